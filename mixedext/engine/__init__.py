@@ -1,0 +1,1 @@
+"""Cross-products, factorization, profiled deviance and its optimization."""

@@ -1,0 +1,254 @@
+"""The blocked Cholesky factor of Omega(theta), and what can be read off it.
+
+    Omega = [[Lam'Z'ZLam + I, Lam'Z'[X y]], [., [X y]'[X y]]] = L L'
+
+X stands for its orthonormal basis here (engine.basis), y for its least-squares residual.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import linalg
+
+from mixedext.engine.blocks import Blocks
+from mixedext.engine.kernels import lead
+from mixedext.engine.tail import make_tail
+
+__all__ = ["Factor", "Response"]
+
+# The tail's lam is kept away from singularity by this much (in units where the columns
+# of Z have rms 1) so that derivatives in lam lam' exist at a zero variance too.  The
+# deviance moves by its square.
+LAM_FLOOR = 1e-8
+# lam counts as well conditioned, and is inverted, while its diagonal exceeds this.
+LAM_INVERTIBLE = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """Products with V0^-1, as (leading part, tail part).
+
+    Attributes
+    ----------
+    response : tuple of ndarray
+        Z'V0^-1 [X y]: (L, K, P) and (m, P).
+    effect : tuple of ndarray
+        Lam C Lam'Z'[X y], the coefficients of the random effects.
+    """
+
+    response: tuple[np.ndarray, np.ndarray]
+    effect: tuple[np.ndarray, np.ndarray]
+
+
+class Factor:
+    """Factor of a set of blocks; ``update`` refreshes it for new lam.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Cross-products.
+    """
+
+    def __init__(self, blocks: Blocks):
+        self.blocks = blocks
+        self.half = np.empty_like(blocks.lead_gram)
+        self.solved = np.empty_like(blocks.lead_cross)
+        self.tail = make_tail(blocks)
+        self.width = blocks.lead_gram.shape[1]
+
+    def update(self, lams: list[np.ndarray], floor: bool = False) -> bool:
+        """Factor at relative covariance factors, one for each grouping factor.
+
+        Returns False where rounding has made the matrix indefinite.
+        """
+        vars(self).pop("response", None)
+        vars(self).pop("curvature", None)
+        b = self.blocks
+        self.lead_lam = lams[0] if lams else np.zeros((1, 1))
+        self.tail_lams = [_floored(lam) if floor else lam for lam in lams[1:]]
+        work = np.empty((2 * self.width, self.width))
+        lead_log_det, good = lead.factor_levels(
+            b.lead_gram, np.ascontiguousarray(self.lead_lam), self.half, work
+        )
+        if not good:
+            return False
+        lead.reduce_fixed(self.half, b.lead_cross, self.solved)
+        rows = self.solved.reshape(-1, b.n_fixed)
+        fixed = b.fixed_gram - rows.T @ rows
+        self.tail.set_lam(self.tail_lams)
+        self.tail.reduce(self.half, self.solved)
+        tail_log_det, good = self.tail.factorize()
+        if not good:
+            return False
+        self.tail_solved = self.tail.lam_times(self.tail.cross, transpose=True)
+        self.tail.solve(self.tail_solved)
+        fixed -= self.tail_solved.T @ self.tail_solved
+        try:
+            self.fixed = linalg.cholesky(fixed, lower=True)
+        except linalg.LinAlgError:
+            return False
+        self.log_det = lead_log_det + tail_log_det
+        return True
+
+    @property
+    def rank(self) -> int:
+        """Columns of the fixed effects' basis."""
+        return self.blocks.n_fixed - 1
+
+    @property
+    def fixed_factor(self) -> np.ndarray:
+        """L_X, with L_X L_X' = X'V0^-1 X."""
+        return self.fixed[: self.rank, : self.rank]
+
+    @property
+    def residual_square(self) -> float:
+        """The penalized residual sum of squares y'P0 y."""
+        return float(self.fixed[-1, -1] ** 2)
+
+    @property
+    def fixed_log_det(self) -> float:
+        """log det X'V0^-1 X."""
+        return 2.0 * float(np.log(np.diag(self.fixed_factor)).sum())
+
+    def coefficients(self) -> np.ndarray:
+        """Generalized least-squares coefficients of y on the basis of X."""
+        return linalg.solve_triangular(
+            self.fixed_factor, self.fixed[-1, :-1], lower=True, trans="T"
+        )
+
+    def _precision(self):
+        """Sigma^-1 of the leading factor, and whether it may be used."""
+        smallest = np.abs(np.diag(self.lead_lam)).min()
+        if smallest < LAM_INVERTIBLE:
+            return np.zeros((self.width, self.width)), False
+        inverse = linalg.solve_triangular(self.lead_lam, np.eye(self.width), lower=True)
+        return inverse.T @ inverse, True
+
+    @property
+    def _lead_arguments(self):
+        b = self.blocks
+        links = b.link_pointers, b.link_index, b.link_value
+        return b.lead_gram, self.half, *self._precision(), *links
+
+    @cached_property
+    def response(self) -> Response:
+        """Z'V0^-1 [X y] and Lam C Lam'Z'[X y]."""
+        b, tail = self.blocks, self.tail
+        unscaled = self.tail_solved.copy()
+        tail.solve(unscaled, transpose=True)
+        tail_effect = tail.lam_times(unscaled)
+        tail_response = self._tail_response(unscaled, tail_effect)
+        work = np.empty((2 * self.width, self.width))
+        lead_response = np.empty_like(b.lead_cross)
+        lead_effect = np.empty_like(b.lead_cross)
+        lead.lead_response(
+            *self._lead_arguments,
+            b.lead_cross,
+            tail_effect,
+            work,
+            np.empty((self.width, b.n_fixed)),
+            lead_response,
+            lead_effect,
+        )
+        return Response((lead_response, tail_response), (lead_effect, tail_effect))
+
+    def _tail_response(self, unscaled, effect):
+        # Lam'Z'V0^-1 = C Lam'Z', so dividing by Lam' loses nothing where lam is well
+        # conditioned; elsewhere Z'V0^-1 = N-part less what the tail explains of it.
+        if all(np.abs(np.diag(lam)).min() >= LAM_INVERTIBLE for lam in self.tail_lams):
+            out = np.empty_like(unscaled)
+            for f, lam in enumerate(self.tail_lams):
+                at = self.blocks.tail_columns(f)
+                rows = unscaled[at].transpose(1, 0, 2)
+                flat = linalg.solve_triangular(
+                    lam, rows.reshape(len(lam), -1), lower=True, trans="T"
+                )
+                out[at] = flat.reshape(rows.shape).transpose(1, 0, 2)
+            return out
+        return self.tail.cross - self.tail.multiply_reduced(effect)
+
+    @cached_property
+    def curvature(self) -> list[np.ndarray]:
+        """For each grouping factor sum_l [Z'V0^-1 Z]_ll, (K, K)."""
+        b = self.blocks
+        if not b.factors:
+            return []
+        sums = self.tail.invert()
+        out = np.empty((self.width, self.width))
+        work = np.empty((2 * self.width + 2 * b.largest_link, self.width))
+        lead.lead_curvature(
+            *self._lead_arguments,
+            self.tail.covariance,
+            self.tail.pair_covariance,
+            work,
+            out,
+        )
+        result = [out]
+        for total, lam in zip(sums, self.tail_lams, strict=True):
+            # total = T lam, so T = total lam^-1
+            t = linalg.solve_triangular(lam, total.T, lower=True, trans="T").T
+            result.append((t + t.T) / 2)
+        return result
+
+    def project(self, lead_weight, tail_weight):
+        """w'Z'V0^-1 Z w for vectors w given as (L, K, R) and (m, R): (R, R)."""
+        b = self.blocks
+        image = np.empty_like(lead_weight)
+        solved = np.empty_like(lead_weight)
+        tail_image = self.tail.multiply_gram(tail_weight)
+        reduced = tail_image.copy()
+        links = b.link_pointers, b.link_index, b.link_value
+        lead.lead_project(
+            b.lead_gram,
+            self.half,
+            *links,
+            lead_weight,
+            tail_weight,
+            image,
+            solved,
+            tail_image,
+            reduced,
+        )
+        reduced = self.tail.lam_times(reduced, transpose=True)
+        self.tail.solve(reduced)
+        count = lead_weight.shape[2]
+        flat = [a.reshape(-1, count) for a in (lead_weight, image, solved)]
+        return (
+            flat[0].T @ flat[1]
+            + tail_weight.T @ tail_image
+            - flat[2].T @ flat[2]
+            - reduced.T @ reduced
+        )
+
+    def conditional_covariance(self, number: int) -> np.ndarray:
+        """Level blocks of Lam C Lam' for one grouping factor, (L, K, K)."""
+        b = self.blocks
+        if self.tail.covariance is None or self.tail.pair_covariance is None:
+            self.tail.invert()
+        if number > 0:
+            return self.tail.level_covariance(b.tail_columns(number - 1))
+        out = np.empty_like(b.lead_gram)
+        work = np.empty((self.width + 2 * b.largest_link, self.width))
+        lead.lead_conditional_variance(
+            self.half,
+            b.link_pointers,
+            b.link_index,
+            b.link_value,
+            self.tail.covariance,
+            self.tail.pair_covariance,
+            work,
+            out,
+        )
+        return out
+
+
+def _floored(lam):
+    diagonal = np.diag(lam)
+    if np.abs(diagonal).min() >= LAM_FLOOR:
+        return lam
+    lam = lam.copy()
+    np.fill_diagonal(lam, np.where(np.abs(diagonal) < LAM_FLOOR, LAM_FLOOR, diagonal))
+    return lam

@@ -1,0 +1,364 @@
+"""Cholesky factor and selected inverse of a sparse tail in compressed columns.
+
+The graph is that of levels; each level is a block of k scalar columns, so all columns
+of a level share their rows below the block.  Row lists ascend and start at the diagonal.
+"""
+
+from libc.math cimport log, sqrt
+
+
+def count_fill(
+    const Py_ssize_t[::1] pointers,       # in: rows of the lower triangle (CSR), no diagonal
+    const Py_ssize_t[::1] indices,
+    Py_ssize_t[::1] parent,               # out: (n,) elimination tree, -1 at a root
+    Py_ssize_t[::1] mark,                 # scratch: (n,)
+    Py_ssize_t[::1] count,                # out: (n,) entries below the diagonal, by column
+):
+    """Elimination tree and column counts of the factor (row subtrees, Liu 1990)."""
+    cdef Py_ssize_t n = parent.shape[0], i, s, j
+    with nogil:
+        for i in range(n):
+            parent[i] = -1
+            mark[i] = i
+            count[i] = 0
+            for s in range(pointers[i], pointers[i + 1]):
+                j = indices[s]
+                while mark[j] != i:
+                    if parent[j] == -1:
+                        parent[j] = i
+                    count[j] += 1
+                    mark[j] = i
+                    j = parent[j]
+
+
+def fill_pattern(
+    const Py_ssize_t[::1] pointers,
+    const Py_ssize_t[::1] indices,
+    const Py_ssize_t[::1] parent,
+    Py_ssize_t[::1] mark,
+    Py_ssize_t[::1] cursor,               # in/out: where each column's list starts
+    Py_ssize_t[::1] rows,                 # out: row numbers below the diagonal, ascending
+):
+    """List the rows of every column of the factor."""
+    cdef Py_ssize_t n = parent.shape[0], i, s, j
+    with nogil:
+        for i in range(n):
+            mark[i] = i
+            for s in range(pointers[i], pointers[i + 1]):
+                j = indices[s]
+                while mark[j] != i:
+                    rows[cursor[j]] = i
+                    cursor[j] += 1
+                    mark[j] = i
+                    j = parent[j]
+
+
+def expand_levels(
+    const Py_ssize_t[::1] level_pointers,
+    const Py_ssize_t[::1] level_rows,
+    const Py_ssize_t[::1] level_start,    # in: (levels + 1,)
+    const Py_ssize_t[::1] pointers,       # in: (m + 1,) scalar columns
+    Py_ssize_t[::1] rows,                 # out
+):
+    """Scalar row lists from the row lists of levels."""
+    cdef Py_ssize_t n_levels = level_start.shape[0] - 1
+    cdef Py_ssize_t level, s, i, j, cursor
+    with nogil:
+        for level in range(n_levels):
+            for j in range(level_start[level], level_start[level + 1]):
+                cursor = pointers[j]
+                for i in range(j, level_start[level + 1]):
+                    rows[cursor] = i
+                    cursor += 1
+                for s in range(level_pointers[level], level_pointers[level + 1]):
+                    for i in range(
+                        level_start[level_rows[s]], level_start[level_rows[s] + 1]
+                    ):
+                        rows[cursor] = i
+                        cursor += 1
+
+
+def locate(
+    const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows,
+    const Py_ssize_t[::1] i, const Py_ssize_t[::1] j,
+    Py_ssize_t[::1] position,             # out
+):
+    """Position of the entries (i, j), i >= j, by bisection within column j."""
+    cdef Py_ssize_t s, low, high, middle
+    with nogil:
+        for s in range(i.shape[0]):
+            low, high = pointers[j[s]], pointers[j[s] + 1]
+            while high - low > 1:
+                middle = (low + high) // 2
+                if rows[middle] <= i[s]:
+                    low = middle
+                else:
+                    high = middle
+            position[s] = low
+
+
+def locate_pairs(
+    const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows,
+    const Py_ssize_t[::1] link_pointers, const Py_ssize_t[::1] link_index,
+    Py_ssize_t[::1] position,             # out: one for each pair (s, t <= s) of a level
+):
+    """Positions of all pairs of tail columns that a level of the lead meets."""
+    cdef Py_ssize_t level, s, t, low, high, middle, row, column, pair = 0
+    cdef Py_ssize_t start, stop
+    with nogil:
+        for level in range(link_pointers.shape[0] - 1):
+            start, stop = link_pointers[level], link_pointers[level + 1]
+            for s in range(start, stop):
+                row = link_index[s]
+                for t in range(start, s + 1):
+                    column = link_index[t]
+                    low, high = pointers[column], pointers[column + 1]
+                    while high - low > 1:
+                        middle = (low + high) // 2
+                        if rows[middle] <= row:
+                            low = middle
+                        else:
+                            high = middle
+                    position[pair] = low
+                    pair += 1
+
+
+def factor_cholesky(
+    const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows,
+    double[::1] values,                   # in: lower triangle; out: its factor L
+    Py_ssize_t[::1] head, Py_ssize_t[::1] following, Py_ssize_t[::1] place,  # scratch (m,)
+    double[::1] column,                   # scratch: (m,), zeros on entry and return
+):
+    """Left-looking Cholesky; returns (log det, 0) or (nan, order of the bad minor)."""
+    cdef Py_ssize_t m = pointers.shape[0] - 1, j, s, c, nxt, bad = 0
+    cdef double total = 0.0, x, pivot
+    with nogil:
+        for j in range(m):
+            head[j] = -1
+        for j in range(m):
+            for s in range(pointers[j], pointers[j + 1]):
+                column[rows[s]] = values[s]
+            c = head[j]                    # columns whose next row is j
+            while c != -1:
+                nxt = following[c]
+                s = place[c]
+                x = values[s]
+                for s in range(s, pointers[c + 1]):
+                    column[rows[s]] -= x * values[s]
+                place[c] += 1
+                if place[c] < pointers[c + 1]:
+                    s = rows[place[c]]
+                    following[c] = head[s]
+                    head[s] = c
+                c = nxt
+            pivot = column[j]
+            if not pivot > 0.0:
+                bad = j + 1
+                for s in range(pointers[j], pointers[j + 1]):
+                    column[rows[s]] = 0.0
+                break
+            pivot = sqrt(pivot)
+            total += log(pivot)
+            for s in range(pointers[j], pointers[j + 1]):
+                values[s] = column[rows[s]] / pivot
+                column[rows[s]] = 0.0
+            values[pointers[j]] = pivot
+            place[j] = pointers[j] + 1
+            if place[j] < pointers[j + 1]:
+                s = rows[place[j]]
+                following[j] = head[s]
+                head[s] = j
+    if bad != 0:
+        return float("nan"), bad
+    return 2.0 * total, 0
+
+
+def solve_cholesky(
+    const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows, const double[::1] values,
+    double[:, ::1] b,                     # in/out: (m, r)
+    bint transpose,
+):
+    """Overwrite ``b`` by L^-1 b, or by L^-T b."""
+    cdef Py_ssize_t m = pointers.shape[0] - 1, r = b.shape[1], j, s, c
+    cdef double x
+    with nogil:
+        if not transpose:
+            for j in range(m):
+                x = values[pointers[j]]
+                for c in range(r):
+                    b[j, c] /= x
+                for s in range(pointers[j] + 1, pointers[j + 1]):
+                    x = values[s]
+                    for c in range(r):
+                        b[rows[s], c] -= x * b[j, c]
+        else:
+            for j in range(m - 1, -1, -1):
+                for s in range(pointers[j] + 1, pointers[j + 1]):
+                    x = values[s]
+                    for c in range(r):
+                        b[j, c] -= x * b[rows[s], c]
+                x = values[pointers[j]]
+                for c in range(r):
+                    b[j, c] /= x
+
+
+def invert_selected(
+    const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows, const double[::1] factor,
+    double[::1] weight, double[::1] total, Py_ssize_t[::1] mark,   # scratch: (m,)
+    double[::1] inverse,                  # out: entries of the inverse on the pattern of L
+):
+    """Takahashi's recursion, column by column from the last."""
+    cdef Py_ssize_t m = pointers.shape[0] - 1, j, s, t, c, row
+    cdef double pivot, x, w
+    with nogil:
+        for j in range(m):
+            mark[j] = -1
+        for j in range(m - 1, -1, -1):
+            pivot = factor[pointers[j]]
+            for s in range(pointers[j] + 1, pointers[j + 1]):
+                row = rows[s]
+                weight[row] = factor[s] / pivot
+                total[row] = 0.0
+                mark[row] = j
+            for s in range(pointers[j] + 1, pointers[j + 1]):
+                c = rows[s]
+                w = weight[c]
+                x = inverse[pointers[c]] * w
+                for t in range(pointers[c] + 1, pointers[c + 1]):
+                    row = rows[t]
+                    if mark[row] == j:
+                        x += inverse[t] * weight[row]
+                        total[row] += inverse[t] * w
+                total[c] += x
+            x = 1.0 / (pivot * pivot)
+            for s in range(pointers[j] + 1, pointers[j + 1]):
+                inverse[s] = -total[rows[s]]
+                x += total[rows[s]] * weight[rows[s]]
+            inverse[pointers[j]] = x
+
+
+def multiply_symmetric(
+    const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows, const double[::1] values,
+    const double[:, ::1] b, double[:, ::1] out,   # out: (m, r) += A b
+):
+    """Product with a symmetric matrix given by its lower triangle."""
+    cdef Py_ssize_t m = pointers.shape[0] - 1, r = b.shape[1], j, s, c, row
+    cdef double x
+    with nogil:
+        for j in range(m):
+            x = values[pointers[j]]
+            for c in range(r):
+                out[j, c] += x * b[j, c]
+            for s in range(pointers[j] + 1, pointers[j + 1]):
+                x = values[s]
+                row = rows[s]
+                for c in range(r):
+                    out[row, c] += x * b[j, c]
+                    out[j, c] += x * b[row, c]
+
+
+cdef inline double _entry(
+    const Py_ssize_t[::1] pointers, const double[::1] values, Py_ssize_t first,
+    Py_ssize_t offset, Py_ssize_t i, Py_ssize_t j,
+) noexcept nogil:
+    # Entry (i, j) of the block `offset` rows below the top of column `first`'s list.
+    # In the diagonal block (offset 0) the upper triangle is read from the lower one.
+    if offset == 0 and i < j:
+        return values[pointers[first + i] + j - i]
+    return values[pointers[first + j] + offset + i - j]
+
+
+def congruence(
+    const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows,
+    const Py_ssize_t[::1] level_start, const Py_ssize_t[::1] level_factor,
+    const Py_ssize_t[::1] level_of,       # in: (m,) level of a scalar column
+    const double[:, :, ::1] lam,          # in: (factors, kmax, kmax)
+    bint transpose,
+    double shift,
+    const double[::1] values,
+    double[::1] out,
+):
+    """out = Lam' A Lam + shift I, or Lam A Lam' + shift I where ``transpose``."""
+    cdef Py_ssize_t level, first, width, s, other, height, offset, i, j, c, d, f, g
+    cdef Py_ssize_t n_levels = level_factor.shape[0]
+    cdef double x, left, right
+    with nogil:
+        for level in range(n_levels):
+            first = level_start[level]
+            width = level_start[level + 1] - first
+            f = level_factor[level]
+            s = pointers[first]
+            while s < pointers[first + 1]:
+                other = level_of[rows[s]]
+                height = level_start[other + 1] - level_start[other]
+                g = level_factor[other]
+                offset = s - pointers[first]
+                for j in range(width):
+                    for i in range(j if offset == 0 else 0, height):
+                        x = 0.0
+                        for c in range(height):
+                            left = lam[g, i, c] if transpose else lam[g, c, i]
+                            if left == 0.0:
+                                continue
+                            for d in range(width):
+                                right = lam[f, j, d] if transpose else lam[f, d, j]
+                                if right != 0.0:
+                                    x += left * right * _entry(
+                                        pointers, values, first, offset, c, d
+                                    )
+                        if offset == 0 and i == j:
+                            x += shift
+                        out[pointers[first + j] + offset + i - j] = x
+                s += height
+
+
+def curvature(
+    const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows,
+    const Py_ssize_t[::1] level_start, const Py_ssize_t[::1] level_factor,
+    const Py_ssize_t[::1] level_of,
+    const double[:, :, ::1] lam,
+    const double[::1] reduced,            # in: Z2'V1^-1 Z2 on the pattern of L
+    const double[::1] inverse,            # in: C22 on the pattern of L
+    double[:, :, ::1] out,                # out: (factors, kmax, kmax)
+):
+    """Per factor sum_l [Z'V0^-1 Z Lam]_ll = sum_l [reduced Lam2 C22]_ll."""
+    cdef Py_ssize_t level, first, width, s, other, height, offset, a, b, c, d, f, g
+    cdef Py_ssize_t n_levels = level_factor.shape[0]
+    cdef double x
+    with nogil:
+        out[:, :, :] = 0.0
+        for level in range(n_levels):
+            first = level_start[level]
+            width = level_start[level + 1] - first
+            f = level_factor[level]
+            s = pointers[first]
+            while s < pointers[first + 1]:
+                other = level_of[rows[s]]
+                height = level_start[other + 1] - level_start[other]
+                g = level_factor[other]
+                offset = s - pointers[first]
+                # this level: N[other, level]' lam_other C[other, level]
+                for c in range(height):
+                    for d in range(height):
+                        if lam[g, c, d] == 0.0:
+                            continue
+                        for a in range(width):
+                            x = lam[g, c, d] * _entry(pointers, reduced, first, offset, c, a)
+                            for b in range(width):
+                                out[f, a, b] += x * _entry(
+                                    pointers, inverse, first, offset, d, b
+                                )
+                if offset > 0:             # and the other way round
+                    for c in range(width):
+                        for d in range(width):
+                            if lam[f, c, d] == 0.0:
+                                continue
+                            for a in range(height):
+                                x = lam[f, c, d] * _entry(
+                                    pointers, reduced, first, offset, a, c
+                                )
+                                for b in range(height):
+                                    out[g, a, b] += x * _entry(
+                                        pointers, inverse, first, offset, b, d
+                                    )
+                s += height

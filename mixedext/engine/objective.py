@@ -1,0 +1,183 @@
+"""The profiled (restricted) deviance as a function of theta, its gradient and curvature.
+
+    dev = log det M + [REML] log det X'V0^-1 X + d (1 + log(2 pi rho^2 / d))
+
+with d = n - p (REML) or n (ML).  Everything here is in the engine's units: columns of Z
+at rms 1, X replaced by an orthonormal basis, y by its scaled residual.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+
+from mixedext.engine.blocks import Blocks
+from mixedext.engine.factor import Factor
+from mixedext.specification.structures import Structure
+
+__all__ = ["Derivatives", "ProfiledDeviance"]
+
+
+@dataclass(frozen=True, eq=False)
+class Derivatives:
+    """First and second derivatives at one theta.
+
+    Attributes
+    ----------
+    gradient : ndarray
+        Of the deviance in theta, (n_theta,).
+    hessian : ndarray
+        Average information plus the bend of Sigma = lam lam', (n_theta, n_theta).
+    scores : list of ndarray
+        For each term d dev / d Sigma, symmetric (k, k).
+    information : ndarray
+        Average information in the elements gamma of all Sigma, sigma^2 profiled out.
+    """
+
+    gradient: np.ndarray
+    hessian: np.ndarray
+    scores: list[np.ndarray]
+    information: np.ndarray
+
+
+class ProfiledDeviance:
+    """Deviance with beta and sigma^2 profiled out.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Cross-products.
+    structures : list of Structure
+        One for each random term, in the model's order.
+    reml : bool
+        Restricted (True) or ordinary deviance.
+    """
+
+    def __init__(self, blocks: Blocks, structures: list[Structure], reml: bool):
+        self.blocks = blocks
+        self.structures = structures
+        self.reml = reml
+        self.factor = Factor(blocks)
+        ends = np.cumsum([s.n_theta for s in structures]).astype(int)
+        self.theta_slices = [
+            slice(end - s.n_theta, end) for end, s in zip(ends, structures, strict=True)
+        ]
+        self.n_theta = int(ends[-1]) if len(ends) else 0
+        ends = np.cumsum([s.n_gamma for s in structures]).astype(int)
+        self.gamma_slices = [
+            slice(end - s.n_gamma, end) for end, s in zip(ends, structures, strict=True)
+        ]
+        self.place = {
+            term: (number, columns)
+            for number, layout in enumerate(blocks.factors)
+            for term, columns in zip(layout.terms, layout.slices, strict=True)
+        }
+        rank = self.factor.rank
+        self.dof = blocks.nobs - rank if reml else blocks.nobs
+        self.n_values = 0
+        self.n_derivatives = 0
+
+    def lams(self, theta) -> list[np.ndarray]:
+        """Relative covariance factor of every term."""
+        theta = np.asarray(theta, float)
+        return [
+            s.lam(theta[at])
+            for s, at in zip(self.structures, self.theta_slices, strict=True)
+        ]
+
+    def _factor_lams(self, theta):
+        lams = self.lams(theta)
+        return [
+            lams[f.terms[0]]
+            if len(f.terms) == 1
+            else linalg.block_diag(*[lams[i] for i in f.terms])
+            for f in self.blocks.factors
+        ]
+
+    def value(self, theta, floor: bool = False) -> float:
+        """The deviance; infinite where rounding makes the factorization fail."""
+        self.n_values += 1
+        if not self.factor.update(self._factor_lams(theta), floor):
+            return np.inf
+        f, d = self.factor, self.dof
+        deviance = f.log_det + d * (1 + np.log(2 * np.pi * f.residual_square / d))
+        return deviance + f.fixed_log_det if self.reml else deviance
+
+    def by_term(self, term, lead, tail):
+        """Rows of one random term out of a (lead, tail) pair, (L, k, columns)."""
+        number, columns = self.place[term]
+        return self.blocks.by_level(number, lead, tail)[:, columns]
+
+    def _residual_response(self):
+        """Z'V0^-1 X L_X^-T, and Z'P0 y, both as (lead, tail)."""
+        f = self.factor
+        lead, tail = f.response.response
+        beta = f.coefficients()
+        rank = f.rank
+        whitened, residual = [], []
+        for part in (lead, tail):
+            flat = part.reshape(-1, rank + 1)
+            x = linalg.solve_triangular(f.fixed_factor, flat[:, :rank].T, lower=True).T
+            whitened.append(np.ascontiguousarray(x).reshape(*part.shape[:-1], rank))
+            residual.append(part[..., rank] - part[..., :rank] @ beta)
+        return whitened, residual
+
+    def derivatives(self, theta) -> Derivatives:
+        """Derivatives at the theta of the last ``value``."""
+        self.n_derivatives += 1
+        f, scale = self.factor, self.dof / self.factor.residual_square
+        whitened, residual = self._residual_response()
+        lams = self.lams(theta)
+        scores = []
+        weights = self._weights(residual)
+        for i, s in enumerate(self.structures):
+            number, columns = self.place[i]
+            score = f.curvature[number][columns, columns].copy()
+            v = self.by_term(i, residual[0][..., None], residual[1][..., None])[..., 0]
+            score -= scale * (v.T @ v)
+            if self.reml:
+                x = self.by_term(i, *whitened)
+                x = x.transpose(1, 0, 2).reshape(s.k, -1)
+                score -= x @ x.T
+            scores.append(score)
+        information = self._average_information(weights, whitened, residual, scale)
+        gradient = np.empty(self.n_theta)
+        hessian = np.zeros((self.n_theta, self.n_theta))
+        jacobian = np.zeros((len(information), self.n_theta))
+        for i, s in enumerate(self.structures):
+            at = self.theta_slices[i]
+            jacobian[self.gamma_slices[i], at] = s.jacobian(lams[i])
+            gradient[at] = 2 * np.einsum("rab,ab->r", s.lam_basis, scores[i] @ lams[i])
+            hessian[at, at] = s.bend(scores[i])
+        hessian += jacobian.T @ information @ jacobian
+        return Derivatives(gradient, hessian, scores, information)
+
+    def _weights(self, residual):
+        """Vectors w_r = E_r Z'P0 y, one for each element of gamma, as (lead, tail)."""
+        b = self.blocks
+        count = self.gamma_slices[-1].stop
+        lead = np.zeros((*b.lead_gram.shape[:2], count))
+        tail = np.zeros((b.tail_size, count))
+        for i, s in enumerate(self.structures):
+            number, columns = self.place[i]
+            v = self.by_term(i, residual[0][..., None], residual[1][..., None])[..., 0]
+            w = np.einsum("lb,rab->lar", v, s.covariance_basis)
+            if number == 0:
+                lead[:, columns, self.gamma_slices[i]] = w
+            else:
+                rows = b.tail_columns(number - 1)[:, columns]
+                tail[rows, self.gamma_slices[i]] = w
+        return lead, tail
+
+    def _average_information(self, weights, whitened, residual, scale):
+        lead, tail = weights
+        count = lead.shape[2]
+        quadratic = self.factor.project(lead, tail)
+        flat = lead.reshape(-1, count)
+        rank = self.factor.rank
+        x = whitened[0].reshape(-1, rank).T @ flat + whitened[1].T @ tail
+        a = residual[0].ravel() @ flat + residual[1] @ tail
+        information = scale * (quadratic - x.T @ x)
+        return information - scale**2 / self.dof * np.outer(a, a)

@@ -1,0 +1,1 @@
+"""From a formula and a data frame, or from arrays, to y, X and random terms."""
