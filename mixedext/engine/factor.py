@@ -19,12 +19,11 @@ from mixedext.engine.tail import make_tail
 
 __all__ = ["Factor", "Response"]
 
-# The tail's lam is kept away from singularity by this much (in units where the columns
-# of Z have rms 1) so that derivatives in lam lam' exist at a zero variance too.  The
-# deviance moves by its square.
-LAM_FLOOR = 1e-8
-# lam counts as well conditioned, and is inverted, while its diagonal exceeds this.
-LAM_INVERTIBLE = 1e-4
+# Derivatives in Sigma = lam lam' of the tail need lam nonsingular: its singular values
+# are kept above this (columns of Z have rms 1).  The deviance moves by the square.
+ROOT_FLOOR = 1e-8
+# A covariance is inverted while the singular values of its root exceed this.
+ROOT_INVERTIBLE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +67,9 @@ class Factor:
         vars(self).pop("curvature", None)
         b = self.blocks
         self.lead_lam = lams[0] if lams else np.zeros((1, 1))
-        self.tail_lams = [_floored(lam) if floor else lam for lam in lams[1:]]
+        # Only Sigma = lam lam' matters, so the tail works with the root V diag(s) from
+        # its eigenvectors: near singularity the directions stay apart.
+        self.roots = [_root(lam, floor) for lam in lams[1:]]
         work = np.empty((2 * self.width, self.width))
         lead_log_det, good = lead.factor_levels(
             b.lead_gram, np.ascontiguousarray(self.lead_lam), self.half, work
@@ -78,7 +79,7 @@ class Factor:
         lead.reduce_fixed(self.half, b.lead_cross, self.solved)
         rows = self.solved.reshape(-1, b.n_fixed)
         fixed = b.fixed_gram - rows.T @ rows
-        self.tail.set_lam(self.tail_lams)
+        self.tail.set_lam([vector * size for vector, size in self.roots])
         self.tail.reduce(self.half, self.solved)
         tail_log_det, good = self.tail.factorize()
         if not good:
@@ -119,10 +120,15 @@ class Factor:
             self.fixed_factor, self.fixed[-1, :-1], lower=True, trans="T"
         )
 
+    @property
+    def singular_tail(self) -> bool:
+        """Whether derivatives need the roots of the tail floored first."""
+        return any(size.min() < ROOT_FLOOR for _, size in self.roots)
+
     def _precision(self):
         """Sigma^-1 of the leading factor, and whether it may be used."""
         smallest = np.abs(np.diag(self.lead_lam)).min()
-        if smallest < LAM_INVERTIBLE:
+        if smallest < ROOT_INVERTIBLE:
             return np.zeros((self.width, self.width)), False
         inverse = linalg.solve_triangular(self.lead_lam, np.eye(self.width), lower=True)
         return inverse.T @ inverse, True
@@ -157,18 +163,14 @@ class Factor:
 
     def _tail_response(self, unscaled, effect):
         # Lam'Z'V0^-1 = C Lam'Z', so dividing by Lam' loses nothing where lam is well
-        # conditioned; elsewhere Z'V0^-1 = N-part less what the tail explains of it.
-        if all(np.abs(np.diag(lam)).min() >= LAM_INVERTIBLE for lam in self.tail_lams):
-            out = np.empty_like(unscaled)
-            for f, lam in enumerate(self.tail_lams):
-                at = self.blocks.tail_columns(f)
-                rows = unscaled[at].transpose(1, 0, 2)
-                flat = linalg.solve_triangular(
-                    lam, rows.reshape(len(lam), -1), lower=True, trans="T"
-                )
-                out[at] = flat.reshape(rows.shape).transpose(1, 0, 2)
-            return out
-        return self.tail.cross - self.tail.multiply_reduced(effect)
+        # conditioned; elsewhere take off the tail's share of what is to be explained.
+        if any(size.min() < ROOT_INVERTIBLE for _, size in self.roots):
+            return self.tail.cross - self.tail.multiply_reduced(effect)
+        out = np.empty_like(unscaled)
+        for f, (vector, size) in enumerate(self.roots):
+            at = self.blocks.tail_columns(f)
+            out[at] = np.einsum("ab,lbj->laj", vector / size, unscaled[at])
+        return out
 
     @cached_property
     def curvature(self) -> list[np.ndarray]:
@@ -187,10 +189,11 @@ class Factor:
             out,
         )
         result = [out]
-        for total, lam in zip(sums, self.tail_lams, strict=True):
-            # total = T lam, so T = total lam^-1
-            t = linalg.solve_triangular(lam, total.T, lower=True, trans="T").T
-            result.append((t + t.T) / 2)
+        for total, (vector, size) in zip(sums, self.roots, strict=True):
+            # total = T V diag(s).  Of the two values for an entry of the symmetric V'TV
+            # the one divided by the larger s is the more accurate.
+            t = vector.T @ total / size
+            result.append(vector @ np.where(size >= size[:, None], t, t.T) @ vector.T)
         return result
 
     def project(self, lead_weight, tail_weight):
@@ -245,10 +248,10 @@ class Factor:
         return out
 
 
-def _floored(lam):
-    diagonal = np.diag(lam)
-    if np.abs(diagonal).min() >= LAM_FLOOR:
-        return lam
-    lam = lam.copy()
-    np.fill_diagonal(lam, np.where(np.abs(diagonal) < LAM_FLOOR, LAM_FLOOR, diagonal))
-    return lam
+def _root(lam, floor):
+    """Eigenvectors V and singular values s of lam lam' = V diag(s^2) V'."""
+    if len(lam) == 1:
+        vector, size = np.ones((1, 1)), np.abs(lam[0])
+    else:
+        vector, size, _ = np.linalg.svd(lam)
+    return vector, np.maximum(size, ROOT_FLOOR) if floor else size

@@ -127,6 +127,8 @@ class ProfiledDeviance:
     def derivatives(self, theta) -> Derivatives:
         """Derivatives at the theta of the last ``value``."""
         self.n_derivatives += 1
+        if self.factor.singular_tail:
+            self.factor.update(self._factor_lams(theta), floor=True)
         f, scale = self.factor, self.dof / self.factor.residual_square
         whitened, residual = self._residual_response()
         lams = self.lams(theta)

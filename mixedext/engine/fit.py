@@ -1,0 +1,327 @@
+"""From y, X and random terms to a frozen Fit: scale, sum, minimize, undo the scales."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from mixedext.engine.basis import FixedBasis, orthonormal_basis, project_out
+from mixedext.engine.blocks import Blocks, build_blocks
+from mixedext.engine.objective import ProfiledDeviance
+from mixedext.engine.optimize import Convergence, Optimum, minimize_deviance
+from mixedext.exceptions import DesignError, PrecisionWarning
+from mixedext.specification.terms import RandomTerm
+
+__all__ = ["Design", "Fit", "fit_design", "prepare_design"]
+
+# Residual of y on X below this share of y: nothing is left to estimate a variance from.
+NO_RESIDUAL = 1e-12
+# Relative disagreement of the residual sum of squares with the rows that is worth a word.
+ROW_CHECK_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """A model in the engine's units; built once, fitted by ML or REML.
+
+    Attributes
+    ----------
+    blocks : Blocks
+        Cross-products.
+    terms : tuple of RandomTerm
+        The random terms, in the model's order.
+    basis : FixedBasis
+        Orthonormal basis of the (weighted) fixed-effects columns.
+    least_squares : ndarray
+        Coefficients of y on the basis.
+    y_scale : float
+        Root mean square of the residual of y on X, by which y was divided.
+    column_scales : tuple of ndarray
+        Root mean squares by which the columns of each term were divided.
+    log_weights : float
+        Sum of the logarithms of the weights.
+    """
+
+    blocks: Blocks
+    terms: tuple[RandomTerm, ...]
+    basis: FixedBasis
+    least_squares: np.ndarray
+    y_scale: float
+    column_scales: tuple[np.ndarray, ...]
+    log_weights: float
+
+    @property
+    def structures(self):
+        return [t.structure for t in self.terms]
+
+    def objective(self, reml: bool) -> ProfiledDeviance:
+        """The profiled deviance in the engine's units."""
+        return ProfiledDeviance(self.blocks, self.structures, reml)
+
+    def deviance_shift(self, reml: bool, dof: int) -> float:
+        """What the deviance in the data's units has over the engine's."""
+        shift = 2.0 * dof * np.log(self.y_scale) - self.log_weights
+        return shift + 2.0 * self.basis.log_det if reml else shift
+
+    def scale_theta(self, theta, inverse: bool = False) -> np.ndarray:
+        """Theta in the engine's units from theta in the data's, or the inverse."""
+        out, start = [], 0
+        for s, scale in zip(self.structures, self.column_scales, strict=True):
+            part = np.asarray(theta[start : start + s.n_theta], float)
+            factor = 1.0 / scale if inverse else scale
+            out.append(s.theta(factor[:, None] * s.lam(part)))
+            start += s.n_theta
+        return np.concatenate(out) if out else np.zeros(0)
+
+
+def prepare_design(
+    y: np.ndarray,
+    x: np.ndarray,
+    terms: list[RandomTerm],
+    weights: np.ndarray | None = None,
+    storage: str | None = None,
+) -> Design:
+    """Sum the cross-products of a model.
+
+    Parameters
+    ----------
+    y : ndarray
+        Response less offset, (n,), finite.
+    x : ndarray
+        Fixed-effects columns, (n, k), finite; dependent columns are dropped.
+    terms : list of RandomTerm
+        Random terms; may be empty.
+    weights : ndarray, optional
+        Precision weights, positive.
+    storage : {"dense", "sparse"}, optional
+        Storage of the tail; chosen by estimated cost if None.
+
+    Raises
+    ------
+    DesignError
+        If X explains y exactly, or leaves no row for the variances.
+    """
+    root = None if weights is None else np.sqrt(weights)
+    columns, scales = [], []
+    for term in terms:
+        z = term.z if root is None else term.z * root[:, None]
+        rms = np.sqrt(np.einsum("ij,ij->j", z, z) / len(z))
+        scale = term.structure.column_scale(rms)
+        columns.append(z / scale)
+        scales.append(scale)
+    if root is not None:
+        x, y = x * root[:, None], y * root
+    basis = orthonormal_basis(x)
+    residual, least_squares = project_out(basis.q, y)
+    size = float(np.sqrt(np.mean(y**2)))
+    y_scale = float(np.sqrt(np.mean(residual**2)))
+    if len(y) <= basis.rank:
+        raise DesignError(
+            f"{basis.rank} fixed-effects columns for {len(y)} observations leave no "
+            "degrees of freedom for the variances; use fewer columns"
+        )
+    if not y_scale > NO_RESIDUAL * size:
+        what = "is constant" if basis.k_columns <= 1 else "is explained exactly by X"
+        raise DesignError(
+            f"the response (endog) {what}: no variance is left to estimate"
+        )
+    fixed = np.empty((len(y), basis.rank + 1))
+    fixed[:, :-1] = basis.q
+    fixed[:, -1] = residual / y_scale
+    blocks = build_blocks(terms, columns, fixed, storage)
+    # A factor of the rows is needed no longer: only R and the kept columns are.
+    small = FixedBasis(basis.q[:0], basis.r, basis.kept, basis.k_columns)
+    return Design(
+        blocks,
+        tuple(terms),
+        small,
+        least_squares,
+        y_scale,
+        tuple(scales),
+        0.0 if weights is None else float(np.log(weights).sum()),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A fitted model in the units of the data.
+
+    Attributes
+    ----------
+    reml : bool
+        Restricted or ordinary maximum likelihood.
+    deviance : float
+        -2 (restricted) log-likelihood with all constants.
+    theta : ndarray
+        Relative covariance factors of all terms, in the model's order.
+    scale : float
+        Residual variance sigma^2.
+    coefficients, covariance : ndarray
+        Generalized least-squares coefficients of the columns kept, and their covariance
+        sigma^2 (X'V0^-1 X)^-1.
+    lams : tuple of ndarray
+        Relative covariance factor of each term.
+    effects : tuple of ndarray
+        Conditional modes of each term, (L, k).
+    convergence : Convergence
+        Verdict.
+    optimum : Optimum
+        Optimum in the engine's units.
+    design : Design
+        The model.
+    objective : ProfiledDeviance
+        Its factor stands at the optimum.
+    """
+
+    reml: bool
+    deviance: float
+    theta: np.ndarray
+    scale: float
+    coefficients: np.ndarray
+    covariance: np.ndarray
+    lams: tuple[np.ndarray, ...]
+    effects: tuple[np.ndarray, ...]
+    convergence: Convergence
+    optimum: Optimum
+    design: Design
+    objective: ProfiledDeviance
+
+    @property
+    def log_likelihood(self) -> float:
+        return -0.5 * self.deviance
+
+    @property
+    def covariances(self) -> list[np.ndarray]:
+        """Covariance matrix Sigma_i = sigma^2 lam lam' of each term."""
+        return [self.scale * lam @ lam.T for lam in self.lams]
+
+    @property
+    def is_singular(self) -> bool:
+        """Whether some variance is zero or some correlation +-1."""
+        return self.convergence.status == "boundary"
+
+    @property
+    def log(self) -> pd.DataFrame:
+        """One row an evaluation, in the units of the data."""
+        log = self.optimum.log.copy()
+        shift = self.design.deviance_shift(self.reml, self.objective.dof)
+        log["deviance"] += shift
+        log["theta"] = [self.design.scale_theta(t, inverse=True) for t in log["theta"]]
+        return log
+
+    @cached_property
+    def effect_covariances(self) -> tuple[np.ndarray, ...]:
+        """Conditional covariances sigma^2 lam C_ll lam' of each term, (L, k, k)."""
+        by_factor = {}
+        out = []
+        for i, scale in enumerate(self.design.column_scales):
+            number, columns = self.objective.place[i]
+            if number not in by_factor:
+                by_factor[number] = self.objective.factor.conditional_covariance(number)
+            block = by_factor[number][:, columns, columns]
+            out.append(self.scale * block / np.outer(scale, scale))
+        return tuple(out)
+
+
+def fit_design(
+    design: Design, reml: bool, start: np.ndarray | None = None, max_iterations=None
+) -> Fit:
+    """Fit by maximum (restricted) likelihood.
+
+    Parameters
+    ----------
+    design : Design
+        From ``prepare_design``.
+    reml : bool
+        Restricted (True) or ordinary likelihood.
+    start : ndarray, optional
+        Starting theta in the units of the data; lam = I on scaled columns if None.
+    max_iterations : int, optional
+        Newton iterations; 0 evaluates at the start and goes no further.
+
+    Returns
+    -------
+    Fit
+    """
+    objective = design.objective(reml)
+    if start is None:
+        parts = [s.start() for s in design.structures]
+        inner = np.concatenate(parts) if parts else np.zeros(0)
+    else:
+        inner = design.scale_theta(start)
+    options = {} if max_iterations is None else {"max_iterations": max_iterations}
+    optimum = minimize_deviance(objective, inner, **options)
+    return _unscale(design, objective, optimum, reml)
+
+
+def _unscale(design, objective, optimum, reml):
+    factor, y_scale = objective.factor, design.y_scale
+    scale = factor.residual_square / objective.dof * y_scale**2
+    on_basis = factor.coefficients()
+    coefficients = design.basis.coefficients(
+        design.least_squares + y_scale * on_basis
+    )
+    rank = design.basis.rank
+    # R'^-1 L_X^-T: its square is (X'V0^-1 X)^-1
+    inverse = np.linalg.solve(factor.fixed_factor, np.eye(rank)).T
+    root = design.basis.coefficients(inverse)
+    theta = design.scale_theta(optimum.theta, inverse=True)
+    lams, start = [], 0
+    for s in design.structures:
+        lams.append(s.lam(theta[start : start + s.n_theta]))
+        start += s.n_theta
+    lead, tail = (
+        part[..., rank] - part[..., :rank] @ on_basis for part in factor.response.effect
+    )
+    effects = [
+        y_scale * objective.by_term(i, lead[..., None], tail[..., None])[..., 0] / column
+        for i, column in enumerate(design.column_scales)
+    ]
+    return Fit(
+        reml=reml,
+        deviance=float(
+            optimum.deviance + design.deviance_shift(reml, objective.dof)
+        ),
+        theta=theta,
+        scale=float(scale),
+        coefficients=coefficients,
+        covariance=scale * root @ root.T,
+        lams=tuple(lams),
+        effects=tuple(effects),
+        convergence=optimum.convergence,
+        optimum=optimum,
+        design=design,
+        objective=objective,
+    )
+
+
+def check_against_rows(fit: Fit, residual: np.ndarray, weights) -> None:
+    """Compare the penalized residual sum of squares with a pass over the rows.
+
+    Warns
+    -----
+    PrecisionWarning
+        If cancellation in the cross-products has cost digits.
+    """
+    factor = fit.objective.factor
+    square = residual**2 if weights is None else weights * residual**2
+    penalty = 0.0
+    for lam, effect in zip(fit.lams, fit.effects, strict=True):
+        u = np.linalg.lstsq(lam, effect.T, rcond=1e-10)[0]
+        penalty += float((u**2).sum())
+    rows = float(square.sum()) + penalty
+    blocks = factor.residual_square * fit.design.y_scale**2
+    error = abs(rows - blocks) / rows
+    if error > ROW_CHECK_TOLERANCE:
+        warnings.warn(
+            "The penalized residual sum of squares from the cross-products differs from "
+            f"that of the rows by a relative {error:.1e}: digits were lost, because the "
+            "columns differ greatly in size or one variance dwarfs the other. Centre or "
+            "rescale the columns of the random effects.",
+            PrecisionWarning,
+            stacklevel=4,
+        )
