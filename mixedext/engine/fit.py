@@ -12,11 +12,23 @@ import pandas as pd
 from mixedext.engine.basis import FixedBasis, orthonormal_basis, project_out
 from mixedext.engine.blocks import Blocks, build_blocks
 from mixedext.engine.objective import ProfiledDeviance
-from mixedext.engine.optimize import Convergence, Optimum, minimize_deviance
+from mixedext.engine.optimize import (
+    Convergence,
+    Optimum,
+    evaluate,
+    minimize_deviance,
+)
 from mixedext.exceptions import DesignError, PrecisionWarning
 from mixedext.specification.terms import RandomTerm
 
-__all__ = ["Design", "Fit", "fit_design", "prepare_design"]
+__all__ = [
+    "Design",
+    "Fit",
+    "check_against_rows",
+    "evaluate_design",
+    "fit_design",
+    "prepare_design",
+]
 
 # Residual of y on X below this share of y: nothing is left to estimate a variance from.
 NO_RESIDUAL = 1e-12
@@ -33,7 +45,7 @@ class Design:
     blocks : Blocks
         Cross-products.
     terms : tuple of RandomTerm
-        The random terms, in the model's order.
+        The random terms, in the model's order, without their rows.
     basis : FixedBasis
         Orthonormal basis of the (weighted) fixed-effects columns.
     least_squares : ndarray
@@ -126,9 +138,7 @@ def prepare_design(
         )
     if not y_scale > NO_RESIDUAL * size:
         what = "is constant" if basis.k_columns <= 1 else "is explained exactly by X"
-        raise DesignError(
-            f"the response (endog) {what}: no variance is left to estimate"
-        )
+        raise DesignError(f"the response (endog) {what}: no variance is left to estimate")
     fixed = np.empty((len(y), basis.rank + 1))
     fixed[:, :-1] = basis.q
     fixed[:, -1] = residual / y_scale
@@ -137,7 +147,7 @@ def prepare_design(
     small = FixedBasis(basis.q[:0], basis.r, basis.kept, basis.k_columns)
     return Design(
         blocks,
-        tuple(terms),
+        tuple(t.without_rows() for t in terms),
         small,
         least_squares,
         y_scale,
@@ -214,17 +224,29 @@ class Fit:
         return log
 
     @cached_property
-    def effect_covariances(self) -> tuple[np.ndarray, ...]:
-        """Conditional covariances sigma^2 lam C_ll lam' of each term, (L, k, k)."""
-        by_factor = {}
-        out = []
-        for i, scale in enumerate(self.design.column_scales):
-            number, columns = self.objective.place[i]
-            if number not in by_factor:
-                by_factor[number] = self.objective.factor.conditional_covariance(number)
-            block = by_factor[number][:, columns, columns]
-            out.append(self.scale * block / np.outer(scale, scale))
-        return tuple(out)
+    def _factor_covariances(self):
+        factor = self.objective.factor
+        count = len(self.design.blocks.factors)
+        return [factor.conditional_covariance(number) for number in range(count)]
+
+    def joint_effect_covariance(self, terms: list[int]) -> np.ndarray:
+        """Conditional covariance of the effects of terms that share a grouping factor.
+
+        Given theta, beta and sigma: sigma^2 [Lam C Lam']_ll, (L, columns, columns).
+        """
+        numbers, columns = zip(
+            *(
+                (self.objective.place[i][0], np.r_[self.objective.place[i][1]])
+                for i in terms
+            ),
+            strict=True,
+        )
+        if len(set(numbers)) > 1:
+            raise ValueError("the terms do not share a grouping factor")
+        pick = np.concatenate(columns)
+        scale = np.concatenate([self.design.column_scales[i] for i in terms])
+        block = self._factor_covariances[numbers[0]][:, pick[:, None], pick]
+        return self.scale * block / np.outer(scale, scale)
 
 
 def fit_design(
@@ -248,23 +270,31 @@ def fit_design(
     Fit
     """
     objective = design.objective(reml)
-    if start is None:
-        parts = [s.start() for s in design.structures]
-        inner = np.concatenate(parts) if parts else np.zeros(0)
-    else:
-        inner = design.scale_theta(start)
     options = {} if max_iterations is None else {"max_iterations": max_iterations}
-    optimum = minimize_deviance(objective, inner, **options)
+    optimum = minimize_deviance(objective, _inner_start(design, start), **options)
     return _unscale(design, objective, optimum, reml)
+
+
+def evaluate_design(design: Design, reml: bool, theta: np.ndarray | None = None) -> Fit:
+    """The model at a given theta (lam = I on scaled columns if None), not optimized."""
+    objective = design.objective(reml)
+    return _unscale(
+        design, objective, evaluate(objective, _inner_start(design, theta)), reml
+    )
+
+
+def _inner_start(design, start):
+    if start is not None:
+        return design.scale_theta(start)
+    parts = [s.start() for s in design.structures]
+    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def _unscale(design, objective, optimum, reml):
     factor, y_scale = objective.factor, design.y_scale
     scale = factor.residual_square / objective.dof * y_scale**2
     on_basis = factor.coefficients()
-    coefficients = design.basis.coefficients(
-        design.least_squares + y_scale * on_basis
-    )
+    coefficients = design.basis.coefficients(design.least_squares + y_scale * on_basis)
     rank = design.basis.rank
     # R'^-1 L_X^-T: its square is (X'V0^-1 X)^-1
     inverse = np.linalg.solve(factor.fixed_factor, np.eye(rank)).T
@@ -283,9 +313,7 @@ def _unscale(design, objective, optimum, reml):
     ]
     return Fit(
         reml=reml,
-        deviance=float(
-            optimum.deviance + design.deviance_shift(reml, objective.dof)
-        ),
+        deviance=float(optimum.deviance + design.deviance_shift(reml, objective.dof)),
         theta=theta,
         scale=float(scale),
         coefficients=coefficients,

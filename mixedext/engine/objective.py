@@ -110,7 +110,7 @@ class ProfiledDeviance:
         number, columns = self.place[term]
         return self.blocks.by_level(number, lead, tail)[:, columns]
 
-    def _residual_response(self):
+    def residual_response(self):
         """Z'V0^-1 X L_X^-T, and Z'P0 y, both as (lead, tail)."""
         f = self.factor
         lead, tail = f.response.response
@@ -130,7 +130,7 @@ class ProfiledDeviance:
         if self.factor.singular_tail:
             self.factor.update(self._factor_lams(theta), floor=True)
         f, scale = self.factor, self.dof / self.factor.residual_square
-        whitened, residual = self._residual_response()
+        whitened, residual = self.residual_response()
         lams = self.lams(theta)
         scores = []
         weights = self._weights(residual)

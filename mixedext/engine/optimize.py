@@ -15,7 +15,7 @@ from scipy import optimize
 
 from mixedext.engine.objective import Derivatives, ProfiledDeviance
 
-__all__ = ["Convergence", "Optimum", "minimize_deviance"]
+__all__ = ["Convergence", "Optimum", "evaluate", "minimize_deviance"]
 
 MAX_ITERATIONS = 200
 # Expected fall of the deviance below which Newton stops.  It is judged by the gradient,
@@ -190,12 +190,7 @@ def minimize_deviance(
     """
     log = _Log()
     if objective.n_theta == 0:
-        deviance = objective.value(start)
-        log.add("closed form", deviance, 0.0, 0.0, start)
-        verdict = Convergence(
-            "interior", 0.0, 0.0, 1.0, 1, 0, "closed form", "no variance to estimate"
-        )
-        return Optimum(np.asarray(start), deviance, None, verdict, log.frame())
+        return _closed_form(objective, start, log)
     theta, deviance, derivatives = _newton(objective, start, log, max_iterations)
     method = "trust-region Newton"
     if not _settled(derivatives):
@@ -204,6 +199,29 @@ def minimize_deviance(
     theta, deviance = _rectify(objective, theta, deviance, log)
     verdict = _verdict(objective, theta, derivatives, method)
     return Optimum(theta, deviance, derivatives, verdict, log.frame())
+
+
+def evaluate(objective: ProfiledDeviance, theta: np.ndarray) -> Optimum:
+    """The deviance at one theta, with a verdict on that point."""
+    log = _Log()
+    if objective.n_theta == 0:
+        return _closed_form(objective, theta, log)
+    theta = np.asarray(theta, float)
+    deviance = objective.value(theta)
+    log.add("given", deviance, 0.0, np.nan, theta)
+    derivatives = objective.derivatives(theta)
+    objective.value(theta)
+    verdict = _verdict(objective, theta, derivatives, "none")
+    return Optimum(theta, deviance, derivatives, verdict, log.frame())
+
+
+def _closed_form(objective, theta, log):
+    deviance = objective.value(theta)
+    log.add("closed form", deviance, 0.0, 0.0, theta)
+    verdict = Convergence(
+        "interior", 0.0, 0.0, 1.0, 1, 0, "closed form", "no variance to estimate"
+    )
+    return Optimum(np.asarray(theta, float), deviance, None, verdict, log.frame())
 
 
 def _settled(derivatives):

@@ -66,9 +66,7 @@ class DenseTail(_Tail):
         np.copyto(self.reduced, b.tail_gram)
         np.copyto(self.cross, b.tail_cross)
         links = b.link_pointers, b.link_index, b.link_value
-        lead.reduce_tail_dense(
-            *links, half, solved, self.scaled, self.reduced, self.cross
-        )
+        lead.reduce_tail_dense(*links, half, solved, self.scaled, self.reduced, self.cross)
 
     def factorize(self):
         """Factor S; returns (log det S, whether it is positive definite)."""
@@ -149,7 +147,14 @@ class SparseTail(_Tail):
     def _congruence(self, values, transpose, shift, out):
         level_of = self.blocks.pattern.level_of
         sparse.congruence(
-            *self.columns, *self.layout, level_of, self.lam, transpose, shift, values, out
+            *self.columns,
+            *self.layout,
+            level_of,
+            self.lam,
+            transpose,
+            shift,
+            values,
+            out,
         )
 
     def factorize(self):
@@ -169,9 +174,7 @@ class SparseTail(_Tail):
         """Compute Lam2 C22 Lam2' on the pattern, and sum_l [N Lam2 C22]_ll."""
         inverse = np.empty_like(self.factor)
         work = np.empty(self.size), np.empty(self.size)
-        sparse.invert_selected(
-            *self.columns, self.factor, *work, self.scratch[0], inverse
-        )
+        sparse.invert_selected(*self.columns, self.factor, *work, self.scratch[0], inverse)
         sums = np.empty_like(self.lam)
         level_of = self.blocks.pattern.level_of
         sparse.curvature(
@@ -198,7 +201,5 @@ class SparseTail(_Tail):
     def level_covariance(self, columns):
         """Level blocks of Lam2 C22 Lam2' for scalar columns (L, K)."""
         i, j = np.broadcast_arrays(columns[:, :, None], columns[:, None, :])
-        at = self.blocks.pattern.locate(
-            np.maximum(i, j).ravel(), np.minimum(i, j).ravel()
-        )
+        at = self.blocks.pattern.locate(np.maximum(i, j).ravel(), np.minimum(i, j).ravel())
         return self.on_pattern[at].reshape(i.shape)

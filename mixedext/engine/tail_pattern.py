@@ -79,8 +79,7 @@ def choose_pattern(link_pointers, link_index, level_width, storage=None):
     m = int(level_width.sum())
     pairs = float((np.diff(link_pointers).astype(float) ** 2).sum())
     if storage == "dense" or (
-        storage is None
-        and (m <= SMALL_TAIL or pairs > DENSE_SHARE * len(level_width) ** 2)
+        storage is None and (m <= SMALL_TAIL or pairs > DENSE_SHARE * len(level_width) ** 2)
     ):
         return None, None
     graph = _graph(link_pointers, link_index, len(level_width))

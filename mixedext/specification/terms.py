@@ -167,9 +167,11 @@ class RandomTerm:
         codes = self.codes[rows]
         used = np.bincount(codes[codes >= 0], minlength=self.n_levels) > 0
         recode = np.append(np.cumsum(used) - 1, -1).astype(np.intp)
-        return replace(
-            self, codes=recode[codes], levels=self.levels[used], z=self.z[rows]
-        )
+        return replace(self, codes=recode[codes], levels=self.levels[used], z=self.z[rows])
+
+    def without_rows(self) -> RandomTerm:
+        """The term's names, levels and structure alone."""
+        return replace(self, codes=self.codes[:0].copy(), z=self.z[:0].copy())
 
 
 def _default_names(z):

@@ -1,0 +1,35 @@
+"""The public names of mixedext."""
+
+from statsmodels.iolib.smpickle import load_pickle as load
+from statsmodels.regression.mixed_linear_model import MixedLMParams, VCSpec
+
+from mixedext import datasets
+from mixedext.engine.optimize import Convergence
+from mixedext.exceptions import (
+    DesignError,
+    FormulaError,
+    PrecisionWarning,
+    RankDeficientWarning,
+    WeightsWarning,
+)
+from mixedext.model import MixedLM, mixedlm
+from mixedext.results import MixedLMResults, MixedLMResultsWrapper
+from mixedext.specification.terms import RandomTerm
+
+__all__ = [
+    "Convergence",
+    "DesignError",
+    "FormulaError",
+    "MixedLM",
+    "MixedLMParams",
+    "MixedLMResults",
+    "MixedLMResultsWrapper",
+    "PrecisionWarning",
+    "RandomTerm",
+    "RankDeficientWarning",
+    "VCSpec",
+    "WeightsWarning",
+    "datasets",
+    "load",
+    "mixedlm",
+]

@@ -1,0 +1,110 @@
+"""Small classic data sets for mixed models, in the manner of statsmodels.datasets."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from mixedext.datasets import (
+    cake,
+    dyestuff,
+    dyestuff2,
+    eggs,
+    irrigation,
+    machines,
+    oats,
+    pastes,
+    penicillin,
+    plants,
+    potassium,
+    pulp,
+    sleepstudy,
+)
+from mixedext.datasets._utils import Dataset
+
+__all__ = [
+    "available",
+    "cake",
+    "dyestuff",
+    "dyestuff2",
+    "eggs",
+    "irrigation",
+    "load",
+    "machines",
+    "oats",
+    "pastes",
+    "penicillin",
+    "plants",
+    "potassium",
+    "pulp",
+    "sleepstudy",
+]
+
+_MODULES = {name: globals()[name] for name in __all__ if name not in ("available", "load")}
+
+
+def available() -> pd.DataFrame:
+    """List the data sets.
+
+    Returns
+    -------
+    DataFrame
+        One row a data set, in alphabetical order of the names in the index, with the
+        columns ``title``, ``n_obs`` (number of rows), ``endog`` (name of the
+        response), ``description`` (in short) and ``source`` (in short).
+
+    See Also
+    --------
+    load : Load one of them.
+
+    Examples
+    --------
+    >>> from mixedext import datasets
+    >>> datasets.available()["endog"].head(3).to_dict()
+    {'cake': 'angle', 'dyestuff': 'Yield', 'dyestuff2': 'Yield'}
+    """
+    rows = {}
+    for name, module in _MODULES.items():
+        dataset = module.load()
+        rows[name] = {
+            "title": module.TITLE,
+            "n_obs": len(dataset.data),
+            "endog": dataset.endog_name,
+            "description": module.DESCRSHORT,
+            "source": module.SOURCE.splitlines()[0],
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
+
+
+def load(name: str) -> Dataset:
+    """Load the data set of a name.
+
+    Parameters
+    ----------
+    name : str
+        One of the names that `available` lists.
+
+    Returns
+    -------
+    Dataset
+        With ``data`` (a DataFrame), ``endog``, ``exog``, ``names``, ``endog_name`` and
+        ``exog_name``; factors are categorical columns.
+
+    Raises
+    ------
+    ValueError
+        If there is no data set of that name.
+
+    See Also
+    --------
+    available : List the data sets.
+
+    Examples
+    --------
+    >>> from mixedext import datasets
+    >>> dataset = datasets.load("sleepstudy")
+    >>> dataset.endog_name, dataset.exog_name
+    ('Reaction', ['Days', 'Subject'])
+    """
+    if name not in _MODULES:
+        raise ValueError(f"There is no data set {name!r}; there are {', '.join(_MODULES)}.")
+    return _MODULES[name].load()

@@ -1,0 +1,581 @@
+"""Results of a fitted mixed model: estimates with their labels, no numerics."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import statsmodels.base.wrapper as wrap
+from scipy import stats
+from statsmodels.base.model import LikelihoodModelResults
+from statsmodels.regression.mixed_linear_model import (
+    MixedLMParams,
+)
+from statsmodels.regression.mixed_linear_model import (
+    MixedLMResults as UpstreamResults,
+)
+from statsmodels.regression.mixed_linear_model import (
+    MixedLMResultsWrapper as UpstreamWrapper,
+)
+from statsmodels.stats.contrast import ContrastResults
+from statsmodels.tools.tools import nan_dot
+
+from mixedext.engine.fit import Fit
+from mixedext.engine.information import variance_covariance
+from mixedext.specification.statsmodels_compat import FormulaManager
+from mixedext.summary import summarize
+
+__all__ = ["DF_METHODS", "MixedLMResults", "MixedLMResultsWrapper"]
+
+DF_METHODS = (None, "residual")
+
+
+class MixedLMResults(UpstreamResults):
+    """Results of ``MixedLM.fit``.
+
+    Parameters
+    ----------
+    model : MixedLM
+        The model.
+    fit : Fit
+        The engine's fit.
+    df_method : {None, "residual"}, optional
+        Degrees of freedom of tests on fixed effects.
+
+    Attributes
+    ----------
+    params : Series
+        Fixed effects, then variance parameters divided by ``scale`` (statsmodels'
+        packed layout); fixed effects that were dropped are NaN.
+    fe_params, bse_fe : Series
+        Fixed effects and their standard errors.
+    cov_re : DataFrame
+        Covariance matrix of the correlated random effects.
+    vcomp : ndarray
+        Variance components, in the order of ``model.layout.component_names``.
+    scale, sigma : float
+        Residual variance and standard deviation.
+    theta : ndarray
+        Relative covariance factors of all terms: lower triangles by columns, as lme4.
+    llf, deviance : float
+        (Restricted) log-likelihood with all constants, and -2 times it.
+    var_corr : DataFrame
+        One row a random effect and one for the residual: group, name, variance, sd and
+        correlations with the rows before it in the same term.
+    convergence : Convergence
+        Verdict, judged by gradient and curvature.
+    fit_log : DataFrame
+        One row an evaluation.
+    is_singular : bool
+        Whether some variance is zero or some correlation +-1.
+    """
+
+    def __init__(self, model, fit: Fit, df_method=None):
+        self.engine_fit = fit
+        beta = np.full(model.k_fe, np.nan)
+        kept = fit.design.basis.kept
+        beta[kept] = fit.coefficients
+        relative = [lam @ lam.T for lam in fit.lams]
+        packed = model.layout.pack(fit.design.terms, relative)
+        params = np.concatenate([beta, packed])
+        LikelihoodModelResults.__init__(self, model, params)
+        self.fe_params = beta
+        self.scale, self.theta = fit.scale, fit.theta
+        self.cov_re_unscaled = model.layout.cov_re(relative)
+        self.cov_re = fit.scale * self.cov_re_unscaled
+        vcomp = model.layout.vcomp(fit.design.terms, relative)
+        self.vcomp = fit.scale * vcomp
+        self.params_object = MixedLMParams.from_components(
+            beta, cov_re=self.cov_re_unscaled, vcomp=vcomp
+        )
+        self.reml, self.method = fit.reml, "REML" if fit.reml else "ML"
+        self.convergence, self.converged = fit.convergence, fit.convergence.converged
+        self.cov_pen = self.freepat = self.hist = None
+        self.use_sqrt = model.use_sqrt
+        self.k_fe, self.k_re = model.k_fe, model.k_re
+        self.k_re2, self.k_vc = model.k_re2, model.k_vc
+        self.nobs = model.nobs
+        self.df_resid = self.nobs - fit.design.basis.rank
+        self.df_method = df_method
+        self.use_t = df_method is not None
+        self._group_sizes = _group_sizes(model)
+        # Kept here so that a summary needs no rows (after remove_data).
+        self._quantiles = np.quantile(self.resid_pearson, [0, 0.25, 0.5, 0.75, 1])
+
+    # ---- likelihood ----
+
+    @property
+    def llf(self):
+        """(Restricted) log-likelihood with all constants."""
+        return self.engine_fit.log_likelihood
+
+    @property
+    def deviance(self):
+        """-2 times the (restricted) log-likelihood: lme4's REML criterion or deviance."""
+        return self.engine_fit.deviance
+
+    @property
+    def n_params(self):
+        """Estimated parameters: fixed effects, theta and sigma."""
+        return self.engine_fit.design.basis.rank + len(self.theta) + 1
+
+    @property
+    def aic(self):
+        """Akaike's criterion, -2 llf + 2 n_params, under REML too (as lme4)."""
+        return self.deviance + 2 * self.n_params
+
+    @property
+    def bic(self):
+        """Bayesian criterion with log(nobs), under REML too (as lme4)."""
+        return self.deviance + np.log(self.nobs) * self.n_params
+
+    # ---- variance components ----
+
+    @property
+    def sigma(self):
+        """Residual standard deviation."""
+        return float(np.sqrt(self.scale))
+
+    @property
+    def is_singular(self):
+        """Whether some variance is zero or some correlation +-1."""
+        return self.engine_fit.is_singular
+
+    @property
+    def fit_log(self):
+        """One row an evaluation: method, deviance, step, expected fall, theta."""
+        return self.engine_fit.log
+
+    @property
+    def n_levels(self):
+        """Number of levels of each grouping factor, a Series."""
+        terms = self.engine_fit.design.terms
+        return pd.Series({t.group: t.n_levels for t in terms}, dtype=int)
+
+    @property
+    def theta_names(self):
+        """Names of the elements of theta: group, row and column."""
+        return [
+            f"{t.group}.{name}"
+            for t in self.engine_fit.design.terms
+            for name in t.structure.theta_names(t.names)
+        ]
+
+    @property
+    def var_corr(self):
+        """Variances, standard deviations and correlations of the random effects.
+
+        Returns
+        -------
+        DataFrame
+            Columns group, name, variance, sd, corr (with the first effect of the term;
+            corr2, corr3 ... with the second, third ..., where a term has as many).  The
+            last row is the residual.
+        """
+        fit = self.engine_fit
+        rows = []
+        for term, covariance in zip(fit.design.terms, fit.covariances, strict=True):
+            sd = np.sqrt(np.diag(covariance))
+            for a, name in enumerate(term.names):
+                row = {"group": term.group, "name": name}
+                row |= {"variance": covariance[a, a], "sd": sd[a], "corr": np.nan}
+                if term.structure.correlated:
+                    for b in range(a):
+                        both = sd[a] * sd[b]
+                        key = "corr" if b == 0 else f"corr{b + 1}"
+                        row[key] = covariance[a, b] / both if both > 0 else np.nan
+                rows.append(row)
+        residual = {"group": "Residual", "name": ""}
+        rows.append(residual | {"variance": self.scale, "sd": self.sigma, "corr": np.nan})
+        return pd.DataFrame(rows)
+
+    @cached_property
+    def _variance_covariance(self):
+        return variance_covariance(self.engine_fit)
+
+    @cached_property
+    def bse_re(self):
+        """Standard errors of the variance parameters, on the data's scale.
+
+        From the observed information, in the order of the packed parameters.  NaN for
+        terms on the boundary (a variance of zero, a correlation of +-1), where there is
+        no such error.
+        """
+        absolute = np.diag(self._variance_covariance.absolute)[:-1]
+        return np.sqrt(absolute[self.model.layout.packed_gamma])
+
+    @property
+    def bse_scale(self):
+        """Standard error of the residual variance, from the observed information."""
+        return float(np.sqrt(self._variance_covariance.absolute[-1, -1]))
+
+    # ---- fixed effects ----
+
+    @cached_property
+    def _cov_fe(self):
+        """GLS covariance of all fixed-effects columns; NaN for those dropped."""
+        kept = self.engine_fit.design.basis.kept
+        covariance = np.full((self.k_fe, self.k_fe), np.nan)
+        covariance[np.ix_(kept, kept)] = self.engine_fit.covariance
+        return covariance
+
+    @property
+    def normalized_cov_params(self):
+        """Covariance of ``params`` divided by ``scale``."""
+        return self.cov_params() / self.scale
+
+    @normalized_cov_params.setter
+    def normalized_cov_params(self, value):
+        # statsmodels' base class assigns None; the matrix is computed on demand.
+        if value is not None:
+            raise AttributeError("normalized_cov_params is computed, not set")
+
+    @cached_property
+    def _cov_params(self):
+        order = self.model.layout.packed_gamma
+        n_params = self.k_fe + len(order)
+        covariance = np.zeros((n_params, n_params))
+        covariance[: self.k_fe, : self.k_fe] = self._cov_fe
+        if len(order):
+            relative = self._variance_covariance.relative
+            covariance[self.k_fe :, self.k_fe :] = relative[np.ix_(order, order)]
+        return covariance
+
+    def cov_params(self, r_matrix=None, column=None, scale=None, cov_p=None, other=None):
+        """Covariance matrix of the parameters, or of linear combinations of them.
+
+        The block of the fixed effects is sigma^2 (X'V0^-1 X)^-1 (GLS); that of the
+        variance parameters (divided by scale) comes from the observed information.
+
+        Parameters
+        ----------
+        r_matrix, other : array_like, optional
+            Combinations: r_matrix cov other', with other = r_matrix if None.
+        column : array_like, optional
+            Rows and columns to pick.
+        scale : float, optional
+            Residual variance to use in place of the estimate.
+        cov_p : ndarray, optional
+            Covariance of the parameters to use in place of the estimate.
+        """
+        if cov_p is None:
+            cov_p = self._cov_params
+            if scale is not None:
+                cov_p = cov_p / self.scale * scale
+        if column is not None:
+            if r_matrix is not None or other is not None:
+                raise ValueError("Column should be specified without other arguments.")
+            column = np.asarray(column)
+            if column.ndim == 0:
+                return cov_p[column, column]
+            return cov_p[column[:, None], column]
+        if r_matrix is None:
+            if other is not None:
+                raise ValueError("other can only be specified with r_matrix")
+            return cov_p
+        r_matrix = np.asarray(r_matrix, float)
+        other = r_matrix if other is None else np.asarray(other, float)
+        return nan_dot(r_matrix, nan_dot(cov_p, other.T))
+
+    @cached_property
+    def bse_fe(self):
+        """Standard errors of the fixed effects; NaN for columns that were dropped."""
+        return np.sqrt(np.diag(self._cov_fe))
+
+    def t_test(self, r_matrix, cov_p=None, use_t=None):
+        """Test linear combinations of the fixed effects, one at a time.
+
+        Parameters
+        ----------
+        r_matrix : array_like or str or tuple
+            Rows of coefficients (of the fixed effects, or of all parameters), a
+            constraint such as "Days = 0", or a pair (matrix, values).
+        cov_p : ndarray, optional
+            Covariance of the parameters to use in place of the estimate.
+        use_t : bool, optional
+            t or z; the results' own choice if None.
+
+        Returns
+        -------
+        ContrastResults
+
+        Raises
+        ------
+        ValueError
+            If the width of the matrix is wrong, or a column that was dropped is used.
+        """
+        rows, values = self._constraint(r_matrix)
+        used = np.abs(rows).sum(axis=0) > 0
+        dropped = used[: self.k_fe] & np.isnan(self.fe_params)
+        if dropped.any():
+            names = np.array(self.model.exog_names)[dropped]
+            raise ValueError(
+                f"not estimable: {', '.join(names)} depend on other columns of exog"
+            )
+        if cov_p is None:
+            cov_p = np.zeros((len(self.params),) * 2)
+            cov_p[: self.k_fe, : self.k_fe] = self._cov_fe
+            if used[self.k_fe :].any():
+                cov_p = self._cov_params
+        use_t = self.use_t if use_t is None else use_t
+        effect = rows @ np.nan_to_num(self.params)
+        sd = np.sqrt(np.diag(nan_dot(rows, nan_dot(np.asarray(cov_p), rows.T))))
+        statistic = (effect - values) / sd
+        if use_t:
+            return ContrastResults(
+                effect=effect, t=statistic, sd=sd, df_denom=self.df_resid
+            )
+        return ContrastResults(
+            effect=effect,
+            statistic=statistic,
+            sd=sd,
+            df_denom=np.inf,
+            distribution="norm",
+        )
+
+    def _constraint(self, r_matrix):
+        names = self.model.data.param_names
+        values = 0.0
+        if isinstance(r_matrix, str) or (
+            isinstance(r_matrix, list) and r_matrix and isinstance(r_matrix[0], str)
+        ):
+            parsed = FormulaManager().get_linear_constraints(r_matrix, names)
+            return parsed.constraint_matrix, np.ravel(parsed.constraint_values)
+        if isinstance(r_matrix, tuple):
+            r_matrix, values = r_matrix
+        rows = np.atleast_2d(np.asarray(r_matrix, float))
+        if rows.shape[1] == self.k_fe:
+            pad = np.zeros((len(rows), len(self.params) - self.k_fe))
+            rows = np.hstack([rows, pad])
+        if rows.shape[1] != len(self.params):
+            raise ValueError(
+                f"r_matrix for t-test should have {self.k_fe} columns (the fixed "
+                f"effects) or {len(self.params)} (all parameters), not {rows.shape[1]}"
+            )
+        return rows, np.ravel(values)
+
+    def conf_int(self, alpha=0.05, cols=None):
+        """Wald intervals of all packed parameters, shape (n_params, 2)."""
+        law = stats.t(self.df_resid) if self.use_t else stats.norm
+        q = law.ppf(1 - alpha / 2)
+        limits = np.column_stack([self.params - q * self.bse, self.params + q * self.bse])
+        return limits if cols is None else limits[np.asarray(cols)]
+
+    # ---- random effects ----
+
+    def _terms_of(self, group):
+        terms = self.engine_fit.design.terms
+        groups = list(dict.fromkeys(t.group for t in terms))
+        if not groups:
+            raise ValueError("the model has no random effects")
+        if group is None:
+            if len(groups) > 1:
+                raise ValueError(f"name one of the grouping factors: {', '.join(groups)}")
+            group = groups[0]
+        numbers = [i for i, t in enumerate(terms) if t.group == group]
+        if not numbers:
+            raise ValueError(
+                f"group={group!r} is not a grouping factor of the model; there are: "
+                f"{', '.join(groups)}"
+            )
+        return group, numbers
+
+    def ranef(self, group=None):
+        """Conditional modes (BLUPs) of a grouping factor.
+
+        Parameters
+        ----------
+        group : str, optional
+            Name of the factor; may be left out if there is one.
+
+        Returns
+        -------
+        DataFrame
+            One row a level, one column a random effect.
+        """
+        group, numbers = self._terms_of(group)
+        fit = self.engine_fit
+        values = np.hstack([fit.effects[i] for i in numbers])
+        names = [n for i in numbers for n in fit.design.terms[i].names]
+        index = pd.Index(fit.design.terms[numbers[0]].levels, name=group)
+        return pd.DataFrame(values, index=index, columns=names)
+
+    def ranef_cov(self, group=None):
+        """Conditional covariances of the random effects, given theta, beta and sigma.
+
+        Returns
+        -------
+        DataFrame
+            Rows by (level, effect), columns by effect.
+        """
+        group, numbers = self._terms_of(group)
+        fit = self.engine_fit
+        blocks = fit.joint_effect_covariance(numbers)
+        names = [n for i in numbers for n in fit.design.terms[i].names]
+        levels = fit.design.terms[numbers[0]].levels
+        index = pd.MultiIndex.from_product([levels, names], names=[group, "effect"])
+        return pd.DataFrame(blocks.reshape(-1, len(names)), index=index, columns=names)
+
+    def coef(self, group=None):
+        """Fixed effects plus random effects of every level, as lme4's ``coef``.
+
+        Returns
+        -------
+        DataFrame
+            One row a level; one column a fixed effect, and one a random effect that no
+            fixed effect goes with.
+        """
+        modes = self.ranef(group)
+        modes = modes.T.groupby(level=0, sort=False).sum().T
+        out = pd.DataFrame(
+            np.tile(self.fe_params, (len(modes), 1)),
+            index=modes.index,
+            columns=self.model.exog_names,
+        )
+        for name in modes.columns:
+            out[name] = out[name] + modes[name] if name in out else modes[name]
+        return out
+
+    @cached_property
+    def random_effects(self):
+        """Conditional modes.
+
+        Returns
+        -------
+        dict
+            With one grouping factor a Series a level (as statsmodels); with several a
+            DataFrame a factor (as ``ranef``).
+        """
+        groups = self._group_names
+        if len(groups) != 1:
+            return {group: self.ranef(group) for group in groups}
+        frame = self.ranef()
+        frame.columns = self._effect_labels()
+        return dict(frame.iterrows())
+
+    @cached_property
+    def random_effects_cov(self):
+        """Conditional covariances of the random effects, keyed as ``random_effects``."""
+        groups = self._group_names
+        if len(groups) != 1:
+            return {group: self.ranef_cov(group) for group in groups}
+        _, numbers = self._terms_of(None)
+        labels = self._effect_labels()
+        levels = self.engine_fit.design.terms[0].levels
+        blocks = self.engine_fit.joint_effect_covariance(numbers)
+        return {
+            level: pd.DataFrame(block, index=labels, columns=labels)
+            for level, block in zip(levels, blocks, strict=True)
+        }
+
+    @property
+    def _group_names(self):
+        return list(dict.fromkeys(t.group for t in self.engine_fit.design.terms))
+
+    def _effect_labels(self):
+        return [
+            t.group if name == "Intercept" else name
+            for t in self.engine_fit.design.terms
+            for name in t.names
+        ]
+
+    # ---- rows ----
+
+    @cached_property
+    def fittedvalues(self):
+        """Offset, fixed effects and conditional modes of the rows."""
+        return self.model.linear_predictor(self.fe_params, self.engine_fit.effects)
+
+    @cached_property
+    def resid(self):
+        """Response less fitted values."""
+        return self.model.endog - self.fittedvalues
+
+    @property
+    def wresid(self):
+        """Residuals times the square root of the weights: lme4's Pearson residuals."""
+        weights = self.model.weights
+        return self.resid if weights is None else np.sqrt(weights) * self.resid
+
+    @property
+    def resid_pearson(self):
+        """Scaled residuals: ``wresid`` divided by sigma."""
+        return self.wresid / self.sigma
+
+    def predict(self, exog=None, transform=True, offset=None):
+        """Population mean (random effects at zero).
+
+        Parameters
+        ----------
+        exog : DataFrame or array_like, optional
+            New data, passed through the formula; the rows of the fit if None.
+        transform : bool, optional
+            False if ``exog`` already holds the model's columns.
+        offset : array_like, optional
+            Added to the mean besides the formula's own ``offset(...)``.
+
+        Returns
+        -------
+        Series or ndarray
+        """
+        if exog is None:
+            mean = self.model.predict(self.params, None, offset)
+            return pd.Series(mean, index=self.model.data.row_labels)
+        index = getattr(exog, "index", None)
+        if transform and hasattr(self.model, "fixed_formula"):
+            exog, own = self.model.new_rows(exog)
+            if own is not None:
+                offset = own if offset is None else own + np.asarray(offset, float)
+        else:
+            exog = np.asarray(exog, float)
+            exog = exog[:, None] if exog.ndim == 1 and self.k_fe == 1 else exog
+            exog = np.atleast_2d(exog)
+        mean = self.model.predict(self.params, exog, offset)
+        return mean if index is None else pd.Series(mean, index=index)
+
+    # ---- printing ----
+
+    def summary(self, yname=None, xname_fe=None, xname_re=None, title=None, alpha=0.05):
+        """Summary tables.
+
+        Parameters
+        ----------
+        yname : str, optional
+            Name of the response.
+        xname_fe, xname_re : list of str, optional
+            Names of the fixed effects; of the random effects in the order of
+            ``var_corr``.
+        title : str, optional
+            Title.
+        alpha : float, optional
+            One minus the confidence level.
+
+        Returns
+        -------
+        Summary
+            Prints as text; ``as_html`` and ``as_latex`` for the other forms.
+        """
+        return summarize(self, yname, xname_fe, xname_re, title, alpha)
+
+    def _repr_html_(self):
+        return self.summary().as_html()
+
+
+def _group_sizes(model):
+    """Smallest, mean and largest number of rows a level, by grouping factor."""
+    return {t.group: np.bincount(t.codes, minlength=t.n_levels) for t in model.random_terms}
+
+
+class MixedLMResultsWrapper(UpstreamWrapper):
+    """Attaches pandas labels to the results."""
+
+    _wrap_attrs = wrap.union_dicts(
+        UpstreamWrapper._wrap_attrs, {"wresid": "rows", "resid_pearson": "rows"}
+    )
+
+    def _repr_html_(self):
+        return self._results._repr_html_()
+
+
+wrap.populate_wrapper(MixedLMResultsWrapper, MixedLMResults)

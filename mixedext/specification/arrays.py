@@ -1,0 +1,210 @@
+"""From arrays to y, X and random terms: alignment, missing rows, weights, offset."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from statsmodels.tools.sm_exceptions import MissingDataError
+
+from mixedext.exceptions import WeightsWarning
+from mixedext.specification.terms import RandomTerm
+
+__all__ = ["ArrayFrame", "array_frame", "check_weights"]
+
+# Weights that span more than this many powers of ten get a warning.
+WEIGHT_DECADES = 12
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayFrame:
+    """Model arrays with their rows settled.
+
+    Attributes
+    ----------
+    endog : ndarray or Series
+        Response.
+    exog : ndarray or DataFrame or None
+        Fixed-effects columns; None if there are none.
+    terms : list of RandomTerm
+        Random terms.
+    offset, weights : ndarray or None
+        One value a row.
+    groups, exog_re : ndarray or None
+        As given, rows kept.
+    rows : ndarray
+        Which rows were kept, (n,) bool.
+    """
+
+    endog: object
+    exog: object
+    terms: list[RandomTerm]
+    offset: np.ndarray | None
+    weights: np.ndarray | None
+    groups: np.ndarray | None
+    exog_re: np.ndarray | None
+    rows: np.ndarray
+
+
+def array_frame(
+    endog,
+    exog,
+    groups=None,
+    exog_re=None,
+    terms=None,
+    weights=None,
+    offset=None,
+    missing="none",
+) -> ArrayFrame:
+    """Settle rows and types of the arrays of a model.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ or a value is not numeric or infinite; names the argument.
+    MissingDataError
+        If values are missing and ``missing`` is not "drop".
+    """
+    if missing not in ("none", "raise", "drop"):
+        raise ValueError(f"missing={missing!r}; use 'none', 'raise' or 'drop'")
+    y = _numeric(endog, "endog")
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise ValueError(f"endog has shape {y.shape}; expected one dimension")
+    n = len(y)
+    if n == 0:
+        raise ValueError("endog is empty")
+    absent = {"endog": np.isnan(y)}
+    if exog is not None:
+        x = _numeric(exog, "exog")
+        if x.ndim == 1:
+            x = x[:, None]
+            exog = exog.to_frame() if isinstance(exog, pd.Series) else x
+        _check_length(x, n, "exog")
+        absent["exog"] = np.isnan(x).any(axis=1)
+        if x.shape[1] == 0:
+            exog = None
+    built, label_groups = [], None
+    if groups is not None:
+        label_groups = np.asarray(groups)
+        _check_length(label_groups, n, "groups")
+        z, names = None, None
+        if exog_re is not None:
+            z = _numeric(exog_re, "exog_re")
+            z = z[:, None] if z.ndim == 1 else z
+            _check_length(z, n, "exog_re")
+            names = _names(exog_re, z)
+        source = groups if isinstance(groups, pd.Series | pd.Index) else label_groups
+        built.append(RandomTerm(source, z, group="Group", names=names))
+    elif exog_re is not None:
+        raise ValueError("exog_re needs groups, the labels of its grouping factor")
+    built.extend(_check_terms_argument(terms, n))
+    for term in built:
+        absent[f"the random term {term.label}"] = term.missing()
+    vectors = {}
+    for what, value in (("weights", weights), ("offset", offset)):
+        if value is not None:
+            vector = _numeric(value, what)
+            if vector.shape != (n,):
+                raise ValueError(
+                    f"{what} has shape {vector.shape}; expected ({n},), one value a row"
+                )
+            absent[what] = np.isnan(vector)
+            vectors[what] = vector
+    rows = _complete(absent, missing)
+    if not rows.all():
+        endog, y = _take(endog, rows), y[rows]
+        exog = _take(exog, rows)
+        built = [t.take(rows) for t in built]
+        vectors = {what: v[rows] for what, v in vectors.items()}
+        label_groups = None if label_groups is None else label_groups[rows]
+        exog_re = _take(exog_re, rows)
+    weight = vectors.get("weights")
+    if weight is not None:
+        check_weights(weight)
+    return ArrayFrame(
+        endog,
+        exog,
+        built,
+        vectors.get("offset"),
+        weight,
+        label_groups,
+        None if exog_re is None else np.asarray(exog_re, float),
+        rows,
+    )
+
+
+def check_weights(weights: np.ndarray) -> None:
+    """Refuse weights that are not positive; warn where they span very many decades."""
+    if not (weights > 0).all():
+        bad = int((~(weights > 0)).sum())
+        raise ValueError(
+            f"weights must be positive; {bad} of {len(weights)} are zero or negative. "
+            "Leave these rows out instead."
+        )
+    span = np.log10(weights.max()) - np.log10(weights.min())
+    if span > WEIGHT_DECADES:
+        warnings.warn(
+            f"weights span {span:.0f} powers of ten; rows of small weight have next to "
+            "no influence and digits may be lost",
+            WeightsWarning,
+            stacklevel=5,
+        )
+
+
+def _numeric(values, what):
+    try:
+        array = np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} is not numeric: {error}") from None
+    if np.isinf(array).any():
+        raise ValueError(f"{what} has infinite values")
+    return array
+
+
+def _check_length(array, n, what):
+    if len(array) != n:
+        raise ValueError(f"{what} has {len(array)} rows, endog has {n}")
+
+
+def _names(exog_re, z):
+    if isinstance(exog_re, pd.DataFrame):
+        return [str(c) for c in exog_re.columns]
+    if isinstance(exog_re, pd.Series) and exog_re.name is not None:
+        return [str(exog_re.name)]
+    return [f"x_re{k + 1}" for k in range(z.shape[1])]
+
+
+def _check_terms_argument(terms, n):
+    terms = [terms] if isinstance(terms, RandomTerm) else list(terms or [])
+    for term in terms:
+        if not isinstance(term, RandomTerm):
+            raise ValueError(
+                f"terms must hold RandomTerm objects, not {type(term).__name__}"
+            )
+        _check_length(term.codes, n, f"the random term {term.label}")
+    return terms
+
+
+def _complete(absent, missing):
+    counts = {what: int(mask.sum()) for what, mask in absent.items() if mask.any()}
+    rows = ~np.logical_or.reduce(list(absent.values()))
+    if counts and missing != "drop":
+        listed = ", ".join(f"{what} ({count})" for what, count in counts.items())
+        raise MissingDataError(
+            f"missing values in {listed}; pass missing='drop' to leave these rows out"
+        )
+    if not rows.any():
+        raise ValueError("every row has a missing value; no data are left")
+    return rows
+
+
+def _take(values, rows):
+    if values is None:
+        return None
+    if isinstance(values, pd.Series | pd.DataFrame):
+        return values.loc[rows] if values.index.is_unique else values[rows]
+    return np.asarray(values)[rows]

@@ -1,0 +1,348 @@
+"""Reading lme4's notation: random terms ``(columns | factor)`` split off a formula.
+
+Only text is handled here.  What is inside the bars' left-hand side, and all the rest of
+the formula, is left to the formula engine.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from mixedext.exceptions import FormulaError
+
+__all__ = ["Bar", "SplitFormula", "names_in", "parse_grouping", "split_formula"]
+
+_OPENING, _CLOSING, _QUOTES = "([{", ")]}", "\"'`"
+# After one of these a plus or minus belongs to a number, not to the list of terms.
+_OPERATORS = "*:/^%|~+-("
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One random term as written.
+
+    Attributes
+    ----------
+    columns : str
+        Left-hand side of the bar.
+    factors : tuple of str
+        Atoms of the grouping factor, e.g. ("cask", "batch") for ``cask:batch``.
+    correlated : bool
+        False for ``||``.
+    """
+
+    columns: str
+    factors: tuple[str, ...]
+    correlated: bool
+
+    @property
+    def group(self) -> str:
+        """Name of the grouping factor."""
+        return ":".join(plain_name(f) for f in self.factors)
+
+
+@dataclass(frozen=True)
+class SplitFormula:
+    """A formula in parts.
+
+    Attributes
+    ----------
+    response : str
+        Left-hand side.
+    fixed : str
+        Right-hand side without random terms and offsets; "1" if nothing else is left.
+    bars : tuple of Bar
+        Random terms, nesting and crossing expanded, in the order written.
+    offsets : tuple of str
+        Arguments of the ``offset(...)`` terms.
+    """
+
+    response: str
+    fixed: str
+    bars: tuple[Bar, ...]
+    offsets: tuple[str, ...]
+
+
+def plain_name(text: str) -> str:
+    """Column name behind backticks or Q("...")."""
+    match = re.fullmatch(r"""(?:`(.+)`|Q\(\s*(["'])(.+)\2\s*\))""", text.strip())
+    return text.strip() if match is None else match.group(1) or match.group(3)
+
+
+def _walk(text):
+    """Yield (position, character, depth) outside quotes; depth counts open brackets."""
+    depth, quote = 0, None
+    for i, c in enumerate(text):
+        if quote is not None:
+            if c == quote and text[i - 1] != "\\":
+                quote = None
+            continue
+        if c in _QUOTES:
+            quote = c
+        elif c in _OPENING:
+            depth += 1
+            yield i, c, depth
+        elif c in _CLOSING:
+            if depth == 0:
+                raise FormulaError(f"formula {text!r}: {c!r} closes nothing")
+            yield i, c, depth
+            depth -= 1
+        else:
+            yield i, c, depth
+    if quote is not None:
+        raise FormulaError(f"formula {text!r}: the quote {quote} is not closed")
+    if depth:
+        raise FormulaError(f"formula {text!r}: a bracket is not closed")
+
+
+def split_formula(formula: str) -> SplitFormula:
+    """Split random terms and offsets off a formula.
+
+    Parameters
+    ----------
+    formula : str
+        For example ``"y ~ x + (1 + x | subject) + (1 | item)"``.
+
+    Returns
+    -------
+    SplitFormula
+
+    Raises
+    ------
+    FormulaError
+        If brackets do not match, the response is missing, a bar stands outside
+        parentheses or within a product, or one of its sides is empty.
+    """
+    if not isinstance(formula, str):
+        raise FormulaError(f"formula must be a string, not {type(formula).__name__}")
+    tildes = [i for i, c, depth in _walk(formula) if c == "~" and depth == 0]
+    if len(tildes) != 1:
+        raise FormulaError(
+            f"formula {formula!r} needs exactly one '~', between the response and the terms"
+        )
+    response, right = formula[: tildes[0]].strip(), formula[tildes[0] + 1 :].strip()
+    if not response:
+        raise FormulaError(f"formula {formula!r} has no response left of '~'")
+    if not right:
+        raise FormulaError(f"formula {formula!r} has no terms right of '~'")
+    fixed, bars, offsets = [], [], []
+    _sort_terms(right, formula, fixed, bars, offsets)
+    text = " ".join(f"{sign} {term}" for sign, term in fixed).removeprefix("+ ")
+    return SplitFormula(response, text or "1", tuple(bars), tuple(offsets))
+
+
+def _sort_terms(text, formula, fixed, bars, offsets):
+    for sign, term in _additive_terms(text, formula):
+        inside = _parenthesized(term)
+        offset = re.fullmatch(r"offset\s*\((.*)\)", term, flags=re.DOTALL)
+        if inside is not None and _has_bar(inside):
+            if sign == "-":
+                raise FormulaError(
+                    f"formula {formula!r}: a random term cannot be subtracted; leave "
+                    f"out {term}"
+                )
+            bars.extend(_read_bar(inside, formula))
+        elif inside is not None and sign == "+" and _contains_bar_group(inside):
+            _sort_terms(inside, formula, fixed, bars, offsets)
+        elif offset is not None and _parenthesized(term[6:].strip()) is not None:
+            if sign == "-":
+                raise FormulaError(f"formula {formula!r}: subtract inside offset(...)")
+            offsets.append(offset.group(1).strip())
+        elif _contains_bar_group(term):
+            raise FormulaError(
+                f"formula {formula!r}: the random term in {term!r} must stand by itself, "
+                "added to the other terms"
+            )
+        else:
+            fixed.append((sign, term))
+
+
+def _additive_terms(text, formula):
+    """Terms of a sum with their signs."""
+    terms, start, sign, last = [], 0, "+", "("
+    for i, c, depth in _walk(text):
+        if depth == 0 and c == "|":
+            raise FormulaError(
+                f"formula {formula!r}: write random terms in parentheses, as in (1 | g)"
+            )
+        if depth == 0 and c in "+-" and last not in _OPERATORS:
+            terms.append((sign, text[start:i].strip()))
+            start, sign = i + 1, c
+        elif depth == 0 and c in "+-" and not text[start:i].strip():
+            start, sign = i + 1, ("-" if (c == "-") != (sign == "-") else "+")
+        if not c.isspace():
+            last = c
+    terms.append((sign, text[start:].strip()))
+    if any(not term for _, term in terms):
+        raise FormulaError(f"formula {formula!r}: a term is missing beside '+' or '-'")
+    return terms
+
+
+def _parenthesized(term):
+    """Inside of a term that is one pair of parentheses, else None."""
+    if not (term.startswith("(") and term.endswith(")")):
+        return None
+    for i, c, depth in _walk(term):
+        if c == ")" and depth == 1:
+            return term[1:-1].strip() if i == len(term) - 1 else None
+    return None
+
+
+def _has_bar(text):
+    return any(c == "|" and depth == 0 for _, c, depth in _walk(text))
+
+
+def _contains_bar_group(term):
+    """Whether some parentheses that are no function call hold a bar."""
+    opened = []
+    previous = ""
+    for i, c, _ in _walk(term):
+        if c in _OPENING:
+            call = c != "(" or previous.isalnum() or (previous in "_])" and previous != "")
+            opened.append((i, call))
+        elif c in _CLOSING:
+            opened.pop()
+        elif c == "|" and opened and not opened[-1][1]:
+            return True
+        if not c.isspace():
+            previous = c
+    return False
+
+
+def _read_bar(inside, formula):
+    at = [i for i, c, depth in _walk(inside) if c == "|" and depth == 0]
+    double = len(at) == 2 and at[1] == at[0] + 1
+    if len(at) != 1 and not double:
+        raise FormulaError(f"formula {formula!r}: ({inside}) has more than one bar")
+    columns, grouping = inside[: at[0]].strip(), inside[at[-1] + 1 :].strip()
+    if not columns or not grouping:
+        side = "left" if not columns else "right"
+        raise FormulaError(f"formula {formula!r}: ({inside}) has nothing {side} of the bar")
+    return [
+        Bar(columns, factors, not double) for factors in parse_grouping(grouping, formula)
+    ]
+
+
+def parse_grouping(text: str, formula: str | None = None) -> list[tuple[str, ...]]:
+    """Expand a grouping expression into the interactions it stands for.
+
+    ``a/b`` is a and b within a (named ``b:a``, the inner first, as lme4 does), ``a*b`` is
+    a, b and ``a:b``; ``a + b`` is both.
+
+    Examples
+    --------
+    >>> parse_grouping("a/b/c")
+    [('a',), ('b', 'a'), ('c', 'b', 'a')]
+    >>> parse_grouping("a*b")
+    [('a',), ('b',), ('a', 'b')]
+    """
+    where = text if formula is None else formula
+    tokens = _grouping_tokens(text, where)
+    result, end = _parse_sum(tokens, 0, where)
+    if end != len(tokens):
+        raise FormulaError(f"formula {where!r}: cannot read the grouping factor {text!r}")
+    unique = []
+    for factors in result:
+        if factors not in unique:
+            unique.append(factors)
+    return unique
+
+
+def _grouping_tokens(text, where):
+    """Operators and atoms; a call such as f(a + b) is one atom."""
+    tokens, atom, call_depth = [], "", None
+    for i, c in _characters(text):
+        if call_depth is not None:
+            atom += c
+            if i == call_depth:
+                call_depth = None
+        elif c in "+*/:" or (c in "()" and not (c == "(" and atom.strip())):
+            if atom.strip():
+                tokens.append(atom.strip())
+            atom = ""
+            tokens.append(c)
+        else:
+            if c == "(":
+                call_depth = _closing(text, i, where)
+            atom += c
+    if atom.strip():
+        tokens.append(atom.strip())
+    return tokens
+
+
+def _characters(text):
+    """Characters with their positions; a quoted string comes as one piece."""
+    i = 0
+    while i < len(text):
+        if text[i] in _QUOTES:
+            end = text.index(text[i], i + 1)
+            yield end, text[i : end + 1]
+            i = end + 1
+        else:
+            yield i, text[i]
+            i += 1
+
+
+def _closing(text, start, where):
+    for i, c, depth in _walk(text[start:]):
+        if c == ")" and depth == 1:
+            return start + i
+    raise FormulaError(f"formula {where!r}: a bracket is not closed")
+
+
+def _parse_sum(tokens, i, where):
+    result, i = _parse_product(tokens, i, where)
+    while i < len(tokens) and tokens[i] == "+":
+        right, i = _parse_product(tokens, i + 1, where)
+        result = result + right
+    return result, i
+
+
+def _parse_product(tokens, i, where):
+    result, i = _parse_interaction(tokens, i, where)
+    while i < len(tokens) and tokens[i] in ("*", "/"):
+        operator = tokens[i]
+        right, i = _parse_interaction(tokens, i + 1, where)
+        if operator == "*":
+            result = result + right + _cross(result, right)
+        else:
+            outer = tuple(dict.fromkeys(a for f in reversed(result) for a in f))
+            result = result + _cross(right, [outer])
+    return result, i
+
+
+def _parse_interaction(tokens, i, where):
+    result, i = _parse_atom(tokens, i, where)
+    while i < len(tokens) and tokens[i] == ":":
+        right, i = _parse_atom(tokens, i + 1, where)
+        result = _cross(result, right)
+    return result, i
+
+
+def _parse_atom(tokens, i, where):
+    if i < len(tokens) and tokens[i] == "(":
+        result, i = _parse_sum(tokens, i + 1, where)
+        if i < len(tokens) and tokens[i] == ")":
+            return result, i + 1
+    elif i < len(tokens) and tokens[i] not in ("+", "*", "/", ":", ")"):
+        return [(tokens[i],)], i + 1
+    raise FormulaError(
+        f"formula {where!r}: cannot read the grouping factor; use names joined by "
+        "':', '/', '*' or '+'"
+    )
+
+
+def _cross(left, right):
+    return [tuple(dict.fromkeys(a + b)) for a in left for b in right]
+
+
+def names_in(text: str) -> set[str]:
+    """Names that occur in a piece of formula: identifiers, dotted, quoted columns."""
+    quoted = re.findall(r"`([^`]+)`|Q\(\s*[\"']([^\"']+)[\"']\s*\)", text)
+    names = {a or b for a, b in quoted}
+    bare = re.sub(r"`[^`]*`|\"[^\"]*\"|'[^']*'", " ", text)
+    for name in re.findall(r"[^\W\d]\w*(?:\.\w+)*", bare):
+        names.add(name)
+        names.add(name.split(".")[0])
+    return names

@@ -1,0 +1,493 @@
+"""From a formula and a data frame to y, X and random terms.
+
+The only user of statsmodels' FormulaManager: bars and offsets are split off (bars.py),
+rows with missing values are settled once for all parts, everything else goes to patsy or
+formulaic, whichever statsmodels is set to use.
+"""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from statsmodels.tools.sm_exceptions import MissingDataError
+
+from mixedext.exceptions import FormulaError
+from mixedext.specification.bars import Bar, names_in, plain_name, split_formula
+from mixedext.specification.statsmodels_compat import FormulaManager
+from mixedext.specification.terms import RandomTerm, factorize, interact
+from mixedext.specification.transforms import TRANSFORMS
+
+__all__ = [
+    "ModelFrame",
+    "caller_namespace",
+    "fixed_spec",
+    "model_frame",
+    "new_fixed_columns",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFrame:
+    """What a formula and a data frame give.
+
+    Attributes
+    ----------
+    endog : Series
+        Response, rows kept.
+    exog : DataFrame
+        Fixed-effects columns; may have none.
+    terms : list of RandomTerm
+        Random terms in the order written.
+    offset, weights : ndarray or None
+        Sum of all offsets; precision weights.
+    groups : ndarray or None
+        Labels of the ``groups`` argument.
+    data : DataFrame
+        The rows kept, all columns.
+    rows : ndarray
+        Which rows of the data were kept, (n,) bool.
+    model_spec : object
+        The formula engine's specification of the fixed part.
+    fixed_formula : str
+        Formula that the engine saw.
+    offset_formulas : tuple of str
+        Expressions of the offset terms.
+    namespace : dict
+        What the formula uses besides the data.
+    """
+
+    endog: pd.Series
+    exog: pd.DataFrame
+    terms: list[RandomTerm]
+    offset: np.ndarray | None
+    weights: np.ndarray | None
+    groups: np.ndarray | None
+    data: pd.DataFrame
+    rows: np.ndarray
+    model_spec: object
+    fixed_formula: str
+    offset_formulas: tuple[str, ...]
+    namespace: dict = field(repr=False)
+
+
+def caller_namespace(formulas, eval_env, depth: int) -> dict:
+    """Values of the names in the formulas, as seen ``depth`` calls up the stack.
+
+    Parameters
+    ----------
+    formulas : iterable of str
+        Formulas whose names are looked up.
+    eval_env : int or Mapping or None
+        Further levels up the stack; -1 for no names at all; or the names themselves.
+    depth : int
+        Calls between this function and the user's frame.
+    """
+    names = set().union(*(names_in(f) for f in formulas if f is not None))
+    if isinstance(eval_env, Mapping):
+        scopes = [eval_env]
+    elif hasattr(eval_env, "namespace"):  # patsy's EvalEnvironment
+        scopes = [eval_env.namespace]
+    elif eval_env == -1:
+        scopes = []
+    else:
+        frame = sys._getframe(depth + 1 + (0 if eval_env is None else int(eval_env)))
+        scopes = [frame.f_locals, frame.f_globals]
+    found = {}
+    for name in names:
+        for scope in scopes:
+            if name in scope:
+                found[name] = scope[name]
+                break
+    return found
+
+
+class _Engine:
+    """The formula engine on one frame, with names quoted as it needs them."""
+
+    def __init__(self, data: pd.DataFrame, namespace: dict):
+        self.manager = FormulaManager()
+        self.data = data
+        self.namespace = dict(namespace)
+        if self.manager.engine == "patsy":
+            self.namespace = {**TRANSFORMS, **self.namespace}
+            # keeps missing values in place: rows are settled by model_frame
+            self.na_action = self.manager.get_na_action("drop", types=[])
+        else:
+            self.namespace.setdefault("np", np)
+            self.na_action = "ignore"
+
+    def quote(self, text):
+        """Quote columns whose names are not Python's (``yield``, ``a.b``, backticks)."""
+        patsy = self.manager.engine == "patsy"
+        columns = set(map(str, self.data.columns))
+
+        def wrap(name):
+            return f'Q("{name}")' if patsy else f"`{name}`"
+
+        def replace(match):
+            token = match.group(0)
+            if token[0] == "`":
+                return wrap(token[1:-1])
+            if token[0] in "\"'" or token not in columns:
+                return token
+            return wrap(token) if keyword.iskeyword(token) or "." in token else token
+
+        pattern = r"`[^`]+`|\"[^\"]*\"|'[^']*'|[^\W\d]\w*(?:\.\w+)*"
+        return re.sub(pattern, replace, text)
+
+    def matrices(self, formula):
+        """Data frames of both sides, or of the one side, of a formula."""
+        try:
+            return self.manager.get_matrices(
+                self.quote(formula),
+                self.data,
+                eval_env=self.namespace,
+                pandas=True,
+                na_action=self.na_action,
+            )
+        except Exception as error:
+            if isinstance(error, MissingDataError):
+                raise
+            reason = str(error).strip().split("\n")[0]
+            raise FormulaError(
+                f"formula {formula!r} cannot be evaluated: {reason}"
+                f"{self._unknown_names(formula)}"
+            ) from error
+
+    def _unknown_names(self, formula):
+        known = set(map(str, self.data.columns)) | set(self.namespace)
+        known |= set(dir(builtins)) | {"Q", "C", "I", "Treatment", "Sum", "Poly", "T"}
+        unknown = sorted(n for n in names_in(formula) if "." not in n and n not in known)
+        if not unknown:
+            return ""
+        return f" (not a column of the data: {', '.join(unknown)})"
+
+    def grouping_factor(self, atom):
+        """Codes and levels of one atom of a grouping expression."""
+        name = plain_name(atom)
+        if name in self.data.columns:
+            return factorize(self.data[name])
+        if name in self.data.index.names:
+            return factorize(self.data.index.get_level_values(name))
+        inside = re.fullmatch(r"(?:C|factor)\(\s*(.+?)\s*\)", name)
+        if inside is not None:
+            return self.grouping_factor(inside.group(1))
+        if name.isidentifier() and name not in self.namespace:
+            raise FormulaError(
+                f"the grouping factor {name!r} is not a column of the data; there are: "
+                f"{', '.join(map(str, self.data.columns))}"
+            )
+        scope = {str(c): self.data[c] for c in self.data.columns}
+        try:
+            labels = eval(name, {**self.namespace}, scope)
+        except Exception as error:
+            raise FormulaError(
+                f"the grouping factor {name!r} cannot be evaluated: {error}"
+            ) from error
+        if np.shape(labels) != (len(self.data),):
+            raise FormulaError(
+                f"the grouping factor {name!r} has shape {np.shape(labels)}; expected "
+                f"one label for each of the {len(self.data)} rows"
+            )
+        return factorize(labels)
+
+
+def _clean_columns(columns):
+    """Names without the quoting of columns that are no Python names."""
+    quoted = r"""Q\((["'])([^"']+)\1\)"""
+    return [re.sub(quoted, r"\2", str(c)) for c in columns]
+
+
+def _plain_dtypes(data):
+    """Nullable numeric and boolean columns as NumPy's, which formula engines expect."""
+    changed = {}
+    for name in data.columns:
+        dtype = data[name].dtype
+        if not isinstance(dtype, np.dtype) and getattr(dtype, "kind", "O") in "iufb":
+            kind = bool if dtype.kind == "b" else (int if dtype.kind in "iu" else float)
+            column = data[name]
+            changed[name] = column.astype(float if column.isna().any() else kind)
+    return data.assign(**changed) if changed else data
+
+
+def _column_or_array(value, data, what):
+    """An argument that is a column's name, a one-element list of it, or an array."""
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
+        value = value[0]
+    if isinstance(value, str):
+        if value in data.columns:
+            return data[value]
+        if value in data.index.names:
+            return data.index.get_level_values(value)
+        raise FormulaError(
+            f"{what}={value!r} is not a column of the data; there are: "
+            f"{', '.join(map(str, data.columns))}"
+        )
+    if isinstance(value, pd.Series | pd.Index | pd.Categorical):
+        array = value
+    else:
+        array = np.asarray(value)
+    if len(array) != len(data) or array.ndim != 1:
+        raise ValueError(
+            f"{what} has shape {np.shape(array)}; expected one value for each of the "
+            f"{len(data)} rows of the data"
+        )
+    return array
+
+
+def model_frame(
+    formula: str,
+    data,
+    namespace: dict,
+    *,
+    groups=None,
+    re_formula: str | None = None,
+    vc_formula: Mapping | None = None,
+    weights=None,
+    offset=None,
+    subset=None,
+    missing: str = "none",
+) -> ModelFrame:
+    """Evaluate a formula on a data frame.
+
+    Parameters
+    ----------
+    formula : str
+        Fixed effects, random terms in bars, offset(...).
+    data : DataFrame
+        Or what a DataFrame can be made of.
+    namespace : dict
+        Names that the formula may use besides the columns.
+    groups, re_formula, vc_formula
+        statsmodels' way to say the random terms; may be combined with bars.
+    weights, offset : str or array_like, optional
+        Column name, or one value a row.
+    subset : array_like, optional
+        Rows of ``data`` to use, for ``data.loc``.
+    missing : {"none", "raise", "drop"}, optional
+        Rows with missing values are an error, or are dropped.
+
+    Raises
+    ------
+    FormulaError
+        If the formula cannot be read or evaluated.
+    MissingDataError
+        If values are missing and ``missing`` is not "drop"; names the columns.
+    """
+    if missing not in ("none", "raise", "drop"):
+        raise ValueError(f"missing={missing!r}; use 'none', 'raise' or 'drop'")
+    split = split_formula(formula)
+    frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
+    if subset is not None:
+        frame = frame.loc[subset]
+    if len(frame) == 0:
+        raise ValueError("data has no rows")
+    arrays = {}
+    for what, value in (("groups", groups), ("weights", weights), ("offset", offset)):
+        if value is not None:
+            arrays[what] = _column_or_array(value, frame, what)
+    group_name = _group_name(groups)
+    vc_formula = {} if vc_formula is None else vc_formula
+    texts = [split.response, split.fixed, *split.offsets, re_formula or ""]
+    texts += [b.columns for b in split.bars] + [f for b in split.bars for f in b.factors]
+    texts += list(vc_formula.values())
+    used = set().union(*(names_in(text) for text in texts))
+    columns = [c for c in frame.columns if str(c) in used]
+    keep = _complete_rows(frame, columns, arrays, missing)
+    narrow = _plain_dtypes(frame.loc[keep, columns] if not keep.all() else frame[columns])
+    arrays = {name: a[keep] if not keep.all() else a for name, a in arrays.items()}
+    engine = _Engine(narrow, namespace)
+
+    fixed_formula = f"{split.response} ~ {split.fixed}"
+    endog, exog = engine.matrices(fixed_formula)
+    model_spec = engine.manager.spec
+    if endog.shape[1] != 1:
+        raise ValueError(
+            f"the response {split.response!r} has evaluated to {endog.shape[1]} columns; "
+            "it must be one numeric column (a boolean or text response is not)"
+        )
+    terms = [_bar_term(engine, bar) for bar in split.bars]
+    if "groups" in arrays:
+        factor = factorize(arrays["groups"])
+        terms = _groups_terms(engine, factor, group_name, re_formula, vc_formula) + terms
+    elif re_formula is not None or vc_formula:
+        raise AttributeError("groups= is required where re_formula or vc_formula is given")
+    shift = _offset(engine, split.offsets, arrays)
+    weight = None if "weights" not in arrays else np.asarray(arrays["weights"], float)
+    finite = _finite_rows(endog, exog, terms, shift, weight, missing)
+    if not finite.all():
+        endog, exog, narrow = endog[finite], exog[finite], narrow[finite]
+        terms = [t.take(finite) for t in terms]
+        shift = None if shift is None else shift[finite]
+        weight = None if weight is None else weight[finite]
+        arrays = {name: a[finite] for name, a in arrays.items()}
+        keep = keep.copy()
+        keep[np.flatnonzero(keep)[~finite]] = False
+    exog = pd.DataFrame(exog)
+    exog.columns = _clean_columns(exog.columns)
+    response = pd.DataFrame(endog).iloc[:, 0]
+    response.name = _clean_columns([response.name])[0]
+    return ModelFrame(
+        endog=response,
+        exog=exog,
+        terms=terms,
+        offset=shift,
+        weights=weight,
+        groups=None if "groups" not in arrays else np.asarray(arrays["groups"]),
+        data=frame if keep.all() else frame.loc[keep],
+        rows=keep,
+        model_spec=model_spec,
+        fixed_formula=engine.quote(fixed_formula),
+        offset_formulas=split.offsets,
+        namespace=engine.namespace,
+    )
+
+
+def _group_name(groups):
+    if isinstance(groups, list) and len(groups) == 1:
+        groups = groups[0]
+    if isinstance(groups, str):
+        return groups
+    return "Group"
+
+
+def _complete_rows(frame, columns, arrays, missing):
+    absent = {str(c): frame[c].isna().to_numpy() for c in columns}
+    absent |= {name: np.asarray(pd.isna(a)) for name, a in arrays.items()}
+    counts = {name: int(mask.sum()) for name, mask in absent.items() if mask.any()}
+    if not counts:
+        return np.ones(len(frame), bool)
+    if missing != "drop":
+        listed = ", ".join(f"{name} ({count})" for name, count in counts.items())
+        raise MissingDataError(
+            f"missing values in {listed}; pass missing='drop' to leave these rows out"
+        )
+    keep = ~np.logical_or.reduce(list(absent.values()))
+    if not keep.any():
+        raise ValueError("every row has a missing value; no data are left")
+    return keep
+
+
+def _finite_rows(endog, exog, terms, offset, weights, missing):
+    parts = {"the response": np.asarray(endog, float)}
+    if exog.shape[1]:
+        parts["the fixed effects"] = np.asarray(exog, float)
+    if offset is not None:
+        parts["offset"] = offset[:, None]
+    if weights is not None:
+        parts["weights"] = weights[:, None]
+    bad = {
+        name: np.isnan(a).any(axis=1)
+        for name, a in parts.items()
+        if not np.isfinite(a).all()
+    }
+    for name, a in parts.items():
+        if name in bad and np.isinf(a).any():
+            raise ValueError(f"{name} has infinite values")
+    bad |= {t.label: t.missing() for t in terms if t.missing().any()}
+    if not bad:
+        return np.ones(len(endog), bool)
+    if missing != "drop":
+        listed = ", ".join(f"{name} ({int(m.sum())} rows)" for name, m in bad.items())
+        raise MissingDataError(
+            f"missing values arise in {listed}, though the data have none there; "
+            "pass missing='drop' to leave these rows out"
+        )
+    return ~np.logical_or.reduce(list(bad.values()))
+
+
+def _offset(engine, expressions, arrays):
+    total = None
+    if "offset" in arrays:
+        total = np.asarray(arrays["offset"], float)
+    for expression in expressions:
+        value = _offset_column(engine, expression)
+        total = value if total is None else total + value
+    return total
+
+
+def _offset_column(engine, expression):
+    matrix = np.asarray(engine.matrices(f"~ 0 + I({expression})"), float)
+    if matrix.shape[1] != 1:
+        raise FormulaError(f"offset({expression}) is not one numeric column")
+    return matrix[:, 0]
+
+
+def _columns(engine, text, names_from=None):
+    """Columns of a random term's left-hand side: (z, names); z None for an intercept."""
+    if text.strip() == "1":
+        return None, ["Intercept"]
+    matrix = engine.matrices(f"~ {text}")
+    if matrix.shape[1] == 0:
+        raise FormulaError(f"the random term ({text} | ...) has no columns")
+    return np.asarray(matrix, float), _clean_columns(matrix.columns)
+
+
+def _bar_term(engine, bar: Bar) -> RandomTerm:
+    codes, levels = engine.grouping_factor(bar.factors[0])
+    for atom in bar.factors[1:]:
+        codes, levels = interact((codes, levels), engine.grouping_factor(atom))
+    z, names = _columns(engine, bar.columns)
+    return RandomTerm(
+        codes,
+        z,
+        group=bar.group,
+        names=names,
+        structure="unstructured" if bar.correlated else "diagonal",
+        levels=levels,
+    )
+
+
+def _groups_terms(engine, factor, group_name, re_formula, vc_formula):
+    """Terms of statsmodels' ``groups``, ``re_formula`` and ``vc_formula``."""
+    codes, levels = factor
+    terms = []
+    if re_formula is not None or not vc_formula:
+        text = "1" if re_formula is None else re_formula.strip().removeprefix("~")
+        z, names = _columns(engine, text)
+        terms.append(RandomTerm(codes, z, group=group_name, names=names, levels=levels))
+    for name in sorted(vc_formula):
+        text = vc_formula[name].strip().removeprefix("~")
+        category = re.fullmatch(r"0\s*\+\s*C\(\s*([^\W\d]\w*)\s*\)", text)
+        if category is not None and category.group(1) in engine.data.columns:
+            inner = factorize(engine.data[category.group(1)])
+            own_codes, own_levels = interact(factor, inner)
+            term = RandomTerm(own_codes, None, group=name, levels=own_levels)
+        else:
+            z, names = _columns(engine, text)
+            z = np.ones((len(codes), 1)) if z is None else z
+            term = RandomTerm(
+                codes, z, group=name, names=names, structure="identity", levels=levels
+            )
+        terms.append(term)
+    return terms
+
+
+def fixed_spec(fixed_formula: str, data: pd.DataFrame, namespace: dict):
+    """The formula engine's specification of the fixed part, made again from the data."""
+    engine = _Engine(_plain_dtypes(data), namespace)
+    engine.matrices(fixed_formula)
+    return engine.manager.spec
+
+
+def new_fixed_columns(
+    model_spec, data, namespace: dict, offset_formulas=()
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Fixed-effects columns and formula offset for new data, bases as in the fit."""
+    frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
+    engine = _Engine(_plain_dtypes(frame), namespace)
+    exog = engine.manager.get_matrices(
+        model_spec, engine.data, eval_env=engine.namespace, prediction=True
+    )
+    offset = None
+    for expression in offset_formulas:
+        value = _offset_column(engine, expression)
+        offset = value if offset is None else offset + value
+    return np.asarray(exog, float), offset

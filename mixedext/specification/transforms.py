@@ -1,0 +1,89 @@
+"""Functions that formulas may use under patsy, as formulaic and R have them."""
+
+from __future__ import annotations
+
+import numpy as np
+import patsy
+
+__all__ = ["TRANSFORMS", "poly"]
+
+
+class _Poly:
+    """Orthogonal polynomial basis that remembers its coefficients for new data."""
+
+    def __init__(self):
+        self._chunks = []
+        self._recurrence = None
+
+    def memorize_chunk(self, x, degree=1):
+        self._chunks.append(np.asarray(x, float).ravel())
+
+    def memorize_finish(self):
+        self._x = np.concatenate(self._chunks)
+        self._chunks = None
+
+    def transform(self, x, degree=1):
+        if self._recurrence is None:
+            self._recurrence = _recurrence(self._x, int(degree))
+            self._x = None
+        basis = _evaluate(np.asarray(x, float).ravel(), *self._recurrence)
+        return basis[:, 0] if basis.shape[1] == 1 else basis
+
+
+def _recurrence(x, degree):
+    """Three-term recurrence of the polynomials orthogonal over x (Forsythe 1957)."""
+    n_distinct = len(np.unique(x))
+    if not 1 <= degree < n_distinct:
+        raise ValueError(
+            f"poly: degree must lie between 1 and {n_distinct - 1}, the number of "
+            f"distinct values less one; got {degree}"
+        )
+    alpha, squares = np.empty(degree), np.empty(degree + 1)
+    previous, current = np.zeros_like(x), np.ones_like(x)
+    squares[0] = len(x)
+    for j in range(degree):
+        alpha[j] = (x * current**2).sum() / squares[j]
+        ratio = squares[j] / squares[j - 1] if j else 0.0
+        previous, current = current, (x - alpha[j]) * current - ratio * previous
+        squares[j + 1] = (current**2).sum()
+    return alpha, squares
+
+
+def _evaluate(x, alpha, squares):
+    columns = []
+    previous, current = np.zeros_like(x), np.ones_like(x)
+    for j in range(len(alpha)):
+        ratio = squares[j] / squares[j - 1] if j else 0.0
+        previous, current = current, (x - alpha[j]) * current - ratio * previous
+        columns.append(current / np.sqrt(squares[j + 1]))
+    return np.column_stack(columns)
+
+
+poly = patsy.stateful_transform(_Poly)
+poly.__doc__ = """poly(x, degree)
+
+Orthonormal polynomials of degree 1 to ``degree`` over the values of x, as R's ``poly``.
+
+Parameters
+----------
+x : array_like
+    Values, shape (n,).
+degree : int
+    Highest degree.
+
+Returns
+-------
+ndarray
+    Shape (n, degree), or (n,) for degree 1.
+"""
+
+TRANSFORMS = {
+    "poly": poly,
+    "log": np.log,
+    "log2": np.log2,
+    "log10": np.log10,
+    "log1p": np.log1p,
+    "exp": np.exp,
+    "sqrt": np.sqrt,
+    "np": np,
+}
