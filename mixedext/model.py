@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import types
 import warnings
 from functools import cached_property
 
@@ -23,15 +21,18 @@ from mixedext.exceptions import RankDeficientWarning
 from mixedext.results import DF_METHODS, MixedLMResults, MixedLMResultsWrapper
 from mixedext.specification.arrays import array_frame
 from mixedext.specification.formula import (
-    caller_namespace,
     fixed_spec,
     model_frame,
     new_fixed_columns,
 )
+from mixedext.specification.namespace import (
+    caller_namespace,
+    portable_namespace,
+    restored_namespace,
+)
 from mixedext.specification.params import ParameterLayout
 from mixedext.specification.statsmodels_compat import SPEC_ATTRIBUTE
 from mixedext.specification.terms import RandomTerm, check_terms
-from mixedext.specification.transforms import TRANSFORMS
 
 __all__ = ["MixedLM", "mixedlm"]
 
@@ -259,30 +260,30 @@ class MixedLM(UpstreamMixedLM):
         ------
         FormulaError
             If the formula cannot be read or evaluated; a ValueError.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> result.fe_params.round(3).to_dict()
+        {'Intercept': 251.405, 'Days': 10.467}
         """
         formulas = [formula, re_formula, *(vc_formula or {}).values()]
         formulas = [f for f in formulas if isinstance(f, str)]
         namespace = caller_namespace(formulas, eval_env, depth=1)
-        return cls._from_namespace(
+        frame = model_frame(
             formula,
             data,
             namespace,
-            {
-                "groups": groups,
-                "re_formula": re_formula,
-                "vc_formula": vc_formula,
-                "weights": weights,
-                "offset": offset,
-                "subset": subset,
-                "missing": missing,
-            },
-            *args,
-            **kwargs,
+            groups=groups,
+            re_formula=re_formula,
+            vc_formula=vc_formula,
+            weights=weights,
+            offset=offset,
+            subset=subset,
+            missing=missing,
         )
-
-    @classmethod
-    def _from_namespace(cls, formula, data, namespace, options, *args, **kwargs):
-        frame = model_frame(formula, data, namespace, **options)
         model = cls(
             frame.endog,
             frame.exog if frame.exog.shape[1] else None,
@@ -540,91 +541,17 @@ class MixedLM(UpstreamMixedLM):
         # Patsy's specification cannot be pickled: it is made again from the formula.
         data.__dict__.pop(SPEC_ATTRIBUTE, None)
         state["data"] = data
-        state["namespace"] = {
-            name: _portable(value)
-            for name, value in self.namespace.items()
-            if name not in TRANSFORMS and _portable(value) is not None
-        }
+        state["namespace"] = portable_namespace(self.namespace)
         return state
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        self.namespace = {
-            name: value.load() if isinstance(value, _Module) else value
-            for name, value in self.namespace.items()
-        }
+        self.namespace = restored_namespace(self.namespace)
         frame = getattr(self.data, "frame", None)
         if frame is not None and getattr(self, "fixed_formula", None) is not None:
             spec = fixed_spec(self.fixed_formula, frame, self.namespace)
             setattr(self.data, SPEC_ATTRIBUTE, spec)
 
 
-class _Module:
-    """A module among the names of a formula, pickled by its name."""
-
-    def __init__(self, name):
-        self.name = name
-
-    def load(self):
-        import importlib
-
-        return importlib.import_module(self.name)
-
-
-def _portable(value):
-    if isinstance(value, types.ModuleType):
-        return _Module(value.__name__)
-    try:
-        pickle.dumps(value)
-    except (pickle.PicklingError, TypeError, AttributeError):
-        return None  # a local function: predict on new data needs it given again
-    return value
-
-
-def mixedlm(
-    formula,
-    data,
-    re_formula=None,
-    vc_formula=None,
-    subset=None,
-    use_sparse=False,
-    missing="none",
-    *args,
-    groups=None,
-    weights=None,
-    offset=None,
-    eval_env=None,
-    **kwargs,
-):
-    """Linear mixed-effects model from a formula; see ``MixedLM.from_formula``.
-
-    Examples
-    --------
-    >>> import mixedext as mx
-    >>> data = mx.datasets.sleepstudy.load().data
-    >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-    >>> result.fe_params.round(3).to_dict()
-    {'Intercept': 251.405, 'Days': 10.467}
-    """
-    if eval_env is None or isinstance(eval_env, int):
-        formulas = [formula, re_formula, *(vc_formula or {}).values()]
-        formulas = [f for f in formulas if isinstance(f, str)]
-        eval_env = caller_namespace(formulas, eval_env, depth=1)
-    return MixedLM.from_formula(
-        formula,
-        data,
-        re_formula,
-        vc_formula,
-        subset,
-        use_sparse,
-        missing,
-        *args,
-        groups=groups,
-        weights=weights,
-        offset=offset,
-        eval_env=eval_env,
-        **kwargs,
-    )
-
-
-mixedlm.__doc__ += (MixedLM.from_formula.__doc__ or "").split("data frame.", 1)[1]
+# As statsmodels.formula.api.mixedlm: the class method under a short name.
+mixedlm = MixedLM.from_formula

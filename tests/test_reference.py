@@ -89,9 +89,7 @@ def _check_theta(case, result):
 def _check_criterion_elsewhere(case, model):
     """The criterion at R's four points, apart from any optimizer."""
     names = list(_theta_by_name(case))
-    own = [
-        f"{t.group}.{n}" for t in model.terms for n in t.structure.theta_names(t.names)
-    ]
+    own = [f"{t.group}.{n}" for t in model.terms for n in t.structure.theta_names(t.names)]
     for point in case.values["criterion_at"].values():
         theta = np.array(point["theta"], float)[[names.index(n) for n in own]]
         deviance, _ = model.objective(theta, reml=case.values["REML"])
@@ -132,7 +130,9 @@ def _check_random_effects(case, result, term):
     np.testing.assert_allclose(
         (modes**2).sum(), term["sumsq"], rtol=2e-5, atol=1e-12 * np.abs(want).max(initial=1)
     )
-    blocks = covariances.to_numpy().reshape(result.n_levels[term["group"]], -1, covariances.shape[1])
+    blocks = covariances.to_numpy().reshape(
+        result.n_levels[term["group"]], -1, covariances.shape[1]
+    )
     pick = [list(covariances.columns).index(n) for n in names]
     blocks = blocks[:, pick][:, :, pick]
     order = [list(modes.index).index(level) for level in levels]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -26,7 +25,6 @@ from mixedext.specification.transforms import TRANSFORMS
 
 __all__ = [
     "ModelFrame",
-    "caller_namespace",
     "fixed_spec",
     "model_frame",
     "new_fixed_columns",
@@ -75,37 +73,6 @@ class ModelFrame:
     fixed_formula: str
     offset_formulas: tuple[str, ...]
     namespace: dict = field(repr=False)
-
-
-def caller_namespace(formulas, eval_env, depth: int) -> dict:
-    """Values of the names in the formulas, as seen ``depth`` calls up the stack.
-
-    Parameters
-    ----------
-    formulas : iterable of str
-        Formulas whose names are looked up.
-    eval_env : int or Mapping or None
-        Further levels up the stack; -1 for no names at all; or the names themselves.
-    depth : int
-        Calls between this function and the user's frame.
-    """
-    names = set().union(*(names_in(f) for f in formulas if f is not None))
-    if isinstance(eval_env, Mapping):
-        scopes = [eval_env]
-    elif hasattr(eval_env, "namespace"):  # patsy's EvalEnvironment
-        scopes = [eval_env.namespace]
-    elif eval_env == -1:
-        scopes = []
-    else:
-        frame = sys._getframe(depth + 1 + (0 if eval_env is None else int(eval_env)))
-        scopes = [frame.f_locals, frame.f_globals]
-    found = {}
-    for name in names:
-        for scope in scopes:
-            if name in scope:
-                found[name] = scope[name]
-                break
-    return found
 
 
 class _Engine:

@@ -22,20 +22,26 @@ def factorize(labels) -> tuple[np.ndarray, pd.Index]:
         labels.dtype, pd.CategoricalDtype
     ):
         values = labels.array
-        used = np.bincount(values.codes[values.codes >= 0], minlength=1) > 0
-        used = used[: len(values.categories)]
+        present = values.codes[values.codes >= 0]
+        used = np.bincount(present, minlength=len(values.categories)) > 0
         recode = np.append(np.cumsum(used) - 1, -1)
         return recode[values.codes].astype(np.intp), values.categories[used]
     array = labels if isinstance(labels, pd.Series | pd.Index) else np.asarray(labels)
+    codes, levels = pd.factorize(array)
     try:
-        codes, levels = pd.factorize(array, sort=True)
+        order = levels.argsort()
     except TypeError:  # labels of several types have no order: sort by their text
-        codes, levels = pd.factorize(array)
         order = np.argsort([str(v) for v in levels], kind="stable")
-        rank = np.empty(len(order) + 1, np.intp)
-        rank[order], rank[-1] = np.arange(len(order)), -1
-        codes, levels = rank[codes], levels[order]
-    return codes.astype(np.intp, copy=False), pd.Index(levels)
+    rank = np.empty(len(order) + 1, np.intp)
+    rank[order], rank[-1] = np.arange(len(order)), -1
+    return rank[codes], _index(levels[order])
+
+
+def _index(levels):
+    """Index of labels that may be tuples."""
+    if levels.dtype == object and any(isinstance(v, tuple) for v in levels):
+        return pd.Index(list(levels), dtype=object, tupleize_cols=False)
+    return pd.Index(levels)
 
 
 def interact(first, second) -> tuple[np.ndarray, pd.Index]:

@@ -1,0 +1,113 @@
+"""The kernels in NumPy: slow, dense, plain.  The tests compare the two.
+
+Each function returns what its compiled twin of the same name writes or returns.  Dense
+matrices stand in for the compressed ones: ``links`` is Z_tail'Z_lead as (m, L, k), and
+the tail's matrices are (m, m).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = [
+    "factor_levels",
+    "lead_conditional_variance",
+    "lead_curvature",
+    "lead_project",
+    "lead_response",
+    "level_products",
+    "link_products",
+    "reduce_fixed",
+    "reduce_tail",
+    "selected_inverse",
+    "tail_curvature",
+]
+
+
+def level_products(codes, z, fixed, n_levels):
+    """Z_l'Z_l as (L, k, k) and Z_l'[X y] as (L, k, P)."""
+    gram = np.zeros((n_levels, z.shape[1], z.shape[1]))
+    cross = np.zeros((n_levels, z.shape[1], fixed.shape[1]))
+    np.add.at(gram, codes, np.einsum("ia,ib->iab", z, z))
+    np.add.at(cross, codes, np.einsum("ia,ip->iap", z, fixed))
+    return gram, cross
+
+
+def link_products(lead_codes, lead_z, tail_matrix, n_levels):
+    """Z_tail'Z_lead as (m, L, k), with Z_tail as a dense (n, m) matrix."""
+    links = np.zeros((tail_matrix.shape[1], n_levels, lead_z.shape[1]))
+    for level in range(n_levels):
+        rows = lead_codes == level
+        links[:, level] = tail_matrix[rows].T @ lead_z[rows]
+    return links
+
+
+def factor_levels(gram, lam):
+    """lam L_l^-T with L_l L_l' = lam'A_l lam + I, and the sum of log determinants."""
+    m = lam.T @ gram @ lam + np.eye(len(lam))
+    root = np.linalg.cholesky(m)
+    half = np.linalg.solve(root, np.broadcast_to(lam.T, root.shape)).transpose(0, 2, 1)
+    return half, 2 * np.log(np.einsum("laa->la", root)).sum()
+
+
+def reduce_fixed(half, cross):
+    """half_l'Z_l'[X y]."""
+    return np.einsum("lba,lbp->lap", half, cross)
+
+
+def reduce_tail(gram, cross, links, half, solved):
+    """Z_tail'V_1^-1 Z_tail and Z_tail'V_1^-1 [X y]."""
+    scaled = np.einsum("mlb,lba->mla", links, half)
+    return (
+        gram - np.einsum("mla,nla->mn", scaled, scaled),
+        cross - np.einsum("mla,lap->mp", scaled, solved),
+    )
+
+
+def _shrinkage(gram, half):
+    """K_l = (I + Sigma A_l)^-1."""
+    return np.eye(gram.shape[1]) - np.einsum("lac,lbc,lbd->lad", half, half, gram)
+
+
+def lead_curvature(gram, half, links, covariance):
+    """sum_l [Z'V0^-1 Z]_ll; ``covariance`` is Lam2 C22 Lam2'."""
+    k = _shrinkage(gram, half)
+    edge = np.einsum("mlb,lba->mla", links, k)
+    return np.einsum("lab,lbc->ac", gram, k) - np.einsum(
+        "mla,mn,nlb->ab", edge, covariance, edge
+    )
+
+
+def lead_response(gram, half, links, cross, tail_effect):
+    """[Z'V0^-1 [X y]]_l and [Lam C Lam'Z'[X y]]_l."""
+    rest = cross - np.einsum("mla,mp->lap", links, tail_effect)
+    response = np.einsum("lba,lbp->lap", _shrinkage(gram, half), rest)
+    return response, np.einsum("lac,lbc,lbp->lap", half, half, rest)
+
+
+def lead_project(gram, half, links, lead_weight, tail_weight):
+    """[Z'Z w]_l, its forward substitution, and what both add to the tail."""
+    image = np.einsum("lab,lbr->lar", gram, lead_weight)
+    image += np.einsum("mla,mr->lar", links, tail_weight)
+    solved = np.einsum("lba,lbr->lar", half, image)
+    share = np.einsum("mla,lar->mr", links, lead_weight)
+    eliminated = np.einsum("mlc,lca,lar->mr", links, half, solved)
+    return image, solved, share, share - eliminated
+
+
+def lead_conditional_variance(half, links, covariance):
+    """[Lam C Lam']_ll."""
+    d = np.einsum("lac,lbc->lab", half, half)
+    edge = np.einsum("mlb,lba->mla", links, d)
+    return d + np.einsum("mla,mn,nlb->lab", edge, covariance, edge)
+
+
+def tail_curvature(reduced, lam, inverse, columns):
+    """sum_l [N Lam2 C22]_ll for a factor whose scalar columns are (L, k)."""
+    product = reduced @ lam @ inverse
+    return product[columns[:, :, None], columns[:, None, :]].sum(axis=0)
+
+
+def selected_inverse(factor, pattern):
+    """(L L')^-1 where ``pattern`` is true."""
+    return np.where(pattern, np.linalg.inv(factor @ factor.T), 0.0)

@@ -1,0 +1,84 @@
+"""Names that a formula uses besides the data: looked up, and made fit for pickling."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import sys
+import types
+from collections.abc import Mapping
+
+from mixedext.specification.bars import names_in
+from mixedext.specification.transforms import TRANSFORMS
+
+__all__ = ["caller_namespace", "portable_namespace", "restored_namespace"]
+
+
+def caller_namespace(formulas, eval_env, depth: int) -> dict:
+    """Values of the names in the formulas, as seen ``depth`` calls up the stack.
+
+    Parameters
+    ----------
+    formulas : iterable of str
+        Formulas whose names are looked up.
+    eval_env : int or Mapping or None
+        Further levels up the stack; -1 for no names at all; or the names themselves.
+    depth : int
+        Calls between this function and the user's frame.
+    """
+    names = set().union(*(names_in(f) for f in formulas if f is not None))
+    if isinstance(eval_env, Mapping):
+        scopes = [eval_env]
+    elif hasattr(eval_env, "namespace"):  # patsy's EvalEnvironment
+        scopes = [eval_env.namespace]
+    elif eval_env == -1:
+        scopes = []
+    else:
+        frame = sys._getframe(depth + 1 + (0 if eval_env is None else int(eval_env)))
+        scopes = [frame.f_locals, frame.f_globals]
+    found = {}
+    for name in names:
+        for scope in scopes:
+            if name in scope:
+                found[name] = scope[name]
+                break
+    return found
+
+
+class _Module:
+    """A module, pickled by its name."""
+
+    def __init__(self, name):
+        self.name = name
+
+
+def portable_namespace(namespace: dict) -> dict:
+    """What of a namespace can be pickled: modules go by name, local functions not at all.
+
+    The transforms of mixedext are left out; the formula engine adds them again.
+    """
+    kept = {}
+    for name, value in namespace.items():
+        if value is TRANSFORMS.get(name):
+            continue
+        if isinstance(value, types.ModuleType):
+            kept[name] = _Module(value.__name__)
+        elif _can_be_pickled(value):
+            kept[name] = value
+    return kept
+
+
+def restored_namespace(namespace: dict) -> dict:
+    """The inverse of ``portable_namespace``."""
+    return {
+        name: importlib.import_module(value.name) if isinstance(value, _Module) else value
+        for name, value in namespace.items()
+    }
+
+
+def _can_be_pickled(value):
+    try:
+        pickle.dumps(value)
+    except (pickle.PicklingError, TypeError, AttributeError):
+        return False
+    return True

@@ -1,0 +1,117 @@
+"""Imports go one way; modules stay small."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "mixedext"
+# A module may import from its own layer and the layers before it.
+LAYERS = [
+    ["exceptions"],
+    ["engine.kernels"],
+    ["specification"],
+    ["engine"],
+    ["inference"],
+    ["graphics", "panel"],
+    ["summary"],
+    ["results"],
+    ["model"],
+    ["datasets"],
+    ["api"],
+    ["cli"],
+    ["__init__", "__main__"],
+]
+MODULES = sorted(p.relative_to(PACKAGE) for p in PACKAGE.rglob("*.py"))
+SOURCES = sorted(
+    p.relative_to(PACKAGE) for p in PACKAGE.rglob("*.py*") if p.suffix in (".py", ".pyx")
+)
+
+
+def layer_of(name: str) -> int:
+    """Number of the layer of a dotted name below mixedext; the longest prefix wins."""
+    best, found = -1, None
+    for number, names in enumerate(LAYERS):
+        for prefix in names:
+            inside = name == prefix or name.startswith(prefix + ".")
+            if inside and len(prefix) > best:
+                best, found = len(prefix), number
+    assert found is not None, f"{name} stands in no layer"
+    return found
+
+
+def dotted(path: Path) -> str:
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+def _is_module(name: str) -> bool:
+    path = PACKAGE.joinpath(*name.split("."))
+    return path.is_dir() or any(path.parent.glob(f"{path.name}.py*"))
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names below mixedext that a module imports."""
+    names = set()
+    for node in ast.walk(ast.parse((PACKAGE / path).read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if node.module and node.module.split(".")[0] == "mixedext":
+                rest = node.module.removeprefix("mixedext").lstrip(".")
+                for alias in node.names:
+                    whole = f"{rest}.{alias.name}".lstrip(".")
+                    names.add(whole if _is_module(whole) else rest)
+        elif isinstance(node, ast.Import):
+            names |= {
+                a.name.removeprefix("mixedext.")
+                for a in node.names
+                if a.name.startswith("mixedext.")
+            }
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_imports_go_one_way(path):
+    own = layer_of(dotted(path))
+    for name in imported(path):
+        assert layer_of(name) <= own, f"{path} imports mixedext.{name}"
+
+
+def test_no_cycles():
+    graph = {dotted(p): imported(p) for p in MODULES}
+    state = {}
+
+    def visit(name):
+        if state.get(name) == "open":
+            pytest.fail(f"import cycle through mixedext.{name}")
+        if name in state or name not in graph:
+            return
+        state[name] = "open"
+        for other in graph[name]:
+            visit(other)
+        state[name] = "done"
+
+    for name in graph:
+        visit(name)
+
+
+def test_only_specification_formula_uses_the_formula_engine():
+    users = {dotted(p) for p in MODULES if "FormulaManager" in (PACKAGE / p).read_text()}
+    assert users <= {
+        "specification.statsmodels_compat",
+        "specification.formula",
+        "results",
+    }
+
+
+def test_engine_and_inference_know_no_model():
+    for path in MODULES:
+        if path.parts[0] in ("engine", "inference", "specification"):
+            assert not {"model", "results"} & imported(path)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_modules_stay_small(path):
+    assert len((PACKAGE / path).read_text().splitlines()) <= 600
