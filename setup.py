@@ -6,10 +6,24 @@ from pathlib import Path
 import numpy as np
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 # -fno-math-errno lets the compiler inline sqrt; it changes no result.  Nothing that
 # ties a wheel to the CPU it was built on (no -march=native).
 FLAGS = ["/O2"] if sys.platform == "win32" else ["-O3", "-fno-math-errno"]
+
+
+class BuildInPlaceToo(build_ext):
+    """Also leave the compiled kernels beside their sources.
+
+    ``python -m mixedext`` and ``python -m pytest``, run in a clone, import the clone.
+    """
+
+    def run(self):
+        super().run()
+        if not self.inplace:
+            self.copy_extensions_to_source()
+
 
 kernels = [
     Extension(
@@ -23,6 +37,7 @@ kernels = [
 ]
 
 setup(
+    cmdclass={"build_ext": BuildInPlaceToo},
     ext_modules=cythonize(
         kernels,
         compiler_directives={
@@ -32,5 +47,5 @@ setup(
             "cdivision": True,
             "initializedcheck": False,
         },
-    )
+    ),
 )
