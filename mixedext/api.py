@@ -8,6 +8,7 @@ from mixedext.engine.optimize import Convergence
 from mixedext.exceptions import (
     DesignError,
     FormulaError,
+    MissingDataError,
     PrecisionWarning,
     RankDeficientWarning,
     WeightsWarning,
@@ -20,6 +21,7 @@ __all__ = [
     "Convergence",
     "DesignError",
     "FormulaError",
+    "MissingDataError",
     "MixedLM",
     "MixedLMParams",
     "MixedLMResults",

@@ -1,14 +1,15 @@
 """Exceptions and warnings of mixedext, each a class of its own.
 
-Statsmodels' own classes are used where it has one (``MissingDataError``,
-``SingularMatrixWarning``, ``ConvergenceWarning``).
+Statsmodels' own classes are used, or inherited from, where it has one.
 """
 
+from statsmodels.tools.sm_exceptions import MissingDataError as UpstreamMissingDataError
 from statsmodels.tools.sm_exceptions import ModelWarning
 
 __all__ = [
     "DesignError",
     "FormulaError",
+    "MissingDataError",
     "PrecisionWarning",
     "RankDeficientWarning",
     "WeightsWarning",
@@ -21,6 +22,10 @@ class FormulaError(ValueError):
 
 class DesignError(ValueError):
     """A design from which the model cannot be estimated; names the term and says why."""
+
+
+class MissingDataError(UpstreamMissingDataError, ValueError):
+    """Missing values where they are not allowed; statsmodels' error, and a ValueError."""
 
 
 class RankDeficientWarning(ModelWarning):

@@ -119,8 +119,9 @@ class ProfiledDeviance:
         whitened, residual = [], []
         for part in (lead, tail):
             flat = part.reshape(-1, rank + 1)
+            shape = (*part.shape[:-1], rank)
             x = linalg.solve_triangular(f.fixed_factor, flat[:, :rank].T, lower=True).T
-            whitened.append(np.ascontiguousarray(x).reshape(*part.shape[:-1], rank))
+            whitened.append(np.ascontiguousarray(x).reshape(shape))
             residual.append(part[..., rank] - part[..., :rank] @ beta)
         return whitened, residual
 
@@ -179,7 +180,7 @@ class ProfiledDeviance:
         quadratic = self.factor.project(lead, tail)
         flat = lead.reshape(-1, count)
         rank = self.factor.rank
-        x = whitened[0].reshape(-1, rank).T @ flat + whitened[1].T @ tail
+        x = whitened[0].reshape(len(flat), rank).T @ flat + whitened[1].T @ tail
         a = residual[0].ravel() @ flat + residual[1] @ tail
         information = scale * (quadratic - x.T @ x)
         return information - scale**2 / self.dof * np.outer(a, a)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from statsmodels.tools.sm_exceptions import MissingDataError
 
-from mixedext.exceptions import WeightsWarning
+from mixedext.exceptions import MissingDataError, WeightsWarning
 from mixedext.specification.terms import RandomTerm
 
 __all__ = ["ArrayFrame", "array_frame", "check_weights"]

@@ -71,12 +71,16 @@ def plain_name(text: str) -> str:
 
 
 def _walk(text):
-    """Yield (position, character, depth) outside quotes; depth counts open brackets."""
+    """Yield (position, character, depth); depth counts open brackets.
+
+    Of a quoted piece only the closing quote is yielded.
+    """
     depth, quote = 0, None
     for i, c in enumerate(text):
         if quote is not None:
             if c == quote and text[i - 1] != "\\":
                 quote = None
+                yield i, c, depth
             continue
         if c in _QUOTES:
             quote = c

@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from statsmodels.tools.sm_exceptions import MissingDataError
 
-from mixedext.exceptions import FormulaError
+from mixedext.exceptions import FormulaError, MissingDataError
 from mixedext.specification.bars import Bar, names_in, plain_name, split_formula
 from mixedext.specification.statsmodels_compat import FormulaManager
 from mixedext.specification.terms import RandomTerm, factorize, interact
@@ -54,7 +53,7 @@ class ModelFrame:
     model_spec : object
         The formula engine's specification of the fixed part.
     fixed_formula : str
-        Formula that the engine saw.
+        Response and fixed effects.
     offset_formulas : tuple of str
         Expressions of the offset terms.
     namespace : dict
@@ -76,11 +75,18 @@ class ModelFrame:
 
 
 class _Engine:
-    """The formula engine on one frame, with names quoted as it needs them."""
+    """The formula engine on one frame.
 
-    def __init__(self, data: pd.DataFrame, namespace: dict):
+    Columns whose names are not Python's (``yield``, ``a.b``, ``my col`` in backticks)
+    get an alias that is, in the formulas and in the frame that the engine sees.
+    """
+
+    def __init__(self, data: pd.DataFrame, namespace: dict, columns=None):
         self.manager = FormulaManager()
+        self.columns = [str(c) for c in (data.columns if columns is None else columns)]
+        self.aliases = _aliases(data.columns)
         self.data = data
+        self.aliased = data.assign(**{a: data[c] for c, a in self.aliases.items()})
         self.namespace = dict(namespace)
         if self.manager.engine == "patsy":
             self.namespace = {**TRANSFORMS, **self.namespace}
@@ -90,31 +96,36 @@ class _Engine:
             self.namespace.setdefault("np", np)
             self.na_action = "ignore"
 
-    def quote(self, text):
-        """Quote columns whose names are not Python's (``yield``, ``a.b``, backticks)."""
-        patsy = self.manager.engine == "patsy"
-        columns = set(map(str, self.data.columns))
-
-        def wrap(name):
-            return f'Q("{name}")' if patsy else f"`{name}`"
+    def with_aliases(self, text):
+        """A piece of formula in which columns go by their aliases."""
 
         def replace(match):
             token = match.group(0)
-            if token[0] == "`":
-                return wrap(token[1:-1])
-            if token[0] in "\"'" or token not in columns:
-                return token
-            return wrap(token) if keyword.iskeyword(token) or "." in token else token
+            name = token[1:-1] if token[0] == "`" else token
+            return self.aliases.get(name, token if token[0] != "`" else name)
 
         pattern = r"`[^`]+`|\"[^\"]*\"|'[^']*'|[^\W\d]\w*(?:\.\w+)*"
         return re.sub(pattern, replace, text)
+
+    def plain_names(self, names):
+        """Column names of the user's from those of the engine."""
+        originals = {alias: name for name, alias in self.aliases.items()}
+        quoted = r"""Q\((["'])([^"']+)\1\)"""
+        return [
+            re.sub(
+                r"[^\W\d]\w*",
+                lambda m: originals.get(m.group(0), m.group(0)),
+                re.sub(quoted, r"\2", str(name)),
+            )
+            for name in names
+        ]
 
     def matrices(self, formula):
         """Data frames of both sides, or of the one side, of a formula."""
         try:
             return self.manager.get_matrices(
-                self.quote(formula),
-                self.data,
+                self.with_aliases(formula),
+                self.aliased,
                 eval_env=self.namespace,
                 pandas=True,
                 na_action=self.na_action,
@@ -122,19 +133,26 @@ class _Engine:
         except Exception as error:
             if isinstance(error, MissingDataError):
                 raise
+            unknown = self._unknown_names(formula)
             reason = str(error).strip().split("\n")[0]
+            if unknown:
+                reason = (
+                    f"{', '.join(unknown)} is neither a column of the data nor a name "
+                    f"that is known where the model is made; columns are: "
+                    f"{', '.join(self.columns)}"
+                )
             raise FormulaError(
                 f"formula {formula!r} cannot be evaluated: {reason}"
-                f"{self._unknown_names(formula)}"
             ) from error
 
     def _unknown_names(self, formula):
-        known = set(map(str, self.data.columns)) | set(self.namespace)
-        known |= set(dir(builtins)) | {"Q", "C", "I", "Treatment", "Sum", "Poly", "T"}
-        unknown = sorted(n for n in names_in(formula) if "." not in n and n not in known)
-        if not unknown:
-            return ""
-        return f" (not a column of the data: {', '.join(unknown)})"
+        known = set(self.columns) | set(self.namespace) | set(dir(builtins))
+        known |= {"Q", "C", "I", "Treatment", "Sum", "Poly", "T", "bs", "cr", "cc", "te"}
+        known |= {"center", "scale", "standardize", "contr"}
+        dotted = {n.split(".")[0] for n in self.columns if "." in n}
+        return sorted(
+            n for n in names_in(formula) if "." not in n and n not in known | dotted
+        )
 
     def grouping_factor(self, atom):
         """Codes and levels of one atom of a grouping expression."""
@@ -148,8 +166,8 @@ class _Engine:
             return self.grouping_factor(inside.group(1))
         if name.isidentifier() and name not in self.namespace:
             raise FormulaError(
-                f"the grouping factor {name!r} is not a column of the data; there are: "
-                f"{', '.join(map(str, self.data.columns))}"
+                f"the grouping factor {name!r} is not a column of the data; columns are: "
+                f"{', '.join(self.columns)}"
             )
         scope = {str(c): self.data[c] for c in self.data.columns}
         try:
@@ -166,10 +184,19 @@ class _Engine:
         return factorize(labels)
 
 
-def _clean_columns(columns):
-    """Names without the quoting of columns that are no Python names."""
-    quoted = r"""Q\((["'])([^"']+)\1\)"""
-    return [re.sub(quoted, r"\2", str(c)) for c in columns]
+def _aliases(columns):
+    """Python names for the columns that have none."""
+    taken, aliases = {str(c) for c in columns}, {}
+    for column in map(str, columns):
+        if column.isidentifier() and not keyword.iskeyword(column):
+            continue
+        alias = re.sub(r"\W", "_", column) + "_"
+        alias = alias if alias[0].isalpha() or alias[0] == "_" else f"_{alias}"
+        while alias in taken:
+            alias += "_"
+        taken.add(alias)
+        aliases[column] = alias
+    return aliases
 
 
 def _plain_dtypes(data):
@@ -270,12 +297,13 @@ def model_frame(
     keep = _complete_rows(frame, columns, arrays, missing)
     narrow = _plain_dtypes(frame.loc[keep, columns] if not keep.all() else frame[columns])
     arrays = {name: a[keep] if not keep.all() else a for name, a in arrays.items()}
-    engine = _Engine(narrow, namespace)
+    engine = _Engine(narrow, namespace, frame.columns)
 
     fixed_formula = f"{split.response} ~ {split.fixed}"
     endog, exog = engine.matrices(fixed_formula)
     model_spec = engine.manager.spec
-    if endog.shape[1] != 1:
+    boolean = split.response in narrow and narrow[split.response].dtype == bool
+    if endog.shape[1] != 1 or boolean:
         raise ValueError(
             f"the response {split.response!r} has evaluated to {endog.shape[1]} columns; "
             "it must be one numeric column (a boolean or text response is not)"
@@ -298,9 +326,9 @@ def model_frame(
         keep = keep.copy()
         keep[np.flatnonzero(keep)[~finite]] = False
     exog = pd.DataFrame(exog)
-    exog.columns = _clean_columns(exog.columns)
+    exog.columns = engine.plain_names(exog.columns)
     response = pd.DataFrame(endog).iloc[:, 0]
-    response.name = _clean_columns([response.name])[0]
+    response.name = engine.plain_names([response.name])[0]
     return ModelFrame(
         endog=response,
         exog=exog,
@@ -311,7 +339,7 @@ def model_frame(
         data=frame if keep.all() else frame.loc[keep],
         rows=keep,
         model_spec=model_spec,
-        fixed_formula=engine.quote(fixed_formula),
+        fixed_formula=fixed_formula,
         offset_formulas=split.offsets,
         namespace=engine.namespace,
     )
@@ -394,7 +422,7 @@ def _columns(engine, text, names_from=None):
     matrix = engine.matrices(f"~ {text}")
     if matrix.shape[1] == 0:
         raise FormulaError(f"the random term ({text} | ...) has no columns")
-    return np.asarray(matrix, float), _clean_columns(matrix.columns)
+    return np.asarray(matrix, float), engine.plain_names(matrix.columns)
 
 
 def _bar_term(engine, bar: Bar) -> RandomTerm:
@@ -451,7 +479,7 @@ def new_fixed_columns(
     frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
     engine = _Engine(_plain_dtypes(frame), namespace)
     exog = engine.manager.get_matrices(
-        model_spec, engine.data, eval_env=engine.namespace, prediction=True
+        model_spec, engine.aliased, eval_env=engine.namespace, prediction=True
     )
     offset = None
     for expression in offset_formulas:

@@ -1,0 +1,61 @@
+"""Configuration of Sphinx; builds offline, with warnings as errors (see Makefile)."""
+
+import doctest
+import os
+import tomllib
+from pathlib import Path
+
+_metadata = tomllib.loads(
+    (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+)["project"]
+
+project = _metadata["name"]
+author = _metadata["authors"][0]["name"]
+project_copyright = f"2026, {author}"
+release = _metadata["version"]
+version = release
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.doctest",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+]
+exclude_patterns = ["_build", "_templates"]
+templates_path = ["_templates"]
+default_role = "code"
+
+autodoc_typehints = "none"
+autosummary_generate = True
+numpydoc_class_members_toctree = False
+numpydoc_show_class_members = False
+
+# Links to other projects need the network, so they are made only where it is asked for.
+intersphinx_mapping = {}
+if os.environ.get("DOCS_INTERSPHINX"):
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "pandas": ("https://pandas.pydata.org/docs", None),
+        "statsmodels": ("https://www.statsmodels.org/stable", None),
+    }
+
+doctest_global_setup = """
+import numpy as np
+import pandas as pd
+import mixedext as mx
+"""
+doctest_default_flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"{project} {release}"
+html_show_sourcelink = False
+html_theme_options = {
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "show_nav_level": 2,
+}
+# Few pages, so no list of sections at the left.
+html_sidebars = {"**": []}

@@ -1,0 +1,138 @@
+"""Newton, its fallback, the verdict and the log."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mixedext as mx
+from mixedext.engine import optimize
+from mixedext.engine.fit import fit_design, prepare_design
+from mixedext.engine.optimize import minimize_deviance
+from mixedext.specification.terms import RandomTerm
+
+ignore_singular = pytest.mark.filterwarnings(
+    "ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning"
+)
+
+
+def sleepstudy():
+    return mx.mixedlm(
+        "Reaction ~ Days + (Days | Subject)", mx.datasets.sleepstudy.load().data
+    )
+
+
+def test_log_and_counts():
+    result = sleepstudy().fit()
+    log = result.fit_log
+    assert list(log.columns) == ["method", "deviance", "step", "expected_fall", "theta"]
+    assert result.convergence.n_evaluations == len(log)
+    assert log["deviance"].iloc[-1] == pytest.approx(result.deviance, rel=1e-14)
+    np.testing.assert_allclose(log["theta"].iloc[-1], result.theta)
+    assert len(log) <= 7
+    assert (np.diff(log["deviance"]) < 1e-9).all()
+
+
+def test_few_evaluations_on_the_classic_data():
+    models = {
+        "Yield ~ 1 + (1 | Batch)": mx.datasets.dyestuff,
+        "diameter ~ 1 + (1 | plate) + (1 | sample)": mx.datasets.penicillin,
+        "strength ~ 1 + (1 | batch/cask)": mx.datasets.pastes,
+        "score ~ Machine + (Machine | Worker)": mx.datasets.machines,
+        "yield ~ nitroF * Variety + (1 | Block/Variety)": mx.datasets.oats,
+    }
+    for formula, data in models.items():
+        result = mx.mixedlm(formula, data.load().data).fit()
+        assert result.convergence.n_evaluations <= 9, formula
+
+
+def test_verdict_interior():
+    verdict = sleepstudy().fit().convergence
+    assert verdict.status == "interior"
+    assert verdict
+    assert verdict.gradient < 1e-4
+    assert verdict.decrement < 1e-9
+    assert verdict.curvature > 0
+    assert str(verdict).startswith("interior: ")
+
+
+def test_verdict_is_judged_at_the_point_not_by_the_optimizer():
+    result = sleepstudy().fit(do_cg=False, start_params=[1.0, 0.0, 0.2])
+    np.testing.assert_allclose(result.theta, [1.0, 0.0, 0.2])
+    assert result.convergence.status == "failed"
+    assert not result.converged
+    assert result.convergence.decrement > 0.1
+    assert "Not converged" in str(result.summary())
+    at_optimum = sleepstudy().fit(do_cg=False, start_params=sleepstudy().fit().theta)
+    assert at_optimum.converged
+
+
+def test_too_few_iterations_fall_back_and_still_end_well():
+    result = sleepstudy().fit(maxiter=1)
+    assert result.converged
+    assert "L-BFGS-B" in result.convergence.method
+    assert result.deviance == pytest.approx(1743.62827195, rel=1e-10)
+
+
+def test_convergence_warning(monkeypatch):
+    monkeypatch.setattr(optimize, "_fallback", lambda objective, theta, *rest: theta)
+    model = sleepstudy()
+    with pytest.warns(optimize_warning(), match="did not converge: the deviance could"):
+        result = model.fit(maxiter=0)
+    assert not result.converged
+
+
+def optimize_warning():
+    from statsmodels.tools.sm_exceptions import ConvergenceWarning
+
+    return ConvergenceWarning
+
+
+@ignore_singular
+def test_flat_direction():
+    """Two terms with the same column on the same factor: only their sum is determined."""
+    data = mx.datasets.dyestuff.load().data
+    result = mx.mixedlm("Yield ~ 1 + (1 | Batch) + (1 | Batch)", data).fit()
+    assert result.convergence.status in ("flat", "boundary")
+    assert result.deviance == pytest.approx(319.654276842, rel=1e-10)
+    assert result.vcomp.sum() == pytest.approx(1764.05, rel=1e-5)
+
+
+@ignore_singular
+@pytest.mark.parametrize("seed", range(12))
+def test_starts_end_at_the_same_optimum(seed):
+    """Three columns, few groups, true covariance of rank seed % 4, bad scales."""
+    rng = np.random.default_rng(seed)
+    n_groups, size, rank = 8, 8, seed % 4
+    g = np.repeat(np.arange(n_groups), size)
+    z = np.column_stack([np.ones(len(g)), rng.normal(size=(len(g), 2))])
+    b = rng.normal(size=(n_groups, rank)) @ rng.normal(size=(rank, 3))
+    y = z.sum(axis=1) + (z * b[g]).sum(axis=1) + rng.normal(size=len(g))
+    term = RandomTerm(g, z * [1.0, 1e3, 1e-3])
+    design = prepare_design(y, z, [term])
+    best = fit_design(design, True)
+    assert best.convergence.converged
+    for _ in range(6):
+        start = design.scale_theta(rng.normal(size=6), inverse=True)
+        other = fit_design(design, True, start)
+        assert best.deviance <= other.deviance + 1e-5
+
+
+@ignore_singular
+def test_rectified_theta_is_canonical():
+    rng = np.random.default_rng(0)
+    g = np.repeat(np.arange(10), 6)
+    data = pd.DataFrame({"y": rng.normal(size=60), "x": rng.normal(size=60), "g": g})
+    result = mx.mixedlm("y ~ x + (x | g)", data).fit(start_params=[-1.0, 0.3, -2.0])
+    lam = result.engine_fit.lams[0]
+    assert (np.diag(lam) >= 0).all()
+    assert lam[0, 1] == 0.0
+
+
+def test_no_parameters():
+    design = prepare_design(np.array([1.0, 2.0, 4.0]), np.ones((3, 1)), [])
+    optimum = minimize_deviance(design.objective(True), np.zeros(0))
+    assert optimum.convergence.converged
+    assert optimum.derivatives is None
+    assert len(optimum.log) == 1

@@ -1,0 +1,372 @@
+"""Results: attributes, labels, tests, printing, keeping."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from helpers import dense
+from statsmodels.regression.mixed_linear_model import MixedLM as UpstreamMixedLM
+from statsmodels.tools.sm_exceptions import SingularMatrixWarning
+
+import mixedext as mx
+
+
+@pytest.fixture(scope="module")
+def sleep():
+    return mx.datasets.sleepstudy.load().data
+
+
+@pytest.fixture(scope="module")
+def slopes(sleep):
+    return mx.mixedlm("Reaction ~ Days + (Days | Subject)", sleep).fit()
+
+
+@pytest.fixture(scope="module")
+def penicillin():
+    data = mx.datasets.penicillin.load().data
+    return mx.mixedlm("diameter ~ 1 + (1 | plate) + (1 | sample)", data).fit()
+
+
+def test_classes(slopes):
+    assert isinstance(slopes.model, UpstreamMixedLM)
+    assert isinstance(slopes._results, sm.regression.mixed_linear_model.MixedLMResults)
+
+
+def test_estimates_against_statsmodels(sleep, slopes):
+    upstream = sm.MixedLM.from_formula(
+        "Reaction ~ Days", sleep, groups=sleep["Subject"].astype(str), re_formula="~Days"
+    ).fit()
+    np.testing.assert_allclose(slopes.fe_params, upstream.fe_params, rtol=1e-6)
+    np.testing.assert_allclose(slopes.cov_re, upstream.cov_re, rtol=1e-3)
+    np.testing.assert_allclose(slopes.params, upstream.params, rtol=1e-3, atol=1e-4)
+    assert slopes.llf == pytest.approx(upstream.llf, rel=1e-7)
+    # packed parameters: the same standard errors from the same information
+    np.testing.assert_allclose(slopes.bse[2:], upstream.bse[2:], rtol=5e-3)
+
+
+def test_packed_parameters(slopes):
+    assert list(slopes.params.index) == [
+        "Intercept",
+        "Days",
+        "Subject Var",
+        "Subject x Days Cov",
+        "Days Var",
+    ]
+    packed = slopes.cov_re.to_numpy()[np.tril_indices(2)] / slopes.scale
+    np.testing.assert_allclose(slopes.params.iloc[2:], packed)
+    np.testing.assert_allclose(slopes.cov_re_unscaled * slopes.scale, slopes.cov_re)
+    np.testing.assert_allclose(slopes.params_object.cov_re, slopes.cov_re_unscaled)
+
+
+def test_components_of_crossed_factors(penicillin):
+    assert list(penicillin.params.index) == ["Intercept", "plate Var", "sample Var"]
+    assert penicillin.cov_re.shape == (0, 0)
+    np.testing.assert_allclose(penicillin.vcomp, [0.71690829, 3.73090229], rtol=1e-4)
+
+
+def test_several_correlated_terms(sleep):
+    data = sleep.assign(block=np.arange(180) % 7, x=np.tile([0.0, 1.0, 3.0], 60))
+    with pytest.warns(SingularMatrixWarning):
+        result = mx.mixedlm(
+            "Reaction ~ Days + (Days | Subject) + (x | block) + (1 | x)", data
+        ).fit()
+    assert list(result.cov_re.columns) == ["Subject", "Subject.Days", "block", "block.x"]
+    assert result.cov_re.to_numpy()[0, 2] == 0.0
+    assert len(result.params) == 2 + 3 + 3 + 1
+    assert result.model.layout.component_names == ["x"]
+
+
+def test_criteria(slopes, sleep):
+    assert slopes.n_params == 6
+    assert slopes.aic == pytest.approx(slopes.deviance + 12)
+    assert slopes.bic == pytest.approx(slopes.deviance + 6 * np.log(180))
+    assert slopes.sigma == pytest.approx(np.sqrt(slopes.scale))
+
+
+def test_standard_errors_of_variance_components():
+    """Dyestuff, balanced one-way: closed forms from the mean squares."""
+    data = mx.datasets.dyestuff.load().data
+    result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit()
+    assert float(result.bse_re.iloc[0]) == pytest.approx(1432.7513, rel=1e-6)
+    # REML: sigma^2 is the mean square within, with 24 degrees of freedom
+    assert result.bse_scale == pytest.approx(result.scale * np.sqrt(2 / 24), rel=1e-6)
+    scaled = mx.mixedlm("y ~ 1 + (1 | Batch)", data.assign(y=data["Yield"] / 10)).fit()
+    np.testing.assert_allclose(scaled.bse_re * 100, result.bse_re, rtol=1e-6)
+
+
+def test_standard_errors_against_a_numerical_hessian(slopes, sleep):
+    """Observed information of (Sigma, sigma^2) by differences of the dense likelihood."""
+    y = sleep["Reaction"].to_numpy()
+    x = slopes.model.exog
+    (term,) = slopes.model.terms
+    z = dense.dense_z(term)
+    sigma = slopes.cov_re.to_numpy()
+    point = np.array([sigma[0, 0], sigma[1, 0], sigma[1, 1], slopes.scale])
+
+    def half_deviance(p):
+        covariance = np.array([[p[0], p[1]], [p[1], p[2]]])
+        v = p[3] * np.eye(180) + z @ np.kron(np.eye(18), covariance) @ z.T
+        inverse = np.linalg.inv(v)
+        information = x.T @ inverse @ x
+        r = y - x @ np.linalg.solve(information, x.T @ inverse @ y)
+        return 0.5 * (
+            np.linalg.slogdet(v)[1] + np.linalg.slogdet(information)[1] + r @ inverse @ r
+        )
+
+    h = 2e-3 * np.abs(point)
+    steps = np.diag(h)
+    hessian = np.array(
+        [
+            [
+                (
+                    half_deviance(point + a + b)
+                    - half_deviance(point + a - b)
+                    - half_deviance(point - a + b)
+                    + half_deviance(point - a - b)
+                )
+                / (4 * a.sum() * b.sum())
+                for a in steps
+            ]
+            for b in steps
+        ]
+    )
+    want = np.sqrt(np.diag(np.linalg.inv(hessian)))
+    np.testing.assert_allclose([*slopes.bse_re, slopes.bse_scale], want, rtol=2e-3)
+
+
+def test_gls_covariance(slopes):
+    v = slopes.scale * dense.covariance(slopes.model.terms, slopes.engine_fit.lams)
+    x = slopes.model.exog
+    want = np.linalg.inv(x.T @ np.linalg.solve(v, x))
+    np.testing.assert_allclose(slopes.cov_params().iloc[:2, :2], want, rtol=1e-8)
+    np.testing.assert_allclose(slopes.bse_fe, np.sqrt(np.diag(want)), rtol=1e-8)
+    np.testing.assert_allclose(
+        slopes.normalized_cov_params * slopes.scale, slopes.cov_params(), rtol=1e-12
+    )
+
+
+def test_t_tests(slopes):
+    by_text = slopes.t_test("Days = 10")
+    by_array = slopes.t_test((np.array([[0, 1]]), 10))
+    padded = slopes.t_test((np.array([[0, 1, 0, 0, 0]]), 10))
+    for test in (by_array, padded):
+        assert test.pvalue == pytest.approx(by_text.pvalue)
+    assert float(np.squeeze(by_text.statistic)) == pytest.approx(
+        (slopes.fe_params["Days"] - 10) / slopes.bse_fe["Days"]
+    )
+    both = slopes.t_test(np.eye(2))
+    np.testing.assert_allclose(both.sd, slopes.bse_fe)
+    with pytest.raises(ValueError, match="should have 2 columns"):
+        slopes.t_test(np.eye(3))
+
+
+def test_residual_degrees_of_freedom(sleep):
+    result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", sleep).fit(
+        df_method="residual"
+    )
+    assert result.use_t
+    test = result.t_test("Days = 0")
+    assert test.df_denom == 178
+    assert "P>|t|" in str(result.summary())
+    from scipy import stats
+
+    q = stats.t(178).ppf(0.975)
+    want = result.fe_params["Days"] + q * result.bse_fe["Days"]
+    assert result.conf_int().loc["Days", 1] == pytest.approx(want)
+    with pytest.raises(ValueError, match=r"df_method='bootstrap' is not known; use one of"):
+        result.model.fit(df_method="bootstrap")
+
+
+def test_wald_tests_work(slopes):
+    assert slopes.f_test("Days = 0").statistic == pytest.approx(
+        slopes.tvalues["Days"] ** 2, rel=1e-10
+    )
+    assert slopes.wald_test("Days = 0", scalar=True).pvalue == pytest.approx(
+        slopes.pvalues["Days"], rel=1e-8
+    )
+
+
+def test_random_effects_of_one_factor(slopes):
+    effects, covariances = slopes.random_effects, slopes.random_effects_cov
+    assert len(effects) == 18
+    assert list(effects["308"].index) == ["Subject", "Days"]
+    np.testing.assert_allclose(effects["308"], slopes.ranef().loc["308"])
+    assert covariances["308"].shape == (2, 2)
+    np.testing.assert_allclose(
+        covariances["308"], slopes.ranef_cov("Subject").loc["308"], rtol=1e-12
+    )
+
+
+def test_random_effects_against_dense_algebra(penicillin):
+    model = penicillin.model
+    lams = penicillin.engine_fit.lams
+    v = penicillin.scale * dense.covariance(model.terms, lams)
+    inverse = np.linalg.inv(v)
+    residual = model.endog - model.exog @ penicillin.fe_params.to_numpy()
+    for term, lam, group in zip(model.terms, lams, ("plate", "sample"), strict=True):
+        z = dense.dense_z(term)
+        g = penicillin.scale * float(lam[0, 0] ** 2)
+        np.testing.assert_allclose(
+            penicillin.ranef(group)["Intercept"], g * z.T @ inverse @ residual, rtol=1e-7
+        )
+        # given beta: D - D Z'V^-1 Z D
+        want = np.diag(g - g * g * z.T @ inverse @ z)
+        np.testing.assert_allclose(
+            penicillin.ranef_cov(group)["Intercept"], want, rtol=1e-7
+        )
+
+
+def test_random_effects_of_several_factors(penicillin):
+    assert set(penicillin.random_effects) == {"plate", "sample"}
+    assert penicillin.random_effects["sample"].shape == (6, 1)
+    with pytest.raises(ValueError, match="name one of the grouping factors: plate, sample"):
+        penicillin.ranef()
+    with pytest.raises(ValueError, match="'cask' is not a grouping factor"):
+        penicillin.ranef("cask")
+
+
+def test_joint_covariance_of_terms_on_one_factor(sleep):
+    """(x || g) leaves the conditional modes of one level correlated."""
+    result = mx.mixedlm(
+        "Reaction ~ Days + (1 | Subject) + (0 + Days | Subject)", sleep
+    ).fit()
+    frame = result.ranef_cov("Subject").loc["308"]
+    assert frame.shape == (2, 2)
+    assert abs(frame.loc["Intercept", "Days"]) > 1
+    together = mx.mixedlm("Reaction ~ Days + (Days || Subject)", sleep).fit()
+    np.testing.assert_allclose(frame, together.ranef_cov().loc["308"], rtol=1e-6)
+
+
+def test_coef(slopes):
+    coef = slopes.coef("Subject")
+    np.testing.assert_allclose(
+        coef.to_numpy(), slopes.fe_params.to_numpy() + slopes.ranef().to_numpy()
+    )
+    lone = mx.mixedlm(
+        "Reaction ~ 1 + (Days | Subject)", mx.datasets.sleepstudy.load().data
+    ).fit()
+    assert list(lone.coef().columns) == ["Intercept", "Days"]
+    np.testing.assert_allclose(lone.coef()["Days"], lone.ranef()["Days"])
+
+
+def test_var_corr_of_three_columns(sleep):
+    result = mx.mixedlm(
+        "Reaction ~ Days + I(Days**2) + (Days + I(Days**2) | Subject)", sleep
+    ).fit()
+    frame = result.var_corr
+    assert list(frame.columns) == ["group", "name", "variance", "sd", "corr", "corr2"]
+    want = result.cov_re.to_numpy()
+    sd = np.sqrt(np.diag(want))
+    corr = want / np.outer(sd, sd)
+    np.testing.assert_allclose(frame["corr"][1:3], corr[1:, 0])
+    assert frame["corr2"][2] == pytest.approx(corr[2, 1])
+    assert frame.iloc[-1]["group"] == "Residual"
+
+
+def test_prediction(sleep, slopes):
+    new = pd.DataFrame({"Days": [0.0, 4.5]}, index=["p", "q"])
+    prediction = slopes.predict(new)
+    np.testing.assert_allclose(
+        prediction, slopes.fe_params["Intercept"] + new["Days"] * slopes.fe_params["Days"]
+    )
+    assert list(prediction.index) == ["p", "q"]
+    np.testing.assert_allclose(slopes.predict(), slopes.predict(sleep))
+    columns = np.array([[1.0, 4.5]])
+    np.testing.assert_allclose(
+        slopes.predict(columns, transform=False), prediction.iloc[1:]
+    )
+
+
+# ---- printing ----
+
+
+def test_summary_text(slopes):
+    text = str(slopes.summary())
+    for piece in (
+        "REML criterion: 1743.6283",
+        "Log-Likelihood: -871.8141",
+        "Method:",
+        "Df method:",
+        "none (z)",
+        "Converged:",
+        "Yes (interior)",
+        "Singular fit:",
+        "Subject",
+        "612.09",
+        "0.066",
+        "Residual",
+        "654.94",
+        "36.838",
+        "Scaled residuals:",
+        "-3.9536",
+        "Levels of the grouping factors: Subject: 18.",
+        "180",
+    ):
+        assert piece in text, piece
+
+
+def test_summary_of_ml_and_other_forms(sleep):
+    result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", sleep).fit(reml=False)
+    summary = result.summary()
+    assert "Deviance:" in str(summary)
+    assert "1751.9393" in str(summary)
+    assert summary.as_html().count("<table") >= 4
+    assert "tabular" in summary.as_latex()
+    assert result._repr_html_() == summary.as_html()
+
+
+def test_summary_names(slopes):
+    summary = slopes.summary(
+        yname="ms", xname_fe=["a", "b"], xname_re=["u", "v"], title="A title", alpha=0.1
+    )
+    text = str(summary)
+    assert "A title" in text
+    assert "ms" in text
+    assert list(summary.tables[1].index) == ["a", "b"]
+    assert "[0.05" in text
+    with pytest.raises(ValueError, match="xname_fe should be a list of length 2"):
+        slopes.summary(xname_fe=["a"])
+
+
+def test_summary_of_tiny_and_huge_values(sleep):
+    for factor in (1e-9, 1e9):
+        data = sleep.assign(y=factor * sleep["Reaction"])
+        text = str(mx.mixedlm("y ~ Days + (Days | Subject)", data).fit().summary())
+        assert "2.5141e-07" in text or "2.5141e+11" in text
+
+
+# ---- keeping ----
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "Reaction ~ Days + (Days | Subject)",
+        "Reaction ~ np.log(Days + 1) + (1 | Subject)",
+        "Reaction ~ poly(Days, 2) + offset(Days) + (1 | Subject)",
+    ],
+)
+def test_pickle(formula, sleep, tmp_path):
+    result = mx.mixedlm(formula, sleep).fit()
+    path = tmp_path / "result.pickle"
+    result.save(path)
+    for again in (pickle.loads(pickle.dumps(result)), mx.load(path)):
+        assert str(again.summary()) == str(result.summary())
+        np.testing.assert_allclose(again.predict(sleep), result.predict(sleep))
+        pd.testing.assert_frame_equal(again.ranef(), result.ranef())
+        assert again.model.fit().deviance == result.deviance
+
+
+def test_remove_data(sleep):
+    result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", sleep).fit()
+    before = str(result.summary())
+    covariances = result.ranef_cov().copy()
+    result.remove_data()
+    assert result.model.endog is None
+    assert str(result.summary()) == before
+    pd.testing.assert_frame_equal(result.ranef_cov(), covariances)
+    assert len(pickle.dumps(result)) < 60_000
