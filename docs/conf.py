@@ -1,9 +1,12 @@
 """Configuration of Sphinx; builds offline, with warnings as errors (see Makefile)."""
 
+import dataclasses
 import doctest
 import os
 import tomllib
 from pathlib import Path
+
+import mixedext
 
 _metadata = tomllib.loads(
     (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
@@ -29,6 +32,15 @@ default_role = "code"
 
 autodoc_typehints = "none"
 autosummary_generate = True
+# Fields of dataclasses stand in the docstring already; see _templates/autosummary.
+_public = {name: getattr(mixedext, name) for name in mixedext.__all__}
+autosummary_context = {
+    "fields": {
+        name: [field.name for field in dataclasses.fields(value)]
+        for name, value in _public.items()
+        if dataclasses.is_dataclass(value)
+    }
+}
 numpydoc_class_members_toctree = False
 numpydoc_show_class_members = False
 

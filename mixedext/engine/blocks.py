@@ -13,6 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from mixedext.engine.kernels import crossproducts
+from mixedext.engine.kernels.sparse import multiply_symmetric
 from mixedext.engine.tail_pattern import TailPattern, choose_pattern
 from mixedext.specification.terms import RandomTerm
 
@@ -120,6 +121,18 @@ class Blocks:
     def by_level(self, number: int, lead: np.ndarray, tail: np.ndarray) -> np.ndarray:
         """Rows of factor ``number`` out of a (lead, tail) pair, (L, K, columns)."""
         return lead if number == 0 else tail[self.tail_columns(number - 1)]
+
+    def multiply_tail_gram(self, b: np.ndarray) -> np.ndarray:
+        """Z_tail'Z_tail b, (m, columns)."""
+        return self.multiply_on_pattern(self.tail_gram, b)
+
+    def multiply_on_pattern(self, values: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Product with a symmetric matrix that is stored as the tail is."""
+        if self.pattern is None:
+            return values @ b
+        out = np.zeros_like(b)
+        multiply_symmetric(self.pattern.pointers, self.pattern.rows, values, b, out)
+        return out
 
     @property
     def nbytes(self) -> int:

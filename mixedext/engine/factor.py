@@ -201,7 +201,7 @@ class Factor:
         b = self.blocks
         image = np.empty_like(lead_weight)
         solved = np.empty_like(lead_weight)
-        tail_image = self.tail.multiply_gram(tail_weight)
+        tail_image = b.multiply_tail_gram(tail_weight)
         reduced = tail_image.copy()
         links = b.link_pointers, b.link_index, b.link_value
         lead.lead_project(

@@ -11,6 +11,7 @@ import pandas as pd
 
 from mixedext.engine.basis import FixedBasis, orthonormal_basis, project_out
 from mixedext.engine.blocks import Blocks, build_blocks
+from mixedext.engine.moments import moment_covariances
 from mixedext.engine.objective import ProfiledDeviance
 from mixedext.engine.optimize import (
     Convergence,
@@ -32,6 +33,9 @@ __all__ = [
 
 # Residual of y on X below this share of y: nothing is left to estimate a variance from.
 NO_RESIDUAL = 1e-12
+# Relative variances that start a fit are kept within these (columns of Z have rms 1): a
+# start at zero would be a saddle.
+START_FLOOR, START_CEILING = 1e-2, 1e8
 # Relative disagreement of the residual sum of squares with the rows that is worth a word.
 ROW_CHECK_TOLERANCE = 1e-6
 
@@ -284,10 +288,20 @@ def evaluate_design(design: Design, reml: bool, theta: np.ndarray | None = None)
 
 
 def _inner_start(design, start):
+    """Theta in the engine's units: as given, from moments, or lam = I."""
     if start is not None:
         return design.scale_theta(start)
-    parts = [s.start() for s in design.structures]
-    return np.concatenate(parts) if parts else np.zeros(0)
+    if not design.terms:
+        return np.zeros(0)
+    covariances = moment_covariances(design.blocks, design.structures)
+    if covariances is None:
+        return np.concatenate([s.start() for s in design.structures])
+    parts = []
+    for s, covariance in zip(design.structures, covariances, strict=True):
+        value, vector = np.linalg.eigh(covariance)
+        value = value.clip(max(START_FLOOR, START_FLOOR * value[-1]), START_CEILING)
+        parts.append(s.theta(s.nearest((vector * value) @ vector.T)))
+    return np.concatenate(parts)
 
 
 def _unscale(design, objective, optimum, reml):

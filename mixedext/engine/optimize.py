@@ -291,22 +291,33 @@ def _fallback(objective, theta, deviance, log):
 def _rectify(objective, theta, deviance, log):
     """Canonical lam: diagonal not negative, negligible singular values exactly zero."""
     lams = objective.lams(theta)
-    canonical, truncated = [], []
-    for s, lam in zip(objective.structures, lams, strict=True):
-        covariance = lam @ lam.T
-        canonical.append(s.theta(s.nearest(covariance)))
-        value, vector = np.linalg.eigh(covariance)
-        value = np.where(value < ZERO_SINGULAR_VALUE**2, 0.0, value)
-        truncated.append(s.theta(s.nearest((vector * value) @ vector.T)))
-    exact = np.concatenate(truncated)
-    plain = np.concatenate(canonical)
-    if not np.array_equal(exact, plain):
-        exact = np.where(np.abs(exact) < 1e-12, 0.0, exact)
+    roots = [np.linalg.svd(lam) for lam in lams]
+    singular = any(size[-1] < ZERO_SINGULAR_VALUE for _, size, _ in roots)
+    if singular:
+        truncated = [
+            s.nearest(
+                (vector * np.where(size < ZERO_SINGULAR_VALUE, 0.0, size**2)) @ vector.T
+            )
+            for s, (vector, size, _) in zip(objective.structures, roots, strict=True)
+        ]
+        exact = _theta(objective, truncated)
+        exact[np.abs(exact) < 1e-12] = 0.0
         value = objective.value(exact)
         log.add("rectified", value, np.nan, np.nan, exact)
-        if value <= deviance + 1e-9 * max(1.0, abs(deviance)) ** 0.5:
+        if value <= deviance + 1e-9 * np.sqrt(max(1.0, abs(deviance))):
             return exact, value
-    return plain, objective.value(plain)
+    elif all((np.diag(lam) >= 0).all() for lam in lams):
+        return theta, deviance
+    pairs = zip(objective.structures, lams, strict=True)
+    plain = _theta(objective, [s.nearest(lam @ lam.T) for s, lam in pairs])
+    deviance = objective.value(plain)
+    log.add("rectified", deviance, np.nan, np.nan, plain)
+    return plain, deviance
+
+
+def _theta(objective, lams):
+    pairs = zip(objective.structures, lams, strict=True)
+    return np.concatenate([s.theta(lam) for s, lam in pairs])
 
 
 def _verdict(objective, theta, derivatives, method):

@@ -105,10 +105,6 @@ class DenseTail(_Tail):
         self.covariance = inverse
         return self._block_sums(sums)
 
-    def multiply_gram(self, b):
-        """Z2'Z2 b."""
-        return self.blocks.tail_gram @ b
-
     def multiply_reduced(self, b):
         """N b."""
         dense.mirror_lower(self.reduced)
@@ -185,18 +181,9 @@ class SparseTail(_Tail):
         self.pair_covariance = self.on_pattern[self.pairs]
         return self._block_sums(sums)
 
-    def _multiply(self, values, b):
-        out = np.zeros_like(b)
-        sparse.multiply_symmetric(*self.columns, values, b, out)
-        return out
-
-    def multiply_gram(self, b):
-        """Z2'Z2 b."""
-        return self._multiply(self.blocks.tail_gram, b)
-
     def multiply_reduced(self, b):
         """N b."""
-        return self._multiply(self.reduced, b)
+        return self.blocks.multiply_on_pattern(self.reduced, b)
 
     def level_covariance(self, columns):
         """Level blocks of Lam2 C22 Lam2' for scalar columns (L, K)."""

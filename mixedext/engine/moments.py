@@ -1,0 +1,218 @@
+"""Starting values by moments (Henderson's and Haseman and Elston's quadratic forms).
+
+With M = I - QQ', V_r = Z E_r Z' and e the least-squares residual of y,
+
+    E[e'V_r e] = sum_s gamma_s tr(M V_r M V_s) + sigma^2 tr(M V_r),
+
+and e'e likewise; all of it is in the cross-products.  In balanced designs the solution
+is the REML estimate itself.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mixedext.engine.blocks import Blocks
+from mixedext.engine.kernels import lead
+
+__all__ = ["moment_covariances"]
+
+# Products of Z'Z with more vectors than this would cost more than they save.
+MOST_VECTORS = 400
+# Least share of the residual variance that sigma^2 is given.
+LEAST_SHARE = 1e-6
+
+
+def moment_covariances(blocks: Blocks, structures) -> list[np.ndarray] | None:
+    """Moment estimates of the relative covariances Sigma / sigma^2 of all terms.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Cross-products, with an orthonormal X.
+    structures : list of Structure
+        One for each term.
+
+    Returns
+    -------
+    list of ndarray or None
+        Symmetric (k, k), possibly not positive definite; None where the moments would
+        cost more than they save.
+    """
+    bases = _factor_bases(blocks, structures)
+    count = sum(len(b) for b in bases)
+    rank = blocks.n_fixed - 1
+    if count * max(rank, 1) > MOST_VECTORS:
+        return None
+    pairs = _pair_sums(blocks)
+    if pairs is None:
+        return None
+    number = np.repeat(np.arange(len(bases)), [len(b) for b in bases])
+    flat = [e for b in bases for e in b]
+    system, right = np.zeros((count + 1, count + 1)), np.zeros(count + 1)
+    for r, e in enumerate(flat):
+        for t, g in enumerate(flat):
+            both = pairs[number[r], number[t]]
+            system[r, t] = np.einsum("ab,cd,abcd->", e, g, both)
+    grams, crosses = _gram_sums(blocks), _crosses(blocks)
+    if rank:
+        system[:count, :count] += _projection(blocks, bases, crosses, rank)
+    for r, e in enumerate(flat):
+        x, y = crosses[number[r]][..., :rank], crosses[number[r]][..., rank]
+        trace = np.sum(e * grams[number[r]]) - np.einsum("lap,ab,lbp->", x, e, x)
+        system[r, count] = system[count, r] = trace
+        right[r] = np.einsum("la,ab,lb->", y, e, y)
+    system[count, count] = blocks.nobs - rank
+    right[count] = blocks.fixed_gram[rank, rank]
+    gamma, sigma = _solve(system, right)
+    sigma = max(sigma, LEAST_SHARE * right[count] / blocks.nobs)
+    return _by_term(blocks, structures, gamma / sigma)
+
+
+def _factor_bases(blocks, structures):
+    """For each grouping factor the covariance bases of its terms, embedded (K, K)."""
+    bases = []
+    for layout in blocks.factors:
+        own = []
+        for term, columns in zip(layout.terms, layout.slices, strict=True):
+            for e in structures[term].covariance_basis:
+                whole = np.zeros((layout.width, layout.width))
+                whole[columns, columns] = e
+                own.append(whole)
+        bases.append(own)
+    return bases
+
+
+def _by_term(blocks, structures, gamma):
+    covariances, start = [None] * len(structures), 0
+    for layout in blocks.factors:
+        for term in layout.terms:
+            s = structures[term]
+            part = gamma[start : start + s.n_gamma]
+            covariances[term] = np.tensordot(part, s.covariance_basis, 1)
+            start += s.n_gamma
+    return covariances
+
+
+def _tail_grams(blocks, f):
+    """Z_l'Z_l of the levels of tail factor f, (L, K, K)."""
+    at = blocks.tail_columns(f)
+    if blocks.pattern is None:
+        return blocks.tail_gram[at[:, :, None], at[:, None, :]]
+    i, j = np.broadcast_arrays(at[:, :, None], at[:, None, :])
+    position = blocks.pattern.locate(np.maximum(i, j).ravel(), np.minimum(i, j).ravel())
+    return blocks.tail_gram[position].reshape(i.shape)
+
+
+def _gram_sums(blocks):
+    """sum_l Z_l'Z_l of every grouping factor."""
+    tail = [_tail_grams(blocks, f).sum(axis=0) for f in range(len(blocks.factors) - 1)]
+    return [blocks.lead_gram.sum(axis=0), *tail]
+
+
+def _crosses(blocks):
+    """Z_l'[X y] of every grouping factor, (L, K, P)."""
+    tail = [
+        blocks.tail_cross[blocks.tail_columns(f)] for f in range(len(blocks.factors) - 1)
+    ]
+    return [blocks.lead_cross, *tail]
+
+
+def _pair_sums(blocks):
+    """sum over pairs of levels of A_lm kron A_lm, for all pairs of grouping factors.
+
+    Entry [a, b, c, d] of the pair (f, g) is the sum of A[(l, a), (m, c)] A[(l, b), (m, d)].
+    """
+    count = len(blocks.factors)
+    sums = {}
+
+    def put(f, g, x):  # x: blocks A_lm, (number, K_f, K_g)
+        sums[f, g] = np.einsum("nac,nbd->abcd", x, x, optimize=True)
+        sums[g, f] = sums[f, g].transpose(2, 3, 0, 1)
+
+    put(0, 0, blocks.lead_gram)
+    owner = np.repeat(blocks.level_factor, np.diff(blocks.level_start))[blocks.link_index]
+    for f in range(count - 1):
+        width = blocks.factors[f + 1].width
+        links = blocks.link_value[owner == f].reshape(-1, width, blocks.lead_gram.shape[1])
+        put(f + 1, 0, links)
+        put(f + 1, f + 1, _tail_grams(blocks, f))
+        for g in range(f):
+            x = _tail_pair(blocks, f, g)
+            if x is None:
+                return None
+            put(f + 1, g + 1, x)
+    return sums
+
+
+def _tail_pair(blocks, f, g):
+    """Blocks of Z_f'Z_g for two tail factors; None if a sparse tail has wide blocks."""
+    shape = blocks.factors[f + 1].width, blocks.factors[g + 1].width
+    if blocks.pattern is None:
+        i, j = blocks.tail_columns(f), blocks.tail_columns(g)
+        part = blocks.tail_gram[np.ix_(i.ravel(), j.ravel())]
+        part = part.reshape(len(i), shape[0], len(j), shape[1])
+        return part.transpose(0, 2, 1, 3).reshape(-1, *shape)
+    if shape != (1, 1):
+        return None
+    pointers, rows = blocks.pattern.pointers, blocks.pattern.rows
+    one = blocks.level_factor[blocks.pattern.level_of[rows]]
+    other = np.repeat(blocks.level_factor[blocks.pattern.level_of], np.diff(pointers))
+    both = ((one == f) & (other == g)) | ((one == g) & (other == f))
+    return blocks.tail_gram[both].reshape(-1, 1, 1)
+
+
+def _projection(blocks, bases, crosses, rank):
+    """What M takes off tr(V_r V_s): -2 tr(a'E_r A E_s a) + tr(a'E_r a a'E_s a), a = Z'Q."""
+    flat = [(f, e) for f, own in enumerate(bases) for e in own]
+    weighted = [np.einsum("ab,lbp->lap", e, crosses[f][..., :rank]) for f, e in flat]
+    lead_weight = np.zeros((*blocks.lead_gram.shape[:2], len(flat) * rank))
+    tail_weight = np.zeros((blocks.tail_size, len(flat) * rank))
+    for r, (f, _) in enumerate(flat):
+        at = slice(r * rank, (r + 1) * rank)
+        if f == 0:
+            lead_weight[:, :, at] = weighted[r]
+        else:
+            tail_weight[blocks.tail_columns(f - 1), at] = weighted[r]
+    image = _multiply_gram(blocks, lead_weight, tail_weight)
+    twice = (
+        lead_weight.reshape(-1, len(flat) * rank).T @ image[0] + tail_weight.T @ image[1]
+    )
+    inner = [
+        np.einsum("lap,laq->pq", crosses[f][..., :rank], weighted[r])
+        for r, (f, _) in enumerate(flat)
+    ]
+    out = np.empty((len(flat), len(flat)))
+    for r in range(len(flat)):
+        for t in range(len(flat)):
+            block = twice[r * rank : (r + 1) * rank, t * rank : (t + 1) * rank]
+            out[r, t] = np.sum(inner[r] * inner[t].T) - 2 * np.trace(block)
+    return out
+
+
+def _multiply_gram(blocks, lead_weight, tail_weight):
+    """Z'Z w as (leading part, tail part), flat."""
+    image = np.empty_like(lead_weight)
+    tail_image = blocks.multiply_tail_gram(tail_weight)
+    lead.lead_project(
+        blocks.lead_gram,
+        np.zeros_like(blocks.lead_gram),
+        blocks.link_pointers,
+        blocks.link_index,
+        blocks.link_value,
+        lead_weight,
+        tail_weight,
+        image,
+        np.empty_like(lead_weight),
+        tail_image,
+        np.empty_like(tail_image),
+    )
+    return image.reshape(-1, lead_weight.shape[2]), tail_image
+
+
+def _solve(system, right):
+    """Solve the moment equations; least squares where they are singular."""
+    size = np.sqrt(np.maximum(np.abs(np.diag(system)), 1e-300))
+    scaled = system / np.outer(size, size)
+    solution = np.linalg.lstsq(scaled, right / size, rcond=1e-12)[0] / size
+    return solution[:-1], solution[-1]

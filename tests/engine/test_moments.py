@@ -1,0 +1,73 @@
+"""Moment estimates against their definition, and against REML where they are equal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import dense
+
+from mixedext.engine.fit import fit_design, prepare_design
+from mixedext.engine.moments import moment_covariances
+from mixedext.specification.terms import RandomTerm
+
+
+def crossed(seed, wide):
+    rng = np.random.default_rng(seed)
+    n = 150
+    a, b = rng.integers(0, 15, n), rng.integers(0, 8, n)
+    x = np.column_stack([np.ones(n), rng.normal(size=(n, 2))])
+    terms = [
+        RandomTerm(a, x[:, :2], group="a"),
+        RandomTerm(b, x[:, 1:] if wide else None, group="b", structure="diagonal"),
+        RandomTerm((a + b) % 5, group="c"),
+    ]
+    return 3 + rng.normal(size=n), x, terms
+
+
+@pytest.mark.parametrize("storage", ["dense", "sparse"])
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("k_fixed", [0, 3])
+def test_moment_equations(storage, wide, k_fixed):
+    y, x, terms = crossed(1, wide)
+    x = x[:, :k_fixed]
+    design = prepare_design(y, x, terms, storage=storage)
+    got = moment_covariances(design.blocks, design.structures)
+    if storage == "sparse" and wide:
+        assert got is None
+        return
+    n = len(y)
+    projector = np.eye(n) - (x @ np.linalg.pinv(x) if k_fixed else 0.0)
+    e = projector @ y
+    derivatives = []
+    for term, scale in zip(terms, design.column_scales, strict=True):
+        z = dense.dense_z(term)
+        for basis in term.structure.covariance_basis:
+            basis = basis / np.outer(scale, scale)
+            derivatives.append(z @ np.kron(np.eye(term.n_levels), basis) @ z.T)
+    derivatives.append(np.eye(n))
+    left = [
+        [np.trace(projector @ v @ projector @ w) for w in derivatives] for v in derivatives
+    ]
+    gamma = np.linalg.solve(left, [e @ v @ e for v in derivatives])
+    gamma = gamma[:-1] / gamma[-1]
+    want = np.concatenate([s.gamma(c) for s, c in zip(design.structures, got, strict=True)])
+    np.testing.assert_allclose(want, gamma, rtol=1e-8)
+
+
+def test_balanced_designs_need_no_iteration():
+    rng = np.random.default_rng(0)
+    a, b = np.repeat(np.arange(10), 12), np.tile(np.repeat(np.arange(6), 2), 10)
+    y = rng.normal(size=10)[a] + rng.normal(size=6)[b] + rng.normal(size=120)
+    terms = [RandomTerm(a, group="a"), RandomTerm(b, group="b")]
+    fit = fit_design(prepare_design(y, np.ones((120, 1)), terms), True)
+    assert fit.convergence.n_evaluations == 1
+    assert fit.convergence.decrement < 1e-20
+
+
+def test_too_many_columns_start_from_the_identity():
+    y, _, terms = crossed(2, False)
+    rng = np.random.default_rng(3)
+    design = prepare_design(y, rng.normal(size=(150, 90)), terms)
+    assert moment_covariances(design.blocks, design.structures) is None
+    fit = fit_design(design, True)
+    np.testing.assert_allclose(fit.optimum.log["theta"][0], [1, 0, 1, 1, 1])
