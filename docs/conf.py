@@ -66,8 +66,8 @@ html_title = f"{project} {release}"
 html_show_sourcelink = False
 html_theme_options = {
     "navigation_with_keys": False,
+    "header_links_before_dropdown": 7,
     "secondary_sidebar_items": ["page-toc"],
-    "show_nav_level": 2,
 }
 # Few pages, so no list of sections at the left.
 html_sidebars = {"**": []}

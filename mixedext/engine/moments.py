@@ -19,8 +19,8 @@ __all__ = ["moment_covariances"]
 
 # Products of Z'Z with more vectors than this would cost more than they save.
 MOST_VECTORS = 400
-# Least share of the residual variance that sigma^2 is given.
-LEAST_SHARE = 1e-6
+# Share of the residual variance of y that sigma^2 gets where its moment is not positive.
+SIGMA_SHARE = 0.01
 
 
 def moment_covariances(blocks: Blocks, structures) -> list[np.ndarray] | None:
@@ -65,7 +65,8 @@ def moment_covariances(blocks: Blocks, structures) -> list[np.ndarray] | None:
     system[count, count] = blocks.nobs - rank
     right[count] = blocks.fixed_gram[rank, rank]
     gamma, sigma = _solve(system, right)
-    sigma = max(sigma, LEAST_SHARE * right[count] / blocks.nobs)
+    if not sigma > 0:
+        sigma = SIGMA_SHARE * right[count] / blocks.nobs
     return _by_term(blocks, structures, gamma / sigma)
 
 

@@ -21,7 +21,7 @@ def crossed(seed, wide):
         RandomTerm(b, x[:, 1:] if wide else None, group="b", structure="diagonal"),
         RandomTerm((a + b) % 5, group="c"),
     ]
-    return 3 + rng.normal(size=n), x, terms
+    return rng.normal(size=15)[a] + rng.normal(size=n), x, terms
 
 
 @pytest.mark.parametrize("storage", ["dense", "sparse"])
