@@ -7,6 +7,7 @@ from mixedext import datasets
 from mixedext.engine.optimize import Convergence
 from mixedext.exceptions import (
     DesignError,
+    FlatLikelihoodWarning,
     FormulaError,
     MissingDataError,
     PrecisionWarning,
@@ -20,6 +21,7 @@ from mixedext.specification.terms import RandomTerm
 __all__ = [
     "Convergence",
     "DesignError",
+    "FlatLikelihoodWarning",
     "FormulaError",
     "MissingDataError",
     "MixedLM",

@@ -8,6 +8,7 @@ from statsmodels.tools.sm_exceptions import ModelWarning
 
 __all__ = [
     "DesignError",
+    "FlatLikelihoodWarning",
     "FormulaError",
     "MissingDataError",
     "PrecisionWarning",
@@ -30,6 +31,10 @@ class MissingDataError(UpstreamMissingDataError, ValueError):
 
 class RankDeficientWarning(ModelWarning):
     """Columns of the fixed effects were dropped: they depend on earlier columns."""
+
+
+class FlatLikelihoodWarning(ModelWarning):
+    """A minimum that is flat: the data do not determine all variances."""
 
 
 class PrecisionWarning(ModelWarning):

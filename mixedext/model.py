@@ -17,7 +17,7 @@ from mixedext.engine.fit import (
     fit_design,
     prepare_design,
 )
-from mixedext.exceptions import RankDeficientWarning
+from mixedext.exceptions import FlatLikelihoodWarning, RankDeficientWarning
 from mixedext.results import DF_METHODS, MixedLMResults, MixedLMResultsWrapper
 from mixedext.specification.arrays import array_frame
 from mixedext.specification.formula import (
@@ -201,8 +201,9 @@ class MixedLM(UpstreamMixedLM):
         if self.dropped_columns:
             count = len(self.dropped_columns)
             warnings.warn(
-                f"exog has {count} column{'s' if count > 1 else ''} that depend on "
-                f"earlier ones and get{'' if count > 1 else 's'} no coefficient: "
+                f"{count} column{'s' if count > 1 else ''} of exog depend"
+                f"{'' if count > 1 else 's'} on earlier ones and get"
+                f"{'' if count > 1 else 's'} no coefficient: "
                 f"{', '.join(self.dropped_columns)}",
                 RankDeficientWarning,
                 stacklevel=4,
@@ -359,9 +360,13 @@ class MixedLM(UpstreamMixedLM):
             If some variance is zero or some correlation +-1; a legitimate result.
         ConvergenceWarning
             If neither Newton nor the fallback ends at a minimum.
+        FlatLikelihoodWarning
+            If the data do not determine all variances and covariances.
         PrecisionWarning
             If the cross-products have lost digits.
         """
+        if self.endog is None:
+            raise ValueError("the data of this model were removed; make the model again")
         self._check_fit_arguments(fe_pen, cov_pen, free, method, df_method, fit_kwargs)
         start = None if start_params is None else self._check_start(start_params)
         self.reml = bool(reml)
@@ -382,6 +387,8 @@ class MixedLM(UpstreamMixedLM):
                 )
             elif fit.is_singular:
                 warnings.warn(_SINGULAR, SingularMatrixWarning, stacklevel=2)
+            elif fit.convergence.status == "flat":
+                warnings.warn(fit.convergence.message, FlatLikelihoodWarning, stacklevel=2)
         return MixedLMResultsWrapper(results)
 
     def _check_fit_arguments(self, fe_pen, cov_pen, free, method, df_method, kwargs):
@@ -441,7 +448,7 @@ class MixedLM(UpstreamMixedLM):
         >>> model = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data)
         >>> deviance, gradient = model.objective([1.0])
         >>> round(deviance, 4), gradient.shape
-        (319.7922, (1,))
+        (319.7924, (1,))
         """
         theta = self._check_start(theta)
         objective = self._design.objective(reml)
@@ -504,6 +511,18 @@ class MixedLM(UpstreamMixedLM):
         """Fixed-effects columns and formula offset for new data."""
         spec = getattr(self.data, SPEC_ATTRIBUTE)
         return new_fixed_columns(spec, data, self.namespace, self.offset_formulas)
+
+    # ---- statsmodels' numerics, which would need its arrays by group ----
+
+    def _not_available(self, *args, **kwargs):
+        """Not available: use ``objective`` for the deviance and its gradient."""
+        raise NotImplementedError(
+            "mixedext has no such method of statsmodels' MixedLM; objective(theta) gives "
+            "the deviance and its gradient, and fit the estimates"
+        )
+
+    loglike = score = score_full = score_sqrt = hessian = information = _not_available
+    get_fe_params = get_scale = get_distribution = fit_regularized = _not_available
 
     # ---- statsmodels' view of one grouping factor ----
 

@@ -7,7 +7,6 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 import statsmodels.base.wrapper as wrap
-from scipy import stats
 from statsmodels.base.model import LikelihoodModelResults
 from statsmodels.regression.mixed_linear_model import (
     MixedLMParams,
@@ -18,20 +17,18 @@ from statsmodels.regression.mixed_linear_model import (
 from statsmodels.regression.mixed_linear_model import (
     MixedLMResultsWrapper as UpstreamWrapper,
 )
-from statsmodels.stats.contrast import ContrastResults
-from statsmodels.tools.tools import nan_dot
 
 from mixedext.engine.fit import Fit
 from mixedext.engine.information import variance_covariance
-from mixedext.specification.statsmodels_compat import FormulaManager
 from mixedext.summary import summarize
+from mixedext.wald import WaldTests
 
 __all__ = ["DF_METHODS", "MixedLMResults", "MixedLMResultsWrapper"]
 
 DF_METHODS = (None, "residual")
 
 
-class MixedLMResults(UpstreamResults):
+class MixedLMResults(WaldTests, UpstreamResults):
     """Results of ``MixedLM.fit``.
 
     Parameters
@@ -128,7 +125,7 @@ class MixedLMResults(UpstreamResults):
     @property
     def bic(self):
         """Bayesian criterion with log(nobs), under REML too (as lme4)."""
-        return self.deviance + np.log(self.nobs) * self.n_params
+        return float(self.deviance + np.log(self.nobs) * self.n_params)
 
     # ---- variance components ----
 
@@ -242,125 +239,10 @@ class MixedLMResults(UpstreamResults):
             covariance[self.k_fe :, self.k_fe :] = relative[np.ix_(order, order)]
         return covariance
 
-    def cov_params(self, r_matrix=None, column=None, scale=None, cov_p=None, other=None):
-        """Covariance matrix of the parameters, or of linear combinations of them.
-
-        The block of the fixed effects is sigma^2 (X'V0^-1 X)^-1 (GLS); that of the
-        variance parameters (divided by scale) comes from the observed information.
-
-        Parameters
-        ----------
-        r_matrix, other : array_like, optional
-            Combinations: r_matrix cov other', with other = r_matrix if None.
-        column : array_like, optional
-            Rows and columns to pick.
-        scale : float, optional
-            Residual variance to use in place of the estimate.
-        cov_p : ndarray, optional
-            Covariance of the parameters to use in place of the estimate.
-        """
-        if cov_p is None:
-            cov_p = self._cov_params
-            if scale is not None:
-                cov_p = cov_p / self.scale * scale
-        if column is not None:
-            if r_matrix is not None or other is not None:
-                raise ValueError("Column should be specified without other arguments.")
-            column = np.asarray(column)
-            if column.ndim == 0:
-                return cov_p[column, column]
-            return cov_p[column[:, None], column]
-        if r_matrix is None:
-            if other is not None:
-                raise ValueError("other can only be specified with r_matrix")
-            return cov_p
-        r_matrix = np.asarray(r_matrix, float)
-        other = r_matrix if other is None else np.asarray(other, float)
-        return nan_dot(r_matrix, nan_dot(cov_p, other.T))
-
     @cached_property
     def bse_fe(self):
         """Standard errors of the fixed effects; NaN for columns that were dropped."""
         return np.sqrt(np.diag(self._cov_fe))
-
-    def t_test(self, r_matrix, cov_p=None, use_t=None):
-        """Test linear combinations of the fixed effects, one at a time.
-
-        Parameters
-        ----------
-        r_matrix : array_like or str or tuple
-            Rows of coefficients (of the fixed effects, or of all parameters), a
-            constraint such as "Days = 0", or a pair (matrix, values).
-        cov_p : ndarray, optional
-            Covariance of the parameters to use in place of the estimate.
-        use_t : bool, optional
-            t or z; the results' own choice if None.
-
-        Returns
-        -------
-        ContrastResults
-
-        Raises
-        ------
-        ValueError
-            If the width of the matrix is wrong, or a column that was dropped is used.
-        """
-        rows, values = self._constraint(r_matrix)
-        used = np.abs(rows).sum(axis=0) > 0
-        dropped = used[: self.k_fe] & np.isnan(self.fe_params)
-        if dropped.any():
-            names = np.array(self.model.exog_names)[dropped]
-            raise ValueError(
-                f"not estimable: {', '.join(names)} depend on other columns of exog"
-            )
-        if cov_p is None:
-            cov_p = np.zeros((len(self.params),) * 2)
-            cov_p[: self.k_fe, : self.k_fe] = self._cov_fe
-            if used[self.k_fe :].any():
-                cov_p = self._cov_params
-        use_t = self.use_t if use_t is None else use_t
-        effect = rows @ np.nan_to_num(self.params)
-        sd = np.sqrt(np.diag(nan_dot(rows, nan_dot(np.asarray(cov_p), rows.T))))
-        statistic = (effect - values) / sd
-        if use_t:
-            return ContrastResults(
-                effect=effect, t=statistic, sd=sd, df_denom=self.df_resid
-            )
-        return ContrastResults(
-            effect=effect,
-            statistic=statistic,
-            sd=sd,
-            df_denom=np.inf,
-            distribution="norm",
-        )
-
-    def _constraint(self, r_matrix):
-        names = self.model.data.param_names
-        values = 0.0
-        if isinstance(r_matrix, str) or (
-            isinstance(r_matrix, list) and r_matrix and isinstance(r_matrix[0], str)
-        ):
-            parsed = FormulaManager().get_linear_constraints(r_matrix, names)
-            return parsed.constraint_matrix, np.ravel(parsed.constraint_values)
-        if isinstance(r_matrix, tuple):
-            r_matrix, values = r_matrix
-        rows = np.atleast_2d(np.asarray(r_matrix, float))
-        if rows.shape[1] == self.k_fe:
-            pad = np.zeros((len(rows), len(self.params) - self.k_fe))
-            rows = np.hstack([rows, pad])
-        if rows.shape[1] != len(self.params):
-            raise ValueError(
-                f"r_matrix for t-test should have {self.k_fe} columns (the fixed "
-                f"effects) or {len(self.params)} (all parameters), not {rows.shape[1]}"
-            )
-        return rows, np.ravel(values)
-
-    def conf_int(self, alpha=0.05, cols=None):
-        """Wald intervals of all packed parameters, shape (n_params, 2)."""
-        law = stats.t(self.df_resid) if self.use_t else stats.norm
-        q = law.ppf(1 - alpha / 2)
-        limits = np.column_stack([self.params - q * self.bse, self.params + q * self.bse])
-        return limits if cols is None else limits[np.asarray(cols)]
 
     # ---- random effects ----
 

@@ -17,8 +17,11 @@ def summarize(results, yname=None, xname_fe=None, xname_re=None, title=None, alp
     summary = Summary()
     summary.add_title(title or "Mixed Linear Model Regression Results")
     summary.add_dict(_header(results, yname))
-    summary.add_df(_fixed_effects(results, xname_fe, alpha), align="r")
-    summary.add_df(_random_effects(results, xname_re), align="r", index=False)
+    if results.k_fe:
+        summary.add_df(_fixed_effects(results, xname_fe, alpha), align="r")
+    effects = _random_effects(results, xname_re)
+    left = "ll".ljust(effects.shape[1], "r")
+    summary.add_df(effects, align=left, index=False)
     summary.add_df(_scaled_residuals(results), align="r", index=False)
     for line in _notes(results):
         summary.add_text(line)
@@ -62,10 +65,9 @@ def _fixed_effects(results, names, alpha):
         },
         index=names,
     )
-    text = pd.DataFrame(index=table.index)
-    for column in table:
-        own_scale = column != letter and not column.startswith("P>")
-        text[column] = _aligned(table[column]) if own_scale else _fixed(table[column])
+    own_scale = ["Coef.", "Std.Err.", *table.columns[-2:]]
+    form = _format_for(error, table[own_scale])
+    text = table.apply(lambda c: _texts(c, form if c.name in own_scale else "{:.3f}"))
     if results.use_t:
         text.insert(2, "df", [f"{results.df_resid:g}"] * len(text))
     dropped = np.isnan(estimate)
@@ -74,20 +76,19 @@ def _fixed_effects(results, names, alpha):
     return text
 
 
-def _fixed(values):
-    return [f"{v:.3f}" if np.isfinite(v) else "" for v in values]
+def _format_for(precise, shown):
+    """A format with as many decimals as give the smallest of ``precise`` five digits."""
+    precise, shown = (np.abs(np.asarray(a, float)) for a in (precise, shown))
+    precise, shown = precise[precise > 0], shown[np.isfinite(shown)]
+    if not len(precise):
+        return "{:.4f}"
+    decimals = int(np.clip(4 - np.floor(np.log10(precise.min())), 0, None))
+    wide = decimals > 8 or shown.max(initial=0.0) >= 1e9
+    return "{:.4e}" if wide else f"{{:.{decimals}f}}"
 
 
-def _aligned(values):
-    """Numbers with as many decimals as give the smallest of them five digits."""
-    values = np.asarray(values, float)
-    sizes = np.abs(values[np.isfinite(values) & (values != 0)])
-    if not len(sizes):
-        return ["" if np.isnan(v) else f"{v:.4f}" for v in values]
-    if sizes.max() >= 1e9 or sizes.max() < 1e-4:
-        return ["" if np.isnan(v) else f"{v:.4e}" for v in values]
-    decimals = int(np.clip(4 - np.floor(np.log10(sizes.min())), 0, 6))
-    return ["" if np.isnan(v) else f"{v:.{decimals}f}" for v in values]
+def _texts(values, form):
+    return [form.format(v) if np.isfinite(v) else "" for v in values]
 
 
 def _random_effects(results, names):
@@ -100,17 +101,15 @@ def _random_effects(results, names):
         {
             "Groups": frame["group"].mask(repeated, ""),
             "Name": frame["name"],
-            "Variance": _aligned(frame["variance"]),
-            "Std.Dev.": _aligned(frame["sd"]),
+            "Variance": _texts(frame["variance"], _format_for(*[frame["variance"]] * 2)),
+            "Std.Dev.": _texts(frame["sd"], _format_for(*[frame["sd"]] * 2)),
         }
     )
     for column in correlations:
         values = frame[column]
         if values.notna().any():
             head = "Corr" if column == "corr" else ""
-            text[head if head else " " * int(column[4:])] = [
-                "" if np.isnan(v) else f"{v:.3f}" for v in values
-            ]
+            text[head if head else " " * int(column[4:])] = _texts(values, "{:.3f}")
     return text
 
 

@@ -16,7 +16,7 @@ LAYERS = [
     ["engine"],
     ["inference"],
     ["graphics", "panel"],
-    ["summary"],
+    ["summary", "wald"],
     ["results"],
     ["model"],
     ["datasets"],
@@ -102,7 +102,7 @@ def test_only_specification_formula_uses_the_formula_engine():
     assert users <= {
         "specification.statsmodels_compat",
         "specification.formula",
-        "results",
+        "wald",
     }
 
 

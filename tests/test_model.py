@@ -169,3 +169,10 @@ def test_linear_model_has_one_group(sleep):
     model = mx.mixedlm("Reaction ~ Days", sleep)
     assert model.n_groups == 1
     assert model.fit().n_levels.empty
+
+
+def test_what_statsmodels_has_and_mixedext_does_not_says_so(sleep):
+    model = mx.mixedlm("Reaction ~ Days + (Days | Subject)", sleep)
+    for name in ("loglike", "score", "hessian", "fit_regularized", "get_distribution"):
+        with pytest.raises(NotImplementedError, match=r"objective\(theta\)"):
+            getattr(model, name)(None)

@@ -10,7 +10,7 @@ import pytest
 import statsmodels.api as sm
 from helpers import dense
 from statsmodels.regression.mixed_linear_model import MixedLM as UpstreamMixedLM
-from statsmodels.tools.sm_exceptions import SingularMatrixWarning
+from statsmodels.tools.sm_exceptions import SingularMatrixWarning, ValueWarning
 
 import mixedext as mx
 
@@ -190,6 +190,25 @@ def test_wald_tests_work(slopes):
     )
 
 
+def test_wald_tests_take_what_t_tests_take(slopes):
+    by_text = slopes.f_test("Intercept = 250, Days = 10")
+    for matrix in (np.eye(2), np.eye(5)[:2]):
+        by_array = slopes.wald_test((matrix, [250, 10]), use_f=True, scalar=True)
+        assert by_array.statistic == pytest.approx(by_text.statistic)
+    difference = slopes.fe_params - [250, 10]
+    covariance = slopes.cov_params().iloc[:2, :2]
+    want = difference @ np.linalg.solve(covariance, difference)
+    assert by_text.statistic == pytest.approx(want / 2)
+    assert slopes.wald_test(np.eye(2), scalar=True).df_denom == 2
+    variances = slopes.wald_test("Days Var = 0", scalar=True)
+    assert variances.statistic == pytest.approx(slopes.tvalues["Days Var"] ** 2)
+    with pytest.warns(ValueWarning, match="constraints has rank 1"):
+        twice = slopes.wald_test(np.array([[0, 1], [0, 2]]), scalar=True)
+    assert twice.statistic == pytest.approx(slopes.tvalues["Days"] ** 2)
+    table = slopes.wald_test_terms(scalar=True)
+    assert table.table.loc["Days", "pvalue"] == pytest.approx(slopes.pvalues["Days"])
+
+
 def test_random_effects_of_one_factor(slopes):
     effects, covariances = slopes.random_effects, slopes.random_effects_cov
     assert len(effects) == 18
@@ -367,6 +386,8 @@ def test_remove_data(sleep):
     covariances = result.ranef_cov().copy()
     result.remove_data()
     assert result.model.endog is None
+    with pytest.raises(ValueError, match="data of this model were removed"):
+        result.model.fit()
     assert str(result.summary()) == before
     pd.testing.assert_frame_equal(result.ranef_cov(), covariances)
     assert len(pickle.dumps(result)) < 60_000

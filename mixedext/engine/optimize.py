@@ -329,10 +329,11 @@ def _verdict(objective, theta, derivatives, method):
     decrement, curvature = model.decrement, float(model.value[0] / model.largest)
     if decrement > DECREMENT_ACCEPTED or model.has_way_down:
         status = "failed"
-        message = (
-            f"the deviance could still fall by about {decrement:.2g}; rescale or centre "
-            "the columns of the random effects, or simplify them"
-        )
+        message = f"no minimum: the deviance could still fall by about {decrement:.2g}"
+        if method != "none":
+            message += (
+                "; rescale or centre the columns of the random effects, or simplify them"
+            )
     elif smallest < ZERO_SINGULAR_VALUE:
         status = "boundary"
         message = (

@@ -65,9 +65,13 @@ class SplitFormula:
 
 
 def plain_name(text: str) -> str:
-    """Column name behind backticks or Q("...")."""
-    match = re.fullmatch(r"""(?:`(.+)`|Q\(\s*(["'])(.+)\2\s*\))""", text.strip())
-    return text.strip() if match is None else match.group(1) or match.group(3)
+    """Column name behind backticks, Q("..."), C(...) or factor(...)."""
+    text = text.strip()
+    match = re.fullmatch(r"""(?:`(.+)`|Q\(\s*(["'])(.+)\2\s*\))""", text)
+    if match is not None:
+        return match.group(1) or match.group(3)
+    match = re.fullmatch(r"(?:C|factor)\(\s*([^(),]+?)\s*\)", text)
+    return text if match is None else plain_name(match.group(1))
 
 
 def _walk(text):

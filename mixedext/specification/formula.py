@@ -161,9 +161,6 @@ class _Engine:
             return factorize(self.data[name])
         if name in self.data.index.names:
             return factorize(self.data.index.get_level_values(name))
-        inside = re.fullmatch(r"(?:C|factor)\(\s*(.+?)\s*\)", name)
-        if inside is not None:
-            return self.grouping_factor(inside.group(1))
         if name.isidentifier() and name not in self.namespace:
             raise FormulaError(
                 f"the grouping factor {name!r} is not a column of the data; columns are: "
@@ -385,7 +382,10 @@ def _finite_rows(endog, exog, terms, offset, weights, missing):
     }
     for name, a in parts.items():
         if name in bad and np.isinf(a).any():
-            raise ValueError(f"{name} has infinite values")
+            column = ""
+            if name == "the fixed effects":
+                column = f" (column {exog.columns[np.isinf(a).any(axis=0)][0]})"
+            raise ValueError(f"infinite values in {name}{column}")
     bad |= {t.label: t.missing() for t in terms if t.missing().any()}
     if not bad:
         return np.ones(len(endog), bool)

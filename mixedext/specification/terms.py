@@ -63,7 +63,7 @@ def interact(first, second) -> tuple[np.ndarray, pd.Index]:
     return codes, pd.Index(labels, dtype=object)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RandomTerm:
     """One random-effects term: a grouping factor and the columns that vary by level.
 
@@ -164,6 +164,9 @@ class RandomTerm:
             columns = f"0 + {columns}"
         return f"({columns} {bar} {self.group})"
 
+    def __repr__(self):
+        return f"RandomTerm{self.label}: {self.n_levels} levels, {len(self.codes)} rows"
+
     def missing(self) -> np.ndarray:
         """Rows without a level or with a column that is missing, (n,) bool."""
         return (self.codes < 0) | np.isnan(self.z).any(axis=1)
@@ -216,7 +219,7 @@ def check_terms(terms: list[RandomTerm], nobs: int) -> None:
                 f"{term.label} has {term.n_levels * term.k} random effects "
                 f"({term.k} columns x {term.n_levels} levels of {term.group!r}) for "
                 f"{nobs} observations: its covariance cannot be told from the "
-                "residual. Use fewer columns, or `||`."
+                "residual. Use fewer columns."
             )
         zero = ~np.any(term.z, axis=0)
         if zero.any():

@@ -84,23 +84,20 @@ def test_too_few_iterations_fall_back_and_still_end_well():
 def test_convergence_warning(monkeypatch):
     monkeypatch.setattr(optimize, "_fallback", lambda objective, theta, *rest: theta)
     model = sleepstudy()
-    with pytest.warns(optimize_warning(), match="did not converge: the deviance could"):
+    with pytest.warns(
+        optimize_warning(), match="did not converge: no minimum: the deviance could"
+    ):
         result = model.fit(maxiter=0, start_params=[1.0, 0.0, 1.0])
     assert not result.converged
-
-
-def optimize_warning():
-    from statsmodels.tools.sm_exceptions import ConvergenceWarning
-
-    return ConvergenceWarning
 
 
 @ignore_singular
 def test_flat_direction():
     """Two terms with the same column on the same factor: only their sum is determined."""
     data = mx.datasets.dyestuff.load().data
-    result = mx.mixedlm("Yield ~ 1 + (1 | Batch) + (1 | Batch)", data).fit()
-    assert result.convergence.status in ("flat", "boundary")
+    with pytest.warns(mx.FlatLikelihoodWarning, match="simplify the random effects"):
+        result = mx.mixedlm("Yield ~ 1 + (1 | Batch) + (1 | Batch)", data).fit()
+    assert result.convergence.status == "flat"
     assert result.deviance == pytest.approx(319.654276842, rel=1e-10)
     assert result.vcomp.sum() == pytest.approx(1764.05, rel=1e-5)
 

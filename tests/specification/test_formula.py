@@ -74,7 +74,7 @@ def terms(formula, data, **kwargs):
         ("(x:z | g)", [("g", 2, "unstructured", 12)]),
         ("(np.log(x) | g)", [("g", 2, "unstructured", 12)]),
         ("(poly(x, 2) | g)", [("g", 3, "unstructured", 12)]),
-        ("(I(x**2) | C(g))", [("C(g)", 2, "unstructured", 12)]),
+        ("(I(x**2) | C(g))", [("g", 2, "unstructured", 12)]),
         ("(1 | g) + (0 + x | g)", [("g", 1, "unstructured", 12)] * 2),
         ("(1 | np.floor(x * 3))", [("np.floor(x * 3)", 1, "unstructured", 6)]),
     ],

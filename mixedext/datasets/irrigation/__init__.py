@@ -28,9 +28,6 @@ NOTE = """::
         irrigation - method of irrigation, i1 to i4
         variety    - variety, v1 and v2
         yield      - yield of the half field
-
-The response is called ``yield``, a keyword of Python: in a formula of patsy write
-``Q("yield")``.
 """
 
 _FACTORS = {

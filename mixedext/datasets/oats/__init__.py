@@ -32,9 +32,6 @@ NOTE = """::
         nitro   - nitrogen (cwt an acre), a number
         yield   - yield of the sub-plot of 1/80 acre (quarter pounds)
         nitroF  - nitrogen, a factor: n0, n0.2, n0.4, n0.6
-
-The response is called ``yield``, a keyword of Python: in a formula of patsy write
-``Q("yield")``.
 """
 
 _FACTORS = {

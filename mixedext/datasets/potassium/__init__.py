@@ -31,9 +31,6 @@ NOTE = """::
 Block 2 is not as published: Cochran and Cox (1957) print it lower by 0.2, namely
 8.00, 8.15, 7.73, 7.57 and 7.68 for the rates 36 to 144. The means of the rates are
 7.92, 8.12, 7.81, 7.58 and 7.52 here, each 0.2 / 3 above the published ones.
-
-The response is called ``yield``, a keyword of Python: in a formula of patsy write
-``Q("yield")``.
 """
 
 _FACTORS = {
