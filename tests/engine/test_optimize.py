@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
 import mixedext as mx
 from mixedext.engine import optimize
@@ -84,9 +85,7 @@ def test_too_few_iterations_fall_back_and_still_end_well():
 def test_convergence_warning(monkeypatch):
     monkeypatch.setattr(optimize, "_fallback", lambda objective, theta, *rest: theta)
     model = sleepstudy()
-    with pytest.warns(
-        optimize_warning(), match="did not converge: no minimum: the deviance could"
-    ):
+    with pytest.warns(ConvergenceWarning, match="did not converge: no minimum: the dev"):
         result = model.fit(maxiter=0, start_params=[1.0, 0.0, 1.0])
     assert not result.converged
 
