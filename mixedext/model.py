@@ -452,13 +452,13 @@ class MixedLM(UpstreamMixedLM):
         """
         theta = self._check_start(theta)
         objective = self._design.objective(reml)
-        inner = self._design.scale_theta(theta)
+        inner = self._design.inner_theta(theta)
         deviance = objective.value(inner)
         deviance += self._design.deviance_shift(reml, objective.dof)
         if not len(inner):
             return float(deviance), inner
-        gradient = objective.derivatives(inner).gradient
-        return float(deviance), self._design.scale_theta(gradient)
+        scores = objective.derivatives(inner).scores
+        return float(deviance), self._design.gradient(scores, theta)
 
     def describe_blocks(self) -> str:
         """The block structure that a fit works on, and its memory, as text."""

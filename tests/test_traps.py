@@ -126,13 +126,33 @@ def test_fixed_column_far_from_zero(mean):
     assert other.fe_params["x"] == pytest.approx(one.fe_params["x"], rel=1e-8)
 
 
-def test_random_slope_column_far_from_zero():
+@pytest.mark.parametrize("mean", [1e3, 1e6])
+def test_random_slope_column_far_from_zero(mean):
     """With the mean far from zero the model is another one only in its coordinates."""
     data = crossed()
     formula = "y ~ x + (1 + x | g)"
-    one, other = fit(formula, data), fit(formula, data.assign(x=1e3 + data["x"]))
-    assert other.deviance == pytest.approx(one.deviance, rel=1e-8)
-    assert other.bse_fe["x"] == pytest.approx(one.bse_fe["x"], rel=1e-5)
+    one, other = fit(formula, data), fit(formula, data.assign(x=mean + data["x"]))
+    assert other.deviance == pytest.approx(one.deviance, rel=1e-9)
+    assert other.bse_fe["x"] == pytest.approx(one.bse_fe["x"], rel=1e-8)
+    assert other.convergence.n_evaluations <= one.convergence.n_evaluations + 1
+    np.testing.assert_allclose(other.ranef()["x"], one.ranef()["x"], rtol=1e-6)
+    np.testing.assert_allclose(other.fittedvalues, one.fittedvalues, rtol=1e-6, atol=1e-6)
+    shift = np.array([[1.0, -mean], [0.0, 1.0]])
+    np.testing.assert_allclose(
+        other.cov_re, shift @ one.cov_re.to_numpy() @ shift.T, rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("structure", ["|", "||"])
+def test_basis_of_a_random_term_does_not_show(structure):
+    """Scaled columns give the same model, with and without correlations."""
+    data = crossed().assign(u=lambda d: 1e4 * d["x"], v=lambda d: d["h"] / 10)
+    one = fit(f"y ~ x + (1 + x + v {structure} g)", data)
+    other = fit(f"y ~ x + (1 + u + v {structure} g)", data)
+    assert other.deviance == pytest.approx(one.deviance, rel=1e-11)
+    np.testing.assert_allclose(
+        other.ranef().to_numpy() * [1, 1e4, 1], one.ranef().to_numpy(), atol=1e-5
+    )
 
 
 def test_columns_with_correlation_almost_one():

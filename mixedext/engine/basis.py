@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-__all__ = ["FixedBasis", "orthonormal_basis", "project_out"]
+__all__ = ["FixedBasis", "orthonormal_basis", "project_out", "standardized_columns"]
 
 # R's tolerance (qr, tol = 1e-7): a column whose part orthogonal to the columns before it
 # is shorter than this share of its own length is dropped.
 RANK_TOLERANCE = 1e-7
+# Columns of a random term closer to dependence than this keep their own coordinates.
+BASIS_TOLERANCE = 1e-9
 # Cholesky-QR is repeated once; that is enough while the condition stays below this.
 CONDITION_LIMIT = 1e6
 
@@ -132,3 +134,40 @@ def project_out(q: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     residual = y - q @ first
     second = q.T @ residual
     return residual - q @ second, first + second
+
+
+def standardized_columns(structure, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of a random term in a basis that is good to compute with.
+
+    Where the structure allows any basis the columns become orthogonal (so that a slope's
+    covariate may lie far from zero); all get rms 1, or keep one common scale.
+
+    Parameters
+    ----------
+    structure : Structure
+        Of the term.
+    z : ndarray
+        Columns, weighted, (n, k).
+
+    Returns
+    -------
+    columns : ndarray
+        (n, k).
+    transform : ndarray
+        Upper triangular T with z = columns T, (k, k).
+    """
+    n, k = z.shape
+    length = np.sqrt(np.einsum("ij,ij->j", z, z))
+    if structure.any_basis and k > 1 and n >= k:
+        found = _cholesky_qr(z, length) or _householder(z, length)
+        if found is not None:
+            return found[0] * np.sqrt(n), found[1] / np.sqrt(n)
+    scale = structure.column_scale(length / np.sqrt(n))
+    return z / scale, np.diag(scale)
+
+
+def _householder(z, length):
+    q, r = np.linalg.qr(z / length)
+    if np.abs(np.diag(r)).min() < BASIS_TOLERANCE:
+        return None
+    return q, r * length

@@ -8,8 +8,14 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from scipy import linalg
 
-from mixedext.engine.basis import FixedBasis, orthonormal_basis, project_out
+from mixedext.engine.basis import (
+    FixedBasis,
+    orthonormal_basis,
+    project_out,
+    standardized_columns,
+)
 from mixedext.engine.blocks import Blocks, build_blocks
 from mixedext.engine.moments import moment_covariances
 from mixedext.engine.objective import ProfiledDeviance
@@ -56,8 +62,9 @@ class Design:
         Coefficients of y on the basis.
     y_scale : float
         Root mean square of the residual of y on X, by which y was divided.
-    column_scales : tuple of ndarray
-        Root mean squares by which the columns of each term were divided.
+    transforms : tuple of ndarray
+        For each term T (k, k), upper triangular: its columns are the engine's times T, so
+        that Sigma in the engine's units is T Sigma T'.
     log_weights : float
         Sum of the logarithms of the weights.
     """
@@ -67,7 +74,7 @@ class Design:
     basis: FixedBasis
     least_squares: np.ndarray
     y_scale: float
-    column_scales: tuple[np.ndarray, ...]
+    transforms: tuple[np.ndarray, ...]
     log_weights: float
 
     @property
@@ -83,15 +90,39 @@ class Design:
         shift = 2.0 * dof * np.log(self.y_scale) - self.log_weights
         return shift + 2.0 * self.basis.log_det if reml else shift
 
-    def scale_theta(self, theta, inverse: bool = False) -> np.ndarray:
-        """Theta in the engine's units from theta in the data's, or the inverse."""
+    def lams(self, theta) -> list[np.ndarray]:
+        """Relative covariance factor of every term from theta, in either units."""
         out, start = [], 0
-        for s, scale in zip(self.structures, self.column_scales, strict=True):
-            part = np.asarray(theta[start : start + s.n_theta], float)
-            factor = 1.0 / scale if inverse else scale
-            out.append(s.theta(factor[:, None] * s.lam(part)))
+        for s in self.structures:
+            out.append(s.lam(theta[start : start + s.n_theta]))
             start += s.n_theta
-        return np.concatenate(out) if out else np.zeros(0)
+        return out
+
+    def inner_theta(self, theta) -> np.ndarray:
+        """Theta in the engine's units from theta in the data's."""
+        return self._moved(theta, self.transforms)
+
+    def outer_theta(self, theta) -> np.ndarray:
+        """Theta in the data's units from theta in the engine's."""
+        return self._moved(theta, [np.linalg.inv(t) for t in self.transforms])
+
+    def _moved(self, theta, transforms):
+        lams = self.lams(np.asarray(theta, float))
+        parts = [
+            s.theta(s.triangular(t @ lam))
+            for s, t, lam in zip(self.structures, transforms, lams, strict=True)
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def gradient(self, scores, theta) -> np.ndarray:
+        """Derivative of the deviance in theta, data's units, from the engine's scores."""
+        parts = [
+            2 * np.einsum("rab,ab->r", s.lam_basis, t.T @ score @ t @ lam)
+            for s, t, score, lam in zip(
+                self.structures, self.transforms, scores, self.lams(theta), strict=True
+            )
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def prepare_design(
@@ -122,13 +153,12 @@ def prepare_design(
         If X explains y exactly, or leaves no row for the variances.
     """
     root = None if weights is None else np.sqrt(weights)
-    columns, scales = [], []
+    columns, transforms = [], []
     for term in terms:
         z = term.z if root is None else term.z * root[:, None]
-        rms = np.sqrt(np.einsum("ij,ij->j", z, z) / len(z))
-        scale = term.structure.column_scale(rms)
-        columns.append(z / scale)
-        scales.append(scale)
+        own, transform = standardized_columns(term.structure, z)
+        columns.append(own)
+        transforms.append(transform)
     if root is not None:
         x, y = x * root[:, None], y * root
     basis = orthonormal_basis(x)
@@ -155,7 +185,7 @@ def prepare_design(
         small,
         least_squares,
         y_scale,
-        tuple(scales),
+        tuple(transforms),
         0.0 if weights is None else float(np.log(weights).sum()),
     )
 
@@ -181,6 +211,8 @@ class Fit:
         Relative covariance factor of each term.
     effects : tuple of ndarray
         Conditional modes of each term, (L, k).
+    penalty : float
+        u'u, the part of the penalized residual sum of squares that no row has.
     convergence : Convergence
         Verdict.
     optimum : Optimum
@@ -199,6 +231,7 @@ class Fit:
     covariance: np.ndarray
     lams: tuple[np.ndarray, ...]
     effects: tuple[np.ndarray, ...]
+    penalty: float
     convergence: Convergence
     optimum: Optimum
     design: Design
@@ -224,7 +257,7 @@ class Fit:
         log = self.optimum.log.copy()
         shift = self.design.deviance_shift(self.reml, self.objective.dof)
         log["deviance"] += shift
-        log["theta"] = [self.design.scale_theta(t, inverse=True) for t in log["theta"]]
+        log["theta"] = [self.design.outer_theta(t) for t in log["theta"]]
         return log
 
     @cached_property
@@ -248,9 +281,11 @@ class Fit:
         if len(set(numbers)) > 1:
             raise ValueError("the terms do not share a grouping factor")
         pick = np.concatenate(columns)
-        scale = np.concatenate([self.design.column_scales[i] for i in terms])
+        inverse = linalg.block_diag(
+            *[np.linalg.inv(self.design.transforms[i]) for i in terms]
+        )
         block = self._factor_covariances[numbers[0]][:, pick[:, None], pick]
-        return self.scale * block / np.outer(scale, scale)
+        return self.scale * inverse @ block @ inverse.T
 
 
 def fit_design(
@@ -290,7 +325,7 @@ def evaluate_design(design: Design, reml: bool, theta: np.ndarray | None = None)
 def _inner_start(design, start):
     """Theta in the engine's units: as given, from moments, or lam = I."""
     if start is not None:
-        return design.scale_theta(start)
+        return design.inner_theta(start)
     if not design.terms:
         return np.zeros(0)
     covariances = moment_covariances(design.blocks, design.structures)
@@ -313,18 +348,16 @@ def _unscale(design, objective, optimum, reml):
     # R'^-1 L_X^-T: its square is (X'V0^-1 X)^-1
     inverse = np.linalg.solve(factor.fixed_factor, np.eye(rank)).T
     root = design.basis.coefficients(inverse)
-    theta = design.scale_theta(optimum.theta, inverse=True)
-    lams, start = [], 0
-    for s in design.structures:
-        lams.append(s.lam(theta[start : start + s.n_theta]))
-        start += s.n_theta
     lead, tail = (
         part[..., rank] - part[..., :rank] @ on_basis for part in factor.response.effect
     )
-    effects = [
-        y_scale * objective.by_term(i, lead[..., None], tail[..., None])[..., 0] / column
-        for i, column in enumerate(design.column_scales)
-    ]
+    effects, penalty = [], 0.0
+    for i, lam in enumerate(design.lams(optimum.theta)):
+        effect = objective.by_term(i, lead[..., None], tail[..., None])[..., 0]
+        u = np.linalg.lstsq(lam, effect.T, rcond=1e-10)[0]
+        penalty += float((u**2).sum())
+        effects.append(y_scale * effect @ np.linalg.inv(design.transforms[i]).T)
+    theta = design.outer_theta(optimum.theta)
     return Fit(
         reml=reml,
         deviance=float(optimum.deviance + design.deviance_shift(reml, objective.dof)),
@@ -332,8 +365,9 @@ def _unscale(design, objective, optimum, reml):
         scale=float(scale),
         coefficients=coefficients,
         covariance=scale * root @ root.T,
-        lams=tuple(lams),
+        lams=tuple(design.lams(theta)),
         effects=tuple(effects),
+        penalty=penalty * y_scale**2,
         convergence=optimum.convergence,
         optimum=optimum,
         design=design,
@@ -351,11 +385,7 @@ def check_against_rows(fit: Fit, residual: np.ndarray, weights) -> None:
     """
     factor = fit.objective.factor
     square = residual**2 if weights is None else weights * residual**2
-    penalty = 0.0
-    for lam, effect in zip(fit.lams, fit.effects, strict=True):
-        u = np.linalg.lstsq(lam, effect.T, rcond=1e-10)[0]
-        penalty += float((u**2).sum())
-    rows = float(square.sum()) + penalty
+    rows = float(square.sum()) + fit.penalty
     blocks = factor.residual_square * fit.design.y_scale**2
     error = abs(rows - blocks) / rows
     if error > ROW_CHECK_TOLERANCE:

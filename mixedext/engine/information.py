@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import linalg
 
 from mixedext.engine.fit import Fit
 
@@ -51,7 +52,7 @@ def variance_covariance(fit: Fit) -> VarianceCovariance:
     """
     objective = fit.design.objective(fit.reml)
     structures, dof = fit.design.structures, objective.dof
-    theta = fit.design.scale_theta(fit.theta)
+    theta = fit.design.inner_theta(fit.theta)
     lams = objective.lams(theta)
     covariances = [lam @ lam.T for lam in lams]
     count = sum(s.n_gamma for s in structures)
@@ -130,28 +131,26 @@ def _inverse(information):
 
 
 def _to_data_units(fit, structures, relative, joint, held, inner_scale):
-    # gamma (data) = factor * gamma (engine); sigma^2 likewise by y_scale^2
-    factor = np.concatenate(
-        [
-            np.array([1.0 / (scale[a] * scale[b]) for a, b in s.gamma_pairs()])
-            for s, scale in zip(structures, fit.design.column_scales, strict=True)
-        ]
-    )
+    # Sigma (data) = T^-1 Sigma (engine) T^-T, linear in gamma; sigma^2 grows by y_scale^2
+    blocks = []
+    for s, transform in zip(structures, fit.design.transforms, strict=True):
+        inverse = np.linalg.inv(transform)
+        moved = [s.gamma(inverse @ e @ inverse.T) for e in s.covariance_basis]
+        blocks.append(np.array(moved).T)
+    change = linalg.block_diag(*blocks)[np.ix_(~held, ~held)]
     numbers = np.flatnonzero(~held)
     outer = np.full((len(held), len(held)), np.nan)
-    scaled = factor[numbers]
-    outer[np.ix_(numbers, numbers)] = relative * np.outer(scaled, scaled)
+    outer[np.ix_(numbers, numbers)] = change @ relative @ change.T
     gamma = np.concatenate(
         [s.gamma(lam @ lam.T) for s, lam in zip(structures, fit.lams, strict=True)]
     )
     y_square = fit.design.y_scale**2
     # absolute gamma = sigma^2 * relative gamma
     jacobian = np.zeros((len(numbers) + 1, len(numbers) + 1))
-    jacobian[:-1, :-1] = np.diag(scaled * inner_scale * y_square)
+    jacobian[:-1, :-1] = change * inner_scale * y_square
     jacobian[:-1, -1] = gamma[numbers] * y_square
     jacobian[-1, -1] = y_square
-    moved = jacobian @ joint @ jacobian.T
     absolute = np.full((len(held) + 1, len(held) + 1), np.nan)
     at = np.append(numbers, len(held))
-    absolute[np.ix_(at, at)] = moved
+    absolute[np.ix_(at, at)] = jacobian @ joint @ jacobian.T
     return VarianceCovariance(outer, absolute, held)

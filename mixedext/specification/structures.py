@@ -32,6 +32,9 @@ class Structure:
 
     name: str
     correlated = False
+    #: Whether T Sigma T' has the structure too, for any T: then the columns of Z may be
+    #: replaced by any basis of theirs.
+    any_basis = False
     lam_basis: np.ndarray
     covariance_basis: np.ndarray
 
@@ -85,8 +88,11 @@ class Structure:
     def nearest(self, covariance) -> np.ndarray:
         """Factor lam, diagonal not negative, of a covariance in the structure."""
         value, vector = np.linalg.eigh(covariance)
-        root = (vector * np.sqrt(value.clip(0))).T
-        lam = np.linalg.qr(root, mode="r").T
+        return self.triangular(vector * np.sqrt(value.clip(0)))
+
+    def triangular(self, root) -> np.ndarray:
+        """Factor lam of the template with lam lam' = root root', root square."""
+        lam = np.linalg.qr(root.T, mode="r").T
         return lam * np.where(np.diag(lam) < 0, -1.0, 1.0)
 
     def theta_names(self, columns) -> list[str]:
@@ -116,6 +122,7 @@ class Unstructured(Structure):
 
     name = "unstructured"
     correlated = True
+    any_basis = True
 
     @cached_property
     def lam_basis(self):
@@ -150,6 +157,9 @@ class Diagonal(Structure):
     def nearest(self, covariance):
         return np.diag(np.sqrt(np.diag(covariance).clip(0)))
 
+    def triangular(self, root):
+        return np.abs(root)
+
 
 class IdentityMultiple(Structure):
     """One variance common to all columns, no correlations."""
@@ -169,6 +179,9 @@ class IdentityMultiple(Structure):
 
     def nearest(self, covariance):
         return np.sqrt(max(np.trace(covariance) / self.k, 0.0)) * np.eye(self.k)
+
+    def triangular(self, root):
+        return np.abs(root)
 
     def theta_names(self, columns):
         return ["+".join(columns)]

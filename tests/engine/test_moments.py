@@ -39,11 +39,11 @@ def test_moment_equations(storage, wide, k_fixed):
     projector = np.eye(n) - (x @ np.linalg.pinv(x) if k_fixed else 0.0)
     e = projector @ y
     derivatives = []
-    for term, scale in zip(terms, design.column_scales, strict=True):
-        z = dense.dense_z(term)
+    for term, transform in zip(terms, design.transforms, strict=True):
+        z, inverse = dense.dense_z(term), np.linalg.inv(transform)
         for basis in term.structure.covariance_basis:
-            basis = basis / np.outer(scale, scale)
-            derivatives.append(z @ np.kron(np.eye(term.n_levels), basis) @ z.T)
+            own = inverse @ basis @ inverse.T
+            derivatives.append(z @ np.kron(np.eye(term.n_levels), own) @ z.T)
     derivatives.append(np.eye(n))
     left = [
         [np.trace(projector @ v @ projector @ w) for w in derivatives] for v in derivatives

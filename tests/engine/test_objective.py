@@ -60,7 +60,7 @@ def test_deviance_and_gradient(seed, n, kinds, nested, weighted, storage, reml):
     y, x, terms, weights, theta = random_design(seed, n, kinds, nested, weighted)
     design = prepare_design(y, x, terms, weights, storage)
     objective = design.objective(reml)
-    inner = design.scale_theta(theta)
+    inner = design.inner_theta(theta)
     shift = design.deviance_shift(reml, objective.dof)
     structures = [t.structure for t in terms]
     lams = [
@@ -70,10 +70,10 @@ def test_deviance_and_gradient(seed, n, kinds, nested, weighted, storage, reml):
     want = dense.deviance(y, x, terms, lams, reml, weights)
     assert objective.value(inner) + shift == pytest.approx(want, rel=1e-9, abs=1e-8)
 
-    gradient = objective.derivatives(inner).gradient
+    scores = objective.derivatives(inner).scores
     slope = dense.gradient(y, x, terms, structures, theta, reml, weights)
     # d dev / d theta in the data's units
-    got = design.scale_theta(gradient)
+    got = design.gradient(scores, theta)
     scale = np.abs(slope).max() + n
     np.testing.assert_allclose(got, slope, atol=2e-8 * scale)
 
@@ -86,8 +86,8 @@ def test_storages_agree(seed, n, kinds, nested, weighted, storage, reml):
     for how in ("dense", "sparse"):
         design = prepare_design(y, x, terms, weights, how)
         objective = design.objective(reml)
-        value = objective.value(design.scale_theta(theta))
-        derivatives = objective.derivatives(design.scale_theta(theta))
+        value = objective.value(design.inner_theta(theta))
+        derivatives = objective.derivatives(design.inner_theta(theta))
         got.append((value, derivatives.gradient, derivatives.hessian))
     for one, other in zip(*got, strict=True):
         size = np.abs(one).max() + 1
@@ -100,7 +100,7 @@ def test_average_information_is_y_P_V_P_V_P_y(reml):
     theta = np.array([0.8, -0.3, 0.5, 0.9])
     design = prepare_design(y, x, terms)
     objective = design.objective(reml)
-    inner = design.scale_theta(theta)
+    inner = design.inner_theta(theta)
     objective.value(inner)
     got = objective.derivatives(inner).information
 
@@ -116,10 +116,11 @@ def test_average_information_is_y_P_V_P_V_P_y(reml):
     columns = []
     for i, term in enumerate(terms):
         z = dense.dense_z(term)
-        rms = design.column_scales[i]
+        inverse = np.linalg.inv(design.transforms[i])
         for basis in term.structure.covariance_basis:
-            # one unit of the engine's gamma is 1 / (rms_a rms_b) of the data's
-            v = z @ np.kron(np.eye(term.n_levels), basis / np.outer(rms, rms)) @ z.T
+            # Sigma in the data's units is T^-1 Sigma T^-T in the engine's
+            own = inverse @ basis @ inverse.T
+            v = z @ np.kron(np.eye(term.n_levels), own) @ z.T
             columns.append(v @ py)
     q = np.column_stack(columns)
     a = q.T @ py

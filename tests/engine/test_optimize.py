@@ -36,7 +36,7 @@ def test_log_and_counts():
     log = ml.fit_log
     assert 4 < len(log) <= 9
     assert ml.convergence.n_evaluations == len(log)
-    np.testing.assert_allclose(log["theta"].iloc[0], [1.0, 0.0, 1.0])
+    np.testing.assert_allclose(log["theta"].iloc[0], [1.0, 0.0, 1.0], atol=1e-14)
     assert log["deviance"].iloc[-1] <= log["deviance"].min() + 1e-9
 
 
@@ -66,7 +66,7 @@ def test_verdict_interior():
 
 def test_verdict_is_judged_at_the_point_not_by_the_optimizer():
     result = sleepstudy().fit(do_cg=False, start_params=[1.0, 0.0, 0.2])
-    np.testing.assert_allclose(result.theta, [1.0, 0.0, 0.2])
+    np.testing.assert_allclose(result.theta, [1.0, 0.0, 0.2], atol=1e-14)
     assert result.convergence.status == "failed"
     assert not result.converged
     assert result.convergence.decrement > 0.1
@@ -116,7 +116,7 @@ def test_starts_end_at_the_same_optimum(seed):
     best = fit_design(design, True)
     assert best.convergence.converged
     for _ in range(6):
-        start = design.scale_theta(rng.normal(size=6), inverse=True)
+        start = design.outer_theta(rng.normal(size=6))
         other = fit_design(design, True, start)
         assert best.deviance <= other.deviance + 1e-5
 
