@@ -416,6 +416,12 @@ class MixedLMResults(WaldTests, UpstreamResults):
         mean = self.model.predict(self.params, exog, offset)
         return mean if index is None else pd.Series(mean, index=index)
 
+    def _not_available(self, *args, **kwargs):
+        """Not available in mixedext."""
+        raise NotImplementedError("mixedext has no such method of statsmodels' results")
+
+    profile_re = bootstrap = get_nlfun = _not_available
+
     # ---- printing ----
 
     def summary(self, yname=None, xname_fe=None, xname_re=None, title=None, alpha=0.05):
