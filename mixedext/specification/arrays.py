@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mixedext.exceptions import MissingDataError, WeightsWarning
+from mixedext.exceptions import WeightsWarning
+from mixedext.specification.missing import check_missing, complete_rows
 from mixedext.specification.terms import RandomTerm
 
 __all__ = ["ArrayFrame", "array_frame", "check_weights"]
@@ -66,8 +67,7 @@ def array_frame(
     MissingDataError
         If values are missing and ``missing`` is not "drop".
     """
-    if missing not in ("none", "raise", "drop"):
-        raise ValueError(f"missing={missing!r}; use 'none', 'raise' or 'drop'")
+    check_missing(missing)
     y = _numeric(endog, "endog")
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -113,7 +113,7 @@ def array_frame(
                 )
             absent[what] = np.isnan(vector)
             vectors[what] = vector
-    rows = _complete(absent, missing)
+    rows = complete_rows(absent, missing)
     if not rows.all():
         endog, y = _take(endog, rows), y[rows]
         exog = _take(exog, rows)
@@ -186,19 +186,6 @@ def _check_terms_argument(terms, n):
             )
         _check_length(term.codes, n, f"the random term {term.label}")
     return terms
-
-
-def _complete(absent, missing):
-    counts = {what: int(mask.sum()) for what, mask in absent.items() if mask.any()}
-    rows = ~np.logical_or.reduce(list(absent.values()))
-    if counts and missing != "drop":
-        listed = ", ".join(f"{what} ({count})" for what, count in counts.items())
-        raise MissingDataError(
-            f"missing values in {listed}; pass missing='drop' to leave these rows out"
-        )
-    if not rows.any():
-        raise ValueError("every row has a missing value; no data are left")
-    return rows
 
 
 def _take(values, rows):

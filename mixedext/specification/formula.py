@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from mixedext.exceptions import FormulaError, MissingDataError
+from mixedext.exceptions import FormulaError
 from mixedext.specification.bars import Bar, names_in, plain_name, split_formula
+from mixedext.specification.missing import check_missing, complete_rows
 from mixedext.specification.statsmodels_compat import FormulaManager
 from mixedext.specification.terms import RandomTerm, factorize, interact
 from mixedext.specification.transforms import TRANSFORMS
@@ -131,8 +132,6 @@ class _Engine:
                 na_action=self.na_action,
             )
         except Exception as error:
-            if isinstance(error, MissingDataError):
-                raise
             unknown = self._unknown_names(formula)
             reason = str(error).strip().split("\n")[0]
             if unknown:
@@ -272,8 +271,7 @@ def model_frame(
     MissingDataError
         If values are missing and ``missing`` is not "drop"; names the columns.
     """
-    if missing not in ("none", "raise", "drop"):
-        raise ValueError(f"missing={missing!r}; use 'none', 'raise' or 'drop'")
+    check_missing(missing)
     split = split_formula(formula)
     frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
     if subset is not None:
@@ -291,7 +289,7 @@ def model_frame(
     texts += list(vc_formula.values())
     used = set().union(*(names_in(text) for text in texts))
     columns = [c for c in frame.columns if str(c) in used]
-    keep = _complete_rows(frame, columns, arrays, missing)
+    keep = _present_rows(frame, columns, arrays, missing)
     narrow = _plain_dtypes(frame.loc[keep, columns] if not keep.all() else frame[columns])
     arrays = {name: a[keep] if not keep.all() else a for name, a in arrays.items()}
     engine = _Engine(narrow, namespace, frame.columns)
@@ -350,52 +348,29 @@ def _group_name(groups):
     return "Group"
 
 
-def _complete_rows(frame, columns, arrays, missing):
+def _present_rows(frame, columns, arrays, missing):
     absent = {str(c): frame[c].isna().to_numpy() for c in columns}
     absent |= {name: np.asarray(pd.isna(a)) for name, a in arrays.items()}
-    counts = {name: int(mask.sum()) for name, mask in absent.items() if mask.any()}
-    if not counts:
-        return np.ones(len(frame), bool)
-    if missing != "drop":
-        listed = ", ".join(f"{name} ({count})" for name, count in counts.items())
-        raise MissingDataError(
-            f"missing values in {listed}; pass missing='drop' to leave these rows out"
-        )
-    keep = ~np.logical_or.reduce(list(absent.values()))
-    if not keep.any():
-        raise ValueError("every row has a missing value; no data are left")
-    return keep
+    absent["data"] = np.zeros(len(frame), bool)  # where no column is used at all
+    return complete_rows(absent, missing)
 
 
 def _finite_rows(endog, exog, terms, offset, weights, missing):
-    parts = {"the response": np.asarray(endog, float)}
-    if exog.shape[1]:
-        parts["the fixed effects"] = np.asarray(exog, float)
-    if offset is not None:
-        parts["offset"] = offset[:, None]
-    if weights is not None:
-        parts["weights"] = weights[:, None]
-    bad = {
-        name: np.isnan(a).any(axis=1)
-        for name, a in parts.items()
-        if not np.isfinite(a).all()
-    }
-    for name, a in parts.items():
-        if name in bad and np.isinf(a).any():
+    """Rows in which the evaluated formula is not missing; infinite values are refused."""
+    parts = {"the response": endog, "the fixed effects": exog}
+    parts |= {"offset": offset, "weights": weights}
+    absent = {t.label: t.missing() for t in terms}
+    for name, values in parts.items():
+        if values is None:
+            continue
+        array = np.asarray(values, float).reshape(len(endog), -1)
+        if np.isinf(array).any():
             column = ""
             if name == "the fixed effects":
-                column = f" (column {exog.columns[np.isinf(a).any(axis=0)][0]})"
+                column = f" (column {exog.columns[np.isinf(array).any(axis=0)][0]})"
             raise ValueError(f"infinite values in {name}{column}")
-    bad |= {t.label: t.missing() for t in terms if t.missing().any()}
-    if not bad:
-        return np.ones(len(endog), bool)
-    if missing != "drop":
-        listed = ", ".join(f"{name} ({int(m.sum())} rows)" for name, m in bad.items())
-        raise MissingDataError(
-            f"missing values arise in {listed}, though the data have none there; "
-            "pass missing='drop' to leave these rows out"
-        )
-    return ~np.logical_or.reduce(list(bad.values()))
+        absent[name] = np.isnan(array).any(axis=1)
+    return complete_rows(absent, missing, ", though the data have none there")
 
 
 def _offset(engine, expressions, arrays):

@@ -93,18 +93,46 @@ def reduce_fixed(
                         solved[level, a, j] += h * cross[level, b, j]
 
 
-cdef inline void _link_times_half(
-    const double[:, ::1] link_value, const double[:, :, ::1] half,
-    Py_ssize_t level, Py_ssize_t start, Py_ssize_t stop, double[:, ::1] out,
+cdef inline Py_ssize_t _tail_image(
+    const Py_ssize_t[::1] link_index, Py_ssize_t start, Py_ssize_t width,
+    const double[:, ::1] covariance, const double[::1] pair_covariance, Py_ssize_t pair,
+    const double[:, ::1] edge, double[:, ::1] image,
 ) noexcept nogil:
-    cdef Py_ssize_t k = half.shape[1], s, a, b
+    # image = covariance[met, met] edge, both (width, k), the covariance symmetric and given
+    # whole or by pair; returns the number of the next level's first pair.
+    cdef Py_ssize_t k = edge.shape[1], s, t, a, row
+    cdef bint whole = covariance.shape[0] > 0
+    cdef double r
+    for s in range(width):
+        for a in range(k):
+            image[s, a] = 0.0
+    for s in range(width):
+        row = link_index[start + s]
+        for t in range(s + 1):
+            if whole:
+                r = covariance[row, link_index[start + t]]
+            else:
+                r = pair_covariance[pair]
+                pair += 1
+            for a in range(k):
+                image[s, a] += r * edge[t, a]
+                if t < s:
+                    image[t, a] += r * edge[s, a]
+    return pair
+
+
+cdef inline void _link_times(
+    const double[:, ::1] link_value, Py_ssize_t start, Py_ssize_t width,
+    const double[:, ::1] right, double[:, ::1] out,
+) noexcept nogil:
+    cdef Py_ssize_t k = right.shape[1], s, a, b
     cdef double x
-    for s in range(start, stop):
+    for s in range(width):
         for a in range(k):
             x = 0.0
             for b in range(k):
-                x += link_value[s, b] * half[level, b, a]
-            out[s - start, a] = x
+                x += link_value[start + s, b] * right[b, a]
+            out[s, a] = x
 
 
 def reduce_tail_dense(
@@ -124,7 +152,7 @@ def reduce_tail_dense(
     with nogil:
         for level in range(n_levels):
             start, stop = link_pointers[level], link_pointers[level + 1]
-            _link_times_half(link_value, half, level, start, stop, scaled)
+            _link_times(link_value, start, stop - start, half[level], scaled)
             for s in range(stop - start):
                 row = link_index[start + s]
                 for a in range(k):
@@ -153,7 +181,7 @@ def reduce_tail_sparse(
     with nogil:
         for level in range(n_levels):
             start, stop = link_pointers[level], link_pointers[level + 1]
-            _link_times_half(link_value, half, level, start, stop, scaled)
+            _link_times(link_value, start, stop - start, half[level], scaled)
             for s in range(stop - start):
                 row = link_index[start + s]
                 for t in range(s + 1):
@@ -212,10 +240,9 @@ def lead_curvature(
 ):
     """Sum over levels of the diagonal blocks of Z'V0^-1 Z for the leading factor."""
     cdef Py_ssize_t n_levels = gram.shape[0], k = gram.shape[1]
-    cdef Py_ssize_t level, start, stop, width, a, b, c, s, t, pair = 0
-    cdef bint dense = covariance.shape[0] > 0, tailed = link_index.shape[0] > 0
-    cdef Py_ssize_t row, edge = 2 * k, image
-    cdef double x, r
+    cdef Py_ssize_t level, start, width, a, b, c, s, edge, image, pair = 0
+    cdef bint tailed = link_index.shape[0] > 0
+    cdef double x
     with nogil:
         out[:, :] = 0.0
         for level in range(n_levels):
@@ -228,28 +255,14 @@ def lead_curvature(
                     out[a, b] += x
             if not tailed:
                 continue
-            start, stop = link_pointers[level], link_pointers[level + 1]
-            width = stop - start
-            image = edge + width
-            for s in range(width):                  # edge rows: E = link K
-                for a in range(k):
-                    x = 0.0
-                    for c in range(k):
-                        x += link_value[start + s, c] * work[k + c, a]
-                    work[edge + s, a] = x
-                    work[image + s, a] = 0.0
-            for s in range(width):                  # image rows: covariance[met, met] E
-                row = link_index[start + s]
-                for t in range(s + 1):
-                    if dense:
-                        r = covariance[row, link_index[start + t]]
-                    else:
-                        r = pair_covariance[pair]
-                        pair += 1
-                    for a in range(k):
-                        work[image + s, a] += r * work[edge + t, a]
-                        if t < s:
-                            work[image + t, a] += r * work[edge + s, a]
+            start = link_pointers[level]
+            width = link_pointers[level + 1] - start
+            edge, image = 2 * k, 2 * k + width
+            _link_times(link_value, start, width, work[k:2 * k], work[edge:image])
+            pair = _tail_image(
+                link_index, start, width, covariance, pair_covariance, pair,
+                work[edge:image], work[image:],
+            )
             for s in range(width):
                 for a in range(k):
                     x = work[edge + s, a]
@@ -369,10 +382,9 @@ def lead_conditional_variance(
 ):
     """Level blocks of Lam C Lam' (times sigma^2: the conditional variances)."""
     cdef Py_ssize_t n_levels = half.shape[0], k = half.shape[1]
-    cdef Py_ssize_t level, start, width, a, b, c, s, t, row, pair = 0
-    cdef bint dense = covariance.shape[0] > 0, tailed = link_index.shape[0] > 0
-    cdef Py_ssize_t edge = k, image
-    cdef double x, r
+    cdef Py_ssize_t level, start, width, a, b, c, s, edge, image, pair = 0
+    cdef bint tailed = link_index.shape[0] > 0
+    cdef double x
     with nogil:
         for level in range(n_levels):
             for a in range(k):
@@ -386,26 +398,12 @@ def lead_conditional_variance(
                 continue
             start = link_pointers[level]
             width = link_pointers[level + 1] - start
-            image = edge + width
-            for s in range(width):
-                for a in range(k):
-                    x = 0.0
-                    for c in range(k):
-                        x += link_value[start + s, c] * work[c, a]
-                    work[edge + s, a] = x
-                    work[image + s, a] = 0.0
-            for s in range(width):
-                row = link_index[start + s]
-                for t in range(s + 1):
-                    if dense:
-                        r = covariance[row, link_index[start + t]]
-                    else:
-                        r = pair_covariance[pair]
-                        pair += 1
-                    for a in range(k):
-                        work[image + s, a] += r * work[edge + t, a]
-                        if t < s:
-                            work[image + t, a] += r * work[edge + s, a]
+            edge, image = k, k + width
+            _link_times(link_value, start, width, work[:k], work[edge:image])
+            pair = _tail_image(
+                link_index, start, width, covariance, pair_covariance, pair,
+                work[edge:image], work[image:],
+            )
             for s in range(width):
                 for a in range(k):
                     x = work[edge + s, a]

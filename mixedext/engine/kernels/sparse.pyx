@@ -78,23 +78,29 @@ def expand_levels(
                         cursor += 1
 
 
+cdef inline Py_ssize_t _position(
+    const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows, Py_ssize_t i, Py_ssize_t j,
+) noexcept nogil:
+    cdef Py_ssize_t low = pointers[j], high = pointers[j + 1], middle
+    while high - low > 1:
+        middle = (low + high) // 2
+        if rows[middle] <= i:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
 def locate(
     const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows,
     const Py_ssize_t[::1] i, const Py_ssize_t[::1] j,
     Py_ssize_t[::1] position,             # out
 ):
     """Position of the entries (i, j), i >= j, by bisection within column j."""
-    cdef Py_ssize_t s, low, high, middle
+    cdef Py_ssize_t s
     with nogil:
         for s in range(i.shape[0]):
-            low, high = pointers[j[s]], pointers[j[s] + 1]
-            while high - low > 1:
-                middle = (low + high) // 2
-                if rows[middle] <= i[s]:
-                    low = middle
-                else:
-                    high = middle
-            position[s] = low
+            position[s] = _position(pointers, rows, i[s], j[s])
 
 
 def locate_pairs(
@@ -103,23 +109,12 @@ def locate_pairs(
     Py_ssize_t[::1] position,             # out: one for each pair (s, t <= s) of a level
 ):
     """Positions of all pairs of tail columns that a level of the lead meets."""
-    cdef Py_ssize_t level, s, t, low, high, middle, row, column, pair = 0
-    cdef Py_ssize_t start, stop
+    cdef Py_ssize_t level, s, t, pair = 0
     with nogil:
         for level in range(link_pointers.shape[0] - 1):
-            start, stop = link_pointers[level], link_pointers[level + 1]
-            for s in range(start, stop):
-                row = link_index[s]
-                for t in range(start, s + 1):
-                    column = link_index[t]
-                    low, high = pointers[column], pointers[column + 1]
-                    while high - low > 1:
-                        middle = (low + high) // 2
-                        if rows[middle] <= row:
-                            low = middle
-                        else:
-                            high = middle
-                    position[pair] = low
+            for s in range(link_pointers[level], link_pointers[level + 1]):
+                for t in range(link_pointers[level], s + 1):
+                    position[pair] = _position(pointers, rows, link_index[s], link_index[t])
                     pair += 1
 
 
