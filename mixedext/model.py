@@ -17,8 +17,14 @@ from mixedext.engine.fit import (
     fit_design,
     prepare_design,
 )
-from mixedext.exceptions import FlatLikelihoodWarning, RankDeficientWarning
-from mixedext.results import DF_METHODS, MixedLMResults, MixedLMResultsWrapper
+from mixedext.engine.refinement import needs_refinement, refine_fit
+from mixedext.exceptions import (
+    DesignError,
+    FlatLikelihoodWarning,
+    RankDeficientWarning,
+)
+from mixedext.fit_arguments import check_fit_arguments
+from mixedext.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.specification.arrays import array_frame
 from mixedext.specification.formula import (
     fixed_spec,
@@ -36,17 +42,8 @@ from mixedext.specification.terms import RandomTerm, check_terms
 
 __all__ = ["MixedLM", "mixedlm"]
 
-# statsmodels' fit options: they steer optimizers that mixedext does not have.
-_OPTIMIZER_OPTIONS = {
-    "gtol",
-    "maxiter",
-    "eps",
-    "maxcor",
-    "ftol",
-    "tol",
-    "disp",
-    "maxls",
-}
+# Residuals this much smaller than the response leave no residual variance.
+_NO_RESIDUAL = 1e-8
 _SINGULAR = (
     "The random effects covariance matrix is singular: some variance is estimated as "
     "zero or some correlation as +-1. The fit is a valid result (see is_singular and "
@@ -164,7 +161,7 @@ class MixedLM(UpstreamMixedLM):
         )
         self._name_parameters()
         self._design = prepare_design(
-            self.endog if self.offset is None else self.endog - self.offset,
+            self._response(),
             self.exog,
             self.random_terms,
             self.weights,
@@ -367,7 +364,8 @@ class MixedLM(UpstreamMixedLM):
         """
         if self.endog is None:
             raise ValueError("the data of this model were removed; make the model again")
-        self._check_fit_arguments(fe_pen, cov_pen, free, method, df_method, fit_kwargs)
+        penalties = {"fe_pen": fe_pen, "cov_pen": cov_pen, "free": free}
+        check_fit_arguments(reml, penalties, method, df_method, fit_kwargs)
         start = None if start_params is None else self._check_start(start_params)
         self.reml = bool(reml)
         if do_cg:
@@ -376,7 +374,12 @@ class MixedLM(UpstreamMixedLM):
             )
         else:
             fit = evaluate_design(self._design, self.reml, start)
+        if needs_refinement(fit):
+            fit = refine_fit(
+                fit, self._response(), self.exog, self.random_terms, self.weights
+            )
         results = MixedLMResults(self, fit, df_method=df_method)
+        self._check_residual(results.resid)
         check_against_rows(fit, results.resid, self.weights)
         if do_cg:
             if not fit.convergence.converged:
@@ -391,27 +394,15 @@ class MixedLM(UpstreamMixedLM):
                 warnings.warn(fit.convergence.message, FlatLikelihoodWarning, stacklevel=2)
         return MixedLMResultsWrapper(results)
 
-    def _check_fit_arguments(self, fe_pen, cov_pen, free, method, df_method, kwargs):
-        given = {"fe_pen": fe_pen, "cov_pen": cov_pen, "free": free}
-        for name, value in given.items():
-            if value is not None:
-                raise NotImplementedError(f"{name} is not supported by fit")
-        methods = [method] if isinstance(method, str) else (method or [])
-        for name in methods:
-            if name.lower() in ("newton", "ncg"):
-                raise ValueError(f"method {name} not available for MixedLM")
-        if df_method not in DF_METHODS:
-            raise ValueError(
-                f"df_method={df_method!r} is not known; use one of "
-                f"{', '.join(map(repr, DF_METHODS))}"
-            )
-        unknown = sorted(set(kwargs) - _OPTIMIZER_OPTIONS)
-        if unknown:
-            warnings.warn(
-                f"Argument{'s' if len(unknown) > 1 else ''} {', '.join(unknown)} not "
-                "used by MixedLM.fit. Future versions will raise on these arguments.",
-                FutureWarning,
-                stacklevel=3,
+    def _response(self):
+        return self.endog if self.offset is None else self.endog - self.offset
+
+    def _check_residual(self, residual):
+        size = np.sqrt(np.mean(residual**2))
+        if self.random_terms and size < _NO_RESIDUAL * self._design.y_scale:
+            raise DesignError(
+                "the random effects explain the response (endog) exactly: the residual "
+                "variance is zero and the likelihood has no maximum. Leave out a term."
             )
 
     def _check_start(self, start_params):

@@ -23,9 +23,7 @@ from mixedext.engine.information import variance_covariance
 from mixedext.summary import summarize
 from mixedext.wald import WaldTests
 
-__all__ = ["DF_METHODS", "MixedLMResults", "MixedLMResultsWrapper"]
-
-DF_METHODS = (None, "residual")
+__all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
 
 class MixedLMResults(WaldTests, UpstreamResults):

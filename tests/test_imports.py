@@ -16,7 +16,7 @@ LAYERS = [
     ["engine"],
     ["inference"],
     ["graphics", "panel"],
-    ["summary", "wald"],
+    ["summary", "wald", "fit_arguments"],
     ["results"],
     ["model"],
     ["datasets"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
 import mixedext as mx
 
@@ -89,6 +90,8 @@ def test_missing_rows_of_arrays(arrays):
         ({"terms": [mx.RandomTerm([1, 2])]}, ValueError, "has 2 rows, endog has 180"),
         ({"missing": "no"}, ValueError, "missing='no'"),
         ({"nonsense": 1}, ValueError, "argument nonsense not permitted"),
+        ({"endog": np.full(180, 1j)}, ValueError, "endog is not numeric: it is complex"),
+        ({"weights": 2.0}, ValueError, r"weights has shape \(\)"),
         ({"exog": np.full((180, 1), np.inf)}, ValueError, "exog has infinite values"),
     ],
 )
@@ -107,6 +110,8 @@ def test_bad_arrays(change, error, match, arrays):
         ({"start_params": [1.0, np.nan, 1.0]}, ValueError, "finite"),
         ({"free": object()}, NotImplementedError, "free is not supported"),
         ({"df_method": "kenward"}, ValueError, "df_method='kenward' is not known"),
+        ({"reml": "ML"}, ValueError, "reml='ML'; use True"),
+        ({"start_params": [1e200, 0, 1e200]}, ValueError, "not finite at the start"),
     ],
 )
 def test_bad_fit_arguments(arguments, error, match, sleep):
@@ -176,3 +181,10 @@ def test_what_statsmodels_has_and_mixedext_does_not_says_so(sleep):
     for name in ("loglike", "score", "hessian", "fit_regularized", "get_distribution"):
         with pytest.raises(NotImplementedError, match=r"objective\(theta\)"):
             getattr(model, name)(None)
+
+
+def test_maxiter_is_heeded(sleep):
+    model = mx.mixedlm("Reaction ~ Days + (Days | Subject)", sleep)
+    with pytest.warns(ConvergenceWarning):
+        result = model.fit(maxiter=2, start_params=[1.0, 0.0, 1.0])
+    assert len(result.fit_log) == 3

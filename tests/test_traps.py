@@ -265,7 +265,7 @@ def raises(match, formula="y ~ x + (1 | g)", data=None, **kwargs):
         ("y ~ x + (1 | g)", {"g": range(300)}, "300 levels for 300 observations"),
         ("y ~ x + (1 | g:h:r)", {"r": range(300)}, "'g:h:r'.*300 levels"),
         ("y ~ x + (1 + x | g)", {"g": np.arange(300) // 2}, "300 random effects"),
-        ("y ~ x + (1 | g)", {"y": 3.0}, "response .*is explained exactly"),
+        ("y ~ x + (1 | g)", {"y": 3.0}, "response .*is constant"),
         ("y ~ 1 + (1 | g)", {"y": 3.0}, "response .*is constant"),
         ("y ~ x + (1 | g)", {"y": lambda d: 1 + 2 * d["x"]}, "explained exactly"),
         ("y ~ x + (0 + z | g)", {"z": 0.0}, "'z' .* is zero in every row"),
@@ -528,24 +528,99 @@ def test_one_observation_in_most_levels():
     assert result.converged
 
 
-@pytest.mark.parametrize("ratio", [1e-3, 1e3])
-def test_extreme_intraclass_correlation(ratio):
-    """sigma_e / sigma_b far from one."""
+def balanced_one_way(ratio):
     rng = np.random.default_rng(1)
     g = np.repeat(np.arange(30), 6)
     y = rng.normal(size=30)[g] + ratio * rng.normal(size=180)
-    model = mx.mixedlm("y ~ 1 + (1 | g)", pd.DataFrame({"y": y, "g": g}))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SingularMatrixWarning)
-        result = model.fit()
-    # balanced one-way: closed form by mean squares
     groups = y.reshape(30, 6)
     between = 6 * groups.mean(axis=1).var(ddof=1)
     within = groups.var(axis=1, ddof=1).mean()
-    if between > within:
-        assert result.scale == pytest.approx(within, rel=1e-6)
-        assert result.vcomp.sum() + result.cov_re.to_numpy().sum() == pytest.approx(
-            (between - within) / 6, rel=1e-6
-        )
-    else:
-        assert result.is_singular
+    return pd.DataFrame({"y": y, "g": g}), between, within
+
+
+@pytest.mark.parametrize(
+    ("ratio", "tolerance"), [(1e-2, 1e-10), (1e-3, 1e-9), (1e-4, 1e-7), (1e-5, 1e-3)]
+)
+def test_variances_far_apart(ratio, tolerance):
+    """sigma_e / sigma_b far below one, against the closed form by mean squares."""
+    data, between, within = balanced_one_way(ratio)
+    result = fit("y ~ 1 + (1 | g)", data)
+    assert result.convergence.status == "interior"
+    assert result.scale == pytest.approx(within, rel=tolerance)
+    assert result.cov_re.to_numpy().item() == pytest.approx(
+        (between - within) / 6, rel=tolerance
+    )
+    want = 29 * np.log(between) + 150 * np.log(within) + 179 * (1 + np.log(2 * np.pi))
+    assert result.deviance == pytest.approx(want + np.log(180), rel=1e-9)
+    error = np.sqrt(between / 180)
+    assert result.bse_fe.item() == pytest.approx(error, rel=tolerance)
+
+
+def test_crossed_variances_far_apart():
+    """The deviance at the estimate, against 80-bit arithmetic."""
+    rng = np.random.default_rng(8)
+    n = 2000
+    g, h, x = rng.integers(0, 40, n), rng.integers(0, 15, n), rng.normal(size=n)
+    y = 1 + x + rng.normal(size=40)[g] + rng.normal(size=15)[h] + 1e-4 * rng.normal(size=n)
+    data = pd.DataFrame({"y": y, "x": x, "g": g, "h": h})
+    result = fit("y ~ x + (1 | g) + (1 | h)", data)
+    assert result.convergence.status == "interior"
+    z = np.zeros((n, 55), np.longdouble)
+    z[np.arange(n), g], z[np.arange(n), 40 + h] = result.theta
+    fixed = np.column_stack([np.ones(n), x, y]).astype(np.longdouble)
+    root = _cholesky(z.T @ z + np.eye(55))
+    solved = z.T @ fixed
+    for i in range(55):
+        solved[i] = (solved[i] - root[i, :i] @ solved[:i]) / root[i, i]
+    left = _cholesky(fixed.T @ fixed - solved.T @ solved)
+    dof, square = n - 2, left[2, 2] ** 2
+    want = 2 * np.log(np.diag(root)).sum() + 2 * np.log(np.diag(left)[:2]).sum()
+    want += dof * (1 + np.log(2 * np.pi * square / dof))
+    assert result.deviance == pytest.approx(float(want), rel=1e-9)
+    assert result.scale == pytest.approx(float(square / dof), rel=1e-8)
+
+
+def _cholesky(a):
+    """Cholesky factor in the precision of ``a`` (LAPACK has no 80-bit version)."""
+    a = np.array(a)
+    for j in range(len(a)):
+        a[j, j] = np.sqrt(a[j, j] - (a[j, :j] ** 2).sum())
+        a[j + 1 :, j] = (a[j + 1 :, j] - a[j + 1 :, :j] @ a[j, :j]) / a[j, j]
+    return np.tril(a)
+
+
+@pytest.mark.filterwarnings("ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning")
+def test_residual_variance_far_above_the_other():
+    data, between, within = balanced_one_way(1e3)
+    result = fit("y ~ 1 + (1 | g)", data)
+    assert result.is_singular == (between <= within)
+    linear = fit("y ~ 1", data)
+    assert result.deviance <= linear.deviance + 1e-9
+
+
+def test_response_that_the_random_effects_explain():
+    data = crossed().assign(y=lambda d: np.sin(d["g"]))
+    with pytest.raises(mx.DesignError, match="random effects explain the response"):
+        mx.mixedlm("y ~ x + (1 | g)", data).fit()
+
+
+# ---- several minima ----
+
+
+@pytest.mark.filterwarnings("ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning")
+def test_second_minimum_is_found():
+    """Uncorrelated terms on a covariate far from zero: a poor minimum lies near zero."""
+    rng = np.random.default_rng(0)
+    found = 0
+    for _ in range(5):
+        g = np.repeat(np.arange(8), 5)
+        x = rng.normal(size=40)
+        y = 3 * rng.normal(size=8)[g] * x + rng.normal(size=40)
+        data = pd.DataFrame({"y": y, "x": 30 + x, "g": g})
+        model = mx.mixedlm("y ~ x + (x || g)", data)
+        result = model.fit()
+        starts = [[0.1, 0.1], [1.0, 0.05], [20.0, 0.7], [100.0, 3.0]]
+        others = [model.fit(start_params=start).deviance for start in starts]
+        assert result.deviance <= min(others) + 1e-6
+        found += max(others) > min(others) + 1e-3
+    assert found  # there is more than one minimum at least once

@@ -22,7 +22,8 @@ __all__ = ["Factor", "Response"]
 # Derivatives in Sigma = lam lam' of the tail need lam nonsingular: its singular values
 # are kept above this (columns of Z have rms 1).  The deviance moves by the square.
 ROOT_FLOOR = 1e-8
-# A covariance is inverted while the singular values of its root exceed this.
+# A covariance is inverted while the singular values of its root exceed this, and this
+# share of the largest.
 ROOT_INVERTIBLE = 1e-4
 
 
@@ -87,11 +88,18 @@ class Factor:
         self.tail_solved = self.tail.lam_times(self.tail.cross, transpose=True)
         self.tail.solve(self.tail_solved)
         fixed -= self.tail_solved.T @ self.tail_solved
+        self.cancellation = _cancellation(b.fixed_gram, fixed)
+        if not self.set_fixed(fixed):
+            return False
+        self.log_det = lead_log_det + tail_log_det
+        return True
+
+    def set_fixed(self, fixed: np.ndarray) -> bool:
+        """Take [X y]'V0^-1 [X y]; False if rounding has made it indefinite."""
         try:
             self.fixed = linalg.cholesky(fixed, lower=True)
         except linalg.LinAlgError:
             return False
-        self.log_det = lead_log_det + tail_log_det
         return True
 
     @property
@@ -127,11 +135,10 @@ class Factor:
 
     def _precision(self):
         """Sigma^-1 of the leading factor, and whether it may be used."""
-        smallest = np.abs(np.diag(self.lead_lam)).min()
-        if smallest < ROOT_INVERTIBLE:
+        vector, size = _root(self.lead_lam, floor=False)
+        if not _invertible(size):
             return np.zeros((self.width, self.width)), False
-        inverse = linalg.solve_triangular(self.lead_lam, np.eye(self.width), lower=True)
-        return inverse.T @ inverse, True
+        return vector / size**2 @ vector.T, True
 
     @property
     def _lead_arguments(self):
@@ -164,7 +171,7 @@ class Factor:
     def _tail_response(self, unscaled, effect):
         # Lam'Z'V0^-1 = C Lam'Z', so dividing by Lam' loses nothing where lam is well
         # conditioned; elsewhere take off the tail's share of what is to be explained.
-        if any(size.min() < ROOT_INVERTIBLE for _, size in self.roots):
+        if not all(_invertible(size) for _, size in self.roots):
             return self.tail.cross - self.tail.multiply_reduced(effect)
         out = np.empty_like(unscaled)
         for f, (vector, size) in enumerate(self.roots):
@@ -246,6 +253,16 @@ class Factor:
             out,
         )
         return out
+
+
+def _cancellation(whole, rest):
+    """How many times larger the sums of squares were than what elimination leaves."""
+    left = np.diag(rest)
+    return float((np.diag(whole) / left).max()) if (left > 0).all() else np.inf
+
+
+def _invertible(size):
+    return size.min() >= ROOT_INVERTIBLE * max(1.0, size.max())
 
 
 def _root(lam, floor):

@@ -33,6 +33,7 @@ __all__ = [
     "Fit",
     "check_against_rows",
     "evaluate_design",
+    "fit_at",
     "fit_design",
     "prepare_design",
 ]
@@ -42,6 +43,9 @@ NO_RESIDUAL = 1e-12
 # Relative variances that start a fit are kept within these (columns of Z have rms 1): a
 # start at zero would be a saddle.
 START_FLOOR, START_CEILING = 1e-2, 1e8
+# Scale of one more start, with variances well above sigma^2: for terms with correlations,
+# and for terms without.
+LARGE_START, LARGE_START_UNCORRELATED = 5.0, 30.0
 # Relative disagreement of the residual sum of squares with the rows that is worth a word.
 ROW_CHECK_TOLERANCE = 1e-6
 
@@ -171,7 +175,8 @@ def prepare_design(
             "degrees of freedom for the variances; use fewer columns"
         )
     if not y_scale > NO_RESIDUAL * size:
-        what = "is constant" if basis.k_columns <= 1 else "is explained exactly by X"
+        constant = root is None and np.ptp(y) == 0
+        what = "is constant" if constant else "is explained exactly by X"
         raise DesignError(f"the response (endog) {what}: no variance is left to estimate")
     fixed = np.empty((len(y), basis.rank + 1))
     fixed[:, :-1] = basis.q
@@ -309,17 +314,31 @@ def fit_design(
     Fit
     """
     objective = design.objective(reml)
-    options = {} if max_iterations is None else {"max_iterations": max_iterations}
-    optimum = minimize_deviance(objective, _inner_start(design, start), **options)
-    return _unscale(design, objective, optimum, reml)
+    others, thorough = _other_starts(design) if start is None else ((), False)
+    start = _inner_start(design, start)
+    optimum = minimize_deviance(objective, start, others, thorough, max_iterations)
+    return fit_at(design, objective, optimum, reml)
 
 
 def evaluate_design(design: Design, reml: bool, theta: np.ndarray | None = None) -> Fit:
     """The model at a given theta (lam = I on scaled columns if None), not optimized."""
     objective = design.objective(reml)
-    return _unscale(
-        design, objective, evaluate(objective, _inner_start(design, theta)), reml
-    )
+    return fit_at(design, objective, evaluate(objective, _inner_start(design, theta)), reml)
+
+
+def _other_starts(design):
+    """More starts for models that may have several minima, and whether always to try them.
+
+    Without correlations the deviance depends on where the zero of a covariate lies, and
+    has several minima more often.
+    """
+    wide = [s for s in design.structures if s.k > 1]
+    uncorrelated = any(not s.correlated for s in wide)
+    if len(wide) < 2 and all(s.k == 2 and s.correlated for s in wide):
+        return (), False
+    identity = np.concatenate([s.start() for s in design.structures])
+    large = LARGE_START_UNCORRELATED if uncorrelated else LARGE_START
+    return (identity, large * identity), uncorrelated
 
 
 def _inner_start(design, start):
@@ -339,7 +358,8 @@ def _inner_start(design, start):
     return np.concatenate(parts)
 
 
-def _unscale(design, objective, optimum, reml):
+def fit_at(design: Design, objective, optimum: Optimum, reml: bool) -> Fit:
+    """Fit in the data's units from an optimum at which the objective's factor stands."""
     factor, y_scale = objective.factor, design.y_scale
     scale = factor.residual_square / objective.dof * y_scale**2
     on_basis = factor.coefficients()

@@ -101,9 +101,18 @@ class ProfiledDeviance:
         self.n_values += 1
         if not self.factor.update(self._factor_lams(theta), floor):
             return np.inf
+        return self.deviance()
+
+    def deviance(self) -> float:
+        """The deviance at the factor as it stands."""
         f, d = self.factor, self.dof
         deviance = f.log_det + d * (1 + np.log(2 * np.pi * f.residual_square / d))
         return deviance + f.fixed_log_det if self.reml else deviance
+
+    @property
+    def noise(self) -> float:
+        """Estimate of the rounding error of the deviance at the factor as it stands."""
+        return self.dof * np.finfo(float).eps * self.factor.cancellation
 
     def by_term(self, term, lead, tail):
         """Rows of one random term out of a (lead, tail) pair, (L, k, columns)."""

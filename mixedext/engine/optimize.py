@@ -21,8 +21,18 @@ MAX_ITERATIONS = 200
 # Expected fall of the deviance below which Newton stops.  It is judged by the gradient,
 # so it may lie far below the rounding noise of the deviance itself.
 DECREMENT_TOLERANCE = 1e-13
-# The most by which the deviance may still be above its minimum at convergence.
+# The gradient has about this share of the noise of the deviance.
+NOISE_SHARE = 1e-3
+# The most by which the deviance may still be above its minimum at convergence; this many
+# times the rounding error of the deviance is allowed, too.
 DECREMENT_ACCEPTED = 1e-7
+NOISE_ACCEPTED = 30.0
+# Expected fall below which the last change of the gradient corrects the model Hessian.
+SECANT_BELOW = 1.0
+# A second start is preferred if it ends lower by this, and given up where it cannot: the
+# true fall is hardly ever more than this many times the expected one.
+RESTART_GAIN = 1e-7
+HOPE = 20.0
 # Curvature below minus this share of the largest is a way down.
 CURVATURE_TOLERANCE = 1e-7
 # Singular values of lam (columns of Z at rms 1) below this count as zero.
@@ -104,9 +114,12 @@ class Optimum:
 class _Model:
     """Quadratic model of the deviance at one theta, by eigenvectors of its Hessian."""
 
-    def __init__(self, derivatives: Derivatives):
+    def __init__(self, derivatives: Derivatives, secant=None):
         self.gradient = derivatives.gradient
-        value, self.vector = np.linalg.eigh(derivatives.hessian)
+        hessian = derivatives.hessian
+        if secant is not None:
+            hessian = _corrected(hessian, *secant)
+        value, self.vector = np.linalg.eigh(hessian)
         self.value = value
         self.largest = max(np.abs(value).max(), 1e-300)
         self.slope = self.vector.T @ self.gradient
@@ -157,6 +170,26 @@ class _Model:
         return -float(self.slope @ along + 0.5 * (self.value * along**2).sum())
 
 
+def _corrected(hessian, step, change):
+    """The model Hessian made to agree with the last change of the gradient.
+
+    The average information may be far from the curvature where groups are few; one
+    symmetric rank-one correction (Davidon) turns linear convergence into superlinear.
+    """
+    miss = change - hessian @ step
+    along = float(miss @ step)
+    size = np.linalg.norm(miss) * np.linalg.norm(step)
+    if size == 0.0 or abs(along) < 1e-3 * size:
+        return hessian
+    corrected = hessian + np.outer(miss, miss) / along
+    # A correction that is no small one, or makes a way down, is not to be trusted.
+    value = np.linalg.eigvalsh(corrected)
+    own = np.linalg.eigvalsh(hessian)
+    if value[0] < 1e-6 * own[-1] or value[-1] > 1e3 * own[-1]:
+        return hessian
+    return corrected
+
+
 class _Log:
     def __init__(self):
         self.rows = []
@@ -170,7 +203,11 @@ class _Log:
 
 
 def minimize_deviance(
-    objective: ProfiledDeviance, start: np.ndarray, max_iterations: int = MAX_ITERATIONS
+    objective: ProfiledDeviance,
+    start: np.ndarray,
+    others: tuple[np.ndarray, ...] = (),
+    thorough: bool = False,
+    max_iterations: int | None = None,
 ) -> Optimum:
     """Minimize the profiled deviance over theta.
 
@@ -180,22 +217,39 @@ def minimize_deviance(
         The function; on return its factor is that of the optimum.
     start : ndarray
         Starting theta (columns of Z at rms 1).
+    others : tuple of ndarray, optional
+        Other starts, tried where the first ends on the boundary: there may be a lower
+        minimum.
+    thorough : bool, optional
+        Try the other starts wherever the first ends.
     max_iterations : int, optional
-        Newton iterations before the fallback is tried.
+        Newton iterations, after which no fallback is tried.
 
     Returns
     -------
     Optimum
         Never raises for want of convergence: the verdict says so.
+
+    Raises
+    ------
+    ValueError
+        If the deviance is not finite at the start, nor at a start near zero.
     """
     log = _Log()
     if objective.n_theta == 0:
         return _closed_form(objective, start, log)
-    theta, deviance, derivatives = _newton(objective, start, log, max_iterations)
+    limit = MAX_ITERATIONS if max_iterations is None else max_iterations
+    theta, deviance, derivatives = _newton(objective, start, log, limit)
     method = "trust-region Newton"
-    if not _settled(derivatives):
+    if max_iterations is None and not _settled(objective, derivatives):
         theta, method = _fallback(objective, theta, deviance, log), "L-BFGS-B, Newton"
-        theta, deviance, derivatives = _newton(objective, theta, log, max_iterations)
+        theta, deviance, derivatives = _newton(objective, theta, log, limit)
+    if thorough or _smallest_root(objective, theta) < ZERO_SINGULAR_VALUE:
+        for other in others:
+            found = _newton(objective, other, log, limit, to_beat=deviance)
+            if found[1] < deviance - RESTART_GAIN and _settled(objective, found[2]):
+                theta, deviance, derivatives = found
+        objective.value(theta, floor=True)
     theta, deviance = _rectify(objective, theta, deviance, log)
     verdict = _verdict(objective, theta, derivatives, method)
     return Optimum(theta, deviance, derivatives, verdict, log.frame())
@@ -224,12 +278,22 @@ def _closed_form(objective, theta, log):
     return Optimum(np.asarray(theta, float), deviance, None, verdict, log.frame())
 
 
-def _settled(derivatives):
+def _smallest_root(objective, theta):
+    """Smallest singular value of the relative covariance factors."""
+    lams = objective.lams(theta)
+    return min(np.linalg.svd(lam, compute_uv=False)[-1] for lam in lams)
+
+
+def _settled(objective, derivatives):
     model = _Model(derivatives)
-    return model.decrement <= DECREMENT_ACCEPTED and not model.has_way_down
+    return model.decrement <= _accepted(objective) and not model.has_way_down
 
 
-def _newton(objective, start, log, max_iterations):
+def _accepted(objective):
+    return max(DECREMENT_ACCEPTED, NOISE_ACCEPTED * objective.noise)
+
+
+def _newton(objective, start, log, max_iterations, to_beat=-np.inf):
     theta = np.array(start, float)
     deviance = objective.value(theta, floor=True)
     shrink = 0
@@ -237,17 +301,24 @@ def _newton(objective, start, log, max_iterations):
         theta, shrink = theta / 2, shrink + 1
         deviance = objective.value(theta, floor=True)
     log.add("newton", deviance, 0.0, np.nan, theta)
+    if not np.isfinite(deviance):
+        raise ValueError(
+            "the deviance is not finite at the start (start_params), nor at starts closer "
+            "to zero; the columns of the model differ too much in size"
+        )
     derivatives = objective.derivatives(theta)
     radius = max(1.0, np.linalg.norm(theta))
-    previous = np.inf
+    previous, secant = np.inf, None
     for _ in range(max_iterations):
-        model = _Model(derivatives)
+        model = _Model(derivatives, secant)
         decrement = model.decrement
         if not model.has_way_down:
-            if decrement < DECREMENT_TOLERANCE:
+            if decrement < max(DECREMENT_TOLERANCE, NOISE_SHARE * objective.noise):
                 break
             if decrement < 1e-9 and decrement > 0.25 * previous:
                 break  # rounding of the gradient is all that is left
+            if deviance - HOPE * decrement > to_beat - RESTART_GAIN > -np.inf:
+                break  # another minimum is lower than this one can be
         previous = decrement
         noise = 1e-11 * max(abs(deviance), 1.0)
         while True:
@@ -257,7 +328,8 @@ def _newton(objective, start, log, max_iterations):
             trial = objective.value(theta + step, floor=True)
             log.add("newton", trial, length, fall, theta + step)
             ratio = (deviance - trial) / fall if fall > 0 else -1.0
-            if fall < 10 * noise and trial - deviance < noise:
+            judged = fall >= 10 * noise
+            if not judged and trial - deviance < noise:
                 break  # too small a change to judge by the deviance: trust the gradient
             if ratio > 1e-4:
                 break
@@ -265,12 +337,16 @@ def _newton(objective, start, log, max_iterations):
             if radius < 1e-12 * (1 + np.linalg.norm(theta)):
                 objective.value(theta, floor=True)
                 return theta, deviance, objective.derivatives(theta)
-        if ratio > 0.75 and length > 0.9 * radius:
+        if not judged:
+            radius = max(radius, 10 * length)
+        elif ratio > 0.75 and length > 0.9 * radius:
             radius *= 3.0
-        elif ratio < 0.25 and fall >= 10 * noise:
+        elif ratio < 0.25:
             radius = 0.5 * length
         theta, deviance = theta + step, trial
-        derivatives = objective.derivatives(theta)
+        before, derivatives = derivatives, objective.derivatives(theta)
+        if fall < SECANT_BELOW:
+            secant = (step, derivatives.gradient - before.gradient)
     return theta, deviance, derivatives
 
 
@@ -322,12 +398,10 @@ def _theta(objective, lams):
 
 def _verdict(objective, theta, derivatives, method):
     model = _Model(derivatives)
-    smallest = min(
-        np.linalg.svd(lam, compute_uv=False)[-1] for lam in objective.lams(theta)
-    )
+    smallest = _smallest_root(objective, theta)
     gradient = float(np.abs(model.gradient).max())
     decrement, curvature = model.decrement, float(model.value[0] / model.largest)
-    if decrement > DECREMENT_ACCEPTED or model.has_way_down:
+    if not decrement <= _accepted(objective) or model.has_way_down:
         status = "failed"
         message = f"no minimum: the deviance could still fall by about {decrement:.2g}"
         if method != "none":

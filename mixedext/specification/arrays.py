@@ -156,7 +156,10 @@ def check_weights(weights: np.ndarray) -> None:
 
 def _numeric(values, what):
     try:
-        array = np.asarray(values, dtype=float)
+        array = np.asarray(values)
+        if array.dtype.kind == "c":
+            raise TypeError("it is complex")
+        array = array.astype(float)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what} is not numeric: {error}") from None
     if np.isinf(array).any():

@@ -224,7 +224,7 @@ def _column_or_array(value, data, what):
         array = value
     else:
         array = np.asarray(value)
-    if len(array) != len(data) or array.ndim != 1:
+    if np.shape(array) != (len(data),):
         raise ValueError(
             f"{what} has shape {np.shape(array)}; expected one value for each of the "
             f"{len(data)} rows of the data"
@@ -289,6 +289,11 @@ def model_frame(
     texts += list(vc_formula.values())
     used = set().union(*(names_in(text) for text in texts))
     columns = [c for c in frame.columns if str(c) in used]
+    repeated = sorted({str(c) for c in columns if columns.count(c) > 1})
+    if repeated:
+        raise FormulaError(
+            f"data has several columns named {', '.join(repeated)}, which the formula uses"
+        )
     keep = _present_rows(frame, columns, arrays, missing)
     narrow = _plain_dtypes(frame.loc[keep, columns] if not keep.all() else frame[columns])
     arrays = {name: a[keep] if not keep.all() else a for name, a in arrays.items()}
@@ -310,7 +315,7 @@ def model_frame(
     elif re_formula is not None or vc_formula:
         raise AttributeError("groups= is required where re_formula or vc_formula is given")
     shift = _offset(engine, split.offsets, arrays)
-    weight = None if "weights" not in arrays else np.asarray(arrays["weights"], float)
+    weight = None if "weights" not in arrays else _numbers(arrays["weights"], "weights")
     finite = _finite_rows(endog, exog, terms, shift, weight, missing)
     if not finite.all():
         endog, exog, narrow = endog[finite], exog[finite], narrow[finite]
@@ -338,6 +343,13 @@ def model_frame(
         offset_formulas=split.offsets,
         namespace=engine.namespace,
     )
+
+
+def _numbers(values, what):
+    try:
+        return np.asarray(values, float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} is not numeric: {error}") from None
 
 
 def _group_name(groups):
@@ -376,7 +388,7 @@ def _finite_rows(endog, exog, terms, offset, weights, missing):
 def _offset(engine, expressions, arrays):
     total = None
     if "offset" in arrays:
-        total = np.asarray(arrays["offset"], float)
+        total = _numbers(arrays["offset"], "offset")
     for expression in expressions:
         value = _offset_column(engine, expression)
         total = value if total is None else total + value

@@ -108,7 +108,19 @@ class RandomTerm:
 
     def __post_init__(self):
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
-        if self.levels is None:
+        if self.levels is not None:
+            codes = np.asarray(self.codes)
+            if len(codes) and not (
+                codes.dtype.kind in "iu"
+                and codes.min() >= -1
+                and codes.max() < len(self.levels)
+            ):
+                raise ValueError(
+                    f"codes of the random term {self.group!r} must be integers from 0 to "
+                    f"{len(self.levels) - 1}, numbers of the levels given"
+                )
+            put("codes", codes.astype(np.intp, copy=False))
+        else:
             if np.ndim(self.codes) != 1:
                 raise ValueError(
                     f"codes of the random term {self.group!r} must have one dimension, "
@@ -214,7 +226,7 @@ def check_terms(terms: list[RandomTerm], nobs: int) -> None:
                 "a level its random effects cannot be told from the residual. Leave "
                 "the term out, or group by a coarser factor."
             )
-        if term.n_levels * term.k >= nobs:
+        if term.structure.correlated and term.n_levels * term.k >= nobs:
             raise DesignError(
                 f"{term.label} has {term.n_levels * term.k} random effects "
                 f"({term.k} columns x {term.n_levels} levels of {term.group!r}) for "

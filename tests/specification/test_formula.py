@@ -250,6 +250,8 @@ def test_formulas_that_cannot_be_evaluated(formula, match, data):
     [
         ({"weights": "nope"}, mx.FormulaError, "weights='nope' is not a column"),
         ({"weights": [1.0, 2.0]}, ValueError, r"weights has shape \(2,\)"),
+        ({"weights": 2.0}, ValueError, r"weights has shape \(\)"),
+        ({"weights": ["a"] * 240}, ValueError, "weights is not numeric"),
         ({"offset": "nope"}, mx.FormulaError, "offset='nope' is not a column"),
         ({"groups": "nope"}, mx.FormulaError, "groups='nope' is not a column"),
         ({"missing": "ignore"}, ValueError, "missing='ignore'"),
@@ -326,3 +328,10 @@ def test_namespaces_are_pickled_by_what_can_be():
     restored = restored_namespace(kept)
     assert restored["pd"] is pd
     assert restored["k"] == 3
+
+
+def test_repeated_column_names(data):
+    repeated = pd.concat([data, data[["x"]]], axis=1)
+    with pytest.raises(mx.FormulaError, match="several columns named x"):
+        mx.mixedlm("y ~ x + (1 | g)", repeated)
+    assert mx.mixedlm("y ~ z + (1 | g)", repeated).nobs == 240

@@ -65,6 +65,8 @@ def test_names_and_labels():
         ({"codes": [1, 2], "z": np.zeros((2, 0))}, "with k > 0"),
         ({"codes": [1, 2], "z": ["a", "b"]}, "not numeric"),
         ({"codes": [1, 2], "z": [1.0, 2], "names": ["a", "b"]}, "2 entries for 1 columns"),
+        ({"codes": [5, 0], "levels": pd.Index(["a", "b"])}, "integers from 0 to 1"),
+        ({"codes": [0.5, 0], "levels": pd.Index(["a", "b"])}, "integers from 0 to 1"),
         ({"codes": [1, 2], "structure": "banded"}, "structure='banded' is unknown"),
     ],
 )
@@ -165,3 +167,9 @@ def test_nearest_of_a_singular_covariance():
     lam = s.nearest(b @ b.T)
     np.testing.assert_allclose(lam, [[1, 0], [-2, 0]], atol=1e-7)
     np.testing.assert_array_equal(s.nearest(np.zeros((2, 2))), np.zeros((2, 2)))
+
+
+def test_uncorrelated_columns_may_be_many():
+    """Each variance is estimated from its own column: as lme4 and as separate terms."""
+    z = np.arange(8.0).reshape(4, 2)
+    check_terms([RandomTerm([1, 1, 2, 2], z, structure="diagonal")], 4)

@@ -1,0 +1,81 @@
+"""The fixed-effects block once more from the rows, where cross-products have lost digits.
+
+Eliminating the random effects leaves [X y]'V0^-1 [X y] as a difference of cross-products;
+where one variance dwarfs the other it is a small difference of large numbers.  With
+u = C Lam'Z'c for each column c, computed as usual,
+
+    c'V0^-1 d = (c - Z Lam u_c)'(d - Z Lam u_d) + u_c'u_d
+
+is a sum of small terms taken from the rows, and errors in u enter squared only, because u
+minimizes the penalized sum of squares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mixedext.engine.fit import Fit, fit_at
+
+__all__ = ["needs_refinement", "refine_fit"]
+
+# Error of the deviance, estimated from the cancellation, above which the rows are asked.
+DEVIANCE_NOISE = 1e-7
+
+
+def needs_refinement(fit: Fit) -> bool:
+    """Whether cancellation may have cost the deviance more than a negligible error."""
+    return bool(fit.design.terms) and fit.objective.noise > DEVIANCE_NOISE
+
+
+def refine_fit(fit: Fit, y, x, terms, weights) -> Fit:
+    """The fit with its fixed-effects block, deviance and sigma^2 from the rows.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fit; its theta stays.
+    y : ndarray
+        Response less offset, (n,).
+    x : ndarray
+        All fixed-effects columns, (n, k).
+    terms : list of RandomTerm
+        The terms with their rows.
+    weights : ndarray or None
+        Weights of the rows.
+
+    Returns
+    -------
+    Fit
+    """
+    design, objective = fit.design, fit.objective
+    columns = _fixed_columns(design, y, x, weights)
+    root = None if weights is None else np.sqrt(weights)
+    penalty = np.zeros((columns.shape[1],) * 2)
+    lams = design.lams(fit.optimum.theta)
+    for i, (term, transform, lam) in enumerate(
+        zip(terms, design.transforms, lams, strict=True)
+    ):
+        effect = objective.by_term(i, *objective.factor.response.effect)
+        z = np.linalg.solve(transform.T, term.z.T).T
+        z = z if root is None else z * root[:, None]
+        for j in range(term.k):
+            columns -= z[:, j, None] * effect[term.codes, j]
+        flat = effect.transpose(1, 0, 2).reshape(term.k, -1)
+        u = np.linalg.lstsq(lam, flat, rcond=1e-10)[0].reshape(-1, columns.shape[1])
+        penalty += u.T @ u
+    objective.factor.set_fixed(columns.T @ columns + penalty)
+    optimum = replace(fit.optimum, deviance=objective.deviance())
+    return fit_at(design, objective, optimum, fit.reml)
+
+
+def _fixed_columns(design, y, x, weights):
+    """[Q y] of the rows in the engine's units, (n, P)."""
+    kept = x[:, design.basis.kept]
+    if weights is not None:
+        root = np.sqrt(weights)
+        kept, y = kept * root[:, None], y * root
+    q = np.linalg.solve(design.basis.r.T, kept.T).T
+    residual = y - kept @ design.basis.coefficients(design.least_squares)
+    return np.column_stack([q, residual / design.y_scale])

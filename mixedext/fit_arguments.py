@@ -1,0 +1,64 @@
+"""The arguments of ``MixedLM.fit``: statsmodels' are accepted, refused or passed over."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+__all__ = ["DF_METHODS", "check_fit_arguments"]
+
+DF_METHODS = (None, "residual")
+# statsmodels' options of optimizers that mixedext does not have; maxiter is heeded.
+OPTIMIZER_OPTIONS = {"gtol", "maxiter", "eps", "maxcor", "ftol", "tol", "disp", "maxls"}
+
+
+def check_fit_arguments(reml, penalties, method, df_method, options) -> None:
+    """Check what ``fit`` was given.
+
+    Parameters
+    ----------
+    reml : bool
+        REML or ML.
+    penalties : dict
+        statsmodels' arguments that are not supported, by name.
+    method : str or list of str or None
+        Names of optimizers; any but those that statsmodels refuses.
+    df_method : str or None
+        One of ``DF_METHODS``.
+    options : dict
+        Options of optimizers.
+
+    Raises
+    ------
+    ValueError
+        If a value is not known; names the argument.
+    NotImplementedError
+        If a penalty or mask is given.
+
+    Warns
+    -----
+    FutureWarning
+        If an option is not known, as statsmodels does.
+    """
+    if not isinstance(reml, bool | np.bool_):
+        raise ValueError(f"reml={reml!r}; use True (REML) or False (ML)")
+    for name, value in penalties.items():
+        if value is not None:
+            raise NotImplementedError(f"{name} is not supported by fit")
+    for name in [method] if isinstance(method, str) else (method or []):
+        if name.lower() in ("newton", "ncg"):
+            raise ValueError(f"method {name} not available for MixedLM")
+    if df_method not in DF_METHODS:
+        raise ValueError(
+            f"df_method={df_method!r} is not known; use one of "
+            f"{', '.join(map(repr, DF_METHODS))}"
+        )
+    unknown = sorted(set(options) - OPTIMIZER_OPTIONS)
+    if unknown:
+        warnings.warn(
+            f"Argument{'s' if len(unknown) > 1 else ''} {', '.join(unknown)} not used by "
+            "MixedLM.fit. Future versions will raise on these arguments.",
+            FutureWarning,
+            stacklevel=3,
+        )
