@@ -12,15 +12,15 @@ from statsmodels.regression.mixed_linear_model import VCSpec
 from statsmodels.tools.sm_exceptions import ConvergenceWarning, SingularMatrixWarning
 
 from mixedext.engine.fit import (
-    check_against_rows,
     evaluate_design,
     fit_design,
     prepare_design,
 )
-from mixedext.engine.refinement import needs_refinement, refine_fit
+from mixedext.engine.refinement import needs_refinement, precision_of, refine_fit
 from mixedext.exceptions import (
     DesignError,
     FlatLikelihoodWarning,
+    PrecisionWarning,
     RankDeficientWarning,
 )
 from mixedext.fit_arguments import check_fit_arguments
@@ -43,7 +43,15 @@ from mixedext.specification.terms import RandomTerm, check_terms
 __all__ = ["MixedLM", "mixedlm"]
 
 # Residuals this much smaller than the response leave no residual variance.
-_NO_RESIDUAL = 1e-8
+_NO_RESIDUAL = 1e-11
+# Relative disagreement of the residual sum of squares with the rows that is worth a word.
+_IMPRECISION = 1e-6
+_IMPRECISE = (
+    "The penalized residual sum of squares from the cross-products differs from that of "
+    "the rows by a relative {:.1e}: digits were lost, because the columns differ greatly "
+    "in size or one variance dwarfs the other. Centre or rescale the columns of the random "
+    "effects."
+)
 _SINGULAR = (
     "The random effects covariance matrix is singular: some variance is estimated as "
     "zero or some correlation as +-1. The fit is a valid result (see is_singular and "
@@ -380,7 +388,9 @@ class MixedLM(UpstreamMixedLM):
             )
         results = MixedLMResults(self, fit, df_method=df_method)
         self._check_residual(results.resid)
-        check_against_rows(fit, results.resid, self.weights)
+        error = precision_of(fit, results.resid, self.weights)
+        if error > _IMPRECISION:
+            warnings.warn(_IMPRECISE.format(error), PrecisionWarning, stacklevel=2)
         if do_cg:
             if not fit.convergence.converged:
                 warnings.warn(

@@ -200,7 +200,7 @@ def test_wald_tests_take_what_t_tests_take(slopes):
     want = difference @ np.linalg.solve(covariance, difference)
     assert by_text.statistic == pytest.approx(want / 2)
     assert slopes.wald_test(np.eye(2), scalar=True).df_denom == 2
-    variances = slopes.wald_test("Days Var = 0", scalar=True)
+    variances = slopes.wald_test(np.eye(5)[4:], scalar=True)
     assert variances.statistic == pytest.approx(slopes.tvalues["Days Var"] ** 2)
     with pytest.warns(ValueWarning, match="constraints has rank 1"):
         twice = slopes.wald_test(np.array([[0, 1], [0, 2]]), scalar=True)
@@ -298,6 +298,16 @@ def test_prediction(sleep, slopes):
     np.testing.assert_allclose(
         slopes.predict(columns, transform=False), prediction.iloc[1:]
     )
+
+
+def test_prediction_for_data_that_do_not_fit():
+    data = mx.datasets.cake.load().data
+    result = mx.mixedlm("angle ~ recipe * temp + (1 | recipe:replicate)", data).fit()
+    unknown = data.head(2).assign(recipe=["A", "Z"])
+    with pytest.raises(mx.FormulaError, match=r"new data do not fit the formula.*Z"):
+        result.predict(unknown)
+    with pytest.raises(mx.FormulaError, match=r"new data do not fit the formula.*temp"):
+        result.predict(data.drop(columns="temp"))
 
 
 # ---- printing ----

@@ -124,8 +124,14 @@ class Factor:
 
     def coefficients(self) -> np.ndarray:
         """Generalized least-squares coefficients of y on the basis of X."""
+        return self.solve_fixed(self.fixed[-1, :-1], transpose=True)
+
+    def solve_fixed(self, b: np.ndarray, transpose: bool = False) -> np.ndarray:
+        """L_X^-1 b, or L_X^-T b."""
+        if self.rank == 0:  # older LAPACK wrappers refuse empty matrices
+            return np.zeros_like(b)
         return linalg.solve_triangular(
-            self.fixed_factor, self.fixed[-1, :-1], lower=True, trans="T"
+            self.fixed_factor, b, lower=True, trans="T" if transpose else "N"
         )
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,13 +24,12 @@ from mixedext.engine.optimize import (
     evaluate,
     minimize_deviance,
 )
-from mixedext.exceptions import DesignError, PrecisionWarning
+from mixedext.exceptions import DesignError
 from mixedext.specification.terms import RandomTerm
 
 __all__ = [
     "Design",
     "Fit",
-    "check_against_rows",
     "evaluate_design",
     "fit_at",
     "fit_design",
@@ -46,8 +44,6 @@ START_FLOOR, START_CEILING = 1e-2, 1e8
 # Scale of one more start, with variances well above sigma^2: for terms with correlations,
 # and for terms without.
 LARGE_START, LARGE_START_UNCORRELATED = 5.0, 30.0
-# Relative disagreement of the residual sum of squares with the rows that is worth a word.
-ROW_CHECK_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -366,7 +362,7 @@ def fit_at(design: Design, objective, optimum: Optimum, reml: bool) -> Fit:
     coefficients = design.basis.coefficients(design.least_squares + y_scale * on_basis)
     rank = design.basis.rank
     # R'^-1 L_X^-T: its square is (X'V0^-1 X)^-1
-    inverse = np.linalg.solve(factor.fixed_factor, np.eye(rank)).T
+    inverse = factor.solve_fixed(np.eye(rank)).T
     root = design.basis.coefficients(inverse)
     lead, tail = (
         part[..., rank] - part[..., :rank] @ on_basis for part in factor.response.effect
@@ -393,27 +389,3 @@ def fit_at(design: Design, objective, optimum: Optimum, reml: bool) -> Fit:
         design=design,
         objective=objective,
     )
-
-
-def check_against_rows(fit: Fit, residual: np.ndarray, weights) -> None:
-    """Compare the penalized residual sum of squares with a pass over the rows.
-
-    Warns
-    -----
-    PrecisionWarning
-        If cancellation in the cross-products has cost digits.
-    """
-    factor = fit.objective.factor
-    square = residual**2 if weights is None else weights * residual**2
-    rows = float(square.sum()) + fit.penalty
-    blocks = factor.residual_square * fit.design.y_scale**2
-    error = abs(rows - blocks) / rows
-    if error > ROW_CHECK_TOLERANCE:
-        warnings.warn(
-            "The penalized residual sum of squares from the cross-products differs from "
-            f"that of the rows by a relative {error:.1e}: digits were lost, because the "
-            "columns differ greatly in size or one variance dwarfs the other. Centre or "
-            "rescale the columns of the random effects.",
-            PrecisionWarning,
-            stacklevel=4,
-        )

@@ -129,7 +129,7 @@ class ProfiledDeviance:
         for part in (lead, tail):
             flat = part.reshape(-1, rank + 1)
             shape = (*part.shape[:-1], rank)
-            x = linalg.solve_triangular(f.fixed_factor, flat[:, :rank].T, lower=True).T
+            x = f.solve_fixed(flat[:, :rank].T).T
             whitened.append(np.ascontiguousarray(x).reshape(shape))
             residual.append(part[..., rank] - part[..., :rank] @ beta)
         return whitened, residual

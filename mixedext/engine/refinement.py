@@ -18,7 +18,7 @@ import numpy as np
 
 from mixedext.engine.fit import Fit, fit_at
 
-__all__ = ["needs_refinement", "refine_fit"]
+__all__ = ["needs_refinement", "precision_of", "refine_fit"]
 
 # Error of the deviance, estimated from the cancellation, above which the rows are asked.
 DEVIANCE_NOISE = 1e-7
@@ -79,3 +79,20 @@ def _fixed_columns(design, y, x, weights):
     q = np.linalg.solve(design.basis.r.T, kept.T).T
     residual = y - kept @ design.basis.coefficients(design.least_squares)
     return np.column_stack([q, residual / design.y_scale])
+
+
+def precision_of(fit: Fit, residual, weights) -> float:
+    """Relative error of the penalized residual sum of squares, by a pass over the rows.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fit.
+    residual : ndarray
+        Response less fitted values of the rows, (n,).
+    weights : ndarray or None
+        Weights of the rows.
+    """
+    square = residual**2 if weights is None else weights * residual**2
+    rows = float(square.sum()) + fit.penalty
+    return abs(rows - fit.scale * fit.objective.dof) / rows

@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -459,15 +460,31 @@ def fixed_spec(fixed_formula: str, data: pd.DataFrame, namespace: dict):
     return engine.manager.spec
 
 
+def _new_matrix(engine, model_spec):
+    """Columns of the fixed part for new data; levels that the fit had not are refused."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            exog = engine.manager.get_matrices(
+                model_spec, engine.aliased, eval_env=engine.namespace, prediction=True
+            )
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0]
+            raise FormulaError(f"the new data do not fit the formula: {reason}") from error
+    for message in caught:
+        if message.category.__name__ == "DataMismatchWarning":  # formulaic's
+            raise FormulaError(f"the new data do not fit the formula: {message.message}")
+        warnings.warn(message.message, stacklevel=4)
+    return exog
+
+
 def new_fixed_columns(
     model_spec, data, namespace: dict, offset_formulas=()
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Fixed-effects columns and formula offset for new data, bases as in the fit."""
     frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
     engine = _Engine(_plain_dtypes(frame), namespace)
-    exog = engine.manager.get_matrices(
-        model_spec, engine.aliased, eval_env=engine.namespace, prediction=True
-    )
+    exog = _new_matrix(engine, model_spec)
     offset = None
     for expression in offset_formulas:
         value = _offset_column(engine, expression)

@@ -1,0 +1,84 @@
+"""What a Fit holds, and the check of its digits against the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import dense
+
+import mixedext as mx
+from mixedext.engine import refinement
+from mixedext.engine.fit import fit_design, prepare_design
+from mixedext.specification.terms import RandomTerm
+
+
+@pytest.fixture
+def example():
+    rng = np.random.default_rng(0)
+    n = 90
+    g = rng.integers(0, 9, n)
+    x = np.column_stack([np.ones(n), rng.normal(size=n)])
+    y = x.sum(axis=1) + rng.normal(size=9)[g] + rng.normal(size=n)
+    return y, x, [RandomTerm(g, x, group="g")], rng.uniform(0.5, 2.0, n)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("reml", [False, True])
+def test_fit_against_dense_algebra(example, reml, weighted):
+    y, x, terms, weights = example
+    weights = weights if weighted else None
+    fit = fit_design(prepare_design(y, x, terms, weights), reml)
+    v = dense.covariance(terms, fit.lams, weights)
+    inverse = np.linalg.inv(v)
+    information = x.T @ inverse @ x
+    beta = np.linalg.solve(information, x.T @ inverse @ y)
+    residual = y - x @ beta
+    dof = 88 if reml else 90
+    scale = residual @ inverse @ residual / dof
+    assert fit.scale == pytest.approx(scale, rel=1e-10)
+    np.testing.assert_allclose(fit.coefficients, beta, rtol=1e-9)
+    np.testing.assert_allclose(
+        fit.covariance, scale * np.linalg.inv(information), rtol=1e-9
+    )
+    z = dense.dense_z(terms[0])
+    sigma = fit.lams[0] @ fit.lams[0].T
+    modes = (z.T @ inverse @ residual).reshape(9, 2) @ sigma
+    np.testing.assert_allclose(fit.effects[0], modes, rtol=1e-8, atol=1e-10)
+    assert fit.log_likelihood == pytest.approx(
+        -0.5 * dense.deviance(y, x, terms, fit.lams, reml, weights), rel=1e-11
+    )
+
+
+def test_precision_of(example):
+    y, x, terms, weights = example
+    fit = fit_design(prepare_design(y, x, terms, weights), True)
+    mean = x @ fit.coefficients + (x * fit.effects[0][terms[0].codes]).sum(axis=1)
+    assert refinement.precision_of(fit, y - mean, weights) < 1e-11
+    assert refinement.precision_of(fit, 1.01 * (y - mean), weights) > 1e-3
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_refinement_changes_nothing_where_nothing_is_lost(example, weighted):
+    y, x, terms, weights = example
+    weights = weights if weighted else None
+    fit = fit_design(prepare_design(y, x, terms, weights), True)
+    assert not refinement.needs_refinement(fit)
+    refined = refinement.refine_fit(fit, y, x, terms, weights)
+    assert refined.deviance == pytest.approx(fit.deviance, rel=1e-12)
+    assert refined.scale == pytest.approx(fit.scale, rel=1e-10)
+    np.testing.assert_allclose(refined.covariance, fit.covariance, rtol=1e-9)
+    np.testing.assert_allclose(refined.coefficients, fit.coefficients, rtol=1e-9)
+
+
+def test_precision_warning(monkeypatch):
+    """Digits that cannot be had back: nothing may be said to be right."""
+    rng = np.random.default_rng(0)
+    g = rng.integers(0, 20, 300)
+    data = pd.DataFrame({"y": rng.normal(size=20)[g] + rng.normal(size=300), "g": g})
+    model = mx.mixedlm("y ~ 1 + (1 | g)", data)
+    monkeypatch.setattr(
+        type(model), "linear_predictor", lambda *args: 0.99 * data["y"].to_numpy()
+    )
+    with pytest.warns(mx.PrecisionWarning, match="differs from that of the rows"):
+        model.fit()
