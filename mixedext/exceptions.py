@@ -3,6 +3,9 @@
 Statsmodels' own classes are used, or inherited from, where it has one.
 """
 
+import sys
+from pathlib import Path
+
 from statsmodels.tools.sm_exceptions import MissingDataError as UpstreamMissingDataError
 from statsmodels.tools.sm_exceptions import ModelWarning
 
@@ -15,6 +18,17 @@ __all__ = [
     "RankDeficientWarning",
     "WeightsWarning",
 ]
+
+
+_PACKAGE = str(Path(__file__).parent)
+
+
+def user_stacklevel() -> int:
+    """``stacklevel`` for warnings.warn that points at the first line outside mixedext."""
+    level, frame = 1, sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 class FormulaError(ValueError):

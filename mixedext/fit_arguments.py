@@ -46,8 +46,13 @@ def check_fit_arguments(reml, penalties, method, df_method, options) -> None:
     for name, value in penalties.items():
         if value is not None:
             raise NotImplementedError(f"{name} is not supported by fit")
+    maxiter = options.get("maxiter")
+    if maxiter is not None and (not isinstance(maxiter, int) or maxiter < 0):
+        raise ValueError(f"maxiter={maxiter!r} must be a whole number, 0 or more")
+    if not isinstance(method, str | list | tuple | None):
+        raise ValueError(f"method={method!r} must be a name or a list of names")
     for name in [method] if isinstance(method, str) else (method or []):
-        if name.lower() in ("newton", "ncg"):
+        if str(name).lower() in ("newton", "ncg"):
             raise ValueError(f"method {name} not available for MixedLM")
     if df_method not in DF_METHODS:
         raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from functools import cached_property
+from collections.abc import Mapping
 
 import numpy as np
 from statsmodels.base.model import LikelihoodModel
@@ -22,6 +22,7 @@ from mixedext.exceptions import (
     FlatLikelihoodWarning,
     PrecisionWarning,
     RankDeficientWarning,
+    user_stacklevel,
 )
 from mixedext.fit_arguments import check_fit_arguments
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
@@ -38,7 +39,12 @@ from mixedext.specification.namespace import (
 )
 from mixedext.specification.params import ParameterLayout
 from mixedext.specification.statsmodels_compat import SPEC_ATTRIBUTE
-from mixedext.specification.terms import RandomTerm, check_terms
+from mixedext.specification.terms import (
+    RandomTerm,
+    check_group_names,
+    check_terms,
+)
+from mixedext.upstream import UpstreamView
 
 __all__ = ["MixedLM", "mixedlm"]
 
@@ -59,7 +65,7 @@ _SINGULAR = (
 )
 
 
-class MixedLM(UpstreamMixedLM):
+class MixedLM(UpstreamView, UpstreamMixedLM):
     """Linear mixed-effects model with any number of nested and crossed random terms.
 
     Parameters
@@ -148,7 +154,8 @@ class MixedLM(UpstreamMixedLM):
                 "terms=[RandomTerm(codes, z, structure='identity'), ...]"
             )
         frame = array_frame(endog, exog, groups, exog_re, terms, weights, offset, missing)
-        check_terms(frame.terms, len(frame.rows[frame.rows]))
+        check_group_names(frame.terms)
+        check_terms(frame.terms, int(frame.rows.sum()))
         # statsmodels' own constructor loops over rows and builds arrays by group.
         LikelihoodModel.__init__(self, frame.endog, frame.exog, **kwargs)
         if self.exog is None:
@@ -162,7 +169,8 @@ class MixedLM(UpstreamMixedLM):
         self.weights, self.offset = frame.weights, frame.offset
         self.nobs = self.n_totobs = len(self.endog)
         self.namespace, self.offset_formulas = {}, ()
-        self.main_term = 0 if groups is not None else None
+        self.main_term, self.components = (0 if groups is not None else None), ()
+        self.aliases = {}
         self._init_keys = ["use_sqrt", "terms", "weights", "offset"]
         self._data_attr.extend(
             ["random_terms", "weights", "offset", "groups", "exog_re", "data.frame"]
@@ -182,7 +190,7 @@ class MixedLM(UpstreamMixedLM):
         return self.random_terms
 
     def _name_parameters(self):
-        layout = ParameterLayout.of(self.random_terms, self.main_term)
+        layout = ParameterLayout.of(self.random_terms, self.main_term, self.components)
         self.layout = layout
         self.k_fe, self.k_re = self.exog.shape[1], len(layout.re_names)
         self.k_re2, self.k_vc = len(layout.covariance_names), len(layout.components)
@@ -211,7 +219,7 @@ class MixedLM(UpstreamMixedLM):
                 f"{'' if count > 1 else 's'} no coefficient: "
                 f"{', '.join(self.dropped_columns)}",
                 RankDeficientWarning,
-                stacklevel=4,
+                stacklevel=user_stacklevel(),
             )
 
     @classmethod
@@ -275,6 +283,10 @@ class MixedLM(UpstreamMixedLM):
         >>> result.fe_params.round(3).to_dict()
         {'Intercept': 251.405, 'Days': 10.467}
         """
+        if not isinstance(re_formula, str | None):
+            raise ValueError(f"re_formula must be a string, not {re_formula!r}")
+        if not isinstance(vc_formula, Mapping | None):
+            raise ValueError(f"vc_formula must map names to formulas, not {vc_formula!r}")
         formulas = [formula, re_formula, *(vc_formula or {}).values()]
         formulas = [f for f in formulas if isinstance(f, str)]
         namespace = caller_namespace(formulas, eval_env, depth=1)
@@ -306,8 +318,10 @@ class MixedLM(UpstreamMixedLM):
         model.data.frame = frame.data
         model.namespace = frame.namespace
         model.offset_formulas = frame.offset_formulas
+        model.aliases = frame.aliases
         if frame.groups is not None:
-            model.groups, model.main_term = frame.groups, 0
+            model.groups, model.components = frame.groups, frame.components
+            model.main_term = None if 0 in frame.components else 0
             model._name_parameters()
         return model
 
@@ -374,7 +388,11 @@ class MixedLM(UpstreamMixedLM):
             raise ValueError("the data of this model were removed; make the model again")
         penalties = {"fe_pen": fe_pen, "cov_pen": cov_pen, "free": free}
         check_fit_arguments(reml, penalties, method, df_method, fit_kwargs)
-        start = None if start_params is None else self._check_start(start_params)
+        start = (
+            None
+            if start_params is None
+            else self._check_theta(start_params, "start_params")
+        )
         self.reml = bool(reml)
         if do_cg:
             fit = fit_design(
@@ -387,7 +405,7 @@ class MixedLM(UpstreamMixedLM):
                 fit, self._response(), self.exog, self.random_terms, self.weights
             )
         results = MixedLMResults(self, fit, df_method=df_method)
-        self._check_residual(results.resid)
+        self._check_residual(results.wresid)
         error = precision_of(fit, results.resid, self.weights)
         if error > _IMPRECISION:
             warnings.warn(_IMPRECISE.format(error), PrecisionWarning, stacklevel=2)
@@ -415,15 +433,15 @@ class MixedLM(UpstreamMixedLM):
                 "variance is zero and the likelihood has no maximum. Leave out a term."
             )
 
-    def _check_start(self, start_params):
+    def _check_theta(self, values, what):
         n_theta = sum(s.n_theta for s in self._design.structures)
-        start = np.asarray(start_params, float)
-        if start.shape != (n_theta,) or not np.isfinite(start).all():
+        theta = np.asarray(values, float)
+        if theta.shape != (n_theta,) or not np.isfinite(theta).all():
             raise ValueError(
-                f"start_params must hold {n_theta} finite numbers, the theta of all "
-                f"random terms; got shape {start.shape}"
+                f"{what} must hold {n_theta} finite numbers, the theta of all random "
+                f"terms; got shape {theta.shape}"
             )
-        return start
+        return theta
 
     def objective(self, theta, reml=True):
         """Profiled deviance and its gradient at any theta.
@@ -451,10 +469,14 @@ class MixedLM(UpstreamMixedLM):
         >>> round(deviance, 4), gradient.shape
         (319.7924, (1,))
         """
-        theta = self._check_start(theta)
+        if not isinstance(reml, bool | np.bool_):
+            raise ValueError(f"reml={reml!r}; use True (REML) or False (ML)")
+        theta = self._check_theta(theta, "theta")
         objective = self._design.objective(reml)
         inner = self._design.inner_theta(theta)
         deviance = objective.value(inner)
+        if not np.isfinite(deviance):  # rounding has made the factorization fail
+            return float("inf"), np.full(len(inner), np.nan)
         deviance += self._design.deviance_shift(reml, objective.dof)
         if not len(inner):
             return float(deviance), inner
@@ -511,43 +533,14 @@ class MixedLM(UpstreamMixedLM):
     def new_rows(self, data):
         """Fixed-effects columns and formula offset for new data."""
         spec = getattr(self.data, SPEC_ATTRIBUTE)
-        return new_fixed_columns(spec, data, self.namespace, self.offset_formulas)
-
-    # ---- statsmodels' numerics, which would need its arrays by group ----
-
-    def _not_available(self, *args, **kwargs):
-        """Not available: use ``objective`` for the deviance and its gradient."""
-        raise NotImplementedError(
-            "mixedext has no such method of statsmodels' MixedLM; objective(theta) gives "
-            "the deviance and its gradient, and fit the estimates"
+        return new_fixed_columns(
+            spec,
+            data,
+            self.fixed_formula,
+            self.namespace,
+            self.aliases,
+            self.offset_formulas,
         )
-
-    loglike = score = score_full = score_sqrt = hessian = information = _not_available
-    get_fe_params = get_scale = get_distribution = fit_regularized = _not_available
-
-    # ---- statsmodels' view of one grouping factor ----
-
-    @cached_property
-    def group_labels(self):
-        """Levels of the first grouping factor; one group if there is none."""
-        if not self.random_terms:
-            return [0]
-        return list(self.random_terms[0].levels)
-
-    @cached_property
-    def row_indices(self):
-        """Rows of each group."""
-        if not self.random_terms:
-            return {0: np.arange(self.nobs)}
-        term = self.random_terms[0]
-        order = np.argsort(term.codes, kind="stable")
-        rows = np.split(order, np.cumsum(np.bincount(term.codes))[:-1])
-        return dict(zip(self.group_labels, rows, strict=True))
-
-    @property
-    def n_groups(self):
-        """Number of levels of the first grouping factor."""
-        return len(self.group_labels)
 
     def _get_init_kwds(self):
         return {key: getattr(self, key) for key in self._init_keys}
@@ -569,7 +562,7 @@ class MixedLM(UpstreamMixedLM):
         self.namespace = restored_namespace(self.namespace)
         frame = getattr(self.data, "frame", None)
         if frame is not None and getattr(self, "fixed_formula", None) is not None:
-            spec = fixed_spec(self.fixed_formula, frame, self.namespace)
+            spec = fixed_spec(self.fixed_formula, frame, self.namespace, self.aliases)
             setattr(self.data, SPEC_ATTRIBUTE, spec)
 
 

@@ -94,7 +94,6 @@ class MixedLMResults(WaldTests, UpstreamResults):
         self.df_resid = self.nobs - fit.design.basis.rank
         self.df_method = df_method
         self.use_t = df_method is not None
-        self._group_sizes = _group_sizes(model)
         # Kept here so that a summary needs no rows (after remove_data).
         self._quantiles = np.quantile(self.resid_pearson, [0, 0.25, 0.5, 0.75, 1])
 
@@ -393,16 +392,20 @@ class MixedLMResults(WaldTests, UpstreamResults):
         transform : bool, optional
             False if ``exog`` already holds the model's columns.
         offset : array_like, optional
-            Added to the mean besides the formula's own ``offset(...)``.
+            Added to the mean besides the formula's own ``offset(...)`` (for the rows of
+            the fit: besides all of the model's own offset).
 
         Returns
         -------
         Series or ndarray
         """
         if exog is None:
+            own = self.model.offset
+            if own is not None and offset is not None:
+                offset = own + np.asarray(offset, float)
             mean = self.model.predict(self.params, None, offset)
             return pd.Series(mean, index=self.model.data.row_labels)
-        index = getattr(exog, "index", None)
+        index = exog.index if isinstance(exog, pd.Series | pd.DataFrame) else None
         if transform and hasattr(self.model, "fixed_formula"):
             exog, own = self.model.new_rows(exog)
             if own is not None:
@@ -411,6 +414,10 @@ class MixedLMResults(WaldTests, UpstreamResults):
             exog = np.asarray(exog, float)
             exog = exog[:, None] if exog.ndim == 1 and self.k_fe == 1 else exog
             exog = np.atleast_2d(exog)
+            if exog.shape[1] != self.k_fe:
+                raise ValueError(
+                    f"exog has {exog.shape[1]} columns; the model has {self.k_fe}"
+                )
         mean = self.model.predict(self.params, exog, offset)
         return mean if index is None else pd.Series(mean, index=index)
 
@@ -446,11 +453,6 @@ class MixedLMResults(WaldTests, UpstreamResults):
 
     def _repr_html_(self):
         return self.summary().as_html()
-
-
-def _group_sizes(model):
-    """Smallest, mean and largest number of rows a level, by grouping factor."""
-    return {t.group: np.bincount(t.codes, minlength=t.n_levels) for t in model.random_terms}
 
 
 class MixedLMResultsWrapper(UpstreamWrapper):

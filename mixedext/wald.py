@@ -132,14 +132,18 @@ class WaldTests:
         difference = rows @ np.nan_to_num(self.params) - values
         if invcov is None:
             covariance = nan_dot(rows, nan_dot(self._cov_for(rows, cov_p), rows.T))
-            rank = np.linalg.matrix_rank(covariance)
+            # on the scale of correlations, so that units do not matter
+            size = np.sqrt(np.diag(covariance))
+            size = np.where(size > 0, size, 1.0)
+            scaled = covariance / np.outer(size, size)
+            rank = np.linalg.matrix_rank(scaled, hermitian=True)
             if rank < len(rows):
                 warnings.warn(
                     f"the covariance of the {len(rows)} constraints has rank {rank}",
                     ValueWarning,
                     stacklevel=2,
                 )
-            invcov = np.linalg.pinv(covariance)
+            invcov = np.linalg.pinv(scaled, hermitian=True) / np.outer(size, size)
         else:
             rank = len(rows)
         count = rank if df_constraints is None else df_constraints
@@ -198,10 +202,15 @@ class WaldTests:
                 f"r_matrix for t-test should have {self.k_fe} columns (the fixed "
                 f"effects) or {len(self.params)} (all parameters), not {rows.shape[1]}"
             )
-        return rows, np.ravel(values)
+        values = np.ravel(values)
+        if len(values) not in (1, len(rows)):
+            raise ValueError(f"r_matrix has {len(values)} values for {len(rows)} rows")
+        return rows, values
 
     def conf_int(self, alpha=0.05, cols=None):
         """Wald intervals of all packed parameters, shape (n_params, 2)."""
+        if not 0 < alpha < 1:
+            raise ValueError(f"alpha={alpha!r} must lie between 0 and 1")
         law = stats.t(self.df_resid) if self.use_t else stats.norm
         q = law.ppf(1 - alpha / 2)
         limits = np.column_stack([self.params - q * self.bse, self.params + q * self.bse])

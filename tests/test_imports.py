@@ -16,7 +16,7 @@ LAYERS = [
     ["engine"],
     ["inference"],
     ["graphics", "panel"],
-    ["summary", "wald", "fit_arguments"],
+    ["summary", "wald", "fit_arguments", "upstream"],
     ["results"],
     ["model"],
     ["datasets"],

@@ -89,6 +89,10 @@ def test_missing_rows_of_arrays(arrays):
         ({"terms": ["g"]}, ValueError, "terms must hold RandomTerm objects"),
         ({"terms": [mx.RandomTerm([1, 2])]}, ValueError, "has 2 rows, endog has 180"),
         ({"missing": "no"}, ValueError, "missing='no'"),
+        ({"groups": np.ones((180, 1))}, ValueError, r"groups has shape \(180, 1\)"),
+        ({"groups": "g"}, ValueError, r"groups has shape \(\)"),
+        ({"exog": 3.0}, ValueError, r"exog has shape \(\)"),
+        ({"exog": np.ones((180, 1, 1))}, ValueError, r"exog has shape \(180, 1, 1\)"),
         ({"nonsense": 1}, ValueError, "argument nonsense not permitted"),
         ({"endog": np.full(180, 1j)}, ValueError, "endog is not numeric: it is complex"),
         ({"weights": 2.0}, ValueError, r"weights has shape \(\)"),
@@ -111,6 +115,9 @@ def test_bad_arrays(change, error, match, arrays):
         ({"free": object()}, NotImplementedError, "free is not supported"),
         ({"df_method": "kenward"}, ValueError, "df_method='kenward' is not known"),
         ({"reml": "ML"}, ValueError, "reml='ML'; use True"),
+        ({"maxiter": 5.5}, ValueError, "maxiter=5.5 must be a whole number"),
+        ({"maxiter": -1}, ValueError, "maxiter=-1 must be"),
+        ({"method": 5}, ValueError, "method=5 must be a name"),
         ({"start_params": [1e200, 0, 1e200]}, ValueError, "not finite at the start"),
     ],
 )
@@ -188,3 +195,53 @@ def test_maxiter_is_heeded(sleep):
     with pytest.warns(ConvergenceWarning):
         result = model.fit(maxiter=2, start_params=[1.0, 0.0, 1.0])
     assert len(result.fit_log) == 3
+
+
+def test_two_factors_of_one_name(arrays):
+    y, x, g = arrays
+    other = np.random.default_rng(0).permutation(g)
+    with pytest.raises(ValueError, match="two grouping factors are both named 'Group'"):
+        mx.MixedLM(y, x, terms=[mx.RandomTerm(g), mx.RandomTerm(other)])
+
+
+def test_objective_where_rounding_fails(sleep):
+    model = mx.mixedlm("Reaction ~ Days + (Days | Subject)", sleep)
+    deviance, gradient = model.objective([1e9, 1e9, 1e9])
+    assert np.isfinite(deviance) or np.isnan(gradient).all()
+    with pytest.raises(ValueError, match="theta must hold 3 finite numbers"):
+        model.objective([1.0])
+    with pytest.raises(ValueError, match="reml='ML'"):
+        model.objective([1.0, 0.0, 1.0], reml="ML")
+
+
+def test_variance_components_alone_are_components():
+    data = mx.datasets.pastes.load().data
+    result = mx.mixedlm(
+        "strength ~ 1", data, groups="batch", vc_formula={"c": "0 + C(cask)"}
+    ).fit()
+    assert result.cov_re.shape == (0, 0)
+    assert result.vcomp.shape == (1,)
+    assert result.model.k_vc == 1
+    assert result.model.n_groups == 10
+
+
+def test_singular_where_it_was_not_optimized(sleep):
+    model = mx.mixedlm("Reaction ~ Days + (1 | Subject)", sleep)
+    result = model.fit(do_cg=False, start_params=[0.0])
+    assert result.is_singular
+    assert "saddle" in result.convergence.message
+
+
+def test_warnings_point_at_the_users_line(arrays):
+    y, x, g = arrays
+    with pytest.warns(mx.RankDeficientWarning) as caught:
+        mx.MixedLM(y, np.column_stack([x, x[:, 1]]), g)
+    assert caught[0].filename == __file__
+
+
+def test_weights_in_other_units(arrays):
+    y, x, g = arrays
+    want = mx.MixedLM(y, x, g).fit()
+    for s in (1e-6, 1e-12, 1e6):
+        got = mx.MixedLM(y * s, x, g, weights=np.full(180, s**-2.0)).fit()
+        assert got.scale == pytest.approx(want.scale, rel=1e-8)

@@ -138,6 +138,12 @@ def test_standard_errors_against_a_numerical_hessian(slopes, sleep):
     np.testing.assert_allclose([*slopes.bse_re, slopes.bse_scale], want, rtol=2e-3)
 
 
+def test_standard_error_of_sigma_squared_without_random_terms(sleep):
+    result = mx.mixedlm("Reaction ~ Days", sleep).fit()
+    assert result.bse_scale == pytest.approx(result.scale * np.sqrt(2 / 178), rel=1e-12)
+    assert len(result.bse_re) == 0
+
+
 def test_gls_covariance(slopes):
     v = slopes.scale * dense.covariance(slopes.model.terms, slopes.engine_fit.lams)
     x = slopes.model.exog
@@ -207,6 +213,20 @@ def test_wald_tests_take_what_t_tests_take(slopes):
     assert twice.statistic == pytest.approx(slopes.tvalues["Days"] ** 2)
     table = slopes.wald_test_terms(scalar=True)
     assert table.table.loc["Days", "pvalue"] == pytest.approx(slopes.pvalues["Days"])
+
+
+def test_wald_tests_do_not_depend_on_units(sleep):
+    one = mx.mixedlm("Reaction ~ Days + (1 | Subject)", sleep).fit()
+    other = mx.mixedlm(
+        "Reaction ~ Days + (1 | Subject)", sleep.assign(Days=sleep["Days"] * 1e9)
+    ).fit()
+    tests = [r.f_test(np.eye(3)[:2]) for r in (one, other)]
+    assert tests[0].statistic == pytest.approx(tests[1].statistic, rel=1e-8)
+    assert tests[1].df_num == 2
+    with pytest.raises(ValueError, match="3 values for 1 rows"):
+        one.t_test(([0, 1], [0, 1, 2]))
+    with pytest.raises(ValueError, match="alpha=5"):
+        one.conf_int(alpha=5)
 
 
 def test_random_effects_of_one_factor(slopes):
@@ -300,6 +320,47 @@ def test_prediction(sleep, slopes):
     )
 
 
+def test_prediction_uses_no_name_of_the_caller_for_a_column(sleep):
+    Days = np.arange(180.0)  # noqa: F841
+    result = mx.mixedlm("Reaction ~ Days + (1 | Subject)", sleep).fit()
+    with pytest.raises(mx.FormulaError, match="do not fit"):
+        result.predict(sleep[["Subject"]])
+
+
+def test_prediction_with_names_that_are_not_pythons(sleep):
+    data = sleep.rename(columns={"Days": "a.b"}).assign(a_b_=100.0)
+    result = mx.mixedlm("Reaction ~ a.b + (1 | Subject)", data).fit()
+    np.testing.assert_allclose(result.predict(data), result.predict())
+    again = pickle.loads(pickle.dumps(result))
+    np.testing.assert_allclose(again.predict(data), result.predict())
+
+
+def test_prediction_with_odd_columns_that_are_not_used(sleep):
+    odd = pd.concat([sleep, sleep[["Subject"]]], axis=1).assign(**{"z": 1.0})
+    odd = odd.rename(columns={"z": 0})
+    result = mx.mixedlm("Reaction ~ Days + (1 | Subject)", sleep).fit()
+    np.testing.assert_allclose(result.predict(odd), result.predict())
+
+
+def test_prediction_of_missing_rows_is_missing(sleep):
+    result = mx.mixedlm("Reaction ~ Days + offset(Days) + (1 | Subject)", sleep).fit()
+    prediction = result.predict(pd.DataFrame({"Days": [1.0, np.nan, 2.0]}))
+    assert list(prediction.isna()) == [False, True, False]
+
+
+def test_prediction_adds_offsets(sleep):
+    result = mx.mixedlm("Reaction ~ Days + offset(10 * Days) + (1 | Subject)", sleep).fit()
+    np.testing.assert_allclose(
+        result.predict(sleep, offset=np.ones(180)), result.predict(offset=np.ones(180))
+    )
+
+
+def test_prediction_from_plain_columns(slopes):
+    np.testing.assert_allclose(slopes.predict([[1.0, 2.0]], transform=False), 272.33967)
+    with pytest.raises(ValueError, match="exog has 3 columns; the model has 2"):
+        slopes.predict(np.ones((2, 3)), transform=False)
+
+
 def test_prediction_for_data_that_do_not_fit():
     data = mx.datasets.cake.load().data
     result = mx.mixedlm("angle ~ recipe * temp + (1 | recipe:replicate)", data).fit()
@@ -361,11 +422,10 @@ def test_summary_names(slopes):
         slopes.summary(xname_fe=["a"])
 
 
-def test_summary_of_tiny_and_huge_values(sleep):
-    for factor in (1e-9, 1e9):
-        data = sleep.assign(y=factor * sleep["Reaction"])
-        text = str(mx.mixedlm("y ~ Days + (Days | Subject)", data).fit().summary())
-        assert "2.5141e-07" in text or "2.5141e+11" in text
+@pytest.mark.parametrize(("factor", "text"), [(1e-9, "2.5141e-07"), (1e9, "2.5141e+11")])
+def test_summary_of_tiny_and_huge_values(factor, text, sleep):
+    data = sleep.assign(y=factor * sleep["Reaction"])
+    assert text in str(mx.mixedlm("y ~ Days + (Days | Subject)", data).fit().summary())
 
 
 # ---- keeping ----

@@ -35,14 +35,11 @@ class FixedBasis:
         Upper triangular, shape (rank, rank).
     kept : ndarray
         Numbers of the columns of X in the basis, ascending.
-    k_columns : int
-        Columns of X, aliased ones included.
     """
 
     q: np.ndarray
     r: np.ndarray
     kept: np.ndarray
-    k_columns: int
 
     @property
     def rank(self) -> int:
@@ -75,18 +72,18 @@ def orthonormal_basis(x: np.ndarray) -> FixedBasis:
     """
     n, k = x.shape
     if k == 0:
-        return FixedBasis(np.zeros((n, 0)), np.zeros((0, 0)), np.arange(0), 0)
+        return FixedBasis(np.zeros((n, 0)), np.zeros((0, 0)), np.arange(0))
     scale = np.sqrt(np.einsum("ij,ij->j", x, x))
     scale = np.where(scale > 0, scale, 1.0)
     fast = _cholesky_qr(x, scale) if n >= k else None
     if fast is not None:
-        return FixedBasis(*fast, np.arange(k), k)
+        return FixedBasis(*fast, np.arange(k))
     r = np.linalg.qr(x / scale, mode="r")
     kept = _independent_columns(r)
     if len(kept) == 0:
-        return FixedBasis(np.zeros((n, 0)), np.zeros((0, 0)), kept, k)
+        return FixedBasis(np.zeros((n, 0)), np.zeros((0, 0)), kept)
     q, r = np.linalg.qr(x[:, kept] / scale[kept])
-    return FixedBasis(q, r * scale[kept], kept, k)
+    return FixedBasis(q, r * scale[kept], kept)
 
 
 def _cholesky_qr(x, scale):

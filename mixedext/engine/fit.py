@@ -179,7 +179,7 @@ def prepare_design(
     fixed[:, -1] = residual / y_scale
     blocks = build_blocks(terms, columns, fixed, storage)
     # A factor of the rows is needed no longer: only R and the kept columns are.
-    small = FixedBasis(basis.q[:0], basis.r, basis.kept, basis.k_columns)
+    small = FixedBasis(basis.q[:0], basis.r, basis.kept)
     return Design(
         blocks,
         tuple(t.without_rows() for t in terms),
@@ -250,7 +250,7 @@ class Fit:
     @property
     def is_singular(self) -> bool:
         """Whether some variance is zero or some correlation +-1."""
-        return self.convergence.status == "boundary"
+        return self.optimum.is_singular
 
     @property
     def log(self) -> pd.DataFrame:

@@ -29,13 +29,10 @@ class VarianceCovariance:
         Of gamma / sigma^2, (n_gamma, n_gamma), data's units.
     absolute : ndarray
         Of (gamma, sigma^2), (n_gamma + 1, n_gamma + 1).
-    held : ndarray
-        Elements of gamma that belong to a term on the boundary, (n_gamma,) bool.
     """
 
     relative: np.ndarray
     absolute: np.ndarray
-    held: np.ndarray
 
 
 def variance_covariance(fit: Fit) -> VarianceCovariance:
@@ -50,6 +47,9 @@ def variance_covariance(fit: Fit) -> VarianceCovariance:
     -------
     VarianceCovariance
     """
+    if not fit.design.terms:
+        variance = 2 * fit.scale**2 / fit.objective.dof
+        return VarianceCovariance(np.zeros((0, 0)), np.full((1, 1), variance))
     objective = fit.design.objective(fit.reml)
     structures, dof = fit.design.structures, objective.dof
     theta = fit.design.inner_theta(fit.theta)
@@ -153,4 +153,4 @@ def _to_data_units(fit, structures, relative, joint, held, inner_scale):
     absolute = np.full((len(held) + 1, len(held) + 1), np.nan)
     at = np.append(numbers, len(held))
     absolute[np.ix_(at, at)] = jacobian @ joint @ jacobian.T
-    return VarianceCovariance(outer, absolute, held)
+    return VarianceCovariance(outer, absolute)

@@ -98,6 +98,8 @@ class Optimum:
         Profiled deviance there (engine's units).
     derivatives : Derivatives or None
         At the last Newton iterate; None without random terms.
+    is_singular : bool
+        Whether some relative covariance factor is singular there.
     convergence : Convergence
         The verdict.
     log : DataFrame
@@ -107,6 +109,7 @@ class Optimum:
     theta: np.ndarray
     deviance: float
     derivatives: Derivatives | None
+    is_singular: bool
     convergence: Convergence
     log: pd.DataFrame
 
@@ -252,7 +255,8 @@ def minimize_deviance(
         objective.value(theta, floor=True)
     theta, deviance = _rectify(objective, theta, deviance, log)
     verdict = _verdict(objective, theta, derivatives, method)
-    return Optimum(theta, deviance, derivatives, verdict, log.frame())
+    singular = _smallest_root(objective, theta) < ZERO_SINGULAR_VALUE
+    return Optimum(theta, deviance, derivatives, singular, verdict, log.frame())
 
 
 def evaluate(objective: ProfiledDeviance, theta: np.ndarray) -> Optimum:
@@ -262,11 +266,14 @@ def evaluate(objective: ProfiledDeviance, theta: np.ndarray) -> Optimum:
         return _closed_form(objective, theta, log)
     theta = np.asarray(theta, float)
     deviance = objective.value(theta)
+    if not np.isfinite(deviance):
+        raise ValueError("the deviance is not finite at the start (start_params)")
     log.add("given", deviance, 0.0, np.nan, theta)
     derivatives = objective.derivatives(theta)
     objective.value(theta)
     verdict = _verdict(objective, theta, derivatives, "none")
-    return Optimum(theta, deviance, derivatives, verdict, log.frame())
+    singular = _smallest_root(objective, theta) < ZERO_SINGULAR_VALUE
+    return Optimum(theta, deviance, derivatives, singular, verdict, log.frame())
 
 
 def _closed_form(objective, theta, log):
@@ -275,13 +282,13 @@ def _closed_form(objective, theta, log):
     verdict = Convergence(
         "interior", 0.0, 0.0, 1.0, 1, 0, "closed form", "no variance to estimate"
     )
-    return Optimum(np.asarray(theta, float), deviance, None, verdict, log.frame())
+    return Optimum(np.asarray(theta, float), deviance, None, False, verdict, log.frame())
 
 
 def _smallest_root(objective, theta):
     """Smallest singular value of the relative covariance factors."""
     lams = objective.lams(theta)
-    return min(np.linalg.svd(lam, compute_uv=False)[-1] for lam in lams)
+    return float(min(np.linalg.svd(lam, compute_uv=False)[-1] for lam in lams))
 
 
 def _settled(objective, derivatives):
@@ -403,7 +410,10 @@ def _verdict(objective, theta, derivatives, method):
     decrement, curvature = model.decrement, float(model.value[0] / model.largest)
     if not decrement <= _accepted(objective) or model.has_way_down:
         status = "failed"
-        message = f"no minimum: the deviance could still fall by about {decrement:.2g}"
+        if decrement <= _accepted(objective):
+            message = "a saddle: the deviance falls along some direction"
+        else:
+            message = f"no minimum: the deviance could still fall by about {decrement:.2g}"
         if method != "none":
             message += (
                 "; rescale or centre the columns of the random effects, or simplify them"

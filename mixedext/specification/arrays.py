@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mixedext.exceptions import WeightsWarning
+from mixedext.exceptions import WeightsWarning, user_stacklevel
 from mixedext.specification.missing import check_missing, complete_rows
 from mixedext.specification.terms import RandomTerm
 
@@ -82,6 +82,8 @@ def array_frame(
         if x.ndim == 1:
             x = x[:, None]
             exog = exog.to_frame() if isinstance(exog, pd.Series) else x
+        if x.ndim != 2:
+            raise ValueError(f"exog has shape {x.shape}; expected (n, k)")
         _check_length(x, n, "exog")
         absent["exog"] = np.isnan(x).any(axis=1)
         if x.shape[1] == 0:
@@ -89,6 +91,10 @@ def array_frame(
     built, label_groups = [], None
     if groups is not None:
         label_groups = np.asarray(groups)
+        if label_groups.ndim != 1:
+            raise ValueError(
+                f"groups has shape {label_groups.shape}; expected one label for each row"
+            )
         _check_length(label_groups, n, "groups")
         z, names = None, None
         if exog_re is not None:
@@ -150,7 +156,7 @@ def check_weights(weights: np.ndarray) -> None:
             f"weights span {span:.0f} powers of ten; rows of small weight have next to "
             "no influence and digits may be lost",
             WeightsWarning,
-            stacklevel=5,
+            stacklevel=user_stacklevel(),
         )
 
 

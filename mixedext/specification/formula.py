@@ -60,6 +60,10 @@ class ModelFrame:
         Expressions of the offset terms.
     namespace : dict
         What the formula uses besides the data.
+    aliases : dict
+        Names that the formula engine knows columns by whose own are not Python's.
+    components : tuple of int
+        Terms that come from ``vc_formula``.
     """
 
     endog: pd.Series
@@ -74,6 +78,8 @@ class ModelFrame:
     fixed_formula: str
     offset_formulas: tuple[str, ...]
     namespace: dict = field(repr=False)
+    aliases: dict[str, str] = field(repr=False)
+    components: tuple[int, ...]
 
 
 class _Engine:
@@ -83,13 +89,16 @@ class _Engine:
     get an alias that is, in the formulas and in the frame that the engine sees.
     """
 
-    def __init__(self, data: pd.DataFrame, namespace: dict, columns=None):
+    def __init__(self, data: pd.DataFrame, namespace: dict, columns=None, aliases=None):
         self.manager = FormulaManager()
         self.columns = [str(c) for c in (data.columns if columns is None else columns)]
-        self.aliases = _aliases(data.columns)
+        known = _aliases(self.columns) if aliases is None else aliases
+        self.aliases = {c: a for c, a in known.items() if c in data.columns}
         self.data = data
         self.aliased = data.assign(**{a: data[c] for c, a in self.aliases.items()})
-        self.namespace = dict(namespace)
+        # The data win over names of the caller; kept, these would stand in for columns
+        # that new data lack.
+        self.namespace = {n: v for n, v in namespace.items() if n not in self.columns}
         if self.manager.engine == "patsy":
             self.namespace = {**TRANSFORMS, **self.namespace}
             # keeps missing values in place: rows are settled by model_frame
@@ -183,8 +192,8 @@ class _Engine:
 
 def _aliases(columns):
     """Python names for the columns that have none."""
-    taken, aliases = {str(c) for c in columns}, {}
-    for column in map(str, columns):
+    taken, aliases = set(columns), {}
+    for column in columns:
         if column.isidentifier() and not keyword.iskeyword(column):
             continue
         alias = re.sub(r"\W", "_", column) + "_"
@@ -309,10 +318,12 @@ def model_frame(
             f"the response {split.response!r} has evaluated to {endog.shape[1]} columns; "
             "it must be one numeric column (a boolean or text response is not)"
         )
-    terms = [_bar_term(engine, bar) for bar in split.bars]
+    terms, components = [_bar_term(engine, bar) for bar in split.bars], ()
     if "groups" in arrays:
         factor = factorize(arrays["groups"])
-        terms = _groups_terms(engine, factor, group_name, re_formula, vc_formula) + terms
+        own = _groups_terms(engine, factor, group_name, re_formula, vc_formula)
+        components = tuple(range(len(own) - len(vc_formula), len(own)))
+        terms = own + terms
     elif re_formula is not None or vc_formula:
         raise AttributeError("groups= is required where re_formula or vc_formula is given")
     shift = _offset(engine, split.offsets, arrays)
@@ -343,6 +354,8 @@ def model_frame(
         fixed_formula=fixed_formula,
         offset_formulas=split.offsets,
         namespace=engine.namespace,
+        aliases=engine.aliases,
+        components=components,
     )
 
 
@@ -363,8 +376,11 @@ def _group_name(groups):
 
 def _present_rows(frame, columns, arrays, missing):
     absent = {str(c): frame[c].isna().to_numpy() for c in columns}
-    absent |= {name: np.asarray(pd.isna(a)) for name, a in arrays.items()}
-    absent["data"] = np.zeros(len(frame), bool)  # where no column is used at all
+    for name, values in arrays.items():
+        mask = np.asarray(pd.isna(values))
+        absent[name] = absent[name] | mask if name in absent else mask
+    if not absent:  # no column is used at all
+        return np.ones(len(frame), bool)
     return complete_rows(absent, missing)
 
 
@@ -453,9 +469,16 @@ def _groups_terms(engine, factor, group_name, re_formula, vc_formula):
     return terms
 
 
-def fixed_spec(fixed_formula: str, data: pd.DataFrame, namespace: dict):
+def _used_columns(data, texts):
+    """The columns of a frame that formulas name, with plain dtypes."""
+    used = set().union(*(names_in(text) for text in texts))
+    columns = [c for c in data.columns if isinstance(c, str) and c in used]
+    return _plain_dtypes(data[list(dict.fromkeys(columns))])
+
+
+def fixed_spec(fixed_formula: str, data: pd.DataFrame, namespace: dict, aliases: dict):
     """The formula engine's specification of the fixed part, made again from the data."""
-    engine = _Engine(_plain_dtypes(data), namespace)
+    engine = _Engine(_used_columns(data, [fixed_formula]), namespace, aliases=aliases)
     engine.matrices(fixed_formula)
     return engine.manager.spec
 
@@ -466,7 +489,11 @@ def _new_matrix(engine, model_spec):
         warnings.simplefilter("always")
         try:
             exog = engine.manager.get_matrices(
-                model_spec, engine.aliased, eval_env=engine.namespace, prediction=True
+                model_spec,
+                engine.aliased,
+                eval_env=engine.namespace,
+                na_action=engine.na_action,
+                prediction=True,
             )
         except Exception as error:
             reason = str(error).strip().split("\n")[0]
@@ -479,11 +506,12 @@ def _new_matrix(engine, model_spec):
 
 
 def new_fixed_columns(
-    model_spec, data, namespace: dict, offset_formulas=()
+    model_spec, data, fixed_formula: str, namespace: dict, aliases: dict, offset_formulas=()
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Fixed-effects columns and formula offset for new data, bases as in the fit."""
     frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
-    engine = _Engine(_plain_dtypes(frame), namespace)
+    texts = [fixed_formula.split("~", 1)[1], *offset_formulas]
+    engine = _Engine(_used_columns(frame, texts), namespace, frame.columns, aliases)
     exog = _new_matrix(engine, model_spec)
     offset = None
     for expression in offset_formulas:

@@ -51,14 +51,19 @@ class ParameterLayout:
     packed_gamma: np.ndarray
 
     @classmethod
-    def of(cls, terms: list[RandomTerm], main_term: int | None = None):
-        """Layout for the terms; ``main_term`` is that of ``groups`` and ``exog_re``."""
+    def of(cls, terms: list[RandomTerm], main_term: int | None = None, components=()):
+        """Layout for the terms.
+
+        ``main_term`` is that of ``groups`` and ``exog_re``, ``components`` are those that
+        statsmodels calls variance components.
+        """
         correlated = [
             i
             for i, t in enumerate(terms)
-            if i == main_term or (t.structure.correlated and t.k > 1) or len(terms) == 1
+            if t.structure.correlated
+            and i not in components
+            and (i == main_term or t.k > 1 or len(terms) == 1)
         ]
-        correlated = [i for i in correlated if terms[i].structure.correlated]
         start = np.cumsum([0] + [t.structure.n_gamma for t in terms])
         several = len({terms[i].group for i in correlated}) > 1
         re_names, names, packed = [], [], []
@@ -112,16 +117,6 @@ class ParameterLayout:
         parts = [t.structure.gamma(s) for t, s in zip(terms, covariances, strict=True)]
         gamma = np.concatenate(parts) if parts else np.zeros(0)
         return gamma[self.packed_gamma]
-
-    def unpack(self, terms, packed) -> list[np.ndarray]:
-        """Covariances of all terms from packed elements."""
-        start = np.cumsum([0] + [t.structure.n_gamma for t in terms])
-        gamma = np.zeros(start[-1])
-        gamma[self.packed_gamma] = packed
-        return [
-            np.tensordot(gamma[a:b], t.structure.covariance_basis, 1)
-            for t, a, b in zip(terms, start[:-1], start[1:], strict=True)
-        ]
 
 
 def _effect_name(term, column, qualified):

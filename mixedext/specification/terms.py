@@ -10,7 +10,7 @@ import pandas as pd
 from mixedext.exceptions import DesignError
 from mixedext.specification.structures import Structure, structure
 
-__all__ = ["RandomTerm", "check_terms", "factorize", "interact"]
+__all__ = ["RandomTerm", "check_group_names", "check_terms", "factorize", "interact"]
 
 
 def factorize(labels) -> tuple[np.ndarray, pd.Index]:
@@ -18,6 +18,8 @@ def factorize(labels) -> tuple[np.ndarray, pd.Index]:
 
     Missing labels get the code -1.
     """
+    if isinstance(labels, pd.Categorical):
+        labels = pd.Series(labels)
     if isinstance(labels, pd.Index | pd.Series) and isinstance(
         labels.dtype, pd.CategoricalDtype
     ):
@@ -60,7 +62,9 @@ def interact(first, second) -> tuple[np.ndarray, pd.Index]:
     left = a_levels[present // max(len(b_levels), 1)].astype(str)
     right = b_levels[present % max(len(b_levels), 1)].astype(str)
     labels = [f"{x}:{y}" for x, y in zip(left, right, strict=True)]
-    return codes, pd.Index(labels, dtype=object)
+    if len(set(labels)) < len(labels):  # labels that hold colons themselves
+        labels = list(zip(left, right, strict=True))
+    return codes, pd.Index(labels, dtype=object, tupleize_cols=False)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -108,8 +112,14 @@ class RandomTerm:
 
     def __post_init__(self):
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+        if np.ndim(self.codes) != 1:
+            raise ValueError(
+                f"codes of the random term {self.group!r} must have one dimension, "
+                f"not {np.ndim(self.codes)}"
+            )
         if self.levels is not None:
             codes = np.asarray(self.codes)
+            put("levels", pd.Index(self.levels))
             if len(codes) and not (
                 codes.dtype.kind in "iu"
                 and codes.min() >= -1
@@ -121,11 +131,6 @@ class RandomTerm:
                 )
             put("codes", codes.astype(np.intp, copy=False))
         else:
-            if np.ndim(self.codes) != 1:
-                raise ValueError(
-                    f"codes of the random term {self.group!r} must have one dimension, "
-                    f"not {np.ndim(self.codes)}"
-                )
             codes, levels = factorize(self.codes)
             put("codes", codes)
             put("levels", levels)
@@ -148,7 +153,7 @@ class RandomTerm:
                     f"expected ({n}, k) with k > 0, one row for each of the codes"
                 )
             put("z", np.ascontiguousarray(z))
-            put("names", list(self.names or names or _default_names(z)))
+            put("names", [str(n) for n in self.names or names or _default_names(z)])
         if len(self.names) != self.k:
             raise ValueError(
                 f"names of the random term {self.group!r} has {len(self.names)} entries "
@@ -156,6 +161,11 @@ class RandomTerm:
             )
         if isinstance(self.structure, str):
             put("structure", structure(self.structure, self.k))
+        elif not isinstance(self.structure, Structure) or self.structure.k != self.k:
+            raise ValueError(
+                f"structure of the random term {self.group!r} must be a name or a "
+                f"Structure of {self.k} columns, not {self.structure!r}"
+            )
 
     @property
     def k(self) -> int:
@@ -201,6 +211,18 @@ def _default_names(z):
         constant = len(z) > 0 and np.all(z[:, j] == 1.0)
         names.append("Intercept" if constant and "Intercept" not in names else f"z{j + 1}")
     return names
+
+
+def check_group_names(terms: list[RandomTerm]) -> None:
+    """Refuse one name for two grouping factors: results go by that name."""
+    first: dict[str, RandomTerm] = {}
+    for term in terms:
+        other = first.setdefault(term.group, term)
+        if other.codes is not term.codes and not np.array_equal(other.codes, term.codes):
+            raise ValueError(
+                f"terms: two grouping factors are both named {term.group!r}; give "
+                "RandomTerm(..., group=...) different names"
+            )
 
 
 def check_terms(terms: list[RandomTerm], nobs: int) -> None:

@@ -255,6 +255,8 @@ def test_formulas_that_cannot_be_evaluated(formula, match, data):
         ({"offset": "nope"}, mx.FormulaError, "offset='nope' is not a column"),
         ({"groups": "nope"}, mx.FormulaError, "groups='nope' is not a column"),
         ({"missing": "ignore"}, ValueError, "missing='ignore'"),
+        ({"groups": "g", "re_formula": 3}, ValueError, "re_formula must be a string"),
+        ({"groups": "g", "vc_formula": "0 + f"}, ValueError, "vc_formula must map"),
         ({"re_formula": "~ x"}, AttributeError, "groups= is required"),
     ],
 )
@@ -335,3 +337,12 @@ def test_repeated_column_names(data):
     with pytest.raises(mx.FormulaError, match="several columns named x"):
         mx.mixedlm("y ~ x + (1 | g)", repeated)
     assert mx.mixedlm("y ~ z + (1 | g)", repeated).nobs == 240
+
+
+@pytest.mark.parametrize("name", ["data", "weights", "groups"])
+def test_columns_named_as_arguments(name, data):
+    data[name] = data["x"]
+    data.loc[3, name] = np.nan
+    with pytest.raises(mx.MissingDataError, match=rf"missing values in {name} \(1\);"):
+        mx.mixedlm(f"y ~ {name} + (1 | g)", data)
+    assert mx.mixedlm(f"y ~ {name} + (1 | g)", data, missing="drop").nobs == 239

@@ -28,6 +28,18 @@ def test_factorize_keeps_the_order_of_a_categorical():
     assert list(codes) == [0, 1, -1]
 
 
+def test_interact_keeps_combinations_apart_whose_labels_agree():
+    first = factorize(pd.Series(["p:q", "p"]))
+    second = factorize(pd.Series(["r", "q:r"]))
+    _, levels = interact(first, second)
+    assert len(set(levels)) == 2
+
+
+def test_factorize_a_bare_categorical():
+    _, levels = factorize(pd.Categorical(["b", "a"], categories=["b", "a"]))
+    assert list(levels) == ["b", "a"]
+
+
 def test_interact():
     first = factorize(pd.Series([1, 1, 2, np.nan]))
     second = factorize(pd.Series(["x", "y", "x", "x"]))
@@ -67,6 +79,9 @@ def test_names_and_labels():
         ({"codes": [1, 2], "z": [1.0, 2], "names": ["a", "b"]}, "2 entries for 1 columns"),
         ({"codes": [5, 0], "levels": pd.Index(["a", "b"])}, "integers from 0 to 1"),
         ({"codes": [0.5, 0], "levels": pd.Index(["a", "b"])}, "integers from 0 to 1"),
+        ({"codes": [[0], [1]], "levels": ["a", "b"]}, "must have one dimension"),
+        ({"codes": [1, 2], "structure": None}, "must be a name or a Structure"),
+        ({"codes": [1, 2], "structure": structure("diagonal", 3)}, "of 1 columns"),
         ({"codes": [1, 2], "structure": "banded"}, "structure='banded' is unknown"),
     ],
 )
