@@ -21,6 +21,8 @@ MAX_ITERATIONS = 200
 # Expected fall of the deviance below which Newton stops.  It is judged by the gradient,
 # so it may lie far below the rounding noise of the deviance itself.
 DECREMENT_TOLERANCE = 1e-13
+# A decrement below this that falls no more has met the rounding of the gradient.
+STALL_BELOW = 1e-9
 # The gradient has about this share of the noise of the deviance.
 NOISE_SHARE = 1e-3
 # The most by which the deviance may still be above its minimum at convergence; this many
@@ -315,18 +317,19 @@ def _newton(objective, start, log, max_iterations, to_beat=-np.inf):
         )
     derivatives = objective.derivatives(theta)
     radius = max(1.0, np.linalg.norm(theta))
-    previous, secant = np.inf, None
+    secant, smallest, stalled = None, np.inf, 0
     for _ in range(max_iterations):
         model = _Model(derivatives, secant)
         decrement = model.decrement
         if not model.has_way_down:
             if decrement < max(DECREMENT_TOLERANCE, NOISE_SHARE * objective.noise):
                 break
-            if decrement < 1e-9 and decrement > 0.25 * previous:
+            stalled = stalled + 1 if decrement > 0.9 * smallest else 0
+            smallest = min(smallest, decrement)
+            if decrement < STALL_BELOW and stalled >= 3:
                 break  # rounding of the gradient is all that is left
             if deviance - HOPE * decrement > to_beat - RESTART_GAIN > -np.inf:
                 break  # another minimum is lower than this one can be
-        previous = decrement
         noise = 1e-11 * max(abs(deviance), 1.0)
         while True:
             step = model.step(radius)

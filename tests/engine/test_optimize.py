@@ -139,3 +139,17 @@ def test_no_parameters():
     assert optimum.convergence.converged
     assert optimum.derivatives is None
     assert len(optimum.log) == 1
+
+
+@ignore_singular
+@pytest.mark.parametrize("seed", range(5))
+def test_slow_convergence_is_not_taken_for_rounding(seed):
+    """Where the average information is far from the curvature, Newton goes on to the end."""
+    rng = np.random.default_rng(seed)
+    n = 400
+    g, h = rng.integers(0, 12, n), rng.integers(0, 7, n)
+    x = rng.normal(size=(n, 2))
+    y = rng.normal(size=12)[g] + rng.normal(size=7)[h] * x[:, 0] + rng.normal(size=n)
+    data = pd.DataFrame({"y": y, "a": x[:, 0], "b": x[:, 1], "g": g, "h": h})
+    result = mx.mixedlm("y ~ a + b + (a + b || g) + (a + b | h)", data).fit()
+    assert result.convergence.decrement < 1e-11
