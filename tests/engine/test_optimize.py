@@ -144,7 +144,7 @@ def test_no_parameters():
 @ignore_singular
 @pytest.mark.parametrize("seed", range(5))
 def test_slow_convergence_is_not_taken_for_rounding(seed):
-    """Where the average information is far from the curvature, Newton goes on to the end."""
+    """Where the average information is far from the curvature, Newton goes on."""
     rng = np.random.default_rng(seed)
     n = 400
     g, h = rng.integers(0, 12, n), rng.integers(0, 7, n)
