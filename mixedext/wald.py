@@ -10,6 +10,7 @@ from statsmodels.stats.contrast import ContrastResults
 from statsmodels.tools.sm_exceptions import ValueWarning
 from statsmodels.tools.tools import nan_dot
 
+from mixedext.exceptions import user_stacklevel
 from mixedext.specification.statsmodels_compat import FormulaManager
 
 __all__ = ["WaldTests"]
@@ -141,7 +142,7 @@ class WaldTests:
                 warnings.warn(
                     f"the covariance of the {len(rows)} constraints has rank {rank}",
                     ValueWarning,
-                    stacklevel=2,
+                    stacklevel=user_stacklevel(),
                 )
             invcov = np.linalg.pinv(scaled, hermitian=True) / np.outer(size, size)
         else:

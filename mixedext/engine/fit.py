@@ -301,23 +301,24 @@ def fit_design(
     reml : bool
         Restricted (True) or ordinary likelihood.
     start : ndarray, optional
-        Starting theta in the units of the data; lam = I on scaled columns if None.
+        Starting theta in the units of the data; moment estimates, or lam = I, if None.
     max_iterations : int, optional
-        Newton iterations; 0 evaluates at the start and goes no further.
+        Newton iterations from that one start, with no fallback and no second start.
 
     Returns
     -------
     Fit
     """
     objective = design.objective(reml)
-    others, thorough = _other_starts(design) if start is None else ((), False)
+    alone = start is not None or max_iterations is not None
+    others, thorough = ((), False) if alone else _other_starts(design)
     start = _inner_start(design, start)
     optimum = minimize_deviance(objective, start, others, thorough, max_iterations)
     return fit_at(design, objective, optimum, reml)
 
 
 def evaluate_design(design: Design, reml: bool, theta: np.ndarray | None = None) -> Fit:
-    """The model at a given theta (lam = I on scaled columns if None), not optimized."""
+    """The model at a given theta (that of the start if None), not optimized."""
     objective = design.objective(reml)
     return fit_at(design, objective, evaluate(objective, _inner_start(design, theta)), reml)
 

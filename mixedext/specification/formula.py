@@ -419,7 +419,7 @@ def _offset_column(engine, expression):
     return matrix[:, 0]
 
 
-def _columns(engine, text, names_from=None):
+def _columns(engine, text):
     """Columns of a random term's left-hand side: (z, names); z None for an intercept."""
     if text.strip() == "1":
         return None, ["Intercept"]
