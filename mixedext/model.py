@@ -11,11 +11,8 @@ from statsmodels.regression.mixed_linear_model import MixedLM as UpstreamMixedLM
 from statsmodels.regression.mixed_linear_model import VCSpec
 from statsmodels.tools.sm_exceptions import ConvergenceWarning, SingularMatrixWarning
 
-from mixedext.engine.fit import (
-    evaluate_design,
-    fit_design,
-    prepare_design,
-)
+from mixedext.engine.design import prepare_design
+from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.engine.refinement import needs_refinement, precision_of, refine_fit
 from mixedext.exceptions import (
     DesignError,

@@ -1,43 +1,52 @@
-"""Orthonormal basis of the fixed-effects columns, and the columns that depend on others.
+"""First pass over the rows: sums from which good bases of X and Z follow.
 
 Cross-products of raw columns lose digits (a response with mean 1e6 costs 0.2 in the
-criterion).  So X is replaced by an orthonormal basis Q, X[:, kept] = Q R, and y by its
-least-squares residual before anything is squared; both are undone at the end.
+criterion).  So the second pass (engine.products) sees X in an orthonormal basis,
+X[:, kept] = Q R, y as its least-squares residual, and the columns of a random term
+orthogonal at root mean square 1; all is undone at the end.  Here R comes from centred
+cross-products or, where these are close to singular, from Householder reflections chunk
+by chunk (Demmel, Grigori, Hoemmen and Langou 2012); sums of partitions are added.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg
 
-__all__ = ["FixedBasis", "orthonormal_basis", "project_out", "standardized_columns"]
+from mixedext.engine.rows import Rows
+
+__all__ = [
+    "Bases",
+    "ColumnSums",
+    "FixedBasis",
+    "Shifts",
+    "bases_from_sums",
+    "choose_shifts",
+]
 
 # R's tolerance (qr, tol = 1e-7): a column whose part orthogonal to the columns before it
 # is shorter than this share of its own length is dropped.
 RANK_TOLERANCE = 1e-7
 # Columns of a random term closer to dependence than this keep their own coordinates.
 BASIS_TOLERANCE = 1e-9
-# Cholesky-QR is repeated once; that is enough while the condition stays below this.
-CONDITION_LIMIT = 1e6
+# Beyond this condition the square of a matrix does not tell its triangle well enough.
+CONDITION_LIMIT = 1e5
 
 
 @dataclass(frozen=True, eq=False)
 class FixedBasis:
-    """X[:, kept] = Q R.
+    """X[:, kept] = Q R, with Q orthonormal.
 
     Attributes
     ----------
-    q : ndarray
-        Orthonormal columns, shape (n, rank).
     r : ndarray
         Upper triangular, shape (rank, rank).
     kept : ndarray
         Numbers of the columns of X in the basis, ascending.
     """
 
-    q: np.ndarray
     r: np.ndarray
     kept: np.ndarray
 
@@ -57,48 +66,279 @@ class FixedBasis:
         return linalg.solve_triangular(self.r, on_q)
 
 
-def orthonormal_basis(x: np.ndarray) -> FixedBasis:
-    """Orthonormal basis of the columns of ``x``, in their order.
+@dataclass(frozen=True, eq=False)
+class Shifts:
+    """What is taken off the columns before anything is squared.
+
+    Shifts are differences to the constant column that leads X, or a term: without one
+    they would change the column space, and are zero.
+
+    Attributes
+    ----------
+    fixed : ndarray
+        Of the columns of X and y, (p + 1,).
+    constant : float
+        Value of the leading column of X if it is constant, else 0.
+    random : tuple of ndarray
+        Of the columns of each term, (k,).
+    """
+
+    fixed: np.ndarray
+    constant: float
+    random: tuple[np.ndarray, ...]
+
+    def fixed_triangle(self) -> np.ndarray:
+        """Unit upper triangular S with [X y] = (shifted columns) S."""
+        out = np.eye(len(self.fixed))
+        if self.constant:
+            out[0, 1:] = self.fixed[1:] / self.constant
+        return out
+
+    def none(self) -> Shifts:
+        """No shift of the fixed columns."""
+        return replace(self, fixed=np.zeros_like(self.fixed), constant=0.0)
+
+    def random_triangle(self, number: int) -> np.ndarray:
+        """The same for the columns of a term."""
+        shift = self.random[number]
+        out = np.eye(len(shift))
+        out[0, 1:] = shift[1:]
+        return out
+
+
+def choose_shifts(rows: Rows) -> Shifts:
+    """Shifts from the first chunk of a partition; any value near the mean will do."""
+    at = next(rows.chunks())
+    plain = replace_weights(rows)
+    head = plain.fixed(at, np.zeros(rows.n_columns + 1))
+    fixed, constant = np.zeros(len(head)), 0.0
+    if len(head) > 1 and np.ptp(head[0]) == 0.0 and head[0, 0] != 0.0:
+        constant = float(head[0, 0])
+        fixed[1:] = head[1:].mean(axis=1)
+    random = []
+    for number, term in enumerate(rows.terms):
+        shift = np.zeros(term.k)
+        if term.k > 1 and term.structure.any_basis and term.columns[0] is None:
+            shift[1:] = plain.random(number, at)[1:].mean(axis=1)
+        random.append(shift)
+    return Shifts(fixed, constant, tuple(random))
+
+
+def replace_weights(rows: Rows) -> Rows:
+    """The rows without weights."""
+    return Rows(rows.y, rows.x, rows.terms)
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnSums:
+    """Sums over the rows of one partition, or of several.
+
+    Attributes
+    ----------
+    nobs : int
+        Rows.
+    log_weights : float
+        Sum of the logarithms of the weights.
+    is_constant : bool
+        Whether the leading column of X is the constant of the shifts in every row.
+    fixed : ndarray
+        Of the shifted [X y]: its cross-products, or if ``triangular`` its triangle R;
+        (p + 1, p + 1).
+    random : tuple of ndarray
+        The same for the columns of each term, (k, k).
+    triangular : bool
+        Which of the two.
+    """
+
+    nobs: int
+    log_weights: float
+    is_constant: bool
+    fixed: np.ndarray
+    random: tuple[np.ndarray, ...]
+    triangular: bool
+
+    @classmethod
+    def of(cls, rows: Rows, shifts: Shifts, triangular: bool = False) -> ColumnSums:
+        """Sum one partition."""
+        add = _stack_triangles if triangular else _add_squares
+        fixed = np.zeros((rows.n_columns + 1,) * 2)
+        random = [np.zeros((t.k, t.k)) for t in rows.terms]
+        is_constant = True
+        for at in rows.chunks():
+            if shifts.constant:
+                is_constant &= bool((rows.x[at, 0] == shifts.constant).all())
+            fixed = add(fixed, rows.fixed(at, shifts.fixed))
+            for i, term in enumerate(rows.terms):
+                if rows.weights is None and term.k == 1 and term.columns[0] is None:
+                    continue
+                random[i] = add(random[i], rows.random(i, at, shifts.random[i]))
+        for i, term in enumerate(rows.terms):
+            if rows.weights is None and term.k == 1 and term.columns[0] is None:
+                random[i] = np.full((1, 1), rows.nobs**0.5 if triangular else rows.nobs)
+        return cls(
+            rows.nobs, rows.log_weights, is_constant, fixed, tuple(random), triangular
+        )
+
+    def __add__(self, other: ColumnSums) -> ColumnSums:
+        add = _join_triangles if self.triangular else np.add
+        return replace(
+            self,
+            nobs=self.nobs + other.nobs,
+            log_weights=self.log_weights + other.log_weights,
+            is_constant=self.is_constant and other.is_constant,
+            fixed=add(self.fixed, other.fixed),
+            random=tuple(add(a, b) for a, b in zip(self.random, other.random, strict=True)),
+        )
+
+
+def _add_squares(total, chunk):
+    total += chunk @ chunk.T
+    return total
+
+
+def _stack_triangles(total, chunk):
+    return np.linalg.qr(np.vstack([total, chunk.T]), mode="r")
+
+
+def _join_triangles(one, other):
+    return np.linalg.qr(np.vstack([one, other]), mode="r")
+
+
+@dataclass(frozen=True, eq=False)
+class Bases:
+    """What the second pass does to the columns.
+
+    Attributes
+    ----------
+    shifts : Shifts
+        Taken off first.
+    basis : FixedBasis
+        Of the columns of X, orthonormal to rounding.
+    right : ndarray
+        [Q residual] = (shifted [X[:, kept] y]) right, (rank + 1, rank + 1).
+    size : float
+        Root mean square of y.
+    transforms : tuple of ndarray
+        For each term T upper triangular with z = (columns that enter) T, (k, k).
+    random_right : tuple of ndarray
+        For each term (columns that enter) = (shifted columns) random_right.
+    """
+
+    shifts: Shifts
+    basis: FixedBasis
+    right: np.ndarray
+    size: float
+    transforms: tuple[np.ndarray, ...]
+    random_right: tuple[np.ndarray, ...]
+
+
+def bases_from_sums(sums: ColumnSums, shifts: Shifts, structures) -> Bases | None:
+    """Bases of X and of the random terms from the first pass.
 
     Parameters
     ----------
-    x : ndarray
-        Shape (n, k), finite.
+    sums : ColumnSums
+        Of all rows.
+    shifts : Shifts
+        Used for the sums.
+    structures : list of Structure
+        Of the terms.
 
     Returns
     -------
-    FixedBasis
-        Columns that depend on earlier ones (R's rule) are left out.
+    Bases or None
+        None where cross-products are too close to singular: sum triangles instead.
     """
-    n, k = x.shape
-    if k == 0:
-        return FixedBasis(np.zeros((n, 0)), np.zeros((0, 0)), np.arange(0))
-    scale = np.sqrt(np.einsum("ij,ij->j", x, x))
-    scale = np.where(scale > 0, scale, 1.0)
-    fast = _cholesky_qr(x, scale) if n >= k else None
-    if fast is not None:
-        return FixedBasis(*fast, np.arange(k))
-    r = np.linalg.qr(x / scale, mode="r")
-    kept = _independent_columns(r)
-    if len(kept) == 0:
-        return FixedBasis(np.zeros((n, 0)), np.zeros((0, 0)), kept)
-    q, r = np.linalg.qr(x[:, kept] / scale[kept])
-    return FixedBasis(q, r * scale[kept], kept)
+    triangle = _triangle(sums.fixed, sums.triangular)
+    if triangle is None:
+        return None
+    s = shifts.fixed_triangle()
+    kept = _independent_columns((triangle @ s)[:, :-1])
+    columns = np.append(kept, len(s) - 1)
+    if len(kept) < len(s) - 1:
+        if not sums.triangular:
+            return None
+        # With a constant column it is the first and always kept, so that the shifts of
+        # the columns that stay are differences to a column that stays.
+        triangle = np.linalg.qr(triangle[:, columns], mode="r")
+        s = s[np.ix_(columns, columns)]
+    rank = len(kept)
+    inverse = _inverse_triangle(triangle[:rank, :rank])
+    right = np.zeros((rank + 1, rank + 1))
+    right[:-1, :-1] = inverse
+    right[:-1, -1] = -inverse @ triangle[:rank, rank]
+    right[-1, -1] = 1.0
+    size = float(np.linalg.norm((triangle @ s)[:, -1]) / np.sqrt(sums.nobs))
+    transforms, rights = [], []
+    for i, structure in enumerate(structures):
+        found = _term_basis(
+            structure, sums.random[i], sums.triangular, shifts.random_triangle(i), sums.nobs
+        )
+        if found is None:
+            return None
+        transforms.append(found[0])
+        rights.append(found[1])
+    basis = FixedBasis((triangle @ s)[:rank, :rank], kept)
+    return Bases(shifts, basis, right, size, tuple(transforms), tuple(rights))
 
 
-def _cholesky_qr(x, scale):
-    """Cholesky-QR, twice; None where the columns are too close to dependence."""
-    q, factor = x / scale, np.diag(scale)
-    for _ in range(2):
+def _triangle(sums, triangular):
+    """R of the columns whose sums these are; None if squares do not tell it."""
+    if triangular:
+        sign = np.where(np.diag(sums) < 0, -1.0, 1.0)
+        full = np.zeros((sums.shape[1],) * 2)  # fewer rows than columns: pad
+        full[: len(sums)] = sums * sign[: len(sums), None]
+        return full
+    p = len(sums) - 1
+    length = np.sqrt(np.diag(sums)[:p])
+    if p and not length.min() > 0:
+        return None
+    out = np.zeros_like(sums)
+    if p:
         try:
-            upper = linalg.cholesky(q.T @ q)
+            upper = linalg.cholesky(sums[:p, :p] / np.outer(length, length))
         except linalg.LinAlgError:
             return None
-        inverse, info = linalg.lapack.dtrtri(upper)
-        if info or np.linalg.norm(inverse) * np.linalg.norm(upper) > CONDITION_LIMIT:
+        inverse = _inverse_triangle(upper)
+        if np.linalg.norm(inverse) * np.linalg.norm(upper) > CONDITION_LIMIT:
             return None
-        q, factor = q @ inverse, upper @ factor
-    return q, factor
+        out[:p, :p] = upper * length
+        out[:p, p] = inverse.T @ (sums[:p, p] / length)
+    rest = sums[p, p] - out[:p, p] @ out[:p, p]
+    out[p, p] = np.sqrt(max(rest, 0.0))
+    return out
+
+
+def _inverse_triangle(r):
+    if len(r) == 0:
+        return np.zeros((0, 0))
+    return linalg.solve_triangular(r, np.eye(len(r)))
+
+
+def _term_basis(structure, sums, triangular, s, nobs):
+    """T and its right factor for one term; None to ask for triangles."""
+    k = structure.k
+    raw = sums @ s if triangular else s.T @ sums @ s
+    if structure.any_basis and k > 1 and nobs >= k:
+        padded = np.zeros((k + 1, k + 1))
+        padded[:k, :k] = sums
+        if triangular:
+            r = _triangle(sums, True)
+            length = np.linalg.norm(r, axis=0)
+            if (np.abs(np.diag(r)) < BASIS_TOLERANCE * length).any():
+                r = None
+        else:
+            r = _triangle(padded, False)
+            if r is None:
+                return None
+            r = r[:k, :k]
+        if r is not None:
+            r = r / np.sqrt(nobs)
+            return r @ s, _inverse_triangle(r)
+    square = (raw**2).sum(axis=0) if triangular else np.diag(raw)
+    scale = structure.column_scale(np.sqrt(square / nobs))
+    # (columns that enter) = z / scale = (shifted columns) s / scale
+    return np.diag(scale), s / scale
 
 
 def _independent_columns(r):
@@ -107,8 +347,11 @@ def _independent_columns(r):
     Householder reflections on R, which has the inner products of the whole matrix; a
     dependent column is passed over, so that it spoils no later one (as R's dqrdc2).
     """
-    work, kept, row = r.copy(), [], 0
     length = np.linalg.norm(r, axis=0)
+    diagonal = np.abs(np.diag(r))
+    if (diagonal > RANK_TOLERANCE * length[: len(diagonal)]).all():
+        return np.arange(r.shape[1], dtype=np.intp)
+    work, kept, row = r.copy(), [], 0
     for j in range(r.shape[1]):
         if row == len(work):
             break
@@ -123,48 +366,3 @@ def _independent_columns(r):
         kept.append(j)
         row += 1
     return np.array(kept, dtype=np.intp)
-
-
-def project_out(q: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Residual of y on orthonormal columns and the coefficients, projected twice."""
-    first = q.T @ y
-    residual = y - q @ first
-    second = q.T @ residual
-    return residual - q @ second, first + second
-
-
-def standardized_columns(structure, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns of a random term in a basis that is good to compute with.
-
-    Where the structure allows any basis the columns become orthogonal (so that a slope's
-    covariate may lie far from zero); all get rms 1, or keep one common scale.
-
-    Parameters
-    ----------
-    structure : Structure
-        Of the term.
-    z : ndarray
-        Columns, weighted, (n, k).
-
-    Returns
-    -------
-    columns : ndarray
-        (n, k).
-    transform : ndarray
-        Upper triangular T with z = columns T, (k, k).
-    """
-    n, k = z.shape
-    length = np.sqrt(np.einsum("ij,ij->j", z, z))
-    if structure.any_basis and k > 1 and n >= k:
-        found = _cholesky_qr(z, length) or _householder(z, length)
-        if found is not None:
-            return found[0] * np.sqrt(n), found[1] / np.sqrt(n)
-    scale = structure.column_scale(length / np.sqrt(n))
-    return z / scale, np.diag(scale)
-
-
-def _householder(z, length):
-    q, r = np.linalg.qr(z / length)
-    if np.abs(np.diag(r)).min() < BASIS_TOLERANCE:
-        return None
-    return q, r * length

@@ -7,40 +7,17 @@ factors form the tail, dense or sparse.  The order inside never shows outside.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
 
 from mixedext.engine.kernels import crossproducts
 from mixedext.engine.kernels.sparse import multiply_symmetric
+from mixedext.engine.products import FactorLayout, Products
 from mixedext.engine.tail_pattern import TailPattern, choose_pattern
-from mixedext.specification.terms import RandomTerm
 
-__all__ = ["Blocks", "FactorLayout", "build_blocks"]
-
-
-@dataclass(frozen=True, eq=False)
-class FactorLayout:
-    """A grouping factor and the terms that share it.
-
-    Attributes
-    ----------
-    group : str
-        Name of the factor.
-    n_levels, width : int
-        Number of levels; columns of all its terms together.
-    terms : tuple of int
-        Numbers of its terms in the model's order.
-    slices : tuple of slice
-        Columns of each of these terms within the factor.
-    """
-
-    group: str
-    n_levels: int
-    width: int
-    terms: tuple[int, ...]
-    slices: tuple[slice, ...]
+__all__ = ["Blocks", "build_blocks"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,213 +140,138 @@ class Blocks:
         return "\n".join(lines)
 
 
-def group_by_factor(terms: list[RandomTerm]) -> list[FactorLayout]:
-    """Terms that share a grouping factor, put together; the leading factor first."""
-    groups: list[list[int]] = []
-    for i, term in enumerate(terms):
-        for members in groups:
-            first = terms[members[0]]
-            if first.n_levels == term.n_levels and (
-                first.codes is term.codes or np.array_equal(first.codes, term.codes)
-            ):
-                members.append(i)
-                break
-        else:
-            groups.append([i])
-    layouts = []
-    for members in groups:
-        ends = np.cumsum([terms[i].k for i in members])
-        slices = tuple(
-            slice(int(end) - terms[i].k, int(end))
-            for i, end in zip(members, ends, strict=True)
-        )
-        first = terms[members[0]]
-        layouts.append(
-            FactorLayout(first.group, first.n_levels, int(ends[-1]), tuple(members), slices)
-        )
-    # The order depends on the design alone, not on the order in which terms were written.
-    return sorted(layouts, key=lambda f: (-f.n_levels * f.width, -f.n_levels, f.group))
-
-
-def build_blocks(
-    terms: list[RandomTerm],
-    columns: list[np.ndarray],
-    fixed: np.ndarray,
-    storage: str | None = None,
-) -> Blocks:
-    """Sum the cross-products over the rows.
+def build_blocks(products: Products, storage: str | None = None) -> Blocks:
+    """Arrange cross-products for elimination.
 
     Parameters
     ----------
-    terms : list of RandomTerm
-        Codes of the terms; may be empty.
-    columns : list of ndarray
-        Columns of Z of each term as they enter (scaled, weighted), (n, k).
-    fixed : ndarray
-        Columns of X and y as they enter, (n, P), C order.
+    products : Products
+        Of all rows.
     storage : {"dense", "sparse"}, optional
         Storage of the tail; chosen by estimated cost if None.
     """
-    layouts = group_by_factor(terms)
-    stacked = [
-        np.ascontiguousarray(np.hstack([columns[i] for i in f.terms])) for f in layouts
-    ]
-    codes = [np.ascontiguousarray(terms[f.terms[0]].codes, np.intp) for f in layouts]
-    n, n_fixed = fixed.shape
-    if not layouts:
-        width, n_levels = 1, 0
+    n_fixed = len(products.fixed_gram)
+    if products.layouts:
+        gram, cross = products.grams[0], products.crosses[0]
     else:
-        width, n_levels = layouts[0].width, layouts[0].n_levels
-    lead_gram = np.zeros((n_levels, width, width))
-    lead_cross = np.zeros((n_levels, width, n_fixed))
-    if layouts:
-        crossproducts.level_products(codes[0], stacked[0], fixed, lead_gram, lead_cross)
-    tail = _build_tail(layouts, codes, stacked, fixed, storage)
+        gram, cross = np.zeros((0, 1, 1)), np.zeros((0, 1, n_fixed))
+    tail = _build_tail(products, storage) if products.pairs else _no_tail(gram, n_fixed)
     return Blocks(
-        nobs=n,
-        factors=tuple(layouts),
-        lead_gram=lead_gram,
-        lead_cross=lead_cross,
-        fixed_gram=fixed.T @ fixed,
+        nobs=products.nobs,
+        factors=products.layouts,
+        lead_gram=gram,
+        lead_cross=cross,
+        fixed_gram=products.fixed_gram,
         **tail,
     )
 
 
-def _build_tail(layouts, codes, stacked, fixed, storage):
-    tail_layouts = layouts[1:]
-    n_levels = layouts[0].n_levels if layouts else 0
-    widths = np.array([f.width for f in tail_layouts], np.intp)
-    counts = np.array([f.n_levels for f in tail_layouts], np.intp)
+def _no_tail(gram, n_fixed):
+    return {
+        "link_pointers": np.zeros(len(gram) + 1, np.intp),
+        "link_index": np.zeros(0, np.intp),
+        "link_value": np.zeros((0, gram.shape[1])),
+        "level_start": np.zeros(1, np.intp),
+        "level_factor": np.zeros(0, np.intp),
+        "tail_levels": (),
+        "pattern": None,
+        "tail_gram": np.zeros((0, 0)),
+        "tail_cross": np.zeros((0, n_fixed)),
+    }
+
+
+def _build_tail(products, storage):
+    layouts = products.layouts[1:]
+    widths = np.array([f.width for f in layouts], np.intp)
+    counts = np.array([f.n_levels for f in layouts], np.intp)
     level_factor = np.repeat(np.arange(len(widths), dtype=np.intp), counts)
-    if not tail_layouts:
-        return {
-            "link_pointers": np.zeros(n_levels + 1, np.intp),
-            "link_index": np.zeros(0, np.intp),
-            "link_value": np.zeros((0, layouts[0].width if layouts else 1)),
-            "level_start": np.zeros(1, np.intp),
-            "level_factor": level_factor,
-            "tail_levels": (),
-            "pattern": None,
-            "tail_gram": np.zeros((0, 0)),
-            "tail_cross": np.zeros((0, fixed.shape[1])),
-        }
     first_level = np.concatenate([[0], np.cumsum(counts)])
     tail_levels = [np.arange(a, a + c) for a, c in zip(first_level, counts, strict=False)]
-    tail_codes = np.stack(
-        [c + a for c, a in zip(codes[1:], first_level, strict=False)], axis=1
-    )
-    order = np.empty(len(tail_codes), np.intp)
-    pointers = np.zeros(n_levels + 1, np.intp)
-    crossproducts.sort_rows(codes[0], order, pointers)
-
-    links = _links(order, pointers, tail_codes, widths, level_factor)
+    lead_pairs = [products.pairs[0, f + 1] for f in range(len(layouts))]
     # A factor whose levels each lie in one level of every coarser one is nested; what
     # fill-in the tail would suffer, and so how to store it, follows from the links.
-    elimination, pattern = choose_pattern(*links, widths[level_factor], storage)
+    ones = [replace(p, value=np.ones((len(p.index), 1, 0))) for p in lead_pairs]
+    pointers, index, _ = _links(ones, first_level[:-1], np.arange(first_level[-1]))
+    elimination, pattern = choose_pattern(pointers, index, widths[level_factor], storage)
     if elimination is not None:  # renumber the tail levels in order of elimination
         rank = np.empty_like(elimination)
         rank[elimination] = np.arange(len(elimination))
         tail_levels = [rank[levels] for levels in tail_levels]
-        tail_codes = rank[tail_codes]
         level_factor = level_factor[elimination]
-    tail_codes = np.ascontiguousarray(tail_codes)
     level_start = np.concatenate([[0], np.cumsum(widths[level_factor])]).astype(np.intp)
-    first_column = np.concatenate([[0], np.cumsum(widths)[:-1]]).astype(np.intp)
-    tail_z = np.ascontiguousarray(np.hstack(stacked[1:]))
-    link_pointers = np.empty(n_levels + 1, np.intp)
-    mark = np.full(len(level_factor), -1, np.intp)
-    crossproducts.count_links(order, pointers, tail_codes, widths, mark, link_pointers)
-    link_index = np.empty(link_pointers[-1], np.intp)
-    link_value = np.zeros((link_pointers[-1], layouts[0].width))
-    mark[:] = -1
-    crossproducts.link_products(
-        order,
-        pointers,
-        tail_codes,
-        widths,
-        first_column,
-        level_start,
-        stacked[0],
-        tail_z,
-        link_pointers,
-        mark,
-        np.empty_like(mark),
-        np.empty_like(mark),
-        link_index,
-        link_value,
+    starts = [level_start[levels] for levels in tail_levels]
+    links = _links(
+        lead_pairs, np.zeros(len(layouts), np.intp), starts, sort=elimination is not None
     )
     m = int(level_start[-1])
-    tail_cross = np.zeros((m, fixed.shape[1]))
-    for f, layout in enumerate(tail_layouts):
-        gram = np.zeros((layout.n_levels, layout.width, layout.width))
-        cross = np.zeros((layout.n_levels, layout.width, fixed.shape[1]))
-        crossproducts.level_products(codes[f + 1], stacked[f + 1], fixed, gram, cross)
-        at = level_start[tail_levels[f]][:, None] + np.arange(layout.width)
-        tail_cross[at] = cross
-    if pattern is None:
-        tail_gram = np.zeros((m, m))
-        crossproducts.tail_products(
-            tail_codes, widths, first_column, level_start, tail_z, tail_gram
-        )
-    else:
-        tail_gram = _sparse_gram(tail_codes, widths, level_start, tail_z, pattern)
+    tail_cross = np.zeros((m, len(products.fixed_gram)))
+    for f, start in enumerate(starts):
+        at = start[:, None] + np.arange(widths[f])
+        tail_cross[at] = products.crosses[f + 1]
     return {
-        "link_pointers": link_pointers,
-        "link_index": link_index,
-        "link_value": link_value,
+        "link_pointers": links[0],
+        "link_index": links[1],
+        "link_value": links[2],
         "level_start": level_start,
         "level_factor": level_factor,
         "tail_levels": tuple(tail_levels),
         "pattern": pattern,
-        "tail_gram": tail_gram,
+        "tail_gram": _tail_gram(products, starts, m, pattern),
         "tail_cross": tail_cross,
     }
 
 
-def _links(order, pointers, tail_codes, widths, level_factor):
-    """Which tail levels each level of the leading factor meets (compressed rows)."""
-    n_levels = len(pointers) - 1
-    ones = np.ones(len(widths), np.intp)
-    link_pointers = np.empty(n_levels + 1, np.intp)
-    mark = np.full(len(level_factor), -1, np.intp)
-    codes = np.ascontiguousarray(tail_codes)
-    crossproducts.count_links(order, pointers, codes, ones, mark, link_pointers)
-    index = np.empty(link_pointers[-1], np.intp)
-    mark[:] = -1
-    nothing = np.zeros((len(tail_codes), 0))
-    crossproducts.link_products(
-        order,
-        pointers,
-        codes,
-        np.zeros(len(widths), np.intp),
-        np.zeros(len(widths), np.intp),
-        np.arange(len(level_factor) + 1, dtype=np.intp),
-        nothing,
-        nothing,
-        link_pointers,
-        mark,
-        np.empty_like(mark),
-        np.empty_like(mark),
-        index,
-        np.zeros((len(index), 0)),
-    )
-    return link_pointers, index
+def _links(pairs, offsets, starts, sort=False):
+    """Links of the leading factor with all tail factors, compressed by its levels.
+
+    ``starts`` are the first scalar columns of the levels of each tail factor, or with
+    ``offsets`` one array of all.
+    """
+    count = sum(np.diff(p.pointers) * p.value.shape[1] for p in pairs)
+    pointers = np.concatenate([[0], np.cumsum(count)]).astype(np.intp)
+    index = np.empty(pointers[-1], np.intp)
+    value = np.empty((pointers[-1], pairs[0].value.shape[2]))
+    cursor = pointers[:-1].copy()
+    for f, pair in enumerate(pairs):
+        start = starts[f] if isinstance(starts, list) else starts[offsets[f] :]
+        start = np.ascontiguousarray(start, np.intp)
+        crossproducts.place_links(
+            pair.pointers, pair.index, pair.value, start, cursor, index, value
+        )
+    if sort:
+        shape = len(count), int(index.max(initial=-1)) + 1
+        order = sparse.csr_array((np.arange(len(index)), index, pointers), shape=shape)
+        order.sort_indices()
+        index, value = order.indices.astype(np.intp), value[order.data]
+    return pointers, index, value
 
 
-def _sparse_gram(tail_codes, widths, level_start, tail_z, pattern):
-    """Z_tail'Z_tail on the pattern of the factor."""
-    n = len(tail_codes)
-    columns = np.concatenate(
-        [
-            level_start[tail_codes[:, f]][:, None] + np.arange(width)
-            for f, width in enumerate(widths)
-        ],
-        axis=1,
-    )
-    pointers = np.arange(n + 1) * columns.shape[1]
-    m = int(level_start[-1])
-    z = sparse.csr_array((tail_z.ravel(), columns.ravel(), pointers), shape=(n, m))
-    lower = sparse.tril(z.T @ z, format="coo")
-    values = np.zeros(len(pattern.rows))
-    values[pattern.locate(lower.row, lower.col)] = lower.data
-    return values
+def _tail_gram(products, starts, m, pattern):
+    """Z_tail'Z_tail, dense or on the pattern of the factor."""
+    rows, columns, values = [], [], []
+    for f, start in enumerate(starts):
+        gram = products.grams[f + 1]
+        inner = np.arange(gram.shape[1])
+        shape = gram.shape
+        rows.append(np.broadcast_to((start[:, None] + inner)[:, :, None], shape))
+        columns.append(np.broadcast_to((start[:, None] + inner)[:, None, :], shape))
+        values.append(gram)
+        for g in range(f):
+            pair = products.pairs[g + 1, f + 1]
+            shape = pair.value.shape
+            row = start[pair.index][:, None] + np.arange(shape[1])
+            column = starts[g][pair.first][:, None] + np.arange(shape[2])
+            rows.append(np.broadcast_to(row[:, :, None], shape))
+            columns.append(np.broadcast_to(column[:, None, :], shape))
+            values.append(pair.value)
+    if pattern is None:
+        out = np.zeros((m, m))
+        for row, column, value in zip(rows, columns, values, strict=True):
+            out[row, column] = value
+            out[column, row] = value
+        return out
+    out = np.zeros(len(pattern.rows))
+    for row, column, value in zip(rows, columns, values, strict=True):
+        i, j = np.maximum(row, column).ravel(), np.minimum(row, column).ravel()
+        out[pattern.locate(i, j)] = value.ravel()
+    return out

@@ -1,4 +1,4 @@
-"""From y, X and random terms to a frozen Fit: scale, sum, minimize, undo the scales."""
+"""From a Design to a frozen Fit: start, minimize, undo the scales."""
 
 from __future__ import annotations
 
@@ -9,13 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import linalg
 
-from mixedext.engine.basis import (
-    FixedBasis,
-    orthonormal_basis,
-    project_out,
-    standardized_columns,
-)
-from mixedext.engine.blocks import Blocks, build_blocks
+from mixedext.engine.design import Design
 from mixedext.engine.moments import moment_covariances
 from mixedext.engine.objective import ProfiledDeviance
 from mixedext.engine.optimize import (
@@ -24,171 +18,20 @@ from mixedext.engine.optimize import (
     evaluate,
     minimize_deviance,
 )
-from mixedext.exceptions import DesignError
-from mixedext.specification.terms import RandomTerm
 
 __all__ = [
-    "Design",
     "Fit",
     "evaluate_design",
     "fit_at",
     "fit_design",
-    "prepare_design",
 ]
 
-# Residual of y on X below this share of y: nothing is left to estimate a variance from.
-NO_RESIDUAL = 1e-12
 # Relative variances that start a fit are kept within these (columns of Z have rms 1): a
 # start at zero would be a saddle.
 START_FLOOR, START_CEILING = 1e-2, 1e8
 # Scale of one more start, with variances well above sigma^2: for terms with correlations,
 # and for terms without.
 LARGE_START, LARGE_START_UNCORRELATED = 5.0, 30.0
-
-
-@dataclass(frozen=True, eq=False)
-class Design:
-    """A model in the engine's units; built once, fitted by ML or REML.
-
-    Attributes
-    ----------
-    blocks : Blocks
-        Cross-products.
-    terms : tuple of RandomTerm
-        The random terms, in the model's order, without their rows.
-    basis : FixedBasis
-        Orthonormal basis of the (weighted) fixed-effects columns.
-    least_squares : ndarray
-        Coefficients of y on the basis.
-    y_scale : float
-        Root mean square of the residual of y on X, by which y was divided.
-    transforms : tuple of ndarray
-        For each term T (k, k), upper triangular: its columns are the engine's times T, so
-        that Sigma in the engine's units is T Sigma T'.
-    log_weights : float
-        Sum of the logarithms of the weights.
-    """
-
-    blocks: Blocks
-    terms: tuple[RandomTerm, ...]
-    basis: FixedBasis
-    least_squares: np.ndarray
-    y_scale: float
-    transforms: tuple[np.ndarray, ...]
-    log_weights: float
-
-    @property
-    def structures(self):
-        return [t.structure for t in self.terms]
-
-    def objective(self, reml: bool) -> ProfiledDeviance:
-        """The profiled deviance in the engine's units."""
-        return ProfiledDeviance(self.blocks, self.structures, reml)
-
-    def deviance_shift(self, reml: bool, dof: int) -> float:
-        """What the deviance in the data's units has over the engine's."""
-        shift = 2.0 * dof * np.log(self.y_scale) - self.log_weights
-        return shift + 2.0 * self.basis.log_det if reml else shift
-
-    def lams(self, theta) -> list[np.ndarray]:
-        """Relative covariance factor of every term from theta, in either units."""
-        out, start = [], 0
-        for s in self.structures:
-            out.append(s.lam(theta[start : start + s.n_theta]))
-            start += s.n_theta
-        return out
-
-    def inner_theta(self, theta) -> np.ndarray:
-        """Theta in the engine's units from theta in the data's."""
-        return self._moved(theta, self.transforms)
-
-    def outer_theta(self, theta) -> np.ndarray:
-        """Theta in the data's units from theta in the engine's."""
-        return self._moved(theta, [np.linalg.inv(t) for t in self.transforms])
-
-    def _moved(self, theta, transforms):
-        lams = self.lams(np.asarray(theta, float))
-        parts = [
-            s.theta(s.triangular(t @ lam))
-            for s, t, lam in zip(self.structures, transforms, lams, strict=True)
-        ]
-        return np.concatenate(parts) if parts else np.zeros(0)
-
-    def gradient(self, scores, theta) -> np.ndarray:
-        """Derivative of the deviance in theta, data's units, from the engine's scores."""
-        parts = [
-            2 * np.einsum("rab,ab->r", s.lam_basis, t.T @ score @ t @ lam)
-            for s, t, score, lam in zip(
-                self.structures, self.transforms, scores, self.lams(theta), strict=True
-            )
-        ]
-        return np.concatenate(parts) if parts else np.zeros(0)
-
-
-def prepare_design(
-    y: np.ndarray,
-    x: np.ndarray,
-    terms: list[RandomTerm],
-    weights: np.ndarray | None = None,
-    storage: str | None = None,
-) -> Design:
-    """Sum the cross-products of a model.
-
-    Parameters
-    ----------
-    y : ndarray
-        Response less offset, (n,), finite.
-    x : ndarray
-        Fixed-effects columns, (n, k), finite; dependent columns are dropped.
-    terms : list of RandomTerm
-        Random terms; may be empty.
-    weights : ndarray, optional
-        Precision weights, positive.
-    storage : {"dense", "sparse"}, optional
-        Storage of the tail; chosen by estimated cost if None.
-
-    Raises
-    ------
-    DesignError
-        If X explains y exactly, or leaves no row for the variances.
-    """
-    root = None if weights is None else np.sqrt(weights)
-    columns, transforms = [], []
-    for term in terms:
-        z = term.z if root is None else term.z * root[:, None]
-        own, transform = standardized_columns(term.structure, z)
-        columns.append(own)
-        transforms.append(transform)
-    if root is not None:
-        x, y = x * root[:, None], y * root
-    basis = orthonormal_basis(x)
-    residual, least_squares = project_out(basis.q, y)
-    size = float(np.sqrt(np.mean(y**2)))
-    y_scale = float(np.sqrt(np.mean(residual**2)))
-    if len(y) <= basis.rank:
-        raise DesignError(
-            f"{basis.rank} fixed-effects columns for {len(y)} observations leave no "
-            "degrees of freedom for the variances; use fewer columns"
-        )
-    if not y_scale > NO_RESIDUAL * size:
-        constant = root is None and np.ptp(y) == 0
-        what = "is constant" if constant else "is explained exactly by X"
-        raise DesignError(f"the response (endog) {what}: no variance is left to estimate")
-    fixed = np.empty((len(y), basis.rank + 1))
-    fixed[:, :-1] = basis.q
-    fixed[:, -1] = residual / y_scale
-    blocks = build_blocks(terms, columns, fixed, storage)
-    # A factor of the rows is needed no longer: only R and the kept columns are.
-    small = FixedBasis(basis.q[:0], basis.r, basis.kept)
-    return Design(
-        blocks,
-        tuple(t.without_rows() for t in terms),
-        small,
-        least_squares,
-        y_scale,
-        tuple(transforms),
-        0.0 if weights is None else float(np.log(weights).sum()),
-    )
 
 
 @dataclass(frozen=True, eq=False)

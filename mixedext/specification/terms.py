@@ -27,14 +27,14 @@ def factorize(labels) -> tuple[np.ndarray, pd.Index]:
         present = values.codes[values.codes >= 0]
         used = np.bincount(present, minlength=len(values.categories)) > 0
         recode = np.append(np.cumsum(used) - 1, -1)
-        return recode[values.codes].astype(np.intp), values.categories[used]
+        return recode[values.codes].astype(np.int32), values.categories[used]
     array = labels if isinstance(labels, pd.Series | pd.Index) else np.asarray(labels)
     codes, levels = pd.factorize(array)
     try:
         order = levels.argsort()
     except TypeError:  # labels of several types have no order: sort by their text
         order = np.argsort([str(v) for v in levels], kind="stable")
-    rank = np.empty(len(order) + 1, np.intp)
+    rank = np.empty(len(order) + 1, np.int32)
     rank[order], rank[-1] = np.arange(len(order)), -1
     return rank[codes], _index(levels[order])
 
@@ -56,7 +56,7 @@ def interact(first, second) -> tuple[np.ndarray, pd.Index]:
     product = a.astype(np.int64) * max(len(b_levels), 1) + b
     product[missing] = -1
     present, codes = np.unique(product, return_inverse=True)
-    codes = codes.astype(np.intp)
+    codes = codes.astype(np.int32)
     if missing.any():
         present, codes = present[1:], codes - 1
     left = a_levels[present // max(len(b_levels), 1)].astype(str)
@@ -129,7 +129,7 @@ class RandomTerm:
                     f"codes of the random term {self.group!r} must be integers from 0 to "
                     f"{len(self.levels) - 1}, numbers of the levels given"
                 )
-            put("codes", codes.astype(np.intp, copy=False))
+            put("codes", codes.astype(np.int32, copy=False))
         else:
             codes, levels = factorize(self.codes)
             put("codes", codes)
@@ -168,6 +168,13 @@ class RandomTerm:
             )
 
     @property
+    def columns(self):
+        """Columns of z; None for a column of ones."""
+        return tuple(
+            None if len(c) and c[0] == 1.0 and (c == 1.0).all() else c for c in self.z.T
+        )
+
+    @property
     def k(self) -> int:
         """Number of columns."""
         return self.z.shape[1]
@@ -197,7 +204,7 @@ class RandomTerm:
         """The term on some of the rows; levels that no longer occur are dropped."""
         codes = self.codes[rows]
         used = np.bincount(codes[codes >= 0], minlength=self.n_levels) > 0
-        recode = np.append(np.cumsum(used) - 1, -1).astype(np.intp)
+        recode = np.append(np.cumsum(used) - 1, -1).astype(np.int32)
         return replace(self, codes=recode[codes], levels=self.levels[used], z=self.z[rows])
 
     def without_rows(self) -> RandomTerm:

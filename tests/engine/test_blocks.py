@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import dense
+from helpers.blocks import plain_blocks
 
 import mixedext as mx
-from mixedext.engine.blocks import build_blocks, group_by_factor
-from mixedext.engine.fit import fit_design, prepare_design
+from mixedext.engine.design import prepare_design
+from mixedext.engine.fit import fit_design
+from mixedext.engine.products import group_by_factor
 from mixedext.specification.terms import RandomTerm
 
 
@@ -65,7 +67,7 @@ def test_crossed_tail_is_dense_and_small_ones_too():
     n = 4000
     g, h = rng.integers(0, 600, n), rng.integers(0, 300, n)
     terms = [RandomTerm(g, group="g"), RandomTerm(h, group="h")]
-    blocks = build_blocks(terms, [t.z for t in terms], rng.normal(size=(n, 2)))
+    blocks = plain_blocks(terms, rng.normal(size=(n, 2)))
     assert blocks.storage == "dense"
     assert "dense tail, 300 x 300" in blocks.describe()
 

@@ -9,7 +9,8 @@ from helpers import dense
 
 import mixedext as mx
 from mixedext.engine import refinement
-from mixedext.engine.fit import fit_design, prepare_design
+from mixedext.engine.design import prepare_design
+from mixedext.engine.fit import fit_design
 from mixedext.specification.terms import RandomTerm
 
 

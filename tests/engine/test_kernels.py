@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.blocks import plain_blocks
 from scipy import linalg
 
-from mixedext.engine.blocks import build_blocks
 from mixedext.engine.factor import Factor
 from mixedext.engine.kernels import crossproducts, dense, lead, reference, sparse
 from mixedext.specification.terms import RandomTerm
@@ -28,8 +28,7 @@ class Design:
             RandomTerm(a // 2 if nested else rng.integers(0, 6, n), x[:, 2], group="b"),
             RandomTerm(a // 5 if nested else rng.integers(0, 4, n), x[:, 1:], group="c"),
         ]
-        columns = [t.z for t in self.terms]
-        self.blocks = build_blocks(self.terms, columns, self.fixed, storage)
+        self.blocks = plain_blocks(self.terms, self.fixed, storage)
         self.lams = [
             np.tril(rng.normal(size=(f.width, f.width))) for f in self.blocks.factors
         ]
@@ -84,8 +83,8 @@ def design(request):
 
 
 def test_sort_rows_is_stable():
-    codes = np.array([2, 0, 2, 1, 0, 2], np.intp)
-    order, pointers = np.empty(6, np.intp), np.zeros(5, np.intp)
+    codes = np.array([2, 0, 2, 1, 0, 2], np.int32)
+    order, pointers = np.empty(6, np.int32), np.zeros(5, np.intp)
     crossproducts.sort_rows(codes, order, pointers)
     np.testing.assert_array_equal(order, np.argsort(codes, kind="stable"))
     np.testing.assert_array_equal(pointers, [0, 2, 3, 6, 6])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from helpers import dense
 
-from mixedext.engine.fit import fit_design, prepare_design
+from mixedext.engine.design import prepare_design
+from mixedext.engine.fit import fit_design
 from mixedext.engine.moments import moment_covariances
 from mixedext.specification.terms import RandomTerm
 

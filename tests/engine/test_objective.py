@@ -8,7 +8,7 @@ from helpers import dense
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixedext.engine.fit import prepare_design
+from mixedext.engine.design import prepare_design
 from mixedext.specification.terms import RandomTerm
 
 STRUCTURES = ("unstructured", "diagonal", "identity")

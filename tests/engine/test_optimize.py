@@ -9,7 +9,8 @@ from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
 import mixedext as mx
 from mixedext.engine import optimize
-from mixedext.engine.fit import fit_design, prepare_design
+from mixedext.engine.design import prepare_design
+from mixedext.engine.fit import fit_design
 from mixedext.engine.optimize import minimize_deviance
 from mixedext.specification.terms import RandomTerm
 

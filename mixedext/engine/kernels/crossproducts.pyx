@@ -1,22 +1,39 @@
 """Cross-products of the model columns, accumulated over the rows of the data.
 
-Everything that a fit needs from the n rows is summed here once: per level of a
-grouping factor the small blocks Z_l'Z_l and Z_l'[X y], and between the leading factor
-and the tail the blocks that are not zero ("links").  No array of size n x q appears.
+Everything that a fit needs from the n rows is summed here once: per level of a grouping
+factor the small blocks Z_l'Z_l and Z_l'[X y], and between two factors the blocks of the
+pairs of levels that meet in some row.  No array of size n x q appears.  Columns come in
+chunks of rows, one row of the array a column.
 """
 
+from libc.stdint cimport int32_t
 from libc.stdlib cimport qsort
+
+cdef extern from *:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+    #define PREFETCH_FOR_WRITE(address) __builtin_prefetch(address, 1, 1)
+    #else
+    #define PREFETCH_FOR_WRITE(address)
+    #endif
+    """
+    void PREFETCH_FOR_WRITE(const void* address) noexcept nogil
+
+# Rows ahead whose level is fetched from memory: with many levels in random order the
+# sums wait for memory, not for arithmetic.
+cdef enum:
+    AHEAD = 24
 
 
 cdef int _compare(const void* a, const void* b) noexcept nogil:
-    cdef Py_ssize_t x = (<const Py_ssize_t*> a)[0]
-    cdef Py_ssize_t y = (<const Py_ssize_t*> b)[0]
+    cdef int32_t x = (<const int32_t*> a)[0]
+    cdef int32_t y = (<const int32_t*> b)[0]
     return (x > y) - (x < y)
 
 
 def sort_rows(
-    const Py_ssize_t[::1] codes,      # in: (n,) level of each row
-    Py_ssize_t[::1] order,            # out: (n,) rows sorted by level, stable
+    const int32_t[::1] codes,         # in: (n,) level of each row
+    int32_t[::1] order,               # out: (n,) rows sorted by level, stable
     Py_ssize_t[::1] pointers,         # out: (n_levels + 1,) where each level starts
 ):
     """Counting sort of the rows by level."""
@@ -32,7 +49,7 @@ def sort_rows(
             pointers[level] = start
         for i in range(n):
             level = codes[i]
-            order[pointers[level]] = i
+            order[pointers[level]] = <int32_t> i
             pointers[level] += 1
         for level in range(n_levels, 0, -1):
             pointers[level] = pointers[level - 1]
@@ -40,125 +57,172 @@ def sort_rows(
 
 
 def level_products(
-    const Py_ssize_t[::1] codes,      # in: (n,)
-    const double[:, ::1] z,           # in: (n, k) columns of the factor
-    const double[:, ::1] fixed,       # in: (n, P) columns [X y]
-    double[:, :, ::1] gram,           # out: (L, k, k) += Z_l'Z_l
+    const int32_t[::1] codes,         # in: (n,) levels of the rows of this chunk
+    const double[:, ::1] z,           # in: (k, n) columns of the factor
+    const double[:, ::1] fixed,       # in: (P, n) columns [X y]
+    double[:, :, ::1] gram,           # out: (L, k, k), lower triangles += Z_l'Z_l
     double[:, :, ::1] cross,          # out: (L, k, P) += Z_l'[X y]_l
 ):
     """Add every row to the blocks of its level."""
-    cdef Py_ssize_t n = codes.shape[0], k = z.shape[1], p = fixed.shape[1]
-    cdef Py_ssize_t i, a, b, level
-    cdef double za
+    cdef Py_ssize_t n = codes.shape[0], k = z.shape[0], p = fixed.shape[0]
+    cdef Py_ssize_t i, a, b, ahead
+    cdef double za, zb
+    cdef double* g
+    cdef double* c
+    if n == 0 or k == 0:
+        return
     with nogil:
         for i in range(n):
-            level = codes[i]
-            for a in range(k):
-                za = z[i, a]
-                if za == 0.0:
-                    continue
-                for b in range(k):
-                    gram[level, a, b] += za * z[i, b]
+            if i + AHEAD < n:
+                ahead = codes[i + AHEAD]
+                PREFETCH_FOR_WRITE(&gram[ahead, 0, 0])
+                PREFETCH_FOR_WRITE(&cross[ahead, 0, 0])
+                PREFETCH_FOR_WRITE(&cross[ahead, k - 1, p - 1])
+            g, c = &gram[codes[i], 0, 0], &cross[codes[i], 0, 0]
+            if k == 1:
+                za = z[0, i]
+                g[0] += za * za
                 for b in range(p):
-                    cross[level, a, b] += za * fixed[i, b]
+                    c[b] += za * fixed[b, i]
+            elif k == 2:
+                za, zb = z[0, i], z[1, i]
+                g[0] += za * za
+                g[2] += zb * za
+                g[3] += zb * zb
+                for b in range(p):
+                    c[b] += za * fixed[b, i]
+                    c[p + b] += zb * fixed[b, i]
+            else:
+                for a in range(k):
+                    za = z[a, i]
+                    if za == 0.0:
+                        continue
+                    for b in range(a + 1):
+                        g[a * k + b] += za * z[b, i]
+                    for b in range(p):
+                        c[a * p + b] += za * fixed[b, i]
 
 
-def count_links(
-    const Py_ssize_t[::1] order,          # in: rows sorted by level of the leading factor
-    const Py_ssize_t[::1] pointers,       # in: (L + 1,)
-    const Py_ssize_t[:, ::1] tail_codes,  # in: (n, n_tail) global number of the tail level
-    const Py_ssize_t[::1] widths,         # in: (n_tail,) columns of each tail factor
-    Py_ssize_t[::1] mark,                 # scratch: (tail levels,), filled with -1
-    Py_ssize_t[::1] link_pointers,        # out: (L + 1,) scalar tail columns met so far
-):
-    """Count the tail columns that each level of the leading factor meets."""
-    cdef Py_ssize_t n_levels = pointers.shape[0] - 1, n_tail = tail_codes.shape[1]
-    cdef Py_ssize_t level, s, f, t, total = 0
+def mirror_blocks(double[:, :, ::1] gram):
+    """Copy the lower triangle of every block to the upper one."""
+    cdef Py_ssize_t level, a, b
     with nogil:
-        link_pointers[0] = 0
+        for level in range(gram.shape[0]):
+            for a in range(gram.shape[1]):
+                for b in range(a):
+                    gram[level, b, a] = gram[level, a, b]
+
+
+def transform_blocks(
+    double[:, :, ::1] cross,          # in/out: (L, k, P), each row times right
+    const double[:, ::1] right,       # in: (P, P), upper triangular
+):
+    """Change the basis of the columns [X y] in the blocks of every level."""
+    cdef Py_ssize_t level, a, i, j, p = right.shape[0]
+    cdef double x
+    cdef double* row
+    with nogil:
+        for level in range(cross.shape[0]):
+            for a in range(cross.shape[1]):
+                row = &cross[level, a, 0]
+                for j in range(p - 1, -1, -1):
+                    x = 0.0
+                    for i in range(j + 1):
+                        x += row[i] * right[i, j]
+                    row[j] = x
+
+
+def count_pairs(
+    const int32_t[::1] order,         # in: rows sorted by level of the first factor
+    const Py_ssize_t[::1] pointers,   # in: (L + 1,)
+    const int32_t[::1] others,        # in: (n,) level of the other factor
+    int32_t[::1] mark,                # scratch: (other levels,), filled with -1
+    Py_ssize_t[::1] pair_pointers,    # out: (L + 1,) pairs of levels so far
+):
+    """Count the levels of another factor that each level of a factor meets."""
+    cdef Py_ssize_t n_levels = pointers.shape[0] - 1, level, s, total = 0
+    cdef int32_t t
+    with nogil:
+        pair_pointers[0] = 0
         for level in range(n_levels):
             for s in range(pointers[level], pointers[level + 1]):
-                for f in range(n_tail):
-                    t = tail_codes[order[s], f]
-                    if mark[t] != level:
-                        mark[t] = level
-                        total += widths[f]
-            link_pointers[level + 1] = total
+                t = others[order[s]]
+                if mark[t] != level:
+                    mark[t] = <int32_t> level
+                    total += 1
+            pair_pointers[level + 1] = total
 
 
-def link_products(
-    const Py_ssize_t[::1] order,
+def find_pairs(
+    const int32_t[::1] order,
     const Py_ssize_t[::1] pointers,
-    const Py_ssize_t[:, ::1] tail_codes,
-    const Py_ssize_t[::1] widths,
-    const Py_ssize_t[::1] first_column,   # in: (n_tail,) where a factor starts in tail_z
-    const Py_ssize_t[::1] level_start,    # in: (tail levels + 1,) scalar column of a level
-    const double[:, ::1] lead_z,          # in: (n, K)
-    const double[:, ::1] tail_z,          # in: (n, sum of widths)
-    const Py_ssize_t[::1] link_pointers,
-    Py_ssize_t[::1] mark,                 # scratch: (tail levels,), filled with -1
-    Py_ssize_t[::1] slot,                 # scratch: (tail levels,)
-    Py_ssize_t[::1] met,                  # scratch: (tail levels,)
-    Py_ssize_t[::1] link_index,           # out: (nnz,) scalar tail columns, ascending a level
-    double[:, ::1] link_value,            # out: (nnz, K) += Z_tail'Z_lead
+    const int32_t[::1] others,
+    const Py_ssize_t[::1] pair_pointers,
+    int32_t[::1] mark,                # scratch: (other levels,), filled with -1
+    int32_t[::1] slot,                # scratch: (other levels,)
+    int32_t[::1] pair_index,          # out: (pairs,) other levels met, ascending a level
+    int32_t[::1] row_pair,            # out: (n,) number of the pair of each row
 ):
-    """Fill the blocks of Z_tail'Z_lead, compressed by level of the leading factor."""
-    cdef Py_ssize_t n_levels = pointers.shape[0] - 1, n_tail = tail_codes.shape[1]
-    cdef Py_ssize_t k = lead_z.shape[1]
-    cdef Py_ssize_t level, s, f, t, i, a, b, n_met, cursor, base
-    cdef double za
+    """Number the pairs of levels that meet, compressed by level of the first factor."""
+    cdef Py_ssize_t n_levels = pointers.shape[0] - 1, level, s, i, start, cursor
+    cdef int32_t t
     with nogil:
         for level in range(n_levels):
-            n_met = 0
+            start = cursor = pair_pointers[level]
             for s in range(pointers[level], pointers[level + 1]):
-                for f in range(n_tail):
-                    t = tail_codes[order[s], f]
-                    if mark[t] != level:
-                        mark[t] = level
-                        met[n_met] = t
-                        n_met += 1
-            if n_met > 1:
-                qsort(&met[0], n_met, sizeof(Py_ssize_t), _compare)
-            cursor = link_pointers[level]
-            for i in range(n_met):
-                t = met[i]
-                slot[t] = cursor
-                for a in range(level_start[t + 1] - level_start[t]):
-                    link_index[cursor] = level_start[t] + a
+                t = others[order[s]]
+                if mark[t] != level:
+                    mark[t] = <int32_t> level
+                    pair_index[cursor] = t
                     cursor += 1
+            if cursor - start > 1:
+                qsort(&pair_index[start], cursor - start, sizeof(int32_t), _compare)
+            for i in range(start, cursor):
+                slot[pair_index[i]] = <int32_t> i
             for s in range(pointers[level], pointers[level + 1]):
-                i = order[s]
-                for f in range(n_tail):
-                    base = slot[tail_codes[i, f]]
-                    for a in range(widths[f]):
-                        za = tail_z[i, first_column[f] + a]
-                        for b in range(k):
-                            link_value[base + a, b] += za * lead_z[i, b]
+                row_pair[order[s]] = slot[others[order[s]]]
 
 
-def tail_products(
-    const Py_ssize_t[:, ::1] tail_codes,
-    const Py_ssize_t[::1] widths,
-    const Py_ssize_t[::1] first_column,
-    const Py_ssize_t[::1] level_start,
-    const double[:, ::1] tail_z,
-    double[:, ::1] gram,                  # out: (m, m) += Z_tail'Z_tail, both triangles
+def pair_products(
+    const int32_t[::1] row_pair,      # in: (n,) pair of each row of this chunk
+    const double[:, ::1] z,           # in: (k, n) columns of the first factor
+    const double[:, ::1] other_z,     # in: (h, n) columns of the other factor
+    double[:, :, ::1] value,          # out: (pairs, h, k) += Z_other'Z
 ):
-    """Cross-products among the tail factors, for a dense tail."""
-    cdef Py_ssize_t n = tail_codes.shape[0], n_tail = tail_codes.shape[1]
-    cdef Py_ssize_t i, f, g, a, b, row, column
-    cdef double za, product
+    """Add every row to the block of its pair of levels."""
+    cdef Py_ssize_t n = row_pair.shape[0], k = z.shape[0], h = other_z.shape[0]
+    cdef Py_ssize_t i, a, b
+    cdef double za
+    cdef double* v
     with nogil:
         for i in range(n):
-            for f in range(n_tail):
-                row = level_start[tail_codes[i, f]]
-                for a in range(widths[f]):
-                    za = tail_z[i, first_column[f] + a]
-                    for b in range(widths[f]):
-                        gram[row + a, row + b] += za * tail_z[i, first_column[f] + b]
-                    for g in range(f):
-                        column = level_start[tail_codes[i, g]]
-                        for b in range(widths[g]):
-                            product = za * tail_z[i, first_column[g] + b]
-                            gram[row + a, column + b] += product
-                            gram[column + b, row + a] += product
+            if i + AHEAD < n:
+                PREFETCH_FOR_WRITE(&value[row_pair[i + AHEAD], 0, 0])
+            v = &value[row_pair[i], 0, 0]
+            for a in range(h):
+                za = other_z[a, i]
+                for b in range(k):
+                    v[a * k + b] += za * z[b, i]
+
+
+def place_links(
+    const Py_ssize_t[::1] pair_pointers,  # in: (L + 1,) pairs of the lead with one factor
+    const int32_t[::1] pair_index,        # in: (pairs,)
+    const double[:, :, ::1] value,        # in: (pairs, h, k)
+    const Py_ssize_t[::1] first_column,   # in: (levels of the factor,) in the tail
+    Py_ssize_t[::1] cursor,               # in/out: (L,) next free place of each level
+    Py_ssize_t[::1] link_index,           # out: (nnz,) scalar tail columns
+    double[:, ::1] link_value,            # out: (nnz, k)
+):
+    """Put the pairs of one tail factor among the links of the leading factor."""
+    cdef Py_ssize_t level, s, a, b, at, h = value.shape[1], k = value.shape[2]
+    with nogil:
+        for level in range(cursor.shape[0]):
+            at = cursor[level]
+            for s in range(pair_pointers[level], pair_pointers[level + 1]):
+                for a in range(h):
+                    link_index[at] = first_column[pair_index[s]] + a
+                    for b in range(k):
+                        link_value[at, b] = value[s, a, b]
+                    at += 1
+            cursor[level] = at

@@ -1,0 +1,254 @@
+"""From rows to a Design: two passes over the rows, then blocks; scales to be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import linalg
+
+from mixedext.engine.basis import (
+    Bases,
+    ColumnSums,
+    FixedBasis,
+    bases_from_sums,
+    choose_shifts,
+)
+from mixedext.engine.blocks import Blocks, build_blocks
+from mixedext.engine.objective import ProfiledDeviance
+from mixedext.engine.products import Products, group_by_factor
+from mixedext.engine.rows import Rows
+from mixedext.exceptions import DesignError
+from mixedext.specification.terms import RandomTerm
+
+__all__ = ["Design", "finish_design", "prepare_design", "sharper_bases"]
+
+# Residual of y on X below this share of y: nothing is left to estimate a variance from.
+NO_RESIDUAL = 1e-12
+# Share of the residual's square that may lie in the columns of X after the second pass;
+# beyond it the first pass has not told the coefficients well enough.
+LEFT_IN_X = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """A model in the engine's units; built once, fitted by ML or REML.
+
+    Attributes
+    ----------
+    blocks : Blocks
+        Cross-products.
+    terms : tuple of RandomTerm
+        The random terms, in the model's order, without their rows.
+    basis : FixedBasis
+        Orthonormal basis of the (weighted) fixed-effects columns.
+    least_squares : ndarray
+        Coefficients of y on the basis.
+    y_scale : float
+        Root mean square of the residual of y on X, by which y was divided.
+    transforms : tuple of ndarray
+        For each term T (k, k), upper triangular: its columns are the engine's times T, so
+        that Sigma in the engine's units is T Sigma T'.
+    log_weights : float
+        Sum of the logarithms of the weights.
+    """
+
+    blocks: Blocks
+    terms: tuple[RandomTerm, ...]
+    basis: FixedBasis
+    least_squares: np.ndarray
+    y_scale: float
+    transforms: tuple[np.ndarray, ...]
+    log_weights: float
+
+    @property
+    def structures(self):
+        return [t.structure for t in self.terms]
+
+    def objective(self, reml: bool) -> ProfiledDeviance:
+        """The profiled deviance in the engine's units."""
+        return ProfiledDeviance(self.blocks, self.structures, reml)
+
+    def deviance_shift(self, reml: bool, dof: int) -> float:
+        """What the deviance in the data's units has over the engine's."""
+        shift = 2.0 * dof * np.log(self.y_scale) - self.log_weights
+        return shift + 2.0 * self.basis.log_det if reml else shift
+
+    def lams(self, theta) -> list[np.ndarray]:
+        """Relative covariance factor of every term from theta, in either units."""
+        out, start = [], 0
+        for s in self.structures:
+            out.append(s.lam(theta[start : start + s.n_theta]))
+            start += s.n_theta
+        return out
+
+    def inner_theta(self, theta) -> np.ndarray:
+        """Theta in the engine's units from theta in the data's."""
+        return self._moved(theta, self.transforms)
+
+    def outer_theta(self, theta) -> np.ndarray:
+        """Theta in the data's units from theta in the engine's."""
+        return self._moved(theta, [np.linalg.inv(t) for t in self.transforms])
+
+    def _moved(self, theta, transforms):
+        lams = self.lams(np.asarray(theta, float))
+        parts = [
+            s.theta(s.triangular(t @ lam))
+            for s, t, lam in zip(self.structures, transforms, lams, strict=True)
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def gradient(self, scores, theta) -> np.ndarray:
+        """Derivative of the deviance in theta, data's units, from the engine's scores."""
+        parts = [
+            2 * np.einsum("rab,ab->r", s.lam_basis, t.T @ score @ t @ lam)
+            for s, t, score, lam in zip(
+                self.structures, self.transforms, scores, self.lams(theta), strict=True
+            )
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def prepare_design(
+    y: np.ndarray,
+    x: np.ndarray,
+    terms: Sequence[RandomTerm],
+    weights: np.ndarray | None = None,
+    storage: str | None = None,
+) -> Design:
+    """Sum the cross-products of a model.
+
+    Parameters
+    ----------
+    y : ndarray
+        Response less offset, (n,), finite.
+    x : ndarray
+        Fixed-effects columns, (n, k), finite; dependent columns are dropped.
+    terms : sequence of RandomTerm
+        Random terms; may be empty.
+    weights : ndarray, optional
+        Precision weights, positive.
+    storage : {"dense", "sparse"}, optional
+        Storage of the tail; chosen by estimated cost if None.
+
+    Raises
+    ------
+    DesignError
+        If X explains y exactly, or leaves no row for the variances.
+    """
+    rows = Rows(y, x, terms, weights)
+    layouts = group_by_factor(terms)
+    bases = first_pass(rows)
+    products = Products.of(rows, bases, layouts)
+    for _ in range(2):
+        sharper = sharper_bases(products, bases)
+        if sharper is None:
+            break
+        bases = sharper
+        products = Products.of(rows, bases, layouts)
+    constant = weights is None and np.ptp(y) == 0
+    what = "is constant" if constant else "is explained exactly by X"
+    return finish_design(products, bases, terms, rows.log_weights, storage, what)
+
+
+def first_pass(rows: Rows) -> Bases:
+    """Bases of the columns of one partition."""
+    shifts = choose_shifts(rows)
+    sums = ColumnSums.of(rows, shifts)
+    if not sums.is_constant:
+        shifts = shifts.none()
+        sums = ColumnSums.of(rows, shifts)
+    structures = [t.structure for t in rows.terms]
+    bases = bases_from_sums(sums, shifts, structures)
+    if bases is None:
+        triangles = ColumnSums.of(rows, shifts, triangular=True)
+        bases = bases_from_sums(triangles, shifts, structures)
+    return bases
+
+
+def sharper_bases(products: Products, bases: Bases) -> Bases | None:
+    """Bases with better coefficients of y, if those of the first pass were too rough.
+
+    None if the second pass need not be repeated.
+    """
+    rank = bases.basis.rank
+    on_q, square = products.fixed_gram[:rank, rank], products.fixed_gram[rank, rank]
+    if not on_q @ on_q > LEFT_IN_X * square:
+        return None
+    right = bases.right.copy()
+    right[:, -1] -= right[:, :-1] @ linalg.solve(
+        products.fixed_gram[:rank, :rank], on_q, assume_a="pos"
+    )
+    return replace(bases, right=right)
+
+
+def finish_design(
+    products: Products,
+    bases: Bases,
+    terms: Sequence[RandomTerm],
+    log_weights: float,
+    storage: str | None = None,
+    no_residual: str = "is explained exactly by X",
+) -> Design:
+    """Orthonormalize what rounding left of the fixed columns, and arrange the blocks.
+
+    Parameters
+    ----------
+    products : Products
+        Of all rows; changed in place.
+    bases : Bases
+        Used for the products.
+    terms : sequence of RandomTerm
+        The random terms with the levels of all rows.
+    log_weights : float
+        Sum of the logarithms of the weights.
+    storage : {"dense", "sparse"}, optional
+        Storage of the tail.
+    no_residual : str, optional
+        What to say of a response that leaves no residual.
+
+    Raises
+    ------
+    DesignError
+        If X explains y exactly, or leaves no row for the variances.
+    """
+    n, rank, gram = products.nobs, bases.basis.rank, products.fixed_gram
+    if n <= rank:
+        raise DesignError(
+            f"{rank} fixed-effects columns for {n} observations leave no "
+            "degrees of freedom for the variances; use fewer columns"
+        )
+    upper = linalg.cholesky(gram[:rank, :rank]) if rank else np.zeros((0, 0))
+    on_q = (
+        linalg.solve_triangular(upper, gram[:rank, rank], trans="T")
+        if rank
+        else gram[0, :0]
+    )
+    square = gram[rank, rank] - on_q @ on_q
+    y_scale = float(np.sqrt(max(square, 0.0) / n))
+    if not y_scale > NO_RESIDUAL * bases.size:
+        raise DesignError(
+            f"the response (endog) {no_residual}: no variance is left to estimate"
+        )
+    right = np.zeros_like(gram)
+    if rank:
+        right[:rank, :rank] = linalg.solve_triangular(upper, np.eye(rank))
+        right[:rank, rank] = -right[:rank, :rank] @ on_q / y_scale
+    right[rank, rank] = 1.0 / y_scale
+    products = products.change_fixed(right)
+    # y = (shifted X) b + constant column * shift / constant + residual
+    shift, triangle = bases.shifts, upper @ bases.basis.r
+    on_shifted = -np.linalg.solve(bases.right[:rank, :rank], bases.right[:rank, rank])
+    least_squares = upper @ on_shifted + on_q
+    if shift.constant:
+        least_squares += triangle[:, 0] * (shift.fixed[-1] / shift.constant)
+    return Design(
+        build_blocks(products, storage),
+        tuple(t.without_rows() for t in terms),
+        FixedBasis(triangle, bases.basis.kept),
+        least_squares,
+        y_scale,
+        bases.transforms,
+        log_weights,
+    )

@@ -1,0 +1,283 @@
+"""Second pass over the rows: the cross-products A = [Z X y]'[Z X y] by block.
+
+Columns enter in the bases of the first pass.  Products of partitions of the rows are
+added, each partition with level numbers of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mixedext.engine.basis import Bases
+from mixedext.engine.kernels import crossproducts
+from mixedext.engine.rows import Rows
+from mixedext.specification.terms import RandomTerm
+
+__all__ = ["FactorLayout", "PairProducts", "Products", "group_by_factor"]
+
+
+@dataclass(frozen=True, eq=False)
+class FactorLayout:
+    """A grouping factor and the terms that share it.
+
+    Attributes
+    ----------
+    group : str
+        Name of the factor.
+    n_levels, width : int
+        Number of levels; columns of all its terms together.
+    terms : tuple of int
+        Numbers of its terms in the model's order.
+    slices : tuple of slice
+        Columns of each of these terms within the factor.
+    """
+
+    group: str
+    n_levels: int
+    width: int
+    terms: tuple[int, ...]
+    slices: tuple[slice, ...]
+
+
+def group_by_factor(terms: Sequence[RandomTerm]) -> list[FactorLayout]:
+    """Terms that share a grouping factor, put together; the leading factor first."""
+    groups: list[list[int]] = []
+    for i, term in enumerate(terms):
+        for members in groups:
+            first = terms[members[0]]
+            if first.n_levels == term.n_levels and (
+                first.codes is term.codes or np.array_equal(first.codes, term.codes)
+            ):
+                members.append(i)
+                break
+        else:
+            groups.append([i])
+    return layouts_of(groups, terms, [t.n_levels for t in terms])
+
+
+def layouts_of(groups, terms, n_levels) -> list[FactorLayout]:
+    """Layouts of given groups of terms, whose factors have ``n_levels`` levels."""
+    layouts = []
+    for members in groups:
+        ends = np.cumsum([terms[i].k for i in members])
+        slices = tuple(
+            slice(int(end) - terms[i].k, int(end))
+            for i, end in zip(members, ends, strict=True)
+        )
+        first = members[0]
+        layouts.append(
+            FactorLayout(
+                terms[first].group,
+                int(n_levels[first]),
+                int(ends[-1]),
+                tuple(members),
+                slices,
+            )
+        )
+    # The order depends on the design alone, not on the order in which terms were written.
+    return sorted(layouts, key=lambda f: (-f.n_levels * f.width, -f.n_levels, f.group))
+
+
+@dataclass(frozen=True, eq=False)
+class PairProducts:
+    """Z_other'Z of two grouping factors, compressed by level of the first.
+
+    Attributes
+    ----------
+    pointers : ndarray
+        (L + 1,) pairs of levels before each level of the first factor.
+    index : ndarray
+        (pairs,) levels of the other factor, ascending within a level.
+    value : ndarray
+        (pairs, other width, width).
+    """
+
+    pointers: np.ndarray
+    index: np.ndarray
+    value: np.ndarray
+
+    @property
+    def first(self) -> np.ndarray:
+        """Level of the first factor of every pair."""
+        return np.repeat(np.arange(len(self.pointers) - 1), np.diff(self.pointers))
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """Cross-products of the columns as they enter; [X y] counts as P fixed columns.
+
+    Attributes
+    ----------
+    nobs : int
+        Rows that were summed.
+    layouts : tuple of FactorLayout
+        The grouping factors, the leading one first.
+    grams, crosses : tuple of ndarray
+        For each factor Z_l'Z_l, (L, K, K), and Z_l'[X y], (L, K, P).
+    pairs : dict
+        ``pairs[f, g]``, f < g: the PairProducts of factors f and g.
+    fixed_gram : ndarray
+        (P, P), [X y]'[X y].
+    """
+
+    nobs: int
+    layouts: tuple[FactorLayout, ...]
+    grams: tuple[np.ndarray, ...]
+    crosses: tuple[np.ndarray, ...]
+    pairs: dict[tuple[int, int], PairProducts]
+    fixed_gram: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Rows, bases: Bases, layouts: Sequence[FactorLayout]) -> Products:
+        """Sum one partition, with the levels of its own terms.
+
+        Parameters
+        ----------
+        rows : Rows
+            The partition.
+        bases : Bases
+            From the first pass over all rows.
+        layouts : sequence of FactorLayout
+            Factors in order; their numbers of levels are the partition's.
+        """
+        n_fixed = bases.basis.rank + 1
+        codes = [rows.terms[f.terms[0]].codes for f in layouts]
+        grams = [np.zeros((f.n_levels, f.width, f.width)) for f in layouts]
+        crosses = [np.zeros((f.n_levels, f.width, n_fixed)) for f in layouts]
+        row_pairs, pairs = _meeting_levels(layouts, codes)
+        kept = bases.basis.kept
+        shift = bases.shifts.fixed[np.append(kept, rows.n_columns)]
+        kept = None if len(kept) == rows.n_columns else kept
+        fixed_gram = np.zeros((n_fixed, n_fixed))
+        left = np.ascontiguousarray(bases.right.T)
+        for at in rows.chunks():
+            fixed = left @ rows.fixed(at, shift, kept)
+            fixed_gram += fixed @ fixed.T
+            z = [_factor_columns(rows, bases, f, at) for f in layouts]
+            for f, own in enumerate(codes):
+                crossproducts.level_products(own[at], z[f], fixed, grams[f], crosses[f])
+            for (f, g), row_pair in row_pairs.items():
+                crossproducts.pair_products(row_pair[at], z[f], z[g], pairs[f, g].value)
+        for gram in grams:
+            if gram.shape[1] > 1:
+                crossproducts.mirror_blocks(gram)
+        return cls(
+            rows.nobs, tuple(layouts), tuple(grams), tuple(crosses), pairs, fixed_gram
+        )
+
+    def change_fixed(self, right: np.ndarray) -> Products:
+        """The products for the fixed columns [X y] right, in place where large."""
+        for cross in self.crosses:
+            crossproducts.transform_blocks(cross, right)
+        return replace(self, fixed_gram=right.T @ self.fixed_gram @ right)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the arrays."""
+        arrays = [*self.grams, *self.crosses, *(p.value for p in self.pairs.values())]
+        return sum(a.nbytes for a in arrays)
+
+
+def _factor_columns(rows, bases, layout, at):
+    """Columns of a factor as they enter, (K, m)."""
+    parts = []
+    for term in layout.terms:
+        z = rows.random(term, at, bases.shifts.random[term])
+        right = bases.random_right[term]
+        if len(right) == 1:
+            parts.append(z if right[0, 0] == 1.0 else z * right[0, 0])
+        else:
+            parts.append(right.T @ z)
+    return parts[0] if len(parts) == 1 else np.vstack(parts)
+
+
+def _meeting_levels(layouts, codes):
+    """For every pair of factors the number of its pair a row has, and empty products."""
+    row_pairs, pairs = {}, {}
+    for f in range(len(layouts) - 1):
+        order = np.empty(len(codes[f]), np.int32)
+        pointers = np.empty(layouts[f].n_levels + 1, np.intp)
+        crossproducts.sort_rows(codes[f], order, pointers)
+        for g in range(f + 1, len(layouts)):
+            mark = np.full(layouts[g].n_levels, -1, np.int32)
+            pair_pointers = np.empty(layouts[f].n_levels + 1, np.intp)
+            crossproducts.count_pairs(order, pointers, codes[g], mark, pair_pointers)
+            index = np.empty(pair_pointers[-1], np.int32)
+            row_pair = np.empty(len(order), np.int32)
+            mark[:] = -1
+            crossproducts.find_pairs(
+                order,
+                pointers,
+                codes[g],
+                pair_pointers,
+                mark,
+                np.empty_like(mark),
+                index,
+                row_pair,
+            )
+            shape = len(index), layouts[g].width, layouts[f].width
+            pairs[f, g] = PairProducts(pair_pointers, index, np.zeros(shape))
+            row_pairs[f, g] = row_pair
+    return row_pairs, pairs
+
+
+def add_products(
+    one: Products, other: Products, level_maps: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> Products:
+    """Sum of two partitions.
+
+    Parameters
+    ----------
+    one, other : Products
+        With the same factors and columns.
+    level_maps : sequence of (ndarray, ndarray)
+        For each factor the numbers in the union of the levels of ``one`` and of those of
+        ``other``, both ascending.
+    """
+    counts = [int(max(a.max(initial=-1), b.max(initial=-1))) + 1 for a, b in level_maps]
+    layouts = tuple(
+        replace(f, n_levels=c) for f, c in zip(one.layouts, counts, strict=True)
+    )
+
+    def joined(first, second, number):
+        a, b = level_maps[number]
+        out = np.zeros((counts[number], *first.shape[1:]))
+        out[a] = first
+        out[b] += second
+        return out
+
+    pairs = {
+        (f, g): _add_pairs(
+            one.pairs[f, g], other.pairs[f, g], level_maps[f], level_maps[g], counts, f, g
+        )
+        for f, g in one.pairs
+    }
+    numbers = range(len(layouts))
+    return Products(
+        one.nobs + other.nobs,
+        layouts,
+        tuple(joined(one.grams[i], other.grams[i], i) for i in numbers),
+        tuple(joined(one.crosses[i], other.crosses[i], i) for i in numbers),
+        pairs,
+        one.fixed_gram + other.fixed_gram,
+    )
+
+
+def _add_pairs(one, other, first_maps, other_maps, counts, f, g):
+    key = np.concatenate(
+        [
+            first_maps[side][p.first].astype(np.int64) * counts[g]
+            + other_maps[side][p.index]
+            for side, p in enumerate((one, other))
+        ]
+    )
+    present, position = np.unique(key, return_inverse=True)
+    value = np.zeros((len(present), *one.value.shape[1:]))
+    value[position[: len(one.index)]] = one.value
+    value[position[len(one.index) :]] += other.value
+    first, index = np.divmod(present, max(counts[g], 1))
+    pointers = np.searchsorted(first, np.arange(counts[f] + 1)).astype(np.intp)
+    return PairProducts(pointers, index.astype(np.int32), value)
