@@ -118,7 +118,7 @@ def choose_shifts(rows: Rows) -> Shifts:
     random = []
     for number, term in enumerate(rows.terms):
         shift = np.zeros(term.k)
-        if term.k > 1 and term.structure.any_basis and term.columns[0] is None:
+        if term.k > 1 and term.structure.any_basis and rows.columns[number][0] is None:
             shift[1:] = plain.random(number, at)[1:].mean(axis=1)
         random.append(shift)
     return Shifts(fixed, constant, tuple(random))
@@ -169,11 +169,11 @@ class ColumnSums:
                 is_constant &= bool((rows.x[at, 0] == shifts.constant).all())
             fixed = add(fixed, rows.fixed(at, shifts.fixed))
             for i, term in enumerate(rows.terms):
-                if rows.weights is None and term.k == 1 and term.columns[0] is None:
+                if rows.weights is None and term.k == 1 and rows.columns[i][0] is None:
                     continue
                 random[i] = add(random[i], rows.random(i, at, shifts.random[i]))
         for i, term in enumerate(rows.terms):
-            if rows.weights is None and term.k == 1 and term.columns[0] is None:
+            if rows.weights is None and term.k == 1 and rows.columns[i][0] is None:
                 random[i] = np.full((1, 1), rows.nobs**0.5 if triangular else rows.nobs)
         return cls(
             rows.nobs, rows.log_weights, is_constant, fixed, tuple(random), triangular

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
+from mixedext.engine.arrays import zeros
 from mixedext.engine.kernels import crossproducts
 from mixedext.engine.kernels.sparse import multiply_symmetric
 from mixedext.engine.products import FactorLayout, Products
@@ -265,7 +266,7 @@ def _tail_gram(products, starts, m, pattern):
             columns.append(np.broadcast_to(column[:, None, :], shape))
             values.append(pair.value)
     if pattern is None:
-        out = np.zeros((m, m))
+        out = zeros((m, m))
         for row, column, value in zip(rows, columns, values, strict=True):
             out[row, column] = value
             out[column, row] = value

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mixedext.engine.arrays import zeros
 from mixedext.engine.basis import Bases
 from mixedext.engine.kernels import crossproducts
 from mixedext.engine.rows import Rows
@@ -145,8 +146,8 @@ class Products:
         """
         n_fixed = bases.basis.rank + 1
         codes = [rows.terms[f.terms[0]].codes for f in layouts]
-        grams = [np.zeros((f.n_levels, f.width, f.width)) for f in layouts]
-        crosses = [np.zeros((f.n_levels, f.width, n_fixed)) for f in layouts]
+        grams = [zeros((f.n_levels, f.width, f.width)) for f in layouts]
+        crosses = [zeros((f.n_levels, f.width, n_fixed)) for f in layouts]
         row_pairs, pairs = _meeting_levels(layouts, codes)
         kept = bases.basis.kept
         shift = bases.shifts.fixed[np.append(kept, rows.n_columns)]
@@ -219,7 +220,7 @@ def _meeting_levels(layouts, codes):
                 row_pair,
             )
             shape = len(index), layouts[g].width, layouts[f].width
-            pairs[f, g] = PairProducts(pair_pointers, index, np.zeros(shape))
+            pairs[f, g] = PairProducts(pair_pointers, index, zeros(shape))
             row_pairs[f, g] = row_pair
     return row_pairs, pairs
 
@@ -244,7 +245,7 @@ def add_products(
 
     def joined(first, second, number):
         a, b = level_maps[number]
-        out = np.zeros((counts[number], *first.shape[1:]))
+        out = zeros((counts[number], *first.shape[1:]))
         out[a] = first
         out[b] += second
         return out

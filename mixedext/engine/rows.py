@@ -10,8 +10,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mixedext.specification.terms import RandomTerm
-
 __all__ = ["Rows"]
 
 CHUNK = 4096
@@ -34,6 +32,7 @@ class Rows:
 
     def __init__(self, y, x, terms, weights=None):
         self.y, self.x, self.terms, self.weights = y, x, tuple(terms), weights
+        self.columns = [t.columns for t in self.terms]
         self.nobs, self.n_columns = len(y), x.shape[1]
 
     @property
@@ -59,7 +58,7 @@ class Rows:
 
     def random(self, number: int, at: slice, shift: np.ndarray | None = None) -> np.ndarray:
         """Weighted columns of term ``number`` less ``shift`` (k,), (k, m)."""
-        columns = self.terms[number].columns
+        columns = self.columns[number]
         out = np.empty((len(columns), at.stop - at.start))
         for j, column in enumerate(columns):
             out[j] = 1.0 if column is None else column[at]
