@@ -27,6 +27,7 @@ from mixedext.specification.transforms import TRANSFORMS
 __all__ = [
     "ModelFrame",
     "fixed_spec",
+    "grouping_levels",
     "model_frame",
     "new_fixed_columns",
 ]
@@ -430,9 +431,7 @@ def _columns(engine, text):
 
 
 def _bar_term(engine, bar: Bar) -> RandomTerm:
-    codes, levels = engine.grouping_factor(bar.factors[0])
-    for atom in bar.factors[1:]:
-        codes, levels = interact((codes, levels), engine.grouping_factor(atom))
+    codes, levels = _grouping(engine, bar.factors)
     z, names = _columns(engine, bar.columns)
     return RandomTerm(
         codes,
@@ -442,6 +441,19 @@ def _bar_term(engine, bar: Bar) -> RandomTerm:
         structure="unstructured" if bar.correlated else "diagonal",
         levels=levels,
     )
+
+
+def grouping_levels(data: pd.DataFrame, factors, namespace: dict) -> pd.Index:
+    """Levels of a grouping factor, in order, from a frame in which all of them occur."""
+    engine = _Engine(data, namespace)
+    return _grouping(engine, factors)[1]
+
+
+def _grouping(engine, factors):
+    codes, levels = engine.grouping_factor(factors[0])
+    for atom in factors[1:]:
+        codes, levels = interact((codes, levels), engine.grouping_factor(atom))
+    return codes, levels
 
 
 def _groups_terms(engine, factor, group_name, re_formula, vc_formula):

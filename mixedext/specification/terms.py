@@ -10,7 +10,14 @@ import pandas as pd
 from mixedext.exceptions import DesignError
 from mixedext.specification.structures import Structure, structure
 
-__all__ = ["RandomTerm", "check_group_names", "check_terms", "factorize", "interact"]
+__all__ = [
+    "RandomTerm",
+    "check_group_names",
+    "check_levels",
+    "check_terms",
+    "factorize",
+    "interact",
+]
 
 
 def factorize(labels) -> tuple[np.ndarray, pd.Index]:
@@ -232,6 +239,30 @@ def check_group_names(terms: list[RandomTerm]) -> None:
             )
 
 
+def check_levels(term: RandomTerm, nobs: int) -> None:
+    """Refuse too few or too many levels; see ``check_terms``."""
+    if term.n_levels < 2:
+        raise DesignError(
+            f"the grouping factor {term.group!r} of {term.label} has "
+            f"{term.n_levels} level; a variance between levels needs at least 2. "
+            "Leave the term out."
+        )
+    if term.n_levels >= nobs:
+        raise DesignError(
+            f"the grouping factor {term.group!r} of {term.label} has "
+            f"{term.n_levels} levels for {nobs} observations: with one observation "
+            "a level its random effects cannot be told from the residual. Leave "
+            "the term out, or group by a coarser factor."
+        )
+    if term.structure.correlated and term.n_levels * term.k >= nobs:
+        raise DesignError(
+            f"{term.label} has {term.n_levels * term.k} random effects "
+            f"({term.k} columns x {term.n_levels} levels of {term.group!r}) for "
+            f"{nobs} observations: its covariance cannot be told from the "
+            "residual. Use fewer columns."
+        )
+
+
 def check_terms(terms: list[RandomTerm], nobs: int) -> None:
     """Refuse designs from which a term's variance cannot be told from the residual.
 
@@ -242,26 +273,7 @@ def check_terms(terms: list[RandomTerm], nobs: int) -> None:
         least as many random effects as observations; for columns that are all zero.
     """
     for term in terms:
-        if term.n_levels < 2:
-            raise DesignError(
-                f"the grouping factor {term.group!r} of {term.label} has "
-                f"{term.n_levels} level; a variance between levels needs at least 2. "
-                "Leave the term out."
-            )
-        if term.n_levels >= nobs:
-            raise DesignError(
-                f"the grouping factor {term.group!r} of {term.label} has "
-                f"{term.n_levels} levels for {nobs} observations: with one observation "
-                "a level its random effects cannot be told from the residual. Leave "
-                "the term out, or group by a coarser factor."
-            )
-        if term.structure.correlated and term.n_levels * term.k >= nobs:
-            raise DesignError(
-                f"{term.label} has {term.n_levels * term.k} random effects "
-                f"({term.k} columns x {term.n_levels} levels of {term.group!r}) for "
-                f"{nobs} observations: its covariance cannot be told from the "
-                "residual. Use fewer columns."
-            )
+        check_levels(term, nobs)
         zero = ~np.any(term.z, axis=0)
         if zero.any():
             name = term.names[int(np.argmax(zero))]

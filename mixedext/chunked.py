@@ -1,0 +1,215 @@
+"""A Design from data in chunks: every chunk is reduced to sums, and sums are added."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from mixedext.engine.basis import (
+    Bases,
+    ColumnSums,
+    Shifts,
+    bases_from_sums,
+    choose_shifts,
+)
+from mixedext.engine.design import Design, finish_design, sharper_bases
+from mixedext.engine.products import FactorLayout, Products, add_products, layouts_of
+from mixedext.engine.rows import Rows
+from mixedext.exceptions import DesignError
+from mixedext.specification.chunks import ChunkPlan
+from mixedext.specification.formula import ModelFrame
+from mixedext.specification.sources import ChunkSource
+from mixedext.specification.terms import RandomTerm, check_levels
+
+__all__ = ["ChunkedDesign", "chunk_rows", "design_from_chunks"]
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkedDesign:
+    """A design and what a model needs to know besides.
+
+    Attributes
+    ----------
+    design : Design
+        As from ``prepare_design`` on all rows.
+    plan : ChunkPlan
+        Evaluates further chunks.
+    head : ModelFrame
+        Model frame of some first rows.
+    """
+
+    design: Design
+    plan: ChunkPlan
+    head: ModelFrame
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Products of some chunks, and which of all levels occur in them."""
+
+    products: Products
+    numbers: tuple[np.ndarray, ...]
+
+    def __add__(self, other: Part) -> Part:
+        unions = [
+            np.union1d(a, b) for a, b in zip(self.numbers, other.numbers, strict=True)
+        ]
+        maps = [
+            (np.searchsorted(u, a), np.searchsorted(u, b))
+            for u, a, b in zip(unions, self.numbers, other.numbers, strict=True)
+        ]
+        return Part(add_products(self.products, other.products, maps), tuple(unions))
+
+
+def chunk_rows(plan: ChunkPlan, frame: ModelFrame) -> Rows:
+    """The engine's rows of a chunk's model frame."""
+    return Rows(
+        plan.response_and_offset(frame),
+        frame.exog.to_numpy(float),
+        frame.terms,
+        frame.weights,
+    )
+
+
+def _column_sums(plan, shifts, triangular, chunk):
+    frame = plan.evaluate(chunk)
+    if frame is None:
+        return None
+    return ColumnSums.of(chunk_rows(plan, frame), shifts, triangular)
+
+
+def _part(plan, bases, layouts, levels, chunk):
+    frame = plan.evaluate(chunk)
+    if frame is None:
+        return None
+    rows = chunk_rows(plan, frame)
+    numbers, own = [], []
+    for layout in layouts:
+        local = rows.terms[layout.terms[0]].levels
+        number = levels[layout.terms[0]].get_indexer(local).astype(np.intp)
+        if (number < 0).any():
+            raise ValueError(
+                f"the grouping factor {layout.group!r} has levels in this pass over the "
+                "chunks that it had not in an earlier one; chunks must be the same in "
+                "every pass"
+            )
+        numbers.append(number)
+        own.append(replace(layout, n_levels=len(local)))
+    part = Part(Products.of(rows, bases, own), tuple(numbers))
+    return _in_order(part)
+
+
+def _in_order(part: Part) -> Part:
+    """A part whose levels stand in the order of all levels."""
+    if all((np.diff(n) > 0).all() for n in part.numbers):
+        return part
+    maps = []
+    for numbers in part.numbers:
+        rank = np.empty(len(numbers), np.intp)
+        rank[np.argsort(numbers)] = np.arange(len(numbers))
+        maps.append((rank, rank[:0]))
+    empty = _empty_like(part.products)
+    numbers = tuple(np.sort(n) for n in part.numbers)
+    return Part(add_products(part.products, empty, maps), numbers)
+
+
+def _empty_like(products: Products) -> Products:
+    return replace(
+        products,
+        nobs=0,
+        grams=tuple(g[:0] for g in products.grams),
+        crosses=tuple(c[:0] for c in products.crosses),
+        pairs={
+            key: replace(
+                p, pointers=np.zeros(1, np.intp), index=p.index[:0], value=p.value[:0]
+            )
+            for key, p in products.pairs.items()
+        },
+        fixed_gram=np.zeros_like(products.fixed_gram),
+    )
+
+
+def design_from_chunks(
+    source: ChunkSource, plan: ChunkPlan, storage: str | None = None
+) -> ChunkedDesign:
+    """Read the chunks two or three times and sum them up.
+
+    Parameters
+    ----------
+    source : ChunkSource
+        The chunks.
+    plan : ChunkPlan
+        The formula, without a vocabulary.
+    storage : {"dense", "sparse"}, optional
+        Storage of the tail; chosen by estimated cost if None.
+
+    Raises
+    ------
+    ValueError
+        If there are no complete rows, or chunks differ from pass to pass.
+    DesignError
+        As in ``prepare_design``.
+    """
+    vocabulary = source.sum(plan.collect)
+    if vocabulary is None or vocabulary.nobs == 0:
+        raise ValueError("chunks hold no complete rows")
+    plan = plan.with_vocabulary(vocabulary)
+    head = plan.evaluate(vocabulary.head)
+    levels = plan.levels()
+    structures = [t.structure for t in head.terms]
+    bases, sums = _first_pass(
+        source, plan, choose_shifts(chunk_rows(plan, head)), structures
+    )
+    layouts = _layouts(head.terms, plan.factors, levels)
+    part = _second_pass(source, plan, bases, layouts, levels)
+    for _ in range(2):
+        sharper = sharper_bases(part.products, bases)
+        if sharper is None:
+            break
+        bases = sharper
+        part = _second_pass(source, plan, bases, layouts, levels)
+    terms = _terms(head.terms, levels, layouts, part)
+    for term in terms:
+        check_levels(term, sums.nobs)
+    design = finish_design(part.products, bases, terms, sums.log_weights, storage)
+    return ChunkedDesign(design, plan, head)
+
+
+def _first_pass(source, plan, shifts: Shifts, structures) -> tuple[Bases, ColumnSums]:
+    sums = source.sum(partial(_column_sums, plan, shifts, False))
+    if not sums.is_constant:
+        shifts = shifts.none()
+        sums = source.sum(partial(_column_sums, plan, shifts, False))
+    for term, gram in enumerate(sums.random):
+        if (np.diag(gram) == 0).any() and not shifts.random[term].any():
+            raise DesignError("a column of a random term is zero in every row")
+    bases = bases_from_sums(sums, shifts, structures)
+    if bases is None:
+        triangles = source.sum(partial(_column_sums, plan, shifts, True))
+        bases = bases_from_sums(triangles, shifts, structures)
+    return bases, sums
+
+
+def _second_pass(source, plan, bases, layouts, levels) -> Part:
+    return source.sum(partial(_part, plan, bases, layouts, levels))
+
+
+def _layouts(terms, factors, levels: Sequence[pd.Index]) -> list[FactorLayout]:
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for i, atoms in enumerate(factors):
+        groups.setdefault(atoms, []).append(i)
+    return layouts_of(list(groups.values()), terms, [len(index) for index in levels])
+
+
+def _terms(terms, levels, layouts, part) -> list[RandomTerm]:
+    """The random terms without rows, with all levels that occur."""
+    present = {}
+    for layout, numbers in zip(layouts, part.numbers, strict=True):
+        present |= dict.fromkeys(layout.terms, numbers)
+    return [
+        replace(t.without_rows(), levels=levels[i][present[i]]) for i, t in enumerate(terms)
+    ]

@@ -1,0 +1,227 @@
+"""Formulas on data that come in chunks: levels first, then one model frame a chunk.
+
+A chunk shows only some levels of a factor.  A first pass collects the values of all
+categorical columns and the levels of all grouping factors; every chunk is then evaluated
+with these, so that its columns are those that the whole data would give.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from mixedext.exceptions import FormulaError
+from mixedext.specification.bars import SplitFormula, names_in, split_formula
+from mixedext.specification.formula import ModelFrame, grouping_levels, model_frame
+from mixedext.specification.missing import check_missing
+from mixedext.specification.namespace import restored_namespace
+
+__all__ = ["ChunkPlan", "Vocabulary"]
+
+# Functions whose value in one row depends on the other rows.
+WHOLE_COLUMN = {"poly", "center", "scale", "standardize", "bs", "cr", "cc", "cs", "te"}
+# Rows of the first chunk that are kept to know names and types.
+HEAD = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """What must be known of all chunks before one of them can be evaluated.
+
+    Attributes
+    ----------
+    nobs : int
+        Complete rows.
+    values : dict
+        For each categorical column its values, or the categories of its type.
+    levels : dict
+        For each grouping factor (names of its columns) a frame of the combinations that
+        occur.
+    head : DataFrame
+        Some first rows.
+    """
+
+    nobs: int
+    values: dict[str, pd.Index]
+    levels: dict[tuple[str, ...], pd.DataFrame]
+    head: pd.DataFrame
+
+    def __add__(self, other: Vocabulary) -> Vocabulary:
+        if self.nobs == 0 or other.nobs == 0:
+            return self if other.nobs == 0 else other
+        values = {n: _union(v, other.values[n]) for n, v in self.values.items()}
+        levels = {
+            names: pd.concat([frame, other.levels[names]]).drop_duplicates()
+            for names, frame in self.levels.items()
+        }
+        return replace(self, nobs=self.nobs + other.nobs, values=values, levels=levels)
+
+
+def _union(one, other):
+    if one.equals(other):
+        return one
+    union = one.append(other).unique()
+    try:
+        return union.sort_values()
+    except TypeError:  # values of several types have no order
+        return union
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkPlan:
+    """A formula and all that its evaluation on one chunk needs.
+
+    Attributes
+    ----------
+    formula : str
+        Fixed effects, random terms in bars, offsets.
+    groups, re_formula, weights, offset : str or None
+        As in ``MixedLM.from_formula``; names of columns.
+    missing : {"none", "raise", "drop"}
+        What is done with rows with missing values.
+    namespace : dict
+        Names that the formula uses besides the columns, fit for pickling.
+    vocabulary : Vocabulary or None
+        From the first pass.
+    """
+
+    formula: str
+    groups: str | None = None
+    re_formula: str | None = None
+    weights: str | None = None
+    offset: str | None = None
+    missing: str = "none"
+    namespace: Mapping | None = None
+    vocabulary: Vocabulary | None = None
+
+    def __post_init__(self):
+        check_missing(self.missing)
+        for what in ("groups", "re_formula", "weights", "offset"):
+            value = getattr(self, what)
+            if not isinstance(value, str | None):
+                raise ValueError(
+                    f"{what} must name a column of every chunk, not {type(value).__name__}"
+                )
+        for text in self._texts:
+            called = set(re.findall(r"([^\W\d]\w*)\s*\(", text)) & WHOLE_COLUMN
+            if called:
+                raise FormulaError(
+                    f"{sorted(called)[0]}(...) in {text!r} depends on the whole column, "
+                    "and a chunk shows only a part of it; compute the column first"
+                )
+
+    @property
+    def split(self) -> SplitFormula:
+        """The formula in parts."""
+        return split_formula(self.formula)
+
+    @property
+    def _texts(self):
+        split = self.split
+        return [
+            split.response,
+            split.fixed,
+            *split.offsets,
+            self.re_formula or "",
+            *(b.columns for b in split.bars),
+        ]
+
+    @property
+    def factors(self) -> list[tuple[str, ...]]:
+        """Atoms of the grouping factor of every random term, in the model's order."""
+        own = [(f"`{self.groups}`",)] if self.groups is not None else []
+        return own + [b.factors for b in self.split.bars]
+
+    def used(self, columns: Iterable) -> list:
+        """The columns that the plan reads."""
+        names = {self.groups, self.weights, self.offset}
+        for text in [*self._texts, *(a for atoms in self.factors for a in atoms)]:
+            names |= names_in(text)
+        return [c for c in columns if str(c) in names]
+
+    def complete(self, chunk: pd.DataFrame) -> pd.DataFrame:
+        """The columns used of a chunk, without incomplete rows if these are dropped."""
+        if not isinstance(chunk, pd.DataFrame):
+            raise ValueError(
+                f"chunks must hold pandas DataFrames, not {type(chunk).__name__}"
+            )
+        narrow = chunk[self.used(chunk.columns)]
+        return narrow.dropna() if self.missing == "drop" else narrow
+
+    def collect(self, chunk: pd.DataFrame) -> Vocabulary:
+        """The vocabulary of one chunk."""
+        frame = self.complete(chunk)
+        written = set().union(*(names_in(text) for text in self._texts))
+        wrapped = set(re.findall(r"\bC\(\s*`?([^`,()]+?)`?\s*[,)]", " ".join(self._texts)))
+        values = {}
+        for name in frame.columns:
+            if str(name) not in written or str(name) == self.split.response:
+                continue
+            dtype = frame[name].dtype
+            if isinstance(dtype, pd.CategoricalDtype):
+                values[name] = dtype.categories
+            elif not pd.api.types.is_numeric_dtype(dtype) or str(name) in wrapped:
+                unique = pd.Index(frame[name].dropna().unique())
+                values[name] = _union(unique, unique[:0])
+        levels = {}
+        for atoms in self.factors:
+            names = [c for c in frame.columns if any(str(c) in names_in(a) for a in atoms)]
+            if not names:
+                raise FormulaError(
+                    f"the grouping factor {':'.join(atoms)!r} is not a column of the "
+                    f"chunks; columns are: {', '.join(map(str, chunk.columns))}"
+                )
+            if len(names) == 1:
+                unique = frame[names[0]].drop_duplicates().to_frame()
+            else:
+                unique = frame[names].drop_duplicates()
+            levels[atoms] = unique
+        return Vocabulary(len(frame), values, levels, frame.head(HEAD))
+
+    def with_vocabulary(self, vocabulary: Vocabulary) -> ChunkPlan:
+        """The plan that can evaluate chunks."""
+        return replace(self, vocabulary=vocabulary)
+
+    def levels(self) -> list[pd.Index]:
+        """All levels of the grouping factor of every random term, in order."""
+        namespace = restored_namespace(self.namespace or {})
+        return [
+            grouping_levels(self.vocabulary.levels[atoms], atoms, namespace)
+            for atoms in self.factors
+        ]
+
+    def evaluate(self, chunk: pd.DataFrame) -> ModelFrame | None:
+        """Model frame of one chunk; None if it has no complete rows."""
+        frame = self.complete(chunk)
+        if len(frame) == 0:
+            return None
+        changed = {}
+        for name, values in self.vocabulary.values.items():
+            column = frame[name]
+            ordered = getattr(column.dtype, "ordered", False)
+            known = pd.Categorical(column, categories=values, ordered=bool(ordered))
+            if (known.codes[~column.isna().to_numpy()] < 0).any():
+                raise ValueError(
+                    f"column {name!r} has values in this pass over the chunks that it had "
+                    "not in an earlier one; chunks must be the same in every pass"
+                )
+            changed[name] = known
+        return model_frame(
+            self.formula,
+            frame.assign(**changed) if changed else frame,
+            restored_namespace(self.namespace or {}),
+            groups=self.groups,
+            re_formula=self.re_formula,
+            weights=self.weights,
+            offset=self.offset,
+            missing=self.missing,
+        )
+
+    def response_and_offset(self, frame: ModelFrame) -> np.ndarray:
+        """Response less offset of a model frame."""
+        y = frame.endog.to_numpy(float)
+        return y if frame.offset is None else y - frame.offset

@@ -1,0 +1,175 @@
+"""Where chunks come from, and how a function of every chunk is summed over all.
+
+A source can be read more than once.  Sums are taken in a binary tree whose shape depends
+on the number of chunks alone, so that the numbers do not depend on who computes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import reduce as fold
+
+import pandas as pd
+
+__all__ = ["ChunkSource", "DaskSource", "ParquetSource", "chunk_source", "tree_sum"]
+
+
+def tree_sum(parts: Iterable):
+    """Sum in a binary tree, holding no more parts at once than the tree is high.
+
+    Returns None if there are no parts; parts that are None are passed over.
+    """
+    stack: list[tuple[int, object]] = []
+    for part in parts:
+        if part is None:
+            continue
+        height = 0
+        while stack and stack[-1][0] == height:
+            part = stack.pop()[1] + part
+            height += 1
+        stack.append((height, part))
+    values = [value for _, value in stack]
+    return fold(lambda right, left: left + right, reversed(values)) if values else None
+
+
+def _apply(function, chunk):
+    return function(chunk() if callable(chunk) else chunk)
+
+
+class ChunkSource:
+    """Chunks in this process, or spread by joblib.
+
+    Parameters
+    ----------
+    chunks : iterable of DataFrame, or callable
+        Frames, or functions that load one; a callable returns such an iterable.
+    n_jobs : int, optional
+        Processes of joblib's backend (see ``joblib.parallel_config``).
+    """
+
+    def __init__(self, chunks, n_jobs: int | None = None):
+        if not callable(chunks) and isinstance(chunks, Iterator):
+            raise ValueError(
+                "chunks can be read only once (it is an iterator), but levels and scales "
+                "must be known before cross-products are summed: pass a list, or a "
+                "function without arguments that returns a new iterator"
+            )
+        if isinstance(chunks, pd.DataFrame):
+            chunks = [chunks]
+        self.chunks, self.n_jobs = chunks, n_jobs
+
+    def _items(self):
+        items = self.chunks() if callable(self.chunks) else self.chunks
+        try:
+            return iter(items)
+        except TypeError:
+            raise ValueError(
+                f"chunks must be an iterable of DataFrames, not {type(items).__name__}"
+            ) from None
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        """The chunks, loaded one at a time."""
+        for item in self._items():
+            yield item() if callable(item) else item
+
+    def sum(self, function: Callable):
+        """Sum of ``function(chunk)`` over all chunks."""
+        if self.n_jobs in (None, 1):
+            return tree_sum(function(chunk) for chunk in self)
+        from joblib import Parallel, delayed
+
+        run = Parallel(n_jobs=self.n_jobs, return_as="generator")
+        return tree_sum(run(delayed(_apply)(function, item) for item in self._items()))
+
+
+class DaskSource(ChunkSource):
+    """Partitions of a dask DataFrame; each is reduced where it lies."""
+
+    def __init__(self, frame):
+        self.partitions = frame.to_delayed()
+
+    def __iter__(self):
+        for partition in self.partitions:
+            yield partition.compute()
+
+    def sum(self, function):
+        """Sum of ``function(partition)`` over all partitions."""
+        import dask
+
+        shared = dask.delayed(function)
+        call, join = dask.delayed(_call, pure=False), dask.delayed(_join, pure=False)
+        level = [call(shared, partition) for partition in self.partitions]
+        while len(level) > 1:
+            level = [
+                join(*level[i : i + 2]) if i + 1 < len(level) else level[i]
+                for i in range(0, len(level), 2)
+            ]
+        return level[0].compute() if level else None
+
+
+def _call(function, frame):
+    return function(frame)
+
+
+def _join(one, other):
+    return tree_sum([one, other])
+
+
+class ParquetSource(ChunkSource):
+    """Row groups of a Parquet file or folder, in batches of bounded size.
+
+    Parameters
+    ----------
+    path : str or path-like or pyarrow.dataset.Dataset
+        File, folder or data set.
+    columns : callable
+        From the names in the file to those that are to be read.
+    chunk_rows : int
+        Most rows held at once by one process.
+    n_jobs : int, optional
+        Processes of joblib's backend.
+    """
+
+    def __init__(self, path, columns, chunk_rows: int, n_jobs: int | None = None):
+        from pyarrow import dataset
+
+        self.n_jobs, self.chunk_rows = n_jobs, chunk_rows
+        self.data = path if isinstance(path, dataset.Dataset) else dataset.dataset(path)
+        self.columns = columns(self.data.schema.names)
+
+    def _items(self):
+        for fragment in self.data.get_fragments():
+            yield from fragment.split_by_row_group()
+
+    def _frames(self, fragment):
+        batches = fragment.to_batches(columns=self.columns, batch_size=self.chunk_rows)
+        for batch in batches:
+            if batch.num_rows:
+                yield batch.to_pandas()
+
+    def __iter__(self):
+        for fragment in self._items():
+            yield from self._frames(fragment)
+
+    def sum(self, function):
+        """Sum of ``function(batch)`` over all batches."""
+        if self.n_jobs in (None, 1):
+            return tree_sum(function(frame) for frame in self)
+        from joblib import Parallel, delayed
+
+        run = Parallel(n_jobs=self.n_jobs, return_as="generator")
+        work = delayed(_sum_fragment)
+        return tree_sum(run(work(self, function, f) for f in self._items()))
+
+
+def _sum_fragment(source, function, fragment):
+    return tree_sum(function(frame) for frame in source._frames(fragment))
+
+
+def chunk_source(chunks, n_jobs: int | None = None) -> ChunkSource:
+    """The source of what a user gives as chunks."""
+    if isinstance(chunks, ChunkSource):
+        return chunks
+    if hasattr(chunks, "to_delayed") and hasattr(chunks, "npartitions"):
+        return DaskSource(chunks)
+    return ChunkSource(chunks, n_jobs)
