@@ -50,6 +50,9 @@ class Blocks:
         (m, P), Z_tail'[X y].
     fixed_gram : ndarray
         (P, P), [X y]'[X y].
+    within : ndarray or None
+        With one grouping factor the cross-products of the residuals of [X y] on Z within
+        levels, (P, P); None where they are not known to full accuracy.
     """
 
     nobs: int
@@ -66,6 +69,7 @@ class Blocks:
     tail_gram: np.ndarray
     tail_cross: np.ndarray
     fixed_gram: np.ndarray
+    within: np.ndarray | None = None
 
     @property
     def n_fixed(self) -> int:
@@ -141,7 +145,9 @@ class Blocks:
         return "\n".join(lines)
 
 
-def build_blocks(products: Products, storage: str | None = None) -> Blocks:
+def build_blocks(
+    products: Products, storage: str | None = None, within: np.ndarray | None = None
+) -> Blocks:
     """Arrange cross-products for elimination.
 
     Parameters
@@ -150,6 +156,8 @@ def build_blocks(products: Products, storage: str | None = None) -> Blocks:
         Of all rows.
     storage : {"dense", "sparse"}, optional
         Storage of the tail; chosen by estimated cost if None.
+    within : ndarray, optional
+        Of a design with one grouping factor, (P, P).
     """
     n_fixed = len(products.fixed_gram)
     if products.layouts:
@@ -163,6 +171,7 @@ def build_blocks(products: Products, storage: str | None = None) -> Blocks:
         lead_gram=gram,
         lead_cross=cross,
         fixed_gram=products.fixed_gram,
+        within=within,
         **tail,
     )
 

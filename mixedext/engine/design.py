@@ -19,6 +19,7 @@ from mixedext.engine.blocks import Blocks, build_blocks
 from mixedext.engine.objective import ProfiledDeviance
 from mixedext.engine.products import Products, group_by_factor
 from mixedext.engine.rows import Rows
+from mixedext.engine.within import within_from_products, within_from_rows
 from mixedext.exceptions import DesignError
 from mixedext.specification.terms import RandomTerm
 
@@ -149,7 +150,7 @@ def prepare_design(
         products = Products.of(rows, bases, layouts)
     constant = weights is None and np.ptp(y) == 0
     what = "is constant" if constant else "is explained exactly by X"
-    return finish_design(products, bases, terms, rows.log_weights, storage, what)
+    return finish_design(products, bases, terms, rows.log_weights, storage, what, rows)
 
 
 def first_pass(rows: Rows) -> Bases:
@@ -190,6 +191,7 @@ def finish_design(
     log_weights: float,
     storage: str | None = None,
     no_residual: str = "is explained exactly by X",
+    rows: Rows | None = None,
 ) -> Design:
     """Orthonormalize what rounding left of the fixed columns, and arrange the blocks.
 
@@ -207,6 +209,8 @@ def finish_design(
         Storage of the tail.
     no_residual : str, optional
         What to say of a response that leaves no residual.
+    rows : Rows, optional
+        The rows, where they are at hand, for sums that would cancel.
 
     Raises
     ------
@@ -243,8 +247,13 @@ def finish_design(
     least_squares = upper @ on_shifted + on_q
     if shift.constant:
         least_squares += triangle[:, 0] * (shift.fixed[-1] / shift.constant)
+    within = None
+    if len(products.layouts) == 1:
+        within = within_from_products(products)
+        if within is None and rows is not None:
+            within = within_from_rows(rows, bases, right, products)
     return Design(
-        build_blocks(products, storage),
+        build_blocks(products, storage, within),
         tuple(t.without_rows() for t in terms),
         FixedBasis(triangle, bases.basis.kept),
         least_squares,

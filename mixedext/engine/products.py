@@ -17,7 +17,16 @@ from mixedext.engine.kernels import crossproducts
 from mixedext.engine.rows import Rows
 from mixedext.specification.terms import RandomTerm
 
-__all__ = ["FactorLayout", "PairProducts", "Products", "group_by_factor"]
+__all__ = [
+    "FactorLayout",
+    "PairProducts",
+    "Products",
+    "add_products",
+    "factor_columns",
+    "fixed_chunks",
+    "group_by_factor",
+    "layouts_of",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,15 +158,10 @@ class Products:
         grams = [zeros((f.n_levels, f.width, f.width)) for f in layouts]
         crosses = [zeros((f.n_levels, f.width, n_fixed)) for f in layouts]
         row_pairs, pairs = _meeting_levels(layouts, codes)
-        kept = bases.basis.kept
-        shift = bases.shifts.fixed[np.append(kept, rows.n_columns)]
-        kept = None if len(kept) == rows.n_columns else kept
         fixed_gram = np.zeros((n_fixed, n_fixed))
-        left = np.ascontiguousarray(bases.right.T)
-        for at in rows.chunks():
-            fixed = left @ rows.fixed(at, shift, kept)
+        for at, fixed in fixed_chunks(rows, bases):
             fixed_gram += fixed @ fixed.T
-            z = [_factor_columns(rows, bases, f, at) for f in layouts]
+            z = [factor_columns(rows, bases, f, at) for f in layouts]
             for f, own in enumerate(codes):
                 crossproducts.level_products(own[at], z[f], fixed, grams[f], crosses[f])
             for (f, g), row_pair in row_pairs.items():
@@ -182,7 +186,18 @@ class Products:
         return sum(a.nbytes for a in arrays)
 
 
-def _factor_columns(rows, bases, layout, at):
+def fixed_chunks(rows: Rows, bases: Bases, right: np.ndarray | None = None):
+    """Chunks of the rows with [X y] as they enter, (P, m), times ``right`` if given."""
+    kept = bases.basis.kept
+    shift = bases.shifts.fixed[np.append(kept, rows.n_columns)]
+    kept = None if len(kept) == rows.n_columns else kept
+    left = bases.right.T if right is None else (bases.right @ right).T
+    left = np.ascontiguousarray(left)
+    for at in rows.chunks():
+        yield at, left @ rows.fixed(at, shift, kept)
+
+
+def factor_columns(rows, bases, layout, at):
     """Columns of a factor as they enter, (K, m)."""
     parts = []
     for term in layout.terms:
