@@ -158,15 +158,16 @@ class ColumnSums:
     triangular: bool
 
     @classmethod
-    def of(cls, rows: Rows, shifts: Shifts, triangular: bool = False) -> ColumnSums:
-        """Sum one partition."""
+    def of(
+        cls, rows: Rows, shifts: Shifts, triangular: bool = False, step: int = 1
+    ) -> ColumnSums:
+        """Sum one partition, or a sample of it: every ``step``-th chunk."""
         add = _stack_triangles if triangular else _add_squares
         fixed = np.zeros((rows.n_columns + 1,) * 2)
         random = [np.zeros((t.k, t.k)) for t in rows.terms]
-        is_constant = True
-        for at in rows.chunks():
-            if shifts.constant:
-                is_constant &= bool((rows.x[at, 0] == shifts.constant).all())
+        nobs = 0
+        for at in rows.chunks(step):
+            nobs += at.stop - at.start
             fixed = add(fixed, rows.fixed(at, shifts.fixed))
             for i, term in enumerate(rows.terms):
                 if rows.weights is None and term.k == 1 and rows.columns[i][0] is None:
@@ -174,10 +175,10 @@ class ColumnSums:
                 random[i] = add(random[i], rows.random(i, at, shifts.random[i]))
         for i, term in enumerate(rows.terms):
             if rows.weights is None and term.k == 1 and rows.columns[i][0] is None:
-                random[i] = np.full((1, 1), rows.nobs**0.5 if triangular else rows.nobs)
-        return cls(
-            rows.nobs, rows.log_weights, is_constant, fixed, tuple(random), triangular
-        )
+                random[i] = np.full((1, 1), nobs**0.5 if triangular else nobs)
+        constant = shifts.constant
+        is_constant = not constant or bool((rows.x[:, 0] == constant).all())
+        return cls(nobs, rows.log_weights, is_constant, fixed, tuple(random), triangular)
 
     def __add__(self, other: ColumnSums) -> ColumnSums:
         add = _join_triangles if self.triangular else np.add

@@ -29,7 +29,11 @@ __all__ = ["Design", "finish_design", "prepare_design", "sharper_bases"]
 NO_RESIDUAL = 1e-12
 # Share of the residual's square that may lie in the columns of X after the second pass;
 # beyond it the first pass has not told the coefficients well enough.
-LEFT_IN_X = 1e-4
+LEFT_IN_X = 0.1
+# Condition of Q'Q, over all rows, up to which a sample of the rows has told R.
+SAMPLE_CONDITION = 30.0
+# Chunks of rows that are enough for the first pass over very many.
+SAMPLED_CHUNKS = 48
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +146,9 @@ def prepare_design(
     layouts = group_by_factor(terms)
     bases = first_pass(rows)
     products = Products.of(rows, bases, layouts)
+    if rows.n_chunks > SAMPLED_CHUNKS and not _nearly_orthonormal(products):
+        bases = first_pass(rows, sample=False)
+        products = Products.of(rows, bases, layouts)
     for _ in range(2):
         sharper = sharper_bases(products, bases)
         if sharper is None:
@@ -153,19 +160,36 @@ def prepare_design(
     return finish_design(products, bases, terms, rows.log_weights, storage, what, rows)
 
 
-def first_pass(rows: Rows) -> Bases:
-    """Bases of the columns of one partition."""
+def first_pass(rows: Rows, sample: bool = True) -> Bases:
+    """Bases of the columns of one partition.
+
+    Of many rows a sample will do where it shows all columns to be independent: what it
+    misses is made good after the second pass.
+    """
     shifts = choose_shifts(rows)
-    sums = ColumnSums.of(rows, shifts)
-    if not sums.is_constant:
-        shifts = shifts.none()
-        sums = ColumnSums.of(rows, shifts)
     structures = [t.structure for t in rows.terms]
-    bases = bases_from_sums(sums, shifts, structures)
-    if bases is None:
-        triangles = ColumnSums.of(rows, shifts, triangular=True)
-        bases = bases_from_sums(triangles, shifts, structures)
-    return bases
+    step = max(rows.n_chunks // SAMPLED_CHUNKS, 1) if sample else 1
+    while True:
+        sums = ColumnSums.of(rows, shifts, step=step)
+        if not sums.is_constant:
+            shifts = shifts.none()
+            continue
+        bases = bases_from_sums(sums, shifts, structures)
+        if bases is not None:
+            return bases
+        if step == 1:
+            break
+        step = 1
+    triangles = ColumnSums.of(rows, shifts, triangular=True)
+    return bases_from_sums(triangles, shifts, structures)
+
+
+def _nearly_orthonormal(products):
+    gram = products.fixed_gram[:-1, :-1] / products.nobs
+    if not len(gram):
+        return True
+    value = linalg.eigvalsh(gram)
+    return value[-1] <= SAMPLE_CONDITION * value[0]
 
 
 def sharper_bases(products: Products, bases: Bases) -> Bases | None:
@@ -173,14 +197,14 @@ def sharper_bases(products: Products, bases: Bases) -> Bases | None:
 
     None if the second pass need not be repeated.
     """
-    rank = bases.basis.rank
-    on_q, square = products.fixed_gram[:rank, rank], products.fixed_gram[rank, rank]
-    if not on_q @ on_q > LEFT_IN_X * square:
+    rank, gram = bases.basis.rank, products.fixed_gram
+    if rank == 0:
+        return None
+    on_q = linalg.solve(gram[:rank, :rank], gram[:rank, rank])
+    if not gram[:rank, rank] @ on_q > LEFT_IN_X * gram[rank, rank]:
         return None
     right = bases.right.copy()
-    right[:, -1] -= right[:, :-1] @ linalg.solve(
-        products.fixed_gram[:rank, :rank], on_q, assume_a="pos"
-    )
+    right[:, -1] -= right[:, :-1] @ on_q
     return replace(bases, right=right)
 
 

@@ -160,7 +160,7 @@ class Products:
         row_pairs, pairs = _meeting_levels(layouts, codes)
         fixed_gram = np.zeros((n_fixed, n_fixed))
         for at, fixed in fixed_chunks(rows, bases):
-            fixed_gram += fixed @ fixed.T
+            fixed_gram += fixed.T @ fixed
             z = [factor_columns(rows, bases, f, at) for f in layouts]
             for f, own in enumerate(codes):
                 crossproducts.level_products(own[at], z[f], fixed, grams[f], crosses[f])
@@ -187,14 +187,13 @@ class Products:
 
 
 def fixed_chunks(rows: Rows, bases: Bases, right: np.ndarray | None = None):
-    """Chunks of the rows with [X y] as they enter, (P, m), times ``right`` if given."""
+    """Chunks of the rows with [X y] as they enter, (m, P), times ``right`` if given."""
     kept = bases.basis.kept
     shift = bases.shifts.fixed[np.append(kept, rows.n_columns)]
     kept = None if len(kept) == rows.n_columns else kept
-    left = bases.right.T if right is None else (bases.right @ right).T
-    left = np.ascontiguousarray(left)
+    right = bases.right if right is None else bases.right @ right
     for at in rows.chunks():
-        yield at, left @ rows.fixed(at, shift, kept)
+        yield at, rows.fixed(at, shift, kept).T @ right
 
 
 def factor_columns(rows, bases, layout, at):

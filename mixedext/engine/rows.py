@@ -40,10 +40,14 @@ class Rows:
         """Sum of the logarithms of the weights."""
         return 0.0 if self.weights is None else float(np.log(self.weights).sum())
 
-    def chunks(self) -> Iterator[slice]:
-        """Slices of the rows."""
-        for start in range(0, self.nobs, CHUNK):
+    def chunks(self, step: int = 1) -> Iterator[slice]:
+        """Slices of the rows; only every ``step``-th."""
+        for start in range(0, self.nobs, CHUNK * step):
             yield slice(start, min(start + CHUNK, self.nobs))
+
+    @property
+    def n_chunks(self) -> int:
+        return -(-self.nobs // CHUNK)
 
     def fixed(self, at: slice, shift: np.ndarray, kept=None) -> np.ndarray:
         """Weighted columns of [X y] less ``shift`` (p + 1,) for a chunk, (p + 1, m).

@@ -28,9 +28,9 @@ def within_from_products(products: Products) -> np.ndarray | None:
     between = np.empty_like(products.fixed_gram)
     scratch = np.empty(gram.shape[1:]), np.empty(cross.shape[1:])
     within.level_squares(gram, cross, *scratch, between)
-    out = products.fixed_gram - between
+    out = products.fixed_gram - _whole(between)
     small = np.diag(out) < SMALLEST_SHARE * np.diag(products.fixed_gram)
-    return None if small.any() else (out + out.T) / 2
+    return None if small.any() else out
 
 
 def within_from_rows(rows: Rows, bases: Bases, right, products: Products) -> np.ndarray:
@@ -56,5 +56,8 @@ def within_from_rows(rows: Rows, bases: Bases, right, products: Products) -> np.
     for at, fixed in fixed_chunks(rows, bases, right):
         z = factor_columns(rows, bases, layout, at)
         within.within_products(codes[at], z, fixed, gram, cross, *scratch, out)
-    lower = np.tril(out)
-    return lower + np.tril(out, -1).T
+    return _whole(out)
+
+
+def _whole(lower):
+    return np.tril(lower) + np.tril(lower, -1).T

@@ -59,16 +59,17 @@ def sort_rows(
 def level_products(
     const int32_t[::1] codes,         # in: (n,) levels of the rows of this chunk
     const double[:, ::1] z,           # in: (k, n) columns of the factor
-    const double[:, ::1] fixed,       # in: (P, n) columns [X y]
+    const double[:, ::1] fixed,       # in: (n, P) columns [X y]
     double[:, :, ::1] gram,           # out: (L, k, k), lower triangles += Z_l'Z_l
     double[:, :, ::1] cross,          # out: (L, k, P) += Z_l'[X y]_l
 ):
     """Add every row to the blocks of its level."""
-    cdef Py_ssize_t n = codes.shape[0], k = z.shape[0], p = fixed.shape[0]
+    cdef Py_ssize_t n = codes.shape[0], k = z.shape[0], p = fixed.shape[1]
     cdef Py_ssize_t i, a, b, ahead
     cdef double za, zb
     cdef double* g
     cdef double* c
+    cdef const double* x
     if n == 0 or k == 0:
         return
     with nogil:
@@ -78,20 +79,20 @@ def level_products(
                 PREFETCH_FOR_WRITE(&gram[ahead, 0, 0])
                 PREFETCH_FOR_WRITE(&cross[ahead, 0, 0])
                 PREFETCH_FOR_WRITE(&cross[ahead, k - 1, p - 1])
-            g, c = &gram[codes[i], 0, 0], &cross[codes[i], 0, 0]
+            g, c, x = &gram[codes[i], 0, 0], &cross[codes[i], 0, 0], &fixed[i, 0]
             if k == 1:
                 za = z[0, i]
                 g[0] += za * za
                 for b in range(p):
-                    c[b] += za * fixed[b, i]
+                    c[b] += za * x[b]
             elif k == 2:
                 za, zb = z[0, i], z[1, i]
                 g[0] += za * za
                 g[2] += zb * za
                 g[3] += zb * zb
                 for b in range(p):
-                    c[b] += za * fixed[b, i]
-                    c[p + b] += zb * fixed[b, i]
+                    c[b] += za * x[b]
+                    c[p + b] += zb * x[b]
             else:
                 for a in range(k):
                     za = z[a, i]
@@ -100,7 +101,7 @@ def level_products(
                     for b in range(a + 1):
                         g[a * k + b] += za * z[b, i]
                     for b in range(p):
-                        c[a * p + b] += za * fixed[b, i]
+                        c[a * p + b] += za * x[b]
 
 
 def mirror_blocks(double[:, :, ::1] gram):

@@ -54,7 +54,7 @@ def level_squares(
     const double[:, :, ::1] cross,    # in: (L, k, P)
     double[:, ::1] r,                 # scratch: (k, k)
     double[:, ::1] gamma,             # scratch: (k, P)
-    double[:, ::1] out,               # out: (P, P) = sum_l Gamma_l'Gamma_l
+    double[:, ::1] out,               # out: (P, P), lower triangle of the sum
 ):
     """Sum of Gamma_l'Gamma_l over the levels."""
     cdef Py_ssize_t k = gram.shape[1], p = cross.shape[2], level, a, i, j
@@ -68,14 +68,14 @@ def level_squares(
             for a in range(k):
                 for i in range(p):
                     x = gamma[a, i]
-                    for j in range(p):
+                    for j in range(i + 1):
                         out[i, j] += x * gamma[a, j]
 
 
 def within_products(
     const int32_t[::1] codes,         # in: (n,) levels of the rows of this chunk
     const double[:, ::1] z,           # in: (k, n)
-    const double[:, ::1] fixed,       # in: (P, n)
+    const double[:, ::1] fixed,       # in: (n, P)
     const double[:, :, ::1] gram,     # in: (L, k, k)
     const double[:, :, ::1] cross,    # in: (L, k, P)
     double[:, ::1] r,                 # scratch: (k, k)
@@ -85,7 +85,7 @@ def within_products(
     double[:, ::1] out,               # out: (P, P), lower triangle += residuals' products
 ):
     """Cross-products of the residuals of [X y] on Z within levels, from the rows."""
-    cdef Py_ssize_t n = codes.shape[0], k = z.shape[0], p = fixed.shape[0]
+    cdef Py_ssize_t n = codes.shape[0], k = z.shape[0], p = fixed.shape[1]
     cdef Py_ssize_t i, a, c, j, level = -1
     cdef double x
     with nogil:
@@ -96,7 +96,7 @@ def within_products(
                     &gram[level, 0, 0], &cross[level, 0, 0], k, p, &r[0, 0], &gamma[0, 0]
                 )
             for j in range(p):
-                rest[j] = fixed[j, i]
+                rest[j] = fixed[i, j]
             for a in range(k):  # q = r^-T z, one row of an orthonormal basis of Z_l
                 q[a] = 0.0
                 if r[a, a] == 0.0:
