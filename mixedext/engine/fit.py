@@ -17,13 +17,9 @@ from mixedext.engine.basis import (
 )
 from mixedext.engine.blocks import Blocks, build_blocks
 from mixedext.engine.moments import moment_covariances
-from mixedext.engine.objective import ProfiledDeviance
-from mixedext.engine.optimize import (
-    Convergence,
-    Optimum,
-    evaluate,
-    minimize_deviance,
-)
+from mixedext.engine.objective import FactorDeviance, ProfiledDeviance
+from mixedext.engine.one_factor import OneFactorDeviance, level_sums
+from mixedext.engine.optimize import Convergence, Optimum, evaluate, minimize_deviance
 from mixedext.exceptions import DesignError
 from mixedext.specification.terms import RandomTerm
 
@@ -83,7 +79,14 @@ class Design:
 
     def objective(self, reml: bool) -> ProfiledDeviance:
         """The profiled deviance in the engine's units."""
-        return ProfiledDeviance(self.blocks, self.structures, reml)
+        if len(self.blocks.factors) == 1:
+            return OneFactorDeviance(self.blocks, self.structures, reml, self.level_sums)
+        return FactorDeviance(self.blocks, self.structures, reml)
+
+    @cached_property
+    def level_sums(self):
+        """Levels of the only grouping factor, pooled where they have the same gram."""
+        return level_sums(self.blocks)
 
     def deviance_shift(self, reml: bool, dof: int) -> float:
         """What the deviance in the data's units has over the engine's."""
@@ -205,15 +208,10 @@ class Fit:
         Relative covariance factors of all terms, in the model's order.
     scale : float
         Residual variance sigma^2.
-    coefficients, covariance : ndarray
-        Generalized least-squares coefficients of the columns kept, and their covariance
-        sigma^2 (X'V0^-1 X)^-1.
+    coefficients : ndarray
+        Generalized least-squares coefficients of the columns kept.
     lams : tuple of ndarray
         Relative covariance factor of each term.
-    effects : tuple of ndarray
-        Conditional modes of each term, (L, k).
-    penalty : float
-        u'u, the part of the penalized residual sum of squares that no row has.
     convergence : Convergence
         Verdict.
     optimum : Optimum
@@ -221,7 +219,7 @@ class Fit:
     design : Design
         The model.
     objective : ProfiledDeviance
-        Its factor stands at the optimum.
+        It stands at the optimum.
     """
 
     reml: bool
@@ -229,10 +227,7 @@ class Fit:
     theta: np.ndarray
     scale: float
     coefficients: np.ndarray
-    covariance: np.ndarray
     lams: tuple[np.ndarray, ...]
-    effects: tuple[np.ndarray, ...]
-    penalty: float
     convergence: Convergence
     optimum: Optimum
     design: Design
@@ -246,6 +241,49 @@ class Fit:
     def covariances(self) -> list[np.ndarray]:
         """Covariance matrix Sigma_i = sigma^2 lam lam' of each term."""
         return [self.scale * lam @ lam.T for lam in self.lams]
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        """Covariance sigma^2 (X'V0^-1 X)^-1 of the coefficients."""
+        basis = self.design.basis
+        # R'^-1 L_X^-T: its square is (X'V0^-1 X)^-1
+        inverse = self.objective.solve_fixed(np.eye(basis.rank)).T
+        root = basis.coefficients(inverse)
+        return self.scale * root @ root.T
+
+    @cached_property
+    def _inner_effects(self) -> list[np.ndarray]:
+        """Coefficients of the random effects, engine's units, (L, k) a term."""
+        rank, on_basis = self.design.basis.rank, self.objective.coefficients()
+        lead, tail = (
+            part[..., rank] - part[..., :rank] @ on_basis
+            for part in self.objective.factor.response.effect
+        )
+        return [
+            self.objective.by_term(i, lead[..., None], tail[..., None])[..., 0]
+            for i in range(len(self.lams))
+        ]
+
+    @cached_property
+    def effects(self) -> tuple[np.ndarray, ...]:
+        """Conditional modes of each term, (L, k)."""
+        y_scale = self.design.y_scale
+        return tuple(
+            y_scale * effect @ np.linalg.inv(transform).T
+            for effect, transform in zip(
+                self._inner_effects, self.design.transforms, strict=True
+            )
+        )
+
+    @cached_property
+    def penalty(self) -> float:
+        """u'u, the part of the penalized residual sum of squares that no row has."""
+        lams = self.design.lams(self.optimum.theta)
+        total = 0.0
+        for lam, effect in zip(lams, self._inner_effects, strict=True):
+            u = np.linalg.lstsq(lam, effect.T, rcond=1e-10)[0]
+            total += float((u**2).sum())
+        return total * self.design.y_scale**2
 
     @property
     def is_singular(self) -> bool:
@@ -356,35 +394,18 @@ def _inner_start(design, start):
 
 
 def fit_at(design: Design, objective, optimum: Optimum, reml: bool) -> Fit:
-    """Fit in the data's units from an optimum at which the objective's factor stands."""
-    factor, y_scale = objective.factor, design.y_scale
-    scale = factor.residual_square / objective.dof * y_scale**2
-    on_basis = factor.coefficients()
-    coefficients = design.basis.coefficients(design.least_squares + y_scale * on_basis)
-    rank = design.basis.rank
-    # R'^-1 L_X^-T: its square is (X'V0^-1 X)^-1
-    inverse = factor.solve_fixed(np.eye(rank)).T
-    root = design.basis.coefficients(inverse)
-    lead, tail = (
-        part[..., rank] - part[..., :rank] @ on_basis for part in factor.response.effect
-    )
-    effects, penalty = [], 0.0
-    for i, lam in enumerate(design.lams(optimum.theta)):
-        effect = objective.by_term(i, lead[..., None], tail[..., None])[..., 0]
-        u = np.linalg.lstsq(lam, effect.T, rcond=1e-10)[0]
-        penalty += float((u**2).sum())
-        effects.append(y_scale * effect @ np.linalg.inv(design.transforms[i]).T)
+    """Fit in the data's units from an optimum at which the objective stands."""
+    y_scale = design.y_scale
+    scale = objective.residual_square / objective.dof * y_scale**2
+    on_basis = design.least_squares + y_scale * objective.coefficients()
     theta = design.outer_theta(optimum.theta)
     return Fit(
         reml=reml,
         deviance=float(optimum.deviance + design.deviance_shift(reml, objective.dof)),
         theta=theta,
         scale=float(scale),
-        coefficients=coefficients,
-        covariance=scale * root @ root.T,
+        coefficients=design.basis.coefficients(on_basis),
         lams=tuple(design.lams(theta)),
-        effects=tuple(effects),
-        penalty=penalty * y_scale**2,
         convergence=optimum.convergence,
         optimum=optimum,
         design=design,
