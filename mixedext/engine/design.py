@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import linalg
@@ -16,7 +17,8 @@ from mixedext.engine.basis import (
     choose_shifts,
 )
 from mixedext.engine.blocks import Blocks, build_blocks
-from mixedext.engine.objective import ProfiledDeviance
+from mixedext.engine.objective import FactorDeviance, ProfiledDeviance
+from mixedext.engine.one_factor import OneFactorDeviance, level_sums
 from mixedext.engine.products import Products, group_by_factor
 from mixedext.engine.rows import Rows
 from mixedext.engine.within import within_from_products, within_from_rows
@@ -73,7 +75,14 @@ class Design:
 
     def objective(self, reml: bool) -> ProfiledDeviance:
         """The profiled deviance in the engine's units."""
-        return ProfiledDeviance(self.blocks, self.structures, reml)
+        if len(self.blocks.factors) == 1:
+            return OneFactorDeviance(self.blocks, self.structures, reml, self.level_sums)
+        return FactorDeviance(self.blocks, self.structures, reml)
+
+    @cached_property
+    def level_sums(self):
+        """Levels of the only grouping factor, pooled where they have the same gram."""
+        return level_sums(self.blocks)
 
     def deviance_shift(self, reml: bool, dof: int) -> float:
         """What the deviance in the data's units has over the engine's."""

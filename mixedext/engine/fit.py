@@ -12,12 +12,7 @@ from scipy import linalg
 from mixedext.engine.design import Design
 from mixedext.engine.moments import moment_covariances
 from mixedext.engine.objective import ProfiledDeviance
-from mixedext.engine.optimize import (
-    Convergence,
-    Optimum,
-    evaluate,
-    minimize_deviance,
-)
+from mixedext.engine.optimize import Convergence, Optimum, evaluate, minimize_deviance
 
 __all__ = [
     "Fit",
@@ -48,15 +43,10 @@ class Fit:
         Relative covariance factors of all terms, in the model's order.
     scale : float
         Residual variance sigma^2.
-    coefficients, covariance : ndarray
-        Generalized least-squares coefficients of the columns kept, and their covariance
-        sigma^2 (X'V0^-1 X)^-1.
+    coefficients : ndarray
+        Generalized least-squares coefficients of the columns kept.
     lams : tuple of ndarray
         Relative covariance factor of each term.
-    effects : tuple of ndarray
-        Conditional modes of each term, (L, k).
-    penalty : float
-        u'u, the part of the penalized residual sum of squares that no row has.
     convergence : Convergence
         Verdict.
     optimum : Optimum
@@ -64,7 +54,7 @@ class Fit:
     design : Design
         The model.
     objective : ProfiledDeviance
-        Its factor stands at the optimum.
+        It stands at the optimum.
     """
 
     reml: bool
@@ -72,10 +62,7 @@ class Fit:
     theta: np.ndarray
     scale: float
     coefficients: np.ndarray
-    covariance: np.ndarray
     lams: tuple[np.ndarray, ...]
-    effects: tuple[np.ndarray, ...]
-    penalty: float
     convergence: Convergence
     optimum: Optimum
     design: Design
@@ -89,6 +76,49 @@ class Fit:
     def covariances(self) -> list[np.ndarray]:
         """Covariance matrix Sigma_i = sigma^2 lam lam' of each term."""
         return [self.scale * lam @ lam.T for lam in self.lams]
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        """Covariance sigma^2 (X'V0^-1 X)^-1 of the coefficients."""
+        basis = self.design.basis
+        # R'^-1 L_X^-T: its square is (X'V0^-1 X)^-1
+        inverse = self.objective.solve_fixed(np.eye(basis.rank)).T
+        root = basis.coefficients(inverse)
+        return self.scale * root @ root.T
+
+    @cached_property
+    def _inner_effects(self) -> list[np.ndarray]:
+        """Coefficients of the random effects, engine's units, (L, k) a term."""
+        rank, on_basis = self.design.basis.rank, self.objective.coefficients()
+        lead, tail = (
+            part[..., rank] - part[..., :rank] @ on_basis
+            for part in self.objective.factor.response.effect
+        )
+        return [
+            self.objective.by_term(i, lead[..., None], tail[..., None])[..., 0]
+            for i in range(len(self.lams))
+        ]
+
+    @cached_property
+    def effects(self) -> tuple[np.ndarray, ...]:
+        """Conditional modes of each term, (L, k)."""
+        y_scale = self.design.y_scale
+        return tuple(
+            y_scale * effect @ np.linalg.inv(transform).T
+            for effect, transform in zip(
+                self._inner_effects, self.design.transforms, strict=True
+            )
+        )
+
+    @cached_property
+    def penalty(self) -> float:
+        """u'u, the part of the penalized residual sum of squares that no row has."""
+        lams = self.design.lams(self.optimum.theta)
+        total = 0.0
+        for lam, effect in zip(lams, self._inner_effects, strict=True):
+            u = np.linalg.lstsq(lam, effect.T, rcond=1e-10)[0]
+            total += float((u**2).sum())
+        return total * self.design.y_scale**2
 
     @property
     def is_singular(self) -> bool:
@@ -199,35 +229,18 @@ def _inner_start(design, start):
 
 
 def fit_at(design: Design, objective, optimum: Optimum, reml: bool) -> Fit:
-    """Fit in the data's units from an optimum at which the objective's factor stands."""
-    factor, y_scale = objective.factor, design.y_scale
-    scale = factor.residual_square / objective.dof * y_scale**2
-    on_basis = factor.coefficients()
-    coefficients = design.basis.coefficients(design.least_squares + y_scale * on_basis)
-    rank = design.basis.rank
-    # R'^-1 L_X^-T: its square is (X'V0^-1 X)^-1
-    inverse = factor.solve_fixed(np.eye(rank)).T
-    root = design.basis.coefficients(inverse)
-    lead, tail = (
-        part[..., rank] - part[..., :rank] @ on_basis for part in factor.response.effect
-    )
-    effects, penalty = [], 0.0
-    for i, lam in enumerate(design.lams(optimum.theta)):
-        effect = objective.by_term(i, lead[..., None], tail[..., None])[..., 0]
-        u = np.linalg.lstsq(lam, effect.T, rcond=1e-10)[0]
-        penalty += float((u**2).sum())
-        effects.append(y_scale * effect @ np.linalg.inv(design.transforms[i]).T)
+    """Fit in the data's units from an optimum at which the objective stands."""
+    y_scale = design.y_scale
+    scale = objective.residual_square / objective.dof * y_scale**2
+    on_basis = design.least_squares + y_scale * objective.coefficients()
     theta = design.outer_theta(optimum.theta)
     return Fit(
         reml=reml,
         deviance=float(optimum.deviance + design.deviance_shift(reml, objective.dof)),
         theta=theta,
         scale=float(scale),
-        coefficients=coefficients,
-        covariance=scale * root @ root.T,
+        coefficients=design.basis.coefficients(on_basis),
         lams=tuple(design.lams(theta)),
-        effects=tuple(effects),
-        penalty=penalty * y_scale**2,
         convergence=optimum.convergence,
         optimum=optimum,
         design=design,

@@ -90,7 +90,7 @@ def variance_covariance(fit: Fit) -> VarianceCovariance:
     # `hessian / 2`, so the joint covariance follows from it and the cross term q.
     objective.value(theta)
     q = _quadratic(objective)
-    inner_scale = objective.factor.residual_square / dof
+    inner_scale = objective.residual_square / dof
     cross = q[numbers] / (2 * inner_scale**2)
     own = dof / (2 * inner_scale**2)
     joint = np.empty((len(free) + 1, len(free) + 1))

@@ -15,9 +15,13 @@ from scipy import linalg
 
 from mixedext.engine.blocks import Blocks
 from mixedext.engine.factor import Factor
+from mixedext.engine.kernels.newton import PythonFunction
 from mixedext.specification.structures import Structure
 
-__all__ = ["Derivatives", "ProfiledDeviance"]
+__all__ = ["Derivatives", "FactorDeviance", "ProfiledDeviance"]
+
+# Elements of the blocks above which the search should save derivatives.
+COSTLY_SIZE = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +47,7 @@ class Derivatives:
 
 
 class ProfiledDeviance:
-    """Deviance with beta and sigma^2 profiled out.
+    """Deviance with beta and sigma^2 profiled out, and its blocks and parameters.
 
     Parameters
     ----------
@@ -53,13 +57,25 @@ class ProfiledDeviance:
         One for each random term, in the model's order.
     reml : bool
         Restricted (True) or ordinary deviance.
+
+    Attributes
+    ----------
+    function : Function
+        The deviance for the compiled search.
+    factor : Factor
+        The factor of Omega at the theta of the last ``value``.
+    fixed : ndarray
+        Cholesky factor of [X y]'V0^-1[X y] there, (P, P).
+    noise : float
+        Estimate of the rounding error of the deviance there.
+    n_values, n_derivatives : int
+        Evaluations so far.
     """
 
     def __init__(self, blocks: Blocks, structures: list[Structure], reml: bool):
         self.blocks = blocks
         self.structures = structures
         self.reml = reml
-        self.factor = Factor(blocks)
         ends = np.cumsum([s.n_theta for s in structures]).astype(int)
         self.theta_slices = [
             slice(end - s.n_theta, end) for end, s in zip(ends, structures, strict=True)
@@ -74,10 +90,8 @@ class ProfiledDeviance:
             for number, layout in enumerate(blocks.factors)
             for term, columns in zip(layout.terms, layout.slices, strict=True)
         }
-        rank = self.factor.rank
-        self.dof = blocks.nobs - rank if reml else blocks.nobs
-        self.n_values = 0
-        self.n_derivatives = 0
+        self.rank = blocks.n_fixed - 1
+        self.dof = blocks.nobs - self.rank if reml else blocks.nobs
 
     def lams(self, theta) -> list[np.ndarray]:
         """Relative covariance factor of every term."""
@@ -96,6 +110,74 @@ class ProfiledDeviance:
             for f in self.blocks.factors
         ]
 
+    # ---- the fixed-effects block, [X y]'V0^-1[X y] = L L' ----
+
+    @property
+    def residual_square(self) -> float:
+        """The penalized residual sum of squares y'P0 y."""
+        return float(self.fixed[-1, -1] ** 2)
+
+    def coefficients(self) -> np.ndarray:
+        """Generalized least-squares coefficients of y on the basis of X."""
+        return self.solve_fixed(self.fixed[-1, :-1], transpose=True)
+
+    def solve_fixed(self, b: np.ndarray, transpose: bool = False) -> np.ndarray:
+        """L_X^-1 b, or L_X^-T b."""
+        if self.rank == 0:  # older LAPACK wrappers refuse empty matrices
+            return np.zeros_like(b)
+        factor = self.fixed[:-1, :-1]
+        return linalg.solve_triangular(
+            factor, b, lower=True, trans="T" if transpose else "N", check_finite=False
+        )
+
+    def by_term(self, term, lead, tail):
+        """Rows of one random term out of a (lead, tail) pair, (L, k, columns)."""
+        number, columns = self.place[term]
+        return self.blocks.by_level(number, lead, tail)[:, columns]
+
+    def residual_response(self):
+        """Z'V0^-1 X L_X^-T, and Z'P0 y, both as (lead, tail)."""
+        lead, tail = self.factor.response.response
+        beta = self.coefficients()
+        rank = self.rank
+        whitened, residual = [], []
+        for part in (lead, tail):
+            flat = part.reshape(-1, rank + 1)
+            shape = (*part.shape[:-1], rank)
+            x = self.solve_fixed(flat[:, :rank].T).T
+            whitened.append(np.ascontiguousarray(x).reshape(shape))
+            residual.append(part[..., rank] - part[..., :rank] @ beta)
+        return whitened, residual
+
+
+class FactorDeviance(ProfiledDeviance):
+    """The deviance from the blocked Cholesky factor: any number of grouping factors."""
+
+    def __init__(self, blocks: Blocks, structures: list[Structure], reml: bool):
+        super().__init__(blocks, structures, reml)
+        self.factor = Factor(blocks)
+        self.n_values = self.n_derivatives = 0
+
+    @property
+    def function(self) -> PythonFunction:
+        return PythonFunction(self)
+
+    @property
+    def costly(self) -> bool:
+        """Whether one evaluation takes so long that every one saved counts."""
+        return self.blocks.lead_gram.size + self.blocks.tail_gram.size > COSTLY_SIZE
+
+    def stand_at(self, theta):
+        """Say where a compiled search has left the function (nothing to be done)."""
+
+    @property
+    def fixed(self) -> np.ndarray:
+        return self.factor.fixed
+
+    def set_fixed(self, fixed: np.ndarray) -> bool:
+        """Take [X y]'V0^-1 [X y]; False if rounding has made it indefinite."""
+        return self.factor.set_fixed(fixed)
+
     def value(self, theta, floor: bool = False) -> float:
         """The deviance; infinite where rounding makes the factorization fail."""
         self.n_values += 1
@@ -113,26 +195,6 @@ class ProfiledDeviance:
     def noise(self) -> float:
         """Estimate of the rounding error of the deviance at the factor as it stands."""
         return self.dof * np.finfo(float).eps * self.factor.cancellation
-
-    def by_term(self, term, lead, tail):
-        """Rows of one random term out of a (lead, tail) pair, (L, k, columns)."""
-        number, columns = self.place[term]
-        return self.blocks.by_level(number, lead, tail)[:, columns]
-
-    def residual_response(self):
-        """Z'V0^-1 X L_X^-T, and Z'P0 y, both as (lead, tail)."""
-        f = self.factor
-        lead, tail = f.response.response
-        beta = f.coefficients()
-        rank = f.rank
-        whitened, residual = [], []
-        for part in (lead, tail):
-            flat = part.reshape(-1, rank + 1)
-            shape = (*part.shape[:-1], rank)
-            x = f.solve_fixed(flat[:, :rank].T).T
-            whitened.append(np.ascontiguousarray(x).reshape(shape))
-            residual.append(part[..., rank] - part[..., :rank] @ beta)
-        return whitened, residual
 
     def derivatives(self, theta) -> Derivatives:
         """Derivatives at the theta of the last ``value``."""

@@ -65,7 +65,7 @@ def refine_fit(fit: Fit, y, x, terms, weights) -> Fit:
         flat = effect.transpose(1, 0, 2).reshape(term.k, -1)
         u = np.linalg.lstsq(lam, flat, rcond=1e-10)[0].reshape(-1, columns.shape[1])
         penalty += u.T @ u
-    if not objective.factor.set_fixed(columns.T @ columns + penalty):
+    if not objective.set_fixed(columns.T @ columns + penalty):
         return fit  # not positive definite: precision_of will say so
     optimum = replace(fit.optimum, deviance=objective.deviance())
     return fit_at(design, objective, optimum, fit.reml)

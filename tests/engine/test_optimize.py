@@ -138,7 +138,7 @@ def test_no_parameters():
     design = prepare_design(np.array([1.0, 2.0, 4.0]), np.ones((3, 1)), [])
     optimum = minimize_deviance(design.objective(True), np.zeros(0))
     assert optimum.convergence.converged
-    assert optimum.derivatives is None
+    assert optimum.gradient is None
     assert len(optimum.log) == 1
 
 

@@ -1,0 +1,62 @@
+"""A function to be minimized, and the search, for other kernels to use without the GIL."""
+
+
+cdef class Function:
+    cdef readonly Py_ssize_t n_theta
+    # Estimate of the rounding error of the last value.
+    cdef readonly double noise
+    cdef readonly Py_ssize_t n_values, n_derivatives
+    # Whether derivatives are so dear that the search should save the last ones.
+    cdef public bint costly
+    # Set where a Python function has raised; the search then stops.
+    cdef bint raised
+    cdef double value(self, const double* theta, bint floor) noexcept nogil
+    cdef void derivatives(
+        self, const double* theta, double* gradient, double* hessian
+    ) noexcept nogil
+
+
+cdef class Newton:
+    cdef Function function
+    cdef readonly Py_ssize_t n_theta
+    cdef readonly double deviance
+    # Fall still to be expected after a last step that no derivatives followed; else < 0.
+    cdef readonly double remainder
+    cdef double contraction
+    cdef double* buffer
+    cdef double* theta
+    cdef double* trial
+    cdef double* step
+    cdef double* gradient
+    cdef double* hessian
+    cdef double* before
+    cdef double* secant_step
+    cdef double* secant_change
+    cdef double* model
+    cdef double* factor
+    cdef double* inverse
+    cdef double* newton_step
+    cdef double* vector
+    cdef double* eigenvalue
+    cdef double* slope
+    cdef double* along
+    cdef double* work
+    cdef int work_size
+    cdef bint has_secant, definite, decomposed, way_down
+    cdef double decrement, largest, fall
+    cdef bint keep_log
+    cdef double* log
+    cdef Py_ssize_t log_rows, log_room
+
+    cdef void add(
+        self, int method, double deviance, double step, double fall, const double* theta
+    ) noexcept nogil
+    cdef int decompose(self, const double* matrix, double* vector) noexcept nogil
+    cdef bint corrected(self) noexcept nogil
+    cdef bint factorize(self, double* smallest) noexcept nogil
+    cdef int set_model(self, bint secant) noexcept nogil
+    cdef int spectrum(self) noexcept nogil
+    cdef double set_step(self, double radius) noexcept nogil
+    cdef int search(
+        self, const double* start, Py_ssize_t max_iterations, double to_beat
+    ) noexcept nogil

@@ -1,0 +1,549 @@
+"""Trust-region Newton search for the minimum of a deviance.
+
+The function gives a value, and at the point of its last value the gradient and a model
+Hessian (average information plus the bend of Sigma = lam lam').  The search works on C
+arrays without the GIL; a function written in Python takes the GIL by itself.
+"""
+
+from libc.math cimport INFINITY, NAN, copysign, fabs, isfinite, sqrt
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy, memset
+from scipy.linalg.cython_lapack cimport dsyev
+
+import sys
+
+import numpy as np
+
+# Expected fall of the deviance below which the search stops.  It is judged by the
+# gradient, so it may lie far below the rounding noise of the deviance itself.
+cdef double DECREMENT_TOLERANCE = 1e-13
+# A decrement below this that falls no more has met the rounding of the gradient.
+cdef double STALL_BELOW = 1e-9
+# The gradient has about this share of the noise of the deviance.
+cdef double NOISE_SHARE = 1e-3
+# Expected fall below which the last change of the gradient corrects the model Hessian.
+cdef double SECANT_BELOW = 1.0
+# Another minimum is given up where it cannot end lower by RESTART_GAIN: the true fall is
+# hardly ever more than HOPE times the expected one.
+cdef double RESTART_GAIN = 1e-7
+cdef double HOPE = 20.0
+# Curvature below minus this share of the largest is a way down.
+cdef double CURVATURE_TOLERANCE = 1e-7
+# Curvature below this share of the largest leaves a direction undetermined.
+cdef double FLAT_CURVATURE = 1e-10
+# A Cholesky factor serves in place of eigenvectors where the smallest eigenvalue is
+# surely above this share of the largest.
+cdef double CLEARLY_DEFINITE = 1e-8
+# The last derivatives are saved where the decrement is below FINISH_BELOW, has fallen by
+# FINISH_CONTRACTION and leaves at most this share of the deviance to be gained.
+cdef double FINISH_BELOW = 1e-5
+cdef double FINISH_CONTRACTION = 1e-2
+cdef double FINISH_SHARE = 1e-15
+
+# How the rows of the log came about.
+METHODS = ("newton", "l-bfgs-b", "rectified", "given", "closed form")
+
+cdef enum:
+    CONTINUES = 0
+    FOUND = 1
+    NOT_FINITE = -1
+    RAISED = -2
+    NO_DECOMPOSITION = -3
+
+
+cdef class Function:
+    """What is minimized; ``derivatives`` refer to the point of the last ``value``."""
+
+    cdef double value(self, const double* theta, bint floor) noexcept nogil:
+        return INFINITY
+
+    cdef void derivatives(
+        self, const double* theta, double* gradient, double* hessian
+    ) noexcept nogil:
+        pass
+
+
+cdef class PythonFunction(Function):
+    """A deviance written in Python: ``value``, ``derivatives`` and ``noise``."""
+
+    cdef object objective
+    cdef object error
+
+    def __init__(self, objective):
+        self.objective = objective
+        self.n_theta = objective.n_theta
+        self.costly = objective.costly
+
+    cdef object _array(self, const double* theta):
+        cdef Py_ssize_t i
+        cdef double[::1] copy
+        out = np.empty(self.n_theta)
+        copy = out
+        for i in range(self.n_theta):
+            copy[i] = theta[i]
+        return out
+
+    cdef double value(self, const double* theta, bint floor) noexcept nogil:
+        with gil:
+            try:
+                value = float(self.objective.value(self._array(theta), bool(floor)))
+                if isfinite(value):
+                    self.noise = self.objective.noise
+                return value
+            except BaseException:
+                self.error, self.raised = sys.exc_info()[1], True
+                return INFINITY
+
+    cdef void derivatives(
+        self, const double* theta, double* gradient, double* hessian
+    ) noexcept nogil:
+        cdef const double[::1] g
+        cdef const double[:, ::1] h
+        cdef Py_ssize_t i, j, n = self.n_theta
+        with gil:
+            try:
+                found = self.objective.derivatives(self._array(theta))
+                g = np.ascontiguousarray(found.gradient)
+                h = np.ascontiguousarray(found.hessian)
+                for i in range(n):
+                    gradient[i] = g[i]
+                    for j in range(n):
+                        hessian[i * n + j] = h[i, j]
+            except BaseException:
+                self.error, self.raised = sys.exc_info()[1], True
+
+    def reraise(self):
+        error, self.error, self.raised = self.error, None, False
+        raise error
+
+
+cdef inline double _norm(const double* x, Py_ssize_t n) noexcept nogil:
+    cdef double total = 0.0
+    cdef Py_ssize_t i
+    for i in range(n):
+        total += x[i] * x[i]
+    return sqrt(total)
+
+
+cdef class Newton:
+    """The search for one function; ``theta``, ``gradient`` and ``hessian`` say where it is.
+
+    Parameters
+    ----------
+    function : Function
+        What is minimized.
+    keep_log : bool, optional
+        Whether to note every evaluation.
+    """
+
+    def __cinit__(self, Function function, bint keep_log=True):
+        cdef Py_ssize_t n = function.n_theta
+        self.function, self.n_theta, self.keep_log = function, n, keep_log
+        self.work_size = <int>(34 * n)
+        cdef Py_ssize_t total = 11 * n + 5 * n * n + self.work_size
+        self.buffer = <double*>malloc(max(total, 1) * sizeof(double))
+        if self.buffer == NULL:
+            raise MemoryError(f"no memory for a search in {n} parameters")
+        memset(self.buffer, 0, total * sizeof(double))
+        cdef double* at = self.buffer
+        self.theta, self.trial, self.step = at, at + n, at + 2 * n
+        self.gradient, self.before = at + 3 * n, at + 4 * n
+        self.secant_step, self.secant_change = at + 5 * n, at + 6 * n
+        self.newton_step, self.eigenvalue = at + 7 * n, at + 8 * n
+        self.slope, self.along = at + 9 * n, at + 10 * n
+        at += 11 * n
+        self.hessian, self.model, self.factor = at, at + n * n, at + 2 * n * n
+        self.inverse, self.vector = at + 3 * n * n, at + 4 * n * n
+        self.work = at + 5 * n * n
+        self.remainder = -1.0
+
+    def __dealloc__(self):
+        free(self.buffer)
+        free(self.log)
+
+    # ---- log ----
+
+    cdef void add(
+        self, int method, double deviance, double step, double fall, const double* theta
+    ) noexcept nogil:
+        cdef Py_ssize_t width = self.n_theta + 4, i
+        cdef double* row
+        if not self.keep_log:
+            return
+        if self.log_rows == self.log_room:
+            i = 2 * self.log_room + 16
+            row = <double*>realloc(self.log, i * width * sizeof(double))
+            if row == NULL:  # a log is not worth a failure
+                self.keep_log = False
+                return
+            self.log, self.log_room = row, i
+        row = self.log + self.log_rows * width
+        row[0], row[1], row[2], row[3] = method, deviance, step, fall
+        for i in range(self.n_theta):
+            row[4 + i] = theta[i]
+        self.log_rows += 1
+
+    def note(self, method, double deviance, double step, double fall, theta):
+        """Add a row to the log."""
+        cdef const double[::1] point = np.ascontiguousarray(theta, float)
+        self.add(
+            METHODS.index(method), deviance, step, fall, &point[0] if len(point) else NULL
+        )
+
+    def records(self):
+        """The log: number of the method, deviance, step, expected fall, theta by row."""
+        cdef Py_ssize_t width = self.n_theta + 4
+        out = np.empty((self.log_rows, width))
+        cdef double[:, ::1] view = out
+        if self.log_rows:
+            memcpy(&view[0, 0], self.log, self.log_rows * width * sizeof(double))
+        return out
+
+    # ---- the quadratic model ----
+
+    cdef int decompose(self, const double* matrix, double* vector) noexcept nogil:
+        """Eigenvalues, ascending, and eigenvectors (column j from vector + j n)."""
+        cdef int n = <int>self.n_theta, info = 0
+        memcpy(vector, matrix, n * n * sizeof(double))
+        dsyev(b"V", b"L", &n, vector, &n, self.eigenvalue, self.work, &self.work_size, &info)
+        return info
+
+    cdef bint factorize(self, double* smallest) noexcept nogil:
+        """Cholesky factor of the model; a lower bound of its smallest eigenvalue.
+
+        The bound is 1 / ||L^-1||^2 in the Frobenius norm.
+        """
+        cdef Py_ssize_t n = self.n_theta, i, j, c
+        cdef double* root = self.factor
+        cdef double* inverse = self.inverse
+        cdef double x, total = 0.0
+        for j in range(n):
+            x = self.model[j * n + j]
+            for c in range(j):
+                x -= root[j * n + c] * root[j * n + c]
+            if not x > 0.0:
+                return False
+            root[j * n + j] = sqrt(x)
+            for i in range(j + 1, n):
+                x = self.model[i * n + j]
+                for c in range(j):
+                    x -= root[i * n + c] * root[j * n + c]
+                root[i * n + j] = x / root[j * n + j]
+        for j in range(n):
+            for i in range(j, n):
+                x = 1.0 if i == j else 0.0
+                for c in range(j, i):
+                    x -= root[i * n + c] * inverse[c * n + j]
+                x /= root[i * n + i]
+                inverse[i * n + j] = x
+                total += x * x
+        smallest[0] = 1.0 / total
+        return True
+
+    cdef bint corrected(self) noexcept nogil:
+        """The model made to agree with the last change of the gradient, if that is sound.
+
+        The average information may be far from the curvature where groups are few; one
+        symmetric rank-one correction (Davidon) turns linear convergence into superlinear.
+        A correction that is no small one, or makes a way down, is not to be trusted.
+        """
+        cdef Py_ssize_t n = self.n_theta, i, j
+        cdef double* miss = self.along
+        cdef double along = 0.0, size, own = 0.0, top, bound, least
+        for i in range(n):
+            miss[i] = self.secant_change[i]
+            for j in range(n):
+                miss[i] -= self.hessian[i * n + j] * self.secant_step[j]
+            along += miss[i] * self.secant_step[i]
+        size = _norm(miss, n) * _norm(self.secant_step, n)
+        if size == 0.0 or fabs(along) < 1e-3 * size:
+            return False
+        for i in range(n):
+            for j in range(n):
+                self.model[i * n + j] += miss[i] * miss[j] / along
+        # Bounds decide most cases: the largest diagonal <= largest eigenvalue <= the norm.
+        top = self.hessian[0]
+        for i in range(1, n):
+            top = max(top, self.hessian[i * n + i])
+        own, bound = _norm(self.hessian, n * n), _norm(self.model, n * n)
+        if self.factorize(&least):
+            if least > 1e-6 * own and bound < 1e3 * top:
+                return True
+        elif top > 0.0:
+            return False
+        if self.decompose(self.hessian, self.vector):
+            return False
+        own = self.eigenvalue[n - 1]
+        if self.decompose(self.model, self.vector):
+            return False
+        least, top = self.eigenvalue[0], self.eigenvalue[n - 1]
+        return not (least < 1e-6 * own or top > 1e3 * own)
+
+    cdef int set_model(self, bint secant) noexcept nogil:
+        """Model of the deviance at theta, and the fall that it promises."""
+        cdef Py_ssize_t n = self.n_theta, i, c
+        cdef double x, least
+        memcpy(self.model, self.hessian, n * n * sizeof(double))
+        if secant and not self.corrected():
+            memcpy(self.model, self.hessian, n * n * sizeof(double))
+        self.decomposed = False
+        self.definite = (
+            self.factorize(&least)
+            and least > CLEARLY_DEFINITE * _norm(self.model, n * n)
+        )
+        if not self.definite:
+            return self.spectrum()
+        self.way_down, self.decrement = False, 0.0
+        for i in range(n):
+            x = 0.0
+            for c in range(i + 1):
+                x += self.inverse[i * n + c] * self.gradient[c]
+            self.along[i] = x
+            self.decrement += 0.5 * x * x
+        for i in range(n):
+            x = 0.0
+            for c in range(i, n):
+                x -= self.inverse[c * n + i] * self.along[c]
+            self.newton_step[i] = x
+        return 0
+
+    cdef int spectrum(self) noexcept nogil:
+        """Eigenvectors of the model, and the gradient along them."""
+        cdef Py_ssize_t n = self.n_theta, i, j
+        cdef double x
+        if self.decompose(self.model, self.vector):
+            return NO_DECOMPOSITION
+        self.decomposed = True
+        self.largest = max(fabs(self.eigenvalue[0]), fabs(self.eigenvalue[n - 1]), 1e-300)
+        self.way_down = self.eigenvalue[0] < -CURVATURE_TOLERANCE * self.largest
+        self.decrement = 0.0
+        for j in range(n):
+            x = 0.0
+            for i in range(n):
+                x += self.vector[j * n + i] * self.gradient[i]
+            self.slope[j] = x
+            self.decrement += (
+                0.5 * x * x / max(fabs(self.eigenvalue[j]), FLAT_CURVATURE * self.largest)
+            )
+        return 0
+
+    cdef double set_step(self, double radius) noexcept nogil:
+        """Minimizer of the model within ``radius`` (More and Sorensen 1983); its length."""
+        cdef Py_ssize_t n = self.n_theta, i, j, turn
+        cdef double* along = self.along
+        cdef double floor, length, low, high, middle, x
+        if self.definite:
+            length = _norm(self.newton_step, n)
+            if length <= radius:
+                memcpy(self.step, self.newton_step, n * sizeof(double))
+                self.fall = self.decrement
+                return length
+        if not self.decomposed and self.spectrum():
+            return -1.0
+        floor = FLAT_CURVATURE * self.largest
+        length = -1.0
+        if self.eigenvalue[0] > floor:
+            low = 0.0
+            length = _shifted(self, 0.0, floor)
+            if length > radius:
+                length = -1.0
+        else:
+            low = -self.eigenvalue[0]
+            length = _shifted(self, low + floor, floor)
+            if length < radius:  # hard case: the way down is free of slope
+                along[0] += copysign(sqrt(radius * radius - length * length), along[0])
+            else:
+                length = -1.0
+        if length < 0.0:
+            high = low + _norm(self.slope, n) / radius + floor
+            for turn in range(60):
+                middle = 0.5 * (low + high)
+                if _shifted(self, middle, floor) > radius:
+                    low = middle
+                else:
+                    high = middle
+                if high - low < 1e-3 * high:
+                    break
+            _shifted(self, high, floor)
+        memset(self.step, 0, n * sizeof(double))
+        self.fall = 0.0
+        for j in range(n):
+            x = along[j]
+            self.fall -= self.slope[j] * x + 0.5 * self.eigenvalue[j] * x * x
+            for i in range(n):
+                self.step[i] += self.vector[j * n + i] * x
+        return _norm(self.step, n)
+
+    # ---- the search ----
+
+    cdef int search(
+        self, const double* start, Py_ssize_t max_iterations, double to_beat
+    ) noexcept nogil:
+        """From ``start``; FOUND, or what went wrong."""
+        cdef Py_ssize_t n = self.n_theta, i, turn, shrink = 0, stalled = 0
+        cdef double radius, smallest = INFINITY, noise, length, trial, ratio, last = -1.0
+        cdef bint judged, finishing
+        memcpy(self.theta, start, n * sizeof(double))
+        self.remainder = -1.0
+        self.has_secant = False
+        self.deviance = self.function.value(self.theta, True)
+        while not isfinite(self.deviance) and shrink < 60 and not self.function.raised:
+            # a start that rounding rejects
+            for i in range(n):
+                self.theta[i] /= 2
+            shrink += 1
+            self.deviance = self.function.value(self.theta, True)
+        if self.function.raised:
+            return RAISED
+        self.add(0, self.deviance, 0.0, NAN, self.theta)
+        if not isfinite(self.deviance):
+            return NOT_FINITE
+        self.function.derivatives(self.theta, self.gradient, self.hessian)
+        radius = max(1.0, _norm(self.theta, n))
+        for turn in range(max_iterations):
+            if self.function.raised:
+                return RAISED
+            if self.set_model(self.has_secant):
+                return NO_DECOMPOSITION
+            finishing = False
+            if not self.way_down:
+                if self.decrement < max(DECREMENT_TOLERANCE, NOISE_SHARE * self.function.noise):
+                    break
+                stalled = stalled + 1 if self.decrement > 0.9 * smallest else 0
+                smallest = min(smallest, self.decrement)
+                if self.decrement < STALL_BELOW and stalled >= 3:
+                    break  # rounding of the gradient is all that is left
+                if (
+                    self.deviance - HOPE * self.decrement > to_beat - RESTART_GAIN
+                    and to_beat > -INFINITY
+                ):
+                    break  # another minimum is lower than this one can be
+                if self.function.costly and last > 0.0 and self.decrement < FINISH_BELOW:
+                    self.contraction = self.decrement / last
+                    finishing = (
+                        self.contraction < FINISH_CONTRACTION
+                        and self.contraction * self.decrement
+                        < max(DECREMENT_TOLERANCE, FINISH_SHARE * fabs(self.deviance))
+                    )
+            last = -1.0 if self.way_down else self.decrement
+            noise = 1e-11 * max(fabs(self.deviance), 1.0)
+            while True:
+                length = self.set_step(radius)
+                if length < 0.0:
+                    return NO_DECOMPOSITION
+                for i in range(n):
+                    self.trial[i] = self.theta[i] + self.step[i]
+                trial = self.function.value(self.trial, True)
+                if self.function.raised:
+                    return RAISED
+                self.add(0, trial, length, self.fall, self.trial)
+                ratio = (self.deviance - trial) / self.fall if self.fall > 0 else -1.0
+                judged = self.fall >= 10 * noise
+                if not judged and trial - self.deviance < noise:
+                    break  # too small a change to judge by the deviance: trust the gradient
+                if ratio > 1e-4:
+                    break
+                finishing = False
+                radius = 0.25 * min(radius, length)
+                if radius < 1e-12 * (1 + _norm(self.theta, n)):
+                    self.function.value(self.theta, True)
+                    self.function.derivatives(self.theta, self.gradient, self.hessian)
+                    return RAISED if self.function.raised else FOUND
+            if not judged:
+                radius = max(radius, 10 * length)
+            elif ratio > 0.75 and length > 0.9 * radius:
+                radius *= 3.0
+            elif ratio < 0.25:
+                radius = 0.5 * length
+            memcpy(self.theta, self.trial, n * sizeof(double))
+            self.deviance = trial
+            if finishing:
+                self.remainder = self.contraction * self.decrement
+                return FOUND
+            memcpy(self.before, self.gradient, n * sizeof(double))
+            self.function.derivatives(self.theta, self.gradient, self.hessian)
+            if self.fall < SECANT_BELOW:
+                self.has_secant = True
+                memcpy(self.secant_step, self.step, n * sizeof(double))
+                for i in range(n):
+                    self.secant_change[i] = self.gradient[i] - self.before[i]
+        return RAISED if self.function.raised else FOUND
+
+    # ---- from Python ----
+
+    def minimize(self, start, Py_ssize_t max_iterations, double to_beat=-INFINITY):
+        """Search from ``start``; the deviance reached.
+
+        Raises
+        ------
+        ValueError
+            If the deviance is not finite at the start, nor at a start near zero.
+        """
+        cdef const double[::1] point = np.ascontiguousarray(start, float)
+        cdef int status
+        if len(point) != self.n_theta:
+            raise ValueError(f"a start of {len(point)} for {self.n_theta} parameters")
+        with nogil:
+            status = self.search(&point[0], max_iterations, to_beat)
+        if status == RAISED:
+            (<PythonFunction?>self.function).reraise()
+        if status == NO_DECOMPOSITION:
+            raise ValueError("the derivatives of the deviance are not finite")
+        if status == NOT_FINITE:
+            raise ValueError(
+                "the deviance is not finite at the start (start_params), nor at starts "
+                "closer to zero; the columns of the model differ too much in size"
+            )
+        return self.deviance
+
+    @property
+    def point(self):
+        """Theta where the search ended."""
+        out = np.empty(self.n_theta)
+        cdef Py_ssize_t i
+        cdef double[::1] view = out
+        for i in range(self.n_theta):
+            view[i] = self.theta[i]
+        return out
+
+    def last_derivatives(self):
+        """Gradient and Hessian at the last point that had them."""
+        cdef Py_ssize_t n = self.n_theta
+        gradient, hessian = np.empty(n), np.empty((n, n))
+        cdef double[::1] g = gradient
+        cdef double[:, ::1] h = hessian
+        memcpy(&g[0], self.gradient, n * sizeof(double))
+        memcpy(&h[0, 0], self.hessian, n * n * sizeof(double))
+        return gradient, hessian
+
+    def outlook(self, gradient=None, hessian=None):
+        """What one more Newton step would bring at a point.
+
+        Returns
+        -------
+        decrement : float
+            Expected fall of the deviance.
+        curvature : float
+            Smallest eigenvalue of the Hessian, relative to the largest.
+        way_down : bool
+            Whether some curvature is negative.
+        """
+        cdef const double[::1] g
+        cdef const double[:, ::1] h
+        cdef Py_ssize_t n = self.n_theta
+        if gradient is not None:
+            g, h = np.ascontiguousarray(gradient), np.ascontiguousarray(hessian)
+            memcpy(self.gradient, &g[0], n * sizeof(double))
+            memcpy(self.hessian, &h[0, 0], n * n * sizeof(double))
+        memcpy(self.model, self.hessian, n * n * sizeof(double))
+        if self.spectrum():
+            raise ValueError("the derivatives of the deviance are not finite")
+        return self.decrement, self.eigenvalue[0] / self.largest, bool(self.way_down)
+
+
+cdef double _shifted(Newton s, double shift, double floor) noexcept nogil:
+    """The model's minimizer for one shift of the curvature, along eigenvectors."""
+    cdef Py_ssize_t j
+    for j in range(s.n_theta):
+        s.along[j] = -s.slope[j] / max(s.eigenvalue[j] + shift, floor)
+    return _norm(s.along, s.n_theta)

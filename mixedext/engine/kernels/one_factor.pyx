@@ -1,0 +1,597 @@
+"""Deviance and derivatives of a model with one grouping factor, level by level.
+
+Letters are those of the theory page: A_l = Z_l'Z_l, c_l = Z_l'[X y], lam the relative
+covariance factor (lower triangular), Sigma = lam lam', M_l = lam'A_l lam + I = L_l d_l L_l',
+
+    D_l = lam M_l^-1 lam'             [X y]'V0^-1[X y] = [X y]'[X y] - sum_l c_l'D_l c_l
+    K_l = (I + Sigma A_l)^-1          N_l = [Z'V0^-1 Z]_l = A_l K_l
+    S_l = K_l'c_l = [Z'V0^-1[X y]]_l  v_l = S_l (y - X beta),  T_l = S_l L_X^-T
+
+and with d degrees of freedom and r2 = y'P0 y
+
+    score S = sum_l N_l - d/r2 v_l v_l' - [REML] T_l T_l'           (d dev / d Sigma)
+    AI_rs = d/r2 [ sum_l (E_r v_l)'N_l(E_s v_l) - x_r'x_s ] - d/r2^2 a_r a_s,
+    x_r = sum_l T_l'E_r v_l,  a_r = sum_l v_l'E_r v_l.
+
+Nothing of the length of the levels is stored.  A level may count several times
+(``weight``): levels with the same A_l are pooled, see ``pool_levels``.
+"""
+
+from libc.math cimport INFINITY, fabs, log, sqrt
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+from mixedext.engine.kernels.lanes cimport (
+    LANES,
+    ZERO,
+    cloned_int,
+    factor_levels,
+    lane,
+    load_levels,
+)
+from scipy.linalg.cython_lapack cimport dsyev
+
+import numpy as np
+
+cdef double EPSILON = 2.220446049250313e-16
+# Sigma is inverted while the singular values of lam exceed this, and this share of the
+# largest.
+cdef double ROOT_INVERTIBLE = 1e-4
+# The logarithm of a product of pivots is taken before the product can overflow.
+cdef double LARGE_PRODUCT = 1e100
+# Levels summed before their sum is added to the total: rounding then grows slowly.
+cdef enum:
+    BLOCK = 512
+
+
+cdef cloned_int _sum_values(
+    Py_ssize_t k, Py_ssize_t p, Py_ssize_t start, Py_ssize_t stop,
+    const double* gram, const double* cross, const double* weight, const double* lam,
+    lane* scratch, lane* sums, double* log_det,
+) noexcept nogil:
+    """Add c_l'D_l c_l (lower triangle) to ``sums``, log det M_l to ``log_det``."""
+    cdef lane* a = scratch
+    cdef lane* left = a + k * k
+    cdef lane* lower = left + k * k
+    cdef lane* scaled = lower + k * k
+    cdef lane* inverse = scaled + k * k
+    cdef lane* c = inverse + k
+    cdef lane* z = c + k * p
+    cdef lane* product = z + k * p
+    cdef double* flat = <double*>product
+    cdef const double* pivot
+    cdef double smallest = 1.0
+    cdef Py_ssize_t group, level, i, j, m, t, at
+    cdef lane x, y
+    for t in range(LANES):
+        flat[t] = 1.0
+    for group in range((stop - start + LANES - 1) // LANES):
+        level = start + group * LANES
+        load_levels(gram, k * k, level, stop, k * k, a)
+        load_levels(cross, k * p, level, stop, k * p, c)
+        factor_levels(k, a, lam, left, lower, scaled, inverse, &smallest)
+        for i in range(k):
+            pivot = <const double*>&scaled[i * k + i]
+            if weight == NULL:
+                for t in range(LANES):
+                    flat[t] *= pivot[t]
+                for t in range(LANES):
+                    if flat[t] > LARGE_PRODUCT:
+                        log_det[0] += log(flat[t])
+                        flat[t] = 1.0
+            else:
+                for t in range(min(LANES, stop - level)):
+                    if weight[level + t] > 0.0:
+                        log_det[0] += weight[level + t] * log(pivot[t])
+        for i in range(k):
+            for j in range(p):
+                x = c[i * p + j] * lam[i * k + i]
+                for m in range(i + 1, k):
+                    x += c[m * p + j] * lam[m * k + i]
+                for m in range(i):
+                    x -= lower[i * k + m] * z[m * p + j]
+                z[i * p + j] = x
+        at = 0
+        for j in range(p):
+            for m in range(j + 1):
+                x = sums[at]
+                for i in range(k):
+                    y = z[i * p + j] * inverse[i]
+                    x += y * z[i * p + m]
+                sums[at] = x
+                at += 1
+    if weight == NULL:
+        for t in range(LANES):
+            log_det[0] += log(flat[t])
+    return smallest > 0.0
+
+
+cdef cloned_int _sum_derivatives(
+    Py_ssize_t k, Py_ssize_t p, Py_ssize_t start, Py_ssize_t stop,
+    const double* gram, const double* cross, const double* weight, const double* lam,
+    const double* precision, const double* change, bint reml,
+    lane* scratch, lane* sums,
+) noexcept nogil:
+    """Add N, v v', T T', v (x) T and (v v') (x) N to ``sums``.
+
+    ``precision`` is Sigma^-1, or NULL where lam is too near to singular: K = D Sigma^-1
+    loses no digits where Sigma A is large, K = I - D A holds for any lam.
+    """
+    cdef Py_ssize_t n_pairs = k * (k + 1) // 2, rank = p - 1
+    cdef lane* a = scratch
+    cdef lane* left = a + k * k
+    cdef lane* lower = left + k * k
+    cdef lane* scaled = lower + k * k
+    cdef lane* inverse = scaled + k * k
+    cdef lane* c = inverse + k
+    cdef lane* r = c + k * p
+    cdef lane* s = r + k * p
+    cdef lane* b = s + k * p
+    cdef lane* d = b + k * k
+    cdef lane* shrink = d + k * k
+    cdef lane* n = shrink + k * k
+    cdef lane* square = n + n_pairs
+    cdef lane* sum_n = sums
+    cdef lane* sum_square = sum_n + n_pairs
+    cdef lane* sum_t = sum_square + n_pairs
+    cdef lane* sum_cross = sum_t + n_pairs
+    cdef lane* sum_quadratic = sum_cross + k * k * rank
+    cdef double smallest = 1.0
+    cdef double* flat
+    cdef Py_ssize_t group, level, i, j, m, t, at
+    cdef lane x
+    for group in range((stop - start + LANES - 1) // LANES):
+        level = start + group * LANES
+        load_levels(gram, k * k, level, stop, k * k, a)
+        load_levels(cross, k * p, level, stop, k * p, c)
+        factor_levels(k, a, lam, left, lower, scaled, inverse, &smallest)
+        # b = L^-1 lam'; D = b'd^-1 b
+        for i in range(k):
+            for j in range(k):
+                x = ZERO
+                if i <= j:
+                    x += lam[j * k + i]
+                for m in range(i):
+                    x -= lower[i * k + m] * b[m * k + j]
+                b[i * k + j] = x
+        for i in range(k):
+            for j in range(i + 1):
+                x = b[i] * inverse[0] * b[j]
+                for m in range(1, k):
+                    x += b[m * k + i] * inverse[m] * b[m * k + j]
+                d[i * k + j] = x
+                d[j * k + i] = x
+        for i in range(k):
+            for j in range(k):
+                if precision != NULL:
+                    x = d[i * k] * precision[j]
+                    for m in range(1, k):
+                        x += d[i * k + m] * precision[m * k + j]
+                else:
+                    x = d[i * k] * a[j]
+                    for m in range(1, k):
+                        x += d[i * k + m] * a[m * k + j]
+                    if i == j:
+                        x = 1.0 - x
+                    else:
+                        x = -x
+                shrink[i * k + j] = x
+        at = 0
+        for i in range(k):
+            for j in range(i + 1):
+                x = a[i * k] * shrink[j]
+                for m in range(1, k):
+                    x += a[i * k + m] * shrink[m * k + j]
+                n[at] = x
+                if weight == NULL:
+                    sum_n[at] += x
+                else:
+                    flat = <double*>&sum_n[at]
+                    for t in range(min(LANES, stop - level)):
+                        flat[t] += weight[level + t] * (<double*>&n[at])[t]
+                at += 1
+        # [T v] = K'c change'
+        for i in range(k):
+            for j in range(0 if reml else rank, p):
+                x = c[i * p] * change[j * p]
+                for m in range(1, j + 1):
+                    x += c[i * p + m] * change[j * p + m]
+                r[i * p + j] = x
+            if not reml:
+                for j in range(rank):
+                    x = c[i * p] * change[j * p]
+                    for m in range(1, j + 1):
+                        x += c[i * p + m] * change[j * p + m]
+                    r[i * p + j] = x
+        for i in range(k):
+            for j in range(p):
+                x = shrink[i] * r[j]
+                for m in range(1, k):
+                    x += shrink[m * k + i] * r[m * p + j]
+                s[i * p + j] = x
+        at = 0
+        for i in range(k):
+            for j in range(i + 1):
+                square[at] = s[i * p + rank] * s[j * p + rank]
+                sum_square[at] += square[at]
+                if reml:
+                    x = sum_t[at]
+                    for m in range(rank):
+                        x += s[i * p + m] * s[j * p + m]
+                    sum_t[at] = x
+                at += 1
+        at = 0
+        for i in range(k):
+            for j in range(k):
+                for m in range(rank):
+                    sum_cross[at] += s[i * p + m] * s[j * p + rank]
+                    at += 1
+        at = 0
+        for i in range(n_pairs):
+            for j in range(n_pairs):
+                sum_quadratic[at] += square[i] * n[j]
+                at += 1
+    return smallest > 0.0
+
+
+cdef inline Py_ssize_t _pair(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    return a * (a + 1) // 2 + b if a >= b else b * (b + 1) // 2 + a
+
+
+cdef void _add_up(const lane* sums, Py_ssize_t size, double* total) noexcept nogil:
+    cdef const double* flat = <const double*>sums
+    cdef Py_ssize_t i, t
+    for i in range(size):
+        for t in range(LANES):
+            total[i] += flat[i * LANES + t]
+
+
+cdef class OneFactor(Function):
+    """The profiled deviance of a model with one grouping factor.
+
+    Parameters
+    ----------
+    gram, cross : ndarray
+        (L, K, K) Z_l'Z_l and (L, K, P) Z_l'[X y].
+    weight : ndarray or None
+        How often each level's gram counts (log det M and N); every level once if None.
+    fixed_gram : ndarray
+        (P, P) [X y]'[X y].
+    index, value : ndarray
+        The elements of the template lam = sum_r theta_r B_r that are not zero: rows
+        (r, row, column), and values.
+    n_theta : int
+        Length of theta.
+    reml : bool
+        Restricted or ordinary deviance.
+    dof : float
+        Degrees of freedom.
+    """
+
+    def __cinit__(
+        self, gram, cross, weight, fixed_gram, index, value, n_theta, reml, dof
+    ):
+        cdef Py_ssize_t k, p, n_pairs, n_scratch, n_sums, n_total, n_double
+        self.gram_view, self.cross_view = gram, cross
+        self.fixed_view = fixed_gram
+        self.index_view, self.value_view = index, value
+        self.n_levels, self.k = gram.shape[0], gram.shape[1]
+        self.p, self.n_theta = fixed_gram.shape[0], n_theta
+        k, p = self.k, self.p
+        if cross.shape != (self.n_levels, k, p) or index.shape[1] != len(value):
+            raise ValueError("the cross-products do not fit together")
+        self.reml, self.dof = reml, dof
+        if self.n_levels:
+            self.gram, self.cross = &self.gram_view[0, 0, 0], &self.cross_view[0, 0, 0]
+        if weight is not None:
+            self.weight_view = weight
+            if self.n_levels:
+                self.weight = &self.weight_view[0]
+        self.fixed_gram = &self.fixed_view[0, 0]
+        self.template.count = len(value)
+        self.template.member = &self.index_view[0, 0]
+        self.template.row = &self.index_view[1, 0]
+        self.template.column = &self.index_view[2, 0]
+        self.template.value = &self.value_view[0]
+        n_pairs = self.n_pairs = k * (k + 1) // 2
+        n_scratch = 8 * k * k + k + 3 * k * p + 2 * n_pairs + 1
+        n_sums = max(3 * n_pairs + k * k * (p - 1) + n_pairs * n_pairs, p * (p + 1) // 2)
+        n_double = (
+            n_sums + 5 * k * k + 2 * p * p + n_pairs * n_pairs
+            + 2 * self.n_theta * n_pairs + 8 * k
+        )
+        self.buffer = <char*>malloc(
+            (n_scratch + n_sums + 1) * sizeof(lane) + n_double * sizeof(double)
+        )
+        if self.buffer == NULL:
+            raise MemoryError(f"no memory to sum {k} columns by level")
+        # lanes want addresses that are multiples of their size
+        self.scratch = <lane*>(
+            (<size_t>self.buffer + sizeof(lane) - 1) // sizeof(lane) * sizeof(lane)
+        )
+        self.sums = self.scratch + n_scratch
+        cdef double* at = <double*>(self.sums + n_sums)
+        self.total, at = at, at + n_sums
+        self.lam, at = at, at + k * k
+        self.precision, at = at, at + 3 * k * k + 8 * k
+        self.score, at = at, at + k * k
+        self.root, at = at, at + p * p
+        self.change, at = at, at + p * p
+        self.pair_information, at = at, at + n_pairs * n_pairs
+        self.jacobian, at = at, at + self.n_theta * n_pairs
+        self.product = at
+        self.costly = <double>self.n_levels * k * (k + p) > 2e4
+
+    def __dealloc__(self):
+        free(self.buffer)
+
+    cdef void set_lam(self, const double* theta) noexcept nogil:
+        cdef Py_ssize_t e
+        cdef Entries* basis = &self.template
+        memset(self.lam, 0, self.k * self.k * sizeof(double))
+        for e in range(basis.count):
+            self.lam[basis.row[e] * self.k + basis.column[e]] += (
+                basis.value[e] * theta[basis.member[e]]
+            )
+
+    cdef bint set_precision(self) noexcept nogil:
+        """Sigma^-1 = lam^-T lam^-1; False where lam is too near to singular."""
+        cdef int k = <int>self.k, info = 0, size = <int>(3 * k)
+        cdef Py_ssize_t i, j, c
+        cdef double* square = self.precision + k * k
+        cdef double* inverse = square + k * k
+        cdef double* work = inverse + k * k
+        cdef double* value = work + 3 * k
+        cdef double x, largest, smallest
+        if k == 1:
+            smallest = largest = fabs(self.lam[0])
+        else:
+            for i in range(k):
+                for j in range(i + 1):
+                    x = 0.0
+                    for c in range(j + 1):
+                        x += self.lam[i * k + c] * self.lam[j * k + c]
+                    square[i * k + j] = square[j * k + i] = x
+            if k == 2:  # singular values of a triangular matrix of two rows
+                x = square[0] + square[3]
+                smallest = fabs(self.lam[0] * self.lam[3])
+                largest = sqrt(0.5 * (x + sqrt(max(x * x - 4 * smallest * smallest, 0.0))))
+                smallest = smallest / largest if largest > 0.0 else 0.0
+            else:
+                dsyev(b"N", b"L", &k, square, &k, value, work, &size, &info)
+                if info:
+                    return False
+                smallest = sqrt(max(value[0], 0.0))
+                largest = sqrt(max(value[k - 1], 0.0))
+        if smallest < ROOT_INVERTIBLE * max(1.0, largest):
+            return False
+        for j in range(k):
+            for i in range(k):
+                inverse[i * k + j] = 0.0
+            for i in range(j, k):
+                x = 1.0 if i == j else 0.0
+                for c in range(j, i):
+                    x -= self.lam[i * k + c] * inverse[c * k + j]
+                inverse[i * k + j] = x / self.lam[i * k + i]
+        for i in range(k):
+            for j in range(k):
+                x = 0.0
+                for c in range(max(i, j), k):
+                    x += inverse[c * k + i] * inverse[c * k + j]
+                self.precision[i * k + j] = x
+        return True
+
+    cdef bint set_fixed(self) noexcept nogil:
+        """Cholesky factor of [X y]'[X y] less the sums; how much cancelled."""
+        cdef Py_ssize_t p = self.p, i, j, c, at = 0
+        cdef double* root = self.root
+        cdef double x
+        self.cancellation = 0.0
+        for i in range(p):
+            for j in range(i + 1):
+                root[i * p + j] = self.fixed_gram[i * p + j] - self.total[at]
+                at += 1
+            x = root[i * p + i]
+            x = self.fixed_gram[i * p + i] / x if x > 0.0 else INFINITY
+            self.cancellation = max(self.cancellation, x)
+        for j in range(p):
+            for c in range(j):
+                root[j * p + j] -= root[j * p + c] * root[j * p + c]
+            if not root[j * p + j] > 0.0:
+                return False
+            root[j * p + j] = sqrt(root[j * p + j])
+            for i in range(j + 1, p):
+                x = root[i * p + j]
+                for c in range(j):
+                    x -= root[i * p + c] * root[j * p + c]
+                root[i * p + j] = x / root[j * p + j]
+        return True
+
+    cdef double value(self, const double* theta, bint floor) noexcept nogil:
+        cdef Py_ssize_t p = self.p, size = p * (p + 1) // 2, start, stop, block, i
+        cdef bint good = True
+        self.n_values += 1
+        self.set_lam(theta)
+        self.log_det = self.fixed_log_det = 0.0
+        memset(self.total, 0, size * sizeof(double))
+        for block in range((self.n_levels + BLOCK - 1) // BLOCK):
+            start, stop = block * BLOCK, min((block + 1) * BLOCK, self.n_levels)
+            memset(self.sums, 0, size * sizeof(lane))
+            good = _sum_values(
+                self.k, p, start, stop, self.gram, self.cross, self.weight, self.lam,
+                self.scratch, self.sums, &self.log_det,
+            )
+            if not good:
+                return INFINITY
+            _add_up(self.sums, size, self.total)
+        if not self.set_fixed():
+            return INFINITY
+        for i in range(p - 1):
+            self.fixed_log_det += 2.0 * log(self.root[i * p + i])
+        self.residual_square = self.root[p * p - 1] * self.root[p * p - 1]
+        self.noise = self.dof * EPSILON * self.cancellation
+        self.deviance = self.log_det + self.dof * (
+            1.0 + log(6.283185307179586 * self.residual_square / self.dof)
+        )
+        if self.reml:
+            self.deviance += self.fixed_log_det
+        return self.deviance
+
+    cdef void set_change(self) noexcept nogil:
+        """Inverse of the factor, its last row scaled to (-beta', 1)."""
+        cdef Py_ssize_t p = self.p, i, j, c
+        cdef double* root = self.root
+        cdef double x
+        for j in range(p):
+            for i in range(j, p):
+                x = 1.0 if i == j else 0.0
+                for c in range(j, i):
+                    x -= root[i * p + c] * self.change[c * p + j]
+                self.change[i * p + j] = x / root[i * p + i] if i < p - 1 else x
+        # the row above divides by nothing: y - X beta itself, not scaled to length one
+        self.change[p * p - 1] = 1.0
+
+    cdef void set_scores(self) noexcept nogil:
+        """Score matrix and average information by pairs, from the sums over levels."""
+        cdef Py_ssize_t k = self.k, rank = self.p - 1, n_pairs = self.n_pairs
+        cdef Py_ssize_t a, b, c, d, at, other, i, j
+        cdef double scale = self.dof / self.residual_square, x, y
+        cdef const double* n = self.total
+        cdef const double* square = n + n_pairs
+        cdef const double* t = square + n_pairs
+        cdef const double* cross = t + n_pairs
+        cdef const double* quadratic = cross + k * k * rank
+        for a in range(k):
+            for b in range(a + 1):
+                at = _pair(a, b)
+                x = n[at] - scale * square[at] - (t[at] if self.reml else 0.0)
+                self.score[a * k + b] = self.score[b * k + a] = x
+        for a in range(k):
+            for b in range(a + 1):
+                at = _pair(a, b)
+                for c in range(k):
+                    for d in range(c + 1):
+                        other = _pair(c, d)
+                        if other > at:
+                            continue
+                        # (E_ab v)'N(E_cd v), E_ab v = e_a v_b + e_b v_a
+                        x = quadratic[_pair(b, d) * n_pairs + _pair(a, c)]
+                        if a != b:
+                            x += quadratic[_pair(a, d) * n_pairs + _pair(b, c)]
+                        if c != d:
+                            x += quadratic[_pair(b, c) * n_pairs + _pair(a, d)]
+                        if a != b and c != d:
+                            x += quadratic[_pair(a, c) * n_pairs + _pair(b, d)]
+                        for j in range(rank):
+                            y = cross[(a * k + b) * rank + j]
+                            if a != b:
+                                y += cross[(b * k + a) * rank + j]
+                            i = (c * k + d) * rank + j
+                            if c != d:
+                                x -= y * (cross[i] + cross[(d * k + c) * rank + j])
+                            else:
+                                x -= y * cross[i]
+                        y = square[at] * square[other]
+                        y *= (2.0 if a != b else 1.0) * (2.0 if c != d else 1.0)
+                        x = scale * (x - scale / self.dof * y)
+                        self.pair_information[at * n_pairs + other] = x
+                        self.pair_information[other * n_pairs + at] = x
+
+    cdef void derivatives(
+        self, const double* theta, double* gradient, double* hessian
+    ) noexcept nogil:
+        cdef Py_ssize_t k = self.k, p = self.p, n_pairs = self.n_pairs
+        cdef Py_ssize_t n = self.n_theta, start, stop, block, e, f, i, j, r, b
+        cdef Py_ssize_t size = (
+            3 * n_pairs + k * k * (p - 1) + n_pairs * n_pairs
+        )
+        cdef bint invertible
+        cdef const double* precision
+        cdef Entries* basis = &self.template
+        cdef double x
+        self.n_derivatives += 1
+        invertible = self.set_precision()
+        precision = self.precision if invertible else NULL
+        self.set_change()
+        memset(self.total, 0, size * sizeof(double))
+        for block in range((self.n_levels + BLOCK - 1) // BLOCK):
+            start, stop = block * BLOCK, min((block + 1) * BLOCK, self.n_levels)
+            memset(self.sums, 0, size * sizeof(lane))
+            _sum_derivatives(
+                k, p, start, stop, self.gram, self.cross, self.weight, self.lam,
+                precision, self.change, self.reml, self.scratch, self.sums,
+            )
+            _add_up(self.sums, size, self.total)
+        self.set_scores()
+        # d Sigma / d theta_r = B_r lam' + lam B_r' by pairs, and the bend 2 <S, B_r B_s'>
+        memset(self.jacobian, 0, n * n_pairs * sizeof(double))
+        memset(gradient, 0, n * sizeof(double))
+        memset(hessian, 0, n * n * sizeof(double))
+        for e in range(basis.count):
+            r, i, b = basis.member[e], basis.row[e], basis.column[e]
+            for j in range(b, k):
+                # element (i, b) of B_r meets lam[j, b]: Sigma[i, j] and Sigma[j, i] grow
+                x = basis.value[e] * self.lam[j * k + b]
+                self.jacobian[r * n_pairs + _pair(i, j)] += 2.0 * x if i == j else x
+                gradient[r] += 2.0 * x * self.score[i * k + j]
+            for f in range(basis.count):
+                if basis.column[f] == b:
+                    hessian[r * n + basis.member[f]] += (
+                        2.0 * basis.value[e] * basis.value[f]
+                        * self.score[i * k + basis.row[f]]
+                    )
+        for r in range(n):
+            for j in range(n_pairs):
+                x = 0.0
+                for i in range(n_pairs):
+                    x += self.jacobian[r * n_pairs + i] * (
+                        self.pair_information[i * n_pairs + j]
+                    )
+                self.product[r * n_pairs + j] = x
+        for r in range(n):
+            for e in range(r + 1):
+                x = 0.0
+                for j in range(n_pairs):
+                    x += self.product[r * n_pairs + j] * self.jacobian[e * n_pairs + j]
+                hessian[r * n + e] += x
+                if e < r:
+                    hessian[e * n + r] = hessian[r * n + e]
+
+    # ---- from Python ----
+
+    def evaluate(self, theta):
+        """The deviance; infinite where rounding makes the factorization fail."""
+        cdef const double[::1] point = np.ascontiguousarray(theta, float)
+        cdef double result
+        with nogil:
+            result = self.value(&point[0], False)
+        return result
+
+    def differentiate(self, theta):
+        """Gradient, Hessian, score (K, K) and average information by pairs of columns.
+
+        Pairs (a, b <= a) stand in the order of the lower triangle by rows.
+        """
+        cdef const double[::1] point = np.ascontiguousarray(theta, float)
+        cdef Py_ssize_t n = self.n_theta, k = self.k
+        gradient, hessian, score = np.empty(n), np.empty((n, n)), np.empty((k, k))
+        information = np.empty((self.n_pairs, self.n_pairs))
+        cdef double[::1] g = gradient
+        cdef double[:, ::1] h = hessian
+        cdef double[:, ::1] s = score
+        cdef double[:, ::1] pairs = information
+        with nogil:
+            self.derivatives(&point[0], &g[0], &h[0, 0])
+        memcpy(&s[0, 0], self.score, k * k * sizeof(double))
+        memcpy(&pairs[0, 0], self.pair_information, self.n_pairs**2 * sizeof(double))
+        return gradient, hessian, score, information
+
+    @property
+    def fixed(self):
+        """Cholesky factor of [X y]'V0^-1[X y], (P, P), at the last value."""
+        cdef Py_ssize_t i, j
+        out = np.zeros((self.p, self.p))
+        cdef double[:, ::1] view = out
+        for i in range(self.p):
+            for j in range(i + 1):
+                view[i, j] = self.root[i * self.p + j]
+        return out
