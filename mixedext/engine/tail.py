@@ -11,6 +11,7 @@ import numpy as np
 
 from mixedext.engine.blocks import Blocks
 from mixedext.engine.kernels import dense, lead, sparse
+from mixedext.engine.kernels.crossproducts import sort_rows
 
 __all__ = ["DenseTail", "SparseTail", "make_tail"]
 
@@ -27,11 +28,17 @@ class _Tail:
         widths = [f.width for f in blocks.factors[1:]] or [1]
         self.lam = np.zeros((len(widths), max(widths), max(widths)))
         self.size = blocks.tail_size
-        self.scaled = np.empty((blocks.largest_link, blocks.lead_gram.shape[1]))
         self.cross = np.empty_like(blocks.tail_cross)
+        self.scaled = np.empty_like(blocks.link_value)
+        self.level_of = np.repeat(
+            np.arange(len(blocks.level_factor), dtype=np.intp), np.diff(blocks.level_start)
+        )
+        self.links = blocks.link_pointers, blocks.link_index, *_links_by_column(blocks)
+        self.inverted = False
 
     def set_lam(self, lams):
         """Take the relative covariance factors of the tail's grouping factors."""
+        self.inverted = False
         for f, lam in enumerate(lams):
             self.lam[f, : len(lam), : len(lam)] = lam
 
@@ -42,6 +49,47 @@ class _Tail:
         dense.multiply_left(out, *self.layout, self.lam, transpose, work)
         return out
 
+    def reduce(self, half, solved):
+        """Eliminate the leading factor."""
+        b = self.blocks
+        np.copyto(self.reduced, b.tail_gram)
+        np.copyto(self.cross, b.tail_cross)
+        if len(b.link_index):
+            lead.link_times(b.link_pointers, b.link_value, half, self.scaled)
+            lead.reduce_cross(
+                b.link_pointers, b.link_index, self.scaled, solved, self.cross
+            )
+            self._subtract()
+
+    def link_quadratic(self, right, by_level=False):
+        """Quadratic forms e_l'C22 e_l of e_l = Lam2'link_l right_l, each or their sum."""
+        b = self.blocks
+        if not self.inverted:
+            self.invert()
+        edge = np.empty_like(b.link_value)
+        lead.link_times(b.link_pointers, b.link_value, right, edge)
+        work = np.empty(self.lam.shape[1])
+        lead.links_times_lam(
+            b.link_index, b.level_start, self.level_of, b.level_factor, self.lam, work, edge
+        )
+        count = len(right) if by_level else 1
+        half_form = np.zeros((count, *right.shape[1:]))
+        if len(b.link_index):
+            self._quadratic(edge, by_level, np.empty(right.shape[1]), half_form)
+        form = half_form + half_form.transpose(0, 2, 1)
+        return form if by_level else form[0]
+
+    def level_covariance(self, factor):
+        """Level blocks of Lam2 C22 Lam2' for one factor of the tail, (L, K, K)."""
+        if not self.inverted:
+            self.invert()
+        columns = self.blocks.tail_columns(factor)
+        i, j = np.broadcast_arrays(columns[:, :, None], columns[:, None, :])
+        width = columns.shape[1]
+        lam = self.lam[factor, :width, :width]
+        inverse = self._inverse_at(np.maximum(i, j).ravel(), np.minimum(i, j).ravel())
+        return lam @ inverse.reshape(i.shape) @ lam.T
+
     def _block_sums(self, blocks_by_factor):
         return [
             blocks_by_factor[f, : layout.width, : layout.width]
@@ -49,70 +97,72 @@ class _Tail:
         ]
 
 
+def _links_by_column(blocks):
+    """The links of each tail column: pointers, their numbers, and their levels."""
+    pointers = np.empty(blocks.tail_size + 1, np.intp)
+    order = np.empty(len(blocks.link_index), np.intp)
+    sort_rows(blocks.link_index, order, pointers)
+    counts = np.diff(blocks.link_pointers)
+    level = np.repeat(np.arange(len(counts), dtype=np.intp), counts)
+    return pointers, order, level[order]
+
+
 class DenseTail(_Tail):
-    """Tail as an m x m matrix through LAPACK."""
+    """Tail as an m x m matrix through LAPACK.
+
+    Two matrices hold everything: ``reduced`` N in its strict lower triangle, with its
+    diagonal apart once C22 fills the upper triangle; ``factor`` L22 in its lower one.
+    """
 
     def __init__(self, blocks):
         super().__init__(blocks)
         self.reduced = np.empty((self.size, self.size))
         self.factor = np.empty((self.size, self.size))
-        self.covariance = None
-        self.pair_covariance = np.zeros(0)
-        self.scalar = all(f.width == 1 for f in blocks.factors[1:])
+        self.diagonal = np.empty(self.size)
+        self.scratch = np.empty(self.size), np.empty(self.size)
 
-    def reduce(self, half, solved):
-        """Eliminate the leading factor."""
-        b = self.blocks
-        np.copyto(self.reduced, b.tail_gram)
-        np.copyto(self.cross, b.tail_cross)
-        links = b.link_pointers, b.link_index, b.link_value
-        lead.reduce_tail_dense(*links, half, solved, self.scaled, self.reduced, self.cross)
+    def _subtract(self):
+        lead.reduce_tail_dense(*self.links, self.scaled, 0, self.size, self.reduced)
 
     def factorize(self):
         """Factor S; returns (log det S, whether it is positive definite)."""
-        self.covariance = None
-        if self.scalar:
-            scale = self.lam[self.blocks.level_factor, 0, 0]
-            dense.scale_scalar_levels(self.reduced, scale, self.factor)
-        else:
-            dense.mirror_lower(self.reduced)
-            np.copyto(self.factor, self.reduced)
-            self._multiply_right(self.factor, transpose=False)
-            work = np.empty((self.lam.shape[1], self.size))
-            dense.multiply_left(self.factor, *self.layout, self.lam, True, work)
-            self.factor.flat[:: self.size + 1] += 1.0
+        np.copyto(self.diagonal, np.diagonal(self.reduced))
+        kmax = self.lam.shape[1]
+        work = np.empty((kmax if kmax > 1 else 0, self.size))
+        dense.scale_levels(
+            self.reduced, *self.layout, self.lam, self.scratch[0], work, self.factor
+        )
         log_det, info = dense.factor_cholesky(self.factor)
         return log_det, info == 0
-
-    def _multiply_right(self, a, transpose):
-        work = np.empty(self.lam.shape[1])
-        dense.multiply_right(a, *self.layout, self.lam, transpose, work)
 
     def solve(self, b, transpose=False):
         """L22^-1 b, or L22^-T b, in place."""
         dense.solve_cholesky(self.factor, b, transpose)
 
     def invert(self):
-        """Compute Lam2 C22 Lam2' and sum_l [N Lam2 C22]_ll of every factor."""
-        inverse = self.factor.copy()
-        dense.invert_cholesky(inverse)
-        self._multiply_right(inverse, transpose=True)
-        dense.mirror_lower(self.reduced)
+        """Compute C22, and sum_l [N Lam2 C22]_ll of every factor."""
+        dense.transpose_lower(self.factor, self.reduced)
+        dense.invert_upper(self.reduced)
+        self.inverted = True
         sums = np.empty_like(self.lam)
-        dense.curvature(self.reduced, inverse, *self.layout, sums)
-        work = np.empty((self.lam.shape[1], self.size))
-        dense.multiply_left(inverse, *self.layout, self.lam, False, work)
-        self.covariance = inverse
+        dense.curvature(
+            self.reduced, self.diagonal, *self.layout, self.lam, *self.scratch, sums
+        )
         return self._block_sums(sums)
+
+    def _quadratic(self, edge, by_level, work, out):
+        lead.link_quadratic_dense(
+            *self.links, edge, 0, self.size, self.reduced, by_level, work, out
+        )
 
     def multiply_reduced(self, b):
         """N b."""
-        dense.mirror_lower(self.reduced)
-        return self.reduced @ b
+        out = np.zeros_like(b)
+        dense.multiply_lower(self.reduced, self.diagonal, b, out)
+        return out
 
-    def level_covariance(self, columns):
-        """Level blocks of Lam2 C22 Lam2' for scalar columns (L, K)."""
-        return self.covariance[columns[:, :, None], columns[:, None, :]]
+    def _inverse_at(self, i, j):
+        return self.reduced[j, i]
 
 
 class SparseTail(_Tail):
@@ -122,43 +172,27 @@ class SparseTail(_Tail):
         super().__init__(blocks)
         p = blocks.pattern
         self.columns = p.pointers, p.rows
-        self.pairs = p.locate_pairs(blocks.link_pointers, blocks.link_index)
         self.reduced = np.empty(len(p.rows))
         self.factor = np.empty(len(p.rows))
-        self.covariance = np.zeros((0, 0))
-        self.pair_covariance = None
+        self.inverse = np.empty(len(p.rows))
         self.scratch = [np.empty(self.size, np.intp) for _ in range(3)]
-        self.column = np.zeros(self.size)
+        self.whole = np.zeros(self.size)
 
-    def reduce(self, half, solved):
-        """Eliminate the leading factor."""
-        b = self.blocks
-        np.copyto(self.reduced, b.tail_gram)
-        np.copyto(self.cross, b.tail_cross)
-        links = b.link_pointers, b.link_index, b.link_value
+    def _subtract(self):
+        self.whole[:] = 0.0
         lead.reduce_tail_sparse(
-            *links, half, solved, self.pairs, self.scaled, self.reduced, self.cross
-        )
-
-    def _congruence(self, values, transpose, shift, out):
-        level_of = self.blocks.pattern.level_of
-        sparse.congruence(
-            *self.columns,
-            *self.layout,
-            level_of,
-            self.lam,
-            transpose,
-            shift,
-            values,
-            out,
+            *self.links, self.scaled, 0, self.size, *self.columns, self.whole, self.reduced
         )
 
     def factorize(self):
         """Factor S; returns (log det S, whether it is positive definite)."""
-        self.pair_covariance = None
-        self._congruence(self.reduced, False, 1.0, self.factor)
+        level_of = self.blocks.pattern.level_of
+        sparse.congruence(
+            *self.columns, *self.layout, level_of, self.lam, self.reduced, self.factor
+        )
+        self.whole[:] = 0.0
         log_det, info = sparse.factor_cholesky(
-            *self.columns, self.factor, *self.scratch, self.column
+            *self.columns, self.factor, *self.scratch, self.whole
         )
         return log_det, info == 0
 
@@ -167,26 +201,42 @@ class SparseTail(_Tail):
         sparse.solve_cholesky(*self.columns, self.factor, b, transpose)
 
     def invert(self):
-        """Compute Lam2 C22 Lam2' on the pattern, and sum_l [N Lam2 C22]_ll."""
-        inverse = np.empty_like(self.factor)
+        """Compute C22 on the pattern, and sum_l [N Lam2 C22]_ll."""
         work = np.empty(self.size), np.empty(self.size)
-        sparse.invert_selected(*self.columns, self.factor, *work, self.scratch[0], inverse)
+        sparse.invert_selected(
+            *self.columns, self.factor, *work, self.scratch[0], self.inverse
+        )
+        self.inverted = True
         sums = np.empty_like(self.lam)
         level_of = self.blocks.pattern.level_of
         sparse.curvature(
-            *self.columns, *self.layout, level_of, self.lam, self.reduced, inverse, sums
+            *self.columns,
+            *self.layout,
+            level_of,
+            self.lam,
+            self.reduced,
+            self.inverse,
+            sums,
         )
-        self.on_pattern = np.empty_like(inverse)
-        self._congruence(inverse, True, 0.0, self.on_pattern)
-        self.pair_covariance = self.on_pattern[self.pairs]
         return self._block_sums(sums)
+
+    def _quadratic(self, edge, by_level, work, out):
+        lead.link_quadratic_sparse(
+            *self.links,
+            edge,
+            0,
+            self.size,
+            *self.columns,
+            self.inverse,
+            self.whole,
+            by_level,
+            work,
+            out,
+        )
 
     def multiply_reduced(self, b):
         """N b."""
         return self.blocks.multiply_on_pattern(self.reduced, b)
 
-    def level_covariance(self, columns):
-        """Level blocks of Lam2 C22 Lam2' for scalar columns (L, K)."""
-        i, j = np.broadcast_arrays(columns[:, :, None], columns[:, None, :])
-        at = self.blocks.pattern.locate(np.maximum(i, j).ravel(), np.minimum(i, j).ravel())
-        return self.on_pattern[at].reshape(i.shape)
+    def _inverse_at(self, i, j):
+        return self.inverse[self.blocks.pattern.locate(i, j)]

@@ -47,15 +47,6 @@ class TailPattern:
         sparse_kernel.locate(self.pointers, self.rows, i, j, position)
         return position
 
-    def locate_pairs(self, link_pointers, link_index) -> np.ndarray:
-        """Positions of the pairs of tail columns that a level of the lead meets."""
-        width = np.diff(link_pointers)
-        position = np.empty(int((width * (width + 1) // 2).sum()), np.intp)
-        sparse_kernel.locate_pairs(
-            self.pointers, self.rows, link_pointers, link_index, position
-        )
-        return position
-
 
 def choose_pattern(link_pointers, link_index, level_width, storage=None):
     """Choose the storage of the tail and the order in which its levels are eliminated.

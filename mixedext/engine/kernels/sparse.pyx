@@ -103,21 +103,6 @@ def locate(
             position[s] = _position(pointers, rows, i[s], j[s])
 
 
-def locate_pairs(
-    const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows,
-    const Py_ssize_t[::1] link_pointers, const Py_ssize_t[::1] link_index,
-    Py_ssize_t[::1] position,             # out: one for each pair (s, t <= s) of a level
-):
-    """Positions of all pairs of tail columns that a level of the lead meets."""
-    cdef Py_ssize_t level, s, t, pair = 0
-    with nogil:
-        for level in range(link_pointers.shape[0] - 1):
-            for s in range(link_pointers[level], link_pointers[level + 1]):
-                for t in range(link_pointers[level], s + 1):
-                    position[pair] = _position(pointers, rows, link_index[s], link_index[t])
-                    pair += 1
-
-
 def factor_cholesky(
     const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows,
     double[::1] values,                   # in: lower triangle; out: its factor L
@@ -268,43 +253,43 @@ def congruence(
     const Py_ssize_t[::1] level_start, const Py_ssize_t[::1] level_factor,
     const Py_ssize_t[::1] level_of,       # in: (m,) level of a scalar column
     const double[:, :, ::1] lam,          # in: (factors, kmax, kmax)
-    bint transpose,
-    double shift,
     const double[::1] values,
     double[::1] out,
 ):
-    """out = Lam' A Lam + shift I, or Lam A Lam' + shift I where ``transpose``."""
+    """out = Lam' A Lam + I."""
     cdef Py_ssize_t level, first, width, s, other, height, offset, i, j, c, d, f, g
     cdef Py_ssize_t n_levels = level_factor.shape[0]
-    cdef double x, left, right
+    cdef double x
     with nogil:
-        for level in range(n_levels):
-            first = level_start[level]
-            width = level_start[level + 1] - first
-            f = level_factor[level]
-            s = pointers[first]
-            while s < pointers[first + 1]:
-                other = level_of[rows[s]]
-                height = level_start[other + 1] - level_start[other]
-                g = level_factor[other]
-                offset = s - pointers[first]
-                for j in range(width):
-                    for i in range(j if offset == 0 else 0, height):
-                        x = 0.0
-                        for c in range(height):
-                            left = lam[g, i, c] if transpose else lam[g, c, i]
-                            if left == 0.0:
-                                continue
-                            for d in range(width):
-                                right = lam[f, j, d] if transpose else lam[f, d, j]
-                                if right != 0.0:
-                                    x += left * right * _entry(
+        if lam.shape[1] == 1:
+            for j in range(n_levels):
+                x = lam[level_factor[j], 0, 0]
+                for s in range(pointers[j], pointers[j + 1]):
+                    out[s] = x * lam[level_factor[rows[s]], 0, 0] * values[s]
+                out[pointers[j]] += 1.0
+        else:
+            for level in range(n_levels):
+                first = level_start[level]
+                width = level_start[level + 1] - first
+                f = level_factor[level]
+                s = pointers[first]
+                while s < pointers[first + 1]:
+                    other = level_of[rows[s]]
+                    height = level_start[other + 1] - level_start[other]
+                    g = level_factor[other]
+                    offset = s - pointers[first]
+                    for j in range(width):
+                        for i in range(j if offset == 0 else 0, height):
+                            x = 0.0
+                            for c in range(height):
+                                for d in range(width):
+                                    x += lam[g, c, i] * lam[f, d, j] * _entry(
                                         pointers, values, first, offset, c, d
                                     )
-                        if offset == 0 and i == j:
-                            x += shift
-                        out[pointers[first + j] + offset + i - j] = x
-                s += height
+                            if offset == 0 and i == j:
+                                x += 1.0
+                            out[pointers[first + j] + offset + i - j] = x
+                    s += height
 
 
 def curvature(
@@ -319,10 +304,21 @@ def curvature(
     """Per factor sum_l [Z'V0^-1 Z Lam]_ll = sum_l [reduced Lam2 C22]_ll."""
     cdef Py_ssize_t level, first, width, s, other, height, offset, a, b, c, d, f, g
     cdef Py_ssize_t n_levels = level_factor.shape[0]
-    cdef double x
+    cdef double x, y
     with nogil:
         out[:, :, :] = 0.0
-        for level in range(n_levels):
+        for level in range(n_levels if lam.shape[1] == 1 else 0):
+            f = level_factor[level]
+            s = pointers[level]
+            out[f, 0, 0] += reduced[s] * inverse[s] * lam[f, 0, 0]
+            y = 0.0
+            for s in range(s + 1, pointers[level + 1]):
+                g = level_factor[rows[s]]
+                x = reduced[s] * inverse[s]
+                y += x * lam[g, 0, 0]
+                out[g, 0, 0] += x * lam[f, 0, 0]
+            out[f, 0, 0] += y
+        for level in range(0 if lam.shape[1] == 1 else n_levels):
             first = level_start[level]
             width = level_start[level + 1] - first
             f = level_factor[level]
