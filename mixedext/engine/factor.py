@@ -211,7 +211,7 @@ class Factor:
         b = self.blocks
         image = np.empty_like(lead_weight)
         solved = np.empty_like(lead_weight)
-        tail_image = b.multiply_tail_gram(tail_weight)
+        tail_image = self.tail.multiply_gram(tail_weight)
         eliminated = np.zeros_like(tail_image)
         lead.lead_project(
             b.lead_gram,

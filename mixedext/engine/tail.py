@@ -10,15 +10,17 @@ from __future__ import annotations
 import numpy as np
 
 from mixedext.engine.blocks import Blocks
-from mixedext.engine.kernels import dense, lead, sparse
+from mixedext.engine.kernels import dense, lead, sparse, supernodal
 from mixedext.engine.kernels.crossproducts import sort_rows
 
-__all__ = ["DenseTail", "SparseTail", "make_tail"]
+__all__ = ["DenseTail", "SparseTail", "SupernodalTail", "make_tail"]
 
 
-def make_tail(blocks: Blocks) -> DenseTail | SparseTail:
+def make_tail(blocks: Blocks) -> DenseTail | SparseTail | SupernodalTail:
     """The tail in the storage that the blocks have chosen."""
-    return DenseTail(blocks) if blocks.pattern is None else SparseTail(blocks)
+    if blocks.pattern is None:
+        return DenseTail(blocks)
+    return (SparseTail if blocks.pattern.supernodes is None else SupernodalTail)(blocks)
 
 
 class _Tail:
@@ -34,6 +36,7 @@ class _Tail:
             np.arange(len(blocks.level_factor), dtype=np.intp), np.diff(blocks.level_start)
         )
         self.links = blocks.link_pointers, blocks.link_index, *_links_by_column(blocks)
+        self._gram = _nonzeros(blocks)
         self.inverted = False
 
     def set_lam(self, lams):
@@ -90,6 +93,12 @@ class _Tail:
         inverse = self._inverse_at(np.maximum(i, j).ravel(), np.minimum(i, j).ravel())
         return lam @ inverse.reshape(i.shape) @ lam.T
 
+    def multiply_gram(self, b):
+        """Z2'Z2 b; few of its entries differ from zero, whatever the storage."""
+        out = np.zeros_like(b)
+        sparse.multiply_symmetric(*self._gram, b, out)
+        return out
+
     def _block_sums(self, blocks_by_factor):
         return [
             blocks_by_factor[f, : layout.width, : layout.width]
@@ -105,6 +114,22 @@ def _links_by_column(blocks):
     counts = np.diff(blocks.link_pointers)
     level = np.repeat(np.arange(len(counts), dtype=np.intp), counts)
     return pointers, order, level[order]
+
+
+def _nonzeros(blocks):
+    """Z2'Z2 without its zeros: lower triangle by columns (pointers, rows, values)."""
+    pointers = np.empty(blocks.tail_size + 1, np.intp)
+    if blocks.pattern is None:
+        sparse.count_nonzeros(blocks.tail_gram, pointers)
+        rows, values = np.empty(pointers[-1], np.intp), np.empty(pointers[-1])
+        sparse.list_nonzeros(blocks.tail_gram, rows, values)
+        return pointers, rows, values
+    p = blocks.pattern
+    rows, values = np.empty_like(p.rows), np.empty_like(blocks.tail_gram)
+    count = sparse.keep_nonzeros(
+        p.pointers, p.rows, blocks.tail_gram, pointers, rows, values
+    )
+    return pointers, rows[:count].copy(), values[:count].copy()
 
 
 class DenseTail(_Tail):
@@ -165,17 +190,15 @@ class DenseTail(_Tail):
         return self.reduced[j, i]
 
 
-class SparseTail(_Tail):
-    """Tail on the pattern of its Cholesky factor."""
+class _PatternTail(_Tail):
+    """Tail on a pattern; N, L22 and C22 by columns of its lower triangle."""
 
     def __init__(self, blocks):
         super().__init__(blocks)
         p = blocks.pattern
         self.columns = p.pointers, p.rows
         self.reduced = np.empty(len(p.rows))
-        self.factor = np.empty(len(p.rows))
         self.inverse = np.empty(len(p.rows))
-        self.scratch = [np.empty(self.size, np.intp) for _ in range(3)]
         self.whole = np.zeros(self.size)
 
     def _subtract(self):
@@ -184,29 +207,13 @@ class SparseTail(_Tail):
             *self.links, self.scaled, 0, self.size, *self.columns, self.whole, self.reduced
         )
 
-    def factorize(self):
-        """Factor S; returns (log det S, whether it is positive definite)."""
+    def _scale(self, out):
         level_of = self.blocks.pattern.level_of
         sparse.congruence(
-            *self.columns, *self.layout, level_of, self.lam, self.reduced, self.factor
+            *self.columns, *self.layout, level_of, self.lam, self.reduced, out
         )
-        self.whole[:] = 0.0
-        log_det, info = sparse.factor_cholesky(
-            *self.columns, self.factor, *self.scratch, self.whole
-        )
-        return log_det, info == 0
 
-    def solve(self, b, transpose=False):
-        """L22^-1 b, or L22^-T b, in place."""
-        sparse.solve_cholesky(*self.columns, self.factor, b, transpose)
-
-    def invert(self):
-        """Compute C22 on the pattern, and sum_l [N Lam2 C22]_ll."""
-        work = np.empty(self.size), np.empty(self.size)
-        sparse.invert_selected(
-            *self.columns, self.factor, *work, self.scratch[0], self.inverse
-        )
-        self.inverted = True
+    def _curvature(self):
         sums = np.empty_like(self.lam)
         level_of = self.blocks.pattern.level_of
         sparse.curvature(
@@ -240,3 +247,98 @@ class SparseTail(_Tail):
 
     def _inverse_at(self, i, j):
         return self.inverse[self.blocks.pattern.locate(i, j)]
+
+
+class SparseTail(_PatternTail):
+    """Tail on a pattern with little or no fill-in, one column after the other."""
+
+    def __init__(self, blocks):
+        super().__init__(blocks)
+        self.factor = np.empty_like(self.reduced)
+        self.scratch = [np.empty(self.size, np.intp) for _ in range(3)]
+
+    def factorize(self):
+        """Factor S; returns (log det S, whether it is positive definite)."""
+        self._scale(self.factor)
+        self.whole[:] = 0.0
+        log_det, info = sparse.factor_cholesky(
+            *self.columns, self.factor, *self.scratch, self.whole
+        )
+        return log_det, info == 0
+
+    def solve(self, b, transpose=False):
+        """L22^-1 b, or L22^-T b, in place."""
+        sparse.solve_cholesky(*self.columns, self.factor, b, transpose)
+
+    def invert(self):
+        """Compute C22 on the pattern, and sum_l [N Lam2 C22]_ll."""
+        work = np.empty(self.size), np.empty(self.size)
+        sparse.invert_selected(
+            *self.columns, self.factor, *work, self.scratch[0], self.inverse
+        )
+        self.inverted = True
+        return self._curvature()
+
+
+class SupernodalTail(_PatternTail):
+    """Tail on a pattern that fills in, by dense panels of columns that share their rows."""
+
+    def __init__(self, blocks):
+        super().__init__(blocks)
+        start, pointers = blocks.pattern.supernodes, blocks.pattern.pointers
+        width = np.diff(start)
+        height = np.diff(pointers)[start[:-1]]
+        place = np.concatenate([[0], np.cumsum(width * height)])
+        self.panels = start, np.ascontiguousarray(place[:-1], np.intp)
+        self.node_of = np.repeat(np.arange(len(width), dtype=np.intp), width)
+        self.factor = np.empty(place[-1])
+        self.inverse_panels = np.empty(0)
+        self.scratch = [np.empty(len(width), np.intp) for _ in range(3)]
+        self.local = np.empty(self.size, np.intp)
+        self.tallest, self.widest = int(height.max()), int(width.max())
+        self.most_below = int((height - width).max())
+        self.work = np.empty(self.tallest * self.widest)
+
+    def factorize(self):
+        """Factor S; returns (log det S, whether it is positive definite)."""
+        # until C22 is asked for its array holds S
+        self._scale(self.inverse)
+        supernodal.fill_panels(self.columns[0], *self.panels, self.inverse, self.factor)
+        log_det, info = supernodal.factor_supernodes(
+            *self.columns,
+            *self.panels,
+            self.node_of,
+            self.factor,
+            *self.scratch,
+            self.local,
+            self.work,
+        )
+        return log_det, info == 0
+
+    def solve(self, b, transpose=False):
+        """L22^-1 b, or L22^-T b, in place."""
+        work = np.empty(max(1, self.most_below * b.shape[1]))
+        supernodal.solve_supernodes(
+            *self.columns, *self.panels, self.factor, work, b, transpose
+        )
+
+    def invert(self):
+        """Compute C22 on the pattern, and sum_l [N Lam2 C22]_ll."""
+        if not len(self.inverse_panels):
+            self.inverse_panels = np.empty_like(self.factor)
+            self.gathered = np.empty(max(1, self.most_below**2))
+        supernodal.invert_supernodes(
+            *self.columns,
+            *self.panels,
+            self.node_of,
+            self.factor,
+            self.local,
+            self.gathered,
+            self.work,
+            self.inverse_panels,
+        )
+        supernodal.read_panels(
+            self.columns[0], *self.panels, self.inverse_panels, self.inverse
+        )
+        self.inverted = True
+        return self._curvature()

@@ -73,11 +73,18 @@ class Design:
 @pytest.fixture(
     params=[
         (0, "dense", False),
-        (1, "sparse", False),
         (2, "dense", True),
+        (1, "sparse", False),
         (3, "sparse", True),
+        (4, "supernodal", False),
+        (5, "supernodal", True),
     ],
-    ids=["crossed-dense", "crossed-sparse", "nested-dense", "nested-sparse"],
+    ids=[
+        f"{how}-{storage}"
+        for storage in ("dense", "sparse")
+        for how in ("crossed", "nested")
+    ]
+    + ["crossed-supernodal", "nested-supernodal"],
 )
 def design(request):
     return Design(*request.param)

@@ -277,6 +277,11 @@ def links_times_lam(
     cdef Py_ssize_t nnz = edge.shape[0], k = edge.shape[1], s = 0, level, width, f, a, c, d
     cdef double x
     with nogil:
+        while s < nnz and lam.shape[1] == 1:
+            x = lam[level_factor[link_index[s]], 0, 0]  # levels are columns
+            for a in range(k):
+                edge[s, a] *= x
+            s += 1
         while s < nnz:
             level = level_of[link_index[s]]
             width = level_start[level + 1] - level_start[level]

@@ -13,22 +13,34 @@ def count_fill(
     Py_ssize_t[::1] parent,               # out: (n,) elimination tree, -1 at a root
     Py_ssize_t[::1] mark,                 # scratch: (n,)
     Py_ssize_t[::1] count,                # out: (n,) entries below the diagonal, by column
+    bint stop_at_fill,
 ):
-    """Elimination tree and column counts of the factor (row subtrees, Liu 1990)."""
-    cdef Py_ssize_t n = parent.shape[0], i, s, j
+    """Elimination tree and column counts of the factor (row subtrees, Liu 1990).
+
+    Returns whether some entry fills in; the counts are complete unless ``stop_at_fill``.
+    """
+    cdef Py_ssize_t n = parent.shape[0], i, s, j, met
+    cdef bint fills = False
     with nogil:
         for i in range(n):
             parent[i] = -1
             mark[i] = i
             count[i] = 0
+            met = 0
             for s in range(pointers[i], pointers[i + 1]):
                 j = indices[s]
                 while mark[j] != i:
                     if parent[j] == -1:
                         parent[j] = i
                     count[j] += 1
+                    met += 1
                     mark[j] = i
                     j = parent[j]
+            if met > pointers[i + 1] - pointers[i]:
+                fills = True
+                if stop_at_fill:
+                    break
+    return bool(fills)
 
 
 def fill_pattern(
@@ -235,6 +247,53 @@ def multiply_symmetric(
                 for c in range(r):
                     out[row, c] += x * b[j, c]
                     out[j, c] += x * b[row, c]
+
+
+def count_nonzeros(
+    const double[:, ::1] a,               # in: (m, m) symmetric
+    Py_ssize_t[::1] pointers,             # out: (m + 1,)
+):
+    """Nonzero entries from the diagonal on in every row (the diagonal always counts)."""
+    cdef Py_ssize_t m = a.shape[0], i, j, total = 0
+    with nogil:
+        pointers[0] = 0
+        for i in range(m):
+            total += 1
+            for j in range(i + 1, m):
+                total += a[i, j] != 0.0
+            pointers[i + 1] = total
+
+
+def list_nonzeros(
+    const double[:, ::1] a, Py_ssize_t[::1] rows, double[::1] values,   # out
+):
+    """The entries that ``count_nonzeros`` counts; a lower triangle by columns."""
+    cdef Py_ssize_t m = a.shape[0], i, j, at = 0
+    with nogil:
+        for i in range(m):
+            for j in range(i, m):
+                if j == i or a[i, j] != 0.0:
+                    rows[at] = j
+                    values[at] = a[i, j]
+                    at += 1
+
+
+def keep_nonzeros(
+    const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows, const double[::1] values,
+    Py_ssize_t[::1] kept_pointers, Py_ssize_t[::1] kept_rows, double[::1] kept,   # out
+):
+    """Compressed columns without their zeros off the diagonal; returns how many remain."""
+    cdef Py_ssize_t m = pointers.shape[0] - 1, j, s, at = 0
+    with nogil:
+        kept_pointers[0] = 0
+        for j in range(m):
+            for s in range(pointers[j], pointers[j + 1]):
+                if s == pointers[j] or values[s] != 0.0:
+                    kept_rows[at] = rows[s]
+                    kept[at] = values[s]
+                    at += 1
+            kept_pointers[j + 1] = at
+    return at
 
 
 cdef inline double _entry(
