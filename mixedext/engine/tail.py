@@ -12,6 +12,7 @@ import numpy as np
 from mixedext.engine.blocks import Blocks
 from mixedext.engine.kernels import dense, lead, sparse, supernodal
 from mixedext.engine.kernels.crossproducts import sort_rows
+from mixedext.engine.threads import blas_threads, run_pieces, split
 
 __all__ = ["DenseTail", "SparseTail", "SupernodalTail", "make_tail"]
 
@@ -36,6 +37,12 @@ class _Tail:
             np.arange(len(blocks.level_factor), dtype=np.intp), np.diff(blocks.level_start)
         )
         self.links = blocks.link_pointers, blocks.link_index, *_links_by_column(blocks)
+        # work of a tail column: the pairs that it is the later one of
+        pairs = np.arange(len(blocks.link_index)) - np.repeat(
+            blocks.link_pointers[:-1], np.diff(blocks.link_pointers)
+        )
+        work = np.bincount(blocks.link_index, pairs + 1.0, minlength=self.size)
+        self.pieces = split(work)
         self._gram = _nonzeros(blocks)
         self.inverted = False
 
@@ -62,7 +69,7 @@ class _Tail:
             lead.reduce_cross(
                 b.link_pointers, b.link_index, self.scaled, solved, self.cross
             )
-            self._subtract()
+            run_pieces(self._subtract, self.pieces)
 
     def link_quadratic(self, right, by_level=False):
         """Quadratic forms e_l'C22 e_l of e_l = Lam2'link_l right_l, each or their sum."""
@@ -76,9 +83,20 @@ class _Tail:
             b.link_index, b.level_start, self.level_of, b.level_factor, self.lam, work, edge
         )
         count = len(right) if by_level else 1
-        half_form = np.zeros((count, *right.shape[1:]))
-        if len(b.link_index):
-            self._quadratic(edge, by_level, np.empty(right.shape[1]), half_form)
+
+        def piece(first, last):
+            out = np.zeros((count, *right.shape[1:]))
+            work = np.empty(right.shape[1])
+            self._quadratic(edge, first, last, by_level, work, out)
+            return out
+
+        # pieces are added in their order, so that the sum has the same bits
+        if not len(b.link_index):
+            half_form = np.zeros((count, *right.shape[1:]))
+        elif by_level:
+            half_form = piece(0, self.size)
+        else:
+            half_form = sum(run_pieces(piece, self.pieces))
         form = half_form + half_form.transpose(0, 2, 1)
         return form if by_level else form[0]
 
@@ -146,8 +164,8 @@ class DenseTail(_Tail):
         self.diagonal = np.empty(self.size)
         self.scratch = np.empty(self.size), np.empty(self.size)
 
-    def _subtract(self):
-        lead.reduce_tail_dense(*self.links, self.scaled, 0, self.size, self.reduced)
+    def _subtract(self, first, last):
+        lead.reduce_tail_dense(*self.links, self.scaled, first, last, self.reduced)
 
     def factorize(self):
         """Factor S; returns (log det S, whether it is positive definite)."""
@@ -157,7 +175,8 @@ class DenseTail(_Tail):
         dense.scale_levels(
             self.reduced, *self.layout, self.lam, self.scratch[0], work, self.factor
         )
-        log_det, info = dense.factor_cholesky(self.factor)
+        with blas_threads():
+            log_det, info = dense.factor_cholesky(self.factor)
         return log_det, info == 0
 
     def solve(self, b, transpose=False):
@@ -167,7 +186,8 @@ class DenseTail(_Tail):
     def invert(self):
         """Compute C22, and sum_l [N Lam2 C22]_ll of every factor."""
         dense.transpose_lower(self.factor, self.reduced)
-        dense.invert_upper(self.reduced)
+        with blas_threads():
+            dense.invert_upper(self.reduced)
         self.inverted = True
         sums = np.empty_like(self.lam)
         dense.curvature(
@@ -175,9 +195,9 @@ class DenseTail(_Tail):
         )
         return self._block_sums(sums)
 
-    def _quadratic(self, edge, by_level, work, out):
+    def _quadratic(self, edge, first, last, by_level, work, out):
         lead.link_quadratic_dense(
-            *self.links, edge, 0, self.size, self.reduced, by_level, work, out
+            *self.links, edge, first, last, self.reduced, by_level, work, out
         )
 
     def multiply_reduced(self, b):
@@ -199,12 +219,16 @@ class _PatternTail(_Tail):
         self.columns = p.pointers, p.rows
         self.reduced = np.empty(len(p.rows))
         self.inverse = np.empty(len(p.rows))
-        self.whole = np.zeros(self.size)
 
-    def _subtract(self):
-        self.whole[:] = 0.0
+    def _subtract(self, first, last):
         lead.reduce_tail_sparse(
-            *self.links, self.scaled, 0, self.size, *self.columns, self.whole, self.reduced
+            *self.links,
+            self.scaled,
+            first,
+            last,
+            *self.columns,
+            np.zeros(self.size),
+            self.reduced,
         )
 
     def _scale(self, out):
@@ -227,15 +251,15 @@ class _PatternTail(_Tail):
         )
         return self._block_sums(sums)
 
-    def _quadratic(self, edge, by_level, work, out):
+    def _quadratic(self, edge, first, last, by_level, work, out):
         lead.link_quadratic_sparse(
             *self.links,
             edge,
-            0,
-            self.size,
+            first,
+            last,
             *self.columns,
             self.inverse,
-            self.whole,
+            np.empty(self.size),
             by_level,
             work,
             out,
@@ -260,9 +284,8 @@ class SparseTail(_PatternTail):
     def factorize(self):
         """Factor S; returns (log det S, whether it is positive definite)."""
         self._scale(self.factor)
-        self.whole[:] = 0.0
         log_det, info = sparse.factor_cholesky(
-            *self.columns, self.factor, *self.scratch, self.whole
+            *self.columns, self.factor, *self.scratch, np.zeros(self.size)
         )
         return log_det, info == 0
 
@@ -304,15 +327,16 @@ class SupernodalTail(_PatternTail):
         # until C22 is asked for its array holds S
         self._scale(self.inverse)
         supernodal.fill_panels(self.columns[0], *self.panels, self.inverse, self.factor)
-        log_det, info = supernodal.factor_supernodes(
-            *self.columns,
-            *self.panels,
-            self.node_of,
-            self.factor,
-            *self.scratch,
-            self.local,
-            self.work,
-        )
+        with blas_threads():
+            log_det, info = supernodal.factor_supernodes(
+                *self.columns,
+                *self.panels,
+                self.node_of,
+                self.factor,
+                *self.scratch,
+                self.local,
+                self.work,
+            )
         return log_det, info == 0
 
     def solve(self, b, transpose=False):
@@ -327,16 +351,17 @@ class SupernodalTail(_PatternTail):
         if not len(self.inverse_panels):
             self.inverse_panels = np.empty_like(self.factor)
             self.gathered = np.empty(max(1, self.most_below**2))
-        supernodal.invert_supernodes(
-            *self.columns,
-            *self.panels,
-            self.node_of,
-            self.factor,
-            self.local,
-            self.gathered,
-            self.work,
-            self.inverse_panels,
-        )
+        with blas_threads():
+            supernodal.invert_supernodes(
+                *self.columns,
+                *self.panels,
+                self.node_of,
+                self.factor,
+                self.local,
+                self.gathered,
+                self.work,
+                self.inverse_panels,
+            )
         supernodal.read_panels(
             self.columns[0], *self.panels, self.inverse_panels, self.inverse
         )

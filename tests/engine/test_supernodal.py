@@ -147,7 +147,7 @@ def test_the_pattern_holds_the_factor_and_little_more(seed, n_levels, reach, bit
     with pytest.MonkeyPatch.context() as patch:
         if not bits:
             patch.setattr(tail_pattern, "MOST_BITS", 0)
-        links, width, order, simple = make_pattern(seed, n_levels, reach, storage="sparse")
+        links, _width, order, simple = make_pattern(seed, n_levels, reach, storage="sparse")
         _, _, wide_order, wide = make_pattern(seed, n_levels, reach)
     graph = adjacency(*links, n_levels)
     order = np.arange(n_levels) if order is None else order
