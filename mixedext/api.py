@@ -5,6 +5,7 @@ from statsmodels.regression.mixed_linear_model import MixedLMParams, VCSpec
 
 from mixedext import datasets
 from mixedext.engine.optimize import Convergence
+from mixedext.engine.threads import get_num_threads, set_num_threads
 from mixedext.exceptions import (
     DesignError,
     FlatLikelihoodWarning,
@@ -34,6 +35,8 @@ __all__ = [
     "VCSpec",
     "WeightsWarning",
     "datasets",
+    "get_num_threads",
     "load",
     "mixedlm",
+    "set_num_threads",
 ]

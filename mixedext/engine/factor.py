@@ -66,6 +66,7 @@ class Factor:
         """
         vars(self).pop("response", None)
         vars(self).pop("curvature", None)
+        vars(self).pop("_shrinkage", None)
         b = self.blocks
         self.lead_lam = lams[0] if lams else np.zeros((1, 1))
         # Only Sigma = lam lam' matters, so the tail works with the root V diag(s) from
@@ -146,11 +147,14 @@ class Factor:
             return np.zeros((self.width, self.width)), False
         return vector / size**2 @ vector.T, True
 
-    @property
-    def _lead_arguments(self):
-        b = self.blocks
-        links = b.link_pointers, b.link_index, b.link_value
-        return b.lead_gram, self.half, *self._precision(), *links
+    @cached_property
+    def _shrinkage(self):
+        """K_l = (I + Sigma A_l)^-1 of every level of the lead, and sum_l A_l K_l."""
+        out, total = np.empty_like(self.half), np.empty((self.width, self.width))
+        work = np.empty((self.width, self.width))
+        gram = self.blocks.lead_gram
+        lead.shrinkage(gram, self.half, *self._precision(), work, out, total)
+        return out, total
 
     @cached_property
     def response(self) -> Response:
@@ -160,15 +164,17 @@ class Factor:
         tail.solve(unscaled, transpose=True)
         tail_effect = tail.lam_times(unscaled)
         tail_response = self._tail_response(unscaled, tail_effect)
-        work = np.empty((2 * self.width, self.width))
         lead_response = np.empty_like(b.lead_cross)
         lead_effect = np.empty_like(b.lead_cross)
         lead.lead_response(
-            *self._lead_arguments,
+            self._shrinkage[0],
+            self.half,
+            b.link_pointers,
+            b.link_index,
+            b.link_value,
             b.lead_cross,
             tail_effect,
-            work,
-            np.empty((self.width, b.n_fixed)),
+            np.empty((2 * self.width, b.n_fixed)),
             lead_response,
             lead_effect,
         )
@@ -188,20 +194,11 @@ class Factor:
     @cached_property
     def curvature(self) -> list[np.ndarray]:
         """For each grouping factor sum_l [Z'V0^-1 Z]_ll, (K, K)."""
-        b = self.blocks
-        if not b.factors:
+        if not self.blocks.factors:
             return []
+        shrunk, total = self._shrinkage
         sums = self.tail.invert()
-        out = np.empty((self.width, self.width))
-        work = np.empty((2 * self.width + 2 * b.largest_link, self.width))
-        lead.lead_curvature(
-            *self._lead_arguments,
-            self.tail.covariance,
-            self.tail.pair_covariance,
-            work,
-            out,
-        )
-        result = [out]
+        result = [total - self.tail.link_quadratic(shrunk)]
         for total, (vector, size) in zip(sums, self.roots, strict=True):
             # total = T V diag(s).  Of the two values for an entry of the symmetric V'TV
             # the one divided by the larger s is the more accurate.
@@ -214,21 +211,23 @@ class Factor:
         b = self.blocks
         image = np.empty_like(lead_weight)
         solved = np.empty_like(lead_weight)
-        tail_image = b.multiply_tail_gram(tail_weight)
-        reduced = tail_image.copy()
-        links = b.link_pointers, b.link_index, b.link_value
+        tail_image = self.tail.multiply_gram(tail_weight)
+        eliminated = np.zeros_like(tail_image)
         lead.lead_project(
             b.lead_gram,
             self.half,
-            *links,
+            b.link_pointers,
+            b.link_index,
+            b.link_value,
             lead_weight,
             tail_weight,
+            np.empty(lead_weight.shape[1:]),
             image,
             solved,
             tail_image,
-            reduced,
+            eliminated,
         )
-        reduced = self.tail.lam_times(reduced, transpose=True)
+        reduced = self.tail.lam_times(tail_image - eliminated, transpose=True)
         self.tail.solve(reduced)
         count = lead_weight.shape[2]
         flat = [a.reshape(-1, count) for a in (lead_weight, image, solved)]
@@ -241,24 +240,10 @@ class Factor:
 
     def conditional_covariance(self, number: int) -> np.ndarray:
         """Level blocks of Lam C Lam' for one grouping factor, (L, K, K)."""
-        b = self.blocks
-        if self.tail.covariance is None or self.tail.pair_covariance is None:
-            self.tail.invert()
         if number > 0:
-            return self.tail.level_covariance(b.tail_columns(number - 1))
-        out = np.empty_like(b.lead_gram)
-        work = np.empty((self.width + 2 * b.largest_link, self.width))
-        lead.lead_conditional_variance(
-            self.half,
-            b.link_pointers,
-            b.link_index,
-            b.link_value,
-            self.tail.covariance,
-            self.tail.pair_covariance,
-            work,
-            out,
-        )
-        return out
+            return self.tail.level_covariance(number - 1)
+        own = self.half @ self.half.transpose(0, 2, 1)
+        return own + self.tail.link_quadratic(own, by_level=True)
 
 
 def _cancellation(whole, rest):

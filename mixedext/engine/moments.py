@@ -203,10 +203,11 @@ def _multiply_gram(blocks, lead_weight, tail_weight):
         blocks.link_value,
         lead_weight,
         tail_weight,
+        np.empty(lead_weight.shape[1:]),
         image,
         np.empty_like(lead_weight),
         tail_image,
-        np.empty_like(tail_image),
+        np.zeros_like(tail_image),
     )
     return image.reshape(-1, lead_weight.shape[2]), tail_image
 

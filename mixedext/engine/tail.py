@@ -10,14 +10,18 @@ from __future__ import annotations
 import numpy as np
 
 from mixedext.engine.blocks import Blocks
-from mixedext.engine.kernels import dense, lead, sparse
+from mixedext.engine.kernels import dense, lead, sparse, supernodal
+from mixedext.engine.kernels.crossproducts import sort_rows
+from mixedext.engine.threads import blas_threads, run_pieces, split
 
-__all__ = ["DenseTail", "SparseTail", "make_tail"]
+__all__ = ["DenseTail", "SparseTail", "SupernodalTail", "make_tail"]
 
 
-def make_tail(blocks: Blocks) -> DenseTail | SparseTail:
+def make_tail(blocks: Blocks) -> DenseTail | SparseTail | SupernodalTail:
     """The tail in the storage that the blocks have chosen."""
-    return DenseTail(blocks) if blocks.pattern is None else SparseTail(blocks)
+    if blocks.pattern is None:
+        return DenseTail(blocks)
+    return (SparseTail if blocks.pattern.supernodes is None else SupernodalTail)(blocks)
 
 
 class _Tail:
@@ -27,11 +31,24 @@ class _Tail:
         widths = [f.width for f in blocks.factors[1:]] or [1]
         self.lam = np.zeros((len(widths), max(widths), max(widths)))
         self.size = blocks.tail_size
-        self.scaled = np.empty((blocks.largest_link, blocks.lead_gram.shape[1]))
         self.cross = np.empty_like(blocks.tail_cross)
+        self.scaled = np.empty_like(blocks.link_value)
+        self.level_of = np.repeat(
+            np.arange(len(blocks.level_factor), dtype=np.intp), np.diff(blocks.level_start)
+        )
+        self.links = blocks.link_pointers, blocks.link_index, *_links_by_column(blocks)
+        # work of a tail column: the pairs that it is the later one of
+        pairs = np.arange(len(blocks.link_index)) - np.repeat(
+            blocks.link_pointers[:-1], np.diff(blocks.link_pointers)
+        )
+        work = np.bincount(blocks.link_index, pairs + 1.0, minlength=self.size)
+        self.pieces = split(work)
+        self._gram = _nonzeros(blocks)
+        self.inverted = False
 
     def set_lam(self, lams):
         """Take the relative covariance factors of the tail's grouping factors."""
+        self.inverted = False
         for f, lam in enumerate(lams):
             self.lam[f, : len(lam), : len(lam)] = lam
 
@@ -42,6 +59,64 @@ class _Tail:
         dense.multiply_left(out, *self.layout, self.lam, transpose, work)
         return out
 
+    def reduce(self, half, solved):
+        """Eliminate the leading factor."""
+        b = self.blocks
+        np.copyto(self.reduced, b.tail_gram)
+        np.copyto(self.cross, b.tail_cross)
+        if len(b.link_index):
+            lead.link_times(b.link_pointers, b.link_value, half, self.scaled)
+            lead.reduce_cross(
+                b.link_pointers, b.link_index, self.scaled, solved, self.cross
+            )
+            run_pieces(self._subtract, self.pieces)
+
+    def link_quadratic(self, right, by_level=False):
+        """Quadratic forms e_l'C22 e_l of e_l = Lam2'link_l right_l, each or their sum."""
+        b = self.blocks
+        if not self.inverted:
+            self.invert()
+        edge = np.empty_like(b.link_value)
+        lead.link_times(b.link_pointers, b.link_value, right, edge)
+        work = np.empty(self.lam.shape[1])
+        lead.links_times_lam(
+            b.link_index, b.level_start, self.level_of, b.level_factor, self.lam, work, edge
+        )
+        count = len(right) if by_level else 1
+
+        def piece(first, last):
+            out = np.zeros((count, *right.shape[1:]))
+            work = np.empty(right.shape[1])
+            self._quadratic(edge, first, last, by_level, work, out)
+            return out
+
+        # pieces are added in their order, so that the sum has the same bits
+        if not len(b.link_index):
+            half_form = np.zeros((count, *right.shape[1:]))
+        elif by_level:
+            half_form = piece(0, self.size)
+        else:
+            half_form = sum(run_pieces(piece, self.pieces))
+        form = half_form + half_form.transpose(0, 2, 1)
+        return form if by_level else form[0]
+
+    def level_covariance(self, factor):
+        """Level blocks of Lam2 C22 Lam2' for one factor of the tail, (L, K, K)."""
+        if not self.inverted:
+            self.invert()
+        columns = self.blocks.tail_columns(factor)
+        i, j = np.broadcast_arrays(columns[:, :, None], columns[:, None, :])
+        width = columns.shape[1]
+        lam = self.lam[factor, :width, :width]
+        inverse = self._inverse_at(np.maximum(i, j).ravel(), np.minimum(i, j).ravel())
+        return lam @ inverse.reshape(i.shape) @ lam.T
+
+    def multiply_gram(self, b):
+        """Z2'Z2 b; few of its entries differ from zero, whatever the storage."""
+        out = np.zeros_like(b)
+        sparse.multiply_symmetric(*self._gram, b, out)
+        return out
+
     def _block_sums(self, blocks_by_factor):
         return [
             blocks_by_factor[f, : layout.width, : layout.width]
@@ -49,116 +124,168 @@ class _Tail:
         ]
 
 
+def _links_by_column(blocks):
+    """The links of each tail column: pointers, their numbers, and their levels."""
+    pointers = np.empty(blocks.tail_size + 1, np.intp)
+    order = np.empty(len(blocks.link_index), np.intp)
+    sort_rows(blocks.link_index, order, pointers)
+    counts = np.diff(blocks.link_pointers)
+    level = np.repeat(np.arange(len(counts), dtype=np.intp), counts)
+    return pointers, order, level[order]
+
+
+def _nonzeros(blocks):
+    """Z2'Z2 without its zeros: lower triangle by columns (pointers, rows, values)."""
+    pointers = np.empty(blocks.tail_size + 1, np.intp)
+    if blocks.pattern is None:
+        sparse.count_nonzeros(blocks.tail_gram, pointers)
+        rows, values = np.empty(pointers[-1], np.intp), np.empty(pointers[-1])
+        sparse.list_nonzeros(blocks.tail_gram, rows, values)
+        return pointers, rows, values
+    p = blocks.pattern
+    rows, values = np.empty_like(p.rows), np.empty_like(blocks.tail_gram)
+    count = sparse.keep_nonzeros(
+        p.pointers, p.rows, blocks.tail_gram, pointers, rows, values
+    )
+    return pointers, rows[:count].copy(), values[:count].copy()
+
+
 class DenseTail(_Tail):
-    """Tail as an m x m matrix through LAPACK."""
+    """Tail as an m x m matrix through LAPACK.
+
+    Two matrices hold everything: ``reduced`` N in its strict lower triangle, with its
+    diagonal apart once C22 fills the upper triangle; ``factor`` L22 in its lower one.
+    """
 
     def __init__(self, blocks):
         super().__init__(blocks)
         self.reduced = np.empty((self.size, self.size))
         self.factor = np.empty((self.size, self.size))
-        self.covariance = None
-        self.pair_covariance = np.zeros(0)
-        self.scalar = all(f.width == 1 for f in blocks.factors[1:])
+        self.diagonal = np.empty(self.size)
+        self.scratch = np.empty(self.size), np.empty(self.size)
 
-    def reduce(self, half, solved):
-        """Eliminate the leading factor."""
-        b = self.blocks
-        np.copyto(self.reduced, b.tail_gram)
-        np.copyto(self.cross, b.tail_cross)
-        links = b.link_pointers, b.link_index, b.link_value
-        lead.reduce_tail_dense(*links, half, solved, self.scaled, self.reduced, self.cross)
+    def _subtract(self, first, last):
+        lead.reduce_tail_dense(*self.links, self.scaled, first, last, self.reduced)
 
     def factorize(self):
         """Factor S; returns (log det S, whether it is positive definite)."""
-        self.covariance = None
-        if self.scalar:
-            scale = self.lam[self.blocks.level_factor, 0, 0]
-            dense.scale_scalar_levels(self.reduced, scale, self.factor)
-        else:
-            dense.mirror_lower(self.reduced)
-            np.copyto(self.factor, self.reduced)
-            self._multiply_right(self.factor, transpose=False)
-            work = np.empty((self.lam.shape[1], self.size))
-            dense.multiply_left(self.factor, *self.layout, self.lam, True, work)
-            self.factor.flat[:: self.size + 1] += 1.0
-        log_det, info = dense.factor_cholesky(self.factor)
+        np.copyto(self.diagonal, np.diagonal(self.reduced))
+        kmax = self.lam.shape[1]
+        work = np.empty((kmax if kmax > 1 else 0, self.size))
+        dense.scale_levels(
+            self.reduced, *self.layout, self.lam, self.scratch[0], work, self.factor
+        )
+        with blas_threads():
+            log_det, info = dense.factor_cholesky(self.factor)
         return log_det, info == 0
-
-    def _multiply_right(self, a, transpose):
-        work = np.empty(self.lam.shape[1])
-        dense.multiply_right(a, *self.layout, self.lam, transpose, work)
 
     def solve(self, b, transpose=False):
         """L22^-1 b, or L22^-T b, in place."""
         dense.solve_cholesky(self.factor, b, transpose)
 
     def invert(self):
-        """Compute Lam2 C22 Lam2' and sum_l [N Lam2 C22]_ll of every factor."""
-        inverse = self.factor.copy()
-        dense.invert_cholesky(inverse)
-        self._multiply_right(inverse, transpose=True)
-        dense.mirror_lower(self.reduced)
+        """Compute C22, and sum_l [N Lam2 C22]_ll of every factor."""
+        dense.transpose_lower(self.factor, self.reduced)
+        with blas_threads():
+            dense.invert_upper(self.reduced)
+        self.inverted = True
         sums = np.empty_like(self.lam)
-        dense.curvature(self.reduced, inverse, *self.layout, sums)
-        work = np.empty((self.lam.shape[1], self.size))
-        dense.multiply_left(inverse, *self.layout, self.lam, False, work)
-        self.covariance = inverse
+        dense.curvature(
+            self.reduced, self.diagonal, *self.layout, self.lam, *self.scratch, sums
+        )
         return self._block_sums(sums)
+
+    def _quadratic(self, edge, first, last, by_level, work, out):
+        lead.link_quadratic_dense(
+            *self.links, edge, first, last, self.reduced, by_level, work, out
+        )
 
     def multiply_reduced(self, b):
         """N b."""
-        dense.mirror_lower(self.reduced)
-        return self.reduced @ b
+        out = np.zeros_like(b)
+        dense.multiply_lower(self.reduced, self.diagonal, b, out)
+        return out
 
-    def level_covariance(self, columns):
-        """Level blocks of Lam2 C22 Lam2' for scalar columns (L, K)."""
-        return self.covariance[columns[:, :, None], columns[:, None, :]]
+    def _inverse_at(self, i, j):
+        return self.reduced[j, i]
 
 
-class SparseTail(_Tail):
-    """Tail on the pattern of its Cholesky factor."""
+class _PatternTail(_Tail):
+    """Tail on a pattern; N, L22 and C22 by columns of its lower triangle."""
 
     def __init__(self, blocks):
         super().__init__(blocks)
         p = blocks.pattern
         self.columns = p.pointers, p.rows
-        self.pairs = p.locate_pairs(blocks.link_pointers, blocks.link_index)
         self.reduced = np.empty(len(p.rows))
-        self.factor = np.empty(len(p.rows))
-        self.covariance = np.zeros((0, 0))
-        self.pair_covariance = None
-        self.scratch = [np.empty(self.size, np.intp) for _ in range(3)]
-        self.column = np.zeros(self.size)
+        self.inverse = np.empty(len(p.rows))
 
-    def reduce(self, half, solved):
-        """Eliminate the leading factor."""
-        b = self.blocks
-        np.copyto(self.reduced, b.tail_gram)
-        np.copyto(self.cross, b.tail_cross)
-        links = b.link_pointers, b.link_index, b.link_value
+    def _subtract(self, first, last):
         lead.reduce_tail_sparse(
-            *links, half, solved, self.pairs, self.scaled, self.reduced, self.cross
+            *self.links,
+            self.scaled,
+            first,
+            last,
+            *self.columns,
+            np.zeros(self.size),
+            self.reduced,
         )
 
-    def _congruence(self, values, transpose, shift, out):
+    def _scale(self, out):
         level_of = self.blocks.pattern.level_of
         sparse.congruence(
+            *self.columns, *self.layout, level_of, self.lam, self.reduced, out
+        )
+
+    def _curvature(self):
+        sums = np.empty_like(self.lam)
+        level_of = self.blocks.pattern.level_of
+        sparse.curvature(
             *self.columns,
             *self.layout,
             level_of,
             self.lam,
-            transpose,
-            shift,
-            values,
+            self.reduced,
+            self.inverse,
+            sums,
+        )
+        return self._block_sums(sums)
+
+    def _quadratic(self, edge, first, last, by_level, work, out):
+        lead.link_quadratic_sparse(
+            *self.links,
+            edge,
+            first,
+            last,
+            *self.columns,
+            self.inverse,
+            np.empty(self.size),
+            by_level,
+            work,
             out,
         )
 
+    def multiply_reduced(self, b):
+        """N b."""
+        return self.blocks.multiply_on_pattern(self.reduced, b)
+
+    def _inverse_at(self, i, j):
+        return self.inverse[self.blocks.pattern.locate(i, j)]
+
+
+class SparseTail(_PatternTail):
+    """Tail on a pattern with little or no fill-in, one column after the other."""
+
+    def __init__(self, blocks):
+        super().__init__(blocks)
+        self.factor = np.empty_like(self.reduced)
+        self.scratch = [np.empty(self.size, np.intp) for _ in range(3)]
+
     def factorize(self):
         """Factor S; returns (log det S, whether it is positive definite)."""
-        self.pair_covariance = None
-        self._congruence(self.reduced, False, 1.0, self.factor)
+        self._scale(self.factor)
         log_det, info = sparse.factor_cholesky(
-            *self.columns, self.factor, *self.scratch, self.column
+            *self.columns, self.factor, *self.scratch, np.zeros(self.size)
         )
         return log_det, info == 0
 
@@ -167,26 +294,76 @@ class SparseTail(_Tail):
         sparse.solve_cholesky(*self.columns, self.factor, b, transpose)
 
     def invert(self):
-        """Compute Lam2 C22 Lam2' on the pattern, and sum_l [N Lam2 C22]_ll."""
-        inverse = np.empty_like(self.factor)
+        """Compute C22 on the pattern, and sum_l [N Lam2 C22]_ll."""
         work = np.empty(self.size), np.empty(self.size)
-        sparse.invert_selected(*self.columns, self.factor, *work, self.scratch[0], inverse)
-        sums = np.empty_like(self.lam)
-        level_of = self.blocks.pattern.level_of
-        sparse.curvature(
-            *self.columns, *self.layout, level_of, self.lam, self.reduced, inverse, sums
+        sparse.invert_selected(
+            *self.columns, self.factor, *work, self.scratch[0], self.inverse
         )
-        self.on_pattern = np.empty_like(inverse)
-        self._congruence(inverse, True, 0.0, self.on_pattern)
-        self.pair_covariance = self.on_pattern[self.pairs]
-        return self._block_sums(sums)
+        self.inverted = True
+        return self._curvature()
 
-    def multiply_reduced(self, b):
-        """N b."""
-        return self.blocks.multiply_on_pattern(self.reduced, b)
 
-    def level_covariance(self, columns):
-        """Level blocks of Lam2 C22 Lam2' for scalar columns (L, K)."""
-        i, j = np.broadcast_arrays(columns[:, :, None], columns[:, None, :])
-        at = self.blocks.pattern.locate(np.maximum(i, j).ravel(), np.minimum(i, j).ravel())
-        return self.on_pattern[at].reshape(i.shape)
+class SupernodalTail(_PatternTail):
+    """Tail on a pattern that fills in, by dense panels of columns that share their rows."""
+
+    def __init__(self, blocks):
+        super().__init__(blocks)
+        start, pointers = blocks.pattern.supernodes, blocks.pattern.pointers
+        width = np.diff(start)
+        height = np.diff(pointers)[start[:-1]]
+        place = np.concatenate([[0], np.cumsum(width * height)])
+        self.panels = start, np.ascontiguousarray(place[:-1], np.intp)
+        self.node_of = np.repeat(np.arange(len(width), dtype=np.intp), width)
+        self.factor = np.empty(place[-1])
+        self.inverse_panels = np.empty(0)
+        self.scratch = [np.empty(len(width), np.intp) for _ in range(3)]
+        self.local = np.empty(self.size, np.intp)
+        self.tallest, self.widest = int(height.max()), int(width.max())
+        self.most_below = int((height - width).max())
+        self.work = np.empty(self.tallest * self.widest)
+
+    def factorize(self):
+        """Factor S; returns (log det S, whether it is positive definite)."""
+        # until C22 is asked for its array holds S
+        self._scale(self.inverse)
+        supernodal.fill_panels(self.columns[0], *self.panels, self.inverse, self.factor)
+        with blas_threads():
+            log_det, info = supernodal.factor_supernodes(
+                *self.columns,
+                *self.panels,
+                self.node_of,
+                self.factor,
+                *self.scratch,
+                self.local,
+                self.work,
+            )
+        return log_det, info == 0
+
+    def solve(self, b, transpose=False):
+        """L22^-1 b, or L22^-T b, in place."""
+        work = np.empty(max(1, self.most_below * b.shape[1]))
+        supernodal.solve_supernodes(
+            *self.columns, *self.panels, self.factor, work, b, transpose
+        )
+
+    def invert(self):
+        """Compute C22 on the pattern, and sum_l [N Lam2 C22]_ll."""
+        if not len(self.inverse_panels):
+            self.inverse_panels = np.empty_like(self.factor)
+            self.gathered = np.empty(max(1, self.most_below**2))
+        with blas_threads():
+            supernodal.invert_supernodes(
+                *self.columns,
+                *self.panels,
+                self.node_of,
+                self.factor,
+                self.local,
+                self.gathered,
+                self.work,
+                self.inverse_panels,
+            )
+        supernodal.read_panels(
+            self.columns[0], *self.panels, self.inverse_panels, self.inverse
+        )
+        self.inverted = True
+        return self._curvature()

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import spilu
 
+from mixedext.engine.kernels import ordering
 from mixedext.engine.kernels import sparse as sparse_kernel
 
 __all__ = ["TailPattern", "choose_pattern"]
 
 # Below this many columns a dense tail costs next to nothing.
 SMALL_TAIL = 200
-# Above this share of pairs that meet at one level of the lead, the tail is dense anyway.
-DENSE_SHARE = 0.25
-# Measured: a multiplication costs about this much more in the sparse kernels than in
-# LAPACK's dense ones.
-SPARSE_PENALTY = 25.0
+# Above this share of pairs of tail levels that meet, the factor is dense anyway.
+DENSE_SHARE = 0.5
+# Rows of bits serve up to so many levels (8 MB).
+MOST_BITS = 8192
+# What is left is eliminated as one dense block once it is as full as this.
+DENSE_REST = 0.7
+# Panels pay while they need less than this share of the dense multiplications.
+SUPERNODAL_SHARE = 0.5
+# Below this many multiplications a column, panels cost more than they save.
+SIMPLE_WORK = 500.0
+# Zeros that supernodes of at most 4, 16, 48 and more columns may store, as shares.
+RELAXATION = np.array([1.0, 0.6, 0.25, 0.12])
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,27 +42,22 @@ class TailPattern:
         Tail level of each scalar column.
     n_fill : int
         Stored values that are zero before the factorization.
+    supernodes : ndarray or None
+        First columns of the runs that share their rows, and m: these are factored as dense
+        panels.  None where columns are factored one by one.
     """
 
     pointers: np.ndarray
     rows: np.ndarray
     level_of: np.ndarray
     n_fill: int
+    supernodes: np.ndarray | None = None
 
     def locate(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """Positions of the entries (i, j), i >= j."""
         position = np.empty(len(i), np.intp)
         i, j = (np.ascontiguousarray(v, np.intp) for v in (i, j))
         sparse_kernel.locate(self.pointers, self.rows, i, j, position)
-        return position
-
-    def locate_pairs(self, link_pointers, link_index) -> np.ndarray:
-        """Positions of the pairs of tail columns that a level of the lead meets."""
-        width = np.diff(link_pointers)
-        position = np.empty(int((width * (width + 1) // 2).sum()), np.intp)
-        sparse_kernel.locate_pairs(
-            self.pointers, self.rows, link_pointers, link_index, position
-        )
         return position
 
 
@@ -66,7 +70,7 @@ def choose_pattern(link_pointers, link_index, level_width, storage=None):
         Tail levels that each level of the leading factor meets, compressed rows.
     level_width : ndarray
         Columns of each tail level.
-    storage : {"dense", "sparse"}, optional
+    storage : {"dense", "sparse", "supernodal"}, optional
         Force the storage.
 
     Returns
@@ -76,80 +80,156 @@ def choose_pattern(link_pointers, link_index, level_width, storage=None):
     pattern : TailPattern or None
         None for a dense tail.
     """
-    m = int(level_width.sum())
-    pairs = float((np.diff(link_pointers).astype(float) ** 2).sum())
-    if storage == "dense" or (
-        storage is None and (m <= SMALL_TAIL or pairs > DENSE_SHARE * len(level_width) ** 2)
-    ):
+    n, m = len(level_width), int(level_width.sum())
+    if storage == "dense" or (storage is None and m <= SMALL_TAIL):
         return None, None
-    graph = _graph(link_pointers, link_index, len(level_width))
-    candidates = [(None, _Symbolic(graph, level_width))]
-    if candidates[0][1].n_fill_levels > 0:
-        order = _minimum_degree(graph)
-        candidates.append((order, _Symbolic(graph[order][:, order], level_width[order])))
-    elimination, symbolic = min(candidates, key=lambda c: c[1].work)
-    if storage is None and symbolic.work * SPARSE_PENALTY > m**3 / 3:
+    dense_work = m**3 / 6.0
+    most = np.inf if storage else dense_work
+    if n <= MOST_BITS:
+        graph = _BitGraph(link_pointers, link_index, n)
+        if storage is None and graph.n_neighbours > DENSE_SHARE * n * (n - 1.0):
+            return None, None
+    else:
+        graph = _SparseGraph(link_pointers, link_index, n)
+    symbolic = _Symbolic(graph, np.arange(n), level_width, stop_at_fill=True)
+    if storage != "supernodal" and not symbolic.fills:
+        # One column after the other costs next to nothing.
+        return None, symbolic.expand(None)
+    order = graph.minimum_degree(SUPERNODAL_SHARE * most / level_width.max() ** 3)
+    if order is None:
         return None, None
-    return elimination, symbolic.expand()
+    symbolic = _Symbolic(graph, order, level_width)
+    order = order[symbolic.postorder()]
+    symbolic = _Symbolic(graph, order, level_width)
+    if storage == "sparse" or (storage is None and symbolic.work < SIMPLE_WORK * n):
+        return order, symbolic.expand(None)
+    if storage is None and symbolic.work > SUPERNODAL_SHARE * dense_work:
+        return None, None
+    return order, symbolic.expand(symbolic.supernodes())
 
 
-def _graph(link_pointers, link_index, n_levels):
-    """Symmetric pattern of the tail levels that meet at some level of the lead."""
-    ones = np.ones(len(link_index), np.int32)
-    links = sparse.csr_array(
-        (ones, link_index, link_pointers), shape=(len(link_pointers) - 1, n_levels)
-    )
-    return sparse.csr_array(links.T @ links)
+class _BitGraph:
+    """Tail levels that meet at some level of the lead, as rows of bits."""
+
+    def __init__(self, link_pointers, link_index, n_levels):
+        words = (n_levels + 63) // 64
+        self.bits = np.empty((n_levels, words), np.uint64)
+        self.n_neighbours = ordering.meeting_graph(
+            link_pointers, link_index, np.empty(words, np.uint64), self.bits
+        )
+
+    def lower(self, order):
+        """Lower triangle after reordering, compressed rows."""
+        n = len(order)
+        rank = np.empty(n, np.intp)
+        rank[order] = np.arange(n)
+        pointers = np.empty(n + 1, np.intp)
+        indices = np.empty(self.n_neighbours // 2, np.intp)
+        ordering.list_neighbours(self.bits, order, rank, pointers, indices)
+        return pointers, indices
+
+    def minimum_degree(self, most_work):
+        """Fill-reducing order; None if the factor would cost more than ``most_work``."""
+        n, words = self.bits.shape
+        order = np.empty(n, np.intp)
+        scratch = np.empty(n, np.intp), np.empty(words, np.uint64)
+        complete = ordering.minimum_degree(
+            self.bits.copy(), DENSE_REST, most_work, *scratch, order
+        )
+        return order if complete else None
 
 
-def _minimum_degree(graph):
-    """Fill-reducing order by SuperLU's minimum degree (an incomplete factor is enough)."""
-    n = graph.shape[0]
-    degree = np.diff(graph.indptr)
-    pattern = sparse.csc_array(
-        (np.full(len(graph.indices), -1.0), graph.indices, graph.indptr), shape=(n, n)
-    )
-    pattern.setdiag(degree + 1.0)
-    incomplete = spilu(
-        pattern,
-        drop_tol=1.0,
-        fill_factor=1.0,
-        permc_spec="MMD_AT_PLUS_A",
-        diag_pivot_thresh=0.0,
-        options={"SymmetricMode": True},
-    )
-    return np.argsort(incomplete.perm_c)
+class _SparseGraph:
+    """The same for so many levels that rows of bits would cost too much memory."""
+
+    def __init__(self, link_pointers, link_index, n_levels):
+        ones = np.ones(len(link_index), np.int32)
+        links = sparse.csr_array(
+            (ones, link_index, link_pointers), shape=(len(link_pointers) - 1, n_levels)
+        )
+        self.graph = sparse.csr_array(links.T @ links)
+
+    def lower(self, order):
+        """Lower triangle after reordering, compressed rows."""
+        lower = sparse.csr_array(
+            sparse.tril(self.graph[order][:, order], k=-1, format="csr")
+        )
+        return lower.indptr.astype(np.intp), lower.indices.astype(np.intp)
+
+    def minimum_degree(self, most_work):
+        """Order by SuperLU's minimum degree (an incomplete factor is enough)."""
+        n = self.graph.shape[0]
+        degree = np.diff(self.graph.indptr)
+        pattern = sparse.csc_array(
+            (np.full(len(self.graph.indices), -1.0), self.graph.indices, self.graph.indptr),
+            shape=(n, n),
+        )
+        pattern.setdiag(degree + 1.0)
+        incomplete = spilu(
+            pattern,
+            drop_tol=1.0,
+            fill_factor=1.0,
+            permc_spec="MMD_AT_PLUS_A",
+            diag_pivot_thresh=0.0,
+            options={"SymmetricMode": True},
+        )
+        return np.argsort(incomplete.perm_c)
 
 
 class _Symbolic:
-    """Symbolic factorization of the graph of levels."""
+    """Symbolic factorization of the graph of levels in a given order."""
 
-    def __init__(self, graph, level_width):
-        n = graph.shape[0]
-        lower = sparse.csr_array(sparse.tril(graph, k=-1, format="csr"))
-        lower.sort_indices()
-        self.below = lower.indptr.astype(np.intp), lower.indices.astype(np.intp)
+    def __init__(self, graph, order, level_width, stop_at_fill=False):
+        n = len(order)
+        self.below = graph.lower(np.ascontiguousarray(order, np.intp))
+        self.width = np.ascontiguousarray(level_width[order])
         self.parent = np.empty(n, np.intp)
         self.mark = np.empty(n, np.intp)
         self.count = np.empty(n, np.intp)
-        sparse_kernel.count_fill(*self.below, self.parent, self.mark, self.count)
-        self.level_width = level_width
-        self.n_fill_levels = int(self.count.sum()) - len(lower.indices)
+        self.fills = sparse_kernel.count_fill(
+            *self.below, self.parent, self.mark, self.count, stop_at_fill
+        )
         # Row lists are counted in levels; widths differ little, so their mean serves.
-        length = (1.0 + self.count) * level_width.mean()
-        self.work = float((level_width * length**2).sum())
+        length = (1.0 + self.count) * self.width.mean()
+        self.work = 0.5 * float((self.width * length**2).sum())
 
-    def expand(self) -> TailPattern:
-        """Scalar pattern of the factor."""
+    def postorder(self):
+        """Order in which children of the elimination tree come right before parents."""
+        order = np.empty(len(self.parent), np.intp)
+        scratch = [np.empty(len(self.parent), np.intp) for _ in range(3)]
+        ordering.postorder(self.parent, *scratch, order)
+        return order
+
+    @cached_property
+    def rows(self):
+        """Rows below the diagonal of every column of levels: pointers, and the rows."""
         pointers = np.concatenate([[0], np.cumsum(self.count)]).astype(np.intp)
         rows = np.empty(pointers[-1], np.intp)
         cursor = pointers[:-1].copy()
         sparse_kernel.fill_pattern(*self.below, self.parent, self.mark, cursor, rows)
-        width = self.level_width
+        return pointers, rows
+
+    def supernodes(self):
+        """First levels of the supernodes, and the number of levels."""
+        pointers, rows = self.rows
+        running = np.concatenate([[0], np.cumsum(self.width[rows])])
+        height = np.ascontiguousarray(np.diff(running[pointers]), np.intp)
+        n = len(self.width)
+        start = np.empty(n + 1, np.intp)
+        count = ordering.find_supernodes(
+            self.parent, height, self.width, RELAXATION, start, np.empty(n)
+        )
+        start[count] = n
+        return start[: count + 1]
+
+    def expand(self, supernodes) -> TailPattern:
+        """Scalar pattern of the factor; each column as it is, or by supernodes."""
+        pointers, rows = self.rows
+        width = self.width
         start = np.concatenate([[0], np.cumsum(width)]).astype(np.intp)
-        height = np.zeros(len(width), np.intp)
-        column = np.repeat(np.arange(len(width)), np.diff(pointers))
-        np.add.at(height, column, width[rows])
+        if supernodes is not None:
+            pointers, rows = _widened(pointers, rows, supernodes)
+        height = np.diff(np.concatenate([[0], np.cumsum(width[rows])])[pointers])
         within = np.arange(start[-1]) - np.repeat(start[:-1], width)
         scalar_count = np.repeat(height + width, width) - within
         scalar_pointers = np.concatenate([[0], np.cumsum(scalar_count)]).astype(np.intp)
@@ -164,4 +244,17 @@ class _Symbolic:
             scalar_rows,
             np.repeat(np.arange(len(width), dtype=np.intp), width),
             int(scalar_pointers[-1]) - stored,
+            None if supernodes is None else start[supernodes],
         )
+
+
+def _widened(pointers, rows, supernodes):
+    """Row lists of levels when all of a supernode share those of its last one."""
+    n = supernodes[-1]
+    last = np.repeat(supernodes[1:] - 1, np.diff(supernodes))
+    inside = last - np.arange(n)
+    count = inside + np.diff(pointers)[last]
+    wide_pointers = np.concatenate([[0], np.cumsum(count)]).astype(np.intp)
+    wide = np.empty(wide_pointers[-1], np.intp)
+    ordering.widen_rows(pointers, rows, last, wide_pointers, wide)
+    return wide_pointers, wide

@@ -72,11 +72,18 @@ class Design:
 @pytest.fixture(
     params=[
         (0, "dense", False),
-        (1, "sparse", False),
         (2, "dense", True),
+        (1, "sparse", False),
         (3, "sparse", True),
+        (4, "supernodal", False),
+        (5, "supernodal", True),
     ],
-    ids=["crossed-dense", "crossed-sparse", "nested-dense", "nested-sparse"],
+    ids=[
+        f"{how}-{storage}"
+        for storage in ("dense", "sparse")
+        for how in ("crossed", "nested")
+    ]
+    + ["crossed-supernodal", "nested-supernodal"],
 )
 def design(request):
     return Design(*request.param)
@@ -263,8 +270,18 @@ def test_dense_cholesky_and_inverse(n):
         x = b.copy()
         dense.solve_cholesky(factor, x, transpose)
         np.testing.assert_allclose(root @ x, b, rtol=1e-9, atol=1e-9)
-    dense.invert_cholesky(factor)
-    np.testing.assert_allclose(factor, np.linalg.inv(a), rtol=1e-9, atol=1e-12)
+    upper = np.full((n, n), np.nan)
+    dense.transpose_lower(factor, upper)
+    dense.invert_upper(upper)
+    np.testing.assert_allclose(
+        upper[np.triu_indices(n)], np.linalg.inv(a)[np.triu_indices(n)], **TIGHT
+    )
+    assert np.isnan(upper[np.tril_indices(n, -1)]).all()
+    out = np.empty((n, 2))
+    stored = np.where(np.tri(n, k=-1), a, np.nan)
+    stored[np.diag_indices(n)] = -1.0
+    dense.multiply_lower(stored, np.diag(a).copy(), b, out)
+    np.testing.assert_allclose(out, a @ b, **TIGHT)
 
 
 def test_dense_cholesky_names_the_bad_minor():
@@ -282,13 +299,33 @@ def test_multiply_by_lam(transpose):
     lam = np.zeros((2, 2, 2))
     lam[0], lam[1, 0, 0] = rng.normal(size=(2, 2)), 1.7
     full = linalg.block_diag(lam[0], lam[1, :1, :1], lam[0])
-    full = full.T if transpose else full
     a = rng.normal(size=(5, 5))
-    right, left = a.copy(), a.copy()
-    dense.multiply_right(right, level_start, level_factor, lam, transpose, np.empty(2))
+    left = a.copy()
     dense.multiply_left(left, level_start, level_factor, lam, transpose, np.empty((2, 5)))
-    np.testing.assert_allclose(right, a @ full, **TIGHT)
-    np.testing.assert_allclose(left, full @ a, **TIGHT)
+    np.testing.assert_allclose(left, (full.T if transpose else full) @ a, **TIGHT)
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_scale_levels_reads_the_lower_triangle_alone(width):
+    rng = np.random.default_rng(width)
+    level_start = np.arange(0, 41, width)
+    level_factor = np.arange(len(level_start) - 1) % 2
+    m = int(level_start[-1])
+    lam = rng.normal(size=(2, width, width))
+    full = linalg.block_diag(*lam[level_factor])
+    a = _random_spd(rng, m)
+    out = np.empty((m, m))
+    dense.scale_levels(
+        np.where(np.tri(m), a, np.nan),
+        level_start,
+        level_factor,
+        lam,
+        np.empty(m),
+        np.empty((width, m)),
+        out,
+    )
+    lower = np.tril_indices(m)
+    np.testing.assert_allclose(out[lower], (full.T @ a @ full + np.eye(m))[lower], **TIGHT)
 
 
 def test_sparse_cholesky_names_the_bad_minor():

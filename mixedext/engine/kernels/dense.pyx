@@ -4,7 +4,7 @@ A C-ordered lower triangle is Fortran's upper triangle, hence ``uplo = "U"`` thr
 """
 
 from libc.math cimport log
-from scipy.linalg.cython_blas cimport dtrsm
+from scipy.linalg.cython_blas cimport dsymm, dtrsm
 from scipy.linalg.cython_lapack cimport dpotrf, dpotri
 
 
@@ -41,56 +41,44 @@ def solve_cholesky(const double[:, ::1] factor, double[:, ::1] b, bint transpose
               <double*> &factor[0, 0], &n, &b[0, 0], &r)
 
 
-def invert_cholesky(double[:, ::1] a):
-    """Replace a Cholesky factor by the inverse of its matrix, both triangles filled."""
+def invert_upper(double[:, ::1] a):
+    """Replace L', in the upper triangle of ``a``, by the upper triangle of (L L')^-1."""
     cdef int n = <int> a.shape[0], info = 0
-    cdef char uplo = b"U"
+    cdef char uplo = b"L"
     if n == 0:
         return
     with nogil:
         dpotri(&uplo, &n, &a[0, 0], &n, &info)
-    mirror_lower(a)
 
 
-def mirror_lower(double[:, ::1] a):
-    """Copy the lower triangle to the upper one, tile by tile."""
+def transpose_lower(const double[:, ::1] a, double[:, ::1] out):
+    """Copy the lower triangle of ``a`` into the upper triangle of ``out``, by tiles."""
     cdef Py_ssize_t n = a.shape[0], i, j, i0, j0
     with nogil:
-        for i0 in range(0, n, 64):
-            for j0 in range(0, i0 + 1, 64):
-                for i in range(i0, min(i0 + 64, n)):
-                    for j in range(j0, min(j0 + 64, i)):
-                        a[j, i] = a[i, j]
+        for i0 in range(0, n, 32):
+            for j0 in range(0, i0 + 1, 32):
+                for i in range(i0, min(i0 + 32, n)):
+                    for j in range(j0, min(j0 + 32, i + 1)):
+                        out[j, i] = a[i, j]
 
 
-def multiply_right(
-    double[:, ::1] a,                     # in/out: (r, m)
-    const Py_ssize_t[::1] level_start,    # in: (levels + 1,) scalar column of each level
-    const Py_ssize_t[::1] level_factor,   # in: (levels,) number of its factor
-    const double[:, :, ::1] lam,          # in: (factors, kmax, kmax)
-    bint transpose,
-    double[::1] work,                     # scratch: (kmax,)
+def multiply_lower(
+    const double[:, ::1] a, const double[::1] diagonal, const double[:, ::1] b,
+    double[:, ::1] out,                   # out: (m, r) A b
 ):
-    """Multiply by the block-diagonal Lam, or Lam', from the right."""
-    cdef Py_ssize_t rows = a.shape[0], n_levels = level_factor.shape[0]
-    cdef Py_ssize_t i, level, start, k, f, c, d
-    cdef double x
+    """Product with the symmetric A: strict lower triangle of ``a``, and its diagonal."""
+    cdef int n = <int> a.shape[0], r = <int> b.shape[1]
+    cdef char side = b"R", uplo = b"U"
+    cdef double one = 1.0, zero = 0.0
+    cdef Py_ssize_t i, j
+    if n == 0 or r == 0:
+        return
     with nogil:
-        for i in range(rows):
-            for level in range(n_levels):
-                start = level_start[level]
-                k = level_start[level + 1] - start
-                f = level_factor[level]
-                if k == 1:
-                    a[i, start] *= lam[f, 0, 0]
-                    continue
-                for c in range(k):
-                    work[c] = a[i, start + c]
-                for c in range(k):
-                    x = 0.0
-                    for d in range(k):
-                        x += work[d] * (lam[f, c, d] if transpose else lam[f, d, c])
-                    a[i, start + c] = x
+        dsymm(&side, &uplo, &r, &n, &one, <double*> &a[0, 0], &n,
+              <double*> &b[0, 0], &r, &zero, &out[0, 0], &r)
+        for i in range(n):
+            for j in range(r):
+                out[i, j] += (diagonal[i] - a[i, i]) * b[i, j]
 
 
 def multiply_left(
@@ -128,40 +116,128 @@ def multiply_left(
                         a[start + c, j] += x * work[d, j]
 
 
-def scale_scalar_levels(
-    const double[:, ::1] a, const double[::1] scale, double[:, ::1] out
+def scale_levels(
+    const double[:, ::1] a,               # in: (m, m) symmetric, lower triangle
+    const Py_ssize_t[::1] level_start,    # in: (levels + 1,) scalar column of each level
+    const Py_ssize_t[::1] level_factor,   # in: (levels,) number of its factor
+    const double[:, :, ::1] lam,          # in: (factors, kmax, kmax)
+    double[::1] scale,                    # scratch: (m,)
+    double[:, ::1] work,                  # scratch: (2 kmax, m)
+    double[:, ::1] out,                   # out: lower triangle of Lam' A Lam + I
 ):
-    """Lower triangle of diag(scale) a diag(scale) + I, for one-column factors."""
-    cdef Py_ssize_t n = a.shape[0], i, j
+    """Scale a matrix by the block-diagonal Lam from both sides and add the identity."""
+    cdef Py_ssize_t n_levels = level_factor.shape[0], kmax = lam.shape[1]
+    cdef Py_ssize_t level, other, start, k, f, g, h, first, c, d, j
     cdef double x
     with nogil:
-        for i in range(n):
-            x = scale[i]
-            for j in range(i + 1):
-                out[i, j] = x * a[i, j] * scale[j]
-            out[i, i] += 1.0
-
-
-def curvature(
-    const double[:, ::1] reduced,         # in: (m, m) Z2'V1^-1 Z2, both triangles
-    const double[:, ::1] product,         # in: (m, m) C22 Lam2'
-    const Py_ssize_t[::1] level_start,
-    const Py_ssize_t[::1] level_factor,
-    double[:, :, ::1] out,                # out: (factors, kmax, kmax)
-):
-    """Per factor sum_l [Z'V0^-1 Z Lam]_ll = sum_l [reduced Lam2 C22]_ll."""
-    cdef Py_ssize_t m = reduced.shape[0], n_levels = level_factor.shape[0]
-    cdef Py_ssize_t level, start, k, f, a, b, j
-    cdef double x
-    with nogil:
-        out[:, :, :] = 0.0
+        for level in range(n_levels):
+            if level_start[level + 1] - level_start[level] == 1:
+                scale[level_start[level]] = lam[level_factor[level], 0, 0]
         for level in range(n_levels):
             start = level_start[level]
             k = level_start[level + 1] - start
             f = level_factor[level]
-            for a in range(k):
-                for b in range(k):
+            if kmax == 1:
+                x = scale[start]
+                for j in range(start + 1):
+                    out[start, j] = x * a[start, j] * scale[j]
+                out[start, start] += 1.0
+                continue
+            # work = lam' A[level, :], its last block from the lower triangle alone
+            for c in range(k):
+                for j in range(start):
+                    work[c, j] = 0.0
+                for d in range(k):
+                    x = lam[f, d, c]
+                    for j in range(start):
+                        work[c, j] += x * a[start + d, j]
+                for j in range(k):
                     x = 0.0
-                    for j in range(m):
-                        x += reduced[start + a, j] * product[start + b, j]
-                    out[f, a, b] += x
+                    for d in range(k):
+                        x += lam[f, d, c] * a[start + max(d, j), start + min(d, j)]
+                    work[c, start + j] = x
+            for other in range(level + 1):
+                first = level_start[other]
+                h = level_start[other + 1] - first
+                g = level_factor[other]
+                for c in range(k):
+                    if h == 1:
+                        out[start + c, first] = work[c, first] * lam[g, 0, 0]
+                        continue
+                    for j in range(h if other < level else c + 1):
+                        x = 0.0
+                        for d in range(h):
+                            x += work[c, first + d] * lam[g, d, j]
+                        out[start + c, first + j] = x
+            for c in range(k):
+                out[start + c, start + c] += 1.0
+
+
+cdef inline double _lower(
+    const double[:, ::1] a, const double[::1] diagonal, Py_ssize_t i, Py_ssize_t j,
+) noexcept nogil:
+    return diagonal[i] if i == j else (a[i, j] if i > j else a[j, i])
+
+
+def curvature(
+    const double[:, ::1] a,               # in: (m, m) strict lower: N = Z2'V1^-1 Z2; upper: C22
+    const double[::1] diagonal,           # in: (m,) of N
+    const Py_ssize_t[::1] level_start,
+    const Py_ssize_t[::1] level_factor,
+    const double[:, :, ::1] lam,
+    double[::1] sums,                     # scratch: (m,)
+    double[::1] scale,                    # scratch: (m,)
+    double[:, :, ::1] out,                # out: (factors, kmax, kmax)
+):
+    """Per factor sum_l [Z'V0^-1 Z Lam]_ll = sum_l [N Lam2 C22]_ll."""
+    cdef Py_ssize_t m = a.shape[0], n_levels = level_factor.shape[0], kmax = lam.shape[1]
+    cdef Py_ssize_t level, other, start, first, k, h, f, g, p, q, c, d, i, j, i0, j0
+    cdef double x, y
+    with nogil:
+        out[:, :, :] = 0.0
+        if kmax == 1:
+            for i in range(m):
+                scale[i] = lam[level_factor[i], 0, 0]
+                sums[i] = diagonal[i] * a[i, i] * scale[i]
+            for i0 in range(0, m, 32):
+                for j0 in range(0, i0 + 1, 32):
+                    for i in range(i0, min(i0 + 32, m)):
+                        y = 0.0
+                        for j in range(j0, min(j0 + 32, i)):
+                            x = a[i, j] * a[j, i]
+                            sums[j] += x * scale[i]
+                            y += x * scale[j]
+                        sums[i] += y
+            for i in range(m):
+                out[level_factor[i], 0, 0] += sums[i]
+        else:
+            for level in range(n_levels):
+                start = level_start[level]
+                k = level_start[level + 1] - start
+                f = level_factor[level]
+                for other in range(level):
+                    first = level_start[other]
+                    h = level_start[other + 1] - first
+                    g = level_factor[other]
+                    # N[level, other] lam_other C[other, level], and the other way round
+                    for p in range(k):
+                        for d in range(h):
+                            x = 0.0
+                            for c in range(h):
+                                x += a[start + p, first + c] * lam[g, c, d]
+                            for q in range(k):
+                                out[f, p, q] += x * a[first + d, start + q]
+                    for p in range(h):
+                        for d in range(k):
+                            x = 0.0
+                            for c in range(k):
+                                x += a[start + c, first + p] * lam[f, c, d]
+                            for q in range(h):
+                                out[g, p, q] += x * a[first + q, start + d]
+                for p in range(k):
+                    for d in range(k):
+                        x = 0.0
+                        for c in range(k):
+                            x += _lower(a, diagonal, start + p, start + c) * lam[f, c, d]
+                        for q in range(k):
+                            out[f, p, q] += x * a[start + min(d, q), start + max(d, q)]

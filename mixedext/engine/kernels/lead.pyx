@@ -93,224 +93,382 @@ def reduce_fixed(
                         solved[level, a, j] += h * cross[level, b, j]
 
 
-cdef inline Py_ssize_t _tail_image(
-    const Py_ssize_t[::1] link_index, Py_ssize_t start, Py_ssize_t width,
-    const double[:, ::1] covariance, const double[::1] pair_covariance, Py_ssize_t pair,
-    const double[:, ::1] edge, double[:, ::1] image,
-) noexcept nogil:
-    # image = covariance[met, met] edge, both (width, k), the covariance symmetric and given
-    # whole or by pair; returns the number of the next level's first pair.
-    cdef Py_ssize_t k = edge.shape[1], s, t, a, row
-    cdef bint whole = covariance.shape[0] > 0
-    cdef double r
-    for s in range(width):
-        for a in range(k):
-            image[s, a] = 0.0
-    for s in range(width):
-        row = link_index[start + s]
-        for t in range(s + 1):
-            if whole:
-                r = covariance[row, link_index[start + t]]
-            else:
-                r = pair_covariance[pair]
-                pair += 1
-            for a in range(k):
-                image[s, a] += r * edge[t, a]
-                if t < s:
-                    image[t, a] += r * edge[s, a]
-    return pair
-
-
-cdef inline void _link_times(
-    const double[:, ::1] link_value, Py_ssize_t start, Py_ssize_t width,
-    const double[:, ::1] right, double[:, ::1] out,
-) noexcept nogil:
-    cdef Py_ssize_t k = right.shape[1], s, a, b
+def link_times(
+    const Py_ssize_t[::1] link_pointers,
+    const double[:, ::1] link_value,      # in: (nnz, k)
+    const double[:, :, ::1] right,        # in: (L, k, k)
+    double[:, ::1] out,                   # out: (nnz, k), link_l right_l
+):
+    """Multiply the links of every level by its own small matrix."""
+    cdef Py_ssize_t n_levels = right.shape[0], k = right.shape[1], level, s, a, b
     cdef double x
-    for s in range(width):
-        for a in range(k):
+    with nogil:
+        for level in range(n_levels):
+            if k == 1:
+                x = right[level, 0, 0]
+                for s in range(link_pointers[level], link_pointers[level + 1]):
+                    out[s, 0] = x * link_value[s, 0]
+                continue
+            for s in range(link_pointers[level], link_pointers[level + 1]):
+                for a in range(k):
+                    x = 0.0
+                    for b in range(k):
+                        x += link_value[s, b] * right[level, b, a]
+                    out[s, a] = x
+
+
+cdef inline void _subtract_products(
+    double *column, const Py_ssize_t *index, const double *scaled, const double *own,
+    Py_ssize_t start, Py_ssize_t stop, Py_ssize_t k,
+) noexcept nogil:
+    # column[index[t]] -= own . scaled[t]
+    cdef Py_ssize_t t, a
+    cdef double x, y, z
+    if k == 1:
+        x = own[0]
+        for t in range(start, stop):
+            column[index[t]] -= x * scaled[t]
+    elif k == 2:
+        x, y = own[0], own[1]
+        for t in range(start, stop):
+            column[index[t]] -= x * scaled[2 * t] + y * scaled[2 * t + 1]
+    elif k == 3:
+        x, y, z = own[0], own[1], own[2]
+        for t in range(start, stop):
+            column[index[t]] -= (
+                x * scaled[3 * t] + y * scaled[3 * t + 1] + z * scaled[3 * t + 2]
+            )
+    else:
+        for t in range(start, stop):
             x = 0.0
-            for b in range(k):
-                x += link_value[start + s, b] * right[b, a]
-            out[s, a] = x
+            for a in range(k):
+                x += own[a] * scaled[k * t + a]
+            column[index[t]] -= x
+
+
+cdef inline void _add_products(
+    const double *column, const Py_ssize_t *index, const double *edge, double *out,
+    Py_ssize_t start, Py_ssize_t stop, Py_ssize_t k,
+) noexcept nogil:
+    # out += sum_t column[index[t]] edge[t]
+    cdef Py_ssize_t t, a
+    cdef double c, x = 0.0, y = 0.0, z = 0.0, w = 0.0
+    if k == 1:
+        # four running sums: one would wait for itself at every addition
+        t = start
+        while t + 4 <= stop:
+            x += column[index[t]] * edge[t]
+            y += column[index[t + 1]] * edge[t + 1]
+            z += column[index[t + 2]] * edge[t + 2]
+            w += column[index[t + 3]] * edge[t + 3]
+            t += 4
+        for t in range(t, stop):
+            x += column[index[t]] * edge[t]
+        out[0] += (x + y) + (z + w)
+    elif k == 2:
+        for t in range(start, stop):
+            c = column[index[t]]
+            x += c * edge[2 * t]
+            y += c * edge[2 * t + 1]
+        out[0] += x
+        out[1] += y
+    elif k == 3:
+        for t in range(start, stop):
+            c = column[index[t]]
+            x += c * edge[3 * t]
+            y += c * edge[3 * t + 1]
+            z += c * edge[3 * t + 2]
+        out[0] += x
+        out[1] += y
+        out[2] += z
+    else:
+        for t in range(start, stop):
+            c = column[index[t]]
+            for a in range(k):
+                out[a] += c * edge[k * t + a]
+
+
+def reduce_cross(
+    const Py_ssize_t[::1] link_pointers,
+    const Py_ssize_t[::1] link_index,
+    const double[:, ::1] scaled,          # in: (nnz, k) W_l = link_l half_l
+    const double[:, :, ::1] solved,       # in: (L, k, P)
+    double[:, ::1] cross,                 # in/out: (m, P) -= sum_l W_l solved_l
+):
+    """Eliminate the leading factor from Z_tail'[X y]."""
+    cdef Py_ssize_t n_levels = solved.shape[0], k = scaled.shape[1], p = cross.shape[1]
+    cdef Py_ssize_t level, s, a, j
+    cdef double x
+    cdef double *row
+    with nogil:
+        for level in range(n_levels):
+            for s in range(link_pointers[level], link_pointers[level + 1]):
+                row = &cross[link_index[s], 0]
+                for a in range(k):
+                    x = scaled[s, a]
+                    for j in range(p):
+                        row[j] -= x * solved[level, a, j]
 
 
 def reduce_tail_dense(
     const Py_ssize_t[::1] link_pointers,
     const Py_ssize_t[::1] link_index,
-    const double[:, ::1] link_value,
-    const double[:, :, ::1] half,
-    const double[:, :, ::1] solved,
-    double[:, ::1] scaled,            # scratch: (largest level, k)
-    double[:, ::1] gram,              # in/out: (m, m), lower triangle -= sum_l W_l W_l'
-    double[:, ::1] cross,             # in/out: (m, P) -= sum_l W_l solved_l
+    const Py_ssize_t[::1] column_pointers,  # in: (m + 1,) links of each tail column ...
+    const Py_ssize_t[::1] column_link,      # in: ... their numbers, ascending
+    const Py_ssize_t[::1] column_level,     # in: ... and levels
+    const double[:, ::1] scaled,            # in: (nnz, k) W_l = link_l half_l
+    Py_ssize_t first, Py_ssize_t last,      # in: rows of the tail to be done
+    double[:, ::1] gram,                    # in/out: lower triangle -= sum_l W_l W_l'
 ):
-    """Eliminate the leading factor from a dense tail: W_l = link_l half_l."""
-    cdef Py_ssize_t n_levels = half.shape[0], k = half.shape[1], p = cross.shape[1]
-    cdef Py_ssize_t level, start, stop, s, t, a, j, row
-    cdef double x
+    """Eliminate the leading factor from rows of a dense tail.
+
+    One row at a time: it stays in cache while all levels that meet it pass by, and rows
+    may be shared among threads without changing a bit of the result.
+    """
+    cdef Py_ssize_t k = scaled.shape[1], row, s, link
     with nogil:
-        for level in range(n_levels):
-            start, stop = link_pointers[level], link_pointers[level + 1]
-            _link_times(link_value, start, stop - start, half[level], scaled)
-            for s in range(stop - start):
-                row = link_index[start + s]
-                for a in range(k):
-                    x = scaled[s, a]
-                    for t in range(s + 1):
-                        gram[row, link_index[start + t]] -= x * scaled[t, a]
-                    for j in range(p):
-                        cross[row, j] -= x * solved[level, a, j]
+        for row in range(first, last):
+            for s in range(column_pointers[row], column_pointers[row + 1]):
+                link = column_link[s]
+                _subtract_products(
+                    &gram[row, 0], &link_index[0], &scaled[0, 0], &scaled[link, 0],
+                    link_pointers[column_level[s]], link + 1, k,
+                )
 
 
 def reduce_tail_sparse(
     const Py_ssize_t[::1] link_pointers,
     const Py_ssize_t[::1] link_index,
-    const double[:, ::1] link_value,
-    const double[:, :, ::1] half,
-    const double[:, :, ::1] solved,
-    const Py_ssize_t[::1] pair_position,  # in: where each pair (s, t <= s) of a level lies
-    double[:, ::1] scaled,
-    double[::1] values,                   # in/out: lower triangle of the tail, -= W W'
-    double[:, ::1] cross,
+    const Py_ssize_t[::1] column_pointers,
+    const Py_ssize_t[::1] column_link,
+    const Py_ssize_t[::1] column_level,
+    const double[:, ::1] scaled,
+    Py_ssize_t first, Py_ssize_t last,
+    const Py_ssize_t[::1] pointers,       # in: (m + 1,) lower triangle by columns ...
+    const Py_ssize_t[::1] rows,           # in: ... the row numbers
+    double[::1] whole,                    # scratch: (m,), zeros on entry and return
+    double[::1] values,                   # in/out: -= sum_l W_l W_l'
 ):
-    """The same for a tail whose lower triangle is stored in compressed columns."""
-    cdef Py_ssize_t n_levels = half.shape[0], k = half.shape[1], p = cross.shape[1]
-    cdef Py_ssize_t level, start, stop, s, t, a, j, row, pair = 0
+    """The same for columns of a tail whose lower triangle is stored by columns."""
+    cdef Py_ssize_t k = scaled.shape[1], column, s, link
+    with nogil:
+        for column in range(first, last):
+            for s in range(column_pointers[column], column_pointers[column + 1]):
+                link = column_link[s]
+                _subtract_products(
+                    &whole[0], &link_index[0], &scaled[0, 0], &scaled[link, 0],
+                    link, link_pointers[column_level[s] + 1], k,
+                )
+            for s in range(pointers[column], pointers[column + 1]):
+                values[s] += whole[rows[s]]
+                whole[rows[s]] = 0.0
+
+
+def links_times_lam(
+    const Py_ssize_t[::1] link_index,
+    const Py_ssize_t[::1] level_start,    # in: (tail levels + 1,) their first columns
+    const Py_ssize_t[::1] level_of,       # in: (m,) tail level of a column
+    const Py_ssize_t[::1] level_factor,   # in: (tail levels,)
+    const double[:, :, ::1] lam,          # in: (factors, kmax, kmax)
+    double[::1] work,                     # scratch: (kmax,)
+    double[:, ::1] edge,                  # in/out: (nnz, k), Lam2' edge
+):
+    """Multiply links by Lam2'; a level's links hold all columns of a tail level or none."""
+    cdef Py_ssize_t nnz = edge.shape[0], k = edge.shape[1], s = 0, level, width, f, a, c, d
     cdef double x
     with nogil:
-        for level in range(n_levels):
-            start, stop = link_pointers[level], link_pointers[level + 1]
-            _link_times(link_value, start, stop - start, half[level], scaled)
-            for s in range(stop - start):
-                row = link_index[start + s]
-                for t in range(s + 1):
+        while s < nnz and lam.shape[1] == 1:
+            x = lam[level_factor[link_index[s]], 0, 0]  # levels are columns
+            for a in range(k):
+                edge[s, a] *= x
+            s += 1
+        while s < nnz:
+            level = level_of[link_index[s]]
+            width = level_start[level + 1] - level_start[level]
+            f = level_factor[level]
+            for a in range(k):
+                if width == 1:
+                    edge[s, a] *= lam[f, 0, 0]
+                    continue
+                for c in range(width):
+                    work[c] = edge[s + c, a]
+                for c in range(width):
                     x = 0.0
-                    for a in range(k):
-                        x += scaled[s, a] * scaled[t, a]
-                    values[pair_position[pair]] -= x
-                    pair += 1
-                for a in range(k):
-                    x = scaled[s, a]
-                    for j in range(p):
-                        cross[row, j] -= x * solved[level, a, j]
+                    for d in range(width):
+                        x += lam[f, d, c] * work[d]
+                    edge[s + c, a] = x
+            s += width
 
 
-cdef inline void _shrinkage(
-    const double[:, :, ::1] gram, const double[:, :, ::1] half,
-    const double[:, ::1] precision, bint use_precision, Py_ssize_t level,
-    double[:, ::1] d, double[:, ::1] out,
+cdef inline void _add_quadratic(
+    const double *column, Py_ssize_t own, const Py_ssize_t *index, const double *edge,
+    Py_ssize_t link, Py_ssize_t stop, Py_ssize_t k, double *image, double *out,
 ) noexcept nogil:
-    # out = K_l = (I + Sigma A_l)^-1, Sigma = lam lam'.  K = I - D A holds for any lam;
-    # K = D Sigma^-1 loses no digits when Sigma A is large and lam is well conditioned.
-    cdef Py_ssize_t k = half.shape[1], a, b, c
-    cdef double x
+    # out += edge_link (c_own,own / 2 edge_link + sum_{t > link} c_t edge_t)'
+    cdef Py_ssize_t a, b
+    cdef double c = 0.5 * column[own]
+    for a in range(k):
+        image[a] = c * edge[k * link + a]
+    _add_products(column, index, edge, image, link + 1, stop, k)
     for a in range(k):
         for b in range(k):
-            x = 0.0
-            for c in range(k):
-                x += half[level, a, c] * half[level, b, c]
-            d[a, b] = x
-    for a in range(k):
-        for b in range(k):
-            x = 0.0
-            if use_precision:
-                for c in range(k):
-                    x += d[a, c] * precision[c, b]
-            else:
-                for c in range(k):
-                    x -= d[a, c] * gram[level, c, b]
-                if a == b:
-                    x += 1.0
-            out[a, b] = x
+            out[a * k + b] += edge[k * link + a] * image[b]
 
 
-def lead_curvature(
+def link_quadratic_dense(
+    const Py_ssize_t[::1] link_pointers,
+    const Py_ssize_t[::1] link_index,
+    const Py_ssize_t[::1] column_pointers,
+    const Py_ssize_t[::1] column_link,
+    const Py_ssize_t[::1] column_level,
+    const double[:, ::1] edge,            # in: (nnz, k)
+    Py_ssize_t first, Py_ssize_t last,    # in: columns of the tail to be done
+    const double[:, ::1] inverse,         # in: (m, m) C22, C-ordered upper triangle
+    bint by_level,
+    double[::1] work,                     # scratch: (k,)
+    double[:, :, ::1] out,                # in/out: (L or 1, k, k) half of edge_l'C22 edge_l
+):
+    """Quadratic forms of the levels' links in C22, each or their sum.
+
+    ``out`` plus its transpose is the form: every pair of columns enters once.
+    """
+    cdef Py_ssize_t k = edge.shape[1], column, s, link, level
+    with nogil:
+        for column in range(first, last):
+            for s in range(column_pointers[column], column_pointers[column + 1]):
+                link, level = column_link[s], column_level[s]
+                _add_quadratic(
+                    &inverse[column, 0], column, &link_index[0], &edge[0, 0], link,
+                    link_pointers[level + 1], k, &work[0], &out[level * by_level, 0, 0],
+                )
+
+
+def link_quadratic_sparse(
+    const Py_ssize_t[::1] link_pointers,
+    const Py_ssize_t[::1] link_index,
+    const Py_ssize_t[::1] column_pointers,
+    const Py_ssize_t[::1] column_link,
+    const Py_ssize_t[::1] column_level,
+    const double[:, ::1] edge,
+    Py_ssize_t first, Py_ssize_t last,
+    const Py_ssize_t[::1] pointers,
+    const Py_ssize_t[::1] rows,
+    const double[::1] inverse,            # in: C22 on the pattern, by columns
+    double[::1] whole,                    # scratch: (m,)
+    bint by_level,
+    double[::1] work,
+    double[:, :, ::1] out,
+):
+    """The same with C22 stored by columns."""
+    cdef Py_ssize_t k = edge.shape[1], column, s, link, level
+    with nogil:
+        for column in range(first, last):
+            for s in range(pointers[column], pointers[column + 1]):
+                whole[rows[s]] = inverse[s]
+            for s in range(column_pointers[column], column_pointers[column + 1]):
+                link, level = column_link[s], column_level[s]
+                _add_quadratic(
+                    &whole[0], column, &link_index[0], &edge[0, 0], link,
+                    link_pointers[level + 1], k, &work[0], &out[level * by_level, 0, 0],
+                )
+
+
+def shrinkage(
     const double[:, :, ::1] gram,
     const double[:, :, ::1] half,
     const double[:, ::1] precision,       # in: Sigma^-1 (ignored if not use_precision)
     bint use_precision,
-    const Py_ssize_t[::1] link_pointers,
-    const Py_ssize_t[::1] link_index,
-    const double[:, ::1] link_value,
-    const double[:, ::1] covariance,      # in: (m, m) Lam2 C22 Lam2', or (0, 0): no tail
-    const double[::1] pair_covariance,    # in: the same by pair, for a sparse tail
-    double[:, ::1] work,                  # scratch: (2 k + 2 * largest level, k)
-    double[:, ::1] out,                   # out: (k, k) = sum_l [Z'V0^-1 Z]_ll
+    double[:, ::1] work,                  # scratch: (k, k)
+    double[:, :, ::1] out,                # out: (L, k, k) K_l = (I + Sigma A_l)^-1
+    double[:, ::1] total,                 # out: (k, k) sum_l A_l K_l
 ):
-    """Sum over levels of the diagonal blocks of Z'V0^-1 Z for the leading factor."""
-    cdef Py_ssize_t n_levels = gram.shape[0], k = gram.shape[1]
-    cdef Py_ssize_t level, start, width, a, b, c, s, edge, image, pair = 0
-    cdef bint tailed = link_index.shape[0] > 0
-    cdef double x
+    """K_l of every level, Sigma = lam lam'.
+
+    K = I - D A holds for any lam; K = D Sigma^-1 loses no digits when Sigma A is large
+    and lam is well conditioned.
+    """
+    cdef Py_ssize_t n_levels = gram.shape[0], k = gram.shape[1], level, a, b, c
+    cdef double x, p
     with nogil:
-        out[:, :] = 0.0
+        total[:, :] = 0.0
         for level in range(n_levels):
-            _shrinkage(gram, half, precision, use_precision, level, work[:k], work[k:])
+            if k == 1:
+                x = half[level, 0, 0] * half[level, 0, 0]
+                if use_precision:
+                    x *= precision[0, 0]
+                else:
+                    x = 1.0 - x * gram[level, 0, 0]
+                out[level, 0, 0] = x
+                total[0, 0] += gram[level, 0, 0] * x
+                continue
             for a in range(k):
                 for b in range(k):
                     x = 0.0
                     for c in range(k):
-                        x += gram[level, a, c] * work[k + c, b]
-                    out[a, b] += x
-            if not tailed:
-                continue
-            start = link_pointers[level]
-            width = link_pointers[level + 1] - start
-            edge, image = 2 * k, 2 * k + width
-            _link_times(link_value, start, width, work[k:2 * k], work[edge:image])
-            pair = _tail_image(
-                link_index, start, width, covariance, pair_covariance, pair,
-                work[edge:image], work[image:],
-            )
-            for s in range(width):
-                for a in range(k):
-                    x = work[edge + s, a]
-                    for b in range(k):
-                        out[a, b] -= x * work[image + s, b]
+                        x += half[level, a, c] * half[level, b, c]
+                    work[a, b] = x
+            for a in range(k):
+                for b in range(k):
+                    x = 0.0
+                    if use_precision:
+                        for c in range(k):
+                            x += work[a, c] * precision[c, b]
+                    else:
+                        for c in range(k):
+                            x -= work[a, c] * gram[level, c, b]
+                        if a == b:
+                            x += 1.0
+                    out[level, a, b] = x
+            for a in range(k):
+                for b in range(k):
+                    x = 0.0
+                    for c in range(k):
+                        x += gram[level, a, c] * out[level, c, b]
+                    total[a, b] += x
 
 
 def lead_response(
-    const double[:, :, ::1] gram,
+    const double[:, :, ::1] shrunk,       # in: (L, k, k) K_l
     const double[:, :, ::1] half,
-    const double[:, ::1] precision,
-    bint use_precision,
     const Py_ssize_t[::1] link_pointers,
     const Py_ssize_t[::1] link_index,
     const double[:, ::1] link_value,
     const double[:, :, ::1] cross,        # in: (L, k, P) Z_l'[X y]
     const double[:, ::1] tail_effect,     # in: (m, P) Lam2 C2. Lam'Z'[X y], (0, P) if none
-    double[:, ::1] work,                  # scratch: (2 k, k)
-    double[:, ::1] rest,                  # scratch: (k, P)
+    double[:, ::1] rest,                  # scratch: (2 k, P)
     double[:, :, ::1] response,           # out: (L, k, P) = [Z'V0^-1 [X y]]_l
     double[:, :, ::1] effect,             # out: (L, k, P) = [Lam C Lam'Z'[X y]]_l
 ):
     """Back-substitution into the leading factor."""
-    cdef Py_ssize_t n_levels = gram.shape[0], k = gram.shape[1], p = cross.shape[2]
-    cdef Py_ssize_t level, a, b, j, s, row
+    cdef Py_ssize_t n_levels = shrunk.shape[0], k = shrunk.shape[1], p = cross.shape[2]
+    cdef Py_ssize_t level, a, b, j, s
     cdef bint tailed = link_index.shape[0] > 0
     cdef double x
+    cdef const double *row
     with nogil:
         for level in range(n_levels):
-            _shrinkage(gram, half, precision, use_precision, level, work[:k], work[k:])
             for a in range(k):
                 for j in range(p):
                     rest[a, j] = cross[level, a, j]
+                    rest[k + a, j] = 0.0
+                    response[level, a, j] = 0.0
+                    effect[level, a, j] = 0.0
             if tailed:
                 for s in range(link_pointers[level], link_pointers[level + 1]):
-                    row = link_index[s]
+                    row = &tail_effect[link_index[s], 0]
                     for a in range(k):
                         x = link_value[s, a]
                         for j in range(p):
-                            rest[a, j] -= x * tail_effect[row, j]
+                            rest[a, j] -= x * row[j]
             for a in range(k):
-                for j in range(p):
-                    response[level, a, j] = 0.0
-                    effect[level, a, j] = 0.0
                 for b in range(k):
                     for j in range(p):
-                        response[level, a, j] += work[k + b, a] * rest[b, j]
-                        effect[level, a, j] += work[a, b] * rest[b, j]
+                        rest[k + a, j] += half[level, b, a] * rest[b, j]
+                        response[level, a, j] += shrunk[level, b, a] * rest[b, j]
+            for a in range(k):
+                for b in range(k):
+                    for j in range(p):
+                        effect[level, a, j] += half[level, a, b] * rest[k + b, j]
 
 
 def lead_project(
@@ -321,22 +479,25 @@ def lead_project(
     const double[:, ::1] link_value,
     const double[:, :, ::1] lead_weight,  # in: (L, k, R)
     const double[:, ::1] tail_weight,     # in: (m, R)
+    double[:, ::1] back,                  # scratch: (k, R)
     double[:, :, ::1] image,              # out: (L, k, R) = [Z'Z w]_l
     double[:, :, ::1] solved,             # out: (L, k, R) = half_l' [Z'Z w]_l
     double[:, ::1] tail_image,            # in/out: (m, R) += links' share of [Z'Z w]
-    double[:, ::1] tail_reduced,          # in/out: (m, R) the same less the eliminated part
+    double[:, ::1] tail_eliminated,       # in/out: (m, R) += what the lead eliminates of it
 ):
     """Products of Z'Z with vectors, and their forward substitution through the lead."""
     cdef Py_ssize_t n_levels = gram.shape[0], k = gram.shape[1]
     cdef Py_ssize_t n_vectors = lead_weight.shape[2]
-    cdef Py_ssize_t level, a, b, c, j, s, row
+    cdef Py_ssize_t level, a, b, j, s, row
     cdef bint tailed = link_index.shape[0] > 0
-    cdef double x, h
+    cdef double x
     with nogil:
         for level in range(n_levels):
             for a in range(k):
                 for j in range(n_vectors):
                     image[level, a, j] = 0.0
+                    solved[level, a, j] = 0.0
+                    back[a, j] = 0.0
                 for b in range(k):
                     x = gram[level, a, b]
                     for j in range(n_vectors):
@@ -349,63 +510,19 @@ def lead_project(
                         for j in range(n_vectors):
                             image[level, a, j] += x * tail_weight[row, j]
             for a in range(k):
-                for j in range(n_vectors):
-                    solved[level, a, j] = 0.0
                 for b in range(k):
                     x = half[level, b, a]
                     for j in range(n_vectors):
                         solved[level, a, j] += x * image[level, b, j]
             if tailed:
+                for a in range(k):
+                    for b in range(k):
+                        for j in range(n_vectors):
+                            back[a, j] += half[level, a, b] * solved[level, b, j]
                 for s in range(link_pointers[level], link_pointers[level + 1]):
                     row = link_index[s]
                     for a in range(k):
                         x = link_value[s, a]
-                        h = 0.0
-                        for c in range(k):
-                            h += link_value[s, c] * half[level, c, a]
                         for j in range(n_vectors):
                             tail_image[row, j] += x * lead_weight[level, a, j]
-                            tail_reduced[row, j] += (
-                                x * lead_weight[level, a, j] - h * solved[level, a, j]
-                            )
-
-
-def lead_conditional_variance(
-    const double[:, :, ::1] half,
-    const Py_ssize_t[::1] link_pointers,
-    const Py_ssize_t[::1] link_index,
-    const double[:, ::1] link_value,
-    const double[:, ::1] covariance,      # in: (m, m) Lam2 C22 Lam2', or (0, 0)
-    const double[::1] pair_covariance,
-    double[:, ::1] work,                  # scratch: (k + 2 * largest level, k)
-    double[:, :, ::1] out,                # out: (L, k, k) = [Lam C Lam']_ll
-):
-    """Level blocks of Lam C Lam' (times sigma^2: the conditional variances)."""
-    cdef Py_ssize_t n_levels = half.shape[0], k = half.shape[1]
-    cdef Py_ssize_t level, start, width, a, b, c, s, edge, image, pair = 0
-    cdef bint tailed = link_index.shape[0] > 0
-    cdef double x
-    with nogil:
-        for level in range(n_levels):
-            for a in range(k):
-                for b in range(k):
-                    x = 0.0
-                    for c in range(k):
-                        x += half[level, a, c] * half[level, b, c]
-                    work[a, b] = x
-                    out[level, a, b] = x
-            if not tailed:
-                continue
-            start = link_pointers[level]
-            width = link_pointers[level + 1] - start
-            edge, image = k, k + width
-            _link_times(link_value, start, width, work[:k], work[edge:image])
-            pair = _tail_image(
-                link_index, start, width, covariance, pair_covariance, pair,
-                work[edge:image], work[image:],
-            )
-            for s in range(width):
-                for a in range(k):
-                    x = work[edge + s, a]
-                    for b in range(k):
-                        out[level, a, b] += x * work[image + s, b]
+                            tail_eliminated[row, j] += x * back[a, j]

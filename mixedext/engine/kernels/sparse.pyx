@@ -13,22 +13,34 @@ def count_fill(
     Py_ssize_t[::1] parent,               # out: (n,) elimination tree, -1 at a root
     Py_ssize_t[::1] mark,                 # scratch: (n,)
     Py_ssize_t[::1] count,                # out: (n,) entries below the diagonal, by column
+    bint stop_at_fill,
 ):
-    """Elimination tree and column counts of the factor (row subtrees, Liu 1990)."""
-    cdef Py_ssize_t n = parent.shape[0], i, s, j
+    """Elimination tree and column counts of the factor (row subtrees, Liu 1990).
+
+    Returns whether some entry fills in; the counts are complete unless ``stop_at_fill``.
+    """
+    cdef Py_ssize_t n = parent.shape[0], i, s, j, met
+    cdef bint fills = False
     with nogil:
         for i in range(n):
             parent[i] = -1
             mark[i] = i
             count[i] = 0
+            met = 0
             for s in range(pointers[i], pointers[i + 1]):
                 j = indices[s]
                 while mark[j] != i:
                     if parent[j] == -1:
                         parent[j] = i
                     count[j] += 1
+                    met += 1
                     mark[j] = i
                     j = parent[j]
+            if met > pointers[i + 1] - pointers[i]:
+                fills = True
+                if stop_at_fill:
+                    break
+    return bool(fills)
 
 
 def fill_pattern(
@@ -101,21 +113,6 @@ def locate(
     with nogil:
         for s in range(i.shape[0]):
             position[s] = _position(pointers, rows, i[s], j[s])
-
-
-def locate_pairs(
-    const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows,
-    const Py_ssize_t[::1] link_pointers, const Py_ssize_t[::1] link_index,
-    Py_ssize_t[::1] position,             # out: one for each pair (s, t <= s) of a level
-):
-    """Positions of all pairs of tail columns that a level of the lead meets."""
-    cdef Py_ssize_t level, s, t, pair = 0
-    with nogil:
-        for level in range(link_pointers.shape[0] - 1):
-            for s in range(link_pointers[level], link_pointers[level + 1]):
-                for t in range(link_pointers[level], s + 1):
-                    position[pair] = _position(pointers, rows, link_index[s], link_index[t])
-                    pair += 1
 
 
 def factor_cholesky(
@@ -252,6 +249,53 @@ def multiply_symmetric(
                     out[j, c] += x * b[row, c]
 
 
+def count_nonzeros(
+    const double[:, ::1] a,               # in: (m, m) symmetric
+    Py_ssize_t[::1] pointers,             # out: (m + 1,)
+):
+    """Nonzero entries from the diagonal on in every row (the diagonal always counts)."""
+    cdef Py_ssize_t m = a.shape[0], i, j, total = 0
+    with nogil:
+        pointers[0] = 0
+        for i in range(m):
+            total += 1
+            for j in range(i + 1, m):
+                total += a[i, j] != 0.0
+            pointers[i + 1] = total
+
+
+def list_nonzeros(
+    const double[:, ::1] a, Py_ssize_t[::1] rows, double[::1] values,   # out
+):
+    """The entries that ``count_nonzeros`` counts; a lower triangle by columns."""
+    cdef Py_ssize_t m = a.shape[0], i, j, at = 0
+    with nogil:
+        for i in range(m):
+            for j in range(i, m):
+                if j == i or a[i, j] != 0.0:
+                    rows[at] = j
+                    values[at] = a[i, j]
+                    at += 1
+
+
+def keep_nonzeros(
+    const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows, const double[::1] values,
+    Py_ssize_t[::1] kept_pointers, Py_ssize_t[::1] kept_rows, double[::1] kept,   # out
+):
+    """Compressed columns without their zeros off the diagonal; returns how many remain."""
+    cdef Py_ssize_t m = pointers.shape[0] - 1, j, s, at = 0
+    with nogil:
+        kept_pointers[0] = 0
+        for j in range(m):
+            for s in range(pointers[j], pointers[j + 1]):
+                if s == pointers[j] or values[s] != 0.0:
+                    kept_rows[at] = rows[s]
+                    kept[at] = values[s]
+                    at += 1
+            kept_pointers[j + 1] = at
+    return at
+
+
 cdef inline double _entry(
     const Py_ssize_t[::1] pointers, const double[::1] values, Py_ssize_t first,
     Py_ssize_t offset, Py_ssize_t i, Py_ssize_t j,
@@ -268,43 +312,43 @@ def congruence(
     const Py_ssize_t[::1] level_start, const Py_ssize_t[::1] level_factor,
     const Py_ssize_t[::1] level_of,       # in: (m,) level of a scalar column
     const double[:, :, ::1] lam,          # in: (factors, kmax, kmax)
-    bint transpose,
-    double shift,
     const double[::1] values,
     double[::1] out,
 ):
-    """out = Lam' A Lam + shift I, or Lam A Lam' + shift I where ``transpose``."""
+    """out = Lam' A Lam + I."""
     cdef Py_ssize_t level, first, width, s, other, height, offset, i, j, c, d, f, g
     cdef Py_ssize_t n_levels = level_factor.shape[0]
-    cdef double x, left, right
+    cdef double x
     with nogil:
-        for level in range(n_levels):
-            first = level_start[level]
-            width = level_start[level + 1] - first
-            f = level_factor[level]
-            s = pointers[first]
-            while s < pointers[first + 1]:
-                other = level_of[rows[s]]
-                height = level_start[other + 1] - level_start[other]
-                g = level_factor[other]
-                offset = s - pointers[first]
-                for j in range(width):
-                    for i in range(j if offset == 0 else 0, height):
-                        x = 0.0
-                        for c in range(height):
-                            left = lam[g, i, c] if transpose else lam[g, c, i]
-                            if left == 0.0:
-                                continue
-                            for d in range(width):
-                                right = lam[f, j, d] if transpose else lam[f, d, j]
-                                if right != 0.0:
-                                    x += left * right * _entry(
+        if lam.shape[1] == 1:
+            for j in range(n_levels):
+                x = lam[level_factor[j], 0, 0]
+                for s in range(pointers[j], pointers[j + 1]):
+                    out[s] = x * lam[level_factor[rows[s]], 0, 0] * values[s]
+                out[pointers[j]] += 1.0
+        else:
+            for level in range(n_levels):
+                first = level_start[level]
+                width = level_start[level + 1] - first
+                f = level_factor[level]
+                s = pointers[first]
+                while s < pointers[first + 1]:
+                    other = level_of[rows[s]]
+                    height = level_start[other + 1] - level_start[other]
+                    g = level_factor[other]
+                    offset = s - pointers[first]
+                    for j in range(width):
+                        for i in range(j if offset == 0 else 0, height):
+                            x = 0.0
+                            for c in range(height):
+                                for d in range(width):
+                                    x += lam[g, c, i] * lam[f, d, j] * _entry(
                                         pointers, values, first, offset, c, d
                                     )
-                        if offset == 0 and i == j:
-                            x += shift
-                        out[pointers[first + j] + offset + i - j] = x
-                s += height
+                            if offset == 0 and i == j:
+                                x += 1.0
+                            out[pointers[first + j] + offset + i - j] = x
+                    s += height
 
 
 def curvature(
@@ -319,10 +363,21 @@ def curvature(
     """Per factor sum_l [Z'V0^-1 Z Lam]_ll = sum_l [reduced Lam2 C22]_ll."""
     cdef Py_ssize_t level, first, width, s, other, height, offset, a, b, c, d, f, g
     cdef Py_ssize_t n_levels = level_factor.shape[0]
-    cdef double x
+    cdef double x, y
     with nogil:
         out[:, :, :] = 0.0
-        for level in range(n_levels):
+        for level in range(n_levels if lam.shape[1] == 1 else 0):
+            f = level_factor[level]
+            s = pointers[level]
+            out[f, 0, 0] += reduced[s] * inverse[s] * lam[f, 0, 0]
+            y = 0.0
+            for s in range(s + 1, pointers[level + 1]):
+                g = level_factor[rows[s]]
+                x = reduced[s] * inverse[s]
+                y += x * lam[g, 0, 0]
+                out[g, 0, 0] += x * lam[f, 0, 0]
+            out[f, 0, 0] += y
+        for level in range(0 if lam.shape[1] == 1 else n_levels):
             first = level_start[level]
             width = level_start[level + 1] - first
             f = level_factor[level]

@@ -1,0 +1,251 @@
+"""Cholesky factor and selected inverse of a sparse tail by dense panels.
+
+A supernode is a run of columns that share their rows: its block on the diagonal and the
+rows below it form one dense panel, stored by columns, (rows, width), and BLAS does the
+arithmetic.  The rows of a supernode are the row list of its first column; ``start`` holds
+the first columns, ``place`` where the panels begin.
+"""
+
+from libc.math cimport log
+from scipy.linalg.cython_blas cimport dgemm, dsymm, dsyrk, dtrsm
+from scipy.linalg.cython_lapack cimport dpotrf, dpotri
+
+
+def fill_panels(
+    const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] start,
+    const Py_ssize_t[::1] place, const double[::1] values,
+    double[::1] panels,                   # out: lower trapezoid of every panel
+):
+    """Panels from compressed columns."""
+    cdef Py_ssize_t node, j, i, height, first
+    cdef double *column
+    cdef const double *source
+    with nogil:
+        for node in range(start.shape[0] - 1):
+            first = start[node]
+            height = pointers[first + 1] - pointers[first]
+            for j in range(start[node + 1] - first):
+                column = &panels[place[node] + j * height]
+                source = &values[pointers[first + j]]
+                for i in range(j, height):
+                    column[i] = source[i - j]
+
+
+def read_panels(
+    const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] start,
+    const Py_ssize_t[::1] place, const double[::1] panels,
+    double[::1] values,                   # out
+):
+    """Compressed columns from panels."""
+    cdef Py_ssize_t node, j, i, height, first
+    cdef const double *column
+    cdef double *target
+    with nogil:
+        for node in range(start.shape[0] - 1):
+            first = start[node]
+            height = pointers[first + 1] - pointers[first]
+            for j in range(start[node + 1] - first):
+                column = &panels[place[node] + j * height]
+                target = &values[pointers[first + j]]
+                for i in range(j, height):
+                    target[i - j] = column[i]
+
+
+def factor_supernodes(
+    const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows,
+    const Py_ssize_t[::1] start, const Py_ssize_t[::1] place,
+    const Py_ssize_t[::1] node_of,        # in: (m,) supernode of a column
+    double[::1] panels,                   # in: lower triangle; out: its factor L
+    Py_ssize_t[::1] head, Py_ssize_t[::1] following, Py_ssize_t[::1] reached,  # (nodes,)
+    Py_ssize_t[::1] local,                # scratch: (m,)
+    double[::1] work,                     # scratch: (largest height * largest width,)
+):
+    """Left-looking Cholesky (Ng and Peyton 1993).
+
+    Returns (log det, 0) or (nan, order of the minor that is not positive).
+    """
+    cdef Py_ssize_t n_nodes = start.shape[0] - 1, node, other, nxt, first, i, j, s, at
+    cdef Py_ssize_t column
+    cdef int height, width, below, tall, wide, rest, met, left, info = 0, bad = 0
+    cdef char lower = b"L", right = b"R", no = b"N", yes = b"T"
+    cdef double one = 1.0, zero = 0.0, total = 0.0
+    cdef double *panel
+    cdef double *source
+    cdef const Py_ssize_t *own
+    cdef const Py_ssize_t *theirs
+    with nogil:
+        for node in range(n_nodes):
+            head[node] = -1
+        for node in range(n_nodes):
+            first = start[node]
+            width = <int> (start[node + 1] - first)
+            own = &rows[pointers[first]]
+            height = <int> (pointers[first + 1] - pointers[first])
+            panel = &panels[place[node]]
+            for i in range(height):
+                local[own[i]] = i
+            other = head[node]             # supernodes whose next row lies in this one
+            while other != -1:
+                nxt = following[other]
+                column = start[other]
+                theirs = &rows[pointers[column]]
+                tall = <int> (pointers[column + 1] - pointers[column])
+                wide = <int> (start[other + 1] - column)
+                at = reached[other]
+                s = at
+                while s < tall and theirs[s] < first + width:
+                    s += 1
+                met, left, rest = <int> (s - at), <int> (tall - at), <int> (tall - s)
+                source = &panels[place[other] + at]
+                dsyrk(&lower, &no, &met, &wide, &one, source, &tall, &zero, &work[0], &left)
+                if rest > 0:
+                    dgemm(&no, &yes, &rest, &met, &wide, &one, source + met, &tall,
+                          source, &tall, &zero, &work[met], &left)
+                for j in range(met):
+                    column = (theirs[at + j] - first) * height
+                    for i in range(j, left):
+                        panel[column + local[theirs[at + i]]] -= work[j * left + i]
+                reached[other] = s
+                if s < tall:
+                    j = node_of[theirs[s]]
+                    following[other] = head[j]
+                    head[j] = other
+                other = nxt
+            dpotrf(&lower, &width, panel, &height, &info)
+            if info != 0:
+                bad = <int> first + info
+                break
+            for j in range(width):
+                total += log(panel[j * height + j])
+            below = height - width
+            if below > 0:
+                dtrsm(&right, &lower, &yes, &no, &below, &width, &one, panel, &height,
+                      panel + width, &height)
+                reached[node] = width
+                j = node_of[own[width]]
+                following[node] = head[j]
+                head[j] = node
+    if bad != 0:
+        return float("nan"), bad
+    return 2.0 * total, 0
+
+
+def solve_supernodes(
+    const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows,
+    const Py_ssize_t[::1] start, const Py_ssize_t[::1] place,
+    const double[::1] panels,
+    double[::1] work,                     # scratch: (largest height * r,)
+    double[:, ::1] b,                     # in/out: (m, r)
+    bint transpose,
+):
+    """Overwrite ``b`` by L^-1 b, or by L^-T b."""
+    cdef Py_ssize_t n_nodes = start.shape[0] - 1, step, node, first, i, c
+    cdef int r = <int> b.shape[1], height, width, below
+    cdef char right = b"R", lower = b"L", no = b"N", yes = b"T"
+    cdef double one = 1.0, zero = 0.0, minus = -1.0
+    cdef double *panel
+    cdef double *target
+    cdef const Py_ssize_t *own
+    if r == 0:
+        return
+    with nogil:
+        for step in range(n_nodes):
+            node = n_nodes - 1 - step if transpose else step
+            first = start[node]
+            width = <int> (start[node + 1] - first)
+            own = &rows[pointers[first]] + width
+            height = <int> (pointers[first + 1] - pointers[first])
+            below = height - width
+            panel = <double*> &panels[place[node]]
+            target = &b[first, 0]          # (r, width) by columns: the transpose of b's rows
+            if not transpose:
+                dtrsm(&right, &lower, &yes, &no, &r, &width, &one, panel, &height,
+                      target, &r)
+                if below > 0:
+                    dgemm(&no, &yes, &r, &below, &width, &one, target, &r,
+                          panel + width, &height, &zero, &work[0], &r)
+                    for i in range(below):
+                        for c in range(r):
+                            b[own[i], c] -= work[i * r + c]
+            else:
+                if below > 0:
+                    for i in range(below):
+                        for c in range(r):
+                            work[i * r + c] = b[own[i], c]
+                    dgemm(&no, &no, &r, &width, &below, &minus, &work[0], &r,
+                          panel + width, &height, &one, target, &r)
+                dtrsm(&right, &lower, &no, &no, &r, &width, &one, panel, &height,
+                      target, &r)
+
+
+def invert_supernodes(
+    const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows,
+    const Py_ssize_t[::1] start, const Py_ssize_t[::1] place,
+    const Py_ssize_t[::1] node_of,
+    const double[::1] factor,
+    Py_ssize_t[::1] local,                # scratch: (m,)
+    double[::1] gathered,                 # scratch: (largest number of rows below squared,)
+    double[::1] weight,                   # scratch: (largest height * largest width,)
+    double[::1] inverse,                  # out: panels of (L L')^-1
+):
+    """Takahashi's recursion by panels, from the last.
+
+    With J the supernode, R its rows below and Y = L_RJ L_JJ^-1:
+    C_RJ = -C_RR Y and C_JJ = (L_JJ L_JJ')^-1 - Y'C_RJ.
+    """
+    cdef Py_ssize_t n_nodes = start.shape[0] - 1, node, other, first, column, i, j, s, stop
+    cdef Py_ssize_t tall
+    cdef int height, width, below, info = 0
+    cdef char left = b"L", right = b"R", lower = b"L", no = b"N", yes = b"T"
+    cdef double one = 1.0, zero = 0.0, minus = -1.0
+    cdef const double *panel
+    cdef double *out
+    cdef const double *source
+    cdef double *target
+    cdef const Py_ssize_t *own
+    cdef const Py_ssize_t *theirs
+    with nogil:
+        for node in range(n_nodes - 1, -1, -1):
+            first = start[node]
+            width = <int> (start[node + 1] - first)
+            own = &rows[pointers[first]] + width
+            height = <int> (pointers[first + 1] - pointers[first])
+            below = height - width
+            panel = &factor[place[node]]
+            out = &inverse[place[node]]
+            for j in range(width):
+                for i in range(j, width):
+                    out[j * height + i] = panel[j * height + i]
+            dpotri(&lower, &width, out, &height, &info)
+            if below == 0:
+                continue
+            # C_RR, the lower triangle, one supernode of columns at a time
+            s = 0
+            while s < below:
+                other = node_of[own[s]]
+                column = start[other]
+                theirs = &rows[pointers[column]]
+                tall = pointers[column + 1] - pointers[column]
+                stop = s
+                while stop < below and own[stop] < start[other + 1]:
+                    stop += 1
+                if stop < below:
+                    for i in range(start[other + 1] - column, tall):
+                        local[theirs[i]] = i
+                for j in range(s, stop):
+                    source = &inverse[place[other] + (own[j] - column) * tall]
+                    target = &gathered[j * below]
+                    for i in range(j, stop):
+                        target[i] = source[own[i] - column]
+                    for i in range(stop, below):
+                        target[i] = source[local[own[i]]]
+                s = stop
+            for j in range(width):
+                for i in range(below):
+                    weight[j * below + i] = panel[j * height + width + i]
+            dtrsm(&right, &lower, &no, &no, &below, &width, &one, <double*> panel, &height,
+                  &weight[0], &below)
+            dsymm(&left, &lower, &below, &width, &minus, &gathered[0], &below,
+                  &weight[0], &below, &zero, out + width, &height)
+            dgemm(&yes, &no, &width, &width, &below, &minus, &weight[0], &below,
+                  out + width, &height, &one, out, &height)
