@@ -1,4 +1,4 @@
-"""Least and greatest values of columns: one pass finds missing, infinite and constant ones."""
+"""Least and greatest values: one pass finds missing, infinite and constant columns."""
 
 from __future__ import annotations
 

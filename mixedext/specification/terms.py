@@ -232,7 +232,7 @@ class RandomTerm:
         return f"RandomTerm{self.label}: {self.n_levels} levels, {len(self.codes)} rows"
 
     def any_missing(self) -> bool:
-        """Whether some row lacks a level or a value of a column (or has an infinite one)."""
+        """Whether some row lacks a level, or has a value that is missing or infinite."""
         if len(self.codes) == 0:
             return False
         low, high = self.extremes
@@ -285,9 +285,8 @@ def _read_columns(z, n, group):
     names = list(z.columns) if isinstance(z, pd.DataFrame) else None
     try:
         table = np.asarray(z)
-        if table.dtype.kind not in "iuf" or table.dtype.itemsize not in (1, 2, 4, 8):
-            table = table.astype(float)
-        elif table.dtype == np.float16 or not table.dtype.isnative:
+        plain = table.dtype.isnative and table.dtype.kind in "iu"
+        if not plain and table.dtype not in (np.float64, np.float32):
             table = table.astype(float)
     except (TypeError, ValueError) as error:
         raise ValueError(
