@@ -20,17 +20,17 @@ from mixedext.specification.extremes import all_finite
 from mixedext.specification.formula_engine import (
     FormulaEngine,
     UsedColumns,
-    fixed_spec,
     offset_column,
+    spec_of_types,
 )
 from mixedext.specification.labels import factorize, interact
 from mixedext.specification.missing import check_missing, complete_rows
 from mixedext.specification.plain_formula import (
     DeferredSpec,
+    column_types,
     fill,
     plain_columns,
     plain_response,
-    prototype,
 )
 from mixedext.specification.statsmodels_compat import (
     COPY_ON_WRITE,
@@ -171,20 +171,22 @@ def model_frame(
     texts = [split.response, split.fixed, *split.offsets, re_formula or ""]
     texts += [b.columns for b in split.bars] + [f for b in split.bars for f in b.factors]
     texts += list(vc_formula.values())
-    used = set().union(*(names_in(text) for text in texts))
-    columns = [c for c in frame.columns if str(c) in used]
+    named = set().union(*(names_in(text) for text in texts))
+    columns = [c for c in frame.columns if str(c) in named]
     repeated = sorted({str(c) for c in columns if columns.count(c) > 1})
     if repeated:
         raise FormulaError(
             f"data has several columns named {', '.join(repeated)}, which the formula uses"
         )
-    keep = _present_rows(frame, columns, arrays, missing)
+    used = UsedColumns(frame, columns)
+    keep, finite_data = _present_rows(used, arrays, missing)
     if keep is not None:
         arrays = {name: a[keep] for name, a in arrays.items()}
-    engine = FormulaEngine(UsedColumns(frame, columns, keep), namespace, frame.columns)
+    used.settle(keep)
+    engine = FormulaEngine(used, namespace, frame.columns)
     fixed_formula = f"{split.response} ~ {split.fixed}"
-    fixed = _plain_sides(engine, split) or _engine_sides(engine, split, fixed_formula)
-    endog, exog, model_spec = fixed
+    plain = _plain_sides(engine, split, fixed_formula)
+    endog, exog, model_spec = plain or _engine_sides(engine, split, fixed_formula)
     terms, components = [_bar_term(engine, bar, exog) for bar in split.bars], ()
     if "groups" in arrays:
         factor = factorize(arrays["groups"])
@@ -195,7 +197,10 @@ def model_frame(
         raise AttributeError("groups= is required where re_formula or vc_formula is given")
     shift = _offset(engine, split.offsets, arrays)
     weight = None if "weights" not in arrays else _numbers(arrays["weights"], "weights")
-    finite = _finite_rows(endog, exog, terms, shift, weight, missing)
+    parts = {"offset": shift, "weights": weight}
+    if plain is None or not finite_data:
+        parts = {"the response": endog, "the fixed effects": exog} | parts
+    finite = _finite_rows(parts, terms, missing)
     if finite is not None:
         endog, exog = endog[finite], exog[finite]
         terms = [t.take(finite) for t in terms]
@@ -226,33 +231,28 @@ def _plain_columns(engine, text):
     """Columns of a plain piece of formula and their names; None if it is not plain."""
     if not keeps_legacy_order(engine.manager):
         return None
-    columns = plain_columns(text, engine.series, engine.manager.engine)
+    columns = plain_columns(text, engine.series, engine.manager.engine, engine.factors)
     if columns is None:
         return None
     names = [engine.aliases.get(c.source, c.source or "") + c.suffix for c in columns]
     return columns, engine.plain_names(names)
 
 
-def _plain_sides(engine, split):
+def _plain_sides(engine, split, fixed_formula):
     """Response, fixed-effects columns and specification of a plain formula, else None."""
-    found = _plain_columns(engine, split.fixed)
     endog = plain_response(split.response, engine.series, engine.manager.engine)
-    if found is None or endog is None:
+    found = None if endog is None else _plain_columns(engine, split.fixed)
+    if found is None:
         return None
     columns, names = found
     table = np.empty((len(endog), len(columns)), order="F")
     for j, column in enumerate(columns):
         fill(column, table[:, j])
     exog = pd.DataFrame(table, index=endog.index, columns=names, copy=False)
-    used = dict.fromkeys([endog.name, *names_in(split.fixed)])
-    used = [name for name in used if name in engine.series]
+    used = [n for n in engine.series if n in names_in(fixed_formula)]
+    types = column_types(engine.series, used, engine.factors)
     spec = DeferredSpec(
-        fixed_spec,
-        f"{split.response} ~ {split.fixed}",
-        prototype(engine.series, used),
-        {},
-        engine.aliases,
-        engine.manager.engine,
+        spec_of_types, fixed_formula, types, engine.aliases, engine.manager.engine
     )
     return endog, exog, spec
 
@@ -290,37 +290,38 @@ def _group_name(groups):
     return "Group"
 
 
-def _present_rows(frame, columns, arrays, missing):
-    """Rows in which no column that is used and no array is missing; None for all."""
+def _present_rows(columns, arrays, missing):
+    """Rows in which no column and no array is missing, None for all of them.
+
+    Also whether no column can have a missing or infinite value.
+    """
     absent = {}
-    for c in columns:
-        mask = _missing_values(frame[c])
+    for name, column in columns.items():
+        mask = _missing_values(column)
         if mask is not None:
-            absent[str(c)] = mask
+            absent[str(name)] = mask
+    finite = not any(columns[name].dtype.kind == "f" for name in columns if name in absent)
     for name, values in arrays.items():
         mask = _missing_values(values)
         if mask is not None:
             absent[name] = absent[name] | mask if name in absent else mask
-    return complete_rows(absent, missing)
+    return complete_rows(absent, missing), finite
 
 
 def _missing_values(values):
     """Which values are missing, (n,) bool; None where none can be."""
-    array = values.array if isinstance(values, pd.Series | pd.Index) else values
-    if isinstance(array.dtype, np.dtype):
-        array = np.asarray(array)
+    if isinstance(values.dtype, np.dtype):
+        array = np.asarray(values)
         if array.dtype.kind in "iub" or (array.dtype.kind == "f" and all_finite(array)):
             return None
-    return np.asarray(pd.isna(array))
+    return np.asarray(pd.isna(values))
 
 
-def _finite_rows(endog, exog, terms, offset, weights, missing):
+def _finite_rows(parts, terms, missing):
     """Rows in which the evaluated formula is not missing, None for all of them.
 
     Infinite values are refused.
     """
-    parts = {"the response": endog, "the fixed effects": exog}
-    parts |= {"offset": offset, "weights": weights}
     absent = {t.label: t.missing() for t in terms if t.any_missing()}
     for name, values in parts.items():
         if values is None:
@@ -330,11 +331,11 @@ def _finite_rows(endog, exog, terms, offset, weights, missing):
             array = array.astype(float)
         if all_finite(array):
             continue
-        array = array.reshape(len(endog), -1)
+        array = array.reshape(len(array), -1)
         if np.isinf(array).any():
             column = ""
             if name == "the fixed effects":
-                column = f" (column {exog.columns[np.isinf(array).any(axis=0)][0]})"
+                column = f" (column {values.columns[np.isinf(array).any(axis=0)][0]})"
             raise ValueError(f"infinite values in {name}{column}")
         absent[name] = np.isnan(array).any(axis=1)
     return complete_rows(absent, missing, ", though the data have none there")

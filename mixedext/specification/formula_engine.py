@@ -10,7 +10,7 @@ import builtins
 import keyword
 import re
 import warnings
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ import pandas as pd
 from mixedext.exceptions import FormulaError
 from mixedext.specification.bars import names_in, plain_name
 from mixedext.specification.labels import factorize, interact
+from mixedext.specification.plain_formula import prototype
 from mixedext.specification.statsmodels_compat import FormulaManager
 from mixedext.specification.transforms import TRANSFORMS
 
@@ -27,22 +28,37 @@ __all__ = [
     "fixed_spec",
     "new_fixed_columns",
     "offset_column",
+    "spec_of_types",
 ]
 
 
 class UsedColumns(dict):
-    """The columns that formulas name: Series by name, rows kept, NumPy's number types."""
+    """The columns that formulas name: Series by name, NumPy's number types.
 
-    def __init__(self, frame, columns, keep):
-        super().__init__()
-        self._source = frame, columns, keep
-        for name in columns:
-            column = frame[name] if keep is None else frame[name][keep]
-            self[name] = _plain_dtype(column)
+    Parameters
+    ----------
+    frame : DataFrame
+        The data.
+    names : list
+        Names of the columns.
+    """
+
+    def __init__(self, frame, names):
+        super().__init__((name, frame[name]) for name in names)
+        self.source, self.names, self.kept = frame, names, None
+
+    def settle(self, keep):
+        """Keep some of the rows (all if None), and make the types plain."""
+        self.kept = keep
+        for name, column in self.items():
+            self[name] = _plain_dtype(column if keep is None else column[keep])
 
     def frame(self) -> pd.DataFrame:
-        frame, columns, keep = self._source
-        return _plain_dtypes(frame[columns] if keep is None else frame.loc[keep, columns])
+        """The columns as a frame."""
+        names, frame = self.names, self.source
+        return _plain_dtypes(
+            frame[names] if self.kept is None else frame.loc[self.kept, names]
+        )
 
 
 class FormulaEngine:
@@ -56,7 +72,7 @@ class FormulaEngine:
         self.manager = FormulaManager() if manager is None else manager
         self.series = data
         self.columns = [str(c) for c in (data if columns is None else columns)]
-        known = _aliases(self.columns) if aliases is None else aliases
+        known = _aliases(tuple(self.columns)) if aliases is None else aliases
         self.aliases = {c: a for c, a in known.items() if c in data}
         self.factors = {}
         # The data win over names of the caller; kept, these would stand in for columns
@@ -181,6 +197,7 @@ class FormulaEngine:
         return factorize(labels)
 
 
+@lru_cache(maxsize=64)
 def _aliases(columns):
     """Python names for the columns that have none."""
     taken, aliases = set(columns), {}
@@ -229,13 +246,20 @@ def _used_columns(data, texts):
     return _plain_dtypes(data[list(dict.fromkeys(columns))])
 
 
-def fixed_spec(
-    fixed_formula: str, data: pd.DataFrame, namespace: dict, aliases: dict, engine=None
-):
+def fixed_spec(fixed_formula: str, data: pd.DataFrame, namespace: dict, aliases: dict):
     """The formula engine's specification of the fixed part, made again from the data."""
+    return _spec(fixed_formula, data, namespace, aliases, FormulaManager())
+
+
+def spec_of_types(fixed_formula: str, types: dict, aliases: dict, engine: str):
+    """The specification of a plain formula, from the types and levels of the columns."""
     manager = FormulaManager()
-    if engine is not None and engine != manager.engine:
+    if engine != manager.engine:  # it has been changed since the model was made
         manager = FormulaManager(engine)
+    return _spec(fixed_formula, prototype(types), {}, aliases, manager)
+
+
+def _spec(fixed_formula, data, namespace, aliases, manager):
     columns = _used_columns(data, [fixed_formula])
     engine = FormulaEngine(columns, namespace, aliases=aliases, manager=manager)
     engine.matrices(fixed_formula)

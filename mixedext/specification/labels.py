@@ -76,15 +76,13 @@ def factorize(labels) -> tuple[np.ndarray, pd.Index]:
         int32, shape (n,).
     levels : Index
     """
-    array = labels
-    if isinstance(labels, pd.Series | pd.Index):
-        array = labels.array
-    elif not isinstance(labels, pd.api.extensions.ExtensionArray):
-        array = labels = np.asarray(labels)
-    if isinstance(array, pd.Categorical):
-        return used_levels(array.codes, array.categories)
-    if isinstance(getattr(array, "dtype", None), np.dtype) and array.dtype.kind in "iu":
-        found = _integer_codes(np.asarray(array))
+    known = pd.Series | pd.Index | pd.api.extensions.ExtensionArray
+    labels = labels if isinstance(labels, known) else np.asarray(labels)
+    if isinstance(labels.dtype, pd.CategoricalDtype):
+        values = labels if isinstance(labels, pd.Categorical) else labels.array
+        return used_levels(values.codes, values.categories)
+    if isinstance(labels.dtype, np.dtype) and labels.dtype.kind in "iu":
+        found = _integer_codes(np.asarray(labels))
         if found is not None:
             return found
     codes, levels = pd.factorize(labels)

@@ -22,6 +22,7 @@ from mixedext.specification.statsmodels_compat import COPY_ON_WRITE
 __all__ = [
     "DeferredSpec",
     "PlainColumn",
+    "column_types",
     "fill",
     "plain_columns",
     "plain_response",
@@ -108,7 +109,7 @@ def _numeric(column):
     return None
 
 
-def _categorical(column):
+def _categorical(name, column, factors):
     """Codes and levels of a column that is categorical under every engine."""
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
@@ -118,16 +119,20 @@ def _categorical(column):
     if isinstance(dtype, pd.StringDtype) or (
         isinstance(dtype, np.dtype) and dtype.kind == "O"
     ):
-        try:
-            codes, levels = factorize(column)
-        except TypeError:  # cannot be hashed
-            return None
+        if name not in factors:
+            try:
+                factors[name] = factorize(column)
+            except TypeError:  # cannot be hashed
+                return None
+        codes, levels = factors[name]
         if all(type(level) is str for level in levels):
             return codes, levels
     return None
 
 
-def plain_columns(text: str, data: dict, engine: str) -> list[PlainColumn] | None:
+def plain_columns(
+    text: str, data: dict, engine: str, factors: dict
+) -> list[PlainColumn] | None:
     """Columns of a plain right-hand side, in the engine's order.
 
     Parameters
@@ -138,6 +143,8 @@ def plain_columns(text: str, data: dict, engine: str) -> list[PlainColumn] | Non
         Series by name, without missing values.
     engine : {"patsy", "formulaic"}
         Formula engine.
+    factors : dict
+        Codes and levels by name of the text columns; filled as needed.
 
     Returns
     -------
@@ -165,7 +172,7 @@ def plain_columns(text: str, data: dict, engine: str) -> list[PlainColumn] | Non
         elif values is not None:
             numeric.append(PlainColumn(name, "", values, None))
         else:
-            found = _categorical(column)
+            found = _categorical(name, column, factors)
             if found is None:
                 return None
             columns += _indicators(name, *found, full)
@@ -206,19 +213,23 @@ def fill(column: PlainColumn, out: np.ndarray) -> None:
         np.equal(column.values, column.level, out=out, casting="unsafe")
 
 
-def prototype(data: dict, names) -> pd.DataFrame:
-    """A small frame with the types and levels of columns, for the engine to learn from."""
-    columns = {}
+def column_types(data: dict, names, factors: dict) -> dict:
+    """Type and levels (None if numeric) of columns: all that a specification knows."""
+    types = {}
     for name in names:
-        column = data[name]
-        found = None if _numeric(column) is not None else _categorical(column)
-        if found is None:
-            columns[name] = column.dtype, None
+        dtype = data[name].dtype
+        if isinstance(dtype, pd.CategoricalDtype):
+            types[name] = dtype, dtype.categories
         else:
-            columns[name] = column.dtype, found[1]
-    rows = max([2] + [len(levels) for _, levels in columns.values() if levels is not None])
+            types[name] = dtype, factors[name][1] if name in factors else None
+    return types
+
+
+def prototype(types: dict) -> pd.DataFrame:
+    """A small frame with the types and levels of columns, for the engine to learn from."""
+    rows = max([2] + [len(levels) for _, levels in types.values() if levels is not None])
     made = {}
-    for name, (dtype, levels) in columns.items():
+    for name, (dtype, levels) in types.items():
         if levels is None:
             made[name] = pd.Series(np.arange(rows) % 2, dtype=dtype)
         elif isinstance(dtype, pd.CategoricalDtype):
