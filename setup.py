@@ -27,13 +27,13 @@ class BuildInPlaceToo(build_ext):
 
 kernels = [
     Extension(
-        f"mixedext.engine.kernels.{path.stem}",
+        ".".join(path.with_suffix("").parts),
         [path.as_posix()],
         include_dirs=[np.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=FLAGS,
     )
-    for path in sorted(Path("mixedext/engine/kernels").glob("*.pyx"))
+    for path in sorted(Path("mixedext").glob("*/kernels/*.pyx"))
 ]
 
 setup(

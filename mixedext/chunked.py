@@ -210,6 +210,4 @@ def _terms(terms, levels, layouts, part) -> list[RandomTerm]:
     present = {}
     for layout, numbers in zip(layouts, part.numbers, strict=True):
         present |= dict.fromkeys(layout.terms, numbers)
-    return [
-        replace(t.without_rows(), levels=levels[i][present[i]]) for i, t in enumerate(terms)
-    ]
+    return [t.without_rows(levels[i][present[i]]) for i, t in enumerate(terms)]

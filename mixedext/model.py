@@ -24,11 +24,9 @@ from mixedext.exceptions import (
 from mixedext.fit_arguments import check_fit_arguments
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.specification.arrays import array_frame
-from mixedext.specification.formula import (
-    fixed_spec,
-    model_frame,
-    new_fixed_columns,
-)
+from mixedext.specification.formula import model_frame
+from mixedext.specification.formula_engine import fixed_spec, new_fixed_columns
+from mixedext.specification.model_data import model_data
 from mixedext.specification.namespace import (
     caller_namespace,
     portable_namespace,
@@ -152,8 +150,9 @@ class MixedLM(UpstreamView, UpstreamMixedLM):
             )
         frame = array_frame(endog, exog, groups, exog_re, terms, weights, offset, missing)
         check_group_names(frame.terms)
-        check_terms(frame.terms, int(frame.rows.sum()))
+        check_terms(frame.terms, frame.nobs)
         # statsmodels' own constructor loops over rows and builds arrays by group.
+        kwargs["exog_extremes"] = frame.exog_extremes
         LikelihoodModel.__init__(self, frame.endog, frame.exog, **kwargs)
         if self.exog is None:
             self.exog = np.zeros((len(self.endog), 0))
@@ -180,6 +179,9 @@ class MixedLM(UpstreamView, UpstreamMixedLM):
             self.weights,
         )
         self._warn_dropped()
+
+    def _handle_data(self, endog, exog, missing, hasconst, **kwargs):
+        return model_data(endog, exog, hasconst, **kwargs)
 
     @property
     def terms(self) -> list[RandomTerm]:
@@ -501,7 +503,9 @@ class MixedLM(UpstreamView, UpstreamMixedLM):
             mean = mean + self.offset
         if effects is not None:
             for term, effect in zip(self.random_terms, effects, strict=True):
-                mean += np.einsum("ij,ij->i", term.z, effect[term.codes])
+                for j, column in enumerate(term.columns):
+                    own = effect[:, j][term.codes]
+                    mean += own if column is None else own * column
         return mean
 
     def predict(self, params, exog=None, offset=None):
@@ -546,11 +550,6 @@ class MixedLM(UpstreamView, UpstreamMixedLM):
 
     def __getstate__(self):
         state = dict(self.__dict__)
-        data = object.__new__(type(self.data))
-        data.__dict__.update(self.data.__dict__)
-        # Patsy's specification cannot be pickled: it is made again from the formula.
-        data.__dict__.pop(SPEC_ATTRIBUTE, None)
-        state["data"] = data
         state["namespace"] = portable_namespace(self.namespace)
         return state
 
@@ -558,6 +557,9 @@ class MixedLM(UpstreamView, UpstreamMixedLM):
         self.__dict__.update(state)
         self.namespace = restored_namespace(self.namespace)
         frame = getattr(self.data, "frame", None)
+        if getattr(self.data, "has_spec", False):
+            return  # it will be made when it is needed
+        # Patsy's specification cannot be pickled: it is made again from the formula.
         if frame is not None and getattr(self, "fixed_formula", None) is not None:
             spec = fixed_spec(self.fixed_formula, frame, self.namespace, self.aliases)
             setattr(self.data, SPEC_ATTRIBUTE, spec)

@@ -97,11 +97,11 @@ def test_no_cycles():
         visit(name)
 
 
-def test_only_specification_formula_uses_the_formula_engine():
+def test_only_specification_uses_the_formula_engine():
     users = {dotted(p) for p in MODULES if "FormulaManager" in (PACKAGE / p).read_text()}
     assert users <= {
         "specification.statsmodels_compat",
-        "specification.formula",
+        "specification.formula_engine",
         "wald",
     }
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.exceptions import WeightsWarning, user_stacklevel
+from mixedext.specification.extremes import column_extremes
 from mixedext.specification.missing import check_missing, complete_rows
 from mixedext.specification.terms import RandomTerm
 
@@ -34,8 +35,10 @@ class ArrayFrame:
         One value a row.
     groups, exog_re : ndarray or None
         As given, rows kept.
-    rows : ndarray
-        Which rows were kept, (n,) bool.
+    nobs : int
+        How many rows were kept.
+    exog_extremes : tuple of ndarray or None
+        Least and greatest value of each column of ``exog``, if known.
     """
 
     endog: object
@@ -45,7 +48,8 @@ class ArrayFrame:
     weights: np.ndarray | None
     groups: np.ndarray | None
     exog_re: np.ndarray | None
-    rows: np.ndarray
+    nobs: int
+    exog_extremes: tuple[np.ndarray, np.ndarray] | None
 
 
 def array_frame(
@@ -68,7 +72,8 @@ def array_frame(
         If values are missing and ``missing`` is not "drop".
     """
     check_missing(missing)
-    y = _numeric(endog, "endog")
+    absent = {}
+    y, _ = _numeric(endog, "endog", absent)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:
@@ -76,16 +81,15 @@ def array_frame(
     n = len(y)
     if n == 0:
         raise ValueError("endog is empty")
-    absent = {"endog": np.isnan(y)}
+    extremes = None
     if exog is not None:
-        x = _numeric(exog, "exog")
+        x, extremes = _numeric(exog, "exog", absent)
         if x.ndim == 1:
             x = x[:, None]
             exog = exog.to_frame() if isinstance(exog, pd.Series) else x
         if x.ndim != 2:
             raise ValueError(f"exog has shape {x.shape}; expected (n, k)")
         _check_length(x, n, "exog")
-        absent["exog"] = np.isnan(x).any(axis=1)
         if x.shape[1] == 0:
             exog = None
     built, label_groups = [], None
@@ -98,7 +102,7 @@ def array_frame(
         _check_length(label_groups, n, "groups")
         z, names = None, None
         if exog_re is not None:
-            z = _numeric(exog_re, "exog_re")
+            z, _ = _numeric(exog_re, "exog_re", {})
             z = z[:, None] if z.ndim == 1 else z
             _check_length(z, n, "exog_re")
             names = _names(exog_re, z)
@@ -108,21 +112,20 @@ def array_frame(
         raise ValueError("exog_re needs groups, the labels of its grouping factor")
     built.extend(_check_terms_argument(terms, n))
     for term in built:
-        absent[f"the random term {term.label}"] = term.missing()
+        if term.any_missing():
+            absent[f"the random term {term.label}"] = term.missing()
     vectors = {}
     for what, value in (("weights", weights), ("offset", offset)):
         if value is not None:
-            vector = _numeric(value, what)
+            vector, _ = _numeric(value, what, absent)
             if vector.shape != (n,):
                 raise ValueError(
                     f"{what} has shape {vector.shape}; expected ({n},), one value a row"
                 )
-            absent[what] = np.isnan(vector)
-            vectors[what] = vector
+            vectors[what] = np.asarray(vector, float)
     rows = complete_rows(absent, missing)
-    if not rows.all():
-        endog, y = _take(endog, rows), y[rows]
-        exog = _take(exog, rows)
+    if rows is not None:
+        endog, exog, extremes = _take(endog, rows), _take(exog, rows), None
         built = [t.take(rows) for t in built]
         vectors = {what: v[rows] for what, v in vectors.items()}
         label_groups = None if label_groups is None else label_groups[rows]
@@ -138,7 +141,8 @@ def array_frame(
         weight,
         label_groups,
         None if exog_re is None else np.asarray(exog_re, float),
-        rows,
+        n if rows is None else int(rows.sum()),
+        extremes,
     )
 
 
@@ -160,17 +164,29 @@ def check_weights(weights: np.ndarray) -> None:
         )
 
 
-def _numeric(values, what):
+def _numeric(values, what, absent):
+    """Array of real numbers, and the extremes of its columns if all are finite.
+
+    Where values are missing ``absent[what]`` becomes the mask of their rows.
+    """
     try:
         array = np.asarray(values)
         if array.dtype.kind == "c":
             raise TypeError("it is complex")
-        array = array.astype(float)
+        if array.dtype.kind not in "iufb":
+            array = array.astype(float)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what} is not numeric: {error}") from None
+    if array.ndim not in (1, 2) or array.size == 0:
+        return array, None
+    extremes = column_extremes(array)
+    if np.isfinite(extremes).all():
+        return array, extremes
     if np.isinf(array).any():
         raise ValueError(f"{what} has infinite values")
-    return array
+    mask = np.isnan(array)
+    absent[what] = mask if array.ndim == 1 else mask.any(axis=1)
+    return array, None
 
 
 def _check_length(array, n, what):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mixedext.exceptions import FormulaError
 
@@ -124,6 +125,11 @@ def split_formula(formula: str) -> SplitFormula:
     """
     if not isinstance(formula, str):
         raise FormulaError(f"formula must be a string, not {type(formula).__name__}")
+    return _split(formula)
+
+
+@lru_cache(maxsize=512)
+def _split(formula):
     tildes = [i for i, c, depth in _walk(formula) if c == "~" and depth == 0]
     if len(tildes) != 1:
         raise FormulaError(
@@ -345,7 +351,8 @@ def _cross(left, right):
     return [tuple(dict.fromkeys(a + b)) for a in left for b in right]
 
 
-def names_in(text: str) -> set[str]:
+@lru_cache(maxsize=512)
+def names_in(text: str) -> frozenset[str]:
     """Names that occur in a piece of formula: identifiers, dotted, quoted columns."""
     quoted = re.findall(r"`([^`]+)`|Q\(\s*[\"']([^\"']+)[\"']\s*\)", text)
     names = {a or b for a, b in quoted}
@@ -353,4 +360,4 @@ def names_in(text: str) -> set[str]:
     for name in re.findall(r"[^\W\d]\w*(?:\.\w+)*", bare):
         names.add(name)
         names.add(name.split(".")[0])
-    return names
+    return frozenset(names)

@@ -16,7 +16,9 @@ import pandas as pd
 
 from mixedext.exceptions import FormulaError
 from mixedext.specification.bars import SplitFormula, names_in, split_formula
-from mixedext.specification.formula import ModelFrame, grouping_levels, model_frame
+from mixedext.specification.formula import ModelFrame, model_frame
+from mixedext.specification.formula_engine import FormulaEngine
+from mixedext.specification.labels import level_index
 from mixedext.specification.missing import check_missing
 from mixedext.specification.namespace import restored_namespace
 
@@ -189,10 +191,11 @@ class ChunkPlan:
     def levels(self) -> list[pd.Index]:
         """All levels of the grouping factor of every random term, in order."""
         namespace = restored_namespace(self.namespace or {})
-        return [
-            grouping_levels(self.vocabulary.levels[atoms], atoms, namespace)
-            for atoms in self.factors
-        ]
+        found = []
+        for atoms in self.factors:
+            engine = FormulaEngine(self.vocabulary.levels[atoms], namespace)
+            found.append(level_index(engine.grouping_factors(atoms)[1]))
+        return found
 
     def evaluate(self, chunk: pd.DataFrame) -> ModelFrame | None:
         """Model frame of one chunk; None if it has no complete rows."""

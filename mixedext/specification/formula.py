@@ -1,16 +1,13 @@
 """From a formula and a data frame to y, X and random terms.
 
-The only user of statsmodels' FormulaManager: bars and offsets are split off (bars.py),
-rows with missing values are settled once for all parts, everything else goes to patsy or
-formulaic, whichever statsmodels is set to use.
+Bars and offsets are split off (bars.py), rows with missing values are settled once for
+all parts, sums of columns are read here (plain_formula.py), and everything else goes to
+the formula engine (formula_engine.py).
 """
 
 from __future__ import annotations
 
-import builtins
-import keyword
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -18,19 +15,30 @@ import numpy as np
 import pandas as pd
 
 from mixedext.exceptions import FormulaError
-from mixedext.specification.bars import Bar, names_in, plain_name, split_formula
+from mixedext.specification.bars import Bar, names_in, split_formula
+from mixedext.specification.extremes import all_finite
+from mixedext.specification.formula_engine import (
+    FormulaEngine,
+    UsedColumns,
+    offset_column,
+    spec_of_types,
+)
+from mixedext.specification.labels import factorize, interact
 from mixedext.specification.missing import check_missing, complete_rows
-from mixedext.specification.statsmodels_compat import FormulaManager
-from mixedext.specification.terms import RandomTerm, factorize, interact
-from mixedext.specification.transforms import TRANSFORMS
+from mixedext.specification.plain_formula import (
+    DeferredSpec,
+    column_types,
+    fill,
+    plain_columns,
+    plain_response,
+)
+from mixedext.specification.statsmodels_compat import (
+    COPY_ON_WRITE,
+    keeps_legacy_order,
+)
+from mixedext.specification.terms import RandomTerm
 
-__all__ = [
-    "ModelFrame",
-    "fixed_spec",
-    "grouping_levels",
-    "model_frame",
-    "new_fixed_columns",
-]
+__all__ = ["ModelFrame", "model_frame"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,141 +89,6 @@ class ModelFrame:
     namespace: dict = field(repr=False)
     aliases: dict[str, str] = field(repr=False)
     components: tuple[int, ...]
-
-
-class _Engine:
-    """The formula engine on one frame.
-
-    Columns whose names are not Python's (``yield``, ``a.b``, ``my col`` in backticks)
-    get an alias that is, in the formulas and in the frame that the engine sees.
-    """
-
-    def __init__(self, data: pd.DataFrame, namespace: dict, columns=None, aliases=None):
-        self.manager = FormulaManager()
-        self.columns = [str(c) for c in (data.columns if columns is None else columns)]
-        known = _aliases(self.columns) if aliases is None else aliases
-        self.aliases = {c: a for c, a in known.items() if c in data.columns}
-        self.data = data
-        self.aliased = data.assign(**{a: data[c] for c, a in self.aliases.items()})
-        # The data win over names of the caller; kept, these would stand in for columns
-        # that new data lack.
-        self.namespace = {n: v for n, v in namespace.items() if n not in self.columns}
-        if self.manager.engine == "patsy":
-            self.namespace = {**TRANSFORMS, **self.namespace}
-            # keeps missing values in place: rows are settled by model_frame
-            self.na_action = self.manager.get_na_action("drop", types=[])
-        else:
-            self.namespace.setdefault("np", np)
-            self.na_action = "ignore"
-
-    def with_aliases(self, text):
-        """A piece of formula in which columns go by their aliases."""
-
-        def replace(match):
-            token = match.group(0)
-            name = token[1:-1] if token[0] == "`" else token
-            return self.aliases.get(name, token if token[0] != "`" else name)
-
-        pattern = r"`[^`]+`|\"[^\"]*\"|'[^']*'|[^\W\d]\w*(?:\.\w+)*"
-        return re.sub(pattern, replace, text)
-
-    def plain_names(self, names):
-        """Column names of the user's from those of the engine."""
-        originals = {alias: name for name, alias in self.aliases.items()}
-        quoted = r"""Q\((["'])([^"']+)\1\)"""
-        return [
-            re.sub(
-                r"[^\W\d]\w*",
-                lambda m: originals.get(m.group(0), m.group(0)),
-                re.sub(quoted, r"\2", str(name)),
-            )
-            for name in names
-        ]
-
-    def matrices(self, formula):
-        """Data frames of both sides, or of the one side, of a formula."""
-        try:
-            return self.manager.get_matrices(
-                self.with_aliases(formula),
-                self.aliased,
-                eval_env=self.namespace,
-                pandas=True,
-                na_action=self.na_action,
-            )
-        except Exception as error:
-            unknown = self._unknown_names(formula)
-            reason = str(error).strip().split("\n")[0]
-            if unknown:
-                reason = (
-                    f"{', '.join(unknown)} is neither a column of the data nor a name "
-                    f"that is known where the model is made; columns are: "
-                    f"{', '.join(self.columns)}"
-                )
-            raise FormulaError(
-                f"formula {formula!r} cannot be evaluated: {reason}"
-            ) from error
-
-    def _unknown_names(self, formula):
-        known = set(self.columns) | set(self.namespace) | set(dir(builtins))
-        known |= {"Q", "C", "I", "Treatment", "Sum", "Poly", "T", "bs", "cr", "cc", "te"}
-        known |= {"center", "scale", "standardize", "contr"}
-        dotted = {n.split(".")[0] for n in self.columns if "." in n}
-        return sorted(
-            n for n in names_in(formula) if "." not in n and n not in known | dotted
-        )
-
-    def grouping_factor(self, atom):
-        """Codes and levels of one atom of a grouping expression."""
-        name = plain_name(atom)
-        if name in self.data.columns:
-            return factorize(self.data[name])
-        if name in self.data.index.names:
-            return factorize(self.data.index.get_level_values(name))
-        if name.isidentifier() and name not in self.namespace:
-            raise FormulaError(
-                f"the grouping factor {name!r} is not a column of the data; columns are: "
-                f"{', '.join(self.columns)}"
-            )
-        scope = {str(c): self.data[c] for c in self.data.columns}
-        try:
-            labels = eval(name, {**self.namespace}, scope)
-        except Exception as error:
-            raise FormulaError(
-                f"the grouping factor {name!r} cannot be evaluated: {error}"
-            ) from error
-        if np.shape(labels) != (len(self.data),):
-            raise FormulaError(
-                f"the grouping factor {name!r} has shape {np.shape(labels)}; expected "
-                f"one label for each of the {len(self.data)} rows"
-            )
-        return factorize(labels)
-
-
-def _aliases(columns):
-    """Python names for the columns that have none."""
-    taken, aliases = set(columns), {}
-    for column in columns:
-        if column.isidentifier() and not keyword.iskeyword(column):
-            continue
-        alias = re.sub(r"\W", "_", column) + "_"
-        alias = alias if alias[0].isalpha() or alias[0] == "_" else f"_{alias}"
-        while alias in taken:
-            alias += "_"
-        taken.add(alias)
-        aliases[column] = alias
-    return aliases
-
-
-def _plain_dtypes(data):
-    """Nullable numeric and boolean columns as NumPy's, which formula engines expect."""
-    changed = {}
-    for name in data.columns:
-        dtype = data[name].dtype
-        if not isinstance(dtype, np.dtype) and getattr(dtype, "kind", "O") in "iufb":
-            kind = bool if dtype.kind == "b" else (int if dtype.kind in "iu" else float)
-            column = data[name]
-            changed[name] = column.astype(float if column.isna().any() else kind)
-    return data.assign(**changed) if changed else data
 
 
 def _column_or_array(value, data, what):
@@ -298,28 +171,23 @@ def model_frame(
     texts = [split.response, split.fixed, *split.offsets, re_formula or ""]
     texts += [b.columns for b in split.bars] + [f for b in split.bars for f in b.factors]
     texts += list(vc_formula.values())
-    used = set().union(*(names_in(text) for text in texts))
-    columns = [c for c in frame.columns if str(c) in used]
+    named = set().union(*(names_in(text) for text in texts))
+    columns = [c for c in frame.columns if str(c) in named]
     repeated = sorted({str(c) for c in columns if columns.count(c) > 1})
     if repeated:
         raise FormulaError(
             f"data has several columns named {', '.join(repeated)}, which the formula uses"
         )
-    keep = _present_rows(frame, columns, arrays, missing)
-    narrow = _plain_dtypes(frame.loc[keep, columns] if not keep.all() else frame[columns])
-    arrays = {name: a[keep] if not keep.all() else a for name, a in arrays.items()}
-    engine = _Engine(narrow, namespace, frame.columns)
-
+    used = UsedColumns(frame, columns)
+    keep, finite_data = _present_rows(used, arrays, missing)
+    if keep is not None:
+        arrays = {name: a[keep] for name, a in arrays.items()}
+    used.settle(keep)
+    engine = FormulaEngine(used, namespace, frame.columns)
     fixed_formula = f"{split.response} ~ {split.fixed}"
-    endog, exog = engine.matrices(fixed_formula)
-    model_spec = engine.manager.spec
-    boolean = split.response in narrow and narrow[split.response].dtype == bool
-    if endog.shape[1] != 1 or boolean:
-        raise ValueError(
-            f"the response {split.response!r} has evaluated to {endog.shape[1]} columns; "
-            "it must be one numeric column (a boolean or text response is not)"
-        )
-    terms, components = [_bar_term(engine, bar) for bar in split.bars], ()
+    plain = _plain_sides(engine, split, fixed_formula)
+    endog, exog, model_spec = plain or _engine_sides(engine, split, fixed_formula)
+    terms, components = [_bar_term(engine, bar, exog) for bar in split.bars], ()
     if "groups" in arrays:
         factor = factorize(arrays["groups"])
         own = _groups_terms(engine, factor, group_name, re_formula, vc_formula)
@@ -329,28 +197,27 @@ def model_frame(
         raise AttributeError("groups= is required where re_formula or vc_formula is given")
     shift = _offset(engine, split.offsets, arrays)
     weight = None if "weights" not in arrays else _numbers(arrays["weights"], "weights")
-    finite = _finite_rows(endog, exog, terms, shift, weight, missing)
-    if not finite.all():
-        endog, exog, narrow = endog[finite], exog[finite], narrow[finite]
+    parts = {"offset": shift, "weights": weight}
+    if plain is None or not finite_data:
+        parts = {"the response": endog, "the fixed effects": exog} | parts
+    finite = _finite_rows(parts, terms, missing)
+    if finite is not None:
+        endog, exog = endog[finite], exog[finite]
         terms = [t.take(finite) for t in terms]
         shift = None if shift is None else shift[finite]
         weight = None if weight is None else weight[finite]
         arrays = {name: a[finite] for name, a in arrays.items()}
-        keep = keep.copy()
+        keep = np.ones(len(frame), bool) if keep is None else keep.copy()
         keep[np.flatnonzero(keep)[~finite]] = False
-    exog = pd.DataFrame(exog)
-    exog.columns = engine.plain_names(exog.columns)
-    response = pd.DataFrame(endog).iloc[:, 0]
-    response.name = engine.plain_names([response.name])[0]
     return ModelFrame(
-        endog=response,
+        endog=endog,
         exog=exog,
         terms=terms,
         offset=shift,
         weights=weight,
         groups=None if "groups" not in arrays else np.asarray(arrays["groups"]),
-        data=frame if keep.all() else frame.loc[keep],
-        rows=keep,
+        data=frame if keep is None else frame.loc[keep],
+        rows=np.ones(len(frame), bool) if keep is None else keep,
         model_spec=model_spec,
         fixed_formula=fixed_formula,
         offset_formulas=split.offsets,
@@ -358,6 +225,54 @@ def model_frame(
         aliases=engine.aliases,
         components=components,
     )
+
+
+def _plain_columns(engine, text):
+    """Columns of a plain piece of formula and their names; None if it is not plain."""
+    if not keeps_legacy_order(engine.manager):
+        return None
+    columns = plain_columns(text, engine.series, engine.manager.engine, engine.factors)
+    if columns is None:
+        return None
+    names = [engine.aliases.get(c.source, c.source or "") + c.suffix for c in columns]
+    return columns, engine.plain_names(names)
+
+
+def _plain_sides(engine, split, fixed_formula):
+    """Response, fixed-effects columns and specification of a plain formula, else None."""
+    endog = plain_response(split.response, engine.series, engine.manager.engine)
+    found = None if endog is None else _plain_columns(engine, split.fixed)
+    if found is None:
+        return None
+    columns, names = found
+    table = np.empty((len(endog), len(columns)), order="F")
+    for j, column in enumerate(columns):
+        fill(column, table[:, j])
+    exog = pd.DataFrame(table, index=endog.index, columns=names, copy=False)
+    used = [n for n in engine.series if n in names_in(fixed_formula)]
+    types = column_types(engine.series, used, engine.factors)
+    spec = DeferredSpec(
+        spec_of_types, fixed_formula, types, engine.aliases, engine.manager.engine
+    )
+    return endog, exog, spec
+
+
+def _engine_sides(engine, split, fixed_formula):
+    """Response, fixed-effects columns and specification, as the formula engine says."""
+    endog, exog = engine.matrices(fixed_formula)
+    spec = engine.manager.spec
+    column = engine.series.get(split.response)
+    boolean = column is not None and column.dtype == bool
+    if endog.shape[1] != 1 or boolean:
+        raise ValueError(
+            f"the response {split.response!r} has evaluated to {endog.shape[1]} columns; "
+            "it must be one numeric column (a boolean or text response is not)"
+        )
+    exog = pd.DataFrame(exog)
+    exog.columns = engine.plain_names(exog.columns)
+    response = pd.DataFrame(endog).iloc[:, 0]
+    response.name = engine.plain_names([response.name])[0]
+    return response, exog, spec
 
 
 def _numbers(values, what):
@@ -375,29 +290,52 @@ def _group_name(groups):
     return "Group"
 
 
-def _present_rows(frame, columns, arrays, missing):
-    absent = {str(c): frame[c].isna().to_numpy() for c in columns}
+def _present_rows(columns, arrays, missing):
+    """Rows in which no column and no array is missing, None for all of them.
+
+    Also whether no column can have a missing or infinite value.
+    """
+    absent = {}
+    for name, column in columns.items():
+        mask = _missing_values(column)
+        if mask is not None:
+            absent[str(name)] = mask
+    finite = not any(columns[name].dtype.kind == "f" for name in columns if name in absent)
     for name, values in arrays.items():
-        mask = np.asarray(pd.isna(values))
-        absent[name] = absent[name] | mask if name in absent else mask
-    if not absent:  # no column is used at all
-        return np.ones(len(frame), bool)
-    return complete_rows(absent, missing)
+        mask = _missing_values(values)
+        if mask is not None:
+            absent[name] = absent[name] | mask if name in absent else mask
+    return complete_rows(absent, missing), finite
 
 
-def _finite_rows(endog, exog, terms, offset, weights, missing):
-    """Rows in which the evaluated formula is not missing; infinite values are refused."""
-    parts = {"the response": endog, "the fixed effects": exog}
-    parts |= {"offset": offset, "weights": weights}
-    absent = {t.label: t.missing() for t in terms}
+def _missing_values(values):
+    """Which values are missing, (n,) bool; None where none can be."""
+    if isinstance(values.dtype, np.dtype):
+        array = np.asarray(values)
+        if array.dtype.kind in "iub" or (array.dtype.kind == "f" and all_finite(array)):
+            return None
+    return np.asarray(pd.isna(values))
+
+
+def _finite_rows(parts, terms, missing):
+    """Rows in which the evaluated formula is not missing, None for all of them.
+
+    Infinite values are refused.
+    """
+    absent = {t.label: t.missing() for t in terms if t.any_missing()}
     for name, values in parts.items():
         if values is None:
             continue
-        array = np.asarray(values, float).reshape(len(endog), -1)
+        array = np.asarray(values)
+        if array.dtype.kind not in "iubf":
+            array = array.astype(float)
+        if all_finite(array):
+            continue
+        array = array.reshape(len(array), -1)
         if np.isinf(array).any():
             column = ""
             if name == "the fixed effects":
-                column = f" (column {exog.columns[np.isinf(array).any(axis=0)][0]})"
+                column = f" (column {values.columns[np.isinf(array).any(axis=0)][0]})"
             raise ValueError(f"infinite values in {name}{column}")
         absent[name] = np.isnan(array).any(axis=1)
     return complete_rows(absent, missing, ", though the data have none there")
@@ -408,52 +346,62 @@ def _offset(engine, expressions, arrays):
     if "offset" in arrays:
         total = _numbers(arrays["offset"], "offset")
     for expression in expressions:
-        value = _offset_column(engine, expression)
+        value = offset_column(engine, expression)
         total = value if total is None else total + value
     return total
 
 
-def _offset_column(engine, expression):
-    matrix = np.asarray(engine.matrices(f"~ 0 + I({expression})"), float)
-    if matrix.shape[1] != 1:
-        raise FormulaError(f"offset({expression}) is not one numeric column")
-    return matrix[:, 0]
+def _columns(engine, text, exog=None):
+    """Columns of a random term's left-hand side: (columns, names, owners).
 
-
-def _columns(engine, text):
-    """Columns of a random term's left-hand side: (z, names); z None for an intercept."""
+    A column of ones is None; columns that the data or ``exog`` hold are theirs.
+    """
     if text.strip() == "1":
-        return None, ["Intercept"]
-    matrix = engine.matrices(f"~ {text}")
-    if matrix.shape[1] == 0:
+        return (None,), ["Intercept"], ()
+    found = _plain_columns(engine, text)
+    if found is None:
+        matrix = engine.matrices(f"~ {text}")
+        names = engine.plain_names(matrix.columns)
+        table = np.asarray(matrix, float)
+        columns = [table[:, j] for j in range(table.shape[1])]
+    else:
+        plain, names = found
+        columns = [_term_column(c, name, exog) for c, name in zip(*found, strict=True)]
+    if not names:
         raise FormulaError(f"the random term ({text} | ...) has no columns")
-    return np.asarray(matrix, float), engine.plain_names(matrix.columns)
-
-
-def _bar_term(engine, bar: Bar) -> RandomTerm:
-    codes, levels = _grouping(engine, bar.factors)
-    z, names = _columns(engine, bar.columns)
-    return RandomTerm(
-        codes,
-        z,
-        group=bar.group,
-        names=names,
-        structure="unstructured" if bar.correlated else "diagonal",
-        levels=levels,
+    owners = (
+        ()
+        if found is None
+        else tuple(engine.series[c.source] for c in plain if c.source and c.level is None)
     )
+    return columns, names, owners
 
 
-def grouping_levels(data: pd.DataFrame, factors, namespace: dict) -> pd.Index:
-    """Levels of a grouping factor, in order, from a frame in which all of them occur."""
-    engine = _Engine(data, namespace)
-    return _grouping(engine, factors)[1]
+def _term_column(column, name, exog):
+    """A column of a random term; indicators that exog has too are not made again."""
+    if column.values is None:
+        return None
+    if column.level is None:
+        return column.values if COPY_ON_WRITE else column.values.copy()
+    if exog is not None and name in exog.columns:
+        return exog[name].to_numpy()
+    out = np.empty(len(column.values))
+    fill(column, out)
+    return out
 
 
-def _grouping(engine, factors):
-    codes, levels = engine.grouping_factor(factors[0])
-    for atom in factors[1:]:
-        codes, levels = interact((codes, levels), engine.grouping_factor(atom))
-    return codes, levels
+def _bar_term(engine, bar: Bar, exog) -> RandomTerm:
+    columns, names, owners = _columns(engine, bar.columns, exog)
+    codes, levels = engine.grouping_factors(bar.factors)
+    return RandomTerm.of_columns(
+        codes,
+        columns,
+        bar.group,
+        names,
+        "unstructured" if bar.correlated else "diagonal",
+        levels,
+        owners,
+    )
 
 
 def _groups_terms(engine, factor, group_name, re_formula, vc_formula):
@@ -462,71 +410,24 @@ def _groups_terms(engine, factor, group_name, re_formula, vc_formula):
     terms = []
     if re_formula is not None or not vc_formula:
         text = "1" if re_formula is None else re_formula.strip().removeprefix("~")
-        z, names = _columns(engine, text)
-        terms.append(RandomTerm(codes, z, group=group_name, names=names, levels=levels))
+        columns, names, owners = _columns(engine, text)
+        terms.append(
+            RandomTerm.of_columns(
+                codes, columns, group_name, names, "unstructured", levels, owners
+            )
+        )
     for name in sorted(vc_formula):
         text = vc_formula[name].strip().removeprefix("~")
         category = re.fullmatch(r"0\s*\+\s*C\(\s*([^\W\d]\w*)\s*\)", text)
-        if category is not None and category.group(1) in engine.data.columns:
-            inner = factorize(engine.data[category.group(1)])
-            own_codes, own_levels = interact(factor, inner)
+        if category is not None and category.group(1) in engine.series:
+            own_codes, own_levels = interact(
+                factor, engine.grouping_factor(category.group(1))
+            )
             term = RandomTerm(own_codes, None, group=name, levels=own_levels)
         else:
-            z, names = _columns(engine, text)
-            z = np.ones((len(codes), 1)) if z is None else z
-            term = RandomTerm(
-                codes, z, group=name, names=names, structure="identity", levels=levels
+            columns, names, owners = _columns(engine, text)
+            term = RandomTerm.of_columns(
+                codes, columns, name, names, "identity", levels, owners
             )
         terms.append(term)
     return terms
-
-
-def _used_columns(data, texts):
-    """The columns of a frame that formulas name, with plain dtypes."""
-    used = set().union(*(names_in(text) for text in texts))
-    columns = [c for c in data.columns if isinstance(c, str) and c in used]
-    return _plain_dtypes(data[list(dict.fromkeys(columns))])
-
-
-def fixed_spec(fixed_formula: str, data: pd.DataFrame, namespace: dict, aliases: dict):
-    """The formula engine's specification of the fixed part, made again from the data."""
-    engine = _Engine(_used_columns(data, [fixed_formula]), namespace, aliases=aliases)
-    engine.matrices(fixed_formula)
-    return engine.manager.spec
-
-
-def _new_matrix(engine, model_spec):
-    """Columns of the fixed part for new data; levels that the fit had not are refused."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            exog = engine.manager.get_matrices(
-                model_spec,
-                engine.aliased,
-                eval_env=engine.namespace,
-                na_action=engine.na_action,
-                prediction=True,
-            )
-        except Exception as error:
-            reason = str(error).strip().split("\n")[0]
-            raise FormulaError(f"the new data do not fit the formula: {reason}") from error
-    for message in caught:
-        if message.category.__name__ == "DataMismatchWarning":  # formulaic's
-            raise FormulaError(f"the new data do not fit the formula: {message.message}")
-        warnings.warn(message.message, stacklevel=4)
-    return exog
-
-
-def new_fixed_columns(
-    model_spec, data, fixed_formula: str, namespace: dict, aliases: dict, offset_formulas=()
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Fixed-effects columns and formula offset for new data, bases as in the fit."""
-    frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
-    texts = [fixed_formula.split("~", 1)[1], *offset_formulas]
-    engine = _Engine(_used_columns(frame, texts), namespace, frame.columns, aliases)
-    exog = _new_matrix(engine, model_spec)
-    offset = None
-    for expression in offset_formulas:
-        value = _offset_column(engine, expression)
-        offset = value if offset is None else offset + value
-    return np.asarray(exog, float), offset

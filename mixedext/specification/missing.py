@@ -17,13 +17,13 @@ def check_missing(missing: str) -> None:
 
 def complete_rows(
     absent: dict[str, np.ndarray], missing: str, note: str = ""
-) -> np.ndarray:
+) -> np.ndarray | None:
     """Rows without missing values.
 
     Parameters
     ----------
     absent : dict
-        For each part of the model which of its rows are missing, (n,) bool.
+        For the parts of the model that may lack values which of their rows do, (n,) bool.
     missing : {"none", "raise", "drop"}
         Whether such rows are an error or are left out.
     note : str, optional
@@ -31,8 +31,8 @@ def complete_rows(
 
     Returns
     -------
-    ndarray
-        (n,) bool.
+    ndarray or None
+        (n,) bool; None if all rows are complete.
 
     Raises
     ------
@@ -42,12 +42,14 @@ def complete_rows(
         If no row is left.
     """
     counts = {what: int(mask.sum()) for what, mask in absent.items() if mask.any()}
-    rows = ~np.logical_or.reduce(list(absent.values()))
-    if counts and missing != "drop":
+    if not counts:
+        return None
+    if missing != "drop":
         listed = ", ".join(f"{what} ({count})" for what, count in counts.items())
         raise MissingDataError(
             f"missing values in {listed}{note}; pass missing='drop' to leave these rows out"
         )
+    rows = ~np.logical_or.reduce([absent[what] for what in counts])
     if not rows.any():
         raise ValueError("every row has a missing value; no data are left")
     return rows

@@ -1,13 +1,18 @@
-"""What differs between statsmodels 0.14 and 0.15: the formula engine's interface."""
+"""What differs between versions: statsmodels 0.14 and 0.15, pandas 2 and 3."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import SimpleNamespace
 
+import pandas as pd
 import patsy
+import statsmodels.formula
 
-__all__ = ["SPEC_ATTRIBUTE", "FormulaManager"]
+__all__ = ["COPY_ON_WRITE", "SPEC_ATTRIBUTE", "FormulaManager", "keeps_legacy_order"]
+
+#: From pandas 3 a frame copies before it writes to memory that a Series shares.
+COPY_ON_WRITE = int(pd.__version__.split(".")[0]) >= 3
 
 
 class PatsyManager:
@@ -48,3 +53,10 @@ try:
 except ImportError:
     FormulaManager = PatsyManager
     SPEC_ATTRIBUTE = "design_info"
+
+
+def keeps_legacy_order(manager) -> bool:
+    """Whether the columns of a formula come in patsy's order."""
+    if manager.engine == "patsy":
+        return True
+    return statsmodels.formula.options.ordering == "legacy"

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pandas as pd
 
 from mixedext.exceptions import DesignError
+from mixedext.specification.extremes import column_extremes
+from mixedext.specification.labels import (
+    CODE,
+    ProductLevels,
+    factorize,
+    interact,
+    level_index,
+    used_levels,
+)
 from mixedext.specification.structures import Structure, structure
 
 __all__ = [
@@ -20,63 +29,10 @@ __all__ = [
 ]
 
 
-def factorize(labels) -> tuple[np.ndarray, pd.Index]:
-    """Codes 0..L-1 and the levels that occur, sorted or in a categorical's order.
-
-    Missing labels get the code -1.
-    """
-    if isinstance(labels, pd.Categorical):
-        labels = pd.Series(labels)
-    if isinstance(labels, pd.Index | pd.Series) and isinstance(
-        labels.dtype, pd.CategoricalDtype
-    ):
-        values = labels.array
-        present = values.codes[values.codes >= 0]
-        used = np.bincount(present, minlength=len(values.categories)) > 0
-        recode = np.append(np.cumsum(used) - 1, -1)
-        return recode[values.codes].astype(np.int32), values.categories[used]
-    array = labels if isinstance(labels, pd.Series | pd.Index) else np.asarray(labels)
-    codes, levels = pd.factorize(array)
-    try:
-        order = levels.argsort()
-    except TypeError:  # labels of several types have no order: sort by their text
-        order = np.argsort([str(v) for v in levels], kind="stable")
-    rank = np.empty(len(order) + 1, np.int32)
-    rank[order], rank[-1] = np.arange(len(order)), -1
-    return rank[codes], _index(levels[order])
-
-
-def _index(levels):
-    """Index of labels that may be tuples."""
-    if levels.dtype == object and any(isinstance(v, tuple) for v in levels):
-        return pd.Index(list(levels), dtype=object, tupleize_cols=False)
-    return pd.Index(levels)
-
-
-def interact(first, second) -> tuple[np.ndarray, pd.Index]:
-    """Interaction of two (codes, levels): the combinations present, ``"a1:b1"``.
-
-    The codes of the product are 64-bit, so that many levels times many cannot overflow.
-    """
-    (a, a_levels), (b, b_levels) = first, second
-    missing = (a < 0) | (b < 0)
-    product = a.astype(np.int64) * max(len(b_levels), 1) + b
-    product[missing] = -1
-    present, codes = np.unique(product, return_inverse=True)
-    codes = codes.astype(np.int32)
-    if missing.any():
-        present, codes = present[1:], codes - 1
-    left = a_levels[present // max(len(b_levels), 1)].astype(str)
-    right = b_levels[present % max(len(b_levels), 1)].astype(str)
-    labels = [f"{x}:{y}" for x, y in zip(left, right, strict=True)]
-    if len(set(labels)) < len(labels):  # labels that hold colons themselves
-        labels = list(zip(left, right, strict=True))
-    return codes, pd.Index(labels, dtype=object, tupleize_cols=False)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
 class RandomTerm:
     """One random-effects term: a grouping factor and the columns that vary by level.
+
+    The arrays given are kept, not copied, where their types allow; do not change them.
 
     Parameters
     ----------
@@ -93,6 +49,11 @@ class RandomTerm:
         correlations; or one common variance.
     levels : Index, optional
         Given only where ``codes`` are already the integers 0..L-1 into ``levels``.
+
+    Attributes
+    ----------
+    codes : ndarray
+        Number of each row's level, -1 where it is missing; int32, shape (n,).
 
     Raises
     ------
@@ -111,85 +72,159 @@ class RandomTerm:
     """
 
     codes: np.ndarray
-    z: np.ndarray | None = None
-    group: str = "Group"
-    names: list[str] | None = None
-    structure: str | Structure = "unstructured"
-    levels: pd.Index | None = None
+    group: str
+    names: list[str]
+    structure: Structure
 
-    def __post_init__(self):
-        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
-        if np.ndim(self.codes) != 1:
+    def __init__(
+        self,
+        codes,
+        z=None,
+        group: str = "Group",
+        names: list[str] | None = None,
+        structure: str | Structure = "unstructured",
+        levels=None,
+    ):
+        if np.ndim(codes) != 1:
             raise ValueError(
-                f"codes of the random term {self.group!r} must have one dimension, "
-                f"not {np.ndim(self.codes)}"
+                f"codes of the random term {group!r} must have one dimension, "
+                f"not {np.ndim(codes)}"
             )
-        if self.levels is not None:
-            codes = np.asarray(self.codes)
-            put("levels", pd.Index(self.levels))
-            if len(codes) and not (
-                codes.dtype.kind in "iu"
-                and codes.min() >= -1
-                and codes.max() < len(self.levels)
-            ):
-                raise ValueError(
-                    f"codes of the random term {self.group!r} must be integers from 0 to "
-                    f"{len(self.levels) - 1}, numbers of the levels given"
-                )
-            put("codes", codes.astype(np.int32, copy=False))
+        if levels is None:
+            codes, levels = factorize(codes)
         else:
-            codes, levels = factorize(self.codes)
-            put("codes", codes)
-            put("levels", levels)
-        n = len(self.codes)
-        if self.z is None:
-            put("names", list(self.names or ["Intercept"]))
-            put("z", np.ones((n, 1)))
+            levels = levels if isinstance(levels, ProductLevels) else pd.Index(levels)
+            codes = _checked_codes(codes, levels, group)
+        n = len(codes)
+        if z is None:
+            columns, table, own_names = (None,), None, ["Intercept"]
         else:
-            names = list(self.z.columns) if isinstance(self.z, pd.DataFrame) else None
-            try:
-                z = np.asarray(self.z, dtype=float)
-            except (TypeError, ValueError) as error:
-                raise ValueError(
-                    f"z of the random term {self.group!r} is not numeric: {error}"
-                ) from None
-            z = z[:, None] if z.ndim == 1 else z
-            if z.ndim != 2 or z.shape[0] != n or z.shape[1] == 0:
-                raise ValueError(
-                    f"z of the random term {self.group!r} has shape {z.shape}; "
-                    f"expected ({n}, k) with k > 0, one row for each of the codes"
-                )
-            put("z", np.ascontiguousarray(z))
-            put("names", [str(n) for n in self.names or names or _default_names(z)])
+            columns, table, own_names = _read_columns(z, n, group)
+        self._put(codes, columns, group, None, levels)
+        self.__dict__["_table"] = table
+        if names or own_names:
+            names = [str(name) for name in names or own_names]
+        else:
+            names = _default_names(self.columns)
+        self.__dict__["names"] = names
+        self._check(structure)
+
+    def _put(self, codes, columns, group, names, levels):
+        # one by one, past __setattr__: a term does not change
+        self.__dict__.update(
+            codes=codes, _given=columns, group=group, names=names, _levels=levels
+        )
+
+    @classmethod
+    def of_columns(cls, codes, columns, group, names, structure, levels, owners=()):
+        """A term of columns that are known to be sound.
+
+        Parameters
+        ----------
+        codes : ndarray
+            int32 codes into ``levels``.
+        columns : sequence of ndarray or None
+            Columns, (n,) each, of any real type; None for ones.
+        group, names, structure, levels
+            As for the class.
+        owners : tuple, optional
+            Objects that own the columns' memory.  As long as a Series is held pandas
+            copies before it writes.
+        """
+        term = object.__new__(cls)
+        term._put(codes, tuple(columns), group, list(names), levels)
+        term.__dict__["_owners"] = owners
+        term._check(structure)
+        return term
+
+    def _check(self, form):
         if len(self.names) != self.k:
             raise ValueError(
                 f"names of the random term {self.group!r} has {len(self.names)} entries "
                 f"for {self.k} columns"
             )
-        if isinstance(self.structure, str):
-            put("structure", structure(self.structure, self.k))
-        elif not isinstance(self.structure, Structure) or self.structure.k != self.k:
+        if isinstance(form, str):
+            form = structure(form, self.k)
+        elif not isinstance(form, Structure) or form.k != self.k:
             raise ValueError(
                 f"structure of the random term {self.group!r} must be a name or a "
-                f"Structure of {self.k} columns, not {self.structure!r}"
+                f"Structure of {self.k} columns, not {form!r}"
             )
+        self.__dict__["structure"] = form
 
-    @property
-    def columns(self):
-        """Columns of z; None for a column of ones."""
-        return tuple(
-            None if len(c) and c[0] == 1.0 and (c == 1.0).all() else c for c in self.z.T
-        )
+    def __setattr__(self, name, value):
+        raise FrozenInstanceError(f"cannot assign to {name!r} of a RandomTerm")
+
+    def __delattr__(self, name):
+        raise FrozenInstanceError(f"cannot delete {name!r} of a RandomTerm")
+
+    def __getstate__(self):
+        state = dict(self.__dict__)
+        for made in ("_z", "_owners", "_table", "_extremes"):
+            state.pop(made, None)
+        return state
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
 
     @property
     def k(self) -> int:
         """Number of columns."""
-        return self.z.shape[1]
+        return len(self._given)
+
+    @property
+    def levels(self) -> pd.Index:
+        """Levels of the grouping factor."""
+        return level_index(self._levels)
 
     @property
     def n_levels(self) -> int:
         """Number of levels of the grouping factor."""
-        return len(self.levels)
+        return len(self._levels)
+
+    @property
+    def columns(self) -> tuple[np.ndarray | None, ...]:
+        """The k columns, (n,) each, of any real type; None for a column of ones."""
+        low, high = self.extremes
+        return tuple(
+            None if a == b == 1.0 else column
+            for column, a, b in zip(self._given, low, high, strict=True)
+        )
+
+    @property
+    def z(self) -> np.ndarray:
+        """The columns as one float64 array, (n, k)."""
+        made = self.__dict__.get("_z")
+        if made is None:
+            table = self.__dict__.get("_table")
+            if table is not None and table.dtype == np.float64:
+                made = np.ascontiguousarray(table)
+            else:
+                made = np.empty((len(self.codes), self.k))
+                for j, column in enumerate(self._given):
+                    made[:, j] = 1.0 if column is None else column
+            self.__dict__["_z"] = made
+        return made
+
+    @property
+    def extremes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Least and greatest value of each column; one not finite if some value is not."""
+        made = self.__dict__.get("_extremes")
+        if made is None:
+            made = self.__dict__["_extremes"] = self._find_extremes()
+        return made
+
+    def _find_extremes(self):
+        if len(self.codes) == 0:
+            return np.zeros(self.k), np.zeros(self.k)
+        table = self.__dict__.get("_table")
+        if table is not None:
+            return column_extremes(table)
+        low, high = np.ones(self.k), np.ones(self.k)
+        for j, column in enumerate(self._given):
+            if column is not None:
+                low[j : j + 1], high[j : j + 1] = column_extremes(column)
+        return low, high
 
     @property
     def label(self) -> str:
@@ -203,27 +238,81 @@ class RandomTerm:
     def __repr__(self):
         return f"RandomTerm{self.label}: {self.n_levels} levels, {len(self.codes)} rows"
 
+    def any_missing(self) -> bool:
+        """Whether some row lacks a level, or has a value that is missing or infinite."""
+        if len(self.codes) == 0:
+            return False
+        low, high = self.extremes
+        finite = np.isfinite(low).all() and np.isfinite(high).all()
+        return bool(self.codes.min() < 0 or not finite)
+
     def missing(self) -> np.ndarray:
         """Rows without a level or with a column that is missing, (n,) bool."""
-        return (self.codes < 0) | np.isnan(self.z).any(axis=1)
+        rows = self.codes < 0
+        for column, low, high in zip(self._given, *self.extremes, strict=True):
+            if not np.isfinite([low, high]).all():
+                rows |= np.isnan(column)
+        return rows
 
     def take(self, rows) -> RandomTerm:
         """The term on some of the rows; levels that no longer occur are dropped."""
-        codes = self.codes[rows]
-        used = np.bincount(codes[codes >= 0], minlength=self.n_levels) > 0
-        recode = np.append(np.cumsum(used) - 1, -1).astype(np.int32)
-        return replace(self, codes=recode[codes], levels=self.levels[used], z=self.z[rows])
+        codes, levels = used_levels(self.codes[rows], self._levels)
+        columns = [None if c is None else c[rows] for c in self._given]
+        return RandomTerm.of_columns(
+            codes, columns, self.group, self.names, self.structure, levels
+        )
 
-    def without_rows(self) -> RandomTerm:
-        """The term's names, levels and structure alone."""
-        return replace(self, codes=self.codes[:0].copy(), z=self.z[:0].copy())
+    def without_rows(self, levels=None) -> RandomTerm:
+        """The term's names, levels and structure alone; or with other levels."""
+        columns = [None if c is None else c[:0].copy() for c in self._given]
+        return RandomTerm.of_columns(
+            self.codes[:0].copy(),
+            columns,
+            self.group,
+            self.names,
+            self.structure,
+            self._levels if levels is None else levels,
+        )
 
 
-def _default_names(z):
+def _checked_codes(codes, levels, group):
+    codes = np.asarray(codes)
+    if len(codes) and not (
+        codes.dtype.kind in "iu" and codes.min() >= -1 and codes.max() < len(levels)
+    ):
+        raise ValueError(
+            f"codes of the random term {group!r} must be integers from 0 to "
+            f"{len(levels) - 1}, numbers of the levels given"
+        )
+    return np.ascontiguousarray(codes, CODE)
+
+
+def _read_columns(z, n, group):
+    """Columns, the array that they are views of if there is one, and names or None."""
+    names = list(z.columns) if isinstance(z, pd.DataFrame) else None
+    try:
+        table = np.asarray(z)
+        plain = table.dtype.isnative and table.dtype.kind in "iu"
+        if not plain and table.dtype not in (np.float64, np.float32):
+            table = table.astype(float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"z of the random term {group!r} is not numeric: {error}"
+        ) from None
+    table = table[:, None] if table.ndim == 1 else table
+    if table.ndim != 2 or table.shape[0] != n or table.shape[1] == 0:
+        raise ValueError(
+            f"z of the random term {group!r} has shape {table.shape}; "
+            f"expected ({n}, k) with k > 0, one row for each of the codes"
+        )
+    return tuple(table[:, j] for j in range(table.shape[1])), table, names
+
+
+def _default_names(columns):
     names = []
-    for j in range(z.shape[1]):
-        constant = len(z) > 0 and np.all(z[:, j] == 1.0)
-        names.append("Intercept" if constant and "Intercept" not in names else f"z{j + 1}")
+    for j, column in enumerate(columns):
+        first = column is None and "Intercept" not in names
+        names.append("Intercept" if first else f"z{j + 1}")
     return names
 
 
@@ -274,11 +363,12 @@ def check_terms(terms: list[RandomTerm], nobs: int) -> None:
     """
     for term in terms:
         check_levels(term, nobs)
-        zero = ~np.any(term.z, axis=0)
+        low, high = term.extremes
+        zero = (low == 0) & (high == 0)
         if zero.any():
             name = term.names[int(np.argmax(zero))]
             raise DesignError(
                 f"column {name!r} of {term.label} is zero in every row; leave it out"
             )
-        if not np.isfinite(term.z).all():
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
             raise DesignError(f"{term.label} has a column with infinite values")

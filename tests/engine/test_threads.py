@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mixedext.engine import threads
-from mixedext.engine.fit import prepare_design
+from mixedext.engine.design import prepare_design
 from mixedext.specification.terms import RandomTerm
 
 

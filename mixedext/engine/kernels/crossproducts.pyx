@@ -31,9 +31,14 @@ cdef int _compare(const void* a, const void* b) noexcept nogil:
     return (x > y) - (x < y)
 
 
+ctypedef fused integer:
+    int32_t
+    Py_ssize_t
+
+
 def sort_rows(
-    const int32_t[::1] codes,         # in: (n,) level of each row
-    int32_t[::1] order,               # out: (n,) rows sorted by level, stable
+    const integer[::1] codes,         # in: (n,) level of each row
+    integer[::1] order,               # out: (n,) rows sorted by level, stable
     Py_ssize_t[::1] pointers,         # out: (n_levels + 1,) where each level starts
 ):
     """Counting sort of the rows by level."""
@@ -49,7 +54,7 @@ def sort_rows(
             pointers[level] = start
         for i in range(n):
             level = codes[i]
-            order[pointers[level]] = <int32_t> i
+            order[pointers[level]] = <integer> i
             pointers[level] += 1
         for level in range(n_levels, 0, -1):
             pointers[level] = pointers[level - 1]

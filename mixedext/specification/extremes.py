@@ -1,0 +1,47 @@
+"""Least and greatest values: one pass finds missing, infinite and constant columns."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mixedext.specification.kernels import rows as kernel
+
+__all__ = ["all_finite", "column_extremes"]
+
+# Rows of a contiguous column looked at at once: they stay in the cache for both extremes.
+_CHUNK = 1 << 15
+
+
+def column_extremes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest value of each column of (n, k) or (n,) real numbers, n > 0.
+
+    One of the two is not finite exactly where the column has a value that is not.
+    """
+    x = values[:, None] if values.ndim == 1 else values
+    k = x.shape[1]
+    low, high = np.empty(k), np.empty(k)
+    if x.dtype in (np.float64, np.float32) and x.strides[0] != x.itemsize:
+        kernel.column_extremes(x, low, high)
+        return low, high
+    for j in range(k):
+        low[j], high[j] = _extremes(x[:, j])
+    return low, high
+
+
+def _extremes(column):
+    if column.dtype.kind in "iub" or len(column) <= _CHUNK:
+        return column.min(), column.max()
+    starts = range(0, len(column), _CHUNK)
+    parts = [column[i : i + _CHUNK] for i in starts]
+    return (
+        np.min([p.min() for p in parts]),
+        np.max([p.max() for p in parts]),
+    )
+
+
+def all_finite(values: np.ndarray) -> bool:
+    """Whether real numbers, (n,) or (n, k), have neither missing nor infinite values."""
+    if values.dtype.kind in "iub" or values.size == 0:
+        return True
+    low, high = column_extremes(values)
+    return bool(np.isfinite(low).all() and np.isfinite(high).all())

@@ -1,0 +1,303 @@
+"""The formula engine on one frame: patsy or formulaic, whichever statsmodels is set to use.
+
+The only user of statsmodels' FormulaManager besides its stand-in and the tests of linear
+constraints.
+"""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+import warnings
+from functools import cached_property, lru_cache
+
+import numpy as np
+import pandas as pd
+
+from mixedext.exceptions import FormulaError
+from mixedext.specification.bars import names_in, plain_name
+from mixedext.specification.labels import factorize, interact
+from mixedext.specification.plain_formula import prototype
+from mixedext.specification.statsmodels_compat import FormulaManager
+from mixedext.specification.transforms import TRANSFORMS
+
+__all__ = [
+    "FormulaEngine",
+    "UsedColumns",
+    "fixed_spec",
+    "new_fixed_columns",
+    "offset_column",
+    "spec_of_types",
+]
+
+
+class UsedColumns(dict):
+    """The columns that formulas name: Series by name, NumPy's number types.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The data.
+    names : list
+        Names of the columns.
+    """
+
+    def __init__(self, frame, names):
+        super().__init__((name, frame[name]) for name in names)
+        self.source, self.names, self.kept = frame, names, None
+
+    def settle(self, keep):
+        """Keep some of the rows (all if None), and make the types plain."""
+        self.kept = keep
+        for name, column in self.items():
+            self[name] = _plain_dtype(column if keep is None else column[keep])
+
+    def frame(self) -> pd.DataFrame:
+        """The columns as a frame."""
+        names, frame = self.names, self.source
+        return _plain_dtypes(
+            frame[names] if self.kept is None else frame.loc[self.kept, names]
+        )
+
+
+class FormulaEngine:
+    """The formula engine on one frame.
+
+    Columns whose names are not Python's (``yield``, ``a.b``, ``my col`` in backticks)
+    get an alias that is, in the formulas and in the frame that the engine sees.
+    """
+
+    def __init__(self, data, namespace: dict, columns=None, aliases=None, manager=None):
+        self.manager = FormulaManager() if manager is None else manager
+        self.series = data
+        self.columns = [str(c) for c in (data if columns is None else columns)]
+        known = _aliases(tuple(self.columns)) if aliases is None else aliases
+        self.aliases = {c: a for c, a in known.items() if c in data}
+        self.factors = {}
+        # The data win over names of the caller; kept, these would stand in for columns
+        # that new data lack.
+        self.namespace = {n: v for n, v in namespace.items() if n not in self.columns}
+        if self.manager.engine == "patsy":
+            self.namespace = {**TRANSFORMS, **self.namespace}
+            # keeps missing values in place: rows are settled by model_frame
+            self.na_action = self.manager.get_na_action("drop", types=[])
+        else:
+            self.namespace.setdefault("np", np)
+            self.na_action = "ignore"
+
+    @cached_property
+    def data(self) -> pd.DataFrame:
+        """The columns that the formulas name, rows kept."""
+        if isinstance(self.series, pd.DataFrame):
+            return self.series
+        return self.series.frame()
+
+    @cached_property
+    def aliased(self) -> pd.DataFrame:
+        """The data with aliases beside the names."""
+        return self.data.assign(**{a: self.data[c] for c, a in self.aliases.items()})
+
+    def with_aliases(self, text):
+        """A piece of formula in which columns go by their aliases."""
+
+        def replace(match):
+            token = match.group(0)
+            name = token[1:-1] if token[0] == "`" else token
+            return self.aliases.get(name, token if token[0] != "`" else name)
+
+        pattern = r"`[^`]+`|\"[^\"]*\"|'[^']*'|[^\W\d]\w*(?:\.\w+)*"
+        return re.sub(pattern, replace, text)
+
+    def plain_names(self, names):
+        """Column names of the user's from those of the engine."""
+        if not self.aliases and not any("Q(" in str(name) for name in names):
+            return [str(name) for name in names]
+        originals = {alias: name for name, alias in self.aliases.items()}
+        quoted = r"""Q\((["'])([^"']+)\1\)"""
+        return [
+            re.sub(
+                r"[^\W\d]\w*",
+                lambda m: originals.get(m.group(0), m.group(0)),
+                re.sub(quoted, r"\2", str(name)),
+            )
+            for name in names
+        ]
+
+    def matrices(self, formula):
+        """Data frames of both sides, or of the one side, of a formula."""
+        try:
+            return self.manager.get_matrices(
+                self.with_aliases(formula),
+                self.aliased,
+                eval_env=self.namespace,
+                pandas=True,
+                na_action=self.na_action,
+            )
+        except Exception as error:
+            unknown = self._unknown_names(formula)
+            reason = str(error).strip().split("\n")[0]
+            if unknown:
+                reason = (
+                    f"{', '.join(unknown)} is neither a column of the data nor a name "
+                    f"that is known where the model is made; columns are: "
+                    f"{', '.join(self.columns)}"
+                )
+            raise FormulaError(
+                f"formula {formula!r} cannot be evaluated: {reason}"
+            ) from error
+
+    def _unknown_names(self, formula):
+        known = set(self.columns) | set(self.namespace) | set(dir(builtins))
+        known |= {"Q", "C", "I", "Treatment", "Sum", "Poly", "T", "bs", "cr", "cc", "te"}
+        known |= {"center", "scale", "standardize", "contr"}
+        dotted = {n.split(".")[0] for n in self.columns if "." in n}
+        return sorted(
+            n for n in names_in(formula) if "." not in n and n not in known | dotted
+        )
+
+    def grouping_factor(self, atom):
+        """Codes and levels of one atom of a grouping expression."""
+        name = plain_name(atom)
+        if name not in self.factors:
+            self.factors[name] = self._grouping_factor(name)
+        return self.factors[name]
+
+    def grouping_factors(self, atoms):
+        """Codes and levels of the interaction of atoms, the same object for the same."""
+        if len(atoms) == 1:
+            return self.grouping_factor(atoms[0])
+        if atoms not in self.factors:
+            rest = self.grouping_factors(atoms[:-1])
+            self.factors[atoms] = interact(rest, self.grouping_factor(atoms[-1]))
+        return self.factors[atoms]
+
+    def _grouping_factor(self, name):
+        if name in self.series:
+            return factorize(self.series[name])
+        if name in self.data.index.names:
+            return factorize(self.data.index.get_level_values(name))
+        if name.isidentifier() and name not in self.namespace:
+            raise FormulaError(
+                f"the grouping factor {name!r} is not a column of the data; columns are: "
+                f"{', '.join(self.columns)}"
+            )
+        scope = {str(c): self.data[c] for c in self.data.columns}
+        try:
+            labels = eval(name, {**self.namespace}, scope)
+        except Exception as error:
+            raise FormulaError(
+                f"the grouping factor {name!r} cannot be evaluated: {error}"
+            ) from error
+        if np.shape(labels) != (len(self.data),):
+            raise FormulaError(
+                f"the grouping factor {name!r} has shape {np.shape(labels)}; expected "
+                f"one label for each of the {len(self.data)} rows"
+            )
+        return factorize(labels)
+
+
+@lru_cache(maxsize=64)
+def _aliases(columns):
+    """Python names for the columns that have none."""
+    taken, aliases = set(columns), {}
+    for column in columns:
+        if column.isidentifier() and not keyword.iskeyword(column):
+            continue
+        alias = re.sub(r"\W", "_", column) + "_"
+        alias = alias if alias[0].isalpha() or alias[0] == "_" else f"_{alias}"
+        while alias in taken:
+            alias += "_"
+        taken.add(alias)
+        aliases[column] = alias
+    return aliases
+
+
+def _plain_dtype(column):
+    """A nullable numeric or boolean column as NumPy's, which formula engines expect."""
+    dtype = column.dtype
+    if isinstance(dtype, np.dtype) or getattr(dtype, "kind", "O") not in "iufb":
+        return column
+    kind = bool if dtype.kind == "b" else (int if dtype.kind in "iu" else float)
+    return column.astype(float if column.isna().any() else kind)
+
+
+def _plain_dtypes(data):
+    """A frame with ``_plain_dtype`` of all its columns."""
+    changed = {}
+    for name in data.columns:
+        column = _plain_dtype(data[name])
+        if column.dtype != data[name].dtype:
+            changed[name] = column
+    return data.assign(**changed) if changed else data
+
+
+def offset_column(engine, expression):
+    matrix = np.asarray(engine.matrices(f"~ 0 + I({expression})"), float)
+    if matrix.shape[1] != 1:
+        raise FormulaError(f"offset({expression}) is not one numeric column")
+    return matrix[:, 0]
+
+
+def _used_columns(data, texts):
+    """The columns of a frame that formulas name, with plain dtypes."""
+    used = set().union(*(names_in(text) for text in texts))
+    columns = [c for c in data.columns if isinstance(c, str) and c in used]
+    return _plain_dtypes(data[list(dict.fromkeys(columns))])
+
+
+def fixed_spec(fixed_formula: str, data: pd.DataFrame, namespace: dict, aliases: dict):
+    """The formula engine's specification of the fixed part, made again from the data."""
+    return _spec(fixed_formula, data, namespace, aliases, FormulaManager())
+
+
+def spec_of_types(fixed_formula: str, types: dict, aliases: dict, engine: str):
+    """The specification of a plain formula, from the types and levels of the columns."""
+    manager = FormulaManager()
+    if engine != manager.engine:  # it has been changed since the model was made
+        manager = FormulaManager(engine)
+    return _spec(fixed_formula, prototype(types), {}, aliases, manager)
+
+
+def _spec(fixed_formula, data, namespace, aliases, manager):
+    columns = _used_columns(data, [fixed_formula])
+    engine = FormulaEngine(columns, namespace, aliases=aliases, manager=manager)
+    engine.matrices(fixed_formula)
+    return engine.manager.spec
+
+
+def _new_matrix(engine, model_spec):
+    """Columns of the fixed part for new data; levels that the fit had not are refused."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            exog = engine.manager.get_matrices(
+                model_spec,
+                engine.aliased,
+                eval_env=engine.namespace,
+                na_action=engine.na_action,
+                prediction=True,
+            )
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0]
+            raise FormulaError(f"the new data do not fit the formula: {reason}") from error
+    for message in caught:
+        if message.category.__name__ == "DataMismatchWarning":  # formulaic's
+            raise FormulaError(f"the new data do not fit the formula: {message.message}")
+        warnings.warn(message.message, stacklevel=4)
+    return exog
+
+
+def new_fixed_columns(
+    model_spec, data, fixed_formula: str, namespace: dict, aliases: dict, offset_formulas=()
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Fixed-effects columns and formula offset for new data, bases as in the fit."""
+    frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
+    texts = [fixed_formula.split("~", 1)[1], *offset_formulas]
+    engine = FormulaEngine(_used_columns(frame, texts), namespace, frame.columns, aliases)
+    exog = _new_matrix(engine, model_spec)
+    offset = None
+    for expression in offset_formulas:
+        value = offset_column(engine, expression)
+        offset = value if offset is None else offset + value
+    return np.asarray(exog, float), offset

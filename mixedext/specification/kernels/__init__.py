@@ -1,0 +1,1 @@
+"""Passes over rows: integer labels to codes, extremes of the columns of an array."""

@@ -1,0 +1,165 @@
+"""Labels of grouping factors to codes: factorize, interact; levels made when asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from mixedext.specification.kernels import rows as kernel
+
+__all__ = ["CODE", "ProductLevels", "factorize", "interact", "recode", "used_levels"]
+
+#: Type of codes; a factor has less than 2**31 levels.
+CODE = np.int32
+# Integer labels whose range is at most this many times the rows (plus some) are counted
+# in a table as long as the range; a wider range is hashed.
+_TABLE_SHARE, _TABLE_MINIMUM = 2, 1 << 16
+
+
+class ProductLevels:
+    """Levels of an interaction, ``"a1:b1"``, written only when somebody looks at them.
+
+    Parameters
+    ----------
+    first, second : Index or ProductLevels
+        Levels of the two factors.
+    present : ndarray
+        The combinations that occur: number in ``first`` times len(second), plus that in
+        ``second``; ascending.
+    """
+
+    def __init__(self, first, second, present):
+        self._parts = first, second, present
+        self._index = None
+
+    def __len__(self):
+        return len(self._parts[2]) if self._index is None else len(self._index)
+
+    def __getitem__(self, pick):
+        """Levels picked by a mask, still unwritten."""
+        first, second, present = self._parts
+        return ProductLevels(first, second, present[pick])
+
+    @property
+    def index(self) -> pd.Index:
+        if self._index is None:
+            first, second, present = self._parts
+            width = max(len(second), 1)
+            left = level_index(first)[present // width].astype(str)
+            right = level_index(second)[present % width].astype(str)
+            labels = [f"{x}:{y}" for x, y in zip(left, right, strict=True)]
+            if len(set(labels)) < len(labels):  # labels that hold colons themselves
+                labels = list(zip(left, right, strict=True))
+            self._index = pd.Index(labels, dtype=object, tupleize_cols=False)
+        return self._index
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.index, dtype=dtype)
+
+    def __iter__(self):
+        return iter(self.index)
+
+
+def level_index(levels) -> pd.Index:
+    """Levels as an Index."""
+    return levels.index if isinstance(levels, ProductLevels) else levels
+
+
+def factorize(labels) -> tuple[np.ndarray, pd.Index]:
+    """Codes 0..L-1 and the levels that occur, sorted or in a categorical's order.
+
+    Missing labels get the code -1.
+
+    Returns
+    -------
+    codes : ndarray
+        int32, shape (n,).
+    levels : Index
+    """
+    known = pd.Series | pd.Index | pd.api.extensions.ExtensionArray
+    labels = labels if isinstance(labels, known) else np.asarray(labels)
+    if isinstance(labels.dtype, pd.CategoricalDtype):
+        values = labels if isinstance(labels, pd.Categorical) else labels.array
+        return used_levels(values.codes, values.categories)
+    if isinstance(labels.dtype, np.dtype) and labels.dtype.kind in "iu":
+        found = _integer_codes(np.asarray(labels))
+        if found is not None:
+            return found
+    codes, levels = pd.factorize(labels)
+    try:
+        order = levels.argsort()
+    except TypeError:  # labels of several types have no order: sort by their text
+        order = np.argsort([str(v) for v in levels], kind="stable")
+    rank = np.empty(len(order), CODE)
+    rank[order] = np.arange(len(order), dtype=CODE)
+    return recode(codes, rank), _index(levels[order])
+
+
+def _integer_codes(labels):
+    """Codes and levels of integers by a table over their range; None if it is too wide."""
+    n = len(labels)
+    if n == 0 or not labels.dtype.isnative:
+        return None
+    low, high = labels.min(), labels.max()
+    span = int(high) - int(low) + 1
+    if span > _TABLE_SHARE * n + _TABLE_MINIMUM:
+        return None
+    present = np.zeros(span, np.uint8)
+    kernel.mark_present(labels, low, present)
+    numbers = np.flatnonzero(present)
+    levels = pd.Index(numbers.astype(labels.dtype) + low)  # wraps around and back
+    if len(numbers) == span and low == 0:
+        return labels.astype(CODE), levels
+    rank = np.empty(span, CODE)
+    rank[numbers] = np.arange(len(numbers), dtype=CODE)
+    codes = np.empty(n, CODE)
+    kernel.map_labels(labels, low, rank, codes)
+    return codes, levels
+
+
+def recode(codes: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """rank[codes] as int32; -1 stays."""
+    out = np.empty(len(codes), CODE)
+    kernel.map_codes(np.asarray(codes), rank, out)
+    return out
+
+
+def used_levels(codes: np.ndarray, levels):
+    """Codes and levels without the levels that no code stands for."""
+    present = np.zeros(len(levels) + 1, np.uint8)  # the first for code -1
+    if len(codes):
+        kernel.mark_present(codes, codes.dtype.type(-1), present)
+    used = present[1:].view(bool)
+    if used.all():
+        return np.ascontiguousarray(codes, CODE), levels
+    rank = np.cumsum(used, dtype=CODE) - CODE(1)
+    return recode(codes, rank), levels[used]
+
+
+def _index(levels):
+    """Index of labels that may be tuples."""
+    if levels.dtype == object and any(isinstance(v, tuple) for v in levels):
+        return pd.Index(list(levels), dtype=object, tupleize_cols=False)
+    return pd.Index(levels)
+
+
+def interact(first, second) -> tuple[np.ndarray, ProductLevels]:
+    """Interaction of two (codes, levels): the combinations present, ``"a1:b1"``.
+
+    Products of codes are 64-bit, so that many levels times many cannot overflow.
+    """
+    (a, a_levels), (b, b_levels) = first, second
+    width = max(len(b_levels), 1)
+    product = np.empty(len(a), np.int64)
+    kernel.pair_codes(
+        np.ascontiguousarray(a, CODE), np.ascontiguousarray(b, CODE), width, product
+    )
+    size = len(a_levels) * width
+    if size <= _TABLE_SHARE * len(a) + _TABLE_MINIMUM:
+        codes, present = used_levels(product, np.arange(size))
+    else:
+        codes, present = factorize(product)
+        present = present.to_numpy()
+        if len(present) and present[0] < 0:
+            codes, present = codes - CODE(1), present[1:]
+    return codes, ProductLevels(a_levels, b_levels, present)
