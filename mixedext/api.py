@@ -4,6 +4,7 @@ from statsmodels.iolib.smpickle import load_pickle as load
 from statsmodels.regression.mixed_linear_model import MixedLMParams, VCSpec
 
 from mixedext import datasets
+from mixedext.chunked_model import ChunkedMixedLM
 from mixedext.engine.optimize import Convergence
 from mixedext.engine.threads import get_num_threads, set_num_threads
 from mixedext.exceptions import (
@@ -20,6 +21,7 @@ from mixedext.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.specification.terms import RandomTerm
 
 __all__ = [
+    "ChunkedMixedLM",
     "Convergence",
     "DesignError",
     "FlatLikelihoodWarning",

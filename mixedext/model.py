@@ -151,27 +151,9 @@ class MixedLM(UpstreamView, UpstreamMixedLM):
         frame = array_frame(endog, exog, groups, exog_re, terms, weights, offset, missing)
         check_group_names(frame.terms)
         check_terms(frame.terms, frame.nobs)
-        # statsmodels' own constructor loops over rows and builds arrays by group.
         kwargs["exog_extremes"] = frame.exog_extremes
-        LikelihoodModel.__init__(self, frame.endog, frame.exog, **kwargs)
-        if self.exog is None:
-            self.exog = np.zeros((len(self.endog), 0))
-            self.data.xnames = []
-        self.use_sqrt, self.reml = use_sqrt, True
-        self.fe_pen = self.cov_pen = None
-        self.groups, self.exog_re = frame.groups, frame.exog_re
-        self.exog_vc = VCSpec([], [], [])
-        self.random_terms = frame.terms
-        self.weights, self.offset = frame.weights, frame.offset
-        self.nobs = self.n_totobs = len(self.endog)
-        self.namespace, self.offset_formulas = {}, ()
-        self.main_term, self.components = (0 if groups is not None else None), ()
-        self.aliases = {}
-        self._init_keys = ["use_sqrt", "terms", "weights", "offset"]
-        self._data_attr.extend(
-            ["random_terms", "weights", "offset", "groups", "exog_re", "data.frame"]
-        )
-        self._name_parameters()
+        self._settle(frame, frame.nobs, 0 if groups is not None else None, kwargs)
+        self.use_sqrt = use_sqrt
         self._design = prepare_design(
             self._response(),
             self.exog,
@@ -179,6 +161,29 @@ class MixedLM(UpstreamView, UpstreamMixedLM):
             self.weights,
         )
         self._warn_dropped()
+
+    def _settle(self, frame, nobs, main_term, kwargs):
+        """Set the attributes that statsmodels' models have."""
+        # statsmodels' own constructor loops over rows and builds arrays by group.
+        LikelihoodModel.__init__(self, frame.endog, frame.exog, **kwargs)
+        if self.exog is None:
+            self.exog = np.zeros((len(self.endog), 0))
+            self.data.xnames = []
+        self.reml = True
+        self.fe_pen = self.cov_pen = None
+        self.groups, self.exog_re = frame.groups, frame.exog_re
+        self.exog_vc = VCSpec([], [], [])
+        self.random_terms = frame.terms
+        self.weights, self.offset = frame.weights, frame.offset
+        self.nobs = self.n_totobs = nobs
+        self.namespace, self.offset_formulas = {}, ()
+        self.main_term, self.components = main_term, ()
+        self.aliases = {}
+        self._init_keys = ["use_sqrt", "terms", "weights", "offset"]
+        self._data_attr.extend(
+            ["random_terms", "weights", "offset", "groups", "exog_re", "data.frame"]
+        )
+        self._name_parameters()
 
     def _handle_data(self, endog, exog, missing, hasconst, **kwargs):
         return model_data(endog, exog, hasconst, **kwargs)
@@ -312,17 +317,95 @@ class MixedLM(UpstreamView, UpstreamMixedLM):
             **{SPEC_ATTRIBUTE: frame.model_spec},
             **kwargs,
         )
-        model.formula = formula
-        model.fixed_formula = frame.fixed_formula
         model.data.frame = frame.data
-        model.namespace = frame.namespace
-        model.offset_formulas = frame.offset_formulas
-        model.aliases = frame.aliases
-        if frame.groups is not None:
-            model.groups, model.components = frame.groups, frame.components
-            model.main_term = None if 0 in frame.components else 0
-            model._name_parameters()
+        model._remember_formula(formula, frame)
         return model
+
+    def _remember_formula(self, formula, frame):
+        self.formula = formula
+        self.fixed_formula = frame.fixed_formula
+        self.namespace = frame.namespace
+        self.offset_formulas = frame.offset_formulas
+        self.aliases = frame.aliases
+        if frame.groups is not None:
+            self.groups, self.components = frame.groups, frame.components
+            self.main_term = None if 0 in frame.components else 0
+            self._name_parameters()
+
+    @classmethod
+    def from_chunks(
+        cls,
+        formula,
+        chunks,
+        *,
+        groups=None,
+        re_formula=None,
+        weights=None,
+        offset=None,
+        missing="none",
+        n_jobs=None,
+        eval_env=None,
+    ):
+        """Model from data in chunks, which need never be in memory at once.
+
+        Every chunk is reduced to its cross-products, which are added in a tree: numbers
+        are those of the whole data, however these are cut.  The chunks are read three
+        times: for their levels, for the scales of the columns, for the products.
+
+        Parameters
+        ----------
+        formula : str
+            As in ``from_formula``.  Functions of whole columns (``poly``, ``scale`` ...)
+            are refused.
+        chunks : iterable of DataFrame, callable, or dask DataFrame
+            Frames, or functions without arguments that load one, in an iterable that can
+            be read again (a list, or a function that returns an iterator).  Partitions
+            of a dask DataFrame are reduced where they lie.
+        groups, re_formula : str, optional
+            As in ``from_formula``; a column's name.
+        weights, offset : str, optional
+            Column's name.
+        missing : {"none", "raise", "drop"}, optional
+            As in ``from_formula``.
+        n_jobs : int, optional
+            Processes of joblib, whose backend ``joblib.parallel_config`` sets.
+        eval_env : int or Mapping, optional
+            As in ``from_formula``.
+
+        Returns
+        -------
+        ChunkedMixedLM
+            Results of its ``fit`` offer all that needs no rows, and ``by_chunk``.
+
+        Raises
+        ------
+        FormulaError
+            If the formula cannot be read or evaluated; a ValueError.
+        ValueError
+            If ``chunks`` can be read only once, or differ from one pass to the next.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> chunks = [data[:70], data[70:]]
+        >>> formula = "Reaction ~ Days + (Days | Subject)"
+        >>> result = mx.MixedLM.from_chunks(formula, chunks).fit()
+        >>> round(float(result.llf), 4)
+        -871.8141
+        """
+        from mixedext.chunked_model import model_from_chunks
+
+        texts = [t for t in (formula, re_formula) if isinstance(t, str)]
+        namespace = caller_namespace(texts, eval_env, depth=1)
+        options = {
+            "groups": groups,
+            "re_formula": re_formula,
+            "weights": weights,
+            "offset": offset,
+            "missing": missing,
+        }
+        return model_from_chunks(formula, chunks, namespace, n_jobs, **options)
 
     # ---- fitting ----
 

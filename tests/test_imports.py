@@ -18,7 +18,7 @@ LAYERS = [
     ["graphics", "panel"],
     ["summary", "wald", "fit_arguments", "upstream", "chunked"],
     ["results"],
-    ["model"],
+    ["model", "chunked_model"],
     ["datasets"],
     ["api"],
     ["cli"],

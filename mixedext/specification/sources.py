@@ -122,20 +122,26 @@ class ParquetSource(ChunkSource):
     ----------
     path : str or path-like or pyarrow.dataset.Dataset
         File, folder or data set.
-    columns : callable
-        From the names in the file to those that are to be read.
     chunk_rows : int
         Most rows held at once by one process.
     n_jobs : int, optional
         Processes of joblib's backend.
     """
 
-    def __init__(self, path, columns, chunk_rows: int, n_jobs: int | None = None):
-        from pyarrow import dataset
-
+    def __init__(self, path, chunk_rows: int, n_jobs: int | None = None):
+        try:
+            from pyarrow import dataset
+        except ImportError as error:
+            raise ImportError(
+                "Parquet is read with pyarrow: pip install 'mixedext[data]'"
+            ) from error
         self.n_jobs, self.chunk_rows = n_jobs, chunk_rows
         self.data = path if isinstance(path, dataset.Dataset) else dataset.dataset(path)
-        self.columns = columns(self.data.schema.names)
+        self.columns = self.data.schema.names
+
+    def select(self, used: Callable):
+        """Read only the columns that ``used`` picks from the names in the file."""
+        self.columns = used(self.data.schema.names)
 
     def _items(self):
         for fragment in self.data.get_fragments():
