@@ -482,15 +482,17 @@ class MixedLM(UpstreamView, UpstreamMixedLM):
             )
         else:
             fit = evaluate_design(self._design, self.reml, start)
-        if needs_refinement(fit):
+        lost = needs_refinement(fit)
+        if lost:
             fit = refine_fit(
                 fit, self._response(), self.exog, self.random_terms, self.weights
             )
         results = MixedLMResults(self, fit, df_method=df_method)
-        self._check_residual(results.wresid)
-        error = precision_of(fit, results.resid, self.weights)
-        if error > _IMPRECISION:
-            warnings.warn(_IMPRECISE.format(error), PrecisionWarning, stacklevel=2)
+        if lost:  # only then can the sums have gone wrong, or nothing be left of y
+            self._check_residual(results.wresid)
+            error = precision_of(fit, results.resid, self.weights)
+            if error > _IMPRECISION:
+                warnings.warn(_IMPRECISE.format(error), PrecisionWarning, stacklevel=2)
         if do_cg:
             if not fit.convergence.converged:
                 warnings.warn(

@@ -81,9 +81,6 @@ class MixedLMResults(WaldTests, UpstreamResults):
         self.cov_re = fit.scale * self.cov_re_unscaled
         vcomp = model.layout.vcomp(fit.design.terms, relative)
         self.vcomp = fit.scale * vcomp
-        self.params_object = MixedLMParams.from_components(
-            beta, cov_re=self.cov_re_unscaled, vcomp=vcomp
-        )
         self.reml, self.method = fit.reml, "REML" if fit.reml else "ML"
         self.convergence, self.converged = fit.convergence, fit.convergence.converged
         self.cov_pen = self.freepat = self.hist = None
@@ -94,8 +91,27 @@ class MixedLMResults(WaldTests, UpstreamResults):
         self.df_resid = self.nobs - fit.design.basis.rank
         self.df_method = df_method
         self.use_t = df_method is not None
-        # Kept here so that a summary needs no rows (after remove_data).
-        self._quantiles = np.quantile(self.resid_pearson, [0, 0.25, 0.5, 0.75, 1])
+
+    @cached_property
+    def params_object(self):
+        """The parameters as statsmodels' MixedLMParams."""
+        vcomp = self.vcomp / self.scale
+        return MixedLMParams.from_components(
+            self.fe_params, cov_re=self.cov_re_unscaled, vcomp=vcomp
+        )
+
+    @cached_property
+    def _quantiles(self):
+        return np.quantile(self.resid_pearson, [0, 0.25, 0.5, 0.75, 1])
+
+    def remove_data(self):
+        """Remove what has the length of the data from the results and the model.
+
+        A summary, the random effects and all tests stay.
+        """
+        if self.model.endog is not None:
+            _ = self._quantiles  # a summary needs them
+        super().remove_data()
 
     # ---- likelihood ----
 

@@ -17,8 +17,9 @@ from mixedext.engine.basis import (
     choose_shifts,
 )
 from mixedext.engine.blocks import Blocks, build_blocks
+from mixedext.engine.levels import level_sums
 from mixedext.engine.objective import FactorDeviance, ProfiledDeviance
-from mixedext.engine.one_factor import OneFactorDeviance, level_sums
+from mixedext.engine.one_factor import OneFactorDeviance
 from mixedext.engine.products import Products, group_by_factor
 from mixedext.engine.rows import Rows
 from mixedext.engine.within import within_from_products, within_from_rows
@@ -103,7 +104,12 @@ class Design:
 
     def outer_theta(self, theta) -> np.ndarray:
         """Theta in the data's units from theta in the engine's."""
-        return self._moved(theta, [np.linalg.inv(t) for t in self.transforms])
+        return self._moved(theta, self.inverse_transforms)
+
+    @cached_property
+    def inverse_transforms(self) -> tuple[np.ndarray, ...]:
+        """T^-1 of every term."""
+        return tuple(np.linalg.inv(t) for t in self.transforms)
 
     def _moved(self, theta, transforms):
         lams = self.lams(np.asarray(theta, float))

@@ -104,9 +104,9 @@ class Fit:
         """Conditional modes of each term, (L, k)."""
         y_scale = self.design.y_scale
         return tuple(
-            y_scale * effect @ np.linalg.inv(transform).T
-            for effect, transform in zip(
-                self._inner_effects, self.design.transforms, strict=True
+            y_scale * effect @ inverse.T
+            for effect, inverse in zip(
+                self._inner_effects, self.design.inverse_transforms, strict=True
             )
         )
 
@@ -155,9 +155,7 @@ class Fit:
         if len(set(numbers)) > 1:
             raise ValueError("the terms do not share a grouping factor")
         pick = np.concatenate(columns)
-        inverse = linalg.block_diag(
-            *[np.linalg.inv(self.design.transforms[i]) for i in terms]
-        )
+        inverse = linalg.block_diag(*[self.design.inverse_transforms[i] for i in terms])
         block = self._factor_covariances[numbers[0]][:, pick[:, None], pick]
         return self.scale * inverse @ block @ inverse.T
 
@@ -217,14 +215,16 @@ def _inner_start(design, start):
         return design.inner_theta(start)
     if not design.terms:
         return np.zeros(0)
-    covariances = moment_covariances(design.blocks, design.structures)
+    sums = design.level_sums if len(design.blocks.factors) == 1 else None
+    covariances = moment_covariances(design.blocks, design.structures, sums)
     if covariances is None:
         return np.concatenate([s.start() for s in design.structures])
     parts = []
     for s, covariance in zip(design.structures, covariances, strict=True):
         value, vector = np.linalg.eigh(covariance)
         value = value.clip(max(START_FLOOR, START_FLOOR * value[-1]), START_CEILING)
-        parts.append(s.theta(s.nearest((vector * value) @ vector.T)))
+        # of the structure and positive definite: its Cholesky factor fits the template
+        parts.append(s.theta(np.linalg.cholesky((vector * value) @ vector.T)))
     return np.concatenate(parts)
 
 

@@ -10,10 +10,15 @@ is the REML estimate itself.
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import numpy as np
 
 from mixedext.engine.blocks import Blocks
 from mixedext.engine.kernels import lead
+from mixedext.engine.kernels.moments import level_moments
+from mixedext.engine.levels import level_sums
 
 __all__ = ["moment_covariances"]
 
@@ -23,7 +28,7 @@ MOST_VECTORS = 400
 SIGMA_SHARE = 0.01
 
 
-def moment_covariances(blocks: Blocks, structures) -> list[np.ndarray] | None:
+def moment_covariances(blocks: Blocks, structures, sums=None) -> list[np.ndarray] | None:
     """Moment estimates of the relative covariances Sigma / sigma^2 of all terms.
 
     Parameters
@@ -32,6 +37,8 @@ def moment_covariances(blocks: Blocks, structures) -> list[np.ndarray] | None:
         Cross-products, with an orthonormal X.
     structures : list of Structure
         One for each term.
+    sums : LevelSums, optional
+        Levels of the only grouping factor, pooled.
 
     Returns
     -------
@@ -39,6 +46,8 @@ def moment_covariances(blocks: Blocks, structures) -> list[np.ndarray] | None:
         Symmetric (k, k), possibly not positive definite; None where the moments would
         cost more than they save.
     """
+    if len(blocks.factors) == 1:
+        return _one_factor(blocks, structures, sums)
     bases = _factor_bases(blocks, structures)
     count = sum(len(b) for b in bases)
     rank = blocks.n_fixed - 1
@@ -68,6 +77,95 @@ def moment_covariances(blocks: Blocks, structures) -> list[np.ndarray] | None:
     if not sigma > 0:
         sigma = SIGMA_SHARE * right[count] / blocks.nobs
     return _by_term(blocks, structures, gamma / sigma)
+
+
+class OneFactorMoments:
+    """The moment equations of a model with one grouping factor.
+
+    All but the right-hand side depends on Z and X alone.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Cross-products.
+    structures : list of Structure
+        One for each term.
+    sums : LevelSums or Blocks
+        Levels, pooled perhaps.
+
+    Attributes
+    ----------
+    basis : ndarray
+        Every element of gamma as a flat (K, K) matrix, (n_gamma, K^2).
+    system : ndarray
+        (n_gamma + 1, n_gamma + 1), sigma^2 last.
+    right : ndarray
+        (n_gamma + 1,)
+    """
+
+    def __init__(self, blocks, structures, sums):
+        width, rank = blocks.lead_gram.shape[1], blocks.n_fixed - 1
+        grams, squares, projections, products = level_moments(
+            sums.gram, sums.cross, sums.weight
+        )
+        pair, outer = _pair_numbers(width)
+        basis = self.basis = _flat_basis(tuple(structures))
+        count = len(basis)
+        system, right = np.empty((count + 1, count + 1)), np.empty(count + 1)
+        # tr(V_r V_s) - 2 tr(a'E_r A E_s a), a = Z'Q
+        both = (squares - projections - projections.T)[outer]
+        own = products.reshape(width, rank + 1, width, rank + 1).transpose(0, 2, 1, 3)
+        own = np.ascontiguousarray(own).reshape(width * width, -1)
+        inner = (basis @ own).reshape(count, rank + 1, rank + 1)
+        right[:count] = inner[:, rank, rank]
+        inner = inner[:, :rank, :rank].reshape(count, -1)
+        system[:count, :count] = basis @ both @ basis.T + inner @ inner.T
+        traces = basis @ grams[pair].ravel() - inner[:, :: rank + 1].sum(axis=1)
+        system[:count, count] = system[count, :count] = traces
+        system[count, count] = blocks.nobs - rank
+        right[count] = blocks.fixed_gram[rank, rank]
+        self.system, self.right = system, right
+
+    def solve(self) -> np.ndarray:
+        """Covariances of all terms side by side, relative to sigma^2, (K, K)."""
+        gamma, sigma = _solve(self.system, self.right)
+        if not sigma > 0:
+            sigma = SIGMA_SHARE * self.right[-1] / self.system[-1, -1]
+        width = math.isqrt(self.basis.shape[1])
+        return (gamma / sigma @ self.basis).reshape(width, width)
+
+
+def _one_factor(blocks, structures, sums):
+    if sums is None:
+        sums = level_sums(blocks)
+    whole = OneFactorMoments(blocks, structures, sums).solve()
+    return [whole[at, at] for at in blocks.factors[0].slices]
+
+
+@lru_cache(maxsize=64)
+def _pair_numbers(width):
+    """Number of the pair of every (a, b); where (a b, c d) stands by pairs (ac, bd)."""
+    a, b = np.indices((width, width))
+    high, low = np.maximum(a, b), np.minimum(a, b)
+    pair = high * (high + 1) // 2 + low
+    first, second = pair[:, None, :, None], pair[None, :, None, :]
+    first, second = np.broadcast_arrays(first, second)
+    square = width * width
+    return pair, (first.reshape(square, square), second.reshape(square, square))
+
+
+@lru_cache(maxsize=256)
+def _flat_basis(structures):
+    """Every element of gamma of terms side by side, (n_gamma, K^2)."""
+    width = sum(s.k for s in structures)
+    rows, column = [], 0
+    for s in structures:
+        whole = np.zeros((s.n_gamma, width, width))
+        at = slice(column, column + s.k)
+        whole[:, at, at] = s.covariance_basis
+        rows.append(whole.reshape(s.n_gamma, -1))
+        column += s.k
+    return np.concatenate(rows)
 
 
 def _factor_bases(blocks, structures):
@@ -214,7 +312,7 @@ def _multiply_gram(blocks, lead_weight, tail_weight):
 
 def _solve(system, right):
     """Solve the moment equations; least squares where they are singular."""
-    size = np.sqrt(np.maximum(np.abs(np.diag(system)), 1e-300))
-    scaled = system / np.outer(size, size)
+    size = np.sqrt(np.maximum(np.abs(system.diagonal()), 1e-300))
+    scaled = system / (size[:, None] * size)
     solution = np.linalg.lstsq(scaled, right / size, rcond=1e-12)[0] / size
     return solution[:-1], solution[-1]

@@ -125,10 +125,9 @@ class ProfiledDeviance:
         """L_X^-1 b, or L_X^-T b."""
         if self.rank == 0:  # older LAPACK wrappers refuse empty matrices
             return np.zeros_like(b)
-        factor = self.fixed[:-1, :-1]
-        return linalg.solve_triangular(
-            factor, b, lower=True, trans="T" if transpose else "N", check_finite=False
-        )
+        # L as the transpose of an upper triangle in Fortran's order: nothing is copied
+        upper = np.ascontiguousarray(self.fixed[:-1, :-1]).T
+        return linalg.lapack.dtrtrs(upper, b, lower=0, trans=0 if transpose else 1)[0]
 
     def by_term(self, term, lead, tail):
         """Rows of one random term out of a (lead, tail) pair, (L, k, columns)."""

@@ -1,90 +1,22 @@
 """The profiled deviance of a model with one grouping factor: no factor is stored.
 
-All that the search needs are sums over levels (kernels.one_factor).  Levels with the
-same Z_l'Z_l enter those sums through their number and sum_l vec(c_l) vec(c_l)' alone, so
-they are pooled where that pays: random intercepts, balanced designs.
+All that the search needs are sums over levels (kernels.one_factor), or over the fewer
+pseudo-levels that pooling leaves (levels).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy import linalg
 
-from mixedext.engine.blocks import Blocks
 from mixedext.engine.factor import Factor
-from mixedext.engine.kernels.levels import classify_levels, pooled_products
 from mixedext.engine.kernels.one_factor import OneFactor
+from mixedext.engine.levels import LevelSums, level_sums
 from mixedext.engine.objective import Derivatives, ProfiledDeviance
 
-__all__ = ["LevelSums", "OneFactorDeviance", "level_sums", "template"]
-
-# Pooling is tried from this many levels on.
-LEAST_LEVELS = 64
-# Classes of levels that are looked for at most, and the share of the levels that pooling
-# may leave.
-MOST_CLASSES = 2000
-WORTHWHILE = 0.5
-# Eigenvalues of pooled products below this share of the largest are rounding.
-ROUNDING = 1e-16
-
-
-@dataclass(frozen=True, eq=False)
-class LevelSums:
-    """What the deviance needs of the levels, pooled where that pays.
-
-    Attributes
-    ----------
-    gram, cross : ndarray
-        (L, K, K) and (L, K, P) of levels, or of as few pseudo-levels as have the same
-        sums.
-    weight : ndarray or None
-        How often each gram counts; None for once.
-    """
-
-    gram: np.ndarray
-    cross: np.ndarray
-    weight: np.ndarray | None
-
-
-def level_sums(blocks: Blocks) -> LevelSums:
-    """The levels of the leading factor, those with the same gram pooled if that pays.
-
-    Parameters
-    ----------
-    blocks : Blocks
-        Cross-products of a model with one grouping factor.
-    """
-    gram, cross = blocks.lead_gram, blocks.lead_cross
-    plain = LevelSums(gram, cross, None)
-    n_levels, width, n_fixed = cross.shape
-    if n_levels < LEAST_LEVELS:
-        return plain
-    most = min(int(WORTHWHILE * n_levels / (width * n_fixed)), MOST_CLASSES)
-    found = classify_levels(gram, most) if most else None
-    if found is None:
-        return plain
-    label, first = found
-    count = np.bincount(label)
-    # Sums of vec(c) vec(c)' by class, brought to diagonal one: then the eigenvectors give
-    # as many pseudo-levels as the sum has rank, with an error relative to each column.
-    products = pooled_products(label, len(first), cross.reshape(n_levels, -1))
-    size = np.sqrt(np.einsum("caa->ca", products))
-    size[size == 0] = 1.0
-    value, vector = np.linalg.eigh(products / (size[:, :, None] * size[:, None, :]))
-    kept = value > ROUNDING * value[:, -1:]
-    kept[:, -1] = True
-    root = (vector * np.sqrt(value.clip(0))[:, None, :]).transpose(0, 2, 1)
-    root *= size[:, None, :]
-    classes = np.repeat(np.arange(len(first)), kept.sum(axis=1))
-    if len(classes) > WORTHWHILE * n_levels:
-        return plain
-    weight = np.zeros(len(classes))
-    weight[np.searchsorted(classes, np.arange(len(first)))] = count
-    pooled = np.ascontiguousarray(root[kept]).reshape(-1, width, n_fixed)
-    return LevelSums(np.ascontiguousarray(gram[first[classes]]), pooled, weight)
+__all__ = ["OneFactorDeviance", "template"]
 
 
 @lru_cache(maxsize=256)

@@ -101,6 +101,8 @@ class ParameterLayout:
     def cov_re(self, covariances: list[np.ndarray]) -> np.ndarray:
         """Block-diagonal covariance of the correlated terms."""
         blocks = [covariances[i] for i in self.correlated]
+        if len(blocks) == 1:
+            return blocks[0].copy()
         return linalg.block_diag(*blocks) if blocks else np.zeros((0, 0))
 
     def vcomp(self, terms: list[RandomTerm], covariances: list[np.ndarray]) -> np.ndarray:

@@ -53,7 +53,8 @@ class Structure:
 
     def lam(self, theta) -> np.ndarray:
         """The relative covariance factor, lower triangular, (k, k)."""
-        return np.tensordot(np.asarray(theta, float), self.lam_basis, 1)
+        flat = self.lam_basis.reshape(-1, self.k * self.k)
+        return (np.asarray(theta, float) @ flat).reshape(self.k, self.k)
 
     def theta(self, lam) -> np.ndarray:
         """Theta of a factor that fits the template."""

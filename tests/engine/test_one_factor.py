@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mixedext.engine.kernels.levels import classify_levels
 
-from mixedext.engine import one_factor
+from mixedext.engine import levels
 from mixedext.engine.design import prepare_design
 from mixedext.engine.fit import fit_design
+from mixedext.engine.levels import LevelSums
 from mixedext.engine.objective import FactorDeviance
-from mixedext.engine.one_factor import LevelSums, OneFactorDeviance
+from mixedext.engine.one_factor import OneFactorDeviance
 from mixedext.specification.terms import RandomTerm
 
 STRUCTURES = ("unstructured", "diagonal", "identity")
@@ -125,4 +126,4 @@ def test_classes_of_levels():
 def test_pooling_is_left_where_it_does_not_pay():
     design = one_factor_design(1, 400, [(1, 0)], 100, 2)
     assert design.level_sums.weight is None
-    assert one_factor.LEAST_LEVELS <= 100
+    assert levels.LEAST_LEVELS <= 100
