@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 
 from mixedext.engine.blocks import Blocks
-from mixedext.engine.kernels import lead
+from mixedext.engine.kernels import pair_sums
 from mixedext.engine.kernels.moments import level_moments
 from mixedext.engine.levels import level_sums
 
@@ -54,8 +54,6 @@ def moment_covariances(blocks: Blocks, structures, sums=None) -> list[np.ndarray
     if count * max(rank, 1) > MOST_VECTORS:
         return None
     pairs = _pair_sums(blocks)
-    if pairs is None:
-        return None
     number = np.repeat(np.arange(len(bases)), [len(b) for b in bases])
     flat = [e for b in bases for e in b]
     system, right = np.zeros((count + 1, count + 1)), np.zeros(count + 1)
@@ -68,9 +66,9 @@ def moment_covariances(blocks: Blocks, structures, sums=None) -> list[np.ndarray
         system[:count, :count] += _projection(blocks, bases, crosses, rank)
     for r, e in enumerate(flat):
         x, y = crosses[number[r]][..., :rank], crosses[number[r]][..., rank]
-        trace = np.sum(e * grams[number[r]]) - np.einsum("lap,ab,lbp->", x, e, x)
+        trace = np.sum(e * grams[number[r]]) - np.sum(x * (e @ x))
         system[r, count] = system[count, r] = trace
-        right[r] = np.einsum("la,ab,lb->", y, e, y)
+        right[r] = np.sum(e * (y.T @ y))
     system[count, count] = blocks.nobs - rank
     right[count] = blocks.fixed_gram[rank, rank]
     gamma, sigma = _solve(system, right)
@@ -222,63 +220,52 @@ def _pair_sums(blocks):
 
     Entry [a, b, c, d] of the pair (f, g) is the sum of A[(l, a), (m, c)] A[(l, b), (m, d)].
     """
-    count = len(blocks.factors)
+    widths = [f.width for f in blocks.factors]
     sums = {}
-
-    def put(f, g, x):  # x: blocks A_lm, (number, K_f, K_g)
-        sums[f, g] = np.einsum("nac,nbd->abcd", x, x, optimize=True)
-        sums[g, f] = sums[f, g].transpose(2, 3, 0, 1)
-
-    put(0, 0, blocks.lead_gram)
-    owner = np.repeat(blocks.level_factor, np.diff(blocks.level_start))[blocks.link_index]
-    for f in range(count - 1):
-        width = blocks.factors[f + 1].width
-        links = blocks.link_value[owner == f].reshape(-1, width, blocks.lead_gram.shape[1])
-        put(f + 1, 0, links)
-        put(f + 1, f + 1, _tail_grams(blocks, f))
-        for g in range(f):
-            x = _tail_pair(blocks, f, g)
-            if x is None:
-                return None
-            put(f + 1, g + 1, x)
-    return sums
-
-
-def _tail_pair(blocks, f, g):
-    """Blocks of Z_f'Z_g for two tail factors; None if a sparse tail has wide blocks."""
-    shape = blocks.factors[f + 1].width, blocks.factors[g + 1].width
+    flat = blocks.lead_gram.reshape(-1, widths[0] ** 2)
+    own = (flat.T @ flat).reshape([widths[0]] * 4)
+    sums[0, 0] = own.transpose(0, 2, 1, 3)  # pairs (a, c), (b, d)
+    if len(widths) == 1:
+        return sums
+    count, k = len(widths) - 1, max(widths[1:])
+    layout = blocks.level_start, blocks.level_factor
+    level_of = np.repeat(
+        np.arange(len(blocks.level_factor), dtype=np.intp), np.diff(blocks.level_start)
+    )
+    links = np.empty((count, k, k, widths[0], widths[0]))
+    pair_sums.pair_sums_links(blocks.link_index, *layout, level_of, blocks.link_value, links)
+    tail = np.empty((count, count, k, k, k, k))
     if blocks.pattern is None:
-        i, j = blocks.tail_columns(f), blocks.tail_columns(g)
-        part = blocks.tail_gram[np.ix_(i.ravel(), j.ravel())]
-        part = part.reshape(len(i), shape[0], len(j), shape[1])
-        return part.transpose(0, 2, 1, 3).reshape(-1, *shape)
-    if shape != (1, 1):
-        return None
-    pointers, rows = blocks.pattern.pointers, blocks.pattern.rows
-    one = blocks.level_factor[blocks.pattern.level_of[rows]]
-    other = np.repeat(blocks.level_factor[blocks.pattern.level_of], np.diff(pointers))
-    both = ((one == f) & (other == g)) | ((one == g) & (other == f))
-    return blocks.tail_gram[both].reshape(-1, 1, 1)
+        pair_sums.pair_sums_dense(blocks.tail_gram, *layout, tail)
+    else:
+        p = blocks.pattern
+        pair_sums.pair_sums_sparse(
+            p.pointers, p.rows, *layout, level_of, blocks.tail_gram, np.empty(k * k), tail
+        )
+    for f, width in enumerate(widths[1:]):
+        sums[f + 1, 0] = links[f, :width, :width]
+        sums[0, f + 1] = sums[f + 1, 0].transpose(2, 3, 0, 1)
+        for g, other in enumerate(widths[1:]):
+            sums[f + 1, g + 1] = tail[f, g, :width, :width, :other, :other]
+    return sums
 
 
 def _projection(blocks, bases, crosses, rank):
     """What M takes off tr(V_r V_s): -2 tr(a'E_r A E_s a) + tr(a'E_r a a'E_s a), a = Z'Q."""
     flat = [(f, e) for f, own in enumerate(bases) for e in own]
-    weighted = [np.einsum("ab,lbp->lap", e, crosses[f][..., :rank]) for f, e in flat]
-    lead_weight = np.zeros((*blocks.lead_gram.shape[:2], len(flat) * rank))
-    tail_weight = np.zeros((blocks.tail_size, len(flat) * rank))
+    weighted = [e @ crosses[f][..., :rank] for f, e in flat]
+    n_lead = len(bases[0]) * rank
+    lead_weight = np.empty((*blocks.lead_gram.shape[:2], n_lead))
+    tail_weight = np.zeros((blocks.tail_size, len(flat) * rank - n_lead))
     for r, (f, _) in enumerate(flat):
-        at = slice(r * rank, (r + 1) * rank)
         if f == 0:
-            lead_weight[:, :, at] = weighted[r]
+            lead_weight[:, :, r * rank : (r + 1) * rank] = weighted[r]
         else:
+            at = slice(r * rank - n_lead, (r + 1) * rank - n_lead)
             tail_weight[blocks.tail_columns(f - 1), at] = weighted[r]
-    image = _multiply_gram(blocks, lead_weight, tail_weight)
-    twice = (
-        lead_weight.reshape(-1, len(flat) * rank).T @ image[0] + tail_weight.T @ image[1]
-    )
+    twice = _quadratic(blocks, lead_weight, tail_weight)
     inner = [
-        np.einsum("lap,laq->pq", crosses[f][..., :rank], weighted[r])
+        np.tensordot(crosses[f][..., :rank], weighted[r], ((0, 1), (0, 1)))
         for r, (f, _) in enumerate(flat)
     ]
     out = np.empty((len(flat), len(flat)))
@@ -289,25 +276,21 @@ def _projection(blocks, bases, crosses, rank):
     return out
 
 
-def _multiply_gram(blocks, lead_weight, tail_weight):
-    """Z'Z w as (leading part, tail part), flat."""
-    image = np.empty_like(lead_weight)
-    tail_image = blocks.multiply_tail_gram(tail_weight)
-    lead.lead_project(
-        blocks.lead_gram,
-        np.zeros_like(blocks.lead_gram),
-        blocks.link_pointers,
-        blocks.link_index,
-        blocks.link_value,
-        lead_weight,
-        tail_weight,
-        np.empty(lead_weight.shape[1:]),
-        image,
-        np.empty_like(lead_weight),
-        tail_image,
-        np.zeros_like(tail_image),
-    )
-    return image.reshape(-1, lead_weight.shape[2]), tail_image
+def _quadratic(blocks, lead_weight, tail_weight):
+    """w'Z'Z w for vectors on the leading factor followed by vectors on the tail."""
+    n_levels, width, n_lead = lead_weight.shape
+    n_tail = tail_weight.shape[1]
+    flat = lead_weight.reshape(-1, n_lead)
+    out = np.empty((n_lead + n_tail,) * 2)
+    out[:n_lead, :n_lead] = flat.T @ (blocks.lead_gram @ lead_weight).reshape(-1, n_lead)
+    if n_tail:
+        image = np.empty((n_levels, width, n_tail))
+        links = blocks.link_pointers, blocks.link_index, blocks.link_value
+        pair_sums.multiply_links(*links, tail_weight, image)
+        cross = flat.T @ image.reshape(-1, n_tail)
+        out[:n_lead, n_lead:], out[n_lead:, :n_lead] = cross, cross.T
+        out[n_lead:, n_lead:] = tail_weight.T @ blocks.multiply_tail_gram(tail_weight)
+    return out
 
 
 def _solve(system, right):

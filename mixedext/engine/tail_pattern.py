@@ -20,6 +20,8 @@ SMALL_TAIL = 200
 DENSE_SHARE = 0.5
 # Rows of bits serve up to so many levels (8 MB).
 MOST_BITS = 8192
+# Above that, the density of the graph is judged by so many of its levels first.
+SAMPLED_LEVELS = 64
 # What is left is eliminated as one dense block once it is as full as this.
 DENSE_REST = 0.7
 # Panels pay while they need less than this share of the dense multiplications.
@@ -61,7 +63,7 @@ class TailPattern:
         return position
 
 
-def choose_pattern(link_pointers, link_index, level_width, storage=None):
+def choose_pattern(link_pointers, link_index, level_width, storage=None, check=None):
     """Choose the storage of the tail and the order in which its levels are eliminated.
 
     Parameters
@@ -72,6 +74,9 @@ def choose_pattern(link_pointers, link_index, level_width, storage=None):
         Columns of each tail level.
     storage : {"dense", "sparse", "supernodal"}, optional
         Force the storage.
+    check : callable, optional
+        Called with the number of values that a sparse tail would store, before anything
+        of that size is allocated; may raise.
 
     Returns
     -------
@@ -90,10 +95,17 @@ def choose_pattern(link_pointers, link_index, level_width, storage=None):
         if storage is None and graph.n_neighbours > DENSE_SHARE * n * (n - 1.0):
             return None, None
     else:
+        # The graph itself may be too large: ask a sample of its levels first.
+        expected = _expected_neighbours(link_pointers, link_index, n)
+        if storage is None and expected > DENSE_SHARE * n * (n - 1.0):
+            return None, None
+        if check is not None:
+            check(int(expected / 2 * level_width.mean() ** 2))
         graph = _SparseGraph(link_pointers, link_index, n)
     symbolic = _Symbolic(graph, np.arange(n), level_width, stop_at_fill=True)
     if storage != "supernodal" and not symbolic.fills:
         # One column after the other costs next to nothing.
+        symbolic.check(check)
         return None, symbolic.expand(None)
     order = graph.minimum_degree(SUPERNODAL_SHARE * most / level_width.max() ** 3)
     if order is None:
@@ -101,11 +113,22 @@ def choose_pattern(link_pointers, link_index, level_width, storage=None):
     symbolic = _Symbolic(graph, order, level_width)
     order = order[symbolic.postorder()]
     symbolic = _Symbolic(graph, order, level_width)
-    if storage == "sparse" or (storage is None and symbolic.work < SIMPLE_WORK * n):
-        return order, symbolic.expand(None)
     if storage is None and symbolic.work > SUPERNODAL_SHARE * dense_work:
         return None, None
+    symbolic.check(check)
+    if storage == "sparse" or (storage is None and symbolic.work < SIMPLE_WORK * n):
+        return order, symbolic.expand(None)
     return order, symbolic.expand(symbolic.supernodes())
+
+
+def _expected_neighbours(link_pointers, link_index, n_levels):
+    """Neighbours of all tail levels together, estimated from a few spread among them."""
+    chosen = np.unique(np.linspace(0, n_levels - 1, SAMPLED_LEVELS).astype(np.intp))
+    number = np.full(n_levels, -1, np.intp)
+    number[chosen] = np.arange(len(chosen))
+    met = np.empty((len(chosen), n_levels), np.uint8)
+    total = ordering.sample_graph(link_pointers, link_index, number, met)
+    return total * n_levels / len(chosen)
 
 
 class _BitGraph:
@@ -192,6 +215,11 @@ class _Symbolic:
         # Row lists are counted in levels; widths differ little, so their mean serves.
         length = (1.0 + self.count) * self.width.mean()
         self.work = 0.5 * float((self.width * length**2).sum())
+
+    def check(self, check):
+        """Tell ``check`` how many values the pattern stores."""
+        if check is not None:
+            check(int(((1.0 + self.count) * self.width).sum() * self.width.mean()))
 
     def postorder(self):
         """Order in which children of the elimination tree come right before parents."""

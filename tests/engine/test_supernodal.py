@@ -239,3 +239,29 @@ def test_choice_of_storage():
     order, pattern = choose_pattern(pointers, np.concatenate(rows).astype(np.intp), ones)
     assert order is None
     assert pattern.n_fill == 0
+
+
+def test_the_graph_of_many_levels_is_sampled_before_it_is_built(monkeypatch):
+    rng = np.random.default_rng(1)
+    monkeypatch.setattr(tail_pattern, "MOST_BITS", 100)
+    ones = np.ones(500, np.intp)
+    for n_lead, reach in ((40_000, 500), (4000, 8)):
+        links = random_links(rng, n_lead, 500, reach)
+        expected = tail_pattern._expected_neighbours(*links, 500)
+        # a level counts as its own neighbour here
+        exact = np.count_nonzero(adjacency(*links, 500)) + 500
+        assert expected == pytest.approx(exact, rel=0.1)
+    assert choose_pattern(*random_links(rng, 40_000, 500, 500), ones)[1] is None
+
+    told = []
+    _, pattern = choose_pattern(*links, ones, check=told.append)
+    assert told[0] == pytest.approx(exact / 2, rel=0.1)
+    assert told[1] <= len(pattern.rows) <= 1.6 * told[1]
+
+    def refuse(n_stored):
+        raise MemoryError(n_stored)
+
+    for most in (100, 8192):
+        monkeypatch.setattr(tail_pattern, "MOST_BITS", most)
+        with pytest.raises(MemoryError):
+            choose_pattern(*links, ones, check=refuse)

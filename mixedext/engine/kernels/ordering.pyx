@@ -47,6 +47,27 @@ def meeting_graph(
     return total
 
 
+def sample_graph(
+    const Py_ssize_t[::1] pointers,
+    const Py_ssize_t[::1] indices,
+    const Py_ssize_t[::1] number,         # in: (n,) which sampled level this is, or -1
+    unsigned char[:, ::1] met,            # out: (samples, n), 1 where two levels meet
+):
+    """Neighbours of a few tail levels; returns how many they have together."""
+    cdef Py_ssize_t level, s, t, i, total = 0
+    with nogil:
+        met[:, :] = 0
+        for level in range(pointers.shape[0] - 1):
+            for s in range(pointers[level], pointers[level + 1]):
+                i = number[indices[s]]
+                if i < 0:
+                    continue
+                for t in range(pointers[level], pointers[level + 1]):
+                    total += 1 - met[i, indices[t]]
+                    met[i, indices[t]] = 1
+    return total
+
+
 def list_neighbours(
     const Word[:, ::1] bits,
     const Py_ssize_t[::1] order,          # in: (n,) nodes in order of elimination
