@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -248,13 +249,19 @@ def _plain_sides(engine, split, fixed_formula):
     table = np.empty((len(endog), len(columns)), order="F")
     for j, column in enumerate(columns):
         fill(column, table[:, j])
-    exog = pd.DataFrame(table, index=endog.index, columns=names, copy=False)
+    exog = pd.DataFrame(table, index=endog.index, columns=_column_index(*names), copy=False)
     used = [n for n in engine.series if n in names_in(fixed_formula)]
     types = column_types(engine.series, used, engine.factors)
     spec = DeferredSpec(
         spec_of_types, fixed_formula, types, engine.aliases, engine.manager.engine
     )
     return endog, exog, spec
+
+
+@lru_cache(maxsize=64)
+def _column_index(*names):
+    """Index of names; pandas takes longer to make one than to make the frame."""
+    return pd.Index(names, dtype=None if names else object)
 
 
 def _engine_sides(engine, split, fixed_formula):
@@ -314,6 +321,8 @@ def _missing_values(values):
         array = np.asarray(values)
         if array.dtype.kind in "iub" or (array.dtype.kind == "f" and all_finite(array)):
             return None
+    if isinstance(values, pd.Series):
+        values = values.array
     return np.asarray(pd.isna(values))
 
 
