@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,6 @@ from mixedext.specification.missing import check_missing, complete_rows
 from mixedext.specification.plain_formula import (
     DeferredSpec,
     column_types,
-    fill,
     plain_columns,
     plain_response,
 )
@@ -185,9 +185,10 @@ def model_frame(
     used.settle(keep)
     engine = FormulaEngine(used, namespace, frame.columns)
     fixed_formula = f"{split.response} ~ {split.fixed}"
-    plain = _plain_sides(engine, split, fixed_formula)
-    endog, exog, model_spec = plain or _engine_sides(engine, split, fixed_formula)
-    terms, components = [_bar_term(engine, bar, exog) for bar in split.bars], ()
+    sides = _plain_sides(engine, split, fixed_formula)
+    sides = sides or _engine_sides(engine, split, fixed_formula)
+    endog, exog, model_spec, of_data = sides
+    terms, components = [_bar_term(engine, bar) for bar in split.bars], ()
     if "groups" in arrays:
         factor = factorize(arrays["groups"])
         own = _groups_terms(engine, factor, group_name, re_formula, vc_formula)
@@ -198,7 +199,7 @@ def model_frame(
     shift = _offset(engine, split.offsets, arrays)
     weight = None if "weights" not in arrays else _numbers(arrays["weights"], "weights")
     parts = {"offset": shift, "weights": weight}
-    if plain is None or not finite_data:
+    if not (of_data and finite_data):
         parts = {"the response": endog, "the fixed effects": exog} | parts
     finite = _finite_rows(parts, terms, missing)
     if finite is not None:
@@ -234,12 +235,14 @@ def _plain_columns(engine, text):
     columns = plain_columns(text, engine.series, engine.manager.engine, engine.factors)
     if columns is None:
         return None
-    names = [engine.aliases.get(c.source, c.source or "") + c.suffix for c in columns]
-    return columns, engine.plain_names(names)
+    return columns, engine.plain_names([c.name(engine.aliases) for c in columns])
 
 
 def _plain_sides(engine, split, fixed_formula):
-    """Response, fixed-effects columns and specification of a plain formula, else None."""
+    """Response, fixed-effects columns and specification of a plain formula, else None.
+
+    Also whether the columns hold no values but the data's and 0 and 1.
+    """
     endog = plain_response(split.response, engine.series, engine.manager.engine)
     found = None if endog is None else _plain_columns(engine, split.fixed)
     if found is None:
@@ -247,14 +250,22 @@ def _plain_sides(engine, split, fixed_formula):
     columns, names = found
     table = np.empty((len(endog), len(columns)), order="F")
     for j, column in enumerate(columns):
-        fill(column, table[:, j])
-    exog = pd.DataFrame(table, index=endog.index, columns=names, copy=False)
+        column.write(table[:, j])
+        engine.made[column.key] = table[:, j]
+    exog = pd.DataFrame(table, index=endog.index, columns=_column_index(*names), copy=False)
     used = [n for n in engine.series if n in names_in(fixed_formula)]
     types = column_types(engine.series, used, engine.factors)
     spec = DeferredSpec(
         spec_of_types, fixed_formula, types, engine.aliases, engine.manager.engine
     )
-    return endog, exog, spec
+    of_data = all(len(column.parts) < 2 for column in columns)
+    return endog, exog, spec, of_data
+
+
+@lru_cache(maxsize=64)
+def _column_index(*names):
+    """Index of names; pandas takes longer to make one than to make the frame."""
+    return pd.Index(names, dtype=None if names else object)
 
 
 def _engine_sides(engine, split, fixed_formula):
@@ -272,7 +283,7 @@ def _engine_sides(engine, split, fixed_formula):
     exog.columns = engine.plain_names(exog.columns)
     response = pd.DataFrame(endog).iloc[:, 0]
     response.name = engine.plain_names([response.name])[0]
-    return response, exog, spec
+    return response, exog, spec, False
 
 
 def _numbers(values, what):
@@ -314,6 +325,8 @@ def _missing_values(values):
         array = np.asarray(values)
         if array.dtype.kind in "iub" or (array.dtype.kind == "f" and all_finite(array)):
             return None
+    if isinstance(values, pd.Series):
+        values = values.array
     return np.asarray(pd.isna(values))
 
 
@@ -351,47 +364,44 @@ def _offset(engine, expressions, arrays):
     return total
 
 
-def _columns(engine, text, exog=None):
+def _columns(engine, text):
     """Columns of a random term's left-hand side: (columns, names, owners).
 
-    A column of ones is None; columns that the data or ``exog`` hold are theirs.
+    A column of ones is None; columns that the data or the fixed part hold are theirs.
     """
     if text.strip() == "1":
         return (None,), ["Intercept"], ()
     found = _plain_columns(engine, text)
     if found is None:
         matrix = engine.matrices(f"~ {text}")
-        names = engine.plain_names(matrix.columns)
+        names, owners = engine.plain_names(matrix.columns), ()
         table = np.asarray(matrix, float)
         columns = [table[:, j] for j in range(table.shape[1])]
     else:
         plain, names = found
-        columns = [_term_column(c, name, exog) for c, name in zip(*found, strict=True)]
+        columns = [_term_column(engine, column) for column in plain]
+        held = [column.data_column for column in plain]
+        owners = tuple(engine.series[part.source] for part in held if part is not None)
     if not names:
         raise FormulaError(f"the random term ({text} | ...) has no columns")
-    owners = (
-        ()
-        if found is None
-        else tuple(engine.series[c.source] for c in plain if c.source and c.level is None)
-    )
     return columns, names, owners
 
 
-def _term_column(column, name, exog):
-    """A column of a random term; indicators that exog has too are not made again."""
-    if column.values is None:
+def _term_column(engine, column):
+    """A column of a random term; what the fixed part has too is not made again."""
+    if not column.parts:
         return None
-    if column.level is None:
-        return column.values if COPY_ON_WRITE else column.values.copy()
-    if exog is not None and name in exog.columns:
-        return exog[name].to_numpy()
-    out = np.empty(len(column.values))
-    fill(column, out)
-    return out
+    part = column.data_column
+    if part is not None:
+        return part.values if COPY_ON_WRITE else part.values.copy()
+    if column.key not in engine.made:
+        out = engine.made[column.key] = np.empty(len(column.parts[0].values))
+        column.write(out)
+    return engine.made[column.key]
 
 
-def _bar_term(engine, bar: Bar, exog) -> RandomTerm:
-    columns, names, owners = _columns(engine, bar.columns, exog)
+def _bar_term(engine, bar: Bar) -> RandomTerm:
+    columns, names, owners = _columns(engine, bar.columns)
     codes, levels = engine.grouping_factors(bar.factors)
     return RandomTerm.of_columns(
         codes,

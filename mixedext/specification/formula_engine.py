@@ -74,7 +74,7 @@ class FormulaEngine:
         self.columns = [str(c) for c in (data if columns is None else columns)]
         known = _aliases(tuple(self.columns)) if aliases is None else aliases
         self.aliases = {c: a for c, a in known.items() if c in data}
-        self.factors = {}
+        self.factors, self.made = {}, {}
         # The data win over names of the caller; kept, these would stand in for columns
         # that new data lack.
         self.namespace = {n: v for n, v in namespace.items() if n not in self.columns}

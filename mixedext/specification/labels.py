@@ -77,7 +77,10 @@ def factorize(labels) -> tuple[np.ndarray, pd.Index]:
     levels : Index
     """
     known = pd.Series | pd.Index | pd.api.extensions.ExtensionArray
-    labels = labels if isinstance(labels, known) else np.asarray(labels)
+    if not isinstance(labels, known):
+        labels = np.asarray(labels)
+        if not labels.dtype.isnative:
+            labels = labels.astype(labels.dtype.newbyteorder("="))
     if isinstance(labels.dtype, pd.CategoricalDtype):
         values = labels if isinstance(labels, pd.Categorical) else labels.array
         return used_levels(values.codes, values.categories)
@@ -98,7 +101,7 @@ def factorize(labels) -> tuple[np.ndarray, pd.Index]:
 def _integer_codes(labels):
     """Codes and levels of integers by a table over their range; None if it is too wide."""
     n = len(labels)
-    if n == 0 or not labels.dtype.isnative:
+    if n == 0:
         return None
     low, high = labels.min(), labels.max()
     span = int(high) - int(low) + 1

@@ -122,6 +122,11 @@ class ArrayRowsData(_RowsData, ModelData):
 class PandasRowsData(_RowsData, PandasData):
     """Data of a model from pandas objects."""
 
+    def _convert_endog_exog(self, endog, exog=None):
+        if isinstance(exog, pd.DataFrame):
+            exog = exog.to_numpy(dtype=float)
+        return super()._convert_endog_exog(endog, exog)
+
 
 _OURS = {ModelData: ArrayRowsData, PandasData: PandasRowsData}
 

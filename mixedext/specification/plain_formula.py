@@ -1,16 +1,17 @@
-"""Plain formulas, sums of columns, evaluated without the formula engine.
+"""Plain formulas, sums of columns and of products of two, without the formula engine.
 
-``1 + x + f`` says the same under every engine up to the order of the columns and their
-names; both are known for patsy and for formulaic (in statsmodels' "legacy" order, which
-is patsy's): the intercept, then the categorical columns, then the numeric ones.  What is
-not plain, or not certain to come out the same, is left to the engine: the functions here
-then return None.
+``1 + x + f + x:f`` says the same under every engine up to the order of the columns and
+their names; both are known for patsy and for formulaic (in statsmodels' "legacy" order,
+which is patsy's): the intercept, then the categorical terms, then the numeric ones, by
+the numeric columns in them.  What is not plain, or not certain to come out the same, is
+left to the engine: the functions here then return None.
 """
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -23,36 +24,75 @@ __all__ = [
     "DeferredSpec",
     "PlainColumn",
     "column_types",
-    "fill",
     "plain_columns",
     "plain_response",
     "prototype",
 ]
 
-_ATOM = re.compile(r"\s*([+-]?)\s*(`[^`]+`|[^\W\d][\w.]*|\d+)\s*", re.ASCII)
+_ATOM = re.compile(r"\s*([-+:*]?)\s*(`[^`]+`|[^\W\d][\w.]*|\d+)\s*", re.ASCII)
 # Kinds of categories of which both engines write the names in the same way.
 _CATEGORIES = {"string", "integer", "boolean"}
 
 
-class PlainColumn(NamedTuple):
-    """One column of a plain formula.
+class Part(NamedTuple):
+    """A factor of a product that makes up a column.
 
     Attributes
     ----------
-    source : str or None
-        Column of the data; None for the intercept.
+    source : str
+        Column of the data.
     suffix : str
         What follows the source's name in the column's name, such as ``[T.b]``.
-    values : ndarray or None
-        A numeric column, or the codes of a categorical one; None for ones.
+    values : ndarray
+        The column's numbers, or the codes of a categorical one.
     level : int or None
-        The code whose indicator the column is.
+        The code whose indicator is meant.
     """
 
-    source: str | None
+    source: str
     suffix: str
-    values: np.ndarray | None
+    values: np.ndarray
     level: int | None
+
+    def write(self, out):
+        if self.level is None:
+            np.copyto(out, self.values)
+        else:
+            np.equal(self.values, self.level, out=out, casting="unsafe")
+
+
+class PlainColumn(NamedTuple):
+    """One column of a plain formula, the product of its parts; the intercept has none."""
+
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def key(self) -> tuple:
+        """What tells the column from others of the same data."""
+        return tuple((p.source, p.suffix) for p in self.parts)
+
+    @property
+    def data_column(self) -> Part | None:
+        """The part of a column that the data hold as it is."""
+        single = len(self.parts) == 1 and self.parts[0].level is None
+        return self.parts[0] if single else None
+
+    def name(self, aliases: dict) -> str:
+        """The column's name if the data's columns go by aliases."""
+        names = [aliases.get(p.source, p.source) + p.suffix for p in self.parts]
+        return ":".join(names) or "Intercept"
+
+    def write(self, out: np.ndarray) -> None:
+        """Write the column's values."""
+        if not self.parts:
+            out.fill(1.0)
+            return
+        self.parts[0].write(out)
+        for part in self.parts[1:]:
+            if part.level is None:
+                out *= part.values
+            else:
+                out[part.values != part.level] = 0.0
 
 
 class DeferredSpec:
@@ -77,15 +117,28 @@ class DeferredSpec:
 
 
 @lru_cache(maxsize=512)
-def _parse(text: str) -> tuple[bool, tuple[str, ...]] | None:
-    """Whether there is an intercept, and the names, of a sum of names; else None."""
-    at, intercepts, names = 0, [], []
+def _parse(text: str) -> tuple[bool, tuple[tuple[str, ...], ...]] | None:
+    """Whether there is an intercept, and the terms, of a sum; None if it is not plain."""
+    at, intercepts, terms, crossed = 0, [], [], False
     while at < len(text):
         match = _ATOM.match(text, at)
         if match is None or (at > 0 and not match.group(1)):
             return None
         sign, atom = match.groups()
-        at = match.end()
+        start, at = at, match.end()
+        if sign in (":", "*") and sign:
+            # only a product of two names, and only where one has come before it
+            if start == 0 or atom.isdigit() or crossed or not terms:
+                return None
+            first = terms.pop()
+            name = atom.strip("`")
+            if first[0] == name:
+                return None
+            terms += [first, (name,)] if sign == "*" else []
+            terms.append((*first, name))
+            crossed = True
+            continue
+        crossed = atom.isdigit()
         if atom.isdigit():
             if atom not in ("0", "1") or (sign == "-" and atom == "0"):
                 return None
@@ -93,10 +146,11 @@ def _parse(text: str) -> tuple[bool, tuple[str, ...]] | None:
         elif sign == "-":
             return None
         else:
-            names.append(atom.strip("`"))
-    if len(intercepts) > 1:
+            terms.append((atom.strip("`"),))
+    terms = tuple(dict.fromkeys(terms))
+    if len(intercepts) > 1 or len({frozenset(t) for t in terms}) < len(terms):
         return None
-    return (intercepts or [True])[0], tuple(dict.fromkeys(names))
+    return (intercepts or [True])[0], terms
 
 
 def _numeric(column):
@@ -154,37 +208,68 @@ def plain_columns(
     parsed = _parse(text)
     if parsed is None:
         return None
-    intercept, names = parsed
-    columns = [PlainColumn(None, "Intercept", None, None)] if intercept else []
-    numeric, full = [], not intercept
-    for name in names:
+    intercept, terms = parsed
+    kinds = {}
+    for name in dict.fromkeys(name for term in terms for name in term):
         column = data.get(name)
-        if column is None or name == "Intercept":
+        kind = None if column is None else _kind(name, column, engine, factors)
+        if kind is None or name == "Intercept":
             return None
-        values = _numeric(column)
-        if column.dtype == bool:
-            truth = column.to_numpy().view(np.uint8)
-            if engine == "patsy":
-                columns += _indicators(name, truth, (False, True), full)
-                full = False
-            else:
-                numeric.append(PlainColumn(name, "", truth, None))
-        elif values is not None:
-            numeric.append(PlainColumn(name, "", values, None))
-        else:
-            found = _categorical(name, column, factors)
-            if found is None:
-                return None
-            columns += _indicators(name, *found, full)
-            full = False
-    return columns + numeric
+        kinds[name] = kind
+    columns = [PlainColumn()] if intercept else []
+    full = not intercept
+    for term in _in_order(terms, kinds):
+        if not _is_sure(term, terms, kinds, intercept, engine):
+            return None
+        first = full and len(term) == 1 and kinds[term[0]][1] is not None
+        parts = [_parts(name, *kinds[name], first) for name in term]
+        # the first part varies fastest
+        columns += [PlainColumn(p[::-1]) for p in product(*reversed(parts))]
+        full = full and not first
+    return columns
 
 
-def _indicators(name, codes, levels, full):
-    """Indicators of all levels, or (treatment coding) of all but the first."""
+def _kind(name, column, engine, factors):
+    """Numbers and None, or codes and levels, of a column; None if engines may differ."""
+    if column.dtype == bool:
+        truth = column.to_numpy().view(np.uint8)
+        return truth, (False, True) if engine == "patsy" else None
+    values = _numeric(column)
+    if values is not None:
+        return values, None
+    return _categorical(name, column, factors)
+
+
+def _in_order(terms, kinds):
+    """Terms sorted by their numeric columns as first met, none first, then by degree."""
+    buckets = {frozenset(): []}
+    for term in terms:
+        numeric = frozenset(name for name in term if kinds[name][1] is None)
+        buckets.setdefault(numeric, []).append(term)
+    return [term for bucket in buckets.values() for term in sorted(bucket, key=len)]
+
+
+def _is_sure(term, terms, kinds, intercept, engine):
+    """Whether it is certain how a term is coded: treatment contrasts, same arithmetic."""
+    if len(term) == 1:
+        return True
+    numeric = [name for name in term if kinds[name][1] is None]
+    if len(numeric) == 0:
+        return intercept and all((name,) in terms for name in term)
+    if len(numeric) == 1:
+        return (numeric[0],) in terms
+    # formulaic multiplies in the columns' own types
+    types = [kinds[name][0].dtype for name in numeric]
+    return engine == "patsy" or np.float64 in types
+
+
+def _parts(name, values, levels, full):
+    """A numeric column; or indicators of all levels, or of all but the first."""
+    if levels is None:
+        return [Part(name, "", values, None)]
     mark = "" if full else "T."
     return [
-        PlainColumn(name, f"[{mark}{level}]", codes, number)
+        Part(name, f"[{mark}{level}]", values, number)
         for number, level in enumerate(levels)
         if full or number
     ]
@@ -201,16 +286,6 @@ def plain_response(text: str, data: dict, engine: str) -> pd.Series | None:
     if engine == "patsy" and column.dtype != np.float64:
         return column.astype(float)
     return column if COPY_ON_WRITE else column.copy()
-
-
-def fill(column: PlainColumn, out: np.ndarray) -> None:
-    """Write a column's values."""
-    if column.values is None:
-        out.fill(1.0)
-    elif column.level is None:
-        np.copyto(out, column.values)
-    else:
-        np.equal(column.values, column.level, out=out, casting="unsafe")
 
 
 def column_types(data: dict, names, factors: dict) -> dict:

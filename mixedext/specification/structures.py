@@ -104,9 +104,13 @@ class Structure:
             names.append(columns[a] if a == b else f"{columns[a]}.{columns[b]}")
         return names
 
+    @cached_property
+    def _pairs(self):
+        return [tuple(map(int, np.argwhere(e)[-1])) for e in self.covariance_basis]
+
     def gamma_pairs(self) -> list[tuple[int, int]]:
         """Row and column of the covariance that each element of gamma stands for."""
-        return [tuple(map(int, np.argwhere(e)[-1])) for e in self.covariance_basis]
+        return list(self._pairs)
 
     def __eq__(self, other):
         return type(self) is type(other) and self.k == other.k

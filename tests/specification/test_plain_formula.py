@@ -155,7 +155,9 @@ def assert_same(got, want):
 @st.composite
 def sums(draw, names=tuple(COLUMNS)):
     """A sum of names, with or without a word on the intercept, in any order."""
-    parts = [quoted(n) for n in draw(st.lists(st.sampled_from(names), max_size=4))]
+    name = st.sampled_from([quoted(n) for n in names])
+    pair = st.tuples(name, st.sampled_from([":", " * "]), name).map("".join)
+    parts = draw(st.lists(st.one_of(name, name, pair), max_size=4))
     word = draw(st.sampled_from(["", "", "1", "0", "-1"]))
     at = draw(st.integers(0, len(parts)))
     if word:
@@ -205,6 +207,10 @@ def test_equals_the_formula_engine(
         "y ~ C + np + (np | g)",
         "y ~ 0",
         "y ~ tricky + class",
+        "y ~ x * f + x:class + (x * s | g)",
+        "y ~ f * s + i",
+        "y ~ 0 + f:y + y + `my col`:y",
+        "y ~ y*class + b*y",
     ],
 )
 def test_these_formulas_are_plain(formula, engine):
@@ -218,7 +224,17 @@ def test_these_formulas_are_plain(formula, engine):
 
 @pytest.mark.parametrize(
     "formula",
-    ["y ~ x:i", "y ~ x * s", "y ~ np.log(i)", "y ~ C(i)", "y ~ x - i", "y ~ mixed"],
+    [
+        "y ~ x:f",
+        "y ~ 0 + f * s",
+        "y ~ x * f * s",
+        "y ~ x:x",
+        "y ~ x:i + i:x",
+        "y ~ np.log(i)",
+        "y ~ C(i)",
+        "y ~ x - i",
+        "y ~ mixed",
+    ],
 )
 def test_these_formulas_are_left_to_the_engine(formula):
     _, read = outcome(formula, frame_of(), "none", plain=True)
