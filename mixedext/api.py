@@ -4,7 +4,6 @@ from statsmodels.iolib.smpickle import load_pickle as load
 from statsmodels.regression.mixed_linear_model import MixedLMParams, VCSpec
 
 from mixedext import datasets
-from mixedext.chunked_model import ChunkedMixedLM
 from mixedext.engine.optimize import Convergence
 from mixedext.engine.threads import get_num_threads, set_num_threads
 from mixedext.exceptions import (
@@ -17,11 +16,11 @@ from mixedext.exceptions import (
     WeightsWarning,
 )
 from mixedext.model import MixedLM, mixedlm
+from mixedext.parquet import read_parquet_model
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.specification.terms import RandomTerm
 
 __all__ = [
-    "ChunkedMixedLM",
     "Convergence",
     "DesignError",
     "FlatLikelihoodWarning",
@@ -40,5 +39,6 @@ __all__ = [
     "get_num_threads",
     "load",
     "mixedlm",
+    "read_parquet_model",
     "set_num_threads",
 ]

@@ -19,6 +19,7 @@ from mixedext.engine.basis import (
 from mixedext.engine.design import Design, finish_design, sharper_bases
 from mixedext.engine.products import FactorLayout, Products, add_products, layouts_of
 from mixedext.engine.rows import Rows
+from mixedext.engine.within import within_from_rows
 from mixedext.exceptions import DesignError
 from mixedext.specification.chunks import ChunkPlan
 from mixedext.specification.formula import ModelFrame
@@ -87,20 +88,34 @@ def _part(plan, bases, layouts, levels, chunk):
     if frame is None:
         return None
     rows = chunk_rows(plan, frame)
-    numbers, own = [], []
-    for layout in layouts:
-        local = rows.terms[layout.terms[0]].levels
-        number = levels[layout.terms[0]].get_indexer(local).astype(np.intp)
-        if (number < 0).any():
-            raise ValueError(
-                f"the grouping factor {layout.group!r} has levels in this pass over the "
-                "chunks that it had not in an earlier one; chunks must be the same in "
-                "every pass"
-            )
-        numbers.append(number)
-        own.append(replace(layout, n_levels=len(local)))
-    part = Part(Products.of(rows, bases, own), tuple(numbers))
-    return _in_order(part)
+    numbers = [_level_numbers(rows, layout, levels) for layout in layouts]
+    own = [replace(f, n_levels=len(n)) for f, n in zip(layouts, numbers, strict=True)]
+    return _in_order(Part(Products.of(rows, bases, own), tuple(numbers)))
+
+
+def _level_numbers(rows, layout, levels):
+    """Numbers, among all levels of a factor, of those of a chunk."""
+    first = layout.terms[0]
+    numbers = levels[first].get_indexer(rows.terms[first].levels).astype(np.intp)
+    if (numbers < 0).any():
+        raise ValueError(
+            f"the grouping factor {layout.group!r} has levels in this pass over the "
+            "chunks that it had not in an earlier one; chunks must be the same in "
+            "every pass"
+        )
+    return numbers
+
+
+def _within(plan, bases, right, layouts, levels, present, products, chunk):
+    frame = plan.evaluate(chunk)
+    if frame is None:
+        return None
+    rows = chunk_rows(plan, frame)
+    at = np.searchsorted(present[0], _level_numbers(rows, layouts[0], levels))
+    own = replace(
+        products, grams=(products.grams[0][at],), crosses=(products.crosses[0][at],)
+    )
+    return within_from_rows(rows, bases, right, own)
 
 
 def _in_order(part: Part) -> Part:
@@ -175,7 +190,14 @@ def design_from_chunks(
     terms = _terms(head.terms, levels, layouts, part)
     for term in terms:
         check_levels(term, sums.nobs)
-    design = finish_design(part.products, bases, terms, sums.log_weights, storage)
+
+    def ask_rows(right, products):
+        share = partial(_within, plan, bases, right, layouts, levels, part.numbers)
+        return source.sum(partial(share, products))
+
+    design = finish_design(
+        part.products, bases, terms, sums.log_weights, storage, ask_rows=ask_rows
+    )
     return ChunkedDesign(design, plan, head)
 
 

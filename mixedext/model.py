@@ -11,6 +11,7 @@ from statsmodels.regression.mixed_linear_model import MixedLM as UpstreamMixedLM
 from statsmodels.regression.mixed_linear_model import VCSpec
 from statsmodels.tools.sm_exceptions import ConvergenceWarning, SingularMatrixWarning
 
+from mixedext.chunk_rows import ChunkedRows
 from mixedext.engine.design import prepare_design
 from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.engine.refinement import needs_refinement, precision_of, refine_fit
@@ -53,6 +54,10 @@ _IMPRECISE = (
     "in size or one variance dwarfs the other. Centre or rescale the columns of the random "
     "effects."
 )
+_UNREFINED = (
+    "One variance dwarfs the other, so that the sums over the chunks have lost digits; with "
+    "the rows in memory they would be taken once more. Centre or rescale the columns."
+)
 _SINGULAR = (
     "The random effects covariance matrix is singular: some variance is estimated as "
     "zero or some correlation as +-1. The fit is a valid result (see is_singular and "
@@ -60,7 +65,7 @@ _SINGULAR = (
 )
 
 
-class MixedLM(UpstreamView, UpstreamMixedLM):
+class MixedLM(ChunkedRows, UpstreamView, UpstreamMixedLM):
     """Linear mixed-effects model with any number of nested and crossed random terms.
 
     Parameters
@@ -332,81 +337,6 @@ class MixedLM(UpstreamView, UpstreamMixedLM):
             self.main_term = None if 0 in frame.components else 0
             self._name_parameters()
 
-    @classmethod
-    def from_chunks(
-        cls,
-        formula,
-        chunks,
-        *,
-        groups=None,
-        re_formula=None,
-        weights=None,
-        offset=None,
-        missing="none",
-        n_jobs=None,
-        eval_env=None,
-    ):
-        """Model from data in chunks, which need never be in memory at once.
-
-        Every chunk is reduced to its cross-products, which are added in a tree: numbers
-        are those of the whole data, however these are cut.  The chunks are read three
-        times: for their levels, for the scales of the columns, for the products.
-
-        Parameters
-        ----------
-        formula : str
-            As in ``from_formula``.  Functions of whole columns (``poly``, ``scale`` ...)
-            are refused.
-        chunks : iterable of DataFrame, callable, or dask DataFrame
-            Frames, or functions without arguments that load one, in an iterable that can
-            be read again (a list, or a function that returns an iterator).  Partitions
-            of a dask DataFrame are reduced where they lie.
-        groups, re_formula : str, optional
-            As in ``from_formula``; a column's name.
-        weights, offset : str, optional
-            Column's name.
-        missing : {"none", "raise", "drop"}, optional
-            As in ``from_formula``.
-        n_jobs : int, optional
-            Processes of joblib, whose backend ``joblib.parallel_config`` sets.
-        eval_env : int or Mapping, optional
-            As in ``from_formula``.
-
-        Returns
-        -------
-        ChunkedMixedLM
-            Results of its ``fit`` offer all that needs no rows, and ``by_chunk``.
-
-        Raises
-        ------
-        FormulaError
-            If the formula cannot be read or evaluated; a ValueError.
-        ValueError
-            If ``chunks`` can be read only once, or differ from one pass to the next.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> chunks = [data[:70], data[70:]]
-        >>> formula = "Reaction ~ Days + (Days | Subject)"
-        >>> result = mx.MixedLM.from_chunks(formula, chunks).fit()
-        >>> round(float(result.llf), 4)
-        -871.8141
-        """
-        from mixedext.chunked_model import model_from_chunks
-
-        texts = [t for t in (formula, re_formula) if isinstance(t, str)]
-        namespace = caller_namespace(texts, eval_env, depth=1)
-        options = {
-            "groups": groups,
-            "re_formula": re_formula,
-            "weights": weights,
-            "offset": offset,
-            "missing": missing,
-        }
-        return model_from_chunks(formula, chunks, namespace, n_jobs, **options)
-
     # ---- fitting ----
 
     def fit(
@@ -466,8 +396,8 @@ class MixedLM(UpstreamView, UpstreamMixedLM):
         PrecisionWarning
             If the cross-products have lost digits.
         """
-        if self.endog is None:
-            raise ValueError("the data of this model were removed; make the model again")
+        if not self.has_rows and self.source is None:
+            self._need_rows()
         penalties = {"fe_pen": fe_pen, "cov_pen": cov_pen, "free": free}
         check_fit_arguments(reml, penalties, method, df_method, fit_kwargs)
         start = (
@@ -483,6 +413,9 @@ class MixedLM(UpstreamView, UpstreamMixedLM):
         else:
             fit = evaluate_design(self._design, self.reml, start)
         lost = needs_refinement(fit)
+        if lost and not self.has_rows:
+            warnings.warn(_UNREFINED, PrecisionWarning, stacklevel=2)
+            lost = False
         if lost:
             fit = refine_fit(
                 fit, self._response(), self.exog, self.random_terms, self.weights
@@ -583,6 +516,7 @@ class MixedLM(UpstreamView, UpstreamMixedLM):
         effects : list of ndarray, optional
             Random effects of every term, (L, k).
         """
+        self._need_rows()
         mean = self.exog @ np.nan_to_num(np.asarray(coefficients, float))
         if self.offset is not None:
             mean = mean + self.offset
@@ -612,6 +546,7 @@ class MixedLM(UpstreamView, UpstreamMixedLM):
         beta = getattr(params, "fe_params", params)
         beta = np.nan_to_num(np.asarray(beta, float)[: self.k_fe])
         if exog is None:
+            self._need_rows()
             exog, offset = self.exog, self.offset if offset is None else offset
         mean = np.asarray(exog, float) @ beta
         return mean if offset is None else mean + np.asarray(offset, float)

@@ -398,6 +398,35 @@ class MixedLMResults(WaldTests, UpstreamResults):
         """Scaled residuals: ``wresid`` divided by sigma."""
         return self.wresid / self.sigma
 
+    def by_chunk(self, chunks=None):
+        """Fitted values and residuals of a model made by ``from_chunks``.
+
+        Parameters
+        ----------
+        chunks : iterable of DataFrame, optional
+            Chunks as for ``from_chunks``; those of the model if None.
+
+        Yields
+        ------
+        DataFrame
+            Columns ``fitted`` and ``resid``, one row for each complete row of a chunk.
+
+        Raises
+        ------
+        ValueError
+            If the rows of the model are in memory, or a level is new.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> formula = "Reaction ~ Days + (Days | Subject)"
+        >>> model = mx.MixedLM.from_chunks(formula, [data[:100], data[100:]])
+        >>> [len(frame) for frame in model.fit().by_chunk()]
+        [100, 80]
+        """
+        return self.model.by_chunk(self.fe_params, self.engine_fit.effects, chunks)
+
     def predict(self, exog=None, transform=True, offset=None):
         """Population mean (random effects at zero).
 

@@ -22,7 +22,8 @@ def summarize(results, yname=None, xname_fe=None, xname_re=None, title=None, alp
     effects = _random_effects(results, xname_re)
     left = "ll".ljust(effects.shape[1], "r")
     summary.add_df(effects, align=left, index=False)
-    summary.add_df(_scaled_residuals(results), align="r", index=False)
+    if results.model.source is None:
+        summary.add_df(_scaled_residuals(results), align="r", index=False)
     for line in _notes(results):
         summary.add_text(line)
     return summary
@@ -124,7 +125,7 @@ def _notes(results):
     if len(levels):
         listed = ", ".join(f"{group}: {count}" for group, count in levels.items())
         yield f"Levels of the grouping factors: {listed}."
-    if results.model.weights is not None:
+    if results.model.is_weighted:
         yield "Weighted: residual variance is Scale / weight."
     if results.is_singular:
         yield "Singular fit: some variance is zero or some correlation is +-1."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -172,7 +172,11 @@ def prepare_design(
         products = Products.of(rows, bases, layouts)
     constant = weights is None and np.ptp(y) == 0
     what = "is constant" if constant else "is explained exactly by X"
-    return finish_design(products, bases, terms, rows.log_weights, storage, what, rows)
+
+    def ask_rows(right, products):
+        return within_from_rows(rows, bases, right, products)
+
+    return finish_design(products, bases, terms, rows.log_weights, storage, what, ask_rows)
 
 
 def first_pass(rows: Rows, sample: bool = True) -> Bases:
@@ -230,7 +234,7 @@ def finish_design(
     log_weights: float,
     storage: str | None = None,
     no_residual: str = "is explained exactly by X",
-    rows: Rows | None = None,
+    ask_rows: Callable | None = None,
 ) -> Design:
     """Orthonormalize what rounding left of the fixed columns, and arrange the blocks.
 
@@ -248,8 +252,9 @@ def finish_design(
         Storage of the tail.
     no_residual : str, optional
         What to say of a response that leaves no residual.
-    rows : Rows, optional
-        The rows, where they are at hand, for sums that would cancel.
+    ask_rows : callable, optional
+        From the last change of the fixed columns and the changed products to the
+        cross-products within levels, by a pass over the rows; for sums that would cancel.
 
     Raises
     ------
@@ -289,8 +294,8 @@ def finish_design(
     within = None
     if len(products.layouts) == 1:
         within = within_from_products(products)
-        if within is None and rows is not None:
-            within = within_from_rows(rows, bases, right, products)
+        if within is None and ask_rows is not None:
+            within = ask_rows(right, products)
     return Design(
         build_blocks(products, storage, within),
         tuple(t.without_rows() for t in terms),

@@ -233,7 +233,9 @@ def _pair_sums(blocks):
         np.arange(len(blocks.level_factor), dtype=np.intp), np.diff(blocks.level_start)
     )
     links = np.empty((count, k, k, widths[0], widths[0]))
-    pair_sums.pair_sums_links(blocks.link_index, *layout, level_of, blocks.link_value, links)
+    pair_sums.pair_sums_links(
+        blocks.link_index, *layout, level_of, blocks.link_value, links
+    )
     tail = np.empty((count, count, k, k, k, k))
     if blocks.pattern is None:
         pair_sums.pair_sums_dense(blocks.tail_gram, *layout, tail)

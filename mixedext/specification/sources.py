@@ -58,6 +58,12 @@ class ChunkSource:
             chunks = [chunks]
         self.chunks, self.n_jobs = chunks, n_jobs
 
+    def __reduce__(self):
+        return ForgottenSource, ()
+
+    def select(self, used: Callable) -> None:
+        """Read only the columns that ``used`` picks from the names, where that saves."""
+
     def _items(self):
         items = self.chunks() if callable(self.chunks) else self.chunks
         try:
@@ -80,6 +86,16 @@ class ChunkSource:
 
         run = Parallel(n_jobs=self.n_jobs, return_as="generator")
         return tree_sum(run(delayed(_apply)(function, item) for item in self._items()))
+
+
+class ForgottenSource(ChunkSource):
+    """In the place of chunks that went with a pickled model's process."""
+
+    def __init__(self):
+        super().__init__(())
+
+    def _items(self):
+        raise ValueError("a pickled model does not keep its chunks; pass chunks=")
 
 
 class DaskSource(ChunkSource):
@@ -138,6 +154,9 @@ class ParquetSource(ChunkSource):
         self.n_jobs, self.chunk_rows = n_jobs, chunk_rows
         self.data = path if isinstance(path, dataset.Dataset) else dataset.dataset(path)
         self.columns = self.data.schema.names
+
+    def __reduce__(self):
+        return object.__reduce_ex__(self, 2)
 
     def select(self, used: Callable):
         """Read only the columns that ``used`` picks from the names in the file."""

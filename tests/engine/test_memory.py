@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mixedext.engine import memory
-from mixedext.engine.fit import prepare_design
+from mixedext.engine.design import prepare_design
 from mixedext.engine.memory import available_memory, estimate_memory, tail_bytes
 from mixedext.specification.terms import RandomTerm
 
