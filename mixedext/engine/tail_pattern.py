@@ -107,7 +107,7 @@ def choose_pattern(link_pointers, link_index, level_width, storage=None, check=N
         # One column after the other costs next to nothing.
         symbolic.check(check)
         return None, symbolic.expand(None)
-    order = graph.minimum_degree(SUPERNODAL_SHARE * most / level_width.max() ** 3)
+    order = graph.minimum_degree(SUPERNODAL_SHARE * most / level_width.mean() ** 3)
     if order is None:
         return None, None
     symbolic = _Symbolic(graph, order, level_width)
