@@ -234,7 +234,13 @@ class _PatternTail(_Tail):
     def _scale(self, out):
         level_of = self.blocks.pattern.level_of
         sparse.congruence(
-            *self.columns, *self.layout, level_of, self.lam, self.reduced, out
+            *self.columns,
+            *self.layout,
+            level_of,
+            self.lam,
+            self.reduced,
+            np.empty(self.size),
+            out,
         )
 
     def _curvature(self):
@@ -247,6 +253,8 @@ class _PatternTail(_Tail):
             self.lam,
             self.reduced,
             self.inverse,
+            np.empty(self.size),
+            np.empty(self.size),
             sums,
         )
         return self._block_sums(sums)

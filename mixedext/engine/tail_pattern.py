@@ -15,21 +15,21 @@ from mixedext.engine.kernels import sparse as sparse_kernel
 __all__ = ["TailPattern", "choose_pattern"]
 
 # Below this many columns a dense tail costs next to nothing.
-SMALL_TAIL = 200
+SMALL_TAIL = 400
 # Above this share of pairs of tail levels that meet, the factor is dense anyway.
-DENSE_SHARE = 0.5
+DENSE_SHARE = 0.7
 # Rows of bits serve up to so many levels (8 MB).
 MOST_BITS = 8192
 # Above that, the density of the graph is judged by so many of its levels first.
 SAMPLED_LEVELS = 64
 # What is left is eliminated as one dense block once it is as full as this.
-DENSE_REST = 0.7
+DENSE_REST = 0.85
 # Panels pay while they need less than this share of the dense multiplications.
-SUPERNODAL_SHARE = 0.5
+SUPERNODAL_SHARE = 0.6
 # Below this many multiplications a column, panels cost more than they save.
-SIMPLE_WORK = 500.0
+SIMPLE_WORK = 200.0
 # Zeros that supernodes of at most 4, 16, 48 and more columns may store, as shares.
-RELAXATION = np.array([1.0, 0.6, 0.25, 0.12])
+RELAXATION = np.array([1.0, 0.4, 0.1, 0.03])
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ def choose_pattern(link_pointers, link_index, level_width, storage=None, check=N
         # One column after the other costs next to nothing.
         symbolic.check(check)
         return None, symbolic.expand(None)
-    order = graph.minimum_degree(SUPERNODAL_SHARE * most / level_width.max() ** 3)
+    order = graph.minimum_degree(SUPERNODAL_SHARE * most / level_width.mean() ** 3)
     if order is None:
         return None, None
     symbolic = _Symbolic(graph, order, level_width)

@@ -126,6 +126,8 @@ def minimum_degree(
                 complete = False
                 break
             if d >= dense_share * (n - done - 1):
+                work += (n - done) * <double> (n - done) * (n - done) / 6.0
+                complete = work <= most_work
                 for i in range(n):
                     if degree[i] >= 0:
                         order[done] = i

@@ -313,6 +313,7 @@ def congruence(
     const Py_ssize_t[::1] level_of,       # in: (m,) level of a scalar column
     const double[:, :, ::1] lam,          # in: (factors, kmax, kmax)
     const double[::1] values,
+    double[::1] scale,                    # scratch: (m,)
     double[::1] out,
 ):
     """out = Lam' A Lam + I."""
@@ -322,9 +323,11 @@ def congruence(
     with nogil:
         if lam.shape[1] == 1:
             for j in range(n_levels):
-                x = lam[level_factor[j], 0, 0]
+                scale[j] = lam[level_factor[j], 0, 0]
+            for j in range(n_levels):
+                x = scale[j]
                 for s in range(pointers[j], pointers[j + 1]):
-                    out[s] = x * lam[level_factor[rows[s]], 0, 0] * values[s]
+                    out[s] = x * scale[rows[s]] * values[s]
                 out[pointers[j]] += 1.0
         else:
             for level in range(n_levels):
@@ -358,6 +361,7 @@ def curvature(
     const double[:, :, ::1] lam,
     const double[::1] reduced,            # in: Z2'V1^-1 Z2 on the pattern of L
     const double[::1] inverse,            # in: C22 on the pattern of L
+    double[::1] sums, double[::1] scale,  # scratch: (m,)
     double[:, :, ::1] out,                # out: (factors, kmax, kmax)
 ):
     """Per factor sum_l [Z'V0^-1 Z Lam]_ll = sum_l [reduced Lam2 C22]_ll."""
@@ -366,17 +370,21 @@ def curvature(
     cdef double x, y
     with nogil:
         out[:, :, :] = 0.0
-        for level in range(n_levels if lam.shape[1] == 1 else 0):
-            f = level_factor[level]
-            s = pointers[level]
-            out[f, 0, 0] += reduced[s] * inverse[s] * lam[f, 0, 0]
-            y = 0.0
-            for s in range(s + 1, pointers[level + 1]):
-                g = level_factor[rows[s]]
-                x = reduced[s] * inverse[s]
-                y += x * lam[g, 0, 0]
-                out[g, 0, 0] += x * lam[f, 0, 0]
-            out[f, 0, 0] += y
+        if lam.shape[1] == 1:
+            for level in range(n_levels):
+                scale[level] = lam[level_factor[level], 0, 0]
+                sums[level] = 0.0
+            for level in range(n_levels):
+                s = pointers[level]
+                sums[level] += reduced[s] * inverse[s] * scale[level]
+                y = 0.0
+                for s in range(s + 1, pointers[level + 1]):
+                    x = reduced[s] * inverse[s]
+                    y += x * scale[rows[s]]
+                    sums[rows[s]] += x * scale[level]
+                sums[level] += y
+            for level in range(n_levels):
+                out[level_factor[level], 0, 0] += sums[level]
         for level in range(0 if lam.shape[1] == 1 else n_levels):
             first = level_start[level]
             width = level_start[level + 1] - first
