@@ -230,7 +230,7 @@ def model_frame(
 
 def _plain_columns(engine, text):
     """Columns of a plain piece of formula and their names; None if it is not plain."""
-    if not keeps_legacy_order(engine.manager):
+    if not keeps_legacy_order(engine.manager) or "C" in engine.namespace:
         return None
     columns = plain_columns(text, engine.series, engine.manager.engine, engine.factors)
     if columns is None:

@@ -5,6 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+try:
+    import pyarrow as arrow
+    import pyarrow.compute as compute
+except ImportError:
+    arrow = None
+
 from mixedext.specification.kernels import rows as kernel
 
 __all__ = ["CODE", "ProductLevels", "factorize", "interact", "recode", "used_levels"]
@@ -14,6 +20,8 @@ CODE = np.int32
 # Integer labels whose range is at most this many times the rows (plus some) are counted
 # in a table as long as the range; a wider range is hashed.
 _TABLE_SHARE, _TABLE_MINIMUM = 2, 1 << 16
+# From so many rows on Python strings are handed to pyarrow, if it is there.
+_MANY_TEXTS = 10_000
 
 
 class ProductLevels:
@@ -88,6 +96,10 @@ def factorize(labels) -> tuple[np.ndarray, pd.Index]:
         found = _integer_codes(np.asarray(labels))
         if found is not None:
             return found
+    if labels.dtype == object and len(labels) >= _MANY_TEXTS:
+        found = _text_codes(labels)
+        if found is not None:
+            return found
     codes, levels = pd.factorize(labels)
     try:
         order = levels.argsort()
@@ -118,6 +130,27 @@ def _integer_codes(labels):
     codes = np.empty(n, CODE)
     kernel.map_labels(labels, low, rank, codes)
     return codes, levels
+
+
+def _text_codes(labels):
+    """Codes and levels of Python strings by pyarrow's dictionary; None if it cannot."""
+    if arrow is None or pd.api.types.infer_dtype(labels, skipna=True) != "string":
+        return None
+    try:
+        encoded = arrow.array(np.asarray(labels), arrow.large_string(), from_pandas=True)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return None
+    encoded = encoded.dictionary_encode()
+    levels = encoded.dictionary
+    # bytes of UTF-8 sort as the characters do
+    order = compute.array_sort_indices(levels).to_numpy()
+    rank = np.empty(len(order), CODE)
+    rank[order] = np.arange(len(order), dtype=CODE)
+    codes = encoded.indices.fill_null(-1).to_numpy()
+    names = levels.to_numpy(zero_copy_only=False)[order]
+    # as pandas: a Series keeps its type, the type of an array's strings is inferred
+    dtype = object if isinstance(labels, pd.Series | pd.Index) else None
+    return recode(codes, rank), pd.Index(names, dtype=dtype)
 
 
 def recode(codes: np.ndarray, rank: np.ndarray) -> np.ndarray:

@@ -29,7 +29,8 @@ __all__ = [
     "prototype",
 ]
 
-_ATOM = re.compile(r"\s*([-+:*]?)\s*(`[^`]+`|[^\W\d][\w.]*|\d+)\s*", re.ASCII)
+_NAME = r"`[^`]+`|[^\W\d][\w.]*"
+_ATOM = re.compile(rf"\s*([-+:*]?)\s*(C\(\s*[^\W\d]\w*\s*\)|{_NAME}|\d+)\s*", re.ASCII)
 # Kinds of categories of which both engines write the names in the same way.
 _CATEGORIES = {"string", "integer", "boolean"}
 
@@ -131,7 +132,7 @@ def _parse(text: str) -> tuple[bool, tuple[tuple[str, ...], ...]] | None:
             if start == 0 or atom.isdigit() or crossed or not terms:
                 return None
             first = terms.pop()
-            name = atom.strip("`")
+            name = _plain(atom)
             if first[0] == name:
                 return None
             terms += [first, (name,)] if sign == "*" else []
@@ -146,11 +147,16 @@ def _parse(text: str) -> tuple[bool, tuple[tuple[str, ...], ...]] | None:
         elif sign == "-":
             return None
         else:
-            terms.append((atom.strip("`"),))
+            terms.append((_plain(atom),))
     terms = tuple(dict.fromkeys(terms))
     if len(intercepts) > 1 or len({frozenset(t) for t in terms}) < len(terms):
         return None
     return (intercepts or [True])[0], terms
+
+
+def _plain(atom):
+    """A name without backticks; ``C(name)`` without spaces."""
+    return "".join(atom.split()) if atom.endswith(")") else atom.strip("`")
 
 
 def _numeric(column):
@@ -211,8 +217,7 @@ def plain_columns(
     intercept, terms = parsed
     kinds = {}
     for name in dict.fromkeys(name for term in terms for name in term):
-        column = data.get(name)
-        kind = None if column is None else _kind(name, column, engine, factors)
+        kind = _kind(name, data, engine, factors)
         if kind is None or name == "Intercept":
             return None
         kinds[name] = kind
@@ -229,8 +234,15 @@ def plain_columns(
     return columns
 
 
-def _kind(name, column, engine, factors):
+def _kind(name, data, engine, factors):
     """Numbers and None, or codes and levels, of a column; None if engines may differ."""
+    if name.endswith(")"):
+        inner = name[2:-1]
+        taken = name in data or "C" in data or inner not in data
+        return None if taken else _recoded(inner, data, factors)
+    column = data.get(name)
+    if column is None:
+        return None
     if column.dtype == bool:
         truth = column.to_numpy().view(np.uint8)
         return truth, (False, True) if engine == "patsy" else None
@@ -238,6 +250,16 @@ def _kind(name, column, engine, factors):
     if values is not None:
         return values, None
     return _categorical(name, column, factors)
+
+
+def _recoded(name, data, factors):
+    """Codes and levels of C(name), of integers or of what is categorical anyway."""
+    column = data[name]
+    if not isinstance(column.dtype, np.dtype) or column.dtype.kind not in "iu":
+        return _categorical(name, column, factors)
+    if name not in factors:
+        factors[name] = factorize(column)
+    return factors[name]
 
 
 def _in_order(terms, kinds):
@@ -277,10 +299,8 @@ def _parts(name, values, levels, full):
 
 def plain_response(text: str, data: dict, engine: str) -> pd.Series | None:
     """The response if it is a numeric column, of the type that the engine gives it."""
-    match = _ATOM.fullmatch(text)
-    if match is None or match.group(1):
-        return None
-    column = data.get(match.group(2).strip("`"))
+    match = re.fullmatch(rf"\s*({_NAME})\s*", text, re.ASCII)
+    column = None if match is None else data.get(match.group(1).strip("`"))
     if column is None or _numeric(column) is None:
         return None
     if engine == "patsy" and column.dtype != np.float64:

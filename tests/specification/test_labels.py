@@ -65,6 +65,24 @@ def test_text(dtype):
     assert codes.dtype == np.int32
 
 
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_many_python_strings(missing):
+    """By pyarrow, as by pandas."""
+    few = np.array(["b", "ä", "", "a\0", "a", "Z", "\U0001f600", "\uffff", missing], object)
+    labels = few[RNG.integers(0, len(few), 20_000)]
+    want, levels = pd.factorize(labels, sort=True)
+    for values in (labels, pd.Series(labels, dtype=object), labels[:9000].copy()):
+        codes, got = factorize(values)
+        assert list(got) == list(levels)
+        assert got.dtype == pd.Index(pd.factorize(values)[1]).dtype
+        assert all(type(v) is str for v in got)
+        np.testing.assert_array_equal(codes, want[: len(values)])
+    labels[5] = "\ud800"  # no UTF-8 has it
+    assert "\ud800" in list(factorize(pd.Series(labels, dtype=object))[1])
+    labels[5] = 3
+    assert 3 in list(factorize(labels)[1])
+
+
 def test_read_only_and_boxed_labels():
     labels = np.array([3, 1, 3])
     labels.flags.writeable = False
