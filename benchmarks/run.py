@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import resource
 import signal
 import subprocess
@@ -61,9 +62,15 @@ def run_tool(tool, name, rows, folder, options, with_ml):
     if status is None:
         return {"note": f"> {options.timeout:.0f} s"}
     if status:
-        lines = [line for line in error.splitlines() if line.strip()]
-        return {"note": f"failed: {lines[-1][:200] if lines else f'status {status}'}"}
+        return {"note": f"failed: {reason_in(error) or f'status {status}'}"}
     return read_lines(out) if hasattr(tool, "command") else read_json(out)
+
+
+def reason_in(error):
+    """The line of an error output that says most: the last that names an error."""
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    telling = [line for line in lines if re.search("error|panicked|memory", line, re.I)]
+    return (telling or lines or [""])[-1][:200]
 
 
 def run_limited(command, timeout, gigabytes):
