@@ -55,8 +55,8 @@ _IMPRECISE = (
     "effects."
 )
 _UNREFINED = (
-    "One variance dwarfs the other, so that the sums over the chunks have lost digits; with "
-    "the rows in memory they would be taken once more. Centre or rescale the columns."
+    "One variance dwarfs the other, so that the sums over the chunks have lost digits; "
+    "with the rows in memory they would be taken once more. Centre or rescale the columns."
 )
 _SINGULAR = (
     "The random effects covariance matrix is singular: some variance is estimated as "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import subprocess
 import sys
@@ -33,7 +34,7 @@ def make(n=1200, seed=0):
 
 def cut(data, places):
     bounds = [0, *sorted(places), len(data)]
-    return [data.iloc[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [data.iloc[a:b] for a, b in itertools.pairwise(bounds)]
 
 
 def same(one, other):

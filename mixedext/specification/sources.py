@@ -155,9 +155,6 @@ class ParquetSource(ChunkSource):
         self.data = path if isinstance(path, dataset.Dataset) else dataset.dataset(path)
         self.columns = self.data.schema.names
 
-    def __reduce__(self):
-        return object.__reduce_ex__(self, 2)
-
     def select(self, used: Callable):
         """Read only the columns that ``used`` picks from the names in the file."""
         self.columns = used(self.data.schema.names)
@@ -166,15 +163,9 @@ class ParquetSource(ChunkSource):
         for fragment in self.data.get_fragments():
             yield from fragment.split_by_row_group()
 
-    def _frames(self, fragment):
-        batches = fragment.to_batches(columns=self.columns, batch_size=self.chunk_rows)
-        for batch in batches:
-            if batch.num_rows:
-                yield batch.to_pandas()
-
     def __iter__(self):
         for fragment in self._items():
-            yield from self._frames(fragment)
+            yield from _batches(fragment, self.columns, self.chunk_rows)
 
     def sum(self, function):
         """Sum of ``function(batch)`` over all batches."""
@@ -184,11 +175,19 @@ class ParquetSource(ChunkSource):
 
         run = Parallel(n_jobs=self.n_jobs, return_as="generator")
         work = delayed(_sum_fragment)
-        return tree_sum(run(work(self, function, f) for f in self._items()))
+        return tree_sum(
+            run(work(function, f, self.columns, self.chunk_rows) for f in self._items())
+        )
 
 
-def _sum_fragment(source, function, fragment):
-    return tree_sum(function(frame) for frame in source._frames(fragment))
+def _batches(fragment, columns, chunk_rows):
+    for batch in fragment.to_batches(columns=columns, batch_size=chunk_rows):
+        if batch.num_rows:
+            yield batch.to_pandas()
+
+
+def _sum_fragment(function, fragment, columns, chunk_rows):
+    return tree_sum(function(frame) for frame in _batches(fragment, columns, chunk_rows))
 
 
 def chunk_source(chunks, n_jobs: int | None = None) -> ChunkSource:
