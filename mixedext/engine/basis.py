@@ -13,9 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import linalg
 
 from mixedext.engine.rows import Rows
+from mixedext.engine.triangles import cholesky_upper, invert_upper
 
 __all__ = [
     "Bases",
@@ -63,7 +63,7 @@ class FixedBasis:
         """Coefficients of X[:, kept] from those of Q: R^-1 b."""
         if self.rank == 0:
             return np.zeros_like(on_q)
-        return linalg.solve_triangular(self.r, on_q)
+        return invert_upper(self.r) @ on_q
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,7 +264,7 @@ def bases_from_sums(sums: ColumnSums, shifts: Shifts, structures) -> Bases | Non
         triangle = np.linalg.qr(triangle[:, columns], mode="r")
         s = s[np.ix_(columns, columns)]
     rank = len(kept)
-    inverse = _inverse_triangle(triangle[:rank, :rank])
+    inverse = invert_upper(triangle[:rank, :rank])
     right = np.zeros((rank + 1, rank + 1))
     right[:-1, :-1] = inverse
     right[:-1, -1] = -inverse @ triangle[:rank, rank]
@@ -296,24 +296,17 @@ def _triangle(sums, triangular):
         return None
     out = np.zeros_like(sums)
     if p:
-        try:
-            upper = linalg.cholesky(sums[:p, :p] / np.outer(length, length))
-        except linalg.LinAlgError:
+        upper = cholesky_upper(sums[:p, :p] / (length[:, None] * length))
+        if upper is None:
             return None
-        inverse = _inverse_triangle(upper)
-        if np.linalg.norm(inverse) * np.linalg.norm(upper) > CONDITION_LIMIT:
+        inverse = invert_upper(upper)
+        if (inverse**2).sum() * (upper**2).sum() > CONDITION_LIMIT**2:
             return None
         out[:p, :p] = upper * length
         out[:p, p] = inverse.T @ (sums[:p, p] / length)
     rest = sums[p, p] - out[:p, p] @ out[:p, p]
     out[p, p] = np.sqrt(max(rest, 0.0))
     return out
-
-
-def _inverse_triangle(r):
-    if len(r) == 0:
-        return np.zeros((0, 0))
-    return linalg.solve_triangular(r, np.eye(len(r)))
 
 
 def _term_basis(structure, sums, triangular, s, nobs):
@@ -335,7 +328,7 @@ def _term_basis(structure, sums, triangular, s, nobs):
             r = r[:k, :k]
         if r is not None:
             r = r / np.sqrt(nobs)
-            return r @ s, _inverse_triangle(r)
+            return r @ s, invert_upper(r)
     square = (raw**2).sum(axis=0) if triangular else np.diag(raw)
     scale = structure.column_scale(np.sqrt(square / nobs))
     # (columns that enter) = z / scale = (shifted columns) s / scale

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy import linalg
 
 from mixedext.engine.basis import (
     Bases,
@@ -22,6 +21,7 @@ from mixedext.engine.objective import FactorDeviance, ProfiledDeviance
 from mixedext.engine.one_factor import OneFactorDeviance
 from mixedext.engine.products import Products, group_by_factor
 from mixedext.engine.rows import Rows
+from mixedext.engine.triangles import cholesky_upper, invert_upper, solve_positive
 from mixedext.engine.within import within_from_products, within_from_rows
 from mixedext.exceptions import DesignError
 from mixedext.specification.terms import RandomTerm
@@ -207,7 +207,7 @@ def _nearly_orthonormal(products):
     gram = products.fixed_gram[:-1, :-1] / products.nobs
     if not len(gram):
         return True
-    value = linalg.eigvalsh(gram)
+    value = np.linalg.eigvalsh(gram)
     return value[-1] <= SAMPLE_CONDITION * value[0]
 
 
@@ -219,8 +219,8 @@ def sharper_bases(products: Products, bases: Bases) -> Bases | None:
     rank, gram = bases.basis.rank, products.fixed_gram
     if rank == 0:
         return None
-    on_q = linalg.solve(gram[:rank, :rank], gram[:rank, rank])
-    if not gram[:rank, rank] @ on_q > LEFT_IN_X * gram[rank, rank]:
+    on_q = solve_positive(gram[:rank, :rank], gram[:rank, rank])
+    if on_q is None or not gram[:rank, rank] @ on_q > LEFT_IN_X * gram[rank, rank]:
         return None
     right = bases.right.copy()
     right[:, -1] -= right[:, :-1] @ on_q
@@ -267,12 +267,9 @@ def finish_design(
             f"{rank} fixed-effects columns for {n} observations leave no "
             "degrees of freedom for the variances; use fewer columns"
         )
-    upper = linalg.cholesky(gram[:rank, :rank]) if rank else np.zeros((0, 0))
-    on_q = (
-        linalg.solve_triangular(upper, gram[:rank, rank], trans="T")
-        if rank
-        else gram[0, :0]
-    )
+    upper = cholesky_upper(gram[:rank, :rank])
+    inverse = invert_upper(upper)
+    on_q = inverse.T @ gram[:rank, rank]
     square = gram[rank, rank] - on_q @ on_q
     y_scale = float(np.sqrt(max(square, 0.0) / n))
     if not y_scale > NO_RESIDUAL * bases.size:
@@ -280,14 +277,13 @@ def finish_design(
             f"the response (endog) {no_residual}: no variance is left to estimate"
         )
     right = np.zeros_like(gram)
-    if rank:
-        right[:rank, :rank] = linalg.solve_triangular(upper, np.eye(rank))
-        right[:rank, rank] = -right[:rank, :rank] @ on_q / y_scale
+    right[:rank, :rank] = inverse
+    right[:rank, rank] = -inverse @ on_q / y_scale
     right[rank, rank] = 1.0 / y_scale
     products = products.change_fixed(right)
     # y = (shifted X) b + constant column * shift / constant + residual
     shift, triangle = bases.shifts, upper @ bases.basis.r
-    on_shifted = -np.linalg.solve(bases.right[:rank, :rank], bases.right[:rank, rank])
+    on_shifted = -invert_upper(bases.right[:rank, :rank]) @ bases.right[:rank, rank]
     least_squares = upper @ on_shifted + on_q
     if shift.constant:
         least_squares += triangle[:, 0] * (shift.fixed[-1] / shift.constant)

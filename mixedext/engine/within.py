@@ -28,8 +28,8 @@ def within_from_products(products: Products) -> np.ndarray | None:
     between = np.empty_like(products.fixed_gram)
     scratch = np.empty(gram.shape[1:]), np.empty(cross.shape[1:])
     within.level_squares(gram, cross, *scratch, between)
-    out = products.fixed_gram - _whole(between)
-    small = np.diag(out) < SMALLEST_SHARE * np.diag(products.fixed_gram)
+    out = products.fixed_gram - between
+    small = out.diagonal() < SMALLEST_SHARE * products.fixed_gram.diagonal()
     return None if small.any() else out
 
 
@@ -56,8 +56,5 @@ def within_from_rows(rows: Rows, bases: Bases, right, products: Products) -> np.
     for at, fixed in fixed_chunks(rows, bases, right):
         z = factor_columns(rows, bases, layout, at)
         within.within_products(codes[at], z, fixed, gram, cross, *scratch, out)
-    return _whole(out)
-
-
-def _whole(lower):
-    return np.tril(lower) + np.tril(lower, -1).T
+    within.mirror(out)
+    return out

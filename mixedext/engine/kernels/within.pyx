@@ -49,12 +49,20 @@ cdef inline void level_triangle(
             gamma[a * p + j] = x / r[a * k + a]
 
 
+def mirror(double[:, ::1] a):
+    """Copy the lower triangle to the upper one."""
+    cdef Py_ssize_t i, j
+    for i in range(a.shape[0]):
+        for j in range(i):
+            a[j, i] = a[i, j]
+
+
 def level_squares(
     const double[:, :, ::1] gram,     # in: (L, k, k)
     const double[:, :, ::1] cross,    # in: (L, k, P)
     double[:, ::1] r,                 # scratch: (k, k)
     double[:, ::1] gamma,             # scratch: (k, P)
-    double[:, ::1] out,               # out: (P, P), lower triangle of the sum
+    double[:, ::1] out,               # out: (P, P)
 ):
     """Sum of Gamma_l'Gamma_l over the levels."""
     cdef Py_ssize_t k = gram.shape[1], p = cross.shape[2], level, a, i, j
@@ -70,6 +78,7 @@ def level_squares(
                     x = gamma[a, i]
                     for j in range(i + 1):
                         out[i, j] += x * gamma[a, j]
+    mirror(out)
 
 
 def within_products(
