@@ -12,8 +12,10 @@ from mixedext.engine.rows import Rows
 __all__ = ["within_from_products", "within_from_rows"]
 
 # The difference of whole and between sums of squares is taken while it is not a smaller
-# share of the whole than this; beyond, the rows are asked.
+# share of the whole sum of y than this; beyond, the rows are asked.
 SMALLEST_SHARE = 1e-4
+# A share below this is rounding: the column lies in the columns of Z.
+ROUNDING = 1e-13
 
 
 def within_from_products(products: Products) -> np.ndarray | None:
@@ -29,8 +31,13 @@ def within_from_products(products: Products) -> np.ndarray | None:
     scratch = np.empty(gram.shape[1:]), np.empty(cross.shape[1:])
     within.level_squares(gram, cross, *scratch, between)
     out = products.fixed_gram - between
-    small = out.diagonal() < SMALLEST_SHARE * products.fixed_gram.diagonal()
-    return None if small.any() else out
+    share = out.diagonal() / products.fixed_gram.diagonal()
+    if share[-1] < SMALLEST_SHARE:
+        return None
+    constant = share < ROUNDING  # within levels, as the intercept is
+    if constant.any():
+        out[constant] = out[:, constant] = 0.0
+    return out
 
 
 def within_from_rows(rows: Rows, bases: Bases, right, products: Products) -> np.ndarray:
