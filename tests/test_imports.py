@@ -16,7 +16,7 @@ LAYERS = [
     ["engine"],
     ["inference"],
     ["graphics", "panel"],
-    ["summary", "wald", "fit_arguments", "upstream"],
+    ["summary", "wald", "fit_arguments", "upstream", "refitting"],
     ["results"],
     ["model"],
     ["datasets"],
