@@ -23,6 +23,7 @@ from mixedext.exceptions import (
     user_stacklevel,
 )
 from mixedext.fit_arguments import check_fit_arguments
+from mixedext.refitting import Refitting
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.specification.arrays import array_frame
 from mixedext.specification.formula import model_frame
@@ -65,7 +66,7 @@ _SINGULAR = (
 )
 
 
-class MixedLM(ChunkedRows, UpstreamView, UpstreamMixedLM):
+class MixedLM(Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
     """Linear mixed-effects model with any number of nested and crossed random terms.
 
     Parameters

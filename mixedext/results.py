@@ -20,6 +20,7 @@ from statsmodels.regression.mixed_linear_model import (
 
 from mixedext.engine.fit import Fit
 from mixedext.engine.information import variance_covariance
+from mixedext.refitting import simulate_refits
 from mixedext.summary import summarize
 from mixedext.wald import WaldTests
 
@@ -465,6 +466,39 @@ class MixedLMResults(WaldTests, UpstreamResults):
                 )
         mean = self.model.predict(self.params, exog, offset)
         return mean if index is None else pd.Series(mean, index=index)
+
+    def simulate_refits(self, n, rng=None, reml=None, n_threads=1):
+        """Simulate responses from the fit and fit the model to each of them.
+
+        With one grouping factor the sufficient statistics of a response are drawn, not its
+        rows, so that this is fast however long the data are.
+
+        Parameters
+        ----------
+        n : int
+            Number of responses.
+        rng : Generator or int, optional
+            Source of random numbers, or a seed.
+        reml : bool, optional
+            Criterion of the refits; that of this fit if None.
+        n_threads : int, optional
+            Threads that the work is shared among.  The numbers do not depend on it.
+
+        Returns
+        -------
+        Refits
+            Estimates and verdicts, one row a response; ``to_frame()`` for a DataFrame.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> refits = result.simulate_refits(1000, rng=1)
+        >>> len(refits), refits.n_failed
+        (1000, 0)
+        """
+        return simulate_refits(self.model, self.engine_fit, n, rng, reml, n_threads)
 
     def _not_available(self, *args, **kwargs):
         """Not available in mixedext."""

@@ -16,7 +16,7 @@ LAYERS = [
     ["engine"],
     ["inference"],
     ["graphics", "panel"],
-    ["summary", "wald", "fit_arguments", "upstream", "chunked", "chunk_rows"],
+    ["summary", "wald", "fit_arguments", "upstream", "chunked", "chunk_rows", "refitting"],
     ["results"],
     ["model"],
     ["datasets", "parquet"],

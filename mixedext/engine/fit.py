@@ -19,6 +19,7 @@ __all__ = [
     "evaluate_design",
     "fit_at",
     "fit_design",
+    "other_starts",
 ]
 
 # Relative variances that start a fit are kept within these (columns of Z have rms 1): a
@@ -182,7 +183,7 @@ def fit_design(
     """
     objective = design.objective(reml)
     alone = start is not None or max_iterations is not None
-    others, thorough = ((), False) if alone else _other_starts(design)
+    others, thorough = ((), False) if alone else other_starts(design)
     start = _inner_start(design, start)
     optimum = minimize_deviance(objective, start, others, thorough, max_iterations)
     return fit_at(design, objective, optimum, reml)
@@ -194,7 +195,7 @@ def evaluate_design(design: Design, reml: bool, theta: np.ndarray | None = None)
     return fit_at(design, objective, evaluate(objective, _inner_start(design, theta)), reml)
 
 
-def _other_starts(design):
+def other_starts(design):
     """More starts for models that may have several minima, and whether always to try them.
 
     Without correlations the deviance depends on where the zero of a covariate lies, and

@@ -20,7 +20,7 @@ from mixedext.engine.kernels import pair_sums
 from mixedext.engine.kernels.moments import level_moments
 from mixedext.engine.levels import level_sums
 
-__all__ = ["moment_covariances"]
+__all__ = ["OneFactorMoments", "moment_covariances", "solve_moments"]
 
 # Products of Z'Z with more vectors than this would cost more than they save.
 MOST_VECTORS = 400
@@ -71,7 +71,7 @@ def moment_covariances(blocks: Blocks, structures, sums=None) -> list[np.ndarray
         right[r] = np.sum(e * (y.T @ y))
     system[count, count] = blocks.nobs - rank
     right[count] = blocks.fixed_gram[rank, rank]
-    gamma, sigma = _solve(system, right)
+    gamma, sigma = solve_moments(system, right)
     if not sigma > 0:
         sigma = SIGMA_SHARE * right[count] / blocks.nobs
     return _by_term(blocks, structures, gamma / sigma)
@@ -122,13 +122,13 @@ class OneFactorMoments:
         system[:count, count] = system[count, :count] = traces
         system[count, count] = blocks.nobs - rank
         right[count] = blocks.fixed_gram[rank, rank]
-        self.system, self.right = system, right
+        self.system, self.right, self.nobs = system, right, blocks.nobs
 
     def solve(self) -> np.ndarray:
         """Covariances of all terms side by side, relative to sigma^2, (K, K)."""
-        gamma, sigma = _solve(self.system, self.right)
+        gamma, sigma = solve_moments(self.system, self.right)
         if not sigma > 0:
-            sigma = SIGMA_SHARE * self.right[-1] / self.system[-1, -1]
+            sigma = SIGMA_SHARE * self.right[-1] / self.nobs
         width = math.isqrt(self.basis.shape[1])
         return (gamma / sigma @ self.basis).reshape(width, width)
 
@@ -295,9 +295,13 @@ def _quadratic(blocks, lead_weight, tail_weight):
     return out
 
 
-def _solve(system, right):
-    """Solve the moment equations; least squares where they are singular."""
+def solve_moments(system, right):
+    """Solve the moment equations, for one right side or several in columns.
+
+    Least squares where they are singular.
+    """
     size = np.sqrt(np.maximum(np.abs(system.diagonal()), 1e-300))
     scaled = system / (size[:, None] * size)
-    solution = np.linalg.lstsq(scaled, right / size, rcond=1e-12)[0] / size
+    solution = np.linalg.lstsq(scaled, (right.T / size).T, rcond=1e-12)[0].T / size
+    solution = solution.T
     return solution[:-1], solution[-1]

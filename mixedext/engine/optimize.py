@@ -282,13 +282,11 @@ def _rectify(objective, theta, deviance, search):
     """Canonical lam: diagonal not negative, negligible singular values exactly zero."""
     lams = objective.lams(theta)
     if min(_smallest_singular_value(lam) for lam in lams) < ZERO_SINGULAR_VALUE:
-        roots = [np.linalg.svd(lam) for lam in lams]
-        truncated = [
-            s.nearest(
-                (vector * np.where(size < ZERO_SINGULAR_VALUE, 0.0, size**2)) @ vector.T
-            )
-            for s, (vector, size, _) in zip(objective.structures, roots, strict=True)
-        ]
+        truncated = []
+        for lam in lams:
+            vector, size, _ = np.linalg.svd(lam)
+            # by its root: through lam lam' half of the digits of a zero would be lost
+            truncated.append(_lower(vector * np.where(size < ZERO_SINGULAR_VALUE, 0, size)))
         exact = _theta(objective, truncated)
         exact[np.abs(exact) < 1e-12] = 0.0
         value = objective.value(exact)
@@ -297,11 +295,16 @@ def _rectify(objective, theta, deviance, search):
             return exact, value
     elif all((lam.diagonal() >= 0).all() for lam in lams):
         return theta, deviance
-    pairs = zip(objective.structures, lams, strict=True)
-    plain = _theta(objective, [s.nearest(lam @ lam.T) for s, lam in pairs])
+    plain = _theta(objective, [_lower(lam) for lam in lams])
     deviance = objective.value(plain)
     search.note("rectified", deviance, np.nan, np.nan, plain)
     return plain, deviance
+
+
+def _lower(root):
+    """Lower triangle, diagonal not negative, with the same square; of any structure."""
+    lam = np.linalg.qr(root.T, mode="r").T
+    return lam * np.where(lam.diagonal() < 0, -1.0, 1.0)
 
 
 def _theta(objective, lams):

@@ -36,7 +36,7 @@ cdef class OneFactor(Function):
     # (doubles)
     cdef double* total
     cdef double* lam
-    cdef double* precision
+    cdef double* lam_inverse
     cdef double* root                 # (P, P) Cholesky factor of [X y]'V0^-1[X y]
     cdef double* change               # (P, P) its inverse; the last row gives y - X beta
     cdef double* score                # (K, K)
@@ -45,7 +45,7 @@ cdef class OneFactor(Function):
     cdef double* product
 
     cdef void set_lam(self, const double* theta) noexcept nogil
-    cdef bint set_precision(self) noexcept nogil
+    cdef bint invert_lam(self) noexcept nogil
     cdef bint set_fixed(self) noexcept nogil
     cdef void set_change(self) noexcept nogil
     cdef void set_scores(self) noexcept nogil

@@ -33,7 +33,7 @@ from scipy.linalg.cython_lapack cimport dsyev
 import numpy as np
 
 cdef double EPSILON = 2.220446049250313e-16
-# Sigma is inverted while the singular values of lam exceed this, and this share of the
+# lam is inverted while the singular values of lam exceed this, and this share of the
 # largest.
 cdef double ROOT_INVERTIBLE = 1e-4
 # The logarithm of a product of pivots is taken before the product can overflow.
@@ -108,13 +108,13 @@ cdef cloned_int _sum_values(
 cdef cloned_int _sum_derivatives(
     Py_ssize_t k, Py_ssize_t p, Py_ssize_t start, Py_ssize_t stop,
     const double* gram, const double* cross, const double* weight, const double* lam,
-    const double* precision, const double* change, bint reml,
+    const double* lam_inverse, const double* change, bint reml,
     lane* scratch, lane* sums,
 ) noexcept nogil:
     """Add N, v v', T T', v (x) T and (v v') (x) N to ``sums``.
 
-    ``precision`` is Sigma^-1, or NULL where lam is too near to singular: K = D Sigma^-1
-    loses no digits where Sigma A is large, K = I - D A holds for any lam.
+    ``lam_inverse`` is NULL where lam is too near to singular: K = lam M^-1 lam^-1 loses no
+    digits where Sigma A is large, K = I - D A holds for any lam.
     """
     cdef Py_ssize_t n_pairs = k * (k + 1) // 2, rank = p - 1
     cdef lane* a = scratch
@@ -144,7 +144,7 @@ cdef cloned_int _sum_derivatives(
         load_levels(gram, k * k, level, stop, k * k, a)
         load_levels(cross, k * p, level, stop, k * p, c)
         factor_levels(k, a, lam, left, lower, scaled, inverse, &smallest)
-        # b = L^-1 lam'; D = b'd^-1 b
+        # b = L^-1 lam', so that D = b'd^-1 b
         for i in range(k):
             for j in range(k):
                 x = ZERO
@@ -153,28 +153,36 @@ cdef cloned_int _sum_derivatives(
                 for m in range(i):
                     x -= lower[i * k + m] * b[m * k + j]
                 b[i * k + j] = x
-        for i in range(k):
-            for j in range(i + 1):
-                x = b[i] * inverse[0] * b[j]
-                for m in range(1, k):
-                    x += b[m * k + i] * inverse[m] * b[m * k + j]
-                d[i * k + j] = x
-                d[j * k + i] = x
-        for i in range(k):
+        if lam_inverse != NULL:  # d = L^-1 lam^-1; K = b'd^-1 d
             for j in range(k):
-                if precision != NULL:
-                    x = d[i * k] * precision[j]
-                    for m in range(1, k):
-                        x += d[i * k + m] * precision[m * k + j]
-                else:
-                    x = d[i * k] * a[j]
-                    for m in range(1, k):
-                        x += d[i * k + m] * a[m * k + j]
+                for i in range(j, k):
+                    x = ZERO
+                    x += lam_inverse[i * k + j]
+                    for m in range(j, i):
+                        x -= lower[i * k + m] * d[m * k + j]
+                    d[i * k + j] = x
+            for i in range(k):
+                for j in range(k):
+                    x = ZERO
+                    for m in range(j, k):
+                        x += b[m * k + i] * inverse[m] * d[m * k + j]
+                    shrink[i * k + j] = x
+        else:
+            for i in range(k):
+                for j in range(i + 1):
+                    x = ZERO
+                    for m in range(k):
+                        x += b[m * k + i] * inverse[m] * b[m * k + j]
+                    d[i * k + j] = x
+                    d[j * k + i] = x
+            for i in range(k):
+                for j in range(k):
+                    x = ZERO
                     if i == j:
-                        x = 1.0 - x
-                    else:
-                        x = -x
-                shrink[i * k + j] = x
+                        x += 1.0
+                    for m in range(k):
+                        x -= d[i * k + m] * a[m * k + j]
+                    shrink[i * k + j] = x
         at = 0
         for i in range(k):
             for j in range(i + 1):
@@ -191,17 +199,11 @@ cdef cloned_int _sum_derivatives(
                 at += 1
         # [T v] = K'c change'
         for i in range(k):
-            for j in range(0 if reml else rank, p):
+            for j in range(p):
                 x = c[i * p] * change[j * p]
                 for m in range(1, j + 1):
                     x += c[i * p + m] * change[j * p + m]
                 r[i * p + j] = x
-            if not reml:
-                for j in range(rank):
-                    x = c[i * p] * change[j * p]
-                    for m in range(1, j + 1):
-                        x += c[i * p + m] * change[j * p + m]
-                    r[i * p + j] = x
         for i in range(k):
             for j in range(p):
                 x = shrink[i] * r[j]
@@ -296,7 +298,7 @@ cdef class OneFactor(Function):
         n_scratch = 8 * k * k + k + 3 * k * p + 2 * n_pairs + 1
         n_sums = max(3 * n_pairs + k * k * (p - 1) + n_pairs * n_pairs, p * (p + 1) // 2)
         n_double = (
-            n_sums + 5 * k * k + 2 * p * p + n_pairs * n_pairs
+            n_sums + 4 * k * k + 2 * p * p + n_pairs * n_pairs
             + 2 * self.n_theta * n_pairs + 8 * k
         )
         self.buffer = <char*>malloc(
@@ -312,7 +314,7 @@ cdef class OneFactor(Function):
         cdef double* at = <double*>(self.sums + n_sums)
         self.total, at = at, at + n_sums
         self.lam, at = at, at + k * k
-        self.precision, at = at, at + 3 * k * k + 8 * k
+        self.lam_inverse, at = at, at + 2 * k * k + 8 * k
         self.score, at = at, at + k * k
         self.root, at = at, at + p * p
         self.change, at = at, at + p * p
@@ -333,13 +335,12 @@ cdef class OneFactor(Function):
                 basis.value[e] * theta[basis.member[e]]
             )
 
-    cdef bint set_precision(self) noexcept nogil:
-        """Sigma^-1 = lam^-T lam^-1; False where lam is too near to singular."""
+    cdef bint invert_lam(self) noexcept nogil:
+        """lam^-1; False where lam is too near to singular."""
         cdef int k = <int>self.k, info = 0, size = <int>(3 * k)
         cdef Py_ssize_t i, j, c
-        cdef double* square = self.precision + k * k
-        cdef double* inverse = square + k * k
-        cdef double* work = inverse + k * k
+        cdef double* square = self.lam_inverse + k * k
+        cdef double* work = square + k * k
         cdef double* value = work + 3 * k
         cdef double x, largest, smallest
         if k == 1:
@@ -365,19 +366,11 @@ cdef class OneFactor(Function):
         if smallest < ROOT_INVERTIBLE * max(1.0, largest):
             return False
         for j in range(k):
-            for i in range(k):
-                inverse[i * k + j] = 0.0
             for i in range(j, k):
                 x = 1.0 if i == j else 0.0
                 for c in range(j, i):
-                    x -= self.lam[i * k + c] * inverse[c * k + j]
-                inverse[i * k + j] = x / self.lam[i * k + i]
-        for i in range(k):
-            for j in range(k):
-                x = 0.0
-                for c in range(max(i, j), k):
-                    x += inverse[c * k + i] * inverse[c * k + j]
-                self.precision[i * k + j] = x
+                    x -= self.lam[i * k + c] * self.lam_inverse[c * k + j]
+                self.lam_inverse[i * k + j] = x / self.lam[i * k + i]
         return True
 
     cdef bint set_fixed(self) noexcept nogil:
@@ -505,12 +498,12 @@ cdef class OneFactor(Function):
             3 * n_pairs + k * k * (p - 1) + n_pairs * n_pairs
         )
         cdef bint invertible
-        cdef const double* precision
+        cdef const double* lam_inverse
         cdef Entries* basis = &self.template
         cdef double x
         self.n_derivatives += 1
-        invertible = self.set_precision()
-        precision = self.precision if invertible else NULL
+        invertible = self.invert_lam()
+        lam_inverse = self.lam_inverse if invertible else NULL
         self.set_change()
         memset(self.total, 0, size * sizeof(double))
         for block in range((self.n_levels + BLOCK - 1) // BLOCK):
@@ -518,7 +511,7 @@ cdef class OneFactor(Function):
             memset(self.sums, 0, size * sizeof(lane))
             _sum_derivatives(
                 k, p, start, stop, self.gram, self.cross, self.weight, self.lam,
-                precision, self.change, self.reml, self.scratch, self.sums,
+                lam_inverse, self.change, self.reml, self.scratch, self.sums,
             )
             _add_up(self.sums, size, self.total)
         self.set_scores()

@@ -1,0 +1,340 @@
+"""Many fits of one model with one grouping factor: only the response differs.
+
+Each replicate brings Z_l'r and r'r of its residual r = y - QQ'y (Q'r = 0, so nothing of
+X'y is left), scaled to mean square one; Z'Z, Z'X and X'X are shared.
+"""
+
+from libc.math cimport INFINITY, fabs, hypot, isfinite, sqrt
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+from mixedext.engine.kernels.newton cimport Newton
+from mixedext.engine.kernels.one_factor cimport OneFactor
+from scipy.linalg.cython_lapack cimport dgesvd
+
+import numpy as np
+
+# As in engine.optimize.
+cdef double ZERO_SINGULAR_VALUE = 1e-4
+cdef double DECREMENT_ACCEPTED = 1e-7
+cdef double NOISE_ACCEPTED = 30.0
+cdef double RESTART_GAIN = 1e-7
+
+
+cdef void lower_triangle(double* root, Py_ssize_t k) noexcept nogil:
+    """Rotate the columns of (k, k) ``root``: lower triangular, diagonal not negative."""
+    cdef Py_ssize_t i, j, a
+    cdef double size, c, s, x, y
+    for i in range(k):
+        for j in range(i + 1, k):
+            if root[i * k + j] == 0.0:
+                continue
+            size = hypot(root[i * k + i], root[i * k + j])
+            c, s = root[i * k + i] / size, root[i * k + j] / size
+            for a in range(i, k):
+                x, y = root[a * k + i], root[a * k + j]
+                root[a * k + i], root[a * k + j] = c * x + s * y, c * y - s * x
+            root[i * k + j] = 0.0
+        if root[i * k + i] < 0.0:
+            for a in range(i, k):
+                root[a * k + i] = -root[a * k + i]
+
+
+cdef class _Terms:
+    """The terms of the factor: where they lie, and theta <-> their factors lam."""
+
+    cdef Py_ssize_t count, k, n_theta
+    cdef const Py_ssize_t[::1] start
+    cdef const double[:, ::1] inverse
+    cdef OneFactor function
+    cdef double* buffer
+    cdef double* lam
+    cdef double* norm
+    cdef double* own
+    cdef double* left
+    cdef double* size
+    cdef double* work
+    cdef int work_size
+
+    def __cinit__(self, OneFactor function, start, inverse):
+        cdef Py_ssize_t e, r
+        self.function, self.start, self.inverse = function, start, inverse
+        self.k, self.n_theta = function.k, function.n_theta
+        self.count = len(start) - 1
+        self.work_size = <int>(32 * self.k)
+        self.buffer = <double*>malloc(
+            (4 * self.k * self.k + 34 * self.k + self.n_theta) * sizeof(double)
+        )
+        if self.buffer == NULL:
+            raise MemoryError("no memory for the terms")
+        self.lam, self.own = self.buffer, self.buffer + self.k * self.k
+        self.left = self.own + self.k * self.k
+        self.size = self.left + 2 * self.k * self.k
+        self.work = self.size + self.k
+        self.norm = self.work + self.work_size
+        memset(self.norm, 0, self.n_theta * sizeof(double))
+        for e in range(function.template.count):
+            r = function.template.member[e]
+            self.norm[r] += function.template.value[e] ** 2
+
+    def __dealloc__(self):
+        free(self.buffer)
+
+    cdef void set_lam(self, const double* theta) noexcept nogil:
+        cdef Py_ssize_t e, k = self.k
+        memset(self.lam, 0, k * k * sizeof(double))
+        for e in range(self.function.template.count):
+            self.lam[
+                self.function.template.row[e] * k + self.function.template.column[e]
+            ] += self.function.template.value[e] * theta[self.function.template.member[e]]
+
+    cdef void get_theta(self, double* theta) noexcept nogil:
+        cdef Py_ssize_t e, r, k = self.k
+        memset(theta, 0, self.n_theta * sizeof(double))
+        for e in range(self.function.template.count):
+            r = self.function.template.member[e]
+            theta[r] += self.function.template.value[e] / self.norm[r] * self.lam[
+                self.function.template.row[e] * k + self.function.template.column[e]
+            ]
+
+    cdef void take(self, Py_ssize_t term) noexcept nogil:
+        cdef Py_ssize_t at = self.start[term], k = self.start[term + 1] - at, a, b
+        for a in range(k):
+            for b in range(k):
+                self.own[a * k + b] = self.lam[(at + a) * self.k + at + b]
+
+    cdef void put(self, Py_ssize_t term) noexcept nogil:
+        cdef Py_ssize_t at = self.start[term], k = self.start[term + 1] - at, a, b
+        for a in range(k):
+            for b in range(k):
+                self.lam[(at + a) * self.k + at + b] = self.own[a * k + b]
+
+    cdef double decompose(self, Py_ssize_t k) noexcept nogil:
+        """Left singular vectors of ``own`` times its singular values; the smallest."""
+        cdef int n = <int>k, info = 0, one = 1
+        # row-major lam is lam' to LAPACK, whose right vectors are the left ones of lam
+        dgesvd(
+            b"N", b"A", &n, &n, self.own, &n, self.size, NULL, &one, self.left, &n,
+            self.work, &self.work_size, &info,
+        )
+        return self.size[k - 1] if info == 0 else INFINITY
+
+    cdef double smallest_root(self, const double* theta) noexcept nogil:
+        """Smallest singular value of the factors of all terms."""
+        cdef Py_ssize_t term, k
+        cdef double smallest = INFINITY, x, y, product
+        cdef double* m = self.own
+        self.set_lam(theta)
+        for term in range(self.count):
+            self.take(term)
+            k = self.start[term + 1] - self.start[term]
+            if k == 1:
+                x = fabs(m[0])
+            elif k == 2:
+                product = fabs(m[0] * m[3] - m[1] * m[2])
+                y = m[0] * m[0] + m[1] * m[1] + m[2] * m[2] + m[3] * m[3]
+                y = sqrt(0.5 * (y + sqrt(max(y * y - 4 * product * product, 0.0))))
+                x = product / y if y > 0.0 else 0.0
+            else:
+                x = self.decompose(k)
+            smallest = min(smallest, x)
+        return smallest
+
+    cdef void canonical(self, double* theta, bint truncate) noexcept nogil:
+        """Diagonals not negative; negligible singular values zero if ``truncate``."""
+        cdef Py_ssize_t term, k, a, i
+        self.set_lam(theta)
+        for term in range(self.count):
+            k = self.start[term + 1] - self.start[term]
+            self.take(term)
+            if truncate:
+                if k == 1:
+                    if fabs(self.own[0]) < ZERO_SINGULAR_VALUE:
+                        self.own[0] = 0.0
+                else:
+                    self.decompose(k)
+                    for a in range(k):
+                        for i in range(k):
+                            self.own[a * k + i] = 0.0
+                            if self.size[i] >= ZERO_SINGULAR_VALUE:
+                                self.own[a * k + i] = self.left[a * k + i] * self.size[i]
+            lower_triangle(self.own, k)
+            self.put(term)
+        self.get_theta(theta)
+        if truncate:
+            for i in range(self.n_theta):
+                if fabs(theta[i]) < 1e-12:
+                    theta[i] = 0.0
+
+    cdef void outer(self, const double* theta, double* out) noexcept nogil:
+        """Theta in the data's units: of T^-1 lam."""
+        cdef Py_ssize_t term, k, at, a, b, c
+        cdef double x
+        self.set_lam(theta)
+        for term in range(self.count):
+            at, k = self.start[term], self.start[term + 1] - self.start[term]
+            for a in range(k):
+                for b in range(k):
+                    x = 0.0
+                    for c in range(k):
+                        x += self.inverse[at + a, at + c] * (
+                            self.lam[(at + c) * self.k + at + b]
+                        )
+                    self.own[a * k + b] = x
+            lower_triangle(self.own, k)
+            self.put(term)
+        self.get_theta(out)
+
+
+def refit_responses(
+    OneFactor function,
+    double[:, :, ::1] cross,              # scratch: the function's (L, K, P), y last
+    double[:, ::1] fixed_gram,            # scratch: the function's (P, P)
+    const double[:, :, ::1] response,     # in: (R, L, K) Z'r
+    double square,                        # in: r'r, the same for all
+    const double[:, ::1] start,           # in: (R, n_theta)
+    const double[:, ::1] others,          # in: (S, n_theta) more starts
+    bint thorough,                        # in: whether to try them always
+    const Py_ssize_t[::1] term_start,     # in: first column of every term, and their end
+    const double[:, ::1] inverse,         # in: (K, K) T^-1 of the terms, block-diagonal
+    Py_ssize_t max_iterations,
+    double[:, ::1] theta,                 # out: (R, n_theta) in the data's units
+    double[::1] deviance,                 # out: (R,) engine's units
+    double[::1] residual_square,          # out: (R,) y'P0 y
+    double[:, ::1] on_basis,              # out: (R, rank) coefficients of r on Q
+    Py_ssize_t[::1] evaluations,          # out: (R,)
+    unsigned char[::1] settled,           # out: (R,) whether a minimum was found
+    unsigned char[::1] singular,          # out: (R,)
+):
+    """Fit every response, each from its own start, as ``optimize.minimize_deviance``."""
+    cdef Newton search = Newton(function, keep_log=False)
+    cdef _Terms terms = _Terms(function, term_start, inverse)
+    cdef Py_ssize_t n = function.n_theta, p = function.p, k = function.k
+    cdef Py_ssize_t n_levels = function.n_levels
+    cdef Py_ssize_t r, level, i, j, before
+    cdef double best, value, smallest
+    cdef bint good
+    points = np.empty((2, n))
+    cdef double[:, ::1] point_view = points
+    cdef double* point = &point_view[0, 0]
+    cdef double* exact = &point_view[1, 0]
+    with nogil:
+        for j in range(p - 1):
+            fixed_gram[p - 1, j] = fixed_gram[j, p - 1] = 0.0
+        fixed_gram[p - 1, p - 1] = square
+        for r in range(response.shape[0]):
+            for level in range(n_levels):
+                for i in range(k):
+                    cross[level, i, p - 1] = response[r, level, i]
+            before = function.n_values
+            best = INFINITY
+            good = search.search(&start[r, 0], max_iterations, -INFINITY) == 1
+            if good:
+                good = _is_settled(search, function.noise)
+                best = search.deviance
+                memcpy(point, search.theta, n * sizeof(double))
+                smallest = terms.smallest_root(point)
+                if others.shape[0] and (thorough or smallest < ZERO_SINGULAR_VALUE):
+                    for i in range(others.shape[0]):
+                        if (
+                            search.search(&others[i, 0], max_iterations, best) == 1
+                            and search.deviance < best - RESTART_GAIN
+                            and _is_settled(search, function.noise)
+                        ):
+                            best, good = search.deviance, True
+                            memcpy(point, search.theta, n * sizeof(double))
+                    smallest = terms.smallest_root(point)
+                if smallest < ZERO_SINGULAR_VALUE:
+                    memcpy(exact, point, n * sizeof(double))
+                    terms.canonical(exact, True)
+                    value = function.value(exact, False)
+                    if value <= best + 1e-9 * sqrt(max(1.0, fabs(best))):
+                        best = value
+                        memcpy(point, exact, n * sizeof(double))
+                        smallest = 0.0
+                terms.canonical(point, False)
+                best = function.value(point, False)
+                terms.outer(point, &theta[r, 0])
+                function.set_change()
+                for j in range(p - 1):
+                    on_basis[r, j] = -function.change[(p - 1) * p + j]
+                residual_square[r] = function.residual_square
+                singular[r] = smallest < ZERO_SINGULAR_VALUE
+            deviance[r] = best
+            settled[r] = good and isfinite(best)
+            evaluations[r] = function.n_values - before
+
+
+cdef bint _is_settled(Newton search, double noise) noexcept nogil:
+    if search.remainder >= 0.0:
+        return True
+    if search.set_model(False):
+        return False
+    return (
+        search.decrement <= max(DECREMENT_ACCEPTED, NOISE_ACCEPTED * noise)
+        and not search.way_down
+    )
+
+
+def draw_responses(
+    const double[:, ::1] normal,          # in: (R, L K + free) standard normal
+    const double[::1] rest,               # in: (R,) squares of what [Z X] leaves of y
+    const double[:, :, ::1] root,         # in: (L, K, K) f_l = root_l g_l: [Z_l y] rotated
+    const double[:, :, ::1] image,        # in: (L, K, K) Z_l'y = image_l f_l
+    const double[:, :, ::1] projection,   # in: (L, rank, K) their share of Q'y
+    const double[:, ::1] fixed_root,      # in: (rank, free) root of what Z leaves of Q'Q
+    const double[:, :, ::1] cross,        # in: (L, K, P) Z_l'[Q .]
+    double nobs,
+    double[:, :, ::1] response,           # out: (R, L, K) Z'r, scaled
+    double[:, ::1] on_basis,              # out: (R, rank) Q'y
+    double[::1] y_scale,                  # out: (R,) root mean square of r
+):
+    """Responses by their sufficient statistics: exactly normal, without any row.
+
+    Given Z and X all of y enters as Z'y, Q'y and y'y; the part of y in the span of Z_l is
+    f_l in an orthonormal basis, the rest of Q'y is normal with what Z leaves of Q'Q, and
+    the squares of the rest of y are sigma^2 chi^2.
+    """
+    cdef Py_ssize_t n_levels = root.shape[0], k = root.shape[1], rank = fixed_root.shape[0]
+    cdef Py_ssize_t free = fixed_root.shape[1], r, level, i, j, at
+    cdef double x, square, scale
+    scratch = np.empty(k)
+    cdef double[::1] f = scratch
+    with nogil:
+        for r in range(normal.shape[0]):
+            square = rest[r]
+            for i in range(rank):
+                x = 0.0
+                for j in range(free):
+                    x += fixed_root[i, j] * normal[r, n_levels * k + j]
+                on_basis[r, i] = x
+            for j in range(free):
+                square += normal[r, n_levels * k + j] ** 2
+            for level in range(n_levels):
+                at = level * k
+                for i in range(k):
+                    x = 0.0
+                    for j in range(i + 1):
+                        x += root[level, i, j] * normal[r, at + j]
+                    f[i] = x
+                    square += x * x
+                for i in range(k):
+                    x = 0.0
+                    for j in range(k):
+                        x += image[level, i, j] * f[j]
+                    response[r, level, i] = x
+                for i in range(rank):
+                    x = 0.0
+                    for j in range(k):
+                        x += projection[level, i, j] * f[j]
+                    on_basis[r, i] += x
+            # the part of y orthogonal to X, scaled
+            for j in range(rank):
+                square -= on_basis[r, j] * on_basis[r, j]
+            y_scale[r] = sqrt(square / nobs)
+            scale = 1.0 / y_scale[r]
+            for level in range(n_levels):
+                for i in range(k):
+                    x = response[r, level, i]
+                    for j in range(rank):
+                        x -= cross[level, i, j] * on_basis[r, j]
+                    response[r, level, i] = x * scale

@@ -1,0 +1,373 @@
+"""Fits of one model to other responses: Z'Z, Z'X and X'X stay, one column of A changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy import linalg, sparse
+
+from mixedext.engine.design import NO_RESIDUAL, Design
+from mixedext.engine.fit import START_CEILING, START_FLOOR, fit_design, other_starts
+from mixedext.engine.kernels.one_factor import OneFactor
+from mixedext.engine.kernels.refits import refit_responses
+from mixedext.engine.levels import LevelSums
+from mixedext.engine.moments import SIGMA_SHARE, OneFactorMoments, solve_moments
+from mixedext.engine.one_factor import template
+from mixedext.engine.optimize import MAX_ITERATIONS
+from mixedext.exceptions import DesignError
+
+__all__ = [
+    "Batch",
+    "Refits",
+    "Responses",
+    "fit_responses",
+    "joined",
+    "refit_design",
+    "run_blocks",
+]
+
+# Numbers of a block of replicates that are worked on at a time.
+BLOCK_SIZE = 400_000
+
+
+@dataclass(frozen=True, eq=False)
+class Refits:
+    """Fits of one model to many responses, one row each; none is left out.
+
+    Attributes
+    ----------
+    fe_params : ndarray
+        Fixed effects, (R, p); NaN for columns that were dropped.
+    theta : ndarray
+        Relative covariance factors of all terms, (R, n_theta).
+    scale : ndarray
+        Residual variances, (R,).
+    llf : ndarray
+        (Restricted) log-likelihoods with all constants, (R,).
+    converged : ndarray
+        Whether the fit ended at a minimum, (R,) bool.
+    is_singular : ndarray
+        Whether some variance is zero or some correlation +-1, (R,) bool.
+    n_evaluations : ndarray
+        Evaluations of the deviance, (R,).
+    reml : bool
+        Restricted or ordinary maximum likelihood.
+    fe_names, theta_names : tuple of str
+        Names of the columns.
+    """
+
+    fe_params: np.ndarray
+    theta: np.ndarray
+    scale: np.ndarray
+    llf: np.ndarray
+    converged: np.ndarray
+    is_singular: np.ndarray
+    n_evaluations: np.ndarray
+    reml: bool
+    fe_names: tuple[str, ...] = ()
+    theta_names: tuple[str, ...] = ()
+
+    def __len__(self):
+        return len(self.scale)
+
+    @property
+    def n_failed(self) -> int:
+        """Number of fits that did not end at a minimum."""
+        return int(len(self) - np.count_nonzero(self.converged))
+
+    def to_frame(self) -> pd.DataFrame:
+        """All of it as a frame, one row a response."""
+        fixed = pd.DataFrame(self.fe_params, columns=list(self.fe_names))
+        theta = pd.DataFrame(self.theta, columns=list(self.theta_names))
+        rest = pd.DataFrame(
+            {
+                "scale": self.scale,
+                "llf": self.llf,
+                "converged": self.converged,
+                "is_singular": self.is_singular,
+                "n_evaluations": self.n_evaluations,
+            }
+        )
+        return pd.concat([fixed, theta, rest], axis=1)
+
+
+class Responses:
+    """Products of new responses with the columns of a design.
+
+    Parameters
+    ----------
+    design : Design
+        From ``prepare_design``.
+    x : ndarray
+        All fixed-effects columns, (n, k).
+    terms : list of RandomTerm
+        The terms with their rows.
+    weights : ndarray or None
+        Weights of the rows.
+    """
+
+    def __init__(self, design: Design, x, terms, weights):
+        self.design, self.root = design, None if weights is None else np.sqrt(weights)
+        kept = x[:, design.basis.kept]
+        if self.root is not None:
+            kept = kept * self.root[:, None]
+        self.q = np.linalg.solve(design.basis.r.T, kept.T).T
+        blocks = design.blocks
+        lead, tail = [], []
+        for i, (term, inverse) in enumerate(
+            zip(terms, design.inverse_transforms, strict=True)
+        ):
+            number, at = next(
+                (f, place)
+                for f, layout in enumerate(blocks.factors)
+                for t, place in zip(layout.terms, layout.slices, strict=True)
+                if t == i
+            )
+            z = term.z @ inverse
+            z = z if self.root is None else z * self.root[:, None]
+            if number == 0:
+                width = blocks.lead_gram.shape[1]
+                columns = term.codes[:, None] * width + np.arange(width)[at]
+                lead.append((z, columns))
+            else:
+                columns = blocks.tail_columns(number - 1)[term.codes][:, at]
+                tail.append((z, columns))
+        self.lead = _sparse_columns(len(x), lead, blocks.lead_gram[:, 0].size)
+        self.tail = _sparse_columns(len(x), tail, blocks.tail_size)
+
+    def products(self, y: np.ndarray):
+        """For responses y (n, R) in the data's units.
+
+        Returns
+        -------
+        lead, tail : ndarray
+            Z'r / y_scale, (L, K, R) and (m, R).
+        least_squares : ndarray
+            Q'y, (rank, R).
+        y_scale : ndarray
+            Root mean square of the residual r = y - QQ'y, (R,).
+        """
+        if self.root is not None:
+            y = y * self.root[:, None]
+        first = self.q.T @ y
+        residual = y - self.q @ first
+        second = self.q.T @ residual
+        residual -= self.q @ second
+        size = np.sqrt(np.mean(y**2, axis=0))
+        y_scale = np.sqrt(np.mean(residual**2, axis=0))
+        bad = np.flatnonzero(~(y_scale > NO_RESIDUAL * size))
+        if len(bad):
+            raise DesignError(
+                f"response number {bad[0]} is constant or explained exactly by X: no "
+                "variance is left to estimate"
+            )
+        residual /= y_scale
+        shape = self.design.blocks.lead_gram.shape[:2]
+        lead = (self.lead @ residual).reshape(*shape, y.shape[1])
+        return lead, self.tail @ residual, first + second, y_scale
+
+
+def _sparse_columns(n, parts, size):
+    """Z' of the terms given as (values, columns) of every row, sparse (size, n)."""
+    if not parts:
+        return sparse.csr_array((size, n))
+    z = np.hstack([values for values, _ in parts])
+    columns = np.hstack([columns for _, columns in parts])
+    pointers = np.arange(n + 1) * z.shape[1]
+    rows = sparse.csr_array((z.ravel(), columns.ravel(), pointers), shape=(n, size))
+    return rows.T.tocsr()
+
+
+def refit_design(design: Design, products, column: int = 0) -> Design:
+    """The design with a response of ``Responses.products`` in place of its own."""
+    lead, tail, least_squares, y_scale = (part[..., column] for part in products)
+    blocks = design.blocks
+    lead_cross, tail_cross = blocks.lead_cross.copy(), blocks.tail_cross.copy()
+    fixed = blocks.fixed_gram.copy()
+    lead_cross[..., -1] = lead
+    tail_cross[:, -1] = tail
+    fixed[-1, :-1] = fixed[:-1, -1] = 0.0
+    fixed[-1, -1] = blocks.nobs
+    blocks = replace(blocks, lead_cross=lead_cross, tail_cross=tail_cross, fixed_gram=fixed)
+    return replace(
+        design, blocks=blocks, least_squares=least_squares, y_scale=float(y_scale)
+    )
+
+
+def fit_responses(
+    responses: Responses, y: np.ndarray, reml: bool, n_threads: int = 1
+) -> Refits:
+    """Fit a model to many responses.
+
+    Parameters
+    ----------
+    responses : Responses
+        Of the design.
+    y : ndarray
+        Responses less offset, (n, R).
+    reml : bool
+        Restricted (True) or ordinary likelihood.
+    n_threads : int, optional
+        Threads that blocks of responses are shared among.
+    """
+    design, count = responses.design, y.shape[1]
+    width = max(1, BLOCK_SIZE // max(len(y), design.blocks.lead_cross.size))
+    batched = len(design.blocks.factors) == 1
+    batch = Batch(design, reml) if batched else None
+
+    def work(start):
+        products = responses.products(y[:, start : start + width])
+        lead, _, least_squares, y_scale = products
+        if not batched:
+            size = len(y_scale)
+            return joined([_single(design, products, j, reml) for j in range(size)])
+        lead = np.ascontiguousarray(lead.transpose(2, 0, 1))
+        return batch.fit(lead, least_squares.T, y_scale)
+
+    return Refits(*joined(run_blocks(work, range(0, count, width), n_threads)), reml)
+
+
+def run_blocks(work: Callable, blocks, n_threads: int) -> list:
+    """``work`` on every block, in order; the kernels release the GIL."""
+    if n_threads == 1:
+        return [work(block) for block in blocks]
+    with ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(work, blocks))
+
+
+def joined(parts) -> tuple[np.ndarray, ...]:
+    """Columns of ``Refits`` from those of blocks of responses."""
+    return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
+
+
+def _single(design, products, column, reml):
+    """One response by the ordinary path, as a row of each column of ``Refits``."""
+    fit = fit_design(refit_design(design, products, column), reml)
+    verdict = fit.convergence
+    return (
+        fit.coefficients[None],
+        fit.theta[None],
+        np.array([fit.scale]),
+        np.array([fit.log_likelihood]),
+        np.array([verdict.converged]),
+        np.array([fit.is_singular]),
+        np.array([verdict.n_evaluations]),
+    )
+
+
+class Batch:
+    """Fits of a model with one grouping factor to many responses at a time.
+
+    Parameters
+    ----------
+    design : Design
+        The model.
+    reml : bool
+        Restricted (True) or ordinary likelihood.
+    """
+
+    def __init__(self, design: Design, reml: bool):
+        self.design, self.reml = design, reml
+        blocks = design.blocks
+        self.rank = design.basis.rank
+        self.dof = blocks.nobs - self.rank if reml else blocks.nobs
+        self.structures = tuple(design.structures)
+        self.n_theta = sum(s.n_theta for s in self.structures)
+        others, self.thorough = other_starts(design)
+        self.others = np.array(others).reshape(-1, self.n_theta)
+        self.term_start = np.cumsum([0, *(s.k for s in self.structures)])
+        self.inverse = np.ascontiguousarray(linalg.block_diag(*design.inverse_transforms))
+        sums = LevelSums(blocks.lead_gram, blocks.lead_cross, None)
+        self.moments = OneFactorMoments(blocks, self.structures, sums)
+
+    def _starts(self, lead):
+        """Moment starts for Z'r of all responses, as ``fit_design`` would take."""
+        blocks, width = self.design.blocks, lead.shape[2]
+        count = len(self.moments.basis)
+        right = np.empty((count + 1, len(lead)))
+        squares = lead.transpose(0, 2, 1) @ lead
+        right[:count] = self.moments.basis @ squares.reshape(len(lead), -1).T
+        right[count] = blocks.nobs
+        gamma, sigma = solve_moments(self.moments.system, right)
+        sigma = np.where(sigma > 0, sigma, SIGMA_SHARE)
+        whole = (gamma / sigma).T @ self.moments.basis
+        whole = whole.reshape(-1, width, width)
+        parts = []
+        for s, at in zip(self.structures, blocks.factors[0].slices, strict=True):
+            covariance = whole[:, at, at]
+            if s.k == 1:
+                root = np.sqrt(covariance.clip(START_FLOOR, START_CEILING))
+            else:
+                value, vector = np.linalg.eigh(covariance)
+                least = np.maximum(START_FLOOR, START_FLOOR * value[:, -1:])
+                value = np.clip(value, least, np.maximum(START_CEILING, least))
+                root = np.linalg.cholesky(
+                    (vector * value[:, None, :]) @ vector.transpose(0, 2, 1)
+                )
+            basis = s.lam_basis.reshape(s.n_theta, -1)
+            parts.append(root.reshape(len(lead), -1) @ (basis.T / (basis**2).sum(axis=1)))
+        return np.ascontiguousarray(np.hstack(parts))
+
+    def fit(self, lead, least_squares, y_scale):
+        """Columns of ``Refits`` for Z'r / y_scale (R, L, K), Q'y (R, rank), y_scale."""
+        design, blocks, count = self.design, self.design.blocks, len(lead)
+        cross, fixed = blocks.lead_cross.copy(), blocks.fixed_gram.copy()
+        function = OneFactor(
+            blocks.lead_gram,
+            cross,
+            None,
+            fixed,
+            *template(self.structures),
+            self.n_theta,
+            self.reml,
+            self.dof,
+        )
+        theta = np.full((count, self.n_theta), np.nan)
+        deviance, square = np.empty(count), np.full(count, np.nan)
+        on_basis = np.full((count, self.rank), np.nan)
+        evaluations = np.empty(count, np.intp)
+        settled, singular = np.zeros(count, np.uint8), np.zeros(count, np.uint8)
+        refit_responses(
+            function,
+            cross,
+            fixed,
+            lead,
+            float(blocks.nobs),
+            self._starts(lead),
+            self.others,
+            self.thorough,
+            self.term_start,
+            self.inverse,
+            MAX_ITERATIONS,
+            theta,
+            deviance,
+            square,
+            on_basis,
+            evaluations,
+            settled,
+            singular,
+        )
+        shift = design.deviance_shift(self.reml, self.dof)
+        shift += 2.0 * self.dof * (np.log(y_scale) - np.log(design.y_scale))
+        coefficients = least_squares + y_scale[:, None] * on_basis
+        columns = (
+            design.basis.coefficients(coefficients.T).T,
+            theta,
+            square / self.dof * y_scale**2,
+            -0.5 * (deviance + shift),
+            settled.astype(bool),
+            singular.astype(bool),
+            evaluations,
+        )
+        for r in np.flatnonzero(settled == 0):  # by the ordinary path, with its fallback
+            products = lead[r], np.zeros(0), least_squares[r], y_scale[r]
+            products = [np.asarray(part)[..., None] for part in products]
+            for column, value in zip(
+                columns, _single(design, products, 0, self.reml), strict=True
+            ):
+                column[r] = value[0]
+        return columns

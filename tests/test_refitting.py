@@ -1,0 +1,220 @@
+"""Fits of the same model to other responses against fresh models; simulation."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mixedext as mx
+from mixedext.engine.simulation import Sampler
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning"
+)
+
+
+def sleep():
+    return mx.datasets.sleepstudy.load().data
+
+
+def unbalanced(seed=0, n=150, n_levels=14):
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "g": rng.integers(0, n_levels, n),
+            "h": rng.integers(0, 6, n),
+            "x": rng.normal(3.0, 2.0, n),
+            "z": rng.normal(size=n),
+            "w": rng.uniform(0.5, 2.0, n),
+            "o": rng.normal(size=n),
+            "y": rng.normal(size=n),
+        }
+    )
+
+
+MODELS = {
+    "sleepstudy": ("Reaction ~ Days + (Days | Subject)", sleep, {}),
+    "unbalanced": ("y ~ x + z + (x | g)", unbalanced, {}),
+    "weighted": ("y ~ x + (1 | g)", unbalanced, {"weights": "w", "offset": "o"}),
+    "uncorrelated": ("y ~ x + (x + z || g)", unbalanced, {}),
+    "three columns": ("y ~ x + (x + z | g)", unbalanced, {}),
+    "crossed": ("y ~ x + (x | g) + (1 | h)", unbalanced, {}),
+}
+
+
+def responses(data, group, count, seed=3):
+    """Responses with a variance between groups of zero or more, some fits singular."""
+    rng = np.random.default_rng(seed)
+    codes = pd.factorize(data[group])[0]
+    y = rng.normal(size=(len(data), count))
+    for name in (None, "x", "z", "Days"):
+        z = np.ones(len(data)) if name is None else data.get(name, 0 * codes)
+        effect = rng.normal(size=(codes.max() + 1, count)) * np.linspace(0.0, 2.0, count)
+        y += effect[codes] * np.asarray(z)[:, None]
+    if "h" in data:
+        y += rng.normal(size=(6, count))[data["h"]]
+    return 50.0 + 7.0 * y
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("name", MODELS)
+def test_fit_many_against_fresh_models(name, reml):
+    formula, load, options = MODELS[name]
+    data = load()
+    count = 8 if name == "crossed" else 40
+    y = responses(data, "Subject" if name == "sleepstudy" else "g", count)
+    model = mx.mixedlm(formula, data, **options)
+    many = model.fit_many(y, reml=reml)
+    assert many.converged.all()
+    response = formula.split("~")[0].strip()
+    for r in range(count):
+        fresh = mx.mixedlm(formula, data.assign(**{response: y[:, r]}), **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", mx.FlatLikelihoodWarning)
+            fresh = fresh.fit(reml=reml)
+        assert many.llf[r] == pytest.approx(fresh.llf, rel=1e-10, abs=1e-8)
+        assert many.is_singular[r] == fresh.is_singular
+        np.testing.assert_allclose(many.theta[r], fresh.theta, atol=2e-6)
+        np.testing.assert_allclose(many.fe_params[r], fresh.fe_params, rtol=1e-6)
+        assert many.scale[r] == pytest.approx(fresh.scale, rel=1e-6)
+    assert 0 < many.is_singular.sum() < count
+    frame = many.to_frame()
+    assert len(frame) == count
+    assert list(frame.columns[:2]) == list(model.exog_names[:2])
+
+
+def test_threads_and_blocks_change_nothing(monkeypatch):
+    model = mx.mixedlm("y ~ x + z + (x | g)", unbalanced())
+    y = responses(unbalanced(), "g", 30)
+    whole = model.fit_many(y)
+    monkeypatch.setattr("mixedext.engine.refit.BLOCK_SIZE", 1000)
+    for n_threads in (1, 2):
+        parts = model.fit_many(y, n_threads=n_threads)
+        np.testing.assert_allclose(parts.theta, whole.theta, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(parts.llf, whole.llf, rtol=1e-13)
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("name", ["sleepstudy", "weighted", "crossed"])
+def test_refit_is_a_fresh_model(name, reml):
+    formula, load, options = MODELS[name]
+    data = load()
+    y = responses(data, "Subject" if name == "sleepstudy" else "g", 4)[:, -1]
+    model = mx.mixedlm(formula, data, **options)
+    before = model.fit(reml=reml)
+    again = model.refit(y, reml=reml)
+    response = formula.split("~")[0].strip()
+    fresh = mx.mixedlm(formula, data.assign(**{response: y}), **options).fit(reml=reml)
+    assert again.llf == pytest.approx(fresh.llf, rel=1e-12)
+    np.testing.assert_allclose(again.theta, fresh.theta, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(again.params, fresh.params, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(again.bse, fresh.bse, rtol=1e-7)
+    np.testing.assert_allclose(again.resid, fresh.resid, rtol=1e-7, atol=1e-8)
+    assert str(again.summary()) == str(fresh.summary())
+    assert model.fit(reml=reml).llf == before.llf  # the model itself is what it was
+
+
+def test_responses_are_checked():
+    model = mx.mixedlm("y ~ x + (1 | g)", unbalanced())
+    with pytest.raises(ValueError, match=r"endog must have shape \(nobs,\)"):
+        model.refit(np.zeros((150, 2)))
+    with pytest.raises(ValueError, match="endog holds missing"):
+        model.fit_many(np.full((150, 2), np.nan))
+    with pytest.raises(mx.DesignError, match="response number 1 is constant"):
+        model.fit_many(np.column_stack([unbalanced()["z"], np.ones(150)]))
+    with pytest.raises(ValueError, match="n_threads=0"):
+        model.fit_many(np.ones((150, 2)), n_threads=0)
+
+
+def test_dropped_columns_stay_in_their_place():
+    data = unbalanced().assign(again=lambda d: 2 * d["x"])
+    with pytest.warns(mx.RankDeficientWarning):
+        model = mx.mixedlm("y ~ x + again + z + (1 | g)", data)
+    many = model.fit_many(responses(data, "g", 3))
+    assert np.isnan(many.fe_params[:, 2]).all()
+    assert np.isfinite(many.fe_params[:, [0, 1, 3]]).all()
+
+
+def test_a_fit_that_does_not_settle_goes_the_ordinary_way(monkeypatch):
+    model = mx.mixedlm("Reaction ~ Days + (Days | Subject)", sleep())
+    y = responses(sleep(), "Subject", 10)
+    want = model.fit_many(y)
+    monkeypatch.setattr("mixedext.engine.refit.MAX_ITERATIONS", 0)
+    got = model.fit_many(y)
+    assert got.converged.all()
+    np.testing.assert_allclose(got.llf, want.llf, rtol=1e-11)
+    np.testing.assert_allclose(got.theta, want.theta, atol=1e-6)
+
+
+@pytest.mark.parametrize("weights", [None, "w"])
+def test_simulated_products_have_the_moments_of_the_model(weights):
+    """Z'r and r'r of drawn statistics against those of simulated rows."""
+    data = unbalanced(n=60, n_levels=4)
+    model = mx.mixedlm("y ~ x + z + (x | g)", data, weights=weights)
+    y = responses(data, "g", 2)[:, 1]
+    fit = model.refit(y).engine_fit
+    n = 40_000
+    lead, least_squares, y_scale = Sampler(fit).draw(n, np.random.default_rng(0))
+    rng = np.random.default_rng(1)
+    root = np.ones(60) if weights is None else np.sqrt(data["w"].to_numpy())
+    term = model.random_terms[0]
+    effect = rng.normal(size=(n, term.n_levels, 2)) @ fit.lams[0].T
+    rows = rng.normal(size=(60, n)) / root[:, None]
+    for j in range(2):
+        rows += term.z[:, j, None] * effect[:, term.codes, j].T
+    products = model._responses().products(rows)
+    one = np.column_stack(
+        [(lead * y_scale[:, None, None]).reshape(n, -1), least_squares, y_scale**2]
+    )
+    other = np.column_stack(
+        [(products[0] * products[3]).reshape(-1, n).T, products[2].T, products[3] ** 2]
+    )
+    size = other.std(axis=0)
+    np.testing.assert_allclose(
+        one.mean(axis=0) / size, other.mean(axis=0) / size, atol=5 * np.sqrt(2 / n)
+    )
+    np.testing.assert_allclose(one.std(axis=0), size, rtol=0.03)
+    np.testing.assert_allclose(np.corrcoef(one.T), np.corrcoef(other.T), atol=0.03)
+
+
+def test_simulated_refits():
+    result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", sleep()).fit()
+    refits = result.simulate_refits(20_000, rng=5)
+    assert refits.n_failed == 0
+    assert refits.fe_params.shape == (20_000, 2)
+    error = refits.fe_params.std(axis=0)
+    np.testing.assert_allclose(error, result.bse_fe, rtol=0.03)
+    np.testing.assert_allclose(
+        refits.fe_params.mean(axis=0), result.fe_params, atol=4 * error.max() / 141
+    )
+    assert refits.scale.mean() == pytest.approx(result.scale, rel=0.01)
+    # the same numbers, however the work is shared
+    shared = result.simulate_refits(20_000, rng=5, n_threads=2)
+    np.testing.assert_array_equal(shared.theta, refits.theta)
+    np.testing.assert_array_equal(shared.llf, refits.llf)
+    assert result.simulate_refits(10, rng=6).llf[0] != refits.llf[0]
+    rng = np.random.default_rng(5)
+    first = result.simulate_refits(10, rng=rng)
+    assert first.llf[0] != result.simulate_refits(10, rng=rng).llf[0]
+
+
+def test_simulated_refits_need_no_rows():
+    result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", mx.datasets.dyestuff.load().data).fit()
+    want = result.simulate_refits(100, rng=0).llf
+    result.remove_data()
+    np.testing.assert_array_equal(result.simulate_refits(100, rng=0).llf, want)
+
+
+def test_simulated_refits_of_a_crossed_model():
+    data = mx.datasets.penicillin.load().data
+    formula = "diameter ~ 1 + (1 | plate) + (1 | sample)"
+    result = mx.mixedlm(formula, data).fit()
+    refits = result.simulate_refits(60, rng=0)
+    assert refits.n_failed == 0
+    assert refits.scale.mean() == pytest.approx(result.scale, rel=0.1)
+    np.testing.assert_allclose(refits.fe_params.std(axis=0), result.bse_fe, rtol=0.4)
+    with pytest.raises(ValueError, match="n=0"):
+        result.simulate_refits(0)
