@@ -69,21 +69,10 @@ def measure_refits(workload, data, repeat, budget, count=20_000):
     """Seconds of one refit to a simulated response, simulation included."""
     import mixedext as mx
 
-    model = mx.mixedlm(workload.formula, data)
-    if not hasattr(model, "fit_many"):
-        return {"note": "MixedLM has no fit_many"}
-    result = model.fit()
-    mean = np.asarray(model.predict(result.params))
-    (term,) = model.random_terms
-    root = np.linalg.cholesky(result.engine_fit.covariances[0])
-    rng = np.random.default_rng(1)
+    result = mx.mixedlm(workload.formula, data).fit()
 
     def refits():
-        b = rng.normal(size=(count, term.n_levels, root.shape[0])) @ root.T
-        y = np.einsum("ij,rij->ri", term.z, b[:, term.codes])
-        y += mean
-        y += rng.normal(scale=result.sigma, size=y.shape)
-        return model.fit_many(y)
+        return result.simulate_refits(count, rng=1)
 
     refits()
     figures = summarize(np.array(seconds_of(refits, repeat, budget)) / count)

@@ -166,7 +166,7 @@ def test_describe_blocks(sleep):
     text = mx.mixedlm("Reaction ~ Days + (Days | Subject)", sleep).describe_blocks()
     assert "lead" in text
     assert "Subject" in text
-    assert "MB" in text
+    assert "memory of a fit beyond the data: about" in text
     assert "0 fixed" not in text
 
 

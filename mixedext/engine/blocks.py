@@ -15,6 +15,7 @@ from scipy import sparse
 from mixedext.engine.arrays import zeros
 from mixedext.engine.kernels import crossproducts
 from mixedext.engine.kernels.sparse import multiply_symmetric
+from mixedext.engine.memory import MemoryEstimate, estimate_memory
 from mixedext.engine.products import FactorLayout, Products
 from mixedext.engine.tail_pattern import TailPattern, choose_pattern
 
@@ -88,11 +89,13 @@ class Blocks:
 
     @property
     def storage(self) -> str:
-        """How the tail is stored: "none", "dense", "nested" or "sparse"."""
+        """How the tail is stored: "none", "dense", "nested", "sparse" or "supernodal"."""
         if self.tail_size == 0:
             return "none"
         if self.pattern is None:
             return "dense"
+        if self.pattern.supernodes is not None:
+            return "supernodal"
         return "nested" if self.pattern.n_fill == 0 else "sparse"
 
     def tail_columns(self, factor: int) -> np.ndarray:
@@ -117,12 +120,11 @@ class Blocks:
         return out
 
     @property
-    def nbytes(self) -> int:
-        """Memory of a fit: these blocks and the factor that is computed from them."""
-        own = sum(
-            value.nbytes for value in vars(self).values() if isinstance(value, np.ndarray)
+    def memory(self) -> MemoryEstimate:
+        """Estimate of what a fit takes: these blocks and all that is computed from them."""
+        return estimate_memory(
+            self.factors, len(self.link_index), self.n_fixed, self.pattern
         )
-        return own + 2 * (self.lead_gram.nbytes + self.tail_gram.nbytes)
 
     def describe(self) -> str:
         """The block structure as text: one line a factor, then the tail."""
@@ -136,12 +138,13 @@ class Blocks:
             "dense": f"dense tail, {m} x {m}",
             "nested": f"nested tail, {m} columns, no fill-in",
             "sparse": f"sparse tail, {m} columns",
+            "supernodal": f"sparse tail in dense panels, {m} columns",
         }[self.storage if self.factors else "none"]
         if self.pattern is not None:
             how += f", {len(self.pattern.rows)} stored values"
             how += f", {self.pattern.n_fill} of them fill-in"
         lines.append(f"{how}; {self.n_fixed - 1} fixed columns, {self.nobs} rows")
-        lines.append(f"memory of the blocks and their factor: {self.nbytes / 1e6:.1f} MB")
+        lines.append(f"memory of a fit beyond the data: about {self.memory}")
         return "\n".join(lines)
 
 
@@ -202,7 +205,16 @@ def _build_tail(products, storage):
     # fill-in the tail would suffer, and so how to store it, follows from the links.
     ones = [replace(p, value=np.ones((len(p.index), 1, 0))) for p in lead_pairs]
     pointers, index, _ = _links(ones, first_level[:-1], np.arange(first_level[-1]))
-    elimination, pattern = choose_pattern(pointers, index, widths[level_factor], storage)
+    n_links = int(sum(len(p.index) * p.value.shape[1] for p in lead_pairs))
+
+    def check(n_stored=None, pattern=None):
+        n_fixed = len(products.fixed_gram)
+        estimate_memory(products.layouts, n_links, n_fixed, pattern, n_stored).check()
+
+    elimination, pattern = choose_pattern(
+        pointers, index, widths[level_factor], storage, check
+    )
+    check(pattern=pattern)
     if elimination is not None:  # renumber the tail levels in order of elimination
         rank = np.empty_like(elimination)
         rank[elimination] = np.arange(len(elimination))

@@ -17,6 +17,7 @@ from mixedext.engine.basis import (
 )
 from mixedext.engine.blocks import Blocks, build_blocks
 from mixedext.engine.levels import level_sums
+from mixedext.engine.memory import estimate_memory
 from mixedext.engine.objective import FactorDeviance, ProfiledDeviance
 from mixedext.engine.one_factor import OneFactorDeviance
 from mixedext.engine.products import Products, group_by_factor
@@ -156,9 +157,12 @@ def prepare_design(
     ------
     DesignError
         If X explains y exactly, or leaves no row for the variances.
+    MemoryError
+        If the fit would not fit into memory; says why and what to do.
     """
     rows = Rows(y, x, terms, weights)
     layouts = group_by_factor(terms)
+    estimate_memory(layouts[:1], 0, rows.n_columns + 1).check()
     bases = first_pass(rows)
     products = Products.of(rows, bases, layouts)
     if rows.n_chunks > SAMPLED_CHUNKS and not _nearly_orthonormal(products):

@@ -17,6 +17,8 @@ NUMBER = 8  # bytes of a double, and of an index
 DENSE_ARRAYS = 3
 # By columns: row numbers, Z2'Z2 (twice, once without its zeros, and its rows), N, C22.
 PATTERN_ARRAYS = 4
+# What is not worth asking the system whether it is there.
+NEGLIGIBLE = 50e6
 # Estimates leave out small arrays and what the allocator wastes.
 SHARE = 0.9
 
@@ -69,6 +71,8 @@ class MemoryEstimate:
             With the estimate, the grouping factors that cause it, and advice.
         """
         if available is None:
+            if self.total < NEGLIGIBLE:
+                return
             available = available_memory()
         if self.total <= SHARE * available:
             return

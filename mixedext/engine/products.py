@@ -179,12 +179,6 @@ class Products:
             crossproducts.transform_blocks(cross, right)
         return replace(self, fixed_gram=right.T @ self.fixed_gram @ right)
 
-    @property
-    def nbytes(self) -> int:
-        """Memory of the arrays."""
-        arrays = [*self.grams, *self.crosses, *(p.value for p in self.pairs.values())]
-        return sum(a.nbytes for a in arrays)
-
 
 def fixed_chunks(rows: Rows, bases: Bases, right: np.ndarray | None = None):
     """Chunks of the rows with [X y] as they enter, (m, P), times ``right`` if given."""

@@ -119,3 +119,24 @@ def test_limit_of_a_container(version, tmp_path):
     assert memory._group_memory(tmp_path) == 2500
     (folder / names[0]).write_text("max\n")
     assert memory._group_memory(tmp_path) == np.inf
+
+
+def test_a_model_too_large_is_refused_before_it_is_built(monkeypatch):
+    rng = np.random.default_rng(0)
+    n = 20_000
+    users, films = rng.integers(0, 6000, n), rng.integers(0, 5000, n)
+    terms = [RandomTerm(users, group="user"), RandomTerm(films, group="film")]
+    y, x = rng.normal(size=n), np.ones((n, 1))
+    monkeypatch.setenv(memory.VARIABLE, "200M")
+    tracemalloc.start()
+    with pytest.raises(MemoryError, match=r"film \(4,9\d\d levels\)"):
+        prepare_design(y, x, terms, storage="dense")
+    with pytest.raises(MemoryError, match="available"):
+        prepare_design(y, x, terms)
+    assert tracemalloc.get_traced_memory()[1] < 100e6
+    tracemalloc.stop()
+    slopes = RandomTerm(users, rng.normal(size=(n, 3)), group="user")
+    monkeypatch.setenv(memory.VARIABLE, "1M")
+    monkeypatch.setattr(memory, "NEGLIGIBLE", 0)
+    with pytest.raises(MemoryError, match=r"user \(5,\d\d\d levels x 3 columns\)"):
+        prepare_design(y, x, [slopes])
