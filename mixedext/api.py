@@ -5,6 +5,7 @@ from statsmodels.regression.mixed_linear_model import MixedLMParams, VCSpec
 
 from mixedext import datasets
 from mixedext.engine.optimize import Convergence
+from mixedext.engine.refit import Refits
 from mixedext.exceptions import (
     DesignError,
     FlatLikelihoodWarning,
@@ -31,6 +32,7 @@ __all__ = [
     "PrecisionWarning",
     "RandomTerm",
     "RankDeficientWarning",
+    "Refits",
     "VCSpec",
     "WeightsWarning",
     "datasets",
