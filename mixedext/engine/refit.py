@@ -21,7 +21,7 @@ from mixedext.engine.fit import (
 from mixedext.engine.kernels.one_factor import OneFactor
 from mixedext.engine.kernels.refits import refit_responses
 from mixedext.engine.levels import LevelSums
-from mixedext.engine.moments import SIGMA_SHARE, OneFactorMoments, solve_moments
+from mixedext.engine.moments import SIGMA_SHARE, one_factor_moments, solve_moments
 from mixedext.engine.one_factor import template
 from mixedext.engine.optimize import MAX_ITERATIONS
 from mixedext.engine.refinement import DEVIANCE_NOISE, refine_fit
@@ -306,10 +306,13 @@ class Batch:
         self.term_start = np.cumsum([0, *(s.k for s in self.structures)])
         self.inverse = np.ascontiguousarray(linalg.block_diag(*design.inverse_transforms))
         sums = LevelSums(blocks.lead_gram, blocks.lead_cross, None)
-        self.moments = OneFactorMoments(blocks, self.structures, sums)
+        self.moments = one_factor_moments(blocks, self.structures, sums)
 
     def _starts(self, lead):
         """Moment starts for Z'r of all responses, as ``fit_design`` would take."""
+        if self.moments is None:
+            identity = np.concatenate([s.start() for s in self.structures])
+            return np.tile(identity, (len(lead), 1))
         blocks, width = self.design.blocks, lead.shape[2]
         count = len(self.moments.basis)
         right = np.empty((count + 1, len(lead)))
