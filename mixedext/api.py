@@ -5,6 +5,7 @@ from statsmodels.regression.mixed_linear_model import MixedLMParams, VCSpec
 
 from mixedext import datasets
 from mixedext.engine.optimize import Convergence
+from mixedext.engine.refit import Refits
 from mixedext.engine.threads import get_num_threads, set_num_threads
 from mixedext.exceptions import (
     DesignError,
@@ -33,6 +34,7 @@ __all__ = [
     "PrecisionWarning",
     "RandomTerm",
     "RankDeficientWarning",
+    "Refits",
     "VCSpec",
     "WeightsWarning",
     "datasets",

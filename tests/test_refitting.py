@@ -86,6 +86,18 @@ def test_fit_many_against_fresh_models(name, reml):
     assert list(frame.columns[:2]) == list(model.exog_names[:2])
 
 
+def test_responses_that_lose_digits_are_refined():
+    """One variance dwarfs the other: deviance and scale come from the rows, as in fit."""
+    data = unbalanced()
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=14)[data["g"]] + 1e-5 * rng.normal(size=150)
+    model = mx.mixedlm("y ~ x + (1 | g)", data)
+    many = model.fit_many(np.column_stack([y, rng.normal(size=150)]))
+    fresh = mx.mixedlm("y ~ x + (1 | g)", data.assign(y=y)).fit()
+    assert many.scale[0] == pytest.approx(fresh.scale, rel=1e-4)
+    assert many.llf[0] == pytest.approx(fresh.llf, rel=1e-8)
+
+
 def test_threads_and_blocks_change_nothing(monkeypatch):
     model = mx.mixedlm("y ~ x + z + (x | g)", unbalanced())
     y = responses(unbalanced(), "g", 30)

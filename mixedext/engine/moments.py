@@ -20,10 +20,12 @@ from mixedext.engine.kernels import pair_sums
 from mixedext.engine.kernels.moments import level_moments
 from mixedext.engine.levels import level_sums
 
-__all__ = ["OneFactorMoments", "moment_covariances", "solve_moments"]
+__all__ = ["moment_covariances", "one_factor_moments", "solve_moments"]
 
 # Products of Z'Z with more vectors than this would cost more than they save.
 MOST_VECTORS = 400
+# Sums of squares of as many columns are cheap for one grouping factor.
+MOST_COLUMNS = 100
 # Share of the residual variance of y that sigma^2 gets where its moment is not positive.
 SIGMA_SHARE = 0.01
 
@@ -133,10 +135,22 @@ class OneFactorMoments:
         return (gamma / sigma @ self.basis).reshape(width, width)
 
 
+def one_factor_moments(blocks, structures, sums) -> OneFactorMoments | None:
+    """The equations; None where they would cost more than they save."""
+    columns = blocks.lead_gram.shape[1] * blocks.n_fixed
+    vectors = sum(s.n_gamma for s in structures) * (blocks.n_fixed - 1)
+    if columns > MOST_COLUMNS and vectors > MOST_VECTORS:
+        return None
+    return OneFactorMoments(blocks, structures, sums)
+
+
 def _one_factor(blocks, structures, sums):
-    if sums is None:
-        sums = level_sums(blocks)
-    whole = OneFactorMoments(blocks, structures, sums).solve()
+    moments = one_factor_moments(
+        blocks, structures, level_sums(blocks) if sums is None else sums
+    )
+    if moments is None:
+        return None
+    whole = moments.solve()
     return [whole[at, at] for at in blocks.factors[0].slices]
 
 

@@ -21,7 +21,7 @@ from mixedext.specification.structures import Structure
 __all__ = ["Derivatives", "FactorDeviance", "ProfiledDeviance"]
 
 # Elements of the blocks above which the search should save derivatives.
-COSTLY_SIZE = 20_000
+COSTLY_SIZE = 500_000
 
 
 @dataclass(frozen=True, eq=False)

@@ -92,8 +92,14 @@ class OneFactorDeviance(ProfiledDeviance):
     def __getstate__(self):
         state = dict(vars(self))
         state.pop("function", None)
-        state["_refined"] = self.fixed if self.theta is not None else None
         return state
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        refined, self._refined = self._refined, None
+        if self.theta is not None:  # a compiled function is not stored: stand there again
+            self.function.evaluate(self.theta)
+        self._refined = refined
 
     @property
     def n_values(self):

@@ -136,7 +136,7 @@ class _Point:
         decrement, curvature, way_down = search.outlook(gradient, hessian)
         slope = float(np.abs(gradient).max())
         if search.remainder >= 0:  # no derivatives were taken after the last step
-            slope *= np.sqrt(search.remainder / max(decrement, 1e-300))
+            slope *= math.sqrt(search.remainder / max(decrement, 1e-300))
             decrement = search.remainder
         return cls(
             theta, deviance, gradient, hessian, slope, decrement, curvature, way_down

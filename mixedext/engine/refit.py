@@ -15,9 +15,10 @@ from mixedext.engine.fit import START_CEILING, START_FLOOR, fit_design, other_st
 from mixedext.engine.kernels.one_factor import OneFactor
 from mixedext.engine.kernels.refits import refit_responses
 from mixedext.engine.levels import LevelSums
-from mixedext.engine.moments import SIGMA_SHARE, OneFactorMoments, solve_moments
+from mixedext.engine.moments import SIGMA_SHARE, one_factor_moments, solve_moments
 from mixedext.engine.one_factor import template
 from mixedext.engine.optimize import MAX_ITERATIONS
+from mixedext.engine.refinement import DEVIANCE_NOISE, refine_fit
 from mixedext.exceptions import DesignError
 
 __all__ = [
@@ -112,6 +113,7 @@ class Responses:
 
     def __init__(self, design: Design, x, terms, weights):
         self.design, self.root = design, None if weights is None else np.sqrt(weights)
+        self.rows = x, terms, weights
         kept = x[:, design.basis.kept]
         if self.root is not None:
             kept = kept * self.root[:, None]
@@ -131,7 +133,7 @@ class Responses:
             z = z if self.root is None else z * self.root[:, None]
             if number == 0:
                 width = blocks.lead_gram.shape[1]
-                columns = term.codes[:, None] * width + np.arange(width)[at]
+                columns = term.codes[:, None].astype(np.intp) * width + np.arange(width)[at]
                 lead.append((z, columns))
             else:
                 columns = blocks.tail_columns(number - 1)[term.codes][:, at]
@@ -169,6 +171,10 @@ class Responses:
         shape = self.design.blocks.lead_gram.shape[:2]
         lead = (self.lead @ residual).reshape(*shape, y.shape[1])
         return lead, self.tail @ residual, first + second, y_scale
+
+    def refined(self, fit, y):
+        """A fit to the response y (n,) with its fixed-effects block from the rows."""
+        return refine_fit(fit, y, *self.rows)
 
 
 def _sparse_columns(n, parts, size):
@@ -222,11 +228,18 @@ def fit_responses(
     def work(start):
         products = responses.products(y[:, start : start + width])
         lead, _, least_squares, y_scale = products
-        if not batched:
+        if batched:
+            lead = np.ascontiguousarray(lead.transpose(2, 0, 1))
+            columns = batch.fit(lead, least_squares.T, y_scale)
+        else:
             size = len(y_scale)
-            return joined([_single(design, products, j, reml) for j in range(size)])
-        lead = np.ascontiguousarray(lead.transpose(2, 0, 1))
-        return batch.fit(lead, least_squares.T, y_scale)
+            fits = [_row(_single(design, products, j, reml)) for j in range(size)]
+            columns = joined(fits)
+        for r in np.flatnonzero(columns[-1] > DEVIANCE_NOISE):  # digits were lost
+            fit = responses.refined(_single(design, products, r, reml), y[:, start + r])
+            for column, value in zip(columns, _row(fit), strict=True):
+                column[r] = value[0]
+        return columns[:-1]
 
     return Refits(*joined(run_blocks(work, range(0, count, width), n_threads)), reml)
 
@@ -245,8 +258,12 @@ def joined(parts) -> tuple[np.ndarray, ...]:
 
 
 def _single(design, products, column, reml):
-    """One response by the ordinary path, as a row of each column of ``Refits``."""
-    fit = fit_design(refit_design(design, products, column), reml)
+    """Fit to one response by the ordinary path."""
+    return fit_design(refit_design(design, products, column), reml)
+
+
+def _row(fit):
+    """A fit as a row of each column of ``Refits``, and the noise of its deviance."""
     verdict = fit.convergence
     return (
         fit.coefficients[None],
@@ -256,6 +273,7 @@ def _single(design, products, column, reml):
         np.array([verdict.converged]),
         np.array([fit.is_singular]),
         np.array([verdict.n_evaluations]),
+        np.array([fit.objective.noise if fit.design.terms else 0.0]),
     )
 
 
@@ -282,10 +300,13 @@ class Batch:
         self.term_start = np.cumsum([0, *(s.k for s in self.structures)])
         self.inverse = np.ascontiguousarray(linalg.block_diag(*design.inverse_transforms))
         sums = LevelSums(blocks.lead_gram, blocks.lead_cross, None)
-        self.moments = OneFactorMoments(blocks, self.structures, sums)
+        self.moments = one_factor_moments(blocks, self.structures, sums)
 
     def _starts(self, lead):
         """Moment starts for Z'r of all responses, as ``fit_design`` would take."""
+        if self.moments is None:
+            identity = np.concatenate([s.start() for s in self.structures])
+            return np.tile(identity, (len(lead), 1))
         blocks, width = self.design.blocks, lead.shape[2]
         count = len(self.moments.basis)
         right = np.empty((count + 1, len(lead)))
@@ -331,6 +352,7 @@ class Batch:
         on_basis = np.full((count, self.rank), np.nan)
         evaluations = np.empty(count, np.intp)
         settled, singular = np.zeros(count, np.uint8), np.zeros(count, np.uint8)
+        noise = np.zeros(count)
         refit_responses(
             function,
             cross,
@@ -350,6 +372,7 @@ class Batch:
             evaluations,
             settled,
             singular,
+            noise,
         )
         shift = design.deviance_shift(self.reml, self.dof)
         shift += 2.0 * self.dof * (np.log(y_scale) - np.log(design.y_scale))
@@ -362,12 +385,13 @@ class Batch:
             settled.astype(bool),
             singular.astype(bool),
             evaluations,
+            noise,
         )
         for r in np.flatnonzero(settled == 0):  # by the ordinary path, with its fallback
             products = lead[r], np.zeros(0), least_squares[r], y_scale[r]
             products = [np.asarray(part)[..., None] for part in products]
             for column, value in zip(
-                columns, _single(design, products, 0, self.reml), strict=True
+                columns, _row(_single(design, products, 0, self.reml)), strict=True
             ):
                 column[r] = value[0]
         return columns

@@ -139,7 +139,7 @@ def simulate_fits(
     def work(block):
         count, seed = block
         lead, least_squares, y_scale = sampler.draw(count, np.random.default_rng(seed))
-        return batch.fit(lead, true + sigma * least_squares, sigma * y_scale)
+        return batch.fit(lead, true + sigma * least_squares, sigma * y_scale)[:-1]
 
     parts = run_blocks(work, list(zip(counts, seeds, strict=True)), n_threads)
     return Refits(*joined(parts), reml)

@@ -72,6 +72,23 @@ def test_refinement_changes_nothing_where_nothing_is_lost(example, weighted):
     np.testing.assert_allclose(refined.coefficients, fit.coefficients, rtol=1e-9)
 
 
+def test_a_fit_asks_for_no_row(monkeypatch):
+    """Where no digits can be lost nothing of the length of the data is computed."""
+    model = mx.mixedlm("Yield ~ 1 + (1 | Batch)", mx.datasets.dyestuff.load().data)
+
+    def refuse(*args):
+        raise AssertionError("rows were asked for")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(model), "linear_predictor", refuse)
+        result = model.fit()
+        assert not {"effects", "covariance", "penalty"} & set(vars(result.engine_fit))
+        with pytest.raises(AssertionError):
+            _ = result.resid
+    result.remove_data()
+    assert "Scaled residuals" in str(result.summary())
+
+
 def test_precision_warning(monkeypatch):
     """Digits that cannot be had back: nothing may be said to be right."""
     rng = np.random.default_rng(0)

@@ -32,8 +32,39 @@ def test_moment_equations(storage, wide, k_fixed):
     y, x, terms = crossed(1, wide)
     x = x[:, :k_fixed]
     design = prepare_design(y, x, terms, storage=storage)
+    compare(design, y, x, terms)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("k_fixed", [0, 3])
+def test_moment_equations_of_one_factor(pooled, k_fixed):
+    """Several terms on one factor; levels that have the same gram, or not."""
+    rng = np.random.default_rng(2)
+    a = np.repeat(np.arange(75), 2)
+    day = np.tile([0.0, 1.0], 75) if pooled else rng.normal(size=150)
+    x = np.column_stack([np.ones(150), day, rng.normal(size=150)])
+    y = rng.normal(size=75)[a] + rng.normal(size=150)
+    terms = [
+        RandomTerm(a, x[:, :1], group="a"),
+        RandomTerm(a, x[:, :2], group="a", structure="identity"),
+    ]
+    if not pooled:
+        terms.append(RandomTerm(a, x[:, 1:] + [1.0, 0.0], group="a"))
+    design = prepare_design(y, x[:, :k_fixed], terms)
+    assert (design.level_sums.weight is not None) == pooled
+    compare(design, y, x[:, :k_fixed], terms)
+    sums = design.level_sums
+    got = moment_covariances(design.blocks, design.structures, sums)
+    for one, other in zip(
+        got, moment_covariances(design.blocks, design.structures), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+def compare(design, y, x, terms):
+    """The equations by their definition with n x n matrices."""
     got = moment_covariances(design.blocks, design.structures)
-    n = len(y)
+    n, k_fixed = x.shape
     projector = np.eye(n) - (x @ np.linalg.pinv(x) if k_fixed else 0.0)
     e = projector @ y
     derivatives = []

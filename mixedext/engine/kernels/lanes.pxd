@@ -6,29 +6,35 @@ from libc.string cimport memset
 cdef extern from *:
     """
     /* Levels are taken LANES at a time: element i of lane variables belongs to level i, and
-       the compiler turns their arithmetic into vector instructions.  Compilers without
+       the compiler turns their arithmetic into vector instructions.  Where the loader can
+       choose between versions of a function (CLONES), lanes are as wide as the newest
+       processor's registers, else two doubles, which all processors have; compilers without
        vector types take one level at a time. */
     #ifndef MIXEDEXT_LANES
-    #if defined(__GNUC__) || defined(__clang__)
+    #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) \\
+        && defined(__gnu_linux__) && __GNUC__ >= 12
+    #define MIXEDEXT_CLONES __attribute__((target_clones( \\
+        "arch=x86-64-v4", "arch=x86-64-v3", "default"))) int
     #define MIXEDEXT_LANES 8
-    typedef double mixedext_lane __attribute__((vector_size(64)));
+    #else
+    #define MIXEDEXT_CLONES int
+    #if defined(__GNUC__) || defined(__clang__)
+    #define MIXEDEXT_LANES 2
     #else
     #define MIXEDEXT_LANES 1
+    #endif
+    #endif
+    #if MIXEDEXT_LANES > 1
+    typedef double mixedext_lane __attribute__((vector_size(8 * MIXEDEXT_LANES)));
+    #else
     typedef double mixedext_lane;
     #endif
     #define MIXEDEXT_ZERO ((mixedext_lane){0.0})
     #define MIXEDEXT_RECIPROCAL(x) (1.0 / (x))
-    /* Where the loader can choose between versions of a function, those for newer
-       processors are compiled besides. */
-    #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) \\
-        && defined(__gnu_linux__) && __GNUC__ >= 11
-    #define MIXEDEXT_CLONES __attribute__((target_clones( \\
-        "arch=x86-64-v4", "arch=x86-64-v3", "default"))) int
-    #else
-    #define MIXEDEXT_CLONES int
-    #endif
     /* Cython declares its return values with the type of the function, attribute and all. */
+    #if MIXEDEXT_LANES > 1
     #pragma GCC diagnostic ignored "-Wattributes"
+    #endif
     #endif
     """
     ctypedef double lane "mixedext_lane"

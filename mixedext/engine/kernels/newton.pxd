@@ -20,9 +20,8 @@ cdef class Newton:
     cdef Function function
     cdef readonly Py_ssize_t n_theta
     cdef readonly double deviance
-    # Fall still to be expected after a last step that no derivatives followed; else < 0.
+    # Bound of the fall still to be expected after a last step that no derivatives followed; else < 0.
     cdef readonly double remainder
-    cdef double contraction
     cdef double* buffer
     cdef double* theta
     cdef double* trial

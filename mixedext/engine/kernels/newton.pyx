@@ -34,11 +34,13 @@ cdef double FLAT_CURVATURE = 1e-10
 # A Cholesky factor serves in place of eigenvectors where the smallest eigenvalue is
 # surely above this share of the largest.
 cdef double CLEARLY_DEFINITE = 1e-8
-# The last derivatives are saved where the decrement is below FINISH_BELOW, has fallen by
-# FINISH_CONTRACTION and leaves at most this share of the deviance to be gained.
-cdef double FINISH_BELOW = 1e-5
+# The last derivatives of a costly function are saved where the decrement has just fallen by
+# FINISH_CONTRACTION, and one more step that contracts it by no more than LEAST_CONTRACTION
+# leaves at most this much, and at most this share of the deviance.
 cdef double FINISH_CONTRACTION = 1e-2
-cdef double FINISH_SHARE = 1e-15
+cdef double LEAST_CONTRACTION = 0.1
+cdef double FINISH_BELOW = 1e-7
+cdef double FINISH_SHARE = 1e-12
 
 # How the rows of the log came about.
 METHODS = ("newton", "l-bfgs-b", "rectified", "given", "closed form")
@@ -418,15 +420,14 @@ cdef class Newton:
                     and to_beat > -INFINITY
                 ):
                     break  # another minimum is lower than this one can be
-                if self.function.costly and last > 0.0 and self.decrement < FINISH_BELOW:
-                    self.contraction = self.decrement / last
-                    finishing = (
-                        self.contraction < FINISH_CONTRACTION
-                        and self.contraction * self.decrement
-                        < max(DECREMENT_TOLERANCE, FINISH_SHARE * fabs(self.deviance))
-                    )
+                finishing = (
+                    self.function.costly
+                    and self.decrement < FINISH_CONTRACTION * last
+                    and LEAST_CONTRACTION * self.decrement
+                    < min(FINISH_BELOW, FINISH_SHARE * fabs(self.deviance))
+                )
             last = -1.0 if self.way_down else self.decrement
-            noise = 1e-11 * max(fabs(self.deviance), 1.0)
+            noise = max(1e-11 * max(fabs(self.deviance), 1.0), self.function.noise)
             while True:
                 length = self.set_step(radius)
                 if length < 0.0:
@@ -458,7 +459,7 @@ cdef class Newton:
             memcpy(self.theta, self.trial, n * sizeof(double))
             self.deviance = trial
             if finishing:
-                self.remainder = self.contraction * self.decrement
+                self.remainder = LEAST_CONTRACTION * self.decrement
                 return FOUND
             memcpy(self.before, self.gradient, n * sizeof(double))
             self.function.derivatives(self.theta, self.gradient, self.hessian)

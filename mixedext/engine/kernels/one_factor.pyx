@@ -321,7 +321,6 @@ cdef class OneFactor(Function):
         self.pair_information, at = at, at + n_pairs * n_pairs
         self.jacobian, at = at, at + self.n_theta * n_pairs
         self.product = at
-        self.costly = <double>self.n_levels * k * (k + p) > 2e4
 
     def __dealloc__(self):
         free(self.buffer)

@@ -204,6 +204,7 @@ def refit_responses(
     Py_ssize_t[::1] evaluations,          # out: (R,)
     unsigned char[::1] settled,           # out: (R,) whether a minimum was found
     unsigned char[::1] singular,          # out: (R,)
+    double[::1] noise,                    # out: (R,) rounding error of the deviance
 ):
     """Fit every response, each from its own start, as ``optimize.minimize_deviance``."""
     cdef Newton search = Newton(function, keep_log=False)
@@ -259,6 +260,7 @@ def refit_responses(
                     on_basis[r, j] = -function.change[(p - 1) * p + j]
                 residual_square[r] = function.residual_square
                 singular[r] = smallest < ZERO_SINGULAR_VALUE
+                noise[r] = function.noise
             deviance[r] = best
             settled[r] = good and isfinite(best)
             evaluations[r] = function.n_values - before
