@@ -39,7 +39,9 @@ autosummary_context = {
         name: [field.name for field in dataclasses.fields(value)]
         for name, value in _public.items()
         if dataclasses.is_dataclass(value)
-    }
+    },
+    # Methods of mixedext that a class inherits from its parts, not from statsmodels.
+    "added": {"MixedLM": ["from_chunks", "refit", "fit_many"]},
 }
 numpydoc_class_members_toctree = False
 numpydoc_show_class_members = False
@@ -58,6 +60,10 @@ doctest_global_setup = """
 import numpy as np
 import pandas as pd
 import mixedext as mx
+try:
+    import dask
+except ImportError:
+    dask = None  # its examples are skipped
 """
 doctest_default_flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from mixedext.chunked import ChunkedDesign, chunk_rows, design_from_chunks
 from mixedext.specification.chunks import ChunkPlan
-from mixedext.specification.namespace import caller_namespace, portable_namespace
+from mixedext.specification.namespace import caller_namespace
 from mixedext.specification.sources import ChunkSource, chunk_source
 from mixedext.specification.statsmodels_compat import SPEC_ATTRIBUTE
 
@@ -92,7 +92,7 @@ class ChunkedRows:
             "offset": offset,
             "missing": missing,
         }
-        plan = ChunkPlan(formula, namespace=portable_namespace(namespace), **options)
+        plan = ChunkPlan(formula, namespace=namespace, **options)
         source = chunk_source(chunks, n_jobs)
         source.select(plan.used)
         model = object.__new__(cls)

@@ -20,7 +20,8 @@ def read_parquet_model(formula, path, *, chunk_rows=250_000, n_jobs=None, **opti
     path : str, path-like or pyarrow.dataset.Dataset
         File, folder or data set; only the columns that the formula uses are read.
     chunk_rows : int, optional
-        Most rows that are in memory at once (in each process).
+        Most rows of a chunk.  Row groups of the file are read as a whole (by each process),
+        so they should not be larger than memory bears.
     n_jobs : int, optional
         Processes of joblib; each reads row groups of its own.
     **options
@@ -54,4 +55,7 @@ def read_parquet_model(formula, path, *, chunk_rows=250_000, n_jobs=None, **opti
     if not (isinstance(chunk_rows, int | np.integer) and chunk_rows > 0):
         raise ValueError(f"chunk_rows={chunk_rows!r}; it must be a positive number")
     source = ParquetSource(path, int(chunk_rows), n_jobs)
-    return MixedLM.from_chunks(formula, source, **options)
+    env = options.pop("eval_env", None)
+    if env is None or (isinstance(env, int) and env >= 0):  # one call further up from there
+        env = (env or 0) + 1
+    return MixedLM.from_chunks(formula, source, eval_env=env, **options)

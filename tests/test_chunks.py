@@ -97,6 +97,31 @@ def test_a_function_that_loads_and_functions_that_load_one():
     same(mx.MixedLM.from_chunks(formula, loaders).fit(), whole)
 
 
+def test_functions_of_the_caller(tmp_path):
+    def twice(x):
+        return 2 * x
+
+    pytest.importorskip("pyarrow")
+    data = make()
+    data.to_parquet(tmp_path / "data.parquet")
+    formula = "y ~ twice(x) + (twice(x) | g)"
+    whole = mx.mixedlm(formula, data).fit()
+    chunks = cut(data, [500])
+    same(mx.MixedLM.from_chunks(formula, chunks).fit(), whole)
+    same(mx.read_parquet_model(formula, tmp_path).fit(), whole)
+    names = {"twice": np.negative}
+    model = mx.read_parquet_model(formula, tmp_path, eval_env=names)
+    same(model.fit(), mx.mixedlm(formula, data, eval_env=names).fit())
+    with pytest.raises(mx.FormulaError, match="twice"):
+        mx.read_parquet_model(formula, tmp_path, eval_env=-1)
+    formula = "y ~ negated(x) + (1 | g)"
+    whole = mx.mixedlm(formula, data).fit()
+    same(mx.MixedLM.from_chunks(formula, chunks, n_jobs=2).fit(), whole)
+
+
+negated = np.negative
+
+
 def test_missing_values_and_empty_chunks():
     data = make()
     data.loc[::7, "x"] = np.nan

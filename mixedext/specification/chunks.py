@@ -20,7 +20,7 @@ from mixedext.specification.formula import ModelFrame, model_frame
 from mixedext.specification.formula_engine import FormulaEngine
 from mixedext.specification.labels import level_index
 from mixedext.specification.missing import check_missing
-from mixedext.specification.namespace import restored_namespace
+from mixedext.specification.namespace import portable_namespace, restored_namespace
 
 __all__ = ["ChunkPlan", "Vocabulary"]
 
@@ -86,7 +86,8 @@ class ChunkPlan:
     missing : {"none", "raise", "drop"}
         What is done with rows with missing values.
     namespace : dict
-        Names that the formula uses besides the columns, fit for pickling.
+        Names that the formula uses besides the columns.  Processes get those that can be
+        pickled.
     vocabulary : Vocabulary or None
         From the first pass.
     """
@@ -115,6 +116,9 @@ class ChunkPlan:
                     f"{sorted(called)[0]}(...) in {text!r} depends on the whole column, "
                     "and a chunk shows only a part of it; compute the column first"
                 )
+
+    def __getstate__(self):
+        return vars(self) | {"namespace": portable_namespace(self.namespace or {})}
 
     @property
     def split(self) -> SplitFormula:
