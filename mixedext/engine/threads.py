@@ -55,8 +55,8 @@ def set_num_threads(n: int | None) -> None:
 
     Notes
     -----
-    Results do not depend on it.  Worker processes (joblib, dask, multiprocessing) always
-    use one thread.
+    Results do not depend on it, up to rounding.  Worker processes (joblib, dask,
+    multiprocessing) always use one thread.  During a fit, BLAS is held to this number.
     """
     global _chosen
     _chosen = None if n is None else _checked(n, "n")
@@ -119,7 +119,17 @@ def _libraries():
                 put.argtypes, put.restype = (ctypes.c_int,), None
                 address = ctypes.cast(put, ctypes.c_void_p).value
                 found.setdefault(address, (get, put))
-    return tuple(found.values())
+    return tuple(found.values()) or _by_threadpoolctl()
+
+
+def _by_threadpoolctl():
+    """The same where a handle shows its own names only (Windows), if that is installed."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return ()
+    blas = ThreadpoolController().select(user_api="blas").lib_controllers
+    return tuple((c.get_num_threads, c.set_num_threads) for c in blas)
 
 
 class _BlasThreads:

@@ -116,6 +116,16 @@ def test_blas_is_held_to_the_number_and_set_back():
     assert run.returncode == 0, run.stderr
 
 
+def test_threadpoolctl_serves_where_the_handles_show_nothing(monkeypatch):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    monkeypatch.setattr(threads, "_SETTERS", ())
+    found = threads._libraries.__wrapped__()
+    info = threadpoolctl.threadpool_info()
+    assert len(found) == sum(i["user_api"] == "blas" for i in info)
+    for get, put in found:
+        put(get())
+
+
 def test_holding_blas_costs_little():
     def enter():
         with threads.blas_threads():
