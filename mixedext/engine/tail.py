@@ -386,7 +386,7 @@ class SupernodalTail(_PatternTail):
         self.factor = np.empty(place[-1])
         self.inverse_panels = np.empty(0)
         self.scratch = [np.empty(len(width), np.intp) for _ in range(3)]
-        self.local = np.empty(self.size, np.intp)
+        self.local = np.empty((2, self.size), np.intp)
         self.tallest, self.widest = int(height.max()), int(width.max())
         self.most_below = int((height - width).max())
         self.work = np.empty(self.tallest * self.widest)
@@ -403,7 +403,7 @@ class SupernodalTail(_PatternTail):
                 self.node_of,
                 self.factor,
                 *self.scratch,
-                self.local,
+                *self.local,
                 self.work,
             )
         return log_det, info == 0
@@ -426,7 +426,7 @@ class SupernodalTail(_PatternTail):
                 *self.panels,
                 self.node_of,
                 self.factor,
-                self.local,
+                *self.local,
                 self.gathered,
                 self.work,
                 self.inverse_panels,

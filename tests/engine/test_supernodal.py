@@ -71,7 +71,7 @@ class Panels:
         self.panels = np.zeros(int((width * height).sum()))
         self.work = np.empty(int(height.max() * width.max()))
         self.below = int((height - width).max())
-        self.local = np.empty(self.m, np.intp)
+        self.local = np.empty((2, self.m), np.intp)
         supernodal.fill_panels(
             pattern.pointers, self.start, self.place, self.values, self.panels
         )
@@ -83,7 +83,7 @@ class Panels:
     def factor(self):
         scratch = [np.empty(len(self.place), np.intp) for _ in range(3)]
         return supernodal.factor_supernodes(
-            *self.layout, self.node_of, self.panels, *scratch, self.local, self.work
+            *self.layout, self.node_of, self.panels, *scratch, *self.local, self.work
         )
 
     def read(self, panels):
@@ -129,7 +129,7 @@ def test_panels_equal_dense_algebra(seed, n_levels, reach, widths):
         *p.layout,
         p.node_of,
         p.panels,
-        p.local,
+        *p.local,
         np.empty(max(1, p.below**2)),
         p.work,
         inverse,
