@@ -186,7 +186,7 @@ class DenseTail(_Tail):
         dense.scale_levels(
             self.reduced, *self.layout, self.lam, self.scratch[0], work, self.factor
         )
-        with blas_threads():
+        with blas_threads(self.size**3 / 6.0):
             log_det, info = dense.factor_cholesky(self.factor)
         return log_det, info == 0
 
@@ -197,7 +197,7 @@ class DenseTail(_Tail):
     def invert(self):
         """Compute C22, and sum_l [N Lam2 C22]_ll of every factor."""
         dense.transpose_lower(self.factor, self.reduced)
-        with blas_threads():
+        with blas_threads(self.size**3 / 3.0):
             dense.invert_upper(self.reduced)
         self.inverted = True
         sums = np.empty_like(self.lam)

@@ -84,8 +84,14 @@ with threads.blas_threads():
 assert numbers() == free
 threads.set_num_threads(2)
 with threads.blas_threads():
-    assert numbers() == free
+    assert numbers() == [1] * len(libraries)
+    with threads.blas_threads(1e12):
+        assert numbers() == free
+    assert numbers() == [1] * len(libraries)
 threads.set_num_threads(None)
+with threads.blas_threads(1e12):
+    assert numbers() == [1] * len(libraries)
+assert numbers() == free
 # two fits at once, the first ends first: the second must not keep the first's limit
 one, two = threading.Event(), threading.Event()
 def first():
