@@ -149,6 +149,7 @@ def test_the_pattern_holds_the_factor_and_little_more(seed, n_levels, reach, bit
     with pytest.MonkeyPatch.context() as patch:
         if not bits:
             patch.setattr(tail_pattern, "MOST_BITS", 0)
+            patch.setattr(tail_pattern, "MOST_LEVELS", 0)
         links, _width, order, simple = make_pattern(seed, n_levels, reach, storage="sparse")
         _, _, wide_order, wide = make_pattern(seed, n_levels, reach)
     graph = adjacency(*links, n_levels)
@@ -254,6 +255,14 @@ def test_the_graph_of_many_levels_is_sampled_before_it_is_built(monkeypatch):
         exact = np.count_nonzero(adjacency(*links, 500)) + 500
         assert expected == pytest.approx(exact, rel=0.1)
     assert choose_pattern(*random_links(rng, 40_000, 500, 500), ones)[1] is None
+
+    # too many levels for rows of bits, and too many pairs for a list of them
+    assert choose_pattern(*links, ones)[1] is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(tail_pattern, "MOST_LEVELS", 400)
+        assert choose_pattern(*links, ones)[1] is None
+        patch.setattr(tail_pattern, "SPARSE_GRAPH", 1.0)
+        assert choose_pattern(*links, ones)[1] is not None
 
     told = []
     _, pattern = choose_pattern(*links, ones, check=told.append)
