@@ -196,7 +196,7 @@ def test_tree_has_one_shape():
         def __add__(self, other):
             return Text(f"({self}{other})")
 
-    assert tree_sum(map(Text, "abcde")) == "(((ab)(cd))e)"
+    assert tree_sum(map(Text, "abcdefg")) == "((((ab)c)(de))(fg))"
     assert tree_sum([None, Text("a"), None]) == "a"
     assert tree_sum([]) is None
 

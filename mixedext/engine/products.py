@@ -241,7 +241,7 @@ def add_products(
     Parameters
     ----------
     one, other : Products
-        With the same factors and columns.
+        With the same factors and columns; ``one`` is used up.
     level_maps : sequence of (ndarray, ndarray)
         For each factor the numbers in the union of the levels of ``one`` and of those of
         ``other``, both ascending.
@@ -253,8 +253,10 @@ def add_products(
 
     def joined(first, second, number):
         a, b = level_maps[number]
-        out = zeros((counts[number], *first.shape[1:]))
-        out[a] = first
+        out = first
+        if len(a) < counts[number] or not first.flags.writeable:
+            out = zeros((counts[number], *first.shape[1:]))
+            out[a] = first
         out[b] += second
         return out
 
