@@ -44,7 +44,7 @@ def same(one, other):
     np.testing.assert_allclose(one.bse_fe, other.bse_fe, rtol=1e-9)
     for group in one.n_levels.index:
         a, b = one.ranef(group), other.ranef(group)
-        assert a.index.equals(b.index)
+        assert list(a.index) == list(b.index)
         np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-8)
 
 
