@@ -161,24 +161,23 @@ class ColumnSums:
     def of(
         cls, rows: Rows, shifts: Shifts, triangular: bool = False, step: int = 1
     ) -> ColumnSums:
-        """Sum one partition, or a sample of it: every ``step``-th chunk."""
+        """Sum one partition; the fixed columns perhaps of every ``step``-th chunk only."""
         add = _stack_triangles if triangular else _add_squares
         fixed = np.zeros((rows.n_columns + 1,) * 2)
         random = [np.zeros((t.k, t.k)) for t in rows.terms]
-        nobs = 0
         for at in rows.chunks(step):
-            nobs += at.stop - at.start
             fixed = add(fixed, rows.fixed(at, shifts.fixed))
-            for i, term in enumerate(rows.terms):
-                if rows.weights is None and term.k == 1 and rows.columns[i][0] is None:
-                    continue
-                random[i] = add(random[i], rows.random(i, at, shifts.random[i]))
         for i, term in enumerate(rows.terms):
             if rows.weights is None and term.k == 1 and rows.columns[i][0] is None:
-                random[i] = np.full((1, 1), nobs**0.5 if triangular else nobs)
+                random[i][:] = rows.nobs**0.5 if triangular else rows.nobs
+                continue
+            for at in rows.chunks():
+                random[i] = add(random[i], rows.random(i, at, shifts.random[i]))
         constant = shifts.constant
         is_constant = not constant or bool((rows.x[:, 0] == constant).all())
-        return cls(nobs, rows.log_weights, is_constant, fixed, tuple(random), triangular)
+        return cls(
+            rows.nobs, rows.log_weights, is_constant, fixed, tuple(random), triangular
+        )
 
     def __add__(self, other: ColumnSums) -> ColumnSums:
         add = _join_triangles if self.triangular else np.add
@@ -218,7 +217,7 @@ class Bases:
     right : ndarray
         [Q residual] = (shifted [X[:, kept] y]) right, (rank + 1, rank + 1).
     size : float
-        Root mean square of y.
+        Length of y, of the rows that were summed.
     transforms : tuple of ndarray
         For each term T upper triangular with z = (columns that enter) T, (k, k).
     random_right : tuple of ndarray
@@ -269,7 +268,7 @@ def bases_from_sums(sums: ColumnSums, shifts: Shifts, structures) -> Bases | Non
     right[:-1, :-1] = inverse
     right[:-1, -1] = -inverse @ triangle[:rank, rank]
     right[-1, -1] = 1.0
-    size = float(np.linalg.norm((triangle @ s)[:, -1]) / np.sqrt(sums.nobs))
+    size = float(np.linalg.norm((triangle @ s)[:, -1]))
     transforms, rights = [], []
     for i, structure in enumerate(structures):
         found = _term_basis(

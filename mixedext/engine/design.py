@@ -276,7 +276,7 @@ def finish_design(
     on_q = inverse.T @ gram[:rank, rank]
     square = gram[rank, rank] - on_q @ on_q
     y_scale = float(np.sqrt(max(square, 0.0) / n))
-    if not y_scale > NO_RESIDUAL * bases.size:
+    if not y_scale * np.sqrt(n) > NO_RESIDUAL * bases.size:
         raise DesignError(
             f"the response (endog) {no_residual}: no variance is left to estimate"
         )
