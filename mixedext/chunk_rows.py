@@ -140,8 +140,8 @@ class ChunkedRows:
         if self.source is None:
             raise ValueError("the data of this model were removed; make the model again")
         raise ValueError(
-            "the rows of this model are in chunks, not in memory: results.by_chunk() gives "
-            "fitted values and residuals chunk by chunk"
+            "the rows of this model are in chunks, not in memory, and are needed here; "
+            "results.by_chunk() gives fitted values and residuals chunk by chunk"
         )
 
     def by_chunk(self, coefficients, effects, chunks=None):

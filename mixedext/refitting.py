@@ -105,8 +105,7 @@ class Refitting:
         return labelled(self, refits)
 
     def _new_responses(self, endog, what, ndim):
-        if self.endog is None:
-            raise ValueError("the data of this model were removed; make the model again")
+        self._need_rows()
         y = np.asarray(endog, float)
         shape = "(nobs,)" if ndim == 1 else "(nobs, R)"
         if y.ndim != ndim or len(y) != self.nobs:
@@ -152,10 +151,7 @@ def simulate_refits(model, fit: Fit, n, rng, reml, n_threads) -> Refits:
     reml = fit.reml if reml is None else bool(reml)
     if len(fit.design.blocks.factors) == 1:
         return labelled(model, simulate_fits(fit, int(n), rng, reml, n_threads))
-    if model.endog is None:
-        raise ValueError(
-            "with several grouping factors the rows are needed, and they were removed"
-        )
+    model._need_rows()  # there are several grouping factors
     size = max(1, _ROWS_AT_A_TIME // model.nobs)
     counts = [min(size, n - start) for start in range(0, n, size)]
     seeds = np.random.default_rng(rng).bit_generator.seed_seq.spawn(len(counts))

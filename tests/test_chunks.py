@@ -149,6 +149,13 @@ def test_results_without_rows():
         result.predict()
     with pytest.raises(ValueError, match="not made from chunks"):
         list(whole.by_chunk())
+    for needs_rows in (
+        lambda: result.model.refit(data["y"]),
+        lambda: result.model.fit_many(data[["y"]]),
+        lambda: result.simulate_refits(2),
+    ):
+        with pytest.raises(ValueError, match="in chunks"):
+            needs_rows()
     again = pickle.loads(pickle.dumps(result))
     assert again.llf == result.llf
     np.testing.assert_allclose(again.predict(new), whole.predict(new), rtol=1e-10)
@@ -177,6 +184,12 @@ def test_bad_chunks():
         mx.MixedLM.from_chunks(formula, [data], weights=np.ones(3))
     with pytest.raises(mx.FormulaError, match="poly"):
         mx.MixedLM.from_chunks("y ~ poly(x, 2) + (1 | g)", [data])
+    for own in ("I(x - x.mean())", "np.cumsum(x)", "np.array(pd.Series(x).rank())"):
+        for formula_of_rows in (f"y ~ {own} + (1 | g)", f"y ~ x + (0 + {own} | g)"):
+            with pytest.raises(mx.FormulaError, match="depends on other rows"):
+                mx.MixedLM.from_chunks(formula_of_rows, [data])
+    with pytest.raises(mx.FormulaError, match="depends on other rows"):
+        mx.MixedLM.from_chunks("y ~ x + (1 | g > g.mean())", [data])
     with pytest.raises(mx.FormulaError, match="'k' is not a column"):
         mx.MixedLM.from_chunks("y ~ x + (1 | k)", [data])
     with pytest.raises(mx.DesignError, match="1 level"):
