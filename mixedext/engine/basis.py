@@ -309,10 +309,8 @@ def _term_basis(structure, sums, triangular, shift, nobs):
             return _unshifted(r, shift), invert_upper(r)
     s = np.eye(k)  # z = (shifted columns) s
     s[0, 1:] = shift[1:]
-    if triangular:
-        square = ((sums @ s) ** 2).sum(axis=0)
-    else:
-        square = (s.T @ sums @ s).diagonal()
+    raw = sums @ s if triangular else s.T @ sums @ s
+    square = (raw**2).sum(axis=0) if triangular else raw.diagonal()
     scale = structure.column_scale(np.sqrt(square / nobs))
     # (columns that enter) = z / scale
     return np.diag(scale), s / scale

@@ -178,9 +178,7 @@ class Products:
         for cross in self.crosses:
             crossproducts.transform_blocks(cross, right)
         gram = right.T @ self.fixed_gram @ right
-        return Products(
-            self.nobs, self.layouts, self.grams, self.crosses, self.pairs, gram
-        )
+        return Products(self.nobs, self.layouts, self.grams, self.crosses, self.pairs, gram)
 
 
 def fixed_chunks(rows: Rows, bases: Bases, right: np.ndarray | None = None):

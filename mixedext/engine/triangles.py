@@ -46,9 +46,7 @@ def basis_of_squares(
     r, right = np.empty((m, m)), np.empty((m, m))
     shift = np.zeros(m) if shift is None else shift
     length = np.empty(m)
-    share = kernel.basis_of_squares(
-        sums, shift, rank, count, condition, length, r, right
-    )
+    share = kernel.basis_of_squares(sums, shift, rank, count, condition, length, r, right)
     return share, r, right
 
 
