@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 
@@ -72,17 +73,16 @@ def layouts_of(groups, terms, n_levels) -> list[FactorLayout]:
     """Layouts of given groups of terms, whose factors have ``n_levels`` levels."""
     layouts = []
     for members in groups:
-        ends = np.cumsum([terms[i].k for i in members])
+        ends = list(accumulate(terms[i].k for i in members))
         slices = tuple(
-            slice(int(end) - terms[i].k, int(end))
-            for i, end in zip(members, ends, strict=True)
+            slice(end - terms[i].k, end) for i, end in zip(members, ends, strict=True)
         )
         first = members[0]
         layouts.append(
             FactorLayout(
                 terms[first].group,
                 int(n_levels[first]),
-                int(ends[-1]),
+                ends[-1],
                 tuple(members),
                 slices,
             )
@@ -177,7 +177,8 @@ class Products:
         """The products for the fixed columns [X y] right, in place where large."""
         for cross in self.crosses:
             crossproducts.transform_blocks(cross, right)
-        return replace(self, fixed_gram=right.T @ self.fixed_gram @ right)
+        gram = right.T @ self.fixed_gram @ right
+        return Products(self.nobs, self.layouts, self.grams, self.crosses, self.pairs, gram)
 
 
 def fixed_chunks(rows: Rows, bases: Bases, right: np.ndarray | None = None):
