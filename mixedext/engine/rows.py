@@ -40,10 +40,10 @@ class Rows:
         """Sum of the logarithms of the weights."""
         return 0.0 if self.weights is None else float(np.log(self.weights).sum())
 
-    def chunks(self, step: int = 1) -> Iterator[slice]:
-        """Slices of the rows; only every ``step``-th."""
-        for start in range(0, self.nobs, CHUNK * step):
-            yield slice(start, min(start + CHUNK, self.nobs))
+    def chunks(self, step: int = 1, first: int = 0, last=None) -> Iterator[slice]:
+        """Slices of the rows: every ``step``-th from ``first`` to before ``last``."""
+        for number in range(first, self.n_chunks if last is None else last, step):
+            yield slice(number * CHUNK, min((number + 1) * CHUNK, self.nobs))
 
     @property
     def n_chunks(self) -> int:

@@ -8,6 +8,7 @@ from helpers import dense
 
 from mixedext.engine import design as design_module
 from mixedext.engine import rows as rows_module
+from mixedext.engine import threads
 from mixedext.engine.design import prepare_design
 from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.specification.terms import RandomTerm
@@ -65,3 +66,22 @@ def test_chunks_and_samples_change_nothing(case, weighted, monkeypatch):
     fits = [fit_design(d, True) for d in (whole, pieces)]
     assert fits[1].deviance == pytest.approx(fits[0].deviance, rel=1e-11)
     np.testing.assert_allclose(fits[1].theta, fits[0].theta, rtol=1e-6, atol=1e-7)
+
+
+def test_threads_share_the_rows(monkeypatch):
+    """Up to rounding, sums do not depend on how many threads there are."""
+    rng = np.random.default_rng(2)
+    x, y = columns("plain", rng)
+    g, h = rng.integers(0, 25, N), rng.integers(0, 9, N)
+    terms = [RandomTerm(g, x[:, :2], group="g"), RandomTerm(h, group="h")]
+    monkeypatch.setattr(rows_module, "CHUNK", 8)
+    alone = prepare_design(y, x, terms).blocks
+    for n in (2, 5):
+        threads.set_num_threads(n)
+        try:
+            shared = prepare_design(y, x, terms).blocks
+        finally:
+            threads.set_num_threads(None)
+        for name in ("lead_gram", "lead_cross", "link_value", "tail_gram", "tail_cross"):
+            one, other = getattr(alone, name), getattr(shared, name)
+            np.testing.assert_allclose(other, one, rtol=1e-12, atol=1e-12)
