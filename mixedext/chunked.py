@@ -55,14 +55,20 @@ class Part:
     products: Products
     numbers: tuple[np.ndarray, ...]
 
+    @property
+    def weight(self) -> int:
+        """Work of an addition: levels that occur."""
+        return sum(map(len, self.numbers))
+
     def __add__(self, other: Part) -> Part:
-        unions = [
-            np.union1d(a, b) for a, b in zip(self.numbers, other.numbers, strict=True)
-        ]
-        maps = [
-            (np.searchsorted(u, a), np.searchsorted(u, b))
-            for u, a, b in zip(unions, self.numbers, other.numbers, strict=True)
-        ]
+        unions, maps = [], []
+        for a, b in zip(self.numbers, other.numbers, strict=True):
+            size = max(a.max(initial=-1), b.max(initial=-1)) + 1
+            occurs = np.zeros(size, bool)
+            occurs[a] = occurs[b] = True
+            rank = np.cumsum(occurs) - 1
+            unions.append(np.flatnonzero(occurs))
+            maps.append((rank[a], rank[b]))
         return Part(add_products(self.products, other.products, maps), tuple(unions))
 
 

@@ -44,7 +44,7 @@ def same(one, other):
     np.testing.assert_allclose(one.bse_fe, other.bse_fe, rtol=1e-9)
     for group in one.n_levels.index:
         a, b = one.ranef(group), other.ranef(group)
-        assert a.index.equals(b.index)
+        assert list(a.index) == list(b.index)
         np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-8)
 
 
@@ -234,7 +234,7 @@ def test_tree_has_one_shape():
         def __add__(self, other):
             return Text(f"({self}{other})")
 
-    assert tree_sum(map(Text, "abcde")) == "(((ab)(cd))e)"
+    assert tree_sum(map(Text, "abcdefg")) == "((((ab)c)(de))(fg))"
     assert tree_sum([None, Text("a"), None]) == "a"
     assert tree_sum([]) is None
 
@@ -283,6 +283,9 @@ def test_joblib_processes():
     same(both, mx.mixedlm(FORMULA, data).fit())
 
 
+# a busy port, or a socket that a worker leaves open, is the cluster's own affair
+@pytest.mark.filterwarnings("ignore::UserWarning:distributed")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_dask_cluster_of_processes():
     distributed = pytest.importorskip("distributed")
     dask_frame = pytest.importorskip("dask.dataframe")
@@ -291,7 +294,7 @@ def test_dask_cluster_of_processes():
     whole = mx.mixedlm(FORMULA, data).fit()
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster),
     ):

@@ -11,11 +11,12 @@ by chunk (Demmel, Grigori, Hoemmen and Langou 2012); sums of partitions are adde
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from mixedext.engine.rows import Rows
-from mixedext.engine.triangles import cholesky_upper, invert_upper
+from mixedext.engine.triangles import basis_of_squares, invert_upper
 
 __all__ = [
     "Bases",
@@ -87,46 +88,36 @@ class Shifts:
     constant: float
     random: tuple[np.ndarray, ...]
 
-    def fixed_triangle(self) -> np.ndarray:
-        """Unit upper triangular S with [X y] = (shifted columns) S."""
-        out = np.eye(len(self.fixed))
+    @cached_property
+    def relative(self) -> np.ndarray:
+        """Multiples of the constant column that were taken off [X y], (p + 1,)."""
+        out = np.zeros(len(self.fixed))
         if self.constant:
-            out[0, 1:] = self.fixed[1:] / self.constant
+            out[1:] = self.fixed[1:] / self.constant
         return out
 
     def none(self) -> Shifts:
         """No shift of the fixed columns."""
         return replace(self, fixed=np.zeros_like(self.fixed), constant=0.0)
 
-    def random_triangle(self, number: int) -> np.ndarray:
-        """The same for the columns of a term."""
-        shift = self.random[number]
-        out = np.eye(len(shift))
-        out[0, 1:] = shift[1:]
-        return out
-
 
 def choose_shifts(rows: Rows) -> Shifts:
     """Shifts from the first chunk of a partition; any value near the mean will do."""
     at = next(rows.chunks())
-    plain = replace_weights(rows)
-    head = plain.fixed(at, np.zeros(rows.n_columns + 1))
+    count = at.stop - at.start
+    head = rows.fixed(at, weighted=False)
     fixed, constant = np.zeros(len(head)), 0.0
-    if len(head) > 1 and np.ptp(head[0]) == 0.0 and head[0, 0] != 0.0:
+    if len(head) > 1 and head[0, 0] != 0.0 and (head[0] == head[0, 0]).all():
         constant = float(head[0, 0])
-        fixed[1:] = head[1:].mean(axis=1)
+        fixed[1:] = head[1:].sum(axis=1) / count
     random = []
     for number, term in enumerate(rows.terms):
         shift = np.zeros(term.k)
         if term.k > 1 and term.structure.any_basis and rows.columns[number][0] is None:
-            shift[1:] = plain.random(number, at)[1:].mean(axis=1)
+            columns = rows.random(number, at, weighted=False)
+            shift[1:] = columns[1:].sum(axis=1) / count
         random.append(shift)
     return Shifts(fixed, constant, tuple(random))
-
-
-def replace_weights(rows: Rows) -> Rows:
-    """The rows without weights."""
-    return Rows(rows.y, rows.x, rows.terms)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,24 +152,23 @@ class ColumnSums:
     def of(
         cls, rows: Rows, shifts: Shifts, triangular: bool = False, step: int = 1
     ) -> ColumnSums:
-        """Sum one partition, or a sample of it: every ``step``-th chunk."""
+        """Sum one partition; the fixed columns perhaps of every ``step``-th chunk only."""
         add = _stack_triangles if triangular else _add_squares
         fixed = np.zeros((rows.n_columns + 1,) * 2)
         random = [np.zeros((t.k, t.k)) for t in rows.terms]
-        nobs = 0
         for at in rows.chunks(step):
-            nobs += at.stop - at.start
             fixed = add(fixed, rows.fixed(at, shifts.fixed))
-            for i, term in enumerate(rows.terms):
-                if rows.weights is None and term.k == 1 and rows.columns[i][0] is None:
-                    continue
-                random[i] = add(random[i], rows.random(i, at, shifts.random[i]))
         for i, term in enumerate(rows.terms):
             if rows.weights is None and term.k == 1 and rows.columns[i][0] is None:
-                random[i] = np.full((1, 1), nobs**0.5 if triangular else nobs)
+                random[i][:] = rows.nobs**0.5 if triangular else rows.nobs
+                continue
+            for at in rows.chunks():
+                random[i] = add(random[i], rows.random(i, at, shifts.random[i]))
         constant = shifts.constant
         is_constant = not constant or bool((rows.x[:, 0] == constant).all())
-        return cls(nobs, rows.log_weights, is_constant, fixed, tuple(random), triangular)
+        return cls(
+            rows.nobs, rows.log_weights, is_constant, fixed, tuple(random), triangular
+        )
 
     def __add__(self, other: ColumnSums) -> ColumnSums:
         add = _join_triangles if self.triangular else np.add
@@ -218,7 +208,7 @@ class Bases:
     right : ndarray
         [Q residual] = (shifted [X[:, kept] y]) right, (rank + 1, rank + 1).
     size : float
-        Root mean square of y.
+        Length of y, of the rows that were summed.
     transforms : tuple of ndarray
         For each term T upper triangular with z = (columns that enter) T, (k, k).
     random_right : tuple of ndarray
@@ -250,88 +240,78 @@ def bases_from_sums(sums: ColumnSums, shifts: Shifts, structures) -> Bases | Non
     Bases or None
         None where cross-products are too close to singular: sum triangles instead.
     """
-    triangle = _triangle(sums.fixed, sums.triangular)
-    if triangle is None:
+    found = _fixed_basis(sums.fixed, sums.triangular, shifts.relative)
+    if found is None:
         return None
-    s = shifts.fixed_triangle()
-    kept = _independent_columns((triangle @ s)[:, :-1])
-    columns = np.append(kept, len(s) - 1)
-    if len(kept) < len(s) - 1:
-        if not sums.triangular:
-            return None
-        # With a constant column it is the first and always kept, so that the shifts of
-        # the columns that stay are differences to a column that stays.
-        triangle = np.linalg.qr(triangle[:, columns], mode="r")
-        s = s[np.ix_(columns, columns)]
+    r, right, kept = found
     rank = len(kept)
-    inverse = invert_upper(triangle[:rank, :rank])
-    right = np.zeros((rank + 1, rank + 1))
-    right[:-1, :-1] = inverse
-    right[:-1, -1] = -inverse @ triangle[:rank, rank]
-    right[-1, -1] = 1.0
-    size = float(np.linalg.norm((triangle @ s)[:, -1]) / np.sqrt(sums.nobs))
+    size = float(np.linalg.norm(r[:, -1]))
     transforms, rights = [], []
     for i, structure in enumerate(structures):
         found = _term_basis(
-            structure, sums.random[i], sums.triangular, shifts.random_triangle(i), sums.nobs
+            structure, sums.random[i], sums.triangular, shifts.random[i], sums.nobs
         )
         if found is None:
             return None
         transforms.append(found[0])
         rights.append(found[1])
-    basis = FixedBasis((triangle @ s)[:rank, :rank], kept)
+    basis = FixedBasis(r[:rank, :rank], kept)
     return Bases(shifts, basis, right, size, tuple(transforms), tuple(rights))
 
 
-def _triangle(sums, triangular):
-    """R of the columns whose sums these are; None if squares do not tell it."""
-    if triangular:
-        sign = np.where(np.diag(sums) < 0, -1.0, 1.0)
-        full = np.zeros((sums.shape[1],) * 2)  # fewer rows than columns: pad
-        full[: len(sums)] = sums * sign[: len(sums), None]
-        return full
-    p = len(sums) - 1
-    length = np.sqrt(np.diag(sums)[:p])
-    if p and not length.min() > 0:
-        return None
-    out = np.zeros_like(sums)
-    if p:
-        upper = cholesky_upper(sums[:p, :p] / (length[:, None] * length))
-        if upper is None:
-            return None
-        inverse = invert_upper(upper)
-        if (inverse**2).sum() * (upper**2).sum() > CONDITION_LIMIT**2:
-            return None
-        out[:p, :p] = upper * length
-        out[:p, p] = inverse.T @ (sums[:p, p] / length)
-    rest = sums[p, p] - out[:p, p] @ out[:p, p]
-    out[p, p] = np.sqrt(max(rest, 0.0))
+def _fixed_basis(sums, triangular, shift):
+    """R of the columns kept and of y, what makes the basis, and the columns kept."""
+    p = len(shift) - 1
+    if not triangular:
+        share, r, right = basis_of_squares(sums, p, CONDITION_LIMIT, shift)
+        return (r, right, np.arange(p)) if share > RANK_TOLERANCE else None
+    triangle = _positive_diagonal(sums)
+    kept = _independent_columns(_unshifted(triangle, shift)[:, :-1])
+    if len(kept) < p:
+        # With a constant column it is the first and always kept, so that the shifts of
+        # the columns that stay are differences to a column that stays.
+        columns = np.append(kept, p)
+        triangle, shift = np.linalg.qr(triangle[:, columns], mode="r"), shift[columns]
+    rank = len(kept)
+    right = np.zeros((rank + 1, rank + 1))
+    right[:-1, :-1] = invert_upper(triangle[:rank, :rank])
+    right[:-1, -1] = -right[:-1, :-1] @ triangle[:rank, rank]
+    right[-1, -1] = 1.0
+    return _unshifted(triangle, shift), right, kept
+
+
+def _unshifted(r, shift):
+    """R of the columns of which multiples of the first had been taken off."""
+    out = r.copy()
+    out[0, 1:] += r[0, 0] * shift[1:]
     return out
 
 
-def _term_basis(structure, sums, triangular, s, nobs):
+def _positive_diagonal(r):
+    """A triangle with its rows turned so that no diagonal element is negative."""
+    sign = np.where(np.diag(r) < 0, -1.0, 1.0)
+    full = np.zeros((r.shape[1],) * 2)  # fewer rows than columns: pad
+    full[: len(r)] = r * sign[: len(r), None]
+    return full
+
+
+def _term_basis(structure, sums, triangular, shift, nobs):
     """T and its right factor for one term; None to ask for triangles."""
     k = structure.k
-    raw = sums @ s if triangular else s.T @ sums @ s
     if structure.any_basis and k > 1 and nobs >= k:
-        padded = np.zeros((k + 1, k + 1))
-        padded[:k, :k] = sums
-        if triangular:
-            r = _triangle(sums, True)
-            length = np.linalg.norm(r, axis=0)
-            if (np.abs(np.diag(r)) < BASIS_TOLERANCE * length).any():
-                r = None
-        else:
-            r = _triangle(padded, False)
-            if r is None:
-                return None
-            r = r[:k, :k]
-        if r is not None:
-            r = r / np.sqrt(nobs)
-            return r @ s, invert_upper(r)
-    square = (raw**2).sum(axis=0) if triangular else np.diag(raw)
+        if not triangular:
+            share, r, right = basis_of_squares(sums, k, CONDITION_LIMIT, shift, nobs)
+            return (r, right) if share > 0 else None
+        r = _positive_diagonal(sums) / np.sqrt(nobs)
+        length = np.linalg.norm(r, axis=0)
+        if not (np.abs(np.diag(r)) < BASIS_TOLERANCE * length).any():
+            return _unshifted(r, shift), invert_upper(r)
+    s = np.eye(k)  # z = (shifted columns) s
+    s[0, 1:] = shift[1:]
+    raw = sums @ s if triangular else s.T @ sums @ s
+    square = (raw**2).sum(axis=0) if triangular else raw.diagonal()
     scale = structure.column_scale(np.sqrt(square / nobs))
-    # (columns that enter) = z / scale = (shifted columns) s / scale
+    # (columns that enter) = z / scale
     return np.diag(scale), s / scale
 
 

@@ -22,7 +22,7 @@ from mixedext.engine.objective import FactorDeviance, ProfiledDeviance
 from mixedext.engine.one_factor import OneFactorDeviance
 from mixedext.engine.products import Products, group_by_factor
 from mixedext.engine.rows import Rows
-from mixedext.engine.triangles import cholesky_upper, invert_upper, solve_positive
+from mixedext.engine.triangles import basis_of_squares, invert_upper, solve_positive
 from mixedext.engine.within import within_from_products, within_from_rows
 from mixedext.exceptions import DesignError
 from mixedext.specification.terms import RandomTerm
@@ -110,7 +110,7 @@ class Design:
     @cached_property
     def inverse_transforms(self) -> tuple[np.ndarray, ...]:
         """T^-1 of every term."""
-        return tuple(np.linalg.inv(t) for t in self.transforms)
+        return tuple(invert_upper(t) for t in self.transforms)
 
     def _moved(self, theta, transforms):
         lams = self.lams(np.asarray(theta, float))
@@ -271,19 +271,14 @@ def finish_design(
             f"{rank} fixed-effects columns for {n} observations leave no "
             "degrees of freedom for the variances; use fewer columns"
         )
-    upper = cholesky_upper(gram[:rank, :rank])
-    inverse = invert_upper(upper)
-    on_q = inverse.T @ gram[:rank, rank]
-    square = gram[rank, rank] - on_q @ on_q
-    y_scale = float(np.sqrt(max(square, 0.0) / n))
-    if not y_scale > NO_RESIDUAL * bases.size:
+    share, r, right = basis_of_squares(gram, rank, np.inf)
+    y_scale = float(r[rank, rank] / np.sqrt(n))
+    if not (share > 0 and r[rank, rank] > NO_RESIDUAL * bases.size):
         raise DesignError(
             f"the response (endog) {no_residual}: no variance is left to estimate"
         )
-    right = np.zeros_like(gram)
-    right[:rank, :rank] = inverse
-    right[:rank, rank] = -inverse @ on_q / y_scale
-    right[rank, rank] = 1.0 / y_scale
+    upper, on_q = r[:rank, :rank], r[:rank, rank]
+    right[:, rank] /= y_scale
     products = products.change_fixed(right)
     # y = (shifted X) b + constant column * shift / constant + residual
     shift, triangle = bases.shifts, upper @ bases.basis.r

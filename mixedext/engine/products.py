@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -15,7 +16,11 @@ from mixedext.engine.arrays import zeros
 from mixedext.engine.basis import Bases
 from mixedext.engine.kernels import crossproducts
 from mixedext.engine.rows import Rows
+from mixedext.engine.threads import get_num_threads, run_pieces
 from mixedext.specification.terms import RandomTerm
+
+# Chunks of rows that are worth a thread.
+SPAN = 8
 
 __all__ = [
     "FactorLayout",
@@ -72,17 +77,16 @@ def layouts_of(groups, terms, n_levels) -> list[FactorLayout]:
     """Layouts of given groups of terms, whose factors have ``n_levels`` levels."""
     layouts = []
     for members in groups:
-        ends = np.cumsum([terms[i].k for i in members])
+        ends = list(accumulate(terms[i].k for i in members))
         slices = tuple(
-            slice(int(end) - terms[i].k, int(end))
-            for i, end in zip(members, ends, strict=True)
+            slice(end - terms[i].k, end) for i, end in zip(members, ends, strict=True)
         )
         first = members[0]
         layouts.append(
             FactorLayout(
                 terms[first].group,
                 int(n_levels[first]),
-                int(ends[-1]),
+                ends[-1],
                 tuple(members),
                 slices,
             )
@@ -153,40 +157,70 @@ class Products:
         layouts : sequence of FactorLayout
             Factors in order; their numbers of levels are the partition's.
         """
-        n_fixed = bases.basis.rank + 1
         codes = [rows.terms[f.terms[0]].codes for f in layouts]
-        grams = [zeros((f.n_levels, f.width, f.width)) for f in layouts]
-        crosses = [zeros((f.n_levels, f.width, n_fixed)) for f in layouts]
         row_pairs, pairs = _meeting_levels(layouts, codes)
-        fixed_gram = np.zeros((n_fixed, n_fixed))
-        for at, fixed in fixed_chunks(rows, bases):
-            fixed_gram += fixed.T @ fixed
-            z = [factor_columns(rows, bases, f, at) for f in layouts]
-            for f, own in enumerate(codes):
-                crossproducts.level_products(own[at], z[f], fixed, grams[f], crosses[f])
-            for (f, g), row_pair in row_pairs.items():
-                crossproducts.pair_products(row_pair[at], z[f], z[g], pairs[f, g].value)
+
+        def span(first, last):
+            return _sum_span(rows, bases, layouts, codes, row_pairs, pairs, first, last)
+
+        sums, *others = run_pieces(span, _spans(rows.n_chunks))
+        for other in others:
+            for total, part in zip(sums, other, strict=True):
+                total += part
+        count = len(layouts)
+        fixed_gram, grams = sums[0], tuple(sums[1 : 1 + count])
+        values = dict(zip(pairs, sums[1 + 2 * count :], strict=True))
+        pairs = {key: replace(pair, value=values[key]) for key, pair in pairs.items()}
         for gram in grams:
             if gram.shape[1] > 1:
                 crossproducts.mirror_blocks(gram)
-        return cls(
-            rows.nobs, tuple(layouts), tuple(grams), tuple(crosses), pairs, fixed_gram
-        )
+        crosses = tuple(sums[1 + count : 1 + 2 * count])
+        return cls(rows.nobs, tuple(layouts), grams, crosses, pairs, fixed_gram)
 
     def change_fixed(self, right: np.ndarray) -> Products:
         """The products for the fixed columns [X y] right, in place where large."""
         for cross in self.crosses:
             crossproducts.transform_blocks(cross, right)
-        return replace(self, fixed_gram=right.T @ self.fixed_gram @ right)
+        gram = right.T @ self.fixed_gram @ right
+        return Products(self.nobs, self.layouts, self.grams, self.crosses, self.pairs, gram)
 
 
-def fixed_chunks(rows: Rows, bases: Bases, right: np.ndarray | None = None):
-    """Chunks of the rows with [X y] as they enter, (m, P), times ``right`` if given."""
+def _spans(n_chunks):
+    """Runs of chunks, one for each thread that may be used; each has sums of its own."""
+    count = min(get_num_threads(), max(n_chunks // SPAN, 1))
+    bounds = np.linspace(0, n_chunks, count + 1).astype(int).tolist()
+    return list(pairwise(bounds))
+
+
+def _sum_span(rows, bases, layouts, codes, row_pairs, pairs, first, last):
+    """[X y]'[X y], then grams and crosses of the factors, then values of the pairs."""
+    n_fixed = bases.basis.rank + 1
+    fixed_gram = np.zeros((n_fixed, n_fixed))
+    grams = [zeros((f.n_levels, f.width, f.width)) for f in layouts]
+    crosses = [zeros((f.n_levels, f.width, n_fixed)) for f in layouts]
+    values = {key: zeros(pair.value.shape) for key, pair in pairs.items()}
+    for at, fixed in fixed_chunks(rows, bases, first=first, last=last):
+        fixed_gram += fixed.T @ fixed
+        z = [factor_columns(rows, bases, f, at) for f in layouts]
+        for f, own in enumerate(codes):
+            crossproducts.level_products(own[at], z[f], fixed, grams[f], crosses[f])
+        for (f, g), row_pair in row_pairs.items():
+            crossproducts.pair_products(row_pair[at], z[f], z[g], values[f, g])
+    return [fixed_gram, *grams, *crosses, *values.values()]
+
+
+def fixed_chunks(
+    rows: Rows, bases: Bases, right: np.ndarray | None = None, first=0, last=None
+):
+    """Chunks of the rows with [X y] as they enter, (m, P), times ``right`` if given.
+
+    Those numbered ``first`` to before ``last``, all if None.
+    """
     kept = bases.basis.kept
     shift = bases.shifts.fixed[np.append(kept, rows.n_columns)]
     kept = None if len(kept) == rows.n_columns else kept
     right = bases.right if right is None else bases.right @ right
-    for at in rows.chunks():
+    for at in rows.chunks(first=first, last=last):
         yield at, rows.fixed(at, shift, kept).T @ right
 
 
@@ -228,7 +262,7 @@ def _meeting_levels(layouts, codes):
                 row_pair,
             )
             shape = len(index), layouts[g].width, layouts[f].width
-            pairs[f, g] = PairProducts(pair_pointers, index, zeros(shape))
+            pairs[f, g] = PairProducts(pair_pointers, index, np.broadcast_to(0.0, shape))
             row_pairs[f, g] = row_pair
     return row_pairs, pairs
 
@@ -241,7 +275,7 @@ def add_products(
     Parameters
     ----------
     one, other : Products
-        With the same factors and columns.
+        With the same factors and columns; ``one`` is used up.
     level_maps : sequence of (ndarray, ndarray)
         For each factor the numbers in the union of the levels of ``one`` and of those of
         ``other``, both ascending.
@@ -253,8 +287,10 @@ def add_products(
 
     def joined(first, second, number):
         a, b = level_maps[number]
-        out = zeros((counts[number], *first.shape[1:]))
-        out[a] = first
+        out = first
+        if len(a) < counts[number] or not first.flags.writeable:
+            out = zeros((counts[number], *first.shape[1:]))
+            out[a] = first
         out[b] += second
         return out
 

@@ -40,16 +40,16 @@ class Rows:
         """Sum of the logarithms of the weights."""
         return 0.0 if self.weights is None else float(np.log(self.weights).sum())
 
-    def chunks(self, step: int = 1) -> Iterator[slice]:
-        """Slices of the rows; only every ``step``-th."""
-        for start in range(0, self.nobs, CHUNK * step):
-            yield slice(start, min(start + CHUNK, self.nobs))
+    def chunks(self, step: int = 1, first: int = 0, last=None) -> Iterator[slice]:
+        """Slices of the rows: every ``step``-th from ``first`` to before ``last``."""
+        for number in range(first, self.n_chunks if last is None else last, step):
+            yield slice(number * CHUNK, min((number + 1) * CHUNK, self.nobs))
 
     @property
     def n_chunks(self) -> int:
         return -(-self.nobs // CHUNK)
 
-    def fixed(self, at: slice, shift: np.ndarray, kept=None) -> np.ndarray:
+    def fixed(self, at: slice, shift=None, kept=None, weighted=True) -> np.ndarray:
         """Weighted columns of [X y] less ``shift`` (p + 1,) for a chunk, (p + 1, m).
 
         Only the columns ``kept`` of X, if given; ``shift`` is then that of these.
@@ -58,19 +58,19 @@ class Rows:
         out = np.empty((x.shape[1] + 1, len(x)))
         out[:-1] = x.T
         out[-1] = self.y[at]
-        return self._finished(out, at, shift)
+        return self._finished(out, at, shift, weighted)
 
-    def random(self, number: int, at: slice, shift: np.ndarray | None = None) -> np.ndarray:
+    def random(self, number: int, at: slice, shift=None, weighted=True) -> np.ndarray:
         """Weighted columns of term ``number`` less ``shift`` (k,), (k, m)."""
         columns = self.columns[number]
         out = np.empty((len(columns), at.stop - at.start))
         for j, column in enumerate(columns):
             out[j] = 1.0 if column is None else column[at]
-        return self._finished(out, at, shift)
+        return self._finished(out, at, shift, weighted)
 
-    def _finished(self, out, at, shift):
+    def _finished(self, out, at, shift, weighted):
         if shift is not None and shift.any():
             out -= shift[:, None]
-        if self.weights is not None:
+        if weighted and self.weights is not None:
             out *= np.sqrt(self.weights[at])
         return out

@@ -14,13 +14,20 @@ from mixedext.engine.kernels import dense, lead, sparse, supernodal
 from mixedext.engine.kernels.crossproducts import sort_rows
 from mixedext.engine.threads import blas_threads, run_pieces, split
 
-__all__ = ["DenseTail", "SparseTail", "SupernodalTail", "make_tail"]
+__all__ = ["DenseTail", "PanelTail", "SparseTail", "SupernodalTail", "make_tail"]
+
+# Above this share of (level of the lead, tail column) pairs that meet, dense panels pay.
+PANEL_SHARE = 0.3
+# Numbers in one panel (2 MB).
+PANEL_SIZE = 2**18
 
 
 def make_tail(blocks: Blocks) -> DenseTail | SparseTail | SupernodalTail:
     """The tail in the storage that the blocks have chosen."""
     if blocks.pattern is None:
-        return DenseTail(blocks)
+        levels = len(blocks.link_pointers) - 1
+        full = len(blocks.link_index) > PANEL_SHARE * levels * blocks.tail_size
+        return PanelTail(blocks) if full else DenseTail(blocks)
     return (SparseTail if blocks.pattern.supernodes is None else SupernodalTail)(blocks)
 
 
@@ -69,7 +76,10 @@ class _Tail:
             lead.reduce_cross(
                 b.link_pointers, b.link_index, self.scaled, solved, self.cross
             )
-            run_pieces(self._subtract, self.pieces)
+            self._eliminate()
+
+    def _eliminate(self):
+        run_pieces(self._subtract, self.pieces)
 
     def link_quadratic(self, right, by_level=False):
         """Quadratic forms e_l'C22 e_l of e_l = Lam2'link_l right_l, each or their sum."""
@@ -82,6 +92,10 @@ class _Tail:
         lead.links_times_lam(
             b.link_index, b.level_start, self.level_of, b.level_factor, self.lam, work, edge
         )
+        form = self._forms(edge, right, by_level)
+        return form if by_level else form[0]
+
+    def _forms(self, edge, right, by_level):
         count = len(right) if by_level else 1
 
         def piece(first, last):
@@ -91,14 +105,11 @@ class _Tail:
             return out
 
         # pieces are added in their order, so that the sum has the same bits
-        if not len(b.link_index):
-            half_form = np.zeros((count, *right.shape[1:]))
-        elif by_level:
-            half_form = piece(0, self.size)
-        else:
-            half_form = sum(run_pieces(piece, self.pieces))
-        form = half_form + half_form.transpose(0, 2, 1)
-        return form if by_level else form[0]
+        if not len(edge):
+            return np.zeros((count, *right.shape[1:]))
+        pieces = [(0, self.size)] if by_level else self.pieces
+        half_form = sum(run_pieces(piece, pieces))
+        return half_form + half_form.transpose(0, 2, 1)
 
     def level_covariance(self, factor):
         """Level blocks of Lam2 C22 Lam2' for one factor of the tail, (L, K, K)."""
@@ -175,7 +186,7 @@ class DenseTail(_Tail):
         dense.scale_levels(
             self.reduced, *self.layout, self.lam, self.scratch[0], work, self.factor
         )
-        with blas_threads():
+        with blas_threads(self.size**3 / 6.0):
             log_det, info = dense.factor_cholesky(self.factor)
         return log_det, info == 0
 
@@ -186,7 +197,7 @@ class DenseTail(_Tail):
     def invert(self):
         """Compute C22, and sum_l [N Lam2 C22]_ll of every factor."""
         dense.transpose_lower(self.factor, self.reduced)
-        with blas_threads():
+        with blas_threads(self.size**3 / 3.0):
             dense.invert_upper(self.reduced)
         self.inverted = True
         sums = np.empty_like(self.lam)
@@ -208,6 +219,56 @@ class DenseTail(_Tail):
 
     def _inverse_at(self, i, j):
         return self.reduced[j, i]
+
+
+class PanelTail(DenseTail):
+    """Dense tail most of whose columns each level of the lead meets: links as panels.
+
+    A panel holds the links of some levels of the lead as a dense (levels K, m) matrix, and
+    BLAS takes its products.
+    """
+
+    def __init__(self, blocks):
+        super().__init__(blocks)
+        k = blocks.link_value.shape[1]
+        rows = max(1, PANEL_SIZE // (self.size * k))
+        count = len(blocks.link_pointers) - 1
+        self.panels = [(a, min(a + rows, count)) for a in range(0, count, rows)]
+        self.panel = np.zeros((min(rows, count) * k, self.size))
+
+    def _fill(self, first, last, values):
+        """Rows of levels ``first`` to ``last``, k rows a level."""
+        b, k = self.blocks, self.blocks.link_value.shape[1]
+        panel = self.panel[: (last - first) * k]
+        panel[:] = 0.0
+        lead.fill_panel(b.link_pointers, b.link_index, values, first, last, panel)
+        return panel
+
+    def _eliminate(self):
+        with blas_threads():
+            for piece in self.panels:
+                dense.subtract_square(self._fill(*piece, self.scaled), self.reduced)
+
+    def _forms(self, edge, right, by_level):
+        k = right.shape[1]
+        out = np.zeros((len(right) if by_level else 1, k, k))
+        image = np.empty_like(self.panel)
+        with blas_threads():
+            for first, last in self.panels:
+                panel = self._fill(first, last, edge)
+                product = image[: len(panel)]
+                dense.multiply_upper(self.reduced, panel, product)
+                own, other = (a.reshape(last - first, -1) for a in (panel, product))
+                if not by_level and k == 1:
+                    out[0, 0, 0] += np.vdot(own, other)
+                    continue
+                own, other = (a.reshape(last - first, k, -1) for a in (own, other))
+                forms = own @ other.transpose(0, 2, 1)
+                if by_level:
+                    out[first:last] = forms
+                else:
+                    out[0] += forms.sum(axis=0)
+        return 0.5 * (out + out.transpose(0, 2, 1))
 
 
 class _PatternTail(_Tail):
@@ -325,7 +386,7 @@ class SupernodalTail(_PatternTail):
         self.factor = np.empty(place[-1])
         self.inverse_panels = np.empty(0)
         self.scratch = [np.empty(len(width), np.intp) for _ in range(3)]
-        self.local = np.empty(self.size, np.intp)
+        self.local = np.empty((2, self.size), np.intp)
         self.tallest, self.widest = int(height.max()), int(width.max())
         self.most_below = int((height - width).max())
         self.work = np.empty(self.tallest * self.widest)
@@ -342,7 +403,7 @@ class SupernodalTail(_PatternTail):
                 self.node_of,
                 self.factor,
                 *self.scratch,
-                self.local,
+                *self.local,
                 self.work,
             )
         return log_det, info == 0
@@ -365,7 +426,7 @@ class SupernodalTail(_PatternTail):
                 *self.panels,
                 self.node_of,
                 self.factor,
-                self.local,
+                *self.local,
                 self.gathered,
                 self.work,
                 self.inverse_panels,

@@ -18,8 +18,11 @@ __all__ = ["TailPattern", "choose_pattern"]
 SMALL_TAIL = 400
 # Above this share of pairs of tail levels that meet, the factor is dense anyway.
 DENSE_SHARE = 0.7
-# Rows of bits serve up to so many levels (8 MB).
+# Rows of bits serve up to so many levels (8 MB), and up to more (128 MB) unless the share
+# of pairs that meet is small; beyond that a graph that is not so sparse counts as dense.
 MOST_BITS = 8192
+MOST_LEVELS = 32768
+SPARSE_GRAPH = 0.02
 # Above that, the density of the graph is judged by so many of its levels first.
 SAMPLED_LEVELS = 64
 # What is left is eliminated as one dense block once it is as full as this.
@@ -97,11 +100,16 @@ def choose_pattern(link_pointers, link_index, level_width, storage=None, check=N
     else:
         # The graph itself may be too large: ask a sample of its levels first.
         expected = _expected_neighbours(link_pointers, link_index, n)
-        if storage is None and expected > DENSE_SHARE * n * (n - 1.0):
+        density = expected / (n * (n - 1.0))
+        sparse_graph = density < SPARSE_GRAPH
+        if storage is None and (
+            density > DENSE_SHARE or not (sparse_graph or n <= MOST_LEVELS)
+        ):
             return None, None
         if check is not None:
             check(int(expected / 2 * level_width.mean() ** 2))
-        graph = _SparseGraph(link_pointers, link_index, n)
+        as_bits = n <= MOST_LEVELS and not sparse_graph
+        graph = (_BitGraph if as_bits else _SparseGraph)(link_pointers, link_index, n)
     symbolic = _Symbolic(graph, np.arange(n), level_width, stop_at_fill=True)
     if storage != "supernodal" and not symbolic.fills:
         # One column after the other costs next to nothing.

@@ -1,8 +1,8 @@
 """How many threads a fit may use: one, unless the user asks for more.
 
 BLAS threads that wait for a busy core in a spin made fits several times slower, so during
-a fit BLAS is held to the same number.  The kernels' own loops are cut into pieces that do
-not depend on the number of threads, hence neither do the results.
+a fit BLAS is held to one, too.  The kernels' own loops are cut into pieces that do not
+depend on the number of threads, hence neither do the results.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, repeat
 
 import numpy as np
 
@@ -25,6 +25,8 @@ VARIABLE = "MIXEDEXT_NUM_THREADS"
 # Pieces of a loop, whatever the number of threads; loops of less work stay whole.
 PIECES = 16
 SMALL_WORK = 1e6
+# Multiplications below which several BLAS threads lose more by waiting than they gain.
+LARGE_WORK = 1e9
 
 # Names under which BLAS libraries let others read and set their number of threads.
 _SETTERS = (
@@ -55,8 +57,9 @@ def set_num_threads(n: int | None) -> None:
 
     Notes
     -----
-    Results do not depend on it.  Worker processes (joblib, dask, multiprocessing) always
-    use one thread.
+    Results do not depend on it, up to rounding.  Worker processes (joblib, dask,
+    multiprocessing) always use one thread.  During a fit BLAS is held to one thread, to
+    this number for large matrices.
     """
     global _chosen
     _chosen = None if n is None else _checked(n, "n")
@@ -119,47 +122,63 @@ def _libraries():
                 put.argtypes, put.restype = (ctypes.c_int,), None
                 address = ctypes.cast(put, ctypes.c_void_p).value
                 found.setdefault(address, (get, put))
-    return tuple(found.values())
+    return tuple(found.values()) or _by_threadpoolctl()
+
+
+def _by_threadpoolctl():
+    """The same where a handle shows its own names only (Windows), if that is installed."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return ()
+    blas = ThreadpoolController().select(user_api="blas").lib_controllers
+    return tuple((c.get_num_threads, c.set_num_threads) for c in blas)
 
 
 class _BlasThreads:
-    """Context manager; those nested or running at once in other threads count as one."""
+    """Context manager; those nested or running at once in other threads share one state."""
 
-    def __init__(self):
-        self._lock = threading.Lock()
-        self._depth = 0
-        self._before = ()
+    _lock = threading.Lock()
+    _depth = 0
+    _before: tuple = ()
+
+    def __init__(self, large):
+        self._large = large
 
     def __enter__(self):
+        shared = _BlasThreads
         with self._lock:
-            self._depth += 1
-            if self._depth == 1:
-                wanted = get_num_threads()
-                # put back only what was changed
-                self._before = [
-                    (put, number)
-                    for get, put in _libraries()
-                    if (number := get()) != wanted
-                ]
-                for put, _ in self._before:
-                    put(wanted)
+            if shared._depth == 0:
+                shared._before = tuple(get() for get, _ in _libraries())
+            shared._depth += 1
+            _set_blas(repeat(get_num_threads() if self._large else 1))
         return self
 
     def __exit__(self, *_):
+        shared = _BlasThreads
         with self._lock:
-            self._depth -= 1
-            if self._depth == 0:
-                for put, number in self._before:
-                    put(number)
-                self._before = ()
+            shared._depth -= 1
+            _set_blas(shared._before if shared._depth == 0 else repeat(1))
 
 
-_blas_threads = _BlasThreads()
+def _set_blas(numbers):
+    for (get, put), number in zip(_libraries(), numbers, strict=False):
+        if get() != number:
+            put(number)
 
 
-def blas_threads() -> _BlasThreads:
-    """Context in which BLAS uses ``get_num_threads()`` threads; around every fit."""
-    return _blas_threads
+_SMALL, _LARGE = _BlasThreads(False), _BlasThreads(True)
+
+
+def blas_threads(work: float = 0.0) -> _BlasThreads:
+    """Context in which BLAS uses one thread, or more for large matrices; around every fit.
+
+    Parameters
+    ----------
+    work : float, optional
+        Multiplications of one call; from about 1e9 on BLAS may use ``get_num_threads()``.
+    """
+    return _LARGE if work >= LARGE_WORK else _SMALL
 
 
 def split(work: np.ndarray) -> list[tuple[int, int]]:

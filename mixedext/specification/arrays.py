@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.exceptions import WeightsWarning, user_stacklevel
-from mixedext.specification.extremes import column_extremes
+from mixedext.specification.extremes import are_finite, column_extremes
 from mixedext.specification.missing import check_missing, complete_rows
 from mixedext.specification.terms import RandomTerm
 
@@ -182,7 +182,7 @@ def _numeric(values, what, absent):
     if array.ndim not in (1, 2) or array.size == 0:
         return array, None
     extremes = column_extremes(array)
-    if np.isfinite(extremes).all():
+    if are_finite(extremes):
         return array, extremes
     if np.isinf(array).any():
         raise ValueError(f"{what} has infinite values")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import numpy as np
 
 from mixedext.specification.kernels import rows as kernel
 
-__all__ = ["all_finite", "column_extremes"]
+__all__ = ["all_finite", "are_finite", "column_extremes"]
 
 # Rows of a contiguous column looked at at once: they stay in the cache for both extremes.
 _CHUNK = 1 << 15
+# Below this many rows NumPy's two calls a column take longer than the values.
+_FEW_ROWS = 2000
 
 
 def column_extremes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -20,7 +24,9 @@ def column_extremes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x = values[:, None] if values.ndim == 1 else values
     k = x.shape[1]
     low, high = np.empty(k), np.empty(k)
-    if x.dtype in (np.float64, np.float32) and x.strides[0] != x.itemsize:
+    if x.dtype in (np.float64, np.float32) and (
+        x.strides[0] != x.itemsize or len(x) < _FEW_ROWS
+    ):
         kernel.column_extremes(x, low, high)
         return low, high
     for j in range(k):
@@ -43,5 +49,9 @@ def all_finite(values: np.ndarray) -> bool:
     """Whether real numbers, (n,) or (n, k), have neither missing nor infinite values."""
     if values.dtype.kind in "iub" or values.size == 0:
         return True
-    low, high = column_extremes(values)
-    return bool(np.isfinite(low).all() and np.isfinite(high).all())
+    return are_finite(column_extremes(values))
+
+
+def are_finite(extremes: tuple[np.ndarray, np.ndarray]) -> bool:
+    """Whether columns with these extremes have finite values only."""
+    return all(map(isfinite, (*extremes[0].tolist(), *extremes[1].tolist())))

@@ -1,7 +1,7 @@
 """Where chunks come from, and how a function of every chunk is summed over all.
 
-A source can be read more than once.  Sums are taken in a binary tree whose shape depends
-on the number of chunks alone, so that the numbers do not depend on who computes them.
+A source can be read more than once.  Sums are taken in a tree whose shape depends on the
+chunks alone, so that the numbers do not depend on who computes them.
 """
 
 from __future__ import annotations
@@ -15,19 +15,23 @@ __all__ = ["ChunkSource", "DaskSource", "ParquetSource", "chunk_source", "tree_s
 
 
 def tree_sum(parts: Iterable):
-    """Sum in a binary tree, holding no more parts at once than the tree is high.
+    """Sum in a tree, of few parts at a time.
+
+    A part is added to the one before it as soon as that is not much heavier; ``weight`` of
+    a part is the work of adding it (1 if it has none).  Parts may be changed.
 
     Returns None if there are no parts; parts that are None are passed over.
     """
-    stack: list[tuple[int, object]] = []
+    stack: list = []
     for part in parts:
         if part is None:
             continue
-        height = 0
-        while stack and stack[-1][0] == height:
-            part = stack.pop()[1] + part
-            height += 1
-        stack.append((height, part))
+        weight = getattr(part, "weight", 1)
+        while stack and stack[-1][0] <= 2 * weight:
+            before, top = stack.pop()
+            part = top + part
+            weight = getattr(part, "weight", before + weight)
+        stack.append((weight, part))
     values = [value for _, value in stack]
     return fold(lambda right, left: left + right, reversed(values)) if values else None
 

@@ -11,6 +11,8 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from mixedext.engine.kernels.triangles import lower_root
+
 __all__ = ["STRUCTURES", "Structure", "structure"]
 
 
@@ -53,20 +55,16 @@ class Structure:
 
     def lam(self, theta) -> np.ndarray:
         """The relative covariance factor, lower triangular, (k, k)."""
-        flat = self.lam_basis.reshape(-1, self.k * self.k)
+        flat, _ = self._flat_lam_basis
         return (np.asarray(theta, float) @ flat).reshape(self.k, self.k)
 
     def theta(self, lam) -> np.ndarray:
         """Theta of a factor that fits the template."""
-        basis = self.lam_basis
-        norm = np.einsum("rab,rab->r", basis, basis)
-        return np.einsum("rab,ab->r", basis, np.asarray(lam, float)) / norm
+        return _projected(*self._flat_lam_basis, lam)
 
     def gamma(self, covariance) -> np.ndarray:
         """Free elements of a covariance matrix, in the order of the basis."""
-        basis = self.covariance_basis
-        norm = np.einsum("rab,rab->r", basis, basis)
-        return np.einsum("rab,ab->r", basis, np.asarray(covariance, float)) / norm
+        return _projected(*self._flat_covariance_basis, covariance)
 
     def start(self) -> np.ndarray:
         """Theta with lam = I."""
@@ -93,8 +91,9 @@ class Structure:
 
     def triangular(self, root) -> np.ndarray:
         """Factor lam of the template with lam lam' = root root', root square."""
-        lam = np.linalg.qr(root.T, mode="r").T
-        return lam * np.where(np.diag(lam) < 0, -1.0, 1.0)
+        lam = np.empty((self.k, self.k))
+        lower_root(root, lam)
+        return lam
 
     def theta_names(self, columns) -> list[str]:
         """Names of the elements of theta: a column, or ``row.column`` off the diagonal."""
@@ -103,6 +102,14 @@ class Structure:
             a, b = np.argwhere(basis)[0]
             names.append(columns[a] if a == b else f"{columns[a]}.{columns[b]}")
         return names
+
+    @cached_property
+    def _flat_lam_basis(self):
+        return _flat(self.lam_basis)
+
+    @cached_property
+    def _flat_covariance_basis(self):
+        return _flat(self.covariance_basis)
 
     @cached_property
     def _pairs(self):
@@ -120,6 +127,17 @@ class Structure:
 
     def __repr__(self):
         return f"{self.name}({self.k})"
+
+
+def _flat(basis):
+    """Orthogonal matrices as rows, and the squares of their lengths."""
+    flat = basis.reshape(len(basis), -1)
+    return flat, (flat**2).sum(axis=1)
+
+
+def _projected(flat, square, matrix):
+    """Coefficients of a matrix on orthogonal ones."""
+    return flat @ np.asarray(matrix, float).ravel() / square
 
 
 class Unstructured(Structure):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.exceptions import DesignError
-from mixedext.specification.extremes import column_extremes
+from mixedext.specification.extremes import are_finite, column_extremes
 from mixedext.specification.labels import (
     CODE,
     ProductLevels,
@@ -160,7 +160,7 @@ class RandomTerm:
 
     def __getstate__(self):
         state = dict(self.__dict__)
-        for made in ("_z", "_owners", "_table", "_extremes"):
+        for made in ("_z", "_owners", "_table", "_extremes", "_any_missing"):
             state.pop(made, None)
         return state
 
@@ -240,11 +240,13 @@ class RandomTerm:
 
     def any_missing(self) -> bool:
         """Whether some row lacks a level, or has a value that is missing or infinite."""
-        if len(self.codes) == 0:
-            return False
-        low, high = self.extremes
-        finite = np.isfinite(low).all() and np.isfinite(high).all()
-        return bool(self.codes.min() < 0 or not finite)
+        made = self.__dict__.get("_any_missing")
+        if made is None:
+            made = len(self.codes) > 0 and not (
+                self.codes.min() >= 0 and are_finite(self.extremes)
+            )
+            self.__dict__["_any_missing"] = made
+        return made
 
     def missing(self) -> np.ndarray:
         """Rows without a level or with a column that is missing, (n,) bool."""
@@ -363,12 +365,10 @@ def check_terms(terms: list[RandomTerm], nobs: int) -> None:
     """
     for term in terms:
         check_levels(term, nobs)
-        low, high = term.extremes
-        zero = (low == 0) & (high == 0)
-        if zero.any():
-            name = term.names[int(np.argmax(zero))]
-            raise DesignError(
-                f"column {name!r} of {term.label} is zero in every row; leave it out"
-            )
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        for name, low, high in zip(term.names, *term.extremes, strict=True):
+            if low == high == 0:
+                raise DesignError(
+                    f"column {name!r} of {term.label} is zero in every row; leave it out"
+                )
+        if not are_finite(term.extremes):
             raise DesignError(f"{term.label} has a column with infinite values")

@@ -7,6 +7,7 @@ import pytest
 from helpers.blocks import plain_blocks
 from scipy import linalg
 
+from mixedext.engine import tail
 from mixedext.engine.factor import Factor
 from mixedext.engine.kernels import crossproducts, dense, lead, reference, sparse
 from mixedext.specification.terms import RandomTerm
@@ -17,7 +18,7 @@ TIGHT = {"rtol": 1e-11, "atol": 1e-11}
 class Design:
     """Three crossed factors of widths 2, 1 and 3 on 120 rows."""
 
-    def __init__(self, seed, storage, nested=False):
+    def __init__(self, seed, storage, nested=False, panels=False):
         rng = np.random.default_rng(seed)
         n = 120
         self.fixed = rng.normal(size=(n, 3))
@@ -32,7 +33,16 @@ class Design:
         self.lams = [
             np.tril(rng.normal(size=(f.width, f.width))) for f in self.blocks.factors
         ]
+        if storage == "dense":  # whatever the share of links
+            monkeypatch = pytest.MonkeyPatch()
+            monkeypatch.setattr(tail, "PANEL_SHARE", 0.0 if panels else 2.0)
+            monkeypatch.setattr(tail, "PANEL_SIZE", 100)
         self.factor = Factor(self.blocks)
+        if storage == "dense":
+            monkeypatch.undo()
+            assert type(self.factor.tail).__name__ == (
+                "PanelTail" if panels else "DenseTail"
+            )
         assert self.factor.update(self.lams)
 
         order = [f.terms[0] for f in self.blocks.factors]
@@ -77,13 +87,15 @@ class Design:
         (3, "sparse", True),
         (4, "supernodal", False),
         (5, "supernodal", True),
+        (6, "dense", False, True),
+        (7, "dense", True, True),
     ],
     ids=[
         f"{how}-{storage}"
         for storage in ("dense", "sparse")
         for how in ("crossed", "nested")
     ]
-    + ["crossed-supernodal", "nested-supernodal"],
+    + ["crossed-supernodal", "nested-supernodal", "crossed-panels", "nested-panels"],
 )
 def design(request):
     return Design(*request.param)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mixedext.engine.kernels.newton import Newton, PythonFunction
 
-from mixedext.engine.fit import prepare_design
+from mixedext.engine.design import prepare_design
 from mixedext.engine.optimize import minimize_deviance
 from mixedext.specification.terms import RandomTerm
 

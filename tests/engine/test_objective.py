@@ -92,7 +92,7 @@ def test_storages_agree(seed, n, kinds, nested, weighted, reml):
     for one, *others in zip(*got, strict=True):
         size = np.abs(one).max() + 1
         for other in others:
-            np.testing.assert_allclose(one, other, atol=1e-8 * size)
+            np.testing.assert_allclose(one, other, atol=1e-10 * size)
 
 
 @pytest.mark.parametrize("reml", [True, False])

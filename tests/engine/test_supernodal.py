@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from scipy import linalg
 
 from mixedext.engine import tail_pattern
+from mixedext.engine.design import prepare_design
 from mixedext.engine.kernels import ordering, reference, sparse, supernodal
 from mixedext.engine.tail_pattern import choose_pattern
+from mixedext.specification.terms import RandomTerm
 
 TIGHT = {"rtol": 1e-11, "atol": 1e-11}
 
@@ -69,7 +71,7 @@ class Panels:
         self.panels = np.zeros(int((width * height).sum()))
         self.work = np.empty(int(height.max() * width.max()))
         self.below = int((height - width).max())
-        self.local = np.empty(self.m, np.intp)
+        self.local = np.empty((2, self.m), np.intp)
         supernodal.fill_panels(
             pattern.pointers, self.start, self.place, self.values, self.panels
         )
@@ -81,7 +83,7 @@ class Panels:
     def factor(self):
         scratch = [np.empty(len(self.place), np.intp) for _ in range(3)]
         return supernodal.factor_supernodes(
-            *self.layout, self.node_of, self.panels, *scratch, self.local, self.work
+            *self.layout, self.node_of, self.panels, *scratch, *self.local, self.work
         )
 
     def read(self, panels):
@@ -127,7 +129,7 @@ def test_panels_equal_dense_algebra(seed, n_levels, reach, widths):
         *p.layout,
         p.node_of,
         p.panels,
-        p.local,
+        *p.local,
         np.empty(max(1, p.below**2)),
         p.work,
         inverse,
@@ -147,6 +149,7 @@ def test_the_pattern_holds_the_factor_and_little_more(seed, n_levels, reach, bit
     with pytest.MonkeyPatch.context() as patch:
         if not bits:
             patch.setattr(tail_pattern, "MOST_BITS", 0)
+            patch.setattr(tail_pattern, "MOST_LEVELS", 0)
         links, _width, order, simple = make_pattern(seed, n_levels, reach, storage="sparse")
         _, _, wide_order, wide = make_pattern(seed, n_levels, reach)
     graph = adjacency(*links, n_levels)
@@ -253,6 +256,14 @@ def test_the_graph_of_many_levels_is_sampled_before_it_is_built(monkeypatch):
         assert expected == pytest.approx(exact, rel=0.1)
     assert choose_pattern(*random_links(rng, 40_000, 500, 500), ones)[1] is None
 
+    # too many levels for rows of bits, and too many pairs for a list of them
+    assert choose_pattern(*links, ones)[1] is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(tail_pattern, "MOST_LEVELS", 400)
+        assert choose_pattern(*links, ones)[1] is None
+        patch.setattr(tail_pattern, "SPARSE_GRAPH", 1.0)
+        assert choose_pattern(*links, ones)[1] is not None
+
     told = []
     _, pattern = choose_pattern(*links, ones, check=told.append)
     assert told[0] == pytest.approx(exact / 2, rel=0.1)
@@ -265,3 +276,45 @@ def test_the_graph_of_many_levels_is_sampled_before_it_is_built(monkeypatch):
         monkeypatch.setattr(tail_pattern, "MOST_BITS", most)
         with pytest.raises(MemoryError):
             choose_pattern(*links, ones, check=refuse)
+
+
+@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("singular", [False, True])
+def test_all_storages_give_the_same_fit_at_any_theta(width, singular):
+    """Tails of many supernodes; value, derivatives and conditional covariances."""
+    rng = np.random.default_rng(width)
+    n = 3000
+    lead = rng.integers(0, 900, n)
+    near = (lead // 3 + rng.integers(-6, 7, n)).clip(0, 299)
+    x = np.column_stack([np.ones(n), rng.normal(size=n)])
+    terms = [
+        RandomTerm(lead, x[:, :width], group="lead"),
+        RandomTerm(near, x[:, :width], group="near"),
+        RandomTerm(near // 12, group="region"),
+    ]
+    y = rng.normal(size=300)[near] + rng.normal(size=n)
+    got = {}
+    for storage in ("dense", "sparse", "supernodal"):
+        design = prepare_design(y, x, terms, storage=storage)
+        objective = design.objective(True)
+        theta = np.linspace(0.4, 1.1, objective.n_theta)
+        if singular:
+            theta[[0, -1]] = 0.0
+            theta[objective.theta_slices[1].stop - 1] = 0.0
+        value = objective.value(theta)
+        blocks = [
+            objective.by_term(i, *part)
+            for part in (objective.factor.response.effect,)
+            for i in range(3)
+        ]
+        blocks += [
+            objective.factor.conditional_covariance(objective.place[i][0]) for i in range(3)
+        ]
+        d = objective.derivatives(theta)
+        got[storage] = [np.array(value), d.gradient, d.hessian, d.information, *blocks]
+        if storage == "supernodal":
+            assert len(design.blocks.pattern.supernodes) > 10
+    for storage in ("sparse", "supernodal"):
+        for one, other in zip(got["dense"], got[storage], strict=True):
+            size = np.abs(one).max() + 1
+            np.testing.assert_allclose(other, one, rtol=0, atol=1e-10 * size)

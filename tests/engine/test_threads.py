@@ -84,8 +84,14 @@ with threads.blas_threads():
 assert numbers() == free
 threads.set_num_threads(2)
 with threads.blas_threads():
-    assert numbers() == free
+    assert numbers() == [1] * len(libraries)
+    with threads.blas_threads(1e12):
+        assert numbers() == free
+    assert numbers() == [1] * len(libraries)
 threads.set_num_threads(None)
+with threads.blas_threads(1e12):
+    assert numbers() == [1] * len(libraries)
+assert numbers() == free
 # two fits at once, the first ends first: the second must not keep the first's limit
 one, two = threading.Event(), threading.Event()
 def first():
@@ -114,6 +120,16 @@ else:
 def test_blas_is_held_to_the_number_and_set_back():
     run = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+def test_threadpoolctl_serves_where_the_handles_show_nothing(monkeypatch):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    monkeypatch.setattr(threads, "_SETTERS", ())
+    found = threads._libraries.__wrapped__()
+    info = threadpoolctl.threadpool_info()
+    assert len(found) == sum(i["user_api"] == "blas" for i in info)
+    for get, put in found:
+        put(get())
 
 
 def test_holding_blas_costs_little():

@@ -4,7 +4,7 @@ A C-ordered lower triangle is Fortran's upper triangle, hence ``uplo = "U"`` thr
 """
 
 from libc.math cimport log
-from scipy.linalg.cython_blas cimport dsymm, dtrsm
+from scipy.linalg.cython_blas cimport dsymm, dsyrk, dtrsm
 from scipy.linalg.cython_lapack cimport dpotrf, dpotri
 
 
@@ -79,6 +79,33 @@ def multiply_lower(
         for i in range(n):
             for j in range(r):
                 out[i, j] += (diagonal[i] - a[i, i]) * b[i, j]
+
+
+def subtract_square(const double[:, ::1] w, double[:, ::1] a):
+    """Lower triangle of ``a`` less that of w'w, for ``w`` (r, m)."""
+    cdef int m = <int> a.shape[0], r = <int> w.shape[0]
+    cdef char uplo = b"U", trans = b"N"
+    cdef double minus = -1.0, one = 1.0
+    if m == 0 or r == 0:
+        return
+    with nogil:
+        dsyrk(&uplo, &trans, &m, &r, &minus, <double*> &w[0, 0], &m, &one, &a[0, 0], &m)
+
+
+def multiply_upper(
+    const double[:, ::1] a,               # in: (m, m) symmetric, upper triangle
+    const double[:, ::1] w,               # in: (r, m)
+    double[:, ::1] out,                   # out: (r, m) = w a
+):
+    """Product with a symmetric matrix from the right."""
+    cdef int m = <int> a.shape[0], r = <int> w.shape[0]
+    cdef char side = b"L", uplo = b"L"
+    cdef double one = 1.0, zero = 0.0
+    if m == 0 or r == 0:
+        return
+    with nogil:
+        dsymm(&side, &uplo, &m, &r, &one, <double*> &a[0, 0], &m,
+              <double*> &w[0, 0], &m, &zero, &out[0, 0], &m)
 
 
 def multiply_left(

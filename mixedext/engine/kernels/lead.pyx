@@ -264,6 +264,22 @@ def reduce_tail_sparse(
                 whole[rows[s]] = 0.0
 
 
+def fill_panel(
+    const Py_ssize_t[::1] link_pointers,
+    const Py_ssize_t[::1] link_index,
+    const double[:, ::1] values,          # in: (nnz, k)
+    Py_ssize_t first, Py_ssize_t last,    # in: levels of the lead
+    double[:, ::1] panel,                 # in/out: ((last - first) k, m), zeros on entry
+):
+    """Links of some levels of the lead as a dense matrix, k rows a level."""
+    cdef Py_ssize_t k = values.shape[1], level, s, a
+    with nogil:
+        for level in range(first, last):
+            for s in range(link_pointers[level], link_pointers[level + 1]):
+                for a in range(k):
+                    panel[(level - first) * k + a, link_index[s]] = values[s, a]
+
+
 def links_times_lam(
     const Py_ssize_t[::1] link_index,
     const Py_ssize_t[::1] level_start,    # in: (tail levels + 1,) their first columns

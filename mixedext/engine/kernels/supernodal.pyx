@@ -7,6 +7,7 @@ the first columns, ``place`` where the panels begin.
 """
 
 from libc.math cimport log
+from libc.string cimport memcpy
 from scipy.linalg.cython_blas cimport dgemm, dsymm, dsyrk, dtrsm
 from scipy.linalg.cython_lapack cimport dpotrf, dpotri
 
@@ -57,7 +58,7 @@ def factor_supernodes(
     const Py_ssize_t[::1] node_of,        # in: (m,) supernode of a column
     double[::1] panels,                   # in: lower triangle; out: its factor L
     Py_ssize_t[::1] head, Py_ssize_t[::1] following, Py_ssize_t[::1] reached,  # (nodes,)
-    Py_ssize_t[::1] local,                # scratch: (m,)
+    Py_ssize_t[::1] local, Py_ssize_t[::1] target,  # scratch: (m,)
     double[::1] work,                     # scratch: (largest height * largest width,)
 ):
     """Left-looking Cholesky (Ng and Peyton 1993).
@@ -66,6 +67,7 @@ def factor_supernodes(
     """
     cdef Py_ssize_t n_nodes = start.shape[0] - 1, node, other, nxt, first, i, j, s, at
     cdef Py_ssize_t column
+    cdef bint in_a_row
     cdef int height, width, below, tall, wide, rest, met, left, info = 0, bad = 0
     cdef char lower = b"L", right = b"R", no = b"N", yes = b"T"
     cdef double one = 1.0, zero = 0.0, total = 0.0
@@ -101,10 +103,18 @@ def factor_supernodes(
                 if rest > 0:
                     dgemm(&no, &yes, &rest, &met, &wide, &one, source + met, &tall,
                           source, &tall, &zero, &work[met], &left)
+                for i in range(left):
+                    target[i] = local[theirs[at + i]]
+                in_a_row = target[left - 1] - target[0] == left - 1
                 for j in range(met):
                     column = (theirs[at + j] - first) * height
-                    for i in range(j, left):
-                        panel[column + local[theirs[at + i]]] -= work[j * left + i]
+                    if in_a_row:
+                        column += target[0]
+                        for i in range(j, left):
+                            panel[column + i] -= work[j * left + i]
+                    else:
+                        for i in range(j, left):
+                            panel[column + target[i]] -= work[j * left + i]
                 reached[other] = s
                 if s < tall:
                     j = node_of[theirs[s]]
@@ -183,7 +193,7 @@ def invert_supernodes(
     const Py_ssize_t[::1] start, const Py_ssize_t[::1] place,
     const Py_ssize_t[::1] node_of,
     const double[::1] factor,
-    Py_ssize_t[::1] local,                # scratch: (m,)
+    Py_ssize_t[::1] local, Py_ssize_t[::1] origin,  # scratch: (m,)
     double[::1] gathered,                 # scratch: (largest number of rows below squared,)
     double[::1] weight,                   # scratch: (largest height * largest width,)
     double[::1] inverse,                  # out: panels of (L L')^-1
@@ -195,6 +205,7 @@ def invert_supernodes(
     """
     cdef Py_ssize_t n_nodes = start.shape[0] - 1, node, other, first, column, i, j, s, stop
     cdef Py_ssize_t tall
+    cdef bint in_a_row
     cdef int height, width, below, info = 0
     cdef char left = b"L", right = b"R", lower = b"L", no = b"N", yes = b"T"
     cdef double one = 1.0, zero = 0.0, minus = -1.0
@@ -229,16 +240,22 @@ def invert_supernodes(
                 stop = s
                 while stop < below and own[stop] < start[other + 1]:
                     stop += 1
+                for i in range(s, stop):
+                    origin[i] = own[i] - column
                 if stop < below:
                     for i in range(start[other + 1] - column, tall):
                         local[theirs[i]] = i
-                for j in range(s, stop):
-                    source = &inverse[place[other] + (own[j] - column) * tall]
-                    target = &gathered[j * below]
-                    for i in range(j, stop):
-                        target[i] = source[own[i] - column]
                     for i in range(stop, below):
-                        target[i] = source[local[own[i]]]
+                        origin[i] = local[own[i]]
+                in_a_row = origin[below - 1] - origin[s] == below - 1 - s
+                for j in range(s, stop):
+                    source = &inverse[place[other] + origin[j] * tall]
+                    target = &gathered[j * below]
+                    if in_a_row:
+                        memcpy(target + j, source + origin[j], (below - j) * sizeof(double))
+                    else:
+                        for i in range(j, below):
+                            target[i] = source[origin[i]]
                 s = stop
             for j in range(width):
                 for i in range(below):
