@@ -10,6 +10,7 @@ by chunk (Demmel, Grigori, Hoemmen and Langou 2012); sums of partitions are adde
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -246,7 +247,7 @@ def bases_from_sums(sums: ColumnSums, shifts: Shifts, structures) -> Bases | Non
         return None
     r, right, kept = found
     rank = len(kept)
-    size = float(np.linalg.norm(r[:, -1]) / np.sqrt(sums.nobs))
+    size = math.sqrt(r[:, -1] @ r[:, -1] / sums.nobs)
     transforms, rights = [], []
     for i, structure in enumerate(structures):
         found = _term_basis(

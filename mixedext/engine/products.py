@@ -183,9 +183,11 @@ class Products:
 
 def fixed_chunks(rows: Rows, bases: Bases, right: np.ndarray | None = None):
     """Chunks of the rows with [X y] as they enter, (m, P), times ``right`` if given."""
-    kept = bases.basis.kept
-    shift = bases.shifts.fixed[np.append(kept, rows.n_columns)]
-    kept = None if len(kept) == rows.n_columns else kept
+    kept, shift = bases.basis.kept, bases.shifts.fixed
+    if len(kept) == rows.n_columns:
+        kept = None
+    else:
+        shift = shift[np.append(kept, rows.n_columns)]
     right = bases.right if right is None else bases.right @ right
     for at in rows.chunks():
         yield at, rows.fixed(at, shift, kept).T @ right

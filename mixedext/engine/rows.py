@@ -69,7 +69,7 @@ class Rows:
         return self._finished(out, at, shift, weighted)
 
     def _finished(self, out, at, shift, weighted):
-        if shift is not None and shift.any():
+        if shift is not None and any(shift.tolist()):
             out -= shift[:, None]
         if weighted and self.weights is not None:
             out *= np.sqrt(self.weights[at])
