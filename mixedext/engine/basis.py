@@ -157,17 +157,17 @@ class ColumnSums:
         add = _stack_triangles if triangular else _add_squares
         fixed = np.zeros((rows.n_columns + 1,) * 2)
         random = [np.zeros((t.k, t.k)) for t in rows.terms]
+        ones = [i for i, c in enumerate(rows.columns) if len(c) == 1 and c[0] is None]
+        alone = ones if rows.weights is None else ()  # the rows say nothing about these
+        others = [i for i in range(len(rows.terms)) if i not in alone]
         nobs = 0
         for at in rows.chunks(step):
             nobs += at.stop - at.start
             fixed = add(fixed, rows.fixed(at, shifts.fixed))
-            for i, term in enumerate(rows.terms):
-                if rows.weights is None and term.k == 1 and rows.columns[i][0] is None:
-                    continue
+            for i in others:
                 random[i] = add(random[i], rows.random(i, at, shifts.random[i]))
-        for i, term in enumerate(rows.terms):
-            if rows.weights is None and term.k == 1 and rows.columns[i][0] is None:
-                random[i] = np.full((1, 1), nobs**0.5 if triangular else nobs)
+        for i in alone:
+            random[i] = np.full((1, 1), nobs**0.5 if triangular else nobs)
         constant = shifts.constant
         is_constant = not constant or bool((rows.x[:, 0] == constant).all())
         return cls(nobs, rows.log_weights, is_constant, fixed, tuple(random), triangular)

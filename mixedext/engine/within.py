@@ -30,9 +30,7 @@ def within_from_products(products: Products) -> np.ndarray | None:
     out = np.empty(products.fixed_gram.shape)
     scratch = np.empty(gram.shape[1:]), np.empty(cross.shape[1:])
     # ROUNDING: columns that do not vary within levels, as the intercept
-    share = within.within_levels(
-        gram, cross, products.fixed_gram, ROUNDING, *scratch, out
-    )
+    share = within.within_levels(gram, cross, products.fixed_gram, ROUNDING, *scratch, out)
     return None if share < SMALLEST_SHARE else out
 
 

@@ -66,7 +66,7 @@ class UsedColumns(dict):
     def is_finite(self, name) -> bool:
         """Whether a column has NumPy's real numbers, none missing or infinite."""
         dtype = self[name].dtype
-        if not isinstance(dtype, np.dtype) or len(self[name]) == 0:
+        if not isinstance(dtype, np.dtype):
             return False
         return dtype.kind in "iub" or (
             dtype.kind == "f" and are_finite(self.extremes(name))

@@ -147,7 +147,9 @@ class PandasRowsData(_RowsData, PandasData):
         return super()._convert_endog_exog(endog, exog)
 
     def _check_integrity(self):
-        if isinstance(self.__dict__["orig_exog"], ColumnTable):  # made with the response's index
+        if isinstance(
+            self.__dict__["orig_exog"], ColumnTable
+        ):  # made with the response's index
             ModelData._check_integrity(self)
         else:
             super()._check_integrity()
