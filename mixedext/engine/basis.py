@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
@@ -89,7 +88,7 @@ class Shifts:
     constant: float
     random: tuple[np.ndarray, ...]
 
-    @cached_property
+    @property
     def relative(self) -> np.ndarray:
         """Multiples of the constant column that were taken off [X y], (p + 1,)."""
         out = np.zeros(len(self.fixed))
