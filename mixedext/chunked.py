@@ -76,7 +76,7 @@ def chunk_rows(plan: ChunkPlan, frame: ModelFrame) -> Rows:
     """The engine's rows of a chunk's model frame."""
     return Rows(
         plan.response_and_offset(frame),
-        frame.exog.to_numpy(float),
+        np.asarray(frame.exog, float),
         frame.terms,
         frame.weights,
     )

@@ -206,7 +206,7 @@ class MixedLM(Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
         self.k_re2, self.k_vc = len(layout.covariance_names), len(layout.components)
         self.k_params = self.k_fe + self.k_re2
         self.data.param_names = list(self.data.xnames or []) + layout.names
-        self.data.exog_re_names = layout.re_names
+        self.data.exog_re_names = list(layout.re_names)
         self.data.exog_re_names_full = layout.names
 
     @property
@@ -221,7 +221,7 @@ class MixedLM(Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
         return list(self.data.xnames or [])
 
     def _warn_dropped(self):
-        if self.dropped_columns:
+        if self._design.basis.rank < self.k_fe:
             count = len(self.dropped_columns)
             warnings.warn(
                 f"{count} column{'s' if count > 1 else ''} of exog depend"

@@ -10,8 +10,8 @@ by chunk (Demmel, Grigori, Hoemmen and Langou 2012); sums of partitions are adde
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
@@ -88,7 +88,7 @@ class Shifts:
     constant: float
     random: tuple[np.ndarray, ...]
 
-    @cached_property
+    @property
     def relative(self) -> np.ndarray:
         """Multiples of the constant column that were taken off [X y], (p + 1,)."""
         out = np.zeros(len(self.fixed))
@@ -245,7 +245,7 @@ def bases_from_sums(sums: ColumnSums, shifts: Shifts, structures) -> Bases | Non
         return None
     r, right, kept = found
     rank = len(kept)
-    size = float(np.linalg.norm(r[:, -1]))
+    size = math.sqrt(r[:, -1] @ r[:, -1])
     transforms, rights = [], []
     for i, structure in enumerate(structures):
         found = _term_basis(

@@ -31,6 +31,7 @@ __all__ = ["Design", "finish_design", "prepare_design", "sharper_bases"]
 
 # Residual of y on X below this share of y: nothing is left to estimate a variance from.
 NO_RESIDUAL = 1e-12
+EXPLAINED = "is explained exactly by X"
 # Share of the residual's square that may lie in the columns of X after the second pass;
 # beyond it the first pass has not told the coefficients well enough.
 LEFT_IN_X = 0.1
@@ -174,13 +175,17 @@ def prepare_design(
             break
         bases = sharper
         products = Products.of(rows, bases, layouts)
-    constant = weights is None and np.ptp(y) == 0
-    what = "is constant" if constant else "is explained exactly by X"
+
+    def no_residual():
+        constant = weights is None and np.ptp(y) == 0
+        return "is constant" if constant else EXPLAINED
 
     def ask_rows(right, products):
         return within_from_rows(rows, bases, right, products)
 
-    return finish_design(products, bases, terms, rows.log_weights, storage, what, ask_rows)
+    return finish_design(
+        products, bases, terms, rows.log_weights, storage, no_residual, ask_rows
+    )
 
 
 def first_pass(rows: Rows, sample: bool = True) -> Bases:
@@ -237,7 +242,7 @@ def finish_design(
     terms: Sequence[RandomTerm],
     log_weights: float,
     storage: str | None = None,
-    no_residual: str = "is explained exactly by X",
+    no_residual: Callable[[], str] | None = None,
     ask_rows: Callable | None = None,
 ) -> Design:
     """Orthonormalize what rounding left of the fixed columns, and arrange the blocks.
@@ -254,8 +259,8 @@ def finish_design(
         Sum of the logarithms of the weights.
     storage : {"dense", "sparse"}, optional
         Storage of the tail.
-    no_residual : str, optional
-        What to say of a response that leaves no residual.
+    no_residual : callable, optional
+        Gives what to say of a response that leaves no residual.
     ask_rows : callable, optional
         From the last change of the fixed columns and the changed products to the
         cross-products within levels, by a pass over the rows; for sums that would cancel.
@@ -274,9 +279,8 @@ def finish_design(
     share, r, right = basis_of_squares(gram, rank, np.inf)
     y_scale = float(r[rank, rank] / np.sqrt(n))
     if not (share > 0 and r[rank, rank] > NO_RESIDUAL * bases.size):
-        raise DesignError(
-            f"the response (endog) {no_residual}: no variance is left to estimate"
-        )
+        what = EXPLAINED if no_residual is None else no_residual()
+        raise DesignError(f"the response (endog) {what}: no variance is left to estimate")
     upper, on_q = r[:rank, :rank], r[:rank, rank]
     right[:, rank] /= y_scale
     products = products.change_fixed(right)

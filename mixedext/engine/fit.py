@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import linalg
 
 from mixedext.engine.design import Design
+from mixedext.engine.kernels.triangles import clipped_root
 from mixedext.engine.moments import moment_covariances
 from mixedext.engine.objective import ProfiledDeviance
 from mixedext.engine.optimize import Convergence, Optimum, evaluate, minimize_deviance
@@ -222,10 +223,10 @@ def _inner_start(design, start):
         return np.concatenate([s.start() for s in design.structures])
     parts = []
     for s, covariance in zip(design.structures, covariances, strict=True):
-        value, vector = np.linalg.eigh(covariance)
-        value = value.clip(max(START_FLOOR, START_FLOOR * value[-1]), START_CEILING)
         # of the structure and positive definite: its Cholesky factor fits the template
-        parts.append(s.theta(np.linalg.cholesky((vector * value) @ vector.T)))
+        lam = np.empty_like(covariance)
+        clipped_root(covariance, START_FLOOR, START_CEILING, lam)
+        parts.append(s.theta(lam))
     return np.concatenate(parts)
 
 

@@ -216,9 +216,11 @@ def fixed_chunks(
 
     Those numbered ``first`` to before ``last``, all if None.
     """
-    kept = bases.basis.kept
-    shift = bases.shifts.fixed[np.append(kept, rows.n_columns)]
-    kept = None if len(kept) == rows.n_columns else kept
+    kept, shift = bases.basis.kept, bases.shifts.fixed
+    if len(kept) == rows.n_columns:
+        kept = None
+    else:
+        shift = shift[np.append(kept, rows.n_columns)]
     right = bases.right if right is None else bases.right @ right
     for at in rows.chunks(first=first, last=last):
         yield at, rows.fixed(at, shift, kept).T @ right

@@ -34,6 +34,8 @@ class Rows:
         self.y, self.x, self.terms, self.weights = y, x, tuple(terms), weights
         self.columns = [t.columns for t in self.terms]
         self.nobs, self.n_columns = len(y), x.shape[1]
+        self.n_chunks = -(-self.nobs // CHUNK)
+        self._only = {}  # columns laid out, if there is one chunk: the passes ask again
 
     @property
     def log_weights(self) -> float:
@@ -45,32 +47,37 @@ class Rows:
         for number in range(first, self.n_chunks if last is None else last, step):
             yield slice(number * CHUNK, min((number + 1) * CHUNK, self.nobs))
 
-    @property
-    def n_chunks(self) -> int:
-        return -(-self.nobs // CHUNK)
-
     def fixed(self, at: slice, shift=None, kept=None, weighted=True) -> np.ndarray:
         """Weighted columns of [X y] less ``shift`` (p + 1,) for a chunk, (p + 1, m).
 
         Only the columns ``kept`` of X, if given; ``shift`` is then that of these.
         """
-        x = self.x[at] if kept is None else self.x[at][:, kept]
-        out = np.empty((x.shape[1] + 1, len(x)))
-        out[:-1] = x.T
-        out[-1] = self.y[at]
+        out = self._only.get("fixed") if kept is None else None
+        if out is None:
+            x = self.x[at] if kept is None else self.x[at][:, kept]
+            out = np.empty((x.shape[1] + 1, len(x)))
+            out[:-1] = x.T
+            out[-1] = self.y[at]
+            if kept is None and self.n_chunks == 1:
+                self._only["fixed"] = out
         return self._finished(out, at, shift, weighted)
 
     def random(self, number: int, at: slice, shift=None, weighted=True) -> np.ndarray:
         """Weighted columns of term ``number`` less ``shift`` (k,), (k, m)."""
-        columns = self.columns[number]
-        out = np.empty((len(columns), at.stop - at.start))
-        for j, column in enumerate(columns):
-            out[j] = 1.0 if column is None else column[at]
+        out = self._only.get(number)
+        if out is None:
+            columns = self.columns[number]
+            out = np.empty((len(columns), at.stop - at.start))
+            for j, column in enumerate(columns):
+                out[j] = 1.0 if column is None else column[at]
+            if self.n_chunks == 1:
+                self._only[number] = out
         return self._finished(out, at, shift, weighted)
 
     def _finished(self, out, at, shift, weighted):
-        if shift is not None and shift.any():
-            out -= shift[:, None]
+        place = None if self.n_chunks == 1 else out
+        if shift is not None and any(shift.tolist()):
+            out = np.subtract(out, shift[:, None], out=place)
         if weighted and self.weights is not None:
-            out *= np.sqrt(self.weights[at])
+            out = np.multiply(out, np.sqrt(self.weights[at]), out=place)
         return out

@@ -27,17 +27,11 @@ def within_from_products(products: Products) -> np.ndarray | None:
         Of a design with one grouping factor.
     """
     gram, cross = products.grams[0], products.crosses[0]
-    between = np.empty_like(products.fixed_gram)
+    out = np.empty(products.fixed_gram.shape)
     scratch = np.empty(gram.shape[1:]), np.empty(cross.shape[1:])
-    within.level_squares(gram, cross, *scratch, between)
-    out = products.fixed_gram - between
-    share = out.diagonal() / products.fixed_gram.diagonal()
-    if share[-1] < SMALLEST_SHARE:
-        return None
-    constant = share < ROUNDING  # within levels, as the intercept is
-    if constant.any():
-        out[constant] = out[:, constant] = 0.0
-    return out
+    # ROUNDING: columns that do not vary within levels, as the intercept
+    share = within.within_levels(gram, cross, products.fixed_gram, ROUNDING, *scratch, out)
+    return None if share < SMALLEST_SHARE else out
 
 
 def within_from_rows(rows: Rows, bases: Bases, right, products: Products) -> np.ndarray:

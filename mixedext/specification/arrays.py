@@ -11,6 +11,7 @@ import pandas as pd
 from mixedext.exceptions import WeightsWarning, user_stacklevel
 from mixedext.specification.extremes import are_finite, column_extremes
 from mixedext.specification.missing import check_missing, complete_rows
+from mixedext.specification.tables import as_frame
 from mixedext.specification.terms import RandomTerm
 
 __all__ = ["ArrayFrame", "array_frame", "check_weights"]
@@ -170,9 +171,9 @@ def _numeric(values, what, absent):
     Where values are missing ``absent[what]`` becomes the mask of their rows.
     """
     try:
-        # DataFrame.to_numpy costs a tenth of what numpy.asarray does of small frames
-        frame = isinstance(values, pd.DataFrame)
-        array = values.to_numpy() if frame else np.asarray(values)
+        # pandas' to_numpy costs a tenth of what numpy.asarray does of its objects
+        known = isinstance(values, pd.DataFrame | pd.Series)
+        array = values.to_numpy() if known else np.asarray(values)
         if array.dtype.kind == "c":
             raise TypeError("it is complex")
         if array.dtype.kind not in "iufb":
@@ -218,6 +219,7 @@ def _check_terms_argument(terms, n):
 def _take(values, rows):
     if values is None:
         return None
+    values = as_frame(values)
     if isinstance(values, pd.Series | pd.DataFrame):
         return values.loc[rows] if values.index.is_unique else values[rows]
     return np.asarray(values)[rows]

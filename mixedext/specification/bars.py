@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from mixedext.exceptions import FormulaError
 
@@ -64,7 +64,16 @@ class SplitFormula:
     bars: tuple[Bar, ...]
     offsets: tuple[str, ...]
 
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Names that occur in any part."""
+        texts = [self.response, self.fixed, *self.offsets]
+        for bar in self.bars:
+            texts += [bar.columns, *bar.factors]
+        return frozenset().union(*(names_in(text) for text in texts))
 
+
+@lru_cache(maxsize=512)
 def plain_name(text: str) -> str:
     """Column name behind backticks, Q("..."), C(...) or factor(...)."""
     text = text.strip()

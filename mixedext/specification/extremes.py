@@ -12,6 +12,10 @@ __all__ = ["all_finite", "are_finite", "column_extremes"]
 
 # Rows of a contiguous column looked at at once: they stay in the cache for both extremes.
 _CHUNK = 1 << 15
+_COMPILED = {
+    np.dtype(np.float64): kernel.column_extremes["double"],
+    np.dtype(np.float32): kernel.column_extremes["float"],
+}
 # Below this many rows NumPy's two calls a column take longer than the values.
 _FEW_ROWS = 2000
 
@@ -24,10 +28,9 @@ def column_extremes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x = values[:, None] if values.ndim == 1 else values
     k = x.shape[1]
     low, high = np.empty(k), np.empty(k)
-    if x.dtype in (np.float64, np.float32) and (
-        x.strides[0] != x.itemsize or len(x) < _FEW_ROWS
-    ):
-        kernel.column_extremes(x, low, high)
+    compiled = _COMPILED.get(x.dtype)
+    if compiled is not None and (x.strides[0] != x.itemsize or len(x) < _FEW_ROWS):
+        compiled(x, low, high)
         return low, high
     for j in range(k):
         low[j], high[j] = _extremes(x[:, j])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -36,6 +35,7 @@ from mixedext.specification.statsmodels_compat import (
     COPY_ON_WRITE,
     keeps_legacy_order,
 )
+from mixedext.specification.tables import ColumnTable, as_frame
 from mixedext.specification.terms import RandomTerm
 
 __all__ = ["ModelFrame", "model_frame"]
@@ -49,7 +49,7 @@ class ModelFrame:
     ----------
     endog : Series
         Response, rows kept.
-    exog : DataFrame
+    exog : DataFrame or ColumnTable
         Fixed-effects columns; may have none.
     terms : list of RandomTerm
         Random terms in the order written.
@@ -76,7 +76,7 @@ class ModelFrame:
     """
 
     endog: pd.Series
-    exog: pd.DataFrame
+    exog: pd.DataFrame | ColumnTable
     terms: list[RandomTerm]
     offset: np.ndarray | None
     weights: np.ndarray | None
@@ -168,11 +168,11 @@ def model_frame(
             arrays[what] = _column_or_array(value, frame, what)
     group_name = _group_name(groups)
     vc_formula = {} if vc_formula is None else vc_formula
-    texts = [split.response, split.fixed, *split.offsets, re_formula or ""]
-    texts += [b.columns for b in split.bars] + [f for b in split.bars for f in b.factors]
-    texts += list(vc_formula.values())
-    named = set().union(*(names_in(text) for text in texts))
-    columns = [c for c in frame.columns if str(c) in named]
+    named = split.names.union(
+        names_in(re_formula or ""), *(names_in(text) for text in vc_formula.values())
+    )
+    all_columns = frame.columns.tolist()
+    columns = [c for c in all_columns if str(c) in named]
     repeated = sorted({str(c) for c in columns if columns.count(c) > 1})
     if repeated:
         raise FormulaError(
@@ -183,7 +183,7 @@ def model_frame(
     if keep is not None:
         arrays = {name: a[keep] for name, a in arrays.items()}
     used.settle(keep)
-    engine = FormulaEngine(used, namespace, frame.columns)
+    engine = FormulaEngine(used, namespace, all_columns)
     fixed_formula = f"{split.response} ~ {split.fixed}"
     sides = _plain_sides(engine, split, fixed_formula)
     sides = sides or _engine_sides(engine, split, fixed_formula)
@@ -203,7 +203,7 @@ def model_frame(
         parts = {"the response": endog, "the fixed effects": exog} | parts
     finite = _finite_rows(parts, terms, missing)
     if finite is not None:
-        endog, exog = endog[finite], exog[finite]
+        endog, exog = endog[finite], as_frame(exog)[finite]
         terms = [t.take(finite) for t in terms]
         shift = None if shift is None else shift[finite]
         weight = None if weight is None else weight[finite]
@@ -252,7 +252,7 @@ def _plain_sides(engine, split, fixed_formula):
     for j, column in enumerate(columns):
         column.write(table[:, j])
         engine.made[column.key] = table[:, j]
-    exog = pd.DataFrame(table, index=endog.index, columns=_column_index(*names), copy=False)
+    exog = ColumnTable(table, endog.index, names)
     used = [n for n in engine.series if n in names_in(fixed_formula)]
     types = column_types(engine.series, used, engine.factors)
     spec = DeferredSpec(
@@ -260,12 +260,6 @@ def _plain_sides(engine, split, fixed_formula):
     )
     of_data = all(len(column.parts) < 2 for column in columns)
     return endog, exog, spec, of_data
-
-
-@lru_cache(maxsize=64)
-def _column_index(*names):
-    """Index of names; pandas takes longer to make one than to make the frame."""
-    return pd.Index(names, dtype=None if names else object)
 
 
 def _engine_sides(engine, split, fixed_formula):
@@ -306,12 +300,14 @@ def _present_rows(columns, arrays, missing):
 
     Also whether no column can have a missing or infinite value.
     """
-    absent = {}
+    absent, finite = {}, True
     for name, column in columns.items():
+        if columns.is_finite(name):
+            continue
         mask = _missing_values(column)
         if mask is not None:
             absent[str(name)] = mask
-    finite = not any(columns[name].dtype.kind == "f" for name in columns if name in absent)
+            finite = finite and column.dtype.kind != "f"
     for name, values in arrays.items():
         mask = _missing_values(values)
         if mask is not None:
@@ -365,16 +361,16 @@ def _offset(engine, expressions, arrays):
 
 
 def _columns(engine, text):
-    """Columns of a random term's left-hand side: (columns, names, owners).
+    """Columns of a random term's left-hand side: (columns, names, owners, extremes).
 
     A column of ones is None; columns that the data or the fixed part hold are theirs.
     """
     if text.strip() == "1":
-        return (None,), ["Intercept"], ()
+        return (None,), ["Intercept"], (), ()
     found = _plain_columns(engine, text)
     if found is None:
         matrix = engine.matrices(f"~ {text}")
-        names, owners = engine.plain_names(matrix.columns), ()
+        names, owners, extremes = engine.plain_names(matrix.columns), (), ()
         table = np.asarray(matrix, float)
         columns = [table[:, j] for j in range(table.shape[1])]
     else:
@@ -382,9 +378,12 @@ def _columns(engine, text):
         columns = [_term_column(engine, column) for column in plain]
         held = [column.data_column for column in plain]
         owners = tuple(engine.series[part.source] for part in held if part is not None)
+        extremes = [
+            None if part is None else engine.series.extremes(part.source) for part in held
+        ]
     if not names:
         raise FormulaError(f"the random term ({text} | ...) has no columns")
-    return columns, names, owners
+    return columns, names, owners, extremes
 
 
 def _term_column(engine, column):
@@ -401,7 +400,7 @@ def _term_column(engine, column):
 
 
 def _bar_term(engine, bar: Bar) -> RandomTerm:
-    columns, names, owners = _columns(engine, bar.columns)
+    columns, names, *known = _columns(engine, bar.columns)
     codes, levels = engine.grouping_factors(bar.factors)
     return RandomTerm.of_columns(
         codes,
@@ -410,7 +409,7 @@ def _bar_term(engine, bar: Bar) -> RandomTerm:
         names,
         "unstructured" if bar.correlated else "diagonal",
         levels,
-        owners,
+        *known,
     )
 
 
@@ -420,10 +419,10 @@ def _groups_terms(engine, factor, group_name, re_formula, vc_formula):
     terms = []
     if re_formula is not None or not vc_formula:
         text = "1" if re_formula is None else re_formula.strip().removeprefix("~")
-        columns, names, owners = _columns(engine, text)
+        columns, names, *known = _columns(engine, text)
         terms.append(
             RandomTerm.of_columns(
-                codes, columns, group_name, names, "unstructured", levels, owners
+                codes, columns, group_name, names, "unstructured", levels, *known
             )
         )
     for name in sorted(vc_formula):
@@ -435,9 +434,9 @@ def _groups_terms(engine, factor, group_name, re_formula, vc_formula):
             )
             term = RandomTerm(own_codes, None, group=name, levels=own_levels)
         else:
-            columns, names, owners = _columns(engine, text)
+            columns, names, *known = _columns(engine, text)
             term = RandomTerm.of_columns(
-                codes, columns, name, names, "identity", levels, owners
+                codes, columns, name, names, "identity", levels, *known
             )
         terms.append(term)
     return terms

@@ -17,6 +17,7 @@ import pandas as pd
 
 from mixedext.exceptions import FormulaError
 from mixedext.specification.bars import names_in, plain_name
+from mixedext.specification.extremes import are_finite, column_extremes
 from mixedext.specification.labels import factorize, interact
 from mixedext.specification.plain_formula import prototype
 from mixedext.specification.statsmodels_compat import FormulaManager
@@ -46,12 +47,30 @@ class UsedColumns(dict):
     def __init__(self, frame, names):
         super().__init__((name, frame[name]) for name in names)
         self.source, self.names, self.kept = frame, names, None
+        self._extremes = {}
 
     def settle(self, keep):
         """Keep some of the rows (all if None), and make the types plain."""
         self.kept = keep
+        if keep is not None:
+            self._extremes.clear()
         for name, column in self.items():
             self[name] = _plain_dtype(column if keep is None else column[keep])
+
+    def extremes(self, name) -> tuple[np.ndarray, np.ndarray]:
+        """Least and greatest value of a column of NumPy's real numbers."""
+        if name not in self._extremes:
+            self._extremes[name] = column_extremes(self[name].values)
+        return self._extremes[name]
+
+    def is_finite(self, name) -> bool:
+        """Whether a column has NumPy's real numbers, none missing or infinite."""
+        dtype = self[name].dtype
+        if not isinstance(dtype, np.dtype):
+            return False
+        return dtype.kind in "iub" or (
+            dtype.kind == "f" and are_finite(self.extremes(name))
+        )
 
     def frame(self) -> pd.DataFrame:
         """The columns as a frame."""
@@ -80,11 +99,15 @@ class FormulaEngine:
         self.namespace = {n: v for n, v in namespace.items() if n not in self.columns}
         if self.manager.engine == "patsy":
             self.namespace = {**TRANSFORMS, **self.namespace}
-            # keeps missing values in place: rows are settled by model_frame
-            self.na_action = self.manager.get_na_action("drop", types=[])
         else:
             self.namespace.setdefault("np", np)
-            self.na_action = "ignore"
+
+    @cached_property
+    def na_action(self):
+        """What keeps missing values in place: rows are settled by model_frame."""
+        if self.manager.engine == "patsy":
+            return self.manager.get_na_action("drop", types=[])
+        return "ignore"
 
     @cached_property
     def data(self) -> pd.DataFrame:

@@ -93,7 +93,8 @@ def factorize(labels) -> tuple[np.ndarray, pd.Index]:
         values = labels if isinstance(labels, pd.Categorical) else labels.array
         return used_levels(values.codes, values.categories)
     if isinstance(labels.dtype, np.dtype) and labels.dtype.kind in "iu":
-        found = _integer_codes(np.asarray(labels))
+        array = labels.to_numpy() if isinstance(labels, pd.Series) else np.asarray(labels)
+        found = _integer_codes(array)
         if found is not None:
             return found
     if labels.dtype == object and len(labels) >= _MANY_TEXTS:

@@ -14,6 +14,7 @@ from statsmodels.base.data import (
 from mixedext.specification.extremes import column_extremes
 from mixedext.specification.plain_formula import DeferredSpec
 from mixedext.specification.statsmodels_compat import SPEC_ATTRIBUTE
+from mixedext.specification.tables import ColumnTable, as_frame
 
 __all__ = ["model_data"]
 
@@ -30,7 +31,11 @@ class _RowsData:
     def __init__(self, endog, exog=None, missing="none", hasconst=None, **kwargs):
         self._extremes = kwargs.pop("exog_extremes", None)
         super().__init__(endog, exog, missing=missing, hasconst=hasconst, **kwargs)
-        names = self._array_names()
+        names = None
+        if isinstance(exog, ColumnTable):
+            names = list(exog.names)
+        elif isinstance(exog, np.ndarray):
+            names = self._array_names()
         if names is not None:
             self.xnames = names
         del self._extremes
@@ -57,7 +62,7 @@ class _RowsData:
     def _array_names(self):
         """ModelData's names of columns of arrays, "const" and x1, x2...; None if unsure."""
         exog = self.orig_exog
-        if not isinstance(exog, np.ndarray) or self._extremes is None:
+        if self._extremes is None:
             return None
         low, high = self._extremes
         constant = low == high
@@ -122,10 +127,32 @@ class ArrayRowsData(_RowsData, ModelData):
 class PandasRowsData(_RowsData, PandasData):
     """Data of a model from pandas objects."""
 
+    @property
+    def orig_exog(self):
+        """The fixed-effects columns as they came; a table becomes a data frame here."""
+        exog = self.__dict__["orig_exog"] = as_frame(self.__dict__["orig_exog"])
+        return exog
+
+    @orig_exog.setter
+    def orig_exog(self, exog):
+        self.__dict__["orig_exog"] = exog
+
     def _convert_endog_exog(self, endog, exog=None):
+        if isinstance(endog, pd.Series):  # numpy.asarray would take ten times as long
+            endog = endog.to_numpy()
         if isinstance(exog, pd.DataFrame):
             exog = exog.to_numpy(dtype=float)
+        elif isinstance(exog, ColumnTable):
+            exog = exog.values
         return super()._convert_endog_exog(endog, exog)
+
+    def _check_integrity(self):
+        if isinstance(
+            self.__dict__["orig_exog"], ColumnTable
+        ):  # made with the response's index
+            ModelData._check_integrity(self)
+        else:
+            super()._check_integrity()
 
 
 _OURS = {ModelData: ArrayRowsData, PandasData: PandasRowsData}
@@ -143,12 +170,13 @@ def model_data(endog, exog, hasconst=None, exog_extremes=None, **kwargs):
     exog_extremes : tuple of ndarray, optional
         Least and greatest value of each column, if they are known.
     """
-    known = list | tuple | np.ndarray | pd.Series | pd.DataFrame
+    known = list | tuple | np.ndarray | pd.Series | pd.DataFrame | ColumnTable
     if not isinstance(endog, known) or not isinstance(exog, known | None):
         return handle_data(endog, exog, "none", hasconst, **kwargs)
     endog = np.asarray(endog) if isinstance(endog, list | tuple) else endog
     exog = np.asarray(exog) if isinstance(exog, list | tuple) else exog
-    kind = handle_data_class_factory(endog, exog)
+    table = isinstance(exog, ColumnTable)
+    kind = PandasData if table else handle_data_class_factory(endog, exog)
     if kind in _OURS:
         kwargs["exog_extremes"] = exog_extremes
     return _OURS.get(kind, kind)(endog, exog=exog, hasconst=hasconst, **kwargs)

@@ -9,10 +9,13 @@ cov_re is block-diagonal and only the blocks are packed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg
 
+from mixedext.specification.structures import Structure
 from mixedext.specification.terms import RandomTerm
 
 __all__ = ["ParameterLayout"]
@@ -23,6 +26,14 @@ class _Component:
     term: int
     gamma: int
     name: str
+
+
+class _Term(NamedTuple):
+    """What of a random term its parameters' names depend on."""
+
+    group: str
+    names: tuple[str, ...]
+    structure: Structure
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,37 +68,8 @@ class ParameterLayout:
         ``main_term`` is that of ``groups`` and ``exog_re``, ``components`` are those that
         statsmodels calls variance components.
         """
-        correlated = [
-            i
-            for i, t in enumerate(terms)
-            if t.structure.correlated
-            and i not in components
-            and (i == main_term or t.k > 1 or len(terms) == 1)
-        ]
-        start = np.cumsum([0] + [t.structure.n_gamma for t in terms])
-        several = len({terms[i].group for i in correlated}) > 1
-        re_names, names, packed = [], [], []
-        for i in correlated:
-            term = terms[i]
-            own = [_effect_name(term, c, several) for c in term.names]
-            re_names.extend(own)
-            place = {p: r for r, p in enumerate(term.structure.gamma_pairs())}
-            for a in range(term.k):
-                for b in range(a + 1):
-                    kind = f"{own[a]} Var" if a == b else f"{own[b]} x {own[a]} Cov"
-                    names.append(kind)
-                    packed.append(start[i] + place[a, b])
-        components = []
-        for i, term in enumerate(terms):
-            if i in correlated:
-                continue
-            pairs = term.structure.gamma_pairs()
-            for r, (a, _) in enumerate(pairs):
-                single = term.structure.name == "identity"
-                name = term.group if single else _effect_name(term, term.names[a], True)
-                components.append(_Component(i, r, _unique(name, components)))
-                packed.append(start[i] + r)
-        return cls(correlated, re_names, names, components, np.array(packed, np.intp))
+        described = tuple(_Term(t.group, tuple(t.names), t.structure) for t in terms)
+        return _layout(described, main_term, tuple(components))
 
     @property
     def component_names(self) -> list[str]:
@@ -119,6 +101,43 @@ class ParameterLayout:
         parts = [t.structure.gamma(s) for t, s in zip(terms, covariances, strict=True)]
         gamma = np.concatenate(parts) if parts else np.zeros(0)
         return gamma[self.packed_gamma]
+
+
+@lru_cache(maxsize=256)
+def _layout(terms, main_term, components):
+    correlated = [
+        i
+        for i, t in enumerate(terms)
+        if t.structure.correlated
+        and i not in components
+        and (i == main_term or t.structure.k > 1 or len(terms) == 1)
+    ]
+    start = np.cumsum([0] + [t.structure.n_gamma for t in terms])
+    several = len({terms[i].group for i in correlated}) > 1
+    re_names, names, packed = [], [], []
+    for i in correlated:
+        term = terms[i]
+        own = [_effect_name(term, c, several) for c in term.names]
+        re_names.extend(own)
+        place = {p: r for r, p in enumerate(term.structure.gamma_pairs())}
+        for a in range(term.structure.k):
+            for b in range(a + 1):
+                kind = f"{own[a]} Var" if a == b else f"{own[b]} x {own[a]} Cov"
+                names.append(kind)
+                packed.append(start[i] + place[a, b])
+    components = []
+    for i, term in enumerate(terms):
+        if i in correlated:
+            continue
+        pairs = term.structure.gamma_pairs()
+        for r, (a, _) in enumerate(pairs):
+            single = term.structure.name == "identity"
+            name = term.group if single else _effect_name(term, term.names[a], True)
+            components.append(_Component(i, r, _unique(name, components)))
+            packed.append(start[i] + r)
+    packed = np.array(packed, np.intp)
+    packed.flags.writeable = False  # shared by models
+    return ParameterLayout(correlated, re_names, names, components, packed)
 
 
 def _effect_name(term, column, qualified):

@@ -165,7 +165,7 @@ def _numeric(column):
     if not isinstance(dtype, np.dtype) or not dtype.isnative:
         return None
     if dtype.kind in "iu" or (dtype.kind == "f" and dtype.itemsize in (4, 8)):
-        return column.to_numpy()
+        return column.values
     return None
 
 
@@ -221,17 +221,33 @@ def plain_columns(
         if kind is None or name == "Intercept":
             return None
         kinds[name] = kind
+    # of the columns' kinds the order depends on these alone
+    numeric = {name: v.dtype for name, (v, levels) in kinds.items() if levels is None}
+    arranged = _arranged(intercept, terms, tuple(numeric.items()), engine)
+    if arranged is None:
+        return None
     columns = [PlainColumn()] if intercept else []
-    full = not intercept
-    for term in _in_order(terms, kinds):
-        if not _is_sure(term, terms, kinds, intercept, engine):
-            return None
-        first = full and len(term) == 1 and kinds[term[0]][1] is not None
-        parts = [_parts(name, *kinds[name], first) for name in term]
+    for term, full in arranged:
+        parts = [_parts(name, *kinds[name], full) for name in term]
         # the first part varies fastest
         columns += [PlainColumn(p[::-1]) for p in product(*reversed(parts))]
-        full = full and not first
     return columns
+
+
+@lru_cache(maxsize=512)
+def _arranged(intercept, terms, numeric, engine):
+    """Terms in the engine's order, each with whether all levels of it have a column.
+
+    ``numeric`` pairs the numeric columns with their types; None if engines may differ.
+    """
+    numeric, arranged, full = dict(numeric), [], not intercept
+    for term in _in_order(terms, numeric):
+        if not _is_sure(term, terms, numeric, intercept, engine):
+            return None
+        first = full and len(term) == 1 and term[0] not in numeric
+        arranged.append((term, first))
+        full = full and not first
+    return arranged
 
 
 def _kind(name, data, engine, factors):
@@ -262,27 +278,26 @@ def _recoded(name, data, factors):
     return factors[name]
 
 
-def _in_order(terms, kinds):
+def _in_order(terms, numeric):
     """Terms sorted by their numeric columns as first met, none first, then by degree."""
     buckets = {frozenset(): []}
     for term in terms:
-        numeric = frozenset(name for name in term if kinds[name][1] is None)
-        buckets.setdefault(numeric, []).append(term)
+        own = frozenset(name for name in term if name in numeric)
+        buckets.setdefault(own, []).append(term)
     return [term for bucket in buckets.values() for term in sorted(bucket, key=len)]
 
 
-def _is_sure(term, terms, kinds, intercept, engine):
+def _is_sure(term, terms, numeric, intercept, engine):
     """Whether it is certain how a term is coded: treatment contrasts, same arithmetic."""
     if len(term) == 1:
         return True
-    numeric = [name for name in term if kinds[name][1] is None]
-    if len(numeric) == 0:
+    own = [name for name in term if name in numeric]
+    if len(own) == 0:
         return intercept and all((name,) in terms for name in term)
-    if len(numeric) == 1:
-        return (numeric[0],) in terms
+    if len(own) == 1:
+        return (own[0],) in terms
     # formulaic multiplies in the columns' own types
-    types = [kinds[name][0].dtype for name in numeric]
-    return engine == "patsy" or np.float64 in types
+    return engine == "patsy" or np.float64 in [numeric[name] for name in own]
 
 
 def _parts(name, values, levels, full):
@@ -297,10 +312,16 @@ def _parts(name, values, levels, full):
     ]
 
 
+@lru_cache(maxsize=512)
+def _single_name(text):
+    """The name that a piece of formula consists of, or None."""
+    match = re.fullmatch(rf"\s*({_NAME})\s*", text, re.ASCII)
+    return None if match is None else match.group(1).strip("`")
+
+
 def plain_response(text: str, data: dict, engine: str) -> pd.Series | None:
     """The response if it is a numeric column, of the type that the engine gives it."""
-    match = re.fullmatch(rf"\s*({_NAME})\s*", text, re.ASCII)
-    column = None if match is None else data.get(match.group(1).strip("`"))
+    column = data.get(_single_name(text))
     if column is None or _numeric(column) is None:
         return None
     if engine == "patsy" and column.dtype != np.float64:

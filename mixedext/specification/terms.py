@@ -116,7 +116,9 @@ class RandomTerm:
         )
 
     @classmethod
-    def of_columns(cls, codes, columns, group, names, structure, levels, owners=()):
+    def of_columns(
+        cls, codes, columns, group, names, structure, levels, owners=(), extremes=()
+    ):
         """A term of columns that are known to be sound.
 
         Parameters
@@ -130,10 +132,12 @@ class RandomTerm:
         owners : tuple, optional
             Objects that own the columns' memory.  As long as a Series is held pandas
             copies before it writes.
+        extremes : sequence, optional
+            Least and greatest value of each column, (1,) arrays; None if not known.
         """
         term = object.__new__(cls)
         term._put(codes, tuple(columns), group, list(names), levels)
-        term.__dict__["_owners"] = owners
+        term.__dict__.update(_owners=owners, _known=extremes)
         term._check(structure)
         return term
 
@@ -160,7 +164,7 @@ class RandomTerm:
 
     def __getstate__(self):
         state = dict(self.__dict__)
-        for made in ("_z", "_owners", "_table", "_extremes", "_any_missing"):
+        for made in ("_z", "_owners", "_table", "_known", "_extremes", "_any_missing"):
             state.pop(made, None)
         return state
 
@@ -221,9 +225,11 @@ class RandomTerm:
         if table is not None:
             return column_extremes(table)
         low, high = np.ones(self.k), np.ones(self.k)
+        known = self.__dict__.get("_known") or [None] * self.k
         for j, column in enumerate(self._given):
             if column is not None:
-                low[j : j + 1], high[j : j + 1] = column_extremes(column)
+                found = known[j] or column_extremes(column)
+                low[j : j + 1], high[j : j + 1] = found
         return low, high
 
     @property

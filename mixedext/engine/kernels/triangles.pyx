@@ -5,7 +5,7 @@ A C-ordered upper triangle is Fortran's lower triangle, hence ``uplo = "L"``.
 
 from libc.math cimport fmax, fmin, sqrt
 from libc.stdlib cimport free, malloc
-from scipy.linalg.cython_lapack cimport dgeqrf, dpotrf, dtrtri
+from scipy.linalg.cython_lapack cimport dgeqrf, dpotrf, dsyev, dtrtri
 
 
 cdef double upper_square(const double[:, ::1] a, Py_ssize_t k) noexcept nogil:
@@ -88,24 +88,65 @@ def basis_of_squares(
     return share
 
 
-def lower_root(const double[:, :] root, double[:, ::1] out):
-    """Lower triangle with the same square root root' as ``root`` (k, k); diagonal >= 0."""
+cdef void turn_lower(double[:, ::1] root, double* work) noexcept nogil:
+    # Lower triangle with the same square root root', diagonal >= 0, in place; work (2k,).
+    # What is root' to Fortran has a factor R whose transpose that is.
     cdef int k = <int> root.shape[0], info = 0
     cdef Py_ssize_t i, j
+    dgeqrf(&k, &k, &root[0, 0], &k, work, work + k, &k, &info)
+    for i in range(k):
+        for j in range(i + 1, k):
+            root[i, j] = 0.0
+    for j in range(k):
+        if root[j, j] < 0.0:
+            for i in range(j, k):
+                root[i, j] = -root[i, j]
+
+
+def lower_root(const double[:, :] root, double[:, ::1] out):
+    """Lower triangle with the same square root root' as ``root`` (k, k); diagonal >= 0."""
     cdef double* work
-    if k == 0:
+    if root.shape[0] == 0:
         return
-    work = <double*> malloc(2 * k * sizeof(double))
+    work = <double*> malloc(2 * root.shape[0] * sizeof(double))
     if work == NULL:
         raise MemoryError
     with nogil:
-        out[:, :] = root  # Fortran's root': Q R of that is the lower triangle R' here
-        dgeqrf(&k, &k, &out[0, 0], &k, work, work + k, &k, &info)
+        out[:, :] = root
+        turn_lower(out, work)
         free(work)
-        for i in range(k):
-            for j in range(i + 1, k):
-                out[i, j] = 0.0
+
+
+def clipped_root(const double[:, :] matrix, double share, double most, double[:, ::1] out):
+    """Lower root of a symmetric matrix (k, k) with its eigenvalues clipped.
+
+    They are at least ``share`` of the largest and of one, and at most ``most``.
+    """
+    cdef int k = <int> matrix.shape[0], length = 5 * k, info = 0
+    cdef Py_ssize_t a, j
+    cdef char jobz = b"V", uplo = b"L"
+    cdef double least
+    cdef double* value
+    cdef double* work
+    if k == 0:
+        return
+    value = <double*> malloc((k + length) * sizeof(double))
+    if value == NULL:
+        raise MemoryError
+    work = value + k
+    with nogil:
+        out[:, :] = matrix
+        dsyev(&jobz, &uplo, &k, &out[0, 0], &k, value, work, &length, &info)
+        # vectors are rows here: the root is their transpose, scaled
+        least = fmax(share, share * value[k - 1])
         for j in range(k):
-            if out[j, j] < 0.0:
-                for i in range(j, k):
-                    out[i, j] = -out[i, j]
+            value[j] = sqrt(fmin(fmax(value[j], least), most))
+            for a in range(k):
+                out[j, a] *= value[j]
+        for j in range(k):
+            for a in range(j):
+                out[j, a], out[a, j] = out[a, j], out[j, a]
+        turn_lower(out, work)
+        free(value)
+    if info != 0:
+        raise ArithmeticError("no eigenvalues found")

@@ -57,16 +57,22 @@ def mirror(double[:, ::1] a):
             a[j, i] = a[i, j]
 
 
-def level_squares(
+def within_levels(
     const double[:, :, ::1] gram,     # in: (L, k, k)
     const double[:, :, ::1] cross,    # in: (L, k, P)
+    const double[:, :] whole,         # in: (P, P) [X y]'[X y]
+    double rounding,                  # share of a square below which nothing is left
     double[:, ::1] r,                 # scratch: (k, k)
     double[:, ::1] gamma,             # scratch: (k, P)
     double[:, ::1] out,               # out: (P, P)
 ):
-    """Sum of Gamma_l'Gamma_l over the levels."""
+    """W as what the sum of Gamma_l'Gamma_l over the levels leaves of [X y]'[X y].
+
+    Rows and columns of which nothing is left are zero.  Returns the share that is left of
+    the last square, y'y.
+    """
     cdef Py_ssize_t k = gram.shape[1], p = cross.shape[2], level, a, i, j
-    cdef double x
+    cdef double x, share
     with nogil:
         out[:, :] = 0.0
         for level in range(gram.shape[0]):
@@ -77,8 +83,17 @@ def level_squares(
                 for i in range(p):
                     x = gamma[a, i]
                     for j in range(i + 1):
-                        out[i, j] += x * gamma[a, j]
+                        out[i, j] -= x * gamma[a, j]
+        for i in range(p):
+            for j in range(i + 1):
+                out[i, j] += whole[i, j]
+        share = out[p - 1, p - 1] / whole[p - 1, p - 1]
+        for i in range(p):
+            if out[i, i] < rounding * whole[i, i]:
+                for j in range(p):
+                    out[max(i, j), min(i, j)] = 0.0
     mirror(out)
+    return share
 
 
 def within_products(

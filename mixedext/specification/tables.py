@@ -1,0 +1,49 @@
+"""Columns with names that become a DataFrame when somebody looks at them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["ColumnTable", "as_frame"]
+
+
+class ColumnTable:
+    """A numeric data frame in the making: pandas takes longer than a small fit for one.
+
+    Parameters
+    ----------
+    values : ndarray
+        (n, k), float64.
+    index : Index
+        Labels of the rows.
+    names : list of str
+        Names of the columns.
+    """
+
+    def __init__(self, values: np.ndarray, index: pd.Index, names: list[str]):
+        self.values, self.index, self.names = values, index, names
+
+    @property
+    def columns(self) -> pd.Index:
+        """Labels of the columns."""
+        return pd.Index(self.names, dtype=None if self.names else object)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.values.shape
+
+    def __len__(self):
+        return len(self.values)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values if dtype in (None, np.float64) else self.values.astype(dtype)
+
+    def frame(self) -> pd.DataFrame:
+        """The table as a data frame, on the same memory."""
+        return pd.DataFrame(self.values, index=self.index, columns=self.columns, copy=False)
+
+
+def as_frame(values):
+    """A table as a data frame; anything else as it is."""
+    return values.frame() if isinstance(values, ColumnTable) else values
