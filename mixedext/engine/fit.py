@@ -14,6 +14,7 @@ from mixedext.engine.kernels.triangles import clipped_root
 from mixedext.engine.moments import moment_covariances
 from mixedext.engine.objective import ProfiledDeviance
 from mixedext.engine.optimize import Convergence, Optimum, evaluate, minimize_deviance
+from mixedext.engine.threads import blas_threads
 
 __all__ = [
     "Fit",
@@ -182,18 +183,21 @@ def fit_design(
     -------
     Fit
     """
-    objective = design.objective(reml)
     alone = start is not None or max_iterations is not None
     others, thorough = ((), False) if alone else other_starts(design)
-    start = _inner_start(design, start)
-    optimum = minimize_deviance(objective, start, others, thorough, max_iterations)
-    return fit_at(design, objective, optimum, reml)
+    with blas_threads():
+        objective = design.objective(reml)
+        start = _inner_start(design, start)
+        optimum = minimize_deviance(objective, start, others, thorough, max_iterations)
+        return fit_at(design, objective, optimum, reml)
 
 
 def evaluate_design(design: Design, reml: bool, theta: np.ndarray | None = None) -> Fit:
     """The model at a given theta (that of the start if None), not optimized."""
-    objective = design.objective(reml)
-    return fit_at(design, objective, evaluate(objective, _inner_start(design, theta)), reml)
+    with blas_threads():
+        objective = design.objective(reml)
+        optimum = evaluate(objective, _inner_start(design, theta))
+        return fit_at(design, objective, optimum, reml)
 
 
 def other_starts(design):

@@ -20,8 +20,8 @@ from mixedext.specification.structures import Structure
 
 __all__ = ["Derivatives", "FactorDeviance", "ProfiledDeviance"]
 
-# Elements of the blocks above which the search should save derivatives.
-COSTLY_SIZE = 500_000
+# Numbers in the blocks above which the search should save derivatives.
+COSTLY_SIZE = 200_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +164,16 @@ class FactorDeviance(ProfiledDeviance):
     @property
     def costly(self) -> bool:
         """Whether one evaluation takes so long that every one saved counts."""
-        return self.blocks.lead_gram.size + self.blocks.tail_gram.size > COSTLY_SIZE
+        b = self.blocks
+        return b.lead_gram.size + b.link_value.size + b.tail_gram.size > COSTLY_SIZE
+
+    @property
+    def squared(self) -> np.ndarray:
+        """Which elements of theta enter by their squares alone, (n_theta,)."""
+        return np.repeat(
+            [s.k == 1 or not s.correlated for s in self.structures],
+            [s.n_theta for s in self.structures],
+        )
 
     def stand_at(self, theta):
         """Say where a compiled search has left the function (nothing to be done)."""

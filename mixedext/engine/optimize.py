@@ -21,9 +21,10 @@ from mixedext.engine.objective import ProfiledDeviance
 __all__ = ["Convergence", "Optimum", "evaluate", "minimize_deviance"]
 
 MAX_ITERATIONS = 200
-# The most by which the deviance may still be above its minimum at convergence; this many
-# times the rounding error of the deviance is allowed, too.
+# The most by which the deviance may still be above its minimum at convergence; this share
+# of it, and this many times its rounding error, are allowed, too.
 DECREMENT_ACCEPTED = 1e-7
+SHARE_ACCEPTED = 1e-12
 NOISE_ACCEPTED = 30.0
 # A second start is preferred if it ends lower by this.
 RESTART_GAIN = 1e-7
@@ -143,7 +144,12 @@ class _Point:
         )
 
     def settled(self, objective):
-        return self.decrement <= _accepted(objective) and not self.has_way_down
+        return self.decrement <= self.accepted(objective) and not self.has_way_down
+
+    def accepted(self, objective):
+        """The largest decrement of a minimum."""
+        share = SHARE_ACCEPTED * abs(self.deviance)
+        return max(DECREMENT_ACCEPTED, share, NOISE_ACCEPTED * objective.noise)
 
 
 def minimize_deviance(
@@ -253,10 +259,6 @@ def _smallest_singular_value(lam):
     return float(np.linalg.svd(lam, compute_uv=False)[-1])
 
 
-def _accepted(objective):
-    return max(DECREMENT_ACCEPTED, NOISE_ACCEPTED * objective.noise)
-
-
 def _newton(objective, search, start, limit, to_beat=-np.inf):
     deviance = search.minimize(start, limit, to_beat)
     theta = search.point
@@ -316,7 +318,7 @@ def _verdict(objective, point, smallest, method):
     decrement, curvature = point.decrement, point.curvature
     if not point.settled(objective):
         status = "failed"
-        if decrement <= _accepted(objective):
+        if decrement <= point.accepted(objective):
             message = "a saddle: the deviance falls along some direction"
         else:
             message = f"no minimum: the deviance could still fall by about {decrement:.2g}"

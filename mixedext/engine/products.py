@@ -241,31 +241,26 @@ def factor_columns(rows, bases, layout, at):
 
 def _meeting_levels(layouts, codes):
     """For every pair of factors the number of its pair a row has, and empty products."""
-    row_pairs, pairs = {}, {}
-    for f in range(len(layouts) - 1):
-        order = np.empty(len(codes[f]), np.int32)
-        pointers = np.empty(layouts[f].n_levels + 1, np.intp)
-        crossproducts.sort_rows(codes[f], order, pointers)
-        for g in range(f + 1, len(layouts)):
-            mark = np.full(layouts[g].n_levels, -1, np.int32)
-            pair_pointers = np.empty(layouts[f].n_levels + 1, np.intp)
-            crossproducts.count_pairs(order, pointers, codes[g], mark, pair_pointers)
-            index = np.empty(pair_pointers[-1], np.int32)
-            row_pair = np.empty(len(order), np.int32)
-            mark[:] = -1
-            crossproducts.find_pairs(
-                order,
-                pointers,
-                codes[g],
-                pair_pointers,
-                mark,
-                np.empty_like(mark),
-                index,
-                row_pair,
+    row_pairs, pairs, n = {}, {}, len(codes[0]) if codes else 0
+    order, index = np.empty(n, np.int32), np.empty(n, np.int32)
+    for g in range(1, len(layouts)):
+        # rows sorted by g and then by f have the levels of g in order within those of f
+        before = np.empty(n, np.int32)
+        pointers = np.empty(layouts[g].n_levels + 1, np.intp)
+        crossproducts.sort_rows(codes[g], before, pointers)
+        for f in range(g):
+            pointers = np.empty(layouts[f].n_levels + 1, np.intp)
+            crossproducts.sort_again(codes[f], before, order, pointers)
+            pair_pointers, row_pair = np.empty_like(pointers), np.empty(n, np.int32)
+            crossproducts.number_pairs(
+                order, pointers, codes[g], pair_pointers, index, row_pair
             )
-            shape = len(index), layouts[g].width, layouts[f].width
-            pairs[f, g] = PairProducts(pair_pointers, index, np.broadcast_to(0.0, shape))
-            row_pairs[f, g] = row_pair
+            count = int(pair_pointers[-1])
+            shape = count, layouts[g].width, layouts[f].width
+            own = PairProducts(
+                pair_pointers, index[:count].copy(), np.broadcast_to(0.0, shape)
+            )
+            pairs[f, g], row_pairs[f, g] = own, row_pair
     return row_pairs, pairs
 
 

@@ -7,7 +7,6 @@ chunks of rows, one row of the array a column.
 """
 
 from libc.stdint cimport int32_t
-from libc.stdlib cimport qsort
 
 cdef extern from *:
     """
@@ -23,12 +22,6 @@ cdef extern from *:
 # sums wait for memory, not for arithmetic.
 cdef enum:
     AHEAD = 24
-
-
-cdef int _compare(const void* a, const void* b) noexcept nogil:
-    cdef int32_t x = (<const int32_t*> a)[0]
-    cdef int32_t y = (<const int32_t*> b)[0]
-    return (x > y) - (x < y)
 
 
 ctypedef fused integer:
@@ -138,55 +131,56 @@ def transform_blocks(
                     row[j] = x
 
 
-def count_pairs(
-    const int32_t[::1] order,         # in: rows sorted by level of the first factor
-    const Py_ssize_t[::1] pointers,   # in: (L + 1,)
-    const int32_t[::1] others,        # in: (n,) level of the other factor
-    int32_t[::1] mark,                # scratch: (other levels,), filled with -1
-    Py_ssize_t[::1] pair_pointers,    # out: (L + 1,) pairs of levels so far
+def sort_again(
+    const int32_t[::1] codes,         # in: (n,) level of each row
+    const int32_t[::1] before,        # in: (n,) rows in some order
+    int32_t[::1] order,               # out: (n,) these sorted by level, stable
+    Py_ssize_t[::1] pointers,         # out: (n_levels + 1,) where each level starts
 ):
-    """Count the levels of another factor that each level of a factor meets."""
-    cdef Py_ssize_t n_levels = pointers.shape[0] - 1, level, s, total = 0
-    cdef int32_t t
+    """Counting sort by level of rows that have been sorted by another factor."""
+    cdef Py_ssize_t n = codes.shape[0], n_levels = pointers.shape[0] - 1
+    cdef Py_ssize_t i, level, start, total = 0
+    cdef int32_t row
     with nogil:
-        pair_pointers[0] = 0
+        pointers[:] = 0
+        for i in range(n):
+            pointers[codes[i]] += 1
         for level in range(n_levels):
-            for s in range(pointers[level], pointers[level + 1]):
-                t = others[order[s]]
-                if mark[t] != level:
-                    mark[t] = <int32_t> level
-                    total += 1
-            pair_pointers[level + 1] = total
+            start = total
+            total += pointers[level]
+            pointers[level] = start
+        for i in range(n):
+            row = before[i]
+            level = codes[row]
+            order[pointers[level]] = row
+            pointers[level] += 1
+        for level in range(n_levels, 0, -1):
+            pointers[level] = pointers[level - 1]
+        pointers[0] = 0
 
 
-def find_pairs(
-    const int32_t[::1] order,
-    const Py_ssize_t[::1] pointers,
-    const int32_t[::1] others,
-    const Py_ssize_t[::1] pair_pointers,
-    int32_t[::1] mark,                # scratch: (other levels,), filled with -1
-    int32_t[::1] slot,                # scratch: (other levels,)
-    int32_t[::1] pair_index,          # out: (pairs,) other levels met, ascending a level
+def number_pairs(
+    const int32_t[::1] order,         # in: rows sorted by first factor, then by the other
+    const Py_ssize_t[::1] pointers,   # in: (L + 1,) where each level of the first starts
+    const int32_t[::1] others,        # in: (n,) level of the other factor
+    Py_ssize_t[::1] pair_pointers,    # out: (L + 1,) pairs of levels so far
+    int32_t[::1] pair_index,          # out: (n,) at first the other levels met, ascending
     int32_t[::1] row_pair,            # out: (n,) number of the pair of each row
 ):
     """Number the pairs of levels that meet, compressed by level of the first factor."""
-    cdef Py_ssize_t n_levels = pointers.shape[0] - 1, level, s, i, start, cursor
-    cdef int32_t t
+    cdef Py_ssize_t n_levels = pointers.shape[0] - 1, level, s
+    cdef int32_t t, last, pair = -1
     with nogil:
+        pair_pointers[0] = 0
         for level in range(n_levels):
-            start = cursor = pair_pointers[level]
+            last = -1
             for s in range(pointers[level], pointers[level + 1]):
                 t = others[order[s]]
-                if mark[t] != level:
-                    mark[t] = <int32_t> level
-                    pair_index[cursor] = t
-                    cursor += 1
-            if cursor - start > 1:
-                qsort(&pair_index[start], cursor - start, sizeof(int32_t), _compare)
-            for i in range(start, cursor):
-                slot[pair_index[i]] = <int32_t> i
-            for s in range(pointers[level], pointers[level + 1]):
-                row_pair[order[s]] = slot[others[order[s]]]
+                if t != last:
+                    pair += 1
+                    pair_index[pair] = last = t
+                row_pair[order[s]] = pair
+            pair_pointers[level + 1] = pair + 1
 
 
 def pair_products(

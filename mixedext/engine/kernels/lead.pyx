@@ -12,6 +12,20 @@ and ``link_value`` the rows of Z_tail'Z_l.
 
 from libc.math cimport log, sqrt
 
+cdef extern from *:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+    #define PREFETCH(address) __builtin_prefetch(address)
+    #else
+    #define PREFETCH(address)
+    #endif
+    """
+    void PREFETCH(const void *address) noexcept nogil
+
+# Links of a tail column ahead of which those of their levels are fetched.
+cdef enum:
+    AHEAD = 4
+
 
 def factor_levels(
     const double[:, :, ::1] gram,     # in: (L, k, k)
@@ -225,11 +239,17 @@ def reduce_tail_dense(
     One row at a time: it stays in cache while all levels that meet it pass by, and rows
     may be shared among threads without changing a bit of the result.
     """
-    cdef Py_ssize_t k = scaled.shape[1], row, s, link
+    cdef Py_ssize_t k = scaled.shape[1], row, s, link, ahead
     with nogil:
         for row in range(first, last):
             for s in range(column_pointers[row], column_pointers[row + 1]):
                 link = column_link[s]
+                ahead = min(s + AHEAD, column_link.shape[0] - 1)
+                ahead = link_pointers[column_level[ahead]]
+                PREFETCH(&link_index[0] + ahead)
+                PREFETCH(&link_index[0] + ahead + 8)
+                PREFETCH(&scaled[0, 0] + ahead * k)
+                PREFETCH(&scaled[0, 0] + ahead * k + 8)
                 _subtract_products(
                     &gram[row, 0], &link_index[0], &scaled[0, 0], &scaled[link, 0],
                     link_pointers[column_level[s]], link + 1, k,
@@ -348,11 +368,16 @@ def link_quadratic_dense(
 
     ``out`` plus its transpose is the form: every pair of columns enters once.
     """
-    cdef Py_ssize_t k = edge.shape[1], column, s, link, level
+    cdef Py_ssize_t k = edge.shape[1], column, s, link, level, ahead
     with nogil:
         for column in range(first, last):
             for s in range(column_pointers[column], column_pointers[column + 1]):
                 link, level = column_link[s], column_level[s]
+                ahead = column_link[min(s + AHEAD, column_link.shape[0] - 1)]
+                PREFETCH(&link_index[0] + ahead)
+                PREFETCH(&link_index[0] + ahead + 8)
+                PREFETCH(&edge[0, 0] + ahead * k)
+                PREFETCH(&edge[0, 0] + ahead * k + 8)
                 _add_quadratic(
                     &inverse[column, 0], column, &link_index[0], &edge[0, 0], link,
                     link_pointers[level + 1], k, &work[0], &out[level * by_level, 0, 0],

@@ -8,6 +8,8 @@ cdef class Function:
     cdef readonly Py_ssize_t n_values, n_derivatives
     # Whether derivatives are so dear that the search should save the last ones.
     cdef public bint costly
+    # For each parameter whether it enters by its square alone; None if not known.
+    cdef public object squared
     # Set where a Python function has raised; the search then stops.
     cdef bint raised
     cdef double value(self, const double* theta, bint floor) noexcept nogil
@@ -40,6 +42,10 @@ cdef class Newton:
     cdef double* slope
     cdef double* along
     cdef double* work
+    cdef double* mixed
+    cdef double* change
+    cdef double* shift
+    cdef double* squared
     cdef int work_size
     cdef bint has_secant, definite, decomposed, way_down
     cdef double decrement, largest, fall
@@ -56,6 +62,7 @@ cdef class Newton:
     cdef int set_model(self, bint secant) noexcept nogil
     cdef int spectrum(self) noexcept nogil
     cdef double set_step(self, double radius) noexcept nogil
+    cdef double set_leap(self, double radius) noexcept nogil
     cdef int search(
         self, const double* start, Py_ssize_t max_iterations, double to_beat
     ) noexcept nogil

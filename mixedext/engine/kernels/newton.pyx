@@ -35,12 +35,16 @@ cdef double FLAT_CURVATURE = 1e-10
 # surely above this share of the largest.
 cdef double CLEARLY_DEFINITE = 1e-8
 # The last derivatives of a costly function are saved where the decrement has just fallen by
-# FINISH_CONTRACTION, and one more step that contracts it by no more than LEAST_CONTRACTION
-# leaves at most this much, and at most this share of the deviance.
+# FINISH_CONTRACTION and one more step that contracts it as much leaves at most this much,
+# or this share of the deviance.  The fall that comes must miss the expected one by no more
+# than MISS, of which the square, too, is left: MISS_WEIGHT allows for other directions.
 cdef double FINISH_CONTRACTION = 1e-2
-cdef double LEAST_CONTRACTION = 0.1
-cdef double FINISH_BELOW = 1e-7
+cdef double FINISH_BELOW = 1e-9
 cdef double FINISH_SHARE = 1e-12
+cdef double MISS = 0.1
+cdef double MISS_WEIGHT = 20.0
+# A standard deviation whose variance wants to be zero or less is multiplied by this.
+cdef double LEAP = 0.01
 
 # How the rows of the log came about.
 METHODS = ("newton", "l-bfgs-b", "rectified", "given", "closed form")
@@ -75,6 +79,7 @@ cdef class PythonFunction(Function):
         self.objective = objective
         self.n_theta = objective.n_theta
         self.costly = objective.costly
+        self.squared = getattr(objective, "squared", None)
 
     cdef object _array(self, const double* theta):
         cdef Py_ssize_t i
@@ -139,10 +144,10 @@ cdef class Newton:
     """
 
     def __cinit__(self, Function function, bint keep_log=True):
-        cdef Py_ssize_t n = function.n_theta
+        cdef Py_ssize_t n = function.n_theta, i
         self.function, self.n_theta, self.keep_log = function, n, keep_log
         self.work_size = <int>(34 * n)
-        cdef Py_ssize_t total = 11 * n + 5 * n * n + self.work_size
+        cdef Py_ssize_t total = 14 * n + 6 * n * n + self.work_size
         self.buffer = <double*>malloc(max(total, 1) * sizeof(double))
         if self.buffer == NULL:
             raise MemoryError(f"no memory for a search in {n} parameters")
@@ -157,6 +162,12 @@ cdef class Newton:
         self.hessian, self.model, self.factor = at, at + n * n, at + 2 * n * n
         self.inverse, self.vector = at + 3 * n * n, at + 4 * n * n
         self.work = at + 5 * n * n
+        at += 5 * n * n + self.work_size
+        self.mixed, self.change, self.shift, self.squared = at, at + n * n, at + n * n + n, NULL
+        if function.squared is not None:
+            self.squared = at + n * n + 2 * n
+            for i in range(n):
+                self.squared[i] = function.squared[i]
         self.remainder = -1.0
 
     def __dealloc__(self):
@@ -376,6 +387,86 @@ cdef class Newton:
                 self.step[i] += self.vector[j * n + i] * x
         return _norm(self.step, n)
 
+    cdef double set_leap(self, double radius) noexcept nogil:
+        """A step in variances instead of standard deviations; its length, or -1 for none.
+
+        A parameter t that enters by its square alone has the slope t s and the curvature
+        a + s, the bend s = 2 d dev / d t^2 and a > 0 from the information.  Toward a variance
+        of zero that makes t fall by a third a step as long as s is small beside a; away from
+        zero the curvature is negative.  In t^2 the model is convex: its step is taken where
+        it ends at or below zero, only not all of the way, or where it is more than double.
+        """
+        cdef Py_ssize_t n = self.n_theta, i, j, c
+        cdef double* root = self.mixed
+        cdef double* change = self.change      # change of t^2 over 2 t; of t for all others
+        cdef double* shift = self.shift        # what the curvature loses
+        cdef double t, score, own, x
+        cdef bint found = False
+        if self.squared == NULL:
+            return -1.0
+        for i in range(n):
+            change[i] = shift[i] = 0.0
+            t = self.theta[i]
+            if self.squared[i] == 0.0 or t == 0.0:
+                continue
+            score = self.gradient[i] / t
+            own = self.hessian[i * n + i] - score
+            if not own > 0.0:
+                continue
+            if score >= 0.5 * own and own > 0.1 * (own + score):
+                change[i] = -0.5 * (1.0 - LEAP * LEAP) * t
+            if change[i] != 0.0 or score <= -0.5 * own:
+                shift[i], found = score, True
+        if not found:
+            return -1.0
+        # Cholesky factor of the curvature, changes that are given left out
+        for j in range(n):
+            for i in range(j, n):
+                if shift[i] > 0.0 or shift[j] > 0.0:
+                    root[i * n + j] = 1.0 if i == j else 0.0
+                    continue
+                x = self.hessian[i * n + j] - (shift[i] if i == j else 0.0)
+                for c in range(j):
+                    x -= root[i * n + c] * root[j * n + c]
+                if i > j:
+                    root[i * n + j] = x / root[j * n + j]
+                elif x > CLEARLY_DEFINITE * fabs(self.hessian[i * n + i]):
+                    root[i * n + i] = sqrt(x)
+                else:
+                    return -1.0
+        for i in range(n):
+            if shift[i] > 0.0:
+                self.step[i] = change[i]
+                continue
+            x = -self.gradient[i]
+            for j in range(n):
+                if shift[j] > 0.0:
+                    x -= self.hessian[i * n + j] * change[j]
+            for j in range(i):
+                x -= root[i * n + j] * self.step[j]
+            self.step[i] = x / root[i * n + i]
+        for i in range(n - 1, -1, -1):
+            if shift[i] > 0.0:
+                continue
+            x = self.step[i]
+            for j in range(i + 1, n):
+                x -= root[j * n + i] * change[j]
+            change[i] = x / root[i * n + i]
+        self.fall = 0.0
+        for i in range(n):
+            x = self.gradient[i] - 0.5 * shift[i] * change[i]
+            for j in range(n):
+                x += 0.5 * self.hessian[i * n + j] * change[j]
+            self.fall -= x * change[i]
+        for i in range(n):
+            t = self.theta[i]
+            self.step[i] = change[i]
+            if shift[i] != 0.0:
+                x = 1.0 + 2.0 * change[i] / t
+                self.step[i] = (sqrt(max(x, LEAP * LEAP)) - 1.0) * t
+        x = _norm(self.step, n)
+        return x if self.fall > 0.0 and x <= radius else -1.0
+
     # ---- the search ----
 
     cdef int search(
@@ -384,7 +475,8 @@ cdef class Newton:
         """From ``start``; FOUND, or what went wrong."""
         cdef Py_ssize_t n = self.n_theta, i, turn, shrink = 0, stalled = 0
         cdef double radius, smallest = INFINITY, noise, length, trial, ratio, last = -1.0
-        cdef bint judged, finishing
+        cdef double tolerance, miss
+        cdef bint judged, finishing, leaping
         memcpy(self.theta, start, n * sizeof(double))
         self.remainder = -1.0
         self.has_secant = False
@@ -408,6 +500,7 @@ cdef class Newton:
             if self.set_model(self.has_secant):
                 return NO_DECOMPOSITION
             finishing = False
+            tolerance = max(FINISH_BELOW, FINISH_SHARE * fabs(self.deviance))
             if not self.way_down:
                 if self.decrement < max(DECREMENT_TOLERANCE, NOISE_SHARE * self.function.noise):
                     break
@@ -423,13 +516,15 @@ cdef class Newton:
                 finishing = (
                     self.function.costly
                     and self.decrement < FINISH_CONTRACTION * last
-                    and LEAST_CONTRACTION * self.decrement
-                    < min(FINISH_BELOW, FINISH_SHARE * fabs(self.deviance))
+                    and self.decrement / last * self.decrement < tolerance
                 )
-            last = -1.0 if self.way_down else self.decrement
+            leaping = True
             noise = max(1e-11 * max(fabs(self.deviance), 1.0), self.function.noise)
             while True:
-                length = self.set_step(radius)
+                length = self.set_leap(radius) if leaping else -1.0
+                leaping = length >= 0.0
+                if not leaping:
+                    length = self.set_step(radius)
                 if length < 0.0:
                     return NO_DECOMPOSITION
                 for i in range(n):
@@ -445,12 +540,17 @@ cdef class Newton:
                 if ratio > 1e-4:
                     break
                 finishing = False
+                if leaping:
+                    leaping = False
+                    continue
                 radius = 0.25 * min(radius, length)
                 if radius < 1e-12 * (1 + _norm(self.theta, n)):
                     self.function.value(self.theta, True)
                     self.function.derivatives(self.theta, self.gradient, self.hessian)
                     return RAISED if self.function.raised else FOUND
-            if not judged:
+            if leaping:
+                pass
+            elif not judged:
                 radius = max(radius, 10 * length)
             elif ratio > 0.75 and length > 0.9 * radius:
                 radius *= 3.0
@@ -458,12 +558,19 @@ cdef class Newton:
                 radius = 0.5 * length
             memcpy(self.theta, self.trial, n * sizeof(double))
             self.deviance = trial
-            if finishing:
-                self.remainder = LEAST_CONTRACTION * self.decrement
-                return FOUND
+            if finishing and not leaping and self.fall > 0.99 * self.decrement:
+                miss = max(fabs(ratio - 1.0) - 3.0 * self.function.noise / self.fall, 0.0)
+                self.remainder = self.decrement * max(
+                    self.decrement / last, MISS_WEIGHT * miss * miss
+                )
+                if miss < MISS and self.remainder < tolerance:
+                    return FOUND
+                self.remainder = -1.0
+            last = -1.0 if self.way_down or leaping else self.decrement
             memcpy(self.before, self.gradient, n * sizeof(double))
             self.function.derivatives(self.theta, self.gradient, self.hessian)
-            if self.fall < SECANT_BELOW:
+            self.has_secant = False
+            if self.fall < SECANT_BELOW and not leaping:
                 self.has_secant = True
                 memcpy(self.secant_step, self.step, n * sizeof(double))
                 for i in range(n):
