@@ -171,7 +171,7 @@ def model_frame(
     named = split.names.union(
         names_in(re_formula or ""), *(names_in(text) for text in vc_formula.values())
     )
-    all_columns = frame.columns.tolist()
+    all_columns = frame.columns.to_numpy(object).tolist()
     columns = [c for c in all_columns if str(c) in named]
     repeated = sorted({str(c) for c in columns if columns.count(c) > 1})
     if repeated:

@@ -22,6 +22,8 @@ CODE = np.int32
 _TABLE_SHARE, _TABLE_MINIMUM = 2, 1 << 16
 # From so many rows on Python strings are handed to pyarrow, if it is there.
 _MANY_TEXTS = 10_000
+# What pandas factorizes as it is.
+_LABELLED = (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)
 
 
 class ProductLevels:
@@ -84,15 +86,15 @@ def factorize(labels) -> tuple[np.ndarray, pd.Index]:
         int32, shape (n,).
     levels : Index
     """
-    known = pd.Series | pd.Index | pd.api.extensions.ExtensionArray
-    if not isinstance(labels, known):
+    if not isinstance(labels, _LABELLED):
         labels = np.asarray(labels)
         if not labels.dtype.isnative:
             labels = labels.astype(labels.dtype.newbyteorder("="))
-    if isinstance(labels.dtype, pd.CategoricalDtype):
+    dtype = labels.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
         values = labels if isinstance(labels, pd.Categorical) else labels.array
         return used_levels(values.codes, values.categories)
-    if isinstance(labels.dtype, np.dtype) and labels.dtype.kind in "iu":
+    if isinstance(dtype, np.dtype) and dtype.kind in "iu":
         array = labels.to_numpy() if isinstance(labels, pd.Series) else np.asarray(labels)
         found = _integer_codes(array)
         if found is not None:

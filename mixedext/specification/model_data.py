@@ -47,13 +47,13 @@ class _RowsData:
             return
         if self._extremes is None:
             self._extremes = column_extremes(self.exog)
-        low, high = self._extremes
-        constant = np.flatnonzero(low == high)
-        ones = constant[low[constant] == 1]
-        if len(ones) == 0:  # else any constant that is not zero
-            ones = constant[low[constant] != 0]
-        if len(ones):
-            self.k_constant, self.const_idx = 1, int(ones[0])
+        pairs = zip(self._extremes[0].tolist(), self._extremes[1].tolist(), strict=True)
+        constant = {j: low for j, (low, high) in enumerate(pairs) if low == high}
+        ones = [j for j, value in constant.items() if value == 1]
+        # else any constant that is not zero
+        ones = ones or [j for j, value in constant.items() if value != 0]
+        if ones:
+            self.k_constant, self.const_idx = 1, ones[0]
         elif hasconst:
             self.k_constant = 1
         else:
@@ -155,6 +155,7 @@ class PandasRowsData(_RowsData, PandasData):
             super()._check_integrity()
 
 
+_KNOWN = (list, tuple, np.ndarray, pd.Series, pd.DataFrame, ColumnTable)
 _OURS = {ModelData: ArrayRowsData, PandasData: PandasRowsData}
 
 
@@ -170,8 +171,7 @@ def model_data(endog, exog, hasconst=None, exog_extremes=None, **kwargs):
     exog_extremes : tuple of ndarray, optional
         Least and greatest value of each column, if they are known.
     """
-    known = list | tuple | np.ndarray | pd.Series | pd.DataFrame | ColumnTable
-    if not isinstance(endog, known) or not isinstance(exog, known | None):
+    if not isinstance(endog, _KNOWN) or not isinstance(exog, (*_KNOWN, type(None))):
         return handle_data(endog, exog, "none", hasconst, **kwargs)
     endog = np.asarray(endog) if isinstance(endog, list | tuple) else endog
     exog = np.asarray(exog) if isinstance(exog, list | tuple) else exog
