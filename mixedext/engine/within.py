@@ -23,7 +23,7 @@ SMALLEST_SHARE = 1e-4
 NEARLY_CONSTANT, ROUNDING = 1e-8, 1e-13
 # Eigenvalues of the correlations within levels that count when y is regressed.
 INDEPENDENT = 1e-8
-# Share of the sum of squares of y that is rounding.
+# Share of a sum of squares of residuals from the rows that is rounding.
 NOTHING = 1e-24
 
 
@@ -71,9 +71,7 @@ def _difference(gram, cross, whole) -> tuple[Within, int]:
         gram, cross, np.empty(gram.shape[1:]), np.empty(cross.shape[1:]), out
     )
     out = whole - out
-    constant = out.diagonal() < ROUNDING * whole.diagonal()  # as the intercept is
-    if constant.any():
-        out[constant] = out[:, constant] = 0.0
+    _clear_constant(out, whole, ROUNDING)
     return Within(out, square=float(whole[-1, -1])), rank
 
 
@@ -98,10 +96,18 @@ def find_within(gram, cross, whole, nobs, ask_rows: Callable | None) -> Within:
     if ask_rows is None or (left > SMALLEST_SHARE * whole[-1, -1] and not nearly.any()):
         return found
     sums = ask_rows(shift)
+    _clear_constant(sums, whole, NOTHING)
     spare = nobs - rank - np.count_nonzero(share[:-1])
     left = _regression(sums)[1]
     explained = spare > 0 and left < NOTHING * whole[-1, -1]
     return Within(sums, shift, explained=bool(explained))
+
+
+def _clear_constant(sums, whole, rounding):
+    """Zero for columns of X that are constant within levels, as the intercept is."""
+    constant = sums.diagonal() < rounding * whole.diagonal()
+    constant[-1] = False
+    sums[constant] = sums[:, constant] = 0.0
 
 
 def _regression(sums):

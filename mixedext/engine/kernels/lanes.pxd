@@ -27,8 +27,12 @@ cdef extern from *:
     #endif
     #if MIXEDEXT_LANES > 1
     typedef double mixedext_lane __attribute__((vector_size(8 * MIXEDEXT_LANES)));
+    typedef long long mixedext_mask __attribute__((vector_size(8 * MIXEDEXT_LANES)));
+    #define MIXEDEXT_WHERE(x, y, z) \\
+        ((mixedext_lane)((mixedext_mask)((x) > (y)) & (mixedext_mask)(z)))
     #else
     typedef double mixedext_lane;
+    #define MIXEDEXT_WHERE(x, y, z) ((x) > (y) ? (z) : 0.0)
     #endif
     #define MIXEDEXT_ZERO ((mixedext_lane){0.0})
     #define MIXEDEXT_ONE ((mixedext_lane){0.0} + 1.0)
@@ -44,6 +48,8 @@ cdef extern from *:
     const lane ZERO "MIXEDEXT_ZERO"
     const lane ONE "MIXEDEXT_ONE"
     lane reciprocal "MIXEDEXT_RECIPROCAL"(lane x) noexcept nogil
+    # z where x > y, else zero
+    lane where_greater "MIXEDEXT_WHERE"(lane x, lane y, lane z) noexcept nogil
     cdef enum:
         LANES "MIXEDEXT_LANES"
 
@@ -68,42 +74,32 @@ cdef inline void load_levels(
 
 
 cdef inline void split_levels(
-    Py_ssize_t k, Py_ssize_t p, lane* gram, lane* cross, lane* work
+    Py_ssize_t k, Py_ssize_t p, lane* gram, lane* cross
 ) noexcept nogil:
     # In place: A = U'D U with U unit upper triangular, cross = U^-T cross.  D stands on the
     # diagonal; it is zero, as its row of cross, where a column depends on earlier ones.
-    cdef Py_ssize_t a, b, c, j, t
+    cdef Py_ssize_t a, b, c, j
     cdef double least = NO_PIVOT * k
-    cdef double* pivot
-    cdef const double* whole = <const double*>work
-    cdef double* safe = <double*>(work + 1)
-    cdef double* keep = <double*>(work + 2)
-    cdef lane x
+    cdef lane x, pivot
     for a in range(k):
-        work[0] = gram[a * k + a]
-        x = work[0]
+        pivot = gram[a * k + a]
         for c in range(a):
-            x -= gram[c * k + a] * gram[c * k + a] * gram[c * k + c]
-        gram[a * k + a] = x
-        pivot = <double*>&gram[a * k + a]
-        for t in range(LANES):
-            keep[t] = 1.0 if pivot[t] > least * whole[t] else 0.0
-        gram[a * k + a] *= work[2]
+            pivot -= gram[c * k + a] * gram[c * k + a] * gram[c * k + c]
+        pivot = where_greater(pivot, gram[a * k + a] * least, pivot)
+        gram[a * k + a] = pivot
         for j in range(p):
             x = cross[a * p + j]
             for c in range(a):
                 x -= gram[c * k + a] * cross[c * p + j]
-            cross[a * p + j] = x * work[2]
+            cross[a * p + j] = where_greater(pivot, ZERO, x)
         if a == k - 1:
             break
-        for t in range(LANES):
-            safe[t] = pivot[t] if pivot[t] > 0.0 else 1.0
-        work[1] = reciprocal(work[1])
+        pivot = reciprocal(pivot + (ONE - where_greater(pivot, ZERO, ONE)))
         for b in range(a + 1, k):
             x = gram[a * k + b]
             for c in range(a):
                 x -= gram[c * k + a] * gram[c * k + c] * gram[c * k + b]
-            gram[a * k + b] = x * work[1]
+            gram[a * k + b] = x * pivot
 
 
 cdef inline void factor_levels(
@@ -113,16 +109,12 @@ cdef inline void factor_levels(
     # D + B B' = L d L' for B = D U lam, one column of B at a time: only sums of positive
     # terms, so that it holds for lam of any size and rank.  lower = L below the diagonal,
     # inverse = 1 / d; a pivot that is zero counts as one.  share = det D / det d.
-    cdef Py_ssize_t i, j, c, m, t
-    cdef const double* own
-    cdef double* safe
+    cdef Py_ssize_t i, j, c, m
     cdef lane x, y, step, ratio
     share[0] = ONE
     for i in range(k):
-        own = <const double*>&triangle[i * k + i]
-        safe = <double*>&pivot[i]
-        for t in range(LANES):
-            safe[t] = own[t] if own[t] > 0.0 else 1.0
+        x = triangle[i * k + i]
+        pivot[i] = x + (ONE - where_greater(x, ZERO, ONE))
     for c in range(k):
         for i in range(k):
             x = ZERO

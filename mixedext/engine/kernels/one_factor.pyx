@@ -49,7 +49,7 @@ cdef enum:
 cdef inline void _load(
     Py_ssize_t k, Py_ssize_t p, Py_ssize_t start, Py_ssize_t stop,
     const double* gram, const double* cross, bint split, const double* shift,
-    lane* a, lane* c, lane* work,
+    lane* a, lane* c,
 ) noexcept nogil:
     # D and U into ``a``, C for [X, y - X shift] into ``c``.
     cdef Py_ssize_t i, j
@@ -63,7 +63,7 @@ cdef inline void _load(
                 x -= c[i * p + j] * shift[j]
             c[i * p + p - 1] = x
     if not split:
-        split_levels(k, p, a, c, work)
+        split_levels(k, p, a, c)
 
 
 cdef cloned_int _sum_values(
@@ -84,11 +84,11 @@ cdef cloned_int _sum_values(
     cdef double* flat = <double*>product
     cdef const double* share = <const double*>ratio
     cdef Py_ssize_t group, level, i, j, m, t, at
-    cdef lane x, y
+    cdef lane x
     product[0] = ONE
     for group in range((stop - start + LANES - 1) // LANES):
         level = start + group * LANES
-        _load(k, p, level, stop, gram, cross, split, shift, a, c, work)
+        _load(k, p, level, stop, gram, cross, split, shift, a, c)
         factor_levels(k, a, lam, work, work + k, lower, inverse, ratio)
         if weight == NULL:
             product[0] *= ratio[0]
@@ -108,11 +108,12 @@ cdef cloned_int _sum_values(
                 z[i * p + j] = x
         at = 0
         for j in range(p):
+            for i in range(k):
+                work[i] = z[i * p + j] * inverse[i]
             for m in range(j + 1):
                 x = sums[at]
                 for i in range(k):
-                    y = z[i * p + j] * inverse[i]
-                    x += y * z[i * p + m]
+                    x += work[i] * z[i * p + m]
                 sums[at] = x
                 at += 1
     if weight == NULL:
@@ -150,7 +151,7 @@ cdef cloned_int _sum_derivatives(
     cdef lane x
     for group in range((stop - start + LANES - 1) // LANES):
         level = start + group * LANES
-        _load(k, p, level, stop, gram, cross, split, shift, a, c, work)
+        _load(k, p, level, stop, gram, cross, split, shift, a, c)
         factor_levels(k, a, lam, work, work + k, lower, inverse, work + 2 * k)
         # e = L^-1 D U, f = d^-1 e
         for i in range(k):
