@@ -112,7 +112,7 @@ def _level_numbers(rows, layout, levels):
     return numbers
 
 
-def _within(plan, bases, right, layouts, levels, present, products, chunk):
+def _within(plan, bases, layouts, levels, present, right, products, shift, chunk):
     frame = plan.evaluate(chunk)
     if frame is None:
         return None
@@ -121,7 +121,7 @@ def _within(plan, bases, right, layouts, levels, present, products, chunk):
     own = replace(
         products, grams=(products.grams[0][at],), crosses=(products.crosses[0][at],)
     )
-    return within_from_rows(rows, bases, right, own)
+    return within_from_rows(rows, bases, right, own, shift)
 
 
 def _in_order(part: Part) -> Part:
@@ -198,9 +198,9 @@ def design_from_chunks(
     for term in terms:
         check_levels(term, sums.nobs)
 
-    def ask_rows(right, products):
-        share = partial(_within, plan, bases, right, layouts, levels, part.numbers)
-        return source.sum(partial(share, products))
+    def ask_rows(*changed):
+        share = partial(_within, plan, bases, layouts, levels, part.numbers)
+        return source.sum(partial(share, *changed))
 
     design = finish_design(
         part.products, bases, terms, sums.log_weights, storage, ask_rows=ask_rows

@@ -47,6 +47,10 @@ __all__ = ["MixedLM", "mixedlm"]
 
 # Residuals this much smaller than the response leave no residual variance.
 _NO_RESIDUAL = 1e-11
+_NO_VARIANCE = (
+    "the random effects explain the response (endog) exactly: the residual variance is "
+    "zero and the likelihood has no maximum. Leave out a term."
+)
 # Relative disagreement of the residual sum of squares with the rows that is worth a word.
 _IMPRECISION = 1e-6
 _IMPRECISE = (
@@ -407,6 +411,9 @@ class MixedLM(Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
             else self._check_theta(start_params, "start_params")
         )
         self.reml = bool(reml)
+        within = self._design.blocks.within
+        if within is not None and within.explained:
+            raise DesignError(_NO_VARIANCE)
         if do_cg:
             fit = fit_design(
                 self._design, self.reml, start, max_iterations=fit_kwargs.get("maxiter")
@@ -446,10 +453,7 @@ class MixedLM(Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
     def _check_residual(self, residual):
         size = np.sqrt(np.mean(residual**2))
         if self.random_terms and size < _NO_RESIDUAL * self._design.y_scale:
-            raise DesignError(
-                "the random effects explain the response (endog) exactly: the residual "
-                "variance is zero and the likelihood has no maximum. Leave out a term."
-            )
+            raise DesignError(_NO_VARIANCE)
 
     def _check_theta(self, values, what):
         n_theta = sum(s.n_theta for s in self._design.structures)

@@ -13,7 +13,6 @@ from mixedext.engine.refit import (
     Responses,
     fit_responses,
     joined,
-    refit_design,
     run_blocks,
 )
 from mixedext.engine.simulation import simulate_fits
@@ -54,8 +53,7 @@ class Refitting:
         1627.5
         """
         y = self._new_responses(endog, "endog", 1)
-        responses = self._responses()
-        design = refit_design(self._design, responses.products(self._less_offset(y)))
+        design = self._responses().design_of(self._less_offset(y)[:, 0])
         # copies of the objects, but of no array, and without pickling's detours
         model, data = object.__new__(type(self)), object.__new__(type(self.data))
         vars(model).update(vars(self))

@@ -18,6 +18,7 @@ from mixedext.engine.kernels.sparse import multiply_symmetric
 from mixedext.engine.memory import MemoryEstimate, estimate_memory
 from mixedext.engine.products import FactorLayout, Products
 from mixedext.engine.tail_pattern import TailPattern, choose_pattern
+from mixedext.engine.within import Within
 
 __all__ = ["Blocks", "build_blocks"]
 
@@ -51,9 +52,8 @@ class Blocks:
         (m, P), Z_tail'[X y].
     fixed_gram : ndarray
         (P, P), [X y]'[X y].
-    within : ndarray or None
-        With one grouping factor the cross-products of the residuals of [X y] on Z within
-        levels, (P, P); None where they are not known to full accuracy.
+    within : Within or None
+        With one grouping factor the cross-products within its levels.
     """
 
     nobs: int
@@ -70,7 +70,7 @@ class Blocks:
     tail_gram: np.ndarray
     tail_cross: np.ndarray
     fixed_gram: np.ndarray
-    within: np.ndarray | None = None
+    within: Within | None = None
 
     @property
     def n_fixed(self) -> int:
@@ -149,7 +149,7 @@ class Blocks:
 
 
 def build_blocks(
-    products: Products, storage: str | None = None, within: np.ndarray | None = None
+    products: Products, storage: str | None = None, within: Within | None = None
 ) -> Blocks:
     """Arrange cross-products for elimination.
 
@@ -159,8 +159,8 @@ def build_blocks(
         Of all rows.
     storage : {"dense", "sparse"}, optional
         Storage of the tail; chosen by estimated cost if None.
-    within : ndarray, optional
-        Of a design with one grouping factor, (P, P).
+    within : Within, optional
+        Of a design with one grouping factor.
     """
     n_fixed = len(products.fixed_gram)
     if products.layouts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from mixedext.engine.one_factor import OneFactorDeviance
 from mixedext.engine.products import Products, group_by_factor
 from mixedext.engine.rows import Rows
 from mixedext.engine.triangles import basis_of_squares, invert_upper, solve_positive
-from mixedext.engine.within import within_from_products, within_from_rows
+from mixedext.engine.within import find_within, within_from_rows
 from mixedext.exceptions import DesignError
 from mixedext.specification.terms import RandomTerm
 
@@ -180,8 +180,8 @@ def prepare_design(
         constant = weights is None and np.ptp(y) == 0
         return "is constant" if constant else EXPLAINED
 
-    def ask_rows(right, products):
-        return within_from_rows(rows, bases, right, products)
+    def ask_rows(right, products, shift):
+        return within_from_rows(rows, bases, right, products, shift)
 
     return finish_design(
         products, bases, terms, rows.log_weights, storage, no_residual, ask_rows
@@ -262,8 +262,9 @@ def finish_design(
     no_residual : callable, optional
         Gives what to say of a response that leaves no residual.
     ask_rows : callable, optional
-        From the last change of the fixed columns and the changed products to the
-        cross-products within levels, by a pass over the rows; for sums that would cancel.
+        From the last change of the fixed columns, the changed products and a shift of y
+        to the cross-products within levels, by a pass over the rows; for sums that would
+        cancel (see ``find_within``).
 
     Raises
     ------
@@ -292,9 +293,13 @@ def finish_design(
         least_squares += triangle[:, 0] * (shift.fixed[-1] / shift.constant)
     within = None
     if len(products.layouts) == 1:
-        within = within_from_products(products)
-        if within is None and ask_rows is not None:
-            within = ask_rows(right, products)
+        within = find_within(
+            products.grams[0],
+            products.crosses[0],
+            products.fixed_gram,
+            n,
+            None if ask_rows is None else partial(ask_rows, right, products),
+        )
     return Design(
         build_blocks(products, storage, within),
         tuple(t.without_rows() for t in terms),

@@ -92,11 +92,7 @@ class Fit:
     @cached_property
     def _inner_effects(self) -> list[np.ndarray]:
         """Coefficients of the random effects, engine's units, (L, k) a term."""
-        rank, on_basis = self.design.basis.rank, self.objective.coefficients()
-        lead, tail = (
-            part[..., rank] - part[..., :rank] @ on_basis
-            for part in self.objective.factor.response.effect
-        )
+        lead, tail = self.objective.effects()
         return [
             self.objective.by_term(i, lead[..., None], tail[..., None])[..., 0]
             for i in range(len(self.lams))
@@ -139,9 +135,8 @@ class Fit:
 
     @cached_property
     def _factor_covariances(self):
-        factor = self.objective.factor
         count = len(self.design.blocks.factors)
-        return [factor.conditional_covariance(number) for number in range(count)]
+        return [self.objective.conditional_covariance(number) for number in range(count)]
 
     def joint_effect_covariance(self, terms: list[int]) -> np.ndarray:
         """Conditional covariance of the effects of terms that share a grouping factor.

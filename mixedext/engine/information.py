@@ -113,11 +113,12 @@ def _score(objective, theta):
 
 def _quadratic(objective):
     """q_r = (Z'P0 y)'E_r(Z'P0 y) at the current factor."""
-    _, residual = objective.residual_response()
-    parts = []
-    for i, s in enumerate(objective.structures):
-        v = objective.by_term(i, residual[0][..., None], residual[1][..., None])[..., 0]
-        parts.append(np.einsum("rab,ab->r", s.covariance_basis, v.T @ v))
+    parts = [
+        np.einsum("rab,ab->r", s.covariance_basis, square)
+        for s, square in zip(
+            objective.structures, objective.response_squares(), strict=True
+        )
+    ]
     return np.concatenate(parts) if parts else np.zeros(0)
 
 

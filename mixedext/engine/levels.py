@@ -1,9 +1,9 @@
 """The levels of the only grouping factor, those with the same Z_l'Z_l pooled.
 
-V0 depends on the grams alone, so levels with the same gram enter the deviance and its
-derivatives through their number and sum_l vec(c_l) vec(c_l)', c_l = Z_l'[X y].  As few
-pseudo-levels as that sum has rank do the same: random intercepts have a class for each
-size of group, balanced designs one class.
+V0 depends on the grams Z_l'Z_l = U'D U alone, so levels with the same gram enter the
+deviance and its derivatives through their number and sum_l vec(C_l) vec(C_l)',
+C_l = U^-T Z_l'[X y].  As few pseudo-levels as that sum has rank do the same: random
+intercepts have a class for each size of group, balanced designs one class.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from mixedext.engine.blocks import Blocks
 from mixedext.engine.kernels.levels import classify_levels, pooled_products
+from mixedext.engine.kernels.within import split_levels
 
 __all__ = ["LevelSums", "level_sums"]
 
@@ -38,11 +39,23 @@ class LevelSums:
         sums.
     weight : ndarray or None
         How often each gram counts; None for once.
+    triangle, half : ndarray or None
+        (L, K, K) D and, above it, U, and (L, K, P) C; None where every evaluation computes
+        them anew.
     """
 
     gram: np.ndarray
     cross: np.ndarray
-    weight: np.ndarray | None
+    weight: np.ndarray | None = None
+    triangle: np.ndarray | None = None
+    half: np.ndarray | None = None
+
+    @classmethod
+    def split(cls, gram: np.ndarray, cross: np.ndarray) -> LevelSums:
+        """With D, U and C."""
+        triangle, half = np.zeros_like(gram), np.empty_like(cross)
+        split_levels(gram, cross, triangle, half)
+        return cls(gram, cross, None, triangle, half)
 
 
 def level_sums(blocks: Blocks) -> LevelSums:
@@ -54,7 +67,7 @@ def level_sums(blocks: Blocks) -> LevelSums:
         Cross-products of a model with one grouping factor.
     """
     gram, cross = blocks.lead_gram, blocks.lead_cross
-    plain = LevelSums(gram, cross, None)
+    plain = LevelSums(gram, cross)
     n_levels, width, n_fixed = cross.shape
     if n_levels < LEAST_LEVELS:
         return plain
@@ -64,9 +77,9 @@ def level_sums(blocks: Blocks) -> LevelSums:
         return plain
     label, first = found
     count = np.bincount(label)
-    # Sums of vec(c) vec(c)' by class, brought to diagonal one: then the eigenvectors give
+    # Sums of vec(C) vec(C)' by class, brought to diagonal one: then the eigenvectors give
     # as many pseudo-levels as the sum has rank, with an error relative to each column.
-    products = pooled_products(label, len(first), cross.reshape(n_levels, -1))
+    products = pooled_products(label, len(first), gram, cross)
     size = np.sqrt(np.einsum("caa->ca", products))
     size[size == 0] = 1.0
     value, vector = np.linalg.eigh(products / (size[:, :, None] * size[:, None, :]))
@@ -79,5 +92,8 @@ def level_sums(blocks: Blocks) -> LevelSums:
         return plain
     weight = np.zeros(len(classes))
     weight[np.searchsorted(classes, np.arange(len(first)))] = count
-    pooled = np.ascontiguousarray(root[kept]).reshape(-1, width, n_fixed)
-    return LevelSums(np.ascontiguousarray(gram[first[classes]]), pooled, weight)
+    half = np.ascontiguousarray(root[kept]).reshape(-1, width, n_fixed)
+    triangle = LevelSums.split(gram[first], cross[first]).triangle[classes]
+    unit = np.where(np.eye(width, dtype=bool), 1.0, triangle)
+    cross = np.ascontiguousarray(unit.transpose(0, 2, 1) @ half)
+    return LevelSums(gram[first[classes]], cross, weight, triangle, half)

@@ -62,10 +62,8 @@ class ProfiledDeviance:
     ----------
     function : Function
         The deviance for the compiled search.
-    factor : Factor
-        The factor of Omega at the theta of the last ``value``.
     fixed : ndarray
-        Cholesky factor of [X y]'V0^-1[X y] there, (P, P).
+        Cholesky factor of [X y]'V0^-1[X y] at the theta of the last ``value``, (P, P).
     noise : float
         Estimate of the rounding error of the deviance there.
     n_values, n_derivatives : int
@@ -134,19 +132,17 @@ class ProfiledDeviance:
         number, columns = self.place[term]
         return self.blocks.by_level(number, lead, tail)[:, columns]
 
-    def residual_response(self):
-        """Z'V0^-1 X L_X^-T, and Z'P0 y, both as (lead, tail)."""
-        lead, tail = self.factor.response.response
-        beta = self.coefficients()
-        rank = self.rank
-        whitened, residual = [], []
-        for part in (lead, tail):
-            flat = part.reshape(-1, rank + 1)
-            shape = (*part.shape[:-1], rank)
-            x = self.solve_fixed(flat[:, :rank].T).T
-            whitened.append(np.ascontiguousarray(x).reshape(shape))
-            residual.append(part[..., rank] - part[..., :rank] @ beta)
-        return whitened, residual
+    def effects(self):
+        """Conditional modes given beta as (lead, tail), (L, K) and (m,)."""
+        raise NotImplementedError
+
+    def conditional_covariance(self, number: int) -> np.ndarray:
+        """Level blocks of Lam C Lam' for one grouping factor, (L, K, K)."""
+        raise NotImplementedError
+
+    def response_squares(self) -> list[np.ndarray]:
+        """sum_l v_l v_l' of every term, v = Z'P0 y, (k, k)."""
+        raise NotImplementedError
 
 
 class FactorDeviance(ProfiledDeviance):
@@ -204,13 +200,45 @@ class FactorDeviance(ProfiledDeviance):
         """Estimate of the rounding error of the deviance at the factor as it stands."""
         return self.dof * np.finfo(float).eps * self.factor.cancellation
 
+    def effects(self):
+        rank, beta = self.rank, self.coefficients()
+        return tuple(
+            part[..., rank] - part[..., :rank] @ beta
+            for part in self.factor.response.effect
+        )
+
+    def conditional_covariance(self, number):
+        return self.factor.conditional_covariance(number)
+
+    def response_squares(self):
+        _, residual = self._residual_response()
+        parts = [
+            self.by_term(i, residual[0][..., None], residual[1][..., None])[..., 0]
+            for i in range(len(self.structures))
+        ]
+        return [v.T @ v for v in parts]
+
+    def _residual_response(self):
+        """Z'V0^-1 X L_X^-T, and Z'P0 y, both as (lead, tail)."""
+        lead, tail = self.factor.response.response
+        beta = self.coefficients()
+        rank = self.rank
+        whitened, residual = [], []
+        for part in (lead, tail):
+            flat = part.reshape(-1, rank + 1)
+            shape = (*part.shape[:-1], rank)
+            x = self.solve_fixed(flat[:, :rank].T).T
+            whitened.append(np.ascontiguousarray(x).reshape(shape))
+            residual.append(part[..., rank] - part[..., :rank] @ beta)
+        return whitened, residual
+
     def derivatives(self, theta) -> Derivatives:
         """Derivatives at the theta of the last ``value``."""
         self.n_derivatives += 1
         if self.factor.singular_tail:
             self.factor.update(self._factor_lams(theta), floor=True)
         f, scale = self.factor, self.dof / self.factor.residual_square
-        whitened, residual = self.residual_response()
+        whitened, residual = self._residual_response()
         lams = self.lams(theta)
         scores = []
         weights = self._weights(residual)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from functools import cached_property, lru_cache
 
 import numpy as np
-from scipy import linalg
 
-from mixedext.engine.factor import Factor
+from mixedext.engine.kernels.conditional import level_covariances, level_effects
 from mixedext.engine.kernels.one_factor import OneFactor
 from mixedext.engine.levels import LevelSums, level_sums
 from mixedext.engine.objective import Derivatives, ProfiledDeviance
+from mixedext.engine.within import Within
 
-__all__ = ["OneFactorDeviance", "template"]
+__all__ = ["OneFactorDeviance", "one_factor_function"]
 
 
 @lru_cache(maxsize=256)
@@ -54,6 +54,26 @@ def _pair_basis(structures: tuple) -> np.ndarray:
     return np.concatenate(rows)
 
 
+def one_factor_function(
+    sums: LevelSums, within: Within, structures, reml: bool, dof: float
+) -> OneFactor:
+    """The compiled deviance of levels and what varies within them."""
+    split = sums.triangle is not None
+    return OneFactor(
+        sums.triangle if split else sums.gram,
+        sums.half if split else sums.cross,
+        split,
+        sums.weight,
+        within.products,
+        within.shift,
+        within.square,
+        *template(tuple(structures)),
+        sum(s.n_theta for s in structures),
+        reml,
+        dof,
+    )
+
+
 class OneFactorDeviance(ProfiledDeviance):
     """Deviance of a model with one grouping factor, from sums over its levels.
 
@@ -73,20 +93,12 @@ class OneFactorDeviance(ProfiledDeviance):
         super().__init__(blocks, structures, reml)
         self.sums = level_sums(blocks) if sums is None else sums
         self.theta = None
-        self._refined = None
 
     @cached_property
     def function(self) -> OneFactor:
         """The compiled deviance."""
-        return OneFactor(
-            self.sums.gram,
-            self.sums.cross,
-            self.sums.weight,
-            self.blocks.fixed_gram,
-            *template(tuple(self.structures)),
-            self.n_theta,
-            self.reml,
-            self.dof,
+        return one_factor_function(
+            self.sums, self.blocks.within, self.structures, self.reml, self.dof
         )
 
     def __getstate__(self):
@@ -96,10 +108,8 @@ class OneFactorDeviance(ProfiledDeviance):
 
     def __setstate__(self, state):
         vars(self).update(state)
-        refined, self._refined = self._refined, None
         if self.theta is not None:  # a compiled function is not stored: stand there again
             self.function.evaluate(self.theta)
-        self._refined = refined
 
     @property
     def n_values(self):
@@ -111,48 +121,46 @@ class OneFactorDeviance(ProfiledDeviance):
 
     def stand_at(self, theta):
         """Take note of where a compiled search has left the function."""
-        self.theta, self._refined = np.asarray(theta, float), None
-        vars(self).pop("factor", None)
+        self.theta = np.asarray(theta, float)
 
     def value(self, theta, floor: bool = False) -> float:
         self.stand_at(theta)
         return self.function.evaluate(theta)
 
-    def deviance(self) -> float:
-        d = self.dof
-        log_det = self.function.log_det
-        deviance = log_det + d * (1 + np.log(2 * np.pi * self.residual_square / d))
-        if self.reml:
-            deviance += 2.0 * float(np.log(np.diag(self.fixed)[:-1]).sum())
-        return float(deviance)
-
     @property
     def noise(self) -> float:
         return self.function.noise
 
-    @cached_property
-    def factor(self) -> Factor:
-        """The factor at the last theta, for what is asked for once."""
-        factor = Factor(self.blocks)
-        factor.update(self._factor_lams(self.theta))
-        return factor
-
     @property
     def fixed(self) -> np.ndarray:
         """Cholesky factor of [X y]'V0^-1[X y] at the last theta."""
-        return self.function.fixed if self._refined is None else self._refined
+        return self.function.fixed
 
-    def set_fixed(self, fixed) -> bool:
-        try:
-            self._refined = linalg.cholesky(fixed, lower=True)
-        except linalg.LinAlgError:
-            return False
-        return True
+    def effects(self):
+        blocks = self.blocks
+        out = np.empty(blocks.lead_gram.shape[:2])
+        change = np.append(-self.coefficients(), 1.0)
+        level_effects(blocks.lead_gram, blocks.lead_cross, self._lam(), change, out)
+        return out, np.zeros(0)
+
+    def conditional_covariance(self, number):
+        out = np.empty_like(self.blocks.lead_gram)
+        level_covariances(self.blocks.lead_gram, self._lam(), out)
+        return out
+
+    def _lam(self):
+        return np.ascontiguousarray(self._factor_lams(self.theta)[0])
+
+    def response_squares(self):
+        self.function.differentiate(self.theta)
+        whole = self.function.squares
+        return [whole[columns, columns] for _, columns in self._columns()]
+
+    def _columns(self):
+        return [self.place[i] for i in range(len(self.structures))]
 
     def derivatives(self, theta) -> Derivatives:
         gradient, hessian, score, pairs = self.function.differentiate(theta)
-        scores = [
-            score[columns, columns] for columns in (self.place[i][1] for i in self.place)
-        ]
+        scores = [score[columns, columns] for _, columns in self._columns()]
         basis = _pair_basis(tuple(self.structures))
         return Derivatives(gradient, hessian, scores, basis @ pairs @ basis.T)

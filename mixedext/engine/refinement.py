@@ -1,6 +1,6 @@
 """The fixed-effects block once more from the rows, where cross-products have lost digits.
 
-Eliminating the random effects leaves [X y]'V0^-1 [X y] as a difference of cross-products;
+With several grouping factors (for one, see engine.within) eliminating the random effects leaves [X y]'V0^-1 [X y] as a difference of cross-products;
 where one variance dwarfs the other it is a small difference of large numbers.  With
 u = C Lam'Z'c for each column c, computed as usual,
 
@@ -26,7 +26,7 @@ DEVIANCE_NOISE = 1e-7
 
 def needs_refinement(fit: Fit) -> bool:
     """Whether cancellation may have cost the deviance more than a negligible error."""
-    return bool(fit.design.terms) and fit.objective.noise > DEVIANCE_NOISE
+    return len(fit.design.blocks.factors) > 1 and fit.objective.noise > DEVIANCE_NOISE
 
 
 def refine_fit(fit: Fit, y, x, terms, weights) -> Fit:

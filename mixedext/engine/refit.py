@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,13 +13,13 @@ from scipy import linalg, sparse
 
 from mixedext.engine.design import NO_RESIDUAL, Design
 from mixedext.engine.fit import START_CEILING, START_FLOOR, fit_design, other_starts
-from mixedext.engine.kernels.one_factor import OneFactor
-from mixedext.engine.kernels.refits import refit_responses
+from mixedext.engine.kernels.refits import refit_responses, split_responses
 from mixedext.engine.levels import LevelSums
 from mixedext.engine.moments import SIGMA_SHARE, one_factor_moments, solve_moments
-from mixedext.engine.one_factor import template
+from mixedext.engine.one_factor import one_factor_function
 from mixedext.engine.optimize import MAX_ITERATIONS
 from mixedext.engine.refinement import DEVIANCE_NOISE, refine_fit
+from mixedext.engine.within import Within, find_within, within_chunks
 from mixedext.exceptions import DesignError
 
 __all__ = [
@@ -172,9 +173,51 @@ class Responses:
         lead = (self.lead @ residual).reshape(*shape, y.shape[1])
         return lead, self.tail @ residual, first + second, y_scale
 
+    def design_of(self, y: np.ndarray, products=None, column: int = 0) -> Design:
+        """The design with a response in place of its own.
+
+        Parameters
+        ----------
+        y : ndarray
+            Response less offset, (n,).
+        products : tuple of ndarray, optional
+            Of ``products``, where they are known.
+        column : int, optional
+            The column of y there.
+        """
+        products = self.products(y[:, None]) if products is None else products
+        ask_rows = partial(self._within, y, *(part[..., column] for part in products))
+        return refit_design(self.design, products, column, ask_rows)
+
+    def _within(self, y, lead, tail, least_squares, y_scale, shift):
+        """W for the response y from the rows."""
+        blocks, (_, terms, _) = self.design.blocks, self.rows
+        z = np.empty((len(y), blocks.lead_gram.shape[1]))
+        for term, at, inverse in zip(
+            terms, blocks.factors[0].slices, self.design.inverse_transforms, strict=True
+        ):
+            z[:, at] = term.z @ inverse
+        if self.root is not None:
+            y, z = y * self.root, z * self.root[:, None]
+        residual = (y - self.q @ least_squares) / y_scale
+        cross = _with_response(blocks.lead_cross, lead)
+        chunk = (
+            terms[0].codes,
+            np.ascontiguousarray(z.T),
+            np.column_stack([self.q, residual]),
+        )
+        return within_chunks([chunk], blocks.lead_gram, cross, shift)
+
     def refined(self, fit, y):
         """A fit to the response y (n,) with its fixed-effects block from the rows."""
         return refine_fit(fit, y, *self.rows)
+
+
+def _with_response(cross, response):
+    """Z'[X y] with other values for y."""
+    cross = cross.copy()
+    cross[..., -1] = response
+    return cross
 
 
 def _sparse_columns(n, parts, size):
@@ -188,17 +231,40 @@ def _sparse_columns(n, parts, size):
     return rows.T.tocsr()
 
 
-def refit_design(design: Design, products, column: int = 0) -> Design:
-    """The design with a response of ``Responses.products`` in place of its own."""
+def refit_design(
+    design: Design, products, column: int = 0, within: Callable | Within | None = None
+) -> Design:
+    """The design with a response of ``Responses.products`` in place of its own.
+
+    Parameters
+    ----------
+    design : Design
+        The model.
+    products : tuple of ndarray
+        Of ``Responses.products``.
+    column : int, optional
+        The response that is meant.
+    within : Within or callable, optional
+        With one grouping factor what varies within levels, or how to ask the rows for it.
+    """
     lead, tail, least_squares, y_scale = (part[..., column] for part in products)
     blocks = design.blocks
-    lead_cross, tail_cross = blocks.lead_cross.copy(), blocks.tail_cross.copy()
+    lead_cross = _with_response(blocks.lead_cross, lead)
+    tail_cross = _with_response(blocks.tail_cross, tail)
     fixed = blocks.fixed_gram.copy()
-    lead_cross[..., -1] = lead
-    tail_cross[:, -1] = tail
     fixed[-1, :-1] = fixed[:-1, -1] = 0.0
     fixed[-1, -1] = blocks.nobs
-    blocks = replace(blocks, lead_cross=lead_cross, tail_cross=tail_cross, fixed_gram=fixed)
+    if len(blocks.factors) != 1:
+        within = None
+    elif not isinstance(within, Within):
+        within = find_within(blocks.lead_gram, lead_cross, fixed, blocks.nobs, within)
+    blocks = replace(
+        blocks,
+        lead_cross=lead_cross,
+        tail_cross=tail_cross,
+        fixed_gram=fixed,
+        within=within,
+    )
     return replace(
         design, blocks=blocks, least_squares=least_squares, y_scale=float(y_scale)
     )
@@ -230,16 +296,19 @@ def fit_responses(
         lead, _, least_squares, y_scale = products
         if batched:
             lead = np.ascontiguousarray(lead.transpose(2, 0, 1))
-            columns = batch.fit(lead, least_squares.T, y_scale)
+            columns, noise = batch.fit(lead, least_squares.T, y_scale)
         else:
-            size = len(y_scale)
-            fits = [_row(_single(design, products, j, reml)) for j in range(size)]
-            columns = joined(fits)
-        for r in np.flatnonzero(columns[-1] > DEVIANCE_NOISE):  # digits were lost
-            fit = responses.refined(_single(design, products, r, reml), y[:, start + r])
-            for column, value in zip(columns, _row(fit), strict=True):
-                column[r] = value[0]
-        return columns[:-1]
+            fits = [_single(design, products, j, reml) for j in range(len(y_scale))]
+            noise = np.array([fit.objective.noise if design.terms else 0.0 for fit in fits])
+            columns = joined(_row(fit) for fit in fits)
+        for r in np.flatnonzero(noise > DEVIANCE_NOISE):  # digits were lost
+            if batched:
+                whole = responses.design_of(y[:, start + r], products, r)
+                fit = fit_design(whole, reml)
+            else:
+                fit = responses.refined(fits[r], y[:, start + r])
+            _replace(columns, r, fit)
+        return columns
 
     return Refits(*joined(run_blocks(work, range(0, count, width), n_threads)), reml)
 
@@ -257,13 +326,18 @@ def joined(parts) -> tuple[np.ndarray, ...]:
     return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
-def _single(design, products, column, reml):
+def _single(design, products, column, reml, within=None):
     """Fit to one response by the ordinary path."""
-    return fit_design(refit_design(design, products, column), reml)
+    return fit_design(refit_design(design, products, column, within), reml)
+
+
+def _replace(columns, r, fit):
+    for column, value in zip(columns, _row(fit), strict=True):
+        column[r] = value[0]
 
 
 def _row(fit):
-    """A fit as a row of each column of ``Refits``, and the noise of its deviance."""
+    """A fit as a row of each column of ``Refits``."""
     verdict = fit.convergence
     return (
         fit.coefficients[None],
@@ -273,7 +347,6 @@ def _row(fit):
         np.array([verdict.converged]),
         np.array([fit.is_singular]),
         np.array([verdict.n_evaluations]),
-        np.array([fit.objective.noise if fit.design.terms else 0.0]),
     )
 
 
@@ -299,8 +372,8 @@ class Batch:
         self.others = np.array(others).reshape(-1, self.n_theta)
         self.term_start = np.cumsum([0, *(s.k for s in self.structures)])
         self.inverse = np.ascontiguousarray(linalg.block_diag(*design.inverse_transforms))
-        sums = LevelSums(blocks.lead_gram, blocks.lead_cross, None)
-        self.moments = one_factor_moments(blocks, self.structures, sums)
+        self.sums = LevelSums.split(blocks.lead_gram, blocks.lead_cross)
+        self.moments = one_factor_moments(blocks, self.structures, self.sums)
 
     def _starts(self, lead):
         """Moment starts for Z'r of all responses, as ``fit_design`` would take."""
@@ -333,32 +406,55 @@ class Batch:
             parts.append(root.reshape(len(lead), -1) @ (basis.T / (basis**2).sum(axis=1)))
         return np.ascontiguousarray(np.hstack(parts))
 
-    def fit(self, lead, least_squares, y_scale):
-        """Columns of ``Refits`` for Z'r / y_scale (R, L, K), Q'y (R, rank), y_scale."""
+    def fit(self, lead, least_squares, y_scale, parts=None):
+        """Fit all responses.
+
+        Parameters
+        ----------
+        lead : ndarray
+            Z'r / y_scale, (R, L, K).
+        least_squares : ndarray
+            Q'y, (R, rank).
+        y_scale : ndarray
+            (R,)
+        parts : tuple of ndarray, optional
+            If r / y_scale - Q shift has been split into C (R, L, K) and W (R, P) with no
+            loss: C, W, and shift (R, rank).
+
+        Returns
+        -------
+        columns : tuple of ndarray
+            Of ``Refits``.
+        noise : ndarray
+            Rounding errors of the deviances.
+        """
         design, blocks, count = self.design, self.design.blocks, len(lead)
-        cross, fixed = blocks.lead_cross.copy(), blocks.fixed_gram.copy()
-        function = OneFactor(
-            blocks.lead_gram,
-            cross,
-            None,
-            fixed,
-            *template(self.structures),
-            self.n_theta,
+        half, products = self.sums.half.copy(), self._within_fixed()
+        square, shift = 0.0, 0.0
+        if parts is None:
+            square = float(blocks.nobs)
+            response = np.empty_like(lead), np.empty((count, self.rank + 1))
+            split_responses(self.sums.triangle, half, lead, square, *response)
+        else:
+            *response, shift = parts
+        function = one_factor_function(
+            replace(self.sums, half=half),
+            Within(products, None, square),
+            self.structures,
             self.reml,
             self.dof,
         )
         theta = np.full((count, self.n_theta), np.nan)
-        deviance, square = np.empty(count), np.full(count, np.nan)
+        deviance, residual_square = np.empty(count), np.full(count, np.nan)
         on_basis = np.full((count, self.rank), np.nan)
         evaluations = np.empty(count, np.intp)
         settled, singular = np.zeros(count, np.uint8), np.zeros(count, np.uint8)
         noise = np.zeros(count)
         refit_responses(
             function,
-            cross,
-            fixed,
-            lead,
-            float(blocks.nobs),
+            half,
+            products,
+            *response,
             self._starts(lead),
             self.others,
             self.thorough,
@@ -367,31 +463,37 @@ class Batch:
             MAX_ITERATIONS,
             theta,
             deviance,
-            square,
+            residual_square,
             on_basis,
             evaluations,
             settled,
             singular,
             noise,
         )
-        shift = design.deviance_shift(self.reml, self.dof)
-        shift += 2.0 * self.dof * (np.log(y_scale) - np.log(design.y_scale))
-        coefficients = least_squares + y_scale[:, None] * on_basis
+        offset = design.deviance_shift(self.reml, self.dof)
+        offset += 2.0 * self.dof * (np.log(y_scale) - np.log(design.y_scale))
+        coefficients = least_squares + y_scale[:, None] * (shift + on_basis)
         columns = (
             design.basis.coefficients(coefficients.T).T,
             theta,
-            square / self.dof * y_scale**2,
-            -0.5 * (deviance + shift),
+            residual_square / self.dof * y_scale**2,
+            -0.5 * (deviance + offset),
             settled.astype(bool),
             singular.astype(bool),
             evaluations,
-            noise,
         )
         for r in np.flatnonzero(settled == 0):  # by the ordinary path, with its fallback
-            products = lead[r], np.zeros(0), least_squares[r], y_scale[r]
-            products = [np.asarray(part)[..., None] for part in products]
-            for column, value in zip(
-                columns, _row(_single(design, products, 0, self.reml)), strict=True
-            ):
-                column[r] = value[0]
-        return columns
+            own = lead[r], np.zeros(0), least_squares[r], y_scale[r]
+            own = [np.asarray(part)[..., None] for part in own]
+            within = None
+            if parts is not None:
+                products[-1], products[:, -1] = response[1][r], response[1][r]
+                within = Within(products.copy(), shift[r])
+            _replace(columns, r, _single(design, own, 0, self.reml, within))
+        return columns, noise
+
+    def _within_fixed(self):
+        """W of X; its row and column of y are left to be filled in."""
+        products, out = self.design.blocks.within.products, np.zeros((self.rank + 1,) * 2)
+        out[:-1, :-1] = products[:-1, :-1]
+        return out

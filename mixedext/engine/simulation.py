@@ -6,8 +6,10 @@ one grouping factor and y = Zb + e, in units of sigma,
     Z_l'y ~ N(0, A_l Sigma A_l + A_l),    Q'y | Z'y ~ N(Q'P_Z y, Q'(I - P_Z)Q),
     y'y = |P_[Z X] y|^2 + chi^2 with n - rank [Z X] degrees of freedom,
 
-exactly, so no replicate needs a vector of the length of the data.  X beta is added to the
-estimates: what is left of y after X does not depend on it.
+exactly, so no replicate needs a vector of the length of the data.  The parts between and
+within levels are drawn each by itself and stay apart, so that none is lost where one
+variance dwarfs the other.  X beta is added to the estimates: what is left of y after X
+does not depend on it.
 """
 
 from __future__ import annotations
@@ -16,12 +18,12 @@ import numpy as np
 
 from mixedext.engine.fit import Fit
 from mixedext.engine.kernels.refits import draw_responses
+from mixedext.engine.levels import LevelSums
 from mixedext.engine.refit import Batch, Refits, joined, run_blocks
 
 __all__ = ["Sampler", "simulate_fits"]
 
-# Eigenvalues of Z_l'Z_l, and of what Z leaves of Q, below this count as zero (the columns
-# are standardized).
+# Eigenvalues of what Z leaves of Q'Q below this count as zero.
 RANK_TOLERANCE = 1e-10
 # Numbers of a block of replicates.  Each block has a random stream of its own, so the
 # size is part of what a seed means.
@@ -50,24 +52,21 @@ class Sampler:
         inner = design.lams(fit.optimum.theta)
         for own, at in zip(inner, blocks.factors[0].slices, strict=True):
             lam[at, at] = own
-        value, vector = np.linalg.eigh(blocks.lead_gram)
-        kept = value > RANK_TOLERANCE * np.maximum(value[:, -1:], 1e-300)
-        size = np.sqrt(np.where(kept, value, 0.0))
+        sums = LevelSums.split(blocks.lead_gram, blocks.lead_cross)
+        self.triangle, self.half = sums.triangle, sums.half
+        pivot = np.einsum("lii->li", self.triangle)
+        kept, self.size = pivot > 0, np.sqrt(pivot)
         # Z_l y = (orthonormal basis of Z_l) f_l with f_l ~ N(0, I + B B')
-        image = vector * size[:, None, :]
-        half = image.transpose(0, 2, 1) @ lam
-        root = np.linalg.cholesky(np.eye(width) + half @ half.transpose(0, 2, 1))
-        self.root = np.ascontiguousarray(root * kept[:, :, None])
-        self.image = np.ascontiguousarray(image)
-        inverse = np.where(kept, 1.0 / np.where(kept, size, 1.0), 0.0)
-        cross = blocks.lead_cross[..., :rank].transpose(0, 2, 1)
-        self.projection = np.ascontiguousarray(cross @ (vector * inverse[:, None, :]))
-        rest = np.eye(rank) - np.einsum("lik,ljk->ij", self.projection, self.projection)
-        value, vector = np.linalg.eigh(rest)
+        unit = np.where(np.eye(width, dtype=bool), 1.0, self.triangle)
+        image = self.size[:, :, None] * (unit @ lam)
+        self.root = _stable_root(image) * kept[:, :, None]
+        inverse = np.divide(1.0, self.size, out=np.zeros_like(self.size), where=kept)
+        self.projection = np.ascontiguousarray(self.half[..., :rank] * inverse[..., None])
+        value, vector = np.linalg.eigh(blocks.within.products[:rank, :rank])
         free = value > RANK_TOLERANCE
         self.fixed_root = np.ascontiguousarray(vector[:, free] * np.sqrt(value[free]))
         self.dof = blocks.nobs - int(kept.sum()) - int(free.sum())
-        self.n_normal = root[..., 0].size + int(free.sum())
+        self.n_normal = kept.size + int(free.sum())
 
     def draw(self, count: int, rng: np.random.Generator):
         """Sufficient statistics of ``count`` responses, in the engine's units.
@@ -80,9 +79,11 @@ class Sampler:
             Q'y for beta = 0 and sigma = 1, (count, rank).
         y_scale : ndarray
             Root mean square of r = y - QQ'y, (count,).
+        parts : tuple of ndarray
+            y / y_scale split into C and W, and -Q'y / y_scale, see ``Batch.fit``.
         """
-        rank, cross = len(self.fixed_root), self.fit.design.blocks.lead_cross
-        lead = np.empty((count, *cross.shape[:2]))
+        shape, rank = (count, *self.size.shape), len(self.fixed_root)
+        lead, half, within = np.empty(shape), np.empty(shape), np.empty((count, rank + 1))
         least_squares, y_scale = np.empty((count, rank)), np.empty(count)
         normal = rng.standard_normal((count, self.n_normal))
         rest = rng.chisquare(self.dof, count) if self.dof > 0 else np.zeros(count)
@@ -90,16 +91,29 @@ class Sampler:
             normal,
             rest,
             self.root,
-            self.image,
+            self.triangle,
+            self.half,
+            self.size,
             self.projection,
             self.fixed_root,
-            cross,
             float(self.nobs),
             lead,
+            half,
+            within,
             least_squares,
             y_scale,
         )
-        return lead, least_squares, y_scale
+        shift = -least_squares / y_scale[:, None]
+        return lead, least_squares, y_scale, (half, within, shift)
+
+
+def _stable_root(image):
+    """Cholesky factors of I + B B', from triangles of [I B'] so that nothing cancels."""
+    count, width, _ = image.shape
+    identity = np.broadcast_to(np.eye(width), (count, width, width))
+    upper = np.linalg.qr(np.concatenate([identity, image.transpose(0, 2, 1)], 1), mode="r")
+    sign = np.where(np.einsum("lii->li", upper) < 0, -1.0, 1.0)
+    return np.ascontiguousarray((upper * sign[:, :, None]).transpose(0, 2, 1))
 
 
 def simulate_fits(
@@ -138,8 +152,10 @@ def simulate_fits(
 
     def work(block):
         count, seed = block
-        lead, least_squares, y_scale = sampler.draw(count, np.random.default_rng(seed))
-        return batch.fit(lead, true + sigma * least_squares, sigma * y_scale)[:-1]
+        lead, least_squares, y_scale, parts = sampler.draw(
+            count, np.random.default_rng(seed)
+        )
+        return batch.fit(lead, true + sigma * least_squares, sigma * y_scale, parts)[0]
 
     parts = run_blocks(work, list(zip(counts, seeds, strict=True)), n_threads)
     return Refits(*joined(parts), reml)

@@ -1,6 +1,7 @@
 """Lanes: several levels of a grouping factor at a time, one in each element of a vector."""
 
 from libc.string cimport memset
+from mixedext.engine.kernels.triangle cimport NO_PIVOT
 
 
 cdef extern from *:
@@ -26,10 +27,15 @@ cdef extern from *:
     #endif
     #if MIXEDEXT_LANES > 1
     typedef double mixedext_lane __attribute__((vector_size(8 * MIXEDEXT_LANES)));
+    typedef long long mixedext_mask __attribute__((vector_size(8 * MIXEDEXT_LANES)));
+    #define MIXEDEXT_WHERE(x, y, z) \\
+        ((mixedext_lane)((mixedext_mask)((x) > (y)) & (mixedext_mask)(z)))
     #else
     typedef double mixedext_lane;
+    #define MIXEDEXT_WHERE(x, y, z) ((x) > (y) ? (z) : 0.0)
     #endif
     #define MIXEDEXT_ZERO ((mixedext_lane){0.0})
+    #define MIXEDEXT_ONE ((mixedext_lane){0.0} + 1.0)
     #define MIXEDEXT_RECIPROCAL(x) (1.0 / (x))
     /* Cython declares its return values with the type of the function, attribute and all. */
     #if MIXEDEXT_LANES > 1
@@ -40,7 +46,10 @@ cdef extern from *:
     ctypedef double lane "mixedext_lane"
     ctypedef int cloned_int "MIXEDEXT_CLONES"
     const lane ZERO "MIXEDEXT_ZERO"
+    const lane ONE "MIXEDEXT_ONE"
     lane reciprocal "MIXEDEXT_RECIPROCAL"(lane x) noexcept nogil
+    # z where x > y, else zero
+    lane where_greater "MIXEDEXT_WHERE"(lane x, lane y, lane z) noexcept nogil
     cdef enum:
         LANES "MIXEDEXT_LANES"
 
@@ -64,36 +73,70 @@ cdef inline void load_levels(
                 flat[i * LANES + t] = at[t * stride + i]
 
 
-cdef inline bint factor_levels(
-    Py_ssize_t k, const lane* gram, const double* lam,
-    lane* left, lane* lower, lane* scaled, lane* inverse, double* smallest,
+cdef inline void split_levels(
+    Py_ssize_t k, Py_ssize_t p, lane* gram, lane* cross
 ) noexcept nogil:
-    # M = lam'A lam + I = L d L': lower = L, scaled = L d, inverse = 1 / d, both below the
-    # diagonal; scaled has d on the diagonal.
-    cdef Py_ssize_t i, j, c, t
-    cdef const double* pivot
-    cdef lane x
+    # In place: A = U'D U with U unit upper triangular, cross = U^-T cross.  D stands on the
+    # diagonal; it is zero, as its row of cross, where a column depends on earlier ones.
+    cdef Py_ssize_t a, b, c, j
+    cdef double least = NO_PIVOT * k
+    cdef lane x, pivot
+    for a in range(k):
+        pivot = gram[a * k + a]
+        for c in range(a):
+            pivot -= gram[c * k + a] * gram[c * k + a] * gram[c * k + c]
+        pivot = where_greater(pivot, gram[a * k + a] * least, pivot)
+        gram[a * k + a] = pivot
+        for j in range(p):
+            x = cross[a * p + j]
+            for c in range(a):
+                x -= gram[c * k + a] * cross[c * p + j]
+            cross[a * p + j] = where_greater(pivot, ZERO, x)
+        if a == k - 1:
+            break
+        pivot = reciprocal(pivot + (ONE - where_greater(pivot, ZERO, ONE)))
+        for b in range(a + 1, k):
+            x = gram[a * k + b]
+            for c in range(a):
+                x -= gram[c * k + a] * gram[c * k + c] * gram[c * k + b]
+            gram[a * k + b] = x * pivot
+
+
+cdef inline void factor_levels(
+    Py_ssize_t k, const lane* triangle, const double* lam,
+    lane* column, lane* pivot, lane* lower, lane* inverse, lane* share,
+) noexcept nogil:
+    # D + B B' = L d L' for B = D U lam, one column of B at a time: only sums of positive
+    # terms, so that it holds for lam of any size and rank.  lower = L below the diagonal,
+    # inverse = 1 / d; a pivot that is zero counts as one.  share = det D / det d.
+    cdef Py_ssize_t i, j, c, m
+    cdef lane x, y, step, ratio
+    share[0] = ONE
     for i in range(k):
+        x = triangle[i * k + i]
+        pivot[i] = x + (ONE - where_greater(x, ZERO, ONE))
+    for c in range(k):
+        for i in range(k):
+            x = ZERO
+            if i >= c:
+                x += lam[i * k + c]
+            for m in range(max(i + 1, c), k):
+                x += triangle[i * k + m] * lam[m * k + c]
+            column[i] = x * triangle[i * k + i]
+        ratio = ONE
         for j in range(k):
-            x = gram[i * k + j] * lam[j * k + j]
-            for c in range(j + 1, k):
-                x += gram[i * k + c] * lam[c * k + j]
-            left[i * k + j] = x
-    for j in range(k):
-        for i in range(j, k):
-            x = left[i * k + j] * lam[i * k + i]
-            for c in range(i + 1, k):
-                x += left[c * k + j] * lam[c * k + i]
-            if i == j:
-                x += 1.0
-            for c in range(j):
-                x -= scaled[i * k + c] * lower[j * k + c]
-            scaled[i * k + j] = x
-            if i == j:
-                inverse[j] = reciprocal(x)
-                pivot = <const double*>&scaled[j * k + j]
-                for t in range(LANES):
-                    if not pivot[t] >= smallest[0]:
-                        smallest[0] = pivot[t]
+            x = column[j]
+            step = ratio * x
+            y = pivot[j] + step * x
+            inverse[j] = reciprocal(y)
+            step *= inverse[j]
+            ratio *= pivot[j] * inverse[j]
+            pivot[j] = y
+            if c == 0:
+                for i in range(j + 1, k):
+                    lower[i * k + j] = step * column[i]
             else:
-                lower[i * k + j] = x * inverse[j]
+                for i in range(j + 1, k):
+                    column[i] -= x * lower[i * k + j]
+                    lower[i * k + j] += step * column[i]
+        share[0] *= ratio

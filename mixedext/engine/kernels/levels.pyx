@@ -3,6 +3,7 @@
 from libc.math cimport fabs
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
+from mixedext.engine.kernels.triangle cimport split_level
 
 import numpy as np
 
@@ -83,20 +84,28 @@ def classify_levels(const double[:, :, ::1] gram, Py_ssize_t most):
 
 
 def pooled_products(
-    const Py_ssize_t[::1] label, Py_ssize_t n_classes, const double[:, ::1] rows
+    const Py_ssize_t[::1] label,      # in: (L,)
+    Py_ssize_t n_classes,
+    const double[:, :, ::1] gram,     # in: (L, k, k) = U'D U
+    const double[:, :, ::1] cross,    # in: (L, k, P)
 ):
-    """Sum of r r' over the rows r of every class, (classes, width, width)."""
-    cdef Py_ssize_t width = rows.shape[1], level, i, j, c
+    """Sum of vec(C) vec(C)', C = U^-T cross, over every class, (classes, k P, k P)."""
+    cdef Py_ssize_t k = gram.shape[1], p = cross.shape[2], width = k * p
+    cdef Py_ssize_t level, i, j, c
     cdef double x
-    out_array = np.zeros((n_classes, width, width))
+    out_array, scratch = np.zeros((n_classes, width, width)), np.empty(k * k + width)
     cdef double[:, :, ::1] out = out_array
+    cdef double[::1] view = scratch
+    cdef double* triangle = &view[0]
+    cdef double* row = triangle + k * k
     with nogil:
-        for level in range(rows.shape[0]):
+        for level in range(gram.shape[0]):
             c = label[level]
+            split_level(&gram[level, 0, 0], &cross[level, 0, 0], k, p, triangle, row)
             for i in range(width):
-                x = rows[level, i]
+                x = row[i]
                 for j in range(i + 1):
-                    out[c, i, j] += x * rows[level, j]
+                    out[c, i, j] += x * row[j]
         for c in range(n_classes):
             for i in range(width):
                 for j in range(i):

@@ -17,18 +17,22 @@ cdef class OneFactor(Function):
     cdef const double[:, :, ::1] gram_view
     cdef const double[:, :, ::1] cross_view
     cdef const double[::1] weight_view
-    cdef const double[:, ::1] fixed_view
+    cdef const double[:, ::1] within_view
+    cdef const double[::1] shift_view
     cdef const Py_ssize_t[:, ::1] index_view
     cdef const double[::1] value_view
     cdef Py_ssize_t n_levels, k, p, n_pairs
     cdef const double* gram
     cdef const double* cross
     cdef const double* weight         # NULL: every level counts once
-    cdef const double* fixed_gram
+    cdef const double* within
+    cdef const double* shift          # NULL: none
+    cdef bint split
+    cdef double square
     cdef Entries template
     cdef bint reml
     cdef readonly double dof
-    cdef readonly double deviance, log_det, fixed_log_det, residual_square, cancellation
+    cdef readonly double deviance, log_det, fixed_log_det, residual_square
     cdef char* buffer
     # (lanes) sums over levels
     cdef lane* scratch
@@ -36,7 +40,6 @@ cdef class OneFactor(Function):
     # (doubles)
     cdef double* total
     cdef double* lam
-    cdef double* lam_inverse
     cdef double* root                 # (P, P) Cholesky factor of [X y]'V0^-1[X y]
     cdef double* change               # (P, P) its inverse; the last row gives y - X beta
     cdef double* score                # (K, K)
@@ -45,7 +48,6 @@ cdef class OneFactor(Function):
     cdef double* product
 
     cdef void set_lam(self, const double* theta) noexcept nogil
-    cdef bint invert_lam(self) noexcept nogil
     cdef bint set_fixed(self) noexcept nogil
     cdef void set_change(self) noexcept nogil
     cdef void set_scores(self) noexcept nogil

@@ -1,13 +1,18 @@
 """Deviance and derivatives of a model with one grouping factor, level by level.
 
 Letters are those of the theory page: A_l = Z_l'Z_l, c_l = Z_l'[X y], lam the relative
-covariance factor (lower triangular), Sigma = lam lam', M_l = lam'A_l lam + I = L_l d_l L_l',
+covariance factor (lower triangular), Sigma = lam lam'.  With A_l = U'D U, U unit upper
+triangular (an index l is left out), C = U^-T c_l, and
 
-    D_l = lam M_l^-1 lam'             [X y]'V0^-1[X y] = [X y]'[X y] - sum_l c_l'D_l c_l
-    K_l = (I + Sigma A_l)^-1          N_l = [Z'V0^-1 Z]_l = A_l K_l
-    S_l = K_l'c_l = [Z'V0^-1[X y]]_l  v_l = S_l (y - X beta),  T_l = S_l L_X^-T
+    D + B B' = L d L',  B = D U lam,      E = L^-1 D U
 
-and with d degrees of freedom and r2 = y'P0 y
+nothing but sums of positive terms is left, for lam of any size and rank:
+
+    [X y]'V0^-1[X y] = W + sum_l C'L^-T d^-1 L^-1 C,   log det M_l = log det d - log det D,
+    N_l = [Z'V0^-1 Z]_l = E'd^-1 E                     S_l = [Z'V0^-1[X y]]_l = E'd^-1 L^-1 C
+
+where W holds the cross-products of what Z leaves of [X y] within levels (engine.within).
+With v_l = S_l (y - X beta), T_l = S_l L_X^-T, d degrees of freedom and r2 = y'P0 y,
 
     score S = sum_l N_l - d/r2 v_l v_l' - [REML] T_l T_l'           (d dev / d Sigma)
     AI_rs = d/r2 [ sum_l (E_r v_l)'N_l(E_s v_l) - x_r'x_s ] - d/r2^2 a_r a_s,
@@ -17,178 +22,155 @@ Nothing of the length of the levels is stored.  A level may count several times
 (``weight``): levels with the same A_l are pooled, see ``pool_levels``.
 """
 
-from libc.math cimport INFINITY, fabs, log, sqrt
+from libc.math cimport INFINITY, log, sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from mixedext.engine.kernels.lanes cimport (
     LANES,
+    ONE,
     ZERO,
     cloned_int,
     factor_levels,
     lane,
     load_levels,
+    split_levels,
 )
-from scipy.linalg.cython_lapack cimport dsyev
 
 import numpy as np
 
 cdef double EPSILON = 2.220446049250313e-16
-# lam is inverted while the singular values of lam exceed this, and this share of the
-# largest.
-cdef double ROOT_INVERTIBLE = 1e-4
-# The logarithm of a product of pivots is taken before the product can overflow.
-cdef double LARGE_PRODUCT = 1e100
+# The logarithm of a product of determinants is taken before the product can underflow.
+cdef double SMALL_PRODUCT = 1e-100
 # Levels summed before their sum is added to the total: rounding then grows slowly.
 cdef enum:
     BLOCK = 512
 
 
+cdef inline void _load(
+    Py_ssize_t k, Py_ssize_t p, Py_ssize_t start, Py_ssize_t stop,
+    const double* gram, const double* cross, bint split, const double* shift,
+    lane* a, lane* c,
+) noexcept nogil:
+    # D and U into ``a``, C for [X, y - X shift] into ``c``.
+    cdef Py_ssize_t i, j
+    cdef lane x
+    load_levels(gram, k * k, start, stop, k * k, a)
+    load_levels(cross, k * p, start, stop, k * p, c)
+    if shift != NULL:
+        for i in range(k):
+            x = c[i * p + p - 1]
+            for j in range(p - 1):
+                x -= c[i * p + j] * shift[j]
+            c[i * p + p - 1] = x
+    if not split:
+        split_levels(k, p, a, c)
+
+
 cdef cloned_int _sum_values(
     Py_ssize_t k, Py_ssize_t p, Py_ssize_t start, Py_ssize_t stop,
-    const double* gram, const double* cross, const double* weight, const double* lam,
+    const double* gram, const double* cross, bint split, const double* shift,
+    const double* weight, const double* lam,
     lane* scratch, lane* sums, double* log_det,
 ) noexcept nogil:
-    """Add c_l'D_l c_l (lower triangle) to ``sums``, log det M_l to ``log_det``."""
+    """Add C'L^-T d^-1 L^-1 C (lower triangle) to ``sums``, log det M_l to ``log_det``."""
     cdef lane* a = scratch
-    cdef lane* left = a + k * k
-    cdef lane* lower = left + k * k
-    cdef lane* scaled = lower + k * k
-    cdef lane* inverse = scaled + k * k
+    cdef lane* lower = a + k * k
+    cdef lane* inverse = lower + k * k
     cdef lane* c = inverse + k
     cdef lane* z = c + k * p
     cdef lane* product = z + k * p
+    cdef lane* ratio = product + 1
+    cdef lane* work = ratio + 1
     cdef double* flat = <double*>product
-    cdef const double* pivot
-    cdef double smallest = 1.0
+    cdef const double* share = <const double*>ratio
     cdef Py_ssize_t group, level, i, j, m, t, at
-    cdef lane x, y
-    for t in range(LANES):
-        flat[t] = 1.0
+    cdef lane x
+    product[0] = ONE
     for group in range((stop - start + LANES - 1) // LANES):
         level = start + group * LANES
-        load_levels(gram, k * k, level, stop, k * k, a)
-        load_levels(cross, k * p, level, stop, k * p, c)
-        factor_levels(k, a, lam, left, lower, scaled, inverse, &smallest)
-        for i in range(k):
-            pivot = <const double*>&scaled[i * k + i]
-            if weight == NULL:
-                for t in range(LANES):
-                    flat[t] *= pivot[t]
-                for t in range(LANES):
-                    if flat[t] > LARGE_PRODUCT:
-                        log_det[0] += log(flat[t])
-                        flat[t] = 1.0
-            else:
-                for t in range(min(LANES, stop - level)):
-                    if weight[level + t] > 0.0:
-                        log_det[0] += weight[level + t] * log(pivot[t])
+        _load(k, p, level, stop, gram, cross, split, shift, a, c)
+        factor_levels(k, a, lam, work, work + k, lower, inverse, ratio)
+        if weight == NULL:
+            product[0] *= ratio[0]
+            for t in range(LANES):
+                if flat[t] < SMALL_PRODUCT:
+                    log_det[0] -= log(flat[t])
+                    flat[t] = 1.0
+        else:
+            for t in range(min(LANES, stop - level)):
+                if weight[level + t] > 0.0:
+                    log_det[0] -= weight[level + t] * log(share[t])
         for i in range(k):
             for j in range(p):
-                x = c[i * p + j] * lam[i * k + i]
-                for m in range(i + 1, k):
-                    x += c[m * p + j] * lam[m * k + i]
+                x = c[i * p + j]
                 for m in range(i):
                     x -= lower[i * k + m] * z[m * p + j]
                 z[i * p + j] = x
         at = 0
         for j in range(p):
+            for i in range(k):
+                work[i] = z[i * p + j] * inverse[i]
             for m in range(j + 1):
                 x = sums[at]
                 for i in range(k):
-                    y = z[i * p + j] * inverse[i]
-                    x += y * z[i * p + m]
+                    x += work[i] * z[i * p + m]
                 sums[at] = x
                 at += 1
     if weight == NULL:
         for t in range(LANES):
-            log_det[0] += log(flat[t])
-    return smallest > 0.0
+            log_det[0] -= log(flat[t])
+    return 1
 
 
 cdef cloned_int _sum_derivatives(
     Py_ssize_t k, Py_ssize_t p, Py_ssize_t start, Py_ssize_t stop,
-    const double* gram, const double* cross, const double* weight, const double* lam,
-    const double* lam_inverse, const double* change, bint reml,
+    const double* gram, const double* cross, bint split, const double* shift,
+    const double* weight, const double* lam, const double* change, bint reml,
     lane* scratch, lane* sums,
 ) noexcept nogil:
-    """Add N, v v', T T', v (x) T and (v v') (x) N to ``sums``.
-
-    ``lam_inverse`` is NULL where lam is too near to singular: K = lam M^-1 lam^-1 loses no
-    digits where Sigma A is large, K = I - D A holds for any lam.
-    """
+    """Add N, v v', T T', v (x) T and (v v') (x) N to ``sums``."""
     cdef Py_ssize_t n_pairs = k * (k + 1) // 2, rank = p - 1
     cdef lane* a = scratch
-    cdef lane* left = a + k * k
-    cdef lane* lower = left + k * k
-    cdef lane* scaled = lower + k * k
-    cdef lane* inverse = scaled + k * k
+    cdef lane* lower = a + k * k
+    cdef lane* inverse = lower + k * k
     cdef lane* c = inverse + k
     cdef lane* r = c + k * p
     cdef lane* s = r + k * p
-    cdef lane* b = s + k * p
-    cdef lane* d = b + k * k
-    cdef lane* shrink = d + k * k
-    cdef lane* n = shrink + k * k
+    cdef lane* e = s + k * p
+    cdef lane* f = e + k * k
+    cdef lane* n = f + k * k
     cdef lane* square = n + n_pairs
+    cdef lane* work = square + n_pairs
     cdef lane* sum_n = sums
     cdef lane* sum_square = sum_n + n_pairs
     cdef lane* sum_t = sum_square + n_pairs
     cdef lane* sum_cross = sum_t + n_pairs
     cdef lane* sum_quadratic = sum_cross + k * k * rank
-    cdef double smallest = 1.0
     cdef double* flat
     cdef Py_ssize_t group, level, i, j, m, t, at
     cdef lane x
     for group in range((stop - start + LANES - 1) // LANES):
         level = start + group * LANES
-        load_levels(gram, k * k, level, stop, k * k, a)
-        load_levels(cross, k * p, level, stop, k * p, c)
-        factor_levels(k, a, lam, left, lower, scaled, inverse, &smallest)
-        # b = L^-1 lam', so that D = b'd^-1 b
+        _load(k, p, level, stop, gram, cross, split, shift, a, c)
+        factor_levels(k, a, lam, work, work + k, lower, inverse, work + 2 * k)
+        # e = L^-1 D U, f = d^-1 e
         for i in range(k):
             for j in range(k):
                 x = ZERO
-                if i <= j:
-                    x += lam[j * k + i]
+                if i == j:
+                    x = a[i * k + i]
+                elif i < j:
+                    x = a[i * k + i] * a[i * k + j]
                 for m in range(i):
-                    x -= lower[i * k + m] * b[m * k + j]
-                b[i * k + j] = x
-        if lam_inverse != NULL:  # d = L^-1 lam^-1; K = b'd^-1 d
-            for j in range(k):
-                for i in range(j, k):
-                    x = ZERO
-                    x += lam_inverse[i * k + j]
-                    for m in range(j, i):
-                        x -= lower[i * k + m] * d[m * k + j]
-                    d[i * k + j] = x
-            for i in range(k):
-                for j in range(k):
-                    x = ZERO
-                    for m in range(j, k):
-                        x += b[m * k + i] * inverse[m] * d[m * k + j]
-                    shrink[i * k + j] = x
-        else:
-            for i in range(k):
-                for j in range(i + 1):
-                    x = ZERO
-                    for m in range(k):
-                        x += b[m * k + i] * inverse[m] * b[m * k + j]
-                    d[i * k + j] = x
-                    d[j * k + i] = x
-            for i in range(k):
-                for j in range(k):
-                    x = ZERO
-                    if i == j:
-                        x += 1.0
-                    for m in range(k):
-                        x -= d[i * k + m] * a[m * k + j]
-                    shrink[i * k + j] = x
+                    x -= lower[i * k + m] * e[m * k + j]
+                e[i * k + j] = x
+                f[i * k + j] = x * inverse[i]
         at = 0
         for i in range(k):
             for j in range(i + 1):
-                x = a[i * k] * shrink[j]
+                x = e[i] * f[j]
                 for m in range(1, k):
-                    x += a[i * k + m] * shrink[m * k + j]
+                    x += e[m * k + i] * f[m * k + j]
                 n[at] = x
                 if weight == NULL:
                     sum_n[at] += x
@@ -197,18 +179,20 @@ cdef cloned_int _sum_derivatives(
                     for t in range(min(LANES, stop - level)):
                         flat[t] += weight[level + t] * (<double*>&n[at])[t]
                 at += 1
-        # [T v] = K'c change'
+        # [T v] = f'L^-1 C change'
         for i in range(k):
             for j in range(p):
                 x = c[i * p] * change[j * p]
                 for m in range(1, j + 1):
                     x += c[i * p + m] * change[j * p + m]
+                for m in range(i):
+                    x -= lower[i * k + m] * r[m * p + j]
                 r[i * p + j] = x
         for i in range(k):
             for j in range(p):
-                x = shrink[i] * r[j]
+                x = f[i] * r[j]
                 for m in range(1, k):
-                    x += shrink[m * k + i] * r[m * p + j]
+                    x += f[m * k + i] * r[m * p + j]
                 s[i * p + j] = x
         at = 0
         for i in range(k):
@@ -232,7 +216,7 @@ cdef cloned_int _sum_derivatives(
             for j in range(n_pairs):
                 sum_quadratic[at] += square[i] * n[j]
                 at += 1
-    return smallest > 0.0
+    return 1
 
 
 cdef inline Py_ssize_t _pair(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
@@ -253,11 +237,18 @@ cdef class OneFactor(Function):
     Parameters
     ----------
     gram, cross : ndarray
-        (L, K, K) Z_l'Z_l and (L, K, P) Z_l'[X y].
+        (L, K, K) Z_l'Z_l and (L, K, P) Z_l'[X y]; or if ``split`` D and U in one matrix,
+        and C (see ``kernels.within.split``).
+    split : bool
+        What ``gram`` and ``cross`` are.
     weight : ndarray or None
         How often each level's gram counts (log det M and N); every level once if None.
-    fixed_gram : ndarray
-        (P, P) [X y]'[X y].
+    within : ndarray
+        (P, P) W for [X, y - X shift].
+    shift : ndarray or None
+        (P - 1,) coefficients that leave little of y within levels; none if None.
+    square : float
+        The sum of squares of which W of y is a difference; 0 if it is none.
     index, value : ndarray
         The elements of the template lam = sum_r theta_r B_r that are not zero: rows
         (r, row, column), and values.
@@ -270,14 +261,15 @@ cdef class OneFactor(Function):
     """
 
     def __cinit__(
-        self, gram, cross, weight, fixed_gram, index, value, n_theta, reml, dof
+        self, gram, cross, split, weight, within, shift, square, index, value, n_theta,
+        reml, dof,
     ):
         cdef Py_ssize_t k, p, n_pairs, n_scratch, n_sums, n_total, n_double
         self.gram_view, self.cross_view = gram, cross
-        self.fixed_view = fixed_gram
+        self.within_view, self.split, self.square = within, split, square
         self.index_view, self.value_view = index, value
         self.n_levels, self.k = gram.shape[0], gram.shape[1]
-        self.p, self.n_theta = fixed_gram.shape[0], n_theta
+        self.p, self.n_theta = within.shape[0], n_theta
         k, p = self.k, self.p
         if cross.shape != (self.n_levels, k, p) or index.shape[1] != len(value):
             raise ValueError("the cross-products do not fit together")
@@ -288,18 +280,21 @@ cdef class OneFactor(Function):
             self.weight_view = weight
             if self.n_levels:
                 self.weight = &self.weight_view[0]
-        self.fixed_gram = &self.fixed_view[0, 0]
+        self.within = &self.within_view[0, 0]
+        if shift is not None and len(shift):
+            self.shift_view = shift
+            self.shift = &self.shift_view[0]
         self.template.count = len(value)
         self.template.member = &self.index_view[0, 0]
         self.template.row = &self.index_view[1, 0]
         self.template.column = &self.index_view[2, 0]
         self.template.value = &self.value_view[0]
         n_pairs = self.n_pairs = k * (k + 1) // 2
-        n_scratch = 8 * k * k + k + 3 * k * p + 2 * n_pairs + 1
+        n_scratch = 4 * k * k + 3 * k + 3 * k * p + 2 * n_pairs + 5
         n_sums = max(3 * n_pairs + k * k * (p - 1) + n_pairs * n_pairs, p * (p + 1) // 2)
         n_double = (
-            n_sums + 4 * k * k + 2 * p * p + n_pairs * n_pairs
-            + 2 * self.n_theta * n_pairs + 8 * k
+            n_sums + 2 * k * k + 2 * p * p + n_pairs * n_pairs
+            + 2 * self.n_theta * n_pairs
         )
         self.buffer = <char*>malloc(
             (n_scratch + n_sums + 1) * sizeof(lane) + n_double * sizeof(double)
@@ -314,7 +309,6 @@ cdef class OneFactor(Function):
         cdef double* at = <double*>(self.sums + n_sums)
         self.total, at = at, at + n_sums
         self.lam, at = at, at + k * k
-        self.lam_inverse, at = at, at + 2 * k * k + 8 * k
         self.score, at = at, at + k * k
         self.root, at = at, at + p * p
         self.change, at = at, at + p * p
@@ -334,57 +328,15 @@ cdef class OneFactor(Function):
                 basis.value[e] * theta[basis.member[e]]
             )
 
-    cdef bint invert_lam(self) noexcept nogil:
-        """lam^-1; False where lam is too near to singular."""
-        cdef int k = <int>self.k, info = 0, size = <int>(3 * k)
-        cdef Py_ssize_t i, j, c
-        cdef double* square = self.lam_inverse + k * k
-        cdef double* work = square + k * k
-        cdef double* value = work + 3 * k
-        cdef double x, largest, smallest
-        if k == 1:
-            smallest = largest = fabs(self.lam[0])
-        else:
-            for i in range(k):
-                for j in range(i + 1):
-                    x = 0.0
-                    for c in range(j + 1):
-                        x += self.lam[i * k + c] * self.lam[j * k + c]
-                    square[i * k + j] = square[j * k + i] = x
-            if k == 2:  # singular values of a triangular matrix of two rows
-                x = square[0] + square[3]
-                smallest = fabs(self.lam[0] * self.lam[3])
-                largest = sqrt(0.5 * (x + sqrt(max(x * x - 4 * smallest * smallest, 0.0))))
-                smallest = smallest / largest if largest > 0.0 else 0.0
-            else:
-                dsyev(b"N", b"L", &k, square, &k, value, work, &size, &info)
-                if info:
-                    return False
-                smallest = sqrt(max(value[0], 0.0))
-                largest = sqrt(max(value[k - 1], 0.0))
-        if smallest < ROOT_INVERTIBLE * max(1.0, largest):
-            return False
-        for j in range(k):
-            for i in range(j, k):
-                x = 1.0 if i == j else 0.0
-                for c in range(j, i):
-                    x -= self.lam[i * k + c] * self.lam_inverse[c * k + j]
-                self.lam_inverse[i * k + j] = x / self.lam[i * k + i]
-        return True
-
     cdef bint set_fixed(self) noexcept nogil:
-        """Cholesky factor of [X y]'[X y] less the sums; how much cancelled."""
+        """Cholesky factor of W and the sums."""
         cdef Py_ssize_t p = self.p, i, j, c, at = 0
         cdef double* root = self.root
         cdef double x
-        self.cancellation = 0.0
         for i in range(p):
             for j in range(i + 1):
-                root[i * p + j] = self.fixed_gram[i * p + j] - self.total[at]
+                root[i * p + j] = self.within[i * p + j] + self.total[at]
                 at += 1
-            x = root[i * p + i]
-            x = self.fixed_gram[i * p + i] / x if x > 0.0 else INFINITY
-            self.cancellation = max(self.cancellation, x)
         for j in range(p):
             for c in range(j):
                 root[j * p + j] -= root[j * p + c] * root[j * p + c]
@@ -400,7 +352,6 @@ cdef class OneFactor(Function):
 
     cdef double value(self, const double* theta, bint floor) noexcept nogil:
         cdef Py_ssize_t p = self.p, size = p * (p + 1) // 2, start, stop, block, i
-        cdef bint good = True
         self.n_values += 1
         self.set_lam(theta)
         self.log_det = self.fixed_log_det = 0.0
@@ -408,19 +359,17 @@ cdef class OneFactor(Function):
         for block in range((self.n_levels + BLOCK - 1) // BLOCK):
             start, stop = block * BLOCK, min((block + 1) * BLOCK, self.n_levels)
             memset(self.sums, 0, size * sizeof(lane))
-            good = _sum_values(
-                self.k, p, start, stop, self.gram, self.cross, self.weight, self.lam,
-                self.scratch, self.sums, &self.log_det,
+            _sum_values(
+                self.k, p, start, stop, self.gram, self.cross, self.split, self.shift,
+                self.weight, self.lam, self.scratch, self.sums, &self.log_det,
             )
-            if not good:
-                return INFINITY
             _add_up(self.sums, size, self.total)
         if not self.set_fixed():
             return INFINITY
         for i in range(p - 1):
             self.fixed_log_det += 2.0 * log(self.root[i * p + i])
         self.residual_square = self.root[p * p - 1] * self.root[p * p - 1]
-        self.noise = self.dof * EPSILON * self.cancellation
+        self.noise = self.dof * EPSILON * max(1.0, self.square / self.residual_square)
         self.deviance = self.log_det + self.dof * (
             1.0 + log(6.283185307179586 * self.residual_square / self.dof)
         )
@@ -496,21 +445,17 @@ cdef class OneFactor(Function):
         cdef Py_ssize_t size = (
             3 * n_pairs + k * k * (p - 1) + n_pairs * n_pairs
         )
-        cdef bint invertible
-        cdef const double* lam_inverse
         cdef Entries* basis = &self.template
         cdef double x
         self.n_derivatives += 1
-        invertible = self.invert_lam()
-        lam_inverse = self.lam_inverse if invertible else NULL
         self.set_change()
         memset(self.total, 0, size * sizeof(double))
         for block in range((self.n_levels + BLOCK - 1) // BLOCK):
             start, stop = block * BLOCK, min((block + 1) * BLOCK, self.n_levels)
             memset(self.sums, 0, size * sizeof(lane))
             _sum_derivatives(
-                k, p, start, stop, self.gram, self.cross, self.weight, self.lam,
-                lam_inverse, self.change, self.reml, self.scratch, self.sums,
+                k, p, start, stop, self.gram, self.cross, self.split, self.shift,
+                self.weight, self.lam, self.change, self.reml, self.scratch, self.sums,
             )
             _add_up(self.sums, size, self.total)
         self.set_scores()
@@ -578,12 +523,27 @@ cdef class OneFactor(Function):
         return gradient, hessian, score, information
 
     @property
+    def squares(self):
+        """sum_l v_l v_l', (K, K), from the last ``differentiate``."""
+        cdef Py_ssize_t a, b
+        out = np.empty((self.k, self.k))
+        cdef double[:, ::1] view = out
+        for a in range(self.k):
+            for b in range(self.k):
+                view[a, b] = self.total[self.n_pairs + _pair(a, b)]
+        return out
+
+    @property
     def fixed(self):
         """Cholesky factor of [X y]'V0^-1[X y], (P, P), at the last value."""
-        cdef Py_ssize_t i, j
+        cdef Py_ssize_t i, j, p = self.p
         out = np.zeros((self.p, self.p))
         cdef double[:, ::1] view = out
         for i in range(self.p):
             for j in range(i + 1):
-                view[i, j] = self.root[i * self.p + j]
+                view[i, j] = self.root[i * p + j]
+        if self.shift != NULL:  # y = (y - X shift) + X shift
+            for i in range(p - 1):
+                for j in range(i + 1):
+                    view[p - 1, j] += self.shift[i] * view[i, j]
         return out

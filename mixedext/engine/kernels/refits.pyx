@@ -1,7 +1,7 @@
 """Many fits of one model with one grouping factor: only the response differs.
 
-Each replicate brings Z_l'r and r'r of its residual r = y - QQ'y (Q'r = 0, so nothing of
-X'y is left), scaled to mean square one; Z'Z, Z'X and X'X are shared.
+Each replicate brings C_l = U^-T Z_l'r and its row of W (see kernels.one_factor) for its
+residual r = y - QQ'y, or for y itself, scaled; Z'Z, Z'X and X'X are shared.
 """
 
 from libc.math cimport INFINITY, fabs, hypot, isfinite, sqrt
@@ -187,10 +187,10 @@ cdef class _Terms:
 
 def refit_responses(
     OneFactor function,
-    double[:, :, ::1] cross,              # scratch: the function's (L, K, P), y last
-    double[:, ::1] fixed_gram,            # scratch: the function's (P, P)
-    const double[:, :, ::1] response,     # in: (R, L, K) Z'r
-    double square,                        # in: r'r, the same for all
+    double[:, :, ::1] half,               # scratch: the function's (L, K, P), y last
+    double[:, ::1] within,                # scratch: the function's (P, P)
+    const double[:, :, ::1] response,     # in: (R, L, K) C of y
+    const double[:, ::1] response_within, # in: (R, P) the row of W of y
     const double[:, ::1] start,           # in: (R, n_theta)
     const double[:, ::1] others,          # in: (S, n_theta) more starts
     bint thorough,                        # in: whether to try them always
@@ -219,13 +219,12 @@ def refit_responses(
     cdef double* point = &point_view[0, 0]
     cdef double* exact = &point_view[1, 0]
     with nogil:
-        for j in range(p - 1):
-            fixed_gram[p - 1, j] = fixed_gram[j, p - 1] = 0.0
-        fixed_gram[p - 1, p - 1] = square
         for r in range(response.shape[0]):
+            for j in range(p):
+                within[p - 1, j] = within[j, p - 1] = response_within[r, j]
             for level in range(n_levels):
                 for i in range(k):
-                    cross[level, i, p - 1] = response[r, level, i]
+                    half[level, i, p - 1] = response[r, level, i]
             before = function.n_values
             best = INFINITY
             good = search.search(&start[r, 0], max_iterations, -INFINITY) == 1
@@ -277,30 +276,63 @@ cdef bint _is_settled(Newton search, double noise) noexcept nogil:
     )
 
 
+def split_responses(
+    const double[:, :, ::1] triangle,     # in: (L, K, K) D and U
+    const double[:, :, ::1] half,         # in: (L, K, P) C of [X .]
+    const double[:, :, ::1] response,     # in: (R, L, K) Z'r
+    double square,                        # in: r'r, the same for all; X'r = 0
+    double[:, :, ::1] out,                # out: (R, L, K) C of r
+    double[:, ::1] within,                # out: (R, P) the row of W of r
+):
+    """Split each response into what varies between levels and within."""
+    cdef Py_ssize_t n_levels = half.shape[0], k = half.shape[1], p = half.shape[2]
+    cdef Py_ssize_t r, level, i, j
+    cdef double x
+    with nogil:
+        for r in range(response.shape[0]):
+            for j in range(p - 1):
+                within[r, j] = 0.0
+            within[r, p - 1] = square
+            for level in range(n_levels):
+                for i in range(k):
+                    if triangle[level, i, i] == 0.0:
+                        out[r, level, i] = 0.0
+                        continue
+                    x = response[r, level, i]
+                    for j in range(i):
+                        x -= triangle[level, j, i] * out[r, level, j]
+                    out[r, level, i] = x
+                    within[r, p - 1] -= x * x / triangle[level, i, i]
+                    x /= triangle[level, i, i]
+                    for j in range(p - 1):
+                        within[r, j] -= x * half[level, i, j]
+
+
 def draw_responses(
     const double[:, ::1] normal,          # in: (R, L K + free) standard normal
     const double[::1] rest,               # in: (R,) squares of what [Z X] leaves of y
-    const double[:, :, ::1] root,         # in: (L, K, K) f_l = root_l g_l: [Z_l y] rotated
-    const double[:, :, ::1] image,        # in: (L, K, K) Z_l'y = image_l f_l
-    const double[:, :, ::1] projection,   # in: (L, rank, K) their share of Q'y
+    const double[:, :, ::1] root,         # in: (L, K, K) f_l = root_l g_l: Q_l'y
+    const double[:, :, ::1] triangle,     # in: (L, K, K) D and U
+    const double[:, :, ::1] half,         # in: (L, K, P) C of [X .]
+    const double[:, ::1] size,            # in: (L, K) roots of D
+    const double[:, :, ::1] projection,   # in: (L, K, rank) Q_l'Q
     const double[:, ::1] fixed_root,      # in: (rank, free) root of what Z leaves of Q'Q
-    const double[:, :, ::1] cross,        # in: (L, K, P) Z_l'[Q .]
     double nobs,
-    double[:, :, ::1] response,           # out: (R, L, K) Z'r, scaled
+    double[:, :, ::1] lead,               # out: (R, L, K) Z'r, scaled
+    double[:, :, ::1] out,                # out: (R, L, K) C of y, scaled
+    double[:, ::1] within,                # out: (R, P) the row of W of y, scaled
     double[:, ::1] on_basis,              # out: (R, rank) Q'y
     double[::1] y_scale,                  # out: (R,) root mean square of r
 ):
     """Responses by their sufficient statistics: exactly normal, without any row.
 
     Given Z and X all of y enters as Z'y, Q'y and y'y; the part of y in the span of Z_l is
-    f_l in an orthonormal basis, the rest of Q'y is normal with what Z leaves of Q'Q, and
-    the squares of the rest of y are sigma^2 chi^2.
+    f_l in its orthonormal basis Q_l = Z_l U^-1 D^-1/2, the rest of Q'y is normal with what
+    Z leaves of Q'Q, and the squares of the rest of y are sigma^2 chi^2.
     """
     cdef Py_ssize_t n_levels = root.shape[0], k = root.shape[1], rank = fixed_root.shape[0]
     cdef Py_ssize_t free = fixed_root.shape[1], r, level, i, j, at
     cdef double x, square, scale
-    scratch = np.empty(k)
-    cdef double[::1] f = scratch
     with nogil:
         for r in range(normal.shape[0]):
             square = rest[r]
@@ -308,35 +340,34 @@ def draw_responses(
                 x = 0.0
                 for j in range(free):
                     x += fixed_root[i, j] * normal[r, n_levels * k + j]
-                on_basis[r, i] = x
+                on_basis[r, i] = within[r, i] = x
             for j in range(free):
                 square += normal[r, n_levels * k + j] ** 2
+            within[r, rank] = square
             for level in range(n_levels):
                 at = level * k
                 for i in range(k):
                     x = 0.0
                     for j in range(i + 1):
                         x += root[level, i, j] * normal[r, at + j]
-                    f[i] = x
                     square += x * x
-                for i in range(k):
-                    x = 0.0
-                    for j in range(k):
-                        x += image[level, i, j] * f[j]
-                    response[r, level, i] = x
-                for i in range(rank):
-                    x = 0.0
-                    for j in range(k):
-                        x += projection[level, i, j] * f[j]
-                    on_basis[r, i] += x
-            # the part of y orthogonal to X, scaled
+                    out[r, level, i] = size[level, i] * x
+                    for j in range(rank):
+                        on_basis[r, j] += projection[level, i, j] * x
+            # the part of y orthogonal to X
             for j in range(rank):
                 square -= on_basis[r, j] * on_basis[r, j]
             y_scale[r] = sqrt(square / nobs)
             scale = 1.0 / y_scale[r]
+            for j in range(rank):
+                within[r, j] *= scale
+            within[r, rank] *= scale * scale
             for level in range(n_levels):
-                for i in range(k):
-                    x = response[r, level, i]
+                for i in range(k - 1, -1, -1):
+                    x = out[r, level, i]
                     for j in range(rank):
-                        x -= cross[level, i, j] * on_basis[r, j]
-                    response[r, level, i] = x * scale
+                        x -= half[level, i, j] * on_basis[r, j]
+                    lead[r, level, i] = x * scale
+                    out[r, level, i] *= scale
+                    for j in range(i + 1, k):
+                        lead[r, level, j] += triangle[level, i, j] * lead[r, level, i]
