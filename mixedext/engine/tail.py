@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from mixedext.engine.blocks import Blocks
-from mixedext.engine.kernels import dense, lead, sparse, supernodal
+from mixedext.engine.kernels import dense, lead, pair_sums, sparse, supernodal
 from mixedext.engine.kernels.crossproducts import sort_rows
 from mixedext.engine.threads import blas_threads, run_pieces, split
 
@@ -18,6 +18,8 @@ __all__ = ["DenseTail", "PanelTail", "SparseTail", "SupernodalTail", "make_tail"
 
 # Above this share of (level of the lead, tail column) pairs that meet, dense panels pay.
 PANEL_SHARE = 0.3
+# Random vectors that estimate traces.
+PROBES = 32
 # Numbers in one panel (2 MB).
 PANEL_SIZE = 2**18
 
@@ -83,17 +85,20 @@ class _Tail:
 
     def link_quadratic(self, right, by_level=False):
         """Quadratic forms e_l'C22 e_l of e_l = Lam2'link_l right_l, each or their sum."""
-        b = self.blocks
         if not self.inverted:
             self.invert()
+        form = self._forms(self._edges(right), right, by_level)
+        return form if by_level else form[0]
+
+    def _edges(self, right):
+        b = self.blocks
         edge = np.empty_like(b.link_value)
         lead.link_times(b.link_pointers, b.link_value, right, edge)
         work = np.empty(self.lam.shape[1])
         lead.links_times_lam(
             b.link_index, b.level_start, self.level_of, b.level_factor, self.lam, work, edge
         )
-        form = self._forms(edge, right, by_level)
-        return form if by_level else form[0]
+        return edge
 
     def _forms(self, edge, right, by_level):
         count = len(right) if by_level else 1
@@ -133,6 +138,10 @@ class _Tail:
             blocks_by_factor[f, : layout.width, : layout.width]
             for f, layout in enumerate(self.blocks.factors[1:])
         ]
+
+
+def _random_signs(size):
+    return np.random.default_rng(0).integers(0, 2, (size, PROBES)) * 2.0 - 1.0
 
 
 def _links_by_column(blocks):
@@ -205,6 +214,31 @@ class DenseTail(_Tail):
             self.reduced, self.diagonal, *self.layout, self.lam, *self.scratch, sums
         )
         return self._block_sums(sums)
+
+    def estimate_traces(self, right):
+        """Estimates of what ``invert`` and ``link_quadratic`` give.
+
+        E[b b'] = I for random signs b, so C22 b b' stands for C22.  The error of the
+        gradient has at most 2 / PROBES times its expected information as covariance.
+        """
+        b = self.blocks
+        signs = _random_signs(self.size)
+        count = signs.shape[1]
+        solved = signs.copy()
+        self.solve(solved)
+        self.solve(solved, transpose=True)
+        image = self.multiply_reduced(self.lam_times(solved))
+        sums = []
+        for f in range(len(b.factors) - 1):
+            at = b.tail_columns(f)
+            sums.append(np.einsum("lar,lbr->ab", image[at], signs[at]) / count)
+        edge, parts = self._edges(right), []
+        for part in (solved, signs):
+            out = np.empty((*right.shape[:2], count))
+            pair_sums.multiply_links(b.link_pointers, b.link_index, edge, part, out)
+            parts.append(out)
+        links = np.einsum("lar,lbr->ab", *parts) / count
+        return sums, 0.5 * (links + links.T)
 
     def _quadratic(self, edge, first, last, by_level, work, out):
         lead.link_quadratic_dense(
