@@ -11,8 +11,7 @@ import numpy as np
 
 from mixedext.engine.blocks import Blocks
 from mixedext.engine.kernels import dense, lead, pair_sums, sparse, supernodal
-from mixedext.engine.kernels.crossproducts import sort_rows
-from mixedext.engine.threads import blas_threads, run_pieces, split
+from mixedext.engine.threads import blas_threads, get_num_threads, run_pieces, split
 
 __all__ = ["DenseTail", "PanelTail", "SparseTail", "SupernodalTail", "make_tail"]
 
@@ -45,12 +44,14 @@ class _Tail:
         self.level_of = np.repeat(
             np.arange(len(blocks.level_factor), dtype=np.intp), np.diff(blocks.level_start)
         )
-        self.links = blocks.link_pointers, blocks.link_index, *_links_by_column(blocks)
+        order = np.empty(len(blocks.link_index), np.intp)
+        level, starts = np.empty_like(order), np.empty(self.size + 1, np.intp)
         # work of a tail column: the pairs that it is the later one of
-        pairs = np.arange(len(blocks.link_index)) - np.repeat(
-            blocks.link_pointers[:-1], np.diff(blocks.link_pointers)
+        work = np.empty(self.size)
+        lead.links_by_column(
+            blocks.link_pointers, blocks.link_index, starts, order, level, work
         )
-        work = np.bincount(blocks.link_index, pairs + 1.0, minlength=self.size)
+        self.links = blocks.link_pointers, blocks.link_index, starts, order, level
         self.pieces = split(work)
         self._gram = _nonzeros(blocks)
         self.inverted = False
@@ -81,7 +82,9 @@ class _Tail:
             self._eliminate()
 
     def _eliminate(self):
-        run_pieces(self._subtract, self.pieces)
+        # no element is written by two pieces: one thread may take them all at once
+        whole = get_num_threads() == 1
+        run_pieces(self._subtract, [(0, self.size)] if whole else self.pieces)
 
     def link_quadratic(self, right, by_level=False):
         """Quadratic forms e_l'C22 e_l of e_l = Lam2'link_l right_l, each or their sum."""
@@ -142,16 +145,6 @@ class _Tail:
 
 def _random_signs(size):
     return np.random.default_rng(0).integers(0, 2, (size, PROBES)) * 2.0 - 1.0
-
-
-def _links_by_column(blocks):
-    """The links of each tail column: pointers, their numbers, and their levels."""
-    pointers = np.empty(blocks.tail_size + 1, np.intp)
-    order = np.empty(len(blocks.link_index), np.intp)
-    sort_rows(blocks.link_index, order, pointers)
-    counts = np.diff(blocks.link_pointers)
-    level = np.repeat(np.arange(len(counts), dtype=np.intp), counts)
-    return pointers, order, level[order]
 
 
 def _nonzeros(blocks):
