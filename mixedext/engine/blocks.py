@@ -203,8 +203,12 @@ def _build_tail(products, storage):
     lead_pairs = [products.pairs[0, f + 1] for f in range(len(layouts))]
     # A factor whose levels each lie in one level of every coarser one is nested; what
     # fill-in the tail would suffer, and so how to store it, follows from the links.
+    scalar = (widths == 1).all()
     ones = [replace(p, value=np.ones((len(p.index), 1, 0))) for p in lead_pairs]
-    pointers, index, _ = _links(ones, first_level[:-1], np.arange(first_level[-1]))
+    links = _links(
+        lead_pairs if scalar else ones, first_level[:-1], np.arange(first_level[-1])
+    )
+    pointers, index, _ = links
     n_links = int(sum(len(p.index) * p.value.shape[1] for p in lead_pairs))
 
     def check(n_stored=None, pattern=None):
@@ -222,9 +226,9 @@ def _build_tail(products, storage):
         level_factor = level_factor[elimination]
     level_start = np.concatenate([[0], np.cumsum(widths[level_factor])]).astype(np.intp)
     starts = [level_start[levels] for levels in tail_levels]
-    links = _links(
-        lead_pairs, np.zeros(len(layouts), np.intp), starts, sort=elimination is not None
-    )
+    if elimination is not None or not scalar:
+        zero = np.zeros(len(layouts), np.intp)
+        links = _links(lead_pairs, zero, starts, sort=elimination is not None)
     m = int(level_start[-1])
     tail_cross = np.zeros((m, len(products.fixed_gram)))
     for f, start in enumerate(starts):

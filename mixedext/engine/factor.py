@@ -196,9 +196,15 @@ class Factor:
         """For each grouping factor sum_l [Z'V0^-1 Z]_ll, (K, K)."""
         if not self.blocks.factors:
             return []
-        shrunk, total = self._shrinkage
         sums = self.tail.invert()
-        result = [total - self.tail.link_quadratic(shrunk)]
+        return self._curvature(sums, self.tail.link_quadratic(self._shrinkage[0]))
+
+    def estimate_curvature(self) -> list[np.ndarray]:
+        """``curvature`` with traces of C22 estimated by a few solves."""
+        return self._curvature(*self.tail.estimate_traces(self._shrinkage[0]))
+
+    def _curvature(self, sums, links):
+        result = [self._shrinkage[1] - links]
         for total, (vector, size) in zip(sums, self.roots, strict=True):
             # total = T V diag(s).  Of the two values for an entry of the symmetric V'TV
             # the one divided by the larger s is the more accurate.

@@ -22,6 +22,8 @@ __all__ = ["Derivatives", "FactorDeviance", "ProfiledDeviance"]
 
 # Numbers in the blocks above which the search should save derivatives.
 COSTLY_SIZE = 200_000
+# Columns of a dense tail above which the first derivatives are estimated.
+ROUGH_SIZE = 1500
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +166,11 @@ class FactorDeviance(ProfiledDeviance):
         return b.lead_gram.size + b.link_value.size + b.tail_gram.size > COSTLY_SIZE
 
     @property
+    def starts_rough(self) -> bool:
+        """Whether the inverse of the tail is so dear that the search first estimates it."""
+        return self.blocks.pattern is None and self.blocks.tail_size > ROUGH_SIZE
+
+    @property
     def squared(self) -> np.ndarray:
         """Which elements of theta enter by their squares alone, (n_theta,)."""
         return np.repeat(
@@ -232,8 +239,12 @@ class FactorDeviance(ProfiledDeviance):
             residual.append(part[..., rank] - part[..., :rank] @ beta)
         return whitened, residual
 
-    def derivatives(self, theta) -> Derivatives:
-        """Derivatives at the theta of the last ``value``."""
+    def derivatives(self, theta, rough: bool = False) -> Derivatives:
+        """Derivatives at the theta of the last ``value``.
+
+        ``rough`` ones have traces of the inverse of the tail estimated by random vectors,
+        the same in every call.
+        """
         self.n_derivatives += 1
         if self.factor.singular_tail:
             self.factor.update(self._factor_lams(theta), floor=True)
@@ -242,9 +253,10 @@ class FactorDeviance(ProfiledDeviance):
         lams = self.lams(theta)
         scores = []
         weights = self._weights(residual)
+        curvature = f.estimate_curvature() if rough else f.curvature
         for i, s in enumerate(self.structures):
             number, columns = self.place[i]
-            score = f.curvature[number][columns, columns].copy()
+            score = curvature[number][columns, columns].copy()
             v = self.by_term(i, residual[0][..., None], residual[1][..., None])[..., 0]
             score -= scale * (v.T @ v)
             if self.reml:

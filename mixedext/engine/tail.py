@@ -10,14 +10,15 @@ from __future__ import annotations
 import numpy as np
 
 from mixedext.engine.blocks import Blocks
-from mixedext.engine.kernels import dense, lead, sparse, supernodal
-from mixedext.engine.kernels.crossproducts import sort_rows
-from mixedext.engine.threads import blas_threads, run_pieces, split
+from mixedext.engine.kernels import dense, lead, pair_sums, sparse, supernodal
+from mixedext.engine.threads import blas_threads, get_num_threads, run_pieces, split
 
 __all__ = ["DenseTail", "PanelTail", "SparseTail", "SupernodalTail", "make_tail"]
 
 # Above this share of (level of the lead, tail column) pairs that meet, dense panels pay.
 PANEL_SHARE = 0.3
+# Random vectors that estimate traces.
+PROBES = 32
 # Numbers in one panel (2 MB).
 PANEL_SIZE = 2**18
 
@@ -43,12 +44,14 @@ class _Tail:
         self.level_of = np.repeat(
             np.arange(len(blocks.level_factor), dtype=np.intp), np.diff(blocks.level_start)
         )
-        self.links = blocks.link_pointers, blocks.link_index, *_links_by_column(blocks)
+        order = np.empty(len(blocks.link_index), np.intp)
+        level, starts = np.empty_like(order), np.empty(self.size + 1, np.intp)
         # work of a tail column: the pairs that it is the later one of
-        pairs = np.arange(len(blocks.link_index)) - np.repeat(
-            blocks.link_pointers[:-1], np.diff(blocks.link_pointers)
+        work = np.empty(self.size)
+        lead.links_by_column(
+            blocks.link_pointers, blocks.link_index, starts, order, level, work
         )
-        work = np.bincount(blocks.link_index, pairs + 1.0, minlength=self.size)
+        self.links = blocks.link_pointers, blocks.link_index, starts, order, level
         self.pieces = split(work)
         self._gram = _nonzeros(blocks)
         self.inverted = False
@@ -79,21 +82,26 @@ class _Tail:
             self._eliminate()
 
     def _eliminate(self):
-        run_pieces(self._subtract, self.pieces)
+        # no element is written by two pieces: one thread may take them all at once
+        whole = get_num_threads() == 1
+        run_pieces(self._subtract, [(0, self.size)] if whole else self.pieces)
 
     def link_quadratic(self, right, by_level=False):
         """Quadratic forms e_l'C22 e_l of e_l = Lam2'link_l right_l, each or their sum."""
-        b = self.blocks
         if not self.inverted:
             self.invert()
+        form = self._forms(self._edges(right), right, by_level)
+        return form if by_level else form[0]
+
+    def _edges(self, right):
+        b = self.blocks
         edge = np.empty_like(b.link_value)
         lead.link_times(b.link_pointers, b.link_value, right, edge)
         work = np.empty(self.lam.shape[1])
         lead.links_times_lam(
             b.link_index, b.level_start, self.level_of, b.level_factor, self.lam, work, edge
         )
-        form = self._forms(edge, right, by_level)
-        return form if by_level else form[0]
+        return edge
 
     def _forms(self, edge, right, by_level):
         count = len(right) if by_level else 1
@@ -135,14 +143,8 @@ class _Tail:
         ]
 
 
-def _links_by_column(blocks):
-    """The links of each tail column: pointers, their numbers, and their levels."""
-    pointers = np.empty(blocks.tail_size + 1, np.intp)
-    order = np.empty(len(blocks.link_index), np.intp)
-    sort_rows(blocks.link_index, order, pointers)
-    counts = np.diff(blocks.link_pointers)
-    level = np.repeat(np.arange(len(counts), dtype=np.intp), counts)
-    return pointers, order, level[order]
+def _random_signs(size):
+    return np.random.default_rng(0).integers(0, 2, (size, PROBES)) * 2.0 - 1.0
 
 
 def _nonzeros(blocks):
@@ -205,6 +207,31 @@ class DenseTail(_Tail):
             self.reduced, self.diagonal, *self.layout, self.lam, *self.scratch, sums
         )
         return self._block_sums(sums)
+
+    def estimate_traces(self, right):
+        """Estimates of what ``invert`` and ``link_quadratic`` give.
+
+        E[b b'] = I for random signs b, so C22 b b' stands for C22.  The error of the
+        gradient has at most 2 / PROBES times its expected information as covariance.
+        """
+        b = self.blocks
+        signs = _random_signs(self.size)
+        count = signs.shape[1]
+        solved = signs.copy()
+        self.solve(solved)
+        self.solve(solved, transpose=True)
+        image = self.multiply_reduced(self.lam_times(solved))
+        sums = []
+        for f in range(len(b.factors) - 1):
+            at = b.tail_columns(f)
+            sums.append(np.einsum("lar,lbr->ab", image[at], signs[at]) / count)
+        edge, parts = self._edges(right), []
+        for part in (solved, signs):
+            out = np.empty((*right.shape[:2], count))
+            pair_sums.multiply_links(b.link_pointers, b.link_index, edge, part, out)
+            parts.append(out)
+        links = np.einsum("lar,lbr->ab", *parts) / count
+        return sums, 0.5 * (links + links.T)
 
     def _quadratic(self, edge, first, last, by_level, work, out):
         lead.link_quadratic_dense(

@@ -109,6 +109,25 @@ def test_sort_rows_is_stable():
     np.testing.assert_array_equal(pointers, [0, 2, 3, 6, 6])
 
 
+@pytest.mark.parametrize("n", [0, 1, 200])
+def test_pairs_are_numbered_in_order(n):
+    rng = np.random.default_rng(n)
+    first, other = rng.integers(0, 30, (2, n)).astype(np.int32)
+    before, order = np.empty(n, np.int32), np.empty(n, np.int32)
+    pointers = np.empty(31, np.intp)
+    crossproducts.sort_rows(other, before, pointers)
+    crossproducts.sort_again(first, before, order, pointers)
+    np.testing.assert_array_equal(order, np.lexsort((np.arange(n), other, first)))
+    pair_pointers, index = np.empty(31, np.intp), np.empty(n, np.int32)
+    row_pair = np.empty(n, np.int32)
+    crossproducts.number_pairs(order, pointers, other, pair_pointers, index, row_pair)
+    pairs, inverse = np.unique(first * 30 + other, return_inverse=True)
+    np.testing.assert_array_equal(row_pair, inverse)
+    np.testing.assert_array_equal(index[: len(pairs)], pairs % 30)
+    want = np.searchsorted(pairs // 30, np.arange(31))
+    np.testing.assert_array_equal(pair_pointers, want)
+
+
 def test_level_and_link_products(design):
     b = design.blocks
     gram, cross = reference.level_products(

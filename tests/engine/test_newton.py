@@ -7,8 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from mixedext.engine.kernels.newton import Newton, PythonFunction
+from scipy.linalg import hadamard
 
+from mixedext.engine import objective as objective_module
+from mixedext.engine import tail as tail_module
 from mixedext.engine.design import prepare_design
+from mixedext.engine.fit import fit_design
 from mixedext.engine.optimize import minimize_deviance
 from mixedext.specification.terms import RandomTerm
 
@@ -154,3 +158,129 @@ def test_the_last_derivatives_of_a_costly_model_are_saved():
     gap = one.derivatives(quick.theta)
     rest = 0.5 * gap.gradient @ np.linalg.solve(gap.hessian, gap.gradient)
     assert rest <= quick.convergence.decrement < 1e-7
+
+
+def variances(curvature, minimum, pull=0.0):
+    """A quadratic in the squares of theta."""
+    curvature, minimum = np.array(curvature, float), np.array(minimum, float)
+
+    def slope(t):
+        return curvature @ (t**2 - minimum) + pull
+
+    def value(t):
+        miss = t**2 - minimum
+        return 0.5 * miss @ curvature @ miss + pull * (t**2).sum()
+
+    function = Function(
+        value,
+        lambda t: 2 * t * slope(t),
+        lambda t: 4 * np.outer(t, t) * curvature + np.diag(2 * slope(t)),
+        len(minimum),
+    )
+    function.squared = np.ones(len(minimum), bool)
+    return function
+
+
+@pytest.mark.parametrize(
+    ("minimum", "start"),
+    [
+        ([-0.01, 1.0], [0.5, 0.9]),  # the first wants to be negative
+        ([-0.01, -0.02], [0.5, 0.9]),
+        ([0.3, 1.0], [1e-3, 0.9]),  # far above a start near zero: curvature negative there
+        ([1e-6, 1.0], [0.3, 1.3]),  # small, but not zero
+    ],
+)
+def test_steps_in_variances(minimum, start):
+    """A variance of zero is reached in a few steps, and left in one."""
+    curvature = np.array([[50.0, 3.0], [3.0, 20.0]])
+    function, plain = variances(curvature, minimum), variances(curvature, minimum)
+    plain.squared = None
+    searches = []
+    for f in (function, plain):
+        search = Newton(PythonFunction(f))
+        search.minimize(np.array(start), 100)
+        searches.append(search)
+    quick, slow = searches
+    assert len(quick.records()) <= 8
+    assert len(quick.records()) < len(slow.records())
+    assert quick.deviance <= slow.deviance + 1e-10
+    # by its definition: no slope, or a variance of zero that wants to be less
+    variance = quick.point**2
+    slope = curvature @ (variance - np.array(minimum))
+    np.testing.assert_allclose(np.where(slope > 1e-3, variance, slope), 0.0, atol=1e-5)
+
+
+def crossed_design(seed, n=1500, sd=(1.0, 0.3, 0.0)):
+    rng = np.random.default_rng(seed)
+    x = np.column_stack([np.ones(n), rng.normal(size=n)])
+    y = x.sum(axis=1) + rng.normal(size=n)
+    terms = []
+    for i, (levels, size) in enumerate(zip((120, 40, 25), sd, strict=True)):
+        code = np.append(np.arange(levels), rng.integers(0, levels, n - levels))
+        y += size * rng.normal(size=levels)[code]
+        terms.append(RandomTerm(code, group=f"g{i}"))
+    return prepare_design(y, x, terms)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_saved_derivatives_cost_no_accuracy(seed, monkeypatch):
+    sd = np.random.default_rng(seed).choice([0.0, 0.1, 0.3, 1.0, 3.0], 3)
+    design = crossed_design(seed, sd=sd)
+    whole = fit_design(design, True)
+    monkeypatch.setattr(objective_module, "COSTLY_SIZE", 0)
+    quick = fit_design(design, True)
+    assert quick.convergence.n_derivatives <= whole.convergence.n_derivatives
+    gap = quick.deviance - whole.deviance
+    noise = 3 * whole.objective.noise
+    assert abs(gap) <= max(1e-9, 1e-12 * abs(whole.deviance)) + noise
+    assert quick.convergence.decrement <= max(1e-9, 1e-12 * abs(whole.deviance))
+    np.testing.assert_allclose(quick.theta, whole.theta, rtol=3e-6, atol=1e-6)
+    np.testing.assert_allclose(quick.covariance, whole.covariance, rtol=3e-6)
+
+
+@pytest.mark.parametrize("seed", [0, 2, 4, 5, 6])
+def test_a_factor_of_no_variance_costs_few_evaluations(seed):
+    fit = fit_design(crossed_design(seed), True)
+    assert fit.is_singular
+    assert fit.theta[2] == 0.0
+    assert fit.convergence.n_evaluations <= 6
+
+
+def test_estimated_traces(monkeypatch):
+    """Orthogonal signs, as many as there are columns, give the traces themselves."""
+    design = crossed_design(0)
+    objective = design.objective(True)
+    tail = objective.factor.tail
+    theta = np.array([0.7, 0.4, 0.5])
+    objective.value(theta)
+    # rows of a Hadamard matrix are orthogonal however many columns are left
+    signs = hadamard(128)[: tail.size].astype(float)
+    monkeypatch.setattr(tail_module, "_random_signs", lambda size: signs)
+    rough = objective.derivatives(theta, rough=True)
+    exact = objective.derivatives(theta)
+    np.testing.assert_allclose(rough.gradient, exact.gradient, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(rough.hessian, exact.hessian, rtol=1e-9, atol=1e-9)
+
+
+def test_estimated_derivatives_serve_the_first_step_only(monkeypatch):
+    design = crossed_design(1)
+    exact = fit_design(design, True)
+    monkeypatch.setattr(objective_module, "ROUGH_SIZE", 0)
+    start = np.array([3.0, 2.0, 0.5])
+    for theta, above in ((start, True), (exact.theta, False)):
+        objective = design.objective(True)
+        asked = []
+        plain = objective.derivatives
+
+        def derivatives(t, rough=False, plain=plain, asked=asked):
+            asked.append((rough, *t))
+            return plain(t, rough)
+
+        objective.derivatives = derivatives
+        found = minimize_deviance(objective, theta)
+        assert asked[0][0]
+        assert not any(rough for rough, *_ in asked[1:])
+        # near the minimum the exact ones follow at the same point
+        assert (asked[0][1:] == asked[1][1:]) == (not above)
+        assert found.deviance == pytest.approx(exact.optimum.deviance, rel=1e-13)
+        np.testing.assert_allclose(found.theta, exact.optimum.theta, atol=1e-7)

@@ -12,8 +12,10 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 import pytest
 
+from mixedext.engine import fit as fit_module
 from mixedext.engine import threads
 from mixedext.engine.design import prepare_design
+from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.specification.terms import RandomTerm
 
 
@@ -194,3 +196,43 @@ def test_results_do_not_depend_on_the_number_of_threads(storage, monkeypatch):
         np.testing.assert_array_equal(got[0][0], other[0])
         for a, b in zip(got[0][1:], other[1:], strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+@pytest.mark.parametrize("storage", ["dense", "sparse"])
+def test_a_whole_fit_is_the_same_with_two_threads(storage, monkeypatch):
+    monkeypatch.setattr(threads, "SMALL_WORK", 1e4)
+    rng = np.random.default_rng(5)
+    n = 20_000
+    codes = [rng.integers(0, size, n) for size in (3000, 300)]
+    y = sum(rng.normal(size=3000)[code] for code in codes) + rng.normal(size=n)
+    terms = [RandomTerm(code, group=f"g{i}") for i, code in enumerate(codes)]
+    fits = []
+    for count in (1, 2):
+        threads.set_num_threads(count)
+        fits.append(
+            fit_design(prepare_design(y, np.ones((n, 1)), terms, None, storage), True)
+        )
+    one, two = fits
+    assert len(one.objective.factor.tail.pieces) > 5
+    assert one.deviance == two.deviance
+    np.testing.assert_array_equal(one.theta, two.theta)
+    np.testing.assert_array_equal(one.coefficients, two.coefficients)
+
+
+def test_blas_is_held_during_a_whole_fit(monkeypatch):
+    """The moments' products and the solves between evaluations, too."""
+    depth = []
+    plain = fit_module._inner_start
+
+    def start(*args):
+        depth.append(threads._BlasThreads._depth)
+        return plain(*args)
+
+    monkeypatch.setattr(fit_module, "_inner_start", start)
+    rng = np.random.default_rng(0)
+    code = np.arange(60) // 6
+    design = prepare_design(rng.normal(size=60), np.ones((60, 1)), [RandomTerm(code)])
+    fit = fit_design(design, True)
+    evaluate_design(design, True, fit.theta)
+    assert depth == [1, 1]
+    assert threads._BlasThreads._depth == 0

@@ -131,6 +131,35 @@ def link_times(
                     out[s, a] = x
 
 
+def links_by_column(
+    const Py_ssize_t[::1] link_pointers,
+    const Py_ssize_t[::1] link_index,
+    Py_ssize_t[::1] starts,               # out: (m + 1,) links of each tail column ...
+    Py_ssize_t[::1] order,                # out: (nnz,) ... their numbers, ascending
+    Py_ssize_t[::1] level,                # out: (nnz,) ... and levels
+    double[::1] work,                     # out: (m,) links that come first in their levels
+):
+    """Sort the links by tail column."""
+    cdef Py_ssize_t m = work.shape[0], nnz = link_index.shape[0], s, l, at, column
+    with nogil:
+        starts[:] = 0
+        work[:] = 0.0
+        for s in range(nnz):
+            starts[link_index[s] + 1] += 1
+        for column in range(m):
+            starts[column + 1] += starts[column]
+        for l in range(link_pointers.shape[0] - 1):
+            for s in range(link_pointers[l], link_pointers[l + 1]):
+                column = link_index[s]
+                at = starts[column]
+                starts[column] += 1
+                order[at], level[at] = s, l
+                work[column] += s - link_pointers[l] + 1
+        for column in range(m, 0, -1):
+            starts[column] = starts[column - 1]
+        starts[0] = 0
+
+
 cdef inline void _subtract_products(
     double *column, const Py_ssize_t *index, const double *scaled, const double *own,
     Py_ssize_t start, Py_ssize_t stop, Py_ssize_t k,
@@ -532,8 +561,27 @@ def lead_project(
     cdef Py_ssize_t level, a, b, j, s, row
     cdef bint tailed = link_index.shape[0] > 0
     cdef double x
+    cdef double* own
+    cdef const double* other
     with nogil:
-        for level in range(n_levels):
+        for level in range(n_levels if k == 1 else 0):
+            own = &image[level, 0, 0]
+            for j in range(n_vectors):
+                own[j] = gram[level, 0, 0] * lead_weight[level, 0, j]
+            for s in range(link_pointers[level], link_pointers[level + 1]):
+                x, other = link_value[s, 0], &tail_weight[link_index[s], 0]
+                for j in range(n_vectors):
+                    own[j] += x * other[j]
+            for j in range(n_vectors):
+                solved[level, 0, j] = half[level, 0, 0] * own[j]
+                back[0, j] = half[level, 0, 0] * solved[level, 0, j]
+            other = &lead_weight[level, 0, 0]
+            for s in range(link_pointers[level], link_pointers[level + 1]):
+                x, row = link_value[s, 0], link_index[s]
+                for j in range(n_vectors):
+                    tail_image[row, j] += x * other[j]
+                    tail_eliminated[row, j] += x * back[0, j]
+        for level in range(n_levels if k > 1 else 0):
             for a in range(k):
                 for j in range(n_vectors):
                     image[level, a, j] = 0.0

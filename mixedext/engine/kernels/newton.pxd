@@ -8,6 +8,8 @@ cdef class Function:
     cdef readonly Py_ssize_t n_values, n_derivatives
     # Whether derivatives are so dear that the search should save the last ones.
     cdef public bint costly
+    # Whether the next derivatives may be estimates: far from the minimum they are enough.
+    cdef public bint rough
     # For each parameter whether it enters by its square alone; None if not known.
     cdef public object squared
     # Set where a Python function has raised; the search then stops.
@@ -22,7 +24,7 @@ cdef class Newton:
     cdef Function function
     cdef readonly Py_ssize_t n_theta
     cdef readonly double deviance
-    # Bound of the fall still to be expected after a last step that no derivatives followed; else < 0.
+    # Fall still to be expected after a last step that no derivatives followed; else < 0.
     cdef readonly double remainder
     cdef double* buffer
     cdef double* theta
@@ -43,8 +45,6 @@ cdef class Newton:
     cdef double* along
     cdef double* work
     cdef double* mixed
-    cdef double* change
-    cdef double* shift
     cdef double* squared
     cdef int work_size
     cdef bint has_secant, definite, decomposed, way_down
@@ -62,7 +62,8 @@ cdef class Newton:
     cdef int set_model(self, bint secant) noexcept nogil
     cdef int spectrum(self) noexcept nogil
     cdef double set_step(self, double radius) noexcept nogil
-    cdef double set_leap(self, double radius) noexcept nogil
+    cdef double set_variance_step(self, double radius) noexcept nogil
+    cdef bint finished(self, double ratio, double last, double tolerance) noexcept nogil
     cdef int search(
         self, const double* start, Py_ssize_t max_iterations, double to_beat
     ) noexcept nogil

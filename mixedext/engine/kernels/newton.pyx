@@ -5,7 +5,7 @@ Hessian (average information plus the bend of Sigma = lam lam').  The search wor
 arrays without the GIL; a function written in Python takes the GIL by itself.
 """
 
-from libc.math cimport INFINITY, NAN, copysign, fabs, isfinite, sqrt
+from libc.math cimport INFINITY, NAN, copysign, fabs, isfinite, pow, sqrt
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 from scipy.linalg.cython_lapack cimport dsyev
@@ -14,6 +14,8 @@ import sys
 
 import numpy as np
 
+from mixedext.engine.kernels.variance_step cimport variance_step
+
 # Expected fall of the deviance below which the search stops.  It is judged by the
 # gradient, so it may lie far below the rounding noise of the deviance itself.
 cdef double DECREMENT_TOLERANCE = 1e-13
@@ -21,7 +23,7 @@ cdef double DECREMENT_TOLERANCE = 1e-13
 cdef double STALL_BELOW = 1e-9
 # The gradient has about this share of the noise of the deviance.
 cdef double NOISE_SHARE = 1e-3
-# Expected fall below which the last change of the gradient corrects the model Hessian.
+# Expected fall below which the last change of the gradient corrects the Hessian.
 cdef double SECANT_BELOW = 1.0
 # Another minimum is given up where it cannot end lower by RESTART_GAIN: the true fall is
 # hardly ever more than HOPE times the expected one.
@@ -36,15 +38,18 @@ cdef double FLAT_CURVATURE = 1e-10
 cdef double CLEARLY_DEFINITE = 1e-8
 # The last derivatives of a costly function are saved where the decrement has just fallen by
 # FINISH_CONTRACTION and one more step that contracts it as much leaves at most this much,
-# or this share of the deviance.  The fall that comes must miss the expected one by no more
-# than MISS, of which the square, too, is left: MISS_WEIGHT allows for other directions.
+# or this share of the deviance.  The fall that comes then tells by how much the curvature
+# was missed along the step, and so what is left: of the deviance that share squared (other
+# directions allowed for by MISS_WEIGHT), of theta no more than FINISH_CHANGE of its size.
 cdef double FINISH_CONTRACTION = 1e-2
 cdef double FINISH_BELOW = 1e-9
 cdef double FINISH_SHARE = 1e-12
+cdef double FINISH_CHANGE = 3e-6
 cdef double MISS = 0.1
 cdef double MISS_WEIGHT = 20.0
-# A standard deviation whose variance wants to be zero or less is multiplied by this.
-cdef double LEAP = 0.01
+cdef double SMALL_THETA = 1e-2  # size below which changes are absolute
+# Estimated derivatives are enough for a step that promises this fall.
+cdef double ROUGH_ABOVE = 10.0
 
 # How the rows of the log came about.
 METHODS = ("newton", "l-bfgs-b", "rectified", "given", "closed form")
@@ -69,6 +74,16 @@ cdef class Function:
         pass
 
 
+cdef object _copied(const double* x, Py_ssize_t n):
+    cdef Py_ssize_t i
+    cdef double[::1] view
+    out = np.empty(n)
+    view = out
+    for i in range(n):
+        view[i] = x[i]
+    return out
+
+
 cdef class PythonFunction(Function):
     """A deviance written in Python: ``value``, ``derivatives`` and ``noise``."""
 
@@ -80,20 +95,12 @@ cdef class PythonFunction(Function):
         self.n_theta = objective.n_theta
         self.costly = objective.costly
         self.squared = getattr(objective, "squared", None)
-
-    cdef object _array(self, const double* theta):
-        cdef Py_ssize_t i
-        cdef double[::1] copy
-        out = np.empty(self.n_theta)
-        copy = out
-        for i in range(self.n_theta):
-            copy[i] = theta[i]
-        return out
+        self.rough = getattr(objective, "starts_rough", False)
 
     cdef double value(self, const double* theta, bint floor) noexcept nogil:
         with gil:
             try:
-                value = float(self.objective.value(self._array(theta), bool(floor)))
+                value = float(self.objective.value(_copied(theta, self.n_theta), bool(floor)))
                 if isfinite(value):
                     self.noise = self.objective.noise
                 return value
@@ -109,7 +116,8 @@ cdef class PythonFunction(Function):
         cdef Py_ssize_t i, j, n = self.n_theta
         with gil:
             try:
-                found = self.objective.derivatives(self._array(theta))
+                more = {"rough": True} if self.rough else {}
+                found = self.objective.derivatives(_copied(theta, n), **more)
                 g = np.ascontiguousarray(found.gradient)
                 h = np.ascontiguousarray(found.hessian)
                 for i in range(n):
@@ -163,7 +171,7 @@ cdef class Newton:
         self.inverse, self.vector = at + 3 * n * n, at + 4 * n * n
         self.work = at + 5 * n * n
         at += 5 * n * n + self.work_size
-        self.mixed, self.change, self.shift, self.squared = at, at + n * n, at + n * n + n, NULL
+        self.mixed, self.squared = at, NULL
         if function.squared is not None:
             self.squared = at + n * n + 2 * n
             for i in range(n):
@@ -387,85 +395,32 @@ cdef class Newton:
                 self.step[i] += self.vector[j * n + i] * x
         return _norm(self.step, n)
 
-    cdef double set_leap(self, double radius) noexcept nogil:
-        """A step in variances instead of standard deviations; its length, or -1 for none.
-
-        A parameter t that enters by its square alone has the slope t s and the curvature
-        a + s, the bend s = 2 d dev / d t^2 and a > 0 from the information.  Toward a variance
-        of zero that makes t fall by a third a step as long as s is small beside a; away from
-        zero the curvature is negative.  In t^2 the model is convex: its step is taken where
-        it ends at or below zero, only not all of the way, or where it is more than double.
-        """
-        cdef Py_ssize_t n = self.n_theta, i, j, c
-        cdef double* root = self.mixed
-        cdef double* change = self.change      # change of t^2 over 2 t; of t for all others
-        cdef double* shift = self.shift        # what the curvature loses
-        cdef double t, score, own, x
-        cdef bint found = False
+    cdef double set_variance_step(self, double radius) noexcept nogil:
         if self.squared == NULL:
             return -1.0
-        for i in range(n):
-            change[i] = shift[i] = 0.0
-            t = self.theta[i]
-            if self.squared[i] == 0.0 or t == 0.0:
-                continue
-            score = self.gradient[i] / t
-            own = self.hessian[i * n + i] - score
-            if not own > 0.0:
-                continue
-            if score >= 0.5 * own and own > 0.1 * (own + score):
-                change[i] = -0.5 * (1.0 - LEAP * LEAP) * t
-            if change[i] != 0.0 or score <= -0.5 * own:
-                shift[i], found = score, True
-        if not found:
-            return -1.0
-        # Cholesky factor of the curvature, changes that are given left out
-        for j in range(n):
-            for i in range(j, n):
-                if shift[i] > 0.0 or shift[j] > 0.0:
-                    root[i * n + j] = 1.0 if i == j else 0.0
-                    continue
-                x = self.hessian[i * n + j] - (shift[i] if i == j else 0.0)
-                for c in range(j):
-                    x -= root[i * n + c] * root[j * n + c]
-                if i > j:
-                    root[i * n + j] = x / root[j * n + j]
-                elif x > CLEARLY_DEFINITE * fabs(self.hessian[i * n + i]):
-                    root[i * n + i] = sqrt(x)
-                else:
-                    return -1.0
-        for i in range(n):
-            if shift[i] > 0.0:
-                self.step[i] = change[i]
-                continue
-            x = -self.gradient[i]
-            for j in range(n):
-                if shift[j] > 0.0:
-                    x -= self.hessian[i * n + j] * change[j]
-            for j in range(i):
-                x -= root[i * n + j] * self.step[j]
-            self.step[i] = x / root[i * n + i]
-        for i in range(n - 1, -1, -1):
-            if shift[i] > 0.0:
-                continue
-            x = self.step[i]
-            for j in range(i + 1, n):
-                x -= root[j * n + i] * change[j]
-            change[i] = x / root[i * n + i]
-        self.fall = 0.0
-        for i in range(n):
-            x = self.gradient[i] - 0.5 * shift[i] * change[i]
-            for j in range(n):
-                x += 0.5 * self.hessian[i * n + j] * change[j]
-            self.fall -= x * change[i]
-        for i in range(n):
-            t = self.theta[i]
-            self.step[i] = change[i]
-            if shift[i] != 0.0:
-                x = 1.0 + 2.0 * change[i] / t
-                self.step[i] = (sqrt(max(x, LEAP * LEAP)) - 1.0) * t
-        x = _norm(self.step, n)
-        return x if self.fall > 0.0 and x <= radius else -1.0
+        return variance_step(
+            self.n_theta, self.squared, self.theta, self.gradient, self.hessian, radius,
+            self.mixed, self.step, &self.fall,
+        )
+
+    cdef bint finished(self, double ratio, double last, double tolerance) noexcept nogil:
+        """Whether theta, just reached by a full step, needs no derivatives; sets remainder.
+
+        ``ratio`` is the fall over the expected one, ``last`` the decrement before.
+        """
+        cdef double contraction = self.decrement / last, change = 0.0, miss
+        cdef Py_ssize_t i
+        if self.fall < 0.99 * self.decrement:
+            return False
+        miss = max(fabs(ratio - 1.0) - 3.0 * self.function.noise / self.fall, 0.0)
+        for i in range(self.n_theta):
+            change = max(change, fabs(self.step[i]) / max(fabs(self.theta[i]), SMALL_THETA))
+        change *= max(2.0 * miss, pow(contraction, 0.75))
+        self.remainder = self.decrement * max(contraction, MISS_WEIGHT * miss * miss)
+        if miss < MISS and self.remainder < tolerance and change < FINISH_CHANGE:
+            return True
+        self.remainder = -1.0
+        return False
 
     # ---- the search ----
 
@@ -475,7 +430,7 @@ cdef class Newton:
         """From ``start``; FOUND, or what went wrong."""
         cdef Py_ssize_t n = self.n_theta, i, turn, shrink = 0, stalled = 0
         cdef double radius, smallest = INFINITY, noise, length, trial, ratio, last = -1.0
-        cdef double tolerance, miss
+        cdef double tolerance
         cdef bint judged, finishing, leaping
         memcpy(self.theta, start, n * sizeof(double))
         self.remainder = -1.0
@@ -493,6 +448,10 @@ cdef class Newton:
         if not isfinite(self.deviance):
             return NOT_FINITE
         self.function.derivatives(self.theta, self.gradient, self.hessian)
+        if self.function.rough and not self.function.raised:
+            self.function.rough = False
+            if self.set_model(False) or self.way_down or self.decrement < ROUGH_ABOVE:
+                self.function.derivatives(self.theta, self.gradient, self.hessian)
         radius = max(1.0, _norm(self.theta, n))
         for turn in range(max_iterations):
             if self.function.raised:
@@ -521,7 +480,7 @@ cdef class Newton:
             leaping = True
             noise = max(1e-11 * max(fabs(self.deviance), 1.0), self.function.noise)
             while True:
-                length = self.set_leap(radius) if leaping else -1.0
+                length = self.set_variance_step(radius) if leaping else -1.0
                 leaping = length >= 0.0
                 if not leaping:
                     length = self.set_step(radius)
@@ -558,14 +517,8 @@ cdef class Newton:
                 radius = 0.5 * length
             memcpy(self.theta, self.trial, n * sizeof(double))
             self.deviance = trial
-            if finishing and not leaping and self.fall > 0.99 * self.decrement:
-                miss = max(fabs(ratio - 1.0) - 3.0 * self.function.noise / self.fall, 0.0)
-                self.remainder = self.decrement * max(
-                    self.decrement / last, MISS_WEIGHT * miss * miss
-                )
-                if miss < MISS and self.remainder < tolerance:
-                    return FOUND
-                self.remainder = -1.0
+            if finishing and not leaping and self.finished(ratio, last, tolerance):
+                return FOUND
             last = -1.0 if self.way_down or leaping else self.decrement
             memcpy(self.before, self.gradient, n * sizeof(double))
             self.function.derivatives(self.theta, self.gradient, self.hessian)
@@ -607,22 +560,12 @@ cdef class Newton:
     @property
     def point(self):
         """Theta where the search ended."""
-        out = np.empty(self.n_theta)
-        cdef Py_ssize_t i
-        cdef double[::1] view = out
-        for i in range(self.n_theta):
-            view[i] = self.theta[i]
-        return out
+        return _copied(self.theta, self.n_theta)
 
     def last_derivatives(self):
         """Gradient and Hessian at the last point that had them."""
-        cdef Py_ssize_t n = self.n_theta
-        gradient, hessian = np.empty(n), np.empty((n, n))
-        cdef double[::1] g = gradient
-        cdef double[:, ::1] h = hessian
-        memcpy(&g[0], self.gradient, n * sizeof(double))
-        memcpy(&h[0, 0], self.hessian, n * n * sizeof(double))
-        return gradient, hessian
+        n = self.n_theta
+        return _copied(self.gradient, n), _copied(self.hessian, n * n).reshape(n, n)
 
     def outlook(self, gradient=None, hessian=None):
         """What one more Newton step would bring at a point.
