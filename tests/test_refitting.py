@@ -169,7 +169,7 @@ def test_simulated_products_have_the_moments_of_the_model(weights):
     y = responses(data, "g", 2)[:, 1]
     fit = model.refit(y).engine_fit
     n = 40_000
-    lead, least_squares, y_scale = Sampler(fit).draw(n, np.random.default_rng(0))
+    lead, least_squares, y_scale, _ = Sampler(fit).draw(n, np.random.default_rng(0))
     rng = np.random.default_rng(1)
     root = np.ones(60) if weights is None else np.sqrt(data["w"].to_numpy())
     term = model.random_terms[0]

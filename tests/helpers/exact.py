@@ -42,7 +42,7 @@ def _log_det(root):
 
 @dataclass
 class OneFactorExact:
-    """Deviance, derivatives and effects in the engine's units; floats, correctly rounded."""
+    """Deviance, derivatives and effects in the engine's units, correctly rounded."""
 
     deviance: float
     gradient: np.ndarray
