@@ -95,7 +95,8 @@ def test_precision_warning(monkeypatch):
     rng = np.random.default_rng(0)
     g = rng.integers(0, 20, 300)
     y = rng.normal(size=20)[g] + rng.normal(size=300)
-    data = pd.DataFrame({"y": y, "g": g, "h": np.arange(300) % 9})
+    h = np.arange(300) % 9
+    data = pd.DataFrame({"y": y + rng.normal(size=9)[h], "g": g, "h": h})
     model = mx.mixedlm("y ~ 1 + (1 | g) + (1 | h)", data)
     monkeypatch.setattr(refinement, "DEVIANCE_NOISE", 0.0)
     monkeypatch.setattr(
