@@ -397,16 +397,30 @@ def link_quadratic_dense(
 
     ``out`` plus its transpose is the form: every pair of columns enters once.
     """
-    cdef Py_ssize_t k = edge.shape[1], column, s, link, level, ahead
+    cdef Py_ssize_t k = edge.shape[1], column, s, link, level
+    cdef const double* row
+    cdef double x, total
     with nogil:
-        for column in range(first, last):
+        for column in range(first, last if k == 1 else first):
+            row = &inverse[column, 0]
+            total = 0.0
             for s in range(column_pointers[column], column_pointers[column + 1]):
                 link, level = column_link[s], column_level[s]
-                ahead = column_link[min(s + AHEAD, column_link.shape[0] - 1)]
-                PREFETCH(&link_index[0] + ahead)
-                PREFETCH(&link_index[0] + ahead + 8)
-                PREFETCH(&edge[0, 0] + ahead * k)
-                PREFETCH(&edge[0, 0] + ahead * k + 8)
+                x = 0.0
+                _add_products(
+                    row, &link_index[0], &edge[0, 0], &x, link + 1,
+                    link_pointers[level + 1], 1,
+                )
+                x = edge[link, 0] * (x + 0.5 * row[column] * edge[link, 0])
+                if by_level:
+                    out[level, 0, 0] += x
+                else:
+                    total += x
+            if not by_level:
+                out[0, 0, 0] += total
+        for column in range(first, last if k > 1 else first):
+            for s in range(column_pointers[column], column_pointers[column + 1]):
+                link, level = column_link[s], column_level[s]
                 _add_quadratic(
                     &inverse[column, 0], column, &link_index[0], &edge[0, 0], link,
                     link_pointers[level + 1], k, &work[0], &out[level * by_level, 0, 0],
