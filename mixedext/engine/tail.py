@@ -19,6 +19,8 @@ __all__ = ["DenseTail", "PanelTail", "SparseTail", "SupernodalTail", "make_tail"
 PANEL_SHARE = 0.3
 # Random vectors that estimate traces.
 PROBES = 32
+# Levels of the lead of which products with them are held at once.
+SOME_LEVELS = 10_000
 # Numbers in one panel (2 MB).
 PANEL_SIZE = 2**18
 
@@ -225,12 +227,13 @@ class DenseTail(_Tail):
         for f in range(len(b.factors) - 1):
             at = b.tail_columns(f)
             sums.append(np.einsum("lar,lbr->ab", image[at], signs[at]) / count)
-        edge, parts = self._edges(right), []
-        for part in (solved, signs):
-            out = np.empty((*right.shape[:2], count))
-            pair_sums.multiply_links(b.link_pointers, b.link_index, edge, part, out)
-            parts.append(out)
-        form = np.einsum("lar,lbr->ab", *parts) / count
+        edge, form = self._edges(right), np.zeros(right.shape[1:])
+        for first in range(0, len(right), SOME_LEVELS):
+            pointers = b.link_pointers[first : first + SOME_LEVELS + 1]
+            parts = np.empty((2, len(pointers) - 1, right.shape[1], count))
+            for part, out in zip((solved, signs), parts, strict=True):
+                pair_sums.multiply_links(pointers, b.link_index, edge, part, out)
+            form += np.einsum("lar,lbr->ab", *parts) / count
         return sums, 0.5 * (form + form.T)
 
     def _quadratic(self, edge, first, last, by_level, work, out):
