@@ -4,6 +4,7 @@ import dataclasses
 import doctest
 import os
 import tomllib
+import types
 from pathlib import Path
 
 import mixedext
@@ -32,6 +33,20 @@ default_role = "code"
 
 autodoc_typehints = "none"
 autosummary_generate = True
+
+
+def _own_methods(cls):
+    parts = [c for c in cls.__mro__[1:] if c.__module__.startswith("mixedext")]
+    return [
+        name
+        for part in parts
+        for name, value in vars(part).items()
+        if not name.startswith("_")
+        and isinstance(value, types.FunctionType | classmethod)
+        and value.__name__ == name
+    ]
+
+
 # Fields of dataclasses stand in the docstring already; see _templates/autosummary.
 _public = {name: getattr(mixedext, name) for name in mixedext.__all__}
 autosummary_context = {
@@ -40,8 +55,8 @@ autosummary_context = {
         for name, value in _public.items()
         if dataclasses.is_dataclass(value)
     },
-    # Methods of mixedext that a class inherits from its parts, not from statsmodels.
-    "added": {"MixedLM": ["from_chunks", "refit", "fit_many"]},
+    # Methods of mixedext that the model inherits from its parts, not from statsmodels.
+    "added": {"MixedLM": _own_methods(mixedext.MixedLM)},
 }
 numpydoc_class_members_toctree = False
 numpydoc_show_class_members = False

@@ -18,6 +18,7 @@ LAYERS = [
     ["graphics", "panel"],
     ["summary", "wald", "fit_arguments", "upstream", "chunked", "chunk_rows", "refitting"],
     ["results"],
+    ["fitting"],
     ["model"],
     ["datasets", "parquet"],
     ["api"],
