@@ -94,8 +94,8 @@ def test_responses_that_lose_digits_are_refined():
     model = mx.mixedlm("y ~ x + (1 | g)", data)
     many = model.fit_many(np.column_stack([y, rng.normal(size=150)]))
     fresh = mx.mixedlm("y ~ x + (1 | g)", data.assign(y=y)).fit()
-    assert many.scale[0] == pytest.approx(fresh.scale, rel=1e-4)
-    assert many.llf[0] == pytest.approx(fresh.llf, rel=1e-8)
+    assert many.scale[0] == pytest.approx(fresh.scale, rel=1e-9)
+    assert many.llf[0] == pytest.approx(fresh.llf, rel=1e-11)
 
 
 def test_threads_and_blocks_change_nothing(monkeypatch):
@@ -169,7 +169,7 @@ def test_simulated_products_have_the_moments_of_the_model(weights):
     y = responses(data, "g", 2)[:, 1]
     fit = model.refit(y).engine_fit
     n = 40_000
-    lead, least_squares, y_scale = Sampler(fit).draw(n, np.random.default_rng(0))
+    lead, least_squares, y_scale, _ = Sampler(fit).draw(n, np.random.default_rng(0))
     rng = np.random.default_rng(1)
     root = np.ones(60) if weights is None else np.sqrt(data["w"].to_numpy())
     term = model.random_terms[0]

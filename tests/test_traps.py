@@ -533,22 +533,50 @@ def balanced_one_way(ratio):
     return pd.DataFrame({"y": y, "g": g}), between, within
 
 
+def group_means(data):
+    return data.groupby("g")["y"].mean().to_numpy()
+
+
 @pytest.mark.parametrize(
-    ("ratio", "tolerance"), [(1e-2, 1e-10), (1e-3, 1e-9), (1e-4, 1e-7), (1e-5, 1e-3)]
+    ("ratio", "tolerance"),
+    [(1e-2, 1e-12), (1e-3, 1e-12), (1e-4, 1e-12), (1e-5, 1e-11), (1e-7, 1e-9)],
 )
 def test_variances_far_apart(ratio, tolerance):
     """sigma_e / sigma_b far below one, against the closed form by mean squares."""
     data, between, within = balanced_one_way(ratio)
     result = fit("y ~ 1 + (1 | g)", data)
     assert result.convergence.status == "interior"
+    # the search stops where less than 1e-12 of the deviance is left to be gained
+    variance = (between - within) / 6
+    assert result.scale == pytest.approx(within, rel=2e-7)
+    assert result.cov_re.to_numpy().item() == pytest.approx(variance, rel=2e-7)
+    # at the optimum of the closed form nothing but rounding is left
+    result = result.model.fit(start_params=[np.sqrt(variance / within)], do_cg=False)
     assert result.scale == pytest.approx(within, rel=tolerance)
-    assert result.cov_re.to_numpy().item() == pytest.approx(
-        (between - within) / 6, rel=tolerance
-    )
     want = 29 * np.log(between) + 150 * np.log(within) + 179 * (1 + np.log(2 * np.pi))
-    assert result.deviance == pytest.approx(want + np.log(180), rel=1e-9)
+    assert result.deviance == pytest.approx(want + np.log(180), abs=179 * tolerance)
+    modes = variance / (variance + within / 6) * (group_means(data) - data["y"].mean())
+    found = [effect.item() for effect in result.random_effects.values()]
+    np.testing.assert_allclose(found, modes, atol=1e-14)
     error = np.sqrt(between / 180)
     assert result.bse_fe.item() == pytest.approx(error, rel=tolerance)
+
+
+def test_mean_far_from_zero_without_an_intercept():
+    """A mean of 1e6 is left to the levels: their variance is 1e12 times sigma^2."""
+    rng = np.random.default_rng(1)
+    g = np.repeat(np.arange(30), 6)
+    x = rng.normal(size=180)
+    y = 1e6 + 0.5 * x + rng.normal(size=30)[g] + rng.normal(size=180)
+    data = pd.DataFrame({"y": y, "x": x, "g": g})
+    result = fit("y ~ 0 + x + (1 | g)", data)
+    assert result.convergence.status == "interior"
+    groups = data.groupby("g")[["x", "y"]]
+    within = (data[["x", "y"]] - groups.transform("mean")).to_numpy()
+    mean = groups.mean().to_numpy() * np.sqrt(6 / (1 + 6 * result.theta[0] ** 2))
+    (xx, xy), (_, yy) = within.T @ within + mean.T @ mean
+    assert result.fe_params["x"] == pytest.approx(xy / xx, rel=1e-10)
+    assert result.scale == pytest.approx((yy - xy**2 / xx) / 179, rel=1e-9)
 
 
 def test_crossed_variances_far_apart():

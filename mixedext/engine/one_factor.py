@@ -6,6 +6,7 @@ pseudo-levels that pooling leaves (levels).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -97,9 +98,17 @@ class OneFactorDeviance(ProfiledDeviance):
     @cached_property
     def function(self) -> OneFactor:
         """The compiled deviance."""
-        return one_factor_function(
-            self.sums, self.blocks.within, self.structures, self.reml, self.dof
+        within = self.blocks.within
+        if within.square:  # a difference: of what this function will add again
+            within = replace(within, products=within.products.copy())
+        function = one_factor_function(
+            self.sums, within, self.structures, self.reml, self.dof
         )
+        if within.square:
+            varies = within.products.diagonal() != 0
+            whole = self.blocks.fixed_gram - function.between()
+            within.products[:] = np.where(np.outer(varies, varies), whole, 0.0)
+        return function
 
     def __getstate__(self):
         state = dict(vars(self))

@@ -47,7 +47,8 @@ class Convergence:
         Largest absolute element of the gradient of the deviance in theta (columns of Z
         scaled to rms 1).
     decrement : float
-        Fall of the deviance that one more Newton step would bring.
+        Fall of the deviance that one more Newton step would bring; where the derivatives
+        after the last step were saved, estimated from how well that step was foreseen.
     curvature : float
         Smallest eigenvalue of the Hessian in theta, relative to the largest.
     n_evaluations, n_derivatives : int

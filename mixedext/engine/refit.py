@@ -201,11 +201,8 @@ class Responses:
             y, z = y * self.root, z * self.root[:, None]
         residual = (y - self.q @ least_squares) / y_scale
         cross = _with_response(blocks.lead_cross, lead)
-        chunk = (
-            terms[0].codes,
-            np.ascontiguousarray(z.T),
-            np.ascontiguousarray(np.column_stack([self.q, residual])),
-        )
+        fixed = np.ascontiguousarray(np.column_stack([self.q, residual]))
+        chunk = terms[0].codes, np.ascontiguousarray(z.T), fixed
         return within_chunks([chunk], blocks.lead_gram, cross, shift)
 
     def refined(self, fit, y):

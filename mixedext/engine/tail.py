@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from mixedext.engine.blocks import Blocks
-from mixedext.engine.kernels import dense, lead, pair_sums, sparse, supernodal
+from mixedext.engine.kernels import dense, lead, links, pair_sums, sparse, supernodal
 from mixedext.engine.threads import blas_threads, get_num_threads, run_pieces, split
 
 __all__ = ["DenseTail", "PanelTail", "SparseTail", "SupernodalTail", "make_tail"]
@@ -19,6 +19,8 @@ __all__ = ["DenseTail", "PanelTail", "SparseTail", "SupernodalTail", "make_tail"
 PANEL_SHARE = 0.3
 # Random vectors that estimate traces.
 PROBES = 32
+# Levels of the lead of which products with them are held at once.
+SOME_LEVELS = 10_000
 # Numbers in one panel (2 MB).
 PANEL_SIZE = 2**18
 
@@ -48,7 +50,7 @@ class _Tail:
         level, starts = np.empty_like(order), np.empty(self.size + 1, np.intp)
         # work of a tail column: the pairs that it is the later one of
         work = np.empty(self.size)
-        lead.links_by_column(
+        links.links_by_column(
             blocks.link_pointers, blocks.link_index, starts, order, level, work
         )
         self.links = blocks.link_pointers, blocks.link_index, starts, order, level
@@ -75,7 +77,7 @@ class _Tail:
         np.copyto(self.reduced, b.tail_gram)
         np.copyto(self.cross, b.tail_cross)
         if len(b.link_index):
-            lead.link_times(b.link_pointers, b.link_value, half, self.scaled)
+            links.link_times(b.link_pointers, b.link_value, half, self.scaled)
             lead.reduce_cross(
                 b.link_pointers, b.link_index, self.scaled, solved, self.cross
             )
@@ -96,9 +98,9 @@ class _Tail:
     def _edges(self, right):
         b = self.blocks
         edge = np.empty_like(b.link_value)
-        lead.link_times(b.link_pointers, b.link_value, right, edge)
+        links.link_times(b.link_pointers, b.link_value, right, edge)
         work = np.empty(self.lam.shape[1])
-        lead.links_times_lam(
+        links.links_times_lam(
             b.link_index, b.level_start, self.level_of, b.level_factor, self.lam, work, edge
         )
         return edge
@@ -225,13 +227,14 @@ class DenseTail(_Tail):
         for f in range(len(b.factors) - 1):
             at = b.tail_columns(f)
             sums.append(np.einsum("lar,lbr->ab", image[at], signs[at]) / count)
-        edge, parts = self._edges(right), []
-        for part in (solved, signs):
-            out = np.empty((*right.shape[:2], count))
-            pair_sums.multiply_links(b.link_pointers, b.link_index, edge, part, out)
-            parts.append(out)
-        links = np.einsum("lar,lbr->ab", *parts) / count
-        return sums, 0.5 * (links + links.T)
+        edge, form = self._edges(right), np.zeros(right.shape[1:])
+        for first in range(0, len(right), SOME_LEVELS):
+            pointers = b.link_pointers[first : first + SOME_LEVELS + 1]
+            parts = np.empty((2, len(pointers) - 1, right.shape[1], count))
+            for part, out in zip((solved, signs), parts, strict=True):
+                pair_sums.multiply_links(pointers, b.link_index, edge, part, out)
+            form += np.einsum("lar,lbr->ab", *parts) / count
+        return sums, 0.5 * (form + form.T)
 
     def _quadratic(self, edge, first, last, by_level, work, out):
         lead.link_quadratic_dense(
@@ -268,7 +271,7 @@ class PanelTail(DenseTail):
         b, k = self.blocks, self.blocks.link_value.shape[1]
         panel = self.panel[: (last - first) * k]
         panel[:] = 0.0
-        lead.fill_panel(b.link_pointers, b.link_index, values, first, last, panel)
+        links.fill_panel(b.link_pointers, b.link_index, values, first, last, panel)
         return panel
 
     def _eliminate(self):

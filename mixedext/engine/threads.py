@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import pairwise, repeat
+from itertools import pairwise
 
 import numpy as np
 
@@ -141,6 +141,7 @@ class _BlasThreads:
     _lock = threading.Lock()
     _depth = 0
     _before: tuple = ()
+    _now: tuple = ()
 
     def __init__(self, large):
         self._large = large
@@ -149,22 +150,27 @@ class _BlasThreads:
         shared = _BlasThreads
         with self._lock:
             if shared._depth == 0:
-                shared._before = tuple(get() for get, _ in _libraries())
+                # asked once: a call takes a microsecond, a small fit a hundred
+                shared._before = shared._now = tuple([get() for get, _ in _libraries()])
             shared._depth += 1
-            _set_blas(repeat(get_num_threads() if self._large else 1))
+            self._set(get_num_threads() if self._large else 1)
         return self
 
     def __exit__(self, *_):
         shared = _BlasThreads
         with self._lock:
             shared._depth -= 1
-            _set_blas(shared._before if shared._depth == 0 else repeat(1))
+            self._set(None if shared._depth == 0 else 1)
 
-
-def _set_blas(numbers):
-    for (get, put), number in zip(_libraries(), numbers, strict=False):
-        if get() != number:
-            put(number)
+    def _set(self, number):
+        """Set all libraries to a number, or, if None, to what they had."""
+        shared, libraries = _BlasThreads, _libraries()
+        wanted = shared._before if number is None else (number,) * len(libraries)
+        if wanted != shared._now:
+            for (_, put), now, new in zip(libraries, shared._now, wanted, strict=True):
+                if now != new:
+                    put(new)
+            shared._now = wanted
 
 
 _SMALL, _LARGE = _BlasThreads(False), _BlasThreads(True)

@@ -62,6 +62,7 @@ def test_precision_of(example):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_refinement_changes_nothing_where_nothing_is_lost(example, weighted):
     y, x, terms, weights = example
+    terms = [*terms, RandomTerm(np.arange(90) % 7, x[:, :1], group="h")]
     weights = weights if weighted else None
     fit = fit_design(prepare_design(y, x, terms, weights), True)
     assert not refinement.needs_refinement(fit)
@@ -93,8 +94,10 @@ def test_precision_warning(monkeypatch):
     """Digits that cannot be had back: nothing may be said to be right."""
     rng = np.random.default_rng(0)
     g = rng.integers(0, 20, 300)
-    data = pd.DataFrame({"y": rng.normal(size=20)[g] + rng.normal(size=300), "g": g})
-    model = mx.mixedlm("y ~ 1 + (1 | g)", data)
+    y = rng.normal(size=20)[g] + rng.normal(size=300)
+    h = np.arange(300) % 9
+    data = pd.DataFrame({"y": y + rng.normal(size=9)[h], "g": g, "h": h})
+    model = mx.mixedlm("y ~ 1 + (1 | g) + (1 | h)", data)
     monkeypatch.setattr(refinement, "DEVIANCE_NOISE", 0.0)
     monkeypatch.setattr(
         type(model), "linear_predictor", lambda *args: 0.99 * data["y"].to_numpy()

@@ -42,12 +42,13 @@ def _log_det(root):
 
 @dataclass
 class OneFactorExact:
-    """Deviance, derivatives and effects in the engine's units; floats, correctly rounded."""
+    """Deviance, derivatives and effects in the engine's units, correctly rounded."""
 
     deviance: float
     gradient: np.ndarray
     hessian: np.ndarray
     score: np.ndarray
+    score_terms: float  # the largest of what the score is a difference of
     residual_square: float
     coefficients: np.ndarray
     effects: np.ndarray
@@ -91,12 +92,15 @@ def _one_factor(y, x, z, codes, lam, basis, reml):
     random = solved[:, rank + 1 :]
     v = (random.T @ residual).reshape(n_levels, k)
     scale = dof / square
-    score = -scale * (v.T @ v)
+    squares = scale * (v.T @ v)
+    curvature = 0
+    score = -squares
     for a in range(n_levels):
         own = random[:, a * k : (a + 1) * k]
-        score = score + own.T @ own
+        curvature = curvature + own.T @ own
         if reml and rank:
             score = score - (q @ own).T @ (q @ own)
+    score = score + curvature
     # average information of the elements of theta
     moves, weighted = [], []
     for b in basis:
@@ -126,6 +130,7 @@ def _one_factor(y, x, z, codes, lam, basis, reml):
         gradient,
         hessian,
         score.astype(float),
+        max(np.abs(part.astype(float)).max() for part in (squares, curvature)),
         float(square),
         beta.astype(float),
         (v @ sigma).astype(float),

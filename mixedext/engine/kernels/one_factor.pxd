@@ -48,6 +48,7 @@ cdef class OneFactor(Function):
     cdef double* product
 
     cdef void set_lam(self, const double* theta) noexcept nogil
+    cdef void sum_values(self) noexcept nogil
     cdef bint set_fixed(self) noexcept nogil
     cdef void set_change(self) noexcept nogil
     cdef void set_scores(self) noexcept nogil

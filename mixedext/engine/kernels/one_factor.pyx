@@ -350,10 +350,9 @@ cdef class OneFactor(Function):
                 root[i * p + j] = x / root[j * p + j]
         return True
 
-    cdef double value(self, const double* theta, bint floor) noexcept nogil:
-        cdef Py_ssize_t p = self.p, size = p * (p + 1) // 2, start, stop, block, i
-        self.n_values += 1
-        self.set_lam(theta)
+    cdef void sum_values(self) noexcept nogil:
+        """Sums over the levels that the value needs, at lam."""
+        cdef Py_ssize_t p = self.p, size = p * (p + 1) // 2, start, stop, block
         self.log_det = self.fixed_log_det = 0.0
         memset(self.total, 0, size * sizeof(double))
         for block in range((self.n_levels + BLOCK - 1) // BLOCK):
@@ -364,6 +363,12 @@ cdef class OneFactor(Function):
                 self.weight, self.lam, self.scratch, self.sums, &self.log_det,
             )
             _add_up(self.sums, size, self.total)
+
+    cdef double value(self, const double* theta, bint floor) noexcept nogil:
+        cdef Py_ssize_t p = self.p, i
+        self.n_values += 1
+        self.set_lam(theta)
+        self.sum_values()
         if not self.set_fixed():
             return INFINITY
         for i in range(p - 1):
@@ -494,6 +499,24 @@ cdef class OneFactor(Function):
                     hessian[e * n + r] = hessian[r * n + e]
 
     # ---- from Python ----
+
+    def between(self):
+        """sum_l C'D^-1 C, (P, P), rounded as in every value.
+
+        Where C'D^-1 C is ill-conditioned, its errors cancel in W + sum_l C'(...)^-1 C if W
+        is the difference of the whole and just this.
+        """
+        cdef Py_ssize_t i, j, at = 0
+        out = np.empty((self.p, self.p))
+        cdef double[:, ::1] view = out
+        with nogil:
+            memset(self.lam, 0, self.k * self.k * sizeof(double))
+            self.sum_values()
+        for i in range(self.p):
+            for j in range(i + 1):
+                view[i, j] = view[j, i] = self.total[at]
+                at += 1
+        return out
 
     def evaluate(self, theta):
         """The deviance; infinite where rounding makes the factorization fail."""

@@ -4,7 +4,7 @@ cdef extern from *:
     """
     /* Pivots below this share of a diagonal, times the columns, are rounding: the column
        depends on earlier ones. */
-    #define MIXEDEXT_NO_PIVOT 1e-15
+    #define MIXEDEXT_NO_PIVOT 1e-14
     """
     const double NO_PIVOT "MIXEDEXT_NO_PIVOT"
 
