@@ -21,6 +21,7 @@ from mixedext.engine.products import FactorLayout, Products, add_products, layou
 from mixedext.engine.rows import Rows
 from mixedext.engine.within import within_from_rows
 from mixedext.exceptions import DesignError
+from mixedext.specification.arrays import check_weights
 from mixedext.specification.chunks import ChunkPlan
 from mixedext.specification.formula import ModelFrame
 from mixedext.specification.sources import ChunkSource
@@ -74,6 +75,8 @@ class Part:
 
 def chunk_rows(plan: ChunkPlan, frame: ModelFrame) -> Rows:
     """The engine's rows of a chunk's model frame."""
+    if frame.weights is not None:
+        check_weights(frame.weights)
     return Rows(
         plan.response_and_offset(frame),
         np.asarray(frame.exog, float),
@@ -187,6 +190,11 @@ def design_from_chunks(
     )
     layouts = _layouts(head.terms, plan.factors, levels)
     part = _second_pass(source, plan, bases, layouts, levels)
+    if part.products.nobs != sums.nobs:
+        raise ValueError(
+            f"chunks had {sums.nobs} rows in one pass and {part.products.nobs} in the next; "
+            "chunks must be the same in every pass"
+        )
     for _ in range(2):
         sharper = sharper_bases(part.products, bases)
         if sharper is None:

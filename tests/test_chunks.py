@@ -381,3 +381,23 @@ def test_parquet_columns_in_the_names_of_folders_and_in_the_index(tmp_path, n_jo
     data.set_index("g").to_parquet(tmp_path / "data", partition_cols=["f", "h"])
     model = mx.read_parquet_model(formula, tmp_path / "data", n_jobs=n_jobs)
     same(model.fit(), mx.mixedlm(formula, data).fit())
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0])
+def test_weights_of_every_chunk_are_checked(weight):
+    data = make()
+    data.loc[1100, "w"] = weight
+    with pytest.raises(ValueError, match="weights must be positive"):
+        mx.MixedLM.from_chunks("y ~ x + (1 | g)", cut(data, [500]), weights="w")
+
+
+def test_chunks_that_cannot_be_right():
+    data = make()
+    twice = pd.concat([data, data[["x"]]], axis=1)
+    with pytest.raises(mx.FormulaError, match="several columns named x"):
+        mx.MixedLM.from_chunks("y ~ x + (1 | g)", [twice])
+    passes = itertools.count()
+    with pytest.raises(ValueError, match="the same in every pass"):
+        mx.MixedLM.from_chunks(
+            "y ~ x + (1 | h)", lambda: [data, data[: 100 * next(passes) + 100]]
+        )

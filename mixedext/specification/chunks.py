@@ -169,6 +169,12 @@ class ChunkPlan:
     def collect(self, chunk: pd.DataFrame) -> Vocabulary:
         """The vocabulary of one chunk."""
         frame = self.complete(chunk)
+        if not frame.columns.is_unique:
+            repeated = sorted(set(map(str, frame.columns[frame.columns.duplicated()])))
+            raise FormulaError(
+                f"the chunks have several columns named {', '.join(repeated)}, which the "
+                "formula uses"
+            )
         written = set().union(*(names_in(text) for text in self._texts))
         wrapped = set(re.findall(r"\bC\(\s*`?([^`,()]+?)`?\s*[,)]", " ".join(self._texts)))
         values = {}
