@@ -192,8 +192,8 @@ def design_from_chunks(
     part = _second_pass(source, plan, bases, layouts, levels)
     if part.products.nobs != sums.nobs:
         raise ValueError(
-            f"chunks had {sums.nobs} rows in one pass and {part.products.nobs} in the next; "
-            "chunks must be the same in every pass"
+            f"chunks had {sums.nobs} rows in one pass and {part.products.nobs} in the "
+            "next; chunks must be the same in every pass"
         )
     for _ in range(2):
         sharper = sharper_bases(part.products, bases)
