@@ -20,7 +20,8 @@ from mixedext.engine.design import Design, finish_design, sharper_bases
 from mixedext.engine.products import FactorLayout, Products, add_products, layouts_of
 from mixedext.engine.rows import Rows
 from mixedext.engine.within import within_from_rows
-from mixedext.exceptions import DesignError, FormulaError
+from mixedext.exceptions import DesignError
+from mixedext.specification.arrays import check_weights
 from mixedext.specification.chunks import ChunkPlan
 from mixedext.specification.formula import ModelFrame
 from mixedext.specification.sources import ChunkSource
@@ -74,6 +75,8 @@ class Part:
 
 def chunk_rows(plan: ChunkPlan, frame: ModelFrame) -> Rows:
     """The engine's rows of a chunk's model frame."""
+    if frame.weights is not None:
+        check_weights(frame.weights)
     return Rows(
         plan.response_and_offset(frame),
         np.asarray(frame.exog, float),
@@ -180,7 +183,6 @@ def design_from_chunks(
         raise ValueError("chunks hold no complete rows")
     plan = plan.with_vocabulary(vocabulary)
     head = plan.evaluate(vocabulary.head)
-    _check_rowwise(plan, vocabulary.head, head)
     levels = plan.levels()
     structures = [t.structure for t in head.terms]
     bases, sums = _first_pass(
@@ -188,6 +190,11 @@ def design_from_chunks(
     )
     layouts = _layouts(head.terms, plan.factors, levels)
     part = _second_pass(source, plan, bases, layouts, levels)
+    if part.products.nobs != sums.nobs:
+        raise ValueError(
+            f"chunks had {sums.nobs} rows in one pass and {part.products.nobs} in the "
+            "next; chunks must be the same in every pass"
+        )
     for _ in range(2):
         sharper = sharper_bases(part.products, bases)
         if sharper is None:
@@ -206,36 +213,6 @@ def design_from_chunks(
         part.products, bases, terms, sums.log_weights, storage, ask_rows=ask_rows
     )
     return ChunkedDesign(design, plan, head)
-
-
-def _check_rowwise(plan: ChunkPlan, rows: pd.DataFrame, whole: ModelFrame) -> None:
-    """Refuse expressions whose value in a row depends on other rows, such as x - x.mean().
-
-    They show when some first rows are evaluated once more, in two parts.
-    """
-    half = len(rows) // 2
-    if half == 0:
-        return
-    frames = [plan.evaluate(rows[:half]), plan.evaluate(rows[half:])]
-    parts = [_evaluated(plan, f) for f in frames]
-    again = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
-    for one, other in zip(_evaluated(plan, whole), again, strict=True):
-        if one.dtype == object:
-            same = (one == other).all()
-        else:
-            same = np.allclose(one, other, rtol=1e-9, atol=0.0)
-        if not same:
-            raise FormulaError(
-                f"{plan.formula!r} has an expression whose value in a row depends on other "
-                "rows, and a chunk shows only a part of these; compute the column first"
-            )
-
-
-def _evaluated(plan, frame):
-    """Columns of a model frame, and the labels of its rows in every grouping factor."""
-    rows = chunk_rows(plan, frame)
-    labels = [t.levels.take(t.codes).to_numpy(object) for t in rows.terms]
-    return [rows.y, rows.x, *(t.z for t in rows.terms), *labels]
 
 
 def _first_pass(source, plan, shifts: Shifts, structures) -> tuple[Bases, ColumnSums]:

@@ -15,7 +15,7 @@ from mixedext.engine.refit import (
     joined,
     run_blocks,
 )
-from mixedext.engine.simulation import simulate_fits
+from mixedext.engine.simulation import simulate_fits, spawn_seeds
 
 __all__ = ["Refitting", "simulate_refits"]
 
@@ -110,6 +110,8 @@ class Refitting:
             raise ValueError(
                 f"{what} must have shape {shape} with nobs = {self.nobs}; got {y.shape}"
             )
+        if y.size == 0:
+            raise ValueError(f"{what} has no columns")
         if not np.isfinite(y).all():
             raise ValueError(f"{what} holds missing or infinite values")
         return y[:, None].copy() if ndim == 1 else y
@@ -152,7 +154,7 @@ def simulate_refits(model, fit: Fit, n, rng, reml, n_threads) -> Refits:
     model._need_rows()  # there are several grouping factors
     size = max(1, _ROWS_AT_A_TIME // model.nobs)
     counts = [min(size, n - start) for start in range(0, n, size)]
-    seeds = np.random.default_rng(rng).bit_generator.seed_seq.spawn(len(counts))
+    seeds = spawn_seeds(rng, len(counts))
     responses = model._responses()
 
     def work(block):

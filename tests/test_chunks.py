@@ -336,3 +336,68 @@ def test_memory_stays_bounded(tmp_path):
         peak[parts] = int(subprocess.run(run, check=True, capture_output=True).stdout)
     data_bytes = 16 * 100_000 * 6 * 8
     assert peak[16] - peak[1] < 0.5 * data_bytes
+
+
+@pytest.mark.parametrize("own", ["C(g // 14)", "C(np.minimum(g, 30))", "C(np.round(x))"])
+def test_coding_that_depends_on_the_chunk_is_refused(own):
+    """A chunk shows some categories of an expression: same columns, another meaning."""
+    data = make().sort_values(["g", "h"])
+    middle = [data[data["g"] < 20], data[data["g"] >= 20]]
+    for chunks in (middle, middle[::-1]):
+        for formula in (f"y ~ {own} + (1 | g)", f"y ~ x + (0 + {own} | g)"):
+            with pytest.raises(mx.FormulaError, match="depends on other rows"):
+                mx.MixedLM.from_chunks(formula, chunks)
+
+
+def test_expressions_of_a_row_with_categories_of_all_chunks():
+    data = make()
+    data.loc[data.index[:20], "g"] = np.arange(20) % 4  # all that the expression can be
+    formula = "y ~ C(g % 2) * np.log(x) + (0 + np.log(x) | h)"
+    whole = mx.mixedlm(formula, data).fit()
+    odd = data["g"].isin([1, 3]) & (np.arange(len(data)) >= 20)
+    same(mx.MixedLM.from_chunks(formula, [data[~odd], data[odd]]).fit(), whole)
+
+
+@pytest.mark.parametrize("own", ["I(x - x.mean())", "np.cumsum(x)"])
+def test_expressions_of_other_rows_show_in_any_chunk(own):
+    data = make(60)
+    with pytest.raises(mx.FormulaError, match="depends on other rows"):
+        mx.MixedLM.from_chunks(f"y ~ {own} + (1 | h)", cut(data, [1]))
+
+
+def test_levels_of_the_index_group():
+    data = make()
+    indexed = data.set_index(["g", "h"])
+    formula = "y ~ x + (1 | g) + (1 | h)"
+    found = mx.MixedLM.from_chunks(formula, cut(indexed, [500])).fit()
+    same(found, mx.mixedlm(formula, indexed).fit())
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_parquet_columns_in_the_names_of_folders_and_in_the_index(tmp_path, n_jobs):
+    pytest.importorskip("pyarrow")
+    data = make()
+    formula = "y ~ x + f + (1 | g) + (1 | h)"
+    data.set_index("g").to_parquet(tmp_path / "data", partition_cols=["f", "h"])
+    model = mx.read_parquet_model(formula, tmp_path / "data", n_jobs=n_jobs)
+    same(model.fit(), mx.mixedlm(formula, data).fit())
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0])
+def test_weights_of_every_chunk_are_checked(weight):
+    data = make()
+    data.loc[1100, "w"] = weight
+    with pytest.raises(ValueError, match="weights must be positive"):
+        mx.MixedLM.from_chunks("y ~ x + (1 | g)", cut(data, [500]), weights="w")
+
+
+def test_chunks_that_cannot_be_right():
+    data = make()
+    twice = pd.concat([data, data[["x"]]], axis=1)
+    with pytest.raises(mx.FormulaError, match="several columns named x"):
+        mx.MixedLM.from_chunks("y ~ x + (1 | g)", [twice])
+    passes = itertools.count()
+    with pytest.raises(ValueError, match="the same in every pass"):
+        mx.MixedLM.from_chunks(
+            "y ~ x + (1 | h)", lambda: [data, data[: 100 * next(passes) + 100]]
+        )

@@ -230,3 +230,16 @@ def test_simulated_refits_of_a_crossed_model():
     np.testing.assert_allclose(refits.fe_params.std(axis=0), result.bse_fe, rtol=0.4)
     with pytest.raises(ValueError, match="n=0"):
         result.simulate_refits(0)
+
+
+def test_refused_responses_are_named():
+    data = unbalanced(n=200, n_levels=5)
+    model = mx.mixedlm("y ~ x + (1 | g)", data, missing="drop")
+    many = np.random.default_rng(0).normal(size=(200, 5000))
+    many[:, 4321] = 2.0
+    with pytest.raises(mx.DesignError, match="number 4321 is constant"):
+        model.fit_many(many)
+    with pytest.raises(ValueError, match="endog has no columns"):
+        model.fit_many(many[:, :0])
+    with pytest.raises(ValueError, match="rng="):
+        model.fit().simulate_refits(2, np.random.RandomState(0))

@@ -647,3 +647,16 @@ def test_second_minimum_is_found():
         assert result.deviance <= min(others) + 1e-6
         found += max(others) > min(others) + 1e-3
     assert found  # there is more than one minimum at least once
+
+
+def test_slope_of_a_constant_column():
+    """It repeats the intercept: the same model with one variance, said to be flat."""
+    rng = np.random.default_rng(3)
+    g = rng.integers(0, 20, 300)
+    y = rng.normal(size=20)[g] + rng.normal(size=300)
+    data = pd.DataFrame({"y": y, "g": g, "c": 2.0})
+    with pytest.warns(mx.FlatLikelihoodWarning):
+        found = mx.mixedlm("y ~ 1 + (1 + c | g)", data).fit()
+    one = mx.mixedlm("y ~ 1 + (1 | g)", data).fit()
+    assert found.llf == pytest.approx(one.llf, rel=1e-12)
+    np.testing.assert_allclose(found.bse_fe, one.bse_fe, rtol=1e-7)

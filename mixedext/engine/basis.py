@@ -304,7 +304,7 @@ def _term_basis(structure, sums, triangular, shift, nobs):
             return (r, right) if share > 0 else None
         r = _positive_diagonal(sums) / np.sqrt(nobs)
         length = np.linalg.norm(r, axis=0)
-        if not (np.abs(np.diag(r)) < BASIS_TOLERANCE * length).any():
+        if (np.abs(np.diag(r)) > BASIS_TOLERANCE * length).all():
             return _unshifted(r, shift), invert_upper(r)
     s = np.eye(k)  # z = (shifted columns) s
     s[0, 1:] = shift[1:]

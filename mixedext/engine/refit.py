@@ -142,8 +142,8 @@ class Responses:
         self.lead = _sparse_columns(len(x), lead, blocks.lead_gram[:, 0].size)
         self.tail = _sparse_columns(len(x), tail, blocks.tail_size)
 
-    def products(self, y: np.ndarray):
-        """For responses y (n, R) in the data's units.
+    def products(self, y: np.ndarray, first_number: int = 0):
+        """For responses y (n, R) in the data's units; errors number them from the first.
 
         Returns
         -------
@@ -165,8 +165,8 @@ class Responses:
         bad = np.flatnonzero(~(y_scale > NO_RESIDUAL * size))
         if len(bad):
             raise DesignError(
-                f"response number {bad[0]} is constant or explained exactly by X: no "
-                "variance is left to estimate"
+                f"response number {first_number + bad[0]} is constant or explained exactly "
+                "by X: no variance is left to estimate"
             )
         residual /= y_scale
         shape = self.design.blocks.lead_gram.shape[:2]
@@ -289,7 +289,7 @@ def fit_responses(
     batch = Batch(design, reml) if batched else None
 
     def work(start):
-        products = responses.products(y[:, start : start + width])
+        products = responses.products(y[:, start : start + width], start)
         lead, _, least_squares, y_scale = products
         if batched:
             lead = np.ascontiguousarray(lead.transpose(2, 0, 1))

@@ -21,7 +21,7 @@ from mixedext.engine.kernels.refits import draw_responses
 from mixedext.engine.levels import LevelSums
 from mixedext.engine.refit import Batch, Refits, joined, run_blocks
 
-__all__ = ["Sampler", "simulate_fits"]
+__all__ = ["Sampler", "simulate_fits", "spawn_seeds"]
 
 # Eigenvalues of what Z leaves of Q'Q below this count as zero.
 RANK_TOLERANCE = 1e-10
@@ -148,7 +148,7 @@ def simulate_fits(
     true = _on_basis(design, fit.coefficients)
     size = max(1, BLOCK_SIZE // sampler.n_normal)
     counts = [min(size, n - start) for start in range(0, n, size)]
-    seeds = np.random.default_rng(rng).bit_generator.seed_seq.spawn(len(counts))
+    seeds = spawn_seeds(rng, len(counts))
 
     def work(block):
         count, seed = block
@@ -159,6 +159,13 @@ def simulate_fits(
 
     parts = run_blocks(work, list(zip(counts, seeds, strict=True)), n_threads)
     return Refits(*joined(parts), reml)
+
+
+def spawn_seeds(rng, count: int) -> list[np.random.SeedSequence]:
+    """Seeds of blocks of replicates; a generator's next call gives others."""
+    if isinstance(rng, np.random.RandomState):
+        raise ValueError(f"rng={rng!r} must be a numpy Generator, a whole number or None")
+    return np.random.default_rng(rng).bit_generator.seed_seq.spawn(count)
 
 
 def _on_basis(design, coefficients):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from mixedext.specification.formula_engine import FormulaEngine
 from mixedext.specification.labels import level_index
 from mixedext.specification.missing import check_missing
 from mixedext.specification.namespace import portable_namespace, restored_namespace
+from mixedext.specification.tables import as_frame
 
 __all__ = ["ChunkPlan", "Vocabulary"]
 
@@ -118,7 +120,9 @@ class ChunkPlan:
                 )
 
     def __getstate__(self):
-        return vars(self) | {"namespace": portable_namespace(self.namespace or {})}
+        state = vars(self) | {"namespace": portable_namespace(self.namespace or {})}
+        state.pop("_head_values", None)
+        return state
 
     @property
     def split(self) -> SplitFormula:
@@ -156,11 +160,21 @@ class ChunkPlan:
                 f"chunks must hold pandas DataFrames, not {type(chunk).__name__}"
             )
         narrow = chunk[self.used(chunk.columns)]
+        names = (i for i in chunk.index.names if i is not None)
+        index = [i for i in self.used(names) if i not in chunk.columns]
+        if index:  # as in the other constructors, levels of the index group as columns do
+            narrow = narrow.assign(**{i: chunk.index.get_level_values(i) for i in index})
         return narrow.dropna() if self.missing == "drop" else narrow
 
     def collect(self, chunk: pd.DataFrame) -> Vocabulary:
         """The vocabulary of one chunk."""
         frame = self.complete(chunk)
+        if not frame.columns.is_unique:
+            repeated = sorted(set(map(str, frame.columns[frame.columns.duplicated()])))
+            raise FormulaError(
+                f"the chunks have several columns named {', '.join(repeated)}, which the "
+                "formula uses"
+            )
         written = set().union(*(names_in(text) for text in self._texts))
         wrapped = set(re.findall(r"\bC\(\s*`?([^`,()]+?)`?\s*[,)]", " ".join(self._texts)))
         values = {}
@@ -206,6 +220,65 @@ class ChunkPlan:
         frame = self.complete(chunk)
         if len(frame) == 0:
             return None
+        if not self.has_expressions:
+            return self._model_frame(frame)
+        head = self.vocabulary.head
+        half = len(head) // 2
+        parts = [head[:half], frame, head[half:]]
+        both = self._model_frame(pd.concat(parts))
+        ends = np.cumsum([len(part) for part in parts])
+        start, stop = (int(np.count_nonzero(both.rows[:end])) for end in ends[:2])
+        own = np.r_[:start, stop : np.count_nonzero(both.rows)]
+        if not _same_values(self._head_values, self._values(both, own)):
+            raise FormulaError(
+                f"{self.formula!r} has an expression whose value or coding in a row "
+                "depends on other rows, and a chunk shows only a part of these; compute "
+                "the column first"
+            )
+        if start == stop:
+            return None
+        rest = slice(start, stop)
+        return replace(
+            both,
+            endog=both.endog.iloc[rest],
+            exog=as_frame(both.exog).iloc[rest],
+            terms=[t.take(rest) for t in both.terms],
+            offset=None if both.offset is None else both.offset[rest],
+            weights=None if both.weights is None else both.weights[rest],
+            groups=None if both.groups is None else both.groups[rest],
+            data=both.data.iloc[rest],
+            rows=both.rows[ends[0] : ends[1]],
+        )
+
+    @property
+    def has_expressions(self) -> bool:
+        """Whether the formula has more than names and ``C(name)``.
+
+        The value of an expression in a row may depend on other rows (``x - x.mean()``),
+        and so may its coding, for a chunk shows only some of the categories of
+        ``np.where(...)``.  Such chunks are evaluated between some first rows of the data,
+        which must come out the same every time.
+        """
+        plain = re.compile(r"`[^`]*`|\bC\(\s*[\w.]+\s*\)")
+        groups = (atom for atoms in self.factors for atom in atoms)
+        return any(
+            re.search(r"[(\[{]", plain.sub("", text)) for text in self._texts
+        ) or any(re.search(r"\W", plain.sub("", atom).strip()) for atom in groups)
+
+    @cached_property
+    def _head_values(self):
+        return self._values(self._model_frame(self.vocabulary.head), slice(None))
+
+    def _values(self, frame, rows):
+        """Columns of a model frame in some rows, and their names."""
+        labels = [t.levels.take(t.codes[rows]).to_numpy(object) for t in frame.terms]
+        exog = as_frame(frame.exog)
+        names = [exog.columns.tolist(), *(list(t.names) for t in frame.terms)]
+        columns = [t.z[rows] for t in frame.terms]
+        y = self.response_and_offset(frame)[rows]
+        return names, [y, exog.to_numpy(float)[rows], *columns], labels
+
+    def _model_frame(self, frame) -> ModelFrame:
         changed = {}
         for name, values in self.vocabulary.values.items():
             column = frame[name]
@@ -232,3 +305,17 @@ class ChunkPlan:
         """Response less offset of a model frame."""
         y = frame.endog.to_numpy(float)
         return y if frame.offset is None else y - frame.offset
+
+
+def _same_values(one, other) -> bool:
+    """Whether names, columns and labels of the same rows agree."""
+    shapes = [[v.shape for v in values] for _, values, _ in (one, other)]
+    return (
+        one[0] == other[0]
+        and shapes[0] == shapes[1]
+        and all(
+            np.allclose(a, b, rtol=1e-9, atol=0.0)
+            for a, b in zip(one[1], other[1], strict=True)
+        )
+        and all((a == b).all() for a, b in zip(one[2], other[2], strict=True))
+    )

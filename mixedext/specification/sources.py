@@ -156,7 +156,9 @@ class ParquetSource(ChunkSource):
                 "Parquet is read with pyarrow: pip install 'mixedext[data]'"
             ) from error
         self.n_jobs, self.chunk_rows = n_jobs, chunk_rows
-        self.data = path if isinstance(path, dataset.Dataset) else dataset.dataset(path)
+        if not isinstance(path, dataset.Dataset):
+            path = dataset.dataset(path, partitioning="hive")  # name=value in folders
+        self.data = path
         self.columns = self.data.schema.names
 
     def select(self, used: Callable):
@@ -169,7 +171,7 @@ class ParquetSource(ChunkSource):
 
     def __iter__(self):
         for fragment in self._items():
-            yield from _batches(fragment, self.columns, self.chunk_rows)
+            yield from _batches(fragment, *self._reading)
 
     def sum(self, function):
         """Sum of ``function(batch)`` over all batches."""
@@ -179,19 +181,25 @@ class ParquetSource(ChunkSource):
 
         run = Parallel(n_jobs=self.n_jobs, return_as="generator")
         work = delayed(_sum_fragment)
-        return tree_sum(
-            run(work(function, f, self.columns, self.chunk_rows) for f in self._items())
-        )
+        return tree_sum(run(work(function, f, *self._reading) for f in self._items()))
+
+    @property
+    def _reading(self):
+        return self.data.schema, self.columns, self.chunk_rows
 
 
-def _batches(fragment, columns, chunk_rows):
-    for batch in fragment.to_batches(columns=columns, batch_size=chunk_rows):
+def _batches(fragment, schema, columns, chunk_rows):
+    # The schema of the whole has the columns that the names of folders hold.
+    reading = {"schema": schema, "columns": columns, "batch_size": chunk_rows}
+    for batch in fragment.to_batches(**reading):
         if batch.num_rows:
-            yield batch.to_pandas()
+            frame = batch.to_pandas()
+            index = [name for name in frame.index.names if name in columns]
+            yield frame.reset_index(index) if index else frame
 
 
-def _sum_fragment(function, fragment, columns, chunk_rows):
-    return tree_sum(function(frame) for frame in _batches(fragment, columns, chunk_rows))
+def _sum_fragment(function, fragment, *reading):
+    return tree_sum(function(frame) for frame in _batches(fragment, *reading))
 
 
 def chunk_source(chunks, n_jobs: int | None = None) -> ChunkSource:
