@@ -27,6 +27,9 @@ from mixedext.specification.formula import ModelFrame
 from mixedext.specification.sources import ChunkSource
 from mixedext.specification.terms import RandomTerm, check_levels
 
+# Elements of Q'Q are this far from the identity's only if the rows have changed.
+NOT_ORTHONORMAL = 1e-3
+
 __all__ = ["ChunkedDesign", "chunk_rows", "design_from_chunks"]
 
 
@@ -190,11 +193,7 @@ def design_from_chunks(
     )
     layouts = _layouts(head.terms, plan.factors, levels)
     part = _second_pass(source, plan, bases, layouts, levels)
-    if part.products.nobs != sums.nobs:
-        raise ValueError(
-            f"chunks had {sums.nobs} rows in one pass and {part.products.nobs} in the "
-            "next; chunks must be the same in every pass"
-        )
+    _check_same_rows(part.products, sums.nobs)
     for _ in range(2):
         sharper = sharper_bases(part.products, bases)
         if sharper is None:
@@ -228,6 +227,21 @@ def _first_pass(source, plan, shifts: Shifts, structures) -> tuple[Bases, Column
         triangles = source.sum(partial(_column_sums, plan, shifts, True))
         bases = bases_from_sums(triangles, shifts, structures)
     return bases, sums
+
+
+def _check_same_rows(products, nobs):
+    """Refuse chunks that were not those of the first pass: Q'Q would be the identity."""
+    if products.nobs != nobs:
+        raise ValueError(
+            f"chunks had {nobs} rows in one pass and {products.nobs} in the next; chunks "
+            "must be the same in every pass"
+        )
+    gram = products.fixed_gram[:-1, :-1]
+    if np.abs(gram - np.eye(len(gram))).max(initial=0.0) > NOT_ORTHONORMAL:
+        raise ValueError(
+            "the chunks' columns have changed since an earlier pass; chunks must be the "
+            "same in every pass"
+        )
 
 
 def _second_pass(source, plan, bases, layouts, levels) -> Part:

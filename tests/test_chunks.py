@@ -229,6 +229,14 @@ def test_bad_chunks():
         mx.MixedLM.from_chunks(formula, changing)
 
 
+def test_other_rows_in_every_pass_are_refused():
+    data, rng = make(), np.random.default_rng(0)
+    with pytest.raises(ValueError, match="changed since an earlier pass"):
+        mx.MixedLM.from_chunks(
+            "y ~ x + (1 | g)", lambda: [data, data.sample(100, random_state=rng)]
+        )
+
+
 def test_tree_has_one_shape():
     class Text(str):
         def __add__(self, other):

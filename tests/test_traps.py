@@ -660,3 +660,11 @@ def test_slope_of_a_constant_column():
     one = mx.mixedlm("y ~ 1 + (1 | g)", data).fit()
     assert found.llf == pytest.approx(one.llf, rel=1e-12)
     np.testing.assert_allclose(found.bse_fe, one.bse_fe, rtol=1e-7)
+
+
+def test_a_deviance_that_does_not_depend_on_theta_is_flat():
+    """The fixed effects of the groups take all that lies between them."""
+    data = crossed()
+    with pytest.warns(mx.FlatLikelihoodWarning):
+        result = fit("y ~ C(g) + (1 | g)", data)
+    assert result.convergence.status == "flat"

@@ -32,6 +32,9 @@ RESTART_GAIN = 1e-7
 ZERO_SINGULAR_VALUE = 1e-4
 # Curvature below this share of the largest leaves a direction undetermined.
 FLAT_CURVATURE = 1e-10
+# Change of the curvature's units (log-likelihood over relative change of theta) below which
+# the deviance is constant.
+NO_CURVATURE = 1e-7
 
 
 @dataclass(frozen=True)
@@ -315,6 +318,12 @@ def _theta(objective, lams):
     return np.concatenate([s.theta(lam) for s, lam in pairs])
 
 
+def _is_constant(point):
+    """Whether the deviance does not depend on theta, in units of a log-likelihood."""
+    reach = max(1.0, float(np.abs(point.theta).max()))
+    return float(np.abs(point.hessian).max()) * reach**2 < NO_CURVATURE
+
+
 def _verdict(objective, point, smallest, method):
     decrement, curvature = point.decrement, point.curvature
     if not point.settled(objective):
@@ -332,7 +341,7 @@ def _verdict(objective, point, smallest, method):
         message = (
             "minimum on the boundary: some variance is zero or some correlation is +-1"
         )
-    elif curvature < FLAT_CURVATURE:
+    elif curvature < FLAT_CURVATURE or _is_constant(point):
         status = "flat"
         message = (
             "minimum, but flat in some direction: the data do not determine all "

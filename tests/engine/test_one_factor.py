@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers import exact
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from mixedext.engine.kernels.levels import classify_levels
 
@@ -74,6 +74,9 @@ def compare(design, theta, reml):
     boundary=st.booleans(),
 )
 def test_against_the_blocked_factor(seed, n, kinds, n_levels, n_fixed, reml, boundary):
+    # Where effects outnumber the rows the blocked factor is left with rounding; the test in
+    # exact arithmetic below has such designs.
+    assume(n_levels * sum(k for k, _ in kinds) < n)
     design = one_factor_design(seed, n, kinds, n_levels, n_fixed)
     rng = np.random.default_rng(seed)
     theta = rng.normal(size=sum(s.n_theta for s in design.structures))
