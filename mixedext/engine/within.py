@@ -19,8 +19,9 @@ __all__ = ["Within", "find_within", "within_chunks", "within_from_rows"]
 # asked.
 SMALLEST_SHARE = 1e-4
 # They are also asked where a column of X varies within levels by a share below this,
-# unless it is rounding: then the column lies in the columns of Z.
-NEARLY_CONSTANT, ROUNDING = 1e-8, 1e-13
+# unless it is rounding, which grows with the root of the rows that were summed: then the
+# column lies in the columns of Z.
+NEARLY_CONSTANT, ROUNDING, MOST_ROUNDING = 1e-8, 1e-14, 1e-10
 # Eigenvalues of the correlations within levels that count when y is regressed.
 INDEPENDENT = 1e-8
 # Share of a sum of squares of residuals from the rows that is rounding.
@@ -50,7 +51,7 @@ class Within:
     explained: bool = False
 
 
-def _difference(gram, cross, whole) -> tuple[Within, int]:
+def _difference(gram, cross, whole, nobs) -> tuple[Within, int]:
     """W as the difference of whole and between cross-products.
 
     Parameters
@@ -59,6 +60,8 @@ def _difference(gram, cross, whole) -> tuple[Within, int]:
         (L, K, K) and (L, K, P) of the factor.
     whole : ndarray
         (P, P) cross-products of [X y].
+    nobs : int
+        Rows.
 
     Returns
     -------
@@ -71,7 +74,7 @@ def _difference(gram, cross, whole) -> tuple[Within, int]:
         gram, cross, np.empty(gram.shape[1:]), np.empty(cross.shape[1:]), out
     )
     out = whole - out
-    _clear_constant(out, whole, ROUNDING)
+    _clear_constant(out, whole, float(np.clip(ROUNDING * nobs**0.5, 1e-13, MOST_ROUNDING)))
     return Within(out, square=float(whole[-1, -1])), rank
 
 
@@ -89,7 +92,7 @@ def find_within(gram, cross, whole, nobs, ask_rows: Callable | None) -> Within:
     ask_rows : callable, optional
         From ``shift`` to W by a pass over the rows.
     """
-    found, rank = _difference(gram, cross, whole)
+    found, rank = _difference(gram, cross, whole, nobs)
     share = found.products.diagonal() / whole.diagonal()
     nearly = (share[:-1] > 0) & (share[:-1] < NEARLY_CONSTANT)
     shift, left = _regression(found.products)

@@ -85,3 +85,15 @@ def test_threads_share_the_rows(monkeypatch):
         for name in ("lead_gram", "lead_cross", "link_value", "tail_gram", "tail_cross"):
             one, other = getattr(alone, name), getattr(shared, name)
             np.testing.assert_allclose(other, one, rtol=1e-12, atol=1e-12)
+
+
+def test_rows_are_not_asked_for_rounding():
+    """Columns of X that lie in those of Z leave rounding within levels, however many rows."""
+    rng = np.random.default_rng(3)
+    n = 400_000
+    g, x = rng.integers(0, 40_000, n), rng.normal(size=n)
+    columns = np.column_stack([np.ones(n), x, rng.normal(size=n)])
+    y = 5.0 + rng.normal(size=n) + rng.normal(size=40_000)[g]
+    within = prepare_design(y, columns, [RandomTerm(g, columns[:, :2])]).blocks.within
+    assert within.square > 0  # by the difference of sums, with no further pass
+    assert np.count_nonzero(within.products.diagonal()) == 2
