@@ -88,7 +88,7 @@ def test_threads_share_the_rows(monkeypatch):
 
 
 def test_rows_are_not_asked_for_rounding():
-    """Columns of X that lie in those of Z leave rounding within levels, however many rows."""
+    """Columns of X that lie in those of Z leave rounding within levels."""
     rng = np.random.default_rng(3)
     n = 400_000
     g, x = rng.integers(0, 40_000, n), rng.normal(size=n)
