@@ -90,7 +90,8 @@ class Mixedext(Tool):
     forms = ("frame", "arrays", "formula", "refits")
 
     def prepare(self, workload, data):
-        return lambda: self.build(workload, data)().fit()
+        build = self.build(workload, data)
+        return lambda: build().fit()
 
     def build(self, workload, data):
         """A function that makes the model."""
