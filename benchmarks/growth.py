@@ -80,7 +80,7 @@ def plot(found, path):
     """One panel a model."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = Figure(figsize=(9, 4.4), layout="constrained")
     axes = figure.subplots(1, len(found), sharey=True)
     for ax, (name, lines) in zip(axes, found.items(), strict=True):
         for title, points in lines.items():
@@ -89,7 +89,8 @@ def plot(found, path):
             )
         ax.set(title=f"random {name}", xlabel="rows or levels")
     axes[0].set_ylabel("seconds")
-    axes[0].legend()
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     figure.savefig(path, dpi=150)
 
 
