@@ -19,6 +19,10 @@ class BuildInPlaceToo(build_ext):
     ``python -m mixedext`` and ``python -m pytest``, run in a clone, import the clone.
     """
 
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or True  # compilers on all processors
+
     def run(self):
         super().run()
         if not self.inplace:
