@@ -87,6 +87,26 @@ def test_any_cut_and_any_order(places, order):
     same(mx.MixedLM.from_chunks(formula, cut(data.iloc[rows], places)).fit(), one)
 
 
+def test_levels_in_another_order_in_every_chunk():
+    """Categorical groups are coded by each chunk's own order of its categories."""
+    data = make(400, seed=5)
+    formula = "y ~ x + (1 | g) + (x | h)"
+    letters = list("abcdefghijkl")
+    orders = [letters[::-1], letters[5:] + letters[:5], letters]
+    chunks = [
+        part.assign(h=pd.Categorical(part["h"], order))
+        for part, order in zip(cut(data, [150, 300]), orders, strict=True)
+    ]
+    whole = mx.mixedlm(formula, pd.concat(chunks)).fit()
+    assert whole.llf == pytest.approx(mx.mixedlm(formula, data).fit().llf, rel=1e-12)
+    same(mx.MixedLM.from_chunks(formula, chunks).fit(), whole)
+    reverse = chunks[::-1]  # where the first chunk is the one that has another order
+    same(
+        mx.MixedLM.from_chunks(formula, reverse).fit(),
+        mx.mixedlm(formula, pd.concat(reverse)).fit(),
+    )
+
+
 def test_a_function_that_loads_and_functions_that_load_one():
     data = make()
     formula = "y ~ x + (1 | g)"

@@ -275,7 +275,7 @@ def add_products(
         With the same factors and columns; ``one`` is used up.
     level_maps : sequence of (ndarray, ndarray)
         For each factor the numbers in the union of the levels of ``one`` and of those of
-        ``other``, both ascending.
+        ``other``.
     """
     counts = [int(max(a.max(initial=-1), b.max(initial=-1))) + 1 for a, b in level_maps]
     layouts = tuple(
@@ -285,7 +285,8 @@ def add_products(
     def joined(first, second, number):
         a, b = level_maps[number]
         out = first
-        if len(a) < counts[number] or not first.flags.writeable:
+        in_place = len(a) == counts[number] and (np.diff(a) == 1).all()
+        if not (in_place and first.flags.writeable):
             out = zeros((counts[number], *first.shape[1:]))
             out[a] = first
         out[b] += second

@@ -109,6 +109,9 @@ def columns(case, rng):
     elif case == "sigma_e / sigma_b = 1e-5":
         y = np.repeat(rng.normal(size=N_GROUPS), SIZE) + 1e-5 * (u + rng.normal(size=N))
         lam = np.array([[1e5]])
+    elif case == "X explains y to 1e-10 and is collinear to 1e-4":
+        x = np.column_stack([x, u + 1e-4 * rng.normal(size=N)])
+        y = 1e-2 * y + 1e8 * (x[:, 1] + x[:, 2])
     elif case == "no intercept, y + 1e6":
         x, y = u[:, None] + 3.0, y + 1e6
     return y, x, z, lam
@@ -127,6 +130,7 @@ CASES = [
     "collinear to 1e-6",
     "collinear to 3e-7",
     "sigma_e / sigma_b = 1e-5",
+    "X explains y to 1e-10 and is collinear to 1e-4",
     "no intercept, y + 1e6",
 ]
 
