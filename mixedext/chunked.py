@@ -16,7 +16,7 @@ from mixedext.engine.basis import (
     bases_from_sums,
     choose_shifts,
 )
-from mixedext.engine.design import Design, finish_design, sharper_bases
+from mixedext.engine.design import Design, finish_design
 from mixedext.engine.products import FactorLayout, Products, add_products, layouts_of
 from mixedext.engine.rows import Rows
 from mixedext.engine.within import within_from_rows
@@ -102,7 +102,7 @@ def _part(plan, bases, layouts, levels, chunk):
     rows = chunk_rows(plan, frame)
     numbers = [_level_numbers(rows, layout, levels) for layout in layouts]
     own = [replace(f, n_levels=len(n)) for f, n in zip(layouts, numbers, strict=True)]
-    return _in_order(Part(Products.of(rows, bases, own), tuple(numbers)))
+    return Part(Products.of(rows, bases, own), tuple(numbers))
 
 
 def _level_numbers(rows, layout, levels):
@@ -128,36 +128,6 @@ def _within(plan, bases, layouts, levels, present, right, products, shift, chunk
         products, grams=(products.grams[0][at],), crosses=(products.crosses[0][at],)
     )
     return within_from_rows(rows, bases, right, own, shift)
-
-
-def _in_order(part: Part) -> Part:
-    """A part whose levels stand in the order of all levels."""
-    if all((np.diff(n) > 0).all() for n in part.numbers):
-        return part
-    maps = []
-    for numbers in part.numbers:
-        rank = np.empty(len(numbers), np.intp)
-        rank[np.argsort(numbers)] = np.arange(len(numbers))
-        maps.append((rank, rank[:0]))
-    empty = _empty_like(part.products)
-    numbers = tuple(np.sort(n) for n in part.numbers)
-    return Part(add_products(part.products, empty, maps), numbers)
-
-
-def _empty_like(products: Products) -> Products:
-    return replace(
-        products,
-        nobs=0,
-        grams=tuple(g[:0] for g in products.grams),
-        crosses=tuple(c[:0] for c in products.crosses),
-        pairs={
-            key: replace(
-                p, pointers=np.zeros(1, np.intp), index=p.index[:0], value=p.value[:0]
-            )
-            for key, p in products.pairs.items()
-        },
-        fixed_gram=np.zeros_like(products.fixed_gram),
-    )
 
 
 def design_from_chunks(
@@ -194,12 +164,6 @@ def design_from_chunks(
     layouts = _layouts(head.terms, plan.factors, levels)
     part = _second_pass(source, plan, bases, layouts, levels)
     _check_same_rows(part.products, sums.nobs)
-    for _ in range(2):
-        sharper = sharper_bases(part.products, bases)
-        if sharper is None:
-            break
-        bases = sharper
-        part = _second_pass(source, plan, bases, layouts, levels)
     terms = _terms(head.terms, levels, layouts, part)
     for term in terms:
         check_levels(term, sums.nobs)

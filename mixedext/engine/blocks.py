@@ -83,11 +83,6 @@ class Blocks:
         return int(self.level_start[-1])
 
     @property
-    def largest_link(self) -> int:
-        """Tail columns that the busiest level of the leading factor meets."""
-        return int(np.diff(self.link_pointers).max(initial=0))
-
-    @property
     def storage(self) -> str:
         """How the tail is stored: "none", "dense", "nested", "sparse" or "supernodal"."""
         if self.tail_size == 0:

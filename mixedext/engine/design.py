@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
@@ -22,19 +22,16 @@ from mixedext.engine.objective import FactorDeviance, ProfiledDeviance
 from mixedext.engine.one_factor import OneFactorDeviance
 from mixedext.engine.products import Products, group_by_factor
 from mixedext.engine.rows import Rows
-from mixedext.engine.triangles import basis_of_squares, invert_upper, solve_positive
+from mixedext.engine.triangles import basis_of_squares, invert_upper
 from mixedext.engine.within import find_within, within_from_rows
 from mixedext.exceptions import DesignError
 from mixedext.specification.terms import RandomTerm
 
-__all__ = ["Design", "finish_design", "prepare_design", "sharper_bases"]
+__all__ = ["Design", "finish_design", "prepare_design"]
 
 # Residual of y on X below this share of y: nothing is left to estimate a variance from.
 NO_RESIDUAL = 1e-12
 EXPLAINED = "is explained exactly by X"
-# Share of the residual's square that may lie in the columns of X after the second pass;
-# beyond it the first pass has not told the coefficients well enough.
-LEFT_IN_X = 0.1
 # Condition of Q'Q, over all rows, up to which a sample of the rows has told R.
 SAMPLE_CONDITION = 30.0
 # Chunks of rows that are enough for the first pass over very many.
@@ -169,12 +166,6 @@ def prepare_design(
     if rows.n_chunks > SAMPLED_CHUNKS and not _nearly_orthonormal(products):
         bases = first_pass(rows, sample=False)
         products = Products.of(rows, bases, layouts)
-    for _ in range(2):
-        sharper = sharper_bases(products, bases)
-        if sharper is None:
-            break
-        bases = sharper
-        products = Products.of(rows, bases, layouts)
 
     def no_residual():
         constant = weights is None and np.ptp(y) == 0
@@ -218,22 +209,6 @@ def _nearly_orthonormal(products):
         return True
     value = np.linalg.eigvalsh(gram)
     return value[-1] <= SAMPLE_CONDITION * value[0]
-
-
-def sharper_bases(products: Products, bases: Bases) -> Bases | None:
-    """Bases with better coefficients of y, if those of the first pass were too rough.
-
-    None if the second pass need not be repeated.
-    """
-    rank, gram = bases.basis.rank, products.fixed_gram
-    if rank == 0:
-        return None
-    on_q = solve_positive(gram[:rank, :rank], gram[:rank, rank])
-    if on_q is None or not gram[:rank, rank] @ on_q > LEFT_IN_X * gram[rank, rank]:
-        return None
-    right = bases.right.copy()
-    right[:, -1] -= right[:, :-1] @ on_q
-    return replace(bases, right=right)
 
 
 def finish_design(

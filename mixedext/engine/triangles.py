@@ -7,7 +7,7 @@ from scipy.linalg import lapack
 
 from mixedext.engine.kernels import triangles as kernel
 
-__all__ = ["basis_of_squares", "invert_upper", "solve_positive"]
+__all__ = ["basis_of_squares", "invert_upper"]
 
 
 def basis_of_squares(
@@ -64,11 +64,3 @@ def invert_upper(r: np.ndarray) -> np.ndarray:
     if info:
         raise np.linalg.LinAlgError(f"the triangle is singular in column {info}")
     return inverse
-
-
-def solve_positive(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
-    """a^-1 b for a positive definite ``a``; None if it is not."""
-    if len(a) == 0:
-        return np.zeros_like(b)
-    _, x, info = lapack.dposv(a, b)
-    return None if info else x
