@@ -133,7 +133,7 @@ def _within(plan, bases, layouts, levels, present, right, products, shift, chunk
 def design_from_chunks(
     source: ChunkSource, plan: ChunkPlan, storage: str | None = None
 ) -> ChunkedDesign:
-    """Read the chunks two or three times and sum them up.
+    """Read the chunks three times, or four where one variance dwarfs, and sum them up.
 
     Parameters
     ----------
