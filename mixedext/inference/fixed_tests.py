@@ -88,7 +88,10 @@ class ResidualTests(FixedTests):
         return float(self.fit.design.blocks.nobs - self.fit.design.basis.rank)
 
 
-DF_METHODS: dict[str | None, type[FixedTests]] = {None: FixedTests, "residual": ResidualTests}
+DF_METHODS: dict[str | None, type[FixedTests]] = {
+    None: FixedTests,
+    "residual": ResidualTests,
+}
 # Other spellings, in lower case.
 ALIASES: dict[str, str | None] = {}
 
