@@ -10,6 +10,7 @@ from statsmodels.tools.sm_exceptions import MissingDataError as UpstreamMissingD
 from statsmodels.tools.sm_exceptions import ModelWarning
 
 __all__ = [
+    "ClusterWarning",
     "DesignError",
     "FlatLikelihoodWarning",
     "FormulaError",
@@ -41,6 +42,10 @@ class DesignError(ValueError):
 
 class MissingDataError(UpstreamMissingDataError, ValueError):
     """Missing values where they are not allowed; statsmodels' error, and a ValueError."""
+
+
+class ClusterWarning(ModelWarning):
+    """A cluster-robust covariance that rests on too few clusters, or on one of them."""
 
 
 class RankDeficientWarning(ModelWarning):

@@ -1,0 +1,370 @@
+"""Cluster-robust covariance of the fixed effects: CR0 to CR3, their tests, two-way clusters.
+
+The estimator is generalized least squares with the model's V at the estimates; the
+sandwich guards against a V that is wrong within clusters.  With A = X'V^-1 X and the
+score of a cluster h_g = X_g' V_g^-1 A_g r_g, r = y - X b,
+
+    Cov(b) = A^-1 (sum_g h_g h_g') A^-1
+
+where A_g = I (CR0, CR1), (I - H_gg)^-1 (CR3, the jackknife) or, for CR2, the symmetric
+solution of A_g (V_g - X_g A^-1 X_g') A_g = V_g, which makes the estimate unbiased where V
+is right (Pustejovsky and Tipton 2018).  V^-1 r is the weighted conditional residual over
+sigma^2, so CR0 is one pass over the rows.  Where V is block-diagonal by cluster,
+everything else is done in coordinates in which A is the identity and sigma is 1, on the
+span of [Z_g X_g] (V_g is sigma^2 I beyond it).
+
+Degrees of freedom are Bell and McCaffrey's: d = L b's estimated covariance is a quadratic
+form in y, its moments under V are matched to a multiple of chi-squared (or a Wishart
+matrix, for joint tests: Pustejovsky and Tipton's HTZ).
+
+References
+----------
+Bell and McCaffrey (2002), Survey Methodology 28(2).
+Cameron, Gelbach and Miller (2011), Journal of Business and Economic Statistics 29(2).
+Pustejovsky and Tipton (2018), Journal of Business and Economic Statistics 36(4).
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixedext.engine.fit import Fit
+from mixedext.exceptions import ClusterWarning, user_stacklevel
+from mixedext.inference.cluster_blocks import cluster_blocks
+from mixedext.inference.fixed_tests import FTest, independent_rows
+from mixedext.specification.labels import interact
+
+__all__ = [
+    "KINDS",
+    "ClusterCovariance",
+    "ClusterMoments",
+    "ClusterTests",
+    "cluster_covariance",
+    "is_nested",
+    "two_way_covariance",
+]
+
+KINDS = ("CR0", "CR1", "CR2", "CR3")
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterMoments:
+    """What the law of the estimated covariance under V depends on.
+
+    With P_g = A_g' V_g^-1 X_g, in coordinates in which X'V^-1 X = I.
+
+    Attributes
+    ----------
+    spread : ndarray
+        P_g' V_g P_g of every cluster, (G, p, p).
+    cross : ndarray
+        X_g' P_g, (G, p, p).
+    root : ndarray
+        From these coordinates to coefficients: root root' = sigma^-2 (X'V^-1 X)^-1, (p, p).
+    """
+
+    spread: np.ndarray
+    cross: np.ndarray
+    root: np.ndarray
+
+    def df(self, rows: np.ndarray) -> np.ndarray:
+        """Bell and McCaffrey's degrees of freedom of each combination, (m,)."""
+        rows = rows @ self.root
+        own = np.einsum("gij,mi,mj->gm", self.spread, rows, rows)
+        cross = np.einsum("gij,mj->gmi", self.cross, rows)
+        return np.array([self._df(own[:, m], cross[:, m]) for m in range(len(rows))])
+
+    @staticmethod
+    def _df(own, cross):
+        # Cov(d_g, d_h) = [g = h] own_g - cross_g'cross_h, d_g the terms of the sum
+        square = (cross**2).sum(axis=1)
+        mean = (own - square).sum()
+        gram = cross.T @ cross
+        variance = (own**2).sum() - 2 * (own * square).sum() + (gram**2).sum()
+        return mean**2 / variance if variance > 0 else np.nan
+
+    def wishart_df(self, rows: np.ndarray) -> float:
+        """Degrees of freedom of the Wishart matrix nearest to L Cov(b) L' (HTZ).
+
+        That of the same total variance of its elements, on the scale on which its mean
+        is the identity.
+        """
+        rows = rows @ self.root
+        q = len(rows)
+        own = np.einsum("gij,mi,nj->gmn", self.spread, rows, rows)
+        cross = np.einsum("gij,mj->gmi", self.cross, rows)
+        mean = own.sum(axis=0) - np.einsum("gmi,gni->mn", cross, cross)
+        value, vector = np.linalg.eigh(mean)
+        if value[0] <= 1e-12 * value[-1]:
+            return np.nan
+        change = (vector / np.sqrt(value)).T
+        own = change @ own @ change.T
+        cross = change @ cross
+        trace = np.einsum("gmm->g", own)
+        square = np.einsum("gmi,gmi->g", cross, cross)
+        outer = np.einsum("gmi,gnj->minj", cross, cross)
+        # sum over elements (s, t) of the variance of sum_g d_gs d_gt
+        variance = (trace**2).sum() - 2 * (trace * square).sum() + (outer**2).sum()
+        variance += np.einsum("gmn,gmn->", own, own)
+        variance -= 2 * np.einsum("gmn,gmi,gni->", own, cross, cross)
+        variance += np.einsum("minj,nimj->", outer, outer)
+        return q * (q + 1) / variance
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterCovariance:
+    """A cluster-robust covariance matrix of the fixed effects.
+
+    Attributes
+    ----------
+    kind : {"CR0", "CR1", "CR2", "CR3"}
+        The estimator.
+    covariance : ndarray
+        Of the coefficients kept, (p, p).
+    n_clusters : tuple of int
+        Number of clusters, by way.
+    factor : tuple of float
+        What the sum over clusters was multiplied by, by way (and the intersection).
+    moments : ClusterMoments or None
+        For Bell and McCaffrey's degrees of freedom; None where they were not asked for.
+    determined : ndarray
+        Numbers of the clusters without which a coefficient would not be identified.
+    clipped : bool
+        Whether negative eigenvalues were set to zero (two-way clusters).
+    """
+
+    kind: str
+    covariance: np.ndarray
+    n_clusters: tuple[int, ...]
+    factor: tuple[float, ...]
+    moments: ClusterMoments | None
+    determined: np.ndarray
+    clipped: bool = False
+
+
+class ClusterTests:
+    """t and F tests by a cluster-robust covariance; as ``fixed_tests.FixedTests``.
+
+    Parameters
+    ----------
+    fit : Fit
+        The fitted model.
+    robust : ClusterCovariance
+        Of this fit.
+    df : float, optional
+        Degrees of freedom of every test: infinite for the normal law.  Those of Bell and
+        McCaffrey if None, and for joint tests of HTZ.
+    """
+
+    def __init__(self, fit: Fit, robust: ClusterCovariance, df: float | None = None):
+        self.fit, self.robust, self.fixed_df = fit, robust, df
+        self.covariance = robust.covariance
+
+    def df(self, rows: np.ndarray) -> np.ndarray:
+        """Degrees of freedom of each row of combinations, (m,)."""
+        if self.fixed_df is None:
+            return self.robust.moments.df(np.atleast_2d(rows))
+        return np.full(len(rows), float(self.fixed_df))
+
+    def f_test(self, rows: np.ndarray, values=0.0) -> FTest:
+        """Joint test that ``rows @ coefficients == values``; dependent rows are dropped.
+
+        With fewer clusters than combinations their covariance is singular: then they are
+        tested where it is not.
+        """
+        rows, values = independent_rows(rows, values, self.fit.covariance)
+        difference = rows @ self.fit.coefficients - values
+        spread = rows @ self.covariance @ rows.T
+        size = np.sqrt(np.diag(spread))
+        size = np.where(size > 0, size, 1.0)
+        scaled = spread / np.outer(size, size)
+        rank = int(np.linalg.matrix_rank(scaled, hermitian=True))
+        inverse = np.linalg.pinv(scaled, hermitian=True)
+        difference = difference / size
+        square = float(difference @ inverse @ difference)
+        if self.fixed_df is not None:
+            return FTest(square / max(rank, 1), rank, float(self.fixed_df))
+        q = len(rows)
+        total = self.robust.moments.wishart_df(rows) if rank == q else np.nan
+        denominator = total - q + 1
+        if not denominator > 0:
+            warnings.warn(
+                f"too few clusters for a joint test of {q} combinations: its degrees of "
+                "freedom are not positive. Test fewer, or use CR1 with G - 1.",
+                ClusterWarning,
+                stacklevel=user_stacklevel(),
+            )
+            return FTest(np.nan, q, np.nan)
+        scaling = denominator / total
+        return FTest(scaling * square / q, q, denominator, scaling)
+
+
+def cluster_covariance(
+    fit: Fit,
+    kind: str,
+    codes: np.ndarray,
+    x: np.ndarray,
+    residual: np.ndarray,
+    terms,
+    weights=None,
+    *,
+    moments: bool | None = None,
+    correction: float | None = None,
+) -> ClusterCovariance:
+    """Cluster-robust covariance of the fixed effects of a fit.
+
+    Parameters
+    ----------
+    fit : Fit
+        The fitted model.
+    kind : {"CR0", "CR1", "CR2", "CR3"}
+        The estimator.  CR1 is CR0 times G / (G - 1) * (n - 1) / (n - p), as statsmodels'
+        "cluster".
+    codes : ndarray
+        Cluster of each row, 0 to G - 1 without gaps, (n,).
+    x : ndarray
+        All fixed-effects columns, (n, k).
+    residual : ndarray
+        Conditional residuals, response less fixed and random effects, (n,).
+    terms : sequence of RandomTerm
+        The random terms with their rows.
+    weights : ndarray, optional
+        Precision weights.
+    moments : bool, optional
+        Whether to find what the degrees of freedom need; with CR2 and CR3 if None.
+    correction : float, optional
+        Factor in place of the estimator's own.
+
+    Returns
+    -------
+    ClusterCovariance
+
+    Raises
+    ------
+    ValueError
+        If V is not block-diagonal by cluster where that is needed, or there is but one
+        cluster.
+    """
+    n_clusters = int(codes.max()) + 1
+    if n_clusters < 2:
+        raise ValueError("groups of the robust covariance have one level; two are needed")
+    x = x if x.shape[1] == fit.design.basis.rank else x[:, fit.design.basis.kept]
+    n, p = x.shape
+    root = np.linalg.cholesky(fit.covariance / fit.scale) if p else np.zeros((0, 0))
+    wanted = kind in ("CR2", "CR3") if moments is None else moments
+    found, determined = None, np.zeros(0, np.intp)
+    if kind in ("CR2", "CR3") or wanted:
+        _check_nested(fit, kind, codes, terms)
+    if kind in ("CR0", "CR1"):
+        scores = _scores(codes, n_clusters, x, root, residual, weights)
+    if kind in ("CR2", "CR3") or wanted:
+        adjusted, *pair, determined = cluster_blocks(
+            kind, codes, n_clusters, x, root, residual, terms, fit.lams, weights
+        )
+        if wanted:
+            found = ClusterMoments(*pair, root)
+        if kind in ("CR2", "CR3"):
+            scores = adjusted
+    if correction is None:
+        correction = 1.0
+        if kind == "CR1":
+            correction = n_clusters / (n_clusters - 1) * (n - 1) / (n - p)
+    half = scores @ root.T
+    covariance = correction * (half.T @ half)
+    return ClusterCovariance(
+        kind, covariance, (n_clusters,), (correction,), found, determined
+    )
+
+
+def two_way_covariance(
+    fit: Fit,
+    kind: str,
+    first: np.ndarray,
+    second: np.ndarray,
+    x: np.ndarray,
+    residual: np.ndarray,
+    weights=None,
+) -> ClusterCovariance:
+    """Covariance robust to two crossed clusterings: V1 + V2 - V12.
+
+    Negative eigenvalues, on the scale of the model's own covariance, are set to zero.
+
+    Parameters
+    ----------
+    fit, x, residual, weights
+        As for ``cluster_covariance``.
+    kind : {"CR0", "CR1"}
+        The estimator of each part; CR1 with a factor of its own, as statsmodels.
+    first, second : ndarray
+        Clusters of each row, both ways, (n,).
+
+    Returns
+    -------
+    ClusterCovariance
+    """
+    if kind not in ("CR0", "CR1"):
+        raise ValueError(
+            f"{kind} is not defined for two-way clusters; use 'CR0' or 'CR1' ('cluster')"
+        )
+    levels = [range(int(codes.max()) + 1) for codes in (first, second)]
+    both, _ = interact((first, levels[0]), (second, levels[1]))
+    parts = [
+        cluster_covariance(fit, kind, codes, x, residual, (), weights)
+        for codes in (first, second, both)
+    ]
+    total = parts[0].covariance + parts[1].covariance - parts[2].covariance
+    # in coordinates in which the model's covariance is the identity
+    root = np.linalg.cholesky(fit.covariance)
+    inverse = np.linalg.inv(root)
+    value, vector = np.linalg.eigh(inverse @ total @ inverse.T)
+    clipped = bool(value[0] < -1e-10 * max(value[-1], 0.0))
+    if clipped:
+        half = root @ (vector * np.sqrt(np.maximum(value, 0.0)))
+        total = half @ half.T
+        warnings.warn(
+            "the two-way covariance V1 + V2 - V12 has negative eigenvalues, which are set "
+            "to zero: there are few clusters, or the ways are nested",
+            ClusterWarning,
+            stacklevel=user_stacklevel(),
+        )
+    return ClusterCovariance(
+        kind,
+        total,
+        (parts[0].n_clusters[0], parts[1].n_clusters[0]),
+        tuple(part.factor[0] for part in parts),
+        None,
+        np.zeros(0, np.intp),
+        clipped,
+    )
+
+
+def is_nested(inner: np.ndarray, outer: np.ndarray) -> bool:
+    """Whether all rows of each level of ``inner`` are of one level of ``outer``."""
+    owner = np.empty(int(inner.max()) + 1, outer.dtype)
+    owner[inner] = outer
+    return bool((owner[inner] == outer).all())
+
+
+def _check_nested(fit, kind, codes, terms):
+    for term, lam in zip(terms, fit.lams, strict=True):
+        if lam.any() and not is_nested(term.codes, codes):
+            what = kind if kind in ("CR2", "CR3") else f"{kind} with degrees of freedom"
+            raise ValueError(
+                f"{what} needs rows of different clusters to be independent under the "
+                f"model, but levels of the grouping factor {term.group!r} occur in several "
+                "clusters. Use groups in which it is nested, or cov_type='CR0' or 'CR1'."
+            )
+
+
+def _scores(codes, count, x, root, residual, weights):
+    """X_g'V_g^-1 r_g of every cluster in the coordinates of ``root``, (G, p)."""
+    whitened = residual if weights is None else weights * residual
+    out = np.empty((count, root.shape[1]))
+    for j in range(root.shape[1]):
+        column = x @ root[:, j]
+        column *= whitened
+        out[:, j] = np.bincount(codes, column, minlength=count)
+    return out
