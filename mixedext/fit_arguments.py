@@ -6,9 +6,10 @@ import warnings
 
 import numpy as np
 
+from mixedext.inference.fixed_tests import DF_METHODS, df_method_name
+
 __all__ = ["DF_METHODS", "check_fit_arguments"]
 
-DF_METHODS = (None, "residual")
 # statsmodels' options of optimizers that mixedext does not have; maxiter is heeded.
 OPTIMIZER_OPTIONS = {"gtol", "maxiter", "eps", "maxcor", "ftol", "tol", "disp", "maxls"}
 
@@ -25,7 +26,7 @@ def check_fit_arguments(reml, penalties, method, df_method, options) -> None:
     method : str or list of str or None
         Names of optimizers; any but those that statsmodels refuses.
     df_method : str or None
-        One of ``DF_METHODS``.
+        One of ``DF_METHODS``, or an alias.
     options : dict
         Options of optimizers.
 
@@ -54,11 +55,7 @@ def check_fit_arguments(reml, penalties, method, df_method, options) -> None:
     for name in [method] if isinstance(method, str) else (method or []):
         if str(name).lower() in ("newton", "ncg"):
             raise ValueError(f"method {name} not available for MixedLM")
-    if df_method not in DF_METHODS:
-        raise ValueError(
-            f"df_method={df_method!r} is not known; use one of "
-            f"{', '.join(map(repr, DF_METHODS))}"
-        )
+    df_method_name(df_method)
     unknown = sorted(set(options) - OPTIMIZER_OPTIONS)
     if unknown:
         warnings.warn(

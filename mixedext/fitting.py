@@ -11,6 +11,7 @@ from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.engine.refinement import needs_refinement, precision_of, refine_fit
 from mixedext.exceptions import DesignError, FlatLikelihoodWarning, PrecisionWarning
 from mixedext.fit_arguments import check_fit_arguments
+from mixedext.parameter_covariance import covariance_name
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
 
 __all__ = ["Fitting"]
@@ -56,6 +57,9 @@ class Fitting:
         method=None,
         *,
         df_method=None,
+        cov_type=None,
+        cov_kwds=None,
+        use_t=None,
         **fit_kwargs,
     ):
         """Fit by restricted or ordinary maximum likelihood.
@@ -81,6 +85,15 @@ class Fitting:
         df_method : {None, "residual"}, optional
             Degrees of freedom of tests on fixed effects: None for z, "residual" for
             t with n - rank(X).
+        cov_type : str, optional
+            Covariance of the parameters: "nonrobust" (also None, "gls"), "oim", "cluster",
+            "CR0", "CR1", "CR2" or "CR3"; see ``MixedLMResults.get_robustcov_results``.
+            Other types of statsmodels are passed over, with a FutureWarning.
+        cov_kwds : dict, optional
+            Its keywords, such as {"groups": labels or a name}.
+        use_t : bool, optional
+            t and F or normal and chi-squared laws for tests of fixed effects; as
+            ``cov_type`` and ``df_method`` say if None.
         **fit_kwargs
             ``maxiter``: Newton iterations; other optimizer options are accepted and
             ignored.
@@ -102,6 +115,8 @@ class Fitting:
         """
         if not self.has_rows and self.source is None:
             self._need_rows()
+        if covariance_name(cov_type) is None:
+            fit_kwargs, cov_type, cov_kwds = fit_kwargs | {"cov_type": cov_type}, None, None
         penalties = {"fe_pen": fe_pen, "cov_pen": cov_pen, "free": free}
         check_fit_arguments(reml, penalties, method, df_method, fit_kwargs)
         start = (
@@ -128,6 +143,7 @@ class Fitting:
                 fit, self._response(), self.exog, self.random_terms, self.weights
             )
         results = MixedLMResults(self, fit, df_method=df_method)
+        results._choose_covariance(cov_type, use_t, cov_kwds)
         if lost:  # only then can the sums have gone wrong, or nothing be left of y
             self._check_residual(results.wresid)
             error = precision_of(fit, results.resid, self.weights)

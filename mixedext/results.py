@@ -19,7 +19,8 @@ from statsmodels.regression.mixed_linear_model import (
 )
 
 from mixedext.engine.fit import Fit
-from mixedext.engine.information import variance_covariance
+from mixedext.inference.fixed_tests import df_method_name
+from mixedext.parameter_covariance import ParameterCovariance
 from mixedext.refitting import simulate_refits
 from mixedext.summary import summarize
 from mixedext.wald import WaldTests
@@ -27,7 +28,7 @@ from mixedext.wald import WaldTests
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
 
-class MixedLMResults(WaldTests, UpstreamResults):
+class MixedLMResults(WaldTests, ParameterCovariance, UpstreamResults):
     """Results of ``MixedLM.fit``.
 
     Parameters
@@ -90,8 +91,8 @@ class MixedLMResults(WaldTests, UpstreamResults):
         self.k_re2, self.k_vc = model.k_re2, model.k_vc
         self.nobs = model.nobs
         self.df_resid = self.nobs - fit.design.basis.rank
-        self.df_method = df_method
-        self.use_t = df_method is not None
+        self.df_method = df_method_name(df_method)
+        self._choose_covariance()
 
     @cached_property
     def params_object(self):
@@ -100,6 +101,10 @@ class MixedLMResults(WaldTests, UpstreamResults):
         return MixedLMParams.from_components(
             self.fe_params, cov_re=self.cov_re_unscaled, vcomp=vcomp
         )
+
+    @staticmethod
+    def _wrapped(results):
+        return MixedLMResultsWrapper(results)
 
     @cached_property
     def _quantiles(self):
@@ -112,6 +117,8 @@ class MixedLMResults(WaldTests, UpstreamResults):
         """
         if self.model.endog is not None:
             _ = self._quantiles  # a summary needs them
+        if "groups" in self.cov_kwds:  # the covariance is there
+            self.cov_kwds["groups"] = None
         super().remove_data()
 
     # ---- likelihood ----
@@ -200,63 +207,6 @@ class MixedLMResults(WaldTests, UpstreamResults):
         residual = {"group": "Residual", "name": ""}
         rows.append(residual | {"variance": self.scale, "sd": self.sigma, "corr": np.nan})
         return pd.DataFrame(rows)
-
-    @cached_property
-    def _variance_covariance(self):
-        return variance_covariance(self.engine_fit)
-
-    @cached_property
-    def bse_re(self):
-        """Standard errors of the variance parameters, on the data's scale.
-
-        From the observed information, in the order of the packed parameters.  NaN for
-        terms on the boundary (a variance of zero, a correlation of +-1), where there is
-        no such error.
-        """
-        absolute = np.diag(self._variance_covariance.absolute)[:-1]
-        return np.sqrt(absolute[self.model.layout.packed_gamma])
-
-    @property
-    def bse_scale(self):
-        """Standard error of the residual variance, from the observed information."""
-        return float(np.sqrt(self._variance_covariance.absolute[-1, -1]))
-
-    # ---- fixed effects ----
-
-    @cached_property
-    def _cov_fe(self):
-        """GLS covariance of all fixed-effects columns; NaN for those dropped."""
-        kept = self.engine_fit.design.basis.kept
-        covariance = np.full((self.k_fe, self.k_fe), np.nan)
-        covariance[np.ix_(kept, kept)] = self.engine_fit.covariance
-        return covariance
-
-    @property
-    def normalized_cov_params(self):
-        """Covariance of ``params`` divided by ``scale``."""
-        return self.cov_params() / self.scale
-
-    @normalized_cov_params.setter
-    def normalized_cov_params(self, value):
-        # statsmodels' base class assigns None; the matrix is computed on demand.
-        if value is not None:
-            raise AttributeError("normalized_cov_params is computed, not set")
-
-    @cached_property
-    def _cov_params(self):
-        order = self.model.layout.packed_gamma
-        n_params = self.k_fe + len(order)
-        covariance = np.zeros((n_params, n_params))
-        covariance[: self.k_fe, : self.k_fe] = self._cov_fe
-        if len(order):
-            relative = self._variance_covariance.relative
-            covariance[self.k_fe :, self.k_fe :] = relative[np.ix_(order, order)]
-        return covariance
-
-    @cached_property
-    def bse_fe(self):
-        """Standard errors of the fixed effects; NaN for columns that were dropped."""
-        return np.sqrt(np.diag(self._cov_fe))
 
     # ---- random effects ----
 

@@ -3,17 +3,47 @@
 from __future__ import annotations
 
 import warnings
+from collections import defaultdict
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import stats
-from statsmodels.stats.contrast import ContrastResults
+from statsmodels.stats.contrast import ContrastResults, WaldTestResults
 from statsmodels.tools.sm_exceptions import ValueWarning
 from statsmodels.tools.tools import nan_dot
 
+from mixedext.constraints import linear_constraints, term_columns
 from mixedext.exceptions import user_stacklevel
-from mixedext.specification.statsmodels_compat import FormulaManager
+from mixedext.inference.fixed_tests import df_method_name
 
-__all__ = ["WaldTests"]
+__all__ = ["FixedEffectsInference", "WaldTests"]
+
+
+class FixedEffectsInference(NamedTuple):
+    """Estimates of the fixed effects and their tests; NaN where a column was dropped.
+
+    Attributes
+    ----------
+    estimate, se : ndarray
+        Estimates and standard errors.
+    df : ndarray
+        Degrees of freedom; infinite for the normal law.
+    statistic, pvalue : ndarray
+        t or z, and two-sided p-values.
+    """
+
+    estimate: np.ndarray
+    se: np.ndarray
+    df: np.ndarray
+    statistic: np.ndarray
+    pvalue: np.ndarray
+
+    def conf_int(self, alpha=0.05) -> np.ndarray:
+        """Lower and upper limits, (k_fe, 2)."""
+        margin = stats.t.ppf(1 - alpha / 2, self.df) * self.se
+        return np.column_stack([self.estimate - margin, self.estimate + margin])
 
 
 class WaldTests:
@@ -23,54 +53,72 @@ class WaldTests:
     combination that uses none of them is tested all the same.
     """
 
-    def cov_params(self, r_matrix=None, column=None, scale=None, cov_p=None, other=None):
-        """Covariance matrix of the parameters, or of linear combinations of them.
-
-        The block of the fixed effects is sigma^2 (X'V0^-1 X)^-1 (GLS); that of the
-        variance parameters (divided by scale) comes from the observed information.
+    def fixed_effects_inference(self, df_method=None) -> FixedEffectsInference:
+        """Estimates, standard errors, degrees of freedom and tests of the fixed effects.
 
         Parameters
         ----------
-        r_matrix, other : array_like, optional
-            Combinations: r_matrix cov other', with other = r_matrix if None.
-        column : array_like, optional
-            Rows and columns to pick.
-        scale : float, optional
-            Residual variance to use in place of the estimate.
-        cov_p : ndarray, optional
-            Covariance of the parameters to use in place of the estimate.
-        """
-        if cov_p is None:
-            cov_p = self._cov_params
-            if scale is not None:
-                cov_p = cov_p / self.scale * scale
-        if column is not None:
-            if r_matrix is not None or other is not None:
-                raise ValueError("Column should be specified without other arguments.")
-            column = np.asarray(column)
-            if column.ndim == 0:
-                return cov_p[column, column]
-            return cov_p[column[:, None], column]
-        if r_matrix is None:
-            if other is not None:
-                raise ValueError("other can only be specified with r_matrix")
-            return cov_p
-        r_matrix = np.asarray(r_matrix, float)
-        other = r_matrix if other is None else np.asarray(other, float)
-        return nan_dot(r_matrix, nan_dot(cov_p, other.T))
+        df_method : str, optional
+            Method for the degrees of freedom (and, for Kenward-Roger, the covariance);
+            the results' own choice if None.
 
-    def t_test(self, r_matrix, cov_p=None, use_t=None):
+        Returns
+        -------
+        FixedEffectsInference
+            Named tuple of arrays: estimate, se, df, statistic, pvalue.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> result.fixed_effects_inference("residual").df.tolist()
+        [178.0, 178.0]
+        """
+        tests = self._fixed_tests(df_method, True if df_method is not None else None)
+        basis = self.engine_fit.design.basis
+        se, df = (np.full(self.k_fe, np.nan) for _ in range(2))
+        se[basis.kept] = np.sqrt(np.diag(tests.covariance))
+        df[basis.kept] = tests.df(np.eye(basis.rank))
+        estimate = np.asarray(self.fe_params)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            statistic = estimate / se
+        pvalue = 2 * stats.t.sf(np.abs(statistic), df)
+        return FixedEffectsInference(estimate, se, df, statistic, pvalue)
+
+    @cached_property
+    def _own_inference(self):
+        return self.fixed_effects_inference()
+
+    @cached_property
+    def tvalues(self):
+        """Estimates over standard errors; z for the variance parameters."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            variances = (self.params / self.bse)[self.k_fe :]
+        return np.concatenate([self._own_inference.statistic, variances])
+
+    @cached_property
+    def pvalues(self):
+        """Two-sided p-values of ``tvalues``; by the normal law for variance parameters."""
+        variances = 2 * stats.norm.sf(np.abs(self.tvalues[self.k_fe :]))
+        return np.concatenate([self._own_inference.pvalue, variances])
+
+    def t_test(self, r_matrix, cov_p=None, use_t=None, df_method=None):
         """Test linear combinations of the fixed effects, one at a time.
 
         Parameters
         ----------
-        r_matrix : array_like or str or tuple
-            Rows of coefficients (of the fixed effects, or of all parameters), a
-            constraint such as "Days = 0", or a pair (matrix, values).
+        r_matrix : array_like, str, list of str, dict or tuple
+            Rows of coefficients of the fixed effects (arrays, or a Series or DataFrame
+            with their names), constraints such as "Days = 0", a dictionary such as
+            {"Days": 0}, or a pair (matrix, values).  A matrix may be as wide as
+            ``params``, with zeros for the variance parameters.
         cov_p : ndarray, optional
             Covariance of the parameters to use in place of the estimate.
         use_t : bool, optional
             t or z; the results' own choice if None.
+        df_method : str, optional
+            Method for the degrees of freedom; the results' own choice if None.
 
         Returns
         -------
@@ -79,25 +127,41 @@ class WaldTests:
         Raises
         ------
         ValueError
-            If the width of the matrix is wrong, or a column that was dropped is used.
+            If the width of the matrix is wrong, a column that was dropped is used, or
+            ``df_method`` does not go with the covariance of the results.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> test = result.t_test({"Days": 10})
+        >>> float(test.pvalue.round(3))
+        0.762
         """
-        rows, values = self._constraint(r_matrix)
-        cov_p = self._cov_for(rows, cov_p)
-        use_t = self.use_t if use_t is None else use_t
+        rows, values = self._constraint(r_matrix, variances=False)
         effect = rows @ np.nan_to_num(self.params)
-        sd = np.sqrt(np.diag(nan_dot(rows, nan_dot(np.asarray(cov_p), rows.T))))
+        if self._is_fixed(rows) and cov_p is None:
+            tests, kept = self._tests_for(rows, df_method, use_t)
+            spread = kept @ tests.covariance @ kept.T
+            df = tests.df(kept)
+        else:
+            _refuse_df_method(df_method, cov_p)
+            cov_p = self._cov_params if cov_p is None else np.asarray(cov_p, float)
+            spread = nan_dot(rows, nan_dot(cov_p, rows.T))
+            df = np.full(len(rows), self._plain_df(use_t))
+        sd = np.sqrt(np.diag(spread))
         statistic = (effect - values) / sd
-        if use_t:
+        if np.isinf(df).all():
             return ContrastResults(
-                effect=effect, t=statistic, sd=sd, df_denom=self.df_resid
+                effect=effect,
+                statistic=statistic,
+                sd=sd,
+                df_denom=np.inf,
+                distribution="norm",
             )
-        return ContrastResults(
-            effect=effect,
-            statistic=statistic,
-            sd=sd,
-            df_denom=np.inf,
-            distribution="norm",
-        )
+        df = float(df[0]) if (df == df[0]).all() else df
+        return ContrastResults(effect=effect, t=statistic, sd=sd, df_denom=df)
 
     def wald_test(
         self,
@@ -107,112 +171,246 @@ class WaldTests:
         use_f=None,
         df_constraints=None,
         scalar=None,
+        df_method=None,
     ):
         """Test linear combinations of the fixed effects jointly.
 
         Parameters
         ----------
-        r_matrix : array_like or str or tuple
-            As for ``t_test``.
+        r_matrix : array_like, str, list of str, dict or tuple
+            As for ``t_test``; a matrix may have entries for the variance parameters.
         cov_p : ndarray, optional
             Covariance of the parameters to use in place of the estimate.
         invcov : ndarray, optional
             Inverse of the covariance of the combinations.
         use_f : bool, optional
-            F or chi-squared; the results' own choice (``use_t``) if None.
+            F or chi-squared; if None the results' own choice (``use_t``), or F where a
+            ``df_method`` is given.
         df_constraints : int, optional
             Number of constraints; the rank of their covariance if None.
         scalar : bool, optional
             Statistic as a float (True) or as a (1, 1) array, statsmodels' old default.
+        df_method : str, optional
+            Method for the denominator's degrees of freedom; the results' own choice if
+            None, and n - rank(X) if they have none.
 
         Returns
         -------
         ContrastResults
+            With F tests also the attribute ``scaling``, the factor on the Wald F.
+
+        Warns
+        -----
+        ValueWarning
+            If the constraints, or their covariance, are of deficient rank.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> test = result.wald_test("Intercept = 250, Days = 10", scalar=True)
+        >>> round(test.statistic, 4), test.df_denom
+        (0.2055, 2)
         """
         rows, values = self._constraint(r_matrix)
-        difference = rows @ np.nan_to_num(self.params) - values
-        if invcov is None:
-            covariance = nan_dot(rows, nan_dot(self._cov_for(rows, cov_p), rows.T))
-            # on the scale of correlations, so that units do not matter
-            size = np.sqrt(np.diag(covariance))
-            size = np.where(size > 0, size, 1.0)
-            scaled = covariance / np.outer(size, size)
-            rank = np.linalg.matrix_rank(scaled, hermitian=True)
-            if rank < len(rows):
-                warnings.warn(
-                    f"the covariance of the {len(rows)} constraints has rank {rank}",
-                    ValueWarning,
-                    stacklevel=user_stacklevel(),
-                )
-            invcov = np.linalg.pinv(scaled, hermitian=True) / np.outer(size, size)
-        else:
-            rank = len(rows)
-        count = rank if df_constraints is None else df_constraints
-        square = float(difference @ np.asarray(invcov) @ difference)
-        use_f = self.use_t if use_f is None else use_f
+        if use_f is None:
+            use_f = self.use_t if df_method is None else True
         shape = float if scalar else np.atleast_2d
-        if use_f:
-            return ContrastResults(
-                F=shape(square / count), df_denom=self.df_resid, df_num=count
+        if self._is_fixed(rows) and cov_p is None and invcov is None:
+            tests, kept = self._tests_for(rows, df_method, use_f)
+            found = tests.f_test(kept, values)
+            rank, df = found.df_num, found.df_denom
+            statistic, scaling = found.statistic, found.scaling
+        else:
+            _refuse_df_method(df_method, "given")
+            difference = rows @ np.nan_to_num(self.params) - values
+            inverse, rank = self._inverse_covariance(rows, cov_p, invcov)
+            statistic = float(difference @ inverse @ difference) / max(rank, 1)
+            df, scaling = self._plain_df(use_f), 1.0
+        if rank < len(rows):
+            warnings.warn(
+                f"the covariance of the {len(rows)} constraints has rank {rank}",
+                ValueWarning,
+                stacklevel=user_stacklevel(),
             )
+        count = rank if df_constraints is None else df_constraints
+        if use_f:
+            result = ContrastResults(
+                F=shape(statistic * rank / count), df_denom=df, df_num=count
+            )
+            result.scaling = scaling
+            return result
         return ContrastResults(
-            chi2=shape(square),
+            chi2=shape(statistic * rank),
             df_denom=count,
-            statistic=shape(square),
+            statistic=shape(statistic * rank),
             distribution="chi2",
             distargs=(count,),
         )
 
-    def f_test(self, r_matrix, cov_p=None, invcov=None):
-        """F test of linear combinations of the fixed effects; see ``wald_test``."""
-        return self.wald_test(r_matrix, cov_p, invcov, use_f=True, scalar=True)
+    def f_test(self, r_matrix, cov_p=None, invcov=None, df_method=None):
+        """F test of linear combinations of the fixed effects; see ``wald_test``.
 
-    def _cov_for(self, rows, cov_p):
-        """Covariance for constraints, after a check that they are estimable."""
-        used = np.abs(rows).sum(axis=0) > 0
-        dropped = used[: self.k_fe] & np.isnan(self.fe_params)
-        if dropped.any():
-            names = np.array(self.model.exog_names)[dropped]
-            raise ValueError(
-                f"not estimable: {', '.join(names)} depend on other columns of exog"
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> test = result.f_test("Days = 0")
+        >>> test.df_num, test.df_denom
+        (1, 178.0)
+        """
+        return self.wald_test(
+            r_matrix, cov_p, invcov, use_f=True, scalar=True, df_method=df_method
+        )
+
+    def wald_test_terms(
+        self,
+        skip_single=False,
+        extra_constraints=None,
+        combine_terms=None,
+        scalar=True,
+        df_method=None,
+    ):
+        """Joint tests of the columns of every term of the fixed effects.
+
+        Parameters
+        ----------
+        skip_single : bool, optional
+            Leave out terms of a single column.
+        extra_constraints : list of tuple, optional
+            More tests: pairs of a name and a hypothesis as for ``wald_test``.
+        combine_terms : list of str, optional
+            Terms whose names contain the string are tested together, one test a string.
+        scalar : bool, optional
+            Statistics as floats or as (1, 1) arrays.
+        df_method : str, optional
+            Method for the denominator's degrees of freedom; the results' own if None.
+
+        Returns
+        -------
+        WaldTestResults
+            ``table`` has the columns statistic, pvalue, df_constraint and, with F tests,
+            df_denom.  Columns that were dropped are left out; a term with none left has
+            the statistic NaN.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> result.wald_test_terms().table.index.tolist()
+        ['Intercept', 'Days']
+        """
+        identity = np.eye(len(self.params))
+        dropped = np.isnan(self.fe_params)
+        tests, combined = [], defaultdict(list)
+        for name, columns in term_columns(self.model):
+            for part in combine_terms or []:
+                if part in name:
+                    combined[part].extend(columns)
+            if not (skip_single and len(columns) == 1):
+                tests.append((name, identity[columns[~dropped[columns]]]))
+        for part in combine_terms or []:
+            if part not in combined:
+                raise ValueError(f"combine_terms: no term has {part!r} in its name")
+            columns = np.array(combined[part])
+            tests.append((part, identity[columns[~dropped[columns]]]))
+        tests.extend(extra_constraints or [])
+        use_f = self.use_t or df_method is not None
+        rows = []
+        for _, constraint in tests:
+            if isinstance(constraint, np.ndarray) and len(constraint) == 0:
+                rows.append([np.nan, np.nan, 0, np.nan])
+                continue
+            test = self.wald_test(
+                constraint, use_f=use_f, scalar=scalar, df_method=df_method
             )
-        if cov_p is not None:
-            return np.asarray(cov_p, float)
-        if used[self.k_fe :].any():
-            return self._cov_params
-        cov_p = np.zeros((len(self.params),) * 2)
-        cov_p[: self.k_fe, : self.k_fe] = self._cov_fe
-        return cov_p
+            count = test.df_num if use_f else test.df_denom
+            rows.append([test.statistic, test.pvalue, int(count), test.df_denom])
+        names = ["statistic", "pvalue", "df_constraint", "df_denom"]
+        table = pd.DataFrame(rows, index=[name for name, _ in tests], columns=names)
+        if not use_f:
+            table = table.drop(columns="df_denom")
+        result = WaldTestResults(None, "F" if use_f else "chi2", None, table=table)
+        result.temp = tests
+        return result
 
-    def _constraint(self, r_matrix):
-        names = self.model.data.param_names
-        values = 0.0
-        if isinstance(r_matrix, str) or (
-            isinstance(r_matrix, list) and r_matrix and isinstance(r_matrix[0], str)
-        ):
-            parsed = FormulaManager().get_linear_constraints(r_matrix, names)
-            return parsed.constraint_matrix, np.ravel(parsed.constraint_values)
-        if isinstance(r_matrix, tuple):
-            r_matrix, values = r_matrix
-        rows = np.atleast_2d(np.asarray(r_matrix, float))
-        if rows.shape[1] == self.k_fe:
-            pad = np.zeros((len(rows), len(self.params) - self.k_fe))
-            rows = np.hstack([rows, pad])
-        if rows.shape[1] != len(self.params):
-            raise ValueError(
-                f"r_matrix for t-test should have {self.k_fe} columns (the fixed "
-                f"effects) or {len(self.params)} (all parameters), not {rows.shape[1]}"
-            )
-        values = np.ravel(values)
-        if len(values) not in (1, len(rows)):
-            raise ValueError(f"r_matrix has {len(values)} values for {len(rows)} rows")
-        return rows, values
+    def conf_int(self, alpha=0.05, cols=None, method="wald", df_method=None):
+        """Wald intervals of all packed parameters.
 
-    def conf_int(self, alpha=0.05, cols=None):
-        """Wald intervals of all packed parameters, shape (n_params, 2)."""
+        Parameters
+        ----------
+        alpha : float, optional
+            One minus the confidence level.
+        cols : array_like, optional
+            Numbers of the parameters; all if None.
+        method : {"wald"}, optional
+            Kind of the intervals.
+        df_method : str, optional
+            Method for the degrees of freedom of the fixed effects; the results' own if
+            None.  Intervals of the variance parameters are by the normal law.
+
+        Returns
+        -------
+        ndarray
+            Lower and upper limits, (n_params, 2).
+        """
         if not 0 < alpha < 1:
             raise ValueError(f"alpha={alpha!r} must lie between 0 and 1")
-        law = stats.t(self.df_resid) if self.use_t else stats.norm
-        q = law.ppf(1 - alpha / 2)
-        limits = np.column_stack([self.params - q * self.bse, self.params + q * self.bse])
+        if method != "wald":
+            raise ValueError(f"method={method!r} is not known; use 'wald'")
+        known = self._own_inference
+        if df_method is not None:
+            known = self.fixed_effects_inference(df_method)
+        margin = stats.norm.ppf(1 - alpha / 2) * self.bse[self.k_fe :]
+        estimate = self.params[self.k_fe :]
+        variances = np.column_stack([estimate - margin, estimate + margin])
+        limits = np.vstack([known.conf_int(alpha), variances])
         return limits if cols is None else limits[np.asarray(cols)]
+
+    # ---- the hypothesis ----
+
+    def _constraint(self, r_matrix, variances=True):
+        names = list(self.model.data.param_names)
+        rows, values = linear_constraints(r_matrix, names, self.k_fe, variances)
+        used = rows[:, : self.k_fe].any(axis=0)
+        dropped = used & np.isnan(self.fe_params)
+        if dropped.any():
+            listed = ", ".join(np.array(self.model.exog_names)[dropped])
+            raise ValueError(f"not estimable: {listed} depend on other columns of exog")
+        return rows, values
+
+    def _is_fixed(self, rows):
+        return not rows[:, self.k_fe :].any()
+
+    def _tests_for(self, rows, df_method, use_t):
+        use_t = True if df_method is not None else use_t
+        kept = self.engine_fit.design.basis.kept
+        return self._fixed_tests(df_method, use_t), rows[:, kept]
+
+    def _plain_df(self, use_t):
+        use_t = self.use_t if use_t is None else use_t
+        return getattr(self, "df_resid_inference", self.df_resid) if use_t else np.inf
+
+    def _inverse_covariance(self, rows, cov_p, invcov):
+        if invcov is not None:
+            return np.asarray(invcov, float), len(rows)
+        cov_p = self._cov_params if cov_p is None else np.asarray(cov_p, float)
+        covariance = nan_dot(rows, nan_dot(cov_p, rows.T))
+        # on the scale of correlations, so that units do not matter
+        size = np.sqrt(np.diag(covariance))
+        size = np.where(size > 0, size, 1.0)
+        scaled = covariance / np.outer(size, size)
+        rank = int(np.linalg.matrix_rank(scaled, hermitian=True))
+        return np.linalg.pinv(scaled, hermitian=True) / np.outer(size, size), rank
+
+
+def _refuse_df_method(df_method, given):
+    if df_method_name(df_method) is not None:
+        what = "a covariance of your own" if given is not None else "variance parameters"
+        raise ValueError(
+            f"df_method={df_method!r} holds for fixed effects and the covariance of the "
+            f"results, not for {what}"
+        )

@@ -16,6 +16,8 @@ LAYERS = [
     ["engine"],
     ["inference"],
     ["graphics", "panel"],
+    ["clusters", "constraints"],
+    ["parameter_covariance"],
     ["summary", "wald", "fit_arguments", "upstream", "chunked", "chunk_rows", "refitting"],
     ["results"],
     ["fitting"],
@@ -103,7 +105,7 @@ def test_only_specification_uses_the_formula_engine():
     assert users <= {
         "specification.statsmodels_compat",
         "specification.formula_engine",
-        "wald",
+        "constraints",
     }
 
 

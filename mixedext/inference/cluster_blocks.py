@@ -100,9 +100,7 @@ def cluster_blocks(kind, codes, count, x, root, residual, terms, lams, weights=N
             found = _adjust(kind, value, inner @ x_rows, _times(inner, w * e))
         else:
             half = np.sqrt(w)
-            found = _low_rank(
-                kind, z * half[..., None], x_rows * half[..., None], half * e
-            )
+            found = _low_rank(kind, z * half[..., None], x_rows * half[..., None], half * e)
         scores[batch], spread[batch], cross[batch], determined[batch] = found
     return scores, spread, cross, np.flatnonzero(determined)
 

@@ -136,14 +136,17 @@ def independent_rows(rows, values, covariance):
     values = np.broadcast_to(np.asarray(values, float), len(rows))
     # on the scale of standard errors, so that units do not matter
     size = np.sqrt(np.diag(covariance))
-    left, sizes, _ = np.linalg.svd(rows * size, full_matrices=False)
+    length = np.sqrt(((rows * size) ** 2).sum(axis=1))
+    length = np.where(length > 0, length, 1.0)
+    scaled, shifts = rows / length[:, None], values / length
+    left, sizes, _ = np.linalg.svd(scaled * size, full_matrices=False)
     rank = int((sizes > 1e-10 * sizes.max(initial=0.0)).sum())
     if rank == 0:
         raise ValueError("r_matrix holds no combination: all its entries are zero")
     if rank == len(rows):
         return rows, values
     keep = left[:, :rank].T
-    beyond = values - left[:, :rank] @ (keep @ values)
-    if np.abs(beyond).max() > 1e-8 * max(np.abs(values).max(), 1e-300):
+    beyond = shifts - left[:, :rank] @ (keep @ shifts)
+    if np.abs(beyond).max() > 1e-8 * max(np.abs(shifts).max(), 1e-300):
         raise ValueError("r_matrix holds combinations that contradict each other")
-    return keep @ rows, keep @ values
+    return keep @ scaled, keep @ shifts

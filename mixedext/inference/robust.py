@@ -27,21 +27,21 @@ Pustejovsky and Tipton (2018), Journal of Business and Economic Statistics 36(4)
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mixedext.engine.fit import Fit
 from mixedext.exceptions import ClusterWarning, user_stacklevel
 from mixedext.inference.cluster_blocks import cluster_blocks
-from mixedext.inference.fixed_tests import FTest, independent_rows
+from mixedext.inference.fixed_tests import FixedTests, FTest, independent_rows
 from mixedext.specification.labels import interact
 
 __all__ = [
     "KINDS",
     "ClusterCovariance",
     "ClusterMoments",
-    "ClusterTests",
+    "CovarianceTests",
     "cluster_covariance",
     "is_nested",
     "two_way_covariance",
@@ -144,62 +144,68 @@ class ClusterCovariance:
     determined: np.ndarray
     clipped: bool = False
 
+    def scaled(self, factor: float | None) -> ClusterCovariance:
+        """The covariance times a factor."""
+        if factor is None:
+            return self
+        factors = tuple(factor * own for own in self.factor)
+        return replace(self, covariance=factor * self.covariance, factor=factors)
 
-class ClusterTests:
-    """t and F tests by a cluster-robust covariance; as ``fixed_tests.FixedTests``.
+
+class CovarianceTests(FixedTests):
+    """t and F tests by a covariance other than the model's own.
 
     Parameters
     ----------
     fit : Fit
         The fitted model.
-    robust : ClusterCovariance
-        Of this fit.
+    covariance : ndarray
+        Of the coefficients kept, (rank, rank).
     df : float, optional
         Degrees of freedom of every test: infinite for the normal law.  Those of Bell and
-        McCaffrey if None, and for joint tests of HTZ.
+        McCaffrey if None, and for joint tests those of HTZ.
+    moments : ClusterMoments, optional
+        Needed where ``df`` is None.
     """
 
-    def __init__(self, fit: Fit, robust: ClusterCovariance, df: float | None = None):
-        self.fit, self.robust, self.fixed_df = fit, robust, df
-        self.covariance = robust.covariance
+    def __init__(self, fit: Fit, covariance, df=None, moments=None):
+        super().__init__(fit)
+        self.covariance, self.fixed_df, self.moments = covariance, df, moments
 
-    def df(self, rows: np.ndarray) -> np.ndarray:
-        """Degrees of freedom of each row of combinations, (m,)."""
+    def df(self, rows):
         if self.fixed_df is None:
-            return self.robust.moments.df(np.atleast_2d(rows))
+            return self.moments.df(np.atleast_2d(rows))
         return np.full(len(rows), float(self.fixed_df))
 
-    def f_test(self, rows: np.ndarray, values=0.0) -> FTest:
+    def f_test(self, rows, values=0.0):
         """Joint test that ``rows @ coefficients == values``; dependent rows are dropped.
 
         With fewer clusters than combinations their covariance is singular: then they are
         tested where it is not.
         """
         rows, values = independent_rows(rows, values, self.fit.covariance)
-        difference = rows @ self.fit.coefficients - values
         spread = rows @ self.covariance @ rows.T
         size = np.sqrt(np.diag(spread))
         size = np.where(size > 0, size, 1.0)
         scaled = spread / np.outer(size, size)
         rank = int(np.linalg.matrix_rank(scaled, hermitian=True))
-        inverse = np.linalg.pinv(scaled, hermitian=True)
-        difference = difference / size
-        square = float(difference @ inverse @ difference)
+        difference = (rows @ self.fit.coefficients - values) / size
+        square = difference @ np.linalg.pinv(scaled, hermitian=True) @ difference
         if self.fixed_df is not None:
-            return FTest(square / max(rank, 1), rank, float(self.fixed_df))
+            return FTest(float(square) / max(rank, 1), rank, float(self.fixed_df))
         q = len(rows)
-        total = self.robust.moments.wishart_df(rows) if rank == q else np.nan
+        total = self.moments.wishart_df(rows) if rank == q else np.nan
         denominator = total - q + 1
         if not denominator > 0:
             warnings.warn(
                 f"too few clusters for a joint test of {q} combinations: its degrees of "
-                "freedom are not positive. Test fewer, or use CR1 with G - 1.",
+                "freedom are not positive. Test fewer, or use cov_type='CR1'.",
                 ClusterWarning,
                 stacklevel=user_stacklevel(),
             )
             return FTest(np.nan, q, np.nan)
         scaling = denominator / total
-        return FTest(scaling * square / q, q, denominator, scaling)
+        return FTest(float(scaling * square) / q, q, float(denominator), float(scaling))
 
 
 def cluster_covariance(

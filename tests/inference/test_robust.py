@@ -14,8 +14,9 @@ from mixedext.engine.design import prepare_design
 from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.exceptions import ClusterWarning
 from mixedext.inference.robust import (
-    ClusterTests,
+    CovarianceTests,
     cluster_covariance,
+    is_nested,
     two_way_covariance,
 )
 from mixedext.specification.terms import RandomTerm
@@ -50,10 +51,17 @@ def conditional_residual(fit, y, x, terms):
     return y - mean
 
 
+def geometric_mean(a, b):
+    """Symmetric solution g of g b^-1 g = a, by arithmetic and harmonic means."""
+    for _ in range(100):
+        a, b = (a + b) / 2, 2 * np.linalg.inv(np.linalg.inv(a) + np.linalg.inv(b))
+    return a
+
+
 class Dense:
     """The formulas of Pustejovsky and Tipton (2018), n x n."""
 
-    def __init__(self, kind, fit, y, x, terms, cluster, w, scale=True):
+    def __init__(self, kind, fit, y, x, terms, cluster, w):
         v = fit.scale * dense_covariance(terms, fit.lams, w)
         inverse = np.linalg.inv(v)
         bread = np.linalg.inv(x.T @ inverse @ x)
@@ -69,23 +77,21 @@ class Dense:
             elif kind == "CR2":
                 d = linalg.cholesky(v[at])
                 half = np.eye(n) - hat
-                b = d @ (half @ v @ half.T)[at] @ d.T
-                value, vector = np.linalg.eigh(b)
-                keep = value > 1e-9 * value[-1]
-                root = vector[:, keep] / np.sqrt(value[keep]) @ vector[:, keep].T
-                own = d.T @ root @ d
+                error = (half @ v @ half.T)[at]
+                value, vector = np.linalg.eigh(d @ error @ d.T)
+                if fit.theta.max() > 10:  # its small roots would have no digits
+                    own = geometric_mean(v[at], np.linalg.inv(error))
+                else:
+                    keep = value > 1e-9 * value[-1]
+                    root = vector[:, keep] / np.sqrt(value[keep]) @ vector[:, keep].T
+                    own = d.T @ root @ d
             adjust[at] = own
         member = (cluster[:, None] == groups).astype(float)
-        # rows: terms d_g of the estimate's error, d_g = p_g'r
-        self.pieces = [
-            (adjust * member[:, [g]] * member[:, g]).T @ inverse * 1.0
-            for g in range(len(groups))
-        ]
-        block = inverse * (cluster[:, None] == cluster)
-        self.p = [
-            (adjust.T @ block @ x @ bread) * member[:, [g]] for g in range(len(groups))
-        ]
         residual = y - hat @ y
+        # the terms of the estimate's error are d_g = p_g'r
+        self.p = [
+            (adjust.T @ inverse @ x @ bread) * member[:, [g]] for g in range(len(groups))
+        ]
         self.factor = 1.0
         count = len(groups)
         if kind == "CR1":
@@ -161,10 +167,250 @@ def test_against_dense(kind, nested, weights, reml):
 )
 def test_small_designs_at_any_theta(seed, kind, nested, weights, size, clusters):
     rng = np.random.default_rng(seed)
-    y, x, terms, cluster, w = design(
-        rng, kind=nested, weights=weights, clusters=clusters
-    )
+    y, x, terms, cluster, w = design(rng, kind=nested, weights=weights, clusters=clusters)
     prepared = prepare_design(y, x, terms, w)
     theta = np.array([1.0, 0.3, 0.8, 0.5])[: 4 if nested == "nested" else 3]
     fit = evaluate_design(prepared, True, theta * 2.0**size)
     compare(kind, fit, y, x, terms, cluster, w, 1e-8)
+
+
+@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_zero_variance_of_a_term_that_is_not_nested(kind, weights):
+    rng = np.random.default_rng(9)
+    y, x, terms, cluster, w = design(rng, kind="crossed", weights=weights)
+    prepared = prepare_design(y, x, terms, w)
+    fit = evaluate_design(prepared, False, np.array([0.7, 0.2, 0.4, 0.0]))
+    compare(kind, fit, y, x, terms, cluster, w, 1e-8)
+
+
+@pytest.mark.parametrize("kind", ["CR2", "CR3"])
+def test_a_cluster_that_alone_identifies_a_coefficient(kind):
+    rng = np.random.default_rng(4)
+    y, x, terms, cluster, w = design(rng, slope=False)
+    x = np.column_stack([x, cluster == 2])
+    fit = evaluate_design(prepare_design(y, x, terms), True, np.array([0.9, 0.6]))
+    residual = conditional_residual(fit, y, x, terms)
+    got = cluster_covariance(fit, kind, cluster, x, residual, terms)
+    want = Dense(kind, fit, y, x, terms, cluster, w)
+    assert got.determined.tolist() == [2]
+    assert np.isfinite(got.covariance).all()
+    if kind == "CR2":
+        np.testing.assert_allclose(got.covariance, want.covariance, rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1e-4, 1e-2, 30.0, 1e3])
+def test_extreme_variances(size):
+    rng = np.random.default_rng(5)
+    y, x, terms, cluster, w = design(rng, kind="one", slope=False)
+    fit = evaluate_design(prepare_design(y, x, terms), True, np.array([size]))
+    # with one term of intercepts V_g has two eigenvalues: the dense roots are accurate
+    for kind in KINDS:
+        compare(kind, fit, y, x, terms, cluster, w, 1e-10 if size < 10 else 1e-6)
+
+
+@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize("kind", ["CR0", "CR1"])
+def test_crossed_factors_by_dense_algebra(kind, weights):
+    rng = np.random.default_rng(6)
+    y, x, terms, cluster, w = design(rng, kind="crossed", weights=weights)
+    theta = np.array([0.9, 0.1, 0.5, 0.7])
+    fit = evaluate_design(prepare_design(y, x, terms, w), True, theta)
+    residual = conditional_residual(fit, y, x, terms)
+    got = cluster_covariance(fit, kind, cluster, x, residual, terms, w)
+    inverse = np.linalg.inv(fit.scale * dense_covariance(terms, fit.lams, w))
+    bread = np.linalg.inv(x.T @ inverse @ x)
+    shares = inverse @ (y - x @ bread @ x.T @ inverse @ y)
+    scores = np.array([x[cluster == g].T @ shares[cluster == g] for g in range(8)])
+    factor = 8 / 7 * 59 / 57 if kind == "CR1" else 1.0
+    want = factor * bread @ scores.T @ scores @ bread
+    np.testing.assert_allclose(got.covariance, want, rtol=1e-8)
+    with pytest.raises(ValueError, match="'o' occur in several clusters"):
+        cluster_covariance(fit, "CR2", cluster, x, residual, terms, w)
+    with pytest.raises(ValueError, match="degrees of freedom"):
+        cluster_covariance(fit, kind, cluster, x, residual, terms, w, moments=True)
+
+
+def ols_limit(rng, weights=False, n=80):
+    """A model whose variances are zero, and statsmodels' least squares."""
+    y, x, terms, cluster, w = design(rng, n=n, kind="one", slope=False, weights=weights)
+    fit = evaluate_design(prepare_design(y, x, terms, w), True, np.zeros(1))
+    ols = sm.WLS(y, x, weights=1.0 if w is None else w).fit()
+    return fit, ols, y, x, terms, cluster, w
+
+
+@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize("correct", [False, True])
+def test_no_random_effects_is_statsmodels_cluster(weights, correct):
+    fit, ols, y, x, terms, cluster, w = ols_limit(np.random.default_rng(1), weights)
+    residual = conditional_residual(fit, y, x, terms)
+    kind = "CR1" if correct else "CR0"
+    got = cluster_covariance(fit, kind, cluster, x, residual, terms, w).covariance
+    want = cov_cluster(ols, cluster, use_correction=correct)
+    np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-14)
+
+
+def test_no_random_effects_is_statsmodels_crv3():
+    fit, ols, y, x, terms, cluster, w = ols_limit(np.random.default_rng(1))
+    residual = conditional_residual(fit, y, x, terms)
+    got = cluster_covariance(fit, "CR3", cluster, x, residual, terms).covariance
+    want = cov_cluster(ols, cluster, use_correction=False, crv_type="cluster-crv3")
+    np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("correct", [False, True])
+def test_two_ways_are_statsmodels_in_the_limit(correct):
+    fit, ols, y, x, terms, cluster, w = ols_limit(np.random.default_rng(2), n=300)
+    other = np.random.default_rng(7).integers(9, size=len(y))
+    residual = conditional_residual(fit, y, x, terms)
+    got = two_way_covariance(fit, "CR1" if correct else "CR0", cluster, other, x, residual)
+    pair = np.column_stack([cluster, other])
+    want = cov_cluster_2groups(ols, pair, use_correction=correct)[0]
+    assert not got.clipped and got.n_clusters == (8, 9)
+    np.testing.assert_allclose(got.covariance, want, rtol=1e-9, atol=1e-14)
+    with pytest.raises(ValueError, match="two-way"):
+        two_way_covariance(fit, "CR2", cluster, other, x, residual)
+
+
+def test_two_ways_without_a_positive_matrix_are_clipped():
+    rng = np.random.default_rng(0)
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        fit, ols, y, x, terms, cluster, w = ols_limit(rng, n=24)
+        other = rng.integers(2, size=len(y))
+        want = cov_cluster_2groups(ols, np.column_stack([cluster, other]))[0]
+        if np.linalg.eigvalsh(want)[0] < -1e-3 * np.linalg.eigvalsh(want)[-1]:
+            break
+    residual = conditional_residual(fit, y, x, terms)
+    with pytest.warns(ClusterWarning, match="negative eigenvalues"):
+        got = two_way_covariance(fit, "CR1", cluster, other, x, residual)
+    assert got.clipped
+    value = np.linalg.eigvalsh(got.covariance)
+    assert value[0] > -1e-12 * value[-1]
+    moved = got.covariance - want  # only upwards
+    assert np.linalg.eigvalsh(moved)[0] > -1e-10 * value[-1]
+
+
+def test_balanced_clusters_have_closed_forms():
+    """A mean of G balanced clusters: the t test of cluster means, G - 1 df; and a
+    treatment of half of the clusters: the two-sample t test, unpaired."""
+    rng = np.random.default_rng(11)
+    clusters, size = 10, 6
+    cluster = np.repeat(np.arange(clusters), size)
+    treated = (cluster % 2).astype(float)
+    y = rng.standard_normal(clusters)[cluster] + rng.standard_normal(len(cluster))
+    terms = [RandomTerm(cluster, group="c")]
+    means = y.reshape(clusters, size).mean(axis=1)
+    x = np.ones((len(y), 1))
+    fit = fit_design(prepare_design(y, x, terms), True)
+    got = cluster_covariance(
+        fit, "CR2", cluster, x, conditional_residual(fit, y, x, terms), terms
+    )
+    np.testing.assert_allclose(got.covariance, means.var(ddof=1) / clusters, rtol=1e-9)
+    np.testing.assert_allclose(got.moments.df(np.eye(1)), clusters - 1, rtol=1e-10)
+    x = np.column_stack([np.ones(len(y)), treated])
+    fit = fit_design(prepare_design(y, x, terms), True)
+    got = cluster_covariance(
+        fit, "CR2", cluster, x, conditional_residual(fit, y, x, terms), terms
+    )
+    halves = [means[0::2].var(ddof=1) / 5, means[1::2].var(ddof=1) / 5]
+    np.testing.assert_allclose(got.covariance[1, 1], sum(halves), rtol=1e-9)
+    np.testing.assert_allclose(got.moments.df(np.eye(2)), [4, 8], rtol=1e-9)
+
+
+def test_under_the_model_the_covariance_is_unbiased():
+    """E CR2 = (X'V^-1 X)^-1 where V is right."""
+    rng = np.random.default_rng(12)
+    y, x, terms, cluster, w = design(rng, kind="nested", weights=True)
+    theta = np.array([1.0, 0.3, 0.8, 0.5])
+    fit = evaluate_design(prepare_design(y, x, terms, w), True, theta)
+    residual = conditional_residual(fit, y, x, terms)
+    moments = cluster_covariance(fit, "CR2", cluster, x, residual, terms, w).moments
+    mean = moments.spread.sum(0) - np.einsum("gji,gjk->ik", *[moments.cross] * 2)
+    np.testing.assert_allclose(mean, np.eye(3), atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["CR2", "CR3"])
+def test_order_units_and_labels_do_not_matter(kind):
+    rng = np.random.default_rng(13)
+    y, x, terms, cluster, w = design(rng)
+    fit = fit_design(prepare_design(y, x, terms), True)
+    residual = conditional_residual(fit, y, x, terms)
+    one = cluster_covariance(fit, kind, cluster, x, residual, terms)
+    order, labels = rng.permutation(len(y)), rng.permutation(8)
+    scale = np.array([1.0, 1e5, 1e-4])
+    moved = [
+        RandomTerm(labels[cluster][order], terms[0].z[order], group="c"),
+        RandomTerm(terms[1].levels.to_numpy()[terms[1].codes][order], group="i"),
+    ]
+    x2, y2 = x[order] * scale, 1e3 * y[order]
+    fit = fit_design(prepare_design(y2, x2, moved), True)
+    residual = conditional_residual(fit, y2, x2, moved)
+    other = cluster_covariance(fit, kind, labels[cluster][order], x2, residual, moved)
+    change = 1e3 / scale
+    np.testing.assert_allclose(
+        other.covariance, one.covariance * np.outer(change, change), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        other.moments.df(np.eye(3)), one.moments.df(np.eye(3)), rtol=1e-5
+    )
+
+
+def test_joint_tests():
+    rng = np.random.default_rng(14)
+    y, x, terms, cluster, w = design(rng)
+    fit = fit_design(prepare_design(y, x, terms), True)
+    residual = conditional_residual(fit, y, x, terms)
+    robust = cluster_covariance(fit, "CR2", cluster, x, residual, terms)
+    tests = CovarianceTests(fit, robust.covariance, None, robust.moments)
+    rows = np.eye(3)[1:]
+    found = tests.f_test(rows, [0.1, 0.2])
+    total = robust.moments.wishart_df(rows)
+    off = rows @ fit.coefficients - [0.1, 0.2]
+    wald = off @ np.linalg.solve(robust.covariance[1:, 1:], off)
+    assert found.df_denom == pytest.approx(total - 1)
+    assert found.statistic == pytest.approx((total - 1) / total / 2 * wald)
+    # one row: the square of t; the same hypothesis said otherwise: the same test
+    one = tests.f_test(rows[:1])
+    t = fit.coefficients[1] / np.sqrt(robust.covariance[1, 1])
+    assert one.statistic == pytest.approx(t**2)
+    assert one.df_denom == pytest.approx(tests.df(rows[:1])[0])
+    again = tests.f_test(np.array([[1.0, 2], [3, -1]]) @ rows, [0.5, 0.1])
+    assert again.pvalue == pytest.approx(found.pvalue, rel=1e-9)
+    few = cluster < 3
+    fit = fit_design(prepare_design(y[few], x[few], [t.take(few) for t in terms]), True)
+    taken = [t.take(few) for t in terms]
+    residual = conditional_residual(fit, y[few], x[few], taken)
+    robust = cluster_covariance(fit, "CR3", cluster[few], x[few], residual, taken)
+    tests = CovarianceTests(fit, robust.covariance, None, robust.moments)
+    with pytest.warns(ClusterWarning, match="too few clusters"):
+        assert np.isnan(tests.f_test(np.eye(3)).pvalue)
+    naive = CovarianceTests(fit, robust.covariance, 2.0)
+    assert naive.f_test(np.eye(3)).df_num <= 3
+
+
+def test_two_clusters_are_needed_and_nesting_is_seen():
+    rng = np.random.default_rng(15)
+    y, x, terms, cluster, w = design(rng)
+    fit = fit_design(prepare_design(y, x, terms), True)
+    with pytest.raises(ValueError, match="one level"):
+        cluster_covariance(fit, "CR1", np.zeros(len(y), int), x, y, terms)
+    assert is_nested(terms[1].codes, cluster)
+    assert not is_nested(cluster, terms[1].codes)
+
+
+def test_large_clusters_of_unequal_weights_are_refused():
+    n = 4100
+    rng = np.random.default_rng(16)
+    cluster = np.append(np.arange(3), np.zeros(n - 3, int))
+    terms = [RandomTerm(cluster, group="c")]
+    w = rng.uniform(1, 2, n)
+    y, x = rng.standard_normal(n), np.ones((n, 1))
+    fit = evaluate_design(prepare_design(y, x, terms, w), True, np.array([0.5]))
+    with pytest.raises(ValueError, match="takes up to 4000 rows"):
+        cluster_covariance(fit, "CR2", cluster, x, y, terms, w)
+    # equal within clusters: no dense matrix is needed
+    w = np.where(cluster == 0, 1.5, 0.7)
+    fit = evaluate_design(prepare_design(y, x, terms, w), True, np.array([0.5]))
+    got = cluster_covariance(fit, "CR2", cluster, x, y, terms, w)
+    assert np.isfinite(got.covariance).all()
