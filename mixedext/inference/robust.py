@@ -1,4 +1,4 @@
-"""Cluster-robust covariance of the fixed effects: CR0 to CR3, their tests, two-way clusters.
+"""Cluster-robust covariance of the fixed effects, CR0 to CR3, and tests by it.
 
 The estimator is generalized least squares with the model's V at the estimates; the
 sandwich guards against a V that is wrong within clusters.  With A = X'V^-1 X and the

@@ -251,7 +251,7 @@ def test_no_random_effects_is_statsmodels_cluster(weights, correct):
 
 
 def test_no_random_effects_is_statsmodels_crv3():
-    fit, ols, y, x, terms, cluster, w = ols_limit(np.random.default_rng(1))
+    fit, ols, y, x, terms, cluster, _w = ols_limit(np.random.default_rng(1))
     residual = conditional_residual(fit, y, x, terms)
     got = cluster_covariance(fit, "CR3", cluster, x, residual, terms).covariance
     want = cov_cluster(ols, cluster, use_correction=False, crv_type="cluster-crv3")
@@ -260,13 +260,14 @@ def test_no_random_effects_is_statsmodels_crv3():
 
 @pytest.mark.parametrize("correct", [False, True])
 def test_two_ways_are_statsmodels_in_the_limit(correct):
-    fit, ols, y, x, terms, cluster, w = ols_limit(np.random.default_rng(2), n=300)
+    fit, ols, y, x, terms, cluster, _w = ols_limit(np.random.default_rng(2), n=300)
     other = np.random.default_rng(7).integers(9, size=len(y))
     residual = conditional_residual(fit, y, x, terms)
     got = two_way_covariance(fit, "CR1" if correct else "CR0", cluster, other, x, residual)
     pair = np.column_stack([cluster, other])
     want = cov_cluster_2groups(ols, pair, use_correction=correct)[0]
-    assert not got.clipped and got.n_clusters == (8, 9)
+    assert not got.clipped
+    assert got.n_clusters == (8, 9)
     np.testing.assert_allclose(got.covariance, want, rtol=1e-9, atol=1e-14)
     with pytest.raises(ValueError, match="two-way"):
         two_way_covariance(fit, "CR2", cluster, other, x, residual)
@@ -276,7 +277,7 @@ def test_two_ways_without_a_positive_matrix_are_clipped():
     rng = np.random.default_rng(0)
     for seed in range(50):
         rng = np.random.default_rng(seed)
-        fit, ols, y, x, terms, cluster, w = ols_limit(rng, n=24)
+        fit, ols, y, x, terms, cluster, _w = ols_limit(rng, n=24)
         other = rng.integers(2, size=len(y))
         want = cov_cluster_2groups(ols, np.column_stack([cluster, other]))[0]
         if np.linalg.eigvalsh(want)[0] < -1e-3 * np.linalg.eigvalsh(want)[-1]:
@@ -333,7 +334,7 @@ def test_under_the_model_the_covariance_is_unbiased():
 @pytest.mark.parametrize("kind", ["CR2", "CR3"])
 def test_order_units_and_labels_do_not_matter(kind):
     rng = np.random.default_rng(13)
-    y, x, terms, cluster, w = design(rng)
+    y, x, terms, cluster, _w = design(rng)
     fit = fit_design(prepare_design(y, x, terms), True)
     residual = conditional_residual(fit, y, x, terms)
     one = cluster_covariance(fit, kind, cluster, x, residual, terms)
@@ -358,7 +359,7 @@ def test_order_units_and_labels_do_not_matter(kind):
 
 def test_joint_tests():
     rng = np.random.default_rng(14)
-    y, x, terms, cluster, w = design(rng)
+    y, x, terms, cluster, _w = design(rng)
     fit = fit_design(prepare_design(y, x, terms), True)
     residual = conditional_residual(fit, y, x, terms)
     robust = cluster_covariance(fit, "CR2", cluster, x, residual, terms)
@@ -391,7 +392,7 @@ def test_joint_tests():
 
 def test_two_clusters_are_needed_and_nesting_is_seen():
     rng = np.random.default_rng(15)
-    y, x, terms, cluster, w = design(rng)
+    y, x, terms, cluster, _w = design(rng)
     fit = fit_design(prepare_design(y, x, terms), True)
     with pytest.raises(ValueError, match="one level"):
         cluster_covariance(fit, "CR1", np.zeros(len(y), int), x, y, terms)
