@@ -203,7 +203,9 @@ class ParameterCovariance:
         elif df == "bell-mccaffrey" and kind in ("CR0", "CR1"):
             raise ValueError("df='bell-mccaffrey' is not defined for two-way clusters")
         else:
-            cluster = two_way_covariance(self.engine_fit, kind, *ways, *rows, model.weights)
+            cluster = two_way_covariance(
+                self.engine_fit, kind, *ways, *rows, model.random_terms, model.weights
+            )
         self._cluster, self._cluster_df = cluster.scaled(kwds.get("scaling_factor")), df
         adjust = kwds.get("df_correction") is not False
         if adjust:

@@ -1,17 +1,21 @@
 """Cluster-robust covariance of the fixed effects, CR0 to CR3, and tests by it.
 
 The estimator is generalized least squares with the model's V at the estimates; the
-sandwich guards against a V that is wrong within clusters.  With A = X'V^-1 X and the
-score of a cluster h_g = X_g' V_g^-1 A_g r_g, r = y - X b,
+sandwich guards against a V that is wrong within clusters.  With A = X'V^-1 X,
+r = y - X b and the scores h_g of the clusters,
 
     Cov(b) = A^-1 (sum_g h_g h_g') A^-1
 
-where A_g = I (CR0, CR1), (I - H_gg)^-1 (CR3, the jackknife) or, for CR2, the symmetric
-solution of A_g (V_g - X_g A^-1 X_g') A_g = V_g, which makes the estimate unbiased where V
-is right (Pustejovsky and Tipton 2018).  V^-1 r is the weighted conditional residual over
-sigma^2, so CR0 is one pass over the rows.  Where V is block-diagonal by cluster,
-everything else is done in coordinates in which A is the identity and sigma is 1, on the
-span of [Z_g X_g] (V_g is sigma^2 I beyond it).
+CR0 and CR1 take h_g = (V^-1 X)_g' r_g, so that the terms of the estimate's error are
+independent whenever clusters are, whatever V is.  Where V is block-diagonal by cluster
+this is X_g' V_g^-1 r_g = X_g' W_g e_g / sigma^2, e the conditional residuals: one pass over
+the rows.  (Where it is not, X_g' (V^-1 r)_g is another thing, since V^-1 r mixes clusters.)
+
+CR2 and CR3, for block-diagonal V, take h_g = X_g' V_g^-1 A_g r_g with A_g = (I - H_gg)^-1
+(CR3, the jackknife) or the symmetric solution of A_g (V_g - X_g A^-1 X_g') A_g = V_g (CR2),
+which makes the estimate unbiased where V is right (Pustejovsky and Tipton 2018).  All is
+done in coordinates in which A is the identity and sigma is 1, on the span of [Z_g X_g]
+(V_g is sigma^2 I beyond it).
 
 Degrees of freedom are Bell and McCaffrey's: d = L b's estimated covariance is a quadratic
 form in y, its moments under V are matched to a multiple of chi-squared (or a Wishart
@@ -32,6 +36,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mixedext.engine.fit import Fit
+from mixedext.engine.objective import FactorDeviance
 from mixedext.exceptions import ClusterWarning, user_stacklevel
 from mixedext.inference.cluster_blocks import cluster_blocks
 from mixedext.inference.fixed_tests import FixedTests, FTest, independent_rows
@@ -218,7 +223,6 @@ def cluster_covariance(
     weights=None,
     *,
     moments: bool | None = None,
-    correction: float | None = None,
 ) -> ClusterCovariance:
     """Cluster-robust covariance of the fixed effects of a fit.
 
@@ -241,8 +245,6 @@ def cluster_covariance(
         Precision weights.
     moments : bool, optional
         Whether to find what the degrees of freedom need; with CR2 and CR3 if None.
-    correction : float, optional
-        Factor in place of the estimator's own.
 
     Returns
     -------
@@ -257,15 +259,14 @@ def cluster_covariance(
     n_clusters = int(codes.max()) + 1
     if n_clusters < 2:
         raise ValueError("groups of the robust covariance have one level; two are needed")
-    x = x if x.shape[1] == fit.design.basis.rank else x[:, fit.design.basis.kept]
+    x, root = _columns(fit, x)
     n, p = x.shape
-    root = np.linalg.cholesky(fit.covariance / fit.scale) if p else np.zeros((0, 0))
     wanted = kind in ("CR2", "CR3") if moments is None else moments
     found, determined = None, np.zeros(0, np.intp)
     if kind in ("CR2", "CR3") or wanted:
         _check_nested(fit, kind, codes, terms)
     if kind in ("CR0", "CR1"):
-        scores = _scores(codes, n_clusters, x, root, residual, weights)
+        scores = _scores(fit, [codes], x, root, residual, terms, weights)[0]
     if kind in ("CR2", "CR3") or wanted:
         adjusted, *pair, determined = cluster_blocks(
             kind, codes, n_clusters, x, root, residual, terms, fit.lams, weights
@@ -274,10 +275,7 @@ def cluster_covariance(
             found = ClusterMoments(*pair, root)
         if kind in ("CR2", "CR3"):
             scores = adjusted
-    if correction is None:
-        correction = 1.0
-        if kind == "CR1":
-            correction = n_clusters / (n_clusters - 1) * (n - 1) / (n - p)
+    correction = _correction(kind, n_clusters, n, p)
     half = scores @ root.T
     covariance = correction * (half.T @ half)
     return ClusterCovariance(
@@ -292,6 +290,7 @@ def two_way_covariance(
     second: np.ndarray,
     x: np.ndarray,
     residual: np.ndarray,
+    terms,
     weights=None,
 ) -> ClusterCovariance:
     """Covariance robust to two crossed clusterings: V1 + V2 - V12.
@@ -300,7 +299,7 @@ def two_way_covariance(
 
     Parameters
     ----------
-    fit, x, residual, weights
+    fit, x, residual, terms, weights
         As for ``cluster_covariance``.
     kind : {"CR0", "CR1"}
         The estimator of each part; CR1 with a factor of its own, as statsmodels.
@@ -316,12 +315,17 @@ def two_way_covariance(
             f"{kind} is not defined for two-way clusters; use 'CR0' or 'CR1' ('cluster')"
         )
     levels = [range(int(codes.max()) + 1) for codes in (first, second)]
+    if min(map(len, levels)) < 2:
+        raise ValueError("groups of the robust covariance have one level; two are needed")
     both, _ = interact((first, levels[0]), (second, levels[1]))
-    parts = [
-        cluster_covariance(fit, kind, codes, x, residual, (), weights)
-        for codes in (first, second, both)
-    ]
-    total = parts[0].covariance + parts[1].covariance - parts[2].covariance
+    x, root = _columns(fit, x)
+    n, p = x.shape
+    ways = (first, second, both)
+    parts = _scores(fit, ways, x, root, residual, terms, weights)
+    factors = [_correction(kind, len(part), n, p) for part in parts]
+    halves = [part @ root.T for part in parts]
+    one, two, three = (f * half.T @ half for f, half in zip(factors, halves, strict=True))
+    total = one + two - three
     # in coordinates in which the model's covariance is the identity
     root = np.linalg.cholesky(fit.covariance)
     inverse = np.linalg.inv(root)
@@ -339,8 +343,8 @@ def two_way_covariance(
     return ClusterCovariance(
         kind,
         total,
-        (parts[0].n_clusters[0], parts[1].n_clusters[0]),
-        tuple(part.factor[0] for part in parts),
+        (len(levels[0]), len(levels[1])),
+        tuple(factors),
         None,
         np.zeros(0, np.intp),
         clipped,
@@ -365,12 +369,62 @@ def _check_nested(fit, kind, codes, terms):
             )
 
 
-def _scores(codes, count, x, root, residual, weights):
-    """X_g'V_g^-1 r_g of every cluster in the coordinates of ``root``, (G, p)."""
-    whitened = residual if weights is None else weights * residual
-    out = np.empty((count, root.shape[1]))
+def _columns(fit, x):
+    """Columns of X that were kept, and root with root root' = sigma^-2 Cov(b)."""
+    basis = fit.design.basis
+    x = x if x.shape[1] == basis.rank else x[:, basis.kept]
+    return x, np.linalg.cholesky(fit.covariance / fit.scale)
+
+
+def _correction(kind, n_clusters, n, p):
+    if kind != "CR1":
+        return 1.0
+    return n_clusters / (n_clusters - 1) * (n - 1) / (n - p)
+
+
+def _scores(fit, ways, x, root, residual, terms, weights):
+    """Scores of the clusters of every way in the coordinates of ``root``, (G, p) each."""
+    block_diagonal = all(
+        is_nested(term.codes, codes)
+        for codes in ways
+        for term, lam in zip(terms, fit.lams, strict=True)
+        if lam.any()
+    )
+    counts = [int(codes.max()) + 1 for codes in ways]
+    out = [np.empty((count, root.shape[1])) for count in counts]
+    error = residual.copy()
+    effects = []
+    if not block_diagonal:
+        _add_effects(error, terms, fit.effects)
+        effects = _column_effects(fit, root)
+    if weights is not None:
+        error *= weights
     for j in range(root.shape[1]):
-        column = x @ root[:, j]
-        column *= whitened
-        out[:, j] = np.bincount(codes, column, minlength=count)
+        column = x @ root[:, j]  # of V0^-1 X, but for the weights
+        if not block_diagonal:
+            _add_effects(column, terms, [-effect[..., j] for effect in effects])
+        column *= error
+        for way, codes in enumerate(ways):
+            out[way][:, j] = np.bincount(codes, column, minlength=counts[way])
+    return out
+
+
+def _add_effects(column, terms, effects):
+    """Add Z b of all terms to a column of the rows."""
+    for term, effect in zip(terms, effects, strict=True):
+        for j, own in enumerate(term.columns):
+            part = effect[:, j][term.codes]
+            column += part if own is None else own * part
+
+
+def _column_effects(fit, root):
+    """Lam U of X root, (L, k, p) a term: V0^-1 X root = W (X root - Z Lam U)."""
+    design = fit.design
+    objective = FactorDeviance(design.blocks, design.structures, fit.reml)
+    objective.value(design.inner_theta(fit.theta))
+    change = design.basis.r @ root
+    out = []
+    for i, inverse in enumerate(design.inverse_transforms):
+        effect = objective.by_term(i, *objective.factor.response.effect)
+        out.append(np.einsum("ab,lbj->laj", inverse, effect[..., :-1] @ change))
     return out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
@@ -218,13 +220,8 @@ def test_crossed_factors_by_dense_algebra(kind, weights):
     fit = evaluate_design(prepare_design(y, x, terms, w), True, theta)
     residual = conditional_residual(fit, y, x, terms)
     got = cluster_covariance(fit, kind, cluster, x, residual, terms, w)
-    inverse = np.linalg.inv(fit.scale * dense_covariance(terms, fit.lams, w))
-    bread = np.linalg.inv(x.T @ inverse @ x)
-    shares = inverse @ (y - x @ bread @ x.T @ inverse @ y)
-    scores = np.array([x[cluster == g].T @ shares[cluster == g] for g in range(8)])
-    factor = 8 / 7 * 59 / 57 if kind == "CR1" else 1.0
-    want = factor * bread @ scores.T @ scores @ bread
-    np.testing.assert_allclose(got.covariance, want, rtol=1e-8)
+    want = Dense(kind, fit, y, x, terms, cluster, w)
+    np.testing.assert_allclose(got.covariance, want.covariance, rtol=1e-8)
     with pytest.raises(ValueError, match="'o' occur in several clusters"):
         cluster_covariance(fit, "CR2", cluster, x, residual, terms, w)
     with pytest.raises(ValueError, match="degrees of freedom"):
@@ -263,14 +260,74 @@ def test_two_ways_are_statsmodels_in_the_limit(correct):
     fit, ols, y, x, terms, cluster, _w = ols_limit(np.random.default_rng(2), n=300)
     other = np.random.default_rng(7).integers(9, size=len(y))
     residual = conditional_residual(fit, y, x, terms)
-    got = two_way_covariance(fit, "CR1" if correct else "CR0", cluster, other, x, residual)
+    got = two_way_covariance(
+        fit, "CR1" if correct else "CR0", cluster, other, x, residual, terms
+    )
     pair = np.column_stack([cluster, other])
     want = cov_cluster_2groups(ols, pair, use_correction=correct)[0]
     assert not got.clipped
     assert got.n_clusters == (8, 9)
     np.testing.assert_allclose(got.covariance, want, rtol=1e-9, atol=1e-14)
     with pytest.raises(ValueError, match="two-way"):
-        two_way_covariance(fit, "CR2", cluster, other, x, residual)
+        two_way_covariance(fit, "CR2", cluster, other, x, residual, terms)
+
+
+@pytest.mark.parametrize("weights", [False, True])
+def test_two_ways_with_random_effects_by_dense_algebra(weights):
+    rng = np.random.default_rng(8)
+    y, x, terms, cluster, w = design(rng, n=300, clusters=20, kind="one", weights=weights)
+    other = rng.integers(15, size=len(y))
+    y += 2 * rng.standard_normal(15)[other]
+    terms.append(RandomTerm(other, group="o"))
+    theta = np.array([0.9, 0.1, 0.5, 0.7])
+    fit = evaluate_design(prepare_design(y, x, terms, w), True, theta)
+    residual = conditional_residual(fit, y, x, terms)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ClusterWarning)
+        got = two_way_covariance(fit, "CR0", cluster, other, x, residual, terms, w)
+    pair = np.unique(cluster * 15 + other, return_inverse=True)[1]
+    one, two, both = (
+        Dense("CR0", fit, y, x, terms, c, w).covariance for c in (cluster, other, pair)
+    )
+    root = np.linalg.cholesky(fit.covariance)
+    inner = np.linalg.solve(root, np.linalg.solve(root, one + two - both).T)
+    value, vector = np.linalg.eigh(inner)
+    assert got.clipped == (value[0] < 0) == weights
+    want = root @ (vector * np.maximum(value, 0)) @ vector.T @ root.T
+    size = np.sqrt(np.diag(want))
+    assert np.abs((got.covariance - want) / np.outer(size, size)).max() < 1e-9
+
+
+@pytest.mark.parametrize("ways", [1, 2])
+def test_right_for_clusters_that_the_model_does_not_know(ways):
+    """The mean of the estimate over y is the true covariance, up to a few clusters' bias,
+    where errors of other clusters are independent and V is wrong."""
+    rng = np.random.default_rng(0)
+    schools, years = 30, 25
+    cell = rng.random((schools, years)) < 0.7
+    school, year = np.nonzero(cell)
+    n = len(school)
+    x = rng.standard_normal(years)[year] + rng.standard_normal(schools)[school]
+    x = np.column_stack([np.ones(n), x + rng.standard_normal(n)])
+    terms = [RandomTerm(school, group="school")]
+    truth = np.eye(n) + (year[:, None] == year)
+    truth += (school[:, None] == school) if ways == 2 else 0
+    root = np.linalg.cholesky(truth)
+    v = dense_covariance(terms, [np.eye(1)])
+    weight = np.linalg.solve(x.T @ np.linalg.solve(v, x), np.linalg.solve(v, x).T)
+    want = weight @ truth @ weight.T
+    mean = np.zeros((2, 2))
+    for _ in range(200):
+        y = root @ rng.standard_normal(n)
+        fit = evaluate_design(prepare_design(y, x, terms), True, np.ones(1))
+        residual = conditional_residual(fit, y, x, terms)
+        if ways == 2:
+            got = two_way_covariance(fit, "CR1", year, school, x, residual, terms)
+        else:
+            got = cluster_covariance(fit, "CR1", year, x, residual, terms)
+        mean += got.covariance / 200
+    ratio = np.sqrt(np.diag(mean) / np.diag(want))
+    assert (np.abs(ratio - 1) < 0.12).all()
 
 
 def test_two_ways_without_a_positive_matrix_are_clipped():
@@ -284,7 +341,7 @@ def test_two_ways_without_a_positive_matrix_are_clipped():
             break
     residual = conditional_residual(fit, y, x, terms)
     with pytest.warns(ClusterWarning, match="negative eigenvalues"):
-        got = two_way_covariance(fit, "CR1", cluster, other, x, residual)
+        got = two_way_covariance(fit, "CR1", cluster, other, x, residual, terms)
     assert got.clipped
     value = np.linalg.eigvalsh(got.covariance)
     assert value[0] > -1e-12 * value[-1]
