@@ -170,6 +170,10 @@ class ParameterCovariance:
         self.cov_kwds = {"description": _DESCRIPTIONS[name]}
         if clustered:
             self._make_cluster_covariance(name, kwds)
+        if use_t is False and self.df_method is not None:
+            raise ValueError(
+                f"use_t=False asks for the normal law, df_method={self.df_method!r} for t"
+            )
         own = self.df_method is not None or self._cluster_df == "bell-mccaffrey"
         self.use_t = own if use_t is None else use_t
         self.cov_kwds["use_t"] = self.use_t
