@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -81,8 +82,13 @@ def _is_list_of_strings(value):
 
 
 def _from_text(text, names):
+    aliases, spaceless = _without_spaces(names)
+    plain = [
+        _renamed(part, aliases) for part in ([text] if isinstance(text, str) else text)
+    ]
+    plain = plain[0] if isinstance(text, str) else plain
     try:
-        parsed = FormulaManager().get_linear_constraints(text, names)
+        parsed = FormulaManager().get_linear_constraints(plain, spaceless)
     except Exception as error:  # the formula engines raise classes of their own
         raise ValueError(
             f"r_matrix={text!r} cannot be read ({error}); the parameters are: "
@@ -90,6 +96,19 @@ def _from_text(text, names):
         ) from error
     matrix = np.asarray(parsed.constraint_matrix, float)
     return matrix, np.ravel(np.asarray(parsed.constraint_values, float))
+
+
+def _without_spaces(names):
+    """Other names for those with spaces ("Group Var"), which not every engine can read."""
+    aliases = {name: f"parameter_{j}_" for j, name in enumerate(names) if " " in name}
+    return aliases, [aliases.get(name, name) for name in names]
+
+
+def _renamed(text, aliases):
+    for name in sorted(aliases, key=len, reverse=True):
+        whole = rf"(?<![\w.]){re.escape(name)}(?![\w.\[])"
+        text = re.sub(whole, aliases[name], text)
+    return text
 
 
 def _from_mapping(hypotheses, names):

@@ -211,7 +211,7 @@ class WaldTests:
         >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
         >>> test = result.wald_test("Intercept = 250, Days = 10", scalar=True)
         >>> round(test.statistic, 4), test.df_denom
-        (0.2055, 2)
+        (0.1538, 2)
         """
         rows, values = self._constraint(r_matrix)
         if use_f is None:

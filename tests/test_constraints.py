@@ -72,3 +72,12 @@ def test_errors(r_matrix, message):
 def test_variance_columns_may_be_refused():
     with pytest.raises(ValueError, match=r"should have 3 columns .*must be zero"):
         linear_constraints(np.eye(4), NAMES, 3, variances=False)
+
+
+def test_names_with_spaces():
+    names = ["a b", "a b c", "x", "C(f, Sum)[S.p q]", "g x h Cov"]
+    for j, name in enumerate(names):
+        rows, values = linear_constraints(f"2 * {name} - x = 1", names, 5)
+        want = 2 * np.eye(5)[j] - np.eye(5)[2]
+        assert rows.tolist() == [want.tolist()]
+        assert values == [1]

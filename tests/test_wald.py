@@ -209,8 +209,10 @@ def test_tables_of_terms(result, kind):
     terms = robust.wald_test_terms(
         combine_terms=["f", "x"], extra_constraints=[("both", {"x": 1, "Intercept": 0})]
     )
-    names = ["Intercept", "C(f)", "x", "f", "x", "both"]
-    assert terms.table.index.tolist() == names
+    # formulaic's name of the intercept is 1
+    names = ["C(f)", "x", "f", "x", "both"]
+    assert terms.table.index[0] in ("Intercept", "1")
+    assert terms.table.index[1:].tolist() == names
     assert terms.table["df_constraint"].tolist() == [1, 2, 1, 2, 1, 2]
     columns = ["statistic", "pvalue", "df_constraint"]
     f = kind in ("CR2", "CR3")
@@ -258,7 +260,7 @@ def test_pairwise_tests_under_every_covariance(result, kind):
 def test_formulas_of_plain_columns(data):
     """A specification that is made only when asked for."""
     fit = mx.mixedlm("y ~ x + f + (1 | g)", data).fit()
-    assert fit.wald_test_terms().table.index.tolist() == ["Intercept", "f", "x"]
+    assert set(fit.wald_test_terms().table.index[1:]) == {"f", "x"}
     assert len(fit.t_test_pairwise("f").result_frame) == 3
     again = mx.mixedlm("y ~ x + f + (1 | g)", data).fit()
     again.remove_data()
