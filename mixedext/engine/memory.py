@@ -37,7 +37,8 @@ class MemoryEstimate:
     storage : str
         How the tail is stored.
     factors : tuple of str
-        Each grouping factor with its levels and columns, the leading one first.
+        Each grouping factor with its levels and columns, the leading one first (empty
+        if there is none).
     """
 
     lead: int
@@ -81,6 +82,9 @@ class MemoryEstimate:
             cause = (
                 f"Their levels are crossed, so the factors beside {self.factors[0]} need "
                 f"a {self.storage} matrix: {', '.join(self.factors[1:])}. "
+                if self.factors[0]
+                else f"Rows belong to several levels at once, so a {self.storage} matrix is "
+                f"needed for {', '.join(self.factors[1:])}. "
             )
             advice = (
                 "Drop or coarsen the crossed factor with the most columns, merge its "
@@ -135,7 +139,9 @@ def estimate_memory(
         tail_bytes(m, pattern, n_stored) + NUMBER * 7 * m * n_fixed,
         storage,
         tuple(
-            f"{f.group} ({f.n_levels:,} level{'s' * (f.n_levels != 1)}"
+            ""
+            if not f.n_levels
+            else f"{f.group} ({f.n_levels:,} level{'s' * (f.n_levels != 1)}"
             + (f" x {f.width} columns)" if f.width > 1 else ")")
             for f in factors
         ),

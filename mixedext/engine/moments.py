@@ -26,6 +26,8 @@ __all__ = ["moment_covariances", "one_factor_moments", "solve_moments"]
 MOST_VECTORS = 400
 # Sums of squares of as many columns are cheap for one grouping factor.
 MOST_COLUMNS = 100
+# Numbers in the pair sums of one factor that are no burden.
+MOST_PAIR_SUMS = 2e6
 # Share of the residual variance of y that sigma^2 gets where its moment is not positive.
 SIGMA_SHARE = 0.01
 
@@ -48,8 +50,10 @@ def moment_covariances(blocks: Blocks, structures, sums=None) -> list[np.ndarray
         Symmetric (k, k), possibly not positive definite; None where the moments would
         cost more than they save.
     """
-    if len(blocks.factors) == 1:
+    if blocks.within is not None:
         return _one_factor(blocks, structures, sums)
+    if max(f.width for f in blocks.factors) ** 4 > MOST_PAIR_SUMS:
+        return None
     bases = _factor_bases(blocks, structures)
     count = sum(len(b) for b in bases)
     rank = blocks.n_fixed - 1

@@ -107,6 +107,8 @@ class ProfiledDeviance:
             lams[f.terms[0]]
             if len(f.terms) == 1
             else linalg.block_diag(*[lams[i] for i in f.terms])
+            if f.terms
+            else np.zeros((1, 1))
             for f in self.blocks.factors
         ]
 
