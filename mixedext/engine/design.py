@@ -23,7 +23,7 @@ from mixedext.engine.one_factor import OneFactorDeviance
 from mixedext.engine.products import Products
 from mixedext.engine.rotation import Rotation, rotate_products, within_rotated
 from mixedext.engine.rows import Rows
-from mixedext.engine.spread import WIDE, engine_terms, factor_layouts, sum_products
+from mixedext.engine.spread import engine_terms, factor_layouts, sum_products
 from mixedext.engine.triangles import basis_of_squares, invert_upper
 from mixedext.engine.within import find_within, within_from_rows
 from mixedext.exceptions import DesignError
@@ -37,6 +37,9 @@ NO_RESIDUAL = 1e-12
 EXPLAINED = "is explained exactly by X"
 # Condition of Q'Q, over all rows, up to which a sample of the rows has told R.
 SAMPLE_CONDITION = 30.0
+# Columns of the only factor up to which sums over levels pay: their cost grows with the
+# fourth power, that of factoring every level with the third.
+MOST_COLUMNS = 32
 # Chunks of rows that are enough for the first pass over very many.
 SAMPLED_CHUNKS = 48
 
@@ -278,8 +281,8 @@ def finish_design(
         Gives what to say of a response that leaves no residual.
     ask_rows : callable, optional
         From the last change of the fixed columns, the products so changed, the rotation
-        of the only factor (or None) and a shift of y to the cross-products within levels, by a pass over the rows; for sums that would
-        cancel (see ``find_within``).
+        of the only factor (or None) and a shift of y to the cross-products within levels,
+        by a pass over the rows; for sums that would cancel (see ``find_within``).
 
     Raises
     ------
@@ -309,7 +312,7 @@ def finish_design(
     plain = products
     products, rotation = rotate_products(plain, terms)
     within = None
-    if len(products.layouts) == 1 and products.layouts[0].width <= WIDE:
+    if len(products.layouts) == 1 and products.layouts[0].width <= MOST_COLUMNS:
         within = find_within(
             products.grams[0],
             products.crosses[0],

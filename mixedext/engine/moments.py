@@ -63,10 +63,16 @@ def moment_covariances(blocks: Blocks, structures, sums=None) -> list[np.ndarray
     number = np.repeat(np.arange(len(bases)), [len(b) for b in bases])
     flat = [e for b in bases for e in b]
     system, right = np.zeros((count + 1, count + 1)), np.zeros(count + 1)
-    for r, e in enumerate(flat):
-        for t, g in enumerate(flat):
-            both = pairs[number[r], number[t]]
-            system[r, t] = np.einsum("ab,cd,abcd->", e, g, both)
+    rows = [
+        np.array([e.ravel() for e in b]).reshape(len(b), f.width**2)
+        for f, b in zip(blocks.factors, bases, strict=True)
+    ]
+    for f, own in enumerate(rows):
+        for g, other in enumerate(rows):
+            if len(own) and len(other):
+                both = pairs[f, g].reshape(own.shape[1], other.shape[1])
+                at = np.ix_(number == f, number == g)
+                system[at] = own @ both @ other.T
     grams, crosses = _gram_sums(blocks), _crosses(blocks)
     if rank:
         system[:count, :count] += _projection(blocks, bases, crosses, rank)
@@ -300,9 +306,9 @@ def _quadratic(blocks, lead_weight, tail_weight):
     """w'Z'Z w for vectors on the leading factor followed by vectors on the tail."""
     n_levels, width, n_lead = lead_weight.shape
     n_tail = tail_weight.shape[1]
-    flat = lead_weight.reshape(-1, n_lead)
+    flat = lead_weight.reshape(n_levels * width, n_lead)
     out = np.empty((n_lead + n_tail,) * 2)
-    out[:n_lead, :n_lead] = flat.T @ (blocks.lead_gram @ lead_weight).reshape(-1, n_lead)
+    out[:n_lead, :n_lead] = flat.T @ (blocks.lead_gram @ lead_weight).reshape(flat.shape)
     if n_tail:
         image = np.empty((n_levels, width, n_tail))
         links = blocks.link_pointers, blocks.link_index, blocks.link_value

@@ -1,8 +1,8 @@
 """The fixed-effects block once more from the rows, where cross-products have lost digits.
 
-With several grouping factors (for one of few columns, see engine.within) eliminating the random effects
-leaves [X y]'V0^-1 [X y] as a difference of cross-products; where one variance dwarfs the
-other it is a small difference of large numbers.  With
+With several grouping factors (for one of few columns, see engine.within) eliminating the
+random effects leaves [X y]'V0^-1 [X y] as a difference of cross-products; where one
+variance dwarfs the other it is a small difference of large numbers.  With
 u = C Lam'Z'c for each column c, computed as usual,
 
     c'V0^-1 d = (c - Z Lam u_c)'(d - Z Lam u_d) + u_c'u_d
@@ -29,7 +29,11 @@ DEVIANCE_NOISE = 1e-7
 def needs_refinement(fit: Fit) -> bool:
     """Whether cancellation may have cost the deviance more than a negligible error."""
     blocks = fit.design.blocks
-    return bool(blocks.factors) and blocks.within is None and fit.objective.noise > DEVIANCE_NOISE
+    return (
+        bool(blocks.factors)
+        and blocks.within is None
+        and fit.objective.noise > DEVIANCE_NOISE
+    )
 
 
 def refine_fit(fit: Fit, y, x, terms, weights) -> Fit:

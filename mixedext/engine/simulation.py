@@ -44,8 +44,8 @@ class Sampler:
         blocks = design.blocks
         if blocks.within is None:
             raise NotImplementedError(
-                "simulation by sufficient statistics needs a model with one grouping factor "
-                "of few columns"
+                "simulation by sufficient statistics needs a model with one grouping "
+                "factor of few columns"
             )
         self.fit, self.nobs = fit, blocks.nobs
         rank, width = design.basis.rank, blocks.lead_gram.shape[1]

@@ -50,10 +50,9 @@ def engine_terms(terms: Sequence[RandomTerm | SparseTerm]) -> list:
     if len(terms) < 2 or not any(_is_wide(t) for t in terms):
         return terms
     for layout in group_by_factor(terms):
-        term = terms[layout.terms[0]]
-        if len(layout.terms) == 1 and _is_wide(term):
-            if term.n_levels * term.k <= MOST_SPREAD:
-                terms[layout.terms[0]] = _spread(term)
+        term, alone = terms[layout.terms[0]], len(layout.terms) == 1
+        if alone and _is_wide(term) and term.n_levels * term.k <= MOST_SPREAD:
+            terms[layout.terms[0]] = _spread(term)
     return terms
 
 
@@ -77,9 +76,7 @@ def factor_layouts(terms, given=None) -> list[FactorLayout]:
     if not any(f.spread for f in layouts):
         return layouts
     given = terms if given is None else given
-    layouts = [
-        replace(f, block=given[f.terms[0]].k) if f.spread else f for f in layouts
-    ]
+    layouts = [replace(f, block=given[f.terms[0]].k) if f.spread else f for f in layouts]
     if layouts[0].spread:
         layouts.insert(0, FactorLayout("", 0, 1, (), ()))
     return layouts
@@ -228,4 +225,8 @@ def times_rows(term: RandomTerm | SparseTerm, at: slice, b: np.ndarray) -> np.nd
     """
     if isinstance(term, SparseTerm):
         return term.matrix[at] @ b[:, 0]
-    return np.einsum("nk,nkm->nm", term.z[at], b[term.codes[at]])
+    codes, out = term.codes[at], np.zeros((len(term.codes[at]), b.shape[2]))
+    for j, column in enumerate(term.columns):
+        own = b[codes, j]
+        out += own if column is None else own * column[at, None]
+    return out

@@ -211,7 +211,7 @@ def _check_terms_argument(terms, n):
     for term in terms:
         if not isinstance(term, kinds):
             raise ValueError(
-                "terms must hold RandomTerm or SparseTerm objects, not "
+                "terms must hold RandomTerm objects, or SparseTerm, not "
                 f"{type(term).__name__}"
             )
         if term.n_rows != n:

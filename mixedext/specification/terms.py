@@ -381,7 +381,7 @@ def check_levels(term: RandomTerm, nobs: int) -> None:
             f"{term.n_levels} level; a variance between levels needs at least 2. "
             "Leave the term out."
         )
-    if term.n_levels >= nobs and not (shared and term.n_levels == 1):
+    if term.n_levels >= nobs:
         raise DesignError(
             f"the grouping factor {term.group!r} of {term.label} has "
             f"{term.n_levels} levels for {nobs} observations: with one observation "

@@ -18,7 +18,15 @@ from mixedext.engine.design import prepare_design
 from mixedext.engine.fit import fit_design
 from mixedext.engine.refit import Responses, fit_responses
 
-COMBINATIONS = ["alone", "with one", "crossed", "several", "several with one", "wide", "dense"]
+COMBINATIONS = [
+    "alone",
+    "with one",
+    "crossed",
+    "several",
+    "several with one",
+    "wide",
+    "dense",
+]
 
 
 def memberships(rng, n, q, share=3, weights=True):
@@ -83,8 +91,6 @@ def test_deviance_and_gradient_are_those_of_dense_algebra(
         lams.append(s.lam(theta[start : start + s.n_theta]))
         start += s.n_theta
     expected = dense.deviance(y, x, terms, lams, reml, weights)
-    if weights is not None:  # V0 has 1 / weights already
-        pass
     np.testing.assert_allclose(deviance, expected, rtol=1e-10)
     slope = dense.gradient(y, x, terms, structures, theta, reml, weights)
     np.testing.assert_allclose(gradient, slope, rtol=1e-7, atol=1e-7)
@@ -102,9 +108,7 @@ def test_estimates_modes_and_covariances(combination, weighted, reml):
     assert fit.convergence.converged
     deviance = dense.deviance(y, x, terms, fit.lams, reml, weights)
     np.testing.assert_allclose(fit.deviance, deviance, rtol=1e-11)
-    beta, scale, modes, covariances = dense.effects(
-        y, x, terms, fit.lams, reml, weights
-    )
+    beta, scale, modes, covariances = dense.effects(y, x, terms, fit.lams, reml, weights)
     np.testing.assert_allclose(fit.coefficients, beta, rtol=1e-9)
     np.testing.assert_allclose(fit.scale, scale, rtol=1e-9)
     for number, term in enumerate(terms):
@@ -113,9 +117,7 @@ def test_estimates_modes_and_covariances(combination, weighted, reml):
         assert own.shape == (term.n_levels, term.k, term.k)
         for level in range(term.n_levels):
             at = slice(level * term.k, (level + 1) * term.k)
-            np.testing.assert_allclose(
-                own[level], covariances[number][at, at], atol=1e-10
-            )
+            np.testing.assert_allclose(own[level], covariances[number][at, at], atol=1e-10)
 
     def function(theta):
         lams, start = [], 0
@@ -131,10 +133,12 @@ def test_estimates_modes_and_covariances(combination, weighted, reml):
 @pytest.mark.parametrize("combination", COMBINATIONS)
 def test_information_matches_numerical_curvature(combination):
     """Standard errors of the variances, from differences of the dense deviance."""
-    y, x, terms, _ = draw(4, combination, n=90)
-    result = quiet(mx.MixedLM(y, x, terms=terms).fit)
-    if result.is_singular:
-        pytest.skip("no such error on the boundary")
+    for seed in range(4, 50):  # on the boundary there is no such error
+        y, x, terms, _ = draw(seed, combination, n=90)
+        result = quiet(mx.MixedLM(y, x, terms=terms).fit)
+        if not result.is_singular and (result.theta**2).min() > 0.01:
+            break
+    assert not result.is_singular
     fit = result.engine_fit
     structures = [t.structure for t in terms]
     gamma = np.concatenate(
@@ -153,11 +157,7 @@ def test_information_matches_numerical_curvature(combination):
         inverse = np.linalg.inv(v)
         information = x.T @ inverse @ x
         r = y - x @ np.linalg.solve(information, x.T @ inverse @ y)
-        return (
-            np.linalg.slogdet(v)[1]
-            + np.linalg.slogdet(information)[1]
-            + r @ inverse @ r
-        )
+        return np.linalg.slogdet(v)[1] + np.linalg.slogdet(information)[1] + r @ inverse @ r
 
     size = len(point)
     step = 2e-3 * np.maximum(np.abs(point), 0.05)
@@ -293,7 +293,10 @@ def test_moments_of_indicators_are_those_of_a_random_intercept(spread):
         design = prepare_design(y, x, [term, rest])
         covariances = moment_covariances(design.blocks, design.structures)
         found.append(
-            [c[0, 0] / t[0, 0] ** 2 for c, t in zip(covariances, design.transforms)]
+            [
+                c[0, 0] / t[0, 0] ** 2
+                for c, t in zip(covariances, design.transforms, strict=True)
+            ]
         )
     np.testing.assert_allclose(*found, rtol=1e-9)
 
@@ -323,7 +326,9 @@ def test_kinship_root_against_the_spectral_likelihood():
         )
 
     best = optimize.minimize_scalar(
-        lambda t: deviance(np.exp(t)), bounds=(-5, 5), method="bounded",
+        lambda t: deviance(np.exp(t)),
+        bounds=(-5, 5),
+        method="bounded",
         options={"xatol": 1e-10},
     )
     np.testing.assert_allclose(result.deviance, best.fun, rtol=1e-12)
@@ -332,7 +337,9 @@ def test_kinship_root_against_the_spectral_likelihood():
     v = np.eye(n) + ratio * kinship
     residual = y - float(result.fe_params[0])
     blup = ratio * kinship @ np.linalg.solve(v, residual)
-    np.testing.assert_allclose(root @ result.ranef("animal").to_numpy()[:, 0], blup, atol=1e-9)
+    np.testing.assert_allclose(
+        root @ result.ranef("animal").to_numpy()[:, 0], blup, atol=1e-9
+    )
     np.testing.assert_allclose(result.fittedvalues - result.fe_params[0], blup, atol=1e-9)
 
 
@@ -409,9 +416,7 @@ def test_a_variance_that_dwarfs_the_residual(ratio, kind):
 
 def wide_term(rng, n, n_levels, k, structure="identity"):
     z = rng.normal(size=(n, k))
-    return mx.RandomTerm(
-        rng.integers(0, n_levels, n), z, group="g", structure=structure
-    )
+    return mx.RandomTerm(rng.integers(0, n_levels, n), z, group="g", structure=structure)
 
 
 @pytest.mark.parametrize(("n_levels", "k"), [(1, 40), (3, 25), (12, 18)])
@@ -471,7 +476,8 @@ def test_everything_a_result_offers(tmp_path):
     assert list(result.n_levels.items()) == [("spline", 6), ("h", 7), ("school", 12)]
     assert list(result.var_corr["group"]) == ["spline", "h", "school", "Residual"]
     text = str(result.summary())
-    assert "school" in text and "spline" in text
+    assert "school" in text
+    assert "spline" in text
     assert result.ranef("school").shape == (12, 1)
     assert result.ranef_cov("school").shape == (12, 1)
     assert set(result.random_effects) == {"spline", "h", "school"}
@@ -495,7 +501,8 @@ def test_alone_it_gives_statsmodels_dictionary():
     assert list(result.random_effects) == list("abcdefghijkl")
     assert result.random_effects["a"].index.tolist() == ["school"]
     assert result.random_effects_cov["a"].shape == (1, 1)
-    assert result.vcomp.shape == (1,) and result.cov_re.shape == (0, 0)
+    assert result.vcomp.shape == (1,)
+    assert result.cov_re.shape == (0, 0)
     np.testing.assert_allclose(result.vcomp[0], result.theta[0] ** 2 * result.scale)
 
 
@@ -519,6 +526,7 @@ def test_responses_by_the_ordinary_path_agree_with_batches():
     assert design.rotation is not None
     batch = fit_responses(Responses(design, x, terms, None), y[:, None], True)
     tail = prepare_design(y, x, [*terms, mx.SparseTerm(np.eye(60)[:, :2] * 1e-9, "zero")])
-    assert tail.rotation is None and tail.blocks.factors[0].n_levels == 0
+    assert tail.rotation is None
+    assert tail.blocks.factors[0].n_levels == 0
     single = fit_design(design, True)
     np.testing.assert_allclose(batch.llf[0], single.log_likelihood, rtol=1e-11)
