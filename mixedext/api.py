@@ -19,7 +19,7 @@ from mixedext.exceptions import (
 from mixedext.model import MixedLM, mixedlm
 from mixedext.parquet import read_parquet_model
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
-from mixedext.specification.terms import RandomTerm
+from mixedext.specification.terms import RandomTerm, SparseTerm
 
 __all__ = [
     "Convergence",
@@ -35,6 +35,7 @@ __all__ = [
     "RandomTerm",
     "RankDeficientWarning",
     "Refits",
+    "SparseTerm",
     "VCSpec",
     "WeightsWarning",
     "datasets",

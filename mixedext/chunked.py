@@ -168,9 +168,9 @@ def design_from_chunks(
     for term in terms:
         check_levels(term, sums.nobs)
 
-    def ask_rows(*changed):
+    def ask_rows(right, products, rotation, shift):
         share = partial(_within, plan, bases, layouts, levels, part.numbers)
-        return source.sum(partial(share, *changed))
+        return source.sum(partial(share, right, products, shift))
 
     design = finish_design(
         part.products, bases, terms, sums.log_weights, storage, ask_rows=ask_rows

@@ -58,7 +58,7 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
         Kept for statsmodels; the engine always works with the root of the covariance.
     missing : {"none", "raise", "drop"}, optional
         Rows with missing values are an error ("none", "raise") or are left out.
-    terms : list of RandomTerm, optional
+    terms : list of RandomTerm or SparseTerm, optional
         Random terms; may be used with or without ``groups``.  With neither the model
         is an ordinary linear model, fitted by ML or REML all the same.
     weights : array_like, optional
@@ -329,9 +329,7 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
             mean = mean + self.offset
         if effects is not None:
             for term, effect in zip(self.random_terms, effects, strict=True):
-                for j, column in enumerate(term.columns):
-                    own = effect[:, j][term.codes]
-                    mean += own if column is None else own * column
+                mean += term.contribution(effect)
         return mean
 
     def predict(self, params, exog=None, offset=None):

@@ -149,9 +149,9 @@ def simulate_refits(model, fit: Fit, n, rng, reml, n_threads) -> Refits:
         raise ValueError(f"n={n!r} must be a whole number, 1 or more")
     check_threads(n_threads)
     reml = fit.reml if reml is None else bool(reml)
-    if len(fit.design.blocks.factors) == 1:
+    if fit.design.blocks.within is not None:
         return labelled(model, simulate_fits(fit, int(n), rng, reml, n_threads))
-    model._need_rows()  # there are several grouping factors
+    model._need_rows()  # sums over levels do not suffice
     size = max(1, _ROWS_AT_A_TIME // model.nobs)
     counts = [min(size, n - start) for start in range(0, n, size)]
     seeds = spawn_seeds(rng, len(counts))
@@ -175,6 +175,5 @@ def _simulated_rows(model, fit, count, rng):
     y = sigma * noise + (model.exog[:, fit.design.basis.kept] @ fit.coefficients)[:, None]
     for term, lam in zip(model.random_terms, fit.lams, strict=True):
         effect = sigma * rng.standard_normal((count, term.n_levels, term.k)) @ lam.T
-        for j in range(term.k):
-            y += term.z[:, j, None] * effect[:, term.codes, j].T
+        y += term.contribution(effect.transpose(1, 2, 0))
     return y

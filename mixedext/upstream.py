@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from mixedext.specification.terms import factorize
+from mixedext.specification.terms import RandomTerm, factorize
 
 __all__ = ["UpstreamView"]
 
@@ -19,8 +19,9 @@ class UpstreamView:
         """Codes and levels of ``groups``, or else of the first grouping factor."""
         if self.groups is not None:
             return factorize(self.groups)
-        if self.random_terms:
-            return self.random_terms[0].codes, self.random_terms[0].levels
+        for term in self.random_terms:
+            if isinstance(term, RandomTerm):
+                return term.codes, term.levels
         return np.zeros(self.nobs, np.intp), [0]
 
     @cached_property

@@ -17,7 +17,7 @@ from mixedext.engine.kernels import crossproducts
 from mixedext.engine.kernels.sparse import multiply_symmetric
 from mixedext.engine.memory import MemoryEstimate, estimate_memory
 from mixedext.engine.products import FactorLayout, Products
-from mixedext.engine.tail_pattern import TailPattern, choose_pattern
+from mixedext.engine.tail_pattern import SMALL_TAIL, TailPattern, choose_pattern
 from mixedext.engine.within import Within
 
 __all__ = ["Blocks", "build_blocks"]
@@ -33,6 +33,8 @@ class Blocks:
         Rows that were summed.
     factors : tuple of FactorLayout
         The leading factor first, then those of the tail.  Empty without random terms.
+        Spread factors (engine.spread) are in the tail, behind a leading factor without
+        levels or terms if there is no other.
     lead_gram : ndarray
         (L, K, K), Z_l'Z_l of the leading factor.
     lead_cross : ndarray
@@ -53,7 +55,7 @@ class Blocks:
     fixed_gram : ndarray
         (P, P), [X y]'[X y].
     within : Within or None
-        With one grouping factor the cross-products within its levels.
+        With one grouping factor of few columns the cross-products within its levels.
     """
 
     nobs: int
@@ -125,6 +127,8 @@ class Blocks:
         """The block structure as text: one line a factor, then the tail."""
         lines = [f"{'role':<8}{'grouping factor':<32}{'levels':>10}{'columns':>9}"]
         for number, f in enumerate(self.factors):
+            if not f.terms:
+                continue
             role = "tail" if number else "lead"
             lines.append(f"{role:<8}{f.group:<32}{f.n_levels:>10}{f.width:>9}")
         m = self.tail_size
@@ -162,7 +166,8 @@ def build_blocks(
         gram, cross = products.grams[0], products.crosses[0]
     else:
         gram, cross = np.zeros((0, 1, 1)), np.zeros((0, 1, n_fixed))
-    tail = _build_tail(products, storage) if products.pairs else _no_tail(gram, n_fixed)
+    several = len(products.layouts) > 1
+    tail = _build_tail(products, storage) if several else _no_tail(gram, n_fixed)
     return Blocks(
         nobs=products.nobs,
         factors=products.layouts,
@@ -210,6 +215,8 @@ def _build_tail(products, storage):
         n_fixed = len(products.fixed_gram)
         estimate_memory(products.layouts, n_links, n_fixed, pattern, n_stored).check()
 
+    if any(f.spread for f in layouts) and len(level_factor) > SMALL_TAIL:
+        pointers, index = _with_spread(pointers, index, products, first_level)
     elimination, pattern = choose_pattern(
         pointers, index, widths[level_factor], storage, check
     )
@@ -240,6 +247,44 @@ def _build_tail(products, storage):
         "tail_gram": _tail_gram(products, starts, m, pattern),
         "tail_cross": tail_cross,
     }
+
+
+def _with_spread(pointers, index, products, first_level):
+    """Tail levels that meet, compressed rows, with those that meet outside the lead.
+
+    A row of the data belongs to several levels of a spread factor: any two of them, and
+    levels of other factors of the tail, meet whatever the lead.
+    """
+    first, second = [], []
+    for f, gram in products.inner.items():
+        start = first_level[f - 1]
+        row, column = _lower_entries(gram)
+        first.append(row + start)
+        second.append(column + start)
+        block = products.layouts[f].block
+        for apart in range(1, block):  # one level of the term, wanted as a whole
+            own = np.arange(products.layouts[f].n_levels - apart)
+            own = own[own // block == (own + apart) // block]
+            first.append(own + apart + start)
+            second.append(own + start)
+        for g in range(1, f):
+            pair = products.pairs[g, f]
+            first.append(pair.index + start)
+            second.append(pair.first + first_level[g - 1])
+    both = np.stack([np.concatenate(first), np.concatenate(second)], axis=1)
+    ends = pointers[-1] + 2 * np.arange(1, len(both) + 1)
+    return (
+        np.concatenate([pointers, ends]).astype(np.intp),
+        np.concatenate([index, both.ravel()]).astype(np.intp),
+    )
+
+
+def _lower_entries(gram):
+    """Rows and columns of the entries below the diagonal that are not zero."""
+    if not sparse.issparse(gram):
+        return np.nonzero(np.tril(gram, -1))
+    lower = sparse.tril(gram, -1).tocoo()
+    return lower.row, lower.col
 
 
 def _links(pairs, offsets, starts, sort=False):
@@ -285,6 +330,11 @@ def _tail_gram(products, starts, m, pattern):
             rows.append(np.broadcast_to(row[:, :, None], shape))
             columns.append(np.broadcast_to(column[:, None, :], shape))
             values.append(pair.value)
+    for f, gram in products.inner.items():
+        i, j = _lower_entries(gram)
+        rows.append(starts[f - 1][i])
+        columns.append(starts[f - 1][j])
+        values.append(np.asarray(gram[i, j]).ravel())
     if pattern is None:
         out = zeros((m, m))
         for row, column, value in zip(rows, columns, values, strict=True):

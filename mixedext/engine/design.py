@@ -20,12 +20,15 @@ from mixedext.engine.levels import level_sums
 from mixedext.engine.memory import estimate_memory
 from mixedext.engine.objective import FactorDeviance, ProfiledDeviance
 from mixedext.engine.one_factor import OneFactorDeviance
-from mixedext.engine.products import Products, group_by_factor
+from mixedext.engine.products import Products
+from mixedext.engine.rotation import Rotation, rotate_products, within_rotated
 from mixedext.engine.rows import Rows
+from mixedext.engine.spread import engine_terms, factor_layouts, sum_products
 from mixedext.engine.triangles import basis_of_squares, invert_upper
 from mixedext.engine.within import find_within, within_from_rows
 from mixedext.exceptions import DesignError
-from mixedext.specification.terms import RandomTerm
+from mixedext.specification.structures import structure
+from mixedext.specification.terms import RandomTerm, SparseTerm
 
 __all__ = ["Design", "finish_design", "prepare_design"]
 
@@ -34,6 +37,9 @@ NO_RESIDUAL = 1e-12
 EXPLAINED = "is explained exactly by X"
 # Condition of Q'Q, over all rows, up to which a sample of the rows has told R.
 SAMPLE_CONDITION = 30.0
+# Columns of the only factor up to which sums over levels pay: their cost grows with the
+# fourth power, that of factoring every level with the third.
+MOST_COLUMNS = 32
 # Chunks of rows that are enough for the first pass over very many.
 SAMPLED_CHUNKS = 48
 
@@ -46,7 +52,7 @@ class Design:
     ----------
     blocks : Blocks
         Cross-products.
-    terms : tuple of RandomTerm
+    terms : tuple of RandomTerm or SparseTerm
         The random terms, in the model's order, without their rows.
     basis : FixedBasis
         Orthonormal basis of the (weighted) fixed-effects columns.
@@ -59,23 +65,57 @@ class Design:
         that Sigma in the engine's units is T Sigma T'.
     log_weights : float
         Sum of the logarithms of the weights.
+    rotation : Rotation or None
+        By which the columns of the only factor have become orthogonal.
     """
 
     blocks: Blocks
-    terms: tuple[RandomTerm, ...]
+    terms: tuple[RandomTerm | SparseTerm, ...]
     basis: FixedBasis
     least_squares: np.ndarray
     y_scale: float
     transforms: tuple[np.ndarray, ...]
     log_weights: float
+    rotation: Rotation | None = None
 
-    @property
+    @cached_property
     def structures(self):
-        return [t.structure for t in self.terms]
+        """Structures of the terms as the engine has them.
+
+        Where each of many columns with one variance is a level of its own, that of one.
+        """
+        own = [t.structure for t in self.terms]
+        for number in self.scalar_terms:
+            own[number] = structure("identity", 1)
+        return own
+
+    @cached_property
+    def scalar_terms(self) -> tuple[int, ...]:
+        """Terms of several columns each of which is a level to the engine."""
+        return tuple(
+            number
+            for f in self.blocks.factors
+            for number, at in zip(f.terms, f.slices, strict=True)
+            if at.stop - at.start != self.terms[number].k
+        )
+
+    def own_lams(self, theta) -> list[np.ndarray]:
+        """Relative covariance factor (k, k) of every term as it was given."""
+        lams = self.lams(theta)
+        for number in self.scalar_terms:
+            lams[number] = lams[number] * np.eye(self.terms[number].k)
+        return lams
+
+    def own_effects(self, number: int, effect: np.ndarray) -> np.ndarray:
+        """Effects of a term in the data's units, (L, k), from those in the engine's."""
+        if self.rotation is not None:
+            effect = self.rotation.back(effect)
+        effect = self.y_scale * effect @ self.inverse_transforms[number].T
+        return effect.reshape(-1, self.terms[number].k)
 
     def objective(self, reml: bool) -> ProfiledDeviance:
         """The profiled deviance in the engine's units."""
-        if len(self.blocks.factors) == 1:
+        if self.blocks.within is not None:
             return OneFactorDeviance(self.blocks, self.structures, reml, self.level_sums)
         return FactorDeviance(self.blocks, self.structures, reml)
 
@@ -158,24 +198,27 @@ def prepare_design(
     MemoryError
         If the fit would not fit into memory; says why and what to do.
     """
+    given, terms = terms, engine_terms(terms)
     rows = Rows(y, x, terms, weights)
-    layouts = group_by_factor(terms)
+    layouts = factor_layouts(terms, given)
     estimate_memory(layouts[:1], 0, rows.n_columns + 1).check()
     bases = first_pass(rows)
-    products = Products.of(rows, bases, layouts)
+    products = sum_products(rows, bases, layouts)
     if rows.n_chunks > SAMPLED_CHUNKS and not _nearly_orthonormal(products):
         bases = first_pass(rows, sample=False)
-        products = Products.of(rows, bases, layouts)
+        products = sum_products(rows, bases, layouts)
 
     def no_residual():
         constant = weights is None and np.ptp(y) == 0
         return "is constant" if constant else EXPLAINED
 
-    def ask_rows(right, products, shift):
+    def ask_rows(right, products, rotation, shift):
+        if rotation is not None:
+            return within_rotated(rows, bases, rotation, right, products, shift)
         return within_from_rows(rows, bases, right, products, shift)
 
     return finish_design(
-        products, bases, terms, rows.log_weights, storage, no_residual, ask_rows
+        products, bases, given, rows.log_weights, storage, no_residual, ask_rows
     )
 
 
@@ -237,9 +280,9 @@ def finish_design(
     no_residual : callable, optional
         Gives what to say of a response that leaves no residual.
     ask_rows : callable, optional
-        From the last change of the fixed columns, the changed products and a shift of y
-        to the cross-products within levels, by a pass over the rows; for sums that would
-        cancel (see ``find_within``).
+        From the last change of the fixed columns, the products so changed, the rotation
+        of the only factor (or None) and a shift of y to the cross-products within levels,
+        by a pass over the rows; for sums that would cancel (see ``find_within``).
 
     Raises
     ------
@@ -266,21 +309,31 @@ def finish_design(
     least_squares = upper @ on_shifted + on_q
     if shift.constant:
         least_squares += triangle[:, 0] * (shift.fixed[-1] / shift.constant)
+    plain = products
+    products, rotation = rotate_products(plain, terms)
     within = None
-    if len(products.layouts) == 1:
+    if len(products.layouts) == 1 and products.layouts[0].width <= MOST_COLUMNS:
         within = find_within(
             products.grams[0],
             products.crosses[0],
             products.fixed_gram,
             n,
-            None if ask_rows is None else partial(ask_rows, right, products),
+            None if ask_rows is None else partial(ask_rows, right, plain, rotation),
         )
+    blocks = build_blocks(products, storage, within)
+    transforms = list(bases.transforms)
+    for f in products.layouts:
+        for number, at in zip(f.terms, f.slices, strict=True):
+            # columns that have become levels have one scale
+            transforms[number] = transforms[number][: at.stop - at.start]
+            transforms[number] = transforms[number][:, : at.stop - at.start]
     return Design(
-        build_blocks(products, storage, within),
+        blocks,
         tuple(t.without_rows() for t in terms),
         FixedBasis(triangle, bases.basis.kept),
         least_squares,
         y_scale,
-        bases.transforms,
+        tuple(transforms),
         log_weights,
+        rotation,
     )

@@ -101,12 +101,9 @@ class Fit:
     @cached_property
     def effects(self) -> tuple[np.ndarray, ...]:
         """Conditional modes of each term, (L, k)."""
-        y_scale = self.design.y_scale
         return tuple(
-            y_scale * effect @ inverse.T
-            for effect, inverse in zip(
-                self._inner_effects, self.design.inverse_transforms, strict=True
-            )
+            self.design.own_effects(i, effect)
+            for i, effect in enumerate(self._inner_effects)
         )
 
     @cached_property
@@ -152,9 +149,15 @@ class Fit:
         )
         if len(set(numbers)) > 1:
             raise ValueError("the terms do not share a grouping factor")
+        block, design = self._factor_covariances[numbers[0]], self.design
+        inverse = linalg.block_diag(*[design.inverse_transforms[i] for i in terms])
+        if terms[0] in design.scalar_terms or design.rotation is not None:
+            width = design.terms[terms[0]].k
+            if design.rotation is not None:
+                block = design.rotation.covariance(block.ravel(), width)
+            return self.scale * inverse[0, 0] ** 2 * block
         pick = np.concatenate(columns)
-        inverse = linalg.block_diag(*[self.design.inverse_transforms[i] for i in terms])
-        block = self._factor_covariances[numbers[0]][:, pick[:, None], pick]
+        block = block[:, pick[:, None], pick]
         return self.scale * inverse @ block @ inverse.T
 
 
@@ -216,7 +219,7 @@ def _inner_start(design, start):
         return design.inner_theta(start)
     if not design.terms:
         return np.zeros(0)
-    sums = design.level_sums if len(design.blocks.factors) == 1 else None
+    sums = None if design.blocks.within is None else design.level_sums
     covariances = moment_covariances(design.blocks, design.structures, sums)
     if covariances is None:
         return np.concatenate([s.start() for s in design.structures])
@@ -241,7 +244,7 @@ def fit_at(design: Design, objective, optimum: Optimum, reml: bool) -> Fit:
         theta=theta,
         scale=float(scale),
         coefficients=design.basis.coefficients(on_basis),
-        lams=tuple(design.lams(theta)),
+        lams=tuple(design.own_lams(theta)),
         convergence=optimum.convergence,
         optimum=optimum,
         design=design,

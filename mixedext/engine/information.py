@@ -143,7 +143,10 @@ def _to_data_units(fit, structures, relative, joint, held, inner_scale):
     outer = np.full((len(held), len(held)), np.nan)
     outer[np.ix_(numbers, numbers)] = change @ relative @ change.T
     gamma = np.concatenate(
-        [s.gamma(lam @ lam.T) for s, lam in zip(structures, fit.lams, strict=True)]
+        [
+            s.gamma(lam @ lam.T)
+            for s, lam in zip(structures, fit.design.lams(fit.theta), strict=True)
+        ]
     )
     y_square = fit.design.y_scale**2
     # absolute gamma = sigma^2 * relative gamma

@@ -37,7 +37,8 @@ class MemoryEstimate:
     storage : str
         How the tail is stored.
     factors : tuple of str
-        Each grouping factor with its levels and columns, the leading one first.
+        Each grouping factor with its levels and columns, the leading one first (empty
+        if there is none).
     """
 
     lead: int
@@ -78,10 +79,10 @@ class MemoryEstimate:
             return
         largest = max((self.tail, "tail"), (self.lead, "lead"), (self.links, "links"))[1]
         if largest == "tail":
-            cause = (
-                f"Their levels are crossed, so the factors beside {self.factors[0]} need "
-                f"a {self.storage} matrix: {', '.join(self.factors[1:])}. "
-            )
+            why = "Rows belong to several levels at once, so the factors"
+            if self.factors[0]:
+                why = f"Their levels are crossed, so the factors beside {self.factors[0]}"
+            cause = f"{why} need a {self.storage} matrix: {', '.join(self.factors[1:])}. "
             advice = (
                 "Drop or coarsen the crossed factor with the most columns, merge its "
                 "rarest levels, or fit a random sample of the rows"
@@ -134,11 +135,16 @@ def estimate_memory(
         NUMBER * links,
         tail_bytes(m, pattern, n_stored) + NUMBER * 7 * m * n_fixed,
         storage,
-        tuple(
-            f"{f.group} ({f.n_levels:,} level{'s' * (f.n_levels != 1)}"
-            + (f" x {f.width} columns)" if f.width > 1 else ")")
-            for f in factors
-        ),
+        tuple(_described(f) for f in factors),
+    )
+
+
+def _described(factor):
+    if not factor.n_levels:
+        return ""
+    columns = f" x {factor.width} columns" if factor.width > 1 else ""
+    return (
+        f"{factor.group} ({factor.n_levels:,} level{'s' * (factor.n_levels != 1)}{columns})"
     )
 
 

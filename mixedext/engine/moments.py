@@ -26,6 +26,8 @@ __all__ = ["moment_covariances", "one_factor_moments", "solve_moments"]
 MOST_VECTORS = 400
 # Sums of squares of as many columns are cheap for one grouping factor.
 MOST_COLUMNS = 100
+# Numbers in the pair sums of one factor that are no burden.
+MOST_PAIR_SUMS = 2e6
 # Share of the residual variance of y that sigma^2 gets where its moment is not positive.
 SIGMA_SHARE = 0.01
 
@@ -48,8 +50,10 @@ def moment_covariances(blocks: Blocks, structures, sums=None) -> list[np.ndarray
         Symmetric (k, k), possibly not positive definite; None where the moments would
         cost more than they save.
     """
-    if len(blocks.factors) == 1:
+    if blocks.within is not None:
         return _one_factor(blocks, structures, sums)
+    if max(f.width for f in blocks.factors) ** 4 > MOST_PAIR_SUMS:
+        return None
     bases = _factor_bases(blocks, structures)
     count = sum(len(b) for b in bases)
     rank = blocks.n_fixed - 1
@@ -59,10 +63,16 @@ def moment_covariances(blocks: Blocks, structures, sums=None) -> list[np.ndarray
     number = np.repeat(np.arange(len(bases)), [len(b) for b in bases])
     flat = [e for b in bases for e in b]
     system, right = np.zeros((count + 1, count + 1)), np.zeros(count + 1)
-    for r, e in enumerate(flat):
-        for t, g in enumerate(flat):
-            both = pairs[number[r], number[t]]
-            system[r, t] = np.einsum("ab,cd,abcd->", e, g, both)
+    rows = [
+        np.array([e.ravel() for e in b]).reshape(len(b), f.width**2)
+        for f, b in zip(blocks.factors, bases, strict=True)
+    ]
+    for f, own in enumerate(rows):
+        for g, other in enumerate(rows):
+            if len(own) and len(other):
+                both = pairs[f, g].reshape(own.shape[1], other.shape[1])
+                at = np.ix_(number == f, number == g)
+                system[at] = own @ both @ other.T
     grams, crosses = _gram_sums(blocks), _crosses(blocks)
     if rank:
         system[:count, :count] += _projection(blocks, bases, crosses, rank)
@@ -296,9 +306,9 @@ def _quadratic(blocks, lead_weight, tail_weight):
     """w'Z'Z w for vectors on the leading factor followed by vectors on the tail."""
     n_levels, width, n_lead = lead_weight.shape
     n_tail = tail_weight.shape[1]
-    flat = lead_weight.reshape(-1, n_lead)
+    flat = lead_weight.reshape(n_levels * width, n_lead)
     out = np.empty((n_lead + n_tail,) * 2)
-    out[:n_lead, :n_lead] = flat.T @ (blocks.lead_gram @ lead_weight).reshape(-1, n_lead)
+    out[:n_lead, :n_lead] = flat.T @ (blocks.lead_gram @ lead_weight).reshape(flat.shape)
     if n_tail:
         image = np.empty((n_levels, width, n_tail))
         links = blocks.link_pointers, blocks.link_index, blocks.link_value

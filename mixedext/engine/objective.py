@@ -107,6 +107,8 @@ class ProfiledDeviance:
             lams[f.terms[0]]
             if len(f.terms) == 1
             else linalg.block_diag(*[lams[i] for i in f.terms])
+            if f.terms
+            else np.zeros((1, 1))
             for f in self.blocks.factors
         ]
 
@@ -285,7 +287,7 @@ class FactorDeviance(ProfiledDeviance):
         for i, s in enumerate(self.structures):
             number, columns = self.place[i]
             v = self.by_term(i, residual[0][..., None], residual[1][..., None])[..., 0]
-            w = np.einsum("lb,rab->lar", v, s.covariance_basis)
+            w = np.tensordot(v, s.covariance_basis, (1, 2)).transpose(0, 2, 1)
             if number == 0:
                 lead[:, columns, self.gamma_slices[i]] = w
             else:

@@ -7,7 +7,7 @@ added, each partition with level numbers of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -48,6 +48,10 @@ class FactorLayout:
         Numbers of its terms in the model's order.
     slices : tuple of slice
         Columns of each of these terms within the factor.
+    spread : bool
+        Whether rows belong to several levels, each of one column (engine.spread).
+    block : int
+        For a spread factor how many of its levels make up one level of its term.
     """
 
     group: str
@@ -55,22 +59,33 @@ class FactorLayout:
     width: int
     terms: tuple[int, ...]
     slices: tuple[slice, ...]
+    spread: bool = False
+    block: int = 1
 
 
 def group_by_factor(terms: Sequence[RandomTerm]) -> list[FactorLayout]:
-    """Terms that share a grouping factor, put together; the leading factor first."""
+    """Terms that share a grouping factor, put together; the leading factor first.
+
+    Each SparseTerm has a factor of its own, behind all others.
+    """
     groups: list[list[int]] = []
     for i, term in enumerate(terms):
-        for members in groups:
+        for members in groups if isinstance(term, RandomTerm) else ():
             first = terms[members[0]]
-            if first.n_levels == term.n_levels and (
-                first.codes is term.codes or np.array_equal(first.codes, term.codes)
-            ):
+            if _same_factor(first, term):
                 members.append(i)
                 break
         else:
             groups.append([i])
     return layouts_of(groups, terms, [t.n_levels for t in terms])
+
+
+def _same_factor(one, other):
+    return (
+        isinstance(one, RandomTerm)
+        and one.n_levels == other.n_levels
+        and (one.codes is other.codes or np.array_equal(one.codes, other.codes))
+    )
 
 
 def layouts_of(groups, terms, n_levels) -> list[FactorLayout]:
@@ -89,10 +104,13 @@ def layouts_of(groups, terms, n_levels) -> list[FactorLayout]:
                 ends[-1],
                 tuple(members),
                 slices,
+                not isinstance(terms[first], RandomTerm),
             )
         )
     # The order depends on the design alone, not on the order in which terms were written.
-    return sorted(layouts, key=lambda f: (-f.n_levels * f.width, -f.n_levels, f.group))
+    return sorted(
+        layouts, key=lambda f: (f.spread, -f.n_levels * f.width, -f.n_levels, f.group)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +153,8 @@ class Products:
         ``pairs[f, g]``, f < g: the PairProducts of factors f and g.
     fixed_gram : ndarray
         (P, P), [X y]'[X y].
+    inner : dict
+        For each spread factor Z'Z, (L, L), dense or sparse.
     """
 
     nobs: int
@@ -143,6 +163,7 @@ class Products:
     crosses: tuple[np.ndarray, ...]
     pairs: dict[tuple[int, int], PairProducts]
     fixed_gram: np.ndarray
+    inner: dict[int, object] = field(default_factory=dict)
 
     @classmethod
     def of(cls, rows: Rows, bases: Bases, layouts: Sequence[FactorLayout]) -> Products:
@@ -182,7 +203,7 @@ class Products:
         for cross in self.crosses:
             crossproducts.transform_blocks(cross, right)
         gram = right.T @ self.fixed_gram @ right
-        return Products(self.nobs, self.layouts, self.grams, self.crosses, self.pairs, gram)
+        return replace(self, fixed_gram=gram)
 
 
 def _spans(n_chunks):

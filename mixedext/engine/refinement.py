@@ -1,8 +1,8 @@
 """The fixed-effects block once more from the rows, where cross-products have lost digits.
 
-With several grouping factors (for one, see engine.within) eliminating the random effects
-leaves [X y]'V0^-1 [X y] as a difference of cross-products; where one variance dwarfs the
-other it is a small difference of large numbers.  With
+With several grouping factors (for one of few columns, see engine.within) eliminating the
+random effects leaves [X y]'V0^-1 [X y] as a difference of cross-products; where one
+variance dwarfs the other it is a small difference of large numbers.  With
 u = C Lam'Z'c for each column c, computed as usual,
 
     c'V0^-1 d = (c - Z Lam u_c)'(d - Z Lam u_d) + u_c'u_d
@@ -18,6 +18,7 @@ from dataclasses import replace
 import numpy as np
 
 from mixedext.engine.fit import Fit, fit_at
+from mixedext.engine.spread import engine_terms, times_rows
 
 __all__ = ["needs_refinement", "precision_of", "refine_fit"]
 
@@ -27,7 +28,12 @@ DEVIANCE_NOISE = 1e-7
 
 def needs_refinement(fit: Fit) -> bool:
     """Whether cancellation may have cost the deviance more than a negligible error."""
-    return len(fit.design.blocks.factors) > 1 and fit.objective.noise > DEVIANCE_NOISE
+    blocks = fit.design.blocks
+    return (
+        bool(blocks.factors)
+        and blocks.within is None
+        and fit.objective.noise > DEVIANCE_NOISE
+    )
 
 
 def refine_fit(fit: Fit, y, x, terms, weights) -> Fit:
@@ -55,14 +61,13 @@ def refine_fit(fit: Fit, y, x, terms, weights) -> Fit:
     root = None if weights is None else np.sqrt(weights)
     penalty = np.zeros((columns.shape[1],) * 2)
     lams = design.lams(fit.optimum.theta)
-    for i, (term, transform, lam) in enumerate(
-        zip(terms, design.transforms, lams, strict=True)
+    everything = slice(0, len(columns))
+    for i, (term, inverse, lam) in enumerate(
+        zip(engine_terms(terms), design.inverse_transforms, lams, strict=True)
     ):
         effect = objective.by_term(i, *objective.factor.response.effect)
-        z = np.linalg.solve(transform.T, term.z.T).T
-        z = z if root is None else z * root[:, None]
-        for j in range(term.k):
-            columns -= z[:, j, None] * effect[term.codes, j]
+        image = times_rows(term, everything, np.einsum("ab,lbm->lam", inverse, effect))
+        columns -= image if root is None else image * root[:, None]
         flat = effect.transpose(1, 0, 2).reshape(term.k, -1)
         u = np.linalg.lstsq(lam, flat, rcond=1e-10)[0].reshape(-1, columns.shape[1])
         penalty += u.T @ u

@@ -19,8 +19,11 @@ from mixedext.engine.moments import SIGMA_SHARE, one_factor_moments, solve_momen
 from mixedext.engine.one_factor import one_factor_function
 from mixedext.engine.optimize import MAX_ITERATIONS
 from mixedext.engine.refinement import DEVIANCE_NOISE, refine_fit
+from mixedext.engine.rotation import coefficients_on_z, residual_squares
+from mixedext.engine.spread import engine_terms, times_rows
 from mixedext.engine.within import Within, find_within, within_chunks
 from mixedext.exceptions import DesignError
+from mixedext.specification.sparse_terms import SparseTerm
 
 __all__ = [
     "Batch",
@@ -115,6 +118,7 @@ class Responses:
     def __init__(self, design: Design, x, terms, weights):
         self.design, self.root = design, None if weights is None else np.sqrt(weights)
         self.rows = x, terms, weights
+        terms = engine_terms(terms)
         kept = x[:, design.basis.kept]
         if self.root is not None:
             kept = kept * self.root[:, None]
@@ -130,17 +134,26 @@ class Responses:
                 for t, place in zip(layout.terms, layout.slices, strict=True)
                 if t == i
             )
-            z = term.z @ inverse
-            z = z if self.root is None else z * self.root[:, None]
             if number == 0:
-                width = blocks.lead_gram.shape[1]
-                columns = term.codes[:, None].astype(np.intp) * width + np.arange(width)[at]
-                lead.append((z, columns))
+                width = term.k if design.rotation else blocks.factors[0].width
+                place = np.arange(term.n_levels * width).reshape(-1, width)
+                place = place if design.rotation else place[:, at]
+                lead.append(_placed(term, inverse, place))
             else:
-                columns = blocks.tail_columns(number - 1)[term.codes][:, at]
-                tail.append((z, columns))
-        self.lead = _sparse_columns(len(x), lead, blocks.lead_gram[:, 0].size)
-        self.tail = _sparse_columns(len(x), tail, blocks.tail_size)
+                tail.append(_placed(term, inverse, blocks.tail_columns(number - 1)[:, at]))
+        self.lead = self._sums(lead, blocks.lead_gram[:, 0].size)
+        self.tail = self._sums(tail, blocks.tail_size)
+
+    def _sums(self, parts, size):
+        """Z', weighted, of terms given by ``_placed``; sparse (size, n)."""
+        n = len(self.q)
+        z = sparse.csr_array((n, size))
+        for data, index, pointers in parts:
+            part = sparse.csr_array((data, index, pointers), shape=(n, size))
+            z = part if len(parts) == 1 else z + part
+        if self.root is not None:
+            z.data *= np.repeat(self.root, np.diff(z.indptr))
+        return z.T.tocsr()
 
     def products(self, y: np.ndarray, first_number: int = 0):
         """For responses y (n, R) in the data's units; errors number them from the first.
@@ -170,7 +183,10 @@ class Responses:
             )
         residual /= y_scale
         shape = self.design.blocks.lead_gram.shape[:2]
-        lead = (self.lead @ residual).reshape(*shape, y.shape[1])
+        lead = self.lead @ residual
+        if self.design.rotation is not None:
+            lead = self.design.rotation.forward(lead)
+        lead = lead.reshape(*shape, y.shape[1])
         return lead, self.tail @ residual, first + second, y_scale
 
     def design_of(self, y: np.ndarray, products=None, column: int = 0) -> Design:
@@ -192,6 +208,9 @@ class Responses:
     def _within(self, y, lead, tail, least_squares, y_scale, shift):
         """W for the response y from the rows."""
         blocks, (_, terms, _) = self.design.blocks, self.rows
+        rotation = self.design.rotation
+        if rotation is not None:
+            return self._within_rotated(y, lead, least_squares, y_scale, shift)
         z = np.empty((len(y), blocks.lead_gram.shape[1]))
         for term, at, inverse in zip(
             terms, blocks.factors[0].slices, self.design.inverse_transforms, strict=True
@@ -205,6 +224,18 @@ class Responses:
         chunk = terms[0].codes, np.ascontiguousarray(z.T), fixed
         return within_chunks([chunk], blocks.lead_gram, cross, shift)
 
+    def _within_rotated(self, y, lead, least_squares, y_scale, shift):
+        """The same where Z has been rotated."""
+        (term,), design = self.rows[1], self.design
+        cross = _with_response(design.blocks.lead_cross, lead)
+        b = coefficients_on_z(design.rotation, cross.reshape(-1, cross.shape[-1]))
+        b = b.reshape(term.n_levels, term.k, -1) * design.inverse_transforms[0][0, 0]
+        fitted = times_rows(term, slice(0, len(y)), b)
+        if self.root is not None:
+            y, fitted = y * self.root, fitted * self.root[:, None]
+        residual = (y - self.q @ least_squares) / y_scale
+        return residual_squares(np.column_stack([self.q, residual]), fitted, shift)
+
     def refined(self, fit, y):
         """A fit to the response y (n,) with its fixed-effects block from the rows."""
         return refine_fit(fit, y, *self.rows)
@@ -217,15 +248,14 @@ def _with_response(cross, response):
     return cross
 
 
-def _sparse_columns(n, parts, size):
-    """Z' of the terms given as (values, columns) of every row, sparse (size, n)."""
-    if not parts:
-        return sparse.csr_array((size, n))
-    z = np.hstack([values for values, _ in parts])
-    columns = np.hstack([columns for _, columns in parts])
-    pointers = np.arange(n + 1) * z.shape[1]
-    rows = sparse.csr_array((z.ravel(), columns.ravel(), pointers), shape=(n, size))
-    return rows.T.tocsr()
+def _placed(term, inverse, place):
+    """Z times ``inverse`` of one term as compressed rows; columns ``place`` (L, k)."""
+    if isinstance(term, SparseTerm):
+        z = term.matrix
+        return z.data * inverse[0, 0], place[z.indices, 0], z.indptr
+    z = term.z * inverse[0, 0] if len(inverse) == 1 else term.z @ inverse
+    pointers = np.arange(len(z) + 1) * term.k
+    return z.ravel(), place[term.codes].ravel(), pointers
 
 
 def refit_design(
@@ -251,7 +281,7 @@ def refit_design(
     fixed = blocks.fixed_gram.copy()
     fixed[-1, :-1] = fixed[:-1, -1] = 0.0
     fixed[-1, -1] = blocks.nobs
-    if len(blocks.factors) != 1:
+    if blocks.within is None:
         within = None
     elif not isinstance(within, Within):
         within = find_within(blocks.lead_gram, lead_cross, fixed, blocks.nobs, within)
@@ -285,7 +315,7 @@ def fit_responses(
     """
     design, count = responses.design, y.shape[1]
     width = max(1, BLOCK_SIZE // max(len(y), design.blocks.lead_cross.size))
-    batched = len(design.blocks.factors) == 1
+    batched = design.blocks.within is not None
     batch = Batch(design, reml) if batched else None
 
     def work(start):

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from mixedext.specification.sparse_terms import SparseTerm
+
 __all__ = ["Rows"]
 
 CHUNK = 4096
@@ -24,7 +26,7 @@ class Rows:
         Response less offset, (n,), finite.
     x : ndarray
         Fixed-effects columns, (n, p), finite.
-    terms : sequence of RandomTerm
+    terms : sequence of RandomTerm or SparseTerm
         Random terms with their rows.
     weights : ndarray, optional
         Precision weights, positive: rows enter times their square roots.
@@ -32,7 +34,10 @@ class Rows:
 
     def __init__(self, y, x, terms, weights=None):
         self.y, self.x, self.terms, self.weights = y, x, tuple(terms), weights
-        self.columns = [t.columns for t in self.terms]
+        # of a SparseTerm all that this pass asks for is the size of its rows
+        self.columns = [
+            (t.row_lengths,) if isinstance(t, SparseTerm) else t.columns for t in self.terms
+        ]
         self.nobs, self.n_columns = len(y), x.shape[1]
         self.n_chunks = -(-self.nobs // CHUNK)
         self._only = {}  # columns laid out, if there is one chunk: the passes ask again

@@ -42,9 +42,10 @@ class Sampler:
     def __init__(self, fit: Fit):
         design = fit.design
         blocks = design.blocks
-        if len(blocks.factors) != 1:
+        if blocks.within is None:
             raise NotImplementedError(
-                "simulation by sufficient statistics needs a model with one grouping factor"
+                "simulation by sufficient statistics needs a model with one grouping "
+                "factor of few columns"
             )
         self.fit, self.nobs = fit, blocks.nobs
         rank, width = design.basis.rank, blocks.lead_gram.shape[1]

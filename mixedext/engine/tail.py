@@ -122,13 +122,18 @@ class _Tail:
         return half_form + half_form.transpose(0, 2, 1)
 
     def level_covariance(self, factor):
-        """Level blocks of Lam2 C22 Lam2' for one factor of the tail, (L, K, K)."""
+        """Level blocks of Lam2 C22 Lam2' for one factor of the tail, (L, K, K).
+
+        Of a spread factor the blocks of those of its levels that are one of its term.
+        """
         if not self.inverted:
             self.invert()
+        layout = self.blocks.factors[factor + 1]
         columns = self.blocks.tail_columns(factor)
+        columns = columns.reshape(-1, layout.width * layout.block)
         i, j = np.broadcast_arrays(columns[:, :, None], columns[:, None, :])
-        width = columns.shape[1]
-        lam = self.lam[factor, :width, :width]
+        width = layout.width
+        lam = np.kron(np.eye(layout.block), self.lam[factor, :width, :width])
         inverse = self._inverse_at(np.maximum(i, j).ravel(), np.minimum(i, j).ravel())
         return lam @ inverse.reshape(i.shape) @ lam.T
 

@@ -12,7 +12,7 @@ from mixedext.exceptions import WeightsWarning, user_stacklevel
 from mixedext.specification.extremes import are_finite, column_extremes
 from mixedext.specification.missing import check_missing, complete_rows
 from mixedext.specification.tables import as_frame
-from mixedext.specification.terms import RandomTerm
+from mixedext.specification.terms import RandomTerm, SparseTerm
 
 __all__ = ["ArrayFrame", "array_frame", "check_weights"]
 
@@ -30,7 +30,7 @@ class ArrayFrame:
         Response.
     exog : ndarray or DataFrame or None
         Fixed-effects columns; None if there are none.
-    terms : list of RandomTerm
+    terms : list of RandomTerm or SparseTerm
         Random terms.
     offset, weights : ndarray or None
         One value a row.
@@ -206,13 +206,18 @@ def _names(exog_re, z):
 
 
 def _check_terms_argument(terms, n):
-    terms = [terms] if isinstance(terms, RandomTerm) else list(terms or [])
+    kinds = RandomTerm, SparseTerm
+    terms = [terms] if isinstance(terms, kinds) else list(terms or [])
     for term in terms:
-        if not isinstance(term, RandomTerm):
+        if not isinstance(term, kinds):
             raise ValueError(
-                f"terms must hold RandomTerm objects, not {type(term).__name__}"
+                "terms must hold RandomTerm objects, or SparseTerm, not "
+                f"{type(term).__name__}"
             )
-        _check_length(term.codes, n, f"the random term {term.label}")
+        if term.n_rows != n:
+            raise ValueError(
+                f"the random term {term.label} has {term.n_rows} rows, endog has {n}"
+            )
     return terms
 
 

@@ -160,6 +160,21 @@ class Unstructured(Structure):
         basis = self.lam_basis
         return np.maximum(basis, basis.transpose(0, 2, 1))
 
+    @cached_property
+    def _places(self):
+        """Row and column of every element of theta."""
+        return tuple(np.argwhere(self.lam_basis)[:, 1:].T)
+
+    def jacobian(self, lam):
+        lam = np.asarray(lam, float)
+        i, j = np.array(self.gamma_pairs()).T[:, :, None]
+        a, b = self._places
+        return (i == a) * lam[j, b] + (j == a) * lam[i, b]
+
+    def bend(self, score):
+        a, b = self._places
+        return 2 * np.where(b[:, None] == b, np.asarray(score)[a[:, None], a], 0.0)
+
 
 class Diagonal(Structure):
     """One variance a column, no correlations: ``(x || g)``."""
@@ -183,6 +198,12 @@ class Diagonal(Structure):
     def triangular(self, root):
         return np.abs(root)
 
+    def jacobian(self, lam):
+        return np.diag(2 * np.diag(lam))
+
+    def bend(self, score):
+        return np.diag(2 * np.diag(score))
+
 
 class IdentityMultiple(Structure):
     """One variance common to all columns, no correlations."""
@@ -205,6 +226,12 @@ class IdentityMultiple(Structure):
 
     def triangular(self, root):
         return np.abs(root)
+
+    def jacobian(self, lam):
+        return np.full((1, 1), 2 * np.trace(lam) / self.k)
+
+    def bend(self, score):
+        return np.full((1, 1), 2 * np.trace(score))
 
     def theta_names(self, columns):
         return ["+".join(columns)]

@@ -17,10 +17,12 @@ from mixedext.specification.labels import (
     level_index,
     used_levels,
 )
+from mixedext.specification.sparse_terms import SparseTerm
 from mixedext.specification.structures import Structure, structure
 
 __all__ = [
     "RandomTerm",
+    "SparseTerm",
     "check_group_names",
     "check_levels",
     "check_terms",
@@ -177,6 +179,11 @@ class RandomTerm:
         return len(self._given)
 
     @property
+    def n_rows(self) -> int:
+        """Rows of the data."""
+        return len(self.codes)
+
+    @property
     def levels(self) -> pd.Index:
         """Levels of the grouping factor."""
         return level_index(self._levels)
@@ -270,6 +277,28 @@ class RandomTerm:
             codes, columns, self.group, self.names, self.structure, levels
         )
 
+    def contribution(self, effects) -> np.ndarray:
+        """Z b of every row.
+
+        Parameters
+        ----------
+        effects : array_like
+            Random effects b, shape (L, k), or (L, k, m) for m vectors.
+
+        Returns
+        -------
+        ndarray
+            (n,), or (n, m).
+        """
+        effects = np.asarray(effects, float)
+        total = None
+        for j, column in enumerate(self.columns):
+            own = effects[:, j][self.codes]
+            if column is not None:
+                own *= column if own.ndim == 1 else column[:, None]
+            total = own if total is None else np.add(total, own, out=total)
+        return total
+
     def without_rows(self, levels=None) -> RandomTerm:
         """The term's names, levels and structure alone; or with other levels."""
         columns = [None if c is None else c[:0].copy() for c in self._given]
@@ -324,21 +353,29 @@ def _default_names(columns):
     return names
 
 
-def check_group_names(terms: list[RandomTerm]) -> None:
+def check_group_names(terms: list[RandomTerm | SparseTerm]) -> None:
     """Refuse one name for two grouping factors: results go by that name."""
-    first: dict[str, RandomTerm] = {}
+    first: dict[str, RandomTerm | SparseTerm] = {}
     for term in terms:
         other = first.setdefault(term.group, term)
-        if other.codes is not term.codes and not np.array_equal(other.codes, term.codes):
+        if other is not term and not _same_rows(other, term):
+            kind = type(term).__name__
             raise ValueError(
                 f"terms: two grouping factors are both named {term.group!r}; give "
-                "RandomTerm(..., group=...) different names"
+                f"{kind}(..., group=...) different names"
             )
+
+
+def _same_rows(one, other):
+    if isinstance(one, SparseTerm) or isinstance(other, SparseTerm):
+        return False
+    return one.codes is other.codes or np.array_equal(one.codes, other.codes)
 
 
 def check_levels(term: RandomTerm, nobs: int) -> None:
     """Refuse too few or too many levels; see ``check_terms``."""
-    if term.n_levels < 2:
+    shared = term.structure.name == "identity" and term.k > 1
+    if term.n_levels < 2 and not shared:
         raise DesignError(
             f"the grouping factor {term.group!r} of {term.label} has "
             f"{term.n_levels} level; a variance between levels needs at least 2. "
@@ -360,16 +397,40 @@ def check_levels(term: RandomTerm, nobs: int) -> None:
         )
 
 
-def check_terms(terms: list[RandomTerm], nobs: int) -> None:
+def _check_matrix(term):
+    """Refuse a matrix that gives no variance between levels, or that of the residual."""
+    if not np.isfinite(term.matrix.data).all():
+        raise DesignError(f"{term.label} has infinite values in its matrix")
+    if not term.matrix.data.any():
+        raise DesignError(f"the matrix of {term.label} is zero; leave the term out")
+    if term.n_levels < 2:
+        raise DesignError(
+            f"the matrix of {term.label} has {term.n_levels} column; a variance between "
+            "levels needs at least 2. Leave the term out, or put the column into exog."
+        )
+    if term.is_like_residual:
+        raise DesignError(
+            f"the matrix Z of {term.label} has rows that are orthogonal and of one "
+            "length: its random effects cannot be told from the residual. Leave the "
+            "term out."
+        )
+
+
+def check_terms(terms: list[RandomTerm | SparseTerm], nobs: int) -> None:
     """Refuse designs from which a term's variance cannot be told from the residual.
 
     Raises
     ------
     DesignError
-        For a factor with one level, with as many levels as observations, or with at
-        least as many random effects as observations; for columns that are all zero.
+        For a factor with one level (unless many columns share one variance), with as many
+        levels as observations, or with at least as many random effects as observations;
+        for columns that are all zero; for a matrix Z that is zero or has one column, or
+        with Z Z' a multiple of I.
     """
     for term in terms:
+        if isinstance(term, SparseTerm):
+            _check_matrix(term)
+            continue
         check_levels(term, nobs)
         for name, low, high in zip(term.names, *term.extremes, strict=True):
             if low == high == 0:

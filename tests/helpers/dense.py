@@ -7,6 +7,8 @@ import numpy as np
 
 def dense_z(term) -> np.ndarray:
     """Z of one random term, (n, L k)."""
+    if hasattr(term, "matrix"):
+        return term.matrix.toarray()
     n = len(term.codes)
     z = np.zeros((n, term.n_levels * term.k))
     for j in range(term.k):
@@ -16,7 +18,7 @@ def dense_z(term) -> np.ndarray:
 
 def covariance(terms, lams, weights=None) -> np.ndarray:
     """V0 = W^-1 + sum_i Z_i (I kron lam lam') Z_i'."""
-    n = len(terms[0].codes)
+    n = terms[0].n_rows
     v = np.eye(n) if weights is None else np.diag(1 / np.asarray(weights, float))
     for term, lam in zip(terms, lams, strict=True):
         z = dense_z(term)
@@ -60,3 +62,23 @@ def gradient(y, x, terms, structures, theta, reml, weights=None) -> np.ndarray:
             trace = np.sum((projector if reml else inverse) * v)
             out[at.start + r] = trace - py @ v @ py / square
     return out
+
+
+def effects(y, x, terms, lams, reml, weights=None):
+    """beta, sigma^2, conditional modes and conditional covariances of every term.
+
+    The covariances given theta, beta and sigma are those of all effects of a term
+    together, (L k, L k).
+    """
+    inverse = np.linalg.inv(covariance(terms, lams, weights))
+    n, p = x.shape
+    beta = np.linalg.solve(x.T @ inverse @ x, x.T @ inverse @ y) if p else np.zeros(0)
+    residual = y - x @ beta
+    scale = residual @ inverse @ residual / (n - p if reml else n)
+    modes, covariances = [], []
+    for term, lam in zip(terms, lams, strict=True):
+        prior = np.kron(np.eye(term.n_levels), lam @ lam.T)
+        z = dense_z(term) @ prior
+        modes.append((z.T @ inverse @ residual).reshape(term.n_levels, term.k))
+        covariances.append(scale * (prior - z.T @ inverse @ z))
+    return beta, scale, modes, covariances

@@ -38,7 +38,9 @@ def pair_sums_dense(
                 for j in range(i, m):
                     x = gram[i, j]
                     if x != 0.0:
-                        out[f, level_factor[j], 0, 0, 0, 0] += x * x
+                        # two levels of one (spread) factor are met in one of two orders
+                        x *= x if i == j or level_factor[j] != f else 2.0 * x
+                        out[f, level_factor[j], 0, 0, 0, 0] += x
         else:
             for level in range(n_levels):
                 f = level_factor[level]
@@ -49,6 +51,10 @@ def pair_sums_dense(
                         level_start[other + 1] - level_start[other],
                         out[f, level_factor[other]],
                     )
+                    if other > level and level_factor[other] == f:
+                        # levels of a spread factor have one column each
+                        x = gram[level_start[level], level_start[other]]
+                        out[f, f, 0, 0, 0, 0] += x * x
         _add_mirrored(out)
 
 
@@ -71,7 +77,8 @@ def pair_sums_sparse(
             for s in range(pointers[j], pointers[j + 1]):
                 x = values[s]
                 if x != 0.0:
-                    out[level_factor[rows[s]], other, 0, 0, 0, 0] += x * x
+                    x *= x if rows[s] == j or level_factor[rows[s]] != other else 2.0 * x
+                    out[level_factor[rows[s]], other, 0, 0, 0, 0] += x
         for level in range(0 if out.shape[2] == 1 else n_levels):
             first = level_start[level]
             width = level_start[level + 1] - first
@@ -90,6 +97,9 @@ def pair_sums_sparse(
                     &work[0], width, height, width,
                     out[level_factor[other], level_factor[level]],
                 )
+                if other != level and level_factor[other] == level_factor[level]:
+                    x = work[0]
+                    out[level_factor[level], level_factor[level], 0, 0, 0, 0] += x * x
                 s += height
         _add_mirrored(out)
 
