@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from scipy import linalg
@@ -119,8 +120,12 @@ class VarianceInformation:
         return 2 * self.average - self.expected
 
 
+# What several tests of one fit share is computed once.
+_KNOWN: WeakKeyDictionary[Fit, VarianceInformation] = WeakKeyDictionary()
+
+
 def variance_information(fit: Fit) -> VarianceInformation:
-    """Products and traces at a fit, in the engine's units.
+    """Products and traces at a fit, in the engine's units; kept as long as the fit is.
 
     Parameters
     ----------
@@ -131,6 +136,13 @@ def variance_information(fit: Fit) -> VarianceInformation:
     -------
     VarianceInformation
     """
+    found = _KNOWN.get(fit)
+    if found is None:
+        found = _KNOWN[fit] = _variance_information(fit)
+    return found
+
+
+def _variance_information(fit):
     objective, design = fit.objective, fit.design
     rank, dof = objective.rank, objective.dof
     count = sum(s.n_gamma for s in design.structures)
