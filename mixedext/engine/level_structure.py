@@ -17,6 +17,8 @@ __all__ = ["LevelStructure"]
 
 # Share of its sum of squares by which a column may miss being a multiple of another.
 MULTIPLE = 1e-9
+# Share of its sum of squares that a constant column may have about its mean.
+ALL_MEAN = 1e-14
 # Eigenvalues of a matrix of products, columns of length one, that count as rank.
 RANK = 1e-9
 # Columns of all grouping factors but the leading one of which ranks are found.
@@ -78,7 +80,14 @@ class LevelStructure:
         return share.sum(axis=0) >= (1 - MULTIPLE) * whole
 
     def constant(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Which columns of X are constant within the levels, and which over all rows.
+        """What of X is constant within levels, and over all rows.
+
+        Returns
+        -------
+        within : ndarray
+            Which columns of X are constant within the levels, (p,) bool.
+        ones : ndarray
+            Coefficients of the columns of X that give 1 in every row; zeros if none do.
 
         Raises
         ------
@@ -97,9 +106,14 @@ class LevelStructure:
         r = self.design.basis.r
         size = np.einsum("ij,ik,kj->j", r, self.blocks.fixed_gram[:-1, :-1], r)
         whole = np.einsum("ij,ik,kj->j", r, products, r)
-        over_all = whole <= MULTIPLE**1.5 * size
         between = ((sums @ r) ** 2 / sizes[:, None]).sum(axis=0)
-        return over_all | (between >= (1 - MULTIPLE) * whole), over_all
+        constant = whole <= ALL_MEAN * size
+        within = constant | (between >= (1 - MULTIPLE) * whole)
+        on_basis = np.linalg.solve(self.blocks.fixed_gram[:-1, :-1], mean) * sizes.sum()
+        explained = on_basis @ mean
+        if explained < 1 - MULTIPLE:
+            return within, np.zeros(self.rank)
+        return within, self.design.basis.coefficients(on_basis)
 
     def _ones(self, number, gram, cross):
         """Coefficients of the columns of Z that give 1 in every row."""

@@ -86,9 +86,11 @@ class BetweenWithinTests(_CountedTests):
     A column of X belongs to the coarsest level of grouping within which it is constant
     and has there m_i - m_(i-1) - p_i degrees of freedom: m_i groups (m_0 = 1 with an
     intercept, else 0; the rows count as the last level), less those of the level above,
-    less the p_i columns that belong to the level.  The intercept has those of the rows.
-    So nlme counts; SAS (DDFM=BETWITHIN) does the same with one grouping factor, but gives
-    the intercept the degrees of freedom between subjects.
+    less the p_i columns that belong to the level.  The intercept has those of the rows and
+    counts in no p_i, nor does a constant that several columns give together (cell means).
+    So nlme counts, but for models without a constant, whose rows it grants one more.  SAS
+    (DDFM=BETWITHIN) does the same with one grouping factor, but gives the intercept the
+    degrees of freedom between subjects.
 
     Parameters
     ----------
@@ -132,18 +134,18 @@ class BetweenWithinTests(_CountedTests):
                 "are crossed; use df_method='satterthwaite' or 'kenward-roger'"
             )
         order = sorted(range(len(factors)), key=lambda f: factors[f].n_levels)
-        p = fit.design.basis.rank
-        level = np.full(p, len(order))
-        intercept = np.zeros(p, bool)
+        level = np.full(fit.design.basis.rank, len(order))
+        ones = np.zeros(len(level))
         for i, number in enumerate(order):
-            inside, over_all = structure.constant(number)
+            inside, ones = structure.constant(number)
             level[inside & (level == len(order))] = i
-            intercept |= over_all
         groups = [factors[number].n_levels for number in order]
         groups.append(fit.design.blocks.nobs)
-        above = [int(intercept.any()), *groups[:-1]]
-        columns = np.bincount(level[~intercept], minlength=len(groups))
-        counts = np.array(groups) - above - columns
-        out = counts[level].astype(float)
-        out[intercept] = counts[-1]
-        return out
+        spanning = np.abs(ones) > 1e-6 * np.abs(ones).max(initial=0.0)
+        if np.count_nonzero(spanning) == 1:
+            level[spanning] = len(order)
+        columns = np.bincount(level, minlength=len(groups))
+        if spanning.any():  # the constant is no column of the finest level that it needs
+            columns[level[spanning].max()] -= 1
+        counts = np.array(groups) - [int(spanning.any()), *groups[:-1]] - columns
+        return counts[level].astype(float)
