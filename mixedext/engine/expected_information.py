@@ -194,27 +194,29 @@ class _Levels:
         self.elements += (basis[r, a, b],)
         k, width = gram.shape[1], len(basis) * n_fixed
         self.step = max(1, SLAB_SIZE // (k * max(width, k)))
-        self.scratch = np.empty((k, k)), np.empty((k, n_fixed)), np.empty((2 * k, k))
+        self.scratch = np.empty((k, k)), np.empty((2 * k, k))
         self.width = width
 
     def slabs(self, cross, response=None):
-        """First level, N_l, T_l, E_r T_l and H_l E_r T_l of some levels at a time."""
+        """First level, N_l, T_l, E_r T_l and H_l E_r T_l of some levels at a time.
+
+        T_l from ``cross``, Z_l'[X y], or as given; E_r T_l only in that case.
+        """
         k = self.gram.shape[1]
         for start in range(0, len(self.gram), self.step):
             gram = self.gram[start : start + self.step]
             own = cross[start : start + self.step]
             root, inner = np.empty_like(gram), np.empty_like(gram)
             found = np.empty_like(own)
-            half = self.scratch[1][:, : own.shape[2]]
-            half = np.ascontiguousarray(half)
+            half = np.empty(own.shape[1:])
             expected.level_products(
-                gram, own, self.lam, self.scratch[0], half, self.scratch[2], root,
+                gram, own, self.lam, self.scratch[0], half, self.scratch[1], root,
                 inner, found,
             )
             if response is not None:
                 found = np.ascontiguousarray(response[start : start + self.step])
-            weighted = np.empty((len(gram), k, self.width))
-            rooted = np.empty_like(weighted)
+            rooted = np.empty((len(gram), k, self.width))
+            weighted = np.empty((0 if response is None else len(gram), k, self.width))
             expected.weigh_responses(*self.elements, found, root, weighted, rooted)
             yield start, inner, found, weighted, rooted
 
@@ -224,12 +226,13 @@ def _one_factor(objective):
     numbers, basis = basis
     sums = objective.sums
     n_fixed, count, k = objective.blocks.n_fixed, len(basis), basis.shape[1]
-    first = np.zeros((n_fixed, count * n_fixed))
+    first = np.zeros((k * n_fixed, k * n_fixed))
     second = np.zeros((count * n_fixed, count * n_fixed))
     products, total = np.zeros((k * k, k * k)), np.zeros((k, k))
     levels = _Levels(sums.gram, objective._lam(), basis, n_fixed)
-    for start, inner, found, weighted, rooted in levels.slabs(sums.cross):
-        first += found.reshape(-1, n_fixed).T @ weighted.reshape(-1, levels.width)
+    for start, inner, found, _, rooted in levels.slabs(sums.cross):
+        flat = found.reshape(len(found), -1)
+        first += flat.T @ flat
         rooted = rooted.reshape(-1, levels.width)
         second += rooted.T @ rooted
         flat = inner.reshape(len(inner), -1)
@@ -239,7 +242,8 @@ def _one_factor(objective):
         products += flat.T @ weight
         total += weight.sum(axis=0).reshape(k, k)
     order = np.argsort(numbers)
-    first = first.reshape(n_fixed, count, n_fixed).transpose(1, 0, 2)[order]
+    first = first.reshape(k, n_fixed, k, n_fixed)
+    first = np.einsum("rab,aibj->rij", basis, first)[order]
     second = second.reshape(count, n_fixed, count, n_fixed).transpose(0, 2, 1, 3)
     second = second[np.ix_(order, order)]
     traces = trace_products(basis, basis, products.reshape(k, k, k, k))

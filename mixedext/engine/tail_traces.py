@@ -34,6 +34,9 @@ __all__ = [
 # Lam of the tail is divided by while its singular values exceed this, and this share of
 # the largest: what is lost is the inverse square of it in units of rounding.
 DIVISIBLE = 1e-3
+# Columns of a sparse tail up to which its inverse is dense for once (32 MB), unless the
+# largest part that nothing connects to others is a smaller share of them.
+DENSE_COLUMNS, DENSE_SHARE = 2048, 0.25
 # Numbers in a slab of columns of the inverse of a sparse tail (16 MB).
 SLAB_SIZE = 2**21
 
@@ -82,9 +85,28 @@ def tail_traces(factor: Factor, bases: list[np.ndarray]) -> TailTraces:
     bases : list of ndarray
         Symmetric matrices E_r of each grouping factor, (R, K, K), the lead's first.
     """
-    way = _Dense if factor.blocks.pattern is None else _Slabs
+    way = _Dense
+    if factor.blocks.pattern is not None:
+        part, level_start = _parts(factor), factor.blocks.level_start
+        largest = np.bincount(part, np.diff(level_start)).max()
+        m = level_start[-1]
+        if m > DENSE_COLUMNS or largest < DENSE_SHARE * m:
+            way = _Slabs
     with blas_threads():
         return way(factor, bases).traces()
+
+
+def _parts(factor):
+    """Number of the connected part of every tail level."""
+    blocks = factor.blocks
+    pointers, rows = factor.tail.columns
+    n = len(blocks.level_factor)
+    level_of = np.repeat(np.arange(n), np.diff(blocks.level_start))
+    column = np.repeat(level_of, np.diff(pointers))
+    graph = sparse.coo_array(
+        (np.ones(len(rows), bool), (level_of[rows], column)), shape=(n, n)
+    )
+    return connected_components(graph, directed=False)[1]
 
 
 def reduced_links(factor: Factor) -> np.ndarray:
@@ -143,20 +165,29 @@ class _Dense(_Traces):
                 _mirror(out)
             yield out
 
-    def traces(self):
+    def _inverse(self):
+        """C22."""
         tail = self.tail
+        if self.blocks.pattern is not None:
+            out = np.eye(tail.size)
+            tail.solve(out)
+            tail.solve(out, transpose=True)
+            return out
         if not tail.inverted:
             tail.invert()
-        inverse = np.triu(tail.reduced)
-        inverse += np.triu(inverse, 1).T
+        out = tail.reduced.copy()
+        _mirror(out.T)
+        return out
+
+    def traces(self):
+        tail = self.tail
+        inverse = self._inverse()
         if self.divisible:
             right, left_of = inverse, None
             inner = -inverse
             inner[np.diag_indices_from(inner)] += 1.0
         else:
-            gram = np.tril(tail.reduced, -1)
-            gram += gram.T
-            gram[np.diag_indices_from(gram)] = tail.diagonal
+            gram = tail.multiply_reduced(np.eye(tail.size))
             inverse = tail.lam_times(tail.lam_times(inverse).T)
             right = left_of = -(gram @ inverse)
             right[np.diag_indices_from(right)] += 1.0
@@ -201,14 +232,10 @@ def _by_column(matrix, columns):
 
 def _mirror(a):
     """Copy the lower triangle to the upper one."""
-    upper = np.triu_indices(len(a), 1) if len(a) < 64 else None
-    if upper is not None:
-        a[upper] = a.T[upper]
-        return
     for start in range(0, len(a), 64):
         stop = min(start + 64, len(a))
-        square = a[start:stop, start:stop]
-        square += np.tril(square, -1).T
+        square = np.tril(a[start:stop, start:stop])
+        a[start:stop, start:stop] = square + np.tril(square, -1).T
         a[start:stop, stop:] = a[stop:, start:stop].T
 
 
@@ -234,7 +261,7 @@ class _Slabs(_Traces):
         self.level_of = np.repeat(
             np.arange(len(b.level_factor)), np.diff(b.level_start)
         )
-        part = self._parts()
+        part = _parts(self.factor)
         order = np.argsort(part, kind="stable")
         first = np.searchsorted(part[order], part[order])
         slot = np.empty_like(order)
@@ -257,16 +284,6 @@ class _Slabs(_Traces):
             self.owner = owner[part][self.level_of]
             self._add_slab(levels, slot[levels] - start, slots, width, *sums)
         return self.result(*sums)
-
-    def _parts(self):
-        """Number of the connected part of every tail level."""
-        pointers, rows = self.tail.columns
-        n = len(self.blocks.level_factor)
-        column = np.repeat(self.level_of, np.diff(pointers))
-        graph = sparse.coo_array(
-            (np.ones(len(rows), bool), (self.level_of[rows], column)), shape=(n, n)
-        )
-        return connected_components(graph, directed=False)[1]
 
     def _invert(self, b):
         """C22 b, or D b."""

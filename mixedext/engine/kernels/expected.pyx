@@ -93,29 +93,35 @@ def weigh_responses(
     const double[::1] value,          # in: ... E_r[a, b]
     const double[:, :, ::1] response, # in: (L, k, P) T_l
     const double[:, :, ::1] root,     # in: (L, k, k) H_l
-    double[:, :, ::1] weighted,       # out: (L, k, R P): E_r T_l side by side
+    double[:, :, ::1] weighted,       # out: (L, k, R P): E_r T_l side by side, if L > 0
     double[:, :, ::1] rooted,         # out: (L, k, R P): H_l E_r T_l
 ):
     """E_r T_l and H_l E_r T_l for every element r of the covariance."""
     cdef Py_ssize_t k = response.shape[1], p = response.shape[2]
-    cdef Py_ssize_t width = weighted.shape[2], level, s, a, b, j
+    cdef Py_ssize_t width = rooted.shape[2], level, s, a, j
+    cdef bint keep = weighted.shape[0] > 0
     cdef double x
     cdef double* out
+    cdef const double* own
     with nogil:
         for level in range(response.shape[0]):
+            if keep:
+                for a in range(k):
+                    for j in range(width):
+                        weighted[level, a, j] = 0.0
             for a in range(k):
                 for j in range(width):
-                    weighted[level, a, j] = 0.0
                     rooted[level, a, j] = 0.0
             for s in range(member.shape[0]):
-                x, out = value[s], &weighted[level, row[s], member[s] * p]
-                for j in range(p):
-                    out[j] += x * response[level, column[s], j]
-            for a in range(k):
-                for b in range(k):
-                    x = root[level, a, b]
-                    for j in range(width):
-                        rooted[level, a, j] += x * weighted[level, b, j]
+                own = &response[level, column[s], 0]
+                if keep:
+                    x, out = value[s], &weighted[level, row[s], member[s] * p]
+                    for j in range(p):
+                        out[j] += x * own[j]
+                for a in range(k):
+                    x, out = value[s] * root[level, a, row[s]], &rooted[level, a, member[s] * p]
+                    for j in range(p):
+                        out[j] += x * own[j]
 
 
 cdef inline void _add_products(
