@@ -14,6 +14,7 @@ __all__ = [
     "DesignError",
     "FlatLikelihoodWarning",
     "FormulaError",
+    "InformationWarning",
     "MissingDataError",
     "PrecisionWarning",
     "RankDeficientWarning",
@@ -54,6 +55,10 @@ class RankDeficientWarning(ModelWarning):
 
 class FlatLikelihoodWarning(ModelWarning):
     """A minimum that is flat: the data do not determine all variances."""
+
+
+class InformationWarning(ModelWarning):
+    """Information on the variances that cannot be inverted as it is; names what is used."""
 
 
 class PrecisionWarning(ModelWarning):

@@ -1,8 +1,7 @@
 """Covariance matrix of the variance parameters from the observed information.
 
-The deviance in (gamma, sigma^2), gamma relative to sigma^2, has an analytic gradient
-tr(E_r S_i); its derivative is taken by Richardson-extrapolated central differences, to
-about 1e-9 relative.  Terms on the boundary are held there.
+The observed information is 2 AI - E (engine.expected_information), in the parameters
+gamma / sigma^2 and sigma^2.  Terms on the boundary are held there.
 """
 
 from __future__ import annotations
@@ -12,12 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
+from mixedext.engine.expected_information import variance_information
 from mixedext.engine.fit import Fit
+from mixedext.engine.optimize import ZERO_SINGULAR_VALUE
 
 __all__ = ["VarianceCovariance", "variance_covariance"]
-
-STEP = 1e-3
-
 
 @dataclass(frozen=True, eq=False)
 class VarianceCovariance:
@@ -50,84 +48,33 @@ def variance_covariance(fit: Fit) -> VarianceCovariance:
     if not fit.design.terms:
         variance = 2 * fit.scale**2 / fit.objective.dof
         return VarianceCovariance(np.zeros((0, 0)), np.full((1, 1), variance))
-    objective = fit.design.objective(fit.reml)
-    structures, dof = fit.design.structures, objective.dof
-    theta = fit.design.inner_theta(fit.theta)
-    lams = objective.lams(theta)
-    covariances = [lam @ lam.T for lam in lams]
-    count = sum(s.n_gamma for s in structures)
-    held = np.zeros(count, bool)
-    free = []
-    for i, s in enumerate(structures):
-        value = np.linalg.eigvalsh(covariances[i])
-        singular = value[0] <= 1e-7 * max(value[-1], 1e-7)
-        held[objective.gamma_slices[i]] = singular
-        for r, basis in enumerate(s.covariance_basis):
-            if not singular:
-                size = np.sqrt(np.diag(covariances[i]))
-                step = STEP * float(np.max(np.outer(size, size) * (basis != 0)))
-                step = min(step, 0.05 * value[0])
-                free.append((i, r, basis, step))
-    numbers = np.flatnonzero(~held)
-
-    def score(i, basis, step):
-        moved = list(covariances)
-        moved[i] = covariances[i] + step * basis
-        point = np.concatenate(
-            [s.theta(s.nearest(c)) for s, c in zip(structures, moved, strict=True)]
-        )
-        return _score(objective, point)[numbers]
-
-    hessian = np.empty((len(free), len(free)))
-    for column, (i, _, basis, h) in enumerate(free):
-        near = (score(i, basis, h) - score(i, basis, -h)) / (2 * h)
-        far = (score(i, basis, 2 * h) - score(i, basis, -2 * h)) / (4 * h)
-        hessian[:, column] = (4 * near - far) / 3
-    hessian = (hessian + hessian.T) / 2
-    relative = _inverse(hessian / 2)
-
-    # Joint information of (gamma / sigma^2, sigma^2): sigma^2 profiled out leaves
-    # `hessian / 2`, so the joint covariance follows from it and the cross term q.
-    objective.value(theta)
-    q = _quadratic(objective)
-    inner_scale = objective.residual_square / dof
-    cross = q[numbers] / (2 * inner_scale**2)
-    own = dof / (2 * inner_scale**2)
-    joint = np.empty((len(free) + 1, len(free) + 1))
-    joint[:-1, :-1] = relative
-    joint[:-1, -1] = joint[-1, :-1] = -relative @ cross / own
-    joint[-1, -1] = 1 / own + cross @ relative @ cross / own**2
-    return _to_data_units(fit, structures, relative, joint, held, inner_scale)
-
-
-def _score(objective, theta):
-    objective.value(theta, floor=True)
-    scores = objective.derivatives(theta).scores
-    return np.concatenate(
-        [
-            np.einsum("rab,ab->r", s.covariance_basis, score)
-            for s, score in zip(objective.structures, scores, strict=True)
-        ]
-    )
-
-
-def _quadratic(objective):
-    """q_r = (Z'P0 y)'E_r(Z'P0 y) at the current factor."""
-    parts = [
-        np.einsum("rab,ab->r", s.covariance_basis, square)
-        for s, square in zip(
-            objective.structures, objective.response_squares(), strict=True
-        )
-    ]
-    return np.concatenate(parts) if parts else np.zeros(0)
+    structures = fit.design.structures
+    held = np.zeros(sum(s.n_gamma for s in structures), bool)
+    for at, lam in zip(
+        fit.objective.gamma_slices, fit.design.lams(fit.optimum.theta), strict=True
+    ):
+        size = np.linalg.svd(lam, compute_uv=False)
+        held[at] = size[-1] < ZERO_SINGULAR_VALUE
+    free = np.flatnonzero(np.append(~held, True))
+    # V0 is the direction in which sigma^2 moves all of V
+    joint = _inverse(variance_information(fit).observed[np.ix_(free, free)])
+    inner_scale = fit.objective.residual_square / fit.objective.dof
+    joint[-1] *= inner_scale
+    joint[:, -1] *= inner_scale
+    return _to_data_units(fit, structures, joint[:-1, :-1], joint, held, inner_scale)
 
 
 def _inverse(information):
     if not len(information):
         return information
-    value, vector = np.linalg.eigh(information)
-    if value[0] <= 1e-10 * value[-1]:
+    square = np.diag(information)
+    if not (square > 0).all():
         return np.full_like(information, np.nan)
+    size = np.sqrt(square)
+    value, vector = np.linalg.eigh(information / np.outer(size, size))
+    if value[0] <= 1e-10:
+        return np.full_like(information, np.nan)
+    vector = vector / size[:, None]
     return (vector / value) @ vector.T
 
 

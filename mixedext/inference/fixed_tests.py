@@ -8,6 +8,7 @@ rows over the coefficients that the fit kept (``design.basis.kept``).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 from scipy import stats
@@ -88,12 +89,28 @@ class ResidualTests(FixedTests):
         return float(self.fit.design.blocks.nobs - self.fit.design.basis.rank)
 
 
-DF_METHODS: dict[str | None, type[FixedTests]] = {
-    None: FixedTests,
-    "residual": ResidualTests,
+# Modules beside this one, which import it, and their classes.
+DF_METHODS: dict[str | None, tuple[str, str]] = {
+    None: ("fixed_tests", "FixedTests"),
+    "satterthwaite": ("satterthwaite", "Satterthwaite"),
+    "kenward-roger": ("kenward_roger", "KenwardRoger"),
+    "residual": ("fixed_tests", "ResidualTests"),
+    "containment": ("classical_df", "ContainmentTests"),
+    "between-within": ("classical_df", "BetweenWithinTests"),
 }
-# Other spellings, in lower case.
-ALIASES: dict[str, str | None] = {}
+# Other spellings, in lower case and with hyphens.
+ALIASES: dict[str, str | None] = {
+    "satt": "satterthwaite",
+    "sat": "satterthwaite",
+    "satterth": "satterthwaite",
+    "kr": "kenward-roger",
+    "kenwardroger": "kenward-roger",
+    "kenward": "kenward-roger",
+    "contain": "containment",
+    "bw": "between-within",
+    "betwithin": "between-within",
+    "inner-outer": "between-within",
+}
 
 
 def df_method_name(name: str | None) -> str | None:
@@ -104,7 +121,9 @@ def df_method_name(name: str | None) -> str | None:
     ValueError
         If it is not known.
     """
-    key = name.lower() if isinstance(name, str) else name
+    key = name
+    if isinstance(name, str):
+        key = name.lower().replace("_", "-").replace(" ", "-")
     key = ALIASES.get(key, key)
     if key not in DF_METHODS:
         known = ", ".join(map(repr, DF_METHODS))
@@ -114,7 +133,8 @@ def df_method_name(name: str | None) -> str | None:
 
 def fixed_tests(fit: Fit, df_method: str | None = None) -> FixedTests:
     """Tests of the fixed effects of a fit by a method, one of ``DF_METHODS``."""
-    return DF_METHODS[df_method_name(df_method)](fit)
+    module, kind = DF_METHODS[df_method_name(df_method)]
+    return getattr(import_module(f"mixedext.inference.{module}"), kind)(fit)
 
 
 def wald_f(rows, values, coefficients, covariance) -> float:

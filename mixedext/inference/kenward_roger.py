@@ -1,0 +1,158 @@
+"""Kenward and Roger's (1997) tests of fixed effects.
+
+Letters are those of pbkrtest's paper (Halekoh and Hojsgaard 2014); V is linear in the
+elements of all covariance matrices and sigma^2.  X stands for a basis with
+X'V^-1 X = I, so that Phi = I; see engine.expected_information.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from mixedext.engine.expected_information import variance_information
+from mixedext.engine.fit import Fit
+from mixedext.exceptions import InformationWarning, user_stacklevel
+from mixedext.inference.fixed_tests import FixedTests, FTest, independent_rows, wald_f
+
+__all__ = ["KenwardRoger", "scaled_f"]
+
+# Eigenvalues of the expected information, diagonal one, below which a direction of the
+# variances counts as not identified.
+IDENTIFIED = 1e-10
+# As pbkrtest: a denominator that near to 2 has no mean to be matched by a scaling.
+NEAR_TWO = 1e-2
+
+
+class KenwardRoger(FixedTests):
+    """Tests with Kenward and Roger's adjusted covariance and degrees of freedom.
+
+    All variance parameters take part, those at zero as well (as in pbkrtest): the
+    adjustment rests on the expected information, which exists on the boundary too.
+
+    Parameters
+    ----------
+    fit : Fit
+        A REML fit.
+
+    Attributes
+    ----------
+    covariance : ndarray
+        Adjusted covariance Phi_A of the coefficients kept, (rank, rank).
+    held : tuple of str
+        Empty: no parameter is held.
+    variance_covariance : ndarray
+        W, twice the inverse of 2 E.
+
+    Raises
+    ------
+    ValueError
+        If the fit is not by REML.
+
+    References
+    ----------
+    Kenward, M. G. and Roger, J. H. (1997). Small sample inference for fixed effects from
+    restricted maximum likelihood. Biometrics 53, 983-997.
+
+    Halekoh, U. and Hojsgaard, S. (2014). A Kenward-Roger approximation and parametric
+    bootstrap methods for tests in linear mixed models. Journal of Statistical Software
+    59(9).
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.irrigation.load().data
+    >>> model = mx.mixedlm('Q("yield") ~ irrigation + variety + (1 | field)', data)
+    >>> tests = KenwardRoger(model.fit().engine_fit)
+    >>> tests.df([[0, 0, 0, 0, 1]]).round(6)
+    array([7.])
+    """
+
+    def __init__(self, fit: Fit):
+        if not fit.reml:
+            raise ValueError(
+                "df_method='kenward-roger' needs a REML fit, and this one is by maximum "
+                "likelihood; fit again with fit(reml=True), or use "
+                "df_method='satterthwaite'"
+            )
+        self.fit = fit
+        self.held = ()
+        info = variance_information(fit)
+        self._root = info.root
+        self._first = info.on_fixed
+        self.variance_covariance = w = _inverse(info.expected)
+        adjustment = np.einsum("rs,rsij->ij", w, info.second_on_fixed)
+        weighted = np.einsum("rs,sij->rij", w, self._first)
+        adjustment -= np.einsum("rij,rjk->ik", self._first, weighted)
+        size = len(adjustment)
+        adjusted = np.eye(size) + adjustment + adjustment.T
+        self.covariance = fit.scale * info.root @ adjusted @ info.root.T
+
+    def df(self, rows):
+        rows = np.atleast_2d(np.asarray(rows, float)) @ self._root
+        length = (rows**2).sum(axis=1)
+        # for one row A1 = A2 = A, the scaling is 1 and m = 2 / A
+        slope = np.einsum("li,rij,lj->lr", rows, self._first, rows, optimize=True)
+        square = np.einsum("lr,rs,ls->l", slope, self.variance_covariance, slope)
+        out = np.full(len(rows), np.nan)
+        return np.divide(2 * length**2, square, out=out, where=length > 0)
+
+    def f_test(self, rows, values=0.0) -> FTest:
+        rows, values = independent_rows(rows, values, self.covariance)
+        wald = wald_f(rows, values, self.fit.coefficients, self.covariance)
+        df_denom, scaling = self._denominator(rows)
+        return FTest(scaling * wald, len(rows), df_denom, scaling)
+
+    def joint_df(self, rows) -> float:
+        return self._denominator(rows)[0]
+
+    def _denominator(self, rows):
+        if len(rows) == 1:
+            return float(self.df(rows)[0]), 1.0
+        basis = np.linalg.qr((rows @ self._root).T)[0]
+        slope = basis.T @ self._first @ basis  # of Theta Phi P_r Phi, on its range
+        w = self.variance_covariance
+        trace = np.einsum("rii->r", slope)
+        flat = slope.reshape(len(slope), -1)
+        return scaled_f(float(trace @ w @ trace), float((w * (flat @ flat.T)).sum()), len(rows))
+
+
+def scaled_f(a1: float, a2: float, q: int) -> tuple[float, float]:
+    """Denominator degrees of freedom m and scaling of the F statistic.
+
+    Parameters
+    ----------
+    a1, a2 : float
+        A1 and A2 of Kenward and Roger (1997).
+    q : int
+        Rank of the combinations.
+    """
+    b = (a1 + 6 * a2) / (2 * q)
+    g = ((q + 1) * a1 - (q + 4) * a2) / ((q + 2) * a2)
+    whole = 3 * q + 2 * (1 - g)
+    c1, c2, c3 = g / whole, (q - g) / whole, (q + 2 - g) / whole
+    v0, v1, v2 = 1 + c1 * b, 1 - c2 * b, 1 - c3 * b
+    v0 = 0.0 if abs(v0) < 1e-10 else v0
+    mean = 1 - a2 / q
+    ratio = 1.0 if max(abs(mean), abs(v1)) < 1e-14 else mean / v1
+    # m = 4 + (q + 2) / (q rho - 1), q rho = ratio^2 v0 / v2: v2 may be zero
+    m = 4 + (q + 2) * v2 / (ratio**2 * v0 - v2)
+    scaling = 1.0 if abs(m - 2) < NEAR_TWO else m * mean / (m - 2)
+    return float(m), float(scaling)
+
+
+def _inverse(expected):
+    """E^-1 = 2 (2 E)^-1, or a generalized inverse where E is singular."""
+    size = np.sqrt(np.diag(expected))
+    value, vector = np.linalg.eigh(expected / np.outer(size, size))
+    good = value > IDENTIFIED
+    if not good.all():
+        warnings.warn(
+            "the expected information of the variance parameters is singular: the data "
+            "cannot tell them apart; Kenward-Roger takes its generalized inverse",
+            InformationWarning,
+            stacklevel=user_stacklevel(),
+        )
+    vector = vector[:, good] / size[:, None]
+    return vector / value[good] @ vector.T
