@@ -12,8 +12,10 @@ from mixedext.exceptions import (
     FlatLikelihoodWarning,
     FormulaError,
     MissingDataError,
+    NoGroupInterceptWarning,
     PrecisionWarning,
     RankDeficientWarning,
+    UnidentifiedVarianceWarning,
     WeightsWarning,
 )
 from mixedext.model import MixedLM, mixedlm
@@ -31,10 +33,12 @@ __all__ = [
     "MixedLMParams",
     "MixedLMResults",
     "MixedLMResultsWrapper",
+    "NoGroupInterceptWarning",
     "PrecisionWarning",
     "RandomTerm",
     "RankDeficientWarning",
     "Refits",
+    "UnidentifiedVarianceWarning",
     "VCSpec",
     "WeightsWarning",
     "datasets",
