@@ -301,25 +301,26 @@ class _Slots:
         return cls(len(names), names, model.component_columns, sizes, first, offsets)
 
     def indexes(self):
-        """Labels of the effects of every group; one object for groups with the same."""
-        written = [
-            np.array([f"{c.name}[{label}]" for label in c.labels.index], dtype=object)
-            for c in self.components
-        ]
-        made = {}
-        for group in range(len(self.sizes)):
-            numbers = [
-                c.label_numbers(group) if not c.complete else None for c in self.components
-            ]
-            key = tuple(None if v is None else v.tobytes() for v in numbers)
-            if key not in made:
-                own = [
-                    labels if v is None else labels[v]
-                    for labels, v in zip(written, numbers, strict=True)
-                ]
-                names = np.concatenate([np.array(self.re_names, dtype=object), *own])
-                made[key] = pd.Index(names)
-            yield made[key]
+        """Labels of the effects of every group; one object if all have the same."""
+        count = len(self.sizes)
+        alike = all(_alike(component, count) for component in self.components)
+        flat = np.empty(int(self.sizes[0] if alike else self.sizes.sum()), dtype=object)
+        first = self.first[:1] if alike else self.first
+        flat[first[:, None] + np.arange(self.k)] = np.array(self.re_names, dtype=object)
+        for component, offset in zip(self.components, self.offsets, strict=True):
+            written = [f"{component.name}[{v}]" for v in component.labels.index]
+            written = np.array(written, dtype=object)
+            if component.complete:
+                flat[offset[: len(first), None] + np.arange(len(written))] = written
+            else:
+                own = component.column_group < len(first)
+                at = offset[component.column_group[own]] + component.slots[own]
+                flat[at] = written[component.column_label[own]]
+        index = pd.Index(flat)
+        if alike:
+            return [index] * count
+        ends = (self.first + self.sizes).tolist()
+        return [index[i:j] for i, j in zip(self.first.tolist(), ends, strict=True)]
 
     def matrix(self, grouped) -> sparse.csr_array:
         """Z, the columns of one group after those of another."""
@@ -342,3 +343,14 @@ class _Slots:
         return sparse.csr_array(
             sparse.coo_array((np.concatenate(values), entries), shape=shape)
         )
+
+
+def _alike(component, n_groups) -> bool:
+    """Whether all groups have columns of the same labels."""
+    if component.complete:
+        return True
+    labels = component.column_label
+    if not (component.sizes == component.sizes[0]).all():
+        return False
+    table = labels.reshape(n_groups, -1)
+    return bool((table == table[0]).all())
