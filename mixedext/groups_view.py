@@ -32,8 +32,9 @@ class GroupsView:
             return self.grouped.codes, self.grouped.levels
         if self.groups is not None:
             return sorted_factor(self.groups)
-        if self.random_terms:
-            return self.random_terms[0].codes, self.random_terms[0].levels
+        for term in self.random_terms or ():
+            if hasattr(term, "codes"):  # not a term of a general Z
+                return term.codes, term.levels
         return np.zeros(self.nobs, np.intp), [0]
 
     @cached_property

@@ -272,8 +272,9 @@ class ComponentColumns:
 
         if not used.all():
             matrix = sparse.csr_array(matrix[:, used])
-        levels = self._level_labels(np.flatnonzero(used))
-        term = SparseTerm(matrix, self.name, levels)
+        levels = level_index(self._level_labels(np.flatnonzero(used)))
+        # labels that stand twice in a group are no names of levels
+        term = SparseTerm(matrix, self.name, levels if levels.is_unique else None)
         return term, self._component(np.where(used, np.cumsum(used) - 1, -1))
 
     def _padded_term(self, matrix, per_row, level, position, k, n_levels):

@@ -16,7 +16,6 @@ from mixedext.exceptions import (
     user_stacklevel,
 )
 from mixedext.specification.components import Component, ComponentColumns
-from mixedext.specification.extremes import are_finite
 from mixedext.specification.labels import factorize, recode
 from mixedext.specification.terms import RandomTerm, check_levels
 
@@ -112,8 +111,10 @@ def check_grouped(grouped: Grouped, nobs: int) -> None:
     if grouped.main is not None and grouped.main.n_levels < 2:
         check_levels(grouped.main, nobs)
     for term in grouped.all_terms:
-        if not are_finite(term.extremes):
+        if term.any_missing():
             raise DesignError(f"{term.label} has a column with infinite values")
+        if not isinstance(term, RandomTerm):
+            continue
         for name, low, high in zip(term.names, *term.extremes, strict=True):
             if low == high == 0:
                 raise DesignError(
