@@ -182,7 +182,7 @@ def model_frame(
         if value is not None:
             arrays[what] = _column_or_array(value, frame, what)
     group_name = _group_name(groups)
-    vc_formula = {} if vc_formula is None else vc_formula
+    vc_formula = {n: _right_side(f) for n, f in (vc_formula or {}).items()}
     named = split.names.union(
         names_in(re_formula or ""), *(names_in(text) for text in vc_formula.values())
     )
@@ -210,7 +210,7 @@ def model_frame(
         if re_formula is not None or not vc_formula:
             main = _group_term(engine, factor, group_name, re_formula)
         parts_of_groups = [
-            formula_columns(engine, name, _right_side(vc_formula[name]), *factor)
+            formula_columns(engine, str(name), vc_formula[name], *factor)
             for name in sorted(vc_formula)
         ]
     elif re_formula is not None or vc_formula:
