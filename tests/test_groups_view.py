@@ -97,6 +97,21 @@ def test_bars_are_made_again(data):
     assert not model.stated_by_groups
 
 
+@pytest.mark.parametrize("options", CASES)
+def test_a_model_is_made_again_from_a_formula_and_arguments(options, data):
+    """As statsmodels' mediation does it, with other data of as many rows."""
+    model = mx.mixedlm("y ~ x", data, groups="g", **options)
+    frame = data.assign(x=2 * data["x"])
+    again = type(model).from_formula(data=frame, **model._get_init_kwds())
+    np.testing.assert_array_equal(again.exog[:, 1], 2 * model.exog[:, 1])
+    theta = np.linspace(0.3, 0.9, len(model.fit(do_cg=False).theta))
+    got, want = (m.objective(theta, reml=False)[0] for m in (again, model))
+    assert got == pytest.approx(want, rel=1e-12)
+
+
+@pytest.mark.skipif(
+    mx.MixedLM.get_distribution.__name__ == "_not_available", reason="get_distribution"
+)
 def test_mediation(data):
     """statsmodels' mediation makes models again, from formulas and from arrays."""
     rng = np.random.default_rng(5)

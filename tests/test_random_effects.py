@@ -12,6 +12,7 @@ from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
 from mixedext import random_effects as module
+from mixedext.specification import terms as term_module
 
 SINGULAR = "ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning"
 
@@ -41,6 +42,9 @@ def results_of_statsmodels(model, result):
     return theirs
 
 
+needs_general = pytest.mark.skipif(
+    not hasattr(term_module, "SparseTerm"), reason="terms of a general Z"
+)
 CASES = {
     "intercept": {},
     "slopes": {"re_formula": "~ z"},
@@ -60,9 +64,30 @@ def fitted(data, options):
         return mx.mixedlm("y ~ x", data, groups="g", **options).fit()
 
 
+@needs_general
+@pytest.mark.parametrize("own", [None, "1"])
+def test_effects_of_many_linked_columns(own, data):
+    """Twelve columns a group that share rows: a term of a general Z."""
+    data["m"] = np.random.default_rng(8).integers(0, 12, len(data))
+    options = {"re_formula": own, "vc_formula": {"a": "0 + C(v)", "m": "C(m)"}}
+    result = check_statsmodels(data, options)
+    assert not isinstance(result.model.random_terms[-1], mx.RandomTerm)
+    variances = np.concatenate(
+        [
+            np.diag(c)[c.index.str.startswith("m[")]
+            for c in result.random_effects_cov.values()
+        ]
+    )
+    np.testing.assert_allclose(result.ranef_cov("m")["m"], variances, rtol=1e-8)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_effects_of_statsmodels(case, data):
-    options = CASES[case]
+    check_statsmodels(data, CASES[case])
+
+
+def check_statsmodels(data, options):
+    """Our effects are statsmodels' at our estimates."""
     result = fitted(data, options)
     model = upstream.MixedLM.from_formula("y ~ x", data, groups="g", **options)
     want = results_of_statsmodels(model, result)
@@ -76,6 +101,7 @@ def test_effects_of_statsmodels(case, data):
         assert list(found.index) == list(found.columns) == list(frame.index)
         np.testing.assert_allclose(found, frame, rtol=1e-8, atol=1e-9)
         np.testing.assert_allclose(found, found.T, rtol=1e-13)
+    return result
 
 
 def dense_effects(result):
