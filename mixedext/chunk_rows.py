@@ -107,11 +107,11 @@ class ChunkedRows:
             terms=list(design.terms),
             weights=head.weights,
             offset=None,
-            groups=None,
-            exog_re=None,
+            grouped=None,
         )
         kwargs = {"formula": formula, SPEC_ATTRIBUTE: head.model_spec}
-        self._settle(frame, design.blocks.nobs, None, kwargs)
+        main_term = None if head.grouped is None else 0
+        self._settle(frame, design.blocks.nobs, main_term, kwargs)
         self.use_sqrt, self._design = True, design
         self.plan, self.source = found.plan, source
         self._remember_formula(formula, head)
@@ -119,7 +119,7 @@ class ChunkedRows:
         # Only the names and types of the first rows are kept; statsmodels finds the name of
         # the response when it is asked for.
         _ = self.endog_names
-        self.endog = self.exog = self.groups = self.weights = None
+        self.endog = self.exog = self.weights = None
         for name in ("endog", "exog", "orig_endog", "orig_exog"):
             setattr(self.data, name, None)
         self._warn_dropped()

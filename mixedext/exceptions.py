@@ -16,8 +16,10 @@ __all__ = [
     "FormulaError",
     "InformationWarning",
     "MissingDataError",
+    "NoGroupInterceptWarning",
     "PrecisionWarning",
     "RankDeficientWarning",
+    "UnidentifiedVarianceWarning",
     "WeightsWarning",
 ]
 
@@ -67,3 +69,11 @@ class PrecisionWarning(ModelWarning):
 
 class WeightsWarning(ModelWarning):
     """Weights that are allowed but so uneven that digits may be lost."""
+
+
+class NoGroupInterceptWarning(UserWarning):
+    """Variance components by ``vc_formula`` without ``re_formula``: no group intercept."""
+
+
+class UnidentifiedVarianceWarning(ModelWarning):
+    """A variance that the design may not tell from the residual's; the model is fitted."""

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import numpy as np
 from statsmodels.base.model import LikelihoodModel
 from statsmodels.regression.mixed_linear_model import MixedLM as UpstreamMixedLM
-from statsmodels.regression.mixed_linear_model import VCSpec
 
 from mixedext.chunk_rows import ChunkedRows
 from mixedext.engine.design import prepare_design
@@ -17,10 +16,12 @@ from mixedext.exceptions import (
     user_stacklevel,
 )
 from mixedext.fitting import Fitting
+from mixedext.groups_view import GroupsView
 from mixedext.refitting import Refitting
 from mixedext.specification.arrays import array_frame
 from mixedext.specification.formula import model_frame
 from mixedext.specification.formula_engine import fixed_spec, new_fixed_columns
+from mixedext.specification.grouped import check_grouped
 from mixedext.specification.model_data import model_data
 from mixedext.specification.namespace import (
     caller_namespace,
@@ -39,7 +40,7 @@ from mixedext.upstream import UpstreamView
 __all__ = ["MixedLM", "mixedlm"]
 
 
-class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
+class MixedLM(Fitting, Refitting, ChunkedRows, GroupsView, UpstreamView, UpstreamMixedLM):
     """Linear mixed-effects model with any number of nested and crossed random terms.
 
     Parameters
@@ -53,7 +54,9 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
     exog_re : array_like, optional
         Columns with random coefficients by ``groups``; a random intercept if None.
     exog_vc : VCSpec, optional
-        Not supported: say the same model by ``terms`` or by a formula.
+        Variance components within ``groups``: matrices by component and group, dense or
+        sparse, with any number of columns; the groups in sorted order.  Without
+        ``exog_re`` the groups have then no random intercept, as in statsmodels.
     use_sqrt : bool, optional
         Kept for statsmodels; the engine always works with the root of the covariance.
     missing : {"none", "raise", "drop"}, optional
@@ -82,6 +85,8 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
     -----
     RankDeficientWarning
         If columns of ``exog`` depend on earlier ones; they get NaN coefficients.
+    UnidentifiedVarianceWarning
+        If a variance of ``groups`` or ``exog_vc`` may not be told from the residual's.
 
     See Also
     --------
@@ -122,16 +127,18 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
             raise ValueError(
                 f"argument {unknown[0]} not permitted for MixedLM initialization"
             )
-        if exog_vc is not None and (isinstance(exog_vc, dict) or exog_vc.names):
-            raise NotImplementedError(
-                "exog_vc is not supported; give variance components as "
-                "terms=[RandomTerm(codes, z, structure='identity'), ...]"
-            )
-        frame = array_frame(endog, exog, groups, exog_re, terms, weights, offset, missing)
-        check_group_names(frame.terms)
-        check_terms(frame.terms, frame.nobs)
+        frame = array_frame(
+            endog, exog, groups, exog_re, exog_vc, terms, weights, offset, missing
+        )
+        grouped, given = frame.grouped, frame.terms
+        if grouped is not None:
+            check_grouped(grouped, frame.nobs)
+            given = given[len(grouped.all_terms) :]
+        own = [] if grouped is None or grouped.main is None else [grouped.main]
+        check_group_names(own + given)
+        check_terms(given, frame.nobs)
         kwargs["exog_extremes"] = frame.exog_extremes
-        self._settle(frame, frame.nobs, 0 if groups is not None else None, kwargs)
+        self._settle(frame, frame.nobs, 0 if own else None, kwargs)
         self.use_sqrt = use_sqrt
         self._design = prepare_design(
             self._response(),
@@ -150,18 +157,29 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
             self.data.xnames = []
         self.reml = True
         self.fe_pen = self.cov_pen = None
-        self.groups, self.exog_re = frame.groups, frame.exog_re
-        self.exog_vc = VCSpec([], [], [])
+        grouped = self.grouped = frame.grouped
+        self.groups, self.component_columns, self.group_levels = None, (), None
+        if grouped is not None:
+            self.groups, self.group_levels = grouped.labels, grouped.levels
+            self.group_name = grouped.name
+            self.component_columns = grouped.components
+            self.data.main_term = grouped.main
+            if grouped.components:
+                self.data.vcomp_names = [c.name for c in grouped.components]
         self.random_terms = frame.terms
         self.weights, self.offset = frame.weights, frame.offset
         self.nobs = self.n_totobs = nobs
         self.namespace, self.offset_formulas = {}, ()
-        self.main_term, self.components = main_term, ()
+        first = 0 if main_term is None else 1
+        self.main_term = main_term
+        self.components = tuple(range(first, first + len(self.component_columns)))
         self.aliases = {}
-        self._init_keys = ["use_sqrt", "terms", "weights", "offset"]
+        self._init_keys = ["use_sqrt", "groups", "exog_re", "exog_vc", "terms"]
+        self._init_keys += ["weights", "offset"]
         self._data_attr.extend(
-            ["random_terms", "weights", "offset", "groups", "exog_re", "data.frame"]
+            ["random_terms", "weights", "offset", "groups", "grouped", "data.frame"]
         )
+        self._data_attr.append("data.main_term")
         self._name_parameters()
 
     def _handle_data(self, endog, exog, missing, hasconst, **kwargs):
@@ -234,11 +252,12 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
         re_formula : str, optional
             Columns with random coefficients by ``groups``, as in statsmodels.
         vc_formula : dict, optional
-            Variance components within ``groups``, as in statsmodels: name to formula.
+            Variance components within ``groups``, as in statsmodels: name to formula,
+            which is meant within each group.
         subset : array_like, optional
             Rows of ``data`` to use, for ``data.loc``.
         use_sparse : bool, optional
-            Kept for statsmodels; storage is chosen by the engine.
+            Whether ``model.exog_vc.mats`` are sparse; the engine chooses its own storage.
         missing : {"none", "raise", "drop"}, optional
             Rows with missing values are an error ("none", "raise") or are left out.
         groups : str or array_like, optional
@@ -248,10 +267,19 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
         eval_env : int or Mapping, optional
             Where names that are no columns are looked up: levels up the stack, or a
             mapping; -1 for nowhere.
+        **kwargs
+            Arguments of the class; ``exog_re``, ``exog_vc`` and ``terms`` stand for what
+            no formula says.
 
         Returns
         -------
         MixedLM
+
+        Warns
+        -----
+        NoGroupInterceptWarning
+            If ``vc_formula`` is given without ``re_formula``: as in statsmodels the
+            groups have then no random intercept.
 
         Raises
         ------
@@ -284,12 +312,13 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
             offset=offset,
             subset=subset,
             missing=missing,
+            use_sparse=use_sparse,
         )
         model = cls(
             frame.endog,
             frame.exog if frame.exog.shape[1] else None,
             *args,
-            terms=frame.terms,
+            **_random_part(frame, kwargs, re_formula is None and not vc_formula),
             weights=frame.weights,
             offset=frame.offset,
             formula=formula,
@@ -306,10 +335,6 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
         self.namespace = frame.namespace
         self.offset_formulas = frame.offset_formulas
         self.aliases = frame.aliases
-        if frame.groups is not None:
-            self.groups, self.components = frame.groups, frame.components
-            self.main_term = None if 0 in frame.components else 0
-            self._name_parameters()
 
     # ---- rows ----
 
@@ -368,9 +393,6 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
             self.offset_formulas,
         )
 
-    def _get_init_kwds(self):
-        return {key: getattr(self, key) for key in self._init_keys}
-
     # ---- pickling ----
 
     def __getstate__(self):
@@ -388,6 +410,21 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
         if frame is not None and getattr(self, "fixed_formula", None) is not None:
             spec = fixed_spec(self.fixed_formula, frame, self.namespace, self.aliases)
             setattr(self.data, SPEC_ATTRIBUTE, spec)
+
+
+def _random_part(frame, kwargs, free):
+    """The random terms for the constructor: what formulas say, else what is given."""
+    given = {name: kwargs.pop(name, None) for name in ("exog_re", "exog_vc", "terms")}
+    terms = frame.bar_terms
+    if given["terms"]:
+        both = [[t.group for t in part] for part in (terms, given["terms"])]
+        if terms and both[0] != both[1]:
+            raise ValueError("terms= is given, and the formula has random terms in bars")
+        terms = terms or list(given["terms"])
+    exog = {"exog_re": given["exog_re"], "exog_vc": given["exog_vc"]}
+    if free and any(value is not None for value in exog.values()):
+        return {"groups": frame.groups, "terms": terms, **exog}
+    return {"groups": frame.grouped, "terms": terms}
 
 
 # As statsmodels.formula.api.mixedlm: the class method under a short name.

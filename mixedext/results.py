@@ -21,6 +21,7 @@ from statsmodels.regression.mixed_linear_model import (
 from mixedext.engine.fit import Fit
 from mixedext.inference.fixed_tests import df_method_name
 from mixedext.parameter_covariance import ParameterCovariance
+from mixedext.random_effects import RandomEffects
 from mixedext.refitting import simulate_refits
 from mixedext.summary import summarize
 from mixedext.wald import WaldTests
@@ -28,7 +29,7 @@ from mixedext.wald import WaldTests
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
 
-class MixedLMResults(WaldTests, ParameterCovariance, UpstreamResults):
+class MixedLMResults(RandomEffects, WaldTests, ParameterCovariance, UpstreamResults):
     """Results of ``MixedLM.fit``.
 
     Parameters
@@ -119,7 +120,9 @@ class MixedLMResults(WaldTests, ParameterCovariance, UpstreamResults):
             _ = self._quantiles  # a summary needs them
         if "groups" in self.cov_kwds:  # the covariance is there
             self.cov_kwds["groups"] = None
+            self._keep_grams()
         super().remove_data()
+        self.model.forget_groups()
 
     # ---- likelihood ----
 
@@ -207,124 +210,6 @@ class MixedLMResults(WaldTests, ParameterCovariance, UpstreamResults):
         residual = {"group": "Residual", "name": ""}
         rows.append(residual | {"variance": self.scale, "sd": self.sigma, "corr": np.nan})
         return pd.DataFrame(rows)
-
-    # ---- random effects ----
-
-    def _terms_of(self, group):
-        terms = self.engine_fit.design.terms
-        groups = list(dict.fromkeys(t.group for t in terms))
-        if not groups:
-            raise ValueError("the model has no random effects")
-        if group is None:
-            if len(groups) > 1:
-                raise ValueError(f"name one of the grouping factors: {', '.join(groups)}")
-            group = groups[0]
-        numbers = [i for i, t in enumerate(terms) if t.group == group]
-        if not numbers:
-            raise ValueError(
-                f"group={group!r} is not a grouping factor of the model; there are: "
-                f"{', '.join(groups)}"
-            )
-        return group, numbers
-
-    def ranef(self, group=None):
-        """Conditional modes (BLUPs) of a grouping factor.
-
-        Parameters
-        ----------
-        group : str, optional
-            Name of the factor; may be left out if there is one.
-
-        Returns
-        -------
-        DataFrame
-            One row a level, one column a random effect.
-        """
-        group, numbers = self._terms_of(group)
-        fit = self.engine_fit
-        values = np.hstack([fit.effects[i] for i in numbers])
-        names = [n for i in numbers for n in fit.design.terms[i].names]
-        index = pd.Index(fit.design.terms[numbers[0]].levels, name=group)
-        return pd.DataFrame(values, index=index, columns=names)
-
-    def ranef_cov(self, group=None):
-        """Conditional covariances of the random effects, given theta, beta and sigma.
-
-        Returns
-        -------
-        DataFrame
-            Rows by (level, effect), columns by effect.
-        """
-        group, numbers = self._terms_of(group)
-        fit = self.engine_fit
-        blocks = fit.joint_effect_covariance(numbers)
-        names = [n for i in numbers for n in fit.design.terms[i].names]
-        levels = fit.design.terms[numbers[0]].levels
-        index = pd.MultiIndex.from_product([levels, names], names=[group, "effect"])
-        return pd.DataFrame(blocks.reshape(-1, len(names)), index=index, columns=names)
-
-    def coef(self, group=None):
-        """Fixed effects plus random effects of every level, as lme4's ``coef``.
-
-        Returns
-        -------
-        DataFrame
-            One row a level; one column a fixed effect, and one a random effect that no
-            fixed effect goes with.
-        """
-        modes = self.ranef(group)
-        modes = modes.T.groupby(level=0, sort=False).sum().T
-        out = pd.DataFrame(
-            np.tile(self.fe_params, (len(modes), 1)),
-            index=modes.index,
-            columns=self.model.exog_names,
-        )
-        for name in modes.columns:
-            out[name] = out[name] + modes[name] if name in out else modes[name]
-        return out
-
-    @cached_property
-    def random_effects(self):
-        """Conditional modes.
-
-        Returns
-        -------
-        dict
-            With one grouping factor a Series a level (as statsmodels); with several a
-            DataFrame a factor (as ``ranef``).
-        """
-        groups = self._group_names
-        if len(groups) != 1:
-            return {group: self.ranef(group) for group in groups}
-        frame = self.ranef()
-        frame.columns = self._effect_labels()
-        return dict(frame.iterrows())
-
-    @cached_property
-    def random_effects_cov(self):
-        """Conditional covariances of the random effects, keyed as ``random_effects``."""
-        groups = self._group_names
-        if len(groups) != 1:
-            return {group: self.ranef_cov(group) for group in groups}
-        _, numbers = self._terms_of(None)
-        labels = self._effect_labels()
-        levels = self.engine_fit.design.terms[0].levels
-        blocks = self.engine_fit.joint_effect_covariance(numbers)
-        return {
-            level: pd.DataFrame(block, index=labels, columns=labels)
-            for level, block in zip(levels, blocks, strict=True)
-        }
-
-    @property
-    def _group_names(self):
-        return list(dict.fromkeys(t.group for t in self.engine_fit.design.terms))
-
-    def _effect_labels(self):
-        return [
-            t.group if name == "Intercept" else name
-            for t in self.engine_fit.design.terms
-            for name in t.names
-        ]
 
     # ---- rows ----
 

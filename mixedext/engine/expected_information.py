@@ -210,8 +210,15 @@ class _Levels:
             found = np.empty_like(own)
             half = np.empty(own.shape[1:])
             expected.level_products(
-                gram, own, self.lam, self.scratch[0], half, self.scratch[1], root,
-                inner, found,
+                gram,
+                own,
+                self.lam,
+                self.scratch[0],
+                half,
+                self.scratch[1],
+                root,
+                inner,
+                found,
             )
             if response is not None:
                 found = np.ascontiguousarray(response[start : start + self.step])

@@ -258,9 +258,7 @@ class _Slabs(_Traces):
             )
             self.squares.append(out)
         self.at = [b.tail_columns(f) for f in range(len(self.bases) - 1)]
-        self.level_of = np.repeat(
-            np.arange(len(b.level_factor)), np.diff(b.level_start)
-        )
+        self.level_of = np.repeat(np.arange(len(b.level_factor)), np.diff(b.level_start))
         part = _parts(self.factor)
         order = np.argsort(part, kind="stable")
         first = np.searchsorted(part[order], part[order])

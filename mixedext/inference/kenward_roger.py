@@ -115,7 +115,9 @@ class KenwardRoger(FixedTests):
         w = self.variance_covariance
         trace = np.einsum("rii->r", slope)
         flat = slope.reshape(len(slope), -1)
-        return scaled_f(float(trace @ w @ trace), float((w * (flat @ flat.T)).sum()), len(rows))
+        return scaled_f(
+            float(trace @ w @ trace), float((w * (flat @ flat.T)).sum()), len(rows)
+        )
 
 
 def scaled_f(a1: float, a2: float, q: int) -> tuple[float, float]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from mixedext.exceptions import WeightsWarning, user_stacklevel
+from mixedext.specification.components import ComponentColumns
+from mixedext.specification.exog_vc import spec_columns, spec_of_dicts
 from mixedext.specification.extremes import are_finite, column_extremes
+from mixedext.specification.grouped import Grouped, grouped_of, sorted_factor
+from mixedext.specification.labels import used_levels
 from mixedext.specification.missing import check_missing, complete_rows
 from mixedext.specification.tables import as_frame
 from mixedext.specification.terms import RandomTerm, SparseTerm
@@ -31,11 +36,11 @@ class ArrayFrame:
     exog : ndarray or DataFrame or None
         Fixed-effects columns; None if there are none.
     terms : list of RandomTerm or SparseTerm
-        Random terms.
+        Random terms: those of ``groups``, then those given.
     offset, weights : ndarray or None
         One value a row.
-    groups, exog_re : ndarray or None
-        As given, rows kept.
+    grouped : Grouped or None
+        The terms of ``groups``, ``exog_re`` and ``exog_vc``.
     nobs : int
         How many rows were kept.
     exog_extremes : tuple of ndarray or None
@@ -47,8 +52,7 @@ class ArrayFrame:
     terms: list[RandomTerm]
     offset: np.ndarray | None
     weights: np.ndarray | None
-    groups: np.ndarray | None
-    exog_re: np.ndarray | None
+    grouped: Grouped | None
     nobs: int
     exog_extremes: tuple[np.ndarray, np.ndarray] | None
 
@@ -58,6 +62,7 @@ def array_frame(
     exog,
     groups=None,
     exog_re=None,
+    exog_vc=None,
     terms=None,
     weights=None,
     offset=None,
@@ -93,24 +98,9 @@ def array_frame(
         _check_length(x, n, "exog")
         if x.shape[1] == 0:
             exog = None
-    built, label_groups = [], None
-    if groups is not None:
-        label_groups = np.asarray(groups)
-        if label_groups.ndim != 1:
-            raise ValueError(
-                f"groups has shape {label_groups.shape}; expected one label for each row"
-            )
-        _check_length(label_groups, n, "groups")
-        z, names = None, None
-        if exog_re is not None:
-            z, _ = _numeric(exog_re, "exog_re", {})
-            z = z[:, None] if z.ndim == 1 else z
-            _check_length(z, n, "exog_re")
-            names = _names(exog_re, z)
-        source = groups if isinstance(groups, pd.Series | pd.Index) else label_groups
-        built.append(RandomTerm(source, z, group="Group", names=names))
-    elif exog_re is not None:
-        raise ValueError("exog_re needs groups, the labels of its grouping factor")
+    states = _read_groups(groups, exog_re, exog_vc, n)
+    built = [] if states is None else states.checked
+    n_own = len(built)
     built.extend(_check_terms_argument(terms, n))
     for term in built:
         if term.any_missing():
@@ -127,24 +117,90 @@ def array_frame(
     rows = complete_rows(absent, missing)
     if rows is not None:
         endog, exog, extremes = _take(endog, rows), _take(exog, rows), None
-        built = [t.take(rows) for t in built]
+        built = built[:n_own] + [t.take(rows) for t in built[n_own:]]
         vectors = {what: v[rows] for what, v in vectors.items()}
-        label_groups = None if label_groups is None else label_groups[rows]
-        exog_re = _take(exog_re, rows)
+    grouped = None if states is None else states.settle(rows)
     weight = vectors.get("weights")
     if weight is not None:
         check_weights(weight)
     return ArrayFrame(
         endog,
         exog,
-        built,
+        ([] if grouped is None else grouped.all_terms) + built[n_own:],
         vectors.get("offset"),
         weight,
-        label_groups,
-        None if exog_re is None else np.asarray(exog_re, float),
+        grouped,
         n if rows is None else int(rows.sum()),
         extremes,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Groups:
+    """What groups, exog_re and exog_vc say, rows not yet settled."""
+
+    labels: np.ndarray
+    factor: tuple
+    main: RandomTerm | None
+    columns: list[ComponentColumns]
+    made: Grouped | None = None
+
+    @property
+    def checked(self):
+        """What may have missing values."""
+        if self.main is not None:
+            return [self.main, *self.columns]
+        codes, levels = self.factor
+        return [RandomTerm(codes, None, "Group", levels=levels), *self.columns]
+
+    def settle(self, rows) -> Grouped:
+        """On the rows kept, all of them if None."""
+        if rows is None:
+            if self.made is not None:
+                return self.made
+            return grouped_of(self.labels, self.factor, self.main, self.columns)
+        main = None if self.main is None else self.main.take(rows)
+        columns = self.columns if self.made is None else self.made.columns()
+        columns = [c.take(rows) for c in columns]
+        codes, levels = used_levels(self.factor[0][rows], self.factor[1])
+        return grouped_of(self.labels[rows], (codes, levels), main, columns)
+
+
+def _read_groups(groups, exog_re, exog_vc, n):
+    if isinstance(groups, Grouped):  # from a formula, settled
+        _check_length(groups.codes, n, "groups")
+        factor = groups.codes, groups.levels
+        return _Groups(groups.labels, factor, groups.main, [], groups)
+    has_vc = exog_vc is not None and bool(
+        exog_vc if isinstance(exog_vc, Mapping) else exog_vc.names
+    )
+    if groups is None:
+        for what, value in (("exog_re", exog_re), ("exog_vc", exog_vc if has_vc else None)):
+            if value is not None:
+                raise ValueError(f"{what} needs groups, the labels of its grouping factor")
+        return None
+    labels = np.asarray(groups)
+    if labels.ndim != 1:
+        raise ValueError(
+            f"groups has shape {labels.shape}; expected one label for each row"
+        )
+    _check_length(labels, n, "groups")
+    source = groups if isinstance(groups, pd.Series | pd.Index) else labels
+    factor, main = sorted_factor(source), None
+    if exog_re is not None or not has_vc:
+        z, names = None, None
+        if exog_re is not None:
+            z, _ = _numeric(exog_re, "exog_re", {})
+            z = z[:, None] if z.ndim == 1 else z
+            _check_length(z, n, "exog_re")
+            names = _names(exog_re, z)
+        main = RandomTerm(factor[0], z, group="Group", names=names, levels=factor[1])
+    columns = []
+    if isinstance(exog_vc, Mapping) and has_vc:
+        exog_vc = spec_of_dicts(exog_vc, factor[1])
+    if has_vc:
+        columns = spec_columns(exog_vc, *factor)
+    return _Groups(labels, factor, main, columns)
 
 
 def check_weights(weights: np.ndarray) -> None:

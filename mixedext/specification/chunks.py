@@ -245,7 +245,7 @@ class ChunkPlan:
             terms=[t.take(rest) for t in both.terms],
             offset=None if both.offset is None else both.offset[rest],
             weights=None if both.weights is None else both.weights[rest],
-            groups=None if both.groups is None else both.groups[rest],
+            grouped=None,  # it would be that of all the rows
             data=both.data.iloc[rest],
             rows=both.rows[ends[0] : ends[1]],
         )

@@ -7,14 +7,18 @@ the formula engine (formula_engine.py).
 
 from __future__ import annotations
 
-import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from mixedext.exceptions import FormulaError
+from mixedext.exceptions import (
+    FormulaError,
+    NoGroupInterceptWarning,
+    user_stacklevel,
+)
 from mixedext.specification.bars import Bar, names_in, split_formula
 from mixedext.specification.extremes import all_finite
 from mixedext.specification.formula_engine import (
@@ -23,7 +27,7 @@ from mixedext.specification.formula_engine import (
     offset_column,
     spec_of_types,
 )
-from mixedext.specification.labels import factorize, interact
+from mixedext.specification.grouped import Grouped, grouped_of, sorted_factor
 from mixedext.specification.missing import check_missing, complete_rows
 from mixedext.specification.plain_formula import (
     DeferredSpec,
@@ -37,6 +41,7 @@ from mixedext.specification.statsmodels_compat import (
 )
 from mixedext.specification.tables import ColumnTable, as_frame
 from mixedext.specification.terms import RandomTerm
+from mixedext.specification.vc_formula import formula_columns
 
 __all__ = ["ModelFrame", "model_frame"]
 
@@ -52,11 +57,9 @@ class ModelFrame:
     exog : DataFrame or ColumnTable
         Fixed-effects columns; may have none.
     terms : list of RandomTerm
-        Random terms in the order written.
+        Random terms: those of ``groups``, then those in bars in the order written.
     offset, weights : ndarray or None
         Sum of all offsets; precision weights.
-    groups : ndarray or None
-        Labels of the ``groups`` argument.
     data : DataFrame
         The rows kept, all columns.
     rows : ndarray
@@ -71,8 +74,8 @@ class ModelFrame:
         What the formula uses besides the data.
     aliases : dict
         Names that the formula engine knows columns by whose own are not Python's.
-    components : tuple of int
-        Terms that come from ``vc_formula``.
+    grouped : Grouped or None
+        The terms that ``groups``, ``re_formula`` and ``vc_formula`` say.
     """
 
     endog: pd.Series
@@ -80,7 +83,6 @@ class ModelFrame:
     terms: list[RandomTerm]
     offset: np.ndarray | None
     weights: np.ndarray | None
-    groups: np.ndarray | None
     data: pd.DataFrame
     rows: np.ndarray
     model_spec: object
@@ -88,7 +90,17 @@ class ModelFrame:
     offset_formulas: tuple[str, ...]
     namespace: dict = field(repr=False)
     aliases: dict[str, str] = field(repr=False)
-    components: tuple[int, ...]
+    grouped: Grouped | None
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """Labels of the ``groups`` argument."""
+        return None if self.grouped is None else self.grouped.labels
+
+    @property
+    def bar_terms(self) -> list[RandomTerm]:
+        """The terms in bars alone."""
+        return self.terms[0 if self.grouped is None else len(self.grouped.all_terms) :]
 
 
 def _column_or_array(value, data, what):
@@ -128,6 +140,7 @@ def model_frame(
     offset=None,
     subset=None,
     missing: str = "none",
+    use_sparse: bool = False,
 ) -> ModelFrame:
     """Evaluate a formula on a data frame.
 
@@ -147,6 +160,8 @@ def model_frame(
         Rows of ``data`` to use, for ``data.loc``.
     missing : {"none", "raise", "drop"}, optional
         Rows with missing values are an error, or are dropped.
+    use_sparse : bool, optional
+        Whether the components' matrices by group are shown as sparse ones.
 
     Raises
     ------
@@ -167,7 +182,7 @@ def model_frame(
         if value is not None:
             arrays[what] = _column_or_array(value, frame, what)
     group_name = _group_name(groups)
-    vc_formula = {} if vc_formula is None else vc_formula
+    vc_formula = {n: _right_side(f) for n, f in (vc_formula or {}).items()}
     named = split.names.union(
         names_in(re_formula or ""), *(names_in(text) for text in vc_formula.values())
     )
@@ -188,12 +203,16 @@ def model_frame(
     sides = _plain_sides(engine, split, fixed_formula)
     sides = sides or _engine_sides(engine, split, fixed_formula)
     endog, exog, model_spec, of_data = sides
-    terms, components = [_bar_term(engine, bar) for bar in split.bars], ()
+    terms = [_bar_term(engine, bar) for bar in split.bars]
+    main, parts_of_groups = None, []
     if "groups" in arrays:
-        factor = factorize(arrays["groups"])
-        own = _groups_terms(engine, factor, group_name, re_formula, vc_formula)
-        components = tuple(range(len(own) - len(vc_formula), len(own)))
-        terms = own + terms
+        factor = sorted_factor(arrays["groups"])
+        if re_formula is not None or not vc_formula:
+            main = _group_term(engine, factor, group_name, re_formula)
+        parts_of_groups = [
+            formula_columns(engine, str(name), vc_formula[name], *factor)
+            for name in sorted(vc_formula)
+        ]
     elif re_formula is not None or vc_formula:
         raise AttributeError("groups= is required where re_formula or vc_formula is given")
     shift = _offset(engine, split.offsets, arrays)
@@ -201,22 +220,38 @@ def model_frame(
     parts = {"offset": shift, "weights": weight}
     if not (of_data and finite_data):
         parts = {"the response": endog, "the fixed effects": exog} | parts
-    finite = _finite_rows(parts, terms, missing)
+    checked = [*([] if main is None else [main]), *parts_of_groups, *terms]
+    finite = _finite_rows(parts, checked, missing)
     if finite is not None:
         endog, exog = endog[finite], as_frame(exog)[finite]
         terms = [t.take(finite) for t in terms]
+        main = None if main is None else main.take(finite)
+        parts_of_groups = [c.take(finite) for c in parts_of_groups]
         shift = None if shift is None else shift[finite]
         weight = None if weight is None else weight[finite]
         arrays = {name: a[finite] for name, a in arrays.items()}
         keep = np.ones(len(frame), bool) if keep is None else keep.copy()
         keep[np.flatnonzero(keep)[~finite]] = False
+    grouped = None
+    if "groups" in arrays:
+        if finite is not None:
+            factor = sorted_factor(arrays["groups"])
+        grouped = grouped_of(
+            np.asarray(arrays["groups"]),
+            factor,
+            main,
+            parts_of_groups,
+            use_sparse,
+            group_name,
+        )
+        if vc_formula and main is None and len(factor[1]) > 1:
+            _warn_no_intercept(group_name)
     return ModelFrame(
         endog=endog,
         exog=exog,
-        terms=terms,
+        terms=terms if grouped is None else grouped.all_terms + terms,
         offset=shift,
         weights=weight,
-        groups=None if "groups" not in arrays else np.asarray(arrays["groups"]),
         data=frame if keep is None else frame.loc[keep],
         rows=np.ones(len(frame), bool) if keep is None else keep,
         model_spec=model_spec,
@@ -224,7 +259,7 @@ def model_frame(
         offset_formulas=split.offsets,
         namespace=engine.namespace,
         aliases=engine.aliases,
-        components=components,
+        grouped=grouped,
     )
 
 
@@ -413,30 +448,26 @@ def _bar_term(engine, bar: Bar) -> RandomTerm:
     )
 
 
-def _groups_terms(engine, factor, group_name, re_formula, vc_formula):
-    """Terms of statsmodels' ``groups``, ``re_formula`` and ``vc_formula``."""
+def _right_side(text):
+    if not isinstance(text, str):
+        raise ValueError(f"vc_formula must map names to formulas, not to {text!r}")
+    return text.strip().removeprefix("~")
+
+
+def _group_term(engine, factor, group_name, re_formula):
+    """The groups' own random effects."""
+    text = "1" if re_formula is None else _right_side(re_formula)
+    columns, names, *known = _columns(engine, text)
     codes, levels = factor
-    terms = []
-    if re_formula is not None or not vc_formula:
-        text = "1" if re_formula is None else re_formula.strip().removeprefix("~")
-        columns, names, *known = _columns(engine, text)
-        terms.append(
-            RandomTerm.of_columns(
-                codes, columns, group_name, names, "unstructured", levels, *known
-            )
-        )
-    for name in sorted(vc_formula):
-        text = vc_formula[name].strip().removeprefix("~")
-        category = re.fullmatch(r"0\s*\+\s*C\(\s*([^\W\d]\w*)\s*\)", text)
-        if category is not None and category.group(1) in engine.series:
-            own_codes, own_levels = interact(
-                factor, engine.grouping_factor(category.group(1))
-            )
-            term = RandomTerm(own_codes, None, group=name, levels=own_levels)
-        else:
-            columns, names, *known = _columns(engine, text)
-            term = RandomTerm.of_columns(
-                codes, columns, name, names, "identity", levels, *known
-            )
-        terms.append(term)
-    return terms
+    return RandomTerm.of_columns(
+        codes, columns, group_name, names, "unstructured", levels, *known
+    )
+
+
+def _warn_no_intercept(group_name):
+    warnings.warn(
+        "vc_formula is given without re_formula: as in statsmodels the model has no "
+        f'random intercept of {group_name!r}; re_formula="1" adds it',
+        NoGroupInterceptWarning,
+        stacklevel=user_stacklevel(),
+    )

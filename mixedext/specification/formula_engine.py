@@ -149,10 +149,19 @@ class FormulaEngine:
 
     def matrices(self, formula):
         """Data frames of both sides, or of the one side, of a formula."""
+        return self._evaluate(formula, self.with_aliases(formula), self.aliased)
+
+    def own_matrix(self, text, rows):
+        """The columns of a right-hand side on some rows, as if there were no others."""
+        # statsmodels hands a specification over, which has its own order of columns
+        spec = self.manager.get_spec(self.with_aliases(text.strip()))
+        return self._evaluate(f"~ {text}", spec, self.aliased.iloc[rows])
+
+    def _evaluate(self, formula, spec, data):
         try:
             return self.manager.get_matrices(
-                self.with_aliases(formula),
-                self.aliased,
+                spec,
+                data,
                 eval_env=self.namespace,
                 pandas=True,
                 na_action=self.na_action,

@@ -51,6 +51,12 @@ class ProductLevels:
         return ProductLevels(first, second, present[pick])
 
     @property
+    def combinations(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the two factors' levels in each combination that occurs."""
+        _, second, present = self._parts
+        return np.divmod(present, max(len(second), 1))
+
+    @property
     def index(self) -> pd.Index:
         if self._index is None:
             first, second, present = self._parts

@@ -28,6 +28,14 @@ _FULL_RANK = 1e-9
 class _RowsData:
     """What ModelData, for arrays or for pandas, does in another way here."""
 
+    #: The groups' own random term, from which ``exog_re`` is made.
+    main_term = None
+
+    @property
+    def exog_re(self):
+        """Columns of the groups' own random effects, (n, k_re); None if there are none."""
+        return None if self.main_term is None else self.main_term.z
+
     def __init__(self, endog, exog=None, missing="none", hasconst=None, **kwargs):
         self._extremes = kwargs.pop("exog_extremes", None)
         super().__init__(endog, exog, missing=missing, hasconst=hasconst, **kwargs)
