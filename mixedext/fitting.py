@@ -11,6 +11,7 @@ from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.engine.refinement import needs_refinement, precision_of, refine_fit
 from mixedext.exceptions import DesignError, FlatLikelihoodWarning, PrecisionWarning
 from mixedext.fit_arguments import check_fit_arguments
+from mixedext.likelihood import LikelihoodMethods
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
 
 __all__ = ["Fitting"]
@@ -40,7 +41,7 @@ _SINGULAR = (
 )
 
 
-class Fitting:
+class Fitting(LikelihoodMethods):
     """Fit by likelihood, deviance at any theta, block structure."""
 
     def fit(

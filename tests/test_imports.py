@@ -17,6 +17,8 @@ LAYERS = [
     ["inference"],
     ["graphics", "panel"],
     ["summary", "wald", "fit_arguments", "upstream", "chunked", "chunk_rows", "refitting"],
+    ["distribution"],
+    ["likelihood"],
     ["results"],
     ["fitting"],
     ["model"],
