@@ -250,9 +250,7 @@ class LikelihoodMethods:
         parts = score(params, calc_fe=not profile_fe)
         if self._freepat is not None:
             pattern = self._freepat
-            mask = self.layout.pack_parts(
-                self._design.terms, pattern.cov_re, pattern.vcomp
-            )
+            mask = self.layout.pack_parts(self._design.terms, pattern.cov_re, pattern.vcomp)
             mask = np.split(mask, [self.k_re2])
             masks = (np.asarray(pattern.fe_params, float), *mask)
             parts = [p * m for p, m in zip(parts, masks, strict=True)]
@@ -319,9 +317,10 @@ class LikelihoodMethods:
     def hessian(self, params):
         """Hessian of the log-likelihood in fixed effects and cov_re, vcomp themselves.
 
-        The variance parameters are elements of cov_re and vcomp, relative to scale, whatever
-        ``use_sqrt`` says (which only tells how a vector is read).  All terms are there, those
-        too that vanish at the estimates; rows of columns that were dropped are 0.
+        The variance parameters are elements of cov_re and vcomp, relative to scale,
+        whatever ``use_sqrt`` says (which only tells how a vector is read).  All terms are
+        there, those too that vanish at the estimates; rows of columns that were dropped
+        are 0.  Penalties are not part of it.
 
         Parameters
         ----------

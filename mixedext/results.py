@@ -20,6 +20,7 @@ from statsmodels.regression.mixed_linear_model import (
 
 from mixedext.engine.fit import Fit
 from mixedext.engine.information import variance_covariance
+from mixedext.likelihood_results import LikelihoodResults
 from mixedext.refitting import simulate_refits
 from mixedext.summary import summarize
 from mixedext.wald import WaldTests
@@ -27,7 +28,7 @@ from mixedext.wald import WaldTests
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
 
-class MixedLMResults(WaldTests, UpstreamResults):
+class MixedLMResults(LikelihoodResults, WaldTests, UpstreamResults):
     """Results of ``MixedLM.fit``.
 
     Parameters
@@ -84,7 +85,7 @@ class MixedLMResults(WaldTests, UpstreamResults):
         self.vcomp = fit.scale * vcomp
         self.reml, self.method = fit.reml, "REML" if fit.reml else "ML"
         self.convergence, self.converged = fit.convergence, fit.convergence.converged
-        self.cov_pen = self.freepat = self.hist = None
+        self.fe_pen = self.cov_pen = self.freepat = None
         self.use_sqrt = model.use_sqrt
         self.k_fe, self.k_re = model.k_fe, model.k_re
         self.k_re2, self.k_vc = model.k_re2, model.k_vc
@@ -504,7 +505,7 @@ class MixedLMResults(WaldTests, UpstreamResults):
         """Not available in mixedext."""
         raise NotImplementedError("mixedext has no such method of statsmodels' results")
 
-    profile_re = bootstrap = get_nlfun = _not_available
+    get_nlfun = _not_available
 
     # ---- printing ----
 

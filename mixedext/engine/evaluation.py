@@ -71,6 +71,10 @@ class Likelihood:
         """
         return Point(self, self._roots(covariances))
 
+    def outer_theta(self, covariances) -> np.ndarray:
+        """Theta in the data's units of relative covariances; raises as ``at``."""
+        return self.design.outer_theta(self._roots(covariances))
+
     def _roots(self, covariances):
         """Theta in the engine's units."""
         parts = []
@@ -128,6 +132,14 @@ def _root(structure, covariance):
         return np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError:
         return structure.nearest(covariance)
+
+
+def _squares(vectors, basis):
+    """v'B_r v for vectors (L, k) a term."""
+    parts = [
+        np.einsum("ab,rab->r", v.T @ v, e) for v, e in zip(vectors, basis, strict=True)
+    ]
+    return np.concatenate(parts)
 
 
 class Point:
@@ -195,6 +207,32 @@ class Point:
     def _excess(self, inner):
         return float(((self._root.T @ (inner - self._best)) ** 2).sum())
 
+    def residual_squares(self, coefficients=None) -> np.ndarray:
+        """v'B_r v, v = Z'V0^-1 (y - Xb), for gamma of all terms."""
+        if not self.design.terms:
+            return np.zeros(0)
+        inner = self._inner(coefficients)
+        with blas_threads():
+            factored = self.likelihood.factored(self)
+            _, residual = self._responses(factored, inner)
+        a = _squares(residual, [s.covariance_basis for s in factored.structures])
+        return self.likelihood.change.T @ a * self.design.y_scale**2
+
+    def effects(self, coefficients=None) -> tuple[np.ndarray, ...]:
+        """Conditional modes of the random effects given coefficients, (L, k) a term."""
+        if not self.design.terms:
+            return ()
+        inner, rank = self._inner(coefficients), self.rank
+        with blas_threads():
+            factored = self.likelihood.factored(self)
+            lead, tail = factored.factor.response.effect
+        out = []
+        for i, inverse in enumerate(self.design.inverse_transforms):
+            own = factored.by_term(i, lead, tail)
+            modes = own[..., rank] - own[..., :rank] @ inner
+            out.append(self.design.y_scale * modes @ inverse.T)
+        return tuple(out)
+
     # ---- derivatives ----
 
     def score(self, coefficients=None) -> tuple[np.ndarray, np.ndarray]:
@@ -247,12 +285,7 @@ class Point:
         whitened, residual = self._responses(factored, inner)
         structures = factored.structures
         basis = [s.covariance_basis for s in structures]
-        a = np.concatenate(
-            [
-                np.einsum("lb,rab,la->r", v, e, v)
-                for v, e in zip(residual, basis, strict=True)
-            ]
-        )
+        a = _squares(residual, basis)
         # L_X^-1 T'B_r v
         mixed = np.vstack(
             [
