@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from scipy import optimize
 
 from mixedext.engine.evaluation import IndefiniteError, Likelihood, Point
 from mixedext.engine.information import VarianceCovariance
@@ -26,6 +25,8 @@ MAX_ITERATIONS = 200
 DECREMENT = 1e-9
 # Share of the largest curvature below which a negative one is rounding error.
 NEGATIVE_CURVATURE = 1e-8
+# The search ends where a step promises less, or where the trust region is smaller.
+SMALLEST_GAIN, SMALLEST_RADIUS = 1e-11, 1e-9
 # Steps off a saddle.
 ESCAPES = 4
 
@@ -348,27 +349,48 @@ def _scaled(state):
 
 
 def _climb(objective, x, limit, history):
-    unit = _scaled(objective.at(x))[2]
+    """Newton steps within a trust region, in parameters with unit curvature."""
+    state, radius = objective.at(x), 1.0
+    gradient, hessian, unit = _scaled(state)
+    while limit > 0 and radius > SMALLEST_RADIUS:
+        step = _trusted_step(gradient, hessian, radius)
+        expected = gradient @ step + 0.5 * step @ hessian @ step
+        if not expected > SMALLEST_GAIN:
+            break
+        other = objective.at(state.x + unit * step)
+        gain = other.value - state.value
+        if gain < 0.25 * expected:
+            radius = 0.25 * float(np.linalg.norm(step))
+        elif gain > 0.75 * expected:
+            radius = max(radius, 2 * float(np.linalg.norm(step)))
+        if gain > 0:
+            state, limit = other, limit - 1
+            history.append(state.value)
+            gradient, hessian, unit = _scaled(state)
+    return state.x
 
-    def function(z):
-        return -objective.at(x + unit * z).value
 
-    def gradient(z):
-        return -objective.at(x + unit * z).gradient * unit
+def _trusted_step(gradient, hessian, radius):
+    """Maximizer of g's + s'Hs / 2 with |s| at most the radius (Conn et al. 2000, 7.3)."""
+    value, vector = np.linalg.eigh(-hessian)
+    along = vector.T @ gradient
 
-    def hessian(z):
-        return -objective.at(x + unit * z).hessian * np.outer(unit, unit)
+    def step(shift):
+        return along / np.maximum(value + shift, 1e-300)
 
-    found = optimize.minimize(
-        function,
-        np.zeros(len(x)),
-        jac=gradient,
-        hess=hessian,
-        method="trust-exact",
-        callback=lambda z: history.append(objective.at(x + unit * z).value),
-        options={"gtol": 1e-7, "maxiter": limit, "initial_trust_radius": 1.0},
-    )
-    return x + unit * found.x
+    if value[0] > 0 and np.linalg.norm(step(0.0)) <= radius:
+        return vector @ step(0.0)
+    low = max(0.0, -value[0])
+    high = low + np.linalg.norm(gradient) / radius
+    for _ in range(100):
+        shift = 0.5 * (low + high)
+        if np.linalg.norm(step(shift)) > radius:
+            low = shift
+        else:
+            high = shift
+        if high - low <= 1e-10 * high:
+            break
+    return vector @ step(high)
 
 
 def _polish(objective, x):

@@ -96,17 +96,11 @@ def constrained_results(
     """
     likelihood = Likelihood(model._design, model.reml)
     free_fixed, free_packed = read_mask(model, free)
-    objective = Objective(
-        likelihood,
-        model.layout,
-        model.use_sqrt,
-        model.k_fe,
-        free_fixed,
-        free_packed,
-        penalties,
-    )
     given = start is not None
     start = default_start(model) if start is None else start
+    use_sqrt = model.use_sqrt or _same_by_roots(model, start, free_packed)
+    settings = (model.layout, use_sqrt, model.k_fe, free_fixed, free_packed)
+    objective = Objective(likelihood, *settings, penalties)
     fixed = _free_coefficients(model, likelihood, start, free_fixed)
     packed, verdict = start.packed, None
     if not optimize:
@@ -114,25 +108,17 @@ def constrained_results(
     elif _only_independent(model, start, free_fixed, free_packed, penalties):
         packed, verdict = _independent_fit(model, packed if given else None, max_iterations)
     elif penalties and not given:
-        unpenalized = Objective(
-            likelihood,
-            model.layout,
-            model.use_sqrt,
-            model.k_fe,
-            free_fixed,
-            free_packed,
-        )
         if free_fixed.all() and free_packed.all():
             fit = fit_design(model._design, model.reml)
             fixed = fit.coefficients
             relative = [lam @ lam.T for lam in fit.lams]
             packed = model.layout.pack(model._design.terms, relative)
         else:
-            first = maximize(unpenalized, fixed, packed)
+            first = maximize(Objective(likelihood, *settings), fixed, packed)
             fixed, packed = first.fixed, first.packed
         packed = _inside(objective, fixed, packed, free_packed)
     maximum = maximize(objective, fixed, packed, max_iterations)
-    return results_at(model, objective, maximum, verdict if verdict else None)
+    return results_at(model, objective, maximum, verdict)
 
 
 def results_at(model, objective: Objective, maximum: Maximum, verdict=None):
@@ -175,6 +161,17 @@ def _only_independent(model, start, free_fixed, free_packed, penalties):
     covariance = np.zeros(len(free_packed), bool)
     covariance[:count] = rows != columns
     return bool((free_packed == ~covariance).all() and not start.packed[covariance].any())
+
+
+def _same_by_roots(model, start, free_packed):
+    """Whether holding elements of cov_re is the same as holding those of its factor.
+
+    Then the factor is used: a variance of zero is an ordinary maximum in it.
+    """
+    rows, columns = model.layout.triangle(model._design.terms)
+    free, off = free_packed[: len(rows)], rows != columns
+    held_at_zero = not free[off].any() and not start.packed[: len(rows)][off].any()
+    return bool(free.all() or held_at_zero)
 
 
 def _independent_fit(model, packed, max_iterations):
