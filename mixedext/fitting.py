@@ -17,6 +17,7 @@ from mixedext.constrained import Penalties
 from mixedext.constrained_fit import constrained_results, l1_results, read_mask
 from mixedext.engine.evaluation import IndefiniteError, Likelihood
 from mixedext.engine.fit import evaluate_design, fit_design
+from mixedext.engine.near_singular import loss_if_singular
 from mixedext.engine.refinement import needs_refinement, precision_of, refine_fit
 from mixedext.exceptions import DesignError, FlatLikelihoodWarning, PrecisionWarning
 from mixedext.fit_arguments import check_fit_arguments
@@ -47,6 +48,16 @@ _SINGULAR = (
     "The random effects covariance matrix is singular: some variance is estimated as "
     "zero or some correlation as +-1. The fit is a valid result (see is_singular and "
     "var_corr)."
+)
+
+
+# Fall of the log-likelihood up to which a singular fit is as good as the one found: a
+# likelihood ratio of 1.0002.
+_SAME_FIT = 2e-4
+_NEARLY_SINGULAR = (
+    "The random effects covariance matrix is nearly singular: the data do not tell the fit "
+    "from one in which some variance is zero or some correlation +-1 (the log-likelihood "
+    "of that is lower by only {:.1g})."
 )
 
 
@@ -112,7 +123,8 @@ class Fitting(LikelihoodMethods):
         Warns
         -----
         SingularMatrixWarning
-            If some variance is zero or some correlation +-1; a legitimate result.
+            If some variance is zero or some correlation +-1, a legitimate result; or if
+            such a fit has a log-likelihood that is lower by less than 2e-4.
         ConvergenceWarning
             If neither Newton nor the fallback ends at a minimum.
         FlatLikelihoodWarning
@@ -171,6 +183,11 @@ class Fitting(LikelihoodMethods):
                 warnings.warn(_SINGULAR, SingularMatrixWarning, stacklevel=2)
             elif fit.convergence.status == "flat":
                 warnings.warn(fit.convergence.message, FlatLikelihoodWarning, stacklevel=2)
+            elif fit.convergence.status == "interior":
+                loss = loss_if_singular(fit)
+                if loss < _SAME_FIT:
+                    message = _NEARLY_SINGULAR.format(loss)
+                    warnings.warn(message, SingularMatrixWarning, stacklevel=2)
         return MixedLMResultsWrapper(results)
 
     def _refined(self, fit):
