@@ -1,4 +1,4 @@
-"""Fits with masks and penalties: from statsmodels' arguments to results."""
+"""Fits with masks and penalties: from statsmodels' arguments to a fit."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import numpy as np
 from statsmodels.regression.mixed_linear_model import MixedLMParams
 
 from mixedext.constrained import (
-    Maximum,
     Objective,
     Penalties,
     covariances_of,
     maximize,
 )
-from mixedext.constrained_results import ConstrainedResults
 from mixedext.engine.design import prepare_design
 from mixedext.engine.evaluation import IndefiniteError, Likelihood
 from mixedext.engine.fit import fit_design
@@ -24,7 +22,7 @@ from mixedext.likelihood import Parameters
 from mixedext.regularized import shoot
 from mixedext.specification.terms import RandomTerm
 
-__all__ = ["constrained_results", "default_start", "l1_results", "read_mask"]
+__all__ = ["constrained_fit", "default_start", "l1_fit", "read_mask"]
 
 
 def default_start(model) -> Parameters:
@@ -74,10 +72,10 @@ def read_mask(model, free) -> tuple[np.ndarray, np.ndarray]:
     return fixed[model._design.basis.kept] == 1, packed == 1
 
 
-def constrained_results(
+def constrained_fit(
     model, start: Parameters | None, free, penalties: Penalties, max_iterations, optimize
 ):
-    """Results of a fit of which some parameters are held, or which is penalized.
+    """Fit of which some parameters are held, or which is penalized.
 
     Parameters
     ----------
@@ -92,7 +90,11 @@ def constrained_results(
     max_iterations : int or None
         Newton steps.
     optimize : bool
-        If False, the results are those at the start.
+        If False, the fit is that at the start.
+
+    Returns
+    -------
+    HeldFit
     """
     likelihood = Likelihood(model._design, model.reml)
     free_fixed, free_packed = read_mask(model, free)
@@ -118,14 +120,9 @@ def constrained_results(
             fixed, packed = first.fixed, first.packed
         packed = _inside(objective, fixed, packed, free_packed)
     maximum = maximize(objective, fixed, packed, max_iterations)
-    return results_at(model, objective, maximum, verdict)
-
-
-def results_at(model, objective: Objective, maximum: Maximum, verdict=None):
-    """Results at a maximum."""
     fixed_covariance, variances = covariances_of(maximum, objective)
-    fit = held_fit(
-        objective.likelihood,
+    return held_fit(
+        likelihood,
         model.layout.unpack(model._design.terms, maximum.packed),
         maximum.fixed,
         -2 * maximum.value,
@@ -133,7 +130,6 @@ def results_at(model, objective: Objective, maximum: Maximum, verdict=None):
         variances,
         verdict or maximum.convergence,
     )
-    return ConstrainedResults(model, fit)
 
 
 def _free_coefficients(model, likelihood, start, free_fixed):
@@ -218,8 +214,8 @@ def _inside(objective, fixed, packed, free_packed):
     return np.where(free_packed, moved, packed)
 
 
-def l1_results(model, fit, weights, threshold, tolerance, max_sweeps):
-    """Results with an L1 penalty of the fixed effects, covariances as in a fit.
+def l1_fit(model, fit, weights, threshold, tolerance, max_sweeps):
+    """Fit with an L1 penalty of the fixed effects, covariances as in another.
 
     Parameters
     ----------
@@ -233,6 +229,10 @@ def l1_results(model, fit, weights, threshold, tolerance, max_sweeps):
         What counts as zero, and as no movement.
     max_sweeps : int
         Limit.
+
+    Returns
+    -------
+    HeldFit
     """
     kept = fit.design.basis.kept
     likelihood = Likelihood(fit.design, fit.reml)
@@ -260,7 +260,7 @@ def l1_results(model, fit, weights, threshold, tolerance, max_sweeps):
         method="shooting",
         message=f"the fixed effects {done} {found.n_sweeps} sweeps",
     )
-    penalized = held_fit(
+    return held_fit(
         likelihood,
         relative,
         b,
@@ -270,7 +270,3 @@ def l1_results(model, fit, weights, threshold, tolerance, max_sweeps):
         verdict,
         tuple(fit.covariances),
     )
-    results = ConstrainedResults(model, penalized)
-    results.cov_re = fit.scale * results.cov_re_unscaled
-    results.vcomp = fit.scale / penalized.scale * results.vcomp
-    return results

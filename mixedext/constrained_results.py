@@ -18,6 +18,13 @@ class ConstrainedResults(MixedLMResults):
     parameters that were free: 0 for those held, NaN for what has none.
     """
 
+    def __init__(self, model, fit, df_method=None):
+        super().__init__(model, fit, df_method)
+        if fit.given_covariances is not None:
+            covariances = list(fit.given_covariances)
+            self.cov_re = model.layout.cov_re(covariances)
+            self.vcomp = model.layout.vcomp(fit.design.terms, covariances)
+
     @cached_property
     def _variance_covariance(self):
         return self.engine_fit.variances

@@ -14,7 +14,8 @@ from statsmodels.tools.sm_exceptions import (
 )
 
 from mixedext.constrained import Penalties
-from mixedext.constrained_fit import constrained_results, l1_results, read_mask
+from mixedext.constrained_fit import constrained_fit, l1_fit, read_mask
+from mixedext.constrained_results import ConstrainedResults
 from mixedext.engine.evaluation import IndefiniteError, Likelihood
 from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.engine.near_singular import loss_if_singular
@@ -146,6 +147,7 @@ class Fitting(LikelihoodMethods):
         if niter_sa > 0:
             warnings.warn("niter_sa is currently ignored", ValueWarning, stacklevel=2)
         start = self._read_start(start_params)
+        masked = not all(mask.all() for mask in read_mask(self, free))
         self.reml = bool(reml)
         self.fe_pen, self.cov_pen, self._freepat = fe_pen, cov_pen, free
         within = self._design.blocks.within
@@ -153,10 +155,9 @@ class Fitting(LikelihoodMethods):
             raise DesignError(_NO_VARIANCE)
         iterations = fit_kwargs.get("maxiter")
         penalties = Penalties(fe_pen, cov_pen)
-        if penalties or not all(mask.all() for mask in read_mask(self, free)):
-            results = constrained_results(self, start, free, penalties, iterations, do_cg)
-            results.df_method, results.use_t = df_method, df_method is not None
-            fit, lost = results.engine_fit, False
+        if penalties or masked:
+            fit = constrained_fit(self, start, free, penalties, iterations, do_cg)
+            kind, lost = ConstrainedResults, False
         else:
             theta = None if start is None else self._start_theta(start)
             if do_cg:
@@ -164,7 +165,8 @@ class Fitting(LikelihoodMethods):
             else:
                 fit = evaluate_design(self._design, self.reml, theta)
             fit, lost = self._refined(fit)
-            results = MixedLMResults(self, fit, df_method=df_method)
+            kind = MixedLMResults
+        results = kind(self, fit, df_method=df_method)
         results.freepat, results.fe_pen, results.cov_pen = free, fe_pen, cov_pen
         results.fit_settings = {"method": method, "full_output": full_output, **fit_kwargs}
         if lost:  # only then can the sums have gone wrong, or nothing be left of y
@@ -183,7 +185,7 @@ class Fitting(LikelihoodMethods):
                 warnings.warn(_SINGULAR, SingularMatrixWarning, stacklevel=2)
             elif fit.convergence.status == "flat":
                 warnings.warn(fit.convergence.message, FlatLikelihoodWarning, stacklevel=2)
-            elif fit.convergence.status == "interior":
+            elif fit.convergence.status == "interior" and kind is MixedLMResults:
                 loss = loss_if_singular(fit)
                 if loss < _SAME_FIT:
                     message = _NEARLY_SINGULAR.format(loss)
@@ -302,7 +304,8 @@ class Fitting(LikelihoodMethods):
                 f"alpha={alpha!r} must be one number, 0 or more, or {self.k_fe} of them"
             )
         whole = self.fit(**fit_kwargs)._results
-        results = l1_results(self, whole.engine_fit, weights, ceps, ptol, maxit)
+        fit = l1_fit(self, whole.engine_fit, weights, ceps, ptol, maxit)
+        results = ConstrainedResults(self, fit, df_method=whole.df_method)
         results.freepat, results.cov_pen = whole.freepat, whole.cov_pen
         results.fit_settings = whole.fit_settings | {"method": method, "alpha": alpha}
         return MixedLMResultsWrapper(results)

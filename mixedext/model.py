@@ -248,6 +248,9 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
         eval_env : int or Mapping, optional
             Where names that are no columns are looked up: levels up the stack, or a
             mapping; -1 for nowhere.
+        **kwargs
+            Other arguments of the constructor; ``terms`` are added to those of the formula,
+            with a value for each row that the model uses.
 
         Returns
         -------
@@ -289,7 +292,7 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
             frame.endog,
             frame.exog if frame.exog.shape[1] else None,
             *args,
-            terms=frame.terms,
+            terms=[*frame.terms, *(kwargs.pop("terms", None) or ())],
             weights=frame.weights,
             offset=frame.offset,
             formula=formula,
@@ -371,7 +374,11 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
         )
 
     def _get_init_kwds(self):
-        return {key: getattr(self, key) for key in self._init_keys}
+        # also for from_formula, which adds the terms to those of a formula
+        keywords = {key: getattr(self, key) for key in self._init_keys}
+        if getattr(self, "fixed_formula", None) is not None:
+            keywords["formula"] = self.fixed_formula
+        return keywords
 
     # ---- pickling ----
 

@@ -43,8 +43,8 @@ def profile_variance(
         If an argument is not known, or the grid would reach zero.
     """
     vtype = string_like(vtype, "vtype", options=("re", "vc"), lower=False)
-    model, scale = results.model, results.scale
-    layout, terms = model.layout, model._design.terms
+    model, scale, design = results.model, results.scale, results.engine_fit.design
+    layout, terms, kept = model.layout, design.terms, design.basis.kept
     packed = layout.pack_parts(terms, results.cov_re_unscaled, results.vcomp / scale)
     order = np.arange(layout.n_packed)
     if vtype == "re":
@@ -65,17 +65,16 @@ def profile_variance(
             "dist_low is too large and would result in a negative variance. "
             "Try a smaller value."
         )
-    free_fixed = np.ones(model._design.basis.rank, bool)
+    free_fixed = np.ones(len(kept), bool)
     free_packed = np.ones(layout.n_packed, bool)
     if results.freepat is not None:
         pattern = results.freepat
-        kept = model._design.basis.kept
         free_fixed = np.asarray(pattern.fe_params)[kept] == 1
         whole = layout.pack_parts(terms, pattern.cov_re, pattern.vcomp)
         free_packed = (whole == 1)[order]
     free_packed[number] = False
     objective = Objective(
-        Likelihood(model._design, results.reml),
+        Likelihood(design, results.reml),
         layout,
         True,
         model.k_fe,
@@ -84,7 +83,7 @@ def profile_variance(
         Penalties(results.fe_pen, results.cov_pen),
         order,
     )
-    fixed = np.nan_to_num(np.asarray(results.fe_params))[model._design.basis.kept]
+    fixed = np.nan_to_num(np.asarray(results.fe_params))[kept]
     left = np.linspace(low, middle, num_low + 1)
     right = np.linspace(middle, high, num_high + 1)[1:]
     below = _along(objective, fixed, packed, number, left[::-1], scale, max_iterations)

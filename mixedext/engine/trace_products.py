@@ -1,9 +1,10 @@
 """tr(B_r N B_s N), N = Z'V0^-1 Z: curvature of log det V0 in the covariances.
 
-With one grouping factor N is block-diagonal and its blocks say it.  With several, it is
-the derivative of sum_l [N]_ll, which the factor gives, along Sigma + t D: analytic in t,
-so that a polynomial through Chebyshev points of a short interval [0, H] has the derivative
-at 0 to rounding.  All directions D are positive semidefinite, so that Sigma may be
+With one grouping factor N is block-diagonal and its blocks say it.  With several N is
+computed whole while it is small.  A large one is not: then the traces are the derivative
+of sum_l [N]_ll, which the factor gives, along Sigma + t D.  That is analytic in t, so that
+a polynomial through Chebyshev points of a short interval [0, H] has the derivative at 0
+but for rounding.  All directions D are positive semidefinite, so that Sigma may be
 singular, or zero.
 """
 
@@ -12,7 +13,10 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg
 
-__all__ = ["trace_products"]
+__all__ = ["directional_traces", "trace_products", "whole_traces"]
+
+# Rows of N up to which it is computed whole.
+LARGEST_WHOLE = 1500
 
 # Degree of the polynomial, and its interval in units of the distance of the nearest pole:
 # the remainder falls as 42^-degree.
@@ -34,7 +38,9 @@ def trace_products(factored, theta) -> np.ndarray:
     """
     if len(factored.blocks.factors) == 1:
         return _by_level(factored, theta)
-    return _by_direction(factored, theta)
+    if factored.blocks.lead_gram[..., 0].size + factored.blocks.tail_size <= LARGEST_WHOLE:
+        return whole_traces(factored, theta)
+    return directional_traces(factored, theta)
 
 
 def _by_level(factored, theta):
@@ -57,7 +63,54 @@ def _by_level(factored, theta):
     return np.einsum("abcd,rbc,sda->rs", total, basis, basis, optimize=True)
 
 
-def _by_direction(factored, theta):
+def whole_traces(factored, theta) -> np.ndarray:
+    """The same from all of N = (I + Z'Z Sigma)^-1 Z'Z."""
+    blocks = factored.blocks
+    n_levels, width = blocks.lead_gram.shape[:2]
+    lead, m = n_levels * width, blocks.tail_size
+    gram = np.zeros((lead + m, lead + m))
+    for level in range(n_levels):
+        at = slice(level * width, (level + 1) * width)
+        gram[at, at] = blocks.lead_gram[level]
+        linked = slice(blocks.link_pointers[level], blocks.link_pointers[level + 1])
+        rows = lead + blocks.link_index[linked]
+        gram[rows, at] = blocks.link_value[linked]
+        gram[at, rows] = blocks.link_value[linked].T
+    gram[lead:, lead:] = blocks.multiply_tail_gram(np.eye(m))
+    # places of the effects of every term, (L, k)
+    numbers = np.arange(lead).reshape(n_levels, width), lead + np.arange(m)
+    places = [
+        factored.by_term(i, numbers[0][..., None], numbers[1][..., None])[..., 0]
+        for i in range(len(factored.structures))
+    ]
+    times_sigma = np.zeros_like(gram)
+    for place, lam in zip(places, factored.lams(theta), strict=True):
+        own = gram[:, place] @ (lam @ lam.T)
+        times_sigma[:, place.ravel()] += own.reshape(len(gram), -1)
+    times_sigma[np.diag_indices_from(gram)] += 1.0
+    n = linalg.solve(times_sigma, gram)
+    out = np.empty((factored.gamma_slices[-1].stop,) * 2)
+    for i, s in enumerate(factored.structures):
+        for j, t in enumerate(factored.structures):
+            rows, columns = places[i], places[j]
+            block = n[rows[:, None, :, None], columns[None, :, None, :]]
+            flat = block.reshape(-1, s.k * t.k)
+            pairs = (flat.T @ flat).reshape(s.k, t.k, s.k, t.k)
+            # sum_lm N_lm[b, c] N_lm[a, d] E_r[a, b] E_s[c, d]
+            out[factored.gamma_slices[i], factored.gamma_slices[j]] = np.einsum(
+                "bcad,rab,scd->rs",
+                pairs,
+                s.covariance_basis,
+                t.covariance_basis,
+                optimize=True,
+            )
+    return (out + out.T) / 2
+
+
+def directional_traces(factored, theta) -> np.ndarray:
+    """The same from derivatives of sum_l [N]_ll along directions of Sigma."""
+    if factored.factor.singular_tail:
+        factored.value(theta, floor=True)
     lams = factored.lams(theta)
     covariances = [lam @ lam.T for lam in lams]
     size = factored.gamma_slices[-1].stop

@@ -290,7 +290,8 @@ def _layout(terms, main_term, components):
 
 
 def _cholesky(structure, covariance):
-    size = np.sqrt(np.abs(np.diag(covariance))).clip(np.finfo(float).tiny)
+    size = np.sqrt(np.abs(np.diag(covariance)))
+    size[size == 0] = 1.0
     if np.linalg.eigvalsh(covariance / np.outer(size, size))[0] < -1e-12 * structure.k:
         raise ValueError(f"cov_re is not positive semidefinite: {covariance.tolist()}")
     try:
