@@ -14,15 +14,13 @@ __all__ = ["DF_METHODS", "check_fit_arguments"]
 OPTIMIZER_OPTIONS = {"gtol", "maxiter", "eps", "maxcor", "ftol", "tol", "disp", "maxls"}
 
 
-def check_fit_arguments(reml, penalties, method, df_method, options) -> None:
+def check_fit_arguments(reml, method, df_method, options) -> None:
     """Check what ``fit`` was given.
 
     Parameters
     ----------
     reml : bool
         REML or ML.
-    penalties : dict
-        statsmodels' arguments that are not supported, by name.
     method : str or list of str or None
         Names of optimizers; any but those that statsmodels refuses.
     df_method : str or None
@@ -34,8 +32,6 @@ def check_fit_arguments(reml, penalties, method, df_method, options) -> None:
     ------
     ValueError
         If a value is not known; names the argument.
-    NotImplementedError
-        If a penalty or mask is given.
 
     Warns
     -----
@@ -44,9 +40,6 @@ def check_fit_arguments(reml, penalties, method, df_method, options) -> None:
     """
     if not isinstance(reml, bool | np.bool_):
         raise ValueError(f"reml={reml!r}; use True (REML) or False (ML)")
-    for name, value in penalties.items():
-        if value is not None:
-            raise NotImplementedError(f"{name} is not supported by fit")
     maxiter = options.get("maxiter")
     if maxiter is not None and (not isinstance(maxiter, int) or maxiter < 0):
         raise ValueError(f"maxiter={maxiter!r} must be a whole number, 0 or more")

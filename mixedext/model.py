@@ -35,12 +35,11 @@ from mixedext.specification.terms import (
     check_group_names,
     check_terms,
 )
-from mixedext.upstream import UpstreamView
 
 __all__ = ["MixedLM", "mixedlm"]
 
 
-class MixedLM(Fitting, Refitting, ChunkedRows, GroupsView, UpstreamView, UpstreamMixedLM):
+class MixedLM(Fitting, Refitting, ChunkedRows, GroupsView, UpstreamMixedLM):
     """Linear mixed-effects model with any number of nested and crossed random terms.
 
     Parameters

@@ -20,6 +20,7 @@ from statsmodels.regression.mixed_linear_model import (
 
 from mixedext.engine.fit import Fit
 from mixedext.inference.fixed_tests import df_method_name
+from mixedext.likelihood_results import LikelihoodResults
 from mixedext.parameter_covariance import ParameterCovariance
 from mixedext.random_effects import RandomEffects
 from mixedext.refitting import simulate_refits
@@ -29,7 +30,9 @@ from mixedext.wald import WaldTests
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
 
-class MixedLMResults(RandomEffects, WaldTests, ParameterCovariance, UpstreamResults):
+class MixedLMResults(
+    RandomEffects, LikelihoodResults, WaldTests, ParameterCovariance, UpstreamResults
+):
     """Results of ``MixedLM.fit``.
 
     Parameters
@@ -86,7 +89,7 @@ class MixedLMResults(RandomEffects, WaldTests, ParameterCovariance, UpstreamResu
         self.vcomp = fit.scale * vcomp
         self.reml, self.method = fit.reml, "REML" if fit.reml else "ML"
         self.convergence, self.converged = fit.convergence, fit.convergence.converged
-        self.cov_pen = self.freepat = self.hist = None
+        self.fe_pen = self.cov_pen = self.freepat = None
         self.use_sqrt = model.use_sqrt
         self.k_fe, self.k_re = model.k_fe, model.k_re
         self.k_re2, self.k_vc = model.k_re2, model.k_vc
@@ -120,7 +123,7 @@ class MixedLMResults(RandomEffects, WaldTests, ParameterCovariance, UpstreamResu
             _ = self._quantiles  # a summary needs them
         if "groups" in self.cov_kwds:  # the covariance is there
             self.cov_kwds["groups"] = None
-            self._keep_grams()
+        self._keep_grams()
         super().remove_data()
         self.model.forget_groups()
 
@@ -339,7 +342,7 @@ class MixedLMResults(RandomEffects, WaldTests, ParameterCovariance, UpstreamResu
         """Not available in mixedext."""
         raise NotImplementedError("mixedext has no such method of statsmodels' results")
 
-    profile_re = bootstrap = get_nlfun = _not_available
+    get_nlfun = _not_available
 
     # ---- printing ----
 

@@ -102,6 +102,155 @@ class ParameterLayout:
         gamma = np.concatenate(parts) if parts else np.zeros(0)
         return gamma[self.packed_gamma]
 
+    # ---- and back ----
+
+    @property
+    def n_covariances(self) -> int:
+        """Packed elements of cov_re; those after them are the other variances."""
+        return len(self.covariance_names)
+
+    @property
+    def n_packed(self) -> int:
+        """Packed variance parameters."""
+        return len(self.packed_gamma)
+
+    def triangle(self, terms) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of cov_re that are packed, in order."""
+        rows, columns, start = [], [], 0
+        for i in self.correlated:
+            k = terms[i].structure.k
+            row, column = np.tril_indices(k)
+            rows.append(row + start)
+            columns.append(column + start)
+            start += k
+        if not rows:
+            return np.zeros(0, np.intp), np.zeros(0, np.intp)
+        return np.concatenate(rows), np.concatenate(columns)
+
+    def pack_parts(self, terms, cov_re, vcomp) -> np.ndarray:
+        """Packed elements of cov_re and the other variances.
+
+        Raises
+        ------
+        ValueError
+            If a shape is wrong, or terms that the model has as independent are correlated.
+        """
+        cov_re, vcomp = np.asarray(cov_re, float), np.asarray(vcomp, float)
+        k_re, k_vc = len(self.re_names), len(self.components)
+        if cov_re.size == 0:
+            cov_re = cov_re.reshape(0, 0)
+        if cov_re.shape != (k_re, k_re):
+            raise ValueError(
+                f"cov_re must have shape {(k_re, k_re)}, a row for each of "
+                f"{self.re_names}; got {cov_re.shape}"
+            )
+        if vcomp.shape != (k_vc,):
+            raise ValueError(
+                f"vcomp must have shape {(k_vc,)}, one variance for each of "
+                f"{self.component_names}; got {vcomp.shape}"
+            )
+        at = self.triangle(terms)
+        inside = np.zeros((k_re, k_re), bool)
+        inside[at] = inside[at[::-1]] = True
+        if cov_re[~inside].any():
+            raise ValueError(
+                "cov_re holds covariances between random terms that the model has as "
+                "independent; they must be zero"
+            )
+        return np.concatenate([cov_re[at], vcomp])
+
+    def unpack_parts(self, terms, packed) -> tuple[np.ndarray, np.ndarray]:
+        """cov_re and the other variances from packed elements."""
+        packed = self._checked(packed)
+        k_re, count = len(self.re_names), self.n_covariances
+        cov_re = np.zeros((k_re, k_re))
+        at = self.triangle(terms)
+        cov_re[at] = cov_re[at[::-1]] = packed[:count]
+        return cov_re, packed[count:].copy()
+
+    def unpack(self, terms, packed) -> list[np.ndarray]:
+        """Covariance matrix of every term from packed elements."""
+        gamma = np.empty(self.n_packed)
+        gamma[self.packed_gamma] = self._checked(packed)
+        ends = np.cumsum([t.structure.n_gamma for t in terms])[:-1]
+        return [
+            np.einsum("r,rab->ab", own, t.structure.covariance_basis)
+            for own, t in zip(np.split(gamma, ends), terms, strict=True)
+        ]
+
+    def _checked(self, packed):
+        packed = np.asarray(packed, float)
+        if packed.shape != (self.n_packed,):
+            raise ValueError(
+                f"{self.n_packed} packed variance parameters are needed, "
+                f"({', '.join(self.names)}); got shape {packed.shape}"
+            )
+        return packed
+
+    # ---- square roots: Cholesky factors of the blocks of cov_re, standard deviations ----
+
+    def square(self, terms, root) -> np.ndarray:
+        """Packed elements from packed square roots, as statsmodels' ``use_sqrt``."""
+        root = self._checked(root)
+        lower = self._lower(terms, root)
+        covariance = lower @ lower.T
+        count = self.n_covariances
+        return np.concatenate([covariance[self.triangle(terms)], root[count:] ** 2])
+
+    def square_root(self, terms, packed) -> np.ndarray:
+        """Packed square roots of packed elements.
+
+        Raises
+        ------
+        ValueError
+            If a covariance is not positive semidefinite.
+        """
+        cov_re, vcomp = self.unpack_parts(terms, packed)
+        if (vcomp < 0).any():
+            raise ValueError(f"a variance is negative: {vcomp}")
+        lower, start = np.zeros_like(cov_re), 0
+        for i in self.correlated:
+            at = slice(start, start + terms[i].structure.k)
+            lower[at, at] = _cholesky(terms[i].structure, cov_re[at, at])
+            start = at.stop
+        return np.concatenate([lower[self.triangle(terms)], np.sqrt(vcomp)])
+
+    def square_jacobian(self, terms, root) -> np.ndarray:
+        """Derivative of ``square``: (n_packed, n_packed), elements by roots."""
+        root = self._checked(root)
+        lower, count = self._lower(terms, root), self.n_covariances
+        rows, columns = self.triangle(terms)
+        out = np.zeros((self.n_packed, self.n_packed))
+        for s, (a, b) in enumerate(zip(rows, columns, strict=True)):
+            # d (L L')_cd / dL_ab = [c = a] L_db + [d = a] L_cb
+            out[:count, s] = (rows == a) * lower[columns, b] + (columns == a) * lower[
+                rows, b
+            ]
+        at = np.arange(count, self.n_packed)
+        out[at, at] = 2 * root[count:]
+        return out
+
+    def square_bend(self, terms, score) -> np.ndarray:
+        """sum_r g_r d2 (element r) / d root2 for a score in the elements."""
+        score, count = self._checked(score), self.n_covariances
+        rows, columns = self.triangle(terms)
+        k_re = len(self.re_names)
+        slope = np.zeros((k_re, k_re))
+        slope[rows, columns] += score[:count] / 2
+        slope[columns, rows] += score[:count] / 2
+        out = np.zeros((self.n_packed, self.n_packed))
+        # tr(slope L L'): 2 slope_ac where both roots stand in one column
+        out[:count, :count] = 2 * slope[np.ix_(rows, rows)] * (columns[:, None] == columns)
+        at = np.arange(count, self.n_packed)
+        out[at, at] = 2 * score[count:]
+        return out
+
+    def _lower(self, terms, root):
+        k_re = len(self.re_names)
+        lower = np.zeros((k_re, k_re))
+        lower[self.triangle(terms)] = root[: self.n_covariances]
+        return lower
+
 
 @lru_cache(maxsize=256)
 def _layout(terms, main_term, components):
@@ -138,6 +287,17 @@ def _layout(terms, main_term, components):
     packed = np.array(packed, np.intp)
     packed.flags.writeable = False  # shared by models
     return ParameterLayout(correlated, re_names, names, components, packed)
+
+
+def _cholesky(structure, covariance):
+    size = np.sqrt(np.abs(np.diag(covariance)))
+    size[size == 0] = 1.0
+    if np.linalg.eigvalsh(covariance / np.outer(size, size))[0] < -1e-12 * structure.k:
+        raise ValueError(f"cov_re is not positive semidefinite: {covariance.tolist()}")
+    try:
+        return np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        return structure.nearest(covariance)
 
 
 def _effect_name(term, column, qualified):

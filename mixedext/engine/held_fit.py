@@ -1,0 +1,90 @@
+"""A Fit whose coefficients are not the generalized least-squares estimates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+
+import numpy as np
+
+from mixedext.engine.evaluation import Likelihood
+from mixedext.engine.fit import Fit, evaluate_design
+from mixedext.engine.information import VarianceCovariance
+from mixedext.engine.optimize import Convergence
+
+__all__ = ["HeldFit", "held_fit"]
+
+
+@dataclass(frozen=True, eq=False)
+class HeldFit(Fit):
+    """Fit at coefficients and covariances that were penalized or partly held.
+
+    Attributes
+    ----------
+    given_covariance : ndarray
+        Covariance of the coefficients.
+    variances : VarianceCovariance
+        Covariance of the variance parameters.
+    given_covariances : tuple of ndarray, optional
+        Covariance matrices of the terms, where they are not scale times lam lam'.
+    """
+
+    given_covariance: np.ndarray
+    variances: VarianceCovariance
+    given_covariances: tuple[np.ndarray, ...] | None = None
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Covariance of the coefficients."""
+        return self.given_covariance
+
+    @property
+    def covariances(self) -> list[np.ndarray]:
+        """Covariance matrix of each term."""
+        if self.given_covariances is not None:
+            return list(self.given_covariances)
+        return [self.scale * lam @ lam.T for lam in self.lams]
+
+    @cached_property
+    def _inner_effects(self) -> list[np.ndarray]:
+        point = Likelihood(self.design, self.reml).at([m @ m.T for m in self.lams])
+        return [
+            effect @ transform.T / self.design.y_scale
+            for effect, transform in zip(
+                point.effects(self.coefficients), self.design.transforms, strict=True
+            )
+        ]
+
+
+def held_fit(
+    likelihood: Likelihood,
+    covariances: list[np.ndarray],
+    coefficients: np.ndarray,
+    deviance: float,
+    given_covariance: np.ndarray,
+    variances: VarianceCovariance,
+    convergence: Convergence | None = None,
+    given_covariances: tuple[np.ndarray, ...] | None = None,
+) -> HeldFit:
+    """The Fit at given covariances (relative) and coefficients, data's units."""
+    design = likelihood.design
+    point = likelihood.at(covariances)
+    theta = design.outer_theta(point.theta)
+    fit = evaluate_design(design, likelihood.reml, theta)
+    optimum = fit.optimum
+    if convergence is not None:
+        optimum = replace(optimum, convergence=convergence)
+    values = {f.name: getattr(fit, f.name) for f in fields(fit)}
+    values |= {
+        "deviance": deviance,
+        "scale": point.scale(coefficients),
+        "coefficients": np.asarray(coefficients, float),
+        "optimum": optimum,
+        "convergence": optimum.convergence,
+    }
+    return HeldFit(
+        **values,
+        given_covariance=given_covariance,
+        variances=variances,
+        given_covariances=given_covariances,
+    )
