@@ -50,9 +50,12 @@ def engine_terms(terms: Sequence[RandomTerm | SparseTerm]) -> list:
     if len(terms) < 2 or not any(_is_wide(t) for t in terms):
         return terms
     for layout in group_by_factor(terms):
-        term, alone = terms[layout.terms[0]], len(layout.terms) == 1
-        if alone and _is_wide(term) and term.n_levels * term.k <= MOST_SPREAD:
-            terms[layout.terms[0]] = _spread(term)
+        own = [terms[i] for i in layout.terms]
+        scalar = all(t.k == 1 or t.structure.name == "identity" for t in own)
+        few = layout.n_levels * layout.width <= MOST_SPREAD
+        if scalar and few and any(_is_wide(t) for t in own):
+            for i in layout.terms:
+                terms[i] = _spread(terms[i])
     return terms
 
 

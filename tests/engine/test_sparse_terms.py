@@ -11,7 +11,7 @@ import pytest
 from helpers import dense
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scipy import optimize, sparse
+from scipy import linalg, optimize, sparse
 
 import mixedext as mx
 from mixedext.engine.design import prepare_design
@@ -530,3 +530,48 @@ def test_responses_by_the_ordinary_path_agree_with_batches():
     assert tail.blocks.factors[0].n_levels == 0
     single = fit_design(design, True)
     np.testing.assert_allclose(batch.llf[0], single.log_likelihood, rtol=1e-11)
+
+
+@pytest.mark.parametrize("crossed", [False, True])
+def test_two_variances_of_many_columns_on_one_factor(crossed):
+    rng = np.random.default_rng(19)
+    n, codes = 200, rng.integers(0, 3, 200)
+    names = [f"a{j}" for j in range(18)]
+    terms = [
+        mx.RandomTerm(codes, rng.normal(size=(n, 18)), "g", names, structure="identity"),
+        mx.RandomTerm(codes, rng.normal(size=(n, 4)) * 3, "g", structure="identity"),
+    ]
+    if crossed:
+        terms.append(mx.RandomTerm(rng.integers(0, 30, n), group="h"))
+    z = [dense.dense_z(t) for t in terms]
+    y = sum(m @ rng.normal(size=m.shape[1]) for m in z) + rng.normal(size=n)
+    x = np.ones((n, 1))
+    result = quiet(mx.MixedLM(y, x, terms=terms).fit)
+    fit = result.engine_fit
+    np.testing.assert_allclose(
+        fit.deviance, dense.deviance(y, x, terms, fit.lams, True), rtol=1e-11
+    )
+    prior = linalg.block_diag(
+        *[
+            np.kron(np.eye(t.n_levels), lam @ lam.T)
+            for t, lam in zip(terms, fit.lams, strict=True)
+        ]
+    )
+    whole = np.hstack(z)
+    v = np.eye(n) + whole @ prior @ whole.T
+    covariance = fit.scale * (
+        prior - prior @ whole.T @ np.linalg.solve(v, whole @ prior)
+    )
+    own = fit.joint_effect_covariance([0, 1])
+    assert own.shape == (3, 22, 22)
+    for level in range(3):
+        at = np.r_[level * 18 : (level + 1) * 18, 54 + level * 4 : 54 + (level + 1) * 4]
+        np.testing.assert_allclose(own[level], covariance[np.ix_(at, at)], atol=1e-10)
+    assert result.ranef("g").shape == (3, 22)
+    assert result.ranef_cov("g").shape == (66, 22)
+    with pytest.raises(ValueError, match="do not share"):
+        fit.joint_effect_covariance([0, len(terms) - 1]) if crossed else (
+            mx.MixedLM(y, x, terms=draw(1, "several", n=n)[2])
+            .fit()
+            .engine_fit.joint_effect_covariance([0, 1])
+        )
