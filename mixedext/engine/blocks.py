@@ -267,9 +267,9 @@ def _with_spread(pointers, index, products, first_level):
             for g in range(1, f + 1):
                 other = products.layouts[g]
                 if other.spread and other.n_levels == len(own) * other.block:
-                    with_ = np.arange(other.n_levels).reshape(-1, other.block)
-                    with_ = with_ + first_level[g - 1]
-                    i, j = np.broadcast_arrays(own[:, :, None], with_[:, None, :])
+                    beside = np.arange(other.n_levels).reshape(-1, other.block)
+                    beside = beside + first_level[g - 1]
+                    i, j = np.broadcast_arrays(own[:, :, None], beside[:, None, :])
                     first.append(i[i > j])
                     second.append(j[i > j])
         for g in range(1, f):

@@ -148,7 +148,8 @@ class Fit:
             return self._spread_covariance(terms, numbers)
         block, own = self._factor_covariances[numbers[0]], design.terms[terms[0]]
         if design.rotation is not None:
-            block = design.rotation.covariance(block.ravel(), own.k)
+            prior = design.lams(self.optimum.theta)[0][0, 0] ** 2
+            block = design.rotation.covariance(block.ravel(), prior, own.k)
         if terms[0] in design.scalar_terms or design.rotation is not None:
             return self.scale * inverse[0, 0] ** 2 * block
         pick = np.concatenate([np.r_[place[i][1]] for i in terms])
