@@ -386,4 +386,4 @@ class Fitting(LikelihoodMethods):
 
     def describe_blocks(self) -> str:
         """The block structure that a fit works on, and its memory, as text."""
-        return self._design.blocks.describe()
+        return self._design.describe()

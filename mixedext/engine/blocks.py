@@ -262,11 +262,16 @@ def _with_spread(pointers, index, products, first_level):
         first.append(row + start)
         second.append(column + start)
         block = products.layouts[f].block
-        for apart in range(1, block):  # one level of the term, wanted as a whole
-            own = np.arange(products.layouts[f].n_levels - apart)
-            own = own[own // block == (own + apart) // block]
-            first.append(own + apart + start)
-            second.append(own + start)
+        if block > 1:  # the covariance of what is one level of the term is wanted
+            own = np.arange(products.layouts[f].n_levels).reshape(-1, block) + start
+            for g in range(1, f + 1):
+                other = products.layouts[g]
+                if other.spread and other.n_levels == len(own) * other.block:
+                    beside = np.arange(other.n_levels).reshape(-1, other.block)
+                    beside = beside + first_level[g - 1]
+                    i, j = np.broadcast_arrays(own[:, :, None], beside[:, None, :])
+                    first.append(i[i > j])
+                    second.append(j[i > j])
         for g in range(1, f):
             pair = products.pairs[g, f]
             first.append(pair.index + start)

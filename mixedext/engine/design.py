@@ -21,9 +21,14 @@ from mixedext.engine.memory import estimate_memory
 from mixedext.engine.objective import FactorDeviance, ProfiledDeviance
 from mixedext.engine.one_factor import OneFactorDeviance
 from mixedext.engine.products import Products
-from mixedext.engine.rotation import Rotation, rotate_products, within_rotated
+from mixedext.engine.rotation import (
+    Rotation,
+    rotate_products,
+    sum_rotated,
+    within_rotated,
+)
 from mixedext.engine.rows import Rows
-from mixedext.engine.spread import engine_terms, factor_layouts, sum_products
+from mixedext.engine.spread import engine_terms, factor_layouts
 from mixedext.engine.triangles import basis_of_squares, invert_upper
 from mixedext.engine.within import find_within, within_from_rows
 from mixedext.exceptions import DesignError
@@ -124,6 +129,14 @@ class Design:
         """Levels of the only grouping factor, pooled where they have the same gram."""
         return level_sums(self.blocks)
 
+    def describe(self) -> str:
+        """The block structure as text, and what was done to the columns first."""
+        text = self.blocks.describe()
+        if self.rotation is None:
+            return text
+        group, columns = self.terms[0].group, self.rotation.n_columns
+        return f"{text}\n{group}: {columns} columns, rotated to eigenvectors of Z'Z"
+
     def deviance_shift(self, reml: bool, dof: int) -> float:
         """What the deviance in the data's units has over the engine's."""
         shift = 2.0 * dof * np.log(self.y_scale) - self.log_weights
@@ -203,10 +216,10 @@ def prepare_design(
     layouts = factor_layouts(terms, given)
     estimate_memory(layouts[:1], 0, rows.n_columns + 1).check()
     bases = first_pass(rows)
-    products = sum_products(rows, bases, layouts)
+    products = sum_rotated(rows, bases, layouts)
     if rows.n_chunks > SAMPLED_CHUNKS and not _nearly_orthonormal(products):
         bases = first_pass(rows, sample=False)
-        products = sum_products(rows, bases, layouts)
+        products = sum_rotated(rows, bases, layouts)
 
     def no_residual():
         constant = weights is None and np.ptp(y) == 0

@@ -15,6 +15,7 @@ from mixedext.engine.moments import moment_covariances
 from mixedext.engine.objective import ProfiledDeviance
 from mixedext.engine.optimize import Convergence, Optimum, evaluate, minimize_deviance
 from mixedext.engine.threads import blas_threads
+from mixedext.specification.terms import RandomTerm
 
 __all__ = [
     "Fit",
@@ -140,25 +141,34 @@ class Fit:
 
         Given theta, beta and sigma: sigma^2 [Lam C Lam']_ll, (L, columns, columns).
         """
-        numbers, columns = zip(
-            *(
-                (self.objective.place[i][0], np.r_[self.objective.place[i][1]])
-                for i in terms
-            ),
-            strict=True,
-        )
-        if len(set(numbers)) > 1:
-            raise ValueError("the terms do not share a grouping factor")
-        block, design = self._factor_covariances[numbers[0]], self.design
+        design, place = self.design, self.objective.place
         inverse = linalg.block_diag(*[design.inverse_transforms[i] for i in terms])
+        numbers = [place[i][0] for i in terms]
+        if len(set(numbers)) > 1:
+            return self._spread_covariance(terms, numbers)
+        block, own = self._factor_covariances[numbers[0]], design.terms[terms[0]]
+        if design.rotation is not None:
+            prior = design.lams(self.optimum.theta)[0][0, 0] ** 2
+            block = design.rotation.covariance(block.ravel(), prior, own.k)
         if terms[0] in design.scalar_terms or design.rotation is not None:
-            width = design.terms[terms[0]].k
-            if design.rotation is not None:
-                block = design.rotation.covariance(block.ravel(), width)
             return self.scale * inverse[0, 0] ** 2 * block
-        pick = np.concatenate(columns)
+        pick = np.concatenate([np.r_[place[i][1]] for i in terms])
         block = block[:, pick[:, None], pick]
         return self.scale * inverse @ block @ inverse.T
+
+    def _spread_covariance(self, terms, numbers):
+        """The same for terms of one grouping factor that the engine has made several."""
+        design = self.design
+        own = [design.terms[i] for i in terms]
+        layouts = [design.blocks.factors[number] for number in numbers]
+        shared = all(isinstance(t, RandomTerm) and t.group == own[0].group for t in own)
+        if not (shared and all(f.spread for f in layouts)):
+            raise ValueError("the terms do not share a grouping factor")
+        block = self.objective.factor.tail.joint_covariance([n - 1 for n in numbers])
+        inverse = np.repeat(
+            [design.inverse_transforms[i][0, 0] for i in terms], [t.k for t in own]
+        )
+        return self.scale * inverse[:, None] * block * inverse
 
 
 def fit_design(

@@ -155,6 +155,9 @@ class Products:
         (P, P), [X y]'[X y].
     inner : dict
         For each spread factor Z'Z, (L, L), dense or sparse.
+    rotation : Rotation or None
+        By which the columns of the only factor have been made orthogonal as they were
+        summed (engine.rotation).
     """
 
     nobs: int
@@ -164,6 +167,7 @@ class Products:
     pairs: dict[tuple[int, int], PairProducts]
     fixed_gram: np.ndarray
     inner: dict[int, object] = field(default_factory=dict)
+    rotation: object = None
 
     @classmethod
     def of(cls, rows: Rows, bases: Bases, layouts: Sequence[FactorLayout]) -> Products:

@@ -141,7 +141,9 @@ class Responses:
                 lead.append(_placed(term, inverse, place))
             else:
                 tail.append(_placed(term, inverse, blocks.tail_columns(number - 1)[:, at]))
-        self.lead = self._sums(lead, blocks.lead_gram[:, 0].size)
+        rotation = design.rotation
+        size = rotation.n_columns if rotation else blocks.lead_gram[:, 0].size
+        self.lead = self._sums(lead, size)
         self.tail = self._sums(tail, blocks.tail_size)
 
     def _sums(self, parts, size):

@@ -15,12 +15,28 @@ from scipy import linalg, sparse
 from mixedext.engine.basis import Bases
 from mixedext.engine.products import Products, fixed_chunks
 from mixedext.engine.rows import Rows
-from mixedext.engine.spread import WIDE, times_rows
+from mixedext.engine.spread import (
+    WIDE,
+    cross_products,
+    entering,
+    is_dense,
+    sum_products,
+    times_rows,
+)
 
-__all__ = ["Rotation", "rotate_products", "within_rotated"]
+__all__ = [
+    "Rotation",
+    "coefficients_on_z",
+    "residual_squares",
+    "rotate_products",
+    "sum_rotated",
+    "within_rotated",
+]
 
 # Columns of Z up to which its eigenvectors cost less than the factorizations they save.
 MOST_ROTATED = 1000
+# Eigenvalues of Z Z' below this share of the largest do not tell their eigenvectors of Z'Z.
+SMALLEST_SQUARE = 1e-13
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,38 +46,49 @@ class Rotation:
     Attributes
     ----------
     vectors : ndarray
-        U, (L, K, K): of every level, or of all columns at once (L = 1).
+        U, (L, K, R): of every level, or of all columns at once (L = 1).  R = K, but with
+        more columns than rows only the R directions that Z has.
     value : ndarray
-        Eigenvalues, (L, K); zero where they are rounding.
+        Eigenvalues, (L, R); zero where they are rounding.
     """
 
     vectors: np.ndarray
     value: np.ndarray
 
     def forward(self, b: np.ndarray) -> np.ndarray:
-        """U'b for Z'(anything) in rows, (L K, ...) both."""
-        flat = b.reshape(*self.value.shape, -1)
+        """U'b (L R, ...) for b = Z'(anything), (L K, ...)."""
+        flat = b.reshape(*self.vectors.shape[:2], -1)
         out = (self.vectors.transpose(0, 2, 1) @ flat) * (self.value > 0)[..., None]
-        return out.reshape(b.shape)
+        return out.reshape(self.value.size, *b.shape[1:])
 
     def back(self, b: np.ndarray) -> np.ndarray:
-        """U b, (L K, ...) both."""
+        """U b (L K, ...), for b (L R, ...)."""
         flat = b.reshape(*self.value.shape, -1)
-        return (self.vectors @ flat).reshape(b.shape)
+        return (self.vectors @ flat).reshape(self.n_columns, *b.shape[1:])
 
-    def covariance(self, variance: np.ndarray, width: int) -> np.ndarray:
-        """Blocks of U diag(variance) U' for ``width`` columns at a time.
+    @property
+    def n_columns(self) -> int:
+        """Columns of Z, L K."""
+        return self.vectors.shape[0] * self.vectors.shape[1]
+
+    def covariance(self, variance: np.ndarray, prior: float, width: int) -> np.ndarray:
+        """Blocks of U diag(variance) U' + prior (I - UU') for ``width`` columns at a time.
 
         Parameters
         ----------
         variance : ndarray
-            (L K,)
+            (L R,)
+        prior : float
+            Variance in the directions that Z has not.
         width : int
             K for the levels' whole blocks, 1 for the diagonal alone.
         """
         variance = variance.reshape(self.value.shape)
         if width == 1:
-            out = np.einsum("lij,lj->li", self.vectors**2, variance)
+            out = np.einsum("lij,lij,lj->li", self.vectors, self.vectors, variance)
+            if self.vectors.shape[2] < self.vectors.shape[1]:
+                square = np.einsum("lij,lij->li", self.vectors, self.vectors)
+                out += prior * (1.0 - square).clip(0.0)
             return out.reshape(-1, 1, 1)
         scaled = self.vectors * variance[:, None, :]
         return scaled @ self.vectors.transpose(0, 2, 1)
@@ -83,6 +110,8 @@ def rotate_products(products: Products, terms) -> tuple[Products, Rotation | Non
         As they were, if there is no rotation.
     rotation : Rotation or None
     """
+    if products.rotation is not None:
+        return products, products.rotation
     layouts = products.layouts
     layout = layouts[-1] if layouts else None
     if len(layouts) == 2 and not layouts[0].terms and layout.n_levels <= MOST_ROTATED:
@@ -100,9 +129,7 @@ def rotate_products(products: Products, terms) -> tuple[Products, Rotation | Non
         return products, None
     rotation = _diagonalized(grams)
     value, n_fixed = rotation.value, cross.shape[-1]
-    layout = replace(
-        layout, n_levels=value.size, width=1, slices=(slice(0, 1),), spread=False, block=1
-    )
+    layout = _scalar(layout, value.size)
     cross = rotation.forward(cross.reshape(value.size, n_fixed))
     rotated = Products(
         products.nobs,
@@ -126,11 +153,55 @@ def _diagonalized(grams):
     return Rotation(np.ascontiguousarray(vectors), value)
 
 
-def coefficients_on_z(rotation: Rotation, cross: np.ndarray) -> np.ndarray:
-    """Least-squares coefficients on Z of the columns whose rotated Z'(columns) are given.
+def sum_rotated(rows: Rows, bases: Bases, layouts) -> Products:
+    """Cross-products of all factors; rotated already where Z has more columns than rows."""
+    found = _sum_wide(rows, bases, layouts)
+    return sum_products(rows, bases, layouts) if found is None else found
 
-    (L K, P) both.
+
+def _sum_wide(rows, bases, layouts):
+    """Products of a full matrix of more columns than rows, rotated; None for others.
+
+    With Z Z' = V D V' the eigenvectors of Z'Z are U = Z'V D^-1/2.
     """
+    layout = layouts[-1] if layouts else None
+    if len(layouts) != 2 or layouts[0].terms or rows.nobs > MOST_ROTATED:
+        return None
+    z = entering(rows, bases, layout)
+    if z.shape[1] <= z.shape[0] or not is_dense(z):
+        return None
+    by_column = z.T.tocsr()
+    found = _diagonalized(cross_products(by_column, by_column)[None])
+    value = found.value[0]
+    kept = value > SMALLEST_SQUARE * value.max()
+    value, root = value[kept], np.sqrt(value[kept])
+    vectors = np.ascontiguousarray(found.vectors[0][:, kept])
+    fixed = np.concatenate([columns for _, columns in fixed_chunks(rows, bases)])
+    return Products(
+        rows.nobs,
+        (_scalar(layout, len(value)),),
+        (value.reshape(-1, 1, 1).copy(),),
+        (np.ascontiguousarray(root[:, None] * (vectors.T @ fixed))[:, None, :],),
+        {},
+        fixed.T @ fixed,
+        rotation=Rotation((by_column @ vectors / root)[None], value[None]),
+    )
+
+
+def _scalar(layout, n_levels):
+    """Layout of the factor with a level for each direction."""
+    return replace(
+        layout,
+        n_levels=n_levels,
+        width=1,
+        slices=(slice(0, 1),),
+        spread=False,
+        block=1,
+    )
+
+
+def coefficients_on_z(rotation: Rotation, cross: np.ndarray) -> np.ndarray:
+    """Least-squares coefficients on Z (L K, P) from rotated Z'(columns), (L R, P)."""
     value = rotation.value.ravel()
     inverse = np.divide(1.0, value, out=np.zeros_like(value), where=value > 0)
     return rotation.back(cross * inverse[:, None])
@@ -164,9 +235,10 @@ def within_rotated(
         (P - 1,) see ``Within``.
     """
     term = rows.terms[0]
-    cross = products.crosses[-1]
-    n_fixed = cross.shape[-1]
-    b = coefficients_on_z(rotation, rotation.forward(cross.reshape(-1, n_fixed)))
+    n_fixed = products.crosses[-1].shape[-1]
+    cross = products.crosses[-1].reshape(-1, n_fixed)
+    cross = rotation.forward(cross) if products.rotation is None else cross
+    b = coefficients_on_z(rotation, cross)
     b = b.reshape(term.n_levels, term.k, n_fixed) * bases.random_right[0][0, 0]
     out = np.zeros((n_fixed, n_fixed))
     for at, fixed in fixed_chunks(rows, bases, right):

@@ -27,7 +27,15 @@ from mixedext.engine.rows import Rows
 from mixedext.specification.sparse_terms import SparseTerm
 from mixedext.specification.terms import RandomTerm
 
-__all__ = ["engine_terms", "factor_layouts", "sum_products", "times_rows"]
+__all__ = [
+    "cross_products",
+    "engine_terms",
+    "entering",
+    "factor_layouts",
+    "is_dense",
+    "sum_products",
+    "times_rows",
+]
 
 # Columns of a level from which on one common variance is worth a level for each column,
 # if that makes no more levels than the second number.
@@ -50,9 +58,12 @@ def engine_terms(terms: Sequence[RandomTerm | SparseTerm]) -> list:
     if len(terms) < 2 or not any(_is_wide(t) for t in terms):
         return terms
     for layout in group_by_factor(terms):
-        term, alone = terms[layout.terms[0]], len(layout.terms) == 1
-        if alone and _is_wide(term) and term.n_levels * term.k <= MOST_SPREAD:
-            terms[layout.terms[0]] = _spread(term)
+        own = [terms[i] for i in layout.terms]
+        scalar = all(t.k == 1 or t.structure.name == "identity" for t in own)
+        few = layout.n_levels * layout.width <= MOST_SPREAD
+        if scalar and few and any(_is_wide(t) for t in own):
+            for i in layout.terms:
+                terms[i] = _spread(terms[i])
     return terms
 
 
@@ -104,14 +115,14 @@ def sum_products(rows: Rows, bases: Bases, layouts: Sequence[FactorLayout]) -> P
     if not plain:
         grams.append(np.zeros((0, 1, 1)))
         crosses.append(np.zeros((0, 1, n_fixed)))
-    z = {f: _entering(rows, bases, p) for f, p in enumerate(layouts) if p.spread}
+    z = {f: entering(rows, bases, p) for f, p in enumerate(layouts) if p.spread}
     sums = {f: np.zeros((own.shape[1], n_fixed)) for f, own in z.items()}
     for at, fixed in fixed_chunks(rows, bases):
         for f, own in z.items():
             sums[f] += own[at].T @ fixed
     for f, own in z.items():
         _check_memory(layouts, f, own, n_fixed)
-        inner[f] = gram = _cross_products(own, own)
+        inner[f] = gram = cross_products(own, own)
         grams.append(gram.diagonal().reshape(-1, 1, 1).copy())
         crosses.append(sums[f][:, None, :].copy())
         for g, layout in enumerate(layouts[:f]):
@@ -127,7 +138,7 @@ def sum_products(rows: Rows, bases: Bases, layouts: Sequence[FactorLayout]) -> P
     )
 
 
-def _entering(rows, bases, layout):
+def entering(rows, bases, layout):
     """Z of a spread factor as it enters: scaled and weighted."""
     (number,) = layout.terms
     z = rows.terms[number].matrix * bases.random_right[number][0, 0]
@@ -145,14 +156,15 @@ def _check_memory(layouts, f, z, n_fixed):
     estimate_memory([lead, layouts[f]], 0, n_fixed, n_stored=most).check()
 
 
-def _is_dense(z):
+def is_dense(z) -> bool:
+    """Whether so much of Z is not zero that BLAS multiplies it faster."""
     return z.nnz > DENSE_SHARE * z.shape[0] * z.shape[1]
 
 
-def _cross_products(one, other):
+def cross_products(one, other):
     """one'other: dense where most of it is not zero, else sparse."""
     shape = one.shape[1], other.shape[1]
-    if _is_dense(one) and _is_dense(other):
+    if is_dense(one) and is_dense(other):
         out = np.zeros(shape)
         step = max(1, PIECE // max(shape))
         for first in range(0, one.shape[0], step):
@@ -173,7 +185,7 @@ def _pairs(rows, bases, layout, spread, z):
     """PairProducts of a factor before with a spread one."""
     width = layout.width
     if spread is not None:
-        cross = _cross_products(spread, z)
+        cross = cross_products(spread, z)
     elif not layout.terms:
         cross = sparse.csr_array((0, z.shape[1]))
     else:

@@ -128,14 +128,30 @@ class _Tail:
         """
         if not self.inverted:
             self.invert()
-        layout = self.blocks.factors[factor + 1]
+        if self.blocks.factors[factor + 1].spread:
+            return self.joint_covariance([factor])
         columns = self.blocks.tail_columns(factor)
-        columns = columns.reshape(-1, layout.width * layout.block)
+        width = columns.shape[1]
+        lam = self.lam[factor, :width, :width]
+        return lam @ self._inverse_blocks(columns) @ lam.T
+
+    def joint_covariance(self, factors):
+        """Blocks of Lam2 C22 Lam2' for spread factors whose terms have the same levels."""
+        if not self.inverted:
+            self.invert()
+        columns, sizes = [], []
+        for f in factors:
+            block = self.blocks.factors[f + 1].block
+            columns.append(self.blocks.tail_columns(f).reshape(-1, block))
+            sizes.append(np.full(block, self.lam[f, 0, 0]))
+        size = np.concatenate(sizes)
+        return size[:, None] * self._inverse_blocks(np.hstack(columns)) * size
+
+    def _inverse_blocks(self, columns):
+        """C22 between the columns of every row of ``columns`` (L, K): (L, K, K)."""
         i, j = np.broadcast_arrays(columns[:, :, None], columns[:, None, :])
-        width = layout.width
-        lam = np.kron(np.eye(layout.block), self.lam[factor, :width, :width])
         inverse = self._inverse_at(np.maximum(i, j).ravel(), np.minimum(i, j).ravel())
-        return lam @ inverse.reshape(i.shape) @ lam.T
+        return inverse.reshape(i.shape)
 
     def multiply_gram(self, b):
         """Z2'Z2 b; few of its entries differ from zero, whatever the storage."""
