@@ -1,4 +1,4 @@
-"""Adjusted scores of CR2 and CR3 and their moments, cluster by cluster.
+"""Adjusted scores of CR2 and their moments, cluster by cluster.
 
 Everything is in coordinates in which A = X'V^-1 X is the identity and sigma is 1: a cluster
 has V = I + Z Z' (Z already times Lam, rows times the roots of the weights), X'X over all
@@ -16,9 +16,9 @@ import numpy as np
 
 from mixedext.specification.terms import RandomTerm
 
-__all__ = ["cluster_blocks"]
+__all__ = ["UNIT_LEVERAGE", "cluster_blocks"]
 
-# Share 1 - leverage below which a cluster alone identifies a coefficient.
+# 1 - leverage below which a cluster alone identifies a coefficient.
 UNIT_LEVERAGE = 1e-9
 # Numbers in one batch of clusters.
 BATCH_SIZE = 1_000_000
@@ -26,13 +26,11 @@ BATCH_SIZE = 1_000_000
 LARGEST_DENSE = 4000
 
 
-def cluster_blocks(kind, codes, count, x, root, residual, terms, lams, weights=None):
+def cluster_blocks(codes, count, x, root, residual, terms, lams, weights=None):
     """Scores and moments of every cluster.
 
     Parameters
     ----------
-    kind : {"CR0", "CR1", "CR2", "CR3"}
-        The estimator.
     codes : ndarray
         Cluster of each row, (n,).
     count : int
@@ -60,7 +58,7 @@ def cluster_blocks(kind, codes, count, x, root, residual, terms, lams, weights=N
     Raises
     ------
     ValueError
-        For CR2, if a cluster of unequal weights is too large.
+        If a cluster of unequal weights is too large.
     """
     p = root.shape[1]
     scores, determined = np.zeros((count, p)), np.zeros(count, bool)
@@ -73,7 +71,7 @@ def cluster_blocks(kind, codes, count, x, root, residual, terms, lams, weights=N
     ]
     columns = [_Columns(t, lam, codes, count) for t, lam in used]
     widths = sum((c.width for c in columns), np.zeros(count, np.intp))
-    dense = _unequal(codes, count, weights) if kind == "CR2" else np.zeros(count, bool)
+    dense = _unequal(codes, count, weights)
     too_large = dense & (sizes > LARGEST_DENSE)
     if too_large.any():
         raise ValueError(
@@ -97,10 +95,10 @@ def cluster_blocks(kind, codes, count, x, root, residual, terms, lams, weights=N
             v[:, np.arange(v.shape[1]), np.arange(v.shape[1])] += 1 / w
             value, vector = np.linalg.eigh(v)
             inner = vector.swapaxes(1, 2)
-            found = _adjust(kind, value, inner @ x_rows, _times(inner, w * e))
+            found = _adjust(value, inner @ x_rows, _times(inner, w * e))
         else:
             half = np.sqrt(w)
-            found = _low_rank(kind, z * half[..., None], x_rows * half[..., None], half * e)
+            found = _low_rank(z * half[..., None], x_rows * half[..., None], half * e)
         scores[batch], spread[batch], cross[batch], determined[batch] = found
     return scores, spread, cross, np.flatnonzero(determined)
 
@@ -168,7 +166,7 @@ def _times(matrix, vector):
     return (matrix @ vector[..., None])[..., 0]
 
 
-def _low_rank(kind, z, x, e):
+def _low_rank(z, x, e):
     """``_adjust`` on the span of [Z X]."""
     if z.shape[2]:
         inner, size, _ = np.linalg.svd(z, full_matrices=False)
@@ -188,20 +186,17 @@ def _low_rank(kind, z, x, e):
     e_second = _times(outer.swapaxes(1, 2), e)
     v = np.concatenate([1 + size**2, np.ones(x_size.shape)], axis=1)
     return _adjust(
-        kind,
         v,
         np.concatenate([x_first, x_second], axis=1),
         np.concatenate([e_first, e_second], axis=1),
     )
 
 
-def _adjust(kind, v, x, e):
+def _adjust(v, x, e):
     """Adjusted scores and moments of clusters with V = diag(v).
 
     Parameters
     ----------
-    kind : str
-        The estimator.
     v : ndarray
         (clusters, m)
     x : ndarray
@@ -209,22 +204,7 @@ def _adjust(kind, v, x, e):
     e : ndarray
         V^-1 r, (clusters, m).
     """
-    p = x.shape[2]
-    half = np.sqrt(v)
-    if kind in ("CR0", "CR1"):
-        adjusted = x / v[..., None]
-        determined = np.zeros(len(v), bool)
-    elif kind == "CR3":
-        # (I - H)^-T V^-1 X = V^-1 X (I - X'V^-1 X)^-1
-        leverage = (x / v[..., None]).swapaxes(1, 2) @ x
-        value, vector = np.linalg.eigh(np.eye(p) - leverage)
-        free = value > UNIT_LEVERAGE
-        determined = ~free.all(axis=1)
-        inverse = np.where(free, 1 / np.where(free, value, 1.0), 0.0)
-        change = (vector * inverse[:, None]) @ vector.swapaxes(1, 2)
-        adjusted = x / v[..., None] @ change
-    else:
-        adjusted, determined = _symmetric_adjustment(v, half, x)
+    adjusted, determined = _symmetric_adjustment(v, np.sqrt(v), x)
     scores = _times(adjusted.swapaxes(1, 2), v * e)
     spread = adjusted.swapaxes(1, 2) @ (v[..., None] * adjusted)
     cross = x.swapaxes(1, 2) @ adjusted

@@ -14,8 +14,8 @@ the rows.  (Where it is not, X_g' (V^-1 r)_g is another thing, since V^-1 r mixe
 CR2 and CR3, for block-diagonal V, take h_g = X_g' V_g^-1 A_g r_g with A_g = (I - H_gg)^-1
 (CR3, the jackknife) or the symmetric solution of A_g (V_g - X_g A^-1 X_g') A_g = V_g (CR2),
 which makes the estimate unbiased where V is right (Pustejovsky and Tipton 2018).  All is
-done in coordinates in which A is the identity and sigma is 1, on the span of [Z_g X_g]
-(V_g is sigma^2 I beyond it).
+done in coordinates in which A is the identity and sigma is 1; there CR3 needs no more than
+X_g' V_g^-1 X_g, (p, p), and CR2 the span of [Z_g X_g] (see ``cluster_blocks``).
 
 Degrees of freedom are Bell and McCaffrey's: d = L b's estimated covariance is a quadratic
 form in y, its moments under V are matched to a multiple of chi-squared (or a Wishart
@@ -38,7 +38,7 @@ import numpy as np
 from mixedext.engine.fit import Fit
 from mixedext.engine.objective import FactorDeviance
 from mixedext.exceptions import ClusterWarning, user_stacklevel
-from mixedext.inference.cluster_blocks import cluster_blocks
+from mixedext.inference.cluster_blocks import UNIT_LEVERAGE, cluster_blocks
 from mixedext.inference.fixed_tests import FixedTests, FTest, independent_rows
 from mixedext.specification.labels import interact
 
@@ -262,19 +262,21 @@ def cluster_covariance(
     x, root = _columns(fit, x)
     n, p = x.shape
     wanted = kind in ("CR2", "CR3") if moments is None else moments
-    found, determined = None, np.zeros(0, np.intp)
-    if kind in ("CR2", "CR3") or wanted:
+    if wanted or kind in ("CR2", "CR3"):
         _check_nested(fit, kind, codes, terms)
-    if kind in ("CR0", "CR1"):
-        scores = _scores(fit, [codes], x, root, residual, terms, weights)[0]
-    if kind in ("CR2", "CR3") or wanted:
-        adjusted, *pair, determined = cluster_blocks(
-            kind, codes, n_clusters, x, root, residual, terms, fit.lams, weights
+    pair, determined = None, np.zeros(0, np.intp)
+    if kind == "CR2":
+        scores, *pair, determined = cluster_blocks(
+            codes, n_clusters, x, root, residual, terms, fit.lams, weights
         )
-        if wanted:
-            found = ClusterMoments(*pair, root)
-        if kind in ("CR2", "CR3"):
-            scores = adjusted
+    else:
+        scores = _scores(fit, [codes], x, root, residual, terms, weights)[0]
+        if wanted or kind == "CR3":
+            leverage = _leverages(fit, codes, n_clusters, x, root, terms, weights)
+            pair = leverage, leverage
+        if kind == "CR3":
+            scores, pair, determined = _left_out(scores, leverage)
+    found = ClusterMoments(*pair, root) if wanted else None
     correction = _correction(kind, n_clusters, n, p)
     half = scores @ root.T
     covariance = correction * (half.T @ half)
@@ -407,6 +409,42 @@ def _scores(fit, ways, x, root, residual, terms, weights):
         for way, codes in enumerate(ways):
             out[way][:, j] = np.bincount(codes, column, minlength=counts[way])
     return out
+
+
+def _leverages(fit, codes, count, x, root, terms, weights):
+    """X_g'V_g^-1 X_g in the coordinates of ``root``, for block-diagonal V, (G, p, p)."""
+    effects = _column_effects(fit, root)
+    p = root.shape[1]
+    out = np.empty((count, p, p))
+    plain = [x @ root[:, j] for j in range(p)]
+    for j in range(p):
+        column = plain[j].copy()
+        _add_effects(column, terms, [-effect[..., j] for effect in effects])
+        if weights is not None:
+            column *= weights
+        for i in range(j + 1):
+            out[:, i, j] = np.bincount(codes, plain[i] * column, minlength=count)
+            out[:, j, i] = out[:, i, j]
+    return out
+
+
+def _left_out(scores, leverage):
+    """Scores and moments of CR3 from those of CR0.
+
+    X'V^-1 (I - H)^-1 r = (I - X'V^-1 X)^-1 X'V^-1 r: the estimate's change where the
+    cluster is left out.  Where a coefficient is not identified then, it does not change.
+    """
+    value, vector = np.linalg.eigh(np.eye(scores.shape[1]) - leverage)
+    free = value > UNIT_LEVERAGE
+    inverse = np.where(free, 1 / np.where(free, value, 1.0), 0.0)
+    change = (vector * inverse[:, None]) @ vector.swapaxes(1, 2)
+    cross = leverage @ change
+    determined = np.flatnonzero(~free.all(axis=1))
+    return (
+        (change @ scores[..., None])[..., 0],
+        (change @ cross, cross),
+        determined,
+    )
 
 
 def _add_effects(column, terms, effects):
