@@ -94,6 +94,7 @@ class Objective:
 
     def start(self, fixed, packed):
         """Take the values at which parameters are held, and from which they start."""
+        self._last = None
         self.fixed = np.asarray(fixed, float).copy()
         packed = np.asarray(packed, float)[self.order]
         self.own = self._root(packed)
@@ -317,7 +318,8 @@ def maximize(objective: Objective, fixed, packed, max_iterations=None) -> Maximu
     history = [state.value]
     for _ in range(ESCAPES + 1):
         if len(x) and limit > 0:
-            x = _climb(objective, x, limit, history)
+            x, limit = _climb(objective, x, limit, history)
+        if len(x) and limit > 0:
             x = _polish(objective, x)
         state = objective.at(x)
         values, vectors = np.linalg.eigh(_scaled(state)[1]) if len(x) else ([-1.0], None)
@@ -367,7 +369,7 @@ def _climb(objective, x, limit, history):
             state, limit = other, limit - 1
             history.append(state.value)
             gradient, hessian, unit = _scaled(state)
-    return state.x
+    return state.x, limit
 
 
 def _trusted_step(gradient, hessian, radius):

@@ -162,7 +162,7 @@ class Fitting(LikelihoodMethods):
         if niter_sa > 0:
             warnings.warn("niter_sa is currently ignored", ValueWarning, stacklevel=2)
         start = self._read_start(start_params)
-        masked = not all(mask.all() for mask in read_mask(self, free))
+        masked = free is not None and not all(m.all() for m in read_mask(self, free))
         self.reml = bool(reml)
         self.fe_pen, self.cov_pen, self._freepat = fe_pen, cov_pen, free
         within = self._design.blocks.within

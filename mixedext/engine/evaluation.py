@@ -31,7 +31,7 @@ from mixedext.engine.objective import FactorDeviance
 from mixedext.engine.threads import blas_threads
 from mixedext.engine.trace_products import trace_products
 
-__all__ = ["IndefiniteError", "Likelihood", "Point"]
+__all__ = ["IndefiniteError", "Likelihood", "Point", "relative_root"]
 
 # Eigenvalues of a covariance scaled to unit diagonal below minus this, for each column,
 # make it indefinite.
@@ -82,7 +82,7 @@ class Likelihood:
             self.design.terms, self.design.transforms, covariances, strict=True
         ):
             inner = transform @ np.asarray(covariance, float) @ transform.T
-            lam = _root(term.structure, inner)
+            lam = relative_root(term.structure, inner)
             if lam is None:
                 raise IndefiniteError(
                     f"the covariance of the random effects of {term.group} "
@@ -118,8 +118,8 @@ class Likelihood:
         return linalg.block_diag(*blocks) if blocks else np.zeros((0, 0))
 
 
-def _root(structure, covariance):
-    """Factor lam of a covariance, None if that is indefinite."""
+def relative_root(structure, covariance) -> np.ndarray | None:
+    """Factor lam of a covariance of the structure, None if that is indefinite."""
     size = np.sqrt(np.abs(np.diag(covariance)))
     if not np.isfinite(covariance).all() or (np.diag(covariance) < 0).any():
         return None

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from mixedext.engine.evaluation import Likelihood
+from mixedext.engine.evaluation import Likelihood, relative_root
 from mixedext.engine.fit import Fit, evaluate_design
 from mixedext.engine.information import VarianceCovariance
 from mixedext.engine.optimize import Convergence
@@ -79,6 +79,11 @@ def held_fit(
         "deviance": deviance,
         "scale": point.scale(coefficients),
         "coefficients": np.asarray(coefficients, float),
+        # not by way of the engine's units: what is held stays to the last digit
+        "lams": tuple(
+            relative_root(t.structure, c)
+            for t, c in zip(design.terms, covariances, strict=True)
+        ),
         "optimum": optimum,
         "convergence": optimum.convergence,
     }

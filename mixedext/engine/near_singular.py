@@ -26,25 +26,27 @@ def loss_if_singular(fit: Fit) -> float:
         A fit; its objective stands at the optimum, and does so afterwards.
     """
     objective, theta = fit.objective, fit.optimum.theta
-    lams = objective.lams(theta)
-    loss, moved = np.inf, False
+    # the decomposition of each lam of which a singular value is small
+    small = {}
+    for i, lam in enumerate(objective.lams(theta)):
+        if len(lam) == 1 and abs(lam[0, 0]) >= SMALL_ROOT:
+            continue
+        left, size, right = np.linalg.svd(lam)
+        if size[-1] < SMALL_ROOT:
+            small[i] = lam, left, size, right
+    if not small:
+        return np.inf
+    loss = np.inf
     with blas_threads():
-        for i, (structure, lam) in enumerate(zip(objective.structures, lams, strict=True)):
-            left, size, right = np.linalg.svd(lam)
-            if structure.name == "identity":
-                size = size[:1]
-            if size[-1] >= SMALL_ROOT:
-                continue
+        for i, (lam, left, size, right) in small.items():
+            structure = objective.structures[i]
             root = np.zeros_like(lam)
-            if len(size) > 1 and structure.correlated:
+            if structure.correlated:
                 root = (left * np.append(size[:-1], 0.0)) @ right
-            elif len(size) > 1:
+            elif structure.name != "identity":
                 root = np.where(np.abs(lam) <= size[-1], 0.0, lam)
-            nearest = structure.theta(structure.triangular(root))
             other = np.array(theta, float)
-            other[objective.theta_slices[i]] = nearest
+            other[objective.theta_slices[i]] = structure.theta(structure.triangular(root))
             loss = min(loss, 0.5 * (objective.value(other) - fit.optimum.deviance))
-            moved = True
-        if moved:
-            objective.value(theta)
+        objective.value(theta)
     return float(loss)
