@@ -21,7 +21,7 @@ from statsmodels.regression.mixed_linear_model import (
 from mixedext.engine.fit import Fit
 from mixedext.engine.information import variance_covariance
 from mixedext.refitting import simulate_refits
-from mixedext.summary import summarize
+from mixedext.summary import group_sizes, is_stated_by_groups, summarize
 from mixedext.wald import WaldTests
 
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
@@ -92,6 +92,7 @@ class MixedLMResults(WaldTests, UpstreamResults):
         self.df_resid = self.nobs - fit.design.basis.rank
         self.df_method = df_method
         self.use_t = df_method is not None
+        self.stated_by_groups = is_stated_by_groups(model)
 
     @cached_property
     def params_object(self):
@@ -105,13 +106,21 @@ class MixedLMResults(WaldTests, UpstreamResults):
     def _quantiles(self):
         return np.quantile(self.resid_pearson, [0, 0.25, 0.5, 0.75, 1])
 
+    @cached_property
+    def group_sizes(self):
+        """Rows of each level of ``groups``, or else of the first grouping factor.
+
+        None where there is no such factor, or where the rows are in chunks.
+        """
+        return group_sizes(self.model)
+
     def remove_data(self):
         """Remove what has the length of the data from the results and the model.
 
         A summary, the random effects and all tests stay.
         """
         if self.model.endog is not None:
-            _ = self._quantiles  # a summary needs them
+            _ = self._quantiles, self.group_sizes  # a summary needs them
         super().remove_data()
 
     # ---- likelihood ----
@@ -128,17 +137,32 @@ class MixedLMResults(WaldTests, UpstreamResults):
 
     @property
     def n_params(self):
-        """Estimated parameters: fixed effects, theta and sigma."""
+        """Estimated parameters: fixed effects, theta, sigma; under a mask those left free."""
+        if self.freepat is not None:
+            mask = self.freepat.get_packed(use_sqrt=False, has_fe=True)
+            return int(np.sum(mask)) + 1
         return self.engine_fit.design.basis.rank + len(self.theta) + 1
 
     @property
+    def has_criteria(self):
+        """Whether there are AIC and BIC.
+
+        After ML always.  After REML for models stated by bars or ``terms``, as in lme4
+        (values compare models with the same fixed effects); for models stated by
+        ``groups`` they are NaN, as in statsmodels.
+        """
+        return not (self.reml and self.stated_by_groups)
+
+    @property
     def aic(self):
-        """Akaike's criterion, -2 llf + 2 n_params, under REML too (as lme4)."""
-        return self.deviance + 2 * self.n_params
+        """Akaike's criterion, -2 llf + 2 n_params; NaN unless ``has_criteria``."""
+        return self.deviance + 2 * self.n_params if self.has_criteria else np.nan
 
     @property
     def bic(self):
-        """Bayesian criterion with log(nobs), under REML too (as lme4)."""
+        """Bayesian criterion, with log(nobs) for 2; NaN unless ``has_criteria``."""
+        if not self.has_criteria:
+            return np.nan
         return float(self.deviance + np.log(self.nobs) * self.n_params)
 
     # ---- variance components ----
@@ -516,8 +540,8 @@ class MixedLMResults(WaldTests, UpstreamResults):
         yname : str, optional
             Name of the response.
         xname_fe, xname_re : list of str, optional
-            Names of the fixed effects; of the random effects in the order of
-            ``var_corr``.
+            Names of the fixed effects, and of the variance parameters, in the order of
+            ``params``.
         title : str, optional
             Title.
         alpha : float, optional
