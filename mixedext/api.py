@@ -8,6 +8,7 @@ from mixedext.engine.optimize import Convergence
 from mixedext.engine.refit import Refits
 from mixedext.engine.threads import get_num_threads, set_num_threads
 from mixedext.exceptions import (
+    AlignmentWarning,
     DesignError,
     FlatLikelihoodWarning,
     FormulaError,
@@ -22,6 +23,7 @@ from mixedext.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.specification.terms import RandomTerm
 
 __all__ = [
+    "AlignmentWarning",
     "Convergence",
     "DesignError",
     "FlatLikelihoodWarning",

@@ -10,6 +10,7 @@ from statsmodels.tools.sm_exceptions import MissingDataError as UpstreamMissingD
 from statsmodels.tools.sm_exceptions import ModelWarning
 
 __all__ = [
+    "AlignmentWarning",
     "DesignError",
     "FlatLikelihoodWarning",
     "FormulaError",
@@ -41,6 +42,10 @@ class DesignError(ValueError):
 
 class MissingDataError(UpstreamMissingDataError, ValueError):
     """Missing values where they are not allowed; statsmodels' error, and a ValueError."""
+
+
+class AlignmentWarning(ModelWarning):
+    """A Series with the row labels of the data in another order; positions count."""
 
 
 class RankDeficientWarning(ModelWarning):

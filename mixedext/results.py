@@ -137,7 +137,7 @@ class MixedLMResults(WaldTests, UpstreamResults):
 
     @property
     def n_params(self):
-        """Estimated parameters: fixed effects, theta, sigma; under a mask those left free."""
+        """Estimated parameters: fixed effects, theta, sigma; of a mask those left free."""
         if self.freepat is not None:
             mask = self.freepat.get_packed(use_sqrt=False, has_fe=True)
             return int(np.sum(mask)) + 1

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.exceptions import WeightsWarning, user_stacklevel
+from mixedext.specification.alignment import warn_if_reordered
 from mixedext.specification.extremes import are_finite, column_extremes
 from mixedext.specification.missing import check_missing, complete_rows
 from mixedext.specification.tables import as_frame
@@ -93,6 +94,10 @@ def array_frame(
         _check_length(x, n, "exog")
         if x.shape[1] == 0:
             exog = None
+    index = endog.index if isinstance(endog, pd.Series | pd.DataFrame) else None
+    beside = {"groups": groups, "exog_re": exog_re, "weights": weights, "offset": offset}
+    for what, value in beside.items():
+        warn_if_reordered(value, index, what)
     built, label_groups = [], None
     if groups is not None:
         label_groups = np.asarray(groups)

@@ -151,7 +151,7 @@ def test_no_random_term_is_the_linear_model(data):
     assert ml.llf == pytest.approx(
         -120 * (1 + np.log(2 * np.pi * residual @ residual / 240)), rel=1e-12
     )
-    assert "Residual" in str(ml.summary())
+    assert "Intercept" in str(ml.summary())
 
 
 @pytest.mark.parametrize(
