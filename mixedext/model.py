@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from statsmodels.base.model import LikelihoodModel
@@ -28,6 +29,7 @@ from mixedext.specification.namespace import (
     restored_namespace,
 )
 from mixedext.specification.params import ParameterLayout
+from mixedext.specification.plain_formula import SpecOfRows
 from mixedext.specification.statsmodels_compat import SPEC_ATTRIBUTE
 from mixedext.specification.terms import (
     RandomTerm,
@@ -217,6 +219,7 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
         missing="none",
         *args,
         groups=None,
+        terms=None,
         weights=None,
         offset=None,
         eval_env=None,
@@ -243,6 +246,8 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
             Rows with missing values are an error ("none", "raise") or are left out.
         groups : str or array_like, optional
             Grouping factor of ``re_formula`` and ``vc_formula``.
+        terms : list of RandomTerm, optional
+            Random terms in place of those that the other arguments state.
         weights, offset : str or array_like, optional
             Column of ``data``, or one value a row.
         eval_env : int or Mapping, optional
@@ -285,6 +290,8 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
             subset=subset,
             missing=missing,
         )
+        if terms is not None:
+            frame = replace(frame, terms=terms, groups=None)
         model = cls(
             frame.endog,
             frame.exog if frame.exog.shape[1] else None,
@@ -302,6 +309,7 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
 
     def _remember_formula(self, formula, frame):
         self.formula = formula
+        self._init_keys = [*self._init_keys, "formula"]
         self.fixed_formula = frame.fixed_formula
         self.namespace = frame.namespace
         self.offset_formulas = frame.offset_formulas
@@ -384,12 +392,12 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
         self.__dict__.update(state)
         self.namespace = restored_namespace(self.namespace)
         frame = getattr(self.data, "frame", None)
-        if getattr(self.data, "has_spec", False):
-            return  # it will be made when it is needed
-        # Patsy's specification cannot be pickled: it is made again from the formula.
-        if frame is not None and getattr(self, "fixed_formula", None) is not None:
-            spec = fixed_spec(self.fixed_formula, frame, self.namespace, self.aliases)
-            setattr(self.data, SPEC_ATTRIBUTE, spec)
+        formula = getattr(self, "fixed_formula", None)
+        if getattr(self.data, "has_spec", False) or frame is None or formula is None:
+            return
+        # Patsy's specification cannot be pickled: it is made again, when it is needed.
+        spec = SpecOfRows(fixed_spec, formula, frame, self.namespace, self.aliases)
+        setattr(self.data, SPEC_ATTRIBUTE, spec)
 
 
 # As statsmodels.formula.api.mixedlm: the class method under a short name.

@@ -26,6 +26,12 @@ from mixedext.wald import WaldTests
 
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
+_NO_REGRESSION = (
+    "a mixed model has no sums of squares of a linear regression, which anova_lm and "
+    "OLSInfluence need; wald_test_terms() tests its terms, and resid, wresid and "
+    "resid_pearson are its residuals"
+)
+
 
 class MixedLMResults(WaldTests, UpstreamResults):
     """Results of ``MixedLM.fit``.
@@ -529,6 +535,13 @@ class MixedLMResults(WaldTests, UpstreamResults):
         raise NotImplementedError("mixedext has no such method of statsmodels' results")
 
     profile_re = bootstrap = get_nlfun = _not_available
+
+    @property
+    def ssr(self):
+        """Absent: what asks for it takes the model for a linear regression."""
+        raise AttributeError(_NO_REGRESSION)
+
+    mse_resid = ssr
 
     # ---- printing ----
 
