@@ -18,9 +18,10 @@ from statsmodels.regression.mixed_linear_model import (
     MixedLMResultsWrapper as UpstreamWrapper,
 )
 
+from mixedext.criteria import Criteria
 from mixedext.engine.fit import Fit
 from mixedext.engine.information import variance_covariance
-from mixedext.refitting import simulate_refits
+from mixedext.refitting import bootstrap, simulate_refits
 from mixedext.summary import group_sizes, is_stated_by_groups, summarize
 from mixedext.wald import WaldTests
 
@@ -33,7 +34,7 @@ _NO_REGRESSION = (
 )
 
 
-class MixedLMResults(WaldTests, UpstreamResults):
+class MixedLMResults(Criteria, WaldTests, UpstreamResults):
     """Results of ``MixedLM.fit``.
 
     Parameters
@@ -128,48 +129,6 @@ class MixedLMResults(WaldTests, UpstreamResults):
         if self.model.endog is not None:
             _ = self._quantiles, self.group_sizes  # a summary needs them
         super().remove_data()
-
-    # ---- likelihood ----
-
-    @property
-    def llf(self):
-        """(Restricted) log-likelihood with all constants."""
-        return self.engine_fit.log_likelihood
-
-    @property
-    def deviance(self):
-        """-2 times the (restricted) log-likelihood: lme4's REML criterion or deviance."""
-        return self.engine_fit.deviance
-
-    @property
-    def n_params(self):
-        """Estimated parameters: fixed effects, theta, sigma; of a mask those left free."""
-        if self.freepat is not None:
-            mask = self.freepat.get_packed(use_sqrt=False, has_fe=True)
-            return int(np.sum(mask)) + 1
-        return self.engine_fit.design.basis.rank + len(self.theta) + 1
-
-    @property
-    def has_criteria(self):
-        """Whether there are AIC and BIC.
-
-        After ML always.  After REML for models stated by bars or ``terms``, as in lme4
-        (values compare models with the same fixed effects); for models stated by
-        ``groups`` they are NaN, as in statsmodels.
-        """
-        return not (self.reml and self.stated_by_groups)
-
-    @property
-    def aic(self):
-        """Akaike's criterion, -2 llf + 2 n_params; NaN unless ``has_criteria``."""
-        return self.deviance + 2 * self.n_params if self.has_criteria else np.nan
-
-    @property
-    def bic(self):
-        """Bayesian criterion, with log(nobs) for 2; NaN unless ``has_criteria``."""
-        if not self.has_criteria:
-            return np.nan
-        return float(self.deviance + np.log(self.nobs) * self.n_params)
 
     # ---- variance components ----
 
@@ -530,11 +489,52 @@ class MixedLMResults(WaldTests, UpstreamResults):
         """
         return simulate_refits(self.model, self.engine_fit, n, rng, reml, n_threads)
 
+    def bootstrap(self, nrep=100, method=None, disp=0, store=1, rng=None):
+        """Parametric bootstrap of ``params``: responses are simulated from the fit.
+
+        (statsmodels draws rows, as if they were independent; for mixed models it fails.)
+
+        Parameters
+        ----------
+        nrep : int, optional
+            Number of replications.
+        method, disp : optional
+            Kept for statsmodels; without effect.
+        store : bool, optional
+            Whether to keep the replications as ``bootstrap_results``.
+        rng : Generator or int, optional
+            Source of random numbers, or a seed.
+
+        Returns
+        -------
+        mean, std : ndarray
+            Of each of ``params`` over the replications.
+        results : ndarray
+            The replications, (nrep, k_params).
+
+        See Also
+        --------
+        simulate_refits : the same with a verdict on each replication.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> mean, std, results = result.bootstrap(500, rng=1)
+        >>> results.shape
+        (500, 5)
+        """
+        results = bootstrap(self.model, self.engine_fit, nrep, rng)
+        if store:
+            self.bootstrap_results = results
+        return results.mean(axis=0), results.std(axis=0), results
+
     def _not_available(self, *args, **kwargs):
         """Not available in mixedext."""
         raise NotImplementedError("mixedext has no such method of statsmodels' results")
 
-    profile_re = bootstrap = get_nlfun = _not_available
+    profile_re = get_nlfun = _not_available
 
     @property
     def ssr(self):
