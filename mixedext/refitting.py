@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,7 @@ from mixedext.engine.refit import (
 )
 from mixedext.engine.simulation import simulate_fits, spawn_seeds
 
-__all__ = ["Refitting", "bootstrap", "simulate_refits"]
+__all__ = ["Refitting", "simulate_refits"]
 
 # Numbers of simulated rows that are held at a time.
 _ROWS_AT_A_TIME = 2_000_000
@@ -165,20 +164,6 @@ def simulate_refits(model, fit: Fit, n, rng, reml, n_threads) -> Refits:
 
     parts = run_blocks(work, list(zip(counts, seeds, strict=True)), n_threads)
     return labelled(model, Refits(*joined(parts), reml))
-
-
-def bootstrap(model, fit: Fit, n, rng) -> np.ndarray:
-    """Packed parameters of fits to responses simulated from a fit, (n, k_params)."""
-    refits = simulate_refits(model, fit, n, rng, None, 1)
-    terms = fit.design.terms
-    ends = np.cumsum([0] + [t.structure.n_theta for t in terms])
-    places = [slice(a, b) for a, b in pairwise(ends)]
-    packed = []
-    for theta in refits.theta:
-        own = zip(terms, places, strict=True)
-        lams = [t.structure.lam(theta[place]) for t, place in own]
-        packed.append(model.layout.pack(terms, [lam @ lam.T for lam in lams]))
-    return np.hstack([refits.fe_params, np.array(packed)])
 
 
 def _simulated_rows(model, fit, count, rng):

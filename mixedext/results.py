@@ -21,7 +21,7 @@ from statsmodels.regression.mixed_linear_model import (
 from mixedext.criteria import Criteria
 from mixedext.engine.fit import Fit
 from mixedext.engine.information import variance_covariance
-from mixedext.refitting import bootstrap, simulate_refits
+from mixedext.refitting import simulate_refits
 from mixedext.summary import group_sizes, is_stated_by_groups, summarize
 from mixedext.wald import WaldTests
 
@@ -489,52 +489,11 @@ class MixedLMResults(Criteria, WaldTests, UpstreamResults):
         """
         return simulate_refits(self.model, self.engine_fit, n, rng, reml, n_threads)
 
-    def bootstrap(self, nrep=100, method=None, disp=0, store=1, rng=None):
-        """Parametric bootstrap of ``params``: responses are simulated from the fit.
-
-        (statsmodels draws rows, as if they were independent; for mixed models it fails.)
-
-        Parameters
-        ----------
-        nrep : int, optional
-            Number of replications.
-        method, disp : optional
-            Kept for statsmodels; without effect.
-        store : bool, optional
-            Whether to keep the replications as ``bootstrap_results``.
-        rng : Generator or int, optional
-            Source of random numbers, or a seed.
-
-        Returns
-        -------
-        mean, std : ndarray
-            Of each of ``params`` over the replications.
-        results : ndarray
-            The replications, (nrep, k_params).
-
-        See Also
-        --------
-        simulate_refits : the same with a verdict on each replication.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-        >>> mean, std, results = result.bootstrap(500, rng=1)
-        >>> results.shape
-        (500, 5)
-        """
-        results = bootstrap(self.model, self.engine_fit, nrep, rng)
-        if store:
-            self.bootstrap_results = results
-        return results.mean(axis=0), results.std(axis=0), results
-
     def _not_available(self, *args, **kwargs):
         """Not available in mixedext."""
         raise NotImplementedError("mixedext has no such method of statsmodels' results")
 
-    profile_re = get_nlfun = _not_available
+    profile_re = bootstrap = get_nlfun = _not_available
 
     @property
     def ssr(self):

@@ -243,33 +243,3 @@ def test_refused_responses_are_named():
         model.fit_many(many[:, :0])
     with pytest.raises(ValueError, match="rng="):
         model.fit().simulate_refits(2, np.random.RandomState(0))
-
-
-def test_bootstrap_of_packed_parameters():
-    """Mean and spread of params near the estimates and their standard errors."""
-    data = mx.datasets.sleepstudy.load().data
-    result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-    mean, std, results = result.bootstrap(2000, rng=7)
-    assert results.shape == (2000, 5)
-    np.testing.assert_array_equal(result.bootstrap_results, results)
-    np.testing.assert_allclose(results.mean(axis=0), mean)
-    # four Monte Carlo standard errors
-    np.testing.assert_allclose(mean[:2], result.fe_params, atol=4 * std[:2].max() / 44)
-    np.testing.assert_allclose(std[:2], result.bse_fe, rtol=4 / np.sqrt(2 * 2000))
-    refits = result.simulate_refits(2000, rng=7)
-    relative = refits.theta[0]
-    lam = np.array([[relative[0], 0], [relative[1], relative[2]]])
-    np.testing.assert_allclose(results[0, 2:], (lam @ lam.T)[np.tril_indices(2)])
-    np.testing.assert_array_equal(results[:, :2], refits.fe_params)
-
-
-def test_bootstrap_of_crossed_factors_without_fixed_effects():
-    data = mx.datasets.penicillin.load().data
-    result = mx.mixedlm("diameter ~ 0 + (1 | plate) + (1 | sample)", data).fit()
-    mean, std, results = result.bootstrap(20, rng=1, store=False)
-    assert results.shape == (20, 2)
-    np.testing.assert_array_equal(results, result.bootstrap(20, rng=1)[2])
-    assert (mean > 0).all()
-    assert (std > 0).all()
-    ols = mx.mixedlm("diameter ~ 1", data).fit().bootstrap(50, rng=1)
-    assert ols[2].shape == (50, 1)
