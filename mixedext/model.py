@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 from statsmodels.base.model import LikelihoodModel
@@ -219,7 +218,6 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
         missing="none",
         *args,
         groups=None,
-        terms=None,
         weights=None,
         offset=None,
         eval_env=None,
@@ -246,8 +244,6 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
             Rows with missing values are an error ("none", "raise") or are left out.
         groups : str or array_like, optional
             Grouping factor of ``re_formula`` and ``vc_formula``.
-        terms : list of RandomTerm, optional
-            Random terms in place of those that the other arguments state.
         weights, offset : str or array_like, optional
             Column of ``data``, or one value a row.
         eval_env : int or Mapping, optional
@@ -290,8 +286,6 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
             subset=subset,
             missing=missing,
         )
-        if terms is not None:
-            frame = replace(frame, terms=terms, groups=None)
         model = cls(
             frame.endog,
             frame.exog if frame.exog.shape[1] else None,
@@ -309,7 +303,6 @@ class MixedLM(Fitting, Refitting, ChunkedRows, UpstreamView, UpstreamMixedLM):
 
     def _remember_formula(self, formula, frame):
         self.formula = formula
-        self._init_keys = [*self._init_keys, "formula"]
         self.fixed_formula = frame.fixed_formula
         self.namespace = frame.namespace
         self.offset_formulas = frame.offset_formulas

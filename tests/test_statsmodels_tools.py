@@ -180,14 +180,6 @@ def test_init_keywords_make_the_model_again(sleep):
     assert other.formula == model.formula
 
 
-def test_terms_in_place_of_those_of_a_formula(sleep):
-    term = mx.RandomTerm(sleep["Subject"], sleep["Days"], group="Subject")
-    got = mx.mixedlm("Reaction ~ Days + (1 | Subject)", sleep, terms=[term]).fit()
-    want = mx.mixedlm("Reaction ~ Days + (0 + Days | Subject)", sleep).fit()
-    assert got.llf == pytest.approx(want.llf, rel=1e-12)
-    np.testing.assert_allclose(got.predict(sleep), want.predict(sleep))
-
-
 # exog is asked for with the exposure set to one value
 @pytest.mark.filterwarnings("ignore::mixedext.exceptions.RankDeficientWarning")
 @pytest.mark.parametrize("stated", ["groups", "bars"])

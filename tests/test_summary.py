@@ -108,6 +108,7 @@ def test_group_sizes_of_unequal_groups(sleep):
         {
             "formula": "Reaction ~ Days",
             "groups": "Subject",
+            "re_formula": "1",
             "vc_formula": {"d": "0 + Days"},
         },
     ):
