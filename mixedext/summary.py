@@ -66,7 +66,7 @@ def summarize(results, yname=None, xname_fe=None, xname_re=None, title=None, alp
 def _header(results, yname):
     left = {"Model:": "MixedLM", "No. Observations:": str(results.nobs)}
     left |= _group_entries(results)
-    left["Df method:"] = results.df_method or "none (z)"
+    left["Df method:"] = _df_method(results)
     status = results.convergence.status
     right = {
         "Dependent Variable:": yname or results.model.endog_names,
@@ -88,6 +88,14 @@ def _header(results, yname):
     for k in range(abs(len(left) - len(right))):
         short[" " * k] = ""
     return left | right
+
+
+def _df_method(results):
+    if not results.use_t:
+        return "none (z)"
+    # cluster-robust covariances bring their own degrees of freedom
+    own = getattr(results, "cov_kwds", None) or {}
+    return results.df_method or own.get("df", "residual")
 
 
 def _group_entries(results):
