@@ -128,7 +128,8 @@ def _parameters(results, xname_fe, xname_re, alpha):
     variances = pd.DataFrame(index=range(len(random_names)), columns=fixed.columns)
     variances = variances.astype(float)
     variances["Coef."] = results.params[k_fe:] * results.scale
-    variances["Std.Err."] = results.bse_re
+    errors = np.asarray(results.bse_re)
+    variances["Std.Err."] = np.where(errors > 0, errors, np.nan)  # 0 of what is held
     own_scale = ["Coef.", "Std.Err.", *fixed.columns[-2:]]
     blocks = []
     forms = _formats(fixed[own_scale], variances[own_scale])
