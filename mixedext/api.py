@@ -8,6 +8,7 @@ from mixedext.engine.optimize import Convergence
 from mixedext.engine.refit import Refits
 from mixedext.engine.threads import get_num_threads, set_num_threads
 from mixedext.exceptions import (
+    AlignmentWarning,
     DesignError,
     FlatLikelihoodWarning,
     FormulaError,
@@ -24,6 +25,7 @@ from mixedext.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.specification.terms import RandomTerm, SparseTerm
 
 __all__ = [
+    "AlignmentWarning",
     "Convergence",
     "DesignError",
     "FlatLikelihoodWarning",

@@ -10,6 +10,7 @@ from statsmodels.tools.sm_exceptions import MissingDataError as UpstreamMissingD
 from statsmodels.tools.sm_exceptions import ModelWarning
 
 __all__ = [
+    "AlignmentWarning",
     "ClusterWarning",
     "DesignError",
     "FlatLikelihoodWarning",
@@ -49,6 +50,10 @@ class MissingDataError(UpstreamMissingDataError, ValueError):
 
 class ClusterWarning(ModelWarning):
     """A cluster-robust covariance that rests on too few clusters, or on one of them."""
+
+
+class AlignmentWarning(ModelWarning):
+    """A Series with the row labels of the data in another order; positions count."""
 
 
 class RankDeficientWarning(ModelWarning):

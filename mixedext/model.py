@@ -29,6 +29,7 @@ from mixedext.specification.namespace import (
     restored_namespace,
 )
 from mixedext.specification.params import ParameterLayout
+from mixedext.specification.plain_formula import SpecOfRows
 from mixedext.specification.statsmodels_compat import SPEC_ATTRIBUTE
 from mixedext.specification.terms import (
     RandomTerm,
@@ -403,12 +404,12 @@ class MixedLM(Fitting, Refitting, ChunkedRows, GroupsView, UpstreamMixedLM):
         self.__dict__.update(state)
         self.namespace = restored_namespace(self.namespace)
         frame = getattr(self.data, "frame", None)
-        if getattr(self.data, "has_spec", False):
-            return  # it will be made when it is needed
-        # Patsy's specification cannot be pickled: it is made again from the formula.
-        if frame is not None and getattr(self, "fixed_formula", None) is not None:
-            spec = fixed_spec(self.fixed_formula, frame, self.namespace, self.aliases)
-            setattr(self.data, SPEC_ATTRIBUTE, spec)
+        formula = getattr(self, "fixed_formula", None)
+        if getattr(self.data, "has_spec", False) or frame is None or formula is None:
+            return
+        # Patsy's specification cannot be pickled: it is made again, when it is needed.
+        spec = SpecOfRows(fixed_spec, formula, frame, self.namespace, self.aliases)
+        setattr(self.data, SPEC_ATTRIBUTE, spec)
 
 
 def _random_part(frame, kwargs, free):

@@ -18,20 +18,32 @@ from statsmodels.regression.mixed_linear_model import (
     MixedLMResultsWrapper as UpstreamWrapper,
 )
 
+from mixedext.criteria import Criteria
 from mixedext.engine.fit import Fit
 from mixedext.inference.fixed_tests import df_method_name
 from mixedext.likelihood_results import LikelihoodResults
 from mixedext.parameter_covariance import ParameterCovariance
 from mixedext.random_effects import RandomEffects
 from mixedext.refitting import simulate_refits
-from mixedext.summary import summarize
+from mixedext.summary import group_sizes, is_stated_by_groups, summarize
 from mixedext.wald import WaldTests
 
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
+_NO_REGRESSION = (
+    "a mixed model has no sums of squares of a linear regression, which anova_lm and "
+    "OLSInfluence need; wald_test_terms() tests its terms, and resid, wresid and "
+    "resid_pearson are its residuals"
+)
+
 
 class MixedLMResults(
-    RandomEffects, LikelihoodResults, WaldTests, ParameterCovariance, UpstreamResults
+    Criteria,
+    RandomEffects,
+    LikelihoodResults,
+    WaldTests,
+    ParameterCovariance,
+    UpstreamResults,
 ):
     """Results of ``MixedLM.fit``.
 
@@ -96,6 +108,7 @@ class MixedLMResults(
         self.nobs = model.nobs
         self.df_resid = self.nobs - fit.design.basis.rank
         self.df_method = df_method_name(df_method)
+        self.stated_by_groups = is_stated_by_groups(model)
         self._choose_covariance()
 
     @cached_property
@@ -114,45 +127,26 @@ class MixedLMResults(
     def _quantiles(self):
         return np.quantile(self.resid_pearson, [0, 0.25, 0.5, 0.75, 1])
 
+    @cached_property
+    def group_sizes(self):
+        """Rows of each level of ``groups``, or else of the first grouping factor.
+
+        None where there is no such factor, or where the rows are in chunks.
+        """
+        return group_sizes(self.model)
+
     def remove_data(self):
         """Remove what has the length of the data from the results and the model.
 
         A summary, the random effects and all tests stay.
         """
         if self.model.endog is not None:
-            _ = self._quantiles  # a summary needs them
+            _ = self._quantiles, self.group_sizes  # a summary needs them
         if "groups" in self.cov_kwds:  # the covariance is there
             self.cov_kwds["groups"] = None
         self._keep_grams()
         super().remove_data()
         self.model.forget_groups()
-
-    # ---- likelihood ----
-
-    @property
-    def llf(self):
-        """(Restricted) log-likelihood with all constants."""
-        return self.engine_fit.log_likelihood
-
-    @property
-    def deviance(self):
-        """-2 times the (restricted) log-likelihood: lme4's REML criterion or deviance."""
-        return self.engine_fit.deviance
-
-    @property
-    def n_params(self):
-        """Estimated parameters: fixed effects, theta and sigma."""
-        return self.engine_fit.design.basis.rank + len(self.theta) + 1
-
-    @property
-    def aic(self):
-        """Akaike's criterion, -2 llf + 2 n_params, under REML too (as lme4)."""
-        return self.deviance + 2 * self.n_params
-
-    @property
-    def bic(self):
-        """Bayesian criterion with log(nobs), under REML too (as lme4)."""
-        return float(self.deviance + np.log(self.nobs) * self.n_params)
 
     # ---- variance components ----
 
@@ -344,6 +338,13 @@ class MixedLMResults(
 
     get_nlfun = _not_available
 
+    @property
+    def ssr(self):
+        """Absent: what asks for it takes the model for a linear regression."""
+        raise AttributeError(_NO_REGRESSION)
+
+    mse_resid = ssr
+
     # ---- printing ----
 
     def summary(self, yname=None, xname_fe=None, xname_re=None, title=None, alpha=0.05):
@@ -354,8 +355,8 @@ class MixedLMResults(
         yname : str, optional
             Name of the response.
         xname_fe, xname_re : list of str, optional
-            Names of the fixed effects; of the random effects in the order of
-            ``var_corr``.
+            Names of the fixed effects, and of the variance parameters, in the order of
+            ``params``.
         title : str, optional
             Title.
         alpha : float, optional

@@ -4,108 +4,214 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from statsmodels.iolib.summary2 import Summary
 
-__all__ = ["summarize"]
+from mixedext.specification.terms import factorize
 
-_DF_NAMES = {None: "none (z)", "residual": "residual"}
+__all__ = ["group_sizes", "is_stated_by_groups", "summarize"]
+
+# As many decimals as statsmodels prints, and more where a standard error is small.
+_DECIMALS, _ERROR_DIGITS = 3, 4
+# Blocks of a table whose decimals differ by no more than this share one format.
+_SHARED_DECIMALS = 2
+_DEFAULT_COV_TYPE = "nonrobust"
+
+
+def is_stated_by_groups(model) -> bool:
+    """Whether a model was stated by ``groups``, statsmodels' way."""
+    plan = getattr(model, "plan", None)  # of a model whose rows are in chunks
+    return (model.groups if plan is None else plan.groups) is not None
+
+
+def group_sizes(model) -> np.ndarray | None:
+    """Rows of each level of ``groups``, or else of the first grouping factor.
+
+    None where there is no such factor, or where the rows are not in memory.
+    """
+    if not model.has_rows or not (model.random_terms or model.groups is not None):
+        return None
+    if model.groups is None:
+        codes = model.random_terms[0].codes
+    elif model.main_term is not None:
+        codes = model.random_terms[model.main_term].codes
+    else:
+        codes, _ = factorize(model.groups)
+    return np.bincount(codes)
 
 
 def summarize(results, yname=None, xname_fe=None, xname_re=None, title=None, alpha=0.05):
-    """Summary of a ``MixedLMResults``; see its ``summary`` method."""
+    """Summary of a ``MixedLMResults``; see its ``summary`` method.
+
+    The first two tables are statsmodels': header and parameters.
+    """
     summary = Summary()
     summary.add_title(title or "Mixed Linear Model Regression Results")
     summary.add_dict(_header(results, yname))
-    if results.k_fe:
-        summary.add_df(_fixed_effects(results, xname_fe, alpha), align="r")
-    effects = _random_effects(results, xname_re)
-    left = "ll".ljust(effects.shape[1], "r")
-    summary.add_df(effects, align=left, index=False)
+    parameters = _parameters(results, xname_fe, xname_re, alpha)
+    summary.add_df(parameters, align="r")
+    effects = _random_effects(results)
+    if effects is not None:
+        left = "ll".ljust(effects.shape[1], "r")
+        summary.add_df(effects, align=left, index=False)
     if results.model.source is None:
         summary.add_df(_scaled_residuals(results), align="r", index=False)
-    for line in _notes(results):
+    for line in _notes(results, parameters):
         summary.add_text(line)
     return summary
 
 
+# ---- header ----
+
+
 def _header(results, yname):
-    criterion = "REML criterion" if results.reml else "Deviance"
-    return {
-        "Model:": "MixedLM",
+    left = {"Model:": "MixedLM", "No. Observations:": str(results.nobs)}
+    left |= _group_entries(results)
+    left["Df method:"] = _df_method(results)
+    status = results.convergence.status
+    right = {
         "Dependent Variable:": yname or results.model.endog_names,
         "Method:": results.method,
-        "Df method:": _DF_NAMES[results.df_method],
-        "No. Observations:": str(results.nobs),
         "Scale:": f"{results.scale:.6g}",
-        f"{criterion}:": f"{results.deviance:.4f}",
         "Log-Likelihood:": f"{results.llf:.4f}",
-        "AIC:": f"{results.aic:.4f}",
-        "BIC:": f"{results.bic:.4f}",
-        "Converged:": f"{'Yes' if results.converged else 'No'} "
-        f"({results.convergence.status})",
+        "Converged:": f"{'Yes' if results.converged else 'No'} ({status})",
         "Singular fit:": "Yes" if results.is_singular else "No",
+        "REML criterion:" if results.reml else "Deviance:": f"{results.deviance:.4f}",
+    }
+    cov_type = getattr(results, "cov_type", _DEFAULT_COV_TYPE)
+    if cov_type not in (None, _DEFAULT_COV_TYPE):
+        left["Cov. type:"] = cov_type
+    if np.isfinite(results.aic):
+        left["AIC:"] = f"{results.aic:.4f}"
+        right["BIC:"] = f"{results.bic:.4f}"
+    # add_dict fills the left half first; blank keys are different lengths of nothing
+    short = left if len(left) < len(right) else right
+    for k in range(abs(len(left) - len(right))):
+        short[" " * k] = ""
+    return left | right
+
+
+def _df_method(results):
+    if not results.use_t:
+        return "none (z)"
+    # cluster-robust covariances bring their own degrees of freedom
+    own = getattr(results, "cov_kwds", None) or {}
+    return results.df_method or own.get("df", "residual")
+
+
+def _group_entries(results):
+    """Number and sizes of groups; the sizes of groups in chunks are not known."""
+    sizes = results.group_sizes
+    if sizes is None:
+        counts = results.n_levels
+        if not len(counts):
+            return {}
+        entries = {"No. Groups:": str(counts.iloc[0])}
+        return entries | {"Mean group size:": f"{results.nobs / counts.iloc[0]:.1f}"}
+    return {
+        "No. Groups:": str(len(sizes)),
+        "Min. group size:": str(sizes.min()),
+        "Max. group size:": str(sizes.max()),
+        "Mean group size:": f"{sizes.mean():.1f}",
     }
 
 
-def _fixed_effects(results, names, alpha):
-    names = _checked_names(names, results.model.exog_names, "xname_fe")
-    estimate, error = results.fe_params, results.bse_fe
-    statistic = estimate / error
-    law = stats.t(results.df_resid) if results.use_t else stats.norm
-    q = law.ppf(1 - alpha / 2)
+# ---- parameters ----
+
+
+def _parameters(results, xname_fe, xname_re, alpha):
+    """Fixed effects with their tests, then variances with their standard errors."""
+    names = list(results.model.data.param_names)
+    k_fe = results.k_fe
+    fixed_names = _checked_names(xname_fe, names[:k_fe], "xname_fe")
+    random_names = _checked_names(xname_re, names[k_fe:], "xname_re")
+    fixed = _fixed_effects(results, alpha)
+    variances = pd.DataFrame(index=range(len(random_names)), columns=fixed.columns)
+    variances = variances.astype(float)
+    variances["Coef."] = results.params[k_fe:] * results.scale
+    errors = np.asarray(results.bse_re)
+    variances["Std.Err."] = np.where(errors > 0, errors, np.nan)  # 0 of what is held
+    own_scale = ["Coef.", "Std.Err.", *fixed.columns[-2:]]
+    blocks = []
+    forms = _formats(fixed[own_scale], variances[own_scale])
+    for block, form in zip((fixed, variances), forms, strict=True):
+        text = {c: _texts(block[c], form if c in own_scale else None) for c in block}
+        blocks.append(pd.DataFrame(text, dtype=object))
+    dropped = np.isnan(results.fe_params)
+    blocks[0].loc[dropped, "Coef."] = "dropped"
+    table = pd.concat(blocks)
+    table.index = [*fixed_names, *random_names]
+    return table
+
+
+def _fixed_effects(results, alpha):
+    """Estimates, errors, tests and limits as ``t_test`` gives them; NaN where dropped."""
     letter = "t" if results.use_t else "z"
-    table = pd.DataFrame(
-        {
-            "Coef.": estimate,
-            "Std.Err.": error,
-            letter: statistic,
-            f"P>|{letter}|": 2 * law.sf(np.abs(statistic)),
-            f"[{alpha / 2:g}": estimate - q * error,
-            f"{1 - alpha / 2:g}]": estimate + q * error,
-        },
-        index=names,
-    )
-    own_scale = ["Coef.", "Std.Err.", *table.columns[-2:]]
-    form = _format_for(error, table[own_scale])
-    text = table.apply(lambda c: _texts(c, form if c.name in own_scale else "{:.3f}"))
+    heads = ["Coef.", "Std.Err.", letter, f"P>|{letter}|"]
+    heads += [f"[{alpha / 2:g}", f"{1 - alpha / 2:g}]"]
     if results.use_t:
-        text.insert(2, "df", [f"{results.df_resid:g}"] * len(text))
-    dropped = np.isnan(estimate)
-    if dropped.any():
-        text.loc[dropped, "Coef."] = "dropped"
-    return text
+        heads.insert(2, "df")
+    table = pd.DataFrame(np.nan, index=range(results.k_fe), columns=heads)
+    kept = np.flatnonzero(~np.isnan(results.fe_params))
+    if not len(kept):
+        return table
+    with np.errstate(divide="ignore", invalid="ignore"):
+        test = results.t_test(np.eye(results.k_fe)[kept])
+        limits = test.conf_int(alpha=alpha)
+    columns = [test.effect, test.sd, test.statistic, test.pvalue, *limits.T]
+    if results.use_t:
+        columns.insert(2, np.broadcast_to(test.df_denom, len(kept)))
+    table.iloc[kept] = np.column_stack([np.ravel(c) for c in columns])
+    return table
 
 
-def _format_for(precise, shown):
-    """A format with as many decimals as give the smallest of ``precise`` five digits."""
-    precise, shown = (np.abs(np.asarray(a, float)) for a in (precise, shown))
-    precise, shown = precise[precise > 0], shown[np.isfinite(shown)]
-    if not len(precise):
-        return "{:.4f}"
-    decimals = int(np.clip(4 - np.floor(np.log10(precise.min())), 0, None))
-    wide = decimals > 8 or shown.max(initial=0.0) >= 1e9
-    return "{:.4e}" if wide else f"{{:.{decimals}f}}"
+def _formats(*blocks):
+    """For each block a format with enough decimals for its smallest standard error."""
+    decimals = [_decimals(block["Std.Err."], block["Coef."]) for block in blocks]
+    if np.ptp(decimals) <= _SHARED_DECIMALS:
+        decimals = [max(decimals)] * len(blocks)
+    return [_format(d, b) for d, b in zip(decimals, blocks, strict=True)]
 
 
-def _texts(values, form):
+def _decimals(errors, values):
+    """Decimals that show some digits of the least error; of the least value without one."""
+    for precise in (errors, values):
+        precise = np.abs(np.asarray(precise, float))
+        precise = precise[np.isfinite(precise) & (precise > 0)]
+        if len(precise):
+            first = int(np.floor(np.log10(precise.min())))
+            return max(_DECIMALS, _ERROR_DIGITS - 1 - first)
+    return _DECIMALS
+
+
+def _format(decimals, shown):
+    shown = np.abs(np.asarray(shown, float))
+    largest = shown[np.isfinite(shown)].max(initial=0.0)
+    return "{:.4e}" if decimals > 8 or largest >= 1e9 else f"{{:.{decimals}f}}"
+
+
+def _texts(values, form=None):
+    """Numbers as text, those that are not finite left blank."""
+    if form is None:
+        form = "{:.3f}" if values.name != "df" else "{:.6g}"
     return [form.format(v) if np.isfinite(v) else "" for v in values]
 
 
-def _random_effects(results, names):
+# ---- random effects ----
+
+
+def _random_effects(results):
+    """Variances, standard deviations, correlations; None if there is but one variance."""
     frame = results.var_corr
-    random = list(frame["name"][:-1])
-    frame["name"] = [*_checked_names(names, random, "xname_re"), ""]
+    if len(frame) <= 2:
+        return None
     correlations = [c for c in frame.columns if c.startswith("corr")]
     repeated = frame["group"].eq(frame["group"].shift())
     text = pd.DataFrame(
-        {
-            "Groups": frame["group"].mask(repeated, ""),
-            "Name": frame["name"],
-            "Variance": _texts(frame["variance"], _format_for(*[frame["variance"]] * 2)),
-            "Std.Dev.": _texts(frame["sd"], _format_for(*[frame["sd"]] * 2)),
-        }
+        {"Groups": frame["group"].mask(repeated, ""), "Name": frame["name"]}
     )
+    for head, column in (("Variance", "variance"), ("Std.Dev.", "sd")):
+        values = frame[column]
+        text[head] = _texts(values, _format(_decimals(values, values), values))
     for column in correlations:
         values = frame[column]
         if values.notna().any():
@@ -120,7 +226,10 @@ def _scaled_residuals(results):
     return pd.DataFrame([["Scaled residuals:", *values]], columns=["", *heads])
 
 
-def _notes(results):
+# ---- notes ----
+
+
+def _notes(results, parameters):
     levels = results.n_levels
     if len(levels):
         listed = ", ".join(f"{group}: {count}" for group, count in levels.items())
@@ -129,6 +238,11 @@ def _notes(results):
         yield "Weighted: residual variance is Scale / weight."
     if results.is_singular:
         yield "Singular fit: some variance is zero or some correlation is +-1."
+    if (parameters["Std.Err."].iloc[results.k_fe :] == "").any():
+        yield (
+            "Blank standard errors: the variance parameter is fixed or on the boundary, "
+            "where it has none."
+        )
     if not results.converged:
         yield f"Not converged: {results.convergence.message}."
     if results.model.dropped_columns:

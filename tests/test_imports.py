@@ -21,6 +21,7 @@ LAYERS = [
     [
         "summary",
         "wald",
+        "criteria",
         "fit_arguments",
         "random_effects",
         "groups_view",

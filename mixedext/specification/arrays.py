@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.exceptions import WeightsWarning, user_stacklevel
+from mixedext.specification.alignment import warn_if_reordered
 from mixedext.specification.components import ComponentColumns
 from mixedext.specification.exog_vc import spec_columns, spec_of_dicts
 from mixedext.specification.extremes import are_finite, column_extremes
@@ -98,6 +99,10 @@ def array_frame(
         _check_length(x, n, "exog")
         if x.shape[1] == 0:
             exog = None
+    index = endog.index if isinstance(endog, pd.Series | pd.DataFrame) else None
+    beside = {"groups": groups, "exog_re": exog_re, "weights": weights, "offset": offset}
+    for what, value in beside.items():
+        warn_if_reordered(value, index, what)
     states = _read_groups(groups, exog_re, exog_vc, n)
     built = [] if states is None else states.checked
     n_own = len(built)

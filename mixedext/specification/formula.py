@@ -19,6 +19,7 @@ from mixedext.exceptions import (
     NoGroupInterceptWarning,
     user_stacklevel,
 )
+from mixedext.specification.alignment import warn_if_reordered
 from mixedext.specification.bars import Bar, names_in, split_formula
 from mixedext.specification.extremes import all_finite
 from mixedext.specification.formula_engine import (
@@ -39,7 +40,7 @@ from mixedext.specification.statsmodels_compat import (
     COPY_ON_WRITE,
     keeps_legacy_order,
 )
-from mixedext.specification.tables import ColumnTable, as_frame
+from mixedext.specification.tables import ColumnTable, as_frame, index_levels
 from mixedext.specification.terms import RandomTerm
 from mixedext.specification.vc_formula import formula_columns
 
@@ -125,6 +126,7 @@ def _column_or_array(value, data, what):
             f"{what} has shape {np.shape(array)}; expected one value for each of the "
             f"{len(data)} rows of the data"
         )
+    warn_if_reordered(array, data.index, what)
     return array
 
 
@@ -186,7 +188,8 @@ def model_frame(
     named = split.names.union(
         names_in(re_formula or ""), *(names_in(text) for text in vc_formula.values())
     )
-    all_columns = frame.columns.to_numpy(object).tolist()
+    levels = index_levels(frame, named)
+    all_columns = frame.columns.to_numpy(object).tolist() + levels
     columns = [c for c in all_columns if str(c) in named]
     repeated = sorted({str(c) for c in columns if columns.count(c) > 1})
     if repeated:

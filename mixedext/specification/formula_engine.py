@@ -21,6 +21,7 @@ from mixedext.specification.extremes import are_finite, column_extremes
 from mixedext.specification.labels import factorize, interact
 from mixedext.specification.plain_formula import prototype
 from mixedext.specification.statsmodels_compat import FormulaManager
+from mixedext.specification.tables import column_of, index_levels
 from mixedext.specification.transforms import TRANSFORMS
 
 __all__ = [
@@ -41,11 +42,11 @@ class UsedColumns(dict):
     frame : DataFrame
         The data.
     names : list
-        Names of the columns.
+        Names of the columns, or of levels of the index.
     """
 
     def __init__(self, frame, names):
-        super().__init__((name, frame[name]) for name in names)
+        super().__init__((name, column_of(frame, name)) for name in names)
         self.source, self.names, self.kept = frame, names, None
         self._extremes = {}
 
@@ -75,9 +76,8 @@ class UsedColumns(dict):
     def frame(self) -> pd.DataFrame:
         """The columns as a frame."""
         names, frame = self.names, self.source
-        return _plain_dtypes(
-            frame[names] if self.kept is None else frame.loc[self.kept, names]
-        )
+        data = _columns_or_levels(frame, names)
+        return _plain_dtypes(data if self.kept is None else data.loc[self.kept])
 
 
 class FormulaEngine:
@@ -207,8 +207,6 @@ class FormulaEngine:
     def _grouping_factor(self, name):
         if name in self.series:
             return factorize(self.series[name])
-        if name in self.data.index.names:
-            return factorize(self.data.index.get_level_values(name))
         if name.isidentifier() and name not in self.namespace:
             raise FormulaError(
                 f"the grouping factor {name!r} is not a column of the data; columns are: "
@@ -275,7 +273,15 @@ def _used_columns(data, texts):
     """The columns of a frame that formulas name, with plain dtypes."""
     used = set().union(*(names_in(text) for text in texts))
     columns = [c for c in data.columns if isinstance(c, str) and c in used]
-    return _plain_dtypes(data[list(dict.fromkeys(columns))])
+    names = [*dict.fromkeys(columns), *index_levels(data, used)]
+    return _plain_dtypes(_columns_or_levels(data, names))
+
+
+def _columns_or_levels(data, names):
+    """Columns of a frame, and levels of its index as columns."""
+    columns = [name for name in names if name in data.columns]
+    levels = {name: column_of(data, name) for name in names if name not in data.columns}
+    return data[columns].assign(**levels) if levels else data[columns]
 
 
 def fixed_spec(fixed_formula: str, data: pd.DataFrame, namespace: dict, aliases: dict):
@@ -326,7 +332,9 @@ def new_fixed_columns(
     """Fixed-effects columns and formula offset for new data, bases as in the fit."""
     frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
     texts = [fixed_formula.split("~", 1)[1], *offset_formulas]
-    engine = FormulaEngine(_used_columns(frame, texts), namespace, frame.columns, aliases)
+    used = _used_columns(frame, texts)
+    known = [*frame.columns, *index_levels(frame, used.columns)]
+    engine = FormulaEngine(used, namespace, known, aliases)
     exog = _new_matrix(engine, model_spec)
     offset = None
     for expression in offset_formulas:

@@ -89,7 +89,7 @@ class _RowsData:
 
     def __getstate__(self):
         state = dict(self.__dict__)
-        if not isinstance(state.get("_spec"), DeferredSpec):
+        if type(state.get("_spec")) is not DeferredSpec:
             state.pop("_spec", None)  # patsy's cannot be pickled: the model makes it again
         return state
 

@@ -52,8 +52,20 @@ class _Module:
         self.name = name
 
 
+class _InScript:
+    """What cannot be pickled, or only in its script: looked up there by its name."""
+
+    def __init__(self, name, value):
+        self.names = [name, getattr(value, "__qualname__", name)]
+
+    def find(self) -> list:
+        """The value in a list, which is empty if the script has no such name."""
+        script = vars(sys.modules["__main__"])
+        return [script[name] for name in self.names if name in script][:1]
+
+
 def portable_namespace(namespace: dict) -> dict:
-    """What of a namespace can be pickled: modules go by name, local functions not at all.
+    """What of a namespace can be pickled: modules and the script's functions by name.
 
     The transforms of mixedext are left out; the formula engine adds them again.
     """
@@ -63,17 +75,24 @@ def portable_namespace(namespace: dict) -> dict:
             continue
         if isinstance(value, types.ModuleType):
             kept[name] = _Module(value.__name__)
-        elif _can_be_pickled(value):
+        elif getattr(value, "__module__", "") != "__main__" and _can_be_pickled(value):
             kept[name] = value
+        else:
+            kept[name] = _InScript(name, value)
     return kept
 
 
 def restored_namespace(namespace: dict) -> dict:
-    """The inverse of ``portable_namespace``."""
-    return {
-        name: importlib.import_module(value.name) if isinstance(value, _Module) else value
-        for name, value in namespace.items()
-    }
+    """The inverse of ``portable_namespace``, without what is not found any more."""
+    restored = {}
+    for name, value in namespace.items():
+        if isinstance(value, _Module):
+            restored[name] = importlib.import_module(value.name)
+        elif not isinstance(value, _InScript):
+            restored[name] = value
+        elif found := value.find():
+            restored[name] = found[0]
+    return restored
 
 
 def _can_be_pickled(value):

@@ -23,6 +23,7 @@ from mixedext.specification.statsmodels_compat import COPY_ON_WRITE
 __all__ = [
     "DeferredSpec",
     "PlainColumn",
+    "SpecOfRows",
     "column_types",
     "plain_columns",
     "plain_response",
@@ -115,6 +116,15 @@ class DeferredSpec:
 
     def __getstate__(self):  # patsy's specification cannot be pickled
         return {**self.__dict__, "_spec": None}
+
+
+class SpecOfRows(DeferredSpec):
+    """A specification made from the rows; these are pickled with the model, not with it."""
+
+    def resolve(self):
+        spec = super().resolve()
+        self._arguments = ()  # the rows are not needed any more
+        return spec
 
 
 @lru_cache(maxsize=512)

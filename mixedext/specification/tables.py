@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-__all__ = ["ColumnTable", "as_frame"]
+__all__ = ["ColumnTable", "as_frame", "column_of", "index_levels"]
 
 
 class ColumnTable:
@@ -47,3 +47,20 @@ class ColumnTable:
 def as_frame(values):
     """A table as a data frame; anything else as it is."""
     return values.frame() if isinstance(values, ColumnTable) else values
+
+
+def index_levels(frame: pd.DataFrame, names) -> list[str]:
+    """Levels of the index among the names that no column has; they serve as columns."""
+    levels = [name for name in frame.index.names if name is not None and name in names]
+    if not levels:
+        return []
+    columns = set(map(str, frame.columns))
+    return [name for name in levels if name not in columns]
+
+
+def column_of(frame: pd.DataFrame, name) -> pd.Series:
+    """A column, or a level of the index, as a Series with the index of the frame."""
+    if name in frame.columns:
+        return frame[name]
+    values = frame.index.get_level_values(name)
+    return pd.Series(values, index=frame.index, name=name)

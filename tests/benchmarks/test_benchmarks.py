@@ -114,3 +114,21 @@ def test_growth_and_evaluations(monkeypatch, capsys, tmp_path):
         warnings.simplefilter("ignore")
         evaluations.table(evaluations.random_models(2, with_lme4=False))
     assert "higher than the best: 0" in capsys.readouterr().out
+
+
+def test_the_same_calls_as_statsmodels(monkeypatch, tmp_path, capsys):
+    """Tiny data: both packages reach one optimum, and a line is printed for each model."""
+    import beside_statsmodels as beside
+
+    monkeypatch.setattr(beside, "QUICK", 0.01)
+    monkeypatch.setattr(beside, "BUDGET", 0.0)
+    beside.main(["--quick", "--json", str(tmp_path / "figures.json")])
+    report = json.loads((tmp_path / "figures.json").read_text())
+    assert list(report["models"]) == list(beside.COMPARISONS)
+    for name, figures in report["models"].items():
+        assert figures["ratio"] > 0
+        if beside.COMPARISONS[name].fits:
+            ours, theirs = (figures[tool]["llf"] for tool in ("mixedext", "statsmodels"))
+            assert ours >= theirs - 1e-7 * abs(theirs)
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 1 + len(beside.COMPARISONS)

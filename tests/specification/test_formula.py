@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -151,7 +153,7 @@ def test_no_random_term_is_the_linear_model(data):
     assert ml.llf == pytest.approx(
         -120 * (1 + np.log(2 * np.pi * residual @ residual / 240)), rel=1e-12
     )
-    assert "Residual" in str(ml.summary())
+    assert "Intercept" in str(ml.summary())
 
 
 @pytest.mark.parametrize(
@@ -325,9 +327,8 @@ def test_caller_namespace_holds_only_the_names_used():
 
 def test_namespaces_are_pickled_by_what_can_be():
     names = {"np": np, "pd": pd, "k": 3, "local": lambda v: v}
-    kept = portable_namespace(names)
-    assert "local" not in kept
-    restored = restored_namespace(kept)
+    restored = restored_namespace(pickle.loads(pickle.dumps(portable_namespace(names))))
+    assert "local" not in restored
     assert restored["pd"] is pd
     assert restored["k"] == 3
 

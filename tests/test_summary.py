@@ -1,0 +1,248 @@
+"""Printed tables: statsmodels' layout first, then what only this package has."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from statsmodels.tools.sm_exceptions import SingularMatrixWarning
+
+import mixedext as mx
+
+
+@pytest.fixture(scope="module")
+def sleep():
+    return mx.datasets.sleepstudy.load().data
+
+
+@pytest.fixture(scope="module")
+def slopes(sleep):
+    return mx.mixedlm("Reaction ~ Days + (Days | Subject)", sleep).fit()
+
+
+def header(summary) -> dict:
+    """The first table as a mapping."""
+    table = summary.tables[0]
+    pairs = zip([*table[0], *table[2]], [*table[1], *table[3]], strict=True)
+    return {str(k).strip(): str(v).strip() for k, v in pairs if str(k).strip()}
+
+
+def test_layout_is_that_of_statsmodels(sleep):
+    """Entries, their order, the names of rows and columns, and numbers where right."""
+    arguments = {"groups": "Subject", "re_formula": "~Days"}
+    upstream = sm.MixedLM.from_formula("Reaction ~ Days", sleep, **arguments).fit()
+    own = mx.mixedlm("Reaction ~ Days", sleep, **arguments).fit()
+    theirs, ours = upstream.summary(), own.summary()
+    assert ours.title == theirs.title == "Mixed Linear Model Regression Results"
+    heads, own_heads = header(theirs), header(ours)
+    for name, want in heads.items():
+        got = own_heads[name]
+        if name in ("Scale:", "Log-Likelihood:"):
+            assert float(got) == pytest.approx(float(want), rel=1e-4)
+        else:
+            assert got.split()[0] == want, name
+    shared = [name for name in own_heads if name in heads]
+    assert shared == list(heads)
+    table, own_table = theirs.tables[1], ours.tables[1]
+    assert list(own_table.index) == list(table.index)
+    assert list(own_table.columns) == list(table.columns)
+    fixed = table.loc[["Intercept", "Days"]].astype(float)
+    own_fixed = own_table.loc[["Intercept", "Days"]].astype(float)
+    np.testing.assert_allclose(own_fixed, fixed, rtol=2e-3, atol=1e-3)
+    variances = own_table["Coef."][2:].astype(float)
+    np.testing.assert_allclose(variances, table["Coef."][2:].astype(float), rtol=1e-3)
+    assert (own_table.iloc[2:, 2:] == "").all(axis=None)
+
+
+def test_standard_errors_of_variances(slopes):
+    """On the data's scale, as ``bse_re`` holds them."""
+    shown = slopes.summary().tables[1]["Std.Err."][2:].astype(float)
+    np.testing.assert_allclose(shown, slopes.bse_re, atol=5e-4)
+
+
+def test_text(slopes):
+    text = str(slopes.summary())
+    for piece in (
+        "REML criterion:",
+        "1743.6283",
+        "-871.8141",
+        "Method:",
+        "Df method:",
+        "none (z)",
+        "Converged:",
+        "Yes (interior)",
+        "Singular fit:",
+        "AIC:",
+        "1755.6283",
+        "Subject x Days Cov",
+        "612.090",
+        "0.066",
+        "Residual",
+        "654.94",
+        "25.592",
+        "Scaled residuals:",
+        "-3.9536",
+        "Levels of the grouping factors: Subject: 18.",
+        "180",
+    ):
+        assert piece in text, piece
+    assert "Cov. type:" not in text
+
+
+def test_header_of_several_factors():
+    data = mx.datasets.penicillin.load().data
+    summary = mx.mixedlm("diameter ~ 1 + (1 | plate) + (1 | sample)", data).fit().summary()
+    heads = header(summary)
+    assert heads["No. Groups:"] == "24"
+    assert heads["Max. group size:"] == "6"
+    assert summary.extra_txt == ["Levels of the grouping factors: plate: 24, sample: 6."]
+    assert list(summary.tables[2]["Groups"]) == ["plate", "sample", "Residual"]
+
+
+def test_group_sizes_of_unequal_groups(sleep):
+    data = sleep.iloc[3:-1]
+    for statement in (
+        {"formula": "Reaction ~ Days + (1 | Subject)"},
+        {"formula": "Reaction ~ Days", "groups": "Subject"},
+        {
+            "formula": "Reaction ~ Days",
+            "groups": "Subject",
+            "re_formula": "1",
+            "vc_formula": {"d": "0 + Days"},
+        },
+    ):
+        result = mx.mixedlm(data=data, **statement).fit()
+        assert list(result.group_sizes) == [7] + [10] * 16 + [9]
+        heads = header(result.summary())
+        sizes = [heads[f"{kind} group size:"] for kind in ("Min.", "Max.", "Mean")]
+        assert sizes == ["7", "10", "9.8"]
+
+
+def test_one_scalar_term_has_no_table_of_its_own(sleep):
+    result = mx.mixedlm("Reaction ~ Days + (1 | Subject)", sleep).fit()
+    assert [len(t) for t in result.summary().tables][1:] == [3, 1]
+
+
+def test_ml_and_other_forms(sleep):
+    result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", sleep).fit(reml=False)
+    summary = result.summary()
+    assert "Deviance:" in str(summary)
+    assert "1751.9393" in str(summary)
+    assert summary.as_html().count("<table") >= 4
+    assert "tabular" in summary.as_latex()
+    assert result._repr_html_() == summary.as_html()
+
+
+def test_names(slopes):
+    summary = slopes.summary(
+        yname="ms",
+        xname_fe=["a", "b"],
+        xname_re=["u", "uv", "v"],
+        title="A title",
+        alpha=0.1,
+    )
+    assert summary.title == "A title"
+    assert header(summary)["Dependent Variable:"] == "ms"
+    assert list(summary.tables[1].index) == ["a", "b", "u", "uv", "v"]
+    assert list(summary.tables[1].columns[-2:]) == ["[0.05", "0.95]"]
+    with pytest.raises(ValueError, match="xname_fe should be a list of length 2"):
+        slopes.summary(xname_fe=["a"])
+    with pytest.raises(ValueError, match="xname_re should be a list of length 3"):
+        slopes.summary(xname_re=["a"])
+
+
+def test_degrees_of_freedom_have_a_column(sleep):
+    result = mx.mixedlm("Reaction ~ Days + (1 | Subject)", sleep).fit(df_method="residual")
+    summary = result.summary()
+    table = summary.tables[1]
+    assert list(table.columns[2:5]) == ["df", "t", "P>|t|"]
+    assert list(table["df"]) == ["178", "178", ""]
+    assert header(summary)["Df method:"] == "residual"
+    limits = table.loc["Days", ["[0.025", "0.975]"]].astype(float)
+    np.testing.assert_allclose(limits, result.conf_int().loc["Days"], atol=1e-3)
+
+
+@pytest.mark.parametrize(("factor", "text"), [(1e-9, "2.5141e-07"), (1e9, "2.5141e+11")])
+def test_tiny_and_huge_values(factor, text, sleep):
+    data = sleep.assign(y=factor * sleep["Reaction"])
+    assert text in str(mx.mixedlm("y ~ Days + (Days | Subject)", data).fit().summary())
+
+
+@pytest.mark.parametrize("unit", [1e-5, 1e-3, 1e-1, 1.0, 1e3, 1e6])
+def test_no_standard_error_is_printed_as_zero(unit, sleep):
+    """Days in any unit; statsmodels prints 0.000."""
+    data = sleep.assign(x=sleep["Days"] / unit, y=sleep["Reaction"] / 7)
+    table = mx.mixedlm("y ~ x + (x | Subject)", data).fit().summary().tables[1]
+    reference = mx.mixedlm("y ~ Days + (Days | Subject)", data).fit()
+    error = float(table.loc["x", "Std.Err."])
+    assert error == pytest.approx(unit * reference.bse_fe["Days"], rel=5e-3)
+    assert (table["Std.Err."].astype(float) > 0).all()
+
+
+def test_boundary_is_blank_and_explained():
+    data = mx.datasets.dyestuff2.load().data
+    with pytest.warns(SingularMatrixWarning):
+        result = mx.mixedlm("Yield ~ 1", data, groups="Batch").fit()
+    summary = result.summary()
+    assert list(summary.tables[1].loc["Batch Var"]) == ["0.0000", "", "", "", "", ""]
+    assert any("Blank standard errors" in line for line in summary.extra_txt)
+    assert header(summary)["Singular fit:"] == "Yes"
+    assert "nan" not in str(summary).lower()
+
+
+def test_dropped_columns(sleep):
+    with pytest.warns(mx.RankDeficientWarning):
+        model = mx.mixedlm("Reaction ~ Days + I(2 * Days) + (1 | Subject)", sleep)
+    table = model.fit().summary().tables[1]
+    assert list(table.loc["I(2 * Days)"]) == ["dropped", "", "", "", "", ""]
+    assert float(table.loc["Days", "Coef."]) == pytest.approx(10.467, abs=1e-3)
+
+
+def test_no_random_effects_and_no_fixed_effects(sleep):
+    summary = mx.mixedlm("Reaction ~ Days", sleep).fit().summary()
+    assert list(summary.tables[1].index) == ["Intercept", "Days"]
+    assert "No. Groups:" not in header(summary)
+    summary = mx.mixedlm("Reaction ~ 0 + (1 | Subject)", sleep).fit().summary()
+    assert list(summary.tables[1].index) == ["Subject Var"]
+
+
+def test_many_parameters_stay_readable():
+    rng = np.random.default_rng(4)
+    n = 3000
+    columns = {f"x{i}": rng.normal(size=n) for i in range(4)}
+    data = pd.DataFrame(columns | {"f": rng.integers(0, 30, n), "g": np.arange(n) % 200})
+    z = np.column_stack([np.ones(n), *(data[f"x{i}"] for i in range(4))])
+    effects = rng.normal(size=(200, 5))
+    data["y"] = (z * effects[data["g"]]).sum(axis=1) + rng.normal(size=n)
+    formula = "y ~ x0 + x1 + x2 + x3 + C(f) + (x0 + x1 + x2 + x3 | g)"
+    result = mx.mixedlm(formula, data).fit()
+    summary = result.summary()
+    assert len(summary.tables[1]) == 5 + 29 + 15
+    assert max(map(len, str(summary).splitlines())) <= 92
+    assert summary.tables[2].shape == (6, 8)
+
+
+def test_summary_after_remove_data(sleep):
+    result = mx.mixedlm("Reaction ~ Days", sleep[:171], groups="Subject").fit()
+    before = str(result.summary())
+    result.remove_data()
+    assert str(result.summary()) == before
+    assert header(result.summary())["Min. group size:"] == "1"
+    fresh = mx.mixedlm("Reaction ~ Days", sleep[:171], groups="Subject").fit()
+    fresh.remove_data()  # before anything was asked for
+    assert str(fresh.summary()) == before
+
+
+def test_summary_of_chunks(sleep):
+    chunks = [sleep[:70], sleep[70:]]
+    result = mx.MixedLM.from_chunks("Reaction ~ Days + (1 | Subject)", chunks).fit()
+    heads = header(result.summary())
+    assert heads["No. Groups:"] == "18"
+    assert heads["Mean group size:"] == "10.0"
+    assert "Min. group size:" not in heads
+
+
+def test_weights_are_noted(sleep):
+    result = mx.mixedlm("Reaction ~ Days + (1 | Subject)", sleep, weights=np.ones(180))
+    assert any(line.startswith("Weighted:") for line in result.fit().summary().extra_txt)
