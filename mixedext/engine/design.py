@@ -59,6 +59,8 @@ class Design:
         that Sigma in the engine's units is T Sigma T'.
     log_weights : float
         Sum of the logarithms of the weights.
+    intercept : bool
+        Whether the first column of X is constant, and not zero.
     """
 
     blocks: Blocks
@@ -68,6 +70,7 @@ class Design:
     y_scale: float
     transforms: tuple[np.ndarray, ...]
     log_weights: float
+    intercept: bool = False
 
     @property
     def structures(self):
@@ -283,4 +286,5 @@ def finish_design(
         y_scale,
         bases.transforms,
         log_weights,
+        bool(shift.constant),
     )

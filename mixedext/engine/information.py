@@ -17,6 +17,7 @@ from mixedext.engine.optimize import ZERO_SINGULAR_VALUE
 
 __all__ = ["VarianceCovariance", "variance_covariance"]
 
+
 @dataclass(frozen=True, eq=False)
 class VarianceCovariance:
     """Asymptotic covariance of the variance parameters; NaN where held.

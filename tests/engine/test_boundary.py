@@ -35,7 +35,7 @@ def singular_fit(k, rank, reml):
 
 
 @pytest.mark.parametrize("reml", [True, False])
-@pytest.mark.parametrize("k, rank", [(2, 1), (3, 1), (3, 2)])
+@pytest.mark.parametrize(("k", "rank"), [(2, 1), (3, 1), (3, 2)])
 def test_information_along_matrices_of_lower_rank(k, rank, reml):
     """Second derivatives of the dense deviance along curves of that rank."""
     rows, fit = singular_fit(k, rank, reml)

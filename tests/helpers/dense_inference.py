@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from helpers.dense import covariance, dense_z
-
 from mixedext.engine.expected_information import variance_information
 
 
@@ -31,9 +30,9 @@ class DenseFit:
         n = len(rows.y)
         noise = np.eye(n) if rows.weights is None else np.diag(1 / rows.weights)
         derivatives, v = [], fit.scale * noise
-        for term, covariance in zip(rows.terms, fit.covariances, strict=True):
+        for term, sigma in zip(rows.terms, fit.covariances, strict=True):
             z, eye = dense_z(term), np.eye(term.n_levels)
-            v = v + z @ np.kron(eye, covariance) @ z.T
+            v = v + z @ np.kron(eye, sigma) @ z.T
             for basis in term.structure.covariance_basis:
                 derivatives.append(z @ np.kron(eye, basis) @ z.T)
         x = rows.x[:, fit.design.basis.kept]

@@ -62,3 +62,20 @@ def fit_case(name: str, method: str):
     order = [int(np.abs(fit.coefficients - b).argmin()) for b in values["beta"]]
     assert sorted(order) == list(range(len(order)))
     return fit, values, np.eye(len(order))[order]
+
+
+def reference_fit(case, formula=None):
+    """Fit of a reference case, or of another formula on its data; names of columns kept."""
+    formula = case.formula if formula is None else formula.replace("^", "**")
+    if formula.startswith("yield"):
+        formula = f'Q("yield"){formula[5:]}'
+    result = mx.mixedlm(formula, case.data, **case.options).fit(reml=case.values["REML"])
+    names = list(result.model.exog_names)
+    return result.engine_fit, [names[i] for i in result.engine_fit.design.basis.kept]
+
+
+def restriction(case, values):
+    """The larger model's fit, and rows on what is not in the smaller one."""
+    fit, names = reference_fit(case, values["large"])
+    small = reference_fit(case, values["small"])[1]
+    return fit, np.eye(len(names))[[i for i, n in enumerate(names) if n not in small]]

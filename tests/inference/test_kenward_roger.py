@@ -8,7 +8,7 @@ import pytest
 from helpers.dense_inference import DenseFit
 from helpers.designs import design_arguments, random_design
 from helpers.reference import case_names, load_case
-from helpers.small_sample import CASES, fit_case
+from helpers.small_sample import CASES, fit_case, reference_fit, restriction
 from hypothesis import assume, given, settings
 
 import mixedext as mx
@@ -30,15 +30,6 @@ def kr_of(formula, data, **options):
     return KenwardRoger(mx.mixedlm(formula, data, **options).fit().engine_fit)
 
 
-def reference_fit(case, formula=None):
-    formula = case.formula if formula is None else formula.replace("^", "**")
-    if formula.startswith("yield"):
-        formula = f'Q("yield"){formula[5:]}'
-    result = mx.mixedlm(formula, case.data, **case.options).fit(reml=case.values["REML"])
-    names = list(result.model.exog_names)
-    return result.engine_fit, [names[i] for i in result.engine_fit.design.basis.kept]
-
-
 @pytest.mark.parametrize("name", REFERENCE)
 def test_pbkrtest_on_reference_cases(name):
     case = load_case(name)
@@ -55,26 +46,19 @@ def test_pbkrtest_on_reference_cases(name):
 COMPARISONS = [
     (name, comparison)
     for name in REFERENCE
-    for comparison, values in (load_case(name).values.get("model_comparisons") or {}).items()
+    for comparison, values in (
+        load_case(name).values.get("model_comparisons") or {}
+    ).items()
     if "stat" in (values.get("KRmodcomp") or {})
 ]
 
 
-def restriction(case, values):
-    """The larger model's fit, and rows on what is not in the smaller one."""
-    fit, names = reference_fit(case, values["large"])
-    small = reference_fit(case, values["small"])[1]
-    return fit, np.eye(len(names))[[i for i, n in enumerate(names) if n not in small]]
-
-
-@pytest.mark.parametrize("name, comparison", COMPARISONS)
+@pytest.mark.parametrize(("name", "comparison"), COMPARISONS)
 def test_pbkrtest_comparisons_of_models(name, comparison):
     case = load_case(name)
     values = case.values["model_comparisons"][comparison]
     fit, rows = restriction(case, values)
     want = values["KRmodcomp"]
-    if len(rows) != want["ndf"]:
-        pytest.skip("the smaller model is no subset of columns")
     test = KenwardRoger(fit).f_test(rows)
     assert test.statistic == pytest.approx(want["stat"], rel=2e-8)
     assert test.statistic / test.scaling == pytest.approx(want["stat_unscaled"], rel=2e-8)
@@ -140,7 +124,9 @@ def test_paired_t_test():
     rng = np.random.default_rng(3)
     pair, after = np.repeat(np.arange(11), 2), np.tile([0.0, 1.0], 11)
     y = 2 * rng.normal(size=11)[pair] + 0.4 * after + rng.normal(size=22)
-    tests = kr_of("y ~ after + (1 | pair)", pd.DataFrame({"y": y, "after": after, "pair": pair}))
+    tests = kr_of(
+        "y ~ after + (1 | pair)", pd.DataFrame({"y": y, "after": after, "pair": pair})
+    )
     difference = y[1::2] - y[::2]
     t = difference.mean() / (difference.std(ddof=1) / np.sqrt(11))
     found = tests.f_test([[0, 1]])
@@ -185,7 +171,7 @@ def test_balanced_split_plot(seed):
     rows_a = [eye[1 + i] + sum(eye[7 + 2 * j + i] for j in range(4)) / b for i in range(2)]
     rows_b = [eye[3 + j] + sum(eye[7 + 2 * j + i] for i in range(2)) / a for j in range(4)]
     names = list(mx.mixedlm("y ~ a * b + (1 | r / a)", data).exog_names)
-    assert names[7] == "a[T.1]:b[T.1]" and names[8] == "a[T.2]:b[T.1]"
+    assert names[7:9] == ["a[T.1]:b[T.1]", "a[T.2]:b[T.1]"]
     wanted = {
         "a": (rows_a, ss_a, a - 1, error_a, df_a),
         "b": (rows_b, ss_b, b - 1, error_b, df_b),
