@@ -72,6 +72,8 @@ class Design:
         Sum of the logarithms of the weights.
     rotation : Rotation or None
         By which the columns of the only factor have become orthogonal.
+    intercept : bool
+        Whether the first column of X is constant, and not zero.
     """
 
     blocks: Blocks
@@ -82,6 +84,7 @@ class Design:
     transforms: tuple[np.ndarray, ...]
     log_weights: float
     rotation: Rotation | None = None
+    intercept: bool = False
 
     @cached_property
     def structures(self):
@@ -349,4 +352,5 @@ def finish_design(
         tuple(transforms),
         log_weights,
         rotation,
+        bool(shift.constant),
     )

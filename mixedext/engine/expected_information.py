@@ -8,10 +8,11 @@ sigma^2) and of the matrices G_r = Z (I kron E_r) Z' that the variances multiply
 With T = Z'V0^-1 X and N = Z'V0^-1 Z these are T'B_r T, T'B_r N B_s T and tr B_r N B_s N,
 B_r = I kron E_r; never anything n x n, nor q x q.
 
-The last direction is V0 itself, not the identity: V = sum_r gamma_r G_r + sigma^2 I, so that
-G_r and V0 span the same matrices, results do not depend on which basis of them is taken,
-and V0^-1 V0 = I leaves nothing to compute.  X stands for a basis with X'V0^-1 X = I, y is
-its generalized least-squares residual scaled to y'P0 y = d, and sigma^2 = 1.
+The last direction is V0 itself, not the identity: V = sum_r gamma_r G_r + sigma^2 I, so
+that G_r and V0 span the same matrices, results do not depend on which basis of them is
+taken, and V0^-1 V0 = I leaves nothing to compute.  X stands for a basis with
+X'V0^-1 X = I, y is its generalized least-squares residual scaled to y'P0 y = d, and
+sigma^2 = 1.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ itself; with z = 1 it is constant within levels.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from mixedext.engine.fit import Fit
@@ -124,15 +126,13 @@ class LevelStructure:
                 out = np.zeros(layout.width)
                 out[at.start + names.index("Intercept")] = 1.0
                 return out
-        # a constant column of X may be a combination of those of Z (cell means)
-        total, products = gram.sum(axis=0), cross.sum(axis=0) @ self.design.basis.r
-        r = self.design.basis.r
-        size = np.einsum("ij,ik,kj->j", r, self.blocks.fixed_gram[:-1, :-1], r)
-        found = np.linalg.lstsq(total, products, rcond=RANK)[0]
-        left = size - np.einsum("aj,aj->j", found, products)
-        for j in np.flatnonzero(left <= MULTIPLE * size):
-            if np.ptp(found[:, j]) <= 1e-6 * np.abs(found[:, j]).max():
-                return found[:, j]
+        if self.design.intercept:  # perhaps a combination of the columns of Z: cell means
+            r = self.design.basis.r[:, 0]
+            on_ones = cross.sum(axis=0) @ r
+            found = np.linalg.lstsq(gram.sum(axis=0), on_ones, rcond=RANK)[0]
+            square = r @ self.blocks.fixed_gram[:-1, :-1] @ r
+            if square - found @ on_ones <= MULTIPLE * square:
+                return found
         raise DesignError(
             f"df_method='between-within' needs to know what varies within the levels of "
             f"{layout.group!r}, which follows from a random intercept; add (1 | "
@@ -162,7 +162,7 @@ class LevelStructure:
                 return False
             own.append(first)
         order = sorted(tail, key=lambda f: -b.factors[f + 1].n_levels)
-        for finer, coarser in zip(order, order[1:], strict=False):
+        for finer, coarser in pairwise(order):
             first = np.full(len(of_factor), len(of_factor))
             last = np.full(len(of_factor), -1)
             np.minimum.at(first, own[finer], own[coarser])

@@ -2,8 +2,8 @@
 
 Of the blocks of N only the tail's and the lead's share through the tail appear here:
 
-    N_ll' = [l = l'] Z_l'V_1^-1 Z_l - b_l'D b_l',   b_l = Z_2'V_1^-1 Z_l,   D = Lam C22 Lam',
-    N_2l = (I - R D) b_l,   N_22 = R - R D R,       R = Z_2'V_1^-1 Z_2.
+    N_ll' = [l = l'] Z_l'V_1^-1 Z_l - b_l'D b_l',    b_l = Z_2'V_1^-1 Z_l,
+    N_2l = (I - R D) b_l,   N_22 = R - R D R,        R = Z_2'V_1^-1 Z_2,   D = Lam C22 Lam'.
 
 With S_r = sum_l b_l E_r b_l' all traces are of products of m x m matrices (m columns of
 the tail), whatever the number of levels of the lead.  Where Lam is well conditioned it is
@@ -69,7 +69,7 @@ def trace_products(left, right, products):
 
 
 def divided_roots(factor: Factor) -> list[np.ndarray] | None:
-    """Lam^-T of each factor of the tail, Lam its root V diag(s); None if ill-conditioned."""
+    """Lam^-T of each factor of the tail, Lam = V diag(s); None if ill-conditioned."""
     if any(size.min() < DIVISIBLE * max(1.0, size.max()) for _, size in factor.roots):
         return None
     return [vector / size for vector, size in factor.roots]

@@ -130,6 +130,7 @@ def scaled_f(a1: float, a2: float, q: int) -> tuple[float, float]:
     q : int
         Rank of the combinations.
     """
+    a1, a2 = np.float64(a1), np.float64(a2)
     b = (a1 + 6 * a2) / (2 * q)
     g = ((q + 1) * a1 - (q + 4) * a2) / ((q + 2) * a2)
     whole = 3 * q + 2 * (1 - g)
@@ -137,9 +138,12 @@ def scaled_f(a1: float, a2: float, q: int) -> tuple[float, float]:
     v0, v1, v2 = 1 + c1 * b, 1 - c2 * b, 1 - c3 * b
     v0 = 0.0 if abs(v0) < 1e-10 else v0
     mean = 1 - a2 / q
-    ratio = 1.0 if max(abs(mean), abs(v1)) < 1e-14 else mean / v1
-    # m = 4 + (q + 2) / (q rho - 1), q rho = ratio^2 v0 / v2: v2 may be zero
-    m = 4 + (q + 2) * v2 / (ratio**2 * v0 - v2)
+    with np.errstate(divide="ignore"):  # infinite rho: m = 4; no excess of rho: m infinite
+        ratio = 1.0 if max(abs(mean), abs(v1)) < 1e-14 else mean / v1
+        # m = 4 + (q + 2) / (q rho - 1), q rho = ratio^2 v0 / v2: v2 may be zero
+        m = 4 + (q + 2) * v2 / (ratio**2 * v0 - v2)
+    if np.isinf(m):
+        return float(m), float(mean)
     scaling = 1.0 if abs(m - 2) < NEAR_TWO else m * mean / (m - 2)
     return float(m), float(scaling)
 
