@@ -8,20 +8,24 @@ from mixedext.engine.optimize import Convergence
 from mixedext.engine.refit import Refits
 from mixedext.engine.threads import get_num_threads, set_num_threads
 from mixedext.exceptions import (
+    BoundaryWarning,
     DesignError,
     FlatLikelihoodWarning,
     FormulaError,
     MissingDataError,
+    NestingWarning,
     PrecisionWarning,
     RankDeficientWarning,
     WeightsWarning,
 )
 from mixedext.model import MixedLM, mixedlm
+from mixedext.model_comparison import ModelTest, anova, model_table
 from mixedext.parquet import read_parquet_model
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.specification.terms import RandomTerm
 
 __all__ = [
+    "BoundaryWarning",
     "Convergence",
     "DesignError",
     "FlatLikelihoodWarning",
@@ -31,16 +35,20 @@ __all__ = [
     "MixedLMParams",
     "MixedLMResults",
     "MixedLMResultsWrapper",
+    "ModelTest",
+    "NestingWarning",
     "PrecisionWarning",
     "RandomTerm",
     "RankDeficientWarning",
     "Refits",
     "VCSpec",
     "WeightsWarning",
+    "anova",
     "datasets",
     "get_num_threads",
     "load",
     "mixedlm",
+    "model_table",
     "read_parquet_model",
     "set_num_threads",
 ]

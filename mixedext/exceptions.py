@@ -10,10 +10,12 @@ from statsmodels.tools.sm_exceptions import MissingDataError as UpstreamMissingD
 from statsmodels.tools.sm_exceptions import ModelWarning
 
 __all__ = [
+    "BoundaryWarning",
     "DesignError",
     "FlatLikelihoodWarning",
     "FormulaError",
     "MissingDataError",
+    "NestingWarning",
     "PrecisionWarning",
     "RankDeficientWarning",
     "WeightsWarning",
@@ -57,3 +59,11 @@ class PrecisionWarning(ModelWarning):
 
 class WeightsWarning(ModelWarning):
     """Weights that are allowed but so uneven that digits may be lost."""
+
+
+class NestingWarning(ModelWarning):
+    """Models are compared of which the smaller is no special case of the larger."""
+
+
+class BoundaryWarning(ModelWarning):
+    """A test of variances that are zero, the boundary, under the hypothesis."""

@@ -18,16 +18,27 @@ from statsmodels.regression.mixed_linear_model import (
     MixedLMResultsWrapper as UpstreamWrapper,
 )
 
+from mixedext.anova_tables import AnovaTables
 from mixedext.engine.fit import Fit
 from mixedext.engine.information import variance_covariance
+from mixedext.explained_variance import ExplainedVariance
+from mixedext.model_comparison import ModelComparison
 from mixedext.refitting import simulate_refits
 from mixedext.summary import summarize
+from mixedext.term_deletion import TermDeletion
 from mixedext.wald import WaldTests
 
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
 
-class MixedLMResults(WaldTests, UpstreamResults):
+class MixedLMResults(
+    AnovaTables,
+    ModelComparison,
+    TermDeletion,
+    ExplainedVariance,
+    WaldTests,
+    UpstreamResults,
+):
     """Results of ``MixedLM.fit``.
 
     Parameters

@@ -17,6 +17,8 @@ LAYERS = [
     ["inference"],
     ["graphics", "panel"],
     ["summary", "wald", "fit_arguments", "upstream", "chunked", "chunk_rows", "refitting"],
+    ["fixed_terms", "noted_table", "smaller_models", "explained_variance"],
+    ["anova_tables", "model_comparison", "term_deletion"],
     ["results"],
     ["fitting"],
     ["model"],
