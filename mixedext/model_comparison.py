@@ -29,7 +29,15 @@ except ImportError:  # statsmodels 0.14 gives a tuple
         return statistic, pvalue, df_diff
 
 
-__all__ = ["ModelComparison", "ModelTest", "anova", "by_ml", "model_table"]
+__all__ = [
+    "ModelComparison",
+    "ModelTest",
+    "anova",
+    "by_ml",
+    "model_table",
+    "restriction",
+    "unwrapped",
+]
 
 _CONSERVATIVE = (
     "variances that only the larger model has are zero, on the boundary, under the "
@@ -179,7 +187,7 @@ class ModelComparison:
 
 
 def _model_test(results, restricted, method):
-    rows, values = _restriction(results, restricted)
+    rows, values = restriction(results, restricted)
     test = fixed_tests(results.engine_fit, method).f_test(rows, values)
     return ModelTest(
         float(test.statistic),
@@ -191,7 +199,7 @@ def _model_test(results, restricted, method):
     )
 
 
-def _restriction(results, restricted):
+def restriction(results, restricted):
     """Rows over the coefficients kept, and values, that make a model the smaller one."""
     if not hasattr(restricted, "model") and not hasattr(restricted, "exog"):
         return _matrix_rows(results, restricted), 0.0

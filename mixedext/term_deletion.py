@@ -296,7 +296,8 @@ def _reduce_random(fit, alpha, tell):
             smaller = smaller_model(fit.model, random=deletion.terms)
             smaller = _fitted(smaller, fit.reml)
             tests.append((deletion.label, _random_row(smaller, fit), smaller))
-        worst = max(tests, key=lambda t: t[1][-1], default=None)
+        # of terms whose p-values differ by rounding the first
+        worst = max(tests, key=lambda t: round(t[1][-1], 6), default=None)
         if worst is None or not worst[1][-1] > alpha:
             break
         count += 1
