@@ -127,10 +127,10 @@ def term_hypotheses(results, kind: int) -> list:
     if kind == 1:
         rows = dict(zip(terms, sequential_hypotheses(r, list(parts.values())), strict=True))
         return [(t, rows[t]) for t in tested]
-    if kind == 3 and (
-        any(t.contains(s) for t in terms for s in tested) or _full_term(terms)
-    ):
-        return _marginal(results, terms, tested)
+    if kind == 3:
+        nested = any(t.contains(s) for t in terms for s in tested) or _full_term(terms)
+        if nested or (model.has_rows and any(t.categorical for t in terms)):
+            return _marginal(results, terms, tested)
     return [(t, _adjusted(r, parts, t)) for t in tested]
 
 
@@ -162,20 +162,26 @@ def _marginal(results, terms, tested):
     model = results.model
     model._need_rows()
     basis = RowBasis(model.exog, results.engine_fit.design.basis)
-    products = {t: basis.cell_products(*c) for t, c in term_cells(model, terms).items()}
+    cells = term_cells(model, terms)
+    products = {t: basis.cell_products(c.codes, c.columns) for t, c in cells.items()}
 
-    def hypothesis(term, own):
+    def hypothesis(term, own, interior):
         groups = [[np.zeros((len(basis.r), 0))] for _ in range(2)]
         for other in terms:
             if other != term:
                 groups[other.contains(term)].append(products[other])
         others, containing = map(np.hstack, groups)
-        return marginal_hypothesis(basis.r, others, own, containing)
+        return marginal_hypothesis(basis.r, others, own, containing, interior)
 
-    found = {term: hypothesis(term, products[term]) for term in tested}
+    found = {}
+    for term in tested:
+        interior = np.tile(cells[term].interior, cells[term].columns.shape[1])
+        found[term] = hypothesis(term, products[term], interior)
     full = _full_term(terms)
     if full is not None:  # its means are tested against zero, not only against each other
         intercept = FixedTerm("Intercept", (), (), frozenset(), "1")
-        mean = hypothesis(intercept, basis.q.sum(axis=0)[:, None])
-        found[full] = np.vstack([found[full], mean])
+        ones = basis.q.sum(axis=0)[:, None]
+        found[full] = np.vstack(
+            [found[full], hypothesis(intercept, ones, np.ones(1, bool))]
+        )
     return list(found.items())

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from mixedext.specification.formula_engine import FormulaEngine, UsedColumns
 from mixedext.specification.labels import factorize, interact
 from mixedext.specification.statsmodels_compat import SPEC_ATTRIBUTE
 
-__all__ = ["FixedTerm", "fixed_formula_text", "fixed_terms", "term_cells"]
+__all__ = ["FixedTerm", "TermCells", "fixed_formula_text", "fixed_terms", "term_cells"]
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,25 @@ def _written_order(model):
     return {key: place for place, key in enumerate(dict.fromkeys(keys))}
 
 
-def term_cells(model, terms: Iterable[FixedTerm]) -> dict:
+class TermCells(NamedTuple):
+    """What a term is on the rows, apart from its coding.
+
+    Attributes
+    ----------
+    codes : ndarray
+        Number of every row's cell of the categorical factors, (n,).
+    columns : ndarray
+        Products of the numeric factors' columns, (n, m), at root mean square 1.
+    interior : ndarray
+        Cells in which no factor is at its first level, bool.
+    """
+
+    codes: np.ndarray
+    columns: np.ndarray
+    interior: np.ndarray
+
+
+def term_cells(model, terms: Iterable[FixedTerm]) -> dict[FixedTerm, TermCells]:
     """Cells and numeric columns of terms, on the model's rows.
 
     Parameters
@@ -164,8 +183,7 @@ def term_cells(model, terms: Iterable[FixedTerm]) -> dict:
     Returns
     -------
     dict
-        For each term the number of every row's cell of the categorical factors, (n,), and
-        the products of the numeric factors' columns, (n, m), at root mean square 1.
+        The cells of each term.
 
     Raises
     ------
@@ -176,7 +194,8 @@ def term_cells(model, terms: Iterable[FixedTerm]) -> dict:
     frame = getattr(model.data, "frame", None)
     if frame is None:
         model._need_rows()
-        return {t: (np.zeros(model.nobs, np.intp), _columns_of(model, t)) for t in terms}
+        one = np.zeros(model.nobs, np.intp), np.ones(1, bool)
+        return {t: TermCells(one[0], _columns_of(model, t), one[1]) for t in terms}
     reader = _FactorReader(model, frame)
     return {t: reader.cells(t) for t in terms}
 
@@ -197,10 +216,14 @@ class _FactorReader:
         self.columns, self.nobs, self.made = columns, len(frame), {}
 
     def cells(self, term):
-        codes = np.zeros(self.nobs, np.int32), np.zeros(1)
+        codes, levels = np.zeros(self.nobs, np.int32), np.zeros(1)
+        inside = np.ones(self.nobs, bool)
         factors = [self.factor(f, True) for f in term.factors if f in term.categorical]
         if factors:
-            codes = reduce(interact, factors)
+            codes, levels = reduce(interact, factors)
+            inside = np.all([own > 0 for own, _ in factors], axis=0)
+        interior = np.zeros(len(levels), bool)
+        interior[codes[inside]] = True
         product = np.ones((self.nobs, 1))
         for name in term.factors:
             if name in term.numeric:
@@ -208,7 +231,8 @@ class _FactorReader:
                 product = product[:, :, None] * values[:, None, :]
                 product = product.reshape(self.nobs, -1)
         size = np.sqrt(np.mean(product**2))
-        return np.asarray(codes[0], np.intp), product / (size if size > 0 else 1.0)
+        product /= size if size > 0 else 1.0
+        return TermCells(np.asarray(codes, np.intp), product, interior)
 
     def factor(self, name, categorical):
         if name not in self.made:

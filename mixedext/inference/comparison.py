@@ -72,7 +72,7 @@ class RowBasis:
         Returns
         -------
         rows : ndarray
-            (rank - rank of the columns, rank), independent.
+            (rank - rank of the columns, rank), orthonormal.
         values : ndarray
             What the rows are to be.
 
@@ -90,7 +90,9 @@ class RowBasis:
         values = np.zeros(outside.shape[1])
         if shift is not None and shift.any():
             values = outside.T @ self._coordinates(shift[:, None], "offset")[:, 0]
-        return outside.T @ self.r, values
+        # orthonormal, as pbkrtest's: Satterthwaite's joint df depend on the rows' form
+        rows, triangle = linalg.qr((outside.T @ self.r).T, mode="economic")
+        return rows.T, linalg.solve_triangular(triangle, values, trans="T")
 
     def spans(self, columns: np.ndarray) -> np.ndarray:
         """Which columns are combinations of the basis, (m,) bool."""
@@ -143,7 +145,8 @@ def sequential_hypotheses(r: np.ndarray, parts: Sequence[Sequence[int]]) -> list
     """Type I: each part adjusted for the parts before it.
 
     With X = QR, in the order of the parts, the sequential sum of squares of a part is
-    that of its rows of R b (the Doolittle or Cholesky factor of X'X).
+    that of its rows of R b.  They are divided by the diagonal (Doolittle's factor of
+    X'X), as lmerTest's are: Satterthwaite's joint df depend on the rows' form.
 
     Parameters
     ----------
@@ -160,7 +163,7 @@ def sequential_hypotheses(r: np.ndarray, parts: Sequence[Sequence[int]]) -> list
     order = np.array([j for part in parts for j in part], np.intp)
     triangle = linalg.qr(r[:, order], mode="economic")[1] if len(order) else r
     rows = np.zeros_like(triangle)
-    rows[:, order] = triangle
+    rows[:, order] = triangle / np.diag(triangle)[:, None]
     ends = np.cumsum([len(part) for part in parts])
     return [rows[e - len(part) : e] for e, part in zip(ends, parts, strict=True)]
 
@@ -169,11 +172,17 @@ def adjusted_hypothesis(r: np.ndarray, before: Sequence[int], own: Sequence[int]
     """Type II: the columns ``own`` adjusted for the columns ``before`` and no others."""
     count = r.shape[1]
     after = np.setdiff1d(np.arange(count), [*before, *own])
+    if not len(after):
+        return np.eye(count)[list(own)]
     return sequential_hypotheses(r, [list(before), list(own), list(after)])[1]
 
 
 def marginal_hypothesis(
-    r: np.ndarray, others: np.ndarray, own: np.ndarray, containing: np.ndarray
+    r: np.ndarray,
+    others: np.ndarray,
+    own: np.ndarray,
+    containing: np.ndarray,
+    interior: np.ndarray,
 ) -> np.ndarray:
     """Type III: SAS' hypothesis of a term, whatever its coding.
 
@@ -189,6 +198,9 @@ def marginal_hypothesis(
     others, own, containing : ndarray
         Q'X_o of the terms that do not contain the term, of itself, and of those that
         contain it, (p, .) each.
+    interior : ndarray
+        Own columns of cells in which no factor is at its first level, bool.  The rows are
+        made the identity there: contrasts with the first levels, whatever the coding.
 
     Returns
     -------
@@ -204,13 +216,38 @@ def marginal_hypothesis(
     left, size, _ = _svd(rows @ own)
     rank = int((size > RANK_TOLERANCE * max(np.abs(own).max(initial=0), 1e-300)).sum())
     if not containing.size or rank == len(rows):
-        return left[:, :rank].T @ rows @ r
-    pure = left[:, rank:].T
-    estimable = rows @ np.hstack([own, containing])
-    estimable /= np.abs(estimable).max()
-    cross = pure @ estimable @ estimable.T
-    combined = linalg.qr(cross.T)[0][:, len(pure) :].T
-    return combined @ rows @ r
+        combined = left[:, :rank].T
+    else:
+        pure = left[:, rank:].T
+        estimable = rows @ np.hstack([own, containing])
+        estimable /= np.abs(estimable).max()
+        cross = pure @ estimable @ estimable.T
+        combined = linalg.qr(cross.T)[0][:, len(pure) :].T
+    return _reduced(combined @ rows, own[:, interior]) @ r
+
+
+def _reduced(rows, columns):
+    """Rows combined so that rows @ columns is the identity on its first pivots."""
+    block = rows @ columns
+    if not block.size:
+        return rows
+    pivots = _independent(block)
+    if len(pivots) < len(rows):
+        return rows
+    return np.linalg.solve(block[:, pivots], rows)
+
+
+def _independent(block):
+    """Numbers of columns, as early as can be, that span what all columns do."""
+    found, basis = [], np.zeros((len(block), 0))
+    for j, column in enumerate(block.T):
+        rest = column - basis @ (basis.T @ column)
+        rest -= basis @ (basis.T @ rest)
+        size = np.linalg.norm(rest)
+        if size > NESTING_TOLERANCE * np.linalg.norm(column) and len(found) < len(block):
+            found.append(j)
+            basis = np.column_stack([basis, rest / size])
+    return found
 
 
 def _svd(matrix):
