@@ -103,7 +103,8 @@ def _column_terms(model):
     terms = []
     for j, name in enumerate(model.exog_names):
         factors = () if j == constant else (name,)
-        terms.append(FixedTerm(name, (j,), factors, frozenset(), f"`{name}`"))
+        text = name if name.isidentifier() else f"`{name}`"
+        terms.append(FixedTerm(name, (j,), factors, frozenset(), text))
     return sorted(terms, key=lambda t: not t.is_intercept)
 
 

@@ -20,6 +20,7 @@ from mixedext.inference.comparison import RowBasis, likelihood_ratio_test
 from mixedext.inference.covariance_nesting import covariance_is_nested
 from mixedext.inference.fixed_tests import fixed_tests
 from mixedext.noted_table import NotedTable
+from mixedext.smaller_models import formula_text
 
 try:
     from statsmodels.regression.linear_model import CompareLRTestResult
@@ -143,7 +144,8 @@ class ModelComparison:
                 f"{large.n_params}; call compare_lr_test of the larger model"
             )
         for note, kind in _doubts(small, large):
-            warnings.warn(note, kind, stacklevel=user_stacklevel())
+            if kind is not None:
+                warnings.warn(note, kind, stacklevel=user_stacklevel())
         test = likelihood_ratio_test(
             large.llf, small.llf, int(large.n_params - small.n_params)
         )
@@ -205,6 +207,9 @@ def restriction(results, restricted):
         return _matrix_rows(results, restricted), 0.0
     model, small = results.model, getattr(restricted, "model", restricted)
     _check_same_rows(small, model, "restricted", "this model")
+    for each in (model, small):
+        if hasattr(each, "_need_rows"):
+            each._need_rows()
     shift = _shift(small, model)
     basis = RowBasis(model.exog, results.engine_fit.design.basis)
     exog = np.asarray(small.exog, float).reshape(len(model.endog), -1)
@@ -310,7 +315,8 @@ def anova(*results, refit=True, names=None):
             for note, kind in _doubts(before, fit):
                 note = f"{name} against {before_name}: {note}"
                 notes.append(note)
-                warnings.warn(note, kind, stacklevel=user_stacklevel())
+                if kind is not None:
+                    warnings.warn(note, kind, stacklevel=user_stacklevel())
         row["Chisq"] = test.statistic if test else np.nan
         row["Df"] = test.df if test else np.nan
         row["Pr(>Chisq)"] = test.pvalue if test else np.nan
@@ -524,9 +530,9 @@ def _fixed_is_nested(small, large):
 
 
 def _doubts(small, large):
-    """What is wrong with a likelihood-ratio test: pairs of a note and its warning class."""
+    """What is to be said of a likelihood-ratio test: notes and their classes of warning."""
     if not _in_memory(small, large):
-        yield "whether the models are nested is not known without the rows", NestingWarning
+        yield "whether the models are nested is not known without the rows", None
     else:
         if not _fixed_is_nested(small, large):
             yield "not nested: the fixed effects are no special case", NestingWarning
@@ -540,7 +546,4 @@ def _doubts(small, large):
 
 def _said(model):
     formula = getattr(model, "formula", None)
-    if isinstance(formula, str):
-        return formula
-    terms = " + ".join(t.label for t in model.random_terms)
-    return f"{model.endog_names} ~ {' + '.join(model.exog_names) or '0'} + {terms}"
+    return formula if isinstance(formula, str) else formula_text(model)

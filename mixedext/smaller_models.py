@@ -16,7 +16,13 @@ from mixedext.specification.formula_engine import FormulaEngine, UsedColumns
 from mixedext.specification.statsmodels_compat import SPEC_ATTRIBUTE
 from mixedext.specification.terms import RandomTerm
 
-__all__ = ["RandomDeletion", "fixed_columns", "random_deletions", "smaller_model"]
+__all__ = [
+    "RandomDeletion",
+    "fixed_columns",
+    "formula_text",
+    "random_deletions",
+    "smaller_model",
+]
 
 
 def fixed_columns(model, kept: Iterable[FixedTerm]):
@@ -94,15 +100,35 @@ def smaller_model(model, fixed=None, random: list[RandomTerm] | None = None):
         return smaller
     response = model.fixed_formula.split("~", 1)[0].strip()
     fixed_text = fixed_formula_text(kept)
-    labels = _written_labels(model)
-    bars = [labels.get(id(t), t.label) for t in terms]
-    offsets = [f"offset({o})" for o in model.offset_formulas]
-    smaller.formula = f"{response} ~ {' + '.join([fixed_text, *bars, *offsets])}"
+    smaller.formula = _joined(response, fixed_text, model, terms)
     smaller.fixed_formula = f"{response} ~ {fixed_text}"
     smaller.namespace, smaller.aliases = model.namespace, model.aliases
     smaller.offset_formulas = model.offset_formulas
     smaller.data.frame = model.data.frame
     return smaller
+
+
+def formula_text(model) -> str:
+    """A model in lme4's notation: its formula, if that says all, or one made for it."""
+    formula = getattr(model, "formula", None)
+    if isinstance(formula, str):
+        whole = model.has_rows is False or len(split_formula(formula).bars) == len(
+            model.random_terms
+        )
+        if whole:
+            return formula
+    fixed = getattr(model, "fixed_formula", None)
+    response = fixed.split("~", 1)[0].strip() if fixed else model.endog_names
+    text = fixed_formula_text(fixed_terms(model))
+    return _joined(response, text, model, model.random_terms)
+
+
+def _joined(response, fixed_text, model, terms):
+    """A formula of its parts, with the model's offsets."""
+    labels = _written_labels(model)
+    bars = [labels.get(id(t), t.label) for t in terms]
+    offsets = [f"offset({o})" for o in model.offset_formulas]
+    return f"{response} ~ {' + '.join([fixed_text, *bars, *offsets])}"
 
 
 def _written_labels(model):
@@ -140,6 +166,7 @@ def random_deletions(model) -> list[RandomDeletion]:
     a categorical one) goes by itself, with its variance and covariances; the intercept
     stays until it is alone, unless there are no correlations.
     """
+    model._need_rows()
     labels = _written_labels(model)
     found = []
     for number, term in enumerate(model.random_terms):
@@ -154,9 +181,12 @@ def _reductions(term, written):
     """Pairs of a label and what is left of a term."""
     parts = {}
     for j, name in enumerate(term.names):
+        if term.columns[j] is None:  # ones
+            name = "Intercept"
         parts.setdefault(re.sub(r"\[[^\]]*\]", "", name), []).append(j)
     if term.structure.name == "identity" or list(parts) == ["Intercept"]:
-        yield f"(1 | {term.group})" if term.names == ["Intercept"] else written, []
+        whole = list(parts) == ["Intercept"]
+        yield f"(1 | {term.group})" if whole else written, []
         return
     diagonal = not term.structure.correlated
     factors = {name: set(name.split(":")) for name in parts}

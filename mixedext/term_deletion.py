@@ -10,7 +10,7 @@ import pandas as pd
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 from mixedext.anova_tables import F_COLUMNS, f_row
-from mixedext.fixed_terms import fixed_formula_text, fixed_terms
+from mixedext.fixed_terms import fixed_terms
 from mixedext.inference.comparison import (
     RowBasis,
     adjusted_hypothesis,
@@ -19,7 +19,12 @@ from mixedext.inference.comparison import (
 from mixedext.inference.fixed_tests import df_method_name, fixed_tests
 from mixedext.model_comparison import by_ml, unwrapped
 from mixedext.noted_table import NotedTable
-from mixedext.smaller_models import fixed_columns, random_deletions, smaller_model
+from mixedext.smaller_models import (
+    fixed_columns,
+    formula_text,
+    random_deletions,
+    smaller_model,
+)
 
 __all__ = ["Step", "TermDeletion"]
 
@@ -260,7 +265,7 @@ class TermDeletion:
         fit, fixed = _reduce_fixed(fit, method, level, keep, tell)
         own = method if fit.model.random_terms else _without_random(method)
         final = fit.model.fit(reml=self.reml, df_method=own)
-        return Step(random, fixed, _formula(fit.model), final)
+        return Step(random, fixed, formula_text(fit.model), final)
 
 
 _RANDOM = ["npar", "logLik", "AIC", "LRT", "Df", "Pr(>Chisq)"]
@@ -331,12 +336,3 @@ def _reduce_fixed(fit, method, alpha, keep, tell):
         pd.DataFrame.from_dict(rows, orient="index", columns=columns),
         f"Backward elimination of fixed terms, denominator df: {said}",
     )
-
-
-def _formula(model):
-    formula = getattr(model, "formula", None)
-    if isinstance(formula, str):
-        return formula
-    bars = [t.label for t in model.random_terms]
-    text = fixed_formula_text(fixed_terms(model))
-    return f"{model.endog_names} ~ {' + '.join([text, *bars])}"
