@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
 def r_data(name):
-    data = pd.read_csv(FOLDER / f"{name}.csv", float_precision="round_trip")
+    data = pd.read_csv(FOLDER / f"{name}.csv")
     return data.astype({c: str for c in data.columns if c in FACTORS})
 
 

@@ -42,7 +42,7 @@ def case_fit(name):
 
 
 def crossed():
-    data = pd.read_csv(FOLDER / "crossed.csv", float_precision="round_trip")
+    data = pd.read_csv(FOLDER / "crossed.csv")
     return data.astype(dict.fromkeys("abcg", str))
 
 
