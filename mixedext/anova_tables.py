@@ -10,6 +10,7 @@ from mixedext.inference.comparison import (
     RowBasis,
     adjusted_hypothesis,
     marginal_hypothesis,
+    precision_root,
     sequential_hypotheses,
 )
 from mixedext.inference.fixed_tests import df_method_name, fixed_tests
@@ -23,7 +24,7 @@ _TYPES = {"1": 1, "2": 2, "3": 3, "I": 1, "II": 2, "III": 3}
 class AnovaTables:
     """The part of the results that tests the terms of the fixed part."""
 
-    def anova(self, type="III", df_method="default"):
+    def anova(self, type="III", df_method="default", like="lmerTest"):
         """F tests of the terms of the fixed part.
 
         Parameters
@@ -38,6 +39,10 @@ class AnovaTables:
         df_method : {None, "residual", "satterthwaite", "kenward-roger", ...}, optional
             Denominator degrees of freedom; those of the fit by default.  None for
             infinity: F times ``num_df`` is then a chi-squared statistic.
+        like : {"lmerTest", "car"}, optional
+            Whose hypotheses of type II: SAS' and lmerTest's, as above, adjusted by the
+            columns alone; or those of R's car, in which ``a:x`` contains ``a`` also if x
+            is numeric, adjusted by generalized least squares.
 
         Returns
         -------
@@ -71,11 +76,16 @@ class AnovaTables:
         kind = _TYPES.get(str(type).upper())
         if kind is None:
             raise ValueError(f"type={type!r} is not known; use 'I', 'II' or 'III'")
+        if like not in ("lmerTest", "car") or (like == "car" and kind != 2):
+            raise ValueError(
+                f"like={like!r} is not known for type {'I' * kind}; use 'lmerTest', or "
+                "for type II 'car'"
+            )
         method = self._df_method(df_method)
         tests = fixed_tests(self.engine_fit, method)
         rows = {
             term.name: f_row(tests, hypothesis, self.scale)
-            for term, hypothesis in term_hypotheses(self, kind)
+            for term, hypothesis in term_hypotheses(self, kind, like == "car")
         }
         roman = "I" * kind
         said = "infinite" if method is None else method
@@ -108,7 +118,7 @@ def f_row(tests, rows, scale) -> tuple:
     )
 
 
-def term_hypotheses(results, kind: int) -> list:
+def term_hypotheses(results, kind: int, as_car: bool = False) -> list:
     """Pairs of a term and its hypothesis, rows over the coefficients kept.
 
     Parameters
@@ -117,12 +127,17 @@ def term_hypotheses(results, kind: int) -> list:
         The fit.
     kind : {1, 2, 3}
         Type of the hypotheses.
+    as_car : bool, optional
+        Of type II, whether containment goes by names and adjustment by V^-1.
     """
     model, basis = results.model, results.engine_fit.design.basis
     terms = fixed_terms(model)
     place = {int(column): i for i, column in enumerate(basis.kept)}
     parts = {t: [place[c] for c in t.columns if c in place] for t in terms}
-    r = triangle(results, kind)
+    if as_car:
+        r, contains = precision_root(results.engine_fit.covariance), FixedTerm.includes
+    else:
+        r, contains = triangle(results, kind), FixedTerm.contains
     tested = [t for t in terms if not t.is_intercept]
     if kind == 1:
         rows = dict(zip(terms, sequential_hypotheses(r, list(parts.values())), strict=True))
@@ -131,7 +146,7 @@ def term_hypotheses(results, kind: int) -> list:
         nested = any(t.contains(s) for t in terms for s in tested) or _full_term(terms)
         if nested or (model.has_rows and any(t.categorical for t in terms)):
             return _marginal(results, terms, tested)
-    return [(t, _adjusted(r, parts, t)) for t in tested]
+    return [(t, _adjusted(r, parts, t, contains)) for t in tested]
 
 
 def triangle(results, kind):
@@ -143,9 +158,9 @@ def triangle(results, kind):
     return basis.r
 
 
-def _adjusted(r, parts, term):
+def _adjusted(r, parts, term, contains):
     before = [
-        c for t, own in parts.items() if t != term and not t.contains(term) for c in own
+        c for t, own in parts.items() if t != term and not contains(t, term) for c in own
     ]
     return adjusted_hypothesis(r, before, parts[term])
 

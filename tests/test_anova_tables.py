@@ -68,6 +68,23 @@ def test_tables_of_lmertest(data, formula, kind, method, part):
         np.testing.assert_allclose(table["p"], part["p"], rtol=1e-4, atol=1e-12)
 
 
+def car_tables():
+    table = pd.read_csv(FOLDER / "car.csv", skipinitialspace=True)
+    return [
+        pytest.param(*key, part, id=f"{key[0]}-{key[1]}")
+        for key, part in table.groupby(["data", "formula"], sort=False)
+    ]
+
+
+@pytest.mark.parametrize(("data", "formula", "part"), car_tables())
+def test_type_two_of_car(data, formula, part):
+    table = fitted(formula, r_data(data)).anova("II", df_method=None, like="car")
+    assert by_factors(table.index) == by_factors(part["term"])
+    np.testing.assert_array_equal(table["num_df"], part["df"])
+    # R's estimates are those of its optimizer
+    np.testing.assert_allclose(table["F"] * table["num_df"], part["chisq"], rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", REFERENCE)
 @pytest.mark.parametrize("kind", [1, 2, 3])
 def test_reference_cases(name, kind):
@@ -240,6 +257,20 @@ def test_weights_do_not_enter_the_hypotheses():
             assert np.linalg.matrix_rank(both, tol=1e-8) == len(one)
 
 
+def test_very_uneven_weights():
+    # the basis of the weighted rows is far from orthonormal on the rows themselves
+    data = r_data("crossed")
+    weights = 10.0 ** np.linspace(-5, 5, len(data))[np.argsort(np.sin(np.arange(70)))]
+    model = mx.mixedlm("y ~ a*b + x + (1 | g)", data, weights=weights)
+    weighted = unwrapped(model.fit())
+    plain = unwrapped(fitted("y ~ a*b + x + (1 | g)", data))
+    for kind in (1, 2, 3):
+        for (_, one), (_, two) in zip(
+            term_hypotheses(plain, kind), term_hypotheses(weighted, kind), strict=True
+        ):
+            np.testing.assert_allclose(one, two, atol=1e-8)
+
+
 def test_a_term_that_cannot_be_estimated():
     data = r_data("crossed").assign(copy=lambda d: 2 * d["x"])
     with pytest.warns(mx.RankDeficientWarning):
@@ -265,6 +296,9 @@ def test_what_is_not_known():
     result = fitted("y ~ a + (1 | g)", r_data("crossed"))
     with pytest.raises(ValueError, match="type=4 is not known"):
         result.anova(4)
+    for arguments in ({"like": "SPSS"}, {"type": 3, "like": "car"}):
+        with pytest.raises(ValueError, match="is not known for type III"):
+            result.anova(**arguments)
     with pytest.raises(ValueError, match="df_method='nonsense'"):
         result.anova(df_method="nonsense")
 

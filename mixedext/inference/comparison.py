@@ -22,6 +22,7 @@ __all__ = [
     "adjusted_hypothesis",
     "likelihood_ratio_test",
     "marginal_hypothesis",
+    "precision_root",
     "sequential_hypotheses",
 ]
 
@@ -55,8 +56,12 @@ class RowBasis:
         rank = basis.rank
         q = exog[:, basis.kept] @ linalg.solve_triangular(basis.r, np.eye(rank))
         # what the weights, or the rounding of R, have left
-        upper = linalg.cholesky(q.T @ q) if rank else np.zeros((0, 0))
-        self.q = q @ linalg.solve_triangular(upper, np.eye(rank))
+        gram = q.T @ q
+        if np.abs(gram - np.eye(rank)).max(initial=0.0) < 0.5 / max(rank, 1):
+            upper = linalg.cholesky(gram) if rank else gram
+            self.q = q @ linalg.solve_triangular(upper, np.eye(rank))
+        else:  # uneven weights
+            self.q, upper = linalg.qr(q, mode="economic")
         self.r = upper @ basis.r
 
     def restriction(self, columns: np.ndarray, shift=None):
@@ -175,6 +180,13 @@ def adjusted_hypothesis(r: np.ndarray, before: Sequence[int], own: Sequence[int]
     if not len(after):
         return np.eye(count)[list(own)]
     return sequential_hypotheses(r, [list(before), list(own), list(after)])[1]
+
+
+def precision_root(covariance: np.ndarray) -> np.ndarray:
+    """R with R'R the inverse of a covariance matrix: type II in the metric of V^-1."""
+    size = np.sqrt(np.diag(covariance))
+    inverse = linalg.inv(covariance / np.outer(size, size))
+    return linalg.cholesky((inverse + inverse.T) / 2) / size
 
 
 def marginal_hypothesis(

@@ -44,7 +44,14 @@ for (f in c("y ~ a*b*c + (1 | g)", "y ~ a*x + b + (x | g)", "y ~ a + x + z + (x 
 }
 steps[5:6] <- lapply(steps[5:6], function(x) format(x, digits = 15))
 write.csv(steps, "step.csv", row.names = FALSE, quote = 1:3)
+chisq <- NULL
+for (i in seq_len(nrow(cases))) {
+  t <- car::Anova(fit(cases$formula[i], cases$data[i]), type = 2)
+  chisq <- rbind(chisq, data.frame(cases[i, ], term = rownames(t), chisq = t$Chisq, df = t$Df, row.names = NULL))
+}
+chisq$chisq <- format(chisq$chisq, digits = 15)
+write.csv(chisq, "car.csv", row.names = FALSE, quote = 1:3)
 # offset in the smaller model: a known slope
 m <- fit("y ~ x + (1 | g)", "crossed", REML = FALSE); n <- fit("y ~ offset(0.5 * x) + (1 | g)", "crossed", REML = FALSE)
 print(anova(n, m)); print(c(logLik(m), logLik(n)), digits = 15)
-cat(sapply(c("lme4", "lmerTest", "pbkrtest"), function(p) paste(p, packageVersion(p))), R.version.string, sep = "; ")
+cat(sapply(c("lme4", "lmerTest", "pbkrtest", "car"), function(p) paste(p, packageVersion(p))), R.version.string, sep = "; ")
