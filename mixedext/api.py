@@ -9,10 +9,12 @@ from mixedext.engine.refit import Refits
 from mixedext.engine.threads import get_num_threads, set_num_threads
 from mixedext.exceptions import (
     AlignmentWarning,
+    BoundaryWarning,
     DesignError,
     FlatLikelihoodWarning,
     FormulaError,
     MissingDataError,
+    NestingWarning,
     NoGroupInterceptWarning,
     PrecisionWarning,
     RankDeficientWarning,
@@ -20,12 +22,14 @@ from mixedext.exceptions import (
     WeightsWarning,
 )
 from mixedext.model import MixedLM, mixedlm
+from mixedext.model_comparison import ModelTest, anova, model_table
 from mixedext.parquet import read_parquet_model
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.specification.terms import RandomTerm, SparseTerm
 
 __all__ = [
     "AlignmentWarning",
+    "BoundaryWarning",
     "Convergence",
     "DesignError",
     "FlatLikelihoodWarning",
@@ -35,6 +39,8 @@ __all__ = [
     "MixedLMParams",
     "MixedLMResults",
     "MixedLMResultsWrapper",
+    "ModelTest",
+    "NestingWarning",
     "NoGroupInterceptWarning",
     "PrecisionWarning",
     "RandomTerm",
@@ -44,10 +50,12 @@ __all__ = [
     "UnidentifiedVarianceWarning",
     "VCSpec",
     "WeightsWarning",
+    "anova",
     "datasets",
     "get_num_threads",
     "load",
     "mixedlm",
+    "model_table",
     "read_parquet_model",
     "set_num_threads",
 ]

@@ -11,12 +11,14 @@ from statsmodels.tools.sm_exceptions import ModelWarning
 
 __all__ = [
     "AlignmentWarning",
+    "BoundaryWarning",
     "ClusterWarning",
     "DesignError",
     "FlatLikelihoodWarning",
     "FormulaError",
     "InformationWarning",
     "MissingDataError",
+    "NestingWarning",
     "NoGroupInterceptWarning",
     "PrecisionWarning",
     "RankDeficientWarning",
@@ -82,3 +84,11 @@ class NoGroupInterceptWarning(UserWarning):
 
 class UnidentifiedVarianceWarning(ModelWarning):
     """A variance that the design may not tell from the residual's; the model is fitted."""
+
+
+class NestingWarning(ModelWarning):
+    """Models are compared of which the smaller is no special case of the larger."""
+
+
+class BoundaryWarning(ModelWarning):
+    """A test of variances that are zero, the boundary, under the hypothesis."""

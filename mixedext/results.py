@@ -18,14 +18,18 @@ from statsmodels.regression.mixed_linear_model import (
     MixedLMResultsWrapper as UpstreamWrapper,
 )
 
+from mixedext.anova_tables import AnovaTables
 from mixedext.criteria import Criteria
 from mixedext.engine.fit import Fit
+from mixedext.explained_variance import ExplainedVariance
 from mixedext.inference.fixed_tests import df_method_name
 from mixedext.likelihood_results import LikelihoodResults
+from mixedext.model_comparison import ModelComparison
 from mixedext.parameter_covariance import ParameterCovariance
 from mixedext.random_effects import RandomEffects
 from mixedext.refitting import simulate_refits
 from mixedext.summary import group_sizes, is_stated_by_groups, summarize
+from mixedext.term_deletion import TermDeletion
 from mixedext.wald import WaldTests
 
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
@@ -41,6 +45,10 @@ class MixedLMResults(
     Criteria,
     RandomEffects,
     LikelihoodResults,
+    AnovaTables,
+    ModelComparison,
+    TermDeletion,
+    ExplainedVariance,
     WaldTests,
     ParameterCovariance,
     UpstreamResults,

@@ -33,6 +33,8 @@ LAYERS = [
     ["likelihood", "regularized", "constrained"],
     ["variance_profile"],
     ["likelihood_results"],
+    ["fixed_terms", "noted_table", "smaller_models", "explained_variance"],
+    ["anova_tables", "model_comparison", "term_deletion"],
     ["results"],
     ["constrained_fit", "constrained_results"],
     ["fitting"],

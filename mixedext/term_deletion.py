@@ -1,0 +1,338 @@
+"""Tests of single terms by leaving them out, and backward elimination."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from statsmodels.tools.sm_exceptions import SingularMatrixWarning
+
+from mixedext.anova_tables import F_COLUMNS, f_row
+from mixedext.fixed_terms import fixed_terms
+from mixedext.inference.comparison import (
+    RowBasis,
+    adjusted_hypothesis,
+    likelihood_ratio_test,
+)
+from mixedext.inference.fixed_tests import df_method_name, fixed_tests
+from mixedext.model_comparison import by_ml, unwrapped
+from mixedext.noted_table import NotedTable
+from mixedext.smaller_models import (
+    fixed_columns,
+    formula_text,
+    random_deletions,
+    smaller_model,
+)
+
+__all__ = ["Step", "TermDeletion"]
+
+_NAIVE = (
+    "p by chi-squared; a variance of zero lies on the boundary, so that it is too large "
+    "(conservative)"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What a backward elimination did.
+
+    Attributes
+    ----------
+    random : NotedTable
+        Likelihood-ratio tests of the random terms; ``eliminated`` is the step at which a
+        term was left out, 0 if it was kept.
+    fixed : NotedTable
+        F tests of the fixed terms, likewise.
+    formula : str
+        The final model's formula.
+    model : MixedLMResults
+        Results of the final model.
+    """
+
+    random: NotedTable
+    fixed: NotedTable
+    formula: str
+    model: object
+
+    def __repr__(self):
+        return f"{self.random!r}\n\n{self.fixed!r}\n\nModel found:\n{self.formula}"
+
+
+class TermDeletion:
+    """The part of the results that leaves out terms."""
+
+    def drop1(self, test="F", df_method="default"):
+        """Tests of each fixed term that no other term includes, by leaving it out.
+
+        Parameters
+        ----------
+        test : {"F", "lrt", None}, optional
+            "F": Wald F tests in this fit.  "lrt" (or "Chisq"): likelihood-ratio tests of
+            fits by maximum likelihood.  None: the information criterion of those alone.
+        df_method : str or None, optional
+            Denominator degrees of freedom of the F tests; those of the fit by default.
+
+        Returns
+        -------
+        NotedTable
+            A DataFrame, a row a term.  For "F" the columns of ``anova``; else ``Df``
+            (parameters that the term has), ``AIC``, and for "lrt" ``LRT`` and
+            ``Pr(>Chisq)``, with the row ``<none>`` for the model itself first.
+
+        Raises
+        ------
+        ValueError
+            If ``test`` or ``df_method`` is not known, or the rows are needed and are not
+            in memory.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.oats.load().data
+        >>> model = mx.mixedlm("yield ~ nitro * Variety + (1 | Block/Variety)", data)
+        >>> model.fit().drop1(test="lrt")["LRT"].round(4).to_dict()
+        {'<none>': nan, 'nitro:Variety': 1.6999}
+        """
+        known = {"F": "F", "lrt": "lrt", "Chisq": "lrt", None: None}
+        if test not in known:
+            raise ValueError(f"test={test!r} is not known; use 'F', 'lrt' or None")
+        if known[test] == "F":
+            return self._drop1_f(self._df_method(df_method))
+        return self._drop1_likelihood(test is not None)
+
+    def _droppable(self):
+        terms = fixed_terms(self.model)
+        return terms, [
+            t for t in terms if not t.is_intercept and not any(o.includes(t) for o in terms)
+        ]
+
+    def _drop1_f(self, method):
+        terms, droppable = self._droppable()
+        tests = fixed_tests(self.engine_fit, method)
+        hypothesis = self._deletions(terms)
+        rows = {t.name: f_row(tests, hypothesis(t), self.scale) for t in droppable}
+        said = "infinite" if method is None else method
+        return NotedTable.of(
+            pd.DataFrame.from_dict(rows, orient="index", columns=F_COLUMNS),
+            f"Single term deletions, denominator df: {said}",
+        )
+
+    def _deletions(self, terms):
+        """From a term to the hypothesis that the model without it holds."""
+        model, basis = self.model, self.engine_fit.design.basis
+        same_coding = any(t.is_intercept for t in terms) or not any(
+            t.categorical for t in terms
+        )
+        if basis.rank == model.k_fe and same_coding:
+
+            def rows_of(term):
+                others = [c for t in terms if t != term for c in t.columns]
+                return adjusted_hypothesis(basis.r, others, list(term.columns))
+
+            return rows_of
+        model._need_rows()
+        rows = RowBasis(model.exog, basis)
+
+        def restriction_of(term):
+            exog, _ = fixed_columns(model, [t for t in terms if t != term])
+            return rows.restriction(np.asarray(exog, float))[0]
+
+        return restriction_of
+
+    def _drop1_likelihood(self, with_test):
+        terms, droppable = self._droppable()
+        full = by_ml(self)
+        rows = {"<none>": (np.nan, full.aic, np.nan, np.nan)}
+        for term in droppable:
+            smaller = smaller_model(self.model, [t for t in terms if t != term])
+            fit = _fitted(smaller, False)
+            df = int(full.n_params - fit.n_params)
+            test = likelihood_ratio_test(full.llf, fit.llf, df)
+            rows[term.name] = df, fit.aic, test.statistic, test.pvalue
+        columns = ["Df", "AIC", "LRT", "Pr(>Chisq)"]
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+        return NotedTable.of(
+            table if with_test else table[columns[:2]],
+            "Single term deletions, fits by maximum likelihood",
+        )
+
+    def ranova(self):
+        """Likelihood-ratio tests of the random terms, each left out by itself.
+
+        Of a term with slopes each slope is left out with its variance and covariances.
+        Fits are by REML or ML, as these results are.
+
+        Returns
+        -------
+        NotedTable
+            A DataFrame: ``npar``, ``logLik``, ``AIC``, ``LRT``, ``Df`` and
+            ``Pr(>Chisq)``; the first row, ``<none>``, is the model itself.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> result.ranova()["LRT"].round(3).to_dict()
+        {'<none>': nan, 'Days in (Days | Subject)': 42.837}
+        """
+        rows = {"<none>": _random_row(self, None)}
+        for deletion in random_deletions(self.model):
+            fit = _fitted(smaller_model(self.model, random=deletion.terms), self.reml)
+            rows[deletion.label] = _random_row(fit, self)
+        return NotedTable.of(
+            pd.DataFrame.from_dict(rows, orient="index", columns=_RANDOM),
+            "Likelihood-ratio tests of the random terms",
+            (_NAIVE,),
+        )
+
+    def step(
+        self,
+        df_method="satterthwaite",
+        alpha_fixed=0.05,
+        alpha_random=0.1,
+        reduce_random=True,
+        reduce_fixed=True,
+        keep=(),
+        verbose=True,
+    ):
+        """Backward elimination: random terms by likelihood ratio, then fixed by F tests.
+
+        In each round the term with the largest p-value is left out, if that is above
+        alpha.  A fixed term that another includes is not tested.  p-values after a
+        selection are too small: they do not know of it.
+
+        Parameters
+        ----------
+        df_method : str or None, optional
+            Denominator degrees of freedom of the F tests; "residual" is used if no random
+            term is left.
+        alpha_fixed, alpha_random : float, optional
+            Levels.
+        reduce_random, reduce_fixed : bool, optional
+            Which part is made smaller.
+        keep : sequence of str, optional
+            Fixed terms that are not left out.
+        verbose : bool, optional
+            Whether each term left out is printed.
+
+        Returns
+        -------
+        Step
+            Tables, final formula and final model; prints as a report.
+
+        Raises
+        ------
+        ValueError
+            If a level is not between 0 and 1, a term to keep or the method is not known.
+
+        References
+        ----------
+        Kuznetsova, Brockhoff and Christensen (2017), lmerTest package, Journal of
+        Statistical Software 82(13).
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.oats.load().data
+        >>> model = mx.mixedlm("yield ~ nitro + Variety + (1 | Block/Variety)", data)
+        >>> found = model.fit().step(df_method="residual")
+        fixed term left out: Variety, p = 0.2338
+        >>> found.formula
+        'yield ~ nitro + (1 | Block) + (1 | Variety:Block)'
+        """
+        method = df_method_name(df_method)
+        for name, alpha in (("alpha_fixed", alpha_fixed), ("alpha_random", alpha_random)):
+            if not 0 <= alpha <= 1:
+                raise ValueError(f"{name}={alpha!r} must lie between 0 and 1")
+        keep = [keep] if isinstance(keep, str) else list(keep)
+        names = [t.name for t in fixed_terms(self.model)]
+        unknown = sorted(set(keep) - set(names))
+        if unknown:
+            raise ValueError(
+                f"keep: {', '.join(unknown)} is no term of the model; there are: "
+                f"{', '.join(names)}"
+            )
+
+        def tell(line):
+            if verbose:
+                print(line)
+
+        fit, random = _reduce_random(self, alpha_random if reduce_random else 1.0, tell)
+        level = alpha_fixed if reduce_fixed else 1.0
+        fit, fixed = _reduce_fixed(fit, method, level, keep, tell)
+        own = method if fit.model.random_terms else _without_random(method)
+        final = fit.model.fit(reml=self.reml, df_method=own)
+        return Step(random, fixed, formula_text(fit.model), final)
+
+
+_RANDOM = ["npar", "logLik", "AIC", "LRT", "Df", "Pr(>Chisq)"]
+
+
+def _random_row(fit, full):
+    """A row of a table of random terms; with a test against the full fit, if given."""
+    row = int(fit.n_params), fit.llf, fit.aic
+    if full is None:
+        return *row, np.nan, np.nan, np.nan
+    df = int(full.n_params - fit.n_params)
+    test = likelihood_ratio_test(full.llf, fit.llf, df)
+    # a statistic of zero has p = 1
+    return *row, test.statistic, df, test.pvalue
+
+
+def _fitted(model, reml, **arguments):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SingularMatrixWarning)
+        return unwrapped(model.fit(reml=reml, **arguments))
+
+
+def _without_random(method):
+    """Of a linear model residual degrees of freedom are exact."""
+    return None if method is None else "residual"
+
+
+def _reduce_random(fit, alpha, tell):
+    rows, count = {"<none>": (0, *_random_row(fit, None))}, 0
+    while True:
+        tests = []
+        for deletion in random_deletions(fit.model):
+            smaller = smaller_model(fit.model, random=deletion.terms)
+            smaller = _fitted(smaller, fit.reml)
+            tests.append((deletion.label, _random_row(smaller, fit), smaller))
+        # of terms whose p-values differ by rounding the first
+        worst = max(tests, key=lambda t: round(t[1][-1], 6), default=None)
+        if worst is None or not worst[1][-1] > alpha:
+            break
+        count += 1
+        label, row, fit = worst
+        rows[label] = (count, *row)
+        tell(f"random term left out: {label}, p = {row[-1]:.4g}")
+    rows |= {label: (0, *row) for label, row, _ in tests}
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["eliminated", *_RANDOM])
+    heading = "Backward elimination of random terms"
+    return fit, NotedTable.of(table, heading, (_NAIVE,))
+
+
+def _reduce_fixed(fit, method, alpha, keep, tell):
+    rows, count = {}, 0
+    while True:
+        own = method if fit.model.random_terms else _without_random(method)
+        table = fit.drop1("F", own)
+        free = table["p"].drop(index=[k for k in keep if k in table.index]).dropna()
+        if not len(free) or not free.max() > alpha:
+            break
+        count += 1
+        name = free.idxmax()
+        rows[name] = (count, *table.loc[name])
+        tell(f"fixed term left out: {name}, p = {free[name]:.4g}")
+        kept = [t for t in fixed_terms(fit.model) if t.name != name]
+        fit = _fitted(smaller_model(fit.model, kept), fit.reml)
+    rows |= {name: (0, *table.loc[name]) for name in table.index}
+    columns = ["eliminated", *F_COLUMNS]
+    said = "infinite" if method is None else method
+    return fit, NotedTable.of(
+        pd.DataFrame.from_dict(rows, orient="index", columns=columns),
+        f"Backward elimination of fixed terms, denominator df: {said}",
+    )

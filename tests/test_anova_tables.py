@@ -1,0 +1,313 @@
+"""Anova tables: R's values, theory, and what must not change them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.reference import case_names, load_case, relative_error
+
+import mixedext as mx
+from mixedext.anova_tables import term_hypotheses
+from mixedext.fixed_terms import fixed_terms
+from mixedext.inference.fixed_tests import DF_METHODS
+from mixedext.model_comparison import unwrapped
+
+FOLDER = Path(__file__).parent / "results" / "comparison"
+FACTORS = ["a", "b", "c", "g", "sub", "whole", "block"]
+REFERENCE = [
+    name
+    for name in case_names()
+    if "type1_satterthwaite" in (load_case(name).values.get("anova") or {})
+    and not name.startswith("insteval")
+]
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+def r_data(name):
+    data = pd.read_csv(FOLDER / f"{name}.csv")
+    return data.astype({c: str for c in data.columns if c in FACTORS})
+
+
+def r_tables():
+    table = pd.read_csv(FOLDER / "anova.csv")
+    return [
+        pytest.param(*key, part, id=f"{key[0]}-{key[1]}-{key[2]}-{key[3]}")
+        for key, part in table.groupby(["data", "formula", "type", "df_method"], sort=False)
+    ]
+
+
+def fitted(formula, data, **arguments):
+    return mx.mixedlm(formula, data).fit(**arguments)
+
+
+def by_factors(index):
+    return [frozenset(name.split(":")) for name in index]
+
+
+@pytest.mark.parametrize(("data", "formula", "kind", "method", "part"), r_tables())
+def test_tables_of_lmertest(data, formula, kind, method, part):
+    if method not in DF_METHODS:
+        if method == "kenward-roger":  # its F needs the adjusted covariance
+            pytest.skip("kenward-roger is not there")
+        method = None
+    table = fitted(formula, r_data(data)).anova(kind, df_method=method)
+    table.index = by_factors(table.index)
+    assert list(table.index) == by_factors(part["term"])
+    np.testing.assert_array_equal(table["num_df"], part["num_df"])
+    assert relative_error(table["F"], part["F"]) < 1e-6
+    assert relative_error(table["sum_sq"], part["sum_sq"]) < 1e-6
+    if method is not None:
+        # joint df of Satterthwaite's depend on the rows; here R drops another column of a:b
+        other_rows = formula.startswith("y ~ a:b ")
+        rtol = 1e-4 if other_rows else 1e-5
+        np.testing.assert_allclose(table["den_df"], part["den_df"], rtol=rtol)
+        np.testing.assert_allclose(table["p"], part["p"], rtol=1e-4, atol=1e-12)
+
+
+def car_tables():
+    table = pd.read_csv(FOLDER / "car.csv", skipinitialspace=True)
+    return [
+        pytest.param(*key, part, id=f"{key[0]}-{key[1]}")
+        for key, part in table.groupby(["data", "formula"], sort=False)
+    ]
+
+
+@pytest.mark.parametrize(("data", "formula", "part"), car_tables())
+def test_type_two_of_car(data, formula, part):
+    table = fitted(formula, r_data(data)).anova("II", df_method=None, like="car")
+    assert by_factors(table.index) == by_factors(part["term"])
+    np.testing.assert_array_equal(table["num_df"], part["df"])
+    # R's estimates are those of its optimizer
+    np.testing.assert_allclose(table["F"] * table["num_df"], part["chisq"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+@pytest.mark.parametrize("kind", [1, 2, 3])
+def test_reference_cases(name, kind):
+    case = load_case(name)
+    want = case.values["anova"][f"type{kind}_satterthwaite"]
+    model = mx.mixedlm(case.formula, case.data, missing="drop", **case.options)
+    table = model.fit(reml=case.values["REML"]).anova(kind)
+    assert len(table) == len(want["terms"])
+    assert table["num_df"].tolist() == want["NumDF"]
+    assert relative_error(table["F"], want["F"]) < 1e-8
+    assert relative_error(table["sum_sq"], want["SumSq"]) < 1e-8
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+@pytest.mark.parametrize(
+    ("column", "method"),
+    [("type3_satterthwaite", "satterthwaite"), ("type3_kenward_roger", "kenward-roger")],
+)
+def test_reference_denominators(name, column, method):
+    if method not in DF_METHODS:
+        pytest.skip(f"{method} is not there")
+    case = load_case(name)
+    want = case.values["anova"].get(column, {"error": ""})
+    if "error" in want:
+        pytest.skip("R gives none")
+    model = mx.mixedlm(case.formula, case.data, missing="drop", **case.options)
+    table = model.fit(reml=case.values["REML"]).anova("III", df_method=method)
+    assert relative_error(table["F"], want["F"]) < 1e-6
+    np.testing.assert_allclose(table["den_df"], want["DenDF"], rtol=1e-5)
+    np.testing.assert_allclose(table["sum_sq"], want["SumSq"], rtol=1e-6)
+    np.testing.assert_allclose(table["p"], want["p"], rtol=1e-4, atol=1e-13)
+
+
+def coded(formula, coding):
+    fixed, bars = formula.split(" + (", 1)
+    response, right = fixed.split("~")
+    right = re.sub(r"\b([abc])\b", rf"C(\1, {coding})", right)
+    return f"{response}~{right} + ({bars}"
+
+
+@pytest.mark.parametrize("kind", ["I", "II", "III"])
+@pytest.mark.parametrize("coding", ["Sum", "Poly", "Treatment('2')"])
+@pytest.mark.parametrize("formula", ["y ~ a*b*c + (1 | g)", "y ~ a*x + b*c*x + (1 | g)"])
+@pytest.mark.parametrize("data", ["crossed", "missing_cell"])
+def test_coding_does_not_matter(kind, coding, formula, data):
+    engine = type(mx.mixedlm(formula, r_data(data)).data.model_spec).__module__
+    if "Treatment" in coding and engine.startswith("formulaic"):
+        coding = "contr.helmert"
+    frame = r_data(data)
+    plain = fitted(formula, frame).anova(kind)
+    other = fitted(coded(formula, coding), frame).anova(kind)
+    np.testing.assert_array_equal(plain["num_df"], other["num_df"])
+    np.testing.assert_allclose(plain["F"], other["F"], rtol=1e-9)
+
+
+def test_type_three_is_the_wald_test_under_sum_coding():
+    data = r_data("crossed")
+    plain = fitted("y ~ a*b*c + (1 | g)", data).anova("III")
+    summed = fitted(coded("y ~ a*b*c + (1 | g)", "Sum"), data)
+    for row, term in zip(plain.itertuples(), fixed_terms(summed.model)[1:], strict=True):
+        test = summed.f_test(np.eye(summed.k_fe)[list(term.columns)])
+        np.testing.assert_allclose(row.F, test.fvalue, rtol=1e-10)
+
+
+def test_rows_and_units_do_not_matter():
+    data = r_data("crossed")
+    formula = "y ~ a*b*x + c + (1 | g)"
+    scaled = data.assign(y=1e6 * data["y"], x=1e-5 * data["x"])
+    shuffled = data.sample(frac=1.0, random_state=1)
+    for kind in (1, 2, 3):
+        table = fitted(formula, data).anova(kind)
+        for other in (scaled, shuffled):
+            again = fitted(formula, other).anova(kind)
+            np.testing.assert_allclose(table["F"], again["F"], rtol=1e-8)
+
+
+def test_far_covariate():
+    # What does not depend on where the zero of x lies keeps its digits; the test of a
+    # beside a:x holds at x = 0 or is a combination of coefficients of a size of 1e6.
+    data = r_data("crossed")
+    far = data.assign(x=data["x"] + 1e6)
+    for kind in (1, 2, 3):
+        near = fitted("y ~ a*x + b + (1 | g)", data).anova(kind)
+        moved = fitted("y ~ a*x + b + (1 | g)", far).anova(kind)
+        for name in ("b", "a:x"):
+            np.testing.assert_allclose(near.loc[name, "F"], moved.loc[name, "F"], rtol=1e-8)
+
+
+def test_balanced_split_plot_is_the_classical_analysis():
+    # Sums of squares of a balanced design do not depend on the type; F is the ratio of mean
+    # squares: whole plots against whole-plot error, sub-plots against the residual.
+    rng = np.random.default_rng(3)
+    grid = pd.MultiIndex.from_product(
+        [list("abcd"), list("xyz"), [f"r{i}" for i in range(5)]],
+        names=["whole", "sub", "rep"],
+    )
+    data = grid.to_frame(index=False)
+    plot = data["whole"] + data["rep"]
+    effect = dict(zip(plot.unique(), 2 * rng.standard_normal(20), strict=True))
+    data["y"] = plot.map(effect) + rng.standard_normal(60) + (data["sub"] == "x")
+    data["plot"] = plot
+    result = fitted("y ~ whole * sub + (1 | plot)", data)
+    cells = data.groupby(["whole", "sub"])["y"].mean().unstack()
+    grand = data["y"].mean()
+    wholes, subs = cells.mean(axis=1), cells.mean(axis=0)
+    plots = data.groupby(["whole", "rep"])["y"].mean().unstack()
+    ms_whole = 15 * ((wholes - grand) ** 2).sum() / 3
+    ms_plot = 3 * ((plots.sub(wholes, axis=0)) ** 2).to_numpy().sum() / 16
+    mean = cells.sub(wholes, axis=0).sub(subs, axis=1) + grand
+    ms_both = 5 * (mean**2).to_numpy().sum() / 6
+    ms_sub = 20 * ((subs - grand) ** 2).sum() / 2
+    predicted = [
+        plots.loc[w, r] + cells.loc[w, s] - wholes[w]
+        for w, s, r in zip(data["whole"], data["sub"], data["rep"], strict=True)
+    ]
+    ms_error = ((data["y"] - predicted) ** 2).sum() / 32
+    want = [ms_whole / ms_plot, ms_sub / ms_error, ms_both / ms_error]
+    for kind in (1, 2, 3):
+        np.testing.assert_allclose(result.anova(kind)["F"], want, rtol=1e-8)
+
+
+def test_no_intercept():
+    data = r_data("crossed")
+    for formula in ("y ~ 0 + a + (1 | g)", "y ~ 0 + a*b + (1 | g)"):
+        result = fitted(formula, data)
+        for kind in (1, 2, 3):
+            assert result.anova(kind)["num_df"].iloc[0] == 3
+    # all marginal means of a are zero: the rows of type III say so
+    result = fitted("y ~ 0 + a*b + (1 | g)", data)
+    rows = {t.name: h for t, h in term_hypotheses(unwrapped(result), 3)}["a"]
+    grid = pd.MultiIndex.from_product([list("123"), list("12")], names=["a", "b"])
+    cells, _ = result.model.new_rows(grid.to_frame(index=False))
+    means = cells.reshape(3, 2, -1).mean(axis=1)
+    assert np.linalg.matrix_rank(np.vstack([rows, means])) == 3
+
+
+def test_terms_in_formula_order():
+    data = r_data("crossed").rename(columns={"x": "my x"})
+    model = mx.mixedlm("y ~ a:b + `my x` * b + a + np.exp(z) + (1 | g)", data)
+    names = [t.name for t in fixed_terms(model)]
+    assert by_factors(names) == by_factors(
+        ["Intercept", "my x", "b", "a", "np.exp(z)", "a:b", "my x:b"]
+    )
+    columns = sorted(c for t in fixed_terms(model) for c in t.columns)
+    assert columns == list(range(model.k_fe))
+
+
+def test_arrays_have_a_term_for_each_column():
+    data = mx.datasets.sleepstudy.load().data
+    exog = pd.DataFrame({"const": 1.0, "Days": data["Days"], "Square": data["Days"] ** 2})
+    term = mx.RandomTerm(data["Subject"], group="Subject")
+    table = mx.MixedLM(data["Reaction"], exog, terms=[term]).fit().anova()
+    formula = "Reaction ~ Days + I(Days**2) + (1 | Subject)"
+    other = fitted(formula, data).anova()
+    assert list(table.index) == ["Days", "Square"]
+    np.testing.assert_allclose(table["F"], other["F"], rtol=1e-10)
+
+
+def test_weights_do_not_enter_the_hypotheses():
+    data = r_data("crossed")
+    weights = np.linspace(0.5, 2, len(data))
+    plain = unwrapped(fitted("y ~ a*x + b + (1 | g)", data))
+    model = mx.mixedlm("y ~ a*x + b + (1 | g)", data, weights=weights)
+    weighted = unwrapped(model.fit())
+    for kind in (1, 2, 3):
+        for (_, one), (_, two) in zip(
+            term_hypotheses(plain, kind), term_hypotheses(weighted, kind), strict=True
+        ):
+            both = np.vstack([one, two])
+            assert np.linalg.matrix_rank(both, tol=1e-8) == len(one)
+
+
+def test_very_uneven_weights():
+    # the basis of the weighted rows is far from orthonormal on the rows themselves
+    data = r_data("crossed")
+    weights = 10.0 ** np.linspace(-5, 5, len(data))[np.argsort(np.sin(np.arange(70)))]
+    model = mx.mixedlm("y ~ a*b + x + (1 | g)", data, weights=weights)
+    weighted = unwrapped(model.fit())
+    plain = unwrapped(fitted("y ~ a*b + x + (1 | g)", data))
+    for kind in (1, 2, 3):
+        for (_, one), (_, two) in zip(
+            term_hypotheses(plain, kind), term_hypotheses(weighted, kind), strict=True
+        ):
+            np.testing.assert_allclose(one, two, atol=1e-8)
+
+
+def test_a_term_that_cannot_be_estimated():
+    data = r_data("crossed").assign(copy=lambda d: 2 * d["x"])
+    with pytest.warns(mx.RankDeficientWarning):
+        model = mx.mixedlm("y ~ x + copy + a*b + (1 | g)", data)
+    table = model.fit().anova("I")
+    assert table.loc["copy", "num_df"] == 0
+    assert np.isnan(table.loc["copy", "F"])
+    assert table.drop(index="copy").notna().to_numpy().all()
+
+
+def test_without_rows():
+    data = r_data("crossed")
+    result = fitted("y ~ a*b + x + (1 | g)", data)
+    tables = {kind: result.anova(kind) for kind in (1, 2)}
+    result.remove_data()
+    for kind, table in tables.items():
+        pd.testing.assert_frame_equal(table, result.anova(kind))
+    with pytest.raises(ValueError, match="removed"):
+        result.anova(3)
+
+
+def test_what_is_not_known():
+    result = fitted("y ~ a + (1 | g)", r_data("crossed"))
+    with pytest.raises(ValueError, match="type=4 is not known"):
+        result.anova(4)
+    for arguments in ({"like": "SPSS"}, {"type": 3, "like": "car"}):
+        with pytest.raises(ValueError, match="is not known for type III"):
+            result.anova(**arguments)
+    with pytest.raises(ValueError, match="df_method='nonsense'"):
+        result.anova(df_method="nonsense")
+
+
+def test_df_method_of_the_fit():
+    result = fitted("y ~ a + (1 | g)", r_data("crossed"), df_method="residual")
+    assert result.anova().loc["a", "den_df"] == 67
+    assert np.isinf(result.anova(df_method=None).loc["a", "den_df"])
+    text = repr(result.anova())
+    assert text.startswith("Type III")
+    assert "residual" in text
+    assert "<table" in result.anova()._repr_html_()

@@ -1,0 +1,203 @@
+"""Leaving out terms, one by one and step by step: R's values, all kinds of models."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+from helpers.comparison import FOLDER, case_fit, cases_with, crossed, sleepstudy
+from helpers.reference import load_case, relative_error
+
+import mixedext as mx
+from mixedext.inference.fixed_tests import DF_METHODS
+
+pytestmark = pytest.mark.filterwarnings("ignore:The random effects covariance")
+
+
+@pytest.mark.parametrize("name", cases_with("drop1"))
+def test_drop1(name):
+    values, result = load_case(name).values, case_fit(name)
+    table, want = result.drop1(df_method=None), values["drop1"]
+    assert table["num_df"].tolist() == want["NumDF"]
+    assert relative_error(table["F"], want["F"]) < 1e-8
+    ratio, want = result.drop1(test="lrt"), values["drop1_lrt_ml"]
+    assert list(ratio.index) == ["<none>", *table.index]
+    assert relative_error(ratio["LRT"][1:], want["LRT"]) < 1e-8
+    assert relative_error(ratio["Pr(>Chisq)"][1:], want["p"]) < 1e-7
+    assert relative_error(ratio["AIC"][1:], want["AIC"]) < 1e-10
+    assert ratio["Df"][1:].tolist() == want["npar"]
+    if "satterthwaite" in DF_METHODS:
+        table = result.drop1(df_method="satterthwaite")
+        np.testing.assert_allclose(table["den_df"], values["drop1"]["DenDF"], rtol=1e-5)
+
+
+def test_drop1_of_recoded_and_dependent_terms():
+    # without a, b takes the columns of the intercept: two columns of a are left to test
+    data = crossed()
+    result = mx.mixedlm("y ~ 0 + a + b + x + (1 | g)", data).fit(reml=False)
+    table, ratio = result.drop1(), result.drop1(test="lrt")
+    assert table["num_df"].tolist() == ratio["Df"][1:].tolist() == [2, 1, 1]
+    with pytest.warns(mx.RankDeficientWarning):
+        model = mx.mixedlm("y ~ x + I(2 * x) + z + (1 | g)", data)
+    table = model.fit().drop1()
+    assert table["num_df"].tolist() == [0, 0, 1]
+    with pytest.raises(ValueError, match="test='t' is not known"):
+        result.drop1(test="t")
+
+
+def key(label):
+    return re.sub(r"I\((.*?)\)", r"\1", label.replace("^", "**").replace(" ", ""))
+
+
+@pytest.mark.parametrize("name", cases_with("ranova"))
+def test_ranova(name):
+    want, table = load_case(name).values["ranova"], case_fit(name).ranova()
+    table.index = [key(label) for label in table.index]
+    rows = [key(label) for label in want["rows"]]
+    table = pd.DataFrame(table).loc[rows]
+    assert table["npar"].tolist() == want["npar"]
+    np.testing.assert_allclose(table["logLik"], want["logLik"], rtol=1e-9)
+    np.testing.assert_allclose(table["LRT"][1:], want["LRT"], rtol=1e-7, atol=1e-7)
+    assert table["Df"][1:].tolist() == want["Df"]
+    sound = table["LRT"][1:].to_numpy() > 1e-6
+    p = table["Pr(>Chisq)"][1:].to_numpy()[sound]
+    np.testing.assert_allclose(p, np.array(want["p"])[sound], rtol=1e-6)
+
+
+def test_ranova_of_arrays():
+    data = sleepstudy()
+    exog = np.column_stack([np.ones(len(data)), data["Days"]])
+    term = mx.RandomTerm(
+        data["Subject"], exog, group="Subject", names=["Intercept", "Days"]
+    )
+    table = mx.MixedLM(data["Reaction"], exog, terms=[term]).fit().ranova()
+    np.testing.assert_allclose(table["LRT"].iloc[1], 42.8368134364302, rtol=1e-9)
+
+
+def steps():
+    table = pd.read_csv(FOLDER / "step.csv", skipinitialspace=True)
+    return [pytest.param(f, p, id=f) for f, p in table.groupby("formula", sort=False)]
+
+
+@pytest.mark.parametrize(("formula", "want"), steps())
+def test_step(formula, want, capsys):
+    known = "satterthwaite" in DF_METHODS
+    method = "satterthwaite" if known else "residual"
+    found = mx.mixedlm(formula, crossed()).fit().step(df_method=method)
+    for part, table in (("random", found.random), ("fixed", found.fixed)):
+        rows = want[want["part"] == part].set_index("term")
+        rows = rows.drop(index="<none>", errors="ignore")
+        table = pd.DataFrame(table).drop(index="<none>", errors="ignore")
+        assert set(table.index) == set(rows.index)
+        rows = rows.loc[table.index]
+        np.testing.assert_array_equal(table["eliminated"] > 0, rows["eliminated"] > 0)
+        column = "LRT" if part == "random" else "F"
+        np.testing.assert_allclose(table[column], rows["statistic"], rtol=1e-6, atol=1e-7)
+        if known and part == "fixed":
+            np.testing.assert_allclose(table["p"], rows["p"], rtol=1e-5)
+    eliminated = int((want["eliminated"] > 0).sum())
+    assert len(capsys.readouterr().out.splitlines()) == eliminated
+    # the final model is what its formula says
+    again = mx.mixedlm(found.formula, crossed()).fit()
+    np.testing.assert_allclose(again.llf, found.model.llf, rtol=1e-10)
+    np.testing.assert_allclose(again.predict(crossed()), found.model.predict(crossed()))
+    assert "Model found:" in repr(found)
+
+
+def test_step_of_all_random_terms():
+    data = mx.datasets.dyestuff2.load().data
+    data["x"] = np.arange(len(data)) % 5
+    result = mx.mixedlm("Yield ~ x + (1 | Batch)", data).fit()
+    found = result.step(df_method="residual", verbose=False)
+    assert found.random["eliminated"].tolist() == [0, 1]
+    assert found.formula == "Yield ~ 1"
+    linear = smf.ols("Yield ~ x", data).fit()
+    np.testing.assert_allclose(found.fixed.loc["x", "p"], linear.pvalues["x"], rtol=1e-10)
+    np.testing.assert_allclose(found.model.scale, data["Yield"].var(ddof=1), rtol=1e-10)
+
+
+def test_step_arguments():
+    result = mx.mixedlm("y ~ a + x + z + (1 | g)", crossed()).fit()
+    kept = result.step(df_method="residual", keep=["z"], verbose=False)
+    assert "z" in kept.formula
+    still = result.step(
+        df_method="residual", reduce_fixed=False, reduce_random=False, verbose=False
+    )
+    assert (still.fixed["eliminated"] == 0).all()
+    with pytest.raises(ValueError, match="keep: nothing is no term"):
+        result.step(df_method="residual", keep=["nothing"])
+    with pytest.raises(ValueError, match=r"alpha_fixed=2 must lie"):
+        result.step(df_method="residual", alpha_fixed=2)
+
+
+def test_smaller_models_keep_weights_and_offset():
+    data = crossed()
+    weights = np.linspace(0.5, 2, len(data))
+    data["w"] = weights
+    formula = "y ~ a + x + offset(z) + (1 | g)"
+    result = mx.mixedlm(formula, data, weights="w").fit()
+    table = result.drop1(test="lrt")
+    small = mx.mixedlm("y ~ a + offset(z) + (1 | g)", data, weights="w")
+    np.testing.assert_allclose(table.loc["x", "AIC"], small.fit(reml=False).aic, rtol=1e-12)
+    alone = mx.mixedlm("y ~ a + x + offset(z)", data, weights="w").fit()
+    np.testing.assert_allclose(result.ranova()["logLik"].iloc[1], alone.llf, rtol=1e-12)
+
+
+def test_smaller_models_of_odd_names():
+    data = crossed().rename(columns={"x": "my x", "y": "yield"})
+    result = mx.mixedlm("`yield` ~ a * `my x` + np.exp(z) + (1 | g)", data).fit()
+    table = result.drop1(test="lrt")
+    assert list(table.index[1:]) == ["np.exp(z)", "a:my x"]
+    plain = mx.mixedlm("y ~ a * x + np.exp(z) + (1 | g)", crossed()).fit()
+    np.testing.assert_allclose(table["LRT"], plain.drop1(test="lrt")["LRT"], rtol=1e-9)
+
+
+def test_models_with_groups():
+    # the same model in statsmodels' words, by arrays and by bars
+    data = sleepstudy()
+    bars = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    groups = mx.MixedLM.from_formula(
+        "Reaction ~ Days", data, groups="Subject", re_formula="~Days"
+    )
+    exog = pd.DataFrame({"const": 1.0, "Days": data["Days"]})
+    arrays = mx.MixedLM(data["Reaction"], exog, data["Subject"], exog.to_numpy())
+    for model in (groups, arrays):
+        result = model.fit()
+        for ours, want in (
+            (result.ranova(), bars.ranova()),
+            (result.drop1(test="lrt"), bars.drop1(test="lrt")),
+            (result.drop1(), bars.drop1()),
+        ):
+            np.testing.assert_allclose(ours.to_numpy(), want.to_numpy(), rtol=1e-7)
+        found = result.step(df_method="residual", verbose=False)
+        assert (found.random["eliminated"] == 0).all()
+    found = groups.fit().step(df_method="residual", verbose=False)
+    assert found.formula == "Reaction ~ Days + (1 + Days | Subject)"
+
+
+def test_components():
+    data = sleepstudy()
+    model = mx.MixedLM.from_formula(
+        "Reaction ~ Days",
+        data,
+        groups="Subject",
+        re_formula="1",
+        vc_formula={"slope": "0 + Days"},
+    )
+    table = model.fit().ranova()
+    want = load_case("sleepstudy_uncorr").values["ranova"]["LRT"]
+    np.testing.assert_allclose(table["LRT"][1:], want, rtol=1e-7)
+
+
+def test_chunks_need_rows():
+    data = sleepstudy()
+    formula = "Reaction ~ Days + (Days | Subject)"
+    chunked = mx.MixedLM.from_chunks(formula, [data[:100], data[100:]]).fit()
+    whole = mx.mixedlm(formula, data).fit()
+    np.testing.assert_allclose(chunked.drop1(), whole.drop1(), rtol=1e-7)
+    for call in (chunked.ranova, lambda: chunked.drop1("lrt"), chunked.icc):
+        with pytest.raises(ValueError, match="in chunks"):
+            call()
