@@ -10,10 +10,12 @@ from statsmodels.tools.sm_exceptions import MissingDataError as UpstreamMissingD
 from statsmodels.tools.sm_exceptions import ModelWarning
 
 __all__ = [
+    "AdjustmentWarning",
     "DesignError",
     "FlatLikelihoodWarning",
     "FormulaError",
     "MissingDataError",
+    "NotEstimableError",
     "PrecisionWarning",
     "RankDeficientWarning",
     "WeightsWarning",
@@ -57,3 +59,11 @@ class PrecisionWarning(ModelWarning):
 
 class WeightsWarning(ModelWarning):
     """Weights that are allowed but so uneven that digits may be lost."""
+
+
+class NotEstimableError(ValueError):
+    """A combination of the fixed effects that the rows of the data do not determine."""
+
+
+class AdjustmentWarning(UserWarning):
+    """An adjustment for multiplicity that was replaced by one that fits the contrasts."""

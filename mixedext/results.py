@@ -20,6 +20,7 @@ from statsmodels.regression.mixed_linear_model import (
 
 from mixedext.engine.fit import Fit
 from mixedext.engine.information import variance_covariance
+from mixedext.estimated_means import EstimatedMeans
 from mixedext.refitting import simulate_refits
 from mixedext.summary import summarize
 from mixedext.wald import WaldTests
@@ -27,7 +28,7 @@ from mixedext.wald import WaldTests
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
 
-class MixedLMResults(WaldTests, UpstreamResults):
+class MixedLMResults(WaldTests, EstimatedMeans, UpstreamResults):
     """Results of ``MixedLM.fit``.
 
     Parameters
