@@ -1,0 +1,247 @@
+"""Estimated means, contrasts, trends and joint tests against emmeans."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.helpers.reference import case_names, load_case, relative_error
+
+import mixedext as mx
+from mixedext.exceptions import AdjustmentWarning, NotEstimableError, RankDeficientWarning
+from mixedext.inference.fixed_tests import DF_METHODS
+
+RESULTS = Path(__file__).parent / "results"
+# Written by results/make_means.R; each case repeats its R call.
+MEANS = json.loads((RESULTS / "means.json").read_text())
+FORMULAS = {
+    "offset": "y ~ a + offset(off) + offset(np.log(x + 10)) + (1 | g)",
+    "log": "np.log(y) ~ a * b + b * x + (1 | g)",
+    "log_plus": "np.log(y + 1) ~ a * b + (1 | g)",
+    "log10": "np.log10(y) ~ a * b + (1 | g)",
+    "sqrt": "np.sqrt(y) ~ a * b + (1 | g)",
+    "steps": "y ~ C(k) * a + (1 | g)",
+}
+OPTIONS = {"weighted": {"weights": "w"}, "offset_argument": {"offset": "off"}}
+PAIRS = ("tukey", "sidak", "bonferroni", "holm", "hochberg", "hommel", "fdr", "scheffe")
+PAIRS = (*PAIRS, "dunnettx", "none")
+AT = {"x": [4, 6], "a": ["a3", "a1"]}
+HALF = [1 / 3] * 3 + [-1 / 3] * 3
+# The calls of make_means.R in Python.
+CALLS = {
+    "equal": lambda e: e("a"),
+    "proportional": lambda e: e("a", weights="proportional"),
+    "outer": lambda e: e("a", weights="outer"),
+    "cells": lambda e: e("a", weights="cells"),
+    "flat": lambda e: e("a", weights="flat"),
+    "numbers": lambda e: e("a", weights=[1, 2, 3, 4]),
+    "overall": lambda e: e("~ 1"),
+    "prior_weights": lambda e: e("a", weights="proportional"),
+    "prior_weights_cells": lambda e: e("b", weights="cells"),
+    "by_z": lambda e: e("a", by="z", weights="proportional"),
+    "two": lambda e: e("~ a * b"),
+    "at": lambda e: e("~ x * a", at=AT),
+    "at_range": lambda e: e("x", at={"x": "range"}),
+    "at_z": lambda e: e("a", at={"z": 0.3}, weights="proportional"),
+    "pairs_by": lambda e: e("~ a | b").contrast("pairwise"),
+    "pairs_all": lambda e: e("~ a | b").contrast("pairwise", by=None),
+    "pairs_x": lambda e: e("x", at={"x": [4, 6.5]}).pairs(),
+    "offset": lambda e: e("a"),
+    "offset_argument": lambda e: e("a"),
+    "response": lambda e: e("a", type="response"),
+    "link": lambda e: e("a"),
+    "bias": lambda e: e("a", type="response", bias_adjust=True),
+    "bias_sigma": lambda e: e("a", type="response", bias_adjust=True, sigma=0.5),
+    "ratios": lambda e: e("a", type="response").pairs(),
+    "ratios_eff": lambda e: e("a").contrast("eff", type="response"),
+    "plus_means": lambda e: e("a", type="response"),
+    "plus_ratios": lambda e: e("a", type="response").pairs(),
+    "log10_means": lambda e: e("a", type="response"),
+    "log10_ratios": lambda e: e("a", type="response").pairs(),
+    "sqrt_means": lambda e: e("a", type="response"),
+    "sqrt_pairs": lambda e: e("a", type="response").pairs(),
+    "trends": lambda e: e.trends("b", "x"),
+    "trends_pairs": lambda e: e.trends("b", "x").pairs(),
+    "trends_curve": lambda e: e.trends("~ a | x", "x", at={"x": [3, 5]}),
+    "curve": lambda e: e("a"),
+    "steps": lambda e: e("k").contrast("consec", adjust="none"),
+    "empty_cells": lambda e: e("~ a * b"),
+    "empty_a": lambda e: e("a"),
+    "empty_weights": lambda e: e("a", weights="cells"),
+    "empty_pairs": lambda e: e("~ a * b").pairs(),
+    "empty_sidak": lambda e: e("~ a * b").pairs(adjust="sidak"),
+    "empty_holm": lambda e: e("~ a * b").pairs(adjust="holm"),
+    "empty_scheffe": lambda e: e("~ a * b").pairs(adjust="scheffe"),
+    "nested_b": lambda e: e("b"),
+    "nested_prop": lambda e: e("b", weights="proportional"),
+    "nested_s": lambda e: e("s"),
+    "nested_pairs": lambda e: e("s").pairs(),
+    "six_pairwise_BY": lambda e: e("s").contrast("pairwise", adjust="BY"),
+    "six_ctrl_BY": lambda e: e("s").contrast("trt.vs.ctrl", adjust="BY"),
+    "six_poly": lambda e: e("s").contrast("poly"),
+    "six_consec": lambda e: e("s").contrast("consec", adjust="none"),
+    "six_mean_chg": lambda e: e("s").contrast("mean_chg", adjust="none"),
+    "six_eff": lambda e: e("s").contrast("eff"),
+    "six_deleff": lambda e: e("s").contrast("del.eff"),
+    "six_identity": lambda e: e("s").contrast("identity"),
+    "six_ctrl_ref": lambda e: e("s").contrast("trt.vs.ctrl", ref="b1a3"),
+    "six_ctrl_refs": lambda e: e("s").contrast("trt.vs.ctrl", ref=[0, 1]),
+    "six_rev": lambda e: e("s").contrast("revpairwise"),
+    "six_custom": lambda e: e("s").contrast(
+        {"first": [1, -1, 0, 0, 0, 0], "mean": HALF}
+    ),
+    "joint_factorial": lambda e: e.joint_tests(),
+    "joint_by": lambda e: e.joint_tests(by="b"),
+    "joint_log": lambda e: e.joint_tests(),
+    "joint_empty": lambda e: e.joint_tests(),
+    "joint_nested": lambda e: e.joint_tests(),
+    "joint_steps": lambda e: e.joint_tests(),
+    "joint_poly": lambda e: e.joint_tests(),
+    "joint": lambda e: e("~ a | b").contrast("consec").test(joint=True),
+    "null": lambda e: e("s").test(null=4),
+    "six_means_sidak": lambda e: (e("s").conf_int("sidak"), e("s").test(adjust="sidak")),
+}
+for _adjust in PAIRS:
+    CALLS[f"six_pairwise_{_adjust}"] = lambda e, adjust=_adjust: e("s").contrast(
+        "pairwise", adjust=adjust
+    )
+    CALLS[f"six_ctrl_{_adjust}"] = lambda e, adjust=_adjust: e("s").contrast(
+        "trt.vs.ctrl", adjust=adjust
+    )
+
+
+class Asked:
+    """Calls of the results with a df method filled in."""
+
+    def __init__(self, results, df_method):
+        self.results, self.method = results, df_method
+
+    def __call__(self, specs, **kwargs):
+        return self.results.emmeans(specs, df_method=self.method, **kwargs)
+
+    def trends(self, specs, var, **kwargs):
+        return self.results.emtrends(specs, var, df_method=self.method, **kwargs)
+
+    def joint_tests(self, **kwargs):
+        return self.results.joint_tests(df_method=self.method, **kwargs).reset_index()
+
+
+def data_of(model):
+    data = pd.read_csv(RESULTS / "data" / "unbalanced_factorial.csv")
+    if model == "empty":
+        data = data[~((data["a"] == "a3") & (data["b"] == "b2"))]
+    return data
+
+
+@cache
+def results_of(model):
+    formula = FORMULAS.get(model, MEANS["formulas"][model]["formula"])
+    with pytest.warns(RankDeficientWarning) if model in ("empty", "nested") else nothing():
+        made = mx.mixedlm(formula, data_of(model), **OPTIONS.get(model, {}))
+    return made.fit()
+
+
+class nothing:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        return False
+
+
+# emmeans' columns and ours.
+NAMES = {
+    "emmean": "emmean",
+    "response": "response",
+    "estimate": "estimate",
+    "ratio": "ratio",
+    "x.trend": "x.trend",
+    "SE": "SE",
+    "df": "df",
+    "asymp.LCL": "lower",
+    "asymp.UCL": "upper",
+    "lower.CL": "lower",
+    "upper.CL": "upper",
+    "z.ratio": "z",
+    "t.ratio": "t",
+    "p.value": "pvalue",
+    "df1": "df_num",
+    "df2": "df_denom",
+    "F.ratio": "F",
+}
+# What R computes to fewer digits: ptukey to about 1e-8, its inverse to about 1e-4, the
+# joint tests' F is rounded to 3 decimals and its df to 2.
+ASKED_FOR = [
+    pytest.param(case, id=f"{case['name']}-{case['df_method']}")
+    for case in MEANS["cases"]
+]
+
+
+@pytest.mark.parametrize("case", ASKED_FOR)
+@pytest.mark.filterwarnings("ignore::mixedext.exceptions.AdjustmentWarning")
+def test_as_emmeans(case):
+    method = None if case["df_method"] == "asymptotic" else case["df_method"]
+    if method not in DF_METHODS:
+        pytest.skip(f"df_method={method!r} is not there yet")
+    if case["name"].startswith("joint") and method is not None:
+        pytest.skip("emmeans does not scale joint tests as Kenward and Roger do")
+    asked = Asked(results_of(case["model"]), method)
+    found = CALLS[case["name"]](asked)
+    compare(found, case["table"], case["name"])
+
+
+def compare(found, table, name):
+    tables = found if isinstance(found, tuple) else (found,)
+    frames = [
+        t if isinstance(t, pd.DataFrame) else pd.concat([t.table, t.test()], axis=1)
+        for t in tables
+    ]
+    ours = pd.concat(frames, axis=1)
+    ours = ours.loc[:, ~ours.columns.duplicated()]
+    checked = 0
+    joint = "df1" in table
+    for column, values in table.items():
+        values = values if isinstance(values, list) else [values]
+        if column in NAMES:
+            own = ours[NAMES[column]].to_numpy(float)
+            want = np.array([np.nan if v is None else v for v in values], float)
+            if column in ("df", "df2"):
+                want = np.where(np.isnan(want) & ~np.isnan(own), np.inf, want)
+            checked += 1
+        elif column in ours or column == "model term":
+            own = ours["term" if column == "model term" else column]
+            assert [str(v) for v in own] == [
+                str(v).replace("k8", "k8") for v in values
+            ], column
+            continue
+        else:
+            continue
+        np.testing.assert_array_equal(np.isnan(own), np.isnan(want), column)
+        good = np.isfinite(want)
+        if not good.any():
+            assert (own[~np.isnan(own)] == want[~np.isnan(want)]).all()
+            continue
+        own, want = own[good], want[good]
+        rtol, atol = 2e-7, 1e-12
+        if joint:
+            rtol, atol = {"F.ratio": (0, 6e-4), "p.value": (6e-3, 0)}.get(
+                column, (0, 6e-3)
+            )
+        elif column in ("estimate", "lower.CL", "upper.CL", "asymp.LCL", "asymp.UCL"):
+            atol = 2e-7 * np.abs(want).max()
+        if "CL" in column and name_has_quantile_of_range(name):
+            atol = 1e-4 * np.abs(want).max()
+        if column == "p.value" and not joint:
+            rtol, atol = 5e-6, 1e-8
+        np.testing.assert_allclose(own, want, rtol, atol, err_msg=column)
+    assert checked >= 3
+
+
+def name_has_quantile_of_range(name):
+    return name.endswith(("tukey", "dunnettx", "ref", "refs", "rev")) or "pairs" in name or (
+        "ratios" in name
+    )
