@@ -14,7 +14,7 @@ from mixedext.inference.back_transform import response_transform
 from mixedext.inference.fixed_tests import df_method_name, fixed_tests
 from mixedext.inference.means import independent_count, joint_test, linear_estimates
 from mixedext.linear_functions import Context, MarginalMeans, check_level
-from mixedext.reference_grid import ReferenceGrid
+from mixedext.reference_grid import Grid, ReferenceGrid
 
 __all__ = ["EstimatedMeans"]
 
@@ -119,7 +119,7 @@ class EstimatedMeans:
             raise ValueError(f"type={type!r}; use one of 'link', 'response'")
         reference.check_names([*names, *by], "specs and by")
         levels = reference.levels_at(at, self._rows_for_functions)
-        grid = reference.grid(levels, self.model.new_rows, self.k_fe)
+        grid = reference.grid(levels)
         shown = reference.with_parents([*names, *by])
         labels, rows, shift, notes = _average(reference, grid, shown, by, weights)
         context = self._linear_context(df_method, bias_adjust, sigma)
@@ -131,7 +131,15 @@ class EstimatedMeans:
         )
 
     def emtrends(
-        self, specs, var, by=None, at=None, weights="equal", df_method=None, level=0.95
+        self,
+        specs,
+        var,
+        by=None,
+        at=None,
+        weights="equal",
+        df_method=None,
+        level=0.95,
+        delta=None,
     ):
         """Estimated slopes of a covariate, averaged as ``emmeans`` does.
 
@@ -144,6 +152,9 @@ class EstimatedMeans:
             As for ``emmeans``; ``at`` may say where on a curve the slope is wanted.
         var : str
             The covariate.
+        delta : float, optional
+            Step h of the quotient (f(x + h) - f(x)) / h, to be used in place of the
+            slope.  R's emmeans takes a thousandth of the covariate's range.
 
         Returns
         -------
@@ -167,10 +178,10 @@ class EstimatedMeans:
         levels = reference.levels_at(at, self._rows_for_functions)
         if predictor.is_factor and var not in (at or {}):
             levels[var] = pd.Series(predictor.summaries["mean"])
-        grid = reference.grid(levels, self.model.new_rows, self.k_fe)
+        grid = reference.grid(levels)
         low, high = predictor.summaries["range"]
-        slopes = _slopes(reference, grid, var, high - low, self.model.new_rows)
-        grid = type(grid)(grid.levels, grid.codes, *slopes)
+        slopes = _slopes(reference, grid, var, high - low, delta)
+        grid = Grid(grid.levels, grid.codes, slopes, np.zeros(len(slopes)))
         shown = reference.with_parents([*names, *by])
         labels, rows, shift, notes = _average(reference, grid, shown, by, weights)
         context = self._linear_context(df_method, False, None)
@@ -222,7 +233,7 @@ class EstimatedMeans:
             own = dict(levels)
             for name, pick in zip(by, picks, strict=True):
                 own[name] = levels[name].iloc[[pick]].reset_index(drop=True)
-            grid = reference.grid(own, self.model.new_rows, self.k_fe)
+            grid = reference.grid(own)
             if not len(grid.codes):
                 continue
             where = {name: own[name].iloc[0] for name in by}
@@ -305,15 +316,13 @@ def _average(reference, grid, shown, by, weights):
     np.add.at(rows, group, share[:, None] * grid.exog)
     shift = np.bincount(group, share * grid.shift)
     labels = grid.values(order, first)
+    if not order:
+        labels = pd.DataFrame({"1": ["overall"]})
     notes = []
     if over:
-        how = "" if isinstance(weights, str) and weights == "equal" else f", {weights}"
-        if not isinstance(weights, str):
-            how = ", given"
-        notes.append(
-            f"Averaged over the levels of: {', '.join(over)}"
-            + (f" (weights{how})".replace("weights, ", "weights: ") if how else "")
-        )
+        kind = _weights_kind(weights)
+        how = "" if kind == "equal" else f" (weights: {kind})"
+        notes.append(f"Averaged over the levels of: {', '.join(over)}{how}")
         if reference.interact(shown, over):
             notes.append("Means may mislead: a factor interacts with one averaged over")
     return labels, rows, shift, notes
@@ -321,15 +330,9 @@ def _average(reference, grid, shown, by, weights):
 
 def _weights_of_rows(reference, grid, shown, over, weights):
     """Weight of each row of the grid, before they are made to sum to one."""
-    if not isinstance(weights, str):
+    kind = _weights_kind(weights)
+    if kind == "given":
         return _given_weights(grid, over, weights)
-    known = [w for w in WEIGHTS if w.startswith(weights)] if weights else []
-    if len(known) != 1:
-        raise ValueError(
-            f"weights={weights!r} is not known; use one of "
-            f"{', '.join(map(repr, WEIGHTS))}, or numbers"
-        )
-    kind = known[0]
     if kind == "equal":
         return np.ones(len(grid.codes))
     if kind == "proportional":
@@ -341,6 +344,19 @@ def _weights_of_rows(reference, grid, shown, over, weights):
         return size
     cells = reference.frequencies(grid, [*shown, *over])
     return cells if kind == "cells" else (cells > 0).astype(float)
+
+
+def _weights_kind(weights):
+    """The kind of weights that a name or its beginning stands for."""
+    if not isinstance(weights, str):
+        return "given"
+    known = [w for w in WEIGHTS if w.startswith(weights)] if weights else []
+    if len(known) != 1:
+        raise ValueError(
+            f"weights={weights!r} is not known; use one of "
+            f"{', '.join(map(repr, WEIGHTS))}, or numbers"
+        )
+    return known[0]
 
 
 def _given_weights(grid, over, weights):
@@ -360,13 +376,12 @@ def _given_weights(grid, over, weights):
     return given[place]
 
 
-def _slopes(reference, grid, var, span, columns):
-    """Derivatives of the columns and of the offset by a covariate, at a grid."""
+def _slopes(reference, grid, var, span, delta):
+    """Derivatives of the columns by a covariate, or quotients, at a grid."""
 
     def at(step):
         levels = {**grid.levels, var: grid.levels[var].astype(float) + step}
-        exog, shift = reference._evaluate(levels, grid.codes, columns)
-        return np.column_stack([exog, shift])
+        return reference.evaluate(levels, grid.codes)
 
     def quotient(step):
         # the step that the numbers really make
@@ -375,6 +390,10 @@ def _slopes(reference, grid, var, span, columns):
         made = made[grid.codes[var].to_numpy()]
         return (at(step) - at(-step)) / made[:, None]
 
+    if delta is not None:
+        if not (np.isfinite(delta) and delta != 0):
+            raise ValueError(f"delta={delta!r} must be a step, not zero")
+        return (at(delta) - at(0.0)) / delta
     near = quotient(STEP * span)
     slope = (4 * quotient(STEP * span / 2) - near) / 3
     # a column that is linear over the whole range is so exactly: no digits are lost
@@ -387,8 +406,7 @@ def _slopes(reference, grid, var, span, columns):
         wide = half = bend = size = np.full_like(slope, np.nan)
     close = 1e-10 * size
     linear = (np.abs(wide - half) * span <= close) & (np.abs(bend) <= close)
-    slope = np.where(linear.all(axis=0), wide, slope)
-    return slope[:, :-1], slope[:, -1]
+    return np.where(linear.all(axis=0), wide, slope)
 
 
 def _term_tests(reference, grid, by, context):

@@ -22,6 +22,7 @@ from mixedext.inference.means import (
     linear_estimates,
 )
 from mixedext.inference.multiplicity import Family, adjustment_name
+from mixedext.means_text import PrintedEstimates, label
 
 __all__ = ["Context", "Contrasts", "LinearFunctions", "MarginalMeans", "check_level"]
 
@@ -70,7 +71,7 @@ def check_level(level) -> None:
         raise ValueError(f"level={level!r} must lie between 0 and 1, such as 0.95")
 
 
-class LinearFunctions:
+class LinearFunctions(PrintedEstimates):
     """Estimates of linear functions of the fixed effects, with their table.
 
     Not made by the user: see ``MixedLMResults.emmeans`` and ``MarginalMeans.contrast``.
@@ -130,7 +131,7 @@ class LinearFunctions:
         return self._estimates.estimable
 
     def _row_names(self):
-        return [_label(row) for row in self._labels.to_dict("records")]
+        return [label(row) for row in self._labels.to_dict("records")]
 
     def __len__(self):
         return len(self._labels)
@@ -167,8 +168,8 @@ class LinearFunctions:
         own = self._estimates
         for number, (_, rows) in enumerate(groups):
             covariance = own.covariance[np.ix_(rows, rows)]
-            good = own.estimable[rows]
-            rank = independent_count(own.rows[rows[good]]) if adjust == "scheffe" else 0
+            finite = rows[np.isfinite(own.rows[rows]).all(axis=1)]
+            rank = independent_count(own.rows[finite]) if adjust == "scheffe" else 0
             size = self._sizes[number] if self._sizes else len(rows)
             families.append((rows, Family(own.df[rows], size, rank, covariance)))
         return families, adjust
@@ -245,7 +246,7 @@ class LinearFunctions:
     @property
     def _letter(self):
         known = self.df[np.isfinite(self._estimates.error)]
-        return "z" if np.isinf(known).all() else "t"
+        return "z_ratio" if np.isinf(known).all() else "t_ratio"
 
     def conf_int(self, adjust=None, level=None) -> pd.DataFrame:
         """Confidence limits.
@@ -383,7 +384,7 @@ class LinearFunctions:
         own = self._estimates
         rows, shift, labels, sizes, contrast = [], [], [], [], None
         for where, at in split._groups():
-            names = [_label(r) for r in self._labels[inner].iloc[at].to_dict("records")]
+            names = [label(r) for r in self._labels[inner].iloc[at].to_dict("records")]
             named = [f"({n})" if _OPERATORS.search(n) else n for n in names]
             if method == "identity":
                 named = names
@@ -396,7 +397,7 @@ class LinearFunctions:
         if contrast.custom and not estimates.estimable.all():
             wrong = labels[int(np.argmin(estimates.estimable))]
             raise NotEstimableError(
-                f"contrast {_label(wrong)!r} is not estimable: the rows of the data do not "
+                f"contrast {label(wrong)!r} is not estimable: the rows of the data do not "
                 "determine it (empty cells, or columns that were dropped)"
             )
         if adjust is None:
@@ -421,92 +422,6 @@ class LinearFunctions:
     def pairs(self, **kwargs):
         """All pairwise differences: ``contrast("pairwise", ...)``."""
         return self.contrast("pairwise", **kwargs)
-
-    # ---- printing ----
-
-    def _adjustment_notes(self):
-        """What the printed table says of adjustments."""
-        if self.adjust == "none" or max(len(rows) for _, rows in self._groups()) < 2:
-            return
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AdjustmentWarning)
-            families, used = self._families(self.adjust)
-        counts = sorted({family.n_tests for _, family in families})
-        text = f"{used} for {' or '.join(map(str, counts))} estimates"
-        if used == "tukey":
-            text = f"tukey for a family of {' or '.join(map(str, self._sizes[:1]))} means"
-        elif used == "scheffe":
-            text = f"scheffe with rank {families[0][1].rank}"
-        yield f"P values adjusted: {text}"
-        if used in ("holm", "hochberg", "hommel", "fdr", "fdr_by"):
-            used = "bonferroni"
-        yield f"Confidence limits adjusted: {used}"
-
-    def _scale_notes(self):
-        kind, transform = self._kind(), self._context.transform
-        if transform is None or kind == "trend":
-            return
-        if kind in ("ratio", "response"):
-            yield f"Intervals are transformed back from the {transform.name} scale"
-            if self._with_tests:
-                yield f"Tests are performed on the {transform.name} scale"
-            if kind == "response" and self._context.sigma is not None:
-                yield f"Adjusted for bias with sigma = {self._context.sigma:.5g}"
-        else:
-            yield f"Results are on the {transform.name} scale, not that of the response"
-
-    def _all_notes(self):
-        yield from self._notes
-        method = self._context.df_method
-        yield f"Degrees of freedom: {method or 'none (z)'}"
-        yield f"Confidence level: {self.level:g}"
-        yield from self._adjustment_notes()
-        yield from self._scale_notes()
-
-    def __str__(self):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AdjustmentWarning)
-            text = self._texts()
-        parts = []
-        for where, rows in self._groups():
-            head = ", ".join(f"{name} = {value}" for name, value in where.items())
-            body = text.iloc[rows].drop(columns=self.by).to_string(index=False)
-            parts.append(f"{head}:\n{body}" if head else body)
-        return "\n\n".join(parts) + "\n\n" + "\n".join(self._all_notes())
-
-    __repr__ = __str__
-
-    def _repr_html_(self):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AdjustmentWarning)
-            table = self._texts().to_html(index=False)
-        return table + "<p>" + "<br>".join(self._all_notes()) + "</p>"
-
-    def _texts(self):
-        """The table as text: three digits of the smallest standard error."""
-        table = self.table
-        name = table.columns[len(self._labels.columns)]
-        errors = table["SE"].to_numpy()
-        errors = errors[np.isfinite(errors) & (errors > 0)]
-        decimals = 3
-        if len(errors):
-            decimals = int(np.clip(2 - np.floor(np.log10(errors.min())), 0, 10))
-        form = f"{{:.{decimals}f}}"
-        forms = {name: form, "SE": form, "lower": form, "upper": form}
-        forms |= {"df": "{:.4g}", self._letter: "{:.3f}"}
-        text = table.copy()
-        for column, pattern in forms.items():
-            if column in table:
-                text[column] = [
-                    pattern.format(v) if not np.isnan(v) else "" for v in table[column]
-                ]
-        if "pvalue" in table:
-            text["pvalue"] = [
-                "" if np.isnan(p) else "<.0001" if p < 1e-4 else f"{p:.4f}"
-                for p in table["pvalue"]
-            ]
-        text.loc[~self.estimable, name] = "nonEst"
-        return text
 
 
 class MarginalMeans(LinearFunctions):
@@ -588,8 +503,8 @@ class Contrasts(LinearFunctions):
     Attributes
     ----------
     table : DataFrame
-        contrast and the variables of ``by``; estimate (or ratio), SE, df, t (or z),
-        pvalue, lower, upper.
+        contrast and the variables of ``by``; estimate (or ratio), SE, df, t_ratio (or
+        z_ratio), pvalue, lower, upper.
     """
 
     _with_tests = True
@@ -607,16 +522,3 @@ class Contrasts(LinearFunctions):
         if self.type == "response" and self._on_logs:
             return "ratio"
         return "difference"
-
-
-def _label(values: dict) -> str:
-    """Values of a row's labels in one text; numbers go with their variable's name."""
-    return (
-        " ".join(
-            f"{name}{value:g}"
-            if isinstance(value, int | float | np.number) and not isinstance(value, bool)
-            else str(value)
-            for name, value in values.items()
-        )
-        or "overall"
-    )

@@ -18,6 +18,7 @@ import pandas as pd
 from mixedext.exceptions import FormulaError
 from mixedext.inference.means import ColumnRelations, column_relations
 from mixedext.specification.bars import names_in
+from mixedext.specification.formula_engine import new_fixed_columns
 from mixedext.specification.statsmodels_compat import SPEC_ATTRIBUTE
 
 __all__ = ["Grid", "Predictor", "ReferenceGrid"]
@@ -109,9 +110,9 @@ class ReferenceGrid:
     cells : DataFrame
         Levels (as numbers) of the factors in each combination that occurs.
     counts : ndarray
-        Observations in each, or the sum of their weights.
+        Observations in each.
     offset : float
-        Mean of the offset given besides the formula's.
+        Mean of the offset, which is added to all means.
     relations : ColumnRelations
         Of columns that were dropped to the others.
 
@@ -123,13 +124,12 @@ class ReferenceGrid:
 
     def __init__(self, model):
         frame = _rows_of(model)
-        right = model.fixed_formula.split("~", 1)[1]
-        self.response = model.fixed_formula.split("~", 1)[0].strip()
-        texts = [right, *model.offset_formulas]
-        used = set().union(*(names_in(text) for text in texts))
+        response, right = model.fixed_formula.split("~", 1)
+        self.response = response.strip()
+        used = names_in(right)
         columns = [c for c in frame.columns if isinstance(c, str) and c in used]
-        columns.sort(key=lambda c: _first_place(c, texts))
-        categorical = set().union(set(), *(_in_parentheses_of_c(t) for t in texts))
+        columns.sort(key=lambda c: _first_place(c, right))
+        categorical = _in_parentheses_of_c(right)
         codes = {}
         self.predictors = {}
         for name in columns:
@@ -138,18 +138,21 @@ class ReferenceGrid:
             if own is not None:
                 codes[name] = own
         self.terms = _term_variables(model, set(columns))
-        weights = np.ones(len(frame)) if model.weights is None else model.weights
-        self.cells, self.counts = _observed_cells(codes, weights)
+        self.cells, self.counts = _observed_cells(codes, len(frame))
         self.nesting = self._find_nesting()
-        self.offset = 0.0
-        if model.offset is not None:
-            given = model.offset
-            if model.offset_formulas:
-                given = given - model.new_rows(frame)[1]
-            self.offset = float(np.mean(given))
+        self.offset = 0.0 if model.offset is None else float(np.mean(model.offset))
+        self._k_columns = max(model.k_fe, 1)
+        self._source = model
         self.relations: ColumnRelations = column_relations(
             np.asarray(model.exog), model._design.basis
         )
+
+    def _columns(self, frame):
+        model = self._source
+        spec = getattr(model.data, SPEC_ATTRIBUTE)
+        return new_fixed_columns(
+            spec, frame, model.fixed_formula, model.namespace, model.aliases
+        )[0]
 
     # ---- nesting ----
 
@@ -247,20 +250,16 @@ class ReferenceGrid:
                 levels[name] = pd.Series(predictor.summaries["mean"])
         return levels
 
-    def grid(self, levels: dict, columns, n_columns: int) -> Grid:
+    def grid(self, levels: dict) -> Grid:
         """All combinations of levels that nesting allows.
 
         Parameters
         ----------
         levels : dict
             From ``levels_at``.
-        columns : callable
-            Gives the model's columns and offset for a frame.
-        n_columns : int
-            Number of the columns.
         """
         size = int(np.prod([float(len(v)) for v in levels.values()]))
-        if size * max(n_columns, 1) > LARGEST_GRID:
+        if size * self._k_columns > LARGEST_GRID:
             raise ValueError(
                 f"the reference grid has {size} combinations of {', '.join(levels)}; "
                 "restrict levels by at="
@@ -275,8 +274,8 @@ class ReferenceGrid:
             wanted = parent.reindex(own).to_numpy()
             keep &= wanted[codes[name]] == around[codes[other]]
         codes = codes[keep].reset_index(drop=True)
-        exog, shift = self._evaluate(levels, codes, columns)
-        return Grid(levels, codes, exog, shift)
+        exog = self.evaluate(levels, codes)
+        return Grid(levels, codes, exog, np.full(len(codes), self.offset))
 
     def _codes(self, levels):
         shape = [len(v) for v in levels.values()]
@@ -285,16 +284,16 @@ class ReferenceGrid:
             return pd.DataFrame(index=range(1))
         return pd.DataFrame(dict(zip(levels, index, strict=True)))
 
-    def _evaluate(self, levels, codes, columns):
+    def evaluate(self, levels, codes) -> np.ndarray:
+        """The model's fixed columns at combinations of levels."""
         frame = pd.DataFrame(
             {n: v.take(codes[n].to_numpy()).array for n, v in levels.items()},
             index=codes.index,
         )
-        exog, own = columns(frame)
-        shift = np.full(len(codes), self.offset)
+        exog = self._columns(frame)
         if len(exog) != len(codes):  # the engine gives one row for a constant
             exog = np.broadcast_to(exog[:1], (len(codes), exog.shape[1]))
-        return exog, shift if own is None else shift + own
+        return exog
 
     def _positions(self, name, values):
         """Numbers of a factor's levels that values are; None if it is no factor now."""
@@ -360,13 +359,10 @@ def _rows_of(model) -> pd.DataFrame:
     return frame
 
 
-def _first_place(name, texts):
-    """Where a name first occurs; names in backticks or quotes count as well."""
-    for number, text in enumerate(texts):
-        match = re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", text)
-        if match is not None:
-            return number, match.start()
-    return len(texts), 0
+def _first_place(name, text):
+    """Where a name first occurs."""
+    match = re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", text)
+    return len(text) if match is None else match.start()
 
 
 def _in_parentheses_of_c(text) -> set[str]:
@@ -416,15 +412,13 @@ def _sorted_levels(column):
     return column.iloc[first].reset_index(drop=True), codes
 
 
-def _observed_cells(codes, weights):
-    """Combinations of levels that occur, and the sum of weights in each."""
+def _observed_cells(codes, n_rows):
+    """Combinations of levels that occur, and the observations in each."""
     if not codes:
-        return pd.DataFrame(index=range(1)), np.array([float(np.sum(weights))])
+        return pd.DataFrame(index=range(1)), np.array([float(n_rows)])
     frame = pd.DataFrame(codes)
-    total = pd.Series(weights).groupby([frame[n].to_numpy() for n in frame.columns]).sum()
-    cells = total.index.to_frame(index=False)
-    cells.columns = frame.columns
-    return cells, total.to_numpy(float)
+    cells = frame.value_counts(sort=False).sort_index()
+    return cells.index.to_frame(index=False), cells.to_numpy(float)
 
 
 def _term_variables(model, columns) -> list[frozenset]:

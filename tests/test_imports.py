@@ -17,7 +17,7 @@ LAYERS = [
     ["inference"],
     ["graphics", "panel"],
     ["summary", "wald", "fit_arguments", "upstream", "chunked", "chunk_rows", "refitting"],
-    ["reference_grid", "linear_functions", "estimated_means"],
+    ["reference_grid", "means_text", "linear_functions", "estimated_means"],
     ["results"],
     ["fitting"],
     ["model"],

@@ -71,7 +71,7 @@ class Family:
     ----------
     df : ndarray
         Degrees of freedom of each, infinite for the normal law; NaN for those that
-        cannot be estimated, which do not count.
+        cannot be estimated.  They count as tests, as in emmeans, but for mvt.
     size : int
         Number of means compared, for Tukey's method.
     rank : int
@@ -103,7 +103,7 @@ class Family:
 
     @property
     def n_tests(self) -> int:
-        return int(np.isfinite(np.diag(self.covariance)).sum())
+        return len(self.df)
 
     def pvalues(self, statistic: np.ndarray, adjust: str) -> np.ndarray:
         """Adjusted two-sided p-values; NaN where the statistic is."""
@@ -114,7 +114,11 @@ class Family:
         if not good.any():
             return out
         if adjust in _STEPWISE:
-            out[good] = multipletests(single, method=_STEPWISE[adjust])[1]
+            # those that cannot be estimated count as tests with p = 1
+            padded = np.ones(self.n_tests)
+            padded[: len(single)] = single
+            adjusted = multipletests(padded, method=_STEPWISE[adjust])[1]
+            out[good] = adjusted[: len(single)]
         else:
             out[good] = [
                 self._tail(t, p, df, adjust)
