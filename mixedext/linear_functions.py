@@ -22,7 +22,7 @@ from mixedext.inference.means import (
     linear_estimates,
 )
 from mixedext.inference.multiplicity import Family, adjustment_name
-from mixedext.means_text import PrintedEstimates, label
+from mixedext.means_text import PrintedEstimates, label, row_names
 
 __all__ = ["Context", "Contrasts", "LinearFunctions", "MarginalMeans", "check_level"]
 
@@ -131,7 +131,7 @@ class LinearFunctions(PrintedEstimates):
         return self._estimates.estimable
 
     def _row_names(self):
-        return [label(row) for row in self._labels.to_dict("records")]
+        return row_names(self._labels)
 
     def __len__(self):
         return len(self._labels)
@@ -384,7 +384,7 @@ class LinearFunctions(PrintedEstimates):
         own = self._estimates
         rows, shift, labels, sizes, contrast = [], [], [], [], None
         for where, at in split._groups():
-            names = [label(r) for r in self._labels[inner].iloc[at].to_dict("records")]
+            names = row_names(self._labels[inner].iloc[at])
             named = [f"({n})" if _OPERATORS.search(n) else n for n in names]
             if method == "identity":
                 named = names

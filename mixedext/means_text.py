@@ -8,7 +8,7 @@ import numpy as np
 
 from mixedext.exceptions import AdjustmentWarning
 
-__all__ = ["PrintedEstimates", "label"]
+__all__ = ["PrintedEstimates", "label", "row_names"]
 
 
 class PrintedEstimates:
@@ -100,13 +100,26 @@ class PrintedEstimates:
 
 
 def label(values: dict) -> str:
-    """Values of a row's labels in one text; numbers go with their variable's name."""
-    return (
-        " ".join(
-            f"{name}{value:g}"
-            if isinstance(value, int | float | np.number) and not isinstance(value, bool)
-            else str(value)
-            for name, value in values.items()
+    """Values that tell a group or a contrast, in one text."""
+    return " ".join(map(str, values.values()))
+
+
+def row_names(labels) -> list[str]:
+    """One text a row of labels; what reads as a number goes with its variable's name."""
+    texts = [] if len(labels.columns) else [["overall"] * len(labels)]
+    for name in labels.columns:
+        column = labels[name]
+        numeric = all(_reads_as_number(value) for value in column)
+        front = str(name) if numeric else ""
+        texts.append(
+            [front + (f"{v:g}" if isinstance(v, float) else str(v)) for v in column]
         )
-        or "overall"
-    )
+    return [" ".join(row) for row in zip(*texts, strict=True)]
+
+
+def _reads_as_number(value) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return not isinstance(value, bool | np.bool_)

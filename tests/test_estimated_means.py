@@ -241,6 +241,10 @@ def compare(found, table, name):
             atol = 1e-4 * np.abs(want).max()
         if column == "p.value" and not joint:
             rtol, atol = 5e-6, 1e-8
+            if name == "empty_pairs" and "t_ratio" in ours:
+                # emmeans rounds df where some contrast cannot be estimated
+                size = np.sqrt(2) * np.abs(ours["t_ratio"].to_numpy()[good])
+                own = studentized_range.sf(size, 6, ours["df"].to_numpy()[good].round())
         np.testing.assert_allclose(own, want, rtol, atol, err_msg=column)
     assert checked >= 3
 
@@ -259,3 +263,95 @@ def name_has_quantile_of_range(name):
         or "pairs" in name
         or ("ratios" in name)
     )
+
+
+# ---- the reference cases ----
+
+
+def reference_cases():
+    return [
+        pytest.param(case, name, id=f"{case}-{name}")
+        for case in case_names()
+        for name in load_case(case).values.get("emmeans") or {}
+    ]
+
+
+@cache
+def case_results(name):
+    case = load_case(name)
+    made = mx.mixedlm(case.formula, case.data, **case.options)
+    return made.fit(reml=case.values["REML"])
+
+
+@pytest.mark.parametrize(("case", "name"), reference_cases())
+def test_reference_estimates(case, name):
+    """Estimates, which need no method for the degrees of freedom."""
+    want = load_case(case).values["emmeans"][name]
+    means = case_results(case).emmeans(want["specs"])
+    assert relative_error(means.estimate, want["table"]["emmean"]) < 1e-9
+    for factor in set(want["table"]) & set(means.table):
+        if factor not in NAMES:
+            own = list(map(plain, means.table[factor]))
+            assert own == list(map(plain, want["table"][factor]))
+    for kind, values in (want.get("contrasts") or {}).items():
+        found = reference_contrast(means, kind)
+        assert relative_error(found.estimate, values["estimate"]) < 1e-8
+        if kind != "seed":
+            assert found.table["contrast"].tolist() == values["contrast"]
+
+
+def reference_contrast(means, kind):
+    if kind == "seed":
+        return means.contrast([[1, 0, 0, 0, -1]])
+    method, _, adjust = kind.partition("_")
+    return means.contrast(method, adjust=adjust or "none")
+
+
+@pytest.mark.skipif("kenward-roger" not in DF_METHODS, reason="not there yet")
+@pytest.mark.parametrize(("case", "name"), reference_cases())
+def test_reference_kenward_roger(case, name):
+    """Standard errors, df, limits and p-values."""
+    want = load_case(case).values["emmeans"][name]
+    means = case_results(case).emmeans(want["specs"], df_method="kenward-roger")
+    compare_reference(means, want["table"])
+    for kind, values in (want.get("contrasts") or {}).items():
+        compare_reference(reference_contrast(means, kind), values, "tukey" in kind)
+
+
+def compare_reference(found, want, by_range=False):
+    ours = pd.concat([found.table, found.test()], axis=1)
+    ours = ours.loc[:, ~ours.columns.duplicated()]
+    size = np.abs(want.get("emmean", want.get("estimate"))).max()
+    size = max(size, np.max(np.abs(want["SE"])))
+    for column, own in NAMES.items():
+        if column not in want:
+            continue
+        rtol, atol = 1e-6, 1e-12
+        if column in ("emmean", "estimate", "lower.CL", "upper.CL"):
+            atol = 1e-7 * size
+        elif column == "t.ratio":
+            atol = 1e-7 * np.max(np.abs(want[column]))
+        if by_range and column in ("lower.CL", "upper.CL"):
+            atol = 1e-5 * size  # R's qtukey
+        if column == "p.value":
+            rtol, atol = (1e-5, 1e-8) if by_range else (2e-6, 1e-12)
+        np.testing.assert_allclose(ours[own], want[column], rtol, atol, err_msg=column)
+
+
+@pytest.mark.skipif("kenward-roger" not in DF_METHODS, reason="not there yet")
+def test_potassium_trial():
+    """Published: means 7.92 8.12 7.81 7.58 7.52, SE 0.162, df 5.57; a contrast."""
+    data = mx.datasets.potassium.load().data
+    data = data.assign(K2O=data["K2O_lbac"].astype(str))
+    result = mx.mixedlm("yield ~ C(K2O_lbac) + (1 | rep)", data).fit()
+    means = result.emmeans("K2O_lbac", df_method="kenward-roger")
+    assert means.table["emmean"].round(2).tolist() == [7.92, 8.12, 7.81, 7.58, 7.52]
+    assert means.table["SE"].round(3).tolist() == [0.162] * 5
+    assert means.table["df"].round(2).tolist() == [5.57] * 5
+    row = means.contrast({"36 - 144": [1, 0, 0, 0, -1]}).table.iloc[0]
+    assert [round(row[n], k) for n, k in (("estimate", 2), ("SE", 3), ("df", 6))] == [
+        0.4,
+        0.171,
+        8.0,
+    ]
+    assert (round(row["t_ratio"], 3), round(row["pvalue"], 4)) == (2.344, 0.0471)

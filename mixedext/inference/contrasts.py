@@ -123,18 +123,25 @@ def contrast_coefficients(method, labels, ref=None, reverse=False) -> Contrast:
 
 
 def _custom(method, k):
+    """Contrasts of coefficients given one by one, by name or in a list."""
     if isinstance(method, Mapping):
         names, vectors = list(map(str, method)), list(method.values())
-    else:
-        vectors = list(method)
+    elif isinstance(method, list | tuple | np.ndarray):
+        names, vectors = None, list(method)
         if vectors and np.ndim(vectors[0]) == 0:
             vectors = [vectors]
-        names = [str(tuple(np.asarray(v).tolist())) for v in vectors]
+    else:
+        raise ValueError(
+            f"method={method!r}; use the name of a family, a dict of names and "
+            "coefficients, or a list of vectors"
+        )
     if not vectors:
         raise ValueError("method holds no contrast")
-    for name, vector in zip(names, vectors, strict=True):
+    rows = []
+    for number, given in enumerate(vectors):
+        name = names[number] if names else f"number {number + 1}"
         try:
-            vector = np.asarray(vector, float)
+            vector = np.asarray(given, float)
         except (TypeError, ValueError):
             raise ValueError(f"the coefficients of {name!r} are not numbers") from None
         if vector.shape != (k,):
@@ -144,7 +151,9 @@ def _custom(method, k):
             )
         if not np.isfinite(vector).all():
             raise ValueError(f"the coefficients of {name!r} are not finite")
-    return Contrast(names, np.array([np.asarray(v, float) for v in vectors]), custom=True)
+        rows.append(vector)
+    names = names or [f"({', '.join(f'{c:g}' for c in row)})" for row in rows]
+    return Contrast(names, np.array(rows), custom=True)
 
 
 def _pairwise(labels, reverse):
