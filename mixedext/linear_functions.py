@@ -382,6 +382,7 @@ class LinearFunctions(PrintedEstimates):
         split = LinearFunctions.__new__(LinearFunctions)
         split.by, split._labels = by, self._labels
         own = self._estimates
+        column = "contrast" if "contrast" not in by else "contrast of contrasts"
         rows, shift, labels, sizes, contrast = [], [], [], [], None
         for where, at in split._groups():
             names = row_names(self._labels[inner].iloc[at])
@@ -391,7 +392,7 @@ class LinearFunctions(PrintedEstimates):
             contrast = contrast_coefficients(method, named, ref, reverse)
             rows.append(contrast.coefficients @ own.rows[at])
             shift.append(contrast.coefficients @ own.shift[at])
-            labels += [{"contrast": name} | where for name in contrast.names]
+            labels += [{column: name} | where for name in contrast.names]
             sizes.append(len(at))
         estimates = self._context.estimates(np.vstack(rows), np.concatenate(shift))
         if contrast.custom and not estimates.estimable.all():
@@ -404,7 +405,7 @@ class LinearFunctions(PrintedEstimates):
             adjust = contrast.adjust
         return Contrasts(
             self._context,
-            pd.DataFrame(labels, columns=["contrast", *by]).astype(
+            pd.DataFrame(labels, columns=[column, *by]).astype(
                 {n: self._labels[n].dtype for n in by}
             ),
             by,
@@ -513,8 +514,9 @@ class Contrasts(LinearFunctions):
         super().__init__(*args, **kwargs)
         self._on_logs, self._of_means = on_logs, of_means
         if self._kind() == "ratio":
-            names = self._labels["contrast"].str.replace(" - ", " / ", regex=False)
-            self._labels = self._labels.assign(contrast=names)
+            column = self._labels.columns[0]
+            names = self._labels[column].str.replace(" - ", " / ", regex=False)
+            self._labels = self._labels.assign(**{column: names})
 
     def _kind(self):
         if not self._of_means:
