@@ -8,6 +8,7 @@ from mixedext.engine.optimize import Convergence
 from mixedext.engine.refit import Refits
 from mixedext.engine.threads import get_num_threads, set_num_threads
 from mixedext.exceptions import (
+    AdjustmentWarning,
     AlignmentWarning,
     BoundaryWarning,
     DesignError,
@@ -16,11 +17,13 @@ from mixedext.exceptions import (
     MissingDataError,
     NestingWarning,
     NoGroupInterceptWarning,
+    NotEstimableError,
     PrecisionWarning,
     RankDeficientWarning,
     UnidentifiedVarianceWarning,
     WeightsWarning,
 )
+from mixedext.linear_functions import Contrasts, MarginalMeans
 from mixedext.model import MixedLM, mixedlm
 from mixedext.model_comparison import ModelTest, anova, model_table
 from mixedext.parquet import read_parquet_model
@@ -28,12 +31,15 @@ from mixedext.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.specification.terms import RandomTerm, SparseTerm
 
 __all__ = [
+    "AdjustmentWarning",
     "AlignmentWarning",
     "BoundaryWarning",
+    "Contrasts",
     "Convergence",
     "DesignError",
     "FlatLikelihoodWarning",
     "FormulaError",
+    "MarginalMeans",
     "MissingDataError",
     "MixedLM",
     "MixedLMParams",
@@ -42,6 +48,7 @@ __all__ = [
     "ModelTest",
     "NestingWarning",
     "NoGroupInterceptWarning",
+    "NotEstimableError",
     "PrecisionWarning",
     "RandomTerm",
     "RankDeficientWarning",

@@ -10,6 +10,7 @@ from statsmodels.tools.sm_exceptions import MissingDataError as UpstreamMissingD
 from statsmodels.tools.sm_exceptions import ModelWarning
 
 __all__ = [
+    "AdjustmentWarning",
     "AlignmentWarning",
     "BoundaryWarning",
     "ClusterWarning",
@@ -20,6 +21,7 @@ __all__ = [
     "MissingDataError",
     "NestingWarning",
     "NoGroupInterceptWarning",
+    "NotEstimableError",
     "PrecisionWarning",
     "RankDeficientWarning",
     "UnidentifiedVarianceWarning",
@@ -92,3 +94,11 @@ class NestingWarning(ModelWarning):
 
 class BoundaryWarning(ModelWarning):
     """A test of variances that are zero, the boundary, under the hypothesis."""
+
+
+class NotEstimableError(ValueError):
+    """A combination of the fixed effects that the rows of the data do not determine."""
+
+
+class AdjustmentWarning(UserWarning):
+    """An adjustment for multiplicity that was replaced by one that fits the contrasts."""

@@ -21,6 +21,7 @@ from statsmodels.regression.mixed_linear_model import (
 from mixedext.anova_tables import AnovaTables
 from mixedext.criteria import Criteria
 from mixedext.engine.fit import Fit
+from mixedext.estimated_means import EstimatedMeans
 from mixedext.explained_variance import ExplainedVariance
 from mixedext.inference.fixed_tests import df_method_name
 from mixedext.likelihood_results import LikelihoodResults
@@ -49,6 +50,7 @@ class MixedLMResults(
     ModelComparison,
     TermDeletion,
     ExplainedVariance,
+    EstimatedMeans,
     WaldTests,
     ParameterCovariance,
     UpstreamResults,

@@ -35,6 +35,7 @@ LAYERS = [
     ["likelihood_results"],
     ["fixed_terms", "noted_table", "smaller_models", "explained_variance"],
     ["anova_tables", "model_comparison", "term_deletion"],
+    ["reference_grid", "means_text", "linear_functions", "estimated_means"],
     ["results"],
     ["constrained_fit", "constrained_results"],
     ["fitting"],
