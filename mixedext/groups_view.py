@@ -73,6 +73,14 @@ class GroupsView:
         -------
         list of ndarray or None
             One array a group, in the order of ``group_labels``; None for None.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> model = mx.mixedlm("Reaction ~ Days", data, groups="Subject")
+        >>> [days.max() for days in model.group_list(data["Days"])[:2]]
+        [np.float64(9.0), np.float64(9.0)]
         """
         if array is None:
             return None

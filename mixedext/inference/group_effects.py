@@ -58,6 +58,11 @@ def conditional_covariances(grams, sizes, lam, deviations, scale) -> list[np.nda
         (sum of sizes,).
     scale : float
         sigma^2.
+
+    Returns
+    -------
+    list of ndarray
+        One matrix a group.
     """
     k = len(lam)
     first = np.cumsum(sizes) - sizes
