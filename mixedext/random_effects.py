@@ -15,7 +15,7 @@ from mixedext.specification.components import Component
 __all__ = ["RandomEffects"]
 
 # Bytes of covariances that are made at most, and that are kept without the data.
-MOST_MEMORY, KEPT_MEMORY = 2**30, 2**26
+MOST_MEMORY, KEPT_MEMORY = 2**28, 2**26
 
 
 class RandomEffects:

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy import linalg, sparse
 
+from mixedext.inference import group_effects as module
 from mixedext.inference.group_effects import conditional_covariances, group_grams
+
+
+@pytest.fixture(params=[False, True], ids=["stacked", "one by one"], autouse=True)
+def one_by_one(request, monkeypatch):
+    if request.param:
+        monkeypatch.setattr(module, "_BATCH", 1)
+        monkeypatch.setattr(module, "_LARGE", 1)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
