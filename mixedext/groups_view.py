@@ -9,14 +9,18 @@ import pandas as pd
 
 from mixedext.specification.grouped import ComponentSpec, sorted_factor
 
-__all__ = ["GroupsView"]
+__all__ = ["MADE_OF_ROWS", "GroupsView"]
+
+# What is made of the groups' rows when it is asked for.
+MADE_OF_ROWS = ["_group_codes", "row_indices", "endog_li", "exog_li"]
+MADE_OF_ROWS += ["exog_re_li", "exog_re2_li", "exog_vc"]
 
 
 class GroupsView:
     """The part of the model that speaks of the groups of one grouping factor.
 
-    Lists of arrays by group are made anew each time they are asked for: nothing in the
-    model needs them, and they would double its memory.
+    Arrays by group are made when they are first asked for, not pickled, and dropped with
+    the data: nothing in the model needs them.
     """
 
     @property
@@ -69,28 +73,36 @@ class GroupsView:
         -------
         list of ndarray or None
             One array a group, in the order of ``group_labels``; None for None.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> model = mx.mixedlm("Reaction ~ Days", data, groups="Subject")
+        >>> [days.max() for days in model.group_list(data["Days"])[:2]]
+        [np.float64(9.0), np.float64(9.0)]
         """
         if array is None:
             return None
         array = np.asarray(array)
         return [array[rows] for rows in self.row_indices.values()]
 
-    @property
+    @cached_property
     def endog_li(self):
         """The response by group."""
         return self.group_list(self.endog)
 
-    @property
+    @cached_property
     def exog_li(self):
         """The fixed-effects columns by group."""
         return self.group_list(self.exog)
 
-    @property
+    @cached_property
     def exog_re_li(self):
         """Columns of the groups' own random effects by group; None if there are none."""
         return self.group_list(self.exog_re)
 
-    @property
+    @cached_property
     def exog_re2_li(self):
         """Cross-products of ``exog_re`` by group; None if there are none."""
         arrays = self.exog_re_li
@@ -102,14 +114,14 @@ class GroupsView:
         grouped = self.grouped
         return None if grouped is None or grouped.main is None else grouped.main.z
 
-    @property
+    @cached_property
     def exog_vc(self):
         """The variance components as statsmodels' VCSpec; its matrices made on demand."""
         return ComponentSpec(self.grouped, self.component_columns)
 
     def forget_groups(self):
         """Drop what has been made of the rows of the groups."""
-        for made in ("_group_codes", "row_indices"):
+        for made in MADE_OF_ROWS:
             self.__dict__.pop(made, None)
 
     def _get_init_kwds(self):

@@ -16,7 +16,7 @@ from mixedext.exceptions import (
     user_stacklevel,
 )
 from mixedext.fitting import Fitting
-from mixedext.groups_view import GroupsView
+from mixedext.groups_view import MADE_OF_ROWS, GroupsView
 from mixedext.refitting import Refitting
 from mixedext.specification.arrays import array_frame
 from mixedext.specification.formula import model_frame
@@ -396,7 +396,7 @@ class MixedLM(Fitting, Refitting, ChunkedRows, GroupsView, UpstreamMixedLM):
     # ---- pickling ----
 
     def __getstate__(self):
-        state = dict(self.__dict__)
+        state = {k: v for k, v in self.__dict__.items() if k not in MADE_OF_ROWS}
         state["namespace"] = portable_namespace(self.namespace)
         return state
 

@@ -15,7 +15,7 @@ from mixedext.specification.components import Component
 __all__ = ["RandomEffects"]
 
 # Bytes of covariances that are made at most, and that are kept without the data.
-MOST_MEMORY, KEPT_MEMORY = 2**30, 2**26
+MOST_MEMORY, KEPT_MEMORY = 2**28, 2**26
 
 
 class RandomEffects:
@@ -55,6 +55,23 @@ class RandomEffects:
         DataFrame
             One row a level, one column a random effect; of a variance component one row
             a column, by group and label.
+
+        Raises
+        ------
+        ValueError
+            If there is no such factor, or several and none is named.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.pastes.load().data
+        >>> casks = {"cask": "0 + C(cask)"}
+        >>> model = mx.mixedlm(
+        ...     "strength ~ 1", data, groups="batch", re_formula="1", vc_formula=casks
+        ... )
+        >>> result = model.fit()
+        >>> result.ranef("batch").shape, result.ranef("cask").shape
+        ((10, 1), (30, 1))
         """
         group, numbers = self._terms_of(group)
         fit, component = self.engine_fit, self._component_of(numbers)
@@ -91,6 +108,11 @@ class RandomEffects:
 
     def coef(self, group=None):
         """Fixed effects plus random effects of every level, as lme4's ``coef``.
+
+        Parameters
+        ----------
+        group : str, optional
+            Name of the factor; may be left out if there is one.
 
         Returns
         -------
@@ -147,6 +169,17 @@ class RandomEffects:
             own effects, then those of the variance components, ``name[column]``.  For one
             with terms in bars a Series a level if there is one grouping factor, and with
             several a DataFrame a factor (as ``ranef``).
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.pastes.load().data
+        >>> casks = {"cask": "0 + C(cask)"}
+        >>> model = mx.mixedlm(
+        ...     "strength ~ 1", data, groups="batch", re_formula="1", vc_formula=casks
+        ... )
+        >>> list(model.fit().random_effects["A"].index)
+        ['batch', 'cask[C(cask)[a]]', 'cask[C(cask)[b]]', 'cask[C(cask)[c]]']
         """
         if self.model.stated_by_groups:
             return self._effects_by_group()

@@ -247,3 +247,17 @@ def test_a_component_named_as_the_groups(data):
     result = fitted(data, {"re_formula": "1", "vc_formula": {"g": "0 + C(v)"}})
     assert result.ranef("g").shape == (15, 1)
     assert list(result.random_effects[3].index[:2]) == ["g", "g[C(v)[0]]"]
+
+
+def test_rows_and_labels_in_another_order(data):
+    """Shuffled rows, groups renamed so that they sort backwards, other units of y."""
+    options = CASES["two"]
+    result = fitted(data, options)
+    other = data.sample(frac=1, random_state=4)
+    other = other.assign(g=99 - other["g"], y=1e3 * other["y"])
+    moved = fitted(other, options)
+    assert moved.llf == pytest.approx(result.llf - 238 * np.log(1e3), rel=1e-10)
+    for group, effects in result.random_effects.items():
+        np.testing.assert_allclose(
+            moved.random_effects[99 - group], 1e3 * effects, rtol=1e-6, atol=1e-6
+        )

@@ -8,8 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import lapack
 
 __all__ = ["conditional_covariances", "group_grams"]
+
+# Elements of covariances that are computed together, at most.
+_BATCH = 1 << 20
+# Matrices of so many rows are inverted one by one, as symmetric ones.
+_LARGE = 200
 
 
 def group_grams(z, sizes, weights=None) -> np.ndarray:
@@ -58,25 +64,54 @@ def conditional_covariances(grams, sizes, lam, deviations, scale) -> list[np.nda
         (sum of sizes,).
     scale : float
         sigma^2.
+
+    Returns
+    -------
+    list of ndarray
+        One matrix a group.
     """
     k = len(lam)
     first = np.cumsum(sizes) - sizes
     starts = np.cumsum(sizes**2) - sizes**2
     out: list[np.ndarray] = [np.zeros((0, 0))] * len(sizes)
-    for size in np.unique(sizes[sizes > 0]).tolist():
-        own = np.flatnonzero(sizes == size)
+    for size, own in _batches(sizes):
         gram = grams[starts[own][:, None] + np.arange(size**2)]
         gram = gram.reshape(-1, size, size)
         root = deviations[first[own][:, None] + np.arange(size)]
-        factor = np.zeros_like(gram)
-        diagonal = np.arange(k, size)
-        factor[:, diagonal, diagonal] = root[:, k:]
-        factor[:, :k, :k] = lam
-        inner = factor.transpose(0, 2, 1) @ gram @ factor
+        root[:, :k] = 1.0
+        inner = _sandwich(gram, lam.T, root)
         inner[:, np.arange(size), np.arange(size)] += 1.0
-        # L^-1 Lam' of inner = LL': the covariance comes out exactly symmetric
-        half = np.linalg.solve(np.linalg.cholesky(inner), factor.transpose(0, 2, 1))
-        blocks = scale * (half.transpose(0, 2, 1) @ half)
+        blocks = scale * _sandwich(_inverse(inner), lam, root)
         for number, block in zip(own.tolist(), blocks, strict=True):
             out[number] = block
     return out
+
+
+def _sandwich(middle, lam, root):
+    """F M F' of stacked M, F the block-diagonal matrix of lam and the other roots."""
+    k = len(lam)
+    out = middle * root[:, :, None] * root[:, None, :]
+    if k:
+        out[:, :k, :] = lam @ out[:, :k, :]
+        out[:, :, :k] = out[:, :, :k] @ lam.T
+    return out
+
+
+def _inverse(stack):
+    """Inverses of stacked positive definite matrices."""
+    if len(stack) > 1 or stack.shape[1] < _LARGE:
+        inverse = np.linalg.inv(stack)
+        return 0.5 * (inverse + inverse.transpose(0, 2, 1))
+    factor, _ = lapack.dpotrf(stack[0], lower=1)
+    inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
+    lower = np.tril(inverse)
+    return (lower + np.tril(inverse, -1).T)[None]
+
+
+def _batches(sizes):
+    """Sizes, and groups of that size in batches."""
+    for size in np.unique(sizes[sizes > 0]).tolist():
+        groups = np.flatnonzero(sizes == size)
+        count = max(_BATCH // size**2, 1)
+        for start in range(0, len(groups), count):
+            yield size, groups[start : start + count]

@@ -151,11 +151,19 @@ class FormulaEngine:
         """Data frames of both sides, or of the one side, of a formula."""
         return self._evaluate(formula, self.with_aliases(formula), self.aliased)
 
-    def own_matrix(self, text, rows):
-        """The columns of a right-hand side on some rows, as if there were no others."""
+    def own_matrix(self, text, rows, categories=()):
+        """The columns of a right-hand side on some rows, as if there were no others.
+
+        ``categories`` pairs categorical columns with those of their categories that are to
+        be left.
+        """
         # statsmodels hands a specification over, which has its own order of columns
         spec = self.manager.get_spec(self.with_aliases(text.strip()))
-        return self._evaluate(f"~ {text}", spec, self.aliased.iloc[rows])
+        data = self.aliased.iloc[rows]
+        for name, kept in categories:
+            both = [c for c in (name, self.aliases.get(name)) if c is not None]
+            data = data.assign(**{c: data[c].cat.set_categories(kept) for c in both})
+        return self._evaluate(f"~ {text}", spec, data)
 
     def _evaluate(self, formula, spec, data):
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -162,7 +163,7 @@ class ComponentSpec(VCSpec):
         """Names of the components."""
         return [c.name for c in self.components]
 
-    @property
+    @cached_property
     def colnames(self) -> list[list[list[str]]]:
         """Labels of the columns by component and group."""
         return [
@@ -170,7 +171,7 @@ class ComponentSpec(VCSpec):
             for c in self.components
         ]
 
-    @property
+    @cached_property
     def mats(self) -> list[list]:
         """Matrices by component and group."""
         if self.grouped is None and self.components:

@@ -31,6 +31,8 @@ _ELEMENTWISE = frozenset((
     "sign", "sin", "sqrt", "square", "tan", "tanh", "where",
 ))
 # fmt: on
+# Rows and categories that the engine is asked about at most: it makes dense tables.
+_FEW = 40
 # What a plain name or C(name) looks like.
 _NAME = re.compile(r"(`[^`]+`|[^\W\d]\w*)")
 _CATEGORY = re.compile(r"C\(\s*([^\W\d]\w*)\s*\)")
@@ -58,9 +60,21 @@ class _Term(NamedTuple):
 class _Category(NamedTuple):
     """A categorical column: codes of the rows, levels, and whether all are always coded."""
 
+    name: str
     codes: np.ndarray
     levels: object
     fixed: bool
+
+    @property
+    def factor(self):
+        return self.codes, self.levels
+
+    def coded(self, own):
+        """Numbers of the levels that are coded where all are, or of some of very many."""
+        count = len(self.levels)
+        if count <= _FEW:
+            return np.arange(count)
+        return np.union1d(own, [0, 1, count - 1])
 
 
 class _Piece(NamedTuple):
@@ -263,15 +277,15 @@ def _category(engine, atom):
     name = atom.strip("`") if inner is None else inner.group(1)
     column = engine.series[name]
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return _Category(column.array.codes, column.dtype.categories, True)
+        return _Category(name, column.array.codes, column.dtype.categories, True)
     if column.dtype == bool:
-        return _Category(column.to_numpy().astype(np.int32), [False, True], True)
+        return _Category(name, column.to_numpy().astype(np.int32), [False, True], True)
     if name not in engine.factors:
         try:
             engine.factors[name] = factorize(column)
         except TypeError:  # cannot be hashed
             return None
-    return _Category(*engine.factors[name], False)
+    return _Category(name, *engine.factors[name], False)
 
 
 def _probes(pieces, codes, levels):
@@ -280,7 +294,7 @@ def _probes(pieces, codes, levels):
     scores = np.zeros(len(levels), np.int64)
     for piece in pieces:
         if piece.category is not None:
-            _, found = interact((codes, levels), piece.category[:2])
+            _, found = interact((codes, levels), piece.category.factor)
             scores += np.bincount(found.combinations[0], minlength=len(levels))
     poorest, richest = int(np.argmin(scores)), int(np.argmax(scores))
     yield from dict.fromkeys(g for g in (poorest, richest, len(levels) - 1) if g != 0)
@@ -296,14 +310,21 @@ def _predicted(pieces, rows, complete):
             continue
         own = piece.category.codes[rows]
         every = complete and piece.category.fixed
-        numbers = np.arange(piece.width) if every else np.unique(own)
+        numbers = piece.category.coded(own) if every else np.unique(own)
         out.append(((own[:, None] == numbers) * values[:, None], numbers))
     return out
 
 
-def _engine_columns(engine, text, codes, group):
+def _engine_columns(engine, text, pieces, codes, group):
+    # some rows are enough: what holds in a group holds in a part of it
     rows = np.flatnonzero(codes == group)
-    matrix = engine.own_matrix(text, rows)
+    rows = rows[:: max(len(rows) // _FEW, 1)][:_FEW]
+    shown = []
+    for category in (p.category for p in pieces if p.category is not None):
+        if category.fixed and len(category.levels) > _FEW:
+            kept = category.coded(category.codes[rows])
+            shown.append((category.name, category.levels[kept]))
+    matrix = engine.own_matrix(text, rows, shown)
     return rows, np.asarray(matrix, float), engine.plain_names(matrix.columns)
 
 
@@ -312,7 +333,7 @@ def _learn(engine, text, pieces, codes, group):
 
     None if the engine has other columns.
     """
-    rows, table, names = _engine_columns(engine, text, codes, group)
+    rows, table, names = _engine_columns(engine, text, pieces, codes, group)
     fixed = [p.category is not None and p.category.fixed for p in pieces]
     choices = [True, False] if any(fixed) else [False]
     for complete in choices:
@@ -377,7 +398,7 @@ def _run(piece, numbers, names):
 
 def _agrees(engine, text, learnt, codes, group):
     pieces, labels, complete = learnt
-    rows, table, names = _engine_columns(engine, text, codes, group)
+    rows, table, names = _engine_columns(engine, text, pieces, codes, group)
     blocks = _predicted(pieces, rows, complete)
     if not _same(np.hstack([block for block, _ in blocks]), table):
         return False

@@ -12,6 +12,7 @@ from statsmodels.regression.mixed_linear_model import MixedLM as Upstream
 
 import mixedext as mx
 from mixedext.specification import vc_formula as module
+from mixedext.specification.formula_engine import FormulaEngine
 
 ENGINES = ["patsy", "formulaic"]
 # Formulas that one evaluation on all rows says, and formulas that it does not.
@@ -247,3 +248,19 @@ def test_many_levels_take_no_table(data):
     assert component.complete
     assert len(component.column_group) == n // 2
     assert (component.sizes == n // 2).all()
+
+
+def test_many_groups_take_few_calls_of_the_engine(monkeypatch):
+    rng = np.random.default_rng(4)
+    n = 6000
+    data = pd.DataFrame({"y": rng.normal(size=n), "g": np.repeat(np.arange(1000), 6)})
+    data["v"] = rng.integers(0, 3, n)
+    calls, own_matrix = [], FormulaEngine.own_matrix
+    monkeypatch.setattr(
+        FormulaEngine, "own_matrix", lambda *a: calls.append(1) or own_matrix(*a)
+    )
+    options = {"groups": "g", "re_formula": "1", "vc_formula": {"v": "0 + C(v)"}}
+    got = mx.mixedlm("y ~ 1", data, **options)
+    assert len(calls) <= 4
+    want = mx.mixedlm("y ~ 1 + (1 | g) + (1 | g:v)", data)
+    assert got.objective([0.4, 0.3])[0] == pytest.approx(want.objective([0.4, 0.3])[0])
