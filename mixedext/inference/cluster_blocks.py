@@ -13,7 +13,9 @@ done together: rows and columns of zeros change nothing.
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 
+from mixedext.inference.matrix_root import large_cluster
 from mixedext.specification.terms import RandomTerm
 
 __all__ = ["UNIT_LEVERAGE", "cluster_blocks"]
@@ -22,8 +24,12 @@ __all__ = ["UNIT_LEVERAGE", "cluster_blocks"]
 UNIT_LEVERAGE = 1e-9
 # Numbers in one batch of clusters.
 BATCH_SIZE = 1_000_000
-# Rows of a cluster of unequal weights, which need a dense matrix of that size.
-LARGEST_DENSE = 4000
+# Columns of Z of a cluster, or its rows where weights are unequal (they need a dense matrix
+# of that size), up to which singular values are quicker than a quadrature.
+LARGEST_WIDTH, LARGEST_DENSE = 250, 250
+# Least 1 - leverage with which the quadrature still has its digits, and size up to which
+# singular values take the rest.
+LEAST_REST, LARGEST_SIZE = 1e-6, 4000
 
 
 def cluster_blocks(codes, count, x, root, residual, terms, lams, weights=None):
@@ -58,7 +64,7 @@ def cluster_blocks(codes, count, x, root, residual, terms, lams, weights=None):
     Raises
     ------
     ValueError
-        If a cluster of unequal weights is too large.
+        If a cluster is very large and alone identifies a coefficient.
     """
     p = root.shape[1]
     scores, determined = np.zeros((count, p)), np.zeros(count, bool)
@@ -72,13 +78,26 @@ def cluster_blocks(codes, count, x, root, residual, terms, lams, weights=None):
     columns = [_Columns(t, lam, codes, count) for t, lam in used]
     widths = sum((c.width for c in columns), np.zeros(count, np.intp))
     dense = _unequal(codes, count, weights)
-    too_large = dense & (sizes > LARGEST_DENSE)
-    if too_large.any():
-        raise ValueError(
-            f"CR2 with weights that differ within a cluster takes up to {LARGEST_DENSE} "
-            f"rows a cluster; one has {sizes[too_large].max()}. Use 'CR3' or 'CR1'."
+    large = np.where(dense, sizes > LARGEST_DENSE, widths > LARGEST_WIDTH)
+    for g in np.flatnonzero(large):
+        at = order[starts[g] : starts[g + 1]]
+        found = large_cluster(
+            _sparse_columns(columns, at, g),
+            np.ones(len(at)) if weights is None else weights[at],
+            x[at] @ root,
+            residual[at],
+            LEAST_REST,
         )
-    for batch in _batches(sizes, widths, p, dense):
+        if found is None:
+            if max(sizes[g] if dense[g] else 0, widths[g]) > LARGEST_SIZE:
+                raise ValueError(
+                    f"CR2 is not feasible: a cluster of {sizes[g]} rows (nearly) alone "
+                    "identifies a coefficient. Use 'CR3' or 'CR1'."
+                )
+            large[g] = False
+        else:
+            scores[g], spread[g], cross[g] = found
+    for batch in _batches(sizes, widths, p, dense, ~large):
         rows = _gathered(order, starts, sizes, batch)
         inside = rows >= 0
         at = np.where(inside, rows, 0)
@@ -127,6 +146,19 @@ class _Columns:
             z[cluster, row, first + j] = self.z[at, j]
 
 
+def _sparse_columns(columns, at, cluster):
+    """Z Lam of the rows of one cluster, sparse."""
+    parts = [sparse.csr_matrix((len(at), 0))]
+    for own in columns:
+        k = own.term.k
+        first = own.place[own.term.codes[at]]
+        index = first[:, None] + np.arange(k)
+        ends = np.arange(len(at) + 1) * k
+        shape = (len(at), own.width[cluster])
+        parts.append(sparse.csr_matrix((own.z[at].ravel(), index.ravel(), ends), shape))
+    return sparse.csr_matrix(sparse.hstack(parts))
+
+
 def _unequal(codes, count, weights):
     """Clusters whose weights are not all the same."""
     if weights is None:
@@ -138,12 +170,15 @@ def _unequal(codes, count, weights):
     return out
 
 
-def _batches(sizes, widths, p, dense):
+def _batches(sizes, widths, p, dense, wanted):
     """Numbers of clusters that are done together: of about the same numbers of rows."""
+    if not wanted.any():
+        return
     rounded = np.where(sizes > 4, 2 ** np.ceil(2 * np.log2(np.maximum(sizes, 1))), 0)
     rounded = np.where(dense, -sizes, rounded)  # there rows of zeros would count
     wide = 2 ** np.ceil(np.log2(np.maximum(widths, 1)))
     order = np.lexsort((wide, rounded))
+    order = order[wanted[order]]
     key = np.stack([rounded[order], wide[order]])
     ends = np.flatnonzero((key[:, 1:] != key[:, :-1]).any(axis=0)) + 1
     for group in np.split(order, ends):

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from helpers.dense import covariance as dense_covariance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg
@@ -15,6 +16,7 @@ from statsmodels.stats.sandwich_covariance import cov_cluster, cov_cluster_2grou
 from mixedext.engine.design import prepare_design
 from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.exceptions import ClusterWarning
+from mixedext.inference import cluster_blocks
 from mixedext.inference.robust import (
     CovarianceTests,
     cluster_covariance,
@@ -22,7 +24,6 @@ from mixedext.inference.robust import (
     two_way_covariance,
 )
 from mixedext.specification.terms import RandomTerm
-from tests.helpers.dense import covariance as dense_covariance
 
 KINDS = ["CR0", "CR1", "CR2", "CR3"]
 
@@ -457,18 +458,34 @@ def test_two_clusters_are_needed_and_nesting_is_seen():
     assert not is_nested(cluster, terms[1].codes)
 
 
-def test_large_clusters_of_unequal_weights_are_refused():
-    n = 4100
-    rng = np.random.default_rng(16)
-    cluster = np.append(np.arange(3), np.zeros(n - 3, int))
-    terms = [RandomTerm(cluster, group="c")]
-    w = rng.uniform(1, 2, n)
-    y, x = rng.standard_normal(n), np.ones((n, 1))
-    fit = evaluate_design(prepare_design(y, x, terms, w), True, np.array([0.5]))
-    with pytest.raises(ValueError, match="takes up to 4000 rows"):
-        cluster_covariance(fit, "CR2", cluster, x, y, terms, w)
-    # equal within clusters: no dense matrix is needed
-    w = np.where(cluster == 0, 1.5, 0.7)
-    fit = evaluate_design(prepare_design(y, x, terms, w), True, np.array([0.5]))
-    got = cluster_covariance(fit, "CR2", cluster, x, y, terms, w)
-    assert np.isfinite(got.covariance).all()
+@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize("size", [0.01, 1.0, 30.0])
+def test_quadrature_and_singular_values_agree(monkeypatch, size, weights):
+    rng = np.random.default_rng(0)
+    y, x, terms, cluster, w = design(rng, n=120, weights=weights)
+    theta = size * np.array([1.0, 0.3, 0.8, 0.5])
+    fit = evaluate_design(prepare_design(y, x, terms, w), True, theta)
+    residual = conditional_residual(fit, y, x, terms)
+    one = cluster_covariance(fit, "CR2", cluster, x, residual, terms, w)
+    monkeypatch.setattr(cluster_blocks, "LARGEST_WIDTH", 0)
+    monkeypatch.setattr(cluster_blocks, "LARGEST_DENSE", 0)
+    two = cluster_covariance(fit, "CR2", cluster, x, residual, terms, w)
+    np.testing.assert_allclose(two.covariance, one.covariance, rtol=1e-9)
+    np.testing.assert_allclose(two.moments.spread, one.moments.spread, atol=1e-11)
+    np.testing.assert_allclose(two.moments.cross, one.moments.cross, atol=1e-11)
+
+
+def test_large_clusters_that_alone_identify_a_coefficient(monkeypatch):
+    rng = np.random.default_rng(4)
+    y, x, terms, cluster, _w = design(rng, slope=False)
+    x = np.column_stack([x, cluster == 2])
+    fit = evaluate_design(prepare_design(y, x, terms), True, np.array([0.9, 0.6]))
+    residual = conditional_residual(fit, y, x, terms)
+    want = cluster_covariance(fit, "CR2", cluster, x, residual, terms)
+    monkeypatch.setattr(cluster_blocks, "LARGEST_WIDTH", 0)
+    got = cluster_covariance(fit, "CR2", cluster, x, residual, terms)
+    assert got.determined.tolist() == [2]
+    np.testing.assert_allclose(got.covariance, want.covariance, rtol=1e-9, atol=1e-14)
+    monkeypatch.setattr(cluster_blocks, "LARGEST_SIZE", 0)
+    with pytest.raises(ValueError, match="Use 'CR3' or 'CR1'"):
+        cluster_covariance(fit, "CR2", cluster, x, residual, terms)
