@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -118,10 +119,9 @@ def test_summary_frame_of_tests(slopes):
     limits = slopes.conf_int().loc[["Days", "Intercept"]]
     np.testing.assert_allclose(frame.iloc[:, 4:], limits)
     assert "Test for Constraints" in str(slopes.t_test(np.eye(2)))
-    assert list(slopes.wald_test_terms(scalar=True).summary_frame().index) == [
-        "Intercept",
-        "Days",
-    ]
+    terms = slopes.wald_test_terms(scalar=True).summary_frame()
+    assert terms.loc["Days", "chi2"] == pytest.approx(slopes.tvalues["Days"] ** 2)
+    assert len(terms) == 2
 
 
 def test_pairwise_tests_of_a_factor():
@@ -180,6 +180,10 @@ def test_init_keywords_make_the_model_again(sleep):
     assert other.formula == model.formula
 
 
+@pytest.mark.skipif(
+    "rng" not in signature(mediation.Mediation.fit).parameters,
+    reason="mediation in statsmodels before 0.15 draws from the global generator",
+)
 # exog is asked for with the exposure set to one value
 @pytest.mark.filterwarnings("ignore::mixedext.exceptions.RankDeficientWarning")
 @pytest.mark.parametrize("stated", ["groups", "bars"])
