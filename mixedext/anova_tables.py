@@ -24,7 +24,7 @@ _TYPES = {"1": 1, "2": 2, "3": 3, "I": 1, "II": 2, "III": 3}
 class AnovaTables:
     """The part of the results that tests the terms of the fixed part."""
 
-    def anova(self, type="III", df_method="default", like="lmerTest"):
+    def anova(self, type="III", df_method=None, like="lmerTest"):
         """F tests of the terms of the fixed part.
 
         Parameters
@@ -36,9 +36,9 @@ class AnovaTables:
             another if both have the same numeric factors, and it has all categorical
             ones of the other and more.  None of the types depends on the coding of the
             factors.
-        df_method : {None, "residual", "satterthwaite", "kenward-roger", ...}, optional
-            Denominator degrees of freedom; those of the fit by default.  None for
-            infinity: F times ``num_df`` is then a chi-squared statistic.
+        df_method : {"residual", "satterthwaite", "kenward-roger", ...}, optional
+            Denominator degrees of freedom; those of the fit if None.  If that has none,
+            they are infinite: F times ``num_df`` is then a chi-squared statistic.
         like : {"lmerTest", "car"}, optional
             Whose hypotheses of type II: SAS' and lmerTest's, as above, adjusted by the
             columns alone; or those of R's car, in which ``a:x`` contains ``a`` also if x
@@ -81,22 +81,22 @@ class AnovaTables:
                 f"like={like!r} is not known for type {'I' * kind}; use 'lmerTest', or "
                 "for type II 'car'"
             )
-        method = self._df_method(df_method)
-        tests = fixed_tests(self.engine_fit, method)
+        tests, said = self._term_tests(df_method)
         rows = {
             term.name: f_row(tests, hypothesis, self.scale)
             for term, hypothesis in term_hypotheses(self, kind, like == "car")
         }
         roman = "I" * kind
-        said = "infinite" if method is None else method
         return NotedTable.of(
             pd.DataFrame.from_dict(rows, orient="index", columns=F_COLUMNS),
             f"Type {roman} analysis of variance, denominator df: {said}",
         )
 
-    def _df_method(self, name):
-        """A method's name; that of the fit for "default"."""
-        return df_method_name(self.df_method if name == "default" else name)
+    def _term_tests(self, df_method):
+        """Tests by a method, that of the fit if None, and what to say of its df."""
+        name = df_method_name(self.df_method if df_method is None else df_method)
+        said = "infinite" if name is None else name
+        return fixed_tests(self.engine_fit, name), said
 
 
 F_COLUMNS = ["sum_sq", "mean_sq", "num_df", "den_df", "F", "p"]

@@ -204,7 +204,11 @@ class ExplainedVariance:
         model._need_rows()
         slopes = [np.zeros(0)]
         for term in model.random_terms:
-            square = term.z.T @ term.z / model.nobs
+            matrix = getattr(term, "matrix", None)  # a term given by Z itself
+            if matrix is None:
+                square = term.z.T @ term.z / model.nobs
+            else:
+                square = np.full((1, 1), matrix.power(2).sum() / model.nobs)
             slopes.append(np.einsum("rab,ab->r", term.structure.covariance_basis, square))
         residual = 1.0 if model.weights is None else float(np.mean(1 / model.weights))
         return np.concatenate(slopes), residual

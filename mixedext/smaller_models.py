@@ -179,14 +179,16 @@ def random_deletions(model) -> list[RandomDeletion]:
 
 def _reductions(term, written):
     """Pairs of a label and what is left of a term."""
+    if term.structure.name == "identity" or term.names == ["Intercept"]:
+        yield f"(1 | {term.group})" if term.names == ["Intercept"] else written, []
+        return
     parts = {}
     for j, name in enumerate(term.names):
         if term.columns[j] is None:  # ones
             name = "Intercept"
         parts.setdefault(re.sub(r"\[[^\]]*\]", "", name), []).append(j)
-    if term.structure.name == "identity" or list(parts) == ["Intercept"]:
-        whole = list(parts) == ["Intercept"]
-        yield f"(1 | {term.group})" if whole else written, []
+    if list(parts) == ["Intercept"]:
+        yield f"(1 | {term.group})", []
         return
     diagonal = not term.structure.correlated
     factors = {name: set(name.split(":")) for name in parts}

@@ -16,7 +16,7 @@ from mixedext.inference.comparison import (
     adjusted_hypothesis,
     likelihood_ratio_test,
 )
-from mixedext.inference.fixed_tests import df_method_name, fixed_tests
+from mixedext.inference.fixed_tests import df_method_name
 from mixedext.model_comparison import by_ml, unwrapped
 from mixedext.noted_table import NotedTable
 from mixedext.smaller_models import (
@@ -63,7 +63,7 @@ class Step:
 class TermDeletion:
     """The part of the results that leaves out terms."""
 
-    def drop1(self, test="F", df_method="default"):
+    def drop1(self, test="F", df_method=None):
         """Tests of each fixed term that no other term includes, by leaving it out.
 
         Parameters
@@ -72,7 +72,7 @@ class TermDeletion:
             "F": Wald F tests in this fit.  "lrt" (or "Chisq"): likelihood-ratio tests of
             fits by maximum likelihood.  None: the information criterion of those alone.
         df_method : str or None, optional
-            Denominator degrees of freedom of the F tests; those of the fit by default.
+            Denominator degrees of freedom of the F tests; those of the fit if None.
 
         Returns
         -------
@@ -99,7 +99,7 @@ class TermDeletion:
         if test not in known:
             raise ValueError(f"test={test!r} is not known; use 'F', 'lrt' or None")
         if known[test] == "F":
-            return self._drop1_f(self._df_method(df_method))
+            return self._drop1_f(df_method)
         return self._drop1_likelihood(test is not None)
 
     def _droppable(self):
@@ -108,12 +108,11 @@ class TermDeletion:
             t for t in terms if not t.is_intercept and not any(o.includes(t) for o in terms)
         ]
 
-    def _drop1_f(self, method):
+    def _drop1_f(self, df_method):
         terms, droppable = self._droppable()
-        tests = fixed_tests(self.engine_fit, method)
+        tests, said = self._term_tests(df_method)
         hypothesis = self._deletions(terms)
         rows = {t.name: f_row(tests, hypothesis(t), self.scale) for t in droppable}
-        said = "infinite" if method is None else method
         return NotedTable.of(
             pd.DataFrame.from_dict(rows, orient="index", columns=F_COLUMNS),
             f"Single term deletions, denominator df: {said}",
@@ -207,8 +206,8 @@ class TermDeletion:
         Parameters
         ----------
         df_method : str or None, optional
-            Denominator degrees of freedom of the F tests; "residual" is used if no random
-            term is left.
+            Denominator degrees of freedom of the F tests, those of the fit if None;
+            "residual" is used if no random term is left.
         alpha_fixed, alpha_random : float, optional
             Levels.
         reduce_random, reduce_fixed : bool, optional
@@ -243,7 +242,7 @@ class TermDeletion:
         >>> found.formula
         'yield ~ nitro + (1 | Block) + (1 | Variety:Block)'
         """
-        method = df_method_name(df_method)
+        method = df_method_name(self.df_method if df_method is None else df_method)
         for name, alpha in (("alpha_fixed", alpha_fixed), ("alpha_random", alpha_random)):
             if not 0 <= alpha <= 1:
                 raise ValueError(f"{name}={alpha!r} must lie between 0 and 1")

@@ -75,7 +75,10 @@ def _basis(term):
 
 
 def _rows_matrix(term, root):
-    """Z of a term, (n, levels * columns), sparse."""
+    """Z of a term, (n, levels * columns), sparse; rows times the root of the weights."""
+    matrix = getattr(term, "matrix", None)  # a term given by Z itself
+    if matrix is not None:
+        return matrix if root is None else sparse.diags_array(root) @ matrix
     values = term.z if root is None else term.z * root[:, None]
     n, k = values.shape
     places = np.asarray(term.codes, np.int64)[:, None] * k + np.arange(k)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from scipy import sparse
 
 import mixedext as mx
 from mixedext.inference.covariance_nesting import covariance_is_nested
@@ -57,6 +60,19 @@ def test_against_dense_matrices(small, large):
     assert (
         covariance_is_nested(MODELS[small], MODELS[large], RNG.uniform(0.5, 2, N)) == want
     )
+
+
+@pytest.mark.parametrize("weights", [None, np.linspace(0.5, 2, N)])
+def test_a_term_given_by_its_matrix(weights):
+    # indicators are a random intercept
+    whole = SimpleNamespace(
+        matrix=sparse.csr_array(np.eye(6)[A]),
+        n_levels=6,
+        structure=INTERCEPT.structure,
+    )
+    assert covariance_is_nested([whole], MODELS["slope"], weights)
+    assert covariance_is_nested(MODELS["intercept"], [whole], weights)
+    assert not covariance_is_nested(MODELS["slope"], [whole], weights)
 
 
 def test_what_they_say():
