@@ -174,7 +174,7 @@ def _factor_bases(objective):
     """For each grouping factor the numbers of its elements, and the matrices E_r."""
     out = []
     for layout in objective.blocks.factors:
-        numbers, parts = [], []
+        numbers, parts = [np.zeros(0, int)], [np.zeros((0, layout.width, layout.width))]
         for term, columns in zip(layout.terms, layout.slices, strict=True):
             s, at = objective.structures[term], objective.gamma_slices[term]
             whole = np.zeros((s.n_gamma, layout.width, layout.width))
