@@ -265,9 +265,12 @@ def _several_factors(objective):
     numbers, bases = [n for n, _ in found], [e for _, e in found]
     count, n_fixed = sum(map(len, numbers)), blocks.n_fixed
     inner, traces = np.empty(count), np.empty((count, count))
-    shares = tail_traces(factor, bases)
     first, second, own, inner[numbers[0]] = _products(factor, bases, n_fixed)
-    traces[np.ix_(numbers[0], numbers[0])] = own + shares.lead
+    traces[np.ix_(numbers[0], numbers[0])] = own
+    if len(bases) == 1:
+        return first, second, traces, inner
+    shares = tail_traces(factor, bases)
+    traces[np.ix_(numbers[0], numbers[0])] += shares.lead
     for f, at in enumerate(numbers[1:]):
         inner[at] = shares.single[f]
         traces[np.ix_(numbers[0], at)] = shares.mixed[f]
@@ -314,7 +317,7 @@ def _products(factor: Factor, bases, n_fixed):
             weight[rows] = np.einsum("ab,lbj->laj", e, response)
             first.append((tail_response.T @ weight)[None])
             weights.append(weight)
-    weight = np.hstack(weights)
+    weight = np.hstack([np.zeros((tail.size, 0)), *weights])
     second = np.empty((width + weight.shape[1],) * 2)
     second[:width, :width] = second_lead
     _second_of_tail(factor, on_tail, weight, second, width)
