@@ -286,5 +286,5 @@ def finish_design(
         y_scale,
         bases.transforms,
         log_weights,
-        bool(shift.constant),
+        intercept=bool(shift.constant),
     )

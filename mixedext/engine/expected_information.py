@@ -267,10 +267,9 @@ def _several_factors(objective):
     inner, traces = np.empty(count), np.empty((count, count))
     first, second, own, inner[numbers[0]] = _products(factor, bases, n_fixed)
     traces[np.ix_(numbers[0], numbers[0])] = own
-    if len(bases) == 1:
-        return first, second, traces, inner
-    shares = tail_traces(factor, bases)
-    traces[np.ix_(numbers[0], numbers[0])] += shares.lead
+    shares = tail_traces(factor, bases) if len(bases) > 1 else None
+    if shares is not None:
+        traces[np.ix_(numbers[0], numbers[0])] += shares.lead
     for f, at in enumerate(numbers[1:]):
         inner[at] = shares.single[f]
         traces[np.ix_(numbers[0], at)] = shares.mixed[f]
