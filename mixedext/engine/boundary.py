@@ -21,6 +21,9 @@ from mixedext.engine.optimize import ZERO_SINGULAR_VALUE
 
 __all__ = ["FreeDirections", "free_directions"]
 
+# Columns of a term that are all named.
+MOST_NAMES = 6
+
 
 @dataclass(frozen=True, eq=False)
 class FreeDirections:
@@ -58,9 +61,10 @@ def free_directions(fit: Fit) -> FreeDirections:
     count = info.n_gamma
     columns, bends, held = [], [], []
     lams = fit.design.lams(fit.optimum.theta)
-    for number, (term, lam) in enumerate(zip(fit.design.terms, lams, strict=True)):
+    terms = zip(fit.design.terms, fit.design.structures, lams, strict=True)
+    for number, (term, structure, lam) in enumerate(terms):
         at = fit.objective.gamma_slices[number]
-        own, bend, names = _of_term(term, lam, score[at])
+        own, bend, names = _of_term(term, structure, lam, score[at])
         block = np.zeros((count + 1, own.shape[1]))
         block[at] = own
         columns.append(block)
@@ -86,15 +90,14 @@ def _score(info):
     return score
 
 
-def _of_term(term, lam, score):
+def _of_term(term, s, lam, score):
     """Free directions in gamma of one term, their bend, and names of what is held."""
-    s = term.structure
+    whole = _joined(term.names)
     if not s.correlated:
         size = np.einsum("raa->r", s.covariance_basis @ np.abs(lam))
         free = size >= ZERO_SINGULAR_VALUE
         directions = np.eye(s.n_gamma)[:, free]
-        common = s.n_gamma < s.k
-        names = [" + ".join(term.names)] if common else term.names
+        names = term.names if len(term.names) == s.n_gamma else [whole]
         held = [
             f"variance of {name} by {term.group} at 0"
             for name, f in zip(names, free, strict=True)
@@ -121,10 +124,13 @@ def _of_term(term, lam, score):
         held = []
     elif rank == 0:
         kind = "variance" if s.k == 1 else "covariance matrix"
-        held = [f"{kind} of {' + '.join(term.names)} by {term.group} at 0"]
+        held = [f"{kind} of {whole} by {term.group} at 0"]
     else:
-        held = [
-            f"rank of the covariance matrix of {' + '.join(term.names)} by "
-            f"{term.group} at {rank}"
-        ]
+        held = [f"rank of the covariance matrix of {whole} by {term.group} at {rank}"]
     return directions, bend, held
+
+
+def _joined(names):
+    if len(names) > MOST_NAMES:
+        return f"{names[0]} + ... + {names[-1]}"
+    return " + ".join(names)

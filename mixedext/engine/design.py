@@ -351,6 +351,6 @@ def finish_design(
         y_scale,
         tuple(transforms),
         log_weights,
-        rotation,
-        bool(shift.constant),
+        rotation=rotation,
+        intercept=bool(shift.constant),
     )

@@ -174,7 +174,7 @@ def _factor_bases(objective):
     """For each grouping factor the numbers of its elements, and the matrices E_r."""
     out = []
     for layout in objective.blocks.factors:
-        numbers, parts = [], []
+        numbers, parts = [np.zeros(0, int)], [np.zeros((0, layout.width, layout.width))]
         for term, columns in zip(layout.terms, layout.slices, strict=True):
             s, at = objective.structures[term], objective.gamma_slices[term]
             whole = np.zeros((s.n_gamma, layout.width, layout.width))
@@ -265,9 +265,11 @@ def _several_factors(objective):
     numbers, bases = [n for n, _ in found], [e for _, e in found]
     count, n_fixed = sum(map(len, numbers)), blocks.n_fixed
     inner, traces = np.empty(count), np.empty((count, count))
-    shares = tail_traces(factor, bases)
     first, second, own, inner[numbers[0]] = _products(factor, bases, n_fixed)
-    traces[np.ix_(numbers[0], numbers[0])] = own + shares.lead
+    traces[np.ix_(numbers[0], numbers[0])] = own
+    shares = tail_traces(factor, bases) if len(bases) > 1 else None
+    if shares is not None:
+        traces[np.ix_(numbers[0], numbers[0])] += shares.lead
     for f, at in enumerate(numbers[1:]):
         inner[at] = shares.single[f]
         traces[np.ix_(numbers[0], at)] = shares.mixed[f]
@@ -314,7 +316,7 @@ def _products(factor: Factor, bases, n_fixed):
             weight[rows] = np.einsum("ab,lbj->laj", e, response)
             first.append((tail_response.T @ weight)[None])
             weights.append(weight)
-    weight = np.hstack(weights)
+    weight = np.hstack([np.zeros((tail.size, 0)), *weights])
     second = np.empty((width + weight.shape[1],) * 2)
     second[:width, :width] = second_lead
     _second_of_tail(factor, on_tail, weight, second, width)

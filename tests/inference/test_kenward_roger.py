@@ -10,6 +10,7 @@ from helpers.designs import design_arguments, random_design
 from helpers.reference import case_names, load_case
 from helpers.small_sample import CASES, fit_case, reference_fit, restriction
 from hypothesis import assume, given, settings
+from scipy import optimize
 
 import mixedext as mx
 from mixedext.exceptions import InformationWarning
@@ -304,8 +305,10 @@ def test_zero_rows_have_no_degrees_of_freedom(uneven):
 
 
 def test_scaling_near_two_degrees_of_freedom():
-    m, scaling = scaled_f(4.0, 1.0, 2)
-    assert m == pytest.approx(2.0) or scaling != 1.0
+    near = optimize.brentq(lambda a: scaled_f(a, a, 3)[0] - 2.005, 2.95, 2.96)
+    assert scaled_f(near, near, 3) == (pytest.approx(2.005), 1.0)
+    off = optimize.brentq(lambda a: scaled_f(a, a, 3)[0] - 2.02, 2.95, 2.96)
+    assert scaled_f(off, off, 3)[1] > 1.2
     # one row, any A: m = 2 / A and no scaling (the limit of the general formula)
     for a in (0.01, 0.3, 0.7):
         m, scaling = scaled_f(a, a, 1)
