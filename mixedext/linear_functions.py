@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -225,6 +226,10 @@ class LinearFunctions(PrintedEstimates):
     @property
     def table(self) -> pd.DataFrame:
         """Labels, estimates, standard errors, df and confidence limits (and tests)."""
+        return self._own_table.copy()
+
+    @cached_property
+    def _own_table(self):
         return self._table(self._with_tests, True)
 
     def _table(self, tests, limits, null=0.0, adjust=None, level=None):

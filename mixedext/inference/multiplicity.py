@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import interpolate, optimize, stats
 from statsmodels.stats.multitest import multipletests
 
 __all__ = ["ADJUSTMENTS", "Family", "adjustment_name"]
@@ -47,6 +47,9 @@ _STEPWISE = {
 # Directions for the multivariate t, as a power of 2, and the seed of their scrambling:
 # results repeat to the last digit.
 _DIRECTIONS, _SEED = 17, 20240501
+
+# Values of 1 / df at which critical values are computed where more occur.
+_NODES = 12
 
 
 def adjustment_name(name: str | None) -> str:
@@ -187,14 +190,18 @@ class Family:
     def critical(self, level: float, adjust: str) -> np.ndarray:
         """Multiples of the standard errors that simultaneous limits are away."""
         out = np.full(len(self.df), np.nan)
-        known = {}
-        for at in np.flatnonzero(np.isfinite(np.diag(self.covariance))):
-            df = self.df[at]
-            if not df > 0:
-                continue
-            if df not in known:
-                known[df] = self._quantile(level, df, adjust)
-            out[at] = known[df]
+        good = np.isfinite(np.diag(self.covariance)) & (self.df > 0)
+        distinct, place = np.unique(self.df[good], return_inverse=True)
+        if len(distinct) <= _NODES or adjust == "none":
+            found = [self._quantile(level, df, adjust) for df in distinct]
+        else:
+            # a smooth function of 1 / df, and costly for some adjustments
+            low, high = 1 / distinct[-1], 1 / distinct[0]
+            nodes = np.cos(np.pi * (np.arange(_NODES) + 0.5) / _NODES)
+            nodes = low + (high - low) * (nodes + 1) / 2
+            values = [self._quantile(level, 1 / node, adjust) for node in nodes]
+            found = interpolate.BarycentricInterpolator(nodes, values)(1 / distinct)
+        out[good] = np.asarray(found)[place]
         return out
 
     def _quantile(self, level, df, adjust):

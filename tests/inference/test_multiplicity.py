@@ -108,3 +108,14 @@ def test_names():
     assert adjustment_name(None) == "none"
     with pytest.raises(ValueError, match="adjust='lsd'"):
         adjustment_name("lsd")
+
+
+@pytest.mark.parametrize("adjust", ["tukey", "scheffe", "sidak", "dunnettx"])
+def test_many_degrees_of_freedom(adjust):
+    """Critical values between the nodes are as exact as at them."""
+    df = np.concatenate([np.geomspace(3.1, 400, 24), [np.inf]])
+    many = Family(df, 6, 5, np.kron(np.eye(5), np.full((5, 5), 0.5)) + 0.5 * np.eye(25))
+    found = many.critical(0.95, adjust)
+    for at in (0, 5, 17, 24):
+        exact = many._quantile(0.95, df[at], adjust)
+        assert found[at] == pytest.approx(exact, rel=2e-6)
