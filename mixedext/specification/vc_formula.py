@@ -20,6 +20,7 @@ from scipy import sparse
 from mixedext.exceptions import FormulaError
 from mixedext.specification.components import ColumnLabels, ComponentColumns
 from mixedext.specification.labels import factorize, interact
+from mixedext.specification.plain_formula import plain_columns
 
 __all__ = ["formula_columns"]
 
@@ -133,6 +134,9 @@ def _at_once(engine, name, text, codes, levels):
     pieces = [_piece(engine, term, made) for term in terms]
     if None in pieces:
         return None
+    learnt = _indicators(engine, text, pieces) if len(pieces) == 1 else None
+    if learnt is not None:
+        return _assemble(name, *learnt, codes, levels)
     for probe in _probes(pieces, codes, levels):
         if probe == 0:
             learnt = _learn(engine, text, pieces, codes, probe)
@@ -141,6 +145,19 @@ def _at_once(engine, name, text, codes, levels):
         if learnt is None:
             return None
     return _assemble(name, *learnt, codes, levels)
+
+
+def _indicators(engine, text, pieces):
+    """The one category of ``0 + C(v)``, whose columns are known without the engine."""
+    category = pieces[0].category
+    if category is None or category.fixed or pieces[0].values is not None:
+        return None
+    columns = plain_columns(text, engine.series, engine.manager.engine, engine.factors)
+    if columns is None or len(columns) != len(category.levels):
+        return None
+    names = engine.plain_names([c.name(engine.aliases) for c in columns])
+    run = _run(pieces[0], np.arange(len(names)), names)
+    return None if run is None else (pieces, ColumnLabels([run]), False)
 
 
 def _parse(text):
