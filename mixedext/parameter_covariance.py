@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from functools import cached_property
 
 import numpy as np
@@ -10,6 +11,7 @@ from statsmodels.tools.tools import nan_dot
 
 from mixedext.clusters import cluster_codes
 from mixedext.engine.information import variance_covariance
+from mixedext.exceptions import ClusterWarning, user_stacklevel
 from mixedext.inference.fixed_tests import FixedTests, df_method_name, fixed_tests
 from mixedext.inference.observed_covariance import observed_covariance
 from mixedext.inference.robust import (
@@ -120,8 +122,8 @@ class ParameterCovariance:
         Warns
         -----
         ClusterWarning
-            If a two-way covariance is not positive semidefinite, or a joint test has too
-            few clusters.
+            If a two-way covariance is not positive semidefinite, a joint test has too few
+            clusters, or a cluster alone identifies a coefficient (CR2, CR3).
 
         References
         ----------
@@ -209,6 +211,13 @@ class ParameterCovariance:
         else:
             cluster = two_way_covariance(
                 self.engine_fit, kind, *ways, *rows, model.random_terms, model.weights
+            )
+        if len(cluster.determined):
+            warnings.warn(
+                f"{len(cluster.determined)} of the clusters alone identify a coefficient: "
+                f"{kind} cannot say how uncertain it is",
+                ClusterWarning,
+                stacklevel=user_stacklevel(),
             )
         self._cluster, self._cluster_df = cluster.scaled(kwds.get("scaling_factor")), df
         adjust = kwds.get("df_correction") is not False
