@@ -71,7 +71,9 @@ class AnovaTables:
         >>> table = model.fit().anova(df_method="residual")
         >>> table[["num_df", "F"]].round(3)
                        num_df        F
-        nitro             1.0  118.003
+        nitro               1  115.771
+        Variety             2    1.942
+        nitro:Variety       2    0.499
         """
         kind = _TYPES.get(str(type).upper())
         if kind is None:

@@ -78,7 +78,7 @@ class ExplainedVariance:
         >>> data = mx.datasets.sleepstudy.load().data
         >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
         >>> [round(r2, 4) for r2 in result.r2_nakagawa()]
-        [0.2786, 0.7992]
+        [0.2787, 0.7992]
         """
         fixed = self._fixed_variance()
         slopes, residual = self._variance_slopes()
@@ -126,7 +126,7 @@ class ExplainedVariance:
         >>> round(result.icc(), 4)
         0.4185
         >>> [round(value, 3) for value in result.icc(ci="delta")]
-        [0.419, 0.209, 0.009, 0.828]
+        [0.418, 0.216, 0.0, 0.842]
         """
         if ci not in (None, "delta", "bootstrap"):
             raise ValueError(f"ci={ci!r} is not known; use None, 'delta' or 'bootstrap'")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,10 +25,14 @@ from mixedext.smaller_models import formula_text
 
 try:
     from statsmodels.regression.linear_model import CompareLRTestResult
-except ImportError:  # statsmodels 0.14 gives a tuple
+except ImportError:  # statsmodels 0.14 gives a plain tuple
 
-    def CompareLRTestResult(statistic, pvalue, df_diff):
-        return statistic, pvalue, df_diff
+    class CompareLRTestResult(NamedTuple):
+        """Likelihood-ratio test, as statsmodels 0.15 has it."""
+
+        statistic: float
+        pvalue: float
+        df_diff: int
 
 
 __all__ = [

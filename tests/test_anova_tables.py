@@ -15,6 +15,7 @@ from mixedext.anova_tables import term_hypotheses
 from mixedext.fixed_terms import fixed_terms
 from mixedext.inference.fixed_tests import DF_METHODS
 from mixedext.model_comparison import unwrapped
+from mixedext.specification.statsmodels_compat import SPEC_ATTRIBUTE
 
 FOLDER = Path(__file__).parent / "results" / "comparison"
 FACTORS = ["a", "b", "c", "g", "sub", "whole", "block"]
@@ -130,7 +131,8 @@ def coded(formula, coding):
 @pytest.mark.parametrize("formula", ["y ~ a*b*c + (1 | g)", "y ~ a*x + b*c*x + (1 | g)"])
 @pytest.mark.parametrize("data", ["crossed", "missing_cell"])
 def test_coding_does_not_matter(kind, coding, formula, data):
-    engine = type(mx.mixedlm(formula, r_data(data)).data.model_spec).__module__
+    spec = getattr(mx.mixedlm(formula, r_data(data)).data, SPEC_ATTRIBUTE)
+    engine = type(spec).__module__
     if "Treatment" in coding and engine.startswith("formulaic"):
         coding = "contr.helmert"
     frame = r_data(data)

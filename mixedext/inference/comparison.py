@@ -95,6 +95,8 @@ class RowBasis:
         values = np.zeros(outside.shape[1])
         if shift is not None and shift.any():
             values = outside.T @ self._coordinates(shift[:, None], "offset")[:, 0]
+        if outside.shape[1] == 0:
+            return np.zeros((0, len(self.r))), values
         # orthonormal, as pbkrtest's: Satterthwaite's joint df depend on the rows' form
         rows, triangle = linalg.qr((outside.T @ self.r).T, mode="economic")
         return rows.T, linalg.solve_triangular(triangle, values, trans="T")
