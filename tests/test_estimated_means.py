@@ -563,6 +563,15 @@ def test_contrasts_of_contrasts():
     assert twice["estimate"][0] == pytest.approx(expected, rel=1e-10)
 
 
+def test_own_df_method_and_the_normal_law():
+    result = mx.mixedlm(FACTORIAL, data_of("factorial")).fit(df_method="residual")
+    assert (result.emmeans("a").df == result.df_resid).all()
+    pd.testing.assert_frame_equal(
+        result.emmeans("a", df_method="normal").table,
+        results_of("factorial").emmeans("a").table,
+    )
+
+
 def test_vcov_and_linfct():
     result = results_of("factorial")
     means = result.emmeans("a")
