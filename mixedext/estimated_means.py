@@ -20,6 +20,8 @@ __all__ = ["EstimatedMeans"]
 
 WEIGHTS = ("equal", "proportional", "outer", "cells", "flat")
 TYPES = ("link", "response")
+# The normal law, where the results have another method.
+NO_DF = ("normal", "z")
 # Step of difference quotients, as a share of the covariate's range.
 STEP = 1e-3
 
@@ -75,7 +77,8 @@ class EstimatedMeans:
             frequencies; "cells", frequencies within each mean; "flat", equal, but for
             combinations without data; or one number a combination.
         df_method : str, optional
-            Method for the degrees of freedom; that of the results if None.
+            Method for the degrees of freedom; that of the results if None; "normal" (or
+            "z") for the normal law.
         level : float, optional
             Confidence level.
         type : {"link", "response"}, optional
@@ -249,7 +252,8 @@ class EstimatedMeans:
         return getattr(self.model.data, "frame", None)
 
     def _linear_context(self, df_method, bias_adjust, sigma):
-        name = df_method_name(self.df_method if df_method is None else df_method)
+        own = self.df_method if df_method is None else df_method
+        name = None if own in NO_DF else df_method_name(own)
         transform = response_transform(self.reference_grid.response)
         if bias_adjust:
             sigma = self.sigma if sigma is None else float(sigma)
@@ -418,7 +422,7 @@ def _term_tests(reference, grid, by, context):
         if any(p not in subset and p in names for p in around):
             continue
         rows = _interaction_rows(reference, grid, subset, set(around))
-        rows = rows[np.abs(rows).max(axis=1, initial=0.0) > 1e-12 * np.abs(grid.exog).max()]
+        rows = rows[context.relations.sizes(rows) > 1e-11]
         if len(rows) == 0:
             continue
         try:

@@ -29,6 +29,7 @@ __all__ = [
 # A difference this small beside the numbers it comes from is rounding: columns are told
 # dependent at 1e-7 of their length (engine.basis).
 TOLERANCE = 1e-7
+ROUNDING = 1e-11
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +42,18 @@ class ColumnRelations:
         Numbers of the columns.
     coefficients : ndarray
         A, shape (kept, dropped).
+    scales : ndarray
+        Largest absolute value of each column of X; 1 for a column of zeros.
     """
 
     kept: np.ndarray
     dropped: np.ndarray
     coefficients: np.ndarray
+    scales: np.ndarray
+
+    def sizes(self, rows: np.ndarray) -> np.ndarray:
+        """How large rows are in units of the columns, (m,)."""
+        return np.abs(rows / self.scales).max(axis=1, initial=0.0)
 
     def excess(self, rows: np.ndarray) -> np.ndarray:
         """l_d - A'l_k, which is zero for estimable rows, (m, dropped)."""
@@ -55,7 +63,9 @@ class ColumnRelations:
         """Which rows are estimable, (m,) bool; one with NaN is not."""
         size = np.abs(rows[:, self.dropped])
         size = size + np.abs(rows[:, self.kept]) @ np.abs(self.coefficients)
-        close = np.abs(self.excess(rows)) <= TOLERANCE * size
+        # what is left of numbers that cancelled is small beside the whole row
+        rest = np.outer(self.sizes(rows), self.scales[self.dropped])
+        close = np.abs(self.excess(rows)) <= TOLERANCE * size + ROUNDING * rest
         return close.all(axis=1) & np.isfinite(rows).all(axis=1)
 
     def estimable_part(self, rows: np.ndarray) -> np.ndarray:
@@ -63,13 +73,11 @@ class ColumnRelations:
         rows = rows[np.isfinite(rows).all(axis=1)]
         if len(self.dropped) == 0 or self.estimable(rows).all():
             return rows
-        # in units of the dropped columns' own relations, so that scales do not matter
-        size = np.abs(rows[:, self.dropped]).max(axis=0)
-        reach = np.abs(rows[:, self.kept]) @ np.abs(self.coefficients)
-        size = np.maximum(size, reach.max(axis=0))
-        excess = self.excess(rows) / np.where(size > 0, size, 1.0)
+        size = self.sizes(rows)
+        rows = rows[size > 0] / size[size > 0, None]
+        excess = self.excess(rows) / self.scales[self.dropped]
         left, sizes, _ = np.linalg.svd(excess)
-        rank = int((sizes > TOLERANCE * max(1.0, sizes.max(initial=0.0))).sum())
+        rank = int((sizes > TOLERANCE).sum())
         return left[:, rank:].T @ rows
 
 
@@ -88,7 +96,9 @@ def column_relations(exog: np.ndarray, basis: FixedBasis) -> ColumnRelations:
         small = np.abs(coefficients) * np.linalg.norm(inner, axis=0)[:, None]
         small = small <= 1e-10 * np.linalg.norm(target, axis=0)
         coefficients[small] = 0.0
-    return ColumnRelations(kept, dropped, coefficients)
+    scales = np.abs(exog).max(axis=0, initial=0.0)
+    scales = np.where(scales > 0, scales, 1.0)
+    return ColumnRelations(kept, dropped, coefficients, scales)
 
 
 @dataclass(frozen=True, eq=False)
