@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["Criteria"]
+__all__ = ["Criteria", "information_criterion"]
+
+
+def information_criterion(results, penalty):
+    """-2 llf + penalty * n_params, after ML and REML: 2 for AIC, log(nobs) for BIC."""
+    return float(-2 * results.llf + penalty * results.n_params)
 
 
 class Criteria:
@@ -33,16 +38,16 @@ class Criteria:
         (values compare models with the same fixed effects); for models stated by
         ``groups`` they are NaN, as in statsmodels.
         """
-        return not (self.reml and self.stated_by_groups)
+        return not (self.reml and self.model.stated_by_groups)
 
     @property
     def aic(self):
         """Akaike's criterion, -2 llf + 2 n_params; NaN unless ``has_criteria``."""
-        return self.deviance + 2 * self.n_params if self.has_criteria else np.nan
+        return information_criterion(self, 2) if self.has_criteria else np.nan
 
     @property
     def bic(self):
         """Bayesian criterion, with log(nobs) for 2; NaN unless ``has_criteria``."""
         if not self.has_criteria:
             return np.nan
-        return float(self.deviance + np.log(self.nobs) * self.n_params)
+        return information_criterion(self, np.log(self.nobs))

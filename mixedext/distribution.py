@@ -26,7 +26,13 @@ class MixedLMDistribution:
     Raises
     ------
     ValueError
-        If a shape is wrong, or a covariance is not positive semidefinite.
+        If a shape is wrong, or a value is not finite.
+
+    Warns
+    -----
+    SingularMatrixWarning
+        If a covariance is not positive semidefinite, as where parameters are drawn from
+        their normal approximation; the nearest one that is takes its place.
     """
 
     def __init__(self, model, params, scale, exog):
@@ -51,7 +57,7 @@ class MixedLMDistribution:
         self.fe_params, packed = params[: model.k_fe], params[model.k_fe :]
         cov_re, vcomp = layout.unpack_parts(terms, packed)
         self.cov_re, self.vcomp = scale * cov_re, scale * vcomp
-        roots = layout.square_root(terms, packed) * np.sqrt(scale)
+        roots = layout.nearest_root(terms, packed) * np.sqrt(scale)
         self._lower = layout.unpack_parts(terms, roots)[0]
         self._lower = np.tril(self._lower)
 

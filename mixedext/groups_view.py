@@ -27,7 +27,7 @@ class GroupsView:
     def stated_by_groups(self) -> bool:
         """Whether ``groups`` says all random terms, as in statsmodels."""
         count = len(self.components) + (self.main_term is not None)
-        return self.group_levels is not None and count == len(self._design.terms)
+        return 0 < count == len(self._design.terms)
 
     @cached_property
     def _group_codes(self):
@@ -60,6 +60,14 @@ class GroupsView:
     def n_groups(self):
         """Number of levels of the first grouping factor."""
         return len(self.group_labels)
+
+    @property
+    def group_sizes(self) -> np.ndarray | None:
+        """Rows of each group; None without a factor, or where no rows are in memory."""
+        if not self.has_rows or not (self.random_terms or self.groups is not None):
+            return None
+        codes, levels = self._group_codes
+        return np.bincount(codes, minlength=len(levels))
 
     def group_list(self, array):
         """An array split by group.

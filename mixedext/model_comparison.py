@@ -11,6 +11,7 @@ import pandas as pd
 from statsmodels.regression.linear_model import RegressionResults
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
+from mixedext.criteria import information_criterion
 from mixedext.exceptions import (
     BoundaryWarning,
     DesignError,
@@ -87,16 +88,20 @@ class ModelTest:
         )
 
 
+def _corrected_criterion(fit):
+    spare = fit.nobs - fit.n_params - 1
+    if spare <= 0:
+        return np.inf
+    return information_criterion(fit, 2) + 2 * fit.n_params * (fit.n_params + 1) / spare
+
+
 class ModelComparison:
     """The part of the results that compares them with a smaller model's."""
 
     @property
     def aicc(self):
-        """Akaike's criterion with the correction for few observations."""
-        spare = self.nobs - self.n_params - 1
-        if spare <= 0:
-            return np.inf
-        return self.aic + 2 * self.n_params * (self.n_params + 1) / spare
+        """Akaike's criterion with the correction for few observations; NaN where it is."""
+        return _corrected_criterion(self) if self.has_criteria else np.nan
 
     def compare_lr_test(self, restricted, large_sample=False):
         """Likelihood-ratio test against a smaller model.
@@ -307,8 +312,8 @@ def anova(*results, refit=True, names=None):
         fit, name = fits[i], names[i]
         row = {
             "npar": int(fit.n_params),
-            "AIC": fit.aic,
-            "BIC": fit.bic,
+            "AIC": information_criterion(fit, 2),
+            "BIC": information_criterion(fit, np.log(fit.nobs)),
             "logLik": fit.llf,
             "deviance": fit.deviance,
         }
@@ -375,9 +380,9 @@ def model_table(*results, names=None, refit=True):
         {
             "npar": [int(f.n_params) for f in fits],
             "logLik": [f.llf for f in fits],
-            "AIC": [f.aic for f in fits],
-            "AICc": [f.aicc for f in fits],
-            "BIC": [f.bic for f in fits],
+            "AIC": [information_criterion(f, 2) for f in fits],
+            "AICc": [_corrected_criterion(f) for f in fits],
+            "BIC": [information_criterion(f, np.log(f.nobs)) for f in fits],
         },
         index=names,
     )

@@ -29,7 +29,7 @@ from mixedext.model_comparison import ModelComparison
 from mixedext.parameter_covariance import ParameterCovariance
 from mixedext.random_effects import RandomEffects
 from mixedext.refitting import simulate_refits
-from mixedext.summary import group_sizes, is_stated_by_groups, summarize
+from mixedext.summary import summarize
 from mixedext.term_deletion import TermDeletion
 from mixedext.wald import WaldTests
 
@@ -118,7 +118,6 @@ class MixedLMResults(
         self.nobs = model.nobs
         self.df_resid = self.nobs - fit.design.basis.rank
         self.df_method = df_method_name(df_method)
-        self.stated_by_groups = is_stated_by_groups(model)
         self._choose_covariance()
 
     @cached_property
@@ -143,7 +142,7 @@ class MixedLMResults(
 
         None where there is no such factor, or where the rows are in chunks.
         """
-        return group_sizes(self.model)
+        return self.model.group_sizes
 
     def remove_data(self):
         """Remove what has the length of the data from the results and the model.

@@ -6,37 +6,13 @@ import numpy as np
 import pandas as pd
 from statsmodels.iolib.summary2 import Summary
 
-from mixedext.specification.terms import factorize
-
-__all__ = ["group_sizes", "is_stated_by_groups", "summarize"]
+__all__ = ["summarize"]
 
 # As many decimals as statsmodels prints, and more where a standard error is small.
 _DECIMALS, _ERROR_DIGITS = 3, 4
 # Blocks of a table whose decimals differ by no more than this share one format.
 _SHARED_DECIMALS = 2
 _DEFAULT_COV_TYPE = "nonrobust"
-
-
-def is_stated_by_groups(model) -> bool:
-    """Whether a model was stated by ``groups``, statsmodels' way."""
-    plan = getattr(model, "plan", None)  # of a model whose rows are in chunks
-    return (model.groups if plan is None else plan.groups) is not None
-
-
-def group_sizes(model) -> np.ndarray | None:
-    """Rows of each level of ``groups``, or else of the first grouping factor.
-
-    None where there is no such factor, or where the rows are not in memory.
-    """
-    if not model.has_rows or not (model.random_terms or model.groups is not None):
-        return None
-    if model.groups is None:
-        codes = model.random_terms[0].codes
-    elif model.main_term is not None:
-        codes = model.random_terms[model.main_term].codes
-    else:
-        codes, _ = factorize(model.groups)
-    return np.bincount(codes)
 
 
 def summarize(results, yname=None, xname_fe=None, xname_re=None, title=None, alpha=0.05):

@@ -10,6 +10,7 @@ import pandas as pd
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 from mixedext.anova_tables import F_COLUMNS, f_row
+from mixedext.criteria import information_criterion
 from mixedext.fixed_terms import fixed_terms
 from mixedext.inference.comparison import (
     RowBasis,
@@ -272,7 +273,7 @@ _RANDOM = ["npar", "logLik", "AIC", "LRT", "Df", "Pr(>Chisq)"]
 
 def _random_row(fit, full):
     """A row of a table of random terms; with a test against the full fit, if given."""
-    row = int(fit.n_params), fit.llf, fit.aic
+    row = int(fit.n_params), fit.llf, information_criterion(fit, 2)
     if full is None:
         return *row, np.nan, np.nan, np.nan
     df = int(full.n_params - fit.n_params)

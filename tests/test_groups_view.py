@@ -109,9 +109,6 @@ def test_a_model_is_made_again_from_a_formula_and_arguments(options, data):
     assert got == pytest.approx(want, rel=1e-12)
 
 
-@pytest.mark.skipif(
-    mx.MixedLM.get_distribution.__name__ == "_not_available", reason="get_distribution"
-)
 def test_mediation(data):
     """statsmodels' mediation makes models again, from formulas and from arrays."""
     rng = np.random.default_rng(5)

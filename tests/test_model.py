@@ -113,7 +113,7 @@ def test_bad_arrays(change, error, match, arrays):
         ({"start_params": [1.0]}, ValueError, "start_params must hold 3 finite numbers"),
         ({"start_params": [1.0, np.nan, 1.0]}, ValueError, "finite"),
         ({"free": object()}, ValueError, "free must be MixedLMParams"),
-        ({"df_method": "kenward"}, ValueError, "df_method='kenward' is not known"),
+        ({"df_method": "kenwood"}, ValueError, "df_method='kenwood' is not known"),
         ({"reml": "ML"}, ValueError, "reml='ML'; use True"),
         ({"maxiter": 5.5}, ValueError, "maxiter=5.5 must be a whole number"),
         ({"maxiter": -1}, ValueError, "maxiter=-1 must be"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -56,7 +58,9 @@ class Known(fixed_tests.FixedTests):
 
 @pytest.fixture
 def known(monkeypatch):
-    monkeypatch.setitem(fixed_tests.DF_METHODS, "known", Known)
+    monkeypatch.setitem(fixed_tests.DF_METHODS, "known", ("known_tests", "Known"))
+    module = SimpleNamespace(Known=Known)
+    monkeypatch.setitem(sys.modules, "mixedext.inference.known_tests", module)
     monkeypatch.setitem(fixed_tests.ALIASES, "alias", "known")
 
 
