@@ -278,10 +278,10 @@ class ReferenceGrid:
         return Grid(levels, codes, exog, np.full(len(codes), self.offset))
 
     def _codes(self, levels):
+        if not levels:
+            return pd.DataFrame(index=range(1))
         shape = [len(v) for v in levels.values()]
         index = np.indices(shape[::-1]).reshape(len(shape), -1)[::-1]
-        if not shape:
-            return pd.DataFrame(index=range(1))
         return pd.DataFrame(dict(zip(levels, index, strict=True)))
 
     def evaluate(self, levels, codes) -> np.ndarray:

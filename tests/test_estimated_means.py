@@ -654,3 +654,27 @@ def test_large_grid_is_refused():
     levels = {n: pd.Series(np.arange(40)) for n in "defhij"}
     with pytest.raises(ValueError, match="restrict levels by at="):
         grid.grid(levels)
+
+
+def test_intercept_alone():
+    result = mx.mixedlm("y ~ 1 + (1 | g)", data_of("factorial")).fit()
+    table = result.emmeans("1").table
+    assert table["emmean"][0] == pytest.approx(result.fe_params["Intercept"], rel=1e-14)
+    assert table["SE"][0] == pytest.approx(result.bse_fe["Intercept"], rel=1e-14)
+    assert len(result.joint_tests()) == 0
+
+
+def test_slope_of_a_spline_is_its_derivative():
+    data = data_of("factorial")
+    result = mx.mixedlm("y ~ bs(x, df=4) * a + (1 | g)", data).fit()
+    found = result.emtrends("a", "x", at={"x": 4.0}).table["x.trend"]
+    near = result.emmeans(["x", "a"], at={"x": [4 - 1e-4, 4 + 1e-4]}).table["emmean"]
+    expected = np.diff(near.to_numpy().reshape(3, 2)).ravel() / 2e-4
+    assert relative_error(found, expected) < 1e-6
+
+
+def test_chunks_have_no_rows():
+    data = data_of("factorial")
+    model = mx.MixedLM.from_chunks("y ~ a + (1 | g)", [data[:40], data[40:]])
+    with pytest.raises(ValueError, match="not in memory"):
+        model.fit().emmeans("a")
