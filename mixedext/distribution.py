@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from statsmodels.tools.rng_qrng import check_random_state
+from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 __all__ = ["MixedLMDistribution"]
+
+_INDEFINITE = (
+    "params: cov_re is not positive semidefinite, or a variance component is negative; the "
+    "nearest covariance that is takes its place"
+)
 
 
 class MixedLMDistribution:
@@ -55,9 +63,12 @@ class MixedLMDistribution:
             )
         self.model, self.exog, self.scale = model, exog, float(scale)
         self.fe_params, packed = params[: model.k_fe], params[model.k_fe :]
+        packed, unchanged = layout.nearest(terms, packed)
+        if not unchanged:
+            warnings.warn(_INDEFINITE, SingularMatrixWarning, stacklevel=3)
         cov_re, vcomp = layout.unpack_parts(terms, packed)
         self.cov_re, self.vcomp = scale * cov_re, scale * vcomp
-        roots = layout.nearest_root(terms, packed) * np.sqrt(scale)
+        roots = layout.square_root(terms, packed) * np.sqrt(scale)
         self._lower = layout.unpack_parts(terms, roots)[0]
         self._lower = np.tril(self._lower)
 
@@ -91,7 +102,12 @@ class MixedLMDistribution:
             draws = rng.normal(size=effects[i].shape)
             effects[i] = draws @ self._lower[at, at].T
             start = at.stop
+        own = dict(zip(model.components, model.component_columns, strict=True))
         for component, variance in zip(model.layout.components, self.vcomp, strict=True):
+            if component.term in own:
+                draws = own[component.term].draw(rng, effects[component.term].shape)
+                effects[component.term] = np.sqrt(variance) * draws
+                continue
             basis = terms[component.term].structure.covariance_basis[component.gamma]
             columns = np.flatnonzero(np.diag(basis))
             draws = rng.normal(size=(len(effects[component.term]), len(columns)))

@@ -6,6 +6,7 @@ import pytest
 import statsmodels.api as sm
 from helpers.upstream_pair import random_params, upstream_pair
 from statsmodels.stats.mediation import Mediation
+from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
 
@@ -80,10 +81,33 @@ def test_mediation(formula):
         (([1.0, 2.0], 1.0, None), "params must hold 3 fixed effects and 3 variance"),
         ((np.ones(6), -1.0, None), "scale=-1.0 must be a variance"),
         ((np.ones(6), 1.0, np.ones((3, 3))), "exog must have the shape"),
-        (([0, 0, 0, 1.0, 2.0, 1.0], 1.0, None), "not positive semidefinite"),
     ],
 )
 def test_bad_arguments(arguments, match):
     own, _ = upstream_pair(2, component=False)
     with pytest.raises(ValueError, match=match):
         own.get_distribution(*arguments)
+
+
+def test_indefinite_covariances_as_mediation_draws_them():
+    own, _ = upstream_pair(2, component=False)
+    with pytest.warns(SingularMatrixWarning, match="not positive semidefinite"):
+        drawn = own.get_distribution([0, 0, 0, 1.0, 2.0, 1.0], 1.0, None)
+    # eigenvalues 3 and -1
+    np.testing.assert_allclose(drawn.cov_re, np.full((2, 2), 1.5))
+
+
+def test_draws_of_components_of_several_columns():
+    """Groups with different numbers of columns, two of them on a row."""
+    rng = np.random.default_rng(2)
+    sizes = rng.integers(3, 8, 12)
+    g = np.repeat(np.arange(12), sizes)
+    frame = pd.DataFrame({"g": g, "z": rng.normal(size=len(g))})
+    frame["v"] = [f"v{i}" for i in rng.integers(0, 4, len(g))]
+    frame["y"] = rng.normal(size=len(g))
+    arguments = {"groups": "g", "re_formula": "1", "vc_formula": {"m": "0 + z + C(v)"}}
+    own = mx.MixedLM.from_formula("y ~ z", frame, **arguments)
+    upstream = sm.MixedLM.from_formula("y ~ z", frame, **arguments)
+    params = np.array([1.0, 0.5, 0.7, 0.3])
+    draws = [m.get_distribution(params, 2.0, None).rvs(0, rng=3) for m in (own, upstream)]
+    np.testing.assert_allclose(*draws, rtol=1e-12, atol=1e-12)

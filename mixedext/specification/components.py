@@ -142,6 +142,15 @@ class Component:
         out[has] = np.ravel(effects)[self.place[has]]
         return out
 
+    def draw(self, rng, shape) -> np.ndarray:
+        """Standard normal effects of the term, (L, k), drawn group by group."""
+        starts = np.cumsum(self.sizes) - self.sizes
+        drawn = rng.normal(size=int(self.sizes.sum()))
+        out, has = np.zeros(shape), self.place >= 0
+        number = starts[self.column_group] + self.slots
+        out.flat[self.place[has]] = drawn[number[has]]
+        return out
+
     def matrix(self, term) -> sparse.csr_array:
         """The q columns, from the term that was made of them."""
         flat, pointers, values = _flat_entries(term)

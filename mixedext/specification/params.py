@@ -215,6 +215,24 @@ class ParameterLayout:
             start = at.stop
         return np.concatenate([lower[self.triangle(terms)], np.sqrt(vcomp)])
 
+    def nearest(self, terms, packed) -> tuple[np.ndarray, bool]:
+        """The nearest semidefinite covariances, packed, and whether they are those given.
+
+        Each block of cov_re without its negative eigenvalues, components not below zero.
+        """
+        cov_re, vcomp = self.unpack_parts(terms, packed)
+        unchanged, start = bool((vcomp >= 0).all()), 0
+        for i in self.correlated:
+            at = slice(start, start + terms[i].structure.k)
+            value, vector = np.linalg.eigh(cov_re[at, at])
+            if value[0] < -1e-12 * np.abs(value).max():
+                unchanged = False
+                cov_re[at, at] = (vector * value.clip(0)) @ vector.T
+            start = at.stop
+        if unchanged:
+            return np.asarray(packed, float), True
+        return np.concatenate([cov_re[self.triangle(terms)], vcomp.clip(0)]), False
+
     def square_jacobian(self, terms, root) -> np.ndarray:
         """Derivative of ``square``: (n_packed, n_packed), elements by roots."""
         root = self._checked(root)

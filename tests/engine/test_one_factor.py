@@ -74,9 +74,9 @@ def compare(design, theta, reml):
     boundary=st.booleans(),
 )
 def test_against_the_blocked_factor(seed, n, kinds, n_levels, n_fixed, reml, boundary):
-    # Where effects outnumber the rows the blocked factor is left with rounding; the test in
-    # exact arithmetic below has such designs.
-    assume(n_levels * sum(k for k, _ in kinds) < n)
+    # Where all effects outnumber the rows the blocked factor is left with rounding; the
+    # test in exact arithmetic below has such designs.
+    assume(n_levels * sum(k for k, _ in kinds) + 1 + n_fixed < n)
     design = one_factor_design(seed, n, kinds, n_levels, n_fixed)
     rng = np.random.default_rng(seed)
     theta = rng.normal(size=sum(s.n_theta for s in design.structures))
