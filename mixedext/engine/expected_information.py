@@ -38,8 +38,8 @@ from mixedext.engine.threads import blas_threads
 
 __all__ = ["VarianceInformation", "variance_information"]
 
-# Numbers in a slab of levels of the leading factor (2 MB).
-SLAB_SIZE = 2**18
+# Numbers in a slab of levels of the leading factor (256 KB: it stays in cache).
+SLAB_SIZE = 2**15
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,30 +201,26 @@ class _Levels:
     def slabs(self, cross, response=None):
         """First level, N_l, T_l, E_r T_l and H_l E_r T_l of some levels at a time.
 
-        T_l from ``cross``, Z_l'[X y], or as given; E_r T_l only in that case.
+        T_l from ``cross``, Z_l'[X y], or as given; E_r T_l only in that case.  The arrays
+        are those of the next levels too.
         """
-        k = self.gram.shape[1]
+        k, width = self.gram.shape[1], self.width
+        step = min(self.step, len(self.gram))
+        given = response is not None
+        half, scratch = np.empty(cross.shape[1:]), self.scratch
+        buffers = [
+            np.empty((step, k, columns)) for columns in (k, k, cross.shape[2], width)
+        ]
+        wide = np.empty((step if given else 0, k, width))
         for start in range(0, len(self.gram), self.step):
             gram = self.gram[start : start + self.step]
             own = cross[start : start + self.step]
-            root, inner = np.empty_like(gram), np.empty_like(gram)
-            found = np.empty_like(own)
-            half = np.empty(own.shape[1:])
-            expected.level_products(
-                gram,
-                own,
-                self.lam,
-                self.scratch[0],
-                half,
-                self.scratch[1],
-                root,
-                inner,
-                found,
-            )
-            if response is not None:
+            root, inner, found, rooted = (buffer[: len(gram)] for buffer in buffers)
+            weighted = wide[: len(gram)]
+            levels = gram, own, self.lam, scratch[0], half, scratch[1]
+            expected.level_products(*levels, root, inner, found)
+            if given:
                 found = np.ascontiguousarray(response[start : start + self.step])
-            rooted = np.empty((len(gram), k, self.width))
-            weighted = np.empty((0 if response is None else len(gram), k, self.width))
             expected.weigh_responses(*self.elements, found, root, weighted, rooted)
             yield start, inner, found, weighted, rooted
 

@@ -65,7 +65,9 @@ class TailTraces:
 
 def trace_products(left, right, products):
     """tr(E_r N E_s N') from products[b, c, a, d] = sum N[b, c] N[a, d]."""
-    return np.einsum("rab,bcad,scd->rs", left, products, right, optimize=True)
+    k, other = left.shape[1], right.shape[1]
+    square = products.transpose(2, 0, 1, 3).reshape(k * k, other * other)
+    return left.reshape(len(left), -1) @ square @ right.reshape(len(right), -1).T
 
 
 def divided_roots(factor: Factor) -> list[np.ndarray] | None:

@@ -83,8 +83,8 @@ class KenwardRoger(FixedTests):
         self._first = info.on_fixed
         self.variance_covariance = w = _inverse(info.expected)
         adjustment = np.einsum("rs,rsij->ij", w, info.second_on_fixed)
-        weighted = np.einsum("rs,sij->rij", w, self._first)
-        adjustment -= np.einsum("rij,rjk->ik", self._first, weighted)
+        weighted = np.tensordot(w, self._first, 1)
+        adjustment -= (self._first @ weighted).sum(axis=0)
         size = len(adjustment)
         adjusted = np.eye(size) + adjustment + adjustment.T
         self.covariance = fit.scale * info.root @ adjusted @ info.root.T
@@ -93,8 +93,8 @@ class KenwardRoger(FixedTests):
         rows = np.atleast_2d(np.asarray(rows, float)) @ self._root
         length = (rows**2).sum(axis=1)
         # for one row A1 = A2 = A, the scaling is 1 and m = 2 / A
-        slope = np.einsum("li,rij,lj->lr", rows, self._first, rows, optimize=True)
-        square = np.einsum("lr,rs,ls->l", slope, self.variance_covariance, slope)
+        slope = np.einsum("rlj,lj->lr", rows @ self._first, rows)
+        square = ((slope @ self.variance_covariance) * slope).sum(axis=1)
         out = np.full(len(rows), np.nan)
         return np.divide(2 * length**2, square, out=out, where=length > 0)
 

@@ -82,8 +82,8 @@ class Satterthwaite(FixedTests):
     def df(self, rows):
         rows = np.atleast_2d(np.asarray(rows, float)) @ self._root
         length = (rows**2).sum(axis=1)
-        slope = np.einsum("li,rij,lj->lr", rows, self._first, rows, optimize=True)
-        square = np.einsum("lr,rs,ls->l", slope, self._spread, slope)
+        slope = np.einsum("rlj,lj->lr", rows @ self._first, rows)
+        square = ((slope @ self._spread) * slope).sum(axis=1)
         out = np.full(len(rows), np.nan)
         return np.divide(2 * length**2, square, out=out, where=length > 0)
 

@@ -75,33 +75,6 @@ def test_random_coefficients_contain_their_covariate():
     np.testing.assert_array_equal(tests.column_df, [17, 180 - 20, 180 - 20])
 
 
-@pytest.mark.parametrize("storage", ["dense", "sparse"])
-def test_rank_contributions_are_those_of_the_dense_matrix(storage):
-    from helpers.dense import dense_z
-    from helpers.designs import random_design
-
-    from mixedext.engine.level_structure import LevelStructure
-
-    for seed in range(40):
-        kinds = [(1 + seed % 3, 0), (1 + seed % 2, 1), (1, 2)][: 1 + seed % 3]
-        rows = random_design(seed, 40, kinds, seed % 2 == 0, seed % 5 == 0, True, True)
-        fit = rows.at_theta(True, storage)
-        structure = LevelStructure(fit)
-        contributions, rank = structure.rank_contributions()
-        matrix = rows.x
-        factors = fit.design.blocks.factors
-        for number in sorted(range(len(factors)), key=lambda f: factors[f].n_levels):
-            layout, want = factors[number], []
-            for term, at in zip(layout.terms, layout.slices, strict=True):
-                z = dense_z(rows.terms[term])
-                for column in range(at.stop - at.start):
-                    before = np.linalg.matrix_rank(matrix)
-                    matrix = np.hstack([matrix, z[:, column :: at.stop - at.start]])
-                    want.append(np.linalg.matrix_rank(matrix) - before)
-            np.testing.assert_array_equal(contributions[number], want)
-        assert rank == np.linalg.matrix_rank(matrix)
-
-
 def test_crossed_factors_have_no_between_and_within():
     data = mx.datasets.penicillin.load().data
     fit = fit_of("diameter ~ 1 + (1 | plate) + (1 | sample)", data)
