@@ -23,11 +23,11 @@ from mixedext.exceptions import (
     UnidentifiedVarianceWarning,
     WeightsWarning,
 )
-from mixedext.linear_functions import Contrasts, MarginalMeans
 from mixedext.model import MixedLM, mixedlm
-from mixedext.model_comparison import ModelTest, anova, model_table
 from mixedext.parquet import read_parquet_model
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
+from mixedext.results_parts.linear_functions import Contrasts, MarginalMeans
+from mixedext.results_parts.model_comparison import ModelTest, anova, model_table
 from mixedext.specification.terms import RandomTerm, SparseTerm
 
 __all__ = [

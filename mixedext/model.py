@@ -9,15 +9,15 @@ import numpy as np
 from statsmodels.base.model import LikelihoodModel
 from statsmodels.regression.mixed_linear_model import MixedLM as UpstreamMixedLM
 
-from mixedext.chunk_rows import ChunkedRows
 from mixedext.engine.design import prepare_design
 from mixedext.exceptions import (
     RankDeficientWarning,
     user_stacklevel,
 )
-from mixedext.fitting import Fitting
-from mixedext.groups_view import MADE_OF_ROWS, GroupsView
-from mixedext.refitting import Refitting
+from mixedext.model_parts.chunk_rows import ChunkedRows
+from mixedext.model_parts.fitting import Fitting
+from mixedext.model_parts.groups_view import MADE_OF_ROWS, GroupsView
+from mixedext.model_parts.refitting import Refitting
 from mixedext.specification.arrays import array_frame
 from mixedext.specification.formula import model_frame
 from mixedext.specification.formula_engine import fixed_spec, new_fixed_columns

@@ -18,20 +18,20 @@ from statsmodels.regression.mixed_linear_model import (
     MixedLMResultsWrapper as UpstreamWrapper,
 )
 
-from mixedext.anova_tables import AnovaTables
-from mixedext.criteria import Criteria
 from mixedext.engine.fit import Fit
-from mixedext.estimated_means import EstimatedMeans
-from mixedext.explained_variance import ExplainedVariance
 from mixedext.inference.fixed_tests import df_method_name
-from mixedext.likelihood_results import LikelihoodResults
-from mixedext.model_comparison import ModelComparison
-from mixedext.parameter_covariance import ParameterCovariance
-from mixedext.random_effects import RandomEffects
-from mixedext.refitting import simulate_refits
-from mixedext.summary import summarize
-from mixedext.term_deletion import TermDeletion
-from mixedext.wald import WaldTests
+from mixedext.model_parts.refitting import simulate_refits
+from mixedext.results_parts.anova_tables import AnovaTables
+from mixedext.results_parts.criteria import Criteria
+from mixedext.results_parts.estimated_means import EstimatedMeans
+from mixedext.results_parts.explained_variance import ExplainedVariance
+from mixedext.results_parts.likelihood_results import LikelihoodResults
+from mixedext.results_parts.model_comparison import ModelComparison
+from mixedext.results_parts.parameter_covariance import ParameterCovariance
+from mixedext.results_parts.random_effects import RandomEffects
+from mixedext.results_parts.summary import summarize
+from mixedext.results_parts.term_deletion import TermDeletion
+from mixedext.results_parts.wald import WaldTests
 
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 

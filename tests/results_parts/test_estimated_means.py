@@ -16,7 +16,7 @@ import mixedext as mx
 from mixedext.exceptions import AdjustmentWarning, NotEstimableError, RankDeficientWarning
 from mixedext.inference.fixed_tests import DF_METHODS
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 # Written by results/make_means.R; each case repeats its R call.
 MEANS = json.loads((RESULTS / "means.json").read_text())
 FORMULAS = {

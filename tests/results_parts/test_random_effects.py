@@ -11,7 +11,7 @@ from statsmodels.regression import mixed_linear_model as upstream
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
-from mixedext import random_effects as module
+from mixedext.results_parts import random_effects as module
 from mixedext.specification import terms as term_module
 
 SINGULAR = "ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning"

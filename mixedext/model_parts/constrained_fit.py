@@ -7,19 +7,19 @@ from dataclasses import replace
 import numpy as np
 from statsmodels.regression.mixed_linear_model import MixedLMParams
 
-from mixedext.constrained import (
-    Objective,
-    Penalties,
-    covariances_of,
-    maximize,
-)
 from mixedext.engine.design import prepare_design
 from mixedext.engine.evaluation import IndefiniteError, Likelihood
 from mixedext.engine.fit import fit_design
 from mixedext.engine.held_fit import held_fit
 from mixedext.engine.information import variance_covariance
-from mixedext.likelihood import Parameters
-from mixedext.regularized import shoot
+from mixedext.model_parts.constrained import (
+    Objective,
+    Penalties,
+    covariances_of,
+    maximize,
+)
+from mixedext.model_parts.likelihood import Parameters
+from mixedext.model_parts.regularized import shoot
 from mixedext.specification.terms import RandomTerm
 
 __all__ = ["constrained_fit", "default_start", "l1_fit", "read_mask"]

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from mixedext.chunked import ChunkedDesign, chunk_rows, design_from_chunks
+from mixedext.model_parts.chunked import ChunkedDesign, chunk_rows, design_from_chunks
 from mixedext.specification.chunks import ChunkPlan
 from mixedext.specification.namespace import caller_namespace
 from mixedext.specification.sources import ChunkSource, chunk_source

@@ -14,9 +14,9 @@ from statsmodels.stats.contrast import ContrastResults, WaldTestResults
 from statsmodels.tools.sm_exceptions import ValueWarning
 from statsmodels.tools.tools import nan_dot
 
-from mixedext.constraints import linear_constraints, term_columns
 from mixedext.exceptions import user_stacklevel
 from mixedext.inference.fixed_tests import df_method_name
+from mixedext.results_parts.constraints import linear_constraints, term_columns
 
 __all__ = ["FixedEffectsInference", "WaldTests"]
 

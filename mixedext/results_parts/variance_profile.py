@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from statsmodels.tools.validation import string_like
 
-from mixedext.constrained import Objective, Penalties, maximize
 from mixedext.engine.evaluation import Likelihood
+from mixedext.model_parts.constrained import Objective, Penalties, maximize
 
 __all__ = ["profile_variance"]
 

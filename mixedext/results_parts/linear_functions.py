@@ -23,7 +23,7 @@ from mixedext.inference.means import (
     linear_estimates,
 )
 from mixedext.inference.multiplicity import Family, adjustment_name
-from mixedext.means_text import PrintedEstimates, label, row_names
+from mixedext.results_parts.means_text import PrintedEstimates, label, row_names
 
 __all__ = ["Context", "Contrasts", "LinearFunctions", "MarginalMeans", "check_level"]
 

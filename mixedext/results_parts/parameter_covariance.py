@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 from statsmodels.tools.tools import nan_dot
 
-from mixedext.clusters import cluster_codes
 from mixedext.engine.information import variance_covariance
 from mixedext.exceptions import ClusterWarning, user_stacklevel
 from mixedext.inference.fixed_tests import FixedTests, df_method_name, fixed_tests
@@ -19,6 +18,7 @@ from mixedext.inference.robust import (
     cluster_covariance,
     two_way_covariance,
 )
+from mixedext.results_parts.clusters import cluster_codes
 
 __all__ = ["ParameterCovariance", "covariance_name"]
 

@@ -9,8 +9,8 @@ import numpy as np
 from statsmodels.regression.mixed_linear_model import MixedLMParams
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
-from mixedext.distribution import MixedLMDistribution
 from mixedext.engine.evaluation import IndefiniteError, Likelihood
+from mixedext.model_parts.distribution import MixedLMDistribution
 
 __all__ = ["LikelihoodMethods", "Parameters"]
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from mixedext.fit_arguments import check_fit_arguments
-from mixedext.variance_profile import profile_variance
+from mixedext.model_parts.fit_arguments import check_fit_arguments
+from mixedext.results_parts.variance_profile import profile_variance
 
 __all__ = ["LikelihoodResults"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mixedext.fixed_terms import FixedTerm, fixed_terms, term_cells
 from mixedext.inference.comparison import (
     RowBasis,
     adjusted_hypothesis,
@@ -14,7 +13,8 @@ from mixedext.inference.comparison import (
     sequential_hypotheses,
 )
 from mixedext.inference.fixed_tests import df_method_name, fixed_tests
-from mixedext.noted_table import NotedTable
+from mixedext.results_parts.fixed_terms import FixedTerm, fixed_terms, term_cells
+from mixedext.results_parts.noted_table import NotedTable
 
 __all__ = ["AnovaTables", "f_row", "term_hypotheses"]
 

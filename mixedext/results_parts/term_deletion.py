@@ -9,18 +9,18 @@ import numpy as np
 import pandas as pd
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
-from mixedext.anova_tables import F_COLUMNS, f_row
-from mixedext.criteria import information_criterion
-from mixedext.fixed_terms import fixed_terms
 from mixedext.inference.comparison import (
     RowBasis,
     adjusted_hypothesis,
     likelihood_ratio_test,
 )
 from mixedext.inference.fixed_tests import df_method_name
-from mixedext.model_comparison import by_ml, unwrapped
-from mixedext.noted_table import NotedTable
-from mixedext.smaller_models import (
+from mixedext.results_parts.anova_tables import F_COLUMNS, f_row
+from mixedext.results_parts.criteria import information_criterion
+from mixedext.results_parts.fixed_terms import fixed_terms
+from mixedext.results_parts.model_comparison import by_ml, unwrapped
+from mixedext.results_parts.noted_table import NotedTable
+from mixedext.results_parts.smaller_models import (
     fixed_columns,
     formula_text,
     random_deletions,

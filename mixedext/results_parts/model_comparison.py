@@ -11,7 +11,6 @@ import pandas as pd
 from statsmodels.regression.linear_model import RegressionResults
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
-from mixedext.criteria import information_criterion
 from mixedext.exceptions import (
     BoundaryWarning,
     DesignError,
@@ -21,8 +20,9 @@ from mixedext.exceptions import (
 from mixedext.inference.comparison import RowBasis, likelihood_ratio_test
 from mixedext.inference.covariance_nesting import covariance_is_nested
 from mixedext.inference.fixed_tests import fixed_tests
-from mixedext.noted_table import NotedTable
-from mixedext.smaller_models import formula_text
+from mixedext.results_parts.criteria import information_criterion
+from mixedext.results_parts.noted_table import NotedTable
+from mixedext.results_parts.smaller_models import formula_text
 
 try:
     from statsmodels.regression.linear_model import CompareLRTestResult

@@ -19,7 +19,7 @@ from helpers.reference import load_case, relative_error
 
 import mixedext as mx
 from mixedext.inference.fixed_tests import DF_METHODS, fixed_tests
-from mixedext.model_comparison import restriction, unwrapped
+from mixedext.results_parts.model_comparison import restriction, unwrapped
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::mixedext.api.BoundaryWarning"),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mixedext.constraints import linear_constraints
+from mixedext.results_parts.constraints import linear_constraints
 
 NAMES = ["Intercept", "x", "f[T.b]", "g Var"]
 

@@ -7,7 +7,7 @@ import pytest
 from helpers.upstream_pair import upstream_pair
 from statsmodels.base import _penalties as penalties
 
-from mixedext.regularized import shoot
+from mixedext.model_parts.regularized import shoot
 
 
 @pytest.mark.parametrize("alpha", [0, 5.0, [0.0, 60.0, 200.0], 1e6])

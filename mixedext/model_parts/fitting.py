@@ -13,18 +13,18 @@ from statsmodels.tools.sm_exceptions import (
     ValueWarning,
 )
 
-from mixedext.constrained import Penalties
-from mixedext.constrained_fit import constrained_fit, l1_fit, read_mask
-from mixedext.constrained_results import ConstrainedResults
 from mixedext.engine.evaluation import IndefiniteError, Likelihood
 from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.engine.near_singular import loss_if_singular
 from mixedext.engine.refinement import needs_refinement, precision_of, refine_fit
 from mixedext.exceptions import DesignError, FlatLikelihoodWarning, PrecisionWarning
-from mixedext.fit_arguments import check_fit_arguments
-from mixedext.likelihood import LikelihoodMethods
-from mixedext.parameter_covariance import covariance_name
+from mixedext.model_parts.constrained import Penalties
+from mixedext.model_parts.constrained_fit import constrained_fit, l1_fit, read_mask
+from mixedext.model_parts.constrained_results import ConstrainedResults
+from mixedext.model_parts.fit_arguments import check_fit_arguments
+from mixedext.model_parts.likelihood import LikelihoodMethods
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
+from mixedext.results_parts.parameter_covariance import covariance_name
 
 __all__ = ["Fitting"]
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mixedext.exceptions import RankDeficientWarning
-from mixedext.fixed_terms import FixedTerm, fixed_formula_text, fixed_terms
+from mixedext.results_parts.fixed_terms import FixedTerm, fixed_formula_text, fixed_terms
 from mixedext.specification.bars import names_in, split_formula
 from mixedext.specification.formula_engine import FormulaEngine, UsedColumns
 from mixedext.specification.statsmodels_compat import SPEC_ATTRIBUTE

@@ -13,7 +13,7 @@ from statsmodels.iolib.summary2 import summary_col
 
 import mixedext as mx
 from mixedext.exceptions import ClusterWarning
-from mixedext.parameter_covariance import covariance_name
+from mixedext.results_parts.parameter_covariance import covariance_name
 
 KINDS = ["CR0", "CR1", "CR2", "CR3"]
 FORMULA = "y ~ x + f + (1 + x | school) + (1 | class_)"

@@ -13,8 +13,8 @@ from mixedext.exceptions import FormulaError, NotEstimableError
 from mixedext.inference.back_transform import response_transform
 from mixedext.inference.fixed_tests import df_method_name, fixed_tests
 from mixedext.inference.means import independent_count, joint_test, linear_estimates
-from mixedext.linear_functions import Context, MarginalMeans, check_level
-from mixedext.reference_grid import Grid, ReferenceGrid
+from mixedext.results_parts.linear_functions import Context, MarginalMeans, check_level
+from mixedext.results_parts.reference_grid import Grid, ReferenceGrid
 
 __all__ = ["EstimatedMeans"]
 

@@ -7,7 +7,7 @@ import pytest
 from helpers.comparison import crossed, sleepstudy
 
 import mixedext as mx
-from mixedext.fixed_terms import fixed_formula_text, fixed_terms, term_cells
+from mixedext.results_parts.fixed_terms import fixed_formula_text, fixed_terms, term_cells
 
 FORMULAS = [
     "y ~ a*b*x + C(c, Sum) + (1 | g)",

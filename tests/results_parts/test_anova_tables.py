@@ -11,13 +11,13 @@ import pytest
 from helpers.reference import case_names, load_case, relative_error
 
 import mixedext as mx
-from mixedext.anova_tables import term_hypotheses
-from mixedext.fixed_terms import fixed_terms
 from mixedext.inference.fixed_tests import DF_METHODS
-from mixedext.model_comparison import unwrapped
+from mixedext.results_parts.anova_tables import term_hypotheses
+from mixedext.results_parts.fixed_terms import fixed_terms
+from mixedext.results_parts.model_comparison import unwrapped
 from mixedext.specification.statsmodels_compat import SPEC_ATTRIBUTE
 
-FOLDER = Path(__file__).parent / "results" / "comparison"
+FOLDER = Path(__file__).parents[1] / "results" / "comparison"
 FACTORS = ["a", "b", "c", "g", "sub", "whole", "block"]
 REFERENCE = [
     name

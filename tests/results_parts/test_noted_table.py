@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from mixedext.noted_table import NotedTable
+from mixedext.results_parts.noted_table import NotedTable
 
 TABLE = NotedTable.of(
     pd.DataFrame({"F": [1.5, None]}, ["a", "b"]), "Heading <1>", ["A note."]

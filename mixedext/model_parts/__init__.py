@@ -1,0 +1,1 @@
+"""The parts that MixedLM is put together from, a module each."""

@@ -1,0 +1,1 @@
+"""The parts that MixedLMResults is put together from, and what they need."""
