@@ -67,7 +67,9 @@ def trace_products(left, right, products):
     """tr(E_r N E_s N') from products[b, c, a, d] = sum N[b, c] N[a, d]."""
     k, other = left.shape[1], right.shape[1]
     square = products.transpose(2, 0, 1, 3).reshape(k * k, other * other)
-    return left.reshape(len(left), -1) @ square @ right.reshape(len(right), -1).T
+    # not -1: a lead without terms has no bases
+    left, right = (b.reshape(len(b), b.shape[1] * b.shape[2]) for b in (left, right))
+    return left @ square @ right.T
 
 
 def divided_roots(factor: Factor) -> list[np.ndarray] | None:
