@@ -37,7 +37,12 @@ autodoc_typehints = "none"
 autosummary_generate = True
 
 
-# What the modules of mixedext call on models and results, but users do not.
+_page = (Path(__file__).parent / "api.rst").read_text(encoding="utf-8")
+_lacking = sorted(set(mixedext.__all__) - set(re.findall(r"\w+", _page)))
+if _lacking:
+    raise RuntimeError(f"docs/api.rst does not name {', '.join(_lacking)}")
+
+# What the modules of mixedext, or of statsmodels, ask of models and results; not for users.
 _INTERNAL = {
     "MixedLM": {
         "by_chunk",
@@ -53,7 +58,13 @@ _INTERNAL = {
         "read_params",
         "row_indices",
     },
-    "MixedLMResults": {"cov_params_default", "get_nlfun", "normalized_cov_params"},
+    "MixedLMResults": {
+        "cov_params_default",
+        "get_nlfun",
+        "mse_resid",
+        "normalized_cov_params",
+        "ssr",
+    },
 }
 
 
