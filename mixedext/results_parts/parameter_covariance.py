@@ -404,4 +404,11 @@ class ParameterCovariance:
 
 
 # What does not depend on the covariance chosen.
-_KEPT = {"_variance_covariance", "_observed_covariance", "bse_re"}
+_KEPT = {
+    "_observed_covariance",
+    "_quantiles",
+    "_variance_covariance",
+    "bse_re",
+    "group_sizes",
+    "reference_grid",
+}

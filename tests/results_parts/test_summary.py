@@ -245,9 +245,12 @@ def test_many_parameters_stay_readable():
 
 def test_summary_after_remove_data(sleep):
     result = mx.mixedlm("Reaction ~ Days", sleep[:171], groups="Subject").fit()
-    before = str(result.summary())
+    before, by_kr = str(result.summary()), str(result.summary(df_method="kr"))
+    robust = str(result.get_robustcov_results("oim").summary())
     result.remove_data()
     assert str(result.summary()) == before
+    assert str(result.summary(df_method="kr")) == by_kr
+    assert str(result.get_robustcov_results("oim").summary()) == robust
     assert header(result.summary())["Min. group size:"] == "1"
     fresh = mx.mixedlm("Reaction ~ Days", sleep[:171], groups="Subject").fit()
     fresh.remove_data()  # before anything was asked for
