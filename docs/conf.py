@@ -2,7 +2,9 @@
 
 import dataclasses
 import doctest
+import functools
 import os
+import re
 import tomllib
 import types
 from pathlib import Path
@@ -35,16 +37,56 @@ autodoc_typehints = "none"
 autosummary_generate = True
 
 
-def _own_methods(cls):
-    parts = [c for c in cls.__mro__[1:] if c.__module__.startswith("mixedext")]
-    return [
-        name
-        for part in parts
-        for name, value in vars(part).items()
-        if not name.startswith("_")
-        and isinstance(value, types.FunctionType | classmethod)
-        and value.__name__ == name
-    ]
+_page = (Path(__file__).parent / "api.rst").read_text(encoding="utf-8")
+_lacking = sorted(set(mixedext.__all__) - set(re.findall(r"\w+", _page)))
+if _lacking:
+    raise RuntimeError(f"docs/api.rst does not name {', '.join(_lacking)}")
+
+# What the modules of mixedext, or of statsmodels, ask of models and results; not for users.
+_INTERNAL = {
+    "MixedLM": {
+        "by_chunk",
+        "endog_li",
+        "exog_li",
+        "exog_re_li",
+        "exog_re2_li",
+        "forget_groups",
+        "has_rows",
+        "is_weighted",
+        "linear_predictor",
+        "new_rows",
+        "read_params",
+        "row_indices",
+    },
+    "MixedLMResults": {
+        "cov_params_default",
+        "get_nlfun",
+        "mse_resid",
+        "normalized_cov_params",
+        "ssr",
+    },
+}
+
+
+def _members(part, seen):
+    """Methods and properties that a part defines, in its order."""
+    kinds = types.FunctionType | classmethod | property | functools.cached_property
+    for name, value in vars(part).items():
+        if isinstance(value, kinds) and not name.startswith("_") and name not in seen:
+            seen.add(name)
+            is_property = isinstance(value, property | functools.cached_property)
+            yield "attribute" if is_property else "method", name
+
+
+def _sections(cls):
+    """Heading and members for a class and each part of mixedext that it is made of."""
+    seen = set(_INTERNAL[cls.__name__])
+    parts = [part for part in cls.__mro__ if part.__module__.startswith("mixedext")]
+    for part in parts:
+        words = re.sub("(?<=[a-z])(?=[A-Z])", " ", part.__name__).capitalize()
+        members = sorted(_members(part, seen), key=lambda member: member[0])
+        if members:
+            yield "Members" if part is cls else words, members
 
 
 # Fields of dataclasses stand in the docstring already; see _templates/autosummary.
@@ -55,8 +97,11 @@ autosummary_context = {
         for name, value in _public.items()
         if dataclasses.is_dataclass(value)
     },
-    # Methods of mixedext that the model inherits from its parts, not from statsmodels.
-    "added": {"MixedLM": _own_methods(mixedext.MixedLM)},
+    # Models and results are made of parts; what these define is listed part by part.
+    "sections": {
+        cls.__name__: list(_sections(cls))
+        for cls in (mixedext.MixedLM, mixedext.MixedLMResults)
+    },
 }
 numpydoc_class_members_toctree = False
 numpydoc_show_class_members = False

@@ -63,8 +63,8 @@ class MixedLMResults(
         The model.
     fit : Fit
         The engine's fit.
-    df_method : {None, "residual"}, optional
-        Degrees of freedom of tests on fixed effects.
+    df_method : str, optional
+        Degrees of freedom of tests on fixed effects; see ``MixedLM.fit``.
 
     Attributes
     ----------
@@ -357,7 +357,15 @@ class MixedLMResults(
 
     # ---- printing ----
 
-    def summary(self, yname=None, xname_fe=None, xname_re=None, title=None, alpha=0.05):
+    def summary(
+        self,
+        yname=None,
+        xname_fe=None,
+        xname_re=None,
+        title=None,
+        alpha=0.05,
+        df_method=None,
+    ):
         """Summary tables.
 
         Parameters
@@ -371,13 +379,25 @@ class MixedLMResults(
             Title.
         alpha : float, optional
             One minus the confidence level.
+        df_method : str, optional
+            Method for the degrees of freedom of the fixed effects (and, for
+            Kenward-Roger, their standard errors); the results' own if None.
 
         Returns
         -------
         Summary
             Prints as text; ``as_html`` and ``as_latex`` for the other forms.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> result.summary(df_method="kenward-roger").tables[1].loc["Days"].to_list()
+        ['10.467', '1.546', '17', '6.771', '0.000', '7.206', '13.729']
         """
-        return summarize(self, yname, xname_fe, xname_re, title, alpha)
+        results = self if df_method is None else self._with_df_method(df_method)
+        return summarize(results, yname, xname_fe, xname_re, title, alpha)
 
     def _repr_html_(self):
         return self.summary().as_html()

@@ -114,9 +114,10 @@ class Fitting(LikelihoodMethods):
         method : str or list of str, optional
             Kept for statsmodels: whatever the name, the engine's trust-region Newton
             is used.
-        df_method : {None, "residual"}, optional
-            Degrees of freedom of tests on fixed effects: None for z, "residual" for
-            t with n - rank(X).
+        df_method : str, optional
+            Degrees of freedom of tests on fixed effects: "kenward-roger" ("kr"),
+            "satterthwaite" ("satt"), "containment", "between-within", "residual" for
+            n - rank(X); None for z.
         cov_type : str, optional
             Covariance of the parameters: "nonrobust" (also None, "gls"), "oim", "cluster",
             "CR0", "CR1", "CR2" or "CR3"; see ``MixedLMResults.get_robustcov_results``.
@@ -269,7 +270,7 @@ class Fitting(LikelihoodMethods):
             Kept for statsmodels; the unpenalized fit is the start.
         method : {"l1"} or Penalty, optional
             "l1": the covariances are those of the unpenalized fit, and the fixed effects
-            minimize (y - Xb)'V^-1 (y - Xb) + sum_j alpha_j |b_j|.  A penalty of
+            minimize ``(y - Xb)'V^-1 (y - Xb) + sum_j alpha_j abs(b_j)``.  A penalty of
             statsmodels: ``fit`` with it as ``fe_pen``.
         alpha : float or array_like, optional
             Weight of the penalty; for "l1" perhaps one for each fixed effect.

@@ -142,6 +142,12 @@ class ParameterCovariance:
         >>> robust.bse_fe.round(4).to_dict()
         {'Intercept': 6.8246, 'Days': 1.5458}
         """
+        new = self._copy()
+        new._choose_covariance(cov_type, use_t, kwds)
+        return self._wrapped(new)
+
+    def _copy(self):
+        """The same results without what has been made of the covariance."""
         new = copy.copy(self)
         new._cache = {}
         for owner in type(self).__mro__:
@@ -149,8 +155,14 @@ class ParameterCovariance:
                 for name, value in vars(owner).items():
                     if isinstance(value, cached_property) and name not in _KEPT:
                         vars(new).pop(name, None)
-        new._choose_covariance(cov_type, use_t, kwds)
-        return self._wrapped(new)
+        return new
+
+    def _with_df_method(self, df_method):
+        """The same results, tested by another method."""
+        self._fixed_tests(df_method, True)  # refuses methods that do not go with them
+        new = self._copy()
+        new.df_method, new.use_t = df_method_name(df_method), True
+        return new
 
     def _choose_covariance(self, cov_type=None, use_t=None, kwds=None):
         name, kwds = covariance_name(cov_type), dict(kwds or {})
@@ -401,4 +413,11 @@ class ParameterCovariance:
 
 
 # What does not depend on the covariance chosen.
-_KEPT = {"_variance_covariance", "_observed_covariance", "bse_re"}
+_KEPT = {
+    "_observed_covariance",
+    "_quantiles",
+    "_variance_covariance",
+    "bse_re",
+    "group_sizes",
+    "reference_grid",
+}

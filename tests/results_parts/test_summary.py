@@ -163,6 +163,26 @@ def test_degrees_of_freedom_have_a_column(sleep):
     np.testing.assert_allclose(limits, result.conf_int().loc["Days"], atol=1e-3)
 
 
+@pytest.mark.parametrize("df_method", ["kr", "satterthwaite", "containment", "residual"])
+def test_df_method_of_one_summary(df_method, sleep):
+    """As of a fit with that method; the results themselves stay as they are."""
+    unbalanced = sleep[(sleep["Days"] < 5) | (sleep["Subject"].astype(int) % 3 > 0)]
+    model = mx.mixedlm("Reaction ~ Days + (1 | Subject)", unbalanced)
+    result = model.fit()
+    before = str(result.summary())
+    found = str(result.summary(df_method=df_method))
+    assert found == str(model.fit(df_method=df_method).summary())
+    assert str(result.summary()) == before != found
+
+
+def test_df_method_of_a_summary_that_cannot_be(sleep):
+    model = mx.mixedlm("Reaction ~ Days + (1 | Subject)", sleep)
+    with pytest.raises(ValueError, match="needs a REML fit"):
+        model.fit(reml=False).summary(df_method="kr")
+    with pytest.raises(ValueError, match="belongs to the model's own covariance"):
+        model.fit(cov_type="CR2").summary(df_method="kr")
+
+
 @pytest.mark.parametrize(("factor", "text"), [(1e-9, "2.5141e-07"), (1e9, "2.5141e+11")])
 def test_tiny_and_huge_values(factor, text, sleep):
     data = sleep.assign(y=factor * sleep["Reaction"])
@@ -225,9 +245,12 @@ def test_many_parameters_stay_readable():
 
 def test_summary_after_remove_data(sleep):
     result = mx.mixedlm("Reaction ~ Days", sleep[:171], groups="Subject").fit()
-    before = str(result.summary())
+    before, by_kr = str(result.summary()), str(result.summary(df_method="kr"))
+    robust = str(result.get_robustcov_results("oim").summary())
     result.remove_data()
     assert str(result.summary()) == before
+    assert str(result.summary(df_method="kr")) == by_kr
+    assert str(result.get_robustcov_results("oim").summary()) == robust
     assert header(result.summary())["Min. group size:"] == "1"
     fresh = mx.mixedlm("Reaction ~ Days", sleep[:171], groups="Subject").fit()
     fresh.remove_data()  # before anything was asked for

@@ -307,3 +307,21 @@ def test_intervals(result):
         result.conf_int(method="profil")
     some = result._results.conf_int(cols=[1, 3])
     np.testing.assert_array_equal(some, result.conf_int().to_numpy()[[1, 3]])
+
+
+def test_kenward_roger_by_name(data):
+    """The same numbers as by df_method, with the adjusted covariance in a frame."""
+    result = mx.mixedlm("y ~ x + f + (1 | g)", data.iloc[:80]).fit()
+    test = result.kenward_roger("f[T.b] = 0, f[T.c] = 0.1")
+    same = result.f_test("f[T.b] = 0, f[T.c] = 0.1", df_method="kr")
+    assert (test.statistic, test.df_denom) == (same.statistic, same.df_denom)
+    assert (test.scaling, test.pvalue) == (same.scaling, pytest.approx(same.pvalue))
+    adjusted = result.cov_params_kr
+    assert list(adjusted.index) == list(adjusted.columns) == list(result.fe_params.index)
+    errors = result.fixed_effects_inference("kr").se
+    np.testing.assert_allclose(np.sqrt(np.diag(adjusted)), errors, rtol=1e-14)
+    assert (errors > result.bse_fe).all()
+    with pytest.raises(ValueError, match="r_matrix holds variance parameters"):
+        result.kenward_roger(np.eye(len(result.params))[-1:])
+    with pytest.raises(ValueError, match="needs a REML fit"):
+        print(result.model.fit(reml=False).cov_params_kr)
