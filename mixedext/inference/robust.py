@@ -334,7 +334,7 @@ def two_way_covariance(
     root = np.linalg.cholesky(fit.covariance)
     inverse = np.linalg.inv(root)
     value, vector = np.linalg.eigh(inverse @ total @ inverse.T)
-    clipped = bool(value[0] < -1e-10 * max(value[-1], 0.0))
+    clipped = bool((value < -1e-10 * value.max(initial=0.0)).any())
     if clipped:
         half = root @ (vector * np.sqrt(np.maximum(value, 0.0)))
         total = half @ half.T
@@ -478,6 +478,9 @@ def _column_effects(fit, root):
     for i in range(len(design.terms)):
         effect = objective.by_term(i, *objective.factor.response.effect)
         effect = effect[..., :-1] @ change / design.y_scale
-        columns = [design.own_effects(i, effect[..., j]) for j in range(effect.shape[2])]
-        out.append(np.stack(columns, axis=-1))
+        term, p = design.terms[i], effect.shape[2]
+        own = np.empty((term.n_levels, term.k, p))
+        for j in range(p):
+            own[..., j] = design.own_effects(i, effect[..., j])
+        out.append(own)
     return out

@@ -468,6 +468,8 @@ def covariances_of(maximum: Maximum, objective: Objective):
     fixed : ndarray
         (rank, rank)
     variances : VarianceCovariance
+    observed : ndarray
+        Of coefficients kept and variance parameters together.
     """
     state, layout = maximum.state, objective.layout
     rank, count = len(maximum.fixed), layout.n_packed
@@ -493,9 +495,9 @@ def covariances_of(maximum: Maximum, objective: Objective):
     )
     inside = np.flatnonzero(loose & ~singular)
     both = np.concatenate([free, rank + inside])
-    joint = _inverse(-curvature[np.ix_(both, both)])[len(free) :, len(free) :]
-    relative = np.zeros((count, count))
-    relative[np.ix_(inside, inside)] = joint
+    observed = np.zeros((rank + count, rank + count))
+    observed[np.ix_(both, both)] = _inverse(-curvature[np.ix_(both, both)])
+    relative = observed[rank:, rank:].copy()
     scale = state.point.scale(maximum.fixed)
     cross = state.point.residual_squares(maximum.fixed) / (2 * scale**2)
     own = dof / (2 * scale**2)
@@ -511,7 +513,8 @@ def covariances_of(maximum: Maximum, objective: Objective):
     lost = np.flatnonzero(loose & singular)
     for matrix in (relative, absolute):
         matrix[lost, :] = matrix[:, lost] = np.nan
-    return fixed, VarianceCovariance(relative, absolute)
+    observed[rank + lost, :] = observed[:, rank + lost] = np.nan
+    return fixed, VarianceCovariance(relative, absolute), observed
 
 
 def _singular(structure, covariance):

@@ -515,9 +515,7 @@ def compare_any_matrix(kind, y, x, terms, dense_terms, cluster, w, nested):
     effects = zip(terms, fit.effects, strict=True)
     residual = y - x @ fit.coefficients - sum(t.contribution(b) for t, b in effects)
     got = cluster_covariance(fit, kind, cluster, x, residual, terms, w, moments=nested)
-    lams = [
-        np.eye(t.k) * lam[0, 0] for t, lam in zip(dense_terms, fit.lams, strict=True)
-    ]
+    lams = [np.eye(t.k) * lam[0, 0] for t, lam in zip(dense_terms, fit.lams, strict=True)]
     alike = replace(fit, lams=tuple(lams))
     want = Dense(kind, alike, y, x, dense_terms, cluster, w)
     np.testing.assert_allclose(got.covariance, want.covariance, rtol=1e-10)
