@@ -60,7 +60,7 @@ def profile_variance(
         number = layout.n_covariances + layout.component_names.index(re_ix)
     middle = packed[order[number]]
     low, high = middle - dist_low / scale, middle + dist_high / scale
-    if low <= 0:
+    if num_low > 0 and low <= 0:
         raise ValueError(
             "dist_low is too large and would result in a negative variance. "
             "Try a smaller value."

@@ -307,3 +307,26 @@ def test_clusters_where_coefficients_are_free():
     for settings in (held, {"fe_pen": penalties.L2(np.ones(3))}):
         with pytest.raises(ValueError, match="penalized or held"):
             own.fit(**settings, cov_type="cluster")
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("free_re", [[[1, 1], [1, 1]], [[0, 1], [1, 1]], [[0, 0], [0, 0]]])
+def test_a_variance_of_zero_in_either_parametrization(free_re, reml):
+    # the component is nothing but noise: its variance is zero at the maximum
+    rng = np.random.default_rng(2)
+    groups = np.repeat(np.arange(25), 8)
+    x, noise = rng.normal(size=(2, 200))
+    x = np.c_[np.ones(200), x]
+    y = (x * (1 + rng.normal(size=(25, 2)))[groups]).sum(axis=1) + rng.normal(size=200)
+    start = mask([1, 1], [[1.0, 0.1], [0.1, 0.6]], [0.5])
+    fits = []
+    for use_sqrt in (True, False):
+        terms = [mx.RandomTerm(groups, noise[:, None], "noise")]
+        model = mx.MixedLM(y, x, groups, exog_re=x, terms=terms, use_sqrt=use_sqrt)
+        free = mask([1, 0], free_re, [1])
+        with pytest.warns(SingularMatrixWarning):
+            fits.append(model.fit(free=free, start_params=start, reml=reml))
+    assert all(fit.converged for fit in fits)
+    assert fits[0].vcomp == pytest.approx(0, abs=1e-10)
+    assert fits[1].llf == pytest.approx(fits[0].llf, rel=1e-12)
+    np.testing.assert_allclose(fits[1].params, fits[0].params, rtol=1e-6, atol=1e-9)
