@@ -32,6 +32,7 @@ from mixedext.results_parts.random_effects import RandomEffects
 from mixedext.results_parts.summary import summarize
 from mixedext.results_parts.term_deletion import TermDeletion
 from mixedext.results_parts.wald import WaldTests
+from mixedext.specification.formula_engine import series_as_frame
 
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
@@ -149,9 +150,10 @@ class MixedLMResults(
 
         A summary, the random effects and all tests stay.
         """
-        if self.model.endog is not None:
-            # a summary needs them
+        if self.model.endog is not None:  # a summary needs them
             _ = self._quantiles, self.group_sizes, self.model.endog_names
+        for name in ("fittedvalues", "resid"):
+            vars(self).pop(name, None)
         if "groups" in self.cov_kwds:  # the covariance is there
             self.cov_kwds["groups"] = None
         self._keep_grams()
@@ -293,8 +295,11 @@ class MixedLMResults(
                 offset = own + np.asarray(offset, float)
             mean = self.model.predict(self.params, None, offset)
             return pd.Series(mean, index=self.model.data.row_labels)
+        by_formula = transform and hasattr(self.model, "fixed_formula")
+        if by_formula and isinstance(exog, pd.Series):
+            exog = series_as_frame(exog, self.model.fixed_formula)
         index = exog.index if isinstance(exog, pd.Series | pd.DataFrame) else None
-        if transform and hasattr(self.model, "fixed_formula"):
+        if by_formula:
             exog, own = self.model.new_rows(exog)
             if own is not None:
                 offset = own if offset is None else own + np.asarray(offset, float)

@@ -429,3 +429,12 @@ def test_chunks_that_cannot_be_right():
         mx.MixedLM.from_chunks(
             "y ~ x + (1 | h)", lambda: [data, data[: 100 * next(passes) + 100]]
         )
+
+
+def test_remove_data_of_chunks():
+    data = make()
+    result = mx.MixedLM.from_chunks("y ~ x + f + (1 | g)", cut(data, [500])).fit()
+    whole, text = result.wald_test_terms().table, str(result.summary())
+    result.remove_data()
+    pd.testing.assert_frame_equal(result.wald_test_terms().table, whole)
+    assert str(result.summary()) == text

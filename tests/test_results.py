@@ -432,3 +432,40 @@ def test_remove_data(sleep):
     assert str(result.summary()) == before
     pd.testing.assert_frame_equal(result.ranef_cov(), covariances)
     assert len(pickle.dumps(result)) < 60_000
+
+
+@pytest.mark.parametrize("column_names", [True, False])
+def test_remove_data_before_anything_was_read(sleep, column_names):
+    x = np.column_stack([np.ones(len(sleep)), sleep["Days"]])
+    arrays = [sleep["Reaction"], pd.DataFrame(x, columns=["one", "Days"])]
+    if not column_names:
+        arrays = [np.asarray(a) for a in arrays]
+    result = mx.MixedLM(*arrays, groups=sleep["Subject"].to_numpy()).fit()
+    want = mx.MixedLM(*arrays, groups=sleep["Subject"].to_numpy()).fit()
+    result.remove_data()
+    assert str(result.summary()) == str(want.summary())
+    assert result.model.endog_names == ("Reaction" if column_names else "y")
+    assert list(result.random_effects) == list(want.random_effects)
+
+
+def test_nothing_of_the_length_of_the_data_stays(sleep):
+    model = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject")
+    result = model.fit(cov_type="CR2")  # which looks at the residuals
+    assert len(result.fittedvalues) == len(result.resid) == 180
+    result.remove_data()
+    for name in ("fittedvalues", "resid", "wresid"):
+        with pytest.raises(ValueError, match="were removed"):
+            getattr(result, name)
+
+
+def test_prediction_from_a_series(sleep):
+    data = sleep.assign(late=np.where(sleep["Days"] > 5, "yes", "no"))
+    result = mx.mixedlm("Reaction ~ Days + late", data, groups="Subject").fit()
+    whole = result.predict(data)
+    row = result.predict(data.iloc[7])
+    assert row.index.tolist() == [7]
+    np.testing.assert_allclose(row, whole.iloc[[7]], rtol=1e-14)
+    result = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject").fit()
+    np.testing.assert_allclose(
+        result.predict(sleep["Days"]), result.predict(sleep), rtol=1e-14
+    )

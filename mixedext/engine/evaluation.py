@@ -253,8 +253,9 @@ class Point:
                 v = residual[i]
                 score -= ratio * (v.T @ v)
                 if self.likelihood.reml:
-                    flat = whitened[i].transpose(1, 0, 2).reshape(s.k, -1)
-                    score -= flat @ flat.T
+                    score -= np.einsum(
+                        "lap,lbp->ab", whitened[i], whitened[i], optimize=True
+                    )
                 parts.append(np.einsum("rab,ab->r", s.covariance_basis, score))
         return fixed, -0.5 * self.likelihood.change.T @ np.concatenate(parts)
 
@@ -320,7 +321,7 @@ class Point:
         whitened, residual = [], []
         for i in range(len(factored.structures)):
             own = factored.by_term(i, lead, tail)
-            flat = own[..., :rank].reshape(-1, rank)
+            flat = own[..., :rank].reshape(own.shape[0] * own.shape[1], rank)
             solved = factored.solve_fixed(flat.T).T
             whitened.append(solved.reshape(own.shape[0], own.shape[1], rank))
             residual.append(own[..., rank] - own[..., :rank] @ inner)

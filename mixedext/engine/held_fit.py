@@ -25,12 +25,18 @@ class HeldFit(Fit):
         Covariance of the coefficients.
     variances : VarianceCovariance
         Covariance of the variance parameters.
+    observed : ndarray
+        Inverse curvature in coefficients and variance parameters together.
+    least_squares : bool
+        Whether the coefficients are, given the covariances, free and not penalized.
     given_covariances : tuple of ndarray, optional
         Covariance matrices of the terms, where they are not scale times lam lam'.
     """
 
     given_covariance: np.ndarray
     variances: VarianceCovariance
+    observed: np.ndarray
+    least_squares: bool
     given_covariances: tuple[np.ndarray, ...] | None = None
 
     @property
@@ -63,6 +69,8 @@ def held_fit(
     deviance: float,
     given_covariance: np.ndarray,
     variances: VarianceCovariance,
+    observed: np.ndarray,
+    least_squares: bool,
     convergence: Convergence | None = None,
     given_covariances: tuple[np.ndarray, ...] | None = None,
 ) -> HeldFit:
@@ -91,5 +99,7 @@ def held_fit(
         **values,
         given_covariance=given_covariance,
         variances=variances,
+        observed=observed,
+        least_squares=least_squares,
         given_covariances=given_covariances,
     )

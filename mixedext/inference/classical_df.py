@@ -7,6 +7,7 @@ import numpy as np
 from mixedext.engine.fit import Fit
 from mixedext.engine.level_structure import LevelStructure
 from mixedext.inference.fixed_tests import FixedTests
+from mixedext.specification.sparse_terms import SparseTerm
 
 __all__ = ["BetweenWithinTests", "ContainmentTests"]
 
@@ -18,9 +19,23 @@ class _CountedTests(FixedTests):
     of its combinations.
     """
 
+    name = ""
+
     def __init__(self, fit: Fit):
         super().__init__(fit)
+        self._check_levels(fit)
         self.column_df = self._count(fit)
+
+    def _check_levels(self, fit):
+        """What counts levels needs rows that belong to one level of each factor."""
+        design = fit.design
+        for number, term in enumerate(design.terms):
+            if isinstance(term, SparseTerm) or number in design.scalar_terms:
+                raise ValueError(
+                    f"df_method={self.name!r} counts the levels of grouping factors, but "
+                    f"the rows of {term.group!r} are combinations of many random effects "
+                    "with one variance; use df_method='satterthwaite' or 'kenward-roger'"
+                )
 
     def _count(self, fit):
         raise NotImplementedError
@@ -67,6 +82,8 @@ class ContainmentTests(_CountedTests):
     >>> ContainmentTests(model.fit().engine_fit).column_df
     array([4., 4., 4., 4., 7.])
     """
+
+    name = "containment"
 
     def _count(self, fit):
         structure = LevelStructure(fit)
@@ -123,6 +140,8 @@ class BetweenWithinTests(_CountedTests):
     >>> BetweenWithinTests(model.fit().engine_fit).column_df
     array([7., 4., 4., 4., 7.])
     """
+
+    name = "between-within"
 
     def _count(self, fit):
         structure = LevelStructure(fit)

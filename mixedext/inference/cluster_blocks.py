@@ -16,9 +16,9 @@ import numpy as np
 from scipy import sparse
 
 from mixedext.inference.matrix_root import large_cluster
-from mixedext.specification.terms import RandomTerm
+from mixedext.specification.terms import RandomTerm, SparseTerm
 
-__all__ = ["UNIT_LEVERAGE", "cluster_blocks"]
+__all__ = ["UNIT_LEVERAGE", "cluster_blocks", "nonzeros"]
 
 # 1 - leverage below which a cluster alone identifies a coefficient.
 UNIT_LEVERAGE = 1e-9
@@ -72,10 +72,11 @@ def cluster_blocks(codes, count, x, root, residual, terms, lams, weights=None):
     order = np.argsort(codes, kind="stable")
     sizes = np.bincount(codes, minlength=count)
     starts = np.concatenate([[0], np.cumsum(sizes)])
-    used = [
-        (t, lam) for t, lam in zip(terms, lams, strict=True) if lam.any() and len(t.codes)
+    columns = [
+        (_SparseColumns if isinstance(t, SparseTerm) else _Columns)(t, lam, codes, count)
+        for t, lam in zip(terms, lams, strict=True)
+        if lam.any() and t.n_rows
     ]
-    columns = [_Columns(t, lam, codes, count) for t, lam in used]
     widths = sum((c.width for c in columns), np.zeros(count, np.intp))
     dense = _unequal(codes, count, weights)
     large = np.where(dense, sizes > LARGEST_DENSE, widths > LARGEST_WIDTH)
@@ -145,17 +146,58 @@ class _Columns:
         for j in range(self.term.k):
             z[cluster, row, first + j] = self.z[at, j]
 
+    def matrix(self, at, cluster):
+        """Of the rows of one cluster, sparse."""
+        k = self.term.k
+        index = self.place[self.term.codes[at]][:, None] + np.arange(k)
+        ends = np.arange(len(at) + 1) * k
+        shape = (len(at), self.width[cluster])
+        return sparse.csr_matrix((self.z[at].ravel(), index.ravel(), ends), shape)
+
+
+class _SparseColumns:
+    """The same for a term with any matrix Z; columns that are zero are in no cluster."""
+
+    def __init__(self, term: SparseTerm, lam, codes, count):
+        self.z = term.matrix * lam[0, 0]
+        column, row = nonzeros(term.matrix)
+        owner = np.full(term.n_levels, count, np.intp)
+        owner[column] = codes[row]
+        order = np.argsort(owner, kind="stable")
+        n_levels = np.bincount(owner, minlength=count + 1)
+        first = np.concatenate([[0], np.cumsum(n_levels)])
+        self.place = np.empty(term.n_levels, np.intp)
+        self.place[order] = np.arange(term.n_levels)
+        self.place -= first[owner]
+        self.width = n_levels[:count]
+
+    def fill(self, z, rows, offset):
+        cluster, row = np.nonzero(rows >= 0)
+        own = self.z[rows[cluster, row]].tocoo()
+        kept = own.data != 0  # a zero that is stored may be in another cluster's column
+        at = cluster[own.row[kept]]
+        column = offset[at] + self.place[own.col[kept]]
+        z[at, row[own.row[kept]], column] = own.data[kept]
+
+    def matrix(self, at, cluster):
+        own = self.z[at].tocoo()
+        shape = (len(at), self.width[cluster])
+        kept = own.data != 0
+        index = own.row[kept], self.place[own.col[kept]]
+        return sparse.csr_matrix((own.data[kept], index), shape)
+
+
+def nonzeros(matrix) -> tuple[np.ndarray, np.ndarray]:
+    """Columns and rows of the entries of a sparse matrix that are not zero."""
+    own = matrix.tocoo()
+    kept = own.data != 0
+    return own.col[kept].astype(np.intp), own.row[kept].astype(np.intp)
+
 
 def _sparse_columns(columns, at, cluster):
     """Z Lam of the rows of one cluster, sparse."""
     parts = [sparse.csr_matrix((len(at), 0))]
-    for own in columns:
-        k = own.term.k
-        first = own.place[own.term.codes[at]]
-        index = first[:, None] + np.arange(k)
-        ends = np.arange(len(at) + 1) * k
-        shape = (len(at), own.width[cluster])
-        parts.append(sparse.csr_matrix((own.z[at].ravel(), index.ravel(), ends), shape))
+    parts += [own.matrix(at, cluster) for own in columns]
     return sparse.csr_matrix(sparse.hstack(parts))
 
 

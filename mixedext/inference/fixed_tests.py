@@ -14,8 +14,16 @@ import numpy as np
 from scipy import stats
 
 from mixedext.engine.fit import Fit
+from mixedext.engine.held_fit import HeldFit
 
-__all__ = ["DF_METHODS", "FTest", "FixedTests", "df_method_name", "fixed_tests"]
+__all__ = [
+    "DF_METHODS",
+    "FTest",
+    "FixedTests",
+    "check_df_method",
+    "df_method_name",
+    "fixed_tests",
+]
 
 
 @dataclass(frozen=True)
@@ -131,9 +139,28 @@ def df_method_name(name: str | None) -> str | None:
     return key
 
 
+def check_df_method(fit: Fit, name: str | None) -> None:
+    """Refuse what is derived for (restricted) maximum likelihood alone.
+
+    Raises
+    ------
+    ValueError
+        If parameters of the fit were held or penalized, and the method is a small-sample
+        one.
+    """
+    if isinstance(fit, HeldFit) and name not in (None, "residual"):
+        raise ValueError(
+            f"df_method={name!r} holds for (restricted) maximum-likelihood estimates, but "
+            "parameters of this fit were penalized, or held (free=); use "
+            "df_method='residual' or None"
+        )
+
+
 def fixed_tests(fit: Fit, df_method: str | None = None) -> FixedTests:
     """Tests of the fixed effects of a fit by a method, one of ``DF_METHODS``."""
-    module, kind = DF_METHODS[df_method_name(df_method)]
+    name = df_method_name(df_method)
+    check_df_method(fit, name)
+    module, kind = DF_METHODS[name]
     return getattr(import_module(f"mixedext.inference.{module}"), kind)(fit)
 
 

@@ -38,9 +38,10 @@ import numpy as np
 from mixedext.engine.fit import Fit
 from mixedext.engine.objective import FactorDeviance
 from mixedext.exceptions import ClusterWarning, user_stacklevel
-from mixedext.inference.cluster_blocks import UNIT_LEVERAGE, cluster_blocks
+from mixedext.inference.cluster_blocks import UNIT_LEVERAGE, cluster_blocks, nonzeros
 from mixedext.inference.fixed_tests import FixedTests, FTest, independent_rows
 from mixedext.specification.labels import interact
+from mixedext.specification.terms import SparseTerm
 
 __all__ = [
     "KINDS",
@@ -49,6 +50,7 @@ __all__ = [
     "CovarianceTests",
     "cluster_covariance",
     "is_nested",
+    "term_is_nested",
     "two_way_covariance",
 ]
 
@@ -332,7 +334,7 @@ def two_way_covariance(
     root = np.linalg.cholesky(fit.covariance)
     inverse = np.linalg.inv(root)
     value, vector = np.linalg.eigh(inverse @ total @ inverse.T)
-    clipped = bool(value[0] < -1e-10 * max(value[-1], 0.0))
+    clipped = bool((value < -1e-10 * value.max(initial=0.0)).any())
     if clipped:
         half = root @ (vector * np.sqrt(np.maximum(value, 0.0)))
         total = half @ half.T
@@ -360,9 +362,17 @@ def is_nested(inner: np.ndarray, outer: np.ndarray) -> bool:
     return bool((owner[inner] == outer).all())
 
 
+def term_is_nested(term, codes: np.ndarray) -> bool:
+    """Whether the rows of each level of a random term are of one cluster."""
+    if not isinstance(term, SparseTerm):
+        return is_nested(term.codes, codes)
+    column, row = nonzeros(term.matrix)
+    return not len(column) or is_nested(column, codes[row])
+
+
 def _check_nested(fit, kind, codes, terms):
     for term, lam in zip(terms, fit.lams, strict=True):
-        if lam.any() and not is_nested(term.codes, codes):
+        if lam.any() and not term_is_nested(term, codes):
             what = kind if kind in ("CR2", "CR3") else f"{kind} with degrees of freedom"
             raise ValueError(
                 f"{what} needs rows of different clusters to be independent under the "
@@ -387,7 +397,7 @@ def _correction(kind, n_clusters, n, p):
 def _scores(fit, ways, x, root, residual, terms, weights):
     """Scores of the clusters of every way in the coordinates of ``root``, (G, p) each."""
     block_diagonal = all(
-        is_nested(term.codes, codes)
+        term_is_nested(term, codes)
         for codes in ways
         for term, lam in zip(terms, fit.lams, strict=True)
         if lam.any()
@@ -450,6 +460,9 @@ def _left_out(scores, leverage):
 def _add_effects(column, terms, effects):
     """Add Z b of all terms to a column of the rows."""
     for term, effect in zip(terms, effects, strict=True):
+        if isinstance(term, SparseTerm):
+            column += term.contribution(effect)
+            continue
         for j, own in enumerate(term.columns):
             part = effect[:, j][term.codes]
             column += part if own is None else own * part
@@ -462,7 +475,12 @@ def _column_effects(fit, root):
     objective.value(design.inner_theta(fit.theta))
     change = design.basis.r @ root
     out = []
-    for i, inverse in enumerate(design.inverse_transforms):
+    for i in range(len(design.terms)):
         effect = objective.by_term(i, *objective.factor.response.effect)
-        out.append(np.einsum("ab,lbj->laj", inverse, effect[..., :-1] @ change))
+        effect = effect[..., :-1] @ change / design.y_scale
+        term, p = design.terms[i], effect.shape[2]
+        own = np.empty((term.n_levels, term.k, p))
+        for j in range(p):
+            own[..., j] = design.own_effects(i, effect[..., j])
+        out.append(own)
     return out

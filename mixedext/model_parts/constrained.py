@@ -1,8 +1,8 @@
 """Likelihood maximized over some of the parameters, or less penalties.
 
 All parameters move together: the fixed effects, and the variance parameters in the model's
-own parametrization (elements of the Cholesky factor of cov_re and standard deviations, or,
-without ``use_sqrt``, elements of cov_re and variances).  Score and Hessian are exact, so
+own parametrization (elements of the Cholesky factor of cov_re, or, without ``use_sqrt``,
+its own) and the other variances by their roots.  Score and Hessian are exact, so
 that a trust region of Newton steps ends where the gradient is rounding error.
 """
 
@@ -61,7 +61,8 @@ class Objective:
     layout : ParameterLayout
         Places of the variance parameters.
     use_sqrt : bool
-        Parametrization.
+        Parametrization of cov_re; that of the variances is always their roots, in which
+        zero is an ordinary maximum and holding a value is the same.
     k_fe : int
         Columns of X, with those that were dropped.
     free_fixed, free_packed : ndarray of bool
@@ -96,13 +97,44 @@ class Objective:
         """Take the values at which parameters are held, and from which they start."""
         self._last = None
         self.fixed = np.asarray(fixed, float).copy()
-        packed = np.asarray(packed, float)[self.order]
+        packed = self.ordered = np.asarray(packed, float)[self.order]
         self.own = self._root(packed)
         parts = [] if self.profiled else [self.fixed[self.free_fixed]]
         return np.concatenate([*parts, self.own[self.free_packed]])
 
     def _root(self, packed):
-        return self.layout.square_root(self.terms, packed) if self.use_sqrt else packed
+        root = self.layout.square_root(self.terms, packed)
+        if not self.use_sqrt:
+            root[self._elements] = packed[self._elements]
+        return root
+
+    def _square(self, own):
+        square = self.layout.square(self.terms, own)
+        if not self.use_sqrt:
+            square[self._elements] = own[self._elements]
+        # what is held stays to the last digit
+        count = self.layout.n_covariances
+        held = count + np.flatnonzero(~self.free_packed[count:])
+        square[held] = self.ordered[held]
+        return square
+
+    @property
+    def _elements(self):
+        return slice(0, self.layout.n_covariances)
+
+    def jacobian(self, own):
+        """Derivative of the packed elements, in ``order``, by the own parameters."""
+        change = self.layout.square_jacobian(self.terms, own)
+        if not self.use_sqrt:
+            change[self._elements, self._elements] = np.eye(self.layout.n_covariances)
+        return change
+
+    def bend(self, slope):
+        """Second derivatives of slope'(packed elements) by the own parameters."""
+        bend = self.layout.square_bend(self.terms, slope)
+        if not self.use_sqrt:
+            bend[self._elements, self._elements] = 0.0
+        return bend
 
     def _settle(self, x):
         """Coefficients (None if profiled), own parameters and packed elements at x."""
@@ -113,7 +145,7 @@ class Objective:
             count = int(self.free_fixed.sum())
             fixed[self.free_fixed] = x[:count]
         own[self.free_packed] = x[count:]
-        ordered = self.layout.square(self.terms, own) if self.use_sqrt else own
+        ordered = self._square(own)
         packed = np.empty_like(ordered)
         packed[self.order] = ordered
         return fixed, own, packed
@@ -210,9 +242,7 @@ class _State:
     def gradient(self):
         rank, objective = len(self.fixed), self.objective
         own = self.slope[rank:][objective.order]
-        if objective.use_sqrt:
-            own = objective.layout.square_jacobian(objective.terms, self.own).T @ own
-        own = own[objective.free_packed]
+        own = (objective.jacobian(self.own).T @ own)[objective.free_packed]
         if objective.profiled:
             return own
         return np.concatenate([self.slope[:rank][objective.free_fixed], own])
@@ -220,15 +250,12 @@ class _State:
     @cached_property
     def hessian(self):
         rank, objective = len(self.fixed), self.objective
-        layout, terms = objective.layout, objective.terms
         at = np.concatenate([np.arange(rank), rank + objective.order])
         whole = self.curvature[np.ix_(at, at)]
-        if objective.use_sqrt:
-            change = layout.square_jacobian(terms, self.own)
-            whole[:, rank:] = whole[:, rank:] @ change
-            whole[rank:, :] = change.T @ whole[rank:, :]
-            slope = self.slope[rank:][objective.order]
-            whole[rank:, rank:] += layout.square_bend(terms, slope)
+        change = objective.jacobian(self.own)
+        whole[:, rank:] = whole[:, rank:] @ change
+        whole[rank:, :] = change.T @ whole[rank:, :]
+        whole[rank:, rank:] += objective.bend(self.slope[rank:][objective.order])
         if objective.profiled:
             own = whole[rank:, rank:]
             if rank:
@@ -468,6 +495,8 @@ def covariances_of(maximum: Maximum, objective: Objective):
     fixed : ndarray
         (rank, rank)
     variances : VarianceCovariance
+    observed : ndarray
+        Of coefficients kept and variance parameters together.
     """
     state, layout = maximum.state, objective.layout
     rank, count = len(maximum.fixed), layout.n_packed
@@ -493,9 +522,9 @@ def covariances_of(maximum: Maximum, objective: Objective):
     )
     inside = np.flatnonzero(loose & ~singular)
     both = np.concatenate([free, rank + inside])
-    joint = _inverse(-curvature[np.ix_(both, both)])[len(free) :, len(free) :]
-    relative = np.zeros((count, count))
-    relative[np.ix_(inside, inside)] = joint
+    observed = np.zeros((rank + count, rank + count))
+    observed[np.ix_(both, both)] = _inverse(-curvature[np.ix_(both, both)])
+    relative = observed[rank:, rank:].copy()
     scale = state.point.scale(maximum.fixed)
     cross = state.point.residual_squares(maximum.fixed) / (2 * scale**2)
     own = dof / (2 * scale**2)
@@ -511,7 +540,8 @@ def covariances_of(maximum: Maximum, objective: Objective):
     lost = np.flatnonzero(loose & singular)
     for matrix in (relative, absolute):
         matrix[lost, :] = matrix[:, lost] = np.nan
-    return fixed, VarianceCovariance(relative, absolute)
+    observed[rank + lost, :] = observed[:, rank + lost] = np.nan
+    return fixed, VarianceCovariance(relative, absolute), observed
 
 
 def _singular(structure, covariance):

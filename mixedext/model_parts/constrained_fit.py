@@ -120,14 +120,15 @@ def constrained_fit(
             fixed, packed = first.fixed, first.packed
         packed = _inside(objective, fixed, packed, free_packed)
     maximum = maximize(objective, fixed, packed, max_iterations)
-    fixed_covariance, variances = covariances_of(maximum, objective)
+    fixed_covariance, *rest = covariances_of(maximum, objective)
     return held_fit(
         likelihood,
         model.layout.unpack(model._design.terms, maximum.packed),
         maximum.fixed,
         -2 * maximum.value,
         fixed_covariance,
-        variances,
+        *rest,
+        objective.profiled,
         verdict or maximum.convergence,
     )
 
@@ -253,6 +254,12 @@ def l1_fit(model, fit, weights, threshold, tolerance, max_sweeps):
     covariance = np.full((len(b), len(b)), np.nan)
     own = point.normal_matrix()[np.ix_(inside, inside)] / point.scale(b)
     covariance[np.ix_(inside, inside)] = np.linalg.inv(own)
+    variances = variance_covariance(fit)
+    loose = np.flatnonzero(~np.isnan(np.diag(variances.relative)))
+    both = np.concatenate([inside, len(b) + loose])
+    curvature = -point.hessian(b)
+    observed = np.full(curvature.shape, np.nan)
+    observed[np.ix_(both, both)] = np.linalg.inv(curvature[np.ix_(both, both)])
     done = "did not come to rest in" if not found.converged else "came to rest after"
     verdict = replace(
         fit.convergence,
@@ -266,7 +273,9 @@ def l1_fit(model, fit, weights, threshold, tolerance, max_sweeps):
         b,
         -2 * point.log_likelihood(b),
         covariance,
-        variance_covariance(fit),
+        variances,
+        observed,
+        False,
         verdict,
         tuple(fit.covariances),
     )

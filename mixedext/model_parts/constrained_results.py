@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from mixedext.inference.fixed_tests import check_df_method
 from mixedext.results import MixedLMResults
 
 __all__ = ["ConstrainedResults"]
@@ -28,6 +29,23 @@ class ConstrainedResults(MixedLMResults):
     @cached_property
     def _variance_covariance(self):
         return self.engine_fit.variances
+
+    def _choose_covariance(self, cov_type=None, use_t=None, kwds=None):
+        check_df_method(self.engine_fit, self.df_method)
+        super()._choose_covariance(cov_type, use_t, kwds)
+
+    def _make_cluster_covariance(self, kind, kwds):
+        if not self.engine_fit.least_squares:
+            raise ValueError(
+                f"cov_type={self.cov_type!r} is the covariance of generalized "
+                "least-squares estimates, but fixed effects of this fit were penalized or "
+                "held; use cov_type='nonrobust' or 'oim'"
+            )
+        super()._make_cluster_covariance(kind, kwds)
+
+    @cached_property
+    def _observed_covariance(self):
+        return self.engine_fit.observed
 
     @property
     def n_params(self):

@@ -63,6 +63,10 @@ _NEARLY_SINGULAR = (
 )
 
 
+# Arguments of ``fit`` that say how tests are done.
+_COVARIANCE = ("cov_type", "use_t", "cov_kwds")
+
+
 class Fitting(LikelihoodMethods):
     """Fit by likelihood, deviance at any theta, block structure."""
 
@@ -320,11 +324,15 @@ class Fitting(LikelihoodMethods):
             raise ValueError(
                 f"alpha={alpha!r} must be one number, 0 or more, or {self.k_fe} of them"
             )
+        settings = [fit_kwargs.pop(name, None) for name in _COVARIANCE]
+        if covariance_name(settings[0]) is None:
+            fit_kwargs["cov_type"], settings = settings[0], [None, settings[1], None]
         whole = self.fit(**fit_kwargs)._results
         fit = l1_fit(self, whole.engine_fit, weights, ceps, ptol, maxit)
         results = ConstrainedResults(self, fit, df_method=whole.df_method)
         results.freepat, results.cov_pen = whole.freepat, whole.cov_pen
         results.fit_settings = whole.fit_settings | {"method": method, "alpha": alpha}
+        results._choose_covariance(*settings)
         return MixedLMResultsWrapper(results)
 
     def _response(self):

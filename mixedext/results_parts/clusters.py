@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mixedext.inference.robust import is_nested
-from mixedext.specification.terms import factorize
+from mixedext.inference.robust import term_is_nested
+from mixedext.specification.terms import SparseTerm, factorize
 
 __all__ = ["cluster_codes"]
 
@@ -41,9 +41,10 @@ def cluster_codes(model, groups=None) -> list[np.ndarray]:
 
 
 def _top_factor(model):
-    factors = list({t.group: t.codes for t in model.random_terms}.items())
-    for _, codes in factors:
-        if all(is_nested(inner, codes) for _, inner in factors):
+    terms = list({t.group: t for t in model.random_terms}.values())
+    factors = [t.codes for t in terms if not isinstance(t, SparseTerm)]
+    for codes in factors:
+        if all(term_is_nested(inner, codes) for inner in terms):
             return codes
     what = "no grouping factor contains all others" if factors else "there is none"
     raise ValueError(
@@ -91,6 +92,11 @@ def _named(model, name):
             return frame.index.get_level_values(name)
     for term in model.random_terms:
         if term.group == name:
+            if isinstance(term, SparseTerm):
+                raise ValueError(
+                    f"groups={name!r} is a SparseTerm, whose rows may belong to several "
+                    "levels; give labels, one a row"
+                )
             return term.codes
     raise ValueError(
         f"groups={name!r} is neither a column or an index level of the data nor a "

@@ -40,9 +40,9 @@ class EstimatedMeans:
 
     def remove_data(self):
         """Remove what has the length of the data; estimated means stay possible."""
-        if getattr(self.model, "fixed_formula", None) is not None and (
-            getattr(self.model.data, "frame", None) is not None
-        ):
+        made_by_formula = getattr(self.model, "fixed_formula", None) is not None
+        frame = getattr(self.model.data, "frame", None)
+        if made_by_formula and frame is not None and self.model.has_rows:
             _ = self.reference_grid
         super().remove_data()
 

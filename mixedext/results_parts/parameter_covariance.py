@@ -388,7 +388,8 @@ class ParameterCovariance:
     @cached_property
     def bse(self):
         """Standard errors of ``params``; NaN where dropped or on the boundary."""
-        return np.sqrt(np.diag(self._cov_params))
+        with np.errstate(invalid="ignore"):  # not at a maximum, or a saddle: NaN
+            return np.sqrt(np.diag(self._cov_params))
 
     @cached_property
     def bse_fe(self):

@@ -60,7 +60,7 @@ def profile_variance(
         number = layout.n_covariances + layout.component_names.index(re_ix)
     middle = packed[order[number]]
     low, high = middle - dist_low / scale, middle + dist_high / scale
-    if low <= 0:
+    if num_low > 0 and low <= 0:
         raise ValueError(
             "dist_low is too large and would result in a negative variance. "
             "Try a smaller value."
@@ -84,7 +84,7 @@ def profile_variance(
         order,
     )
     fixed = np.nan_to_num(np.asarray(results.fe_params))[kept]
-    left = np.linspace(low, middle, num_low + 1)
+    left = np.linspace(low, middle, num_low + 1) if num_low else np.array([middle])
     right = np.linspace(middle, high, num_high + 1)[1:]
     below = _along(objective, fixed, packed, number, left[::-1], scale, max_iterations)
     above = _along(objective, fixed, packed, number, right, scale, max_iterations)

@@ -30,6 +30,7 @@ __all__ = [
     "fixed_spec",
     "new_fixed_columns",
     "offset_column",
+    "series_as_frame",
     "spec_of_types",
 ]
 
@@ -332,6 +333,14 @@ def _new_matrix(engine, model_spec):
             raise FormulaError(f"the new data do not fit the formula: {message.message}")
         warnings.warn(message.message, stacklevel=4)
     return exog
+
+
+def series_as_frame(data: pd.Series, fixed_formula: str) -> pd.DataFrame:
+    """A Series as new data: a column if the formula knows its name, else one row."""
+    name = data.name
+    if isinstance(name, str) and name in names_in(fixed_formula.split("~", 1)[1]):
+        return data.to_frame()
+    return data.to_frame().T.infer_objects()
 
 
 def new_fixed_columns(

@@ -172,6 +172,8 @@ class ParameterLayout:
         """Covariance matrix of every term from packed elements."""
         gamma = np.empty(self.n_packed)
         gamma[self.packed_gamma] = self._checked(packed)
+        if not len(terms):
+            return []
         ends = np.cumsum([t.structure.n_gamma for t in terms])[:-1]
         return [
             np.einsum("r,rab->ab", own, t.structure.covariance_basis)

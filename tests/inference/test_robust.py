@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import statsmodels.api as sm
 from helpers.dense import covariance as dense_covariance
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import linalg
+from scipy import linalg, sparse
 from statsmodels.stats.sandwich_covariance import cov_cluster, cov_cluster_2groups
 
 from mixedext.engine.design import prepare_design
@@ -23,7 +24,7 @@ from mixedext.inference.robust import (
     is_nested,
     two_way_covariance,
 )
-from mixedext.specification.terms import RandomTerm
+from mixedext.specification.terms import RandomTerm, SparseTerm
 
 KINDS = ["CR0", "CR1", "CR2", "CR3"]
 
@@ -489,3 +490,81 @@ def test_large_clusters_that_alone_identify_a_coefficient(monkeypatch):
     monkeypatch.setattr(cluster_blocks, "LARGEST_SIZE", 0)
     with pytest.raises(ValueError, match="Use 'CR3' or 'CR1'"):
         cluster_covariance(fit, "CR2", cluster, x, residual, terms)
+
+
+def sparse_design(seed, nested, weights=False, k=3, n=70, clusters=7):
+    """The same random effects twice: columns of a RandomTerm, and a SparseTerm."""
+    rng = np.random.default_rng(seed)
+    cluster = np.append(np.arange(clusters), rng.integers(clusters, size=n - clusters))
+    x = np.column_stack([np.ones(n), rng.standard_normal((n, 2))])
+    z = rng.standard_normal((n, k)) * (rng.random((n, k)) < 0.6)
+    codes = cluster if nested else np.zeros(n, int)
+    wide = RandomTerm(codes, z, group="w", structure="identity")
+    matrix = np.zeros((n, codes.max() + 1, k))
+    matrix[np.arange(n), codes] = z
+    matrix = matrix.reshape(n, -1)
+    term = SparseTerm(matrix, group="w")
+    w = rng.uniform(0.3, 4, n) if weights else None
+    y = x @ rng.standard_normal(3) + matrix @ rng.standard_normal(matrix.shape[1])
+    y += rng.standard_normal(clusters)[cluster] + rng.standard_normal(n)
+    return y, x, RandomTerm(cluster, group="c"), wide, term, cluster, w
+
+
+def compare_any_matrix(kind, y, x, terms, dense_terms, cluster, w, nested):
+    fit = fit_design(prepare_design(y, x, terms, w), True)
+    effects = zip(terms, fit.effects, strict=True)
+    residual = y - x @ fit.coefficients - sum(t.contribution(b) for t, b in effects)
+    got = cluster_covariance(fit, kind, cluster, x, residual, terms, w, moments=nested)
+    lams = [np.eye(t.k) * lam[0, 0] for t, lam in zip(dense_terms, fit.lams, strict=True)]
+    alike = replace(fit, lams=tuple(lams))
+    want = Dense(kind, alike, y, x, dense_terms, cluster, w)
+    np.testing.assert_allclose(got.covariance, want.covariance, rtol=1e-10)
+    if nested:
+        df = [want.df(row) for row in np.eye(3)]
+        np.testing.assert_allclose(got.moments.df(np.eye(3)), df, rtol=1e-10)
+    return fit
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("weights", [True, False])
+@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_matrix_of_random_effects(kind, nested, weights, alone):
+    y, x, own, wide, term, cluster, w = sparse_design(3, nested, weights)
+    terms, dense_terms = ([], []) if alone else ([own], [own])
+    given = y, x, [*terms, term], [*dense_terms, wide], cluster, w, nested
+    if nested or kind in ("CR0", "CR1"):
+        compare_any_matrix(kind, *given)
+    else:
+        with pytest.raises(ValueError, match="'w' occur in several clusters"):
+            compare_any_matrix(kind, *given)
+
+
+def test_many_columns_with_one_variance():
+    # the engine makes levels of the columns
+    y, x, own, wide, _, cluster, w = sparse_design(5, False, True, k=40, n=150)
+    for terms in ([wide], [own, wide]):
+        fit = compare_any_matrix("CR1", y, x, terms, terms, cluster, w, False)
+        assert fit.design.scalar_terms == (len(terms) - 1,)
+
+
+def test_a_stored_zero_is_in_no_cluster():
+    y, x, own, _, term, cluster, w = sparse_design(6, True)
+    stored = term.matrix.tocoo()
+    row, column = np.flatnonzero(cluster == 0)[0], term.n_levels - 1
+    coordinates = np.append(stored.row, row), np.append(stored.col, column)
+    zero = sparse.coo_array((np.append(stored.data, 0.0), coordinates), stored.shape)
+    more = SparseTerm(zero, group="w")
+    assert more.matrix.nnz == term.matrix.nnz + 1
+    residual = np.sin(np.arange(len(y)))
+    found = []
+    for one in (term, more):
+        fit = fit_design(prepare_design(y, x, [own, one], w), True)
+        for most in (250, 0):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(cluster_blocks, "LARGEST_WIDTH", most)
+                found.append(
+                    cluster_covariance(fit, "CR2", cluster, x, residual, [own, one], w)
+                )
+    for other in found[1:]:
+        np.testing.assert_allclose(other.covariance, found[0].covariance, rtol=1e-10)

@@ -243,3 +243,90 @@ def test_bad_masks(free, match):
     with pytest.raises(ValueError, match=match):
         own.fit(free=free)
     own.score(np.ones(3))  # the model is as before
+
+
+HELD = {
+    "coefficient": ([1, 0, 1], np.ones((2, 2))),
+    "covariance": (ALL, np.eye(2)),
+    "all variances": (ALL, np.zeros((2, 2))),
+}
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("held", HELD)
+def test_observed_information_of_what_is_free(held, reml):
+    own, theirs = upstream_pair(24, component=False, n=200, n_groups=30)
+    start = MixedLMParams.from_components(
+        np.array([1.0, 2.1, 3.0]), cov_re=np.diag([1.1, 0.8])
+    )
+    free = mask(*HELD[held])
+    result = own.fit(free=free, start_params=start, reml=reml, cov_type="oim")
+    theirs.reml = reml
+    hessian = theirs.hessian(result.params_object)[0]
+    fixed, cov_re = HELD[held]
+    loose = np.flatnonzero([*fixed, *np.asarray(cov_re)[np.tril_indices(2)]])
+    want = np.zeros((6, 6))
+    want[np.ix_(loose, loose)] = np.linalg.inv(-hessian[np.ix_(loose, loose)])
+    got = np.asarray(result.cov_params())
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-10)
+    again = own.fit(free=free, start_params=start, reml=reml).get_robustcov_results("oim")
+    np.testing.assert_allclose(again.bse, result.bse, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "method", ["satterthwaite", "kenward-roger", "containment", "between-within"]
+)
+def test_small_sample_methods_are_refused(method):
+    own, _ = upstream_pair(24, component=False)
+    fits = {
+        "mask": {"free": mask(ALL, np.eye(2))},
+        "penalty": {"fe_pen": penalties.L2(np.ones(3))},
+    }
+    for settings in fits.values():
+        with pytest.raises(ValueError, match="penalized, or held"):
+            own.fit(**settings, df_method=method)
+        result = own.fit(**settings)
+        with pytest.raises(ValueError, match="penalized, or held"):
+            result.t_test(np.eye(3), df_method=method)
+        test = result.t_test(np.eye(3), df_method="residual")
+        assert test.df_denom == 117
+    with pytest.raises(ValueError, match="penalized, or held"):
+        own.fit_regularized(alpha=1.0, df_method=method)
+
+
+def test_clusters_where_coefficients_are_free():
+    own, _ = upstream_pair(24, component=False, n=200, n_groups=30)
+    terms = [mx.RandomTerm(own.groups, own.exog_re, group="g", structure="diagonal")]
+    alike = mx.MixedLM(own.endog, own.exog, terms=terms)
+    for kind in ("CR0", "CR1", "CR2", "CR3"):
+        result = own.fit(free=mask(ALL, np.eye(2)), cov_type=kind)
+        np.testing.assert_allclose(
+            result.bse_fe, alike.fit(cov_type=kind).bse_fe, rtol=1e-6
+        )
+    held = {"free": mask([1, 0, 1], np.ones((2, 2)))}
+    for settings in (held, {"fe_pen": penalties.L2(np.ones(3))}):
+        with pytest.raises(ValueError, match="penalized or held"):
+            own.fit(**settings, cov_type="cluster")
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("free_re", [[[1, 1], [1, 1]], [[0, 1], [1, 1]], [[0, 0], [0, 0]]])
+def test_a_variance_of_zero_in_either_parametrization(free_re, reml):
+    # the component is nothing but noise: its variance is zero at the maximum
+    rng = np.random.default_rng(2)
+    groups = np.repeat(np.arange(25), 8)
+    x, noise = rng.normal(size=(2, 200))
+    x = np.c_[np.ones(200), x]
+    y = (x * (1 + rng.normal(size=(25, 2)))[groups]).sum(axis=1) + rng.normal(size=200)
+    start = mask([1, 1], [[1.0, 0.1], [0.1, 0.6]], [0.5])
+    fits = []
+    for use_sqrt in (True, False):
+        terms = [mx.RandomTerm(groups, noise[:, None], "noise")]
+        model = mx.MixedLM(y, x, groups, exog_re=x, terms=terms, use_sqrt=use_sqrt)
+        free = mask([1, 0], free_re, [1])
+        with pytest.warns(SingularMatrixWarning):
+            fits.append(model.fit(free=free, start_params=start, reml=reml))
+    assert all(fit.converged for fit in fits)
+    assert fits[0].vcomp == pytest.approx(0, abs=1e-10)
+    assert fits[1].llf == pytest.approx(fits[0].llf, rel=1e-12)
+    np.testing.assert_allclose(fits[1].params, fits[0].params, rtol=1e-6, atol=1e-9)

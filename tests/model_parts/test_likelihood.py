@@ -251,3 +251,42 @@ def test_wrong_shapes(params, match):
     own, _ = upstream_pair(1, component=False)
     with pytest.raises(ValueError, match=match):
         own.loglike(params)
+
+
+@pytest.mark.parametrize("reml", [True, False])
+def test_no_fixed_effects(reml):
+    own, _ = upstream_pair(9, component=False)
+    model = mx.MixedLM(own.endog, None, own.groups, exog_re=own.exog_re)
+    model.reml = reml
+    params = MixedLMParams.from_components(
+        np.zeros(0), cov_re=np.array([[1.3, 0.2], [0.2, 0.7]])
+    )
+
+    def at(packed):
+        return MixedLMParams.from_packed(packed, 0, 2, use_sqrt=False, has_fe=False)
+
+    packed = params.get_packed(use_sqrt=False, has_fe=False)
+    fixed, *score = model.score_full(params, True)
+    slope = approx_fprime(packed, lambda v: model.loglike(at(v), profile_fe=False), 1e-6)
+    np.testing.assert_allclose(np.concatenate(score), slope, rtol=1e-4)
+    assert fixed.shape == (0,)
+    bend = approx_fprime(
+        packed, lambda v: np.concatenate(model.score_full(at(v), True)), 1e-6
+    )
+    np.testing.assert_allclose(model.hessian(params)[0], bend, rtol=1e-4, atol=1e-4)
+    fit = model.fit(reml=reml)
+    np.testing.assert_allclose(model.score(fit.params_object), 0, atol=1e-3)
+    np.testing.assert_allclose(
+        model.fit_regularized(reml=reml).cov_re, fit.cov_re, rtol=1e-10
+    )
+
+
+def test_no_random_effects():
+    own, _ = upstream_pair(9, component=False)
+    model = mx.MixedLM(own.endog, own.exog)
+    result = model.fit()
+    assert model.loglike(result.params_object) == pytest.approx(result.llf, rel=1e-13)
+    hessian, singular = model.hessian(result.params_object)
+    np.testing.assert_allclose(np.linalg.inv(-hessian), result.cov_params(), rtol=1e-8)
+    assert not singular
+    np.testing.assert_allclose(model.score(result.params_object), 0, atol=1e-9)

@@ -7,6 +7,7 @@ import pytest
 from helpers.upstream_pair import upstream_pair
 from statsmodels.base import _penalties as penalties
 
+import mixedext as mx
 from mixedext.model_parts.regularized import shoot
 
 
@@ -82,3 +83,23 @@ def test_bad_arguments(arguments, match):
     own, _ = upstream_pair(1, component=False)
     with pytest.raises(ValueError, match=match):
         own.fit_regularized(**arguments)
+
+
+def test_types_of_covariance():
+    own, _ = upstream_pair(31, component=False, n=400, n_groups=40)
+    y = own.endog - 3 * own.exog[:, 2]  # nothing of the last column
+    own = mx.MixedLM(y, own.exog, own.groups, exog_re=own.exog_re)
+    alpha = [0.0, 60.0, 200.0]
+    result = own.fit_regularized(alpha=alpha, cov_type="oim")
+    assert result.cov_type == "oim"
+    assert np.isnan(result.bse[2])
+    # (statsmodels takes the Hessian at variances that it reads as their roots)
+    hessian = own.hessian(result.params_object)[0]
+    inside = [0, 1, 3, 4, 5]
+    want = np.linalg.inv(-hessian[np.ix_(inside, inside)])
+    got = np.asarray(result.cov_params())[np.ix_(inside, inside)]
+    np.testing.assert_allclose(got, want, rtol=1e-8, atol=1e-12)
+    with pytest.raises(ValueError, match="penalized or held"):
+        own.fit_regularized(alpha=alpha, cov_type="cluster")
+    with pytest.warns(FutureWarning, match="Argument cov_type"):
+        assert own.fit_regularized(alpha=alpha, cov_type="hc1").cov_type == "nonrobust"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,9 @@ import statsmodels.formula.api as smf
 from statsmodels.iolib.summary2 import summary_col
 
 import mixedext as mx
+from mixedext.engine.fit import evaluate_design
 from mixedext.exceptions import ClusterWarning
+from mixedext.results import MixedLMResults
 from mixedext.results_parts.parameter_covariance import covariance_name
 
 KINDS = ["CR0", "CR1", "CR2", "CR3"]
@@ -311,3 +315,71 @@ def test_a_cluster_that_alone_identifies_a_coefficient_warns(data, kind):
     with pytest.warns(ClusterWarning, match="1 of the clusters alone identify"):
         robust = fit.get_robustcov_results(kind)
     assert np.isfinite(robust.bse_fe).all()
+
+
+CLUSTER = Path(__file__).parents[1] / "results" / "cluster"
+
+
+@pytest.mark.parametrize("kind", ["CR0", "CR1", "CR2", "CR3"])
+@pytest.mark.parametrize(
+    ("name", "random", "reml"),
+    [("slopes", "(x | g)", True), ("nested", "(1 | g/i)", False)],
+)
+def test_clubsandwich(kind, name, random, reml):
+    # tests/results/cluster/make_cluster.R
+    want = json.loads((CLUSTER / "clubsandwich.json").read_text())[name]
+    data = pd.read_csv(CLUSTER / "unbalanced.csv")
+    model = mx.mixedlm(f"y ~ x + z + {random}", data)
+    theta = want["theta"] if name == "slopes" else want["theta"][::-1]
+    np.testing.assert_allclose(model.fit(reml=reml).theta, theta, rtol=1e-6)
+    # where R's optimizer ended
+    at = MixedLMResults(model, evaluate_design(model._design, reml, np.array(theta)))
+    result = at.get_robustcov_results(kind, groups="g", df="bell-mccaffrey", use_t=True)
+    n, p = len(data), 3
+    # clubSandwich's CR1 has the factor G / (G - 1) alone
+    factor = (n - 1) / (n - p) if kind == "CR1" else 1.0
+    own, size = want[kind], np.sqrt(want[kind]["covariance"][::4])
+    covariance = np.reshape(own["covariance"], (p, p)) / np.outer(size, size)
+    got = np.asarray(result.cov_params())[:p, :p] / factor / np.outer(size, size)
+    np.testing.assert_allclose(got, covariance, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(result.fixed_effects_inference().df, own["df"], rtol=1e-9)
+    test = result.f_test("x = 0, z = 0")
+    htz = [test.statistic * factor, test.df_denom]
+    np.testing.assert_allclose(htz, own["htz"], rtol=1e-9)
+
+
+def sparse_model():
+    rng = np.random.default_rng(2)
+    n = 120
+    first, other = rng.integers(20, size=(2, n))
+    matrix = np.zeros((n, 20))
+    np.add.at(matrix, (np.arange(n), first), 0.5)
+    np.add.at(matrix, (np.arange(n), other), 0.5)
+    x = np.column_stack([np.ones(n), rng.normal(size=n)])
+    y = x @ [1.0, 2.0] + 2 * matrix @ rng.normal(size=20) + rng.normal(size=n)
+    area = np.where(first < 10, 0, 1) + 2 * (np.arange(n) % 4)
+    y += 2 * rng.normal(size=8)[area]
+    terms = [mx.SparseTerm(matrix, "school"), mx.RandomTerm(area, group="area")]
+    return mx.MixedLM(y, x, terms=terms), area
+
+
+def test_terms_of_any_matrix():
+    model, area = sparse_model()
+    result = model.fit()
+    for groups in (area, "area"):
+        robust = result.get_robustcov_results("CR1", groups=groups)
+        assert np.isfinite(robust.bse_fe).all()
+        with pytest.raises(ValueError, match="'school' occur in several clusters"):
+            result.get_robustcov_results("CR2", groups=groups)
+    with pytest.raises(ValueError, match="no grouping factor contains all others"):
+        result.get_robustcov_results("CR1")
+    with pytest.raises(ValueError, match="rows may belong to several levels"):
+        result.get_robustcov_results("CR1", groups="school")
+    with pytest.raises(ValueError, match="counts the levels of grouping factors"):
+        result.t_test(np.eye(2), df_method="containment")
+
+
+def test_clusters_of_a_model_without_fixed_effects(data):
+    result = mx.mixedlm("y ~ 0 + (1 | school)", data).fit()
+    for groups in ("school", ["school", "f"]):
+        assert result.get_robustcov_results("CR1", groups=groups).bse_fe.shape == (0,)

@@ -103,3 +103,12 @@ def test_bad_arguments():
         result.profile_re("b", "vc")
     with pytest.warns(FutureWarning, match="Argument color not used"):
         result.profile_re(0, "re", 1, 0.1, 1, 0.1, color=1)
+
+
+def test_upwards_alone_from_anywhere():
+    own, _ = upstream_pair(41, component=False)
+    result = own.fit()
+    both = result.profile_re(0, "re", num_low=1, dist_low=0.1, num_high=2, dist_high=0.4)
+    # dist_low would reach below zero, but nothing is asked for there
+    upwards = result.profile_re(0, "re", num_low=0, dist_low=1e3, num_high=2, dist_high=0.4)
+    np.testing.assert_allclose(upwards, both[1:], rtol=1e-8)
