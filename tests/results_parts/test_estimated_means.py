@@ -14,7 +14,6 @@ from scipy.stats import studentized_range
 
 import mixedext as mx
 from mixedext.exceptions import AdjustmentWarning, NotEstimableError, RankDeficientWarning
-from mixedext.inference.fixed_tests import DF_METHODS
 
 RESULTS = Path(__file__).parents[1] / "results"
 # Written by results/make_means.R; each case repeats its R call.
@@ -185,8 +184,6 @@ ASKED_FOR = [
 @pytest.mark.filterwarnings("ignore::mixedext.exceptions.AdjustmentWarning")
 def test_as_emmeans(case):
     method = None if case["df_method"] == "asymptotic" else case["df_method"]
-    if method not in DF_METHODS:
-        pytest.skip(f"df_method={method!r} is not there yet")
     asked = Asked(results_of(case["model"]), method)
     found = CALLS[case["name"]](asked)
     compare(found, case["table"], case["name"])
@@ -312,7 +309,6 @@ def reference_contrast(means, kind):
     return means.contrast(method, adjust=adjust or "none")
 
 
-@pytest.mark.skipif("kenward-roger" not in DF_METHODS, reason="not there yet")
 @pytest.mark.parametrize(("case", "name"), reference_cases())
 def test_reference_kenward_roger(case, name):
     """Standard errors, df, limits and p-values."""
@@ -343,7 +339,6 @@ def compare_reference(found, want, by_range=False):
         np.testing.assert_allclose(ours[own], want[column], rtol, atol, err_msg=column)
 
 
-@pytest.mark.skipif("kenward-roger" not in DF_METHODS, reason="not there yet")
 def test_potassium_trial():
     """Published: means 7.92 8.12 7.81 7.58 7.52, SE 0.162, df 5.57; a contrast."""
     data = mx.datasets.potassium.load().data
