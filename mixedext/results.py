@@ -150,7 +150,8 @@ class MixedLMResults(
         A summary, the random effects and all tests stay.
         """
         if self.model.endog is not None:
-            _ = self._quantiles, self.group_sizes  # a summary needs them
+            # a summary needs them
+            _ = self._quantiles, self.group_sizes, self.model.endog_names
         if "groups" in self.cov_kwds:  # the covariance is there
             self.cov_kwds["groups"] = None
         self._keep_grams()

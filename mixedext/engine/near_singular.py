@@ -29,7 +29,9 @@ def loss_if_singular(fit: Fit) -> float:
     # the decomposition of each lam of which a singular value is small
     small = {}
     for i, lam in enumerate(objective.lams(theta)):
-        if len(lam) == 1 and abs(lam[0, 0]) >= SMALL_ROOT:
+        # the product of all singular values over a bound of all but the least
+        bound = np.linalg.norm(lam) ** (len(lam) - 1)
+        if abs(np.diag(lam).prod()) >= SMALL_ROOT * bound:
             continue
         left, size, right = np.linalg.svd(lam)
         if size[-1] < SMALL_ROOT:

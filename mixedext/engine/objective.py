@@ -229,17 +229,14 @@ class FactorDeviance(ProfiledDeviance):
 
     def _residual_response(self):
         """Z'V0^-1 X L_X^-T, and Z'P0 y, both as (lead, tail)."""
-        lead, tail = self.factor.response.response
-        beta = self.coefficients()
         rank = self.rank
-        whitened, residual = [], []
-        for part in (lead, tail):
-            flat = part.reshape(-1, rank + 1)
-            shape = (*part.shape[:-1], rank)
-            x = self.solve_fixed(flat[:, :rank].T).T
-            whitened.append(np.ascontiguousarray(x).reshape(shape))
-            residual.append(part[..., rank] - part[..., :rank] @ beta)
-        return whitened, residual
+        # both at once: [X y] times [L_X^-T, -beta; 0, 1]
+        change = np.eye(rank + 1)
+        change[:rank, :rank] = self.solve_fixed(change[:rank, :rank]).T
+        change[:rank, rank] = -self.coefficients()
+        moved = [part @ change for part in self.factor.response.response]
+        whitened = [np.ascontiguousarray(part[..., :rank]) for part in moved]
+        return whitened, [np.ascontiguousarray(part[..., rank]) for part in moved]
 
     def derivatives(self, theta, rough: bool = False) -> Derivatives:
         """Derivatives at the theta of the last ``value``.
@@ -287,7 +284,10 @@ class FactorDeviance(ProfiledDeviance):
         for i, s in enumerate(self.structures):
             number, columns = self.place[i]
             v = self.by_term(i, residual[0][..., None], residual[1][..., None])[..., 0]
-            w = np.tensordot(v, s.covariance_basis, (1, 2)).transpose(0, 2, 1)
+            if s.k == 1:
+                w = v[:, :, None]
+            else:
+                w = np.tensordot(v, s.covariance_basis, (1, 2)).transpose(0, 2, 1)
             if number == 0:
                 lead[:, columns, self.gamma_slices[i]] = w
             else:

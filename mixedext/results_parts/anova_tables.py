@@ -12,7 +12,6 @@ from mixedext.inference.comparison import (
     precision_root,
     sequential_hypotheses,
 )
-from mixedext.inference.fixed_tests import df_method_name, fixed_tests
 from mixedext.results_parts.fixed_terms import FixedTerm, fixed_terms, term_cells
 from mixedext.results_parts.noted_table import NotedTable
 
@@ -96,9 +95,11 @@ class AnovaTables:
 
     def _term_tests(self, df_method):
         """Tests by a method, that of the fit if None, and what to say of its df."""
-        name = df_method_name(self.df_method if df_method is None else df_method)
-        said = "infinite" if name is None else name
-        return fixed_tests(self.engine_fit, name), said
+        tests = self._fixed_tests(df_method, True if df_method is not None else None)
+        said = self.df_description(df_method)
+        if self.cov_type != "nonrobust":
+            said = f"{said}, covariance: {self.cov_type}"
+        return tests, said
 
 
 F_COLUMNS = ["sum_sq", "mean_sq", "num_df", "den_df", "F", "p"]

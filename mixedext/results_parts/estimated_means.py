@@ -11,7 +11,7 @@ import pandas as pd
 
 from mixedext.exceptions import FormulaError, NotEstimableError
 from mixedext.inference.back_transform import response_transform
-from mixedext.inference.fixed_tests import df_method_name, fixed_tests
+from mixedext.inference.fixed_tests import df_method_name
 from mixedext.inference.means import independent_count, joint_test, linear_estimates
 from mixedext.results_parts.linear_functions import Context, MarginalMeans, check_level
 from mixedext.results_parts.reference_grid import Grid, ReferenceGrid
@@ -254,6 +254,7 @@ class EstimatedMeans:
     def _linear_context(self, df_method, bias_adjust, sigma):
         own = self.df_method if df_method is None else df_method
         name = None if own in NO_DF else df_method_name(own)
+        use_t = False if own in NO_DF else None
         transform = response_transform(self.reference_grid.response)
         if bias_adjust:
             sigma = self.sigma if sigma is None else float(sigma)
@@ -263,10 +264,10 @@ class EstimatedMeans:
             raise ValueError("sigma= is for bias_adjust=True")
         return Context(
             fit=self.engine_fit,
-            tests=fixed_tests(self.engine_fit, name),
+            tests=self._fixed_tests(name, use_t),
             relations=self.reference_grid.relations,
             columns=list(self.model.exog_names),
-            df_method=name,
+            df_method=self.df_description(name, use_t),
             transform=transform,
             sigma=sigma,
         )

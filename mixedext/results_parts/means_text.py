@@ -48,7 +48,7 @@ class PrintedEstimates:
     def _all_notes(self):
         yield from self._notes
         method = self._context.df_method
-        yield f"Degrees of freedom: {method or 'none (z)'}"
+        yield f"Degrees of freedom: {method}"
         yield f"Confidence level: {self.level:g}"
         yield from self._adjustment_notes()
         yield from self._scale_notes()

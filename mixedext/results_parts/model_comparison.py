@@ -19,7 +19,6 @@ from mixedext.exceptions import (
 )
 from mixedext.inference.comparison import RowBasis, likelihood_ratio_test
 from mixedext.inference.covariance_nesting import covariance_is_nested
-from mixedext.inference.fixed_tests import fixed_tests
 from mixedext.results_parts.criteria import information_criterion
 from mixedext.results_parts.noted_table import NotedTable
 from mixedext.results_parts.smaller_models import formula_text
@@ -200,7 +199,7 @@ class ModelComparison:
 
 def _model_test(results, restricted, method):
     rows, values = restriction(results, restricted)
-    test = fixed_tests(results.engine_fit, method).f_test(rows, values)
+    test = results._fixed_tests(method, True).f_test(rows, values)
     return ModelTest(
         float(test.statistic),
         int(test.df_num),

@@ -265,6 +265,15 @@ class ParameterCovariance:
         covariance = self._kept_covariance
         return CovarianceTests(self.engine_fit, covariance, df, moments)
 
+    def df_description(self, df_method=None, use_t=None) -> str:
+        """The method for the degrees of freedom of tests, in words."""
+        use_t = (df_method is not None or self.use_t) if use_t is None else use_t
+        if not use_t:
+            return "none (z)"
+        # cluster-robust covariances bring their own degrees of freedom
+        own = self.df_method or self.cov_kwds.get("df", "residual")
+        return df_method_name(df_method) or own
+
     # ---- matrices ----
 
     @cached_property

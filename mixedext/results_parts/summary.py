@@ -42,7 +42,7 @@ def summarize(results, yname=None, xname_fe=None, xname_re=None, title=None, alp
 def _header(results, yname):
     left = {"Model:": "MixedLM", "No. Observations:": str(results.nobs)}
     left |= _group_entries(results)
-    left["Df method:"] = _df_method(results)
+    left["Df method:"] = results.df_description()
     status = results.convergence.status
     right = {
         "Dependent Variable:": yname or results.model.endog_names,
@@ -64,14 +64,6 @@ def _header(results, yname):
     for k in range(abs(len(left) - len(right))):
         short[" " * k] = ""
     return left | right
-
-
-def _df_method(results):
-    if not results.use_t:
-        return "none (z)"
-    # cluster-robust covariances bring their own degrees of freedom
-    own = getattr(results, "cov_kwds", None) or {}
-    return results.df_method or own.get("df", "residual")
 
 
 def _group_entries(results):
@@ -177,7 +169,7 @@ def _texts(values, form=None):
 
 def _random_effects(results):
     """Variances, standard deviations, correlations; None if there is but one variance."""
-    frame = results.var_corr
+    frame = _one_row_a_variance(results)
     if len(frame) <= 2:
         return None
     correlations = [c for c in frame.columns if c.startswith("corr")]
@@ -194,6 +186,18 @@ def _random_effects(results):
             head = "Corr" if column == "corr" else ""
             text[head if head else " " * int(column[4:])] = _texts(values, "{:.3f}")
     return text
+
+
+def _one_row_a_variance(results):
+    """``var_corr`` with one row for all columns of a term that share a variance."""
+    frame, start, kept = results.var_corr, 0, []
+    for term in results.engine_fit.design.terms:
+        shared = term.structure.name == "identity" and term.k > 1
+        kept += [start] if shared else range(start, start + term.k)
+        if shared:
+            frame.loc[start, "name"] = f"{term.names[0]} ... {term.names[-1]}"
+        start += term.k
+    return frame.iloc[[*kept, start]].reset_index(drop=True)
 
 
 def _scaled_residuals(results):

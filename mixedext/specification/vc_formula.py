@@ -20,7 +20,6 @@ from scipy import sparse
 from mixedext.exceptions import FormulaError
 from mixedext.specification.components import ColumnLabels, ComponentColumns
 from mixedext.specification.labels import factorize, interact
-from mixedext.specification.plain_formula import plain_columns
 
 __all__ = ["formula_columns"]
 
@@ -134,7 +133,7 @@ def _at_once(engine, name, text, codes, levels):
     pieces = [_piece(engine, term, made) for term in terms]
     if None in pieces:
         return None
-    learnt = _indicators(engine, text, pieces) if len(pieces) == 1 else None
+    learnt = _indicators(engine, terms[0], pieces[0]) if len(pieces) == 1 else None
     if learnt is not None:
         return _assemble(name, *learnt, codes, levels)
     for probe in _probes(pieces, codes, levels):
@@ -147,17 +146,16 @@ def _at_once(engine, name, text, codes, levels):
     return _assemble(name, *learnt, codes, levels)
 
 
-def _indicators(engine, text, pieces):
+def _indicators(engine, term, piece):
     """The one category of ``0 + C(v)``, whose columns are known without the engine."""
-    category = pieces[0].category
-    if category is None or category.fixed or pieces[0].values is not None:
+    category = piece.category
+    if category is None or category.fixed or piece.values is not None:
         return None
-    columns = plain_columns(text, engine.series, engine.manager.engine, engine.factors)
-    if columns is None or len(columns) != len(category.levels):
+    plain = engine.series[category.name].dtype.kind in "iuO"  # text has kind O too
+    if not plain or category.name in engine.aliases or "`" in term.category:
         return None
-    names = engine.plain_names([c.name(engine.aliases) for c in columns])
-    run = _run(pieces[0], np.arange(len(names)), names)
-    return None if run is None else (pieces, ColumnLabels([run]), False)
+    written = f"C({category.name})" if term.category[:2] == "C(" else category.name
+    return [piece], ColumnLabels([(f"{written}[", category.levels, "]")]), False
 
 
 def _parse(text):
@@ -409,7 +407,8 @@ def _run(piece, numbers, names):
         return None
     opening = text.index(str(levels[numbers[0]]))
     prefix, suffix = names[0][: at + opening], names[0][at + len(text) - 1 :]
-    expected = [f"{prefix}{levels[number]}{suffix}" for number in numbers]
+    shown = np.asarray(levels, dtype=object)[numbers].tolist()
+    expected = [f"{prefix}{level}{suffix}" for level in shown]
     return (prefix, levels, suffix) if expected == list(names) else None
 
 

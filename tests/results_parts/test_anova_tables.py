@@ -316,3 +316,21 @@ def test_df_method_of_the_fit():
     assert text.startswith("Type III")
     assert "residual" in text
     assert "<table" in result.anova()._repr_html_()
+
+
+def test_tables_go_by_the_covariance_type():
+    """Anova and means take clusters' covariance and degrees of freedom."""
+    data = mx.datasets.oats.load().data
+    model = mx.mixedlm("yield ~ Variety + nitroF + (1 | Block / Variety)", data)
+    robust = model.fit(cov_type="CR2")
+    test = robust.f_test("Variety[T.Victory] = 0, Variety[T.Marvellous] = 0")
+    row = robust.anova().loc["Variety"]
+    assert row["F"] == pytest.approx(test.fvalue, rel=1e-9)
+    assert row["den_df"] == pytest.approx(test.df_denom, rel=1e-9)
+    assert "CR2" in str(robust.anova())
+    means = robust.emmeans("Variety").contrast("revpairwise", adjust="none").table
+    single = robust.t_test("Variety[T.Marvellous] = 0")
+    assert means["SE"].iloc[0] == pytest.approx(single.sd.item(), rel=1e-9)
+    assert means["df"].iloc[0] == pytest.approx(float(np.ravel(single.df_denom)[0]))
+    with pytest.raises(ValueError, match="cov_type"):
+        robust.anova(df_method="kenward-roger")

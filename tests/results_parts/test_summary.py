@@ -246,3 +246,15 @@ def test_summary_of_chunks(sleep):
 def test_weights_are_noted(sleep):
     result = mx.mixedlm("Reaction ~ Days + (1 | Subject)", sleep, weights=np.ones(180))
     assert any(line.startswith("Weighted:") for line in result.fit().summary().extra_txt)
+
+
+def test_columns_that_share_a_variance_are_one_row():
+    rng = np.random.default_rng(3)
+    codes, z = np.arange(90) % 6, rng.normal(size=(90, 12))
+    y = (z * rng.normal(size=(6, 12))[codes]).sum(axis=1) + rng.normal(size=90)
+    terms = [mx.RandomTerm(codes, z, group="g", structure="identity")]
+    terms.append(mx.RandomTerm(np.arange(90) // 9, group="h"))
+    result = mx.MixedLM(y, np.ones((90, 1)), terms=terms).fit()
+    assert result.summary().tables[2]["Name"].tolist() == ["z1 ... z12", "Intercept", ""]
+    result.remove_data()
+    assert "z1 ... z12" in str(result.summary())
