@@ -25,6 +25,7 @@ from mixedext.results_parts.anova_tables import AnovaTables
 from mixedext.results_parts.criteria import Criteria
 from mixedext.results_parts.estimated_means import EstimatedMeans
 from mixedext.results_parts.explained_variance import ExplainedVariance
+from mixedext.results_parts.kenward_roger_tests import KenwardRogerTests
 from mixedext.results_parts.likelihood_results import LikelihoodResults
 from mixedext.results_parts.model_comparison import ModelComparison
 from mixedext.results_parts.parameter_covariance import ParameterCovariance
@@ -46,6 +47,7 @@ class MixedLMResults(
     Criteria,
     RandomEffects,
     LikelihoodResults,
+    KenwardRogerTests,
     AnovaTables,
     ModelComparison,
     TermDeletion,
@@ -63,7 +65,7 @@ class MixedLMResults(
         The model.
     fit : Fit
         The engine's fit.
-    df_method : {None, "residual"}, optional
+    df_method : str, optional
         Degrees of freedom of tests on fixed effects.
 
     Attributes
@@ -357,7 +359,15 @@ class MixedLMResults(
 
     # ---- printing ----
 
-    def summary(self, yname=None, xname_fe=None, xname_re=None, title=None, alpha=0.05):
+    def summary(
+        self,
+        yname=None,
+        xname_fe=None,
+        xname_re=None,
+        title=None,
+        alpha=0.05,
+        df_method=None,
+    ):
         """Summary tables.
 
         Parameters
@@ -371,13 +381,21 @@ class MixedLMResults(
             Title.
         alpha : float, optional
             One minus the confidence level.
+        df_method : str, optional
+            Method for the degrees of freedom of the fixed effects (and, for
+            Kenward-Roger, their covariance); the results' own if None.
 
         Returns
         -------
         Summary
             Prints as text; ``as_html`` and ``as_latex`` for the other forms.
+
+        Raises
+        ------
+        ValueError
+            If ``df_method`` is not known, or does not go with the fit.
         """
-        return summarize(self, yname, xname_fe, xname_re, title, alpha)
+        return summarize(self, yname, xname_fe, xname_re, title, alpha, df_method)
 
     def _repr_html_(self):
         return self.summary().as_html()

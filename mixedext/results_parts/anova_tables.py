@@ -91,7 +91,12 @@ class AnovaTables:
         return NotedTable.of(
             pd.DataFrame.from_dict(rows, orient="index", columns=F_COLUMNS),
             f"Type {roman} analysis of variance, denominator df: {said}",
+            self._held_notes(df_method),
         )
+
+    def _held_notes(self, df_method):
+        held = self.df_held(df_method)
+        return (f"Held for the degrees of freedom: {'; '.join(held)}",) if held else ()
 
     def _term_tests(self, df_method):
         """Tests by a method, that of the fit if None, and what to say of its df."""

@@ -117,6 +117,7 @@ class TermDeletion:
         return NotedTable.of(
             pd.DataFrame.from_dict(rows, orient="index", columns=F_COLUMNS),
             f"Single term deletions, denominator df: {said}",
+            self._held_notes(df_method),
         )
 
     def _deletions(self, terms):

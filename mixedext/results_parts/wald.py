@@ -86,6 +86,17 @@ class WaldTests:
         pvalue = 2 * stats.t.sf(np.abs(statistic), df)
         return FixedEffectsInference(estimate, se, df, statistic, pvalue)
 
+    def df_held(self, df_method=None) -> tuple[str, ...]:
+        """What Satterthwaite's method holds at the boundary: variances at zero, ranks.
+
+        Parameters
+        ----------
+        df_method : str, optional
+            The results' own method if None; empty for methods that hold nothing.
+        """
+        tests = self._fixed_tests(df_method, True if df_method is not None else None)
+        return tuple(getattr(tests, "held", ()))
+
     @cached_property
     def _own_inference(self):
         return self.fixed_effects_inference()
