@@ -673,3 +673,23 @@ def test_chunks_have_no_rows():
     model = mx.MixedLM.from_chunks("y ~ a + (1 | g)", [data[:40], data[40:]])
     with pytest.raises(ValueError, match="not in memory"):
         model.fit().emmeans("a")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_satterthwaite_means_of_an_unbalanced_split_plot():
+    """emmeans 1.8.4-1 with lmer.df = "satterthwaite": df rest on numeric derivatives."""
+    path = Path(__file__).parents[1] / "results" / "comparison" / "split_plot.csv"
+    data = pd.read_csv(path, dtype={"sub": str, "whole": str, "block": str})
+    result = mx.mixedlm("y ~ sub * whole + (1 | block / whole)", data).fit()
+    means = result.emmeans("sub", df_method="satterthwaite")
+    table, pairs = means.table, means.contrast("pairwise").table
+    close = np.testing.assert_allclose
+    close(table["emmean"], [0.1151478982, 0.5328273952, 1.6293194780], rtol=1e-6)
+    close(table["SE"], [0.6374420626, 0.6343093123, 0.6295896914], rtol=1e-6)
+    close(table["df"], [5.432105631, 5.330440087, 5.177808852], rtol=1e-6)
+    close(table["lower"], [-1.485009739, -1.067778233, 0.027481994], rtol=1e-6)
+    close(means.test()["pvalue"], [0.86319809724, 0.43694710536, 0.04736730984], rtol=1e-6)
+    close(pairs["df"], [27.20376429, 27.15443857, 27.10276009], rtol=1e-6)
+    close(pairs["pvalue"], [0.555757005435, 0.001780583941, 0.022701646416], rtol=1e-6)
+    table = result.emmeans("whole", df_method="satterthwaite").table
+    close(table["df"], [15.7065462, 15.7065462, 15.7065462, 16.14654932], rtol=1e-6)
