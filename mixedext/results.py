@@ -25,6 +25,7 @@ from mixedext.results_parts.anova_tables import AnovaTables
 from mixedext.results_parts.criteria import Criteria
 from mixedext.results_parts.estimated_means import EstimatedMeans
 from mixedext.results_parts.explained_variance import ExplainedVariance
+from mixedext.results_parts.kenward_roger_tests import KenwardRogerTests
 from mixedext.results_parts.likelihood_results import LikelihoodResults
 from mixedext.results_parts.model_comparison import ModelComparison
 from mixedext.results_parts.parameter_covariance import ParameterCovariance
@@ -47,6 +48,7 @@ class MixedLMResults(
     Criteria,
     RandomEffects,
     LikelihoodResults,
+    KenwardRogerTests,
     AnovaTables,
     ModelComparison,
     TermDeletion,
@@ -393,6 +395,11 @@ class MixedLMResults(
         Summary
             Prints as text; ``as_html`` and ``as_latex`` for the other forms.
 
+        Raises
+        ------
+        ValueError
+            If ``df_method`` is not known, or does not go with the fit.
+
         Examples
         --------
         >>> import mixedext as mx
@@ -401,8 +408,7 @@ class MixedLMResults(
         >>> result.summary(df_method="kenward-roger").tables[1].loc["Days"].to_list()
         ['10.467', '1.546', '17', '6.771', '0.000', '7.206', '13.729']
         """
-        results = self if df_method is None else self._with_df_method(df_method)
-        return summarize(results, yname, xname_fe, xname_re, title, alpha)
+        return summarize(self, yname, xname_fe, xname_re, title, alpha, df_method)
 
     def _repr_html_(self):
         return self.summary().as_html()

@@ -11,6 +11,9 @@ from mixedext.specification.sparse_terms import SparseTerm
 
 __all__ = ["BetweenWithinTests", "ContainmentTests"]
 
+# Share of the largest, on the scale of standard errors, above which a column counts.
+INVOLVED = 1e-10
+
 
 class _CountedTests(FixedTests):
     """Tests whose degrees of freedom belong to single columns of X.
@@ -41,7 +44,10 @@ class _CountedTests(FixedTests):
         raise NotImplementedError
 
     def df(self, rows):
-        involved = np.atleast_2d(np.asarray(rows, float)) != 0
+        # on the scale of standard errors; what rounding has left is not involved
+        size = np.sqrt(np.diag(self.covariance))
+        share = np.abs(np.atleast_2d(np.asarray(rows, float))) * size
+        involved = share > INVOLVED * share.max(axis=1, initial=0.0, keepdims=True)
         fewest = np.where(involved, self.column_df, np.inf).min(axis=1, initial=np.inf)
         return np.where(involved.any(axis=1), fewest, np.nan)
 

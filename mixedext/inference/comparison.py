@@ -215,6 +215,8 @@ def marginal_hypothesis(
     interior : ndarray
         Own columns of cells in which no factor is at its first level, bool.  The rows are
         made the identity there: contrasts with the first levels, whatever the coding.
+        If there are more rows (``a:x`` without ``x``), they are made the identity on all
+        cells, as lmerTest's are: Satterthwaite's joint df depend on the rows' form.
 
     Returns
     -------
@@ -237,18 +239,14 @@ def marginal_hypothesis(
         estimable /= np.abs(estimable).max()
         cross = pure @ estimable @ estimable.T
         combined = linalg.qr(cross.T)[0][:, len(pure) :].T
-    return _reduced(combined @ rows, own[:, interior]) @ r
-
-
-def _reduced(rows, columns):
-    """Rows combined so that rows @ columns is the identity on its first pivots."""
-    block = rows @ columns
-    if not block.size:
-        return rows
-    pivots = _independent(block)
-    if len(pivots) < len(rows):
-        return rows
-    return np.linalg.solve(block[:, pivots], rows)
+    reduced = combined @ rows
+    for columns in (own[:, interior], own):
+        block = reduced @ columns
+        pivots = _independent(block)
+        if len(pivots) == len(reduced):
+            # the identity on its first pivots
+            return np.linalg.solve(block[:, pivots], reduced) @ r
+    return reduced @ r
 
 
 def _independent(block):

@@ -49,7 +49,7 @@ class FTest:
 
     @property
     def pvalue(self) -> float:
-        if np.isinf(self.df_denom):
+        if np.isposinf(self.df_denom):
             return float(stats.chi2.sf(self.statistic * self.df_num, self.df_num))
         return float(stats.f.sf(self.statistic, self.df_num, self.df_denom))
 
@@ -174,6 +174,8 @@ def wald_f(rows, values, coefficients, covariance) -> float:
 def independent_rows(rows, values, covariance):
     """As many combinations of the rows as their rank, and the values they must have.
 
+    Independent rows are returned as they are.
+
     Raises
     ------
     ValueError
@@ -196,4 +198,10 @@ def independent_rows(rows, values, covariance):
     beyond = shifts - left[:, :rank] @ (keep @ shifts)
     if np.abs(beyond).max() > 1e-8 * max(np.abs(shifts).max(), 1e-300):
         raise ValueError("r_matrix holds combinations that contradict each other")
-    return keep @ scaled, keep @ shifts
+    # as lmerTest's, rows of eigenvectors of L V L': Satterthwaite's joint df depend on them
+    root = size[:, None] * np.linalg.cholesky(covariance / np.outer(size, size))
+    left, sizes, _ = np.linalg.svd(rows @ root, full_matrices=False)
+    if sizes[rank - 1] > 1e-6 * sizes[0]:
+        keep = left[:, :rank].T
+        return keep @ rows, keep @ values
+    return keep @ scaled, keep @ shifts  # rows of very different units

@@ -99,9 +99,17 @@ class KenwardRoger(FixedTests):
         return np.divide(2 * length**2, square, out=out, where=length > 0)
 
     def f_test(self, rows, values=0.0) -> FTest:
-        rows, values = independent_rows(rows, values, self.covariance)
+        rows, values = independent_rows(rows, values, self.fit.covariance)
         wald = wald_f(rows, values, self.fit.coefficients, self.covariance)
         df_denom, scaling = self._denominator(rows)
+        if not (df_denom > 0 and scaling > 0 and wald >= 0):
+            warnings.warn(
+                "the data are too few for Kenward and Roger's test: their approximation "
+                f"has {df_denom:.4g} denominator degrees of freedom; there is no p-value",
+                InformationWarning,
+                stacklevel=user_stacklevel(),
+            )
+            return FTest(np.nan, len(rows), df_denom, scaling)
         return FTest(scaling * wald, len(rows), df_denom, scaling)
 
     def joint_df(self, rows) -> float:
@@ -151,6 +159,7 @@ def scaled_f(a1: float, a2: float, q: int) -> tuple[float, float]:
 def _inverse(expected):
     """E^-1 = 2 (2 E)^-1, or a generalized inverse where E is singular."""
     size = np.sqrt(np.diag(expected))
+    size = np.where(size > 0, size, 1.0)  # no information about a variance at all
     value, vector = np.linalg.eigh(expected / np.outer(size, size))
     good = value > IDENTIFIED
     if not good.all():

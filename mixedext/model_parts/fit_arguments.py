@@ -31,7 +31,8 @@ def check_fit_arguments(reml, method, df_method, options) -> None:
     Raises
     ------
     ValueError
-        If a value is not known; names the argument.
+        If a value is not known, or Kenward-Roger is asked of a fit by maximum likelihood;
+        names the argument.
 
     Warns
     -----
@@ -48,7 +49,11 @@ def check_fit_arguments(reml, method, df_method, options) -> None:
     for name in [method] if isinstance(method, str) else (method or []):
         if str(name).lower() in ("newton", "ncg"):
             raise ValueError(f"method {name} not available for MixedLM")
-    df_method_name(df_method)
+    if df_method_name(df_method) == "kenward-roger" and not reml:
+        raise ValueError(
+            f"df_method={df_method!r} needs reml=True; for a fit by maximum likelihood use "
+            "df_method='satterthwaite'"
+        )
     unknown = sorted(set(options) - OPTIMIZER_OPTIONS)
     if unknown:
         warnings.warn(

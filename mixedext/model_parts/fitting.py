@@ -119,9 +119,9 @@ class Fitting(LikelihoodMethods):
             Kept for statsmodels: whatever the name, the engine's trust-region Newton
             is used.
         df_method : str, optional
-            Degrees of freedom of tests on fixed effects: "kenward-roger" ("kr"),
-            "satterthwaite" ("satt"), "containment", "between-within", "residual" for
-            n - rank(X); None for z.
+            Degrees of freedom of tests on fixed effects: None for z, "satterthwaite",
+            "kenward-roger" (REML only; it also adjusts the standard errors), "residual"
+            for t with n - rank(X), "containment" or "between-within".
         cov_type : str, optional
             Covariance of the parameters: "nonrobust" (also None, "gls"), "oim", "cluster",
             "CR0", "CR1", "CR2" or "CR3"; see ``MixedLMResults.get_robustcov_results``.

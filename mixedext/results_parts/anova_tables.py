@@ -91,7 +91,12 @@ class AnovaTables:
         return NotedTable.of(
             pd.DataFrame.from_dict(rows, orient="index", columns=F_COLUMNS),
             f"Type {roman} analysis of variance, denominator df: {said}",
+            self._held_notes(df_method),
         )
+
+    def _held_notes(self, df_method):
+        held = self.df_held(df_method)
+        return (f"Held for the degrees of freedom: {'; '.join(held)}",) if held else ()
 
     def _term_tests(self, df_method):
         """Tests by a method, that of the fit if None, and what to say of its df."""
@@ -137,18 +142,20 @@ def term_hypotheses(results, kind: int, as_car: bool = False) -> list:
     terms = fixed_terms(model)
     place = {int(column): i for i, column in enumerate(basis.kept)}
     parts = {t: [place[c] for c in t.columns if c in place] for t in terms}
+    tested = [t for t in terms if not t.is_intercept]
+    if len(tested) == 1 and not as_car:
+        kind = 1  # all types are the same, and lmerTest's rows are those of type I
     if as_car:
         r, contains = precision_root(results.engine_fit.covariance), FixedTerm.includes
     else:
         r, contains = triangle(results, kind), FixedTerm.contains
-    tested = [t for t in terms if not t.is_intercept]
     if kind == 1:
         rows = dict(zip(terms, sequential_hypotheses(r, list(parts.values())), strict=True))
         return [(t, rows[t]) for t in tested]
     if kind == 3:
         nested = any(t.contains(s) for t in terms for s in tested) or _full_term(terms)
         if nested or (model.has_rows and any(t.categorical for t in terms)):
-            return _marginal(results, terms, tested)
+            return _marginal(results, terms, tested, parts)
     return [(t, _adjusted(r, parts, t, contains)) for t in tested]
 
 
@@ -176,7 +183,15 @@ def _full_term(terms):
     return min(pure, key=lambda t: t.columns[0]) if len(terms) > 1 and pure else None
 
 
-def _marginal(results, terms, tested):
+def _single_means(rows, columns):
+    """Rows combined so that each has but one of the columns, that of its own cell."""
+    own = rows[:, columns]
+    if own.shape[0] != own.shape[1]:
+        return rows
+    return np.linalg.solve(own, rows)
+
+
+def _marginal(results, terms, tested, parts):
     model = results.model
     model._need_rows()
     basis = RowBasis(model.exog, results.engine_fit.design.basis)
@@ -196,10 +211,10 @@ def _marginal(results, terms, tested):
         interior = np.tile(cells[term].interior, cells[term].columns.shape[1])
         found[term] = hypothesis(term, products[term], interior)
     full = _full_term(terms)
-    if full is not None:  # its means are tested against zero, not only against each other
+    if full is not None and len(found[full]) < len(parts[full]):
+        # its means are tested against zero, not only against each other
         intercept = FixedTerm("Intercept", (), (), frozenset(), "1")
         ones = basis.q.sum(axis=0)[:, None]
-        found[full] = np.vstack(
-            [found[full], hypothesis(intercept, ones, np.ones(1, bool))]
-        )
+        rows = np.vstack([found[full], hypothesis(intercept, ones, np.ones(1, bool))])
+        found[full] = _single_means(rows, parts[full])
     return list(found.items())

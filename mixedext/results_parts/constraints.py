@@ -55,6 +55,11 @@ def linear_constraints(r_matrix, names, k_fe, variances=True):
     rows = _labelled(r_matrix, names)
     if rows is None:
         rows = np.atleast_2d(np.asarray(r_matrix, float))
+        if rows.ndim > 2:
+            raise ValueError(
+                f"r_matrix has shape {rows.shape}; it is a matrix with a row for each "
+                "combination, or one row"
+            )
         if rows.shape[1] == k_fe:
             rows = np.hstack([rows, np.zeros((len(rows), len(names) - k_fe))])
         if rows.shape[1] != len(names) or not (variances or not rows[:, k_fe:].any()):

@@ -249,7 +249,22 @@ class _FactorReader:
             return values
         # whatever the contrasts, rows of one level are the same
         levels, codes = np.unique(values, axis=0, return_inverse=True)
-        return np.asarray(codes.reshape(-1), np.int32), np.arange(len(levels))
+        codes = np.asarray(codes.reshape(-1), np.int32)
+        return self._in_order(name, codes, len(levels)), np.arange(len(levels))
+
+    def _in_order(self, name, codes, count):
+        """Codes numbered as the levels of the columns that the expression is made of."""
+        lowest = []
+        for column in sorted(names_in(name)):
+            if column in self.columns:
+                own = factorize(self.columns[column])[0]
+                lowest.append(np.full(count, len(own)))
+                np.minimum.at(lowest[-1], codes, own)
+        if not lowest:
+            return codes
+        rank = np.empty(count, np.int32)
+        rank[np.lexsort(lowest[::-1])] = np.arange(count)
+        return rank[codes]
 
 
 def fixed_formula_text(terms: Iterable[FixedTerm]) -> str:

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 
 from mixedext.exceptions import AdjustmentWarning
+from mixedext.results_parts.number_text import df_texts, p_texts
 
 __all__ = ["PrintedEstimates", "label", "row_names"]
 
@@ -49,6 +50,9 @@ class PrintedEstimates:
         yield from self._notes
         method = self._context.df_method
         yield f"Degrees of freedom: {method}"
+        held = getattr(self._context.tests, "held", ())
+        if held:
+            yield f"Held for the degrees of freedom: {'; '.join(held)}"
         yield f"Confidence level: {self.level:g}"
         yield from self._adjustment_notes()
         yield from self._scale_notes()
@@ -83,18 +87,16 @@ class PrintedEstimates:
             decimals = int(np.clip(2 - np.floor(np.log10(errors.min())), 0, 10))
         form = f"{{:.{decimals}f}}"
         forms = {name: form, "SE": form, "lower": form, "upper": form}
-        forms |= {"df": "{:.4g}", self._letter: "{:.3f}"}
+        forms |= {self._letter: "{:.3f}"}
         text = table.copy()
         for column, pattern in forms.items():
             if column in table:
                 text[column] = [
                     pattern.format(v) if not np.isnan(v) else "" for v in table[column]
                 ]
+        text["df"] = df_texts(table["df"])
         if "pvalue" in table:
-            text["pvalue"] = [
-                "" if np.isnan(p) else "<.0001" if p < 1e-4 else f"{p:.4f}"
-                for p in table["pvalue"]
-            ]
+            text["pvalue"] = p_texts(table["pvalue"])
         text.loc[~self.estimable, name] = "nonEst"
         return text
 

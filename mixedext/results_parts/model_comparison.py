@@ -79,6 +79,18 @@ class ModelTest:
     scaling: float
     method: str
 
+    @classmethod
+    def of(cls, test, method):
+        """From an ``FTest``."""
+        return cls(
+            float(test.statistic),
+            int(test.df_num),
+            float(test.df_denom),
+            float(test.pvalue),
+            float(test.scaling),
+            method,
+        )
+
     def __repr__(self):
         scaled = f", scaling {self.scaling:.6g}" if self.scaling != 1 else ""
         return (
@@ -160,7 +172,7 @@ class ModelComparison:
         )
         return CompareLRTestResult(test.statistic, test.pvalue, test.df)
 
-    def compare_kr_test(self, restricted):
+    def compare_kr_test(self, restricted, refit=False):
         """Kenward and Roger's F test against a model with fewer fixed effects.
 
         Parameters
@@ -168,6 +180,8 @@ class ModelComparison:
         restricted : MixedLMResults, MixedLM or array_like
             The smaller model or its results (its random part has no effect), or a matrix
             L of which L b = 0 is tested, a column for each fixed effect.
+        refit : bool, optional
+            Whether a model fitted by maximum likelihood is fitted again by REML first.
 
         Returns
         -------
@@ -180,7 +194,8 @@ class ModelComparison:
             If the smaller model's fixed effects are not in the span of this one's, or
             are all of it; a ValueError.
         ValueError
-            If this fit is not by REML, the rows differ, or L has the wrong width.
+            If this fit is not by REML (and ``refit`` is False), the rows differ, or L has
+            the wrong width.
 
         References
         ----------
@@ -190,7 +205,7 @@ class ModelComparison:
         bootstrap methods for tests in linear mixed models: the R package pbkrtest,
         Journal of Statistical Software 59(9).
         """
-        return _model_test(self, restricted, "kenward-roger")
+        return _model_test(by_reml(self, refit), restricted, "kenward-roger")
 
     def compare_satterthwaite_test(self, restricted):
         """F test with Satterthwaite's degrees of freedom; see ``compare_kr_test``."""
@@ -200,14 +215,7 @@ class ModelComparison:
 def _model_test(results, restricted, method):
     rows, values = restriction(results, restricted)
     test = results._fixed_tests(method, True).f_test(rows, values)
-    return ModelTest(
-        float(test.statistic),
-        int(test.df_num),
-        float(test.df_denom),
-        float(test.pvalue),
-        float(test.scaling),
-        method,
-    )
+    return ModelTest.of(test, method)
 
 
 def restriction(results, restricted):
@@ -439,6 +447,17 @@ def as_mixed(results, like):
 def by_ml(results):
     """The results themselves if they are by maximum likelihood, or else a refit."""
     return refitted(results, False)
+
+
+def by_reml(results, refit):
+    """The results themselves if they are by REML, or else a refit if that is wanted."""
+    if not (results.reml or refit):
+        raise ValueError(
+            "Kenward and Roger's test needs a REML fit, and this one is by maximum "
+            "likelihood: pass refit=True to have the model fitted by REML, or use "
+            "Satterthwaite's test"
+        )
+    return refitted(results, True)
 
 
 def refitted(results, reml):

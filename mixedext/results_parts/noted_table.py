@@ -7,7 +7,14 @@ from typing import ClassVar
 
 import pandas as pd
 
+from mixedext.results_parts.number_text import df_texts, p_texts
+
 __all__ = ["NotedTable"]
+
+
+# Columns that are not printed as pandas does.
+_TEXTS = {"den_df": df_texts, "num_df": df_texts, "Df": df_texts, "df_denom": df_texts}
+_TEXTS |= {"p": p_texts, "pvalue": p_texts, "Pr(>Chisq)": p_texts}
 
 
 class NotedTable(pd.DataFrame):
@@ -36,13 +43,18 @@ class NotedTable(pd.DataFrame):
         return pd.DataFrame  # a part of the table is no longer what the heading says
 
     def __repr__(self):
-        lines = [self.heading, pd.DataFrame(self).to_string(na_rep=""), *self.notes]
+        lines = [self.heading, self._printed().to_string(na_rep=""), *self.notes]
         return "\n".join(line for line in lines if line)
 
     __str__ = __repr__
 
+    def _printed(self):
+        frame = pd.DataFrame(self)
+        texts = {c: _TEXTS[c](frame[c]) for c in frame if c in _TEXTS}
+        return frame.assign(**texts)
+
     def _repr_html_(self):
-        parts = [pd.DataFrame(self).to_html(na_rep="")]
+        parts = [self._printed().to_html(na_rep="")]
         if self.heading:
             parts.insert(0, f"<p>{html.escape(self.heading)}</p>")
         parts += [f"<p>{html.escape(note)}</p>" for note in self.notes]

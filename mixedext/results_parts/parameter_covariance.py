@@ -157,13 +157,6 @@ class ParameterCovariance:
                         vars(new).pop(name, None)
         return new
 
-    def _with_df_method(self, df_method):
-        """The same results, tested by another method."""
-        self._fixed_tests(df_method, True)  # refuses methods that do not go with them
-        new = self._copy()
-        new.df_method, new.use_t = df_method_name(df_method), True
-        return new
-
     def _choose_covariance(self, cov_type=None, use_t=None, kwds=None):
         name, kwds = covariance_name(cov_type), dict(kwds or {})
         if name is None:

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from statsmodels.iolib.summary2 import Summary
 
+from mixedext.results_parts.number_text import df_texts
+
 __all__ = ["summarize"]
 
 # As many decimals as statsmodels prints, and more where a standard error is small.
@@ -15,15 +17,23 @@ _SHARED_DECIMALS = 2
 _DEFAULT_COV_TYPE = "nonrobust"
 
 
-def summarize(results, yname=None, xname_fe=None, xname_re=None, title=None, alpha=0.05):
+def summarize(
+    results,
+    yname=None,
+    xname_fe=None,
+    xname_re=None,
+    title=None,
+    alpha=0.05,
+    df_method=None,
+):
     """Summary of a ``MixedLMResults``; see its ``summary`` method.
 
     The first two tables are statsmodels': header and parameters.
     """
     summary = Summary()
     summary.add_title(title or "Mixed Linear Model Regression Results")
-    summary.add_dict(_header(results, yname))
-    parameters = _parameters(results, xname_fe, xname_re, alpha)
+    summary.add_dict(_header(results, yname, df_method))
+    parameters = _parameters(results, xname_fe, xname_re, alpha, df_method)
     summary.add_df(parameters, align="r")
     effects = _random_effects(results)
     if effects is not None:
@@ -31,7 +41,7 @@ def summarize(results, yname=None, xname_fe=None, xname_re=None, title=None, alp
         summary.add_df(effects, align=left, index=False)
     if results.model.source is None:
         summary.add_df(_scaled_residuals(results), align="r", index=False)
-    for line in _notes(results, parameters):
+    for line in _notes(results, parameters, df_method):
         summary.add_text(line)
     return summary
 
@@ -39,10 +49,10 @@ def summarize(results, yname=None, xname_fe=None, xname_re=None, title=None, alp
 # ---- header ----
 
 
-def _header(results, yname):
+def _header(results, yname, df_method):
     left = {"Model:": "MixedLM", "No. Observations:": str(results.nobs)}
     left |= _group_entries(results)
-    left["Df method:"] = results.df_description()
+    left["Df method:"] = results.df_description(df_method)
     status = results.convergence.status
     right = {
         "Dependent Variable:": yname or results.model.endog_names,
@@ -86,13 +96,13 @@ def _group_entries(results):
 # ---- parameters ----
 
 
-def _parameters(results, xname_fe, xname_re, alpha):
+def _parameters(results, xname_fe, xname_re, alpha, df_method):
     """Fixed effects with their tests, then variances with their standard errors."""
     names = list(results.model.data.param_names)
     k_fe = results.k_fe
     fixed_names = _checked_names(xname_fe, names[:k_fe], "xname_fe")
     random_names = _checked_names(xname_re, names[k_fe:], "xname_re")
-    fixed = _fixed_effects(results, alpha)
+    fixed = _fixed_effects(results, alpha, df_method)
     variances = pd.DataFrame(index=range(len(random_names)), columns=fixed.columns)
     variances = variances.astype(float)
     variances["Coef."] = results.params[k_fe:] * results.scale
@@ -103,6 +113,8 @@ def _parameters(results, xname_fe, xname_re, alpha):
     forms = _formats(fixed[own_scale], variances[own_scale])
     for block, form in zip((fixed, variances), forms, strict=True):
         text = {c: _texts(block[c], form if c in own_scale else None) for c in block}
+        if "df" in block:
+            text["df"] = df_texts(block["df"])
         blocks.append(pd.DataFrame(text, dtype=object))
     dropped = np.isnan(results.fe_params)
     blocks[0].loc[dropped, "Coef."] = "dropped"
@@ -111,22 +123,23 @@ def _parameters(results, xname_fe, xname_re, alpha):
     return table
 
 
-def _fixed_effects(results, alpha):
+def _fixed_effects(results, alpha, df_method):
     """Estimates, errors, tests and limits as ``t_test`` gives them; NaN where dropped."""
-    letter = "t" if results.use_t else "z"
+    use_t = results.use_t or df_method is not None
+    letter = "t" if use_t else "z"
     heads = ["Coef.", "Std.Err.", letter, f"P>|{letter}|"]
     heads += [f"[{alpha / 2:g}", f"{1 - alpha / 2:g}]"]
-    if results.use_t:
+    if use_t:
         heads.insert(2, "df")
     table = pd.DataFrame(np.nan, index=range(results.k_fe), columns=heads)
     kept = np.flatnonzero(~np.isnan(results.fe_params))
     if not len(kept):
         return table
     with np.errstate(divide="ignore", invalid="ignore"):
-        test = results.t_test(np.eye(results.k_fe)[kept])
+        test = results.t_test(np.eye(results.k_fe)[kept], df_method=df_method)
         limits = test.conf_int(alpha=alpha)
     columns = [test.effect, test.sd, test.statistic, test.pvalue, *limits.T]
-    if results.use_t:
+    if use_t:
         columns.insert(2, np.broadcast_to(test.df_denom, len(kept)))
     table.iloc[kept] = np.column_stack([np.ravel(c) for c in columns])
     return table
@@ -159,8 +172,7 @@ def _format(decimals, shown):
 
 def _texts(values, form=None):
     """Numbers as text, those that are not finite left blank."""
-    if form is None:
-        form = "{:.3f}" if values.name != "df" else "{:.6g}"
+    form = form or "{:.3f}"
     return [form.format(v) if np.isfinite(v) else "" for v in values]
 
 
@@ -209,7 +221,7 @@ def _scaled_residuals(results):
 # ---- notes ----
 
 
-def _notes(results, parameters):
+def _notes(results, parameters, df_method):
     levels = results.n_levels
     if len(levels):
         listed = ", ".join(f"{group}: {count}" for group, count in levels.items())
@@ -218,6 +230,9 @@ def _notes(results, parameters):
         yield "Weighted: residual variance is Scale / weight."
     if results.is_singular:
         yield "Singular fit: some variance is zero or some correlation is +-1."
+    held = results.df_held(df_method)
+    if held:
+        yield f"Held for the degrees of freedom: {'; '.join(held)}."
     if (parameters["Std.Err."].iloc[results.k_fe :] == "").any():
         yield (
             "Blank standard errors: the variance parameter is fixed or on the boundary, "

@@ -15,7 +15,7 @@ from mixedext.inference.comparison import (
     likelihood_ratio_test,
 )
 from mixedext.inference.fixed_tests import df_method_name
-from mixedext.results_parts.anova_tables import F_COLUMNS, f_row
+from mixedext.results_parts.anova_tables import F_COLUMNS, f_row, term_hypotheses
 from mixedext.results_parts.criteria import information_criterion
 from mixedext.results_parts.fixed_terms import fixed_terms
 from mixedext.results_parts.model_comparison import by_ml, unwrapped
@@ -117,11 +117,14 @@ class TermDeletion:
         return NotedTable.of(
             pd.DataFrame.from_dict(rows, orient="index", columns=F_COLUMNS),
             f"Single term deletions, denominator df: {said}",
+            self._held_notes(df_method),
         )
 
     def _deletions(self, terms):
         """From a term to the hypothesis that the model without it holds."""
         model, basis = self.model, self.engine_fit.design.basis
+        if sum(not t.is_intercept for t in terms) == 1:
+            return dict(term_hypotheses(self, 1)).get
         same_coding = any(t.is_intercept for t in terms) or not any(
             t.categorical for t in terms
         )

@@ -15,7 +15,7 @@ from statsmodels.tools.sm_exceptions import ValueWarning
 from statsmodels.tools.tools import nan_dot
 
 from mixedext.exceptions import user_stacklevel
-from mixedext.inference.fixed_tests import FTest, df_method_name
+from mixedext.inference.fixed_tests import df_method_name
 from mixedext.results_parts.constraints import linear_constraints, term_columns
 
 __all__ = ["FixedEffectsInference", "WaldTests"]
@@ -85,6 +85,17 @@ class WaldTests:
             statistic = estimate / se
         pvalue = 2 * stats.t.sf(np.abs(statistic), df)
         return FixedEffectsInference(estimate, se, df, statistic, pvalue)
+
+    def df_held(self, df_method=None) -> tuple[str, ...]:
+        """What Satterthwaite's method holds at the boundary: variances at zero, ranks.
+
+        Parameters
+        ----------
+        df_method : str, optional
+            The results' own method if None; empty for methods that hold nothing.
+        """
+        tests = self._fixed_tests(df_method, True if df_method is not None else None)
+        return tuple(getattr(tests, "held", ()))
 
     @cached_property
     def _own_inference(self):
@@ -264,57 +275,6 @@ class WaldTests:
         return self.wald_test(
             r_matrix, cov_p, invcov, use_f=True, scalar=True, df_method=df_method
         )
-
-    def kenward_roger(self, r_matrix) -> FTest:
-        """Kenward and Roger's F test of linear combinations of the fixed effects.
-
-        The same as ``f_test`` with ``df_method="kenward-roger"``, as plain numbers.
-
-        Parameters
-        ----------
-        r_matrix : array_like, str, dict or tuple
-            As for ``t_test``, of fixed effects.
-
-        Returns
-        -------
-        FTest
-            With ``statistic``, ``df_num``, ``df_denom``, ``scaling`` and ``pvalue``.
-
-        Raises
-        ------
-        ValueError
-            If the fit is not by REML, its covariance not that of the model, or the
-            combinations involve variance parameters.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.irrigation.load().data
-        >>> model = mx.mixedlm("yield ~ irrigation + variety + (1 | field)", data)
-        >>> test = model.fit().kenward_roger("variety[T.v2] = 0")
-        >>> round(test.statistic, 4), test.df_num, round(test.df_denom, 4)
-        (1.5782, 1, 7.0)
-        """
-        rows, values = self._constraint(r_matrix)
-        if not self._is_fixed(rows):
-            raise ValueError(
-                "r_matrix holds variance parameters; Kenward-Roger tests are of fixed "
-                "effects alone"
-            )
-        tests, kept = self._tests_for(rows, "kenward-roger", True)
-        return tests.f_test(kept, values)
-
-    @property
-    def cov_params_kr(self):
-        """Covariance of the fixed effects with Kenward and Roger's adjustment.
-
-        A data frame; rows and columns of coefficients that were dropped are NaN.
-        """
-        names = self.model.exog_names
-        covariance = np.full((self.k_fe, self.k_fe), np.nan)
-        kept = np.ix_(*[self.engine_fit.design.basis.kept] * 2)
-        covariance[kept] = self._fixed_tests("kenward-roger", True).covariance
-        return pd.DataFrame(covariance, names, names)
 
     def wald_test_terms(
         self,

@@ -191,7 +191,7 @@ class FormulaEngine:
     def _unknown_names(self, formula):
         known = set(self.columns) | set(self.namespace) | set(dir(builtins))
         known |= {"Q", "C", "I", "Treatment", "Sum", "Poly", "T", "bs", "cr", "cc", "te"}
-        known |= {"center", "scale", "standardize", "contr"}
+        known |= {"Helmert", "Diff", "center", "scale", "standardize", "contr"}
         dotted = {n.split(".")[0] for n in self.columns if "." in n}
         return sorted(
             n for n in names_in(formula) if "." not in n and n not in known | dotted

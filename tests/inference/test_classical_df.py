@@ -65,6 +65,50 @@ def test_sas_split_plot():
     np.testing.assert_array_equal(tests.df([row, 0 * row]), [6, np.nan])
 
 
+def test_sas_random_coefficients():
+    """Obenchain (1990): the example "Random Coefficients" of PROC MIXED.
+
+    RANDOM INT Month / TYPE=UN SUB=Batch: 0.9768, -0.1045, 0.03717, residual 3.2932;
+    102.70 (0.6456), t(2) = 159.08; Month -0.5259 (0.1194), t(2) = -4.41, p = 0.0478.
+    """
+    text = """
+        1 0 101.2 103.3 103.3 102.1 104.4 102.4; 1 1 98.8 99.4 99.7 99.5
+        1 3 98.4 99.0 97.3 99.8; 1 6 101.5 100.2 101.7 102.7; 1 9 96.3 97.2 97.2 96.3
+        1 12 97.3 97.9 96.8 97.7 97.7 96.7; 2 0 102.6 102.7 102.4 102.1 102.9 102.6
+        2 1 99.1 99.0 99.9 100.6; 2 3 105.7 103.3 103.4 104.0
+        2 6 101.3 101.5 100.9 101.4; 2 9 94.1 96.5 97.2 95.6
+        2 12 93.1 92.8 95.4 92.2 92.2 93.0; 3 0 105.1 103.9 106.1 104.1 103.7 104.6
+        3 1 102.2 102.0 100.8 99.8; 3 3 101.2 101.8 100.8 102.6
+        3 6 101.1 102.0 100.1 100.2; 3 9 100.9 99.5 102.2 100.8
+        3 12 97.8 98.3 96.9 98.4 96.9 96.5"""
+    lines = [line.split() for line in text.replace("\n", ";").split(";") if line.strip()]
+    rows = [(batch, int(month), float(y)) for batch, month, *ys in lines for y in ys]
+    data = pd.DataFrame(rows, columns=["batch", "month", "y"])
+    result = mx.mixedlm("y ~ month + (month | batch)", data).fit(df_method="containment")
+    assert round(result.scale, 4) == 3.2932
+    covariances = np.asarray(result.cov_re)[np.tril_indices(2)]
+    assert covariances.round(4).tolist() == [0.9768, -0.1045, 0.0372]
+    found = result.fixed_effects_inference()
+    assert found.df.tolist() == [2, 2]
+    assert found.se.round(4).tolist() == [0.6456, 0.1194]
+    assert found.statistic.round(2).tolist() == [159.08, -4.41]
+    row = result.anova().loc["month"]
+    assert (round(row["F"], 2), round(row["p"], 4)) == (19.41, 0.0478)
+
+
+def test_sas_unbalanced_two_way():
+    """Hemmerle and Hartley (1973), in PROC MIXED's manual: F(2, 2) = 28.00, p = 0.0345."""
+    y = [237, 254, 246, 178, 179, 208, 178, 187, 146, 145, 141, 186, 183, 142, 125, 136]
+    data = pd.DataFrame(
+        {"y": y, "a": list("1111122222233333"), "b": list("1112211122211222")}
+    )
+    result = mx.mixedlm("y ~ a + (1 | b) + (1 | a:b)", data).fit()
+    for method in ("containment", "satterthwaite"):
+        row = result.anova(df_method=method).loc["a"]
+        assert (row["num_df"], round(row["den_df"], 3)) == (2, 2)
+        assert (round(row["F"], 2), round(row["p"], 4)) == (28.0, 0.0345)
+
+
 def test_random_coefficients_contain_their_covariate():
     """RANDOM INT Days / SUBJECT=Subject: 17 degrees of freedom both, 180 - 36 left."""
     data = mx.datasets.sleepstudy.load().data

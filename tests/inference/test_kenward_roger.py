@@ -313,3 +313,33 @@ def test_scaling_near_two_degrees_of_freedom():
     for a in (0.01, 0.3, 0.7):
         m, scaling = scaled_f(a, a, 1)
         assert (m, scaling) == (pytest.approx(2 / a), pytest.approx(1.0))
+
+
+@pytest.mark.filterwarnings("ignore:MixedLM did not converge")
+def test_too_few_data_have_no_p_value():
+    """Kenward and Roger's m is negative here, as pbkrtest's is."""
+    data = pd.DataFrame(
+        {
+            "g": list("10021"),
+            "t": list("abcba"),
+            "x": [-1.242, 1.553, 1.09, -0.86, -0.587],
+            "y": [1.486, 3.319, 1.974, 1.431, 0.724],
+        }
+    )
+    result = mx.mixedlm("y ~ t + x + (1 | g)", data).fit()
+    with pytest.warns(InformationWarning, match="the data are too few"):
+        found = result.kenward_roger(np.eye(4)[1:])
+    assert found.df_denom < 0
+    assert np.isnan(found.statistic)
+    assert np.isnan(found.pvalue)
+
+
+@pytest.mark.filterwarnings("ignore:minimum, but flat")
+def test_variance_without_any_information():
+    # the fixed effects take up all differences between groups
+    data = pd.DataFrame({"g": list("aabbcc"), "y": [1.0, 2, 4, 3, 7, 9]})
+    result = mx.mixedlm("y ~ g + (1 | g)", data).fit()
+    with pytest.warns(InformationWarning, match="singular"):
+        inference = result.fixed_effects_inference("kenward-roger")
+    np.testing.assert_allclose(inference.df, 3, rtol=1e-8)
+    assert np.isfinite(inference.se).all()

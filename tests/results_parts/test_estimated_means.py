@@ -14,7 +14,6 @@ from scipy.stats import studentized_range
 
 import mixedext as mx
 from mixedext.exceptions import AdjustmentWarning, NotEstimableError, RankDeficientWarning
-from mixedext.inference.fixed_tests import DF_METHODS
 
 RESULTS = Path(__file__).parents[1] / "results"
 # Written by results/make_means.R; each case repeats its R call.
@@ -185,8 +184,6 @@ ASKED_FOR = [
 @pytest.mark.filterwarnings("ignore::mixedext.exceptions.AdjustmentWarning")
 def test_as_emmeans(case):
     method = None if case["df_method"] == "asymptotic" else case["df_method"]
-    if method not in DF_METHODS:
-        pytest.skip(f"df_method={method!r} is not there yet")
     asked = Asked(results_of(case["model"]), method)
     found = CALLS[case["name"]](asked)
     compare(found, case["table"], case["name"])
@@ -312,7 +309,6 @@ def reference_contrast(means, kind):
     return means.contrast(method, adjust=adjust or "none")
 
 
-@pytest.mark.skipif("kenward-roger" not in DF_METHODS, reason="not there yet")
 @pytest.mark.parametrize(("case", "name"), reference_cases())
 def test_reference_kenward_roger(case, name):
     """Standard errors, df, limits and p-values."""
@@ -343,7 +339,6 @@ def compare_reference(found, want, by_range=False):
         np.testing.assert_allclose(ours[own], want[column], rtol, atol, err_msg=column)
 
 
-@pytest.mark.skipif("kenward-roger" not in DF_METHODS, reason="not there yet")
 def test_potassium_trial():
     """Published: means 7.92 8.12 7.81 7.58 7.52, SE 0.162, df 5.57; a contrast."""
     data = mx.datasets.potassium.load().data
@@ -678,3 +673,23 @@ def test_chunks_have_no_rows():
     model = mx.MixedLM.from_chunks("y ~ a + (1 | g)", [data[:40], data[40:]])
     with pytest.raises(ValueError, match="not in memory"):
         model.fit().emmeans("a")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_satterthwaite_means_of_an_unbalanced_split_plot():
+    """emmeans 1.8.4-1 with lmer.df = "satterthwaite": df rest on numeric derivatives."""
+    path = Path(__file__).parents[1] / "results" / "comparison" / "split_plot.csv"
+    data = pd.read_csv(path, dtype={"sub": str, "whole": str, "block": str})
+    result = mx.mixedlm("y ~ sub * whole + (1 | block / whole)", data).fit()
+    means = result.emmeans("sub", df_method="satterthwaite")
+    table, pairs = means.table, means.contrast("pairwise").table
+    close = np.testing.assert_allclose
+    close(table["emmean"], [0.1151478982, 0.5328273952, 1.6293194780], rtol=1e-6)
+    close(table["SE"], [0.6374420626, 0.6343093123, 0.6295896914], rtol=1e-6)
+    close(table["df"], [5.432105631, 5.330440087, 5.177808852], rtol=1e-6)
+    close(table["lower"], [-1.485009739, -1.067778233, 0.027481994], rtol=1e-6)
+    close(means.test()["pvalue"], [0.86319809724, 0.43694710536, 0.04736730984], rtol=1e-6)
+    close(pairs["df"], [27.20376429, 27.15443857, 27.10276009], rtol=1e-6)
+    close(pairs["pvalue"], [0.555757005435, 0.001780583941, 0.022701646416], rtol=1e-6)
+    table = result.emmeans("whole", df_method="satterthwaite").table
+    close(table["df"], [15.7065462, 15.7065462, 15.7065462, 16.14654932], rtol=1e-6)

@@ -281,3 +281,34 @@ def test_columns_that_share_a_variance_are_one_row():
     assert result.summary().tables[2]["Name"].tolist() == ["z1 ... z12", "Intercept", ""]
     result.remove_data()
     assert "z1 ... z12" in str(result.summary())
+
+
+def test_df_method_of_the_summary():
+    data = mx.datasets.oats.load().data
+    result = mx.mixedlm("yield ~ nitroF + Variety + (1 | Block / Variety)", data).fit()
+    table = result.summary(df_method="kr").tables[1]
+    assert list(table.columns[:4]) == ["Coef.", "Std.Err.", "df", "t"]
+    own = result.fixed_effects_inference("kenward-roger")
+    np.testing.assert_allclose(table["df"].iloc[:6].astype(float), own.df, atol=5e-3)
+    np.testing.assert_allclose(table["Std.Err."].iloc[:6].astype(float), own.se, atol=5e-4)
+    assert "kenward-roger" in str(result.summary(df_method="kr"))
+    assert "none (z)" in str(result.summary())
+    with pytest.raises(ValueError, match="df_method='foo' is not known"):
+        result.summary(df_method="foo")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_satterthwaite_holds_is_said():
+    data = mx.datasets.cake.load().data
+    model = mx.mixedlm("angle ~ temp + (1 | recipe:replicate) + (1 | recipe)", data)
+    result, held = model.fit(), "variance of Intercept by recipe at 0"
+    assert result.df_held() == result.df_held("kr") == ()
+    assert result.df_held("satterthwaite") == (held,)
+    for shown in (
+        result.summary(df_method="satterthwaite"),
+        result.anova(df_method="satterthwaite"),
+        result.drop1(df_method="satterthwaite"),
+        result.emmeans("temp", df_method="satterthwaite"),
+    ):
+        assert held in str(shown)
+    assert "Held" not in str(result.summary())

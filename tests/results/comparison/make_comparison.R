@@ -22,7 +22,10 @@ cases <- rbind(
   expand.grid(data = c("crossed", "missing_cell"), formula = paste(c("y ~ a*b*c", "y ~ a*x",
     "y ~ a*x + b*z", "y ~ a:b", "y ~ x*z", "y ~ a*b*x", "y ~ b*a + x"), "+ (1 | g)"), stringsAsFactors = FALSE),
   expand.grid(data = "split_plot", formula = c("y ~ sub*whole + (1 | block/whole)",
-    "y ~ u*sub + whole*sub + (1 | block) + (1 | block:whole)", "y ~ sub*whole*u + (1 | block/whole)"), stringsAsFactors = FALSE))
+    "y ~ u*sub + whole*sub + (1 | block) + (1 | block:whole)", "y ~ sub*whole*u + (1 | block/whole)"), stringsAsFactors = FALSE),
+  expand.grid(data = c("crossed", "missing_cell"), formula = paste(c("y ~ a", "y ~ a + a:x", "y ~ a*b + z:a",
+    "y ~ 0 + a + x"), "+ (1 | g)"), stringsAsFactors = FALSE),
+  data.frame(data = "split_plot", formula = "y ~ whole + (1 | block/whole)"))
 tables <- NULL
 for (i in seq_len(nrow(cases))) {
   m <- fit(cases$formula[i], cases$data[i])
