@@ -321,7 +321,7 @@ def test_kenward_roger_by_name(data):
     errors = result.fixed_effects_inference("kr").se
     np.testing.assert_allclose(np.sqrt(np.diag(adjusted)), errors, rtol=1e-14)
     assert (errors > result.bse_fe).all()
-    with pytest.raises(ValueError, match="r_matrix holds variance parameters"):
+    with pytest.raises(ValueError, match="those of the variance parameters must be zero"):
         result.kenward_roger(np.eye(len(result.params))[-1:])
     with pytest.raises(ValueError, match="needs a REML fit"):
         print(result.model.fit(reml=False).cov_params_kr)
