@@ -4,6 +4,7 @@ from statsmodels.iolib.smpickle import load_pickle as load
 from statsmodels.regression.mixed_linear_model import MixedLMParams, VCSpec
 
 from mixedext import datasets
+from mixedext.analysis_of_variance import AnovaEstimates, anova_estimates
 from mixedext.engine.optimize import Convergence
 from mixedext.engine.refit import Refits
 from mixedext.engine.threads import get_num_threads, set_num_threads
@@ -25,6 +26,7 @@ from mixedext.exceptions import (
 )
 from mixedext.model import MixedLM, mixedlm
 from mixedext.parquet import read_parquet_model
+from mixedext.regressions_by_group import LmList, PoolabilityTest, WelchTest, lm_list
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.results_parts.linear_functions import Contrasts, MarginalMeans
 from mixedext.results_parts.model_comparison import ModelTest, anova, model_table
@@ -33,12 +35,14 @@ from mixedext.specification.terms import RandomTerm, SparseTerm
 __all__ = [
     "AdjustmentWarning",
     "AlignmentWarning",
+    "AnovaEstimates",
     "BoundaryWarning",
     "Contrasts",
     "Convergence",
     "DesignError",
     "FlatLikelihoodWarning",
     "FormulaError",
+    "LmList",
     "MarginalMeans",
     "MissingDataError",
     "MixedLM",
@@ -49,6 +53,7 @@ __all__ = [
     "NestingWarning",
     "NoGroupInterceptWarning",
     "NotEstimableError",
+    "PoolabilityTest",
     "PrecisionWarning",
     "RandomTerm",
     "RankDeficientWarning",
@@ -57,9 +62,12 @@ __all__ = [
     "UnidentifiedVarianceWarning",
     "VCSpec",
     "WeightsWarning",
+    "WelchTest",
     "anova",
+    "anova_estimates",
     "datasets",
     "get_num_threads",
+    "lm_list",
     "load",
     "mixedlm",
     "model_table",
