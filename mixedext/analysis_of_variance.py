@@ -77,9 +77,9 @@ def anova_estimates(
     >>> data = mx.datasets.dyestuff.load().data
     >>> anova = mx.anova_estimates("Yield ~ 1 + (1 | Batch)", data)
     >>> anova.table[["df", "sum_sq", "mean_sq", "expected_mean_sq"]]
-                df   sum_sq   mean_sq      expected_mean_sq
-    Batch      5.0  56357.5  11271.50  Residual + 5 * Batch
-    Residual  24.0  58830.0   2451.25              Residual
+              df   sum_sq   mean_sq      expected_mean_sq
+    Batch      5  56357.5  11271.50  Residual + 5 * Batch
+    Residual  24  58830.0   2451.25              Residual
     >>> anova.estimates["variance"].round(2).to_dict()
     {'Batch': 1764.05, 'Residual': 2451.25}
     """
@@ -179,7 +179,7 @@ class AnovaEstimates:
         empty = [np.nan]
         frame = pd.DataFrame(
             {
-                "df": t.df,
+                "df": t.df.astype(int),
                 "sum_sq": t.sum_sq,
                 "mean_sq": t.mean_sq,
                 "expected_mean_sq": words,
