@@ -141,10 +141,12 @@ class AnovaEstimates:
 
     @property
     def nobs(self) -> int:
+        """Rows used."""
         return self._table.nobs
 
     @property
     def balanced(self) -> bool:
+        """Whether the random sources' mean squares are independent chi-squares."""
         return self._table.balanced
 
     @property
@@ -254,7 +256,7 @@ class AnovaEstimates:
         Notes
         -----
         "chi-square": exact, of the residual variance.  "F": exact, of the ratio and the
-        intraclass correlation (Searle, Casella and McCulloch 1992, section 3.6).
+        intraclass correlation (Searle, Casella and McCulloch 1992, chapter 3).
         "Williams-Tukey": the variance of the one factor of a balanced design; joins the
         exact limits of two others, so that it covers with probability 1 - 2 ``alpha`` at
         least.  "Satterthwaite": of one factor among several in balanced designs, by a

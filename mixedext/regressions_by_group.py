@@ -161,46 +161,57 @@ class LmList:
 
     @cached_property
     def coefficients(self) -> pd.DataFrame:
+        """Estimates: one row a group; NaN where it does not determine them."""
         return self._frame(self._fits.coefficients)
 
     @property
     def nobs(self) -> pd.Series:
+        """Rows of every group."""
         return self._series(self._fits.sizes, "nobs")
 
     @property
     def rank(self) -> pd.Series:
+        """Rank of every group's regressors."""
         return self._series(self._fits.ranks, "rank")
 
     @property
     def df_resid(self) -> pd.Series:
+        """Residual degrees of freedom of every group."""
         return self._series(self._fits.df_resid, "df_resid")
 
     @property
     def ssr(self) -> pd.Series:
+        """Residual sum of squares of every group."""
         return self._series(self._fits.residual_squares, "ssr")
 
     @property
     def sigma(self) -> pd.Series:
+        """Residual standard deviation of every group."""
         return self._series(self._fits.sigma, "sigma")
 
     @property
     def pooled_sigma(self) -> float:
+        """Residual standard deviation common to all groups."""
         return self._fits.pooled_sigma
 
     @property
     def pooled_df(self) -> int:
+        """Degrees of freedom of ``pooled_sigma``."""
         return self._fits.pooled_df
 
     @property
     def n_not_estimable(self) -> pd.Series:
+        """Groups that do not determine a coefficient, for each."""
         return self.coefficients.isna().sum()
 
     @property
     def resid(self) -> pd.Series:
+        """Residuals of the rows used."""
         return pd.Series(self._fits.residuals, index=self._endog.index, name="resid")
 
     @property
     def fittedvalues(self) -> pd.Series:
+        """Fitted values of the rows used."""
         values = np.asarray(self._endog, float) - self._fits.residuals
         return pd.Series(values, index=self._endog.index, name="fittedvalues")
 
@@ -519,9 +530,12 @@ class LmList:
         notes = [
             f"Pooled residual standard deviation: {self.pooled_sigma:.3f} on "
             f"{self.pooled_df} degrees of freedom",
-            f"All coefficients equal: F({pool.df_num}, {pool.df_denom}) = "
-            f"{pool.statistic:.3f}, p = {pool.pvalue:.3g}",
         ]
+        if not np.isnan(pool.pvalue):
+            notes.append(
+                f"All coefficients equal: F({pool.df_num}, {pool.df_denom}) = "
+                f"{pool.statistic:.3f}, p = {pool.pvalue:.3g}"
+            )
         short = int(np.isnan(self._fits.coefficients).any(axis=1).sum())
         if short:
             notes.append(f"Groups that do not determine all coefficients: {short}")

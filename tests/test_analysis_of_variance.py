@@ -53,7 +53,7 @@ def dyestuff():
 
 
 def test_dyestuff(dyestuff):
-    # Davies and Goldsmith (1972), table 6.1; Searle, Casella and McCulloch (1992), 4.
+    # 56357.5 and 58830 are published with Davies' example
     table = dyestuff.table
     assert table["df"].tolist() == [5, 24]
     assert_allclose(table["sum_sq"], [56357.5, 58830], rtol=1e-12)
@@ -120,7 +120,7 @@ def test_balanced_estimates_are_those_of_reml(case):
 
 
 def test_one_way_unbalanced_by_the_formulas_of_the_books():
-    # Searle, Casella and McCulloch (1992), section 3.6: n0 = (N - sum n^2 / N) / (a - 1)
+    # Searle, Casella and McCulloch (1992), chapter 3: n0 = (N - sum n^2 / N) / (a - 1)
     data = read("Dyestuff", (7, 11, 0, 3))
     anova = mx.anova_estimates("Yield ~ 1 + (1 | Batch)", data)
     groups = data.groupby("Batch")["Yield"]
@@ -187,7 +187,7 @@ def test_one_way_intervals_by_their_definitions(dyestuff):
     assert_allclose(
         stats.chi2.sf(58830 / residual, 24), [alpha / 2, 1 - alpha / 2], rtol=1e-10
     )
-    # Searle, Casella and McCulloch (1992), table 3.5: Williams-Tukey
+    # Williams (1962)
     f = stats.f.isf([alpha / 2, 1 - alpha / 2], 5, 24)
     chi = stats.chi2.isf([alpha / 2, 1 - alpha / 2], 5)
     expected = 56357.5 * (1 - f * within / between) / (5 * chi)

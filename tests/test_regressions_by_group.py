@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import pandas as pd
@@ -268,3 +270,33 @@ def test_summary_prints(sleepstudy):
     assert text == repr(fits.summary())
     assert f"{fits.pooled_sigma:.3f} on {fits.pooled_df} degrees of freedom" in text
     assert_allclose(fits.summary()["mean"], fits.coefficients.mean())
+
+
+def test_groups_that_are_fitted_exactly(sleepstudy):
+    two = sleepstudy[sleepstudy.Days.isin([1, 2])].groupby("Subject").head(2)
+    two = two[two.groupby("Subject")["Days"].transform("size") == 2]
+    fits = mx.lm_list("Reaction ~ Days | Subject", two)
+    assert fits.pooled_df == 0
+    assert fits.coefficients.notna().all().all()
+    assert fits.pvalues.isna().all().all()
+    assert fits.conf_int(pooled=False).isna().all().all()
+    assert "All coefficients equal" not in repr(fits)
+
+
+def test_pickle(sleepstudy):
+    fits = mx.lm_list("Reaction ~ Days | Subject", sleepstudy)
+    again = pickle.loads(pickle.dumps(fits))
+    assert_frame_equal(again.tests(), fits.tests())
+
+
+def test_a_hundred_thousand_groups_in_half_a_second():
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"g": np.repeat(np.arange(100_000), 10)})
+    data["x"], data["y"] = rng.normal(size=(2, 10**6))
+    times = []
+    for _ in range(3):
+        start = perf_counter()
+        fits = mx.lm_list("y ~ x | g", data)
+        assert fits.bse.shape == (100_000, 2)
+        times.append(perf_counter() - start)
+    assert min(times) < 0.5

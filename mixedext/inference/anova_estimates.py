@@ -30,8 +30,10 @@ from mixedext.exceptions import DesignError
 
 __all__ = ["AnovaTable", "FTest", "anova_table", "f_test"]
 
-# Traces and probes are sums of n products, good to about this share of their size.
+# Probes and weights are good to about this share of their size.
 NOTHING = 1e-9
+# Traces are differences of sums that are at most n; smaller shares of n are rounding.
+NO_TRACE = 1e-11
 
 
 class Factor:
@@ -287,7 +289,7 @@ def anova_table(y, fixed, factors) -> AnovaTable:
     df = np.array([s.df for s in shown], float)
     traces = np.array([[s.trace(f) for f in factors] for s in shown])
     traces = traces.reshape(len(shown), len(factors))
-    traces[np.abs(traces) < NOTHING * len(y)] = 0.0
+    traces[np.abs(traces) < NO_TRACE * len(y)] = 0.0
     coefficients = np.column_stack([traces / df[:, None], np.ones(len(shown))])
     n_fixed = len(shown) - len(factors) - 1
     mean_sq = np.array(sum_sq) / df
@@ -362,7 +364,7 @@ def _check_orthogonal(sources):
             if earlier in later.coarser:
                 continue
             overlap = earlier.trace(later.factor)
-            if overlap > NOTHING * len(later.factor.codes):
+            if overlap > NO_TRACE * len(later.factor.codes):
                 raise DesignError(
                     f"{earlier.name!r} and {later.name!r} are crossed, and the design is "
                     "not balanced: their sums of squares depend on which is fitted first, "

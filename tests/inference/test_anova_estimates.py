@@ -243,3 +243,11 @@ def test_designs_without_degrees_of_freedom(factors, message):
     y = np.random.default_rng(12).normal(size=12)
     with pytest.raises(DesignError, match=message):
         anova_table(y, fixed, factors)
+
+
+def test_one_missing_row_is_enough_to_refuse():
+    first, second = (m.ravel()[1:] for m in np.indices((300, 300)))
+    y = np.random.default_rng(13).normal(size=len(first))
+    fixed = [("Intercept", np.ones((len(first), 1)))]
+    with pytest.raises(DesignError, match="crossed"):
+        anova_table(y, fixed, [("a", first, 300), ("b", second, 300)])
