@@ -18,7 +18,7 @@ def simulated(rng, sizes, p, intercept=0):
     """Columns, response and shuffled codes of groups of given sizes."""
     codes = np.repeat(np.arange(len(sizes)), sizes)
     rng.shuffle(codes)
-    columns = rng.normal(size=(len(codes), p)) * 10.0 ** rng.integers(-3, 4, p)
+    columns = rng.normal(size=(len(codes), p)) * 2.0 ** rng.integers(-10, 11, p)
     if intercept is not None:
         columns[:, intercept] = 1
     y = rng.normal(size=len(codes)) * rng.uniform(0.1, 3, len(sizes))[codes] + codes
@@ -37,11 +37,18 @@ def test_equals_ols_of_every_group(seed, sizes, p, intercept):
     fits = least_squares_by_group(columns, y, codes, len(sizes))
     for level in range(len(sizes)):
         rows = codes == level
-        ols = sm.OLS(y[rows], columns[rows]).fit()
-        assert_allclose(fits.coefficients[level], ols.params, rtol=1e-9, atol=1e-12)
-        bse = fits.sigma[level] * np.sqrt(fits.unscaled[level])
-        assert_allclose(bse, ols.bse, rtol=1e-10)
-        assert_allclose(fits.residual_squares[level], ols.ssr, rtol=1e-10)
+        # powers of two change no digit here, but statsmodels' singular values do
+        size = np.exp2(np.round(np.log2(np.abs(columns[rows]).max(axis=0))))
+        ols = sm.OLS(y[rows], columns[rows] / size).fit()
+        length, condition = np.linalg.norm(y[rows]), np.linalg.cond(columns[rows] / size)
+        unscaled = np.diag(ols.normalized_cov_params)
+        assert_allclose(fits.unscaled[level] * size**2, unscaled, rtol=1e-13 * condition)
+        error = np.abs(fits.coefficients[level] * size - ols.params)
+        assert (error <= 1e-14 * condition * length * np.sqrt(unscaled)).all()
+        ssr, atol = fits.residual_squares[level], 1e-14 * condition * length**2
+        assert_allclose(ssr, ols.ssr, rtol=1e-12, atol=atol)
+        if ols.df_resid:
+            assert_allclose(fits.sigma[level], np.sqrt(ssr / ols.df_resid), rtol=1e-14)
         assert fits.df_resid[level] == ols.df_resid
         assert_allclose(fits.residuals[rows], ols.resid, atol=1e-11 * np.abs(y).max())
 
