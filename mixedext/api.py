@@ -24,9 +24,10 @@ from mixedext.exceptions import (
     UnidentifiedVarianceWarning,
     WeightsWarning,
 )
+from mixedext.inference.welch import WelchTest
 from mixedext.model import MixedLM, mixedlm
 from mixedext.parquet import read_parquet_model
-from mixedext.regressions_by_group import LmList, PoolabilityTest, WelchTest, lm_list
+from mixedext.regressions_by_group import LmList, PoolabilityTest, lm_list
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.results_parts.linear_functions import Contrasts, MarginalMeans
 from mixedext.results_parts.model_comparison import ModelTest, anova, model_table

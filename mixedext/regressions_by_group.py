@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -17,13 +16,14 @@ from mixedext.inference.least_squares_by_group import (
     homogeneity,
     least_squares_by_group,
 )
+from mixedext.inference.welch import WelchTest
 from mixedext.results_parts.noted_table import NotedTable
 from mixedext.specification.bars import grouped_formula
 from mixedext.specification.formula import model_frame
 from mixedext.specification.namespace import caller_namespace
 from mixedext.specification.tables import column_of
 
-__all__ = ["LmList", "PoolabilityTest", "WelchTest", "lm_list"]
+__all__ = ["LmList", "PoolabilityTest", "lm_list"]
 
 
 def lm_list(
@@ -559,53 +559,3 @@ class PoolabilityTest(NamedTuple):
     pvalue: float
     df_num: int
     df_denom: int
-
-
-@dataclass(frozen=True)
-class WelchTest:
-    """Welch's t test of a coefficient between two kinds of groups.
-
-    Attributes
-    ----------
-    column : str
-        The coefficient.
-    levels : tuple
-        The kinds compared, first minus second.
-    statistic, df, pvalue : float
-        Student's t with Welch's degrees of freedom, two-sided.
-    means : tuple of float
-        Mean estimate of each kind.
-    sizes : tuple of int
-        Groups of each kind.
-    n_left_out : int
-        Groups of the two kinds that do not determine the coefficient.
-    """
-
-    column: str
-    levels: tuple
-    statistic: float
-    df: float
-    pvalue: float
-    means: tuple[float, float]
-    sizes: tuple[int, int]
-    n_left_out: int
-
-    @property
-    def difference(self) -> float:
-        """First mean minus second."""
-        return self.means[0] - self.means[1]
-
-    def conf_int(self, alpha: float = 0.05) -> tuple[float, float]:
-        """Confidence interval of the difference.
-
-        Parameters
-        ----------
-        alpha : float, optional
-            One minus the level of confidence.
-
-        Returns
-        -------
-        tuple of float
-        """
-        half = stats.t.isf(alpha / 2, self.df) * self.difference / self.statistic
-        return self.difference - abs(half), self.difference + abs(half)
