@@ -4,6 +4,7 @@ from statsmodels.iolib.smpickle import load_pickle as load
 from statsmodels.regression.mixed_linear_model import MixedLMParams, VCSpec
 
 from mixedext import datasets
+from mixedext.analysis_of_variance import AnovaEstimates, anova_estimates
 from mixedext.engine.optimize import Convergence
 from mixedext.engine.refit import Refits
 from mixedext.engine.threads import get_num_threads, set_num_threads
@@ -25,8 +26,10 @@ from mixedext.exceptions import (
     UnidentifiedVarianceWarning,
     WeightsWarning,
 )
+from mixedext.inference.welch import WelchTest
 from mixedext.model import MixedLM, mixedlm
 from mixedext.parquet import read_parquet_model
+from mixedext.regressions_by_group import LmList, PoolabilityTest, lm_list
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.results_parts.linear_functions import Contrasts, MarginalMeans
 from mixedext.results_parts.model_comparison import ModelTest, anova, model_table
@@ -35,6 +38,7 @@ from mixedext.specification.terms import RandomTerm, SparseTerm
 __all__ = [
     "AdjustmentWarning",
     "AlignmentWarning",
+    "AnovaEstimates",
     "BoundaryWarning",
     "ClusterWarning",
     "Contrasts",
@@ -43,6 +47,7 @@ __all__ = [
     "FlatLikelihoodWarning",
     "FormulaError",
     "InformationWarning",
+    "LmList",
     "MarginalMeans",
     "MissingDataError",
     "MixedLM",
@@ -53,6 +58,7 @@ __all__ = [
     "NestingWarning",
     "NoGroupInterceptWarning",
     "NotEstimableError",
+    "PoolabilityTest",
     "PrecisionWarning",
     "RandomTerm",
     "RankDeficientWarning",
@@ -61,9 +67,12 @@ __all__ = [
     "UnidentifiedVarianceWarning",
     "VCSpec",
     "WeightsWarning",
+    "WelchTest",
     "anova",
+    "anova_estimates",
     "datasets",
     "get_num_threads",
+    "lm_list",
     "load",
     "mixedlm",
     "model_table",

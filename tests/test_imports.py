@@ -38,6 +38,7 @@ LAYERS = [
     ["model_parts.fitting"],
     ["model_parts"],
     ["model"],
+    ["analysis_of_variance", "regressions_by_group"],
     ["datasets", "parquet"],
     ["api"],
     ["cli"],

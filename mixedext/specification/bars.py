@@ -12,7 +12,14 @@ from functools import cached_property, lru_cache
 
 from mixedext.exceptions import FormulaError
 
-__all__ = ["Bar", "SplitFormula", "names_in", "parse_grouping", "split_formula"]
+__all__ = [
+    "Bar",
+    "SplitFormula",
+    "grouped_formula",
+    "names_in",
+    "parse_grouping",
+    "split_formula",
+]
 
 _OPENING, _CLOSING, _QUOTES = "([{", ")]}", "\"'`"
 # After one of these a plus or minus belongs to a number, not to the list of terms.
@@ -153,6 +160,34 @@ def _split(formula):
     _sort_terms(right, formula, fixed, bars, offsets)
     text = " ".join(f"{sign} {term}" for sign, term in fixed).removeprefix("+ ")
     return SplitFormula(response, text or "1", tuple(bars), tuple(offsets))
+
+
+def grouped_formula(formula: str) -> str:
+    """``y ~ x | g``, a regression in every group, as ``y ~ x + (1 | g)``.
+
+    Raises
+    ------
+    FormulaError
+        If there is not exactly one bar outside parentheses, right of ``~``.
+
+    Examples
+    --------
+    >>> grouped_formula("log(y) ~ x | g")
+    'log(y) ~ x + (1 | g)'
+    """
+    if not isinstance(formula, str):
+        raise FormulaError(f"formula must be a string, not {type(formula).__name__}")
+    marks = [(c, i) for i, c, depth in _walk(formula) if c in "~|" and depth == 0]
+    if [c for c, _ in marks] != ["~", "|"] or _contains_bar_group(formula):
+        raise FormulaError(
+            f"formula {formula!r}: write the groups after one bar, without parentheses, as "
+            "in 'y ~ x | g'"
+        )
+    regression, group = formula[: marks[1][1]].strip(), formula[marks[1][1] + 1 :].strip()
+    if not group or regression.endswith("~"):
+        side = "right" if not group else "left"
+        raise FormulaError(f"formula {formula!r} has nothing {side} of the bar")
+    return f"{regression} + (1 | {group})"
 
 
 def _sort_terms(text, formula, fixed, bars, offsets):

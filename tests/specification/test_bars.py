@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixedext.exceptions import FormulaError
-from mixedext.specification.bars import Bar, names_in, parse_grouping, split_formula
+from mixedext.specification.bars import (
+    Bar,
+    grouped_formula,
+    names_in,
+    parse_grouping,
+    split_formula,
+)
 
 
 @pytest.mark.parametrize(
@@ -115,3 +121,26 @@ def test_any_text_is_read_or_refused(text):
         return
     assert split.fixed
     assert all(b.columns and b.factors for b in split.bars)
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        ("y ~ x | g", "y ~ x + (1 | g)"),
+        ("log(y)~x - 1|a:b", "log(y)~x - 1 + (1 | a:b)"),
+        ("f(a | b) ~ I(x | z) | g", "f(a | b) ~ I(x | z) + (1 | g)"),
+        ("y ~ x | `my | group`", "y ~ x + (1 | `my | group`)"),
+    ],
+)
+def test_regression_in_every_group(formula, expected):
+    assert grouped_formula(formula) == expected
+    assert len(split_formula(expected).bars) == 1
+
+
+@pytest.mark.parametrize(
+    "formula",
+    ["y ~ x", "y ~ x || g", "y | g ~ x", "y ~ (x | h) | g", "y ~ | g", "y ~ x |", 1],
+)
+def test_regressions_that_cannot_be_read(formula):
+    with pytest.raises(FormulaError):
+        grouped_formula(formula)

@@ -1,0 +1,161 @@
+"""One least-squares regression a group, by modified Gram-Schmidt done twice.
+
+The columns of a group, [X y] = Q T with orthogonal Q and unit upper triangular T, are
+orthogonalized in a buffer of the group's size.  Where there is an intercept the others are
+centred within the group first, so that columns far from zero lose no digits.
+"""
+
+from libc.math cimport NAN, fabs, sqrt
+from libc.stdint cimport int64_t
+
+# R's tolerance (qr, tol = 1e-7) for columns that depend on earlier ones, here relative to
+# the length about the group's mean; and what rounding leaves of a column that is constant.
+cdef double DEPENDENT = 1e-7
+cdef double ROUNDING = 1e-14
+
+
+cdef double dot(const double* a, const double* b, Py_ssize_t m) noexcept nogil:
+    cdef double s0 = 0.0, s1 = 0.0, s2 = 0.0, s3 = 0.0
+    cdef Py_ssize_t i = 0
+    while i + 4 <= m:
+        s0 += a[i] * b[i]
+        s1 += a[i + 1] * b[i + 1]
+        s2 += a[i + 2] * b[i + 2]
+        s3 += a[i + 3] * b[i + 3]
+        i += 4
+    while i < m:
+        s0 += a[i] * b[i]
+        i += 1
+    return (s0 + s1) + (s2 + s3)
+
+
+cdef double centre(double* a, Py_ssize_t m) noexcept nogil:
+    """Subtract the mean, and what rounding left of it; returns the mean."""
+    cdef double whole = 0.0, mean
+    cdef Py_ssize_t i
+    cdef int again
+    for again in range(2):
+        mean = 0.0
+        for i in range(m):
+            mean += a[i]
+        mean /= m
+        for i in range(m):
+            a[i] -= mean
+        whole += mean
+    return whole
+
+
+cdef void solve(const double* t, const double* d, Py_ssize_t p, Py_ssize_t j,
+                double* out) noexcept nogil:
+    """Column j of T in terms of the kept columns of X instead of Q."""
+    cdef Py_ssize_t k, l, width = p + 1
+    for k in range(min(p, j) - 1, -1, -1):
+        out[k] = 0.0
+        if d[k] == 0.0:
+            continue
+        out[k] = t[k * width + j]
+        for l in range(k + 1, min(p, j)):
+            if d[l] != 0.0:
+                out[k] -= t[k * width + l] * out[l]
+
+
+cdef Py_ssize_t regress(
+    double* q,               # in/out: (p + 1, m) columns, y last
+    double* t,               # scratch: (p + 1, p + 1) T
+    double* d,               # scratch: (p,) squared lengths of Q, 0 for dependent columns
+    double* length,          # scratch: (p,) lengths of X
+    double* a,               # scratch: (p,)
+    double* b,               # out: (p,) coefficients, NaN where not estimable
+    double* unscaled,        # out: (p,) diagonal of (X'X)^-1, NaN likewise
+    Py_ssize_t m, Py_ssize_t p, bint intercept,
+) noexcept nogil:
+    """One regression; returns the rank, and leaves the residuals in y's place."""
+    cdef Py_ssize_t j, k, l, i, rank = 0, first = 0, width = p + 1
+    cdef double own, left, s
+    cdef double* column
+    cdef int again
+    for i in range(width * width):
+        t[i] = 0.0
+    for j in range(p):
+        d[j] = 0.0
+        length[j] = sqrt(dot(q + j * m, q + j * m, m))
+    if intercept:
+        s = q[0]
+        first = rank = 1
+        d[0], t[0] = m * s * s, 1.0
+        for j in range(1, width):
+            t[j] = centre(q + j * m, m) / s
+    for j in range(first, width):
+        column = q + j * m
+        own = sqrt(dot(column, column, m))
+        for again in range(2):
+            for k in range(first, min(j, p)):
+                if d[k] == 0.0:
+                    continue
+                s = dot(q + k * m, column, m) / d[k]
+                for i in range(m):
+                    column[i] -= s * q[k * m + i]
+                t[k * width + j] += s
+        if j < p:
+            left = sqrt(dot(column, column, m))
+            if left > DEPENDENT * own and left > ROUNDING * length[j]:
+                d[j], t[j * width + j] = left * left, 1.0
+                rank += 1
+    solve(t, d, p, p, b)
+    # diagonal of T^-1 D^-1 T^-T: column l of T^-1 is minus what solve gives, and 1
+    for k in range(p):
+        unscaled[k] = 0.0
+    for l in range(p):
+        if d[l] == 0.0:
+            continue
+        solve(t, d, p, l, a)
+        unscaled[l] += 1.0 / d[l]
+        for k in range(l):
+            unscaled[k] += a[k] * a[k] / d[l]
+    # A coefficient is estimable if no dependent column is made of its column.
+    for j in range(p):
+        if d[j] != 0.0:
+            continue
+        b[j] = unscaled[j] = NAN
+        solve(t, d, p, j, a)
+        for k in range(j):
+            if d[k] != 0.0 and fabs(a[k]) * length[k] > DEPENDENT * length[j]:
+                b[k] = unscaled[k] = NAN
+    return rank
+
+
+def group_regressions(
+    const double[:, ::1] columns,     # in: (p, n)
+    const double[::1] y,              # in: (n,)
+    const int64_t[::1] order,         # in: (n,) rows sorted by group
+    const int64_t[::1] start,         # in: (L + 1,) where every group begins in order
+    bint intercept,                   # in: the first column is a constant other than 0
+    double[::1] buffer,               # scratch: ((p + 1) * largest group,)
+    double[::1] scratch,              # scratch: ((p + 1)^2 + 3 p,)
+    double[:, ::1] coefficients,      # out: (L, p), NaN where not estimable
+    double[:, ::1] unscaled,          # out: (L, p) diagonal of (X'X)^-1, NaN likewise
+    double[::1] squares,              # out: (L,) residual sum of squares
+    int64_t[::1] ranks,               # out: (L,)
+    double[::1] residuals,            # out: (n,) in the order of the rows
+):
+    """Regression of y on the columns in every group."""
+    cdef Py_ssize_t p = columns.shape[0], level, i, j, m, row
+    cdef int64_t low
+    cdef double* t = &scratch[0]
+    cdef double* d = t + (p + 1) * (p + 1)
+    with nogil:
+        for level in range(start.shape[0] - 1):
+            low = start[level]
+            m = start[level + 1] - low
+            for j in range(p):
+                for i in range(m):
+                    buffer[j * m + i] = columns[j, order[low + i]]
+            for i in range(m):
+                buffer[p * m + i] = y[order[low + i]]
+            ranks[level] = regress(
+                &buffer[0], t, d, d + p, d + 2 * p,
+                &coefficients[level, 0], &unscaled[level, 0], m, p, intercept,
+            )
+            squares[level] = dot(&buffer[p * m], &buffer[p * m], m)
+            for i in range(m):
+                residuals[order[low + i]] = buffer[p * m + i]

@@ -1,0 +1,449 @@
+"""Analysis of variance of nested and balanced crossed designs, by moments.
+
+Every source has an orthogonal projection Q of its own: those of the fixed terms one after
+the other, then, for a factor F, that onto the columns of F and of the fixed part less the
+projections of the factors that F is nested in (Tjur 1984).  Its expected sum of squares is
+
+    E[y'Qy] = sum_j sigma_j^2 tr(Q Z_j Z_j') + sigma^2 tr Q,
+
+and the estimates solve the equations that equate it with y'Qy: Henderson's method III with
+the factors in the order of nesting.  For factors that are crossed the projections exist
+only in designs that are balanced enough, and the sums of squares are then the same in any
+order; other designs are refused.  Nothing is larger than the columns of the fixed part.
+
+References
+----------
+C.R. Henderson (1953), Estimation of variance and covariance components. Biometrics 9,
+226-252.
+T. Tjur (1984), Analysis of variance models in orthogonal designs. International Statistical
+Review 52, 33-81.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixedext.engine.basis import RANK_TOLERANCE
+from mixedext.exceptions import DesignError
+
+__all__ = ["AnovaTable", "FTest", "anova_table", "f_test"]
+
+# Probes and weights are good to about this share of their size.
+NOTHING = 1e-9
+# Traces are differences of sums that are at most n; smaller shares of n are rounding.
+NO_TRACE = 1e-11
+
+
+class Factor:
+    """A grouping factor, centred on and summed over.
+
+    Parameters
+    ----------
+    name : str
+        Name in the table.
+    codes : ndarray
+        Number of every row's level, (n,).
+    n_levels : int
+        Number of levels; each has a row.
+    """
+
+    def __init__(self, name, codes, n_levels):
+        self.name, self.codes, self.n_levels = name, codes, n_levels
+        self.sizes = np.bincount(codes, minlength=n_levels).astype(float)
+
+    def sums(self, columns):
+        """Z'columns, (L, m) or (L,)."""
+        if columns.ndim == 1:
+            return np.bincount(self.codes, columns, self.n_levels)
+        parts = [np.bincount(self.codes, c, self.n_levels) for c in columns.T]
+        return np.array(parts).T.reshape(self.n_levels, len(parts))
+
+    def means(self, columns):
+        """The projection of columns onto those of Z, row by row."""
+        sums = self.sums(columns)
+        sizes = self.sizes if sums.ndim == 1 else self.sizes[:, None]
+        return (sums / sizes)[self.codes]
+
+    def spread(self, vector):
+        """ZZ' vector."""
+        return self.sums(vector)[self.codes]
+
+    def is_nested_in(self, other) -> bool:
+        """Whether every level lies within one level of the other factor."""
+        first = np.empty(self.n_levels, np.int64)
+        first[self.codes[::-1]] = other.codes[::-1]
+        return bool(np.all(other.codes == first[self.codes]))
+
+    def shared_squares(self, other) -> float:
+        """tr(Z_j' M Z_j) for the projection M on this factor's columns, Z_j the other's."""
+        pair = self.codes.astype(np.int64) * other.n_levels + other.codes
+        cells, counts = np.unique(pair, return_counts=True)
+        return float(np.sum(counts**2 / self.sizes[cells // other.n_levels]))
+
+
+def _orthonormal(columns, length):
+    """Orthonormal basis of columns, dependent ones left out.
+
+    ``length`` is what their lengths were before other columns were swept out of them.
+    """
+    kept = []
+    for j in range(columns.shape[1]):
+        column = columns[:, j].copy()
+        for _ in range(2):
+            for q in kept:
+                column -= (q @ column) * q
+        size = np.linalg.norm(column)
+        if size > RANK_TOLERANCE * length[j]:
+            kept.append(column / size)
+    return np.array(kept).T.reshape(len(columns), len(kept))
+
+
+class FixedSource:
+    """Projection of one fixed term, those before it swept out."""
+
+    def __init__(self, name, basis):
+        self.name, self.basis, self.factor = name, basis, None
+        self.df = basis.shape[1]
+
+    def project(self, vector):
+        return self.basis @ (self.basis.T @ vector)
+
+    def trace(self, other):
+        """tr(Q ZZ')."""
+        return float(np.sum(other.sums(self.basis) ** 2))
+
+
+class FactorSource:
+    """Projection of a factor less those of the fixed part and the factors it is in."""
+
+    def __init__(self, factor, exog, fixed, coarser):
+        self.name, self.factor = factor.name, factor
+        self.fixed, self.coarser = fixed, coarser
+        within = exog - factor.means(exog)
+        within -= factor.means(within)
+        self.basis = _orthonormal(within, np.ones(within.shape[1]))
+        parts = sum(s.df for s in [*fixed, *coarser])
+        self.df = factor.n_levels + self.basis.shape[1] - parts
+
+    def project(self, vector):
+        whole = self.factor.means(vector) + self.basis @ (self.basis.T @ vector)
+        return whole - sum(s.project(vector) for s in [*self.fixed, *self.coarser])
+
+    def trace(self, other):
+        whole = self.factor.shared_squares(other) + np.sum(other.sums(self.basis) ** 2)
+        return float(whole - sum(s.trace(other) for s in [*self.fixed, *self.coarser]))
+
+
+class ResidualSource:
+    """What all other projections leave."""
+
+    name, factor = "residual", None
+
+    def __init__(self, others, nobs):
+        self.others = others
+        self.df = nobs - sum(s.df for s in others)
+
+    def project(self, vector):
+        return vector - sum(s.project(vector) for s in self.others)
+
+    def trace(self, other):
+        return 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class AnovaTable:
+    """Analysis of variance and what it says of the variances.
+
+    Sources are the fixed terms, the factors (those nested in others after these) and the
+    residual; components are the factors and the residual.
+
+    Attributes
+    ----------
+    sources : list of str
+        Names of the sources.
+    nobs : int
+        Rows.
+    n_fixed : int
+        How many of them are fixed terms.
+    df, sum_sq : ndarray
+        Degrees of freedom and sums of squares, (S,).
+    coefficients : ndarray
+        Expected mean squares: of every component in every source, (S, C).
+    scaled, independent : ndarray
+        Whether the mean square of a source is a multiple of a chi-square, and two of them
+        are independent, as far as each factor goes, (S, C - 1) and (S, S, C - 1) bool.
+    estimates : ndarray
+        Moment estimates of the components, (C,).
+    """
+
+    sources: list[str]
+    nobs: int
+    n_fixed: int
+    df: np.ndarray
+    sum_sq: np.ndarray
+    coefficients: np.ndarray
+    scaled: np.ndarray
+    independent: np.ndarray
+    estimates: np.ndarray
+
+    @property
+    def mean_sq(self) -> np.ndarray:
+        """Mean squares, (S,)."""
+        return self.sum_sq / self.df
+
+    @property
+    def balanced(self) -> bool:
+        """Whether the mean squares of all random sources are independent chi-squares."""
+        at = slice(self.n_fixed, None)
+        return bool(self.scaled[at].all() and self.independent[at, at].all())
+
+    @property
+    def solution(self) -> np.ndarray:
+        """The estimates as combinations of the random sources' mean squares, (C, C)."""
+        return np.linalg.inv(self.coefficients[self.n_fixed :])
+
+    def covariance(self) -> np.ndarray:
+        """Covariance of the estimates for normal data in balanced designs.
+
+        The variance of a mean square is 2 E^2 / df, E estimated by the mean square
+        itself.  At positive estimates this is the inverse of REML's expected information.
+        """
+        if not self.balanced:
+            return np.full((len(self.estimates), len(self.estimates)), np.nan)
+        df, mean_sq = self.df[self.n_fixed :], self.mean_sq[self.n_fixed :]
+        return (self.solution * (2 * mean_sq**2 / df)) @ self.solution.T
+
+
+@dataclass(frozen=True)
+class FTest:
+    """F test of one source against a combination of other mean squares.
+
+    Attributes
+    ----------
+    statistic : float
+        Mean square by the denominator; NaN if this is not positive.
+    df_denom : float
+        The denominator's degrees of freedom, by Satterthwaite where it is a combination.
+    weights : ndarray
+        Of the random sources' mean squares in the denominator, (C,).
+    exact : bool
+        Whether the statistic follows F for normal data under the hypothesis.
+    """
+
+    statistic: float
+    df_denom: float
+    weights: np.ndarray
+    exact: bool
+
+
+def anova_table(y, fixed, factors) -> AnovaTable:
+    """Analysis of variance of one response.
+
+    Parameters
+    ----------
+    y : ndarray
+        Response, (n,).
+    fixed : list of tuple
+        Name and columns (n, m) of every fixed term, the intercept first; it gets no row.
+    factors : list of tuple
+        Name, codes (n,) and number of levels of every grouping factor.
+
+    Returns
+    -------
+    AnovaTable
+
+    Raises
+    ------
+    DesignError
+        If two factors are crossed without balance or have the same levels, or if a source
+        has no degrees of freedom.
+    """
+    factors = _coarse_first([Factor(*f) for f in factors])
+    fixed_sources = _fixed_sources(fixed, len(y))
+    exog = np.column_stack([np.empty((len(y), 0)), *(s.basis for s in fixed_sources)])
+    sources = list(fixed_sources)
+    for factor in factors:
+        coarser = [
+            s for s in sources if s.factor is not None and factor.is_nested_in(s.factor)
+        ]
+        source = FactorSource(factor, exog, fixed_sources, coarser)
+        if source.df <= 0:
+            raise DesignError(
+                f"the factor {factor.name!r} has no degrees of freedom left after "
+                f"{_list([s.name for s in [*fixed_sources, *coarser]])}; leave it out"
+            )
+        sources.append(source)
+    _check_orthogonal(sources)
+    residual = ResidualSource(sources, len(y))
+    if residual.df <= 0:
+        raise DesignError(
+            "no degrees of freedom are left for the residual: "
+            f"{_list([f.name for f in factors])} and the fixed effects take all "
+            f"{len(y)}; leave out the factor with one row a level"
+        )
+    shown = [s for s in sources if s.name != "Intercept"] + [residual]
+    start = y - sum(s.project(y) for s in fixed_sources)
+    sum_sq = [_square(s.project(y if s in fixed_sources else start)) for s in shown]
+    df = np.array([s.df for s in shown], float)
+    traces = np.array([[s.trace(f) for f in factors] for s in shown])
+    traces = traces.reshape(len(shown), len(factors))
+    traces[np.abs(traces) < NO_TRACE * len(y)] = 0.0
+    coefficients = np.column_stack([traces / df[:, None], np.ones(len(shown))])
+    n_fixed = len(shown) - len(factors) - 1
+    mean_sq = np.array(sum_sq) / df
+    estimates = np.linalg.solve(coefficients[n_fixed:], mean_sq[n_fixed:])
+    scaled, independent = _distribution(shown, factors, coefficients, len(y))
+    return AnovaTable(
+        sources=[s.name for s in shown],
+        nobs=len(y),
+        n_fixed=n_fixed,
+        df=df,
+        sum_sq=np.array(sum_sq),
+        coefficients=coefficients,
+        scaled=scaled,
+        independent=independent,
+        estimates=estimates,
+    )
+
+
+def _square(vector):
+    return float(vector @ vector)
+
+
+def _list(names):
+    return ", ".join(map(repr, names)) or "nothing"
+
+
+def _coarse_first(factors):
+    """Factors in the order given, but those that others are nested in before these."""
+    ordered, rest = [], list(factors)
+    while rest:
+        for factor in rest:
+            outer = [f for f in rest if f is not factor and factor.is_nested_in(f)]
+            same = [f for f in outer if f.is_nested_in(factor)]
+            if same:
+                raise DesignError(
+                    f"{factor.name!r} and {same[0].name!r} group the rows alike: their "
+                    "variances cannot be told apart; leave one out"
+                )
+            if not outer:
+                ordered.append(factor)
+                rest.remove(factor)
+                break
+    return ordered
+
+
+def _fixed_sources(fixed, nobs):
+    basis, sources = np.empty((nobs, 0)), []
+    for name, columns in fixed:
+        centred = columns = np.asarray(columns, float)
+        if sources and sources[0].name == "Intercept":
+            centred = columns - columns.mean(axis=0)
+        # relative to the length about the mean; of a constant column that is rounding
+        length = np.maximum(
+            np.linalg.norm(centred, axis=0),
+            RANK_TOLERANCE * np.linalg.norm(columns, axis=0),
+        )
+        left = centred
+        for _ in range(2):
+            left = left - basis @ (basis.T @ left)
+        source = FixedSource(name, _orthonormal(left, length))
+        if source.df:  # a term in the span of those before it explains nothing
+            sources.append(source)
+            basis = np.column_stack([basis, source.basis])
+    return sources
+
+
+def _check_orthogonal(sources):
+    """Refuse crossed factors whose sums of squares depend on the order of fitting."""
+    random = [s for s in sources if s.factor is not None]
+    for i, later in enumerate(random):
+        for earlier in random[:i]:
+            if earlier in later.coarser:
+                continue
+            overlap = earlier.trace(later.factor)
+            if overlap > NO_TRACE * len(later.factor.codes):
+                raise DesignError(
+                    f"{earlier.name!r} and {later.name!r} are crossed, and the design is "
+                    "not balanced: their sums of squares depend on which is fitted first, "
+                    "so that there is no one analysis of variance; use mixedlm, whose "
+                    "REML estimates need no order"
+                )
+
+
+def _distribution(sources, factors, coefficients, nobs):
+    """Whether Q_k V Q_k is a multiple of Q_k, and Q_i V Q_k zero, for every V = ZZ'.
+
+    Mean squares are multiples of chi-squares, and independent, if and only if it is so.
+    A random vector v shows it with probability one: Q_i V Q_k v is compared.
+    """
+    v = np.random.default_rng(20).standard_normal(nobs)
+    count = len(sources)
+    scaled = np.ones((count, len(factors)), bool)
+    independent = np.ones((count, count, len(factors)), bool)
+    for k, source in enumerate(sources):
+        part = source.project(v)
+        for j, factor in enumerate(factors):
+            tolerance = NOTHING * factor.sizes.max() * np.linalg.norm(v)
+            spread = factor.spread(part)
+            if np.linalg.norm(spread - coefficients[k, j] * part) <= tolerance:
+                continue  # V Q_k is a multiple of Q_k itself
+            for i, other in enumerate(sources):
+                left = other.project(spread)
+                if i == k:
+                    left = left - coefficients[k, j] * part
+                if np.linalg.norm(left) > tolerance:
+                    if i == k:
+                        scaled[k, j] = False
+                    else:
+                        independent[i, k, j] = independent[k, i, j] = False
+    return scaled, independent
+
+
+def f_test(table: AnovaTable, source: int) -> FTest:
+    """F test that a fixed term has no effect, or a factor no variance.
+
+    The denominator is the combination of mean squares with the same expectation as the
+    source's under the hypothesis; its degrees of freedom are Satterthwaite's.
+
+    Parameters
+    ----------
+    table : AnovaTable
+        The analysis of variance.
+    source : int
+        Number of the source; not the residual.
+
+    Returns
+    -------
+    FTest
+
+    References
+    ----------
+    F.E. Satterthwaite (1946), An approximate distribution of estimates of variance
+    components. Biometrics Bulletin 2, 110-114.
+    """
+    expected = table.coefficients[source].copy()
+    if source >= table.n_fixed:
+        expected[source - table.n_fixed] = 0.0
+    weights = expected @ table.solution
+    weights[np.abs(weights) < NOTHING] = 0.0
+    parts = weights * table.mean_sq[table.n_fixed :]
+    used = np.flatnonzero(weights)
+    denominator = parts.sum()
+    spread = np.sum(parts[used] ** 2 / table.df[table.n_fixed :][used])
+    positive = denominator > 0
+    exact = len(used) == 1 and abs(weights[used[0]] - 1) < NOTHING
+    if exact:
+        below, others = table.n_fixed + used[0], np.ones(len(weights) - 1, bool)
+        if source >= table.n_fixed:
+            others[source - table.n_fixed] = False
+        both = table.scaled[source] & table.scaled[below] & table.independent[source, below]
+        exact = bool(both[others].all())
+    return FTest(
+        statistic=float(table.mean_sq[source] / denominator) if positive else np.nan,
+        df_denom=float(denominator**2 / spread) if positive else np.nan,
+        weights=weights,
+        exact=exact,
+    )
