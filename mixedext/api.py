@@ -23,11 +23,13 @@ from mixedext.exceptions import (
     UnidentifiedVarianceWarning,
     WeightsWarning,
 )
+from mixedext.inference.exact_lrt import VarianceTest
 from mixedext.model import MixedLM, mixedlm
 from mixedext.parquet import read_parquet_model
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.results_parts.linear_functions import Contrasts, MarginalMeans
 from mixedext.results_parts.model_comparison import ModelTest, anova, model_table
+from mixedext.results_parts.variance_tests import exact_lrt, exact_rlrt
 from mixedext.specification.terms import RandomTerm, SparseTerm
 
 __all__ = [
@@ -56,9 +58,12 @@ __all__ = [
     "SparseTerm",
     "UnidentifiedVarianceWarning",
     "VCSpec",
+    "VarianceTest",
     "WeightsWarning",
     "anova",
     "datasets",
+    "exact_lrt",
+    "exact_rlrt",
     "get_num_threads",
     "load",
     "mixedlm",

@@ -31,6 +31,7 @@ from mixedext.results_parts.parameter_covariance import ParameterCovariance
 from mixedext.results_parts.random_effects import RandomEffects
 from mixedext.results_parts.summary import summarize
 from mixedext.results_parts.term_deletion import TermDeletion
+from mixedext.results_parts.variance_tests import VarianceTests
 from mixedext.results_parts.wald import WaldTests
 
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
@@ -51,6 +52,7 @@ class MixedLMResults(
     TermDeletion,
     ExplainedVariance,
     EstimatedMeans,
+    VarianceTests,
     WaldTests,
     ParameterCovariance,
     UpstreamResults,

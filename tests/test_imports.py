@@ -28,6 +28,7 @@ LAYERS = [
     ["results_parts.fixed_terms", "results_parts.noted_table"],
     ["results_parts.smaller_models", "results_parts.explained_variance"],
     ["results_parts.anova_tables", "results_parts.model_comparison"],
+    ["results_parts.variance_tests"],
     ["results_parts.term_deletion"],
     ["results_parts.reference_grid", "results_parts.means_text"],
     ["results_parts.linear_functions", "results_parts.estimated_means"],
