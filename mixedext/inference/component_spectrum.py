@@ -211,14 +211,13 @@ def _less_fixed(diagonal, fixed):
         return means, counts
     order = np.argsort(member, kind="stable")
     ends = np.cumsum(counts)
-    kept, rows = [], []
-    for number, (end, count) in enumerate(zip(ends, counts, strict=True)):
-        own = fixed[order[end - count : end]]
-        if count > p:
-            own = linalg.qr(own, mode="r")[0][:p]
-        rows.append(own)
-        kept.append(np.full(len(own), means[number]))
-    v, d = np.vstack(rows), np.concatenate(kept)
+    ordered, starts = fixed[order], ends - counts
+    if p == 1:
+        d, v = means, np.sqrt(np.add.reduceat(ordered**2, starts))
+    else:
+        rows = [ordered[i:j] for i, j in zip(starts, ends, strict=True)]
+        rows = [np.linalg.qr(v, mode="r") if len(v) > p else v for v in rows]
+        d, v = np.repeat(means, [len(v) for v in rows]), np.vstack(rows)
     found = linalg.eigvalsh(np.diag(d) - v @ v.T)
     spare = counts - np.minimum(counts, p)
     every = np.concatenate([means[spare > 0], np.clip(found, 0.0, None)])

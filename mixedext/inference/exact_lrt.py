@@ -37,7 +37,7 @@ __all__ = [
 # Numbers that are drawn at once.
 DRAWN = 2**21
 # Logarithms of ratios between which suprema are looked for, and points of the grid.
-LOWEST, HIGHEST, POINTS = -12.0, 12.0, 65
+LOWEST, HIGHEST, POINTS = -12.0, 12.0, 49
 # Nodes of the integral over the fixed effects' part.
 NODES = 96
 
@@ -79,7 +79,7 @@ def null_statistics(
         Eigenvalues of the determinant's term, and how often each occurs: of Z'P0Z under
         REML, of Z'Z otherwise.
     grid : array_like, optional
-        Ratios of variances, ascending from 0; 65 from exp(-12) to exp(12) if None.
+        Ratios of variances, ascending from 0; 49 from exp(-12) to exp(12) if None.
     refine : bool, optional
         Whether the supremum is looked for between the points of the grid too.
     first_peak : bool, optional
@@ -166,11 +166,20 @@ class NullLaw:
         """Draws for the eigenvalues (count, K), of the rest, and of the fixed effects."""
         s = self.spectrum
         draws = np.empty((count, len(s.values)))
-        single = s.counts == 1
-        normal = rng.standard_normal((count, int(single.sum())))
-        draws[:, single] = normal * normal
-        for j in np.flatnonzero(~single):
-            draws[:, j] = 2.0 * rng.standard_gamma(s.counts[j] / 2, count)
+        for number in (1, 2, 3):  # sums of a squared normal and an exponential variable
+            own = np.flatnonzero(s.counts == number)
+            if not len(own):
+                continue
+            size, some = (count, len(own)), 0.0
+            if number != 2:
+                some = rng.standard_normal(size) ** 2
+            if number != 1:
+                some = some + 2.0 * rng.standard_exponential(size)
+            draws[:, own] = some
+        own = np.flatnonzero(s.counts > 3)
+        if len(own):
+            many = [rng.standard_gamma(s.counts[j] / 2, count) for j in own]
+            draws[:, own] = 2.0 * np.array(many).T
         rest = 2.0 * rng.standard_gamma(s.rest / 2, count)
         fixed = 2.0 * rng.standard_gamma(self.n_restrictions / 2, count)
         return draws, rest, fixed

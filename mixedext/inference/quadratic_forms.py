@@ -8,7 +8,7 @@ __all__ = ["positive_probability"]
 
 # Largest step in log u of the trapezoidal rule: the integrand is analytic in log u and
 # dies off at both ends, so that the error falls exponentially in 1 / step.
-STEP = 1 / 64
+STEP = 1 / 8
 # exp of these is next to nothing: first u, and logarithm of the modulus.
 LOWEST, SMALLEST = -38.0, -42.0
 
@@ -47,12 +47,12 @@ def positive_probability(weights, counts) -> float:
     step = STEP / max(1.0, abs(float((counts * weights).sum())) / 2)
     total, start = 0.0, LOWEST
     while start < highest:
-        log_u = start + step * np.arange(256)
+        log_u = start + step * np.arange(128)
         x = np.exp(log_u)[:, None] * weights
         angle = 0.5 * (counts * np.arctan(x)).sum(axis=1)
         log_modulus = 0.25 * (counts * np.log1p(x * x)).sum(axis=1)
         total += float((np.sin(angle) * np.exp(-log_modulus)).sum())
         if log_modulus[-1] > -SMALLEST:
             break
-        start += step * 256
+        start += step * 128
     return float(np.clip(0.5 + total * step / np.pi, 0.0, 1.0))

@@ -10,7 +10,7 @@ in w: on a grid one matrix product.  Between the neighbours of each peak that ma
 highest, the derivative's root is found.
 """
 
-from libc.math cimport exp, fabs, log, log1p
+from libc.math cimport exp, log, log1p
 from scipy.linalg.cython_blas cimport dgemm
 
 import numpy as np
@@ -19,18 +19,33 @@ import numpy as np
 cdef Py_ssize_t TOGETHER = 256
 # A grid point may lie this much (in f) below the highest one and its peak be higher.
 cdef double WITHIN = 0.5
+# Equal eigenvalues up to which a product is taken rather than a logarithm.
+cdef double MULTIPLIED = 6.0
+# Error of f at which a search ends.
+cdef double ENOUGH = 1e-11
 # Logarithm of the ratio that is next to zero.
 cdef double NEXT_TO_ZERO = -40.0
 
 
-cdef inline double _penalty(
+cdef double _penalty(
     const double[::1] xi, const double[::1] count, double ratio
 ) noexcept nogil:
-    cdef double total = 0.0
+    # few logarithms: factors of few equal eigenvalues are multiplied first
+    cdef double total = 0.0, product = 1.0, x, left
     cdef Py_ssize_t s
     for s in range(xi.shape[0]):
-        total += count[s] * log1p(ratio * xi[s])
-    return total
+        x = ratio * xi[s]
+        if count[s] > MULTIPLIED:
+            total += count[s] * log1p(x)
+            continue
+        left = count[s]
+        while left > 0.5:
+            product *= 1.0 + x
+            left -= 1.0
+        if product > 1e150:
+            total += log(product)
+            product = 1.0
+    return total + log(product)
 
 
 cdef inline double _penalty_slope(
@@ -50,8 +65,15 @@ cdef double _slope(
     const double[::1] xi, const double[::1] count, double ratio,
 ) noexcept nogil:
     # df / d log r
-    cdef double down = rest, change = 0.0, x
+    cdef double down = rest, change = 0.0, penalty = 0.0, x
     cdef Py_ssize_t s
+    if &xi[0] == &mu[0]:  # restricted likelihood: one division an eigenvalue
+        for s in range(mu.shape[0]):
+            x = 1.0 / (1.0 + ratio * mu[s])
+            down += w[s] * x
+            change += w[s] * x * (1.0 - x)
+            penalty += count[s] * (1.0 - x)
+        return dof * change / down - penalty
     for s in range(mu.shape[0]):
         x = 1.0 / (1.0 + ratio * mu[s])
         down += w[s] * x
@@ -63,12 +85,13 @@ cdef double _value(
     const double[::1] mu, const double* w, double rest, double dof,
     const double[::1] xi, const double[::1] count, double ratio,
 ) noexcept nogil:
-    cdef double down = rest, gain = 0.0, x
+    cdef double down = rest, gain = 0.0, x, share
     cdef Py_ssize_t s
     for s in range(mu.shape[0]):
         x = ratio * mu[s]
-        down += w[s] / (1.0 + x)
-        gain += w[s] * x / (1.0 + x)
+        share = w[s] / (1.0 + x)
+        down += share
+        gain += share * x
     return dof * log1p(gain / down) - _penalty(xi, count, ratio)
 
 
@@ -103,7 +126,12 @@ cdef double _peak(
             if side == -1:
                 low_slope *= 0.5
             side = -1
-        if fabs(slope) * (right - left) < 1e-11 or right - left < 1e-9:
+        # a parabola through the slopes: f lacks slope^2 / (2 curvature)
+        if (
+            slope * slope * (right - left) < ENOUGH * (low_slope - high_slope)
+            and left > NEXT_TO_ZERO
+            or right - left < 1e-9
+        ):
             break
     return _value(mu, w, rest, dof, xi, count, exp(at))
 
@@ -160,7 +188,7 @@ def suprema(
                     elif first_peak and j > 0 and row[j] > row[j - 1]:
                         break
                 highest = 0.0
-                if grid[best] > 0:
+                if not refine and grid[best] > 0:
                     value = _value(mu, &draws[start + i, 0], rest[start + i], dof, xi,
                                    count, grid[best])
                     highest = max(highest, value)
