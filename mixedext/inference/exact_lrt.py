@@ -83,8 +83,8 @@ def null_statistics(
     refine : bool, optional
         Whether the supremum is looked for between the points of the grid too.
     first_peak : bool, optional
-        Whether to stop at the first decrease along the grid, as RLRsim does.  The
-        supremum is that of all peaks otherwise.
+        Whether to stop at the first decrease along the grid, as RLRsim does, and not to
+        refine.  The supremum is that of all peaks otherwise.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def null_statistics(
             draws,
             np.ascontiguousarray(rest, float),
             grid,
-            refine,
+            refine and not first_peak,
             first_peak,
             out,
         )

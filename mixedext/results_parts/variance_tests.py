@@ -186,19 +186,23 @@ def _own_results(value, name):
     return value
 
 
-def _n_theta(model):
-    return sum(t.structure.n_theta for t in model.random_terms)
+def _terms(results):
+    """The random terms, which stay when the data are removed."""
+    return results.engine_fit.design.terms
 
 
-def _check_one_variance(model, name):
-    count, variances = _n_theta(model), sum(len(t.names) for t in model.random_terms)
+def _n_theta(results):
+    return sum(t.structure.n_theta for t in _terms(results))
+
+
+def _check_one_variance(results, name):
+    terms = _terms(results)
+    count, variances = _n_theta(results), sum(len(t.names) for t in terms)
     if count == 0:
         raise ValueError(f"{name} has no random effects: there is nothing to test")
     if count == 1:
         return
-    correlated = any(
-        t.structure.correlated and t.structure.n_theta > 1 for t in model.random_terms
-    )
+    correlated = any(t.structure.correlated and t.structure.n_theta > 1 for t in terms)
     why = "a variance with its covariances" if correlated else f"{variances} variances"
     raise ValueError(
         f"{name} has {count} parameters of random effects, {why}; the exact law is that "
@@ -305,9 +309,9 @@ def exact_rlrt(
     under the hypothesis the estimate is 0 with probability 0.5611
     """
     m = _own_results(m, "m")
-    _check_one_variance(m.model, "m")
+    _check_one_variance(m, "m")
     options = {"nsim": nsim, "rng": rng, "grid": grid}
-    tested = m.model.random_terms[0].label
+    tested = _terms(m)[0].label
     if (mA is None) != (m0 is None):
         raise ValueError("mA and m0 belong together: give both, or m alone")
     if mA is None:
@@ -324,7 +328,7 @@ def exact_rlrt(
             )
     terms = [each.model.random_terms for each in (m, m0, mA)]
     weights = m.model.weights
-    if _n_theta(mA.model) != _n_theta(m0.model) + 1 or not all(
+    if _n_theta(mA) != _n_theta(m0) + 1 or not all(
         covariance_is_nested(few, terms[2], weights) for few in terms[:2]
     ):
         raise ValueError(
@@ -389,7 +393,7 @@ def exact_lrt(
     (2.5684, 0.0226)
     """
     m = _own_results(m, "m")
-    _check_one_variance(m.model, "m")
+    _check_one_variance(m, "m")
     notes = (f"m {_BY_ML}",) if m.reml else ()
     m = refitted(m, False)
     restricted = 0
@@ -409,7 +413,7 @@ def exact_lrt(
         ranks = [f.engine_fit.design.basis.rank for f in (m, m0)]
         restricted = ranks[0] - ranks[1]
         statistic = _statistic(m, refitted(m0, False))
-    tested = m.model.random_terms[0].label
+    tested = _terms(m)[0].label
     if restricted:
         tested += f" and {restricted} fixed effect{'s' if restricted > 1 else ''}"
     options = {"nsim": nsim, "rng": rng, "grid": grid}
@@ -467,8 +471,8 @@ class VarianceTests:
         """
         _check_method(method)
         model = self.model
-        if len(model.random_terms) == 1 and _n_theta(model) == 1:
-            only = model.random_terms[0]
+        if _n_theta(self) == 1:
+            (only,) = _terms(self)
             if term is not None and model.has_rows:
                 find_tested(model, term)
             options = {"nsim": nsim, "rng": rng, "grid": grid}

@@ -172,7 +172,6 @@ def test_many_different_eigenvalues_are_pooled(monkeypatch):
     assert coarse.counts.sum() == exact.counts.sum()
     for ratio in (0.01, 0.1, 1.0):
         whole = [
-            float((s.counts * np.log1p(ratio * s.values)).sum())
-            for s in (exact, coarse)
+            float((s.counts * np.log1p(ratio * s.values)).sum()) for s in (exact, coarse)
         ]
         assert whole[1] == pytest.approx(whole[0], rel=0.01)

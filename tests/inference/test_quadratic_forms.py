@@ -32,9 +32,7 @@ def test_one_weight_of_each_sign_is_an_f_probability(weight, above, below):
 def test_even_degrees_of_freedom_have_a_closed_form():
     """Of 3 E1 + 1 E2 - 2 E3, exponentials: partial fractions."""
     means = np.array([3.0, 1.0, -2.0])
-    want = sum(
-        np.prod([m / (m - o) for o in means if o != m]) for m in means if m > 0
-    )
+    want = sum(np.prod([m / (m - o) for o in means if o != m]) for m in means if m > 0)
     assert positive_probability(means, [2, 2, 2]) == pytest.approx(want, abs=1e-14)
 
 

@@ -65,19 +65,24 @@ cdef double _slope(
     const double[::1] xi, const double[::1] count, double ratio,
 ) noexcept nogil:
     # df / d log r
-    cdef double down = rest, change = 0.0, penalty = 0.0, x
+    cdef double down = rest, change = 0.0, penalty = 0.0, x, y, share
     cdef Py_ssize_t s
     if &xi[0] == &mu[0]:  # restricted likelihood: one division an eigenvalue
         for s in range(mu.shape[0]):
-            x = 1.0 / (1.0 + ratio * mu[s])
-            down += w[s] * x
-            change += w[s] * x * (1.0 - x)
-            penalty += count[s] * (1.0 - x)
+            y = ratio * mu[s]
+            x = 1.0 / (1.0 + y)
+            y *= x
+            share = w[s] * x
+            down += share
+            change += share * y
+            penalty += count[s] * y
         return dof * change / down - penalty
     for s in range(mu.shape[0]):
-        x = 1.0 / (1.0 + ratio * mu[s])
-        down += w[s] * x
-        change += w[s] * x * (1.0 - x)
+        y = ratio * mu[s]
+        x = 1.0 / (1.0 + y)
+        share = w[s] * x
+        down += share
+        change += share * x * y
     return dof * change / down - _penalty_slope(xi, count, ratio)
 
 
@@ -102,6 +107,7 @@ cdef double _peak(
     # Highest f between log ratios low and high, of which the middle one is not lower.
     cdef double at, slope, low_slope, high_slope, left = low, right = high
     cdef int step, side = 0
+    cdef bint from_zero
     slope = _slope(mu, w, rest, dof, xi, count, exp(middle))
     if slope > 0:
         left, low_slope = middle, slope
@@ -109,9 +115,11 @@ cdef double _peak(
     else:
         right, high_slope = middle, slope
         low_slope = _slope(mu, w, rest, dof, xi, count, exp(left))
+    from_zero = left <= NEXT_TO_ZERO
     for step in range(60):
-        # Illinois; halves where the ends do not enclose a root, or one is next to zero
-        if low_slope > 0 and high_slope < 0 and step < 40 and left > NEXT_TO_ZERO:
+        # Illinois; halves where the ends do not enclose a root, or one is next to zero:
+        # there the slope in log r is next to nothing anyway
+        if low_slope > 0 and high_slope < 0 and step < 40 and not from_zero:
             at = (left * high_slope - right * low_slope) / (high_slope - low_slope)
         else:
             at = 0.5 * (left + right)
@@ -129,8 +137,8 @@ cdef double _peak(
         # a parabola through the slopes: f lacks slope^2 / (2 curvature)
         if (
             slope * slope * (right - left) < ENOUGH * (low_slope - high_slope)
-            and left > NEXT_TO_ZERO
-            or right - left < 1e-9
+            and not from_zero
+            or right - left < 1e-7
         ):
             break
     return _value(mu, w, rest, dof, xi, count, exp(at))
@@ -144,8 +152,9 @@ def suprema(
     const double[:, ::1] draws,           # in: (nsim, K) chi-squared of the mu ...
     const double[::1] rest,               # in: (nsim,) ... and of the rest
     const double[::1] grid,               # in: (G,) ratios, ascending, the first 0
-    bint refine,                          # in: whether to go between the grid's points
-    bint first_peak,                      # in: whether to stop at the first decrease
+    bint refine,                          # in: whether to go between the grid's points;
+                                          # not with ...
+    bint first_peak,                      # in: ... whether to stop at the first decrease
     double[::1] out,                      # out: (nsim,)
 ):
     """Supremum of f over the ratio for every simulation."""
