@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
+from mixedext.exceptions import NoExactLawError
 from mixedext.inference.comparison import (
     RowBasis,
     adjusted_hypothesis,
@@ -26,7 +27,7 @@ from mixedext.results_parts.smaller_models import (
     random_deletions,
     smaller_model,
 )
-from mixedext.results_parts.variance_tests import NoLawError, part_test, tested_parts
+from mixedext.results_parts.variance_tests import part_test, variance_parts
 
 __all__ = ["Step", "TermDeletion"]
 
@@ -316,12 +317,12 @@ def _tests_of_variances(results, test, nsim, rng):
         raise ValueError(f"test={test!r} is not known; use one of {known}")
     full, rng, notes = refitted(results, True), np.random.default_rng(rng), []
     rows = {"<none>": (*_random_row(full, None)[:5], np.nan, np.nan, "")}
-    for part in tested_parts(results.model):
+    for part in variance_parts(results.model):
         fit = _fitted(smaller_model(results.model, random=part.left), True)
         row = _random_row(fit, full)[:5]
         try:
             found = part_test(full, part, fit, nsim, rng, methods[test])
-        except NoLawError as error:
+        except NoExactLawError as error:
             rows[part.label] = (*row, np.nan, np.nan, "none")
             notes.append(str(error))
             continue

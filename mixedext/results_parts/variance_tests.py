@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
-from mixedext.exceptions import DesignError
+from mixedext.exceptions import DesignError, NoExactLawError
 from mixedext.inference.component_spectrum import component_spectrum
 from mixedext.inference.covariance_nesting import covariance_is_nested
 from mixedext.inference.exact_lrt import NullLaw, VarianceTest, exact_test, mixture_test
@@ -26,13 +26,12 @@ from mixedext.results_parts.smaller_models import random_deletions, smaller_mode
 from mixedext.specification.terms import RandomTerm
 
 __all__ = [
-    "NoLawError",
-    "Tested",
+    "VariancePart",
     "VarianceTests",
     "exact_lrt",
     "exact_rlrt",
     "part_test",
-    "tested_parts",
+    "variance_parts",
 ]
 
 # A difference of two deviances below this share of them is rounding.
@@ -52,11 +51,7 @@ _CORRELATED = "{} parameters are tested, a variance with its covariances"
 _SEVERAL = "{} variances are tested at once"
 
 
-class NoLawError(ValueError):
-    """What is tested has no exact law, or no mixture with known weights."""
-
-
-class Tested(NamedTuple):
+class VariancePart(NamedTuple):
     """What a smaller model leaves out.
 
     Attributes
@@ -80,7 +75,7 @@ class Tested(NamedTuple):
     @property
     def has_law(self) -> bool:
         """Whether there is one variance and nothing else: it has an exact law."""
-        return self.n_parameters == 1
+        return self.n_parameters == self.n_variances == 1
 
     def why_no_law(self) -> str:
         """What stands in the way of an exact law."""
@@ -91,7 +86,7 @@ class Tested(NamedTuple):
         return _NO_LAW.format(self.label, why)
 
 
-def tested_parts(model) -> list[Tested]:
+def variance_parts(model) -> list[VariancePart]:
     """All parts of the random effects that can be left out by themselves."""
     return [
         _tested(model, deletion.label, deletion.terms)
@@ -109,7 +104,7 @@ def _tested(model, label, left):
         alone = _columns_of(term, own)
     scalar = alone.structure.n_theta == 1
     variances = 1 if scalar else len(alone.names)
-    return Tested(label, left, alone, variances, term.structure.n_theta - n_theta)
+    return VariancePart(label, left, alone, variances, term.structure.n_theta - n_theta)
 
 
 def _columns_of(term, own):
@@ -119,7 +114,7 @@ def _columns_of(term, own):
     return RandomTerm(term.codes, z, term.group, names, kind, term.levels)
 
 
-def find_tested(model, term) -> Tested:
+def find_part(model, term) -> VariancePart:
     """The part of that name, or the only one if ``term`` is None.
 
     Raises
@@ -127,7 +122,7 @@ def find_tested(model, term) -> Tested:
     ValueError
         If there is no such part, or more than one.
     """
-    parts = tested_parts(model)
+    parts = variance_parts(model)
     labels = ", ".join(repr(p.label) for p in parts)
     if not parts:
         raise ValueError("the model has no random effects to test")
@@ -474,12 +469,12 @@ class VarianceTests:
         if _n_theta(self) == 1:
             (only,) = _terms(self)
             if term is not None and model.has_rows:
-                find_tested(model, term)
+                find_part(model, term)
             options = {"nsim": nsim, "rng": rng, "grid": grid}
             notes = () if self.reml else (_BY_REML,)
             statistic = _alone(refitted(self, True))
             return _test(statistic, model, True, method, options, only.label, notes)
-        part = find_tested(model, term)
+        part = find_part(model, term)
         large = refitted(self, True)
         small = _fitted(smaller_model(model, random=part.left))
         return part_test(large, part, small, nsim, rng, method, grid, self.reml)
@@ -500,7 +495,7 @@ def part_test(
     ----------
     large, small : MixedLMResults
         Fits by REML with and without the part.
-    part : Tested
+    part : VariancePart
         The part.
     nsim, rng, method, grid
         As for ``exact_rlrt``.
@@ -512,7 +507,7 @@ def part_test(
     if method == "mixture":
         covariances = part.n_parameters - part.n_variances
         if covariances and part.n_variances > 1:
-            raise NoLawError(
+            raise NoExactLawError(
                 f"{part.label}: {part.n_variances} correlated variances at once have no "
                 "mixture with known weights; mx.bootstrap_test(large, small) simulates "
                 "the models"
@@ -521,7 +516,7 @@ def part_test(
             statistic, covariances, part.n_variances, True, part.label, notes
         )
     if not part.has_law:
-        raise NoLawError(part.why_no_law())
+        raise NoExactLawError(part.why_no_law())
     alone = smaller_model(large.model, random=[part.alone])
     notes = (*notes, _OTHERS) if part.left else notes
     options = {"nsim": nsim, "rng": rng, "grid": grid}

@@ -279,7 +279,9 @@ class TestLikelihoods:
 class TestNoExactLaw:
     def test_a_correlated_slope(self):
         result = fit("Reaction ~ Days + (Days | Subject)", sleepstudy())
-        with pytest.raises(ValueError, match=r"2 parameters are tested.*bootstrap_test"):
+        with pytest.raises(
+            mx.NoExactLawError, match=r"2 parameters are tested.*bootstrap_test"
+        ):
             result.exact_rlrt("Days")
         test = result.exact_rlrt(method="mixture")
         assert test.tested == "Days in (Days | Subject)"
@@ -298,7 +300,7 @@ class TestNoExactLaw:
     def test_several_correlated_slopes(self):
         data = mx.datasets.machines.load().data
         result = fit("score ~ Machine + (Machine | Worker)", data)
-        with pytest.raises(ValueError, match="correlated variances at once"):
+        with pytest.raises(mx.NoExactLawError, match="correlated variances at once"):
             result.exact_rlrt(method="mixture")
 
     def test_nothing_random(self):
