@@ -248,8 +248,10 @@ class NullLaw:
                 levels += self.dof * np.log1p(-part)
             p = self._beta_survival(shares, levels)
             total, squares = total + p.sum(), squares + (p * p).sum()
+        if self.spectrum.rest == 0:  # B is 1: certain or impossible, given the shares
+            total, nsim = total + 1, nsim + 1
         mean = total / nsim
-        return mean, float(np.sqrt(max(squares / nsim - mean**2, 0.0) / nsim))
+        return float(mean), float(np.sqrt(max(squares / nsim - mean**2, 0.0) / nsim))
 
     def _exact_survival(self, x):
         if not self.n_restrictions:
@@ -425,6 +427,7 @@ def exact_test(
     sample, kind = np.zeros(0), "RLRT" if law.reml else "LRT"
     if method == "inversion":
         p, se = (1.0, 0.0) if statistic == 0 else law.survival(statistic, nsim, rng)
+        p = max(p, np.finfo(float).tiny)  # what underflows is not impossible
         nsim = 0 if law.has_one_eigenvalue or statistic == 0 else nsim
     else:
         sample = law.simulate(nsim, rng, grid)

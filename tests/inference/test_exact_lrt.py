@@ -238,6 +238,15 @@ class TestLaw:
         assert 0 < p < 1e-12
         assert se < 0.2 * p
 
+    def test_no_rest(self):
+        """As many random effects as residual degrees of freedom: shares decide alone."""
+        values = np.array([1.0, 0.5, 0.2, 0.05])
+        law = NullLaw(balanced(values, [1, 1, 1, 1], 5, 1), True)
+        sample = law.simulate(20_000, np.random.default_rng(14))
+        p, se = law.survival(1.0, 20_000, np.random.default_rng(15))
+        assert abs((sample >= 1.0).mean() - p) < 4 * np.hypot(se, se)
+        assert law.survival(500.0, 99, np.random.default_rng(16))[0] == 0.01
+
     def test_pooled_eigenvalues_give_nearly_the_same_law(self, monkeypatch):
         rng = np.random.default_rng(12)
         x = rng.normal(size=900)

@@ -300,8 +300,17 @@ class TestNoExactLaw:
     def test_several_correlated_slopes(self):
         data = mx.datasets.machines.load().data
         result = fit("score ~ Machine + (Machine | Worker)", data)
-        with pytest.raises(mx.NoExactLawError, match="correlated variances at once"):
+        with pytest.raises(mx.NoExactLawError, match="no mixture with known weights"):
             result.exact_rlrt(method="mixture")
+
+    def test_a_factor_that_leaves_its_mean(self):
+        """The hypothesis leaves a variance that the model has only in combination."""
+        data = mx.datasets.machines.load().data
+        result = fit("score ~ Machine + (0 + Machine || Worker)", data)
+        for method in ("simulation", "mixture"):
+            with pytest.raises(mx.NoExactLawError, match="bootstrap_test") as error:
+                result.exact_rlrt(method=method)
+            assert "method='mixture'" not in str(error.value)
 
     def test_nothing_random(self):
         data = sleepstudy()
