@@ -327,6 +327,8 @@ class VarianceTest:
         What was done to the models, and what the p-value rests on.
     law : NullLaw or None
         Eigenvalues that an exact p-value rests on.
+    is_exact : bool
+        Whether ``law`` is the statistic's: there is no other variance.
     """
 
     statistic: float
@@ -340,9 +342,10 @@ class VarianceTest:
     tested: str = ""
     notes: tuple[str, ...] = ()
     law: NullLaw | None = field(default=None, repr=False)
+    is_exact: bool = False
 
     def __repr__(self):
-        exact = "" if self.law is None else "exact "
+        exact = "exact " if self.is_exact else ""
         of = f" of {self.tested}" if self.tested else ""
         how = self.method
         if self.nsim:
@@ -385,6 +388,7 @@ def exact_test(
     grid=None,
     tested: str = "",
     notes=(),
+    is_exact: bool = True,
 ) -> VarianceTest:
     """The test of an observed statistic by its exact law.
 
@@ -406,6 +410,8 @@ def exact_test(
         What is tested.
     notes : sequence of str, optional
         To be kept.
+    is_exact : bool, optional
+        False if there are other variances, so that the law is an approximation.
 
     Raises
     ------
@@ -445,6 +451,7 @@ def exact_test(
         tested,
         tuple(notes),
         law,
+        is_exact,
     )
 
 

@@ -201,7 +201,7 @@ class TermDeletion:
         >>> data = mx.datasets.pastes.load().data
         >>> result = mx.mixedlm("strength ~ 1 + (1 | batch/cask)", data).fit()
         >>> result.ranova(test="exact", rng=1)["test"].to_dict()["(1 | batch)"]
-        'exact RLRT (one variance of several)'
+        'RLRT, law of this variance alone'
         """
         if test != "lrt":
             return _tests_of_variances(self, test, nsim, rng)
@@ -326,9 +326,10 @@ def _tests_of_variances(results, test, nsim, rng):
             rows[part.label] = (*row, np.nan, np.nan, "none")
             notes.append(str(error))
             continue
-        said = "chi-squared mixture" if test == "mixture" else "exact RLRT"
-        if part.left and test != "mixture":
-            said += " (one variance of several)"
+        if test == "mixture":
+            said = "chi-squared mixture"
+        else:
+            said = "exact RLRT" if found.is_exact else "RLRT, law of this variance alone"
         rows[part.label] = (*row, found.pvalue, found.pvalue_se, said)
         notes += [n for n in found.notes if n not in notes and test != "mixture"]
     if not results.reml:

@@ -223,7 +223,15 @@ def _test(statistic, model, reml, method, options, tested, notes, q=0):
         return mixture_test(statistic, q, 1, reml, tested, notes)
     _check_method(method)
     law = NullLaw(component_spectrum(model._design, reml), reml, q)
-    return exact_test(statistic, law, method=method, tested=tested, notes=notes, **options)
+    return exact_test(
+        statistic,
+        law,
+        method=method,
+        tested=tested,
+        notes=notes,
+        is_exact=_OTHERS not in notes,
+        **options,
+    )
 
 
 def _check_method(method):

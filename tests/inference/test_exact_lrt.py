@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 import mixedext as mx
+from mixedext.engine.kernels import spectral_supremum
 from mixedext.inference import component_spectrum as spectrum_module
 from mixedext.inference.component_spectrum import Spectrum, component_spectrum
 from mixedext.inference.exact_lrt import (
@@ -160,6 +161,40 @@ class TestSuprema:
     def test_a_grid_that_does_not_ascend_is_refused(self, grid):
         with pytest.raises(ValueError, match="grid"):
             null_statistics([1.0], [[1.0]], [1.0], 3, [1.0], [1.0], grid)
+
+
+class TestThresholds:
+    @settings(deadline=None, max_examples=40)
+    @given(
+        st.integers(1, 5),
+        st.floats(0.05, 9.0),
+        st.booleans(),
+        st.integers(0, 2**32 - 1),
+    )
+    def test_the_supremum_there_is_the_level(self, k, level, reml, seed):
+        """At the least share B that passes x, the supremum is x."""
+        rng = np.random.default_rng(seed)
+        values = np.sort(rng.uniform(0.05, 1, k))[::-1].copy()
+        shares = rng.dirichlet(np.ones(k), 6)
+        whole = values if reml else np.append(values, 0.7)
+        counts = np.ones(len(whole))
+        dof, out = float(k + 25), np.empty(6)
+        spectral_supremum.beta_thresholds(
+            values,
+            whole,
+            counts,
+            dof,
+            shares,
+            np.full(6, level),
+            np.linspace(-12, 12, 49),
+            out,
+        )
+        assert (out > 0).all()
+        inside = out < 1
+        got = null_statistics(
+            values, out[:, None] * shares, 1 - out.clip(None, 1), dof, whole, counts
+        )
+        np.testing.assert_allclose(got[inside], level, rtol=1e-8)
 
 
 class TestLaw:

@@ -125,6 +125,9 @@ class TestThreeModels:
             assert found.statistic == pytest.approx(want.statistic, abs=1e-9)
             assert (found.null_sample == want.null_sample).all()
         assert "Greven" in found.notes[0]
+        assert not found.is_exact
+        assert alone.exact_rlrt(rng=1).is_exact
+        assert repr(found).startswith("RLRT of (1 | batch)")
         for name in ("batch:cask", "cask:batch", "(1 | batch:cask)"):
             assert full.exact_rlrt(name, rng=1).statistic > 50
 
@@ -348,7 +351,7 @@ class TestTable:
         want = result.exact_rlrt("batch", method="inversion")
         assert row["LRT"] == pytest.approx(want.statistic, abs=1e-9)
         assert row["p"] == pytest.approx(want.pvalue, rel=1e-9)
-        assert row["test"] == "exact RLRT (one variance of several)"
+        assert row["test"] == "RLRT, law of this variance alone"
         np.testing.assert_allclose(table["LRT"], result.ranova()["LRT"])
         simulated = result.ranova(test="exact", nsim=2000, rng=1).loc["(1 | batch)"]
         assert abs(simulated["p"] - want.pvalue) < 4 * simulated["p_se"]
