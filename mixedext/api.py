@@ -19,6 +19,7 @@ from mixedext.exceptions import (
     InformationWarning,
     MissingDataError,
     NestingWarning,
+    NoExactLawError,
     NoGroupInterceptWarning,
     NotEstimableError,
     PrecisionWarning,
@@ -26,6 +27,7 @@ from mixedext.exceptions import (
     UnidentifiedVarianceWarning,
     WeightsWarning,
 )
+from mixedext.inference.exact_lrt import VarianceTest
 from mixedext.inference.welch import WelchTest
 from mixedext.model import MixedLM, mixedlm
 from mixedext.parquet import read_parquet_model
@@ -33,6 +35,7 @@ from mixedext.regressions_by_group import LmList, PoolabilityTest, lm_list
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.results_parts.linear_functions import Contrasts, MarginalMeans
 from mixedext.results_parts.model_comparison import ModelTest, anova, model_table
+from mixedext.results_parts.variance_tests import exact_lrt, exact_rlrt
 from mixedext.specification.terms import RandomTerm, SparseTerm
 
 __all__ = [
@@ -56,6 +59,7 @@ __all__ = [
     "MixedLMResultsWrapper",
     "ModelTest",
     "NestingWarning",
+    "NoExactLawError",
     "NoGroupInterceptWarning",
     "NotEstimableError",
     "PoolabilityTest",
@@ -66,11 +70,14 @@ __all__ = [
     "SparseTerm",
     "UnidentifiedVarianceWarning",
     "VCSpec",
+    "VarianceTest",
     "WeightsWarning",
     "WelchTest",
     "anova",
     "anova_estimates",
     "datasets",
+    "exact_lrt",
+    "exact_rlrt",
     "get_num_threads",
     "lm_list",
     "load",

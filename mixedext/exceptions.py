@@ -20,6 +20,7 @@ __all__ = [
     "InformationWarning",
     "MissingDataError",
     "NestingWarning",
+    "NoExactLawError",
     "NoGroupInterceptWarning",
     "NotEstimableError",
     "PrecisionWarning",
@@ -90,6 +91,10 @@ class UnidentifiedVarianceWarning(ModelWarning):
 
 class NestingWarning(ModelWarning):
     """Models are compared of which the smaller is no special case of the larger."""
+
+
+class NoExactLawError(ValueError):
+    """What is tested has no exact law, or no mixture with known weights."""
 
 
 class BoundaryWarning(ModelWarning):

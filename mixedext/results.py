@@ -32,6 +32,7 @@ from mixedext.results_parts.parameter_covariance import ParameterCovariance
 from mixedext.results_parts.random_effects import RandomEffects
 from mixedext.results_parts.summary import summarize
 from mixedext.results_parts.term_deletion import TermDeletion
+from mixedext.results_parts.variance_tests import VarianceTests
 from mixedext.results_parts.wald import WaldTests
 from mixedext.specification.formula_engine import series_as_frame
 
@@ -54,6 +55,7 @@ class MixedLMResults(
     TermDeletion,
     ExplainedVariance,
     EstimatedMeans,
+    VarianceTests,
     WaldTests,
     ParameterCovariance,
     UpstreamResults,

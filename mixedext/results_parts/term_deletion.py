@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
+from mixedext.exceptions import NoExactLawError
 from mixedext.inference.comparison import (
     RowBasis,
     adjusted_hypothesis,
@@ -18,7 +19,7 @@ from mixedext.inference.fixed_tests import df_method_name
 from mixedext.results_parts.anova_tables import F_COLUMNS, f_row, term_hypotheses
 from mixedext.results_parts.criteria import information_criterion
 from mixedext.results_parts.fixed_terms import fixed_terms
-from mixedext.results_parts.model_comparison import by_ml, unwrapped
+from mixedext.results_parts.model_comparison import by_ml, refitted, unwrapped
 from mixedext.results_parts.noted_table import NotedTable
 from mixedext.results_parts.smaller_models import (
     fixed_columns,
@@ -26,6 +27,7 @@ from mixedext.results_parts.smaller_models import (
     random_deletions,
     smaller_model,
 )
+from mixedext.results_parts.variance_tests import part_test, variance_parts
 
 __all__ = ["Step", "TermDeletion"]
 
@@ -161,17 +163,36 @@ class TermDeletion:
             "Single term deletions, fits by maximum likelihood",
         )
 
-    def ranova(self):
-        """Likelihood-ratio tests of the random terms, each left out by itself.
+    def ranova(self, test="lrt", nsim=10_000, rng=None):
+        """Tests of the random terms, each left out by itself.
 
         Of a term with slopes each slope is left out with its variance and covariances.
-        Fits are by REML or ML, as these results are.
+        Fits are by REML or ML, as these results are; the exact tests are by REML.
+
+        Parameters
+        ----------
+        test : {"lrt", "exact", "inversion", "mixture"}, optional
+            "lrt": p by chi-squared, as lmerTest's.  "exact": by the simulated law of
+            ``exact_rlrt`` where a single variance is left out, and no p-value for others.
+            "inversion": the same by inversion.  "mixture": by the mixture of chi-squared
+            laws of large samples, where its weights are known.
+        nsim : int, optional
+            Number of simulations a term.
+        rng : Generator or int, optional
+            Source of random numbers, or a seed.
 
         Returns
         -------
         NotedTable
             A DataFrame: ``npar``, ``logLik``, ``AIC``, ``LRT``, ``Df`` and
-            ``Pr(>Chisq)``; the first row, ``<none>``, is the model itself.
+            ``Pr(>Chisq)``; the first row, ``<none>``, is the model itself.  With another
+            test than "lrt" the last columns are ``p``, ``p_se`` (its Monte Carlo standard
+            error) and ``test``, which names it.
+
+        Raises
+        ------
+        ValueError
+            If ``test`` is not known.
 
         Examples
         --------
@@ -180,7 +201,13 @@ class TermDeletion:
         >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
         >>> result.ranova()["LRT"].round(3).to_dict()
         {'<none>': nan, 'Days in (Days | Subject)': 42.837}
+        >>> data = mx.datasets.pastes.load().data
+        >>> result = mx.mixedlm("strength ~ 1 + (1 | batch/cask)", data).fit()
+        >>> result.ranova(test="exact", rng=1)["test"].to_dict()["(1 | batch)"]
+        'RLRT, law of this variance alone'
         """
+        if test != "lrt":
+            return _tests_of_variances(self, test, nsim, rng)
         rows = {"<none>": _random_row(self, None)}
         for deletion in random_deletions(self.model):
             fit = _fitted(smaller_model(self.model, random=deletion.terms), self.reml)
@@ -283,6 +310,40 @@ def _random_row(fit, full):
     test = likelihood_ratio_test(full.llf, fit.llf, df)
     # a statistic of zero has p = 1
     return *row, test.statistic, df, test.pvalue
+
+
+def _tests_of_variances(results, test, nsim, rng):
+    """The table of ``ranova`` with p-values by another law than chi-squared."""
+    methods = {"exact": "simulation", "inversion": "inversion", "mixture": "mixture"}
+    if test not in methods:
+        known = ", ".join(map(repr, ["lrt", *methods]))
+        raise ValueError(f"test={test!r} is not known; use one of {known}")
+    full, rng, notes = refitted(results, True), np.random.default_rng(rng), []
+    rows = {"<none>": (*_random_row(full, None)[:5], np.nan, np.nan, "")}
+    for part in variance_parts(results.model):
+        fit = _fitted(smaller_model(results.model, random=part.left), True)
+        row = _random_row(fit, full)[:5]
+        try:
+            found = part_test(full, part, fit, nsim, rng, methods[test])
+        except NoExactLawError as error:
+            rows[part.label] = (*row, np.nan, np.nan, "none")
+            notes.append(str(error))
+            continue
+        if test == "mixture":
+            said = "chi-squared mixture"
+        else:
+            said = "exact RLRT" if found.is_exact else "RLRT, law of this variance alone"
+        rows[part.label] = (*row, found.pvalue, found.pvalue_se, said)
+        notes += [n for n in found.notes if n not in notes and test != "mixture"]
+    if not results.reml:
+        notes.insert(0, "Fitted by ML, refitted by REML for these tests")
+    return NotedTable.of(
+        pd.DataFrame.from_dict(
+            rows, orient="index", columns=[*_RANDOM[:5], "p", "p_se", "test"]
+        ),
+        "Restricted likelihood-ratio tests of the random terms",
+        notes,
+    )
 
 
 def _fitted(model, reml, **arguments):

@@ -1,0 +1,505 @@
+"""Exact likelihood-ratio and restricted likelihood-ratio tests of one variance component.
+
+In y = X b + Z u + e, u ~ N(0, r sigma^2 I), the law of the statistic under r = 0 (and q
+further restrictions on b) depends on the eigenvalues of Z'P0Z and, for the ordinary
+likelihood, of Z'Z alone (Crainiceanu and Ruppert 2004):
+
+    RLRT = sup_r (n-p) log(T / D(r)) - sum log(1 + r mu_s)
+    LRT  = sup_r  n    log(T / D(r)) - sum log(1 + r xi_s)  +  n log(1 + chi2_q / T)
+    D(r) = sum_s w_s / (1 + r mu_s) + w_0,    T = sum_s w_s + w_0
+
+with independent chi-squared w_s, of one degree of freedom for each eigenvalue mu_s, and
+w_0, of n - p - rank.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import comb
+
+import numpy as np
+from scipy import stats
+
+from mixedext.engine.kernels import spectral_supremum
+from mixedext.engine.threads import blas_threads
+from mixedext.inference.component_spectrum import Spectrum
+from mixedext.inference.quadratic_forms import positive_probability
+
+__all__ = [
+    "NullLaw",
+    "VarianceTest",
+    "exact_test",
+    "mixture_test",
+    "null_statistics",
+    "rlrsim_grid",
+]
+
+# Numbers that are drawn at once.
+DRAWN = 2**21
+# Logarithms of ratios between which suprema are looked for, and points of the grid.
+LOWEST, HIGHEST, POINTS = -12.0, 12.0, 49
+# Nodes of the integral over the fixed effects' part.
+NODES = 96
+
+
+def rlrsim_grid() -> np.ndarray:
+    """The grid of ratios that the R package RLRsim uses by default, (200,)."""
+    return np.concatenate([[0.0], np.exp(np.linspace(-10, 8, 199))])
+
+
+def _grid():
+    return np.concatenate([[0.0], np.exp(np.linspace(LOWEST, HIGHEST, POINTS))])
+
+
+def null_statistics(
+    values,
+    draws,
+    rest,
+    dof: float,
+    whole=None,
+    whole_counts=None,
+    grid=None,
+    refine: bool = True,
+    first_peak: bool = False,
+) -> np.ndarray:
+    """Suprema of the likelihood-ratio process for given chi-squared draws.
+
+    Parameters
+    ----------
+    values : array_like
+        Eigenvalues of Z'P0Z, (K,).
+    draws : array_like
+        Draws for the eigenvalues, (nsim, K): chi-squared with one degree of freedom for
+        each time that the eigenvalue occurs.
+    rest : array_like
+        Draws of the rest, (nsim,): n - p - (sum of the counts) degrees of freedom.
+    dof : float
+        n - p (restricted likelihood) or n.
+    whole, whole_counts : array_like
+        Eigenvalues of the determinant's term, and how often each occurs: of Z'P0Z under
+        REML, of Z'Z otherwise.
+    grid : array_like, optional
+        Ratios of variances, ascending from 0; 49 from exp(-12) to exp(12) if None.
+    refine : bool, optional
+        Whether the supremum is looked for between the points of the grid too.
+    first_peak : bool, optional
+        Whether to stop at the first decrease along the grid, as RLRsim does, and not to
+        refine.  The supremum is that of all peaks otherwise.
+
+    Returns
+    -------
+    ndarray
+        (nsim,), not below zero.
+    """
+    values = np.ascontiguousarray(values, float)
+    grid = _grid() if grid is None else np.ascontiguousarray(grid, float)
+    if grid.ndim != 1 or not len(grid) or grid[0] != 0 or not (np.diff(grid) > 0).all():
+        raise ValueError("grid must be ratios of variances that ascend from 0")
+    draws = np.ascontiguousarray(draws, float)
+    out = np.empty(len(draws))
+    with blas_threads():
+        spectral_supremum.suprema(
+            values,
+            np.ascontiguousarray(whole, float),
+            np.ascontiguousarray(whole_counts, float),
+            float(dof),
+            draws,
+            np.ascontiguousarray(rest, float),
+            grid,
+            refine and not first_peak,
+            first_peak,
+            out,
+        )
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class NullLaw:
+    """Law of a likelihood-ratio statistic if the variance is zero.
+
+    Attributes
+    ----------
+    spectrum : Spectrum
+        Eigenvalues.
+    reml : bool
+        Of the restricted statistic, or the ordinary one.
+    n_restrictions : int
+        Restrictions on the fixed effects that are tested too; 0 under REML.
+    """
+
+    spectrum: Spectrum
+    reml: bool
+    n_restrictions: int = 0
+
+    @property
+    def dof(self) -> int:
+        """N of the process: n - p, or n."""
+        s = self.spectrum
+        return s.nobs - s.rank if self.reml else s.nobs
+
+    @property
+    def penalty(self):
+        """Eigenvalues of the determinant's term and their counts, float64."""
+        s = self.spectrum
+        pair = (s.values, s.counts) if self.reml else (s.whole, s.whole_counts)
+        return tuple(np.ascontiguousarray(a, float) for a in pair)
+
+    @property
+    def has_one_eigenvalue(self) -> bool:
+        """Whether all eigenvalues that are not zero agree, as for balanced data."""
+        return len(self.spectrum.values) == 1
+
+    @property
+    def mass_at_zero(self) -> float:
+        """Probability that the likelihood does not rise at a variance of zero.
+
+        That of an estimate of zero, but for data whose likelihood falls first and rises
+        to a higher peak later.
+        """
+        s = self.spectrum
+        values, counts = self.penalty
+        mean = float((values * counts).sum())
+        weights = np.append(self.dof * s.values - mean, -mean)
+        return 1.0 - positive_probability(weights, np.append(s.counts, s.rest))
+
+    def draw(self, count: int, rng: np.random.Generator):
+        """Draws for the eigenvalues (count, K), of the rest, and of the fixed effects."""
+        s = self.spectrum
+        draws = np.empty((count, len(s.values)))
+        for number in (1, 2, 3):  # sums of a squared normal and an exponential variable
+            own = np.flatnonzero(s.counts == number)
+            if not len(own):
+                continue
+            size, some = (count, len(own)), 0.0
+            if number != 2:
+                some = rng.standard_normal(size) ** 2
+            if number != 1:
+                some = some + 2.0 * rng.standard_exponential(size)
+            draws[:, own] = some
+        own = np.flatnonzero(s.counts > 3)
+        if len(own):
+            many = [rng.standard_gamma(s.counts[j] / 2, count) for j in own]
+            draws[:, own] = 2.0 * np.array(many).T
+        rest = 2.0 * rng.standard_gamma(s.rest / 2, count)
+        fixed = 2.0 * rng.standard_gamma(self.n_restrictions / 2, count)
+        return draws, rest, fixed
+
+    def statistics(self, draws, rest, fixed=0.0, grid=None) -> np.ndarray:
+        """Statistics of draws, (nsim,); see ``null_statistics``."""
+        values, counts = self.penalty
+        if grid is None and self._is_closed:
+            found = _one_eigenvalue(draws[:, 0], rest, self.dof, counts[0])
+        else:
+            found = null_statistics(
+                self.spectrum.values, draws, rest, self.dof, values, counts, grid
+            )
+        if self.n_restrictions:
+            found = found + self.dof * np.log1p(fixed / (draws.sum(axis=1) + rest))
+        return found
+
+    @property
+    def _is_closed(self):
+        values, _ = self.penalty
+        return (
+            self.has_one_eigenvalue
+            and len(values) == 1
+            and abs(values[0] - self.spectrum.values[0]) < 1e-9
+        )
+
+    def simulate(self, nsim: int, rng: np.random.Generator, grid=None) -> np.ndarray:
+        """Statistics of ``nsim`` data sets without the variance."""
+        out = np.empty(nsim)
+        for at in self._pieces(nsim):
+            out[at] = self.statistics(*self.draw(at.stop - at.start, rng), grid)
+        return out
+
+    def _pieces(self, nsim):
+        size = max(DRAWN // (len(self.spectrum.values) + 2), 64)
+        return [slice(i, min(i + size, nsim)) for i in range(0, nsim, size)]
+
+    def survival(self, statistic: float, nsim: int, rng: np.random.Generator):
+        """P(statistic or more) by inversion, and its standard error.
+
+        With B = sum w_s / T, which is beta and independent of the shares w_s / sum w, the
+        supremum passes x where B passes a threshold that depends on the shares alone.
+        With one eigenvalue there is one share: the probability is exact, and its standard
+        error zero.  Otherwise it is the mean of the beta probabilities over simulated
+        shares.
+
+        Parameters
+        ----------
+        statistic : float
+            Above zero.
+        nsim : int
+            Number of simulated shares, where there is more than one eigenvalue.
+        rng : Generator
+            Source of random numbers.
+        """
+        if self.has_one_eigenvalue:
+            return self._exact_survival(statistic), 0.0
+        total = squares = 0.0
+        for at in self._pieces(nsim):
+            draws, _, _ = self.draw(at.stop - at.start, rng)
+            shares = draws / draws.sum(axis=1, keepdims=True)
+            levels = np.full(len(shares), float(statistic))
+            if self.n_restrictions:
+                s = self.spectrum
+                part = rng.beta(self.n_restrictions / 2, (s.nobs - s.rank) / 2, len(shares))
+                levels += self.dof * np.log1p(-part)
+            p = self._beta_survival(shares, levels)
+            total, squares = total + p.sum(), squares + (p * p).sum()
+        if self.spectrum.rest == 0:  # B is 1: certain or impossible, given the shares
+            total, nsim = total + 1, nsim + 1
+        mean = total / nsim
+        return float(mean), float(np.sqrt(max(squares / nsim - mean**2, 0.0) / nsim))
+
+    def _exact_survival(self, x):
+        if not self.n_restrictions:
+            return float(self._beta_survival(np.ones((1, 1)), np.array([x]))[0])
+        # V = chi2_q / (chi2_q + T) is beta, independent of B; V = v sin^2 removes the
+        # roots at both ends
+        s = self.spectrum
+        node, weight = np.polynomial.legendre.leggauss(NODES)
+        angle = (node + 1) * np.pi / 4
+        end = -np.expm1(-x / self.dof)
+        v = end * np.sin(angle) ** 2
+        law = stats.beta(self.n_restrictions / 2, (s.nobs - s.rank) / 2)
+        density = law.pdf(v) * end * 2 * np.sin(angle) * np.cos(angle) * np.pi / 4
+        levels = x + self.dof * np.log1p(-v)
+        inner = self._beta_survival(np.ones((NODES, 1)), levels)
+        return float(law.sf(end) + (weight * density * inner).sum())
+
+    def _beta_survival(self, shares, levels):
+        values, counts = self.penalty
+        s, above = self.spectrum, levels > 0
+        threshold = np.zeros(len(levels))
+        spectral_supremum.beta_thresholds(
+            np.ascontiguousarray(s.values, float),
+            values,
+            counts,
+            float(self.dof),
+            np.ascontiguousarray(shares),
+            np.maximum(levels, 0.0),
+            np.linspace(LOWEST, HIGHEST, POINTS),
+            threshold,
+        )
+        if s.rest == 0:
+            p = (threshold <= 1.0).astype(float)
+        else:
+            p = stats.beta.sf(np.minimum(threshold, 1.0), s.counts.sum() / 2, s.rest / 2)
+        return np.where(above, p, 1.0)
+
+
+def _one_eigenvalue(w, rest, dof, count):
+    """The supremum where D(r) = w / (1 + r) + rest and h(r) = count log(1 + r)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shrink = np.minimum(count * rest / (w * (dof - count)), 1.0)
+        gain = dof * np.log((w + rest) / (w * shrink + rest)) + count * np.log(shrink)
+    return np.where(shrink < 1.0, gain, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class VarianceTest:
+    """A likelihood-ratio test that a variance component is zero.
+
+    Attributes
+    ----------
+    statistic : float
+        Likelihood-ratio statistic; zero where the variance is estimated as zero.
+    pvalue : float
+        Probability of this statistic or a larger one.  From b of B simulations
+        (b + 1) / (B + 1), which is never zero.
+    pvalue_se : float
+        Its Monte Carlo standard error; 0 if it is exact.
+    nsim : int
+        Simulations, 0 if none were made.
+    null_sample : ndarray
+        Simulated statistics, (nsim,); empty if none were made.
+    mass_at_zero : float
+        Probability, if the variance is zero, that its estimate is zero.
+    method : {"simulation", "inversion", "mixture"}
+        Where the p-value is from.
+    kind : {"RLRT", "LRT"}
+        Restricted or ordinary likelihood.
+    tested : str
+        What is tested.
+    notes : tuple of str
+        What was done to the models, and what the p-value rests on.
+    law : NullLaw or None
+        Eigenvalues that an exact p-value rests on.
+    is_exact : bool
+        Whether ``law`` is the statistic's: there is no other variance.
+    """
+
+    statistic: float
+    pvalue: float
+    pvalue_se: float
+    nsim: int
+    null_sample: np.ndarray
+    mass_at_zero: float
+    method: str
+    kind: str
+    tested: str = ""
+    notes: tuple[str, ...] = ()
+    law: NullLaw | None = field(default=None, repr=False)
+    is_exact: bool = False
+
+    def __repr__(self):
+        exact = "exact " if self.is_exact else ""
+        of = f" of {self.tested}" if self.tested else ""
+        how = self.method
+        if self.nsim:
+            how += f", {self.nsim} draws, standard error {self.pvalue_se:.2g}"
+        lines = [
+            f"{exact}{self.kind}{of}",
+            f"statistic = {self.statistic:.6g}, p = {self.pvalue:.4g} ({how})",
+            f"under the hypothesis the estimate is 0 with probability "
+            f"{self.mass_at_zero:.4f}",
+            *self.notes,
+        ]
+        if not np.isfinite(self.mass_at_zero):
+            del lines[2]
+        return "\n".join(lines)
+
+    def quantile(self, probability):
+        """Quantiles of the simulated null statistics.
+
+        Parameters
+        ----------
+        probability : float or array_like
+            Between 0 and 1.
+
+        Raises
+        ------
+        ValueError
+            If nothing was simulated.
+        """
+        if not self.nsim or not len(self.null_sample):
+            raise ValueError(f"method={self.method!r} has simulated no null statistics")
+        return np.quantile(self.null_sample, probability)
+
+
+def exact_test(
+    statistic: float,
+    law: NullLaw,
+    nsim: int = 10_000,
+    rng=None,
+    method: str = "simulation",
+    grid=None,
+    tested: str = "",
+    notes=(),
+    is_exact: bool = True,
+) -> VarianceTest:
+    """The test of an observed statistic by its exact law.
+
+    Parameters
+    ----------
+    statistic : float
+        Observed; what is not above zero counts as zero.
+    law : NullLaw
+        Its law.
+    nsim : int, optional
+        Number of simulations.
+    rng : Generator or int, optional
+        Source of random numbers, or a seed.
+    method : {"simulation", "inversion"}, optional
+        Simulated statistics, or ``NullLaw.survival``.
+    grid : array_like, optional
+        See ``null_statistics``.
+    tested : str, optional
+        What is tested.
+    notes : sequence of str, optional
+        To be kept.
+    is_exact : bool, optional
+        False if there are other variances, so that the law is an approximation.
+
+    Raises
+    ------
+    ValueError
+        If ``nsim`` or ``method`` cannot be used.
+    """
+    if method not in ("simulation", "inversion"):
+        raise ValueError(f"method={method!r} is not known; use 'simulation' or 'inversion'")
+    if not (isinstance(nsim, int | np.integer) and nsim > 0):
+        raise ValueError(f"nsim={nsim!r} must be a whole number above 0")
+    nsim, rng = int(nsim), np.random.default_rng(rng)
+    statistic = max(float(statistic), 0.0)
+    notes, width = list(notes), law.spectrum.width
+    if width:
+        notes.append(
+            f"many different eigenvalues: those within {width:.1g} of each other, "
+            "relatively, were pooled"
+        )
+    sample, kind = np.zeros(0), "RLRT" if law.reml else "LRT"
+    if method == "inversion":
+        p, se = (1.0, 0.0) if statistic == 0 else law.survival(statistic, nsim, rng)
+        p = max(p, np.finfo(float).tiny)  # what underflows is not impossible
+        nsim = 0 if law.has_one_eigenvalue or statistic == 0 else nsim
+    else:
+        sample = law.simulate(nsim, rng, grid)
+        p = (int((sample >= statistic).sum()) + 1) / (nsim + 1)
+        se = float(np.sqrt(p * (1 - p) / nsim))
+    return VarianceTest(
+        statistic,
+        p,
+        se,
+        nsim,
+        sample,
+        law.mass_at_zero,
+        method,
+        kind,
+        tested,
+        tuple(notes),
+        law,
+        is_exact,
+    )
+
+
+def mixture_test(
+    statistic: float, df: int, n_boundary: int, reml: bool, tested: str = "", notes=()
+) -> VarianceTest:
+    """The large-sample test by a mixture of chi-squared laws.
+
+    Parameters
+    ----------
+    statistic : float
+        Observed.
+    df : int
+        Parameters that are not on the boundary under the hypothesis: covariances.
+    n_boundary : int
+        Variances without correlations that are zero.  Each is estimated as zero with
+        probability 1/2, independently of the others: exact in the limit if the
+        information has no element for two of them, as in balanced crossed designs.
+    reml : bool
+        Restricted or ordinary likelihood.
+    tested : str, optional
+        What is tested.
+    notes : sequence of str, optional
+        To be kept.
+
+    References
+    ----------
+    Self and Liang (1987), Asymptotic properties of maximum likelihood estimators and
+    likelihood ratio tests under nonstandard conditions, Journal of the American
+    Statistical Association 82, 605-610.
+    Stram and Lee (1994), Variance components testing in the longitudinal mixed effects
+    model, Biometrics 50, 1171-1177.
+    """
+    statistic = max(float(statistic), 0.0)
+    shares = np.array([comb(n_boundary, j) for j in range(n_boundary + 1)]) / 2**n_boundary
+    dfs = df + np.arange(n_boundary + 1)
+    tail = [1.0 * (statistic == 0) if d == 0 else stats.chi2.sf(statistic, d) for d in dfs]
+    laws = " + ".join(f"{s:.4g} chi2({d})" for s, d in zip(shares, dfs, strict=True))
+    notes = (*notes, f"p in large samples, by the mixture {laws}")
+    return VarianceTest(
+        statistic,
+        float(shares @ tail),
+        0.0,
+        0,
+        np.zeros(0),
+        float(shares[0]) if df == 0 else float("nan"),
+        "mixture",
+        "RLRT" if reml else "LRT",
+        tested,
+        notes,
+    )

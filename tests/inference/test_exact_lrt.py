@@ -1,0 +1,367 @@
+"""Laws of likelihood-ratio statistics, beside RLRsim's draws and independent algebra."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate, stats
+
+import mixedext as mx
+from mixedext.engine.kernels import spectral_supremum
+from mixedext.inference import component_spectrum as spectrum_module
+from mixedext.inference.component_spectrum import Spectrum, component_spectrum
+from mixedext.inference.exact_lrt import (
+    NullLaw,
+    VarianceTest,
+    exact_test,
+    mixture_test,
+    null_statistics,
+    rlrsim_grid,
+)
+
+VALUES = json.loads(
+    (Path(__file__).parents[1] / "results" / "variance_tests.json").read_text()
+)
+CASES = ["sleep_intercept", "sleep_slope", "penicillin_sample"]
+
+
+def case_model(name):
+    case = VALUES[name]
+    data = getattr(mx.datasets, case["data"]).load().data.iloc[case["keep"]]
+    return mx.mixedlm(case["formula"], data)
+
+
+def law_of(name, reml=True):
+    return NullLaw(component_spectrum(case_model(name)._design, reml), reml)
+
+
+def balanced(values, counts, nobs, rank):
+    values, counts = np.array(values, float), np.array(counts)
+    return Spectrum(values, counts, values, counts, nobs, rank)
+
+
+def process(ratio, values, w, rest, dof, whole, counts):
+    """The likelihood-ratio process at one ratio, as it is written in the paper."""
+    down = (w / (1 + ratio * values)).sum() + rest
+    up = (w * ratio * values / (1 + ratio * values)).sum()
+    return dof * np.log1p(up / down) - (counts * np.log1p(ratio * whole)).sum()
+
+
+@pytest.mark.parametrize("kind", ["rlrt", "lrt"])
+@pytest.mark.parametrize("name", CASES)
+class TestRlrsim:
+    """RLRsim 3.1-8: its eigenvalues, its draws one by one, its quantiles."""
+
+    def arrays(self, name, kind):
+        case = VALUES[name]
+        mu, xi = np.array(case["mu"]), np.array(case["xi"])
+        reml = kind == "rlrt"
+        scale = mu.max() if reml else max(mu.max(), xi.max())
+        table = np.array(case[f"{kind}_draws"])
+        dof = case["rows"] - case["rank"] * reml
+        k = len(mu)
+        return mu / scale, (mu if reml else xi) / scale, table[:, :k], table[:, k:], dof
+
+    def test_draw_by_draw(self, name, kind):
+        mu, whole, draws, others, dof = self.arrays(name, kind)
+        got = null_statistics(
+            mu,
+            draws,
+            others[:, 0],
+            dof,
+            whole,
+            np.ones(len(mu)),
+            rlrsim_grid(),
+            refine=False,
+            first_peak=True,
+        )
+        np.testing.assert_allclose(got, others[:, 1], rtol=0, atol=1e-12)
+
+    def test_refined_suprema_are_not_below(self, name, kind):
+        mu, whole, draws, others, dof = self.arrays(name, kind)
+        got = null_statistics(mu, draws, others[:, 0], dof, whole, np.ones(len(mu)))
+        assert (got >= others[:, 1] - 1e-12).all()
+        assert (got <= others[:, 1] + 5e-3).all()  # the grid's error
+
+    def test_quantiles(self, name, kind):
+        law, want = law_of(name, kind == "rlrt"), VALUES[name][kind]
+        sample = law.simulate(200_000, np.random.default_rng(5))
+        for probability, x in zip([0.75, 0.9, 0.95, 0.99], want["quantiles"], strict=True):
+            share = (sample < x).mean()
+            error = np.sqrt(2 * probability * (1 - probability) / 200_000)
+            assert abs(share - probability) < 4 * error
+        error = np.sqrt(2 * 0.25 / 200_000)
+        assert abs((sample == 0).mean() - want["zero"]) < 4 * error
+        assert abs(law.mass_at_zero - want["zero"]) < 4 * error
+
+
+class TestSuprema:
+    @settings(deadline=None, max_examples=60)
+    @given(
+        st.lists(st.floats(1e-4, 1.0), min_size=1, max_size=6),
+        st.integers(1, 40),
+        st.booleans(),
+        st.integers(0, 2**32 - 1),
+    )
+    def test_global_supremum_beside_a_fine_grid(self, values, spare, reml, seed):
+        rng = np.random.default_rng(seed)
+        values = np.array(values)
+        counts = rng.integers(1, 9, len(values))
+        draws = rng.chisquare(counts, (4, len(counts)))
+        rest = rng.chisquare(spare, 4)
+        whole = values if reml else np.append(values, rng.uniform(0.1, 1))
+        times = counts if reml else np.append(counts, 1)
+        dof = counts.sum() + spare + (0 if reml else 1)
+        got = null_statistics(values, draws, rest, dof, whole, times)
+        fine = np.append(0.0, np.exp(np.linspace(-12, 12, 4001)))
+        for i in range(4):
+            f = [process(r, values, draws[i], rest[i], dof, whole, times) for r in fine]
+            assert got[i] >= max(f) - 1e-9
+            assert got[i] <= max(f) + 1e-4
+
+    def test_the_higher_of_two_peaks(self):
+        """The first peak is lower; RLRsim would stop there."""
+        values, w = np.array([1.0, 1e-4]), np.array([[6.0, 260.0]])
+        rest, dof, ones = np.array([30.0]), 60, np.array([1.0, 20.0])
+        got = null_statistics(values, w, rest, dof, values, ones)[0]
+        first = null_statistics(values, w, rest, dof, values, ones, first_peak=True)[0]
+        fine = np.append(0.0, np.exp(np.linspace(-12, 12, 20_001)))
+        f = [process(r, values, w[0], rest[0], dof, values, ones) for r in fine]
+        peaks = [b for a, b, c in zip(f, f[1:], f[2:], strict=False) if a < b > c]
+        assert len(peaks) == 2
+        assert peaks[0] < peaks[1]
+        assert got == pytest.approx(peaks[1], abs=1e-6)
+        assert first == pytest.approx(peaks[0], abs=0.01)
+
+    def test_one_eigenvalue_has_a_closed_form(self):
+        law = NullLaw(balanced([1.0], [5], 30, 1), True)
+        draws, rest, _ = law.draw(2000, np.random.default_rng(1))
+        closed = law.statistics(draws, rest)
+        searched = law.statistics(draws, rest, grid=rlrsim_grid())
+        np.testing.assert_allclose(closed, searched, rtol=1e-7, atol=2e-11)
+        assert ((closed == 0) == (searched == 0)).all()
+
+    def test_equal_eigenvalues_are_one(self):
+        """One chi-squared of 3 degrees of freedom, or three of 1."""
+        rng = np.random.default_rng(2)
+        three, other = rng.chisquare(1, (50, 3)), rng.chisquare(1, (50, 1))
+        rest = rng.chisquare(20, 50)
+        long, short = np.array([1.0, 1.0, 1.0, 0.3]), np.array([1.0, 0.3])
+        apart = null_statistics(long, np.hstack([three, other]), rest, 24, long, np.ones(4))
+        summed = np.hstack([three.sum(axis=1, keepdims=True), other])
+        one = null_statistics(short, summed, rest, 24, short, [3, 1])
+        np.testing.assert_allclose(one, apart, atol=1e-10)
+
+    @pytest.mark.parametrize("grid", [[1.0, 2.0], [0.0, 2.0, 1.0], [], [[0.0, 1.0]]])
+    def test_a_grid_that_does_not_ascend_is_refused(self, grid):
+        with pytest.raises(ValueError, match="grid"):
+            null_statistics([1.0], [[1.0]], [1.0], 3, [1.0], [1.0], grid)
+
+
+class TestThresholds:
+    @settings(deadline=None, max_examples=40)
+    @given(
+        st.integers(1, 5),
+        st.floats(0.05, 9.0),
+        st.booleans(),
+        st.integers(0, 2**32 - 1),
+    )
+    def test_the_supremum_there_is_the_level(self, k, level, reml, seed):
+        """At the least share B that passes x, the supremum is x."""
+        rng = np.random.default_rng(seed)
+        values = np.sort(rng.uniform(0.05, 1, k))[::-1].copy()
+        shares = rng.dirichlet(np.ones(k), 6)
+        whole = values if reml else np.append(values, 0.7)
+        counts = np.ones(len(whole))
+        dof, out = float(k + 25), np.empty(6)
+        spectral_supremum.beta_thresholds(
+            values,
+            whole,
+            counts,
+            dof,
+            shares,
+            np.full(6, level),
+            np.linspace(-12, 12, 49),
+            out,
+        )
+        assert (out > 0).all()
+        inside = out < 1
+        got = null_statistics(
+            values, out[:, None] * shares, 1 - out.clip(None, 1), dof, whole, counts
+        )
+        np.testing.assert_allclose(got[inside], level, rtol=1e-8)
+
+
+class TestLaw:
+    @pytest.mark.parametrize("counts", [[1, 2, 3, 9], [4, 1, 1, 2]])
+    def test_draws_have_their_degrees_of_freedom(self, counts):
+        law = NullLaw(balanced([1.0, 0.8, 0.5, 0.1], counts, 40, 2), False, 2)
+        draws, rest, fixed = law.draw(4000, np.random.default_rng(3))
+        rest_df = 38 - sum(counts)
+        for sample, df in [*zip(draws.T, counts, strict=True), (rest, rest_df), (fixed, 2)]:
+            assert stats.kstest(sample, stats.chi2(df).cdf).pvalue > 1e-3
+
+    def test_numbers_do_not_depend_on_who_asks(self):
+        law = law_of("sleep_intercept")
+        one, other = (law.simulate(500, np.random.default_rng(4)) for _ in range(2))
+        assert (one == other).all()
+
+    @pytest.mark.parametrize("name", CASES)
+    @pytest.mark.parametrize("reml", [True, False])
+    def test_inversion_agrees_with_simulation(self, name, reml):
+        law = law_of(name, reml)
+        sample = law.simulate(400_000, np.random.default_rng(6))
+        for x in (0.2, 1.0, 3.0, 8.0):
+            p, se = law.survival(x, 20_000, np.random.default_rng(7))
+            error = np.hypot(np.sqrt(p * (1 - p) / 400_000), se)
+            assert abs((sample >= x).mean() - p) < 4 * error
+            assert se < np.sqrt(p * (1 - p) / 20_000)  # better than counting
+
+    def test_balanced_law_by_the_f_distribution(self):
+        """The statistic is a function of the F ratio of the analysis of variance."""
+        law = NullLaw(balanced([1.0], [5], 30, 1), True)
+        for f in (1.5, 3.0, 10.0):
+            share = 5 * f / (5 * f + 24)
+            x = law.statistics(np.array([[share]]), np.array([1 - share]))[0]
+            p, se = law.survival(x, 1, None)
+            assert se == 0.0
+            assert p == pytest.approx(stats.f.sf(f, 5, 24), rel=1e-10)
+        zero = law.mass_at_zero
+        assert zero == pytest.approx(stats.f.cdf(1.0, 5, 24), abs=1e-13)
+
+    @pytest.mark.parametrize("restrictions", [1, 2, 5])
+    def test_balanced_law_with_fixed_effects(self, restrictions):
+        """The convolution by quadrature beside adaptive integration over F."""
+        spectrum = balanced([1.0], [5], 36, 6)
+        law = NullLaw(spectrum, False, restrictions)
+        alone = NullLaw(spectrum, False)
+        part = stats.beta(restrictions / 2, 15)
+        for x in (0.5, 4.0, 12.0):
+            end = -np.expm1(-x / 36)
+
+            def tail(root, x=x, end=end):
+                v = root * root
+                inner = alone.survival(x + 36 * np.log1p(-v), 1, None)[0]
+                return 2 * root * part.pdf(v) * inner
+
+            split = np.sqrt(end)
+            want = integrate.quad(tail, 0, split * (1 - 1e-9), epsabs=1e-11, limit=400)[0]
+            want += part.sf(end)
+            assert law.survival(x, 1, None)[0] == pytest.approx(want, rel=2e-6)
+
+    def test_general_law_with_fixed_effects(self):
+        law = NullLaw(law_of("sleep_intercept", False).spectrum, False, 2)
+        sample = law.simulate(200_000, np.random.default_rng(8))
+        for x in (1.0, 5.0):
+            p, se = law.survival(x, 20_000, np.random.default_rng(9))
+            error = np.hypot(np.sqrt(p * (1 - p) / 200_000), se)
+            assert abs((sample >= x).mean() - p) < 4 * error
+
+    @pytest.mark.parametrize("reml", [True, False])
+    def test_mass_at_zero_of_a_simulation(self, reml):
+        law = law_of("sleep_slope", reml)
+        share = (law.simulate(400_000, np.random.default_rng(10)) == 0).mean()
+        assert abs(share - law.mass_at_zero) < 4 * np.sqrt(0.25 / 400_000)
+
+    def test_tiny_probabilities_have_small_relative_errors(self):
+        p, se = law_of("sleep_intercept").survival(80.0, 5000, np.random.default_rng(11))
+        assert 0 < p < 1e-12
+        assert se < 0.2 * p
+
+    def test_no_rest(self):
+        """As many random effects as residual degrees of freedom: shares decide alone."""
+        values = np.array([1.0, 0.5, 0.2, 0.05])
+        law = NullLaw(balanced(values, [1, 1, 1, 1], 5, 1), True)
+        sample = law.simulate(20_000, np.random.default_rng(14))
+        p, se = law.survival(1.0, 20_000, np.random.default_rng(15))
+        assert abs((sample >= 1.0).mean() - p) < 4 * np.hypot(se, se)
+        assert law.survival(500.0, 99, np.random.default_rng(16))[0] == 0.01
+
+    def test_pooled_eigenvalues_give_nearly_the_same_law(self, monkeypatch):
+        rng = np.random.default_rng(12)
+        x = rng.normal(size=900)
+        model = mx.MixedLM(
+            rng.normal(size=900),
+            np.column_stack([np.ones(900), x]),
+            terms=[mx.RandomTerm(rng.integers(0, 150, 900), x, group="g")],
+        )
+        exact = NullLaw(component_spectrum(model._design, True), True)
+        monkeypatch.setattr(spectrum_module, "MOST_ROWS", 80)
+        coarse = NullLaw(component_spectrum(model._design, True), True)
+        assert exact.spectrum.width == 0 < coarse.spectrum.width
+        assert coarse.mass_at_zero == pytest.approx(exact.mass_at_zero, abs=3e-4)
+        for statistic in (1.0, 6.0):
+            one, other = (
+                law.survival(statistic, 20_000, np.random.default_rng(13))
+                for law in (exact, coarse)
+            )
+            assert abs(one[0] - other[0]) < 4 * np.hypot(one[1], other[1])
+
+
+class TestExactTest:
+    law = NullLaw(balanced([1.0], [5], 30, 1), True)
+
+    def test_counts_simulations(self):
+        test = exact_test(2.0, self.law, 999, 1)
+        sample = self.law.simulate(999, np.random.default_rng(1))
+        assert (test.null_sample == sample).all()
+        assert test.pvalue == ((sample >= 2.0).sum() + 1) / 1000
+        assert test.pvalue_se == np.sqrt(test.pvalue * (1 - test.pvalue) / 999)
+        assert (test.nsim, test.method, test.kind) == (999, "simulation", "RLRT")
+        assert test.quantile(0.9) == np.quantile(sample, 0.9)
+
+    def test_never_zero(self):
+        assert exact_test(500.0, self.law, 99, 1).pvalue == 0.01
+        p = exact_test(50.0, self.law, method="inversion").pvalue
+        assert 0 < p < 1e-10
+
+    @pytest.mark.parametrize("method", ["simulation", "inversion"])
+    def test_a_statistic_of_zero_is_no_evidence(self, method):
+        test = exact_test(-1e-13, self.law, 99, 1, method)
+        assert (test.statistic, test.pvalue, test.pvalue_se) == (0.0, 1.0, 0.0)
+
+    def test_arguments(self):
+        for nsim in (0, -5, 2.5, "many"):
+            with pytest.raises(ValueError, match="nsim"):
+                exact_test(1.0, self.law, nsim)
+        with pytest.raises(ValueError, match="'simulation' or 'inversion'"):
+            exact_test(1.0, self.law, method="magic")
+
+    def test_no_sample_no_quantiles(self):
+        with pytest.raises(ValueError, match="simulated no null statistics"):
+            exact_test(1.0, self.law, method="inversion").quantile(0.5)
+
+    def test_repr_and_freezing(self):
+        test = exact_test(2.0, self.law, 99, 1, tested="(1 | g)", notes=("a note",))
+        assert isinstance(test, VarianceTest)
+        lines = repr(test).split("\n")
+        assert lines[0] == "exact RLRT of (1 | g)"
+        assert "99 draws, standard error" in lines[1]
+        assert lines[2].endswith("with probability 0.5611")
+        assert lines[3] == "a note"
+        with pytest.raises(AttributeError):
+            test.pvalue = 0.0
+
+
+class TestMixture:
+    def test_one_variance(self):
+        test = mixture_test(2.7, 0, 1, True)
+        assert test.pvalue == pytest.approx(stats.chi2.sf(2.7, 1) / 2, rel=1e-14)
+        assert test.mass_at_zero == 0.5
+        assert test.method == "mixture"
+        assert mixture_test(0.0, 0, 1, True).pvalue == 1.0
+
+    def test_a_variance_and_its_covariance(self):
+        test = mixture_test(5.14, 1, 1, False)
+        assert test.pvalue == pytest.approx(0.05, abs=2e-4)  # Stram and Lee's 5.14
+        assert "0.5 chi2(1) + 0.5 chi2(2)" in repr(test)
+        assert "probability" not in repr(test)
+
+    def test_two_variances(self):
+        want = stats.chi2.sf(3.0, 1) / 2 + stats.chi2.sf(3.0, 2) / 4
+        assert mixture_test(3.0, 0, 2, True).pvalue == pytest.approx(want, rel=1e-14)
