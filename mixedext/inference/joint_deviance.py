@@ -1,6 +1,6 @@
-"""The ML deviance as a function of relative covariances and sigma^2, and its derivatives.
+"""The ML deviance as a function of relative covariances and sigma^2; its derivatives.
 
-With relative covariances Sigma_i = sum_r gamma_r E_r, V0 = I + Z Sigma Z', tau = log sigma^2
+With relative covariances Sigma_i = sum_r gamma_r E_r, V0 = I + Z Sigma Z', tau = log s2
 and beta profiled out, or profiled out but for one linear combination a'beta = c,
 
     f(gamma, tau, c) = log det V0 + q / sigma^2 + n log(2 pi sigma^2),

@@ -20,6 +20,7 @@ from scipy import linalg
 
 from mixedext.engine.design import Design
 from mixedext.engine.evaluation import Likelihood
+from mixedext.engine.fit import Fit
 from mixedext.inference.joint_deviance import joint_deviance
 from mixedext.specification.structures import Structure, structure
 
@@ -117,6 +118,43 @@ class ProfileModel:
         a, b = target.rows
         both = sd[a] * sd[b]
         return float(np.clip(covariance[a, b] / both, -1, 1)) if both > 0 else np.nan
+
+    def values(self, at: Estimates) -> np.ndarray:
+        """All parameters in the order of ``targets``."""
+        parts = []
+        for s, covariance in zip(self.structures, at.covariances, strict=True):
+            sd = np.sqrt(covariance.diagonal())
+            if not s.correlated:
+                parts.append(sd)
+                continue
+            both = np.multiply.outer(sd, sd)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                whole = np.where(both > 0, np.clip(covariance / both, -1, 1), np.nan)
+            whole[np.diag_indices(s.k)] = sd
+            parts.append(whole[np.triu_indices(s.k)])
+        return np.concatenate([*parts, [np.sqrt(at.scale)], at.coefficients])
+
+    def fitted(self, fit: Fit) -> Estimates:
+        """The estimates of a fit."""
+        lams = self.design.lams(fit.theta)
+        covariances = [
+            np.einsum("r,rab->ab", fit.scale * own.gamma(lam @ lam.T), s.covariance_basis)
+            for s, own, lam in zip(
+                self.structures, self.design.structures, lams, strict=True
+            )
+        ]
+        return Estimates(covariances, fit.scale, fit.coefficients)
+
+    def theta(self, at: Estimates) -> np.ndarray:
+        """Relative covariance factors of estimates, in the data's units."""
+        parts = []
+        for s, own, covariance in zip(
+            self.structures, self.design.structures, at.covariances, strict=True
+        ):
+            gamma = s.gamma(covariance / at.scale)
+            root = own.nearest(np.einsum("r,rab->ab", gamma, own.covariance_basis))
+            parts.append(own.theta(root))
+        return np.concatenate(parts) if parts else np.zeros(0)
 
     def coefficients(self, inner) -> np.ndarray:
         """In the data's units."""
@@ -374,4 +412,3 @@ class Coordinates:
             float(np.exp(state.z[self.tau])),
             self.model.coefficients(state.inner),
         )
-
