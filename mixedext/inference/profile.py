@@ -32,6 +32,7 @@ from mixedext.inference.profile_path import (
     cap,
     capped,
     check_lower,
+    reconsider,
     signed_root,
     solve_limit,
     walk,
@@ -303,7 +304,8 @@ def profile_curve(
     highest = cap(coordinates, fitted, best)
     sides = []
     for sign in (-1, 1):
-        nodes, end = walk(coordinates, middle, best, sign, zeta_max, step)
+        nodes, end = walk(coordinates, [middle], best, sign, zeta_max, step)
+        nodes, end = reconsider(coordinates, middle, nodes, end, best, sign, zeta_max, step)
         if highest is not None:
             nodes, end = capped(coordinates, middle, nodes, end, highest, best, sign)
         sides.append((nodes, end))

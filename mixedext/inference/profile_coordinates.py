@@ -360,8 +360,22 @@ class Coordinates:
         return z
 
     def at(self, z) -> State:
-        """The deviance and its derivatives at coordinates z."""
+        """The deviance and its derivatives at coordinates z.
+
+        Infinite, with no derivatives, where the numbers cannot be computed.
+        """
         self.evaluations += 1
+        try:
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                state = self._at(z)
+        except np.linalg.LinAlgError:
+            state = None
+        if state is None or not np.isfinite(state.value):
+            nothing = np.zeros(0)
+            return State(np.array(z), np.inf, nothing, nothing, nothing)
+        return state
+
+    def _at(self, z):
         model, tau = self.model, self.tau
         gammas, jacobians, parts = [], [], []
         for term, at in zip(self.terms, self.slices, strict=True):

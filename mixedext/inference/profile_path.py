@@ -5,6 +5,8 @@ Each minimum is sought from where those before it point to.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 
@@ -20,6 +22,7 @@ __all__ = [
     "cap",
     "capped",
     "check_lower",
+    "reconsider",
     "signed_root",
     "solve_limit",
     "walk",
@@ -28,6 +31,11 @@ __all__ = [
 
 # Deviance below that of the fit by more than this is a better fit, not rounding.
 LOWER = 1e-6
+# Deviances of two minima closer than this are of the same.
+SAME = 1e-6
+# Standard deviations (of effects on columns with rms 1, relative to sigma) and eigenvalues
+# of correlation matrices below which the deviance may have several minima.
+SMALL_SD, SMALL_EIGENVALUE = 0.05, 0.1
 # Points on one side of the estimate.
 MOST_POINTS = 60
 # Length in zeta at which a search for a limit ends, and its steps.
@@ -94,7 +102,7 @@ def _first_step(coordinates, node, step):
 
 def walk(
     coordinates: Coordinates,
-    middle: RestrictedMinimum,
+    start: list[RestrictedMinimum],
     best: float,
     sign: int,
     zeta_max: float,
@@ -106,56 +114,61 @@ def walk(
     ----------
     coordinates : Coordinates
         Coordinates, of which one is held.
-    middle : RestrictedMinimum
-        The fit.
+    start : list of RestrictedMinimum
+        The points so far: the fit, or more.
     best : float
-        Its deviance.
+        Deviance of the fit.
     sign : int
         Upwards (1) or downwards (-1).
     zeta_max, step : float
         Where to end, and the distance of points, in zeta.
     """
-    low, high = coordinates.limits
-    bound = high if sign > 0 else low
-    nodes, reason = [], ""
-    last, before = middle, None
-    if middle.coordinate == bound:
-        return [], _bound_reason(coordinates, sign, at_estimate=True)
-    length = _first_step(coordinates, middle, step)
+    bound = coordinates.limits[1 if sign > 0 else 0]
+    nodes, last = [], start[-1]
+    before = start[-2] if len(start) > 1 else None
+    if last.coordinate == bound:
+        return [], _bound_reason(coordinates, sign, at_estimate=before is None)
+    if before is None:
+        length = _first_step(coordinates, last, step)
+    else:
+        length = _next_step(last, before, best, zeta_max, step)
     for _ in range(MOST_POINTS):
         target = last.coordinate + sign * length
         if sign * (target - bound) >= -0.25 * length and np.isfinite(bound):
             target = bound
-        node = None
         for _ in range(8):
             moved = target - last.coordinate
             guess = _predict(coordinates, last, before, moved)
-            node = restricted_minimum(coordinates, guess)
+            node = restricted_minimum(coordinates, guess, otherwise=last.state.z)
             check_lower(coordinates, node, best)
             jump = signed_root(node.deviance, best, 1)
             jump -= signed_root(last.deviance, best, 1)
             if abs(jump) <= 2.5 * step:
                 break
             target = last.coordinate + moved * max(step / abs(jump), 0.1)
+        node = replace(node, branch=last.branch)
         nodes.append(node)
-        zeta = signed_root(node.deviance, best, 1)
-        if zeta >= zeta_max:
+        if signed_root(node.deviance, best, 1) >= zeta_max:
             return nodes, "level"
         if node.coordinate == bound:
             return nodes, _bound_reason(coordinates, sign)
-        moved = abs(node.coordinate - last.coordinate)
-        rate = abs(node.slope) / (2 * zeta) if zeta > SMALL_ZETA else 0.0
-        # equal steps to a bit beyond the end
-        left = 1.03 * (zeta_max - zeta)
-        wanted = max(left / np.ceil(left / step), 0.1 * step)
-        length = wanted / rate if rate > 0 else 2 * moved
-        length = min(length, 2.5 * moved)
         last, before = node, last
+        length = _next_step(last, before, best, zeta_max, step)
     reason = (
         f"the likelihood is flat: after {MOST_POINTS} points the signed root is "
-        f"{sign * np.sqrt(max(last.deviance - best, 0.0)):.3g}"
+        f"{signed_root(last.deviance, best, sign):.3g}"
     )
     return nodes, reason
+
+
+def _next_step(last, before, best, zeta_max, step):
+    """Length in the held coordinate: equal steps of zeta to a bit beyond the end."""
+    moved = abs(last.coordinate - before.coordinate)
+    zeta = signed_root(last.deviance, best, 1)
+    rate = abs(last.slope) / (2 * zeta) if zeta > SMALL_ZETA else 0.0
+    left = max(1.03 * (zeta_max - zeta), 0.1 * step)
+    wanted = left / np.ceil(left / step)
+    return min(wanted / rate, 2.5 * moved) if rate > 0 else 2 * moved
 
 
 def _bound_reason(coordinates, sign, at_estimate=False):
@@ -164,6 +177,110 @@ def _bound_reason(coordinates, sign, at_estimate=False):
     if at_estimate:
         return "the estimate is at the bound 0"
     return "the profile reaches the bound 0"
+
+
+# ---- other local minima ----
+
+
+def reconsider(
+    coordinates: Coordinates,
+    middle: RestrictedMinimum,
+    nodes: list[RestrictedMinimum],
+    end: str,
+    best: float,
+    sign: int,
+    zeta_max: float,
+    step: float,
+) -> tuple[list[RestrictedMinimum], str]:
+    """The path with lower minima in its place, where others are found.
+
+    Near singular covariances the deviance may have several minima.  There the last point
+    and one halfway are sought from other starts; a lower minimum is followed both ways as
+    long as it is lower.
+    """
+    if not nodes or not _nearly_singular(coordinates, middle, nodes[-1]):
+        return nodes, end
+    branch = 0
+    for number in sorted({len(nodes) - 1, (len(nodes) - 1) // 2}, reverse=True):
+        lower = _other_minimum(coordinates, nodes[number])
+        if lower is None:
+            continue
+        check_lower(coordinates, lower, best)
+        branch += 1
+        nodes[number] = replace(lower, branch=branch)
+        for way in (range(number - 1, -1, -1), range(number + 1, len(nodes))):
+            from_ = nodes[number]
+            for i in way:
+                z = from_.state.z.copy()
+                z[coordinates.held] = nodes[i].coordinate
+                other = restricted_minimum(coordinates, z, otherwise=nodes[i].state.z)
+                check_lower(coordinates, other, best)
+                if other.deviance > nodes[i].deviance - SAME:
+                    break
+                nodes[i] = from_ = replace(other, branch=branch)
+    if branch and end == "level" and signed_root(nodes[-1].deviance, best, 1) < zeta_max:
+        more, end = walk(coordinates, [middle, *nodes], best, sign, zeta_max, step)
+        nodes = [*nodes, *more]
+    return nodes, end
+
+
+def _nearly_singular(coordinates, *nodes):
+    """Whether some covariance is close to singular at one of the points."""
+    for node in nodes:
+        at = coordinates.estimates(node.state)
+        for s, covariance, transform in zip(
+            coordinates.model.structures,
+            at.covariances,
+            coordinates.model.design.transforms,
+            strict=True,
+        ):
+            # on columns of Z with rms 1, relative to sigma
+            size = np.sqrt(np.einsum("ab,ab->b", transform, transform)[: s.k] / at.scale)
+            sd = np.sqrt(covariance.diagonal())
+            count = sum(t.k for t in coordinates.model.structures)
+            if count > 1 and (sd * size < SMALL_SD).any():
+                return True
+            if s.correlated and s.k > 1:
+                correlation = covariance / np.multiply.outer(sd, sd)
+                if np.linalg.eigvalsh(correlation)[0] < SMALL_EIGENVALUE:
+                    return True
+    return False
+
+
+def _other_minimum(coordinates, node):
+    """A lower minimum at the same held coordinate, from other starts, or None."""
+    at = coordinates.estimates(node.state)
+    starts = []
+    wide = any(len(c) > 1 for c in at.covariances)
+    for share in (0.0, -0.9) if wide else ():
+        turned = [
+            np.where(np.eye(len(c), dtype=bool), c, share * c) for c in at.covariances
+        ]
+        starts.append(turned)
+    if sum(len(c) for c in at.covariances) > 1:
+        floor = [
+            SMALL_SD**2 * at.scale * np.linalg.inv(t.T @ t)[: len(c), : len(c)]
+            for c, t in zip(
+                at.covariances, coordinates.model.design.transforms, strict=True
+            )
+        ]
+        for i, own in enumerate(floor):
+            for factor in (0.05, 2.0):
+                scaled = list(at.covariances)
+                scaled[i] = factor * (scaled[i] + np.diag(own.diagonal()))
+                starts.append(scaled)
+    found = None
+    for covariances in starts:
+        z = coordinates.start(Estimates(covariances, at.scale, at.coefficients))
+        z[coordinates.held] = node.coordinate
+        try:
+            other = restricted_minimum(coordinates, z)
+        except np.linalg.LinAlgError:
+            continue
+        lowest = node.deviance - SAME if found is None else found.deviance
+        if other.deviance < lowest:
+            found = other
+    return found
 
 
 def cap(coordinates: Coordinates, fitted: Estimates, best: float):
@@ -257,7 +374,16 @@ def solve_limit(
     for _ in range(LIMIT_STEPS):
         near = low if abs(at - low.coordinate) < abs(at - high.coordinate) else high
         guess = _between(coordinates, low, high, at)
-        node = restricted_minimum(coordinates, guess, LIMIT_DECREMENT)
+        node = restricted_minimum(
+            coordinates, guess, LIMIT_DECREMENT, otherwise=near.state.z
+        )
+        if low.branch != high.branch:
+            for side in (low, high):
+                z = side.state.z.copy()
+                z[coordinates.held] = at
+                other = restricted_minimum(coordinates, z, LIMIT_DECREMENT, node.state.z)
+                if other.deviance < node.deviance:
+                    node = replace(other, branch=side.branch)
         check_lower(coordinates, node, best)
         height = signed_root(node.deviance, best, 1)
         if height < wanted:

@@ -31,6 +31,8 @@ class RestrictedMinimum:
         Derivative of all coordinates of the minimum in the held one.
     state : State
         The minimum.
+    branch : int
+        Which of several local minima it belongs to.
     """
 
     coordinate: float
@@ -39,6 +41,7 @@ class RestrictedMinimum:
     bend: float
     tangent: np.ndarray
     state: State
+    branch: int = 0
 
 
 def _descend(coordinates: Coordinates, z, tolerance) -> tuple[State, np.ndarray, float]:
@@ -54,6 +57,8 @@ def _descend(coordinates: Coordinates, z, tolerance) -> tuple[State, np.ndarray,
         What it takes off the deviance.
     """
     state, radius = coordinates.at(z), 2.0
+    if not np.isfinite(state.value):
+        raise np.linalg.LinAlgError("the deviance cannot be computed at the start")
     size, bounded = len(z), coordinates.bounded
     escaped = 0
     for _ in range(MOST_STEPS):
@@ -132,7 +137,7 @@ def _within(coordinates, z, step):
 
 
 def restricted_minimum(
-    coordinates: Coordinates, z, tolerance: float = PATH_DECREMENT
+    coordinates: Coordinates, z, tolerance: float = PATH_DECREMENT, otherwise=None
 ) -> RestrictedMinimum:
     """The minimum near z with one coordinate held, and the direction of the path there.
 
@@ -145,8 +150,17 @@ def restricted_minimum(
     tolerance : float, optional
         What one more Newton step may take off the deviance; it is then taken off without
         being computed.
+    otherwise : ndarray, optional
+        Where to start, at the held coordinate of ``z``, if z cannot be computed.
     """
-    state, step, gain = _descend(coordinates, z, tolerance)
+    try:
+        state, step, gain = _descend(coordinates, z, tolerance)
+    except np.linalg.LinAlgError:
+        if otherwise is None:
+            raise
+        start = otherwise.copy()
+        start[coordinates.held] = z[coordinates.held]
+        state, step, gain = _descend(coordinates, start, tolerance)
     held = coordinates.held
     bounded = coordinates.bounded & (state.z <= 0) & (state.gradient > 0)
     free = np.flatnonzero(coordinates.free & ~bounded)
