@@ -34,6 +34,8 @@ __all__ = ["JointPoint", "joint_deviance"]
 
 # Columns of the only grouping factor up to which its levels are worked on side by side.
 MOST_COLUMNS = 8
+# Random effects up to which Z'Z is worked on as a whole.
+MOST_EFFECTS = 120
 # Eigenvalues of Z_l'Z_l below this share of the largest are zero.
 RANK_TOLERANCE = 1e-10
 
@@ -246,6 +248,99 @@ def _pseudo_inverse(gram):
     return out / (size[:, :, None] * size[:, None, :])
 
 
+class _SmallJoint(_JointDeviance):
+    """With several grouping factors of few levels: from all of Z'Z at once."""
+
+    def __init__(self, design: Design):
+        super().__init__(design)
+        blocks, self.structures = design.blocks, design.structures
+        n_levels, width = blocks.lead_gram.shape[:2]
+        lead, m = n_levels * width, blocks.tail_size
+        self.size = lead + m
+        gram = np.zeros((self.size, self.size))
+        for level in range(n_levels):
+            at = slice(level * width, (level + 1) * width)
+            gram[at, at] = blocks.lead_gram[level]
+            linked = slice(blocks.link_pointers[level], blocks.link_pointers[level + 1])
+            rows = lead + blocks.link_index[linked]
+            gram[rows, at] = blocks.link_value[linked]
+            gram[at, rows] = blocks.link_value[linked].T
+        gram[lead:, lead:] = blocks.multiply_tail_gram(np.eye(m))
+        cross = np.vstack([blocks.lead_cross.reshape(lead, -1), blocks.tail_cross])
+        self.gram, self.cross, self.whole = gram, cross, blocks.fixed_gram
+        self.right = np.asfortranarray(np.hstack([cross, gram]))
+        objective = FactorDeviance(blocks, self.structures, False)
+        numbers = np.arange(lead).reshape(n_levels, width), lead + np.arange(m)
+        self.places = [
+            objective.by_term(i, numbers[0][..., None], numbers[1][..., None])[..., 0]
+            for i in range(len(self.structures))
+        ]
+        self.gammas = objective.gamma_slices
+
+    def _times_sigma(self, matrix, covariances):
+        """A matrix times Sigma."""
+        out = np.zeros_like(matrix)
+        for place, covariance in zip(self.places, covariances, strict=True):
+            own = matrix[:, place] @ covariance
+            out[:, place.ravel()] += own.reshape(len(matrix), -1)
+        return out
+
+    def _factored(self, gamma):
+        covariances = [
+            np.tensordot(gamma[at], s.covariance_basis, 1)
+            for s, at in zip(self.structures, self.gammas, strict=True)
+        ]
+        matrix = self._times_sigma(self.gram, covariances)
+        matrix.ravel()[:: self.size + 1] += 1.0
+        lu, pivots, info = linalg.lapack.dgetrf(matrix)
+        if info:
+            raise np.linalg.LinAlgError("V is not positive definite")
+        solved = linalg.lapack.dgetrs(lu, pivots, self.right)[0]
+        response, n = solved[:, : self.rank + 1], solved[:, self.rank + 1 :]
+        log_det = np.log(np.abs(lu.diagonal())).sum()
+        products = self.whole - self._times_sigma(self.cross.T, covariances) @ response
+        root, best, least = _least_squares(products)
+        if not least > 0:
+            raise np.linalg.LinAlgError("rounding has made the sum of squares negative")
+        return log_det, root, best, least, (response, n)
+
+    def _traces(self, gamma, state, b):
+        response, n = state
+        rank, count = self.rank, self.gammas[-1].stop
+        v = response[:, rank] - response[:, :rank] @ b
+        trace, squares = np.empty(count), np.empty(count)
+        traces = np.empty((count, count))
+        turned = np.zeros((count, self.size))
+        for i, (s, rows, at) in enumerate(
+            zip(self.structures, self.places, self.gammas, strict=True)
+        ):
+            e = s.covariance_basis
+            own = n[rows[:, :, None], rows[:, None, :]].sum(axis=0)
+            trace[at] = np.einsum("rab,ab->r", e, own)
+            v_own = v[rows]
+            squares[at] = np.einsum("rab,ab->r", e, v_own.T @ v_own)
+            turned[at, rows.ravel()] = np.einsum("rab,lb->rla", e, v_own).reshape(
+                len(e), -1
+            )
+            for t, columns, to in zip(
+                self.structures[: i + 1], self.places, self.gammas, strict=False
+            ):
+                block = n[rows[:, None, :, None], columns[None, :, None, :]]
+                flat = block.reshape(-1, s.k * t.k)
+                pairs = (flat.T @ flat).reshape(s.k, t.k, s.k, t.k)
+                # sum_lm N_lm[b, c] N_lm[a, d] E_r[a, b] E_s[c, d]
+                if s.k == t.k == 1:
+                    value = pairs.reshape(1, 1)
+                else:
+                    f = t.covariance_basis
+                    value = np.einsum("bcad,rab,scd->rs", pairs, e, f, optimize=True)
+                traces[at, to] = value
+                traces[to, at] = value.T
+        curved = turned @ n @ turned.T
+        mixed = turned @ response[:, :rank]
+        return trace, traces, squares, curved, mixed
+
+
 class _FactorJoint(_JointDeviance):
     """With several grouping factors: from the blocked Cholesky factor."""
 
@@ -315,4 +410,7 @@ def joint_deviance(design: Design) -> _JointDeviance:
     narrow = sum(s.k for s in design.structures) <= MOST_COLUMNS
     if not design.terms or (design.blocks.within is not None and narrow):
         return _LevelDeviance(design)
+    blocks = design.blocks
+    if blocks.lead_gram[..., 0].size + blocks.tail_size <= MOST_EFFECTS:
+        return _SmallJoint(design)
     return _FactorJoint(design)
