@@ -11,9 +11,11 @@ from mixedext.exceptions import (
     AdjustmentWarning,
     AlignmentWarning,
     BoundaryWarning,
+    ConvergenceError,
     DesignError,
     FlatLikelihoodWarning,
     FormulaError,
+    LowerDevianceWarning,
     MissingDataError,
     NestingWarning,
     NoGroupInterceptWarning,
@@ -28,6 +30,7 @@ from mixedext.parquet import read_parquet_model
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.results_parts.linear_functions import Contrasts, MarginalMeans
 from mixedext.results_parts.model_comparison import ModelTest, anova, model_table
+from mixedext.results_parts.profiles import LikelihoodProfile
 from mixedext.specification.terms import RandomTerm, SparseTerm
 
 __all__ = [
@@ -36,9 +39,12 @@ __all__ = [
     "BoundaryWarning",
     "Contrasts",
     "Convergence",
+    "ConvergenceError",
     "DesignError",
     "FlatLikelihoodWarning",
     "FormulaError",
+    "LikelihoodProfile",
+    "LowerDevianceWarning",
     "MarginalMeans",
     "MissingDataError",
     "MixedLM",
