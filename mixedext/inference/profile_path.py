@@ -34,8 +34,8 @@ LOWER = 1e-6
 # Deviances of two minima closer than this are of the same.
 SAME = 1e-6
 # Standard deviations (of effects on columns with rms 1, relative to sigma) and eigenvalues
-# of correlation matrices below which the deviance may have several minima.
-SMALL_SD, SMALL_EIGENVALUE = 0.05, 0.1
+# of correlation matrices, by their size, below which the deviance may have several minima.
+SMALL_SD, SMALL_EIGENVALUE = 0.05, 0.05
 # Points on one side of the estimate.
 MOST_POINTS = 60
 # Length in zeta at which a search for a limit ends, and its steps.
@@ -195,13 +195,14 @@ def reconsider(
     """The path with lower minima in its place, where others are found.
 
     Near singular covariances the deviance may have several minima.  There the last point
-    and one halfway are sought from other starts; a lower minimum is followed both ways as
-    long as it is lower.
+    and two before it are sought from other starts; a lower minimum is followed both ways
+    as long as it is lower.
     """
     if not nodes or not _nearly_singular(coordinates, middle, nodes[-1]):
         return nodes, end
     branch = 0
-    for number in sorted({len(nodes) - 1, (len(nodes) - 1) // 2}, reverse=True):
+    last = len(nodes) - 1
+    for number in sorted({last, 2 * last // 3, last // 3}, reverse=True):
         lower = _other_minimum(coordinates, nodes[number])
         if lower is None:
             continue
@@ -242,35 +243,39 @@ def _nearly_singular(coordinates, *nodes):
                 return True
             if s.correlated and s.k > 1:
                 correlation = covariance / np.multiply.outer(sd, sd)
-                if np.linalg.eigvalsh(correlation)[0] < SMALL_EIGENVALUE:
+                if np.linalg.eigvalsh(correlation)[0] < SMALL_EIGENVALUE * s.k:
                     return True
     return False
+
+
+def _other_starts(model, at):
+    """Covariances of all terms to start from: other signs and sizes of correlations."""
+    unit = [
+        at.scale * np.diag(1 / np.einsum("ab,ab->b", t, t)[: len(c)])
+        for c, t in zip(at.covariances, model.design.transforms, strict=True)
+    ]
+    starts = []
+    for i, (own, s) in enumerate(zip(at.covariances, model.structures, strict=True)):
+        others = []
+        if s.correlated and s.k > 1:
+            diagonal = np.diag(own.diagonal())
+            others = [diagonal, diagonal + unit[i]]
+            for a in range(s.k):
+                sign = np.ones(s.k)
+                sign[a] = -1.0
+                others.append(0.9 * own * np.outer(sign, sign) + 0.1 * diagonal)
+        if sum(t.k for t in model.structures) > 1:
+            others += [0.05 * own, own + unit[i]]
+        for other in others:
+            starts.append([*at.covariances[:i], other, *at.covariances[i + 1 :]])
+    return starts
 
 
 def _other_minimum(coordinates, node):
     """A lower minimum at the same held coordinate, from other starts, or None."""
     at = coordinates.estimates(node.state)
-    starts = []
-    wide = any(len(c) > 1 for c in at.covariances)
-    for share in (0.0, -0.9) if wide else ():
-        turned = [
-            np.where(np.eye(len(c), dtype=bool), c, share * c) for c in at.covariances
-        ]
-        starts.append(turned)
-    if sum(len(c) for c in at.covariances) > 1:
-        floor = [
-            SMALL_SD**2 * at.scale * np.linalg.inv(t.T @ t)[: len(c), : len(c)]
-            for c, t in zip(
-                at.covariances, coordinates.model.design.transforms, strict=True
-            )
-        ]
-        for i, own in enumerate(floor):
-            for factor in (0.05, 2.0):
-                scaled = list(at.covariances)
-                scaled[i] = factor * (scaled[i] + np.diag(own.diagonal()))
-                starts.append(scaled)
     found = None
-    for covariances in starts:
+    for covariances in _other_starts(coordinates.model, at):
         z = coordinates.start(Estimates(covariances, at.scale, at.coefficients))
         z[coordinates.held] = node.coordinate
         try:
