@@ -14,6 +14,7 @@ from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 import mixedext as mx
 from mixedext.engine.fit import evaluate_design
 from mixedext.exceptions import LowerDevianceWarning
+from mixedext.inference import profile_path
 from mixedext.results import MixedLMResults
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
@@ -221,6 +222,25 @@ def test_model_without_random_effects():
     for sigma in table.loc["sigma"]:
         rise = n * np.log(sigma**2) + square / sigma**2 - n * (np.log(square / n) + 1)
         assert rise == pytest.approx(3.841458820694124, abs=1e-8)
+
+
+def test_a_matrix_is_the_same_as_one_level_with_its_columns():
+    rng = np.random.default_rng(1)
+    z, x = rng.normal(size=(80, 30)), np.column_stack([np.ones(80), np.arange(80.0)])
+    y = z @ rng.normal(size=30) * 0.4 + rng.normal(size=80)
+    one = mx.RandomTerm(np.zeros(80, int), z, structure="identity")
+    tables = [
+        limits(mx.MixedLM(y, x, terms=[term]).fit(reml=False))
+        for term in (one, mx.SparseTerm(z))
+    ]
+    same(*tables)
+
+
+def test_a_limit_that_is_not_reached(monkeypatch):
+    monkeypatch.setattr(profile_path, "MOST_POINTS", 2)
+    table = fitted(SLEEP, data_of("sleepstudy")).profile("sigma").conf_int()
+    assert table.loc["sigma"].isna().all()
+    assert "sigma, lower: the likelihood is flat: after 2 points" in repr(table)
 
 
 def test_conf_int_by_profile():
