@@ -13,10 +13,12 @@ from mixedext.exceptions import (
     AlignmentWarning,
     BoundaryWarning,
     ClusterWarning,
+    ConvergenceError,
     DesignError,
     FlatLikelihoodWarning,
     FormulaError,
     InformationWarning,
+    LowerDevianceWarning,
     MissingDataError,
     NestingWarning,
     NoExactLawError,
@@ -35,6 +37,7 @@ from mixedext.regressions_by_group import LmList, PoolabilityTest, lm_list
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.results_parts.linear_functions import Contrasts, MarginalMeans
 from mixedext.results_parts.model_comparison import ModelTest, anova, model_table
+from mixedext.results_parts.profiles import LikelihoodProfile
 from mixedext.results_parts.variance_tests import exact_lrt, exact_rlrt
 from mixedext.specification.terms import RandomTerm, SparseTerm
 
@@ -46,11 +49,14 @@ __all__ = [
     "ClusterWarning",
     "Contrasts",
     "Convergence",
+    "ConvergenceError",
     "DesignError",
     "FlatLikelihoodWarning",
     "FormulaError",
     "InformationWarning",
+    "LikelihoodProfile",
     "LmList",
+    "LowerDevianceWarning",
     "MarginalMeans",
     "MissingDataError",
     "MixedLM",

@@ -14,10 +14,12 @@ __all__ = [
     "AlignmentWarning",
     "BoundaryWarning",
     "ClusterWarning",
+    "ConvergenceError",
     "DesignError",
     "FlatLikelihoodWarning",
     "FormulaError",
     "InformationWarning",
+    "LowerDevianceWarning",
     "MissingDataError",
     "NestingWarning",
     "NoExactLawError",
@@ -57,6 +59,10 @@ class ClusterWarning(ModelWarning):
     """A cluster-robust covariance that rests on too few clusters, or on one of them."""
 
 
+class ConvergenceError(RuntimeError):
+    """A search that did not come to an end; says what to do."""
+
+
 class AlignmentWarning(ModelWarning):
     """A Series with the row labels of the data in another order; positions count."""
 
@@ -71,6 +77,10 @@ class FlatLikelihoodWarning(ModelWarning):
 
 class InformationWarning(ModelWarning):
     """Information on the variances that cannot be inverted as it is; names what is used."""
+
+
+class LowerDevianceWarning(ModelWarning):
+    """A profile has found a better fit than the one that it started from."""
 
 
 class PrecisionWarning(ModelWarning):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -29,9 +30,11 @@ from mixedext.results_parts.kenward_roger_tests import KenwardRogerTests
 from mixedext.results_parts.likelihood_results import LikelihoodResults
 from mixedext.results_parts.model_comparison import ModelComparison
 from mixedext.results_parts.parameter_covariance import ParameterCovariance
+from mixedext.results_parts.profiles import ProfileIntervals
 from mixedext.results_parts.random_effects import RandomEffects
 from mixedext.results_parts.summary import summarize
 from mixedext.results_parts.term_deletion import TermDeletion
+from mixedext.results_parts.variance_intervals import VarianceIntervals
 from mixedext.results_parts.variance_tests import VarianceTests
 from mixedext.results_parts.wald import WaldTests
 from mixedext.specification.formula_engine import series_as_frame
@@ -56,6 +59,8 @@ class MixedLMResults(
     ExplainedVariance,
     EstimatedMeans,
     VarianceTests,
+    ProfileIntervals,
+    VarianceIntervals,
     WaldTests,
     ParameterCovariance,
     UpstreamResults,
@@ -422,6 +427,15 @@ class MixedLMResultsWrapper(UpstreamWrapper):
     _wrap_attrs = wrap.union_dicts(
         UpstreamWrapper._wrap_attrs, {"wresid": "rows", "resid_pearson": "rows"}
     )
+    _wrap_methods: ClassVar[dict] = {**UpstreamWrapper._wrap_methods}
+    del _wrap_methods["conf_int"]
+
+    def conf_int(self, *args, **kwargs):
+        """Intervals of all parameters, with their names; see MixedLMResults.conf_int."""
+        limits = self._results.conf_int(*args, **kwargs)
+        if isinstance(limits, pd.DataFrame):  # has names of its own
+            return limits
+        return self._results.model.data.wrap_output(limits, "columns")
 
     def _repr_html_(self):
         return self._results._repr_html_()

@@ -349,7 +349,7 @@ class WaldTests:
         return result
 
     def conf_int(self, alpha=0.05, cols=None, method="wald", df_method=None):
-        """Wald intervals of all packed parameters.
+        """Intervals of all parameters.
 
         Parameters
         ----------
@@ -357,8 +357,10 @@ class WaldTests:
             One minus the confidence level.
         cols : array_like, optional
             Numbers of the parameters; all if None.
-        method : {"wald"}, optional
-            Kind of the intervals.
+        method : {"wald", "profile"}, optional
+            Kind of the intervals: Wald's, of the packed parameters, or those of the profile
+            likelihood, of the fixed effects and the standard deviations and correlations
+            that ``profile`` names, on the scale of the data.
         df_method : str, optional
             Method for the degrees of freedom of the fixed effects; the results' own if
             None.  Intervals of the variance parameters are by the normal law.
@@ -366,12 +368,17 @@ class WaldTests:
         Returns
         -------
         ndarray
-            Lower and upper limits, (n_params, 2).
+            Lower and upper limits, (n_params, 2).  A DataFrame for "profile", with a row
+            for each parameter that is estimated.
         """
         if not 0 < alpha < 1:
             raise ValueError(f"alpha={alpha!r} must lie between 0 and 1")
+        if method == "profile":
+            if df_method is not None:
+                raise ValueError("method='profile' has no use for a df_method")
+            return self._profile_conf_int(alpha, cols)
         if method != "wald":
-            raise ValueError(f"method={method!r} is not known; use 'wald'")
+            raise ValueError(f"method={method!r} is not known; use 'wald' or 'profile'")
         known = self._own_inference
         if df_method is not None:
             known = self.fixed_effects_inference(df_method)

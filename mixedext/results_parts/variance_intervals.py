@@ -1,0 +1,173 @@
+"""Covariance of the variance parameters, and intervals from it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.tools.validation import string_like
+
+from mixedext.inference.variance_intervals import (
+    log_limits,
+    satterthwaite_df,
+    satterthwaite_limits,
+    sd_and_correlation,
+)
+from mixedext.results_parts.profiles import parameter_names
+
+__all__ = ["VarianceIntervals"]
+
+
+class VarianceIntervals:
+    """The part of the results that says how precise the variances are."""
+
+    def cov_vcomp(self) -> pd.DataFrame:
+        """Covariance matrix of the estimated variances, covariances and residual variance.
+
+        The inverse of the observed information of the (restricted) likelihood, in the units
+        of the data squared.
+
+        Returns
+        -------
+        DataFrame
+            A row and a column for each variance and covariance of the random effects, term
+            by term, and for the residual variance.  Terms on the boundary (a variance of
+            zero, a correlation of -1 or 1) have no standard errors: NaN, and the others are
+            given them.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> covariance = result.cov_vcomp()
+        >>> covariance.columns.tolist()[:2]
+        ['var Intercept|Subject', 'cov Intercept.Days|Subject']
+        >>> round(float(covariance.loc["residual", "residual"]) ** 0.5, 1)
+        77.2
+        """
+        kinds = {"sd": "var", "cor": "cov"}
+        names = [_renamed(name, kinds, "residual") for name in self._variance_names()]
+        return pd.DataFrame(self._cov_variances(), index=names, columns=names)
+
+    def conf_int_vcomp(self, alpha=0.05, method="log", scale="sd") -> pd.DataFrame:
+        """Intervals of standard deviations and correlations, or of variances.
+
+        Parameters
+        ----------
+        alpha : float, optional
+            One minus the confidence level.
+        method : {"log", "wald", "satterthwaite", "profile"}, optional
+            "log": Wald on the logarithm of standard deviations and on Fisher's z of
+            correlations.  "wald": Wald on the scale asked for, which may pass its bounds.
+            "satterthwaite": chi-squared limits of variances, with 2 v^2 / se^2 degrees of
+            freedom; correlations have none.  "profile": by the profile of the ordinary
+            likelihood.
+        scale : {"sd", "variance"}, optional
+            Standard deviations and correlations, or variances (and correlations).
+
+        Returns
+        -------
+        DataFrame
+            estimate, se (delta method, observed information), lower, upper; for
+            Satterthwaite's limits also df.  NaN where a variance is on the boundary.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not known.
+
+        References
+        ----------
+        Satterthwaite (1946), An approximate distribution of estimates of variance
+        components, Biometrics Bulletin 2, 110-114.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> result.conf_int_vcomp().round(2)
+                                    estimate    se  lower  upper
+        sd Intercept|Subject           24.74  5.84  15.58  39.28
+        cor Intercept.Days|Subject      0.07  0.33  -0.52   0.61
+        sd Days|Subject                 5.92  1.25   3.92   8.95
+        sigma                          25.59  1.51  22.80  28.72
+        """
+        if not 0 < alpha < 1:
+            raise ValueError(f"alpha={alpha!r} must lie between 0 and 1")
+        options = ("log", "wald", "satterthwaite", "profile")
+        method = string_like(method, "method", options=options)
+        scale = string_like(scale, "scale", options=("sd", "variance"))
+        elements = self._variance_elements()
+        values = np.array([value for value, _ in elements])
+        pairs = [pair for _, pair in elements]
+        names = self._variance_names()
+        is_correlation = np.array([pair is not None for pair in pairs])
+        covariance = self._cov_variances()
+        transformed, jacobian = sd_and_correlation(values, pairs)
+        held = np.isnan(covariance.diagonal())
+        whole = np.where(np.isnan(covariance), 0.0, covariance)
+        with np.errstate(invalid="ignore"):
+            error = np.sqrt(np.einsum("ij,jk,ik->i", jacobian, whole, jacobian))
+            variance_error = np.sqrt(covariance.diagonal())
+        error[held] = np.nan
+        frame = {"estimate": transformed, "se": error}
+        z = stats.norm.ppf(1 - alpha / 2)
+        if method == "profile":
+            table = self.profile("random", level=max(0.9, 1 - alpha)).conf_int(1 - alpha)
+            limits = table.to_numpy()
+        elif method == "satterthwaite":
+            df = satterthwaite_df(values, variance_error)
+            df[is_correlation] = np.nan
+            limits = np.sqrt(satterthwaite_limits(values, variance_error, alpha))
+            limits[is_correlation] = np.nan
+            frame["df"] = df
+        elif method == "log":
+            limits = log_limits(transformed, error, is_correlation, alpha)
+        else:
+            limits = np.column_stack([transformed - z * error, transformed + z * error])
+        if scale == "variance":
+            frame["estimate"] = np.where(is_correlation, transformed, values)
+            frame["se"] = np.where(is_correlation, error, variance_error)
+            if method == "wald":
+                plain = np.column_stack(
+                    [values - z * variance_error, values + z * variance_error]
+                )
+            else:
+                plain = limits**2
+            limits = np.where(is_correlation[:, None], limits, plain)
+        frame["lower"], frame["upper"] = limits.T
+        if scale == "variance":
+            names = [_renamed(name, {"sd": "var"}, "residual") for name in names]
+        return pd.DataFrame(frame, index=names)
+
+    def _cov_variances(self):
+        """Of the elements in order: by term, the lower triangle by columns, residual."""
+        return self._variance_covariance.absolute
+
+    def _variance_names(self):
+        names = parameter_names(self.engine_fit.design, list(self.model.exog_names))
+        return names[: names.index("sigma") + 1]
+
+    def _variance_elements(self):
+        """Value and, for a covariance, the places of its two variances."""
+        fit, out = self.engine_fit, []
+        for term, covariance in zip(fit.design.terms, fit.covariances, strict=True):
+            pairs = term.structure.gamma_pairs()
+            gamma = term.structure.gamma(covariance)
+            if len(gamma) == 1:
+                pairs = [(0, 0)]
+            place = {a: len(out) + i for i, (a, b) in enumerate(pairs) if a == b}
+            for (a, b), value in zip(pairs, gamma, strict=True):
+                out.append((float(value), None if a == b else (place[b], place[a])))
+        out.append((float(fit.scale), None))
+        return out
+
+
+def _renamed(name, kinds, residual):
+    """A name of a profile with another word for what it is."""
+    if name == "sigma":
+        return residual
+    kind, own = name.split(" ", 1)
+    return f"{kinds.get(kind, kind)} {own}"
