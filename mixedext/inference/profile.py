@@ -44,7 +44,7 @@ from mixedext.inference.restricted_minimum import (
     restricted_minimum,
 )
 
-__all__ = ["Curve", "Limit", "Profile", "profile_curve", "profile_fit"]
+__all__ = ["Curve", "Limit", "Profile", "profile_curve", "profile_fit", "refit_from"]
 
 # Refits from lower deviances.
 MOST_REFITS = 5
@@ -130,7 +130,8 @@ class Curve:
         """Ends of the interval at a confidence level, to the accuracy of the arithmetic."""
         zeta = float(np.sqrt(stats.chi2.ppf(level, 1)))
         coordinates = Coordinates(model, self.target)
-        return tuple(self._limit(coordinates, zeta, side) for side in (0, 1))
+        with blas_threads():
+            return tuple(self._limit(coordinates, zeta, side) for side in (0, 1))
 
     def _limit(self, coordinates, wanted, side):
         sign = 1 if side else -1
@@ -241,7 +242,7 @@ def profile_fit(
         lower = [o for o in outcomes if isinstance(o, LowerDevianceError)]
         if not lower:
             return Profile(fit, model, outcomes, falls)
-        better = fit_design(design, False, start=model.theta(lower[0].estimates))
+        better = refit_from(model, lower[0])
         falls.append(fit.deviance - better.deviance)
         fit = better
     raise ConvergenceError(
@@ -249,6 +250,11 @@ def profile_fit(
         f"{', '.join(f'{f:.3g}' for f in falls)}): the likelihood has many maxima. Rescale "
         "the covariates, or simplify the random effects"
     )
+
+
+def refit_from(model: ProfileModel, lower: LowerDevianceError) -> Fit:
+    """The maximum-likelihood fit from a start at which a profile was lower than the fit."""
+    return fit_design(model.design, False, start=model.theta(lower.estimates))
 
 
 def _outcome(model, target, fitted, best, zeta_max, step):

@@ -11,8 +11,9 @@ from scipy import stats
 
 from mixedext.engine.held_fit import HeldFit
 from mixedext.exceptions import LowerDevianceWarning, user_stacklevel
-from mixedext.inference.profile import Profile, profile_fit
+from mixedext.inference.profile import Profile, profile_fit, refit_from
 from mixedext.inference.profile_coordinates import ProfileModel
+from mixedext.inference.profile_path import LowerDevianceError
 from mixedext.results_parts.noted_table import NotedTable
 
 __all__ = ["LikelihoodProfile", "ProfileIntervals", "parameter_names"]
@@ -59,7 +60,7 @@ def effect_names(term) -> list[str]:
     return list(term.names)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class LikelihoodProfile:
     """Profile likelihood of some or all parameters of a model.
 
@@ -85,6 +86,7 @@ class LikelihoodProfile:
     refitted_by_ml: bool
     _profile: Profile = field(repr=False)
     _effects: dict = field(repr=False)
+    _limits: dict = field(repr=False, default_factory=dict)
 
     @property
     def deviance(self) -> float:
@@ -194,9 +196,31 @@ class LikelihoodProfile:
                 f"level={level!r} is above that of the profile, {self.level!r}; make the "
                 f"profile with level={level!r}"
             )
+        try:
+            return self._intervals(level)
+        except LowerDevianceError as lower:
+            self._redo(lower)
+        return self._intervals(level)
+
+    def _redo(self, lower):
+        """Profile again from a better fit that the search for a limit has found."""
+        found = self._profile
+        better = refit_from(found.model, lower)
+        fall = found.fit.deviance - better.deviance
+        targets = [c.target for c in found.curves]
+        zeta_max = float(np.sqrt(stats.chi2.ppf(self.level, 1)))
+        again = profile_fit(better, targets, zeta_max, STEP / 2)
+        _warn_of_fall(fall + sum(again.falls), again.fit)
+        self._profile, self._limits = again, {}
+        values = again.model.values(again.model.fitted(again.fit))
+        self.estimates = pd.Series(values, index=self.estimates.index, name="estimate")
+
+    def _intervals(self, level):
         rows, notes = [], []
         for name, curve in zip(self.names, self._profile.curves, strict=True):
-            limits = curve.limits(self._profile.model, level)
+            if (name, level) not in self._limits:
+                self._limits[name, level] = curve.limits(self._profile.model, level)
+            limits = self._limits[name, level]
             rows.append([limit.value for limit in limits])
             for side, limit in zip(("lower", "upper"), limits, strict=True):
                 if limit.reason:
@@ -329,14 +353,7 @@ class ProfileIntervals:
         zeta_max = float(np.sqrt(stats.chi2.ppf(level, 1)))
         found = profile_fit(fit, [targets[i] for i in numbers], zeta_max, step, n_jobs)
         if found.falls:
-            warnings.warn(
-                "the profile has found a deviance that is lower than that of the fit by "
-                f"{sum(found.falls):.6g}. Its estimates and intervals are those of a refit "
-                f"from there (deviance {found.fit.deviance:.8g}); fit the model with that "
-                f"start: fit(start_params=...), theta {np.round(found.fit.theta, 6)}",
-                LowerDevianceWarning,
-                stacklevel=user_stacklevel(),
-            )
+            _warn_of_fall(sum(found.falls), found.fit)
         values = found.model.values(found.model.fitted(found.fit))
         effects = {
             names[i]: effect_names(design.terms[targets[i].term])
@@ -362,6 +379,18 @@ class ProfileIntervals:
         frame.columns = [0, 1]
         out = frame if cols is None else frame.iloc[np.asarray(cols)]
         return NotedTable.of(out, table.heading, table.notes)
+
+
+def _warn_of_fall(fall, fit):
+    """Say that the profile rests on a better fit than the results."""
+    warnings.warn(
+        "the profile has found a deviance that is lower than that of the fit by "
+        f"{fall:.6g}. Its estimates and intervals are those of a refit from there (deviance "
+        f"{fit.deviance:.8g}); fit the model with that start: fit(start_params=...), theta "
+        f"{np.round(fit.theta, 6)}",
+        LowerDevianceWarning,
+        stacklevel=user_stacklevel(),
+    )
 
 
 def _chosen(which, names, targets):

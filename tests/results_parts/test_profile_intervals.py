@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -285,6 +286,25 @@ def test_a_better_fit_is_said():
         profile = worse.profile("Days")
     assert profile.deviance == pytest.approx(-2 * right.llf, abs=1e-8)
     same(pd.DataFrame(profile.conf_int()), limits(right, which="Days"))
+
+
+def test_a_better_fit_found_between_points_is_said():
+    right = fitted(SLEEP, data_of("sleepstudy"))
+    want = right.profile("Days")
+    fit = right.engine_fit
+    worse = evaluate_design(fit.design, False, fit.theta * 1.05)
+    profile = right.profile("Days")
+    curve = profile._profile.curves[0]
+    # as if the points had been above a deviance that was too high
+    profile._profile = replace(
+        profile._profile,
+        fit=worse,
+        curves=[replace(curve, best=worse.deviance)],
+    )
+    with pytest.warns(LowerDevianceWarning, match="lower than that of the fit"):
+        table = profile.conf_int(0.05)
+    same(pd.DataFrame(table), pd.DataFrame(want.conf_int(0.05)))
+    assert profile.deviance == pytest.approx(-2 * right.llf, abs=1e-8)
 
 
 def test_arguments():
