@@ -20,7 +20,7 @@ __all__ = ["LikelihoodProfile", "ProfileIntervals", "parameter_names"]
 
 # Distance of the points of a path in zeta: the spline through points and slopes is then
 # within 1e-4 of zeta.
-STEP = 0.5
+STEP = 0.6
 
 
 def parameter_names(design, fixed_names) -> list[str]:
@@ -385,9 +385,9 @@ def _warn_of_fall(fall, fit):
     """Say that the profile rests on a better fit than the results."""
     warnings.warn(
         "the profile has found a deviance that is lower than that of the fit by "
-        f"{fall:.6g}. Its estimates and intervals are those of a refit from there (deviance "
-        f"{fit.deviance:.8g}); fit the model with that start: fit(start_params=...), theta "
-        f"{np.round(fit.theta, 6)}",
+        f"{fall:.6g}. Its estimates and intervals are those of a refit from there "
+        f"(deviance {fit.deviance:.8g}); fit the model with that start: "
+        f"fit(start_params=...), theta {np.round(fit.theta, 6)}",
         LowerDevianceWarning,
         stacklevel=user_stacklevel(),
     )
