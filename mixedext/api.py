@@ -10,6 +10,7 @@ from mixedext.engine.threads import get_num_threads, set_num_threads
 from mixedext.exceptions import (
     AdjustmentWarning,
     AlignmentWarning,
+    BootstrapWarning,
     BoundaryWarning,
     DesignError,
     FlatLikelihoodWarning,
@@ -26,6 +27,8 @@ from mixedext.exceptions import (
 from mixedext.model import MixedLM, mixedlm
 from mixedext.parquet import read_parquet_model
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
+from mixedext.results_parts.bootstrap_replicates import Bootstrap
+from mixedext.results_parts.bootstrap_tests import BootstrapTest, bootstrap_test
 from mixedext.results_parts.linear_functions import Contrasts, MarginalMeans
 from mixedext.results_parts.model_comparison import ModelTest, anova, model_table
 from mixedext.specification.terms import RandomTerm, SparseTerm
@@ -33,6 +36,9 @@ from mixedext.specification.terms import RandomTerm, SparseTerm
 __all__ = [
     "AdjustmentWarning",
     "AlignmentWarning",
+    "Bootstrap",
+    "BootstrapTest",
+    "BootstrapWarning",
     "BoundaryWarning",
     "Contrasts",
     "Convergence",
@@ -58,6 +64,7 @@ __all__ = [
     "VCSpec",
     "WeightsWarning",
     "anova",
+    "bootstrap_test",
     "datasets",
     "get_num_threads",
     "load",

@@ -12,6 +12,7 @@ from statsmodels.tools.sm_exceptions import ModelWarning
 __all__ = [
     "AdjustmentWarning",
     "AlignmentWarning",
+    "BootstrapWarning",
     "BoundaryWarning",
     "ClusterWarning",
     "DesignError",
@@ -58,6 +59,10 @@ class ClusterWarning(ModelWarning):
 
 class AlignmentWarning(ModelWarning):
     """A Series with the row labels of the data in another order; positions count."""
+
+
+class BootstrapWarning(ModelWarning):
+    """Replicates of a bootstrap failed; says how many and why."""
 
 
 class RankDeficientWarning(ModelWarning):

@@ -14,6 +14,9 @@ does not depend on it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from mixedext.engine.fit import Fit
@@ -123,6 +126,7 @@ def simulate_fits(
     rng: np.random.Generator | int | None = None,
     reml: bool | None = None,
     n_threads: int = 1,
+    run: Callable | None = None,
 ) -> Refits:
     """Simulate from a fit and fit the model to what was simulated.
 
@@ -138,11 +142,14 @@ def simulate_fits(
         Criterion of the refits; that of ``fit`` if None.
     n_threads : int, optional
         Threads that blocks of responses are shared among.
+    run : callable, optional
+        Maps a function over blocks in place of the threads, in order.
 
     Returns
     -------
     Refits
     """
+    run = partial(run_blocks, n_threads=n_threads) if run is None else run
     reml = fit.reml if reml is None else reml
     design, sampler = fit.design, Sampler(fit)
     batch, sigma = Batch(design, reml), np.sqrt(fit.scale)
@@ -158,7 +165,7 @@ def simulate_fits(
         )
         return batch.fit(lead, true + sigma * least_squares, sigma * y_scale, parts)[0]
 
-    parts = run_blocks(work, list(zip(counts, seeds, strict=True)), n_threads)
+    parts = run(work, list(zip(counts, seeds, strict=True)))
     return Refits(*joined(parts), reml)
 
 

@@ -337,7 +337,7 @@ class WaldTests:
         result.temp = tests
         return result
 
-    def conf_int(self, alpha=0.05, cols=None, method="wald", df_method=None):
+    def conf_int(self, alpha=0.05, cols=None, method="wald", df_method=None, **options):
         """Wald intervals of all packed parameters.
 
         Parameters
@@ -346,11 +346,14 @@ class WaldTests:
             One minus the confidence level.
         cols : array_like, optional
             Numbers of the parameters; all if None.
-        method : {"wald"}, optional
-            Kind of the intervals.
+        method : {"wald", "bootstrap"}, optional
+            Kind of the intervals; "bootstrap" is by ``bootstrap_parametric``.
         df_method : str, optional
             Method for the degrees of freedom of the fixed effects; the results' own if
             None.  Intervals of the variance parameters are by the normal law.
+        **options
+            For "bootstrap": ``n``, ``rng``, ``n_jobs``, ``progress`` as for
+            ``bootstrap_parametric``, and ``interval``, the method of its ``conf_int``.
 
         Returns
         -------
@@ -359,8 +362,13 @@ class WaldTests:
         """
         if not 0 < alpha < 1:
             raise ValueError(f"alpha={alpha!r} must lie between 0 and 1")
-        if method != "wald":
-            raise ValueError(f"method={method!r} is not known; use 'wald'")
+        if method == "bootstrap":
+            return self._bootstrap_limits(alpha, cols, **options)
+        if method != "wald" or options:
+            given = (
+                f"method={method!r}" if method != "wald" else f"argument {min(options)!r}"
+            )
+            raise ValueError(f"{given} is not known; use 'wald' or 'bootstrap'")
         known = self._own_inference
         if df_method is not None:
             known = self.fixed_effects_inference(df_method)
