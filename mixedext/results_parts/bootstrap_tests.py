@@ -152,7 +152,7 @@ def bootstrap_test(
     >>> test = mx.bootstrap_test(large, small, n=2000, rng=1)
     >>> round(test.statistic, 4)
     2.5684
-    >>> abs(test.pvalue - 0.0254) < 3 * test.se
+    >>> abs(test.pvalue - 0.0226) < 3 * test.se
     True
     """
     check_count(n)
