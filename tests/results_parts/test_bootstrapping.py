@@ -409,8 +409,8 @@ def test_blocks_have_seeds_of_their_own():
 EGGS = {
     "Intercept": (0.30364293, 0.47143004, 0.042796395, 0.387216142),
     "sd(Lab.Intercept)": (0.0, 0.15259394, 0.046326676, 0.065694194),
-    "sd(Lab:Technician.Intercept)": (0.0, 0.1370675, 0.036727178, 0.071956407),
-    "sd(Lab:Technician:Sample.Intercept)": (0.0, 0.09739746, 0.028057234, 0.048861584),
+    "sd(Technician:Lab.Intercept)": (0.0, 0.1370675, 0.036727178, 0.071956407),
+    "sd(Sample:Technician:Lab.Intercept)": (0.0, 0.09739746, 0.028057234, 0.048861584),
     "sigma": (0.060009229, 0.107738299, 0.012039012, 0.083611041),
 }
 
