@@ -162,10 +162,12 @@ class Bootstrap:
         >>> list(bootstrap.estimate.index)
         ['Intercept', 'var(Batch.Intercept)', 'var(Residual)']
         """
-        names = {"sigma": "var(Residual)"}
-        for name in self.replicates:
+        names = {}
+        for name in self.replicates.columns.difference(self.refits.fe_names, sort=False):
             if name.startswith("sd("):
                 names[name] = f"var{name[2:]}"
+            elif name.partition(".")[0] == "sigma":
+                names[name] = "var(Residual)"
         replicates, estimate = self.replicates.copy(), self.estimate.copy()
         replicates[list(names)] **= 2
         estimate[list(names)] **= 2
