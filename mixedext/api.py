@@ -11,6 +11,7 @@ from mixedext.engine.threads import get_num_threads, set_num_threads
 from mixedext.exceptions import (
     AdjustmentWarning,
     AlignmentWarning,
+    BootstrapWarning,
     BoundaryWarning,
     ClusterWarning,
     ConvergenceError,
@@ -35,6 +36,8 @@ from mixedext.model import MixedLM, mixedlm
 from mixedext.parquet import read_parquet_model
 from mixedext.regressions_by_group import LmList, PoolabilityTest, lm_list
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
+from mixedext.results_parts.bootstrap_replicates import Bootstrap
+from mixedext.results_parts.bootstrap_tests import BootstrapTest, bootstrap_test
 from mixedext.results_parts.linear_functions import Contrasts, MarginalMeans
 from mixedext.results_parts.model_comparison import ModelTest, anova, model_table
 from mixedext.results_parts.profiles import LikelihoodProfile
@@ -45,6 +48,9 @@ __all__ = [
     "AdjustmentWarning",
     "AlignmentWarning",
     "AnovaEstimates",
+    "Bootstrap",
+    "BootstrapTest",
+    "BootstrapWarning",
     "BoundaryWarning",
     "ClusterWarning",
     "Contrasts",
@@ -81,6 +87,7 @@ __all__ = [
     "WelchTest",
     "anova",
     "anova_estimates",
+    "bootstrap_test",
     "datasets",
     "exact_lrt",
     "exact_rlrt",

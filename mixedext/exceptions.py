@@ -12,6 +12,7 @@ from statsmodels.tools.sm_exceptions import ModelWarning
 __all__ = [
     "AdjustmentWarning",
     "AlignmentWarning",
+    "BootstrapWarning",
     "BoundaryWarning",
     "ClusterWarning",
     "ConvergenceError",
@@ -65,6 +66,10 @@ class ConvergenceError(RuntimeError):
 
 class AlignmentWarning(ModelWarning):
     """A Series with the row labels of the data in another order; positions count."""
+
+
+class BootstrapWarning(ModelWarning):
+    """Replicates of a bootstrap failed; says how many and why."""
 
 
 class RankDeficientWarning(ModelWarning):

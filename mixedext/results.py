@@ -23,6 +23,7 @@ from mixedext.engine.fit import Fit
 from mixedext.inference.fixed_tests import df_method_name
 from mixedext.model_parts.refitting import simulate_refits
 from mixedext.results_parts.anova_tables import AnovaTables
+from mixedext.results_parts.bootstrapping import Bootstrapping
 from mixedext.results_parts.criteria import Criteria
 from mixedext.results_parts.estimated_means import EstimatedMeans
 from mixedext.results_parts.explained_variance import ExplainedVariance
@@ -56,6 +57,7 @@ class MixedLMResults(
     AnovaTables,
     ModelComparison,
     TermDeletion,
+    Bootstrapping,
     ExplainedVariance,
     EstimatedMeans,
     VarianceTests,

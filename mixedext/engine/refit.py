@@ -32,6 +32,7 @@ __all__ = [
     "fit_responses",
     "joined",
     "refit_design",
+    "row_of_fit",
     "run_blocks",
 ]
 
@@ -329,7 +330,7 @@ def fit_responses(
         else:
             fits = [_single(design, products, j, reml) for j in range(len(y_scale))]
             noise = np.array([fit.objective.noise if design.terms else 0.0 for fit in fits])
-            columns = joined(_row(fit) for fit in fits)
+            columns = joined(row_of_fit(fit) for fit in fits)
         for r in np.flatnonzero(noise > DEVIANCE_NOISE):  # digits were lost
             if batched:
                 whole = responses.design_of(y[:, start + r], products, r)
@@ -361,11 +362,11 @@ def _single(design, products, column, reml, within=None):
 
 
 def _replace(columns, r, fit):
-    for column, value in zip(columns, _row(fit), strict=True):
+    for column, value in zip(columns, row_of_fit(fit), strict=True):
         column[r] = value[0]
 
 
-def _row(fit):
+def row_of_fit(fit):
     """A fit as a row of each column of ``Refits``."""
     verdict = fit.convergence
     return (

@@ -14,12 +14,16 @@ does not depend on it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from mixedext.engine.fit import Fit
 from mixedext.engine.kernels.refits import draw_responses
 from mixedext.engine.levels import LevelSums
 from mixedext.engine.refit import Batch, Refits, joined, run_blocks
+from mixedext.engine.spectral import SpectralFits, spectral_pays
 
 __all__ = ["Sampler", "simulate_fits", "spawn_seeds"]
 
@@ -123,6 +127,7 @@ def simulate_fits(
     rng: np.random.Generator | int | None = None,
     reml: bool | None = None,
     n_threads: int = 1,
+    run: Callable | None = None,
 ) -> Refits:
     """Simulate from a fit and fit the model to what was simulated.
 
@@ -138,27 +143,38 @@ def simulate_fits(
         Criterion of the refits; that of ``fit`` if None.
     n_threads : int, optional
         Threads that blocks of responses are shared among.
+    run : callable, optional
+        Maps a function over blocks in place of the threads, in order.
 
     Returns
     -------
     Refits
     """
+    run = partial(run_blocks, n_threads=n_threads) if run is None else run
     reml = fit.reml if reml is None else reml
-    design, sampler = fit.design, Sampler(fit)
-    batch, sigma = Batch(design, reml), np.sqrt(fit.scale)
+    design, sigma = fit.design, np.sqrt(fit.scale)
     true = _on_basis(design, fit.coefficients)
-    size = max(1, BLOCK_SIZE // sampler.n_normal)
+    if spectral_pays(design):
+        spectral = SpectralFits(design, reml)
+        n_normal = spectral.n_normal
+    else:
+        spectral, sampler, batch = None, Sampler(fit), Batch(design, reml)
+        n_normal = sampler.n_normal
+    size = max(1, BLOCK_SIZE // n_normal)
     counts = [min(size, n - start) for start in range(0, n, size)]
     seeds = spawn_seeds(rng, len(counts))
 
     def work(block):
         count, seed = block
+        if spectral is not None:
+            w, rest, fixed = spectral.draw(fit, count, np.random.default_rng(seed))
+            return spectral.columns(w, rest, true + sigma * fixed, sigma)
         lead, least_squares, y_scale, parts = sampler.draw(
             count, np.random.default_rng(seed)
         )
         return batch.fit(lead, true + sigma * least_squares, sigma * y_scale, parts)[0]
 
-    parts = run_blocks(work, list(zip(counts, seeds, strict=True)), n_threads)
+    parts = run(work, list(zip(counts, seeds, strict=True)))
     return Refits(*joined(parts), reml)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -17,10 +19,21 @@ from mixedext.engine.refit import (
 )
 from mixedext.engine.simulation import simulate_fits, spawn_seeds
 
-__all__ = ["Refitting", "simulate_refits"]
+__all__ = [
+    "Refitting",
+    "block_size",
+    "blocks_of",
+    "check_count",
+    "labelled",
+    "refit_draws",
+    "simulate_refits",
+    "simulated_rows",
+]
 
 # Numbers of simulated rows that are held at a time.
 _ROWS_AT_A_TIME = 2_000_000
+# Fits of a block where each is made by itself.
+_FITS_AT_A_TIME = 50
 
 
 class Refitting:
@@ -129,10 +142,15 @@ def check_threads(n_threads) -> None:
         raise ValueError(f"n_threads={n_threads!r} must be a whole number, 1 or more")
 
 
-def labelled(model, refits: Refits) -> Refits:
-    """Refits with all fixed-effects columns (NaN where dropped) and names."""
-    fixed = np.full((len(refits), model.k_fe), np.nan)
-    fixed[:, model._design.basis.kept] = refits.fe_params
+def labelled(model, refits: Refits, whole=False) -> Refits:
+    """Refits with all fixed-effects columns (NaN where dropped) and names.
+
+    ``whole`` if the columns are there already.
+    """
+    fixed = refits.fe_params
+    if not whole:
+        fixed = np.full((len(refits), model.k_fe), np.nan)
+        fixed[:, model._design.basis.kept] = refits.fe_params
     names = tuple(
         f"{t.group}.{name}"
         for t in model._design.terms
@@ -143,36 +161,63 @@ def labelled(model, refits: Refits) -> Refits:
     )
 
 
-def simulate_refits(model, fit: Fit, n, rng, reml, n_threads) -> Refits:
+def simulate_refits(model, fit: Fit, n, rng, reml, n_threads=1, run=None) -> Refits:
     """Responses simulated from a fit, and the model fitted to each."""
-    if not isinstance(n, int | np.integer) or n < 1:
-        raise ValueError(f"n={n!r} must be a whole number, 1 or more")
+    check_count(n)
     check_threads(n_threads)
     reml = fit.reml if reml is None else bool(reml)
+    run = partial(run_blocks, n_threads=n_threads) if run is None else run
     if fit.design.blocks.within is not None:
-        return labelled(model, simulate_fits(fit, int(n), rng, reml, n_threads))
-    model._need_rows()  # sums over levels do not suffice
-    size = max(1, _ROWS_AT_A_TIME // model.nobs)
+        return labelled(model, simulate_fits(fit, int(n), rng, reml, run=run))
+    draw = partial(simulated_rows, model, fit)  # sums over levels do not suffice
+    return refit_draws(model, draw, n, rng, reml, run)
+
+
+def check_count(n) -> None:
+    """Raise ValueError unless ``n`` is a whole number, 1 or more."""
+    if not isinstance(n, int | np.integer) or n < 1:
+        raise ValueError(f"n={n!r} must be a whole number, 1 or more")
+
+
+def blocks_of(n: int, size: int, rng) -> list:
+    """Numbers of replicates of blocks of a size, with the seed of each block."""
     counts = [min(size, n - start) for start in range(0, n, size)]
-    seeds = spawn_seeds(rng, len(counts))
+    return list(zip(counts, spawn_seeds(rng, len(counts)), strict=True))
+
+
+def block_size(model) -> int:
+    """Replicates of a block; part of what a seed means."""
+    size = max(1, _ROWS_AT_A_TIME // model.nobs)
+    # fits one by one take long: small blocks are shared more evenly among processes
+    return size if model._design.blocks.within is not None else min(size, _FITS_AT_A_TIME)
+
+
+def refit_draws(model, draw: Callable, n, rng, reml, run) -> Refits:
+    """The model fitted to responses less offset that ``draw(count, rng)`` makes."""
+    model._need_rows()
     responses = model._responses()
 
     def work(block):
-        y = _simulated_rows(model, fit, block[0], np.random.default_rng(block[1]))
+        y = draw(block[0], np.random.default_rng(block[1]))
         refits = fit_responses(responses, y, reml)
         return tuple(vars(refits)[name] for name in list(vars(refits))[:7])
 
-    parts = run_blocks(work, list(zip(counts, seeds, strict=True)), n_threads)
+    parts = run(work, blocks_of(n, block_size(model), rng))
     return labelled(model, Refits(*joined(parts), reml))
 
 
-def _simulated_rows(model, fit, count, rng):
-    """Responses less offset, (nobs, count)."""
+def simulated_rows(model, fit: Fit, count, rng, conditional=False):
+    """Responses less offset, (nobs, count), with new or with the fitted random effects."""
+    model._need_rows()
     sigma = np.sqrt(fit.scale)
     noise = rng.standard_normal((model.nobs, count))
     if model.weights is not None:
         noise /= np.sqrt(model.weights)[:, None]
     y = sigma * noise + (model.exog[:, fit.design.basis.kept] @ fit.coefficients)[:, None]
+    if conditional:
+        for term, effect in zip(model.random_terms, fit.effects, strict=True):
+            y += term.contribution(effect)[:, None]
+        return y
     for term, lam in zip(model.random_terms, fit.lams, strict=True):
         effect = sigma * rng.standard_normal((count, term.n_levels, term.k)) @ lam.T
         y += term.contribution(effect.transpose(1, 2, 0))

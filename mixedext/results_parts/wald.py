@@ -348,7 +348,7 @@ class WaldTests:
         result.temp = tests
         return result
 
-    def conf_int(self, alpha=0.05, cols=None, method="wald", df_method=None):
+    def conf_int(self, alpha=0.05, cols=None, method="wald", df_method=None, **options):
         """Intervals of all parameters.
 
         Parameters
@@ -357,13 +357,17 @@ class WaldTests:
             One minus the confidence level.
         cols : array_like, optional
             Numbers of the parameters; all if None.
-        method : {"wald", "profile"}, optional
-            Kind of the intervals: Wald's, of the packed parameters, or those of the profile
+        method : {"wald", "profile", "bootstrap"}, optional
+            Kind of the intervals: Wald's, of the packed parameters; those of the profile
             likelihood, of the fixed effects and the standard deviations and correlations
-            that ``profile`` names, on the scale of the data.
+            that ``profile`` names, on the scale of the data; or by
+            ``bootstrap_parametric``.
         df_method : str, optional
             Method for the degrees of freedom of the fixed effects; the results' own if
             None.  Intervals of the variance parameters are by the normal law.
+        **options
+            For "bootstrap": ``n``, ``rng``, ``n_jobs``, ``progress`` as for
+            ``bootstrap_parametric``, and ``interval``, the method of its ``conf_int``.
 
         Returns
         -------
@@ -373,12 +377,16 @@ class WaldTests:
         """
         if not 0 < alpha < 1:
             raise ValueError(f"alpha={alpha!r} must lie between 0 and 1")
+        if method == "bootstrap":
+            return self._bootstrap_limits(alpha, cols, **options)
+        known = ("wald", "profile")
+        if method not in known or options:
+            given = f"method={method!r}" if method not in known else repr(min(options))
+            raise ValueError(f"{given} is not known; use 'wald', 'profile' or 'bootstrap'")
         if method == "profile":
             if df_method is not None:
                 raise ValueError("method='profile' has no use for a df_method")
             return self._profile_conf_int(alpha, cols)
-        if method != "wald":
-            raise ValueError(f"method={method!r} is not known; use 'wald' or 'profile'")
         known = self._own_inference
         if df_method is not None:
             known = self.fixed_effects_inference(df_method)

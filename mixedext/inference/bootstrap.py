@@ -1,0 +1,408 @@
+"""Numbers of bootstraps: standard deviations of replicates, limits, resampling, tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg, sparse, stats
+
+from mixedext.engine.design import Design
+from mixedext.specification.sparse_terms import SparseTerm
+from mixedext.specification.terms import RandomTerm
+
+__all__ = [
+    "INTERVALS",
+    "CasesSampler",
+    "ResidualSampler",
+    "TestLaw",
+    "covariance_parameters",
+    "limits",
+    "linear_log_likelihoods",
+    "relative_gammas",
+]
+
+# Eigenvalues of a covariance, relative to the largest, that count as zero.
+NO_VARIANCE = 1e-12
+
+
+# ---- parameters of the replicates ----
+
+
+def covariance_parameters(terms, theta, scale, taken=()):
+    """Standard deviations and correlations of all terms, and sigma, of each replicate.
+
+    Parameters
+    ----------
+    terms : list of RandomTerm or SparseTerm
+        The random terms.
+    theta : ndarray
+        Relative covariance factors, (R, n_theta).
+    scale : ndarray
+        Residual variances, (R,).
+    taken : sequence of str, optional
+        Names that are in use.
+
+    Returns
+    -------
+    dict
+        Name to ndarray (R,): ``sd(group.effect)``, ``corr(group.effect.effect)``,
+        ``sigma``; correlations with an effect of no variance are NaN.
+    """
+    sigma, columns = np.sqrt(scale), dict.fromkeys(taken)
+    for term, lam in zip(terms, relative_factors(terms, theta), strict=True):
+        group, names = term.group, term.names
+        relative = np.sqrt((lam**2).sum(axis=2))
+        if term.structure.name == "identity" and term.k > 1:
+            names = [""]
+        for a, name in enumerate(names):
+            label = f"{group}.{name}" if name else group
+            columns[_unique(f"sd({label})", columns)] = relative[:, a] * sigma
+        if not term.structure.correlated:
+            continue
+        for b in range(term.k):
+            for a in range(b + 1, term.k):
+                both = relative[:, a] * relative[:, b]
+                product = (lam[:, a] * lam[:, b]).sum(axis=1)
+                value = np.divide(
+                    product, both, out=np.full_like(both, np.nan), where=both > 0
+                )
+                label = f"corr({group}.{names[b]}.{names[a]})"
+                columns[_unique(label, columns)] = value.clip(-1.0, 1.0)
+    columns[_unique("sigma", columns)] = sigma
+    return {name: value for name, value in columns.items() if value is not None}
+
+
+def relative_factors(terms, theta):
+    """Relative covariance factors lam of each term, (R, k, k)."""
+    start, out = 0, []
+    for term in terms:
+        own = theta[:, start : start + term.structure.n_theta]
+        out.append(np.tensordot(own, term.structure.lam_basis, axes=1))
+        start += term.structure.n_theta
+    return out
+
+
+def relative_gammas(terms, theta):
+    """Free elements of lam lam' of all terms, (R, n_gamma)."""
+    parts = [np.zeros((len(theta), 0))]
+    for term, lam in zip(terms, relative_factors(terms, theta), strict=True):
+        basis = term.structure.covariance_basis.reshape(term.structure.n_gamma, -1)
+        covariance = (lam @ lam.transpose(0, 2, 1)).reshape(len(theta), -1)
+        parts.append(covariance @ (basis.T / (basis**2).sum(axis=1)))
+    return np.hstack(parts)
+
+
+def _unique(label, taken):
+    number, own = 2, label
+    while own in taken:
+        own, number = f"{label}.{number}", number + 1
+    return own
+
+
+# ---- limits ----
+
+
+def _percentile(values, estimate, level):
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    # order statistics at (n + 1) p, as Davison and Hinkley (1997), section 5.3
+    return np.quantile(values, tails, method="weibull")
+
+
+def _basic(values, estimate, level):
+    low, high = _percentile(values, estimate, level)
+    return 2 * estimate - high, 2 * estimate - low
+
+
+def _normal(values, estimate, level):
+    center = 2 * estimate - values.mean()
+    margin = stats.norm.ppf((1 + level) / 2) * values.std(ddof=1)
+    return center - margin, center + margin
+
+
+def _shortest(values, estimate, level):
+    values = np.sort(values)
+    count = int(np.ceil(level * len(values)))
+    low, high = values[: len(values) - count + 1], values[count - 1 :]
+    at = int(np.argmin(high - low))
+    return low[at], high[at]
+
+
+INTERVALS = {
+    "percentile": _percentile,
+    "basic": _basic,
+    "normal": _normal,
+    "shortest": _shortest,
+}
+
+
+def limits(values, estimate, level, method):
+    """Lower and upper limit of a parameter from its replicates.
+
+    Parameters
+    ----------
+    values : ndarray
+        Replicates, (R,), none of them NaN.
+    estimate : float
+        The estimate.
+    level : float
+        Confidence level.
+    method : {"percentile", "basic", "normal", "shortest"}
+        Kind of the interval.
+
+    Returns
+    -------
+    tuple of float
+        NaN with fewer than two replicates.
+    """
+    if len(values) < 2:
+        return np.nan, np.nan
+    low, high = INTERVALS[method](values, estimate, level)
+    return float(low), float(high)
+
+
+# ---- residuals and modes ----
+
+
+class ResidualSampler:
+    """Responses from resampled, centred and reflated random effects and residuals.
+
+    Parameters
+    ----------
+    terms : list of RandomTerm or SparseTerm
+        The random terms with their rows.
+    effects, covariances : sequence of ndarray
+        Conditional modes (L, k), and covariances (k, k), of each term.
+    mean : ndarray
+        X beta, (n,).
+    residuals : ndarray
+        Response less offset, mean and effects, (n,).
+    scale : float
+        Residual variance.
+    weights : ndarray or None
+        Weights of the rows.
+
+    References
+    ----------
+    Carpenter, Goldstein and Rasbash (2003), A novel bootstrap procedure for assessing the
+    relationship between class size and achievement, Applied Statistics 52, 431-443.
+    """
+
+    def __init__(self, terms, effects, covariances, mean, residuals, scale, weights):
+        self.terms, self.mean = terms, mean
+        self.effects = [reflated(b, s) for b, s in zip(effects, covariances, strict=True)]
+        self.root = None if weights is None else np.sqrt(weights)[:, None]
+        residuals = residuals if weights is None else residuals * np.sqrt(weights)
+        self.residuals = reflated(residuals[:, None], np.array([[scale]]))[:, 0]
+
+    def __call__(self, count, rng):
+        """Responses less offset, (n, count)."""
+        n = len(self.mean)
+        noise = self.residuals[rng.integers(0, n, (n, count))]
+        y = noise if self.root is None else noise / self.root
+        y += self.mean[:, None]
+        for term, effect in zip(self.terms, self.effects, strict=True):
+            drawn = effect[rng.integers(0, len(effect), (len(effect), count))]
+            y += term.contribution(drawn.transpose(0, 2, 1))
+        return y
+
+
+def reflated(effects, covariance):
+    """Effects, centred, and mapped so that their second moments are the covariance.
+
+    With S = L L' the moments of the centred effects and Sigma = M M', b* = M L^-1 b.
+    Directions without variance are left out.
+    """
+    centred = effects - effects.mean(axis=0)
+    size = np.sqrt(np.diag(covariance))
+    unit = np.where(size > 0, size, 1.0)
+    value, vector = np.linalg.eigh(covariance / np.outer(unit, unit))
+    free = value > NO_VARIANCE * max(len(value), 1)
+    if not free.any():
+        return np.zeros_like(centred)
+    if free.all():  # Carpenter, Goldstein and Rasbash's Cholesky factors
+        inward, outward = np.diag(1 / unit), np.linalg.cholesky(covariance)
+    else:
+        root = np.sqrt(value[free])
+        inward = (vector[:, free] / root).T / unit
+        outward = unit[:, None] * vector[:, free] * root
+    inner = centred @ inward.T
+    moments = inner.T @ inner / len(inner)
+    lower = np.linalg.cholesky(moments)
+    return linalg.solve_triangular(lower, inner.T, lower=True).T @ outward.T
+
+
+# ---- cases ----
+
+
+class CasesSampler:
+    """Rows of whole levels of one grouping factor, drawn with replacement.
+
+    A level that is drawn twice counts as two: all factors nested in it get new levels.
+
+    Parameters
+    ----------
+    terms : list of RandomTerm or SparseTerm
+        The random terms with their rows.
+    codes : ndarray
+        Level of each row in the factor that is resampled, (n,).
+    within : bool
+        Whether the rows of each level drawn are drawn with replacement too.
+
+    Raises
+    ------
+    ValueError
+        If some term is not nested in the factor: it names the term.
+    """
+
+    def __init__(self, terms, codes, within):
+        self.terms, self.within = terms, within
+        self.order = np.argsort(codes, kind="stable")
+        self.start = np.concatenate([[0], np.cumsum(np.bincount(codes))])
+        for term in terms:
+            if not _is_nested(term, codes):
+                raise ValueError(
+                    f"the random term {term.group!r} is crossed with the factor whose "
+                    "levels are resampled; cases cannot be drawn independently. Use "
+                    "bootstrap_residual or bootstrap_parametric"
+                )
+
+    def draw(self, rng):
+        """Rows of a replicate, (n*,), and the number of the draw that each belongs to."""
+        n_levels = len(self.start) - 1
+        level = rng.integers(0, n_levels, n_levels)
+        size = self.start[level + 1] - self.start[level]
+        number = np.repeat(np.arange(n_levels), size)
+        if self.within:
+            place = (rng.random(len(number)) * size[number]).astype(np.intp)
+        else:
+            place = np.arange(len(number)) - np.repeat(np.cumsum(size) - size, size)
+        return self.order[self.start[level][number] + place], number
+
+    def terms_of(self, rows, number):
+        """The random terms of the rows of a replicate."""
+        return [_resampled(term, rows, number) for term in self.terms]
+
+
+def _is_nested(term, codes):
+    if isinstance(term, SparseTerm):
+        rows, inner = sparse.coo_array(term.matrix).coords
+        outer = codes[rows]
+    else:
+        outer, inner = codes, term.codes
+    low = np.full(term.n_levels, np.iinfo(np.intp).max)
+    high = np.full(term.n_levels, -1)
+    np.minimum.at(low, inner, outer)
+    np.maximum.at(high, inner, outer)
+    return bool((low >= high).all())
+
+
+def _resampled(term, rows, number):
+    if isinstance(term, SparseTerm):
+        matrix = term.matrix[rows]
+        drawn = np.repeat(number, np.diff(matrix.indptr))
+        column = drawn * np.int64(term.n_levels) + matrix.indices
+        levels, column = np.unique(column, return_inverse=True)
+        shape = len(rows), len(levels)
+        matrix = sparse.csr_array((matrix.data, column, matrix.indptr), shape=shape)
+        return SparseTerm(matrix, group=term.group)
+    codes = number * np.int64(term.n_levels) + term.codes[rows]
+    z = np.ascontiguousarray(term.z[rows])
+    return RandomTerm(codes, z, term.group, list(term.names), term.structure)
+
+
+# ---- tests ----
+
+
+def linear_log_likelihoods(design: Design, x, weights, y, reml):
+    """Log-likelihoods of a model without random effects, for responses (n, R).
+
+    Parameters
+    ----------
+    design : Design
+        Of the model.
+    x : ndarray
+        All its fixed-effects columns.
+    weights : ndarray or None
+        Weights of the rows.
+    y : ndarray
+        Responses less offset.
+    reml : bool
+        Restricted or ordinary likelihood.
+    """
+    x, n, rank = x[:, design.basis.kept], len(y), design.basis.rank
+    if weights is not None:
+        root = np.sqrt(weights)[:, None]
+        x, y = x * root, y * root
+    q = np.linalg.qr(x)[0]
+    residual = y - q @ (q.T @ y)
+    residual -= q @ (q.T @ residual)
+    dof = n - rank if reml else n
+    square = np.einsum("ir,ir->r", residual, residual)
+    deviance = dof * (1 + np.log(2 * np.pi * square / dof)) - design.log_weights
+    return -0.5 * (deviance + (2.0 * design.basis.log_det if reml else 0.0))
+
+
+@dataclass(frozen=True, eq=False)
+class TestLaw:
+    """Laws of a likelihood-ratio statistic from draws under the hypothesis.
+
+    Parameters
+    ----------
+    statistic : float
+        Observed.
+    draws : ndarray
+        Simulated; NaN or infinite where a fit failed.
+    df : int
+        Parameters that the hypothesis fixes.
+
+    References
+    ----------
+    Halekoh and Hojsgaard (2014), A Kenward-Roger approximation and parametric bootstrap
+    methods for tests in linear mixed models, Journal of Statistical Software 59(9).
+    Davison and Hinkley (1997), Bootstrap Methods and their Application, section 4.2.
+    """
+
+    __test__ = False  # pytest takes classes of this name for tests
+
+    statistic: float
+    draws: np.ndarray
+    df: int
+
+    @property
+    def n_extreme(self):
+        """Draws as large as the statistic or larger, and failures."""
+        slack = 1e-9 * max(abs(self.statistic), 1.0)
+        return int(np.count_nonzero(~(self.draws < self.statistic - slack)))
+
+    @property
+    def pvalue(self):
+        """(b + 1) / (B + 1)."""
+        return (self.n_extreme + 1) / (len(self.draws) + 1)
+
+    @property
+    def _sound(self):
+        return self.draws[np.isfinite(self.draws)]
+
+    def laws(self):
+        """Statistic, degrees of freedom and p-value of every approximation.
+
+        Returns
+        -------
+        dict
+            Name to (statistic, df, df_denom, p); infinite or NaN where there is none.
+        """
+        mean, variance = self._sound.mean(), self._sound.var(ddof=1)
+        t, df = self.statistic, self.df
+        ratio = mean / df if df else np.nan
+        bartlett = t / ratio
+        # F with df and m has mean m / (m - 2); none has a mean of 1 or less
+        denominator = 2 * ratio / (ratio - 1) if ratio > 1 else np.inf
+        shape, width = mean**2 / variance, variance / mean
+        return {
+            "LRT": (t, df, np.nan, stats.chi2.sf(t, df)),
+            "parametric bootstrap": (t, np.nan, np.nan, self.pvalue),
+            "Bartlett": (bartlett, df, np.nan, stats.chi2.sf(bartlett, df)),
+            "gamma": (t, np.nan, np.nan, stats.gamma.sf(t, shape, scale=width)),
+            "F": (t / df, df, denominator, stats.f.sf(t / df, df, denominator)),
+        }

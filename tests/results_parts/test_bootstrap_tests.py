@@ -1,0 +1,163 @@
+"""Bootstrap tests where the law is known exactly, and against fresh fits."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import statsmodels.formula.api as smf
+from scipy import stats
+
+import mixedext as mx
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "formula", "factor"),
+    [("pulp", "bright ~ {}", "operator"), ("dyestuff", "Yield ~ {}", "Batch")],
+)
+@pytest.mark.parametrize("reml", [True, False])
+def test_balanced_one_way_layout_is_the_f_test(name, formula, factor, reml):
+    """Both statistics increase with F wherever they are not zero: the p-values agree."""
+    data = getattr(mx.datasets, name).load().data
+    large = mx.mixedlm(formula.format(f"1 + (1 | {factor})"), data).fit(reml=reml)
+    small = smf.ols(formula.format("1"), data).fit()
+    test = large.bootstrap_test(small, 40_000, rng=1)
+    f = smf.ols(formula.format(f"C({factor})"), data).fit()
+    assert test.reml == reml
+    assert abs(test.pvalue - f.f_pvalue) < 3.5 * test.se
+    assert test.se == pytest.approx(
+        np.sqrt(f.f_pvalue * (1 - f.f_pvalue) / 40_000), rel=0.2
+    )
+    assert test.n_failed == 0
+    # mass at zero: F below the mean square ratio at which the variance is zero
+    groups = data[factor].nunique()
+    between, within = groups - 1, len(data) - groups
+    edge = 1.0 if reml else groups / between
+    mass = stats.f.cdf(edge, between, within)
+    assert np.mean(test.draws < 1e-9) == pytest.approx(mass, abs=0.01)
+    assert np.mean(test.singular) == pytest.approx(mass, abs=0.01)
+
+
+def test_published_statistics():
+    pulp = mx.datasets.pulp.load().data
+    large = mx.mixedlm("bright ~ 1 + (1 | operator)", pulp).fit(reml=False)
+    test = mx.bootstrap_test(large, smf.ols("bright ~ 1", pulp).fit(), 100, rng=0)
+    assert test.statistic == pytest.approx(2.568371, abs=5e-7)
+    assert test.table.loc["LRT", "pvalue"] == pytest.approx(0.1090, abs=5e-5)
+
+
+@pytest.mark.parametrize("kind", ["fixed", "slope", "crossed"])
+def test_draws_are_differences_of_fresh_fits(kind, monkeypatch):
+    data = mx.datasets.sleepstudy.load().data
+    data["half"] = np.arange(180) % 2
+    data["o"] = np.linspace(0, 50, 180)
+    formulas = {
+        "fixed": ("1 + (Days | Subject)", "Days + (Days | Subject)"),
+        "slope": ("Days + (1 | Subject)", "Days + (Days | Subject)"),
+        "crossed": ("1 + (1 | Subject)", "Days + (1 | Subject) + (1 | half)"),
+    }[kind]
+    seen = []
+    from mixedext.results_parts import bootstrap_tests
+
+    simulated = bootstrap_tests.simulated_rows
+
+    def spy(*args, **options):
+        y = simulated(*args, **options)
+        seen.append(y)
+        return y
+
+    monkeypatch.setattr(bootstrap_tests, "simulated_rows", spy)
+    models = [mx.mixedlm(f"Reaction ~ {f}", data, offset="o") for f in formulas]
+    small, large = [m.fit(reml=kind == "slope") for m in models]
+    test = mx.bootstrap_test(large, small, 12, rng=3)
+    assert test.reml == (kind == "slope")
+    (y,) = seen
+    for r in range(12):
+        new = data.assign(Reaction=y[:, r] + data["o"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fits = [
+                mx.mixedlm(f"Reaction ~ {f}", new, offset="o").fit(reml=test.reml)
+                for f in formulas
+            ]
+        want = max(2 * (fits[1].llf - fits[0].llf), 0.0)
+        assert test.draws[r] == pytest.approx(want, abs=1e-8)
+    assert test.n_extreme == np.count_nonzero(test.draws >= test.statistic)
+    assert test.pvalue == (test.n_extreme + 1) / 13
+
+
+@pytest.mark.parametrize("weights", [None, "w"])
+@pytest.mark.parametrize("reml", [True, False])
+def test_linear_models_in_closed_form(weights, reml):
+    data = mx.datasets.sleepstudy.load().data
+    data["w"] = np.random.default_rng(0).uniform(0.5, 2.0, 180)
+    from mixedext.inference.bootstrap import linear_log_likelihoods
+
+    model = mx.mixedlm("Reaction ~ Days", data, weights=weights)
+    y = np.random.default_rng(1).normal(100, 30, (180, 3))
+    got = linear_log_likelihoods(model._design, model.exog, model.weights, y, reml)
+    for r in range(3):
+        new = mx.mixedlm("Reaction ~ Days", data.assign(Reaction=y[:, r]), weights=weights)
+        assert got[r] == pytest.approx(new.fit(reml=reml).llf, rel=1e-11)
+
+
+def test_jobs_change_no_number():
+    joblib = pytest.importorskip("joblib")
+    data = mx.datasets.penicillin.load().data
+    large = mx.mixedlm("diameter ~ 1 + (1 | plate) + (1 | sample)", data).fit()
+    small = mx.mixedlm("diameter ~ 1 + (1 | sample)", data).fit()
+    alone = mx.bootstrap_test(large, small, 120, rng=1)
+    with joblib.parallel_config(backend="threading", n_jobs=2):
+        np.testing.assert_array_equal(
+            mx.bootstrap_test(large, small, 120, rng=1).draws, alone.draws
+        )
+    assert alone.pvalue == 1 / 121
+
+
+def test_what_cannot_be_tested_is_refused():
+    data = mx.datasets.sleepstudy.load().data
+    one, days, slopes = [
+        mx.mixedlm(f"Reaction ~ {f}", data).fit()
+        for f in ("1 + (1 | Subject)", "Days + (1 | Subject)", "Days + (Days | Subject)")
+    ]
+    with pytest.raises(ValueError, match="different fixed effects"):
+        mx.bootstrap_test(days, one, 10, reml=True)
+    with pytest.raises(ValueError, match="nothing to test"):
+        mx.bootstrap_test(days, slopes, 10)
+    with pytest.raises(ValueError, match="not on the same data"):
+        mx.bootstrap_test(days, mx.mixedlm("Reaction ~ 1", data[:100]).fit(), 10)
+    with pytest.raises(TypeError, match="large must be results of mixedext"):
+        mx.bootstrap_test(smf.ols("Reaction ~ Days", data).fit(), one, 10)
+    other = mx.mixedlm("Reaction ~ np.sin(Days) + (1 | Subject)", data).fit()
+    with (
+        pytest.warns(mx.NestingWarning),
+        pytest.warns(mx.BootstrapWarning),
+    ):
+        mx.bootstrap_test(slopes, other, 10, rng=0)
+
+
+def test_replicates_that_fail_are_said_and_count(monkeypatch):
+    from mixedext.results_parts import bootstrap_tests
+
+    fitted = bootstrap_tests._fitted
+
+    def some_fail(model, y, reml):
+        llf, sound, singular = fitted(model, y, reml)
+        if model.random_terms:
+            sound[::10] = False
+        return llf, sound, singular
+
+    monkeypatch.setattr(bootstrap_tests, "_fitted", some_fail)
+    data = mx.datasets.pulp.load().data
+    large = mx.mixedlm("bright ~ 1 + (1 | operator)", data).fit()
+    small = mx.mixedlm("bright ~ 1", data).fit()
+    with pytest.warns(mx.BootstrapWarning, match="10 of 100 replicates failed"):
+        test = mx.bootstrap_test(large, small, 100, rng=0)
+    assert test.n_failed == np.isnan(test.draws).sum() == 10
+    assert test.n_extreme >= 10
+    assert "10 failed" in repr(test)

@@ -1,0 +1,432 @@
+"""Bootstraps of fitted models against fresh models, and their independence of the jobs."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+import mixedext as mx
+from mixedext.model_parts.refitting import blocks_of
+from mixedext.results_parts.bootstrap_replicates import bootstrap_of
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning"
+)
+
+
+def frame(seed=0, n=120):
+    rng = np.random.default_rng(seed)
+    g, h, x = rng.integers(0, 10, n), rng.integers(0, 6, n), rng.normal(1.0, 2.0, n)
+    y = 3 + x + rng.normal(size=10)[g] + 0.7 * rng.normal(size=6)[h] + rng.normal(size=n)
+    weight, known = rng.uniform(0.5, 2.0, n), 10 * rng.normal(size=n)
+    return pd.DataFrame({"y": y + known, "x": x, "g": g, "h": h, "w": weight, "o": known})
+
+
+def fitted(kind, reml=True):
+    data = frame()
+    if kind == "members":
+        pairs = np.random.default_rng(4).integers(0, 8, (120, 2))
+        rows = np.repeat(np.arange(120), 2)
+        matrix = sparse.csr_array((np.full(240, 0.5), (rows, pairs.ravel())), (120, 8))
+        x = np.column_stack([np.ones(120), data["x"]])
+        term = mx.SparseTerm(matrix, group="member")
+        return mx.MixedLM(data["y"], x, terms=[term], offset=data["o"]).fit(reml=reml)
+    formulas = {
+        "weighted": "y ~ x + (1 | g)",
+        "slopes": "y ~ x + (x | g)",
+        "crossed": "y ~ x + (1 | g) + (1 | h)",
+        "nested": "y ~ x + (1 | g/h)",
+        "linear": "y ~ x",
+    }
+    model = mx.mixedlm(formulas[kind], data, weights="w", offset="o")
+    return model.fit(reml=reml)
+
+
+def fresh_fits(result, y, reml):
+    """Fits of new models to responses, as a frame; no part of the first model is used."""
+    model, rows = result.model, []
+    for column in np.asarray(y).T:
+        new = type(model)(
+            column,
+            np.array(model.exog),
+            terms=list(model.random_terms),
+            weights=model.weights,
+            offset=model.offset,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fit = new.fit(reml=reml)
+        table = fit.var_corr
+        values = {f"b{j}": b for j, b in enumerate(np.asarray(fit.fe_params))}
+        values |= {f"sd{i}": sd for i, sd in enumerate(table["sd"])}
+        rows.append(values | {"llf": fit.llf, "singular": fit.is_singular})
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("kind", ["weighted", "slopes", "crossed", "members"])
+@pytest.mark.parametrize("how", ["conditional", "residual"])
+def test_replicates_are_those_of_fresh_models(kind, how, reml):
+    """The same responses, fitted by brute force."""
+    result = fitted(kind, reml)
+    options = {"conditional": True} if how == "conditional" else {}
+    method = "parametric" if how == "conditional" else "residual"
+    drawn = []
+    bootstrap = getattr(result, f"bootstrap_{method}")
+    seen = bootstrap(20, lambda r: drawn.append(r.model.endog) or 0.0, rng=3, **options)
+    assert len(drawn) == 21  # the results themselves come last
+    want = fresh_fits(result, np.column_stack(drawn[:20]), reml)
+    ours = seen.replicates
+    np.testing.assert_allclose(seen.llf, want["llf"], rtol=1e-8, atol=1e-8)
+    sds = [c for c in ours if c.startswith("sd(")]
+    for i, name in enumerate([*sds, "sigma"]):
+        np.testing.assert_allclose(ours[name], want[f"sd{i}"], rtol=1e-7, atol=2e-6)
+    for j in range(2):
+        np.testing.assert_allclose(ours.iloc[:, j], want[f"b{j}"], rtol=1e-8, atol=1e-8)
+    np.testing.assert_array_equal(seen.singular, want["singular"])
+    assert seen.n_failed == 0
+
+
+@pytest.mark.parametrize("kind", ["weighted", "slopes", "crossed", "members", "linear"])
+@pytest.mark.parametrize("conditional", [False, True])
+def test_simulated_responses_have_the_moments_of_the_model(kind, conditional):
+    result = fitted(kind)
+    n = 6000
+    y = result.simulate(n, rng=0, conditional=conditional)
+    assert y.shape == (120, n)
+    assert list(y.index) == list(range(120))
+    mean = result.fittedvalues if conditional else result.predict()
+    weights = result.model.weights
+    variance = np.full(120, result.scale) if weights is None else result.scale / weights
+    covariance = np.diag(variance)
+    if not conditional:
+        for term, own in zip(
+            result.model.random_terms, result.engine_fit.covariances, strict=True
+        ):
+            z = np.column_stack(
+                [
+                    term.contribution(e.reshape(term.n_levels, term.k))
+                    for e in np.eye(term.n_levels * term.k)
+                ]
+            )
+            covariance += z @ np.kron(np.eye(term.n_levels), own) @ z.T
+    values = y.to_numpy()
+    sd = np.sqrt(np.diag(covariance))
+    error = (values.mean(axis=1) - np.asarray(mean)) / sd
+    assert np.abs(error).max() < 5 / np.sqrt(n)
+    got = np.cov(values) / np.outer(sd, sd)
+    np.testing.assert_allclose(got, covariance / np.outer(sd, sd), atol=6 / np.sqrt(n))
+    np.testing.assert_array_equal(y, result.simulate(n, rng=0, conditional=conditional))
+    # refits see the same rows: offset and all
+    assert result.model.fit_many(y.iloc[:, :3]).n_failed == 0
+
+
+def test_rows_and_sufficient_statistics_give_one_law():
+    """Replicates by rows, with Python between, against those drawn as statistics."""
+    result = fitted("weighted")
+    one = result.bootstrap_parametric(400, lambda r: r.scale, rng=0)
+    other = result.bootstrap_parametric(20_000, rng=1)
+    np.testing.assert_allclose(one.replicates["statistic"], one.replicates["sigma"] ** 2)
+    for name in other.replicates:
+        se = other.table.loc[name, "se"]
+        difference = one.replicates[name].mean() - other.replicates[name].mean()
+        assert abs(difference) < 4 * se / np.sqrt(400)
+        assert one.table.loc[name, "se"] == pytest.approx(se, rel=0.2)
+
+
+def _same(one, other):
+    np.testing.assert_allclose(one.replicates, other.replicates, rtol=0, atol=0)
+    np.testing.assert_array_equal(one.llf, other.llf)
+
+
+def daily_rise(results):
+    return {"rise": results.fe_params["x"], "t": results.tvalues["x"]}
+
+
+METHODS = {
+    "parametric": {},
+    "conditional": {"conditional": True},
+    "residual": {},
+    "cases": {"within": True},
+}
+
+
+def run(result, method, **options):
+    name = "parametric" if method == "conditional" else method
+    return getattr(result, f"bootstrap_{name}")(rng=9, **METHODS[method], **options)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("statistic", [None, daily_rise])
+def test_jobs_and_backends_change_no_number(method, statistic):
+    joblib = pytest.importorskip("joblib")
+    result = fitted("nested" if method == "cases" else "crossed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mx.BootstrapWarning)
+        alone = run(result, method, n=60, statistic=statistic)
+        with joblib.parallel_config(backend="threading"):
+            _same(run(result, method, n=60, statistic=statistic, n_jobs=3), alone)
+        if statistic is None and method == "parametric":
+            _same(run(result, method, n=60, n_jobs=2), alone)  # processes
+    assert len(np.unique(alone.llf)) == 60
+    if statistic is not None:
+        assert list(alone.replicates.columns[-2:]) == ["rise", "t"]
+        np.testing.assert_array_equal(alone.replicates["rise"], alone.replicates["x"])
+
+
+def test_one_factor_in_threads_and_blocks(monkeypatch):
+    monkeypatch.setattr("mixedext.engine.simulation.BLOCK_SIZE", 300)
+    result = fitted("slopes")
+    alone = result.bootstrap_parametric(200, rng=2)
+    _same(result.bootstrap_parametric(200, rng=2, n_jobs=2), alone)
+    refits = result.simulate_refits(200, rng=2)
+    np.testing.assert_array_equal(refits.llf, alone.llf)
+
+
+def test_a_dask_cluster_gives_the_same_numbers():
+    def own_rise(results):  # goes by value: workers cannot import this module
+        return {"rise": results.fe_params["x"], "t": results.tvalues["x"]}
+
+    joblib = pytest.importorskip("joblib")
+    distributed = pytest.importorskip("distributed")
+    crossed, slopes = fitted("crossed"), fitted("slopes")
+    want = [
+        crossed.bootstrap_parametric(120, rng=5),
+        crossed.bootstrap_parametric(60, own_rise, rng=5),
+        slopes.bootstrap_residual(120, rng=5),
+    ]
+    cluster = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    )
+    with (
+        cluster,
+        distributed.Client(cluster),
+        joblib.parallel_config(backend="dask"),
+    ):
+        got = [
+            crossed.bootstrap_parametric(120, rng=5),
+            crossed.bootstrap_parametric(60, own_rise, rng=5),
+            slopes.bootstrap_residual(120, rng=5),
+        ]
+    for one, other in zip(got, want, strict=True):
+        _same(one, other)
+
+
+def test_cases_are_those_of_fresh_models():
+    """Replicates equal models of the rows drawn, the levels told apart by the draw."""
+    result, data = fitted("nested"), frame()
+    seen = []
+    bootstrap = result.bootstrap_cases(8, lambda r: seen.append(r) or r.llf, rng=1)
+    plain = result.bootstrap_cases(8, rng=1)
+    np.testing.assert_allclose(plain.llf, bootstrap.llf, rtol=1e-12)
+    for number, each in enumerate(seen[:8]):  # the results themselves come last
+        model = each.model
+        outer, inner = (t.codes for t in model.random_terms)
+        rows = pd.DataFrame(
+            {"y": model.endog, "x": model.exog[:, 1], "a": outer, "b": inner}
+        ).assign(w=model.weights, o=model.offset)
+        # each row is one of the data
+        assert rows["y"].isin(data["y"]).all()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            new = mx.mixedlm(
+                "y ~ x + (1 | a) + (1 | b)", rows, weights="w", offset="o"
+            ).fit()
+        assert plain.llf[number] == pytest.approx(new.llf, rel=1e-10)
+        assert plain.replicates["x"][number] == pytest.approx(new.fe_params["x"], rel=1e-6)
+        assert model.random_terms[0].n_levels == 10
+
+
+def test_cases_say_what_they_cannot_do():
+    with pytest.raises(ValueError, match="is crossed with the factor"):
+        fitted("crossed").bootstrap_cases(5)
+    with pytest.raises(ValueError, match="group='k' is not a grouping factor"):
+        fitted("nested").bootstrap_cases(5, group="k")
+    with pytest.raises(ValueError, match="name one by group="):
+        fitted("members").bootstrap_cases(5)
+    with pytest.raises(ValueError, match="one label"):
+        fitted("linear").bootstrap_cases(5, group=np.arange(7))
+    linear = fitted("linear").bootstrap_cases(30, group=frame()["g"], rng=0)
+    assert linear.n_failed == 0
+    assert list(linear.replicates) == ["Intercept", "x", "sigma"]
+
+
+def test_fixed_effects_that_a_replicate_lacks_are_failures():
+    data = frame().assign(rare=lambda d: (d["g"] == 3).astype(float))
+    result = mx.mixedlm("y ~ x + rare + (1 | g)", data).fit()
+    with pytest.warns(mx.BootstrapWarning, match="replicates failed"):
+        bootstrap = result.bootstrap_cases(60, rng=0)
+    lost = bootstrap.replicates["rare"].isna()
+    assert 5 < lost.sum() < 45
+    np.testing.assert_array_equal(bootstrap.failures.index, np.flatnonzero(lost))
+    assert bootstrap.failures.iloc[0] == "not estimable: rare"
+    assert (bootstrap.table["n"] == 60 - lost.sum()).all()
+    assert len(bootstrap.replicates) == 60
+
+
+def test_errors_of_a_statistic_are_failures():
+    result = fitted("weighted")
+
+    def fragile(fit):
+        if fit.fe_params["x"] > result.fe_params["x"] and fit.model is not result.model:
+            raise ZeroDivisionError("too large")
+        return fit.scale
+
+    with pytest.warns(mx.BootstrapWarning, match="ZeroDivisionError: too large"):
+        bootstrap = result.bootstrap_parametric(40, fragile, rng=1)
+    assert 5 < bootstrap.n_failed < 35
+    above = bootstrap.replicates["x"] > result.fe_params["x"]
+    np.testing.assert_array_equal(bootstrap.failures.index, np.flatnonzero(above))
+    assert bootstrap.replicates["statistic"].isna().sum() == bootstrap.n_failed
+    with pytest.raises(ZeroDivisionError):  # of the results themselves
+        result.bootstrap_parametric(3, lambda fit: 1 / 0, rng=1)
+
+
+def test_fits_that_do_not_converge_are_counted():
+    result = fitted("slopes")
+    bootstrap = result.bootstrap_parametric(50, rng=1)
+    assert bootstrap.n_failed == 0
+    converged = np.ones(50, bool)
+    converged[[4, 7]] = False
+    with pytest.warns(mx.BootstrapWarning, match="2 of 50 replicates failed"):
+        some = bootstrap_of(
+            result._results, "parametric", replace(bootstrap.refits, converged=converged)
+        )
+    assert list(some.failures.index) == [4, 7]
+    assert (some.table["n"] == 48).all()
+    assert some.table.loc["x", "se"] == pytest.approx(
+        bootstrap.replicates["x"].drop([4, 7]).std()
+    )
+
+
+def test_vectorized_statistics():
+    result = fitted("weighted")
+    name = "sd(g.Intercept)"
+
+    def ratio(replicates):
+        return replicates[name] ** 2 / (replicates[name] ** 2 + replicates["sigma"] ** 2)
+
+    bootstrap = result.bootstrap_parametric(300, ratio, rng=1, vectorized=True)
+    table = result.var_corr["variance"]
+    assert bootstrap.estimate["statistic"] == pytest.approx(table[0] / table.sum())
+    plain = result.bootstrap_parametric(300, rng=1).replicates
+    np.testing.assert_allclose(bootstrap.replicates["statistic"], ratio(plain))
+    named = result.bootstrap_residual(
+        20, lambda r: pd.DataFrame({"icc": ratio(r)}), rng=1, vectorized=True
+    )
+    assert list(named.replicates)[-1] == "icc"
+    with pytest.raises(ValueError, match="one a replicate"):
+        result.bootstrap_parametric(
+            20, lambda r: pd.DataFrame({"a": [1.0]})[: len(r) // 20 + 0], vectorized=True
+        )
+    with pytest.raises(ValueError, match="the name 'x' is that of a parameter"):
+        result.bootstrap_parametric(5, lambda r: {"x": 1.0}, rng=1)
+
+
+def test_the_criterion_of_another_fit():
+    result = fitted("slopes")
+    by_ml = fitted("slopes", reml=False)
+    one = result.bootstrap_parametric(50, rng=3, reml=False)
+    other = by_ml.bootstrap_parametric(50, rng=3)
+    _same(one, other)
+    assert one.estimate["sigma"] == pytest.approx(by_ml.sigma, rel=1e-9)
+    assert not one.refits.reml
+
+
+def test_limits_by_conf_int():
+    result = fitted("slopes")
+    got = result.conf_int(method="bootstrap", n=500, rng=4)
+    assert list(got.index) == list(result.params.index)
+    bootstrap = result.bootstrap_parametric(500, rng=4)
+    want = bootstrap.conf_int()
+    np.testing.assert_allclose(got.iloc[:2], want.iloc[:2])
+    # a variance of the packed parameters is divided by the scale of its own replicate
+    ratio = (bootstrap.replicates["sd(g.Intercept)"] / bootstrap.replicates["sigma"]) ** 2
+    np.testing.assert_allclose(
+        got.iloc[2], np.quantile(ratio, [0.025, 0.975], method="weibull")
+    )
+    narrow = result._results.conf_int(0.5, [1], "bootstrap", n=500, rng=4, interval="basic")
+    np.testing.assert_allclose(narrow, bootstrap.conf_int(0.5, "basic").iloc[[1]])
+    with pytest.raises(ValueError, match="argument 'n' is not known"):
+        result.conf_int(n=500)
+
+
+def test_results_without_rows():
+    result = fitted("slopes")
+    want = result.bootstrap_parametric(20, rng=0)
+    result.remove_data()
+    _same(result.bootstrap_parametric(20, rng=0), want)
+    with pytest.raises(ValueError, match="data of this model were removed"):
+        result.simulate()
+
+
+def test_statsmodels_bootstrap_is_there():
+    mean, _, estimates = fitted("slopes").bootstrap(nrep=30, rng=0)
+    assert estimates.shape == (30, len(mean))
+
+
+def test_arguments_are_checked():
+    result = fitted("weighted")
+    with pytest.raises(ValueError, match="n=0"):
+        result.bootstrap_parametric(0)
+    with pytest.raises(ValueError, match="n=0"):
+        result.simulate(0)
+    with pytest.raises(ValueError, match="n_jobs=0"):
+        result.bootstrap_parametric(5, n_jobs=0)
+    with pytest.raises(ValueError, match="rng="):
+        result.bootstrap_parametric(5, rng=np.random.RandomState(0))
+    bootstrap = result.bootstrap_parametric(5, rng=0)
+    with pytest.raises(ValueError, match="method='bca' is not known"):
+        bootstrap.conf_int(method="bca")
+    with pytest.raises(ValueError, match="level=95"):
+        bootstrap.conf_int(95)
+
+
+def test_a_bar_counts_replicates(capsys):
+    pytest.importorskip("tqdm")
+    result = fitted("crossed")
+    shown = result.bootstrap_parametric(60, rng=1, progress=True)
+    assert "60/60" in capsys.readouterr().err
+    _same(shown, result.bootstrap_parametric(60, rng=1))
+
+
+def test_blocks_have_seeds_of_their_own():
+    blocks = blocks_of(10, 4, 0)
+    assert [count for count, _ in blocks] == [4, 4, 2]
+    states = {tuple(seed.generate_state(2)) for _, seed in blocks}
+    assert len(states) == 3
+
+
+# R 4.2, lme4 1.1-31: m <- lmer(Fat ~ 1 + (1|Lab) + (1|Lab:Technician) +
+# (1|Lab:Technician:Sample), eggs); b <- bootMer(m, function(m) c(fixef(m),
+# as.data.frame(VarCorr(m), order="lower.tri")$sdcor), nsim=2000, seed=1);
+# apply(b$t, 2, quantile, c(.025, .975), type=6); apply(b$t, 2, sd); colMeans(b$t)
+EGGS = {
+    "Intercept": (0.30364293, 0.47143004, 0.042796395, 0.387216142),
+    "sd(Lab.Intercept)": (0.0, 0.15259394, 0.046326676, 0.065694194),
+    "sd(Technician:Lab.Intercept)": (0.0, 0.1370675, 0.036727178, 0.071956407),
+    "sd(Sample:Technician:Lab.Intercept)": (0.0, 0.09739746, 0.028057234, 0.048861584),
+    "sigma": (0.060009229, 0.107738299, 0.012039012, 0.083611041),
+}
+
+
+def test_eggs_against_lme4():
+    data = mx.datasets.eggs.load().data
+    result = mx.mixedlm("Fat ~ 1 + (1 | Lab / Technician / Sample)", data).fit()
+    bootstrap = result.bootstrap_parametric(1500, rng=1)
+    assert bootstrap.n_failed == 0
+    error = np.sqrt(1 / 1500 + 1 / 2000)
+    assert set(bootstrap.replicates) == set(EGGS)
+    for name, (low, high, se, mean) in EGGS.items():
+        row = bootstrap.table.loc[name]
+        # standard errors of a quantile are some three times those of a mean
+        assert row["lower"] == pytest.approx(low, abs=4 * 3 * se * error)
+        assert row["upper"] == pytest.approx(high, abs=4 * 3 * se * error)
+        assert (row["lower"] == 0.0) == (low == 0.0)
+        assert row["se"] == pytest.approx(se, rel=4 * error)
+        assert row["estimate"] + row["bias"] == pytest.approx(mean, abs=4 * se * error)
