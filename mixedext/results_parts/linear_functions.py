@@ -433,13 +433,9 @@ class LinearFunctions(PrintedEstimates):
 class MarginalMeans(LinearFunctions):
     """Estimated marginal means, or trends.
 
-    Attributes
-    ----------
-    table : DataFrame
-        Factors, emmean (response; NAME.trend), SE, df, lower, upper; NaN where the rows
-        of the data do not determine a mean.
-    vcov, linfct : DataFrame
-        Covariance of the estimates, and the combinations of fixed effects that they are.
+    ``table`` has the factors, emmean (response; NAME.trend), SE, df, lower and upper; NaN
+    where the rows of the data do not determine a mean.  ``vcov`` is the covariance of the
+    estimates, ``linfct`` the combinations of fixed effects that they are.
     """
 
     def __init__(
@@ -506,11 +502,8 @@ class MarginalMeans(LinearFunctions):
 class Contrasts(LinearFunctions):
     """Contrasts among estimated means, trends or other contrasts.
 
-    Attributes
-    ----------
-    table : DataFrame
-        contrast and the variables of ``by``; estimate (or ratio), SE, df, t_ratio (or
-        z_ratio), pvalue, lower, upper.
+    ``table`` has the contrast and the variables of ``by``; estimate (or ratio), SE, df,
+    t_ratio (or z_ratio), pvalue, lower and upper.
     """
 
     _with_tests = True
