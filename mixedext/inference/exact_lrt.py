@@ -170,12 +170,18 @@ class NullLaw:
             own = np.flatnonzero(s.counts == number)
             if not len(own):
                 continue
-            size, some = (count, len(own)), 0.0
-            if number != 2:
-                some = rng.standard_normal(size) ** 2
-            if number != 1:
-                some = some + 2.0 * rng.standard_exponential(size)
-            draws[:, own] = some
+            whole = len(own) == len(s.values)
+            some = draws if whole else np.empty((count, len(own)))
+            if number == 2:
+                rng.standard_exponential(out=some)
+                some *= 2.0
+            else:
+                rng.standard_normal(out=some)
+                np.square(some, out=some)
+            if number == 3:
+                some += 2.0 * rng.standard_exponential(some.shape)
+            if not whole:
+                draws[:, own] = some
         own = np.flatnonzero(s.counts > 3)
         if len(own):
             many = [rng.standard_gamma(s.counts[j] / 2, count) for j in own]

@@ -161,6 +161,17 @@ def test_kenward_roger_beside_pbkrtest(monkeypatch, tmp_path, capsys):
             assert "note" in figures["pbkrtest"]
 
 
+def test_variance_inference_without_r(tmp_path, capsys):
+    import beside_variance_inference as beside
+
+    file = tmp_path / "figures"
+    figures = beside.main(["--quick", "--without-r", "--json", str(file)])
+    assert json.loads(file.read_text()) == figures
+    assert all(figure["mixedext"] > 0 for figure in figures.values())
+    printed = capsys.readouterr().out
+    assert all(task.title in printed for task in beside.TASKS.values())
+
+
 def test_the_large_crossed_model_is_ours_alone(capsys):
     import beside_pbkrtest as beside
 
