@@ -24,6 +24,9 @@ class PatsyManager:
     def get_na_action(self, action="drop", types=("None", "NaN")):
         return patsy.NAAction(on_NA=action, NA_types=list(types))
 
+    def get_spec(self, formula):
+        return patsy.ModelDesc.from_formula(formula)
+
     def get_matrices(
         self, formula, data, eval_env=0, pandas=True, na_action="drop", prediction=False
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.versions import BETA_ERROR
 from scipy import stats
 
 from mixedext.inference.quadratic_forms import positive_probability
@@ -25,7 +26,7 @@ def test_one_weight_of_each_sign_is_an_f_probability(weight, above, below):
     """P(w X > Y) for X, Y chi-squared is a probability of Fisher's F, here of its beta."""
     want = stats.beta.sf(1 / (1 + weight), above / 2, below / 2)
     assert positive_probability([weight, -1.0], [above, below]) == pytest.approx(
-        want, abs=2e-14
+        want, abs=BETA_ERROR
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 from helpers.dense import covariance as dense_covariance
+from helpers.versions import needs_statsmodels_15
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg, sparse
@@ -249,6 +250,7 @@ def test_no_random_effects_is_statsmodels_cluster(weights, correct):
     np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-14)
 
 
+@needs_statsmodels_15
 def test_no_random_effects_is_statsmodels_crv3():
     fit, ols, y, x, terms, cluster, _w = ols_limit(np.random.default_rng(1))
     residual = conditional_residual(fit, y, x, terms)

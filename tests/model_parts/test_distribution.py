@@ -5,12 +5,14 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from helpers.upstream_pair import random_params, upstream_pair
+from helpers.versions import needs_statsmodels_15
 from statsmodels.stats.mediation import Mediation
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
 
 
+@needs_statsmodels_15
 @pytest.mark.parametrize("seed", [3, np.random.RandomState])
 def test_as_statsmodels(seed):
     own, theirs = upstream_pair(2)
@@ -51,6 +53,7 @@ def test_moments_of_a_model_by_bars():
     assert np.abs((np.cov(draws.T) - expected) / np.outer(size, size)).max() < 0.06
 
 
+@needs_statsmodels_15
 # Mediation makes models of which one column is constant
 @pytest.mark.filterwarnings("ignore::mixedext.exceptions.RankDeficientWarning")
 @pytest.mark.parametrize("formula", ["m ~ x", "m ~ x + (1 | g)"])
@@ -97,6 +100,7 @@ def test_indefinite_covariances_as_mediation_draws_them():
     np.testing.assert_allclose(drawn.cov_re, np.full((2, 2), 1.5))
 
 
+@needs_statsmodels_15
 def test_draws_of_components_of_several_columns():
     """Groups with different numbers of columns, two of them on a row."""
     rng = np.random.default_rng(2)

@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.versions import needs_statsmodels_15
 from statsmodels.regression.mixed_linear_model import MixedLM as Upstream
 from statsmodels.stats.mediation import Mediation
 
@@ -109,6 +110,7 @@ def test_a_model_is_made_again_from_a_formula_and_arguments(options, data):
     assert got == pytest.approx(want, rel=1e-12)
 
 
+@needs_statsmodels_15
 def test_mediation(data):
     """statsmodels' mediation makes models again, from formulas and from arrays."""
     rng = np.random.default_rng(5)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.reference import case_names, load_case, relative_error
+from helpers.versions import needs_statsmodels_15
 from scipy.stats import studentized_range
 
 import mixedext as mx
@@ -421,6 +422,7 @@ def test_far_covariate_keeps_its_slope():
         assert relative_error(found[column], wanted[column]) < 1e-8
 
 
+@needs_statsmodels_15
 @pytest.mark.parametrize("engine", ["patsy", "formulaic"])
 def test_formula_engines(engine, monkeypatch):
     import statsmodels.formula

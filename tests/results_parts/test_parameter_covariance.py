@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
+from helpers.versions import needs_statsmodels_15
 from statsmodels.iolib.summary2 import summary_col
 
 import mixedext as mx
@@ -272,6 +273,7 @@ def test_dropped_columns_stay_missing(data):
         np.testing.assert_allclose(got.pvalues[["x"]], want.pvalues[["x"]], rtol=1e-5)
 
 
+@needs_statsmodels_15
 def test_singular_fits(data):
     flat = data.assign(y=np.random.default_rng(3).standard_normal(len(data)))
     for seed in range(20):
