@@ -27,6 +27,12 @@ class PatsyManager:
     def get_spec(self, formula):
         return patsy.ModelDesc.from_formula(formula)
 
+    def get_slice(self, model_spec, term):
+        return model_spec.slice(term)
+
+    def get_term_name(self, term):
+        return term.name()
+
     def get_matrices(
         self, formula, data, eval_env=0, pandas=True, na_action="drop", prediction=False
     ):
