@@ -27,9 +27,9 @@ import numpy as np
 from scipy import linalg
 
 from mixedext.engine.design import Design
+from mixedext.engine.expected_information import covariance_traces
 from mixedext.engine.objective import FactorDeviance
 from mixedext.engine.threads import blas_threads
-from mixedext.engine.trace_products import trace_products
 
 __all__ = ["IndefiniteError", "Likelihood", "Point", "relative_root"]
 
@@ -295,7 +295,7 @@ class Point:
             ]
         )
         cross = -ratio * self._root @ mixed.T + ratio / square * np.outer(slope, a)
-        own = 0.5 * trace_products(factored, self.theta)
+        own = 0.5 * covariance_traces(factored)
         own -= ratio * self._project(factored, residual, basis)
         own += ratio / (2 * square) * np.outer(a, a)
         if self.likelihood.reml and self.rank:

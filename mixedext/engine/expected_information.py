@@ -27,6 +27,7 @@ from scipy import linalg
 from mixedext.engine.factor import Factor
 from mixedext.engine.fit import Fit
 from mixedext.engine.kernels import expected, lead
+from mixedext.engine.objective import FactorDeviance
 from mixedext.engine.one_factor import OneFactorDeviance
 from mixedext.engine.tail_traces import (
     divided_roots,
@@ -36,7 +37,7 @@ from mixedext.engine.tail_traces import (
 )
 from mixedext.engine.threads import blas_threads
 
-__all__ = ["VarianceInformation", "variance_information"]
+__all__ = ["VarianceInformation", "covariance_traces", "variance_information"]
 
 # Numbers in a slab of levels of the leading factor (256 KB: it stays in cache).
 SLAB_SIZE = 2**15
@@ -255,11 +256,24 @@ def _one_factor(objective):
     return first, second, traces[np.ix_(order, order)], inner[order]
 
 
-def _several_factors(objective):
+def covariance_traces(objective: FactorDeviance) -> np.ndarray:
+    """tr(B_r N B_s N) for all elements gamma, (n_gamma, n_gamma), engine's units.
+
+    Parameters
+    ----------
+    objective : FactorDeviance
+        It stands at the covariances.
+    """
+    *_, traces, _ = _several_factors(objective, 1)
+    return (traces + traces.T) / 2
+
+
+def _several_factors(objective, n_fixed=None):
+    """Products of the first ``n_fixed`` columns of [X y], all if None, and the traces."""
     factor, blocks = objective.factor, objective.blocks
     found = _factor_bases(objective)
     numbers, bases = [n for n, _ in found], [e for _, e in found]
-    count, n_fixed = sum(map(len, numbers)), blocks.n_fixed
+    count, n_fixed = sum(map(len, numbers)), n_fixed or blocks.n_fixed
     inner, traces = np.empty(count), np.empty((count, count))
     first, second, own, inner[numbers[0]] = _products(factor, bases, n_fixed)
     traces[np.ix_(numbers[0], numbers[0])] = own
@@ -279,7 +293,8 @@ def _several_factors(objective):
 def _products(factor: Factor, bases, n_fixed):
     """Products of [X y], elements by factor, and the lead's own share of the traces."""
     blocks, tail = factor.blocks, factor.tail
-    lead_response, tail_response = factor.response.response
+    responses = factor.response.response
+    lead_response, tail_response = (part[..., :n_fixed] for part in responses)
     count, k = len(bases[0]), bases[0].shape[1]
     width = count * n_fixed
     levels = _Levels(blocks.lead_gram, factor.lead_lam, bases[0], n_fixed)

@@ -27,8 +27,8 @@ from scipy import linalg
 
 from mixedext.engine.design import Design
 from mixedext.engine.evaluation import Point
+from mixedext.engine.expected_information import covariance_traces
 from mixedext.engine.objective import FactorDeviance
-from mixedext.engine.trace_products import trace_products
 
 __all__ = ["JointPoint", "joint_deviance"]
 
@@ -386,7 +386,7 @@ class _FactorJoint(_JointDeviance):
             mixed.append(turned @ own[..., :rank].reshape(-1, rank))
             vectors.append(v)
         curved = Point._project(objective, vectors, basis)
-        traces = trace_products(objective, theta)
+        traces = covariance_traces(objective)
         return (
             np.concatenate(trace),
             traces,
