@@ -144,10 +144,6 @@ class ProfiledDeviance:
         """Level blocks of Lam C Lam' for one grouping factor, (L, K, K)."""
         raise NotImplementedError
 
-    def response_squares(self) -> list[np.ndarray]:
-        """sum_l v_l v_l' of every term, v = Z'P0 y, (k, k)."""
-        raise NotImplementedError
-
 
 class FactorDeviance(ProfiledDeviance):
     """The deviance from the blocked Cholesky factor: any number of grouping factors."""
@@ -218,14 +214,6 @@ class FactorDeviance(ProfiledDeviance):
 
     def conditional_covariance(self, number):
         return self.factor.conditional_covariance(number)
-
-    def response_squares(self):
-        _, residual = self._residual_response()
-        parts = [
-            self.by_term(i, residual[0][..., None], residual[1][..., None])[..., 0]
-            for i in range(len(self.structures))
-        ]
-        return [v.T @ v for v in parts]
 
     def _residual_response(self):
         """Z'V0^-1 X L_X^-T, and Z'P0 y, both as (lead, tail)."""

@@ -160,11 +160,6 @@ class OneFactorDeviance(ProfiledDeviance):
     def _lam(self):
         return np.ascontiguousarray(self._factor_lams(self.theta)[0])
 
-    def response_squares(self):
-        self.function.differentiate(self.theta)
-        whole = self.function.squares
-        return [whole[columns, columns] for _, columns in self._columns()]
-
     def _columns(self):
         return [self.place[i] for i in range(len(self.structures))]
 

@@ -24,11 +24,11 @@ from mixedext.model_parts.refitting import (
     simulated_rows,
 )
 from mixedext.results_parts.model_comparison import (
-    _check_same_rows,
-    _doubts,
-    _same_fixed_space,
     as_mixed,
+    check_same_rows,
+    doubts,
     refitted,
+    same_fixed_space,
     unwrapped,
 )
 from mixedext.results_parts.noted_table import NotedTable
@@ -160,10 +160,10 @@ def bootstrap_test(
     if not hasattr(large, "engine_fit"):
         raise TypeError(f"large must be results of mixedext, not {type(large).__name__}")
     small = as_mixed(small, large)
-    _check_same_rows(small.model, large.model, "small", "large")
+    check_same_rows(small.model, large.model, "small", "large")
     for each in (small, large):
         each.model._need_rows()
-    same = _same_fixed_space(small, large)
+    same = same_fixed_space(small, large)
     if reml is None:
         reml = bool(large.reml and same)
     elif reml and not same:
@@ -178,7 +178,7 @@ def bootstrap_test(
             f"small has {small.n_params} parameters and large {large.n_params}: there is "
             "nothing to test"
         )
-    for text, kind in _doubts(small, large):
+    for text, kind in doubts(small, large):
         if kind is not None and kind is not BoundaryWarning:
             warnings.warn(text, kind, stacklevel=user_stacklevel())
     return _tested(small, large, int(n), rng, n_jobs, progress, bool(reml), df)

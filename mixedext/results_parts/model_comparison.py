@@ -40,8 +40,16 @@ __all__ = [
     "ModelTest",
     "anova",
     "by_ml",
+    "by_reml",
+    "check_same_data",
+    "check_same_rows",
+    "doubts",
+    "fixed_is_nested",
     "model_table",
+    "quiet_fit",
+    "refitted",
     "restriction",
+    "same_fixed_space",
     "unwrapped",
 ]
 
@@ -155,8 +163,8 @@ class ModelComparison:
         1
         """
         small = as_mixed(restricted, self)
-        _check_same_data([small, self])
-        keep = small.reml and self.reml and _same_fixed_space(small, self)
+        check_same_data([small, self])
+        keep = small.reml and self.reml and same_fixed_space(small, self)
         large = self if keep else by_ml(self)
         small = small if keep else by_ml(small)
         if small.n_params >= large.n_params:
@@ -164,7 +172,7 @@ class ModelComparison:
                 f"restricted has {small.n_params} parameters and this model "
                 f"{large.n_params}; call compare_lr_test of the larger model"
             )
-        for note, kind in _doubts(small, large):
+        for note, kind in doubts(small, large):
             if kind is not None:
                 warnings.warn(note, kind, stacklevel=user_stacklevel())
         test = likelihood_ratio_test(
@@ -223,7 +231,7 @@ def restriction(results, restricted):
     if not hasattr(restricted, "model") and not hasattr(restricted, "exog"):
         return _matrix_rows(results, restricted), 0.0
     model, small = results.model, getattr(restricted, "model", restricted)
-    _check_same_rows(small, model, "restricted", "this model")
+    check_same_rows(small, model, "restricted", "this model")
     for each in (model, small):
         if hasattr(each, "_need_rows"):
             each._need_rows()
@@ -329,7 +337,7 @@ def anova(*results, refit=True, names=None):
             before, before_name = previous
             df = int(fit.n_params - before.n_params)
             test = likelihood_ratio_test(fit.llf, before.llf, df)
-            for note, kind in _doubts(before, fit):
+            for note, kind in doubts(before, fit):
                 note = f"{name} against {before_name}: {note}"
                 notes.append(note)
                 if kind is not None:
@@ -411,7 +419,7 @@ def _gathered(results, names, what, least):
         names = [f"model {i + 1}" for i in range(len(fits))]
     elif len(names) != len(fits) or len(set(names)) != len(fits):
         raise ValueError(f"names must be {len(fits)} different names, one for each model")
-    _check_same_data(fits)
+    check_same_data(fits)
     return fits, list(names)
 
 
@@ -466,11 +474,16 @@ def refitted(results, reml):
         return results
     model, before = results.model, results.model.reml
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SingularMatrixWarning)  # said of the results
-            return unwrapped(model.fit(reml=reml))
+        return quiet_fit(model, reml)
     finally:
         model.reml = before
+
+
+def quiet_fit(model, reml, **arguments):
+    """Results of a fit; that it is singular is said of the results, not by a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SingularMatrixWarning)
+        return unwrapped(model.fit(reml=reml, **arguments))
 
 
 def _check_comparable(fits):
@@ -481,19 +494,19 @@ def _check_comparable(fits):
         )
     if fits[0].reml:
         for fit in fits[1:]:
-            if not _same_fixed_space(fits[0], fit):
+            if not same_fixed_space(fits[0], fit):
                 raise ValueError(
                     "restricted likelihoods of models with different fixed effects cannot "
                     "be compared. Use refit=True"
                 )
 
 
-def _check_same_data(fits):
+def check_same_data(fits):
     for number, fit in enumerate(fits[1:], start=2):
-        _check_same_rows(fit.model, fits[0].model, f"model {number}", "model 1")
+        check_same_rows(fit.model, fits[0].model, f"model {number}", "model 1")
 
 
-def _check_same_rows(model, first, name, first_name):
+def check_same_rows(model, first, name, first_name):
     """Raise ValueError unless two models have the same response, rows and weights."""
     there = f"{name} and {first_name} are not on the same data:"
     n, m = int(model.nobs) if hasattr(model, "nobs") else len(model.endog), first.nobs
@@ -538,17 +551,17 @@ def _in_memory(*fits):
     return all(f.model.has_rows for f in fits)
 
 
-def _same_fixed_space(one, other):
+def same_fixed_space(one, other):
     bases = [f.engine_fit.design.basis for f in (one, other)]
     if bases[0].rank != bases[1].rank:
         return False
     if not _in_memory(one, other):
         names = [set(f.model.exog_names) for f in (one, other)]
         return names[0] == names[1]
-    return _fixed_is_nested(one, other)
+    return fixed_is_nested(one, other)
 
 
-def _fixed_is_nested(small, large):
+def fixed_is_nested(small, large):
     exog = small.model.exog[:, small.engine_fit.design.basis.kept]
     basis = RowBasis(large.model.exog, large.engine_fit.design.basis)
     if not basis.spans(exog).all():
@@ -557,12 +570,12 @@ def _fixed_is_nested(small, large):
     return shift is None or not shift.any() or bool(basis.spans(shift[:, None]).all())
 
 
-def _doubts(small, large):
+def doubts(small, large):
     """What is to be said of a likelihood-ratio test: notes and their classes of warning."""
     if not _in_memory(small, large):
         yield "whether the models are nested is not known without the rows", None
     else:
-        if not _fixed_is_nested(small, large):
+        if not fixed_is_nested(small, large):
             yield "not nested: the fixed effects are no special case", NestingWarning
         if not covariance_is_nested(
             small.model.random_terms, large.model.random_terms, large.model.weights

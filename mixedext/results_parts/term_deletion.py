@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 from mixedext.exceptions import NoExactLawError
 from mixedext.inference.comparison import (
@@ -19,7 +17,7 @@ from mixedext.inference.fixed_tests import df_method_name
 from mixedext.results_parts.anova_tables import F_COLUMNS, f_row, term_hypotheses
 from mixedext.results_parts.criteria import information_criterion
 from mixedext.results_parts.fixed_terms import fixed_terms
-from mixedext.results_parts.model_comparison import by_ml, refitted, unwrapped
+from mixedext.results_parts.model_comparison import by_ml, quiet_fit, refitted
 from mixedext.results_parts.noted_table import NotedTable
 from mixedext.results_parts.smaller_models import (
     fixed_columns,
@@ -152,7 +150,7 @@ class TermDeletion:
         rows = {"<none>": (np.nan, full.aic, np.nan, np.nan)}
         for term in droppable:
             smaller = smaller_model(self.model, [t for t in terms if t != term])
-            fit = _fitted(smaller, False)
+            fit = quiet_fit(smaller, False)
             df = int(full.n_params - fit.n_params)
             test = likelihood_ratio_test(full.llf, fit.llf, df)
             rows[term.name] = df, fit.aic, test.statistic, test.pvalue
@@ -210,7 +208,7 @@ class TermDeletion:
             return _tests_of_variances(self, test, nsim, rng)
         rows = {"<none>": _random_row(self, None)}
         for deletion in random_deletions(self.model):
-            fit = _fitted(smaller_model(self.model, random=deletion.terms), self.reml)
+            fit = quiet_fit(smaller_model(self.model, random=deletion.terms), self.reml)
             rows[deletion.label] = _random_row(fit, self)
         return NotedTable.of(
             pd.DataFrame.from_dict(rows, orient="index", columns=_RANDOM),
@@ -321,7 +319,7 @@ def _tests_of_variances(results, test, nsim, rng):
     full, rng, notes = refitted(results, True), np.random.default_rng(rng), []
     rows = {"<none>": (*_random_row(full, None)[:5], np.nan, np.nan, "")}
     for part in variance_parts(results.model):
-        fit = _fitted(smaller_model(results.model, random=part.left), True)
+        fit = quiet_fit(smaller_model(results.model, random=part.left), True)
         row = _random_row(fit, full)[:5]
         try:
             found = part_test(full, part, fit, nsim, rng, methods[test])
@@ -346,12 +344,6 @@ def _tests_of_variances(results, test, nsim, rng):
     )
 
 
-def _fitted(model, reml, **arguments):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SingularMatrixWarning)
-        return unwrapped(model.fit(reml=reml, **arguments))
-
-
 def _without_random(method):
     """Of a linear model residual degrees of freedom are exact."""
     return None if method is None else "residual"
@@ -363,7 +355,7 @@ def _reduce_random(fit, alpha, tell):
         tests = []
         for deletion in random_deletions(fit.model):
             smaller = smaller_model(fit.model, random=deletion.terms)
-            smaller = _fitted(smaller, fit.reml)
+            smaller = quiet_fit(smaller, fit.reml)
             tests.append((deletion.label, _random_row(smaller, fit), smaller))
         # of terms whose p-values differ by rounding the first
         worst = max(tests, key=lambda t: round(t[1][-1], 6), default=None)
@@ -392,7 +384,7 @@ def _reduce_fixed(fit, method, alpha, keep, tell):
         rows[name] = (count, *table.loc[name])
         tell(f"fixed term left out: {name}, p = {free[name]:.4g}")
         kept = [t for t in fixed_terms(fit.model) if t.name != name]
-        fit = _fitted(smaller_model(fit.model, kept), fit.reml)
+        fit = quiet_fit(smaller_model(fit.model, kept), fit.reml)
     rows |= {name: (0, *table.loc[name]) for name in table.index}
     columns = ["eliminated", *F_COLUMNS]
     said = "infinite" if method is None else method

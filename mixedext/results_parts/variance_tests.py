@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import warnings
 from typing import NamedTuple
 
 import numpy as np
-from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 from mixedext.exceptions import DesignError, NoExactLawError
 from mixedext.inference.component_spectrum import component_spectrum
@@ -15,11 +13,12 @@ from mixedext.inference.covariance_nesting import covariance_is_nested
 from mixedext.inference.exact_lrt import NullLaw, VarianceTest, exact_test, mixture_test
 from mixedext.results_parts.model_comparison import (
     ModelComparison,
-    _check_same_data,
-    _fixed_is_nested,
-    _same_fixed_space,
     as_mixed,
+    check_same_data,
+    fixed_is_nested,
+    quiet_fit,
     refitted,
+    same_fixed_space,
     unwrapped,
 )
 from mixedext.results_parts.smaller_models import random_deletions, smaller_model
@@ -332,9 +331,9 @@ def exact_rlrt(
         statistic = _alone(refitted(m, True))
         return _test(statistic, m.model, True, method, options, tested, notes)
     mA, m0 = _own_results(mA, "mA"), as_mixed(m0, m)
-    _check_same_data([m, mA, m0])
+    check_same_data([m, mA, m0])
     for name, other in (("mA", mA), ("m0", m0)):
-        if not _same_fixed_space(m, other):
+        if not same_fixed_space(m, other):
             raise ValueError(
                 f"{name} and m have different fixed effects; exact_rlrt tests a variance, "
                 "under the same fixed effects"
@@ -420,8 +419,8 @@ def exact_lrt(
                 "other. Use exact_rlrt(m, mA, m0) for a variance alone, or "
                 "mx.bootstrap_test(large, small)"
             )
-        _check_same_data([m, m0])
-        if not _fixed_is_nested(m0, m):
+        check_same_data([m, m0])
+        if not fixed_is_nested(m0, m):
             raise DesignError("the fixed effects of m0 are no special case of those of m")
         ranks = [f.engine_fit.design.basis.rank for f in (m, m0)]
         restricted = ranks[0] - ranks[1]
@@ -494,14 +493,8 @@ class VarianceTests:
             return _test(statistic, model, True, method, options, only.label, notes)
         part = find_part(model, term)
         large = refitted(self, True)
-        small = _fitted(smaller_model(model, random=part.left))
+        small = quiet_fit(smaller_model(model, random=part.left), True)
         return part_test(large, part, small, nsim, rng, method, grid, self.reml)
-
-
-def _fitted(model):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SingularMatrixWarning)  # said of the results
-        return unwrapped(model.fit(reml=True))
 
 
 def part_test(

@@ -59,8 +59,6 @@ def compare(design, theta, reml):
         np.testing.assert_allclose(other, one, atol=tight * (1 + np.abs(one).max()))
     for one, other in zip(want.scores, got.scores, strict=True):
         np.testing.assert_allclose(other, one, atol=tight * (1 + np.abs(one).max()))
-    for one, other in zip(plain.response_squares(), ours.response_squares(), strict=True):
-        np.testing.assert_allclose(other, one, atol=tight * (1 + np.abs(one).max()))
 
 
 @settings(max_examples=80, deadline=None)

@@ -12,7 +12,6 @@ from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
 from mixedext.results_parts import random_effects as module
-from mixedext.specification import terms as term_module
 
 SINGULAR = "ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning"
 
@@ -42,9 +41,6 @@ def results_of_statsmodels(model, result):
     return theirs
 
 
-needs_general = pytest.mark.skipif(
-    not hasattr(term_module, "SparseTerm"), reason="terms of a general Z"
-)
 CASES = {
     "intercept": {},
     "slopes": {"re_formula": "~ z"},
@@ -64,7 +60,6 @@ def fitted(data, options):
         return mx.mixedlm("y ~ x", data, groups="g", **options).fit()
 
 
-@needs_general
 @pytest.mark.parametrize("own", [None, "1"])
 def test_effects_of_many_linked_columns(own, data):
     """Twelve columns a group that share rows: a term of a general Z."""

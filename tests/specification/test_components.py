@@ -11,11 +11,9 @@ from hypothesis import assume, given, settings
 from scipy import linalg, sparse
 
 import mixedext as mx
-from mixedext.specification import terms as term_module
 from mixedext.specification.components import ColumnLabels, ComponentColumns
 from mixedext.specification.terms import RandomTerm
 
-HAS_GENERAL = hasattr(term_module, "SparseTerm")
 VALUES = [0.0, 0.0, 0.0, 1.0, 1.0, -0.5, 2.0]
 
 
@@ -65,9 +63,6 @@ def components(draw):
 @settings(max_examples=300, deadline=None)
 def test_the_term_has_the_same_covariance_and_effects(drawn):
     columns, z = drawn
-    if not HAS_GENERAL:
-        linked = z.astype(bool).sum(axis=1) > 1
-        assume(not linked.any())
     term, component = columns.settle()
     own = dense_z(term)
     np.testing.assert_array_equal(own @ own.T, z @ z.T)
@@ -120,18 +115,12 @@ def test_deviance_against_dense_algebra(seed, reml, own):
     labels = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
     n, mats, z = len(labels), [], []
     for _ in range(2):
-        if HAS_GENERAL:
-            widths = rng.integers(0, 12 if rng.random() < 0.3 else 4, len(sizes))
-            widths[0] = max(widths[0], 1)
-            blocks = [
-                rng.choice([0, 0, 1, 1, -0.5, 2.0], (m, k))
-                for m, k in zip(sizes, widths, strict=True)
-            ]
-        else:
-            blocks = [
-                np.eye(3)[rng.integers(0, 3, m)] * rng.normal(size=m)[:, None]
-                for m in sizes
-            ]
+        widths = rng.integers(0, 12 if rng.random() < 0.3 else 4, len(sizes))
+        widths[0] = max(widths[0], 1)
+        blocks = [
+            rng.choice([0, 0, 1, 1, -0.5, 2.0], (m, k))
+            for m, k in zip(sizes, widths, strict=True)
+        ]
         blocks[0][0, 0] = 1.0
         mats.append(blocks)
         z.append(np.zeros((n, sum(block.shape[1] for block in blocks))))
