@@ -281,7 +281,7 @@ class AnovaEstimates:
         >>> anova = mx.anova_estimates("Yield ~ 1 + (1 | Batch)", data)
         >>> covariance = anova.cov_estimates({"Batch": 0, "Residual": 2451.25})
         >>> round(float(covariance.loc["Batch", "Batch"]) ** 0.5, 1)
-        340.7
+        340.8
         """
         if isinstance(variances, Mapping):
             if set(variances) != set(self._components):
@@ -373,7 +373,7 @@ class AnovaEstimates:
         DataFrame
             `table`, printed with notes.
         """
-        estimates = self.estimates
+        t, estimates = self._table, self.estimates
         total = estimates["truncated"].sum()
         width = max(map(len, self._components))
         notes = []
@@ -390,7 +390,7 @@ class AnovaEstimates:
         if not self.balanced:
             notes.append(
                 "Unbalanced: no exact distributions but of the residual, of F tests marked "
-                "exact and, with one factor, of the ratio of variances"
+                "exact" + " and of the ratio of variances" * (t.one_factor is not None)
             )
         table = self.table
         if table["F"].iloc[:-1].isna().any():
