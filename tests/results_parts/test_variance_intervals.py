@@ -267,6 +267,42 @@ def test_singular_covariance_matrix_is_named():
     expected = "singular covariance matrix of sd Intercept|Subject, sd Days|Subject"
     assert len(notes) == 1
     assert notes[0].endswith(expected)
+    # the residual variance beside covariance matrices l l' of rank 1, by dense matrices
+    x, y = data["Days"].to_numpy(float), data["y"].to_numpy()
+    same = np.equal.outer(data["Subject"].to_numpy(), data["Subject"].to_numpy())
+    columns = np.column_stack([np.ones(len(x)), x, y])
+
+    def deviance(a, b, variance):
+        v = same * np.outer(a + b * x, a + b * x) + variance * np.eye(len(x))
+        root = np.linalg.cholesky(v)
+        half = np.linalg.solve(root, columns)
+        whole = np.linalg.cholesky(half.T @ half)
+        logs = np.log(np.diag(root)).sum() + np.log(np.diag(whole)[:2]).sum()
+        return 2 * logs + whole[2, 2] ** 2
+
+    sd = np.sqrt(np.diag(results.cov_re))
+    slope = np.copysign(sd[1], results.cov_re.iloc[0, 1])
+    at = np.array([sd[0], slope, results.scale])
+
+    def hessian(step):
+        moves = np.diag(step * at)
+        around = [
+            [
+                sum(
+                    i * j * deviance(*(at + i * a + j * b))
+                    for i in (-1, 1)
+                    for j in (-1, 1)
+                )
+                for a in moves
+            ]
+            for b in moves
+        ]
+        return np.array(around) / (4 * np.outer(step * at, step * at))
+
+    second = (4 * hessian(1e-3) - hessian(2e-3)) / 3  # Richardson
+    error = np.sqrt(2 * np.linalg.inv(second)[2, 2])
+    found = results.cov_vcomp().loc["residual", "residual"] ** 0.5
+    assert found == pytest.approx(error, rel=1e-6)
 
 
 def test_regular_fits_have_no_notes():
