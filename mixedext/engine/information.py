@@ -2,8 +2,8 @@
 
 The observed information is 2 AI - E (engine.expected_information), in the parameters
 gamma / sigma^2 and sigma^2.  Terms on the boundary are held there; of uncorrelated effects
-those with a variance of zero.  The others' covariance lets a covariance matrix of lower rank
-move among those of its rank (engine.boundary).
+those with a variance of zero.  The others' covariance lets a covariance matrix of lower
+rank move among those of its rank (engine.boundary).
 """
 
 from __future__ import annotations
