@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from mixedext.exceptions import FormulaError
 from mixedext.inference.anova_estimates import AnovaTable, anova_table, f_test
+from mixedext.inference.anova_intervals import (
+    factor_interval,
+    ratio_interval,
+    residual_interval,
+)
 from mixedext.model import MixedLM
 from mixedext.results_parts.fixed_terms import fixed_terms
 from mixedext.results_parts.noted_table import NotedTable
@@ -105,6 +112,11 @@ def anova_estimates(
     if model.offset is not None:
         response = response - model.offset
     return AnovaEstimates(formula, anova_table(response, fixed, factors))
+
+
+def _share(ratio):
+    """A component's share in its sum with the other, from their ratio."""
+    return 1.0 if np.isinf(ratio) else ratio / (1 + ratio)
 
 
 def _is_intercept(term):
@@ -216,9 +228,8 @@ class AnovaEstimates:
         """Estimates of the components.
 
         ``variance`` as the equations give it, which may be negative; ``std_err`` for
-        normal data in balanced designs (else NaN): with 2 MS^2 / df for the variance of a
-        mean square MS, as REML's expected information has it; ``negative``, and
-        ``truncated``, the variance or zero.
+        normal data (see `cov_estimates`); ``negative``, and ``truncated``, the variance
+        or zero.
         """
         t = self._table
         negative = t.estimates < 0
@@ -232,11 +243,63 @@ class AnovaEstimates:
             index=self._components,
         )
 
-    def cov_estimates(self) -> pd.DataFrame:
-        """Covariance of the estimates for normal data; NaN in unbalanced designs."""
-        return pd.DataFrame(
-            self._table.covariance(), index=self._components, columns=self._components
-        )
+    def cov_estimates(self, variances=None) -> pd.DataFrame:
+        """Covariance of the estimates, exact for normal data with given variances.
+
+        Parameters
+        ----------
+        variances : Mapping or array_like, optional
+            Values of the components, by name or in the order of `estimates`; None puts
+            the estimates in their place.
+
+        Returns
+        -------
+        DataFrame
+            A row and a column for each component.
+
+        Raises
+        ------
+        ValueError
+            If ``variances`` are not one finite number for each component.
+
+        Notes
+        -----
+        The covariance of two sums of squares y'Qy and y'Ry is 2 tr(QVRV), with V the
+        covariance of y.  In balanced designs the mean squares MS are independent, with
+        variances 2 E(MS)^2 / df.
+
+        References
+        ----------
+        S.R. Searle (1971), Linear Models, chapters 2 and 10. Wiley.
+
+        Examples
+        --------
+        What the standard errors would be in this design if batches did not differ:
+
+        >>> import mixedext as mx
+        >>> data = mx.datasets.dyestuff.load().data
+        >>> anova = mx.anova_estimates("Yield ~ 1 + (1 | Batch)", data)
+        >>> covariance = anova.cov_estimates({"Batch": 0, "Residual": 2451.25})
+        >>> round(float(covariance.loc["Batch", "Batch"]) ** 0.5, 1)
+        340.8
+        """
+        if isinstance(variances, Mapping):
+            if set(variances) != set(self._components):
+                raise ValueError(
+                    "variances must name every component: " + ", ".join(self._components)
+                )
+            variances = [variances[name] for name in self._components]
+        if variances is not None:
+            variances = np.asarray(variances, float)
+            if variances.shape != (len(self._components),) or not np.all(
+                np.isfinite(variances)
+            ):
+                raise ValueError(
+                    "variances must be one finite number for each component: "
+                    + ", ".join(self._components)
+                )
+        covariance = self._table.covariance(variances)
+        return pd.DataFrame(covariance, index=self._components, columns=self._components)
 
     def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
         """Confidence intervals for normal data.
@@ -249,27 +312,28 @@ class AnovaEstimates:
         Returns
         -------
         DataFrame
-            One row a component, and in balanced designs with one factor rows for the
-            ratio of its variance to the residual's and for the intraclass correlation;
-            ``estimate``, ``lower``, ``upper`` and ``method``.
+            One row a component, and with one factor rows for the ratio of its variance
+            to the residual's and for the intraclass correlation; ``estimate``, ``lower``,
+            ``upper`` and ``method``.
 
         Notes
         -----
-        "chi-square": exact, of the residual variance.  "F": exact, of the ratio and the
-        intraclass correlation (Searle, Casella and McCulloch 1992, chapter 3).
-        "Williams-Tukey": the variance of the one factor of a balanced design; joins the
-        exact limits of two others, so that it covers with probability 1 - 2 ``alpha`` at
-        least.  "Satterthwaite": of one factor among several in balanced designs, by a
-        chi-square with the same two moments; none if the estimate is not positive.
-        "none": unbalanced; use the profile of `mixedlm`.  Limits below zero are set to
-        zero.
+        "chi-square": exact, of the residual variance.  "F": exact, balanced or not, of
+        the ratio and the intraclass correlation (Wald 1940).  "Williams-Tukey": the
+        variance of the one factor of a balanced design; joins the exact limits of two
+        others, so that it covers with probability 1 - 2 ``alpha`` at least.
+        "Satterthwaite": of other factors, by a chi-square with the mean and the variance
+        of the estimate; none if this is not positive.  It is rough for few levels and
+        small components; the profile of `mixedlm` is then better.  Limits below zero are
+        set to zero.
 
         References
         ----------
         J.S. Williams (1962), A confidence interval for variance components. Biometrika
         49, 278-281.
         J.W. Tukey (1951), Components in regression. Biometrics 7, 33-69.
-        S.R. Searle, G. Casella and C.E. McCulloch (1992), Variance Components. Wiley.
+        A. Wald (1940), A note on the analysis of variance with unequal class frequencies.
+        Annals of Mathematical Statistics 11, 96-100.
 
         Examples
         --------
@@ -286,48 +350,20 @@ class AnovaEstimates:
         if not 0 < alpha < 1:
             raise ValueError(f"alpha must lie between 0 and 1, not {alpha!r}")
         t = self._table
-        rows = {}
-        for i, name in enumerate(self._components[:-1]):
-            rows[name] = self._factor_interval(i, alpha)
-        df, square = t.df[-1], t.sum_sq[-1]
-        limits = square / stats.chi2.isf([alpha / 2, 1 - alpha / 2], df)
-        rows[RESIDUAL] = (t.estimates[-1], *limits, "chi-square")
-        if self._one_balanced_factor:
-            size, statistic, quantiles = self._one_factor(alpha)
-            ratio = (np.r_[statistic, statistic / quantiles] - 1) / size
-            limits = np.maximum(ratio[1:], 0.0)
-            name = self._components[0]
-            rows[f"{name} / {RESIDUAL}"] = (ratio[0], *limits, "F")
-            share = ratio[0] / (1 + ratio[0])
-            rows["ICC"] = (share, *(limits / (1 + limits)), "F")
+        rows = {
+            name: (t.estimates[i], *factor_interval(t, i, alpha))
+            for i, name in enumerate(self._components[:-1])
+        }
+        rows[RESIDUAL] = (t.estimates[-1], *residual_interval(t, alpha))
+        if t.one_factor is not None:
+            factor, residual = t.estimates
+            lower, upper, method = ratio_interval(t, alpha)
+            ratio = factor / residual if residual > 0 else np.inf
+            rows[f"{self._components[0]} / {RESIDUAL}"] = (ratio, lower, upper, method)
+            shares = [_share(lower), _share(upper)]
+            rows["ICC"] = (factor / (factor + residual), *shares, method)
         columns = ["estimate", "lower", "upper", "method"]
         return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-
-    @property
-    def _one_balanced_factor(self):
-        return len(self._components) == 2 and self.balanced
-
-    def _one_factor(self, alpha):
-        """Rows a level, F, and F's quantiles for the lower and the upper limit."""
-        t = self._table
-        df, below = t.df[-2:]
-        quantiles = stats.f.isf([alpha / 2, 1 - alpha / 2], df, below)
-        return t.coefficients[-2, 0], t.mean_sq[-2] / t.mean_sq[-1], quantiles
-
-    def _factor_interval(self, i, alpha):
-        t = self._table
-        estimate = t.estimates[i]
-        if self._one_balanced_factor:
-            size, statistic, quantiles = self._one_factor(alpha)
-            chi = stats.chi2.isf([alpha / 2, 1 - alpha / 2], t.df[-2])
-            limits = t.sum_sq[-2] * (1 - quantiles / statistic) / (size * chi)
-            return estimate, *np.maximum(limits, 0.0), "Williams-Tukey"
-        if not self.balanced or not estimate > 0:
-            return estimate, np.nan, np.nan, "none"
-        parts = t.solution[i] * t.mean_sq[t.n_fixed :]
-        df = estimate**2 / np.sum(parts**2 / t.df[t.n_fixed :])
-        limits = df * estimate / stats.chi2.isf([alpha / 2, 1 - alpha / 2], df)
-        return estimate, *limits, "Satterthwaite"
 
     def summary(self) -> NotedTable:
         """The table of the analysis of variance, with the estimates below it.
@@ -337,20 +373,31 @@ class AnovaEstimates:
         DataFrame
             `table`, printed with notes.
         """
+        t, estimates = self._table, self.estimates
+        total = estimates["truncated"].sum()
+        width = max(map(len, self._components))
         notes = []
-        for name, row in self.estimates.iterrows():
-            text = f"Variance of {name}: {row['variance']:.6g}"
-            if self.balanced:
-                text += f" (standard error {row['std_err']:.6g})"
-            if row["negative"]:
-                text += "; negative, so that zero is the estimate in its range"
-            notes.append(text)
+        for name, row in estimates.iterrows():
+            share = row["truncated"] / total
+            notes.append(
+                f"Variance of {name:{width}}: {row['variance']:.6g}, standard error "
+                f"{row['std_err']:.6g}, {share:.1%} of the total"
+                + (
+                    "; negative, so that zero is the estimate in its range"
+                    * row["negative"]
+                )
+            )
         if not self.balanced:
             notes.append(
-                "Unbalanced: no exact distributions but of the residual and of F tests "
-                "marked exact"
+                "Unbalanced: no exact distributions but of the residual, of F tests marked "
+                "exact" + " and of the ratio of variances" * (t.one_factor is not None)
             )
-        return NotedTable.of(self.table, f"Analysis of variance: {self.formula}", notes)
+        table = self.table
+        if table["F"].iloc[:-1].isna().any():
+            notes.append("F is blank where its denominator is not positive")
+        exact = table["exact"].map({True: "yes", False: "no"}).astype(object).fillna("")
+        heading = f"Analysis of variance: {self.formula} ({self.nobs} rows)"
+        return NotedTable.of(table.assign(exact=exact), heading, notes)
 
     def __repr__(self):
         return repr(self.summary())

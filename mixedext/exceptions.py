@@ -26,6 +26,7 @@ __all__ = [
     "NoExactLawError",
     "NoGroupInterceptWarning",
     "NotEstimableError",
+    "NotEstimableWarning",
     "PrecisionWarning",
     "RankDeficientWarning",
     "UnidentifiedVarianceWarning",
@@ -118,6 +119,10 @@ class BoundaryWarning(ModelWarning):
 
 class NotEstimableError(ValueError):
     """A combination of the fixed effects that the rows of the data do not determine."""
+
+
+class NotEstimableWarning(ModelWarning):
+    """Groups whose rows do not determine all coefficients of their own regression."""
 
 
 class AdjustmentWarning(UserWarning):

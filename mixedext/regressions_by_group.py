@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from mixedext.exceptions import FormulaError
+from mixedext.exceptions import FormulaError, NotEstimableWarning, user_stacklevel
 from mixedext.inference.least_squares_by_group import (
     GroupRegressions,
+    PoolabilityTest,
     homogeneity,
     least_squares_by_group,
+    poolability,
 )
-from mixedext.inference.welch import WelchTest
+from mixedext.inference.welch import WelchTest, welch_test
 from mixedext.results_parts.noted_table import NotedTable
+from mixedext.specification.arrays import check_weights
 from mixedext.specification.bars import grouped_formula
 from mixedext.specification.formula import model_frame
 from mixedext.specification.namespace import caller_namespace
@@ -25,12 +28,17 @@ from mixedext.specification.tables import column_of
 
 __all__ = ["LmList", "PoolabilityTest", "lm_list"]
 
+# More coefficients are not named in a warning.
+MOST_NAMES = 6
+
 
 def lm_list(
     formula,
     data,
     *,
     pooled: bool = True,
+    weights=None,
+    offset=None,
     subset=None,
     missing: str = "none",
     eval_env=None,
@@ -47,6 +55,11 @@ def lm_list(
     pooled : bool, optional
         Whether standard errors and tests rest on the residual variance of all groups
         together, as in nlme, or on each group's own.  The methods take it too.
+    weights : str or array_like, optional
+        Precision weights, positive: the residual variance of a row is sigma^2 / weight.
+        Name of a column, or one value a row.
+    offset : str or array_like, optional
+        Added to the regression with coefficient 1, like ``offset(...)`` in the formula.
     subset : array_like, optional
         Rows of ``data`` to use, for ``data.loc``.
     missing : {"none", "raise", "drop"}, optional
@@ -71,8 +84,11 @@ def lm_list(
     in all groups.
 
     A group that does not determine a coefficient, for lack of rows or of variation, has
-    NaN for it; ``n_not_estimable`` counts these groups.  R's ``lm`` instead estimates the
-    intercept of a group with one value of x as if the slope were zero.
+    NaN for it; a `NotEstimableWarning` and ``n_not_estimable`` count these groups.  R's
+    ``lm`` instead estimates the intercept of a group with one value of x as if the slope
+    were zero, and nlme's ``lmList`` leaves out groups in which a factor has one level.
+    Residual degrees of freedom are rows less rank, where nlme's pooled standard deviation
+    counts the coefficients that it could not estimate too.
 
     References
     ----------
@@ -91,14 +107,43 @@ def lm_list(
     """
     text = grouped_formula(formula)
     namespace = caller_namespace([text], eval_env, depth=1)
-    frame = model_frame(text, data, namespace, subset=subset, missing=missing)
+    frame = model_frame(
+        text,
+        data,
+        namespace,
+        weights=weights,
+        offset=offset,
+        subset=subset,
+        missing=missing,
+    )
+    if frame.weights is not None:
+        check_weights(frame.weights)
     if len(frame.terms) != 1:
         raise FormulaError(
             f"formula {formula!r} names {len(frame.terms)} groupings; name one, such as a:b"
         )
     if frame.exog.shape[1] == 0:
         raise FormulaError(f"formula {formula!r} has no regressors: 1 is the intercept")
-    return LmList(formula, frame, bool(pooled))
+    fits = LmList(formula, frame, bool(pooled))
+    _warn_of_undetermined(fits.coefficients)
+    return fits
+
+
+def _warn_of_undetermined(coefficients):
+    """Say how many groups have no estimates, of what, and which comes first."""
+    absent = coefficients.isna()
+    if not absent.to_numpy().any():
+        return
+    short = absent.any(axis=1)
+    names = [str(c) for c in absent.columns[absent.any()]]
+    if len(names) > MOST_NAMES:
+        names = [*names[: MOST_NAMES - 1], "...", names[-1]]
+    warnings.warn(
+        f"{short.sum()} of {len(short)} groups, {short.idxmax()} the first, do not "
+        f"determine {', '.join(names)} (NaN there): too few rows or too little variation",
+        NotEstimableWarning,
+        stacklevel=user_stacklevel(),
+    )
 
 
 class LmList:
@@ -139,11 +184,15 @@ class LmList:
         response = np.asarray(frame.endog, float)
         if frame.offset is not None:
             response = response - frame.offset
-        self._response = response
+        self._response, self._weights = response, frame.weights
         self._columns = pd.Index(list(frame.exog.columns))
         self._groups = pd.Index(term.levels).rename(term.group)
         self._fits: GroupRegressions = least_squares_by_group(
-            np.asarray(frame.exog, float), response, self._codes, len(self._groups)
+            np.asarray(frame.exog, float),
+            response,
+            self._codes,
+            len(self._groups),
+            self._weights,
         )
 
     # ---- estimates ----
@@ -368,17 +417,9 @@ class LmList:
         >>> round(test.statistic, 3), test.df_num, test.df_denom
         (13.964, 34, 144)
         """
-        one = least_squares_by_group(
-            np.asarray(self._exog, float),
-            self._response,
-            np.zeros(len(self._response), np.int64),
-            1,
+        return poolability(
+            np.asarray(self._exog, float), self._response, self._fits, self._weights
         )
-        df_num = int(self._fits.ranks.sum() - one.ranks[0])
-        gain = one.residual_squares[0] - self._fits.residual_squares.sum()
-        statistic = gain / df_num / self.pooled_sigma**2 if df_num > 0 else np.nan
-        pvalue = stats.f.sf(statistic, df_num, self.pooled_df)
-        return PoolabilityTest(float(statistic), float(pvalue), df_num, self.pooled_df)
 
     def compare(self, column: str, by, levels=None) -> WelchTest:
         """Welch's t test of a coefficient between two kinds of groups.
@@ -441,27 +482,8 @@ class LmList:
                 f"{', '.join(map(str, found))}"
             )
         values = self.coefficients[column].to_numpy()
-        samples, left_out = [], 0
-        for level in levels:
-            sample = values[(kinds == level).to_numpy(bool)]
-            samples.append(sample[~np.isnan(sample)])
-            left_out += len(sample) - len(samples[-1])
-        if min(map(len, samples)) < 2:
-            raise ValueError(
-                f"{column!r} is estimated in {len(samples[0])} and {len(samples[1])} "
-                f"groups of {levels[0]!r} and {levels[1]!r}; the test needs two of each"
-            )
-        test = stats.ttest_ind(*samples, equal_var=False)
-        return WelchTest(
-            column=column,
-            levels=tuple(levels),
-            statistic=float(test.statistic),
-            df=float(test.df),
-            pvalue=float(test.pvalue),
-            means=tuple(float(np.mean(s)) for s in samples),
-            sizes=tuple(map(len, samples)),
-            n_left_out=left_out,
-        )
+        samples = [values[(kinds == level).to_numpy(bool)] for level in levels]
+        return welch_test(column, tuple(levels), samples)
 
     def _kinds(self, by):
         """One label a group."""
@@ -528,8 +550,10 @@ class LmList:
             }
         )
         notes = [
-            f"Pooled residual standard deviation: {self.pooled_sigma:.3f} on "
-            f"{self.pooled_df} degrees of freedom",
+            f"Pooled residual standard deviation: {self.pooled_sigma:.5g} on "
+            f"{self.pooled_df} degrees of freedom"
+            if self.pooled_df
+            else "No residual degrees of freedom: no standard errors and no tests"
         ]
         if not np.isnan(pool.pvalue):
             notes.append(
@@ -540,7 +564,7 @@ class LmList:
         if short:
             notes.append(f"Groups that do not determine all coefficients: {short}")
         no_df = int((self._fits.df_resid == 0).sum())
-        if no_df:
+        if no_df and self.pooled_df:
             notes.append(f"Groups without residual degrees of freedom: {no_df}")
         heading = (
             f"{self.formula}: {self.n_groups} fits by least squares, "
@@ -550,12 +574,3 @@ class LmList:
 
     def __repr__(self):
         return repr(self.summary())
-
-
-class PoolabilityTest(NamedTuple):
-    """F test of one regression for all groups against one for each."""
-
-    statistic: float
-    pvalue: float
-    df_num: int
-    df_denom: int

@@ -135,10 +135,65 @@ def test_one_way_unbalanced_by_the_formulas_of_the_books():
     assert_allclose(anova.estimates["variance"], [variance, residual], rtol=1e-10)
     assert not anova.balanced
     assert anova.table["exact"].iloc[0]  # under the hypothesis there is no variance
-    assert anova.estimates["std_err"].isna().all()
-    intervals = anova.conf_int()
-    assert intervals["method"].to_dict() == {"Batch": "none", "Residual": "chi-square"}
     assert "Unbalanced" in repr(anova)
+    # Searle (1971), section 11.6: exact variances for normal data
+    n, a, s2, s3 = len(data), len(sizes), (sizes**2).sum(), (sizes**3).sum()
+    of_residual = 2 * residual**2 / (n - a)
+    of_batch = n * (n - 1) * (a - 1) / ((n - a) * (n**2 - s2)) * residual**2
+    of_batch += 2 * residual * variance
+    of_batch += (n**2 * s2 + s2**2 - 2 * n * s3) / (n * (n**2 - s2)) * variance**2
+    of_batch *= 2 * n / (n**2 - s2)
+    both = -2 * (a - 1) * residual**2 / ((n - a) * (n - s2 / n))
+    expected = [[of_batch, both], [both, of_residual]]
+    assert_allclose(anova.cov_estimates(), expected, rtol=1e-12)
+    assert_allclose(
+        anova.estimates["std_err"], np.sqrt([of_batch, of_residual]), rtol=1e-12
+    )
+
+
+def test_one_way_unbalanced_intervals():
+    data = read("Dyestuff", (7, 11, 0, 3))
+    anova = mx.anova_estimates("Yield ~ 1 + (1 | Batch)", data)
+    limits = anova.conf_int(0.4)
+    assert limits["method"].tolist() == ["Satterthwaite", "chi-square", "F", "F"]
+    groups = data.groupby("Batch")["Yield"]
+    sizes, means = groups.size(), groups.mean()
+    df = len(sizes) - 1, len(data) - len(sizes)
+    within = ((data["Yield"] - groups.transform("mean")) ** 2).sum() / df[1]
+    for side, p in (("lower", 0.2), ("upper", 0.8)):
+        # Wald (1940): the weighted sum of squares of the means
+        weights = sizes / (1 + sizes * limits.loc["Batch / Residual", side])
+        centre = (weights * means).sum() / weights.sum()
+        f = (weights * (means - centre) ** 2).sum() / df[0] / within
+        assert_allclose(f, stats.f.isf(p, *df), rtol=1e-10)
+    ratio, share = limits.loc[["Batch / Residual", "ICC"], ["lower", "upper"]].to_numpy()
+    assert_allclose(share, ratio / (1 + ratio), rtol=1e-14)
+    batch, error = anova.estimates.loc["Batch", ["variance", "std_err"]].astype(float)
+    df = 2 * (batch / error) ** 2
+    expected = df * batch / stats.chi2.isf([0.2, 0.8], df)
+    found = limits.loc["Batch", ["lower", "upper"]].astype(float)
+    assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_negative_estimates_have_limits_of_the_ratio_only():
+    anova = mx.anova_estimates("Yield ~ 1 + (1 | Batch)", read("Dyestuff2").drop([0, 7]))
+    limits = anova.conf_int()
+    assert anova.estimates.loc["Batch", "negative"]
+    assert limits.loc["Batch", "method"] == "none: the estimate is not positive"
+    assert limits.loc["Batch / Residual", "lower"] == 0
+    assert 0 < limits.loc["Batch / Residual", "upper"] < 1
+
+
+def test_covariance_at_given_variances(dyestuff):
+    by_name = dyestuff.cov_estimates({"Residual": 4.0, "Batch": 1.0})
+    # mean squares with expectations 9 and 4 on 5 and 24 degrees of freedom
+    of_batch = (2 * 81 / 5 + 2 * 16 / 24) / 25
+    expected = [[of_batch, -2 * 16 / 24 / 5], [-2 * 16 / 24 / 5, 2 * 16 / 24]]
+    assert_allclose(by_name, expected, rtol=1e-13)
+    assert_allclose(dyestuff.cov_estimates([1.0, 4.0]), by_name, rtol=0)
+    for wrong in ({"Batch": 1.0}, [1.0], [1.0, np.nan], {"Batch": 1, "Rest": 4}):
+        with pytest.raises(ValueError, match=r"variances must .*Batch, Residual"):
+            dyestuff.cov_estimates(wrong)
 
 
 def test_nested_unbalanced_tests_are_by_satterthwaite():

@@ -11,6 +11,7 @@ from time import perf_counter
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 import statsmodels.formula.api as smf
 from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal, assert_series_equal
@@ -168,7 +169,10 @@ def test_missing_values(sleepstudy):
 def test_groups_with_one_value_of_x(sleepstudy):
     data = sleepstudy[(sleepstudy.Subject != "308") | (sleepstudy.Days == 5)]
     assert (data.Subject == "308").sum() == 1
-    fits = mx.lm_list("Reaction ~ Days | Subject", data)
+    with pytest.warns(
+        mx.NotEstimableWarning, match="1 of 18 groups, 308 the first, do not"
+    ):
+        fits = mx.lm_list("Reaction ~ Days | Subject", data)
     assert fits.coefficients.loc["308"].isna().all()
     assert fits.bse.loc["308"].isna().all()
     assert fits.n_not_estimable.to_dict() == {"Intercept": 1, "Days": 1}
@@ -184,6 +188,41 @@ def test_groups_with_one_value_of_x(sleepstudy):
     test = fits.compare("Days", by=kind)
     assert test.n_left_out == 1
     assert sum(test.sizes) == 17
+
+
+def test_weights_and_offset(sleepstudy):
+    rng = np.random.default_rng(1)
+    data = sleepstudy.assign(
+        w=rng.uniform(0.5, 2, len(sleepstudy)), o=rng.normal(size=len(sleepstudy))
+    )
+    formula = "Reaction ~ Days | Subject"
+    fits = mx.lm_list(formula, data, weights="w", offset="o")
+    arrays = mx.lm_list(formula, data, weights=data.w.to_numpy(), offset=data.o.to_numpy())
+    assert_frame_equal(fits.coefficients, arrays.coefficients)
+    own = data[data.Subject == "335"]
+    wls = sm.WLS(own.Reaction - own.o, sm.add_constant(own.Days), own.w).fit()
+    assert_allclose(fits.coefficients.loc["335"], wls.params, rtol=1e-11)
+    alone = fits.tests(pooled=False).loc["335"]
+    assert_allclose(alone["std_err"], wls.bse, rtol=1e-11)
+    assert_allclose(alone["pvalue"], wls.pvalues, rtol=1e-9)
+    assert_allclose(fits.resid[own.index], wls.resid, atol=1e-9)
+    # Chow's test and that of one coefficient as comparisons of weighted regressions
+    text = "I(Reaction - o) ~ "
+    whole = smf.wls(text + "Days * Subject", data, weights=data.w).fit()
+    one = smf.wls(text + "Days", data, weights=data.w).fit()
+    slope = smf.wls(text + "Days + Subject", data, weights=data.w).fit()
+    assert_allclose(fits.poolability()[:2], whole.compare_f_test(one)[:2], rtol=1e-8)
+    found = fits.homogeneity().loc["Days", ["F", "pvalue"]]
+    assert_allclose(found, whole.compare_f_test(slope)[:2], rtol=1e-8)
+    with pytest.raises(ValueError, match="weights must be positive"):
+        mx.lm_list(formula, data.assign(w=0.0), weights="w")
+
+
+def test_response_without_variation(sleepstudy):
+    fits = mx.lm_list("Reaction ~ Days | Subject", sleepstudy.assign(Reaction=2.0))
+    assert_allclose(fits.coefficients["Intercept"], 2.0)
+    assert fits.homogeneity()["F"].isna().all()
+    assert np.isnan(fits.poolability().statistic)
 
 
 def test_tests_and_intervals_agree(sleepstudy):

@@ -1,7 +1,9 @@
 """Covariance matrix of the variance parameters from the observed information.
 
 The observed information is 2 AI - E (engine.expected_information), in the parameters
-gamma / sigma^2 and sigma^2.  Terms on the boundary are held there.
+gamma / sigma^2 and sigma^2.  Terms on the boundary are held there; of uncorrelated effects
+those with a variance of zero.  The others' covariance lets a covariance matrix of lower
+rank move among those of its rank (engine.boundary).
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
+from mixedext.engine.boundary import free_directions
 from mixedext.engine.expected_information import variance_information
 from mixedext.engine.fit import Fit
 from mixedext.engine.optimize import ZERO_SINGULAR_VALUE
@@ -51,14 +54,25 @@ def variance_covariance(fit: Fit) -> VarianceCovariance:
         return VarianceCovariance(np.zeros((0, 0)), np.full((1, 1), variance))
     structures = fit.design.structures
     held = np.zeros(sum(s.n_gamma for s in structures), bool)
-    for at, lam in zip(
-        fit.objective.gamma_slices, fit.design.lams(fit.optimum.theta), strict=True
+    for s, at, lam in zip(
+        structures,
+        fit.objective.gamma_slices,
+        fit.design.lams(fit.optimum.theta),
+        strict=True,
     ):
-        size = np.linalg.svd(lam, compute_uv=False)
-        held[at] = size[-1] < ZERO_SINGULAR_VALUE
+        if not s.correlated:  # every variance has a boundary of its own
+            size = np.einsum("raa->r", s.covariance_basis @ np.abs(lam))
+            held[at] = size < ZERO_SINGULAR_VALUE
+        else:
+            size = np.linalg.svd(lam, compute_uv=False)
+            held[at] = size[-1] < ZERO_SINGULAR_VALUE
     free = np.flatnonzero(np.append(~held, True))
-    # V0 is the direction in which sigma^2 moves all of V
-    joint = _inverse(variance_information(fit).observed[np.ix_(free, free)])
+    # V0 is the direction in which sigma^2 moves all of V.  A covariance matrix of lower
+    # rank moves among those of its rank; it is left out afterwards.
+    moves = free_directions(fit)
+    d = moves.directions
+    inverse = _inverse(d.T @ variance_information(fit).observed @ d + moves.bend)
+    joint = d[free] @ inverse @ d[free].T
     inner_scale = fit.objective.residual_square / fit.objective.dof
     joint[-1] *= inner_scale
     joint[:, -1] *= inner_scale

@@ -27,6 +27,7 @@ import numpy as np
 
 from mixedext.engine.basis import RANK_TOLERANCE
 from mixedext.exceptions import DesignError
+from mixedext.inference.anova_covariance import Projections
 
 __all__ = ["AnovaTable", "FTest", "anova_table", "f_test"]
 
@@ -34,6 +35,8 @@ __all__ = ["AnovaTable", "FTest", "anova_table", "f_test"]
 NOTHING = 1e-9
 # Traces are differences of sums that are at most n; smaller shares of n are rounding.
 NO_TRACE = 1e-11
+# What a projection leaves of a vector in its span, relative to its length.
+EXACT = 1e-14
 
 
 class Factor:
@@ -176,6 +179,11 @@ class AnovaTable:
         are independent, as far as each factor goes, (S, C - 1) and (S, S, C - 1) bool.
     estimates : ndarray
         Moment estimates of the components, (C,).
+    pair_traces : ndarray or None
+        tr(Q_i V_a Q_j V_b) of the factors' sources and V_a = Z_a Z_a', (C - 1,) * 4; None
+        in balanced designs, which need none.
+    one_factor : OneFactor or None
+        What the law of the ratio of variances needs where there is one factor.
     """
 
     sources: list[str]
@@ -187,6 +195,8 @@ class AnovaTable:
     scaled: np.ndarray
     independent: np.ndarray
     estimates: np.ndarray
+    pair_traces: np.ndarray | None
+    one_factor: OneFactor | None
 
     @property
     def mean_sq(self) -> np.ndarray:
@@ -196,24 +206,97 @@ class AnovaTable:
     @property
     def balanced(self) -> bool:
         """Whether the mean squares of all random sources are independent chi-squares."""
-        at = slice(self.n_fixed, None)
-        return bool(self.scaled[at].all() and self.independent[at, at].all())
+        return _balanced(self.n_fixed, self.scaled, self.independent)
 
     @property
     def solution(self) -> np.ndarray:
         """The estimates as combinations of the random sources' mean squares, (C, C)."""
         return np.linalg.inv(self.coefficients[self.n_fixed :])
 
-    def covariance(self) -> np.ndarray:
-        """Covariance of the estimates for normal data in balanced designs.
+    def covariance(self, variances=None) -> np.ndarray:
+        """Covariance of the estimates for normal data.
 
-        The variance of a mean square is 2 E^2 / df, E estimated by the mean square
-        itself.  At positive estimates this is the inverse of REML's expected information.
+        Parameters
+        ----------
+        variances : ndarray, optional
+            Values of the components, (C,).  If None, the estimates; where these are
+            negative so that a variance of them would be, with zero in their place.
+
+        Returns
+        -------
+        ndarray
+            (C, C).  In balanced designs, at positive estimates, the inverse of REML's
+            expected information.
         """
-        if not self.balanced:
-            return np.full((len(self.estimates), len(self.estimates)), np.nan)
-        df, mean_sq = self.df[self.n_fixed :], self.mean_sq[self.n_fixed :]
-        return (self.solution * (2 * mean_sq**2 / df)) @ self.solution.T
+        if variances is not None:
+            return self._covariance_at(np.asarray(variances, float))
+        covariance = self._covariance_at(self.estimates)
+        if (covariance.diagonal() < 0).any():
+            covariance = self._covariance_at(np.maximum(self.estimates, 0.0))
+        return covariance
+
+    def _covariance_at(self, variances):
+        df = self.df[self.n_fixed :]
+        if self.pair_traces is None:
+            expected = self.coefficients[self.n_fixed :] @ variances
+            of_squares = np.diag(2 * expected**2 / df)
+        else:
+            of_squares = self._mean_square_covariance(variances)
+        return self.solution @ of_squares @ self.solution.T
+
+    def _mean_square_covariance(self, variances):
+        """2 tr(Q_i V Q_j V) / (df_i df_j)."""
+        df, factor, residual = self.df[self.n_fixed :], variances[:-1], variances[-1]
+        out = np.zeros((len(df), len(df)))
+        out[:-1, :-1] = np.einsum("ijab,a,b->ij", self.pair_traces, factor, factor)
+        expected = self.coefficients[self.n_fixed :, :-1] @ factor
+        out[np.diag_indices(len(df))] += df * residual * (2 * expected + residual)
+        return 2 * out / np.outer(df, df)
+
+
+@dataclass(frozen=True, eq=False)
+class OneFactor:
+    """The sum of squares of one factor, generalized to any ratio of variances.
+
+    For covariance sigma^2 V, V = I + ratio Z Z', the residual sum of squares of generalized
+    least squares, less that of regression on X and Z, is sigma^2 times a chi-square with
+    the factor's degrees of freedom (Wald 1940; Seely and El-Bassiouni 1983).  It falls as
+    the ratio grows.  With b the regression within levels it is the least, over c, of
+
+        |W c|^2 + sum_l (s_l - S_l c)^2 / (n_l (1 + ratio n_l)),
+
+    where W are the columns X within levels and s, S the sums of y - X b and X over levels:
+    no difference of large numbers.
+
+    Attributes
+    ----------
+    sizes, sums, basis_sums : ndarray
+        n (L,), s (L,) and S (L, p).
+    within : ndarray
+        W in an orthonormal basis, (r, p).
+    """
+
+    sizes: np.ndarray
+    sums: np.ndarray
+    basis_sums: np.ndarray
+    within: np.ndarray
+
+    @classmethod
+    def of(cls, source: FactorSource, response, exog) -> OneFactor:
+        """From the source, the response less the fixed part and the latter's basis."""
+        within = source.basis.T @ exog
+        slope = np.linalg.lstsq(within, source.basis.T @ response, rcond=None)[0]
+        sums = source.factor.sums(exog)
+        left = source.factor.sums(response) - sums @ slope
+        return cls(source.factor.sizes, left, sums, within)
+
+    def at_ratio(self, ratio: float) -> float:
+        """The sum of squares for one ratio of the factor's variance to the residual's."""
+        root = 1 / np.sqrt(self.sizes * (1 + ratio * self.sizes))
+        columns = np.vstack([self.within, root[:, None] * self.basis_sums])
+        target = np.concatenate([np.zeros(len(self.within)), root * self.sums])
+        move = np.linalg.lstsq(columns, target, rcond=None)[0]
+        return _square(target - columns @ move)
 
 
 @dataclass(frozen=True)
@@ -285,7 +368,11 @@ def anova_table(y, fixed, factors) -> AnovaTable:
         )
     shown = [s for s in sources if s.name != "Intercept"] + [residual]
     start = y - sum(s.project(y) for s in fixed_sources)
+    if np.linalg.norm(start) <= EXACT * np.linalg.norm(y):
+        raise DesignError("the fixed effects fit the response exactly: nothing varies")
     sum_sq = [_square(s.project(y if s in fixed_sources else start)) for s in shown]
+    if sum_sq[-1] <= EXACT**2 * _square(start):
+        sum_sq[-1] = 0.0
     df = np.array([s.df for s in shown], float)
     traces = np.array([[s.trace(f) for f in factors] for s in shown])
     traces = traces.reshape(len(shown), len(factors))
@@ -295,6 +382,11 @@ def anova_table(y, fixed, factors) -> AnovaTable:
     mean_sq = np.array(sum_sq) / df
     estimates = np.linalg.solve(coefficients[n_fixed:], mean_sq[n_fixed:])
     scaled, independent = _distribution(shown, factors, coefficients, len(y))
+    one_factor = pair_traces = None
+    if len(factors) == 1:
+        one_factor = OneFactor.of(shown[-2], start, exog)
+    if not _balanced(n_fixed, scaled, independent):
+        pair_traces = _pair_traces(shown[n_fixed:-1], traces[n_fixed:-1], exog)
     return AnovaTable(
         sources=[s.name for s in shown],
         nobs=len(y),
@@ -305,7 +397,27 @@ def anova_table(y, fixed, factors) -> AnovaTable:
         scaled=scaled,
         independent=independent,
         estimates=estimates,
+        pair_traces=pair_traces,
+        one_factor=one_factor,
     )
+
+
+def _balanced(n_fixed, scaled, independent):
+    at = slice(n_fixed, None)
+    return bool(scaled[at].all() and independent[at, at].all())
+
+
+def _pair_traces(sources, traces, exog):
+    """tr(Q_i V_a Q_j V_b) of the factors' sources."""
+    weights = np.zeros((len(sources), len(sources) + 1))
+    for i, source in enumerate(sources):
+        weights[i, i], weights[i, -1] = 1.0, -1.0
+        for coarser in source.coarser:
+            weights[i] -= weights[sources.index(coarser)]
+    projections = Projections([s.factor for s in sources], [s.basis for s in sources], exog)
+    pairs = projections.pair_traces(weights)
+    met = traces != 0  # where Q_i V_a is not zero
+    return pairs * np.einsum("ia,ib,ja,jb->ijab", met, met, met, met)
 
 
 def _square(vector):

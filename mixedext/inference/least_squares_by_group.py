@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from mixedext.engine.kernels.group_regression import group_regressions
 
-__all__ = ["GroupRegressions", "Homogeneity", "homogeneity", "least_squares_by_group"]
+__all__ = [
+    "GroupRegressions",
+    "Homogeneity",
+    "PoolabilityTest",
+    "homogeneity",
+    "least_squares_by_group",
+    "poolability",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,13 +29,13 @@ class GroupRegressions:
     coefficients : ndarray
         (L, p); NaN where a group does not determine a coefficient.
     unscaled : ndarray
-        Diagonals of (X_l'X_l)^-1, (L, p); NaN likewise.
+        Diagonals of (X_l'W_l X_l)^-1 with the weights W, (L, p); NaN likewise.
     residual_squares : ndarray
-        Residual sums of squares, (L,).
+        Weighted residual sums of squares, (L,).
     ranks, sizes : ndarray
         Rank of X_l and number of rows, (L,) int.
     residuals : ndarray
-        (n,) in the order of the rows.
+        (n,) in the order of the rows, not multiplied by weights.
     """
 
     coefficients: np.ndarray
@@ -61,7 +70,9 @@ def _root_mean(squares, df):
     return np.sqrt(squares / np.where(df > 0, df, np.nan))
 
 
-def least_squares_by_group(columns, y, codes, n_groups: int) -> GroupRegressions:
+def least_squares_by_group(
+    columns, y, codes, n_groups: int, weights=None
+) -> GroupRegressions:
     """Regress y on the columns in every group.
 
     Parameters
@@ -75,6 +86,8 @@ def least_squares_by_group(columns, y, codes, n_groups: int) -> GroupRegressions
         a row.
     n_groups : int
         Number of groups.
+    weights : ndarray, optional
+        Precision weights, positive, (n,): variances are sigma^2 / weight.
 
     Returns
     -------
@@ -105,10 +118,11 @@ def least_squares_by_group(columns, y, codes, n_groups: int) -> GroupRegressions
     group_regressions(
         table,
         np.ascontiguousarray(y, dtype=float),
+        np.empty(0) if weights is None else np.sqrt(weights, dtype=float),
         order.astype(np.int64, copy=False),
         start.astype(np.int64, copy=False),
         bool(constant),
-        np.empty((p + 1) * int(sizes.max())),
+        np.empty((p + 2) * int(sizes.max())),
         np.empty((p + 1) ** 2 + 3 * p),
         coefficients,
         unscaled,
@@ -164,5 +178,38 @@ def homogeneity(fits: GroupRegressions) -> Homogeneity:
     squares = (weight * spread**2).sum(axis=0)
     df_num = count - 1
     mean_square = squares / np.where(df_num > 0, df_num, np.nan)
-    statistic = mean_square / fits.pooled_sigma**2
+    scale = fits.pooled_sigma
+    statistic = mean_square / scale**2 if scale > 0 else np.full(len(count), np.nan)
     return Homogeneity(statistic, df_num, fits.pooled_df)
+
+
+class PoolabilityTest(NamedTuple):
+    """F test of one regression for all groups against one for each."""
+
+    statistic: float
+    pvalue: float
+    df_num: int
+    df_denom: int
+
+
+def poolability(columns, y, fits: GroupRegressions, weights=None) -> PoolabilityTest:
+    """F test that all coefficients are the same in all groups (Chow's test).
+
+    Parameters
+    ----------
+    columns, y, weights : ndarray
+        What the groups' regressions were made from.
+    fits : GroupRegressions
+        The regressions.
+
+    Returns
+    -------
+    PoolabilityTest
+    """
+    everyone = np.zeros(len(y), np.int64)
+    one = least_squares_by_group(columns, y, everyone, 1, weights)
+    df_num, scale = int(fits.ranks.sum() - one.ranks[0]), fits.pooled_sigma
+    gain = one.residual_squares[0] - fits.residual_squares.sum()
+    statistic = gain / df_num / scale**2 if df_num > 0 and scale > 0 else np.nan
+    pvalue = stats.f.sf(statistic, df_num, fits.pooled_df)
+    return PoolabilityTest(float(statistic), float(pvalue), df_num, fits.pooled_df)

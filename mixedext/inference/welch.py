@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from scipy import stats
 
-__all__ = ["WelchTest"]
+__all__ = ["WelchTest", "welch_test"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class WelchTest:
         The kinds compared, first minus second.
     statistic, df, pvalue : float
         Student's t with Welch's degrees of freedom, two-sided.
+    std_err : float
+        Standard error of the difference.
     means : tuple of float
         Mean estimate of each kind.
     sizes : tuple of int
@@ -34,6 +37,7 @@ class WelchTest:
     statistic: float
     df: float
     pvalue: float
+    std_err: float
     means: tuple[float, float]
     sizes: tuple[int, int]
     n_left_out: int
@@ -55,5 +59,48 @@ class WelchTest:
         -------
         tuple of float
         """
-        half = stats.t.isf(alpha / 2, self.df) * self.difference / self.statistic
-        return self.difference - abs(half), self.difference + abs(half)
+        if not 0 < alpha < 1:
+            raise ValueError(f"alpha must lie between 0 and 1, not {alpha!r}")
+        half = float(stats.t.isf(alpha / 2, self.df)) * self.std_err
+        return self.difference - half, self.difference + half
+
+
+def welch_test(column: str, levels: tuple, samples) -> WelchTest:
+    """Welch's test of two samples of estimates by scipy, NaN left out.
+
+    Parameters
+    ----------
+    column : str
+        What was estimated.
+    levels : tuple
+        What the two samples are of.
+    samples : sequence of ndarray
+        Estimates, one a group.
+
+    Returns
+    -------
+    WelchTest
+
+    Raises
+    ------
+    ValueError
+        If a sample has fewer than two estimates.
+    """
+    kept = [sample[~np.isnan(sample)] for sample in samples]
+    if min(map(len, kept)) < 2:
+        raise ValueError(
+            f"{column!r} is estimated in {len(kept[0])} and {len(kept[1])} groups of "
+            f"{levels[0]!r} and {levels[1]!r}; the test needs two of each"
+        )
+    test = stats.ttest_ind(*kept, equal_var=False)
+    return WelchTest(
+        column=column,
+        levels=levels,
+        statistic=float(test.statistic),
+        df=float(test.df),
+        pvalue=float(test.pvalue),
+        std_err=float(np.sqrt(sum(np.var(s, ddof=1) / len(s) for s in kept))),
+        means=tuple(float(np.mean(s)) for s in kept),
+        sizes=tuple(map(len, kept)),
+        n_left_out=sum(map(len, samples)) - sum(map(len, kept)),
+    )

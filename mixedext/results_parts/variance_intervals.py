@@ -13,6 +13,7 @@ from mixedext.inference.variance_intervals import (
     satterthwaite_limits,
     sd_and_correlation,
 )
+from mixedext.results_parts.noted_table import NotedTable
 from mixedext.results_parts.profiles import parameter_names
 
 __all__ = ["VarianceIntervals"]
@@ -31,9 +32,9 @@ class VarianceIntervals:
         -------
         DataFrame
             A row and a column for each variance and covariance of the random effects, term
-            by term, and for the residual variance.  Terms on the boundary (a variance of
-            zero, a correlation of -1 or 1) have no standard errors: NaN, and the others are
-            given them.
+            by term, and for the residual variance.  What is on the boundary (a variance of
+            zero, a term with a correlation of -1 or 1) has no standard errors: NaN, which
+            the ``notes`` printed below the table name, and the others are given them.
 
         Examples
         --------
@@ -48,7 +49,8 @@ class VarianceIntervals:
         """
         kinds = {"sd": "var", "cor": "cov"}
         names = [_renamed(name, kinds, "residual") for name in self._variance_names()]
-        return pd.DataFrame(self._cov_variances(), index=names, columns=names)
+        table = pd.DataFrame(self._cov_variances(), index=names, columns=names)
+        return NotedTable.of(table, "", self._boundary_notes())
 
     def conf_int_vcomp(self, alpha=0.05, method="log", scale="sd") -> pd.DataFrame:
         """Intervals of standard deviations and correlations, or of variances.
@@ -70,7 +72,8 @@ class VarianceIntervals:
         -------
         DataFrame
             estimate, se (delta method, observed information), lower, upper; for
-            Satterthwaite's limits also df.  NaN where a variance is on the boundary.
+            Satterthwaite's limits also df.  NaN where a variance is on the boundary, which
+            the ``notes`` printed below the table name.
 
         Raises
         ------
@@ -99,48 +102,85 @@ class VarianceIntervals:
         options = ("log", "wald", "satterthwaite", "profile")
         method = string_like(method, "method", options=options)
         scale = string_like(scale, "scale", options=("sd", "variance"))
-        elements = self._variance_elements()
-        values = np.array([value for value, _ in elements])
-        pairs = [pair for _, pair in elements]
-        names = self._variance_names()
-        is_correlation = np.array([pair is not None for pair in pairs])
+        table = self._variance_precision()
+        limits = self._variance_limits(table, method, scale, alpha)
+        names = table.index
+        if scale == "variance":
+            table["estimate"] = table["estimate"].where(table["cor"], table["value"])
+            table["se"] = table["se"].where(table["cor"], table["value_se"])
+            names = [_renamed(name, {"sd": "var"}, "residual") for name in names]
+        frame = {"estimate": table["estimate"], "se": table["se"]}
+        if method == "satterthwaite":
+            df = satterthwaite_df(table["value"], table["value_se"])
+            frame["df"] = df.mask(table["cor"])
+        frame["lower"], frame["upper"] = limits.T
+        frame = pd.DataFrame(frame).set_axis(names, axis=0)
+        return NotedTable.of(frame, "", self._boundary_notes())
+
+    def _variance_precision(self):
+        """Variances (value), and standard deviations and correlations, with errors."""
+        values, pairs = zip(*self._variance_elements(), strict=True)
         covariance = self._cov_variances()
-        transformed, jacobian = sd_and_correlation(values, pairs)
+        estimates, jacobian = sd_and_correlation(np.array(values), pairs)
         held = np.isnan(covariance.diagonal())
         whole = np.where(np.isnan(covariance), 0.0, covariance)
-        with np.errstate(invalid="ignore"):
-            error = np.sqrt(np.einsum("ij,jk,ik->i", jacobian, whole, jacobian))
-            variance_error = np.sqrt(covariance.diagonal())
-        error[held] = np.nan
-        frame = {"estimate": transformed, "se": error}
+        error = np.sqrt(np.einsum("ij,jk,ik->i", jacobian, whole, jacobian))
+        return pd.DataFrame(
+            {
+                "estimate": estimates,
+                "se": np.where(held, np.nan, error),
+                "value": values,
+                "value_se": np.sqrt(covariance.diagonal()),
+                "cor": [pair is not None for pair in pairs],
+            },
+            index=self._variance_names(),
+        )
+
+    def _variance_limits(self, table, method, scale, alpha):
+        """Limits on the scale asked for, (count, 2)."""
+        estimate, error = table["estimate"].to_numpy(), table["se"].to_numpy()
+        is_correlation = table["cor"].to_numpy()
         z = stats.norm.ppf(1 - alpha / 2)
+        if method == "wald":
+            if scale == "variance":
+                estimate = np.where(is_correlation, estimate, table["value"])
+                error = np.where(is_correlation, error, table["value_se"])
+            return np.column_stack([estimate - z * error, estimate + z * error])
         if method == "profile":
-            table = self.profile("random", level=max(0.9, 1 - alpha)).conf_int(1 - alpha)
-            limits = table.to_numpy()
+            profile = self.profile("random", level=max(0.9, 1 - alpha))
+            limits = profile.conf_int(1 - alpha).to_numpy()
         elif method == "satterthwaite":
-            df = satterthwaite_df(values, variance_error)
-            df[is_correlation] = np.nan
-            limits = np.sqrt(satterthwaite_limits(values, variance_error, alpha))
-            limits[is_correlation] = np.nan
-            frame["df"] = df
-        elif method == "log":
-            limits = log_limits(transformed, error, is_correlation, alpha)
+            limits = satterthwaite_limits(table["value"], table["value_se"], alpha)
+            limits = np.where(is_correlation[:, None], np.nan, np.sqrt(limits))
         else:
-            limits = np.column_stack([transformed - z * error, transformed + z * error])
+            limits = log_limits(estimate, error, is_correlation, alpha)
         if scale == "variance":
-            frame["estimate"] = np.where(is_correlation, transformed, values)
-            frame["se"] = np.where(is_correlation, error, variance_error)
-            if method == "wald":
-                plain = np.column_stack(
-                    [values - z * variance_error, values + z * variance_error]
-                )
-            else:
-                plain = limits**2
-            limits = np.where(is_correlation[:, None], limits, plain)
-        frame["lower"], frame["upper"] = limits.T
-        if scale == "variance":
-            names = [_renamed(name, {"sd": "var"}, "residual") for name in names]
-        return pd.DataFrame(frame, index=names)
+            limits = np.where(is_correlation[:, None], limits, limits**2)
+        return limits
+
+    def _boundary_notes(self):
+        """Why values are missing: what is on the boundary."""
+        missing = np.isnan(self._cov_variances().diagonal())
+        if missing[-1]:
+            return ["No standard errors: the observed information is not positive definite"]
+        if not missing.any():
+            return []
+        zero, singular = [], []
+        elements = zip(self._variance_names(), self._variance_elements(), strict=True)
+        for (name, (value, pair)), absent in zip(elements, missing, strict=True):
+            if absent and pair is None:
+                (zero if value == 0 else singular).append(name)
+        notes = []
+        if zero:
+            notes.append(
+                f"On the boundary, without standard errors: {', '.join(zero)} at 0"
+            )
+        if singular:
+            notes.append(
+                "On the boundary, without standard errors: the singular covariance matrix "
+                f"of {', '.join(singular)}"
+            )
+        return notes
 
     def _cov_variances(self):
         """Of the elements in order: by term, the lower triangle by columns, residual."""

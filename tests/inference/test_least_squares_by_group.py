@@ -53,6 +53,57 @@ def test_equals_ols_of_every_group(seed, sizes, p, intercept):
         assert_allclose(fits.residuals[rows], ols.resid, atol=1e-11 * np.abs(y).max())
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.lists(st.integers(4, 9), min_size=1, max_size=5),
+    st.integers(1, 3),
+    st.sampled_from([None, 0, -1]),
+)
+def test_weights_are_those_of_weighted_least_squares(seed, sizes, p, intercept):
+    rng = np.random.default_rng(seed)
+    codes = np.repeat(np.arange(len(sizes)), sizes)
+    rng.shuffle(codes)
+    columns = rng.normal(size=(len(codes), p)) + 3
+    if intercept is not None:
+        columns[:, intercept] = 1
+    y, weights = rng.normal(size=len(codes)), rng.uniform(0.1, 10, len(codes))
+    fits = least_squares_by_group(columns, y, codes, len(sizes), weights)
+    for level in range(len(sizes)):
+        rows = codes == level
+        wls = sm.WLS(y[rows], columns[rows], weights[rows]).fit()
+        tolerance = 1e-13 * np.linalg.cond(wls.model.wexog) ** 2
+        size = np.abs(wls.params).max()
+        assert_allclose(fits.coefficients[level], wls.params, atol=tolerance * size)
+        unscaled = np.diag(wls.normalized_cov_params)
+        assert_allclose(fits.unscaled[level], unscaled, rtol=tolerance)
+        squares = wls.ssr if wls.df_resid else 0.0
+        assert_allclose(fits.residual_squares[level], squares, rtol=1e-10, atol=1e-20)
+        assert_allclose(fits.residuals[rows], wls.resid, atol=tolerance * size)
+
+
+@pytest.mark.parametrize("intercept", [0, None])
+def test_whole_weights_repeat_rows(intercept):
+    columns, y, codes = simulated(np.random.default_rng(4), [5, 7], 2, intercept)
+    counts = np.random.default_rng(5).integers(1, 4, len(y))
+    weighted = least_squares_by_group(columns, y, codes, 2, counts.astype(float))
+    parts = (np.repeat(a, counts, axis=0) for a in (columns, y, codes))
+    repeated = least_squares_by_group(*parts, 2)
+    assert_allclose(weighted.coefficients, repeated.coefficients, rtol=1e-11)
+    assert_allclose(weighted.unscaled, repeated.unscaled, rtol=1e-11)
+    assert_allclose(weighted.residual_squares, repeated.residual_squares, rtol=1e-11)
+
+
+def test_equal_weights_change_what_is_not_estimable_nowhere():
+    columns, y, codes = simulated(np.random.default_rng(6), [5, 1, 4, 3], 2)
+    columns[codes == 2, 1] = 1e6  # a constant
+    plain = least_squares_by_group(columns, y, codes, 4)
+    weighted = least_squares_by_group(columns, y, codes, 4, np.full(len(y), 0.3))
+    assert np.isnan(plain.coefficients).any()
+    assert_allclose(weighted.coefficients, plain.coefficients, rtol=1e-12)
+    assert (weighted.ranks == plain.ranks).all()
+
+
 def test_column_far_from_zero_loses_no_digits():
     rng = np.random.default_rng(0)
     codes = np.repeat(np.arange(20), 8)

@@ -164,3 +164,147 @@ def test_arguments():
         results.conf_int_vcomp(alpha=1.5)
     with pytest.raises(ValueError, match="scale"):
         results.conf_int_vcomp(scale="log")
+
+
+# lmerTest 3.1: m <- lmer(formula, data, control = lmerControl(optCtrl = list(
+# ftol_abs = 1e-15, xtol_abs = 1e-12))); the covariance m@vcov_varpar of (theta, sigma),
+# which numDeriv's Hessian of the deviance gives, by the delta method on the scale of log
+# standard deviations and Fisher's z.  nlme's intervals agree to the two digits that its
+# finite differences leave.
+BY_LMERTEST = {
+    ("sleepstudy", SLEEP, True): {
+        "sd Intercept|Subject": 0.2358996,
+        "cor Intercept.Days|Subject": 0.3264276,
+        "sd Days|Subject": 0.2107408,
+        "sigma": 0.0589255,
+    },
+    ("sleepstudy", SLEEP, False): {
+        "sd Intercept|Subject": 0.2345325,
+        "cor Intercept.Days|Subject": 0.3256550,
+        "sd Days|Subject": 0.2076446,
+        "sigma": 0.0589257,
+    },
+    ("sleepstudy", "Reaction ~ Days + (Days || Subject)", True): {
+        "sd Intercept|Subject": 0.2260343,
+        "sd Days|Subject": 0.2026556,
+        "sigma": 0.0585908,
+    },
+    ("oats", "yield ~ nitro + (1 | Block/Variety)", True): {
+        "sd Intercept|Block": 0.4010785,
+        "sd Intercept|Variety:Block": 0.2758923,
+        "sigma": 0.0971287,
+    },
+    ("dyestuff", "Yield ~ 1 + (1 | Batch)", True): {
+        "sd Intercept|Batch": 0.4060971,
+        "sigma": 0.1443376,
+    },
+    ("pastes", "strength ~ 1 + (1 | batch/cask)", True): {
+        "sd Intercept|batch": 0.7087969,
+        "sd Intercept|cask:batch": 0.1645513,
+        "sigma": 0.1290994,
+    },
+    ("machines", "score ~ Machine + (1 | Worker/Machine)", True): {
+        "sd Intercept|Worker": 0.3845954,
+        "sd Intercept|Machine:Worker": 0.2285765,
+        "sigma": 0.1178511,
+    },
+}
+
+
+@pytest.mark.parametrize("case", BY_LMERTEST, ids=lambda c: f"{c[0]}-{c[1]}-{c[2]}")
+def test_log_scale_errors_of_r(case):
+    name, formula, reml = case
+    table = mx.mixedlm(formula, data_of(name)).fit(reml=reml).conf_int_vcomp()
+    assert set(table.index) == set(BY_LMERTEST[case])
+    width = 2 * stats.norm.ppf(0.975)
+    for parameter, error in BY_LMERTEST[case].items():
+        limits = table.loc[parameter, ["lower", "upper"]].to_numpy(float)
+        scale = np.arctanh if parameter.startswith("cor") else np.log
+        # seven decimals of R, and its optimum
+        assert np.diff(scale(limits))[0] / width == pytest.approx(error, rel=1.5e-5)
+
+
+def test_zero_variance_among_uncorrelated_effects_leaves_the_others_alone():
+    data = data_of("sleepstudy")
+    for seed in range(20):
+        data["z"] = np.random.default_rng(seed).normal(size=len(data))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            results = mx.mixedlm("Reaction ~ Days + (Days + z || Subject)", data).fit()
+        if results.is_singular:
+            break
+    assert results.is_singular
+    without = mx.mixedlm("Reaction ~ Days + (Days || Subject)", data).fit()
+    names = [n for n in results.conf_int_vcomp().index if n != "sd z|Subject"]
+    for method in ("log", "wald", "satterthwaite"):
+        table = results.conf_int_vcomp(method=method)
+        assert table.loc["sd z|Subject", ["se", "lower", "upper"]].isna().all()
+        np.testing.assert_allclose(
+            table.loc[names], without.conf_int_vcomp(method=method), rtol=1e-7
+        )
+    note = "On the boundary, without standard errors: sd z|Subject at 0"
+    assert table.notes == results.cov_vcomp().notes == (note,)
+    assert note in repr(table)
+    np.testing.assert_allclose(results.bse_re.iloc[:2], without.bse_re, rtol=1e-7)
+
+
+def test_singular_covariance_matrix_is_named():
+    data = data_of("sleepstudy")
+    rng = np.random.default_rng(3)
+    own = rng.normal(size=18)[data["Subject"].factorize()[0]]
+    # one random effect moves intercept and slope together
+    data["Reaction"] = own * (30 + 10 * data["Days"]) + rng.normal(size=len(data))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for seed in range(20):
+            noise = np.random.default_rng(seed).normal(size=len(data))
+            data["y"] = data["Reaction"] + 20 * noise
+            results = mx.mixedlm("y ~ Days + (Days | Subject)", data).fit()
+            if results.is_singular:
+                break
+    assert results.is_singular
+    notes = results.conf_int_vcomp().notes
+    expected = "singular covariance matrix of sd Intercept|Subject, sd Days|Subject"
+    assert len(notes) == 1
+    assert notes[0].endswith(expected)
+    # the residual variance beside covariance matrices l l' of rank 1, by dense matrices
+    x, y = data["Days"].to_numpy(float), data["y"].to_numpy()
+    same = np.equal.outer(data["Subject"].to_numpy(), data["Subject"].to_numpy())
+    columns = np.column_stack([np.ones(len(x)), x, y])
+
+    def deviance(a, b, variance):
+        v = same * np.outer(a + b * x, a + b * x) + variance * np.eye(len(x))
+        root = np.linalg.cholesky(v)
+        half = np.linalg.solve(root, columns)
+        whole = np.linalg.cholesky(half.T @ half)
+        logs = np.log(np.diag(root)).sum() + np.log(np.diag(whole)[:2]).sum()
+        return 2 * logs + whole[2, 2] ** 2
+
+    sd = np.sqrt(np.diag(results.cov_re))
+    slope = np.copysign(sd[1], results.cov_re.iloc[0, 1])
+    at = np.array([sd[0], slope, results.scale])
+
+    def hessian(step):
+        moves = np.diag(step * at)
+        around = [
+            [
+                sum(
+                    i * j * deviance(*(at + i * a + j * b))
+                    for i in (-1, 1)
+                    for j in (-1, 1)
+                )
+                for a in moves
+            ]
+            for b in moves
+        ]
+        return np.array(around) / (4 * np.outer(step * at, step * at))
+
+    second = (4 * hessian(1e-3) - hessian(2e-3)) / 3  # Richardson
+    error = np.sqrt(2 * np.linalg.inv(second)[2, 2])
+    found = results.cov_vcomp().loc["residual", "residual"] ** 0.5
+    assert found == pytest.approx(error, rel=1e-6)
+
+
+def test_regular_fits_have_no_notes():
+    results = mx.mixedlm(SLEEP, data_of("sleepstudy")).fit()
+    assert results.conf_int_vcomp().notes == results.cov_vcomp().notes == ()

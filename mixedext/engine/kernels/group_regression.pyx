@@ -29,20 +29,33 @@ cdef double dot(const double* a, const double* b, Py_ssize_t m) noexcept nogil:
     return (s0 + s1) + (s2 + s3)
 
 
-cdef double centre(double* a, Py_ssize_t m) noexcept nogil:
-    """Subtract the mean, and what rounding left of it; returns the mean."""
+cdef double centre(double* a, const double* root, double total, Py_ssize_t m) noexcept nogil:
+    """Subtract the mean, and what rounding left of it; returns the mean.
+
+    root: square roots of the weights, of sum total, or NULL.
+    """
     cdef double whole = 0.0, mean
     cdef Py_ssize_t i
     cdef int again
     for again in range(2):
         mean = 0.0
-        for i in range(m):
-            mean += a[i]
-        mean /= m
+        if root is NULL:
+            for i in range(m):
+                mean += a[i]
+        else:
+            for i in range(m):
+                mean += root[i] * root[i] * a[i]
+        mean /= total
         for i in range(m):
             a[i] -= mean
         whole += mean
     return whole
+
+
+cdef void multiply(double* a, const double* root, Py_ssize_t m) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(m):
+        a[i] *= root[i]
 
 
 cdef void solve(const double* t, const double* d, Py_ssize_t p, Py_ssize_t j,
@@ -61,6 +74,7 @@ cdef void solve(const double* t, const double* d, Py_ssize_t p, Py_ssize_t j,
 
 cdef Py_ssize_t regress(
     double* q,               # in/out: (p + 1, m) columns, y last
+    const double* root,      # in: (m,) square roots of the weights, or NULL
     double* t,               # scratch: (p + 1, p + 1) T
     double* d,               # scratch: (p,) squared lengths of Q, 0 for dependent columns
     double* length,          # scratch: (p,) lengths of X
@@ -69,22 +83,33 @@ cdef Py_ssize_t regress(
     double* unscaled,        # out: (p,) diagonal of (X'X)^-1, NaN likewise
     Py_ssize_t m, Py_ssize_t p, bint intercept,
 ) noexcept nogil:
-    """One regression; returns the rank, and leaves the residuals in y's place."""
+    """One regression; returns the rank, and leaves the residuals in y's place.
+
+    The residuals are multiplied by the roots of the weights.
+    """
     cdef Py_ssize_t j, k, l, i, rank = 0, first = 0, width = p + 1
-    cdef double own, left, s
+    cdef double own, left, s = 1.0, total = m
     cdef double* column
     cdef int again
     for i in range(width * width):
         t[i] = 0.0
-    for j in range(p):
-        d[j] = 0.0
-        length[j] = sqrt(dot(q + j * m, q + j * m, m))
+    if root is not NULL:
+        total = dot(root, root, m)
     if intercept:
         s = q[0]
         first = rank = 1
-        d[0], t[0] = m * s * s, 1.0
-        for j in range(1, width):
-            t[j] = centre(q + j * m, m) / s
+        d[0], t[0] = total * s * s, 1.0
+        length[0] = sqrt(d[0])
+    for j in range(first, width):
+        left = 0.0
+        if intercept:
+            left = centre(q + j * m, root, total, m)
+            t[j] = left / s
+        if root is not NULL:
+            multiply(q + j * m, root, m)
+        if j < p:
+            d[j] = 0.0
+            length[j] = sqrt(dot(q + j * m, q + j * m, m) + total * left * left)
     for j in range(first, width):
         column = q + j * m
         own = sqrt(dot(column, column, m))
@@ -127,14 +152,15 @@ cdef Py_ssize_t regress(
 def group_regressions(
     const double[:, ::1] columns,     # in: (p, n)
     const double[::1] y,              # in: (n,)
+    const double[::1] roots,          # in: (n,) square roots of the weights, or (0,): all 1
     const int64_t[::1] order,         # in: (n,) rows sorted by group
     const int64_t[::1] start,         # in: (L + 1,) where every group begins in order
     bint intercept,                   # in: the first column is a constant other than 0
-    double[::1] buffer,               # scratch: ((p + 1) * largest group,)
+    double[::1] buffer,               # scratch: ((p + 2) * largest group,)
     double[::1] scratch,              # scratch: ((p + 1)^2 + 3 p,)
     double[:, ::1] coefficients,      # out: (L, p), NaN where not estimable
     double[:, ::1] unscaled,          # out: (L, p) diagonal of (X'X)^-1, NaN likewise
-    double[::1] squares,              # out: (L,) residual sum of squares
+    double[::1] squares,              # out: (L,) weighted residual sum of squares
     int64_t[::1] ranks,               # out: (L,)
     double[::1] residuals,            # out: (n,) in the order of the rows
 ):
@@ -143,6 +169,8 @@ def group_regressions(
     cdef int64_t low
     cdef double* t = &scratch[0]
     cdef double* d = t + (p + 1) * (p + 1)
+    cdef double* root = NULL
+    cdef bint weighted = roots.shape[0] > 0
     with nogil:
         for level in range(start.shape[0] - 1):
             low = start[level]
@@ -152,10 +180,14 @@ def group_regressions(
                     buffer[j * m + i] = columns[j, order[low + i]]
             for i in range(m):
                 buffer[p * m + i] = y[order[low + i]]
+            if weighted:
+                root = &buffer[(p + 1) * m]
+                for i in range(m):
+                    root[i] = roots[order[low + i]]
             ranks[level] = regress(
-                &buffer[0], t, d, d + p, d + 2 * p,
+                &buffer[0], root, t, d, d + p, d + 2 * p,
                 &coefficients[level, 0], &unscaled[level, 0], m, p, intercept,
             )
             squares[level] = dot(&buffer[p * m], &buffer[p * m], m)
             for i in range(m):
-                residuals[order[low + i]] = buffer[p * m + i]
+                residuals[order[low + i]] = buffer[p * m + i] / (root[i] if weighted else 1.0)
