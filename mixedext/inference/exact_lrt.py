@@ -272,16 +272,17 @@ class NullLaw:
         values, counts = self.penalty
         s, above = self.spectrum, levels > 0
         threshold = np.zeros(len(levels))
-        spectral_supremum.beta_thresholds(
-            np.ascontiguousarray(s.values, float),
-            values,
-            counts,
-            float(self.dof),
-            np.ascontiguousarray(shares),
-            np.maximum(levels, 0.0),
-            np.linspace(LOWEST, HIGHEST, POINTS),
-            threshold,
-        )
+        with blas_threads():
+            spectral_supremum.beta_thresholds(
+                np.ascontiguousarray(s.values, float),
+                values,
+                counts,
+                float(self.dof),
+                np.ascontiguousarray(shares),
+                np.maximum(levels, 0.0),
+                np.linspace(LOWEST, HIGHEST, POINTS),
+                threshold,
+            )
         if s.rest == 0:
             p = (threshold <= 1.0).astype(float)
         else:

@@ -6,13 +6,13 @@ D(r) = sum_s w_s / (1 + r mu_s) + w_0, the process is
     f(r) = N log(T / D(r)) - h(r),    h(r) = sum_s c_s log(1 + r xi_s),  r >= 0
 
 (Crainiceanu and Ruppert 2004, theorem 1).  At given ratios D(r) f'(r), and on a grid
-exp(-f / N) T = D(r) exp(h(r) / N), are linear in w: one matrix product each.  Where f' turns
-from positive to negative between two ratios, Newton's method finds the peak, for several
-draws at a time.
+exp(-f / N) T = D(r) exp(h(r) / N), are linear in w: one matrix product each.  Where f'
+turns from positive to negative between two ratios, Newton's method finds the peak, for
+several draws at a time.
 """
 
 cimport cython
-from libc.math cimport exp, fabs, log, log1p, sqrt
+from libc.math cimport exp, expm1, fabs, log, log1p, sqrt
 from mixedext.engine.kernels.lanes cimport (
     LANES,
     ONE,
@@ -33,6 +33,8 @@ cdef double MULTIPLIED = 6.0
 # Error of f at which a search ends, and relative distance of its ends.
 cdef double ENOUGH = 1e-12
 cdef double NEIGHBOURS = 1e-13
+# Relative error of a threshold at which its search ends.
+cdef double CLOSE = 1e-14
 
 
 cdef double _penalty(
@@ -337,58 +339,73 @@ def beta_thresholds(
     """Least B = sum_s w_s / T for which the supremum passes x, given the shares.
 
     f(r) > x where B > (1 - exp(-(x + h(r)) / N)) / sum_s share_s r mu_s / (1 + r mu_s);
-    the least of it over r is found on the grid and then by golden section.
+    the least of it over r is found on the grid, and then by Newton's method for the
+    logarithm.
     """
-    cdef Py_ssize_t n = shares.shape[0], k = mu.shape[0], g = grid.shape[0], i, j, best
-    cdef double[::1] penalties = np.empty(g)
-    cdef double[:, ::1] parts = np.empty((g, k))
-    cdef double least, value, low, high, a, b, fa, fb, x
-    cdef double golden = 0.6180339887498949
+    cdef Py_ssize_t n = shares.shape[0], g = grid.shape[0], block, start, i, j, best
+    cdef double[:, ::1] parts, sums = np.empty((TOGETHER, g))
+    cdef double[::1] penalties
+    cdef double least, value, low, high, at, slope, bend, move
     cdef int step
-    cdef Py_ssize_t s
-    for j in range(g):
-        penalties[j] = _penalty(xi, count, exp(grid[j]))
-        for s in range(k):
-            x = exp(grid[j]) * mu[s]
-            parts[j, s] = x / (1.0 + x)
+    penalties = np.array([_penalty(xi, count, exp(x)) for x in grid])
+    ratios = np.multiply.outer(np.exp(grid), mu)
+    parts = ratios / (1.0 + ratios)
     with nogil:
-        for i in range(n):
-            best, least = 0, 1e300
-            for j in range(g):
-                value = 0.0
-                for s in range(k):
-                    value += shares[i, s] * parts[j, s]
-                value = -_expm1(-(levels[i] + penalties[j]) / dof) / value
-                if value < least:
-                    best, least = j, value
-            low, high = grid[max(best - 1, 0)], grid[min(best + 1, g - 1)]
-            a, b = high - golden * (high - low), low + golden * (high - low)
-            fa = _threshold(mu, xi, count, dof, &shares[i, 0], levels[i], a)
-            fb = _threshold(mu, xi, count, dof, &shares[i, 0], levels[i], b)
-            # the error of the value is the square of that of the place
-            for step in range(26):
-                if fa < fb:
-                    high, b, fb = b, a, fa
-                    a = high - golden * (high - low)
-                    fa = _threshold(mu, xi, count, dof, &shares[i, 0], levels[i], a)
-                else:
-                    low, a, fa = a, b, fb
-                    b = low + golden * (high - low)
-                    fb = _threshold(mu, xi, count, dof, &shares[i, 0], levels[i], b)
-            out[i] = min(least, min(fa, fb))
+        for block in range((n + TOGETHER - 1) // TOGETHER):
+            start = block * TOGETHER
+            _multiply(min(TOGETHER, n - start), &shares[start, 0], parts, sums)
+            for i in range(start, min(start + TOGETHER, n)):
+                best, least = 0, 1e300
+                for j in range(g):
+                    value = -expm1(-(levels[i] + penalties[j]) / dof) / sums[i - start, j]
+                    if value < least:
+                        best, least = j, value
+                at, low = grid[best], grid[max(best - 1, 0)]
+                high = grid[min(best + 1, g - 1)]
+                for step in range(MOST_STEPS):
+                    value = _threshold(
+                        mu, xi, count, dof, &shares[i, 0], levels[i], exp(at), &slope, &bend
+                    )
+                    least = min(least, value)
+                    if slope < 0:
+                        low = at
+                    else:
+                        high = at
+                    move = -slope / bend if bend > 0 else high - low
+                    # twice what the logarithm exceeds its least by
+                    if fabs(slope * move) < CLOSE or high - low < NEIGHBOURS:
+                        break
+                    at += move
+                    if not low < at < high:
+                        at = 0.5 * (low + high)
+                out[i] = least
 
 
 cdef double _threshold(
     const double[::1] mu, const double[::1] xi, const double[::1] count, double dof,
-    const double* share, double level, double log_ratio,
+    const double* share, double level, double ratio, double* slope, double* bend,
 ) noexcept nogil:
-    cdef double ratio = exp(log_ratio), total = 0.0, x
+    # The threshold at a ratio, and the derivatives of its logarithm by that of the ratio.
+    cdef double part = 0.0, rise = 0.0, turn = 0.0, x, y, z, left
+    cdef double climb = 0.0, brake = 0.0
     cdef Py_ssize_t s
     for s in range(mu.shape[0]):
         x = ratio * mu[s]
-        total += share[s] * x / (1.0 + x)
-    return -_expm1(-(level + _penalty(xi, count, ratio)) / dof) / total
-
-
-cdef extern from "math.h" nogil:
-    double _expm1 "expm1" (double)
+        y = 1.0 / (1.0 + x)
+        z = share[s] * x * y
+        part += z
+        z *= y
+        rise += z
+        turn += z * (y - x * y)
+    for s in range(xi.shape[0]):
+        x = ratio * xi[s]
+        y = 1.0 / (1.0 + x)
+        z = count[s] * x * y / dof
+        climb += z
+        brake += z * y
+    left = (level + _penalty(xi, count, ratio)) / dof
+    rise /= part
+    x = 1.0 / expm1(left)
+    slope[0] = climb * x - rise
+    bend[0] = (brake - climb * climb * (1.0 + x)) * x - turn / part + rise * rise
+    return -expm1(-left) / part
