@@ -88,24 +88,21 @@ def _follow(path, number):
 
 def _nearly_singular(coordinates, *nodes):
     """Whether some covariance is close to singular at one of the points."""
-    for node in nodes:
-        at = coordinates.estimates(node.state)
-        for s, covariance, transform in zip(
-            coordinates.model.structures,
-            at.covariances,
-            coordinates.model.design.transforms,
-            strict=True,
-        ):
-            # on columns of Z with rms 1, relative to sigma
-            size = np.sqrt(np.einsum("ab,ab->b", transform, transform)[: s.k] / at.scale)
-            sd = np.sqrt(covariance.diagonal())
-            count = sum(t.k for t in coordinates.model.structures)
-            if count > 1 and (sd * size < SMALL_SD).any():
+    model = coordinates.model
+    points = [coordinates.estimates(node.state) for node in nodes]
+    scale = np.array([at.scale for at in points])
+    count = sum(s.k for s in model.structures)
+    for i, s in enumerate(model.structures):
+        covariance = np.array([at.covariances[i] for at in points])
+        sd = np.sqrt(covariance.diagonal(axis1=1, axis2=2))
+        # on columns of Z with rms 1, relative to sigma
+        size = np.linalg.norm(model.design.transforms[i], axis=0)[: s.k]
+        if count > 1 and (sd * size < SMALL_SD * np.sqrt(scale)[:, None]).any():
+            return True
+        if s.correlated and s.k > 1:
+            correlation = covariance / (sd[:, :, None] * sd[:, None, :])
+            if (np.linalg.eigvalsh(correlation)[:, 0] < SMALL_EIGENVALUE * s.k).any():
                 return True
-            if s.correlated and s.k > 1:
-                correlation = covariance / np.multiply.outer(sd, sd)
-                if np.linalg.eigvalsh(correlation)[0] < SMALL_EIGENVALUE * s.k:
-                    return True
     return False
 
 

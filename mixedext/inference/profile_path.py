@@ -28,6 +28,9 @@ __all__ = [
 
 # Deviance below that of the fit by more than this is a better fit, not rounding.
 LOWER = 1e-6
+# Steps of zeta from one point to the next that are no surprise: longer ones may lead to
+# another local minimum.
+ODD_JUMP = 1.5
 # Points on one side of the estimate.
 MOST_POINTS = 60
 # Length in zeta at which a search for a limit ends, and its steps.
@@ -168,10 +171,21 @@ class Path:
             node = restricted_minimum(self.coordinates, guess, otherwise=last.state.z)
             check_lower(self.coordinates, node, self.best)
             jump = abs(self.height(node) - self.height(last))
+            if jump > ODD_JUMP * self.step:
+                node = self._from_last(node, last)
+                jump = abs(self.height(node) - self.height(last))
             if jump <= 2.5 * self.step:
                 break
             target = last.coordinate + moved * max(self.step / jump, 0.1)
         return replace(node, branch=last.branch)
+
+    def _from_last(self, node, last):
+        """The lower one of a point and the minimum found from the last point as it is."""
+        z = last.state.z.copy()
+        z[self.coordinates.held] = node.coordinate
+        other = restricted_minimum(self.coordinates, z, otherwise=node.state.z)
+        check_lower(self.coordinates, other, self.best)
+        return other if other.deviance < node.deviance else node
 
     def _next_step(self, last, before):
         """Length in the held coordinate: equal steps of zeta to a bit beyond the end."""

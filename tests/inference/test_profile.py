@@ -269,6 +269,8 @@ def test_no_other_start_finds_less(seed):
         (30, 19, [(3, 1)], Target("sd", 0, (1,))),
         # the path went on from a lower minimum into a higher one
         (57, 18, [(3, 0)], Target("correlation", 0, (1, 2))),
+        # a prediction led from a nearly singular point to another minimum, at the level
+        (304, 42, [(2, 0)], Target("sd", 0, (0,))),
         # only found from small covariances, and from none
         (122, 45, [(2, 0), (1, 0)], Target("fixed", -1, (0,))),
         (48, 20, [(2, 0)], Target("sd", 0, (0,))),
