@@ -44,14 +44,15 @@ def seek_lower(path: Path) -> None:
         path.coordinates, path.middle, path.nodes[-1]
     ):
         return
-    sought = set()
+    sought, found = set(), bool(_turns(path))
     for _ in range(MOST_DOUBTFUL):
         doubtful = [i for i in _doubtful(path) if path.nodes[i].coordinate not in sought]
         if not doubtful:
             return
         node = path.nodes[doubtful[-1]]
+        lower = _other_minimum(path, node, few=sought and not found)
+        found = found or lower is not None
         sought.add(node.coordinate)
-        lower = _other_minimum(path, node)
         if lower is not None:
             path.nodes[doubtful[-1]] = lower
             _follow(path, doubtful[-1])
@@ -60,12 +61,13 @@ def seek_lower(path: Path) -> None:
 def _doubtful(path):
     """Numbers of the points that are sought from other starts."""
     last = len(path.nodes) - 1
-    turns = [
-        i
-        for i, (node, after) in enumerate(zip(path.nodes, path.nodes[1:], strict=False))
-        if node.deviance > after.deviance + SAME
-    ]
-    return sorted({last, 2 * last // 3, last // 3, *turns})
+    return sorted({last, 2 * last // 3, last // 3, *_turns(path)})
+
+
+def _turns(path):
+    """Numbers of the points from which on zeta turns back."""
+    pairs = zip(path.nodes, path.nodes[1:], strict=False)
+    return [i for i, (a, b) in enumerate(pairs) if a.deviance > b.deviance + SAME]
 
 
 def _follow(path, number):
@@ -129,22 +131,26 @@ def _other_covariances(model, at):
     return starts
 
 
-def _other_starts(path, node):
-    """Coordinates to start from: the fit, no random effects, other covariances."""
+def _other_starts(path, node, few):
+    """Coordinates to start from: the fit, no random effects, other covariances.
+
+    Few are the first three.
+    """
     fitted = path.middle.state.z
     nothing = fitted.copy()
     nothing[: path.coordinates.tau] = 0.0
     yield fitted.copy()
     yield nothing
     at = path.coordinates.estimates(node.state)
-    for covariances in _other_covariances(path.coordinates.model, at):
+    others = _other_covariances(path.coordinates.model, at)
+    for covariances in others[:1] if few else others:
         yield path.coordinates.start(Estimates(covariances, at.scale, at.coefficients))
 
 
-def _other_minimum(path, node):
+def _other_minimum(path, node, few=False):
     """A lower minimum at the same held coordinate, from other starts, or None."""
     found = None
-    for z in _other_starts(path, node):
+    for z in _other_starts(path, node, few):
         z[path.coordinates.held] = node.coordinate
         try:
             other = restricted_minimum(path.coordinates, z)
