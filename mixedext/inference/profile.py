@@ -21,6 +21,7 @@ from scipy.interpolate import CubicHermiteSpline
 from mixedext.engine.fit import Fit, fit_design
 from mixedext.engine.threads import blas_threads
 from mixedext.exceptions import ConvergenceError
+from mixedext.inference.profile_branches import Cap, cut, seek_lower
 from mixedext.inference.profile_coordinates import (
     Coordinates,
     Estimates,
@@ -29,13 +30,10 @@ from mixedext.inference.profile_coordinates import (
 )
 from mixedext.inference.profile_path import (
     LowerDevianceError,
-    cap,
-    capped,
+    Path,
     check_lower,
-    reconsider,
     signed_root,
     solve_limit,
-    walk,
     zeta_slope,
 )
 from mixedext.inference.restricted_minimum import (
@@ -307,17 +305,18 @@ def profile_curve(
     start = coordinates.start(fitted)
     middle = restricted_minimum(coordinates, start, LIMIT_DECREMENT)
     check_lower(coordinates, middle, best)
-    highest = cap(coordinates, fitted, best)
+    cap = Cap(coordinates, fitted, best) if target.kind == "correlation" else None
     sides = []
     for sign in (-1, 1):
-        nodes, end = walk(coordinates, [middle], best, sign, zeta_max, step)
-        nodes, end = reconsider(coordinates, middle, nodes, end, best, sign, zeta_max, step)
-        if highest is not None:
-            nodes, end = capped(coordinates, middle, nodes, end, highest, best, sign)
-        sides.append((nodes, end))
-    (below, end_below), (above, end_above) = sides
-    nodes = [*below[::-1], middle, *above]
-    signs = [-1] * len(below) + [0] + [1] * len(above)
+        path = Path(coordinates, middle, best, sign, zeta_max, step)
+        path.walk()
+        seek_lower(path)
+        if cap is not None:
+            cut(path, cap)
+        sides.append(path)
+    below, above = sides
+    nodes = [*below.nodes[::-1], middle, *above.nodes]
+    signs = [-1] * len(below.nodes) + [0] + [1] * len(above.nodes)
     value, deviance, zeta, slope = (np.empty(len(nodes)) for _ in range(4))
     for i, (node, sign) in enumerate(zip(nodes, signs, strict=True)):
         value[i] = coordinates.parameter(node.coordinate)
@@ -333,9 +332,9 @@ def profile_curve(
         zeta,
         slope,
         [coordinates.estimates(n.state) for n in nodes],
-        (end_below, end_above),
+        (below.end, above.end),
         best,
         coordinates.evaluations,
-        len(below),
+        len(below.nodes),
         nodes,
     )

@@ -5,12 +5,12 @@ Each minimum is sought from where those before it point to.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 
-from mixedext.inference.profile_coordinates import Coordinates, Estimates, Target
+from mixedext.inference.profile_coordinates import Coordinates, Estimates
 from mixedext.inference.restricted_minimum import (
     LIMIT_DECREMENT,
     RestrictedMinimum,
@@ -19,23 +19,18 @@ from mixedext.inference.restricted_minimum import (
 
 __all__ = [
     "LowerDevianceError",
-    "cap",
-    "capped",
+    "Path",
     "check_lower",
-    "reconsider",
     "signed_root",
     "solve_limit",
-    "walk",
     "zeta_slope",
 ]
 
 # Deviance below that of the fit by more than this is a better fit, not rounding.
 LOWER = 1e-6
-# Deviances of two minima closer than this are of the same.
-SAME = 1e-6
-# Standard deviations (of effects on columns with rms 1, relative to sigma) and eigenvalues
-# of correlation matrices, by their size, below which the deviance may have several minima.
-SMALL_SD, SMALL_EIGENVALUE = 0.05, 0.05
+# Steps of zeta from one point to the next that are no surprise: longer ones may lead to
+# another local minimum.
+ODD_JUMP = 1.5
 # Points on one side of the estimate.
 MOST_POINTS = 60
 # Length in zeta at which a search for a limit ends, and its steps.
@@ -100,242 +95,113 @@ def _first_step(coordinates, node, step):
     return most
 
 
-def walk(
-    coordinates: Coordinates,
-    start: list[RestrictedMinimum],
-    best: float,
-    sign: int,
-    zeta_max: float,
-    step: float,
-) -> tuple[list[RestrictedMinimum], str]:
-    """Points on one side of the estimate, and why they end.
+@dataclass(eq=False)
+class Path:
+    """Restricted minima on one side of an estimate.
 
-    Parameters
+    Attributes
     ----------
     coordinates : Coordinates
         Coordinates, of which one is held.
-    start : list of RestrictedMinimum
-        The points so far: the fit, or more.
+    middle : RestrictedMinimum
+        The fit.
     best : float
-        Deviance of the fit.
+        Its deviance.
     sign : int
         Upwards (1) or downwards (-1).
     zeta_max, step : float
         Where to end, and the distance of points, in zeta.
+    nodes : list of RestrictedMinimum
+        The points from the inside out, without the middle.
+    end : str
+        Why it ends: "level" or a sentence.
     """
-    bound = coordinates.limits[1 if sign > 0 else 0]
-    nodes, last = [], start[-1]
-    before = start[-2] if len(start) > 1 else None
-    if last.coordinate == bound:
-        return [], _bound_reason(coordinates, sign, at_estimate=before is None)
-    if before is None:
-        length = _first_step(coordinates, last, step)
-    else:
-        length = _next_step(last, before, best, zeta_max, step)
-    for _ in range(MOST_POINTS):
-        target = last.coordinate + sign * length
-        if sign * (target - bound) >= -0.25 * length and np.isfinite(bound):
-            target = bound
+
+    coordinates: Coordinates
+    middle: RestrictedMinimum
+    best: float
+    sign: int
+    zeta_max: float
+    step: float
+    nodes: list[RestrictedMinimum] = field(default_factory=list)
+    end: str = ""
+
+    @property
+    def bound(self) -> float:
+        """Where the held coordinate ends on this side."""
+        return self.coordinates.limits[1 if self.sign > 0 else 0]
+
+    def height(self, node: RestrictedMinimum) -> float:
+        """|zeta| at a point."""
+        return signed_root(node.deviance, self.best, 1)
+
+    def walk(self) -> None:
+        """Points from the last one on to the end."""
+        before, last = (None, self.middle, *self.nodes)[-2:]
+        if last.coordinate == self.bound:
+            self.end = self._bound_reason(at_estimate=before is None)
+            return
+        for _ in range(MOST_POINTS):
+            if before is None:
+                length = _first_step(self.coordinates, last, self.step)
+            else:
+                length = self._next_step(last, before)
+            node = self._next(last, before, length)
+            self.nodes.append(node)
+            if self.height(node) >= self.zeta_max:
+                self.end = "level"
+                return
+            if node.coordinate == self.bound:
+                self.end = self._bound_reason()
+                return
+            last, before = node, last
+        self.end = (
+            f"the likelihood is flat: after {MOST_POINTS} points the signed root is "
+            f"{self.sign * self.height(last):.3g}"
+        )
+
+    def _next(self, last, before, length):
+        """The next point, nearer than asked for where zeta would move too far."""
+        target = last.coordinate + self.sign * length
+        if np.isfinite(self.bound) and self.sign * (target - self.bound) >= -0.25 * length:
+            target = self.bound
         for _ in range(8):
             moved = target - last.coordinate
-            guess = _predict(coordinates, last, before, moved)
-            node = restricted_minimum(coordinates, guess, otherwise=last.state.z)
-            check_lower(coordinates, node, best)
-            jump = signed_root(node.deviance, best, 1)
-            jump -= signed_root(last.deviance, best, 1)
-            if abs(jump) <= 2.5 * step:
+            guess = _predict(self.coordinates, last, before, moved)
+            node = restricted_minimum(self.coordinates, guess, otherwise=last.state.z)
+            check_lower(self.coordinates, node, self.best)
+            jump = abs(self.height(node) - self.height(last))
+            if jump > ODD_JUMP * self.step:
+                node = self._from_last(node, last)
+                jump = abs(self.height(node) - self.height(last))
+            if jump <= 2.5 * self.step:
                 break
-            target = last.coordinate + moved * max(step / abs(jump), 0.1)
-        node = replace(node, branch=last.branch)
-        nodes.append(node)
-        if signed_root(node.deviance, best, 1) >= zeta_max:
-            return nodes, "level"
-        if node.coordinate == bound:
-            return nodes, _bound_reason(coordinates, sign)
-        last, before = node, last
-        length = _next_step(last, before, best, zeta_max, step)
-    reason = (
-        f"the likelihood is flat: after {MOST_POINTS} points the signed root is "
-        f"{signed_root(last.deviance, best, sign):.3g}"
-    )
-    return nodes, reason
+            target = last.coordinate + moved * max(self.step / jump, 0.1)
+        return replace(node, branch=last.branch)
 
+    def _from_last(self, node, last):
+        """The lower one of a point and the minimum found from the last point as it is."""
+        z = last.state.z.copy()
+        z[self.coordinates.held] = node.coordinate
+        other = restricted_minimum(self.coordinates, z, otherwise=node.state.z)
+        check_lower(self.coordinates, other, self.best)
+        return other if other.deviance < node.deviance else node
 
-def _next_step(last, before, best, zeta_max, step):
-    """Length in the held coordinate: equal steps of zeta to a bit beyond the end."""
-    moved = abs(last.coordinate - before.coordinate)
-    zeta = signed_root(last.deviance, best, 1)
-    rate = abs(last.slope) / (2 * zeta) if zeta > SMALL_ZETA else 0.0
-    left = max(1.03 * (zeta_max - zeta), 0.1 * step)
-    wanted = left / np.ceil(left / step)
-    return min(wanted / rate, 2.5 * moved) if rate > 0 else 2 * moved
+    def _next_step(self, last, before):
+        """Length in the held coordinate: equal steps of zeta to a bit beyond the end."""
+        moved = abs(last.coordinate - before.coordinate)
+        zeta = self.height(last)
+        rate = abs(last.slope) / (2 * zeta) if zeta > SMALL_ZETA else 0.0
+        left = max(1.03 * (self.zeta_max - zeta), 0.1 * self.step)
+        wanted = left / np.ceil(left / self.step)
+        return min(wanted / rate, 2.5 * moved) if rate > 0 else 2 * moved
 
-
-def _bound_reason(coordinates, sign, at_estimate=False):
-    if coordinates.target.kind == "correlation":
-        return f"the profile reaches the bound {'1' if sign > 0 else '-1'}"
-    if at_estimate:
-        return "the estimate is at the bound 0"
-    return "the profile reaches the bound 0"
-
-
-# ---- other local minima ----
-
-
-def reconsider(
-    coordinates: Coordinates,
-    middle: RestrictedMinimum,
-    nodes: list[RestrictedMinimum],
-    end: str,
-    best: float,
-    sign: int,
-    zeta_max: float,
-    step: float,
-) -> tuple[list[RestrictedMinimum], str]:
-    """The path with lower minima in its place, where others are found.
-
-    Near singular covariances the deviance may have several minima.  There the last point
-    and two before it are sought from other starts; a lower minimum is followed both ways
-    as long as it is lower.
-    """
-    if not nodes or not _nearly_singular(coordinates, middle, nodes[-1]):
-        return nodes, end
-    branch = 0
-    last = len(nodes) - 1
-    for number in sorted({last, 2 * last // 3, last // 3}, reverse=True):
-        lower = _other_minimum(coordinates, nodes[number])
-        if lower is None:
-            continue
-        check_lower(coordinates, lower, best)
-        branch += 1
-        nodes[number] = replace(lower, branch=branch)
-        for way in (range(number - 1, -1, -1), range(number + 1, len(nodes))):
-            from_ = nodes[number]
-            for i in way:
-                z = from_.state.z.copy()
-                z[coordinates.held] = nodes[i].coordinate
-                other = restricted_minimum(coordinates, z, otherwise=nodes[i].state.z)
-                check_lower(coordinates, other, best)
-                if other.deviance > nodes[i].deviance - SAME:
-                    break
-                nodes[i] = from_ = replace(other, branch=branch)
-    if branch and end == "level" and signed_root(nodes[-1].deviance, best, 1) < zeta_max:
-        more, end = walk(coordinates, [middle, *nodes], best, sign, zeta_max, step)
-        nodes = [*nodes, *more]
-    return nodes, end
-
-
-def _nearly_singular(coordinates, *nodes):
-    """Whether some covariance is close to singular at one of the points."""
-    for node in nodes:
-        at = coordinates.estimates(node.state)
-        for s, covariance, transform in zip(
-            coordinates.model.structures,
-            at.covariances,
-            coordinates.model.design.transforms,
-            strict=True,
-        ):
-            # on columns of Z with rms 1, relative to sigma
-            size = np.sqrt(np.einsum("ab,ab->b", transform, transform)[: s.k] / at.scale)
-            sd = np.sqrt(covariance.diagonal())
-            count = sum(t.k for t in coordinates.model.structures)
-            if count > 1 and (sd * size < SMALL_SD).any():
-                return True
-            if s.correlated and s.k > 1:
-                correlation = covariance / np.multiply.outer(sd, sd)
-                if np.linalg.eigvalsh(correlation)[0] < SMALL_EIGENVALUE * s.k:
-                    return True
-    return False
-
-
-def _other_starts(model, at):
-    """Covariances of all terms to start from: other signs and sizes of correlations."""
-    unit = [
-        at.scale * np.diag(1 / np.einsum("ab,ab->b", t, t)[: len(c)])
-        for c, t in zip(at.covariances, model.design.transforms, strict=True)
-    ]
-    starts = []
-    for i, (own, s) in enumerate(zip(at.covariances, model.structures, strict=True)):
-        others = []
-        if s.correlated and s.k > 1:
-            diagonal = np.diag(own.diagonal())
-            others = [diagonal, diagonal + unit[i]]
-            for a in range(s.k):
-                sign = np.ones(s.k)
-                sign[a] = -1.0
-                others.append(0.9 * own * np.outer(sign, sign) + 0.1 * diagonal)
-        if sum(t.k for t in model.structures) > 1:
-            others += [0.05 * own, own + unit[i]]
-        for other in others:
-            starts.append([*at.covariances[:i], other, *at.covariances[i + 1 :]])
-    return starts
-
-
-def _other_minimum(coordinates, node):
-    """A lower minimum at the same held coordinate, from other starts, or None."""
-    at = coordinates.estimates(node.state)
-    found = None
-    for covariances in _other_starts(coordinates.model, at):
-        z = coordinates.start(Estimates(covariances, at.scale, at.coefficients))
-        z[coordinates.held] = node.coordinate
-        try:
-            other = restricted_minimum(coordinates, z)
-        except np.linalg.LinAlgError:
-            continue
-        lowest = node.deviance - SAME if found is None else found.deviance
-        if other.deviance < lowest:
-            found = other
-    return found
-
-
-def cap(coordinates: Coordinates, fitted: Estimates, best: float):
-    """For a correlation the best model in which one of its effects is zero.
-
-    Such a model has every value of the correlation: the profile cannot lie above it.
-    Returns its deviance, coordinates and the effect, or None for other parameters.
-    """
-    target, found = coordinates.target, None
-    if target.kind != "correlation":
-        return None
-    for row in target.rows:
-        without = Coordinates(coordinates.model, Target("sd", target.term, (row,)))
-        z = without.start(fitted)
-        z[without.held] = 0.0
-        node = restricted_minimum(without, z, LIMIT_DECREMENT)
-        check_lower(without, node, best)
-        if found is None or node.deviance < found[0]:
-            z = coordinates.start(without.estimates(node.state))
-            found = node.deviance, z, row
-    return found
-
-
-def capped(coordinates, middle, nodes, end, cap, best, sign):
-    """The path with what lies above the cap replaced by it."""
-    deviance, z, row = cap
-    above = [i for i, n in enumerate(nodes) if n.deviance > deviance]
-    if not above:
-        return nodes, end
-    inner = nodes[above[0] - 1] if above[0] else middle
-    outer, wanted = nodes[above[0]], np.sqrt(max(deviance - best, 0.0))
-    if inner.deviance < deviance:
-        crossing = solve_limit(coordinates, inner, outer, best, wanted)
-    else:
-        crossing = inner.coordinate
-    bound = coordinates.limits[1 if sign > 0 else 0]
-    flat = []
-    for place in (crossing, bound):
-        at = z.copy()
-        at[coordinates.held] = place
-        state = coordinates.at(at)
-        flat.append(RestrictedMinimum(place, deviance, 0.0, 0.0, np.zeros(len(at)), state))
-    kept = nodes[: above[0]]
-    if (kept and crossing == kept[-1].coordinate) or crossing == middle.coordinate:
-        flat = flat[1:]
-    end = (
-        f"the profile is flat from {coordinates.parameter(crossing):.4g} on, where the "
-        f"standard deviation of {{effects[{row}]}} is zero"
-    )
-    return kept + flat, end
+    def _bound_reason(self, at_estimate=False):
+        if self.coordinates.target.kind == "correlation":
+            return f"the profile reaches the bound {'1' if self.sign > 0 else '-1'}"
+        if at_estimate:
+            return "the estimate is at the bound 0"
+        return "the profile reaches the bound 0"
 
 
 def _predict(coordinates, last, before, moved):
@@ -378,7 +244,11 @@ def solve_limit(
     at = _inverse_cubic(inner, outer, heights, wanted, at)
     for _ in range(LIMIT_STEPS):
         near = low if abs(at - low.coordinate) < abs(at - high.coordinate) else high
-        guess = _between(coordinates, low, high, at)
+        if low.branch == high.branch:
+            guess = _between(coordinates, low, high, at)
+        else:  # no curve leads from one local minimum to the other
+            guess = near.state.z.copy()
+            guess[coordinates.held] = at
         node = restricted_minimum(
             coordinates, guess, LIMIT_DECREMENT, otherwise=near.state.z
         )
@@ -397,12 +267,13 @@ def solve_limit(
             high = node
         width = abs(high.coordinate - low.coordinate)
         slope = node.slope / (2 * max(height, SMALL_ZETA))
-        if abs(height - wanted) < LIMIT_TOLERANCE and slope:
-            return float(at + (wanted - height) / slope)
-        if width <= 1e-13 * max(abs(at), abs(near.coordinate)):
-            return float(at)
         trial = at + (wanted - height) / slope if slope else np.nan
         a, b = sorted((low.coordinate, high.coordinate))
+        if abs(height - wanted) < LIMIT_TOLERANCE:
+            # where the profile is flat the last step may lead anywhere
+            return float(trial if a <= trial <= b else at)
+        if width <= 1e-13 * max(abs(at), abs(near.coordinate)):
+            return float(at)
         at = trial if a < trial < b else 0.5 * (a + b)
     return float(at)
 

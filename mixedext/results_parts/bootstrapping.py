@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,7 +15,6 @@ from mixedext.exceptions import DesignError
 from mixedext.inference.bootstrap import (
     CasesSampler,
     ResidualSampler,
-    relative_gammas,
 )
 from mixedext.model_parts.refitting import (
     blocks_of,
@@ -29,6 +27,7 @@ from mixedext.model_parts.refitting import (
 from mixedext.results_parts.bootstrap_replicates import bootstrap_of, statistic_names
 from mixedext.results_parts.bootstrap_tests import bootstrap_test
 from mixedext.results_parts.model_comparison import refitted
+from mixedext.results_parts.profiles import on_the_scale_of_the_data, order_of_variances
 from mixedext.results_parts.replication import runner
 from mixedext.specification.labels import factorize
 from mixedext.specification.sparse_terms import SparseTerm
@@ -377,18 +376,14 @@ class Bootstrapping:
     def _bootstrap_limits(
         self, alpha, cols, n=1000, rng=None, interval="percentile", **kwds
     ):
-        """Limits of ``params`` for ``conf_int(method="bootstrap")``."""
+        """Limits for ``conf_int(method="bootstrap")``, with the rows of a profile's."""
         bootstrap = self.bootstrap_parametric(n, rng=rng, **kwds)
-        refits, layout = bootstrap.refits, self.model.layout
-        gammas = relative_gammas(self.engine_fit.design.terms, refits.theta)
-        packed = np.hstack([refits.fe_params, gammas[:, layout.packed_gamma]])
-        own = replace(
-            bootstrap,
-            estimate=pd.Series(np.asarray(self.params)),
-            replicates=pd.DataFrame(packed),
-        )
-        limits = own.conf_int(1 - alpha, interval).to_numpy()
-        return limits if cols is None else limits[np.asarray(cols)]
+        limits = bootstrap.conf_int(1 - alpha, interval).to_numpy()
+        design = self.engine_fit.design
+        rank = design.basis.rank
+        variances = limits[rank:][order_of_variances(design)]
+        frame = on_the_scale_of_the_data(self, limits[:rank], variances)
+        return frame if cols is None else frame.iloc[np.asarray(cols)]
 
 
 # ---- one replicate after the other ----

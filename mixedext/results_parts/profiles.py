@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import warnings
 from dataclasses import dataclass, field
 
@@ -16,7 +17,13 @@ from mixedext.inference.profile_coordinates import ProfileModel
 from mixedext.inference.profile_path import LowerDevianceError
 from mixedext.results_parts.noted_table import NotedTable
 
-__all__ = ["LikelihoodProfile", "ProfileIntervals", "parameter_names"]
+__all__ = [
+    "LikelihoodProfile",
+    "ProfileIntervals",
+    "on_the_scale_of_the_data",
+    "order_of_variances",
+    "parameter_names",
+]
 
 # Distance of the points of a path in zeta: the spline through points and slopes is then
 # within 1e-4 of zeta.
@@ -60,7 +67,7 @@ def effect_names(term) -> list[str]:
     return list(term.names)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class LikelihoodProfile:
     """Profile likelihood of some or all parameters of a model.
 
@@ -84,9 +91,10 @@ class LikelihoodProfile:
     estimates: pd.Series
     level: float
     refitted_by_ml: bool
-    _profile: Profile = field(repr=False)
-    _effects: dict = field(repr=False)
-    _limits: dict = field(repr=False, default_factory=dict)
+    _profile: Profile
+    _effects: dict
+    _step: float = STEP
+    _limits: dict = field(default_factory=dict)
 
     @property
     def deviance(self) -> float:
@@ -209,7 +217,7 @@ class LikelihoodProfile:
         fall = found.fit.deviance - better.deviance
         targets = [c.target for c in found.curves]
         zeta_max = float(np.sqrt(stats.chi2.ppf(self.level, 1)))
-        again = profile_fit(better, targets, zeta_max, STEP / 2)
+        again = profile_fit(better, targets, zeta_max, self._step / 2)
         _warn_of_fall(fall + sum(again.falls), again.fit)
         self._profile, self._limits = again, {}
         values = again.model.values(again.model.fitted(again.fit))
@@ -232,26 +240,43 @@ class LikelihoodProfile:
         heading = f"Profile likelihood intervals, {100 * level:.4g}%"
         return NotedTable.of(frame, heading, notes)
 
-    def plot(self, name: str | None = None, ax=None, level: float = 0.95):
+    def plot(self, name=None, ax=None, level: float | None = None):
         """Zeta against the parameter: a straight line where a Wald interval would do.
+
+        Vertical lines are the limits of the interval, the dot in the middle the estimate.
 
         Parameters
         ----------
-        name : str, optional
-            The parameter; all of them, in a grid, if None.
+        name : str or list of str, optional
+            The parameters; all of them if None.
         ax : Axes or array of Axes, optional
-            Where to draw; new if None.
+            Where to draw; a grid of new ones if None.
         level : float, optional
-            Confidence level of the interval that is marked.
+            Confidence level of the interval that is marked: 0.95, or that of the profile
+            if it is lower, if None.
 
         Returns
         -------
         Figure
+
+        Raises
+        ------
+        ValueError
+            If a name or the level is not that of the profile, or axes are too few.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> figure = result.profile("random").plot()  # doctest: +SKIP
         """
         import matplotlib.pyplot as plt
 
-        chosen = self.names if name is None else [name]
+        chosen = self.names if name is None else [name] if isinstance(name, str) else name
         curves = [self._curve(n) for n in chosen]
+        level = min(0.95, self.level) if level is None else level
+        limits = self.conf_int(level)
         if ax is None:
             columns = int(np.ceil(np.sqrt(len(chosen))))
             rows = -(-len(chosen) // columns)
@@ -262,23 +287,34 @@ class LikelihoodProfile:
         axes = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
         if len(axes) < len(chosen):
             raise ValueError(f"ax has {len(axes)} axes for {len(chosen)} parameters")
-        quantile = float(np.sqrt(stats.chi2.ppf(level, 1)))
         for own, label, curve in zip(axes, chosen, curves, strict=False):
-            own.axhline(0.0, color="0.7", lw=0.8)
-            for at in (-quantile, quantile):
-                own.axhline(at, color="0.7", lw=0.8, ls="--")
-            if len(curve.value) > 1:
-                grid = np.linspace(curve.value[0], curve.value[-1], 201)
-                own.plot(grid, curve.spline()(grid))
-            own.plot(curve.value, curve.zeta, ".", color="C0")
-            own.set_xlabel(label)
-            own.set_ylabel("zeta")
+            _draw(own, label, curve, limits.loc[label], level)
         for own in axes[len(chosen) :]:
             own.set_visible(False)
         return axes[0].figure
 
-    def __str__(self):
-        return str(self.conf_int(min(0.95, self.level)))
+    def __repr__(self):
+        return repr(self.conf_int(min(0.95, self.level)))
+
+    def _repr_html_(self):
+        return self.conf_int(min(0.95, self.level))._repr_html_()
+
+
+def _draw(ax, label, curve, limits, level):
+    """One curve, its points, the level and the limits."""
+    quantile = float(np.sqrt(stats.chi2.ppf(level, 1)))
+    ax.axhline(0.0, color="0.7", lw=0.8)
+    for height in (-quantile, quantile):
+        ax.axhline(height, color="0.7", lw=0.8, ls="--")
+    for limit in limits[np.isfinite(limits)]:
+        ax.axvline(limit, color="0.7", lw=0.8)
+    if len(curve.value) > 1:
+        grid = np.linspace(curve.value[0], curve.value[-1], 201)
+        ax.plot(grid, curve.spline()(grid))
+    ax.plot(curve.value, curve.zeta, ".", color="C0", ms=4)
+    ax.plot(curve.value[curve.middle], curve.zeta[curve.middle], "o", color="C0", ms=5)
+    ax.set_xlabel(label)
+    ax.set_ylabel("zeta")
 
 
 class ProfileIntervals:
@@ -293,9 +329,11 @@ class ProfileIntervals:
 
         Parameters
         ----------
-        which : str or list of str, optional
-            Names of parameters, or "random" (standard deviations, correlations and sigma)
-            and "fixed"; all if None.
+        which : str, int or list of these, optional
+            Names of parameters, or their numbers in the order of the table below; "random"
+            (standard deviations, correlations and sigma; "theta_" as in lme4) and "fixed"
+            ("beta_"); a grouping factor, for its standard deviations and correlations.
+            All if None.
         n_jobs : int, optional
             Processes of joblib's backend.  The numbers do not depend on it.
         level : float, optional
@@ -349,36 +387,79 @@ class ProfileIntervals:
         design = fit.design
         names = parameter_names(design, list(self.model.exog_names))
         targets = ProfileModel(design).targets()
-        numbers = _chosen(which, names, targets)
+        chosen = _chosen(which, names, targets, design.terms)
         zeta_max = float(np.sqrt(stats.chi2.ppf(level, 1)))
-        found = profile_fit(fit, [targets[i] for i in numbers], zeta_max, step, n_jobs)
+        found = profile_fit(fit, [targets[i] for i in chosen], zeta_max, step, n_jobs)
         if found.falls:
             _warn_of_fall(sum(found.falls), found.fit)
         values = found.model.values(found.model.fitted(found.fit))
         effects = {
             names[i]: effect_names(design.terms[targets[i].term])
-            for i in numbers
+            for i in chosen
             if targets[i].term >= 0
         }
         return LikelihoodProfile(
-            [names[i] for i in numbers],
+            [names[i] for i in chosen],
             pd.Series(values, index=names, name="estimate"),
             level,
             bool(fit.reml),
             found,
             effects,
+            step,
         )
 
-    def _profile_conf_int(self, alpha, cols):
-        """Profile intervals: fixed effects as in params, then what ``profile`` names."""
+    def _profile_conf_int(self, alpha, cols, n_jobs=1):
+        """Intervals as ``on_the_scale_of_the_data`` has them."""
         level = 1 - alpha
-        table = self.profile(level=max(level, 0.9)).conf_int(level)
-        names = list(self.model.exog_names)
-        variances = table.index[: len(table) - len(self.engine_fit.coefficients)]
-        frame = pd.DataFrame(table).reindex([*names, *variances])
-        frame.columns = [0, 1]
+        table = self.profile(n_jobs=n_jobs, level=max(level, 0.9)).conf_int(level)
+        count = len(table) - len(self.engine_fit.design.basis.kept)
+        limits = table.to_numpy()
+        frame = on_the_scale_of_the_data(self, limits[count:], limits[:count])
         out = frame if cols is None else frame.iloc[np.asarray(cols)]
         return NotedTable.of(out, table.heading, table.notes)
+
+
+def on_the_scale_of_the_data(results, fixed, variances) -> pd.DataFrame:
+    """Limits of fixed effects, then of standard deviations, correlations and sigma.
+
+    Parameters
+    ----------
+    results : MixedLMResults
+        The results.
+    fixed : ndarray
+        Limits of the fixed effects that were not dropped, (rank, 2).
+    variances : ndarray
+        Of the others, in the order of ``parameter_names``.
+
+    Returns
+    -------
+    DataFrame
+        Columns 0 and 1; NaN for fixed effects that were dropped.
+    """
+    design, labels = results.engine_fit.design, list(results.model.exog_names)
+    names, kept = parameter_names(design, labels), list(design.basis.kept)
+    for j, name in zip(kept, names[len(variances) :], strict=True):
+        labels[j] = name
+    whole = np.full((len(labels), 2), np.nan)
+    whole[kept] = fixed
+    index = [*labels, *names[: len(variances)]]
+    return pd.DataFrame(np.vstack([whole, variances]), index=index)
+
+
+def order_of_variances(design) -> list[int]:
+    """Places of a profile's parameters where a term's correlations follow all its sds.
+
+    Parameters
+    ----------
+    design : Design
+        The model.
+    """
+    targets = [t for t in ProfileModel(design).targets() if t.kind != "fixed"]
+    last = len(design.terms)
+    behind = {"sd": 0, "correlation": 1, "sigma": 0}
+    keys = [(t.term if t.term >= 0 else last, behind[t.kind]) for t in targets]
+    other = sorted(range(len(targets)), key=keys.__getitem__)
+    return np.argsort(other).tolist()
 
 
 def _warn_of_fall(fall, fit):
@@ -393,22 +474,45 @@ def _warn_of_fall(fall, fit):
     )
 
 
-def _chosen(which, names, targets):
-    """Numbers of the parameters asked for."""
+def _chosen(which, names, targets, terms):
+    """Numbers of the parameters asked for, in the order of all."""
     if which is None:
         return list(range(len(names)))
-    wanted = [which] if isinstance(which, str) else list(which)
-    numbers = []
-    for name in wanted:
-        if name == "random" and name not in names:
-            numbers += [i for i, t in enumerate(targets) if t.kind != "fixed"]
-        elif name == "fixed" and name not in names:
-            numbers += [i for i, t in enumerate(targets) if t.kind == "fixed"]
-        elif name in names:
-            numbers.append(names.index(name))
+    groups = _groups(targets, terms)
+    single = isinstance(which, str | numbers.Integral) or not np.iterable(which)
+    chosen = set()
+    for item in [which] if single else list(which):
+        if isinstance(item, str) and item in names:
+            chosen.add(names.index(item))
+        elif isinstance(item, str) and item in groups:
+            chosen.update(groups[item])
+        elif _is_number(item) and -len(names) <= item < len(names):
+            chosen.add(int(item) % len(names))
         else:
+            others = [repr(g) for g, own in groups.items() if own and g not in _LME4S]
             raise ValueError(
-                f"which={name!r} is no parameter; there are: "
-                f"{', '.join(map(repr, names))}, and 'random' and 'fixed' for many"
+                f"which={item!r} is no parameter; there are: "
+                f"{', '.join(map(repr, names))}; many at once are {', '.join(others)}; "
+                f"numbers go from 0 to {len(names) - 1}"
             )
-    return sorted(set(numbers))
+    if not chosen:
+        raise ValueError(f"which={which!r} names no parameter; leave it out for all")
+    return sorted(chosen)
+
+
+_LME4S = "theta_", "beta_"
+
+
+def _groups(targets, terms):
+    """Numbers of parameters by what many have in common."""
+    fixed = [i for i, t in enumerate(targets) if t.kind == "fixed"]
+    random = [i for i, t in enumerate(targets) if t.kind != "fixed"]
+    out = {"random": random, "fixed": fixed, "theta_": random, "beta_": fixed}
+    for i, target in enumerate(targets):
+        if target.term >= 0:
+            out.setdefault(terms[target.term].group, []).append(i)
+    return out
+
+
+def _is_number(item):
+    return isinstance(item, numbers.Integral) and not isinstance(item, bool)

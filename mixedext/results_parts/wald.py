@@ -358,35 +358,37 @@ class WaldTests:
         cols : array_like, optional
             Numbers of the parameters; all if None.
         method : {"wald", "profile", "bootstrap"}, optional
-            Kind of the intervals: Wald's, of the packed parameters; those of the profile
-            likelihood, of the fixed effects and the standard deviations and correlations
-            that ``profile`` names, on the scale of the data; or by
-            ``bootstrap_parametric``.
+            Kind of the intervals: Wald's, of ``params``, where variances are relative to
+            the residual variance; by the profile likelihood or ``bootstrap_parametric``,
+            of the fixed effects and then, as in lme4, of standard deviations, correlations
+            and sigma on the scale of the data.
         df_method : str, optional
             Method for the degrees of freedom of the fixed effects; the results' own if
             None.  Intervals of the variance parameters are by the normal law.
         **options
-            For "bootstrap": ``n``, ``rng``, ``n_jobs``, ``progress`` as for
-            ``bootstrap_parametric``, and ``interval``, the method of its ``conf_int``.
+            For "profile": ``n_jobs``.  For "bootstrap": ``n``, ``rng``, ``n_jobs``,
+            ``progress`` as for ``bootstrap_parametric``, and ``interval``, the method of
+            its ``conf_int``.
 
         Returns
         -------
         ndarray
-            Lower and upper limits, (n_params, 2).  A DataFrame for "profile", with a row
-            for each parameter that is estimated.
+            Lower and upper limits, (n_params, 2).  A DataFrame for "profile" and
+            "bootstrap", with the same rows.
         """
         if not 0 < alpha < 1:
             raise ValueError(f"alpha={alpha!r} must lie between 0 and 1")
         if method == "bootstrap":
             return self._bootstrap_limits(alpha, cols, **options)
-        known = ("wald", "profile")
-        if method not in known or options:
-            given = f"method={method!r}" if method not in known else repr(min(options))
+        known = {"wald": set(), "profile": {"n_jobs"}}
+        unknown = options.keys() - known.get(method, set())
+        if method not in known or unknown:
+            given = f"method={method!r}" if method not in known else repr(min(unknown))
             raise ValueError(f"{given} is not known; use 'wald', 'profile' or 'bootstrap'")
         if method == "profile":
             if df_method is not None:
                 raise ValueError("method='profile' has no use for a df_method")
-            return self._profile_conf_int(alpha, cols)
+            return self._profile_conf_int(alpha, cols, **options)
         known = self._own_inference
         if df_method is not None:
             known = self.fixed_effects_inference(df_method)

@@ -257,3 +257,51 @@ def test_no_other_start_finds_less(seed):
             z[coordinates.bounded] = np.abs(z[coordinates.bounded])
             other = restricted_minimum(coordinates, z)
             assert other.deviance > node.deviance - 1e-5
+
+
+@pytest.mark.parametrize(
+    ("seed", "n", "kinds", "target"),
+    [
+        # ran up to the deviance of the model without an effect, beside lower minima
+        (25, 33, [(3, 0)], Target("correlation", 0, (0, 2))),
+        (77, 18, [(2, 0), (2, 0)], Target("correlation", 0, (0, 1))),
+        # zeta turned back between the points that were sought from other starts
+        (30, 19, [(3, 1)], Target("sd", 0, (1,))),
+        # the path went on from a lower minimum into a higher one
+        (57, 18, [(3, 0)], Target("correlation", 0, (1, 2))),
+        # a prediction led from a nearly singular point to another minimum, at the level
+        (304, 42, [(2, 0)], Target("sd", 0, (0,))),
+        # only found from small covariances, and from none
+        (122, 45, [(2, 0), (1, 0)], Target("fixed", -1, (0,))),
+        (48, 20, [(2, 0)], Target("sd", 0, (0,))),
+    ],
+)
+def test_hidden_minima_are_found(seed, n, kinds, target):
+    rng = np.random.default_rng(seed)
+    assert rng.integers(16, 50) == n
+    nested, weighted = bool(rng.integers(2)), bool(rng.integers(3) == 0)
+    rows = random_design(seed, n, kinds, nested, False, weighted, False)
+    fit = fit_design(rows.prepare(), False)
+    model = ProfileModel(fit.design)
+    found = profile_fit(fit, [target], 1.02 * ZETA95, 0.6)
+    curve, fitted = found.curves[0], model.fitted(found.fit)
+    coordinates = Coordinates(model, target)
+    for node in curve.nodes:
+        for _ in range(8):
+            z = coordinates.start(fitted)
+            z[coordinates.tau] += rng.normal(0.1, 0.3)
+            for at, transform in zip(
+                coordinates.slices, fit.design.transforms, strict=True
+            ):
+                size = np.sqrt(fitted.scale) / np.linalg.norm(transform, axis=0).max()
+                size *= np.exp(rng.normal())
+                z[at] = size * rng.normal(size=at.stop - at.start)
+            if target.kind == "correlation":
+                z[coordinates.slices[0]][1] = 0.0
+            z[coordinates.held] = node.coordinate
+            z[coordinates.bounded] = np.abs(z[coordinates.bounded])
+            try:
+                other = restricted_minimum(coordinates, z)
+            except np.linalg.LinAlgError:
+                continue
+            assert other.deviance > node.deviance - 1e-5

@@ -322,6 +322,61 @@ def test_arguments():
         profile.spline("Days")
 
 
+def test_which():
+    data = data_of("pastes")
+    results = fitted("strength ~ 1 + (1 | batch / cask)", data)
+    batch, cask, sigma, intercept = names = results.profile().names
+    for which, want in [
+        (0, [batch]),
+        (-1, [intercept]),
+        (np.int64(2), [sigma]),
+        ([3, batch], [batch, intercept]),
+        (np.array([cask, batch]), [batch, cask]),
+        (pd.Index([sigma, sigma]), [sigma]),
+        ("random", names[:3]),
+        ("theta_", names[:3]),
+        ("fixed", [intercept]),
+        (["beta_", 0], [batch, intercept]),
+        ("batch", [batch]),
+        (results.var_corr["group"][1], [cask]),
+    ]:
+        assert results.profile(which, level=0.5).names == want
+    for which in ("cask", 4, -5, 1.0, True, [None]):
+        with pytest.raises(ValueError, match="is no parameter; there are: 'sd"):
+            results.profile(which)
+    with pytest.raises(ValueError, match="names no parameter"):
+        results.profile([])
+
+
+def test_a_fixed_effect_named_as_a_parameter():
+    data = data_of("sleepstudy")
+    want = fitted(SLEEP, data).conf_int(method="profile")
+    for name in ("sigma", "value", "fixed"):
+        other = data.rename(columns={"Days": name})
+        results = fitted(f"Reaction ~ {name} + ({name} | Subject)", other)
+        got = results.conf_int(method="profile")
+        np.testing.assert_allclose(got, want, rtol=1e-9)
+        assert got.index.is_unique
+        own = results.profile(got.index[1])
+        np.testing.assert_allclose(own.conf_int(), got.iloc[[1]], rtol=1e-12)
+        assert own.zeta.shape[1] == 10
+
+
+def test_processes_of_conf_int():
+    results = fitted(SLEEP, data_of("sleepstudy"))
+    one, two = (results.conf_int(method="profile", n_jobs=n) for n in (1, 2))
+    assert one.equals(two)
+    with pytest.raises(ValueError, match="'rng' is not known"):
+        results.conf_int(method="profile", rng=1)
+
+
+def test_printed():
+    profile = fitted(SLEEP, data_of("sleepstudy")).profile(["sigma", "Days"], level=0.9)
+    assert repr(profile) == repr(profile.conf_int(0.9))
+    assert "90%" in str(profile)
+    assert "<table" in profile._repr_html_()
+
+
 def test_penalized_results_have_no_profile():
     data = data_of("sleepstudy")
     model = mx.mixedlm("Reaction ~ Days + (1 | Subject)", data)
@@ -347,6 +402,10 @@ def test_plot():
     plt.close(figure)
     figure, ax = plt.subplots()
     assert profile.plot("sigma", ax=ax) is figure
+    low, high = profile.conf_int().loc["sigma"]
+    drawn = [line.get_xdata()[0] for line in ax.lines if len(set(line.get_xdata())) == 1]
+    assert {low, high} <= set(drawn)
+    plt.close(profile.plot(["Days", "sigma"], level=0.9))
     assert ax.get_xlabel() == "sigma"
     with pytest.raises(ValueError, match="1 axes for 6"):
         profile.plot(ax=ax)
