@@ -27,6 +27,7 @@ from mixedext.exceptions import (
     NotEstimableError,
     PrecisionWarning,
     RankDeficientWarning,
+    ResponseWarning,
     UnidentifiedVarianceWarning,
     WeightsWarning,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "RandomTerm",
     "RankDeficientWarning",
     "Refits",
+    "ResponseWarning",
     "SparseTerm",
     "UnidentifiedVarianceWarning",
     "VCSpec",

@@ -28,6 +28,7 @@ __all__ = [
     "NotEstimableError",
     "PrecisionWarning",
     "RankDeficientWarning",
+    "ResponseWarning",
     "UnidentifiedVarianceWarning",
     "WeightsWarning",
 ]
@@ -74,6 +75,10 @@ class BootstrapWarning(ModelWarning):
 
 class RankDeficientWarning(ModelWarning):
     """Columns of the fixed effects were dropped: they depend on earlier columns."""
+
+
+class ResponseWarning(ModelWarning):
+    """Responses among many that leave no variance to estimate; names them."""
 
 
 class FlatLikelihoodWarning(ModelWarning):

@@ -122,7 +122,7 @@ def _normal(values, estimate, level):
 
 def _shortest(values, estimate, level):
     values = np.sort(values)
-    count = int(np.ceil(level * len(values)))
+    count = int(np.ceil(level * len(values) - 1e-9))  # 0.55 * 100 is more than 55
     low, high = values[: len(values) - count + 1], values[count - 1 :]
     at = int(np.argmin(high - low))
     return low[at], high[at]
@@ -392,17 +392,22 @@ class TestLaw:
         dict
             Name to (statistic, df, df_denom, p); infinite or NaN where there is none.
         """
-        mean, variance = self._sound.mean(), self._sound.var(ddof=1)
-        t, df = self.statistic, self.df
-        ratio = mean / df if df else np.nan
-        bartlett = t / ratio
-        # F with df and m has mean m / (m - 2); none has a mean of 1 or less
-        denominator = 2 * ratio / (ratio - 1) if ratio > 1 else np.inf
-        shape, width = mean**2 / variance, variance / mean
-        return {
+        t, df, draws = self.statistic, self.df, self._sound
+        laws = {
             "LRT": (t, df, np.nan, stats.chi2.sf(t, df)),
             "parametric bootstrap": (t, np.nan, np.nan, self.pvalue),
-            "Bartlett": (bartlett, df, np.nan, stats.chi2.sf(bartlett, df)),
-            "gamma": (t, np.nan, np.nan, stats.gamma.sf(t, shape, scale=width)),
+        }
+        mean = draws.mean() if len(draws) else 0.0
+        variance = draws.var(ddof=1) if len(draws) > 1 else 0.0
+        if mean == 0 or variance == 0:  # no law has these moments
+            none = (np.nan,) * 4
+            return laws | dict.fromkeys(["Bartlett", "gamma", "F"], none)
+        ratio = mean / df
+        # F with df and m has mean m / (m - 2); none has a mean of 1 or less
+        denominator = 2 * ratio / (ratio - 1) if ratio > 1 else np.inf
+        gamma = stats.gamma.sf(t, mean**2 / variance, scale=variance / mean)
+        return laws | {
+            "Bartlett": (t / ratio, df, np.nan, stats.chi2.sf(t / ratio, df)),
+            "gamma": (t, np.nan, np.nan, gamma),
             "F": (t / df, df, denominator, stats.f.sf(t / df, df, denominator)),
         }
