@@ -154,7 +154,7 @@ def simulate_fits(
     reml = fit.reml if reml is None else reml
     design, sigma = fit.design, np.sqrt(fit.scale)
     true = _on_basis(design, fit.coefficients)
-    if spectral_pays(design):
+    if spectral_pays(design, n):
         spectral = SpectralFits(design, reml)
         n_normal = spectral.n_normal
     else:
