@@ -37,6 +37,7 @@ from mixedext.results_parts.bootstrap_statistics import (
 from mixedext.results_parts.bootstrap_tests import bootstrap_test
 from mixedext.results_parts.model_comparison import refitted
 from mixedext.results_parts.replication import runner
+from mixedext.specification.alignment import warn_if_reordered
 from mixedext.specification.labels import factorize
 from mixedext.specification.sparse_terms import SparseTerm
 
@@ -279,8 +280,8 @@ class Bootstrapping:
             Number of replicates.
         <common>
         group : str or array_like, optional
-            The factor whose levels are drawn, or its labels, one a row; the factor that
-            all others are nested in if None.
+            The factor whose levels are drawn, a column of the data, or labels, one a row;
+            the model's ``groups``, or else the factor with fewest levels, if None.
         within : bool, optional
             Whether the rows of each level drawn are drawn with replacement too.
 
@@ -445,25 +446,43 @@ def _fit_draws(model, draw, reml, statistic, arguments, block):
 def _cases_sampler(model, group, within):
     terms = model.random_terms
     factors = {t.group: t for t in terms if not isinstance(t, SparseTerm)}
-    if group is not None and not isinstance(group, str):
-        codes = np.asarray(factorize(group)[0])
-        if len(codes) != model.nobs or (codes < 0).any():
-            raise ValueError(
-                f"group must have one label, not missing, for each of the {model.nobs} "
-                f"rows of the model; got {len(codes)}"
-            )
-        return CasesSampler(terms, codes, within)
     if group is not None:
-        if group not in factors:
-            known = ", ".join(factors) or "none"
-            raise ValueError(
-                f"group={group!r} is not a grouping factor of the model; there are: {known}"
-            )
-        return CasesSampler(terms, factors[group].codes, within)
+        own = factors[group].codes if _is_among(group, factors) else None
+        return CasesSampler(terms, _row_codes(model, group) if own is None else own, within)
+    if model.groups is not None:  # as in statsmodels, all terms are nested in them
+        return CasesSampler(terms, model._group_codes[0], within)
     found = sorted(factors.values(), key=lambda t: t.n_levels)
     if not found:
         raise ValueError("the model has no grouping factor; name one by group=")
     return CasesSampler(terms, found[0].codes, within)
+
+
+def _is_among(name, factors):
+    return isinstance(name, str) and name in factors
+
+
+def _row_codes(model, group):
+    """Codes of a column of the data, or of labels that are given, one a row."""
+    labels = group
+    if isinstance(group, str):
+        frame = getattr(model.data, "frame", None)
+        frame = None if frame is None else frame.reset_index()
+        if frame is None or group not in frame:
+            known = ", ".join(t.group for t in model.random_terms) or "none"
+            raise ValueError(
+                f"group={group!r} is neither a grouping factor of the model ({known}) nor "
+                "a column of its data"
+            )
+        labels = frame[group]
+    else:
+        warn_if_reordered(group, model.data.row_labels, "group")
+    codes = np.asarray(factorize(labels)[0])
+    if len(codes) != model.nobs or (codes < 0).any():
+        raise ValueError(
+            f"group must have one label, not missing, for each of the {model.nobs} rows of "
+            f"the model; got {len(codes)}"
+        )
+    return codes
 
 
 def _fit_cases(model, sampler, reml, statistic, arguments, block):

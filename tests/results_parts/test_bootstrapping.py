@@ -272,7 +272,7 @@ def test_cases_are_those_of_fresh_models():
 def test_cases_say_what_they_cannot_do():
     with pytest.raises(ValueError, match="is crossed with the factor"):
         fitted("crossed").bootstrap_cases(5)
-    with pytest.raises(ValueError, match="group='k' is not a grouping factor"):
+    with pytest.raises(ValueError, match="group='k' is neither a grouping factor"):
         fitted("nested").bootstrap_cases(5, group="k")
     with pytest.raises(ValueError, match="name one by group="):
         fitted("members").bootstrap_cases(5)
@@ -281,6 +281,40 @@ def test_cases_say_what_they_cannot_do():
     linear = fitted("linear").bootstrap_cases(30, group=frame()["g"], rng=0)
     assert linear.n_failed == 0
     assert list(linear.replicates) == ["Intercept", "x", "sigma"]
+
+
+def test_cases_of_groups_and_of_columns():
+    """Whole groups are drawn where ``groups`` is the factor above all others."""
+    data = frame().assign(above=lambda d: d["g"] // 2)
+    components = {"h": "0 + C(h)", "g2": "0 + C(g % 2)"}
+    with pytest.warns(mx.NoGroupInterceptWarning):
+        model = mx.MixedLM.from_formula(
+            "y ~ x", data, groups="above", vc_formula=components
+        )
+    result = model.fit()
+    want = result.bootstrap_cases(12, rng=1, group=data["above"])
+    for group in (None, "above"):
+        _same(result.bootstrap_cases(12, rng=1, group=group), want)
+    own = mx.mixedlm("y ~ x + (1 | g)", data).fit()
+    outer = own.bootstrap_cases(12, rng=1, group="above")
+    _same(outer, own.bootstrap_cases(12, rng=1, group=data["above"].to_numpy()))
+    assert (outer.llf != own.bootstrap_cases(12, rng=1).llf).all()
+    with pytest.warns(mx.AlignmentWarning), pytest.raises(ValueError, match="crossed"):
+        own.bootstrap_cases(5, group=data["g"].sample(frac=1, random_state=0))
+
+
+def test_too_few_levels_for_the_residual_bootstrap():
+    """Centred effects of three levels span two directions: no three with any covariance."""
+    rng = np.random.default_rng(50)
+    g, x = np.arange(90) % 3, rng.normal(size=(90, 2))
+    design = np.column_stack([np.ones(90), x])
+    effect = np.array([[3.0, 0, 0], [0, -3.0, 1.0], [1.0, 2.0, 4.0]])
+    y = (design * effect[g]).sum(axis=1) + rng.normal(size=90)
+    term = mx.RandomTerm(g, design, "g", ["1", "a", "b"])
+    result = mx.MixedLM(y, rng.normal(size=(90, 1)), terms=[term]).fit()
+    assert not result.is_singular
+    with pytest.raises(ValueError, match="the 3 levels of 'g' are too few"):
+        result.bootstrap_residual(5)
 
 
 def test_fixed_effects_that_a_replicate_lacks_are_failures():
