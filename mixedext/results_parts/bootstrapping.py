@@ -48,9 +48,10 @@ _SEEN_AT_A_TIME = 25
 
 _COMMON = """
         statistic : callable, optional
-            Function of the results of a refit that gives a number, an array, a dictionary
-            or a Series; with ``vectorized`` of the frame ``replicates``, which must give a
-            row (or a number) for each of its rows.
+            Function of the results of a refit that gives a number, an array, a dictionary,
+            a Series or a frame; with ``vectorized`` of the frame ``replicates``, which must
+            give a row (or a number) for each of its rows.  Where a value has the name of a
+            parameter, "statistic " comes before it.
         rng : Generator or int, optional
             Source of random numbers, or a seed.
         n_jobs : int, optional
@@ -365,7 +366,7 @@ class Bootstrapping:
         own = statistic_values(statistic(self._wrapped(self))) if python else None
         run = runner(n_jobs, progress, False, statistic)
         parts = run(work, blocks_of(int(n), _SEEN_AT_A_TIME, rng))
-        columns = joined(row for rows, _, _ in parts for row in rows)
+        columns = joined(rows for rows, _, _ in parts)
         messages = {
             _SEEN_AT_A_TIME * number + i: text
             for number, (_, _, said) in enumerate(parts)
@@ -440,7 +441,7 @@ def _fit_draws(model, draw, reml, statistic, arguments, block):
                 continue
             _seen(fitted, statistic, rows, values, messages)
         rows[-1] = _whole(rows[-1], model._design.basis.kept, model.k_fe)
-    return rows, values, messages
+    return joined(rows), values, messages
 
 
 def _cases_sampler(model, group, within):
@@ -513,7 +514,7 @@ def _fit_cases(model, sampler, reml, statistic, arguments, block):
         if lost:
             text = ", ".join(names[j] for j in lost)
             messages.setdefault(len(rows) - 1, f"not estimable: {text}")
-    return rows, values, messages
+    return joined(rows), values, messages
 
 
 class _BareFit:

@@ -438,6 +438,7 @@ def held(result, kind):
         ("slope", "residual"),
         ("penalized", "parametric"),
         ("penalized", "residual"),
+        ("penalized", "cases"),
     ],
 )
 def test_what_was_held_stays_held_in_refits(kind, how):
