@@ -40,6 +40,8 @@ __all__ = ["BootstrapTest", "bootstrap_test"]
 # A larger model whose deviance is above that of the smaller by more than this missed the
 # minimum.
 MISSED = 1e-5
+# Statistics below this count as zero, and the share of them that no gamma law has.
+_AT_ZERO, _MANY_ZEROS = 1e-6, 0.05
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -213,6 +215,12 @@ def _tested(small, large, n, rng, n_jobs, progress, reml, df):
         f"larger model is singular for {int(singular.sum())}",
         "Fits by REML" if reml else "Fits by maximum likelihood",
     ]
+    zeros = np.mean(draws < _AT_ZERO)
+    if zeros > _MANY_ZEROS:
+        notes.append(
+            f"{zeros:.0%} of the simulated statistics are zero, so that Bartlett, gamma "
+            "and F do not fit"
+        )
     if failed:
         text = f"{failed} of {n} replicates failed; they count as larger than the statistic"
         warnings.warn(text, BootstrapWarning, stacklevel=user_stacklevel())

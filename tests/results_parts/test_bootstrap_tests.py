@@ -195,6 +195,15 @@ def test_a_hypothesis_that_holds_a_fixed_effect():
         mx.bootstrap_test(large, large.model.fit(reml=False, fe_pen=L2(np.ones(2))), 5)
 
 
+def test_laws_that_do_not_fit_are_named():
+    data = mx.datasets.sleepstudy.load().data
+    formulas = [f"Reaction ~ {x} + (1 | Subject)" for x in ("1", "Days")]
+    none, small = (mx.mixedlm(f, data).fit(reml=False) for f in formulas)
+    linear = mx.mixedlm("Reaction ~ Days", data).fit(reml=False)
+    assert "do not fit" in repr(mx.bootstrap_test(small, linear, 60, rng=1))
+    assert "do not fit" not in repr(mx.bootstrap_test(small, none, 60, rng=1))
+
+
 def test_a_single_replicate_has_no_moments():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
