@@ -28,6 +28,7 @@ from mixedext.exceptions import (
     NotEstimableWarning,
     PrecisionWarning,
     RankDeficientWarning,
+    ResponseWarning,
     UnidentifiedVarianceWarning,
     WeightsWarning,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "RandomTerm",
     "RankDeficientWarning",
     "Refits",
+    "ResponseWarning",
     "SparseTerm",
     "UnidentifiedVarianceWarning",
     "VCSpec",

@@ -29,6 +29,7 @@ __all__ = [
     "NotEstimableWarning",
     "PrecisionWarning",
     "RankDeficientWarning",
+    "ResponseWarning",
     "UnidentifiedVarianceWarning",
     "WeightsWarning",
 ]
@@ -75,6 +76,10 @@ class BootstrapWarning(ModelWarning):
 
 class RankDeficientWarning(ModelWarning):
     """Columns of the fixed effects were dropped: they depend on earlier columns."""
+
+
+class ResponseWarning(ModelWarning):
+    """Responses among many that leave no variance to estimate; names them."""
 
 
 class FlatLikelihoodWarning(ModelWarning):

@@ -356,7 +356,10 @@ class MixedLMResults(
         >>> len(refits), refits.n_failed
         (1000, 0)
         """
-        return simulate_refits(self.model, self.engine_fit, n, rng, reml, n_threads)
+        arguments = self._held_arguments("simulate_refits")
+        return simulate_refits(
+            self.model, self.engine_fit, n, rng, reml, n_threads, arguments=arguments
+        )
 
     def _not_available(self, *args, **kwargs):
         """Not available in mixedext."""

@@ -20,6 +20,7 @@ from mixedext.engine.one_factor import one_factor_function
 from mixedext.engine.optimize import MAX_ITERATIONS
 from mixedext.engine.refinement import DEVIANCE_NOISE, refine_fit
 from mixedext.engine.rotation import coefficients_on_z, residual_squares
+from mixedext.engine.spectral import SpectralFits, spectral_pays
 from mixedext.engine.spread import engine_terms, times_rows
 from mixedext.engine.within import Within, find_within, within_chunks
 from mixedext.exceptions import DesignError
@@ -319,7 +320,11 @@ def fit_responses(
     design, count = responses.design, y.shape[1]
     width = max(1, BLOCK_SIZE // max(len(y), design.blocks.lead_cross.size))
     batched = design.blocks.within is not None
-    batch = Batch(design, reml) if batched else None
+    batch = None
+    if batched:
+        batch = (SpectralFits if spectral_pays(design, count, True) else Batch)(
+            design, reml
+        )
 
     def work(start):
         products = responses.products(y[:, start : start + width], start)

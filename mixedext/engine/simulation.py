@@ -25,7 +25,7 @@ from mixedext.engine.levels import LevelSums
 from mixedext.engine.refit import Batch, Refits, joined, run_blocks
 from mixedext.engine.spectral import SpectralFits, spectral_pays
 
-__all__ = ["Sampler", "simulate_fits", "spawn_seeds"]
+__all__ = ["Sampler", "generator_of", "simulate_fits", "spawn_seeds"]
 
 # Eigenvalues of what Z leaves of Q'Q below this count as zero.
 RANK_TOLERANCE = 1e-10
@@ -154,7 +154,7 @@ def simulate_fits(
     reml = fit.reml if reml is None else reml
     design, sigma = fit.design, np.sqrt(fit.scale)
     true = _on_basis(design, fit.coefficients)
-    if spectral_pays(design):
+    if spectral_pays(design, n):
         spectral = SpectralFits(design, reml)
         n_normal = spectral.n_normal
     else:
@@ -178,11 +178,33 @@ def simulate_fits(
     return Refits(*joined(parts), reml)
 
 
+def generator_of(rng) -> np.random.Generator:
+    """The generator of an ``rng`` argument.
+
+    Raises
+    ------
+    ValueError
+        If it is none, and no seed of one.
+    """
+    try:
+        if isinstance(rng, np.random.RandomState):
+            raise TypeError
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"rng={rng!r} must be a numpy Generator, a whole number, 0 or more, or None"
+        ) from None
+
+
 def spawn_seeds(rng, count: int) -> list[np.random.SeedSequence]:
     """Seeds of blocks of replicates; a generator's next call gives others."""
-    if isinstance(rng, np.random.RandomState):
-        raise ValueError(f"rng={rng!r} must be a numpy Generator, a whole number or None")
-    return np.random.default_rng(rng).bit_generator.seed_seq.spawn(count)
+    generator = generator_of(rng)
+    if generator is rng:
+        # of its state: that it was seeded with may be another, as after ``jumped``
+        source = np.random.SeedSequence(generator.integers(2**32, size=8).tolist())
+    else:
+        source = generator.bit_generator.seed_seq
+    return source.spawn(count)
 
 
 def _on_basis(design, coefficients):

@@ -24,6 +24,9 @@ __all__ = ["SpectralFits", "spectral_pays"]
 
 # Levels up to which Z'MZ is decomposed, and columns of X from which that pays.
 MOST_LEVELS, LEAST_COLUMNS = 2000, 5
+# Levels a column of X up to which products with the eigenvectors pay, as measured; and how
+# often the cube of the levels costs what a response saves, levels times squared columns.
+LEVELS_A_COLUMN, GAIN = 8, 5
 # Eigenvalues, relative to the largest, that count as zero.
 NO_EIGENVALUE = 1e-11
 # Grid of lam times the largest eigenvalue, in powers of ten, and its points.
@@ -32,18 +35,33 @@ GRID_FROM, GRID_TO, GRID_POINTS = -5.0, 7.0, 36
 SMALL_STEP, MAX_ITERATIONS = 1e-11, 80
 
 
-def spectral_pays(design: Design) -> bool:
-    """Whether the model has one scalar term, few levels, and many columns of X."""
-    blocks = design.blocks
-    return (
-        blocks.within is not None
-        and design.rotation is None
-        and len(design.terms) == 1
-        and isinstance(design.terms[0], RandomTerm)
-        and blocks.lead_gram.shape[1] == 1
-        and len(blocks.lead_gram) <= MOST_LEVELS
-        and design.basis.rank >= LEAST_COLUMNS
-    )
+def spectral_pays(design: Design, count: int, given: bool = False) -> bool:
+    """Whether the spectral form is faster than steps of all levels.
+
+    The model has to have one scalar term, few levels, and many columns of X.
+
+    Parameters
+    ----------
+    design : Design
+        The model.
+    count : int
+        Number of responses: the eigenvalues are found once for all of them.
+    given : bool, optional
+        Whether the responses are given, and have to be multiplied by the eigenvectors.
+    """
+    blocks, rank = design.blocks, design.basis.rank
+    if (
+        blocks.within is None
+        or design.rotation is not None
+        or len(design.terms) != 1
+        or not isinstance(design.terms[0], RandomTerm)
+        or blocks.lead_gram.shape[1] != 1
+    ):
+        return False
+    levels = len(blocks.lead_gram)
+    few = min(MOST_LEVELS, LEVELS_A_COLUMN * rank) if given else MOST_LEVELS
+    pays = levels**2 <= GAIN * count * rank**2
+    return levels <= few and rank >= LEAST_COLUMNS and pays
 
 
 class SpectralFits:
@@ -182,6 +200,19 @@ class SpectralFits:
             lam == 0.0,
             counts,
         )
+
+    def fit(self, lead, least_squares, y_scale):
+        """Fit responses; arguments and values as of ``Batch.fit``."""
+        r = lead[:, :, 0]
+        w = r @ self.vector / np.sqrt(self.mu)
+        whole = float(self.design.blocks.nobs)  # r'r, for r has the mean square 1
+        rest = np.maximum(whole - np.einsum("ri,ri->r", w, w), 0.0)
+        unit = y_scale[:, None]
+        columns = self.columns(w * unit, rest * y_scale**2, least_squares, 1.0)
+        # what the difference has lost, as a share of the residual sum of squares
+        residual = columns[2] * self.dof / y_scale**2
+        noise = np.finfo(float).eps * self.dof * whole / residual
+        return columns, noise
 
     def draw(self, fit: Fit, count: int, rng: np.random.Generator):
         """Responses simulated from a fit, for ``columns``; in units of its sigma."""

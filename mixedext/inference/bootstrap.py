@@ -24,6 +24,8 @@ __all__ = [
 
 # Eigenvalues of a covariance, relative to the largest, that count as zero.
 NO_VARIANCE = 1e-12
+# Size of effects in some direction, relative to the largest, that is rounding error.
+UNSPANNED = 1e-9
 
 
 # ---- parameters of the replicates ----
@@ -122,7 +124,7 @@ def _normal(values, estimate, level):
 
 def _shortest(values, estimate, level):
     values = np.sort(values)
-    count = int(np.ceil(level * len(values)))
+    count = int(np.ceil(level * len(values) - 1e-9))  # 0.55 * 100 is more than 55
     low, high = values[: len(values) - count + 1], values[count - 1 :]
     at = int(np.argmin(high - low))
     return low[at], high[at]
@@ -182,6 +184,11 @@ class ResidualSampler:
     weights : ndarray or None
         Weights of the rows.
 
+    Raises
+    ------
+    ValueError
+        If the modes of some term span fewer directions than its covariance has.
+
     References
     ----------
     Carpenter, Goldstein and Rasbash (2003), A novel bootstrap procedure for assessing the
@@ -190,7 +197,16 @@ class ResidualSampler:
 
     def __init__(self, terms, effects, covariances, mean, residuals, scale, weights):
         self.terms, self.mean = terms, mean
-        self.effects = [reflated(b, s) for b, s in zip(effects, covariances, strict=True)]
+        self.effects = []
+        for term, modes, covariance in zip(terms, effects, covariances, strict=True):
+            try:
+                self.effects.append(reflated(modes, covariance))
+            except np.linalg.LinAlgError:
+                raise ValueError(
+                    f"the {len(modes)} levels of {term.group!r} are too few, or their "
+                    f"effects too much alike, to be given the covariance of its "
+                    f"{modes.shape[1]} effects: use bootstrap_parametric"
+                ) from None
         self.root = None if weights is None else np.sqrt(weights)[:, None]
         residuals = residuals if weights is None else residuals * np.sqrt(weights)
         self.residuals = reflated(residuals[:, None], np.array([[scale]]))[:, 0]
@@ -212,6 +228,11 @@ def reflated(effects, covariance):
 
     With S = L L' the moments of the centred effects and Sigma = M M', b* = M L^-1 b.
     Directions without variance are left out.
+
+    Raises
+    ------
+    LinAlgError
+        If the effects do not span the others.
     """
     centred = effects - effects.mean(axis=0)
     size = np.sqrt(np.diag(covariance))
@@ -228,6 +249,10 @@ def reflated(effects, covariance):
         outward = unit[:, None] * vector[:, free] * root
     inner = centred @ inward.T
     moments = inner.T @ inner / len(inner)
+    # k effects of k levels that sum to 0 lie in k - 1 dimensions, whatever rounding says
+    spread = np.linalg.svd(inner, compute_uv=False)
+    if len(inner) < len(moments) or spread[-1] <= UNSPANNED * spread[0]:
+        raise np.linalg.LinAlgError("the effects span fewer directions than S has")
     lower = np.linalg.cholesky(moments)
     return linalg.solve_triangular(lower, inner.T, lower=True).T @ outward.T
 
@@ -392,17 +417,22 @@ class TestLaw:
         dict
             Name to (statistic, df, df_denom, p); infinite or NaN where there is none.
         """
-        mean, variance = self._sound.mean(), self._sound.var(ddof=1)
-        t, df = self.statistic, self.df
-        ratio = mean / df if df else np.nan
-        bartlett = t / ratio
-        # F with df and m has mean m / (m - 2); none has a mean of 1 or less
-        denominator = 2 * ratio / (ratio - 1) if ratio > 1 else np.inf
-        shape, width = mean**2 / variance, variance / mean
-        return {
+        t, df, draws = self.statistic, self.df, self._sound
+        laws = {
             "LRT": (t, df, np.nan, stats.chi2.sf(t, df)),
             "parametric bootstrap": (t, np.nan, np.nan, self.pvalue),
-            "Bartlett": (bartlett, df, np.nan, stats.chi2.sf(bartlett, df)),
-            "gamma": (t, np.nan, np.nan, stats.gamma.sf(t, shape, scale=width)),
+        }
+        mean = draws.mean() if len(draws) else 0.0
+        variance = draws.var(ddof=1) if len(draws) > 1 else 0.0
+        if mean == 0 or variance == 0:  # no law has these moments
+            none = (np.nan,) * 4
+            return laws | dict.fromkeys(["Bartlett", "gamma", "F"], none)
+        ratio = mean / df
+        # F with df and m has mean m / (m - 2); none has a mean of 1 or less
+        denominator = 2 * ratio / (ratio - 1) if ratio > 1 else np.inf
+        gamma = stats.gamma.sf(t, mean**2 / variance, scale=variance / mean)
+        return laws | {
+            "Bartlett": (t / ratio, df, np.nan, stats.chi2.sf(t / ratio, df)),
+            "gamma": (t, np.nan, np.nan, gamma),
             "F": (t / df, df, denominator, stats.f.sf(t / df, df, denominator)),
         }

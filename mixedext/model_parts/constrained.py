@@ -419,7 +419,13 @@ def _trusted_step(gradient, hessian, radius):
             high = shift
         if high - low <= 1e-10 * high:
             break
-    return vector @ step(high)
+    best = step(high)
+    short = radius**2 - best @ best
+    if value[0] < -NEGATIVE_CURVATURE and short > 0.01 * radius**2:
+        # hard case: the gradient has no part along the curvature that is upward, as where
+        # a variance is zero; without it all other steps are held back (ibid. 7.3.1.3)
+        best[0] += np.copysign(np.sqrt(short), best[0])
+    return vector @ best
 
 
 def _polish(objective, x):

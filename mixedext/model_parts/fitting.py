@@ -188,6 +188,9 @@ class Fitting(LikelihoodMethods):
             kind = MixedLMResults
         results = kind(self, fit, df_method=df_method)
         results.freepat, results.fe_pen, results.cov_pen = free, fe_pen, cov_pen
+        if kind is ConstrainedResults:
+            held = {"start_params": start_params, "free": free}
+            results.held_arguments = held | {"fe_pen": fe_pen, "cov_pen": cov_pen}
         results._choose_covariance(cov_type, use_t, cov_kwds)
         results.fit_settings = {"method": method, "full_output": full_output, **fit_kwargs}
         if lost:  # only then can the sums have gone wrong, or nothing be left of y
@@ -331,6 +334,7 @@ class Fitting(LikelihoodMethods):
         fit = l1_fit(self, whole.engine_fit, weights, ceps, ptol, maxit)
         results = ConstrainedResults(self, fit, df_method=whole.df_method)
         results.freepat, results.cov_pen = whole.freepat, whole.cov_pen
+        results.held_arguments = None
         results.fit_settings = whole.fit_settings | {"method": method, "alpha": alpha}
         results._choose_covariance(*settings)
         return MixedLMResultsWrapper(results)

@@ -11,6 +11,7 @@ import pandas as pd
 from mixedext.engine.refit import Refits
 from mixedext.exceptions import BootstrapWarning, user_stacklevel
 from mixedext.inference.bootstrap import INTERVALS, covariance_parameters, limits
+from mixedext.results_parts.bootstrap_statistics import free_names, vectorized_values
 
 __all__ = ["Bootstrap", "bootstrap_of"]
 
@@ -232,15 +233,13 @@ def bootstrap_of(
     own = _parameters(results, np.asarray(results.fe_params)[None], theta, scale)
     frame = _parameters(results, refits.fe_params, refits.theta, refits.scale)
     if vectorized is not None:
-        statistics = _vectorized(vectorized, own), _vectorized(vectorized, frame)
-        statistics = statistics[0].iloc[0], statistics[1]
+        statistics = [vectorized_values(vectorized, each) for each in (own, frame)]
+        statistics[0] = statistics[0].iloc[0]
     estimate = own.iloc[0]
     if statistics is not None:
-        taken = estimate.index.intersection(statistics[0].index)
-        if len(taken):
-            raise ValueError(f"statistic: the name {taken[0]!r} is that of a parameter")
-        estimate = pd.concat([estimate, statistics[0]])
-        frame = pd.concat([frame, statistics[1]], axis=1)
+        names = free_names(statistics[0].index, estimate.index)
+        estimate = pd.concat([estimate, statistics[0].set_axis(names)])
+        frame = pd.concat([frame, statistics[1].set_axis(names, axis=1)], axis=1)
     messages = dict(messages or {})
     for number in np.flatnonzero(~refits.converged).tolist():
         messages.setdefault(number, _NOT_CONVERGED)
@@ -263,22 +262,3 @@ def _parameters(results, fixed, theta, scale):
     kept = {names[j]: fixed[:, j] for j in design.basis.kept}
     others = covariance_parameters(design.terms, theta, scale, kept)
     return pd.DataFrame(kept | others)
-
-
-def _vectorized(statistic, frame):
-    """Values of a statistic of frames, a row a replicate."""
-    values = statistic(frame)
-    if not isinstance(values, pd.DataFrame):
-        values = pd.DataFrame(np.asarray(values, float).reshape(len(frame), -1))
-        values.columns = statistic_names(values.shape[1])
-    if len(values) != len(frame):
-        raise ValueError(
-            f"statistic gave {len(values)} rows for {len(frame)} replicates; with "
-            "vectorized=True it must give one a replicate"
-        )
-    return values.reset_index(drop=True).astype(float)
-
-
-def statistic_names(count):
-    """Names of values that have none."""
-    return ["statistic"] if count == 1 else [f"statistic {i + 1}" for i in range(count)]

@@ -21,6 +21,7 @@ from mixedext.model_parts.refitting import (
     block_size,
     blocks_of,
     check_count,
+    fit_each,
     simulated_rows,
 )
 from mixedext.results_parts.model_comparison import (
@@ -39,6 +40,8 @@ __all__ = ["BootstrapTest", "bootstrap_test"]
 # A larger model whose deviance is above that of the smaller by more than this missed the
 # minimum.
 MISSED = 1e-5
+# Statistics below this count as zero, and the share of them that no gamma law has.
+_AT_ZERO, _MANY_ZEROS = 1e-6, 0.05
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -163,7 +166,15 @@ def bootstrap_test(
     check_same_rows(small.model, large.model, "small", "large")
     for each in (small, large):
         each.model._need_rows()
-    same = same_fixed_space(small, large)
+        held = each._held_arguments("the bootstrap test")
+        if held.get("fe_pen") is not None or held.get("cov_pen") is not None:
+            raise ValueError(
+                "a penalized fit has no likelihood-ratio test: the penalty is no part of "
+                "the likelihood"
+            )
+    same = same_fixed_space(small, large) and not (
+        _holds_fixed(small) or _holds_fixed(large)
+    )
     if reml is None:
         reml = bool(large.reml and same)
     elif reml and not same:
@@ -185,11 +196,12 @@ def bootstrap_test(
 
 
 def _tested(small, large, n, rng, n_jobs, progress, reml, df):
-    models = small.model, large.model
-    batched = [m._design.blocks.within is not None or not m.random_terms for m in models]
-    size = min(
-        block_size(m) for m, b in zip(models, batched, strict=True) if m.random_terms
-    )
+    models = [(each.model, each.held_arguments) for each in (small, large)]
+    batched = [
+        (m._design.blocks.within is not None or not m.random_terms) and not held
+        for m, held in models
+    ]
+    size = min(block_size(m, bool(held)) for m, held in models if m.random_terms)
     run = runner(n_jobs, progress, all(batched))
     draw = partial(simulated_rows, small.model, small.engine_fit)
     work = partial(_fit_both, *models, draw, reml)
@@ -203,6 +215,12 @@ def _tested(small, large, n, rng, n_jobs, progress, reml, df):
         f"larger model is singular for {int(singular.sum())}",
         "Fits by REML" if reml else "Fits by maximum likelihood",
     ]
+    zeros = np.mean(draws < _AT_ZERO)
+    if zeros > _MANY_ZEROS:
+        notes.append(
+            f"{zeros:.0%} of the simulated statistics are zero, so that Bartlett, gamma "
+            "and F do not fit"
+        )
     if failed:
         text = f"{failed} of {n} replicates failed; they count as larger than the statistic"
         warnings.warn(text, BootstrapWarning, stacklevel=user_stacklevel())
@@ -216,22 +234,35 @@ def _tested(small, large, n, rng, n_jobs, progress, reml, df):
     )
 
 
+def _holds_fixed(results):
+    """Whether fixed effects were held."""
+    pattern = results.freepat
+    return pattern is not None and not np.all(pattern.fe_params)
+
+
 def _fit_both(small, large, draw, reml, block):
-    """Statistics of a block of responses, NaN for failures; and where large is singular."""
+    """Statistics of a block of responses, NaN for failures; and where large is singular.
+
+    ``small`` and ``large`` are models with the arguments that hold parameters.
+    """
     y = draw(block[0], np.random.default_rng(block[1]))
-    llf, sound, _ = _fitted(small, y, reml)
-    if small.offset is not None:
-        y = y + small.offset[:, None]
-    if large.offset is not None:
-        y = y - large.offset[:, None]
-    above, good, singular = _fitted(large, y, reml)
+    llf, sound, _ = _fitted(*small, y, reml)
+    offsets = [model.offset for model, _ in (small, large)]
+    if offsets[0] is not None:
+        y = y + offsets[0][:, None]
+    if offsets[1] is not None:
+        y = y - offsets[1][:, None]
+    above, good, singular = _fitted(*large, y, reml)
     draws = 2 * (above - llf)
     good &= sound & (draws > -MISSED)
     return np.where(good, draws.clip(0.0), np.nan), singular
 
 
-def _fitted(model, y, reml):
+def _fitted(model, held, y, reml):
     """Log-likelihoods, whether fits converged, and whether they are singular."""
+    if held:
+        _, _, _, llf, converged, singular, _ = fit_each(model, y, reml, held)
+        return llf, converged, singular
     if not model.random_terms:
         llf = linear_log_likelihoods(model._design, model.exog, model.weights, y, reml)
         return llf, np.ones(len(llf), bool), np.zeros(len(llf), bool)

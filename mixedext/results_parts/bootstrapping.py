@@ -19,16 +19,24 @@ from mixedext.inference.bootstrap import (
 from mixedext.model_parts.refitting import (
     blocks_of,
     check_count,
+    failed_row,
+    generator_of,
     labelled,
     refit_draws,
     simulate_refits,
     simulated_rows,
 )
-from mixedext.results_parts.bootstrap_replicates import bootstrap_of, statistic_names
+from mixedext.results_parts.bootstrap_replicates import bootstrap_of
+from mixedext.results_parts.bootstrap_statistics import (
+    check_statistic,
+    statistic_frame,
+    statistic_values,
+)
 from mixedext.results_parts.bootstrap_tests import bootstrap_test
 from mixedext.results_parts.model_comparison import refitted
 from mixedext.results_parts.profiles import on_the_scale_of_the_data, order_of_variances
 from mixedext.results_parts.replication import runner
+from mixedext.specification.alignment import warn_if_reordered
 from mixedext.specification.labels import factorize
 from mixedext.specification.sparse_terms import SparseTerm
 
@@ -39,9 +47,10 @@ _SEEN_AT_A_TIME = 25
 
 _COMMON = """
         statistic : callable, optional
-            Function of the results of a refit that gives a number, an array, a dictionary
-            or a Series; with ``vectorized`` of the frame ``replicates``, which must give a
-            row (or a number) for each of its rows.
+            Function of the results of a refit that gives a number, an array, a dictionary,
+            a Series or a frame; with ``vectorized`` of the frame ``replicates``, which must
+            give a row (or a number) for each of its rows.  Where a value has the name of a
+            parameter, "statistic " comes before it.
         rng : Generator or int, optional
             Source of random numbers, or a seed.
         n_jobs : int, optional
@@ -101,11 +110,7 @@ class Bootstrapping:
         0
         """
         check_count(n)
-        if isinstance(rng, np.random.RandomState):
-            raise ValueError(
-                f"rng={rng!r} must be a numpy Generator, a whole number or None"
-            )
-        model, rng = self.model, np.random.default_rng(rng)
+        model, rng = self.model, generator_of(rng)
         y = simulated_rows(model, self.engine_fit, int(n), rng, conditional)
         if model.offset is not None:
             y += model.offset[:, None]
@@ -175,11 +180,12 @@ class Bootstrapping:
         model, fit = own.model, own.engine_fit
         draw = partial(simulated_rows, model, fit, conditional=conditional)
         python = statistic is not None and not vectorized
-        if conditional or python:
+        if conditional or python or own._held_arguments("the bootstrap"):
             return own._bootstrap_draws(
                 kind, draw, n, statistic, rng, n_jobs, progress, vectorized
             )
         check_count(n)
+        check_statistic(statistic)
         run = runner(n_jobs, progress, fit.design.blocks.within is not None)
         refits = simulate_refits(model, fit, n, rng, own.reml, run=run)
         return bootstrap_of(own, kind, refits, vectorized=statistic)
@@ -274,8 +280,8 @@ class Bootstrapping:
             Number of replicates.
         <common>
         group : str or array_like, optional
-            The factor whose levels are drawn, or its labels, one a row; the factor that
-            all others are nested in if None.
+            The factor whose levels are drawn, a column of the data, or labels, one a row;
+            the model's ``groups``, or else the factor with fewest levels, if None.
         within : bool, optional
             Whether the rows of each level drawn are drawn with replacement too.
 
@@ -305,7 +311,8 @@ class Bootstrapping:
         own.model._need_rows()
         sampler = _cases_sampler(own.model, group, within)
         python = statistic if statistic is not None and not vectorized else None
-        work = partial(_fit_cases, own.model, sampler, own.reml, python)
+        arguments = own._held_arguments("the bootstrap")
+        work = partial(_fit_cases, own.model, sampler, own.reml, python, arguments)
         kind = "cases, and rows within them" if within else "cases"
         return own._bootstrap_seen(
             kind, work, n, statistic, rng, n_jobs, progress, vectorized
@@ -340,38 +347,36 @@ class Bootstrapping:
         check_count(n)
         model = self.model
         model._need_rows()
+        arguments = self._held_arguments("the bootstrap")
         if statistic is None or vectorized:
-            run = runner(n_jobs, progress, model._design.blocks.within is not None)
-            refits = refit_draws(model, draw, n, rng, self.reml, run)
+            check_statistic(statistic)
+            batched = model._design.blocks.within is not None and not arguments
+            run = runner(n_jobs, progress, batched)
+            refits = refit_draws(model, draw, n, rng, self.reml, run, arguments)
             return bootstrap_of(self, kind, refits, vectorized=statistic)
-        work = partial(_fit_draws, model, draw, self.reml, statistic)
+        work = partial(_fit_draws, model, draw, self.reml, statistic, arguments)
         return self._bootstrap_seen(kind, work, n, statistic, rng, n_jobs, progress, False)
 
     def _bootstrap_seen(self, kind, work, n, statistic, rng, n_jobs, progress, vectorized):
         """Replicates that Python fits one by one: ``work(block)`` gives rows and values."""
-        run = runner(n_jobs, progress, False)
+        check_statistic(statistic)
+        python = statistic is not None and not vectorized
+        # first, so that a mistake in the statistic shows before the work is done
+        own = statistic_values(statistic(self._wrapped(self))) if python else None
+        run = runner(n_jobs, progress, False, statistic)
         parts = run(work, blocks_of(int(n), _SEEN_AT_A_TIME, rng))
-        columns = joined(row for rows, _, _ in parts for row in rows)
+        columns = joined(rows for rows, _, _ in parts)
         messages = {
             _SEEN_AT_A_TIME * number + i: text
             for number, (_, _, said) in enumerate(parts)
             for i, text in said.items()
         }
-        names = labelled(self.model, Refits(*columns, self.reml), whole=True)
-        if statistic is None or vectorized:
-            return bootstrap_of(self, kind, names, None, messages, statistic)
-        own = _as_series(statistic(self._wrapped(self)))
+        refits = labelled(self.model, Refits(*columns, self.reml), whole=True)
+        if not python:
+            return bootstrap_of(self, kind, refits, None, messages, statistic)
         values = [value for _, found, _ in parts for value in found]
-        missing = pd.Series(np.nan, own.index)
-        for number, value in enumerate(values):
-            if value is not None and list(value.index) != list(own.index):
-                messages.setdefault(
-                    number, f"statistic: names {list(value.index)}, not {list(own.index)}"
-                )
-                values[number] = None
-        frame = pd.DataFrame([missing if v is None else v for v in values], dtype=float)
-        statistics = own, frame.reset_index(drop=True)
-        return bootstrap_of(self, kind, names, statistics, messages)
+        frame, said = statistic_frame(own, values)
+        return bootstrap_of(self, kind, refits, (own, frame), said | messages)
 
     def _bootstrap_limits(
         self, alpha, cols, n=1000, rng=None, interval="percentile", **kwds
@@ -389,22 +394,13 @@ class Bootstrapping:
 # ---- one replicate after the other ----
 
 
-def _as_series(value):
-    if isinstance(value, pd.Series):
-        return value.astype(float)
-    if isinstance(value, dict):
-        return pd.Series(value, dtype=float)
-    value = np.asarray(value, float).ravel()
-    return pd.Series(value, statistic_names(len(value)))
-
-
 def _seen(fitted, statistic, rows, values, messages):
     """Append a fit's row and the value of the statistic."""
     rows.append(row_of_fit(fitted.engine_fit))
     value = None
     if statistic is not None:
         try:
-            value = _as_series(statistic(fitted))
+            value = statistic_values(statistic(fitted))
         except Exception as error:  # noqa: BLE001 - told as a failure of the replicate
             messages[len(values)] = f"statistic: {type(error).__name__}: {error}"
     values.append(value)
@@ -413,10 +409,7 @@ def _seen(fitted, statistic, rows, values, messages):
 def _failed(model, rows, values, messages, error):
     """Append a replicate without estimates."""
     messages[len(values)] = f"{type(error).__name__}: {error}"
-    n_theta = sum(t.structure.n_theta for t in model.random_terms)
-    nan, no = np.array([np.nan]), np.array([False])
-    fixed = np.full((1, model.k_fe), np.nan)
-    rows.append((fixed, np.full((1, n_theta), np.nan), nan, nan, no, no, np.array([0])))
+    rows.append(failed_row(model._design, k_fe=model.k_fe))
     values.append(None)
 
 
@@ -427,7 +420,7 @@ def _whole(row, kept, k_fe):
     return (fixed, *row[1:])
 
 
-def _fit_draws(model, draw, reml, statistic, block):
+def _fit_draws(model, draw, reml, statistic, arguments, block):
     """Refits of a block of responses, each shown to the statistic."""
     y = draw(block[0], np.random.default_rng(block[1]))
     if model.offset is not None:
@@ -437,40 +430,58 @@ def _fit_draws(model, draw, reml, statistic, block):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # verdicts are kept
             try:
-                fitted = model.refit(y[:, r], reml=reml)
+                fitted = model.refit(y[:, r], reml=reml, **arguments)
             except (DesignError, np.linalg.LinAlgError) as error:
                 _failed(model, rows, values, messages, error)
                 continue
             _seen(fitted, statistic, rows, values, messages)
         rows[-1] = _whole(rows[-1], model._design.basis.kept, model.k_fe)
-    return rows, values, messages
+    return joined(rows), values, messages
 
 
 def _cases_sampler(model, group, within):
     terms = model.random_terms
     factors = {t.group: t for t in terms if not isinstance(t, SparseTerm)}
-    if group is not None and not isinstance(group, str):
-        codes = np.asarray(factorize(group)[0])
-        if len(codes) != model.nobs or (codes < 0).any():
-            raise ValueError(
-                f"group must have one label, not missing, for each of the {model.nobs} "
-                f"rows of the model; got {len(codes)}"
-            )
-        return CasesSampler(terms, codes, within)
     if group is not None:
-        if group not in factors:
-            known = ", ".join(factors) or "none"
-            raise ValueError(
-                f"group={group!r} is not a grouping factor of the model; there are: {known}"
-            )
-        return CasesSampler(terms, factors[group].codes, within)
+        own = factors[group].codes if _is_among(group, factors) else None
+        return CasesSampler(terms, _row_codes(model, group) if own is None else own, within)
+    if model.groups is not None:  # as in statsmodels, all terms are nested in them
+        return CasesSampler(terms, model._group_codes[0], within)
     found = sorted(factors.values(), key=lambda t: t.n_levels)
     if not found:
         raise ValueError("the model has no grouping factor; name one by group=")
     return CasesSampler(terms, found[0].codes, within)
 
 
-def _fit_cases(model, sampler, reml, statistic, block):
+def _is_among(name, factors):
+    return isinstance(name, str) and name in factors
+
+
+def _row_codes(model, group):
+    """Codes of a column of the data, or of labels that are given, one a row."""
+    labels = group
+    if isinstance(group, str):
+        frame = getattr(model.data, "frame", None)
+        frame = None if frame is None else frame.reset_index()
+        if frame is None or group not in frame:
+            known = ", ".join(t.group for t in model.random_terms) or "none"
+            raise ValueError(
+                f"group={group!r} is neither a grouping factor of the model ({known}) nor "
+                "a column of its data"
+            )
+        labels = frame[group]
+    else:
+        warn_if_reordered(group, model.data.row_labels, "group")
+    codes = np.asarray(factorize(labels)[0])
+    if len(codes) != model.nobs or (codes < 0).any():
+        raise ValueError(
+            f"group must have one label, not missing, for each of the {model.nobs} rows of "
+            f"the model; got {len(codes)}"
+        )
+    return codes
+
+
+def _fit_cases(model, sampler, reml, statistic, arguments, block):
     """Fits of a block of resampled data."""
     rng = np.random.default_rng(block[1])
     rows, values, messages = [], [], {}
@@ -478,22 +489,27 @@ def _fit_cases(model, sampler, reml, statistic, block):
     for _ in range(block[0]):
         at, number = sampler.draw(rng)
         terms = sampler.terms_of(at, number)
-        own = [None if a is None else a[at] for a in (weights, offset)]
+        own = {"weights": weights, "offset": offset}
+        own = {name: a[at] for name, a in own.items() if a is not None}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # verdicts are kept
             try:
-                fitted, design = _fit_rows(model, at, terms, own, reml, statistic, names)
+                if statistic is None and not arguments:
+                    fitted = _BareFit(_engine_fit(model, at, terms, reml, **own))
+                else:
+                    fresh = _model_of_rows(model, at, terms, own)
+                    fitted = fresh.fit(reml=reml, **arguments)
             except (DesignError, np.linalg.LinAlgError) as error:
                 _failed(model, rows, values, messages, error)
                 continue
             _seen(fitted, statistic, rows, values, messages)
-        kept = design.basis.kept
+        kept = fitted.engine_fit.design.basis.kept
         rows[-1] = _whole(rows[-1], kept, model.k_fe)
         lost = sorted(set(model._design.basis.kept) - set(kept))
         if lost:
             text = ", ".join(names[j] for j in lost)
             messages.setdefault(len(rows) - 1, f"not estimable: {text}")
-    return rows, values, messages
+    return joined(rows), values, messages
 
 
 class _BareFit:
@@ -503,15 +519,14 @@ class _BareFit:
         self.engine_fit = engine_fit
 
 
-def _fit_rows(model, at, terms, own, reml, statistic, names):
-    weights, offset = own
-    if statistic is None:
-        y = model.endog[at] if offset is None else model.endog[at] - offset
-        design = prepare_design(y, model.exog[at], terms, weights)
-        return _BareFit(fit_design(design, reml)), design
-    exog = pd.DataFrame(model.exog[at], columns=names)
+def _engine_fit(model, at, terms, reml, weights=None, offset=None):
+    y = model.endog[at] if offset is None else model.endog[at] - offset
+    return fit_design(prepare_design(y, model.exog[at], terms, weights), reml)
+
+
+def _model_of_rows(model, at, terms, own):
+    """A new model of some rows of another one."""
+    names = model.exog_names
+    exog = pd.DataFrame(model.exog[at], columns=names) if len(names) else None
     endog = pd.Series(model.endog[at], name=model.endog_names)
-    fresh = type(model)(
-        endog, exog if len(names) else None, terms=terms, weights=weights, offset=offset
-    )
-    return fresh.fit(reml=reml), fresh._design
+    return type(model)(endog, exog, terms=terms, **own)

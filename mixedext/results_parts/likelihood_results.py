@@ -19,14 +19,27 @@ class LikelihoodResults:
     ----------
     fit_settings : dict
         Arguments of the fit; ``mle_settings`` shows them.
+    held_arguments : dict or None
+        Those that hold or penalize parameters, for refits; None if no refit can have them.
     """
 
     fit_settings: ClassVar[dict] = {}
+    held_arguments: ClassVar[dict | None] = {}
 
     @property
     def mle_settings(self):
         """Arguments of the fit, with the name of the optimizer that was used."""
         return {"optimizer": self.convergence.method, **self.fit_settings}
+
+    def _held_arguments(self, what):
+        """Arguments that hold or penalize parameters, for what makes refits."""
+        if self.held_arguments is None:
+            raise ValueError(
+                f"{what} fits the model again, but this fit has an L1 penalty at the "
+                "covariances of another one; bootstraps of such estimates are not valid "
+                "either. Use results of fit"
+            )
+        return self.held_arguments
 
     @property
     def mle_retvals(self):

@@ -469,12 +469,12 @@ def by_reml(results, refit):
 
 
 def refitted(results, reml):
-    """The same model fitted by REML or ML."""
+    """The same model fitted by REML or ML, with the same parameters held or penalized."""
     if results.reml == reml:
         return results
     model, before = results.model, results.model.reml
     try:
-        return quiet_fit(model, reml)
+        return quiet_fit(model, reml, **results._held_arguments("the other criterion"))
     finally:
         model.reml = before
 

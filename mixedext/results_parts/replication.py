@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
 import sys
+import sysconfig
+import warnings
+from pathlib import Path
 
 import numpy as np
 
 __all__ = ["runner"]
 
+# Backends of joblib whose workers are made by this process and import what it imports.
+_LOCAL = {"sequential", "threading", "multiprocessing", "loky"}
+_CANNOT_IMPORT = (
+    "the workers cannot import what the bootstrap needs ({}): install mixedext, and the "
+    "modules that the statistic uses, on every worker"
+)
 
-def runner(n_jobs, progress, releases_gil):
+
+def runner(n_jobs, progress, releases_gil, statistic=None):
     """A function that maps work over blocks (count, seed).
 
     Parameters
@@ -21,6 +33,9 @@ def runner(n_jobs, progress, releases_gil):
     releases_gil : bool
         Whether threads do as well as processes; the backend that ``parallel_config``
         names is used all the same.
+    statistic : callable, optional
+        The user's function, which goes to the workers of a cluster by value if it is not
+        of an installed package.
 
     Raises
     ------
@@ -31,38 +46,128 @@ def runner(n_jobs, progress, releases_gil):
     """
     if n_jobs is not None and (not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
         raise ValueError(f"n_jobs={n_jobs!r} must be a whole number other than 0, or None")
+    bar = _progress_bar() if progress else None
     # a backend can only have been chosen where joblib has been imported
     if n_jobs in (None, 1) and "joblib" not in sys.modules:
-        parallel = None
+
+        def mapped(work, blocks):
+            return map(work, blocks)
+
     else:
-        try:
-            from joblib import Parallel, delayed
-        except ImportError as error:
-            raise ImportError(
-                f"n_jobs={n_jobs!r} needs joblib: pip install 'mixedext[parallel]'"
-            ) from error
-        parallel = Parallel(
-            n_jobs=n_jobs,
-            return_as="generator" if progress else "list",
-            prefer="threads" if releases_gil else None,
-        )
-    bar = _progress_bar() if progress else None
+        mapped = _by_joblib(n_jobs, progress, releases_gil, statistic)
 
     def run(work, blocks):
-        if parallel is None:
-            parts = map(work, blocks)
-        else:
-            parts = parallel(delayed(work)(block) for block in blocks)
-        if bar is None:
-            return list(parts)
-        out = []
-        with bar(total=sum(count for count, _ in blocks), unit=" replicates") as shown:
-            for (count, _), part in zip(blocks, parts, strict=True):
-                out.append(part)
-                shown.update(count)
-        return out
+        # threads that silence warnings could leave the filters to each other
+        with warnings.catch_warnings():
+            parts = mapped(work, blocks)
+            if bar is None:
+                return list(parts)
+            out = []
+            total = sum(count for count, _ in blocks)
+            with bar(total=total, unit=" replicates") as shown:
+                for (count, _), part in zip(blocks, parts, strict=True):
+                    out.append(part)
+                    shown.update(count)
+            return out
 
     return run
+
+
+def _by_joblib(n_jobs, progress, releases_gil, statistic):
+    try:
+        from joblib import Parallel, delayed
+        from joblib.parallel import BACKENDS, get_active_backend
+    except ImportError as error:
+        raise ImportError(
+            f"n_jobs={n_jobs!r} needs joblib: pip install 'mixedext[parallel]'"
+        ) from error
+    prefer = "threads" if releases_gil else None
+    backend = get_active_backend(prefer=prefer)[0]
+    lazy = progress and getattr(backend, "supports_return_generator", False)
+    parallel = Parallel(
+        n_jobs=n_jobs, return_as="generator" if lazy else "list", prefer=prefer
+    )
+    local = tuple(BACKENDS[name] for name in _LOCAL if isinstance(BACKENDS.get(name), type))
+
+    def mapped(work, blocks):
+        if isinstance(backend, local):
+            return parallel(delayed(work)(block) for block in blocks)
+        function, payload = _by_value(work, statistic)
+        return parallel(delayed(function)(payload, block) for block in blocks)
+
+    return mapped
+
+
+def _by_value(work, statistic):
+    """A function of (payload, block) and the payload, for workers of a cluster.
+
+    A worker that cannot unpickle a task may never answer.  So tasks are bytes, which are
+    unpickled within the task, where an error is told; and the function that does this, and
+    the statistic, are sent by value.
+    """
+    try:
+        import cloudpickle
+    except ImportError:  # joblib before 1.6 holds its own
+        from joblib.externals import cloudpickle
+
+    def dumps(value, module):
+        fresh = module is not None and module.__name__ not in {
+            getattr(m, "__name__", m) for m in cloudpickle.list_registry_pickle_by_value()
+        }
+        if fresh:
+            cloudpickle.register_pickle_by_value(module)
+        try:
+            return cloudpickle.dumps(value)
+        finally:
+            if fresh:
+                cloudpickle.unregister_pickle_by_value(module)
+
+    own = _local_module(statistic)
+    try:
+        payload = dumps(work, own)
+    except (TypeError, AttributeError, pickle.PicklingError):
+        if own is None:
+            raise
+        payload = dumps(work, None)  # something in its module has to be imported
+    return _Sent(dumps(_unpickle_and_work, sys.modules[__name__])), payload
+
+
+class _Sent:
+    """A pickled function, which comes out of pickling as itself."""
+
+    def __init__(self, pickled):
+        self.pickled = pickled
+
+    def __call__(self, *args):
+        return pickle.loads(self.pickled)(*args)
+
+    def __reduce__(self):
+        return pickle.loads, (self.pickled,)
+
+
+def _unpickle_and_work(payload, block):
+    try:
+        work = pickle.loads(payload)
+    except ImportError as error:
+        raise ImportError(_CANNOT_IMPORT.format(error)) from error
+    return work(block)
+
+
+def _local_module(function):
+    """The module of a function, unless it is an installed one or none at all."""
+    while hasattr(function, "func"):  # partial functions
+        function = function.func
+    module = inspect.getmodule(function) or inspect.getmodule(type(function))
+    file = getattr(module, "__file__", None)
+    if file is None or module.__name__ == "__main__":
+        return None  # by value as it is, or compiled
+    installed = {
+        sysconfig.get_path(k) for k in ("stdlib", "platstdlib", "purelib", "platlib")
+    }
+    parents = {str(parent) for parent in Path(file).resolve().parents}
+    here = str(Path(__file__).resolve().parents[1])
+    known = {str(Path(path).resolve()) for path in installed} | {here}
+    return None if parents & known else module
 
 
 def _progress_bar():

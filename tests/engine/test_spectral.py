@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import mixedext as mx
-from mixedext.engine import simulation
+from mixedext.engine import refit, simulation
 from mixedext.engine.spectral import SpectralFits, spectral_pays
 
 
@@ -27,10 +27,10 @@ def model(seed=0, n=150, levels=14, rank=7, weights=True):
 
 @pytest.mark.parametrize("weights", [True, False])
 @pytest.mark.parametrize("reml", [True, False])
-def test_the_same_responses_by_rows(reml, weights):
+def test_the_same_responses_by_rows(reml, weights, monkeypatch):
     own, rng = model(weights=weights)
     design = own._design
-    assert spectral_pays(design)
+    assert spectral_pays(design, 60, True)
     n, count = 150, 60
     codes, z = own.random_terms[0].codes, own.random_terms[0].z[:, 0]
     size = np.repeat([0.0, 0.05, 0.3, 20.0], count // 4)
@@ -39,7 +39,10 @@ def test_the_same_responses_by_rows(reml, weights):
         + z[:, None] * (rng.normal(size=(14, count)) * size)[codes]
     )
     y += own.exog.sum(axis=1)[:, None]
-    want = own.fit_many(y, reml=reml)
+    by_spectrum = own.fit_many(y, reml=reml)
+    with monkeypatch.context() as patch:
+        patch.setattr(refit, "spectral_pays", lambda *args: False)
+        want = own.fit_many(y, reml=reml)
     spectral = SpectralFits(design, reml)
     lead, _, least_squares, y_scale = own._responses().products(y)
     lead = lead[:, 0] * y_scale
@@ -48,6 +51,12 @@ def test_the_same_responses_by_rows(reml, weights):
     fixed, theta, scale, llf, settled, singular, _ = spectral.columns(
         w, rest, least_squares.T, 1.0
     )
+    for one, other in zip(
+        (fixed, theta, scale, llf, settled, singular),
+        list(vars(by_spectrum).values())[:6],
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-11)
     assert settled.all()
     assert 5 < singular.sum() < count
     np.testing.assert_array_equal(singular, want.is_singular)
@@ -81,7 +90,7 @@ def test_one_law_with_draws_of_statistics(reml, monkeypatch):
     own, _ = model(levels=9)
     result = own.fit(reml=reml)
     one = result.simulate_refits(6000, rng=1)
-    monkeypatch.setattr(simulation, "spectral_pays", lambda design: False)
+    monkeypatch.setattr(simulation, "spectral_pays", lambda *args: False)
     other = result.simulate_refits(6000, rng=2)
     assert one.n_failed == other.n_failed == 0
     pairs = [(getattr(r, c) for r in (one, other)) for c in ("scale", "llf")]
@@ -92,6 +101,30 @@ def test_one_law_with_draws_of_statistics(reml, monkeypatch):
     np.testing.assert_allclose(
         np.corrcoef(one.fe_params.T), np.corrcoef(other.fe_params.T), atol=0.07
     )
+
+
+def test_given_responses_of_which_one_variance_dwarfs_the_other():
+    """Where the difference from r'r has lost its digits, fits are made from the rows."""
+    own, rng = model()
+    codes = own.random_terms[0].codes
+    z = own.random_terms[0].z[:, 0]
+    effect = z * rng.normal(size=14)[codes]
+    y = np.column_stack([size * effect for size in (1e3, 1e5, 1e7)])
+    y += rng.normal(size=y.shape)
+    many = own.fit_many(y)
+    for j in range(3):
+        one = own.refit(y[:, j])
+        assert many.llf[j] == pytest.approx(one.llf, abs=1e-7)
+        assert many.scale[j] == pytest.approx(one.scale, rel=1e-7)
+        assert many.theta[j, 0] == pytest.approx(one.theta[0], rel=1e-6)
+
+
+def test_when_the_spectral_form_pays():
+    few, many = model(levels=14)[0]._design, model(n=900, levels=300)[0]._design
+    assert spectral_pays(few, 1)
+    assert not spectral_pays(many, 10)
+    assert spectral_pays(many, 10_000)
+    assert not spectral_pays(many, 10_000, True)  # products with 300 vectors of 300
 
 
 def test_minima_are_global():

@@ -213,3 +213,16 @@ def test_failures_count_as_extreme():
     assert law.n_extreme == 2
     assert law.pvalue == 3 / 5
     assert np.isfinite(law.laws()["Bartlett"][3])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 3), (4, 4), (2, 3)])
+def test_effects_of_too_few_levels_are_refused(shape):
+    effects = np.random.default_rng(0).normal(size=shape)
+    with pytest.raises(np.linalg.LinAlgError, match="fewer directions"):
+        reflated(effects, np.eye(shape[1]))
+
+
+def test_the_shortest_interval_counts_without_rounding():
+    values = np.arange(100.0)  # 0.55 * 100 is 55.00000000000001
+    low, high = limits(values, 50.0, 0.55, "shortest")
+    assert high - low == 54.0

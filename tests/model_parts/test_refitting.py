@@ -131,12 +131,18 @@ def test_refit_is_a_fresh_model(name, reml):
 
 def test_responses_are_checked():
     model = mx.mixedlm("y ~ x + (1 | g)", unbalanced())
-    with pytest.raises(ValueError, match=r"endog must have shape \(nobs,\)"):
+    with pytest.raises(ValueError, match="endog has 2 columns; fit_many"):
         model.refit(np.zeros((150, 2)))
-    with pytest.raises(ValueError, match="endog holds missing"):
-        model.fit_many(np.full((150, 2), np.nan))
-    with pytest.raises(mx.DesignError, match="response number 1 is constant"):
-        model.fit_many(np.column_stack([unbalanced()["z"], np.ones(150)]))
+    with pytest.raises(ValueError, match=r"endog must have shape \(nobs,\) .* 150"):
+        model.refit(np.zeros(149))
+    with pytest.raises(
+        ValueError, match=r"missing or infinite values \(columns 'b', 'c'\)"
+    ):
+        model.fit_many(pd.DataFrame({"a": np.arange(150.0), "b": np.nan, "c": np.inf}))
+    with pytest.raises(ValueError, match="numbers only"):
+        model.refit(np.full(150, "a"))
+    with pytest.raises(mx.DesignError, match="endog is constant or explained exactly"):
+        model.refit(np.ones(150))
     with pytest.raises(ValueError, match="n_threads=0"):
         model.fit_many(np.ones((150, 2)), n_threads=0)
 
@@ -237,9 +243,72 @@ def test_refused_responses_are_named():
     model = mx.mixedlm("y ~ x + (1 | g)", data, missing="drop")
     many = np.random.default_rng(0).normal(size=(200, 5000))
     many[:, 4321] = 2.0
-    with pytest.raises(mx.DesignError, match="number 4321 is constant"):
-        model.fit_many(many)
+    with pytest.warns(mx.ResponseWarning, match=r"1 of 5000 .*\(number 4321\)"):
+        fits = model.fit_many(many)
+    assert np.flatnonzero(~fits.converged).tolist() == [4321]
+    assert np.isnan(fits.llf[4321])
+    rest = model.fit_many(np.delete(many, 4321, axis=1))
+    np.testing.assert_allclose(np.delete(fits.llf, 4321), rest.llf, rtol=1e-12)
     with pytest.raises(ValueError, match="endog has no columns"):
         model.fit_many(many[:, :0])
     with pytest.raises(ValueError, match="rng="):
         model.fit().simulate_refits(2, np.random.RandomState(0))
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + (x | g)", "y ~ x + (1 | g) + (1 | h)"])
+def test_responses_without_a_residual_are_marked_and_named(formula):
+    data = unbalanced().assign(h=np.arange(150) % 4)
+    model = mx.mixedlm(formula, data)
+    many = pd.DataFrame(responses(data, "g", 5), columns=list("abcde"))
+    whole = model.fit_many(many)
+    many["b"] = 7.0
+    many["c"] = 1.0 + 2.0 * data["x"]
+    many["d"] = data.groupby("g")["y"].transform("mean")
+    with pytest.warns(mx.ResponseWarning, match="3 of 5 .*columns 'b', 'c', 'd'"):
+        fits = model.fit_many(many)
+    frame = fits.to_frame()
+    assert frame["converged"].tolist() == [True, False, False, False, True]
+    assert (
+        frame.drop(columns=["converged", "is_singular", "n_evaluations"])[1:4]
+        .isna()
+        .to_numpy()
+        .all()
+    )
+    np.testing.assert_allclose(fits.llf[[0, 4]], whole.llf[[0, 4]], rtol=1e-12)
+    with pytest.warns(mx.ResponseWarning, match="2 of 2 responses"):
+        assert model.fit_many(many[["b", "c"]]).n_failed == 2
+
+
+def test_responses_by_their_labels():
+    data = unbalanced().set_index(np.arange(1000, 1150)).assign(other=lambda d: d["y"] ** 2)
+    data.loc[[1003, 1050], "x"] = np.nan
+    model = mx.mixedlm("y ~ x + (1 | g)", data, missing="drop")
+    want = mx.mixedlm("other ~ x + (1 | g)", data, missing="drop").fit()
+    assert model.nobs == 148
+    # a column of the data, with the rows that were left out, and without them
+    assert model.refit(data["other"]).llf == pytest.approx(want.llf, rel=1e-12)
+    shuffled = data.sample(frac=1, random_state=0)
+    many = model.fit_many(shuffled[["other", "y"]])
+    assert many.llf[0] == pytest.approx(want.llf, rel=1e-12)
+    own = data["other"].drop([1003, 1050])
+    assert model.refit(own.to_frame()).llf == pytest.approx(want.llf, rel=1e-12)
+    # of as many rows as the model positions count, which is said
+    with pytest.warns(mx.AlignmentWarning, match="endog has the row labels"):
+        permuted = model.refit(own.sample(frac=1, random_state=1))
+    assert permuted.llf != pytest.approx(want.llf, rel=1e-3)
+
+
+def test_generators_in_one_state_give_the_same_numbers():
+    result = mx.mixedlm("y ~ x + (1 | g)", unbalanced()).fit()
+    state = np.random.default_rng(8)
+    state.normal(size=3)
+    others = [np.random.default_rng(), np.random.default_rng(8)]
+    for other in others:
+        other.bit_generator.state = state.bit_generator.state
+    one, two = (result.simulate_refits(5, rng=r) for r in others)
+    np.testing.assert_array_equal(one.llf, two.llf)
+    again = result.simulate_refits(5, rng=others[0])
+    assert (again.llf != one.llf).all()
+    for wrong in ("a", -1, 1.5):
+        with pytest.raises(ValueError, match="rng="):
+            result.simulate_refits(5, rng=wrong)

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import statsmodels.formula.api as smf
 from scipy import stats
+from statsmodels.base._penalties import L2
+from statsmodels.regression.mixed_linear_model import MixedLMParams
 
 import mixedext as mx
+from mixedext.inference.bootstrap import TestLaw
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning"
@@ -146,8 +149,8 @@ def test_replicates_that_fail_are_said_and_count(monkeypatch):
 
     fitted = bootstrap_tests._fitted
 
-    def some_fail(model, y, reml):
-        llf, sound, singular = fitted(model, y, reml)
+    def some_fail(model, held, y, reml):
+        llf, sound, singular = fitted(model, held, y, reml)
         if model.random_terms:
             sound[::10] = False
         return llf, sound, singular
@@ -161,3 +164,52 @@ def test_replicates_that_fail_are_said_and_count(monkeypatch):
     assert test.n_failed == np.isnan(test.draws).sum() == 10
     assert test.n_extreme >= 10
     assert "10 failed" in repr(test)
+
+
+def test_a_hypothesis_that_holds_a_fixed_effect():
+    """The slope is 8: the same test as of a slope of zero with 8 x in the offset."""
+    data = mx.datasets.sleepstudy.load().data
+    formula = "Reaction ~ Days + (Days | Subject)"
+    large = mx.mixedlm(formula, data).fit(reml=False)
+    free = MixedLMParams.from_components(np.array([1.0, 0.0]), np.ones((2, 2)))
+    start = MixedLMParams.from_components(np.array([0.0, 8.0]), np.eye(2))
+    small = large.model.fit(reml=False, free=free, start_params=start)
+    test = mx.bootstrap_test(large, small, 60, rng=2)
+    shifted = data.assign(Reaction=data["Reaction"] - 8 * data["Days"])
+    same = [
+        mx.mixedlm(f, shifted).fit(reml=False)
+        for f in (formula, "Reaction ~ 1 + (Days | Subject)")
+    ]
+    want = mx.bootstrap_test(*same, 60, rng=2)
+    assert test.df == want.df == 1
+    assert test.n_failed == 0
+    assert test.statistic == pytest.approx(want.statistic, rel=1e-8)
+    assert (test.draws > 0).all()
+    # the same law, from blocks of other sizes
+    assert stats.ks_2samp(test.draws, want.draws).pvalue > 1e-3
+    by_reml = mx.bootstrap_test(
+        large.model.fit(), large.model.fit(free=free, start_params=start), 5, rng=0
+    )
+    assert not by_reml.reml
+    with pytest.raises(ValueError, match="penalized fit"):
+        mx.bootstrap_test(large, large.model.fit(reml=False, fe_pen=L2(np.ones(2))), 5)
+
+
+def test_laws_that_do_not_fit_are_named():
+    data = mx.datasets.sleepstudy.load().data
+    formulas = [f"Reaction ~ {x} + (1 | Subject)" for x in ("1", "Days")]
+    none, small = (mx.mixedlm(f, data).fit(reml=False) for f in formulas)
+    linear = mx.mixedlm("Reaction ~ Days", data).fit(reml=False)
+    assert "do not fit" in repr(mx.bootstrap_test(small, linear, 60, rng=1))
+    assert "do not fit" not in repr(mx.bootstrap_test(small, none, 60, rng=1))
+
+
+def test_a_single_replicate_has_no_moments():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        law = TestLaw(2.0, np.array([1.0]), 1)
+        assert np.isnan([law.laws()[n][-1] for n in ("Bartlett", "gamma", "F")]).all()
+        law = TestLaw(2.0, np.zeros(5), 1)
+        assert np.isnan(law.laws()["Bartlett"][-1])
+        law = TestLaw(2.0, np.full(5, np.nan), 1)
+        assert law.laws()["parametric bootstrap"][-1] == 1.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 import warnings
 from dataclasses import replace
 
@@ -9,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from statsmodels.base._penalties import L2
+from statsmodels.regression.mixed_linear_model import MixedLMParams
 
 import mixedext as mx
 from mixedext.model_parts.refitting import blocks_of
@@ -79,8 +83,8 @@ def test_replicates_are_those_of_fresh_models(kind, how, reml):
     drawn = []
     bootstrap = getattr(result, f"bootstrap_{method}")
     seen = bootstrap(20, lambda r: drawn.append(r.model.endog) or 0.0, rng=3, **options)
-    assert len(drawn) == 21  # the results themselves come last
-    want = fresh_fits(result, np.column_stack(drawn[:20]), reml)
+    assert len(drawn) == 21  # the results themselves come first
+    want = fresh_fits(result, np.column_stack(drawn[1:]), reml)
     ours = seen.replicates
     np.testing.assert_allclose(seen.llf, want["llf"], rtol=1e-8, atol=1e-8)
     sds = [c for c in ours if c.startswith("sd(")]
@@ -217,6 +221,29 @@ def test_a_dask_cluster_gives_the_same_numbers():
         _same(one, other)
 
 
+def test_statistics_that_the_workers_of_a_cluster_cannot_import(tmp_path, monkeypatch):
+    """Of a module in a file that only this process knows."""
+    joblib = pytest.importorskip("joblib")
+    distributed = pytest.importorskip("distributed")
+    path = tmp_path / "only_here.py"
+    path.write_text(
+        "def helper(results):\n    return results.llf\n\n\n"
+        "def criterion(results):\n    return {'llf': helper(results)}\n"
+    )
+    spec = importlib.util.spec_from_file_location("only_here", path)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "only_here", module)
+    spec.loader.exec_module(module)
+    result = fitted("crossed")
+    want = result.bootstrap_parametric(50, module.criterion, rng=5)
+    cluster = distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None
+    )
+    with cluster, distributed.Client(cluster), joblib.parallel_config(backend="dask"):
+        got = result.bootstrap_parametric(50, module.criterion, rng=5, progress=True)
+    _same(got, want)
+
+
 def test_cases_are_those_of_fresh_models():
     """Replicates equal models of the rows drawn, the levels told apart by the draw."""
     result, data = fitted("nested"), frame()
@@ -224,7 +251,7 @@ def test_cases_are_those_of_fresh_models():
     bootstrap = result.bootstrap_cases(8, lambda r: seen.append(r) or r.llf, rng=1)
     plain = result.bootstrap_cases(8, rng=1)
     np.testing.assert_allclose(plain.llf, bootstrap.llf, rtol=1e-12)
-    for number, each in enumerate(seen[:8]):  # the results themselves come last
+    for number, each in enumerate(seen[1:]):  # the results themselves come first
         model = each.model
         outer, inner = (t.codes for t in model.random_terms)
         rows = pd.DataFrame(
@@ -245,7 +272,7 @@ def test_cases_are_those_of_fresh_models():
 def test_cases_say_what_they_cannot_do():
     with pytest.raises(ValueError, match="is crossed with the factor"):
         fitted("crossed").bootstrap_cases(5)
-    with pytest.raises(ValueError, match="group='k' is not a grouping factor"):
+    with pytest.raises(ValueError, match="group='k' is neither a grouping factor"):
         fitted("nested").bootstrap_cases(5, group="k")
     with pytest.raises(ValueError, match="name one by group="):
         fitted("members").bootstrap_cases(5)
@@ -254,6 +281,40 @@ def test_cases_say_what_they_cannot_do():
     linear = fitted("linear").bootstrap_cases(30, group=frame()["g"], rng=0)
     assert linear.n_failed == 0
     assert list(linear.replicates) == ["Intercept", "x", "sigma"]
+
+
+def test_cases_of_groups_and_of_columns():
+    """Whole groups are drawn where ``groups`` is the factor above all others."""
+    data = frame().assign(above=lambda d: d["g"] // 2)
+    components = {"h": "0 + C(h)", "g2": "0 + C(g % 2)"}
+    with pytest.warns(mx.NoGroupInterceptWarning):
+        model = mx.MixedLM.from_formula(
+            "y ~ x", data, groups="above", vc_formula=components
+        )
+    result = model.fit()
+    want = result.bootstrap_cases(12, rng=1, group=data["above"])
+    for group in (None, "above"):
+        _same(result.bootstrap_cases(12, rng=1, group=group), want)
+    own = mx.mixedlm("y ~ x + (1 | g)", data).fit()
+    outer = own.bootstrap_cases(12, rng=1, group="above")
+    _same(outer, own.bootstrap_cases(12, rng=1, group=data["above"].to_numpy()))
+    assert (outer.llf != own.bootstrap_cases(12, rng=1).llf).all()
+    with pytest.warns(mx.AlignmentWarning), pytest.raises(ValueError, match="crossed"):
+        own.bootstrap_cases(5, group=data["g"].sample(frac=1, random_state=0))
+
+
+def test_too_few_levels_for_the_residual_bootstrap():
+    """Centred effects of three levels span two directions: no three with any covariance."""
+    rng = np.random.default_rng(50)
+    g, x = np.arange(90) % 3, rng.normal(size=(90, 2))
+    design = np.column_stack([np.ones(90), x])
+    effect = np.array([[3.0, 0, 0], [0, -3.0, 1.0], [1.0, 2.0, 4.0]])
+    y = (design * effect[g]).sum(axis=1) + rng.normal(size=90)
+    term = mx.RandomTerm(g, design, "g", ["1", "a", "b"])
+    result = mx.MixedLM(y, rng.normal(size=(90, 1)), terms=[term]).fit()
+    assert not result.is_singular
+    with pytest.raises(ValueError, match="the 3 levels of 'g' are too few"):
+        result.bootstrap_residual(5)
 
 
 def test_fixed_effects_that_a_replicate_lacks_are_failures():
@@ -324,8 +385,116 @@ def test_vectorized_statistics():
         result.bootstrap_parametric(
             20, lambda r: pd.DataFrame({"a": [1.0]})[: len(r) // 20 + 0], vectorized=True
         )
-    with pytest.raises(ValueError, match="the name 'x' is that of a parameter"):
-        result.bootstrap_parametric(5, lambda r: {"x": 1.0}, rng=1)
+    listed = result.bootstrap_parametric(
+        20, lambda r: {"x": r["x"], "double": 2 * r["x"]}, rng=1, vectorized=True
+    )
+    assert list(listed.replicates)[-2:] == ["statistic x", "double"]
+
+
+def test_the_fixed_effects_as_a_statistic():
+    """What bootMer's users do first: names that parameters have get a word before them."""
+    result = fitted("slopes")
+    bootstrap = result.bootstrap_parametric(10, lambda r: r.fe_params, rng=1)
+    for name in result.model.exog_names:
+        own = bootstrap.replicates[f"statistic {name}"]
+        np.testing.assert_array_equal(own, bootstrap.replicates[name])
+
+
+def test_a_mistake_in_the_statistic_shows_at_once():
+    result, calls = fitted("slopes"), []
+
+    def wrong(results):
+        calls.append(results)
+        return results.no_such_thing
+
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        result.bootstrap_parametric(1000, wrong, rng=1)
+    assert len(calls) == 1
+    for method in ("parametric", "residual", "cases"):
+        with pytest.raises(ValueError, match="statistic='llf' must be a function"):
+            getattr(result, f"bootstrap_{method}")(5, "llf")
+
+
+# ---- fits with parameters held or penalized ----
+
+
+def held(result, kind):
+    """The same model with something held or penalized."""
+    model = result.model
+    if kind == "penalized":
+        return model.fit(fe_pen=L2(np.array([0.0, 20.0])), reml=result.reml)
+    slope = MixedLMParams.from_components(np.array([1.0, 0.0]), np.ones((2, 2)))
+    start = MixedLMParams.from_components(np.array([0.0, 2.0]), np.eye(2))
+    if kind == "independent":
+        slope = MixedLMParams.from_components(np.ones(2), np.eye(2))
+        start = None
+    return model.fit(free=slope, start_params=start, reml=result.reml)
+
+
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        *((k, h) for k in ("slope", "independent") for h in ("parametric", "cases")),
+        ("slope", "residual"),
+        ("penalized", "parametric"),
+        ("penalized", "residual"),
+        ("penalized", "cases"),
+    ],
+)
+def test_what_was_held_stays_held_in_refits(kind, how):
+    result = held(fitted("slopes", reml=False), kind)
+    drawn = []
+
+    def keep(results):
+        drawn.append(results)
+        return results.llf
+
+    seen = getattr(result, f"bootstrap_{how}")(6, keep, rng=3)
+    plain = getattr(result, f"bootstrap_{how}")(6, rng=3)
+    assert seen.n_failed == plain.n_failed == 0
+    for number, each in enumerate(drawn[1:]):
+        model = each.model
+        new = type(model)(
+            model.endog,
+            np.array(model.exog),
+            terms=list(model.random_terms),
+            weights=model.weights,
+            offset=model.offset,
+        )
+        fresh = new.fit(reml=False, **result._results.held_arguments)
+        assert seen.llf[number] == pytest.approx(fresh.llf, abs=1e-8)
+        assert seen.replicates["x"][number] == pytest.approx(fresh.fe_params[1], rel=1e-6)
+    if kind == "slope":
+        assert (plain.replicates["x"] == 2.0).all()
+        assert (result.simulate_refits(4, rng=0).fe_params[:, 1] == 2.0).all()
+    if kind == "independent":
+        corr = plain.replicates["corr(g.Intercept.x)"].dropna()
+        assert np.abs(corr).max() < 1e-12
+    by_reml = result.bootstrap_parametric(5, rng=1, reml=True)
+    assert by_reml.refits.reml
+    assert kind != "slope" or by_reml.estimate["x"] == 2.0
+
+
+def test_an_l1_penalty_is_refused():
+    model = fitted("slopes").model
+    result = model.fit_regularized(alpha=[0.0, 2.0])
+    for method in ("parametric", "residual", "cases"):
+        with pytest.raises(ValueError, match="L1 penalty"):
+            getattr(result, f"bootstrap_{method}")(5)
+    with pytest.raises(ValueError, match="L1 penalty"):
+        result.simulate_refits(5)
+    # responses have the covariances of the results
+    y = result.simulate(20_000, rng=0).to_numpy()
+    term = model.random_terms[0]
+    z = np.column_stack(
+        [
+            term.contribution(e.reshape(term.n_levels, term.k))
+            for e in np.eye(term.n_levels * term.k)
+        ]
+    )
+    inner = np.kron(np.eye(term.n_levels), np.asarray(result.cov_re))
+    variance = np.einsum("ij,jk,ik->i", z, inner, z) + result.scale / model.weights
+    np.testing.assert_allclose(y.var(axis=1) / variance, 1.0, atol=0.06)
 
 
 def test_the_criterion_of_another_fit():
