@@ -25,6 +25,7 @@ LAYERS = [
     ["model_parts.chunked", "model_parts.chunk_rows"],
     ["model_parts.distribution"],
     ["model_parts.likelihood", "model_parts.regularized", "model_parts.constrained"],
+    ["model_parts.central_path"],
     ["results_parts.variance_profile"],
     ["results_parts.likelihood_results"],
     ["results_parts.fixed_terms"],

@@ -154,7 +154,7 @@ class WaldTests:
         effect = rows @ np.nan_to_num(self.params)
         if self._is_fixed(rows) and cov_p is None:
             tests, kept = self._tests_for(rows, df_method, use_t)
-            spread = kept @ tests.covariance @ kept.T
+            spread = tests.spread(kept)
             df = tests.df(kept)
         else:
             _refuse_df_method(df_method, cov_p)

@@ -45,8 +45,7 @@ class Known(fixed_tests.FixedTests):
     """A method with degrees of freedom, covariance and scaling that can be told."""
 
     def __init__(self, fit):
-        super().__init__(fit)
-        self.covariance = 4 * fit.covariance
+        super().__init__(fit, 4 * np.eye(len(fit.covariance)))
 
     def df(self, rows):
         return 3.0 + np.arange(len(rows))
