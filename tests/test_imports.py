@@ -17,6 +17,7 @@ LAYERS = [
     ["inference"],
     ["graphics", "panel"],
     ["results_parts.clusters", "results_parts.constraints", "results_parts.criteria"],
+    ["results_parts.pairwise_tests"],
     ["results_parts.number_text"],
     ["results_parts.parameter_covariance", "results_parts.wald"],
     ["results_parts.noted_table", "results_parts.profiles"],

@@ -176,8 +176,9 @@ class FormulaEngine:
                 na_action=self.na_action,
             )
         except Exception as error:
-            unknown = self._unknown_names(formula)
-            reason = str(error).strip().split("\n")[0]
+            unknown, reason = self._unknown_names(formula), _reason(error)
+            if _POINT.search(formula):
+                reason = "'.', R's word for all other columns, is not known; name them"
             if unknown:
                 reason = (
                     f"{', '.join(unknown)} is neither a column of the data nor a name "
@@ -234,6 +235,28 @@ class FormulaEngine:
                 f"one label for each of the {len(self.data)} rows"
             )
         return factorize(labels)
+
+
+# A point that is no part of a number or a name.
+_POINT = re.compile(r"(?<![\w.)\]])\.(?![\w.])")
+
+
+def _reason(error):
+    """What an engine's error says, in one line that quotes the place."""
+    text = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # formulaic colours the place
+    reason = text.strip().split("\n")[0].rstrip(".")
+    cause = error
+    while cause is not None and not isinstance(cause, SyntaxError):
+        cause = cause.__cause__ or cause.__context__
+    origin = getattr(error, "origin", None)  # of patsy
+    marked = re.search("⧛(.*?)⧚", text)  # of formulaic
+    if cause is not None:
+        reason, place = "invalid syntax", str(cause.text or "").strip()
+    elif origin is not None:
+        place = origin.code[origin.start : origin.end].strip()
+    else:
+        place = marked.group(1).strip() if marked else ""
+    return f"{reason}, at {place!r}" if place and repr(place) not in reason else reason
 
 
 @lru_cache(maxsize=64)

@@ -111,6 +111,8 @@ def test_names():
     text = "np.log(x) + Q('a b') + `c d` + g('text') + a.b"
     assert {"np", "np.log", "x", "a b", "c d", "g", "a.b"} <= names_in(text)
     assert "text" not in names_in(text)
+    keywords = names_in("bs(x, df=4, degree = k) + I(a == b) + f(lower=z)")
+    assert keywords == {"bs", "x", "k", "I", "a", "b", "f", "z"}
 
 
 @given(st.text(alphabet="xyg01|()+-~:/* `'", max_size=25))
