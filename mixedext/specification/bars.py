@@ -24,6 +24,8 @@ __all__ = [
 _OPENING, _CLOSING, _QUOTES = "([{", ")]}", "\"'`"
 # After one of these a plus or minus belongs to a number, not to the list of terms.
 _OPERATORS = "*:/^%|~+-("
+# Random terms with a structure as in glmmTMB and lme4 2.0.
+_STRUCTURED = re.compile(r"(us|diag|homdiag|cs|homcs|ar1|hetar1|ou|toep|rr)\s*\([^()]*\|")
 # What makes a call of the parenthesis that follows: a name, or a bracket that closes.
 _CALLED = re.compile(r"(?:(?<!\w)[^\W\d]\w*|[\])])$")
 
@@ -209,6 +211,11 @@ def _sort_terms(text, formula, fixed, bars, offsets):
             if sign == "-":
                 raise FormulaError(f"formula {formula!r}: subtract inside offset(...)")
             offsets.append(offset.group(1).strip())
+        elif _STRUCTURED.match(term) and term.endswith(")"):
+            raise FormulaError(
+                f"formula {formula!r}: covariance structures such as {term} are not built; "
+                "(x | g) is unstructured, (x || g) diagonal"
+            )
         elif _contains_bar_group(term):
             raise FormulaError(
                 f"formula {formula!r}: the random term in {term!r} must stand by itself, "

@@ -146,3 +146,9 @@ def test_regression_in_every_group(formula, expected):
 def test_regressions_that_cannot_be_read(formula):
     with pytest.raises(FormulaError):
         grouped_formula(formula)
+
+
+@pytest.mark.parametrize("term", ["cs(x | g)", "ar1(0 + t | g)", "us(x | g)", "diag (x|g)"])
+def test_structures_that_are_not_built(term):
+    with pytest.raises(FormulaError, match=r"not built; \(x \| g\) is unstructured"):
+        split_formula(f"y ~ x + {term}")
