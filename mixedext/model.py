@@ -383,7 +383,13 @@ class MixedLM(Fitting, Refitting, ChunkedRows, GroupsView, UpstreamMixedLM):
 
     def new_rows(self, data):
         """Fixed-effects columns and formula offset for new data."""
-        spec = getattr(self.data, SPEC_ATTRIBUTE)
+        spec = getattr(self.data, SPEC_ATTRIBUTE, None)
+        if spec is None:
+            raise ValueError(
+                "the data of this model were removed before it was saved or copied, and "
+                "with them what its formula has learned from them; predict first, save it "
+                "with its data, or pass the model's own columns with transform=False"
+            )
         return new_fixed_columns(
             spec,
             data,

@@ -289,7 +289,9 @@ class MixedLMResults(
         Parameters
         ----------
         exog : DataFrame or array_like, optional
-            New data, passed through the formula; the rows of the fit if None.
+            New data, passed through the formula; the rows of the fit if None.  Without a
+            formula the model's columns: by name where a frame has all of their names, else
+            in their order.
         transform : bool, optional
             False if ``exog`` already holds the model's columns.
         offset : array_like, optional
@@ -315,6 +317,8 @@ class MixedLMResults(
             if own is not None:
                 offset = own if offset is None else own + np.asarray(offset, float)
         else:
+            if isinstance(exog, pd.DataFrame):
+                exog = self._own_columns(exog)
             exog = np.asarray(exog, float)
             exog = exog[:, None] if exog.ndim == 1 and self.k_fe == 1 else exog
             exog = np.atleast_2d(exog)
@@ -324,6 +328,13 @@ class MixedLMResults(
                 )
         mean = self.model.predict(self.params, exog, offset)
         return mean if index is None else pd.Series(mean, index=index)
+
+    def _own_columns(self, exog):
+        """Columns of new data by name, if they have all names of the model's columns."""
+        names = self.model.exog_names
+        if exog.columns.is_unique and set(names) <= set(exog.columns):
+            return exog[names]
+        return exog
 
     def simulate_refits(self, n, rng=None, reml=None, n_threads=1):
         """Simulate responses from the fit and fit the model to each of them.

@@ -438,3 +438,13 @@ def test_remove_data_of_chunks():
     result.remove_data()
     pd.testing.assert_frame_equal(result.wald_test_terms().table, whole)
     assert str(result.summary()) == text
+
+
+def test_what_needs_rows_says_what_to_do():
+    data = mx.datasets.oats.load().data
+    formula = "yield ~ nitro * Variety + (1 | Block/Variety)"
+    result = mx.MixedLM.from_chunks(formula, [data[:30], data[30:]]).fit()
+    for call in (result.anova, result.step, result.ranova):
+        with pytest.raises(ValueError, match=r"by mixedlm\(\) to a DataFrame.*type='I'"):
+            call()
+    assert list(result.anova("II")["num_df"]) == [1, 2, 2]

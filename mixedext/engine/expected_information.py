@@ -165,9 +165,8 @@ def _variance_information(fit):
     whole[:-1, :-1] = (traces + traces.T) / 2
     whole[-1, :-1] = whole[:-1, -1] = inner
     whole[-1, -1] = design.blocks.nobs
-    root = design.basis.coefficients(objective.solve_fixed(np.eye(rank)).T)
     return VarianceInformation(
-        fit.reml, dof, design.blocks.nobs, first, second, whole, root
+        fit.reml, dof, design.blocks.nobs, first, second, whole, fit.root
     )
 
 

@@ -82,13 +82,20 @@ class Fit:
         return [self.scale * lam @ lam.T for lam in self.lams]
 
     @cached_property
+    def root(self) -> np.ndarray:
+        """R^-1 L_X^-T, upper triangular: root root' = (X'V0^-1 X)^-1.
+
+        Combinations of coefficients times it have the identity as their covariance, but
+        for sigma^2.  It keeps the digits that their covariance matrix loses where columns
+        are far from zero.
+        """
+        basis = self.design.basis
+        return basis.coefficients(self.objective.solve_fixed(np.eye(basis.rank)).T)
+
+    @cached_property
     def covariance(self) -> np.ndarray:
         """Covariance sigma^2 (X'V0^-1 X)^-1 of the coefficients."""
-        basis = self.design.basis
-        # R'^-1 L_X^-T: its square is (X'V0^-1 X)^-1
-        inverse = self.objective.solve_fixed(np.eye(basis.rank)).T
-        root = basis.coefficients(inverse)
-        return self.scale * root @ root.T
+        return self.scale * self.root @ self.root.T
 
     @cached_property
     def _inner_effects(self) -> list[np.ndarray]:

@@ -44,6 +44,17 @@ class HeldFit(Fit):
         """Covariance of the coefficients."""
         return self.given_covariance
 
+    @cached_property
+    def root(self) -> np.ndarray:
+        """A root of the covariance of the coefficients, but for sigma^2."""
+        # coefficients that are held have no variance, those that a penalty has made zero
+        # none that is known
+        given = np.nan_to_num(self.given_covariance / self.scale)
+        size = np.sqrt(np.maximum(np.diag(given), 0.0))
+        unit = np.where(size > 0, size, 1.0)
+        value, vector = np.linalg.eigh(given / np.outer(unit, unit))
+        return size[:, None] * vector * np.sqrt(np.maximum(value, 0.0))
+
     @property
     def covariances(self) -> list[np.ndarray]:
         """Covariance matrix of each term."""

@@ -184,11 +184,9 @@ def adjusted_hypothesis(r: np.ndarray, before: Sequence[int], own: Sequence[int]
     return sequential_hypotheses(r, [list(before), list(own), list(after)])[1]
 
 
-def precision_root(covariance: np.ndarray) -> np.ndarray:
-    """R with R'R the inverse of a covariance matrix: type II in the metric of V^-1."""
-    size = np.sqrt(np.diag(covariance))
-    inverse = linalg.inv(covariance / np.outer(size, size))
-    return linalg.cholesky((inverse + inverse.T) / 2) / size
+def precision_root(root: np.ndarray) -> np.ndarray:
+    """R with R'R = (root root')^-1: type II in the metric of V^-1."""
+    return np.linalg.inv(root)
 
 
 def marginal_hypothesis(

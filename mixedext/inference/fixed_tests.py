@@ -8,6 +8,7 @@ rows over the coefficients that the fit kept (``design.basis.kept``).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 
 import numpy as np
@@ -57,20 +58,47 @@ class FTest:
 class FixedTests:
     """Tests by the normal law: no degrees of freedom are estimated.
 
+    Combinations are taken to coordinates in which their covariance is well conditioned: a
+    covariance matrix of coefficients loses the digits of combinations in which a covariate
+    far from zero cancels.
+
     Parameters
     ----------
     fit : Fit
         The fitted model.
+    inner : ndarray, optional
+        Covariance of the coefficients in the coordinates ``sigma * fit.root``, or of the
+        coefficients themselves if some were held or penalized, (rank, rank); the model's
+        own if None.
 
     Attributes
     ----------
-    covariance : ndarray
-        Of the coefficients kept, (rank, rank).
+    root, inner : ndarray
+        The covariance of the coefficients kept is root inner root', (rank, rank) each.
     """
 
-    def __init__(self, fit: Fit):
+    def __init__(self, fit: Fit, inner: np.ndarray | None = None):
         self.fit = fit
-        self.covariance = fit.covariance
+        self.root = np.sqrt(fit.scale) * fit.root
+        self.inner = np.eye(len(self.root)) if inner is None else inner
+        if isinstance(fit, HeldFit):  # its covariance may be indefinite, or partly unknown
+            self.root = np.eye(len(self.root))
+            self.inner = fit.covariance if inner is None else inner
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        """Covariance of the coefficients kept, (rank, rank)."""
+        return self.spread(np.eye(len(self.root)))
+
+    def spread(self, rows: np.ndarray) -> np.ndarray:
+        """Covariance of combinations of the coefficients kept, (m, m)."""
+        turned = rows @ self.root
+        unknown = np.isnan(np.diag(self.inner))
+        spread = turned @ np.where(np.isnan(self.inner), 0.0, self.inner) @ turned.T
+        if unknown.any():
+            none = rows[:, unknown].any(axis=1)
+            spread[none] = spread[:, none] = np.nan
+        return spread
 
     def df(self, rows: np.ndarray) -> np.ndarray:
         """Degrees of freedom of each row of combinations, (m,)."""
@@ -78,9 +106,18 @@ class FixedTests:
 
     def f_test(self, rows: np.ndarray, values=0.0) -> FTest:
         """Joint test that ``rows @ coefficients == values``; dependent rows are dropped."""
-        rows, values = independent_rows(rows, values, self.covariance)
-        wald = wald_f(rows, values, self.fit.coefficients, self.covariance)
-        return FTest(wald, len(rows), self.joint_df(rows))
+        rows = np.atleast_2d(np.asarray(rows, float))
+        if np.isnan(self.spread(rows)).any():
+            return FTest(np.nan, len(rows), np.nan)
+        rows, values = independent_rows(rows, values, self.fit.root)
+        return FTest(self.wald_f(rows, values), len(rows), self.joint_df(rows))
+
+    def wald_f(self, rows: np.ndarray, values) -> float:
+        """(L b - c)'(L V L')^-1 (L b - c) / rank, of independent rows."""
+        difference = rows @ self.fit.coefficients - values
+        return float(difference @ np.linalg.solve(self.spread(rows), difference)) / len(
+            rows
+        )
 
     def joint_df(self, rows: np.ndarray) -> float:
         """Denominator degrees of freedom of independent rows."""
@@ -164,17 +201,11 @@ def fixed_tests(fit: Fit, df_method: str | None = None) -> FixedTests:
     return getattr(import_module(f"mixedext.inference.{module}"), kind)(fit)
 
 
-def wald_f(rows, values, coefficients, covariance) -> float:
-    """(L b - c)'(L V L')^-1 (L b - c) / rank, of independent rows."""
-    difference = rows @ coefficients - values
-    spread = rows @ covariance @ rows.T
-    return float(difference @ np.linalg.solve(spread, difference)) / len(rows)
-
-
-def independent_rows(rows, values, covariance):
+def independent_rows(rows, values, root: np.ndarray):
     """As many combinations of the rows as their rank, and the values they must have.
 
-    Independent rows are returned as they are.
+    Independent rows are returned as they are; others become rows of uncorrelated
+    estimates, where ``root`` times its transpose is the covariance of the coefficients.
 
     Raises
     ------
@@ -184,7 +215,7 @@ def independent_rows(rows, values, covariance):
     rows = np.atleast_2d(np.asarray(rows, float))
     values = np.broadcast_to(np.asarray(values, float), len(rows))
     # on the scale of standard errors, so that units do not matter
-    size = np.sqrt(np.diag(covariance))
+    size = np.sqrt((root**2).sum(axis=1))
     length = np.sqrt(((rows * size) ** 2).sum(axis=1))
     length = np.where(length > 0, length, 1.0)
     scaled, shifts = rows / length[:, None], values / length
@@ -199,7 +230,6 @@ def independent_rows(rows, values, covariance):
     if np.abs(beyond).max() > 1e-8 * max(np.abs(shifts).max(), 1e-300):
         raise ValueError("r_matrix holds combinations that contradict each other")
     # as lmerTest's, rows of eigenvectors of L V L': Satterthwaite's joint df depend on them
-    root = size[:, None] * np.linalg.cholesky(covariance / np.outer(size, size))
     left, sizes, _ = np.linalg.svd(rows @ root, full_matrices=False)
     if sizes[rank - 1] > 1e-6 * sizes[0]:
         keep = left[:, :rank].T

@@ -14,7 +14,7 @@ import numpy as np
 from mixedext.engine.expected_information import variance_information
 from mixedext.engine.fit import Fit
 from mixedext.exceptions import InformationWarning, user_stacklevel
-from mixedext.inference.fixed_tests import FixedTests, FTest, independent_rows, wald_f
+from mixedext.inference.fixed_tests import FixedTests, FTest, independent_rows
 
 __all__ = ["KenwardRoger", "scaled_f"]
 
@@ -38,8 +38,9 @@ class KenwardRoger(FixedTests):
 
     Attributes
     ----------
-    covariance : ndarray
-        Adjusted covariance Phi_A of the coefficients kept, (rank, rank).
+    root, inner : ndarray
+        The adjusted covariance Phi_A of the coefficients kept is root inner root',
+        (rank, rank) each.
     held : tuple of str
         Empty: no parameter is held.
     variance_covariance : ndarray
@@ -76,21 +77,18 @@ class KenwardRoger(FixedTests):
                 "likelihood; fit again with fit(reml=True), or use "
                 "df_method='satterthwaite'"
             )
-        self.fit = fit
         self.held = ()
         info = variance_information(fit)
-        self._root = info.root
         self._first = info.on_fixed
         self.variance_covariance = w = _inverse(info.expected)
         adjustment = np.einsum("rs,rsij->ij", w, info.second_on_fixed)
         weighted = np.tensordot(w, self._first, 1)
         adjustment -= (self._first @ weighted).sum(axis=0)
         size = len(adjustment)
-        adjusted = np.eye(size) + adjustment + adjustment.T
-        self.covariance = fit.scale * info.root @ adjusted @ info.root.T
+        super().__init__(fit, np.eye(size) + adjustment + adjustment.T)
 
     def df(self, rows):
-        rows = np.atleast_2d(np.asarray(rows, float)) @ self._root
+        rows = np.atleast_2d(np.asarray(rows, float)) @ self.root
         length = (rows**2).sum(axis=1)
         # for one row A1 = A2 = A, the scaling is 1 and m = 2 / A
         slope = np.einsum("rlj,lj->lr", rows @ self._first, rows)
@@ -99,8 +97,8 @@ class KenwardRoger(FixedTests):
         return np.divide(2 * length**2, square, out=out, where=length > 0)
 
     def f_test(self, rows, values=0.0) -> FTest:
-        rows, values = independent_rows(rows, values, self.fit.covariance)
-        wald = wald_f(rows, values, self.fit.coefficients, self.covariance)
+        rows, values = independent_rows(rows, values, self.fit.root)
+        wald = self.wald_f(rows, values)
         df_denom, scaling = self._denominator(rows)
         if not (df_denom > 0 and scaling > 0 and wald >= 0):
             warnings.warn(
@@ -118,7 +116,7 @@ class KenwardRoger(FixedTests):
     def _denominator(self, rows):
         if len(rows) == 1:
             return float(self.df(rows)[0]), 1.0
-        basis = np.linalg.qr((rows @ self._root).T)[0]
+        basis = np.linalg.qr((rows @ self.root).T)[0]
         slope = basis.T @ self._first @ basis  # of Theta Phi P_r Phi, on its range
         w = self.variance_covariance
         trace = np.einsum("rii->r", slope)

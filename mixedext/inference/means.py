@@ -160,7 +160,7 @@ def linear_estimates(
     estimate, df = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     covariance = np.full((len(rows), len(rows)), np.nan)
     estimate[good] = own @ fit.coefficients + shift[good]
-    between = own @ tests.covariance @ own.T
+    between = tests.spread(own)
     covariance[np.ix_(good, good)] = (between + between.T) / 2
     moving = good.copy()
     moving[good] = np.abs(own).max(axis=1, initial=0.0) > 0

@@ -16,7 +16,7 @@ import numpy as np
 from mixedext.engine.fit import Fit
 from mixedext.engine.objective import FactorDeviance
 
-__all__ = ["coefficient_slopes", "observed_covariance"]
+__all__ = ["coefficient_slopes", "fixed_covariance", "observed_covariance"]
 
 
 def coefficient_slopes(fit: Fit) -> np.ndarray:
@@ -33,6 +33,11 @@ def coefficient_slopes(fit: Fit) -> np.ndarray:
         A row for each coefficient kept, a column for each element of the relative
         covariances of all terms in the model's order.
     """
+    return fit.root @ _whitened_slopes(fit)
+
+
+def _whitened_slopes(fit):
+    """The same in the coordinates of ``fit.root``."""
     design = fit.design
     objective = FactorDeviance(design.blocks, design.structures, fit.reml)
     objective.value(design.inner_theta(fit.theta))
@@ -49,8 +54,25 @@ def coefficient_slopes(fit: Fit) -> np.ndarray:
         columns.append(np.einsum("jab,rab->jr", product, inner))
     if not columns:
         return np.zeros((design.basis.rank, 0))
-    on_basis = objective.solve_fixed(np.hstack(columns), transpose=True)
-    return -design.y_scale * design.basis.coefficients(on_basis)
+    return -design.y_scale * np.hstack(columns)
+
+
+def fixed_covariance(fit: Fit, relative: np.ndarray) -> np.ndarray:
+    """The coefficients' part of ``observed_covariance`` in coordinates ``sigma fit.root``.
+
+    Parameters
+    ----------
+    fit, relative
+        As for ``observed_covariance``.
+
+    Returns
+    -------
+    ndarray
+        (rank, rank).
+    """
+    free = np.flatnonzero(~np.isnan(np.diag(relative)))
+    slopes = _whitened_slopes(fit)[:, free] / np.sqrt(fit.scale)
+    return np.eye(len(slopes)) + slopes @ relative[np.ix_(free, free)] @ slopes.T
 
 
 def observed_covariance(fit: Fit, relative: np.ndarray) -> np.ndarray:

@@ -129,8 +129,9 @@ class ClusterCovariance:
     ----------
     kind : {"CR0", "CR1", "CR2", "CR3"}
         The estimator.
-    covariance : ndarray
-        Of the coefficients kept, (p, p).
+    root, inner : ndarray
+        The covariance of the coefficients kept is root inner root', (p, p) each; root
+        root' is the model's own.
     n_clusters : tuple of int
         Number of clusters, by way.
     factor : tuple of float
@@ -144,19 +145,25 @@ class ClusterCovariance:
     """
 
     kind: str
-    covariance: np.ndarray
+    root: np.ndarray
+    inner: np.ndarray
     n_clusters: tuple[int, ...]
     factor: tuple[float, ...]
     moments: ClusterMoments | None
     determined: np.ndarray
     clipped: bool = False
 
+    @property
+    def covariance(self) -> np.ndarray:
+        """Covariance of the coefficients kept, (p, p)."""
+        return self.root @ self.inner @ self.root.T
+
     def scaled(self, factor: float | None) -> ClusterCovariance:
         """The covariance times a factor."""
         if factor is None:
             return self
         factors = tuple(factor * own for own in self.factor)
-        return replace(self, covariance=factor * self.covariance, factor=factors)
+        return replace(self, inner=factor * self.inner, factor=factors)
 
 
 class CovarianceTests(FixedTests):
@@ -166,8 +173,8 @@ class CovarianceTests(FixedTests):
     ----------
     fit : Fit
         The fitted model.
-    covariance : ndarray
-        Of the coefficients kept, (rank, rank).
+    inner : ndarray
+        Covariance of the coefficients as ``FixedTests`` takes it, (rank, rank).
     df : float, optional
         Degrees of freedom of every test: infinite for the normal law.  Those of Bell and
         McCaffrey if None, and for joint tests those of HTZ.
@@ -175,9 +182,9 @@ class CovarianceTests(FixedTests):
         Needed where ``df`` is None.
     """
 
-    def __init__(self, fit: Fit, covariance, df=None, moments=None):
-        super().__init__(fit)
-        self.covariance, self.fixed_df, self.moments = covariance, df, moments
+    def __init__(self, fit: Fit, inner, df=None, moments=None):
+        super().__init__(fit, inner)
+        self.fixed_df, self.moments = df, moments
 
     def df(self, rows):
         if self.fixed_df is None:
@@ -190,8 +197,11 @@ class CovarianceTests(FixedTests):
         With fewer clusters than combinations their covariance is singular: then they are
         tested where it is not.
         """
-        rows, values = independent_rows(rows, values, self.fit.covariance)
-        spread = rows @ self.covariance @ rows.T
+        rows = np.atleast_2d(np.asarray(rows, float))
+        if np.isnan(self.spread(rows)).any():
+            return FTest(np.nan, len(rows), np.nan)
+        rows, values = independent_rows(rows, values, self.fit.root)
+        spread = self.spread(rows)
         size = np.sqrt(np.diag(spread))
         size = np.where(size > 0, size, 1.0)
         scaled = spread / np.outer(size, size)
@@ -280,10 +290,15 @@ def cluster_covariance(
             scores, pair, determined = _left_out(scores, leverage)
     found = ClusterMoments(*pair, root) if wanted else None
     correction = _correction(kind, n_clusters, n, p)
-    half = scores @ root.T
-    covariance = correction * (half.T @ half)
+    inner = correction / fit.scale * (scores.T @ scores)
     return ClusterCovariance(
-        kind, covariance, (n_clusters,), (correction,), found, determined
+        kind,
+        np.sqrt(fit.scale) * root,
+        inner,
+        (n_clusters,),
+        (correction,),
+        found,
+        determined,
     )
 
 
@@ -327,17 +342,15 @@ def two_way_covariance(
     ways = (first, second, both)
     parts = _scores(fit, ways, x, root, residual, terms, weights)
     factors = [_correction(kind, len(part), n, p) for part in parts]
-    halves = [part @ root.T for part in parts]
-    one, two, three = (f * half.T @ half for f, half in zip(factors, halves, strict=True))
-    total = one + two - three
-    # in coordinates in which the model's covariance is the identity
-    root = np.linalg.cholesky(fit.covariance)
-    inverse = np.linalg.inv(root)
-    value, vector = np.linalg.eigh(inverse @ total @ inverse.T)
+    one, two, three = (
+        f / fit.scale * part.T @ part for f, part in zip(factors, parts, strict=True)
+    )
+    inner = one + two - three
+    # in these coordinates the model's covariance is the identity
+    value, vector = np.linalg.eigh(inner)
     clipped = bool((value < -1e-10 * value.max(initial=0.0)).any())
     if clipped:
-        half = root @ (vector * np.sqrt(np.maximum(value, 0.0)))
-        total = half @ half.T
+        inner = vector * np.maximum(value, 0.0) @ vector.T
         warnings.warn(
             "the two-way covariance V1 + V2 - V12 has negative eigenvalues, which are set "
             "to zero: there are few clusters, or the ways are nested",
@@ -346,7 +359,8 @@ def two_way_covariance(
         )
     return ClusterCovariance(
         kind,
-        total,
+        np.sqrt(fit.scale) * root,
+        inner,
         (len(levels[0]), len(levels[1])),
         tuple(factors),
         None,
@@ -385,7 +399,7 @@ def _columns(fit, x):
     """Columns of X that were kept, and root with root root' = sigma^-2 Cov(b)."""
     basis = fit.design.basis
     x = x if x.shape[1] == basis.rank else x[:, basis.kept]
-    return x, np.linalg.cholesky(fit.covariance / fit.scale)
+    return x, fit.root
 
 
 def _correction(kind, n_clusters, n, p):

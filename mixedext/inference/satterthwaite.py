@@ -34,8 +34,6 @@ class Satterthwaite(FixedTests):
 
     Attributes
     ----------
-    covariance : ndarray
-        Of the coefficients kept, (rank, rank).
     held : tuple of str
         What is held on the boundary.
     information : {"observed", "expected"}
@@ -77,10 +75,10 @@ class Satterthwaite(FixedTests):
             self.information = "expected"
             inverse = _inverse(d.T @ info.expected @ d, generalized=True)
         self._spread = d @ inverse @ d.T
-        self._root, self._first = info.root, info.on_fixed
+        self._first = info.on_fixed
 
     def df(self, rows):
-        rows = np.atleast_2d(np.asarray(rows, float)) @ self._root
+        rows = np.atleast_2d(np.asarray(rows, float)) @ self.root
         length = (rows**2).sum(axis=1)
         slope = np.einsum("rlj,lj->lr", rows @ self._first, rows)
         square = ((slope @ self._spread) * slope).sum(axis=1)
@@ -90,7 +88,7 @@ class Satterthwaite(FixedTests):
     def joint_df(self, rows):
         if len(rows) == 1:
             return float(self.df(rows)[0])
-        _, vector = np.linalg.eigh(rows @ self.covariance @ rows.T)
+        vector, _, _ = np.linalg.svd(rows @ self.root)
         return joint_degrees(self.df(vector.T @ rows))
 
 

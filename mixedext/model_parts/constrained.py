@@ -18,7 +18,16 @@ from mixedext.engine.information import VarianceCovariance
 from mixedext.engine.optimize import Convergence
 from mixedext.specification.params import ParameterLayout
 
-__all__ = ["Maximum", "Objective", "Penalties", "maximize"]
+__all__ = [
+    "Maximum",
+    "Objective",
+    "Penalties",
+    "climb",
+    "covariances_of",
+    "maximize",
+    "polish",
+    "verdict",
+]
 
 MAX_ITERATIONS = 200
 # What one more Newton step may still add to the log-likelihood at convergence.
@@ -89,7 +98,11 @@ class Objective:
         self.terms = self.likelihood.design.terms
         self.profiled = self.penalties.fixed is None and bool(self.free_fixed.all())
         self.evaluations = 0
-        self._last = None
+        self._last = self.barrier = None
+
+    def use_barrier(self, barrier):
+        """Add a function of the packed elements (``LogDeterminant``), or None."""
+        self._last, self.barrier = None, barrier
 
     # ---- parameters ----
 
@@ -181,6 +194,8 @@ class _State:
             self.value -= pen.fixed.func(self._all_fixed())
         if pen.covariance is not None:
             self.value -= pen.covariance.func(*self._cov_and_inverse(self.packed))
+        if objective.barrier is not None:
+            self.value += objective.barrier.value(self.packed)
         if not np.isfinite(self.value):
             self.value = -np.inf
 
@@ -218,6 +233,9 @@ class _State:
             fixed = fixed - objective.penalties.fixed.deriv(self._all_fixed())[kept]
         if objective.penalties.covariance is not None:
             packed[: objective.layout.n_covariances] -= self._covariance_slope(self.packed)
+        if objective.barrier is not None:
+            slope = objective.barrier.slope(self.packed)
+            packed[: objective.layout.n_covariances] += slope
         return np.concatenate([fixed, packed])
 
     @cached_property
@@ -234,6 +252,9 @@ class _State:
             count = objective.layout.n_covariances
             bend = _differences(self._covariance_slope, self.packed, count)
             out[rank : rank + count, rank : rank + count] -= bend
+        if objective.barrier is not None:
+            bend = objective.barrier.curvature(self.packed)
+            out[rank : rank + len(bend), rank : rank + len(bend)] += bend
         return out
 
     # ---- in x ----
@@ -345,9 +366,9 @@ def maximize(objective: Objective, fixed, packed, max_iterations=None) -> Maximu
     history = [state.value]
     for _ in range(ESCAPES + 1):
         if len(x) and limit > 0:
-            x, limit = _climb(objective, x, limit, history)
+            x, limit = climb(objective, x, limit, history)
         if len(x) and limit > 0:
-            x = _polish(objective, x)
+            x = polish(objective, x)
         state = objective.at(x)
         values, vectors = np.linalg.eigh(_scaled(state)[1]) if len(x) else ([-1.0], None)
         if not len(x) or limit == 0 or values[-1] <= _curvature_limit(values):
@@ -360,14 +381,14 @@ def maximize(objective: Objective, fixed, packed, max_iterations=None) -> Maximu
         state.fixed,
         state.packed,
         state.value,
-        _verdict(objective, state),
+        verdict(objective, state),
         history,
         state,
     )
 
 
-def _curvature_limit(values):
-    return NEGATIVE_CURVATURE * max(1.0, float(np.abs(values).max()))
+def _curvature_limit(values, rounding=NEGATIVE_CURVATURE):
+    return rounding * max(1.0, float(np.abs(values).max()))
 
 
 def _scaled(state):
@@ -377,7 +398,7 @@ def _scaled(state):
     return state.gradient * unit, state.hessian * np.outer(unit, unit), unit
 
 
-def _climb(objective, x, limit, history):
+def climb(objective, x, limit, history):
     """Newton steps within a trust region, in parameters with unit curvature."""
     state, radius = objective.at(x), 1.0
     gradient, hessian, unit = _scaled(state)
@@ -428,7 +449,7 @@ def _trusted_step(gradient, hessian, radius):
     return vector @ best
 
 
-def _polish(objective, x):
+def polish(objective, x):
     """Newton steps while the gradient falls."""
     state = objective.at(x)
     gradient, hessian, unit = _scaled(state)
@@ -457,7 +478,8 @@ def _off_saddle(objective, state, direction):
     return None
 
 
-def _verdict(objective, state):
+def verdict(objective, state, rounding=NEGATIVE_CURVATURE) -> Convergence:
+    """Whether a state is a maximum; ``rounding``: share of the largest curvature."""
     if not len(state.x):
         words = "no parameter is free"
         return Convergence("interior", 0.0, 0.0, 1.0, 1, 0, "held", words)
@@ -470,7 +492,7 @@ def _verdict(objective, state):
     largest = 2 * float(np.abs(state.gradient).max())
     noise = 30 * objective.likelihood.objective.noise
     good = decrement <= DECREMENT + noise and rest <= 1e-6 + np.sqrt(noise)
-    good = good and value[0] >= -_curvature_limit(value)
+    good = good and value[0] >= -_curvature_limit(value, rounding)
     if good:
         status, words = "interior", "the gradient of the free parameters is zero"
     else:

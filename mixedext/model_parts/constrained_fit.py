@@ -12,6 +12,7 @@ from mixedext.engine.evaluation import IndefiniteError, Likelihood
 from mixedext.engine.fit import fit_design
 from mixedext.engine.held_fit import held_fit
 from mixedext.engine.information import variance_covariance
+from mixedext.model_parts.central_path import maximize_near_wall
 from mixedext.model_parts.constrained import (
     Objective,
     Penalties,
@@ -120,6 +121,8 @@ def constrained_fit(
             fixed, packed = first.fixed, first.packed
         packed = _inside(objective, fixed, packed, free_packed)
     maximum = maximize(objective, fixed, packed, max_iterations)
+    if not (use_sqrt or maximum.convergence or max_iterations is not None):
+        maximum = maximize_near_wall(objective, fixed, packed, maximum)
     fixed_covariance, *rest = covariances_of(maximum, objective)
     return held_fit(
         likelihood,

@@ -48,6 +48,10 @@ class ConstrainedResults(MixedLMResults):
         return self.engine_fit.observed
 
     @property
+    def _kept_inner(self):
+        return self._kept_covariance
+
+    @property
     def n_params(self):
         """Parameters that were estimated, and sigma: what aic and bic count."""
         if self.freepat is None:

@@ -146,7 +146,7 @@ def term_hypotheses(results, kind: int, as_car: bool = False) -> list:
     if len(tested) == 1 and not as_car:
         kind = 1  # all types are the same, and lmerTest's rows are those of type I
     if as_car:
-        r, contains = precision_root(results.engine_fit.covariance), FixedTerm.includes
+        r, contains = precision_root(results.engine_fit.root), FixedTerm.includes
     else:
         r, contains = triangle(results, kind), FixedTerm.contains
     if kind == 1:

@@ -95,9 +95,10 @@ def _from_text(text, names):
     try:
         parsed = FormulaManager().get_linear_constraints(plain, spaceless)
     except Exception as error:  # the formula engines raise classes of their own
+        reason = str(error).strip().split("\n")[0].rstrip(".")
         raise ValueError(
-            f"r_matrix={text!r} cannot be read ({error}); the parameters are: "
-            f"{', '.join(names)}"
+            f"r_matrix={text!r} cannot be read ({reason}); the parameters are: "
+            f"{', '.join(names)}. A dictionary takes any name: {{name: value}}"
         ) from error
     matrix = np.asarray(parsed.constraint_matrix, float)
     return matrix, np.ravel(np.asarray(parsed.constraint_values, float))

@@ -12,7 +12,7 @@ import pandas as pd
 from mixedext.exceptions import FormulaError, NotEstimableError
 from mixedext.inference.back_transform import response_transform
 from mixedext.inference.fixed_tests import df_method_name
-from mixedext.inference.means import independent_count, joint_test, linear_estimates
+from mixedext.inference.means import TOLERANCE, joint_test, linear_estimates
 from mixedext.results_parts.linear_functions import Context, MarginalMeans, check_level
 from mixedext.results_parts.reference_grid import Grid, ReferenceGrid
 
@@ -480,6 +480,12 @@ def _numbered(values, levels):
     return pd.Index(levels).get_indexer(pd.Index(values))
 
 
+def _unit_rows(rows):
+    """Rows that are not zero, at length 1."""
+    length = np.linalg.norm(rows, axis=1)
+    return rows[length > 0] / length[length > 0, None]
+
+
 def _confounded_rows(grid, tested, context):
     """Estimable differences among the grid's rows that are no sum of those tested."""
     if len(context.relations.dropped) == 0:
@@ -491,14 +497,14 @@ def _confounded_rows(grid, tested, context):
     part = context.relations.estimable_part(rows)[:, kept]
     done = np.vstack([np.zeros((0, len(kept))), *[t[:, kept] for t in tested]])
     # on the scale of standard errors; what is uncorrelated with the rows tested
-    root = np.linalg.cholesky(context.tests.covariance)
-    part, done = part @ root, done @ root
+    root = context.tests.root @ np.linalg.cholesky(context.tests.inner)
+    part, done = (_unit_rows(own @ root) for own in (part, done))
     if len(done):
         _, sizes, right = np.linalg.svd(done, full_matrices=False)
-        base = right[sizes > 1e-9 * sizes.max()]
+        base = right[sizes > TOLERANCE]
         part = part - part @ base.T @ base
     _, sizes, right = np.linalg.svd(part, full_matrices=False)
-    count = independent_count(np.vstack([done, part])) - independent_count(done)
+    count = int((sizes > TOLERANCE).sum())
     rest = np.zeros((count, grid.exog.shape[1]))
     rest[:, kept] = np.linalg.solve(root.T, right[:count].T).T
     extra = context.relations

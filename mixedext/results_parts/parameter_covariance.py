@@ -12,7 +12,7 @@ from statsmodels.tools.tools import nan_dot
 from mixedext.engine.information import variance_covariance
 from mixedext.exceptions import ClusterWarning, user_stacklevel
 from mixedext.inference.fixed_tests import FixedTests, df_method_name, fixed_tests
-from mixedext.inference.observed_covariance import observed_covariance
+from mixedext.inference.observed_covariance import fixed_covariance, observed_covariance
 from mixedext.inference.robust import (
     CovarianceTests,
     cluster_covariance,
@@ -267,8 +267,7 @@ class ParameterCovariance:
             moments, df = self._cluster.moments, None
         elif use_t:
             df = getattr(self, "df_resid_inference", self.df_resid)
-        covariance = self._kept_covariance
-        return CovarianceTests(self.engine_fit, covariance, df, moments)
+        return CovarianceTests(self.engine_fit, self._kept_inner, df, moments)
 
     def df_description(self, df_method=None, use_t=None) -> str:
         """The method for the degrees of freedom of tests, in words."""
@@ -288,6 +287,13 @@ class ParameterCovariance:
     @cached_property
     def _observed_covariance(self):
         return observed_covariance(self.engine_fit, self._variance_covariance.relative)
+
+    @property
+    def _kept_inner(self):
+        """The covariance chosen, in the coordinates of ``FixedTests``."""
+        if self._cluster is not None:
+            return self._cluster.inner
+        return fixed_covariance(self.engine_fit, self._variance_covariance.relative)
 
     @property
     def _kept_covariance(self):

@@ -16,7 +16,9 @@ from statsmodels.tools.tools import nan_dot
 
 from mixedext.exceptions import user_stacklevel
 from mixedext.inference.fixed_tests import df_method_name
+from mixedext.inference.means import column_relations
 from mixedext.results_parts.constraints import linear_constraints, term_columns
+from mixedext.results_parts.pairwise_tests import pairwise_tests
 
 __all__ = ["FixedEffectsInference", "WaldTests"]
 
@@ -154,7 +156,7 @@ class WaldTests:
         effect = rows @ np.nan_to_num(self.params)
         if self._is_fixed(rows) and cov_p is None:
             tests, kept = self._tests_for(rows, df_method, use_t)
-            spread = kept @ tests.covariance @ kept.T
+            spread = tests.spread(kept)
             df = tests.df(kept)
         else:
             _refuse_df_method(df_method, cov_p)
@@ -348,6 +350,45 @@ class WaldTests:
         result.temp = tests
         return result
 
+    def t_test_pairwise(self, term_name, method="hs", alpha=0.05, factor_labels=None):
+        """Pairwise differences of a categorical term's levels, with adjusted p-values.
+
+        ``emmeans`` compares levels in models with interactions too, and with exact
+        simultaneous intervals.
+
+        Parameters
+        ----------
+        term_name : str
+            The term, as its columns are named.
+        method : str or list of str, optional
+            Adjustments for multiplicity, as ``statsmodels.stats.multitest`` has them.
+        alpha : float, optional
+            Level of the decisions.
+        factor_labels : list of str, optional
+            Labels of the levels; those of the data if None.
+
+        Returns
+        -------
+        MultiCompResult
+            ``result_frame`` has a row a pair: NaN for those that cannot be estimated, as
+            a category has no rows, for which p-values are not adjusted either.
+
+        Raises
+        ------
+        ValueError
+            If the model is not from a formula, or the term is no main effect of a factor.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.oats.load().data
+        >>> model = mx.mixedlm('Q("yield") ~ Variety + (1 | Block/Variety)', data)
+        >>> pairs = model.fit().t_test_pairwise("Variety")
+        >>> pairs.result_frame["pvalue-hs"].round(3).tolist()
+        [0.553, 0.553, 0.236]
+        """
+        return pairwise_tests(self, term_name, method, alpha, factor_labels)
+
     def conf_int(self, alpha=0.05, cols=None, method="wald", df_method=None, **options):
         """Intervals of all parameters.
 
@@ -403,12 +444,22 @@ class WaldTests:
     def _constraint(self, r_matrix, variances=True):
         names = list(self.model.data.param_names)
         rows, values = linear_constraints(r_matrix, names, self.k_fe, variances)
-        used = rows[:, : self.k_fe].any(axis=0)
-        dropped = used & np.isnan(self.fe_params)
-        if dropped.any():
-            listed = ", ".join(np.array(self.model.exog_names)[dropped])
+        lost = rows[~self._estimable(rows), : self.k_fe].any(axis=0)
+        lost &= np.isnan(self.fe_params)
+        if lost.any():
+            listed = ", ".join(np.array(self.model.exog_names)[lost])
             raise ValueError(f"not estimable: {listed} depend on other columns of exog")
         return rows, values
+
+    def _estimable(self, rows):
+        """Which rows over the parameters can be estimated, (m,) bool."""
+        dropped = np.isnan(self.fe_params)
+        rows = rows[:, : self.k_fe]
+        good = ~rows[:, dropped].any(axis=1)
+        if not good.all() and self.model.has_rows:
+            relations = column_relations(self.model.exog, self.engine_fit.design.basis)
+            good |= relations.estimable(rows)
+        return good
 
     def _is_fixed(self, rows):
         return not rows[:, self.k_fe :].any()

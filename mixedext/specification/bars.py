@@ -24,6 +24,10 @@ __all__ = [
 _OPENING, _CLOSING, _QUOTES = "([{", ")]}", "\"'`"
 # After one of these a plus or minus belongs to a number, not to the list of terms.
 _OPERATORS = "*:/^%|~+-("
+# Random terms with a structure as in glmmTMB and lme4 2.0.
+_STRUCTURED = re.compile(r"(us|diag|homdiag|cs|homcs|ar1|hetar1|ou|toep|rr)\s*\([^()]*\|")
+# What makes a call of the parenthesis that follows: a name, or a bracket that closes.
+_CALLED = re.compile(r"(?:(?<!\w)[^\W\d]\w*|[\])])$")
 
 
 @dataclass(frozen=True)
@@ -207,6 +211,11 @@ def _sort_terms(text, formula, fixed, bars, offsets):
             if sign == "-":
                 raise FormulaError(f"formula {formula!r}: subtract inside offset(...)")
             offsets.append(offset.group(1).strip())
+        elif _STRUCTURED.match(term) and term.endswith(")"):
+            raise FormulaError(
+                f"formula {formula!r}: covariance structures such as {term} are not built; "
+                "(x | g) is unstructured, (x || g) diagonal"
+            )
         elif _contains_bar_group(term):
             raise FormulaError(
                 f"formula {formula!r}: the random term in {term!r} must stand by itself, "
@@ -253,18 +262,14 @@ def _has_bar(text):
 
 def _contains_bar_group(term):
     """Whether some parentheses that are no function call hold a bar."""
-    opened = []
-    previous = ""
+    calls = []
     for i, c, _ in _walk(term):
         if c in _OPENING:
-            call = c != "(" or previous.isalnum() or (previous in "_])" and previous != "")
-            opened.append((i, call))
+            calls.append(c != "(" or bool(_CALLED.search(term[:i])))
         elif c in _CLOSING:
-            opened.pop()
-        elif c == "|" and opened and not opened[-1][1]:
+            calls.pop()
+        elif c == "|" and calls and not calls[-1]:
             return True
-        if not c.isspace():
-            previous = c
     return False
 
 
@@ -401,6 +406,7 @@ def names_in(text: str) -> frozenset[str]:
     quoted = re.findall(r"`([^`]+)`|Q\(\s*[\"']([^\"']+)[\"']\s*\)", text)
     names = {a or b for a, b in quoted}
     bare = re.sub(r"`[^`]*`|\"[^\"]*\"|'[^']*'", " ", text)
+    bare = re.sub(r"(?<=[(,])\s*[^\W\d]\w*\s*=(?!=)", " ", bare)  # keywords of a call
     for name in re.findall(r"[^\W\d]\w*(?:\.\w+)*", bare):
         names.add(name)
         names.add(name.split(".")[0])

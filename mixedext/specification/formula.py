@@ -25,6 +25,7 @@ from mixedext.specification.extremes import all_finite
 from mixedext.specification.formula_engine import (
     FormulaEngine,
     UsedColumns,
+    data_frame,
     offset_column,
     spec_of_types,
 )
@@ -174,7 +175,7 @@ def model_frame(
     """
     check_missing(missing)
     split = split_formula(formula)
-    frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
+    frame = data_frame(data)
     if subset is not None:
         frame = frame.loc[subset]
     if len(frame) == 0:
@@ -309,7 +310,8 @@ def _engine_sides(engine, split, fixed_formula):
     if endog.shape[1] != 1 or boolean:
         raise ValueError(
             f"the response {split.response!r} has evaluated to {endog.shape[1]} columns; "
-            "it must be one numeric column (a boolean or text response is not)"
+            "it must be one numeric column (a boolean or text response is not; numbers in "
+            "a column of dtype object are text until pd.to_numeric makes them numbers)"
         )
     exog = pd.DataFrame(exog)
     exog.columns = engine.plain_names(exog.columns)

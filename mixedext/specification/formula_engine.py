@@ -10,6 +10,7 @@ import builtins
 import keyword
 import re
 import warnings
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -27,6 +28,7 @@ from mixedext.specification.transforms import TRANSFORMS
 __all__ = [
     "FormulaEngine",
     "UsedColumns",
+    "data_frame",
     "fixed_spec",
     "new_fixed_columns",
     "offset_column",
@@ -176,8 +178,9 @@ class FormulaEngine:
                 na_action=self.na_action,
             )
         except Exception as error:
-            unknown = self._unknown_names(formula)
-            reason = str(error).strip().split("\n")[0]
+            unknown, reason = self._unknown_names(formula), _reason(error)
+            if _POINT.search(formula):
+                reason = "'.', R's word for all other columns, is not known; name them"
             if unknown:
                 reason = (
                     f"{', '.join(unknown)} is neither a column of the data nor a name "
@@ -236,6 +239,28 @@ class FormulaEngine:
         return factorize(labels)
 
 
+# A point that is no part of a number or a name.
+_POINT = re.compile(r"(?<![\w.)\]])\.(?![\w.])")
+
+
+def _reason(error):
+    """What an engine's error says, in one line that quotes the place."""
+    text = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # formulaic colours the place
+    reason = text.strip().split("\n")[0].rstrip(".")
+    cause = error
+    while cause is not None and not isinstance(cause, SyntaxError):
+        cause = cause.__cause__ or cause.__context__
+    origin = getattr(error, "origin", None)  # of patsy
+    marked = re.search("⧛(.*?)⧚", text)  # of formulaic
+    if cause is not None:
+        reason, place = "invalid syntax", str(cause.text or "").strip()
+    elif origin is not None:
+        place = origin.code[origin.start : origin.end].strip()
+    else:
+        place = marked.group(1).strip() if marked else ""
+    return f"{reason}, at {place!r}" if place and repr(place) not in reason else reason
+
+
 @lru_cache(maxsize=64)
 def _aliases(columns):
     """Python names for the columns that have none."""
@@ -253,8 +278,13 @@ def _aliases(columns):
 
 
 def _plain_dtype(column):
-    """A nullable numeric or boolean column as NumPy's, which formula engines expect."""
+    """A nullable or Arrow column as one of NumPy's or a categorical, as engines expect."""
     dtype = column.dtype
+    if isinstance(dtype, pd.ArrowDtype) and dtype.kind not in "iufb":
+        if str(dtype).startswith("decimal"):
+            return column.astype(float)
+        plain = column.array.__arrow_array__().to_pandas()
+        return pd.Series(plain.array, column.index, name=column.name)
     if isinstance(dtype, np.dtype) or getattr(dtype, "kind", "O") not in "iufb":
         return column
     kind = bool if dtype.kind == "b" else (int if dtype.kind in "iu" else float)
@@ -313,26 +343,92 @@ def _spec(fixed_formula, data, namespace, aliases, manager):
     return engine.manager.spec
 
 
-def _new_matrix(engine, model_spec):
+def _new_matrix(engine, model_spec, text):
     """Columns of the fixed part for new data; levels that the fit had not are refused."""
+    try:
+        return _columns_of_values(engine, model_spec)
+    except FormulaError as error:
+        lacking = engine._unknown_names(text)
+        if not lacking:
+            raise
+        raise FormulaError(
+            "the new data do not fit the formula: they have no column "
+            f"{', '.join(lacking)}; their columns are: {', '.join(engine.columns)}. "
+            "(transform=False takes the columns of the model itself.)"
+        ) from error
+
+
+def _columns_of_values(engine, model_spec):
+    data = engine.aliased
+    # Engines want the categories of the fit in its order, which are nothing to values; and
+    # formulaic takes rows of other categories for rows of the first.
+    changed = {
+        name: data[name].astype(object)
+        for name in data.columns
+        if isinstance(data[name].dtype, pd.CategoricalDtype)
+    }
+    plain = data.assign(**changed) if changed else data
+    if engine.manager.engine != "patsy":
+        return _engine_columns(engine, model_spec, plain)
+    try:
+        return _engine_columns(engine, model_spec, data)
+    except FormulaError:
+        if not changed:
+            raise
+        return _engine_columns(engine, model_spec, plain)
+
+
+def _engine_columns(engine, model_spec, data):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             exog = engine.manager.get_matrices(
                 model_spec,
-                engine.aliased,
+                data,
                 eval_env=engine.namespace,
                 na_action=engine.na_action,
                 prediction=True,
             )
         except Exception as error:
-            reason = str(error).strip().split("\n")[0]
+            reason = _reason(error)
             raise FormulaError(f"the new data do not fit the formula: {reason}") from error
     for message in caught:
         if message.category.__name__ == "DataMismatchWarning":  # formulaic's
             raise FormulaError(f"the new data do not fit the formula: {message.message}")
-        warnings.warn(message.message, stacklevel=4)
+    for message in caught:
+        warnings.warn(message.message, stacklevel=5)
     return exog
+
+
+def data_frame(data) -> pd.DataFrame:
+    """Data as a frame: it, or made of a mapping, records or rows.
+
+    A mapping to single values is one row.
+
+    Raises
+    ------
+    TypeError
+        If pandas makes no frame of them.
+    """
+    if isinstance(data, pd.DataFrame):
+        return data
+    kind = f"{type(data).__module__.split('.')[0]}.{type(data).__name__}"
+    if hasattr(data, "to_delayed"):
+        raise TypeError(
+            f"data is a {kind}; use MixedLM.from_chunks, or pass data.compute()"
+        )
+    if hasattr(data, "to_pandas"):  # polars, pyarrow
+        raise TypeError(f"data is a {kind}; pass data.to_pandas(), a pandas DataFrame")
+    if data is None or isinstance(data, str | bytes):
+        raise TypeError(f"data={data!r} is no data; pass a pandas DataFrame")
+    if isinstance(data, Mapping) and data and not any(map(np.ndim, data.values())):
+        data = [data]
+    try:
+        return pd.DataFrame(data)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"data is a {kind}, of which pandas makes no DataFrame: {error}"
+        ) from error
 
 
 def series_as_frame(data: pd.Series, fixed_formula: str) -> pd.DataFrame:
@@ -346,15 +442,42 @@ def series_as_frame(data: pd.Series, fixed_formula: str) -> pd.DataFrame:
 def new_fixed_columns(
     model_spec, data, fixed_formula: str, namespace: dict, aliases: dict, offset_formulas=()
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Fixed-effects columns and formula offset for new data, bases as in the fit."""
-    frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
+    """Fixed-effects columns and formula offset for new data, bases as in the fit.
+
+    NaN for rows that lack a value.
+    """
+    frame = data_frame(data)
     texts = [fixed_formula.split("~", 1)[1], *offset_formulas]
     used = _used_columns(frame, texts)
+    absent = _lacks_category(used)
+    used = used[~absent] if absent.any() else used
     known = [*frame.columns, *index_levels(frame, used.columns)]
     engine = FormulaEngine(used, namespace, known, aliases)
-    exog = _new_matrix(engine, model_spec)
+    exog = _new_matrix(engine, model_spec, texts[0])
     offset = None
     for expression in offset_formulas:
         value = offset_column(engine, expression)
         offset = value if offset is None else offset + value
-    return np.asarray(exog, float), offset
+    exog = np.asarray(exog, float)
+    if not absent.any():
+        return exog, offset
+    whole = np.full((len(absent), exog.shape[1]), np.nan)
+    whole[~absent] = exog
+    if offset is not None:
+        offset = _spread(offset, ~absent)
+    return whole, offset
+
+
+def _spread(values, places):
+    out = np.full(len(places), np.nan)
+    out[places] = values
+    return out
+
+
+def _lacks_category(data):
+    """Rows in which a column that is not numeric has no value, (n,) bool."""
+    absent = np.zeros(len(data), bool)
+    for name in data.columns:
+        if getattr(data[name].dtype, "kind", "O") not in "iufbc":
+            absent |= data[name].isna().to_numpy()
+    return absent

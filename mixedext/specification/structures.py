@@ -238,6 +238,8 @@ class IdentityMultiple(Structure):
 
 
 STRUCTURES = {s.name: s for s in (Unstructured, Diagonal, IdentityMultiple)}
+# Structures of other programs, for messages.
+NOT_BUILT = ("cs", "homcs", "ar1", "hetar1", "ou", "toep", "rr")
 
 
 @lru_cache(maxsize=256)
@@ -253,4 +255,5 @@ def structure(name: str, k: int) -> Structure:
         return STRUCTURES[name](k)
     except KeyError:
         known = ", ".join(repr(s) for s in STRUCTURES)
-        raise ValueError(f"structure={name!r} is unknown; use one of {known}") from None
+        built = "not built" if name in NOT_BUILT else "unknown"
+        raise ValueError(f"structure={name!r} is {built}; use one of {known}") from None

@@ -424,7 +424,7 @@ def test_joint_tests():
     fit = fit_design(prepare_design(y, x, terms), True)
     residual = conditional_residual(fit, y, x, terms)
     robust = cluster_covariance(fit, "CR2", cluster, x, residual, terms)
-    tests = CovarianceTests(fit, robust.covariance, None, robust.moments)
+    tests = CovarianceTests(fit, robust.inner, None, robust.moments)
     rows = np.eye(3)[1:]
     found = tests.f_test(rows, [0.1, 0.2])
     total = robust.moments.wishart_df(rows)
@@ -444,10 +444,10 @@ def test_joint_tests():
     taken = [t.take(few) for t in terms]
     residual = conditional_residual(fit, y[few], x[few], taken)
     robust = cluster_covariance(fit, "CR3", cluster[few], x[few], residual, taken)
-    tests = CovarianceTests(fit, robust.covariance, None, robust.moments)
+    tests = CovarianceTests(fit, robust.inner, None, robust.moments)
     with pytest.warns(ClusterWarning, match="too few clusters"):
         assert np.isnan(tests.f_test(np.eye(3)).pvalue)
-    naive = CovarianceTests(fit, robust.covariance, 2.0)
+    naive = CovarianceTests(fit, robust.inner, 2.0)
     assert naive.f_test(np.eye(3)).df_num <= 3
 
 

@@ -103,3 +103,21 @@ def test_types_of_covariance():
         own.fit_regularized(alpha=alpha, cov_type="cluster")
     with pytest.warns(FutureWarning, match="Argument cov_type"):
         assert own.fit_regularized(alpha=alpha, cov_type="hc1").cov_type == "nonrobust"
+
+
+def test_what_became_zero_is_tested_by_nothing():
+    own, _ = upstream_pair(31, component=False, n=400, n_groups=40)
+    for cov_type in ("nonrobust", "oim"):
+        result = own.fit_regularized(alpha=[0.0, 0.0, 1e6], cov_type=cov_type)
+        rows = np.eye(3)
+        both = result.f_test(rows[:2])
+        assert np.isfinite(both.statistic)
+        apart = result.cov_params()[:2, :2] if cov_type == "oim" else None
+        if apart is not None:
+            b = np.asarray(result.fe_params)[:2]
+            want = b @ np.linalg.solve(np.asarray(apart), b) / 2
+            assert both.statistic == pytest.approx(want)
+        assert np.isnan(result.f_test(rows).statistic)
+        np.testing.assert_array_equal(
+            np.isnan(result.t_test(rows).sd), [False, False, True]
+        )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.far_covariate import far_covariate, relative_difference
 from helpers.reference import case_names, load_case, relative_error
 
 import mixedext as mx
@@ -334,3 +335,49 @@ def test_tables_go_by_the_covariance_type():
     assert means["df"].iloc[0] == pytest.approx(float(np.ravel(single.df_denom)[0]))
     with pytest.raises(ValueError, match="cov_type"):
         robust.anova(df_method="kenward-roger")
+
+
+@pytest.mark.parametrize("df_method", [None, "satterthwaite", "kenward-roger"])
+@pytest.mark.parametrize("kind", ["I", "II", "III"])
+def test_a_covariate_far_from_zero_changes_no_table(kind, df_method):
+    near, far = (
+        mx.mixedlm("y ~ a * b + z + w + (1 | g)", far_covariate(shift)).fit()
+        for shift in (0, 1e6)
+    )
+    columns = ["sum_sq", "den_df", "F"]
+    got, want = (r.anova(kind, df_method)[columns] for r in (far, near))
+    if df_method is None:
+        got, want = got.drop(columns="den_df"), want.drop(columns="den_df")
+    # a covariate at 1e6 has lost six digits of its own
+    assert relative_difference(got, want) < 1e-8
+
+
+@pytest.mark.parametrize("cov_type", ["oim", "CR0", "CR1", "CR2", "CR3"])
+def test_a_covariate_far_from_zero_changes_no_robust_table(cov_type):
+    near, far = (
+        mx.mixedlm("y ~ a + b * z + (1 | g)", far_covariate(shift)).fit(cov_type=cov_type)
+        for shift in (0, 1e6)
+    )
+    got, want = (r.anova("I")[["sum_sq", "F"]] for r in (far, near))
+    assert relative_difference(got, want) < 1e-8
+
+
+@pytest.mark.parametrize("df_method", ["satterthwaite", "kenward-roger"])
+@pytest.mark.parametrize("kind", ["I", "III"])
+def test_interactions_with_a_covariate_far_from_zero(kind, df_method):
+    shift = 1e6
+    near, far = (
+        mx.mixedlm("y ~ a * z + (z | g)", far_covariate(s)).fit() for s in (0, shift)
+    )
+    tables = [r.anova(kind, df_method)[["den_df", "F"]] for r in (far, near)]
+    same = ["z", "a:z"] if kind == "III" else ["a", "z", "a:z"]
+    assert relative_difference(tables[0].loc[same], tables[1].loc[same]) < 1e-8
+    if kind == "III":  # means at zero, a million standard deviations off
+        names = near.model.exog_names
+        rows = np.zeros((2, len(names)))
+        for row, level in zip(rows, "qr", strict=True):
+            row[names.index(f"a[T.{level}]")] = 1.0
+            row[names.index(f"a[T.{level}]:z")] = -shift
+        test = near.f_test(rows, df_method=df_method)
+        assert tables[0].loc["a", "F"] == pytest.approx(test.statistic, rel=1e-8)
+        assert tables[0].loc["a", "den_df"] == pytest.approx(test.df_denom, rel=1e-8)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.far_covariate import far_covariate, relative_difference
 from helpers.reference import case_names, load_case, relative_error
 from helpers.versions import needs_statsmodels_15
 from scipy.stats import studentized_range
@@ -695,3 +696,26 @@ def test_satterthwaite_means_of_an_unbalanced_split_plot():
     close(pairs["pvalue"], [0.555757005435, 0.001780583941, 0.022701646416], rtol=1e-6)
     table = result.emmeans("whole", df_method="satterthwaite").table
     close(table["df"], [15.7065462, 15.7065462, 15.7065462, 16.14654932], rtol=1e-6)
+
+
+@pytest.mark.parametrize("df_method", ["satterthwaite", "kenward-roger"])
+@pytest.mark.parametrize("formula", ["y ~ a + z + (1 | g)", "y ~ a * z + w + (1 | g)"])
+def test_a_covariate_far_from_zero_changes_no_mean(formula, df_method):
+    near, far = (mx.mixedlm(formula, far_covariate(shift)).fit() for shift in (0, 1e6))
+    calls = [
+        lambda r: r.emmeans("a", df_method=df_method).table,
+        lambda r: r.emmeans("a", df_method=df_method).contrast("pairwise").table,
+        lambda r: r.joint_tests(df_method=df_method),
+    ]
+    for call in calls:
+        got, want = (call(r).select_dtypes("number") for r in (far, near))
+        # a covariate at 1e6 has lost six digits of its own
+        assert relative_difference(got, want) < 2e-8
+
+
+@pytest.mark.parametrize("shift", [0, 1e4, 1e6])
+def test_as_many_differences_are_confounded_wherever_a_covariate_lies(shift):
+    data = far_covariate(shift).assign(v=lambda d: d["z"] + 2.0)
+    with pytest.warns(RankDeficientWarning):
+        table = mx.mixedlm("y ~ a + z + v + (1 | g)", data).fit().joint_tests()
+    assert table["df_num"].to_dict() == {"a": 2, "(confounded)": 1}

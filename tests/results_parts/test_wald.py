@@ -45,8 +45,7 @@ class Known(fixed_tests.FixedTests):
     """A method with degrees of freedom, covariance and scaling that can be told."""
 
     def __init__(self, fit):
-        super().__init__(fit)
-        self.covariance = 4 * fit.covariance
+        super().__init__(fit, 4 * np.eye(len(fit.covariance)))
 
     def df(self, rows):
         return 3.0 + np.arange(len(rows))
@@ -325,3 +324,67 @@ def test_kenward_roger_by_name(data):
         result.kenward_roger(np.eye(len(result.params))[-1:])
     with pytest.raises(ValueError, match="needs a REML fit"):
         print(result.model.fit(reml=False).cov_params_kr)
+
+
+@pytest.fixture(scope="module")
+def unused():
+    """A factor with a category without rows."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"g": np.repeat(np.arange(20), 6), "x": rng.standard_normal(120)})
+    frame["y"] = rng.standard_normal(120)
+    frame["f"] = pd.Categorical(rng.choice(list("abc"), 120), categories=list("abcd"))
+    return frame
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("df_method", [None, "satterthwaite"])
+@pytest.mark.parametrize("coding", ["f", "C(f, Sum)", "C(f, Poly)"])
+def test_pairs_of_a_factor_with_an_unused_category(unused, coding, df_method):
+    whole, used = (
+        mx.mixedlm(f"y ~ {term} + x + (1 | g)", data).fit(df_method=df_method)
+        for term, data in (
+            (coding, unused),
+            ("f", unused.assign(f=unused["f"].cat.remove_unused_categories())),
+        )
+    )
+    methods = ["hs", "holm", "fdr_bh"]
+    got = whole.t_test_pairwise("".join(coding.split()), methods).result_frame
+    want = used.t_test_pairwise("f", methods).result_frame
+    assert list(got.index) == ["b-a", "c-a", "d-a", "c-b", "d-b", "d-c"]
+    pd.testing.assert_frame_equal(
+        got.loc[want.index].astype(float), want.astype(float), rtol=1e-9
+    )
+    others = got.loc[["d-a", "d-b", "d-c"]]
+    assert others.filter(like="pvalue").isna().all(axis=None)
+    assert not others.filter(like="reject").any(axis=None)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_can_be_estimated_is_tested_whatever_columns_were_dropped(unused):
+    result = mx.mixedlm("y ~ C(f, Sum) + x + (1 | g)", unused).fit()
+    names = list(result.model.exog_names)
+    assert np.isnan(result.fe_params["C(f, Sum)[S.c]"])
+    row = np.zeros((1, len(names)))
+    row[0, names.index("C(f, Sum)[S.c]")] = 1
+    with pytest.raises(ValueError, match=r"not estimable: C\(f, Sum\)\[S.c\]"):
+        result.t_test(row)
+    row[0, names.index("C(f, Sum)[S.b]")] = -1
+    plain = mx.mixedlm("y ~ f + x + (1 | g)", unused).fit()
+    want = plain.t_test("f[T.c] - f[T.b] = 0")
+    assert result.t_test(row).effect == pytest.approx(want.effect)
+    assert result.t_test(row).sd == pytest.approx(want.sd)
+    assert result.f_test(row).statistic == pytest.approx(want.statistic.item() ** 2)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_pairs_of_what_has_none(unused):
+    result = mx.mixedlm("y ~ f * x + (1 | g)", unused).fit()
+    with pytest.raises(ValueError, match="is no term; terms are"):
+        result.t_test_pairwise("g")
+    with pytest.raises(ValueError, match="is no categorical factor"):
+        result.t_test_pairwise("x")
+    with pytest.raises(ValueError, match="is an interaction"):
+        result.t_test_pairwise("f:x")
+    arrays = mx.MixedLM(unused["y"], unused[["x"]], unused["g"]).fit()
+    with pytest.raises(ValueError, match="needs a model from a formula"):
+        arrays.t_test_pairwise("x")

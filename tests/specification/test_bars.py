@@ -111,6 +111,8 @@ def test_names():
     text = "np.log(x) + Q('a b') + `c d` + g('text') + a.b"
     assert {"np", "np.log", "x", "a b", "c d", "g", "a.b"} <= names_in(text)
     assert "text" not in names_in(text)
+    keywords = names_in("bs(x, df=4, degree = k) + I(a == b) + f(lower=z)")
+    assert keywords == {"bs", "x", "k", "I", "a", "b", "f", "z"}
 
 
 @given(st.text(alphabet="xyg01|()+-~:/* `'", max_size=25))
@@ -144,3 +146,9 @@ def test_regression_in_every_group(formula, expected):
 def test_regressions_that_cannot_be_read(formula):
     with pytest.raises(FormulaError):
         grouped_formula(formula)
+
+
+@pytest.mark.parametrize("term", ["cs(x | g)", "ar1(0 + t | g)", "us(x | g)", "diag (x|g)"])
+def test_structures_that_are_not_built(term):
+    with pytest.raises(FormulaError, match=r"not built; \(x \| g\) is unstructured"):
+        split_formula(f"y ~ x + {term}")

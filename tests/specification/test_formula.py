@@ -240,11 +240,30 @@ def test_eval_env_counts_levels_up_the_stack(data):
         ("y ~ x + offset(f) + (1 | g)", "offset"),
         ("y ~ x + (1 | np.nosuch(x))", "cannot be evaluated"),
         ("y ~ x + (1 | np.array([1, 2]))", r"shape \(2,\)"),
+        # the place, whichever engine reads the formula, and nothing that only it knows
+        ("y ~ x + np.log(x x) + (1 | g)", r": invalid syntax, at 'np.log\(x x\)'$"),
+        ("y ~ x + 3 + (1 | g)", "at '3'$"),
+        ("y ~ x ** f + (1 | g)", "positive integer, at 'f'$"),
+        ("y ~ . + (1 | g)", "R's word for all other columns.*name them$"),
+        ("y ~ bs(x, df=1) + (1 | g)", "df"),
+        ("y ~ x (1 | g)", "must stand by itself"),
+        ("y ~ x + -1 (1 | g)", "must stand by itself"),
     ],
 )
 def test_formulas_that_cannot_be_evaluated(formula, match, data):
-    with pytest.raises(mx.FormulaError, match=match):
+    with pytest.raises(mx.FormulaError, match=match) as caught:
         mx.mixedlm(formula, data)
+    assert "<unknown>" not in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert "df is neither" not in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["none", None])
+def test_no_check_of_missing_values_is_asked_for(missing, data):
+    want = mx.mixedlm("y ~ x + (1 | g)", data)
+    assert mx.mixedlm("y ~ x + (1 | g)", data, missing=missing).nobs == want.nobs
+    arrays = mx.MixedLM(data["y"], data[["x"]], data["g"], missing=missing)
+    assert arrays.nobs == want.nobs
 
 
 @pytest.mark.parametrize(

@@ -18,3 +18,9 @@ def test_derivatives_in_closed_form(name, k):
     score += score.T
     np.testing.assert_allclose(own.jacobian(lam), Structure.jacobian(own, lam), atol=1e-14)
     np.testing.assert_allclose(own.bend(score), Structure.bend(own, score), atol=1e-14)
+
+
+@pytest.mark.parametrize(("name", "match"), [("ar1", "is not built"), ("x", "is unknown")])
+def test_structures_that_there_are_not(name, match):
+    with pytest.raises(ValueError, match=f"{match}; use one of 'unstructured'"):
+        structure(name, 2)
