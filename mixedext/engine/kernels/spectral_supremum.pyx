@@ -224,25 +224,31 @@ def suprema(
             start += here
 
 
-def beta_thresholds(
+# Logarithm of the ratio beyond which nothing is looked for.
+cdef double FARTHEST = 600.0
+
+
+def beta_remainders(
     const double[::1] mu,
     const double[::1] xi,
     const double[::1] count,
     double dof,
     const double[:, ::1] shares,          # in: (n, K) the w_s divided by their sum
     const double[::1] levels,             # in: (n,) x
-    const double[::1] grid,               # in: (G,) log ratios, ascending
+    const double[::1] grid,               # in: (G,) log ratios, equal steps, ascending
     double[::1] out,                      # out: (n,)
 ):
-    """Least B = sum_s w_s / T for which the supremum passes x, given the shares.
+    """Largest w_0 / T with which the supremum reaches x, given the shares; if it may.
 
-    f(r) > x where B > (1 - exp(-(x + h(r)) / N)) / sum_s share_s r mu_s / (1 + r mu_s);
-    the least of it over r is found on the grid and then by golden section.
+    With e(r) = exp(-(x + h(r)) / N) and d(r) = sum_s share_s / (1 + r mu_s), f(r) > x
+    where w_0 / T < (e - d) / (1 - d); the largest of it over r is found on the grid, or
+    beyond it, and then by golden section.  It keeps its digits however small it is.
     """
     cdef Py_ssize_t n = shares.shape[0], k = mu.shape[0], g = grid.shape[0], i, j, best
     cdef double[::1] penalties = np.empty(g)
     cdef double[:, ::1] parts = np.empty((g, k))
-    cdef double least, value, low, high, a, b, fa, fb, x
+    cdef double most, value, low, high, a, b, fa, fb, x
+    cdef double width = grid[1] - grid[0]
     cdef double golden = 0.6180339887498949
     cdef int step
     cdef Py_ssize_t s
@@ -253,41 +259,53 @@ def beta_thresholds(
             parts[j, s] = x / (1.0 + x)
     with nogil:
         for i in range(n):
-            best, least = 0, 1e300
+            best, most = 0, -1e300
             for j in range(g):
                 value = 0.0
                 for s in range(k):
                     value += shares[i, s] * parts[j, s]
-                value = -_expm1(-(levels[i] + penalties[j]) / dof) / value
-                if value < least:
-                    best, least = j, value
+                value = 1.0 + _expm1(-(levels[i] + penalties[j]) / dof) / value
+                if value > most:
+                    best, most = j, value
             low, high = grid[max(best - 1, 0)], grid[min(best + 1, g - 1)]
+            while best == g - 1 and high < FARTHEST:
+                most = _remainder(mu, xi, count, dof, &shares[i, 0], levels[i], high)
+                value = _remainder(
+                    mu, xi, count, dof, &shares[i, 0], levels[i], high + width
+                )
+                if value <= most:
+                    high += width
+                    break
+                low, high = high, high + width
             a, b = high - golden * (high - low), low + golden * (high - low)
-            fa = _threshold(mu, xi, count, dof, &shares[i, 0], levels[i], a)
-            fb = _threshold(mu, xi, count, dof, &shares[i, 0], levels[i], b)
+            fa = _remainder(mu, xi, count, dof, &shares[i, 0], levels[i], a)
+            fb = _remainder(mu, xi, count, dof, &shares[i, 0], levels[i], b)
             # the error of the value is the square of that of the place
             for step in range(26):
-                if fa < fb:
+                if fa > fb:
                     high, b, fb = b, a, fa
                     a = high - golden * (high - low)
-                    fa = _threshold(mu, xi, count, dof, &shares[i, 0], levels[i], a)
+                    fa = _remainder(mu, xi, count, dof, &shares[i, 0], levels[i], a)
                 else:
                     low, a, fa = a, b, fb
                     b = low + golden * (high - low)
-                    fb = _threshold(mu, xi, count, dof, &shares[i, 0], levels[i], b)
-            out[i] = min(least, min(fa, fb))
+                    fb = _remainder(mu, xi, count, dof, &shares[i, 0], levels[i], b)
+            out[i] = max(most, max(fa, fb))
 
 
-cdef double _threshold(
+cdef double _remainder(
     const double[::1] mu, const double[::1] xi, const double[::1] count, double dof,
     const double* share, double level, double log_ratio,
 ) noexcept nogil:
-    cdef double ratio = exp(log_ratio), total = 0.0, x
+    cdef double ratio = exp(log_ratio), exponent, d = 0.0, total = 0.0, x
     cdef Py_ssize_t s
     for s in range(mu.shape[0]):
         x = ratio * mu[s]
+        d += share[s] / (1.0 + x)
         total += share[s] * x / (1.0 + x)
-    return -_expm1(-(level + _penalty(xi, count, ratio)) / dof) / total
+    exponent = -(level + _penalty(xi, count, ratio)) / dof
+    # the form that has no cancellation
+    return (exp(exponent) - d) / total if d < 0.5 else 1.0 + _expm1(exponent) / total
 
 
 cdef extern from "math.h" nogil:
