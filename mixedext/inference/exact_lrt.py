@@ -376,8 +376,9 @@ class VarianceTest:
     null_sample : ndarray
         Simulated statistics, (nsim,); empty if none were made.
     mass_at_zero : float
-        Probability, if the variance is zero, that its estimate is zero.
-    method : {"simulation", "inversion", "mixture"}
+        Probability, if the variance is zero, that its estimate is zero; NaN if it is not
+        known.
+    method : {"simulation", "inversion", "mixture", "bootstrap"}
         Where the p-value is from.
     kind : {"RLRT", "LRT"}
         Restricted or ordinary likelihood.
