@@ -29,6 +29,7 @@ from mixedext.inference.quadratic_forms import positive_probability
 __all__ = [
     "NullLaw",
     "VarianceTest",
+    "checked_count",
     "exact_test",
     "mixture_test",
     "null_statistics",
@@ -440,6 +441,13 @@ class VarianceTest:
         return np.quantile(self.null_sample, probability)
 
 
+def checked_count(nsim) -> int:
+    """The number of simulations; ValueError if it is none."""
+    if not (isinstance(nsim, int | np.integer) and nsim > 0):
+        raise ValueError(f"nsim={nsim!r} must be a whole number above 0")
+    return int(nsim)
+
+
 def exact_test(
     statistic: float,
     law: NullLaw,
@@ -481,9 +489,7 @@ def exact_test(
     """
     if method not in ("simulation", "inversion"):
         raise ValueError(f"method={method!r} is not known; use 'simulation' or 'inversion'")
-    if not (isinstance(nsim, int | np.integer) and nsim > 0):
-        raise ValueError(f"nsim={nsim!r} must be a whole number above 0")
-    nsim, rng = int(nsim), np.random.default_rng(rng)
+    nsim, rng = checked_count(nsim), np.random.default_rng(rng)
     statistic = max(float(statistic), 0.0)
     notes, width = list(notes), law.spectrum.width
     if width:
