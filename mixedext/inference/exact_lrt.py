@@ -40,8 +40,8 @@ __all__ = [
 DRAWN = 2**21
 # Logarithms of ratios between which suprema are looked for, and points of the grid.
 LOWEST, HIGHEST, POINTS = -12.0, 12.0, 49
-# Shares of the w_s times eigenvalues, that the mass at zero is corrected by.
-SHARES = 200_000
+# Shares of the w_s by which the mass at zero is corrected, and the error that is sought.
+FEW_SHARES, MANY_SHARES, MASS_ERROR = 400, 10_000, 3e-4
 # Nodes of the integral over the fixed effects' part.
 NODES = 96
 # Shares by which it is decided how often each node is drawn.
@@ -176,14 +176,24 @@ class NullLaw:
         local = self.local_mass_at_zero
         if self._is_closed:
             return local
-        s, (values, counts) = self.spectrum, self.penalty
-        count = int(np.clip(SHARES // len(s.values), 500, 10_000))
-        shares = self._shares(count, np.random.default_rng(0))
+        rng = np.random.default_rng(0)
+        # without a rest each is 0 or 1
+        few = FEW_SHARES if self.spectrum.rest else MANY_SHARES
+        taken = self._rise_elsewhere(few, rng)
+        # as many more shares as make the error small
+        more = int(min(MANY_SHARES, taken.var() / MASS_ERROR**2)) - few
+        if more > 0:
+            taken = np.append(taken, self._rise_elsewhere(more, rng))
+        return float(np.clip(local - taken.mean(), 0.0, 1.0))
+
+    def _rise_elsewhere(self, count, rng):
+        """P(no rise at zero, and a higher peak elsewhere) given shares, (count,)."""
+        values, counts = self.penalty
+        shares = self._shares(count, rng)
         any_rise = self._beta_survival(shares, np.zeros(count))
         # f rises at zero where B passes the share that makes its slope positive
-        threshold = (values * counts).sum() / (self.dof * (shares @ s.values))
-        rise = self._beta_cdf(1.0 - threshold)
-        return float(np.clip(local - np.maximum(any_rise - rise, 0.0).mean(), 0.0, 1.0))
+        threshold = (values * counts).sum() / (self.dof * (shares @ self.spectrum.values))
+        return np.maximum(any_rise - self._beta_cdf(1.0 - threshold), 0.0)
 
     def draw(self, count: int, rng: np.random.Generator):
         """Draws for the eigenvalues (count, K), of the rest, and of the fixed effects."""

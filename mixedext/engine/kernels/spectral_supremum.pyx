@@ -267,7 +267,10 @@ def beta_remainders(
                 value = 1.0 + _expm1(-(levels[i] + penalties[j]) / dof) / value
                 if value > most:
                     best, most = j, value
-            low, high = grid[max(best - 1, 0)], grid[min(best + 1, g - 1)]
+            if best == 0:  # next to a ratio of zero, where nothing changes any more
+                out[i] = most
+                continue
+            low, high = grid[best - 1], grid[min(best + 1, g - 1)]
             while best == g - 1 and high < FARTHEST:
                 most = _remainder(mu, xi, count, dof, &shares[i, 0], levels[i], high)
                 value = _remainder(
