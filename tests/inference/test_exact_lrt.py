@@ -441,3 +441,49 @@ class TestMixture:
     def test_two_variances(self):
         want = stats.chi2.sf(3.0, 1) / 2 + stats.chi2.sf(3.0, 2) / 4
         assert mixture_test(3.0, 0, 2, True).pvalue == pytest.approx(want, rel=1e-14)
+
+
+@pytest.mark.filterwarnings("ignore:The random effects covariance matrix")
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("column", ["intercept", "slope"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("rank", [0, 1, 3])
+def test_statistics_of_data_are_the_law_of_their_projections(reml, column, weighted, rank):
+    """Fits of simulated responses beside the law, draw by draw.
+
+    With weights W the eigenvalues are those of W^(1/2) Z, and the chi-squared variables
+    squares of W^(1/2) y along its directions.
+    """
+    rng = np.random.default_rng(22)
+    n, codes = 40, rng.integers(0, 7, 40)
+    x = np.column_stack([np.ones(n), rng.normal(1, 2, n), rng.normal(size=n)])[:, :rank]
+    z = np.ones(n) if column == "intercept" else rng.normal(1, 1, n)
+    weights = np.exp(rng.normal(size=n)) if weighted else np.ones(n)
+    root = np.sqrt(weights)[:, None]
+    y = rng.normal(size=(n, 12)) / root
+    arguments = {"weights": weights} if weighted else {}
+    exog = x if rank else None
+    term = mx.RandomTerm(codes, z, group="g")
+    model = mx.MixedLM(y[:, 0], exog, terms=[term], **arguments)
+    plain = mx.MixedLM(y[:, 0], exog, terms=[], **arguments)
+    llf = [np.asarray(m.fit_many(y, reml=reml).llf) for m in (model, plain)]
+    found = 2 * (llf[0] - llf[1])
+    white = root * z[:, None] * (codes[:, None] == np.arange(7))
+    whole = np.linalg.svd(white, compute_uv=False) ** 2
+    q = np.linalg.qr(root * x)[0]
+    left, size, _ = np.linalg.svd(white - q @ (q.T @ white), full_matrices=False)
+    values, left = size[size > 1e-9] ** 2, left[:, size > 1e-9]
+    rest = root * y - q @ (q.T @ (root * y))
+    draws = (left.T @ rest).T ** 2
+    want = null_statistics(
+        values / whole.max(),
+        draws,
+        (rest**2).sum(axis=0) - draws.sum(axis=1),
+        n - rank if reml else n,
+        (values if reml else whole) / whole.max(),
+        np.ones(len(values) if reml else 7),
+    )
+    np.testing.assert_allclose(found.clip(0), want, atol=2e-8)
+    law = component_spectrum(model._design, reml)
+    got = np.repeat(law.values, law.counts)
+    np.testing.assert_allclose(got / got[0], values / values[0], rtol=1e-9)
