@@ -15,6 +15,7 @@ from scipy import linalg
 
 from mixedext.engine.blocks import Blocks
 from mixedext.engine.design import Design
+from mixedext.engine.threads import blas_threads
 from mixedext.exceptions import DesignError
 
 __all__ = ["Spectrum", "component_spectrum", "pooled"]
@@ -83,7 +84,8 @@ def component_spectrum(design: Design, reml: bool) -> Spectrum:
         If the fixed effects leave nothing of Z, they and Z leave nothing of any response
         (ordinary likelihood), or a matrix Z has too many columns.
     """
-    diagonal, fixed = _diagonal_form(design.blocks)
+    with blas_threads():
+        diagonal, fixed = _diagonal_form(design.blocks)
     whole, whole_counts, most = *_equal(diagonal)[1:], diagonal.max(initial=0.0)
     width = 0.0
     rank = fixed.shape[1]
@@ -91,7 +93,8 @@ def component_spectrum(design: Design, reml: bool) -> Spectrum:
     if rank and rows > MOST_ROWS:
         width = _width(diagonal, MOST_ROWS // max(rank, 1))
         diagonal = _rounded(diagonal, width)
-    values, counts = _less_fixed(diagonal, fixed)
+    with blas_threads():
+        values, counts = _less_fixed(diagonal, fixed)
     keep = values > ROUNDING * most
     values, counts = values[keep], counts[keep]
     if not len(values):

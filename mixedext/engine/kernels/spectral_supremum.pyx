@@ -5,26 +5,36 @@ D(r) = sum_s w_s / (1 + r mu_s) + w_0, the process is
 
     f(r) = N log(T / D(r)) - h(r),    h(r) = sum_s c_s log(1 + r xi_s),  r >= 0
 
-(Crainiceanu and Ruppert 2004, theorem 1).  exp(-f / N) = (D(r) / T) exp(h(r) / N) is linear
-in w: on a grid one matrix product.  Between the neighbours of each peak that may be the
-highest, the derivative's root is found.
+(Crainiceanu and Ruppert 2004, theorem 1).  At given ratios D(r) f'(r), and on a grid
+exp(-f / N) T = D(r) exp(h(r) / N), are linear in w: one matrix product each.  Where f'
+turns from positive to negative between two ratios, Newton's method finds the peak, for
+several draws at a time.
 """
 
-from libc.math cimport exp, log, log1p
+cimport cython
+from libc.math cimport exp, expm1, fabs, log, log1p, sqrt
+from mixedext.engine.kernels.lanes cimport (
+    LANES,
+    ONE,
+    ZERO,
+    cloned_int,
+    lane,
+    reciprocal,
+)
 from scipy.linalg.cython_blas cimport dgemm
 
 import numpy as np
 
-# Simulations that share a matrix product.
-cdef Py_ssize_t TOGETHER = 256
-# A grid point may lie this much (in f) below the highest one and its peak be higher.
-cdef double WITHIN = 0.5
+cdef enum:
+    TOGETHER = 256  # simulations that share a matrix product
+    MOST_STEPS = 200  # of a search
 # Equal eigenvalues up to which a product is taken rather than a logarithm.
 cdef double MULTIPLIED = 6.0
-# Error of f at which a search ends.
-cdef double ENOUGH = 1e-11
-# Logarithm of the ratio that is next to zero.
-cdef double NEXT_TO_ZERO = -40.0
+# Error of f at which a search ends, and relative distance of its ends.
+cdef double ENOUGH = 1e-12
+cdef double NEIGHBOURS = 1e-13
+# Relative error of a threshold at which its search ends.
+cdef double CLOSE = 1e-14
 
 
 cdef double _penalty(
@@ -48,44 +58,6 @@ cdef double _penalty(
     return total + log(product)
 
 
-cdef inline double _penalty_slope(
-    const double[::1] xi, const double[::1] count, double ratio
-) noexcept nogil:
-    # dh / d log r
-    cdef double total = 0.0, x
-    cdef Py_ssize_t s
-    for s in range(xi.shape[0]):
-        x = ratio * xi[s]
-        total += count[s] * x / (1.0 + x)
-    return total
-
-
-cdef double _slope(
-    const double[::1] mu, const double* w, double rest, double dof,
-    const double[::1] xi, const double[::1] count, double ratio,
-) noexcept nogil:
-    # df / d log r
-    cdef double down = rest, change = 0.0, penalty = 0.0, x, y, share
-    cdef Py_ssize_t s
-    if &xi[0] == &mu[0]:  # restricted likelihood: one division an eigenvalue
-        for s in range(mu.shape[0]):
-            y = ratio * mu[s]
-            x = 1.0 / (1.0 + y)
-            y *= x
-            share = w[s] * x
-            down += share
-            change += share * y
-            penalty += count[s] * y
-        return dof * change / down - penalty
-    for s in range(mu.shape[0]):
-        y = ratio * mu[s]
-        x = 1.0 / (1.0 + y)
-        share = w[s] * x
-        down += share
-        change += share * x * y
-    return dof * change / down - _penalty_slope(xi, count, ratio)
-
-
 cdef double _value(
     const double[::1] mu, const double* w, double rest, double dof,
     const double[::1] xi, const double[::1] count, double ratio,
@@ -100,48 +72,146 @@ cdef double _value(
     return dof * log1p(gain / down) - _penalty(xi, count, ratio)
 
 
-cdef double _peak(
-    const double[::1] mu, const double* w, double rest, double dof,
-    const double[::1] xi, const double[::1] count, double low, double middle, double high,
+cdef cloned_int _slopes(
+    Py_ssize_t k, const double* mu, const lane* w, const lane* rest, double dof,
+    Py_ssize_t m, const double* xi, const double* rise, double nearest,
+    const double* place, double* slope, double* bend,
 ) noexcept nogil:
-    # Highest f between log ratios low and high, of which the middle one is not lower.
-    cdef double at, slope, low_slope, high_slope, left = low, right = high
-    cdef int step, side = 0
-    cdef bint from_zero
-    slope = _slope(mu, w, rest, dof, xi, count, exp(middle))
+    """Derivatives of f, of a draw in each lane, by the logarithm of place = r + nearest."""
+    cdef lane u = (<lane*>place)[0], r = u - ONE * nearest
+    cdef lane x, y, z, down = rest[0], fall = ZERO, turn = ZERO, climb = ZERO, brake = ZERO
+    cdef Py_ssize_t s
+    for s in range(k):
+        x = reciprocal(ONE + r * mu[s])
+        y = x * mu[s]
+        z = x * w[s]
+        down += z
+        z *= y
+        fall += z
+        turn += z * y
+    for s in range(m):
+        x = reciprocal(ONE + r * xi[s])
+        y = x * rise[s]
+        climb += y
+        brake += x * xi[s] * y
+    down = reciprocal(down)
+    fall *= down  # -D' / D, and turn is D'' / 2
+    x = (fall * dof - climb) * u
+    (<lane*>slope)[0] = x
+    (<lane*>bend)[0] = ((fall * fall - (down + down) * turn) * dof + brake) * u * u + x
+    return 1
+
+
+cdef inline bint _step(
+    double slope, double bend, double* place, double* low, double* high, double* lacking
+) noexcept nogil:
+    # Newton's step in log place between low and high, or False if f lacks next to nothing.
+    cdef double move = -slope / bend if bend < 0 else 2.0
     if slope > 0:
-        left, low_slope = middle, slope
-        high_slope = _slope(mu, w, rest, dof, xi, count, exp(right))
+        low[0] = place[0]
     else:
-        right, high_slope = middle, slope
-        low_slope = _slope(mu, w, rest, dof, xi, count, exp(left))
-    from_zero = left <= NEXT_TO_ZERO
-    for step in range(60):
-        # Illinois; halves where the ends do not enclose a root, or one is next to zero:
-        # there the slope in log r is next to nothing anyway
-        if low_slope > 0 and high_slope < 0 and step < 40 and not from_zero:
-            at = (left * high_slope - right * low_slope) / (high_slope - low_slope)
-        else:
-            at = 0.5 * (left + right)
-        slope = _slope(mu, w, rest, dof, xi, count, exp(at))
-        if slope > 0:
-            left, low_slope = at, slope
-            if side == 1:
-                high_slope *= 0.5
-            side = 1
-        else:
-            right, high_slope = at, slope
-            if side == -1:
-                low_slope *= 0.5
-            side = -1
-        # a parabola through the slopes: f lacks slope^2 / (2 curvature)
-        if (
-            slope * slope * (right - left) < ENOUGH * (low_slope - high_slope)
-            and not from_zero
-            or right - left < 1e-7
-        ):
-            break
-    return _value(mu, w, rest, dof, xi, count, exp(at))
+        high[0] = place[0]
+    lacking[0] = 0.5 * fabs(slope * move)  # by a parabola
+    if fabs(slope) * move * move < ENOUGH:
+        return False
+    if high[0] - low[0] < NEIGHBOURS * high[0]:
+        lacking[0] = 0.0
+        return False
+    if fabs(move) < 1.0:
+        place[0] *= (2.0 + move) / (2.0 - move)  # exp(move) but for its cube
+    if not (fabs(move) < 1.0 and low[0] < place[0] < high[0]):
+        place[0] = sqrt(low[0] * high[0])
+    return True
+
+
+@cython.final
+cdef class Peaks:
+    """Peaks of f to be found, each of one draw and between two ratios, LANES at a time.
+
+    Ratios are given as place = r + nearest: its logarithm is like r near zero, and like
+    log r far away.
+    """
+
+    cdef const double[::1] mu, xi, count
+    cdef double dof, nearest
+    cdef double[::1] rise, out, space
+    cdef lane* w  # (K,) of the peaks' draws
+    cdef double* rest
+    cdef double* place
+    cdef double* low
+    cdef double* high
+    cdef double* slope
+    cdef double* bend
+    cdef double* lacking
+    cdef const double* draw[LANES]
+    cdef Py_ssize_t number[LANES]
+    cdef Py_ssize_t waiting
+
+    def __init__(self, mu, xi, count, dof, nearest, out):
+        self.mu, self.xi, self.count, self.rise = mu, xi, count, np.multiply(count, xi)
+        self.dof, self.nearest, self.out = dof, nearest, out
+        self.space = np.zeros((len(mu) + 8) * LANES)  # one more, to align the others
+        self.w = <lane*>(
+            (<size_t>&self.space[0] + sizeof(lane) - 1) // sizeof(lane) * sizeof(lane)
+        )
+        self.rest = <double*>(self.w + self.mu.shape[0])
+        self.place, self.low, self.high, self.slope, self.bend, self.lacking = (
+            self.rest + LANES, self.rest + 2 * LANES, self.rest + 3 * LANES,
+            self.rest + 4 * LANES, self.rest + 5 * LANES, self.rest + 6 * LANES,
+        )
+        self.waiting = 0
+
+    cdef void add(
+        self, Py_ssize_t number, const double* draw, double rest,
+        double low, double high, double place,
+    ) noexcept nogil:
+        cdef Py_ssize_t at = self.waiting, s
+        self.number[at], self.draw[at], self.rest[at] = number, draw, rest
+        self.low[at], self.high[at], self.place[at] = low, high, place
+        for s in range(self.mu.shape[0]):
+            (<double*>&self.w[s])[at] = draw[s]
+        self.waiting += 1
+        if self.waiting == LANES:
+            self.find()
+
+    cdef void find(self) noexcept nogil:
+        # Raise ``out`` to the peaks that wait.
+        cdef Py_ssize_t step, t
+        cdef bint more
+        cdef double f
+        for t in range(self.waiting, LANES):  # nothing to be found there
+            self.low[t] = self.high[t] = self.place[t] = self.nearest
+        for step in range(MOST_STEPS):
+            _slopes(
+                self.mu.shape[0], &self.mu[0], self.w, <lane*>self.rest,
+                self.dof, self.xi.shape[0], &self.xi[0], &self.rise[0], self.nearest,
+                self.place, self.slope, self.bend,
+            )
+            more = False
+            for t in range(LANES):
+                more |= _step(
+                    self.slope[t], self.bend[t], &self.place[t], &self.low[t],
+                    &self.high[t], &self.lacking[t],
+                )
+            if not more:
+                break
+        for t in range(self.waiting):
+            f = self.lacking[t] + _value(
+                self.mu, self.draw[t], self.rest[t], self.dof, self.xi, self.count,
+                self.place[t] - self.nearest,
+            )
+            self.out[self.number[t]] = max(self.out[self.number[t]], f)
+        self.waiting = 0
+
+
+cdef inline double _parabolic_root(
+    double at_zero, double at_one, double bend
+) noexcept nogil:
+    # Between 0 and 1, for a change of sign, and second differences: that of the chord,
+    # and a step of Newton's.
+    cdef double fall = at_zero - at_one, root = at_zero / fall
+    root -= 0.5 * bend * root * (1.0 - root) / (fall + 0.5 * bend * (1.0 - 2.0 * root))
+    return min(max(root, 0.0), 1.0)
 
 
 def suprema(
@@ -151,81 +221,114 @@ def suprema(
     double dof,
     const double[:, ::1] draws,           # in: (nsim, K) chi-squared of the mu ...
     const double[::1] rest,               # in: (nsim,) ... and of the rest
-    const double[::1] grid,               # in: (G,) ratios, ascending, the first 0
-    bint refine,                          # in: whether to go between the grid's points;
-                                          # not with ...
-    bint first_peak,                      # in: ... whether to stop at the first decrease
+    const double[::1] places,             # in: (G,) r + nearest, ascending, of r from 0 on
+    double nearest,
     double[::1] out,                      # out: (nsim,)
 ):
-    """Supremum of f over the ratio for every simulation."""
-    cdef Py_ssize_t n = draws.shape[0], k = mu.shape[0], g = grid.shape[0]
-    cdef Py_ssize_t start, here, i, j, s, best
-    cdef double[:, ::1] linear = np.empty((g, k))
-    cdef double[::1] constant = np.empty(g), logs = np.empty(g), ones = np.ones(k)
-    cdef double[:, ::1] ratios = np.empty((TOGETHER, g))
-    cdef double least, least_allowed, total, value, highest, lower, upper, middle
-    cdef double slope_zero, mean_xi = 0.0
-    cdef int rows, columns = <int>g, depth = <int>k, ld = <int>max(k, 1)
+    """Supremum of f over the ratio, up to the last of the places, for every simulation."""
+    cdef Py_ssize_t n = draws.shape[0], g = places.shape[0]
+    cdef Py_ssize_t block, start, here, i, j
+    cdef double[:, ::1] linear
+    cdef double[::1] constant
+    cdef double[:, ::1] slopes = np.empty((TOGETHER, g))
+    cdef Peaks peaks = Peaks(mu, xi, count, dof, nearest, out)
+    cdef const double* w
+    cdef double* slope
+    cdef double bend, part
+    forms = _slope_forms(mu, xi, peaks.rise, dof, places, nearest)
+    linear, constant = forms[0], forms[1]
+    with nogil:
+        for block in range((n + TOGETHER - 1) // TOGETHER):
+            start = block * TOGETHER
+            here = min(TOGETHER, n - start)
+            _multiply(here, &draws[start, 0], linear, slopes)
+            for i in range(here):
+                w, slope = &draws[start + i, 0], &slopes[i, 0]
+                out[start + i] = 0.0
+                for j in range(g):
+                    slope[j] += constant[j] * rest[start + i]
+                for j in range(g - 1):
+                    if not (slope[j] > 0 and slope[j + 1] <= 0):
+                        continue
+                    bend = 0.0
+                    if j + 2 < g:
+                        bend = slope[j + 2] - 2.0 * slope[j + 1] + slope[j]
+                    part = _parabolic_root(slope[j], slope[j + 1], bend)
+                    peaks.add(
+                        start + i, w, rest[start + i], places[j], places[j + 1],
+                        places[j] * exp(part * log(places[j + 1] / places[j])),
+                    )
+                if slope[g - 1] > 0:
+                    out[start + i] = max(out[start + i], _value(
+                        mu, w, rest[start + i], dof, xi, count, places[g - 1] - nearest
+                    ))
+        peaks.find()
+
+
+def _slope_forms(mu, xi, rise, dof, places, nearest):
+    """Coefficients of D(r) df / dlog(place): of w (G, K), and of w_0 (G,)."""
+    mu, xi, places = np.asarray(mu), np.asarray(xi), np.asarray(places)
+    ratios = places - nearest
+    x = 1.0 / (1.0 + np.multiply.outer(ratios, mu))
+    climb = places * ((1.0 / (1.0 + np.multiply.outer(ratios, xi))) @ rise)
+    return x * (dof * places[:, None] * mu * x - climb[:, None]), -climb
+
+
+cdef void _multiply(
+    Py_ssize_t n, const double* draws, const double[:, ::1] linear,
+    double[:, ::1] out,
+) noexcept nogil:
+    # out (n, G) = draws linear'; column-major out (G, n) = linear draws'
+    cdef int rows = <int>n, columns = <int>linear.shape[0], depth = <int>linear.shape[1]
     cdef double one = 1.0, zero = 0.0
     cdef char* yes = b"T"
     cdef char* no = b"N"
-    cdef double* row
-    for s in range(xi.shape[0]):
-        mean_xi += count[s] * xi[s]
-    for j in range(g):
-        constant[j] = exp(_penalty(xi, count, grid[j]) / dof)
-        logs[j] = log(grid[j]) if grid[j] > 0 else NEXT_TO_ZERO
-        for s in range(k):
-            linear[j, s] = constant[j] / (1.0 + grid[j] * mu[s])
+    dgemm(yes, no, &columns, &rows, &depth, &one, <double*>&linear[0, 0], &depth,
+          <double*>draws, &depth, &zero, &out[0, 0], &columns)
+
+
+def grid_suprema(
+    const double[::1] mu,
+    const double[::1] xi,
+    const double[::1] count,
+    double dof,
+    const double[:, ::1] draws,           # in: (nsim, K) chi-squared of the mu ...
+    const double[::1] rest,               # in: (nsim,) ... and of the rest
+    const double[::1] grid,               # in: (G,) ratios, ascending, the first 0
+    bint first_peak,                      # in: whether to stop at the first decrease
+    double[::1] out,                      # out: (nsim,)
+):
+    """Highest f on the grid for every simulation."""
+    cdef Py_ssize_t n = draws.shape[0], g = grid.shape[0]
+    cdef Py_ssize_t block, start, here, i, j, best
+    cdef double[::1] constant
+    cdef double[:, ::1] linear
+    cdef double[:, ::1] shares = np.empty((TOGETHER, g))
+    cdef double* share
+    penalties = np.array([_penalty(xi, count, ratio) for ratio in grid])
+    constant = np.exp(penalties / dof)
+    linear = np.asarray(constant)[:, None] / (1.0 + np.multiply.outer(grid, mu))
     with nogil:
-        start = 0
-        while start < n:
+        for block in range((n + TOGETHER - 1) // TOGETHER):
+            start = block * TOGETHER
             here = min(TOGETHER, n - start)
-            rows = <int>here
-            # ratios (here, g) = draws linear', column-major as (g, here) = linear draws'
-            dgemm(yes, no, &columns, &rows, &depth, &one, &linear[0, 0], &ld,
-                  <double*>&draws[start, 0], &ld, &zero, &ratios[0, 0], &columns)
+            _multiply(here, &draws[start, 0], linear, shares)
             for i in range(here):
-                row = &ratios[i, 0]
-                best, least, total = 0, 1e300, rest[start + i]
-                for s in range(k):
-                    total += draws[start + i, s]
+                best, share = 0, &shares[i, 0]
                 for j in range(g):
-                    row[j] += constant[j] * rest[start + i]
-                    if row[j] < least:
-                        best, least = j, row[j]
-                    elif first_peak and j > 0 and row[j] > row[j - 1]:
+                    share[j] += constant[j] * rest[start + i]
+                    if share[j] < share[best]:
+                        best = j
+                    elif first_peak and j > 0 and share[j] > share[j - 1]:
                         break
-                highest = 0.0
-                if not refine and grid[best] > 0:
-                    value = _value(mu, &draws[start + i, 0], rest[start + i], dof, xi,
-                                   count, grid[best])
-                    highest = max(highest, value)
-                if refine:
-                    least_allowed = least * exp(WITHIN / dof)
-                    slope_zero = 0.0
-                    for s in range(k):
-                        slope_zero += mu[s] * draws[start + i, s]
-                    slope_zero = dof * slope_zero / total - mean_xi
-                    for j in range(g):
-                        if row[j] > least_allowed:
-                            continue
-                        if j > 0 and row[j - 1] < row[j] or j < g - 1 and row[j + 1] <= row[j]:
-                            continue
-                        if j == 0 and not slope_zero > 0:
-                            continue
-                        lower = logs[j - 1] if j > 0 else NEXT_TO_ZERO
-                        upper = logs[j + 1] if j < g - 1 else logs[j]
-                        middle = logs[j] if j > 0 else NEXT_TO_ZERO
-                        value = _peak(mu, &draws[start + i, 0], rest[start + i], dof, xi,
-                                      count, lower, middle, upper)
-                        highest = max(highest, value)
-                out[start + i] = highest
-            start += here
+                out[start + i] = max(0.0, _value(
+                    mu, &draws[start + i, 0], rest[start + i], dof, xi, count, grid[best]
+                ))
 
 
-# Logarithm of the ratio beyond which nothing is looked for.
-cdef double FARTHEST = 600.0
+# Logarithm of the ratio beyond which nothing is looked for, and the least B from which on
+# 1 - B is worked with.
+cdef double FARTHEST = 600.0, FAR = 0.9
 
 
 def beta_remainders(
@@ -235,65 +338,127 @@ def beta_remainders(
     double dof,
     const double[:, ::1] shares,          # in: (n, K) the w_s divided by their sum
     const double[::1] levels,             # in: (n,) x
-    const double[::1] grid,               # in: (G,) log ratios, equal steps, ascending
+    const double[::1] grid,               # in: (G,) log ratios, ascending
     double[::1] out,                      # out: (n,)
 ):
     """Largest w_0 / T with which the supremum reaches x, given the shares; if it may.
 
     With e(r) = exp(-(x + h(r)) / N) and d(r) = sum_s share_s / (1 + r mu_s), f(r) > x
-    where w_0 / T < (e - d) / (1 - d); the largest of it over r is found on the grid, or
-    beyond it, and then by golden section.  It keeps its digits however small it is.
+    where w_0 / T < (e - d) / (1 - d), and B = 1 - w_0 / T > (1 - e) / (1 - d).  The least B
+    is found on the grid, and then by Newton's method for the logarithm; where B is nearly
+    1, or beyond the grid, ``_far_remainder`` keeps the digits of w_0 / T.
     """
-    cdef Py_ssize_t n = shares.shape[0], k = mu.shape[0], g = grid.shape[0], i, j, best
-    cdef double[::1] penalties = np.empty(g)
-    cdef double[:, ::1] parts = np.empty((g, k))
-    cdef double most, value, low, high, a, b, fa, fb, x
-    cdef double width = grid[1] - grid[0]
-    cdef double golden = 0.6180339887498949
+    cdef Py_ssize_t n = shares.shape[0], g = grid.shape[0], block, start, i, j, best
+    cdef double[:, ::1] parts, sums = np.empty((TOGETHER, g))
+    cdef double[::1] penalties
+    cdef double least, value, low, high, at, slope, bend, move
     cdef int step
-    cdef Py_ssize_t s
-    for j in range(g):
-        penalties[j] = _penalty(xi, count, exp(grid[j]))
-        for s in range(k):
-            x = exp(grid[j]) * mu[s]
-            parts[j, s] = x / (1.0 + x)
+    penalties = np.array([_penalty(xi, count, exp(x)) for x in grid])
+    ratios = np.multiply.outer(np.exp(grid), mu)
+    parts = ratios / (1.0 + ratios)
     with nogil:
-        for i in range(n):
-            best, most = 0, -1e300
-            for j in range(g):
-                value = 0.0
-                for s in range(k):
-                    value += shares[i, s] * parts[j, s]
-                value = 1.0 + _expm1(-(levels[i] + penalties[j]) / dof) / value
-                if value > most:
-                    best, most = j, value
-            if best == 0:  # next to a ratio of zero, where nothing changes any more
-                out[i] = most
-                continue
-            low, high = grid[best - 1], grid[min(best + 1, g - 1)]
-            while best == g - 1 and high < FARTHEST:
-                most = _remainder(mu, xi, count, dof, &shares[i, 0], levels[i], high)
-                value = _remainder(
-                    mu, xi, count, dof, &shares[i, 0], levels[i], high + width
-                )
-                if value <= most:
-                    high += width
-                    break
-                low, high = high, high + width
-            a, b = high - golden * (high - low), low + golden * (high - low)
-            fa = _remainder(mu, xi, count, dof, &shares[i, 0], levels[i], a)
-            fb = _remainder(mu, xi, count, dof, &shares[i, 0], levels[i], b)
-            # the error of the value is the square of that of the place
-            for step in range(26):
-                if fa > fb:
-                    high, b, fb = b, a, fa
-                    a = high - golden * (high - low)
-                    fa = _remainder(mu, xi, count, dof, &shares[i, 0], levels[i], a)
-                else:
-                    low, a, fa = a, b, fb
-                    b = low + golden * (high - low)
-                    fb = _remainder(mu, xi, count, dof, &shares[i, 0], levels[i], b)
-            out[i] = max(most, max(fa, fb))
+        for block in range((n + TOGETHER - 1) // TOGETHER):
+            start = block * TOGETHER
+            _multiply(min(TOGETHER, n - start), &shares[start, 0], parts, sums)
+            for i in range(start, min(start + TOGETHER, n)):
+                best, least = 0, 1e300
+                for j in range(g):
+                    value = -expm1(-(levels[i] + penalties[j]) / dof) / sums[i - start, j]
+                    if value < least:
+                        best, least = j, value
+                if best == 0:  # next to a ratio of zero: nothing changes any more
+                    out[i] = 1.0 - least
+                    continue
+                if best == g - 1 or least > FAR:
+                    out[i] = _far_remainder(
+                        mu, xi, count, dof, &shares[i, 0], levels[i], grid
+                    )
+                    continue
+                at, low, high = grid[best], grid[best - 1], grid[best + 1]
+                for step in range(MOST_STEPS):
+                    value = _threshold(
+                        mu, xi, count, dof, &shares[i, 0], levels[i], exp(at), &slope, &bend
+                    )
+                    least = min(least, value)
+                    if slope < 0:
+                        low = at
+                    else:
+                        high = at
+                    move = -slope / bend if bend > 0 else high - low
+                    # twice what the logarithm exceeds its least by
+                    if fabs(slope * move) < CLOSE or high - low < NEIGHBOURS:
+                        break
+                    at += move
+                    if not low < at < high:
+                        at = 0.5 * (low + high)
+                out[i] = 1.0 - least
+
+
+cdef double _threshold(
+    const double[::1] mu, const double[::1] xi, const double[::1] count, double dof,
+    const double* share, double level, double ratio, double* slope, double* bend,
+) noexcept nogil:
+    # The threshold at a ratio, and the derivatives of its logarithm by that of the ratio.
+    cdef double part = 0.0, rise = 0.0, turn = 0.0, x, y, z, left
+    cdef double climb = 0.0, brake = 0.0
+    cdef Py_ssize_t s
+    for s in range(mu.shape[0]):
+        x = ratio * mu[s]
+        y = 1.0 / (1.0 + x)
+        z = share[s] * x * y
+        part += z
+        z *= y
+        rise += z
+        turn += z * (y - x * y)
+    for s in range(xi.shape[0]):
+        x = ratio * xi[s]
+        y = 1.0 / (1.0 + x)
+        z = count[s] * x * y / dof
+        climb += z
+        brake += z * y
+    left = (level + _penalty(xi, count, ratio)) / dof
+    rise /= part
+    x = 1.0 / expm1(left)
+    slope[0] = climb * x - rise
+    bend[0] = (brake - climb * climb * (1.0 + x)) * x - turn / part + rise * rise
+    return -expm1(-left) / part
+
+
+cdef double _far_remainder(
+    const double[::1] mu, const double[::1] xi, const double[::1] count, double dof,
+    const double* share, double level, const double[::1] grid,
+) noexcept nogil:
+    # the largest of (e - d) / (1 - d), on the grid or beyond it, and by golden section
+    cdef Py_ssize_t g = grid.shape[0], j, best = 0
+    cdef double most = -1e300, value, low, high, a, b, fa, fb
+    cdef double width = grid[1] - grid[0], golden = 0.6180339887498949
+    cdef int step
+    for j in range(g):
+        value = _remainder(mu, xi, count, dof, share, level, grid[j])
+        if value > most:
+            best, most = j, value
+    low, high = grid[max(best - 1, 0)], grid[min(best + 1, g - 1)]
+    while best == g - 1 and high < FARTHEST:
+        most = _remainder(mu, xi, count, dof, share, level, high)
+        value = _remainder(mu, xi, count, dof, share, level, high + width)
+        if value <= most:
+            high += width
+            break
+        low, high = high, high + width
+    a, b = high - golden * (high - low), low + golden * (high - low)
+    fa = _remainder(mu, xi, count, dof, share, level, a)
+    fb = _remainder(mu, xi, count, dof, share, level, b)
+    # the error of the value is the square of that of the place
+    for step in range(26):
+        if fa > fb:
+            high, b, fb = b, a, fa
+            a = high - golden * (high - low)
+            fa = _remainder(mu, xi, count, dof, share, level, a)
+        else:
+            low, a, fa = a, b, fb
+            b = low + golden * (high - low)
+            fb = _remainder(mu, xi, count, dof, share, level, b)
+    return max(most, max(fa, fb))
 
 
 cdef double _remainder(
@@ -308,8 +473,4 @@ cdef double _remainder(
         total += share[s] * x / (1.0 + x)
     exponent = -(level + _penalty(xi, count, ratio)) / dof
     # the form that has no cancellation
-    return (exp(exponent) - d) / total if d < 0.5 else 1.0 + _expm1(exponent) / total
-
-
-cdef extern from "math.h" nogil:
-    double _expm1 "expm1" (double)
+    return (exp(exponent) - d) / total if d < 0.5 else 1.0 + expm1(exponent) / total
