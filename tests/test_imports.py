@@ -32,6 +32,8 @@ LAYERS = [
     ["results_parts.fixed_terms"],
     ["results_parts.smaller_models", "results_parts.explained_variance"],
     ["results_parts.anova_tables", "results_parts.model_comparison"],
+    ["results_parts.bootstrap_tests", "results_parts.replication"],
+    ["results_parts.variance_parts"],
     ["results_parts.kenward_roger_tests", "results_parts.variance_tests"],
     ["results_parts.term_deletion"],
     ["results_parts.reference_grid", "results_parts.means_text"],

@@ -81,7 +81,8 @@ def component_spectrum(design: Design, reml: bool) -> Spectrum:
     Raises
     ------
     DesignError
-        If the fixed effects leave nothing of Z, or a matrix Z has too many columns.
+        If the fixed effects leave nothing of Z, they and Z leave nothing of any response
+        (ordinary likelihood), or a matrix Z has too many columns.
     """
     with blas_threads():
         diagonal, fixed = _diagonal_form(design.blocks)
@@ -103,6 +104,13 @@ def component_spectrum(design: Design, reml: bool) -> Spectrum:
         )
     positive = whole > ROUNDING * most
     whole, whole_counts = whole[positive], whole_counts[positive]
+    nobs, rank_z = design.blocks.nobs, int(whole_counts.sum())
+    if not reml and rank_z < nobs and nobs - rank - int(counts.sum()) <= 0:
+        raise DesignError(
+            f"the fixed effects and {design.terms[0].label} fit any response without a "
+            "residual: the likelihood is unbounded. Use the restricted likelihood, "
+            "exact_rlrt, or fewer fixed effects"
+        )
     scale = values[0] if reml else max(values[0], whole[0])
     if len(values) > MOST_DISTINCT:
         finer = _width(np.repeat(values, counts), POOLED)
@@ -116,7 +124,7 @@ def component_spectrum(design: Design, reml: bool) -> Spectrum:
         counts,
         whole / scale,
         whole_counts,
-        design.blocks.nobs,
+        nobs,
         design.basis.rank,
         width,
     )

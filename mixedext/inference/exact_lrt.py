@@ -15,6 +15,7 @@ w_0, of n - p - rank.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import comb
 
 import numpy as np
@@ -28,6 +29,7 @@ from mixedext.inference.quadratic_forms import positive_probability
 __all__ = [
     "NullLaw",
     "VarianceTest",
+    "checked_count",
     "exact_test",
     "mixture_test",
     "null_statistics",
@@ -46,8 +48,12 @@ STEP, RESOLVED = 0.4, 8.0
 FAR, FARTHEST = 3.0, 36.0
 # Logarithms of ratios between which thresholds are looked for, and points of the grid.
 LOWEST, HIGHEST, POINTS = -12.0, 12.0, 49
+# Shares of the w_s by which the mass at zero is corrected, and the error that is sought.
+FEW_SHARES, MANY_SHARES, MASS_ERROR = 400, 10_000, 3e-4
 # Nodes of the integral over the fixed effects' part.
 NODES = 96
+# Shares by which it is decided how often each node is drawn.
+PILOT = 64
 
 
 def rlrsim_grid() -> np.ndarray:
@@ -158,17 +164,44 @@ class NullLaw:
         return len(self.spectrum.values) == 1
 
     @property
-    def mass_at_zero(self) -> float:
-        """Probability that the likelihood does not rise at a variance of zero.
-
-        That of an estimate of zero, but for data whose likelihood falls first and rises
-        to a higher peak later.
-        """
+    def local_mass_at_zero(self) -> float:
+        """Probability that the likelihood does not rise at a variance of zero."""
         s = self.spectrum
         values, counts = self.penalty
         mean = float((values * counts).sum())
         weights = np.append(self.dof * s.values - mean, -mean)
         return 1.0 - positive_probability(weights, np.append(s.counts, s.rest))
+
+    @cached_property
+    def mass_at_zero(self) -> float:
+        """Probability that the variance is estimated as zero.
+
+        The likelihood does not rise at zero, by inversion, less the probability that it
+        falls there and has a higher peak elsewhere: a small one, which only different
+        eigenvalues or few residual degrees of freedom bring about.  It is the mean over
+        shares drawn with a seed of its own.
+        """
+        local = self.local_mass_at_zero
+        if self._is_closed:
+            return local
+        rng = np.random.default_rng(0)
+        # without a rest each is 0 or 1
+        few = FEW_SHARES if self.spectrum.rest else MANY_SHARES
+        taken = self._rise_elsewhere(few, rng)
+        # as many more shares as make the error small
+        more = int(min(MANY_SHARES, taken.var() / MASS_ERROR**2)) - few
+        if more > 0:
+            taken = np.append(taken, self._rise_elsewhere(more, rng))
+        return float(np.clip(local - taken.mean(), 0.0, 1.0))
+
+    def _rise_elsewhere(self, count, rng):
+        """P(no rise at zero, and a higher peak elsewhere) given shares, (count,)."""
+        values, counts = self.penalty
+        shares = self._shares(count, rng)
+        any_rise = self._beta_survival(shares, np.zeros(count))
+        # f rises at zero where B passes the share that makes its slope positive
+        threshold = (values * counts).sum() / (self.dof * (shares @ self.spectrum.values))
+        return np.maximum(any_rise - self._beta_cdf(1.0 - threshold), 0.0)
 
     def draw(self, count: int, rng: np.random.Generator):
         """Draws for the eigenvalues (count, K), of the rest, and of the fixed effects."""
@@ -223,7 +256,8 @@ class NullLaw:
         supremum passes x where B passes a threshold that depends on the shares alone.
         With one eigenvalue there is one share: the probability is exact, and its standard
         error zero.  Otherwise it is the mean of the beta probabilities over simulated
-        shares.
+        shares.  With restrictions on fixed effects the threshold depends on their part
+        too, over which it is integrated: by quadrature, or by drawing its nodes.
 
         Parameters
         ----------
@@ -234,60 +268,91 @@ class NullLaw:
         rng : Generator
             Source of random numbers.
         """
+        certain, levels, masses = self._levels(float(statistic))
         if self.has_one_eigenvalue:
-            return self._exact_survival(statistic), 0.0
-        total = squares = 0.0
+            p = self._beta_survival(np.ones((len(levels), 1)), levels)
+            return float(certain + masses @ p), 0.0
+        chances = self._level_chances(levels, masses, rng)
+        ends, total, squares = np.cumsum(chances), 0.0, 0.0
         for at in self._pieces(nsim):
-            draws, _, _ = self.draw(at.stop - at.start, rng)
-            shares = draws / draws.sum(axis=1, keepdims=True)
-            levels = np.full(len(shares), float(statistic))
-            if self.n_restrictions:
-                s = self.spectrum
-                part = rng.beta(self.n_restrictions / 2, (s.nobs - s.rank) / 2, len(shares))
-                levels += self.dof * np.log1p(-part)
-            p = self._beta_survival(shares, levels)
+            size = at.stop - at.start
+            places = (np.arange(size) + rng.random()) / size * ends[-1]
+            level = np.minimum(np.searchsorted(ends, places), len(levels) - 1)
+            p = self._beta_survival(self._shares(size, rng), levels[level])
+            p *= masses[level] / chances[level]
             total, squares = total + p.sum(), squares + (p * p).sum()
         if self.spectrum.rest == 0:  # B is 1: certain or impossible, given the shares
             total, nsim = total + 1, nsim + 1
         mean = total / nsim
-        return float(mean), float(np.sqrt(max(squares / nsim - mean**2, 0.0) / nsim))
+        error = np.sqrt(max(squares / nsim - mean**2, 0.0) / nsim)
+        return float(certain + mean), float(error)
 
-    def _exact_survival(self, x):
+    def _levels(self, x):
+        """What the supremum must pass, given the fixed effects' part, and probabilities.
+
+        That part is -N log(1 - V), with V = chi2_q / (chi2_q + T), which is beta and
+        independent of B and the shares.  V = v sin^2 removes the roots at both ends.
+
+        Returns
+        -------
+        certain : float
+            Probability that V alone passes x.
+        levels, masses : ndarray
+            Nodes of a quadrature, and their probabilities.
+        """
         if not self.n_restrictions:
-            return float(self._beta_survival(np.ones((1, 1)), np.array([x]))[0])
-        # V = chi2_q / (chi2_q + T) is beta, independent of B; V = v sin^2 removes the
-        # roots at both ends
+            return 0.0, np.array([x]), np.ones(1)
         s = self.spectrum
         node, weight = np.polynomial.legendre.leggauss(NODES)
         angle = (node + 1) * np.pi / 4
         end = -np.expm1(-x / self.dof)
         v = end * np.sin(angle) ** 2
         law = stats.beta(self.n_restrictions / 2, (s.nobs - s.rank) / 2)
-        density = law.pdf(v) * end * 2 * np.sin(angle) * np.cos(angle) * np.pi / 4
-        levels = x + self.dof * np.log1p(-v)
-        inner = self._beta_survival(np.ones((NODES, 1)), levels)
-        return float(law.sf(end) + (weight * density * inner).sum())
+        masses = weight * law.pdf(v) * end * 2 * np.sin(angle) * np.cos(angle) * np.pi / 4
+        return law.sf(end), x + self.dof * np.log1p(-v), masses
+
+    def _level_chances(self, levels, masses, rng):
+        """How often each level is to be drawn: as much as it adds, by a few shares."""
+        if len(levels) == 1:
+            return np.ones(1)
+        shares = self._shares(PILOT, rng)
+        p = self._beta_survival(np.tile(shares, (len(levels), 1)), np.repeat(levels, PILOT))
+        added = masses * p.reshape(len(levels), PILOT).mean(axis=1)
+        if not added.sum() > 0:
+            return masses / masses.sum()
+        return 0.9 * added / added.sum() + 0.1 * masses / masses.sum()
+
+    def _shares(self, count, rng):
+        """Draws of w_s / sum w, (count, K)."""
+        draws, _, _ = self.draw(count, rng)
+        return draws / draws.sum(axis=1, keepdims=True)
 
     def _beta_survival(self, shares, levels):
+        """P(the supremum passes the level) given the shares; 1 for levels below zero."""
         values, counts = self.penalty
-        s, above = self.spectrum, levels > 0
-        threshold = np.zeros(len(levels))
+        s, remainder = self.spectrum, np.zeros(len(levels))
+        # beyond 1 / mu nothing but the ratio itself changes: the kernel goes on there
+        highest = max(HIGHEST, 7.0 - np.log(min(s.values[-1], s.whole[-1])))
         with blas_threads():
-            spectral_supremum.beta_thresholds(
+            spectral_supremum.beta_remainders(
                 np.ascontiguousarray(s.values, float),
                 values,
                 counts,
                 float(self.dof),
                 np.ascontiguousarray(shares),
                 np.maximum(levels, 0.0),
-                np.linspace(LOWEST, HIGHEST, POINTS),
-                threshold,
+                np.linspace(LOWEST, highest, POINTS),
+                remainder,
             )
+        return np.where(levels >= 0, self._beta_cdf(remainder), 1.0)
+
+    def _beta_cdf(self, remainder):
+        """P(w_0 / T < remainder)."""
+        s = self.spectrum
         if s.rest == 0:
-            p = (threshold <= 1.0).astype(float)
-        else:
-            p = stats.beta.sf(np.minimum(threshold, 1.0), s.counts.sum() / 2, s.rest / 2)
-        return np.where(above, p, 1.0)
+            return (remainder > 0).astype(float)
+        law = stats.beta(s.rest / 2, s.counts.sum() / 2)
+        return law.cdf(np.clip(remainder, 0.0, 1.0))
 
 
 def _one_eigenvalue(w, rest, dof, count):
@@ -316,8 +381,9 @@ class VarianceTest:
     null_sample : ndarray
         Simulated statistics, (nsim,); empty if none were made.
     mass_at_zero : float
-        Probability, if the variance is zero, that its estimate is zero.
-    method : {"simulation", "inversion", "mixture"}
+        Probability, if the variance is zero, that its estimate is zero; NaN if it is not
+        known.
+    method : {"simulation", "inversion", "mixture", "bootstrap"}
         Where the p-value is from.
     kind : {"RLRT", "LRT"}
         Restricted or ordinary likelihood.
@@ -379,6 +445,13 @@ class VarianceTest:
         return np.quantile(self.null_sample, probability)
 
 
+def checked_count(nsim) -> int:
+    """The number of simulations; ValueError if it is none."""
+    if not (isinstance(nsim, int | np.integer) and nsim > 0):
+        raise ValueError(f"nsim={nsim!r} must be a whole number above 0")
+    return int(nsim)
+
+
 def exact_test(
     statistic: float,
     law: NullLaw,
@@ -420,9 +493,7 @@ def exact_test(
     """
     if method not in ("simulation", "inversion"):
         raise ValueError(f"method={method!r} is not known; use 'simulation' or 'inversion'")
-    if not (isinstance(nsim, int | np.integer) and nsim > 0):
-        raise ValueError(f"nsim={nsim!r} must be a whole number above 0")
-    nsim, rng = int(nsim), np.random.default_rng(rng)
+    nsim, rng = checked_count(nsim), np.random.default_rng(rng)
     statistic = max(float(statistic), 0.0)
     notes, width = list(notes), law.spectrum.width
     if width:

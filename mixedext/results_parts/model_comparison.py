@@ -501,9 +501,10 @@ def _check_comparable(fits):
                 )
 
 
-def check_same_data(fits):
-    for number, fit in enumerate(fits[1:], start=2):
-        check_same_rows(fit.model, fits[0].model, f"model {number}", "model 1")
+def check_same_data(fits, names=None):
+    names = names or [f"model {number}" for number in range(1, len(fits) + 1)]
+    for name, fit in zip(names[1:], fits[1:], strict=True):
+        check_same_rows(fit.model, fits[0].model, name, names[0])
 
 
 def check_same_rows(model, first, name, first_name):

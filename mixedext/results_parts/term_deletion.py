@@ -25,7 +25,8 @@ from mixedext.results_parts.smaller_models import (
     random_deletions,
     smaller_model,
 )
-from mixedext.results_parts.variance_tests import part_test, variance_parts
+from mixedext.results_parts.variance_parts import variance_parts
+from mixedext.results_parts.variance_tests import part_test
 
 __all__ = ["Step", "TermDeletion"]
 
@@ -169,11 +170,12 @@ class TermDeletion:
 
         Parameters
         ----------
-        test : {"lrt", "exact", "inversion", "mixture"}, optional
+        test : {"lrt", "exact", "inversion", "mixture", "bootstrap"}, optional
             "lrt": p by chi-squared, as lmerTest's.  "exact": by the simulated law of
             ``exact_rlrt`` where a single variance is left out, and no p-value for others.
             "inversion": the same by inversion.  "mixture": by the mixture of chi-squared
-            laws of large samples, where its weights are known.
+            laws of large samples, where its weights are known.  "bootstrap": responses are
+            simulated from each smaller model, and both models fitted; for all terms.
         nsim : int, optional
             Number of simulations a term.
         rng : Generator or int, optional
@@ -312,7 +314,8 @@ def _random_row(fit, full):
 
 def _tests_of_variances(results, test, nsim, rng):
     """The table of ``ranova`` with p-values by another law than chi-squared."""
-    methods = {"exact": "simulation", "inversion": "inversion", "mixture": "mixture"}
+    methods = {"exact": "simulation"}
+    methods |= {name: name for name in ("inversion", "mixture", "bootstrap")}
     if test not in methods:
         known = ", ".join(map(repr, ["lrt", *methods]))
         raise ValueError(f"test={test!r} is not known; use one of {known}")
@@ -329,8 +332,12 @@ def _tests_of_variances(results, test, nsim, rng):
             continue
         if test == "mixture":
             said = "chi-squared mixture"
+        elif test == "bootstrap":
+            said = "parametric bootstrap"
         else:
             said = "exact RLRT" if found.is_exact else "RLRT, law of this variance alone"
+        # rounding of a difference of log-likelihoods is zero
+        row = (*row[:3], found.statistic, row[4])
         rows[part.label] = (*row, found.pvalue, found.pvalue_se, said)
         notes += [n for n in found.notes if n not in notes and test != "mixture"]
     if not results.reml:

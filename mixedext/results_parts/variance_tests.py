@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from typing import NamedTuple
-
 import numpy as np
 
 from mixedext.exceptions import DesignError, NoExactLawError
 from mixedext.inference.component_spectrum import component_spectrum
 from mixedext.inference.covariance_nesting import covariance_is_nested
-from mixedext.inference.exact_lrt import NullLaw, VarianceTest, exact_test, mixture_test
+from mixedext.inference.exact_lrt import (
+    NullLaw,
+    VarianceTest,
+    checked_count,
+    exact_test,
+    mixture_test,
+)
+from mixedext.results_parts.bootstrap_tests import bootstrap_test
 from mixedext.results_parts.model_comparison import (
     ModelComparison,
     as_mixed,
@@ -21,17 +25,10 @@ from mixedext.results_parts.model_comparison import (
     same_fixed_space,
     unwrapped,
 )
-from mixedext.results_parts.smaller_models import random_deletions, smaller_model
-from mixedext.specification.terms import RandomTerm
+from mixedext.results_parts.smaller_models import smaller_model
+from mixedext.results_parts.variance_parts import VariancePart, find_part
 
-__all__ = [
-    "VariancePart",
-    "VarianceTests",
-    "exact_lrt",
-    "exact_rlrt",
-    "part_test",
-    "variance_parts",
-]
+__all__ = ["VarianceTests", "exact_lrt", "exact_rlrt", "part_test"]
 
 # A difference of two deviances below this share of them is rounding.
 ROUNDING = 1e-11
@@ -42,128 +39,18 @@ _OTHERS = (
     "the law is that of the model with this term alone (Greven et al. 2008): with other "
     "variances an approximation"
 )
-_NO_LAW = (
-    "no exact law exists for {}: {}. {}mx.bootstrap_test(large, small) simulates the models"
-)
-_MIXTURE = "By method='mixture' the p-value is that of large samples; "
 _NO_MIXTURE = (
-    "{}: {} parameters, {} variances among them, have no mixture with known weights; "
-    "mx.bootstrap_test(large, small) simulates the models"
+    "{}: {} parameters, {} variances among them, have no mixture with known weights; use "
+    "method='bootstrap', which simulates the smaller model and fits both"
 )
-_CORRELATED = "{} parameters are tested, a variance with its covariances"
-_SEVERAL = "{} variances are tested at once"
-
-
-class VariancePart(NamedTuple):
-    """What a smaller model leaves out.
-
-    Attributes
-    ----------
-    label : str
-        Name of it, as in ``ranova``.
-    left : list of RandomTerm
-        The random terms that are left.
-    alone : RandomTerm or SparseTerm
-        What is left out, as a term of its own.
-    n_variances, n_parameters : int
-        Variances, and all parameters, that are left out.
-    """
-
-    label: str
-    left: list
-    alone: object
-    n_variances: int
-    n_parameters: int
-
-    @property
-    def has_law(self) -> bool:
-        """Whether there is one variance and nothing else: it has an exact law."""
-        return self.n_parameters == self.n_variances == 1
-
-    @property
-    def has_mixture(self) -> bool:
-        """Whether the law in large samples is a mixture with known weights."""
-        covariances = self.n_parameters - self.n_variances
-        return covariances == 0 or (covariances > 0 and self.n_variances == 1)
-
-    def why_no_law(self) -> str:
-        """What stands in the way of an exact law."""
-        if self.n_parameters > self.n_variances:
-            why = _CORRELATED.format(self.n_parameters)
-        else:
-            why = _SEVERAL.format(self.n_variances)
-        return _NO_LAW.format(self.label, why, _MIXTURE if self.has_mixture else "")
-
-
-def variance_parts(model) -> list[VariancePart]:
-    """All parts of the random effects that can be left out by themselves."""
-    return [
-        _tested(model, deletion.label, deletion.terms)
-        for deletion in random_deletions(model)
-    ]
-
-
-def _tested(model, label, left):
-    (term,) = [t for t in model.random_terms if not any(t is o for o in left)]
-    rest = [t for t in left if not any(t is o for o in model.random_terms)]
-    n_theta = sum(s.structure.n_theta for s in rest)
-    alone, names = term, [name for t in rest for name in t.names]
-    if rest:
-        own = [j for j, name in enumerate(term.names) if name not in names]
-        alone = _columns_of(term, own)
-    scalar = alone.structure.n_theta == 1
-    variances = 1 if scalar else len(alone.names)
-    return VariancePart(label, left, alone, variances, term.structure.n_theta - n_theta)
-
-
-def _columns_of(term, own):
-    names = [term.names[j] for j in own]
-    z = None if names == ["Intercept"] else term.z[:, own]
-    kind = "unstructured" if len(own) == 1 else term.structure.name
-    return RandomTerm(term.codes, z, term.group, names, kind, term.levels)
-
-
-def find_part(model, term) -> VariancePart:
-    """The part of that name, or the only one if ``term`` is None.
-
-    Raises
-    ------
-    ValueError
-        If there is no such part, or more than one.
-    """
-    parts = variance_parts(model)
-    labels = ", ".join(repr(p.label) for p in parts)
-    if not parts:
-        raise ValueError("the model has no random effects to test")
-    if term is None:
-        if len(parts) > 1:
-            raise ValueError(f"term must say which of {labels} is tested")
-        return parts[0]
-    if not isinstance(term, str):
-        raise TypeError(f"term must be a string, one of {labels}")
-
-    def plain(text):
-        # an interaction's factors in any order
-        text = re.sub(r"\s", "", text)
-        return re.sub(
-            r"\w+(:\w+)+", lambda found: ":".join(sorted(found[0].split(":"))), text
-        )
-
-    name, names = plain(term), []
-    for part in parts:
-        alone = part.alone
-        own = [part.label, alone.label, part.label.rpartition(" in ")[2], alone.group]
-        own += [n for n in alone.names if n != "Intercept"]
-        names.append([plain(n) for n in own])
-    # labels before names of factors and columns
-    for place in range(5):
-        found = [p for p, own in zip(parts, names, strict=True) if name in own[place:][:1]]
-        if len(found) == 1:
-            return found[0]
-        if len(found) > 1:
-            break
-    said = "is not one part of the random effects"
-    raise ValueError(f"term={term!r} {said}; use one of {labels}")
+_SINGULAR = (
+    "the smaller model has a variance or covariance on the boundary: the mixture's weights "
+    "are those of a model whose other variances are above zero"
+)
+_INDEPENDENT = "binomial weights: for variances that are estimated independently"
+_SIMULATED = "{} responses simulated from the smaller model, and both models fitted"
+# Methods that need no exact law.
+_SIMULATED_OR_LARGE = ("mixture", "bootstrap")
 
 
 def _statistic(large, small):
@@ -199,50 +86,78 @@ def _n_theta(results):
     return sum(t.structure.n_theta for t in _terms(results))
 
 
-def _check_one_variance(results, name):
+def _n_variances(terms):
+    return sum(1 if t.structure.n_theta == 1 else len(t.names) for t in terms)
+
+
+def _all_effects(results, name):
+    """All random effects of a model as what is tested."""
     terms = _terms(results)
-    count, variances = _n_theta(results), sum(len(t.names) for t in terms)
-    if count == 0:
+    if not terms:
         raise ValueError(f"{name} has no random effects: there is nothing to test")
-    if count == 1:
+    label = " + ".join(t.label for t in terms)
+    return VariancePart(label, [], terms[0], _n_variances(terms), _n_theta(results))
+
+
+def _check_has_law(part, name, method):
+    if part.has_law or method in _SIMULATED_OR_LARGE:
         return
-    correlated = any(t.structure.correlated and t.structure.n_theta > 1 for t in terms)
-    why = "a variance with its covariances" if correlated else f"{variances} variances"
-    raise ValueError(
-        f"{name} has {count} parameters of random effects, {why}; the exact law is that "
-        f"of one variance. Test one term by res.exact_rlrt(term), or give {name} with "
-        "that term alone together with mA and m0. Several at once, or correlated ones, "
-        "have no exact law: use res.exact_rlrt(term, method='mixture') or "
-        "mx.bootstrap_test(large, small)"
-    )
-
-
-def _test(statistic, model, reml, method, options, tested, notes, q=0):
-    if method == "mixture":
-        return mixture_test(statistic, q, 1, reml, tested, notes)
-    _check_method(method)
-    law = NullLaw(component_spectrum(model._design, reml), reml, q)
-    return exact_test(
-        statistic,
-        law,
-        method=method,
-        tested=tested,
-        notes=notes,
-        is_exact=_OTHERS not in notes,
-        **options,
+    raise NoExactLawError(
+        f"{name} has {part.n_parameters} parameters of random effects; the exact law is "
+        f"that of one variance. Test one term by res.exact_rlrt(term), or give {name} with "
+        f"that term alone together with mA and m0. All at once: {part.why_no_law()}"
     )
 
 
 def _check_method(method):
-    if method == "bootstrap":
+    if method not in ("simulation", "inversion", *_SIMULATED_OR_LARGE):
         raise ValueError(
-            "method='bootstrap' is no method of the exact test; "
-            "mx.bootstrap_test(large, small) simulates and refits the models"
+            f"method={method!r} is not known; use 'simulation', 'inversion', 'mixture' or "
+            "'bootstrap'"
         )
-    if method not in ("simulation", "inversion", "mixture"):
-        raise ValueError(
-            f"method={method!r} is not known; use 'simulation', 'inversion' or 'mixture'"
-        )
+
+
+def _exact(statistic, model, reml, notes, part, options, q=0):
+    """The test by the law of a model with the tested variance alone."""
+    law = NullLaw(component_spectrum(model._design, reml), reml, q)
+    return exact_test(
+        statistic, law, tested=part.label, notes=notes, is_exact=not part.left, **options
+    )
+
+
+def _by_mixture(statistic, part, small, reml, notes, q=0):
+    """The test by a mixture of chi-squared laws, if its weights are known."""
+    if not part.has_mixture:
+        counts = part.n_parameters, part.n_variances
+        raise NoExactLawError(_NO_MIXTURE.format(part.label, *counts))
+    if part.n_variances > 1:
+        notes = (*notes, _INDEPENDENT)
+    if small is not None and small.is_singular:
+        notes = (*notes, _SINGULAR)
+    df = q + part.n_parameters - part.n_variances
+    return mixture_test(statistic, df, part.n_variances, reml, part.label, notes)
+
+
+def _by_bootstrap(statistic, part, large, small, notes, options):
+    """The test by responses that are simulated from the smaller model."""
+    nsim = checked_count(options["nsim"])
+    found = bootstrap_test(large, small, nsim, options["rng"], reml=bool(large.reml))
+    notes = (*notes, _SIMULATED.format(found.n))
+    if found.n_failed:
+        notes = (*notes, f"{found.n_failed} fits failed; they count as larger")
+    p, se = (found.pvalue, found.se) if statistic > 0 else (1.0, 0.0)
+    return VarianceTest(
+        statistic,
+        p,
+        se,
+        found.n,
+        found.draws,
+        float(found.singular.mean()) if part.has_law and not part.left else np.nan,
+        "bootstrap",
+        "RLRT" if large.reml else "LRT",
+        part.label,
+        notes,
+    )
 
 
 def exact_rlrt(
@@ -267,13 +182,16 @@ def exact_rlrt(
         Number of simulated null statistics.
     rng : Generator or int, optional
         Source of random numbers, or a seed.
-    method : {"simulation", "inversion", "mixture"}, optional
+    method : {"simulation", "inversion", "mixture", "bootstrap"}, optional
         "simulation": p from simulated statistics, (b + 1) / (nsim + 1).
         "inversion": by the beta law of the share that Z has of the sum of squares: exact
         if all eigenvalues of Z'P0Z that are not zero agree (balanced data); otherwise the
         mean of exact probabilities given ``nsim`` simulated directions, which has a small
         standard error even where p is tiny.
         "mixture": chi2(0) and chi2(1) in equal parts, for large samples; not exact.
+        "bootstrap": ``nsim`` responses are simulated from the smaller model, and both
+        models fitted to each; the others are not zero then, as they are in the law above.
+        The last two also test several variances at once, where no exact law exists.
     grid : array_like, optional
         Ratios of variances from 0 on, between whose points the supremum is looked for.
 
@@ -320,38 +238,73 @@ def exact_rlrt(
     statistic = 6.36896, p = 0.004398 (inversion)
     under the hypothesis the estimate is 0 with probability 0.5611
     """
+    _check_method(method)
     m = _own_results(m, "m")
-    _check_one_variance(m, "m")
-    options = {"nsim": nsim, "rng": rng, "grid": grid}
-    tested = _terms(m)[0].label
+    part = _all_effects(m, "m")
+    _check_has_law(part, "m", method)
     if (mA is None) != (m0 is None):
         raise ValueError("mA and m0 belong together: give both, or m alone")
+    options = {"nsim": nsim, "rng": rng, "method": method, "grid": grid}
     if mA is None:
-        notes = () if m.reml else (_BY_REML,)
-        statistic = _alone(refitted(m, True))
-        return _test(statistic, m.model, True, method, options, tested, notes)
+        return _against_none(m, part, True, options)
     mA, m0 = _own_results(mA, "mA"), as_mixed(m0, m)
-    check_same_data([m, mA, m0])
+    check_same_data([m, mA, m0], ["m", "mA", "m0"])
     for name, other in (("mA", mA), ("m0", m0)):
         if not same_fixed_space(m, other):
             raise ValueError(
                 f"{name} and m have different fixed effects; exact_rlrt tests a variance, "
                 "under the same fixed effects"
             )
-    terms = [each.model.random_terms for each in (m, m0, mA)]
-    weights = m.model.weights
-    if _n_theta(mA) != _n_theta(m0) + 1 or not all(
-        covariance_is_nested(few, terms[2], weights) for few in terms[:2]
-    ):
-        raise ValueError(
-            "mA must be the model with the random effects of m0 and that of m, and m0 the "
-            "same without that of m"
-        )
+    _check_three(m, mA, m0)
     changed = [n for n, f in (("mA", mA), ("m0", m0)) if not f.reml]
     notes = (f"{' and '.join(changed)} {_BY_REML}",) if changed else ()
-    notes = (*notes, _OTHERS) if terms[1] else notes
-    statistic = _statistic(refitted(mA, True), refitted(m0, True))
-    return _test(statistic, m.model, True, method, options, tested, notes)
+    return _part_test(
+        refitted(mA, True),
+        part._replace(left=_terms(m0)),
+        refitted(m0, True),
+        m.model,
+        notes,
+        options,
+    )
+
+
+def _check_three(m, mA, m0):
+    """Raise ValueError unless mA has the random effects of m0 and of m, no others."""
+    counts = [_n_theta(each) for each in (m, mA, m0)]
+    one, full, rest = (each.model.random_terms for each in (m, mA, m0))
+    weights = m.model.weights
+
+    def within(few, many):
+        return covariance_is_nested(few, many, weights)
+
+    if counts[1] == counts[0] + counts[2] and within(one, full) and within(rest, full):
+        if not rest or not within(one, rest):
+            return
+        why = "m0 has the random effect of m too"
+    elif counts[2] == counts[0] + counts[1] and within(full, rest):
+        why = "they are given the other way round, mA is the larger one"
+    else:
+        why = (
+            f"their numbers of parameters of random effects are m: {counts[0]}, "
+            f"mA: {counts[1]}, m0: {counts[2]}"
+        )
+    raise ValueError(
+        "mA must be the model with the random effects of m0 and that of m, and m0 the "
+        f"same without that of m; {why}"
+    )
+
+
+def _against_none(m, part, reml, options):
+    """The test of all random effects."""
+    notes = () if m.reml == reml else (_BY_REML if reml else f"m {_BY_ML}",)
+    m, method = refitted(m, reml), options["method"]
+    if part.has_law and method != "bootstrap":
+        statistic = _alone(m)  # needs no rows
+        if method == "mixture":
+            return _by_mixture(statistic, part, None, reml, notes)
+        return _exact(statistic, m.model, reml, notes, part, options)
+    small = quiet_fit(smaller_model(m.model, random=[]), reml)
+    return _part_test(m, part, small, m.model, notes, options)
 
 
 def exact_lrt(
@@ -368,7 +321,7 @@ def exact_lrt(
         with the same fixed effects or fewer; the same if None.
     nsim, rng, grid
         As for ``exact_rlrt``.
-    method : {"simulation", "inversion", "mixture"}, optional
+    method : {"simulation", "inversion", "mixture", "bootstrap"}, optional
         As for ``exact_rlrt``.
 
     Returns
@@ -404,32 +357,31 @@ def exact_lrt(
     >>> round(test.statistic, 4), round(test.pvalue, 4)
     (2.5684, 0.0226)
     """
+    _check_method(method)
     m = _own_results(m, "m")
-    _check_one_variance(m, "m")
-    notes = (f"m {_BY_ML}",) if m.reml else ()
-    m = refitted(m, False)
-    restricted = 0
+    part = _all_effects(m, "m")
+    _check_has_law(part, "m", method)
+    options = {"nsim": nsim, "rng": rng, "method": method, "grid": grid}
     if m0 is None:
-        statistic = _alone(m)
-    else:
-        m0 = as_mixed(m0, m)
-        if m0.model.random_terms:
-            raise ValueError(
-                "m0 has random effects; the exact law is known for one variance and no "
-                "other. Use exact_rlrt(m, mA, m0) for a variance alone, or "
-                "mx.bootstrap_test(large, small)"
-            )
-        check_same_data([m, m0])
-        if not fixed_is_nested(m0, m):
-            raise DesignError("the fixed effects of m0 are no special case of those of m")
-        ranks = [f.engine_fit.design.basis.rank for f in (m, m0)]
-        restricted = ranks[0] - ranks[1]
-        statistic = _statistic(m, refitted(m0, False))
-    tested = _terms(m)[0].label
+        return _against_none(m, part, False, options)
+    m0 = as_mixed(m0, m)
+    if m0.model.random_terms:
+        raise ValueError(
+            "m0 has random effects; the exact law is known for one variance and no "
+            "other. Use exact_rlrt(m, mA, m0) for a variance alone, or "
+            "mx.bootstrap_test(large, small)"
+        )
+    check_same_data([m, m0], ["m", "m0"])
+    if not fixed_is_nested(m0, m):
+        raise DesignError("the fixed effects of m0 are no special case of those of m")
+    notes = (f"m {_BY_ML}",) if m.reml else ()
+    m, m0 = refitted(m, False), refitted(m0, False)
+    ranks = [f.engine_fit.design.basis.rank for f in (m, m0)]
+    restricted = ranks[0] - ranks[1]
     if restricted:
-        tested += f" and {restricted} fixed effect{'s' if restricted > 1 else ''}"
-    options = {"nsim": nsim, "rng": rng, "grid": grid}
-    return _test(statistic, m.model, False, method, options, tested, notes, restricted)
+        effects = f"{restricted} fixed effect{'s' if restricted > 1 else ''}"
+        part = part._replace(label=f"{part.label} and {effects}")
+    return _part_test(m, part, m0, m.model, notes, options, restricted)
 
 
 class VarianceTests:
@@ -448,10 +400,11 @@ class VarianceTests:
             there is one.
         nsim, rng, grid
             As for ``mx.exact_rlrt``.
-        method : {"simulation", "inversion", "mixture"}, optional
+        method : {"simulation", "inversion", "mixture", "bootstrap"}, optional
             As for ``mx.exact_rlrt``.  For a slope that is correlated with other effects,
-            and for several variances at once, there is no exact law: "mixture" gives the
-            chi-bar-square mixture of large samples.
+            and for several variances at once, there is no exact law: "bootstrap" simulates
+            the model without them, "mixture" gives the chi-bar-square mixture of large
+            samples.
 
         Returns
         -------
@@ -483,14 +436,11 @@ class VarianceTests:
         """
         _check_method(method)
         model = self.model
+        options = {"nsim": nsim, "rng": rng, "method": method, "grid": grid}
         if _n_theta(self) == 1:
-            (only,) = _terms(self)
             if term is not None and model.has_rows:
                 find_part(model, term)
-            options = {"nsim": nsim, "rng": rng, "grid": grid}
-            notes = () if self.reml else (_BY_REML,)
-            statistic = _alone(refitted(self, True))
-            return _test(statistic, model, True, method, options, only.label, notes)
+            return _against_none(self, _all_effects(self, "m"), True, options)
         part = find_part(model, term)
         large = refitted(self, True)
         small = quiet_fit(smaller_model(model, random=part.left), True)
@@ -514,18 +464,21 @@ def part_test(
         Whether the model had been fitted by REML.
     """
     notes = () if was_reml else (_BY_REML,)
-    statistic = _statistic(large, small)
+    options = {"nsim": nsim, "rng": rng, "method": method, "grid": grid}
+    alone = None
+    if part.has_law and method not in _SIMULATED_OR_LARGE:
+        alone = smaller_model(large.model, random=[part.alone])
+    return _part_test(large, part, small, alone, notes, options)
+
+
+def _part_test(large, part, small, alone, notes, options, q=0):
+    """A test of fits with and without a part; ``alone`` is the model of it alone."""
+    statistic, method = _statistic(large, small), options["method"]
     if method == "mixture":
-        covariances = part.n_parameters - part.n_variances
-        if not part.has_mixture:
-            counts = part.n_parameters, part.n_variances
-            raise NoExactLawError(_NO_MIXTURE.format(part.label, *counts))
-        return mixture_test(
-            statistic, covariances, part.n_variances, True, part.label, notes
-        )
+        return _by_mixture(statistic, part, small, bool(large.reml), notes, q)
+    if method == "bootstrap":
+        return _by_bootstrap(statistic, part, large, small, notes, options)
     if not part.has_law:
         raise NoExactLawError(part.why_no_law())
-    alone = smaller_model(large.model, random=[part.alone])
     notes = (*notes, _OTHERS) if part.left else notes
-    options = {"nsim": nsim, "rng": rng, "grid": grid}
-    return _test(statistic, alone, True, method, options, part.label, notes)
+    return _exact(statistic, alone, bool(large.reml), notes, part, options, q)

@@ -211,7 +211,8 @@ def model_frame(
     main, parts_of_groups = None, []
     if "groups" in arrays:
         factor = sorted_factor(arrays["groups"])
-        if re_formula is not None or not vc_formula:
+        none = re_formula is not None and _right_side(re_formula).strip() in ("0", "-1")
+        if not vc_formula or not (re_formula is None or none):
             main = _group_term(engine, factor, group_name, re_formula)
         parts_of_groups = [
             formula_columns(engine, str(name), vc_formula[name], *factor)
@@ -248,7 +249,7 @@ def model_frame(
             use_sparse,
             group_name,
         )
-        if vc_formula and main is None and len(factor[1]) > 1:
+        if vc_formula and main is None and re_formula is None and len(factor[1]) > 1:
             _warn_no_intercept(group_name)
     return ModelFrame(
         endog=endog,

@@ -135,6 +135,16 @@ def test_fixed_effects_of_the_levels_leave_nothing():
         component_spectrum(model._design, True)
 
 
+def test_an_unbounded_likelihood_is_refused():
+    """Two columns of X and four levels fit six rows; REML has a law all the same."""
+    x = np.column_stack([np.ones(6), [1.0, 0, 2, 1, 0, 3], [0, 1.0, 1, 0, 3, 5]])
+    term = mx.RandomTerm(np.array([0, 0, 1, 1, 2, 3]), group="g")
+    model = mx.MixedLM(np.array([1.0, 2, 4, 3, 7, 5]), x, terms=[term])
+    with pytest.raises(mx.DesignError, match="likelihood is unbounded"):
+        component_spectrum(model._design, False)
+    assert component_spectrum(model._design, True).rest == 0
+
+
 def test_a_matrix_with_too_many_columns_is_refused(monkeypatch):
     monkeypatch.setattr(module, "MOST_COLUMNS", 1000)
     rng = np.random.default_rng(7)

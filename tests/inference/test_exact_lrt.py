@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import integrate, stats
+from scipy import integrate, optimize, special, stats
 
 import mixedext as mx
 from mixedext.engine.kernels import spectral_supremum
@@ -188,7 +188,7 @@ class TestSuprema:
             null_statistics([1.0], [[1.0]], [1.0], 3, [1.0], [1.0], grid)
 
 
-class TestThresholds:
+class TestRemainders:
     @settings(deadline=None, max_examples=40)
     @given(
         st.integers(1, 5),
@@ -197,14 +197,14 @@ class TestThresholds:
         st.integers(0, 2**32 - 1),
     )
     def test_the_supremum_there_is_the_level(self, k, level, reml, seed):
-        """At the least share B that passes x, the supremum is x."""
+        """With the largest rest that passes x, the supremum is x."""
         rng = np.random.default_rng(seed)
         values = np.sort(rng.uniform(0.05, 1, k))[::-1].copy()
         shares = rng.dirichlet(np.ones(k), 6)
         whole = values if reml else np.append(values, 0.7)
         counts = np.ones(len(whole))
         dof, out = float(k + 25), np.empty(6)
-        spectral_supremum.beta_thresholds(
+        spectral_supremum.beta_remainders(
             values,
             whole,
             counts,
@@ -214,10 +214,11 @@ class TestThresholds:
             np.linspace(-12, 12, 49),
             out,
         )
-        assert (out > 0).all()
-        inside = out < 1
+        assert (out < 1).all()
+        inside = out > 0
+        rest = out.clip(0, None)
         got = null_statistics(
-            values, out[:, None] * shares, 1 - out.clip(None, 1), dof, whole, counts
+            values, (1 - rest)[:, None] * shares, rest, dof, whole, counts
         )
         np.testing.assert_allclose(got[inside], level, rtol=1e-8)
 
@@ -333,6 +334,81 @@ class TestLaw:
             assert abs(one[0] - other[0]) < 4 * np.hypot(one[1], other[1])
 
 
+def balanced_tail(x, count, rest, dof):
+    """P(supremum >= x) with one eigenvalue: where the share e of the rest is below a root.
+
+    There the supremum is at 1 + r = (N - c)(1 - e) / (c e), and is
+    -N log(N e / (N - c)) + c log((1 + r)).
+    """
+
+    def excess(log_e):
+        e = np.exp(log_e)
+        log_ratio = np.log(dof - count) + np.log1p(-e) - np.log(count) - log_e
+        down = -dof * (log_e + np.log(dof / (dof - count)))
+        return down - count * log_ratio - x
+
+    start = np.log(1 - count / dof)
+    root = optimize.brentq(excess, start - 4 * x - 40, start, xtol=1e-13)
+    return special.betainc(rest / 2, count / 2, np.exp(root))
+
+
+@pytest.mark.parametrize("x", [0.01, 1.0, 5.0, 30.0, 80.0])
+@pytest.mark.parametrize("rank", [0, 1, 4])
+@pytest.mark.parametrize(
+    ("count", "rest"), [(5, 24), (2, 3), (1, 1), (2, 1), (1, 2), (49, 2), (999, 9000)]
+)
+def test_far_tails_keep_their_digits(count, rest, rank, x):
+    """Also of few degrees of freedom: the peak is at ratios of exp(80), p is 1e-20."""
+    for reml in (True, False):
+        law = NullLaw(balanced([1.0], [count], count + rest + rank, rank), reml)
+        want = balanced_tail(x, count, rest, law.dof)
+        assert law.survival(x, 1, None)[0] == pytest.approx(want, rel=2e-9)
+
+
+def test_ratios_far_beyond_the_grid():
+    """One degree of freedom is left, and small eigenvalues: by the process itself."""
+    values, counts = np.array([1.0, 0.3, 1e-7]), np.array([1, 1, 1])
+    law = NullLaw(balanced(values, counts, 4, 0), True)
+    rng = np.random.default_rng(17)
+    ratios = np.exp(np.arange(-12, 160, 0.02))
+    shares = rng.dirichlet([0.5, 0.5, 0.5], 400)
+    penalty = np.log1p(np.multiply.outer(ratios, values)).sum(axis=1)
+    left = (shares[:, None, :] / (1 + np.multiply.outer(ratios, values))).sum(axis=2)
+    taken = (shares[:, None, :] * values / (1 / ratios[:, None] + values)).sum(axis=2)
+    for x in (2.0, 20.0):
+        e = np.exp(-(x + penalty) / 4)
+        want = ((e - left) / taken).max(axis=1)
+        got = law._beta_survival(shares, np.full(400, x))
+        np.testing.assert_allclose(
+            got, special.betainc(0.5, 1.5, want.clip(0, 1)), rtol=1e-3, atol=1e-12
+        )
+
+
+@pytest.mark.parametrize("reml", [True, False])
+def test_mass_at_zero_counts_peaks_elsewhere(reml):
+    """Hardly any residual degrees of freedom: often the likelihood falls first."""
+    rng = np.random.default_rng(18)
+    codes = np.repeat(np.arange(6), [4, 5, 5, 5, 5, 6])
+    x = np.column_stack([np.ones(30), rng.normal(size=(30, 23))])
+    model = mx.MixedLM(rng.normal(size=30), x, terms=[mx.RandomTerm(codes, group="g")])
+    law = NullLaw(component_spectrum(model._design, reml), reml)
+    assert law.spectrum.rest == 1
+    sample = law.simulate(100_000, np.random.default_rng(19))
+    assert abs((sample == 0).mean() - law.mass_at_zero) < 4 * np.sqrt(0.25 / 100_000) + 1e-3
+    assert law.mass_at_zero < law.local_mass_at_zero - (0.005 if reml else 0.3)
+
+
+def test_fixed_effects_cost_little_precision():
+    """Their part is integrated, not drawn: beside counting, a hundredth of the variance."""
+    law = NullLaw(law_of("sleep_intercept", False).spectrum, False, 2)
+    sample = law.simulate(400_000, np.random.default_rng(20))
+    for x in (8.0, 14.0):
+        p, se = law.survival(x, 5000, np.random.default_rng(21))
+        counting = np.sqrt(p / 400_000)
+        assert abs((sample >= x).mean() - p) < 4 * np.hypot(counting, se)
+        assert se < 0.02 * p
+
+
 class TestExactTest:
     law = NullLaw(balanced([1.0], [5], 30, 1), True)
 
@@ -395,3 +471,49 @@ class TestMixture:
     def test_two_variances(self):
         want = stats.chi2.sf(3.0, 1) / 2 + stats.chi2.sf(3.0, 2) / 4
         assert mixture_test(3.0, 0, 2, True).pvalue == pytest.approx(want, rel=1e-14)
+
+
+@pytest.mark.filterwarnings("ignore:The random effects covariance matrix")
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("column", ["intercept", "slope"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("rank", [0, 1, 3])
+def test_statistics_of_data_are_the_law_of_their_projections(reml, column, weighted, rank):
+    """Fits of simulated responses beside the law, draw by draw.
+
+    With weights W the eigenvalues are those of W^(1/2) Z, and the chi-squared variables
+    squares of W^(1/2) y along its directions.
+    """
+    rng = np.random.default_rng(22)
+    n, codes = 40, rng.integers(0, 7, 40)
+    x = np.column_stack([np.ones(n), rng.normal(1, 2, n), rng.normal(size=n)])[:, :rank]
+    z = np.ones(n) if column == "intercept" else rng.normal(1, 1, n)
+    weights = np.exp(rng.normal(size=n)) if weighted else np.ones(n)
+    root = np.sqrt(weights)[:, None]
+    y = rng.normal(size=(n, 12)) / root
+    arguments = {"weights": weights} if weighted else {}
+    exog = x if rank else None
+    term = mx.RandomTerm(codes, z, group="g")
+    model = mx.MixedLM(y[:, 0], exog, terms=[term], **arguments)
+    plain = mx.MixedLM(y[:, 0], exog, terms=[], **arguments)
+    llf = [np.asarray(m.fit_many(y, reml=reml).llf) for m in (model, plain)]
+    found = 2 * (llf[0] - llf[1])
+    white = root * z[:, None] * (codes[:, None] == np.arange(7))
+    whole = np.linalg.svd(white, compute_uv=False) ** 2
+    q = np.linalg.qr(root * x)[0]
+    left, size, _ = np.linalg.svd(white - q @ (q.T @ white), full_matrices=False)
+    values, left = size[size > 1e-9] ** 2, left[:, size > 1e-9]
+    rest = root * y - q @ (q.T @ (root * y))
+    draws = (left.T @ rest).T ** 2
+    want = null_statistics(
+        values / whole.max(),
+        draws,
+        (rest**2).sum(axis=0) - draws.sum(axis=1),
+        n - rank if reml else n,
+        (values if reml else whole) / whole.max(),
+        np.ones(len(values) if reml else 7),
+    )
+    np.testing.assert_allclose(found.clip(0), want, atol=2e-8)
+    law = component_spectrum(model._design, reml)
+    got = np.repeat(law.values, law.counts)
+    np.testing.assert_allclose(got / got[0], values / values[0], rtol=1e-9)

@@ -270,3 +270,14 @@ def test_many_groups_take_few_calls_of_the_engine(monkeypatch):
     assert len(calls) <= 4
     want = mx.mixedlm("y ~ 1 + (1 | g) + (1 | g:v)", data)
     assert got.objective([0.4, 0.3])[0] == pytest.approx(want.objective([0.4, 0.3])[0])
+
+
+@pytest.mark.parametrize("text", ["0", "~ 0", "-1"])
+def test_no_effect_of_the_groups_themselves(text):
+    """statsmodels' re_formula="0" beside vc_formula: the components are all there is."""
+    data = mx.datasets.pastes.load().data
+    arguments = {"groups": "batch", "vc_formula": {"cask": "0 + C(cask)"}}
+    model = mx.MixedLM.from_formula("strength ~ 1", data, re_formula=text, **arguments)
+    assert [t.group for t in model.random_terms] == ["cask"]
+    bars = mx.mixedlm("strength ~ 1 + (1 | batch:cask)", data).fit()
+    assert model.fit().llf == pytest.approx(bars.llf, rel=1e-12)

@@ -326,7 +326,12 @@ def grid_suprema(
                 ))
 
 
-def beta_thresholds(
+# Logarithm of the ratio beyond which nothing is looked for, and the least B from which on
+# 1 - B is worked with.
+cdef double FARTHEST = 600.0, FAR = 0.9
+
+
+def beta_remainders(
     const double[::1] mu,
     const double[::1] xi,
     const double[::1] count,
@@ -336,11 +341,12 @@ def beta_thresholds(
     const double[::1] grid,               # in: (G,) log ratios, ascending
     double[::1] out,                      # out: (n,)
 ):
-    """Least B = sum_s w_s / T for which the supremum passes x, given the shares.
+    """Largest w_0 / T with which the supremum reaches x, given the shares; if it may.
 
-    f(r) > x where B > (1 - exp(-(x + h(r)) / N)) / sum_s share_s r mu_s / (1 + r mu_s);
-    the least of it over r is found on the grid, and then by Newton's method for the
-    logarithm.
+    With e(r) = exp(-(x + h(r)) / N) and d(r) = sum_s share_s / (1 + r mu_s), f(r) > x
+    where w_0 / T < (e - d) / (1 - d), and B = 1 - w_0 / T > (1 - e) / (1 - d).  The least B
+    is found on the grid, and then by Newton's method for the logarithm; where B is nearly
+    1, or beyond the grid, ``_far_remainder`` keeps the digits of w_0 / T.
     """
     cdef Py_ssize_t n = shares.shape[0], g = grid.shape[0], block, start, i, j, best
     cdef double[:, ::1] parts, sums = np.empty((TOGETHER, g))
@@ -360,8 +366,15 @@ def beta_thresholds(
                     value = -expm1(-(levels[i] + penalties[j]) / dof) / sums[i - start, j]
                     if value < least:
                         best, least = j, value
-                at, low = grid[best], grid[max(best - 1, 0)]
-                high = grid[min(best + 1, g - 1)]
+                if best == 0:  # next to a ratio of zero: nothing changes any more
+                    out[i] = 1.0 - least
+                    continue
+                if best == g - 1 or least > FAR:
+                    out[i] = _far_remainder(
+                        mu, xi, count, dof, &shares[i, 0], levels[i], grid
+                    )
+                    continue
+                at, low, high = grid[best], grid[best - 1], grid[best + 1]
                 for step in range(MOST_STEPS):
                     value = _threshold(
                         mu, xi, count, dof, &shares[i, 0], levels[i], exp(at), &slope, &bend
@@ -378,7 +391,7 @@ def beta_thresholds(
                     at += move
                     if not low < at < high:
                         at = 0.5 * (low + high)
-                out[i] = least
+                out[i] = 1.0 - least
 
 
 cdef double _threshold(
@@ -409,3 +422,55 @@ cdef double _threshold(
     slope[0] = climb * x - rise
     bend[0] = (brake - climb * climb * (1.0 + x)) * x - turn / part + rise * rise
     return -expm1(-left) / part
+
+
+cdef double _far_remainder(
+    const double[::1] mu, const double[::1] xi, const double[::1] count, double dof,
+    const double* share, double level, const double[::1] grid,
+) noexcept nogil:
+    # the largest of (e - d) / (1 - d), on the grid or beyond it, and by golden section
+    cdef Py_ssize_t g = grid.shape[0], j, best = 0
+    cdef double most = -1e300, value, low, high, a, b, fa, fb
+    cdef double width = grid[1] - grid[0], golden = 0.6180339887498949
+    cdef int step
+    for j in range(g):
+        value = _remainder(mu, xi, count, dof, share, level, grid[j])
+        if value > most:
+            best, most = j, value
+    low, high = grid[max(best - 1, 0)], grid[min(best + 1, g - 1)]
+    while best == g - 1 and high < FARTHEST:
+        most = _remainder(mu, xi, count, dof, share, level, high)
+        value = _remainder(mu, xi, count, dof, share, level, high + width)
+        if value <= most:
+            high += width
+            break
+        low, high = high, high + width
+    a, b = high - golden * (high - low), low + golden * (high - low)
+    fa = _remainder(mu, xi, count, dof, share, level, a)
+    fb = _remainder(mu, xi, count, dof, share, level, b)
+    # the error of the value is the square of that of the place
+    for step in range(26):
+        if fa > fb:
+            high, b, fb = b, a, fa
+            a = high - golden * (high - low)
+            fa = _remainder(mu, xi, count, dof, share, level, a)
+        else:
+            low, a, fa = a, b, fb
+            b = low + golden * (high - low)
+            fb = _remainder(mu, xi, count, dof, share, level, b)
+    return max(most, max(fa, fb))
+
+
+cdef double _remainder(
+    const double[::1] mu, const double[::1] xi, const double[::1] count, double dof,
+    const double* share, double level, double log_ratio,
+) noexcept nogil:
+    cdef double ratio = exp(log_ratio), exponent, d = 0.0, total = 0.0, x
+    cdef Py_ssize_t s
+    for s in range(mu.shape[0]):
+        x = ratio * mu[s]
+        d += share[s] / (1.0 + x)
+        total += share[s] * x / (1.0 + x)
+    exponent = -(level + _penalty(xi, count, ratio)) / dof
+    # the form that has no cancellation
+    return (exp(exponent) - d) / total if d < 0.5 else 1.0 + expm1(exponent) / total
