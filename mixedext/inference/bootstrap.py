@@ -8,6 +8,7 @@ import numpy as np
 from scipy import linalg, sparse, stats
 
 from mixedext.engine.design import Design
+from mixedext.specification.parameter_names import places
 from mixedext.specification.sparse_terms import SparseTerm
 from mixedext.specification.terms import RandomTerm
 
@@ -19,7 +20,6 @@ __all__ = [
     "covariance_parameters",
     "limits",
     "linear_log_likelihoods",
-    "relative_gammas",
 ]
 
 # Eigenvalues of a covariance, relative to the largest, that count as zero.
@@ -31,7 +31,7 @@ UNSPANNED = 1e-9
 # ---- parameters of the replicates ----
 
 
-def covariance_parameters(terms, theta, scale, taken=()):
+def covariance_parameters(terms, theta, scale) -> np.ndarray:
     """Standard deviations and correlations of all terms, and sigma, of each replicate.
 
     Parameters
@@ -42,37 +42,25 @@ def covariance_parameters(terms, theta, scale, taken=()):
         Relative covariance factors, (R, n_theta).
     scale : ndarray
         Residual variances, (R,).
-    taken : sequence of str, optional
-        Names that are in use.
 
     Returns
     -------
-    dict
-        Name to ndarray (R,): ``sd(group.effect)``, ``corr(group.effect.effect)``,
-        ``sigma``; correlations with an effect of no variance are NaN.
+    ndarray
+        (R, count), in the order of ``covariance_names``; correlations with an effect of no
+        variance are NaN.
     """
-    sigma, columns = np.sqrt(scale), dict.fromkeys(taken)
+    sigma, columns = np.sqrt(scale), []
     for term, lam in zip(terms, relative_factors(terms, theta), strict=True):
-        group, names = term.group, term.names
         relative = np.sqrt((lam**2).sum(axis=2))
-        if term.structure.name == "identity" and term.k > 1:
-            names = [""]
-        for a, name in enumerate(names):
-            label = f"{group}.{name}" if name else group
-            columns[_unique(f"sd({label})", columns)] = relative[:, a] * sigma
-        if not term.structure.correlated:
-            continue
-        for b in range(term.k):
-            for a in range(b + 1, term.k):
-                both = relative[:, a] * relative[:, b]
-                product = (lam[:, a] * lam[:, b]).sum(axis=1)
-                value = np.divide(
-                    product, both, out=np.full_like(both, np.nan), where=both > 0
-                )
-                label = f"corr({group}.{names[b]}.{names[a]})"
-                columns[_unique(label, columns)] = value.clip(-1.0, 1.0)
-    columns[_unique("sigma", columns)] = sigma
-    return {name: value for name, value in columns.items() if value is not None}
+        for a, b in places(term.structure):
+            if a == b:
+                columns.append(relative[:, a] * sigma)
+                continue
+            both = relative[:, a] * relative[:, b]
+            product = (lam[:, a] * lam[:, b]).sum(axis=1)
+            value = np.divide(product, both, out=np.full_like(both, np.nan), where=both > 0)
+            columns.append(value.clip(-1.0, 1.0))
+    return np.column_stack([*columns, sigma])
 
 
 def relative_factors(terms, theta):
@@ -83,23 +71,6 @@ def relative_factors(terms, theta):
         out.append(np.tensordot(own, term.structure.lam_basis, axes=1))
         start += term.structure.n_theta
     return out
-
-
-def relative_gammas(terms, theta):
-    """Free elements of lam lam' of all terms, (R, n_gamma)."""
-    parts = [np.zeros((len(theta), 0))]
-    for term, lam in zip(terms, relative_factors(terms, theta), strict=True):
-        basis = term.structure.covariance_basis.reshape(term.structure.n_gamma, -1)
-        covariance = (lam @ lam.transpose(0, 2, 1)).reshape(len(theta), -1)
-        parts.append(covariance @ (basis.T / (basis**2).sum(axis=1)))
-    return np.hstack(parts)
-
-
-def _unique(label, taken):
-    number, own = 2, label
-    while own in taken:
-        own, number = f"{label}.{number}", number + 1
-    return own
 
 
 # ---- limits ----

@@ -22,6 +22,7 @@ from mixedext.engine.design import Design
 from mixedext.engine.evaluation import Likelihood
 from mixedext.engine.fit import Fit
 from mixedext.inference.joint_deviance import joint_deviance
+from mixedext.specification.parameter_names import places
 from mixedext.specification.structures import Structure, structure
 
 __all__ = ["Coordinates", "Estimates", "ProfileModel", "State", "Target"]
@@ -97,10 +98,11 @@ class ProfileModel:
         """All parameters, in lme4's order: by term, then sigma, then fixed effects."""
         out = []
         for i, s in enumerate(self.structures):
-            for a in range(s.k):
-                out.append(Target("sd", i, (a,)))
-                if s.correlated:
-                    out.extend(Target("correlation", i, (a, b)) for b in range(a + 1, s.k))
+            for b, a in places(s):
+                same = a == b
+                out.append(
+                    Target("sd", i, (a,)) if same else Target("correlation", i, (a, b))
+                )
         out.append(Target("sigma"))
         rank = self.design.basis.rank
         return out + [Target("fixed", -1, (j,)) for j in range(rank)]

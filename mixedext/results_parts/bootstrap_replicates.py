@@ -12,6 +12,11 @@ from mixedext.engine.refit import Refits
 from mixedext.exceptions import BootstrapWarning, user_stacklevel
 from mixedext.inference.bootstrap import INTERVALS, covariance_parameters, limits
 from mixedext.results_parts.bootstrap_statistics import free_names, vectorized_values
+from mixedext.specification.parameter_names import (
+    as_variance,
+    covariance_names,
+    parameter_names,
+)
 
 __all__ = ["Bootstrap", "bootstrap_of"]
 
@@ -30,7 +35,7 @@ class Bootstrap:
     kind : str
         "parametric", "residual" or "cases", and what it depends on.
     estimate : Series
-        Estimates: fixed effects, ``sd(group.effect)``, ``corr(group.effect.effect)``,
+        Estimates: fixed effects, ``sd effect|group``, ``cor effect.effect|group``,
         ``sigma``, and the values of a statistic.
     replicates : DataFrame
         The same of every replicate, one row each.
@@ -38,6 +43,8 @@ class Bootstrap:
         Estimates and verdicts of the fits.
     failures : Series
         Why replicates failed, by their numbers; empty if none did.
+    deviations : tuple of str
+        Which of the estimates are standard deviations.
 
     Examples
     --------
@@ -46,7 +53,7 @@ class Bootstrap:
     >>> result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit()
     >>> bootstrap = result.bootstrap_parametric(1000, rng=1)
     >>> list(bootstrap.replicates.columns)
-    ['Intercept', 'sd(Batch.Intercept)', 'sigma']
+    ['Intercept', 'sd Intercept|Batch', 'sigma']
     >>> len(bootstrap), bootstrap.n_failed
     (1000, 0)
     """
@@ -56,6 +63,7 @@ class Bootstrap:
     replicates: pd.DataFrame
     refits: Refits
     failures: pd.Series = field(repr=False)
+    deviations: tuple[str, ...] = ()
 
     def __len__(self):
         return len(self.replicates)
@@ -136,7 +144,7 @@ class Bootstrap:
         >>> data = mx.datasets.dyestuff.load().data
         >>> result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit()
         >>> bootstrap = result.bootstrap_parametric(2000, rng=1)
-        >>> interval = bootstrap.conf_int(method="shortest").loc["sd(Batch.Intercept)"]
+        >>> interval = bootstrap.conf_int(method="shortest").loc["sd Intercept|Batch"]
         >>> float(interval["lower"])
         0.0
         """
@@ -152,7 +160,7 @@ class Bootstrap:
         )
 
     def as_variances(self) -> Bootstrap:
-        """The same with variances, ``var(...)``, in place of standard deviations.
+        """The same with variances in place of standard deviations.
 
         Examples
         --------
@@ -161,19 +169,15 @@ class Bootstrap:
         >>> result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit()
         >>> bootstrap = result.bootstrap_parametric(100, rng=1).as_variances()
         >>> list(bootstrap.estimate.index)
-        ['Intercept', 'var(Batch.Intercept)', 'var(Residual)']
+        ['Intercept', 'var Intercept|Batch', 'residual']
         """
-        names = {}
-        for name in self.replicates.columns.difference(self.refits.fe_names, sort=False):
-            if name.startswith("sd("):
-                names[name] = f"var{name[2:]}"
-            elif name.partition(".")[0] == "sigma":
-                names[name] = "var(Residual)"
+        names = {name: as_variance(name) for name in self.deviations}
         replicates, estimate = self.replicates.copy(), self.estimate.copy()
         replicates[list(names)] **= 2
         estimate[list(names)] **= 2
         return replace(
             self,
+            deviations=(),
             replicates=replicates.rename(columns=names),
             estimate=estimate.rename(names),
         )
@@ -253,12 +257,18 @@ def bootstrap_of(
             BootstrapWarning,
             stacklevel=user_stacklevel(),
         )
-    return Bootstrap(kind, estimate.rename("estimate"), frame, refits, failures)
+    names = covariance_names(results.engine_fit.design.terms)
+    deviations = tuple(n for n in names if not n.startswith("cor "))
+    estimate = estimate.rename("estimate")
+    return Bootstrap(kind, estimate, frame, refits, failures, deviations)
 
 
 def _parameters(results, fixed, theta, scale):
     """Fixed effects that were not dropped, and what describes the variances."""
-    design, names = results.engine_fit.design, results.model.exog_names
-    kept = {names[j]: fixed[:, j] for j in design.basis.kept}
-    others = covariance_parameters(design.terms, theta, scale, kept)
-    return pd.DataFrame(kept | others)
+    design, labels = results.engine_fit.design, results.model.exog_names
+    kept = list(design.basis.kept)
+    names = parameter_names(design.terms, [labels[j] for j in kept])
+    variances = covariance_parameters(design.terms, theta, scale)
+    count = variances.shape[1]
+    values = np.column_stack([fixed[:, kept], variances])
+    return pd.DataFrame(values, columns=names[count:] + names[:count])

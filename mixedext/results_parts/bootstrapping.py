@@ -34,7 +34,7 @@ from mixedext.results_parts.bootstrap_statistics import (
 )
 from mixedext.results_parts.bootstrap_tests import bootstrap_test
 from mixedext.results_parts.model_comparison import refitted
-from mixedext.results_parts.profiles import on_the_scale_of_the_data, order_of_variances
+from mixedext.results_parts.profiles import on_the_scale_of_the_data
 from mixedext.results_parts.replication import runner
 from mixedext.specification.alignment import warn_if_reordered
 from mixedext.specification.labels import factorize
@@ -170,7 +170,7 @@ class Bootstrapping:
         A statistic of the frame of replicates, here the ratio of two deviations:
 
         >>> def ratio(frame):
-        ...     return frame["sd(Subject.Intercept)"] / frame["sigma"]
+        ...     return frame["sd Intercept|Subject"] / frame["sigma"]
         >>> more = result.bootstrap_parametric(2000, ratio, rng=1, vectorized=True)
         >>> round(float(more.estimate["statistic"]), 3)
         0.967
@@ -386,8 +386,7 @@ class Bootstrapping:
         limits = bootstrap.conf_int(1 - alpha, interval).to_numpy()
         design = self.engine_fit.design
         rank = design.basis.rank
-        variances = limits[rank:][order_of_variances(design)]
-        frame = on_the_scale_of_the_data(self, limits[:rank], variances)
+        frame = on_the_scale_of_the_data(self, limits[:rank], limits[rank:])
         return frame if cols is None else frame.iloc[np.asarray(cols)]
 
 

@@ -16,55 +16,17 @@ from mixedext.inference.profile import Profile, profile_fit, refit_from
 from mixedext.inference.profile_coordinates import ProfileModel
 from mixedext.inference.profile_path import LowerDevianceError
 from mixedext.results_parts.noted_table import NotedTable
+from mixedext.specification.parameter_names import effect_names, parameter_names
 
 __all__ = [
     "LikelihoodProfile",
     "ProfileIntervals",
     "on_the_scale_of_the_data",
-    "order_of_variances",
-    "parameter_names",
 ]
 
 # Distance of the points of a path in zeta: the spline through points and slopes is then
 # within 1e-4 of zeta.
 STEP = 0.6
-
-
-def parameter_names(design, fixed_names) -> list[str]:
-    """Names of all parameters: of each term, sigma, then the fixed effects kept.
-
-    Parameters
-    ----------
-    design : Design
-        The model.
-    fixed_names : list of str
-        Names of all columns of the fixed effects.
-    """
-    names = []
-    for target in ProfileModel(design).targets():
-        if target.kind == "sigma":
-            names.append("sigma")
-        elif target.kind == "fixed":
-            names.append(fixed_names[design.basis.kept[target.rows[0]]])
-        else:
-            term = design.terms[target.term]
-            effects = effect_names(term)
-            own = ".".join(effects[a] for a in target.rows)
-            kind = "sd" if target.kind == "sd" else "cor"
-            names.append(f"{kind} {own}|{term.group}" if own else f"{kind} {term.group}")
-    taken: dict[str, int] = {}
-    for i, name in enumerate(names):
-        taken[name] = taken.get(name, 0) + 1
-        if taken[name] > 1:
-            names[i] = f"{name}.{taken[name]}"
-    return names
-
-
-def effect_names(term) -> list[str]:
-    """Names of the effects of a term; one empty name for a variance common to many."""
-    if term.structure.name == "identity" and term.k != 1:
-        return [""]
-    return list(term.names)
 
 
 @dataclass(eq=False, repr=False)
@@ -385,7 +347,7 @@ class ProfileIntervals:
         if not 0 < step <= 1:
             raise ValueError(f"step={step!r} must lie between 0 and 1")
         design = fit.design
-        names = parameter_names(design, list(self.model.exog_names))
+        names = parameter_names(design.terms, _kept_names(self))
         targets = ProfileModel(design).targets()
         chosen = _chosen(which, names, targets, design.terms)
         zeta_max = float(np.sqrt(stats.chi2.ppf(level, 1)))
@@ -437,7 +399,7 @@ def on_the_scale_of_the_data(results, fixed, variances) -> pd.DataFrame:
         Columns 0 and 1; NaN for fixed effects that were dropped.
     """
     design, labels = results.engine_fit.design, list(results.model.exog_names)
-    names, kept = parameter_names(design, labels), list(design.basis.kept)
+    names, kept = parameter_names(design.terms, _kept_names(results)), design.basis.kept
     for j, name in zip(kept, names[len(variances) :], strict=True):
         labels[j] = name
     whole = np.full((len(labels), 2), np.nan)
@@ -446,20 +408,10 @@ def on_the_scale_of_the_data(results, fixed, variances) -> pd.DataFrame:
     return pd.DataFrame(np.vstack([whole, variances]), index=index)
 
 
-def order_of_variances(design) -> list[int]:
-    """Places of a profile's parameters where a term's correlations follow all its sds.
-
-    Parameters
-    ----------
-    design : Design
-        The model.
-    """
-    targets = [t for t in ProfileModel(design).targets() if t.kind != "fixed"]
-    last = len(design.terms)
-    behind = {"sd": 0, "correlation": 1, "sigma": 0}
-    keys = [(t.term if t.term >= 0 else last, behind[t.kind]) for t in targets]
-    other = sorted(range(len(targets)), key=keys.__getitem__)
-    return np.argsort(other).tolist()
+def _kept_names(results):
+    """Names of the fixed effects that were not dropped."""
+    names = results.model.exog_names
+    return [names[j] for j in results.engine_fit.design.basis.kept]
 
 
 def _warn_of_fall(fall, fit):

@@ -14,7 +14,7 @@ from mixedext.inference.variance_intervals import (
     sd_and_correlation,
 )
 from mixedext.results_parts.noted_table import NotedTable
-from mixedext.results_parts.profiles import parameter_names
+from mixedext.specification.parameter_names import as_variance, covariance_names, places
 
 __all__ = ["VarianceIntervals"]
 
@@ -47,8 +47,7 @@ class VarianceIntervals:
         >>> round(float(covariance.loc["residual", "residual"]) ** 0.5, 1)
         77.2
         """
-        kinds = {"sd": "var", "cor": "cov"}
-        names = [_renamed(name, kinds, "residual") for name in self._variance_names()]
+        names = [as_variance(name) for name in self._variance_names()]
         table = pd.DataFrame(self._cov_variances(), index=names, columns=names)
         return NotedTable.of(table, "", self._boundary_notes())
 
@@ -108,7 +107,10 @@ class VarianceIntervals:
         if scale == "variance":
             table["estimate"] = table["estimate"].where(table["cor"], table["value"])
             table["se"] = table["se"].where(table["cor"], table["value_se"])
-            names = [_renamed(name, {"sd": "var"}, "residual") for name in names]
+            names = [
+                name if is_correlation else as_variance(name)
+                for name, is_correlation in table["cor"].items()
+            ]
         frame = {"estimate": table["estimate"], "se": table["se"]}
         if method == "satterthwaite":
             df = satterthwaite_df(table["value"], table["value_se"])
@@ -187,27 +189,16 @@ class VarianceIntervals:
         return self._variance_covariance.absolute
 
     def _variance_names(self):
-        names = parameter_names(self.engine_fit.design, list(self.model.exog_names))
-        return names[: names.index("sigma") + 1]
+        return covariance_names(self.engine_fit.design.terms)
 
     def _variance_elements(self):
         """Value and, for a covariance, the places of its two variances."""
         fit, out = self.engine_fit, []
         for term, covariance in zip(fit.design.terms, fit.covariances, strict=True):
-            pairs = term.structure.gamma_pairs()
+            pairs = places(term.structure)
             gamma = term.structure.gamma(covariance)
-            if len(gamma) == 1:
-                pairs = [(0, 0)]
             place = {a: len(out) + i for i, (a, b) in enumerate(pairs) if a == b}
             for (a, b), value in zip(pairs, gamma, strict=True):
                 out.append((float(value), None if a == b else (place[b], place[a])))
         out.append((float(fit.scale), None))
         return out
-
-
-def _renamed(name, kinds, residual):
-    """A name of a profile with another word for what it is."""
-    if name == "sigma":
-        return residual
-    kind, own = name.split(" ", 1)
-    return f"{kinds.get(kind, kind)} {own}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse, stats
 
@@ -14,8 +15,8 @@ from mixedext.inference.bootstrap import (
     covariance_parameters,
     limits,
     reflated,
-    relative_gammas,
 )
+from mixedext.specification.parameter_names import covariance_names
 
 
 def test_limits_of_a_known_sample():
@@ -49,6 +50,11 @@ def _terms(structure, k, seed=0):
     return mx.RandomTerm(codes, z, "g", names, structure)
 
 
+def _parameters(terms, theta, scale):
+    values = covariance_parameters(terms, theta, scale)
+    return pd.DataFrame(values, columns=covariance_names(terms))
+
+
 @pytest.mark.parametrize("structure", ["unstructured", "diagonal", "identity"])
 def test_parameters_are_those_of_each_covariance(structure):
     term, other = _terms(structure, 3), _terms("unstructured", 2)
@@ -56,32 +62,27 @@ def test_parameters_are_those_of_each_covariance(structure):
     width = term.structure.n_theta
     theta = rng.normal(size=(7, width + other.structure.n_theta))
     scale = rng.uniform(0.5, 2.0, 7)
-    got = covariance_parameters([term, other], theta, scale)
-    gammas = relative_gammas([term, other], theta)
-    assert gammas.shape[1] == term.structure.n_gamma + other.structure.n_gamma
+    got = _parameters([term, other], theta, scale)
     for r in range(7):
         lam = term.structure.lam(theta[r, :width])
         covariance = scale[r] * lam @ lam.T
         sd = np.sqrt(np.diag(covariance))
         if structure == "identity":
-            assert got["sd(g)"][r] == pytest.approx(sd[0])
+            assert got["sd g"][r] == pytest.approx(sd[0])
         else:
-            assert got["sd(g.x1)"][r] == pytest.approx(sd[1])
+            assert got["sd x1|g"][r] == pytest.approx(sd[1])
         if structure == "unstructured":
             want = covariance[2, 1] / (sd[1] * sd[2])
-            assert got["corr(g.x1.x2)"][r] == pytest.approx(want)
-            assert "sd(g.x0).2" in got  # the second term of the same names
-        np.testing.assert_allclose(
-            gammas[r, : term.structure.n_gamma], term.structure.gamma(lam @ lam.T)
-        )
+            assert got["cor x1.x2|g"][r] == pytest.approx(want)
+            assert "sd x0|g.2" in got  # the second term of the same names
     np.testing.assert_allclose(got["sigma"], np.sqrt(scale))
 
 
 def test_correlations_with_no_variance_are_missing():
     term = _terms("unstructured", 2)
-    got = covariance_parameters([term], np.array([[0.0, 0.0, 1.0]]), np.ones(1))
-    assert np.isnan(got["corr(g.x0.x1)"][0])
-    assert got["sd(g.x1)"][0] == 1.0
+    got = _parameters([term], np.array([[0.0, 0.0, 1.0]]), np.ones(1))
+    assert np.isnan(got["cor x0.x1|g"][0])
+    assert got["sd x1|g"][0] == 1.0
 
 
 @pytest.mark.parametrize("rank", [0, 1, 2, 3])

@@ -16,7 +16,8 @@ def bootstrap(n=200):
 def test_estimates_are_those_of_the_results():
     result, found = bootstrap()
     table = result.var_corr
-    want = [*result.fe_params, *table["sd"][:2], table["corr"][1], result.sigma]
+    (first, second), cor = table["sd"][:2], table["corr"][1]
+    want = [*result.fe_params, first, cor, second, result.sigma]
     np.testing.assert_allclose(found.estimate, want, rtol=1e-12)
 
 
@@ -35,7 +36,7 @@ def test_the_table_is_of_the_replicates():
 def test_variances_are_squares():
     _, found = bootstrap()
     squares = found.as_variances()
-    name = "(Subject.Days)"
+    name = " Days|Subject"
     np.testing.assert_allclose(
         squares.conf_int(method="shortest").shape, found.conf_int().shape
     )
@@ -44,7 +45,7 @@ def test_variances_are_squares():
     )
     # quantiles go over into quantiles of squares, but for interpolation between two
     np.testing.assert_allclose(
-        squares.conf_int().loc["var(Residual)"],
+        squares.conf_int().loc["residual"],
         found.conf_int().loc["sigma"] ** 2,
         rtol=1e-3,
     )
@@ -57,11 +58,11 @@ def test_fixed_effects_may_have_any_name():
     found = result.bootstrap_parametric(20, rng=1)
     assert list(found.replicates) == [
         "Intercept",
-        "sigma",
-        "sd(Subject.Intercept)",
         "sigma.2",
+        "sd Intercept|Subject",
+        "sigma",
     ]
-    assert found.estimate["sigma.2"] == result.sigma
+    assert found.estimate["sigma"] == result.sigma
     squares = found.as_variances().estimate
-    assert squares["sigma"] == result.fe_params["sigma"]
-    np.testing.assert_allclose(squares["var(Residual)"], result.scale, rtol=1e-14)
+    assert squares["sigma.2"] == result.fe_params["sigma"]
+    np.testing.assert_allclose(squares["residual"], result.scale, rtol=1e-14)

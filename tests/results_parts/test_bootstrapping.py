@@ -87,7 +87,7 @@ def test_replicates_are_those_of_fresh_models(kind, how, reml):
     want = fresh_fits(result, np.column_stack(drawn[1:]), reml)
     ours = seen.replicates
     np.testing.assert_allclose(seen.llf, want["llf"], rtol=1e-8, atol=1e-8)
-    sds = [c for c in ours if c.startswith("sd(")]
+    sds = [c for c in ours if c.startswith("sd ")]
     for i, name in enumerate([*sds, "sigma"]):
         np.testing.assert_allclose(ours[name], want[f"sd{i}"], rtol=1e-7, atol=2e-6)
     for j in range(2):
@@ -367,7 +367,7 @@ def test_fits_that_do_not_converge_are_counted():
 
 def test_vectorized_statistics():
     result = fitted("weighted")
-    name = "sd(g.Intercept)"
+    name = "sd Intercept|g"
 
     def ratio(replicates):
         return replicates[name] ** 2 / (replicates[name] ** 2 + replicates["sigma"] ** 2)
@@ -468,7 +468,7 @@ def test_what_was_held_stays_held_in_refits(kind, how):
         assert (plain.replicates["x"] == 2.0).all()
         assert (result.simulate_refits(4, rng=0).fe_params[:, 1] == 2.0).all()
     if kind == "independent":
-        corr = plain.replicates["corr(g.Intercept.x)"].dropna()
+        corr = plain.replicates["cor Intercept.x|g"].dropna()
         assert np.abs(corr).max() < 1e-12
     by_reml = result.bootstrap_parametric(5, rng=1, reml=True)
     assert by_reml.refits.reml
@@ -513,7 +513,7 @@ def test_limits_by_conf_int():
     bootstrap = result.bootstrap_parametric(500, rng=4)
     want = bootstrap.conf_int()
     # as in a profile: the correlation stands behind the first of its standard deviations
-    order = ["sd(g.Intercept)", "corr(g.Intercept.x)", "sd(g.x)", "sigma"]
+    order = ["sd Intercept|g", "cor Intercept.x|g", "sd x|g", "sigma"]
     np.testing.assert_array_equal(got, want.loc[[*result.model.exog_names, *order]])
     assert list(got.index) == list(result.conf_int(method="profile").index)
     narrow = result._results.conf_int(0.5, [1], "bootstrap", n=500, rng=4, interval="basic")
@@ -574,9 +574,9 @@ def test_blocks_have_seeds_of_their_own():
 # apply(b$t, 2, quantile, c(.025, .975), type=6); apply(b$t, 2, sd); colMeans(b$t)
 EGGS = {
     "Intercept": (0.30364293, 0.47143004, 0.042796395, 0.387216142),
-    "sd(Lab.Intercept)": (0.0, 0.15259394, 0.046326676, 0.065694194),
-    "sd(Technician:Lab.Intercept)": (0.0, 0.1370675, 0.036727178, 0.071956407),
-    "sd(Sample:Technician:Lab.Intercept)": (0.0, 0.09739746, 0.028057234, 0.048861584),
+    "sd Intercept|Lab": (0.0, 0.15259394, 0.046326676, 0.065694194),
+    "sd Intercept|Technician:Lab": (0.0, 0.1370675, 0.036727178, 0.071956407),
+    "sd Intercept|Sample:Technician:Lab": (0.0, 0.09739746, 0.028057234, 0.048861584),
     "sigma": (0.060009229, 0.107738299, 0.012039012, 0.083611041),
 }
 
