@@ -9,11 +9,11 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from mixedext.engine.batches import fit_responses
 from mixedext.engine.fit import Fit
 from mixedext.engine.refit import (
     Refits,
     Responses,
-    fit_responses,
     joined,
     run_blocks,
 )

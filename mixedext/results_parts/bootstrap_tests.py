@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from mixedext.engine.refit import fit_responses
+from mixedext.engine.batches import fit_responses
 from mixedext.exceptions import (
     BootstrapWarning,
     BoundaryWarning,

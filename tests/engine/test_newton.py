@@ -10,6 +10,7 @@ from mixedext.engine.kernels.newton import Newton, PythonFunction
 from scipy.linalg import hadamard
 
 from mixedext.engine import objective as objective_module
+from mixedext.engine import several_factors
 from mixedext.engine import tail as tail_module
 from mixedext.engine.design import prepare_design
 from mixedext.engine.fit import fit_design
@@ -267,6 +268,7 @@ def test_estimated_derivatives_serve_the_first_step_only(monkeypatch):
     design = crossed_design(1)
     exact = fit_design(design, True)
     monkeypatch.setattr(objective_module, "ROUGH_SIZE", 0)
+    monkeypatch.setattr(several_factors, "MOST_NUMBERS", 0)  # as for large models
     start = np.array([3.0, 2.0, 0.5])
     for theta, above in ((start, True), (exact.theta, False)):
         objective = design.objective(True)
