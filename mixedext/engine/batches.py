@@ -32,7 +32,7 @@ from mixedext.engine.several_factors import is_compiled, several_factors_functio
 from mixedext.engine.threads import blas_threads
 from mixedext.engine.within import Within
 
-__all__ = ["OneFactorBatch", "SeveralFactorsBatch", "fit_responses"]
+__all__ = ["OneFactorBatch", "SeveralFactorsBatch", "fit_responses", "in_batches"]
 
 # Numbers of a block of replicates that are worked on at a time.
 BLOCK_SIZE = 400_000
@@ -57,7 +57,7 @@ def fit_responses(
     design, count = responses.design, y.shape[1]
     width = max(1, BLOCK_SIZE // max(len(y), design.blocks.lead_cross.size))
     if reml not in responses.batches:
-        responses.batches[reml] = _batch(design, reml)
+        responses.batches[reml] = _batch_class(design)(design, reml)
     batch = responses.batches[reml]
 
     def work(start):
@@ -74,12 +74,17 @@ def fit_responses(
     return Refits(*joined(run_blocks(work, range(0, count, width), n_threads)), reml)
 
 
-def _batch(design, reml):
+def in_batches(design: Design) -> bool:
+    """Whether responses are fitted by a compiled loop, which releases the GIL."""
+    return _batch_class(design) is not _OneByOne
+
+
+def _batch_class(design):
     if design.blocks.within is not None:
-        return OneFactorBatch(design, reml)
+        return OneFactorBatch
     if design.terms and is_compiled(design.blocks):
-        return SeveralFactorsBatch(design, reml)
-    return _OneByOne(design, reml)
+        return SeveralFactorsBatch
+    return _OneByOne
 
 
 def _replace(columns, r, fit):

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from mixedext.engine.batches import fit_responses
+from mixedext.engine.batches import fit_responses, in_batches
 from mixedext.exceptions import (
     BootstrapWarning,
     BoundaryWarning,
@@ -186,7 +186,7 @@ def bootstrap_test(
 
 def _tested(small, large, n, rng, n_jobs, progress, reml, df):
     models = small.model, large.model
-    batched = [m._design.blocks.within is not None or not m.random_terms for m in models]
+    batched = [in_batches(m._design) or not m.random_terms for m in models]
     size = min(
         block_size(m) for m, b in zip(models, batched, strict=True) if m.random_terms
     )

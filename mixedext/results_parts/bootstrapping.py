@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from mixedext.engine.batches import in_batches
 from mixedext.engine.design import prepare_design
 from mixedext.engine.fit import fit_design
 from mixedext.engine.refit import Refits, joined, row_of_fit
@@ -181,7 +182,7 @@ class Bootstrapping:
                 kind, draw, n, statistic, rng, n_jobs, progress, vectorized
             )
         check_count(n)
-        run = runner(n_jobs, progress, fit.design.blocks.within is not None)
+        run = runner(n_jobs, progress, in_batches(fit.design))
         refits = simulate_refits(model, fit, n, rng, own.reml, run=run)
         return bootstrap_of(own, kind, refits, vectorized=statistic)
 
@@ -342,7 +343,7 @@ class Bootstrapping:
         model = self.model
         model._need_rows()
         if statistic is None or vectorized:
-            run = runner(n_jobs, progress, model._design.blocks.within is not None)
+            run = runner(n_jobs, progress, in_batches(model._design))
             refits = refit_draws(model, draw, n, rng, self.reml, run)
             return bootstrap_of(self, kind, refits, vectorized=statistic)
         work = partial(_fit_draws, model, draw, self.reml, statistic)

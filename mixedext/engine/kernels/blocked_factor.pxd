@@ -47,6 +47,7 @@ cdef class BlockedFactor(Profiled):
     cdef double* vector               # (factors, ...) V and
     cdef double* size                 # ... s of lam lam' = V diag(s^2) V'
     cdef double* root                 # (factors, ...) V diag(s)
+    cdef double* scale                # (m,) Lam2 where levels of the tail are columns
     cdef double* half                 # (L, K, K)
     cdef double* solved               # (L, K, P) half_l'Z_l'[X y]
     cdef double* scaled               # W, as the links are stored

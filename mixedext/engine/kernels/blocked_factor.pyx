@@ -127,19 +127,20 @@ cdef class BlockedFactor(Profiled):
         sizes = [
             k * k, self.n_factors * c * c, self.n_factors * c * c, self.n_factors * c,
             self.n_factors * c * c, blocks, rows * p, m * m, m * p, m * p, p * p, p * p,
-            4 * c * c + 40 * c, max(m, c),
+            4 * c * c + 40 * c, max(m, c), m,
         ]
         self.buffer = <double*>malloc(max(sum(sizes), 1) * sizeof(double))
         if self.buffer == NULL:
             raise MemoryError(f"no memory for a tail of {m} columns")
         cdef double* at = self.buffer
-        cdef double** names[14]
+        cdef double** names[15]
         names[:] = [
             &self.lam, &self.own, &self.vector, &self.size, &self.root, &self.half,
             &self.solved, &self.factor, &self.tail_reduced, &self.tail_solved,
             &self.fixed_root, &self.change, &self.small, &self.row,
+            &self.scale,
         ]
-        for i in range(14):
+        for i in range(15):
             names[i][0] = at
             at += <Py_ssize_t>sizes[i]
 
@@ -233,6 +234,8 @@ cdef class BlockedFactor(Profiled):
             for a in range(k):
                 for b in range(k):
                     self.root[f * area + a * k + b] = vector[a * k + b] * size[b]
+        for a in range(self.m if self.n_tail == self.m else 0):
+            self.scale[a] = self.root[(self.level_factor[a] + 1) * area]
         return True
 
     cdef bint factor_lead(self) noexcept nogil:
@@ -405,12 +408,9 @@ cdef class BlockedFactor(Profiled):
         cdef Py_ssize_t area = self.widest * self.widest
         cdef const double* root
         cdef const double* own
-        if self.n_tail == m:  # levels are columns
-            for level in range(m):
-                self.row[level] = self.root[(self.level_factor[level] + 1) * area]
         for i in range(rows):
             for c in range(m if self.n_tail == m else 0):
-                out[i * m + c] = self.row[c] * source[i * m + c]
+                out[i * m + c] = self.scale[c] * source[i * m + c]
             for level in range(self.n_tail if self.n_tail < m else 0):
                 start = self.level_start[level]
                 k = self.level_start[level + 1] - start

@@ -340,7 +340,9 @@ cdef class SeveralFactors(BlockedFactor):
         """out (m,) = source Lam2'."""
         cdef Py_ssize_t level, start, k, c, d, area = self.widest * self.widest
         cdef const double* root
-        for level in range(self.n_tail):
+        for c in range(self.m if self.n_tail == self.m else 0):
+            out[c] = self.scale[c] * source[c]
+        for level in range(self.n_tail if self.n_tail < self.m else 0):
             start = self.level_start[level]
             k = self.level_start[level + 1] - start
             root = self.root + (self.level_factor[level] + 1) * area
