@@ -227,6 +227,7 @@ def crossed_design(seed, n=1500, sd=(1.0, 0.3, 0.0)):
 def test_saved_derivatives_cost_no_accuracy(seed, monkeypatch):
     sd = np.random.default_rng(seed).choice([0.0, 0.1, 0.3, 1.0, 3.0], 3)
     design = crossed_design(seed, sd=sd)
+    monkeypatch.setattr(several_factors, "MOST_NUMBERS", 0)  # as for large models
     whole = fit_design(design, True)
     monkeypatch.setattr(objective_module, "COSTLY_SIZE", 0)
     quick = fit_design(design, True)
