@@ -41,6 +41,13 @@ cdef const Py_ssize_t* _numbers(const Py_ssize_t[::1] a):
     return &a[0] if a.shape[0] else NULL
 
 
+cdef Entries _entries(const Py_ssize_t[::1] index, const double[::1] value):
+    cdef Py_ssize_t count = value.shape[0]
+    return Entries(
+        count, &index[0], &index[0] + count, &index[0] + 2 * count, _doubles(value)
+    )
+
+
 cdef class BlockedFactor(Profiled):
     """The profiled deviance of a model with several grouping factors.
 
@@ -80,7 +87,6 @@ cdef class BlockedFactor(Profiled):
         self, lead_gram, crosses, tail_gram, links, panel, layout, template, basis,
         n_theta, n_gamma, reml, dof, squared,
     ):
-        self.arrays = [lead_gram, *crosses, tail_gram, *links, *layout, *template, *basis]
         self.n_levels, self.width = lead_gram.shape[0], lead_gram.shape[1]
         self.m, self.p = crosses[1].shape
         self.rows = self.n_levels * self.width
@@ -89,29 +95,25 @@ cdef class BlockedFactor(Profiled):
         self.widest = max(np.diff(layout[3]).max(initial=1), 1)
         self.panel, self.n_links = panel, len(links[1])
         self.reml, self.dof, self.squared = reml, dof, squared
-        self.gram = _doubles(lead_gram.ravel())
-        self.cross, self.tail_cross, self.fixed_gram = (
-            _changed(crosses[0].ravel()), _changed(crosses[1].ravel()),
-            _changed(crosses[2].ravel()),
-        )
-        self.tail_gram, self.link = _doubles(tail_gram.ravel()), _doubles(links[2].ravel())
         self.pointers_view, self.index_view = links[0], links[1]
         self.starts_view, self.by_column_view = links[3], links[4]
+        # pointers are to these: they stay as long as this does
+        crosses = [np.ravel(a) for a in crosses]
+        layout, links = [np.ravel(a) for a in layout], [np.ravel(a) for a in links]
+        lead_gram, tail_gram = np.ravel(lead_gram), np.ravel(tail_gram)
+        elements = np.ravel(template[0]), np.ravel(basis[0])
+        values = np.ravel(template[1]), np.ravel(basis[1])
+        self.arrays = [lead_gram, tail_gram, crosses, layout, links, elements, values]
+        self.gram, self.tail_gram = _doubles(lead_gram), _doubles(tail_gram)
+        self.cross, self.tail_cross = _changed(crosses[0]), _changed(crosses[1])
+        self.fixed_gram, self.link = _changed(crosses[2]), _doubles(links[2])
         self.link_pointers, self.link_index = _numbers(links[0]), _numbers(links[1])
         self.level_start, self.level_factor = _numbers(layout[0]), _numbers(layout[1])
         self.level_of, self.factor_start = _numbers(layout[2]), _numbers(layout[3])
         self.column_of, self.term_of = _numbers(layout[4]), _numbers(layout[5])
         self.factor_of, self.place_of = _numbers(layout[6]), _numbers(layout[7])
-        for entries, (index, value) in zip((0, 1), (template, basis), strict=True):
-            flat = index.ravel()
-            found = Entries(
-                len(value), _numbers(flat), _numbers(flat) + len(value),
-                _numbers(flat) + 2 * len(value), _doubles(value),
-            )
-            if entries == 0:
-                self.template = found
-            else:
-                self.basis = found
+        self.template = _entries(elements[0], values[0])
+        self.basis = _entries(elements[1], values[1])
         self._allocate()
 
     def _allocate(self):
