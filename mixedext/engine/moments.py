@@ -20,7 +20,12 @@ from mixedext.engine.kernels import pair_sums
 from mixedext.engine.kernels.moments import level_moments
 from mixedext.engine.levels import level_sums
 
-__all__ = ["moment_covariances", "one_factor_moments", "solve_moments"]
+__all__ = [
+    "moment_covariances",
+    "one_factor_moments",
+    "several_moments",
+    "solve_moments",
+]
 
 # Products of Z'Z with more vectors than this would cost more than they save.
 MOST_VECTORS = 400
@@ -52,41 +57,102 @@ def moment_covariances(blocks: Blocks, structures, sums=None) -> list[np.ndarray
     """
     if blocks.within is not None:
         return _one_factor(blocks, structures, sums)
+    moments = several_moments(blocks, structures)
+    if moments is None:
+        return None
+    rank, square = blocks.n_fixed - 1, blocks.fixed_gram[-1, -1]
+    y = blocks.lead_cross[None, ..., rank], blocks.tail_cross[None, :, rank]
+    gamma, sigma = solve_moments(moments.system, moments.right(*y, square)[:, 0])
+    if not sigma > 0:
+        sigma = SIGMA_SHARE * square / blocks.nobs
+    return [own[0] for own in moments.covariances(gamma[:, None] / sigma)]
+
+
+class SeveralMoments:
+    """The moment equations of a model with several grouping factors.
+
+    All but the right-hand side depends on Z and X alone.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Cross-products.
+    structures : list of Structure
+        One for each term.
+    bases : list of list of ndarray
+        For each factor its elements of gamma as (K, K) matrices.
+
+    Attributes
+    ----------
+    system : ndarray
+        (n_gamma + 1, n_gamma + 1), in the order of the factors, sigma^2 last.
+    """
+
+    def __init__(self, blocks, structures, bases):
+        self.blocks, self.structures = blocks, structures
+        count, rank = sum(len(b) for b in bases), blocks.n_fixed - 1
+        pairs = _pair_sums(blocks)
+        number = np.repeat(np.arange(len(bases)), [len(b) for b in bases])
+        self.rows = [
+            np.array([e.ravel() for e in b]).reshape(len(b), f.width**2)
+            for f, b in zip(blocks.factors, bases, strict=True)
+        ]
+        self.system = system = np.zeros((count + 1, count + 1))
+        for f, own in enumerate(self.rows):
+            for g, other in enumerate(self.rows):
+                if len(own) and len(other):
+                    both = pairs[f, g].reshape(own.shape[1], other.shape[1])
+                    at = np.ix_(number == f, number == g)
+                    system[at] = own @ both @ other.T
+        grams, crosses = _gram_sums(blocks), _crosses(blocks)
+        if rank:
+            system[:count, :count] += _projection(blocks, bases, crosses, rank)
+        for r, e in enumerate(e for b in bases for e in b):
+            x = crosses[number[r]][..., :rank]
+            trace = np.sum(e * grams[number[r]]) - np.sum(x * (e @ x))
+            system[r, count] = system[count, r] = trace
+        system[count, count] = blocks.nobs - rank
+
+    def right(self, lead, tail, square) -> np.ndarray:
+        """Right-hand sides for residuals r with r'r = ``square``: (n_gamma + 1, R).
+
+        Parameters
+        ----------
+        lead, tail : ndarray
+            Z'r, (R, L, K) and (R, m).
+        square : float
+            Sum of squares.
+        """
+        parts = [lead]
+        for f in range(len(self.rows) - 1):
+            parts.append(tail[:, self.blocks.tail_columns(f)])
+        out = [
+            rows @ (y.transpose(0, 2, 1) @ y).reshape(len(y), -1).T
+            for rows, y in zip(self.rows, parts, strict=True)
+        ]
+        return np.concatenate([*out, np.full((1, len(lead)), square)])
+
+    def covariances(self, gamma) -> list[np.ndarray]:
+        """Covariances of each term from gamma (n_gamma, R): (R, k, k)."""
+        covariances, start = [None] * len(self.structures), 0
+        for layout in self.blocks.factors:
+            for term in layout.terms:
+                s = self.structures[term]
+                part = gamma[start : start + s.n_gamma].T
+                covariances[term] = np.tensordot(part, s.covariance_basis, 1)
+                start += s.n_gamma
+        return covariances
+
+
+def several_moments(blocks, structures) -> SeveralMoments | None:
+    """The equations; None where they would cost more than they save."""
     if max(f.width for f in blocks.factors) ** 4 > MOST_PAIR_SUMS:
         return None
     bases = _factor_bases(blocks, structures)
-    count = sum(len(b) for b in bases)
-    rank = blocks.n_fixed - 1
+    count, rank = sum(len(b) for b in bases), blocks.n_fixed - 1
     if count * max(rank, 1) > MOST_VECTORS:
         return None
-    pairs = _pair_sums(blocks)
-    number = np.repeat(np.arange(len(bases)), [len(b) for b in bases])
-    flat = [e for b in bases for e in b]
-    system, right = np.zeros((count + 1, count + 1)), np.zeros(count + 1)
-    rows = [
-        np.array([e.ravel() for e in b]).reshape(len(b), f.width**2)
-        for f, b in zip(blocks.factors, bases, strict=True)
-    ]
-    for f, own in enumerate(rows):
-        for g, other in enumerate(rows):
-            if len(own) and len(other):
-                both = pairs[f, g].reshape(own.shape[1], other.shape[1])
-                at = np.ix_(number == f, number == g)
-                system[at] = own @ both @ other.T
-    grams, crosses = _gram_sums(blocks), _crosses(blocks)
-    if rank:
-        system[:count, :count] += _projection(blocks, bases, crosses, rank)
-    for r, e in enumerate(flat):
-        x, y = crosses[number[r]][..., :rank], crosses[number[r]][..., rank]
-        trace = np.sum(e * grams[number[r]]) - np.sum(x * (e @ x))
-        system[r, count] = system[count, r] = trace
-        right[r] = np.sum(e * (y.T @ y))
-    system[count, count] = blocks.nobs - rank
-    right[count] = blocks.fixed_gram[rank, rank]
-    gamma, sigma = solve_moments(system, right)
-    if not sigma > 0:
-        sigma = SIGMA_SHARE * right[count] / blocks.nobs
-    return _by_term(blocks, structures, gamma / sigma)
+    return SeveralMoments(blocks, structures, bases)
 
 
 class OneFactorMoments:
@@ -135,14 +201,28 @@ class OneFactorMoments:
         system[count, count] = blocks.nobs - rank
         right[count] = blocks.fixed_gram[rank, rank]
         self.system, self.right, self.nobs = system, right, blocks.nobs
+        self.slices = blocks.factors[0].slices
 
-    def solve(self) -> np.ndarray:
-        """Covariances of all terms side by side, relative to sigma^2, (K, K)."""
+    def solve(self) -> list[np.ndarray]:
+        """Covariance of each term, relative to sigma^2, (k, k)."""
         gamma, sigma = solve_moments(self.system, self.right)
         if not sigma > 0:
             sigma = SIGMA_SHARE * self.right[-1] / self.nobs
+        return [own[0] for own in self.covariances(gamma[:, None] / sigma)]
+
+    def right_of(self, lead) -> np.ndarray:
+        """Right-hand sides for other residuals of mean square one, Z'r (R, L, K)."""
+        out = np.empty((len(self.basis) + 1, len(lead)))
+        squares = lead.transpose(0, 2, 1) @ lead
+        out[:-1] = self.basis @ squares.reshape(len(lead), -1).T
+        out[-1] = self.nobs
+        return out
+
+    def covariances(self, gamma) -> list[np.ndarray]:
+        """Covariances of each term from gamma (n_gamma, R): (R, k, k)."""
         width = math.isqrt(self.basis.shape[1])
-        return (gamma / sigma @ self.basis).reshape(width, width)
+        whole = (gamma.T @ self.basis).reshape(-1, width, width)
+        return [whole[:, at, at] for at in self.slices]
 
 
 def one_factor_moments(blocks, structures, sums) -> OneFactorMoments | None:
@@ -158,10 +238,7 @@ def _one_factor(blocks, structures, sums):
     moments = one_factor_moments(
         blocks, structures, level_sums(blocks) if sums is None else sums
     )
-    if moments is None:
-        return None
-    whole = moments.solve()
-    return [whole[at, at] for at in blocks.factors[0].slices]
+    return None if moments is None else moments.solve()
 
 
 @lru_cache(maxsize=64)
@@ -202,17 +279,6 @@ def _factor_bases(blocks, structures):
                 own.append(whole)
         bases.append(own)
     return bases
-
-
-def _by_term(blocks, structures, gamma):
-    covariances, start = [None] * len(structures), 0
-    for layout in blocks.factors:
-        for term in layout.terms:
-            s = structures[term]
-            part = gamma[start : start + s.n_gamma]
-            covariances[term] = np.tensordot(part, s.covariance_basis, 1)
-            start += s.n_gamma
-    return covariances
 
 
 def _tail_grams(blocks, f):

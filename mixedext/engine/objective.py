@@ -9,13 +9,15 @@ at rms 1, X replaced by an orthonormal basis, y by its scaled residual.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import linalg
 
 from mixedext.engine.blocks import Blocks
 from mixedext.engine.factor import Factor
-from mixedext.engine.kernels.newton import PythonFunction
+from mixedext.engine.kernels.newton import Function, PythonFunction
+from mixedext.engine.several_factors import is_compiled, several_factors_function
 from mixedext.specification.structures import Structure
 
 __all__ = ["Derivatives", "FactorDeviance", "ProfiledDeviance"]
@@ -150,12 +152,44 @@ class FactorDeviance(ProfiledDeviance):
 
     def __init__(self, blocks: Blocks, structures: list[Structure], reml: bool):
         super().__init__(blocks, structures, reml)
-        self.factor = Factor(blocks)
-        self.n_values = self.n_derivatives = 0
+        self._factor, self._own_values, self._own_derivatives = None, 0, 0
+        # Theta where the compiled function stands, and the factor does not yet.
+        self._ahead = None
+
+    @cached_property
+    def function(self) -> Function:
+        if is_compiled(self.blocks):
+            return several_factors_function(
+                self.blocks, self.structures, self.reml, self.dof
+            )
+        return PythonFunction(self)
 
     @property
-    def function(self) -> PythonFunction:
-        return PythonFunction(self)
+    def factor(self) -> Factor:
+        """The factor, brought to where a compiled search has ended."""
+        if self._factor is None:
+            self._factor = Factor(self.blocks)
+        if self._ahead is not None:
+            theta, self._ahead = self._ahead, None
+            self._factor.update(self._factor_lams(theta), True)
+        return self._factor
+
+    def __getstate__(self):
+        state = dict(vars(self))
+        state.pop("function", None)
+        return state
+
+    @property
+    def n_values(self):
+        return self._own_values + self._compiled_count("n_values")
+
+    @property
+    def n_derivatives(self):
+        return self._own_derivatives + self._compiled_count("n_derivatives")
+
+    def _compiled_count(self, name):
+        # a Python function counts here
+        return getattr(vars(self).get("function"), name, 0)
 
     @property
     def costly(self) -> bool:
@@ -177,10 +211,14 @@ class FactorDeviance(ProfiledDeviance):
         )
 
     def stand_at(self, theta):
-        """Say where a compiled search has left the function (nothing to be done)."""
+        """Take note of where a compiled search has left the function."""
+        if is_compiled(self.blocks):
+            self._ahead = np.asarray(theta, float)
 
     @property
     def fixed(self) -> np.ndarray:
+        if self._ahead is not None and "function" in vars(self):
+            return self.function.fixed
         return self.factor.fixed
 
     def set_fixed(self, fixed: np.ndarray) -> bool:
@@ -189,7 +227,8 @@ class FactorDeviance(ProfiledDeviance):
 
     def value(self, theta, floor: bool = False) -> float:
         """The deviance; infinite where rounding makes the factorization fail."""
-        self.n_values += 1
+        self._own_values += 1
+        self._ahead = None
         if not self.factor.update(self._factor_lams(theta), floor):
             return np.inf
         return self.deviance()
@@ -203,6 +242,8 @@ class FactorDeviance(ProfiledDeviance):
     @property
     def noise(self) -> float:
         """Estimate of the rounding error of the deviance at the factor as it stands."""
+        if self._ahead is not None and "function" in vars(self):
+            return self.function.noise
         return self.dof * np.finfo(float).eps * self.factor.cancellation
 
     def effects(self):
@@ -232,7 +273,7 @@ class FactorDeviance(ProfiledDeviance):
         ``rough`` ones have traces of the inverse of the tail estimated by random vectors,
         the same in every call.
         """
-        self.n_derivatives += 1
+        self._own_derivatives += 1
         if self.factor.singular_tail:
             self.factor.update(self._factor_lams(theta), floor=True)
         f, scale = self.factor, self.dof / self.factor.residual_square

@@ -15,29 +15,10 @@ from mixedext.engine.kernels.conditional import level_covariances, level_effects
 from mixedext.engine.kernels.one_factor import OneFactor
 from mixedext.engine.levels import LevelSums, level_sums
 from mixedext.engine.objective import Derivatives, ProfiledDeviance
+from mixedext.engine.templates import template
 from mixedext.engine.within import Within
 
 __all__ = ["OneFactorDeviance", "one_factor_function"]
-
-
-@lru_cache(maxsize=256)
-def template(structures: tuple) -> tuple[np.ndarray, np.ndarray]:
-    """Elements of the template of all terms side by side that are not zero.
-
-    Returns
-    -------
-    index : ndarray
-        (3, count): element of theta, row and column of lam.
-    value : ndarray
-        (count,)
-    """
-    index, value, member, column = [], [], 0, 0
-    for s in structures:
-        r, a, b = np.nonzero(s.lam_basis)
-        index.append(np.stack([r + member, a + column, b + column]))
-        value.append(s.lam_basis[r, a, b])
-        member, column = member + s.n_theta, column + s.k
-    return np.hstack(index).astype(np.intp), np.concatenate(value)
 
 
 @lru_cache(maxsize=256)

@@ -9,36 +9,24 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from scipy import linalg, sparse
+from scipy import sparse
 
 from mixedext.engine.design import NO_RESIDUAL, Design
-from mixedext.engine.fit import START_CEILING, START_FLOOR, fit_design, other_starts
-from mixedext.engine.kernels.refits import refit_responses, split_responses
-from mixedext.engine.levels import LevelSums
-from mixedext.engine.moments import SIGMA_SHARE, one_factor_moments, solve_moments
-from mixedext.engine.one_factor import one_factor_function
-from mixedext.engine.optimize import MAX_ITERATIONS
-from mixedext.engine.refinement import DEVIANCE_NOISE, refine_fit
+from mixedext.engine.refinement import refine_fit
 from mixedext.engine.rotation import coefficients_on_z, residual_squares
-from mixedext.engine.spectral import SpectralFits, spectral_pays
 from mixedext.engine.spread import engine_terms, times_rows
 from mixedext.engine.within import Within, find_within, within_chunks
 from mixedext.exceptions import DesignError
 from mixedext.specification.sparse_terms import SparseTerm
 
 __all__ = [
-    "Batch",
     "Refits",
     "Responses",
-    "fit_responses",
     "joined",
     "refit_design",
     "row_of_fit",
     "run_blocks",
 ]
-
-# Numbers of a block of replicates that are worked on at a time.
-BLOCK_SIZE = 400_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +108,7 @@ class Responses:
     def __init__(self, design: Design, x, terms, weights):
         self.design, self.root = design, None if weights is None else np.sqrt(weights)
         self.rows = x, terms, weights
+        self.batches = {}  # by criterion, see engine.batches
         terms = engine_terms(terms)
         kept = x[:, design.basis.kept]
         if self.root is not None:
@@ -301,53 +290,6 @@ def refit_design(
     )
 
 
-def fit_responses(
-    responses: Responses, y: np.ndarray, reml: bool, n_threads: int = 1
-) -> Refits:
-    """Fit a model to many responses.
-
-    Parameters
-    ----------
-    responses : Responses
-        Of the design.
-    y : ndarray
-        Responses less offset, (n, R).
-    reml : bool
-        Restricted (True) or ordinary likelihood.
-    n_threads : int, optional
-        Threads that blocks of responses are shared among.
-    """
-    design, count = responses.design, y.shape[1]
-    width = max(1, BLOCK_SIZE // max(len(y), design.blocks.lead_cross.size))
-    batched = design.blocks.within is not None
-    batch = None
-    if batched:
-        batch = (SpectralFits if spectral_pays(design, count, True) else Batch)(
-            design, reml
-        )
-
-    def work(start):
-        products = responses.products(y[:, start : start + width], start)
-        lead, _, least_squares, y_scale = products
-        if batched:
-            lead = np.ascontiguousarray(lead.transpose(2, 0, 1))
-            columns, noise = batch.fit(lead, least_squares.T, y_scale)
-        else:
-            fits = [_single(design, products, j, reml) for j in range(len(y_scale))]
-            noise = np.array([fit.objective.noise if design.terms else 0.0 for fit in fits])
-            columns = joined(row_of_fit(fit) for fit in fits)
-        for r in np.flatnonzero(noise > DEVIANCE_NOISE):  # digits were lost
-            if batched:
-                whole = responses.design_of(y[:, start + r], products, r)
-                fit = fit_design(whole, reml)
-            else:
-                fit = responses.refined(fits[r], y[:, start + r])
-            _replace(columns, r, fit)
-        return columns
-
-    return Refits(*joined(run_blocks(work, range(0, count, width), n_threads)), reml)
-
-
 def run_blocks(work: Callable, blocks, n_threads: int) -> list:
     """``work`` on every block, in order; the kernels release the GIL."""
     if n_threads == 1:
@@ -359,16 +301,6 @@ def run_blocks(work: Callable, blocks, n_threads: int) -> list:
 def joined(parts) -> tuple[np.ndarray, ...]:
     """Columns of ``Refits`` from those of blocks of responses."""
     return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
-
-
-def _single(design, products, column, reml, within=None):
-    """Fit to one response by the ordinary path."""
-    return fit_design(refit_design(design, products, column, within), reml)
-
-
-def _replace(columns, r, fit):
-    for column, value in zip(columns, row_of_fit(fit), strict=True):
-        column[r] = value[0]
 
 
 def row_of_fit(fit):
@@ -383,152 +315,3 @@ def row_of_fit(fit):
         np.array([fit.is_singular]),
         np.array([verdict.n_evaluations]),
     )
-
-
-class Batch:
-    """Fits of a model with one grouping factor to many responses at a time.
-
-    Parameters
-    ----------
-    design : Design
-        The model.
-    reml : bool
-        Restricted (True) or ordinary likelihood.
-    """
-
-    def __init__(self, design: Design, reml: bool):
-        self.design, self.reml = design, reml
-        blocks = design.blocks
-        self.rank = design.basis.rank
-        self.dof = blocks.nobs - self.rank if reml else blocks.nobs
-        self.structures = tuple(design.structures)
-        self.n_theta = sum(s.n_theta for s in self.structures)
-        others, self.thorough = other_starts(design)
-        self.others = np.array(others).reshape(-1, self.n_theta)
-        self.term_start = np.cumsum([0, *(s.k for s in self.structures)])
-        self.inverse = np.ascontiguousarray(linalg.block_diag(*design.inverse_transforms))
-        self.sums = LevelSums.split(blocks.lead_gram, blocks.lead_cross)
-        self.moments = one_factor_moments(blocks, self.structures, self.sums)
-
-    def _starts(self, lead):
-        """Moment starts for Z'r of all responses, as ``fit_design`` would take."""
-        if self.moments is None:
-            identity = np.concatenate([s.start() for s in self.structures])
-            return np.tile(identity, (len(lead), 1))
-        blocks, width = self.design.blocks, lead.shape[2]
-        count = len(self.moments.basis)
-        right = np.empty((count + 1, len(lead)))
-        squares = lead.transpose(0, 2, 1) @ lead
-        right[:count] = self.moments.basis @ squares.reshape(len(lead), -1).T
-        right[count] = blocks.nobs
-        gamma, sigma = solve_moments(self.moments.system, right)
-        sigma = np.where(sigma > 0, sigma, SIGMA_SHARE)
-        whole = (gamma / sigma).T @ self.moments.basis
-        whole = whole.reshape(-1, width, width)
-        parts = []
-        for s, at in zip(self.structures, blocks.factors[0].slices, strict=True):
-            covariance = whole[:, at, at]
-            if s.k == 1:
-                root = np.sqrt(covariance.clip(START_FLOOR, START_CEILING))
-            else:
-                value, vector = np.linalg.eigh(covariance)
-                least = np.maximum(START_FLOOR, START_FLOOR * value[:, -1:])
-                value = np.clip(value, least, np.maximum(START_CEILING, least))
-                root = np.linalg.cholesky(
-                    (vector * value[:, None, :]) @ vector.transpose(0, 2, 1)
-                )
-            basis = s.lam_basis.reshape(s.n_theta, -1)
-            parts.append(root.reshape(len(lead), -1) @ (basis.T / (basis**2).sum(axis=1)))
-        return np.ascontiguousarray(np.hstack(parts))
-
-    def fit(self, lead, least_squares, y_scale, parts=None):
-        """Fit all responses.
-
-        Parameters
-        ----------
-        lead : ndarray
-            Z'r / y_scale, (R, L, K).
-        least_squares : ndarray
-            Q'y, (R, rank).
-        y_scale : ndarray
-            (R,)
-        parts : tuple of ndarray, optional
-            If r / y_scale - Q shift has been split into C (R, L, K) and W (R, P) with no
-            loss: C, W, and shift (R, rank).
-
-        Returns
-        -------
-        columns : tuple of ndarray
-            Of ``Refits``.
-        noise : ndarray
-            Rounding errors of the deviances.
-        """
-        design, blocks, count = self.design, self.design.blocks, len(lead)
-        half, products = self.sums.half.copy(), self._within_fixed()
-        square, shift = 0.0, 0.0
-        if parts is None:
-            square = float(blocks.nobs)
-            response = np.empty_like(lead), np.empty((count, self.rank + 1))
-            split_responses(self.sums.triangle, half, lead, square, *response)
-        else:
-            *response, shift = parts
-        function = one_factor_function(
-            replace(self.sums, half=half),
-            Within(products, None, square),
-            self.structures,
-            self.reml,
-            self.dof,
-        )
-        theta = np.full((count, self.n_theta), np.nan)
-        deviance, residual_square = np.empty(count), np.full(count, np.nan)
-        on_basis = np.full((count, self.rank), np.nan)
-        evaluations = np.empty(count, np.intp)
-        settled, singular = np.zeros(count, np.uint8), np.zeros(count, np.uint8)
-        noise = np.zeros(count)
-        refit_responses(
-            function,
-            half,
-            products,
-            *response,
-            self._starts(lead),
-            self.others,
-            self.thorough,
-            self.term_start,
-            self.inverse,
-            MAX_ITERATIONS,
-            theta,
-            deviance,
-            residual_square,
-            on_basis,
-            evaluations,
-            settled,
-            singular,
-            noise,
-        )
-        offset = design.deviance_shift(self.reml, self.dof)
-        offset += 2.0 * self.dof * (np.log(y_scale) - np.log(design.y_scale))
-        coefficients = least_squares + y_scale[:, None] * (shift + on_basis)
-        columns = (
-            design.basis.coefficients(coefficients.T).T,
-            theta,
-            residual_square / self.dof * y_scale**2,
-            -0.5 * (deviance + offset),
-            settled.astype(bool),
-            singular.astype(bool),
-            evaluations,
-        )
-        for r in np.flatnonzero(settled == 0):  # by the ordinary path, with its fallback
-            own = lead[r], np.zeros(0), least_squares[r], y_scale[r]
-            own = [np.asarray(part)[..., None] for part in own]
-            within = None
-            if parts is not None:
-                products[-1], products[:, -1] = response[1][r], response[1][r]
-                within = Within(products.copy(), shift[r])
-            _replace(columns, r, _single(design, own, 0, self.reml, within))
-        return columns, noise
-
-    def _within_fixed(self):
-        """W of X; its row and column of y are left to be filled in."""
-        products, out = self.design.blocks.within.products, np.zeros((self.rank + 1,) * 2)
-        out[:-1, :-1] = products[:-1, :-1]
-        return out

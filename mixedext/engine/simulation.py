@@ -19,10 +19,11 @@ from functools import partial
 
 import numpy as np
 
+from mixedext.engine.batches import OneFactorBatch
 from mixedext.engine.fit import Fit
 from mixedext.engine.kernels.refits import draw_responses
 from mixedext.engine.levels import LevelSums
-from mixedext.engine.refit import Batch, Refits, joined, run_blocks
+from mixedext.engine.refit import Refits, joined, run_blocks
 from mixedext.engine.spectral import SpectralFits, spectral_pays
 
 __all__ = ["Sampler", "generator_of", "simulate_fits", "spawn_seeds"]
@@ -85,7 +86,8 @@ class Sampler:
         y_scale : ndarray
             Root mean square of r = y - QQ'y, (count,).
         parts : tuple of ndarray
-            y / y_scale split into C and W, and -Q'y / y_scale, see ``Batch.fit``.
+            y / y_scale split into C and W, and -Q'y / y_scale, see
+            ``OneFactorBatch.fit_statistics``.
         """
         shape, rank = (count, *self.size.shape), len(self.fixed_root)
         lead, half, within = np.empty(shape), np.empty(shape), np.empty((count, rank + 1))
@@ -158,7 +160,7 @@ def simulate_fits(
         spectral = SpectralFits(design, reml)
         n_normal = spectral.n_normal
     else:
-        spectral, sampler, batch = None, Sampler(fit), Batch(design, reml)
+        spectral, sampler, batch = None, Sampler(fit), OneFactorBatch(design, reml)
         n_normal = sampler.n_normal
     size = max(1, BLOCK_SIZE // n_normal)
     counts = [min(size, n - start) for start in range(0, n, size)]
@@ -172,7 +174,9 @@ def simulate_fits(
         lead, least_squares, y_scale, parts = sampler.draw(
             count, np.random.default_rng(seed)
         )
-        return batch.fit(lead, true + sigma * least_squares, sigma * y_scale, parts)[0]
+        return batch.fit_statistics(
+            lead, true + sigma * least_squares, sigma * y_scale, parts
+        )[0]
 
     parts = run(work, list(zip(counts, seeds, strict=True)))
     return Refits(*joined(parts), reml)

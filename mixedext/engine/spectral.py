@@ -201,14 +201,14 @@ class SpectralFits:
             counts,
         )
 
-    def fit(self, lead, least_squares, y_scale):
-        """Fit responses; arguments and values as of ``Batch.fit``."""
-        r = lead[:, :, 0]
+    def fit_products(self, lead, tail, least_squares, y_scale):
+        """Columns of ``Refits`` and rounding errors from ``Responses.products``."""
+        r = lead[:, 0].T
         w = r @ self.vector / np.sqrt(self.mu)
         whole = float(self.design.blocks.nobs)  # r'r, for r has the mean square 1
         rest = np.maximum(whole - np.einsum("ri,ri->r", w, w), 0.0)
         unit = y_scale[:, None]
-        columns = self.columns(w * unit, rest * y_scale**2, least_squares, 1.0)
+        columns = self.columns(w * unit, rest * y_scale**2, least_squares.T, 1.0)
         # what the difference has lost, as a share of the residual sum of squares
         residual = columns[2] * self.dof / y_scale**2
         noise = np.finfo(float).eps * self.dof * whole / residual

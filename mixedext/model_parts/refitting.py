@@ -10,12 +10,12 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from mixedext.engine.batches import fit_responses, in_batches
 from mixedext.engine.evaluation import relative_root
 from mixedext.engine.fit import Fit
 from mixedext.engine.refit import (
     Refits,
     Responses,
-    fit_responses,
     joined,
     row_of_fit,
     run_blocks,
@@ -349,7 +349,7 @@ def block_size(model, one_by_one=False) -> int:
     """Replicates of a block; part of what a seed means."""
     size = max(1, _ROWS_AT_A_TIME // model.nobs)
     # fits one by one take long: small blocks are shared more evenly among processes
-    batched = model._design.blocks.within is not None and not one_by_one
+    batched = in_batches(model._design) and not one_by_one
     return size if batched else min(size, _FITS_AT_A_TIME)
 
 

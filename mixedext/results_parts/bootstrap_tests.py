@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from mixedext.engine.refit import fit_responses
+from mixedext.engine.batches import fit_responses, in_batches
 from mixedext.exceptions import (
     BootstrapWarning,
     BoundaryWarning,
@@ -198,8 +198,7 @@ def bootstrap_test(
 def _tested(small, large, n, rng, n_jobs, progress, reml, df):
     models = [(each.model, each.held_arguments) for each in (small, large)]
     batched = [
-        (m._design.blocks.within is not None or not m.random_terms) and not held
-        for m, held in models
+        (in_batches(m._design) or not m.random_terms) and not held for m, held in models
     ]
     size = min(block_size(m, bool(held)) for m, held in models if m.random_terms)
     run = runner(n_jobs, progress, all(batched))

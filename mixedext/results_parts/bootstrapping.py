@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from mixedext.engine.batches import in_batches
 from mixedext.engine.design import prepare_design
 from mixedext.engine.fit import fit_design
 from mixedext.engine.refit import Refits, joined, row_of_fit
@@ -186,7 +187,7 @@ class Bootstrapping:
             )
         check_count(n)
         check_statistic(statistic)
-        run = runner(n_jobs, progress, fit.design.blocks.within is not None)
+        run = runner(n_jobs, progress, in_batches(fit.design))
         refits = simulate_refits(model, fit, n, rng, own.reml, run=run)
         return bootstrap_of(own, kind, refits, vectorized=statistic)
 
@@ -350,7 +351,7 @@ class Bootstrapping:
         arguments = self._held_arguments("the bootstrap")
         if statistic is None or vectorized:
             check_statistic(statistic)
-            batched = model._design.blocks.within is not None and not arguments
+            batched = in_batches(model._design) and not arguments
             run = runner(n_jobs, progress, batched)
             refits = refit_draws(model, draw, n, rng, self.reml, run, arguments)
             return bootstrap_of(self, kind, refits, vectorized=statistic)

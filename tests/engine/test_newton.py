@@ -10,6 +10,7 @@ from mixedext.engine.kernels.newton import Newton, PythonFunction
 from scipy.linalg import hadamard
 
 from mixedext.engine import objective as objective_module
+from mixedext.engine import several_factors
 from mixedext.engine import tail as tail_module
 from mixedext.engine.design import prepare_design
 from mixedext.engine.fit import fit_design
@@ -226,6 +227,7 @@ def crossed_design(seed, n=1500, sd=(1.0, 0.3, 0.0)):
 def test_saved_derivatives_cost_no_accuracy(seed, monkeypatch):
     sd = np.random.default_rng(seed).choice([0.0, 0.1, 0.3, 1.0, 3.0], 3)
     design = crossed_design(seed, sd=sd)
+    monkeypatch.setattr(several_factors, "MOST_NUMBERS", 0)  # as for large models
     whole = fit_design(design, True)
     monkeypatch.setattr(objective_module, "COSTLY_SIZE", 0)
     quick = fit_design(design, True)
@@ -267,6 +269,7 @@ def test_estimated_derivatives_serve_the_first_step_only(monkeypatch):
     design = crossed_design(1)
     exact = fit_design(design, True)
     monkeypatch.setattr(objective_module, "ROUGH_SIZE", 0)
+    monkeypatch.setattr(several_factors, "MOST_NUMBERS", 0)  # as for large models
     start = np.array([3.0, 2.0, 0.5])
     for theta, above in ((start, True), (exact.theta, False)):
         objective = design.objective(True)

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from scipy import linalg, optimize, sparse
 
 import mixedext as mx
+from mixedext.engine.batches import fit_responses
 from mixedext.engine.design import prepare_design
 from mixedext.engine.fit import fit_design
-from mixedext.engine.refit import Responses, fit_responses
+from mixedext.engine.refit import Responses
 
 COMBINATIONS = [
     "alone",

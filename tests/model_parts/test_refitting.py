@@ -102,7 +102,7 @@ def test_threads_and_blocks_change_nothing(monkeypatch):
     model = mx.mixedlm("y ~ x + z + (x | g)", unbalanced())
     y = responses(unbalanced(), "g", 30)
     whole = model.fit_many(y)
-    monkeypatch.setattr("mixedext.engine.refit.BLOCK_SIZE", 1000)
+    monkeypatch.setattr("mixedext.engine.batches.BLOCK_SIZE", 1000)
     for n_threads in (1, 2):
         parts = model.fit_many(y, n_threads=n_threads)
         np.testing.assert_allclose(parts.theta, whole.theta, rtol=1e-9, atol=1e-12)
@@ -160,7 +160,7 @@ def test_a_fit_that_does_not_settle_goes_the_ordinary_way(monkeypatch):
     model = mx.mixedlm("Reaction ~ Days + (Days | Subject)", sleep())
     y = responses(sleep(), "Subject", 10)
     want = model.fit_many(y)
-    monkeypatch.setattr("mixedext.engine.refit.MAX_ITERATIONS", 0)
+    monkeypatch.setattr("mixedext.engine.batches.MAX_ITERATIONS", 0)
     got = model.fit_many(y)
     assert got.converged.all()
     np.testing.assert_allclose(got.llf, want.llf, rtol=1e-11)

@@ -200,6 +200,34 @@ def reduce_cross(
                         row[j] -= x * solved[level, a, j]
 
 
+cdef void subtract_products(
+    const Py_ssize_t[::1] link_pointers,
+    const Py_ssize_t[::1] link_index,
+    const Py_ssize_t[::1] column_pointers,
+    const Py_ssize_t[::1] column_link,
+    const Py_ssize_t[::1] column_level,
+    const double[:, ::1] scaled,
+    Py_ssize_t first, Py_ssize_t last,
+    double[:, ::1] gram,
+) noexcept nogil:
+    # One row of the tail at a time: it stays in cache while all levels that meet it pass
+    # by, and rows may be shared among threads without changing a bit of the result.
+    cdef Py_ssize_t k = scaled.shape[1], row, s, link, ahead
+    for row in range(first, last):
+        for s in range(column_pointers[row], column_pointers[row + 1]):
+            link = column_link[s]
+            ahead = min(s + AHEAD, column_link.shape[0] - 1)
+            ahead = link_pointers[column_level[ahead]]
+            PREFETCH(&link_index[0] + ahead)
+            PREFETCH(&link_index[0] + ahead + 8)
+            PREFETCH(&scaled[0, 0] + ahead * k)
+            PREFETCH(&scaled[0, 0] + ahead * k + 8)
+            _subtract_products(
+                &gram[row, 0], &link_index[0], &scaled[0, 0], &scaled[link, 0],
+                link_pointers[column_level[s]], link + 1, k,
+            )
+
+
 def reduce_tail_dense(
     const Py_ssize_t[::1] link_pointers,
     const Py_ssize_t[::1] link_index,
@@ -210,26 +238,12 @@ def reduce_tail_dense(
     Py_ssize_t first, Py_ssize_t last,      # in: rows of the tail to be done
     double[:, ::1] gram,                    # in/out: lower triangle -= sum_l W_l W_l'
 ):
-    """Eliminate the leading factor from rows of a dense tail.
-
-    One row at a time: it stays in cache while all levels that meet it pass by, and rows
-    may be shared among threads without changing a bit of the result.
-    """
-    cdef Py_ssize_t k = scaled.shape[1], row, s, link, ahead
+    """Eliminate the leading factor from rows of a dense tail."""
     with nogil:
-        for row in range(first, last):
-            for s in range(column_pointers[row], column_pointers[row + 1]):
-                link = column_link[s]
-                ahead = min(s + AHEAD, column_link.shape[0] - 1)
-                ahead = link_pointers[column_level[ahead]]
-                PREFETCH(&link_index[0] + ahead)
-                PREFETCH(&link_index[0] + ahead + 8)
-                PREFETCH(&scaled[0, 0] + ahead * k)
-                PREFETCH(&scaled[0, 0] + ahead * k + 8)
-                _subtract_products(
-                    &gram[row, 0], &link_index[0], &scaled[0, 0], &scaled[link, 0],
-                    link_pointers[column_level[s]], link + 1, k,
-                )
+        subtract_products(
+            link_pointers, link_index, column_pointers, column_link, column_level, scaled,
+            first, last, gram,
+        )
 
 
 def reduce_tail_sparse(
@@ -275,6 +289,48 @@ cdef inline void _add_quadratic(
             out[a * k + b] += edge[k * link + a] * image[b]
 
 
+cdef void add_quadratics(
+    const Py_ssize_t[::1] link_pointers,
+    const Py_ssize_t[::1] link_index,
+    const Py_ssize_t[::1] column_pointers,
+    const Py_ssize_t[::1] column_link,
+    const Py_ssize_t[::1] column_level,
+    const double[:, ::1] edge,
+    Py_ssize_t first, Py_ssize_t last,
+    const double[:, ::1] inverse,
+    bint by_level,
+    double[::1] work,
+    double[:, :, ::1] out,
+) noexcept nogil:
+    cdef Py_ssize_t k = edge.shape[1], column, s, link, level
+    cdef const double* row
+    cdef double x, total
+    for column in range(first, last if k == 1 else first):
+        row = &inverse[column, 0]
+        total = 0.0
+        for s in range(column_pointers[column], column_pointers[column + 1]):
+            link, level = column_link[s], column_level[s]
+            x = 0.0
+            _add_products(
+                row, &link_index[0], &edge[0, 0], &x, link + 1,
+                link_pointers[level + 1], 1,
+            )
+            x = edge[link, 0] * (x + 0.5 * row[column] * edge[link, 0])
+            if by_level:
+                out[level, 0, 0] += x
+            else:
+                total += x
+        if not by_level:
+            out[0, 0, 0] += total
+    for column in range(first, last if k > 1 else first):
+        for s in range(column_pointers[column], column_pointers[column + 1]):
+            link, level = column_link[s], column_level[s]
+            _add_quadratic(
+                &inverse[column, 0], column, &link_index[0], &edge[0, 0], link,
+                link_pointers[level + 1], k, &work[0], &out[level * by_level, 0, 0],
+            )
+
+
 def link_quadratic_dense(
     const Py_ssize_t[::1] link_pointers,
     const Py_ssize_t[::1] link_index,
@@ -292,34 +348,11 @@ def link_quadratic_dense(
 
     ``out`` plus its transpose is the form: every pair of columns enters once.
     """
-    cdef Py_ssize_t k = edge.shape[1], column, s, link, level
-    cdef const double* row
-    cdef double x, total
     with nogil:
-        for column in range(first, last if k == 1 else first):
-            row = &inverse[column, 0]
-            total = 0.0
-            for s in range(column_pointers[column], column_pointers[column + 1]):
-                link, level = column_link[s], column_level[s]
-                x = 0.0
-                _add_products(
-                    row, &link_index[0], &edge[0, 0], &x, link + 1,
-                    link_pointers[level + 1], 1,
-                )
-                x = edge[link, 0] * (x + 0.5 * row[column] * edge[link, 0])
-                if by_level:
-                    out[level, 0, 0] += x
-                else:
-                    total += x
-            if not by_level:
-                out[0, 0, 0] += total
-        for column in range(first, last if k > 1 else first):
-            for s in range(column_pointers[column], column_pointers[column + 1]):
-                link, level = column_link[s], column_level[s]
-                _add_quadratic(
-                    &inverse[column, 0], column, &link_index[0], &edge[0, 0], link,
-                    link_pointers[level + 1], k, &work[0], &out[level * by_level, 0, 0],
-                )
+        add_quadratics(
+            link_pointers, link_index, column_pointers, column_link, column_level, edge,
+            first, last, inverse, by_level, work, out,
+        )
 
 
 def link_quadratic_sparse(

@@ -1,19 +1,10 @@
 """The profiled deviance of one grouping factor, for other kernels."""
 
 from mixedext.engine.kernels.lanes cimport lane
-from mixedext.engine.kernels.newton cimport Function
+from mixedext.engine.kernels.profiled cimport Entries, Profiled
 
 
-cdef struct Entries:
-    # The elements that are not zero of a basis of (K, K) matrices.
-    Py_ssize_t count
-    const Py_ssize_t* member
-    const Py_ssize_t* row
-    const Py_ssize_t* column
-    const double* value
-
-
-cdef class OneFactor(Function):
+cdef class OneFactor(Profiled):
     cdef const double[:, :, ::1] gram_view
     cdef const double[:, :, ::1] cross_view
     cdef const double[::1] weight_view
@@ -21,7 +12,7 @@ cdef class OneFactor(Function):
     cdef const double[::1] shift_view
     cdef const Py_ssize_t[:, ::1] index_view
     cdef const double[::1] value_view
-    cdef Py_ssize_t n_levels, k, p, n_pairs
+    cdef Py_ssize_t n_levels, n_pairs
     cdef const double* gram
     cdef const double* cross
     cdef const double* weight         # NULL: every level counts once
@@ -29,10 +20,8 @@ cdef class OneFactor(Function):
     cdef const double* shift          # NULL: none
     cdef bint split
     cdef double square
-    cdef Entries template
     cdef bint reml
-    cdef readonly double dof
-    cdef readonly double deviance, log_det, fixed_log_det, residual_square
+    cdef readonly double deviance, log_det, fixed_log_det
     cdef char* buffer
     # (lanes) sums over levels
     cdef lane* scratch
@@ -46,6 +35,12 @@ cdef class OneFactor(Function):
     cdef double* pair_information     # (pairs, pairs)
     cdef double* jacobian             # (n_theta, pairs)
     cdef double* product
+
+    # responses to be taken: C, their rows of W, and where both go
+    cdef const double[:, :, ::1] responses
+    cdef const double[:, ::1] response_within
+    cdef double[:, :, ::1] half_changed
+    cdef double[:, ::1] within_changed
 
     cdef void set_lam(self, const double* theta) noexcept nogil
     cdef void sum_values(self) noexcept nogil

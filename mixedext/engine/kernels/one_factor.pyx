@@ -231,7 +231,7 @@ cdef void _add_up(const lane* sums, Py_ssize_t size, double* total) noexcept nog
             total[i] += flat[i * LANES + t]
 
 
-cdef class OneFactor(Function):
+cdef class OneFactor(Profiled):
     """The profiled deviance of a model with one grouping factor.
 
     Parameters
@@ -497,6 +497,32 @@ cdef class OneFactor(Function):
                 hessian[r * n + e] += x
                 if e < r:
                     hessian[e * n + r] = hessian[r * n + e]
+
+    # ---- responses ----
+
+    def give(self, half, within, responses, response_within):
+        """C of responses, (R, L, K), and their rows of W, (R, P).
+
+        ``half`` (L, K, P) and ``within`` (P, P) are those of this function; the column of
+        y there is changed.
+        """
+        self.half_changed, self.within_changed = half, within
+        self.responses, self.response_within = responses, response_within
+
+    cdef void set_response(self, Py_ssize_t number) noexcept nogil:
+        cdef Py_ssize_t level, i, j, p = self.p
+        for j in range(p):
+            self.within_changed[p - 1, j] = self.response_within[number, j]
+            self.within_changed[j, p - 1] = self.response_within[number, j]
+        for level in range(self.n_levels):
+            for i in range(self.k):
+                self.half_changed[level, i, p - 1] = self.responses[number, level, i]
+
+    cdef void get_coefficients(self, double* out) noexcept nogil:
+        cdef Py_ssize_t j, p = self.p
+        self.set_change()
+        for j in range(p - 1):
+            out[j] = -self.change[(p - 1) * p + j]
 
     # ---- from Python ----
 

@@ -1,14 +1,15 @@
-"""Many fits of one model with one grouping factor: only the response differs.
+"""Many fits of one model: only the response differs; Z'Z, Z'X and X'X are shared.
 
-Each replicate brings C_l = U^-T Z_l'r and its row of W (see kernels.one_factor) for its
-residual r = y - QQ'y, or for y itself, scaled; Z'Z, Z'X and X'X are shared.
+With one grouping factor a replicate brings C_l = U^-T Z_l'r and its row of W (see
+kernels.one_factor) for its residual r = y - QQ'y, or for y itself, scaled; with several
+(kernels.several_factors) Z'r.
 """
 
 from libc.math cimport INFINITY, fabs, hypot, isfinite, sqrt
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 from mixedext.engine.kernels.newton cimport Newton
-from mixedext.engine.kernels.one_factor cimport OneFactor
+from mixedext.engine.kernels.profiled cimport Profiled
 from scipy.linalg.cython_lapack cimport dgesvd
 
 import numpy as np
@@ -40,12 +41,12 @@ cdef void lower_triangle(double* root, Py_ssize_t k) noexcept nogil:
 
 
 cdef class _Terms:
-    """The terms of the factor: where they lie, and theta <-> their factors lam."""
+    """The terms side by side: where they lie, and theta <-> their factors lam."""
 
     cdef Py_ssize_t count, k, n_theta
     cdef const Py_ssize_t[::1] start
     cdef const double[:, ::1] inverse
-    cdef OneFactor function
+    cdef Profiled function
     cdef double* buffer
     cdef double* lam
     cdef double* norm
@@ -55,7 +56,7 @@ cdef class _Terms:
     cdef double* work
     cdef int work_size
 
-    def __cinit__(self, OneFactor function, start, inverse):
+    def __cinit__(self, Profiled function, start, inverse):
         cdef Py_ssize_t e, r
         self.function, self.start, self.inverse = function, start, inverse
         self.k, self.n_theta = function.k, function.n_theta
@@ -186,11 +187,7 @@ cdef class _Terms:
 
 
 def refit_responses(
-    OneFactor function,
-    double[:, :, ::1] half,               # scratch: the function's (L, K, P), y last
-    double[:, ::1] within,                # scratch: the function's (P, P)
-    const double[:, :, ::1] response,     # in: (R, L, K) C of y
-    const double[:, ::1] response_within, # in: (R, P) the row of W of y
+    Profiled function,                    # has been given the responses
     const double[:, ::1] start,           # in: (R, n_theta)
     const double[:, ::1] others,          # in: (S, n_theta) more starts
     bint thorough,                        # in: whether to try them always
@@ -209,31 +206,26 @@ def refit_responses(
     """Fit every response, each from its own start, as ``optimize.minimize_deviance``."""
     cdef Newton search = Newton(function, keep_log=False)
     cdef _Terms terms = _Terms(function, term_start, inverse)
-    cdef Py_ssize_t n = function.n_theta, p = function.p, k = function.k
-    cdef Py_ssize_t n_levels = function.n_levels
-    cdef Py_ssize_t r, level, i, j, before
+    cdef Py_ssize_t n = function.n_theta, r, i, before
     cdef double best, value, smallest
-    cdef bint good
+    cdef bint good, stands  # `stands`: whether the function stands at the point
     points = np.empty((2, n))
     cdef double[:, ::1] point_view = points
     cdef double* point = &point_view[0, 0]
     cdef double* exact = &point_view[1, 0]
     with nogil:
-        for r in range(response.shape[0]):
-            for j in range(p):
-                within[p - 1, j] = within[j, p - 1] = response_within[r, j]
-            for level in range(n_levels):
-                for i in range(k):
-                    half[level, i, p - 1] = response[r, level, i]
+        for r in range(start.shape[0]):
+            function.set_response(r)
             before = function.n_values
             best = INFINITY
             good = search.search(&start[r, 0], max_iterations, -INFINITY) == 1
             if good:
-                good = _is_settled(search, function.noise)
+                good, stands = _is_settled(search, function.noise), True
                 best = search.deviance
                 memcpy(point, search.theta, n * sizeof(double))
                 smallest = terms.smallest_root(point)
                 if others.shape[0] and (thorough or smallest < ZERO_SINGULAR_VALUE):
+                    stands = False
                     for i in range(others.shape[0]):
                         if (
                             search.search(&others[i, 0], max_iterations, best) == 1
@@ -247,16 +239,17 @@ def refit_responses(
                     memcpy(exact, point, n * sizeof(double))
                     terms.canonical(exact, True)
                     value = function.value(exact, False)
-                    if value <= best + 1e-9 * sqrt(max(1.0, fabs(best))):
+                    stands = value <= best + 1e-9 * sqrt(max(1.0, fabs(best)))
+                    if stands:
                         best = value
                         memcpy(point, exact, n * sizeof(double))
                         smallest = 0.0
+                memcpy(exact, point, n * sizeof(double))
                 terms.canonical(point, False)
-                best = function.value(point, False)
+                if not stands or memcmp(exact, point, n * sizeof(double)) != 0:
+                    best = function.value(point, False)
                 terms.outer(point, &theta[r, 0])
-                function.set_change()
-                for j in range(p - 1):
-                    on_basis[r, j] = -function.change[(p - 1) * p + j]
+                function.get_coefficients(&on_basis[r, 0])
                 residual_square[r] = function.residual_square
                 singular[r] = smallest < ZERO_SINGULAR_VALUE
                 noise[r] = function.noise

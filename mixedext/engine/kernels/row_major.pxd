@@ -1,0 +1,60 @@
+"""BLAS on C-ordered matrices.  A C-ordered lower triangle is Fortran's upper triangle."""
+
+from scipy.linalg.cython_blas cimport dgemm, dsyrk, dtrsm
+
+
+cdef inline void multiply(
+    bint transpose_a, bint transpose_b, Py_ssize_t rows, Py_ssize_t columns,
+    Py_ssize_t inner, double alpha, const double* a, const double* b, double beta,
+    double* c,
+) noexcept nogil:
+    # c (rows, columns) = alpha op(a) op(b) + beta c, without gaps between rows
+    cdef int m = <int>columns, n = <int>rows, k = <int>inner
+    cdef int lda = <int>(rows if transpose_a else inner)
+    cdef int ldb = <int>(inner if transpose_b else columns)
+    cdef char ta = b"T" if transpose_a else b"N", tb = b"T" if transpose_b else b"N"
+    if m == 0 or n == 0 or (k == 0 and beta == 1.0):
+        return
+    lda, ldb = max(lda, 1), max(ldb, 1)
+    dgemm(&tb, &ta, &m, &n, &k, &alpha, <double*>b, &ldb, <double*>a, &lda, &beta, c, &m)
+
+
+cdef inline void subtract_square(
+    Py_ssize_t rows, Py_ssize_t columns, const double* w, double* c
+) noexcept nogil:
+    # lower triangle of c -= w'w for w (rows, columns)
+    cdef int m = <int>columns, k = <int>rows
+    cdef double minus = -1.0, one = 1.0
+    if m > 0 and k > 0:
+        dsyrk(b"U", b"N", &m, &k, &minus, <double*>w, &m, &one, c, &m)
+
+
+cdef inline void solve_left(
+    bint transpose, Py_ssize_t size, Py_ssize_t columns, const double* lower, double* b
+) noexcept nogil:
+    # b (size, columns) = L^-1 b, or L^-T b
+    cdef int n = <int>size, r = <int>columns
+    cdef double one = 1.0
+    cdef char trans = b"T" if transpose else b"N"
+    if n > 0 and r > 0:
+        dtrsm(b"R", b"U", &trans, b"N", &r, &n, &one, <double*>lower, &n, b, &r)
+
+
+cdef inline void solve_right(
+    Py_ssize_t rows, Py_ssize_t size, const double* lower, double* b
+) noexcept nogil:
+    # b (rows, size) = b L^-T
+    cdef int n = <int>size, r = <int>rows
+    cdef double one = 1.0
+    if n > 0 and r > 0:
+        dtrsm(b"L", b"U", b"T", b"N", &n, &r, &one, <double*>lower, &n, b, &n)
+
+
+cdef inline void mirror_lower(Py_ssize_t n, double* a) noexcept nogil:
+    # the lower triangle also above the diagonal, by tiles
+    cdef Py_ssize_t i, j, i0, j0
+    for i0 in range(0, n, 32):
+        for j0 in range(0, i0 + 1, 32):
+            for i in range(i0, min(i0 + 32, n)):
+                for j in range(j0, min(j0 + 32, i)):
+                    a[j * n + i] = a[i * n + j]

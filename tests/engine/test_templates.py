@@ -1,0 +1,21 @@
+"""Bases of terms side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mixedext.engine.templates import covariance_template, template
+from mixedext.specification.structures import structure
+
+
+@pytest.mark.parametrize("which", [template, covariance_template])
+def test_elements_of_terms_side_by_side(which):
+    structures = (structure("unstructured", 2), structure("diagonal", 3))
+    index, value = which(structures)
+    bases = [s.lam_basis if which is template else s.covariance_basis for s in structures]
+    whole = np.zeros((6, 5, 5))
+    whole[index[0], index[1], index[2]] = value
+    np.testing.assert_array_equal(whole[:3, :2, :2], bases[0])
+    np.testing.assert_array_equal(whole[3:, 2:, 2:], bases[1])
+    assert np.count_nonzero(whole) == len(value) == sum(map(np.count_nonzero, bases))
