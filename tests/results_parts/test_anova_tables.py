@@ -334,3 +334,31 @@ def test_tables_go_by_the_covariance_type():
     assert means["df"].iloc[0] == pytest.approx(float(np.ravel(single.df_denom)[0]))
     with pytest.raises(ValueError, match="cov_type"):
         robust.anova(df_method="kenward-roger")
+
+
+# Oats with field = Victory ? "west" : "east"; lmerTest 3.1-3, anova(m): NumDF, DenDF, F
+DEPENDENT = {
+    "yield ~ Variety + nitro + I(2 * nitro) + field + (1 | Block)": {
+        "Variety": (2, 63.0, 3.80516191401),
+        "nitro": (1, 63.0, 83.22971738975),
+        "I(2 * nitro)": (0, np.nan, np.nan),
+        "field": (0, np.nan, np.nan),
+    },
+    "yield ~ field + Variety * nitro + I(3 * nitro) + (1 | Block/Variety)": {
+        "field": (1, 21.5746615596, 0.980596251674),
+        "Variety": (1, 21.5746615590, 0.961684521038),
+        "nitro": (1, 51.0, 115.771263510263),
+        "Variety:nitro": (2, 51.0, 0.498814833131),
+        "I(3 * nitro)": (0, np.nan, np.nan),
+    },
+}
+
+
+@pytest.mark.parametrize("formula", DEPENDENT)
+def test_terms_that_depend_on_earlier_ones(formula):
+    data = mx.datasets.oats.load().data
+    data["field"] = np.where(data["Variety"] == "Victory", "west", "east")
+    table = fitted(formula, data).anova(3, df_method="satterthwaite")
+    for term, expected in DEPENDENT[formula].items():
+        row = table.loc[term, ["num_df", "den_df", "F"]].astype(float)
+        np.testing.assert_allclose(row, expected, rtol=1e-5, err_msg=term)
