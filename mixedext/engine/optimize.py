@@ -329,11 +329,8 @@ def _rectify(objective, theta, deviance, search):
     """Canonical lam: diagonal not negative, negligible singular values exactly zero."""
     lams = objective.lams(theta)
     if min(_smallest_singular_value(lam) for lam in lams) < ZERO_SINGULAR_VALUE:
-        truncated = []
-        for lam in lams:
-            vector, size, _ = np.linalg.svd(lam)
-            # by its root: through lam lam' half of the digits of a zero would be lost
-            truncated.append(_lower(vector * np.where(size < ZERO_SINGULAR_VALUE, 0, size)))
+        pairs = zip(objective.structures, lams, strict=True)
+        truncated = [_truncated(lam, s.correlated) for s, lam in pairs]
         exact = _theta(objective, truncated)
         exact[np.abs(exact) < 1e-12] = 0.0
         value = objective.value(exact)
@@ -346,6 +343,15 @@ def _rectify(objective, theta, deviance, search):
     deviance = objective.value(plain)
     search.note("rectified", deviance, np.nan, np.nan, plain)
     return plain, deviance
+
+
+def _truncated(lam, correlated):
+    """The factor without singular values that count as zero."""
+    if not correlated:  # diagonal, and must remain so
+        return np.where(np.abs(lam) < ZERO_SINGULAR_VALUE, 0.0, np.abs(lam))
+    vector, size, _ = np.linalg.svd(lam)
+    # by its root: through lam lam' half of the digits of a zero would be lost
+    return _lower(vector * np.where(size < ZERO_SINGULAR_VALUE, 0, size))
 
 
 def _lower(root):

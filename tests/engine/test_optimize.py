@@ -174,6 +174,26 @@ def test_rectified_theta_is_canonical():
     assert lam[0, 1] == 0.0
 
 
+@ignore_singular
+def test_zero_variances_of_uncorrelated_terms_are_exact():
+    """The first of two uncorrelated columns without variance, in a fit and in a refit."""
+    rng = np.random.default_rng(3)
+    g, x = np.repeat(np.arange(12), 6), np.tile(np.arange(-3.0, 3.0), 12)
+    y = rng.normal(size=12)[g] * x + rng.normal(size=72)
+    y -= (np.bincount(g, y) / 6)[g] * 0.9
+    data = pd.DataFrame({"y": y, "x": x + 0.5, "g": g})
+    model = mx.mixedlm("y ~ x + (x || g)", data)
+    result = model.fit()
+    assert result.theta[0] == 0.0
+    assert result.theta[1] > 0.1
+    again = result.simulate_refits(40, rng=1)
+    theta = np.asarray(again.theta)
+    small = theta[:, 0] < 1e-4
+    assert small.any()
+    assert (theta[small, 0] == 0.0).all()
+    assert (theta[:, 1] > 0.1).all()
+
+
 def test_no_parameters():
     design = prepare_design(np.array([1.0, 2.0, 4.0]), np.ones((3, 1)), [])
     optimum = minimize_deviance(design.objective(True), np.zeros(0))
