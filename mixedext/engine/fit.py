@@ -222,8 +222,10 @@ def other_starts(design):
     has several minima more often.
     """
     wide = [s for s in design.structures if s.k > 1]
-    uncorrelated = any(not s.correlated for s in wide)
-    if len(wide) < 2 and all(s.k == 2 and s.correlated for s in wide):
+    # (1 | g) + (0 + x | g) is (x || g) in other words
+    apart = any(len(factor.slices) > 1 for factor in design.blocks.factors)
+    uncorrelated = apart or any(not s.correlated for s in wide)
+    if not uncorrelated and len(wide) < 2 and all(s.k == 2 for s in wide):
         return (), False
     identity = np.concatenate([s.start() for s in design.structures])
     large = LARGE_START_UNCORRELATED if uncorrelated else LARGE_START

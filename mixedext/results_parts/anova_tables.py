@@ -201,8 +201,13 @@ def _marginal(results, terms, tested, parts):
     def hypothesis(term, own, interior):
         groups = [[np.zeros((len(basis.r), 0))] for _ in range(2)]
         for other in terms:
-            if other != term:
-                groups[other.contains(term)].append(products[other])
+            if other == term:
+                continue
+            contains, columns = other.contains(term), products[other]
+            if not contains and len(parts[other]) < len(other.columns):
+                # as lmerTest: columns that depend on earlier ones are not in the model
+                columns = basis.r[:, parts[other]]
+            groups[contains].append(columns)
         others, containing = map(np.hstack, groups)
         return marginal_hypothesis(basis.r, others, own, containing, interior)
 

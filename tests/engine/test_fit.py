@@ -104,3 +104,18 @@ def test_precision_warning(monkeypatch):
     )
     with pytest.warns(mx.PrecisionWarning, match="differs from that of the rows"):
         model.fit()
+
+
+def test_uncorrelated_terms_in_either_spelling():
+    """lme4 1.1-31, lmer(y ~ x + (1 | g) + (0 + x | g)): REML criterion 135.369904612."""
+    rng = np.random.default_rng(1227)
+    k, x = np.repeat(range(4), 10), rng.uniform(0, 40, 40).round()
+    rng.normal(size=40)
+    mean = rng.normal(0, 2, 4)
+    slope = rng.normal(0, 0.1, 4) - mean / 20
+    y = (mean[k] + slope[k] * x + rng.normal(0, 1, 40)).round(1)
+    data = pd.DataFrame({"g": k, "x": x, "y": y})
+    for random in ("(1 | g) + (0 + x | g)", "(0 + x | g) + (1 | g)", "(x || g)"):
+        result = mx.mixedlm(f"y ~ x + {random}", data).fit()
+        assert result.deviance == pytest.approx(135.369904612, abs=1e-8)
+        np.testing.assert_allclose(sorted(result.theta), [0.18931764, 2.956586], rtol=1e-5)

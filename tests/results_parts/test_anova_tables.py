@@ -381,3 +381,29 @@ def test_interactions_with_a_covariate_far_from_zero(kind, df_method):
         test = near.f_test(rows, df_method=df_method)
         assert tables[0].loc["a", "F"] == pytest.approx(test.statistic, rel=1e-8)
         assert tables[0].loc["a", "den_df"] == pytest.approx(test.df_denom, rel=1e-8)
+# Oats with field = Victory ? "west" : "east"; lmerTest 3.1-3, anova(m): NumDF, DenDF, F
+DEPENDENT = {
+    "yield ~ Variety + nitro + I(2 * nitro) + field + (1 | Block)": {
+        "Variety": (2, 63.0, 3.80516191401),
+        "nitro": (1, 63.0, 83.22971738975),
+        "I(2 * nitro)": (0, np.nan, np.nan),
+        "field": (0, np.nan, np.nan),
+    },
+    "yield ~ field + Variety * nitro + I(3 * nitro) + (1 | Block/Variety)": {
+        "field": (1, 21.5746615596, 0.980596251674),
+        "Variety": (1, 21.5746615590, 0.961684521038),
+        "nitro": (1, 51.0, 115.771263510263),
+        "Variety:nitro": (2, 51.0, 0.498814833131),
+        "I(3 * nitro)": (0, np.nan, np.nan),
+    },
+}
+
+
+@pytest.mark.parametrize("formula", DEPENDENT)
+def test_terms_that_depend_on_earlier_ones(formula):
+    data = mx.datasets.oats.load().data
+    data["field"] = np.where(data["Variety"] == "Victory", "west", "east")
+    table = fitted(formula, data).anova(3, df_method="satterthwaite")
+    for term, expected in DEPENDENT[formula].items():
+        row = table.loc[term, ["num_df", "den_df", "F"]].astype(float)
+        np.testing.assert_allclose(row, expected, rtol=1e-5, err_msg=term)

@@ -140,6 +140,14 @@ cdef class _Terms:
             smallest = min(smallest, x)
         return smallest
 
+    cdef bint is_diagonal(self, Py_ssize_t k) noexcept nogil:
+        cdef Py_ssize_t a, b
+        for a in range(k):
+            for b in range(k):
+                if a != b and self.own[a * k + b] != 0.0:
+                    return False
+        return True
+
     cdef void canonical(self, double* theta, bint truncate) noexcept nogil:
         """Diagonals not negative; negligible singular values zero if ``truncate``."""
         cdef Py_ssize_t term, k, a, i
@@ -148,9 +156,10 @@ cdef class _Terms:
             k = self.start[term + 1] - self.start[term]
             self.take(term)
             if truncate:
-                if k == 1:
-                    if fabs(self.own[0]) < ZERO_SINGULAR_VALUE:
-                        self.own[0] = 0.0
+                if self.is_diagonal(k):  # must remain so: singular vectors may be permuted
+                    for a in range(k):
+                        if fabs(self.own[a * k + a]) < ZERO_SINGULAR_VALUE:
+                            self.own[a * k + a] = 0.0
                 else:
                     self.decompose(k)
                     for a in range(k):
