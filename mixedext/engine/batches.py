@@ -18,7 +18,7 @@ from mixedext.engine.moments import (
     solve_moments,
 )
 from mixedext.engine.one_factor import one_factor_function
-from mixedext.engine.optimize import MAX_ITERATIONS
+from mixedext.engine.optimize import MAX_ITERATIONS, may_have_rivals
 from mixedext.engine.refinement import DEVIANCE_NOISE
 from mixedext.engine.refit import (
     Refits,
@@ -123,6 +123,8 @@ class _Batch(_OneByOne):
         self.n_theta = sum(s.n_theta for s in self.structures)
         others, self.thorough = other_starts(design)
         self.others = np.array(others).reshape(-1, self.n_theta)
+        rivals = [s.start() for s in self.structures if may_have_rivals(design.blocks)]
+        self.rivals = np.ascontiguousarray(linalg.block_diag(*rivals, np.empty((0, 0))))
         self.term_start = np.cumsum([0, *(s.k for s in self.structures)])
         self.inverse = np.ascontiguousarray(linalg.block_diag(*design.inverse_transforms))
 
@@ -170,6 +172,7 @@ class _Batch(_OneByOne):
                 start,
                 self.others,
                 self.thorough,
+                self.rivals,
                 self.term_start,
                 self.inverse,
                 MAX_ITERATIONS,

@@ -18,7 +18,7 @@ from scipy import optimize
 from mixedext.engine.kernels.newton import METHODS, Newton
 from mixedext.engine.objective import ProfiledDeviance
 
-__all__ = ["Convergence", "Optimum", "evaluate", "minimize_deviance"]
+__all__ = ["Convergence", "Optimum", "evaluate", "may_have_rivals", "minimize_deviance"]
 
 MAX_ITERATIONS = 200
 # The most by which the deviance may still be above its minimum at convergence; this share
@@ -213,21 +213,21 @@ def minimize_deviance(
             if found.deviance < point.deviance - RESTART_GAIN and found.settled(objective):
                 point = found
         objective.value(point.theta, floor=True)
-    if max_iterations is None and _may_have_rivals(objective):
+    # where the moments were the minimum, as in balanced designs, it is the only one
+    several = max_iterations is None and may_have_rivals(objective.blocks)
+    if several and objective.n_derivatives > 1:
         point = _rival(objective, search, point, limit)
     theta, deviance = _rectify(objective, point.theta, point.deviance, search)
     smallest = _smallest_root(objective, theta)
     return _optimum(objective, theta, deviance, point, smallest, search, method)
 
 
-def _may_have_rivals(objective):
+def may_have_rivals(blocks) -> bool:
     """Whether terms may share the variance out in several ways.
 
     Terms of crossed and nested factors can stand in for one another where data are few.
-    Where the moments were the minimum, as in balanced designs, it is the only one.
     """
-    several = len(objective.blocks.factors) > 1 and objective.blocks.nobs <= FEW_ROWS
-    return several and objective.n_derivatives > 1
+    return len(blocks.factors) > 1 and blocks.nobs <= FEW_ROWS
 
 
 def _rival(objective, search, point, limit):

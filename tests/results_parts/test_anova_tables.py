@@ -381,6 +381,8 @@ def test_interactions_with_a_covariate_far_from_zero(kind, df_method):
         test = near.f_test(rows, df_method=df_method)
         assert tables[0].loc["a", "F"] == pytest.approx(test.statistic, rel=1e-8)
         assert tables[0].loc["a", "den_df"] == pytest.approx(test.df_denom, rel=1e-8)
+
+
 # Oats with field = Victory ? "west" : "east"; lmerTest 3.1-3, anova(m): NumDF, DenDF, F
 DEPENDENT = {
     "yield ~ Variety + nitro + I(2 * nitro) + field + (1 | Block)": {

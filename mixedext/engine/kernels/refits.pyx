@@ -19,6 +19,7 @@ cdef double ZERO_SINGULAR_VALUE = 1e-4
 cdef double DECREMENT_ACCEPTED = 1e-7
 cdef double NOISE_ACCEPTED = 30.0
 cdef double RESTART_GAIN = 1e-7
+cdef double LEAST_SIZE = 1.0, LARGE_SIZE = 3.0, REMAINDER = 0.1, PROMISING = 5.0
 
 
 cdef void lower_triangle(double* root, Py_ssize_t k) noexcept nogil:
@@ -119,6 +120,18 @@ cdef class _Terms:
         )
         return self.size[k - 1] if info == 0 else INFINITY
 
+    cdef double total(self, const double* theta) noexcept nogil:
+        """Root of the sum of all terms' mean variances."""
+        cdef Py_ssize_t term, i, k
+        cdef double total = 0.0
+        self.set_lam(theta)
+        for term in range(self.count):
+            self.take(term)
+            k = self.start[term + 1] - self.start[term]
+            for i in range(k * k):
+                total += self.own[i] ** 2 / k
+        return sqrt(total)
+
     cdef double smallest_root(self, const double* theta) noexcept nogil:
         """Smallest singular value of the factors of all terms."""
         cdef Py_ssize_t term, k
@@ -195,11 +208,94 @@ cdef class _Terms:
         self.get_theta(out)
 
 
+cdef class _Refit:
+    """The search for one response after the other."""
+
+    cdef Profiled function
+    cdef Newton search
+    cdef _Terms terms
+    cdef Py_ssize_t n, max_iterations
+    cdef double best, smallest            # deviance, and smallest singular value, there
+    cdef bint good, stands                # a minimum; the function stands at the point
+    cdef double[:, ::1] buffer
+    cdef double* point
+    cdef double* other
+
+    def __cinit__(self, Profiled function, term_start, inverse, Py_ssize_t max_iterations):
+        self.function, self.n = function, function.n_theta
+        self.search = Newton(function, keep_log=False)
+        self.terms = _Terms(function, term_start, inverse)
+        self.max_iterations = max_iterations
+        self.buffer = np.empty((2, self.n))
+        self.point, self.other = &self.buffer[0, 0], &self.buffer[1, 0]
+
+    cdef bint from_start(self, const double* start) noexcept nogil:
+        """The minimum that a start leads to; whether the search came to an end."""
+        self.best = INFINITY
+        self.good = self.search.search(start, self.max_iterations, -INFINITY) == 1
+        if not self.good:
+            return False
+        self.good, self.stands = _is_settled(self.search, self.function.noise), True
+        self.keep()
+        return True
+
+    cdef void keep(self) noexcept nogil:
+        self.best = self.search.deviance
+        memcpy(self.point, self.search.theta, self.n * sizeof(double))
+        self.smallest = self.terms.smallest_root(self.point)
+
+    cdef void try_start(self, const double* start) noexcept nogil:
+        """Another start, preferred if it ends lower."""
+        self.stands = False
+        if (
+            self.search.search(start, self.max_iterations, self.best) == 1
+            and self.search.deviance < self.best - RESTART_GAIN
+            and _is_settled(self.search, self.function.noise)
+        ):
+            self.good = True
+            self.keep()
+
+    cdef void try_rivals(self, const double[:, ::1] rivals) noexcept nogil:
+        """Points where one term has nearly all of the variance."""
+        cdef double total = self.terms.total(self.point), size = total
+        cdef Py_ssize_t term, of_sizes, e, number
+        of_sizes = 1 if total > LEAST_SIZE else 2
+        self.stands = False
+        for term in range(rivals.shape[0]):
+            for number in range(of_sizes):
+                if of_sizes == 2:
+                    size = LARGE_SIZE if number else LEAST_SIZE
+                for e in range(self.n):
+                    self.other[e] = size * rivals[term, e]
+                for e in range(self.n * rivals.shape[0]):
+                    if e // self.n != term:
+                        self.other[e % self.n] += REMAINDER * rivals[e // self.n, e % self.n]
+                if self.function.value(self.other, False) < self.best + PROMISING:
+                    self.try_start(self.other)
+
+    cdef void round_zeros(self) noexcept nogil:
+        """Exact zeros for negligible singular values; diagonals not negative."""
+        cdef double value
+        if self.smallest < ZERO_SINGULAR_VALUE:
+            memcpy(self.other, self.point, self.n * sizeof(double))
+            self.terms.canonical(self.other, True)
+            value = self.function.value(self.other, False)
+            self.stands = value <= self.best + 1e-9 * sqrt(max(1.0, fabs(self.best)))
+            if self.stands:
+                self.best, self.smallest = value, 0.0
+                memcpy(self.point, self.other, self.n * sizeof(double))
+        memcpy(self.other, self.point, self.n * sizeof(double))
+        self.terms.canonical(self.point, False)
+        if not self.stands or memcmp(self.other, self.point, self.n * sizeof(double)) != 0:
+            self.best = self.function.value(self.point, False)
+
+
 def refit_responses(
     Profiled function,                    # has been given the responses
     const double[:, ::1] start,           # in: (R, n_theta)
     const double[:, ::1] others,          # in: (S, n_theta) more starts
     bint thorough,                        # in: whether to try them always
+    const double[:, ::1] rivals,          # in: (T, n_theta) lam = I of each term, or none
     const Py_ssize_t[::1] term_start,     # in: first column of every term, and their end
     const double[:, ::1] inverse,         # in: (K, K) T^-1 of the terms, block-diagonal
     Py_ssize_t max_iterations,
@@ -213,58 +309,27 @@ def refit_responses(
     double[::1] noise,                    # out: (R,) rounding error of the deviance
 ):
     """Fit every response, each from its own start, as ``optimize.minimize_deviance``."""
-    cdef Newton search = Newton(function, keep_log=False)
-    cdef _Terms terms = _Terms(function, term_start, inverse)
-    cdef Py_ssize_t n = function.n_theta, r, i, before
-    cdef double best, value, smallest
-    cdef bint good, stands  # `stands`: whether the function stands at the point
-    points = np.empty((2, n))
-    cdef double[:, ::1] point_view = points
-    cdef double* point = &point_view[0, 0]
-    cdef double* exact = &point_view[1, 0]
+    cdef _Refit fit = _Refit(function, term_start, inverse, max_iterations)
+    cdef Py_ssize_t r, i, n_values, n_derivatives
     with nogil:
         for r in range(start.shape[0]):
             function.set_response(r)
-            before = function.n_values
-            best = INFINITY
-            good = search.search(&start[r, 0], max_iterations, -INFINITY) == 1
-            if good:
-                good, stands = _is_settled(search, function.noise), True
-                best = search.deviance
-                memcpy(point, search.theta, n * sizeof(double))
-                smallest = terms.smallest_root(point)
-                if others.shape[0] and (thorough or smallest < ZERO_SINGULAR_VALUE):
-                    stands = False
+            n_values, n_derivatives = function.n_values, function.n_derivatives
+            if fit.from_start(&start[r, 0]):
+                if thorough or fit.smallest < ZERO_SINGULAR_VALUE:
                     for i in range(others.shape[0]):
-                        if (
-                            search.search(&others[i, 0], max_iterations, best) == 1
-                            and search.deviance < best - RESTART_GAIN
-                            and _is_settled(search, function.noise)
-                        ):
-                            best, good = search.deviance, True
-                            memcpy(point, search.theta, n * sizeof(double))
-                    smallest = terms.smallest_root(point)
-                if smallest < ZERO_SINGULAR_VALUE:
-                    memcpy(exact, point, n * sizeof(double))
-                    terms.canonical(exact, True)
-                    value = function.value(exact, False)
-                    stands = value <= best + 1e-9 * sqrt(max(1.0, fabs(best)))
-                    if stands:
-                        best = value
-                        memcpy(point, exact, n * sizeof(double))
-                        smallest = 0.0
-                memcpy(exact, point, n * sizeof(double))
-                terms.canonical(point, False)
-                if not stands or memcmp(exact, point, n * sizeof(double)) != 0:
-                    best = function.value(point, False)
-                terms.outer(point, &theta[r, 0])
+                        fit.try_start(&others[i, 0])
+                if rivals.shape[0] and function.n_derivatives - n_derivatives > 1:
+                    fit.try_rivals(rivals)
+                fit.round_zeros()
+                fit.terms.outer(fit.point, &theta[r, 0])
                 function.get_coefficients(&on_basis[r, 0])
                 residual_square[r] = function.residual_square
-                singular[r] = smallest < ZERO_SINGULAR_VALUE
+                singular[r] = fit.smallest < ZERO_SINGULAR_VALUE
                 noise[r] = function.noise
-            deviance[r] = best
-            settled[r] = good and isfinite(best)
-            evaluations[r] = function.n_values - before
+            deviance[r] = fit.best
+            settled[r] = fit.good and isfinite(fit.best)
+            evaluations[r] = function.n_values - n_values
 
 
 cdef bint _is_settled(Newton search, double noise) noexcept nogil:
