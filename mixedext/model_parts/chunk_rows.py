@@ -140,10 +140,10 @@ class ChunkedRows:
         if self.source is None:
             raise ValueError("the data of this model were removed; make the model again")
         raise ValueError(
-            "the rows of this model are in chunks, not in memory, and are needed here; fit "
-            "the formula by mixedlm() to a DataFrame of the columns that it names. Without "
-            "rows there are anova(type='I') and 'II', drop1() and profile(), and fitted "
-            "values and residuals by results.by_chunk()"
+            "the rows of this model are in chunks, not in memory, and are needed here. "
+            "Without them results.by_chunk() gives fitted values and residuals, and there "
+            "are anova(type='I') and 'II', drop1() and profile(); for all else fit the "
+            "formula by mixedlm() to a DataFrame of the columns that it names"
         )
 
     def by_chunk(self, coefficients, effects, chunks=None):

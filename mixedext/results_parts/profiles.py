@@ -293,8 +293,8 @@ class ProfileIntervals:
         ----------
         which : str, int or list of these, optional
             Names of parameters, or their numbers in the order of the table below; "random"
-            (standard deviations, correlations and sigma; "theta_" as in lme4) and "fixed"
-            ("beta_"); a grouping factor, for its standard deviations and correlations.
+            (standard deviations, correlations and sigma; ``"theta_"`` as in lme4), "fixed"
+            (``"beta_"``); a grouping factor, for its standard deviations and correlations.
             All if None.
         n_jobs : int, optional
             Processes of joblib's backend.  The numbers do not depend on it.
