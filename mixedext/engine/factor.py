@@ -15,16 +15,10 @@ from scipy import linalg
 
 from mixedext.engine.blocks import Blocks
 from mixedext.engine.kernels import lead
+from mixedext.engine.kernels.limits import ROOT_FLOOR, ROOT_INVERTIBLE
 from mixedext.engine.tail import make_tail
 
 __all__ = ["Factor", "Response"]
-
-# Derivatives in Sigma = lam lam' of the tail need lam nonsingular: its singular values
-# are kept above this (columns of Z have rms 1).  The deviance moves by the square.
-ROOT_FLOOR = 1e-8
-# A covariance is inverted while the singular values of its root exceed this, and this
-# share of the largest.
-ROOT_INVERTIBLE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
