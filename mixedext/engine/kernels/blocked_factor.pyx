@@ -15,12 +15,13 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from mixedext.engine.kernels.lead cimport subtract_products
 from mixedext.engine.kernels.row_major cimport (
+    left_singular,
     mirror_lower,
     multiply,
     solve_left,
     subtract_square,
 )
-from scipy.linalg.cython_lapack cimport dgesvd, dpotrf
+from scipy.linalg.cython_lapack cimport dpotrf
 
 import numpy as np
 
@@ -140,8 +141,7 @@ cdef class BlockedFactor(Profiled):
         names[:] = [
             &self.lam, &self.own, &self.vector, &self.size, &self.root, &self.half,
             &self.solved, &self.factor, &self.tail_reduced, &self.tail_solved,
-            &self.fixed_root, &self.change, &self.small, &self.row,
-            &self.scale,
+            &self.fixed_root, &self.change, &self.small, &self.row, &self.scale,
         ]
         for i in range(15):
             names[i][0] = at
@@ -185,18 +185,15 @@ cdef class BlockedFactor(Profiled):
         self, const double* lam, Py_ssize_t k, double* vector, double* size
     ) noexcept nogil:
         """lam lam' = V diag(size^2) V'; the smallest size, negative for none."""
-        cdef int n = <int>k, info = 0, one = 1, length = <int>(40 * self.widest)
         cdef double* copy = self.small
+        cdef double* work = self.small + 4 * self.widest * self.widest
         if k == 1:
             vector[0], size[0] = 1.0, lam[0] if lam[0] >= 0.0 else -lam[0]
             return size[0]
         memcpy(copy, lam, k * k * sizeof(double))
-        # row-major lam is lam' to LAPACK, whose right vectors are the left ones of lam
-        dgesvd(
-            b"N", b"A", &n, &n, copy, &n, size, NULL, &one, vector, &n,
-            self.small + 4 * self.widest * self.widest, &length, &info,
-        )
-        return size[k - 1] if info == 0 else -1.0
+        if not left_singular(k, copy, vector, size, work, <int>(40 * self.widest)):
+            return -1.0
+        return size[k - 1]
 
     cdef bint set_roots(self, const double* theta, bint floor) noexcept nogil:
         """lam of all terms and of every factor, and the roots V diag(size) of the tail."""

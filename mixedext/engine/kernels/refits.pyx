@@ -10,7 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 from mixedext.engine.kernels.newton cimport Newton
 from mixedext.engine.kernels.profiled cimport Profiled
-from scipy.linalg.cython_lapack cimport dgesvd
+from mixedext.engine.kernels.row_major cimport left_singular
 
 import numpy as np
 
@@ -115,14 +115,10 @@ cdef class _Terms:
                 self.lam[(at + a) * self.k + at + b] = self.own[a * k + b]
 
     cdef double decompose(self, Py_ssize_t k) noexcept nogil:
-        """Left singular vectors of ``own`` times its singular values; the smallest."""
-        cdef int n = <int>k, info = 0, one = 1
-        # row-major lam is lam' to LAPACK, whose right vectors are the left ones of lam
-        dgesvd(
-            b"N", b"A", &n, &n, self.own, &n, self.size, NULL, &one, self.left, &n,
-            self.work, &self.work_size, &info,
-        )
-        return self.size[k - 1] if info == 0 else INFINITY
+        """Left singular vectors and singular values of ``own``; the smallest, if found."""
+        if left_singular(k, self.own, self.left, self.size, self.work, self.work_size):
+            return self.size[k - 1]
+        return INFINITY
 
     cdef double total(self, const double* theta) noexcept nogil:
         """Root of the sum of all terms' mean variances."""
@@ -177,8 +173,9 @@ cdef class _Terms:
                     for a in range(k):
                         if fabs(self.own[a * k + a]) < ZERO_SINGULAR_VALUE:
                             self.own[a * k + a] = 0.0
+                elif not isfinite(self.decompose(k)):
+                    self.take(term)
                 else:
-                    self.decompose(k)
                     for a in range(k):
                         for i in range(k):
                             self.own[a * k + i] = 0.0
