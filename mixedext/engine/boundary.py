@@ -17,7 +17,7 @@ import numpy as np
 
 from mixedext.engine.expected_information import variance_information
 from mixedext.engine.fit import Fit
-from mixedext.engine.optimize import ZERO_SINGULAR_VALUE
+from mixedext.engine.kernels.limits import ZERO_SINGULAR_VALUE
 
 __all__ = ["FreeDirections", "free_directions"]
 

@@ -15,16 +15,10 @@ from scipy import linalg
 
 from mixedext.engine.blocks import Blocks
 from mixedext.engine.kernels import lead
+from mixedext.engine.kernels.limits import ROOT_FLOOR, ROOT_INVERTIBLE
 from mixedext.engine.tail import make_tail
 
 __all__ = ["Factor", "Response"]
-
-# Derivatives in Sigma = lam lam' of the tail need lam nonsingular: its singular values
-# are kept above this (columns of Z have rms 1).  The deviance moves by the square.
-ROOT_FLOOR = 1e-8
-# A covariance is inverted while the singular values of its root exceed this, and this
-# share of the largest.
-ROOT_INVERTIBLE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,11 +103,6 @@ class Factor:
         return self.blocks.n_fixed - 1
 
     @property
-    def fixed_factor(self) -> np.ndarray:
-        """L_X, with L_X L_X' = X'V0^-1 X."""
-        return self.fixed[: self.rank, : self.rank]
-
-    @property
     def residual_square(self) -> float:
         """The penalized residual sum of squares y'P0 y."""
         return float(self.fixed[-1, -1] ** 2)
@@ -121,19 +110,7 @@ class Factor:
     @property
     def fixed_log_det(self) -> float:
         """log det X'V0^-1 X."""
-        return 2.0 * float(np.log(np.diag(self.fixed_factor)).sum())
-
-    def coefficients(self) -> np.ndarray:
-        """Generalized least-squares coefficients of y on the basis of X."""
-        return self.solve_fixed(self.fixed[-1, :-1], transpose=True)
-
-    def solve_fixed(self, b: np.ndarray, transpose: bool = False) -> np.ndarray:
-        """L_X^-1 b, or L_X^-T b."""
-        if self.rank == 0:  # older LAPACK wrappers refuse empty matrices
-            return np.zeros_like(b)
-        return linalg.solve_triangular(
-            self.fixed_factor, b, lower=True, trans="T" if transpose else "N"
-        )
+        return 2.0 * float(np.log(np.diag(self.fixed)[: self.rank]).sum())
 
     @property
     def singular_tail(self) -> bool:

@@ -16,7 +16,7 @@ from scipy import linalg
 from mixedext.engine.boundary import free_directions
 from mixedext.engine.expected_information import variance_information
 from mixedext.engine.fit import Fit
-from mixedext.engine.optimize import ZERO_SINGULAR_VALUE
+from mixedext.engine.kernels.limits import ZERO_SINGULAR_VALUE
 
 __all__ = ["VarianceCovariance", "variance_covariance"]
 

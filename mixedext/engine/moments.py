@@ -19,6 +19,7 @@ from mixedext.engine.blocks import Blocks
 from mixedext.engine.kernels import pair_sums
 from mixedext.engine.kernels.moments import level_moments
 from mixedext.engine.levels import level_sums
+from mixedext.engine.templates import covariance_bases
 
 __all__ = [
     "moment_covariances",
@@ -185,7 +186,8 @@ class OneFactorMoments:
             sums.gram, sums.cross, sums.weight
         )
         pair, outer = _pair_numbers(width)
-        basis = self.basis = _flat_basis(tuple(structures))
+        basis = covariance_bases(tuple(structures)).reshape(-1, width * width)
+        self.basis = basis
         count = len(basis)
         system, right = np.empty((count + 1, count + 1)), np.empty(count + 1)
         # tr(V_r V_s) - 2 tr(a'E_r A E_s a), a = Z'Q
@@ -251,20 +253,6 @@ def _pair_numbers(width):
     first, second = np.broadcast_arrays(first, second)
     square = width * width
     return pair, (first.reshape(square, square), second.reshape(square, square))
-
-
-@lru_cache(maxsize=256)
-def _flat_basis(structures):
-    """Every element of gamma of terms side by side, (n_gamma, K^2)."""
-    width = sum(s.k for s in structures)
-    rows, column = [], 0
-    for s in structures:
-        whole = np.zeros((s.n_gamma, width, width))
-        at = slice(column, column + s.k)
-        whole[:, at, at] = s.covariance_basis
-        rows.append(whole.reshape(s.n_gamma, -1))
-        column += s.k
-    return np.concatenate(rows)
 
 
 def _factor_bases(blocks, structures):

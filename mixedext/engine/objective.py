@@ -18,6 +18,7 @@ from mixedext.engine.blocks import Blocks
 from mixedext.engine.factor import Factor
 from mixedext.engine.kernels.newton import Function, PythonFunction
 from mixedext.engine.several_factors import is_compiled, several_factors_function
+from mixedext.engine.templates import squared
 from mixedext.specification.structures import Structure
 
 __all__ = ["Derivatives", "FactorDeviance", "ProfiledDeviance"]
@@ -205,10 +206,7 @@ class FactorDeviance(ProfiledDeviance):
     @property
     def squared(self) -> np.ndarray:
         """Which elements of theta enter by their squares alone, (n_theta,)."""
-        return np.repeat(
-            [s.k == 1 or not s.correlated for s in self.structures],
-            [s.n_theta for s in self.structures],
-        )
+        return squared(self.structures)
 
     def stand_at(self, theta):
         """Take note of where a compiled search has left the function."""

@@ -7,7 +7,7 @@ pseudo-levels that pooling leaves (levels).
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 
@@ -15,25 +15,10 @@ from mixedext.engine.kernels.conditional import level_covariances, level_effects
 from mixedext.engine.kernels.one_factor import OneFactor
 from mixedext.engine.levels import LevelSums, level_sums
 from mixedext.engine.objective import Derivatives, ProfiledDeviance
-from mixedext.engine.templates import template
+from mixedext.engine.templates import covariance_bases, template
 from mixedext.engine.within import Within
 
 __all__ = ["OneFactorDeviance", "one_factor_function"]
-
-
-@lru_cache(maxsize=256)
-def _pair_basis(structures: tuple) -> np.ndarray:
-    """Each element of gamma by pairs of columns (a, b <= a) of all terms."""
-    width = sum(s.k for s in structures)
-    rows, column = [], 0
-    lower = np.tril_indices(width)
-    for s in structures:
-        whole = np.zeros((s.n_gamma, width, width))
-        at = slice(column, column + s.k)
-        whole[:, at, at] = s.covariance_basis
-        rows.append(whole[:, lower[0], lower[1]])
-        column += s.k
-    return np.concatenate(rows)
 
 
 def one_factor_function(
@@ -147,5 +132,6 @@ class OneFactorDeviance(ProfiledDeviance):
     def derivatives(self, theta) -> Derivatives:
         gradient, hessian, score, pairs = self.function.differentiate(theta)
         scores = [score[columns, columns] for _, columns in self._columns()]
-        basis = _pair_basis(tuple(self.structures))
+        a, b = np.tril_indices(len(score))
+        basis = covariance_bases(tuple(self.structures))[:, a, b]
         return Derivatives(gradient, hessian, scores, basis @ pairs @ basis.T)

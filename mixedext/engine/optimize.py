@@ -15,30 +15,29 @@ import numpy as np
 import pandas as pd
 from scipy import optimize
 
+from mixedext.engine.kernels.limits import (
+    CONCENTRATED,
+    DECREMENT_ACCEPTED,
+    FLAT_CURVATURE,
+    NOISE_ACCEPTED,
+    PROMISING,
+    REMAINDER,
+    RESTART_GAIN,
+    ROUNDED,
+    SHARE_ACCEPTED,
+    ZERO_SINGULAR_VALUE,
+    ZERO_THETA,
+)
 from mixedext.engine.kernels.newton import METHODS, Newton
 from mixedext.engine.objective import ProfiledDeviance
 
 __all__ = ["Convergence", "Optimum", "evaluate", "may_have_rivals", "minimize_deviance"]
 
 MAX_ITERATIONS = 200
-# The most by which the deviance may still be above its minimum at convergence; this share
-# of it, and this many times its rounding error, are allowed, too.
-DECREMENT_ACCEPTED = 1e-7
-SHARE_ACCEPTED = 1e-12
-NOISE_ACCEPTED = 30.0
-# A second start is preferred if it ends lower by this.
-RESTART_GAIN = 1e-7
 # Other minima of models with several grouping factors are looked for up to this many rows
 # (of 200 unbalanced designs with 150 to 900 rows none had more than one minimum; of those
-# with less than 70, two in a hundred),
+# with less than 70, two in a hundred).
 FEW_ROWS = 200
-# from points where one term has these relative standard deviations and the others that,
-# if the deviance there exceeds the lowest minimum found by less than the last.
-CONCENTRATED, REMAINDER, PROMISING = (1.0, 3.0), 0.1, 5.0
-# Singular values of lam (columns of Z at rms 1) below this count as zero.
-ZERO_SINGULAR_VALUE = 1e-4
-# Curvature below this share of the largest leaves a direction undetermined.
-FLAT_CURVATURE = 1e-10
 # Change of the curvature's units (log-likelihood over relative change of theta) below which
 # the deviance is constant.
 NO_CURVATURE = 1e-7
@@ -330,34 +329,29 @@ def _rectify(objective, theta, deviance, search):
     lams = objective.lams(theta)
     if min(_smallest_singular_value(lam) for lam in lams) < ZERO_SINGULAR_VALUE:
         pairs = zip(objective.structures, lams, strict=True)
-        truncated = [_truncated(lam, s.correlated) for s, lam in pairs]
+        truncated = [_truncated(s, lam) for s, lam in pairs]
         exact = _theta(objective, truncated)
-        exact[np.abs(exact) < 1e-12] = 0.0
+        exact[np.abs(exact) < ZERO_THETA] = 0.0
         value = objective.value(exact)
         search.note("rectified", value, np.nan, np.nan, exact)
-        if value <= deviance + 1e-9 * np.sqrt(max(1.0, abs(deviance))):
+        if value <= deviance + ROUNDED * np.sqrt(max(1.0, abs(deviance))):
             return exact, value
     elif all((lam.diagonal() >= 0).all() for lam in lams):
         return theta, deviance
-    plain = _theta(objective, [_lower(lam) for lam in lams])
+    pairs = zip(objective.structures, lams, strict=True)
+    plain = _theta(objective, [s.triangular(lam) for s, lam in pairs])
     deviance = objective.value(plain)
     search.note("rectified", deviance, np.nan, np.nan, plain)
     return plain, deviance
 
 
-def _truncated(lam, correlated):
+def _truncated(structure, lam):
     """The factor without singular values that count as zero."""
-    if not correlated:  # diagonal, and must remain so
+    if not structure.correlated:  # diagonal, and must remain so
         return np.where(np.abs(lam) < ZERO_SINGULAR_VALUE, 0.0, np.abs(lam))
     vector, size, _ = np.linalg.svd(lam)
     # by its root: through lam lam' half of the digits of a zero would be lost
-    return _lower(vector * np.where(size < ZERO_SINGULAR_VALUE, 0, size))
-
-
-def _lower(root):
-    """Lower triangle, diagonal not negative, with the same square; of any structure."""
-    lam = np.linalg.qr(root.T, mode="r").T
-    return lam * np.where(lam.diagonal() < 0, -1.0, 1.0)
+    return structure.triangular(vector * np.where(size < ZERO_SINGULAR_VALUE, 0, size))
 
 
 def _theta(objective, lams):

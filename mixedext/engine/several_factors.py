@@ -8,7 +8,7 @@ from mixedext.engine.blocks import Blocks
 from mixedext.engine.kernels import links
 from mixedext.engine.kernels.several_factors import SeveralFactors
 from mixedext.engine.tail import PANEL_SHARE
-from mixedext.engine.templates import covariance_template, template
+from mixedext.engine.templates import covariance_template, squared, template
 
 __all__ = ["is_compiled", "several_factors_function"]
 
@@ -47,10 +47,7 @@ def several_factors_function(
         sum(s.n_gamma for s in structures),
         reml,
         dof,
-        np.repeat(
-            [s.k == 1 or not s.correlated for s in structures],
-            [s.n_theta for s in structures],
-        ),
+        squared(structures),
     )
 
 

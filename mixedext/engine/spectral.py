@@ -17,7 +17,7 @@ import numpy as np
 
 from mixedext.engine.design import Design
 from mixedext.engine.fit import Fit
-from mixedext.engine.optimize import ZERO_SINGULAR_VALUE
+from mixedext.engine.kernels.limits import ZERO_SINGULAR_VALUE
 from mixedext.specification.terms import RandomTerm
 
 __all__ = ["SpectralFits", "spectral_pays"]

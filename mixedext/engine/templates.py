@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["covariance_template", "template"]
+__all__ = ["covariance_bases", "covariance_template", "squared", "template"]
 
 
 @lru_cache(maxsize=256)
@@ -27,6 +27,24 @@ def template(structures: tuple) -> tuple[np.ndarray, np.ndarray]:
 def covariance_template(structures: tuple) -> tuple[np.ndarray, np.ndarray]:
     """The same of the bases of their covariances: element of gamma, row and column."""
     return _side_by_side([s.covariance_basis for s in structures])
+
+
+@lru_cache(maxsize=256)
+def covariance_bases(structures: tuple) -> np.ndarray:
+    """Every element of gamma of all terms as a matrix, (n_gamma, K, K)."""
+    index, value = covariance_template(structures)
+    count, width = sum(s.n_gamma for s in structures), sum(s.k for s in structures)
+    out = np.zeros((count, width, width))
+    out[tuple(index)] = value
+    return out
+
+
+def squared(structures) -> np.ndarray:
+    """Which elements of theta enter by their squares alone, (n_theta,)."""
+    return np.repeat(
+        [s.k == 1 or not s.correlated for s in structures],
+        [s.n_theta for s in structures],
+    )
 
 
 def _side_by_side(bases):

@@ -72,13 +72,35 @@ def test_batches_are_fits_one_by_one(name, reml, monkeypatch):
     assert abs(got.n_evaluations - want.n_evaluations).max() <= 2
 
 
-def test_threads_change_nothing(monkeypatch):
+def test_blocks_change_nothing(monkeypatch):
     model, y = model_and_responses("slopes")
     whole = model.fit_many(y)
     monkeypatch.setattr("mixedext.engine.batches.BLOCK_SIZE", 3000)
     parts = model.fit_many(y, n_threads=3)
     np.testing.assert_allclose(parts.llf, whole.llf, rtol=1e-13)
     np.testing.assert_allclose(parts.theta, whole.theta, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "y ~ x + (x | s) + (1 | i)",
+        "y ~ x + (1 | s / i)",
+        "y ~ x + (x || s)",
+        "y ~ C(i) + (1 | s)",
+    ],
+    ids=["crossed", "nested", "one factor", "spectral"],
+)
+def test_threads_share_no_state(formula, monkeypatch):
+    """Blocks that are worked on at the same time end in the same bits as one by one."""
+    model = mx.mixedlm(formula, slopes())
+    y = np.random.default_rng(1).normal(size=(300, 200))
+    monkeypatch.setattr("mixedext.engine.batches.BLOCK_SIZE", 2000)
+    want = model.fit_many(y)
+    for n_threads in (2, 4):
+        got = model.fit_many(y, n_threads=n_threads)
+        for column in ("fe_params", "theta", "scale", "llf", "n_evaluations"):
+            np.testing.assert_array_equal(getattr(got, column), getattr(want, column))
 
 
 def test_what_does_not_settle_goes_the_ordinary_way(monkeypatch):

@@ -9,7 +9,7 @@ cdef class BlockedFactor(Profiled):
     cdef Py_ssize_t rows              # of a panel of links: n_levels times width
     cdef Py_ssize_t m, n_tail         # columns and levels of the tail
     cdef Py_ssize_t n_factors, widest, n_links, n_gamma
-    cdef bint reml, panel
+    cdef bint panel
     cdef double log_det
     # cross-products
     cdef const double* gram           # (L, K, K)
@@ -42,7 +42,6 @@ cdef class BlockedFactor(Profiled):
     cdef const double[:, ::1] tail_responses
     # at the last theta
     cdef double* buffer
-    cdef double* lam                  # of all terms, side by side
     cdef double* own                  # (factors, widest, widest) lam of every factor
     cdef double* vector               # (factors, ...) V and
     cdef double* size                 # ... s of lam lam' = V diag(s^2) V'
@@ -55,8 +54,6 @@ cdef class BlockedFactor(Profiled):
     cdef double* factor               # (m, m) L in the lower triangle
     cdef double* tail_reduced         # (m, P) Z2'V1^-1 [X y]
     cdef double* tail_solved          # (m, P) L^-1 Lam2' of it
-    cdef double* fixed_root           # (P, P) factor of [X y]'V0^-1 [X y]
-    cdef double* change               # (P, P) its inverse; the last row gives y - X beta
     # scratch
     cdef double* small                # (4 widest^2 + 40 widest,)
     cdef double* row                  # (max(m, widest),)
@@ -68,8 +65,7 @@ cdef class BlockedFactor(Profiled):
     cdef bint factor_lead(self) noexcept nogil
     cdef void reduce_tail(self) noexcept nogil
     cdef bint factor_tail(self) noexcept nogil
-    cdef bint factor_fixed(self) noexcept nogil
-    cdef void set_change(self) noexcept nogil
+    cdef bint reduce_fixed(self) noexcept nogil
     cdef void link_times(self, const double* right, double* out) noexcept nogil
     cdef void link_transposed(
         self, const double* values, const double* b, Py_ssize_t columns, double alpha,

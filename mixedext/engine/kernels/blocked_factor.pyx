@@ -15,18 +15,20 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from mixedext.engine.kernels.lead cimport subtract_products
 from mixedext.engine.kernels.row_major cimport (
+    left_singular,
     mirror_lower,
     multiply,
     solve_left,
     subtract_square,
 )
-from scipy.linalg.cython_lapack cimport dgesvd, dpotrf
+from scipy.linalg.cython_lapack cimport dpotrf
 
 import numpy as np
 
+from mixedext.engine.kernels import limits
+
 cdef double EPSILON = 2.220446049250313e-16
-# As in engine.factor.
-cdef double ROOT_FLOOR = 1e-8
+cdef double ROOT_FLOOR = limits.ROOT_FLOOR
 
 
 cdef const double* _doubles(const double[::1] a):
@@ -139,8 +141,7 @@ cdef class BlockedFactor(Profiled):
         names[:] = [
             &self.lam, &self.own, &self.vector, &self.size, &self.root, &self.half,
             &self.solved, &self.factor, &self.tail_reduced, &self.tail_solved,
-            &self.fixed_root, &self.change, &self.small, &self.row,
-            &self.scale,
+            &self.fixed_root, &self.change, &self.small, &self.row, &self.scale,
         ]
         for i in range(15):
             names[i][0] = at
@@ -172,51 +173,36 @@ cdef class BlockedFactor(Profiled):
     # ---- the value ----
 
     cdef double value(self, const double* theta, bint floor) noexcept nogil:
-        cdef Py_ssize_t p = self.p, i
-        cdef double deviance
         self.n_values += 1
         if not (self.set_roots(theta, floor) and self.factor_lead()):
             return INFINITY
         self.reduce_tail()
-        if not (self.factor_tail() and self.factor_fixed()):
+        if not (self.factor_tail() and self.reduce_fixed() and self.factor_fixed()):
             return INFINITY
-        self.residual_square = self.fixed_root[p * p - 1] * self.fixed_root[p * p - 1]
-        deviance = self.log_det + self.dof * (
-            1.0 + log(6.283185307179586 * self.residual_square / self.dof)
-        )
-        for i in range(p - 1 if self.reml else 0):
-            deviance += 2.0 * log(self.fixed_root[i * p + i])
-        return deviance
+        return self.deviance(self.log_det)
 
     cdef double decompose(
         self, const double* lam, Py_ssize_t k, double* vector, double* size
     ) noexcept nogil:
         """lam lam' = V diag(size^2) V'; the smallest size, negative for none."""
-        cdef int n = <int>k, info = 0, one = 1, length = <int>(40 * self.widest)
         cdef double* copy = self.small
+        cdef double* work = self.small + 4 * self.widest * self.widest
         if k == 1:
             vector[0], size[0] = 1.0, lam[0] if lam[0] >= 0.0 else -lam[0]
             return size[0]
         memcpy(copy, lam, k * k * sizeof(double))
-        # row-major lam is lam' to LAPACK, whose right vectors are the left ones of lam
-        dgesvd(
-            b"N", b"A", &n, &n, copy, &n, size, NULL, &one, vector, &n,
-            self.small + 4 * self.widest * self.widest, &length, &info,
-        )
-        return size[k - 1] if info == 0 else -1.0
+        if not left_singular(k, copy, vector, size, work, <int>(40 * self.widest)):
+            return -1.0
+        return size[k - 1]
 
     cdef bint set_roots(self, const double* theta, bint floor) noexcept nogil:
         """lam of all terms and of every factor, and the roots V diag(size) of the tail."""
-        cdef Py_ssize_t e, f, a, b, first, k, area = self.widest * self.widest
+        cdef Py_ssize_t f, a, b, first, k, area = self.widest * self.widest
         cdef double* own
         cdef double* vector
         cdef double* size
-        memset(self.lam, 0, self.k * self.k * sizeof(double))
+        self.set_lam(theta)
         memset(self.own, 0, area * sizeof(double))
-        for e in range(self.template.count):
-            self.lam[self.template.row[e] * self.k + self.template.column[e]] += (
-                self.template.value[e] * theta[self.template.member[e]]
-            )
         for f in range(self.n_factors):
             first, k = self.factor_start[f], self.factor_start[f + 1] - self.factor_start[f]
             own, vector = self.own + f * area, self.vector + f * area
@@ -451,11 +437,11 @@ cdef class BlockedFactor(Profiled):
         solve_left(False, m, self.p, self.factor, self.tail_solved)
         return True
 
-    cdef bint factor_fixed(self) noexcept nogil:
-        """Cholesky factor of [X y]'V0^-1 [X y], and the noise of the deviance."""
-        cdef Py_ssize_t p = self.p, i, j, c
+    cdef bint reduce_fixed(self) noexcept nogil:
+        """[X y]'V0^-1 [X y], and the noise of the deviance; if its diagonal is positive."""
+        cdef Py_ssize_t p = self.p, j
         cdef double* root = self.fixed_root
-        cdef double x, cancellation = 0.0
+        cdef double cancellation = 0.0
         memcpy(root, self.fixed_gram, p * p * sizeof(double))
         multiply(True, False, p, p, self.rows, -1.0, self.solved, self.solved, 1.0, root)
         multiply(
@@ -465,57 +451,5 @@ cdef class BlockedFactor(Profiled):
             if not root[j * p + j] > 0.0:
                 return False
             cancellation = max(cancellation, self.fixed_gram[j * p + j] / root[j * p + j])
-        for j in range(p):
-            for c in range(j):
-                root[j * p + j] -= root[j * p + c] * root[j * p + c]
-            if not root[j * p + j] > 0.0:
-                return False
-            root[j * p + j] = sqrt(root[j * p + j])
-            for i in range(j + 1, p):
-                x = root[i * p + j]
-                for c in range(j):
-                    x -= root[i * p + c] * root[j * p + c]
-                root[i * p + j] = x / root[j * p + j]
         self.noise = self.dof * EPSILON * cancellation
         return True
-
-    cdef void set_change(self) noexcept nogil:
-        """Inverse of the factor of the fixed block, its last row scaled to (-beta', 1)."""
-        cdef Py_ssize_t p = self.p, i, j, c
-        cdef double* root = self.fixed_root
-        cdef double x
-        memset(self.change, 0, p * p * sizeof(double))
-        for j in range(p):
-            for i in range(j, p):
-                x = 1.0 if i == j else 0.0
-                for c in range(j, i):
-                    x -= root[i * p + c] * self.change[c * p + j]
-                self.change[i * p + j] = x / root[i * p + i] if i < p - 1 else x
-        self.change[p * p - 1] = 1.0
-
-    cdef void get_coefficients(self, double* out) noexcept nogil:
-        cdef Py_ssize_t j, p = self.p
-        self.set_change()
-        for j in range(p - 1):
-            out[j] = -self.change[(p - 1) * p + j]
-
-    # ---- from Python ----
-
-    def evaluate(self, theta, bint floor=False):
-        """The deviance; infinite where rounding makes the factorization fail."""
-        cdef const double[::1] point = np.ascontiguousarray(theta, float)
-        cdef double result
-        with nogil:
-            result = self.value(&point[0], floor)
-        return result
-
-    @property
-    def fixed(self):
-        """Cholesky factor of [X y]'V0^-1[X y], (P, P), at the last value."""
-        cdef Py_ssize_t i, j
-        out = np.zeros((self.p, self.p))
-        cdef double[:, ::1] view = out
-        for i in range(self.p):
-            for j in range(i + 1):
-                view[i, j] = self.fixed_root[i * self.p + j]
-        return out

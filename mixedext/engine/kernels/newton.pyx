@@ -14,6 +14,7 @@ import sys
 
 import numpy as np
 
+from mixedext.engine.kernels import limits
 from mixedext.engine.kernels.variance_step cimport variance_step
 
 # Expected fall of the deviance below which the search stops.  It is judged by the
@@ -27,12 +28,11 @@ cdef double NOISE_SHARE = 1e-3
 cdef double SECANT_BELOW = 1.0
 # Another minimum is given up where it cannot end lower by RESTART_GAIN: the true fall is
 # hardly ever more than HOPE times the expected one.
-cdef double RESTART_GAIN = 1e-7
+cdef double RESTART_GAIN = limits.RESTART_GAIN
 cdef double HOPE = 20.0
 # Curvature below minus this share of the largest is a way down.
 cdef double CURVATURE_TOLERANCE = 1e-7
-# Curvature below this share of the largest leaves a direction undetermined.
-cdef double FLAT_CURVATURE = 1e-10
+cdef double FLAT_CURVATURE = limits.FLAT_CURVATURE
 # A Cholesky factor serves in place of eigenvectors where the smallest eigenvalue is
 # surely above this share of the largest.
 cdef double CLEARLY_DEFINITE = 1e-8

@@ -20,17 +20,13 @@ cdef class OneFactor(Profiled):
     cdef const double* shift          # NULL: none
     cdef bint split
     cdef double square
-    cdef bint reml
-    cdef readonly double deviance, log_det, fixed_log_det
+    cdef double log_det
     cdef char* buffer
     # (lanes) sums over levels
     cdef lane* scratch
     cdef lane* sums
     # (doubles)
     cdef double* total
-    cdef double* lam
-    cdef double* root                 # (P, P) Cholesky factor of [X y]'V0^-1[X y]
-    cdef double* change               # (P, P) its inverse; the last row gives y - X beta
     cdef double* score                # (K, K)
     cdef double* pair_information     # (pairs, pairs)
     cdef double* jacobian             # (n_theta, pairs)
@@ -42,8 +38,6 @@ cdef class OneFactor(Profiled):
     cdef double[:, :, ::1] half_changed
     cdef double[:, ::1] within_changed
 
-    cdef void set_lam(self, const double* theta) noexcept nogil
     cdef void sum_values(self) noexcept nogil
-    cdef bint set_fixed(self) noexcept nogil
-    cdef void set_change(self) noexcept nogil
+    cdef void set_fixed(self) noexcept nogil
     cdef void set_scores(self) noexcept nogil

@@ -22,7 +22,7 @@ Nothing of the length of the levels is stored.  A level may count several times
 (``weight``): levels with the same A_l are pooled, see ``pool_levels``.
 """
 
-from libc.math cimport INFINITY, log, sqrt
+from libc.math cimport INFINITY, log
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from mixedext.engine.kernels.lanes cimport (
@@ -310,7 +310,7 @@ cdef class OneFactor(Profiled):
         self.total, at = at, at + n_sums
         self.lam, at = at, at + k * k
         self.score, at = at, at + k * k
-        self.root, at = at, at + p * p
+        self.fixed_root, at = at, at + p * p
         self.change, at = at, at + p * p
         self.pair_information, at = at, at + n_pairs * n_pairs
         self.jacobian, at = at, at + self.n_theta * n_pairs
@@ -319,41 +319,18 @@ cdef class OneFactor(Profiled):
     def __dealloc__(self):
         free(self.buffer)
 
-    cdef void set_lam(self, const double* theta) noexcept nogil:
-        cdef Py_ssize_t e
-        cdef Entries* basis = &self.template
-        memset(self.lam, 0, self.k * self.k * sizeof(double))
-        for e in range(basis.count):
-            self.lam[basis.row[e] * self.k + basis.column[e]] += (
-                basis.value[e] * theta[basis.member[e]]
-            )
-
-    cdef bint set_fixed(self) noexcept nogil:
-        """Cholesky factor of W and the sums."""
-        cdef Py_ssize_t p = self.p, i, j, c, at = 0
-        cdef double* root = self.root
-        cdef double x
+    cdef void set_fixed(self) noexcept nogil:
+        """[X y]'V0^-1 [X y], its lower triangle: W and the sums."""
+        cdef Py_ssize_t p = self.p, i, j, at = 0
         for i in range(p):
             for j in range(i + 1):
-                root[i * p + j] = self.within[i * p + j] + self.total[at]
+                self.fixed_root[i * p + j] = self.within[i * p + j] + self.total[at]
                 at += 1
-        for j in range(p):
-            for c in range(j):
-                root[j * p + j] -= root[j * p + c] * root[j * p + c]
-            if not root[j * p + j] > 0.0:
-                return False
-            root[j * p + j] = sqrt(root[j * p + j])
-            for i in range(j + 1, p):
-                x = root[i * p + j]
-                for c in range(j):
-                    x -= root[i * p + c] * root[j * p + c]
-                root[i * p + j] = x / root[j * p + j]
-        return True
 
     cdef void sum_values(self) noexcept nogil:
         """Sums over the levels that the value needs, at lam."""
         cdef Py_ssize_t p = self.p, size = p * (p + 1) // 2, start, stop, block
-        self.log_det = self.fixed_log_det = 0.0
+        self.log_det = 0.0
         memset(self.total, 0, size * sizeof(double))
         for block in range((self.n_levels + BLOCK - 1) // BLOCK):
             start, stop = block * BLOCK, min((block + 1) * BLOCK, self.n_levels)
@@ -365,36 +342,16 @@ cdef class OneFactor(Profiled):
             _add_up(self.sums, size, self.total)
 
     cdef double value(self, const double* theta, bint floor) noexcept nogil:
-        cdef Py_ssize_t p = self.p, i
+        cdef double deviance
         self.n_values += 1
         self.set_lam(theta)
         self.sum_values()
-        if not self.set_fixed():
+        self.set_fixed()
+        if not self.factor_fixed():
             return INFINITY
-        for i in range(p - 1):
-            self.fixed_log_det += 2.0 * log(self.root[i * p + i])
-        self.residual_square = self.root[p * p - 1] * self.root[p * p - 1]
+        deviance = self.deviance(self.log_det)
         self.noise = self.dof * EPSILON * max(1.0, self.square / self.residual_square)
-        self.deviance = self.log_det + self.dof * (
-            1.0 + log(6.283185307179586 * self.residual_square / self.dof)
-        )
-        if self.reml:
-            self.deviance += self.fixed_log_det
-        return self.deviance
-
-    cdef void set_change(self) noexcept nogil:
-        """Inverse of the factor, its last row scaled to (-beta', 1)."""
-        cdef Py_ssize_t p = self.p, i, j, c
-        cdef double* root = self.root
-        cdef double x
-        for j in range(p):
-            for i in range(j, p):
-                x = 1.0 if i == j else 0.0
-                for c in range(j, i):
-                    x -= root[i * p + c] * self.change[c * p + j]
-                self.change[i * p + j] = x / root[i * p + i] if i < p - 1 else x
-        # the row above divides by nothing: y - X beta itself, not scaled to length one
-        self.change[p * p - 1] = 1.0
+        return deviance
 
     cdef void set_scores(self) noexcept nogil:
         """Score matrix and average information by pairs, from the sums over levels."""
@@ -518,12 +475,6 @@ cdef class OneFactor(Profiled):
             for i in range(self.k):
                 self.half_changed[level, i, p - 1] = self.responses[number, level, i]
 
-    cdef void get_coefficients(self, double* out) noexcept nogil:
-        cdef Py_ssize_t j, p = self.p
-        self.set_change()
-        for j in range(p - 1):
-            out[j] = -self.change[(p - 1) * p + j]
-
     # ---- from Python ----
 
     def between(self):
@@ -543,14 +494,6 @@ cdef class OneFactor(Profiled):
                 view[i, j] = view[j, i] = self.total[at]
                 at += 1
         return out
-
-    def evaluate(self, theta):
-        """The deviance; infinite where rounding makes the factorization fail."""
-        cdef const double[::1] point = np.ascontiguousarray(theta, float)
-        cdef double result
-        with nogil:
-            result = self.value(&point[0], False)
-        return result
 
     def differentiate(self, theta):
         """Gradient, Hessian, score (K, K) and average information by pairs of columns.
@@ -572,25 +515,11 @@ cdef class OneFactor(Profiled):
         return gradient, hessian, score, information
 
     @property
-    def squares(self):
-        """sum_l v_l v_l', (K, K), from the last ``differentiate``."""
-        cdef Py_ssize_t a, b
-        out = np.empty((self.k, self.k))
-        cdef double[:, ::1] view = out
-        for a in range(self.k):
-            for b in range(self.k):
-                view[a, b] = self.total[self.n_pairs + _pair(a, b)]
-        return out
-
-    @property
     def fixed(self):
-        """Cholesky factor of [X y]'V0^-1[X y], (P, P), at the last value."""
+        """Cholesky factor of [X y]'V0^-1 [X y], (P, P), at the last value."""
         cdef Py_ssize_t i, j, p = self.p
-        out = np.zeros((self.p, self.p))
+        out = super().fixed
         cdef double[:, ::1] view = out
-        for i in range(self.p):
-            for j in range(i + 1):
-                view[i, j] = self.root[i * p + j]
         if self.shift != NULL:  # y = (y - X shift) + X shift
             for i in range(p - 1):
                 for j in range(i + 1):

@@ -10,16 +10,20 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 from mixedext.engine.kernels.newton cimport Newton
 from mixedext.engine.kernels.profiled cimport Profiled
-from scipy.linalg.cython_lapack cimport dgesvd
+from mixedext.engine.kernels.row_major cimport left_singular
 
 import numpy as np
 
-# As in engine.optimize.
-cdef double ZERO_SINGULAR_VALUE = 1e-4
-cdef double DECREMENT_ACCEPTED = 1e-7
-cdef double NOISE_ACCEPTED = 30.0
-cdef double RESTART_GAIN = 1e-7
-cdef double LEAST_SIZE = 1.0, LARGE_SIZE = 3.0, REMAINDER = 0.1, PROMISING = 5.0
+from mixedext.engine.kernels import limits
+
+cdef double ZERO_SINGULAR_VALUE = limits.ZERO_SINGULAR_VALUE
+cdef double ROUNDED = limits.ROUNDED, ZERO_THETA = limits.ZERO_THETA
+cdef double DECREMENT_ACCEPTED = limits.DECREMENT_ACCEPTED
+cdef double SHARE_ACCEPTED = limits.SHARE_ACCEPTED
+cdef double NOISE_ACCEPTED = limits.NOISE_ACCEPTED
+cdef double RESTART_GAIN = limits.RESTART_GAIN
+cdef double LEAST_SIZE = limits.CONCENTRATED[0], LARGE_SIZE = limits.CONCENTRATED[1]
+cdef double REMAINDER = limits.REMAINDER, PROMISING = limits.PROMISING
 
 
 cdef void lower_triangle(double* root, Py_ssize_t k) noexcept nogil:
@@ -64,13 +68,13 @@ cdef class _Terms:
         self.count = len(start) - 1
         self.work_size = <int>(32 * self.k)
         self.buffer = <double*>malloc(
-            (4 * self.k * self.k + 34 * self.k + self.n_theta) * sizeof(double)
+            (3 * self.k * self.k + 33 * self.k + self.n_theta) * sizeof(double)
         )
         if self.buffer == NULL:
             raise MemoryError("no memory for the terms")
         self.lam, self.own = self.buffer, self.buffer + self.k * self.k
         self.left = self.own + self.k * self.k
-        self.size = self.left + 2 * self.k * self.k
+        self.size = self.left + self.k * self.k
         self.work = self.size + self.k
         self.norm = self.work + self.work_size
         memset(self.norm, 0, self.n_theta * sizeof(double))
@@ -111,14 +115,10 @@ cdef class _Terms:
                 self.lam[(at + a) * self.k + at + b] = self.own[a * k + b]
 
     cdef double decompose(self, Py_ssize_t k) noexcept nogil:
-        """Left singular vectors of ``own`` times its singular values; the smallest."""
-        cdef int n = <int>k, info = 0, one = 1
-        # row-major lam is lam' to LAPACK, whose right vectors are the left ones of lam
-        dgesvd(
-            b"N", b"A", &n, &n, self.own, &n, self.size, NULL, &one, self.left, &n,
-            self.work, &self.work_size, &info,
-        )
-        return self.size[k - 1] if info == 0 else INFINITY
+        """Left singular vectors and singular values of ``own``; the smallest, if found."""
+        if left_singular(k, self.own, self.left, self.size, self.work, self.work_size):
+            return self.size[k - 1]
+        return INFINITY
 
     cdef double total(self, const double* theta) noexcept nogil:
         """Root of the sum of all terms' mean variances."""
@@ -173,8 +173,9 @@ cdef class _Terms:
                     for a in range(k):
                         if fabs(self.own[a * k + a]) < ZERO_SINGULAR_VALUE:
                             self.own[a * k + a] = 0.0
+                elif not isfinite(self.decompose(k)):
+                    self.take(term)
                 else:
-                    self.decompose(k)
                     for a in range(k):
                         for i in range(k):
                             self.own[a * k + i] = 0.0
@@ -185,7 +186,7 @@ cdef class _Terms:
         self.get_theta(theta)
         if truncate:
             for i in range(self.n_theta):
-                if fabs(theta[i]) < 1e-12:
+                if fabs(theta[i]) < ZERO_THETA:
                     theta[i] = 0.0
 
     cdef void outer(self, const double* theta, double* out) noexcept nogil:
@@ -280,7 +281,7 @@ cdef class _Refit:
             memcpy(self.other, self.point, self.n * sizeof(double))
             self.terms.canonical(self.other, True)
             value = self.function.value(self.other, False)
-            self.stands = value <= self.best + 1e-9 * sqrt(max(1.0, fabs(self.best)))
+            self.stands = value <= self.best + ROUNDED * sqrt(max(1.0, fabs(self.best)))
             if self.stands:
                 self.best, self.smallest = value, 0.0
                 memcpy(self.point, self.other, self.n * sizeof(double))
@@ -333,14 +334,15 @@ def refit_responses(
 
 
 cdef bint _is_settled(Newton search, double noise) noexcept nogil:
+    """Whether a search has ended at a minimum, as ``optimize`` judges it."""
+    cdef double accepted
     if search.remainder >= 0.0:
         return True
     if search.set_model(False):
         return False
-    return (
-        search.decrement <= max(DECREMENT_ACCEPTED, NOISE_ACCEPTED * noise)
-        and not search.way_down
-    )
+    accepted = max(DECREMENT_ACCEPTED, SHARE_ACCEPTED * fabs(search.deviance))
+    accepted = max(accepted, NOISE_ACCEPTED * noise)
+    return search.decrement <= accepted and not search.way_down
 
 
 def split_responses(

@@ -1,6 +1,7 @@
-"""BLAS on C-ordered matrices.  A C-ordered lower triangle is Fortran's upper triangle."""
+"""BLAS and LAPACK on C-ordered matrices.  A C-ordered lower triangle is Fortran's upper triangle."""
 
 from scipy.linalg.cython_blas cimport dgemm, dsyrk, dtrsm
+from scipy.linalg.cython_lapack cimport dgesvd
 
 
 cdef inline void multiply(
@@ -48,6 +49,19 @@ cdef inline void solve_right(
     cdef double one = 1.0
     if n > 0 and r > 0:
         dtrsm(b"L", b"U", b"T", b"N", &n, &r, &one, <double*>lower, &n, b, &n)
+
+
+cdef inline bint left_singular(
+    Py_ssize_t size, double* a, double* vector, double* value, double* work, int length
+) noexcept nogil:
+    # singular values of a (size, size), which is lost, and its left vectors as columns;
+    # whether they were found.  Length of work: at least 5 size.
+    cdef int n = <int>size, info = 0, one = 1
+    # C-ordered a is a' to LAPACK, whose right vectors are the left ones of a
+    dgesvd(
+        b"N", b"A", &n, &n, a, &n, value, NULL, &one, vector, &n, work, &length, &info
+    )
+    return info == 0
 
 
 cdef inline void mirror_lower(Py_ssize_t n, double* a) noexcept nogil:

@@ -27,8 +27,9 @@ from scipy.linalg.cython_lapack cimport dpotri
 
 import numpy as np
 
-# As in engine.factor.
-cdef double ROOT_INVERTIBLE = 1e-4
+from mixedext.engine.kernels import limits
+
+cdef double ROOT_INVERTIBLE = limits.ROOT_INVERTIBLE
 
 
 cdef double _dot(Py_ssize_t n, const double* a, const double* b) noexcept nogil:

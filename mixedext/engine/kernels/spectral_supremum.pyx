@@ -30,6 +30,8 @@ cdef enum:
     MOST_STEPS = 200  # of a search
 # Equal eigenvalues up to which a product is taken rather than a logarithm.
 cdef double MULTIPLIED = 6.0
+# A number whose power of that order, times the largest product, is finite.
+cdef double LARGE = 1e25
 # Error of f at which a search ends, and relative distance of its ends.
 cdef double ENOUGH = 1e-12
 cdef double NEIGHBOURS = 1e-13
@@ -45,7 +47,7 @@ cdef double _penalty(
     cdef Py_ssize_t s
     for s in range(xi.shape[0]):
         x = ratio * xi[s]
-        if count[s] > MULTIPLIED:
+        if count[s] > MULTIPLIED or x > LARGE:
             total += count[s] * log1p(x)
             continue
         left = count[s]
