@@ -10,6 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "mixedext"
 # A module may import from its own layer and the layers before it.
 LAYERS = [
+    ["arguments"],
     ["exceptions"],
     ["engine.kernels"],
     ["specification"],

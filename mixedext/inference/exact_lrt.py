@@ -21,6 +21,7 @@ from math import comb
 import numpy as np
 from scipy import stats
 
+from mixedext.arguments import check_count
 from mixedext.engine.kernels import chi_squared, spectral_supremum
 from mixedext.engine.threads import blas_threads
 from mixedext.inference.component_spectrum import Spectrum
@@ -29,7 +30,6 @@ from mixedext.inference.quadratic_forms import positive_probability
 __all__ = [
     "NullLaw",
     "VarianceTest",
-    "checked_count",
     "exact_test",
     "mixture_test",
     "null_statistics",
@@ -445,13 +445,6 @@ class VarianceTest:
         return np.quantile(self.null_sample, probability)
 
 
-def checked_count(nsim) -> int:
-    """The number of simulations; ValueError if it is none."""
-    if not (isinstance(nsim, int | np.integer) and nsim > 0):
-        raise ValueError(f"nsim={nsim!r} must be a whole number above 0")
-    return int(nsim)
-
-
 def exact_test(
     statistic: float,
     law: NullLaw,
@@ -493,7 +486,8 @@ def exact_test(
     """
     if method not in ("simulation", "inversion"):
         raise ValueError(f"method={method!r} is not known; use 'simulation' or 'inversion'")
-    nsim, rng = checked_count(nsim), np.random.default_rng(rng)
+    check_count(nsim, "nsim")
+    nsim, rng = int(nsim), np.random.default_rng(rng)
     statistic = max(float(statistic), 0.0)
     notes, width = list(notes), law.spectrum.width
     if width:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import check_probability
 from mixedext.engine.refit import Refits
 from mixedext.exceptions import BootstrapWarning, user_stacklevel
 from mixedext.inference.bootstrap import INTERVALS, covariance_parameters, limits
@@ -151,8 +152,7 @@ class Bootstrap:
         if method not in INTERVALS:
             known = ", ".join(repr(name) for name in INTERVALS)
             raise ValueError(f"method={method!r} is not known; use one of {known}")
-        if not 0 < level < 1:
-            raise ValueError(f"level={level!r} must lie between 0 and 1")
+        check_probability(level, "level")
         return pd.DataFrame(
             self._limits(self._sound(), level, method),
             index=self.estimate.index,

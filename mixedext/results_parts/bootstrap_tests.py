@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import check_count
 from mixedext.engine.batches import fit_responses, in_batches
 from mixedext.exceptions import (
     BootstrapWarning,
@@ -20,7 +21,6 @@ from mixedext.inference.bootstrap import TestLaw, linear_log_likelihoods
 from mixedext.model_parts.refitting import (
     block_size,
     blocks_of,
-    check_count,
     fit_each,
     simulated_rows,
 )
@@ -158,7 +158,7 @@ def bootstrap_test(
     >>> abs(test.pvalue - 0.0226) < 3 * test.se
     True
     """
-    check_count(n)
+    check_count(n, "n")
     large = unwrapped(large)
     if not hasattr(large, "engine_fit"):
         raise TypeError(f"large must be results of mixedext, not {type(large).__name__}")

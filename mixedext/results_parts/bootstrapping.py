@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
+from inspect import cleandoc
 
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import check_count
 from mixedext.engine.batches import in_batches
 from mixedext.engine.design import prepare_design
 from mixedext.engine.fit import fit_design
@@ -19,7 +21,6 @@ from mixedext.inference.bootstrap import (
 )
 from mixedext.model_parts.refitting import (
     blocks_of,
-    check_count,
     failed_row,
     generator_of,
     labelled,
@@ -46,7 +47,7 @@ __all__ = ["Bootstrapping"]
 # Replicates of a block where Python sees each of them; part of what a seed means.
 _SEEN_AT_A_TIME = 25
 
-_COMMON = """
+_COMMON = cleandoc("""
         statistic : callable, optional
             Function of the results of a refit that gives a number, an array, a dictionary,
             a Series or a frame; with ``vectorized`` of the frame ``replicates``, which must
@@ -64,12 +65,14 @@ _COMMON = """
             other one; that of the results if None.
         vectorized : bool, optional
             Whether ``statistic`` is a function of the frame of all replicates.
-"""
+""")
 
 
 def _documented(method):
     """Put the parameters that all bootstraps share into a docstring."""
-    method.__doc__ = method.__doc__.replace("\n        <common>\n", _COMMON)
+    if method.__doc__ is not None:  # python -OO has none
+        # whether the compiler removes indents depends on Python's version
+        method.__doc__ = cleandoc(method.__doc__).replace("<common>", _COMMON)
     return method
 
 
@@ -110,7 +113,7 @@ class Bootstrapping:
         >>> result.model.fit_many(simulated).n_failed
         0
         """
-        check_count(n)
+        check_count(n, "n")
         model, rng = self.model, generator_of(rng)
         y = simulated_rows(model, self.engine_fit, int(n), rng, conditional)
         if model.offset is not None:
@@ -185,7 +188,7 @@ class Bootstrapping:
             return own._bootstrap_draws(
                 kind, draw, n, statistic, rng, n_jobs, progress, vectorized
             )
-        check_count(n)
+        check_count(n, "n")
         check_statistic(statistic)
         run = runner(n_jobs, progress, in_batches(fit.design))
         refits = simulate_refits(model, fit, n, rng, own.reml, run=run)
@@ -213,6 +216,7 @@ class Bootstrapping:
         n : int, optional
             Number of replicates.
         <common>
+
         Returns
         -------
         Bootstrap
@@ -308,7 +312,7 @@ class Bootstrapping:
         (100, 0)
         """
         own = self if reml is None else refitted(self, bool(reml))
-        check_count(n)
+        check_count(n, "n")
         own.model._need_rows()
         sampler = _cases_sampler(own.model, group, within)
         python = statistic if statistic is not None and not vectorized else None
@@ -345,7 +349,7 @@ class Bootstrapping:
     # ---- replicates with rows ----
 
     def _bootstrap_draws(self, kind, draw, n, statistic, rng, n_jobs, progress, vectorized):
-        check_count(n)
+        check_count(n, "n")
         model = self.model
         model._need_rows()
         arguments = self._held_arguments("the bootstrap")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from mixedext.arguments import check_count
 from mixedext.exceptions import DesignError, NoExactLawError
 from mixedext.inference.component_spectrum import component_spectrum
 from mixedext.inference.covariance_nesting import covariance_is_nested
 from mixedext.inference.exact_lrt import (
     NullLaw,
     VarianceTest,
-    checked_count,
     exact_test,
     mixture_test,
 )
@@ -140,8 +140,9 @@ def _by_mixture(statistic, part, small, reml, notes, q=0):
 
 def _by_bootstrap(statistic, part, large, small, notes, options):
     """The test by responses that are simulated from the smaller model."""
-    nsim = checked_count(options["nsim"])
-    found = bootstrap_test(large, small, nsim, options["rng"], reml=bool(large.reml))
+    nsim = options["nsim"]
+    check_count(nsim, "nsim")
+    found = bootstrap_test(large, small, int(nsim), options["rng"], reml=bool(large.reml))
     notes = (*notes, _SIMULATED.format(found.n))
     if found.n_failed:
         notes = (*notes, f"{found.n_failed} fits failed; they count as larger")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 import warnings
 from dataclasses import replace
@@ -551,6 +552,23 @@ def test_arguments_are_checked():
         bootstrap.conf_int(method="bca")
     with pytest.raises(ValueError, match="level=95"):
         bootstrap.conf_int(95)
+
+
+@pytest.mark.parametrize("kind", ["parametric", "residual", "cases"])
+def test_docstrings_have_the_shared_parameters(kind):
+    text = getattr(mx.MixedLMResults, f"bootstrap_{kind}").__doc__
+    assert "<common>" not in text
+    lines = text.splitlines()
+    assert {"n : int, optional", "statistic : callable, optional"} <= set(lines)
+    for title in ("Parameters", "Returns"):  # sections stand after an empty line
+        at = lines.index(title)
+        assert lines[at - 1] == ""
+        assert lines[at + 1] == "-" * len(title)
+
+
+def test_import_without_docstrings():
+    import_it = [sys.executable, "-OO", "-W", "ignore", "-c", "import mixedext"]
+    subprocess.run(import_it, check=True, timeout=60)
 
 
 def test_a_bar_counts_replicates(capsys):
