@@ -24,15 +24,9 @@ from mixedext.model_parts.refitting import (
     fit_each,
     simulated_rows,
 )
-from mixedext.results_parts.model_comparison import (
-    as_mixed,
-    check_same_rows,
-    doubts,
-    refitted,
-    same_fixed_space,
-    unwrapped,
-)
+from mixedext.results_parts.nesting import check_same_rows, doubts, same_fixed_space
 from mixedext.results_parts.noted_table import NotedTable
+from mixedext.results_parts.refits import as_mixed, own_results, refitted
 from mixedext.results_parts.replication import runner
 
 __all__ = ["BootstrapTest", "bootstrap_test"]
@@ -159,9 +153,7 @@ def bootstrap_test(
     True
     """
     check_count(n, "n")
-    large = unwrapped(large)
-    if not hasattr(large, "engine_fit"):
-        raise TypeError(f"large must be results of mixedext, not {type(large).__name__}")
+    large = own_results(large, "large")
     small = as_mixed(small, large)
     check_same_rows(small.model, large.model, "small", "large")
     for each in (small, large):

@@ -35,8 +35,8 @@ from mixedext.results_parts.bootstrap_statistics import (
     statistic_values,
 )
 from mixedext.results_parts.bootstrap_tests import bootstrap_test
-from mixedext.results_parts.model_comparison import refitted
 from mixedext.results_parts.profiles import on_the_scale_of_the_data
+from mixedext.results_parts.refits import refitted
 from mixedext.results_parts.replication import runner
 from mixedext.specification.alignment import warn_if_reordered
 from mixedext.specification.labels import factorize
