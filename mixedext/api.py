@@ -32,7 +32,7 @@ from mixedext.exceptions import (
     UnidentifiedVarianceWarning,
     WeightsWarning,
 )
-from mixedext.inference.exact_lrt import VarianceTest
+from mixedext.inference.variance_test import VarianceTest
 from mixedext.inference.welch import WelchTest
 from mixedext.model import MixedLM, mixedlm
 from mixedext.parquet import read_parquet_model

@@ -8,12 +8,8 @@ from mixedext.arguments import check_count
 from mixedext.exceptions import DesignError, NoExactLawError
 from mixedext.inference.component_spectrum import component_spectrum
 from mixedext.inference.covariance_nesting import covariance_is_nested
-from mixedext.inference.exact_lrt import (
-    NullLaw,
-    VarianceTest,
-    exact_test,
-    mixture_test,
-)
+from mixedext.inference.null_law import NullLaw
+from mixedext.inference.variance_test import VarianceTest, exact_test, mixture_test
 from mixedext.results_parts.bootstrap_tests import bootstrap_test
 from mixedext.results_parts.nesting import (
     check_same_data,

@@ -134,7 +134,7 @@ def test_what_cannot_be_tested_is_refused():
         mx.bootstrap_test(days, slopes, 10)
     with pytest.raises(ValueError, match="not on the same data"):
         mx.bootstrap_test(days, mx.mixedlm("Reaction ~ 1", data[:100]).fit(), 10)
-    with pytest.raises(TypeError, match="large must be the results of a mixed model of mixedext"):
+    with pytest.raises(TypeError, match="large must be the results of a mixed model"):
         mx.bootstrap_test(smf.ols("Reaction ~ Days", data).fit(), one, 10)
     other = mx.mixedlm("Reaction ~ np.sin(Days) + (1 | Subject)", data).fit()
     with (
