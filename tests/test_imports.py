@@ -39,6 +39,8 @@ LAYERS = [
     ["results_parts.anova_tables", "results_parts.model_comparison"],
     ["results_parts.comparison_tables"],
     ["results_parts.bootstrap_tests", "results_parts.replication"],
+    ["results_parts.bootstrap_statistics"],
+    ["results_parts.replicate_fits"],
     ["results_parts.variance_parts"],
     ["results_parts.kenward_roger_tests", "results_parts.variance_tests"],
     ["results_parts.term_deletion"],

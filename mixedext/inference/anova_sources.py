@@ -21,6 +21,7 @@ import numpy as np
 
 from mixedext.engine.basis import RANK_TOLERANCE
 from mixedext.exceptions import DesignError
+from mixedext.inference.level_nesting import is_nested
 
 __all__ = [
     "NO_TRACE",
@@ -72,9 +73,7 @@ class Factor:
 
     def is_nested_in(self, other) -> bool:
         """Whether every level lies within one level of the other factor."""
-        first = np.empty(self.n_levels, np.int64)
-        first[self.codes[::-1]] = other.codes[::-1]
-        return bool(np.all(other.codes == first[self.codes]))
+        return is_nested(self.codes, other.codes)
 
     def shared_squares(self, other) -> float:
         """tr(Z_j' M Z_j) for the projection M on this factor's columns, Z_j the other's."""

@@ -17,7 +17,7 @@ from mixedext.exceptions import (
     DesignError,
     user_stacklevel,
 )
-from mixedext.inference.bootstrap import TestLaw, linear_log_likelihoods
+from mixedext.inference.simulated_law import SimulatedLaw, linear_log_likelihoods
 from mixedext.model_parts.refitting import (
     block_size,
     blocks_of,
@@ -199,7 +199,7 @@ def _tested(small, large, n, rng, n_jobs, progress, reml, df):
     parts = run(work, blocks_of(n, size, rng))
     draws, singular = (np.concatenate(part) for part in zip(*parts, strict=True))
     statistic = max(2 * float(large.llf - small.llf), 0.0)
-    law = TestLaw(statistic, draws, df)
+    law = SimulatedLaw(statistic, draws, df)
     failed = int(np.count_nonzero(np.isnan(draws)))
     notes = [
         f"{n} responses simulated from the smaller model; {failed} failed; the fit of the "

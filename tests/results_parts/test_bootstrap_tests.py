@@ -12,7 +12,7 @@ from statsmodels.base._penalties import L2
 from statsmodels.regression.mixed_linear_model import MixedLMParams
 
 import mixedext as mx
-from mixedext.inference.bootstrap import TestLaw
+from mixedext.inference.simulated_law import SimulatedLaw
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning"
@@ -99,7 +99,7 @@ def test_draws_are_differences_of_fresh_fits(kind, monkeypatch):
 def test_linear_models_in_closed_form(weights, reml):
     data = mx.datasets.sleepstudy.load().data
     data["w"] = np.random.default_rng(0).uniform(0.5, 2.0, 180)
-    from mixedext.inference.bootstrap import linear_log_likelihoods
+    from mixedext.inference.simulated_law import linear_log_likelihoods
 
     model = mx.mixedlm("Reaction ~ Days", data, weights=weights)
     y = np.random.default_rng(1).normal(100, 30, (180, 3))
@@ -207,9 +207,9 @@ def test_laws_that_do_not_fit_are_named():
 def test_a_single_replicate_has_no_moments():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        law = TestLaw(2.0, np.array([1.0]), 1)
+        law = SimulatedLaw(2.0, np.array([1.0]), 1)
         assert np.isnan([law.laws()[n][-1] for n in ("Bartlett", "gamma", "F")]).all()
-        law = TestLaw(2.0, np.zeros(5), 1)
+        law = SimulatedLaw(2.0, np.zeros(5), 1)
         assert np.isnan(law.laws()["Bartlett"][-1])
-        law = TestLaw(2.0, np.full(5, np.nan), 1)
+        law = SimulatedLaw(2.0, np.full(5, np.nan), 1)
         assert law.laws()["parametric bootstrap"][-1] == 1.0

@@ -304,6 +304,17 @@ def test_cases_of_groups_and_of_columns():
         own.bootstrap_cases(5, group=data["g"].sample(frac=1, random_state=0))
 
 
+def test_cases_of_a_level_of_the_index():
+    data = frame().rename_axis("g")  # the index may have the name of a column
+    data["block"] = data["g"].astype(str).str[:1]
+    result = mx.mixedlm("y ~ x + (1 | g)", data).fit()
+    one = result.bootstrap_cases(5, rng=1, group="block")
+    data = data.set_index("block", append=True)
+    two = mx.mixedlm("y ~ x + (1 | g)", data).fit()
+    two = two.bootstrap_cases(5, rng=1, group="block")
+    pd.testing.assert_frame_equal(one.replicates, two.replicates)
+
+
 def test_too_few_levels_for_the_residual_bootstrap():
     """Centred effects of three levels span two directions: no three with any covariance."""
     rng = np.random.default_rng(50)
