@@ -291,16 +291,24 @@ class AnovaEstimates:
                 )
             variances = [variances[name] for name in self._components]
         if variances is not None:
-            variances = np.asarray(variances, float)
-            if variances.shape != (len(self._components),) or not np.all(
-                np.isfinite(variances)
-            ):
-                raise ValueError(
-                    "variances must be one finite number for each component: "
-                    + ", ".join(self._components)
-                )
+            variances = self._checked(variances)
         covariance = self._table.covariance(variances)
         return pd.DataFrame(covariance, index=self._components, columns=self._components)
+
+    def _checked(self, variances):
+        """Values of the components as an array, or ValueError."""
+        try:
+            variances = np.asarray(variances, float)
+        except (TypeError, ValueError):
+            variances = np.array(np.nan)
+        if variances.shape != (len(self._components),) or not np.all(
+            np.isfinite(variances)
+        ):
+            raise ValueError(
+                "variances must be one finite number for each component: "
+                + ", ".join(self._components)
+            )
+        return variances
 
     def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
         """Confidence intervals for normal data.

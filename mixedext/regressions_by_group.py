@@ -473,10 +473,12 @@ class LmList:
         if isinstance(kinds.dtype, pd.CategoricalDtype):
             found = [c for c in kinds.cat.categories if (kinds == c).any()]
         else:
-            found = sorted(kinds.dropna().unique())
+            found = list(kinds.dropna().unique())
+            if len({type(kind) for kind in found}) == 1:  # others have no order
+                found.sort()
         levels = found if levels is None else list(levels)
         unknown = [level for level in levels if level not in found]
-        if len(levels) != 2 or unknown:
+        if len(levels) != 2 or unknown or levels[0] == levels[1]:
             raise ValueError(
                 "levels must name two of the kinds of groups that `by` has: "
                 f"{', '.join(map(str, found))}"
@@ -505,6 +507,9 @@ class LmList:
             absent = self._groups.difference(by.index)
             if len(absent):
                 raise ValueError(f"by has no label for the group {absent[0]!r}")
+            again = by.index[by.index.duplicated()].intersection(self._groups)
+            if len(again):
+                raise ValueError(f"by has several labels for the group {again[0]!r}")
             return by.loc[self._groups].reset_index(drop=True)
         if np.shape(by) != (self.n_groups,):
             raise ValueError(

@@ -112,8 +112,8 @@ def null_statistics(
     on_grid = first_peak or not refine
     nearest = 1 / (RESOLVED * values.max())
     grid = _ratios(values, nearest) if grid is None else np.ascontiguousarray(grid, float)
-    if grid.ndim != 1 or not len(grid) or grid[0] != 0 or not (np.diff(grid) > 0).all():
-        raise ValueError("grid must be ratios of variances that ascend from 0")
+    if grid.ndim != 1 or len(grid) < 2 or grid[0] != 0 or not (np.diff(grid) > 0).all():
+        raise ValueError("grid must be two or more ratios of variances that ascend from 0")
     given = (values, whole, counts, float(dof), draws, rest)
     with blas_threads():
         if on_grid:

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from mixedext.arguments import check_count
+from mixedext.engine.simulation import generator_of
 from mixedext.inference.null_law import NullLaw
 
 __all__ = ["VarianceTest", "exact_test", "mixture_test"]
@@ -133,12 +134,12 @@ def exact_test(
     Raises
     ------
     ValueError
-        If ``nsim`` or ``method`` cannot be used.
+        If ``nsim``, ``rng`` or ``method`` cannot be used.
     """
     if method not in ("simulation", "inversion"):
         raise ValueError(f"method={method!r} is not known; use 'simulation' or 'inversion'")
     check_count(nsim, "nsim")
-    nsim, rng = int(nsim), np.random.default_rng(rng)
+    nsim, rng = int(nsim), generator_of(rng)
     statistic = max(float(statistic), 0.0)
     notes, width = list(notes), law.spectrum.width
     if width:

@@ -102,7 +102,7 @@ def _drawn_codes(model, group):
 def _codes_of(model, group):
     """Codes of a column of the data, or of labels that are given, one a row."""
     labels = group
-    if isinstance(group, str):
+    if np.ndim(group) == 0:
         frame = getattr(model.data, "frame", None)
         if frame is None or group not in {*frame.columns, *frame.index.names}:
             known = ", ".join(t.group for t in model.random_terms) or "none"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from mixedext.engine.simulation import generator_of
 from mixedext.exceptions import NoExactLawError
 from mixedext.inference.comparison import (
     RowBasis,
@@ -319,7 +320,7 @@ def _tests_of_variances(results, test, nsim, rng):
     if test not in methods:
         known = ", ".join(map(repr, ["lrt", *methods]))
         raise ValueError(f"test={test!r} is not known; use one of {known}")
-    full, rng, notes = refitted(results, True), np.random.default_rng(rng), []
+    full, rng, notes = refitted(results, True), generator_of(rng), []
     rows = {"<none>": (*_random_row(full, None)[:5], np.nan, np.nan, "")}
     for part in variance_parts(results.model):
         fit = quiet_fit(smaller_model(results.model, random=part.left), True)

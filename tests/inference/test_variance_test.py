@@ -38,6 +38,8 @@ class TestExactTest:
         for nsim in (0, -5, 2.5, "many"):
             with pytest.raises(ValueError, match="nsim"):
                 exact_test(1.0, self.law, nsim)
+        with pytest.raises(ValueError, match="rng='a' must be a numpy Generator"):
+            exact_test(1.0, self.law, 10, "a")
         with pytest.raises(ValueError, match="'simulation' or 'inversion'"):
             exact_test(1.0, self.law, method="magic")
 

@@ -304,6 +304,13 @@ def test_cases_of_groups_and_of_columns():
         own.bootstrap_cases(5, group=data["g"].sample(frac=1, random_state=0))
 
 
+def test_a_group_that_is_no_column():
+    result = mx.mixedlm("y ~ x + (1 | g)", frame()).fit()
+    for group in ("nobody", 3):
+        with pytest.raises(ValueError, match=f"group={group!r} is neither a grouping"):
+            result.bootstrap_cases(3, group=group)
+
+
 def test_cases_of_a_level_of_the_index():
     data = frame().rename_axis("g")  # the index may have the name of a column
     data["block"] = data["g"].astype(str).str[:1]
