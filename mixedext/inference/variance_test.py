@@ -87,10 +87,22 @@ class VarianceTest:
         probability : float or array_like
             Between 0 and 1.
 
+        Returns
+        -------
+        float or ndarray
+
         Raises
         ------
         ValueError
             If nothing was simulated.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.dyestuff.load().data
+        >>> result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit()
+        >>> round(float(result.exact_rlrt(rng=1).quantile(0.95)), 1)
+        2.5
         """
         if not self.nsim or not len(self.null_sample):
             raise ValueError(f"method={self.method!r} has simulated no null statistics")

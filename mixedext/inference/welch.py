@@ -60,6 +60,11 @@ class WelchTest:
         Returns
         -------
         tuple of float
+
+        Raises
+        ------
+        ValueError
+            If ``alpha`` does not lie between 0 and 1.
         """
         check_probability(alpha, "alpha")
         half = float(stats.t.isf(alpha / 2, self.df)) * self.std_err

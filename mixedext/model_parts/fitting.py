@@ -139,6 +139,13 @@ class Fitting(LikelihoodMethods):
         -------
         MixedLMResultsWrapper
 
+        Raises
+        ------
+        ValueError
+            If an argument is not known, has the wrong shape, or does not go with another.
+        DesignError
+            If the fixed effects leave no variance to estimate; a ValueError.
+
         Warns
         -----
         SingularMatrixWarning

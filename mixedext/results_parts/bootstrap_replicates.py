@@ -162,6 +162,10 @@ class Bootstrap:
     def as_variances(self) -> Bootstrap:
         """The same with variances in place of standard deviations.
 
+        Returns
+        -------
+        Bootstrap
+
         Examples
         --------
         >>> import mixedext as mx

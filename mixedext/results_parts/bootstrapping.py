@@ -318,7 +318,10 @@ class Bootstrapping:
     ):
         """Likelihood-ratio test of this model against a smaller one by simulation.
 
-        See :func:`mixedext.bootstrap_test`, of which this model is the larger one.
+        Parameters
+        ----------
+        small, n, rng, n_jobs, progress, reml
+            As for :func:`mixedext.bootstrap_test`, of which this model is the larger one.
 
         Returns
         -------

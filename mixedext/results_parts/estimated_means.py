@@ -164,6 +164,11 @@ class EstimatedMeans:
         -------
         MarginalMeans
 
+        Raises
+        ------
+        ValueError
+            If an argument is not known, or ``var`` is no covariate of the model.
+
         Examples
         --------
         >>> import mixedext as mx

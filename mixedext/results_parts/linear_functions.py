@@ -262,6 +262,20 @@ class LinearFunctions(PrintedEstimates):
         Returns
         -------
         DataFrame
+
+        Raises
+        ------
+        ValueError
+            If ``level`` does not lie between 0 and 1, or the adjustment is not known.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.oats.load().data
+        >>> result = mx.mixedlm("yield ~ Variety + (1 | Block)", data).fit()
+        >>> means = result.emmeans("Variety")
+        >>> list(means.conf_int(level=0.9).columns)
+        ['Variety', 'emmean', 'SE', 'df', 'lower', 'upper']
         """
         if level is not None:
             check_probability(level, "level")
@@ -288,6 +302,16 @@ class LinearFunctions(PrintedEstimates):
         ------
         NotEstimableError
             If nothing that is to be tested jointly is estimable.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.oats.load().data
+        >>> result = mx.mixedlm("yield ~ Variety + (1 | Block)", data).fit()
+        >>> means = result.emmeans("Variety")
+        >>> means.pairs().test(joint=True).round(2)
+           df_num  df_denom     F  pvalue
+        0       2       inf  1.67    0.19
         """
         if not joint:
             return self._table(True, False, null=null, adjust=adjust)
@@ -421,7 +445,25 @@ class LinearFunctions(PrintedEstimates):
         )
 
     def pairs(self, **kwargs):
-        """All pairwise differences: ``contrast("pairwise", ...)``."""
+        """All pairwise differences: ``contrast("pairwise", ...)``.
+
+        Parameters
+        ----------
+        **kwargs
+            Other arguments of ``contrast``.
+
+        Returns
+        -------
+        Contrasts
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.oats.load().data
+        >>> result = mx.mixedlm("yield ~ Variety + (1 | Block)", data).fit()
+        >>> result.emmeans("Variety").pairs().estimate.round(2).tolist()
+        [-5.29, 6.88, 12.17]
+        """
         return self.contrast("pairwise", **kwargs)
 
 

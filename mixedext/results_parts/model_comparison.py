@@ -60,7 +60,7 @@ class ModelTest:
 
     @classmethod
     def of(cls, test, method):
-        """From an ``FTest``."""
+        """The same from a fit's own test, an ``FTest``, with the name of its method."""
         return cls(
             float(test.statistic),
             int(test.df_num),
@@ -171,11 +171,43 @@ class ModelComparison:
         Halekoh and Hojsgaard (2014), A Kenward-Roger approximation and parametric
         bootstrap methods for tests in linear mixed models: the R package pbkrtest,
         Journal of Statistical Software 59(9).
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> large = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> small = mx.mixedlm("Reaction ~ 1 + (Days | Subject)", data)
+        >>> large.compare_kr_test(small)
+        <F test (kenward-roger): F = 45.853, df = 1 and 17, p = 3.264e-06>
         """
         return _model_test(by_reml(self, refit), restricted, "kenward-roger")
 
     def compare_satterthwaite_test(self, restricted):
-        """F test with Satterthwaite's degrees of freedom; see ``compare_kr_test``."""
+        """F test with Satterthwaite's degrees of freedom against a smaller model.
+
+        Parameters
+        ----------
+        restricted : MixedLMResults, MixedLM or array_like
+            As for ``compare_kr_test``; this fit may be by maximum likelihood.
+
+        Returns
+        -------
+        ModelTest
+
+        Raises
+        ------
+        DesignError, ValueError
+            As for ``compare_kr_test``.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> large = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> large.compare_satterthwaite_test([[0, 1]])
+        <F test (satterthwaite): F = 45.853, df = 1 and 17, p = 3.264e-06>
+        """
         return _model_test(self, restricted, "satterthwaite")
 
 

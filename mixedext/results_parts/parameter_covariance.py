@@ -364,6 +364,24 @@ class ParameterCovariance:
             Residual variance to use in place of the estimate.
         cov_p : ndarray, optional
             Covariance of the parameters to use in place of the estimate.
+
+        Returns
+        -------
+        ndarray
+            A DataFrame where labels are attached.
+
+        Raises
+        ------
+        ValueError
+            If ``column`` or ``other`` is combined with what it does not go with.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> round(float(result.cov_params().loc["Days", "Days"]) ** 0.5, 4)
+        1.5458
         """
         if cov_p is None:
             cov_p = self._cov_params
