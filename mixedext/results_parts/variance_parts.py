@@ -118,10 +118,11 @@ def find_part(model, term) -> VariancePart:
     for part in parts:
         alone = part.alone
         own = [part.label, alone.label, part.label.rpartition(" in ")[2], alone.group]
+        own.append(part.label.partition(" in ")[0])  # the variable of the columns
         own += [n for n in alone.names if n != "Intercept"]
         names.append([plain(n) for n in own])
     # labels before names of factors and columns
-    for place in range(5):
+    for place in range(6):
         found = [p for p, own in zip(parts, names, strict=True) if name in own[place:][:1]]
         if len(found) == 1:
             return found[0]
