@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from mixedext.arguments import check_probability
 from mixedext.exceptions import FormulaError
 from mixedext.inference.anova_estimates import AnovaTable, anova_table, f_test
 from mixedext.inference.anova_intervals import (
@@ -347,8 +348,7 @@ class AnovaEstimates:
         Batch / Residual      0.72     0.09      5.57               F
         ICC                   0.42     0.08      0.85               F
         """
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha must lie between 0 and 1, not {alpha!r}")
+        check_probability(alpha, "alpha")
         t = self._table
         rows = {
             name: (t.estimates[i], *factor_interval(t, i, alpha))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from mixedext.arguments import check_probability
 from mixedext.exceptions import FormulaError, NotEstimableWarning, user_stacklevel
 from mixedext.inference.least_squares_by_group import (
     GroupRegressions,
@@ -317,8 +318,7 @@ class LmList:
         >>> fits.conf_int().loc["308", "Days"].round(2).to_dict()
         {'lower': 16.2, 'upper': 27.33}
         """
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha must lie between 0 and 1, not {alpha!r}")
+        check_probability(alpha, "alpha")
         errors, df = self._standard_errors(pooled)
         half = stats.t.isf(alpha / 2, df) * errors
         limits = np.stack([self._fits.coefficients - half, self._fits.coefficients + half])

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from mixedext.arguments import check_probability
+
 __all__ = ["WelchTest", "welch_test"]
 
 
@@ -75,8 +77,7 @@ class WelchTest:
         -------
         tuple of float
         """
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha must lie between 0 and 1, not {alpha!r}")
+        check_probability(alpha, "alpha")
         half = float(stats.t.isf(alpha / 2, self.df)) * self.std_err
         return self.difference - half, self.difference + half
 

@@ -18,8 +18,8 @@ from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.engine.near_singular import loss_if_singular
 from mixedext.engine.refinement import needs_refinement, precision_of, refine_fit
 from mixedext.exceptions import DesignError, FlatLikelihoodWarning, PrecisionWarning
-from mixedext.model_parts.constrained import Penalties
 from mixedext.model_parts.constrained_fit import constrained_fit, l1_fit, read_mask
+from mixedext.model_parts.constrained_objective import Penalties
 from mixedext.model_parts.constrained_results import ConstrainedResults
 from mixedext.model_parts.fit_arguments import check_fit_arguments
 from mixedext.model_parts.likelihood import LikelihoodMethods

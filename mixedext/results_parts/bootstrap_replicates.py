@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import confidence_level
 from mixedext.engine.refit import Refits
 from mixedext.exceptions import BootstrapWarning, user_stacklevel
 from mixedext.inference.bootstrap import INTERVALS, covariance_parameters, limits
 from mixedext.results_parts.bootstrap_statistics import free_names, vectorized_values
-from mixedext.results_parts.confidence import confidence_level
 from mixedext.specification.parameter_names import (
     as_variance,
     covariance_names,

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import check_count
 from mixedext.engine.batches import fit_responses, in_batches
 from mixedext.exceptions import (
     BootstrapWarning,
@@ -16,23 +17,16 @@ from mixedext.exceptions import (
     DesignError,
     user_stacklevel,
 )
-from mixedext.inference.bootstrap import TestLaw, linear_log_likelihoods
+from mixedext.inference.simulated_law import SimulatedLaw, linear_log_likelihoods
 from mixedext.model_parts.refitting import (
     block_size,
     blocks_of,
-    check_count,
     fit_each,
     simulated_rows,
 )
-from mixedext.results_parts.model_comparison import (
-    as_mixed,
-    check_same_rows,
-    doubts,
-    refitted,
-    same_fixed_space,
-    unwrapped,
-)
+from mixedext.results_parts.nesting import check_same_rows, doubts, same_fixed_space
 from mixedext.results_parts.noted_table import NotedTable
+from mixedext.results_parts.refits import as_mixed, own_results, refitted
 from mixedext.results_parts.replication import runner
 
 __all__ = ["BootstrapTest", "bootstrap_test"]
@@ -158,10 +152,8 @@ def bootstrap_test(
     >>> abs(test.pvalue - 0.0226) < 3 * test.se
     True
     """
-    check_count(n)
-    large = unwrapped(large)
-    if not hasattr(large, "engine_fit"):
-        raise TypeError(f"large must be results of mixedext, not {type(large).__name__}")
+    check_count(n, "n")
+    large = own_results(large, "large")
     small = as_mixed(small, large)
     check_same_rows(small.model, large.model, "small", "large")
     for each in (small, large):
@@ -207,7 +199,7 @@ def _tested(small, large, n, rng, n_jobs, progress, reml, df):
     parts = run(work, blocks_of(n, size, rng))
     draws, singular = (np.concatenate(part) for part in zip(*parts, strict=True))
     statistic = max(2 * float(large.llf - small.llf), 0.0)
-    law = TestLaw(statistic, draws, df)
+    law = SimulatedLaw(statistic, draws, df)
     failed = int(np.count_nonzero(np.isnan(draws)))
     p = law.pvalue
     se = float(np.sqrt(p * (1 - p) / n))

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from mixedext.arguments import check_probability
+
 __all__ = ["ExplainedVariance", "IntraclassCorrelation", "NakagawaR2"]
 
 
@@ -130,8 +132,7 @@ class ExplainedVariance:
         """
         if ci not in (None, "delta", "bootstrap"):
             raise ValueError(f"ci={ci!r} is not known; use None, 'delta' or 'bootstrap'")
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha={alpha!r} must lie between 0 and 1")
+        check_probability(alpha, "alpha")
         slopes, residual = self._variance_slopes()
         share = slopes * self._gamma_of(which)
         fixed = 0.0 if adjusted else self._fixed_variance()

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import check_probability
 from mixedext.engine.fit import Fit
 from mixedext.exceptions import AdjustmentWarning, NotEstimableError, user_stacklevel
 from mixedext.inference.back_transform import ResponseTransform
@@ -25,7 +26,7 @@ from mixedext.inference.means import (
 from mixedext.inference.multiplicity import Family, adjustment_name
 from mixedext.results_parts.means_text import PrintedEstimates, label, row_names
 
-__all__ = ["Context", "Contrasts", "LinearFunctions", "MarginalMeans", "check_level"]
+__all__ = ["Context", "Contrasts", "LinearFunctions", "MarginalMeans"]
 
 # Labels with such characters are put in parentheses within the name of a contrast.
 _OPERATORS = re.compile(r"[-+*/)]")
@@ -64,12 +65,6 @@ class Context:
 
     def estimates(self, rows, shift) -> LinearEstimates:
         return linear_estimates(rows, shift, self.fit, self.tests, self.relations)
-
-
-def check_level(level) -> None:
-    """Refuse what is no confidence level."""
-    if not (isinstance(level, float | np.floating) and 0 < level < 1):
-        raise ValueError(f"level={level!r} must lie between 0 and 1, such as 0.95")
 
 
 class LinearFunctions(PrintedEstimates):
@@ -269,7 +264,7 @@ class LinearFunctions(PrintedEstimates):
         DataFrame
         """
         if level is not None:
-            check_level(level)
+            check_probability(level, "level")
         return self._table(False, True, adjust=adjust, level=level)
 
     def test(self, null=0.0, adjust=None, joint=False) -> pd.DataFrame:
@@ -380,7 +375,7 @@ class LinearFunctions(PrintedEstimates):
                 f"{', '.join(self._labels.columns)}"
             )
         if level is not None:
-            check_level(level)
+            check_probability(level, "level")
         if type is not None and type not in ("link", "response"):
             raise ValueError(f"type={type!r}; use one of 'link', 'response'")
         inner = [n for n in self._labels.columns if n not in by]

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from mixedext.arguments import confidence_level
 from mixedext.engine.held_fit import HeldFit
 from mixedext.exceptions import LowerDevianceWarning, user_stacklevel
 from mixedext.inference.profile import Profile, profile_fit, refit_from
 from mixedext.inference.profile_coordinates import ProfileModel
 from mixedext.inference.profile_path import LowerDevianceError
-from mixedext.results_parts.confidence import confidence_level
 from mixedext.results_parts.noted_table import NotedTable
 from mixedext.specification.parameter_names import effect_names, parameter_names
 

@@ -17,8 +17,8 @@ from mixedext.inference.fixed_tests import df_method_name
 from mixedext.results_parts.anova_tables import F_COLUMNS, f_row, term_hypotheses
 from mixedext.results_parts.criteria import information_criterion
 from mixedext.results_parts.fixed_terms import fixed_terms
-from mixedext.results_parts.model_comparison import by_ml, quiet_fit, refitted
 from mixedext.results_parts.noted_table import NotedTable
+from mixedext.results_parts.refits import by_ml, quiet_fit, refitted
 from mixedext.results_parts.smaller_models import (
     fixed_columns,
     formula_text,

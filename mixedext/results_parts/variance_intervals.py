@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import stats
 from statsmodels.tools.validation import string_like
 
+from mixedext.arguments import check_probability
 from mixedext.inference.variance_intervals import (
     log_limits,
     satterthwaite_df,
@@ -96,8 +97,7 @@ class VarianceIntervals:
         sd Days|Subject                 5.92  1.25   3.92   8.95
         sigma                          25.59  1.51  22.80  28.72
         """
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha={alpha!r} must lie between 0 and 1")
+        check_probability(alpha, "alpha")
         options = ("log", "wald", "satterthwaite", "profile")
         if method == "bootstrap":
             raise ValueError(

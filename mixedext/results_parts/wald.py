@@ -14,6 +14,7 @@ from statsmodels.stats.contrast import ContrastResults, WaldTestResults
 from statsmodels.tools.sm_exceptions import ValueWarning
 from statsmodels.tools.tools import nan_dot
 
+from mixedext.arguments import check_probability
 from mixedext.exceptions import user_stacklevel
 from mixedext.inference.fixed_tests import df_method_name
 from mixedext.inference.means import column_relations
@@ -417,8 +418,7 @@ class WaldTests:
             Lower and upper limits, (n_params, 2).  A DataFrame for "profile" and
             "bootstrap", with the same rows.
         """
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha={alpha!r} must lie between 0 and 1")
+        check_probability(alpha, "alpha")
         if method == "bootstrap":
             return self._bootstrap_limits(alpha, cols, **options)
         known = {"wald": set(), "profile": {"n_jobs"}}

@@ -44,5 +44,5 @@ def test_printed_lines():
 @pytest.mark.parametrize("alpha", [0, 1, 95])
 def test_alpha_out_of_range(alpha):
     test = welch_test("x", ("a", "b"), [np.array([1.0, 3.0]), np.array([0.0, 2.0])])
-    with pytest.raises(ValueError, match="alpha must lie between 0 and 1"):
+    with pytest.raises(ValueError, match=r"alpha=.* must lie between 0 and 1"):
         test.conf_int(alpha)
