@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mixedext as mx
-from mixedext.arguments import check_count, check_probability
+from mixedext.arguments import check_count, check_probability, confidence_level
 
 
 @pytest.mark.parametrize("value", [0.05, np.float32(0.5), np.array(0.9), 1e-300])
@@ -46,3 +46,21 @@ def test_intervals_and_tests_check_what_they_are_given():
         result.bootstrap_parametric(10, rng=1).conf_int(95)
     with pytest.raises(ValueError, match="nsim=True must be a whole number"):
         result.exact_rlrt(nsim=True)
+
+
+def test_alpha_is_one_minus_the_level():
+    assert confidence_level(0.9) == 0.9
+    assert confidence_level(0.95, 0.1) == 0.9
+    assert confidence_level(0.95, np.float32(0.5)) == 0.5
+
+
+def test_intervals_of_profiles_and_bootstraps_take_either():
+    data = mx.datasets.dyestuff.load().data
+    result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit(reml=False)
+    profile, bootstrap = result.profile(), result.bootstrap_parametric(200, rng=1)
+    for each in (profile, bootstrap):
+        np.testing.assert_array_equal(each.conf_int(alpha=0.1), each.conf_int(0.9))
+        with pytest.raises(ValueError, match="alpha=2 must lie between"):
+            each.conf_int(alpha=2)
+        with pytest.raises(ValueError, match="level='shortest' must lie between"):
+            each.conf_int("shortest")

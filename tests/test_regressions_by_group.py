@@ -63,6 +63,7 @@ def test_lmlist_of_r(case):
     assert_allclose(limits["lower"], expected["lower"], rtol=1e-8)
     assert_allclose(limits["upper"], expected["upper"], rtol=1e-8)
     pool = fits.poolability()
+    assert f"F({pool.df_num}, {pool.df_denom}) = {pool.statistic:.5g}" in repr(pool)
     assert_allclose(
         [pool.statistic, pool.df_num, pool.pvalue], expected["poolability"], 1e-8
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import comb
 
 import numpy as np
@@ -13,6 +14,9 @@ from mixedext.engine.simulation import generator_of
 from mixedext.inference.null_law import NullLaw
 
 __all__ = ["VarianceTest", "exact_test", "mixture_test"]
+
+# Simulated directions, and their seed, for the inversion beside a simulated p-value.
+BESIDE, SEED = 2_000, 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +51,9 @@ class VarianceTest:
         Eigenvalues that an exact p-value rests on.
     is_exact : bool
         Whether ``law`` is the statistic's: there is no other variance.
+    by_inversion : tuple of float or None
+        The p-value by numerical inversion of ``law``, and its standard error, whatever
+        ``method`` is; computed when it is first asked for.  None without a law.
     """
 
     statistic: float
@@ -71,13 +78,24 @@ class VarianceTest:
         lines = [
             f"{exact}{self.kind}{of}",
             f"statistic = {self.statistic:.6g}, p = {self.pvalue:.4g} ({how})",
-            f"under the hypothesis the estimate is 0 with probability "
-            f"{self.mass_at_zero:.4f}",
-            *self.notes,
         ]
-        if not np.isfinite(self.mass_at_zero):
-            del lines[2]
-        return "\n".join(lines)
+        if self.method == "simulation" and self.statistic > 0:
+            p, se = self.by_inversion
+            error = f", standard error {se:.2g}" if se else ""
+            lines.append(f"p = {p:.4g} (inversion{error})")
+        if np.isfinite(self.mass_at_zero):
+            zero = "under the hypothesis the estimate is 0 with probability"
+            lines.append(f"{zero} {self.mass_at_zero:.4f}")
+        return "\n".join([*lines, *self.notes])
+
+    @cached_property
+    def by_inversion(self) -> tuple[float, float] | None:
+        """The p-value by inversion, and its standard error; None without a law."""
+        if self.method == "inversion":
+            return self.pvalue, self.pvalue_se
+        if self.law is None:
+            return None
+        return _inverted(self.law, self.statistic, BESIDE, np.random.default_rng(SEED))
 
     def quantile(self, probability):
         """Quantiles of the simulated null statistics.
@@ -161,8 +179,7 @@ def exact_test(
         )
     sample, kind = np.zeros(0), "RLRT" if law.reml else "LRT"
     if method == "inversion":
-        p, se = (1.0, 0.0) if statistic == 0 else law.survival(statistic, nsim, rng)
-        p = max(p, np.finfo(float).tiny)  # what underflows is not impossible
+        p, se = _inverted(law, statistic, nsim, rng)
         nsim = 0 if law.has_one_eigenvalue or statistic == 0 else nsim
     else:
         sample = law.simulate(nsim, rng, grid)
@@ -182,6 +199,14 @@ def exact_test(
         law,
         is_exact,
     )
+
+
+def _inverted(law, statistic, count, rng):
+    """The probability of the statistic or a larger one, and its standard error."""
+    if statistic == 0:
+        return 1.0, 0.0
+    p, se = law.survival(statistic, count, rng)
+    return max(p, np.finfo(float).tiny), se  # what underflows is not impossible
 
 
 def mixture_test(

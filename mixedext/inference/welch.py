@@ -44,6 +44,22 @@ class WelchTest:
     sizes: tuple[int, int]
     n_left_out: int
 
+    def __repr__(self):
+        kinds = [
+            f"{level}: mean {mean:.6g} of {size} groups"
+            for level, mean, size in zip(self.levels, self.means, self.sizes, strict=True)
+        ]
+        lower, upper = self.conf_int()
+        lines = [
+            f"Welch's t test of {self.column}",
+            *kinds,
+            f"difference = {self.difference:.6g}, 95% interval {lower:.6g} to {upper:.6g}",
+            f"t = {self.statistic:.4g}, df = {self.df:.2f}, p = {self.pvalue:.4g}",
+        ]
+        if self.n_left_out:
+            lines.append(f"groups that do not determine it, left out: {self.n_left_out}")
+        return "\n".join(lines)
+
     @property
     def difference(self) -> float:
         """First mean minus second."""

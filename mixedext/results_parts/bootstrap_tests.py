@@ -201,9 +201,12 @@ def _tested(small, large, n, rng, n_jobs, progress, reml, df):
     statistic = max(2 * float(large.llf - small.llf), 0.0)
     law = SimulatedLaw(statistic, draws, df)
     failed = int(np.count_nonzero(np.isnan(draws)))
+    p = law.pvalue
+    se = float(np.sqrt(p * (1 - p) / n))
     notes = [
         f"{n} responses simulated from the smaller model; {failed} failed; the fit of the "
         f"larger model is singular for {int(singular.sum())}",
+        f"Standard error of the p-value of the parametric bootstrap: {se:.2g}",
         "Fits by REML" if reml else "Fits by maximum likelihood",
     ]
     zeros = np.mean(draws < _AT_ZERO)
@@ -218,8 +221,6 @@ def _tested(small, large, n, rng, n_jobs, progress, reml, df):
     columns = ["statistic", "df", "df_denom", "pvalue"]
     table = pd.DataFrame.from_dict(law.laws(), orient="index", columns=columns)
     table = NotedTable.of(table, "Bootstrap likelihood-ratio test", notes)
-    p = law.pvalue
-    se = float(np.sqrt(p * (1 - p) / n))
     return BootstrapTest(
         statistic, df, p, se, n, law.n_extreme, failed, draws, singular, reml, table
     )

@@ -99,6 +99,10 @@ class VarianceIntervals:
         """
         check_probability(alpha, "alpha")
         options = ("log", "wald", "satterthwaite", "profile")
+        if method == "bootstrap":
+            raise ValueError(
+                "method='bootstrap' is one of conf_int: result.conf_int(method='bootstrap')"
+            )
         method = string_like(method, "method", options=options)
         scale = string_like(scale, "scale", options=("sd", "variance"))
         table = self._variance_precision()

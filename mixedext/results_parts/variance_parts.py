@@ -119,10 +119,12 @@ def find_part(model, term) -> VariancePart:
 
 
 def _names_of(part):
-    """Kinds of names that a part goes by: labels, the whole term's, factor, columns."""
+    """Kinds of names that a part goes by, labels before factors and columns."""
     alone = part.alone
-    whole = part.label.rpartition(" in ")[2]
+    variable, _, whole = part.label.rpartition(" in ")
     columns = [name for name in alone.names if name != "Intercept"]
+    if variable:  # of a slope, which may be a factor with a column a level
+        columns.append(variable)
     kinds = [part.label], [alone.label], [whole], [alone.group], columns
     return [[_plain(name) for name in kind] for kind in kinds]
 

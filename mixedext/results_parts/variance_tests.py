@@ -379,8 +379,8 @@ class VarianceTests:
         ----------
         term : str, optional
             What is tested: a term as in the formula, a label of ``ranova``, or the name
-            of its grouping factor or column if no other part has it.  May be left out if
-            there is one.
+            of its grouping factor, variable or column if no other part has it.  May be left
+            out if there is one.
         nsim, rng, grid
             As for ``mx.exact_rlrt``.
         method : {"simulation", "inversion", "mixture", "bootstrap"}, optional

@@ -53,10 +53,30 @@ class TestExactTest:
         lines = repr(test).split("\n")
         assert lines[0] == "exact RLRT of (1 | g)"
         assert "99 draws, standard error" in lines[1]
-        assert lines[2].endswith("with probability 0.5611")
-        assert lines[3] == "a note"
+        # balanced data: the p-value of the F test
+        f = f"p = {exact_test(2.0, self.law, method='inversion').pvalue:.4g} (inversion)"
+        assert lines[2] == f
+        assert lines[3].endswith("with probability 0.5611")
+        assert lines[4] == "a note"
+        assert "(inversion" not in repr(exact_test(0.0, self.law, 99, 1))
         with pytest.raises(AttributeError):
             test.pvalue = 0.0
+
+    def test_inversion_beside_simulation(self):
+        values, counts = np.array([1.0, 0.4, 0.1]), np.ones(3, int)
+        law = NullLaw(Spectrum(values, counts, values, counts, 30, 2), True)
+        drawn, inverted = (
+            exact_test(2.0, law, 20_000, 1, method)
+            for method in ("simulation", "inversion")
+        )
+        p, se = drawn.by_inversion
+        assert inverted.by_inversion == (inverted.pvalue, inverted.pvalue_se)
+        assert 0 < se < 0.1 * p
+        assert abs(p - inverted.pvalue) < 4 * np.hypot(se, inverted.pvalue_se)
+        assert abs(p - drawn.pvalue) < 4 * np.hypot(se, drawn.pvalue_se)
+        assert f"(inversion, standard error {se:.2g})" in repr(drawn)
+        assert repr(drawn) == repr(exact_test(2.0, law, 20_000, 1))
+        assert mixture_test(2.0, 0, 1, True).by_inversion is None
 
 
 class TestMixture:

@@ -51,6 +51,7 @@ def test_published_statistics():
     large = mx.mixedlm("bright ~ 1 + (1 | operator)", pulp).fit(reml=False)
     test = mx.bootstrap_test(large, smf.ols("bright ~ 1", pulp).fit(), 100, rng=0)
     assert test.statistic == pytest.approx(2.568371, abs=5e-7)
+    assert f"parametric bootstrap: {test.se:.2g}" in repr(test)
     assert test.table.loc["LRT", "pvalue"] == pytest.approx(0.1090, abs=5e-5)
 
 

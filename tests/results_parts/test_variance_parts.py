@@ -31,7 +31,7 @@ def test_every_name_finds_its_part(model):
 
 
 def test_names_of_none(model):
-    for name in ("nobody", "Intercept"):
+    for name in ("nobody", "Intercept", ""):
         with pytest.raises(ValueError, match=f"term='{name}' is not one part"):
             find_part(model, name)
     with pytest.raises(ValueError, match="term must say which"):
