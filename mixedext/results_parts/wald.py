@@ -422,10 +422,11 @@ class WaldTests:
         if method == "bootstrap":
             return self._bootstrap_limits(alpha, cols, **options)
         known = {"wald": set(), "profile": {"n_jobs"}}
-        unknown = options.keys() - known.get(method, set())
-        if method not in known or unknown:
-            given = f"method={method!r}" if method not in known else repr(min(unknown))
-            raise ValueError(f"{given} is not known; use 'wald', 'profile' or 'bootstrap'")
+        if method not in known:
+            said = "is not known; use 'wald', 'profile' or 'bootstrap'"
+            raise ValueError(f"method={method!r} {said}")
+        if unknown := options.keys() - known[method]:
+            raise ValueError(f"method={method!r} has no use for {min(unknown)!r}")
         if method == "profile":
             if df_method is not None:
                 raise ValueError("method='profile' has no use for a df_method")
