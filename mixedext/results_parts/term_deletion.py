@@ -329,7 +329,7 @@ def _tests_of_variances(results, test, nsim, rng):
             found = part_test(full, part, fit, nsim, rng, methods[test])
         except NoExactLawError as error:
             rows[part.label] = (*row, np.nan, np.nan, "none")
-            notes.append(str(error))
+            notes.append(str(error).replace("method=", "test="))  # as it is called here
             continue
         if test == "mixture":
             said = "chi-squared mixture"

@@ -451,12 +451,10 @@ class WaldTests:
             return self._bootstrap_limits(alpha, cols, **options)
         known = {"wald": set(), "profile": {"n_jobs"}}
         if method not in known:
-            raise ValueError(
-                f"method={method!r} is not known; use 'wald', 'profile' or 'bootstrap'"
-            )
-        unknown = options.keys() - known[method]
-        if unknown:
-            raise ValueError(f"method={method!r} has no option {min(unknown)!r}")
+            said = "is not known; use 'wald', 'profile' or 'bootstrap'"
+            raise ValueError(f"method={method!r} {said}")
+        if unknown := options.keys() - known[method]:
+            raise ValueError(f"method={method!r} has no use for {min(unknown)!r}")
         if method == "profile":
             if df_method is not None:
                 raise ValueError("method='profile' has no use for a df_method")

@@ -486,6 +486,8 @@ class TestTable:
         assert row["LRT"] == pytest.approx(42.8368, abs=1e-3)
         assert "refitted by REML" in table.notes[0]
         assert "no exact law exists" in table.notes[1]
+        assert "Use test='bootstrap'" in table.notes[1]
+        assert "method=" not in table.notes[1]
         mixture = result.ranova(test="mixture").loc["Days in (Days | Subject)"]
         assert mixture["p"] == result.exact_rlrt(method="mixture").pvalue
         assert mixture["test"] == "chi-squared mixture"
