@@ -19,6 +19,7 @@ from mixedext.exceptions import (
 )
 from mixedext.inference.comparison import RowBasis, likelihood_ratio_test
 from mixedext.inference.covariance_nesting import covariance_is_nested
+from mixedext.model_parts.fit_arguments import check_reml
 from mixedext.results_parts.criteria import information_criterion
 from mixedext.results_parts.noted_table import NotedTable
 from mixedext.results_parts.smaller_models import formula_text
@@ -470,6 +471,7 @@ def by_reml(results, refit):
 
 def refitted(results, reml):
     """The same model fitted by REML or ML, with the same parameters held or penalized."""
+    check_reml(reml)
     if results.reml == reml:
         return results
     model, before = results.model, results.model.reml
