@@ -33,6 +33,14 @@ class Penalties:
     fixed: object = None
     covariance: object = None
 
+    def __post_init__(self):
+        for name, penalty in {"fe_pen": self.fixed, "cov_pen": self.covariance}.items():
+            if penalty is not None and not callable(getattr(penalty, "func", None)):
+                raise ValueError(
+                    f"{name}={penalty!r} must be a penalty with a method func, as "
+                    "statsmodels' are"
+                )
+
     def __bool__(self):
         return self.fixed is not None or self.covariance is not None
 

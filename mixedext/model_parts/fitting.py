@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Real
 
 import numpy as np
 from statsmodels.base._penalties import Penalty
@@ -328,6 +329,11 @@ class Fitting(LikelihoodMethods):
             raise ValueError(
                 f"Invalid regularization method: method={method!r}; use 'l1' or a Penalty"
             )
+        for name, size in {"ceps": ceps, "ptol": ptol}.items():
+            if not isinstance(size, Real) or not size >= 0:
+                raise ValueError(f"{name}={size!r} must be a number, 0 or more")
+        if not isinstance(maxit, int | np.integer) or maxit < 1:
+            raise ValueError(f"maxit={maxit!r} must be a whole number, 1 or more")
         weights = np.asarray(alpha, float)
         weights = np.full(self.k_fe, weights) if weights.ndim == 0 else weights
         if weights.shape != (self.k_fe,) or not (weights >= 0).all():

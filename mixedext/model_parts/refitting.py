@@ -23,6 +23,7 @@ from mixedext.engine.refit import (
 )
 from mixedext.engine.simulation import generator_of, simulate_fits, spawn_seeds
 from mixedext.exceptions import DesignError, ResponseWarning, user_stacklevel
+from mixedext.model_parts.fit_arguments import check_reml
 from mixedext.specification.alignment import warn_if_reordered
 
 __all__ = [
@@ -138,8 +139,7 @@ class Refitting:
         >>> many.llf.round(4).tolist(), many.n_failed
         ([-159.8271, -159.8271], 0)
         """
-        if not isinstance(reml, bool | np.bool_):
-            raise ValueError(f"reml={reml!r}; use True (REML) or False (ML)")
+        check_reml(reml)
         check_count(n_threads, "n_threads")
         y = self._less_offset(self._new_responses(endog))
         refits, exact = _sound_fits(self._responses(), y, bool(reml), n_threads)
@@ -319,7 +319,8 @@ def simulate_refits(
     """
     check_count(n, "n")
     check_count(n_threads, "n_threads")
-    reml = fit.reml if reml is None else bool(reml)
+    reml = fit.reml if reml is None else reml
+    check_reml(reml)
     run = partial(run_blocks, n_threads=n_threads) if run is None else run
     if fit.design.blocks.within is not None and not arguments:
         return labelled(model, simulate_fits(fit, int(n), rng, reml, run=run))

@@ -18,6 +18,7 @@ from mixedext.exceptions import (
     user_stacklevel,
 )
 from mixedext.inference.simulated_law import SimulatedLaw, linear_log_likelihoods
+from mixedext.model_parts.fit_arguments import check_reml
 from mixedext.model_parts.refitting import (
     block_size,
     blocks_of,
@@ -169,12 +170,13 @@ def bootstrap_test(
     )
     if reml is None:
         reml = bool(large.reml and same)
-    elif reml and not same:
+    check_reml(reml)
+    if reml and not same:
         raise ValueError(
             "reml=True: restricted likelihoods of models with different fixed effects "
             "cannot be compared; use reml=False"
         )
-    small, large = refitted(small, bool(reml)), refitted(large, bool(reml))
+    small, large = refitted(small, reml), refitted(large, reml)
     df = int(large.n_params - small.n_params)
     if df < 1:
         raise DesignError(

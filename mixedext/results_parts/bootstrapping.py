@@ -169,7 +169,7 @@ class Bootstrapping:
         >>> round(float(more.estimate["statistic"]), 3)
         0.967
         """
-        own = self if reml is None else refitted(self, bool(reml))
+        own = self if reml is None else refitted(self, reml)
         kind = "parametric, random effects as fitted" if conditional else "parametric"
         model, fit = own.model, own.engine_fit
         draw = partial(simulated_rows, model, fit, conditional=conditional)
@@ -232,7 +232,7 @@ class Bootstrapping:
         >>> bootstrap.table.loc["Days", ["estimate", "se"]].round(1).tolist()
         [10.5, 1.5]
         """
-        own = self if reml is None else refitted(self, bool(reml))
+        own = self if reml is None else refitted(self, reml)
         model, fit = own.model, own.engine_fit
         model._need_rows()
         mean = model.linear_predictor(own.fe_params)
@@ -301,7 +301,7 @@ class Bootstrapping:
         >>> len(bootstrap), bootstrap.n_failed
         (100, 0)
         """
-        own = self if reml is None else refitted(self, bool(reml))
+        own = self if reml is None else refitted(self, reml)
         check_count(n, "n")
         own.model._need_rows()
         sampler = cases_sampler(own.model, group, within)

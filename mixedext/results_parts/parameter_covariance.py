@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
@@ -158,6 +159,10 @@ class ParameterCovariance:
         return new
 
     def _choose_covariance(self, cov_type=None, use_t=None, kwds=None):
+        if not isinstance(kwds, Mapping | None):
+            raise ValueError(
+                f"cov_kwds={kwds!r} must map names to values: {{'groups': ...}}"
+            )
         name, kwds = covariance_name(cov_type), dict(kwds or {})
         if name is None:
             raise ValueError(

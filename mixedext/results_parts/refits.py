@@ -8,6 +8,8 @@ import numpy as np
 from statsmodels.regression.linear_model import RegressionResults
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
+from mixedext.model_parts.fit_arguments import check_reml
+
 __all__ = [
     "as_mixed",
     "by_ml",
@@ -83,6 +85,7 @@ def by_reml(results, refit):
 
 def refitted(results, reml):
     """The same model fitted by REML or ML, with the same parameters held or penalized."""
+    check_reml(reml)
     if results.reml == reml:
         return results
     model, before = results.model, results.model.reml
