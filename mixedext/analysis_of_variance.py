@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from mixedext.arguments import check_probability
 from mixedext.exceptions import FormulaError
 from mixedext.inference.anova_estimates import AnovaTable, anova_table, f_test
 from mixedext.inference.anova_intervals import (
@@ -290,16 +291,24 @@ class AnovaEstimates:
                 )
             variances = [variances[name] for name in self._components]
         if variances is not None:
-            variances = np.asarray(variances, float)
-            if variances.shape != (len(self._components),) or not np.all(
-                np.isfinite(variances)
-            ):
-                raise ValueError(
-                    "variances must be one finite number for each component: "
-                    + ", ".join(self._components)
-                )
+            variances = self._checked(variances)
         covariance = self._table.covariance(variances)
         return pd.DataFrame(covariance, index=self._components, columns=self._components)
+
+    def _checked(self, variances):
+        """Values of the components as an array, or ValueError."""
+        try:
+            variances = np.asarray(variances, float)
+        except (TypeError, ValueError):
+            variances = np.array(np.nan)
+        if variances.shape != (len(self._components),) or not np.all(
+            np.isfinite(variances)
+        ):
+            raise ValueError(
+                "variances must be one finite number for each component: "
+                + ", ".join(self._components)
+            )
+        return variances
 
     def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
         """Confidence intervals for normal data.
@@ -347,8 +356,7 @@ class AnovaEstimates:
         Batch / Residual      0.72     0.09      5.57               F
         ICC                   0.42     0.08      0.85               F
         """
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha must lie between 0 and 1, not {alpha!r}")
+        check_probability(alpha, "alpha")
         t = self._table
         rows = {
             name: (t.estimates[i], *factor_interval(t, i, alpha))

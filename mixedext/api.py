@@ -32,7 +32,7 @@ from mixedext.exceptions import (
     UnidentifiedVarianceWarning,
     WeightsWarning,
 )
-from mixedext.inference.exact_lrt import VarianceTest
+from mixedext.inference.variance_test import VarianceTest
 from mixedext.inference.welch import WelchTest
 from mixedext.model import MixedLM, mixedlm
 from mixedext.parquet import read_parquet_model
@@ -40,8 +40,9 @@ from mixedext.regressions_by_group import LmList, PoolabilityTest, lm_list
 from mixedext.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.results_parts.bootstrap_replicates import Bootstrap
 from mixedext.results_parts.bootstrap_tests import BootstrapTest, bootstrap_test
+from mixedext.results_parts.comparison_tables import anova, model_table
 from mixedext.results_parts.linear_functions import Contrasts, MarginalMeans
-from mixedext.results_parts.model_comparison import ModelTest, anova, model_table
+from mixedext.results_parts.model_comparison import ModelTest
 from mixedext.results_parts.profiles import LikelihoodProfile
 from mixedext.results_parts.variance_tests import exact_lrt, exact_rlrt
 from mixedext.specification.terms import RandomTerm, SparseTerm

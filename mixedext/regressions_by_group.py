@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from mixedext.arguments import check_probability
 from mixedext.exceptions import FormulaError, NotEstimableWarning, user_stacklevel
 from mixedext.inference.least_squares_by_group import (
     GroupRegressions,
@@ -23,8 +23,8 @@ from mixedext.results_parts.noted_table import NotedTable
 from mixedext.specification.arrays import check_weights
 from mixedext.specification.bars import grouped_formula
 from mixedext.specification.formula import model_frame
+from mixedext.specification.group_labels import labels_of_groups, two_labels
 from mixedext.specification.namespace import caller_namespace
-from mixedext.specification.tables import column_of
 
 __all__ = ["LmList", "PoolabilityTest", "lm_list"]
 
@@ -317,8 +317,7 @@ class LmList:
         >>> fits.conf_int().loc["308", "Days"].round(2).to_dict()
         {'lower': 16.2, 'upper': 27.33}
         """
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha must lie between 0 and 1, not {alpha!r}")
+        check_probability(alpha, "alpha")
         errors, df = self._standard_errors(pooled)
         half = stats.t.isf(alpha / 2, df) * errors
         limits = np.stack([self._fits.coefficients - half, self._fits.coefficients + half])
@@ -469,49 +468,11 @@ class LmList:
                 f"column={column!r} is no coefficient; there are: "
                 f"{', '.join(map(str, self._columns))}"
             )
-        kinds = pd.Series(self._kinds(by))
-        if isinstance(kinds.dtype, pd.CategoricalDtype):
-            found = [c for c in kinds.cat.categories if (kinds == c).any()]
-        else:
-            found = sorted(kinds.dropna().unique())
-        levels = found if levels is None else list(levels)
-        unknown = [level for level in levels if level not in found]
-        if len(levels) != 2 or unknown:
-            raise ValueError(
-                "levels must name two of the kinds of groups that `by` has: "
-                f"{', '.join(map(str, found))}"
-            )
+        kinds = labels_of_groups(by, self._data, self._codes, self._groups)
+        levels = two_labels(kinds, levels)
         values = self.coefficients[column].to_numpy()
         samples = [values[(kinds == level).to_numpy(bool)] for level in levels]
-        return welch_test(column, tuple(levels), samples)
-
-    def _kinds(self, by):
-        """One label a group."""
-        if isinstance(by, str):
-            if by not in self._data.columns and by not in self._data.index.names:
-                raise ValueError(f"by={by!r} is not a column of the data")
-            column = column_of(self._data, by)
-            numbers, _ = pd.factorize(column)
-            first = np.empty(self.n_groups, np.int64)
-            first[self._codes[::-1]] = np.arange(len(self._codes))[::-1]
-            differs = numbers != numbers[first][self._codes]
-            if differs.any():
-                group = self._groups[self._codes[differs.argmax()]]
-                raise ValueError(f"by={by!r} has several values in the group {group!r}")
-            return column.iloc[first].reset_index(drop=True)
-        if isinstance(by, Mapping):
-            by = pd.Series(by)
-        if isinstance(by, pd.Series):
-            absent = self._groups.difference(by.index)
-            if len(absent):
-                raise ValueError(f"by has no label for the group {absent[0]!r}")
-            return by.loc[self._groups].reset_index(drop=True)
-        if np.shape(by) != (self.n_groups,):
-            raise ValueError(
-                f"by has shape {np.shape(by)}; expected one label for each of the "
-                f"{self.n_groups} groups"
-            )
-        return by
+        return welch_test(column, levels, samples)
 
     # ---- print ----
 

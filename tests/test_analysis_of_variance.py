@@ -191,7 +191,7 @@ def test_covariance_at_given_variances(dyestuff):
     expected = [[of_batch, -2 * 16 / 24 / 5], [-2 * 16 / 24 / 5, 2 * 16 / 24]]
     assert_allclose(by_name, expected, rtol=1e-13)
     assert_allclose(dyestuff.cov_estimates([1.0, 4.0]), by_name, rtol=0)
-    for wrong in ({"Batch": 1.0}, [1.0], [1.0, np.nan], {"Batch": 1, "Rest": 4}):
+    for wrong in ({"Batch": 1.0}, [1.0], [1.0, np.nan], {"Batch": 1, "Rest": 4}, "x"):
         with pytest.raises(ValueError, match=r"variances must .*Batch, Residual"):
             dyestuff.cov_estimates(wrong)
 

@@ -63,6 +63,7 @@ def test_lmlist_of_r(case):
     assert_allclose(limits["lower"], expected["lower"], rtol=1e-8)
     assert_allclose(limits["upper"], expected["upper"], rtol=1e-8)
     pool = fits.poolability()
+    assert f"F({pool.df_num}, {pool.df_denom}) = {pool.statistic:.5g}" in repr(pool)
     assert_allclose(
         [pool.statistic, pool.df_num, pool.pvalue], expected["poolability"], 1e-8
     )
@@ -270,6 +271,12 @@ def test_kinds_that_cannot_be_compared():
         fits.compare("age", by="sex")
     with pytest.raises(ValueError, match="two of the kinds"):
         fits.compare("age", by="Sex", levels=["Male", "X"])
+    with pytest.raises(ValueError, match="two of the kinds"):
+        fits.compare("age", by="Sex", levels=["Male", "Male"])
+    kinds = data.groupby("Subject")["Sex"].first()
+    with pytest.raises(ValueError, match="several labels for the group 'F01'"):
+        fits.compare("age", by=pd.concat([kinds, kinds[:1]]))
+    assert fits.compare("age", by=[1, "a"] * 13 + [1]).levels == (1, "a")
     with pytest.raises(ValueError, match="no label for the group"):
         fits.compare("age", by={"M01": "a"})
     with pytest.raises(ValueError, match="one label for each"):

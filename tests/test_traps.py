@@ -263,7 +263,7 @@ class TestBoundary:
         ("y ~ x + (1 | g)", {"y": 3.0}, "response .*is constant"),
         ("y ~ 1 + (1 | g)", {"y": 3.0}, "response .*is constant"),
         ("y ~ x + (1 | g)", {"y": lambda d: 1 + 2 * d["x"]}, "explained exactly"),
-        ("y ~ x + (0 + z | g)", {"z": 0.0}, "'z' .* is zero in every row"),
+        ("y ~ x + (0 + z | g)", {"z": 0.0}, "'z' .* is zero in every row.*remove_unused"),
     ],
 )
 def test_design_that_cannot_be_estimated(formula, change, match):
@@ -668,3 +668,72 @@ def test_a_deviance_that_does_not_depend_on_theta_is_flat():
     with pytest.warns(mx.FlatLikelihoodWarning):
         result = fit("y ~ C(g) + (1 | g)", data)
     assert result.convergence.status == "flat"
+
+
+# ---- arguments of wrong types ----
+
+
+def penicillin():
+    return mx.mixedlm(
+        "diameter ~ 1 + (1 | plate) + (1 | sample)", mx.datasets.penicillin.load().data
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cov_kwds", 3),
+        ("cov_kwds", ["groups"]),
+        ("cov_pen", "l2"),
+        ("df_method", ["satterthwaite"]),
+        ("df_method", {}),
+        ("fe_pen", 0.5),
+    ],
+)
+def test_arguments_of_fit_are_named(name, value):
+    with pytest.raises(ValueError, match=name):
+        penicillin().fit(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("ceps", "small"), ("maxit", 0), ("maxit", 2.5), ("ptol", -1.0)]
+)
+def test_arguments_of_fit_regularized_are_named(name, value):
+    with pytest.raises(ValueError, match=name):
+        penicillin().fit_regularized(alpha=1.0, **{name: value})
+
+
+@pytest.mark.parametrize("subset", ["nope", ["nope"], 0, 10**20, {"a": 1}, object()])
+def test_subset_is_named(subset):
+    data = mx.datasets.penicillin.load().data
+    with pytest.raises(ValueError, match="subset"):
+        mx.mixedlm("diameter ~ 1 + (1 | plate)", data, subset=subset)
+
+
+@pytest.mark.parametrize("eval_env", ["nope", [1], 2.5])
+def test_eval_env_is_named(eval_env):
+    data = mx.datasets.penicillin.load().data
+    with pytest.raises(ValueError, match="eval_env"):
+        mx.mixedlm("diameter ~ 1 + (1 | plate)", data, eval_env=eval_env)
+
+
+def test_reml_is_true_or_false():
+    """A name such as "ML" is no criterion: as a truth value it would mean REML."""
+    result = penicillin().fit()
+    for draw in (
+        result.simulate_refits,
+        result.bootstrap_parametric,
+        result.bootstrap_residual,
+    ):
+        with pytest.raises(ValueError, match="reml"):
+            draw(2, rng=1, reml="ML")
+    smaller = mx.mixedlm("diameter ~ 1 + (1 | plate)", mx.datasets.penicillin.load().data)
+    with pytest.raises(ValueError, match="reml"):
+        result.bootstrap_test(smaller.fit(), 2, rng=1, reml="ML")
+
+
+@pytest.mark.parametrize("array", [[], 3.0, [1.0, 2.0], "plate"])
+def test_group_list_needs_a_value_a_row(array):
+    model = mx.mixedlm("diameter ~ 1", mx.datasets.penicillin.load().data, groups="plate")
+    with pytest.raises(ValueError, match="array"):
+        model.group_list(array)

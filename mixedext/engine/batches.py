@@ -18,7 +18,7 @@ from mixedext.engine.moments import (
     solve_moments,
 )
 from mixedext.engine.one_factor import one_factor_function
-from mixedext.engine.optimize import MAX_ITERATIONS, may_have_rivals
+from mixedext.engine.optimize import MAX_ITERATIONS, VERY_FEW_ROWS, may_have_rivals
 from mixedext.engine.refinement import DEVIANCE_NOISE
 from mixedext.engine.refit import (
     Refits,
@@ -173,6 +173,7 @@ class _Batch(_OneByOne):
                 self.others,
                 self.thorough,
                 self.rivals,
+                design.blocks.nobs <= VERY_FEW_ROWS,
                 self.term_start,
                 self.inverse,
                 MAX_ITERATIONS,

@@ -69,6 +69,11 @@ class Refits:
     def __len__(self):
         return len(self.scale)
 
+    def __repr__(self):
+        by = "REML" if self.reml else "maximum likelihood"
+        said = f"{self.n_failed} failed, {np.count_nonzero(self.is_singular)} singular"
+        return f"Refits by {by}: {len(self)} responses, {said}"
+
     @property
     def n_failed(self) -> int:
         """Number of fits that did not end at a minimum."""

@@ -1,22 +1,17 @@
 """Analysis of variance of nested and balanced crossed designs, by moments.
 
-Every source has an orthogonal projection Q of its own: those of the fixed terms one after
-the other, then, for a factor F, that onto the columns of F and of the fixed part less the
-projections of the factors that F is nested in (Tjur 1984).  Its expected sum of squares is
+Every source has an orthogonal projection Q of its own (see ``anova_sources``), with the
+expected sum of squares
 
     E[y'Qy] = sum_j sigma_j^2 tr(Q Z_j Z_j') + sigma^2 tr Q,
 
 and the estimates solve the equations that equate it with y'Qy: Henderson's method III with
-the factors in the order of nesting.  For factors that are crossed the projections exist
-only in designs that are balanced enough, and the sums of squares are then the same in any
-order; other designs are refused.  Nothing is larger than the columns of the fixed part.
+the factors in the order of nesting.
 
 References
 ----------
 C.R. Henderson (1953), Estimation of variance and covariance components. Biometrics 9,
 226-252.
-T. Tjur (1984), Analysis of variance models in orthogonal designs. International Statistical
-Review 52, 33-81.
 """
 
 from __future__ import annotations
@@ -25,134 +20,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixedext.engine.basis import RANK_TOLERANCE
 from mixedext.exceptions import DesignError
 from mixedext.inference.anova_covariance import Projections
+from mixedext.inference.anova_sources import NO_TRACE, FactorSource, sources_of
 
 __all__ = ["AnovaTable", "FTest", "anova_table", "f_test"]
 
 # Probes and weights are good to about this share of their size.
 NOTHING = 1e-9
-# Traces are differences of sums that are at most n; smaller shares of n are rounding.
-NO_TRACE = 1e-11
 # What a projection leaves of a vector in its span, relative to its length.
 EXACT = 1e-14
-
-
-class Factor:
-    """A grouping factor, centred on and summed over.
-
-    Parameters
-    ----------
-    name : str
-        Name in the table.
-    codes : ndarray
-        Number of every row's level, (n,).
-    n_levels : int
-        Number of levels; each has a row.
-    """
-
-    def __init__(self, name, codes, n_levels):
-        self.name, self.codes, self.n_levels = name, codes, n_levels
-        self.sizes = np.bincount(codes, minlength=n_levels).astype(float)
-
-    def sums(self, columns):
-        """Z'columns, (L, m) or (L,)."""
-        if columns.ndim == 1:
-            return np.bincount(self.codes, columns, self.n_levels)
-        parts = [np.bincount(self.codes, c, self.n_levels) for c in columns.T]
-        return np.array(parts).T.reshape(self.n_levels, len(parts))
-
-    def means(self, columns):
-        """The projection of columns onto those of Z, row by row."""
-        sums = self.sums(columns)
-        sizes = self.sizes if sums.ndim == 1 else self.sizes[:, None]
-        return (sums / sizes)[self.codes]
-
-    def spread(self, vector):
-        """ZZ' vector."""
-        return self.sums(vector)[self.codes]
-
-    def is_nested_in(self, other) -> bool:
-        """Whether every level lies within one level of the other factor."""
-        first = np.empty(self.n_levels, np.int64)
-        first[self.codes[::-1]] = other.codes[::-1]
-        return bool(np.all(other.codes == first[self.codes]))
-
-    def shared_squares(self, other) -> float:
-        """tr(Z_j' M Z_j) for the projection M on this factor's columns, Z_j the other's."""
-        pair = self.codes.astype(np.int64) * other.n_levels + other.codes
-        cells, counts = np.unique(pair, return_counts=True)
-        return float(np.sum(counts**2 / self.sizes[cells // other.n_levels]))
-
-
-def _orthonormal(columns, length):
-    """Orthonormal basis of columns, dependent ones left out.
-
-    ``length`` is what their lengths were before other columns were swept out of them.
-    """
-    kept = []
-    for j in range(columns.shape[1]):
-        column = columns[:, j].copy()
-        for _ in range(2):
-            for q in kept:
-                column -= (q @ column) * q
-        size = np.linalg.norm(column)
-        if size > RANK_TOLERANCE * length[j]:
-            kept.append(column / size)
-    return np.array(kept).T.reshape(len(columns), len(kept))
-
-
-class FixedSource:
-    """Projection of one fixed term, those before it swept out."""
-
-    def __init__(self, name, basis):
-        self.name, self.basis, self.factor = name, basis, None
-        self.df = basis.shape[1]
-
-    def project(self, vector):
-        return self.basis @ (self.basis.T @ vector)
-
-    def trace(self, other):
-        """tr(Q ZZ')."""
-        return float(np.sum(other.sums(self.basis) ** 2))
-
-
-class FactorSource:
-    """Projection of a factor less those of the fixed part and the factors it is in."""
-
-    def __init__(self, factor, exog, fixed, coarser):
-        self.name, self.factor = factor.name, factor
-        self.fixed, self.coarser = fixed, coarser
-        within = exog - factor.means(exog)
-        within -= factor.means(within)
-        self.basis = _orthonormal(within, np.ones(within.shape[1]))
-        parts = sum(s.df for s in [*fixed, *coarser])
-        self.df = factor.n_levels + self.basis.shape[1] - parts
-
-    def project(self, vector):
-        whole = self.factor.means(vector) + self.basis @ (self.basis.T @ vector)
-        return whole - sum(s.project(vector) for s in [*self.fixed, *self.coarser])
-
-    def trace(self, other):
-        whole = self.factor.shared_squares(other) + np.sum(other.sums(self.basis) ** 2)
-        return float(whole - sum(s.trace(other) for s in [*self.fixed, *self.coarser]))
-
-
-class ResidualSource:
-    """What all other projections leave."""
-
-    name, factor = "residual", None
-
-    def __init__(self, others, nobs):
-        self.others = others
-        self.df = nobs - sum(s.df for s in others)
-
-    def project(self, vector):
-        return vector - sum(s.project(vector) for s in self.others)
-
-    def trace(self, other):
-        return 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -343,34 +220,14 @@ def anova_table(y, fixed, factors) -> AnovaTable:
         If two factors are crossed without balance or have the same levels, or if a source
         has no degrees of freedom.
     """
-    factors = _coarse_first([Factor(*f) for f in factors])
-    fixed_sources = _fixed_sources(fixed, len(y))
-    exog = np.column_stack([np.empty((len(y), 0)), *(s.basis for s in fixed_sources)])
-    sources = list(fixed_sources)
-    for factor in factors:
-        coarser = [
-            s for s in sources if s.factor is not None and factor.is_nested_in(s.factor)
-        ]
-        source = FactorSource(factor, exog, fixed_sources, coarser)
-        if source.df <= 0:
-            raise DesignError(
-                f"the factor {factor.name!r} has no degrees of freedom left after "
-                f"{_list([s.name for s in [*fixed_sources, *coarser]])}; leave it out"
-            )
-        sources.append(source)
-    _check_orthogonal(sources)
-    residual = ResidualSource(sources, len(y))
-    if residual.df <= 0:
-        raise DesignError(
-            "no degrees of freedom are left for the residual: "
-            f"{_list([f.name for f in factors])} and the fixed effects take all "
-            f"{len(y)}; leave out the factor with one row a level"
-        )
-    shown = [s for s in sources if s.name != "Intercept"] + [residual]
-    start = y - sum(s.project(y) for s in fixed_sources)
+    design = sources_of(len(y), fixed, factors)
+    shown, factors = design.shown, [s.factor for s in design.factors]
+    start = y - sum(s.project(y) for s in design.fixed)
     if np.linalg.norm(start) <= EXACT * np.linalg.norm(y):
         raise DesignError("the fixed effects fit the response exactly: nothing varies")
-    sum_sq = [_square(s.project(y if s in fixed_sources else start)) for s in shown]
+    sum_sq = np.array(
+        [_square(s.project(y if s in design.fixed else start)) for s in shown]
+    )
     if sum_sq[-1] <= EXACT**2 * _square(start):
         sum_sq[-1] = 0.0
     df = np.array([s.df for s in shown], float)
@@ -378,21 +235,20 @@ def anova_table(y, fixed, factors) -> AnovaTable:
     traces = traces.reshape(len(shown), len(factors))
     traces[np.abs(traces) < NO_TRACE * len(y)] = 0.0
     coefficients = np.column_stack([traces / df[:, None], np.ones(len(shown))])
-    n_fixed = len(shown) - len(factors) - 1
-    mean_sq = np.array(sum_sq) / df
-    estimates = np.linalg.solve(coefficients[n_fixed:], mean_sq[n_fixed:])
+    random = slice(len(shown) - len(factors) - 1, None)
+    estimates = np.linalg.solve(coefficients[random], (sum_sq / df)[random])
     scaled, independent = _distribution(shown, factors, coefficients, len(y))
     one_factor = pair_traces = None
     if len(factors) == 1:
-        one_factor = OneFactor.of(shown[-2], start, exog)
-    if not _balanced(n_fixed, scaled, independent):
-        pair_traces = _pair_traces(shown[n_fixed:-1], traces[n_fixed:-1], exog)
+        one_factor = OneFactor.of(design.factors[0], start, design.exog)
+    if not _balanced(random.start, scaled, independent):
+        pair_traces = _pair_traces(design.factors, traces[random][:-1], design.exog)
     return AnovaTable(
         sources=[s.name for s in shown],
         nobs=len(y),
-        n_fixed=n_fixed,
+        n_fixed=random.start,
         df=df,
-        sum_sq=np.array(sum_sq),
+        sum_sq=sum_sq,
         coefficients=coefficients,
         scaled=scaled,
         independent=independent,
@@ -422,67 +278,6 @@ def _pair_traces(sources, traces, exog):
 
 def _square(vector):
     return float(vector @ vector)
-
-
-def _list(names):
-    return ", ".join(map(repr, names)) or "nothing"
-
-
-def _coarse_first(factors):
-    """Factors in the order given, but those that others are nested in before these."""
-    ordered, rest = [], list(factors)
-    while rest:
-        for factor in rest:
-            outer = [f for f in rest if f is not factor and factor.is_nested_in(f)]
-            same = [f for f in outer if f.is_nested_in(factor)]
-            if same:
-                raise DesignError(
-                    f"{factor.name!r} and {same[0].name!r} group the rows alike: their "
-                    "variances cannot be told apart; leave one out"
-                )
-            if not outer:
-                ordered.append(factor)
-                rest.remove(factor)
-                break
-    return ordered
-
-
-def _fixed_sources(fixed, nobs):
-    basis, sources = np.empty((nobs, 0)), []
-    for name, columns in fixed:
-        centred = columns = np.asarray(columns, float)
-        if sources and sources[0].name == "Intercept":
-            centred = columns - columns.mean(axis=0)
-        # relative to the length about the mean; of a constant column that is rounding
-        length = np.maximum(
-            np.linalg.norm(centred, axis=0),
-            RANK_TOLERANCE * np.linalg.norm(columns, axis=0),
-        )
-        left = centred
-        for _ in range(2):
-            left = left - basis @ (basis.T @ left)
-        source = FixedSource(name, _orthonormal(left, length))
-        if source.df:  # a term in the span of those before it explains nothing
-            sources.append(source)
-            basis = np.column_stack([basis, source.basis])
-    return sources
-
-
-def _check_orthogonal(sources):
-    """Refuse crossed factors whose sums of squares depend on the order of fitting."""
-    random = [s for s in sources if s.factor is not None]
-    for i, later in enumerate(random):
-        for earlier in random[:i]:
-            if earlier in later.coarser:
-                continue
-            overlap = earlier.trace(later.factor)
-            if overlap > NO_TRACE * len(later.factor.codes):
-                raise DesignError(
-                    f"{earlier.name!r} and {later.name!r} are crossed, and the design is "
-                    "not balanced: their sums of squares depend on which is fitted first, "
-                    "so that there is no one analysis of variance; use mixedlm, whose "
-                    "REML estimates need no order"
-                )
 
 
 def _distribution(sources, factors, coefficients, nobs):

@@ -15,10 +15,11 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from mixedext.inference.level_nesting import nonzeros
 from mixedext.inference.matrix_root import large_cluster
 from mixedext.specification.terms import RandomTerm, SparseTerm
 
-__all__ = ["UNIT_LEVERAGE", "cluster_blocks", "nonzeros"]
+__all__ = ["UNIT_LEVERAGE", "cluster_blocks"]
 
 # 1 - leverage below which a cluster alone identifies a coefficient.
 UNIT_LEVERAGE = 1e-9
@@ -185,13 +186,6 @@ class _SparseColumns:
         kept = own.data != 0
         index = own.row[kept], self.place[own.col[kept]]
         return sparse.csr_matrix((own.data[kept], index), shape)
-
-
-def nonzeros(matrix) -> tuple[np.ndarray, np.ndarray]:
-    """Columns and rows of the entries of a sparse matrix that are not zero."""
-    own = matrix.tocoo()
-    kept = own.data != 0
-    return own.col[kept].astype(np.intp), own.row[kept].astype(np.intp)
 
 
 def _sparse_columns(columns, at, cluster):

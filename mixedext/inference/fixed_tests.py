@@ -169,8 +169,9 @@ def df_method_name(name: str | None) -> str | None:
     key = name
     if isinstance(name, str):
         key = name.lower().replace("_", "-").replace(" ", "-")
-    key = ALIASES.get(key, key)
-    if key not in DF_METHODS:
+    known = isinstance(key, str | None)
+    key = ALIASES.get(key, key) if known else key
+    if not known or key not in DF_METHODS:
         known = ", ".join(map(repr, DF_METHODS))
         raise ValueError(f"df_method={name!r} is not known; use one of {known}")
     return key

@@ -15,12 +15,11 @@ from mixedext.engine.expected_information import variance_information
 from mixedext.engine.fit import Fit
 from mixedext.exceptions import InformationWarning, user_stacklevel
 from mixedext.inference.fixed_tests import FixedTests, FTest, independent_rows
+from mixedext.inference.information_inverse import generalized_inverse
+from mixedext.inference.satterthwaite import single_degrees
 
 __all__ = ["KenwardRoger", "scaled_f"]
 
-# Eigenvalues of the expected information, diagonal one, below which a direction of the
-# variances counts as not identified.
-IDENTIFIED = 1e-10
 # As pbkrtest: a denominator that near to 2 has no mean to be matched by a scaling.
 NEAR_TWO = 1e-2
 
@@ -80,7 +79,16 @@ class KenwardRoger(FixedTests):
         self.held = ()
         info = variance_information(fit)
         self._first = info.on_fixed
-        self.variance_covariance = w = _inverse(info.expected)
+        # E^-1 = 2 (2 E)^-1
+        w, complete = generalized_inverse(info.expected)
+        if not complete:
+            warnings.warn(
+                "the expected information of the variance parameters is singular: the data "
+                "cannot tell them apart; Kenward-Roger takes its generalized inverse",
+                InformationWarning,
+                stacklevel=user_stacklevel(),
+            )
+        self.variance_covariance = w
         adjustment = np.einsum("rs,rsij->ij", w, info.second_on_fixed)
         weighted = np.tensordot(w, self._first, 1)
         adjustment -= (self._first @ weighted).sum(axis=0)
@@ -89,12 +97,8 @@ class KenwardRoger(FixedTests):
 
     def df(self, rows):
         rows = np.atleast_2d(np.asarray(rows, float)) @ self.root
-        length = (rows**2).sum(axis=1)
-        # for one row A1 = A2 = A, the scaling is 1 and m = 2 / A
-        slope = np.einsum("rlj,lj->lr", rows @ self._first, rows)
-        square = ((slope @ self.variance_covariance) * slope).sum(axis=1)
-        out = np.full(len(rows), np.nan)
-        return np.divide(2 * length**2, square, out=out, where=length > 0)
+        # for one row A1 = A2 = A, the scaling is 1 and m = 2 / A, as Satterthwaite's
+        return single_degrees(rows, self._first, self.variance_covariance)
 
     def f_test(self, rows, values=0.0) -> FTest:
         rows, values = independent_rows(rows, values, self.fit.root)
@@ -152,20 +156,3 @@ def scaled_f(a1: float, a2: float, q: int) -> tuple[float, float]:
         return float(m), float(mean)
     scaling = 1.0 if abs(m - 2) < NEAR_TWO else m * mean / (m - 2)
     return float(m), float(scaling)
-
-
-def _inverse(expected):
-    """E^-1 = 2 (2 E)^-1, or a generalized inverse where E is singular."""
-    size = np.sqrt(np.diag(expected))
-    size = np.where(size > 0, size, 1.0)  # no information about a variance at all
-    value, vector = np.linalg.eigh(expected / np.outer(size, size))
-    good = value > IDENTIFIED
-    if not good.all():
-        warnings.warn(
-            "the expected information of the variance parameters is singular: the data "
-            "cannot tell them apart; Kenward-Roger takes its generalized inverse",
-            InformationWarning,
-            stacklevel=user_stacklevel(),
-        )
-    vector = vector[:, good] / size[:, None]
-    return vector / value[good] @ vector.T

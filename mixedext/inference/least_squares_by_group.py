@@ -191,6 +191,13 @@ class PoolabilityTest(NamedTuple):
     df_num: int
     df_denom: int
 
+    def __repr__(self):
+        dfs = f"{self.df_num}, {self.df_denom}"
+        return (
+            "All coefficients the same in all groups:\n"
+            f"F({dfs}) = {self.statistic:.5g}, p = {self.pvalue:.3g}"
+        )
+
 
 def poolability(columns, y, fits: GroupRegressions, weights=None) -> PoolabilityTest:
     """F test that all coefficients are the same in all groups (Chow's test).

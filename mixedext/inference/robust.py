@@ -38,8 +38,9 @@ import numpy as np
 from mixedext.engine.fit import Fit
 from mixedext.engine.objective import FactorDeviance
 from mixedext.exceptions import ClusterWarning, user_stacklevel
-from mixedext.inference.cluster_blocks import UNIT_LEVERAGE, cluster_blocks, nonzeros
+from mixedext.inference.cluster_blocks import UNIT_LEVERAGE, cluster_blocks
 from mixedext.inference.fixed_tests import FixedTests, FTest, independent_rows
+from mixedext.inference.level_nesting import term_is_nested
 from mixedext.specification.labels import interact
 from mixedext.specification.terms import SparseTerm
 
@@ -49,8 +50,6 @@ __all__ = [
     "ClusterMoments",
     "CovarianceTests",
     "cluster_covariance",
-    "is_nested",
-    "term_is_nested",
     "two_way_covariance",
 ]
 
@@ -367,21 +366,6 @@ def two_way_covariance(
         np.zeros(0, np.intp),
         clipped,
     )
-
-
-def is_nested(inner: np.ndarray, outer: np.ndarray) -> bool:
-    """Whether all rows of each level of ``inner`` are of one level of ``outer``."""
-    owner = np.empty(int(inner.max()) + 1, outer.dtype)
-    owner[inner] = outer
-    return bool((owner[inner] == outer).all())
-
-
-def term_is_nested(term, codes: np.ndarray) -> bool:
-    """Whether the rows of each level of a random term are of one cluster."""
-    if not isinstance(term, SparseTerm):
-        return is_nested(term.codes, codes)
-    column, row = nonzeros(term.matrix)
-    return not len(column) or is_nested(column, codes[row])
 
 
 def _check_nested(fit, kind, codes, terms):

@@ -11,11 +11,13 @@ from mixedext.engine.expected_information import variance_information
 from mixedext.engine.fit import Fit
 from mixedext.exceptions import InformationWarning, user_stacklevel
 from mixedext.inference.fixed_tests import FixedTests
+from mixedext.inference.information_inverse import (
+    generalized_inverse,
+    inverse_if_definite,
+)
 
-__all__ = ["Satterthwaite", "joint_degrees"]
+__all__ = ["Satterthwaite", "joint_degrees", "single_degrees"]
 
-# Smallest eigenvalue, diagonal one, of an information that is inverted.
-DEFINITE = 1e-10
 # Degrees of freedom this close together are averaged (as lmerTest).
 EQUAL = 1e-8
 
@@ -64,7 +66,7 @@ class Satterthwaite(FixedTests):
         d = free.directions
         self.held = free.held
         self.information = "observed"
-        inverse = _inverse(d.T @ info.observed @ d + free.bend)
+        inverse = inverse_if_definite(d.T @ info.observed @ d + free.bend)
         if inverse is None:
             warnings.warn(
                 "the observed information of the variance parameters is not positive "
@@ -73,23 +75,44 @@ class Satterthwaite(FixedTests):
                 stacklevel=user_stacklevel(),
             )
             self.information = "expected"
-            inverse = _inverse(d.T @ info.expected @ d, generalized=True)
+            inverse, _ = generalized_inverse(d.T @ info.expected @ d)
         self._spread = d @ inverse @ d.T
         self._first = info.on_fixed
 
     def df(self, rows):
         rows = np.atleast_2d(np.asarray(rows, float)) @ self.root
-        length = (rows**2).sum(axis=1)
-        slope = np.einsum("rlj,lj->lr", rows @ self._first, rows)
-        square = ((slope @ self._spread) * slope).sum(axis=1)
-        out = np.full(len(rows), np.nan)
-        return np.divide(2 * length**2, square, out=out, where=length > 0)
+        return single_degrees(rows, self._first, self._spread)
 
     def joint_df(self, rows):
         if len(rows) == 1:
             return float(self.df(rows)[0])
         vector, _, _ = np.linalg.svd(rows @ self.root)
         return joint_degrees(self.df(vector.T @ rows))
+
+
+def single_degrees(rows, first, spread) -> np.ndarray:
+    """Degrees of freedom 2 (c'Phi c)^2 / Var(c'Phi c) of each combination c.
+
+    Parameters
+    ----------
+    rows : ndarray
+        Combinations in coordinates in which Phi is the identity, (m, rank).
+    first : ndarray
+        Derivatives of Phi there by the variance parameters, (r, rank, rank).
+    spread : ndarray
+        Covariance of the variance parameters, (r, r).
+
+    Returns
+    -------
+    ndarray
+        (m,); NaN for a combination that is zero, infinite for one whose variance is known.
+    """
+    length = (rows**2).sum(axis=1)
+    slope = np.einsum("rlj,lj->lr", rows @ first, rows)
+    square = ((slope @ spread) * slope).sum(axis=1)
+    out = np.full(len(rows), np.nan)
+    with np.errstate(divide="ignore"):
+        return np.divide(2 * length**2, square, out=out, where=length > 0)
 
 
 def joint_degrees(degrees: np.ndarray) -> float:
@@ -109,17 +132,3 @@ def joint_degrees(degrees: np.ndarray) -> float:
         return 2.0
     mean = (degrees / (degrees - 2)).sum()
     return float(2 * mean / (mean - len(degrees)))
-
-
-def _inverse(information, generalized=False):
-    """Inverse of a positive definite information; None if it is not."""
-    size = np.diag(information)
-    if not generalized and not (size > 0).all():
-        return None
-    size = np.sqrt(np.where(size > 0, size, 1.0))
-    value, vector = np.linalg.eigh(information / np.outer(size, size))
-    good = value > DEFINITE
-    if not generalized and not good.all():
-        return None
-    vector = vector[:, good] / size[:, None]
-    return vector / value[good] @ vector.T

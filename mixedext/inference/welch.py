@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from mixedext.arguments import check_probability
+
 __all__ = ["WelchTest", "welch_test"]
 
 
@@ -42,6 +44,22 @@ class WelchTest:
     sizes: tuple[int, int]
     n_left_out: int
 
+    def __repr__(self):
+        kinds = [
+            f"{level}: mean {mean:.6g} of {size} groups"
+            for level, mean, size in zip(self.levels, self.means, self.sizes, strict=True)
+        ]
+        lower, upper = self.conf_int()
+        lines = [
+            f"Welch's t test of {self.column}",
+            *kinds,
+            f"difference = {self.difference:.6g}, 95% interval {lower:.6g} to {upper:.6g}",
+            f"t = {self.statistic:.4g}, df = {self.df:.2f}, p = {self.pvalue:.4g}",
+        ]
+        if self.n_left_out:
+            lines.append(f"groups that do not determine it, left out: {self.n_left_out}")
+        return "\n".join(lines)
+
     @property
     def difference(self) -> float:
         """First mean minus second."""
@@ -58,9 +76,13 @@ class WelchTest:
         Returns
         -------
         tuple of float
+
+        Raises
+        ------
+        ValueError
+            If ``alpha`` does not lie between 0 and 1.
         """
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha must lie between 0 and 1, not {alpha!r}")
+        check_probability(alpha, "alpha")
         half = float(stats.t.isf(alpha / 2, self.df)) * self.std_err
         return self.difference - half, self.difference + half
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mixedext.model_parts.constrained import Maximum, Objective, climb, polish, verdict
+from mixedext.model_parts.constrained_maximum import Maximum, climb, polish, verdict
+from mixedext.model_parts.constrained_objective import Objective
 
 __all__ = ["LogDeterminant", "maximize_near_wall"]
 

@@ -13,12 +13,9 @@ from mixedext.engine.fit import fit_design
 from mixedext.engine.held_fit import held_fit
 from mixedext.engine.information import variance_covariance
 from mixedext.model_parts.central_path import maximize_near_wall
-from mixedext.model_parts.constrained import (
-    Objective,
-    Penalties,
-    covariances_of,
-    maximize,
-)
+from mixedext.model_parts.constrained_covariance import covariances_of
+from mixedext.model_parts.constrained_maximum import maximize
+from mixedext.model_parts.constrained_objective import Objective, Penalties
 from mixedext.model_parts.likelihood import Parameters
 from mixedext.model_parts.regularized import shoot
 from mixedext.specification.terms import RandomTerm

@@ -8,10 +8,16 @@ import numpy as np
 
 from mixedext.inference.fixed_tests import DF_METHODS, df_method_name
 
-__all__ = ["DF_METHODS", "check_fit_arguments"]
+__all__ = ["DF_METHODS", "check_fit_arguments", "check_reml"]
 
 # statsmodels' options of optimizers that mixedext does not have; maxiter is heeded.
 OPTIMIZER_OPTIONS = {"gtol", "maxiter", "eps", "maxcor", "ftol", "tol", "disp", "maxls"}
+
+
+def check_reml(reml) -> None:
+    """Raise ValueError unless ``reml`` is True or False."""
+    if not isinstance(reml, bool | np.bool_):
+        raise ValueError(f"reml={reml!r}; use True (REML) or False (ML)")
 
 
 def check_fit_arguments(reml, method, df_method, options) -> None:
@@ -39,8 +45,7 @@ def check_fit_arguments(reml, method, df_method, options) -> None:
     FutureWarning
         If an option is not known, as statsmodels does.
     """
-    if not isinstance(reml, bool | np.bool_):
-        raise ValueError(f"reml={reml!r}; use True (REML) or False (ML)")
+    check_reml(reml)
     maxiter = options.get("maxiter")
     if maxiter is not None and (not isinstance(maxiter, int) or maxiter < 0):
         raise ValueError(f"maxiter={maxiter!r} must be a whole number, 0 or more")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Real
 
 import numpy as np
 from statsmodels.base._penalties import Penalty
@@ -18,8 +19,8 @@ from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.engine.near_singular import loss_if_singular
 from mixedext.engine.refinement import needs_refinement, precision_of, refine_fit
 from mixedext.exceptions import DesignError, FlatLikelihoodWarning, PrecisionWarning
-from mixedext.model_parts.constrained import Penalties
 from mixedext.model_parts.constrained_fit import constrained_fit, l1_fit, read_mask
+from mixedext.model_parts.constrained_objective import Penalties
 from mixedext.model_parts.constrained_results import ConstrainedResults
 from mixedext.model_parts.fit_arguments import check_fit_arguments
 from mixedext.model_parts.likelihood import LikelihoodMethods
@@ -138,6 +139,13 @@ class Fitting(LikelihoodMethods):
         Returns
         -------
         MixedLMResultsWrapper
+
+        Raises
+        ------
+        ValueError
+            If an argument is not known, has the wrong shape, or does not go with another.
+        DesignError
+            If the fixed effects leave no variance to estimate; a ValueError.
 
         Warns
         -----
@@ -321,6 +329,11 @@ class Fitting(LikelihoodMethods):
             raise ValueError(
                 f"Invalid regularization method: method={method!r}; use 'l1' or a Penalty"
             )
+        for name, size in {"ceps": ceps, "ptol": ptol}.items():
+            if not isinstance(size, Real) or not size >= 0:
+                raise ValueError(f"{name}={size!r} must be a number, 0 or more")
+        if not isinstance(maxit, int | np.integer) or maxit < 1:
+            raise ValueError(f"maxit={maxit!r} must be a whole number, 1 or more")
         weights = np.asarray(alpha, float)
         weights = np.full(self.k_fe, weights) if weights.ndim == 0 else weights
         if weights.shape != (self.k_fe,) or not (weights >= 0).all():

@@ -93,6 +93,11 @@ class GroupsView:
         if array is None:
             return None
         array = np.asarray(array)
+        if array.shape[:1] != (self.nobs,):
+            raise ValueError(
+                f"array must have a value for each of the {self.nobs} rows of the model; "
+                f"its shape is {array.shape}"
+            )
         return [array[rows] for rows in self.row_indices.values()]
 
     @cached_property

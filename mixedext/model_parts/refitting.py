@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import check_count
 from mixedext.engine.batches import fit_responses, in_batches
 from mixedext.engine.evaluation import relative_root
 from mixedext.engine.fit import Fit
@@ -22,13 +23,13 @@ from mixedext.engine.refit import (
 )
 from mixedext.engine.simulation import generator_of, simulate_fits, spawn_seeds
 from mixedext.exceptions import DesignError, ResponseWarning, user_stacklevel
+from mixedext.model_parts.fit_arguments import check_reml
 from mixedext.specification.alignment import warn_if_reordered
 
 __all__ = [
     "Refitting",
     "block_size",
     "blocks_of",
-    "check_count",
     "failed_row",
     "fit_each",
     "generator_of",
@@ -138,9 +139,8 @@ class Refitting:
         >>> many.llf.round(4).tolist(), many.n_failed
         ([-159.8271, -159.8271], 0)
         """
-        if not isinstance(reml, bool | np.bool_):
-            raise ValueError(f"reml={reml!r}; use True (REML) or False (ML)")
-        check_threads(n_threads)
+        check_reml(reml)
+        check_count(n_threads, "n_threads")
         y = self._less_offset(self._new_responses(endog))
         refits, exact = _sound_fits(self._responses(), y, bool(reml), n_threads)
         for r in np.flatnonzero(refits.scale < SUSPICIOUS * np.var(y, axis=0)):
@@ -240,12 +240,6 @@ def _columns(endog, which):
     return f"{kind}{'s' if len(numbers) > 1 else ''} {', '.join(shown)}{more}"
 
 
-def check_threads(n_threads) -> None:
-    """Raise ValueError unless ``n_threads`` is a whole number, 1 or more."""
-    if not isinstance(n_threads, int | np.integer) or n_threads < 1:
-        raise ValueError(f"n_threads={n_threads!r} must be a whole number, 1 or more")
-
-
 def labelled(model, refits: Refits, whole=False) -> Refits:
     """Refits with all fixed-effects columns (NaN where dropped) and names.
 
@@ -323,20 +317,15 @@ def simulate_refits(
 
     ``arguments`` are those of ``fit`` that hold or penalize parameters.
     """
-    check_count(n)
-    check_threads(n_threads)
-    reml = fit.reml if reml is None else bool(reml)
+    check_count(n, "n")
+    check_count(n_threads, "n_threads")
+    reml = fit.reml if reml is None else reml
+    check_reml(reml)
     run = partial(run_blocks, n_threads=n_threads) if run is None else run
     if fit.design.blocks.within is not None and not arguments:
         return labelled(model, simulate_fits(fit, int(n), rng, reml, run=run))
     draw = partial(simulated_rows, model, fit)  # sums over levels do not suffice
     return refit_draws(model, draw, n, rng, reml, run, arguments)
-
-
-def check_count(n) -> None:
-    """Raise ValueError unless ``n`` is a whole number, 1 or more."""
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise ValueError(f"n={n!r} must be a whole number, 1 or more")
 
 
 def blocks_of(n: int, size: int, rng) -> list:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import confidence_level
 from mixedext.engine.refit import Refits
 from mixedext.exceptions import BootstrapWarning, user_stacklevel
 from mixedext.inference.bootstrap import INTERVALS, covariance_parameters, limits
@@ -112,7 +113,7 @@ class Bootstrap:
         )
         return table
 
-    def conf_int(self, level=0.95, method="percentile"):
+    def conf_int(self, level=0.95, method="percentile", *, alpha=None):
         """Confidence limits of all parameters.
 
         Parameters
@@ -123,6 +124,8 @@ class Bootstrap:
             Quantiles of the replicates; the same reflected at the estimate; normal law
             with the replicates' bias and standard error; the shortest interval that holds
             ``level`` of the replicates.
+        alpha : float, optional
+            One minus the level, as in statsmodels, in place of ``level``.
 
         Returns
         -------
@@ -151,8 +154,7 @@ class Bootstrap:
         if method not in INTERVALS:
             known = ", ".join(repr(name) for name in INTERVALS)
             raise ValueError(f"method={method!r} is not known; use one of {known}")
-        if not 0 < level < 1:
-            raise ValueError(f"level={level!r} must lie between 0 and 1")
+        level = confidence_level(level, alpha)
         return pd.DataFrame(
             self._limits(self._sound(), level, method),
             index=self.estimate.index,
@@ -161,6 +163,10 @@ class Bootstrap:
 
     def as_variances(self) -> Bootstrap:
         """The same with variances in place of standard deviations.
+
+        Returns
+        -------
+        Bootstrap
 
         Examples
         --------

@@ -32,7 +32,8 @@ def statistic_values(value) -> pd.Series:
         If it has two values of one name, or one that is no number.
     """
     if isinstance(value, pd.DataFrame):
-        value = value.stack()
+        places = pd.MultiIndex.from_product([value.index, value.columns])
+        value = pd.Series(value.to_numpy().ravel(), places)
     elif isinstance(value, dict):
         value = pd.Series(value)
     elif not isinstance(value, pd.Series):
@@ -41,13 +42,22 @@ def statistic_values(value) -> pd.Series:
     if isinstance(value.index, pd.MultiIndex):
         names = [", ".join(map(str, label)) for label in value.index]
         value = value.set_axis(names)
-    repeated = value.index[value.index.duplicated()]
+    _check_names(value.index)
+    return _as_numbers(value, value)
+
+
+def _check_names(names):
+    repeated = names[names.duplicated()]
     if len(repeated):
         raise ValueError(f"statistic gave two values with the name {repeated[0]!r}")
+
+
+def _as_numbers(values, elements):
+    """Values as floats; ``elements`` are looked at for what is no number."""
     try:
-        return value.astype(float)
+        return values.astype(float)
     except (TypeError, ValueError):
-        kinds = {type(v).__name__ for v in value if not isinstance(v, int | float)}
+        kinds = {type(v).__name__ for v in elements if not isinstance(v, int | float)}
         raise ValueError(
             f"statistic must give numbers, not {', '.join(sorted(kinds))}"
         ) from None
@@ -85,12 +95,19 @@ def statistic_frame(own, values):
 
 
 def vectorized_values(statistic, frame) -> pd.DataFrame:
-    """Values of a statistic of frames, a row a replicate."""
+    """Values of a statistic of frames, a row a replicate.
+
+    Raises
+    ------
+    ValueError
+        If there is not one row a replicate, two columns have one name, or something is no
+        number.
+    """
     values = statistic(frame)
     if isinstance(values, dict):
-        values = pd.DataFrame(values)
+        values = pd.DataFrame({name: np.atleast_1d(v) for name, v in values.items()})
     elif not isinstance(values, pd.DataFrame):
-        values = np.asarray(values, float)
+        values = np.asarray(values)
         count = len(values) if values.ndim else 1
         values = values.reshape(count, int(np.prod(values.shape[1:])))
         values = pd.DataFrame(values, columns=_unnamed(values.shape[1]))
@@ -99,7 +116,8 @@ def vectorized_values(statistic, frame) -> pd.DataFrame:
             f"statistic gave {len(values)} rows for {len(frame)} replicates; with "
             "vectorized=True it must give one a replicate"
         )
-    return values.reset_index(drop=True).astype(float)
+    _check_names(values.columns)
+    return _as_numbers(values.reset_index(drop=True), values.to_numpy().ravel())
 
 
 def free_names(names, taken):

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import check_count
 from mixedext.engine.batches import fit_responses, in_batches
 from mixedext.exceptions import (
     BootstrapWarning,
@@ -16,23 +17,17 @@ from mixedext.exceptions import (
     DesignError,
     user_stacklevel,
 )
-from mixedext.inference.bootstrap import TestLaw, linear_log_likelihoods
+from mixedext.inference.simulated_law import SimulatedLaw, linear_log_likelihoods
+from mixedext.model_parts.fit_arguments import check_reml
 from mixedext.model_parts.refitting import (
     block_size,
     blocks_of,
-    check_count,
     fit_each,
     simulated_rows,
 )
-from mixedext.results_parts.model_comparison import (
-    as_mixed,
-    check_same_rows,
-    doubts,
-    refitted,
-    same_fixed_space,
-    unwrapped,
-)
+from mixedext.results_parts.nesting import check_same_rows, doubts, same_fixed_space
 from mixedext.results_parts.noted_table import NotedTable
+from mixedext.results_parts.refits import as_mixed, own_results, refitted
 from mixedext.results_parts.replication import runner
 
 __all__ = ["BootstrapTest", "bootstrap_test"]
@@ -158,10 +153,8 @@ def bootstrap_test(
     >>> abs(test.pvalue - 0.0226) < 3 * test.se
     True
     """
-    check_count(n)
-    large = unwrapped(large)
-    if not hasattr(large, "engine_fit"):
-        raise TypeError(f"large must be results of mixedext, not {type(large).__name__}")
+    check_count(n, "n")
+    large = own_results(large, "large")
     small = as_mixed(small, large)
     check_same_rows(small.model, large.model, "small", "large")
     for each in (small, large):
@@ -177,12 +170,13 @@ def bootstrap_test(
     )
     if reml is None:
         reml = bool(large.reml and same)
-    elif reml and not same:
+    check_reml(reml)
+    if reml and not same:
         raise ValueError(
             "reml=True: restricted likelihoods of models with different fixed effects "
             "cannot be compared; use reml=False"
         )
-    small, large = refitted(small, bool(reml)), refitted(large, bool(reml))
+    small, large = refitted(small, reml), refitted(large, reml)
     df = int(large.n_params - small.n_params)
     if df < 1:
         raise DesignError(
@@ -207,11 +201,14 @@ def _tested(small, large, n, rng, n_jobs, progress, reml, df):
     parts = run(work, blocks_of(n, size, rng))
     draws, singular = (np.concatenate(part) for part in zip(*parts, strict=True))
     statistic = max(2 * float(large.llf - small.llf), 0.0)
-    law = TestLaw(statistic, draws, df)
+    law = SimulatedLaw(statistic, draws, df)
     failed = int(np.count_nonzero(np.isnan(draws)))
+    p = law.pvalue
+    se = float(np.sqrt(p * (1 - p) / n))
     notes = [
         f"{n} responses simulated from the smaller model; {failed} failed; the fit of the "
         f"larger model is singular for {int(singular.sum())}",
+        f"Standard error of the p-value of the parametric bootstrap: {se:.2g}",
         "Fits by REML" if reml else "Fits by maximum likelihood",
     ]
     zeros = np.mean(draws < _AT_ZERO)
@@ -226,8 +223,6 @@ def _tested(small, large, n, rng, n_jobs, progress, reml, df):
     columns = ["statistic", "df", "df_denom", "pvalue"]
     table = pd.DataFrame.from_dict(law.laws(), orient="index", columns=columns)
     table = NotedTable.of(table, "Bootstrap likelihood-ratio test", notes)
-    p = law.pvalue
-    se = float(np.sqrt(p * (1 - p) / n))
     return BootstrapTest(
         statistic, df, p, se, n, law.n_extreme, failed, draws, singular, reml, table
     )

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
+from inspect import cleandoc
 
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import check_count
 from mixedext.engine.batches import in_batches
-from mixedext.engine.design import prepare_design
-from mixedext.engine.fit import fit_design
-from mixedext.engine.refit import Refits, joined, row_of_fit
-from mixedext.exceptions import DesignError
-from mixedext.inference.bootstrap import (
-    CasesSampler,
-    ResidualSampler,
-)
+from mixedext.engine.refit import Refits, joined
+from mixedext.inference.resampling import ResidualSampler
 from mixedext.model_parts.refitting import (
     blocks_of,
-    check_count,
-    failed_row,
     generator_of,
     labelled,
     refit_draws,
@@ -34,19 +27,17 @@ from mixedext.results_parts.bootstrap_statistics import (
     statistic_values,
 )
 from mixedext.results_parts.bootstrap_tests import bootstrap_test
-from mixedext.results_parts.model_comparison import refitted
 from mixedext.results_parts.profiles import on_the_scale_of_the_data
+from mixedext.results_parts.refits import refitted
+from mixedext.results_parts.replicate_fits import cases_sampler, fit_cases, fit_draws
 from mixedext.results_parts.replication import runner
-from mixedext.specification.alignment import warn_if_reordered
-from mixedext.specification.labels import factorize
-from mixedext.specification.sparse_terms import SparseTerm
 
 __all__ = ["Bootstrapping"]
 
 # Replicates of a block where Python sees each of them; part of what a seed means.
 _SEEN_AT_A_TIME = 25
 
-_COMMON = """
+_COMMON = cleandoc("""
         statistic : callable, optional
             Function of the results of a refit that gives a number, an array, a dictionary,
             a Series or a frame; with ``vectorized`` of the frame ``replicates``, which must
@@ -64,12 +55,14 @@ _COMMON = """
             other one; that of the results if None.
         vectorized : bool, optional
             Whether ``statistic`` is a function of the frame of all replicates.
-"""
+""")
 
 
 def _documented(method):
     """Put the parameters that all bootstraps share into a docstring."""
-    method.__doc__ = method.__doc__.replace("\n        <common>\n", _COMMON)
+    if method.__doc__ is not None:  # python -OO has none
+        # whether the compiler removes indents depends on Python's version
+        method.__doc__ = cleandoc(method.__doc__).replace("<common>", _COMMON)
     return method
 
 
@@ -110,7 +103,7 @@ class Bootstrapping:
         >>> result.model.fit_many(simulated).n_failed
         0
         """
-        check_count(n)
+        check_count(n, "n")
         model, rng = self.model, generator_of(rng)
         y = simulated_rows(model, self.engine_fit, int(n), rng, conditional)
         if model.offset is not None:
@@ -176,7 +169,7 @@ class Bootstrapping:
         >>> round(float(more.estimate["statistic"]), 3)
         0.967
         """
-        own = self if reml is None else refitted(self, bool(reml))
+        own = self if reml is None else refitted(self, reml)
         kind = "parametric, random effects as fitted" if conditional else "parametric"
         model, fit = own.model, own.engine_fit
         draw = partial(simulated_rows, model, fit, conditional=conditional)
@@ -185,7 +178,7 @@ class Bootstrapping:
             return own._bootstrap_draws(
                 kind, draw, n, statistic, rng, n_jobs, progress, vectorized
             )
-        check_count(n)
+        check_count(n, "n")
         check_statistic(statistic)
         run = runner(n_jobs, progress, in_batches(fit.design))
         refits = simulate_refits(model, fit, n, rng, own.reml, run=run)
@@ -213,6 +206,7 @@ class Bootstrapping:
         n : int, optional
             Number of replicates.
         <common>
+
         Returns
         -------
         Bootstrap
@@ -238,7 +232,7 @@ class Bootstrapping:
         >>> bootstrap.table.loc["Days", ["estimate", "se"]].round(1).tolist()
         [10.5, 1.5]
         """
-        own = self if reml is None else refitted(self, bool(reml))
+        own = self if reml is None else refitted(self, reml)
         model, fit = own.model, own.engine_fit
         model._need_rows()
         mean = model.linear_predictor(own.fe_params)
@@ -307,13 +301,13 @@ class Bootstrapping:
         >>> len(bootstrap), bootstrap.n_failed
         (100, 0)
         """
-        own = self if reml is None else refitted(self, bool(reml))
-        check_count(n)
+        own = self if reml is None else refitted(self, reml)
+        check_count(n, "n")
         own.model._need_rows()
-        sampler = _cases_sampler(own.model, group, within)
+        sampler = cases_sampler(own.model, group, within)
         python = statistic if statistic is not None and not vectorized else None
         arguments = own._held_arguments("the bootstrap")
-        work = partial(_fit_cases, own.model, sampler, own.reml, python, arguments)
+        work = partial(fit_cases, own.model, sampler, own.reml, python, arguments)
         kind = "cases, and rows within them" if within else "cases"
         return own._bootstrap_seen(
             kind, work, n, statistic, rng, n_jobs, progress, vectorized
@@ -324,7 +318,10 @@ class Bootstrapping:
     ):
         """Likelihood-ratio test of this model against a smaller one by simulation.
 
-        See :func:`mixedext.bootstrap_test`, of which this model is the larger one.
+        Parameters
+        ----------
+        small, n, rng, n_jobs, progress, reml
+            As for :func:`mixedext.bootstrap_test`, of which this model is the larger one.
 
         Returns
         -------
@@ -345,7 +342,7 @@ class Bootstrapping:
     # ---- replicates with rows ----
 
     def _bootstrap_draws(self, kind, draw, n, statistic, rng, n_jobs, progress, vectorized):
-        check_count(n)
+        check_count(n, "n")
         model = self.model
         model._need_rows()
         arguments = self._held_arguments("the bootstrap")
@@ -355,7 +352,7 @@ class Bootstrapping:
             run = runner(n_jobs, progress, batched)
             refits = refit_draws(model, draw, n, rng, self.reml, run, arguments)
             return bootstrap_of(self, kind, refits, vectorized=statistic)
-        work = partial(_fit_draws, model, draw, self.reml, statistic, arguments)
+        work = partial(fit_draws, model, draw, self.reml, statistic, arguments)
         return self._bootstrap_seen(kind, work, n, statistic, rng, n_jobs, progress, False)
 
     def _bootstrap_seen(self, kind, work, n, statistic, rng, n_jobs, progress, vectorized):
@@ -389,144 +386,3 @@ class Bootstrapping:
         rank = design.basis.rank
         frame = on_the_scale_of_the_data(self, limits[:rank], limits[rank:])
         return frame if cols is None else frame.iloc[np.asarray(cols)]
-
-
-# ---- one replicate after the other ----
-
-
-def _seen(fitted, statistic, rows, values, messages):
-    """Append a fit's row and the value of the statistic."""
-    rows.append(row_of_fit(fitted.engine_fit))
-    value = None
-    if statistic is not None:
-        try:
-            value = statistic_values(statistic(fitted))
-        except Exception as error:  # noqa: BLE001 - told as a failure of the replicate
-            messages[len(values)] = f"statistic: {type(error).__name__}: {error}"
-    values.append(value)
-
-
-def _failed(model, rows, values, messages, error):
-    """Append a replicate without estimates."""
-    messages[len(values)] = f"{type(error).__name__}: {error}"
-    rows.append(failed_row(model._design, k_fe=model.k_fe))
-    values.append(None)
-
-
-def _whole(row, kept, k_fe):
-    """A fit's row with all fixed effects, NaN where dropped."""
-    fixed = np.full((1, k_fe), np.nan)
-    fixed[:, kept] = row[0]
-    return (fixed, *row[1:])
-
-
-def _fit_draws(model, draw, reml, statistic, arguments, block):
-    """Refits of a block of responses, each shown to the statistic."""
-    y = draw(block[0], np.random.default_rng(block[1]))
-    if model.offset is not None:
-        y = y + model.offset[:, None]
-    rows, values, messages = [], [], {}
-    for r in range(block[0]):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # verdicts are kept
-            try:
-                fitted = model.refit(y[:, r], reml=reml, **arguments)
-            except (DesignError, np.linalg.LinAlgError) as error:
-                _failed(model, rows, values, messages, error)
-                continue
-            _seen(fitted, statistic, rows, values, messages)
-        rows[-1] = _whole(rows[-1], model._design.basis.kept, model.k_fe)
-    return joined(rows), values, messages
-
-
-def _cases_sampler(model, group, within):
-    terms = model.random_terms
-    factors = {t.group: t for t in terms if not isinstance(t, SparseTerm)}
-    if group is not None:
-        own = factors[group].codes if _is_among(group, factors) else None
-        return CasesSampler(terms, _row_codes(model, group) if own is None else own, within)
-    if model.groups is not None:  # as in statsmodels, all terms are nested in them
-        return CasesSampler(terms, model._group_codes[0], within)
-    found = sorted(factors.values(), key=lambda t: t.n_levels)
-    if not found:
-        raise ValueError("the model has no grouping factor; name one by group=")
-    return CasesSampler(terms, found[0].codes, within)
-
-
-def _is_among(name, factors):
-    return isinstance(name, str) and name in factors
-
-
-def _row_codes(model, group):
-    """Codes of a column of the data, or of labels that are given, one a row."""
-    labels = group
-    if isinstance(group, str):
-        frame = getattr(model.data, "frame", None)
-        frame = None if frame is None else frame.reset_index()
-        if frame is None or group not in frame:
-            known = ", ".join(t.group for t in model.random_terms) or "none"
-            raise ValueError(
-                f"group={group!r} is neither a grouping factor of the model ({known}) nor "
-                "a column of its data"
-            )
-        labels = frame[group]
-    else:
-        warn_if_reordered(group, model.data.row_labels, "group")
-    codes = np.asarray(factorize(labels)[0])
-    if len(codes) != model.nobs or (codes < 0).any():
-        raise ValueError(
-            f"group must have one label, not missing, for each of the {model.nobs} rows of "
-            f"the model; got {len(codes)}"
-        )
-    return codes
-
-
-def _fit_cases(model, sampler, reml, statistic, arguments, block):
-    """Fits of a block of resampled data."""
-    rng = np.random.default_rng(block[1])
-    rows, values, messages = [], [], {}
-    names, weights, offset = model.exog_names, model.weights, model.offset
-    for _ in range(block[0]):
-        at, number = sampler.draw(rng)
-        terms = sampler.terms_of(at, number)
-        own = {"weights": weights, "offset": offset}
-        own = {name: a[at] for name, a in own.items() if a is not None}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # verdicts are kept
-            try:
-                if statistic is None and not arguments:
-                    fitted = _BareFit(_engine_fit(model, at, terms, reml, **own))
-                else:
-                    fresh = _model_of_rows(model, at, terms, own)
-                    fitted = fresh.fit(reml=reml, **arguments)
-            except (DesignError, np.linalg.LinAlgError) as error:
-                _failed(model, rows, values, messages, error)
-                continue
-            _seen(fitted, statistic, rows, values, messages)
-        kept = fitted.engine_fit.design.basis.kept
-        rows[-1] = _whole(rows[-1], kept, model.k_fe)
-        lost = sorted(set(model._design.basis.kept) - set(kept))
-        if lost:
-            text = ", ".join(names[j] for j in lost)
-            messages.setdefault(len(rows) - 1, f"not estimable: {text}")
-    return joined(rows), values, messages
-
-
-class _BareFit:
-    """A fit without results around it."""
-
-    def __init__(self, engine_fit):
-        self.engine_fit = engine_fit
-
-
-def _engine_fit(model, at, terms, reml, weights=None, offset=None):
-    y = model.endog[at] if offset is None else model.endog[at] - offset
-    return fit_design(prepare_design(y, model.exog[at], terms, weights), reml)
-
-
-def _model_of_rows(model, at, terms, own):
-    """A new model of some rows of another one."""
-    names = model.exog_names
-    exog = pd.DataFrame(model.exog[at], columns=names) if len(names) else None
-    endog = pd.Series(model.endog[at], name=model.endog_names)
-    return type(model)(endog, exog, terms=terms, **own)

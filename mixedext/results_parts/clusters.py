@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mixedext.inference.robust import term_is_nested
+from mixedext.inference.level_nesting import term_is_nested
 from mixedext.specification.terms import SparseTerm, factorize
 
 __all__ = ["cluster_codes"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["Criteria", "information_criterion"]
+__all__ = ["Criteria", "corrected_criterion", "information_criterion"]
 
 
 def information_criterion(results, penalty):
@@ -12,8 +12,23 @@ def information_criterion(results, penalty):
     return float(-2 * results.llf + penalty * results.n_params)
 
 
+def corrected_criterion(results):
+    """AIC with the correction for few observations; infinite if there are too few.
+
+    References
+    ----------
+    Hurvich and Tsai (1989), Regression and time series model selection in small samples,
+    Biometrika 76, 297-307.
+    """
+    count = results.n_params
+    spare = results.nobs - count - 1
+    if spare <= 0:
+        return np.inf
+    return information_criterion(results, 2) + 2 * count * (count + 1) / spare
+
+
 class Criteria:
-    """Log-likelihood, deviance, number of parameters, AIC and BIC."""
+    """Log-likelihood, deviance, number of parameters, AIC, AICc and BIC."""
 
     @property
     def llf(self):
@@ -44,6 +59,11 @@ class Criteria:
     def aic(self):
         """Akaike's criterion, -2 llf + 2 n_params; NaN unless ``has_criteria``."""
         return information_criterion(self, 2) if self.has_criteria else np.nan
+
+    @property
+    def aicc(self):
+        """AIC with the correction for few observations; NaN unless ``has_criteria``."""
+        return corrected_criterion(self) if self.has_criteria else np.nan
 
     @property
     def bic(self):

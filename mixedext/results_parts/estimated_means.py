@@ -9,11 +9,12 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import check_probability
 from mixedext.exceptions import FormulaError, NotEstimableError
 from mixedext.inference.back_transform import response_transform
 from mixedext.inference.fixed_tests import df_method_name
 from mixedext.inference.means import TOLERANCE, joint_test, linear_estimates
-from mixedext.results_parts.linear_functions import Context, MarginalMeans, check_level
+from mixedext.results_parts.linear_functions import Context, MarginalMeans
 from mixedext.results_parts.reference_grid import Grid, ReferenceGrid
 
 __all__ = ["EstimatedMeans"]
@@ -117,7 +118,7 @@ class EstimatedMeans:
         """
         reference = self.reference_grid
         names, by = _read_specs(specs, by)
-        check_level(level)
+        check_probability(level, "level")
         if type not in TYPES:
             raise ValueError(f"type={type!r}; use one of 'link', 'response'")
         reference.check_names([*names, *by], "specs and by")
@@ -163,6 +164,11 @@ class EstimatedMeans:
         -------
         MarginalMeans
 
+        Raises
+        ------
+        ValueError
+            If an argument is not known, or ``var`` is no covariate of the model.
+
         Examples
         --------
         >>> import mixedext as mx
@@ -173,7 +179,7 @@ class EstimatedMeans:
         """
         reference = self.reference_grid
         names, by = _read_specs(specs, by)
-        check_level(level)
+        check_probability(level, "level")
         reference.check_names([var, *names, *by], "specs, by and var")
         predictor = reference.predictors[var]
         if not predictor.summaries:

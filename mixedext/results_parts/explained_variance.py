@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
+
+from mixedext.arguments import check_probability
+from mixedext.exceptions import BootstrapWarning, user_stacklevel
+from mixedext.inference.bootstrap import limits
 
 __all__ = ["ExplainedVariance", "IntraclassCorrelation", "NakagawaR2"]
 
@@ -118,6 +123,11 @@ class ExplainedVariance:
         ValueError
             If an argument is not known, or the rows are not in memory.
 
+        Warns
+        -----
+        BootstrapWarning
+            If refits failed; they are left out of the interval.
+
         Examples
         --------
         >>> import mixedext as mx
@@ -130,8 +140,7 @@ class ExplainedVariance:
         """
         if ci not in (None, "delta", "bootstrap"):
             raise ValueError(f"ci={ci!r} is not known; use None, 'delta' or 'bootstrap'")
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha={alpha!r} must lie between 0 and 1")
+        check_probability(alpha, "alpha")
         slopes, residual = self._variance_slopes()
         share = slopes * self._gamma_of(which)
         fixed = 0.0 if adjusted else self._fixed_variance()
@@ -153,22 +162,30 @@ class ExplainedVariance:
         gradient, covariance = gradient[used], covariance[np.ix_(used, used)]
         se = float(np.sqrt(gradient @ covariance @ gradient))
         margin = stats.norm.ppf(1 - alpha / 2) * se
-        limits = np.clip([estimate - margin, estimate + margin], 0.0, 1.0)
-        return IntraclassCorrelation(estimate, se, *limits.tolist())
+        ends = np.clip([estimate - margin, estimate + margin], 0.0, 1.0)
+        return IntraclassCorrelation(estimate, se, *ends.tolist())
 
     def _bootstrap_interval(self, ratio, estimate, n, rng, alpha):
         refits = self.simulate_refits(n, rng=rng)
-        design = self.engine_fit.design
-        values = []
-        for theta, scale, sound in zip(
-            refits.theta, refits.scale, refits.converged, strict=True
-        ):
-            if sound:
-                gamma = _gamma(design.structures, design.lams(theta), scale)
-                values.append(ratio(gamma, scale))
-        lower, upper = np.quantile(values, [alpha / 2, 1 - alpha / 2])
-        se = float(np.std(values, ddof=1))
-        return IntraclassCorrelation(estimate, se, float(lower), float(upper))
+        design, sound = self.engine_fit.design, np.flatnonzero(refits.converged)
+        if len(sound) < len(refits):
+            warnings.warn(
+                f"{len(refits) - len(sound)} of {len(refits)} replicates failed and are "
+                "left out of the interval",
+                BootstrapWarning,
+                stacklevel=user_stacklevel(),
+            )
+        values = np.array(
+            [
+                ratio(_gamma(design.structures, design.lams(theta), scale), scale)
+                for theta, scale in zip(
+                    refits.theta[sound], refits.scale[sound], strict=True
+                )
+            ]
+        )
+        lower, upper = limits(values, estimate, 1 - alpha, "percentile")
+        se = float(values.std(ddof=1)) if len(values) > 1 else np.nan
+        return IntraclassCorrelation(estimate, se, lower, upper)
 
     def _fixed_variance(self):
         """Variance of the fixed part over the rows, divisor n - 1 as in R."""

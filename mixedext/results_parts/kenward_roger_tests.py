@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mixedext.results_parts.model_comparison import ModelTest, by_reml
+from mixedext.results_parts.model_comparison import ModelTest
+from mixedext.results_parts.refits import by_reml
 
 __all__ = ["KenwardRogerTests"]
 

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import check_probability
 from mixedext.engine.fit import Fit
 from mixedext.exceptions import AdjustmentWarning, NotEstimableError, user_stacklevel
 from mixedext.inference.back_transform import ResponseTransform
@@ -25,7 +26,7 @@ from mixedext.inference.means import (
 from mixedext.inference.multiplicity import Family, adjustment_name
 from mixedext.results_parts.means_text import PrintedEstimates, label, row_names
 
-__all__ = ["Context", "Contrasts", "LinearFunctions", "MarginalMeans", "check_level"]
+__all__ = ["Context", "Contrasts", "LinearFunctions", "MarginalMeans"]
 
 # Labels with such characters are put in parentheses within the name of a contrast.
 _OPERATORS = re.compile(r"[-+*/)]")
@@ -64,12 +65,6 @@ class Context:
 
     def estimates(self, rows, shift) -> LinearEstimates:
         return linear_estimates(rows, shift, self.fit, self.tests, self.relations)
-
-
-def check_level(level) -> None:
-    """Refuse what is no confidence level."""
-    if not (isinstance(level, float | np.floating) and 0 < level < 1):
-        raise ValueError(f"level={level!r} must lie between 0 and 1, such as 0.95")
 
 
 class LinearFunctions(PrintedEstimates):
@@ -267,9 +262,23 @@ class LinearFunctions(PrintedEstimates):
         Returns
         -------
         DataFrame
+
+        Raises
+        ------
+        ValueError
+            If ``level`` does not lie between 0 and 1, or the adjustment is not known.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.oats.load().data
+        >>> result = mx.mixedlm("yield ~ Variety + (1 | Block)", data).fit()
+        >>> means = result.emmeans("Variety")
+        >>> list(means.conf_int(level=0.9).columns)
+        ['Variety', 'emmean', 'SE', 'df', 'lower', 'upper']
         """
         if level is not None:
-            check_level(level)
+            check_probability(level, "level")
         return self._table(False, True, adjust=adjust, level=level)
 
     def test(self, null=0.0, adjust=None, joint=False) -> pd.DataFrame:
@@ -293,6 +302,16 @@ class LinearFunctions(PrintedEstimates):
         ------
         NotEstimableError
             If nothing that is to be tested jointly is estimable.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.oats.load().data
+        >>> result = mx.mixedlm("yield ~ Variety + (1 | Block)", data).fit()
+        >>> means = result.emmeans("Variety")
+        >>> means.pairs().test(joint=True).round(2)
+           df_num  df_denom     F  pvalue
+        0       2       inf  1.67    0.19
         """
         if not joint:
             return self._table(True, False, null=null, adjust=adjust)
@@ -380,7 +399,7 @@ class LinearFunctions(PrintedEstimates):
                 f"{', '.join(self._labels.columns)}"
             )
         if level is not None:
-            check_level(level)
+            check_probability(level, "level")
         if type is not None and type not in ("link", "response"):
             raise ValueError(f"type={type!r}; use one of 'link', 'response'")
         inner = [n for n in self._labels.columns if n not in by]
@@ -426,7 +445,25 @@ class LinearFunctions(PrintedEstimates):
         )
 
     def pairs(self, **kwargs):
-        """All pairwise differences: ``contrast("pairwise", ...)``."""
+        """All pairwise differences: ``contrast("pairwise", ...)``.
+
+        Parameters
+        ----------
+        **kwargs
+            Other arguments of ``contrast``.
+
+        Returns
+        -------
+        Contrasts
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.oats.load().data
+        >>> result = mx.mixedlm("yield ~ Variety + (1 | Block)", data).fit()
+        >>> result.emmeans("Variety").pairs().estimate.round(2).tolist()
+        [-5.29, 6.88, 12.17]
+        """
         return self.contrast("pairwise", **kwargs)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
@@ -158,6 +159,10 @@ class ParameterCovariance:
         return new
 
     def _choose_covariance(self, cov_type=None, use_t=None, kwds=None):
+        if not isinstance(kwds, Mapping | None):
+            raise ValueError(
+                f"cov_kwds={kwds!r} must map names to values: {{'groups': ...}}"
+            )
         name, kwds = covariance_name(cov_type), dict(kwds or {})
         if name is None:
             raise ValueError(
@@ -364,6 +369,24 @@ class ParameterCovariance:
             Residual variance to use in place of the estimate.
         cov_p : ndarray, optional
             Covariance of the parameters to use in place of the estimate.
+
+        Returns
+        -------
+        ndarray
+            A DataFrame where labels are attached.
+
+        Raises
+        ------
+        ValueError
+            If ``column`` or ``other`` is combined with what it does not go with.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> round(float(result.cov_params().loc["Days", "Days"]) ** 0.5, 4)
+        1.5458
         """
         if cov_p is None:
             cov_p = self._cov_params

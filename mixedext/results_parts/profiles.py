@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from mixedext.arguments import confidence_level
 from mixedext.engine.held_fit import HeldFit
 from mixedext.exceptions import LowerDevianceWarning, user_stacklevel
 from mixedext.inference.profile import Profile, profile_fit, refit_from
@@ -121,7 +122,7 @@ class LikelihoodProfile:
         """
         return self._curve(name).spline()
 
-    def conf_int(self, level: float = 0.95) -> pd.DataFrame:
+    def conf_int(self, level: float = 0.95, *, alpha: float | None = None) -> pd.DataFrame:
         """Likelihood intervals: the deviance rises by less than a chi-squared quantile.
 
         Limits are solved for, not interpolated.
@@ -130,6 +131,8 @@ class LikelihoodProfile:
         ----------
         level : float, optional
             Confidence level, at most that of the profile.
+        alpha : float, optional
+            One minus the level, as in statsmodels, in place of ``level``.
 
         Returns
         -------
@@ -159,8 +162,7 @@ class LikelihoodProfile:
         Intercept           4.312837  7.018363
         sd Intercept|Batch, lower: the estimate is at the bound 0
         """
-        if not 0 < level < 1:
-            raise ValueError(f"level={level!r} must lie between 0 and 1")
+        level = confidence_level(level, alpha)
         if level > self.level:
             raise ValueError(
                 f"level={level!r} is above that of the profile, {self.level!r}; make the "
@@ -342,8 +344,7 @@ class ProfileIntervals:
                 "parameters of these results were held or penalized; profiles are of the "
                 "likelihood of all parameters"
             )
-        if not 0 < level < 1:
-            raise ValueError(f"level={level!r} must lie between 0 and 1")
+        level = confidence_level(level)
         if not 0 < step <= 1:
             raise ValueError(f"step={step!r} must lie between 0 and 1")
         design = fit.design

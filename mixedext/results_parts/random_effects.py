@@ -86,6 +86,11 @@ class RandomEffects:
     def ranef_cov(self, group=None):
         """Conditional covariances of the random effects, given theta, beta and sigma.
 
+        Parameters
+        ----------
+        group : str, optional
+            Name of the factor or variance component; may be left out if there is one.
+
         Returns
         -------
         DataFrame

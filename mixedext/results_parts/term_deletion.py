@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from mixedext.engine.simulation import generator_of
 from mixedext.exceptions import NoExactLawError
 from mixedext.inference.comparison import (
     RowBasis,
@@ -17,8 +18,8 @@ from mixedext.inference.fixed_tests import df_method_name
 from mixedext.results_parts.anova_tables import F_COLUMNS, f_row, term_hypotheses
 from mixedext.results_parts.criteria import information_criterion
 from mixedext.results_parts.fixed_terms import fixed_terms
-from mixedext.results_parts.model_comparison import by_ml, quiet_fit, refitted
 from mixedext.results_parts.noted_table import NotedTable
+from mixedext.results_parts.refits import by_ml, quiet_fit, refitted
 from mixedext.results_parts.smaller_models import (
     fixed_columns,
     formula_text,
@@ -319,7 +320,7 @@ def _tests_of_variances(results, test, nsim, rng):
     if test not in methods:
         known = ", ".join(map(repr, ["lrt", *methods]))
         raise ValueError(f"test={test!r} is not known; use one of {known}")
-    full, rng, notes = refitted(results, True), np.random.default_rng(rng), []
+    full, rng, notes = refitted(results, True), generator_of(rng), []
     rows = {"<none>": (*_random_row(full, None)[:5], np.nan, np.nan, "")}
     for part in variance_parts(results.model):
         fit = quiet_fit(smaller_model(results.model, random=part.left), True)
@@ -328,7 +329,7 @@ def _tests_of_variances(results, test, nsim, rng):
             found = part_test(full, part, fit, nsim, rng, methods[test])
         except NoExactLawError as error:
             rows[part.label] = (*row, np.nan, np.nan, "none")
-            notes.append(str(error))
+            notes.append(str(error).replace("method=", "test="))  # as it is called here
             continue
         if test == "mixture":
             said = "chi-squared mixture"

@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import stats
 from statsmodels.tools.validation import string_like
 
+from mixedext.arguments import check_probability
 from mixedext.inference.variance_intervals import (
     log_limits,
     satterthwaite_df,
@@ -96,9 +97,12 @@ class VarianceIntervals:
         sd Days|Subject                 5.92  1.25   3.92   8.95
         sigma                          25.59  1.51  22.80  28.72
         """
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha={alpha!r} must lie between 0 and 1")
+        check_probability(alpha, "alpha")
         options = ("log", "wald", "satterthwaite", "profile")
+        if method == "bootstrap":
+            raise ValueError(
+                "method='bootstrap' is one of conf_int: result.conf_int(method='bootstrap')"
+            )
         method = string_like(method, "method", options=options)
         scale = string_like(scale, "scale", options=("sd", "variance"))
         table = self._variance_precision()

@@ -107,25 +107,29 @@ def find_part(model, term) -> VariancePart:
     if not isinstance(term, str):
         raise TypeError(f"term must be a string, one of {labels}")
 
-    def plain(text):
-        # an interaction's factors in any order
-        text = re.sub(r"\s", "", text)
-        return re.sub(
-            r"\w+(:\w+)+", lambda found: ":".join(sorted(found[0].split(":"))), text
-        )
-
-    name, names = plain(term), []
-    for part in parts:
-        alone = part.alone
-        own = [part.label, alone.label, part.label.rpartition(" in ")[2], alone.group]
-        own += [n for n in alone.names if n != "Intercept"]
-        names.append([plain(n) for n in own])
-    # labels before names of factors and columns
-    for place in range(5):
-        found = [p for p, own in zip(parts, names, strict=True) if name in own[place:][:1]]
+    # the first kind of name that some part goes by counts: labels before factors
+    for names in zip(*(_names_of(part) for part in parts), strict=True):
+        found = [p for p, own in zip(parts, names, strict=True) if _plain(term) in own]
         if len(found) == 1:
             return found[0]
         if len(found) > 1:
             break
     said = "is not one part of the random effects"
     raise ValueError(f"term={term!r} {said}; use one of {labels}")
+
+
+def _names_of(part):
+    """Kinds of names that a part goes by, labels before factors and columns."""
+    alone = part.alone
+    variable, _, whole = part.label.rpartition(" in ")
+    columns = [name for name in alone.names if name != "Intercept"]
+    if variable:  # of a slope, which may be a factor with a column a level
+        columns.append(variable)
+    kinds = [part.label], [alone.label], [whole], [alone.group], columns
+    return [[_plain(name) for name in kind] for kind in kinds]
+
+
+def _plain(text):
+    """Without blanks, and with the factors of an interaction in one order."""
+    text = re.sub(r"\s", "", text)
+    return re.sub(r"\w+(:\w+)+", lambda found: ":".join(sorted(found[0].split(":"))), text)

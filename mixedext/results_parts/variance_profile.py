@@ -6,7 +6,8 @@ import numpy as np
 from statsmodels.tools.validation import string_like
 
 from mixedext.engine.evaluation import Likelihood
-from mixedext.model_parts.constrained import Objective, Penalties, maximize
+from mixedext.model_parts.constrained_maximum import maximize
+from mixedext.model_parts.constrained_objective import Objective, Penalties
 
 __all__ = ["profile_variance"]
 

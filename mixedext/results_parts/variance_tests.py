@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from mixedext.arguments import check_count
 from mixedext.exceptions import DesignError, NoExactLawError
 from mixedext.inference.component_spectrum import component_spectrum
 from mixedext.inference.covariance_nesting import covariance_is_nested
-from mixedext.inference.exact_lrt import (
-    NullLaw,
-    VarianceTest,
-    checked_count,
-    exact_test,
-    mixture_test,
-)
+from mixedext.inference.null_law import NullLaw
+from mixedext.inference.variance_test import VarianceTest, exact_test, mixture_test
 from mixedext.results_parts.bootstrap_tests import bootstrap_test
-from mixedext.results_parts.model_comparison import (
-    ModelComparison,
-    as_mixed,
+from mixedext.results_parts.nesting import (
     check_same_data,
     fixed_is_nested,
-    quiet_fit,
-    refitted,
     same_fixed_space,
-    unwrapped,
 )
+from mixedext.results_parts.refits import as_mixed, own_results, quiet_fit, refitted
 from mixedext.results_parts.smaller_models import smaller_model
 from mixedext.results_parts.variance_parts import VariancePart, find_part
 
@@ -65,16 +57,6 @@ def _alone(results):
     null, _ = results.model.objective(np.zeros(1), reml=results.reml)
     value = null - results.deviance
     return value if value > ROUNDING * abs(results.deviance) else 0.0
-
-
-def _own_results(value, name):
-    value = unwrapped(value)
-    if not isinstance(value, ModelComparison):
-        raise TypeError(
-            f"{name} must be the results of a mixed model of mixedext, not "
-            f"{type(value).__name__}"
-        )
-    return value
 
 
 def _terms(results):
@@ -140,8 +122,9 @@ def _by_mixture(statistic, part, small, reml, notes, q=0):
 
 def _by_bootstrap(statistic, part, large, small, notes, options):
     """The test by responses that are simulated from the smaller model."""
-    nsim = checked_count(options["nsim"])
-    found = bootstrap_test(large, small, nsim, options["rng"], reml=bool(large.reml))
+    nsim = options["nsim"]
+    check_count(nsim, "nsim")
+    found = bootstrap_test(large, small, int(nsim), options["rng"], reml=bool(large.reml))
     notes = (*notes, _SIMULATED.format(found.n))
     if found.n_failed:
         notes = (*notes, f"{found.n_failed} fits failed; they count as larger")
@@ -239,7 +222,7 @@ def exact_rlrt(
     under the hypothesis the estimate is 0 with probability 0.5611
     """
     _check_method(method)
-    m = _own_results(m, "m")
+    m = own_results(m, "m")
     part = _all_effects(m, "m")
     _check_has_law(part, "m", method)
     if (mA is None) != (m0 is None):
@@ -247,7 +230,7 @@ def exact_rlrt(
     options = {"nsim": nsim, "rng": rng, "method": method, "grid": grid}
     if mA is None:
         return _against_none(m, part, True, options)
-    mA, m0 = _own_results(mA, "mA"), as_mixed(m0, m)
+    mA, m0 = own_results(mA, "mA"), as_mixed(m0, m)
     check_same_data([m, mA, m0], ["m", "mA", "m0"])
     for name, other in (("mA", mA), ("m0", m0)):
         if not same_fixed_space(m, other):
@@ -358,7 +341,7 @@ def exact_lrt(
     (2.5684, 0.0226)
     """
     _check_method(method)
-    m = _own_results(m, "m")
+    m = own_results(m, "m")
     part = _all_effects(m, "m")
     _check_has_law(part, "m", method)
     options = {"nsim": nsim, "rng": rng, "method": method, "grid": grid}
@@ -396,8 +379,8 @@ class VarianceTests:
         ----------
         term : str, optional
             What is tested: a term as in the formula, a label of ``ranova``, or the name
-            of its grouping factor or column if no other part has it.  May be left out if
-            there is one.
+            of its grouping factor, variable or column if no other part has it.  May be left
+            out if there is one.
         nsim, rng, grid
             As for ``mx.exact_rlrt``.
         method : {"simulation", "inversion", "mixture", "bootstrap"}, optional

@@ -14,6 +14,7 @@ from statsmodels.stats.contrast import ContrastResults, WaldTestResults
 from statsmodels.tools.sm_exceptions import ValueWarning
 from statsmodels.tools.tools import nan_dot
 
+from mixedext.arguments import check_probability
 from mixedext.exceptions import user_stacklevel
 from mixedext.inference.fixed_tests import df_method_name
 from mixedext.inference.means import column_relations
@@ -265,6 +266,15 @@ class WaldTests:
     def f_test(self, r_matrix, cov_p=None, invcov=None, df_method=None):
         """F test of linear combinations of the fixed effects; see ``wald_test``.
 
+        Parameters
+        ----------
+        r_matrix, cov_p, invcov, df_method
+            As for ``wald_test``.
+
+        Returns
+        -------
+        ContrastResults
+
         Examples
         --------
         >>> import mixedext as mx
@@ -307,6 +317,11 @@ class WaldTests:
             ``table`` has the columns statistic, pvalue, df_constraint and, with F tests,
             df_denom.  Columns that were dropped are left out; a term with none left has
             the statistic NaN.
+
+        Raises
+        ------
+        ValueError
+            If a hypothesis cannot be read, or the method is not known.
 
         Examples
         --------
@@ -416,16 +431,30 @@ class WaldTests:
         ndarray
             Lower and upper limits, (n_params, 2).  A DataFrame for "profile" and
             "bootstrap", with the same rows.
+
+        Raises
+        ------
+        ValueError
+            If ``alpha`` does not lie between 0 and 1, or ``method``, ``df_method`` or an
+            option is not known.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> result.conf_int(df_method="satterthwaite").loc["Days"].round(2).tolist()
+        [7.21, 13.73]
         """
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha={alpha!r} must lie between 0 and 1")
+        check_probability(alpha, "alpha")
         if method == "bootstrap":
             return self._bootstrap_limits(alpha, cols, **options)
         known = {"wald": set(), "profile": {"n_jobs"}}
-        unknown = options.keys() - known.get(method, set())
-        if method not in known or unknown:
-            given = f"method={method!r}" if method not in known else repr(min(unknown))
-            raise ValueError(f"{given} is not known; use 'wald', 'profile' or 'bootstrap'")
+        if method not in known:
+            said = "is not known; use 'wald', 'profile' or 'bootstrap'"
+            raise ValueError(f"method={method!r} {said}")
+        if unknown := options.keys() - known[method]:
+            raise ValueError(f"method={method!r} has no use for {min(unknown)!r}")
         if method == "profile":
             if df_method is not None:
                 raise ValueError("method='profile' has no use for a df_method")

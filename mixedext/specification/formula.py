@@ -177,7 +177,7 @@ def model_frame(
     split = split_formula(formula)
     frame = data_frame(data)
     if subset is not None:
-        frame = frame.loc[subset]
+        frame = _subset(frame, subset)
     if len(frame) == 0:
         raise ValueError("data has no rows")
     arrays = {}
@@ -266,6 +266,17 @@ def model_frame(
         aliases=engine.aliases,
         grouped=grouped,
     )
+
+
+def _subset(frame, subset):
+    """The rows that ``subset`` names, as ``data.loc`` takes them."""
+    try:
+        rows = frame.loc[subset]
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"subset does not name rows of data: {error}") from None
+    if not isinstance(rows, pd.DataFrame):
+        raise ValueError(f"subset={subset!r} must name several rows of data, as a list")
+    return rows
 
 
 def _plain_columns(engine, text):

@@ -18,7 +18,7 @@ from mixedext.exceptions import (
 )
 from mixedext.specification.components import Component, ComponentColumns
 from mixedext.specification.labels import factorize, recode
-from mixedext.specification.terms import RandomTerm, check_levels
+from mixedext.specification.terms import RandomTerm, check_columns, check_levels
 
 __all__ = ["ComponentSpec", "Grouped", "check_grouped", "grouped_of", "sorted_factor"]
 
@@ -116,11 +116,7 @@ def check_grouped(grouped: Grouped, nobs: int) -> None:
             raise DesignError(f"{term.label} has a column with infinite values")
         if not isinstance(term, RandomTerm):
             continue
-        for name, low, high in zip(term.names, *term.extremes, strict=True):
-            if low == high == 0:
-                raise DesignError(
-                    f"column {name!r} of {term.label} is zero in every row; leave it out"
-                )
+        check_columns(term)
     if grouped.main is not None:
         try:
             check_levels(grouped.main, nobs)

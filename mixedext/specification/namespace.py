@@ -8,6 +8,8 @@ import sys
 import types
 from collections.abc import Mapping
 
+import numpy as np
+
 from mixedext.specification.bars import names_in
 from mixedext.specification.transforms import TRANSFORMS
 
@@ -31,6 +33,11 @@ def caller_namespace(formulas, eval_env, depth: int) -> dict:
         scopes = [eval_env]
     elif hasattr(eval_env, "namespace"):  # patsy's EvalEnvironment
         scopes = [eval_env.namespace]
+    elif not isinstance(eval_env, int | np.integer | None):
+        raise ValueError(
+            f"eval_env={eval_env!r} must be a mapping of names, or a number of levels up "
+            "the stack; -1 for nowhere"
+        )
     elif eval_env == -1:
         scopes = []
     else:

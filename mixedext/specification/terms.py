@@ -23,6 +23,7 @@ from mixedext.specification.structures import Structure, structure
 __all__ = [
     "RandomTerm",
     "SparseTerm",
+    "check_columns",
     "check_group_names",
     "check_levels",
     "check_terms",
@@ -432,10 +433,22 @@ def check_terms(terms: list[RandomTerm | SparseTerm], nobs: int) -> None:
             _check_matrix(term)
             continue
         check_levels(term, nobs)
-        for name, low, high in zip(term.names, *term.extremes, strict=True):
-            if low == high == 0:
-                raise DesignError(
-                    f"column {name!r} of {term.label} is zero in every row; leave it out"
-                )
+        check_columns(term)
         if not are_finite(term.extremes):
             raise DesignError(f"{term.label} has a column with infinite values")
+
+
+def check_columns(term: RandomTerm) -> None:
+    """Refuse a term with a column of zeros.
+
+    Raises
+    ------
+    DesignError
+        If there is one.
+    """
+    for name, low, high in zip(term.names, *term.extremes, strict=True):
+        if low == high == 0:
+            raise DesignError(
+                f"column {name!r} of {term.label} is zero in every row; leave it out "
+                "(a category without rows: by .cat.remove_unused_categories())"
+            )

@@ -214,3 +214,50 @@ def test_slow_convergence_is_not_taken_for_rounding(seed):
     data = pd.DataFrame({"y": y, "a": x[:, 0], "b": x[:, 1], "g": g, "h": h})
     result = mx.mixedlm("y ~ a + b + (a + b || g) + (a + b | h)", data).fit()
     assert result.convergence.decrement < 1e-11
+
+
+def no_residual_rows():
+    """Terms that span all rows: the deviance has an infimum at no residual variance."""
+    k = [4, 5, 1, 2, 0, 1, 0, 5, 5, 2, 0, 2, 3, 3, 3, 5, 4, 1, 4, 2, 0, 1, 4, 3]
+    s = [0, 4, 8, 9, 13, 17, 18, 1, 5, 6, 10, 14, 15, 19, 2, 3, 7, 11, 12, 16, 20, 0, 4, 8]
+    x = [1, 2, 3, 4, 1, 3, 0, 3, 0, 4, 4, 0, 2, 0, 2, 0, 1, 3, 3, 4, 4, 0, 2, 4]
+    y = [6.83, 4.43, 5.78, 6.24, 5.58, 6.61, 5.55, 5.6, 3.32, 5.41, 8.82, 8.32]
+    y += [5.82, 6.09, 6.33, 6.08, 7.12, 4.97, 7.41, 5.88, 6.44, 4.69, 6.69, 6.19]
+    g, m = np.arange(24) % 7, np.arange(24) % 2
+    return pd.DataFrame({"y": y, "x": x, "g": g, "k": k, "m": m, "s": s})
+
+
+@ignore_singular
+def test_no_residual_is_no_rival():
+    """Fits, refits and batches stay at the minimum that leaves a residual."""
+    data = no_residual_rows()
+    formula = "y ~ x + (1 | g) + (1 | k) + (1 | m) + (1 | s)"
+    own = mx.mixedlm(formula, data).fit()
+    model = mx.mixedlm(formula, data.assign(y=np.arange(24) % 5))
+    assert own.llf == pytest.approx(-37.808873, abs=1e-5)
+    assert own.scale > 1
+    assert model.refit(data["y"]).llf == pytest.approx(own.llf, abs=1e-9)
+    assert model.fit_many(data[["y"]]).llf[0] == pytest.approx(own.llf, abs=1e-9)
+
+
+@ignore_singular
+def test_rival_with_much_variance_in_all_terms():
+    data = pd.DataFrame(
+        {
+            "g": [2, 0, 1, 0, 1, 1, 1, 0, 0, 1, 0, 1, 1, 1, 1, 0, 0, 0, 2, 0],
+            "s": [6, 2, 3, 1, 4, 3, 4, 2, 0, 3, 2, 4, 3, 4, 4, 0, 0, 0, 5, 0],
+            "k": [3, 3, 3, 2, 3, 3, 2, 2, 3, 3, 3, 3, 2, 0, 1, 2, 0, 3, 1, 3],
+            "x": [0, 2, 2, 0, 3, 0, 2, 0, 2, 4, 3, 2, 0, 4, 1, 2, 2, 2, 1, 1],
+            "y": [4, 3, 1, 2, 5, -1, 0, 1, 4, 5, 5, 1, 1, 0, -3, 3, 5, 5, 4, 3],
+        }
+    )
+    model = mx.mixedlm("y ~ 1 + (1 | g) + (1 | s) + (x | k)", data)
+    result = model.fit()
+    lowest = min(
+        model.fit(start_params=size * np.array([1.0, 0.2, 1.0, -0.4, 0.2])).deviance
+        for size in (0.3, 1.0, 3.0)
+    )
+    assert result.deviance < lowest + 1e-7
+    assert result.deviance == pytest.approx(76.18995, abs=1e-4)
+    many = model.fit_many(data[["y"]])
+    assert many.llf[0] == pytest.approx(result.llf, abs=1e-9)

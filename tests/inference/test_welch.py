@@ -29,8 +29,20 @@ def test_equal_means_have_an_interval():
     assert upper > 1
 
 
+def test_printed_lines():
+    samples = np.array([1.0, 3.0, np.nan]), np.array([0.0, 1.0])
+    assert repr(welch_test("slope", ("a", "b"), samples)).splitlines() == [
+        "Welch's t test of slope",
+        "a: mean 2 of 2 groups",
+        "b: mean 0.5 of 2 groups",
+        "difference = 1.5, 95% interval -5.41852 to 8.41852",
+        "t = 1.342, df = 1.47, p = 0.3499",
+        "groups that do not determine it, left out: 1",
+    ]
+
+
 @pytest.mark.parametrize("alpha", [0, 1, 95])
 def test_alpha_out_of_range(alpha):
     test = welch_test("x", ("a", "b"), [np.array([1.0, 3.0]), np.array([0.0, 2.0])])
-    with pytest.raises(ValueError, match="alpha must lie between 0 and 1"):
+    with pytest.raises(ValueError, match=r"alpha=.* must lie between 0 and 1"):
         test.conf_int(alpha)

@@ -14,7 +14,7 @@ from helpers.reference import case_names, load_case, relative_error
 import mixedext as mx
 from mixedext.results_parts.anova_tables import term_hypotheses
 from mixedext.results_parts.fixed_terms import fixed_terms
-from mixedext.results_parts.model_comparison import unwrapped
+from mixedext.results_parts.refits import unwrapped
 from mixedext.specification.statsmodels_compat import SPEC_ATTRIBUTE
 
 FOLDER = Path(__file__).parents[1] / "results" / "comparison"

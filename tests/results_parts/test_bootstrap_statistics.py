@@ -60,9 +60,24 @@ def test_statistics_of_frames():
         assert list(got.index) == [0, 1, 2]
     two = vectorized_values(lambda f: np.column_stack([f, f]), frame)
     assert list(two) == ["statistic 1", "statistic 2"]
-    for wrong in (lambda f: 1.0, lambda f: f["a"][:2]):
+    for wrong in (lambda f: 1.0, lambda f: f["a"][:2], lambda f: {"mean": f["a"].mean()}):
         with pytest.raises(ValueError, match="one a replicate"):
             vectorized_values(wrong, frame)
+
+
+def test_values_of_frames_that_are_none():
+    frame = pd.DataFrame({"a": [1.0, 2.0]})
+    with pytest.raises(ValueError, match="two values with the name 'a'"):
+        vectorized_values(lambda f: pd.concat([f, f], axis=1), frame)
+    with pytest.raises(ValueError, match="must give numbers, not str"):
+        vectorized_values(lambda f: ["low", "high"], frame)
+
+
+def test_missing_values_of_a_table_keep_their_names():
+    table = pd.DataFrame({"sd": [3.0, np.nan], "mean": [1.0, 2.0]}, index=["g", "h"])
+    got = statistic_values(table)
+    assert list(got.index) == ["g, sd", "g, mean", "h, sd", "h, mean"]
+    np.testing.assert_array_equal(got, [3.0, 1.0, np.nan, 2.0])
 
 
 def test_names_of_parameters_are_kept_apart():

@@ -12,7 +12,7 @@ from statsmodels.base._penalties import L2
 from statsmodels.regression.mixed_linear_model import MixedLMParams
 
 import mixedext as mx
-from mixedext.inference.bootstrap import TestLaw
+from mixedext.inference.simulated_law import SimulatedLaw
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning"
@@ -51,6 +51,7 @@ def test_published_statistics():
     large = mx.mixedlm("bright ~ 1 + (1 | operator)", pulp).fit(reml=False)
     test = mx.bootstrap_test(large, smf.ols("bright ~ 1", pulp).fit(), 100, rng=0)
     assert test.statistic == pytest.approx(2.568371, abs=5e-7)
+    assert f"parametric bootstrap: {test.se:.2g}" in repr(test)
     assert test.table.loc["LRT", "pvalue"] == pytest.approx(0.1090, abs=5e-5)
 
 
@@ -99,7 +100,7 @@ def test_draws_are_differences_of_fresh_fits(kind, monkeypatch):
 def test_linear_models_in_closed_form(weights, reml):
     data = mx.datasets.sleepstudy.load().data
     data["w"] = np.random.default_rng(0).uniform(0.5, 2.0, 180)
-    from mixedext.inference.bootstrap import linear_log_likelihoods
+    from mixedext.inference.simulated_law import linear_log_likelihoods
 
     model = mx.mixedlm("Reaction ~ Days", data, weights=weights)
     y = np.random.default_rng(1).normal(100, 30, (180, 3))
@@ -134,7 +135,7 @@ def test_what_cannot_be_tested_is_refused():
         mx.bootstrap_test(days, slopes, 10)
     with pytest.raises(ValueError, match="not on the same data"):
         mx.bootstrap_test(days, mx.mixedlm("Reaction ~ 1", data[:100]).fit(), 10)
-    with pytest.raises(TypeError, match="large must be results of mixedext"):
+    with pytest.raises(TypeError, match="large must be the results of a mixed model"):
         mx.bootstrap_test(smf.ols("Reaction ~ Days", data).fit(), one, 10)
     other = mx.mixedlm("Reaction ~ np.sin(Days) + (1 | Subject)", data).fit()
     with (
@@ -207,9 +208,9 @@ def test_laws_that_do_not_fit_are_named():
 def test_a_single_replicate_has_no_moments():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        law = TestLaw(2.0, np.array([1.0]), 1)
+        law = SimulatedLaw(2.0, np.array([1.0]), 1)
         assert np.isnan([law.laws()[n][-1] for n in ("Bartlett", "gamma", "F")]).all()
-        law = TestLaw(2.0, np.zeros(5), 1)
+        law = SimulatedLaw(2.0, np.zeros(5), 1)
         assert np.isnan(law.laws()["Bartlett"][-1])
-        law = TestLaw(2.0, np.full(5, np.nan), 1)
+        law = SimulatedLaw(2.0, np.full(5, np.nan), 1)
         assert law.laws()["parametric bootstrap"][-1] == 1.0

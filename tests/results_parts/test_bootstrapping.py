@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 import warnings
 from dataclasses import replace
@@ -303,6 +304,24 @@ def test_cases_of_groups_and_of_columns():
         own.bootstrap_cases(5, group=data["g"].sample(frac=1, random_state=0))
 
 
+def test_a_group_that_is_no_column():
+    result = mx.mixedlm("y ~ x + (1 | g)", frame()).fit()
+    for group in ("nobody", 3):
+        with pytest.raises(ValueError, match=f"group={group!r} is neither a grouping"):
+            result.bootstrap_cases(3, group=group)
+
+
+def test_cases_of_a_level_of_the_index():
+    data = frame().rename_axis("g")  # the index may have the name of a column
+    data["block"] = data["g"].astype(str).str[:1]
+    result = mx.mixedlm("y ~ x + (1 | g)", data).fit()
+    one = result.bootstrap_cases(5, rng=1, group="block")
+    data = data.set_index("block", append=True)
+    two = mx.mixedlm("y ~ x + (1 | g)", data).fit()
+    two = two.bootstrap_cases(5, rng=1, group="block")
+    pd.testing.assert_frame_equal(one.replicates, two.replicates)
+
+
 def test_too_few_levels_for_the_residual_bootstrap():
     """Centred effects of three levels span two directions: no three with any covariance."""
     rng = np.random.default_rng(50)
@@ -551,6 +570,23 @@ def test_arguments_are_checked():
         bootstrap.conf_int(method="bca")
     with pytest.raises(ValueError, match="level=95"):
         bootstrap.conf_int(95)
+
+
+@pytest.mark.parametrize("kind", ["parametric", "residual", "cases"])
+def test_docstrings_have_the_shared_parameters(kind):
+    text = getattr(mx.MixedLMResults, f"bootstrap_{kind}").__doc__
+    assert "<common>" not in text
+    lines = text.splitlines()
+    assert {"n : int, optional", "statistic : callable, optional"} <= set(lines)
+    for title in ("Parameters", "Returns"):  # sections stand after an empty line
+        at = lines.index(title)
+        assert lines[at - 1] == ""
+        assert lines[at + 1] == "-" * len(title)
+
+
+def test_import_without_docstrings():
+    import_it = [sys.executable, "-OO", "-W", "ignore", "-c", "import mixedext"]
+    subprocess.run(import_it, check=True, timeout=60)
 
 
 def test_a_bar_counts_replicates(capsys):

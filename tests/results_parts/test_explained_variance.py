@@ -72,11 +72,16 @@ def test_icc_bootstrap():
     result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", mx.datasets.dyestuff.load().data).fit()
     found = result.icc(ci="bootstrap", n=400, rng=1)
     assert found == result.icc(ci="bootstrap", n=400, rng=1)
-    refits = result.simulate_refits(400, rng=1)
-    share = refits.theta[:, 0] ** 2 / (1 + refits.theta[:, 0] ** 2)
-    np.testing.assert_allclose(
-        [found.lower, found.upper], np.quantile(share, [0.025, 0.975]), rtol=1e-10
-    )
+
+    def share(frame):
+        variance = frame["sd Intercept|Batch"] ** 2
+        return variance / (variance + frame["sigma"] ** 2)
+
+    # the same percentiles as any statistic's
+    replicates = result.bootstrap_parametric(400, share, rng=1, vectorized=True)
+    want = replicates.table.loc["statistic", ["estimate", "se", "lower", "upper"]]
+    np.testing.assert_allclose(found, want.astype(float), rtol=1e-10)
+    assert np.isnan(result.icc(ci="bootstrap", n=1, rng=1)[1:]).all()
 
 
 def test_icc_on_the_boundary():

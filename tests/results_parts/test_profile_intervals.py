@@ -366,7 +366,7 @@ def test_processes_of_conf_int():
     results = fitted(SLEEP, data_of("sleepstudy"))
     one, two = (results.conf_int(method="profile", n_jobs=n) for n in (1, 2))
     assert one.equals(two)
-    with pytest.raises(ValueError, match="'rng' is not known"):
+    with pytest.raises(ValueError, match="method='profile' has no use for 'rng'"):
         results.conf_int(method="profile", rng=1)
 
 

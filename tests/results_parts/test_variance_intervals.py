@@ -160,6 +160,8 @@ def test_arguments():
     results = mx.mixedlm(SLEEP, data_of("sleepstudy")).fit()
     with pytest.raises(ValueError, match="method"):
         results.conf_int_vcomp(method="exact")
+    with pytest.raises(ValueError, match=r"result\.conf_int\(method='bootstrap'\)"):
+        results.conf_int_vcomp(method="bootstrap")
     with pytest.raises(ValueError, match="alpha"):
         results.conf_int_vcomp(alpha=1.5)
     with pytest.raises(ValueError, match="scale"):

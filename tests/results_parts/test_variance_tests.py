@@ -140,6 +140,18 @@ class TestThreeModels:
         with pytest.raises(ValueError, match="'nobody' is not one part"):
             result.exact_rlrt("nobody")
 
+    def test_slopes_of_a_factor_have_its_name(self):
+        data = mx.datasets.load("machines").data
+        result = fit("score ~ Machine + (Machine | Worker)", data)
+        found = result.exact_rlrt("Machine", method="bootstrap", nsim=20, rng=1)
+        assert found.tested == "Machine in (Machine | Worker)"
+        two = data[data["Machine"] != "C"].astype({"Machine": str})
+        result = fit("score ~ Machine + (Machine | Worker)", two)
+        named = result.exact_rlrt("Machine", method="mixture")
+        column = result.exact_rlrt("Machine[T.B]", method="mixture")
+        assert named.tested == column.tested == "Machine in (Machine | Worker)"
+        assert named.pvalue == column.pvalue
+
     def test_uncorrelated_columns_are_terms(self):
         result = fit("Reaction ~ Days + (Days || Subject)", sleepstudy())
         slope = result.exact_rlrt("Days", method="inversion")
@@ -474,6 +486,8 @@ class TestTable:
         assert row["LRT"] == pytest.approx(42.8368, abs=1e-3)
         assert "refitted by REML" in table.notes[0]
         assert "no exact law exists" in table.notes[1]
+        assert "Use test='bootstrap'" in table.notes[1]
+        assert "method=" not in table.notes[1]
         mixture = result.ranova(test="mixture").loc["Days in (Days | Subject)"]
         assert mixture["p"] == result.exact_rlrt(method="mixture").pvalue
         assert mixture["test"] == "chi-squared mixture"

@@ -304,6 +304,8 @@ def test_intervals(result):
         result.conf_int(0)
     with pytest.raises(ValueError, match="method='profil'"):
         result.conf_int(method="profil")
+    with pytest.raises(ValueError, match="method='wald' has no use for 'n'"):
+        result.conf_int(n=100)
     some = result._results.conf_int(cols=[1, 3])
     np.testing.assert_array_equal(some, result.conf_int().to_numpy()[[1, 3]])
 

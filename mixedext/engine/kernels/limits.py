@@ -5,8 +5,11 @@
 DECREMENT_ACCEPTED = 1e-7
 SHARE_ACCEPTED = 1e-12
 NOISE_ACCEPTED = 30.0
-# A second start is preferred if it ends lower by this.
+# A second start is preferred if it ends lower by this,
 RESTART_GAIN = 1e-7
+# and leaves more than this share of the other's residual variance: where the random effects
+# span all rows the deviance may have an infimum at no residual, with variances without end.
+LEAST_RESIDUAL = 1e-6
 # Other minima are looked for from points where one term has these relative standard
 # deviations and the others that, if the deviance there exceeds the lowest minimum found by
 # less than the last.

@@ -21,7 +21,7 @@ cdef double ROUNDED = limits.ROUNDED, ZERO_THETA = limits.ZERO_THETA
 cdef double DECREMENT_ACCEPTED = limits.DECREMENT_ACCEPTED
 cdef double SHARE_ACCEPTED = limits.SHARE_ACCEPTED
 cdef double NOISE_ACCEPTED = limits.NOISE_ACCEPTED
-cdef double RESTART_GAIN = limits.RESTART_GAIN
+cdef double RESTART_GAIN = limits.RESTART_GAIN, LEAST_RESIDUAL = limits.LEAST_RESIDUAL
 cdef double LEAST_SIZE = limits.CONCENTRATED[0], LARGE_SIZE = limits.CONCENTRATED[1]
 cdef double REMAINDER = limits.REMAINDER, PROMISING = limits.PROMISING
 
@@ -217,6 +217,7 @@ cdef class _Refit:
     cdef _Terms terms
     cdef Py_ssize_t n, max_iterations
     cdef double best, smallest            # deviance, and smallest singular value, there
+    cdef double residual                  # y'P0 y there
     cdef bint good, stands                # a minimum; the function stands at the point
     cdef double[:, ::1] buffer
     cdef double* point
@@ -241,7 +242,7 @@ cdef class _Refit:
         return True
 
     cdef void keep(self) noexcept nogil:
-        self.best = self.search.deviance
+        self.best, self.residual = self.search.deviance, self.function.residual_square
         memcpy(self.point, self.search.theta, self.n * sizeof(double))
         self.smallest = self.terms.smallest_root(self.point)
 
@@ -251,26 +252,29 @@ cdef class _Refit:
         if (
             self.search.search(start, self.max_iterations, self.best) == 1
             and self.search.deviance < self.best - RESTART_GAIN
+            and self.function.residual_square > LEAST_RESIDUAL * self.residual
             and _is_settled(self.search, self.function.noise)
         ):
             self.good = True
             self.keep()
 
-    cdef void try_rivals(self, const double[:, ::1] rivals) noexcept nogil:
-        """Points where one term has nearly all of the variance."""
-        cdef double total = self.terms.total(self.point), size = total
+    cdef void try_rivals(self, const double[:, ::1] rivals, bint all_terms) noexcept nogil:
+        """Points where one term, or all, have much variance."""
+        cdef double total = self.terms.total(self.point), size = total, weight
         cdef Py_ssize_t term, of_sizes, e, number
         of_sizes = 1 if total > LEAST_SIZE else 2
         self.stands = False
-        for term in range(rivals.shape[0]):
+        for term in range(rivals.shape[0] + all_terms):  # the last: all terms
             for number in range(of_sizes):
                 if of_sizes == 2:
                     size = LARGE_SIZE if number else LEAST_SIZE
                 for e in range(self.n):
-                    self.other[e] = size * rivals[term, e]
+                    self.other[e] = 0.0
                 for e in range(self.n * rivals.shape[0]):
-                    if e // self.n != term:
-                        self.other[e % self.n] += REMAINDER * rivals[e // self.n, e % self.n]
+                    weight = REMAINDER
+                    if e // self.n == term or term == rivals.shape[0]:
+                        weight = size
+                    self.other[e % self.n] += weight * rivals[e // self.n, e % self.n]
                 if self.function.value(self.other, False) < self.best + PROMISING:
                     self.try_start(self.other)
 
@@ -297,6 +301,7 @@ def refit_responses(
     const double[:, ::1] others,          # in: (S, n_theta) more starts
     bint thorough,                        # in: whether to try them always
     const double[:, ::1] rivals,          # in: (T, n_theta) lam = I of each term, or none
+    bint all_terms,                       # in: whether to try all terms together, too
     const Py_ssize_t[::1] term_start,     # in: first column of every term, and their end
     const double[:, ::1] inverse,         # in: (K, K) T^-1 of the terms, block-diagonal
     Py_ssize_t max_iterations,
@@ -321,7 +326,7 @@ def refit_responses(
                     for i in range(others.shape[0]):
                         fit.try_start(&others[i, 0])
                 if rivals.shape[0] and function.n_derivatives - n_derivatives > 1:
-                    fit.try_rivals(rivals)
+                    fit.try_rivals(rivals, all_terms)
                 fit.round_zeros()
                 fit.terms.outer(fit.point, &theta[r, 0])
                 function.get_coefficients(&on_basis[r, 0])

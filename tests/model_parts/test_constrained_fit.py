@@ -5,20 +5,13 @@ import warnings
 import numpy as np
 import pytest
 from helpers.dense_likelihood import DenseLikelihood
+from helpers.masks import mask
 from helpers.upstream_pair import upstream_pair
 from scipy import optimize
 from statsmodels.base import _penalties as penalties
-from statsmodels.regression.mixed_linear_model import MixedLMParams
-from statsmodels.tools.sm_exceptions import ConvergenceWarning, SingularMatrixWarning
+from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
-
-
-def mask(fixed, cov_re, vcomp=()):
-    return MixedLMParams.from_components(
-        np.array(fixed, float), cov_re=np.array(cov_re, float), vcomp=np.array(vcomp, float)
-    )
-
 
 ALL = [1, 1, 1]
 
@@ -221,32 +214,6 @@ def test_covariance_penalty_where_the_fit_is_singular():
     assert np.abs(model.score(result.params_object)).max() < 1e-6
 
 
-@pytest.mark.filterwarnings(
-    f"ignore::{SingularMatrixWarning.__module__}.SingularMatrixWarning"
-)
-@pytest.mark.parametrize("seed", [1, 2, 9, 18, 43, 62])
-def test_an_l2_penalty_where_the_fit_is_singular(seed):
-    """The search starts on the boundary, off which no gradient leads."""
-    rng = np.random.default_rng(seed)
-    g, x = rng.integers(0, 6, 60), rng.normal(1, 2, 60)
-    effect = rng.normal(size=6)[g]
-    y = 3 + x + 2 * effect + 0.1 * effect * x + rng.normal(size=60)
-    fixed = np.column_stack([np.ones(60), x])
-    model = mx.MixedLM(y, fixed, groups=g, exog_re=fixed)
-    assert model.fit(reml=False).is_singular
-    result = model.fit(reml=False, fe_pen=penalties.L2(np.array([0.0, 20.0])))
-    assert result.converged
-    assert result.convergence.n_evaluations < 60
-
-
-def test_unfinished_search_says_so():
-    own, _ = upstream_pair(23, component=False)
-    free, start = mask(ALL, [[0, 1], [1, 1]]), mask(np.zeros(3), 9 * np.eye(2))
-    with pytest.warns(ConvergenceWarning, match="gradient of the free parameters"):
-        result = own.fit(free=free, start_params=start, maxiter=1)
-    assert not result.converged
-
-
 @pytest.mark.parametrize(
     ("free", "match"),
     [
@@ -261,34 +228,6 @@ def test_bad_masks(free, match):
     with pytest.raises(ValueError, match=match):
         own.fit(free=free)
     own.score(np.ones(3))  # the model is as before
-
-
-HELD = {
-    "coefficient": ([1, 0, 1], np.ones((2, 2))),
-    "covariance": (ALL, np.eye(2)),
-    "all variances": (ALL, np.zeros((2, 2))),
-}
-
-
-@pytest.mark.parametrize("reml", [True, False])
-@pytest.mark.parametrize("held", HELD)
-def test_observed_information_of_what_is_free(held, reml):
-    own, theirs = upstream_pair(24, component=False, n=200, n_groups=30)
-    start = MixedLMParams.from_components(
-        np.array([1.0, 2.1, 3.0]), cov_re=np.diag([1.1, 0.8])
-    )
-    free = mask(*HELD[held])
-    result = own.fit(free=free, start_params=start, reml=reml, cov_type="oim")
-    theirs.reml = reml
-    hessian = theirs.hessian(result.params_object)[0]
-    fixed, cov_re = HELD[held]
-    loose = np.flatnonzero([*fixed, *np.asarray(cov_re)[np.tril_indices(2)]])
-    want = np.zeros((6, 6))
-    want[np.ix_(loose, loose)] = np.linalg.inv(-hessian[np.ix_(loose, loose)])
-    got = np.asarray(result.cov_params())
-    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-10)
-    again = own.fit(free=free, start_params=start, reml=reml).get_robustcov_results("oim")
-    np.testing.assert_allclose(again.bse, result.bse, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

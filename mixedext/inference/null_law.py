@@ -1,4 +1,4 @@
-"""Exact likelihood-ratio and restricted likelihood-ratio tests of one variance component.
+"""Exact laws of the likelihood-ratio statistics of one variance component.
 
 In y = X b + Z u + e, u ~ N(0, r sigma^2 I), the law of the statistic under r = 0 (and q
 further restrictions on b) depends on the eigenvalues of Z'P0Z and, for the ordinary
@@ -10,13 +10,17 @@ likelihood, of Z'Z alone (Crainiceanu and Ruppert 2004):
 
 with independent chi-squared w_s, of one degree of freedom for each eigenvalue mu_s, and
 w_0, of n - p - rank.
+
+References
+----------
+C.M. Crainiceanu and D. Ruppert (2004), Likelihood ratio tests in linear mixed models with
+one variance component. Journal of the Royal Statistical Society B 66, 165-185.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from math import comb
 
 import numpy as np
 from scipy import stats
@@ -26,15 +30,7 @@ from mixedext.engine.threads import blas_threads
 from mixedext.inference.component_spectrum import Spectrum
 from mixedext.inference.quadratic_forms import positive_probability
 
-__all__ = [
-    "NullLaw",
-    "VarianceTest",
-    "checked_count",
-    "exact_test",
-    "mixture_test",
-    "null_statistics",
-    "rlrsim_grid",
-]
+__all__ = ["NullLaw", "null_statistics", "rlrsim_grid"]
 
 # Numbers that are drawn at once: they stay in a processor's cache.
 DRAWN = 2**17
@@ -116,8 +112,8 @@ def null_statistics(
     on_grid = first_peak or not refine
     nearest = 1 / (RESOLVED * values.max())
     grid = _ratios(values, nearest) if grid is None else np.ascontiguousarray(grid, float)
-    if grid.ndim != 1 or not len(grid) or grid[0] != 0 or not (np.diff(grid) > 0).all():
-        raise ValueError("grid must be ratios of variances that ascend from 0")
+    if grid.ndim != 1 or len(grid) < 2 or grid[0] != 0 or not (np.diff(grid) > 0).all():
+        raise ValueError("grid must be two or more ratios of variances that ascend from 0")
     given = (values, whole, counts, float(dof), draws, rest)
     with blas_threads():
         if on_grid:
@@ -361,216 +357,3 @@ def _one_eigenvalue(w, rest, dof, count):
         shrink = np.minimum(count * rest / (w * (dof - count)), 1.0)
         gain = dof * np.log((w + rest) / (w * shrink + rest)) + count * np.log(shrink)
     return np.where(shrink < 1.0, gain, 0.0)
-
-
-@dataclass(frozen=True, eq=False)
-class VarianceTest:
-    """A likelihood-ratio test that a variance component is zero.
-
-    Attributes
-    ----------
-    statistic : float
-        Likelihood-ratio statistic; zero where the variance is estimated as zero.
-    pvalue : float
-        Probability of this statistic or a larger one.  From b of B simulations
-        (b + 1) / (B + 1), which is never zero.
-    pvalue_se : float
-        Its Monte Carlo standard error; 0 if it is exact.
-    nsim : int
-        Simulations, 0 if none were made.
-    null_sample : ndarray
-        Simulated statistics, (nsim,); empty if none were made.
-    mass_at_zero : float
-        Probability, if the variance is zero, that its estimate is zero; NaN if it is not
-        known.
-    method : {"simulation", "inversion", "mixture", "bootstrap"}
-        Where the p-value is from.
-    kind : {"RLRT", "LRT"}
-        Restricted or ordinary likelihood.
-    tested : str
-        What is tested.
-    notes : tuple of str
-        What was done to the models, and what the p-value rests on.
-    law : NullLaw or None
-        Eigenvalues that an exact p-value rests on.
-    is_exact : bool
-        Whether ``law`` is the statistic's: there is no other variance.
-    """
-
-    statistic: float
-    pvalue: float
-    pvalue_se: float
-    nsim: int
-    null_sample: np.ndarray
-    mass_at_zero: float
-    method: str
-    kind: str
-    tested: str = ""
-    notes: tuple[str, ...] = ()
-    law: NullLaw | None = field(default=None, repr=False)
-    is_exact: bool = False
-
-    def __repr__(self):
-        exact = "exact " if self.is_exact else ""
-        of = f" of {self.tested}" if self.tested else ""
-        how = self.method
-        if self.nsim:
-            how += f", {self.nsim} draws, standard error {self.pvalue_se:.2g}"
-        lines = [
-            f"{exact}{self.kind}{of}",
-            f"statistic = {self.statistic:.6g}, p = {self.pvalue:.4g} ({how})",
-            f"under the hypothesis the estimate is 0 with probability "
-            f"{self.mass_at_zero:.4f}",
-            *self.notes,
-        ]
-        if not np.isfinite(self.mass_at_zero):
-            del lines[2]
-        return "\n".join(lines)
-
-    def quantile(self, probability):
-        """Quantiles of the simulated null statistics.
-
-        Parameters
-        ----------
-        probability : float or array_like
-            Between 0 and 1.
-
-        Raises
-        ------
-        ValueError
-            If nothing was simulated.
-        """
-        if not self.nsim or not len(self.null_sample):
-            raise ValueError(f"method={self.method!r} has simulated no null statistics")
-        return np.quantile(self.null_sample, probability)
-
-
-def checked_count(nsim) -> int:
-    """The number of simulations; ValueError if it is none."""
-    if not (isinstance(nsim, int | np.integer) and nsim > 0):
-        raise ValueError(f"nsim={nsim!r} must be a whole number above 0")
-    return int(nsim)
-
-
-def exact_test(
-    statistic: float,
-    law: NullLaw,
-    nsim: int = 10_000,
-    rng=None,
-    method: str = "simulation",
-    grid=None,
-    tested: str = "",
-    notes=(),
-    is_exact: bool = True,
-) -> VarianceTest:
-    """The test of an observed statistic by its exact law.
-
-    Parameters
-    ----------
-    statistic : float
-        Observed; what is not above zero counts as zero.
-    law : NullLaw
-        Its law.
-    nsim : int, optional
-        Number of simulations.
-    rng : Generator or int, optional
-        Source of random numbers, or a seed.
-    method : {"simulation", "inversion"}, optional
-        Simulated statistics, or ``NullLaw.survival``.
-    grid : array_like, optional
-        See ``null_statistics``.
-    tested : str, optional
-        What is tested.
-    notes : sequence of str, optional
-        To be kept.
-    is_exact : bool, optional
-        False if there are other variances, so that the law is an approximation.
-
-    Raises
-    ------
-    ValueError
-        If ``nsim`` or ``method`` cannot be used.
-    """
-    if method not in ("simulation", "inversion"):
-        raise ValueError(f"method={method!r} is not known; use 'simulation' or 'inversion'")
-    nsim, rng = checked_count(nsim), np.random.default_rng(rng)
-    statistic = max(float(statistic), 0.0)
-    notes, width = list(notes), law.spectrum.width
-    if width:
-        notes.append(
-            f"many different eigenvalues: those within {width:.1g} of each other, "
-            "relatively, were pooled"
-        )
-    sample, kind = np.zeros(0), "RLRT" if law.reml else "LRT"
-    if method == "inversion":
-        p, se = (1.0, 0.0) if statistic == 0 else law.survival(statistic, nsim, rng)
-        p = max(p, np.finfo(float).tiny)  # what underflows is not impossible
-        nsim = 0 if law.has_one_eigenvalue or statistic == 0 else nsim
-    else:
-        sample = law.simulate(nsim, rng, grid)
-        p = (int((sample >= statistic).sum()) + 1) / (nsim + 1)
-        se = float(np.sqrt(p * (1 - p) / nsim))
-    return VarianceTest(
-        statistic,
-        p,
-        se,
-        nsim,
-        sample,
-        law.mass_at_zero,
-        method,
-        kind,
-        tested,
-        tuple(notes),
-        law,
-        is_exact,
-    )
-
-
-def mixture_test(
-    statistic: float, df: int, n_boundary: int, reml: bool, tested: str = "", notes=()
-) -> VarianceTest:
-    """The large-sample test by a mixture of chi-squared laws.
-
-    Parameters
-    ----------
-    statistic : float
-        Observed.
-    df : int
-        Parameters that are not on the boundary under the hypothesis: covariances.
-    n_boundary : int
-        Variances without correlations that are zero.  Each is estimated as zero with
-        probability 1/2, independently of the others: exact in the limit if the
-        information has no element for two of them, as in balanced crossed designs.
-    reml : bool
-        Restricted or ordinary likelihood.
-    tested : str, optional
-        What is tested.
-    notes : sequence of str, optional
-        To be kept.
-
-    References
-    ----------
-    Self and Liang (1987), Asymptotic properties of maximum likelihood estimators and
-    likelihood ratio tests under nonstandard conditions, Journal of the American
-    Statistical Association 82, 605-610.
-    Stram and Lee (1994), Variance components testing in the longitudinal mixed effects
-    model, Biometrics 50, 1171-1177.
-    """
-    statistic = max(float(statistic), 0.0)
-    shares = np.array([comb(n_boundary, j) for j in range(n_boundary + 1)]) / 2**n_boundary
-    dfs = df + np.arange(n_boundary + 1)
-    tail = [1.0 * (statistic == 0) if d == 0 else stats.chi2.sf(statistic, d) for d in dfs]
-    laws = " + ".join(f"{s:.4g} chi2({d})" for s, d in zip(shares, dfs, strict=True))
-    notes = (*notes, f"p in large samples, by the mixture {laws}")
-    return VarianceTest(
-        statistic,
-        float(shares @ tail),
-        0.0,
-        0,
-        np.zeros(0),
-        float(shares[0]) if df == 0 else float("nan"),
-        "mixture",
-        "RLRT" if reml else "LRT",
-        tested,
-        notes,
-    )

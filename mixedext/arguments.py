@@ -1,0 +1,39 @@
+"""Checks of arguments that many functions share: probabilities and numbers of things."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["check_count", "check_probability", "confidence_level"]
+
+
+def check_probability(value, name: str) -> None:
+    """Raise ValueError, naming the argument, unless it lies strictly between 0 and 1."""
+    try:
+        inside = bool(0 < value < 1)
+    except (TypeError, ValueError):  # a text, or an array
+        inside = False
+    if not inside:
+        raise ValueError(f"{name}={value!r} must lie between 0 and 1")
+
+
+def check_count(value, name: str) -> None:
+    """Raise ValueError, naming the argument, unless it is a whole number, 1 or more."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < 1:
+        raise ValueError(f"{name}={value!r} must be a whole number, 1 or more")
+
+
+def confidence_level(level, alpha=None):
+    """``level``, or ``1 - alpha`` where alpha is given, as in statsmodels' ``conf_int``.
+
+    Raises
+    ------
+    ValueError
+        If it is no number between 0 and 1.
+    """
+    if alpha is None:
+        check_probability(level, "level")
+        return level
+    check_probability(alpha, "alpha")
+    return 1 - alpha
