@@ -13,7 +13,7 @@ __all__ = ["NotedTable"]
 
 
 # Columns that are not printed as pandas does.
-_TEXTS = {"den_df": df_texts, "num_df": df_texts, "Df": df_texts, "df_denom": df_texts}
+_TEXTS = dict.fromkeys(["den_df", "num_df", "Df", "df", "df_denom"], df_texts)
 _TEXTS |= {"p": p_texts, "pvalue": p_texts, "Pr(>Chisq)": p_texts}
 
 

@@ -181,7 +181,8 @@ def exact_rlrt(
     Returns
     -------
     VarianceTest
-        statistic, pvalue, pvalue_se, mass_at_zero, null_sample, method, notes.
+        statistic, pvalue, pvalue_se, by_inversion, mass_at_zero, null_sample, method,
+        notes.
 
     Raises
     ------
