@@ -110,6 +110,9 @@ def refine_fit(fit: Fit, y, x, terms, weights) -> Fit:
 def precision_of(fit: Fit, residual, weights) -> float:
     """Relative error of the penalized residual sum of squares, by a pass over the rows.
 
+    Or that of the deviance, a degree of freedom, by the estimate of its rounding error,
+    if that is larger.
+
     Parameters
     ----------
     fit : Fit
@@ -121,4 +124,5 @@ def precision_of(fit: Fit, residual, weights) -> float:
     """
     square = residual**2 if weights is None else weights * residual**2
     rows = float(square.sum()) + fit.penalty
-    return abs(rows - fit.scale * fit.objective.dof) / rows
+    error = abs(rows - fit.scale * fit.objective.dof) / rows
+    return max(error, fit.objective.noise / fit.objective.dof)

@@ -13,6 +13,11 @@ with residuals c - Z Lam u of the rows; then the terms of
 
 are small themselves, and errors of u enter squared.  The factor, of cross-products, need
 only be so good that the steps become smaller.
+
+Where the leading factor and the tail both have large variances, digits of its factor L of
+S = Lam2'Z2'V1^-1 Z2 Lam2 + I are lost, too, and with them those of log det S.  The columns
+of Z2 Lam2 L^-T have products E = L^-1 S L^-T that are near I, from the rows in the same
+way, and L times the Cholesky factor of E is the factor as it should be.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ from mixedext.engine.factor import Factor, Response
 from mixedext.engine.kernels.newton import PythonFunction
 from mixedext.engine.objective import FactorDeviance
 from mixedext.engine.sparse_rows import transposed_rows
+from mixedext.engine.tail import DenseTail
 
 __all__ = ["DesignRows", "RowDeviance", "RowFactor", "fixed_columns"]
 
@@ -34,6 +40,11 @@ MOST_STEPS, SMALL_STEP = 6, 1e-15
 # Along directions of a covariance whose root exceeds this Z'V0^-1 c is u by the root;
 # along others it is Z'(c - Z Lam u).
 LARGE_ROOT = 1e-2
+# Rounding error of log det S above which L is mended, and numbers in Z2 Lam2 L^-T, and its
+# columns, up to which that can be done.
+MEND_STEPS = 3
+PIVOT_NOISE, MOST_NUMBERS, MOST_COLUMNS = 1e-9, 5_000_000, 1000
+EPSILON = float(np.finfo(float).eps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +74,17 @@ class DesignRows:
     def _by_rows(self):
         return self.lead.T.tocsr(), self.tail.T.tocsr()
 
+    def times_lead(self, b):
+        """Z b of the leading factor, for b (L K, R)."""
+        return self._by_rows[0] @ b
+
+    def times_tail(self, b):
+        """Z b of the tail, for b (m, R)."""
+        return self._by_rows[1] @ b
+
     def times(self, lead, tail):
-        """Z b for b given as (L K, R) and (m, R)."""
-        first, second = self._by_rows
-        return first @ lead + second @ tail
+        """Z b of both."""
+        return self.times_lead(lead) + self.times_tail(tail)
 
     def products(self, columns):
         """Z'c as (L K, R) and (m, R)."""
@@ -97,6 +115,9 @@ class RowFactor(Factor):
     def __init__(self, blocks, rows: DesignRows):
         super().__init__(blocks)
         self.rows = rows
+        size = len(rows.columns) * self.tail.size
+        dense = isinstance(self.tail, DenseTail)
+        self._mendable = dense and size <= MOST_NUMBERS and self.tail.size <= MOST_COLUMNS
 
     def update(self, lams, floor: bool = False) -> bool:
         if not self._factor_effects(lams, floor):
@@ -107,12 +128,60 @@ class RowFactor(Factor):
         self._lead_inverse = np.linalg.inv(
             root.T @ self.blocks.lead_gram @ root + np.eye(self.width)
         )
+        lost = self._pivot_losses()
+        noise = EPSILON * lost.sum()
+        if noise > PIVOT_NOISE and self._mendable:
+            if not self._mend():
+                return False
+            noise = EPSILON * np.sqrt(lost).sum()
         fixed, self.response = self._refined(self.rows.columns)
         whole = np.einsum("ij,ij->j", self.rows.columns, self.rows.columns)
         with np.errstate(divide="ignore", invalid="ignore"):
             # residuals of the rows have rounding errors of the size of the columns'
             self.cancellation = float(np.sqrt(whole / np.diag(fixed)).max())
+        self.cancellation += noise / (EPSILON * self.blocks.nobs)
         return self.set_fixed(fixed)
+
+    def _pivot_losses(self):
+        """How many times larger than its pivots the diagonal of Lam2'Z2'Z2 Lam2 is."""
+        blocks, pivots = self.blocks, self.tail.pivots()
+        gram, whole = blocks.tail_gram, np.empty(self.tail.size)
+        gram = gram.diagonal() if gram.ndim == 2 else gram[blocks.pattern.pointers[:-1]]
+        for f, (vector, size) in enumerate(self.roots):
+            at = blocks.tail_columns(f)
+            whole[at] = gram[at] @ vector**2 * size**2
+        return whole / pivots**2
+
+    def _mend(self):
+        """L chol(E) in place of L; whether E is positive definite."""
+        rows, tail = self.rows, self.tail
+        inverse = np.eye(tail.size)
+        tail.solve(inverse, transpose=True)
+        rest = columns = rows.times_tail(tail.lam_times(inverse))
+        u = np.zeros((*self.blocks.lead_gram.shape[:2], tail.size))
+        for _ in range(MEND_STEPS):
+            u += self._lead_inverse @ (self._lead_product(rows.lead @ rest) - u)
+            rest = columns - rows.times_lead(self._lead_effect(u))
+        flat = u.reshape(-1, tail.size)
+        try:
+            root = np.linalg.cholesky(
+                rest.T @ rest + flat.T @ flat + inverse.T @ inverse
+            )
+        except np.linalg.LinAlgError:
+            return False
+        tail.factor[:] = np.tril(tail.factor) @ root
+        self.log_det += 2.0 * float(np.log(np.diag(root)).sum())
+        return True
+
+    def _curvature(self, sums, links):
+        """As of a factor, [N Lam2 C22]_ll = Lam2^-T [I - C22]_ll along large directions."""
+        mended = []
+        for f, (total, (vector, size)) in enumerate(zip(sums, self.roots, strict=True)):
+            columns = self.blocks.tail_columns(f)
+            inverse = self.tail._inverse_blocks(columns).sum(axis=0)
+            own = len(columns) * np.eye(len(size)) - inverse
+            mended.append(_along(vector, size, total, own))
+        return super()._curvature(mended, links)
 
     def project(self, lead_weight, tail_weight):
         count = lead_weight.shape[2]
@@ -126,8 +195,10 @@ class RowFactor(Factor):
         u_tail = np.zeros((self.blocks.tail_size, count))
         size = np.inf
         for _ in range(MOST_STEPS):
-            lead, tail = self._times_roots(self.rows.products(rest), transpose=True)
-            step_lead, step_tail = self._solve(lead - u_lead, tail - u_tail)
+            lead, tail = self.rows.products(rest)
+            lead = self._lead_product(lead) - u_lead
+            tail = self.tail.lam_times(tail, transpose=True) - u_tail
+            step_lead, step_tail = self._solve(lead, tail)
             before, size = size, _squares(step_lead, step_tail)
             if (size > 0.25 * before).any():
                 break  # rounding is all that is left
@@ -143,29 +214,29 @@ class RowFactor(Factor):
             self._response(rest, u_lead, u_tail), (effect[0].reshape(u_lead.shape), effect[1])
         )
 
-    def _times_roots(self, pair, transpose=False):
-        """Lam b or Lam'b of (lead, tail), the lead as (L, K, R)."""
+    def _lead_product(self, products):
+        """Lam'b of the lead as (L, K, R), for b (L K, R)."""
         vector, size = self._lead_root
-        root = vector * size
-        lead = pair[0].reshape(-1, self.width, pair[0].shape[-1])
-        lead = (root.T if transpose else root) @ lead
-        return lead, self.tail.lam_times(pair[1], transpose)
+        return (vector * size).T @ products.reshape(-1, self.width, products.shape[-1])
+
+    def _lead_effect(self, u):
+        """Lam u of the lead as (L K, R), for u (L, K, R)."""
+        vector, size = self._lead_root
+        return ((vector * size) @ u).reshape(-1, u.shape[-1])
 
     def _effect(self, u_lead, u_tail):
-        lead, tail = self._times_roots((u_lead, u_tail))
-        return lead.reshape(-1, lead.shape[2]), tail
+        return self._lead_effect(u_lead), self.tail.lam_times(u_tail)
 
     def _solve(self, lead, tail):
         """(Lam'Z'Z Lam + I)^-1 (lead, tail) by the factor of cross-products."""
         rows = self.rows
         own = self._lead_inverse @ lead
-        image = rows.tail @ (rows._by_rows[0] @ self._effect(own, tail)[0])
+        image = rows.tail @ rows.times_lead(self._lead_effect(own))
         tail = tail - self.tail.lam_times(image, transpose=True)
         self.tail.solve(tail)
         self.tail.solve(tail, transpose=True)
-        image = rows.lead @ (rows._by_rows[1] @ self.tail.lam_times(tail))
-        lead = lead - self._times_roots((image, tail), transpose=True)[0]
-        return self._lead_inverse @ lead, tail
+        image = rows.lead @ rows.times_tail(self.tail.lam_times(tail))
+        return self._lead_inverse @ (lead - self._lead_product(image)), tail
 
     def _response(self, rest, u_lead, u_tail):
         """Z'V0^-1 c as (lead, tail) from residuals and u."""
