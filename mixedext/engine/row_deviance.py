@@ -28,7 +28,7 @@ from functools import cached_property
 import numpy as np
 
 from mixedext.engine.factor import Factor, Response
-from mixedext.engine.kernels.newton import PythonFunction
+from mixedext.engine.kernels.python_function import PythonFunction
 from mixedext.engine.objective import FactorDeviance
 from mixedext.engine.sparse_rows import transposed_rows
 from mixedext.engine.tail import DenseTail
@@ -164,9 +164,7 @@ class RowFactor(Factor):
             rest = columns - rows.times_lead(self._lead_effect(u))
         flat = u.reshape(-1, tail.size)
         try:
-            root = np.linalg.cholesky(
-                rest.T @ rest + flat.T @ flat + inverse.T @ inverse
-            )
+            root = np.linalg.cholesky(rest.T @ rest + flat.T @ flat + inverse.T @ inverse)
         except np.linalg.LinAlgError:
             return False
         tail.factor[:] = np.tril(tail.factor) @ root
@@ -209,10 +207,9 @@ class RowFactor(Factor):
                 break
         flat = u_lead.reshape(-1, count)
         form = rest.T @ rest + flat.T @ flat + u_tail.T @ u_tail
-        effect = self._effect(u_lead, u_tail)
-        return form, Response(
-            self._response(rest, u_lead, u_tail), (effect[0].reshape(u_lead.shape), effect[1])
-        )
+        lead, tail = self._effect(u_lead, u_tail)
+        effect = lead.reshape(u_lead.shape), tail
+        return form, Response(self._response(rest, u_lead, u_tail), effect)
 
     def _lead_product(self, products):
         """Lam'b of the lead as (L, K, R), for b (L K, R)."""

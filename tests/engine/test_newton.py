@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from mixedext.engine.kernels.newton import Newton, PythonFunction
+from mixedext.engine.kernels.newton import Newton
+from mixedext.engine.kernels.python_function import PythonFunction
 from scipy.linalg import hadamard
 
 from mixedext.engine import objective as objective_module

@@ -10,8 +10,6 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 from scipy.linalg.cython_lapack cimport dsyev
 
-import sys
-
 import numpy as np
 
 from mixedext.engine.kernels.variance_step cimport variance_step
@@ -58,7 +56,6 @@ cdef double ROUGH_ABOVE = 10.0
 METHODS = ("newton", "l-bfgs-b", "rectified", "given", "closed form")
 
 cdef enum:
-    CONTINUES = 0
     FOUND = 1
     NOT_FINITE = -1
     RAISED = -2
@@ -76,7 +73,6 @@ cdef class Function:
     ) noexcept nogil:
         pass
 
-
 cdef object _copied(const double* x, Py_ssize_t n):
     cdef Py_ssize_t i
     cdef double[::1] view
@@ -85,54 +81,6 @@ cdef object _copied(const double* x, Py_ssize_t n):
     for i in range(n):
         view[i] = x[i]
     return out
-
-
-cdef class PythonFunction(Function):
-    """A deviance written in Python: ``value``, ``derivatives`` and ``noise``."""
-
-    cdef object objective
-    cdef object error
-
-    def __init__(self, objective):
-        self.objective = objective
-        self.n_theta = objective.n_theta
-        self.costly = objective.costly
-        self.squared = getattr(objective, "squared", None)
-        self.rough = getattr(objective, "starts_rough", False)
-
-    cdef double value(self, const double* theta, bint floor) noexcept nogil:
-        with gil:
-            try:
-                value = float(self.objective.value(_copied(theta, self.n_theta), bool(floor)))
-                if isfinite(value):
-                    self.noise = self.objective.noise
-                return value
-            except BaseException:
-                self.error, self.raised = sys.exc_info()[1], True
-                return INFINITY
-
-    cdef void derivatives(
-        self, const double* theta, double* gradient, double* hessian
-    ) noexcept nogil:
-        cdef const double[::1] g
-        cdef const double[:, ::1] h
-        cdef Py_ssize_t i, j, n = self.n_theta
-        with gil:
-            try:
-                more = {"rough": True} if self.rough else {}
-                found = self.objective.derivatives(_copied(theta, n), **more)
-                g = np.ascontiguousarray(found.gradient)
-                h = np.ascontiguousarray(found.hessian)
-                for i in range(n):
-                    gradient[i] = g[i]
-                    for j in range(n):
-                        hessian[i * n + j] = h[i, j]
-            except BaseException:
-                self.error, self.raised = sys.exc_info()[1], True
-
-    def reraise(self):
-        error, self.error, self.raised = self.error, None, False
-        raise error
 
 
 cdef inline double _norm(const double* x, Py_ssize_t n) noexcept nogil:
@@ -595,7 +543,7 @@ cdef class Newton:
         with nogil:
             status = self.search(&point[0], max_iterations, to_beat)
         if status == RAISED:
-            (<PythonFunction?>self.function).reraise()
+            self.function.reraise()  # a function written in Python
         if status == NO_DECOMPOSITION:
             raise ValueError("the derivatives of the deviance are not finite")
         if status == NOT_FINITE:
