@@ -43,6 +43,8 @@ LARGE_ROOT = 1e-2
 # Rounding error of log det S above which L is mended, and numbers in Z2 Lam2 L^-T, and its
 # columns, up to which that can be done.
 MEND_STEPS = 3
+# Regressions of y on X by V0 one after the other.
+MOST_SHIFTS = 4
 PIVOT_NOISE, MOST_NUMBERS, MOST_COLUMNS = 1e-9, 5_000_000, 1000
 EPSILON = float(np.finfo(float).eps)
 
@@ -114,7 +116,7 @@ class RowFactor(Factor):
 
     def __init__(self, blocks, rows: DesignRows):
         super().__init__(blocks)
-        self.rows = rows
+        self.rows, self._shift = rows, np.zeros(self.rank)
         size = len(rows.columns) * self.tail.size
         dense = isinstance(self.tail, DenseTail)
         self._mendable = dense and size <= MOST_NUMBERS and self.tail.size <= MOST_COLUMNS
@@ -134,13 +136,37 @@ class RowFactor(Factor):
             if not self._mend():
                 return False
             noise = EPSILON * np.sqrt(lost).sum()
-        fixed, self.response = self._refined(self.rows.columns)
+        form, response = self._regressed()
         whole = np.einsum("ij,ij->j", self.rows.columns, self.rows.columns)
         with np.errstate(divide="ignore", invalid="ignore"):
             # residuals of the rows have rounding errors of the size of the columns'
-            self.cancellation = float(np.sqrt(whole / np.diag(fixed)).max())
+            self.cancellation = float(np.sqrt(whole / np.diag(form)).max())
         self.cancellation += noise / (EPSILON * self.blocks.nobs)
-        return self.set_fixed(fixed)
+        if not self.set_fixed(form):
+            return False
+        # of y itself, not of what its regression leaves
+        self.fixed[-1, :-1] += self._shift @ self.fixed_factor
+        for part in (*response.response, *response.effect):
+            part[..., -1] += part[..., :-1] @ self._shift
+        self.response = response
+        return True
+
+    def _regressed(self):
+        """``_refined`` of [X, y - X shift], with a shift that leaves y nothing of X.
+
+        In least squares y has lost X, but it may be nearly in X again as V0 sees it.
+        """
+        rank = self.rank
+        for turn in range(MOST_SHIFTS):
+            columns = self.rows.columns.copy()
+            columns[:, rank] -= columns[:, :rank] @ self._shift
+            form, response = self._refined(columns)
+            change = np.linalg.solve(form[:rank, :rank], form[:rank, rank])
+            if not change @ form[:rank, rank] > 0.1 * form[rank, rank]:
+                break
+            if turn < MOST_SHIFTS - 1:
+                self._shift = self._shift + change
+        return form, response
 
     def _pivot_losses(self):
         """How many times larger than its pivots the diagonal of Lam2'Z2'Z2 Lam2 is."""
@@ -171,6 +197,21 @@ class RowFactor(Factor):
         self.log_det += 2.0 * float(np.log(np.diag(root)).sum())
         return True
 
+    @cached_property
+    def _shrinkage(self):
+        """As of a factor: K = I - D A, but D Sigma^-1 along each large direction alone."""
+        (vector, size), gram = self._lead_root, self.blocks.lead_gram
+        root, large = vector * size, size >= LARGE_ROOT
+        by_root = root @ self._lead_inverse
+        along = np.where(
+            large,
+            by_root / np.where(large, size, 1.0),
+            vector - by_root @ (root.T @ gram @ vector),
+        )
+        total = (vector.T @ gram @ along).sum(axis=0)
+        total = vector @ np.where(large, total, total.T) @ vector.T
+        return np.ascontiguousarray(along @ vector.T), total
+
     def _curvature(self, sums, links):
         """As of a factor, [N Lam2 C22]_ll = Lam2^-T [I - C22]_ll along large directions."""
         mended = []
@@ -198,7 +239,7 @@ class RowFactor(Factor):
             tail = self.tail.lam_times(tail, transpose=True) - u_tail
             step_lead, step_tail = self._solve(lead, tail)
             before, size = size, _squares(step_lead, step_tail)
-            if (size > 0.25 * before).any():
+            if (size > 0.25 * before).all():
                 break  # rounding is all that is left
             u_lead += step_lead
             u_tail += step_tail
