@@ -27,6 +27,7 @@ from mixedext.engine.rotation import (
     sum_rotated,
     within_rotated,
 )
+from mixedext.engine.row_deviance import DesignRows, RowDeviance
 from mixedext.engine.rows import Rows
 from mixedext.engine.spread import engine_terms, factor_layouts
 from mixedext.engine.triangles import basis_of_squares, invert_upper
@@ -74,6 +75,8 @@ class Design:
         By which the columns of the only factor have become orthogonal.
     intercept : bool
         Whether the first column of X is constant, and not zero.
+    rows : DesignRows or None
+        The rows, where cross-products alone would not do.
     """
 
     blocks: Blocks
@@ -85,6 +88,7 @@ class Design:
     log_weights: float
     rotation: Rotation | None = None
     intercept: bool = False
+    rows: DesignRows | None = None
 
     @cached_property
     def structures(self):
@@ -125,6 +129,8 @@ class Design:
         """The profiled deviance in the engine's units."""
         if self.blocks.within is not None:
             return OneFactorDeviance(self.blocks, self.structures, reml, self.level_sums)
+        if self.rows is not None:
+            return RowDeviance(self.blocks, self.structures, reml, self.rows)
         return FactorDeviance(self.blocks, self.structures, reml)
 
     @cached_property

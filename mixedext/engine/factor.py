@@ -58,9 +58,20 @@ class Factor:
 
         Returns False where rounding has made the matrix indefinite.
         """
-        vars(self).pop("response", None)
-        vars(self).pop("curvature", None)
-        vars(self).pop("_shrinkage", None)
+        if not self._factor_effects(lams, floor):
+            return False
+        self.tail_solved = self.tail.lam_times(self.tail.cross, transpose=True)
+        self.tail.solve(self.tail_solved)
+        whole = self.blocks.fixed_gram
+        rows = self.solved.reshape(-1, self.blocks.n_fixed)
+        fixed = whole - rows.T @ rows - self.tail_solved.T @ self.tail_solved
+        self.cancellation = _cancellation(whole, fixed)
+        return self.set_fixed(fixed)
+
+    def _factor_effects(self, lams, floor):
+        """Factor Lam'Z'ZLam + I and reduce Z'[X y]; whether that could be done."""
+        for name in ("response", "curvature", "_shrinkage"):
+            vars(self).pop(name, None)
         b = self.blocks
         self.lead_lam = lams[0] if lams else np.zeros((1, 1))
         # Only Sigma = lam lam' matters, so the tail works with the root V diag(s) from
@@ -73,21 +84,11 @@ class Factor:
         if not good:
             return False
         lead.reduce_fixed(self.half, b.lead_cross, self.solved)
-        rows = self.solved.reshape(-1, b.n_fixed)
-        fixed = b.fixed_gram - rows.T @ rows
         self.tail.set_lam([vector * size for vector, size in self.roots])
         self.tail.reduce(self.half, self.solved)
         tail_log_det, good = self.tail.factorize()
-        if not good:
-            return False
-        self.tail_solved = self.tail.lam_times(self.tail.cross, transpose=True)
-        self.tail.solve(self.tail_solved)
-        fixed -= self.tail_solved.T @ self.tail_solved
-        self.cancellation = _cancellation(b.fixed_gram, fixed)
-        if not self.set_fixed(fixed):
-            return False
         self.log_det = lead_log_det + tail_log_det
-        return True
+        return good
 
     def set_fixed(self, fixed: np.ndarray) -> bool:
         """Take [X y]'V0^-1 [X y]; False if rounding has made it indefinite."""

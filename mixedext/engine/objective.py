@@ -16,7 +16,8 @@ from scipy import linalg
 
 from mixedext.engine.blocks import Blocks
 from mixedext.engine.factor import Factor
-from mixedext.engine.kernels.newton import Function, PythonFunction
+from mixedext.engine.kernels.newton import Function
+from mixedext.engine.kernels.python_function import PythonFunction
 from mixedext.engine.several_factors import is_compiled, several_factors_function
 from mixedext.engine.templates import squared
 from mixedext.specification.structures import Structure

@@ -63,7 +63,8 @@ class Convergence:
         Fall of the deviance that one more Newton step would bring; where the derivatives
         after the last step were saved, estimated from how well that step was foreseen.
     curvature : float
-        Smallest eigenvalue of the Hessian in theta, relative to the largest.
+        Smallest eigenvalue of the Hessian in theta, relative to the largest; elements of
+        theta above 100 in units of themselves.
     n_evaluations, n_derivatives : int
         Evaluations of the deviance, and of its derivatives.
     method : str
@@ -149,7 +150,7 @@ class _Point:
 
     @classmethod
     def of(cls, search, theta, deviance, residual_square, gradient, hessian):
-        decrement, curvature, way_down = search.outlook(gradient, hessian)
+        decrement, curvature, way_down = search.outlook(theta, gradient, hessian)
         slope = float(np.abs(gradient).max())
         if search.remainder >= 0:  # no derivatives were taken after the last step
             slope *= math.sqrt(search.remainder / max(decrement, 1e-300))

@@ -17,13 +17,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from mixedext.engine.fit import Fit, fit_at
+from mixedext.engine.fit import Fit, evaluate_design, fit_at, fit_design
+from mixedext.engine.row_deviance import DesignRows, fixed_columns
 from mixedext.engine.spread import engine_terms, times_rows
 
 __all__ = ["needs_refinement", "precision_of", "refine_fit"]
 
 # Error of the deviance, estimated from the cancellation, above which the rows are asked.
 DEVIANCE_NOISE = 1e-7
+# Relative error of a sum of squares above which the search has missed the minimum by more
+# than a millionth or so of its parameters, and goes on with sums from the rows.
+SEARCH_NOISE = 1e-9
 
 
 def needs_refinement(fit: Fit) -> bool:
@@ -34,6 +38,29 @@ def needs_refinement(fit: Fit) -> bool:
         and blocks.within is None
         and fit.objective.noise > DEVIANCE_NOISE
     )
+
+
+def _search_is_lost(fit):
+    """Whether the search, too, has to go by the rows."""
+    noise, design = fit.objective.noise, fit.design
+    lost = not noise < SEARCH_NOISE * fit.objective.dof
+    return lost and design.rotation is None and fit.objective.n_theta > 0
+
+
+def _searched_again(fit, design):
+    """The search goes on from where it has ended; a theta that was given stays."""
+    if fit.convergence.method == "none":
+        return evaluate_design(design, fit.reml, fit.theta)
+    again = fit_design(design, fit.reml, fit.theta)
+    first, second = fit.convergence, again.convergence
+    verdict = replace(
+        second,
+        n_evaluations=first.n_evaluations + second.n_evaluations,
+        n_derivatives=first.n_derivatives + second.n_derivatives,
+    )
+    records = np.vstack([fit.optimum.records, again.optimum.records])
+    optimum = replace(again.optimum, convergence=verdict, records=records)
+    return replace(again, optimum=optimum, convergence=verdict)
 
 
 def refine_fit(fit: Fit, y, x, terms, weights) -> Fit:
@@ -56,9 +83,12 @@ def refine_fit(fit: Fit, y, x, terms, weights) -> Fit:
     -------
     Fit
     """
+    if _search_is_lost(fit):
+        rows = DesignRows.of(fit.design, y, x, terms, weights)
+        return _searched_again(fit, replace(fit.design, rows=rows))
     design, objective = fit.design, fit.objective
-    columns = _fixed_columns(design, y, x, weights)
     root = None if weights is None else np.sqrt(weights)
+    columns = fixed_columns(design, y, x, root)
     penalty = np.zeros((columns.shape[1],) * 2)
     lams = design.lams(fit.optimum.theta)
     everything = slice(0, len(columns))
@@ -77,19 +107,11 @@ def refine_fit(fit: Fit, y, x, terms, weights) -> Fit:
     return fit_at(design, objective, optimum, fit.reml)
 
 
-def _fixed_columns(design, y, x, weights):
-    """[Q y] of the rows in the engine's units, (n, P)."""
-    kept = x[:, design.basis.kept]
-    if weights is not None:
-        root = np.sqrt(weights)
-        kept, y = kept * root[:, None], y * root
-    q = np.linalg.solve(design.basis.r.T, kept.T).T
-    residual = y - kept @ design.basis.coefficients(design.least_squares)
-    return np.column_stack([q, residual / design.y_scale])
-
-
 def precision_of(fit: Fit, residual, weights) -> float:
     """Relative error of the penalized residual sum of squares, by a pass over the rows.
+
+    Or that of the deviance, a degree of freedom, by the estimate of its rounding error,
+    if that is larger.
 
     Parameters
     ----------
@@ -102,4 +124,5 @@ def precision_of(fit: Fit, residual, weights) -> float:
     """
     square = residual**2 if weights is None else weights * residual**2
     rows = float(square.sum()) + fit.penalty
-    return abs(rows - fit.scale * fit.objective.dof) / rows
+    error = abs(rows - fit.scale * fit.objective.dof) / rows
+    return max(error, fit.objective.noise / fit.objective.dof)

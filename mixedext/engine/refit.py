@@ -9,15 +9,14 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from mixedext.engine.design import NO_RESIDUAL, Design
 from mixedext.engine.refinement import refine_fit
 from mixedext.engine.rotation import coefficients_on_z, residual_squares
-from mixedext.engine.spread import engine_terms, times_rows
+from mixedext.engine.sparse_rows import transposed_rows
+from mixedext.engine.spread import times_rows
 from mixedext.engine.within import Within, find_within, within_chunks
 from mixedext.exceptions import DesignError
-from mixedext.specification.sparse_terms import SparseTerm
 
 __all__ = [
     "Refits",
@@ -114,44 +113,11 @@ class Responses:
         self.design, self.root = design, None if weights is None else np.sqrt(weights)
         self.rows = x, terms, weights
         self.batches = {}  # by criterion, see engine.batches
-        terms = engine_terms(terms)
         kept = x[:, design.basis.kept]
         if self.root is not None:
             kept = kept * self.root[:, None]
         self.q = np.linalg.solve(design.basis.r.T, kept.T).T
-        blocks = design.blocks
-        lead, tail = [], []
-        for i, (term, inverse) in enumerate(
-            zip(terms, design.inverse_transforms, strict=True)
-        ):
-            number, at = next(
-                (f, place)
-                for f, layout in enumerate(blocks.factors)
-                for t, place in zip(layout.terms, layout.slices, strict=True)
-                if t == i
-            )
-            if number == 0:
-                width = term.k if design.rotation else blocks.factors[0].width
-                place = np.arange(term.n_levels * width).reshape(-1, width)
-                place = place if design.rotation else place[:, at]
-                lead.append(_placed(term, inverse, place))
-            else:
-                tail.append(_placed(term, inverse, blocks.tail_columns(number - 1)[:, at]))
-        rotation = design.rotation
-        size = rotation.n_columns if rotation else blocks.lead_gram[:, 0].size
-        self.lead = self._sums(lead, size)
-        self.tail = self._sums(tail, blocks.tail_size)
-
-    def _sums(self, parts, size):
-        """Z', weighted, of terms given by ``_placed``; sparse (size, n)."""
-        n = len(self.q)
-        z = sparse.csr_array((n, size))
-        for data, index, pointers in parts:
-            part = sparse.csr_array((data, index, pointers), shape=(n, size))
-            z = part if len(parts) == 1 else z + part
-        if self.root is not None:
-            z.data *= np.repeat(self.root, np.diff(z.indptr))
-        return z.T.tocsr()
+        self.lead, self.tail = transposed_rows(design, terms, len(x), self.root)
 
     def products(self, y: np.ndarray, first_number: int = 0):
         """For responses y (n, R) in the data's units; errors number them from the first.
@@ -246,16 +212,6 @@ def _with_response(cross, response):
     return cross
 
 
-def _placed(term, inverse, place):
-    """Z times ``inverse`` of one term as compressed rows; columns ``place`` (L, k)."""
-    if isinstance(term, SparseTerm):
-        z = term.matrix
-        return z.data * inverse[0, 0], place[z.indices, 0], z.indptr
-    z = term.z * inverse[0, 0] if len(inverse) == 1 else term.z @ inverse
-    pointers = np.arange(len(z) + 1) * term.k
-    return z.ravel(), place[term.codes].ravel(), pointers
-
-
 def refit_design(
     design: Design, products, column: int = 0, within: Callable | Within | None = None
 ) -> Design:
@@ -291,7 +247,11 @@ def refit_design(
         within=within,
     )
     return replace(
-        design, blocks=blocks, least_squares=least_squares, y_scale=float(y_scale)
+        design,
+        blocks=blocks,
+        least_squares=least_squares,
+        y_scale=float(y_scale),
+        rows=None,
     )
 
 

@@ -215,6 +215,10 @@ class DenseTail(_Tail):
             log_det, info = dense.factor_cholesky(self.factor)
         return log_det, info == 0
 
+    def pivots(self):
+        """Diagonal of L22."""
+        return self.factor.diagonal()
+
     def solve(self, b, transpose=False):
         """L22^-1 b, or L22^-T b, in place."""
         dense.solve_cholesky(self.factor, b, transpose)
@@ -409,6 +413,10 @@ class SparseTail(_PatternTail):
         )
         return log_det, info == 0
 
+    def pivots(self):
+        """Diagonal of L22."""
+        return self.factor[self.columns[0][:-1]]
+
     def solve(self, b, transpose=False):
         """L22^-1 b, or L22^-T b, in place."""
         sparse.solve_cholesky(*self.columns, self.factor, b, transpose)
@@ -458,6 +466,13 @@ class SupernodalTail(_PatternTail):
                 self.work,
             )
         return log_det, info == 0
+
+    def pivots(self):
+        """Diagonal of L22."""
+        start, place = self.panels
+        height = np.diff(self.columns[0])[start[:-1]]
+        inner = np.arange(self.size) - start[self.node_of]
+        return self.factor[place[self.node_of] + inner * (height[self.node_of] + 1)]
 
     def solve(self, b, transpose=False):
         """L22^-1 b, or L22^-T b, in place."""

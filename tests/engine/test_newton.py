@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from mixedext.engine.kernels.newton import Newton, PythonFunction
+from mixedext.engine.kernels.newton import Newton
+from mixedext.engine.kernels.python_function import PythonFunction
 from scipy.linalg import hadamard
 
 from mixedext.engine import objective as objective_module
@@ -61,7 +62,7 @@ def test_a_quadratic_is_solved_in_a_step(n):
     assert records[1, 3] == pytest.approx(records[0, 1], rel=1e-9)
     gradient, hessian = search.last_derivatives()
     np.testing.assert_allclose(hessian, h)
-    decrement, curvature, way_down = search.outlook(gradient, hessian)
+    decrement, curvature, way_down = search.outlook(search.point, gradient, hessian)
     assert decrement < 1e-13
     assert curvature == pytest.approx(1e-4 if n > 1 else 1.0, rel=1e-6)
     assert not way_down

@@ -9,7 +9,7 @@ import pytest
 from helpers import dense
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mixedext.engine.kernels.newton import PythonFunction
+from mixedext.engine.kernels.python_function import PythonFunction
 from mixedext.engine.kernels.several_factors import SeveralFactors
 
 from mixedext.engine import several_factors

@@ -46,6 +46,8 @@ cdef class Newton:
     cdef double* work
     cdef double* mixed
     cdef double* squared
+    cdef double* unit
+    cdef double* given
     cdef int work_size
     cdef bint has_secant, definite, decomposed, way_down
     cdef double decrement, largest, fall
@@ -56,6 +58,11 @@ cdef class Newton:
     cdef void add(
         self, int method, double deviance, double step, double fall, const double* theta
     ) noexcept nogil
+    cdef void set_units(self, const double* theta) noexcept nogil
+    cdef void leave_units(self, const double* theta, double* out) noexcept nogil
+    cdef void enter_units(self) noexcept nogil
+    cdef double value_at(self, const double* theta) noexcept nogil
+    cdef void take_derivatives(self) noexcept nogil
     cdef int decompose(self, const double* matrix, double* vector) noexcept nogil
     cdef bint corrected(self) noexcept nogil
     cdef bint factorize(self, double* smallest) noexcept nogil
@@ -66,4 +73,7 @@ cdef class Newton:
     cdef bint finished(self, double ratio, double last, double tolerance) noexcept nogil
     cdef int search(
         self, const double* start, Py_ssize_t max_iterations, double to_beat
+    ) noexcept nogil
+    cdef int search_in_units(
+        self, Py_ssize_t max_iterations, double to_beat
     ) noexcept nogil

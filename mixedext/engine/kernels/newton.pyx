@@ -10,8 +10,6 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 from scipy.linalg.cython_lapack cimport dsyev
 
-import sys
-
 import numpy as np
 
 from mixedext.engine.kernels import limits
@@ -30,6 +28,9 @@ cdef double SECANT_BELOW = 1.0
 # hardly ever more than HOPE times the expected one.
 cdef double RESTART_GAIN = limits.RESTART_GAIN
 cdef double HOPE = 20.0
+# Larger elements of theta at the start are the units of their changes: curvatures along
+# relative standard deviations of 1 and 1e5 differ by 1e10 in theta itself.
+cdef double LARGE_THETA = 100.0
 # Curvature below minus this share of the largest is a way down.
 cdef double CURVATURE_TOLERANCE = 1e-7
 cdef double FLAT_CURVATURE = limits.FLAT_CURVATURE
@@ -55,7 +56,6 @@ cdef double ROUGH_ABOVE = 10.0
 METHODS = ("newton", "l-bfgs-b", "rectified", "given", "closed form")
 
 cdef enum:
-    CONTINUES = 0
     FOUND = 1
     NOT_FINITE = -1
     RAISED = -2
@@ -73,7 +73,6 @@ cdef class Function:
     ) noexcept nogil:
         pass
 
-
 cdef object _copied(const double* x, Py_ssize_t n):
     cdef Py_ssize_t i
     cdef double[::1] view
@@ -82,54 +81,6 @@ cdef object _copied(const double* x, Py_ssize_t n):
     for i in range(n):
         view[i] = x[i]
     return out
-
-
-cdef class PythonFunction(Function):
-    """A deviance written in Python: ``value``, ``derivatives`` and ``noise``."""
-
-    cdef object objective
-    cdef object error
-
-    def __init__(self, objective):
-        self.objective = objective
-        self.n_theta = objective.n_theta
-        self.costly = objective.costly
-        self.squared = getattr(objective, "squared", None)
-        self.rough = getattr(objective, "starts_rough", False)
-
-    cdef double value(self, const double* theta, bint floor) noexcept nogil:
-        with gil:
-            try:
-                value = float(self.objective.value(_copied(theta, self.n_theta), bool(floor)))
-                if isfinite(value):
-                    self.noise = self.objective.noise
-                return value
-            except BaseException:
-                self.error, self.raised = sys.exc_info()[1], True
-                return INFINITY
-
-    cdef void derivatives(
-        self, const double* theta, double* gradient, double* hessian
-    ) noexcept nogil:
-        cdef const double[::1] g
-        cdef const double[:, ::1] h
-        cdef Py_ssize_t i, j, n = self.n_theta
-        with gil:
-            try:
-                more = {"rough": True} if self.rough else {}
-                found = self.objective.derivatives(_copied(theta, n), **more)
-                g = np.ascontiguousarray(found.gradient)
-                h = np.ascontiguousarray(found.hessian)
-                for i in range(n):
-                    gradient[i] = g[i]
-                    for j in range(n):
-                        hessian[i * n + j] = h[i, j]
-            except BaseException:
-                self.error, self.raised = sys.exc_info()[1], True
-
-    def reraise(self):
-        error, self.error, self.raised = self.error, None, False
-        raise error
 
 
 cdef inline double _norm(const double* x, Py_ssize_t n) noexcept nogil:
@@ -143,6 +94,8 @@ cdef inline double _norm(const double* x, Py_ssize_t n) noexcept nogil:
 cdef class Newton:
     """The search for one function; ``theta``, ``gradient`` and ``hessian`` say where it is.
 
+    Within a search all three are in ``unit``; ``theta`` no longer when it has ended.
+
     Parameters
     ----------
     function : Function
@@ -155,7 +108,7 @@ cdef class Newton:
         cdef Py_ssize_t n = function.n_theta, i
         self.function, self.n_theta, self.keep_log = function, n, keep_log
         self.work_size = <int>(34 * n)
-        cdef Py_ssize_t total = 14 * n + 6 * n * n + self.work_size
+        cdef Py_ssize_t total = 16 * n + 6 * n * n + self.work_size
         self.buffer = <double*>malloc(max(total, 1) * sizeof(double))
         if self.buffer == NULL:
             raise MemoryError(f"no memory for a search in {n} parameters")
@@ -166,7 +119,8 @@ cdef class Newton:
         self.secant_step, self.secant_change = at + 5 * n, at + 6 * n
         self.newton_step, self.eigenvalue = at + 7 * n, at + 8 * n
         self.slope, self.along = at + 9 * n, at + 10 * n
-        at += 11 * n
+        self.unit, self.given = at + 11 * n, at + 12 * n
+        at += 13 * n
         self.hessian, self.model, self.factor = at, at + n * n, at + 2 * n * n
         self.inverse, self.vector = at + 3 * n * n, at + 4 * n * n
         self.work = at + 5 * n * n
@@ -176,6 +130,8 @@ cdef class Newton:
             self.squared = at + n * n + 2 * n
             for i in range(n):
                 self.squared[i] = function.squared[i]
+        for i in range(n):
+            self.unit[i] = 1.0
         self.remainder = -1.0
 
     def __dealloc__(self):
@@ -219,6 +175,35 @@ cdef class Newton:
         if self.log_rows:
             memcpy(&view[0, 0], self.log, self.log_rows * width * sizeof(double))
         return out
+
+    # ---- units ----
+
+    cdef void set_units(self, const double* theta) noexcept nogil:
+        cdef Py_ssize_t i
+        for i in range(self.n_theta):
+            self.unit[i] = fabs(theta[i]) if fabs(theta[i]) > LARGE_THETA else 1.0
+
+    cdef void leave_units(self, const double* theta, double* out) noexcept nogil:
+        cdef Py_ssize_t i
+        for i in range(self.n_theta):
+            out[i] = self.unit[i] * theta[i]
+
+    cdef double value_at(self, const double* theta) noexcept nogil:
+        self.leave_units(theta, self.given)
+        return self.function.value(self.given, True)
+
+    cdef void take_derivatives(self) noexcept nogil:
+        self.leave_units(self.theta, self.given)
+        self.function.derivatives(self.given, self.gradient, self.hessian)
+        self.enter_units()
+
+    cdef void enter_units(self) noexcept nogil:
+        """Gradient and Hessian of theta in units from those of theta."""
+        cdef Py_ssize_t n = self.n_theta, i, j
+        for i in range(n):
+            self.gradient[i] *= self.unit[i]
+            for j in range(n):
+                self.hessian[i * n + j] *= self.unit[i] * self.unit[j]
 
     # ---- the quadratic model ----
 
@@ -428,30 +413,41 @@ cdef class Newton:
         self, const double* start, Py_ssize_t max_iterations, double to_beat
     ) noexcept nogil:
         """From ``start``; FOUND, or what went wrong."""
+        cdef Py_ssize_t i
+        cdef int status
+        self.set_units(start)
+        for i in range(self.n_theta):
+            self.theta[i] = start[i] / self.unit[i]
+        status = self.search_in_units(max_iterations, to_beat)
+        self.leave_units(self.theta, self.theta)
+        return status
+
+    cdef int search_in_units(
+        self, Py_ssize_t max_iterations, double to_beat
+    ) noexcept nogil:
         cdef Py_ssize_t n = self.n_theta, i, turn, shrink = 0, stalled = 0
         cdef double radius, smallest = INFINITY, noise, length, trial, ratio, last = -1.0
         cdef double tolerance
         cdef bint judged, finishing, leaping
-        memcpy(self.theta, start, n * sizeof(double))
         self.remainder = -1.0
         self.has_secant = False
-        self.deviance = self.function.value(self.theta, True)
+        self.deviance = self.value_at(self.theta)
         while not isfinite(self.deviance) and shrink < 60 and not self.function.raised:
             # a start that rounding rejects
             for i in range(n):
                 self.theta[i] /= 2
             shrink += 1
-            self.deviance = self.function.value(self.theta, True)
+            self.deviance = self.value_at(self.theta)
         if self.function.raised:
             return RAISED
-        self.add(0, self.deviance, 0.0, NAN, self.theta)
+        self.add(0, self.deviance, 0.0, NAN, self.given)
         if not isfinite(self.deviance):
             return NOT_FINITE
-        self.function.derivatives(self.theta, self.gradient, self.hessian)
+        self.take_derivatives()
         if self.function.rough and not self.function.raised:
             self.function.rough = False
             if self.set_model(False) or self.way_down or self.decrement < ROUGH_ABOVE:
-                self.function.derivatives(self.theta, self.gradient, self.hessian)
+                self.take_derivatives()
         radius = max(1.0, _norm(self.theta, n))
         for turn in range(max_iterations):
             if self.function.raised:
@@ -488,10 +484,10 @@ cdef class Newton:
                     return NO_DECOMPOSITION
                 for i in range(n):
                     self.trial[i] = self.theta[i] + self.step[i]
-                trial = self.function.value(self.trial, True)
+                trial = self.value_at(self.trial)
                 if self.function.raised:
                     return RAISED
-                self.add(0, trial, length, self.fall, self.trial)
+                self.add(0, trial, length, self.fall, self.given)
                 ratio = (self.deviance - trial) / self.fall if self.fall > 0 else -1.0
                 judged = self.fall >= 10 * noise
                 if not judged and trial - self.deviance < noise:
@@ -504,8 +500,8 @@ cdef class Newton:
                     continue
                 radius = 0.25 * min(radius, length)
                 if radius < 1e-12 * (1 + _norm(self.theta, n)):
-                    self.function.value(self.theta, True)
-                    self.function.derivatives(self.theta, self.gradient, self.hessian)
+                    self.value_at(self.theta)
+                    self.take_derivatives()
                     return RAISED if self.function.raised else FOUND
             if leaping:
                 pass
@@ -521,7 +517,7 @@ cdef class Newton:
                 return FOUND
             last = -1.0 if self.way_down or leaping else self.decrement
             memcpy(self.before, self.gradient, n * sizeof(double))
-            self.function.derivatives(self.theta, self.gradient, self.hessian)
+            self.take_derivatives()
             self.has_secant = False
             if self.fall < SECANT_BELOW and not leaping:
                 self.has_secant = True
@@ -547,7 +543,7 @@ cdef class Newton:
         with nogil:
             status = self.search(&point[0], max_iterations, to_beat)
         if status == RAISED:
-            (<PythonFunction?>self.function).reraise()
+            self.function.reraise()  # a function written in Python
         if status == NO_DECOMPOSITION:
             raise ValueError("the derivatives of the deviance are not finite")
         if status == NOT_FINITE:
@@ -565,9 +561,10 @@ cdef class Newton:
     def last_derivatives(self):
         """Gradient and Hessian at the last point that had them."""
         n = self.n_theta
-        return _copied(self.gradient, n), _copied(self.hessian, n * n).reshape(n, n)
+        unit, hessian = _copied(self.unit, n), _copied(self.hessian, n * n).reshape(n, n)
+        return _copied(self.gradient, n) / unit, hessian / np.outer(unit, unit)
 
-    def outlook(self, gradient=None, hessian=None):
+    def outlook(self, theta, gradient, hessian):
         """What one more Newton step would bring at a point.
 
         Returns
@@ -575,17 +572,19 @@ cdef class Newton:
         decrement : float
             Expected fall of the deviance.
         curvature : float
-            Smallest eigenvalue of the Hessian, relative to the largest.
+            Smallest eigenvalue of the Hessian, relative to the largest, large elements of
+            theta in units of themselves.
         way_down : bool
             Whether some curvature is negative.
         """
-        cdef const double[::1] g
-        cdef const double[:, ::1] h
+        cdef const double[::1] point = np.ascontiguousarray(theta, float)
+        cdef const double[::1] g = np.ascontiguousarray(gradient)
+        cdef const double[:, ::1] h = np.ascontiguousarray(hessian)
         cdef Py_ssize_t n = self.n_theta
-        if gradient is not None:
-            g, h = np.ascontiguousarray(gradient), np.ascontiguousarray(hessian)
-            memcpy(self.gradient, &g[0], n * sizeof(double))
-            memcpy(self.hessian, &h[0, 0], n * n * sizeof(double))
+        memcpy(self.gradient, &g[0], n * sizeof(double))
+        memcpy(self.hessian, &h[0, 0], n * n * sizeof(double))
+        self.set_units(&point[0])
+        self.enter_units()
         memcpy(self.model, self.hessian, n * n * sizeof(double))
         if self.spectrum():
             raise ValueError("the derivatives of the deviance are not finite")
