@@ -20,7 +20,7 @@ from mixedext.inference.restricted_minimum import (
     restricted_minimum,
 )
 
-__all__ = ["Cap", "cut", "seek_lower"]
+__all__ = ["Cap", "check_fit", "cut", "seek_lower"]
 
 # Standard deviations (of effects on columns with rms 1, relative to sigma) and eigenvalues
 # of correlation matrices, by their size, below which the deviance may have several minima.
@@ -48,7 +48,7 @@ def seek_lower(path: Path) -> None:
     for _ in range(MOST_DOUBTFUL):
         left = [i for i, n in enumerate(path.nodes) if n.coordinate not in sought]
         if not left:
-            return
+            break
         node = path.nodes[left[-1]]
         lower = _other_minimum(path, node, few=bool(sought) and not found)
         found = found or lower is not None
@@ -56,6 +56,31 @@ def seek_lower(path: Path) -> None:
         if lower is not None:
             path.nodes[left[-1]] = lower
             _follow(path, left[-1])
+    _from_neighbours(path)
+
+
+def check_fit(path: Path) -> None:
+    """Raise LowerDevianceError if other starts show that the fit is not the lowest."""
+    if _nearly_singular(path.coordinates, path.middle):
+        _other_minimum(path, path.middle, few=path.coordinates.target.kind == "fixed")
+
+
+def _from_neighbours(path):
+    """Seek every point from the one before it, outwards and then inwards.
+
+    A path may have left a minimum that further out is still the lowest.
+    """
+    count = len(path.nodes)
+    for order in (range(count), range(count - 1, -1, -1)):
+        last = path.middle if order.step > 0 else path.nodes[-1]
+        for i in order:
+            z = last.state.z.copy()
+            z[path.coordinates.held] = path.nodes[i].coordinate
+            lower = lower_minimum(path.coordinates, z, path.nodes[i])
+            if lower is not None:
+                check_lower(path.coordinates, lower, path.best)
+                path.nodes[i] = replace(lower, branch=last.branch)
+            last = path.nodes[i]
 
 
 def _turns(path):

@@ -198,7 +198,10 @@ def restricted_minimum(
 
 
 def lower_minimum(
-    coordinates: Coordinates, z, known: RestrictedMinimum
+    coordinates: Coordinates,
+    z,
+    known: RestrictedMinimum,
+    tolerance: float = PATH_DECREMENT,
 ) -> RestrictedMinimum | None:
     """A minimum near z that is lower than the known one at the same held coordinate.
 
@@ -212,13 +215,15 @@ def lower_minimum(
         Where to start.
     known : RestrictedMinimum
         The minimum to beat.
+    tolerance : float, optional
+        As for ``restricted_minimum``.
 
     Returns
     -------
     RestrictedMinimum or None
     """
     try:
-        found = _descend(coordinates, z, PATH_DECREMENT, known)
+        found = _descend(coordinates, z, tolerance, known)
     except np.linalg.LinAlgError:  # a start that rounding rejects
         return None
     if found is None or found[0].value - found[2] > known.deviance - SAME:
