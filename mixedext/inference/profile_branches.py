@@ -81,6 +81,7 @@ def _from_neighbours(path):
                 check_lower(path.coordinates, lower, path.best)
                 path.nodes[i] = replace(lower, branch=last.branch)
             last = path.nodes[i]
+    _walk_on(path)
 
 
 def _turns(path):
@@ -103,7 +104,12 @@ def _follow(path, number):
             if other.deviance > nodes[i].deviance - SAME:
                 break
             nodes[i] = last = replace(other, branch=branch)
-    if path.end == "level" and path.height(nodes[-1]) < path.zeta_max:
+    _walk_on(path)
+
+
+def _walk_on(path):
+    """Go on to the level where a lower minimum has taken the last point below it."""
+    if path.end == "level" and path.height(path.nodes[-1]) < path.zeta_max:
         path.walk()
 
 
