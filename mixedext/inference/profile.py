@@ -21,7 +21,7 @@ from scipy.interpolate import CubicHermiteSpline
 from mixedext.engine.fit import Fit, fit_design
 from mixedext.engine.threads import blas_threads
 from mixedext.exceptions import ConvergenceError
-from mixedext.inference.profile_branches import Cap, cut, seek_lower
+from mixedext.inference.profile_branches import Cap, check_fit, cut, seek_lower
 from mixedext.inference.profile_coordinates import (
     Coordinates,
     Estimates,
@@ -200,7 +200,7 @@ class Profile:
 
 
 def profile_fit(
-    fit: Fit, targets: list[Target], zeta_max: float, step: float, n_jobs: int = 1
+    fit: Fit, targets: list[Target], zeta_max: float, step: float, n_jobs: int | None = 1
 ) -> Profile:
     """Profile parameters of a model by maximum likelihood.
 
@@ -212,13 +212,15 @@ def profile_fit(
         The parameters.
     zeta_max, step : float
         Where a path ends, and the distance of its points, in zeta.
-    n_jobs : int, optional
+    n_jobs : int or None, optional
         Processes of joblib's backend.
 
     Raises
     ------
     ConvergenceError
         If lower deviances keep turning up.
+    ImportError
+        If joblib is asked for and not installed.
     """
     design = fit.design
     if fit.reml:
@@ -227,16 +229,7 @@ def profile_fit(
     for _ in range(MOST_REFITS):
         fitted = model.fitted(fit)
         arguments = [(model, t, fitted, fit.deviance, zeta_max, step) for t in targets]
-        if n_jobs == 1:
-            outcomes = []
-            for own in arguments:
-                outcomes.append(_outcome(*own))
-                if isinstance(outcomes[-1], LowerDevianceError):
-                    break
-        else:
-            from joblib import Parallel, delayed
-
-            outcomes = Parallel(n_jobs)(delayed(_outcome)(*own) for own in arguments)
+        outcomes = _outcomes(arguments, n_jobs)
         lower = [o for o in outcomes if isinstance(o, LowerDevianceError)]
         if not lower:
             return Profile(fit, model, outcomes, falls)
@@ -248,6 +241,24 @@ def profile_fit(
         f"{', '.join(f'{f:.3g}' for f in falls)}): the likelihood has many maxima. Rescale "
         "the covariates, or simplify the random effects"
     )
+
+
+def _outcomes(arguments, n_jobs):
+    """Curves, up to the first lower deviance if they are computed one after the other."""
+    if n_jobs == 1:
+        outcomes = []
+        for own in arguments:
+            outcomes.append(_outcome(*own))
+            if isinstance(outcomes[-1], LowerDevianceError):
+                break
+        return outcomes
+    try:
+        from joblib import Parallel, delayed
+    except ImportError as error:
+        raise ImportError(
+            f"n_jobs={n_jobs!r} needs joblib: pip install 'mixedext[parallel]'"
+        ) from error
+    return Parallel(n_jobs)(delayed(_outcome)(*own) for own in arguments)
 
 
 def refit_from(model: ProfileModel, lower: LowerDevianceError) -> Fit:
@@ -315,6 +326,7 @@ def profile_curve(
             cut(path, cap)
         sides.append(path)
     below, above = sides
+    check_fit(above)
     nodes = [*below.nodes[::-1], middle, *above.nodes]
     signs = [-1] * len(below.nodes) + [0] + [1] * len(above.nodes)
     value, deviance, zeta, slope = (np.empty(len(nodes)) for _ in range(4))

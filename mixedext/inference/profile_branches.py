@@ -14,14 +14,14 @@ from mixedext.inference.profile_coordinates import Coordinates, Estimates, Targe
 from mixedext.inference.profile_path import Path, check_lower, solve_limit
 from mixedext.inference.restricted_minimum import (
     LIMIT_DECREMENT,
+    SAME,
     RestrictedMinimum,
+    lower_minimum,
     restricted_minimum,
 )
 
-__all__ = ["Cap", "cut", "seek_lower"]
+__all__ = ["Cap", "check_fit", "cut", "seek_lower"]
 
-# Deviances of two minima closer than this are of the same.
-SAME = 1e-6
 # Standard deviations (of effects on columns with rms 1, relative to sigma) and eigenvalues
 # of correlation matrices, by their size, below which the deviance may have several minima.
 SMALL_SD, SMALL_EIGENVALUE = 0.05, 0.05
@@ -36,9 +36,9 @@ FLAT = 1e-5
 def seek_lower(path: Path) -> None:
     """Put lower minima in place of points of the path, where others are found.
 
-    The last point, two before it and those where zeta turns back are sought from other
-    starts, if some covariance is nearly singular; a lower minimum is followed both ways as
-    long as it is lower.
+    If some covariance is nearly singular, all points are sought from other starts, from
+    the last one in: from few, while nothing tells of another minimum.  A lower minimum is
+    followed both ways as long as it is lower.
     """
     if not path.nodes or not _nearly_singular(
         path.coordinates, path.middle, path.nodes[-1]
@@ -46,22 +46,42 @@ def seek_lower(path: Path) -> None:
         return
     sought, found = set(), bool(_turns(path))
     for _ in range(MOST_DOUBTFUL):
-        doubtful = [i for i in _doubtful(path) if path.nodes[i].coordinate not in sought]
-        if not doubtful:
-            return
-        node = path.nodes[doubtful[-1]]
-        lower = _other_minimum(path, node, few=sought and not found)
+        left = [i for i, n in enumerate(path.nodes) if n.coordinate not in sought]
+        if not left:
+            break
+        node = path.nodes[left[-1]]
+        lower = _other_minimum(path, node, few=bool(sought) and not found)
         found = found or lower is not None
         sought.add(node.coordinate)
         if lower is not None:
-            path.nodes[doubtful[-1]] = lower
-            _follow(path, doubtful[-1])
+            path.nodes[left[-1]] = lower
+            _follow(path, left[-1])
+    _from_neighbours(path)
 
 
-def _doubtful(path):
-    """Numbers of the points that are sought from other starts."""
-    last = len(path.nodes) - 1
-    return sorted({last, 2 * last // 3, last // 3, *_turns(path)})
+def check_fit(path: Path) -> None:
+    """Raise LowerDevianceError if other starts show that the fit is not the lowest."""
+    if _nearly_singular(path.coordinates, path.middle):
+        _other_minimum(path, path.middle, few=path.coordinates.target.kind == "fixed")
+
+
+def _from_neighbours(path):
+    """Seek every point from the one before it, outwards and then inwards.
+
+    A path may have left a minimum that further out is still the lowest.
+    """
+    count = len(path.nodes)
+    for order in (range(count), range(count - 1, -1, -1)):
+        last = path.middle if order.step > 0 else path.nodes[-1]
+        for i in order:
+            z = last.state.z.copy()
+            z[path.coordinates.held] = path.nodes[i].coordinate
+            lower = lower_minimum(path.coordinates, z, path.nodes[i])
+            if lower is not None:
+                check_lower(path.coordinates, lower, path.best)
+                path.nodes[i] = replace(lower, branch=last.branch)
+            last = path.nodes[i]
+    _walk_on(path)
 
 
 def _turns(path):
@@ -84,7 +104,12 @@ def _follow(path, number):
             if other.deviance > nodes[i].deviance - SAME:
                 break
             nodes[i] = last = replace(other, branch=branch)
-    if path.end == "level" and path.height(nodes[-1]) < path.zeta_max:
+    _walk_on(path)
+
+
+def _walk_on(path):
+    """Go on to the level where a lower minimum has taken the last point below it."""
+    if path.end == "level" and path.height(path.nodes[-1]) < path.zeta_max:
         path.walk()
 
 
@@ -152,13 +177,8 @@ def _other_minimum(path, node, few=False):
     found = None
     for z in _other_starts(path, node, few):
         z[path.coordinates.held] = node.coordinate
-        try:
-            other = restricted_minimum(path.coordinates, z)
-        except np.linalg.LinAlgError:
-            continue
-        lowest = node.deviance - SAME if found is None else found.deviance
-        if other.deviance < lowest:
-            found = other
+        other = lower_minimum(path.coordinates, z, node if found is None else found)
+        found = found if other is None else other
     if found is not None:
         check_lower(path.coordinates, found, path.best)
     return found

@@ -178,6 +178,7 @@ class _Term:
         self.bounded: list[int] = []
         if not own.correlated:
             self.basis = own.lam_basis
+            self.columns = np.arange(len(self.basis))
             if target is not None:
                 self.held = target.rows[0]
             return
@@ -185,6 +186,7 @@ class _Term:
             rest = [a for a in range(own.k) if a not in target.rows]
             self.order = np.array([*target.rows, *rest])
         places = [(a, b) for a in range(own.k) for b in range(a + 1)]
+        self.columns = np.array([b for _, b in places])
         self.basis = np.zeros((len(places), own.k, own.k))
         for s, (a, b) in enumerate(places):
             self.basis[s, self.order[a], b] = 1.0
@@ -259,6 +261,9 @@ class State:
         In all coordinates.
     inner : ndarray
         Coefficients of the scaled residual on the basis of X.
+    squares : float
+        Sum of squares of the whitened residual over sigma^2: n where sigma^2 suits the
+        relative covariances best.
     """
 
     z: np.ndarray
@@ -266,6 +271,7 @@ class State:
     gradient: np.ndarray
     hessian: np.ndarray
     inner: np.ndarray
+    squares: float = np.nan
 
 
 class Coordinates:
@@ -351,6 +357,23 @@ class Coordinates:
             return -np.pi / 2, np.pi / 2
         return (0.0 if self.target.kind == "sd" else -np.inf), np.inf
 
+    def signs(self, z, other) -> np.ndarray:
+        """Signs of z, of the same covariances, that bring it near to other coordinates.
+
+        The columns of L may change signs, but not those of what is held.
+        """
+        signs = np.ones(self.size)
+        for term, at in zip(self.terms, self.slices, strict=True):
+            count = int(term.columns.max()) + 1
+            own = np.bincount(term.columns, z[at] * other[at], count)
+            flipped = own < 0
+            if term.angle is not None:
+                flipped[:2] = False
+            elif term.held is not None and z[self.held] != 0:
+                flipped[term.columns[term.held]] = False
+            signs[at] = np.where(flipped[term.columns], -1.0, 1.0)
+        return signs
+
     # ---- evaluation ----
 
     def start(self, at: Estimates) -> np.ndarray:
@@ -414,8 +437,8 @@ class Coordinates:
             hessian[:tau, tau] -= gradient[:tau]
             hessian[tau, :tau] -= gradient[:tau]
             hessian[tau, tau] += inner @ point.gradient[:count]
-        value = point.value + model.shift
-        return State(np.array(z), value, gradient, hessian, point.coefficients)
+        value, squares = point.value + model.shift, float(point.hessian[count, count])
+        return State(np.array(z), value, gradient, hessian, point.coefficients, squares)
 
     def estimates(self, state: State) -> Estimates:
         """All parameters at a state."""

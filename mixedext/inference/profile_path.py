@@ -14,6 +14,7 @@ from mixedext.inference.profile_coordinates import Coordinates, Estimates
 from mixedext.inference.restricted_minimum import (
     LIMIT_DECREMENT,
     RestrictedMinimum,
+    lower_minimum,
     restricted_minimum,
 )
 
@@ -242,23 +243,25 @@ def solve_limit(
         (wanted - heights[0]) / (heights[1] - heights[0])
     )
     at = _inverse_cubic(inner, outer, heights, wanted, at)
-    for _ in range(LIMIT_STEPS):
+    # no curve leads from one local minimum to another
+    apart = low.branch != high.branch
+    for number in range(LIMIT_STEPS):
         near = low if abs(at - low.coordinate) < abs(at - high.coordinate) else high
-        if low.branch == high.branch:
-            guess = _between(coordinates, low, high, at)
-        else:  # no curve leads from one local minimum to the other
+        if apart:
             guess = near.state.z.copy()
             guess[coordinates.held] = at
+        else:
+            guess = _between(coordinates, low, high, at)
         node = restricted_minimum(
             coordinates, guess, LIMIT_DECREMENT, otherwise=near.state.z
         )
-        if low.branch != high.branch:
+        if apart or number == 0:
             for side in (low, high):
                 z = side.state.z.copy()
                 z[coordinates.held] = at
-                other = restricted_minimum(coordinates, z, LIMIT_DECREMENT, node.state.z)
-                if other.deviance < node.deviance:
-                    node = replace(other, branch=side.branch)
+                lower = lower_minimum(coordinates, z, node, LIMIT_DECREMENT)
+                if lower is not None:
+                    node, apart = replace(lower, branch=side.branch), True
         check_lower(coordinates, node, best)
         height = signed_root(node.deviance, best, 1)
         if height < wanted:

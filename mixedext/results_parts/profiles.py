@@ -181,6 +181,7 @@ class LikelihoodProfile:
         fall = found.fit.deviance - better.deviance
         targets = [c.target for c in found.curves]
         zeta_max = float(np.sqrt(stats.chi2.ppf(self.level, 1)))
+        # closer points: those there were have missed a lower minimum between them
         again = profile_fit(better, targets, zeta_max, self._step / 2)
         _warn_of_fall(fall + sum(again.falls), again.fit)
         self._profile, self._limits = again, {}
@@ -269,6 +270,8 @@ def _draw(ax, label, curve, limits, level):
     quantile = float(np.sqrt(stats.chi2.ppf(level, 1)))
     ax.axhline(0.0, color="0.7", lw=0.8)
     for height in (-quantile, quantile):
+        if not curve.zeta.min() <= height <= curve.zeta.max():
+            continue  # beyond a bound, such as a standard deviation of zero
         ax.axhline(height, color="0.7", lw=0.8, ls="--")
     for limit in limits[np.isfinite(limits)]:
         ax.axvline(limit, color="0.7", lw=0.8)
@@ -298,8 +301,9 @@ class ProfileIntervals:
             (standard deviations, correlations and sigma; ``"theta_"`` as in lme4), "fixed"
             (``"beta_"``); a grouping factor, for its standard deviations and correlations.
             All if None.
-        n_jobs : int, optional
-            Processes of joblib's backend.  The numbers do not depend on it.
+        n_jobs : int or None, optional
+            Processes of joblib's backend, each with its share of the parameters; what
+            ``joblib.parallel_config`` says if None.  The numbers do not depend on it.
         level : float, optional
             Largest confidence level that intervals will be asked for.
         step : float, optional
@@ -313,6 +317,8 @@ class ProfileIntervals:
         ------
         ValueError
             If a name or an argument is not known, or parameters were held or penalized.
+        ImportError
+            If joblib is asked for and not installed.
 
         Warns
         -----
@@ -345,8 +351,14 @@ class ProfileIntervals:
                 "likelihood of all parameters"
             )
         level = confidence_level(level)
-        if not 0 < step <= 1:
-            raise ValueError(f"step={step!r} must lie between 0 and 1")
+        if n_jobs is not None and (not _is_number(n_jobs) or n_jobs == 0):
+            raise ValueError(
+                f"n_jobs={n_jobs!r} must be a whole number other than 0, or None"
+            )
+        if not (isinstance(step, numbers.Real) and 0 < step <= 1):
+            raise ValueError(
+                f"step={step!r} must be a number above 0 and at most 1, such as {STEP}"
+            )
         design = fit.design
         names = parameter_names(design.terms, _kept_names(self))
         targets = ProfileModel(design).targets()

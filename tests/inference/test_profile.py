@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.dense_likelihood import DenseLikelihood
 from helpers.designs import random_design
@@ -274,6 +275,10 @@ def test_no_other_start_finds_less(seed):
         # only found from small covariances, and from none
         (122, 45, [(2, 0), (1, 0)], Target("fixed", -1, (0,))),
         (48, 20, [(2, 0)], Target("sd", 0, (0,))),
+        # inside the path only
+        (26, 45, [(2, 0), (1, 0)], Target("sigma")),
+        (43, 33, [(3, 0)], Target("fixed", -1, (1,))),
+        (70, 37, [(2, 0), (2, 0)], Target("sd", 0, (1,))),
     ],
 )
 def test_hidden_minima_are_found(seed, n, kinds, target):
@@ -305,3 +310,40 @@ def test_hidden_minima_are_found(seed, n, kinds, target):
             except np.linalg.LinAlgError:
                 continue
             assert other.deviance > node.deviance - 1e-5
+
+
+def test_limits_between_two_minima_are_of_the_lower():
+    rng = np.random.default_rng(94)
+    n = rng.integers(16, 50)
+    nested, weighted = bool(rng.integers(2)), bool(rng.integers(3) == 0)
+    kinds = [(2, 0), (2, 0)]
+    rows = random_design(94, n, kinds, nested, False, weighted, False)
+    fit = fit_design(rows.prepare(), False)
+    model, target = ProfileModel(fit.design), Target("sd", 1, (1,))
+    curve = profile_fit(fit, [target], ZETA99, 0.6).curves[0]
+    coordinates = Coordinates(model, target)
+    value = curve.limits(model, 0.95)[1].value
+    deviances = []
+    for node in curve.nodes:
+        z = node.state.z.copy()
+        z[coordinates.held] = value
+        deviances.append(restricted_minimum(coordinates, z, 1e-9).deviance)
+    assert min(deviances) - fit.deviance == pytest.approx(ZETA95**2, abs=1e-6)
+
+
+def test_searches_beside_the_path_are_short_where_data_are_many():
+    rng = np.random.default_rng(3)
+    levels, rows = 150, 8
+    group = np.repeat(np.arange(levels), rows)
+    data = pd.DataFrame(rng.normal(size=(levels * rows, 6)), columns=list("xabcde"))
+    data["g"] = group
+    data["y"] = data["x"] + rng.normal(size=levels)[group] + rng.normal(size=len(data))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SingularMatrixWarning)
+        result = mx.mixedlm("y ~ x + a + b + c + d + e + (x | g)", data).fit(reml=False)
+    assert result.engine_fit.is_singular
+    model = ProfileModel(result.engine_fit.design)
+    targets = [t for t in model.targets() if t.kind == "fixed"]
+    found = profile_fit(result.engine_fit, targets, ZETA99, 0.6)
+    # with every search to its end there were 250 for each
+    assert max(c.evaluations for c in found.curves) < 100

@@ -311,11 +311,18 @@ def test_arguments():
     results = fitted(SLEEP, data_of("sleepstudy"))
     with pytest.raises(ValueError, match=r"sd Days\|Subject"):
         results.profile("sd")
-    with pytest.raises(ValueError, match="level"):
-        results.profile(level=1.0)
-    with pytest.raises(ValueError, match="step"):
-        results.profile(step=0)
+    for level in (1.0, 95, "a", None, np.nan, [0.9, 0.95]):
+        with pytest.raises(ValueError, match=r"level=.* must lie between 0 and 1"):
+            results.profile(level=level)
+    for step in (0, "a", None, np.nan):
+        with pytest.raises(ValueError, match=r"step=.* must be a number above 0"):
+            results.profile(step=step)
+    for n_jobs in (0, 1.5, "a"):
+        with pytest.raises(ValueError, match=r"n_jobs=.* must be a whole number"):
+            results.profile(n_jobs=n_jobs)
     profile = results.profile("sigma", level=0.9)
+    with pytest.raises(ValueError, match="level='a' must lie between 0 and 1"):
+        profile.conf_int("a")
     with pytest.raises(ValueError, match="above that of the profile"):
         profile.conf_int(0.95)
     with pytest.raises(ValueError, match="no profile of 'Days'"):
