@@ -145,7 +145,7 @@ class RowFactor(Factor):
         if not self.set_fixed(form):
             return False
         # of y itself, not of what its regression leaves
-        self.fixed[-1, :-1] += self._shift @ self.fixed_factor
+        self.fixed[-1, :-1] += self._shift @ self.fixed[: self.rank, : self.rank]
         for part in (*response.response, *response.effect):
             part[..., -1] += part[..., :-1] @ self._shift
         self.response = response

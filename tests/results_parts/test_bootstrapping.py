@@ -537,7 +537,7 @@ def test_limits_by_conf_int():
     assert list(got.index) == list(result.conf_int(method="profile").index)
     narrow = result._results.conf_int(0.5, [1], "bootstrap", n=500, rng=4, interval="basic")
     np.testing.assert_allclose(narrow, bootstrap.conf_int(0.5, "basic").iloc[[1]])
-    with pytest.raises(ValueError, match="'n' is not known"):
+    with pytest.raises(ValueError, match="no use for 'n'"):
         result.conf_int(n=500)
 
 
