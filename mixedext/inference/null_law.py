@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from mixedext.engine.kernels import chi_squared, spectral_supremum
 from mixedext.engine.threads import blas_threads
@@ -303,9 +303,12 @@ class NullLaw:
         angle = (node + 1) * np.pi / 4
         end = -np.expm1(-x / self.dof)
         v = end * np.sin(angle) ** 2
-        law = stats.beta(self.n_restrictions / 2, (s.nobs - s.rank) / 2)
-        masses = weight * law.pdf(v) * end * 2 * np.sin(angle) * np.cos(angle) * np.pi / 4
-        return law.sf(end), x + self.dof * np.log1p(-v), masses
+        shape = self.n_restrictions / 2, (s.nobs - s.rank) / 2
+        log_density = (shape[0] - 1) * np.log(v) + (shape[1] - 1) * np.log1p(-v)
+        density = np.exp(log_density - special.betaln(*shape))
+        masses = weight * density * end * 2 * np.sin(angle) * np.cos(angle) * np.pi / 4
+        certain = float(special.betaincc(*shape, end))
+        return certain, x + self.dof * np.log1p(-v), masses
 
     def _level_chances(self, levels, masses, rng):
         """How often each level is to be drawn: as much as it adds, by a few shares."""
@@ -347,8 +350,8 @@ class NullLaw:
         s = self.spectrum
         if s.rest == 0:
             return (remainder > 0).astype(float)
-        law = stats.beta(s.rest / 2, s.counts.sum() / 2)
-        return law.cdf(np.clip(remainder, 0.0, 1.0))
+        share = np.clip(remainder, 0.0, 1.0)
+        return special.betainc(s.rest / 2, s.counts.sum() / 2, share)
 
 
 def _one_eigenvalue(w, rest, dof, count):
