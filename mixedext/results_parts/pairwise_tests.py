@@ -7,6 +7,7 @@ from statsmodels.stats.contrast import ContrastResults, t_test_pairwise
 from statsmodels.stats.multitest import multipletests
 
 from mixedext.results_parts.constraints import term_columns
+from mixedext.specification.statsmodels_compat import SPEC_ATTRIBUTE
 
 __all__ = ["pairwise_tests"]
 
@@ -48,7 +49,7 @@ def pairwise_tests(results, term_name, method, alpha, factor_labels):
 
 
 def _main_effect(model, term_name):
-    if getattr(model.data, "model_spec", None) is None:
+    if getattr(model.data, SPEC_ATTRIBUTE, None) is None:
         raise ValueError("t_test_pairwise needs a model from a formula")
     names = [name for name, _ in term_columns(model)]
     spelled = {"".join(name.split()): name for name in names}
