@@ -301,6 +301,19 @@ class MixedLMResults(
         Returns
         -------
         Series or ndarray
+
+        Raises
+        ------
+        ValueError
+            If ``exog`` has another number of columns than the model.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> result.predict({"Days": [0, 10]}).round(1).tolist()
+        [251.4, 356.1]
         """
         if exog is None:
             own = self.model.offset

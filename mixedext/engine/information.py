@@ -16,6 +16,7 @@ from scipy import linalg
 from mixedext.engine.boundary import free_directions
 from mixedext.engine.expected_information import variance_information
 from mixedext.engine.fit import Fit
+from mixedext.engine.information_inverse import inverse_if_definite
 from mixedext.engine.kernels.limits import ZERO_SINGULAR_VALUE
 
 __all__ = ["VarianceCovariance", "variance_covariance"]
@@ -71,26 +72,15 @@ def variance_covariance(fit: Fit) -> VarianceCovariance:
     # rank moves among those of its rank; it is left out afterwards.
     moves = free_directions(fit)
     d = moves.directions
-    inverse = _inverse(d.T @ variance_information(fit).observed @ d + moves.bend)
+    observed = d.T @ variance_information(fit).observed @ d + moves.bend
+    inverse = inverse_if_definite(observed)
+    if inverse is None:
+        inverse = np.full_like(observed, np.nan)
     joint = d[free] @ inverse @ d[free].T
     inner_scale = fit.objective.residual_square / fit.objective.dof
     joint[-1] *= inner_scale
     joint[:, -1] *= inner_scale
     return _to_data_units(fit, structures, joint[:-1, :-1], joint, held, inner_scale)
-
-
-def _inverse(information):
-    if not len(information):
-        return information
-    square = np.diag(information)
-    if not (square > 0).all():
-        return np.full_like(information, np.nan)
-    size = np.sqrt(square)
-    value, vector = np.linalg.eigh(information / np.outer(size, size))
-    if value[0] <= 1e-10:
-        return np.full_like(information, np.nan)
-    vector = vector / size[:, None]
-    return (vector / value) @ vector.T
 
 
 def _to_data_units(fit, structures, relative, joint, held, inner_scale):

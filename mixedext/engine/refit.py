@@ -79,7 +79,21 @@ class Refits:
         return int(len(self) - np.count_nonzero(self.converged))
 
     def to_frame(self) -> pd.DataFrame:
-        """All of it as a frame, one row a response."""
+        """All of it as a frame, one row a response.
+
+        Returns
+        -------
+        DataFrame
+            Fixed effects, theta, scale, llf, converged, is_singular, n_evaluations.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.dyestuff.load().data
+        >>> many = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit_many(data[["Yield"]])
+        >>> many.to_frame().shape
+        (1, 7)
+        """
         fixed = pd.DataFrame(self.fe_params, columns=list(self.fe_names))
         theta = pd.DataFrame(self.theta, columns=list(self.theta_names))
         rest = pd.DataFrame(

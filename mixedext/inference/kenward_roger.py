@@ -13,9 +13,9 @@ import numpy as np
 
 from mixedext.engine.expected_information import variance_information
 from mixedext.engine.fit import Fit
+from mixedext.engine.information_inverse import generalized_inverse
 from mixedext.exceptions import InformationWarning, user_stacklevel
 from mixedext.inference.fixed_tests import FixedTests, FTest, independent_rows
-from mixedext.inference.information_inverse import generalized_inverse
 from mixedext.inference.satterthwaite import single_degrees
 
 __all__ = ["KenwardRoger", "scaled_f"]

@@ -9,12 +9,12 @@ import numpy as np
 from mixedext.engine.boundary import free_directions
 from mixedext.engine.expected_information import variance_information
 from mixedext.engine.fit import Fit
-from mixedext.exceptions import InformationWarning, user_stacklevel
-from mixedext.inference.fixed_tests import FixedTests
-from mixedext.inference.information_inverse import (
+from mixedext.engine.information_inverse import (
     generalized_inverse,
     inverse_if_definite,
 )
+from mixedext.exceptions import InformationWarning, user_stacklevel
+from mixedext.inference.fixed_tests import FixedTests
 
 __all__ = ["Satterthwaite", "joint_degrees", "single_degrees"]
 

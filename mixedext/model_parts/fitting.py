@@ -166,6 +166,14 @@ class Fitting(LikelihoodMethods):
         Under masks and penalties standard errors are from the curvature of the penalized
         log-likelihood in the free parameters, ``llf`` has the penalties subtracted (as in
         statsmodels), and ``aic`` and ``bic`` count the free parameters.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> model = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data)
+        >>> round(float(model.fit().llf), 4), round(float(model.fit(reml=False).llf), 4)
+        (-871.8141, -875.9697)
         """
         if not self.has_rows and self.source is None:
             self._need_rows()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from mixedext.inference.information_inverse import generalized_inverse, inverse_if_definite
+from mixedext.engine.information_inverse import generalized_inverse, inverse_if_definite
 
 UNITS = np.array([1e-8, 1.0, 1e6])
 
