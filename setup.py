@@ -37,7 +37,7 @@ kernels = [
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=FLAGS,
     )
-    for path in sorted(Path("mixedext").glob("*/kernels/*.pyx"))
+    for path in sorted(Path("mixedext/kernels").rglob("*.pyx"))
 ]
 
 setup(

@@ -17,7 +17,7 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402
 
 import mixedext as mx  # noqa: E402
-from mixedext.engine.design import prepare_design  # noqa: E402
+from mixedext.engine.rows.design import prepare_design  # noqa: E402
 
 
 def insteval():

@@ -54,7 +54,7 @@ def measure(tool, workload, data, repeat, budget, with_ml=False):
 
 def measure_formula(workload, data, repeat, budget):
     """From formula and data frame to response, matrices and codes; no fit."""
-    from mixedext.specification.formula import model_frame
+    from mixedext.specification.formula.model_frame import model_frame
 
     def step():
         return model_frame(workload.formula, data, {})

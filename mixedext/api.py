@@ -4,9 +4,8 @@ from statsmodels.iolib.smpickle import load_pickle as load
 from statsmodels.regression.mixed_linear_model import MixedLMParams, VCSpec
 
 from mixedext import datasets
-from mixedext.analysis_of_variance import AnovaEstimates, anova_estimates
-from mixedext.engine.optimize import Convergence
-from mixedext.engine.refit import Refits
+from mixedext.engine.refits.refit import Refits
+from mixedext.engine.search.optimize import Convergence
 from mixedext.engine.threads import get_num_threads, set_num_threads
 from mixedext.exceptions import (
     AdjustmentWarning,
@@ -32,20 +31,21 @@ from mixedext.exceptions import (
     UnidentifiedVarianceWarning,
     WeightsWarning,
 )
-from mixedext.inference.variance_test import VarianceTest
-from mixedext.inference.welch import WelchTest
-from mixedext.model import MixedLM, mixedlm
-from mixedext.parquet import read_parquet_model
-from mixedext.regressions_by_group import LmList, PoolabilityTest, lm_list
-from mixedext.results import MixedLMResults, MixedLMResultsWrapper
-from mixedext.results_parts.bootstrap_replicates import Bootstrap
-from mixedext.results_parts.bootstrap_tests import BootstrapTest, bootstrap_test
-from mixedext.results_parts.comparison_tables import anova, model_table
-from mixedext.results_parts.linear_functions import Contrasts, MarginalMeans
-from mixedext.results_parts.model_comparison import ModelTest
-from mixedext.results_parts.profiles import LikelihoodProfile
-from mixedext.results_parts.variance_tests import exact_lrt, exact_rlrt
-from mixedext.specification.terms import RandomTerm, SparseTerm
+from mixedext.inference.bootstrap.bootstrap_tests import BootstrapTest, bootstrap_test
+from mixedext.inference.bootstrap.replicates import Bootstrap
+from mixedext.inference.comparison.model_comparison import ModelTest
+from mixedext.inference.comparison.model_tables import anova, model_table
+from mixedext.inference.means.linear_functions import Contrasts, MarginalMeans
+from mixedext.inference.profile.likelihood_profile import LikelihoodProfile
+from mixedext.inference.variances.statistics import VarianceTest
+from mixedext.inference.variances.variance_tests import exact_lrt, exact_rlrt
+from mixedext.models.anova_estimates.model import AnovaEstimates, anova_estimates
+from mixedext.models.lm_list.regressions import LmList, PoolabilityTest, lm_list
+from mixedext.models.lm_list.welch import WelchTest
+from mixedext.models.mixedlm.model import MixedLM, mixedlm
+from mixedext.models.mixedlm.parquet import read_parquet_model
+from mixedext.models.mixedlm.results import MixedLMResults, MixedLMResultsWrapper
+from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = [
     "AdjustmentWarning",

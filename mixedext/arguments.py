@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["check_count", "check_probability", "confidence_level"]
+__all__ = ["check_count", "check_probability", "check_reml", "confidence_level"]
 
 
 def check_probability(value, name: str) -> None:
@@ -37,3 +37,9 @@ def confidence_level(level, alpha=None):
         return level
     check_probability(alpha, "alpha")
     return 1 - alpha
+
+
+def check_reml(reml) -> None:
+    """Raise ValueError unless ``reml`` is True or False."""
+    if not isinstance(reml, bool | np.bool_):
+        raise ValueError(f"reml={reml!r}; use True (REML) or False (ML)")

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mixedext import datasets
 from mixedext.api import mixedlm
-from mixedext.model_parts.fit_arguments import DF_METHODS
+from mixedext.models.mixedlm.fit_arguments import DF_METHODS
 
 __all__ = ["main"]
 

@@ -9,13 +9,18 @@ import numpy as np
 import pandas as pd
 from scipy import linalg
 
-from mixedext.engine.design import Design
-from mixedext.engine.kernels.triangles import clipped_root
-from mixedext.engine.moments import moment_covariances
-from mixedext.engine.objective import ProfiledDeviance
-from mixedext.engine.optimize import Convergence, Optimum, evaluate, minimize_deviance
+from mixedext.engine.deviance.profiled import ProfiledDeviance
+from mixedext.engine.rows.design import Design
+from mixedext.engine.search.optimize import (
+    Convergence,
+    Optimum,
+    evaluate,
+    minimize_deviance,
+)
+from mixedext.engine.search.starting_values import moment_covariances
 from mixedext.engine.threads import blas_threads
-from mixedext.specification.terms import RandomTerm
+from mixedext.kernels.factor.triangles import clipped_root
+from mixedext.specification.terms.random_terms import RandomTerm
 
 __all__ = [
     "Fit",

@@ -7,10 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
-from mixedext.engine.evaluation import Likelihood, relative_root
+from mixedext.engine.deviance.likelihood import Likelihood, relative_root
 from mixedext.engine.fit import Fit, evaluate_design
-from mixedext.engine.information import VarianceCovariance
-from mixedext.engine.optimize import Convergence
+from mixedext.engine.information.observed import VarianceCovariance
+from mixedext.engine.search.optimize import Convergence
 
 __all__ = ["HeldFit", "held_fit"]
 

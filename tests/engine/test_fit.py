@@ -8,10 +8,10 @@ import pytest
 from helpers import dense
 
 import mixedext as mx
-from mixedext.engine import refinement
-from mixedext.engine.design import prepare_design
 from mixedext.engine.fit import fit_design
-from mixedext.specification.terms import RandomTerm
+from mixedext.engine.information import refinement
+from mixedext.engine.rows.design import prepare_design
+from mixedext.specification.terms.random_terms import RandomTerm
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import pytest
 
 from mixedext.engine import fit as fit_module
 from mixedext.engine import threads
-from mixedext.engine.design import prepare_design
 from mixedext.engine.fit import evaluate_design, fit_design
-from mixedext.specification.terms import RandomTerm
+from mixedext.engine.rows.design import prepare_design
+from mixedext.specification.terms.random_terms import RandomTerm
 
 
 @pytest.fixture(autouse=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mixedext.engine.basis import Bases, FixedBasis, choose_shifts
-from mixedext.engine.blocks import build_blocks
-from mixedext.engine.products import Products, group_by_factor
-from mixedext.engine.rows import Rows
+from mixedext.engine.rows.basis import Bases, FixedBasis, choose_shifts
+from mixedext.engine.rows.blocks import build_blocks
+from mixedext.engine.rows.products import Products, group_by_factor
+from mixedext.engine.rows.rows import Rows
 
 
 def plain_bases(rows):

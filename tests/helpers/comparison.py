@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 import pytest
 
 import mixedext as mx
+from helpers.paths import RESULTS
 from helpers.reference import case_names, load_case
 
-FOLDER = Path(__file__).parents[1] / "results" / "comparison"
+FOLDER = RESULTS / "comparison"
 
 
 def cases_with(field):

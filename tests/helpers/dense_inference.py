@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from helpers.dense import covariance, dense_z
-from mixedext.engine.expected_information import variance_information
+from mixedext.engine.information.expected import variance_information
 
 
 @dataclass

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from mixedext.engine.design import prepare_design
 from mixedext.engine.fit import evaluate_design, fit_design
-from mixedext.specification.terms import RandomTerm
+from mixedext.engine.rows.design import prepare_design
+from mixedext.specification.terms.random_terms import RandomTerm
 
 STRUCTURES = ("unstructured", "diagonal", "identity")
 

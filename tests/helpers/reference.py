@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.paths import RESULTS
+
 # Another folder of the same layout may be tested too: MIXEDEXT_REFERENCE=FOLDER.
-FOLDERS = [Path(__file__).parents[1] / "results"]
+FOLDERS = [RESULTS]
 if "MIXEDEXT_REFERENCE" in os.environ:
     FOLDERS.append(Path(os.environ["MIXEDEXT_REFERENCE"]))
 

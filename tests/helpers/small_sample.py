@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 import mixedext as mx
+from helpers.paths import RESULTS
 from mixedext.engine.fit import evaluate_design
 
-FOLDER = Path(__file__).parents[1] / "results"
+FOLDER = RESULTS
 VALUES = json.loads((FOLDER / "small_sample.json").read_text())
 CASES = sorted(set(VALUES) - {"nlme"})
 

@@ -1,0 +1,1 @@
+"""Fits with parameters held or penalized, after statsmodels."""

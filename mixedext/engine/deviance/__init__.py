@@ -1,0 +1,1 @@
+"""The profiled deviance, its gradient and curvature, by kind of model."""

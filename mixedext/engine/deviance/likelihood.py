@@ -1,0 +1,345 @@
+"""The log-likelihood and its exact derivatives at covariances that are given.
+
+With relative covariances Sigma_i = sum_r gamma_r E_r, V0 = I + Z Sigma Z' and sigma^2
+profiled out,
+
+    l(b, gamma) = -1/2 [log det V0 + [REML] log det X'V0^-1 X + d (1 + log(2 pi q / d))],
+    q = (y - Xb)'V0^-1 (y - Xb),    d = n - p (REML) or n (ML).
+
+With N = Z'V0^-1 Z, T = Z'V0^-1 X, v = Z'V0^-1 (y - Xb), h = X'V0^-1 (y - Xb),
+A = X'V0^-1 X = F^-1 and B_r = I kron E_r:
+
+    l_b  = d h / q,      l_r = -1/2 [tr B_r N - d v'B_r v / q - [REML] tr F T'B_r T]
+    l_bb = -d A / q + 2 d h h' / q^2,
+    l_br = -d T'B_r v / q + d h (v'B_r v) / q^2,
+    l_rs = 1/2 tr B_r N B_s N - d v'B_r N B_s v / q + d (v'B_r v)(v'B_s v) / (2 q^2)
+           + [REML] (1/2 tr F T'B_r T F T'B_s T - tr F T'B_r N B_s T).
+
+The terms with h vanish at the generalized least-squares estimate.  Nothing here needs
+Sigma to be nonsingular.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from scipy import linalg
+
+from mixedext.engine.deviance.profiled import FactorDeviance
+from mixedext.engine.information.expected import covariance_traces
+from mixedext.engine.rows.design import Design
+from mixedext.engine.threads import blas_threads
+
+__all__ = ["IndefiniteError", "Likelihood", "Point", "relative_root"]
+
+# Eigenvalues of a covariance scaled to unit diagonal below minus this, for each column,
+# make it indefinite.
+NEGATIVE = 1e-12
+
+
+class IndefiniteError(ValueError):
+    """Covariances at which there is no model: one is not positive semidefinite."""
+
+
+class Likelihood:
+    """The log-likelihood of a design as a function of covariances and coefficients.
+
+    Everything is in the units of the data: covariances relative to sigma^2, one (k, k) a
+    term, and coefficients of the columns of X that were kept.
+
+    Parameters
+    ----------
+    design : Design
+        The model.
+    reml : bool
+        Restricted (True) or ordinary likelihood.
+    """
+
+    def __init__(self, design: Design, reml: bool):
+        self.design, self.reml = design, bool(reml)
+        self.objective = design.objective(self.reml)
+        self._factored = None
+
+    def at(self, covariances) -> Point:
+        """The model at relative covariances, which may be singular.
+
+        Raises
+        ------
+        IndefiniteError
+            If one is not positive semidefinite; names the term.
+        """
+        return Point(self, self._roots(covariances))
+
+    def outer_theta(self, covariances) -> np.ndarray:
+        """Theta in the data's units of relative covariances; raises as ``at``."""
+        return self.design.outer_theta(self._roots(covariances))
+
+    def _roots(self, covariances):
+        """Theta in the engine's units."""
+        parts = []
+        for term, transform, covariance in zip(
+            self.design.terms, self.design.transforms, covariances, strict=True
+        ):
+            inner = transform @ np.asarray(covariance, float) @ transform.T
+            lam = relative_root(term.structure, inner)
+            if lam is None:
+                raise IndefiniteError(
+                    f"the covariance of the random effects of {term.group} "
+                    f"({', '.join(term.names)}) is not positive semidefinite, so that "
+                    f"there is no such model: {np.array2string(np.asarray(covariance))}"
+                )
+            parts.append(term.structure.theta(lam))
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def factored(self, point: Point) -> FactorDeviance:
+        """The blocked factor, at the theta of a point."""
+        if self._factored is None:
+            if isinstance(self.objective, FactorDeviance):
+                self._factored = self.objective
+            else:
+                self._factored = FactorDeviance(
+                    self.design.blocks, self.design.structures, self.reml
+                )
+        factored = self._factored
+        factored.value(point.theta)
+        if factored.factor.singular_tail:
+            factored.value(point.theta, floor=True)
+        factored.factor.fixed = point.fixed
+        return factored
+
+    @cached_property
+    def change(self) -> np.ndarray:
+        """Gamma in the engine's units by gamma in the data's, (n_gamma, n_gamma)."""
+        blocks = [
+            np.array([s.gamma(t @ e @ t.T) for e in s.covariance_basis]).T
+            for s, t in zip(self.design.structures, self.design.transforms, strict=True)
+        ]
+        return linalg.block_diag(*blocks) if blocks else np.zeros((0, 0))
+
+
+def relative_root(structure, covariance) -> np.ndarray | None:
+    """Factor lam of a covariance of the structure, None if that is indefinite."""
+    size = np.sqrt(np.abs(np.diag(covariance)))
+    if not np.isfinite(covariance).all() or (np.diag(covariance) < 0).any():
+        return None
+    if not structure.correlated:
+        return structure.nearest(covariance)
+    scaled = covariance / np.outer(size, size).clip(np.finfo(float).tiny)
+    if np.linalg.eigvalsh(scaled)[0] < -NEGATIVE * structure.k:
+        return None
+    try:  # keeps its digits whatever the scales of the columns
+        return np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        return structure.nearest(covariance)
+
+
+def _squares(vectors, basis):
+    """v'B_r v for vectors (L, k) a term."""
+    parts = [
+        np.einsum("ab,rab->r", v.T @ v, e) for v, e in zip(vectors, basis, strict=True)
+    ]
+    return np.concatenate(parts)
+
+
+class Point:
+    """The log-likelihood at one set of covariances.
+
+    Attributes
+    ----------
+    theta : ndarray
+        Relative covariance factors in the engine's units.
+    fixed : ndarray
+        Cholesky factor of [X y]'V0^-1 [X y], engine's units.
+    """
+
+    def __init__(self, likelihood: Likelihood, theta):
+        self.likelihood, self.theta = likelihood, theta
+        self.design = likelihood.design
+        objective = likelihood.objective
+        with blas_threads():
+            self.deviance = float(objective.value(theta))
+        self.rank, self.dof = objective.rank, objective.dof
+        self.fixed = np.array(objective.fixed)
+        self._best = objective.coefficients()
+        self._root = self.fixed[:-1, :-1]
+
+    # ---- values ----
+
+    def coefficients(self) -> np.ndarray:
+        """Generalized least-squares coefficients of the columns kept."""
+        on_basis = self.design.least_squares + self.design.y_scale * self._best
+        return self.design.basis.coefficients(on_basis)
+
+    def log_likelihood(self, coefficients=None) -> float:
+        """Log-likelihood with all constants, at coefficients or maximized over them."""
+        shift = self.design.deviance_shift(self.likelihood.reml, self.dof)
+        value = self.deviance + shift
+        if coefficients is not None:
+            inner = self._inner(coefficients)
+            value += self.dof * np.log1p(self._excess(inner) / self._least_square)
+        return -0.5 * float(value)
+
+    def scale(self, coefficients=None) -> float:
+        """Estimate of sigma^2: q / d."""
+        square = self._least_square
+        if coefficients is not None:
+            square = square + self._excess(self._inner(coefficients))
+        return float(square / self.dof * self.design.y_scale**2)
+
+    def normal_matrix(self) -> np.ndarray:
+        """X'V0^-1 X of the columns kept."""
+        r = self.design.basis.r
+        half = self._root.T @ r
+        return half.T @ half
+
+    @property
+    def _least_square(self):
+        return float(self.fixed[-1, -1] ** 2)
+
+    def _inner(self, coefficients):
+        """Coefficients of the scaled residual of y on the basis of X."""
+        if coefficients is None:
+            return self._best
+        on_basis = self.design.basis.r @ np.asarray(coefficients, float)
+        return (on_basis - self.design.least_squares) / self.design.y_scale
+
+    def _excess(self, inner):
+        return float(((self._root.T @ (inner - self._best)) ** 2).sum())
+
+    def residual_squares(self, coefficients=None) -> np.ndarray:
+        """v'B_r v, v = Z'V0^-1 (y - Xb), for gamma of all terms."""
+        if not self.design.terms:
+            return np.zeros(0)
+        inner = self._inner(coefficients)
+        with blas_threads():
+            factored = self.likelihood.factored(self)
+            _, residual = self._responses(factored, inner)
+        a = _squares(residual, [s.covariance_basis for s in factored.structures])
+        return self.likelihood.change.T @ a * self.design.y_scale**2
+
+    def effects(self, coefficients=None) -> tuple[np.ndarray, ...]:
+        """Conditional modes of the random effects given coefficients, (L, k) a term."""
+        if not self.design.terms:
+            return ()
+        inner, rank = self._inner(coefficients), self.rank
+        with blas_threads():
+            factored = self.likelihood.factored(self)
+            lead, tail = factored.factor.response.effect
+        out = []
+        for i, inverse in enumerate(self.design.inverse_transforms):
+            own = factored.by_term(i, lead, tail)
+            modes = own[..., rank] - own[..., :rank] @ inner
+            out.append(self.design.y_scale * modes @ inverse.T)
+        return tuple(out)
+
+    # ---- derivatives ----
+
+    def score(self, coefficients=None) -> tuple[np.ndarray, np.ndarray]:
+        """Derivatives in the coefficients and in gamma of all terms."""
+        inner = self._inner(coefficients)
+        ratio = self.dof / (self._least_square + self._excess(inner))
+        slope = self._root @ (self._root.T @ (self._best - inner))
+        fixed = self.design.basis.r.T @ slope * ratio / self.design.y_scale
+        if not self.design.terms:
+            return fixed, np.zeros(0)
+        with blas_threads():
+            factored = self.likelihood.factored(self)
+            whitened, residual = self._responses(factored, inner)
+            parts = []
+            for i, s in enumerate(factored.structures):
+                number, columns = factored.place[i]
+                score = factored.factor.curvature[number][columns, columns].copy()
+                v = residual[i]
+                score -= ratio * (v.T @ v)
+                if self.likelihood.reml:
+                    score -= np.einsum(
+                        "lap,lbp->ab", whitened[i], whitened[i], optimize=True
+                    )
+                parts.append(np.einsum("rab,ab->r", s.covariance_basis, score))
+        return fixed, -0.5 * self.likelihood.change.T @ np.concatenate(parts)
+
+    def hessian(self, coefficients=None) -> np.ndarray:
+        """Second derivatives in (coefficients, gamma of all terms)."""
+        inner = self._inner(coefficients)
+        square = self._least_square + self._excess(inner)
+        ratio = self.dof / square
+        slope = self._root @ (self._root.T @ (self._best - inner))
+        rank = self.rank
+        count = len(self.likelihood.change)
+        out = np.zeros((rank + count, rank + count))
+        out[:rank, :rank] = -ratio * self._root @ self._root.T
+        out[:rank, :rank] += 2 * ratio / square * np.outer(slope, slope)
+        if self.design.terms:
+            with blas_threads():
+                cross, own = self._curvatures(inner, slope, ratio, square)
+            out[:rank, rank:], out[rank:, :rank] = cross, cross.T
+            out[rank:, rank:] = own
+        change = linalg.block_diag(
+            self.design.basis.r / self.design.y_scale, self.likelihood.change
+        )
+        return change.T @ out @ change
+
+    def _curvatures(self, inner, slope, ratio, square):
+        """Blocks l_br and l_rs."""
+        factored = self.likelihood.factored(self)
+        whitened, residual = self._responses(factored, inner)
+        structures = factored.structures
+        basis = [s.covariance_basis for s in structures]
+        a = _squares(residual, basis)
+        # L_X^-1 T'B_r v
+        mixed = np.vstack(
+            [
+                np.einsum("lap,rab,lb->rp", t, e, v, optimize=True)
+                for t, e, v in zip(whitened, basis, residual, strict=True)
+            ]
+        )
+        cross = -ratio * self._root @ mixed.T + ratio / square * np.outer(slope, a)
+        own = 0.5 * covariance_traces(factored)
+        own -= ratio * self._project(factored, residual, basis)
+        own += ratio / (2 * square) * np.outer(a, a)
+        if self.likelihood.reml and self.rank:
+            squares = np.vstack(
+                [
+                    np.einsum("lap,rab,lbs->rps", t, e, t, optimize=True).reshape(
+                        len(e), -1
+                    )
+                    for t, e in zip(whitened, basis, strict=True)
+                ]
+            )
+            own += 0.5 * squares @ squares.T
+            for j in range(self.rank):
+                column = [t[:, :, j] for t in whitened]
+                own -= self._project(factored, column, basis)
+        return cross, own
+
+    @staticmethod
+    def _responses(factored, inner):
+        """By term Z'V0^-1 X L_X^-T, (L, k, rank), and v = Z'V0^-1 (y - Xb), (L, k)."""
+        rank = factored.rank
+        lead, tail = factored.factor.response.response
+        whitened, residual = [], []
+        for i in range(len(factored.structures)):
+            own = factored.by_term(i, lead, tail)
+            flat = own[..., :rank].reshape(own.shape[0] * own.shape[1], rank)
+            solved = factored.solve_fixed(flat.T).T
+            whitened.append(solved.reshape(own.shape[0], own.shape[1], rank))
+            residual.append(own[..., rank] - own[..., :rank] @ inner)
+        return whitened, residual
+
+    @staticmethod
+    def _project(factored, vectors, basis):
+        """v'B_r N B_s v for vectors (L, k) a term."""
+        blocks = factored.blocks
+        count = factored.gamma_slices[-1].stop
+        lead = np.zeros((*blocks.lead_gram.shape[:2], count))
+        tail = np.zeros((blocks.tail_size, count))
+        for i, (v, e) in enumerate(zip(vectors, basis, strict=True)):
+            number, columns = factored.place[i]
+            w = np.einsum("lb,rab->lar", v, e)
+            if number == 0:
+                lead[:, columns, factored.gamma_slices[i]] = w
+            else:
+                rows = blocks.tail_columns(number - 1)[:, columns]
+                tail[rows, factored.gamma_slices[i]] = w
+        return factored.factor.project(lead, tail)

@@ -1,0 +1,137 @@
+"""The profiled deviance of a model with one grouping factor: no factor is stored.
+
+All that the search needs are sums over levels (kernels.one_factor), or over the fewer
+pseudo-levels that pooling leaves (levels).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from mixedext.engine.deviance.profiled import Derivatives, ProfiledDeviance
+from mixedext.engine.factor.templates import covariance_bases, template
+from mixedext.engine.rows.levels import LevelSums, level_sums
+from mixedext.engine.rows.within import Within
+from mixedext.kernels.deviance.conditional import level_covariances, level_effects
+from mixedext.kernels.deviance.one_factor import OneFactor
+
+__all__ = ["OneFactorDeviance", "one_factor_function"]
+
+
+def one_factor_function(
+    sums: LevelSums, within: Within, structures, reml: bool, dof: float
+) -> OneFactor:
+    """The compiled deviance of levels and what varies within them."""
+    split = sums.triangle is not None
+    return OneFactor(
+        sums.triangle if split else sums.gram,
+        sums.half if split else sums.cross,
+        split,
+        sums.weight,
+        within.products,
+        within.shift,
+        within.square,
+        *template(tuple(structures)),
+        sum(s.n_theta for s in structures),
+        reml,
+        dof,
+    )
+
+
+class OneFactorDeviance(ProfiledDeviance):
+    """Deviance of a model with one grouping factor, from sums over its levels.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Cross-products.
+    structures : list of Structure
+        One for each random term, in the model's order.
+    reml : bool
+        Restricted (True) or ordinary deviance.
+    sums : LevelSums, optional
+        Of these blocks, where they are known.
+    """
+
+    def __init__(self, blocks, structures, reml: bool, sums: LevelSums | None = None):
+        super().__init__(blocks, structures, reml)
+        self.sums = level_sums(blocks) if sums is None else sums
+        self.theta = None
+
+    @cached_property
+    def function(self) -> OneFactor:
+        """The compiled deviance."""
+        within = self.blocks.within
+        if within.square:  # a difference: of what this function will add again
+            within = replace(within, products=within.products.copy())
+        function = one_factor_function(
+            self.sums, within, self.structures, self.reml, self.dof
+        )
+        if within.square:
+            varies = within.products.diagonal() != 0
+            whole = self.blocks.fixed_gram - function.between()
+            within.products[:] = np.where(np.outer(varies, varies), whole, 0.0)
+        return function
+
+    def __getstate__(self):
+        state = dict(vars(self))
+        state.pop("function", None)
+        return state
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        if self.theta is not None:  # a compiled function is not stored: stand there again
+            self.function.evaluate(self.theta)
+
+    @property
+    def n_values(self):
+        return self.function.n_values
+
+    @property
+    def n_derivatives(self):
+        return self.function.n_derivatives
+
+    def stand_at(self, theta):
+        """Take note of where a compiled search has left the function."""
+        self.theta = np.asarray(theta, float)
+
+    def value(self, theta, floor: bool = False) -> float:
+        self.stand_at(theta)
+        return self.function.evaluate(theta)
+
+    @property
+    def noise(self) -> float:
+        return self.function.noise
+
+    @property
+    def fixed(self) -> np.ndarray:
+        """Cholesky factor of [X y]'V0^-1[X y] at the last theta."""
+        return self.function.fixed
+
+    def effects(self):
+        blocks = self.blocks
+        out = np.empty(blocks.lead_gram.shape[:2])
+        change = np.append(-self.coefficients(), 1.0)
+        level_effects(blocks.lead_gram, blocks.lead_cross, self._lam(), change, out)
+        return out, np.zeros(0)
+
+    def conditional_covariance(self, number):
+        out = np.empty_like(self.blocks.lead_gram)
+        level_covariances(self.blocks.lead_gram, self._lam(), out)
+        return out
+
+    def _lam(self):
+        return np.ascontiguousarray(self._factor_lams(self.theta)[0])
+
+    def _columns(self):
+        return [self.place[i] for i in range(len(self.structures))]
+
+    def derivatives(self, theta) -> Derivatives:
+        gradient, hessian, score, pairs = self.function.differentiate(theta)
+        scores = [score[columns, columns] for _, columns in self._columns()]
+        a, b = np.tril_indices(len(score))
+        basis = covariance_bases(tuple(self.structures))[:, a, b]
+        return Derivatives(gradient, hessian, scores, basis @ pairs @ basis.T)

@@ -1,0 +1,335 @@
+"""The profiled (restricted) deviance as a function of theta, its gradient and curvature.
+
+    dev = log det M + [REML] log det X'V0^-1 X + d (1 + log(2 pi rho^2 / d))
+
+with d = n - p (REML) or n (ML).  Everything here is in the engine's units: columns of Z
+at rms 1, X replaced by an orthonormal basis, y by its scaled residual.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import linalg
+
+from mixedext.engine.deviance.several_factors import is_compiled, several_factors_function
+from mixedext.engine.factor.factor import Factor
+from mixedext.engine.factor.templates import squared
+from mixedext.engine.rows.blocks import Blocks
+from mixedext.kernels.search.newton import Function
+from mixedext.kernels.search.python_function import PythonFunction
+from mixedext.specification.covariance.structures import Structure
+
+__all__ = ["Derivatives", "FactorDeviance", "ProfiledDeviance"]
+
+# Numbers in the blocks above which the search should save derivatives.
+COSTLY_SIZE = 200_000
+# Columns of a dense tail above which the first derivatives are estimated.
+ROUGH_SIZE = 1500
+
+
+@dataclass(frozen=True, eq=False)
+class Derivatives:
+    """First and second derivatives at one theta.
+
+    Attributes
+    ----------
+    gradient : ndarray
+        Of the deviance in theta, (n_theta,).
+    hessian : ndarray
+        Average information plus the bend of Sigma = lam lam', (n_theta, n_theta).
+    scores : list of ndarray
+        For each term d dev / d Sigma, symmetric (k, k).
+    information : ndarray
+        Average information in the elements gamma of all Sigma, sigma^2 profiled out.
+    """
+
+    gradient: np.ndarray
+    hessian: np.ndarray
+    scores: list[np.ndarray]
+    information: np.ndarray
+
+
+class ProfiledDeviance:
+    """Deviance with beta and sigma^2 profiled out, and its blocks and parameters.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Cross-products.
+    structures : list of Structure
+        One for each random term, in the model's order.
+    reml : bool
+        Restricted (True) or ordinary deviance.
+
+    Attributes
+    ----------
+    function : Function
+        The deviance for the compiled search.
+    fixed : ndarray
+        Cholesky factor of [X y]'V0^-1[X y] at the theta of the last ``value``, (P, P).
+    noise : float
+        Estimate of the rounding error of the deviance there.
+    n_values, n_derivatives : int
+        Evaluations so far.
+    """
+
+    def __init__(self, blocks: Blocks, structures: list[Structure], reml: bool):
+        self.blocks = blocks
+        self.structures = structures
+        self.reml = reml
+        ends = np.cumsum([s.n_theta for s in structures]).astype(int)
+        self.theta_slices = [
+            slice(end - s.n_theta, end) for end, s in zip(ends, structures, strict=True)
+        ]
+        self.n_theta = int(ends[-1]) if len(ends) else 0
+        ends = np.cumsum([s.n_gamma for s in structures]).astype(int)
+        self.gamma_slices = [
+            slice(end - s.n_gamma, end) for end, s in zip(ends, structures, strict=True)
+        ]
+        self.place = {
+            term: (number, columns)
+            for number, layout in enumerate(blocks.factors)
+            for term, columns in zip(layout.terms, layout.slices, strict=True)
+        }
+        self.rank = blocks.n_fixed - 1
+        self.dof = blocks.nobs - self.rank if reml else blocks.nobs
+
+    def lams(self, theta) -> list[np.ndarray]:
+        """Relative covariance factor of every term."""
+        theta = np.asarray(theta, float)
+        return [
+            s.lam(theta[at])
+            for s, at in zip(self.structures, self.theta_slices, strict=True)
+        ]
+
+    def _factor_lams(self, theta):
+        lams = self.lams(theta)
+        return [
+            lams[f.terms[0]]
+            if len(f.terms) == 1
+            else linalg.block_diag(*[lams[i] for i in f.terms])
+            if f.terms
+            else np.zeros((1, 1))
+            for f in self.blocks.factors
+        ]
+
+    # ---- the fixed-effects block, [X y]'V0^-1[X y] = L L' ----
+
+    @property
+    def residual_square(self) -> float:
+        """The penalized residual sum of squares y'P0 y."""
+        return float(self.fixed[-1, -1] ** 2)
+
+    def coefficients(self) -> np.ndarray:
+        """Generalized least-squares coefficients of y on the basis of X."""
+        return self.solve_fixed(self.fixed[-1, :-1], transpose=True)
+
+    def solve_fixed(self, b: np.ndarray, transpose: bool = False) -> np.ndarray:
+        """L_X^-1 b, or L_X^-T b."""
+        if self.rank == 0:  # older LAPACK wrappers refuse empty matrices
+            return np.zeros_like(b)
+        # L as the transpose of an upper triangle in Fortran's order: nothing is copied
+        upper = np.ascontiguousarray(self.fixed[:-1, :-1]).T
+        return linalg.lapack.dtrtrs(upper, b, lower=0, trans=0 if transpose else 1)[0]
+
+    def by_term(self, term, lead, tail):
+        """Rows of one random term out of a (lead, tail) pair, (L, k, columns)."""
+        number, columns = self.place[term]
+        return self.blocks.by_level(number, lead, tail)[:, columns]
+
+    def effects(self):
+        """Conditional modes given beta as (lead, tail), (L, K) and (m,)."""
+        raise NotImplementedError
+
+    def conditional_covariance(self, number: int) -> np.ndarray:
+        """Level blocks of Lam C Lam' for one grouping factor, (L, K, K)."""
+        raise NotImplementedError
+
+
+class FactorDeviance(ProfiledDeviance):
+    """The deviance from the blocked Cholesky factor: any number of grouping factors."""
+
+    def __init__(self, blocks: Blocks, structures: list[Structure], reml: bool):
+        super().__init__(blocks, structures, reml)
+        self._factor, self._own_values, self._own_derivatives = None, 0, 0
+        # Theta where the compiled function stands, and the factor does not yet.
+        self._ahead = None
+
+    @cached_property
+    def function(self) -> Function:
+        if is_compiled(self.blocks):
+            return several_factors_function(
+                self.blocks, self.structures, self.reml, self.dof
+            )
+        return PythonFunction(self)
+
+    @property
+    def factor(self) -> Factor:
+        """The factor, brought to where a compiled search has ended."""
+        if self._factor is None:
+            self._factor = Factor(self.blocks)
+        if self._ahead is not None:
+            theta, self._ahead = self._ahead, None
+            self._factor.update(self._factor_lams(theta), True)
+        return self._factor
+
+    def __getstate__(self):
+        state = dict(vars(self))
+        state.pop("function", None)
+        return state
+
+    @property
+    def n_values(self):
+        return self._own_values + self._compiled_count("n_values")
+
+    @property
+    def n_derivatives(self):
+        return self._own_derivatives + self._compiled_count("n_derivatives")
+
+    def _compiled_count(self, name):
+        # a Python function counts here
+        return getattr(vars(self).get("function"), name, 0)
+
+    @property
+    def costly(self) -> bool:
+        """Whether one evaluation takes so long that every one saved counts."""
+        b = self.blocks
+        return b.lead_gram.size + b.link_value.size + b.tail_gram.size > COSTLY_SIZE
+
+    @property
+    def starts_rough(self) -> bool:
+        """Whether the inverse of the tail is so dear that the search first estimates it."""
+        return self.blocks.pattern is None and self.blocks.tail_size > ROUGH_SIZE
+
+    @property
+    def squared(self) -> np.ndarray:
+        """Which elements of theta enter by their squares alone, (n_theta,)."""
+        return squared(self.structures)
+
+    def stand_at(self, theta):
+        """Take note of where a compiled search has left the function."""
+        if is_compiled(self.blocks):
+            self._ahead = np.asarray(theta, float)
+
+    @property
+    def fixed(self) -> np.ndarray:
+        if self._ahead is not None and "function" in vars(self):
+            return self.function.fixed
+        return self.factor.fixed
+
+    def set_fixed(self, fixed: np.ndarray) -> bool:
+        """Take [X y]'V0^-1 [X y]; False if rounding has made it indefinite."""
+        return self.factor.set_fixed(fixed)
+
+    def value(self, theta, floor: bool = False) -> float:
+        """The deviance; infinite where rounding makes the factorization fail."""
+        self._own_values += 1
+        self._ahead = None
+        if not self.factor.update(self._factor_lams(theta), floor):
+            return np.inf
+        return self.deviance()
+
+    def deviance(self) -> float:
+        """The deviance at the factor as it stands."""
+        f, d = self.factor, self.dof
+        deviance = f.log_det + d * (1 + np.log(2 * np.pi * f.residual_square / d))
+        return deviance + f.fixed_log_det if self.reml else deviance
+
+    @property
+    def noise(self) -> float:
+        """Estimate of the rounding error of the deviance at the factor as it stands."""
+        if self._ahead is not None and "function" in vars(self):
+            return self.function.noise
+        return self.dof * np.finfo(float).eps * self.factor.cancellation
+
+    def effects(self):
+        rank, beta = self.rank, self.coefficients()
+        return tuple(
+            part[..., rank] - part[..., :rank] @ beta
+            for part in self.factor.response.effect
+        )
+
+    def conditional_covariance(self, number):
+        return self.factor.conditional_covariance(number)
+
+    def _residual_response(self):
+        """Z'V0^-1 X L_X^-T, and Z'P0 y, both as (lead, tail)."""
+        rank = self.rank
+        # both at once: [X y] times [L_X^-T, -beta; 0, 1]
+        change = np.eye(rank + 1)
+        change[:rank, :rank] = self.solve_fixed(change[:rank, :rank]).T
+        change[:rank, rank] = -self.coefficients()
+        moved = [part @ change for part in self.factor.response.response]
+        whitened = [np.ascontiguousarray(part[..., :rank]) for part in moved]
+        return whitened, [np.ascontiguousarray(part[..., rank]) for part in moved]
+
+    def derivatives(self, theta, rough: bool = False) -> Derivatives:
+        """Derivatives at the theta of the last ``value``.
+
+        ``rough`` ones have traces of the inverse of the tail estimated by random vectors,
+        the same in every call.
+        """
+        self._own_derivatives += 1
+        if self.factor.singular_tail:
+            self.factor.update(self._factor_lams(theta), floor=True)
+        f, scale = self.factor, self.dof / self.factor.residual_square
+        whitened, residual = self._residual_response()
+        lams = self.lams(theta)
+        scores = []
+        weights = self._weights(residual)
+        curvature = f.estimate_curvature() if rough else f.curvature
+        for i, s in enumerate(self.structures):
+            number, columns = self.place[i]
+            score = curvature[number][columns, columns].copy()
+            v = self.by_term(i, residual[0][..., None], residual[1][..., None])[..., 0]
+            score -= scale * (v.T @ v)
+            if self.reml:
+                x = self.by_term(i, *whitened)
+                x = x.transpose(1, 0, 2).reshape(s.k, -1)
+                score -= x @ x.T
+            scores.append(score)
+        information = self._average_information(weights, whitened, residual, scale)
+        gradient = np.empty(self.n_theta)
+        hessian = np.zeros((self.n_theta, self.n_theta))
+        jacobian = np.zeros((len(information), self.n_theta))
+        for i, s in enumerate(self.structures):
+            at = self.theta_slices[i]
+            jacobian[self.gamma_slices[i], at] = s.jacobian(lams[i])
+            gradient[at] = 2 * np.einsum("rab,ab->r", s.lam_basis, scores[i] @ lams[i])
+            hessian[at, at] = s.bend(scores[i])
+        hessian += jacobian.T @ information @ jacobian
+        return Derivatives(gradient, hessian, scores, information)
+
+    def _weights(self, residual):
+        """Vectors w_r = E_r Z'P0 y, one for each element of gamma, as (lead, tail)."""
+        b = self.blocks
+        count = self.gamma_slices[-1].stop
+        lead = np.zeros((*b.lead_gram.shape[:2], count))
+        tail = np.zeros((b.tail_size, count))
+        for i, s in enumerate(self.structures):
+            number, columns = self.place[i]
+            v = self.by_term(i, residual[0][..., None], residual[1][..., None])[..., 0]
+            if s.k == 1:
+                w = v[:, :, None]
+            else:
+                w = np.tensordot(v, s.covariance_basis, (1, 2)).transpose(0, 2, 1)
+            if number == 0:
+                lead[:, columns, self.gamma_slices[i]] = w
+            else:
+                rows = b.tail_columns(number - 1)[:, columns]
+                tail[rows, self.gamma_slices[i]] = w
+        return lead, tail
+
+    def _average_information(self, weights, whitened, residual, scale):
+        lead, tail = weights
+        count = lead.shape[2]
+        quadratic = self.factor.project(lead, tail)
+        flat = lead.reshape(-1, count)
+        rank = self.factor.rank
+        x = whitened[0].reshape(len(flat), rank).T @ flat + whitened[1].T @ tail
+        a = residual[0].ravel() @ flat + residual[1] @ tail
+        information = scale * (quadratic - x.T @ x)
+        return information - scale**2 / self.dof * np.outer(a, a)

@@ -1,0 +1,1 @@
+"""The blocked Cholesky factor and what is read off it."""

@@ -1,0 +1,1 @@
+"""Information on the variances: observed, expected, its inverse."""

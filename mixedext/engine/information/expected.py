@@ -1,0 +1,366 @@
+"""Information on the variances, and its traces, from blocks of cross-products alone.
+
+Kenward and Roger (1997), and both kinds of information, need of V0 (covariance relative to
+sigma^2) and of the matrices G_r = Z (I kron E_r) Z' that the variances multiply
+
+    X'V0^-1 G_r V0^-1 X,    X'V0^-1 G_r V0^-1 G_s V0^-1 X,    tr V0^-1 G_r V0^-1 G_s.
+
+With T = Z'V0^-1 X and N = Z'V0^-1 Z these are T'B_r T, T'B_r N B_s T and tr B_r N B_s N,
+B_r = I kron E_r; never anything n x n, nor q x q.
+
+The last direction is V0 itself, not the identity: V = sum_r gamma_r G_r + sigma^2 I, so
+that G_r and V0 span the same matrices, results do not depend on which basis of them is
+taken, and V0^-1 V0 = I leaves nothing to compute.  X stands for a basis with
+X'V0^-1 X = I, y is its generalized least-squares residual scaled to y'P0 y = d, and
+sigma^2 = 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from scipy import linalg
+
+from mixedext.engine.deviance.one_factor import OneFactorDeviance
+from mixedext.engine.deviance.profiled import FactorDeviance
+from mixedext.engine.factor.factor import Factor
+from mixedext.engine.factor.tail_traces import (
+    divided_roots,
+    reduced_links,
+    tail_traces,
+    trace_products,
+)
+from mixedext.engine.fit import Fit
+from mixedext.engine.threads import blas_threads
+from mixedext.kernels.deviance import expected
+from mixedext.kernels.factor import lead
+
+__all__ = ["VarianceInformation", "covariance_traces", "variance_information"]
+
+# Numbers in a slab of levels of the leading factor (256 KB: it stays in cache).
+SLAB_SIZE = 2**15
+
+
+@dataclass(frozen=True, eq=False)
+class VarianceInformation:
+    """Products and traces in the directions G_r of all terms, and of V0 (the last).
+
+    Attributes
+    ----------
+    reml : bool
+        Whether information is of the restricted likelihood.
+    dof : int
+        d = n - p (REML) or n.
+    nobs : int
+        n.
+    first : ndarray
+        [X y]'P G_r P [X y] without the projection on X: [X y]'V0^-1 G_r V0^-1 [X y] for
+        the n_gamma elements of all terms, (n_gamma, p + 1, p + 1).
+    second : ndarray
+        [X y]'V0^-1 G_r V0^-1 G_s V0^-1 [X y], (n_gamma, n_gamma, p + 1, p + 1).
+    traces : ndarray
+        tr V0^-1 G_r V0^-1 G_s with V0 as the last direction, (n_gamma + 1,) * 2.
+    root : ndarray
+        Coefficients of the columns of X, in the data's units, are ``root`` times those of
+        the basis, times sigma: covariance = sigma^2 root root'; (rank, p).
+    """
+
+    reml: bool
+    dof: int
+    nobs: int
+    first: np.ndarray
+    second: np.ndarray
+    traces: np.ndarray
+    root: np.ndarray
+
+    @property
+    def n_gamma(self) -> int:
+        """Elements of the covariance matrices of all terms."""
+        return len(self.first)
+
+    @cached_property
+    def on_fixed(self) -> np.ndarray:
+        """X'V0^-1 G_r V0^-1 X in all directions, (n_gamma + 1, p, p); minus P_r."""
+        p = self.root.shape[1]
+        return np.concatenate([self.first[:, :p, :p], np.eye(p)[None]])
+
+    @cached_property
+    def second_on_fixed(self) -> np.ndarray:
+        """Q_rs = X'V0^-1 G_r V0^-1 G_s V0^-1 X in all directions."""
+        count, p = self.n_gamma, self.root.shape[1]
+        out = np.empty((count + 1, count + 1, p, p))
+        out[:-1, :-1] = self.second[:, :, :p, :p]
+        out[:, -1] = out[-1] = self.on_fixed
+        return out
+
+    @cached_property
+    def expected(self) -> np.ndarray:
+        """Expected information E, 2 E_rs = tr P G_r P G_s (ML: tr V0^-1 G_r V0^-1 G_s)."""
+        out = self.traces.copy()
+        if self.reml:
+            out -= 2 * np.einsum("rsii->rs", self.second_on_fixed)
+            flat = self.on_fixed.reshape(len(out), -1)
+            out += flat @ flat.T
+        return out / 2
+
+    @cached_property
+    def average(self) -> np.ndarray:
+        """Average information AI, 2 AI_rs = y'P G_r P G_s P y."""
+        count = self.n_gamma
+        out = np.empty((count + 1, count + 1))
+        on_x = self.first[:, -1, :-1]
+        out[:-1, :-1] = self.second[:, :, -1, -1] - on_x @ on_x.T
+        out[-1, :-1] = out[:-1, -1] = self.first[:, -1, -1]
+        out[-1, -1] = self.dof
+        return out / 2
+
+    @cached_property
+    def observed(self) -> np.ndarray:
+        """Observed information, half the second derivatives of the deviance: 2 AI - E."""
+        return 2 * self.average - self.expected
+
+
+# What several tests of one fit share is computed once.
+_KNOWN: WeakKeyDictionary[Fit, VarianceInformation] = WeakKeyDictionary()
+
+
+def variance_information(fit: Fit) -> VarianceInformation:
+    """Products and traces at a fit, in the engine's units; kept as long as the fit is.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fitted model.
+
+    Returns
+    -------
+    VarianceInformation
+    """
+    found = _KNOWN.get(fit)
+    if found is None:
+        found = _KNOWN[fit] = _variance_information(fit)
+    return found
+
+
+def _variance_information(fit):
+    objective, design = fit.objective, fit.design
+    rank, dof = objective.rank, objective.dof
+    count = sum(s.n_gamma for s in design.structures)
+    with blas_threads():
+        if count == 0:
+            size = rank + 1
+            raw = np.zeros((0, size, size)), np.zeros((0, 0, size, size))
+            traces, inner = np.zeros((0, 0)), np.zeros(0)
+        elif isinstance(objective, OneFactorDeviance):
+            *raw, traces, inner = _one_factor(objective)
+        else:
+            *raw, traces, inner = _several_factors(objective)
+    # L^-1 [X y] is orthonormal in V0^-1; y is scaled from 1 to the square root of d
+    whiten = linalg.solve_triangular(objective.fixed, np.eye(rank + 1), lower=True)
+    whiten[-1] *= np.sqrt(dof)
+    first, second = (whiten @ part @ whiten.T for part in raw)
+    whole = np.empty((count + 1, count + 1))
+    whole[:-1, :-1] = (traces + traces.T) / 2
+    whole[-1, :-1] = whole[:-1, -1] = inner
+    whole[-1, -1] = design.blocks.nobs
+    return VarianceInformation(
+        fit.reml, dof, design.blocks.nobs, first, second, whole, fit.root
+    )
+
+
+def _factor_bases(objective):
+    """For each grouping factor the numbers of its elements, and the matrices E_r."""
+    out = []
+    for layout in objective.blocks.factors:
+        numbers, parts = [np.zeros(0, int)], [np.zeros((0, layout.width, layout.width))]
+        for term, columns in zip(layout.terms, layout.slices, strict=True):
+            s, at = objective.structures[term], objective.gamma_slices[term]
+            whole = np.zeros((s.n_gamma, layout.width, layout.width))
+            whole[:, columns, columns] = s.covariance_basis
+            numbers.append(np.arange(at.start, at.stop))
+            parts.append(whole)
+        out.append((np.concatenate(numbers), np.concatenate(parts)))
+    return out
+
+
+class _Levels:
+    """Levels of one factor, some at a time."""
+
+    def __init__(self, gram, lam, basis, n_fixed):
+        self.gram, self.lam, self.basis = gram, np.ascontiguousarray(lam), basis
+        r, a, b = np.nonzero(basis)
+        self.elements = (*(np.ascontiguousarray(i, np.intp) for i in (r, a, b)),)
+        self.elements += (basis[r, a, b],)
+        k, width = gram.shape[1], len(basis) * n_fixed
+        self.step = max(1, SLAB_SIZE // (k * max(width, k)))
+        self.scratch = np.empty((k, k)), np.empty((2 * k, k))
+        self.width = width
+
+    def slabs(self, cross, response=None):
+        """First level, N_l, T_l, E_r T_l and H_l E_r T_l of some levels at a time.
+
+        T_l from ``cross``, Z_l'[X y], or as given; E_r T_l only in that case.  The arrays
+        are those of the next levels too.
+        """
+        k, width = self.gram.shape[1], self.width
+        step = min(self.step, len(self.gram))
+        given = response is not None
+        half, scratch = np.empty(cross.shape[1:]), self.scratch
+        buffers = [
+            np.empty((step, k, columns)) for columns in (k, k, cross.shape[2], width)
+        ]
+        wide = np.empty((step if given else 0, k, width))
+        for start in range(0, len(self.gram), self.step):
+            gram = self.gram[start : start + self.step]
+            own = cross[start : start + self.step]
+            root, inner, found, rooted = (buffer[: len(gram)] for buffer in buffers)
+            weighted = wide[: len(gram)]
+            levels = gram, own, self.lam, scratch[0], half, scratch[1]
+            expected.level_products(*levels, root, inner, found)
+            if given:
+                found = np.ascontiguousarray(response[start : start + self.step])
+            expected.weigh_responses(*self.elements, found, root, weighted, rooted)
+            yield start, inner, found, weighted, rooted
+
+
+def _one_factor(objective):
+    basis = _factor_bases(objective)[0]
+    numbers, basis = basis
+    sums = objective.sums
+    n_fixed, count, k = objective.blocks.n_fixed, len(basis), basis.shape[1]
+    first = np.zeros((k * n_fixed, k * n_fixed))
+    second = np.zeros((count * n_fixed, count * n_fixed))
+    products, total = np.zeros((k * k, k * k)), np.zeros((k, k))
+    levels = _Levels(sums.gram, objective._lam(), basis, n_fixed)
+    for start, inner, found, _, rooted in levels.slabs(sums.cross):
+        flat = found.reshape(len(found), -1)
+        first += flat.T @ flat
+        rooted = rooted.reshape(-1, levels.width)
+        second += rooted.T @ rooted
+        flat = inner.reshape(len(inner), -1)
+        weight = flat
+        if sums.weight is not None:
+            weight = flat * sums.weight[start : start + len(flat), None]
+        products += flat.T @ weight
+        total += weight.sum(axis=0).reshape(k, k)
+    order = np.argsort(numbers)
+    first = first.reshape(k, n_fixed, k, n_fixed)
+    first = np.einsum("rab,aibj->rij", basis, first)[order]
+    second = second.reshape(count, n_fixed, count, n_fixed).transpose(0, 2, 1, 3)
+    second = second[np.ix_(order, order)]
+    traces = trace_products(basis, basis, products.reshape(k, k, k, k))
+    inner = np.einsum("rab,ab->r", basis, total)
+    return first, second, traces[np.ix_(order, order)], inner[order]
+
+
+def covariance_traces(objective: FactorDeviance) -> np.ndarray:
+    """tr(B_r N B_s N) for all elements gamma, (n_gamma, n_gamma), engine's units.
+
+    Parameters
+    ----------
+    objective : FactorDeviance
+        It stands at the covariances.
+    """
+    *_, traces, _ = _several_factors(objective, 1)
+    return (traces + traces.T) / 2
+
+
+def _several_factors(objective, n_fixed=None):
+    """Products of the first ``n_fixed`` columns of [X y], all if None, and the traces."""
+    factor, blocks = objective.factor, objective.blocks
+    found = _factor_bases(objective)
+    numbers, bases = [n for n, _ in found], [e for _, e in found]
+    count, n_fixed = sum(map(len, numbers)), n_fixed or blocks.n_fixed
+    inner, traces = np.empty(count), np.empty((count, count))
+    first, second, own, inner[numbers[0]] = _products(factor, bases, n_fixed)
+    traces[np.ix_(numbers[0], numbers[0])] = own
+    shares = tail_traces(factor, bases) if len(bases) > 1 else None
+    if shares is not None:
+        traces[np.ix_(numbers[0], numbers[0])] += shares.lead
+    for f, at in enumerate(numbers[1:]):
+        inner[at] = shares.single[f]
+        traces[np.ix_(numbers[0], at)] = shares.mixed[f]
+        traces[np.ix_(at, numbers[0])] = shares.mixed[f].T
+        for g, other in enumerate(numbers[1:]):
+            traces[np.ix_(at, other)] = shares.tail[f][g]
+    order = np.argsort(np.concatenate(numbers))
+    return first[order], second[np.ix_(order, order)], traces, inner
+
+
+def _products(factor: Factor, bases, n_fixed):
+    """Products of [X y], elements by factor, and the lead's own share of the traces."""
+    blocks, tail = factor.blocks, factor.tail
+    responses = factor.response.response
+    lead_response, tail_response = (part[..., :n_fixed] for part in responses)
+    count, k = len(bases[0]), bases[0].shape[1]
+    width = count * n_fixed
+    levels = _Levels(blocks.lead_gram, factor.lead_lam, bases[0], n_fixed)
+    through = factor.tail.link_quadratic(factor._shrinkage[0], by_level=True)
+    first_lead = np.zeros((n_fixed, width))
+    second_lead = np.zeros((width, width))
+    products, total = np.zeros((k * k, k * k)), np.zeros(k * k)
+    on_tail = np.zeros((tail.size, width))
+    edge = reduced_links(factor)
+    empty = np.empty((*blocks.lead_gram.shape[:2], 0))
+    for start, own, found, weighted, rooted in levels.slabs(empty, lead_response):
+        stop = start + len(own)
+        first_lead += found.reshape(-1, n_fixed).T @ weighted.reshape(-1, width)
+        rooted = rooted.reshape(-1, width)
+        second_lead += rooted.T @ rooted
+        pointers = blocks.link_pointers[start : stop + 1]
+        lead.reduce_cross(pointers, blocks.link_index, edge, weighted, on_tail)
+        share = through[start:stop].reshape(len(own), -1)
+        rest = own.reshape(len(own), -1) - share
+        products += rest.T @ rest - share.T @ share
+        total += rest.sum(axis=0)
+    on_tail *= -1.0  # what the kernel subtracts is wanted
+    # elements of the tail's factors
+    first, weights = [first_lead.reshape(n_fixed, count, n_fixed).transpose(1, 0, 2)], []
+    for f, basis in enumerate(bases[1:]):
+        rows = blocks.tail_columns(f)
+        response = tail_response[rows]
+        for e in basis:
+            weight = np.zeros((tail.size, n_fixed))
+            weight[rows] = np.einsum("ab,lbj->laj", e, response)
+            first.append((tail_response.T @ weight)[None])
+            weights.append(weight)
+    weight = np.hstack([np.zeros((tail.size, 0)), *weights])
+    second = np.empty((width + weight.shape[1],) * 2)
+    second[:width, :width] = second_lead
+    _second_of_tail(factor, on_tail, weight, second, width)
+    whole = len(second) // n_fixed
+    second = second.reshape(whole, n_fixed, whole, n_fixed).transpose(0, 2, 1, 3)
+    own = trace_products(bases[0], bases[0], products.reshape(k, k, k, k))
+    single = np.einsum("rab,ab->r", bases[0], total.reshape(k, k))
+    return np.concatenate(first), second, own, single
+
+
+def _second_of_tail(factor, on_tail, weight, second, width):
+    """Add w'N w of vectors in the lead that reach the tail, and of vectors in the tail.
+
+    ``on_tail`` is Z_2'V_1^-1 Z w of the former.
+    """
+    tail, blocks = factor.tail, factor.blocks
+    lead_half = tail.lam_times(on_tail, transpose=True)
+    tail.solve(lead_half)
+    second[:width, :width] -= lead_half.T @ lead_half
+    divided = divided_roots(factor)
+    if divided is None:
+        image = tail.multiply_reduced(weight)
+        half = tail.lam_times(image, transpose=True)
+        tail.solve(half)
+        second[:width, width:] = on_tail.T @ weight - lead_half.T @ half
+        second[width:, width:] = weight.T @ image
+    else:
+        half = np.empty_like(weight)
+        for f, root in enumerate(divided):
+            rows = blocks.tail_columns(f)
+            half[rows] = np.einsum("ba,lbj->laj", root, weight[rows])
+        second[width:, width:] = half.T @ half
+        tail.solve(half)
+        second[:width, width:] = lead_half.T @ half
+    second[width:, width:] -= half.T @ half
+    second[width:, :width] = second[:width, width:].T

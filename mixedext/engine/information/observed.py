@@ -1,0 +1,112 @@
+"""Covariance matrix of the variance parameters from the observed information.
+
+The observed information is 2 AI - E (engine.information.expected), in the parameters
+gamma / sigma^2 and sigma^2.  Terms on the boundary are held there; of uncorrelated effects
+those with a variance of zero.  The others' covariance lets a covariance matrix of lower
+rank move among those of its rank (engine.search.boundary).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+
+from mixedext.engine.fit import Fit
+from mixedext.engine.information.expected import variance_information
+from mixedext.engine.information.inverse import inverse_if_definite
+from mixedext.engine.search.boundary import free_directions
+from mixedext.kernels.limits import ZERO_SINGULAR_VALUE
+
+__all__ = ["VarianceCovariance", "variance_covariance"]
+
+
+@dataclass(frozen=True, eq=False)
+class VarianceCovariance:
+    """Asymptotic covariance of the variance parameters; NaN where held.
+
+    Attributes
+    ----------
+    relative : ndarray
+        Of gamma / sigma^2, (n_gamma, n_gamma), data's units.
+    absolute : ndarray
+        Of (gamma, sigma^2), (n_gamma + 1, n_gamma + 1).
+    """
+
+    relative: np.ndarray
+    absolute: np.ndarray
+
+
+def variance_covariance(fit: Fit) -> VarianceCovariance:
+    """Invert the observed information at a fit.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fitted model.
+
+    Returns
+    -------
+    VarianceCovariance
+    """
+    if not fit.design.terms:
+        variance = 2 * fit.scale**2 / fit.objective.dof
+        return VarianceCovariance(np.zeros((0, 0)), np.full((1, 1), variance))
+    structures = fit.design.structures
+    held = np.zeros(sum(s.n_gamma for s in structures), bool)
+    for s, at, lam in zip(
+        structures,
+        fit.objective.gamma_slices,
+        fit.design.lams(fit.optimum.theta),
+        strict=True,
+    ):
+        if not s.correlated:  # every variance has a boundary of its own
+            size = np.einsum("raa->r", s.covariance_basis @ np.abs(lam))
+            held[at] = size < ZERO_SINGULAR_VALUE
+        else:
+            size = np.linalg.svd(lam, compute_uv=False)
+            held[at] = size[-1] < ZERO_SINGULAR_VALUE
+    free = np.flatnonzero(np.append(~held, True))
+    # V0 is the direction in which sigma^2 moves all of V.  A covariance matrix of lower
+    # rank moves among those of its rank; it is left out afterwards.
+    moves = free_directions(fit)
+    d = moves.directions
+    observed = d.T @ variance_information(fit).observed @ d + moves.bend
+    inverse = inverse_if_definite(observed)
+    if inverse is None:
+        inverse = np.full_like(observed, np.nan)
+    joint = d[free] @ inverse @ d[free].T
+    inner_scale = fit.objective.residual_square / fit.objective.dof
+    joint[-1] *= inner_scale
+    joint[:, -1] *= inner_scale
+    return _to_data_units(fit, structures, joint[:-1, :-1], joint, held, inner_scale)
+
+
+def _to_data_units(fit, structures, relative, joint, held, inner_scale):
+    # Sigma (data) = T^-1 Sigma (engine) T^-T, linear in gamma; sigma^2 grows by y_scale^2
+    blocks = []
+    for s, transform in zip(structures, fit.design.transforms, strict=True):
+        inverse = np.linalg.inv(transform)
+        moved = [s.gamma(inverse @ e @ inverse.T) for e in s.covariance_basis]
+        blocks.append(np.array(moved).T)
+    change = linalg.block_diag(*blocks)[np.ix_(~held, ~held)]
+    numbers = np.flatnonzero(~held)
+    outer = np.full((len(held), len(held)), np.nan)
+    outer[np.ix_(numbers, numbers)] = change @ relative @ change.T
+    gamma = np.concatenate(
+        [
+            s.gamma(lam @ lam.T)
+            for s, lam in zip(structures, fit.design.lams(fit.theta), strict=True)
+        ]
+    )
+    y_square = fit.design.y_scale**2
+    # absolute gamma = sigma^2 * relative gamma
+    jacobian = np.zeros((len(numbers) + 1, len(numbers) + 1))
+    jacobian[:-1, :-1] = change * inner_scale * y_square
+    jacobian[:-1, -1] = gamma[numbers] * y_square
+    jacobian[-1, -1] = y_square
+    absolute = np.full((len(held) + 1, len(held) + 1), np.nan)
+    at = np.append(numbers, len(held))
+    absolute[np.ix_(at, at)] = jacobian @ joint @ jacobian.T
+    return VarianceCovariance(outer, absolute)

@@ -1,0 +1,128 @@
+"""The fixed-effects block once more from the rows, where cross-products have lost digits.
+
+With several grouping factors (for one of few columns, see engine.rows.within)
+eliminating the random effects leaves [X y]'V0^-1 [X y] as a difference of cross-products; where one
+variance dwarfs the other it is a small difference of large numbers.  With
+u = C Lam'Z'c for each column c, computed as usual,
+
+    c'V0^-1 d = (c - Z Lam u_c)'(d - Z Lam u_d) + u_c'u_d
+
+is a sum of small terms taken from the rows, and errors in u enter squared only, because u
+minimizes the penalized sum of squares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mixedext.engine.deviance.row_deviance import DesignRows, fixed_columns
+from mixedext.engine.factor.spread import engine_terms, times_rows
+from mixedext.engine.fit import Fit, evaluate_design, fit_at, fit_design
+
+__all__ = ["needs_refinement", "precision_of", "refine_fit"]
+
+# Error of the deviance, estimated from the cancellation, above which the rows are asked.
+DEVIANCE_NOISE = 1e-7
+# Relative error of a sum of squares above which the search has missed the minimum by more
+# than a millionth or so of its parameters, and goes on with sums from the rows.
+SEARCH_NOISE = 1e-9
+
+
+def needs_refinement(fit: Fit) -> bool:
+    """Whether cancellation may have cost the deviance more than a negligible error."""
+    blocks = fit.design.blocks
+    return (
+        bool(blocks.factors)
+        and blocks.within is None
+        and fit.objective.noise > DEVIANCE_NOISE
+    )
+
+
+def _search_is_lost(fit):
+    """Whether the search, too, has to go by the rows."""
+    noise, design = fit.objective.noise, fit.design
+    lost = not noise < SEARCH_NOISE * fit.objective.dof
+    return lost and design.rotation is None and fit.objective.n_theta > 0
+
+
+def _searched_again(fit, design):
+    """The search goes on from where it has ended; a theta that was given stays."""
+    if fit.convergence.method == "none":
+        return evaluate_design(design, fit.reml, fit.theta)
+    again = fit_design(design, fit.reml, fit.theta)
+    first, second = fit.convergence, again.convergence
+    verdict = replace(
+        second,
+        n_evaluations=first.n_evaluations + second.n_evaluations,
+        n_derivatives=first.n_derivatives + second.n_derivatives,
+    )
+    records = np.vstack([fit.optimum.records, again.optimum.records])
+    optimum = replace(again.optimum, convergence=verdict, records=records)
+    return replace(again, optimum=optimum, convergence=verdict)
+
+
+def refine_fit(fit: Fit, y, x, terms, weights) -> Fit:
+    """The fit with its fixed-effects block, deviance and sigma^2 from the rows.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fit; its theta stays.
+    y : ndarray
+        Response less offset, (n,).
+    x : ndarray
+        All fixed-effects columns, (n, k).
+    terms : list of RandomTerm
+        The terms with their rows.
+    weights : ndarray or None
+        Weights of the rows.
+
+    Returns
+    -------
+    Fit
+    """
+    if _search_is_lost(fit):
+        rows = DesignRows.of(fit.design, y, x, terms, weights)
+        return _searched_again(fit, replace(fit.design, rows=rows))
+    design, objective = fit.design, fit.objective
+    root = None if weights is None else np.sqrt(weights)
+    columns = fixed_columns(design, y, x, root)
+    penalty = np.zeros((columns.shape[1],) * 2)
+    lams = design.lams(fit.optimum.theta)
+    everything = slice(0, len(columns))
+    for i, (term, inverse, lam) in enumerate(
+        zip(engine_terms(terms), design.inverse_transforms, lams, strict=True)
+    ):
+        effect = objective.by_term(i, *objective.factor.response.effect)
+        image = times_rows(term, everything, np.einsum("ab,lbm->lam", inverse, effect))
+        columns -= image if root is None else image * root[:, None]
+        flat = effect.transpose(1, 0, 2).reshape(term.k, -1)
+        u = np.linalg.lstsq(lam, flat, rcond=1e-10)[0].reshape(-1, columns.shape[1])
+        penalty += u.T @ u
+    if not objective.set_fixed(columns.T @ columns + penalty):
+        return fit  # not positive definite: precision_of will say so
+    optimum = replace(fit.optimum, deviance=objective.deviance())
+    return fit_at(design, objective, optimum, fit.reml)
+
+
+def precision_of(fit: Fit, residual, weights) -> float:
+    """Relative error of the penalized residual sum of squares, by a pass over the rows.
+
+    Or that of the deviance, a degree of freedom, by the estimate of its rounding error,
+    if that is larger.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fit.
+    residual : ndarray
+        Response less fitted values of the rows, (n,).
+    weights : ndarray or None
+        Weights of the rows.
+    """
+    square = residual**2 if weights is None else weights * residual**2
+    rows = float(square.sum()) + fit.penalty
+    error = abs(rows - fit.scale * fit.objective.dof) / rows
+    return max(error, fit.objective.noise / fit.objective.dof)

@@ -1,0 +1,1 @@
+"""Fits of one model to other responses, one or many."""

@@ -1,0 +1,317 @@
+"""Fits of one model to many responses at a time, by a compiled loop without the GIL."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy import linalg
+
+from mixedext.engine.deviance.one_factor import one_factor_function
+from mixedext.engine.deviance.several_factors import is_compiled, several_factors_function
+from mixedext.engine.fit import START_CEILING, START_FLOOR, fit_design, other_starts
+from mixedext.engine.information.refinement import DEVIANCE_NOISE
+from mixedext.engine.refits.refit import (
+    Refits,
+    Responses,
+    joined,
+    refit_design,
+    row_of_fit,
+    run_blocks,
+)
+from mixedext.engine.refits.spectral import SpectralFits, spectral_pays
+from mixedext.engine.rows.design import Design
+from mixedext.engine.rows.levels import LevelSums
+from mixedext.engine.rows.within import Within
+from mixedext.engine.search.optimize import MAX_ITERATIONS, VERY_FEW_ROWS, may_have_rivals
+from mixedext.engine.search.starting_values import (
+    SIGMA_SHARE,
+    one_factor_moments,
+    several_moments,
+    solve_moments,
+)
+from mixedext.engine.threads import blas_threads
+from mixedext.kernels.deviance.refits import refit_responses, split_responses
+
+__all__ = ["OneFactorBatch", "SeveralFactorsBatch", "fit_responses", "in_batches"]
+
+# Numbers of a block of replicates that are worked on at a time.
+BLOCK_SIZE = 400_000
+
+
+def fit_responses(
+    responses: Responses, y: np.ndarray, reml: bool, n_threads: int = 1
+) -> Refits:
+    """Fit a model to many responses.
+
+    Parameters
+    ----------
+    responses : Responses
+        Of the design.
+    y : ndarray
+        Responses less offset, (n, R).
+    reml : bool
+        Restricted (True) or ordinary likelihood.
+    n_threads : int, optional
+        Threads that blocks of responses are shared among.
+    """
+    design, count = responses.design, y.shape[1]
+    width = max(1, BLOCK_SIZE // max(len(y), design.blocks.lead_cross.size))
+    spectral = spectral_pays(design, count, given=True)
+    kind = SpectralFits if spectral else _batch_class(design)
+    if (kind, reml) not in responses.batches:
+        responses.batches[kind, reml] = kind(design, reml)
+    batch = responses.batches[kind, reml]
+
+    def work(start):
+        products = responses.products(y[:, start : start + width], start)
+        columns, noise = batch.fit_products(*products)
+        for r in np.flatnonzero(noise > DEVIANCE_NOISE):  # digits were lost
+            own = y[:, start + r]
+            fit = fit_design(responses.design_of(own, products, r), reml)
+            if design.blocks.within is None:
+                fit = responses.refined(fit, own)
+            _replace(columns, r, fit)
+        return columns
+
+    return Refits(*joined(run_blocks(work, range(0, count, width), n_threads)), reml)
+
+
+def in_batches(design: Design) -> bool:
+    """Whether responses are fitted by a compiled loop, which releases the GIL."""
+    return _batch_class(design) is not _OneByOne
+
+
+def _batch_class(design):
+    if design.blocks.within is not None:
+        return OneFactorBatch
+    if design.terms and is_compiled(design.blocks):
+        return SeveralFactorsBatch
+    return _OneByOne
+
+
+def _replace(columns, r, fit):
+    for column, value in zip(columns, row_of_fit(fit), strict=True):
+        column[r] = value[0]
+
+
+class _OneByOne:
+    """Fits by the ordinary path."""
+
+    def __init__(self, design, reml):
+        self.design, self.reml = design, reml
+
+    def fit(self, products, column, within=None):
+        """Fit to one response."""
+        return fit_design(refit_design(self.design, products, column, within), self.reml)
+
+    def fit_products(self, *products):
+        """Columns of ``Refits`` and rounding errors from ``Responses.products``."""
+        fits = [self.fit(products, j) for j in range(len(products[-1]))]
+        noise = [fit.objective.noise if self.design.terms else 0.0 for fit in fits]
+        return joined(row_of_fit(fit) for fit in fits), np.array(noise)
+
+
+class _Batch(_OneByOne):
+    """What batches share: starts, the compiled loop, and what it leaves undone."""
+
+    def __init__(self, design: Design, reml: bool):
+        super().__init__(design, reml)
+        self.rank = design.basis.rank
+        self.dof = design.blocks.nobs - self.rank if reml else design.blocks.nobs
+        self.structures = tuple(design.structures)
+        self.n_theta = sum(s.n_theta for s in self.structures)
+        others, self.thorough = other_starts(design)
+        self.others = np.array(others).reshape(-1, self.n_theta)
+        rivals = [s.start() for s in self.structures if may_have_rivals(design.blocks)]
+        self.rivals = np.ascontiguousarray(linalg.block_diag(*rivals, np.empty((0, 0))))
+        self.term_start = np.cumsum([0, *(s.k for s in self.structures)])
+        self.inverse = np.ascontiguousarray(linalg.block_diag(*design.inverse_transforms))
+
+    def _starts(self, moments, right):
+        """Starts for all responses, as ``fit_design`` would take: of moments, or lam = I.
+
+        ``right`` holds the right-hand sides of the moment equations.
+        """
+        gamma, sigma = solve_moments(moments.system, right)
+        sigma = np.where(sigma > 0, sigma, SIGMA_SHARE)
+        parts = []
+        for s, covariance in zip(
+            self.structures, moments.covariances(gamma / sigma), strict=True
+        ):
+            if s.k == 1:
+                root = np.sqrt(covariance.clip(START_FLOOR, START_CEILING))
+            else:
+                value, vector = np.linalg.eigh(covariance)
+                least = np.maximum(START_FLOOR, START_FLOOR * value[:, -1:])
+                value = np.clip(value, least, np.maximum(START_CEILING, least))
+                root = np.linalg.cholesky(
+                    (vector * value[:, None, :]) @ vector.transpose(0, 2, 1)
+                )
+            basis = s.lam_basis.reshape(s.n_theta, -1)
+            parts.append(
+                root.reshape(right.shape[1], -1) @ (basis.T / (basis**2).sum(axis=1))
+            )
+        return np.ascontiguousarray(np.hstack(parts))
+
+    def _identity(self, count):
+        return np.tile(np.concatenate([s.start() for s in self.structures]), (count, 1))
+
+    def _refit(self, function, start, least_squares, y_scale, shift=0.0):
+        """Columns of ``Refits``, rounding errors, and numbers of fits not settled."""
+        design, count = self.design, len(start)
+        theta = np.full((count, self.n_theta), np.nan)
+        deviance, residual_square = np.empty(count), np.full(count, np.nan)
+        on_basis = np.full((count, self.rank), np.nan)
+        evaluations = np.empty(count, np.intp)
+        settled, singular = np.zeros(count, np.uint8), np.zeros(count, np.uint8)
+        noise = np.zeros(count)
+        with blas_threads():
+            refit_responses(
+                function,
+                start,
+                self.others,
+                self.thorough,
+                self.rivals,
+                design.blocks.nobs <= VERY_FEW_ROWS,
+                self.term_start,
+                self.inverse,
+                MAX_ITERATIONS,
+                theta,
+                deviance,
+                residual_square,
+                on_basis,
+                evaluations,
+                settled,
+                singular,
+                noise,
+            )
+        offset = design.deviance_shift(self.reml, self.dof)
+        offset += 2.0 * self.dof * (np.log(y_scale) - np.log(design.y_scale))
+        coefficients = least_squares + y_scale[:, None] * (shift + on_basis)
+        columns = (
+            design.basis.coefficients(coefficients.T).T,
+            theta,
+            residual_square / self.dof * y_scale**2,
+            -0.5 * (deviance + offset),
+            settled.astype(bool),
+            singular.astype(bool),
+            evaluations,
+        )
+        return columns, noise, np.flatnonzero(settled == 0)
+
+
+class SeveralFactorsBatch(_Batch):
+    """Fits of a model with several grouping factors and a small dense tail.
+
+    Parameters
+    ----------
+    design : Design
+        The model; ``is_compiled`` must hold for its blocks.
+    reml : bool
+        Restricted (True) or ordinary likelihood.
+    """
+
+    def __init__(self, design: Design, reml: bool):
+        super().__init__(design, reml)
+        self.moments = several_moments(design.blocks, self.structures)
+
+    def fit_products(self, lead, tail, least_squares, y_scale):
+        """Columns of ``Refits`` and rounding errors from ``Responses.products``."""
+        blocks, count = self.design.blocks, len(y_scale)
+        by_response = np.ascontiguousarray(lead.transpose(2, 0, 1))
+        tail_by_response = np.ascontiguousarray(tail.T)
+        function = several_factors_function(blocks, self.structures, self.reml, self.dof)
+        function.give(by_response, tail_by_response, float(blocks.nobs))
+        start = self._identity(count)
+        if self.moments is not None:
+            right = self.moments.right(by_response, tail_by_response, blocks.nobs)
+            start = self._starts(self.moments, right)
+        columns, noise, undone = self._refit(function, start, least_squares.T, y_scale)
+        for r in undone:  # by the ordinary path, with its fallback
+            fit = self.fit((lead, tail, least_squares, y_scale), r)
+            noise[r] = fit.objective.noise
+            _replace(columns, r, fit)
+        return columns, noise
+
+
+class OneFactorBatch(_Batch):
+    """Fits of a model with one grouping factor to many responses at a time.
+
+    Parameters
+    ----------
+    design : Design
+        The model.
+    reml : bool
+        Restricted (True) or ordinary likelihood.
+    """
+
+    def __init__(self, design: Design, reml: bool):
+        super().__init__(design, reml)
+        blocks = design.blocks
+        self.sums = LevelSums.split(blocks.lead_gram, blocks.lead_cross)
+        self.moments = one_factor_moments(blocks, self.structures, self.sums)
+
+    def fit_products(self, lead, tail, least_squares, y_scale):
+        """Columns of ``Refits`` and rounding errors from ``Responses.products``."""
+        lead = np.ascontiguousarray(lead.transpose(2, 0, 1))
+        return self.fit_statistics(lead, least_squares.T, y_scale)
+
+    def fit_statistics(self, lead, least_squares, y_scale, parts=None):
+        """Fit all responses.
+
+        Parameters
+        ----------
+        lead : ndarray
+            Z'r / y_scale, (R, L, K).
+        least_squares : ndarray
+            Q'y, (R, rank).
+        y_scale : ndarray
+            (R,)
+        parts : tuple of ndarray, optional
+            If r / y_scale - Q shift has been split into C (R, L, K) and W (R, P) with no
+            loss: C, W, and shift (R, rank).
+
+        Returns
+        -------
+        columns : tuple of ndarray
+            Of ``Refits``.
+        noise : ndarray
+            Rounding errors of the deviances.
+        """
+        blocks, count = self.design.blocks, len(lead)
+        half, products = self.sums.half.copy(), self._within_fixed()
+        square, shift = 0.0, 0.0
+        if parts is None:
+            square = float(blocks.nobs)
+            response = np.empty_like(lead), np.empty((count, self.rank + 1))
+            split_responses(self.sums.triangle, half, lead, square, *response)
+        else:
+            *response, shift = parts
+        function = one_factor_function(
+            replace(self.sums, half=half),
+            Within(products, None, square),
+            self.structures,
+            self.reml,
+            self.dof,
+        )
+        function.give(half, products, *response)
+        start = self._identity(count)
+        if self.moments is not None:
+            start = self._starts(self.moments, self.moments.right_of(lead))
+        columns, noise, undone = self._refit(function, start, least_squares, y_scale, shift)
+        for r in undone:  # by the ordinary path, with its fallback
+            own = lead[r], np.zeros(0), least_squares[r], y_scale[r]
+            own = [np.asarray(part)[..., None] for part in own]
+            within = None
+            if parts is not None:
+                products[-1], products[:, -1] = response[1][r], response[1][r]
+                within = Within(products.copy(), shift[r])
+            _replace(columns, r, self.fit(own, 0, within))
+        return columns, noise
+
+    def _within_fixed(self):
+        """W of X; its row and column of y are left to be filled in."""
+        products, out = self.design.blocks.within.products, np.zeros((self.rank + 1,) * 2)
+        out[:-1, :-1] = products[:-1, :-1]
+        return out

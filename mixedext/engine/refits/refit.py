@@ -1,0 +1,296 @@
+"""Fits of one model to other responses: Z'Z, Z'X and X'X stay, one column of A changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from mixedext.engine.factor.spread import times_rows
+from mixedext.engine.information.refinement import refine_fit
+from mixedext.engine.rows.design import NO_RESIDUAL, Design
+from mixedext.engine.rows.rotation import coefficients_on_z, residual_squares
+from mixedext.engine.rows.sparse_rows import transposed_rows
+from mixedext.engine.rows.within import Within, find_within, within_chunks
+from mixedext.exceptions import DesignError
+
+__all__ = [
+    "Refits",
+    "Responses",
+    "joined",
+    "refit_design",
+    "row_of_fit",
+    "run_blocks",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Refits:
+    """Fits of one model to many responses, one row each; none is left out.
+
+    Attributes
+    ----------
+    fe_params : ndarray
+        Fixed effects, (R, p); NaN for columns that were dropped.
+    theta : ndarray
+        Relative covariance factors of all terms, (R, n_theta).
+    scale : ndarray
+        Residual variances, (R,).
+    llf : ndarray
+        (Restricted) log-likelihoods with all constants, (R,).
+    converged : ndarray
+        Whether the fit ended at a minimum, (R,) bool.
+    is_singular : ndarray
+        Whether some variance is zero or some correlation +-1, (R,) bool.
+    n_evaluations : ndarray
+        Evaluations of the deviance, (R,).
+    reml : bool
+        Restricted or ordinary maximum likelihood.
+    fe_names, theta_names : tuple of str
+        Names of the columns.
+    """
+
+    fe_params: np.ndarray
+    theta: np.ndarray
+    scale: np.ndarray
+    llf: np.ndarray
+    converged: np.ndarray
+    is_singular: np.ndarray
+    n_evaluations: np.ndarray
+    reml: bool
+    fe_names: tuple[str, ...] = ()
+    theta_names: tuple[str, ...] = ()
+
+    def __len__(self):
+        return len(self.scale)
+
+    def __repr__(self):
+        by = "REML" if self.reml else "maximum likelihood"
+        said = f"{self.n_failed} failed, {np.count_nonzero(self.is_singular)} singular"
+        return f"Refits by {by}: {len(self)} responses, {said}"
+
+    @property
+    def n_failed(self) -> int:
+        """Number of fits that did not end at a minimum."""
+        return int(len(self) - np.count_nonzero(self.converged))
+
+    def to_frame(self) -> pd.DataFrame:
+        """All of it as a frame, one row a response.
+
+        Returns
+        -------
+        DataFrame
+            Fixed effects, theta, scale, llf, converged, is_singular, n_evaluations.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.dyestuff.load().data
+        >>> many = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit_many(data[["Yield"]])
+        >>> many.to_frame().shape
+        (1, 7)
+        """
+        fixed = pd.DataFrame(self.fe_params, columns=list(self.fe_names))
+        theta = pd.DataFrame(self.theta, columns=list(self.theta_names))
+        rest = pd.DataFrame(
+            {
+                "scale": self.scale,
+                "llf": self.llf,
+                "converged": self.converged,
+                "is_singular": self.is_singular,
+                "n_evaluations": self.n_evaluations,
+            }
+        )
+        return pd.concat([fixed, theta, rest], axis=1)
+
+
+class Responses:
+    """Products of new responses with the columns of a design.
+
+    Parameters
+    ----------
+    design : Design
+        From ``prepare_design``.
+    x : ndarray
+        All fixed-effects columns, (n, k).
+    terms : list of RandomTerm
+        The terms with their rows.
+    weights : ndarray or None
+        Weights of the rows.
+    """
+
+    def __init__(self, design: Design, x, terms, weights):
+        self.design, self.root = design, None if weights is None else np.sqrt(weights)
+        self.rows = x, terms, weights
+        self.batches = {}  # by criterion, see engine.refits.batches
+        kept = x[:, design.basis.kept]
+        if self.root is not None:
+            kept = kept * self.root[:, None]
+        self.q = np.linalg.solve(design.basis.r.T, kept.T).T
+        self.lead, self.tail = transposed_rows(design, terms, len(x), self.root)
+
+    def products(self, y: np.ndarray, first_number: int = 0):
+        """For responses y (n, R) in the data's units; errors number them from the first.
+
+        Returns
+        -------
+        lead, tail : ndarray
+            Z'r / y_scale, (L, K, R) and (m, R).
+        least_squares : ndarray
+            Q'y, (rank, R).
+        y_scale : ndarray
+            Root mean square of the residual r = y - QQ'y, (R,).
+        """
+        if self.root is not None:
+            y = y * self.root[:, None]
+        first = self.q.T @ y
+        residual = y - self.q @ first
+        second = self.q.T @ residual
+        residual -= self.q @ second
+        size = np.sqrt(np.mean(y**2, axis=0))
+        y_scale = np.sqrt(np.mean(residual**2, axis=0))
+        bad = np.flatnonzero(~(y_scale > NO_RESIDUAL * size))
+        if len(bad):
+            raise DesignError(
+                f"response number {first_number + bad[0]} is constant or explained exactly "
+                "by X: no variance is left to estimate"
+            )
+        residual /= y_scale
+        shape = self.design.blocks.lead_gram.shape[:2]
+        lead = self.lead @ residual
+        if self.design.rotation is not None:
+            lead = self.design.rotation.forward(lead)
+        lead = lead.reshape(*shape, y.shape[1])
+        return lead, self.tail @ residual, first + second, y_scale
+
+    def design_of(self, y: np.ndarray, products=None, column: int = 0) -> Design:
+        """The design with a response in place of its own.
+
+        Parameters
+        ----------
+        y : ndarray
+            Response less offset, (n,).
+        products : tuple of ndarray, optional
+            Of ``products``, where they are known.
+        column : int, optional
+            The column of y there.
+        """
+        products = self.products(y[:, None]) if products is None else products
+        ask_rows = partial(self._within, y, *(part[..., column] for part in products))
+        return refit_design(self.design, products, column, ask_rows)
+
+    def _within(self, y, lead, tail, least_squares, y_scale, shift):
+        """W for the response y from the rows."""
+        blocks, (_, terms, _) = self.design.blocks, self.rows
+        rotation = self.design.rotation
+        if rotation is not None:
+            return self._within_rotated(y, lead, least_squares, y_scale, shift)
+        z = np.empty((len(y), blocks.lead_gram.shape[1]))
+        for term, at, inverse in zip(
+            terms, blocks.factors[0].slices, self.design.inverse_transforms, strict=True
+        ):
+            z[:, at] = term.z @ inverse
+        if self.root is not None:
+            y, z = y * self.root, z * self.root[:, None]
+        residual = (y - self.q @ least_squares) / y_scale
+        cross = _with_response(blocks.lead_cross, lead)
+        fixed = np.ascontiguousarray(np.column_stack([self.q, residual]))
+        chunk = terms[0].codes, np.ascontiguousarray(z.T), fixed
+        return within_chunks([chunk], blocks.lead_gram, cross, shift)
+
+    def _within_rotated(self, y, lead, least_squares, y_scale, shift):
+        """The same where Z has been rotated."""
+        (term,), design = self.rows[1], self.design
+        cross = _with_response(design.blocks.lead_cross, lead)
+        b = coefficients_on_z(design.rotation, cross.reshape(-1, cross.shape[-1]))
+        b = b.reshape(term.n_levels, term.k, -1) * design.inverse_transforms[0][0, 0]
+        fitted = times_rows(term, slice(0, len(y)), b)
+        if self.root is not None:
+            y, fitted = y * self.root, fitted * self.root[:, None]
+        residual = (y - self.q @ least_squares) / y_scale
+        return residual_squares(np.column_stack([self.q, residual]), fitted, shift)
+
+    def refined(self, fit, y):
+        """A fit to the response y (n,) with its fixed-effects block from the rows."""
+        return refine_fit(fit, y, *self.rows)
+
+
+def _with_response(cross, response):
+    """Z'[X y] with other values for y."""
+    cross = cross.copy()
+    cross[..., -1] = response
+    return cross
+
+
+def refit_design(
+    design: Design, products, column: int = 0, within: Callable | Within | None = None
+) -> Design:
+    """The design with a response of ``Responses.products`` in place of its own.
+
+    Parameters
+    ----------
+    design : Design
+        The model.
+    products : tuple of ndarray
+        Of ``Responses.products``.
+    column : int, optional
+        The response that is meant.
+    within : Within or callable, optional
+        With one grouping factor what varies within levels, or how to ask the rows for it.
+    """
+    lead, tail, least_squares, y_scale = (part[..., column] for part in products)
+    blocks = design.blocks
+    lead_cross = _with_response(blocks.lead_cross, lead)
+    tail_cross = _with_response(blocks.tail_cross, tail)
+    fixed = blocks.fixed_gram.copy()
+    fixed[-1, :-1] = fixed[:-1, -1] = 0.0
+    fixed[-1, -1] = blocks.nobs
+    if blocks.within is None:
+        within = None
+    elif not isinstance(within, Within):
+        within = find_within(blocks.lead_gram, lead_cross, fixed, blocks.nobs, within)
+    blocks = replace(
+        blocks,
+        lead_cross=lead_cross,
+        tail_cross=tail_cross,
+        fixed_gram=fixed,
+        within=within,
+    )
+    return replace(
+        design,
+        blocks=blocks,
+        least_squares=least_squares,
+        y_scale=float(y_scale),
+        rows=None,
+    )
+
+
+def run_blocks(work: Callable, blocks, n_threads: int) -> list:
+    """``work`` on every block, in order; the kernels release the GIL."""
+    if n_threads == 1:
+        return [work(block) for block in blocks]
+    with ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(work, blocks))
+
+
+def joined(parts) -> tuple[np.ndarray, ...]:
+    """Columns of ``Refits`` from those of blocks of responses."""
+    return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
+
+
+def row_of_fit(fit):
+    """A fit as a row of each column of ``Refits``."""
+    verdict = fit.convergence
+    return (
+        fit.coefficients[None],
+        fit.theta[None],
+        np.array([fit.scale]),
+        np.array([fit.log_likelihood]),
+        np.array([verdict.converged]),
+        np.array([fit.is_singular]),
+        np.array([verdict.n_evaluations]),
+    )

@@ -1,0 +1,1 @@
+"""From rows to sums, bases, products and blocks: a Design."""

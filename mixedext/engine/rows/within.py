@@ -1,0 +1,163 @@
+"""Cross-products of [X y] within the levels of the only grouping factor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixedext.engine.rows.basis import Bases
+from mixedext.engine.rows.products import Products, factor_columns, fixed_chunks
+from mixedext.engine.rows.rows import Rows
+from mixedext.kernels.rows import within
+
+__all__ = ["Within", "find_within", "within_chunks", "within_from_rows"]
+
+# The difference of whole and between sums of squares is taken while what X leaves of y
+# within levels is not a smaller share of the whole sum than this; beyond, the rows are
+# asked.
+SMALLEST_SHARE = 1e-4
+# They are also asked where a column of X varies within levels by a share below this,
+# unless it is rounding, which grows with the root of the rows that were summed: then the
+# column lies in the columns of Z.
+NEARLY_CONSTANT, ROUNDING, MOST_ROUNDING = 1e-8, 1e-14, 1e-10
+# Eigenvalues of the correlations within levels that count when y is regressed.
+INDEPENDENT = 1e-8
+# Share of a sum of squares of residuals from the rows that is rounding.
+NOTHING = 1e-24
+
+
+@dataclass(frozen=True, eq=False)
+class Within:
+    """Cross-products of what Z leaves of [X, y - X shift] within levels.
+
+    Attributes
+    ----------
+    products : ndarray
+        W, (P, P).
+    shift : ndarray or None
+        (P - 1,) regression of y on X within levels, where W of the least-squares residual
+        would cancel against W of X; None for zero.
+    square : float
+        The sum of squares that W of y is a difference of; 0 if it was summed over rows.
+    explained : bool
+        Whether Z and X explain y exactly although they leave degrees of freedom.
+    """
+
+    products: np.ndarray
+    shift: np.ndarray | None = None
+    square: float = 0.0
+    explained: bool = False
+
+
+def _difference(gram, cross, whole, nobs) -> tuple[Within, int]:
+    """W as the difference of whole and between cross-products.
+
+    Parameters
+    ----------
+    gram, cross : ndarray
+        (L, K, K) and (L, K, P) of the factor.
+    whole : ndarray
+        (P, P) cross-products of [X y].
+    nobs : int
+        Rows.
+
+    Returns
+    -------
+    found : Within
+    rank : int
+        Columns of Z that are independent.
+    """
+    out = np.empty_like(whole)
+    rank = within.level_squares(
+        gram, cross, np.empty(gram.shape[1:]), np.empty(cross.shape[1:]), out
+    )
+    out = whole - out
+    _clear_constant(out, whole, float(np.clip(ROUNDING * nobs**0.5, 1e-13, MOST_ROUNDING)))
+    return Within(out, square=float(whole[-1, -1])), rank
+
+
+def find_within(gram, cross, whole, nobs, ask_rows: Callable | None) -> Within:
+    """W by the difference where it keeps its digits, else from the rows.
+
+    Parameters
+    ----------
+    gram, cross : ndarray
+        (L, K, K) and (L, K, P) of the factor.
+    whole : ndarray
+        (P, P) cross-products of [X y].
+    nobs : int
+        Rows.
+    ask_rows : callable, optional
+        From ``shift`` to W by a pass over the rows.
+    """
+    found, rank = _difference(gram, cross, whole, nobs)
+    share = found.products.diagonal() / whole.diagonal()
+    nearly = (share[:-1] > 0) & (share[:-1] < NEARLY_CONSTANT)
+    shift, left = _regression(found.products)
+    if ask_rows is None or (left > SMALLEST_SHARE * whole[-1, -1] and not nearly.any()):
+        return found
+    sums = ask_rows(shift)
+    _clear_constant(sums, whole, NOTHING)
+    spare = nobs - rank - np.count_nonzero(share[:-1])
+    left = _regression(sums)[1]
+    explained = spare > 0 and left < NOTHING * whole[-1, -1]
+    return Within(sums, shift, explained=bool(explained))
+
+
+def _clear_constant(sums, whole, rounding):
+    """Zero for columns of X that are constant within levels, as the intercept is."""
+    constant = sums.diagonal() < rounding * whole.diagonal()
+    constant[-1] = False
+    sums[constant] = sums[:, constant] = 0.0
+
+
+def _regression(sums):
+    """Coefficients of y on X from W, and the sum of squares that is left."""
+    size = np.sqrt(sums.diagonal()[:-1].clip(0.0))
+    size[size == 0] = np.inf
+    value, vector = np.linalg.eigh(sums[:-1, :-1] / np.outer(size, size))
+    on_vector = vector.T @ (sums[:-1, -1] / size)
+    on_vector = np.where(value > INDEPENDENT, on_vector / np.maximum(value, INDEPENDENT), 0)
+    shift = vector @ on_vector / size
+    return shift, sums[-1, -1] - shift @ sums[:-1, -1]
+
+
+def within_from_rows(
+    rows: Rows, bases: Bases, right, products: Products, shift
+) -> np.ndarray:
+    """W by one more pass over the rows.
+
+    Parameters
+    ----------
+    rows : Rows
+        All rows.
+    bases : Bases
+        Used for the products.
+    right : ndarray
+        What the fixed columns were changed by since, (P, P).
+    products : Products
+        Changed so.
+    shift : ndarray
+        (P - 1,) see ``Within``.
+    """
+    gram, cross = products.grams[0], products.crosses[0]
+    layout = products.layouts[0]
+    codes = rows.terms[layout.terms[0]].codes
+    chunks = (
+        (codes[at], factor_columns(rows, bases, layout, at), fixed)
+        for at, fixed in fixed_chunks(rows, bases, right)
+    )
+    return within_chunks(chunks, gram, cross, shift)
+
+
+def within_chunks(chunks, gram, cross, shift) -> np.ndarray:
+    """W from chunks of rows: codes (n,), Z (K, n) and [X y] (n, P)."""
+    k, p = cross.shape[1:]
+    out = np.zeros((p, p))
+    scratch = np.empty((k, k)), np.empty((k, p)), np.empty(k), np.empty(p)
+    for codes, z, fixed in chunks:
+        within.within_products(codes, z, fixed, gram, cross, shift, *scratch, out)
+    within.mirror(out)
+    return out

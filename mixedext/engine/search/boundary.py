@@ -1,0 +1,136 @@
+"""Directions in which the variances of a fit are free, also at the boundary.
+
+The covariance matrices of rank r form a smooth set.  Around a Sigma of that rank, with
+eigenvectors U (of positive eigenvalues, S) and V (of zeros), it is
+
+    Sigma(M, m) = U (S + M) U' + U m V' + V m'U' + V m'(S + M)^-1 m V'
+
+so M and m are free and all else is held.  Where the deviance is stationary on that set its
+second derivatives are those of V, linear in gamma, plus the score times the last term.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixedext.engine.fit import Fit
+from mixedext.engine.information.expected import variance_information
+from mixedext.kernels.limits import ZERO_SINGULAR_VALUE
+
+__all__ = ["FreeDirections", "free_directions"]
+
+# Columns of a term that are all named.
+MOST_NAMES = 6
+
+
+@dataclass(frozen=True, eq=False)
+class FreeDirections:
+    """Tangents of the set of variances that a fit lies on.
+
+    Attributes
+    ----------
+    directions : ndarray
+        Columns are changes of (gamma, V0), the directions of ``VarianceInformation``.
+    bend : ndarray
+        What curvature of the set adds to the observed information.
+    held : tuple of str
+        What is held: a variance at zero, or the rank of a covariance matrix.
+    """
+
+    directions: np.ndarray
+    bend: np.ndarray
+    held: tuple[str, ...]
+
+
+def free_directions(fit: Fit) -> FreeDirections:
+    """Directions in which the variances of a fit may move.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fitted model.
+
+    Returns
+    -------
+    FreeDirections
+    """
+    info = variance_information(fit)
+    score = _score(info)
+    count = info.n_gamma
+    columns, bends, held = [], [], []
+    lams = fit.design.lams(fit.optimum.theta)
+    terms = zip(fit.design.terms, fit.design.structures, lams, strict=True)
+    for number, (term, structure, lam) in enumerate(terms):
+        at = fit.objective.gamma_slices[number]
+        own, bend, names = _of_term(term, structure, lam, score[at])
+        block = np.zeros((count + 1, own.shape[1]))
+        block[at] = own
+        columns.append(block)
+        bends.append(bend)
+        held += names
+    last = np.zeros((count + 1, 1))
+    last[-1] = 1.0
+    directions = np.hstack([*columns, last])
+    curved = np.zeros((directions.shape[1],) * 2)
+    start = 0
+    for bend in bends:
+        stop = start + len(bend)
+        curved[start:stop, start:stop] = bend
+        start = stop
+    return FreeDirections(directions, curved, tuple(held))
+
+
+def _score(info):
+    """d dev / d gamma_r = tr P G_r (ML: tr V0^-1 G_r) - y'P G_r P y."""
+    score = info.traces[:-1, -1] - info.first[:, -1, -1]
+    if info.reml:
+        score = score - np.einsum("rii->r", info.on_fixed[:-1])
+    return score
+
+
+def _of_term(term, s, lam, score):
+    """Free directions in gamma of one term, their bend, and names of what is held."""
+    whole = _joined(term.names)
+    if not s.correlated:
+        size = np.einsum("raa->r", s.covariance_basis @ np.abs(lam))
+        free = size >= ZERO_SINGULAR_VALUE
+        directions = np.eye(s.n_gamma)[:, free]
+        names = term.names if len(term.names) == s.n_gamma else [whole]
+        held = [
+            f"variance of {name} by {term.group} at 0"
+            for name, f in zip(names, free, strict=True)
+            if not f
+        ]
+        return directions, np.zeros((directions.shape[1],) * 2), held
+    vector, size, _ = np.linalg.svd(lam)
+    rank = int((size >= ZERO_SINGULAR_VALUE).sum())
+    u, v = vector[:, :rank], vector[:, rank:]
+    inner = [(a, b) for b in range(rank) for a in range(b, rank)]
+    across = [(a, b) for b in range(s.k - rank) for a in range(rank)]
+    changes = [np.outer(u[:, a], u[:, b]) for a, b in inner]
+    changes += [np.outer(u[:, a], v[:, b]) for a, b in across]
+    directions = np.zeros((s.n_gamma, len(changes)))
+    for c, change in enumerate(changes):
+        directions[:, c] = s.gamma(change + change.T)
+    bend = np.zeros((len(changes),) * 2)
+    for i, (a, b) in enumerate(across, len(inner)):
+        for j, (c, d) in enumerate(across, len(inner)):
+            if a == c:  # e_a e_b' and e_c e_d': m' S^-1 m in its polar form
+                rise = np.outer(v[:, b], v[:, d]) / (2 * size[a] ** 2)
+                bend[i, j] = score @ s.gamma(rise + rise.T)
+    if rank == s.k:
+        held = []
+    elif rank == 0:
+        kind = "variance" if s.k == 1 else "covariance matrix"
+        held = [f"{kind} of {whole} by {term.group} at 0"]
+    else:
+        held = [f"rank of the covariance matrix of {whole} by {term.group} at {rank}"]
+    return directions, bend, held
+
+
+def _joined(names):
+    if len(names) > MOST_NAMES:
+        return f"{names[0]} + ... + {names[-1]}"
+    return " + ".join(names)

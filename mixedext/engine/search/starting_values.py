@@ -1,0 +1,385 @@
+"""Starting values by moments (Henderson's and Haseman and Elston's quadratic forms).
+
+With M = I - QQ', V_r = Z E_r Z' and e the least-squares residual of y,
+
+    E[e'V_r e] = sum_s gamma_s tr(M V_r M V_s) + sigma^2 tr(M V_r),
+
+and e'e likewise; all of it is in the cross-products.  In balanced designs the solution
+is the REML estimate itself.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from mixedext.engine.factor.templates import covariance_bases
+from mixedext.engine.rows.blocks import Blocks
+from mixedext.engine.rows.levels import level_sums
+from mixedext.kernels.rows import pair_sums
+from mixedext.kernels.rows.moments import level_moments
+
+__all__ = [
+    "moment_covariances",
+    "one_factor_moments",
+    "several_moments",
+    "solve_moments",
+]
+
+# Products of Z'Z with more vectors than this would cost more than they save.
+MOST_VECTORS = 400
+# Sums of squares of as many columns are cheap for one grouping factor.
+MOST_COLUMNS = 100
+# Numbers in the pair sums of one factor that are no burden.
+MOST_PAIR_SUMS = 2e6
+# Share of the residual variance of y that sigma^2 gets where its moment is not positive.
+SIGMA_SHARE = 0.01
+
+
+def moment_covariances(blocks: Blocks, structures, sums=None) -> list[np.ndarray] | None:
+    """Moment estimates of the relative covariances Sigma / sigma^2 of all terms.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Cross-products, with an orthonormal X.
+    structures : list of Structure
+        One for each term.
+    sums : LevelSums, optional
+        Levels of the only grouping factor, pooled.
+
+    Returns
+    -------
+    list of ndarray or None
+        Symmetric (k, k), possibly not positive definite; None where the moments would
+        cost more than they save.
+    """
+    if blocks.within is not None:
+        return _one_factor(blocks, structures, sums)
+    moments = several_moments(blocks, structures)
+    if moments is None:
+        return None
+    rank, square = blocks.n_fixed - 1, blocks.fixed_gram[-1, -1]
+    y = blocks.lead_cross[None, ..., rank], blocks.tail_cross[None, :, rank]
+    gamma, sigma = solve_moments(moments.system, moments.right(*y, square)[:, 0])
+    if not sigma > 0:
+        sigma = SIGMA_SHARE * square / blocks.nobs
+    return [own[0] for own in moments.covariances(gamma[:, None] / sigma)]
+
+
+class SeveralMoments:
+    """The moment equations of a model with several grouping factors.
+
+    All but the right-hand side depends on Z and X alone.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Cross-products.
+    structures : list of Structure
+        One for each term.
+    bases : list of list of ndarray
+        For each factor its elements of gamma as (K, K) matrices.
+
+    Attributes
+    ----------
+    system : ndarray
+        (n_gamma + 1, n_gamma + 1), in the order of the factors, sigma^2 last.
+    """
+
+    def __init__(self, blocks, structures, bases):
+        self.blocks, self.structures = blocks, structures
+        count, rank = sum(len(b) for b in bases), blocks.n_fixed - 1
+        pairs = _pair_sums(blocks)
+        number = np.repeat(np.arange(len(bases)), [len(b) for b in bases])
+        self.rows = [
+            np.array([e.ravel() for e in b]).reshape(len(b), f.width**2)
+            for f, b in zip(blocks.factors, bases, strict=True)
+        ]
+        self.system = system = np.zeros((count + 1, count + 1))
+        for f, own in enumerate(self.rows):
+            for g, other in enumerate(self.rows):
+                if len(own) and len(other):
+                    both = pairs[f, g].reshape(own.shape[1], other.shape[1])
+                    at = np.ix_(number == f, number == g)
+                    system[at] = own @ both @ other.T
+        grams, crosses = _gram_sums(blocks), _crosses(blocks)
+        if rank:
+            system[:count, :count] += _projection(blocks, bases, crosses, rank)
+        for r, e in enumerate(e for b in bases for e in b):
+            x = crosses[number[r]][..., :rank]
+            trace = np.sum(e * grams[number[r]]) - np.sum(x * (e @ x))
+            system[r, count] = system[count, r] = trace
+        system[count, count] = blocks.nobs - rank
+
+    def right(self, lead, tail, square) -> np.ndarray:
+        """Right-hand sides for residuals r with r'r = ``square``: (n_gamma + 1, R).
+
+        Parameters
+        ----------
+        lead, tail : ndarray
+            Z'r, (R, L, K) and (R, m).
+        square : float
+            Sum of squares.
+        """
+        parts = [lead]
+        for f in range(len(self.rows) - 1):
+            parts.append(tail[:, self.blocks.tail_columns(f)])
+        out = [
+            rows @ (y.transpose(0, 2, 1) @ y).reshape(len(y), -1).T
+            for rows, y in zip(self.rows, parts, strict=True)
+        ]
+        return np.concatenate([*out, np.full((1, len(lead)), square)])
+
+    def covariances(self, gamma) -> list[np.ndarray]:
+        """Covariances of each term from gamma (n_gamma, R): (R, k, k)."""
+        covariances, start = [None] * len(self.structures), 0
+        for layout in self.blocks.factors:
+            for term in layout.terms:
+                s = self.structures[term]
+                part = gamma[start : start + s.n_gamma].T
+                covariances[term] = np.tensordot(part, s.covariance_basis, 1)
+                start += s.n_gamma
+        return covariances
+
+
+def several_moments(blocks, structures) -> SeveralMoments | None:
+    """The equations; None where they would cost more than they save."""
+    if max(f.width for f in blocks.factors) ** 4 > MOST_PAIR_SUMS:
+        return None
+    bases = _factor_bases(blocks, structures)
+    count, rank = sum(len(b) for b in bases), blocks.n_fixed - 1
+    if count * max(rank, 1) > MOST_VECTORS:
+        return None
+    return SeveralMoments(blocks, structures, bases)
+
+
+class OneFactorMoments:
+    """The moment equations of a model with one grouping factor.
+
+    All but the right-hand side depends on Z and X alone.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Cross-products.
+    structures : list of Structure
+        One for each term.
+    sums : LevelSums or Blocks
+        Levels, pooled perhaps.
+
+    Attributes
+    ----------
+    basis : ndarray
+        Every element of gamma as a flat (K, K) matrix, (n_gamma, K^2).
+    system : ndarray
+        (n_gamma + 1, n_gamma + 1), sigma^2 last.
+    right : ndarray
+        (n_gamma + 1,)
+    """
+
+    def __init__(self, blocks, structures, sums):
+        width, rank = blocks.lead_gram.shape[1], blocks.n_fixed - 1
+        grams, squares, projections, products = level_moments(
+            sums.gram, sums.cross, sums.weight
+        )
+        pair, outer = _pair_numbers(width)
+        basis = covariance_bases(tuple(structures)).reshape(-1, width * width)
+        self.basis = basis
+        count = len(basis)
+        system, right = np.empty((count + 1, count + 1)), np.empty(count + 1)
+        # tr(V_r V_s) - 2 tr(a'E_r A E_s a), a = Z'Q
+        both = (squares - projections - projections.T)[outer]
+        own = products.reshape(width, rank + 1, width, rank + 1).transpose(0, 2, 1, 3)
+        own = np.ascontiguousarray(own).reshape(width * width, -1)
+        inner = (basis @ own).reshape(count, rank + 1, rank + 1)
+        right[:count] = inner[:, rank, rank]
+        inner = inner[:, :rank, :rank].reshape(count, -1)
+        system[:count, :count] = basis @ both @ basis.T + inner @ inner.T
+        traces = basis @ grams[pair].ravel() - inner[:, :: rank + 1].sum(axis=1)
+        system[:count, count] = system[count, :count] = traces
+        system[count, count] = blocks.nobs - rank
+        right[count] = blocks.fixed_gram[rank, rank]
+        self.system, self.right, self.nobs = system, right, blocks.nobs
+        self.slices = blocks.factors[0].slices
+
+    def solve(self) -> list[np.ndarray]:
+        """Covariance of each term, relative to sigma^2, (k, k)."""
+        gamma, sigma = solve_moments(self.system, self.right)
+        if not sigma > 0:
+            sigma = SIGMA_SHARE * self.right[-1] / self.nobs
+        return [own[0] for own in self.covariances(gamma[:, None] / sigma)]
+
+    def right_of(self, lead) -> np.ndarray:
+        """Right-hand sides for other residuals of mean square one, Z'r (R, L, K)."""
+        out = np.empty((len(self.basis) + 1, len(lead)))
+        squares = lead.transpose(0, 2, 1) @ lead
+        out[:-1] = self.basis @ squares.reshape(len(lead), -1).T
+        out[-1] = self.nobs
+        return out
+
+    def covariances(self, gamma) -> list[np.ndarray]:
+        """Covariances of each term from gamma (n_gamma, R): (R, k, k)."""
+        width = math.isqrt(self.basis.shape[1])
+        whole = (gamma.T @ self.basis).reshape(-1, width, width)
+        return [whole[:, at, at] for at in self.slices]
+
+
+def one_factor_moments(blocks, structures, sums) -> OneFactorMoments | None:
+    """The equations; None where they would cost more than they save."""
+    columns = blocks.lead_gram.shape[1] * blocks.n_fixed
+    vectors = sum(s.n_gamma for s in structures) * (blocks.n_fixed - 1)
+    if columns > MOST_COLUMNS and vectors > MOST_VECTORS:
+        return None
+    return OneFactorMoments(blocks, structures, sums)
+
+
+def _one_factor(blocks, structures, sums):
+    moments = one_factor_moments(
+        blocks, structures, level_sums(blocks) if sums is None else sums
+    )
+    return None if moments is None else moments.solve()
+
+
+@lru_cache(maxsize=64)
+def _pair_numbers(width):
+    """Number of the pair of every (a, b); where (a b, c d) stands by pairs (ac, bd)."""
+    a, b = np.indices((width, width))
+    high, low = np.maximum(a, b), np.minimum(a, b)
+    pair = high * (high + 1) // 2 + low
+    first, second = pair[:, None, :, None], pair[None, :, None, :]
+    first, second = np.broadcast_arrays(first, second)
+    square = width * width
+    return pair, (first.reshape(square, square), second.reshape(square, square))
+
+
+def _factor_bases(blocks, structures):
+    """For each grouping factor the covariance bases of its terms, embedded (K, K)."""
+    bases = []
+    for layout in blocks.factors:
+        own = []
+        for term, columns in zip(layout.terms, layout.slices, strict=True):
+            for e in structures[term].covariance_basis:
+                whole = np.zeros((layout.width, layout.width))
+                whole[columns, columns] = e
+                own.append(whole)
+        bases.append(own)
+    return bases
+
+
+def _tail_grams(blocks, f):
+    """Z_l'Z_l of the levels of tail factor f, (L, K, K)."""
+    at = blocks.tail_columns(f)
+    if blocks.pattern is None:
+        return blocks.tail_gram[at[:, :, None], at[:, None, :]]
+    i, j = np.broadcast_arrays(at[:, :, None], at[:, None, :])
+    position = blocks.pattern.locate(np.maximum(i, j).ravel(), np.minimum(i, j).ravel())
+    return blocks.tail_gram[position].reshape(i.shape)
+
+
+def _gram_sums(blocks):
+    """sum_l Z_l'Z_l of every grouping factor."""
+    tail = [_tail_grams(blocks, f).sum(axis=0) for f in range(len(blocks.factors) - 1)]
+    return [blocks.lead_gram.sum(axis=0), *tail]
+
+
+def _crosses(blocks):
+    """Z_l'[X y] of every grouping factor, (L, K, P)."""
+    tail = [
+        blocks.tail_cross[blocks.tail_columns(f)] for f in range(len(blocks.factors) - 1)
+    ]
+    return [blocks.lead_cross, *tail]
+
+
+def _pair_sums(blocks):
+    """sum over pairs of levels of A_lm kron A_lm, for all pairs of grouping factors.
+
+    Entry [a, b, c, d] of the pair (f, g) is the sum of A[(l, a), (m, c)] A[(l, b), (m, d)].
+    """
+    widths = [f.width for f in blocks.factors]
+    sums = {}
+    flat = blocks.lead_gram.reshape(-1, widths[0] ** 2)
+    own = (flat.T @ flat).reshape([widths[0]] * 4)
+    sums[0, 0] = own.transpose(0, 2, 1, 3)  # pairs (a, c), (b, d)
+    if len(widths) == 1:
+        return sums
+    count, k = len(widths) - 1, max(widths[1:])
+    layout = blocks.level_start, blocks.level_factor
+    level_of = np.repeat(
+        np.arange(len(blocks.level_factor), dtype=np.intp), np.diff(blocks.level_start)
+    )
+    links = np.empty((count, k, k, widths[0], widths[0]))
+    pair_sums.pair_sums_links(
+        blocks.link_index, *layout, level_of, blocks.link_value, links
+    )
+    tail = np.empty((count, count, k, k, k, k))
+    if blocks.pattern is None:
+        pair_sums.pair_sums_dense(blocks.tail_gram, *layout, tail)
+    else:
+        p = blocks.pattern
+        pair_sums.pair_sums_sparse(
+            p.pointers, p.rows, *layout, level_of, blocks.tail_gram, np.empty(k * k), tail
+        )
+    for f, width in enumerate(widths[1:]):
+        sums[f + 1, 0] = links[f, :width, :width]
+        sums[0, f + 1] = sums[f + 1, 0].transpose(2, 3, 0, 1)
+        for g, other in enumerate(widths[1:]):
+            sums[f + 1, g + 1] = tail[f, g, :width, :width, :other, :other]
+    return sums
+
+
+def _projection(blocks, bases, crosses, rank):
+    """What M takes off tr(V_r V_s): -2 tr(a'E_r A E_s a) + tr(a'E_r a a'E_s a), a = Z'Q."""
+    flat = [(f, e) for f, own in enumerate(bases) for e in own]
+    weighted = [e @ crosses[f][..., :rank] for f, e in flat]
+    n_lead = len(bases[0]) * rank
+    lead_weight = np.empty((*blocks.lead_gram.shape[:2], n_lead))
+    tail_weight = np.zeros((blocks.tail_size, len(flat) * rank - n_lead))
+    for r, (f, _) in enumerate(flat):
+        if f == 0:
+            lead_weight[:, :, r * rank : (r + 1) * rank] = weighted[r]
+        else:
+            at = slice(r * rank - n_lead, (r + 1) * rank - n_lead)
+            tail_weight[blocks.tail_columns(f - 1), at] = weighted[r]
+    twice = _quadratic(blocks, lead_weight, tail_weight)
+    inner = [
+        np.tensordot(crosses[f][..., :rank], weighted[r], ((0, 1), (0, 1)))
+        for r, (f, _) in enumerate(flat)
+    ]
+    out = np.empty((len(flat), len(flat)))
+    for r in range(len(flat)):
+        for t in range(len(flat)):
+            block = twice[r * rank : (r + 1) * rank, t * rank : (t + 1) * rank]
+            out[r, t] = np.sum(inner[r] * inner[t].T) - 2 * np.trace(block)
+    return out
+
+
+def _quadratic(blocks, lead_weight, tail_weight):
+    """w'Z'Z w for vectors on the leading factor followed by vectors on the tail."""
+    n_levels, width, n_lead = lead_weight.shape
+    n_tail = tail_weight.shape[1]
+    flat = lead_weight.reshape(n_levels * width, n_lead)
+    out = np.empty((n_lead + n_tail,) * 2)
+    out[:n_lead, :n_lead] = flat.T @ (blocks.lead_gram @ lead_weight).reshape(flat.shape)
+    if n_tail:
+        image = np.empty((n_levels, width, n_tail))
+        links = blocks.link_pointers, blocks.link_index, blocks.link_value
+        pair_sums.multiply_links(*links, tail_weight, image)
+        cross = flat.T @ image.reshape(-1, n_tail)
+        out[:n_lead, n_lead:], out[n_lead:, :n_lead] = cross, cross.T
+        out[n_lead:, n_lead:] = tail_weight.T @ blocks.multiply_tail_gram(tail_weight)
+    return out
+
+
+def solve_moments(system, right):
+    """Solve the moment equations, for one right side or several in columns.
+
+    Least squares where they are singular.
+    """
+    size = np.sqrt(np.maximum(np.abs(system.diagonal()), 1e-300))
+    scaled = system / (size[:, None] * size)
+    solution = np.linalg.lstsq(scaled, (right.T / size).T, rcond=1e-12)[0].T / size
+    solution = solution.T
+    return solution[:-1], solution[-1]

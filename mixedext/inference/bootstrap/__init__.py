@@ -1,0 +1,1 @@
+"""Simulation from a fit: replicates, intervals and tests."""

@@ -1,0 +1,263 @@
+"""Tests of a model against a smaller one by simulation from the smaller."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from mixedext.arguments import check_count, check_reml
+from mixedext.engine.refits.batches import fit_responses, in_batches
+from mixedext.exceptions import (
+    BootstrapWarning,
+    BoundaryWarning,
+    DesignError,
+    user_stacklevel,
+)
+from mixedext.inference.bootstrap.refits import (
+    block_size,
+    blocks_of,
+    fit_each,
+    simulated_rows,
+)
+from mixedext.inference.bootstrap.replication import runner
+from mixedext.inference.bootstrap.simulated_law import SimulatedLaw, linear_log_likelihoods
+from mixedext.inference.submodels.nesting import check_same_rows, doubts, same_fixed_space
+from mixedext.inference.submodels.other_criteria import as_mixed, own_results, refitted
+from mixedext.tables.noted_table import NotedTable
+
+__all__ = ["BootstrapTest", "bootstrap_test"]
+
+# A larger model whose deviance is above that of the smaller by more than this missed the
+# minimum.
+MISSED = 1e-5
+# Statistics below this count as zero, and the share of them that no gamma law has.
+_AT_ZERO, _MANY_ZEROS = 1e-6, 0.05
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BootstrapTest:
+    """A likelihood-ratio test whose law under the hypothesis was simulated.
+
+    Attributes
+    ----------
+    statistic : float
+        Twice the difference of the log-likelihoods.
+    df : int
+        Parameters that the smaller model lacks.
+    pvalue : float
+        (b + 1) / (B + 1), of B simulated statistics b as large as the observed one, or
+        larger; failures count among the b.
+    se : float
+        Monte-Carlo standard error of ``pvalue``.
+    n, n_extreme, n_failed : int
+        B, b, and how many replicates failed.
+    draws : ndarray
+        Simulated statistics, (B,); NaN where a fit failed.
+    singular : ndarray
+        Whether the fit of the larger model was singular, (B,) bool.
+    reml : bool
+        Criterion of the fits.
+    table : DataFrame
+        A row a law: chi-squared ("LRT"), "parametric bootstrap", "Bartlett" (statistic
+        scaled to the mean of chi-squared), "gamma" (with mean and variance of the draws)
+        and "F" (with the mean of the draws); statistic, degrees of freedom, p-value.
+    """
+
+    statistic: float
+    df: int
+    pvalue: float
+    se: float
+    n: int
+    n_extreme: int
+    n_failed: int
+    draws: np.ndarray = field(repr=False)
+    singular: np.ndarray = field(repr=False)
+    reml: bool
+    table: pd.DataFrame = field(repr=False)
+
+    def __repr__(self):
+        return repr(self.table)
+
+    def _repr_html_(self):
+        return self.table._repr_html_()
+
+
+def bootstrap_test(
+    large, small, n=1000, rng=None, n_jobs=None, progress=False, reml=None
+) -> BootstrapTest:
+    """Likelihood-ratio test by the parametric bootstrap.
+
+    Responses are simulated from the smaller model, and both models fitted to each of
+    them.  This holds for variances that are zero under the hypothesis and for fixed
+    effects alike, where chi-squared laws do not.
+
+    Parameters
+    ----------
+    large : MixedLMResults
+        The larger model.
+    small : MixedLMResults or RegressionResults
+        The smaller model; it may be a model without random effects, also of statsmodels'
+        OLS or WLS.
+    n : int, optional
+        Number of simulated responses.
+    rng : Generator or int, optional
+        Source of random numbers, or a seed.
+    n_jobs : int, optional
+        Jobs of joblib; by default what ``joblib.parallel_config`` says, or else one.  The
+        numbers do not depend on it.
+    progress : bool, optional
+        Whether to show a bar (needs tqdm).
+    reml : bool, optional
+        Criterion.  If None maximum likelihood, but REML where the larger model was fitted
+        by it and both have the same fixed effects.
+
+    Returns
+    -------
+    BootstrapTest
+        ``pvalue`` and its Monte-Carlo error; ``table`` has approximations that need fewer
+        replicates.
+
+    Raises
+    ------
+    ValueError
+        If the models are not of the same rows, or REML is asked for with other fixed
+        effects.
+
+    Warns
+    -----
+    BootstrapWarning
+        If replicates failed: they count as larger than the statistic.
+    NestingWarning
+        If the smaller model is no special case of the larger.
+
+    References
+    ----------
+    Halekoh and Hojsgaard (2014), A Kenward-Roger approximation and parametric bootstrap
+    methods for tests in linear mixed models, Journal of Statistical Software 59(9).
+
+    Examples
+    --------
+    >>> import statsmodels.formula.api as smf
+    >>> import mixedext as mx
+    >>> data = mx.datasets.pulp.load().data
+    >>> large = mx.mixedlm("bright ~ 1 + (1 | operator)", data).fit(reml=False)
+    >>> small = smf.ols("bright ~ 1", data).fit()
+    >>> test = mx.bootstrap_test(large, small, n=2000, rng=1)
+    >>> round(test.statistic, 4)
+    2.5684
+    >>> abs(test.pvalue - 0.0226) < 3 * test.se
+    True
+    """
+    check_count(n, "n")
+    large = own_results(large, "large")
+    small = as_mixed(small, large)
+    check_same_rows(small.model, large.model, "small", "large")
+    for each in (small, large):
+        each.model._need_rows()
+        held = each._held_arguments("the bootstrap test")
+        if held.get("fe_pen") is not None or held.get("cov_pen") is not None:
+            raise ValueError(
+                "a penalized fit has no likelihood-ratio test: the penalty is no part of "
+                "the likelihood"
+            )
+    same = same_fixed_space(small, large) and not (
+        _holds_fixed(small) or _holds_fixed(large)
+    )
+    if reml is None:
+        reml = bool(large.reml and same)
+    check_reml(reml)
+    if reml and not same:
+        raise ValueError(
+            "reml=True: restricted likelihoods of models with different fixed effects "
+            "cannot be compared; use reml=False"
+        )
+    small, large = refitted(small, reml), refitted(large, reml)
+    df = int(large.n_params - small.n_params)
+    if df < 1:
+        raise DesignError(
+            f"small has {small.n_params} parameters and large {large.n_params}: there is "
+            "nothing to test"
+        )
+    for text, kind in doubts(small, large):
+        if kind is not None and kind is not BoundaryWarning:
+            warnings.warn(text, kind, stacklevel=user_stacklevel())
+    return _tested(small, large, int(n), rng, n_jobs, progress, bool(reml), df)
+
+
+def _tested(small, large, n, rng, n_jobs, progress, reml, df):
+    models = [(each.model, each.held_arguments) for each in (small, large)]
+    batched = [
+        (in_batches(m._design) or not m.random_terms) and not held for m, held in models
+    ]
+    size = min(block_size(m, bool(held)) for m, held in models if m.random_terms)
+    run = runner(n_jobs, progress, all(batched))
+    draw = partial(simulated_rows, small.model, small.engine_fit)
+    work = partial(_fit_both, *models, draw, reml)
+    parts = run(work, blocks_of(n, size, rng))
+    draws, singular = (np.concatenate(part) for part in zip(*parts, strict=True))
+    statistic = max(2 * float(large.llf - small.llf), 0.0)
+    law = SimulatedLaw(statistic, draws, df)
+    failed = int(np.count_nonzero(np.isnan(draws)))
+    p = law.pvalue
+    se = float(np.sqrt(p * (1 - p) / n))
+    notes = [
+        f"{n} responses simulated from the smaller model; {failed} failed; the fit of the "
+        f"larger model is singular for {int(singular.sum())}",
+        f"Standard error of the p-value of the parametric bootstrap: {se:.2g}",
+        "Fits by REML" if reml else "Fits by maximum likelihood",
+    ]
+    zeros = np.mean(draws < _AT_ZERO)
+    if zeros > _MANY_ZEROS:
+        notes.append(
+            f"{zeros:.0%} of the simulated statistics are zero, so that Bartlett, gamma "
+            "and F do not fit"
+        )
+    if failed:
+        text = f"{failed} of {n} replicates failed; they count as larger than the statistic"
+        warnings.warn(text, BootstrapWarning, stacklevel=user_stacklevel())
+    columns = ["statistic", "df", "df_denom", "pvalue"]
+    table = pd.DataFrame.from_dict(law.laws(), orient="index", columns=columns)
+    table = NotedTable.of(table, "Bootstrap likelihood-ratio test", notes)
+    return BootstrapTest(
+        statistic, df, p, se, n, law.n_extreme, failed, draws, singular, reml, table
+    )
+
+
+def _holds_fixed(results):
+    """Whether fixed effects were held."""
+    pattern = results.freepat
+    return pattern is not None and not np.all(pattern.fe_params)
+
+
+def _fit_both(small, large, draw, reml, block):
+    """Statistics of a block of responses, NaN for failures; and where large is singular.
+
+    ``small`` and ``large`` are models with the arguments that hold parameters.
+    """
+    y = draw(block[0], np.random.default_rng(block[1]))
+    llf, sound, _ = _fitted(*small, y, reml)
+    offsets = [model.offset for model, _ in (small, large)]
+    if offsets[0] is not None:
+        y = y + offsets[0][:, None]
+    if offsets[1] is not None:
+        y = y - offsets[1][:, None]
+    above, good, singular = _fitted(*large, y, reml)
+    draws = 2 * (above - llf)
+    good &= sound & (draws > -MISSED)
+    return np.where(good, draws.clip(0.0), np.nan), singular
+
+
+def _fitted(model, held, y, reml):
+    """Log-likelihoods, whether fits converged, and whether they are singular."""
+    if held:
+        _, _, _, llf, converged, singular, _ = fit_each(model, y, reml, held)
+        return llf, converged, singular
+    if not model.random_terms:
+        llf = linear_log_likelihoods(model._design, model.exog, model.weights, y, reml)
+        return llf, np.ones(len(llf), bool), np.zeros(len(llf), bool)
+    refits = fit_responses(model._responses(), y, reml)
+    return refits.llf, refits.converged.copy(), refits.is_singular

@@ -1,0 +1,280 @@
+"""What a bootstrap gives: all replicates with their verdicts, table and limits."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from mixedext.arguments import confidence_level
+from mixedext.engine.refits.refit import Refits
+from mixedext.exceptions import BootstrapWarning, user_stacklevel
+from mixedext.inference.bootstrap.intervals import INTERVALS, covariance_parameters, limits
+from mixedext.inference.bootstrap.user_statistics import free_names, vectorized_values
+from mixedext.specification.terms.parameter_names import (
+    as_variance,
+    covariance_names,
+    parameter_names,
+)
+
+__all__ = ["Bootstrap", "bootstrap_of"]
+
+_NOT_CONVERGED = "the fit did not converge"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Bootstrap:
+    """Replicates of a bootstrap and what they say of the estimates.
+
+    Replicates that failed stay in ``replicates`` and are named in ``failures``; means,
+    standard errors and limits are of the others.
+
+    Attributes
+    ----------
+    kind : str
+        "parametric", "residual" or "cases", and what it depends on.
+    estimate : Series
+        Estimates: fixed effects, ``sd effect|group``, ``cor effect.effect|group``,
+        ``sigma``, and the values of a statistic.
+    replicates : DataFrame
+        The same of every replicate, one row each.
+    refits : Refits
+        Estimates and verdicts of the fits.
+    failures : Series
+        Why replicates failed, by their numbers; empty if none did.
+    deviations : tuple of str
+        Which of the estimates are standard deviations.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.dyestuff.load().data
+    >>> result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit()
+    >>> bootstrap = result.bootstrap_parametric(1000, rng=1)
+    >>> list(bootstrap.replicates.columns)
+    ['Intercept', 'sd Intercept|Batch', 'sigma']
+    >>> len(bootstrap), bootstrap.n_failed
+    (1000, 0)
+    """
+
+    kind: str
+    estimate: pd.Series
+    replicates: pd.DataFrame
+    refits: Refits
+    failures: pd.Series = field(repr=False)
+    deviations: tuple[str, ...] = ()
+
+    def __len__(self):
+        return len(self.replicates)
+
+    @property
+    def n_failed(self) -> int:
+        """Number of replicates that failed."""
+        return len(self.failures)
+
+    @property
+    def converged(self) -> np.ndarray:
+        """Whether the fit of each replicate ended at a minimum, bool."""
+        return self.refits.converged
+
+    @property
+    def singular(self) -> np.ndarray:
+        """Whether some variance is zero or some correlation +-1 in each replicate, bool."""
+        return self.refits.is_singular
+
+    @property
+    def llf(self) -> np.ndarray:
+        """(Restricted) log-likelihood of each replicate."""
+        return self.refits.llf
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Estimate, bias, standard error and 95% percentile limits of each parameter.
+
+        Column ``n`` counts the replicates they rest on: those that did not fail and where
+        the parameter has a value (a correlation has none where a variance is zero).
+        """
+        values = self._sound()
+        limits = self._limits(values, 0.95, "percentile")
+        mean = [v.mean() if len(v) else np.nan for v in values]
+        se = [v.std(ddof=1) if len(v) > 1 else np.nan for v in values]
+        table = pd.DataFrame(
+            {
+                "estimate": self.estimate,
+                "bias": np.array(mean) - self.estimate.to_numpy(),
+                "se": se,
+                "lower": limits[:, 0],
+                "upper": limits[:, 1],
+                "n": [len(v) for v in values],
+            },
+            index=self.estimate.index,
+        )
+        return table
+
+    def conf_int(self, level=0.95, method="percentile", *, alpha=None):
+        """Confidence limits of all parameters.
+
+        Parameters
+        ----------
+        level : float, optional
+            Confidence level.
+        method : {"percentile", "basic", "normal", "shortest"}, optional
+            Quantiles of the replicates; the same reflected at the estimate; normal law
+            with the replicates' bias and standard error; the shortest interval that holds
+            ``level`` of the replicates.
+        alpha : float, optional
+            One minus the level, as in statsmodels, in place of ``level``.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``lower`` and ``upper``, one row a parameter.
+
+        Raises
+        ------
+        ValueError
+            If ``method`` or ``level`` is none of these.
+
+        References
+        ----------
+        Davison and Hinkley (1997), Bootstrap Methods and their Application, chapter 5.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.dyestuff.load().data
+        >>> result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit()
+        >>> bootstrap = result.bootstrap_parametric(2000, rng=1)
+        >>> interval = bootstrap.conf_int(method="shortest").loc["sd Intercept|Batch"]
+        >>> float(interval["lower"])
+        0.0
+        """
+        if method not in INTERVALS:
+            known = ", ".join(repr(name) for name in INTERVALS)
+            raise ValueError(f"method={method!r} is not known; use one of {known}")
+        level = confidence_level(level, alpha)
+        return pd.DataFrame(
+            self._limits(self._sound(), level, method),
+            index=self.estimate.index,
+            columns=["lower", "upper"],
+        )
+
+    def as_variances(self) -> Bootstrap:
+        """The same with variances in place of standard deviations.
+
+        Returns
+        -------
+        Bootstrap
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.dyestuff.load().data
+        >>> result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit()
+        >>> bootstrap = result.bootstrap_parametric(100, rng=1).as_variances()
+        >>> list(bootstrap.estimate.index)
+        ['Intercept', 'var Intercept|Batch', 'residual']
+        """
+        names = {name: as_variance(name) for name in self.deviations}
+        replicates, estimate = self.replicates.copy(), self.estimate.copy()
+        replicates[list(names)] **= 2
+        estimate[list(names)] **= 2
+        return replace(
+            self,
+            deviations=(),
+            replicates=replicates.rename(columns=names),
+            estimate=estimate.rename(names),
+        )
+
+    def _sound(self):
+        """Values of each parameter in the replicates that did not fail."""
+        failed = np.zeros(len(self), bool)
+        failed[self.failures.index] = True
+        out = []
+        for name in self.estimate.index:
+            value = self.replicates[name].to_numpy(float)
+            good = np.isfinite(value)
+            if len(self.failures):
+                good &= ~failed
+            out.append(value if good.all() else value[good])
+        return out
+
+    def _limits(self, values, level, method):
+        estimates = self.estimate.to_numpy(float)
+        rows = [limits(v, e, level, method) for v, e in zip(values, estimates, strict=True)]
+        return np.array(rows).reshape(-1, 2)
+
+    def __repr__(self):
+        singular = int(np.count_nonzero(self.singular))
+        heading = (
+            f"Bootstrap ({self.kind}): {len(self)} replicates, {self.n_failed} failed, "
+            f"{singular} singular"
+        )
+        return f"{heading}\n{self.table.to_string()}"
+
+    def _repr_html_(self):
+        heading, _ = repr(self).split("\n", 1)
+        return f"<p>{heading}</p>\n{self.table.to_html()}"
+
+
+def bootstrap_of(
+    results, kind, refits: Refits, statistics=None, messages=None, vectorized=None
+):
+    """A Bootstrap from refits and the values of a statistic.
+
+    Parameters
+    ----------
+    results : MixedLMResults
+        The results that were bootstrapped.
+    kind : str
+        Kind of the bootstrap.
+    refits : Refits
+        The fits of the replicates, with all fixed-effects columns.
+    statistics : tuple of (Series, DataFrame), optional
+        The statistic of the results and of the replicates.
+    messages : dict, optional
+        Why replicates failed, by their numbers.
+    vectorized : callable, optional
+        Statistic of a frame such as ``replicates``.
+    """
+    theta, scale = results.theta[None], np.array([results.scale])
+    own = _parameters(results, np.asarray(results.fe_params)[None], theta, scale)
+    frame = _parameters(results, refits.fe_params, refits.theta, refits.scale)
+    if vectorized is not None:
+        statistics = [vectorized_values(vectorized, each) for each in (own, frame)]
+        statistics[0] = statistics[0].iloc[0]
+    estimate = own.iloc[0]
+    if statistics is not None:
+        names = free_names(statistics[0].index, estimate.index)
+        estimate = pd.concat([estimate, statistics[0].set_axis(names)])
+        frame = pd.concat([frame, statistics[1].set_axis(names, axis=1)], axis=1)
+    messages = dict(messages or {})
+    for number in np.flatnonzero(~refits.converged).tolist():
+        messages.setdefault(number, _NOT_CONVERGED)
+    failures = pd.Series(messages, dtype=object, name="failure").sort_index()
+    failures.index = failures.index.astype(int)
+    if len(failures):
+        number = failures.index[0]
+        warnings.warn(
+            f"{len(failures)} of {len(frame)} replicates failed and are left out of the "
+            f"table and the limits, see failures; number {number}: {failures.iloc[0]}",
+            BootstrapWarning,
+            stacklevel=user_stacklevel(),
+        )
+    names = covariance_names(results.engine_fit.design.terms)
+    deviations = tuple(n for n in names if not n.startswith("cor "))
+    estimate = estimate.rename("estimate")
+    return Bootstrap(kind, estimate, frame, refits, failures, deviations)
+
+
+def _parameters(results, fixed, theta, scale):
+    """Fixed effects that were not dropped, and what describes the variances."""
+    design, labels = results.engine_fit.design, results.model.exog_names
+    kept = list(design.basis.kept)
+    names = parameter_names(design.terms, [labels[j] for j in kept])
+    variances = covariance_parameters(design.terms, theta, scale)
+    count = variances.shape[1]
+    values = np.column_stack([fixed[:, kept], variances])
+    return pd.DataFrame(values, columns=names[count:] + names[:count])

@@ -1,0 +1,174 @@
+"""Responses and rows made of what a fit has: resampled residuals and modes, or cases."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import linalg, sparse
+
+from mixedext.inference.submodels.level_nesting import term_is_nested
+from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.sparse_terms import SparseTerm
+
+__all__ = ["CasesSampler", "ResidualSampler", "reflated"]
+
+
+# Eigenvalues of a covariance, relative to the largest, that count as zero.
+NO_VARIANCE = 1e-12
+
+
+# Size of effects in some direction, relative to the largest, that is rounding error.
+UNSPANNED = 1e-9
+
+
+class ResidualSampler:
+    """Responses from resampled, centred and reflated random effects and residuals.
+
+    Parameters
+    ----------
+    terms : list of RandomTerm or SparseTerm
+        The random terms with their rows.
+    effects, covariances : sequence of ndarray
+        Conditional modes (L, k), and covariances (k, k), of each term.
+    mean : ndarray
+        X beta, (n,).
+    residuals : ndarray
+        Response less offset, mean and effects, (n,).
+    scale : float
+        Residual variance.
+    weights : ndarray or None
+        Weights of the rows.
+
+    Raises
+    ------
+    ValueError
+        If the modes of some term span fewer directions than its covariance has.
+
+    References
+    ----------
+    Carpenter, Goldstein and Rasbash (2003), A novel bootstrap procedure for assessing the
+    relationship between class size and achievement, Applied Statistics 52, 431-443.
+    """
+
+    def __init__(self, terms, effects, covariances, mean, residuals, scale, weights):
+        self.terms, self.mean = terms, mean
+        self.effects = []
+        for term, modes, covariance in zip(terms, effects, covariances, strict=True):
+            try:
+                self.effects.append(reflated(modes, covariance))
+            except np.linalg.LinAlgError:
+                raise ValueError(
+                    f"the {len(modes)} levels of {term.group!r} are too few, or their "
+                    f"effects too much alike, to be given the covariance of its "
+                    f"{modes.shape[1]} effects: use bootstrap_parametric"
+                ) from None
+        self.root = None if weights is None else np.sqrt(weights)[:, None]
+        residuals = residuals if weights is None else residuals * np.sqrt(weights)
+        self.residuals = reflated(residuals[:, None], np.array([[scale]]))[:, 0]
+
+    def __call__(self, count, rng):
+        """Responses less offset, (n, count)."""
+        n = len(self.mean)
+        noise = self.residuals[rng.integers(0, n, (n, count))]
+        y = noise if self.root is None else noise / self.root
+        y += self.mean[:, None]
+        for term, effect in zip(self.terms, self.effects, strict=True):
+            drawn = effect[rng.integers(0, len(effect), (len(effect), count))]
+            y += term.contribution(drawn.transpose(0, 2, 1))
+        return y
+
+
+def reflated(effects, covariance):
+    """Effects, centred, and mapped so that their second moments are the covariance.
+
+    With S = L L' the moments of the centred effects and Sigma = M M', b* = M L^-1 b.
+    Directions without variance are left out.
+
+    Raises
+    ------
+    LinAlgError
+        If the effects do not span the others.
+    """
+    centred = effects - effects.mean(axis=0)
+    size = np.sqrt(np.diag(covariance))
+    unit = np.where(size > 0, size, 1.0)
+    value, vector = np.linalg.eigh(covariance / np.outer(unit, unit))
+    free = value > NO_VARIANCE * max(len(value), 1)
+    if not free.any():
+        return np.zeros_like(centred)
+    if free.all():  # Carpenter, Goldstein and Rasbash's Cholesky factors
+        inward, outward = np.diag(1 / unit), np.linalg.cholesky(covariance)
+    else:
+        root = np.sqrt(value[free])
+        inward = (vector[:, free] / root).T / unit
+        outward = unit[:, None] * vector[:, free] * root
+    inner = centred @ inward.T
+    moments = inner.T @ inner / len(inner)
+    # k effects of k levels that sum to 0 lie in k - 1 dimensions, whatever rounding says
+    spread = np.linalg.svd(inner, compute_uv=False)
+    if len(inner) < len(moments) or spread[-1] <= UNSPANNED * spread[0]:
+        raise np.linalg.LinAlgError("the effects span fewer directions than S has")
+    lower = np.linalg.cholesky(moments)
+    return linalg.solve_triangular(lower, inner.T, lower=True).T @ outward.T
+
+
+class CasesSampler:
+    """Rows of whole levels of one grouping factor, drawn with replacement.
+
+    A level that is drawn twice counts as two: all factors nested in it get new levels.
+
+    Parameters
+    ----------
+    terms : list of RandomTerm or SparseTerm
+        The random terms with their rows.
+    codes : ndarray
+        Level of each row in the factor that is resampled, (n,).
+    within : bool
+        Whether the rows of each level drawn are drawn with replacement too.
+
+    Raises
+    ------
+    ValueError
+        If some term is not nested in the factor: it names the term.
+    """
+
+    def __init__(self, terms, codes, within):
+        self.terms, self.within = terms, within
+        self.order = np.argsort(codes, kind="stable")
+        self.start = np.concatenate([[0], np.cumsum(np.bincount(codes))])
+        for term in terms:
+            if not term_is_nested(term, codes):
+                raise ValueError(
+                    f"the random term {term.group!r} is crossed with the factor whose "
+                    "levels are resampled; cases cannot be drawn independently. Use "
+                    "bootstrap_residual or bootstrap_parametric"
+                )
+
+    def draw(self, rng):
+        """Rows of a replicate, (n*,), and the number of the draw that each belongs to."""
+        n_levels = len(self.start) - 1
+        level = rng.integers(0, n_levels, n_levels)
+        size = self.start[level + 1] - self.start[level]
+        number = np.repeat(np.arange(n_levels), size)
+        if self.within:
+            place = (rng.random(len(number)) * size[number]).astype(np.intp)
+        else:
+            place = np.arange(len(number)) - np.repeat(np.cumsum(size) - size, size)
+        return self.order[self.start[level][number] + place], number
+
+    def terms_of(self, rows, number):
+        """The random terms of the rows of a replicate."""
+        return [_resampled(term, rows, number) for term in self.terms]
+
+
+def _resampled(term, rows, number):
+    if isinstance(term, SparseTerm):
+        matrix = term.matrix[rows]
+        drawn = np.repeat(number, np.diff(matrix.indptr))
+        column = drawn * np.int64(term.n_levels) + matrix.indices
+        levels, column = np.unique(column, return_inverse=True)
+        shape = len(rows), len(levels)
+        matrix = sparse.csr_array((matrix.data, column, matrix.indptr), shape=shape)
+        return SparseTerm(matrix, group=term.group)
+    codes = number * np.int64(term.n_levels) + term.codes[rows]
+    z = np.ascontiguousarray(term.z[rows])
+    return RandomTerm(codes, z, term.group, list(term.names), term.structure)

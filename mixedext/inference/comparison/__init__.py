@@ -1,0 +1,1 @@
+"""Comparison of models: criteria, tables, terms left out."""

@@ -1,0 +1,217 @@
+"""Comparing a fitted model with a smaller one: likelihood-ratio and F tests."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mixedext.exceptions import user_stacklevel
+from mixedext.inference.fixed_effects.hypotheses import likelihood_ratio_test
+from mixedext.inference.submodels.nesting import (
+    check_same_data,
+    doubts,
+    restriction,
+    same_fixed_space,
+)
+from mixedext.inference.submodels.other_criteria import as_mixed, by_ml, by_reml
+
+try:
+    from statsmodels.regression.linear_model import CompareLRTestResult
+except ImportError:  # statsmodels 0.14 gives a plain tuple
+
+    class CompareLRTestResult(NamedTuple):
+        """Likelihood-ratio test, as statsmodels 0.15 has it."""
+
+        statistic: float
+        pvalue: float
+        df_diff: int
+
+
+__all__ = ["ModelComparison", "ModelTest"]
+
+
+@dataclass(frozen=True)
+class ModelTest:
+    """An F test of a model against a smaller one.
+
+    Attributes
+    ----------
+    statistic : float
+        F, already times ``scaling``.
+    df_num : int
+        Number of restrictions.
+    df_denom : float
+        Denominator degrees of freedom.
+    pvalue : float
+        Of F with these degrees of freedom.
+    scaling : float
+        Factor on the Wald F; 1 but for Kenward-Roger.
+    method : str
+        "kenward-roger" or "satterthwaite".
+    """
+
+    statistic: float
+    df_num: int
+    df_denom: float
+    pvalue: float
+    scaling: float
+    method: str
+
+    @classmethod
+    def of(cls, test, method):
+        """The same from a fit's own test, an ``FTest``, with the name of its method."""
+        return cls(
+            float(test.statistic),
+            int(test.df_num),
+            float(test.df_denom),
+            float(test.pvalue),
+            float(test.scaling),
+            method,
+        )
+
+    def __repr__(self):
+        scaled = f", scaling {self.scaling:.6g}" if self.scaling != 1 else ""
+        return (
+            f"<F test ({self.method}): F = {self.statistic:.6g}, df = {self.df_num} and "
+            f"{self.df_denom:.6g}, p = {self.pvalue:.4g}{scaled}>"
+        )
+
+
+class ModelComparison:
+    """The part of the results that compares them with a smaller model's."""
+
+    def compare_lr_test(self, restricted, large_sample=False):
+        """Likelihood-ratio test against a smaller model.
+
+        Fits by REML are compared as they are if their fixed effects span the same space;
+        else both models are fitted by maximum likelihood for the test.
+
+        Parameters
+        ----------
+        restricted : MixedLMResults or RegressionResults
+            Results of the smaller model; those of OLS or WLS are the model without
+            random effects.
+        large_sample : bool, optional
+            Kept for statsmodels; has no effect: the test is by chi-squared anyway.
+
+        Returns
+        -------
+        CompareLRTestResult
+            statistic, pvalue, df_diff.
+
+        Raises
+        ------
+        ValueError
+            If the models are on different data, or this one has no more parameters.
+
+        Warns
+        -----
+        NestingWarning
+            If the smaller model is no special case of this one.
+        BoundaryWarning
+            If variances are tested: the p-value is then too large.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> full = mx.mixedlm("Reaction ~ Days + (1 | Subject)", data).fit(reml=False)
+        >>> small = mx.mixedlm("Reaction ~ 1 + (1 | Subject)", data).fit(reml=False)
+        >>> full.compare_lr_test(small).df_diff
+        1
+        """
+        small = as_mixed(restricted, self)
+        check_same_data([small, self])
+        keep = small.reml and self.reml and same_fixed_space(small, self)
+        large = self if keep else by_ml(self)
+        small = small if keep else by_ml(small)
+        if small.n_params >= large.n_params:
+            raise ValueError(
+                f"restricted has {small.n_params} parameters and this model "
+                f"{large.n_params}; call compare_lr_test of the larger model"
+            )
+        for note, kind in doubts(small, large):
+            if kind is not None:
+                warnings.warn(note, kind, stacklevel=user_stacklevel())
+        test = likelihood_ratio_test(
+            large.llf, small.llf, int(large.n_params - small.n_params)
+        )
+        return CompareLRTestResult(test.statistic, test.pvalue, test.df)
+
+    def compare_kr_test(self, restricted, refit=False):
+        """Kenward and Roger's F test against a model with fewer fixed effects.
+
+        Parameters
+        ----------
+        restricted : MixedLMResults, MixedLM or array_like
+            The smaller model or its results (its random part has no effect), or a matrix
+            L of which L b = 0 is tested, a column for each fixed effect.
+        refit : bool, optional
+            Whether a model fitted by maximum likelihood is fitted again by REML first.
+
+        Returns
+        -------
+        ModelTest
+            statistic, df_num, df_denom, pvalue, scaling.
+
+        Raises
+        ------
+        DesignError
+            If the smaller model's fixed effects are not in the span of this one's, or
+            are all of it; a ValueError.
+        ValueError
+            If this fit is not by REML (and ``refit`` is False), the rows differ, or L has
+            the wrong width.
+
+        References
+        ----------
+        Kenward and Roger (1997), Small sample inference for fixed effects from
+        restricted maximum likelihood, Biometrics 53.
+        Halekoh and Hojsgaard (2014), A Kenward-Roger approximation and parametric
+        bootstrap methods for tests in linear mixed models: the R package pbkrtest,
+        Journal of Statistical Software 59(9).
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> large = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> small = mx.mixedlm("Reaction ~ 1 + (Days | Subject)", data)
+        >>> large.compare_kr_test(small)
+        <F test (kenward-roger): F = 45.853, df = 1 and 17, p = 3.264e-06>
+        """
+        return _model_test(by_reml(self, refit), restricted, "kenward-roger")
+
+    def compare_satterthwaite_test(self, restricted):
+        """F test with Satterthwaite's degrees of freedom against a smaller model.
+
+        Parameters
+        ----------
+        restricted : MixedLMResults, MixedLM or array_like
+            As for ``compare_kr_test``; this fit may be by maximum likelihood.
+
+        Returns
+        -------
+        ModelTest
+
+        Raises
+        ------
+        DesignError, ValueError
+            As for ``compare_kr_test``.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> large = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> large.compare_satterthwaite_test([[0, 1]])
+        <F test (satterthwaite): F = 45.853, df = 1 and 17, p = 3.264e-06>
+        """
+        return _model_test(self, restricted, "satterthwaite")
+
+
+def _model_test(results, restricted, method):
+    rows, values = restriction(results, restricted)
+    test = results._fixed_tests(method, True).f_test(rows, values)
+    return ModelTest.of(test, method)

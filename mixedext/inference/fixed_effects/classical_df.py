@@ -1,0 +1,176 @@
+"""Degrees of freedom by counting: containment, and between and within subjects."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mixedext.engine.fit import Fit
+from mixedext.engine.rows.level_structure import LevelStructure
+from mixedext.inference.fixed_effects.df_methods import FixedTests
+from mixedext.specification.terms.sparse_terms import SparseTerm
+
+__all__ = ["BetweenWithinTests", "ContainmentTests"]
+
+# Share of the largest, on the scale of standard errors, above which a column counts.
+INVOLVED = 1e-10
+
+
+class _CountedTests(FixedTests):
+    """Tests whose degrees of freedom belong to single columns of X.
+
+    A combination has the fewest of all columns that it involves, a joint test the fewest
+    of its combinations.
+    """
+
+    name = ""
+
+    def __init__(self, fit: Fit):
+        super().__init__(fit)
+        self._check_levels(fit)
+        self.column_df = self._count(fit)
+
+    def _check_levels(self, fit):
+        """What counts levels needs rows that belong to one level of each factor."""
+        design = fit.design
+        for number, term in enumerate(design.terms):
+            if isinstance(term, SparseTerm) or number in design.scalar_terms:
+                raise ValueError(
+                    f"df_method={self.name!r} counts the levels of grouping factors, but "
+                    f"the rows of {term.group!r} are combinations of many random effects "
+                    "with one variance; use df_method='satterthwaite' or 'kenward-roger'"
+                )
+
+    def _count(self, fit):
+        raise NotImplementedError
+
+    def df(self, rows):
+        # on the scale of standard errors; what rounding has left is not involved
+        size = np.sqrt(np.diag(self.covariance))
+        share = np.abs(np.atleast_2d(np.asarray(rows, float))) * size
+        involved = share > INVOLVED * share.max(axis=1, initial=0.0, keepdims=True)
+        fewest = np.where(involved, self.column_df, np.inf).min(axis=1, initial=np.inf)
+        return np.where(involved.any(axis=1), fewest, np.nan)
+
+    def joint_df(self, rows):
+        return float(self.df(rows).min())
+
+
+class ContainmentTests(_CountedTests):
+    """The containment method of SAS PROC MIXED (DDFM=CONTAIN).
+
+    A column z of a random term contains a column of X that in every level of the term's
+    grouping factor is a multiple of z: with a random intercept, that is constant within
+    levels; with a random slope, the slope's own covariate.  (SAS asks this of the effects'
+    names; here the data are asked.)  The degrees of freedom are the smallest number that a
+    containing column, over all its levels, adds to the rank of [X Z], or n - rank [X Z] if
+    none contains it.  Grouping factors with fewer levels are added before those with more,
+    columns of one factor in the order of the model.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fitted model.
+
+    Attributes
+    ----------
+    column_df : ndarray
+        Of each coefficient kept.
+
+    References
+    ----------
+    SAS Institute. SAS/STAT User's Guide: the MIXED procedure, option DDFM=CONTAIN.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.irrigation.load().data
+    >>> model = mx.mixedlm('Q("yield") ~ irrigation + variety + (1 | field)', data)
+    >>> ContainmentTests(model.fit().engine_fit).column_df
+    array([4., 4., 4., 4., 7.])
+    """
+
+    name = "containment"
+
+    def _count(self, fit):
+        structure = LevelStructure(fit)
+        contributions, rank = structure.rank_contributions()
+        rest = float(fit.design.blocks.nobs - rank)
+        out = np.full(fit.design.basis.rank, np.inf)
+        for number, own in enumerate(contributions):
+            contained = structure.multiples(number)
+            found = np.where(contained, own[:, None].astype(float), np.inf)
+            out = np.minimum(out, found.min(axis=0))
+        return np.where(np.isinf(out), rest, out)
+
+
+class BetweenWithinTests(_CountedTests):
+    """Between and within subjects, for one grouping factor or nested ones.
+
+    A column of X belongs to the coarsest level of grouping within which it is constant
+    and has there m_i - m_(i-1) - p_i degrees of freedom: m_i groups (m_0 = 1 with an
+    intercept, else 0; the rows count as the last level), less those of the level above,
+    less the p_i columns that belong to the level.  The intercept has those of the rows and
+    counts in no p_i, nor does a constant that several columns give together (cell means).
+    So nlme counts, but for models without a constant, whose rows it grants one more.  SAS
+    (DDFM=BETWITHIN) does the same with one grouping factor, but gives the intercept the
+    degrees of freedom between subjects.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fitted model.
+
+    Attributes
+    ----------
+    column_df : ndarray
+        Of each coefficient kept.
+
+    Raises
+    ------
+    ValueError
+        If grouping factors are crossed, or have no random intercept.
+
+    References
+    ----------
+    Pinheiro, J. C. and Bates, D. M. (2000). Mixed-effects models in S and S-PLUS, p. 91.
+
+    Schluchter, M. D. and Elashoff, J. T. (1990). Small-sample adjustments to tests with
+    unbalanced repeated measures assuming several covariance structures. Journal of
+    Statistical Computation and Simulation 37, 69-87.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.irrigation.load().data
+    >>> model = mx.mixedlm('Q("yield") ~ irrigation + variety + (1 | field)', data)
+    >>> BetweenWithinTests(model.fit().engine_fit).column_df
+    array([7., 4., 4., 4., 7.])
+    """
+
+    name = "between-within"
+
+    def _count(self, fit):
+        structure = LevelStructure(fit)
+        factors = fit.design.blocks.factors
+        if not structure.is_chain():
+            crossed = ", ".join(f.group for f in factors)
+            raise ValueError(
+                f"df_method='between-within' needs nested grouping factors, and {crossed} "
+                "are crossed; use df_method='satterthwaite' or 'kenward-roger'"
+            )
+        order = sorted(range(len(factors)), key=lambda f: factors[f].n_levels)
+        level = np.full(fit.design.basis.rank, len(order))
+        ones = np.zeros(len(level))
+        for i, number in enumerate(order):
+            inside, ones = structure.constant(number)
+            level[inside & (level == len(order))] = i
+        groups = [factors[number].n_levels for number in order]
+        groups.append(fit.design.blocks.nobs)
+        spanning = np.abs(ones) > 1e-6 * np.abs(ones).max(initial=0.0)
+        if np.count_nonzero(spanning) == 1:
+            level[spanning] = len(order)
+        columns = np.bincount(level, minlength=len(groups))
+        if spanning.any():  # the constant is no column of the finest level that it needs
+            columns[level[spanning].max()] -= 1
+        counts = np.array(groups) - [int(spanning.any()), *groups[:-1]] - columns
+        return counts[level].astype(float)

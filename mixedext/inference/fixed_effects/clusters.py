@@ -1,0 +1,121 @@
+"""Clusters of a robust covariance: labels, names or none at all, to codes of the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from mixedext.inference.submodels.level_nesting import term_is_nested
+from mixedext.specification.terms.random_terms import SparseTerm, factorize
+
+__all__ = ["cluster_codes"]
+
+
+def cluster_codes(model, groups=None) -> list[np.ndarray]:
+    """Codes of the clusters of each row, one array a way.
+
+    Parameters
+    ----------
+    model : MixedLM
+        A model with its rows in memory.
+    groups : object, optional
+        Labels (array, Series, list), the name of a column or index level of the data or
+        of a grouping factor; two of these in a list, a DataFrame or an array with two
+        columns for two-way clusters.  The grouping factor that all others are nested in
+        if None.
+
+    Returns
+    -------
+    list of ndarray
+        One or two arrays of 0 to G - 1, (n,).
+
+    Raises
+    ------
+    ValueError
+        If a name is not known, labels are missing or of another length than the rows, or
+        ``groups`` is None and no factor contains all others.
+    """
+    if groups is None:
+        return [_top_factor(model)]
+    return [_codes(model, part) for part in _ways(model, groups)]
+
+
+def _top_factor(model):
+    terms = list({t.group: t for t in model.random_terms}.values())
+    factors = [t.codes for t in terms if not isinstance(t, SparseTerm)]
+    for codes in factors:
+        if all(term_is_nested(inner, codes) for inner in terms):
+            return codes
+    what = "no grouping factor contains all others" if factors else "there is none"
+    raise ValueError(
+        f"groups must be given for a cluster-robust covariance ({what}): "
+        "cov_kwds={'groups': labels or a name}"
+    )
+
+
+def _ways(model, groups):
+    if isinstance(groups, pd.DataFrame):
+        parts = [groups[name] for name in groups.columns]
+    elif isinstance(groups, list | tuple) and _is_list_of_ways(model, groups):
+        parts = list(groups)
+    elif isinstance(groups, np.ndarray) and groups.ndim == 2:
+        parts = list(groups.T)
+    else:
+        return [groups]
+    if len(parts) not in (1, 2):
+        raise ValueError(
+            f"groups has {len(parts)} columns; one- and two-way clusters are supported"
+        )
+    return parts
+
+
+def _is_list_of_ways(model, groups):
+    if any(np.ndim(part) == 1 for part in groups):
+        return True
+    return len(groups) < model.nobs and all(isinstance(part, str) for part in groups)
+
+
+def _codes(model, labels):
+    labels = _named(model, labels) if np.ndim(labels) == 0 else _aligned(model, labels)
+    codes, _ = factorize(labels)
+    if len(codes) and codes.min() < 0:
+        raise ValueError("groups of the robust covariance have missing labels")
+    return codes
+
+
+def _named(model, name):
+    frame = getattr(model.data, "frame", None)
+    if frame is not None:
+        if name in frame.columns:
+            return frame[name]
+        if name in frame.index.names:
+            return frame.index.get_level_values(name)
+    for term in model.random_terms:
+        if term.group == name:
+            if isinstance(term, SparseTerm):
+                raise ValueError(
+                    f"groups={name!r} is a SparseTerm, whose rows may belong to several "
+                    "levels; give labels, one a row"
+                )
+            return term.codes
+    raise ValueError(
+        f"groups={name!r} is neither a column or an index level of the data nor a "
+        "grouping factor of the model"
+    )
+
+
+def _aligned(model, labels):
+    n = model.nobs
+    rows = model.data.row_labels
+    if isinstance(labels, pd.Series) and rows is not None:
+        same = len(labels) == n and labels.index.equals(pd.Index(rows))
+        if not same and labels.index.is_unique and pd.Index(rows).isin(labels.index).all():
+            return labels.loc[rows]
+    labels = np.squeeze(np.asarray(labels)) if np.ndim(labels) > 1 else labels
+    if len(labels) != n:
+        raise ValueError(
+            f"groups of the robust covariance has length {len(labels)}, but the model has "
+            f"{n} rows (rows with missing values are left out); give a Series with the "
+            "index of the data, or the name of a column"
+        )
+    return labels

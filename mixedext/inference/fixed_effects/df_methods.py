@@ -1,0 +1,238 @@
+"""t and F tests of fixed effects by any method for their degrees of freedom.
+
+A method says which covariance the coefficients have, how many degrees of freedom a
+combination of them has, and how a joint test of several is scaled.  Combinations are
+rows over the coefficients that the fit kept (``design.basis.kept``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+
+import numpy as np
+from scipy import stats
+
+from mixedext.engine.fit import Fit
+from mixedext.engine.held_fit import HeldFit
+
+__all__ = [
+    "DF_METHODS",
+    "FTest",
+    "FixedTests",
+    "check_df_method",
+    "df_method_name",
+    "fixed_tests",
+]
+
+
+@dataclass(frozen=True)
+class FTest:
+    """A joint test of combinations of fixed effects.
+
+    Attributes
+    ----------
+    statistic : float
+        F, already times ``scaling``.
+    df_num : int
+        Rank of the combinations.
+    df_denom : float
+        Denominator degrees of freedom; infinite for a chi-squared test divided by its df.
+    scaling : float
+        Factor on the Wald F; 1 but for Kenward-Roger.
+    """
+
+    statistic: float
+    df_num: int
+    df_denom: float
+    scaling: float = 1.0
+
+    @property
+    def pvalue(self) -> float:
+        if np.isposinf(self.df_denom):
+            return float(stats.chi2.sf(self.statistic * self.df_num, self.df_num))
+        return float(stats.f.sf(self.statistic, self.df_num, self.df_denom))
+
+
+class FixedTests:
+    """Tests by the normal law: no degrees of freedom are estimated.
+
+    Combinations are taken to coordinates in which their covariance is well conditioned: a
+    covariance matrix of coefficients loses the digits of combinations in which a covariate
+    far from zero cancels.
+
+    Parameters
+    ----------
+    fit : Fit
+        The fitted model.
+    inner : ndarray, optional
+        Covariance of the coefficients in the coordinates ``sigma * fit.root``, or of the
+        coefficients themselves if some were held or penalized, (rank, rank); the model's
+        own if None.
+
+    Attributes
+    ----------
+    root, inner : ndarray
+        The covariance of the coefficients kept is root inner root', (rank, rank) each.
+    """
+
+    def __init__(self, fit: Fit, inner: np.ndarray | None = None):
+        self.fit = fit
+        self.root = np.sqrt(fit.scale) * fit.root
+        self.inner = np.eye(len(self.root)) if inner is None else inner
+        if isinstance(fit, HeldFit):  # its covariance may be indefinite, or partly unknown
+            self.root = np.eye(len(self.root))
+            self.inner = fit.covariance if inner is None else inner
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        """Covariance of the coefficients kept, (rank, rank)."""
+        return self.spread(np.eye(len(self.root)))
+
+    def spread(self, rows: np.ndarray) -> np.ndarray:
+        """Covariance of combinations of the coefficients kept, (m, m)."""
+        turned = rows @ self.root
+        unknown = np.isnan(np.diag(self.inner))
+        spread = turned @ np.where(np.isnan(self.inner), 0.0, self.inner) @ turned.T
+        if unknown.any():
+            none = rows[:, unknown].any(axis=1)
+            spread[none] = spread[:, none] = np.nan
+        return spread
+
+    def df(self, rows: np.ndarray) -> np.ndarray:
+        """Degrees of freedom of each row of combinations, (m,)."""
+        return np.full(len(rows), np.inf)
+
+    def f_test(self, rows: np.ndarray, values=0.0) -> FTest:
+        """Joint test that ``rows @ coefficients == values``; dependent rows are dropped."""
+        rows = np.atleast_2d(np.asarray(rows, float))
+        if np.isnan(self.spread(rows)).any():
+            return FTest(np.nan, len(rows), np.nan)
+        rows, values = independent_rows(rows, values, self.fit.root)
+        return FTest(self.wald_f(rows, values), len(rows), self.joint_df(rows))
+
+    def wald_f(self, rows: np.ndarray, values) -> float:
+        """(L b - c)'(L V L')^-1 (L b - c) / rank, of independent rows."""
+        difference = rows @ self.fit.coefficients - values
+        return float(difference @ np.linalg.solve(self.spread(rows), difference)) / len(
+            rows
+        )
+
+    def joint_df(self, rows: np.ndarray) -> float:
+        """Denominator degrees of freedom of independent rows."""
+        return np.inf
+
+
+class ResidualTests(FixedTests):
+    """Tests with n - rank(X) degrees of freedom."""
+
+    def df(self, rows):
+        return np.full(len(rows), self.joint_df(rows))
+
+    def joint_df(self, rows):
+        return float(self.fit.design.blocks.nobs - self.fit.design.basis.rank)
+
+
+# Modules beside this one, which import it, and their classes.
+DF_METHODS: dict[str | None, tuple[str, str]] = {
+    None: ("df_methods", "FixedTests"),
+    "satterthwaite": ("satterthwaite", "Satterthwaite"),
+    "kenward-roger": ("kenward_roger", "KenwardRoger"),
+    "residual": ("df_methods", "ResidualTests"),
+    "containment": ("classical_df", "ContainmentTests"),
+    "between-within": ("classical_df", "BetweenWithinTests"),
+}
+# Other spellings, in lower case and with hyphens.
+ALIASES: dict[str, str | None] = {
+    "satt": "satterthwaite",
+    "sat": "satterthwaite",
+    "satterth": "satterthwaite",
+    "kr": "kenward-roger",
+    "kenwardroger": "kenward-roger",
+    "kenward": "kenward-roger",
+    "contain": "containment",
+    "bw": "between-within",
+    "betwithin": "between-within",
+    "inner-outer": "between-within",
+}
+
+
+def df_method_name(name: str | None) -> str | None:
+    """The method that a name or an alias stands for.
+
+    Raises
+    ------
+    ValueError
+        If it is not known.
+    """
+    key = name
+    if isinstance(name, str):
+        key = name.lower().replace("_", "-").replace(" ", "-")
+    known = isinstance(key, str | None)
+    key = ALIASES.get(key, key) if known else key
+    if not known or key not in DF_METHODS:
+        known = ", ".join(map(repr, DF_METHODS))
+        raise ValueError(f"df_method={name!r} is not known; use one of {known}")
+    return key
+
+
+def check_df_method(fit: Fit, name: str | None) -> None:
+    """Refuse what is derived for (restricted) maximum likelihood alone.
+
+    Raises
+    ------
+    ValueError
+        If parameters of the fit were held or penalized, and the method is a small-sample
+        one.
+    """
+    if isinstance(fit, HeldFit) and name not in (None, "residual"):
+        raise ValueError(
+            f"df_method={name!r} holds for (restricted) maximum-likelihood estimates, but "
+            "parameters of this fit were penalized, or held (free=); use "
+            "df_method='residual' or None"
+        )
+
+
+def fixed_tests(fit: Fit, df_method: str | None = None) -> FixedTests:
+    """Tests of the fixed effects of a fit by a method, one of ``DF_METHODS``."""
+    name = df_method_name(df_method)
+    check_df_method(fit, name)
+    module, kind = DF_METHODS[name]
+    return getattr(import_module(f"mixedext.inference.fixed_effects.{module}"), kind)(fit)
+
+
+def independent_rows(rows, values, root: np.ndarray):
+    """As many combinations of the rows as their rank, and the values they must have.
+
+    Independent rows are returned as they are; others become rows of uncorrelated
+    estimates, where ``root`` times its transpose is the covariance of the coefficients.
+
+    Raises
+    ------
+    ValueError
+        If all rows are zero, or two rows that say the same differ in their values.
+    """
+    rows = np.atleast_2d(np.asarray(rows, float))
+    values = np.broadcast_to(np.asarray(values, float), len(rows))
+    # on the scale of standard errors, so that units do not matter
+    size = np.sqrt((root**2).sum(axis=1))
+    length = np.sqrt(((rows * size) ** 2).sum(axis=1))
+    length = np.where(length > 0, length, 1.0)
+    scaled, shifts = rows / length[:, None], values / length
+    left, sizes, _ = np.linalg.svd(scaled * size, full_matrices=False)
+    rank = int((sizes > 1e-10 * sizes.max(initial=0.0)).sum())
+    if rank == 0:
+        raise ValueError("r_matrix holds no combination: all its entries are zero")
+    if rank == len(rows):
+        return rows, values
+    keep = left[:, :rank].T
+    beyond = shifts - left[:, :rank] @ (keep @ shifts)
+    if np.abs(beyond).max() > 1e-8 * max(np.abs(shifts).max(), 1e-300):
+        raise ValueError("r_matrix holds combinations that contradict each other")
+    # as lmerTest's, rows of eigenvectors of L V L': Satterthwaite's joint df depend on them
+    left, sizes, _ = np.linalg.svd(rows @ root, full_matrices=False)
+    if sizes[rank - 1] > 1e-6 * sizes[0]:
+        keep = left[:, :rank].T
+        return keep @ rows, keep @ values
+    return keep @ scaled, keep @ shifts  # rows of very different units

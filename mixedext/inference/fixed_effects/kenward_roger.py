@@ -1,0 +1,158 @@
+"""Kenward and Roger's (1997) tests of fixed effects.
+
+Letters are those of pbkrtest's paper (Halekoh and Hojsgaard 2014); V is linear in the
+elements of all covariance matrices and sigma^2.  X stands for a basis with
+X'V^-1 X = I, so that Phi = I; see engine.information.expected.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from mixedext.engine.fit import Fit
+from mixedext.engine.information.expected import variance_information
+from mixedext.engine.information.inverse import generalized_inverse
+from mixedext.exceptions import InformationWarning, user_stacklevel
+from mixedext.inference.fixed_effects.df_methods import FixedTests, FTest, independent_rows
+from mixedext.inference.fixed_effects.satterthwaite import single_degrees
+
+__all__ = ["KenwardRoger", "scaled_f"]
+
+# As pbkrtest: a denominator that near to 2 has no mean to be matched by a scaling.
+NEAR_TWO = 1e-2
+
+
+class KenwardRoger(FixedTests):
+    """Tests with Kenward and Roger's adjusted covariance and degrees of freedom.
+
+    All variance parameters take part, those at zero as well (as in pbkrtest): the
+    adjustment rests on the expected information, which exists on the boundary too.
+
+    Parameters
+    ----------
+    fit : Fit
+        A REML fit.
+
+    Attributes
+    ----------
+    root, inner : ndarray
+        The adjusted covariance Phi_A of the coefficients kept is root inner root',
+        (rank, rank) each.
+    held : tuple of str
+        Empty: no parameter is held.
+    variance_covariance : ndarray
+        W, twice the inverse of 2 E.
+
+    Raises
+    ------
+    ValueError
+        If the fit is not by REML.
+
+    References
+    ----------
+    Kenward, M. G. and Roger, J. H. (1997). Small sample inference for fixed effects from
+    restricted maximum likelihood. Biometrics 53, 983-997.
+
+    Halekoh, U. and Hojsgaard, S. (2014). A Kenward-Roger approximation and parametric
+    bootstrap methods for tests in linear mixed models. Journal of Statistical Software
+    59(9).
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.irrigation.load().data
+    >>> model = mx.mixedlm('Q("yield") ~ irrigation + variety + (1 | field)', data)
+    >>> tests = KenwardRoger(model.fit().engine_fit)
+    >>> tests.df([[0, 0, 0, 0, 1]]).round(6)
+    array([7.])
+    """
+
+    def __init__(self, fit: Fit):
+        if not fit.reml:
+            raise ValueError(
+                "df_method='kenward-roger' needs a REML fit, and this one is by maximum "
+                "likelihood; fit again with fit(reml=True), or use "
+                "df_method='satterthwaite'"
+            )
+        self.held = ()
+        info = variance_information(fit)
+        self._first = info.on_fixed
+        # E^-1 = 2 (2 E)^-1
+        w, complete = generalized_inverse(info.expected)
+        if not complete:
+            warnings.warn(
+                "the expected information of the variance parameters is singular: the data "
+                "cannot tell them apart; Kenward-Roger takes its generalized inverse",
+                InformationWarning,
+                stacklevel=user_stacklevel(),
+            )
+        self.variance_covariance = w
+        adjustment = np.einsum("rs,rsij->ij", w, info.second_on_fixed)
+        weighted = np.tensordot(w, self._first, 1)
+        adjustment -= (self._first @ weighted).sum(axis=0)
+        size = len(adjustment)
+        super().__init__(fit, np.eye(size) + adjustment + adjustment.T)
+
+    def df(self, rows):
+        rows = np.atleast_2d(np.asarray(rows, float)) @ self.root
+        # for one row A1 = A2 = A, the scaling is 1 and m = 2 / A, as Satterthwaite's
+        return single_degrees(rows, self._first, self.variance_covariance)
+
+    def f_test(self, rows, values=0.0) -> FTest:
+        rows, values = independent_rows(rows, values, self.fit.root)
+        wald = self.wald_f(rows, values)
+        df_denom, scaling = self._denominator(rows)
+        if not (df_denom > 0 and scaling > 0 and wald >= 0):
+            warnings.warn(
+                "the data are too few for Kenward and Roger's test: their approximation "
+                f"has {df_denom:.4g} denominator degrees of freedom; there is no p-value",
+                InformationWarning,
+                stacklevel=user_stacklevel(),
+            )
+            return FTest(np.nan, len(rows), df_denom, scaling)
+        return FTest(scaling * wald, len(rows), df_denom, scaling)
+
+    def joint_df(self, rows) -> float:
+        return self._denominator(rows)[0]
+
+    def _denominator(self, rows):
+        if len(rows) == 1:
+            return float(self.df(rows)[0]), 1.0
+        basis = np.linalg.qr((rows @ self.root).T)[0]
+        slope = basis.T @ self._first @ basis  # of Theta Phi P_r Phi, on its range
+        w = self.variance_covariance
+        trace = np.einsum("rii->r", slope)
+        flat = slope.reshape(len(slope), -1)
+        return scaled_f(
+            float(trace @ w @ trace), float((w * (flat @ flat.T)).sum()), len(rows)
+        )
+
+
+def scaled_f(a1: float, a2: float, q: int) -> tuple[float, float]:
+    """Denominator degrees of freedom m and scaling of the F statistic.
+
+    Parameters
+    ----------
+    a1, a2 : float
+        A1 and A2 of Kenward and Roger (1997).
+    q : int
+        Rank of the combinations.
+    """
+    a1, a2 = np.float64(a1), np.float64(a2)
+    b = (a1 + 6 * a2) / (2 * q)
+    g = ((q + 1) * a1 - (q + 4) * a2) / ((q + 2) * a2)
+    whole = 3 * q + 2 * (1 - g)
+    c1, c2, c3 = g / whole, (q - g) / whole, (q + 2 - g) / whole
+    v0, v1, v2 = 1 + c1 * b, 1 - c2 * b, 1 - c3 * b
+    v0 = 0.0 if abs(v0) < 1e-10 else v0
+    mean = 1 - a2 / q
+    with np.errstate(divide="ignore"):  # infinite rho: m = 4; no excess of rho: m infinite
+        ratio = 1.0 if max(abs(mean), abs(v1)) < 1e-14 else mean / v1
+        # m = 4 + (q + 2) / (q rho - 1), q rho = ratio^2 v0 / v2: v2 may be zero
+        m = 4 + (q + 2) * v2 / (ratio**2 * v0 - v2)
+    if np.isinf(m):
+        return float(m), float(mean)
+    scaling = 1.0 if abs(m - 2) < NEAR_TWO else m * mean / (m - 2)
+    return float(m), float(scaling)

@@ -1,0 +1,134 @@
+"""Satterthwaite's degrees of freedom from analytic derivatives."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from mixedext.engine.fit import Fit
+from mixedext.engine.information.expected import variance_information
+from mixedext.engine.information.inverse import (
+    generalized_inverse,
+    inverse_if_definite,
+)
+from mixedext.engine.search.boundary import free_directions
+from mixedext.exceptions import InformationWarning, user_stacklevel
+from mixedext.inference.fixed_effects.df_methods import FixedTests
+
+__all__ = ["Satterthwaite", "joint_degrees", "single_degrees"]
+
+# Degrees of freedom this close together are averaged (as lmerTest).
+EQUAL = 1e-8
+
+
+class Satterthwaite(FixedTests):
+    """Tests with Satterthwaite's degrees of freedom, after REML or ML.
+
+    nu = 2 (c'Phi c)^2 / Var(c'Phi c), the variance by the delta method with the inverse
+    of the observed information 2 AI - E.  On the boundary of the parameters (a variance of
+    zero, a correlation of +-1) only what is free moves; ``held`` names the rest.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fitted model.
+
+    Attributes
+    ----------
+    held : tuple of str
+        What is held on the boundary.
+    information : {"observed", "expected"}
+        The information that was inverted: the expected one where the observed is not
+        positive definite.
+
+    References
+    ----------
+    Fai, A. H.-T. and Cornelius, P. L. (1996). Approximate F-tests of multiple degree of
+    freedom hypotheses in generalized least squares analyses of unbalanced split-plot
+    experiments. Journal of Statistical Computation and Simulation 54, 363-378.
+
+    Kuznetsova, A., Brockhoff, P. B. and Christensen, R. H. B. (2017). lmerTest package:
+    tests in linear mixed effects models. Journal of Statistical Software 82(13).
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    >>> Satterthwaite(result.engine_fit).df([[0, 1]]).round(6)
+    array([17.])
+    """
+
+    def __init__(self, fit: Fit):
+        super().__init__(fit)
+        info, free = variance_information(fit), free_directions(fit)
+        d = free.directions
+        self.held = free.held
+        self.information = "observed"
+        inverse = inverse_if_definite(d.T @ info.observed @ d + free.bend)
+        if inverse is None:
+            warnings.warn(
+                "the observed information of the variance parameters is not positive "
+                "definite; degrees of freedom use the expected information instead",
+                InformationWarning,
+                stacklevel=user_stacklevel(),
+            )
+            self.information = "expected"
+            inverse, _ = generalized_inverse(d.T @ info.expected @ d)
+        self._spread = d @ inverse @ d.T
+        self._first = info.on_fixed
+
+    def df(self, rows):
+        rows = np.atleast_2d(np.asarray(rows, float)) @ self.root
+        return single_degrees(rows, self._first, self._spread)
+
+    def joint_df(self, rows):
+        if len(rows) == 1:
+            return float(self.df(rows)[0])
+        vector, _, _ = np.linalg.svd(rows @ self.root)
+        return joint_degrees(self.df(vector.T @ rows))
+
+
+def single_degrees(rows, first, spread) -> np.ndarray:
+    """Degrees of freedom 2 (c'Phi c)^2 / Var(c'Phi c) of each combination c.
+
+    Parameters
+    ----------
+    rows : ndarray
+        Combinations in coordinates in which Phi is the identity, (m, rank).
+    first : ndarray
+        Derivatives of Phi there by the variance parameters, (r, rank, rank).
+    spread : ndarray
+        Covariance of the variance parameters, (r, r).
+
+    Returns
+    -------
+    ndarray
+        (m,); NaN for a combination that is zero, infinite for one whose variance is known.
+    """
+    length = (rows**2).sum(axis=1)
+    slope = np.einsum("rlj,lj->lr", rows @ first, rows)
+    square = ((slope @ spread) * slope).sum(axis=1)
+    out = np.full(len(rows), np.nan)
+    with np.errstate(divide="ignore"):
+        return np.divide(2 * length**2, square, out=out, where=length > 0)
+
+
+def joint_degrees(degrees: np.ndarray) -> float:
+    """Denominator degrees of freedom of a sum of squares of independent t statistics.
+
+    Fai and Cornelius (1996): with E = sum nu / (nu - 2), the mean of q F, they are
+    2 E / (E - q); 2 where some statistic has no variance (nu <= 2), as in lmerTest.
+
+    Parameters
+    ----------
+    degrees : ndarray
+        Of each t statistic.
+    """
+    if (np.abs(np.diff(degrees)) < EQUAL).all():
+        return float(degrees.mean())
+    if (degrees <= 2).any():
+        return 2.0
+    mean = (degrees / (degrees - 2)).sum()
+    return float(2 * mean / (mean - len(degrees)))

@@ -1,0 +1,519 @@
+"""Estimated marginal means, trends and joint tests of a fitted model."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from mixedext.arguments import check_probability
+from mixedext.exceptions import FormulaError, NotEstimableError
+from mixedext.inference.fixed_effects.df_methods import df_method_name
+from mixedext.inference.fixed_effects.estimability import TOLERANCE
+from mixedext.inference.means.back_transform import response_transform
+from mixedext.inference.means.linear_combinations import joint_test, linear_estimates
+from mixedext.inference.means.linear_functions import Context, MarginalMeans
+from mixedext.inference.means.reference_grid import Grid, ReferenceGrid
+
+__all__ = ["EstimatedMeans"]
+
+WEIGHTS = ("equal", "proportional", "outer", "cells", "flat")
+TYPES = ("link", "response")
+# The normal law, where the results have another method.
+NO_DF = ("normal", "z")
+# Step of difference quotients, as a share of the covariate's range.
+STEP = 1e-3
+
+
+class EstimatedMeans:
+    """The part of the results that estimates means on a reference grid.
+
+    Factors stand at all their levels and covariates at their mean in the rows used;
+    numbers with two distinct values stand at both, as factors do.
+    """
+
+    @cached_property
+    def reference_grid(self) -> ReferenceGrid:
+        """The predictors of the fixed part: levels, means, frequencies."""
+        return ReferenceGrid(self.model)
+
+    def remove_data(self):
+        """Remove what has the length of the data; estimated means stay possible."""
+        made_by_formula = getattr(self.model, "fixed_formula", None) is not None
+        frame = getattr(self.model.data, "frame", None)
+        if made_by_formula and frame is not None and self.model.has_rows:
+            _ = self.reference_grid
+        super().remove_data()
+
+    def emmeans(
+        self,
+        specs,
+        by=None,
+        at=None,
+        weights="equal",
+        df_method=None,
+        level=0.95,
+        type="link",
+        bias_adjust=False,
+        sigma=None,
+    ):
+        """Estimated marginal means (least-squares means).
+
+        Parameters
+        ----------
+        specs : str or list of str
+            Factors whose means are wanted; or as in R, ``"~ a * b | c"``.  An empty list
+            (or ``"1"``) gives the overall mean.
+        by : str or list of str, optional
+            Factors within whose levels contrasts are made.
+        at : dict, optional
+            Values of predictors in place of all levels, or the mean: a number or level, a
+            list of them, a function of the column such as ``np.median``, or one of "mean",
+            "median", "min", "max", "range".
+        weights : str or array_like, optional
+            How means are averaged over the other factors: "equal"; "proportional" to the
+            frequencies of their combinations; "outer", the product of each one's own
+            frequencies; "cells", frequencies within each mean; "flat", equal, but for
+            combinations without data; or one number a combination.
+        df_method : str, optional
+            Method for the degrees of freedom; that of the results if None; "normal" (or
+            "z") for the normal law.
+        level : float, optional
+            Confidence level.
+        type : {"link", "response"}, optional
+            Whether means of log(y), sqrt(y) and the like are transformed back.
+        bias_adjust : bool, optional
+            Add sigma^2 h'' / 2 to means that h transforms back.
+        sigma : float, optional
+            Standard deviation for that; the residual one if None.
+
+        Returns
+        -------
+        MarginalMeans
+
+        Raises
+        ------
+        ValueError
+            If a variable is not one of the fixed effects, or the model has no formula.
+
+        References
+        ----------
+        Searle, Speed and Milliken (1980), Population marginal means in the linear model,
+        The American Statistician 34(4).
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.oats.load().data
+        >>> formula = "yield ~ nitroF + Variety + (1 | Block/Variety)"
+        >>> result = mx.mixedlm(formula, data).fit()
+        >>> means = result.emmeans("nitroF")
+        >>> means.table["emmean"].round(2).tolist()
+        [79.39, 98.89, 114.22, 123.39]
+        >>> pairs = means.contrast("pairwise").table
+        >>> pairs["contrast"].tolist()[:2]
+        ['n0 - n0.2', 'n0 - n0.4']
+        """
+        reference = self.reference_grid
+        names, by = _read_specs(specs, by)
+        check_probability(level, "level")
+        if type not in TYPES:
+            raise ValueError(f"type={type!r}; use one of 'link', 'response'")
+        reference.check_names([*names, *by], "specs and by")
+        levels = reference.levels_at(at, self._rows_for_functions)
+        grid = reference.grid(levels)
+        shown = reference.with_parents([*names, *by])
+        labels, rows, shift, notes = _average(reference, grid, shown, by, weights)
+        context = self._linear_context(df_method, bias_adjust, sigma)
+        estimates = linear_estimates(
+            rows, shift, context.fit, context.tests, context.relations
+        )
+        return MarginalMeans(
+            context, labels, by, estimates, level=level, type=type, notes=notes
+        )
+
+    def emtrends(
+        self,
+        specs,
+        var,
+        by=None,
+        at=None,
+        weights="equal",
+        df_method=None,
+        level=0.95,
+        delta=None,
+    ):
+        """Estimated slopes of a covariate, averaged as ``emmeans`` does.
+
+        The slope is that of the model's columns at the reference grid: exact where they
+        are linear in the covariate, else by extrapolated central differences.
+
+        Parameters
+        ----------
+        specs, by, at, weights, df_method, level
+            As for ``emmeans``; ``at`` may say where on a curve the slope is wanted.
+        var : str
+            The covariate.
+        delta : float, optional
+            Step h of the quotient (f(x + h) - f(x)) / h, to be used in place of the
+            slope.  R's emmeans takes a thousandth of the covariate's range.
+
+        Returns
+        -------
+        MarginalMeans
+
+        Raises
+        ------
+        ValueError
+            If an argument is not known, or ``var`` is no covariate of the model.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.oats.load().data
+        >>> result = mx.mixedlm("yield ~ nitro * Variety + (1 | Block)", data).fit()
+        >>> result.emtrends("Variety", "nitro").table["nitro.trend"].round(2).tolist()
+        [75.33, 64.58, 81.08]
+        """
+        reference = self.reference_grid
+        names, by = _read_specs(specs, by)
+        check_probability(level, "level")
+        reference.check_names([var, *names, *by], "specs, by and var")
+        predictor = reference.predictors[var]
+        if not predictor.summaries:
+            raise ValueError(f"var={var!r} is a factor; a slope needs a number")
+        levels = reference.levels_at(at, self._rows_for_functions)
+        if predictor.is_factor and var not in (at or {}):
+            levels[var] = pd.Series(predictor.summaries["mean"])
+        grid = reference.grid(levels)
+        low, high = predictor.summaries["range"]
+        slopes = _slopes(reference, grid, var, high - low, delta)
+        grid = Grid(grid.levels, grid.codes, slopes, np.zeros(len(slopes)))
+        shown = reference.with_parents([*names, *by])
+        labels, rows, shift, notes = _average(reference, grid, shown, by, weights)
+        context = self._linear_context(df_method, False, None)
+        estimates = linear_estimates(
+            rows, shift, context.fit, context.tests, context.relations
+        )
+        return MarginalMeans(
+            context, labels, by, estimates, level=level, notes=notes, trend=var
+        )
+
+    def joint_tests(self, by=None, at=None, df_method=None):
+        """F tests of every term, made of contrasts among estimated marginal means.
+
+        For factors alone these are tests of type III, whatever the coding.  Covariates
+        stand at their mean less and plus 1.
+
+        Parameters
+        ----------
+        by : str or list of str, optional
+            Factors; the others are tested within each combination of their levels.
+        at : dict, optional
+            As for ``emmeans``.
+        df_method : str, optional
+            As for ``emmeans``.
+
+        Returns
+        -------
+        DataFrame
+            By term (within the levels of ``by``): df_num, df_denom, F, pvalue; and
+            df_lost, how many degrees of freedom cannot be estimated, if any are.  What can
+            be estimated but belongs to no term alone is the row "(confounded)".
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.irrigation.load().data
+        >>> model = mx.mixedlm("yield ~ irrigation * variety + (1 | field)", data)
+        >>> model.fit().joint_tests()["F"].round(4).to_dict()
+        {'irrigation': 0.3882, 'variety': 1.0676, 'irrigation:variety': 0.2452}
+        """
+        reference = self.reference_grid
+        _, by = _read_specs([], by)
+        reference.check_names(by, "by")
+        at = {} if at is None else dict(at)
+        levels = reference.levels_at(at, self._rows_for_functions, spread=1.0)
+        context = self._linear_context(df_method, False, None)
+        records = []
+        for picks in product(*[range(len(levels[name])) for name in by]):
+            own = dict(levels)
+            for name, pick in zip(by, picks, strict=True):
+                own[name] = levels[name].iloc[[pick]].reset_index(drop=True)
+            grid = reference.grid(own)
+            if not len(grid.codes):
+                continue
+            where = {name: own[name].iloc[0] for name in by}
+            records += [
+                where | record for record in _term_tests(reference, grid, by, context)
+            ]
+        columns = [*by, "term", "df_num", "df_denom", "F", "pvalue", "df_lost"]
+        table = pd.DataFrame(records, columns=columns).set_index([*by, "term"])
+        return table if table["df_lost"].any() else table.drop(columns="df_lost")
+
+    @property
+    def _rows_for_functions(self):
+        return getattr(self.model.data, "frame", None)
+
+    def _linear_context(self, df_method, bias_adjust, sigma):
+        own = self.df_method if df_method is None else df_method
+        name = None if own in NO_DF else df_method_name(own)
+        use_t = False if own in NO_DF else None
+        transform = response_transform(self.reference_grid.response)
+        if bias_adjust:
+            sigma = self.sigma if sigma is None else float(sigma)
+            if not sigma >= 0:
+                raise ValueError(f"sigma={sigma!r} must not be negative")
+        elif sigma is not None:
+            raise ValueError("sigma= is for bias_adjust=True")
+        return Context(
+            fit=self.engine_fit,
+            tests=self._fixed_tests(name, use_t),
+            relations=self.reference_grid.relations,
+            columns=list(self.model.exog_names),
+            df_method=self.df_description(name, use_t),
+            transform=transform,
+            sigma=sigma,
+        )
+
+
+def _read_specs(specs, by):
+    """Names of the factors wanted, and of those to go by."""
+    by = [by] if isinstance(by, str) else list(by or [])
+    if isinstance(specs, str):
+        left, tilde, right = specs.partition("~")
+        if tilde and left.strip():
+            raise ValueError(
+                f"specs={specs!r}: contrasts are made by .contrast({left.strip()!r}); give "
+                "the right-hand side alone"
+            )
+        if tilde or specs.strip() == "1":
+            text, _, within = (right if tilde else specs).partition("|")
+            specs = _split_names(text)
+            by = by + [n for n in _split_names(within) if n not in by]
+        else:
+            specs = [specs]
+    names = list(dict.fromkeys(specs))
+    wrong = [n for n in [*names, *by] if not isinstance(n, str)]
+    if wrong:
+        raise ValueError(f"specs and by are names of variables, not {wrong[0]!r}")
+    return [n for n in names if n not in by], list(dict.fromkeys(by))
+
+
+def _split_names(text):
+    names = [part.strip().strip("`") for part in re.split(r"[+*:]", text)]
+    return [n for n in names if n not in ("", "1")]
+
+
+def _average(reference, grid, shown, by, weights):
+    """Rows of the grid averaged to one for each combination of the factors shown.
+
+    Returns labels, rows, offsets and notes.
+    """
+    over = [n for n, v in grid.levels.items() if n not in shown and len(v) > 1]
+    size = _weights_of_rows(reference, grid, shown, over, weights)
+    order = [n for n in shown if n not in by] + list(by)
+    place, stride = np.zeros(len(grid.codes), int), 1
+    for name in order:
+        place += stride * grid.codes[name].to_numpy()
+        stride *= len(grid.levels[name])
+    found, first, group = np.unique(place, return_index=True, return_inverse=True)
+    total = np.bincount(group, size)
+    with np.errstate(invalid="ignore"):
+        share = size / np.where(total > 0, total, np.nan)[group]
+    rows = np.zeros((len(found), grid.exog.shape[1]))
+    np.add.at(rows, group, share[:, None] * grid.exog)
+    shift = np.bincount(group, share * grid.shift)
+    labels = grid.values(order, first)
+    if not order:
+        labels = pd.DataFrame({"1": ["overall"]})
+    notes = []
+    if over:
+        kind = _weights_kind(weights)
+        how = "" if kind == "equal" else f" (weights: {kind})"
+        notes.append(f"Averaged over the levels of: {', '.join(over)}{how}")
+        if reference.interact(shown, over):
+            notes.append("Means may mislead: a factor interacts with one averaged over")
+    return labels, rows, shift, notes
+
+
+def _weights_of_rows(reference, grid, shown, over, weights):
+    """Weight of each row of the grid, before they are made to sum to one."""
+    kind = _weights_kind(weights)
+    if kind == "given":
+        return _given_weights(grid, over, weights)
+    if kind == "equal":
+        return np.ones(len(grid.codes))
+    if kind == "proportional":
+        return reference.frequencies(grid, over)
+    if kind == "outer":
+        size = np.ones(len(grid.codes))
+        for name in over:
+            size = size * reference.frequencies(grid, [name])
+        return size
+    cells = reference.frequencies(grid, [*shown, *over])
+    return cells if kind == "cells" else (cells > 0).astype(float)
+
+
+def _weights_kind(weights):
+    """The kind of weights that a name or its beginning stands for."""
+    if not isinstance(weights, str):
+        return "given"
+    known = [w for w in WEIGHTS if w.startswith(weights)] if weights else []
+    if len(known) != 1:
+        raise ValueError(
+            f"weights={weights!r} is not known; use one of "
+            f"{', '.join(map(repr, WEIGHTS))}, or numbers"
+        )
+    return known[0]
+
+
+def _given_weights(grid, over, weights):
+    given = np.asarray(weights, float)
+    count = int(np.prod([len(grid.levels[n]) for n in over]))
+    if given.shape != (count,):
+        raise ValueError(
+            f"weights has shape {given.shape}; there are {count} combinations of "
+            f"{', '.join(over) or 'no factor'} to average over"
+        )
+    if not np.isfinite(given).all() or (given < 0).any() or not given.any():
+        raise ValueError("weights must be finite, not negative, and not all zero")
+    place, stride = np.zeros(len(grid.codes), int), 1
+    for name in over:
+        place += stride * grid.codes[name].to_numpy()
+        stride *= len(grid.levels[name])
+    return given[place]
+
+
+def _slopes(reference, grid, var, span, delta):
+    """Derivatives of the columns by a covariate, or quotients, at a grid."""
+
+    def at(step):
+        levels = {**grid.levels, var: grid.levels[var].astype(float) + step}
+        return reference.evaluate(levels, grid.codes)
+
+    def quotient(step):
+        # the step that the numbers really make
+        values = grid.levels[var].to_numpy(float)
+        made = (values + step) - (values - step)
+        made = made[grid.codes[var].to_numpy()]
+        return (at(step) - at(-step)) / made[:, None]
+
+    if delta is not None:
+        if not (np.isfinite(delta) and delta != 0):
+            raise ValueError(f"delta={delta!r} must be a step, not zero")
+        return (at(delta) - at(0.0)) / delta
+    near = quotient(STEP * span)
+    slope = (4 * quotient(STEP * span / 2) - near) / 3
+    # a column that is linear over the whole range is so exactly: no digits are lost
+    try:
+        with np.errstate(all="ignore"):
+            wide, half = quotient(span / 2), quotient(span / 4)
+            bend = at(span / 2) - 2 * at(0.0) + at(-span / 2)
+            size = np.abs(at(0.0)) + np.abs(wide) * span
+    except (FormulaError, ValueError):
+        wide = half = bend = size = np.full_like(slope, np.nan)
+    close = 1e-10 * size
+    linear = (np.abs(wide - half) * span <= close) & (np.abs(bend) <= close)
+    return np.where(linear.all(axis=0), wide, slope)
+
+
+def _term_tests(reference, grid, by, context):
+    """Records of the tests of all terms on one grid."""
+    names = [n for n, v in grid.levels.items() if n not in by and len(v) > 1]
+    tested, records = [], []
+    for subset in reference.subsets(names):
+        around = [p for n in subset for p in reference.nesting.get(n, ())]
+        if any(p not in subset and p in names for p in around):
+            continue
+        rows = _interaction_rows(reference, grid, subset, set(around))
+        rows = rows[context.relations.sizes(rows) > 1e-11]
+        if len(rows) == 0:
+            continue
+        try:
+            test, lost = joint_test(rows, 0.0, context.tests, context.relations)
+        except NotEstimableError:
+            continue
+        tested.append(context.relations.estimable_part(rows))
+        records.append(_record(":".join(subset), test, lost))
+    rest = _confounded_rows(grid, tested, context)
+    if len(rest):
+        test, _ = joint_test(rest, 0.0, context.tests, context.relations)
+        records.append(_record("(confounded)", test, 0))
+    return records
+
+
+def _record(term, test, lost):
+    return {
+        "term": term,
+        "df_num": test.df_num,
+        "df_denom": test.df_denom,
+        "F": test.statistic,
+        "pvalue": test.pvalue,
+        "df_lost": lost,
+    }
+
+
+def _interaction_rows(reference, grid, subset, around):
+    """Differences of neighbouring levels of all factors of a set, multiplied out.
+
+    Within each combination of the factors that others of the set are nested in.
+    """
+    order = [n for n in subset if n not in around] + [n for n in subset if n in around]
+    labels, rows, _, _ = _average(reference, grid, order, [], "equal")
+    codes = pd.DataFrame({n: _numbered(labels[n], grid.levels[n]) for n in order})
+    moving = [n for n in order if n not in around]
+    fixed = [n for n in order if n in around]
+    found = []
+    groups = (
+        codes.groupby(fixed, sort=True).indices if fixed else {0: np.arange(len(codes))}
+    )
+    for members in groups.values():
+        members = np.sort(members)
+        shape = tuple(codes[n].iloc[members].nunique() for n in moving)
+        if int(np.prod(shape)) != len(members):
+            continue  # nested factors of different parents do not cross
+        block = rows[members].reshape(*shape[::-1], -1)
+        for axis in range(len(shape)):
+            block = np.diff(block, axis=axis)
+        found.append(block.reshape(-1, rows.shape[1]))
+    return np.vstack(found) if found else np.zeros((0, rows.shape[1]))
+
+
+def _numbered(values, levels):
+    return pd.Index(levels).get_indexer(pd.Index(values))
+
+
+def _unit_rows(rows):
+    """Rows that are not zero, at length 1."""
+    length = np.linalg.norm(rows, axis=1)
+    return rows[length > 0] / length[length > 0, None]
+
+
+def _confounded_rows(grid, tested, context):
+    """Estimable differences among the grid's rows that are no sum of those tested."""
+    if len(context.relations.dropped) == 0:
+        return np.zeros((0, grid.exog.shape[1]))
+    rows = grid.exog[1:] - grid.exog[0]
+    if len(rows) == 0:
+        return rows
+    kept = context.relations.kept
+    part = context.relations.estimable_part(rows)[:, kept]
+    done = np.vstack([np.zeros((0, len(kept))), *[t[:, kept] for t in tested]])
+    # on the scale of standard errors; what is uncorrelated with the rows tested
+    root = context.tests.root @ np.linalg.cholesky(context.tests.inner)
+    part, done = (_unit_rows(own @ root) for own in (part, done))
+    if len(done):
+        _, sizes, right = np.linalg.svd(done, full_matrices=False)
+        base = right[sizes > TOLERANCE]
+        part = part - part @ base.T @ base
+    _, sizes, right = np.linalg.svd(part, full_matrices=False)
+    count = int((sizes > TOLERANCE).sum())
+    rest = np.zeros((count, grid.exog.shape[1]))
+    rest[:, kept] = np.linalg.solve(root.T, right[:count].T).T
+    extra = context.relations
+    rest[:, extra.dropped] = rest[:, extra.kept] @ extra.coefficients
+    return rest

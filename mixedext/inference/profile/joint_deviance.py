@@ -1,0 +1,416 @@
+"""The ML deviance as a function of relative covariances and sigma^2; its derivatives.
+
+With relative covariances Sigma_i = sum_r gamma_r E_r, V0 = I + Z Sigma Z', tau = log s2
+and beta profiled out, or profiled out but for one linear combination a'beta = c,
+
+    f(gamma, tau, c) = log det V0 + q / sigma^2 + n log(2 pi sigma^2),
+    q = min_b (y - Xb)'V0^-1 (y - Xb),    b = b^ + A^-1 a (c - a'b^) / (a'A^-1 a).
+
+With N = Z'V0^-1 Z, T = Z'V0^-1 X, A = X'V0^-1 X, v = Z'V0^-1 (y - Xb), C = T'B_r v and
+P = A^-1, less A^-1 a a'A^-1 / a'A^-1 a where a combination is held:
+
+    f_r = tr B_r N - v'B_r v / s2,            f_tau = n - q / s2,
+    f_rs = -tr B_r N B_s N + 2 (v'B_r N B_s v - C_r'P C_s) / s2,
+    f_r,tau = v'B_r v / s2,                   f_tau,tau = q / s2,
+    f_c = 2 (c - a'b^) / (s2 a'A^-1 a),       f_cc = 2 / (s2 a'A^-1 a),
+    f_rc = 2 C_r'A^-1 a / (s2 a'A^-1 a),      f_tau,c = -f_c.
+
+Everything is in the engine's units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+
+from mixedext.engine.deviance.likelihood import Point
+from mixedext.engine.deviance.profiled import FactorDeviance
+from mixedext.engine.information.expected import covariance_traces
+from mixedext.engine.rows.design import Design
+
+__all__ = ["JointPoint", "joint_deviance"]
+
+# Columns of the only grouping factor up to which its levels are worked on side by side.
+MOST_COLUMNS = 8
+# Random effects up to which Z'Z is worked on as a whole.
+MOST_EFFECTS = 120
+# Eigenvalues of Z_l'Z_l below this share of the largest are zero.
+RANK_TOLERANCE = 1e-10
+
+
+@dataclass(frozen=True, eq=False)
+class JointPoint:
+    """The deviance at one point and its derivatives.
+
+    Attributes
+    ----------
+    value : float
+        f, without the constants that the data's units add.
+    gradient : ndarray
+        In gamma, tau and, where a combination is held, c.
+    hessian : ndarray
+        Second derivatives in the same.
+    coefficients : ndarray
+        b.
+    """
+
+    value: float
+    gradient: np.ndarray
+    hessian: np.ndarray
+    coefficients: np.ndarray
+
+
+class _JointDeviance:
+    """What both ways of computing it share.
+
+    Parameters
+    ----------
+    design : Design
+        The model.
+    """
+
+    def __init__(self, design: Design):
+        self.nobs = design.blocks.nobs
+        self.rank = design.blocks.n_fixed - 1
+        self.below = np.tri(self.rank, dtype=bool)
+
+    def at(self, gamma, tau: float, held=None) -> JointPoint:
+        """The deviance at gamma and tau = log sigma^2.
+
+        Parameters
+        ----------
+        gamma : ndarray
+            Elements of the relative covariances of all terms.
+        tau : float
+            Logarithm of sigma^2.
+        held : tuple of (ndarray, float), optional
+            (a, c): the coefficients are held at a'b = c.
+        """
+        log_det, gram, best, least, state = self._factored(gamma)
+        s2 = np.exp(tau)
+        inverse = None
+        if self.rank:
+            inverse = linalg.lapack.dpotri(gram[0], lower=1)[0]
+            inverse = np.where(self.below, inverse, inverse.T)
+        b, q = best, least
+        if held is not None:
+            a, c = held
+            solved = inverse @ a
+            length = a @ solved
+            excess = c - a @ best
+            b = best + solved * (excess / length)
+            q = least + excess**2 / length
+        trace, traces, squares, curved, mixed = self._traces(gamma, state, b)
+        count = len(trace)
+        n_all = count + 1 + (held is not None)
+        gradient, hessian = np.empty(n_all), np.empty((n_all, n_all))
+        gradient[:count] = trace - squares / s2
+        gradient[count] = self.nobs - q / s2
+        within = curved
+        if self.rank:
+            along = mixed @ inverse
+            within = curved - along @ mixed.T
+            if held is not None:
+                crossed = mixed @ solved
+                within += np.multiply.outer(crossed, crossed / length)
+        hessian[:count, :count] = 2 / s2 * within - traces
+        hessian[:count, count] = hessian[count, :count] = squares / s2
+        hessian[count, count] = q / s2
+        if held is not None:
+            slope = 2 * excess / (s2 * length)
+            gradient[-1] = slope
+            hessian[-1, -1] = 2 / (s2 * length)
+            hessian[:count, -1] = hessian[-1, :count] = 2 / (s2 * length) * crossed
+            hessian[count, -1] = hessian[-1, count] = -slope
+        value = log_det + q / s2 + self.nobs * (np.log(2 * np.pi) + tau)
+        return JointPoint(float(value), gradient, hessian, b)
+
+    def _factored(self, gamma):
+        """log det V0, Cholesky factor of A (as LAPACK's), b^, q there, and what is left."""
+        raise NotImplementedError
+
+    def _traces(self, gamma, state, b):
+        """tr B_r N, tr B_r N B_s N, v'B_r v, v'B_r N B_s v and rows C_r."""
+        raise NotImplementedError
+
+
+def _least_squares(products):
+    """Cholesky factor of A, b^ and q from [X y]'V0^-1 [X y]."""
+    rank = len(products) - 1
+    if not rank:
+        return (np.zeros((0, 0)),), np.zeros(0), float(products[0, 0])
+    root, info = linalg.lapack.dpotrf(products[:rank, :rank], lower=1, clean=1)
+    if info:
+        raise np.linalg.LinAlgError("X'V^-1 X is not positive definite")
+    best = linalg.lapack.dpotrs(root, products[:rank, rank], lower=1)[0]
+    return (root,), best, float(products[rank, rank] - products[:rank, rank] @ best)
+
+
+class _LevelDeviance(_JointDeviance):
+    """With one grouping factor, or none: levels side by side."""
+
+    def __init__(self, design: Design):
+        super().__init__(design)
+        blocks = design.blocks
+        structures = design.structures
+        self.width = sum(s.k for s in structures)
+        self.basis = np.zeros((sum(s.n_gamma for s in structures), self.width, self.width))
+        member = column = 0
+        for s in structures:
+            at = slice(column, column + s.k)
+            self.basis[member : member + s.n_gamma, at, at] = s.covariance_basis
+            member, column = member + s.n_gamma, column + s.k
+        count, k = len(self.basis), self.width
+        self.flat = self.basis.reshape(count, k * k)
+        # [ab, cd] by [r, s]: N_ab N_cd E_r[b, c] E_s[d, a]
+        self.pairs = np.einsum("rbc,sda->abcdrs", self.basis, self.basis).reshape(
+            k**4, count**2
+        )
+        self.shift = np.zeros(self.rank)
+        if not count:
+            self.within = blocks.fixed_gram
+            return
+        sums, within = design.level_sums, blocks.within
+        self.gram, self.weight = sums.gram, sums.weight
+        cross = np.array(sums.cross)
+        if within.shift is not None:
+            self.shift = np.asarray(within.shift, float)
+            cross[..., -1] -= cross[..., :-1] @ self.shift
+        self.inverse_cross = _pseudo_inverse(self.gram) @ cross
+        between = np.tensordot(self.inverse_cross, cross, ((0, 1), (0, 1)))
+        if within.square:
+            varies = within.products.diagonal() != 0
+            whole = blocks.fixed_gram - between
+            self.within = np.where(np.outer(varies, varies), whole, 0.0)
+        else:
+            self.within = within.products
+        self.right = np.concatenate([cross, self.gram], axis=2)
+        self.unit = np.eye(k)
+
+    def _factored(self, gamma):
+        if not len(self.basis):
+            root, best, least = _least_squares(self.within)
+            return 0.0, root, best, least, None
+        sigma = (gamma @ self.flat).reshape(self.width, self.width)
+        matrix = self.gram @ sigma
+        matrix += self.unit
+        if self.width == 1:
+            det = matrix[:, 0, 0]
+            solved = self.right / matrix
+        elif self.width == 2:
+            det = matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] * matrix[:, 1, 0]
+            adjugate = np.empty_like(matrix)
+            adjugate[:, 0, 0], adjugate[:, 1, 1] = matrix[:, 1, 1], matrix[:, 0, 0]
+            adjugate[:, 0, 1], adjugate[:, 1, 0] = -matrix[:, 0, 1], -matrix[:, 1, 0]
+            solved = (adjugate @ self.right) / det[:, None, None]
+        else:
+            det = np.linalg.det(matrix)
+            solved = np.linalg.solve(matrix, self.right)
+        logs = np.log(det)
+        log_det = logs.sum() if self.weight is None else logs @ self.weight
+        response, n = solved[..., : self.rank + 1], solved[..., self.rank + 1 :]
+        flat = self.inverse_cross.reshape(-1, self.rank + 1)
+        products = self.within + flat.T @ response.reshape(-1, self.rank + 1)
+        root, best, least = _least_squares(products)
+        return log_det, root, best + self.shift, least, (response, n)
+
+    def _traces(self, gamma, state, b):
+        if state is None:
+            nothing = np.zeros((0, 0))
+            return np.zeros(0), nothing, np.zeros(0), nothing, np.zeros((0, self.rank))
+        response, n = state
+        count, k, rank = len(self.basis), self.width, self.rank
+        levels = len(n)
+        v = response[..., rank] - response[..., :rank] @ (b - self.shift)
+        flat = n.reshape(levels, k * k)
+        weighted = flat if self.weight is None else flat * self.weight[:, None]
+        trace = self.flat @ weighted.sum(axis=0)
+        traces = ((flat.T @ weighted).reshape(-1) @ self.pairs).reshape(count, count)
+        squares = self.flat @ (v.T @ v).ravel()
+        turned = (v @ self.basis.reshape(-1, k).T).reshape(levels, count, k)
+        by_level = turned.transpose(1, 0, 2).reshape(count, -1)
+        curved = by_level @ (turned @ n).transpose(1, 0, 2).reshape(count, -1).T
+        mixed = by_level @ response[..., :rank].reshape(-1, rank)
+        return trace, traces, squares, curved, mixed
+
+
+def _pseudo_inverse(gram):
+    """Of every Z_l'Z_l, its columns scaled to unit length first."""
+    size = np.sqrt(np.einsum("laa->la", gram))
+    size[size == 0] = 1.0
+    scaled = gram / (size[:, :, None] * size[:, None, :])
+    value, vector = np.linalg.eigh(scaled)
+    kept = value > RANK_TOLERANCE * value[:, -1:]
+    inverse = np.where(kept, 1 / np.where(kept, value, 1.0), 0.0)
+    out = (vector * inverse[:, None, :]) @ vector.transpose(0, 2, 1)
+    return out / (size[:, :, None] * size[:, None, :])
+
+
+class _SmallJoint(_JointDeviance):
+    """With several grouping factors of few levels: from all of Z'Z at once."""
+
+    def __init__(self, design: Design):
+        super().__init__(design)
+        blocks, self.structures = design.blocks, design.structures
+        n_levels, width = blocks.lead_gram.shape[:2]
+        lead, m = n_levels * width, blocks.tail_size
+        self.size = lead + m
+        gram = np.zeros((self.size, self.size))
+        for level in range(n_levels):
+            at = slice(level * width, (level + 1) * width)
+            gram[at, at] = blocks.lead_gram[level]
+            linked = slice(blocks.link_pointers[level], blocks.link_pointers[level + 1])
+            rows = lead + blocks.link_index[linked]
+            gram[rows, at] = blocks.link_value[linked]
+            gram[at, rows] = blocks.link_value[linked].T
+        gram[lead:, lead:] = blocks.multiply_tail_gram(np.eye(m))
+        cross = np.vstack([blocks.lead_cross.reshape(lead, -1), blocks.tail_cross])
+        self.gram, self.cross, self.whole = gram, cross, blocks.fixed_gram
+        self.right = np.asfortranarray(np.hstack([cross, gram]))
+        objective = FactorDeviance(blocks, self.structures, False)
+        numbers = np.arange(lead).reshape(n_levels, width), lead + np.arange(m)
+        self.places = [
+            objective.by_term(i, numbers[0][..., None], numbers[1][..., None])[..., 0]
+            for i in range(len(self.structures))
+        ]
+        self.gammas = objective.gamma_slices
+
+    def _times_sigma(self, matrix, covariances):
+        """A matrix times Sigma."""
+        out = np.zeros_like(matrix)
+        for place, covariance in zip(self.places, covariances, strict=True):
+            own = matrix[:, place] @ covariance
+            out[:, place.ravel()] += own.reshape(len(matrix), -1)
+        return out
+
+    def _factored(self, gamma):
+        covariances = [
+            np.tensordot(gamma[at], s.covariance_basis, 1)
+            for s, at in zip(self.structures, self.gammas, strict=True)
+        ]
+        matrix = self._times_sigma(self.gram, covariances)
+        matrix.ravel()[:: self.size + 1] += 1.0
+        lu, pivots, info = linalg.lapack.dgetrf(matrix)
+        if info:
+            raise np.linalg.LinAlgError("V is not positive definite")
+        solved = linalg.lapack.dgetrs(lu, pivots, self.right)[0]
+        response, n = solved[:, : self.rank + 1], solved[:, self.rank + 1 :]
+        log_det = np.log(np.abs(lu.diagonal())).sum()
+        products = self.whole - self._times_sigma(self.cross.T, covariances) @ response
+        root, best, least = _least_squares(products)
+        if not least > 0:
+            raise np.linalg.LinAlgError("rounding has made the sum of squares negative")
+        return log_det, root, best, least, (response, n)
+
+    def _traces(self, gamma, state, b):
+        response, n = state
+        rank, count = self.rank, self.gammas[-1].stop
+        v = response[:, rank] - response[:, :rank] @ b
+        trace, squares = np.empty(count), np.empty(count)
+        traces = np.empty((count, count))
+        turned = np.zeros((count, self.size))
+        for i, (s, rows, at) in enumerate(
+            zip(self.structures, self.places, self.gammas, strict=True)
+        ):
+            e = s.covariance_basis
+            own = n[rows[:, :, None], rows[:, None, :]].sum(axis=0)
+            trace[at] = np.einsum("rab,ab->r", e, own)
+            v_own = v[rows]
+            squares[at] = np.einsum("rab,ab->r", e, v_own.T @ v_own)
+            turned[at, rows.ravel()] = np.einsum("rab,lb->rla", e, v_own).reshape(
+                len(e), -1
+            )
+            for t, columns, to in zip(
+                self.structures[: i + 1], self.places, self.gammas, strict=False
+            ):
+                block = n[rows[:, None, :, None], columns[None, :, None, :]]
+                flat = block.reshape(-1, s.k * t.k)
+                pairs = (flat.T @ flat).reshape(s.k, t.k, s.k, t.k)
+                # sum_lm N_lm[b, c] N_lm[a, d] E_r[a, b] E_s[c, d]
+                if s.k == t.k == 1:
+                    value = pairs.reshape(1, 1)
+                else:
+                    f = t.covariance_basis
+                    value = np.einsum("bcad,rab,scd->rs", pairs, e, f, optimize=True)
+                traces[at, to] = value
+                traces[to, at] = value.T
+        curved = turned @ n @ turned.T
+        mixed = turned @ response[:, :rank]
+        return trace, traces, squares, curved, mixed
+
+
+class _FactorJoint(_JointDeviance):
+    """With several grouping factors: from the blocked Cholesky factor."""
+
+    def __init__(self, design: Design):
+        super().__init__(design)
+        self.structures = design.structures
+        self.objective = FactorDeviance(design.blocks, design.structures, False)
+
+    def _factored(self, gamma):
+        theta, start = [], 0
+        for s in self.structures:
+            own = gamma[start : start + s.n_gamma]
+            covariance = np.einsum("r,rab->ab", own, s.covariance_basis)
+            theta.append(s.theta(_root(s, covariance)))
+            start += s.n_gamma
+        theta = np.concatenate(theta)
+        objective = self.objective
+        if not np.isfinite(objective.value(theta)):
+            raise np.linalg.LinAlgError("V is not positive definite")
+        fixed = np.array(objective.fixed)
+        if objective.factor.singular_tail:
+            objective.value(theta, floor=True)
+            objective.factor.fixed = fixed
+        root = np.asfortranarray(fixed[:-1, :-1])
+        log_det = float(objective.factor.log_det)
+        best = objective.coefficients()
+        return log_det, (root,), best, float(fixed[-1, -1] ** 2), theta
+
+    def _traces(self, gamma, theta, b):
+        objective, rank = self.objective, self.rank
+        factor = objective.factor
+        lead, tail = factor.response.response
+        basis = [s.covariance_basis for s in self.structures]
+        trace, squares, mixed, vectors = [], [], [], []
+        for i, e in enumerate(basis):
+            number, columns = objective.place[i]
+            own = objective.by_term(i, lead, tail)
+            v = own[..., rank] - own[..., :rank] @ b
+            score = factor.curvature[number][columns, columns]
+            trace.append(np.einsum("rab,ab->r", e, score))
+            squares.append(np.einsum("rab,ab->r", e, v.T @ v))
+            turned = np.einsum("rab,lb->rla", e, v).reshape(len(e), -1)
+            mixed.append(turned @ own[..., :rank].reshape(-1, rank))
+            vectors.append(v)
+        curved = Point._project(objective, vectors, basis)
+        traces = covariance_traces(objective)
+        return (
+            np.concatenate(trace),
+            traces,
+            np.concatenate(squares),
+            curved,
+            np.vstack(mixed),
+        )
+
+
+def _root(structure, covariance):
+    if structure.correlated:
+        try:
+            return np.linalg.cholesky(covariance)
+        except np.linalg.LinAlgError:
+            pass
+    return structure.nearest(covariance)
+
+
+def joint_deviance(design: Design) -> _JointDeviance:
+    """The joint deviance of a design, by levels where it has one small grouping factor."""
+    narrow = sum(s.k for s in design.structures) <= MOST_COLUMNS
+    if not design.terms or (design.blocks.within is not None and narrow):
+        return _LevelDeviance(design)
+    blocks = design.blocks
+    if blocks.lead_gram[..., 0].size + blocks.tail_size <= MOST_EFFECTS:
+        return _SmallJoint(design)
+    return _FactorJoint(design)

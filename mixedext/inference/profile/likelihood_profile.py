@@ -1,0 +1,483 @@
+"""Profile likelihood of the results: labels, frames, intervals and plots."""
+
+from __future__ import annotations
+
+import numbers
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from mixedext.arguments import confidence_level
+from mixedext.engine.held_fit import HeldFit
+from mixedext.exceptions import LowerDevianceWarning, user_stacklevel
+from mixedext.inference.profile.coordinates import ProfileModel
+from mixedext.inference.profile.path import LowerDevianceError
+from mixedext.inference.profile.signed_root import Profile, profile_fit, refit_from
+from mixedext.specification.terms.parameter_names import effect_names, parameter_names
+from mixedext.tables.noted_table import NotedTable
+
+__all__ = [
+    "LikelihoodProfile",
+    "ProfileIntervals",
+    "on_the_scale_of_the_data",
+]
+
+# Distance of the points of a path in zeta: the spline through points and slopes is then
+# within 1e-4 of zeta.
+STEP = 0.6
+
+
+@dataclass(eq=False, repr=False)
+class LikelihoodProfile:
+    """Profile likelihood of some or all parameters of a model.
+
+    ``results.profile()`` makes one.
+
+    Attributes
+    ----------
+    names : list of str
+        The parameters profiled.
+    estimates : Series
+        Maximum-likelihood estimates of all parameters of the model.
+    deviance : float
+        -2 log-likelihood there.
+    level : float
+        Largest confidence level of intervals.
+    refitted_by_ml : bool
+        Whether the results were by REML: profiles are of the ordinary likelihood.
+    """
+
+    names: list[str]
+    estimates: pd.Series
+    level: float
+    refitted_by_ml: bool
+    _profile: Profile
+    _effects: dict
+    _step: float = STEP
+    _limits: dict = field(default_factory=dict)
+
+    @property
+    def deviance(self) -> float:
+        """-2 log-likelihood at the estimates."""
+        return self._profile.fit.deviance
+
+    @property
+    def n_evaluations(self) -> int:
+        """Evaluations of the deviance and its derivatives."""
+        return sum(c.evaluations for c in self._profile.curves)
+
+    def _curve(self, name):
+        if name not in self.names:
+            raise ValueError(
+                f"no profile of {name!r}; there are: {', '.join(map(repr, self.names))}"
+            )
+        return self._profile.curves[self.names.index(name)]
+
+    @property
+    def zeta(self) -> pd.DataFrame:
+        """The points of the profiles.
+
+        Returns
+        -------
+        DataFrame
+            parameter, value, zeta (signed root of the rise of the deviance), deviance, and
+            a column for every parameter of the model: its value where the likelihood is
+            greatest given ``value``.
+        """
+        model, parts = self._profile.model, []
+        for name, curve in zip(self.names, self._profile.curves, strict=True):
+            values = np.array([model.values(p) for p in curve.points])
+            own = pd.DataFrame(values, columns=self.estimates.index)
+            own.insert(0, "parameter", name)
+            own.insert(1, "value", curve.value, allow_duplicates=True)
+            own.insert(2, "zeta", curve.zeta, allow_duplicates=True)
+            own.insert(3, "deviance", curve.deviance, allow_duplicates=True)
+            parts.append(own)
+        return pd.concat(parts, ignore_index=True)
+
+    def spline(self, name: str):
+        """Spline of zeta as a function of the parameter.
+
+        Parameters
+        ----------
+        name : str
+            One of ``names``.
+
+        Returns
+        -------
+        CubicHermiteSpline
+            Through the points with their exact slopes, monotone where the points are.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> spline = result.profile("sigma").spline("sigma")
+        >>> bool(abs(spline(22.8982565) + 1.959964) < 1e-4)
+        True
+        """
+        return self._curve(name).spline()
+
+    def conf_int(self, level: float = 0.95, *, alpha: float | None = None) -> pd.DataFrame:
+        """Likelihood intervals: the deviance rises by less than a chi-squared quantile.
+
+        Limits are solved for, not interpolated.
+
+        Parameters
+        ----------
+        level : float, optional
+            Confidence level, at most that of the profile.
+        alpha : float, optional
+            One minus the level, as in statsmodels, in place of ``level``.
+
+        Returns
+        -------
+        DataFrame
+            Columns lower and upper.  It prints notes on limits that are bounds (a standard
+            deviation of 0, a correlation of -1 or 1), and on limits that do not exist,
+            which are NaN.
+
+        Raises
+        ------
+        ValueError
+            If the level is not in (0, 1), or above that of the profile.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.dyestuff2.load().data
+        >>> import warnings
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("ignore")  # the variance is estimated as zero
+        ...     result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit(reml=False)
+        >>> result.profile().conf_int()
+        Profile likelihood intervals, 95%
+                               lower     upper
+        sd Intercept|Batch  0.000000  2.084048
+        sigma               2.892845  4.815830
+        Intercept           4.312837  7.018363
+        sd Intercept|Batch, lower: the estimate is at the bound 0
+        """
+        level = confidence_level(level, alpha)
+        if level > self.level:
+            raise ValueError(
+                f"level={level!r} is above that of the profile, {self.level!r}; make the "
+                f"profile with level={level!r}"
+            )
+        try:
+            return self._intervals(level)
+        except LowerDevianceError as lower:
+            self._redo(lower)
+        return self._intervals(level)
+
+    def _redo(self, lower):
+        """Profile again from a better fit that the search for a limit has found."""
+        found = self._profile
+        better = refit_from(found.model, lower)
+        fall = found.fit.deviance - better.deviance
+        targets = [c.target for c in found.curves]
+        zeta_max = float(np.sqrt(stats.chi2.ppf(self.level, 1)))
+        # closer points: those there were have missed a lower minimum between them
+        again = profile_fit(better, targets, zeta_max, self._step / 2)
+        _warn_of_fall(fall + sum(again.falls), again.fit)
+        self._profile, self._limits = again, {}
+        values = again.model.values(again.model.fitted(again.fit))
+        self.estimates = pd.Series(values, index=self.estimates.index, name="estimate")
+
+    def _intervals(self, level):
+        rows, notes = [], []
+        for name, curve in zip(self.names, self._profile.curves, strict=True):
+            if (name, level) not in self._limits:
+                self._limits[name, level] = curve.limits(self._profile.model, level)
+            limits = self._limits[name, level]
+            rows.append([limit.value for limit in limits])
+            for side, limit in zip(("lower", "upper"), limits, strict=True):
+                if limit.reason:
+                    effects = self._effects.get(name, [])
+                    notes.append(f"{name}, {side}: {limit.reason.format(effects=effects)}")
+        frame = pd.DataFrame(rows, index=self.names, columns=["lower", "upper"])
+        if self.refitted_by_ml:
+            notes.append("The model, fitted by REML, was fitted again by ML.")
+        heading = f"Profile likelihood intervals, {100 * level:.4g}%"
+        return NotedTable.of(frame, heading, notes)
+
+    def plot(self, name=None, ax=None, level: float | None = None):
+        """Zeta against the parameter: a straight line where a Wald interval would do.
+
+        Vertical lines are the limits of the interval, the dot in the middle the estimate.
+
+        Parameters
+        ----------
+        name : str or list of str, optional
+            The parameters; all of them if None.
+        ax : Axes or array of Axes, optional
+            Where to draw; a grid of new ones if None.
+        level : float, optional
+            Confidence level of the interval that is marked: 0.95, or that of the profile
+            if it is lower, if None.
+
+        Returns
+        -------
+        Figure
+
+        Raises
+        ------
+        ValueError
+            If a name or the level is not that of the profile, or axes are too few.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> figure = result.profile("random").plot()  # doctest: +SKIP
+        """
+        import matplotlib.pyplot as plt
+
+        chosen = self.names if name is None else [name] if isinstance(name, str) else name
+        curves = [self._curve(n) for n in chosen]
+        level = min(0.95, self.level) if level is None else level
+        limits = self.conf_int(level)
+        if ax is None:
+            columns = int(np.ceil(np.sqrt(len(chosen))))
+            rows = -(-len(chosen) // columns)
+            size = (3.2 * columns, 2.8 * rows)
+            _, ax = plt.subplots(
+                rows, columns, figsize=size, squeeze=False, layout="constrained"
+            )
+        axes = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
+        if len(axes) < len(chosen):
+            raise ValueError(f"ax has {len(axes)} axes for {len(chosen)} parameters")
+        for own, label, curve in zip(axes, chosen, curves, strict=False):
+            _draw(own, label, curve, limits.loc[label], level)
+        for own in axes[len(chosen) :]:
+            own.set_visible(False)
+        return axes[0].figure
+
+    def __repr__(self):
+        return repr(self.conf_int(min(0.95, self.level)))
+
+    def _repr_html_(self):
+        return self.conf_int(min(0.95, self.level))._repr_html_()
+
+
+def _draw(ax, label, curve, limits, level):
+    """One curve, its points, the level and the limits."""
+    quantile = float(np.sqrt(stats.chi2.ppf(level, 1)))
+    ax.axhline(0.0, color="0.7", lw=0.8)
+    for height in (-quantile, quantile):
+        if not curve.zeta.min() <= height <= curve.zeta.max():
+            continue  # beyond a bound, such as a standard deviation of zero
+        ax.axhline(height, color="0.7", lw=0.8, ls="--")
+    for limit in limits[np.isfinite(limits)]:
+        ax.axvline(limit, color="0.7", lw=0.8)
+    if len(curve.value) > 1:
+        grid = np.linspace(curve.value[0], curve.value[-1], 201)
+        ax.plot(grid, curve.spline()(grid))
+    ax.plot(curve.value, curve.zeta, ".", color="C0", ms=4)
+    ax.plot(curve.value[curve.middle], curve.zeta[curve.middle], "o", color="C0", ms=5)
+    ax.set_xlabel(label)
+    ax.set_ylabel("zeta")
+
+
+class ProfileIntervals:
+    """The part of the results that profiles the likelihood."""
+
+    def profile(self, which=None, n_jobs=1, level=0.99, step=STEP) -> LikelihoodProfile:
+        """Profile likelihood of standard deviations, correlations, sigma and fixed effects.
+
+        The ordinary likelihood is maximized over all other parameters along a path of
+        values of each one, also where the results are by REML.  A lower deviance that turns
+        up on a path is where the model is fitted anew, with a warning.
+
+        Parameters
+        ----------
+        which : str, int or list of these, optional
+            Names of parameters, or their numbers in the order of the table below; "random"
+            (standard deviations, correlations and sigma; ``"theta_"`` as in lme4), "fixed"
+            (``"beta_"``); a grouping factor, for its standard deviations and correlations.
+            All if None.
+        n_jobs : int or None, optional
+            Processes of joblib's backend, each with its share of the parameters; what
+            ``joblib.parallel_config`` says if None.  The numbers do not depend on it.
+        level : float, optional
+            Largest confidence level that intervals will be asked for.
+        step : float, optional
+            Distance of points, on the scale of zeta.
+
+        Returns
+        -------
+        LikelihoodProfile
+
+        Raises
+        ------
+        ValueError
+            If a name or an argument is not known, or parameters were held or penalized.
+        ImportError
+            If joblib is asked for and not installed.
+
+        Warns
+        -----
+        LowerDevianceWarning
+            If the likelihood has a higher maximum than that of the results.
+
+        References
+        ----------
+        Bates, Maechler, Bolker and Walker (2015), Fitting linear mixed-effects models using
+        lme4, Journal of Statistical Software 67(1), section 5.1.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> result.profile().conf_int().round(2)
+                                     lower   upper
+        sd Intercept|Subject         14.38   37.72
+        cor Intercept.Days|Subject   -0.48    0.69
+        sd Days|Subject               3.80    8.75
+        sigma                        22.90   28.86
+        Intercept                   237.68  265.13
+        Days                          7.36   13.58
+        """
+        fit = self.engine_fit
+        if isinstance(fit, HeldFit):
+            raise ValueError(
+                "parameters of these results were held or penalized; profiles are of the "
+                "likelihood of all parameters"
+            )
+        level = confidence_level(level)
+        if n_jobs is not None and (not _is_number(n_jobs) or n_jobs == 0):
+            raise ValueError(
+                f"n_jobs={n_jobs!r} must be a whole number other than 0, or None"
+            )
+        if not (isinstance(step, numbers.Real) and 0 < step <= 1):
+            raise ValueError(
+                f"step={step!r} must be a number above 0 and at most 1, such as {STEP}"
+            )
+        design = fit.design
+        names = parameter_names(design.terms, _kept_names(self))
+        targets = ProfileModel(design).targets()
+        chosen = _chosen(which, names, targets, design.terms)
+        zeta_max = float(np.sqrt(stats.chi2.ppf(level, 1)))
+        found = profile_fit(fit, [targets[i] for i in chosen], zeta_max, step, n_jobs)
+        if found.falls:
+            _warn_of_fall(sum(found.falls), found.fit)
+        values = found.model.values(found.model.fitted(found.fit))
+        effects = {
+            names[i]: effect_names(design.terms[targets[i].term])
+            for i in chosen
+            if targets[i].term >= 0
+        }
+        return LikelihoodProfile(
+            [names[i] for i in chosen],
+            pd.Series(values, index=names, name="estimate"),
+            level,
+            bool(fit.reml),
+            found,
+            effects,
+            step,
+        )
+
+    def _profile_conf_int(self, alpha, cols, n_jobs=1):
+        """Intervals as ``on_the_scale_of_the_data`` has them."""
+        level = 1 - alpha
+        table = self.profile(n_jobs=n_jobs, level=max(level, 0.9)).conf_int(level)
+        count = len(table) - len(self.engine_fit.design.basis.kept)
+        limits = table.to_numpy()
+        frame = on_the_scale_of_the_data(self, limits[count:], limits[:count])
+        out = frame if cols is None else frame.iloc[np.asarray(cols)]
+        return NotedTable.of(out, table.heading, table.notes)
+
+
+def on_the_scale_of_the_data(results, fixed, variances) -> pd.DataFrame:
+    """Limits of fixed effects, then of standard deviations, correlations and sigma.
+
+    Parameters
+    ----------
+    results : MixedLMResults
+        The results.
+    fixed : ndarray
+        Limits of the fixed effects that were not dropped, (rank, 2).
+    variances : ndarray
+        Of the others, in the order of ``parameter_names``.
+
+    Returns
+    -------
+    DataFrame
+        Columns 0 and 1; NaN for fixed effects that were dropped.
+    """
+    design, labels = results.engine_fit.design, list(results.model.exog_names)
+    names, kept = parameter_names(design.terms, _kept_names(results)), design.basis.kept
+    for j, name in zip(kept, names[len(variances) :], strict=True):
+        labels[j] = name
+    whole = np.full((len(labels), 2), np.nan)
+    whole[kept] = fixed
+    index = [*labels, *names[: len(variances)]]
+    return pd.DataFrame(np.vstack([whole, variances]), index=index)
+
+
+def _kept_names(results):
+    """Names of the fixed effects that were not dropped."""
+    names = results.model.exog_names
+    return [names[j] for j in results.engine_fit.design.basis.kept]
+
+
+def _warn_of_fall(fall, fit):
+    """Say that the profile rests on a better fit than the results."""
+    warnings.warn(
+        "the profile has found a deviance that is lower than that of the fit by "
+        f"{fall:.6g}. Its estimates and intervals are those of a refit from there "
+        f"(deviance {fit.deviance:.8g}); fit the model with that start: "
+        f"fit(start_params=...), theta {np.round(fit.theta, 6)}",
+        LowerDevianceWarning,
+        stacklevel=user_stacklevel(),
+    )
+
+
+def _chosen(which, names, targets, terms):
+    """Numbers of the parameters asked for, in the order of all."""
+    if which is None:
+        return list(range(len(names)))
+    groups = _groups(targets, terms)
+    single = isinstance(which, str | numbers.Integral) or not np.iterable(which)
+    chosen = set()
+    for item in [which] if single else list(which):
+        if isinstance(item, str) and item in names:
+            chosen.add(names.index(item))
+        elif isinstance(item, str) and item in groups:
+            chosen.update(groups[item])
+        elif _is_number(item) and -len(names) <= item < len(names):
+            chosen.add(int(item) % len(names))
+        else:
+            others = [repr(g) for g, own in groups.items() if own and g not in _LME4S]
+            raise ValueError(
+                f"which={item!r} is no parameter; there are: "
+                f"{', '.join(map(repr, names))}; many at once are {', '.join(others)}; "
+                f"numbers go from 0 to {len(names) - 1}"
+            )
+    if not chosen:
+        raise ValueError(f"which={which!r} names no parameter; leave it out for all")
+    return sorted(chosen)
+
+
+_LME4S = "theta_", "beta_"
+
+
+def _groups(targets, terms):
+    """Numbers of parameters by what many have in common."""
+    fixed = [i for i, t in enumerate(targets) if t.kind == "fixed"]
+    random = [i for i, t in enumerate(targets) if t.kind != "fixed"]
+    out = {"random": random, "fixed": fixed, "theta_": random, "beta_": fixed}
+    for i, target in enumerate(targets):
+        if target.term >= 0:
+            out.setdefault(terms[target.term].group, []).append(i)
+    return out
+
+
+def _is_number(item):
+    return isinstance(item, numbers.Integral) and not isinstance(item, bool)

@@ -1,0 +1,1 @@
+"""Conditional modes of the random effects and their covariances."""

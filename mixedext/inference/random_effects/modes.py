@@ -1,0 +1,397 @@
+"""Random effects of a fitted model: conditional modes and covariances, with labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from mixedext.inference.random_effects.group_effects import (
+    conditional_covariances,
+    group_grams,
+)
+from mixedext.specification.terms.components import Component
+
+__all__ = ["RandomEffects"]
+
+# Bytes of covariances that are made at most, and that are kept without the data.
+MOST_MEMORY, KEPT_MEMORY = 2**28, 2**26
+
+
+class RandomEffects:
+    """The part of the results that speaks of random effects."""
+
+    def _terms_of(self, group):
+        terms = self.engine_fit.design.terms
+        groups = list(dict.fromkeys(t.group for t in terms))
+        if not groups:
+            raise ValueError("the model has no random effects")
+        if group is None:
+            if len(groups) > 1:
+                raise ValueError(f"name one of the grouping factors: {', '.join(groups)}")
+            group = groups[0]
+        numbers = [i for i, t in enumerate(terms) if t.group == group]
+        # a component may have the name of a factor, which comes first
+        own = self.model.components
+        numbers = [i for i in numbers if i not in own] or numbers[:1]
+        if not numbers:
+            raise ValueError(
+                f"group={group!r} is not a grouping factor of the model; there are: "
+                f"{', '.join(groups)}"
+            )
+        return group, numbers
+
+    def ranef(self, group=None):
+        """Conditional modes (BLUPs) of a grouping factor.
+
+        Parameters
+        ----------
+        group : str, optional
+            Name of the factor, or of a variance component of ``groups``; may be left out
+            if there is one.
+
+        Returns
+        -------
+        DataFrame
+            One row a level, one column a random effect; of a variance component one row
+            a column, by group and label.
+
+        Raises
+        ------
+        ValueError
+            If there is no such factor, or several and none is named.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.pastes.load().data
+        >>> casks = {"cask": "0 + C(cask)"}
+        >>> model = mx.mixedlm(
+        ...     "strength ~ 1", data, groups="batch", re_formula="1", vc_formula=casks
+        ... )
+        >>> result = model.fit()
+        >>> result.ranef("batch").shape, result.ranef("cask").shape
+        ((10, 1), (30, 1))
+        """
+        group, numbers = self._terms_of(group)
+        fit, component = self.engine_fit, self._component_of(numbers)
+        if component is not None:
+            values = component.values(fit.effects[numbers[0]])
+            return self._component_frame(component, values, 0.0)
+        values = np.hstack([fit.effects[i] for i in numbers])
+        names = [n for i in numbers for n in fit.design.terms[i].names]
+        index = pd.Index(fit.design.terms[numbers[0]].levels, name=group)
+        return pd.DataFrame(values, index=index, columns=names)
+
+    def ranef_cov(self, group=None):
+        """Conditional covariances of the random effects, given theta, beta and sigma.
+
+        Parameters
+        ----------
+        group : str, optional
+            Name of the factor or variance component; may be left out if there is one.
+
+        Returns
+        -------
+        DataFrame
+            Rows by (level, effect), columns by effect; of a variance component the
+            variances alone, rows as of ``ranef``.
+        """
+        group, numbers = self._terms_of(group)
+        fit, component = self.engine_fit, self._component_of(numbers)
+        blocks = fit.joint_effect_covariance(numbers)
+        if component is not None:
+            variances = np.diagonal(blocks, axis1=1, axis2=2)
+            values = component.values(variances)
+            prior = fit.covariances[numbers[0]][0, 0]
+            values[component.place < 0] = prior
+            return self._component_frame(component, values, prior)
+        names = [n for i in numbers for n in fit.design.terms[i].names]
+        levels = fit.design.terms[numbers[0]].levels
+        index = pd.MultiIndex.from_product([levels, names], names=[group, "effect"])
+        return pd.DataFrame(blocks.reshape(-1, len(names)), index=index, columns=names)
+
+    def coef(self, group=None):
+        """Fixed effects plus random effects of every level, as lme4's ``coef``.
+
+        Parameters
+        ----------
+        group : str, optional
+            Name of the factor; may be left out if there is one.
+
+        Returns
+        -------
+        DataFrame
+            One row a level; one column a fixed effect, and one a random effect that no
+            fixed effect goes with.
+        """
+        modes = self.ranef(group)
+        modes = modes.T.groupby(level=0, sort=False).sum().T
+        out = pd.DataFrame(
+            np.tile(self.fe_params, (len(modes), 1)),
+            index=modes.index,
+            columns=self.model.exog_names,
+        )
+        for name in modes.columns:
+            out[name] = out[name] + modes[name] if name in out else modes[name]
+        return out
+
+    def _component_of(self, numbers):
+        """The variance component of ``groups`` that a term belongs to, or None."""
+        if numbers[0] not in self.model.components:
+            return None
+        first = self.model.components[0]
+        return self.model.component_columns[numbers[0] - first]
+
+    def _component_frame(self, component, values, other):
+        """A column of values by group and label; ``other`` for columns that are zero."""
+        groups, numbers = component.column_group, component.column_label
+        if component.complete:
+            width = len(component.labels)
+            flat = np.full(component.n_groups * width, other)
+            flat[groups * width + numbers] = values
+            groups = np.repeat(np.arange(component.n_groups), width)
+            numbers, values = np.tile(np.arange(width), component.n_groups), flat
+        labels, levels = component.labels.index, self.model.group_levels
+        if len(levels) == 1:
+            index = pd.Index(labels[numbers], name=component.name)
+        elif len(labels) == 1 and np.array_equal(groups, np.arange(len(levels))):
+            index = pd.Index(levels, name=self.model.group_name)
+        else:
+            arrays = [levels.take(groups), labels[numbers]]
+            names = [self.model.group_name, component.name]
+            index = pd.MultiIndex.from_arrays(arrays, names=names)
+        return pd.DataFrame({component.name: values}, index=index)
+
+    @cached_property
+    def random_effects(self):
+        """Conditional modes.
+
+        Returns
+        -------
+        dict
+            For a model stated by ``groups`` a Series a group, as statsmodels: the group's
+            own effects, then those of the variance components, ``name[column]``.  For one
+            with terms in bars a Series a level if there is one grouping factor, and with
+            several a DataFrame a factor (as ``ranef``).
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.pastes.load().data
+        >>> casks = {"cask": "0 + C(cask)"}
+        >>> model = mx.mixedlm(
+        ...     "strength ~ 1", data, groups="batch", re_formula="1", vc_formula=casks
+        ... )
+        >>> list(model.fit().random_effects["A"].index)
+        ['batch', 'cask[C(cask)[a]]', 'cask[C(cask)[b]]', 'cask[C(cask)[c]]']
+        """
+        if self.model.stated_by_groups:
+            return self._effects_by_group()
+        groups = self._group_names
+        if len(groups) != 1:
+            return {group: self.ranef(group) for group in groups}
+        frame = self.ranef()
+        frame.columns = self._effect_labels()
+        return dict(frame.iterrows())
+
+    @cached_property
+    def random_effects_cov(self):
+        """Conditional covariances of the random effects, keyed as ``random_effects``.
+
+        Given theta, beta and sigma; for a model stated by ``groups`` with the covariances
+        between a group's own effects and those of its variance components.
+
+        Raises
+        ------
+        MemoryError
+            If a group has so many effects that their covariances would not fit.
+        """
+        if self.model.stated_by_groups:
+            return self._covariances_by_group()
+        groups = self._group_names
+        if len(groups) != 1:
+            return {group: self.ranef_cov(group) for group in groups}
+        _, numbers = self._terms_of(None)
+        labels = self._effect_labels()
+        levels = self.engine_fit.design.terms[0].levels
+        blocks = self.engine_fit.joint_effect_covariance(numbers)
+        return {
+            level: pd.DataFrame(block, index=labels, columns=labels)
+            for level, block in zip(levels, blocks, strict=True)
+        }
+
+    # ---- by group, for models stated by groups ----
+
+    @cached_property
+    def _slots(self):
+        """Places of a group's effects: the group's own first, then by component."""
+        return _Slots.of(self.model)
+
+    def _effects_by_group(self):
+        slots, fit = self._slots, self.engine_fit
+        flat = np.zeros(int(slots.sizes.sum()))
+        if slots.k:
+            main = fit.effects[self.model.main_term]
+            flat[slots.first[:, None] + np.arange(slots.k)] = main
+        terms = zip(self.model.components, slots.components, slots.offsets, strict=True)
+        for number, component, offset in terms:
+            at = offset[component.column_group] + component.slots
+            flat[at] = component.values(fit.effects[number])
+        ends = (slots.first + slots.sizes).tolist()
+        rows = zip(self.model.group_labels, slots.indexes(), ends, strict=True)
+        return {
+            group: pd.Series(flat[end - len(index) : end], index=index)
+            for group, index, end in rows
+        }
+
+    def _covariances_by_group(self):
+        slots, fit = self._slots, self.engine_fit
+        if not slots.components:
+            blocks = fit.joint_effect_covariance([self.model.main_term])
+        else:
+            lam = np.zeros((0, 0))
+            if slots.k:
+                lam = fit.lams[self.model.main_term]
+            deviations = np.zeros(int(slots.sizes.sum()))
+            for number, own, offset in zip(
+                self.model.components, slots.components, slots.offsets, strict=True
+            ):
+                at = np.repeat(offset - np.cumsum(own.sizes) + own.sizes, own.sizes)
+                deviations[at + np.arange(len(at))] = abs(fit.lams[number][0, 0])
+            blocks = conditional_covariances(
+                self._grams, slots.sizes, lam, deviations, fit.scale
+            )
+        rows = zip(self.model.group_labels, slots.indexes(), blocks, strict=True)
+        return {
+            group: pd.DataFrame(block, index=index, columns=index)
+            for group, index, block in rows
+        }
+
+    @cached_property
+    def _grams(self):
+        """Z'WZ of every group."""
+        slots, model = self._slots, self.model
+        needed = 8 * float((slots.sizes.astype(float) ** 2).sum())
+        if needed > MOST_MEMORY:
+            raise MemoryError(
+                f"the conditional covariances of up to {slots.sizes.max()} random effects "
+                f"a group would take {needed / 2**30:.1f} GiB; ranef_cov(name) gives the "
+                "variances of one variance component"
+            )
+        model._need_rows()
+        return group_grams(slots.matrix(model.grouped), slots.sizes, model.weights)
+
+    def _keep_grams(self):
+        """What covariances need of the rows, if it is small, before these go."""
+        if self.model.stated_by_groups and self.model.components:
+            sizes = self._slots.sizes.astype(float)
+            if 8 * (sizes**2).sum() <= KEPT_MEMORY:
+                _ = self._grams
+
+    @property
+    def _group_names(self):
+        return list(dict.fromkeys(t.group for t in self.engine_fit.design.terms))
+
+    def _effect_labels(self):
+        return [
+            t.group if name == "Intercept" else name
+            for t in self.engine_fit.design.terms
+            for name in t.names
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Slots:
+    """Where a group's effects stand among those of all groups.
+
+    Attributes
+    ----------
+    k : int
+        Number of the groups' own effects.
+    re_names : list of str
+        Their names.
+    components : tuple of Component
+        The variance components.
+    sizes, first : ndarray
+        Number of effects of every group, and the first of them.
+    offsets : list of ndarray
+        For each component the first of its effects in every group.
+    """
+
+    k: int
+    re_names: list[str]
+    components: tuple[Component, ...]
+    sizes: np.ndarray
+    first: np.ndarray
+    offsets: list[np.ndarray]
+
+    @classmethod
+    def of(cls, model):
+        names = list(model.layout.re_names)
+        sizes = np.full(len(model.group_levels), len(names))
+        inside = []
+        for component in model.component_columns:
+            inside.append(sizes.copy())
+            sizes = sizes + component.sizes
+        first = np.cumsum(sizes) - sizes
+        offsets = [first + before for before in inside]
+        return cls(len(names), names, model.component_columns, sizes, first, offsets)
+
+    def indexes(self):
+        """Labels of the effects of every group; one object if all have the same."""
+        count = len(self.sizes)
+        alike = all(_alike(component, count) for component in self.components)
+        flat = np.empty(int(self.sizes[0] if alike else self.sizes.sum()), dtype=object)
+        first = self.first[:1] if alike else self.first
+        flat[first[:, None] + np.arange(self.k)] = np.array(self.re_names, dtype=object)
+        for component, offset in zip(self.components, self.offsets, strict=True):
+            written = [f"{component.name}[{v}]" for v in component.labels.index]
+            written = np.array(written, dtype=object)
+            if component.complete:
+                flat[offset[: len(first), None] + np.arange(len(written))] = written
+            else:
+                own = component.column_group < len(first)
+                at = offset[component.column_group[own]] + component.slots[own]
+                flat[at] = written[component.column_label[own]]
+        index = pd.Index(flat)
+        if alike:
+            return [index] * count
+        ends = (self.first + self.sizes).tolist()
+        return [index[i:j] for i, j in zip(self.first.tolist(), ends, strict=True)]
+
+    def matrix(self, grouped) -> sparse.csr_array:
+        """Z, the columns of one group after those of another."""
+        rows, columns, values = [], [], []
+        n = len(grouped.codes)
+        if self.k:
+            rows.append(np.repeat(np.arange(n), self.k))
+            columns.append((self.first[grouped.codes][:, None] + np.arange(self.k)).ravel())
+            values.append(grouped.main.z.ravel())
+        for component, term, offset in zip(
+            self.components, grouped.terms, self.offsets, strict=True
+        ):
+            own = sparse.coo_array(component.matrix(term))
+            at = offset[component.column_group] + component.slots
+            rows.append(own.coords[0])
+            columns.append(at[own.coords[1]])
+            values.append(own.data)
+        entries = np.concatenate(rows), np.concatenate(columns)
+        shape = n, int(self.sizes.sum())
+        return sparse.csr_array(
+            sparse.coo_array((np.concatenate(values), entries), shape=shape)
+        )
+
+
+def _alike(component, n_groups) -> bool:
+    """Whether all groups have columns of the same labels."""
+    if component.complete:
+        return True
+    labels = component.column_label
+    if not (component.sizes == component.sizes[0]).all():
+        return False
+    table = labels.reshape(n_groups, -1)
+    return bool((table == table[0]).all())

@@ -1,0 +1,1 @@
+"""A model beside another: what is nested in what, and refits without terms."""

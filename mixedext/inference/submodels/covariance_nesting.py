@@ -1,0 +1,87 @@
+"""Whether the covariance of one model's rows is a special case of another's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import sparse
+
+from mixedext.specification.terms.random_terms import RandomTerm
+
+__all__ = ["covariance_is_nested"]
+
+# Relative squared distance to the larger model's span from which a matrix lies outside.
+TOLERANCE = 1e-8
+
+
+def covariance_is_nested(
+    small: Sequence[RandomTerm], large: Sequence[RandomTerm], weights=None
+) -> bool:
+    """Whether each covariance matrix of the smaller model's rows is one of the larger's.
+
+    The covariances of the rows are sum_r gamma_r Z B_r Z' + sigma^2 W^-1, linear in gamma.
+    Inner products tr(Z_s B_r Z_s' Z_t B_u Z_t') of these n x n matrices are sums over
+    the sparse Z_s'Z_t; a matrix of the smaller model is one of the larger's if its
+    distance to their span is zero.
+
+    Parameters
+    ----------
+    small, large : sequence of RandomTerm
+        Terms with their rows.
+    weights : ndarray, optional
+        Precision weights of the rows, the same in both models.
+    """
+    if not small:
+        return True
+    terms = [*small, *large]
+    root = None if weights is None else np.sqrt(weights)
+    columns = [_rows_matrix(t, root) for t in terms]
+    bases = [
+        [sparse.kron(sparse.eye_array(t.n_levels), e, format="csr") for e in _basis(t)]
+        for t in terms
+    ]
+    counts = [len(b) for b in bases]
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    total = int(starts[-1])
+    gram = np.zeros((total + 1, total + 1))
+    for i in range(len(terms)):
+        for j in range(i, len(terms)):
+            cross = (columns[i].T @ columns[j]).tocsr()
+            for r, left in enumerate(bases[i]):
+                moved = left @ cross
+                for u, right in enumerate(bases[j]):
+                    a, b = starts[i] + r, starts[j] + u
+                    gram[a, b] = gram[b, a] = (moved @ right).multiply(cross).sum()
+            if i == j:
+                for r, own in enumerate(bases[i]):
+                    a = starts[i] + r
+                    gram[a, -1] = gram[-1, a] = own.multiply(cross).sum()
+    gram[-1, -1] = columns[0].shape[0]
+    split = sum(counts[: len(small)])
+    size = np.sqrt(np.diag(gram))
+    gram /= np.outer(size, size)
+    inner, cross = gram[split:, split:], gram[split:, :split]
+    fitted = np.linalg.lstsq(inner, cross, rcond=1e-10)[0]
+    # relative to the matrix itself: the diagonal of the gram is 1
+    distance = (
+        1 - 2 * (cross * fitted).sum(axis=0) + (fitted * (inner @ fitted)).sum(axis=0)
+    )
+    return bool((distance < TOLERANCE).all())
+
+
+def _basis(term):
+    return term.structure.covariance_basis
+
+
+def _rows_matrix(term, root):
+    """Z of a term, (n, levels * columns), sparse; rows times the root of the weights."""
+    matrix = getattr(term, "matrix", None)  # a term given by Z itself
+    if matrix is not None:
+        return matrix if root is None else sparse.diags_array(root) @ matrix
+    values = term.z if root is None else term.z * root[:, None]
+    n, k = values.shape
+    places = np.asarray(term.codes, np.int64)[:, None] * k + np.arange(k)
+    pointers = np.arange(n + 1) * k
+    shape = (n, term.n_levels * k)
+    return sparse.csr_array((values.ravel(), places.ravel(), pointers), shape=shape)

@@ -1,0 +1,230 @@
+"""Models with some of the terms of another: fixed terms, random terms, random columns."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from mixedext.compat import SPEC_ATTRIBUTE
+from mixedext.exceptions import RankDeficientWarning
+from mixedext.inference.submodels.fixed_terms import (
+    FixedTerm,
+    fixed_formula_text,
+    fixed_terms,
+)
+from mixedext.specification.formula.bars import names_in, split_formula
+from mixedext.specification.formula.formula_engine import FormulaEngine, UsedColumns
+from mixedext.specification.terms.random_terms import RandomTerm
+
+__all__ = [
+    "RandomDeletion",
+    "fixed_columns",
+    "formula_text",
+    "random_deletions",
+    "smaller_model",
+]
+
+
+def fixed_columns(model, kept: Iterable[FixedTerm]):
+    """Columns of some of a model's fixed terms, and the specification of them.
+
+    A formula is evaluated anew, as the coding of a term may depend on the others.
+
+    Returns
+    -------
+    exog : DataFrame or ndarray
+        (n, m); may have no columns.
+    spec : object or None
+        The formula engine's specification.
+    """
+    kept = list(kept)
+    model._need_rows()
+    if getattr(model.data, SPEC_ATTRIBUTE, None) is None:
+        columns = sorted(c for t in kept for c in t.columns)
+        return np.asarray(model.exog)[:, columns], None
+    text = fixed_formula_text(kept)
+    frame = model.data.frame
+    used = names_in(text)
+    columns = UsedColumns(frame, [c for c in frame.columns if str(c) in used])
+    columns.settle(None)
+    engine = FormulaEngine(columns, model.namespace, frame.columns, model.aliases)
+    if text == "0":
+        return np.zeros((len(frame), 0)), None
+    exog = engine.matrices(f"~ {text}")
+    spec = engine.manager.spec
+    exog.columns = engine.plain_names(exog.columns)
+    exog.index = model.data.row_labels
+    return exog, spec
+
+
+def smaller_model(model, fixed=None, random: list[RandomTerm] | None = None):
+    """The model with some of its fixed terms, and with other random terms.
+
+    Parameters
+    ----------
+    model : MixedLM
+        The model.
+    fixed : iterable of FixedTerm, optional
+        The fixed terms to keep; all if None.
+    random : list of RandomTerm, optional
+        The random terms; those of the model if None.
+
+    Returns
+    -------
+    MixedLM
+        On the same rows, with the same offset and weights; with a formula if the model
+        has one.
+    """
+    all_terms = fixed_terms(model)
+    kept = all_terms if fixed is None else list(fixed)
+    terms = model.random_terms if random is None else random
+    exog, spec = fixed_columns(model, kept)
+    own = {}
+    if spec is not None:
+        own = {SPEC_ATTRIBUTE: spec}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RankDeficientWarning)  # said of the model itself
+        smaller = type(model)(
+            model.data.orig_endog,
+            exog if exog.shape[1] else None,
+            terms=list(terms),
+            weights=model.weights,
+            offset=model.offset,
+            **own,
+        )
+    if getattr(model, "fixed_formula", None) is None:
+        if exog.shape[1]:
+            places = sorted(c for t in kept for c in t.columns)
+            smaller.data.xnames = [model.exog_names[c] for c in places]
+            smaller._name_parameters()
+        return smaller
+    response = model.fixed_formula.split("~", 1)[0].strip()
+    fixed_text = fixed_formula_text(kept)
+    smaller.formula = _joined(response, fixed_text, model, terms)
+    smaller.fixed_formula = f"{response} ~ {fixed_text}"
+    smaller.namespace, smaller.aliases = model.namespace, model.aliases
+    smaller.offset_formulas = model.offset_formulas
+    smaller.data.frame = model.data.frame
+    return smaller
+
+
+def formula_text(model) -> str:
+    """A model in lme4's notation: its formula, if that says all, or one made for it."""
+    formula = getattr(model, "formula", None)
+    if isinstance(formula, str):
+        whole = model.has_rows is False or len(split_formula(formula).bars) == len(
+            model.random_terms
+        )
+        if whole:
+            return formula
+    fixed = getattr(model, "fixed_formula", None)
+    response = fixed.split("~", 1)[0].strip() if fixed else model.endog_names
+    text = fixed_formula_text(fixed_terms(model))
+    return _joined(response, text, model, model.random_terms)
+
+
+def _joined(response, fixed_text, model, terms):
+    """A formula of its parts, with the model's offsets."""
+    labels = _written_labels(model)
+    bars = [labels.get(id(t), t.label) for t in terms]
+    offsets = [f"offset({o})" for o in model.offset_formulas]
+    return f"{response} ~ {' + '.join([fixed_text, *bars, *offsets])}"
+
+
+def _written_labels(model):
+    """The random terms as the formula has them, by identity of the term."""
+    formula = getattr(model, "formula", None)
+    if not isinstance(formula, str):
+        return {}
+    bars = split_formula(formula).bars
+    own = model.random_terms[len(model.random_terms) - len(bars) :]
+    return {
+        id(t): f"({b.columns} {'|' if b.correlated else '||'} {b.group})"
+        for t, b in zip(own, bars, strict=True)
+    }
+
+
+class RandomDeletion(NamedTuple):
+    """One way to make the random part smaller.
+
+    Attributes
+    ----------
+    label : str
+        The term that goes, or the column in its term.
+    terms : list of RandomTerm
+        The random terms that are left.
+    """
+
+    label: str
+    terms: list[RandomTerm]
+
+
+def random_deletions(model) -> list[RandomDeletion]:
+    """Ways to make the random part smaller by one term or column, as lmerTest's ranova.
+
+    A random intercept goes as a whole.  Of a term with slopes each slope (all columns of
+    a categorical one) goes by itself, with its variance and covariances; the intercept
+    stays until it is alone, unless there are no correlations.
+    """
+    model._need_rows()
+    labels = _written_labels(model)
+    found = []
+    for number, term in enumerate(model.random_terms):
+        before, after = model.random_terms[:number], model.random_terms[number + 1 :]
+        written = labels.get(id(term), term.label)
+        for label, left in _reductions(term, written):
+            found.append(RandomDeletion(label, [*before, *left, *after]))
+    return found
+
+
+def _reductions(term, written):
+    """Pairs of a label and what is left of a term."""
+    if term.structure.name == "identity" or term.names == ["Intercept"]:
+        yield f"(1 | {term.group})" if term.names == ["Intercept"] else written, []
+        return
+    parts = {}
+    for j, name in enumerate(term.names):
+        if term.columns[j] is None:  # ones
+            name = "Intercept"
+        parts.setdefault(re.sub(r"\[[^\]]*\]", "", name), []).append(j)
+    if list(parts) == ["Intercept"]:
+        yield f"(1 | {term.group})", []
+        return
+    diagonal = not term.structure.correlated
+    factors = {name: set(name.split(":")) for name in parts}
+    for name, own in parts.items():
+        if name == "Intercept":
+            if diagonal:
+                rest = [j for j in range(term.k) if j not in own]
+                yield f"(1 | {term.group})", _part(term, rest, False)
+            continue
+        if not diagonal and any(
+            factors[name] < f for other, f in factors.items() if other != name
+        ):
+            continue
+        rest = [j for j in range(term.k) if j not in own]
+        alone = f"(0 + {name} | {term.group})"
+        where = alone if diagonal and len(parts) > 1 else written
+        constant = "Intercept" not in parts and _sums_to_one(term, own)
+        yield f"{name} in {where}", _part(term, rest, constant)
+
+
+def _sums_to_one(term, columns):
+    """Whether columns are indicators of all levels of a factor, more than one."""
+    return len(columns) > 1 and np.allclose(term.z[:, columns].sum(axis=1), 1.0)
+
+
+def _part(term, columns, constant):
+    """A term with some of its columns, and perhaps a constant; an empty list if none."""
+    z, names = term.z[:, columns], [term.names[j] for j in columns]
+    if constant:
+        z, names = np.column_stack([np.ones(len(z)), z]), ["Intercept", *names]
+    if not names:
+        return []
+    z = None if names == ["Intercept"] else z
+    structure = "unstructured" if len(names) == 1 else term.structure.name
+    return [RandomTerm(term.codes, z, term.group, names, structure, term.levels)]

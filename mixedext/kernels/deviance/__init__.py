@@ -1,0 +1,1 @@
+"""The profiled deviance and its derivatives, for one response and for many."""

@@ -1,0 +1,193 @@
+"""Levels and links as the expected information of the variances needs them.
+
+Letters are those of ``lead``: A_l = Z_l'Z_l, lam the relative covariance factor, Sigma =
+lam lam'.  With A = R'R and I + R Sigma R' = L L' the products with V_1^-1 (V_1: covariance
+of the leading factor alone) are sums of squares,
+
+    Z_l'V_1^-1 Z_l = H'H,    Z_l'V_1^-1 X = H'L^-1 R^-T Z_l'X,    H = L^-1 R,
+
+so that no digits are lost however large or small Sigma A is.
+"""
+
+from libc.math cimport sqrt
+
+from mixedext.kernels.triangle cimport split_level
+
+
+def level_products(
+    const double[:, :, ::1] gram,     # in: (L, k, k)
+    const double[:, :, ::1] cross,    # in: (L, k, P); P may be 0
+    const double[:, ::1] lam,         # in: (k, k)
+    double[:, ::1] triangle,          # scratch: (k, k)
+    double[:, ::1] half,              # scratch: (k, P)
+    double[:, ::1] work,              # scratch: (2 k, k)
+    double[:, :, ::1] root,           # out: (L, k, k) H
+    double[:, :, ::1] inner,          # out: (L, k, k) Z_l'V_1^-1 Z_l
+    double[:, :, ::1] response,       # out: (L, k, P) Z_l'V_1^-1 X
+):
+    """H, Z_l'V_1^-1 Z_l and Z_l'V_1^-1 X of every level."""
+    cdef Py_ssize_t k = gram.shape[1], p = cross.shape[2], level, a, b, c, j
+    cdef double x, d
+    cdef double* fixed = &half[0, 0] if p > 0 else NULL
+    with nogil:
+        for level in range(gram.shape[0]):
+            split_level(
+                &gram[level, 0, 0], &cross[level, 0, 0] if p > 0 else NULL, k, p,
+                &triangle[0, 0], fixed,
+            )
+            # root = R = D^1/2 U; half = R^-T Z'X
+            for a in range(k):
+                d = sqrt(triangle[a, a])
+                for b in range(k):
+                    root[level, a, b] = 0.0 if b < a else d * (
+                        1.0 if a == b else triangle[a, b]
+                    )
+                x = 1.0 / d if d > 0.0 else 0.0
+                for j in range(p):
+                    half[a, j] *= x
+            # work[:k] = R lam; work[k:] = L
+            for a in range(k):
+                for b in range(k):
+                    x = 0.0
+                    for c in range(a, k):
+                        x += root[level, a, c] * lam[c, b]
+                    work[a, b] = x
+            for a in range(k):
+                for b in range(a + 1):
+                    x = 1.0 if a == b else 0.0
+                    for c in range(k):
+                        x += work[a, c] * work[b, c]
+                    for c in range(b):
+                        x -= work[k + a, c] * work[k + b, c]
+                    work[k + a, b] = sqrt(x) if a == b else x / work[k + b, b]
+            # L^-1 from the left, in place
+            for a in range(k):
+                for c in range(a):
+                    x = work[k + a, c]
+                    for b in range(k):
+                        root[level, a, b] -= x * root[level, c, b]
+                    for j in range(p):
+                        half[a, j] -= x * half[c, j]
+                x = 1.0 / work[k + a, a]
+                for b in range(k):
+                    root[level, a, b] *= x
+                for j in range(p):
+                    half[a, j] *= x
+            for a in range(k):
+                for b in range(k):
+                    x = 0.0
+                    for c in range(k):
+                        x += root[level, c, a] * root[level, c, b]
+                    inner[level, a, b] = x
+                for j in range(p):
+                    x = 0.0
+                    for c in range(k):
+                        x += root[level, c, a] * half[c, j]
+                    response[level, a, j] = x
+
+
+def weigh_responses(
+    const Py_ssize_t[::1] member,     # in: elements of the basis that are not zero: r,
+    const Py_ssize_t[::1] row,        # in: ... a
+    const Py_ssize_t[::1] column,     # in: ... and b,
+    const double[::1] value,          # in: ... E_r[a, b]
+    const double[:, :, ::1] response, # in: (L, k, P) T_l
+    const double[:, :, ::1] root,     # in: (L, k, k) H_l
+    double[:, :, ::1] weighted,       # out: (L, k, R P): E_r T_l side by side, if L > 0
+    double[:, :, ::1] rooted,         # out: (L, k, R P): H_l E_r T_l
+):
+    """E_r T_l and H_l E_r T_l for every element r of the covariance."""
+    cdef Py_ssize_t k = response.shape[1], p = response.shape[2]
+    cdef Py_ssize_t width = rooted.shape[2], level, s, a, j
+    cdef bint keep = weighted.shape[0] > 0
+    cdef double x
+    cdef double* out
+    cdef const double* own
+    with nogil:
+        for level in range(response.shape[0]):
+            if keep:
+                for a in range(k):
+                    for j in range(width):
+                        weighted[level, a, j] = 0.0
+            for a in range(k):
+                for j in range(width):
+                    rooted[level, a, j] = 0.0
+            for s in range(member.shape[0]):
+                own = &response[level, column[s], 0]
+                if keep:
+                    x, out = value[s], &weighted[level, row[s], member[s] * p]
+                    for j in range(p):
+                        out[j] += x * own[j]
+                for a in range(k):
+                    x, out = value[s] * root[level, a, row[s]], &rooted[level, a, member[s] * p]
+                    for j in range(p):
+                        out[j] += x * own[j]
+
+
+cdef inline void _add_products(
+    double *out, const Py_ssize_t *index, const double *right, const double *left,
+    Py_ssize_t start, Py_ssize_t stop, Py_ssize_t k,
+) noexcept nogil:
+    # out[index[t]] += left . right[t]
+    cdef Py_ssize_t t, a
+    cdef double x
+    if k == 1:
+        x = left[0]
+        for t in range(start, stop):
+            out[index[t]] += x * right[t]
+    else:
+        for t in range(start, stop):
+            x = 0.0
+            for a in range(k):
+                x += left[a] * right[k * t + a]
+            out[index[t]] += x
+
+
+def square_dense(
+    const Py_ssize_t[::1] link_pointers,
+    const Py_ssize_t[::1] link_index,
+    const Py_ssize_t[::1] column_pointers,  # in: (m + 1,) links of each tail column ...
+    const Py_ssize_t[::1] column_link,      # in: ... their numbers, ascending
+    const Py_ssize_t[::1] column_level,     # in: ... and levels
+    const double[:, ::1] left,              # in: (nnz, k)
+    const double[:, ::1] right,             # in: (nnz, k)
+    double[:, ::1] out,                     # in/out: lower triangle += sum_l left right'
+):
+    """Symmetric sum over the levels of the lead of products of their links, dense."""
+    cdef Py_ssize_t k = left.shape[1], row, s, link
+    with nogil:
+        for row in range(out.shape[0]):
+            for s in range(column_pointers[row], column_pointers[row + 1]):
+                link = column_link[s]
+                _add_products(
+                    &out[row, 0], &link_index[0], &right[0, 0], &left[link, 0],
+                    link_pointers[column_level[s]], link + 1, k,
+                )
+
+
+def square_sparse(
+    const Py_ssize_t[::1] link_pointers,
+    const Py_ssize_t[::1] link_index,
+    const Py_ssize_t[::1] column_pointers,
+    const Py_ssize_t[::1] column_link,
+    const Py_ssize_t[::1] column_level,
+    const double[:, ::1] left,
+    const double[:, ::1] right,
+    const Py_ssize_t[::1] pointers,       # in: (m + 1,) lower triangle by columns ...
+    const Py_ssize_t[::1] rows,           # in: ... the row numbers
+    double[::1] whole,                    # scratch: (m,), zeros on entry and return
+    double[::1] out,                      # out: the sum on that pattern
+):
+    """The same for a tail whose lower triangle is stored by columns."""
+    cdef Py_ssize_t k = left.shape[1], column, s, link
+    with nogil:
+        for column in range(pointers.shape[0] - 1):
+            for s in range(column_pointers[column], column_pointers[column + 1]):
+                link = column_link[s]
+                _add_products(
+                    &whole[0], &link_index[0], &right[0, 0], &left[link, 0],
+                    link, link_pointers[column_level[s] + 1], k,
+                )
+            for s in range(pointers[column], pointers[column + 1]):
+                out[s] = whole[rows[s]]
+                whole[rows[s]] = 0.0

@@ -1,0 +1,447 @@
+"""Many fits of one model: only the response differs; Z'Z, Z'X and X'X are shared.
+
+With one grouping factor a replicate brings C_l = U^-T Z_l'r and its row of W (see
+kernels.one_factor) for its residual r = y - QQ'y, or for y itself, scaled; with several
+(kernels.several_factors) Z'r.
+"""
+
+from libc.math cimport INFINITY, fabs, hypot, isfinite, sqrt
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcmp, memcpy, memset
+from mixedext.kernels.search.newton cimport Newton
+from mixedext.kernels.deviance.profiled cimport Profiled
+from mixedext.kernels.row_major cimport left_singular
+
+import numpy as np
+
+from mixedext.kernels import limits
+
+cdef double ZERO_SINGULAR_VALUE = limits.ZERO_SINGULAR_VALUE
+cdef double ROUNDED = limits.ROUNDED, ZERO_THETA = limits.ZERO_THETA
+cdef double DECREMENT_ACCEPTED = limits.DECREMENT_ACCEPTED
+cdef double SHARE_ACCEPTED = limits.SHARE_ACCEPTED
+cdef double NOISE_ACCEPTED = limits.NOISE_ACCEPTED
+cdef double RESTART_GAIN = limits.RESTART_GAIN, LEAST_RESIDUAL = limits.LEAST_RESIDUAL
+cdef double LEAST_SIZE = limits.CONCENTRATED[0], LARGE_SIZE = limits.CONCENTRATED[1]
+cdef double REMAINDER = limits.REMAINDER, PROMISING = limits.PROMISING
+
+
+cdef void lower_triangle(double* root, Py_ssize_t k) noexcept nogil:
+    """Rotate the columns of (k, k) ``root``: lower triangular, diagonal not negative."""
+    cdef Py_ssize_t i, j, a
+    cdef double size, c, s, x, y
+    for i in range(k):
+        for j in range(i + 1, k):
+            if root[i * k + j] == 0.0:
+                continue
+            size = hypot(root[i * k + i], root[i * k + j])
+            c, s = root[i * k + i] / size, root[i * k + j] / size
+            for a in range(i, k):
+                x, y = root[a * k + i], root[a * k + j]
+                root[a * k + i], root[a * k + j] = c * x + s * y, c * y - s * x
+            root[i * k + j] = 0.0
+        if root[i * k + i] < 0.0:
+            for a in range(i, k):
+                root[a * k + i] = -root[a * k + i]
+
+
+cdef class _Terms:
+    """The terms side by side: where they lie, and theta <-> their factors lam."""
+
+    cdef Py_ssize_t count, k, n_theta
+    cdef const Py_ssize_t[::1] start
+    cdef const double[:, ::1] inverse
+    cdef Profiled function
+    cdef double* buffer
+    cdef double* lam
+    cdef double* norm
+    cdef double* own
+    cdef double* left
+    cdef double* size
+    cdef double* work
+    cdef int work_size
+
+    def __cinit__(self, Profiled function, start, inverse):
+        cdef Py_ssize_t e, r
+        self.function, self.start, self.inverse = function, start, inverse
+        self.k, self.n_theta = function.k, function.n_theta
+        self.count = len(start) - 1
+        self.work_size = <int>(32 * self.k)
+        self.buffer = <double*>malloc(
+            (3 * self.k * self.k + 33 * self.k + self.n_theta) * sizeof(double)
+        )
+        if self.buffer == NULL:
+            raise MemoryError("no memory for the terms")
+        self.lam, self.own = self.buffer, self.buffer + self.k * self.k
+        self.left = self.own + self.k * self.k
+        self.size = self.left + self.k * self.k
+        self.work = self.size + self.k
+        self.norm = self.work + self.work_size
+        memset(self.norm, 0, self.n_theta * sizeof(double))
+        for e in range(function.template.count):
+            r = function.template.member[e]
+            self.norm[r] += function.template.value[e] ** 2
+
+    def __dealloc__(self):
+        free(self.buffer)
+
+    cdef void set_lam(self, const double* theta) noexcept nogil:
+        cdef Py_ssize_t e, k = self.k
+        memset(self.lam, 0, k * k * sizeof(double))
+        for e in range(self.function.template.count):
+            self.lam[
+                self.function.template.row[e] * k + self.function.template.column[e]
+            ] += self.function.template.value[e] * theta[self.function.template.member[e]]
+
+    cdef void get_theta(self, double* theta) noexcept nogil:
+        cdef Py_ssize_t e, r, k = self.k
+        memset(theta, 0, self.n_theta * sizeof(double))
+        for e in range(self.function.template.count):
+            r = self.function.template.member[e]
+            theta[r] += self.function.template.value[e] / self.norm[r] * self.lam[
+                self.function.template.row[e] * k + self.function.template.column[e]
+            ]
+
+    cdef void take(self, Py_ssize_t term) noexcept nogil:
+        cdef Py_ssize_t at = self.start[term], k = self.start[term + 1] - at, a, b
+        for a in range(k):
+            for b in range(k):
+                self.own[a * k + b] = self.lam[(at + a) * self.k + at + b]
+
+    cdef void put(self, Py_ssize_t term) noexcept nogil:
+        cdef Py_ssize_t at = self.start[term], k = self.start[term + 1] - at, a, b
+        for a in range(k):
+            for b in range(k):
+                self.lam[(at + a) * self.k + at + b] = self.own[a * k + b]
+
+    cdef double decompose(self, Py_ssize_t k) noexcept nogil:
+        """Left singular vectors and singular values of ``own``; the smallest, if found."""
+        if left_singular(k, self.own, self.left, self.size, self.work, self.work_size):
+            return self.size[k - 1]
+        return INFINITY
+
+    cdef double total(self, const double* theta) noexcept nogil:
+        """Root of the sum of all terms' mean variances."""
+        cdef Py_ssize_t term, i, k
+        cdef double total = 0.0
+        self.set_lam(theta)
+        for term in range(self.count):
+            self.take(term)
+            k = self.start[term + 1] - self.start[term]
+            for i in range(k * k):
+                total += self.own[i] ** 2 / k
+        return sqrt(total)
+
+    cdef double smallest_root(self, const double* theta) noexcept nogil:
+        """Smallest singular value of the factors of all terms."""
+        cdef Py_ssize_t term, k
+        cdef double smallest = INFINITY, x, y, product
+        cdef double* m = self.own
+        self.set_lam(theta)
+        for term in range(self.count):
+            self.take(term)
+            k = self.start[term + 1] - self.start[term]
+            if k == 1:
+                x = fabs(m[0])
+            elif k == 2:
+                product = fabs(m[0] * m[3] - m[1] * m[2])
+                y = m[0] * m[0] + m[1] * m[1] + m[2] * m[2] + m[3] * m[3]
+                y = sqrt(0.5 * (y + sqrt(max(y * y - 4 * product * product, 0.0))))
+                x = product / y if y > 0.0 else 0.0
+            else:
+                x = self.decompose(k)
+            smallest = min(smallest, x)
+        return smallest
+
+    cdef bint is_diagonal(self, Py_ssize_t k) noexcept nogil:
+        cdef Py_ssize_t a, b
+        for a in range(k):
+            for b in range(k):
+                if a != b and self.own[a * k + b] != 0.0:
+                    return False
+        return True
+
+    cdef void canonical(self, double* theta, bint truncate) noexcept nogil:
+        """Diagonals not negative; negligible singular values zero if ``truncate``."""
+        cdef Py_ssize_t term, k, a, i
+        self.set_lam(theta)
+        for term in range(self.count):
+            k = self.start[term + 1] - self.start[term]
+            self.take(term)
+            if truncate:
+                if self.is_diagonal(k):  # must remain so: singular vectors may be permuted
+                    for a in range(k):
+                        if fabs(self.own[a * k + a]) < ZERO_SINGULAR_VALUE:
+                            self.own[a * k + a] = 0.0
+                elif not isfinite(self.decompose(k)):
+                    self.take(term)
+                else:
+                    for a in range(k):
+                        for i in range(k):
+                            self.own[a * k + i] = 0.0
+                            if self.size[i] >= ZERO_SINGULAR_VALUE:
+                                self.own[a * k + i] = self.left[a * k + i] * self.size[i]
+            lower_triangle(self.own, k)
+            self.put(term)
+        self.get_theta(theta)
+        if truncate:
+            for i in range(self.n_theta):
+                if fabs(theta[i]) < ZERO_THETA:
+                    theta[i] = 0.0
+
+    cdef void outer(self, const double* theta, double* out) noexcept nogil:
+        """Theta in the data's units: of T^-1 lam."""
+        cdef Py_ssize_t term, k, at, a, b, c
+        cdef double x
+        self.set_lam(theta)
+        for term in range(self.count):
+            at, k = self.start[term], self.start[term + 1] - self.start[term]
+            for a in range(k):
+                for b in range(k):
+                    x = 0.0
+                    for c in range(k):
+                        x += self.inverse[at + a, at + c] * (
+                            self.lam[(at + c) * self.k + at + b]
+                        )
+                    self.own[a * k + b] = x
+            lower_triangle(self.own, k)
+            self.put(term)
+        self.get_theta(out)
+
+
+cdef class _Refit:
+    """The search for one response after the other."""
+
+    cdef Profiled function
+    cdef Newton search
+    cdef _Terms terms
+    cdef Py_ssize_t n, max_iterations
+    cdef double best, smallest            # deviance, and smallest singular value, there
+    cdef double residual                  # y'P0 y there
+    cdef bint good, stands                # a minimum; the function stands at the point
+    cdef double[:, ::1] buffer
+    cdef double* point
+    cdef double* other
+
+    def __cinit__(self, Profiled function, term_start, inverse, Py_ssize_t max_iterations):
+        self.function, self.n = function, function.n_theta
+        self.search = Newton(function, keep_log=False)
+        self.terms = _Terms(function, term_start, inverse)
+        self.max_iterations = max_iterations
+        self.buffer = np.empty((2, self.n))
+        self.point, self.other = &self.buffer[0, 0], &self.buffer[1, 0]
+
+    cdef bint from_start(self, const double* start) noexcept nogil:
+        """The minimum that a start leads to; whether the search came to an end."""
+        self.best = INFINITY
+        self.good = self.search.search(start, self.max_iterations, -INFINITY) == 1
+        if not self.good:
+            return False
+        self.good, self.stands = _is_settled(self.search, self.function.noise), True
+        self.keep()
+        return True
+
+    cdef void keep(self) noexcept nogil:
+        self.best, self.residual = self.search.deviance, self.function.residual_square
+        memcpy(self.point, self.search.theta, self.n * sizeof(double))
+        self.smallest = self.terms.smallest_root(self.point)
+
+    cdef void try_start(self, const double* start) noexcept nogil:
+        """Another start, preferred if it ends lower."""
+        self.stands = False
+        if (
+            self.search.search(start, self.max_iterations, self.best) == 1
+            and self.search.deviance < self.best - RESTART_GAIN
+            and self.function.residual_square > LEAST_RESIDUAL * self.residual
+            and _is_settled(self.search, self.function.noise)
+        ):
+            self.good = True
+            self.keep()
+
+    cdef void try_rivals(self, const double[:, ::1] rivals, bint all_terms) noexcept nogil:
+        """Points where one term, or all, have much variance."""
+        cdef double total = self.terms.total(self.point), size = total, weight
+        cdef Py_ssize_t term, of_sizes, e, number
+        of_sizes = 1 if total > LEAST_SIZE else 2
+        self.stands = False
+        for term in range(rivals.shape[0] + all_terms):  # the last: all terms
+            for number in range(of_sizes):
+                if of_sizes == 2:
+                    size = LARGE_SIZE if number else LEAST_SIZE
+                for e in range(self.n):
+                    self.other[e] = 0.0
+                for e in range(self.n * rivals.shape[0]):
+                    weight = REMAINDER
+                    if e // self.n == term or term == rivals.shape[0]:
+                        weight = size
+                    self.other[e % self.n] += weight * rivals[e // self.n, e % self.n]
+                if self.function.value(self.other, False) < self.best + PROMISING:
+                    self.try_start(self.other)
+
+    cdef void round_zeros(self) noexcept nogil:
+        """Exact zeros for negligible singular values; diagonals not negative."""
+        cdef double value
+        if self.smallest < ZERO_SINGULAR_VALUE:
+            memcpy(self.other, self.point, self.n * sizeof(double))
+            self.terms.canonical(self.other, True)
+            value = self.function.value(self.other, False)
+            self.stands = value <= self.best + ROUNDED * sqrt(max(1.0, fabs(self.best)))
+            if self.stands:
+                self.best, self.smallest = value, 0.0
+                memcpy(self.point, self.other, self.n * sizeof(double))
+        memcpy(self.other, self.point, self.n * sizeof(double))
+        self.terms.canonical(self.point, False)
+        if not self.stands or memcmp(self.other, self.point, self.n * sizeof(double)) != 0:
+            self.best = self.function.value(self.point, False)
+
+
+def refit_responses(
+    Profiled function,                    # has been given the responses
+    const double[:, ::1] start,           # in: (R, n_theta)
+    const double[:, ::1] others,          # in: (S, n_theta) more starts
+    bint thorough,                        # in: whether to try them always
+    const double[:, ::1] rivals,          # in: (T, n_theta) lam = I of each term, or none
+    bint all_terms,                       # in: whether to try all terms together, too
+    const Py_ssize_t[::1] term_start,     # in: first column of every term, and their end
+    const double[:, ::1] inverse,         # in: (K, K) T^-1 of the terms, block-diagonal
+    Py_ssize_t max_iterations,
+    double[:, ::1] theta,                 # out: (R, n_theta) in the data's units
+    double[::1] deviance,                 # out: (R,) engine's units
+    double[::1] residual_square,          # out: (R,) y'P0 y
+    double[:, ::1] on_basis,              # out: (R, rank) coefficients of r on Q
+    Py_ssize_t[::1] evaluations,          # out: (R,)
+    unsigned char[::1] settled,           # out: (R,) whether a minimum was found
+    unsigned char[::1] singular,          # out: (R,)
+    double[::1] noise,                    # out: (R,) rounding error of the deviance
+):
+    """Fit every response, each from its own start, as ``optimize.minimize_deviance``."""
+    cdef _Refit fit = _Refit(function, term_start, inverse, max_iterations)
+    cdef Py_ssize_t r, i, n_values, n_derivatives
+    with nogil:
+        for r in range(start.shape[0]):
+            function.set_response(r)
+            n_values, n_derivatives = function.n_values, function.n_derivatives
+            if fit.from_start(&start[r, 0]):
+                if thorough or fit.smallest < ZERO_SINGULAR_VALUE:
+                    for i in range(others.shape[0]):
+                        fit.try_start(&others[i, 0])
+                if rivals.shape[0] and function.n_derivatives - n_derivatives > 1:
+                    fit.try_rivals(rivals, all_terms)
+                fit.round_zeros()
+                fit.terms.outer(fit.point, &theta[r, 0])
+                function.get_coefficients(&on_basis[r, 0])
+                residual_square[r] = function.residual_square
+                singular[r] = fit.smallest < ZERO_SINGULAR_VALUE
+                noise[r] = function.noise
+            deviance[r] = fit.best
+            settled[r] = fit.good and isfinite(fit.best)
+            evaluations[r] = function.n_values - n_values
+
+
+cdef bint _is_settled(Newton search, double noise) noexcept nogil:
+    """Whether a search has ended at a minimum, as ``optimize`` judges it."""
+    cdef double accepted
+    if search.remainder >= 0.0:
+        return True
+    if search.set_model(False):
+        return False
+    accepted = max(DECREMENT_ACCEPTED, SHARE_ACCEPTED * fabs(search.deviance))
+    accepted = max(accepted, NOISE_ACCEPTED * noise)
+    return search.decrement <= accepted and not search.way_down
+
+
+def split_responses(
+    const double[:, :, ::1] triangle,     # in: (L, K, K) D and U
+    const double[:, :, ::1] half,         # in: (L, K, P) C of [X .]
+    const double[:, :, ::1] response,     # in: (R, L, K) Z'r
+    double square,                        # in: r'r, the same for all; X'r = 0
+    double[:, :, ::1] out,                # out: (R, L, K) C of r
+    double[:, ::1] within,                # out: (R, P) the row of W of r
+):
+    """Split each response into what varies between levels and within."""
+    cdef Py_ssize_t n_levels = half.shape[0], k = half.shape[1], p = half.shape[2]
+    cdef Py_ssize_t r, level, i, j
+    cdef double x
+    with nogil:
+        for r in range(response.shape[0]):
+            for j in range(p - 1):
+                within[r, j] = 0.0
+            within[r, p - 1] = square
+            for level in range(n_levels):
+                for i in range(k):
+                    if triangle[level, i, i] == 0.0:
+                        out[r, level, i] = 0.0
+                        continue
+                    x = response[r, level, i]
+                    for j in range(i):
+                        x -= triangle[level, j, i] * out[r, level, j]
+                    out[r, level, i] = x
+                    within[r, p - 1] -= x * x / triangle[level, i, i]
+                    x /= triangle[level, i, i]
+                    for j in range(p - 1):
+                        within[r, j] -= x * half[level, i, j]
+
+
+def draw_responses(
+    const double[:, ::1] normal,          # in: (R, L K + free) standard normal
+    const double[::1] rest,               # in: (R,) squares of what [Z X] leaves of y
+    const double[:, :, ::1] root,         # in: (L, K, K) f_l = root_l g_l: Q_l'y
+    const double[:, :, ::1] triangle,     # in: (L, K, K) D and U
+    const double[:, :, ::1] half,         # in: (L, K, P) C of [X .]
+    const double[:, ::1] size,            # in: (L, K) roots of D
+    const double[:, :, ::1] projection,   # in: (L, K, rank) Q_l'Q
+    const double[:, ::1] fixed_root,      # in: (rank, free) root of what Z leaves of Q'Q
+    double nobs,
+    double[:, :, ::1] lead,               # out: (R, L, K) Z'r, scaled
+    double[:, :, ::1] out,                # out: (R, L, K) C of y, scaled
+    double[:, ::1] within,                # out: (R, P) the row of W of y, scaled
+    double[:, ::1] on_basis,              # out: (R, rank) Q'y
+    double[::1] y_scale,                  # out: (R,) root mean square of r
+):
+    """Responses by their sufficient statistics: exactly normal, without any row.
+
+    Given Z and X all of y enters as Z'y, Q'y and y'y; the part of y in the span of Z_l is
+    f_l in its orthonormal basis Q_l = Z_l U^-1 D^-1/2, the rest of Q'y is normal with what
+    Z leaves of Q'Q, and the squares of the rest of y are sigma^2 chi^2.
+    """
+    cdef Py_ssize_t n_levels = root.shape[0], k = root.shape[1], rank = fixed_root.shape[0]
+    cdef Py_ssize_t free = fixed_root.shape[1], r, level, i, j, at
+    cdef double x, square, scale
+    with nogil:
+        for r in range(normal.shape[0]):
+            square = rest[r]
+            for i in range(rank):
+                x = 0.0
+                for j in range(free):
+                    x += fixed_root[i, j] * normal[r, n_levels * k + j]
+                on_basis[r, i] = within[r, i] = x
+            for j in range(free):
+                square += normal[r, n_levels * k + j] ** 2
+            within[r, rank] = square
+            for level in range(n_levels):
+                at = level * k
+                for i in range(k):
+                    x = 0.0
+                    for j in range(i + 1):
+                        x += root[level, i, j] * normal[r, at + j]
+                    square += x * x
+                    out[r, level, i] = size[level, i] * x
+                    for j in range(rank):
+                        on_basis[r, j] += projection[level, i, j] * x
+            # the part of y orthogonal to X
+            for j in range(rank):
+                square -= on_basis[r, j] * on_basis[r, j]
+            y_scale[r] = sqrt(square / nobs)
+            scale = 1.0 / y_scale[r]
+            for j in range(rank):
+                within[r, j] *= scale
+            within[r, rank] *= scale * scale
+            for level in range(n_levels):
+                for i in range(k - 1, -1, -1):
+                    x = out[r, level, i]
+                    for j in range(rank):
+                        x -= half[level, i, j] * on_basis[r, j]
+                    lead[r, level, i] = x * scale
+                    out[r, level, i] *= scale
+                    for j in range(i + 1, k):
+                        lead[r, level, j] += triangle[level, i, j] * lead[r, level, i]

@@ -1,0 +1,1 @@
+"""Random variables and suprema of exact laws."""

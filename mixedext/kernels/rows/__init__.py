@@ -1,0 +1,1 @@
+"""Passes over rows and levels: sums, codes, moments."""

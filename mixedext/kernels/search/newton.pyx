@@ -1,0 +1,599 @@
+"""Trust-region Newton search for the minimum of a deviance.
+
+The function gives a value, and at the point of its last value the gradient and a model
+Hessian (average information plus the bend of Sigma = lam lam').  The search works on C
+arrays without the GIL; a function written in Python takes the GIL by itself.
+"""
+
+from libc.math cimport INFINITY, NAN, copysign, fabs, isfinite, pow, sqrt
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy, memset
+from scipy.linalg.cython_lapack cimport dsyev
+
+import numpy as np
+
+from mixedext.kernels import limits
+from mixedext.kernels.search.variance_step cimport variance_step
+
+# Expected fall of the deviance below which the search stops.  It is judged by the
+# gradient, so it may lie far below the rounding noise of the deviance itself.
+cdef double DECREMENT_TOLERANCE = 1e-13
+# A decrement below this that falls no more has met the rounding of the gradient.
+cdef double STALL_BELOW = 1e-9
+# The gradient has about this share of the noise of the deviance.
+cdef double NOISE_SHARE = 1e-3
+# Expected fall below which the last change of the gradient corrects the Hessian.
+cdef double SECANT_BELOW = 1.0
+# Another minimum is given up where it cannot end lower by RESTART_GAIN: the true fall is
+# hardly ever more than HOPE times the expected one.
+cdef double RESTART_GAIN = limits.RESTART_GAIN
+cdef double HOPE = 20.0
+# Larger elements of theta at the start are the units of their changes: curvatures along
+# relative standard deviations of 1 and 1e5 differ by 1e10 in theta itself.
+cdef double LARGE_THETA = 100.0
+# Curvature below minus this share of the largest is a way down.
+cdef double CURVATURE_TOLERANCE = 1e-7
+cdef double FLAT_CURVATURE = limits.FLAT_CURVATURE
+# A Cholesky factor serves in place of eigenvectors where the smallest eigenvalue is
+# surely above this share of the largest.
+cdef double CLEARLY_DEFINITE = 1e-8
+# The last derivatives of a costly function are saved where the decrement has just fallen by
+# FINISH_CONTRACTION and one more step that contracts it as much leaves at most this much,
+# or this share of the deviance.  The fall that comes then tells by how much the curvature
+# was missed along the step, and so what is left: of the deviance that share squared (other
+# directions allowed for by MISS_WEIGHT), of theta no more than FINISH_CHANGE of its size.
+cdef double FINISH_CONTRACTION = 1e-2
+cdef double FINISH_BELOW = 1e-9
+cdef double FINISH_SHARE = 1e-12
+cdef double FINISH_CHANGE = 3e-6
+cdef double MISS = 0.1
+cdef double MISS_WEIGHT = 20.0
+cdef double SMALL_THETA = 1e-2  # size below which changes are absolute
+# Estimated derivatives are enough for a step that promises this fall.
+cdef double ROUGH_ABOVE = 10.0
+
+# How the rows of the log came about.
+METHODS = ("newton", "l-bfgs-b", "rectified", "given", "closed form")
+
+cdef enum:
+    FOUND = 1
+    NOT_FINITE = -1
+    RAISED = -2
+    NO_DECOMPOSITION = -3
+
+
+cdef class Function:
+    """What is minimized; ``derivatives`` refer to the point of the last ``value``."""
+
+    cdef double value(self, const double* theta, bint floor) noexcept nogil:
+        return INFINITY
+
+    cdef void derivatives(
+        self, const double* theta, double* gradient, double* hessian
+    ) noexcept nogil:
+        pass
+
+cdef object _copied(const double* x, Py_ssize_t n):
+    cdef Py_ssize_t i
+    cdef double[::1] view
+    out = np.empty(n)
+    view = out
+    for i in range(n):
+        view[i] = x[i]
+    return out
+
+
+cdef inline double _norm(const double* x, Py_ssize_t n) noexcept nogil:
+    cdef double total = 0.0
+    cdef Py_ssize_t i
+    for i in range(n):
+        total += x[i] * x[i]
+    return sqrt(total)
+
+
+cdef class Newton:
+    """The search for one function; ``theta``, ``gradient`` and ``hessian`` say where it is.
+
+    Within a search all three are in ``unit``; ``theta`` no longer when it has ended.
+
+    Parameters
+    ----------
+    function : Function
+        What is minimized.
+    keep_log : bool, optional
+        Whether to note every evaluation.
+    """
+
+    def __cinit__(self, Function function, bint keep_log=True):
+        cdef Py_ssize_t n = function.n_theta, i
+        self.function, self.n_theta, self.keep_log = function, n, keep_log
+        self.work_size = <int>(34 * n)
+        cdef Py_ssize_t total = 16 * n + 6 * n * n + self.work_size
+        self.buffer = <double*>malloc(max(total, 1) * sizeof(double))
+        if self.buffer == NULL:
+            raise MemoryError(f"no memory for a search in {n} parameters")
+        memset(self.buffer, 0, total * sizeof(double))
+        cdef double* at = self.buffer
+        self.theta, self.trial, self.step = at, at + n, at + 2 * n
+        self.gradient, self.before = at + 3 * n, at + 4 * n
+        self.secant_step, self.secant_change = at + 5 * n, at + 6 * n
+        self.newton_step, self.eigenvalue = at + 7 * n, at + 8 * n
+        self.slope, self.along = at + 9 * n, at + 10 * n
+        self.unit, self.given = at + 11 * n, at + 12 * n
+        at += 13 * n
+        self.hessian, self.model, self.factor = at, at + n * n, at + 2 * n * n
+        self.inverse, self.vector = at + 3 * n * n, at + 4 * n * n
+        self.work = at + 5 * n * n
+        at += 5 * n * n + self.work_size
+        self.mixed, self.squared = at, NULL
+        if function.squared is not None:
+            self.squared = at + n * n + 2 * n
+            for i in range(n):
+                self.squared[i] = function.squared[i]
+        for i in range(n):
+            self.unit[i] = 1.0
+        self.remainder = -1.0
+
+    def __dealloc__(self):
+        free(self.buffer)
+        free(self.log)
+
+    # ---- log ----
+
+    cdef void add(
+        self, int method, double deviance, double step, double fall, const double* theta
+    ) noexcept nogil:
+        cdef Py_ssize_t width = self.n_theta + 4, i
+        cdef double* row
+        if not self.keep_log:
+            return
+        if self.log_rows == self.log_room:
+            i = 2 * self.log_room + 16
+            row = <double*>realloc(self.log, i * width * sizeof(double))
+            if row == NULL:  # a log is not worth a failure
+                self.keep_log = False
+                return
+            self.log, self.log_room = row, i
+        row = self.log + self.log_rows * width
+        row[0], row[1], row[2], row[3] = method, deviance, step, fall
+        for i in range(self.n_theta):
+            row[4 + i] = theta[i]
+        self.log_rows += 1
+
+    def note(self, method, double deviance, double step, double fall, theta):
+        """Add a row to the log."""
+        cdef const double[::1] point = np.ascontiguousarray(theta, float)
+        self.add(
+            METHODS.index(method), deviance, step, fall, &point[0] if len(point) else NULL
+        )
+
+    def records(self):
+        """The log: number of the method, deviance, step, expected fall, theta by row."""
+        cdef Py_ssize_t width = self.n_theta + 4
+        out = np.empty((self.log_rows, width))
+        cdef double[:, ::1] view = out
+        if self.log_rows:
+            memcpy(&view[0, 0], self.log, self.log_rows * width * sizeof(double))
+        return out
+
+    # ---- units ----
+
+    cdef void set_units(self, const double* theta) noexcept nogil:
+        cdef Py_ssize_t i
+        for i in range(self.n_theta):
+            self.unit[i] = fabs(theta[i]) if fabs(theta[i]) > LARGE_THETA else 1.0
+
+    cdef void leave_units(self, const double* theta, double* out) noexcept nogil:
+        cdef Py_ssize_t i
+        for i in range(self.n_theta):
+            out[i] = self.unit[i] * theta[i]
+
+    cdef double value_at(self, const double* theta) noexcept nogil:
+        self.leave_units(theta, self.given)
+        return self.function.value(self.given, True)
+
+    cdef void take_derivatives(self) noexcept nogil:
+        self.leave_units(self.theta, self.given)
+        self.function.derivatives(self.given, self.gradient, self.hessian)
+        self.enter_units()
+
+    cdef void enter_units(self) noexcept nogil:
+        """Gradient and Hessian of theta in units from those of theta."""
+        cdef Py_ssize_t n = self.n_theta, i, j
+        for i in range(n):
+            self.gradient[i] *= self.unit[i]
+            for j in range(n):
+                self.hessian[i * n + j] *= self.unit[i] * self.unit[j]
+
+    # ---- the quadratic model ----
+
+    cdef int decompose(self, const double* matrix, double* vector) noexcept nogil:
+        """Eigenvalues, ascending, and eigenvectors (column j from vector + j n)."""
+        cdef int n = <int>self.n_theta, info = 0
+        memcpy(vector, matrix, n * n * sizeof(double))
+        dsyev(b"V", b"L", &n, vector, &n, self.eigenvalue, self.work, &self.work_size, &info)
+        return info
+
+    cdef bint factorize(self, double* smallest) noexcept nogil:
+        """Cholesky factor of the model; a lower bound of its smallest eigenvalue.
+
+        The bound is 1 / ||L^-1||^2 in the Frobenius norm.
+        """
+        cdef Py_ssize_t n = self.n_theta, i, j, c
+        cdef double* root = self.factor
+        cdef double* inverse = self.inverse
+        cdef double x, total = 0.0
+        for j in range(n):
+            x = self.model[j * n + j]
+            for c in range(j):
+                x -= root[j * n + c] * root[j * n + c]
+            if not x > 0.0:
+                return False
+            root[j * n + j] = sqrt(x)
+            for i in range(j + 1, n):
+                x = self.model[i * n + j]
+                for c in range(j):
+                    x -= root[i * n + c] * root[j * n + c]
+                root[i * n + j] = x / root[j * n + j]
+        for j in range(n):
+            for i in range(j, n):
+                x = 1.0 if i == j else 0.0
+                for c in range(j, i):
+                    x -= root[i * n + c] * inverse[c * n + j]
+                x /= root[i * n + i]
+                inverse[i * n + j] = x
+                total += x * x
+        smallest[0] = 1.0 / total
+        return True
+
+    cdef bint corrected(self) noexcept nogil:
+        """The model made to agree with the last change of the gradient, if that is sound.
+
+        The average information may be far from the curvature where groups are few; one
+        symmetric rank-one correction (Davidon) turns linear convergence into superlinear.
+        A correction that is no small one, or makes a way down, is not to be trusted.
+        """
+        cdef Py_ssize_t n = self.n_theta, i, j
+        cdef double* miss = self.along
+        cdef double along = 0.0, size, own = 0.0, top, bound, least
+        for i in range(n):
+            miss[i] = self.secant_change[i]
+            for j in range(n):
+                miss[i] -= self.hessian[i * n + j] * self.secant_step[j]
+            along += miss[i] * self.secant_step[i]
+        size = _norm(miss, n) * _norm(self.secant_step, n)
+        if size == 0.0 or fabs(along) < 1e-3 * size:
+            return False
+        for i in range(n):
+            for j in range(n):
+                self.model[i * n + j] += miss[i] * miss[j] / along
+        # Bounds decide most cases: the largest diagonal <= largest eigenvalue <= the norm.
+        top = self.hessian[0]
+        for i in range(1, n):
+            top = max(top, self.hessian[i * n + i])
+        own, bound = _norm(self.hessian, n * n), _norm(self.model, n * n)
+        if self.factorize(&least):
+            if least > 1e-6 * own and bound < 1e3 * top:
+                return True
+        elif top > 0.0:
+            return False
+        if self.decompose(self.hessian, self.vector):
+            return False
+        own = self.eigenvalue[n - 1]
+        if self.decompose(self.model, self.vector):
+            return False
+        least, top = self.eigenvalue[0], self.eigenvalue[n - 1]
+        return not (least < 1e-6 * own or top > 1e3 * own)
+
+    cdef int set_model(self, bint secant) noexcept nogil:
+        """Model of the deviance at theta, and the fall that it promises."""
+        cdef Py_ssize_t n = self.n_theta, i, c
+        cdef double x, least
+        memcpy(self.model, self.hessian, n * n * sizeof(double))
+        if secant and not self.corrected():
+            memcpy(self.model, self.hessian, n * n * sizeof(double))
+        self.decomposed = False
+        self.definite = (
+            self.factorize(&least)
+            and least > CLEARLY_DEFINITE * _norm(self.model, n * n)
+        )
+        if not self.definite:
+            return self.spectrum()
+        self.way_down, self.decrement = False, 0.0
+        for i in range(n):
+            x = 0.0
+            for c in range(i + 1):
+                x += self.inverse[i * n + c] * self.gradient[c]
+            self.along[i] = x
+            self.decrement += 0.5 * x * x
+        for i in range(n):
+            x = 0.0
+            for c in range(i, n):
+                x -= self.inverse[c * n + i] * self.along[c]
+            self.newton_step[i] = x
+        return 0
+
+    cdef int spectrum(self) noexcept nogil:
+        """Eigenvectors of the model, and the gradient along them."""
+        cdef Py_ssize_t n = self.n_theta, i, j
+        cdef double x
+        if self.decompose(self.model, self.vector):
+            return NO_DECOMPOSITION
+        self.decomposed = True
+        self.largest = max(fabs(self.eigenvalue[0]), fabs(self.eigenvalue[n - 1]), 1e-300)
+        self.way_down = self.eigenvalue[0] < -CURVATURE_TOLERANCE * self.largest
+        self.decrement = 0.0
+        for j in range(n):
+            x = 0.0
+            for i in range(n):
+                x += self.vector[j * n + i] * self.gradient[i]
+            self.slope[j] = x
+            self.decrement += (
+                0.5 * x * x / max(fabs(self.eigenvalue[j]), FLAT_CURVATURE * self.largest)
+            )
+        return 0
+
+    cdef double set_step(self, double radius) noexcept nogil:
+        """Minimizer of the model within ``radius`` (More and Sorensen 1983); its length."""
+        cdef Py_ssize_t n = self.n_theta, i, j, turn
+        cdef double* along = self.along
+        cdef double floor, length, low, high, middle, x
+        if self.definite:
+            length = _norm(self.newton_step, n)
+            if length <= radius:
+                memcpy(self.step, self.newton_step, n * sizeof(double))
+                self.fall = self.decrement
+                return length
+        if not self.decomposed and self.spectrum():
+            return -1.0
+        floor = FLAT_CURVATURE * self.largest
+        length = -1.0
+        if self.eigenvalue[0] > floor:
+            low = 0.0
+            length = _shifted(self, 0.0, floor)
+            if length > radius:
+                length = -1.0
+        else:
+            low = -self.eigenvalue[0]
+            length = _shifted(self, low + floor, floor)
+            if length < radius:  # hard case: the way down is free of slope
+                along[0] += copysign(sqrt(radius * radius - length * length), along[0])
+            else:
+                length = -1.0
+        if length < 0.0:
+            high = low + _norm(self.slope, n) / radius + floor
+            for turn in range(60):
+                middle = 0.5 * (low + high)
+                if _shifted(self, middle, floor) > radius:
+                    low = middle
+                else:
+                    high = middle
+                if high - low < 1e-3 * high:
+                    break
+            _shifted(self, high, floor)
+        memset(self.step, 0, n * sizeof(double))
+        self.fall = 0.0
+        for j in range(n):
+            x = along[j]
+            self.fall -= self.slope[j] * x + 0.5 * self.eigenvalue[j] * x * x
+            for i in range(n):
+                self.step[i] += self.vector[j * n + i] * x
+        return _norm(self.step, n)
+
+    cdef double set_variance_step(self, double radius) noexcept nogil:
+        if self.squared == NULL:
+            return -1.0
+        return variance_step(
+            self.n_theta, self.squared, self.theta, self.gradient, self.hessian, radius,
+            self.mixed, self.step, &self.fall,
+        )
+
+    cdef bint finished(self, double ratio, double last, double tolerance) noexcept nogil:
+        """Whether theta, just reached by a full step, needs no derivatives; sets remainder.
+
+        ``ratio`` is the fall over the expected one, ``last`` the decrement before.
+        """
+        cdef double contraction = self.decrement / last, change = 0.0, miss
+        cdef Py_ssize_t i
+        if self.fall < 0.99 * self.decrement:
+            return False
+        miss = max(fabs(ratio - 1.0) - 3.0 * self.function.noise / self.fall, 0.0)
+        for i in range(self.n_theta):
+            change = max(change, fabs(self.step[i]) / max(fabs(self.theta[i]), SMALL_THETA))
+        change *= max(2.0 * miss, pow(contraction, 0.75))
+        self.remainder = self.decrement * max(contraction, MISS_WEIGHT * miss * miss)
+        if miss < MISS and self.remainder < tolerance and change < FINISH_CHANGE:
+            return True
+        self.remainder = -1.0
+        return False
+
+    # ---- the search ----
+
+    cdef int search(
+        self, const double* start, Py_ssize_t max_iterations, double to_beat
+    ) noexcept nogil:
+        """From ``start``; FOUND, or what went wrong."""
+        cdef Py_ssize_t i
+        cdef int status
+        self.set_units(start)
+        for i in range(self.n_theta):
+            self.theta[i] = start[i] / self.unit[i]
+        status = self.search_in_units(max_iterations, to_beat)
+        self.leave_units(self.theta, self.theta)
+        return status
+
+    cdef int search_in_units(
+        self, Py_ssize_t max_iterations, double to_beat
+    ) noexcept nogil:
+        cdef Py_ssize_t n = self.n_theta, i, turn, shrink = 0, stalled = 0
+        cdef double radius, smallest = INFINITY, noise, length, trial, ratio, last = -1.0
+        cdef double tolerance
+        cdef bint judged, finishing, leaping
+        self.remainder = -1.0
+        self.has_secant = False
+        self.deviance = self.value_at(self.theta)
+        while not isfinite(self.deviance) and shrink < 60 and not self.function.raised:
+            # a start that rounding rejects
+            for i in range(n):
+                self.theta[i] /= 2
+            shrink += 1
+            self.deviance = self.value_at(self.theta)
+        if self.function.raised:
+            return RAISED
+        self.add(0, self.deviance, 0.0, NAN, self.given)
+        if not isfinite(self.deviance):
+            return NOT_FINITE
+        self.take_derivatives()
+        if self.function.rough and not self.function.raised:
+            self.function.rough = False
+            if self.set_model(False) or self.way_down or self.decrement < ROUGH_ABOVE:
+                self.take_derivatives()
+        radius = max(1.0, _norm(self.theta, n))
+        for turn in range(max_iterations):
+            if self.function.raised:
+                return RAISED
+            if self.set_model(self.has_secant):
+                return NO_DECOMPOSITION
+            finishing = False
+            tolerance = max(FINISH_BELOW, FINISH_SHARE * fabs(self.deviance))
+            if not self.way_down:
+                if self.decrement < max(DECREMENT_TOLERANCE, NOISE_SHARE * self.function.noise):
+                    break
+                stalled = stalled + 1 if self.decrement > 0.9 * smallest else 0
+                smallest = min(smallest, self.decrement)
+                if self.decrement < STALL_BELOW and stalled >= 3:
+                    break  # rounding of the gradient is all that is left
+                if (
+                    self.deviance - HOPE * self.decrement > to_beat - RESTART_GAIN
+                    and to_beat > -INFINITY
+                ):
+                    break  # another minimum is lower than this one can be
+                finishing = (
+                    self.function.costly
+                    and self.decrement < FINISH_CONTRACTION * last
+                    and self.decrement / last * self.decrement < tolerance
+                )
+            leaping = True
+            noise = max(1e-11 * max(fabs(self.deviance), 1.0), self.function.noise)
+            while True:
+                length = self.set_variance_step(radius) if leaping else -1.0
+                leaping = length >= 0.0
+                if not leaping:
+                    length = self.set_step(radius)
+                if length < 0.0:
+                    return NO_DECOMPOSITION
+                for i in range(n):
+                    self.trial[i] = self.theta[i] + self.step[i]
+                trial = self.value_at(self.trial)
+                if self.function.raised:
+                    return RAISED
+                self.add(0, trial, length, self.fall, self.given)
+                ratio = (self.deviance - trial) / self.fall if self.fall > 0 else -1.0
+                judged = self.fall >= 10 * noise
+                if not judged and trial - self.deviance < noise:
+                    break  # too small a change to judge by the deviance: trust the gradient
+                if ratio > 1e-4:
+                    break
+                finishing = False
+                if leaping:
+                    leaping = False
+                    continue
+                radius = 0.25 * min(radius, length)
+                if radius < 1e-12 * (1 + _norm(self.theta, n)):
+                    self.value_at(self.theta)
+                    self.take_derivatives()
+                    return RAISED if self.function.raised else FOUND
+            if leaping:
+                pass
+            elif not judged:
+                radius = max(radius, 10 * length)
+            elif ratio > 0.75 and length > 0.9 * radius:
+                radius *= 3.0
+            elif ratio < 0.25:
+                radius = 0.5 * length
+            memcpy(self.theta, self.trial, n * sizeof(double))
+            self.deviance = trial
+            if finishing and not leaping and self.finished(ratio, last, tolerance):
+                return FOUND
+            last = -1.0 if self.way_down or leaping else self.decrement
+            memcpy(self.before, self.gradient, n * sizeof(double))
+            self.take_derivatives()
+            self.has_secant = False
+            if self.fall < SECANT_BELOW and not leaping:
+                self.has_secant = True
+                memcpy(self.secant_step, self.step, n * sizeof(double))
+                for i in range(n):
+                    self.secant_change[i] = self.gradient[i] - self.before[i]
+        return RAISED if self.function.raised else FOUND
+
+    # ---- from Python ----
+
+    def minimize(self, start, Py_ssize_t max_iterations, double to_beat=-INFINITY):
+        """Search from ``start``; the deviance reached.
+
+        Raises
+        ------
+        ValueError
+            If the deviance is not finite at the start, nor at a start near zero.
+        """
+        cdef const double[::1] point = np.ascontiguousarray(start, float)
+        cdef int status
+        if len(point) != self.n_theta:
+            raise ValueError(f"a start of {len(point)} for {self.n_theta} parameters")
+        with nogil:
+            status = self.search(&point[0], max_iterations, to_beat)
+        if status == RAISED:
+            self.function.reraise()  # a function written in Python
+        if status == NO_DECOMPOSITION:
+            raise ValueError("the derivatives of the deviance are not finite")
+        if status == NOT_FINITE:
+            raise ValueError(
+                "the deviance is not finite at the start (start_params), nor at starts "
+                "closer to zero; the columns of the model differ too much in size"
+            )
+        return self.deviance
+
+    @property
+    def point(self):
+        """Theta where the search ended."""
+        return _copied(self.theta, self.n_theta)
+
+    def last_derivatives(self):
+        """Gradient and Hessian at the last point that had them."""
+        n = self.n_theta
+        unit, hessian = _copied(self.unit, n), _copied(self.hessian, n * n).reshape(n, n)
+        return _copied(self.gradient, n) / unit, hessian / np.outer(unit, unit)
+
+    def outlook(self, theta, gradient, hessian):
+        """What one more Newton step would bring at a point.
+
+        Returns
+        -------
+        decrement : float
+            Expected fall of the deviance.
+        curvature : float
+            Smallest eigenvalue of the Hessian, relative to the largest, large elements of
+            theta in units of themselves.
+        way_down : bool
+            Whether some curvature is negative.
+        """
+        cdef const double[::1] point = np.ascontiguousarray(theta, float)
+        cdef const double[::1] g = np.ascontiguousarray(gradient)
+        cdef const double[:, ::1] h = np.ascontiguousarray(hessian)
+        cdef Py_ssize_t n = self.n_theta
+        memcpy(self.gradient, &g[0], n * sizeof(double))
+        memcpy(self.hessian, &h[0, 0], n * n * sizeof(double))
+        self.set_units(&point[0])
+        self.enter_units()
+        memcpy(self.model, self.hessian, n * n * sizeof(double))
+        if self.spectrum():
+            raise ValueError("the derivatives of the deviance are not finite")
+        return self.decrement, self.eigenvalue[0] / self.largest, bool(self.way_down)
+
+
+cdef double _shifted(Newton s, double shift, double floor) noexcept nogil:
+    """The model's minimizer for one shift of the curvature, along eigenvectors."""
+    cdef Py_ssize_t j
+    for j in range(s.n_theta):
+        s.along[j] = -s.slope[j] / max(s.eigenvalue[j] + shift, floor)
+    return _norm(s.along, s.n_theta)

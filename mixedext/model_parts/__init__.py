@@ -1,1 +1,0 @@
-"""The parts that MixedLM is put together from, a module each."""

@@ -1,0 +1,1 @@
+"""The faces of the package: models and results as users see them."""

@@ -1,0 +1,1 @@
+"""Variance components by analysis of variance."""

@@ -1,0 +1,222 @@
+"""One least-squares regression a group, with own and pooled residual variances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from mixedext.kernels.rows.group_regression import group_regressions
+
+__all__ = [
+    "GroupRegressions",
+    "Homogeneity",
+    "PoolabilityTest",
+    "homogeneity",
+    "least_squares_by_group",
+    "poolability",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class GroupRegressions:
+    """Regressions of all groups.
+
+    Attributes
+    ----------
+    coefficients : ndarray
+        (L, p); NaN where a group does not determine a coefficient.
+    unscaled : ndarray
+        Diagonals of (X_l'W_l X_l)^-1 with the weights W, (L, p); NaN likewise.
+    residual_squares : ndarray
+        Weighted residual sums of squares, (L,).
+    ranks, sizes : ndarray
+        Rank of X_l and number of rows, (L,) int.
+    residuals : ndarray
+        (n,) in the order of the rows, not multiplied by weights.
+    """
+
+    coefficients: np.ndarray
+    unscaled: np.ndarray
+    residual_squares: np.ndarray
+    ranks: np.ndarray
+    sizes: np.ndarray
+    residuals: np.ndarray
+
+    @property
+    def df_resid(self) -> np.ndarray:
+        """Residual degrees of freedom of every group."""
+        return self.sizes - self.ranks
+
+    @property
+    def sigma(self) -> np.ndarray:
+        """Residual standard deviation of every group, NaN without degrees of freedom."""
+        return _root_mean(self.residual_squares, self.df_resid)
+
+    @property
+    def pooled_df(self) -> int:
+        """Residual degrees of freedom of all groups together."""
+        return int(self.df_resid.sum())
+
+    @property
+    def pooled_sigma(self) -> float:
+        """Residual standard deviation common to the groups."""
+        return float(_root_mean(self.residual_squares.sum(), self.pooled_df))
+
+
+def _root_mean(squares, df):
+    return np.sqrt(squares / np.where(df > 0, df, np.nan))
+
+
+def least_squares_by_group(
+    columns, y, codes, n_groups: int, weights=None
+) -> GroupRegressions:
+    """Regress y on the columns in every group.
+
+    Parameters
+    ----------
+    columns : ndarray
+        Regressors, (n, p).
+    y : ndarray
+        Response, (n,).
+    codes : ndarray
+        Number of every row's group, (n,) int from 0 to ``n_groups`` - 1; every group has
+        a row.
+    n_groups : int
+        Number of groups.
+    weights : ndarray, optional
+        Precision weights, positive, (n,): variances are sigma^2 / weight.
+
+    Returns
+    -------
+    GroupRegressions
+
+    Notes
+    -----
+    A column that depends on those before it in the formula is left out in that group, as
+    R's ``lm`` does.  Unlike there, every coefficient that then depends on this choice is
+    NaN too: the intercept of a group with one value of x is no intercept.
+    """
+    columns = np.asarray(columns, float)
+    n, p = columns.shape
+    sizes = np.bincount(codes, minlength=n_groups).astype(np.int64)
+    start = np.concatenate([[0], np.cumsum(sizes)])
+    sorted_already = n == 0 or bool(np.all(codes[1:] >= codes[:-1]))
+    order = np.arange(n) if sorted_already else np.argsort(codes, kind="stable")
+    table = np.ascontiguousarray(columns.T)
+    constant = [j for j in range(p) if table[j, 0] != 0 and np.ptp(table[j]) == 0]
+    places = np.arange(p)
+    if constant:
+        places = np.r_[constant[0], np.delete(places, constant[0])]
+        if constant[0] != 0:
+            table = np.ascontiguousarray(table[places])
+    coefficients, unscaled = np.empty((n_groups, p)), np.empty((n_groups, p))
+    squares, residuals = np.empty(n_groups), np.empty(n)
+    ranks = np.empty(n_groups, np.int64)
+    group_regressions(
+        table,
+        np.ascontiguousarray(y, dtype=float),
+        np.empty(0) if weights is None else np.sqrt(weights, dtype=float),
+        order.astype(np.int64, copy=False),
+        start.astype(np.int64, copy=False),
+        bool(constant),
+        np.empty((p + 2) * int(sizes.max())),
+        np.empty((p + 1) ** 2 + 3 * p),
+        coefficients,
+        unscaled,
+        squares,
+        ranks,
+        residuals,
+    )
+    if constant and constant[0] != 0:
+        back = np.argsort(places)
+        coefficients, unscaled = coefficients[:, back], unscaled[:, back]
+    return GroupRegressions(coefficients, unscaled, squares, ranks, sizes, residuals)
+
+
+@dataclass(frozen=True, eq=False)
+class Homogeneity:
+    """Tests of whether a coefficient is the same in all groups.
+
+    Attributes
+    ----------
+    statistic : ndarray
+        F for every coefficient, (p,).
+    df_num : ndarray
+        Groups that determine the coefficient, less 1.
+    df_denom : int
+        Pooled residual degrees of freedom.
+    """
+
+    statistic: np.ndarray
+    df_num: np.ndarray
+    df_denom: int
+
+
+def homogeneity(fits: GroupRegressions) -> Homogeneity:
+    """F tests that each coefficient is the same in all groups, the others being free.
+
+    The estimates b_l of the groups are independent with variances sigma^2 v_l, so that
+    sum_l (b_l - b)^2 / v_l, with the weighted mean b, is sigma^2 times a chi-square.
+
+    Parameters
+    ----------
+    fits : GroupRegressions
+        The regressions.
+
+    Returns
+    -------
+    Homogeneity
+    """
+    weight = np.where(np.isnan(fits.unscaled), 0.0, 1.0 / fits.unscaled)
+    value = np.nan_to_num(fits.coefficients)
+    count = np.count_nonzero(weight, axis=0)
+    total = np.where(count > 0, weight.sum(axis=0), np.nan)
+    spread = value - (weight * value).sum(axis=0) / total
+    squares = (weight * spread**2).sum(axis=0)
+    df_num = count - 1
+    mean_square = squares / np.where(df_num > 0, df_num, np.nan)
+    scale = fits.pooled_sigma
+    statistic = mean_square / scale**2 if scale > 0 else np.full(len(count), np.nan)
+    return Homogeneity(statistic, df_num, fits.pooled_df)
+
+
+class PoolabilityTest(NamedTuple):
+    """F test of one regression for all groups against one for each."""
+
+    statistic: float
+    pvalue: float
+    df_num: int
+    df_denom: int
+
+    def __repr__(self):
+        dfs = f"{self.df_num}, {self.df_denom}"
+        return (
+            "All coefficients the same in all groups:\n"
+            f"F({dfs}) = {self.statistic:.5g}, p = {self.pvalue:.3g}"
+        )
+
+
+def poolability(columns, y, fits: GroupRegressions, weights=None) -> PoolabilityTest:
+    """F test that all coefficients are the same in all groups (Chow's test).
+
+    Parameters
+    ----------
+    columns, y, weights : ndarray
+        What the groups' regressions were made from.
+    fits : GroupRegressions
+        The regressions.
+
+    Returns
+    -------
+    PoolabilityTest
+    """
+    everyone = np.zeros(len(y), np.int64)
+    one = least_squares_by_group(columns, y, everyone, 1, weights)
+    df_num, scale = int(fits.ranks.sum() - one.ranks[0]), fits.pooled_sigma
+    gain = one.residual_squares[0] - fits.residual_squares.sum()
+    statistic = gain / df_num / scale**2 if df_num > 0 and scale > 0 else np.nan
+    pvalue = stats.f.sf(statistic, df_num, fits.pooled_df)
+    return PoolabilityTest(float(statistic), float(pvalue), df_num, fits.pooled_df)

@@ -1,0 +1,437 @@
+"""MixedLM: statsmodels' linear mixed model on mixedext's engine."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+from statsmodels.base.model import LikelihoodModel
+from statsmodels.regression.mixed_linear_model import MixedLM as UpstreamMixedLM
+
+from mixedext.compat import SPEC_ATTRIBUTE
+from mixedext.engine.rows.design import prepare_design
+from mixedext.exceptions import (
+    RankDeficientWarning,
+    user_stacklevel,
+)
+from mixedext.models.mixedlm.chunk_rows import ChunkedRows
+from mixedext.models.mixedlm.fitting import Fitting
+from mixedext.models.mixedlm.refitting import Refitting
+from mixedext.models.mixedlm.statsmodels_face.groups_view import MADE_OF_ROWS, GroupsView
+from mixedext.models.mixedlm.statsmodels_face.model_data import model_data
+from mixedext.specification.formula.arrays import array_frame
+from mixedext.specification.formula.formula_engine import fixed_spec, new_fixed_columns
+from mixedext.specification.formula.model_frame import model_frame
+from mixedext.specification.formula.namespace import (
+    caller_namespace,
+    portable_namespace,
+    restored_namespace,
+)
+from mixedext.specification.formula.plain_formula import SpecOfRows
+from mixedext.specification.terms.grouped import check_grouped
+from mixedext.specification.terms.packing import ParameterLayout
+from mixedext.specification.terms.random_terms import (
+    RandomTerm,
+    check_group_names,
+    check_terms,
+)
+
+__all__ = ["MixedLM", "mixedlm"]
+
+
+class MixedLM(Fitting, Refitting, ChunkedRows, GroupsView, UpstreamMixedLM):
+    """Linear mixed-effects model with any number of nested and crossed random terms.
+
+    Parameters
+    ----------
+    endog : array_like
+        Response, shape (n,).
+    exog : array_like or None
+        Fixed-effects columns, shape (n, k); None for a model without fixed effects.
+    groups : array_like, optional
+        Labels of one grouping factor, shape (n,), as in statsmodels.
+    exog_re : array_like, optional
+        Columns with random coefficients by ``groups``; a random intercept if None.
+    exog_vc : VCSpec, optional
+        Variance components within ``groups``: matrices by component and group, dense or
+        sparse, with any number of columns; the groups in sorted order.  Without
+        ``exog_re`` the groups have then no random intercept, as in statsmodels.
+    use_sqrt : bool, optional
+        Kept for statsmodels; the engine always works with the root of the covariance.
+    missing : {"none", "raise", "drop"}, optional
+        Rows with missing values are an error ("none", "raise") or are left out.
+    terms : list of RandomTerm or SparseTerm, optional
+        Random terms; may be used with or without ``groups``.  With neither the model
+        is an ordinary linear model, fitted by ML or REML all the same.
+    weights : array_like, optional
+        Precision weights w, positive: the residual variance of a row is sigma^2 / w.
+    offset : array_like, optional
+        Known part of the mean, in the units of the response.
+    **kwargs
+        ``formula``, ``model_spec``, ``hasconst`` as in statsmodels.
+
+    Raises
+    ------
+    DesignError
+        If a random term's variance cannot be told from the residual, or the response is
+        constant; a ValueError.
+    ValueError
+        If an argument has the wrong shape or type, or weights are not positive.
+    MissingDataError
+        If values are missing and ``missing`` is not "drop".
+
+    Warns
+    -----
+    RankDeficientWarning
+        If columns of ``exog`` depend on earlier ones; they get NaN coefficients.
+    UnidentifiedVarianceWarning
+        If a variance of ``groups`` or ``exog_vc`` may not be told from the residual's.
+
+    See Also
+    --------
+    mixedlm : the same from a formula and a data frame.
+
+    References
+    ----------
+    Bates, Maechler, Bolker and Walker (2015), Fitting linear mixed-effects models using
+    lme4, Journal of Statistical Software 67(1).
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.penicillin.load().data
+    >>> plate, sample = (mx.RandomTerm(data[g], group=g) for g in ("plate", "sample"))
+    >>> model = mx.MixedLM(data["diameter"], [[1.0]] * len(data), terms=[plate, sample])
+    >>> round(float(model.fit().llf), 4)
+    -165.4303
+    """
+
+    def __init__(
+        self,
+        endog,
+        exog=None,
+        groups=None,
+        exog_re=None,
+        exog_vc=None,
+        use_sqrt=True,
+        missing="none",
+        *,
+        terms=None,
+        weights=None,
+        offset=None,
+        **kwargs,
+    ):
+        unknown = sorted(set(kwargs) - {"formula", SPEC_ATTRIBUTE, "hasconst"})
+        if unknown:
+            raise ValueError(
+                f"argument {unknown[0]} not permitted for MixedLM initialization"
+            )
+        frame = array_frame(
+            endog, exog, groups, exog_re, exog_vc, terms, weights, offset, missing
+        )
+        grouped, given = frame.grouped, frame.terms
+        if grouped is not None:
+            check_grouped(grouped, frame.nobs)
+            given = given[len(grouped.all_terms) :]
+        own = [] if grouped is None or grouped.main is None else [grouped.main]
+        check_group_names(own + given)
+        check_terms(given, frame.nobs)
+        kwargs["exog_extremes"] = frame.exog_extremes
+        self._settle(frame, frame.nobs, 0 if own else None, kwargs)
+        self.use_sqrt = use_sqrt
+        self._design = prepare_design(
+            self._response(),
+            self.exog,
+            self.random_terms,
+            self.weights,
+        )
+        self._warn_dropped()
+
+    def _settle(self, frame, nobs, main_term, kwargs):
+        """Set the attributes that statsmodels' models have."""
+        # statsmodels' own constructor loops over rows and builds arrays by group.
+        LikelihoodModel.__init__(self, frame.endog, frame.exog, **kwargs)
+        if self.exog is None:
+            self.exog = np.zeros((len(self.endog), 0))
+            self.data.xnames = []
+        self.reml = True
+        self.fe_pen = self.cov_pen = None
+        grouped = self.grouped = frame.grouped
+        self.groups, self.component_columns, self.group_levels = None, (), None
+        if grouped is not None:
+            self.groups, self.group_levels = grouped.labels, grouped.levels
+            self.group_name = grouped.name
+            self.component_columns = grouped.components
+            self.data.main_term = grouped.main
+            if grouped.components:
+                self.data.vcomp_names = [c.name for c in grouped.components]
+        self.random_terms = frame.terms
+        self.weights, self.offset = frame.weights, frame.offset
+        self.nobs = self.n_totobs = nobs
+        self.namespace, self.offset_formulas = {}, ()
+        first = 0 if main_term is None else 1
+        self.main_term = main_term
+        self.components = tuple(range(first, first + len(self.component_columns)))
+        self.aliases = {}
+        self._init_keys = ["use_sqrt", "groups", "exog_re", "exog_vc", "terms"]
+        self._init_keys += ["weights", "offset"]
+        self._data_attr.extend(
+            ["random_terms", "weights", "offset", "groups", "grouped", "data.frame"]
+        )
+        self._data_attr.append("data.main_term")
+        self._name_parameters()
+
+    def _handle_data(self, endog, exog, missing, hasconst, **kwargs):
+        return model_data(endog, exog, hasconst, **kwargs)
+
+    @property
+    def terms(self) -> list[RandomTerm]:
+        """The random terms, in the order given."""
+        return self.random_terms
+
+    def _name_parameters(self):
+        layout = ParameterLayout.of(self.random_terms, self.main_term, self.components)
+        self.layout = layout
+        self.k_fe, self.k_re = self.exog.shape[1], len(layout.re_names)
+        self.k_re2, self.k_vc = len(layout.covariance_names), len(layout.components)
+        self.k_params = self.k_fe + self.k_re2
+        self.data.param_names = list(self.data.xnames or []) + layout.names
+        self.data.exog_re_names = list(layout.re_names)
+        self.data.exog_re_names_full = layout.names
+
+    @property
+    def dropped_columns(self) -> list[str]:
+        """Fixed-effects columns left out because they depend on earlier ones."""
+        kept = set(self._design.basis.kept)
+        return [name for j, name in enumerate(self.exog_names) if j not in kept]
+
+    @property
+    def exog_names(self):
+        """Names of the fixed-effects columns."""
+        return list(self.data.xnames or [])
+
+    def _warn_dropped(self):
+        if self._design.basis.rank < self.k_fe:
+            count = len(self.dropped_columns)
+            warnings.warn(
+                f"{count} column{'s' if count > 1 else ''} of exog depend"
+                f"{'' if count > 1 else 's'} on earlier ones and get"
+                f"{'' if count > 1 else 's'} no coefficient: "
+                f"{', '.join(self.dropped_columns)}",
+                RankDeficientWarning,
+                stacklevel=user_stacklevel(),
+            )
+
+    @classmethod
+    def from_formula(
+        cls,
+        formula,
+        data,
+        re_formula=None,
+        vc_formula=None,
+        subset=None,
+        use_sparse=False,
+        missing="none",
+        *args,
+        groups=None,
+        weights=None,
+        offset=None,
+        eval_env=None,
+        **kwargs,
+    ):
+        """Model from a formula and a data frame.
+
+        Parameters
+        ----------
+        formula : str
+            Fixed effects, random terms in lme4's notation such as ``(1 + x | g)``,
+            ``(x || g)``, ``(1 | a/b)``, and ``offset(...)``.
+        data : DataFrame
+            The data.
+        re_formula : str, optional
+            Columns with random coefficients by ``groups``, as in statsmodels.
+        vc_formula : dict, optional
+            Variance components within ``groups``, as in statsmodels: name to formula,
+            which is meant within each group.
+        subset : array_like, optional
+            Rows of ``data`` to use, for ``data.loc``.
+        use_sparse : bool, optional
+            Whether ``model.exog_vc.mats`` are sparse; the engine chooses its own storage.
+        missing : {"none", "raise", "drop"}, optional
+            Rows with missing values are an error ("none", "raise") or are left out.
+        groups : str or array_like, optional
+            Grouping factor of ``re_formula`` and ``vc_formula``.
+        weights, offset : str or array_like, optional
+            Column of ``data``, or one value a row.
+        eval_env : int or Mapping, optional
+            Where names that are no columns are looked up: levels up the stack, or a
+            mapping; -1 for nowhere.
+        **kwargs
+            Arguments of the class; ``exog_re``, ``exog_vc`` and ``terms`` stand for what
+            no formula says.
+
+        Returns
+        -------
+        MixedLM
+
+        Warns
+        -----
+        NoGroupInterceptWarning
+            If ``vc_formula`` is given without ``re_formula``: as in statsmodels the
+            groups have then no random intercept.
+
+        Raises
+        ------
+        FormulaError
+            If the formula cannot be read or evaluated; a ValueError.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> result.fe_params.round(3).to_dict()
+        {'Intercept': 251.405, 'Days': 10.467}
+        """
+        if not isinstance(re_formula, str | None):
+            raise ValueError(f"re_formula must be a string, not {re_formula!r}")
+        if not isinstance(vc_formula, Mapping | None):
+            raise ValueError(f"vc_formula must map names to formulas, not {vc_formula!r}")
+        formulas = [formula, re_formula, *(vc_formula or {}).values()]
+        formulas = [f for f in formulas if isinstance(f, str)]
+        namespace = caller_namespace(formulas, eval_env, depth=1)
+        frame = model_frame(
+            formula,
+            data,
+            namespace,
+            groups=groups,
+            re_formula=re_formula,
+            vc_formula=vc_formula,
+            weights=weights,
+            offset=offset,
+            subset=subset,
+            missing=missing,
+            use_sparse=use_sparse,
+        )
+        model = cls(
+            frame.endog,
+            frame.exog if frame.exog.shape[1] else None,
+            *args,
+            **_random_part(frame, kwargs, re_formula is None and not vc_formula),
+            weights=frame.weights,
+            offset=frame.offset,
+            formula=formula,
+            **{SPEC_ATTRIBUTE: frame.model_spec},
+            **kwargs,
+        )
+        model.data.frame = frame.data
+        model._remember_formula(formula, frame)
+        return model
+
+    def _remember_formula(self, formula, frame):
+        self.formula = formula
+        self.fixed_formula = frame.fixed_formula
+        self.namespace = frame.namespace
+        self.offset_formulas = frame.offset_formulas
+        self.aliases = frame.aliases
+
+    # ---- rows ----
+
+    def linear_predictor(self, coefficients, effects=None):
+        """Mean of the rows: offset, fixed effects and, if given, random effects.
+
+        Parameters
+        ----------
+        coefficients : ndarray
+            Fixed effects; NaN counts as 0 (dropped columns).
+        effects : list of ndarray, optional
+            Random effects of every term, (L, k).
+        """
+        self._need_rows()
+        mean = self.exog @ np.nan_to_num(np.asarray(coefficients, float))
+        if self.offset is not None:
+            mean = mean + self.offset
+        if effects is not None:
+            for term, effect in zip(self.random_terms, effects, strict=True):
+                mean += term.contribution(effect)
+        return mean
+
+    def predict(self, params, exog=None, offset=None):
+        """Population mean for rows of fixed-effects columns.
+
+        Parameters
+        ----------
+        params : array_like or MixedLMParams
+            Fixed effects, possibly followed by variance parameters.
+        exog : array_like, optional
+            Columns as in the model; the model's own rows if None.
+        offset : array_like, optional
+            Added to the mean; the model's own for its own rows.
+
+        Returns
+        -------
+        ndarray
+        """
+        beta = getattr(params, "fe_params", params)
+        beta = np.nan_to_num(np.asarray(beta, float)[: self.k_fe])
+        if exog is None:
+            self._need_rows()
+            exog, offset = self.exog, self.offset if offset is None else offset
+        mean = np.asarray(exog, float) @ beta
+        return mean if offset is None else mean + np.asarray(offset, float)
+
+    def new_rows(self, data):
+        """Fixed-effects columns and formula offset for new data."""
+        spec = getattr(self.data, SPEC_ATTRIBUTE, None)
+        if spec is None:
+            raise ValueError(
+                "the data of this model were removed before it was saved or copied, and "
+                "with them what its formula has learned from them; predict first, save it "
+                "with its data, or pass the model's own columns with transform=False"
+            )
+        return new_fixed_columns(
+            spec,
+            data,
+            self.fixed_formula,
+            self.namespace,
+            self.aliases,
+            self.offset_formulas,
+        )
+
+    # ---- pickling ----
+
+    def __getstate__(self):
+        state = {k: v for k, v in self.__dict__.items() if k not in MADE_OF_ROWS}
+        state["namespace"] = portable_namespace(self.namespace)
+        return state
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self.namespace = restored_namespace(self.namespace)
+        frame = getattr(self.data, "frame", None)
+        formula = getattr(self, "fixed_formula", None)
+        if getattr(self.data, "has_spec", False) or frame is None or formula is None:
+            return
+        # Patsy's specification cannot be pickled: it is made again, when it is needed.
+        spec = SpecOfRows(fixed_spec, formula, frame, self.namespace, self.aliases)
+        setattr(self.data, SPEC_ATTRIBUTE, spec)
+
+
+def _random_part(frame, kwargs, free):
+    """The random terms for the constructor: what formulas say, else what is given."""
+    given = {name: kwargs.pop(name, None) for name in ("exog_re", "exog_vc", "terms")}
+    terms = frame.bar_terms
+    if given["terms"]:
+        both = [[t.group for t in part] for part in (terms, given["terms"])]
+        if terms and both[0] != both[1]:
+            raise ValueError("terms= is given, and the formula has random terms in bars")
+        terms = terms or list(given["terms"])
+    exog = {"exog_re": given["exog_re"], "exog_vc": given["exog_vc"]}
+    if free and any(value is not None for value in exog.values()):
+        return {"groups": frame.groups, "terms": terms, **exog}
+    return {"groups": frame.grouped, "terms": terms}
+
+
+# As statsmodels.formula.api.mixedlm: the class method under a short name.
+mixedlm = MixedLM.from_formula

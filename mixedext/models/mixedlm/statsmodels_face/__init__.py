@@ -1,0 +1,1 @@
+"""What only statsmodels' interface asks for."""

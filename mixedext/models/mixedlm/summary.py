@@ -1,0 +1,253 @@
+"""The printed tables of a fitted model, through statsmodels' Summary."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from statsmodels.iolib.summary2 import Summary
+
+from mixedext.tables.number_text import df_texts
+
+__all__ = ["summarize"]
+
+# As many decimals as statsmodels prints, and more where a standard error is small.
+_DECIMALS, _ERROR_DIGITS = 3, 4
+# Blocks of a table whose decimals differ by no more than this share one format.
+_SHARED_DECIMALS = 2
+_DEFAULT_COV_TYPE = "nonrobust"
+
+
+def summarize(
+    results,
+    yname=None,
+    xname_fe=None,
+    xname_re=None,
+    title=None,
+    alpha=0.05,
+    df_method=None,
+):
+    """Summary of a ``MixedLMResults``; see its ``summary`` method.
+
+    The first two tables are statsmodels': header and parameters.
+    """
+    summary = Summary()
+    summary.add_title(title or "Mixed Linear Model Regression Results")
+    summary.add_dict(_header(results, yname, df_method))
+    parameters = _parameters(results, xname_fe, xname_re, alpha, df_method)
+    summary.add_df(parameters, align="r")
+    effects = _random_effects(results)
+    if effects is not None:
+        left = "ll".ljust(effects.shape[1], "r")
+        summary.add_df(effects, align=left, index=False)
+    if results.model.source is None:
+        summary.add_df(_scaled_residuals(results), align="r", index=False)
+    for line in _notes(results, parameters, df_method):
+        summary.add_text(line)
+    return summary
+
+
+# ---- header ----
+
+
+def _header(results, yname, df_method):
+    left = {"Model:": "MixedLM", "No. Observations:": str(results.nobs)}
+    left |= _group_entries(results)
+    left["Df method:"] = results.df_description(df_method)
+    status = results.convergence.status
+    right = {
+        "Dependent Variable:": yname or results.model.endog_names,
+        "Method:": results.method,
+        "Scale:": f"{results.scale:.6g}",
+        "Log-Likelihood:": f"{results.llf:.4f}",
+        "Converged:": f"{'Yes' if results.converged else 'No'} ({status})",
+        "Singular fit:": "Yes" if results.is_singular else "No",
+        "REML criterion:" if results.reml else "Deviance:": f"{results.deviance:.4f}",
+    }
+    cov_type = getattr(results, "cov_type", _DEFAULT_COV_TYPE)
+    if cov_type not in (None, _DEFAULT_COV_TYPE):
+        left["Cov. type:"] = cov_type
+    if np.isfinite(results.aic):
+        left["AIC:"] = f"{results.aic:.4f}"
+        right["BIC:"] = f"{results.bic:.4f}"
+    # add_dict fills the left half first; blank keys are different lengths of nothing
+    short = left if len(left) < len(right) else right
+    for k in range(abs(len(left) - len(right))):
+        short[" " * k] = ""
+    return left | right
+
+
+def _group_entries(results):
+    """Number and sizes of groups; the sizes of groups in chunks are not known."""
+    sizes = results.group_sizes
+    if sizes is None:
+        counts = results.n_levels
+        if not len(counts):
+            return {}
+        entries = {"No. Groups:": str(counts.iloc[0])}
+        return entries | {"Mean group size:": f"{results.nobs / counts.iloc[0]:.1f}"}
+    return {
+        "No. Groups:": str(len(sizes)),
+        "Min. group size:": str(sizes.min()),
+        "Max. group size:": str(sizes.max()),
+        "Mean group size:": f"{sizes.mean():.1f}",
+    }
+
+
+# ---- parameters ----
+
+
+def _parameters(results, xname_fe, xname_re, alpha, df_method):
+    """Fixed effects with their tests, then variances with their standard errors."""
+    names = list(results.model.data.param_names)
+    k_fe = results.k_fe
+    fixed_names = _checked_names(xname_fe, names[:k_fe], "xname_fe")
+    random_names = _checked_names(xname_re, names[k_fe:], "xname_re")
+    fixed = _fixed_effects(results, alpha, df_method)
+    variances = pd.DataFrame(index=range(len(random_names)), columns=fixed.columns)
+    variances = variances.astype(float)
+    variances["Coef."] = results.params[k_fe:] * results.scale
+    errors = np.asarray(results.bse_re)
+    variances["Std.Err."] = np.where(errors > 0, errors, np.nan)  # 0 of what is held
+    own_scale = ["Coef.", "Std.Err.", *fixed.columns[-2:]]
+    blocks = []
+    forms = _formats(fixed[own_scale], variances[own_scale])
+    for block, form in zip((fixed, variances), forms, strict=True):
+        text = {c: _texts(block[c], form if c in own_scale else None) for c in block}
+        if "df" in block:
+            text["df"] = df_texts(block["df"])
+        blocks.append(pd.DataFrame(text, dtype=object))
+    dropped = np.isnan(results.fe_params)
+    blocks[0].loc[dropped, "Coef."] = "dropped"
+    table = pd.concat(blocks)
+    table.index = [*fixed_names, *random_names]
+    return table
+
+
+def _fixed_effects(results, alpha, df_method):
+    """Estimates, errors, tests and limits as ``t_test`` gives them; NaN where dropped."""
+    use_t = results.use_t or df_method is not None
+    letter = "t" if use_t else "z"
+    heads = ["Coef.", "Std.Err.", letter, f"P>|{letter}|"]
+    heads += [f"[{alpha / 2:g}", f"{1 - alpha / 2:g}]"]
+    if use_t:
+        heads.insert(2, "df")
+    table = pd.DataFrame(np.nan, index=range(results.k_fe), columns=heads)
+    kept = np.flatnonzero(~np.isnan(results.fe_params))
+    if not len(kept):
+        return table
+    with np.errstate(divide="ignore", invalid="ignore"):
+        test = results.t_test(np.eye(results.k_fe)[kept], df_method=df_method)
+        limits = test.conf_int(alpha=alpha)
+    columns = [test.effect, test.sd, test.statistic, test.pvalue, *limits.T]
+    if use_t:
+        columns.insert(2, np.broadcast_to(test.df_denom, len(kept)))
+    table.iloc[kept] = np.column_stack([np.ravel(c) for c in columns])
+    return table
+
+
+def _formats(*blocks):
+    """For each block a format with enough decimals for its smallest standard error."""
+    decimals = [_decimals(block["Std.Err."], block["Coef."]) for block in blocks]
+    if np.ptp(decimals) <= _SHARED_DECIMALS:
+        decimals = [max(decimals)] * len(blocks)
+    return [_format(d, b) for d, b in zip(decimals, blocks, strict=True)]
+
+
+def _decimals(errors, values):
+    """Decimals that show some digits of the least error; of the least value without one."""
+    for precise in (errors, values):
+        precise = np.abs(np.asarray(precise, float))
+        precise = precise[np.isfinite(precise) & (precise > 0)]
+        if len(precise):
+            first = int(np.floor(np.log10(precise.min())))
+            return max(_DECIMALS, _ERROR_DIGITS - 1 - first)
+    return _DECIMALS
+
+
+def _format(decimals, shown):
+    shown = np.abs(np.asarray(shown, float))
+    largest = shown[np.isfinite(shown)].max(initial=0.0)
+    return "{:.4e}" if decimals > 8 or largest >= 1e9 else f"{{:.{decimals}f}}"
+
+
+def _texts(values, form=None):
+    """Numbers as text, those that are not finite left blank."""
+    form = form or "{:.3f}"
+    return [form.format(v) if np.isfinite(v) else "" for v in values]
+
+
+# ---- random effects ----
+
+
+def _random_effects(results):
+    """Variances, standard deviations, correlations; None if there is but one variance."""
+    frame = _one_row_a_variance(results)
+    if len(frame) <= 2:
+        return None
+    correlations = [c for c in frame.columns if c.startswith("corr")]
+    repeated = frame["group"].eq(frame["group"].shift())
+    text = pd.DataFrame(
+        {"Groups": frame["group"].mask(repeated, ""), "Name": frame["name"]}
+    )
+    for head, column in (("Variance", "variance"), ("Std.Dev.", "sd")):
+        values = frame[column]
+        text[head] = _texts(values, _format(_decimals(values, values), values))
+    for column in correlations:
+        values = frame[column]
+        if values.notna().any():
+            head = "Corr" if column == "corr" else ""
+            text[head if head else " " * int(column[4:])] = _texts(values, "{:.3f}")
+    return text
+
+
+def _one_row_a_variance(results):
+    """``var_corr`` with one row for all columns of a term that share a variance."""
+    frame, start, kept = results.var_corr, 0, []
+    for term in results.engine_fit.design.terms:
+        shared = term.structure.name == "identity" and term.k > 1
+        kept += [start] if shared else range(start, start + term.k)
+        if shared:
+            frame.loc[start, "name"] = f"{term.names[0]} ... {term.names[-1]}"
+        start += term.k
+    return frame.iloc[[*kept, start]].reset_index(drop=True)
+
+
+def _scaled_residuals(results):
+    heads = ["Min", "1Q", "Median", "3Q", "Max"]
+    values = [f"{v:.4f}" for v in results._quantiles]
+    return pd.DataFrame([["Scaled residuals:", *values]], columns=["", *heads])
+
+
+# ---- notes ----
+
+
+def _notes(results, parameters, df_method):
+    levels = results.n_levels
+    if len(levels):
+        listed = ", ".join(f"{group}: {count}" for group, count in levels.items())
+        yield f"Levels of the grouping factors: {listed}."
+    if results.model.is_weighted:
+        yield "Weighted: residual variance is Scale / weight."
+    if results.is_singular:
+        yield "Singular fit: some variance is zero or some correlation is +-1."
+    held = results.df_held(df_method)
+    if held:
+        yield f"Held for the degrees of freedom: {'; '.join(held)}."
+    if (parameters["Std.Err."].iloc[results.k_fe :] == "").any():
+        yield (
+            "Blank standard errors: the variance parameter is fixed or on the boundary, "
+            "where it has none."
+        )
+    if not results.converged:
+        yield f"Not converged: {results.convergence.message}."
+    if results.model.dropped_columns:
+        listed = ", ".join(results.model.dropped_columns)
+        yield f"Dropped, as they depend on earlier columns: {listed}."
+
+
+def _checked_names(given, own, what):
+    if given is None:
+        return own
+    if len(given) != len(own):
+        raise ValueError(f"{what} should be a list of length {len(own)}")
+    return list(given)

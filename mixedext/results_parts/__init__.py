@@ -1,1 +1,0 @@
-"""The parts that MixedLMResults is put together from, and what they need."""

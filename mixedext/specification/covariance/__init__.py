@@ -1,0 +1,1 @@
+"""Covariance structures of random terms, a file each."""

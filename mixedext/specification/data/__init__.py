@@ -1,0 +1,1 @@
+"""Rows as the user has them: labels, codes, missing values, chunks."""

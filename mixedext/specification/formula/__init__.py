@@ -1,0 +1,1 @@
+"""From a formula or from arrays to y, X and random terms."""

@@ -1,0 +1,490 @@
+"""From a formula and a data frame to y, X and random terms.
+
+Bars and offsets are split off (bars.py), rows with missing values are settled once for
+all parts, sums of columns are read here (plain_formula.py), and everything else goes to
+the formula engine (formula_engine.py).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from mixedext.compat import (
+    COPY_ON_WRITE,
+    keeps_legacy_order,
+)
+from mixedext.exceptions import (
+    FormulaError,
+    NoGroupInterceptWarning,
+    user_stacklevel,
+)
+from mixedext.specification.data.alignment import warn_if_reordered
+from mixedext.specification.data.columns import ColumnTable, as_frame, index_levels
+from mixedext.specification.data.extremes import all_finite
+from mixedext.specification.data.missing import check_missing, complete_rows
+from mixedext.specification.formula.bars import Bar, names_in, split_formula
+from mixedext.specification.formula.formula_engine import (
+    FormulaEngine,
+    UsedColumns,
+    data_frame,
+    offset_column,
+    spec_of_types,
+)
+from mixedext.specification.formula.plain_formula import (
+    DeferredSpec,
+    column_types,
+    plain_columns,
+    plain_response,
+)
+from mixedext.specification.formula.vc_formula import formula_columns
+from mixedext.specification.terms.grouped import Grouped, grouped_of, sorted_factor
+from mixedext.specification.terms.random_terms import RandomTerm
+
+__all__ = ["ModelFrame", "model_frame"]
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFrame:
+    """What a formula and a data frame give.
+
+    Attributes
+    ----------
+    endog : Series
+        Response, rows kept.
+    exog : DataFrame or ColumnTable
+        Fixed-effects columns; may have none.
+    terms : list of RandomTerm
+        Random terms: those of ``groups``, then those in bars in the order written.
+    offset, weights : ndarray or None
+        Sum of all offsets; precision weights.
+    data : DataFrame
+        The rows kept, all columns.
+    rows : ndarray
+        Which rows of the data were kept, (n,) bool.
+    model_spec : object
+        The formula engine's specification of the fixed part.
+    fixed_formula : str
+        Response and fixed effects.
+    offset_formulas : tuple of str
+        Expressions of the offset terms.
+    namespace : dict
+        What the formula uses besides the data.
+    aliases : dict
+        Names that the formula engine knows columns by whose own are not Python's.
+    grouped : Grouped or None
+        The terms that ``groups``, ``re_formula`` and ``vc_formula`` say.
+    """
+
+    endog: pd.Series
+    exog: pd.DataFrame | ColumnTable
+    terms: list[RandomTerm]
+    offset: np.ndarray | None
+    weights: np.ndarray | None
+    data: pd.DataFrame
+    rows: np.ndarray
+    model_spec: object
+    fixed_formula: str
+    offset_formulas: tuple[str, ...]
+    namespace: dict = field(repr=False)
+    aliases: dict[str, str] = field(repr=False)
+    grouped: Grouped | None
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """Labels of the ``groups`` argument."""
+        return None if self.grouped is None else self.grouped.labels
+
+    @property
+    def bar_terms(self) -> list[RandomTerm]:
+        """The terms in bars alone."""
+        return self.terms[0 if self.grouped is None else len(self.grouped.all_terms) :]
+
+
+def _column_or_array(value, data, what):
+    """An argument that is a column's name, a one-element list of it, or an array."""
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
+        value = value[0]
+    if isinstance(value, str):
+        if value in data.columns:
+            return data[value]
+        if value in data.index.names:
+            return data.index.get_level_values(value)
+        raise FormulaError(
+            f"{what}={value!r} is not a column of the data; there are: "
+            f"{', '.join(map(str, data.columns))}"
+        )
+    if isinstance(value, pd.Series | pd.Index | pd.Categorical):
+        array = value
+    else:
+        array = np.asarray(value)
+    if np.shape(array) != (len(data),):
+        raise ValueError(
+            f"{what} has shape {np.shape(array)}; expected one value for each of the "
+            f"{len(data)} rows of the data"
+        )
+    warn_if_reordered(array, data.index, what)
+    return array
+
+
+def model_frame(
+    formula: str,
+    data,
+    namespace: dict,
+    *,
+    groups=None,
+    re_formula: str | None = None,
+    vc_formula: Mapping | None = None,
+    weights=None,
+    offset=None,
+    subset=None,
+    missing: str = "none",
+    use_sparse: bool = False,
+) -> ModelFrame:
+    """Evaluate a formula on a data frame.
+
+    Parameters
+    ----------
+    formula : str
+        Fixed effects, random terms in bars, offset(...).
+    data : DataFrame
+        Or what a DataFrame can be made of.
+    namespace : dict
+        Names that the formula may use besides the columns.
+    groups, re_formula, vc_formula
+        statsmodels' way to say the random terms; may be combined with bars.
+    weights, offset : str or array_like, optional
+        Column name, or one value a row.
+    subset : array_like, optional
+        Rows of ``data`` to use, for ``data.loc``.
+    missing : {"none", "raise", "drop"}, optional
+        Rows with missing values are an error, or are dropped.
+    use_sparse : bool, optional
+        Whether the components' matrices by group are shown as sparse ones.
+
+    Raises
+    ------
+    FormulaError
+        If the formula cannot be read or evaluated.
+    MissingDataError
+        If values are missing and ``missing`` is not "drop"; names the columns.
+    """
+    check_missing(missing)
+    split = split_formula(formula)
+    frame = data_frame(data)
+    if subset is not None:
+        frame = _subset(frame, subset)
+    if len(frame) == 0:
+        raise ValueError("data has no rows")
+    arrays = {}
+    for what, value in (("groups", groups), ("weights", weights), ("offset", offset)):
+        if value is not None:
+            arrays[what] = _column_or_array(value, frame, what)
+    group_name = _group_name(groups)
+    vc_formula = {n: _right_side(f) for n, f in (vc_formula or {}).items()}
+    named = split.names.union(
+        names_in(re_formula or ""), *(names_in(text) for text in vc_formula.values())
+    )
+    levels = index_levels(frame, named)
+    all_columns = frame.columns.to_numpy(object).tolist() + levels
+    columns = [c for c in all_columns if str(c) in named]
+    repeated = sorted({str(c) for c in columns if columns.count(c) > 1})
+    if repeated:
+        raise FormulaError(
+            f"data has several columns named {', '.join(repeated)}, which the formula uses"
+        )
+    used = UsedColumns(frame, columns)
+    keep, finite_data = _present_rows(used, arrays, missing)
+    if keep is not None:
+        arrays = {name: a[keep] for name, a in arrays.items()}
+    used.settle(keep)
+    engine = FormulaEngine(used, namespace, all_columns)
+    fixed_formula = f"{split.response} ~ {split.fixed}"
+    sides = _plain_sides(engine, split, fixed_formula)
+    sides = sides or _engine_sides(engine, split, fixed_formula)
+    endog, exog, model_spec, of_data = sides
+    terms = [_bar_term(engine, bar) for bar in split.bars]
+    main, parts_of_groups = None, []
+    if "groups" in arrays:
+        factor = sorted_factor(arrays["groups"])
+        none = re_formula is not None and _right_side(re_formula).strip() in ("0", "-1")
+        if not vc_formula or not (re_formula is None or none):
+            main = _group_term(engine, factor, group_name, re_formula)
+        parts_of_groups = [
+            formula_columns(engine, str(name), vc_formula[name], *factor)
+            for name in sorted(vc_formula)
+        ]
+    elif re_formula is not None or vc_formula:
+        raise AttributeError("groups= is required where re_formula or vc_formula is given")
+    shift = _offset(engine, split.offsets, arrays)
+    weight = None if "weights" not in arrays else _numbers(arrays["weights"], "weights")
+    parts = {"offset": shift, "weights": weight}
+    if not (of_data and finite_data):
+        parts = {"the response": endog, "the fixed effects": exog} | parts
+    checked = [*([] if main is None else [main]), *parts_of_groups, *terms]
+    finite = _finite_rows(parts, checked, missing)
+    if finite is not None:
+        endog, exog = endog[finite], as_frame(exog)[finite]
+        terms = [t.take(finite) for t in terms]
+        main = None if main is None else main.take(finite)
+        parts_of_groups = [c.take(finite) for c in parts_of_groups]
+        shift = None if shift is None else shift[finite]
+        weight = None if weight is None else weight[finite]
+        arrays = {name: a[finite] for name, a in arrays.items()}
+        keep = np.ones(len(frame), bool) if keep is None else keep.copy()
+        keep[np.flatnonzero(keep)[~finite]] = False
+    grouped = None
+    if "groups" in arrays:
+        if finite is not None:
+            factor = sorted_factor(arrays["groups"])
+        grouped = grouped_of(
+            np.asarray(arrays["groups"]),
+            factor,
+            main,
+            parts_of_groups,
+            use_sparse,
+            group_name,
+        )
+        if vc_formula and main is None and re_formula is None and len(factor[1]) > 1:
+            _warn_no_intercept(group_name)
+    return ModelFrame(
+        endog=endog,
+        exog=exog,
+        terms=terms if grouped is None else grouped.all_terms + terms,
+        offset=shift,
+        weights=weight,
+        data=frame if keep is None else frame.loc[keep],
+        rows=np.ones(len(frame), bool) if keep is None else keep,
+        model_spec=model_spec,
+        fixed_formula=fixed_formula,
+        offset_formulas=split.offsets,
+        namespace=engine.namespace,
+        aliases=engine.aliases,
+        grouped=grouped,
+    )
+
+
+def _subset(frame, subset):
+    """The rows that ``subset`` names, as ``data.loc`` takes them."""
+    try:
+        rows = frame.loc[subset]
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"subset does not name rows of data: {error}") from None
+    if not isinstance(rows, pd.DataFrame):
+        raise ValueError(f"subset={subset!r} must name several rows of data, as a list")
+    return rows
+
+
+def _plain_columns(engine, text):
+    """Columns of a plain piece of formula and their names; None if it is not plain."""
+    if not keeps_legacy_order(engine.manager) or "C" in engine.namespace:
+        return None
+    columns = plain_columns(text, engine.series, engine.manager.engine, engine.factors)
+    if columns is None:
+        return None
+    return columns, engine.plain_names([c.name(engine.aliases) for c in columns])
+
+
+def _plain_sides(engine, split, fixed_formula):
+    """Response, fixed-effects columns and specification of a plain formula, else None.
+
+    Also whether the columns hold no values but the data's and 0 and 1.
+    """
+    endog = plain_response(split.response, engine.series, engine.manager.engine)
+    found = None if endog is None else _plain_columns(engine, split.fixed)
+    if found is None:
+        return None
+    columns, names = found
+    table = np.empty((len(endog), len(columns)), order="F")
+    for j, column in enumerate(columns):
+        column.write(table[:, j])
+        engine.made[column.key] = table[:, j]
+    exog = ColumnTable(table, endog.index, names)
+    used = [n for n in engine.series if n in names_in(fixed_formula)]
+    types = column_types(engine.series, used, engine.factors)
+    spec = DeferredSpec(
+        spec_of_types, fixed_formula, types, engine.aliases, engine.manager.engine
+    )
+    of_data = all(len(column.parts) < 2 for column in columns)
+    return endog, exog, spec, of_data
+
+
+def _engine_sides(engine, split, fixed_formula):
+    """Response, fixed-effects columns and specification, as the formula engine says."""
+    endog, exog = engine.matrices(fixed_formula)
+    spec = engine.manager.spec
+    column = engine.series.get(split.response)
+    boolean = column is not None and column.dtype == bool
+    if endog.shape[1] != 1 or boolean:
+        raise ValueError(
+            f"the response {split.response!r} has evaluated to {endog.shape[1]} columns; "
+            "it must be one numeric column (a boolean or text response is not; numbers in "
+            "a column of dtype object are text until pd.to_numeric makes them numbers)"
+        )
+    exog = pd.DataFrame(exog)
+    exog.columns = engine.plain_names(exog.columns)
+    response = pd.DataFrame(endog).iloc[:, 0]
+    response.name = engine.plain_names([response.name])[0]
+    return response, exog, spec, False
+
+
+def _numbers(values, what):
+    try:
+        return np.asarray(values, float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} is not numeric: {error}") from None
+
+
+def _group_name(groups):
+    if isinstance(groups, list) and len(groups) == 1:
+        groups = groups[0]
+    if isinstance(groups, str):
+        return groups
+    return "Group"
+
+
+def _present_rows(columns, arrays, missing):
+    """Rows in which no column and no array is missing, None for all of them.
+
+    Also whether no column can have a missing or infinite value.
+    """
+    absent, finite = {}, True
+    for name, column in columns.items():
+        if columns.is_finite(name):
+            continue
+        mask = _missing_values(column)
+        if mask is not None:
+            absent[str(name)] = mask
+            finite = finite and column.dtype.kind != "f"
+    for name, values in arrays.items():
+        mask = _missing_values(values)
+        if mask is not None:
+            absent[name] = absent[name] | mask if name in absent else mask
+    return complete_rows(absent, missing), finite
+
+
+def _missing_values(values):
+    """Which values are missing, (n,) bool; None where none can be."""
+    if isinstance(values.dtype, np.dtype):
+        array = np.asarray(values)
+        if array.dtype.kind in "iub" or (array.dtype.kind == "f" and all_finite(array)):
+            return None
+    if isinstance(values, pd.Series):
+        values = values.array
+    return np.asarray(pd.isna(values))
+
+
+def _finite_rows(parts, terms, missing):
+    """Rows in which the evaluated formula is not missing, None for all of them.
+
+    Infinite values are refused.
+    """
+    absent = {t.label: t.missing() for t in terms if t.any_missing()}
+    for name, values in parts.items():
+        if values is None:
+            continue
+        array = np.asarray(values)
+        if array.dtype.kind not in "iubf":
+            array = array.astype(float)
+        if all_finite(array):
+            continue
+        array = array.reshape(len(array), -1)
+        if np.isinf(array).any():
+            column = ""
+            if name == "the fixed effects":
+                column = f" (column {values.columns[np.isinf(array).any(axis=0)][0]})"
+            raise ValueError(f"infinite values in {name}{column}")
+        absent[name] = np.isnan(array).any(axis=1)
+    return complete_rows(absent, missing, ", though the data have none there")
+
+
+def _offset(engine, expressions, arrays):
+    total = None
+    if "offset" in arrays:
+        total = _numbers(arrays["offset"], "offset")
+    for expression in expressions:
+        value = offset_column(engine, expression)
+        total = value if total is None else total + value
+    return total
+
+
+def _columns(engine, text):
+    """Columns of a random term's left-hand side: (columns, names, owners, extremes).
+
+    A column of ones is None; columns that the data or the fixed part hold are theirs.
+    """
+    if text.strip() == "1":
+        return (None,), ["Intercept"], (), ()
+    found = _plain_columns(engine, text)
+    if found is None:
+        matrix = engine.matrices(f"~ {text}")
+        names, owners, extremes = engine.plain_names(matrix.columns), (), ()
+        table = np.asarray(matrix, float)
+        columns = [table[:, j] for j in range(table.shape[1])]
+    else:
+        plain, names = found
+        columns = [_term_column(engine, column) for column in plain]
+        held = [column.data_column for column in plain]
+        owners = tuple(engine.series[part.source] for part in held if part is not None)
+        extremes = [
+            None if part is None else engine.series.extremes(part.source) for part in held
+        ]
+    if not names:
+        raise FormulaError(f"the random term ({text} | ...) has no columns")
+    return columns, names, owners, extremes
+
+
+def _term_column(engine, column):
+    """A column of a random term; what the fixed part has too is not made again."""
+    if not column.parts:
+        return None
+    part = column.data_column
+    if part is not None:
+        return part.values if COPY_ON_WRITE else part.values.copy()
+    if column.key not in engine.made:
+        out = engine.made[column.key] = np.empty(len(column.parts[0].values))
+        column.write(out)
+    return engine.made[column.key]
+
+
+def _bar_term(engine, bar: Bar) -> RandomTerm:
+    columns, names, *known = _columns(engine, bar.columns)
+    codes, levels = engine.grouping_factors(bar.factors)
+    return RandomTerm.of_columns(
+        codes,
+        columns,
+        bar.group,
+        names,
+        "unstructured" if bar.correlated else "diagonal",
+        levels,
+        *known,
+    )
+
+
+def _right_side(text):
+    if not isinstance(text, str):
+        raise ValueError(f"vc_formula must map names to formulas, not to {text!r}")
+    return text.strip().removeprefix("~")
+
+
+def _group_term(engine, factor, group_name, re_formula):
+    """The groups' own random effects."""
+    text = "1" if re_formula is None else _right_side(re_formula)
+    columns, names, *known = _columns(engine, text)
+    codes, levels = factor
+    return RandomTerm.of_columns(
+        codes, columns, group_name, names, "unstructured", levels, *known
+    )
+
+
+def _warn_no_intercept(group_name):
+    warnings.warn(
+        "vc_formula is given without re_formula: as in statsmodels the model has no "
+        f'random intercept of {group_name!r}; re_formula="1" adds it',
+        NoGroupInterceptWarning,
+        stacklevel=user_stacklevel(),
+    )

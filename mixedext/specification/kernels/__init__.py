@@ -1,1 +1,0 @@
-"""Passes over rows: integer labels to codes, extremes of the columns of an array."""

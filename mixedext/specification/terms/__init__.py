@@ -1,0 +1,1 @@
+"""Random terms: codes, columns, names and packing of their parameters."""

@@ -1,0 +1,336 @@
+"""How variance parameters are named and packed, as statsmodels' MixedLM does.
+
+``params`` holds the fixed effects, then the lower triangle of cov_re / scale row by row,
+then the variance components / scale.  A term with correlations (or the only term)
+belongs to cov_re; every other variance is a component.  With several correlated terms
+cov_re is block-diagonal and only the blocks are packed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from scipy import linalg
+
+from mixedext.specification.covariance.structures import Structure
+from mixedext.specification.terms.random_terms import RandomTerm
+
+__all__ = ["ParameterLayout"]
+
+
+@dataclass(frozen=True)
+class _Component:
+    term: int
+    gamma: int
+    name: str
+
+
+class _Term(NamedTuple):
+    """What of a random term its parameters' names depend on."""
+
+    group: str
+    names: tuple[str, ...]
+    structure: Structure
+
+
+@dataclass(frozen=True, eq=False)
+class ParameterLayout:
+    """Places of the variance parameters.
+
+    Attributes
+    ----------
+    correlated : list of int
+        Terms that make up cov_re.
+    re_names : list of str
+        Names of the rows of cov_re.
+    covariance_names : list of str
+        Names of the packed elements of cov_re.
+    components : list
+        The other variances, in order.
+    packed_gamma : ndarray
+        For each packed variance parameter its number among the elements gamma of all
+        terms, in the engine's order.
+    """
+
+    correlated: list[int]
+    re_names: list[str]
+    covariance_names: list[str]
+    components: list[_Component]
+    packed_gamma: np.ndarray
+
+    @classmethod
+    def of(cls, terms: list[RandomTerm], main_term: int | None = None, components=()):
+        """Layout for the terms.
+
+        ``main_term`` is that of ``groups`` and ``exog_re``, ``components`` are those that
+        statsmodels calls variance components.
+        """
+        described = tuple(_Term(t.group, tuple(t.names), t.structure) for t in terms)
+        return _layout(described, main_term, tuple(components))
+
+    @property
+    def component_names(self) -> list[str]:
+        return [c.name for c in self.components]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all packed variance parameters."""
+        return self.covariance_names + [f"{c.name} Var" for c in self.components]
+
+    def cov_re(self, covariances: list[np.ndarray]) -> np.ndarray:
+        """Block-diagonal covariance of the correlated terms."""
+        blocks = [covariances[i] for i in self.correlated]
+        if len(blocks) == 1:
+            return blocks[0].copy()
+        return linalg.block_diag(*blocks) if blocks else np.zeros((0, 0))
+
+    def vcomp(self, terms: list[RandomTerm], covariances: list[np.ndarray]) -> np.ndarray:
+        """The other variances."""
+        return np.array(
+            [
+                terms[c.term].structure.gamma(covariances[c.term])[c.gamma]
+                for c in self.components
+            ]
+        )
+
+    def pack(self, terms, covariances) -> np.ndarray:
+        """Packed elements of the covariances given."""
+        parts = [t.structure.gamma(s) for t, s in zip(terms, covariances, strict=True)]
+        gamma = np.concatenate(parts) if parts else np.zeros(0)
+        return gamma[self.packed_gamma]
+
+    # ---- and back ----
+
+    @property
+    def n_covariances(self) -> int:
+        """Packed elements of cov_re; those after them are the other variances."""
+        return len(self.covariance_names)
+
+    @property
+    def n_packed(self) -> int:
+        """Packed variance parameters."""
+        return len(self.packed_gamma)
+
+    def triangle(self, terms) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of cov_re that are packed, in order."""
+        rows, columns, start = [], [], 0
+        for i in self.correlated:
+            k = terms[i].structure.k
+            row, column = np.tril_indices(k)
+            rows.append(row + start)
+            columns.append(column + start)
+            start += k
+        if not rows:
+            return np.zeros(0, np.intp), np.zeros(0, np.intp)
+        return np.concatenate(rows), np.concatenate(columns)
+
+    def pack_parts(self, terms, cov_re, vcomp) -> np.ndarray:
+        """Packed elements of cov_re and the other variances.
+
+        Raises
+        ------
+        ValueError
+            If a shape is wrong, or terms that the model has as independent are correlated.
+        """
+        cov_re, vcomp = np.asarray(cov_re, float), np.asarray(vcomp, float)
+        k_re, k_vc = len(self.re_names), len(self.components)
+        if cov_re.size == 0:
+            cov_re = cov_re.reshape(0, 0)
+        if cov_re.shape != (k_re, k_re):
+            raise ValueError(
+                f"cov_re must have shape {(k_re, k_re)}, a row for each of "
+                f"{self.re_names}; got {cov_re.shape}"
+            )
+        if vcomp.shape != (k_vc,):
+            raise ValueError(
+                f"vcomp must have shape {(k_vc,)}, one variance for each of "
+                f"{self.component_names}; got {vcomp.shape}"
+            )
+        at = self.triangle(terms)
+        inside = np.zeros((k_re, k_re), bool)
+        inside[at] = inside[at[::-1]] = True
+        if cov_re[~inside].any():
+            raise ValueError(
+                "cov_re holds covariances between random terms that the model has as "
+                "independent; they must be zero"
+            )
+        return np.concatenate([cov_re[at], vcomp])
+
+    def unpack_parts(self, terms, packed) -> tuple[np.ndarray, np.ndarray]:
+        """cov_re and the other variances from packed elements."""
+        packed = self._checked(packed)
+        k_re, count = len(self.re_names), self.n_covariances
+        cov_re = np.zeros((k_re, k_re))
+        at = self.triangle(terms)
+        cov_re[at] = cov_re[at[::-1]] = packed[:count]
+        return cov_re, packed[count:].copy()
+
+    def unpack(self, terms, packed) -> list[np.ndarray]:
+        """Covariance matrix of every term from packed elements."""
+        gamma = np.empty(self.n_packed)
+        gamma[self.packed_gamma] = self._checked(packed)
+        if not len(terms):
+            return []
+        ends = np.cumsum([t.structure.n_gamma for t in terms])[:-1]
+        return [
+            np.einsum("r,rab->ab", own, t.structure.covariance_basis)
+            for own, t in zip(np.split(gamma, ends), terms, strict=True)
+        ]
+
+    def _checked(self, packed):
+        packed = np.asarray(packed, float)
+        if packed.shape != (self.n_packed,):
+            raise ValueError(
+                f"{self.n_packed} packed variance parameters are needed, "
+                f"({', '.join(self.names)}); got shape {packed.shape}"
+            )
+        return packed
+
+    # ---- square roots: Cholesky factors of the blocks of cov_re, standard deviations ----
+
+    def square(self, terms, root) -> np.ndarray:
+        """Packed elements from packed square roots, as statsmodels' ``use_sqrt``."""
+        root = self._checked(root)
+        lower = self._lower(terms, root)
+        covariance = lower @ lower.T
+        count = self.n_covariances
+        return np.concatenate([covariance[self.triangle(terms)], root[count:] ** 2])
+
+    def square_root(self, terms, packed) -> np.ndarray:
+        """Packed square roots of packed elements.
+
+        Raises
+        ------
+        ValueError
+            If a covariance is not positive semidefinite.
+        """
+        cov_re, vcomp = self.unpack_parts(terms, packed)
+        if (vcomp < 0).any():
+            raise ValueError(f"a variance is negative: {vcomp}")
+        lower, start = np.zeros_like(cov_re), 0
+        for i in self.correlated:
+            at = slice(start, start + terms[i].structure.k)
+            lower[at, at] = _cholesky(terms[i].structure, cov_re[at, at])
+            start = at.stop
+        return np.concatenate([lower[self.triangle(terms)], np.sqrt(vcomp)])
+
+    def nearest(self, terms, packed) -> tuple[np.ndarray, bool]:
+        """The nearest semidefinite covariances, packed, and whether they are those given.
+
+        Each block of cov_re without its negative eigenvalues, components not below zero.
+        """
+        cov_re, vcomp = self.unpack_parts(terms, packed)
+        unchanged, start = bool((vcomp >= 0).all()), 0
+        for i in self.correlated:
+            at = slice(start, start + terms[i].structure.k)
+            value, vector = np.linalg.eigh(cov_re[at, at])
+            if value[0] < -1e-12 * np.abs(value).max():
+                unchanged = False
+                cov_re[at, at] = (vector * value.clip(0)) @ vector.T
+            start = at.stop
+        if unchanged:
+            return np.asarray(packed, float), True
+        return np.concatenate([cov_re[self.triangle(terms)], vcomp.clip(0)]), False
+
+    def square_jacobian(self, terms, root) -> np.ndarray:
+        """Derivative of ``square``: (n_packed, n_packed), elements by roots."""
+        root = self._checked(root)
+        lower, count = self._lower(terms, root), self.n_covariances
+        rows, columns = self.triangle(terms)
+        out = np.zeros((self.n_packed, self.n_packed))
+        for s, (a, b) in enumerate(zip(rows, columns, strict=True)):
+            # d (L L')_cd / dL_ab = [c = a] L_db + [d = a] L_cb
+            out[:count, s] = (rows == a) * lower[columns, b] + (columns == a) * lower[
+                rows, b
+            ]
+        at = np.arange(count, self.n_packed)
+        out[at, at] = 2 * root[count:]
+        return out
+
+    def square_bend(self, terms, score) -> np.ndarray:
+        """sum_r g_r d2 (element r) / d root2 for a score in the elements."""
+        score, count = self._checked(score), self.n_covariances
+        rows, columns = self.triangle(terms)
+        k_re = len(self.re_names)
+        slope = np.zeros((k_re, k_re))
+        slope[rows, columns] += score[:count] / 2
+        slope[columns, rows] += score[:count] / 2
+        out = np.zeros((self.n_packed, self.n_packed))
+        # tr(slope L L'): 2 slope_ac where both roots stand in one column
+        out[:count, :count] = 2 * slope[np.ix_(rows, rows)] * (columns[:, None] == columns)
+        at = np.arange(count, self.n_packed)
+        out[at, at] = 2 * score[count:]
+        return out
+
+    def _lower(self, terms, root):
+        k_re = len(self.re_names)
+        lower = np.zeros((k_re, k_re))
+        lower[self.triangle(terms)] = root[: self.n_covariances]
+        return lower
+
+
+@lru_cache(maxsize=256)
+def _layout(terms, main_term, components):
+    correlated = [
+        i
+        for i, t in enumerate(terms)
+        if t.structure.correlated
+        and i not in components
+        and (i == main_term or t.structure.k > 1 or len(terms) == 1)
+    ]
+    start = np.cumsum([0] + [t.structure.n_gamma for t in terms])
+    several = len({terms[i].group for i in correlated}) > 1
+    re_names, names, packed = [], [], []
+    for i in correlated:
+        term = terms[i]
+        own = [_effect_name(term, c, several) for c in term.names]
+        re_names.extend(own)
+        place = {p: r for r, p in enumerate(term.structure.gamma_pairs())}
+        for a in range(term.structure.k):
+            for b in range(a + 1):
+                kind = f"{own[a]} Var" if a == b else f"{own[b]} x {own[a]} Cov"
+                names.append(kind)
+                packed.append(start[i] + place[a, b])
+    components = []
+    for i, term in enumerate(terms):
+        if i in correlated:
+            continue
+        pairs = term.structure.gamma_pairs()
+        for r, (a, _) in enumerate(pairs):
+            single = term.structure.name == "identity"
+            name = term.group if single else _effect_name(term, term.names[a], True)
+            components.append(_Component(i, r, _unique(name, components)))
+            packed.append(start[i] + r)
+    packed = np.array(packed, np.intp)
+    packed.flags.writeable = False  # shared by models
+    return ParameterLayout(correlated, re_names, names, components, packed)
+
+
+def _cholesky(structure, covariance):
+    size = np.sqrt(np.abs(np.diag(covariance)))
+    size[size == 0] = 1.0
+    if np.linalg.eigvalsh(covariance / np.outer(size, size))[0] < -1e-12 * structure.k:
+        raise ValueError(f"cov_re is not positive semidefinite: {covariance.tolist()}")
+    try:
+        return np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        return structure.nearest(covariance)
+
+
+def _effect_name(term, column, qualified):
+    if column == "Intercept":
+        return term.group
+    return f"{term.group}.{column}" if qualified else column
+
+
+def _unique(name, components):
+    taken = {c.name for c in components}
+    if name not in taken:
+        return name
+    number = 2
+    while f"{name}.{number}" in taken:
+        number += 1
+    return f"{name}.{number}"

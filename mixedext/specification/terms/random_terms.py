@@ -1,0 +1,454 @@
+"""Random terms: the grouping factor's codes and the columns that vary by level."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pandas as pd
+
+from mixedext.exceptions import DesignError
+from mixedext.specification.covariance.structures import Structure, structure
+from mixedext.specification.data.extremes import are_finite, column_extremes
+from mixedext.specification.data.labels import (
+    CODE,
+    ProductLevels,
+    factorize,
+    interact,
+    level_index,
+    used_levels,
+)
+from mixedext.specification.terms.sparse_terms import SparseTerm
+
+__all__ = [
+    "RandomTerm",
+    "SparseTerm",
+    "check_columns",
+    "check_group_names",
+    "check_levels",
+    "check_terms",
+    "factorize",
+    "interact",
+]
+
+
+class RandomTerm:
+    """One random-effects term: a grouping factor and the columns that vary by level.
+
+    The arrays given are kept, not copied, where their types allow; do not change them.
+
+    Parameters
+    ----------
+    codes : array_like
+        Labels of the grouping factor, one a row, of any type (shape (n,)).
+    z : array_like, optional
+        Columns of the term (shape (n, k) or (n,)); a random intercept if None.
+    group : str, optional
+        Name of the grouping factor.
+    names : list[str], optional
+        Names of the k columns.
+    structure : {"unstructured", "diagonal", "identity"}, optional
+        Covariance of the k effects of one level: any; one variance a column without
+        correlations; or one common variance.
+    levels : Index, optional
+        Given only where ``codes`` are already the integers 0..L-1 into ``levels``.
+
+    Attributes
+    ----------
+    codes : ndarray
+        Number of each row's level, -1 where it is missing; int32, shape (n,).
+
+    Raises
+    ------
+    ValueError
+        If the shapes of ``codes``, ``z`` and ``names`` do not agree, or ``z`` is not
+        numeric.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mixedext as mx
+    >>> plate = np.repeat(["a", "b", "c"], 4)
+    >>> term = mx.RandomTerm(plate, group="plate")
+    >>> term.n_levels, term.k, term.names
+    (3, 1, ['Intercept'])
+    """
+
+    codes: np.ndarray
+    group: str
+    names: list[str]
+    structure: Structure
+
+    def __init__(
+        self,
+        codes,
+        z=None,
+        group: str = "Group",
+        names: list[str] | None = None,
+        structure: str | Structure = "unstructured",
+        levels=None,
+    ):
+        if np.ndim(codes) != 1:
+            raise ValueError(
+                f"codes of the random term {group!r} must have one dimension, "
+                f"not {np.ndim(codes)}"
+            )
+        if levels is None:
+            codes, levels = factorize(codes)
+        else:
+            levels = levels if isinstance(levels, ProductLevels) else pd.Index(levels)
+            codes = _checked_codes(codes, levels, group)
+        n = len(codes)
+        if z is None:
+            columns, table, own_names = (None,), None, ["Intercept"]
+        else:
+            columns, table, own_names = _read_columns(z, n, group)
+        self._put(codes, columns, group, None, levels)
+        self.__dict__["_table"] = table
+        if names or own_names:
+            names = [str(name) for name in names or own_names]
+        else:
+            names = _default_names(self.columns)
+        self.__dict__["names"] = names
+        self._check(structure)
+
+    def _put(self, codes, columns, group, names, levels):
+        # one by one, past __setattr__: a term does not change
+        self.__dict__.update(
+            codes=codes, _given=columns, group=group, names=names, _levels=levels
+        )
+
+    @classmethod
+    def of_columns(
+        cls, codes, columns, group, names, structure, levels, owners=(), extremes=()
+    ):
+        """A term of columns that are known to be sound.
+
+        Parameters
+        ----------
+        codes : ndarray
+            int32 codes into ``levels``.
+        columns : sequence of ndarray or None
+            Columns, (n,) each, of any real type; None for ones.
+        group, names, structure, levels
+            As for the class.
+        owners : tuple, optional
+            Objects that own the columns' memory.  As long as a Series is held pandas
+            copies before it writes.
+        extremes : sequence, optional
+            Least and greatest value of each column, (1,) arrays; None if not known.
+        """
+        term = object.__new__(cls)
+        term._put(codes, tuple(columns), group, list(names), levels)
+        term.__dict__.update(_owners=owners, _known=extremes)
+        term._check(structure)
+        return term
+
+    def _check(self, form):
+        if len(self.names) != self.k:
+            raise ValueError(
+                f"names of the random term {self.group!r} has {len(self.names)} entries "
+                f"for {self.k} columns"
+            )
+        if isinstance(form, str):
+            form = structure(form, self.k)
+        elif not isinstance(form, Structure) or form.k != self.k:
+            raise ValueError(
+                f"structure of the random term {self.group!r} must be a name or a "
+                f"Structure of {self.k} columns, not {form!r}"
+            )
+        self.__dict__["structure"] = form
+
+    def __setattr__(self, name, value):
+        raise FrozenInstanceError(f"cannot assign to {name!r} of a RandomTerm")
+
+    def __delattr__(self, name):
+        raise FrozenInstanceError(f"cannot delete {name!r} of a RandomTerm")
+
+    def __getstate__(self):
+        state = dict(self.__dict__)
+        for made in ("_z", "_owners", "_table", "_known", "_extremes", "_any_missing"):
+            state.pop(made, None)
+        return state
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+
+    @property
+    def k(self) -> int:
+        """Number of columns."""
+        return len(self._given)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the data."""
+        return len(self.codes)
+
+    @property
+    def levels(self) -> pd.Index:
+        """Levels of the grouping factor."""
+        return level_index(self._levels)
+
+    @property
+    def n_levels(self) -> int:
+        """Number of levels of the grouping factor."""
+        return len(self._levels)
+
+    @property
+    def columns(self) -> tuple[np.ndarray | None, ...]:
+        """The k columns, (n,) each, of any real type; None for a column of ones."""
+        low, high = self.extremes
+        return tuple(
+            None if a == b == 1.0 else column
+            for column, a, b in zip(self._given, low, high, strict=True)
+        )
+
+    @property
+    def z(self) -> np.ndarray:
+        """The columns as one float64 array, (n, k)."""
+        made = self.__dict__.get("_z")
+        if made is None:
+            table = self.__dict__.get("_table")
+            if table is not None and table.dtype == np.float64:
+                made = np.ascontiguousarray(table)
+            else:
+                made = np.empty((len(self.codes), self.k))
+                for j, column in enumerate(self._given):
+                    made[:, j] = 1.0 if column is None else column
+            self.__dict__["_z"] = made
+        return made
+
+    @property
+    def extremes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Least and greatest value of each column; one not finite if some value is not."""
+        made = self.__dict__.get("_extremes")
+        if made is None:
+            made = self.__dict__["_extremes"] = self._find_extremes()
+        return made
+
+    def _find_extremes(self):
+        if len(self.codes) == 0:
+            return np.zeros(self.k), np.zeros(self.k)
+        table = self.__dict__.get("_table")
+        if table is not None:
+            return column_extremes(table)
+        low, high = np.ones(self.k), np.ones(self.k)
+        known = self.__dict__.get("_known") or [None] * self.k
+        for j, column in enumerate(self._given):
+            if column is not None:
+                found = known[j] or column_extremes(column)
+                low[j : j + 1], high[j : j + 1] = found
+        return low, high
+
+    @property
+    def label(self) -> str:
+        """The term in lme4's notation, for messages."""
+        bar = "||" if self.structure.name == "diagonal" and self.k > 1 else "|"
+        columns = " + ".join("1" if n == "Intercept" else n for n in self.names)
+        if "Intercept" not in self.names:
+            columns = f"0 + {columns}"
+        return f"({columns} {bar} {self.group})"
+
+    def __repr__(self):
+        return f"RandomTerm{self.label}: {self.n_levels} levels, {len(self.codes)} rows"
+
+    def any_missing(self) -> bool:
+        """Whether some row lacks a level, or has a value that is missing or infinite."""
+        made = self.__dict__.get("_any_missing")
+        if made is None:
+            made = len(self.codes) > 0 and not (
+                self.codes.min() >= 0 and are_finite(self.extremes)
+            )
+            self.__dict__["_any_missing"] = made
+        return made
+
+    def missing(self) -> np.ndarray:
+        """Rows without a level or with a column that is missing, (n,) bool."""
+        rows = self.codes < 0
+        for column, low, high in zip(self._given, *self.extremes, strict=True):
+            if not np.isfinite([low, high]).all():
+                rows |= np.isnan(column)
+        return rows
+
+    def take(self, rows) -> RandomTerm:
+        """The term on some of the rows; levels that no longer occur are dropped."""
+        codes, levels = used_levels(self.codes[rows], self._levels)
+        columns = [None if c is None else c[rows] for c in self._given]
+        return RandomTerm.of_columns(
+            codes, columns, self.group, self.names, self.structure, levels
+        )
+
+    def contribution(self, effects) -> np.ndarray:
+        """Z b of every row.
+
+        Parameters
+        ----------
+        effects : array_like
+            Random effects b, shape (L, k), or (L, k, m) for m vectors.
+
+        Returns
+        -------
+        ndarray
+            (n,), or (n, m).
+        """
+        effects = np.asarray(effects, float)
+        total = None
+        for j, column in enumerate(self.columns):
+            own = effects[:, j][self.codes]
+            if column is not None:
+                own *= column if own.ndim == 1 else column[:, None]
+            total = own if total is None else np.add(total, own, out=total)
+        return total
+
+    def without_rows(self, levels=None) -> RandomTerm:
+        """The term's names, levels and structure alone; or with other levels."""
+        columns = [None if c is None else c[:0].copy() for c in self._given]
+        return RandomTerm.of_columns(
+            self.codes[:0].copy(),
+            columns,
+            self.group,
+            self.names,
+            self.structure,
+            self._levels if levels is None else levels,
+        )
+
+
+def _checked_codes(codes, levels, group):
+    codes = np.asarray(codes)
+    if len(codes) and not (
+        codes.dtype.kind in "iu" and codes.min() >= -1 and codes.max() < len(levels)
+    ):
+        raise ValueError(
+            f"codes of the random term {group!r} must be integers from 0 to "
+            f"{len(levels) - 1}, numbers of the levels given"
+        )
+    return np.ascontiguousarray(codes, CODE)
+
+
+def _read_columns(z, n, group):
+    """Columns, the array that they are views of if there is one, and names or None."""
+    names = list(z.columns) if isinstance(z, pd.DataFrame) else None
+    try:
+        table = np.asarray(z)
+        plain = table.dtype.isnative and table.dtype.kind in "iu"
+        if not plain and table.dtype not in (np.float64, np.float32):
+            table = table.astype(float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"z of the random term {group!r} is not numeric: {error}"
+        ) from None
+    table = table[:, None] if table.ndim == 1 else table
+    if table.ndim != 2 or table.shape[0] != n or table.shape[1] == 0:
+        raise ValueError(
+            f"z of the random term {group!r} has shape {table.shape}; "
+            f"expected ({n}, k) with k > 0, one row for each of the codes"
+        )
+    return tuple(table[:, j] for j in range(table.shape[1])), table, names
+
+
+def _default_names(columns):
+    names = []
+    for j, column in enumerate(columns):
+        first = column is None and "Intercept" not in names
+        names.append("Intercept" if first else f"z{j + 1}")
+    return names
+
+
+def check_group_names(terms: list[RandomTerm | SparseTerm]) -> None:
+    """Refuse one name for two grouping factors: results go by that name."""
+    first: dict[str, RandomTerm | SparseTerm] = {}
+    for term in terms:
+        other = first.setdefault(term.group, term)
+        if other is not term and not _same_rows(other, term):
+            kind = type(term).__name__
+            raise ValueError(
+                f"terms: two grouping factors are both named {term.group!r}; give "
+                f"{kind}(..., group=...) different names"
+            )
+
+
+def _same_rows(one, other):
+    if isinstance(one, SparseTerm) or isinstance(other, SparseTerm):
+        return False
+    return one.codes is other.codes or np.array_equal(one.codes, other.codes)
+
+
+def check_levels(term: RandomTerm, nobs: int) -> None:
+    """Refuse too few or too many levels; see ``check_terms``."""
+    shared = term.structure.name == "identity" and term.k > 1
+    if term.n_levels < 2 and not shared:
+        raise DesignError(
+            f"the grouping factor {term.group!r} of {term.label} has "
+            f"{term.n_levels} level; a variance between levels needs at least 2. "
+            "Leave the term out."
+        )
+    if term.n_levels >= nobs:
+        raise DesignError(
+            f"the grouping factor {term.group!r} of {term.label} has "
+            f"{term.n_levels} levels for {nobs} observations: with one observation "
+            "a level its random effects cannot be told from the residual. Leave "
+            "the term out, or group by a coarser factor."
+        )
+    if term.structure.correlated and term.n_levels * term.k >= nobs:
+        raise DesignError(
+            f"{term.label} has {term.n_levels * term.k} random effects "
+            f"({term.k} columns x {term.n_levels} levels of {term.group!r}) for "
+            f"{nobs} observations: its covariance cannot be told from the "
+            "residual. Use fewer columns."
+        )
+
+
+def _check_matrix(term):
+    """Refuse a matrix that gives no variance between levels, or that of the residual."""
+    if not np.isfinite(term.matrix.data).all():
+        raise DesignError(f"{term.label} has infinite values in its matrix")
+    if not term.matrix.data.any():
+        raise DesignError(f"the matrix of {term.label} is zero; leave the term out")
+    if term.n_levels < 2:
+        raise DesignError(
+            f"the matrix of {term.label} has {term.n_levels} column; a variance between "
+            "levels needs at least 2. Leave the term out, or put the column into exog."
+        )
+    if term.is_like_residual:
+        raise DesignError(
+            f"the matrix Z of {term.label} has rows that are orthogonal and of one "
+            "length: its random effects cannot be told from the residual. Leave the "
+            "term out."
+        )
+
+
+def check_terms(terms: list[RandomTerm | SparseTerm], nobs: int) -> None:
+    """Refuse designs from which a term's variance cannot be told from the residual.
+
+    Raises
+    ------
+    DesignError
+        For a factor with one level (unless many columns share one variance), with as many
+        levels as observations, or with at least as many random effects as observations;
+        for columns that are all zero; for a matrix Z that is zero or has one column, or
+        with Z Z' a multiple of I.
+    """
+    for term in terms:
+        if isinstance(term, SparseTerm):
+            _check_matrix(term)
+            continue
+        check_levels(term, nobs)
+        check_columns(term)
+        if not are_finite(term.extremes):
+            raise DesignError(f"{term.label} has a column with infinite values")
+
+
+def check_columns(term: RandomTerm) -> None:
+    """Refuse a term with a column of zeros.
+
+    Raises
+    ------
+    DesignError
+        If there is one.
+    """
+    for name, low, high in zip(term.names, *term.extremes, strict=True):
+        if low == high == 0:
+            raise DesignError(
+                f"column {name!r} of {term.label} is zero in every row; leave it out "
+                "(a category without rows: by .cat.remove_unused_categories())"
+            )

@@ -1,0 +1,70 @@
+"""Products, traces and information against dense n x n algebra."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers.dense_inference import assert_near, check_information
+from helpers.designs import design_arguments, random_design
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mixedext.engine.information import expected as expected_information
+from mixedext.engine.information.expected import variance_information
+
+
+@settings(max_examples=150, deadline=None)
+@given(**design_arguments, reml=st.booleans(), storage=st.sampled_from(["dense", "sparse"]))
+def test_any_design(reml, storage, **design):
+    rows = random_design(**design)
+    fit = rows.at_theta(reml, storage)
+    check_information(fit, rows)
+
+
+@settings(max_examples=40, deadline=None)
+@given(**design_arguments)
+def test_levels_in_slabs(**design):
+    rows = random_design(**design)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(expected_information, "SLAB_SIZE", 40)
+        check_information(rows.at_theta(True), rows)
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e-3, 1e3, 1e5])
+def test_small_and_large_variances(size):
+    rows = random_design(5, 60, [(2, 0)], False, False, False, False)
+    rows.theta = size * np.array([1.0, 0.3, 0.7])
+    # the dense inverse of V itself has a relative error of about its condition
+    check_information(rows.at_theta(True), rows, 1e-10 * max(1.0, size**2 / 1e2))
+
+
+def test_scaling_of_columns_changes_nothing():
+    rows = random_design(7, 60, [(2, 0), (1, 0)], False, False, False, False)
+    info = variance_information(rows.at_theta(True))
+    rows.y = 1e6 * rows.y
+    rows.x = rows.x * np.logspace(-3, 3, rows.x.shape[1])
+    again = variance_information(rows.at_theta(True))
+    assert_near(again.traces, info.traces, 1e-11)
+    assert_near(again.expected, info.expected, 1e-11)
+    assert_near(again.average, info.average, 1e-9)
+
+
+def test_levels_with_the_same_gram_are_pooled():
+    rng = np.random.default_rng(1)
+    rows = random_design(3, 40, [(1, 0)], False, False, False, False)
+    codes = np.repeat(np.arange(100), 3)
+    n = len(codes)
+    rows.x = np.column_stack([np.ones(n), rng.normal(size=n)])
+    rows.y = rng.normal(size=n) + rng.normal(size=100)[codes]
+    rows.terms = [type(rows.terms[0])(codes, group="g")]
+    rows.theta = np.array([0.8])
+    fit = rows.at_theta(True)
+    assert fit.design.level_sums.weight is not None
+    check_information(fit, rows, 1e-11)
+
+
+def test_is_computed_once():
+    rows = random_design(3, 40, [(1, 0)], False, False, False, False)
+    fit = rows.at_theta(True)
+    assert variance_information(fit) is variance_information(fit)
+    assert variance_information(fit) is not variance_information(rows.at_theta(True))

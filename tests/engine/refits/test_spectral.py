@@ -1,0 +1,156 @@
+"""Refits in spectral form against fits of the rows, and their law against other draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import mixedext as mx
+from mixedext.engine.refits import batches, simulation
+from mixedext.engine.refits.spectral import SpectralFits, spectral_pays
+
+
+def model(seed=0, n=150, levels=14, rank=7, weights=True):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(2.0, 3.0, (n, rank))
+    x[:, 0] = 1.0
+    codes = rng.integers(0, levels, n)
+    x[:, 1] = codes == 0  # a direction of Z that X takes in
+    z = rng.uniform(0.5, 3.0, n)
+    term = mx.RandomTerm(codes, z, group="g")
+    w = rng.uniform(0.3, 3.0, n) if weights else None
+    effect = rng.normal(size=levels)[codes] * z
+    y = x.sum(axis=1) + 0.5 * effect + rng.normal(size=n)
+    return mx.MixedLM(y, x, terms=[term], weights=w), rng
+
+
+@pytest.mark.parametrize("weights", [True, False])
+@pytest.mark.parametrize("reml", [True, False])
+def test_the_same_responses_by_rows(reml, weights, monkeypatch):
+    own, rng = model(weights=weights)
+    design = own._design
+    assert spectral_pays(design, 60, True)
+    n, count = 150, 60
+    codes, z = own.random_terms[0].codes, own.random_terms[0].z[:, 0]
+    size = np.repeat([0.0, 0.05, 0.3, 20.0], count // 4)
+    y = (
+        rng.normal(size=(n, count))
+        + z[:, None] * (rng.normal(size=(14, count)) * size)[codes]
+    )
+    y += own.exog.sum(axis=1)[:, None]
+    by_spectrum = own.fit_many(y, reml=reml)
+    with monkeypatch.context() as patch:
+        patch.setattr(batches, "spectral_pays", lambda *args, **kwds: False)
+        want = own.fit_many(y, reml=reml)
+    spectral = SpectralFits(design, reml)
+    lead, _, least_squares, y_scale = own._responses().products(y)
+    lead = lead[:, 0] * y_scale
+    w = (spectral.vector.T @ lead).T / np.sqrt(spectral.mu)
+    rest = n * y_scale**2 - (w**2).sum(axis=1)
+    fixed, theta, scale, llf, settled, singular, _ = spectral.columns(
+        w, rest, least_squares.T, 1.0
+    )
+    for one, other in zip(
+        (fixed, theta, scale, llf, settled, singular),
+        list(vars(by_spectrum).values())[:6],
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-11)
+    assert settled.all()
+    assert 5 < singular.sum() < count
+    np.testing.assert_array_equal(singular, want.is_singular)
+    np.testing.assert_allclose(llf, want.llf, rtol=1e-10)
+    # the other search ends a little before the minimum, where the deviance is flat
+    np.testing.assert_allclose(scale, want.scale, rtol=1e-6)
+    np.testing.assert_allclose(theta, want.theta, atol=2e-6)
+    np.testing.assert_allclose(fixed, want.fe_params, rtol=1e-6)
+    lam = spectral.minima(w**2, rest)[0]
+    slope, curve = spectral.slopes(w**2, rest, lam)
+    up = lam > 0
+    np.testing.assert_allclose(slope[up] / (curve * lam)[up], 0, atol=1e-9)
+    assert (slope[lam == 0] >= 0).all()
+    # at that minimum all else is exact: generalized least squares of the rows
+    root = np.ones(150) if own.weights is None else np.sqrt(own.weights)
+    relative = theta[:, 0] ** 2
+    for r in range(0, count, 6):
+        zz = np.where(codes[:, None] == codes, np.outer(z, z), 0)
+        v = np.eye(n) + relative[r] * zz * np.outer(root, root)
+        x, own_y = own.exog * root[:, None], y[:, r] * root
+        inverse = np.linalg.inv(v)
+        beta = np.linalg.solve(x.T @ inverse @ x, x.T @ inverse @ own_y)
+        np.testing.assert_allclose(fixed[r], beta, rtol=1e-8, atol=1e-9)
+        error = own_y - x @ beta
+        dof = n - 7 if reml else n
+        assert scale[r] == pytest.approx(error @ inverse @ error / dof, rel=1e-9)
+
+
+@pytest.mark.parametrize("reml", [True, False])
+def test_one_law_with_draws_of_statistics(reml, monkeypatch):
+    own, _ = model(levels=9)
+    result = own.fit(reml=reml)
+    one = result.simulate_refits(6000, rng=1)
+    monkeypatch.setattr(simulation, "spectral_pays", lambda *args: False)
+    other = result.simulate_refits(6000, rng=2)
+    assert one.n_failed == other.n_failed == 0
+    pairs = [(getattr(r, c) for r in (one, other)) for c in ("scale", "llf")]
+    pairs += [(r.fe_params[:, j] for r in (one, other)) for j in range(7)]
+    pairs += [(r.theta[:, 0] for r in (one, other))]
+    for a, b in pairs:
+        assert stats.ks_2samp(a, b).pvalue > 1e-4
+    np.testing.assert_allclose(
+        np.corrcoef(one.fe_params.T), np.corrcoef(other.fe_params.T), atol=0.07
+    )
+
+
+def test_given_responses_of_which_one_variance_dwarfs_the_other():
+    """Where the difference from r'r has lost its digits, fits are made from the rows."""
+    own, rng = model()
+    codes = own.random_terms[0].codes
+    z = own.random_terms[0].z[:, 0]
+    effect = z * rng.normal(size=14)[codes]
+    y = np.column_stack([size * effect for size in (1e3, 1e5, 1e7)])
+    y += rng.normal(size=y.shape)
+    many = own.fit_many(y)
+    for j in range(3):
+        one = own.refit(y[:, j])
+        assert many.llf[j] == pytest.approx(one.llf, abs=1e-7)
+        assert many.scale[j] == pytest.approx(one.scale, rel=1e-7)
+        assert many.theta[j, 0] == pytest.approx(one.theta[0], rel=1e-6)
+
+
+def test_when_the_spectral_form_pays():
+    few, many = model(levels=14)[0]._design, model(n=900, levels=300)[0]._design
+    assert spectral_pays(few, 1)
+    assert not spectral_pays(many, 10)
+    assert spectral_pays(many, 10_000)
+    assert not spectral_pays(many, 10_000, True)  # products with 300 vectors of 300
+
+
+def test_minima_are_global():
+    own, rng = model()
+    spectral = SpectralFits(own._design, True)
+    square = rng.chisquare(1, (200, len(spectral.mu))) * rng.uniform(0, 50, (200, 1))
+    square *= rng.choice([0.0, 1.0, 30.0], square.shape)  # several minima
+    rest = rng.chisquare(3, 200)
+    lam, residual, settled, _ = spectral.minima(square, rest)
+    assert settled.all()
+
+    def deviance(at):
+        inner = rest[:, None] + square @ (1 / (1 + spectral.mu[:, None] * at))
+        return spectral.dof * np.log(inner) + np.log1p(spectral.mu[:, None] * at).sum(
+            axis=0
+        )
+
+    fine = deviance(np.concatenate([[0], np.logspace(-8, 8, 4000)])).min(axis=1)
+    found = spectral.dof * np.log(residual)
+    found += np.log1p(lam[:, None] * spectral.mu).sum(axis=1)
+    assert (found <= fine + 1e-8).all()
+
+
+def test_threads_change_no_number():
+    result = model()[0].fit()
+    one = result.simulate_refits(5000, rng=3)
+    other = result.simulate_refits(5000, rng=3, n_threads=2)
+    np.testing.assert_array_equal(one.llf, other.llf)
+    np.testing.assert_array_equal(one.fe_params, other.fe_params)

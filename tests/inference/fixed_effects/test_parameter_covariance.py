@@ -1,0 +1,387 @@
+"""Types of covariance, the clusters they are given, and what statsmodels expects."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+from helpers.paths import RESULTS
+from helpers.versions import needs_statsmodels_15
+from statsmodels.iolib.summary2 import summary_col
+
+import mixedext as mx
+from mixedext.engine.fit import evaluate_design
+from mixedext.exceptions import ClusterWarning
+from mixedext.inference.fixed_effects.parameter_covariance import covariance_name
+from mixedext.models.mixedlm.results import MixedLMResults
+
+KINDS = ["CR0", "CR1", "CR2", "CR3"]
+FORMULA = "y ~ x + f + (1 + x | school) + (1 | class_)"
+
+
+def frame(seed=0, n=240, schools=12):
+    rng = np.random.default_rng(seed)
+    school = rng.permutation(np.arange(n) % schools)
+    data = pd.DataFrame(
+        {
+            "school": school,
+            "class_": [f"{s}-{c}" for s, c in zip(school, np.arange(n) % 3, strict=True)],
+            "year": rng.integers(9, size=n),
+            "x": rng.standard_normal(n),
+            "f": pd.Categorical(np.array(list("abc"))[rng.integers(3, size=n)]),
+        }
+    )
+    effects = rng.standard_normal((schools, 2))
+    data["y"] = data["x"] + effects[school, 0] + 0.5 * effects[school, 1] * data["x"]
+    data["y"] += rng.standard_normal((schools, 3))[school, np.arange(n) % 3]
+    data["y"] += rng.standard_normal(9)[data["year"]]
+    data["y"] += (1 + 0.5 * np.abs(data["x"])) * rng.standard_normal(n)
+    return data
+
+
+@pytest.fixture(scope="module")
+def data():
+    return frame()
+
+
+@pytest.fixture(scope="module")
+def result(data):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return mx.mixedlm(FORMULA, data).fit()
+
+
+def test_names():
+    assert covariance_name(None) == covariance_name("GLS") == "nonrobust"
+    assert covariance_name("cluster") == covariance_name("cr1") == "CR1"
+    assert covariance_name("hc1") is None
+    assert covariance_name(3) is None
+
+
+@pytest.mark.parametrize("kind", ["nonrobust", "oim", "cluster", *KINDS])
+def test_attributes_are_statsmodels(result, kind):
+    robust = result.get_robustcov_results(kind)
+    assert type(robust) is type(result)
+    assert robust.cov_type == kind
+    assert robust.use_t == robust.cov_kwds["use_t"] == (kind in ("CR2", "CR3"))
+    assert isinstance(robust.cov_kwds["description"], str)
+    np.testing.assert_array_equal(robust.cov_params_default, robust.cov_params())
+    np.testing.assert_allclose(robust.bse**2, np.diag(robust.cov_params()), rtol=1e-12)
+    np.testing.assert_allclose(robust.bse_fe, robust.bse.iloc[:4], rtol=1e-12)
+    np.testing.assert_allclose(
+        robust.normalized_cov_params * robust.scale, robust.cov_params(), rtol=1e-12
+    )
+    np.testing.assert_array_equal(robust.params, result.params)
+    np.testing.assert_array_equal(robust.bse_re, result.bse_re)
+    if kind not in ("nonrobust", "oim"):
+        assert robust.df_resid_inference == 11
+        assert robust.cov_kwds["n_groups"] == 12
+        assert (robust.bse_fe != result.bse_fe).all()
+        back = robust.get_robustcov_results("nonrobust")
+        np.testing.assert_array_equal(back.bse, result.bse)
+        assert not hasattr(back, "df_resid_inference")
+    else:
+        assert not hasattr(robust, "df_resid_inference")
+
+
+@pytest.mark.parametrize("kind", ["oim", "CR1", "CR2"])
+def test_fit_takes_what_results_take(data, kind):
+    kwds = {} if kind == "oim" else {"groups": "school"}
+    model = mx.mixedlm(FORMULA, data)
+    one = model.fit(cov_type=kind, cov_kwds=kwds, use_t=True)
+    other = model.fit().get_robustcov_results(kind, use_t=True, **kwds)
+    np.testing.assert_array_equal(one.cov_params(), other.cov_params())
+    np.testing.assert_array_equal(one.pvalues, other.pvalues)
+    again = pickle.loads(pickle.dumps(one))
+    np.testing.assert_array_equal(one.pvalues, again.pvalues)
+    one.remove_data()
+    np.testing.assert_array_equal(one.pvalues, other.pvalues)
+    test = one.f_test("x = 0, f[T.b] = 0")
+    assert test.pvalue == pytest.approx(other.f_test("x = 0, f[T.b] = 0").pvalue)
+    if kind != "oim":
+        with pytest.raises(ValueError, match="needs the rows"):
+            one.get_robustcov_results("CR1")
+
+
+def test_laws_of_the_tests(result):
+    one = result.get_robustcov_results("CR1")
+    assert np.isinf(one.fixed_effects_inference().df).all()
+    two = result.get_robustcov_results("CR1", use_t=True)
+    assert two.fixed_effects_inference().df.tolist() == [11.0] * 4
+    assert two.f_test("x = 0").df_denom == one.f_test("x = 0").df_denom == 11
+    free = result.get_robustcov_results("CR1", use_t=True, df_correction=False)
+    assert free.fixed_effects_inference().df.tolist() == [236.0] * 4
+    three = result.get_robustcov_results("CR2")
+    df = three.fixed_effects_inference().df
+    assert (df < 11.5).all()
+    assert (df > 3).all()
+    limits = three.conf_int().loc["x"]
+    from scipy import stats
+
+    margin = stats.t.ppf(0.975, df[3]) * three.bse["x"]
+    np.testing.assert_allclose(np.diff(limits)[0], 2 * margin, rtol=1e-10)
+    assert three.t_test("x = 0").df_denom == pytest.approx(df[3])
+    assert three.t_test("x = 0").pvalue == pytest.approx(three.pvalues["x"])
+    assert three.t_test(np.eye(4)).df_denom.shape == (4,)
+    own = result.get_robustcov_results("CR1", use_t=True, df="bell-mccaffrey")
+    assert (own.fixed_effects_inference().df < 11.5).all()
+    normal = result.get_robustcov_results("CR2", use_t=False)
+    assert np.isinf(normal.fixed_effects_inference().df).all()
+    # the variance parameters keep z
+    np.testing.assert_array_equal(three.pvalues.iloc[4:], result.pvalues.iloc[4:])
+
+
+def test_options_of_the_covariance(result):
+    plain = result.get_robustcov_results("CR0").cov_params().iloc[:4, :4]
+    off = result.get_robustcov_results("cluster", use_correction=False)
+    np.testing.assert_array_equal(plain, off.cov_params().iloc[:4, :4])
+    on = result.get_robustcov_results("cluster").cov_params().iloc[:4, :4]
+    np.testing.assert_allclose(on, plain * 12 / 11 * 239 / 236, rtol=1e-12)
+    scaled = result.get_robustcov_results("CR0", scaling_factor=2.0)
+    np.testing.assert_allclose(scaled.cov_params().iloc[:4, :4], 2 * plain, rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::mixedext.exceptions.ClusterWarning")
+def test_groups_in_every_form(data, result):
+    want = result.get_robustcov_results("CR1", groups="school").bse
+    shuffled = data["school"].sample(frac=1, random_state=1)
+    for groups in (
+        None,
+        data["school"],
+        shuffled,  # aligned by its index
+        data["school"].to_numpy(),
+        list(data["school"]),
+        data[["school"]],
+        data[["school"]].to_numpy(),
+        data["school"].map(lambda s: f"s{s}"),
+        ["school"],
+    ):
+        got = result.get_robustcov_results("CR1", groups=groups).bse
+        np.testing.assert_allclose(got, want, rtol=1e-14)  # clusters in any order
+    want = result.get_robustcov_results("CR0", groups=["school", "year"]).bse
+    for groups in (
+        ("school", "year"),
+        data[["school", "year"]],
+        data[["school", "year"]].to_numpy(),
+        [data["school"], data["year"]],
+        (data["school"].to_numpy(), data["year"].to_numpy()),
+    ):
+        got = result.get_robustcov_results("CR0", groups=groups)
+        np.testing.assert_array_equal(got.bse, want)
+        assert got.df_resid_inference == 8
+        assert got.cov_kwds["n_groups"] == (12, 9)
+
+
+def test_groups_of_frames_with_an_entity_index_and_missing_rows(data):
+    indexed = data.copy()
+    indexed.loc[[3, 50], "x"] = np.nan
+    indexed["when"] = np.arange(len(data))
+    panel = indexed.set_index(["school", "when"])
+    kwds = {"missing": "drop"}
+    whole = mx.mixedlm(FORMULA, indexed, **kwds).fit()
+    other = mx.mixedlm("y ~ x + (1 | class_)", panel.reset_index("when"), **kwds).fit()
+    assert other.get_robustcov_results("CR2", groups="school").df_resid_inference == 11
+    want = whole.get_robustcov_results("CR1", groups="school").bse
+    got = whole.get_robustcov_results("CR1", groups=data["school"]).bse
+    np.testing.assert_array_equal(got, want)
+    with pytest.raises(ValueError, match="length 240, but the model has 238 rows"):
+        whole.get_robustcov_results("CR1", groups=data["school"].to_numpy())
+
+
+def test_array_models(data):
+    x = np.column_stack([np.ones(len(data)), data["x"]])
+    model = mx.MixedLM(data["y"].to_numpy(), x, groups=data["school"].to_numpy())
+    robust = model.fit(cov_type="CR2")
+    formula = mx.mixedlm("y ~ x + (1 | school)", data).fit(cov_type="CR2")
+    np.testing.assert_allclose(robust.bse, formula.bse, rtol=1e-8)
+    named = model.fit().get_robustcov_results("CR2", groups="Group")
+    np.testing.assert_allclose(robust.bse, named.bse, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("kwds", "message"),
+    [
+        ({"groups": "town"}, "'town' is neither a column"),
+        ({"groups": [1, 2, 3]}, "length 3, but the model has 240 rows"),
+        ({"groups": np.r_[np.nan, np.zeros(239)]}, "missing labels"),
+        ({"groups": np.zeros(240)}, "one level"),
+        ({"groups": np.zeros((240, 3))}, "3 columns"),
+        ({"group": "school"}, "'group' is not used"),
+        ({"df": "satterthwaite"}, "df='satterthwaite' is not known"),
+    ],
+)
+def test_errors_say_what_is_wrong(result, kwds, message):
+    with pytest.raises(ValueError, match=message):
+        result.get_robustcov_results("CR1", **kwds)
+
+
+def test_what_is_not_defined_is_refused_with_the_reason(data, result):
+    with pytest.raises(ValueError, match="cov_type='hc1' is not known"):
+        result.get_robustcov_results("hc1")
+    with pytest.raises(ValueError, match="levels of the grouping factor 'school'"):
+        result.get_robustcov_results("CR2", groups="year")
+    with pytest.raises(ValueError, match="two-way"):
+        result.get_robustcov_results("CR3", groups=["school", "year"])
+    crossed = mx.mixedlm("y ~ x + (1 | school) + (1 | year)", data).fit()
+    with pytest.raises(ValueError, match="groups must be given"):
+        crossed.get_robustcov_results("CR1")
+    assert np.isfinite(crossed.get_robustcov_results("CR1", groups="school").bse_fe).all()
+    with pytest.raises(ValueError, match="df_method='satterthwaite'"):
+        result.get_robustcov_results("CR1").t_test("x = 0", df_method="satterthwaite")
+
+
+def test_other_types_of_statsmodels_are_passed_over(data, result):
+    model = mx.mixedlm(FORMULA, data)
+    with pytest.warns(FutureWarning, match="Argument cov_type not used by MixedLM.fit"):
+        other = model.fit(cov_type="hc1")
+    np.testing.assert_array_equal(other.bse, result.bse)
+
+
+@pytest.mark.parametrize("two_way", [False, True])
+def test_least_squares_in_the_limit(data, two_way):
+    """Without any random effect the results are those of statsmodels' OLS."""
+    x = np.column_stack([np.ones(len(data)), data["x"]])
+    model = mx.MixedLM(data["y"].to_numpy(), x, terms=[])
+    groups = data[["school", "year"]].to_numpy() if two_way else data["school"].to_numpy()
+    ols = smf.ols("y ~ x", data).fit(cov_type="cluster", cov_kwds={"groups": groups})
+    got = model.fit(cov_type="cluster", cov_kwds={"groups": groups})
+    np.testing.assert_allclose(got.bse, ols.bse, rtol=1e-9)
+    np.testing.assert_allclose(got.pvalues, ols.pvalues, rtol=1e-7)
+    np.testing.assert_allclose(got.conf_int(), ols.conf_int(), rtol=1e-9)
+    assert got.f_test([0, 1]).pvalue == pytest.approx(ols.f_test([0, 1]).pvalue, rel=1e-7)
+    got, ols = (
+        r.get_robustcov_results("cluster", groups=groups, use_t=True) for r in (got, ols)
+    )
+    np.testing.assert_allclose(got.pvalues, ols.pvalues, rtol=1e-7)
+
+
+def test_dropped_columns_stay_missing(data):
+    twice = data.assign(x2=2 * data["x"])
+    with pytest.warns(mx.exceptions.RankDeficientWarning):
+        model = mx.mixedlm("y ~ x + x2 + (1 | school)", twice)
+    plain = mx.mixedlm("y ~ x + (1 | school)", data)
+    for kind in ("oim", *KINDS):
+        got = model.fit(cov_type=kind)
+        assert np.isnan(got.bse["x2"])
+        want = plain.fit(cov_type=kind)
+        np.testing.assert_allclose(got.bse[["x"]], want.bse[["x"]], rtol=1e-6)
+        np.testing.assert_allclose(got.pvalues[["x"]], want.pvalues[["x"]], rtol=1e-5)
+
+
+@needs_statsmodels_15
+def test_singular_fits(data):
+    flat = data.assign(y=np.random.default_rng(3).standard_normal(len(data)))
+    for seed in range(20):
+        flat["y"] = np.random.default_rng(seed).standard_normal(len(data))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fit = mx.mixedlm("y ~ x + (1 | school)", flat).fit()
+        if fit.is_singular:
+            break
+    ols = smf.ols("y ~ x", flat).fit()
+    for kind in ("CR1", "CR3"):
+        name = {"CR1": "cluster", "CR3": "cluster-crv3"}[kind]
+        want = ols.get_robustcov_results(
+            name, groups=flat["school"].to_numpy(), use_correction=kind == "CR1"
+        )
+        got = fit.get_robustcov_results(kind)
+        np.testing.assert_allclose(got.bse_fe, want.bse, rtol=1e-8)
+
+
+def test_negative_eigenvalues_warn():
+    data = frame(5, n=36, schools=6).assign(year=np.arange(36) % 2)
+    model = mx.mixedlm("y ~ x + f + (1 | school)", data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit = model.fit()
+    with pytest.warns(ClusterWarning, match="negative eigenvalues"):
+        robust = fit.get_robustcov_results("CR1", groups=["school", "year"])
+    assert np.isfinite(robust.bse_fe).all()
+
+
+def test_summary_col_and_tables(result):
+    text = str(summary_col([result, result.get_robustcov_results("CR2")]))
+    assert f"({result.bse['x']:.4f})" in text
+    assert f"({result.get_robustcov_results('CR2').bse['x']:.4f})" in text
+
+
+@pytest.mark.parametrize("kind", ["CR2", "CR3"])
+def test_a_cluster_that_alone_identifies_a_coefficient_warns(data, kind):
+    only = data.assign(third=(data["school"] == 3).astype(float))
+    fit = mx.mixedlm("y ~ x + third + (1 | school)", only).fit()
+    with pytest.warns(ClusterWarning, match="1 of the clusters alone identify"):
+        robust = fit.get_robustcov_results(kind)
+    assert np.isfinite(robust.bse_fe).all()
+
+
+CLUSTER = RESULTS / "cluster"
+
+
+@pytest.mark.parametrize("kind", ["CR0", "CR1", "CR2", "CR3"])
+@pytest.mark.parametrize(
+    ("name", "random", "reml"),
+    [("slopes", "(x | g)", True), ("nested", "(1 | g/i)", False)],
+)
+def test_clubsandwich(kind, name, random, reml):
+    # tests/results/cluster/make_cluster.R
+    want = json.loads((CLUSTER / "clubsandwich.json").read_text())[name]
+    data = pd.read_csv(CLUSTER / "unbalanced.csv")
+    model = mx.mixedlm(f"y ~ x + z + {random}", data)
+    theta = want["theta"] if name == "slopes" else want["theta"][::-1]
+    np.testing.assert_allclose(model.fit(reml=reml).theta, theta, rtol=1e-6)
+    # where R's optimizer ended
+    at = MixedLMResults(model, evaluate_design(model._design, reml, np.array(theta)))
+    result = at.get_robustcov_results(kind, groups="g", df="bell-mccaffrey", use_t=True)
+    n, p = len(data), 3
+    # clubSandwich's CR1 has the factor G / (G - 1) alone
+    factor = (n - 1) / (n - p) if kind == "CR1" else 1.0
+    own, size = want[kind], np.sqrt(want[kind]["covariance"][::4])
+    covariance = np.reshape(own["covariance"], (p, p)) / np.outer(size, size)
+    got = np.asarray(result.cov_params())[:p, :p] / factor / np.outer(size, size)
+    np.testing.assert_allclose(got, covariance, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(result.fixed_effects_inference().df, own["df"], rtol=1e-9)
+    test = result.f_test("x = 0, z = 0")
+    htz = [test.statistic * factor, test.df_denom]
+    np.testing.assert_allclose(htz, own["htz"], rtol=1e-9)
+
+
+def sparse_model():
+    rng = np.random.default_rng(2)
+    n = 120
+    first, other = rng.integers(20, size=(2, n))
+    matrix = np.zeros((n, 20))
+    np.add.at(matrix, (np.arange(n), first), 0.5)
+    np.add.at(matrix, (np.arange(n), other), 0.5)
+    x = np.column_stack([np.ones(n), rng.normal(size=n)])
+    y = x @ [1.0, 2.0] + 2 * matrix @ rng.normal(size=20) + rng.normal(size=n)
+    area = np.where(first < 10, 0, 1) + 2 * (np.arange(n) % 4)
+    y += 2 * rng.normal(size=8)[area]
+    terms = [mx.SparseTerm(matrix, "school"), mx.RandomTerm(area, group="area")]
+    return mx.MixedLM(y, x, terms=terms), area
+
+
+def test_terms_of_any_matrix():
+    model, area = sparse_model()
+    result = model.fit()
+    for groups in (area, "area"):
+        robust = result.get_robustcov_results("CR1", groups=groups)
+        assert np.isfinite(robust.bse_fe).all()
+        with pytest.raises(ValueError, match="'school' occur in several clusters"):
+            result.get_robustcov_results("CR2", groups=groups)
+    with pytest.raises(ValueError, match="no grouping factor contains all others"):
+        result.get_robustcov_results("CR1")
+    with pytest.raises(ValueError, match="rows may belong to several levels"):
+        result.get_robustcov_results("CR1", groups="school")
+    with pytest.raises(ValueError, match="counts the levels of grouping factors"):
+        result.t_test(np.eye(2), df_method="containment")
+
+
+def test_clusters_of_a_model_without_fixed_effects(data):
+    result = mx.mixedlm("y ~ 0 + (1 | school)", data).fit()
+    for groups in ("school", ["school", "f"]):
+        assert result.get_robustcov_results("CR1", groups=groups).bse_fe.shape == (0,)

@@ -1,0 +1,87 @@
+"""Nesting of covariances against dense n x n matrices."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import mixedext as mx
+from mixedext.inference.submodels.covariance_nesting import covariance_is_nested
+
+RNG = np.random.default_rng(5)
+N = 60
+A, B = RNG.integers(0, 6, N), RNG.integers(0, 4, N)
+X, F = RNG.standard_normal(N), RNG.integers(0, 3, N)
+ONES = np.ones(N)
+
+
+def term(codes, z=None, structure="unstructured", group="g"):
+    return mx.RandomTerm(codes, z, group=group, structure=structure)
+
+
+INTERCEPT = term(A)
+SLOPE = term(A, np.column_stack([ONES, X]))
+MODELS = {
+    "none": [],
+    "intercept": [INTERCEPT],
+    "relabelled": [term(np.array(list("fedcba"))[A])],
+    "slope": [SLOPE],
+    "centred": [term(A, np.column_stack([ONES, X - 3]))],
+    "uncorrelated": [term(A, np.column_stack([ONES, X]), "diagonal")],
+    "uncorrelated centred": [term(A, np.column_stack([ONES, X - 3]), "diagonal")],
+    "two": [INTERCEPT, term(X > 0, group="b"), term(B, group="c")],
+    "crossed": [INTERCEPT, term(B, group="c")],
+    "cells": [term(10 * A + F, group="cell"), INTERCEPT],
+    "factor": [term(A, np.eye(3)[F])],
+    "factor of one variance": [term(A, np.eye(3)[F], "identity")],
+}
+
+
+def dense_basis(terms):
+    for t in terms:
+        z = np.zeros((N, t.n_levels * t.k))
+        for row, code in enumerate(t.codes):
+            z[row, code * t.k : (code + 1) * t.k] = t.z[row]
+        for e in t.structure.covariance_basis:
+            yield (z @ np.kron(np.eye(t.n_levels), e) @ z.T).ravel()
+
+
+@pytest.mark.parametrize("large", MODELS)
+@pytest.mark.parametrize("small", MODELS)
+def test_against_dense_matrices(small, large):
+    span = np.array([*dense_basis(MODELS[large]), np.eye(N).ravel()]).T
+    own = [*dense_basis(MODELS[small])]
+    rank = np.linalg.matrix_rank(span)
+    want = all(np.linalg.matrix_rank(np.c_[span, column]) == rank for column in own)
+    assert covariance_is_nested(MODELS[small], MODELS[large]) == want
+    assert (
+        covariance_is_nested(MODELS[small], MODELS[large], RNG.uniform(0.5, 2, N)) == want
+    )
+
+
+@pytest.mark.parametrize("weights", [None, np.linspace(0.5, 2, N)])
+def test_a_term_given_by_its_matrix(weights):
+    # indicators are a random intercept
+    whole = SimpleNamespace(
+        matrix=sparse.csr_array(np.eye(6)[A]),
+        n_levels=6,
+        structure=INTERCEPT.structure,
+    )
+    assert covariance_is_nested([whole], MODELS["slope"], weights)
+    assert covariance_is_nested(MODELS["intercept"], [whole], weights)
+    assert not covariance_is_nested(MODELS["slope"], [whole], weights)
+
+
+def test_what_they_say():
+    def nested(small, large):
+        return covariance_is_nested(MODELS[small], MODELS[large])
+
+    assert nested("intercept", "relabelled")
+    assert nested("slope", "centred")
+    assert not nested("uncorrelated", "uncorrelated centred")
+    # compound symmetry within the levels is a case of a free covariance of the factor
+    assert nested("cells", "factor")
+    assert not nested("crossed", "slope")

@@ -1,0 +1,38 @@
+"""Tables that become data frames on demand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mixedext as mx
+from mixedext.specification.data.columns import ColumnTable, as_frame
+
+
+@pytest.mark.parametrize("names", [[], ["Intercept", "x"]])
+def test_becomes_a_frame(names):
+    index = pd.Index([3, 1, 2])
+    values = np.arange(3.0 * len(names)).reshape(3, len(names))
+    table = ColumnTable(values, index, names)
+    want = pd.DataFrame(values, index=index, columns=names)
+    pd.testing.assert_frame_equal(as_frame(table), want, check_column_type=bool(names))
+    assert table.shape == want.shape
+    assert len(table) == 3
+    np.testing.assert_array_equal(np.asarray(table), values)
+    assert np.asarray(table, np.float32).dtype == np.float32
+    assert as_frame(want) is want
+
+
+def test_model_shows_a_frame():
+    """statsmodels' data object holds the frame that a constructor would have been given."""
+    data = mx.datasets.sleepstudy.load().data
+    data.index = data.index[::-1]
+    model = mx.mixedlm("Reaction ~ Days + (1 | Subject)", data)
+    exog = model.data.orig_exog
+    assert isinstance(exog, pd.DataFrame)
+    assert model.data.orig_exog is exog
+    assert list(exog.columns) == model.data.xnames == ["Intercept", "Days"]
+    pd.testing.assert_index_equal(exog.index, data.index)
+    pd.testing.assert_index_equal(model.data.row_labels, data.index)
+    np.testing.assert_array_equal(exog.to_numpy(), model.exog)

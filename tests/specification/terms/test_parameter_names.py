@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+import mixedext as mx
+from mixedext.specification.terms.parameter_names import (
+    as_variance,
+    covariance_names,
+    parameter_names,
+    unique_names,
+)
+
+
+def term(structure, names, group="g"):
+    z = np.random.default_rng(1).normal(size=(6, len(names)))
+    return mx.RandomTerm(np.arange(6) // 2, z, group, names, structure)
+
+
+def test_triangle_by_columns_then_sigma_then_fixed_effects():
+    terms = [term("unstructured", ["a", "b", "c"]), term("diagonal", ["d", "e"], "h")]
+    assert parameter_names(terms, ["Intercept", "x"]) == [
+        "sd a|g",
+        "cor a.b|g",
+        "cor a.c|g",
+        "sd b|g",
+        "cor b.c|g",
+        "sd c|g",
+        "sd d|h",
+        "sd e|h",
+        "sigma",
+        "Intercept",
+        "x",
+    ]
+
+
+@pytest.mark.parametrize("structure", ["unstructured", "diagonal"])
+def test_order_is_that_of_covariances(structure):
+    one = term(structure, ["a", "b", "c"])
+    covariance = np.diag([1.0, 2.0, 3.0])
+    if structure == "unstructured":
+        covariance += np.array([[0, 0.1, 0.2], [0.1, 0, 0.3], [0.2, 0.3, 0]])
+    of_name = {
+        f"{'sd' if i == j else 'cor'} {'.'.join(sorted({a, b}))}|g": covariance[i, j]
+        for i, a in enumerate("abc")
+        for j, b in enumerate("abc")
+    }
+    want = [of_name[name] for name in covariance_names([one])[:-1]]
+    np.testing.assert_allclose(one.structure.gamma(covariance), want)
+
+
+def test_a_variance_common_to_many_columns_has_the_name_of_the_group():
+    assert covariance_names([term("identity", ["a", "b"])]) == ["sd g", "sigma"]
+    assert covariance_names([term("identity", ["a"])]) == ["sd a|g", "sigma"]
+
+
+def test_no_two_names_are_equal():
+    terms = [term("unstructured", ["a"]), term("unstructured", ["a"])]
+    assert parameter_names(terms, ["sigma"]) == ["sd a|g", "sd a|g.2", "sigma", "sigma.2"]
+    assert unique_names(["a", "a", "a.2"], ["a"]) == ["a.2", "a.3", "a.2.2"]
+
+
+def test_names_of_variances():
+    names = ["sd a|g", "cor a.b|g", "sigma"]
+    assert [as_variance(n) for n in names] == ["var a|g", "cov a.b|g", "residual"]

@@ -1,0 +1,195 @@
+"""Random terms and structures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mixedext.exceptions import DesignError
+from mixedext.specification.covariance.structures import STRUCTURES, structure
+from mixedext.specification.terms.random_terms import (
+    RandomTerm,
+    check_terms,
+    factorize,
+    interact,
+)
+
+
+@given(st.lists(st.sampled_from(["b", "a", "c", None]), min_size=1))
+def test_factorize(labels):
+    codes, levels = factorize(pd.Series(labels, dtype=object))
+    present = sorted({v for v in labels if v is not None})
+    assert list(levels) == present
+    assert [levels[c] if c >= 0 else None for c in codes] == labels
+
+
+def test_factorize_keeps_the_order_of_a_categorical():
+    values = pd.Series(pd.Categorical(["lo", "hi", None], categories=["lo", "mid", "hi"]))
+    codes, levels = factorize(values)
+    assert list(levels) == ["lo", "hi"]
+    assert list(codes) == [0, 1, -1]
+
+
+def test_interact_keeps_combinations_apart_whose_labels_agree():
+    first = factorize(pd.Series(["p:q", "p"]))
+    second = factorize(pd.Series(["r", "q:r"]))
+    _, levels = interact(first, second)
+    assert len(set(levels)) == 2
+
+
+def test_factorize_a_bare_categorical():
+    _, levels = factorize(pd.Categorical(["b", "a"], categories=["b", "a"]))
+    assert list(levels) == ["b", "a"]
+
+
+def test_interact():
+    first = factorize(pd.Series([1, 1, 2, np.nan]))
+    second = factorize(pd.Series(["x", "y", "x", "x"]))
+    codes, levels = interact(first, second)
+    assert list(levels) == ["1.0:x", "1.0:y", "2.0:x"]
+    assert list(codes) == [0, 1, 2, -1]
+
+
+def test_random_intercept():
+    term = RandomTerm(["a", "b", "a"], group="g")
+    assert (term.k, term.n_levels, term.names, term.label) == (
+        1,
+        2,
+        ["Intercept"],
+        "(1 | g)",
+    )
+    np.testing.assert_array_equal(term.z, np.ones((3, 1)))
+
+
+def test_names_and_labels():
+    frame = pd.DataFrame({"x": [1.0, 2, 3], "z": [0.0, 1, 0]})
+    term = RandomTerm([1, 1, 2], frame, group="g", structure="diagonal")
+    assert term.names == ["x", "z"]
+    assert term.label == "(0 + x + z || g)"
+    plain = RandomTerm([1, 1, 2], np.column_stack([np.ones(3), [1, 2, 3]]))
+    assert plain.names == ["Intercept", "z2"]
+    assert plain.label == "(1 + z2 | Group)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"codes": [[1], [2]]}, "codes .* must have one dimension"),
+        ({"codes": [1, 2], "z": [1.0]}, r"shape \(1, 1\); expected \(2, k\)"),
+        ({"codes": [1, 2], "z": np.zeros((2, 0))}, "with k > 0"),
+        ({"codes": [1, 2], "z": ["a", "b"]}, "not numeric"),
+        ({"codes": [1, 2], "z": [1.0, 2], "names": ["a", "b"]}, "2 entries for 1 columns"),
+        ({"codes": [5, 0], "levels": pd.Index(["a", "b"])}, "integers from 0 to 1"),
+        ({"codes": [0.5, 0], "levels": pd.Index(["a", "b"])}, "integers from 0 to 1"),
+        ({"codes": [[0], [1]], "levels": ["a", "b"]}, "must have one dimension"),
+        ({"codes": [1, 2], "structure": None}, "must be a name or a Structure"),
+        ({"codes": [1, 2], "structure": structure("diagonal", 3)}, "of 1 columns"),
+        ({"codes": [1, 2], "structure": "banded"}, "structure='banded' is unknown"),
+    ],
+)
+def test_bad_arguments(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        RandomTerm(**arguments)
+
+
+def test_take_drops_levels_that_no_longer_occur():
+    term = RandomTerm(["a", "b", "c", "a"], [1.0, 2, 3, 4])
+    part = term.take(np.array([True, False, True, True]))
+    assert list(part.levels) == ["a", "c"]
+    assert list(part.codes) == [0, 1, 0]
+    np.testing.assert_array_equal(part.z[:, 0], [1, 3, 4])
+
+
+@pytest.mark.parametrize(
+    ("term", "match"),
+    [
+        (RandomTerm(["a"] * 4, group="one"), "'one' .* 1 level"),
+        (RandomTerm([1, 2, 3, 4], group="rows"), "4 levels for 4 observations"),
+        (RandomTerm([1, 1, 2, 2], np.eye(4)[:, :2] + 1), "4 random effects"),
+        (RandomTerm([1, 1, 2, 2], [0.0] * 4), "zero in every row"),
+        (RandomTerm([1, 1, 2, 2], [np.inf, 0, 0, 1]), "infinite"),
+    ],
+)
+def test_designs_that_are_refused(term, match):
+    with pytest.raises(DesignError, match=match):
+        check_terms([term], 4)
+
+
+# ---- structures ----
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_structure(name, k):
+    s = structure(name, k)
+    rng = np.random.default_rng(k)
+    theta = rng.normal(size=s.n_theta)
+    lam = s.lam(theta)
+    assert (np.triu(lam, 1) == 0).all()
+    np.testing.assert_allclose(s.theta(lam), theta)
+    covariance = lam @ lam.T
+    gamma = s.gamma(covariance)
+    np.testing.assert_allclose(np.tensordot(gamma, s.covariance_basis, 1), covariance)
+    np.testing.assert_allclose(s.lam(s.start()), np.eye(k))
+    root = s.nearest(covariance)
+    np.testing.assert_allclose(root @ root.T, covariance, atol=1e-12)
+    assert (np.diag(root) >= 0).all()
+    np.testing.assert_allclose(s.lam(s.theta(root)), root, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_derivatives_of_a_structure(name):
+    """gamma(theta) is quadratic, so central differences are exact."""
+    s = structure(name, 3)
+    rng = np.random.default_rng(0)
+    theta, h = rng.normal(size=s.n_theta), 1e-3
+    score = rng.normal(size=(3, 3))
+    score += score.T
+
+    def gamma(t):
+        return s.gamma(s.lam(t) @ s.lam(t).T)
+
+    def weighted(t):
+        return (score * (s.lam(t) @ s.lam(t).T)).sum()
+
+    eye = np.eye(s.n_theta)
+    jacobian = [(gamma(theta + h * e) - gamma(theta - h * e)) / (2 * h) for e in eye]
+    np.testing.assert_allclose(s.jacobian(s.lam(theta)), np.array(jacobian).T, atol=1e-9)
+    bend = [
+        [
+            (
+                weighted(theta + h * (e + f))
+                - weighted(theta + h * (e - f))
+                - weighted(theta - h * (e - f))
+                + weighted(theta - h * (e + f))
+            )
+            / (4 * h * h)
+            for e in eye
+        ]
+        for f in eye
+    ]
+    np.testing.assert_allclose(s.bend(score), bend, atol=1e-6)
+
+
+def test_order_of_theta_is_lme4s():
+    s = structure("unstructured", 3)
+    lam = s.lam([1, 2, 3, 4, 5, 6])
+    np.testing.assert_array_equal(lam, [[1, 0, 0], [2, 4, 0], [3, 5, 6]])
+    assert s.theta_names("abc") == ["a", "b.a", "c.a", "b", "c.b", "c"]
+
+
+def test_nearest_of_a_singular_covariance():
+    s = structure("unstructured", 2)
+    b = np.array([[1.0], [-2.0]])
+    lam = s.nearest(b @ b.T)
+    np.testing.assert_allclose(lam, [[1, 0], [-2, 0]], atol=1e-7)
+    np.testing.assert_array_equal(s.nearest(np.zeros((2, 2))), np.zeros((2, 2)))
+
+
+def test_uncorrelated_columns_may_be_many():
+    """Each variance is estimated from its own column: as lme4 and as separate terms."""
+    z = np.arange(8.0).reshape(4, 2)
+    check_terms([RandomTerm([1, 1, 2, 2], z, structure="diagonal")], 4)
