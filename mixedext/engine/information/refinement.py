@@ -1,9 +1,9 @@
 """The fixed-effects block once more from the rows, where cross-products have lost digits.
 
 With several grouping factors (for one of few columns, see engine.rows.within)
-eliminating the random effects leaves [X y]'V0^-1 [X y] as a difference of cross-products; where one
-variance dwarfs the other it is a small difference of large numbers.  With
-u = C Lam'Z'c for each column c, computed as usual,
+eliminating the random effects leaves [X y]'V0^-1 [X y] as a difference of
+cross-products; where one variance dwarfs the other it is a small difference of large
+numbers.  With u = C Lam'Z'c for each column c, computed as usual,
 
     c'V0^-1 d = (c - Z Lam u_c)'(d - Z Lam u_d) + u_c'u_d
 
