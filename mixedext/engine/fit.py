@@ -78,6 +78,10 @@ class Fit:
     objective: ProfiledDeviance
 
     @property
+    def held(self):
+        return None
+
+    @property
     def log_likelihood(self) -> float:
         return -0.5 * self.deviance
 

@@ -40,6 +40,10 @@ class HeldFit(Fit):
     given_covariances: tuple[np.ndarray, ...] | None = None
 
     @property
+    def held(self):
+        return self
+
+    @property
     def covariance(self) -> np.ndarray:
         """Covariance of the coefficients."""
         return self.given_covariance

@@ -5,19 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from mixedext.fitted import Fitted
 from mixedext.inference.submodels.level_nesting import term_is_nested
 from mixedext.specification.terms.random_terms import SparseTerm, factorize
 
 __all__ = ["cluster_codes"]
 
 
-def cluster_codes(model, groups=None) -> list[np.ndarray]:
+def cluster_codes(fitted: Fitted, groups=None) -> list[np.ndarray]:
     """Codes of the clusters of each row, one array a way.
 
     Parameters
     ----------
-    model : MixedLM
-        A model with its rows in memory.
+    fitted : Fitted
+        A fit with its rows in memory.
     groups : object, optional
         Labels (array, Series, list), the name of a column or index level of the data or
         of a grouping factor; two of these in a list, a DataFrame or an array with two
@@ -35,13 +36,14 @@ def cluster_codes(model, groups=None) -> list[np.ndarray]:
         If a name is not known, labels are missing or of another length than the rows, or
         ``groups`` is None and no factor contains all others.
     """
+    rows = fitted.need_rows()
     if groups is None:
-        return [_top_factor(model)]
-    return [_codes(model, part) for part in _ways(model, groups)]
+        return [_top_factor(rows)]
+    return [_codes(rows, part) for part in _ways(rows, groups)]
 
 
-def _top_factor(model):
-    terms = list({t.group: t for t in model.random_terms}.values())
+def _top_factor(rows):
+    terms = list({t.group: t for t in rows.terms}.values())
     factors = [t.codes for t in terms if not isinstance(t, SparseTerm)]
     for codes in factors:
         if all(term_is_nested(inner, codes) for inner in terms):
@@ -53,10 +55,10 @@ def _top_factor(model):
     )
 
 
-def _ways(model, groups):
+def _ways(rows, groups):
     if isinstance(groups, pd.DataFrame):
         parts = [groups[name] for name in groups.columns]
-    elif isinstance(groups, list | tuple) and _is_list_of_ways(model, groups):
+    elif isinstance(groups, list | tuple) and _is_list_of_ways(rows, groups):
         parts = list(groups)
     elif isinstance(groups, np.ndarray) and groups.ndim == 2:
         parts = list(groups.T)
@@ -69,28 +71,28 @@ def _ways(model, groups):
     return parts
 
 
-def _is_list_of_ways(model, groups):
+def _is_list_of_ways(rows, groups):
     if any(np.ndim(part) == 1 for part in groups):
         return True
-    return len(groups) < model.nobs and all(isinstance(part, str) for part in groups)
+    return len(groups) < len(rows.endog) and all(isinstance(part, str) for part in groups)
 
 
-def _codes(model, labels):
-    labels = _named(model, labels) if np.ndim(labels) == 0 else _aligned(model, labels)
+def _codes(rows, labels):
+    labels = _named(rows, labels) if np.ndim(labels) == 0 else _aligned(rows, labels)
     codes, _ = factorize(labels)
     if len(codes) and codes.min() < 0:
         raise ValueError("groups of the robust covariance have missing labels")
     return codes
 
 
-def _named(model, name):
-    frame = getattr(model.data, "frame", None)
+def _named(rows, name):
+    frame = rows.frame
     if frame is not None:
         if name in frame.columns:
             return frame[name]
         if name in frame.index.names:
             return frame.index.get_level_values(name)
-    for term in model.random_terms:
+    for term in rows.terms:
         if term.group == name:
             if isinstance(term, SparseTerm):
                 raise ValueError(
@@ -104,13 +106,12 @@ def _named(model, name):
     )
 
 
-def _aligned(model, labels):
-    n = model.nobs
-    rows = model.data.row_labels
-    if isinstance(labels, pd.Series) and rows is not None:
-        same = len(labels) == n and labels.index.equals(pd.Index(rows))
-        if not same and labels.index.is_unique and pd.Index(rows).isin(labels.index).all():
-            return labels.loc[rows]
+def _aligned(rows, labels):
+    n, own = len(rows.endog), rows.labels
+    if isinstance(labels, pd.Series) and own is not None:
+        same = len(labels) == n and labels.index.equals(pd.Index(own))
+        if not same and labels.index.is_unique and pd.Index(own).isin(labels.index).all():
+            return labels.loc[own]
     labels = np.squeeze(np.asarray(labels)) if np.ndim(labels) > 1 else labels
     if len(labels) != n:
         raise ValueError(

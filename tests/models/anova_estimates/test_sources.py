@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from tests.inference.test_anova_estimates import compare, dense_sequence, nested_design
+from tests.models.anova_estimates.test_estimates import compare, dense_sequence, nested_design
 
 from mixedext.exceptions import DesignError
 from mixedext.models.anova_estimates.estimates import anova_table

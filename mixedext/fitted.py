@@ -1,0 +1,490 @@
+"""Fitted: one frozen record of a fit, which every question reads.
+
+The engine knows no names and the questions of ``inference`` no class of results; between
+them stands this record.  ``fit()`` makes it complete, with the covariance and the tests
+that were chosen, and nothing is set on it afterwards.  Functions of ``inference`` take
+results first, which have the record as ``results.fitted``; a record is its own
+``fitted``, so that it serves in the place of results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, wraps
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from mixedext.engine.fit import Fit
+from mixedext.specification.covariance.structures import Structure
+from mixedext.specification.terms.packing import ParameterLayout
+from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.sparse_terms import SparseTerm
+
+__all__ = [
+    "ClusterEstimate",
+    "FitArguments",
+    "Fitted",
+    "FixedPart",
+    "HasFitted",
+    "InferenceSettings",
+    "Model",
+    "RandomBlock",
+    "RandomPart",
+    "Rows",
+    "once",
+    "once_a_fit",
+]
+
+T = TypeVar("T")
+
+_REMOVED = "the data of this model were removed; make the model again"
+_IN_CHUNKS = (
+    "the rows of this model are in chunks, not in memory, and are needed here. "
+    "Without them results.by_chunk() gives fitted values and residuals, and there "
+    "are anova(type='I') and 'II', drop1() and profile(); for all else fit the "
+    "formula by mixedlm() to a DataFrame of the columns that it names"
+)
+
+
+class Model(Protocol):
+    """What questions ask of a model besides its fit: names, formula, and other fits.
+
+    Attributes
+    ----------
+    exog_names, endog_names : list of str, str
+        Names of the fixed-effects columns, all of them, and of the response.
+    nobs, k_fe, k_re : int
+        Rows; columns of the fixed effects; correlated random effects of ``groups``.
+    layout : ParameterLayout
+        Names and packing of the variance parameters.
+    random_terms : list of RandomTerm or SparseTerm or None
+        Random terms with their rows; None once these are removed.
+    weights, offset, exog, endog : ndarray or None
+        Rows; None without them.
+    data : ModelData
+        statsmodels' record of the data: ``frame``, ``row_labels``, ``param_names``.
+    formula, fixed_formula, offset_formulas, namespace, aliases
+        How a formula has stated the model; only of models that one has stated.
+    stated_by_groups : bool
+        Whether ``groups`` says all random terms.
+    main_term, components, component_columns, group_name, group_levels
+        The groups of statsmodels: number of their own term, numbers and columns of
+        their variance components, name and labels.
+    """
+
+    exog_names: Any
+    endog_names: Any
+    nobs: int
+    k_fe: int
+    k_re: int
+    layout: ParameterLayout
+    random_terms: Any
+    weights: Any
+    offset: Any
+    exog: Any
+    endog: Any
+    data: Any
+    groups: Any
+    grouped: Any
+    source: Any
+    main_term: int | None
+    components: tuple[int, ...]
+    component_columns: tuple
+    group_name: Any
+    group_levels: Any
+    group_labels: Any
+    formula: Any
+    fixed_formula: Any
+    offset_formulas: Any
+    namespace: Any
+    aliases: Any
+
+    @property
+    def stated_by_groups(self) -> bool: ...
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def refit(self, endog: Any, reml: bool = True, **kwargs: Any) -> Any: ...
+
+
+class ClusterEstimate(Protocol):
+    """A cluster-robust covariance of the coefficients, as ``fixed_effects.robust`` has it."""
+
+    covariance: np.ndarray
+    inner: np.ndarray
+    moments: Any
+    n_clusters: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class InferenceSettings:
+    """The covariance of the parameters and the tests that were chosen.
+
+    Attributes
+    ----------
+    df_method : str or None
+        Degrees of freedom of tests of fixed effects; None for z.
+    use_t : bool
+        t and F, or normal and chi-squared laws.
+    cov_type : str
+        Type of the covariance, as given.
+    estimator : {"nonrobust", "oim", "CR0", "CR1", "CR2", "CR3"}
+        What it stands for.
+    cov_kwds : Mapping
+        What it was made with, and a description.
+    cluster : ClusterEstimate or None
+        The cluster-robust estimate.
+    cluster_df : {"clusters", "bell-mccaffrey"}
+        Degrees of freedom that go with it.
+    df_resid_inference : float or None
+        Degrees of freedom of all tests, where clusters determine them.
+    """
+
+    df_method: str | None = None
+    use_t: bool = False
+    cov_type: str = "nonrobust"
+    estimator: str = "nonrobust"
+    cov_kwds: Mapping[str, Any] = field(default_factory=dict)
+    cluster: ClusterEstimate | None = None
+    cluster_df: str = "clusters"
+    df_resid_inference: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class FitArguments:
+    """How the fit was asked for, so that refits are asked for alike.
+
+    Attributes
+    ----------
+    start_params, free, fe_pen, cov_pen : object or None
+        What holds or penalizes parameters.
+    options : Mapping
+        Other arguments of ``fit``.
+    repeatable : bool
+        Whether ``fit`` with these arguments gives such a fit again; an L1 penalty at the
+        covariances of another fit is not.
+    """
+
+    start_params: Any = None
+    free: Any = None
+    fe_pen: Any = None
+    cov_pen: Any = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    repeatable: bool = True
+
+    def held(self, what: str) -> dict[str, Any]:
+        """Arguments of ``fit`` that hold or penalize parameters; empty if none do.
+
+        Raises
+        ------
+        ValueError
+            If no refit can have them; names ``what`` wanted to refit.
+        """
+        if not self.repeatable:
+            raise ValueError(
+                f"{what} fits the model again, but this fit has an L1 penalty at the "
+                "covariances of another one; bootstraps of such estimates are not valid "
+                "either. Use results of fit"
+            )
+        if self.free is None and self.fe_pen is None and self.cov_pen is None:
+            return {}
+        return {
+            "start_params": self.start_params,
+            "free": self.free,
+            "fe_pen": self.fe_pen,
+            "cov_pen": self.cov_pen,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class FixedPart:
+    """The fixed effects: all columns, and which of them have coefficients.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Names of all columns, (k,).
+    kept : ndarray
+        Numbers of the columns that have coefficients, (rank,); the others depend on
+        earlier ones.
+    coefficients : ndarray
+        Coefficients of the columns kept, (rank,).
+    """
+
+    names: tuple[str, ...]
+    kept: np.ndarray
+    coefficients: np.ndarray
+
+    @property
+    def rank(self) -> int:
+        """Number of columns that have coefficients."""
+        return len(self.kept)
+
+    @cached_property
+    def estimate(self) -> np.ndarray:
+        """Coefficients of all columns, (k,); NaN where dropped."""
+        return self.full(self.coefficients)
+
+    @property
+    def dropped(self) -> np.ndarray:
+        """Which columns were dropped, (k,) bool."""
+        out = np.ones(len(self.names), bool)
+        out[self.kept] = False
+        return out
+
+    def full(self, vector: np.ndarray) -> np.ndarray:
+        """Values of the columns kept as values of all, (k,); NaN where dropped."""
+        out = np.full(len(self.names), np.nan)
+        out[self.kept] = vector
+        return out
+
+    def full_square(self, matrix: np.ndarray) -> np.ndarray:
+        """A matrix over the columns kept as one over all, (k, k); NaN where dropped."""
+        out = np.full((len(self.names),) * 2, np.nan)
+        out[np.ix_(self.kept, self.kept)] = matrix
+        return out
+
+
+class RandomBlock(NamedTuple):
+    """One random term and what the fit says of it.
+
+    Attributes
+    ----------
+    term : RandomTerm or SparseTerm
+        The term; its rows may be gone.
+    structure : Structure
+        Structure of its covariance.
+    covariance : ndarray
+        Covariance matrix of the effects of one level, (k, k), in the units of the data.
+    """
+
+    term: RandomTerm | SparseTerm
+    structure: Structure
+    covariance: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class RandomPart:
+    """The random effects.
+
+    Attributes
+    ----------
+    terms : tuple of RandomTerm or SparseTerm
+        The terms in the model's order; their rows may be gone.
+    covariances : tuple of ndarray
+        Covariance matrix of each, (k, k).
+    """
+
+    terms: tuple[RandomTerm | SparseTerm, ...]
+    covariances: tuple[np.ndarray, ...]
+
+    def blocks(self) -> Iterator[RandomBlock]:
+        """Every term with its structure and covariance, in order."""
+        for term, covariance in zip(self.terms, self.covariances, strict=True):
+            yield RandomBlock(term, term.structure, covariance)
+
+    @property
+    def groups(self) -> list[str]:
+        """Names of the grouping factors, each once, in order."""
+        return list(dict.fromkeys(t.group for t in self.terms))
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of the data that the model uses.
+
+    Attributes
+    ----------
+    endog : ndarray
+        Response, (n,).
+    exog : ndarray
+        All columns of the fixed effects, (n, k).
+    terms : list of RandomTerm or SparseTerm
+        Random terms.
+    weights, offset : ndarray or None
+        Precision weights and known part of the mean, (n,).
+    labels : Index or None
+        Labels of the rows.
+    frame : DataFrame or None
+        The data of a formula.
+    """
+
+    endog: np.ndarray
+    exog: np.ndarray
+    terms: list[RandomTerm | SparseTerm]
+    weights: np.ndarray | None
+    offset: np.ndarray | None
+    labels: pd.Index | None
+    frame: pd.DataFrame | None
+
+    def mean(self, coefficients: Any, effects: Any = None) -> np.ndarray:
+        """Mean of the rows: offset, fixed effects and, if given, random effects.
+
+        Parameters
+        ----------
+        coefficients : array_like
+            Fixed effects, (k,); NaN counts as 0 (dropped columns).
+        effects : sequence of ndarray, optional
+            Random effects of every term, (L, k).
+        """
+        mean = self.exog @ np.nan_to_num(np.asarray(coefficients, float))
+        if self.offset is not None:
+            mean = mean + self.offset
+        if effects is not None:
+            for term, effect in zip(self.terms, effects, strict=True):
+                mean += term.contribution(effect)
+        return mean
+
+
+def rows_of(model: Model) -> Rows | None:
+    """The rows of a model; None where they are in chunks or were removed."""
+    if model.endog is None:
+        return None
+    return Rows(
+        model.endog,
+        model.exog,
+        model.random_terms,
+        model.weights,
+        model.offset,
+        model.data.row_labels,
+        getattr(model.data, "frame", None),
+    )
+
+
+def need_rows(model: Model) -> Rows:
+    """The rows of a model.
+
+    Raises
+    ------
+    ValueError
+        If they are in chunks, or were removed; says what there is without them.
+    """
+    rows = rows_of(model)
+    if rows is None:
+        raise ValueError(_REMOVED if model.source is None else _IN_CHUNKS)
+    return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a question reads of a fitted model.
+
+    Attributes
+    ----------
+    fit : Fit
+        The engine's, in the units of the data.
+    model : Model
+        What was fitted: names, formula, and other fits.
+    settings : InferenceSettings
+        The covariance of the parameters and the tests that were chosen.
+    arguments : FitArguments
+        How the fit was asked for.
+    """
+
+    fit: Fit
+    model: Model
+    settings: InferenceSettings = field(default_factory=InferenceSettings)
+    arguments: FitArguments = field(default_factory=FitArguments)
+    # what has been computed: of the fit whatever the settings, and by these settings
+    _of_fit: dict[str, Any] = field(default_factory=dict, repr=False)
+    _of_settings: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def fitted(self) -> Fitted:
+        """The record itself: it serves in the place of results."""
+        return self
+
+    def with_settings(self, settings: InferenceSettings) -> Fitted:
+        """The same fit with another covariance of the parameters or other tests."""
+        return replace(self, settings=settings)
+
+    # ---- parts ----
+
+    @cached_property
+    def fixed(self) -> FixedPart:
+        """The fixed effects."""
+        kept = np.asarray(self.fit.design.basis.kept)
+        return FixedPart(tuple(self.model.exog_names), kept, self.fit.coefficients)
+
+    @cached_property
+    def random(self) -> RandomPart:
+        """The random effects."""
+        return RandomPart(tuple(self.fit.design.terms), tuple(self.fit.covariances))
+
+    @property
+    def rows(self) -> Rows | None:
+        """The rows of the data; None where they are in chunks or were removed."""
+        return rows_of(self.model)
+
+    def need_rows(self) -> Rows:
+        """The rows of the data.
+
+        Raises
+        ------
+        ValueError
+            If they are in chunks, or were removed; says what there is without them.
+        """
+        return need_rows(self.model)
+
+    # ---- numbers ----
+
+    @property
+    def reml(self) -> bool:
+        """Restricted or ordinary maximum likelihood."""
+        return self.fit.reml
+
+    @property
+    def scale(self) -> float:
+        """Residual variance."""
+        return self.fit.scale
+
+    @property
+    def sigma(self) -> float:
+        """Residual standard deviation."""
+        return float(np.sqrt(self.fit.scale))
+
+    @property
+    def nobs(self) -> int:
+        """Number of rows."""
+        return self.model.nobs
+
+    @property
+    def df_resid(self) -> int:
+        """Rows less the rank of the fixed effects."""
+        return self.nobs - self.fixed.rank
+
+
+class HasFitted(Protocol):
+    """Results, or a ``Fitted`` itself: what functions of ``inference`` take first."""
+
+    @property
+    def fitted(self) -> Fitted: ...
+
+
+def once_a_fit(function: Callable[[Fitted], T]) -> Callable[[Fitted], T]:
+    """Make a function of a Fitted compute once a fit, whatever the settings are."""
+    key = f"{function.__module__}.{function.__qualname__}"
+
+    @wraps(function)
+    def kept(fitted: Fitted) -> T:
+        if key not in fitted._of_fit:
+            fitted._of_fit[key] = function(fitted)
+        return fitted._of_fit[key]
+
+    return kept
+
+
+def once(function: Callable[[Fitted], T]) -> Callable[[Fitted], T]:
+    """Make a function of a Fitted compute once for its settings."""
+    key = f"{function.__module__}.{function.__qualname__}"
+
+    @wraps(function)
+    def kept(fitted: Fitted) -> T:
+        if key not in fitted._of_settings:
+            fitted._of_settings[key] = function(fitted)
+        return fitted._of_settings[key]
+
+    return kept

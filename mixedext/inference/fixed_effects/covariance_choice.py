@@ -1,0 +1,314 @@
+"""Which covariance of the parameters, and which tests by it: the choice, as settings."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mixedext.exceptions import ClusterWarning, user_stacklevel
+from mixedext.fitted import Fitted, HasFitted, InferenceSettings
+from mixedext.inference.fixed_effects.clusters import cluster_codes
+from mixedext.inference.fixed_effects.df_methods import (
+    FixedTests,
+    check_df_method,
+    df_method_name,
+    fixed_tests,
+)
+from mixedext.inference.fixed_effects.parameter_covariance import kept_inner
+from mixedext.inference.fixed_effects.robust import (
+    CovarianceTests,
+    cluster_covariance,
+    two_way_covariance,
+)
+
+__all__ = [
+    "choose_settings",
+    "covariance_name",
+    "df_description",
+    "get_robustcov_results",
+    "tests_of",
+]
+
+# Names in lower case to estimators.
+_COVARIANCES = {
+    "nonrobust": "nonrobust",
+    "gls": "nonrobust",
+    "oim": "oim",
+    "cluster": "CR1",
+    "cr0": "CR0",
+    "cr1": "CR1",
+    "cr2": "CR2",
+    "cr3": "CR3",
+}
+_DESCRIPTIONS = {
+    "nonrobust": "Generalized least squares: the covariance of the model.",
+    "oim": "Inverse of the observed information about all parameters but the scale.",
+    "CR0": "Robust to cluster correlation (CR0).",
+    "CR1": "Robust to cluster correlation (CR1).",
+    "CR2": "Robust to cluster correlation (CR2), with Bell-McCaffrey df.",
+    "CR3": "Robust to cluster correlation (CR3), with Bell-McCaffrey df.",
+}
+_CLUSTER_DF = ("clusters", "bell-mccaffrey")
+_CLUSTER_OPTIONS = {
+    "groups", "use_correction", "df_correction", "scaling_factor", "df",
+}  # fmt: skip
+
+
+def covariance_name(cov_type: Any) -> str | None:
+    """Estimator that ``cov_type`` stands for; None if it is not known."""
+    if cov_type is None:
+        return "nonrobust"
+    return _COVARIANCES.get(cov_type.lower()) if isinstance(cov_type, str) else None
+
+
+def choose_settings(
+    fitted: Fitted,
+    df_method: str | None = None,
+    cov_type: str | None = None,
+    use_t: bool | None = None,
+    cov_kwds: Mapping[str, Any] | None = None,
+) -> InferenceSettings:
+    """Settings from the arguments of ``fit`` that say how tests are done.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The fit; its own settings are passed over.
+    df_method, cov_type, use_t, cov_kwds
+        As for ``MixedLM.fit`` and ``get_robustcov_results``.
+
+    Raises
+    ------
+    ValueError
+        If something is not known, or does not go with something else.
+    """
+    if not isinstance(cov_kwds, Mapping | None):
+        raise ValueError(
+            f"cov_kwds={cov_kwds!r} must map names to values: {{'groups': ...}}"
+        )
+    name, kwds = covariance_name(cov_type), dict(cov_kwds or {})
+    if name is None:
+        raise ValueError(
+            f"cov_type={cov_type!r} is not known; use 'nonrobust', 'oim', 'cluster', "
+            "'CR0', 'CR1', 'CR2' or 'CR3'"
+        )
+    df_method = df_method_name(df_method)
+    check_df_method(fitted.fit, df_method)
+    clustered = name.startswith("CR")
+    unknown = sorted(set(kwds) - (_CLUSTER_OPTIONS if clustered else set()))
+    if unknown:
+        raise ValueError(f"cov_kwds: {unknown[0]!r} is not used by {cov_type!r}")
+    shown = cov_type or "nonrobust"
+    if name != "nonrobust":
+        _refuse_df_method(df_method, shown)
+    chosen: dict[str, Any] = {"cov_kwds": {"description": _DESCRIPTIONS[name]}}
+    if clustered:
+        chosen = _clustered(fitted, name, shown, kwds)
+    if use_t is False and df_method is not None:
+        raise ValueError(
+            f"use_t=False asks for the normal law, df_method={df_method!r} for t"
+        )
+    own = df_method is not None or chosen.get("cluster_df") == "bell-mccaffrey"
+    use_t = own if use_t is None else use_t
+    chosen["cov_kwds"]["use_t"] = use_t
+    return InferenceSettings(
+        df_method=df_method, use_t=use_t, cov_type=shown, estimator=name, **chosen
+    )
+
+
+def _clustered(fitted, kind, cov_type, kwds):
+    """The parts of the settings that a cluster-robust covariance has."""
+    fit, rows = fitted.fit, fitted.rows
+    if fit.held is not None and not fit.held.least_squares:
+        raise ValueError(
+            f"cov_type={cov_type!r} is the covariance of generalized "
+            "least-squares estimates, but fixed effects of this fit were penalized or "
+            "held; use cov_type='nonrobust' or 'oim'"
+        )
+    if rows is None:
+        raise ValueError(
+            "a cluster-robust covariance needs the rows of the data in memory: use "
+            "MixedLM or mixedlm, and fit before remove_data()"
+        )
+    description = _DESCRIPTIONS[kind]
+    if kind == "CR1" and not kwds.get("use_correction", True):
+        kind = "CR0"
+    own = "bell-mccaffrey" if kind in ("CR2", "CR3") else "clusters"
+    df = kwds.get("df", own)
+    if df not in _CLUSTER_DF:
+        raise ValueError(f"df={df!r} is not known; use one of {_CLUSTER_DF}")
+    groups = kwds.get("groups")
+    ways = cluster_codes(fitted, groups)
+    resid = rows.endog - rows.mean(fitted.fixed.estimate, fit.effects)
+    given = (rows.exog, resid, rows.terms, rows.weights)
+    if len(ways) == 1:
+        cluster = cluster_covariance(
+            fit, kind, ways[0], *given, moments=df == "bell-mccaffrey"
+        )
+    elif df == "bell-mccaffrey" and kind in ("CR0", "CR1"):
+        raise ValueError("df='bell-mccaffrey' is not defined for two-way clusters")
+    else:
+        cluster = two_way_covariance(fit, kind, *ways, *given)
+    if len(cluster.determined):
+        warnings.warn(
+            f"{len(cluster.determined)} of the clusters alone identify a coefficient: "
+            f"{kind} cannot say how uncertain it is",
+            ClusterWarning,
+            stacklevel=user_stacklevel(),
+        )
+    adjust = kwds.get("df_correction") is not False
+    counts = cluster.n_clusters
+    return {
+        "cluster": cluster.scaled(kwds.get("scaling_factor")),
+        "cluster_df": df,
+        "df_resid_inference": min(counts) - 1 if adjust else None,
+        "cov_kwds": {
+            "description": description,
+            "groups": groups,
+            "use_correction": kind == "CR1",
+            "adjust_df": adjust,
+            "df": df,
+            "n_groups": counts[0] if len(counts) == 1 else counts,
+        },
+    }
+
+
+def _refuse_df_method(df_method, cov_type):
+    """A method for the model's own covariance goes with no other."""
+    if df_method_name(df_method) not in (None, "residual"):
+        raise ValueError(
+            f"df_method={df_method!r} belongs to the model's own covariance of the "
+            f"fixed effects, not to cov_type={cov_type!r}; use "
+            "cov_type='nonrobust', or df_method=None"
+        )
+
+
+def get_robustcov_results(
+    results: HasFitted,
+    cov_type: str = "CR1",
+    use_t: bool | None = None,
+    **kwds: Any,
+) -> Any:
+    """The same estimates with another covariance of the parameters.
+
+    Parameters
+    ----------
+    cov_type : str, optional
+        One of
+
+        - "nonrobust" or "gls": sigma^2 (X'V0^-1 X)^-1, the default of ``fit``;
+        - "oim": statsmodels', the inverse of the whole observed information;
+        - "CR0", "CR1", "CR2", "CR3": cluster-robust; "cluster" is CR1.
+    use_t : bool, optional
+        t and F, or normal and chi-squared laws.  None: t for CR2 and CR3, else normal
+        (for "nonrobust" and "oim": as the results' ``df_method`` says).
+    **kwds
+        Of the cluster-robust types:
+
+        ``groups`` : labels (array or Series), name of a column, an index level or a
+        grouping factor; two of them in a list, or a frame or array with two columns,
+        for two-way clusters (CR0 and CR1).  The grouping factor that all others are
+        nested in if it is left out.
+
+        ``use_correction`` : bool.  False turns the factor G / (G - 1) * (n - 1) /
+        (n - p) of CR1 off.
+
+        ``df_correction`` : bool.  False leaves n - p degrees of freedom where there
+        would be G - 1.
+
+        ``df`` : {"clusters", "bell-mccaffrey"}.  Degrees of freedom where t and F are
+        used: G - 1 (the smaller G, two-way; the default of CR0 and CR1), or those of
+        Bell and McCaffrey, HTZ for joint tests (default of CR2 and CR3).
+
+        ``scaling_factor`` : float.  Multiplies the covariance.
+
+    Returns
+    -------
+    MixedLMResultsWrapper
+
+    Raises
+    ------
+    ValueError
+        If the type or a keyword is not known, or the type is not defined for these
+        clusters: CR2, CR3 and Bell-McCaffrey's df need all grouping factors to be
+        nested in the clusters.
+
+    Warns
+    -----
+    ClusterWarning
+        If a two-way covariance is not positive semidefinite, a joint test has too few
+        clusters, or a cluster alone identifies a coefficient (CR2, CR3).
+
+    References
+    ----------
+    Pustejovsky and Tipton (2018), Small-sample methods for cluster-robust variance
+    estimation and hypothesis testing in fixed effects models, Journal of Business and
+    Economic Statistics 36(4).
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> result = mx.mixedlm("Reaction ~ Days + (1 | Subject)", data).fit()
+    >>> robust = result.get_robustcov_results("CR2")
+    >>> result.bse_fe.round(4).to_dict()
+    {'Intercept': 9.7467, 'Days': 0.8042}
+    >>> robust.bse_fe.round(4).to_dict()
+    {'Intercept': 6.8246, 'Days': 1.5458}
+    """
+    fitted = results.fitted
+    own = fitted.settings.df_method
+    settings = choose_settings(fitted, own, cov_type, use_t, kwds)
+    return fitted.model._present(fitted.with_settings(settings))
+
+
+# ---- tests of fixed effects ----
+
+
+def tests_of(
+    fitted: Fitted, df_method: str | None = None, use_t: bool | None = None
+) -> FixedTests:
+    """Tests by the covariance chosen; degrees of freedom by default as chosen, too.
+
+    Raises
+    ------
+    ValueError
+        If the method is not known, or does not go with the covariance or the fit.
+    """
+    settings = fitted.settings
+    use_t = settings.use_t if use_t is None else use_t
+    name = df_method_name(df_method)
+    if name is None and use_t:
+        name = settings.df_method
+    if settings.estimator == "nonrobust":
+        name = "residual" if use_t and name is None else name
+        made = fitted._of_fit.setdefault("tests", {})
+        if name not in made:
+            made[name] = fixed_tests(fitted.fit, name)
+        return made[name]
+    _refuse_df_method(name, settings.cov_type)
+    moments, df = None, np.inf
+    if name == "residual":
+        df = fitted.df_resid
+    elif use_t and settings.cluster_df == "bell-mccaffrey":
+        moments, df = settings.cluster.moments, None
+    elif use_t:
+        clusters = settings.df_resid_inference
+        df = fitted.df_resid if clusters is None else clusters
+    return CovarianceTests(fitted.fit, kept_inner(fitted), df, moments)
+
+
+def df_description(
+    results: HasFitted, df_method: str | None = None, use_t: bool | None = None
+) -> str:
+    """The method for the degrees of freedom of tests, in words."""
+    settings = results.fitted.settings
+    use_t = (df_method is not None or settings.use_t) if use_t is None else use_t
+    if not use_t:
+        return "none (z)"
+    # cluster-robust covariances bring their own degrees of freedom
+    own = settings.df_method or settings.cov_kwds.get("df", "residual")
+    return df_method_name(df_method) or own
