@@ -12,7 +12,6 @@ from mixedext.arguments import check_count
 from mixedext.engine.refits.batches import in_batches
 from mixedext.engine.refits.refit import Refits, joined
 from mixedext.engine.refits.simulation import generator_of
-from mixedext.inference.bootstrap.bootstrap_tests import bootstrap_test
 from mixedext.inference.bootstrap.refits import (
     blocks_of,
     labelled,
@@ -32,7 +31,13 @@ from mixedext.inference.bootstrap.user_statistics import (
 from mixedext.inference.profile.likelihood_profile import on_the_scale_of_the_data
 from mixedext.inference.submodels.other_criteria import refitted
 
-__all__ = ["Bootstrapping"]
+__all__ = [
+    "bootstrap_cases",
+    "bootstrap_limits",
+    "bootstrap_parametric",
+    "bootstrap_residual",
+    "simulate",
+]
 
 # Replicates of a block where Python sees each of them; part of what a seed means.
 _SEEN_AT_A_TIME = 25
@@ -66,323 +71,298 @@ def _documented(method):
     return method
 
 
-class Bootstrapping:
-    """The part of the results that draws responses and refits the model to them."""
+def simulate(results, n=1, rng=None, conditional=False):
+    """Simulate responses from the fitted model.
 
-    def simulate(self, n=1, rng=None, conditional=False):
-        """Simulate responses from the fitted model.
+    Parameters
+    ----------
+    n : int, optional
+        Number of responses.
+    rng : Generator or int, optional
+        Source of random numbers, or a seed.
+    conditional : bool, optional
+        Whether the random effects are the fitted ones (conditional modes) in all
+        responses, or drawn anew for each.
 
-        Parameters
-        ----------
-        n : int, optional
-            Number of responses.
-        rng : Generator or int, optional
-            Source of random numbers, or a seed.
-        conditional : bool, optional
-            Whether the random effects are the fitted ones (conditional modes) in all
-            responses, or drawn anew for each.
+    Returns
+    -------
+    DataFrame
+        One row a row of the model, one column a response.
 
-        Returns
-        -------
-        DataFrame
-            One row a row of the model, one column a response.
+    Raises
+    ------
+    ValueError
+        If ``n`` is no whole number, or the rows are not in memory.
 
-        Raises
-        ------
-        ValueError
-            If ``n`` is no whole number, or the rows are not in memory.
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.dyestuff.load().data
+    >>> result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit()
+    >>> simulated = result.simulate(3, rng=1)
+    >>> simulated.shape
+    (30, 3)
+    >>> result.model.fit_many(simulated).n_failed
+    0
+    """
+    check_count(n, "n")
+    model, rng = results.model, generator_of(rng)
+    y = simulated_rows(model, results.engine_fit, int(n), rng, conditional)
+    if model.offset is not None:
+        y += model.offset[:, None]
+    return pd.DataFrame(y, index=model.data.row_labels)
 
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.dyestuff.load().data
-        >>> result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit()
-        >>> simulated = result.simulate(3, rng=1)
-        >>> simulated.shape
-        (30, 3)
-        >>> result.model.fit_many(simulated).n_failed
-        0
-        """
-        check_count(n, "n")
-        model, rng = self.model, generator_of(rng)
-        y = simulated_rows(model, self.engine_fit, int(n), rng, conditional)
-        if model.offset is not None:
-            y += model.offset[:, None]
-        return pd.DataFrame(y, index=model.data.row_labels)
 
-    @_documented
-    def bootstrap_parametric(
-        self,
-        n=1000,
-        statistic=None,
-        rng=None,
-        n_jobs=None,
-        progress=False,
-        reml=None,
-        conditional=False,
-        vectorized=False,
-    ):
-        """Parametric bootstrap: responses simulated from the fit, and refits to them.
+@_documented
+def bootstrap_parametric(
+    results,
+    n=1000,
+    statistic=None,
+    rng=None,
+    n_jobs=None,
+    progress=False,
+    reml=None,
+    conditional=False,
+    vectorized=False,
+):
+    """Parametric bootstrap: responses simulated from the fit, and refits to them.
 
-        Without a statistic of results no Python code runs for a replicate.  With one
-        grouping factor the sufficient statistics of responses are drawn, not their rows.
+    Without a statistic of results no Python code runs for a replicate.  With one
+    grouping factor the sufficient statistics of responses are drawn, not their rows.
 
-        Parameters
-        ----------
-        n : int, optional
-            Number of replicates.
-        <common>
-        conditional : bool, optional
-            Whether the responses have the fitted random effects in place of new ones.
+    Parameters
+    ----------
+    n : int, optional
+        Number of replicates.
+    <common>
+    conditional : bool, optional
+        Whether the responses have the fitted random effects in place of new ones.
 
-        Returns
-        -------
-        Bootstrap
-            Replicates with the verdicts of their fits, ``table`` and ``conf_int``.
+    Returns
+    -------
+    Bootstrap
+        Replicates with the verdicts of their fits, ``table`` and ``conf_int``.
 
-        Raises
-        ------
-        ValueError
-            If an argument is of the wrong kind.
-        ImportError
-            If joblib or tqdm is needed and not installed.
+    Raises
+    ------
+    ValueError
+        If an argument is of the wrong kind.
+    ImportError
+        If joblib or tqdm is needed and not installed.
 
-        Warns
-        -----
-        BootstrapWarning
-            If replicates failed; they are listed in ``failures``.
+    Warns
+    -----
+    BootstrapWarning
+        If replicates failed; they are listed in ``failures``.
 
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-        >>> bootstrap = result.bootstrap_parametric(2000, rng=1)
-        >>> bootstrap.table.loc["Days", ["estimate", "se"]].round(1).tolist()
-        [10.5, 1.5]
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    >>> bootstrap = result.bootstrap_parametric(2000, rng=1)
+    >>> bootstrap.table.loc["Days", ["estimate", "se"]].round(1).tolist()
+    [10.5, 1.5]
 
-        A statistic of the frame of replicates, here the ratio of two deviations:
+    A statistic of the frame of replicates, here the ratio of two deviations:
 
-        >>> def ratio(frame):
-        ...     return frame["sd Intercept|Subject"] / frame["sigma"]
-        >>> more = result.bootstrap_parametric(2000, ratio, rng=1, vectorized=True)
-        >>> round(float(more.estimate["statistic"]), 3)
-        0.967
-        """
-        own = self if reml is None else refitted(self, reml)
-        kind = "parametric, random effects as fitted" if conditional else "parametric"
-        model, fit = own.model, own.engine_fit
-        draw = partial(simulated_rows, model, fit, conditional=conditional)
-        python = statistic is not None and not vectorized
-        if conditional or python or own._held_arguments("the bootstrap"):
-            return own._bootstrap_draws(
-                kind, draw, n, statistic, rng, n_jobs, progress, vectorized
-            )
-        check_count(n, "n")
+    >>> def ratio(frame):
+    ...     return frame["sd Intercept|Subject"] / frame["sigma"]
+    >>> more = result.bootstrap_parametric(2000, ratio, rng=1, vectorized=True)
+    >>> round(float(more.estimate["statistic"]), 3)
+    0.967
+    """
+    own = results if reml is None else refitted(results, reml)
+    kind = "parametric, random effects as fitted" if conditional else "parametric"
+    model, fit = own.model, own.engine_fit
+    draw = partial(simulated_rows, model, fit, conditional=conditional)
+    python = statistic is not None and not vectorized
+    if conditional or python or own.fitted.arguments.held("the bootstrap"):
+        return _bootstrap_draws(
+            own, kind, draw, n, statistic, rng, n_jobs, progress, vectorized
+        )
+    check_count(n, "n")
+    check_statistic(statistic)
+    run = runner(n_jobs, progress, in_batches(fit.design))
+    refits = simulate_refits(model, fit, n, rng, own.reml, run=run)
+    return bootstrap_of(own, kind, refits, vectorized=statistic)
+
+
+@_documented
+def bootstrap_residual(
+    results,
+    n=1000,
+    statistic=None,
+    rng=None,
+    n_jobs=None,
+    progress=False,
+    reml=None,
+    vectorized=False,
+):
+    """Residual (semi-parametric) bootstrap of Carpenter, Goldstein and Rasbash.
+
+    Conditional modes and residuals are centred, and reflated so that their second
+    moments are the estimated covariances; responses are made of modes and residuals
+    drawn with replacement.  It does not rest on the normal law.
+
+    Parameters
+    ----------
+    n : int, optional
+        Number of replicates.
+    <common>
+
+    Returns
+    -------
+    Bootstrap
+        As of ``bootstrap_parametric``.
+
+    Raises
+    ------
+    ValueError
+        If an argument is of the wrong kind, or the rows are not in memory.
+
+    References
+    ----------
+    Carpenter, Goldstein and Rasbash (2003), A novel bootstrap procedure for assessing
+    the relationship between class size and achievement, Applied Statistics 52,
+    431-443.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    >>> bootstrap = result.bootstrap_residual(500, rng=1)
+    >>> bootstrap.table.loc["Days", ["estimate", "se"]].round(1).tolist()
+    [10.5, 1.5]
+    """
+    own = results if reml is None else refitted(results, reml)
+    model, fit = own.model, own.engine_fit
+    model._need_rows()
+    mean = model.linear_predictor(own.fe_params)
+    if model.offset is not None:
+        mean = mean - model.offset
+    draw = ResidualSampler(
+        model.random_terms,
+        fit.effects,
+        fit.covariances,
+        mean,
+        np.asarray(own.resid),
+        fit.scale,
+        model.weights,
+    )
+    return _bootstrap_draws(
+        own, "residual", draw, n, statistic, rng, n_jobs, progress, vectorized
+    )
+
+
+@_documented
+def bootstrap_cases(
+    results,
+    n=1000,
+    statistic=None,
+    rng=None,
+    n_jobs=None,
+    progress=False,
+    reml=None,
+    vectorized=False,
+    group=None,
+    within=False,
+):
+    """Cases bootstrap: whole levels of the top grouping factor drawn with replacement.
+
+    It rests on nothing but the independence of the levels, and needs many of them.  A
+    level that is drawn twice counts as two, and so do the levels nested in it.
+
+    Parameters
+    ----------
+    n : int, optional
+        Number of replicates.
+    <common>
+    group : str or array_like, optional
+        The factor whose levels are drawn, a column of the data, or labels, one a row;
+        the model's ``groups``, or else the factor with fewest levels, if None.
+    within : bool, optional
+        Whether the rows of each level drawn are drawn with replacement too.
+
+    Returns
+    -------
+    Bootstrap
+        As of ``bootstrap_parametric``.  Replicates in which some fixed effect cannot
+        be estimated are failures.
+
+    Raises
+    ------
+    ValueError
+        If an argument is of the wrong kind, the rows are not in memory, or some random
+        term is not nested in the factor.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    >>> bootstrap = result.bootstrap_cases(100, rng=1)
+    >>> len(bootstrap), bootstrap.n_failed
+    (100, 0)
+    """
+    own = results if reml is None else refitted(results, reml)
+    check_count(n, "n")
+    own.model._need_rows()
+    sampler = cases_sampler(own.model, group, within)
+    python = statistic if statistic is not None and not vectorized else None
+    arguments = own.fitted.arguments.held("the bootstrap")
+    work = partial(fit_cases, own.model, sampler, own.reml, python, arguments)
+    kind = "cases, and rows within them" if within else "cases"
+    return _bootstrap_seen(own, kind, work, n, statistic, rng, n_jobs, progress, vectorized)
+
+
+def _bootstrap_draws(results, kind, draw, n, statistic, rng, n_jobs, progress, vectorized):
+    check_count(n, "n")
+    model = results.model
+    model._need_rows()
+    arguments = results.fitted.arguments.held("the bootstrap")
+    if statistic is None or vectorized:
         check_statistic(statistic)
-        run = runner(n_jobs, progress, in_batches(fit.design))
-        refits = simulate_refits(model, fit, n, rng, own.reml, run=run)
-        return bootstrap_of(own, kind, refits, vectorized=statistic)
+        batched = in_batches(model._design) and not arguments
+        run = runner(n_jobs, progress, batched)
+        refits = refit_draws(model, draw, n, rng, results.reml, run, arguments)
+        return bootstrap_of(results, kind, refits, vectorized=statistic)
+    work = partial(fit_draws, model, draw, results.reml, statistic, arguments)
+    return _bootstrap_seen(results, kind, work, n, statistic, rng, n_jobs, progress, False)
 
-    @_documented
-    def bootstrap_residual(
-        self,
-        n=1000,
-        statistic=None,
-        rng=None,
-        n_jobs=None,
-        progress=False,
-        reml=None,
-        vectorized=False,
-    ):
-        """Residual (semi-parametric) bootstrap of Carpenter, Goldstein and Rasbash.
 
-        Conditional modes and residuals are centred, and reflated so that their second
-        moments are the estimated covariances; responses are made of modes and residuals
-        drawn with replacement.  It does not rest on the normal law.
+def _bootstrap_seen(results, kind, work, n, statistic, rng, n_jobs, progress, vectorized):
+    """Replicates that Python fits one by one: ``work(block)`` gives rows and values."""
+    check_statistic(statistic)
+    python = statistic is not None and not vectorized
+    # first, so that a mistake in the statistic shows before the work is done
+    own = (
+        statistic_values(statistic(results.fitted.model._present(results.fitted)))
+        if python
+        else None
+    )
+    run = runner(n_jobs, progress, False, statistic)
+    parts = run(work, blocks_of(int(n), _SEEN_AT_A_TIME, rng))
+    columns = joined(rows for rows, _, _ in parts)
+    messages = {
+        _SEEN_AT_A_TIME * number + i: text
+        for number, (_, _, said) in enumerate(parts)
+        for i, text in said.items()
+    }
+    refits = labelled(results.model, Refits(*columns, results.reml), whole=True)
+    if not python:
+        return bootstrap_of(results, kind, refits, None, messages, statistic)
+    values = [value for _, found, _ in parts for value in found]
+    frame, said = statistic_frame(own, values)
+    return bootstrap_of(results, kind, refits, (own, frame), said | messages)
 
-        Parameters
-        ----------
-        n : int, optional
-            Number of replicates.
-        <common>
 
-        Returns
-        -------
-        Bootstrap
-            As of ``bootstrap_parametric``.
-
-        Raises
-        ------
-        ValueError
-            If an argument is of the wrong kind, or the rows are not in memory.
-
-        References
-        ----------
-        Carpenter, Goldstein and Rasbash (2003), A novel bootstrap procedure for assessing
-        the relationship between class size and achievement, Applied Statistics 52,
-        431-443.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-        >>> bootstrap = result.bootstrap_residual(500, rng=1)
-        >>> bootstrap.table.loc["Days", ["estimate", "se"]].round(1).tolist()
-        [10.5, 1.5]
-        """
-        own = self if reml is None else refitted(self, reml)
-        model, fit = own.model, own.engine_fit
-        model._need_rows()
-        mean = model.linear_predictor(own.fe_params)
-        if model.offset is not None:
-            mean = mean - model.offset
-        draw = ResidualSampler(
-            model.random_terms,
-            fit.effects,
-            fit.covariances,
-            mean,
-            np.asarray(own.resid),
-            fit.scale,
-            model.weights,
-        )
-        return own._bootstrap_draws(
-            "residual", draw, n, statistic, rng, n_jobs, progress, vectorized
-        )
-
-    @_documented
-    def bootstrap_cases(
-        self,
-        n=1000,
-        statistic=None,
-        rng=None,
-        n_jobs=None,
-        progress=False,
-        reml=None,
-        vectorized=False,
-        group=None,
-        within=False,
-    ):
-        """Cases bootstrap: whole levels of the top grouping factor drawn with replacement.
-
-        It rests on nothing but the independence of the levels, and needs many of them.  A
-        level that is drawn twice counts as two, and so do the levels nested in it.
-
-        Parameters
-        ----------
-        n : int, optional
-            Number of replicates.
-        <common>
-        group : str or array_like, optional
-            The factor whose levels are drawn, a column of the data, or labels, one a row;
-            the model's ``groups``, or else the factor with fewest levels, if None.
-        within : bool, optional
-            Whether the rows of each level drawn are drawn with replacement too.
-
-        Returns
-        -------
-        Bootstrap
-            As of ``bootstrap_parametric``.  Replicates in which some fixed effect cannot
-            be estimated are failures.
-
-        Raises
-        ------
-        ValueError
-            If an argument is of the wrong kind, the rows are not in memory, or some random
-            term is not nested in the factor.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-        >>> bootstrap = result.bootstrap_cases(100, rng=1)
-        >>> len(bootstrap), bootstrap.n_failed
-        (100, 0)
-        """
-        own = self if reml is None else refitted(self, reml)
-        check_count(n, "n")
-        own.model._need_rows()
-        sampler = cases_sampler(own.model, group, within)
-        python = statistic if statistic is not None and not vectorized else None
-        arguments = own._held_arguments("the bootstrap")
-        work = partial(fit_cases, own.model, sampler, own.reml, python, arguments)
-        kind = "cases, and rows within them" if within else "cases"
-        return own._bootstrap_seen(
-            kind, work, n, statistic, rng, n_jobs, progress, vectorized
-        )
-
-    def bootstrap_test(
-        self, small, n=1000, rng=None, n_jobs=None, progress=False, reml=None
-    ):
-        """Likelihood-ratio test of this model against a smaller one by simulation.
-
-        Parameters
-        ----------
-        small, n, rng, n_jobs, progress, reml
-            As for :func:`mixedext.bootstrap_test`, of which this model is the larger one.
-
-        Returns
-        -------
-        BootstrapTest
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> formulas = [f"Reaction ~ {x} + (Days | Subject)" for x in ("1", "Days")]
-        >>> small, large = [mx.mixedlm(f, data).fit(reml=False) for f in formulas]
-        >>> test = large.bootstrap_test(small, 500, rng=1)
-        >>> round(test.statistic, 2), test.pvalue < 0.01
-        (23.54, True)
-        """
-        return bootstrap_test(self, small, n, rng, n_jobs, progress, reml)
-
-    # ---- replicates with rows ----
-
-    def _bootstrap_draws(self, kind, draw, n, statistic, rng, n_jobs, progress, vectorized):
-        check_count(n, "n")
-        model = self.model
-        model._need_rows()
-        arguments = self._held_arguments("the bootstrap")
-        if statistic is None or vectorized:
-            check_statistic(statistic)
-            batched = in_batches(model._design) and not arguments
-            run = runner(n_jobs, progress, batched)
-            refits = refit_draws(model, draw, n, rng, self.reml, run, arguments)
-            return bootstrap_of(self, kind, refits, vectorized=statistic)
-        work = partial(fit_draws, model, draw, self.reml, statistic, arguments)
-        return self._bootstrap_seen(kind, work, n, statistic, rng, n_jobs, progress, False)
-
-    def _bootstrap_seen(self, kind, work, n, statistic, rng, n_jobs, progress, vectorized):
-        """Replicates that Python fits one by one: ``work(block)`` gives rows and values."""
-        check_statistic(statistic)
-        python = statistic is not None and not vectorized
-        # first, so that a mistake in the statistic shows before the work is done
-        own = statistic_values(statistic(self._wrapped(self))) if python else None
-        run = runner(n_jobs, progress, False, statistic)
-        parts = run(work, blocks_of(int(n), _SEEN_AT_A_TIME, rng))
-        columns = joined(rows for rows, _, _ in parts)
-        messages = {
-            _SEEN_AT_A_TIME * number + i: text
-            for number, (_, _, said) in enumerate(parts)
-            for i, text in said.items()
-        }
-        refits = labelled(self.model, Refits(*columns, self.reml), whole=True)
-        if not python:
-            return bootstrap_of(self, kind, refits, None, messages, statistic)
-        values = [value for _, found, _ in parts for value in found]
-        frame, said = statistic_frame(own, values)
-        return bootstrap_of(self, kind, refits, (own, frame), said | messages)
-
-    def _bootstrap_limits(
-        self, alpha, cols, n=1000, rng=None, interval="percentile", **kwds
-    ):
-        """Limits for ``conf_int(method="bootstrap")``, with the rows of a profile's."""
-        bootstrap = self.bootstrap_parametric(n, rng=rng, **kwds)
-        limits = bootstrap.conf_int(1 - alpha, interval).to_numpy()
-        design = self.engine_fit.design
-        rank = design.basis.rank
-        frame = on_the_scale_of_the_data(self, limits[:rank], limits[rank:])
-        return frame if cols is None else frame.iloc[np.asarray(cols)]
+def bootstrap_limits(results, alpha, cols, n=1000, rng=None, interval="percentile", **kwds):
+    """Limits for ``conf_int(method="bootstrap")``, with the rows of a profile's."""
+    bootstrap = results.bootstrap_parametric(n, rng=rng, **kwds)
+    limits = bootstrap.conf_int(1 - alpha, interval).to_numpy()
+    design = results.engine_fit.design
+    rank = design.basis.rank
+    frame = on_the_scale_of_the_data(results, limits[:rank], limits[rank:])
+    return frame if cols is None else frame.iloc[np.asarray(cols)]

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["Criteria", "corrected_criterion", "information_criterion"]
+__all__ = [
+    "aic",
+    "aicc",
+    "bic",
+    "corrected_criterion",
+    "deviance",
+    "has_criteria",
+    "information_criterion",
+    "llf",
+    "n_params",
+]
 
 
 def information_criterion(results, penalty):
@@ -27,47 +37,43 @@ def corrected_criterion(results):
     return information_criterion(results, 2) + 2 * count * (count + 1) / spare
 
 
-class Criteria:
-    """Log-likelihood, deviance, number of parameters, AIC, AICc and BIC."""
+def llf(results):
+    """(Restricted) log-likelihood with all constants."""
+    return results.engine_fit.log_likelihood
 
-    @property
-    def llf(self):
-        """(Restricted) log-likelihood with all constants."""
-        return self.engine_fit.log_likelihood
 
-    @property
-    def deviance(self):
-        """-2 times the (restricted) log-likelihood: lme4's REML criterion or deviance."""
-        return self.engine_fit.deviance
+def deviance(results):
+    """-2 times the (restricted) log-likelihood: lme4's REML criterion or deviance."""
+    return results.engine_fit.deviance
 
-    @property
-    def n_params(self):
-        """Estimated parameters: fixed effects, theta and sigma."""
-        return self.engine_fit.design.basis.rank + len(self.theta) + 1
 
-    @property
-    def has_criteria(self):
-        """Whether there are AIC and BIC.
+def n_params(results):
+    """Estimated parameters: fixed effects, theta and sigma."""
+    return results.engine_fit.design.basis.rank + len(results.theta) + 1
 
-        After ML always.  After REML for models stated by bars or ``terms``, as in lme4
-        (values compare models with the same fixed effects); for models stated by
-        ``groups`` they are NaN, as in statsmodels.
-        """
-        return not (self.reml and self.model.stated_by_groups)
 
-    @property
-    def aic(self):
-        """Akaike's criterion, -2 llf + 2 n_params; NaN unless ``has_criteria``."""
-        return information_criterion(self, 2) if self.has_criteria else np.nan
+def has_criteria(results):
+    """Whether there are AIC and BIC.
 
-    @property
-    def aicc(self):
-        """AIC with the correction for few observations; NaN unless ``has_criteria``."""
-        return corrected_criterion(self) if self.has_criteria else np.nan
+    After ML always.  After REML for models stated by bars or ``terms``, as in lme4
+    (values compare models with the same fixed effects); for models stated by
+    ``groups`` they are NaN, as in statsmodels.
+    """
+    return not (results.reml and results.model.stated_by_groups)
 
-    @property
-    def bic(self):
-        """Bayesian criterion, with log(nobs) for 2; NaN unless ``has_criteria``."""
-        if not self.has_criteria:
-            return np.nan
-        return information_criterion(self, np.log(self.nobs))
+
+def aic(results):
+    """Akaike's criterion, -2 llf + 2 n_params; NaN unless ``has_criteria``."""
+    return information_criterion(results, 2) if results.has_criteria else np.nan
+
+
+def aicc(results):
+    """AIC with the correction for few observations; NaN unless ``has_criteria``."""
+    return corrected_criterion(results) if results.has_criteria else np.nan
+
+
+def bic(results):
+    """Bayesian criterion, with log(nobs) for 2; NaN unless ``has_criteria``."""
+    if not results.has_criteria:
+        return np.nan
+    return information_criterion(results, np.log(results.nobs))

@@ -2,71 +2,67 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from mixedext.inference.comparison.model_comparison import ModelTest
+from mixedext.inference.fixed_effects.covariance_choice import chosen_tests
+from mixedext.inference.fixed_effects.wald import constraint
 from mixedext.inference.submodels.other_criteria import by_reml
 
-__all__ = ["KenwardRogerTests"]
+__all__ = ["cov_params_kr", "kenward_roger"]
 
 
-class KenwardRogerTests:
-    """The part of the results that is Kenward and Roger's own."""
+def cov_params_kr(results) -> pd.DataFrame:
+    """Kenward and Roger's adjusted covariance of the fixed effects; NaN where dropped.
 
-    @property
-    def cov_params_kr(self) -> pd.DataFrame:
-        """Kenward and Roger's adjusted covariance of the fixed effects; NaN where dropped.
+    Raises
+    ------
+    ValueError
+        If the fit is not by REML.
+    """
+    fixed = results.fitted.fixed
+    found = chosen_tests(results.fitted, "kenward-roger", True).covariance
+    covariance, names = fixed.full_square(found), list(fixed.names)
+    return pd.DataFrame(covariance, index=names, columns=names)
 
-        Raises
-        ------
-        ValueError
-            If the fit is not by REML.
-        """
-        kept = self.engine_fit.design.basis.kept
-        covariance = np.full((self.k_fe, self.k_fe), np.nan)
-        found = self._fixed_tests("kenward-roger", True).covariance
-        covariance[np.ix_(kept, kept)] = found
-        names = list(self.model.exog_names)
-        return pd.DataFrame(covariance, index=names, columns=names)
 
-    def kenward_roger(self, r_matrix, refit=False) -> ModelTest:
-        """Kenward and Roger's F test of linear combinations of the fixed effects.
+def kenward_roger(results, r_matrix, refit=False) -> ModelTest:
+    """Kenward and Roger's F test of linear combinations of the fixed effects.
 
-        Parameters
-        ----------
-        r_matrix : array_like, str, list of str, dict or tuple
-            As for ``t_test``; dependent rows are reduced to their rank.
-        refit : bool, optional
-            Whether a model fitted by maximum likelihood is fitted again by REML first.
+    Parameters
+    ----------
+    r_matrix : array_like, str, list of str, dict or tuple
+        As for ``t_test``; dependent rows are reduced to their rank.
+    refit : bool, optional
+        Whether a model fitted by maximum likelihood is fitted again by REML first.
 
-        Returns
-        -------
-        ModelTest
-            statistic, df_num, df_denom, scaling, pvalue.
+    Returns
+    -------
+    ModelTest
+        statistic, df_num, df_denom, scaling, pvalue.
 
-        Raises
-        ------
-        ValueError
-            If this fit is not by REML (and ``refit`` is False), the width of the matrix is
-            wrong, or a column that was dropped is used.
+    Raises
+    ------
+    ValueError
+        If this fit is not by REML (and ``refit`` is False), the width of the matrix is
+        wrong, or a column that was dropped is used.
 
-        References
-        ----------
-        Kenward and Roger (1997), Small sample inference for fixed effects from
-        restricted maximum likelihood, Biometrics 53.
+    References
+    ----------
+    Kenward and Roger (1997), Small sample inference for fixed effects from
+    restricted maximum likelihood, Biometrics 53.
 
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.irrigation.load().data
-        >>> model = mx.mixedlm("yield ~ irrigation + variety + (1 | field)", data)
-        >>> test = model.fit().kenward_roger([[0, 0, 0, 0, 1]])
-        >>> round(test.statistic, 4), test.df_num, round(test.df_denom, 4)
-        (1.5782, 1, 7.0)
-        """
-        results = by_reml(self, refit)
-        rows, values = results._constraint(r_matrix, variances=False)
-        kept = rows[:, results.engine_fit.design.basis.kept]
-        test = results._fixed_tests("kenward-roger", True).f_test(kept, values)
-        return ModelTest.of(test, "kenward-roger")
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.irrigation.load().data
+    >>> model = mx.mixedlm("yield ~ irrigation + variety + (1 | field)", data)
+    >>> test = model.fit().kenward_roger([[0, 0, 0, 0, 1]])
+    >>> round(test.statistic, 4), test.df_num, round(test.df_denom, 4)
+    (1.5782, 1, 7.0)
+    """
+    results = by_reml(results, refit)
+    rows, values = constraint(results, r_matrix, variances=False)
+    kept = rows[:, results.fitted.fixed.kept]
+    test = chosen_tests(results.fitted, "kenward-roger", True).f_test(kept, values)
+    return ModelTest.of(test, "kenward-roger")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mixedext.exceptions import user_stacklevel
+from mixedext.inference.fixed_effects.covariance_choice import chosen_tests
 from mixedext.inference.fixed_effects.hypotheses import likelihood_ratio_test
 from mixedext.inference.submodels.nesting import (
     check_same_data,
@@ -28,7 +29,7 @@ except ImportError:  # statsmodels 0.14 gives a plain tuple
         df_diff: int
 
 
-__all__ = ["ModelComparison", "ModelTest"]
+__all__ = ["ModelTest", "compare_kr_test", "compare_lr_test", "compare_satterthwaite_test"]
 
 
 @dataclass(frozen=True)
@@ -78,140 +79,137 @@ class ModelTest:
         )
 
 
-class ModelComparison:
-    """The part of the results that compares them with a smaller model's."""
+def compare_lr_test(results, restricted, large_sample=False):
+    """Likelihood-ratio test against a smaller model.
 
-    def compare_lr_test(self, restricted, large_sample=False):
-        """Likelihood-ratio test against a smaller model.
+    Fits by REML are compared as they are if their fixed effects span the same space;
+    else both models are fitted by maximum likelihood for the test.
 
-        Fits by REML are compared as they are if their fixed effects span the same space;
-        else both models are fitted by maximum likelihood for the test.
+    Parameters
+    ----------
+    restricted : MixedLMResults or RegressionResults
+        Results of the smaller model; those of OLS or WLS are the model without
+        random effects.
+    large_sample : bool, optional
+        Kept for statsmodels; has no effect: the test is by chi-squared anyway.
 
-        Parameters
-        ----------
-        restricted : MixedLMResults or RegressionResults
-            Results of the smaller model; those of OLS or WLS are the model without
-            random effects.
-        large_sample : bool, optional
-            Kept for statsmodels; has no effect: the test is by chi-squared anyway.
+    Returns
+    -------
+    CompareLRTestResult
+        statistic, pvalue, df_diff.
 
-        Returns
-        -------
-        CompareLRTestResult
-            statistic, pvalue, df_diff.
+    Raises
+    ------
+    ValueError
+        If the models are on different data, or this one has no more parameters.
 
-        Raises
-        ------
-        ValueError
-            If the models are on different data, or this one has no more parameters.
+    Warns
+    -----
+    NestingWarning
+        If the smaller model is no special case of this one.
+    BoundaryWarning
+        If variances are tested: the p-value is then too large.
 
-        Warns
-        -----
-        NestingWarning
-            If the smaller model is no special case of this one.
-        BoundaryWarning
-            If variances are tested: the p-value is then too large.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> full = mx.mixedlm("Reaction ~ Days + (1 | Subject)", data).fit(reml=False)
-        >>> small = mx.mixedlm("Reaction ~ 1 + (1 | Subject)", data).fit(reml=False)
-        >>> full.compare_lr_test(small).df_diff
-        1
-        """
-        small = as_mixed(restricted, self)
-        check_same_data([small, self])
-        keep = small.reml and self.reml and same_fixed_space(small, self)
-        large = self if keep else by_ml(self)
-        small = small if keep else by_ml(small)
-        if small.n_params >= large.n_params:
-            raise ValueError(
-                f"restricted has {small.n_params} parameters and this model "
-                f"{large.n_params}; call compare_lr_test of the larger model"
-            )
-        for note, kind in doubts(small, large):
-            if kind is not None:
-                warnings.warn(note, kind, stacklevel=user_stacklevel())
-        test = likelihood_ratio_test(
-            large.llf, small.llf, int(large.n_params - small.n_params)
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> full = mx.mixedlm("Reaction ~ Days + (1 | Subject)", data).fit(reml=False)
+    >>> small = mx.mixedlm("Reaction ~ 1 + (1 | Subject)", data).fit(reml=False)
+    >>> full.compare_lr_test(small).df_diff
+    1
+    """
+    small = as_mixed(restricted, results)
+    check_same_data([small, results])
+    keep = small.reml and results.reml and same_fixed_space(small, results)
+    large = results if keep else by_ml(results)
+    small = small if keep else by_ml(small)
+    if small.n_params >= large.n_params:
+        raise ValueError(
+            f"restricted has {small.n_params} parameters and this model "
+            f"{large.n_params}; call compare_lr_test of the larger model"
         )
-        return CompareLRTestResult(test.statistic, test.pvalue, test.df)
+    for note, kind in doubts(small, large):
+        if kind is not None:
+            warnings.warn(note, kind, stacklevel=user_stacklevel())
+    test = likelihood_ratio_test(large.llf, small.llf, int(large.n_params - small.n_params))
+    return CompareLRTestResult(test.statistic, test.pvalue, test.df)
 
-    def compare_kr_test(self, restricted, refit=False):
-        """Kenward and Roger's F test against a model with fewer fixed effects.
 
-        Parameters
-        ----------
-        restricted : MixedLMResults, MixedLM or array_like
-            The smaller model or its results (its random part has no effect), or a matrix
-            L of which L b = 0 is tested, a column for each fixed effect.
-        refit : bool, optional
-            Whether a model fitted by maximum likelihood is fitted again by REML first.
+def compare_kr_test(results, restricted, refit=False):
+    """Kenward and Roger's F test against a model with fewer fixed effects.
 
-        Returns
-        -------
-        ModelTest
-            statistic, df_num, df_denom, pvalue, scaling.
+    Parameters
+    ----------
+    restricted : MixedLMResults, MixedLM or array_like
+        The smaller model or its results (its random part has no effect), or a matrix
+        L of which L b = 0 is tested, a column for each fixed effect.
+    refit : bool, optional
+        Whether a model fitted by maximum likelihood is fitted again by REML first.
 
-        Raises
-        ------
-        DesignError
-            If the smaller model's fixed effects are not in the span of this one's, or
-            are all of it; a ValueError.
-        ValueError
-            If this fit is not by REML (and ``refit`` is False), the rows differ, or L has
-            the wrong width.
+    Returns
+    -------
+    ModelTest
+        statistic, df_num, df_denom, pvalue, scaling.
 
-        References
-        ----------
-        Kenward and Roger (1997), Small sample inference for fixed effects from
-        restricted maximum likelihood, Biometrics 53.
-        Halekoh and Hojsgaard (2014), A Kenward-Roger approximation and parametric
-        bootstrap methods for tests in linear mixed models: the R package pbkrtest,
-        Journal of Statistical Software 59(9).
+    Raises
+    ------
+    DesignError
+        If the smaller model's fixed effects are not in the span of this one's, or
+        are all of it; a ValueError.
+    ValueError
+        If this fit is not by REML (and ``refit`` is False), the rows differ, or L has
+        the wrong width.
 
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> large = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-        >>> small = mx.mixedlm("Reaction ~ 1 + (Days | Subject)", data)
-        >>> large.compare_kr_test(small)
-        <F test (kenward-roger): F = 45.853, df = 1 and 17, p = 3.264e-06>
-        """
-        return _model_test(by_reml(self, refit), restricted, "kenward-roger")
+    References
+    ----------
+    Kenward and Roger (1997), Small sample inference for fixed effects from
+    restricted maximum likelihood, Biometrics 53.
+    Halekoh and Hojsgaard (2014), A Kenward-Roger approximation and parametric
+    bootstrap methods for tests in linear mixed models: the R package pbkrtest,
+    Journal of Statistical Software 59(9).
 
-    def compare_satterthwaite_test(self, restricted):
-        """F test with Satterthwaite's degrees of freedom against a smaller model.
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> large = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    >>> small = mx.mixedlm("Reaction ~ 1 + (Days | Subject)", data)
+    >>> large.compare_kr_test(small)
+    <F test (kenward-roger): F = 45.853, df = 1 and 17, p = 3.264e-06>
+    """
+    return _model_test(by_reml(results, refit), restricted, "kenward-roger")
 
-        Parameters
-        ----------
-        restricted : MixedLMResults, MixedLM or array_like
-            As for ``compare_kr_test``; this fit may be by maximum likelihood.
 
-        Returns
-        -------
-        ModelTest
+def compare_satterthwaite_test(results, restricted):
+    """F test with Satterthwaite's degrees of freedom against a smaller model.
 
-        Raises
-        ------
-        DesignError, ValueError
-            As for ``compare_kr_test``.
+    Parameters
+    ----------
+    restricted : MixedLMResults, MixedLM or array_like
+        As for ``compare_kr_test``; this fit may be by maximum likelihood.
 
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> large = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-        >>> large.compare_satterthwaite_test([[0, 1]])
-        <F test (satterthwaite): F = 45.853, df = 1 and 17, p = 3.264e-06>
-        """
-        return _model_test(self, restricted, "satterthwaite")
+    Returns
+    -------
+    ModelTest
+
+    Raises
+    ------
+    DesignError, ValueError
+        As for ``compare_kr_test``.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> large = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    >>> large.compare_satterthwaite_test([[0, 1]])
+    <F test (satterthwaite): F = 45.853, df = 1 and 17, p = 3.264e-06>
+    """
+    return _model_test(results, restricted, "satterthwaite")
 
 
 def _model_test(results, restricted, method):
     rows, values = restriction(results, restricted)
-    test = results._fixed_tests(method, True).f_test(rows, values)
+    test = chosen_tests(results.fitted, method, True).f_test(rows, values)
     return ModelTest.of(test, method)

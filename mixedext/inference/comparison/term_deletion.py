@@ -10,7 +10,13 @@ import pandas as pd
 from mixedext.engine.refits.simulation import generator_of
 from mixedext.exceptions import NoExactLawError
 from mixedext.inference.comparison.criteria import information_criterion
-from mixedext.inference.fixed_effects.anova_tables import F_COLUMNS, f_row, term_hypotheses
+from mixedext.inference.fixed_effects.anova_tables import (
+    F_COLUMNS,
+    f_row,
+    held_notes,
+    term_hypotheses,
+    term_tests,
+)
 from mixedext.inference.fixed_effects.df_methods import df_method_name
 from mixedext.inference.fixed_effects.hypotheses import (
     adjusted_hypothesis,
@@ -29,7 +35,7 @@ from mixedext.inference.variances.parts import variance_parts
 from mixedext.inference.variances.variance_tests import part_test
 from mixedext.tables.noted_table import NotedTable
 
-__all__ = ["Step", "TermDeletion"]
+__all__ = ["Step", "drop1", "ranova", "step"]
 
 _NAIVE = (
     "p by chi-squared; a variance of zero lies on the boundary, so that it is too large "
@@ -63,240 +69,243 @@ class Step:
         return f"{self.random!r}\n\n{self.fixed!r}\n\nModel found:\n{self.formula}"
 
 
-class TermDeletion:
-    """The part of the results that leaves out terms."""
+def drop1(results, test="F", df_method=None):
+    """Tests of each fixed term that no other term includes, by leaving it out.
 
-    def drop1(self, test="F", df_method=None):
-        """Tests of each fixed term that no other term includes, by leaving it out.
+    Parameters
+    ----------
+    test : {"F", "lrt", None}, optional
+        "F": Wald F tests in this fit.  "lrt" (or "Chisq"): likelihood-ratio tests of
+        fits by maximum likelihood.  None: the information criterion of those alone.
+    df_method : str or None, optional
+        Denominator degrees of freedom of the F tests; those of the fit if None.
 
-        Parameters
-        ----------
-        test : {"F", "lrt", None}, optional
-            "F": Wald F tests in this fit.  "lrt" (or "Chisq"): likelihood-ratio tests of
-            fits by maximum likelihood.  None: the information criterion of those alone.
-        df_method : str or None, optional
-            Denominator degrees of freedom of the F tests; those of the fit if None.
+    Returns
+    -------
+    NotedTable
+        A DataFrame, a row a term.  For "F" the columns of ``anova``; else ``Df``
+        (parameters that the term has), ``AIC``, and for "lrt" ``LRT`` and
+        ``Pr(>Chisq)``, with the row ``<none>`` for the model itself first.
 
-        Returns
-        -------
-        NotedTable
-            A DataFrame, a row a term.  For "F" the columns of ``anova``; else ``Df``
-            (parameters that the term has), ``AIC``, and for "lrt" ``LRT`` and
-            ``Pr(>Chisq)``, with the row ``<none>`` for the model itself first.
+    Raises
+    ------
+    ValueError
+        If ``test`` or ``df_method`` is not known, or the rows are needed and are not
+        in memory.
 
-        Raises
-        ------
-        ValueError
-            If ``test`` or ``df_method`` is not known, or the rows are needed and are not
-            in memory.
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.oats.load().data
+    >>> model = mx.mixedlm("yield ~ nitro * Variety + (1 | Block/Variety)", data)
+    >>> model.fit().drop1(test="lrt")["LRT"].round(4).to_dict()
+    {'<none>': nan, 'nitro:Variety': 1.0461}
+    """
+    known = {"F": "F", "lrt": "lrt", "Chisq": "lrt", None: None}
+    if test not in known:
+        raise ValueError(f"test={test!r} is not known; use 'F', 'lrt' or None")
+    if known[test] == "F":
+        return _drop1_f(results, df_method)
+    return _drop1_likelihood(results, test is not None)
 
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.oats.load().data
-        >>> model = mx.mixedlm("yield ~ nitro * Variety + (1 | Block/Variety)", data)
-        >>> model.fit().drop1(test="lrt")["LRT"].round(4).to_dict()
-        {'<none>': nan, 'nitro:Variety': 1.0461}
-        """
-        known = {"F": "F", "lrt": "lrt", "Chisq": "lrt", None: None}
-        if test not in known:
-            raise ValueError(f"test={test!r} is not known; use 'F', 'lrt' or None")
-        if known[test] == "F":
-            return self._drop1_f(df_method)
-        return self._drop1_likelihood(test is not None)
 
-    def _droppable(self):
-        terms = fixed_terms(self.model)
-        return terms, [
-            t for t in terms if not t.is_intercept and not any(o.includes(t) for o in terms)
-        ]
+def _droppable(results):
+    terms = fixed_terms(results.model)
+    return terms, [
+        t for t in terms if not t.is_intercept and not any(o.includes(t) for o in terms)
+    ]
 
-    def _drop1_f(self, df_method):
-        terms, droppable = self._droppable()
-        tests, said = self._term_tests(df_method)
-        hypothesis = self._deletions(terms)
-        rows = {t.name: f_row(tests, hypothesis(t), self.scale) for t in droppable}
-        return NotedTable.of(
-            pd.DataFrame.from_dict(rows, orient="index", columns=F_COLUMNS),
-            f"Single term deletions, denominator df: {said}",
-            self._held_notes(df_method),
+
+def _drop1_f(results, df_method):
+    terms, droppable = _droppable(results)
+    tests, said = term_tests(results, df_method)
+    hypothesis = _deletions(results, terms)
+    rows = {t.name: f_row(tests, hypothesis(t), results.scale) for t in droppable}
+    return NotedTable.of(
+        pd.DataFrame.from_dict(rows, orient="index", columns=F_COLUMNS),
+        f"Single term deletions, denominator df: {said}",
+        held_notes(results, df_method),
+    )
+
+
+def _deletions(results, terms):
+    """From a term to the hypothesis that the model without it holds."""
+    model, basis = results.model, results.engine_fit.design.basis
+    if sum(not t.is_intercept for t in terms) == 1:
+        return dict(term_hypotheses(results, 1)).get
+    same_coding = any(t.is_intercept for t in terms) or not any(
+        t.categorical for t in terms
+    )
+    if basis.rank == model.k_fe and same_coding:
+
+        def rows_of(term):
+            others = [c for t in terms if t != term for c in t.columns]
+            return adjusted_hypothesis(basis.r, others, list(term.columns))
+
+        return rows_of
+    model._need_rows()
+    rows = RowBasis(model.exog, basis)
+
+    def restriction_of(term):
+        exog, _ = fixed_columns(model, [t for t in terms if t != term])
+        return rows.restriction(np.asarray(exog, float))[0]
+
+    return restriction_of
+
+
+def _drop1_likelihood(results, with_test):
+    terms, droppable = _droppable(results)
+    full = by_ml(results)
+    rows = {"<none>": (np.nan, full.aic, np.nan, np.nan)}
+    for term in droppable:
+        smaller = smaller_model(results.model, [t for t in terms if t != term])
+        fit = quiet_fit(smaller, False)
+        df = int(full.n_params - fit.n_params)
+        test = likelihood_ratio_test(full.llf, fit.llf, df)
+        rows[term.name] = df, fit.aic, test.statistic, test.pvalue
+    columns = ["Df", "AIC", "LRT", "Pr(>Chisq)"]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    return NotedTable.of(
+        table if with_test else table[columns[:2]],
+        "Single term deletions, fits by maximum likelihood",
+    )
+
+
+def ranova(results, test="lrt", nsim=10_000, rng=None):
+    """Tests of the random terms, each left out by itself.
+
+    Of a term with slopes each slope is left out with its variance and covariances.
+    Fits are by REML or ML, as these results are; the exact tests are by REML.
+
+    Parameters
+    ----------
+    test : {"lrt", "exact", "inversion", "mixture", "bootstrap"}, optional
+        "lrt": p by chi-squared, as lmerTest's.  "exact": by the simulated law of
+        ``exact_rlrt`` where a single variance is left out, and no p-value for others.
+        "inversion": the same by inversion.  "mixture": by the mixture of chi-squared
+        laws of large samples, where its weights are known.  "bootstrap": responses are
+        simulated from each smaller model, and both models fitted; for all terms.
+    nsim : int, optional
+        Number of simulations a term.
+    rng : Generator or int, optional
+        Source of random numbers, or a seed.
+
+    Returns
+    -------
+    NotedTable
+        A DataFrame: ``npar``, ``logLik``, ``AIC``, ``LRT``, ``Df`` and
+        ``Pr(>Chisq)``; the first row, ``<none>``, is the model itself.  With another
+        test than "lrt" the last columns are ``p``, ``p_se`` (its Monte Carlo standard
+        error) and ``test``, which names it.
+
+    Raises
+    ------
+    ValueError
+        If ``test`` is not known.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    >>> result.ranova()["LRT"].round(3).to_dict()
+    {'<none>': nan, 'Days in (Days | Subject)': 42.837}
+    >>> data = mx.datasets.pastes.load().data
+    >>> result = mx.mixedlm("strength ~ 1 + (1 | batch/cask)", data).fit()
+    >>> result.ranova(test="exact", rng=1)["test"].to_dict()["(1 | batch)"]
+    'RLRT, law of this variance alone'
+    """
+    if test != "lrt":
+        return _tests_of_variances(results, test, nsim, rng)
+    rows = {"<none>": _random_row(results, None)}
+    for deletion in random_deletions(results.model):
+        fit = quiet_fit(smaller_model(results.model, random=deletion.terms), results.reml)
+        rows[deletion.label] = _random_row(fit, results)
+    return NotedTable.of(
+        pd.DataFrame.from_dict(rows, orient="index", columns=_RANDOM),
+        "Likelihood-ratio tests of the random terms",
+        (_NAIVE,),
+    )
+
+
+def step(
+    results,
+    df_method="satterthwaite",
+    alpha_fixed=0.05,
+    alpha_random=0.1,
+    reduce_random=True,
+    reduce_fixed=True,
+    keep=(),
+    verbose=True,
+):
+    """Backward elimination: random terms by likelihood ratio, then fixed by F tests.
+
+    In each round the term with the largest p-value is left out, if that is above
+    alpha.  A fixed term that another includes is not tested.  p-values after a
+    selection are too small: they do not know of it.
+
+    Parameters
+    ----------
+    df_method : str or None, optional
+        Denominator degrees of freedom of the F tests, those of the fit if None;
+        "residual" is used if no random term is left.
+    alpha_fixed, alpha_random : float, optional
+        Levels.
+    reduce_random, reduce_fixed : bool, optional
+        Which part is made smaller.
+    keep : sequence of str, optional
+        Fixed terms that are not left out.
+    verbose : bool, optional
+        Whether each term left out is printed.
+
+    Returns
+    -------
+    Step
+        Tables, final formula and final model; prints as a report.
+
+    Raises
+    ------
+    ValueError
+        If a level is not between 0 and 1, a term to keep or the method is not known.
+
+    References
+    ----------
+    Kuznetsova, Brockhoff and Christensen (2017), lmerTest package, Journal of
+    Statistical Software 82(13).
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.oats.load().data
+    >>> model = mx.mixedlm("yield ~ nitro + Variety + (1 | Block/Variety)", data)
+    >>> found = model.fit().step(df_method="residual")
+    fixed term left out: Variety, p = 0.2337
+    >>> found.formula
+    'yield ~ nitro + (1 | Block) + (1 | Variety:Block)'
+    """
+    method = df_method_name(results.df_method if df_method is None else df_method)
+    for name, alpha in (("alpha_fixed", alpha_fixed), ("alpha_random", alpha_random)):
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"{name}={alpha!r} must lie between 0 and 1")
+    keep = [keep] if isinstance(keep, str) else list(keep)
+    names = [t.name for t in fixed_terms(results.model)]
+    unknown = sorted(set(keep) - set(names))
+    if unknown:
+        raise ValueError(
+            f"keep: {', '.join(unknown)} is no term of the model; there are: "
+            f"{', '.join(names)}"
         )
 
-    def _deletions(self, terms):
-        """From a term to the hypothesis that the model without it holds."""
-        model, basis = self.model, self.engine_fit.design.basis
-        if sum(not t.is_intercept for t in terms) == 1:
-            return dict(term_hypotheses(self, 1)).get
-        same_coding = any(t.is_intercept for t in terms) or not any(
-            t.categorical for t in terms
-        )
-        if basis.rank == model.k_fe and same_coding:
+    def tell(line):
+        if verbose:
+            print(line)
 
-            def rows_of(term):
-                others = [c for t in terms if t != term for c in t.columns]
-                return adjusted_hypothesis(basis.r, others, list(term.columns))
-
-            return rows_of
-        model._need_rows()
-        rows = RowBasis(model.exog, basis)
-
-        def restriction_of(term):
-            exog, _ = fixed_columns(model, [t for t in terms if t != term])
-            return rows.restriction(np.asarray(exog, float))[0]
-
-        return restriction_of
-
-    def _drop1_likelihood(self, with_test):
-        terms, droppable = self._droppable()
-        full = by_ml(self)
-        rows = {"<none>": (np.nan, full.aic, np.nan, np.nan)}
-        for term in droppable:
-            smaller = smaller_model(self.model, [t for t in terms if t != term])
-            fit = quiet_fit(smaller, False)
-            df = int(full.n_params - fit.n_params)
-            test = likelihood_ratio_test(full.llf, fit.llf, df)
-            rows[term.name] = df, fit.aic, test.statistic, test.pvalue
-        columns = ["Df", "AIC", "LRT", "Pr(>Chisq)"]
-        table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-        return NotedTable.of(
-            table if with_test else table[columns[:2]],
-            "Single term deletions, fits by maximum likelihood",
-        )
-
-    def ranova(self, test="lrt", nsim=10_000, rng=None):
-        """Tests of the random terms, each left out by itself.
-
-        Of a term with slopes each slope is left out with its variance and covariances.
-        Fits are by REML or ML, as these results are; the exact tests are by REML.
-
-        Parameters
-        ----------
-        test : {"lrt", "exact", "inversion", "mixture", "bootstrap"}, optional
-            "lrt": p by chi-squared, as lmerTest's.  "exact": by the simulated law of
-            ``exact_rlrt`` where a single variance is left out, and no p-value for others.
-            "inversion": the same by inversion.  "mixture": by the mixture of chi-squared
-            laws of large samples, where its weights are known.  "bootstrap": responses are
-            simulated from each smaller model, and both models fitted; for all terms.
-        nsim : int, optional
-            Number of simulations a term.
-        rng : Generator or int, optional
-            Source of random numbers, or a seed.
-
-        Returns
-        -------
-        NotedTable
-            A DataFrame: ``npar``, ``logLik``, ``AIC``, ``LRT``, ``Df`` and
-            ``Pr(>Chisq)``; the first row, ``<none>``, is the model itself.  With another
-            test than "lrt" the last columns are ``p``, ``p_se`` (its Monte Carlo standard
-            error) and ``test``, which names it.
-
-        Raises
-        ------
-        ValueError
-            If ``test`` is not known.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-        >>> result.ranova()["LRT"].round(3).to_dict()
-        {'<none>': nan, 'Days in (Days | Subject)': 42.837}
-        >>> data = mx.datasets.pastes.load().data
-        >>> result = mx.mixedlm("strength ~ 1 + (1 | batch/cask)", data).fit()
-        >>> result.ranova(test="exact", rng=1)["test"].to_dict()["(1 | batch)"]
-        'RLRT, law of this variance alone'
-        """
-        if test != "lrt":
-            return _tests_of_variances(self, test, nsim, rng)
-        rows = {"<none>": _random_row(self, None)}
-        for deletion in random_deletions(self.model):
-            fit = quiet_fit(smaller_model(self.model, random=deletion.terms), self.reml)
-            rows[deletion.label] = _random_row(fit, self)
-        return NotedTable.of(
-            pd.DataFrame.from_dict(rows, orient="index", columns=_RANDOM),
-            "Likelihood-ratio tests of the random terms",
-            (_NAIVE,),
-        )
-
-    def step(
-        self,
-        df_method="satterthwaite",
-        alpha_fixed=0.05,
-        alpha_random=0.1,
-        reduce_random=True,
-        reduce_fixed=True,
-        keep=(),
-        verbose=True,
-    ):
-        """Backward elimination: random terms by likelihood ratio, then fixed by F tests.
-
-        In each round the term with the largest p-value is left out, if that is above
-        alpha.  A fixed term that another includes is not tested.  p-values after a
-        selection are too small: they do not know of it.
-
-        Parameters
-        ----------
-        df_method : str or None, optional
-            Denominator degrees of freedom of the F tests, those of the fit if None;
-            "residual" is used if no random term is left.
-        alpha_fixed, alpha_random : float, optional
-            Levels.
-        reduce_random, reduce_fixed : bool, optional
-            Which part is made smaller.
-        keep : sequence of str, optional
-            Fixed terms that are not left out.
-        verbose : bool, optional
-            Whether each term left out is printed.
-
-        Returns
-        -------
-        Step
-            Tables, final formula and final model; prints as a report.
-
-        Raises
-        ------
-        ValueError
-            If a level is not between 0 and 1, a term to keep or the method is not known.
-
-        References
-        ----------
-        Kuznetsova, Brockhoff and Christensen (2017), lmerTest package, Journal of
-        Statistical Software 82(13).
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.oats.load().data
-        >>> model = mx.mixedlm("yield ~ nitro + Variety + (1 | Block/Variety)", data)
-        >>> found = model.fit().step(df_method="residual")
-        fixed term left out: Variety, p = 0.2337
-        >>> found.formula
-        'yield ~ nitro + (1 | Block) + (1 | Variety:Block)'
-        """
-        method = df_method_name(self.df_method if df_method is None else df_method)
-        for name, alpha in (("alpha_fixed", alpha_fixed), ("alpha_random", alpha_random)):
-            if not 0 <= alpha <= 1:
-                raise ValueError(f"{name}={alpha!r} must lie between 0 and 1")
-        keep = [keep] if isinstance(keep, str) else list(keep)
-        names = [t.name for t in fixed_terms(self.model)]
-        unknown = sorted(set(keep) - set(names))
-        if unknown:
-            raise ValueError(
-                f"keep: {', '.join(unknown)} is no term of the model; there are: "
-                f"{', '.join(names)}"
-            )
-
-        def tell(line):
-            if verbose:
-                print(line)
-
-        fit, random = _reduce_random(self, alpha_random if reduce_random else 1.0, tell)
-        level = alpha_fixed if reduce_fixed else 1.0
-        fit, fixed = _reduce_fixed(fit, method, level, keep, tell)
-        own = method if fit.model.random_terms else _without_random(method)
-        final = fit.model.fit(reml=self.reml, df_method=own)
-        return Step(random, fixed, formula_text(fit.model), final)
+    fit, random = _reduce_random(results, alpha_random if reduce_random else 1.0, tell)
+    level = alpha_fixed if reduce_fixed else 1.0
+    fit, fixed = _reduce_fixed(fit, method, level, keep, tell)
+    own = method if fit.model.random_terms else _without_random(method)
+    final = fit.model.fit(reml=results.reml, df_method=own)
+    return Step(random, fixed, formula_text(fit.model), final)
 
 
 _RANDOM = ["npar", "logLik", "AIC", "LRT", "Df", "Pr(>Chisq)"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from mixedext.inference.fixed_effects.covariance_choice import chosen_tests
 from mixedext.inference.fixed_effects.hypotheses import (
     adjusted_hypothesis,
     marginal_hypothesis,
@@ -15,96 +16,95 @@ from mixedext.inference.submodels.fixed_terms import FixedTerm, fixed_terms, ter
 from mixedext.inference.submodels.row_basis import RowBasis
 from mixedext.tables.noted_table import NotedTable
 
-__all__ = ["AnovaTables", "f_row", "term_hypotheses"]
+__all__ = ["anova", "f_row", "term_hypotheses"]
 
 _TYPES = {"1": 1, "2": 2, "3": 3, "I": 1, "II": 2, "III": 3}
 
 
-class AnovaTables:
-    """The part of the results that tests the terms of the fixed part."""
+def anova(results, type="III", df_method=None, like="lmerTest"):
+    """F tests of the terms of the fixed part.
 
-    def anova(self, type="III", df_method=None, like="lmerTest"):
-        """F tests of the terms of the fixed part.
+    Parameters
+    ----------
+    type : {"III", "II", "I", 3, 2, 1}, optional
+        I: each term adjusted for those before it in the formula (lower degrees come
+        first).  II: each term adjusted for all that do not contain it.  III: SAS'
+        hypotheses of each term, in which all cells count alike.  A term contains
+        another if both have the same numeric factors, and it has all categorical
+        ones of the other and more.  None of the types depends on the coding of the
+        factors.
+    df_method : {"residual", "satterthwaite", "kenward-roger", ...}, optional
+        Denominator degrees of freedom; those of the fit if None.  If that has none,
+        they are infinite: F times ``num_df`` is then a chi-squared statistic.
+    like : {"lmerTest", "car"}, optional
+        Whose hypotheses of type II: SAS' and lmerTest's, as above, adjusted by the
+        columns alone; or those of R's car, in which ``a:x`` contains ``a`` also if x
+        is numeric, adjusted by generalized least squares.
 
-        Parameters
-        ----------
-        type : {"III", "II", "I", 3, 2, 1}, optional
-            I: each term adjusted for those before it in the formula (lower degrees come
-            first).  II: each term adjusted for all that do not contain it.  III: SAS'
-            hypotheses of each term, in which all cells count alike.  A term contains
-            another if both have the same numeric factors, and it has all categorical
-            ones of the other and more.  None of the types depends on the coding of the
-            factors.
-        df_method : {"residual", "satterthwaite", "kenward-roger", ...}, optional
-            Denominator degrees of freedom; those of the fit if None.  If that has none,
-            they are infinite: F times ``num_df`` is then a chi-squared statistic.
-        like : {"lmerTest", "car"}, optional
-            Whose hypotheses of type II: SAS' and lmerTest's, as above, adjusted by the
-            columns alone; or those of R's car, in which ``a:x`` contains ``a`` also if x
-            is numeric, adjusted by generalized least squares.
+    Returns
+    -------
+    NotedTable
+        A DataFrame, a row a term: ``sum_sq``, ``mean_sq``, ``num_df``, ``den_df``,
+        ``F`` and ``p``.  As in lmerTest ``mean_sq`` is F times the residual variance
+        and ``sum_sq`` is ``num_df`` times that.  A term that cannot be estimated has
+        ``num_df`` 0.
 
-        Returns
-        -------
-        NotedTable
-            A DataFrame, a row a term: ``sum_sq``, ``mean_sq``, ``num_df``, ``den_df``,
-            ``F`` and ``p``.  As in lmerTest ``mean_sq`` is F times the residual variance
-            and ``sum_sq`` is ``num_df`` times that.  A term that cannot be estimated has
-            ``num_df`` 0.
+    Raises
+    ------
+    ValueError
+        If the type or method is not known; or if type III needs the rows of the data
+        (there are interactions) and they are not in memory.
 
-        Raises
-        ------
-        ValueError
-            If the type or method is not known; or if type III needs the rows of the data
-            (there are interactions) and they are not in memory.
+    References
+    ----------
+    Kuznetsova, Brockhoff and Christensen (2017), lmerTest package, Journal of
+    Statistical Software 82(13).
 
-        References
-        ----------
-        Kuznetsova, Brockhoff and Christensen (2017), lmerTest package, Journal of
-        Statistical Software 82(13).
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.oats.load().data
-        >>> model = mx.mixedlm("yield ~ nitro * Variety + (1 | Block/Variety)", data)
-        >>> table = model.fit().anova(df_method="residual")
-        >>> table[["num_df", "F"]].round(3)
-                       num_df        F
-        nitro               1  115.771
-        Variety             2    1.942
-        nitro:Variety       2    0.499
-        """
-        kind = _TYPES.get(str(type).upper())
-        if kind is None:
-            raise ValueError(f"type={type!r} is not known; use 'I', 'II' or 'III'")
-        if like not in ("lmerTest", "car") or (like == "car" and kind != 2):
-            raise ValueError(
-                f"like={like!r} is not known for type {'I' * kind}; use 'lmerTest', or "
-                "for type II 'car'"
-            )
-        tests, said = self._term_tests(df_method)
-        rows = {
-            term.name: f_row(tests, hypothesis, self.scale)
-            for term, hypothesis in term_hypotheses(self, kind, like == "car")
-        }
-        roman = "I" * kind
-        return NotedTable.of(
-            pd.DataFrame.from_dict(rows, orient="index", columns=F_COLUMNS),
-            f"Type {roman} analysis of variance, denominator df: {said}",
-            self._held_notes(df_method),
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.oats.load().data
+    >>> model = mx.mixedlm("yield ~ nitro * Variety + (1 | Block/Variety)", data)
+    >>> table = model.fit().anova(df_method="residual")
+    >>> table[["num_df", "F"]].round(3)
+                   num_df        F
+    nitro               1  115.771
+    Variety             2    1.942
+    nitro:Variety       2    0.499
+    """
+    kind = _TYPES.get(str(type).upper())
+    if kind is None:
+        raise ValueError(f"type={type!r} is not known; use 'I', 'II' or 'III'")
+    if like not in ("lmerTest", "car") or (like == "car" and kind != 2):
+        raise ValueError(
+            f"like={like!r} is not known for type {'I' * kind}; use 'lmerTest', or "
+            "for type II 'car'"
         )
+    tests, said = term_tests(results, df_method)
+    rows = {
+        term.name: f_row(tests, hypothesis, results.scale)
+        for term, hypothesis in term_hypotheses(results, kind, like == "car")
+    }
+    roman = "I" * kind
+    return NotedTable.of(
+        pd.DataFrame.from_dict(rows, orient="index", columns=F_COLUMNS),
+        f"Type {roman} analysis of variance, denominator df: {said}",
+        held_notes(results, df_method),
+    )
 
-    def _held_notes(self, df_method):
-        held = self.df_held(df_method)
-        return (f"Held for the degrees of freedom: {'; '.join(held)}",) if held else ()
 
-    def _term_tests(self, df_method):
-        """Tests by a method, that of the fit if None, and what to say of its df."""
-        tests = self._fixed_tests(df_method, True if df_method is not None else None)
-        said = self.df_description(df_method)
-        if self.cov_type != "nonrobust":
-            said = f"{said}, covariance: {self.cov_type}"
-        return tests, said
+def held_notes(results, df_method):
+    held = results.df_held(df_method)
+    return (f"Held for the degrees of freedom: {'; '.join(held)}",) if held else ()
+
+
+def term_tests(results, df_method):
+    """Tests by a method, that of the fit if None, and what to say of its df."""
+    tests = chosen_tests(results.fitted, df_method, True if df_method is not None else None)
+    said = results.df_description(df_method)
+    if results.cov_type != "nonrobust":
+        said = f"{said}, covariance: {results.cov_type}"
+    return tests, said
 
 
 F_COLUMNS = ["sum_sq", "mean_sq", "num_df", "den_df", "F", "p"]

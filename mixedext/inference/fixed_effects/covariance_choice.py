@@ -26,10 +26,10 @@ from mixedext.inference.fixed_effects.robust import (
 
 __all__ = [
     "choose_settings",
+    "chosen_tests",
     "covariance_name",
     "df_description",
     "get_robustcov_results",
-    "tests_of",
 ]
 
 # Names in lower case to estimators.
@@ -268,7 +268,7 @@ def get_robustcov_results(
 # ---- tests of fixed effects ----
 
 
-def tests_of(
+def chosen_tests(
     fitted: Fitted, df_method: str | None = None, use_t: bool | None = None
 ) -> FixedTests:
     """Tests by the covariance chosen; degrees of freedom by default as chosen, too.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from statsmodels.stats.contrast import ContrastResults, t_test_pairwise
 from statsmodels.stats.multitest import multipletests
@@ -12,13 +14,15 @@ from mixedext.inference.fixed_effects.constraints import term_columns
 __all__ = ["pairwise_tests"]
 
 
-def pairwise_tests(results, term_name, method, alpha, factor_labels):
+def pairwise_tests(results, estimable, term_name, method, alpha, factor_labels):
     """Tests of all pairs; NaN for those that cannot be estimated.
 
     Parameters
     ----------
     results : MixedLMResults
         The fit.
+    estimable : callable
+        Which rows over the parameters can be estimated, of these results.
     term_name, method, alpha, factor_labels
         As for ``MixedLMResults.t_test_pairwise``.
 
@@ -28,7 +32,7 @@ def pairwise_tests(results, term_name, method, alpha, factor_labels):
     """
     term = _main_effect(results.model, term_name)
     methods = method if isinstance(method, list) else [method]
-    seen = _EstimablePart(results)
+    seen = _EstimablePart(results, estimable)
     try:
         found = t_test_pairwise(seen, term, methods, alpha, factor_labels)
     except (TypeError, KeyError, IndexError):
@@ -68,12 +72,12 @@ def _main_effect(model, term_name):
 class _EstimablePart:
     """Results as statsmodels' function sees them, with NaN for what has no estimate."""
 
-    def __init__(self, results):
+    def __init__(self, results, estimable):
         self.model, self.params, self._results = results.model, results.params, results
-        self.pvalue = None
+        self._estimable, self.pvalue = partial(estimable, results), None
 
     def t_test(self, rows):
-        good = self._results._estimable(rows)
+        good = self._estimable(rows)
         test = self._results.t_test(rows[good]) if good.any() else None
         effect, sd, statistic, df = (np.full(len(rows), np.nan) for _ in range(4))
         law = {"t": statistic, "df_denom": df}

@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 from statsmodels.tools.tools import nan_dot
 
-from mixedext.engine.information.observed import (
-    VarianceCovariance,
-    variance_covariance,
-)
 from mixedext.fitted import Fitted, HasFitted, once, once_a_fit
 from mixedext.inference.variances.observed_covariance import (
+    covariance_of_variances,
     fixed_covariance,
     observed_covariance,
 )
@@ -23,7 +20,6 @@ __all__ = [
     "bse_re",
     "bse_scale",
     "cov_params",
-    "covariance_of_variances",
     "fixed_effects_covariance",
     "kept_inner",
     "normalized_cov_params",
@@ -32,13 +28,6 @@ __all__ = [
 
 
 # ---- of a fit ----
-
-
-@once_a_fit
-def covariance_of_variances(fitted: Fitted) -> VarianceCovariance:
-    """Covariance of the variance parameters, from the observed information."""
-    held = fitted.fit.held
-    return variance_covariance(fitted.fit) if held is None else held.variances
 
 
 @once_a_fit

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -11,6 +10,8 @@ import pandas as pd
 
 from mixedext.arguments import check_probability
 from mixedext.exceptions import FormulaError, NotEstimableError
+from mixedext.fitted import Fitted, HasFitted, once_a_fit
+from mixedext.inference.fixed_effects.covariance_choice import chosen_tests
 from mixedext.inference.fixed_effects.df_methods import df_method_name
 from mixedext.inference.fixed_effects.estimability import TOLERANCE
 from mixedext.inference.means.back_transform import response_transform
@@ -18,7 +19,7 @@ from mixedext.inference.means.linear_combinations import joint_test, linear_esti
 from mixedext.inference.means.linear_functions import Context, MarginalMeans
 from mixedext.inference.means.reference_grid import Grid, ReferenceGrid
 
-__all__ = ["EstimatedMeans"]
+__all__ = ["emmeans", "emtrends", "joint_tests", "reference_grid"]
 
 WEIGHTS = ("equal", "proportional", "outer", "cells", "flat")
 TYPES = ("link", "response")
@@ -28,256 +29,243 @@ NO_DF = ("normal", "z")
 STEP = 1e-3
 
 
-class EstimatedMeans:
-    """The part of the results that estimates means on a reference grid.
+def reference_grid(results: HasFitted) -> ReferenceGrid:
+    """The predictors of the fixed part: levels, means, frequencies."""
+    return _grid_of(results.fitted)
 
-    Factors stand at all their levels and covariates at their mean in the rows used;
-    numbers with two distinct values stand at both, as factors do.
+
+@once_a_fit
+def _grid_of(fitted: Fitted) -> ReferenceGrid:
+    return ReferenceGrid(fitted.model)
+
+
+def emmeans(
+    results,
+    specs,
+    by=None,
+    at=None,
+    weights="equal",
+    df_method=None,
+    level=0.95,
+    type="link",
+    bias_adjust=False,
+    sigma=None,
+):
+    """Estimated marginal means (least-squares means).
+
+    Parameters
+    ----------
+    specs : str or list of str
+        Factors whose means are wanted; or as in R, ``"~ a * b | c"``.  An empty list
+        (or ``"1"``) gives the overall mean.
+    by : str or list of str, optional
+        Factors within whose levels contrasts are made.
+    at : dict, optional
+        Values of predictors in place of all levels, or the mean: a number or level, a
+        list of them, a function of the column such as ``np.median``, or one of "mean",
+        "median", "min", "max", "range".
+    weights : str or array_like, optional
+        How means are averaged over the other factors: "equal"; "proportional" to the
+        frequencies of their combinations; "outer", the product of each one's own
+        frequencies; "cells", frequencies within each mean; "flat", equal, but for
+        combinations without data; or one number a combination.
+    df_method : str, optional
+        Method for the degrees of freedom; that of the results if None; "normal" (or
+        "z") for the normal law.
+    level : float, optional
+        Confidence level.
+    type : {"link", "response"}, optional
+        Whether means of log(y), sqrt(y) and the like are transformed back.
+    bias_adjust : bool, optional
+        Add sigma^2 h'' / 2 to means that h transforms back.
+    sigma : float, optional
+        Standard deviation for that; the residual one if None.
+
+    Returns
+    -------
+    MarginalMeans
+
+    Raises
+    ------
+    ValueError
+        If a variable is not one of the fixed effects, or the model has no formula.
+
+    References
+    ----------
+    Searle, Speed and Milliken (1980), Population marginal means in the linear model,
+    The American Statistician 34(4).
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.oats.load().data
+    >>> formula = "yield ~ nitroF + Variety + (1 | Block/Variety)"
+    >>> result = mx.mixedlm(formula, data).fit()
+    >>> means = result.emmeans("nitroF")
+    >>> means.table["emmean"].round(2).tolist()
+    [79.39, 98.89, 114.22, 123.39]
+    >>> pairs = means.contrast("pairwise").table
+    >>> pairs["contrast"].tolist()[:2]
+    ['n0 - n0.2', 'n0 - n0.4']
     """
+    reference = reference_grid(results)
+    names, by = _read_specs(specs, by)
+    check_probability(level, "level")
+    if type not in TYPES:
+        raise ValueError(f"type={type!r}; use one of 'link', 'response'")
+    reference.check_names([*names, *by], "specs and by")
+    levels = reference.levels_at(at, _rows_for_functions(results))
+    grid = reference.grid(levels)
+    shown = reference.with_parents([*names, *by])
+    labels, rows, shift, notes = _average(reference, grid, shown, by, weights)
+    context = _linear_context(results, df_method, bias_adjust, sigma)
+    estimates = linear_estimates(rows, shift, context.fit, context.tests, context.relations)
+    return MarginalMeans(
+        context, labels, by, estimates, level=level, type=type, notes=notes
+    )
 
-    @cached_property
-    def reference_grid(self) -> ReferenceGrid:
-        """The predictors of the fixed part: levels, means, frequencies."""
-        return ReferenceGrid(self.model)
 
-    def remove_data(self):
-        """Remove what has the length of the data; estimated means stay possible."""
-        made_by_formula = getattr(self.model, "fixed_formula", None) is not None
-        frame = getattr(self.model.data, "frame", None)
-        if made_by_formula and frame is not None and self.model.has_rows:
-            _ = self.reference_grid
-        super().remove_data()
+def emtrends(
+    results,
+    specs,
+    var,
+    by=None,
+    at=None,
+    weights="equal",
+    df_method=None,
+    level=0.95,
+    delta=None,
+):
+    """Estimated slopes of a covariate, averaged as ``emmeans`` does.
 
-    def emmeans(
-        self,
-        specs,
-        by=None,
-        at=None,
-        weights="equal",
-        df_method=None,
-        level=0.95,
-        type="link",
-        bias_adjust=False,
-        sigma=None,
-    ):
-        """Estimated marginal means (least-squares means).
+    The slope is that of the model's columns at the reference grid: exact where they
+    are linear in the covariate, else by extrapolated central differences.
 
-        Parameters
-        ----------
-        specs : str or list of str
-            Factors whose means are wanted; or as in R, ``"~ a * b | c"``.  An empty list
-            (or ``"1"``) gives the overall mean.
-        by : str or list of str, optional
-            Factors within whose levels contrasts are made.
-        at : dict, optional
-            Values of predictors in place of all levels, or the mean: a number or level, a
-            list of them, a function of the column such as ``np.median``, or one of "mean",
-            "median", "min", "max", "range".
-        weights : str or array_like, optional
-            How means are averaged over the other factors: "equal"; "proportional" to the
-            frequencies of their combinations; "outer", the product of each one's own
-            frequencies; "cells", frequencies within each mean; "flat", equal, but for
-            combinations without data; or one number a combination.
-        df_method : str, optional
-            Method for the degrees of freedom; that of the results if None; "normal" (or
-            "z") for the normal law.
-        level : float, optional
-            Confidence level.
-        type : {"link", "response"}, optional
-            Whether means of log(y), sqrt(y) and the like are transformed back.
-        bias_adjust : bool, optional
-            Add sigma^2 h'' / 2 to means that h transforms back.
-        sigma : float, optional
-            Standard deviation for that; the residual one if None.
+    Parameters
+    ----------
+    specs, by, at, weights, df_method, level
+        As for ``emmeans``; ``at`` may say where on a curve the slope is wanted.
+    var : str
+        The covariate.
+    delta : float, optional
+        Step h of the quotient (f(x + h) - f(x)) / h, to be used in place of the
+        slope.  R's emmeans takes a thousandth of the covariate's range.
 
-        Returns
-        -------
-        MarginalMeans
+    Returns
+    -------
+    MarginalMeans
 
-        Raises
-        ------
-        ValueError
-            If a variable is not one of the fixed effects, or the model has no formula.
+    Raises
+    ------
+    ValueError
+        If an argument is not known, or ``var`` is no covariate of the model.
 
-        References
-        ----------
-        Searle, Speed and Milliken (1980), Population marginal means in the linear model,
-        The American Statistician 34(4).
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.oats.load().data
+    >>> result = mx.mixedlm("yield ~ nitro * Variety + (1 | Block)", data).fit()
+    >>> result.emtrends("Variety", "nitro").table["nitro.trend"].round(2).tolist()
+    [75.33, 64.58, 81.08]
+    """
+    reference = reference_grid(results)
+    names, by = _read_specs(specs, by)
+    check_probability(level, "level")
+    reference.check_names([var, *names, *by], "specs, by and var")
+    predictor = reference.predictors[var]
+    if not predictor.summaries:
+        raise ValueError(f"var={var!r} is a factor; a slope needs a number")
+    levels = reference.levels_at(at, _rows_for_functions(results))
+    if predictor.is_factor and var not in (at or {}):
+        levels[var] = pd.Series(predictor.summaries["mean"])
+    grid = reference.grid(levels)
+    low, high = predictor.summaries["range"]
+    slopes = _slopes(reference, grid, var, high - low, delta)
+    grid = Grid(grid.levels, grid.codes, slopes, np.zeros(len(slopes)))
+    shown = reference.with_parents([*names, *by])
+    labels, rows, shift, notes = _average(reference, grid, shown, by, weights)
+    context = _linear_context(results, df_method, False, None)
+    estimates = linear_estimates(rows, shift, context.fit, context.tests, context.relations)
+    return MarginalMeans(
+        context, labels, by, estimates, level=level, notes=notes, trend=var
+    )
 
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.oats.load().data
-        >>> formula = "yield ~ nitroF + Variety + (1 | Block/Variety)"
-        >>> result = mx.mixedlm(formula, data).fit()
-        >>> means = result.emmeans("nitroF")
-        >>> means.table["emmean"].round(2).tolist()
-        [79.39, 98.89, 114.22, 123.39]
-        >>> pairs = means.contrast("pairwise").table
-        >>> pairs["contrast"].tolist()[:2]
-        ['n0 - n0.2', 'n0 - n0.4']
-        """
-        reference = self.reference_grid
-        names, by = _read_specs(specs, by)
-        check_probability(level, "level")
-        if type not in TYPES:
-            raise ValueError(f"type={type!r}; use one of 'link', 'response'")
-        reference.check_names([*names, *by], "specs and by")
-        levels = reference.levels_at(at, self._rows_for_functions)
-        grid = reference.grid(levels)
-        shown = reference.with_parents([*names, *by])
-        labels, rows, shift, notes = _average(reference, grid, shown, by, weights)
-        context = self._linear_context(df_method, bias_adjust, sigma)
-        estimates = linear_estimates(
-            rows, shift, context.fit, context.tests, context.relations
-        )
-        return MarginalMeans(
-            context, labels, by, estimates, level=level, type=type, notes=notes
-        )
 
-    def emtrends(
-        self,
-        specs,
-        var,
-        by=None,
-        at=None,
-        weights="equal",
-        df_method=None,
-        level=0.95,
-        delta=None,
-    ):
-        """Estimated slopes of a covariate, averaged as ``emmeans`` does.
+def joint_tests(results, by=None, at=None, df_method=None):
+    """F tests of every term, made of contrasts among estimated marginal means.
 
-        The slope is that of the model's columns at the reference grid: exact where they
-        are linear in the covariate, else by extrapolated central differences.
+    For factors alone these are tests of type III, whatever the coding.  Covariates
+    stand at their mean less and plus 1.
 
-        Parameters
-        ----------
-        specs, by, at, weights, df_method, level
-            As for ``emmeans``; ``at`` may say where on a curve the slope is wanted.
-        var : str
-            The covariate.
-        delta : float, optional
-            Step h of the quotient (f(x + h) - f(x)) / h, to be used in place of the
-            slope.  R's emmeans takes a thousandth of the covariate's range.
+    Parameters
+    ----------
+    by : str or list of str, optional
+        Factors; the others are tested within each combination of their levels.
+    at : dict, optional
+        As for ``emmeans``.
+    df_method : str, optional
+        As for ``emmeans``.
 
-        Returns
-        -------
-        MarginalMeans
+    Returns
+    -------
+    DataFrame
+        By term (within the levels of ``by``): df_num, df_denom, F, pvalue; and
+        df_lost, how many degrees of freedom cannot be estimated, if any are.  What can
+        be estimated but belongs to no term alone is the row "(confounded)".
 
-        Raises
-        ------
-        ValueError
-            If an argument is not known, or ``var`` is no covariate of the model.
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.irrigation.load().data
+    >>> model = mx.mixedlm("yield ~ irrigation * variety + (1 | field)", data)
+    >>> model.fit().joint_tests()["F"].round(4).to_dict()
+    {'irrigation': 0.3882, 'variety': 1.0676, 'irrigation:variety': 0.2452}
+    """
+    reference = reference_grid(results)
+    _, by = _read_specs([], by)
+    reference.check_names(by, "by")
+    at = {} if at is None else dict(at)
+    levels = reference.levels_at(at, _rows_for_functions(results), spread=1.0)
+    context = _linear_context(results, df_method, False, None)
+    records = []
+    for picks in product(*[range(len(levels[name])) for name in by]):
+        own = dict(levels)
+        for name, pick in zip(by, picks, strict=True):
+            own[name] = levels[name].iloc[[pick]].reset_index(drop=True)
+        grid = reference.grid(own)
+        if not len(grid.codes):
+            continue
+        where = {name: own[name].iloc[0] for name in by}
+        records += [where | record for record in _term_tests(reference, grid, by, context)]
+    columns = [*by, "term", "df_num", "df_denom", "F", "pvalue", "df_lost"]
+    table = pd.DataFrame(records, columns=columns).set_index([*by, "term"])
+    return table if table["df_lost"].any() else table.drop(columns="df_lost")
 
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.oats.load().data
-        >>> result = mx.mixedlm("yield ~ nitro * Variety + (1 | Block)", data).fit()
-        >>> result.emtrends("Variety", "nitro").table["nitro.trend"].round(2).tolist()
-        [75.33, 64.58, 81.08]
-        """
-        reference = self.reference_grid
-        names, by = _read_specs(specs, by)
-        check_probability(level, "level")
-        reference.check_names([var, *names, *by], "specs, by and var")
-        predictor = reference.predictors[var]
-        if not predictor.summaries:
-            raise ValueError(f"var={var!r} is a factor; a slope needs a number")
-        levels = reference.levels_at(at, self._rows_for_functions)
-        if predictor.is_factor and var not in (at or {}):
-            levels[var] = pd.Series(predictor.summaries["mean"])
-        grid = reference.grid(levels)
-        low, high = predictor.summaries["range"]
-        slopes = _slopes(reference, grid, var, high - low, delta)
-        grid = Grid(grid.levels, grid.codes, slopes, np.zeros(len(slopes)))
-        shown = reference.with_parents([*names, *by])
-        labels, rows, shift, notes = _average(reference, grid, shown, by, weights)
-        context = self._linear_context(df_method, False, None)
-        estimates = linear_estimates(
-            rows, shift, context.fit, context.tests, context.relations
-        )
-        return MarginalMeans(
-            context, labels, by, estimates, level=level, notes=notes, trend=var
-        )
 
-    def joint_tests(self, by=None, at=None, df_method=None):
-        """F tests of every term, made of contrasts among estimated marginal means.
+def _rows_for_functions(results):
+    return getattr(results.model.data, "frame", None)
 
-        For factors alone these are tests of type III, whatever the coding.  Covariates
-        stand at their mean less and plus 1.
 
-        Parameters
-        ----------
-        by : str or list of str, optional
-            Factors; the others are tested within each combination of their levels.
-        at : dict, optional
-            As for ``emmeans``.
-        df_method : str, optional
-            As for ``emmeans``.
-
-        Returns
-        -------
-        DataFrame
-            By term (within the levels of ``by``): df_num, df_denom, F, pvalue; and
-            df_lost, how many degrees of freedom cannot be estimated, if any are.  What can
-            be estimated but belongs to no term alone is the row "(confounded)".
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.irrigation.load().data
-        >>> model = mx.mixedlm("yield ~ irrigation * variety + (1 | field)", data)
-        >>> model.fit().joint_tests()["F"].round(4).to_dict()
-        {'irrigation': 0.3882, 'variety': 1.0676, 'irrigation:variety': 0.2452}
-        """
-        reference = self.reference_grid
-        _, by = _read_specs([], by)
-        reference.check_names(by, "by")
-        at = {} if at is None else dict(at)
-        levels = reference.levels_at(at, self._rows_for_functions, spread=1.0)
-        context = self._linear_context(df_method, False, None)
-        records = []
-        for picks in product(*[range(len(levels[name])) for name in by]):
-            own = dict(levels)
-            for name, pick in zip(by, picks, strict=True):
-                own[name] = levels[name].iloc[[pick]].reset_index(drop=True)
-            grid = reference.grid(own)
-            if not len(grid.codes):
-                continue
-            where = {name: own[name].iloc[0] for name in by}
-            records += [
-                where | record for record in _term_tests(reference, grid, by, context)
-            ]
-        columns = [*by, "term", "df_num", "df_denom", "F", "pvalue", "df_lost"]
-        table = pd.DataFrame(records, columns=columns).set_index([*by, "term"])
-        return table if table["df_lost"].any() else table.drop(columns="df_lost")
-
-    @property
-    def _rows_for_functions(self):
-        return getattr(self.model.data, "frame", None)
-
-    def _linear_context(self, df_method, bias_adjust, sigma):
-        own = self.df_method if df_method is None else df_method
-        name = None if own in NO_DF else df_method_name(own)
-        use_t = False if own in NO_DF else None
-        transform = response_transform(self.reference_grid.response)
-        if bias_adjust:
-            sigma = self.sigma if sigma is None else float(sigma)
-            if not sigma >= 0:
-                raise ValueError(f"sigma={sigma!r} must not be negative")
-        elif sigma is not None:
-            raise ValueError("sigma= is for bias_adjust=True")
-        return Context(
-            fit=self.engine_fit,
-            tests=self._fixed_tests(name, use_t),
-            relations=self.reference_grid.relations,
-            columns=list(self.model.exog_names),
-            df_method=self.df_description(name, use_t),
-            transform=transform,
-            sigma=sigma,
-        )
+def _linear_context(results, df_method, bias_adjust, sigma):
+    own = results.df_method if df_method is None else df_method
+    name = None if own in NO_DF else df_method_name(own)
+    use_t = False if own in NO_DF else None
+    transform = response_transform(reference_grid(results).response)
+    if bias_adjust:
+        sigma = results.sigma if sigma is None else float(sigma)
+        if not sigma >= 0:
+            raise ValueError(f"sigma={sigma!r} must not be negative")
+    elif sigma is not None:
+        raise ValueError("sigma= is for bias_adjust=True")
+    return Context(
+        fit=results.engine_fit,
+        tests=chosen_tests(results.fitted, name, use_t),
+        relations=reference_grid(results).relations,
+        columns=list(results.model.exog_names),
+        df_method=results.df_description(name, use_t),
+        transform=transform,
+        sigma=sigma,
+    )
 
 
 def _read_specs(specs, by):

@@ -19,11 +19,7 @@ from mixedext.inference.profile.signed_root import Profile, profile_fit, refit_f
 from mixedext.specification.terms.parameter_names import effect_names, parameter_names
 from mixedext.tables.noted_table import NotedTable
 
-__all__ = [
-    "LikelihoodProfile",
-    "ProfileIntervals",
-    "on_the_scale_of_the_data",
-]
+__all__ = ["LikelihoodProfile", "on_the_scale_of_the_data", "profile"]
 
 # Distance of the points of a path in zeta: the spline through points and slopes is then
 # within 1e-4 of zeta.
@@ -284,114 +280,110 @@ def _draw(ax, label, curve, limits, level):
     ax.set_ylabel("zeta")
 
 
-class ProfileIntervals:
-    """The part of the results that profiles the likelihood."""
+def profile(results, which=None, n_jobs=1, level=0.99, step=STEP) -> LikelihoodProfile:
+    """Profile likelihood of standard deviations, correlations, sigma and fixed effects.
 
-    def profile(self, which=None, n_jobs=1, level=0.99, step=STEP) -> LikelihoodProfile:
-        """Profile likelihood of standard deviations, correlations, sigma and fixed effects.
+    The ordinary likelihood is maximized over all other parameters along a path of
+    values of each one, also where the results are by REML.  A lower deviance that turns
+    up on a path is where the model is fitted anew, with a warning.
 
-        The ordinary likelihood is maximized over all other parameters along a path of
-        values of each one, also where the results are by REML.  A lower deviance that turns
-        up on a path is where the model is fitted anew, with a warning.
+    Parameters
+    ----------
+    which : str, int or list of these, optional
+        Names of parameters, or their numbers in the order of the table below; "random"
+        (standard deviations, correlations and sigma; ``"theta_"`` as in lme4), "fixed"
+        (``"beta_"``); a grouping factor, for its standard deviations and correlations.
+        All if None.
+    n_jobs : int or None, optional
+        Processes of joblib's backend, each with its share of the parameters; what
+        ``joblib.parallel_config`` says if None.  The numbers do not depend on it.
+    level : float, optional
+        Largest confidence level that intervals will be asked for.
+    step : float, optional
+        Distance of points, on the scale of zeta.
 
-        Parameters
-        ----------
-        which : str, int or list of these, optional
-            Names of parameters, or their numbers in the order of the table below; "random"
-            (standard deviations, correlations and sigma; ``"theta_"`` as in lme4), "fixed"
-            (``"beta_"``); a grouping factor, for its standard deviations and correlations.
-            All if None.
-        n_jobs : int or None, optional
-            Processes of joblib's backend, each with its share of the parameters; what
-            ``joblib.parallel_config`` says if None.  The numbers do not depend on it.
-        level : float, optional
-            Largest confidence level that intervals will be asked for.
-        step : float, optional
-            Distance of points, on the scale of zeta.
+    Returns
+    -------
+    LikelihoodProfile
 
-        Returns
-        -------
-        LikelihoodProfile
+    Raises
+    ------
+    ValueError
+        If a name or an argument is not known, or parameters were held or penalized.
+    ImportError
+        If joblib is asked for and not installed.
 
-        Raises
-        ------
-        ValueError
-            If a name or an argument is not known, or parameters were held or penalized.
-        ImportError
-            If joblib is asked for and not installed.
+    Warns
+    -----
+    LowerDevianceWarning
+        If the likelihood has a higher maximum than that of the results.
 
-        Warns
-        -----
-        LowerDevianceWarning
-            If the likelihood has a higher maximum than that of the results.
+    References
+    ----------
+    Bates, Maechler, Bolker and Walker (2015), Fitting linear mixed-effects models using
+    lme4, Journal of Statistical Software 67(1), section 5.1.
 
-        References
-        ----------
-        Bates, Maechler, Bolker and Walker (2015), Fitting linear mixed-effects models using
-        lme4, Journal of Statistical Software 67(1), section 5.1.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-        >>> result.profile().conf_int().round(2)
-                                     lower   upper
-        sd Intercept|Subject         14.38   37.72
-        cor Intercept.Days|Subject   -0.48    0.69
-        sd Days|Subject               3.80    8.75
-        sigma                        22.90   28.86
-        Intercept                   237.68  265.13
-        Days                          7.36   13.58
-        """
-        fit = self.engine_fit
-        if isinstance(fit, HeldFit):
-            raise ValueError(
-                "parameters of these results were held or penalized; profiles are of the "
-                "likelihood of all parameters"
-            )
-        level = confidence_level(level)
-        if n_jobs is not None and (not _is_number(n_jobs) or n_jobs == 0):
-            raise ValueError(
-                f"n_jobs={n_jobs!r} must be a whole number other than 0, or None"
-            )
-        if not (isinstance(step, numbers.Real) and 0 < step <= 1):
-            raise ValueError(
-                f"step={step!r} must be a number above 0 and at most 1, such as {STEP}"
-            )
-        design = fit.design
-        names = parameter_names(design.terms, _kept_names(self))
-        targets = ProfileModel(design).targets()
-        chosen = _chosen(which, names, targets, design.terms)
-        zeta_max = float(np.sqrt(stats.chi2.ppf(level, 1)))
-        found = profile_fit(fit, [targets[i] for i in chosen], zeta_max, step, n_jobs)
-        if found.falls:
-            _warn_of_fall(sum(found.falls), found.fit)
-        values = found.model.values(found.model.fitted(found.fit))
-        effects = {
-            names[i]: effect_names(design.terms[targets[i].term])
-            for i in chosen
-            if targets[i].term >= 0
-        }
-        return LikelihoodProfile(
-            [names[i] for i in chosen],
-            pd.Series(values, index=names, name="estimate"),
-            level,
-            bool(fit.reml),
-            found,
-            effects,
-            step,
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    >>> result.profile().conf_int().round(2)
+                                 lower   upper
+    sd Intercept|Subject         14.38   37.72
+    cor Intercept.Days|Subject   -0.48    0.69
+    sd Days|Subject               3.80    8.75
+    sigma                        22.90   28.86
+    Intercept                   237.68  265.13
+    Days                          7.36   13.58
+    """
+    fit = results.engine_fit
+    if isinstance(fit, HeldFit):
+        raise ValueError(
+            "parameters of these results were held or penalized; profiles are of the "
+            "likelihood of all parameters"
         )
+    level = confidence_level(level)
+    if n_jobs is not None and (not _is_number(n_jobs) or n_jobs == 0):
+        raise ValueError(f"n_jobs={n_jobs!r} must be a whole number other than 0, or None")
+    if not (isinstance(step, numbers.Real) and 0 < step <= 1):
+        raise ValueError(
+            f"step={step!r} must be a number above 0 and at most 1, such as {STEP}"
+        )
+    design = fit.design
+    names = parameter_names(design.terms, _kept_names(results))
+    targets = ProfileModel(design).targets()
+    chosen = _chosen(which, names, targets, design.terms)
+    zeta_max = float(np.sqrt(stats.chi2.ppf(level, 1)))
+    found = profile_fit(fit, [targets[i] for i in chosen], zeta_max, step, n_jobs)
+    if found.falls:
+        _warn_of_fall(sum(found.falls), found.fit)
+    values = found.model.values(found.model.fitted(found.fit))
+    effects = {
+        names[i]: effect_names(design.terms[targets[i].term])
+        for i in chosen
+        if targets[i].term >= 0
+    }
+    return LikelihoodProfile(
+        [names[i] for i in chosen],
+        pd.Series(values, index=names, name="estimate"),
+        level,
+        bool(fit.reml),
+        found,
+        effects,
+        step,
+    )
 
-    def _profile_conf_int(self, alpha, cols, n_jobs=1):
-        """Intervals as ``on_the_scale_of_the_data`` has them."""
-        level = 1 - alpha
-        table = self.profile(n_jobs=n_jobs, level=max(level, 0.9)).conf_int(level)
-        count = len(table) - len(self.engine_fit.design.basis.kept)
-        limits = table.to_numpy()
-        frame = on_the_scale_of_the_data(self, limits[count:], limits[:count])
-        out = frame if cols is None else frame.iloc[np.asarray(cols)]
-        return NotedTable.of(out, table.heading, table.notes)
+
+def profile_conf_int(results, alpha, cols, n_jobs=1):
+    """Intervals as ``on_the_scale_of_the_data`` has them."""
+    level = 1 - alpha
+    table = results.profile(n_jobs=n_jobs, level=max(level, 0.9)).conf_int(level)
+    count = len(table) - len(results.engine_fit.design.basis.kept)
+    limits = table.to_numpy()
+    frame = on_the_scale_of_the_data(results, limits[count:], limits[:count])
+    out = frame if cols is None else frame.iloc[np.asarray(cols)]
+    return NotedTable.of(out, table.heading, table.notes)
 
 
 def on_the_scale_of_the_data(results, fixed, variances) -> pd.DataFrame:

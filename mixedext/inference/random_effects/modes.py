@@ -3,305 +3,311 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from mixedext.fitted import Fitted, once_a_fit
 from mixedext.inference.random_effects.group_effects import (
     conditional_covariances,
     group_grams,
 )
 from mixedext.specification.terms.components import Component
 
-__all__ = ["RandomEffects"]
+__all__ = ["coef", "random_effects", "random_effects_cov", "ranef", "ranef_cov"]
 
 # Bytes of covariances that are made at most, and that are kept without the data.
 MOST_MEMORY, KEPT_MEMORY = 2**28, 2**26
 
 
-class RandomEffects:
-    """The part of the results that speaks of random effects."""
-
-    def _terms_of(self, group):
-        terms = self.engine_fit.design.terms
-        groups = list(dict.fromkeys(t.group for t in terms))
-        if not groups:
-            raise ValueError("the model has no random effects")
-        if group is None:
-            if len(groups) > 1:
-                raise ValueError(f"name one of the grouping factors: {', '.join(groups)}")
-            group = groups[0]
-        numbers = [i for i, t in enumerate(terms) if t.group == group]
-        # a component may have the name of a factor, which comes first
-        own = self.model.components
-        numbers = [i for i in numbers if i not in own] or numbers[:1]
-        if not numbers:
-            raise ValueError(
-                f"group={group!r} is not a grouping factor of the model; there are: "
-                f"{', '.join(groups)}"
-            )
-        return group, numbers
-
-    def ranef(self, group=None):
-        """Conditional modes (BLUPs) of a grouping factor.
-
-        Parameters
-        ----------
-        group : str, optional
-            Name of the factor, or of a variance component of ``groups``; may be left out
-            if there is one.
-
-        Returns
-        -------
-        DataFrame
-            One row a level, one column a random effect; of a variance component one row
-            a column, by group and label.
-
-        Raises
-        ------
-        ValueError
-            If there is no such factor, or several and none is named.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.pastes.load().data
-        >>> casks = {"cask": "0 + C(cask)"}
-        >>> model = mx.mixedlm(
-        ...     "strength ~ 1", data, groups="batch", re_formula="1", vc_formula=casks
-        ... )
-        >>> result = model.fit()
-        >>> result.ranef("batch").shape, result.ranef("cask").shape
-        ((10, 1), (30, 1))
-        """
-        group, numbers = self._terms_of(group)
-        fit, component = self.engine_fit, self._component_of(numbers)
-        if component is not None:
-            values = component.values(fit.effects[numbers[0]])
-            return self._component_frame(component, values, 0.0)
-        values = np.hstack([fit.effects[i] for i in numbers])
-        names = [n for i in numbers for n in fit.design.terms[i].names]
-        index = pd.Index(fit.design.terms[numbers[0]].levels, name=group)
-        return pd.DataFrame(values, index=index, columns=names)
-
-    def ranef_cov(self, group=None):
-        """Conditional covariances of the random effects, given theta, beta and sigma.
-
-        Parameters
-        ----------
-        group : str, optional
-            Name of the factor or variance component; may be left out if there is one.
-
-        Returns
-        -------
-        DataFrame
-            Rows by (level, effect), columns by effect; of a variance component the
-            variances alone, rows as of ``ranef``.
-        """
-        group, numbers = self._terms_of(group)
-        fit, component = self.engine_fit, self._component_of(numbers)
-        blocks = fit.joint_effect_covariance(numbers)
-        if component is not None:
-            variances = np.diagonal(blocks, axis1=1, axis2=2)
-            values = component.values(variances)
-            prior = fit.covariances[numbers[0]][0, 0]
-            values[component.place < 0] = prior
-            return self._component_frame(component, values, prior)
-        names = [n for i in numbers for n in fit.design.terms[i].names]
-        levels = fit.design.terms[numbers[0]].levels
-        index = pd.MultiIndex.from_product([levels, names], names=[group, "effect"])
-        return pd.DataFrame(blocks.reshape(-1, len(names)), index=index, columns=names)
-
-    def coef(self, group=None):
-        """Fixed effects plus random effects of every level, as lme4's ``coef``.
-
-        Parameters
-        ----------
-        group : str, optional
-            Name of the factor; may be left out if there is one.
-
-        Returns
-        -------
-        DataFrame
-            One row a level; one column a fixed effect, and one a random effect that no
-            fixed effect goes with.
-        """
-        modes = self.ranef(group)
-        modes = modes.T.groupby(level=0, sort=False).sum().T
-        out = pd.DataFrame(
-            np.tile(self.fe_params, (len(modes), 1)),
-            index=modes.index,
-            columns=self.model.exog_names,
+def _terms_of(results, group):
+    terms = results.engine_fit.design.terms
+    groups = list(dict.fromkeys(t.group for t in terms))
+    if not groups:
+        raise ValueError("the model has no random effects")
+    if group is None:
+        if len(groups) > 1:
+            raise ValueError(f"name one of the grouping factors: {', '.join(groups)}")
+        group = groups[0]
+    numbers = [i for i, t in enumerate(terms) if t.group == group]
+    # a component may have the name of a factor, which comes first
+    own = results.model.components
+    numbers = [i for i in numbers if i not in own] or numbers[:1]
+    if not numbers:
+        raise ValueError(
+            f"group={group!r} is not a grouping factor of the model; there are: "
+            f"{', '.join(groups)}"
         )
-        for name in modes.columns:
-            out[name] = out[name] + modes[name] if name in out else modes[name]
-        return out
+    return group, numbers
 
-    def _component_of(self, numbers):
-        """The variance component of ``groups`` that a term belongs to, or None."""
-        if numbers[0] not in self.model.components:
-            return None
-        first = self.model.components[0]
-        return self.model.component_columns[numbers[0] - first]
 
-    def _component_frame(self, component, values, other):
-        """A column of values by group and label; ``other`` for columns that are zero."""
-        groups, numbers = component.column_group, component.column_label
-        if component.complete:
-            width = len(component.labels)
-            flat = np.full(component.n_groups * width, other)
-            flat[groups * width + numbers] = values
-            groups = np.repeat(np.arange(component.n_groups), width)
-            numbers, values = np.tile(np.arange(width), component.n_groups), flat
-        labels, levels = component.labels.index, self.model.group_levels
-        if len(levels) == 1:
-            index = pd.Index(labels[numbers], name=component.name)
-        elif len(labels) == 1 and np.array_equal(groups, np.arange(len(levels))):
-            index = pd.Index(levels, name=self.model.group_name)
-        else:
-            arrays = [levels.take(groups), labels[numbers]]
-            names = [self.model.group_name, component.name]
-            index = pd.MultiIndex.from_arrays(arrays, names=names)
-        return pd.DataFrame({component.name: values}, index=index)
+def ranef(results, group=None):
+    """Conditional modes (BLUPs) of a grouping factor.
 
-    @cached_property
-    def random_effects(self):
-        """Conditional modes.
+    Parameters
+    ----------
+    group : str, optional
+        Name of the factor, or of a variance component of ``groups``; may be left out
+        if there is one.
 
-        Returns
-        -------
-        dict
-            For a model stated by ``groups`` a Series a group, as statsmodels: the group's
-            own effects, then those of the variance components, ``name[column]``.  For one
-            with terms in bars a Series a level if there is one grouping factor, and with
-            several a DataFrame a factor (as ``ranef``).
+    Returns
+    -------
+    DataFrame
+        One row a level, one column a random effect; of a variance component one row
+        a column, by group and label.
 
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.pastes.load().data
-        >>> casks = {"cask": "0 + C(cask)"}
-        >>> model = mx.mixedlm(
-        ...     "strength ~ 1", data, groups="batch", re_formula="1", vc_formula=casks
-        ... )
-        >>> list(model.fit().random_effects["A"].index)
-        ['batch', 'cask[C(cask)[a]]', 'cask[C(cask)[b]]', 'cask[C(cask)[c]]']
-        """
-        if self.model.stated_by_groups:
-            return self._effects_by_group()
-        groups = self._group_names
-        if len(groups) != 1:
-            return {group: self.ranef(group) for group in groups}
-        frame = self.ranef()
-        frame.columns = self._effect_labels()
-        return dict(frame.iterrows())
+    Raises
+    ------
+    ValueError
+        If there is no such factor, or several and none is named.
 
-    @cached_property
-    def random_effects_cov(self):
-        """Conditional covariances of the random effects, keyed as ``random_effects``.
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.pastes.load().data
+    >>> casks = {"cask": "0 + C(cask)"}
+    >>> model = mx.mixedlm(
+    ...     "strength ~ 1", data, groups="batch", re_formula="1", vc_formula=casks
+    ... )
+    >>> result = model.fit()
+    >>> result.ranef("batch").shape, result.ranef("cask").shape
+    ((10, 1), (30, 1))
+    """
+    group, numbers = _terms_of(results, group)
+    fit, component = results.engine_fit, _component_of(results, numbers)
+    if component is not None:
+        values = component.values(fit.effects[numbers[0]])
+        return _component_frame(results, component, values, 0.0)
+    values = np.hstack([fit.effects[i] for i in numbers])
+    names = [n for i in numbers for n in fit.design.terms[i].names]
+    index = pd.Index(fit.design.terms[numbers[0]].levels, name=group)
+    return pd.DataFrame(values, index=index, columns=names)
 
-        Given theta, beta and sigma; for a model stated by ``groups`` with the covariances
-        between a group's own effects and those of its variance components.
 
-        Raises
-        ------
-        MemoryError
-            If a group has so many effects that their covariances would not fit.
-        """
-        if self.model.stated_by_groups:
-            return self._covariances_by_group()
-        groups = self._group_names
-        if len(groups) != 1:
-            return {group: self.ranef_cov(group) for group in groups}
-        _, numbers = self._terms_of(None)
-        labels = self._effect_labels()
-        levels = self.engine_fit.design.terms[0].levels
-        blocks = self.engine_fit.joint_effect_covariance(numbers)
-        return {
-            level: pd.DataFrame(block, index=labels, columns=labels)
-            for level, block in zip(levels, blocks, strict=True)
-        }
+def ranef_cov(results, group=None):
+    """Conditional covariances of the random effects, given theta, beta and sigma.
 
-    # ---- by group, for models stated by groups ----
+    Parameters
+    ----------
+    group : str, optional
+        Name of the factor or variance component; may be left out if there is one.
 
-    @cached_property
-    def _slots(self):
-        """Places of a group's effects: the group's own first, then by component."""
-        return _Slots.of(self.model)
+    Returns
+    -------
+    DataFrame
+        Rows by (level, effect), columns by effect; of a variance component the
+        variances alone, rows as of ``ranef``.
+    """
+    group, numbers = _terms_of(results, group)
+    fit, component = results.engine_fit, _component_of(results, numbers)
+    blocks = fit.joint_effect_covariance(numbers)
+    if component is not None:
+        variances = np.diagonal(blocks, axis1=1, axis2=2)
+        values = component.values(variances)
+        prior = fit.covariances[numbers[0]][0, 0]
+        values[component.place < 0] = prior
+        return _component_frame(results, component, values, prior)
+    names = [n for i in numbers for n in fit.design.terms[i].names]
+    levels = fit.design.terms[numbers[0]].levels
+    index = pd.MultiIndex.from_product([levels, names], names=[group, "effect"])
+    return pd.DataFrame(blocks.reshape(-1, len(names)), index=index, columns=names)
 
-    def _effects_by_group(self):
-        slots, fit = self._slots, self.engine_fit
-        flat = np.zeros(int(slots.sizes.sum()))
+
+def coef(results, group=None):
+    """Fixed effects plus random effects of every level, as lme4's ``coef``.
+
+    Parameters
+    ----------
+    group : str, optional
+        Name of the factor; may be left out if there is one.
+
+    Returns
+    -------
+    DataFrame
+        One row a level; one column a fixed effect, and one a random effect that no
+        fixed effect goes with.
+    """
+    modes = results.ranef(group)
+    modes = modes.T.groupby(level=0, sort=False).sum().T
+    out = pd.DataFrame(
+        np.tile(results.fe_params, (len(modes), 1)),
+        index=modes.index,
+        columns=results.model.exog_names,
+    )
+    for name in modes.columns:
+        out[name] = out[name] + modes[name] if name in out else modes[name]
+    return out
+
+
+def _component_of(results, numbers):
+    """The variance component of ``groups`` that a term belongs to, or None."""
+    if numbers[0] not in results.model.components:
+        return None
+    first = results.model.components[0]
+    return results.model.component_columns[numbers[0] - first]
+
+
+def _component_frame(results, component, values, other):
+    """A column of values by group and label; ``other`` for columns that are zero."""
+    groups, numbers = component.column_group, component.column_label
+    if component.complete:
+        width = len(component.labels)
+        flat = np.full(component.n_groups * width, other)
+        flat[groups * width + numbers] = values
+        groups = np.repeat(np.arange(component.n_groups), width)
+        numbers, values = np.tile(np.arange(width), component.n_groups), flat
+    labels, levels = component.labels.index, results.model.group_levels
+    if len(levels) == 1:
+        index = pd.Index(labels[numbers], name=component.name)
+    elif len(labels) == 1 and np.array_equal(groups, np.arange(len(levels))):
+        index = pd.Index(levels, name=results.model.group_name)
+    else:
+        arrays = [levels.take(groups), labels[numbers]]
+        names = [results.model.group_name, component.name]
+        index = pd.MultiIndex.from_arrays(arrays, names=names)
+    return pd.DataFrame({component.name: values}, index=index)
+
+
+def random_effects(results):
+    """Conditional modes.
+
+    Returns
+    -------
+    dict
+        For a model stated by ``groups`` a Series a group, as statsmodels: the group's
+        own effects, then those of the variance components, ``name[column]``.  For one
+        with terms in bars a Series a level if there is one grouping factor, and with
+        several a DataFrame a factor (as ``ranef``).
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.pastes.load().data
+    >>> casks = {"cask": "0 + C(cask)"}
+    >>> model = mx.mixedlm(
+    ...     "strength ~ 1", data, groups="batch", re_formula="1", vc_formula=casks
+    ... )
+    >>> list(model.fit().random_effects["A"].index)
+    ['batch', 'cask[C(cask)[a]]', 'cask[C(cask)[b]]', 'cask[C(cask)[c]]']
+    """
+    if results.model.stated_by_groups:
+        return _effects_by_group(results)
+    groups = _group_names(results)
+    if len(groups) != 1:
+        return {group: results.ranef(group) for group in groups}
+    frame = results.ranef()
+    frame.columns = _effect_labels(results)
+    return dict(frame.iterrows())
+
+
+def random_effects_cov(results):
+    """Conditional covariances of the random effects, keyed as ``random_effects``.
+
+    Given theta, beta and sigma; for a model stated by ``groups`` with the covariances
+    between a group's own effects and those of its variance components.
+
+    Raises
+    ------
+    MemoryError
+        If a group has so many effects that their covariances would not fit.
+    """
+    if results.model.stated_by_groups:
+        return _covariances_by_group(results)
+    groups = _group_names(results)
+    if len(groups) != 1:
+        return {group: results.ranef_cov(group) for group in groups}
+    _, numbers = _terms_of(results, None)
+    labels = _effect_labels(results)
+    levels = results.engine_fit.design.terms[0].levels
+    blocks = results.engine_fit.joint_effect_covariance(numbers)
+    return {
+        level: pd.DataFrame(block, index=labels, columns=labels)
+        for level, block in zip(levels, blocks, strict=True)
+    }
+
+
+@once_a_fit
+def _slots(fitted: Fitted) -> _Slots:
+    """Places of a group's effects: the group's own first, then by component."""
+    return _Slots.of(fitted.model)
+
+
+def _effects_by_group(results):
+    slots, fit = _slots(results.fitted), results.engine_fit
+    flat = np.zeros(int(slots.sizes.sum()))
+    if slots.k:
+        main = fit.effects[results.model.main_term]
+        flat[slots.first[:, None] + np.arange(slots.k)] = main
+    terms = zip(results.model.components, slots.components, slots.offsets, strict=True)
+    for number, component, offset in terms:
+        at = offset[component.column_group] + component.slots
+        flat[at] = component.values(fit.effects[number])
+    ends = (slots.first + slots.sizes).tolist()
+    rows = zip(results.model.group_labels, slots.indexes(), ends, strict=True)
+    return {
+        group: pd.Series(flat[end - len(index) : end], index=index)
+        for group, index, end in rows
+    }
+
+
+def _covariances_by_group(results):
+    slots, fit = _slots(results.fitted), results.engine_fit
+    if not slots.components:
+        blocks = fit.joint_effect_covariance([results.model.main_term])
+    else:
+        lam = np.zeros((0, 0))
         if slots.k:
-            main = fit.effects[self.model.main_term]
-            flat[slots.first[:, None] + np.arange(slots.k)] = main
-        terms = zip(self.model.components, slots.components, slots.offsets, strict=True)
-        for number, component, offset in terms:
-            at = offset[component.column_group] + component.slots
-            flat[at] = component.values(fit.effects[number])
-        ends = (slots.first + slots.sizes).tolist()
-        rows = zip(self.model.group_labels, slots.indexes(), ends, strict=True)
-        return {
-            group: pd.Series(flat[end - len(index) : end], index=index)
-            for group, index, end in rows
-        }
+            lam = fit.lams[results.model.main_term]
+        deviations = np.zeros(int(slots.sizes.sum()))
+        for number, own, offset in zip(
+            results.model.components, slots.components, slots.offsets, strict=True
+        ):
+            at = np.repeat(offset - np.cumsum(own.sizes) + own.sizes, own.sizes)
+            deviations[at + np.arange(len(at))] = abs(fit.lams[number][0, 0])
+        blocks = conditional_covariances(
+            _grams(results.fitted), slots.sizes, lam, deviations, fit.scale
+        )
+    rows = zip(results.model.group_labels, slots.indexes(), blocks, strict=True)
+    return {
+        group: pd.DataFrame(block, index=index, columns=index)
+        for group, index, block in rows
+    }
 
-    def _covariances_by_group(self):
-        slots, fit = self._slots, self.engine_fit
-        if not slots.components:
-            blocks = fit.joint_effect_covariance([self.model.main_term])
-        else:
-            lam = np.zeros((0, 0))
-            if slots.k:
-                lam = fit.lams[self.model.main_term]
-            deviations = np.zeros(int(slots.sizes.sum()))
-            for number, own, offset in zip(
-                self.model.components, slots.components, slots.offsets, strict=True
-            ):
-                at = np.repeat(offset - np.cumsum(own.sizes) + own.sizes, own.sizes)
-                deviations[at + np.arange(len(at))] = abs(fit.lams[number][0, 0])
-            blocks = conditional_covariances(
-                self._grams, slots.sizes, lam, deviations, fit.scale
-            )
-        rows = zip(self.model.group_labels, slots.indexes(), blocks, strict=True)
-        return {
-            group: pd.DataFrame(block, index=index, columns=index)
-            for group, index, block in rows
-        }
 
-    @cached_property
-    def _grams(self):
-        """Z'WZ of every group."""
-        slots, model = self._slots, self.model
-        needed = 8 * float((slots.sizes.astype(float) ** 2).sum())
-        if needed > MOST_MEMORY:
-            raise MemoryError(
-                f"the conditional covariances of up to {slots.sizes.max()} random effects "
-                f"a group would take {needed / 2**30:.1f} GiB; ranef_cov(name) gives the "
-                "variances of one variance component"
-            )
-        model._need_rows()
-        return group_grams(slots.matrix(model.grouped), slots.sizes, model.weights)
+@once_a_fit
+def _grams(fitted: Fitted):
+    """Z'WZ of every group."""
+    slots, model = _slots(fitted), fitted.model
+    needed = 8 * float((slots.sizes.astype(float) ** 2).sum())
+    if needed > MOST_MEMORY:
+        raise MemoryError(
+            f"the conditional covariances of up to {slots.sizes.max()} random effects "
+            f"a group would take {needed / 2**30:.1f} GiB; ranef_cov(name) gives the "
+            "variances of one variance component"
+        )
+    rows = fitted.need_rows()
+    return group_grams(slots.matrix(model.grouped), slots.sizes, rows.weights)
 
-    def _keep_grams(self):
-        """What covariances need of the rows, if it is small, before these go."""
-        if self.model.stated_by_groups and self.model.components:
-            sizes = self._slots.sizes.astype(float)
-            if 8 * (sizes**2).sum() <= KEPT_MEMORY:
-                _ = self._grams
 
-    @property
-    def _group_names(self):
-        return list(dict.fromkeys(t.group for t in self.engine_fit.design.terms))
+def keep_grams(results) -> None:
+    """What covariances need of the rows, if it is small, before these go."""
+    if results.model.stated_by_groups and results.model.components:
+        sizes = _slots(results.fitted).sizes.astype(float)
+        if 8 * (sizes**2).sum() <= KEPT_MEMORY:
+            _ = _grams(results.fitted)
 
-    def _effect_labels(self):
-        return [
-            t.group if name == "Intercept" else name
-            for t in self.engine_fit.design.terms
-            for name in t.names
-        ]
+
+def _group_names(results):
+    return list(dict.fromkeys(t.group for t in results.engine_fit.design.terms))
+
+
+def _effect_labels(results):
+    return [
+        t.group if name == "Intercept" else name
+        for t in results.engine_fit.design.terms
+        for name in t.names
+    ]
 
 
 @dataclass(frozen=True, eq=False)

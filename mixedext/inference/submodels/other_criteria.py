@@ -29,7 +29,7 @@ def unwrapped(results):
 
 def is_mixed(results) -> bool:
     """Whether these are the results of a mixed model of mixedext."""
-    return hasattr(results, "engine_fit")
+    return hasattr(results, "fitted")
 
 
 def own_results(results, name):
@@ -90,7 +90,9 @@ def refitted(results, reml):
         return results
     model, before = results.model, results.model.reml
     try:
-        return quiet_fit(model, reml, **results._held_arguments("the other criterion"))
+        return quiet_fit(
+            model, reml, **results.fitted.arguments.held("the other criterion")
+        )
     finally:
         model.reml = before
 

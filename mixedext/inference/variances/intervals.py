@@ -14,6 +14,7 @@ from mixedext.inference.variances.interval_numbers import (
     satterthwaite_limits,
     sd_and_correlation,
 )
+from mixedext.inference.variances.observed_covariance import covariance_of_variances
 from mixedext.specification.terms.parameter_names import (
     as_variance,
     covariance_names,
@@ -21,192 +22,194 @@ from mixedext.specification.terms.parameter_names import (
 )
 from mixedext.tables.noted_table import NotedTable
 
-__all__ = ["VarianceIntervals"]
+__all__ = ["conf_int_vcomp", "cov_vcomp"]
 
 
-class VarianceIntervals:
-    """The part of the results that says how precise the variances are."""
+def cov_vcomp(results) -> pd.DataFrame:
+    """Covariance matrix of the estimated variances, covariances and residual variance.
 
-    def cov_vcomp(self) -> pd.DataFrame:
-        """Covariance matrix of the estimated variances, covariances and residual variance.
+    The inverse of the observed information of the (restricted) likelihood, in the units
+    of the data squared.
 
-        The inverse of the observed information of the (restricted) likelihood, in the units
-        of the data squared.
+    Returns
+    -------
+    DataFrame
+        A row and a column for each variance and covariance of the random effects, term
+        by term, and for the residual variance.  What is on the boundary (a variance of
+        zero, a term with a correlation of -1 or 1) has no standard errors: NaN, which
+        the ``notes`` printed below the table name, and the others are given them.
 
-        Returns
-        -------
-        DataFrame
-            A row and a column for each variance and covariance of the random effects, term
-            by term, and for the residual variance.  What is on the boundary (a variance of
-            zero, a term with a correlation of -1 or 1) has no standard errors: NaN, which
-            the ``notes`` printed below the table name, and the others are given them.
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    >>> covariance = result.cov_vcomp()
+    >>> covariance.columns.tolist()[:2]
+    ['var Intercept|Subject', 'cov Intercept.Days|Subject']
+    >>> round(float(covariance.loc["residual", "residual"]) ** 0.5, 1)
+    77.2
+    """
+    names = [as_variance(name) for name in _variance_names(results)]
+    table = pd.DataFrame(_cov_variances(results), index=names, columns=names)
+    return NotedTable.of(table, "", _boundary_notes(results))
 
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-        >>> covariance = result.cov_vcomp()
-        >>> covariance.columns.tolist()[:2]
-        ['var Intercept|Subject', 'cov Intercept.Days|Subject']
-        >>> round(float(covariance.loc["residual", "residual"]) ** 0.5, 1)
-        77.2
-        """
-        names = [as_variance(name) for name in self._variance_names()]
-        table = pd.DataFrame(self._cov_variances(), index=names, columns=names)
-        return NotedTable.of(table, "", self._boundary_notes())
 
-    def conf_int_vcomp(self, alpha=0.05, method="log", scale="sd") -> pd.DataFrame:
-        """Intervals of standard deviations and correlations, or of variances.
+def conf_int_vcomp(results, alpha=0.05, method="log", scale="sd") -> pd.DataFrame:
+    """Intervals of standard deviations and correlations, or of variances.
 
-        Parameters
-        ----------
-        alpha : float, optional
-            One minus the confidence level.
-        method : {"log", "wald", "satterthwaite", "profile"}, optional
-            "log": Wald on the logarithm of standard deviations and on Fisher's z of
-            correlations.  "wald": Wald on the scale asked for, which may pass its bounds.
-            "satterthwaite": chi-squared limits of variances, with 2 v^2 / se^2 degrees of
-            freedom; correlations have none.  "profile": by the profile of the ordinary
-            likelihood.
-        scale : {"sd", "variance"}, optional
-            Standard deviations and correlations, or variances (and correlations).
+    Parameters
+    ----------
+    alpha : float, optional
+        One minus the confidence level.
+    method : {"log", "wald", "satterthwaite", "profile"}, optional
+        "log": Wald on the logarithm of standard deviations and on Fisher's z of
+        correlations.  "wald": Wald on the scale asked for, which may pass its bounds.
+        "satterthwaite": chi-squared limits of variances, with 2 v^2 / se^2 degrees of
+        freedom; correlations have none.  "profile": by the profile of the ordinary
+        likelihood.
+    scale : {"sd", "variance"}, optional
+        Standard deviations and correlations, or variances (and correlations).
 
-        Returns
-        -------
-        DataFrame
-            estimate, se (delta method, observed information), lower, upper; for
-            Satterthwaite's limits also df.  NaN where a variance is on the boundary, which
-            the ``notes`` printed below the table name.
+    Returns
+    -------
+    DataFrame
+        estimate, se (delta method, observed information), lower, upper; for
+        Satterthwaite's limits also df.  NaN where a variance is on the boundary, which
+        the ``notes`` printed below the table name.
 
-        Raises
-        ------
-        ValueError
-            If an argument is not known.
+    Raises
+    ------
+    ValueError
+        If an argument is not known.
 
-        References
-        ----------
-        Satterthwaite (1946), An approximate distribution of estimates of variance
-        components, Biometrics Bulletin 2, 110-114.
+    References
+    ----------
+    Satterthwaite (1946), An approximate distribution of estimates of variance
+    components, Biometrics Bulletin 2, 110-114.
 
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-        >>> result.conf_int_vcomp().round(2)
-                                    estimate    se  lower  upper
-        sd Intercept|Subject           24.74  5.84  15.58  39.28
-        cor Intercept.Days|Subject      0.07  0.33  -0.52   0.61
-        sd Days|Subject                 5.92  1.25   3.92   8.95
-        sigma                          25.59  1.51  22.80  28.72
-        """
-        check_probability(alpha, "alpha")
-        options = ("log", "wald", "satterthwaite", "profile")
-        if method == "bootstrap":
-            raise ValueError(
-                "method='bootstrap' is one of conf_int: result.conf_int(method='bootstrap')"
-            )
-        method = string_like(method, "method", options=options)
-        scale = string_like(scale, "scale", options=("sd", "variance"))
-        table = self._variance_precision()
-        limits = self._variance_limits(table, method, scale, alpha)
-        names = table.index
-        if scale == "variance":
-            table["estimate"] = table["estimate"].where(table["cor"], table["value"])
-            table["se"] = table["se"].where(table["cor"], table["value_se"])
-            names = [
-                name if is_correlation else as_variance(name)
-                for name, is_correlation in table["cor"].items()
-            ]
-        frame = {"estimate": table["estimate"], "se": table["se"]}
-        if method == "satterthwaite":
-            df = satterthwaite_df(table["value"], table["value_se"])
-            frame["df"] = df.mask(table["cor"])
-        frame["lower"], frame["upper"] = limits.T
-        frame = pd.DataFrame(frame).set_axis(names, axis=0)
-        return NotedTable.of(frame, "", self._boundary_notes())
-
-    def _variance_precision(self):
-        """Variances (value), and standard deviations and correlations, with errors."""
-        values, pairs = zip(*self._variance_elements(), strict=True)
-        covariance = self._cov_variances()
-        estimates, jacobian = sd_and_correlation(np.array(values), pairs)
-        held = np.isnan(covariance.diagonal())
-        whole = np.where(np.isnan(covariance), 0.0, covariance)
-        error = np.sqrt(np.einsum("ij,jk,ik->i", jacobian, whole, jacobian))
-        return pd.DataFrame(
-            {
-                "estimate": estimates,
-                "se": np.where(held, np.nan, error),
-                "value": values,
-                "value_se": np.sqrt(covariance.diagonal()),
-                "cor": [pair is not None for pair in pairs],
-            },
-            index=self._variance_names(),
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    >>> result.conf_int_vcomp().round(2)
+                                estimate    se  lower  upper
+    sd Intercept|Subject           24.74  5.84  15.58  39.28
+    cor Intercept.Days|Subject      0.07  0.33  -0.52   0.61
+    sd Days|Subject                 5.92  1.25   3.92   8.95
+    sigma                          25.59  1.51  22.80  28.72
+    """
+    check_probability(alpha, "alpha")
+    options = ("log", "wald", "satterthwaite", "profile")
+    if method == "bootstrap":
+        raise ValueError(
+            "method='bootstrap' is one of conf_int: result.conf_int(method='bootstrap')"
         )
+    method = string_like(method, "method", options=options)
+    scale = string_like(scale, "scale", options=("sd", "variance"))
+    table = _variance_precision(results)
+    limits = _variance_limits(results, table, method, scale, alpha)
+    names = table.index
+    if scale == "variance":
+        table["estimate"] = table["estimate"].where(table["cor"], table["value"])
+        table["se"] = table["se"].where(table["cor"], table["value_se"])
+        names = [
+            name if is_correlation else as_variance(name)
+            for name, is_correlation in table["cor"].items()
+        ]
+    frame = {"estimate": table["estimate"], "se": table["se"]}
+    if method == "satterthwaite":
+        df = satterthwaite_df(table["value"], table["value_se"])
+        frame["df"] = df.mask(table["cor"])
+    frame["lower"], frame["upper"] = limits.T
+    frame = pd.DataFrame(frame).set_axis(names, axis=0)
+    return NotedTable.of(frame, "", _boundary_notes(results))
 
-    def _variance_limits(self, table, method, scale, alpha):
-        """Limits on the scale asked for, (count, 2)."""
-        estimate, error = table["estimate"].to_numpy(), table["se"].to_numpy()
-        is_correlation = table["cor"].to_numpy()
-        z = stats.norm.ppf(1 - alpha / 2)
-        if method == "wald":
-            if scale == "variance":
-                estimate = np.where(is_correlation, estimate, table["value"])
-                error = np.where(is_correlation, error, table["value_se"])
-            return np.column_stack([estimate - z * error, estimate + z * error])
-        if method == "profile":
-            profile = self.profile("random", level=max(0.9, 1 - alpha))
-            limits = profile.conf_int(1 - alpha).to_numpy()
-        elif method == "satterthwaite":
-            limits = satterthwaite_limits(table["value"], table["value_se"], alpha)
-            limits = np.where(is_correlation[:, None], np.nan, np.sqrt(limits))
-        else:
-            limits = log_limits(estimate, error, is_correlation, alpha)
+
+def _variance_precision(results):
+    """Variances (value), and standard deviations and correlations, with errors."""
+    values, pairs = zip(*_variance_elements(results), strict=True)
+    covariance = _cov_variances(results)
+    estimates, jacobian = sd_and_correlation(np.array(values), pairs)
+    held = np.isnan(covariance.diagonal())
+    whole = np.where(np.isnan(covariance), 0.0, covariance)
+    error = np.sqrt(np.einsum("ij,jk,ik->i", jacobian, whole, jacobian))
+    return pd.DataFrame(
+        {
+            "estimate": estimates,
+            "se": np.where(held, np.nan, error),
+            "value": values,
+            "value_se": np.sqrt(covariance.diagonal()),
+            "cor": [pair is not None for pair in pairs],
+        },
+        index=_variance_names(results),
+    )
+
+
+def _variance_limits(results, table, method, scale, alpha):
+    """Limits on the scale asked for, (count, 2)."""
+    estimate, error = table["estimate"].to_numpy(), table["se"].to_numpy()
+    is_correlation = table["cor"].to_numpy()
+    z = stats.norm.ppf(1 - alpha / 2)
+    if method == "wald":
         if scale == "variance":
-            limits = np.where(is_correlation[:, None], limits, limits**2)
-        return limits
+            estimate = np.where(is_correlation, estimate, table["value"])
+            error = np.where(is_correlation, error, table["value_se"])
+        return np.column_stack([estimate - z * error, estimate + z * error])
+    if method == "profile":
+        profile = results.profile("random", level=max(0.9, 1 - alpha))
+        limits = profile.conf_int(1 - alpha).to_numpy()
+    elif method == "satterthwaite":
+        limits = satterthwaite_limits(table["value"], table["value_se"], alpha)
+        limits = np.where(is_correlation[:, None], np.nan, np.sqrt(limits))
+    else:
+        limits = log_limits(estimate, error, is_correlation, alpha)
+    if scale == "variance":
+        limits = np.where(is_correlation[:, None], limits, limits**2)
+    return limits
 
-    def _boundary_notes(self):
-        """Why values are missing: what is on the boundary."""
-        missing = np.isnan(self._cov_variances().diagonal())
-        if missing[-1]:
-            return ["No standard errors: the observed information is not positive definite"]
-        if not missing.any():
-            return []
-        zero, singular = [], []
-        elements = zip(self._variance_names(), self._variance_elements(), strict=True)
-        for (name, (value, pair)), absent in zip(elements, missing, strict=True):
-            if absent and pair is None:
-                (zero if value == 0 else singular).append(name)
-        notes = []
-        if zero:
-            notes.append(
-                f"On the boundary, without standard errors: {', '.join(zero)} at 0"
-            )
-        if singular:
-            notes.append(
-                "On the boundary, without standard errors: the singular covariance matrix "
-                f"of {', '.join(singular)}"
-            )
-        return notes
 
-    def _cov_variances(self):
-        """Of the elements in order: by term, the lower triangle by columns, residual."""
-        return self._variance_covariance.absolute
+def _boundary_notes(results):
+    """Why values are missing: what is on the boundary."""
+    missing = np.isnan(_cov_variances(results).diagonal())
+    if missing[-1]:
+        return ["No standard errors: the observed information is not positive definite"]
+    if not missing.any():
+        return []
+    zero, singular = [], []
+    elements = zip(_variance_names(results), _variance_elements(results), strict=True)
+    for (name, (value, pair)), absent in zip(elements, missing, strict=True):
+        if absent and pair is None:
+            (zero if value == 0 else singular).append(name)
+    notes = []
+    if zero:
+        notes.append(f"On the boundary, without standard errors: {', '.join(zero)} at 0")
+    if singular:
+        notes.append(
+            "On the boundary, without standard errors: the singular covariance matrix "
+            f"of {', '.join(singular)}"
+        )
+    return notes
 
-    def _variance_names(self):
-        return covariance_names(self.engine_fit.design.terms)
 
-    def _variance_elements(self):
-        """Value and, for a covariance, the places of its two variances."""
-        fit, out = self.engine_fit, []
-        for term, covariance in zip(fit.design.terms, fit.covariances, strict=True):
-            pairs = places(term.structure)
-            gamma = term.structure.gamma(covariance)
-            place = {a: len(out) + i for i, (a, b) in enumerate(pairs) if a == b}
-            for (a, b), value in zip(pairs, gamma, strict=True):
-                out.append((float(value), None if a == b else (place[b], place[a])))
-        out.append((float(fit.scale), None))
-        return out
+def _cov_variances(results):
+    """Of the elements in order: by term, the lower triangle by columns, residual."""
+    return covariance_of_variances(results.fitted).absolute
+
+
+def _variance_names(results):
+    return covariance_names(results.engine_fit.design.terms)
+
+
+def _variance_elements(results):
+    """Value and, for a covariance, the places of its two variances."""
+    fit, out = results.engine_fit, []
+    for term, covariance in zip(fit.design.terms, fit.covariances, strict=True):
+        pairs = places(term.structure)
+        gamma = term.structure.gamma(covariance)
+        place = {a: len(out) + i for i, (a, b) in enumerate(pairs) if a == b}
+        for (a, b), value in zip(pairs, gamma, strict=True):
+            out.append((float(value), None if a == b else (place[b], place[a])))
+    out.append((float(fit.scale), None))
+    return out

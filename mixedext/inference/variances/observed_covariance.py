@@ -15,8 +15,15 @@ import numpy as np
 
 from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.fit import Fit
+from mixedext.engine.information.observed import VarianceCovariance, variance_covariance
+from mixedext.fitted import Fitted, once_a_fit
 
-__all__ = ["coefficient_slopes", "fixed_covariance", "observed_covariance"]
+__all__ = [
+    "coefficient_slopes",
+    "covariance_of_variances",
+    "fixed_covariance",
+    "observed_covariance",
+]
 
 
 def coefficient_slopes(fit: Fit) -> np.ndarray:
@@ -103,3 +110,10 @@ def observed_covariance(fit: Fit, relative: np.ndarray) -> np.ndarray:
     out[np.ix_(at, np.arange(rank))] = cross.T
     out[np.ix_(at, at)] = inner
     return out
+
+
+@once_a_fit
+def covariance_of_variances(fitted: Fitted) -> VarianceCovariance:
+    """Covariance of the variance parameters, from the observed information."""
+    held = fitted.fit.held
+    return variance_covariance(fitted.fit) if held is None else held.variances

@@ -2,157 +2,143 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from mixedext.inference.profile.variance_profile import profile_variance
 from mixedext.models.mixedlm.fit_arguments import check_fit_arguments
 
-__all__ = ["LikelihoodResults"]
+__all__ = ["bootstrap", "hist", "mle_retvals", "mle_settings", "profile_re"]
 
 
-class LikelihoodResults:
-    """The part of the results that profiles the likelihood, and describes the fit.
+def mle_settings(results):
+    """Arguments of the fit, with the name of the optimizer that was used."""
+    return {"optimizer": results.convergence.method, **results.fit_settings}
 
-    Attributes
-    ----------
-    fit_settings : dict
-        Arguments of the fit; ``mle_settings`` shows them.
-    held_arguments : dict or None
-        Those that hold or penalize parameters, for refits; None if no refit can have them.
-    """
 
-    fit_settings: ClassVar[dict] = {}
-    held_arguments: ClassVar[dict | None] = {}
-
-    @property
-    def mle_settings(self):
-        """Arguments of the fit, with the name of the optimizer that was used."""
-        return {"optimizer": self.convergence.method, **self.fit_settings}
-
-    def _held_arguments(self, what):
-        """Arguments that hold or penalize parameters, for what makes refits."""
-        if self.held_arguments is None:
-            raise ValueError(
-                f"{what} fits the model again, but this fit has an L1 penalty at the "
-                "covariances of another one; bootstraps of such estimates are not valid "
-                "either. Use results of fit"
-            )
-        return self.held_arguments
-
-    @property
-    def mle_retvals(self):
-        """What statsmodels' optimizers return, said of this fit."""
-        verdict = self.convergence
-        return {
-            "fopt": -self.llf,
-            "converged": bool(verdict.converged),
-            "iterations": verdict.n_derivatives,
-            "fcalls": verdict.n_evaluations,
-            "gcalls": verdict.n_derivatives,
-            "warnflag": 0 if verdict.converged else 1,
-            "message": verdict.message,
-            "allvecs": list(self.fit_log["theta"]),
-        }
-
-    @property
-    def hist(self):
-        """``[mle_retvals]`` if the fit was asked for ``full_output``, else None."""
-        return [self.mle_retvals] if self.fit_settings.get("full_output") else None
-
-    def profile_re(
-        self,
-        re_ix,
-        vtype,
-        num_low=5,
-        dist_low=1.0,
-        num_high=5,
-        dist_high=1.0,
-        **fit_kwargs,
-    ):
-        """Profile log-likelihood of one variance of the random effects.
-
-        Parameters
-        ----------
-        re_ix : int or str
-            Number of the random effect in cov_re for "re", name of the component for "vc".
-        vtype : {"re", "vc"}
-            Which of the two.
-        num_low, num_high : int, optional
-            Points below and above the estimate.
-        dist_low, dist_high : float, optional
-            Distance of the lowest and the highest from the estimate.
-        **fit_kwargs
-            ``maxiter``: Newton steps at each point; others as in ``fit``.
-
-        Returns
-        -------
-        ndarray
-            Two columns: values of the variance (at the residual variance of each point),
-            and the log-likelihood maximized over all else; shape
-            (num_low + 1 + num_high, 2).
-
-        Raises
-        ------
-        ValueError
-            If an argument is not known, or the grid would reach zero.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-        >>> profile = result.profile_re(1, "re", num_low=2, dist_low=10, num_high=2)
-        >>> profile.shape, bool(profile[:, 1].argmax() == 2)
-        ((5, 2), True)
-        """
-        check_fit_arguments(self.reml, fit_kwargs.pop("method", None), None, fit_kwargs)
-        limit = fit_kwargs.get("maxiter")
-        return profile_variance(
-            self, re_ix, vtype, num_low, dist_low, num_high, dist_high, limit
+def _held_arguments(results, what):
+    """Arguments that hold or penalize parameters, for what makes refits."""
+    if results.held_arguments is None:
+        raise ValueError(
+            f"{what} fits the model again, but this fit has an L1 penalty at the "
+            "covariances of another one; bootstraps of such estimates are not valid "
+            "either. Use results of fit"
         )
+    return results.held_arguments
 
-    def bootstrap(self, nrep=100, method="nm", disp=0, store=1, rng=None):
-        """Parametric bootstrap of all parameters.
 
-        Responses are simulated from the fit and fitted again.  (statsmodels draws rows one
-        by one, as if they were independent.)
+def mle_retvals(results):
+    """What statsmodels' optimizers return, said of this fit."""
+    verdict = results.convergence
+    return {
+        "fopt": -results.llf,
+        "converged": bool(verdict.converged),
+        "iterations": verdict.n_derivatives,
+        "fcalls": verdict.n_evaluations,
+        "gcalls": verdict.n_derivatives,
+        "warnflag": 0 if verdict.converged else 1,
+        "message": verdict.message,
+        "allvecs": list(results.fit_log["theta"]),
+    }
 
-        Parameters
-        ----------
-        nrep : int, optional
-            Replications.
-        method, disp : optional
-            Kept for statsmodels; have no effect.
-        store : bool, optional
-            Whether to keep the estimates as ``bootstrap_results``.
-        rng : Generator or int, optional
-            Source of random numbers, or a seed.
 
-        Returns
-        -------
-        mean, std : ndarray
-            Of the estimates, in the layout of ``params``.
-        results : ndarray
-            Estimates of every replication, (nrep, len(params)).
+def hist(results):
+    """``[mle_retvals]`` if the fit was asked for ``full_output``, else None."""
+    return [results.mle_retvals] if results.fit_settings.get("full_output") else None
 
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.dyestuff.load().data
-        >>> result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit()
-        >>> mean, std, estimates = result.bootstrap(nrep=50, rng=1)
-        >>> estimates.shape
-        (50, 2)
-        """
-        refits = self.simulate_refits(nrep, rng=rng)
-        layout, design = self.model.layout, self.engine_fit.design
-        packed = [
-            layout.pack(design.terms, [lam @ lam.T for lam in design.lams(theta)])
-            for theta in refits.theta
-        ]
-        estimates = np.hstack([refits.fe_params, np.array(packed).reshape(nrep, -1)])
-        if store:
-            self.bootstrap_results = estimates
-        return estimates.mean(axis=0), estimates.std(axis=0), estimates
+
+def profile_re(
+    results,
+    re_ix,
+    vtype,
+    num_low=5,
+    dist_low=1.0,
+    num_high=5,
+    dist_high=1.0,
+    **fit_kwargs,
+):
+    """Profile log-likelihood of one variance of the random effects.
+
+    Parameters
+    ----------
+    re_ix : int or str
+        Number of the random effect in cov_re for "re", name of the component for "vc".
+    vtype : {"re", "vc"}
+        Which of the two.
+    num_low, num_high : int, optional
+        Points below and above the estimate.
+    dist_low, dist_high : float, optional
+        Distance of the lowest and the highest from the estimate.
+    **fit_kwargs
+        ``maxiter``: Newton steps at each point; others as in ``fit``.
+
+    Returns
+    -------
+    ndarray
+        Two columns: values of the variance (at the residual variance of each point),
+        and the log-likelihood maximized over all else; shape
+        (num_low + 1 + num_high, 2).
+
+    Raises
+    ------
+    ValueError
+        If an argument is not known, or the grid would reach zero.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    >>> profile = result.profile_re(1, "re", num_low=2, dist_low=10, num_high=2)
+    >>> profile.shape, bool(profile[:, 1].argmax() == 2)
+    ((5, 2), True)
+    """
+    check_fit_arguments(results.reml, fit_kwargs.pop("method", None), None, fit_kwargs)
+    limit = fit_kwargs.get("maxiter")
+    return profile_variance(
+        results, re_ix, vtype, num_low, dist_low, num_high, dist_high, limit
+    )
+
+
+def bootstrap(results, nrep=100, method="nm", disp=0, store=1, rng=None):
+    """Parametric bootstrap of all parameters.
+
+    Responses are simulated from the fit and fitted again.  (statsmodels draws rows one
+    by one, as if they were independent.)
+
+    Parameters
+    ----------
+    nrep : int, optional
+        Replications.
+    method, disp : optional
+        Kept for statsmodels; have no effect.
+    store : bool, optional
+        Whether to keep the estimates as ``bootstrap_results``.
+    rng : Generator or int, optional
+        Source of random numbers, or a seed.
+
+    Returns
+    -------
+    mean, std : ndarray
+        Of the estimates, in the layout of ``params``.
+    results : ndarray
+        Estimates of every replication, (nrep, len(params)).
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.dyestuff.load().data
+    >>> result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit()
+    >>> mean, std, estimates = result.bootstrap(nrep=50, rng=1)
+    >>> estimates.shape
+    (50, 2)
+    """
+    refits = results.simulate_refits(nrep, rng=rng)
+    layout, design = results.model.layout, results.engine_fit.design
+    packed = [
+        layout.pack(design.terms, [lam @ lam.T for lam in design.lams(theta)])
+        for theta in refits.theta
+    ]
+    estimates = np.hstack([refits.fe_params, np.array(packed).reshape(nrep, -1)])
+    if store:
+        results.bootstrap_results = estimates
+    return estimates.mean(axis=0), estimates.std(axis=0), estimates
