@@ -37,8 +37,8 @@ from mixedext.inference.comparison.model_comparison import ModelTest
 from mixedext.inference.comparison.model_tables import anova, model_table
 from mixedext.inference.means.linear_functions import Contrasts, MarginalMeans
 from mixedext.inference.profile.likelihood_profile import LikelihoodProfile
+from mixedext.inference.variances.exact_tests import exact_lrt, exact_rlrt
 from mixedext.inference.variances.statistics import VarianceTest
-from mixedext.inference.variances.variance_tests import exact_lrt, exact_rlrt
 from mixedext.models.anova_estimates.model import AnovaEstimates, anova_estimates
 from mixedext.models.lm_list.regressions import LmList, PoolabilityTest, lm_list
 from mixedext.models.lm_list.welch import WelchTest

@@ -34,6 +34,8 @@ __all__ = [
     "RandomBlock",
     "RandomPart",
     "Rows",
+    "has_rows",
+    "need_rows",
     "once",
     "once_a_fit",
 ]
@@ -90,6 +92,7 @@ class Model(Protocol):
     groups: Any
     grouped: Any
     source: Any
+    plan: Any
     main_term: int | None
     components: tuple[int, ...]
     component_columns: tuple
@@ -111,7 +114,7 @@ class Model(Protocol):
 
 
 class ClusterEstimate(Protocol):
-    """A cluster-robust covariance of the coefficients, as ``fixed_effects.robust`` has it."""
+    """A cluster-robust covariance of the coefficients; see ``fixed_effects.robust``."""
 
     covariance: np.ndarray
     inner: np.ndarray
@@ -341,7 +344,7 @@ class Rows:
 
 def rows_of(model: Model) -> Rows | None:
     """The rows of a model; None where they are in chunks or were removed."""
-    if model.endog is None:
+    if not has_rows(model):
         return None
     return Rows(
         model.endog,
@@ -352,6 +355,11 @@ def rows_of(model: Model) -> Rows | None:
         model.data.row_labels,
         getattr(model.data, "frame", None),
     )
+
+
+def has_rows(model: Model) -> bool:
+    """Whether the rows of a model are in memory."""
+    return model.endog is not None
 
 
 def need_rows(model: Model) -> Rows:
@@ -450,6 +458,12 @@ class Fitted:
     def nobs(self) -> int:
         """Number of rows."""
         return self.model.nobs
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether rows have precision weights."""
+        model = self.model
+        return model.weights is not None or bool(model.source and model.plan.weights)
 
     @property
     def df_resid(self) -> int:

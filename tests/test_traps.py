@@ -215,7 +215,7 @@ class TestBoundary:
         data = pd.DataFrame({"y": y, "x": x, "g": g})
         result = fit("y ~ x + (1 + x | g)", data)
         smallest = np.linalg.eigvalsh(
-            result.engine_fit.lams[0] @ result.engine_fit.lams[0].T
+            result.fitted.fit.lams[0] @ result.fitted.fit.lams[0].T
         )[0]
         assert result.converged
         assert result.is_singular
@@ -320,7 +320,7 @@ def test_empty_cell_of_an_interaction():
     data = data[~((data["f"] == "hi") & (data["k"] == "b"))]
     with pytest.warns(mx.RankDeficientWarning):
         result = fit("y ~ f * k + (1 | g)", data)
-    assert result.engine_fit.design.basis.rank == 3
+    assert result.fitted.fit.design.basis.rank == 3
 
 
 # ---- missing values, types and labels ----

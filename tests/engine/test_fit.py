@@ -11,6 +11,7 @@ import mixedext as mx
 from mixedext.engine.fit import fit_design
 from mixedext.engine.information import refinement
 from mixedext.engine.rows.design import prepare_design
+from mixedext.fitted import Rows
 from mixedext.specification.terms.random_terms import RandomTerm
 
 
@@ -81,9 +82,9 @@ def test_a_fit_asks_for_no_row(monkeypatch):
         raise AssertionError("rows were asked for")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(model), "linear_predictor", refuse)
+        patch.setattr(Rows, "mean", refuse)
         result = model.fit()
-        assert not {"effects", "covariance", "penalty"} & set(vars(result.engine_fit))
+        assert not {"effects", "covariance", "penalty"} & set(vars(result.fitted.fit))
         with pytest.raises(AssertionError):
             _ = result.resid
     result.remove_data()
@@ -99,9 +100,7 @@ def test_precision_warning(monkeypatch):
     data = pd.DataFrame({"y": y + rng.normal(size=9)[h], "g": g, "h": h})
     model = mx.mixedlm("y ~ 1 + (1 | g) + (1 | h)", data)
     monkeypatch.setattr(refinement, "DEVIANCE_NOISE", 0.0)
-    monkeypatch.setattr(
-        type(model), "linear_predictor", lambda *args: 0.99 * data["y"].to_numpy()
-    )
+    monkeypatch.setattr(Rows, "mean", lambda *args: 0.99 * data["y"].to_numpy())
     with pytest.warns(mx.PrecisionWarning, match="differs from that of the rows"):
         model.fit()
 

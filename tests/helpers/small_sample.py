@@ -57,7 +57,7 @@ def fit_case(name: str, method: str):
     """
     case = VALUES[name]
     values = case[method]
-    design = build_model(case).fit().engine_fit.design
+    design = build_model(case).fit().fitted.fit.design
     fit = evaluate_design(design, method == "reml", lme4_theta(design, values["theta"]))
     order = [int(np.abs(fit.coefficients - b).argmin()) for b in values["beta"]]
     assert sorted(order) == list(range(len(order)))
@@ -71,7 +71,7 @@ def reference_fit(case, formula=None):
         formula = f'Q("yield"){formula[5:]}'
     result = mx.mixedlm(formula, case.data, **case.options).fit(reml=case.values["REML"])
     names = list(result.model.exog_names)
-    return result.engine_fit, [names[i] for i in result.engine_fit.design.basis.kept]
+    return result.fitted.fit, [names[i] for i in result.fitted.fit.design.basis.kept]
 
 
 def restriction(case, values):

@@ -71,14 +71,22 @@ def read_mask(model, free) -> tuple[np.ndarray, np.ndarray]:
 
 
 def constrained_fit(
-    model, start: Parameters | None, free, penalties: Penalties, max_iterations, optimize
+    model,
+    reml: bool,
+    start: Parameters | None,
+    free,
+    penalties: Penalties,
+    max_iterations,
+    optimize,
 ):
     """Fit of which some parameters are held, or which is penalized.
 
     Parameters
     ----------
     model : MixedLM
-        The model; ``model.reml`` says the criterion.
+        The model.
+    reml : bool
+        Criterion.
     start : Parameters or None
         Where to start, and the values of what is held; statsmodels' start if None.
     free : MixedLMParams or None
@@ -94,7 +102,7 @@ def constrained_fit(
     -------
     HeldFit
     """
-    likelihood = Likelihood(model._design, model.reml)
+    likelihood = Likelihood(model._design, reml)
     free_fixed, free_packed = read_mask(model, free)
     given = start is not None
     start = default_start(model) if start is None else start
@@ -106,10 +114,12 @@ def constrained_fit(
     if not optimize:
         max_iterations = 0
     elif _only_independent(model, start, free_fixed, free_packed, penalties):
-        packed, verdict = _independent_fit(model, packed if given else None, max_iterations)
+        packed, verdict = _independent_fit(
+            model, reml, packed if given else None, max_iterations
+        )
     elif penalties and not given:
         if free_fixed.all() and free_packed.all():
-            fit = fit_design(model._design, model.reml)
+            fit = fit_design(model._design, reml)
             fixed = fit.coefficients
             relative = [lam @ lam.T for lam in fit.lams]
             packed = model.layout.pack(model._design.terms, relative)
@@ -135,7 +145,7 @@ def constrained_fit(
 
 def _free_coefficients(model, likelihood, start, free_fixed):
     """Coefficients at the start: those free are the best beside those held."""
-    held = model._kept(start.fixed)
+    held = np.nan_to_num(start.fixed)[model._design.basis.kept]
     try:
         point = likelihood.at(model.layout.unpack(model._design.terms, start.packed))
     except IndefiniteError as error:
@@ -151,7 +161,7 @@ def _free_coefficients(model, likelihood, start, free_fixed):
 
 def _only_independent(model, start, free_fixed, free_packed, penalties):
     """Whether all that is held are covariances, at zero: then terms are (x || g)."""
-    if penalties or not free_fixed.all() or free_packed.all() or not model.has_rows:
+    if penalties or not free_fixed.all() or free_packed.all() or model.endog is None:
         return False
     rows, columns = model.layout.triangle(model._design.terms)
     count = len(rows)
@@ -171,7 +181,7 @@ def _same_by_roots(model, start, free_packed):
     return bool(free.all() or held_at_zero)
 
 
-def _independent_fit(model, packed, max_iterations):
+def _independent_fit(model, reml, packed, max_iterations):
     """Packed elements and verdict of the model without correlations."""
     terms = []
     for i, term in enumerate(model.random_terms):
@@ -185,7 +195,12 @@ def _independent_fit(model, packed, max_iterations):
                 levels=term.levels,
             )
         terms.append(term)
-    design = prepare_design(model._response(), model.exog, terms, model.weights)
+    design = prepare_design(
+        (model.endog if model.offset is None else model.endog - model.offset),
+        model.exog,
+        terms,
+        model.weights,
+    )
     theta = None
     if packed is not None:
         covariances = model.layout.unpack(model._design.terms, packed)
@@ -194,7 +209,7 @@ def _independent_fit(model, packed, max_iterations):
             for t, c in zip(design.terms, covariances, strict=True)
         ]
         theta = np.concatenate(parts)
-    fit = fit_design(design, model.reml, theta, max_iterations)
+    fit = fit_design(design, reml, theta, max_iterations)
     relative = [lam @ lam.T for lam in fit.lams]
     return model.layout.pack(model._design.terms, relative), fit.convergence
 
@@ -215,13 +230,11 @@ def _inside(objective, fixed, packed, free_packed):
     return np.where(free_packed, moved, packed)
 
 
-def l1_fit(model, fit, weights, threshold, tolerance, max_sweeps):
+def l1_fit(fit, weights, threshold, tolerance, max_sweeps):
     """Fit with an L1 penalty of the fixed effects, covariances as in another.
 
     Parameters
     ----------
-    model : MixedLM
-        The model.
     fit : Fit
         The unpenalized fit.
     weights : ndarray

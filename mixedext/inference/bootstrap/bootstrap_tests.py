@@ -17,10 +17,12 @@ from mixedext.exceptions import (
     DesignError,
     user_stacklevel,
 )
+from mixedext.fitted import need_rows
 from mixedext.inference.bootstrap.refits import (
     block_size,
     blocks_of,
     fit_each,
+    responses_of,
     simulated_rows,
 )
 from mixedext.inference.bootstrap.replication import runner
@@ -157,8 +159,8 @@ def bootstrap_test(
     small = as_mixed(small, large)
     check_same_rows(small.model, large.model, "small", "large")
     for each in (small, large):
-        each.model._need_rows()
-        held = each._held_arguments("the bootstrap test")
+        need_rows(each.model)
+        held = each.fitted.arguments.held("the bootstrap test")
         if held.get("fe_pen") is not None or held.get("cov_pen") is not None:
             raise ValueError(
                 "a penalized fit has no likelihood-ratio test: the penalty is no part of "
@@ -189,13 +191,16 @@ def bootstrap_test(
 
 
 def _tested(small, large, n, rng, n_jobs, progress, reml, df):
-    models = [(each.model, each.held_arguments) for each in (small, large)]
+    models = [
+        (each.model, each.fitted.arguments.held("the bootstrap test"))
+        for each in (small, large)
+    ]
     batched = [
         (in_batches(m._design) or not m.random_terms) and not held for m, held in models
     ]
     size = min(block_size(m, bool(held)) for m, held in models if m.random_terms)
     run = runner(n_jobs, progress, all(batched))
-    draw = partial(simulated_rows, small.model, small.engine_fit)
+    draw = partial(simulated_rows, small.model, small.fitted.fit)
     work = partial(_fit_both, *models, draw, reml)
     parts = run(work, blocks_of(n, size, rng))
     draws, singular = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -259,5 +264,5 @@ def _fitted(model, held, y, reml):
     if not model.random_terms:
         llf = linear_log_likelihoods(model._design, model.exog, model.weights, y, reml)
         return llf, np.ones(len(llf), bool), np.zeros(len(llf), bool)
-    refits = fit_responses(model._responses(), y, reml)
+    refits = fit_responses(responses_of(model), y, reml)
     return refits.llf, refits.converged.copy(), refits.is_singular

@@ -12,11 +12,12 @@ from mixedext.arguments import check_count
 from mixedext.engine.refits.batches import in_batches
 from mixedext.engine.refits.refit import Refits, joined
 from mixedext.engine.refits.simulation import generator_of
+from mixedext.fitted import need_rows
 from mixedext.inference.bootstrap.refits import (
     blocks_of,
     labelled,
     refit_draws,
-    simulate_refits,
+    simulated_refits,
     simulated_rows,
 )
 from mixedext.inference.bootstrap.replicate_fits import cases_sampler, fit_cases, fit_draws
@@ -37,6 +38,7 @@ __all__ = [
     "bootstrap_parametric",
     "bootstrap_residual",
     "simulate",
+    "simulate_refits",
 ]
 
 # Replicates of a block where Python sees each of them; part of what a seed means.
@@ -107,10 +109,48 @@ def simulate(results, n=1, rng=None, conditional=False):
     """
     check_count(n, "n")
     model, rng = results.model, generator_of(rng)
-    y = simulated_rows(model, results.engine_fit, int(n), rng, conditional)
+    y = simulated_rows(model, results.fitted.fit, int(n), rng, conditional)
     if model.offset is not None:
         y += model.offset[:, None]
     return pd.DataFrame(y, index=model.data.row_labels)
+
+
+def simulate_refits(results, n, rng=None, reml=None, n_threads=1) -> Refits:
+    """Simulate responses from the fit and fit the model to each of them.
+
+    With one grouping factor the sufficient statistics of a response are drawn, not its
+    rows, so that this is fast however long the data are.
+
+    Parameters
+    ----------
+    n : int
+        Number of responses.
+    rng : Generator or int, optional
+        Source of random numbers, or a seed.
+    reml : bool, optional
+        Criterion of the refits; that of this fit if None.
+    n_threads : int, optional
+        Threads that the work is shared among.  The numbers do not depend on it.
+
+    Returns
+    -------
+    Refits
+        Estimates and verdicts, one row a response; ``to_frame()`` for a DataFrame.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    >>> refits = result.simulate_refits(1000, rng=1)
+    >>> len(refits), refits.n_failed
+    (1000, 0)
+    """
+    fitted = results.fitted
+    arguments = fitted.arguments.held("simulate_refits")
+    return simulated_refits(
+        fitted.model, fitted.fit, n, rng, reml, n_threads, arguments=arguments
+    )
 
 
 @_documented
@@ -174,7 +214,7 @@ def bootstrap_parametric(
     """
     own = results if reml is None else refitted(results, reml)
     kind = "parametric, random effects as fitted" if conditional else "parametric"
-    model, fit = own.model, own.engine_fit
+    model, fit = own.model, own.fitted.fit
     draw = partial(simulated_rows, model, fit, conditional=conditional)
     python = statistic is not None and not vectorized
     if conditional or python or own.fitted.arguments.held("the bootstrap"):
@@ -184,7 +224,7 @@ def bootstrap_parametric(
     check_count(n, "n")
     check_statistic(statistic)
     run = runner(n_jobs, progress, in_batches(fit.design))
-    refits = simulate_refits(model, fit, n, rng, own.reml, run=run)
+    refits = simulated_refits(model, fit, n, rng, own.reml, run=run)
     return bootstrap_of(own, kind, refits, vectorized=statistic)
 
 
@@ -237,9 +277,9 @@ def bootstrap_residual(
     [10.5, 1.5]
     """
     own = results if reml is None else refitted(results, reml)
-    model, fit = own.model, own.engine_fit
-    model._need_rows()
-    mean = model.linear_predictor(own.fe_params)
+    model, fit = own.model, own.fitted.fit
+    need_rows(model)
+    mean = need_rows(model).mean(own.fe_params)
     if model.offset is not None:
         mean = mean - model.offset
     draw = ResidualSampler(
@@ -308,7 +348,7 @@ def bootstrap_cases(
     """
     own = results if reml is None else refitted(results, reml)
     check_count(n, "n")
-    own.model._need_rows()
+    need_rows(own.model)
     sampler = cases_sampler(own.model, group, within)
     python = statistic if statistic is not None and not vectorized else None
     arguments = own.fitted.arguments.held("the bootstrap")
@@ -320,7 +360,7 @@ def bootstrap_cases(
 def _bootstrap_draws(results, kind, draw, n, statistic, rng, n_jobs, progress, vectorized):
     check_count(n, "n")
     model = results.model
-    model._need_rows()
+    need_rows(model)
     arguments = results.fitted.arguments.held("the bootstrap")
     if statistic is None or vectorized:
         check_statistic(statistic)
@@ -362,7 +402,7 @@ def bootstrap_limits(results, alpha, cols, n=1000, rng=None, interval="percentil
     """Limits for ``conf_int(method="bootstrap")``, with the rows of a profile's."""
     bootstrap = results.bootstrap_parametric(n, rng=rng, **kwds)
     limits = bootstrap.conf_int(1 - alpha, interval).to_numpy()
-    design = results.engine_fit.design
+    design = results.fitted.fit.design
     rank = design.basis.rank
     frame = on_the_scale_of_the_data(results, limits[:rank], limits[rank:])
     return frame if cols is None else frame.iloc[np.asarray(cols)]

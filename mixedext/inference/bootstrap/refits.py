@@ -15,12 +15,14 @@ from mixedext.engine.fit import Fit
 from mixedext.engine.refits.batches import fit_responses, in_batches
 from mixedext.engine.refits.refit import (
     Refits,
+    Responses,
     joined,
     row_of_fit,
     run_blocks,
 )
 from mixedext.engine.refits.simulation import simulate_fits, spawn_seeds
 from mixedext.exceptions import DesignError
+from mixedext.fitted import need_rows
 
 __all__ = [
     "block_size",
@@ -30,7 +32,8 @@ __all__ = [
     "labelled",
     "refit_columns",
     "refit_draws",
-    "simulate_refits",
+    "responses_of",
+    "simulated_refits",
     "simulated_rows",
     "sound_fits",
 ]
@@ -113,7 +116,7 @@ def failed_row(design, count=1, k_fe=None):
     return (*nans, np.zeros(count, bool), np.zeros(count, bool), np.zeros(count, np.intp))
 
 
-def simulate_refits(
+def simulated_refits(
     model, fit: Fit, n, rng, reml, n_threads=1, run=None, arguments=None
 ) -> Refits:
     """Responses simulated from a fit, and the model fitted to each.
@@ -150,11 +153,11 @@ def refit_draws(model, draw: Callable, n, rng, reml, run, arguments=None) -> Ref
 
     ``arguments`` are those of ``fit`` that hold or penalize parameters.
     """
-    model._need_rows()
+    need_rows(model)
     if arguments:
         work = partial(_fit_block_held, model, draw, reml, arguments)
     else:
-        work = partial(_fit_block, model._responses(), draw, reml)
+        work = partial(_fit_block, responses_of(model), draw, reml)
     parts = run(work, blocks_of(n, block_size(model, bool(arguments)), rng))
     return labelled(model, Refits(*joined(parts), reml))
 
@@ -177,17 +180,17 @@ def fit_each(model, y, reml, arguments):
         warnings.simplefilter("ignore")  # verdicts are kept
         for column in y.T:
             try:
-                fitted = model._with_response(column.copy()).fit(reml=reml, **arguments)
+                fitted = model.refit(column, reml=reml, **arguments)
             except (DesignError, np.linalg.LinAlgError):
                 rows.append(failed_row(model._design))
             else:
-                rows.append(row_of_fit(fitted.engine_fit))
+                rows.append(row_of_fit(fitted.fitted.fit))
     return joined(rows)
 
 
 def simulated_rows(model, fit: Fit, count, rng, conditional=False):
     """Responses less offset, (nobs, count), with new or with the fitted random effects."""
-    model._need_rows()
+    need_rows(model)
     sigma = np.sqrt(fit.scale)
     noise = rng.standard_normal((model.nobs, count))
     if model.weights is not None:
@@ -212,3 +215,8 @@ def _roots(fit):
         relative_root(term.structure, covariance)
         for term, covariance in zip(fit.design.terms, fit.covariances, strict=True)
     ]
+
+
+def responses_of(model) -> Responses:
+    """What all refits of a model share: Z'Z, Z'X and X'X."""
+    return Responses(model._design, model.exog, model.random_terms, model.weights)

@@ -32,11 +32,11 @@ def fit_draws(model, draw, reml, statistic, arguments, block):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # verdicts are kept
             try:
-                fitted = model.refit(y[:, r], reml=reml, **arguments)
+                shown = model.refit(y[:, r], reml=reml, **arguments)
             except (DesignError, np.linalg.LinAlgError) as error:
                 _failed(model, rows, values, messages, error)
                 continue
-            _seen(fitted, statistic, rows, values, messages)
+            _seen(shown.fitted.fit, shown, statistic, rows, values, messages)
         rows[-1] = _whole(rows[-1], model._design.basis.kept, model.k_fe)
     return joined(rows), values, messages
 
@@ -55,15 +55,16 @@ def fit_cases(model, sampler, reml, statistic, arguments, block):
             warnings.simplefilter("ignore")  # verdicts are kept
             try:
                 if statistic is None and not arguments:
-                    fitted = _BareFit(_engine_fit(model, at, terms, reml, **own))
+                    fit, shown = _engine_fit(model, at, terms, reml, **own), None
                 else:
                     fresh = _model_of_rows(model, at, terms, own)
-                    fitted = fresh.fit(reml=reml, **arguments)
+                    shown = fresh.fit(reml=reml, **arguments)
+                    fit = shown.fitted.fit
             except (DesignError, np.linalg.LinAlgError) as error:
                 _failed(model, rows, values, messages, error)
                 continue
-            _seen(fitted, statistic, rows, values, messages)
-        kept = fitted.engine_fit.design.basis.kept
+            _seen(fit, shown, statistic, rows, values, messages)
+        kept = fit.design.basis.kept
         rows[-1] = _whole(rows[-1], kept, model.k_fe)
         lost = sorted(set(model._design.basis.kept) - set(kept))
         if lost:
@@ -122,13 +123,13 @@ def _codes_of(model, group):
     return codes
 
 
-def _seen(fitted, statistic, rows, values, messages):
-    """Append a fit's row and the value of the statistic."""
-    rows.append(row_of_fit(fitted.engine_fit))
+def _seen(fit, shown, statistic, rows, values, messages):
+    """Append a fit's row and the value of the statistic of the results shown."""
+    rows.append(row_of_fit(fit))
     value = None
     if statistic is not None:
         try:
-            value = statistic_values(statistic(fitted))
+            value = statistic_values(statistic(shown))
         except Exception as error:  # noqa: BLE001 - told as a failure of the replicate
             messages[len(values)] = f"statistic: {type(error).__name__}: {error}"
     values.append(value)
@@ -146,13 +147,6 @@ def _whole(row, kept, k_fe):
     fixed = np.full((1, k_fe), np.nan)
     fixed[:, kept] = row[0]
     return (fixed, *row[1:])
-
-
-class _BareFit:
-    """A fit without results around it."""
-
-    def __init__(self, engine_fit):
-        self.engine_fit = engine_fit
 
 
 def _engine_fit(model, at, terms, reml, weights=None, offset=None):

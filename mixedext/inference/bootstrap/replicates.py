@@ -263,7 +263,7 @@ def bootstrap_of(
             BootstrapWarning,
             stacklevel=user_stacklevel(),
         )
-    names = covariance_names(results.engine_fit.design.terms)
+    names = covariance_names(results.fitted.fit.design.terms)
     deviations = tuple(n for n in names if not n.startswith("cor "))
     estimate = estimate.rename("estimate")
     return Bootstrap(kind, estimate, frame, refits, failures, deviations)
@@ -271,7 +271,7 @@ def bootstrap_of(
 
 def _parameters(results, fixed, theta, scale):
     """Fixed effects that were not dropped, and what describes the variances."""
-    design, labels = results.engine_fit.design, results.model.exog_names
+    design, labels = results.fitted.fit.design, results.model.exog_names
     kept = list(design.basis.kept)
     names = parameter_names(design.terms, [labels[j] for j in kept])
     variances = covariance_parameters(design.terms, theta, scale)

@@ -1,8 +1,10 @@
-"""The part of the results that rates a fit: log-likelihood and information criteria."""
+"""How a fit is rated: log-likelihood and information criteria."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from mixedext.fitted import HasFitted
 
 __all__ = [
     "aic",
@@ -17,12 +19,44 @@ __all__ = [
 ]
 
 
-def information_criterion(results, penalty):
+def llf(results: HasFitted) -> float:
+    """(Restricted) log-likelihood with all constants."""
+    return results.fitted.fit.log_likelihood
+
+
+def deviance(results: HasFitted) -> float:
+    """-2 times the (restricted) log-likelihood: lme4's REML criterion or deviance."""
+    return results.fitted.fit.deviance
+
+
+def n_params(results: HasFitted) -> int:
+    """Estimated parameters: fixed effects, theta and sigma; what is held is none."""
+    fitted = results.fitted
+    free = fitted.arguments.free
+    if free is None:
+        return fitted.fixed.rank + len(fitted.fit.theta) + 1
+    fixed = np.asarray(free.fe_params)[fitted.fixed.kept].sum()
+    packed = fitted.model.layout.pack_parts(fitted.random.terms, free.cov_re, free.vcomp)
+    return int(fixed + packed.sum()) + 1
+
+
+def has_criteria(results: HasFitted) -> bool:
+    """Whether there are AIC and BIC.
+
+    After ML always.  After REML for models stated by bars or ``terms``, as in lme4
+    (values compare models with the same fixed effects); for models stated by
+    ``groups`` they are NaN, as in statsmodels.
+    """
+    fitted = results.fitted
+    return not (fitted.reml and fitted.model.stated_by_groups)
+
+
+def information_criterion(results: HasFitted, penalty: float) -> float:
     """-2 llf + penalty * n_params, after ML and REML: 2 for AIC, log(nobs) for BIC."""
-    return float(-2 * results.llf + penalty * results.n_params)
+    return float(-2 * llf(results) + penalty * n_params(results))
 
 
-def corrected_criterion(results):
+def corrected_criterion(results: HasFitted) -> float:
     """AIC with the correction for few observations; infinite if there are too few.
 
     References
@@ -30,50 +64,25 @@ def corrected_criterion(results):
     Hurvich and Tsai (1989), Regression and time series model selection in small samples,
     Biometrika 76, 297-307.
     """
-    count = results.n_params
-    spare = results.nobs - count - 1
+    count = n_params(results)
+    spare = results.fitted.nobs - count - 1
     if spare <= 0:
         return np.inf
     return information_criterion(results, 2) + 2 * count * (count + 1) / spare
 
 
-def llf(results):
-    """(Restricted) log-likelihood with all constants."""
-    return results.engine_fit.log_likelihood
-
-
-def deviance(results):
-    """-2 times the (restricted) log-likelihood: lme4's REML criterion or deviance."""
-    return results.engine_fit.deviance
-
-
-def n_params(results):
-    """Estimated parameters: fixed effects, theta and sigma."""
-    return results.engine_fit.design.basis.rank + len(results.theta) + 1
-
-
-def has_criteria(results):
-    """Whether there are AIC and BIC.
-
-    After ML always.  After REML for models stated by bars or ``terms``, as in lme4
-    (values compare models with the same fixed effects); for models stated by
-    ``groups`` they are NaN, as in statsmodels.
-    """
-    return not (results.reml and results.model.stated_by_groups)
-
-
-def aic(results):
+def aic(results: HasFitted) -> float:
     """Akaike's criterion, -2 llf + 2 n_params; NaN unless ``has_criteria``."""
-    return information_criterion(results, 2) if results.has_criteria else np.nan
+    return information_criterion(results, 2) if has_criteria(results) else np.nan
 
 
-def aicc(results):
+def aicc(results: HasFitted) -> float:
     """AIC with the correction for few observations; NaN unless ``has_criteria``."""
-    return corrected_criterion(results) if results.has_criteria else np.nan
+    return corrected_criterion(results) if has_criteria(results) else np.nan
 
 
-def bic(results):
+def bic(results: HasFitted) -> float:
     """Bayesian criterion, with log(nobs) for 2; NaN unless ``has_criteria``."""
-    if not results.has_criteria:
+    if not has_criteria(results):
         return np.nan
-    return information_criterion(results, np.log(results.nobs))
+    return information_criterion(results, np.log(results.fitted.nobs))

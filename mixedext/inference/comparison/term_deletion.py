@@ -9,6 +9,7 @@ import pandas as pd
 
 from mixedext.engine.refits.simulation import generator_of
 from mixedext.exceptions import NoExactLawError
+from mixedext.fitted import need_rows
 from mixedext.inference.comparison.criteria import information_criterion
 from mixedext.inference.fixed_effects.anova_tables import (
     F_COLUMNS,
@@ -130,7 +131,7 @@ def _drop1_f(results, df_method):
 
 def _deletions(results, terms):
     """From a term to the hypothesis that the model without it holds."""
-    model, basis = results.model, results.engine_fit.design.basis
+    model, basis = results.model, results.fitted.fit.design.basis
     if sum(not t.is_intercept for t in terms) == 1:
         return dict(term_hypotheses(results, 1)).get
     same_coding = any(t.is_intercept for t in terms) or not any(
@@ -143,7 +144,7 @@ def _deletions(results, terms):
             return adjusted_hypothesis(basis.r, others, list(term.columns))
 
         return rows_of
-    model._need_rows()
+    need_rows(model)
     rows = RowBasis(model.exog, basis)
 
     def restriction_of(term):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from mixedext.fitted import has_rows, need_rows
 from mixedext.inference.fixed_effects.covariance_choice import chosen_tests
 from mixedext.inference.fixed_effects.hypotheses import (
     adjusted_hypothesis,
@@ -138,7 +139,7 @@ def term_hypotheses(results, kind: int, as_car: bool = False) -> list:
     as_car : bool, optional
         Of type II, whether containment goes by names and adjustment by V^-1.
     """
-    model, basis = results.model, results.engine_fit.design.basis
+    model, basis = results.model, results.fitted.fit.design.basis
     terms = fixed_terms(model)
     place = {int(column): i for i, column in enumerate(basis.kept)}
     parts = {t: [place[c] for c in t.columns if c in place] for t in terms}
@@ -146,7 +147,7 @@ def term_hypotheses(results, kind: int, as_car: bool = False) -> list:
     if len(tested) == 1 and not as_car:
         kind = 1  # all types are the same, and lmerTest's rows are those of type I
     if as_car:
-        r, contains = precision_root(results.engine_fit.root), FixedTerm.includes
+        r, contains = precision_root(results.fitted.fit.root), FixedTerm.includes
     else:
         r, contains = triangle(results, kind), FixedTerm.contains
     if kind == 1:
@@ -154,16 +155,16 @@ def term_hypotheses(results, kind: int, as_car: bool = False) -> list:
         return [(t, rows[t]) for t in tested]
     if kind == 3:
         nested = any(t.contains(s) for t in terms for s in tested) or _full_term(terms)
-        if nested or (model.has_rows and any(t.categorical for t in terms)):
+        if nested or (has_rows(model) and any(t.categorical for t in terms)):
             return _marginal(results, terms, tested, parts)
     return [(t, _adjusted(r, parts, t, contains)) for t in tested]
 
 
 def triangle(results, kind):
     """R with R'R = X'X, weights left out, as lmerTest's hypotheses do."""
-    model, basis = results.model, results.engine_fit.design.basis
-    if model.is_weighted and kind < 3:
-        model._need_rows()
+    model, basis = results.model, results.fitted.fit.design.basis
+    if results.fitted.is_weighted and kind < 3:
+        need_rows(model)
         return RowBasis(model.exog, basis).r
     return basis.r
 
@@ -193,8 +194,8 @@ def _single_means(rows, columns):
 
 def _marginal(results, terms, tested, parts):
     model = results.model
-    model._need_rows()
-    basis = RowBasis(model.exog, results.engine_fit.design.basis)
+    need_rows(model)
+    basis = RowBasis(model.exog, results.fitted.fit.design.basis)
     cells = term_cells(model, terms)
     products = {t: basis.cell_products(c.codes, c.columns) for t, c in cells.items()}
 

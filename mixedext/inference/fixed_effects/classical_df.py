@@ -85,7 +85,7 @@ class ContainmentTests(_CountedTests):
     >>> import mixedext as mx
     >>> data = mx.datasets.irrigation.load().data
     >>> model = mx.mixedlm('Q("yield") ~ irrigation + variety + (1 | field)', data)
-    >>> ContainmentTests(model.fit().engine_fit).column_df
+    >>> ContainmentTests(model.fit().fitted.fit).column_df
     array([4., 4., 4., 4., 7.])
     """
 
@@ -143,7 +143,7 @@ class BetweenWithinTests(_CountedTests):
     >>> import mixedext as mx
     >>> data = mx.datasets.irrigation.load().data
     >>> model = mx.mixedlm('Q("yield") ~ irrigation + variety + (1 | field)', data)
-    >>> BetweenWithinTests(model.fit().engine_fit).column_df
+    >>> BetweenWithinTests(model.fit().fitted.fit).column_df
     array([7., 4., 4., 4., 7.])
     """
 

@@ -64,7 +64,7 @@ class KenwardRoger(FixedTests):
     >>> import mixedext as mx
     >>> data = mx.datasets.irrigation.load().data
     >>> model = mx.mixedlm('Q("yield") ~ irrigation + variety + (1 | field)', data)
-    >>> tests = KenwardRoger(model.fit().engine_fit)
+    >>> tests = KenwardRoger(model.fit().fitted.fit)
     >>> tests.df([[0, 0, 0, 0, 1]]).round(6)
     array([7.])
     """

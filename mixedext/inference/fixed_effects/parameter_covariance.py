@@ -15,6 +15,7 @@ from mixedext.inference.variances.observed_covariance import (
 )
 
 __all__ = [
+    "NormalizedCovariance",
     "bse",
     "bse_fe",
     "bse_re",
@@ -22,7 +23,6 @@ __all__ = [
     "cov_params",
     "fixed_effects_covariance",
     "kept_inner",
-    "normalized_cov_params",
     "packed_covariance",
 ]
 
@@ -90,9 +90,20 @@ def packed_covariance(fitted: Fitted) -> np.ndarray:
 # ---- of the results ----
 
 
-def normalized_cov_params(results: HasFitted) -> np.ndarray:
-    """Covariance of ``params`` divided by ``scale``."""
-    return packed_covariance(results.fitted) / results.fitted.scale
+class NormalizedCovariance:
+    """The attribute ``normalized_cov_params``: the covariance divided by ``scale``.
+
+    statsmodels' base class assigns None to it; the matrix is computed on demand.
+    """
+
+    def __get__(self, results: Any, owner: type | None = None) -> Any:
+        if results is None:
+            return self
+        return packed_covariance(results.fitted) / results.fitted.scale
+
+    def __set__(self, results: Any, value: Any) -> None:
+        if value is not None:
+            raise AttributeError("normalized_cov_params is computed, not set")
 
 
 def cov_params(

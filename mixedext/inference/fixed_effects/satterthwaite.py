@@ -56,7 +56,7 @@ class Satterthwaite(FixedTests):
     >>> import mixedext as mx
     >>> data = mx.datasets.sleepstudy.load().data
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-    >>> Satterthwaite(result.engine_fit).df([[0, 1]]).round(6)
+    >>> Satterthwaite(result.fitted.fit).df([[0, 1]]).round(6)
     array([17.])
     """
 

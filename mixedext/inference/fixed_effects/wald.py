@@ -15,7 +15,7 @@ from statsmodels.tools.tools import nan_dot
 
 from mixedext.arguments import check_probability
 from mixedext.exceptions import user_stacklevel
-from mixedext.fitted import Fitted, once
+from mixedext.fitted import Fitted, has_rows, once
 from mixedext.inference.bootstrap.bootstrapping import bootstrap_limits
 from mixedext.inference.fixed_effects.constraints import linear_constraints, term_columns
 from mixedext.inference.fixed_effects.covariance_choice import chosen_tests
@@ -503,8 +503,8 @@ def estimable(results, rows):
     dropped = np.isnan(results.fe_params)
     rows = rows[:, : results.k_fe]
     good = ~rows[:, dropped].any(axis=1)
-    if not good.all() and results.model.has_rows:
-        relations = column_relations(results.model.exog, results.engine_fit.design.basis)
+    if not good.all() and has_rows(results.model):
+        relations = column_relations(results.model.exog, results.fitted.fit.design.basis)
         good |= relations.estimable(rows)
     return good
 
@@ -515,7 +515,7 @@ def _is_fixed(results, rows):
 
 def _tests_for(results, rows, df_method, use_t):
     use_t = True if df_method is not None else use_t
-    kept = results.engine_fit.design.basis.kept
+    kept = results.fitted.fit.design.basis.kept
     return chosen_tests(results.fitted, df_method, use_t), rows[:, kept]
 
 

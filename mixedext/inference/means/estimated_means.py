@@ -19,7 +19,7 @@ from mixedext.inference.means.linear_combinations import joint_test, linear_esti
 from mixedext.inference.means.linear_functions import Context, MarginalMeans
 from mixedext.inference.means.reference_grid import Grid, ReferenceGrid
 
-__all__ = ["emmeans", "emtrends", "joint_tests", "reference_grid"]
+__all__ = ["emmeans", "emtrends", "joint_tests", "keep_grid", "reference_grid"]
 
 WEIGHTS = ("equal", "proportional", "outer", "cells", "flat")
 TYPES = ("link", "response")
@@ -37,6 +37,14 @@ def reference_grid(results: HasFitted) -> ReferenceGrid:
 @once_a_fit
 def _grid_of(fitted: Fitted) -> ReferenceGrid:
     return ReferenceGrid(fitted.model)
+
+
+def keep_grid(fitted: Fitted) -> None:
+    """Make the reference grid, if there is one, while the rows are there."""
+    by_formula = getattr(fitted.model, "fixed_formula", None) is not None
+    rows = fitted.rows
+    if by_formula and rows is not None and rows.frame is not None:
+        _ = _grid_of(fitted)
 
 
 def emmeans(
@@ -258,7 +266,7 @@ def _linear_context(results, df_method, bias_adjust, sigma):
     elif sigma is not None:
         raise ValueError("sigma= is for bias_adjust=True")
     return Context(
-        fit=results.engine_fit,
+        fit=results.fitted.fit,
         tests=chosen_tests(results.fitted, name, use_t),
         relations=reference_grid(results).relations,
         columns=list(results.model.exog_names),

@@ -337,7 +337,7 @@ def profile(results, which=None, n_jobs=1, level=0.99, step=STEP) -> LikelihoodP
     Intercept                   237.68  265.13
     Days                          7.36   13.58
     """
-    fit = results.engine_fit
+    fit = results.fitted.fit
     if isinstance(fit, HeldFit):
         raise ValueError(
             "parameters of these results were held or penalized; profiles are of the "
@@ -379,7 +379,7 @@ def profile_conf_int(results, alpha, cols, n_jobs=1):
     """Intervals as ``on_the_scale_of_the_data`` has them."""
     level = 1 - alpha
     table = results.profile(n_jobs=n_jobs, level=max(level, 0.9)).conf_int(level)
-    count = len(table) - len(results.engine_fit.design.basis.kept)
+    count = len(table) - len(results.fitted.fit.design.basis.kept)
     limits = table.to_numpy()
     frame = on_the_scale_of_the_data(results, limits[count:], limits[:count])
     out = frame if cols is None else frame.iloc[np.asarray(cols)]
@@ -403,7 +403,7 @@ def on_the_scale_of_the_data(results, fixed, variances) -> pd.DataFrame:
     DataFrame
         Columns 0 and 1; NaN for fixed effects that were dropped.
     """
-    design, labels = results.engine_fit.design, list(results.model.exog_names)
+    design, labels = results.fitted.fit.design, list(results.model.exog_names)
     names, kept = parameter_names(design.terms, _kept_names(results)), design.basis.kept
     for j, name in zip(kept, names[len(variances) :], strict=True):
         labels[j] = name
@@ -416,7 +416,7 @@ def on_the_scale_of_the_data(results, fixed, variances) -> pd.DataFrame:
 def _kept_names(results):
     """Names of the fixed effects that were not dropped."""
     names = results.model.exog_names
-    return [names[j] for j in results.engine_fit.design.basis.kept]
+    return [names[j] for j in results.fitted.fit.design.basis.kept]
 
 
 def _warn_of_fall(fall, fit):

@@ -44,7 +44,7 @@ def profile_variance(
         If an argument is not known, or the grid would reach zero.
     """
     vtype = string_like(vtype, "vtype", options=("re", "vc"), lower=False)
-    model, scale, design = results.model, results.scale, results.engine_fit.design
+    model, scale, design = results.model, results.scale, results.fitted.fit.design
     layout, terms, kept = model.layout, design.terms, design.basis.kept
     packed = layout.pack_parts(terms, results.cov_re_unscaled, results.vcomp / scale)
     order = np.arange(layout.n_packed)

@@ -8,21 +8,29 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from mixedext.fitted import Fitted, once_a_fit
+from mixedext.fitted import Fitted, HasFitted, once_a_fit
 from mixedext.inference.random_effects.group_effects import (
     conditional_covariances,
     group_grams,
 )
 from mixedext.specification.terms.components import Component
 
-__all__ = ["coef", "random_effects", "random_effects_cov", "ranef", "ranef_cov"]
+__all__ = [
+    "coef",
+    "keep_grams",
+    "n_levels",
+    "random_effects",
+    "random_effects_cov",
+    "ranef",
+    "ranef_cov",
+]
 
 # Bytes of covariances that are made at most, and that are kept without the data.
 MOST_MEMORY, KEPT_MEMORY = 2**28, 2**26
 
 
 def _terms_of(results, group):
-    terms = results.engine_fit.design.terms
+    terms = results.fitted.fit.design.terms
     groups = list(dict.fromkeys(t.group for t in terms))
     if not groups:
         raise ValueError("the model has no random effects")
@@ -32,7 +40,7 @@ def _terms_of(results, group):
         group = groups[0]
     numbers = [i for i, t in enumerate(terms) if t.group == group]
     # a component may have the name of a factor, which comes first
-    own = results.model.components
+    own = results.fitted.model.components
     numbers = [i for i in numbers if i not in own] or numbers[:1]
     if not numbers:
         raise ValueError(
@@ -40,6 +48,12 @@ def _terms_of(results, group):
             f"{', '.join(groups)}"
         )
     return group, numbers
+
+
+def n_levels(results: HasFitted) -> pd.Series:
+    """Number of levels of each grouping factor."""
+    terms = results.fitted.random.terms
+    return pd.Series({t.group: t.n_levels for t in terms}, dtype=int)
 
 
 def ranef(results, group=None):
@@ -75,7 +89,7 @@ def ranef(results, group=None):
     ((10, 1), (30, 1))
     """
     group, numbers = _terms_of(results, group)
-    fit, component = results.engine_fit, _component_of(results, numbers)
+    fit, component = results.fitted.fit, _component_of(results, numbers)
     if component is not None:
         values = component.values(fit.effects[numbers[0]])
         return _component_frame(results, component, values, 0.0)
@@ -100,7 +114,7 @@ def ranef_cov(results, group=None):
         variances alone, rows as of ``ranef``.
     """
     group, numbers = _terms_of(results, group)
-    fit, component = results.engine_fit, _component_of(results, numbers)
+    fit, component = results.fitted.fit, _component_of(results, numbers)
     blocks = fit.joint_effect_covariance(numbers)
     if component is not None:
         variances = np.diagonal(blocks, axis1=1, axis2=2)
@@ -128,12 +142,12 @@ def coef(results, group=None):
         One row a level; one column a fixed effect, and one a random effect that no
         fixed effect goes with.
     """
-    modes = results.ranef(group)
+    modes = ranef(results, group)
     modes = modes.T.groupby(level=0, sort=False).sum().T
     out = pd.DataFrame(
-        np.tile(results.fe_params, (len(modes), 1)),
+        np.tile(results.fitted.fixed.estimate, (len(modes), 1)),
         index=modes.index,
-        columns=results.model.exog_names,
+        columns=results.fitted.model.exog_names,
     )
     for name in modes.columns:
         out[name] = out[name] + modes[name] if name in out else modes[name]
@@ -142,10 +156,10 @@ def coef(results, group=None):
 
 def _component_of(results, numbers):
     """The variance component of ``groups`` that a term belongs to, or None."""
-    if numbers[0] not in results.model.components:
+    if numbers[0] not in results.fitted.model.components:
         return None
-    first = results.model.components[0]
-    return results.model.component_columns[numbers[0] - first]
+    first = results.fitted.model.components[0]
+    return results.fitted.model.component_columns[numbers[0] - first]
 
 
 def _component_frame(results, component, values, other):
@@ -157,14 +171,14 @@ def _component_frame(results, component, values, other):
         flat[groups * width + numbers] = values
         groups = np.repeat(np.arange(component.n_groups), width)
         numbers, values = np.tile(np.arange(width), component.n_groups), flat
-    labels, levels = component.labels.index, results.model.group_levels
+    labels, levels = component.labels.index, results.fitted.model.group_levels
     if len(levels) == 1:
         index = pd.Index(labels[numbers], name=component.name)
     elif len(labels) == 1 and np.array_equal(groups, np.arange(len(levels))):
-        index = pd.Index(levels, name=results.model.group_name)
+        index = pd.Index(levels, name=results.fitted.model.group_name)
     else:
         arrays = [levels.take(groups), labels[numbers]]
-        names = [results.model.group_name, component.name]
+        names = [results.fitted.model.group_name, component.name]
         index = pd.MultiIndex.from_arrays(arrays, names=names)
     return pd.DataFrame({component.name: values}, index=index)
 
@@ -191,12 +205,12 @@ def random_effects(results):
     >>> list(model.fit().random_effects["A"].index)
     ['batch', 'cask[C(cask)[a]]', 'cask[C(cask)[b]]', 'cask[C(cask)[c]]']
     """
-    if results.model.stated_by_groups:
+    if results.fitted.model.stated_by_groups:
         return _effects_by_group(results)
     groups = _group_names(results)
     if len(groups) != 1:
-        return {group: results.ranef(group) for group in groups}
-    frame = results.ranef()
+        return {group: ranef(results, group) for group in groups}
+    frame = ranef(results)
     frame.columns = _effect_labels(results)
     return dict(frame.iterrows())
 
@@ -212,15 +226,15 @@ def random_effects_cov(results):
     MemoryError
         If a group has so many effects that their covariances would not fit.
     """
-    if results.model.stated_by_groups:
+    if results.fitted.model.stated_by_groups:
         return _covariances_by_group(results)
     groups = _group_names(results)
     if len(groups) != 1:
-        return {group: results.ranef_cov(group) for group in groups}
+        return {group: ranef_cov(results, group) for group in groups}
     _, numbers = _terms_of(results, None)
     labels = _effect_labels(results)
-    levels = results.engine_fit.design.terms[0].levels
-    blocks = results.engine_fit.joint_effect_covariance(numbers)
+    levels = results.fitted.fit.design.terms[0].levels
+    blocks = results.fitted.fit.joint_effect_covariance(numbers)
     return {
         level: pd.DataFrame(block, index=labels, columns=labels)
         for level, block in zip(levels, blocks, strict=True)
@@ -234,17 +248,19 @@ def _slots(fitted: Fitted) -> _Slots:
 
 
 def _effects_by_group(results):
-    slots, fit = _slots(results.fitted), results.engine_fit
+    slots, fit = _slots(results.fitted), results.fitted.fit
     flat = np.zeros(int(slots.sizes.sum()))
     if slots.k:
-        main = fit.effects[results.model.main_term]
+        main = fit.effects[results.fitted.model.main_term]
         flat[slots.first[:, None] + np.arange(slots.k)] = main
-    terms = zip(results.model.components, slots.components, slots.offsets, strict=True)
+    terms = zip(
+        results.fitted.model.components, slots.components, slots.offsets, strict=True
+    )
     for number, component, offset in terms:
         at = offset[component.column_group] + component.slots
         flat[at] = component.values(fit.effects[number])
     ends = (slots.first + slots.sizes).tolist()
-    rows = zip(results.model.group_labels, slots.indexes(), ends, strict=True)
+    rows = zip(results.fitted.model.group_labels, slots.indexes(), ends, strict=True)
     return {
         group: pd.Series(flat[end - len(index) : end], index=index)
         for group, index, end in rows
@@ -252,23 +268,23 @@ def _effects_by_group(results):
 
 
 def _covariances_by_group(results):
-    slots, fit = _slots(results.fitted), results.engine_fit
+    slots, fit = _slots(results.fitted), results.fitted.fit
     if not slots.components:
-        blocks = fit.joint_effect_covariance([results.model.main_term])
+        blocks = fit.joint_effect_covariance([results.fitted.model.main_term])
     else:
         lam = np.zeros((0, 0))
         if slots.k:
-            lam = fit.lams[results.model.main_term]
+            lam = fit.lams[results.fitted.model.main_term]
         deviations = np.zeros(int(slots.sizes.sum()))
         for number, own, offset in zip(
-            results.model.components, slots.components, slots.offsets, strict=True
+            results.fitted.model.components, slots.components, slots.offsets, strict=True
         ):
             at = np.repeat(offset - np.cumsum(own.sizes) + own.sizes, own.sizes)
             deviations[at + np.arange(len(at))] = abs(fit.lams[number][0, 0])
         blocks = conditional_covariances(
             _grams(results.fitted), slots.sizes, lam, deviations, fit.scale
         )
-    rows = zip(results.model.group_labels, slots.indexes(), blocks, strict=True)
+    rows = zip(results.fitted.model.group_labels, slots.indexes(), blocks, strict=True)
     return {
         group: pd.DataFrame(block, index=index, columns=index)
         for group, index, block in rows
@@ -292,20 +308,20 @@ def _grams(fitted: Fitted):
 
 def keep_grams(results) -> None:
     """What covariances need of the rows, if it is small, before these go."""
-    if results.model.stated_by_groups and results.model.components:
+    if results.fitted.model.stated_by_groups and results.fitted.model.components:
         sizes = _slots(results.fitted).sizes.astype(float)
         if 8 * (sizes**2).sum() <= KEPT_MEMORY:
             _ = _grams(results.fitted)
 
 
 def _group_names(results):
-    return list(dict.fromkeys(t.group for t in results.engine_fit.design.terms))
+    return list(dict.fromkeys(t.group for t in results.fitted.fit.design.terms))
 
 
 def _effect_labels(results):
     return [
         t.group if name == "Intercept" else name
-        for t in results.engine_fit.design.terms
+        for t in results.fitted.fit.design.terms
         for name in t.names
     ]
 

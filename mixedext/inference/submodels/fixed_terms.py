@@ -13,6 +13,7 @@ import pandas as pd
 import patsy
 
 from mixedext.compat import SPEC_ATTRIBUTE
+from mixedext.fitted import need_rows
 from mixedext.specification.data.labels import factorize, interact
 from mixedext.specification.formula.bars import names_in, plain_name
 from mixedext.specification.formula.formula_engine import FormulaEngine, UsedColumns
@@ -194,7 +195,7 @@ def term_cells(model, terms: Iterable[FixedTerm]) -> dict[FixedTerm, TermCells]:
     terms = list(terms)
     frame = getattr(model.data, "frame", None)
     if frame is None:
-        model._need_rows()
+        need_rows(model)
         one = np.zeros(model.nobs, np.intp), np.ones(1, bool)
         return {t: TermCells(one[0], _columns_of(model, t), one[1]) for t in terms}
     reader = _FactorReader(model, frame)

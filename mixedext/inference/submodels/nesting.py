@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mixedext.exceptions import BoundaryWarning, DesignError, NestingWarning
+from mixedext.fitted import has_rows, need_rows
 from mixedext.inference.submodels.covariance_nesting import covariance_is_nested
 from mixedext.inference.submodels.row_basis import RowBasis
 
@@ -64,7 +65,7 @@ def _weights(model):
 
 def same_fixed_space(one, other):
     """Whether the fixed effects of two fits span the same space."""
-    bases = [f.engine_fit.design.basis for f in (one, other)]
+    bases = [f.fitted.fit.design.basis for f in (one, other)]
     if bases[0].rank != bases[1].rank:
         return False
     if not _in_memory(one, other):
@@ -75,8 +76,8 @@ def same_fixed_space(one, other):
 
 def fixed_is_nested(small, large):
     """Whether the fixed effects of a fit, and its offset, lie in the larger one's span."""
-    exog = small.model.exog[:, small.engine_fit.design.basis.kept]
-    basis = RowBasis(large.model.exog, large.engine_fit.design.basis)
+    exog = small.model.exog[:, small.fitted.fit.design.basis.kept]
+    basis = RowBasis(large.model.exog, large.fitted.fit.design.basis)
     if not basis.spans(exog).all():
         return False
     shift = _shift(small.model, large.model)
@@ -84,7 +85,7 @@ def fixed_is_nested(small, large):
 
 
 def _in_memory(*fits):
-    return all(f.model.has_rows for f in fits)
+    return all(has_rows(f.model) for f in fits)
 
 
 def _shift(small, large):
@@ -118,10 +119,10 @@ def restriction(results, restricted):
     model, small = results.model, getattr(restricted, "model", restricted)
     check_same_rows(small, model, "restricted", "this model")
     for each in (model, small):
-        if hasattr(each, "_need_rows"):
-            each._need_rows()
+        if hasattr(each, "random_terms"):  # a mixed model
+            need_rows(each)
     shift = _shift(small, model)
-    basis = RowBasis(model.exog, results.engine_fit.design.basis)
+    basis = RowBasis(model.exog, results.fitted.fit.design.basis)
     exog = np.asarray(small.exog, float).reshape(len(model.endog), -1)
     rows, values = basis.restriction(exog, shift)
     if not len(rows):
@@ -132,7 +133,7 @@ def restriction(results, restricted):
 
 
 def _matrix_rows(results, matrix):
-    kept = results.engine_fit.design.basis.kept
+    kept = results.fitted.fit.design.basis.kept
     rows = np.atleast_2d(np.asarray(matrix, float))
     if rows.ndim != 2 or rows.shape[1] != results.k_fe:
         raise ValueError(

@@ -88,17 +88,12 @@ def refitted(results, reml):
     check_reml(reml)
     if results.reml == reml:
         return results
-    model, before = results.model, results.model.reml
-    try:
-        return quiet_fit(
-            model, reml, **results.fitted.arguments.held("the other criterion")
-        )
-    finally:
-        model.reml = before
+    held = results.fitted.arguments.held("the other criterion")
+    return quiet_fit(results.model, reml, **held)
 
 
 def quiet_fit(model, reml, **arguments):
     """Results of a fit; that it is singular is said of the results, not by a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SingularMatrixWarning)
-        return unwrapped(model.fit(reml=reml, **arguments))
+        return unwrapped(model._present(model._fitted(reml=reml, **arguments)))

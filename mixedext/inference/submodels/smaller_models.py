@@ -11,6 +11,7 @@ import numpy as np
 
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.exceptions import RankDeficientWarning
+from mixedext.fitted import has_rows, need_rows
 from mixedext.inference.submodels.fixed_terms import (
     FixedTerm,
     fixed_formula_text,
@@ -42,7 +43,7 @@ def fixed_columns(model, kept: Iterable[FixedTerm]):
         The formula engine's specification.
     """
     kept = list(kept)
-    model._need_rows()
+    need_rows(model)
     if getattr(model.data, SPEC_ATTRIBUTE, None) is None:
         columns = sorted(c for t in kept for c in t.columns)
         return np.asarray(model.exog)[:, columns], None
@@ -116,7 +117,7 @@ def formula_text(model) -> str:
     """A model in lme4's notation: its formula, if that says all, or one made for it."""
     formula = getattr(model, "formula", None)
     if isinstance(formula, str):
-        whole = model.has_rows is False or len(split_formula(formula).bars) == len(
+        whole = has_rows(model) is False or len(split_formula(formula).bars) == len(
             model.random_terms
         )
         if whole:
@@ -170,7 +171,7 @@ def random_deletions(model) -> list[RandomDeletion]:
     a categorical one) goes by itself, with its variance and covariances; the intercept
     stays until it is alone, unless there are no correlations.
     """
-    model._need_rows()
+    need_rows(model)
     labels = _written_labels(model)
     found = []
     for number, term in enumerate(model.random_terms):

@@ -233,7 +233,7 @@ def exact_lrt(
         raise DesignError("the fixed effects of m0 are no special case of those of m")
     notes = (f"m {BY_ML}",) if m.reml else ()
     m, m0 = refitted(m, False), refitted(m0, False)
-    ranks = [f.engine_fit.design.basis.rank for f in (m, m0)]
+    ranks = [f.fitted.fit.design.basis.rank for f in (m, m0)]
     restricted = ranks[0] - ranks[1]
     if restricted:
         effects = f"{restricted} fixed effect{'s' if restricted > 1 else ''}"

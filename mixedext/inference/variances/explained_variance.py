@@ -10,6 +10,7 @@ from scipy import stats
 
 from mixedext.arguments import check_probability
 from mixedext.exceptions import BootstrapWarning, user_stacklevel
+from mixedext.fitted import need_rows
 from mixedext.inference.bootstrap.intervals import limits
 from mixedext.inference.variances.observed_covariance import covariance_of_variances
 
@@ -167,7 +168,7 @@ def icc(results, which=None, ci=None, *, adjusted=True, alpha=0.05, n=1000, rng=
 
 def _bootstrap_interval(results, ratio, estimate, n, rng, alpha):
     refits = results.simulate_refits(n, rng=rng)
-    design, sound = results.engine_fit.design, np.flatnonzero(refits.converged)
+    design, sound = results.fitted.fit.design, np.flatnonzero(refits.converged)
     if len(sound) < len(refits):
         warnings.warn(
             f"{len(refits) - len(sound)} of {len(refits)} replicates failed and are "
@@ -188,19 +189,19 @@ def _bootstrap_interval(results, ratio, estimate, n, rng, alpha):
 
 def _fixed_variance(results):
     """Variance of the fixed part over the rows, divisor n - 1 as in R."""
-    results.model._need_rows()
+    need_rows(results.model)
     mean = results.model.exog @ np.nan_to_num(results.fe_params)
     return float(np.var(mean, ddof=1))
 
 
 def _gamma(results):
-    fit = results.engine_fit
+    fit = results.fitted.fit
     return _gamma_at(fit.design.structures, fit.lams, results.scale)
 
 
 def _gamma_of(results, which):
     """1 for each element of gamma that belongs to a grouping factor, else 0."""
-    terms = results.engine_fit.design.terms
+    terms = results.fitted.fit.design.terms
     groups = list(dict.fromkeys(t.group for t in terms))
     if which is not None and which not in groups:
         raise ValueError(
@@ -218,7 +219,7 @@ def _variance_slopes(results):
     sigma^2, the mean of 1 / weight.
     """
     model = results.model
-    model._need_rows()
+    need_rows(model)
     slopes = [np.zeros(0)]
     for term in model.random_terms:
         matrix = getattr(term, "matrix", None)  # a term given by Z itself

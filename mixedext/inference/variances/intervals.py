@@ -199,12 +199,12 @@ def _cov_variances(results):
 
 
 def _variance_names(results):
-    return covariance_names(results.engine_fit.design.terms)
+    return covariance_names(results.fitted.fit.design.terms)
 
 
 def _variance_elements(results):
     """Value and, for a covariance, the places of its two variances."""
-    fit, out = results.engine_fit, []
+    fit, out = results.fitted.fit, []
     for term, covariance in zip(fit.design.terms, fit.covariances, strict=True):
         pairs = places(term.structure)
         gamma = term.structure.gamma(covariance)

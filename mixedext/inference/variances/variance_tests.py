@@ -6,6 +6,7 @@ import numpy as np
 
 from mixedext.arguments import check_count
 from mixedext.exceptions import NoExactLawError
+from mixedext.fitted import has_rows
 from mixedext.inference.bootstrap.bootstrap_tests import bootstrap_test
 from mixedext.inference.submodels.other_criteria import (
     quiet_fit,
@@ -69,7 +70,7 @@ def _alone(results):
 
 def _terms(results):
     """The random terms, which stay when the data are removed."""
-    return results.engine_fit.design.terms
+    return results.fitted.fit.design.terms
 
 
 def n_theta_of(results):
@@ -215,7 +216,7 @@ def exact_rlrt(
     model = results.model
     options = {"nsim": nsim, "rng": rng, "method": method, "grid": grid}
     if n_theta_of(results) == 1:
-        if term is not None and model.has_rows:
+        if term is not None and has_rows(model):
             find_part(model, term)
         return against_none(results, all_effects(results, "m"), True, options)
     part = find_part(model, term)

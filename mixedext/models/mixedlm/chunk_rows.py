@@ -13,167 +13,166 @@ from mixedext.specification.data.sources import ChunkSource, chunk_source
 from mixedext.specification.formula.chunks import ChunkPlan
 from mixedext.specification.formula.namespace import caller_namespace
 
-__all__ = ["ChunkedRows"]
+__all__ = ["by_chunk", "from_chunks"]
 
 
-class ChunkedRows:
-    """Construction of a model from chunks, and its rows chunk by chunk."""
+def from_chunks(
+    cls,
+    formula,
+    chunks,
+    *,
+    groups=None,
+    re_formula=None,
+    weights=None,
+    offset=None,
+    missing="none",
+    n_jobs=None,
+    eval_env=None,
+):
+    """Model from data in chunks, which need never be in memory at once.
 
-    source: ChunkSource | None = None
+    Every chunk is reduced to its cross-products, which are added in a tree: numbers
+    are those of the whole data, however these are cut.  The chunks are read three
+    times: for their levels, for the scales of the columns, for the products.
 
-    @classmethod
-    def from_chunks(
-        cls,
-        formula,
-        chunks,
-        *,
-        groups=None,
-        re_formula=None,
-        weights=None,
+    Parameters
+    ----------
+    formula : str
+        As in ``from_formula``.  Functions of whole columns (``poly``, ``scale`` ...)
+        are refused.
+    chunks : iterable of DataFrame, callable, or dask DataFrame
+        Frames, or functions without arguments that load one, in an iterable that can
+        be read again (a list, or a function that returns an iterator).  Partitions
+        of a dask DataFrame are reduced where they lie.
+    groups, re_formula : str, optional
+        As in ``from_formula``; a column's name.
+    weights, offset : str, optional
+        Column's name.
+    missing : {"none", "raise", "drop"}, optional
+        As in ``from_formula``.
+    n_jobs : int, optional
+        Processes of joblib, whose backend ``joblib.parallel_config`` sets.
+    eval_env : int or Mapping, optional
+        As in ``from_formula``.
+
+    Returns
+    -------
+    MixedLM
+        Results of its ``fit`` offer all that needs no rows, and ``by_chunk``.
+
+    Raises
+    ------
+    FormulaError
+        If the formula cannot be read or evaluated; a ValueError.
+    ValueError
+        If ``chunks`` can be read only once, or differ from one pass to the next.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> chunks = [data[:70], data[70:]]
+    >>> formula = "Reaction ~ Days + (Days | Subject)"
+    >>> result = mx.MixedLM.from_chunks(formula, chunks).fit()
+    >>> round(float(result.llf), 4)
+    -871.8141
+    """
+    texts = [t for t in (formula, re_formula) if isinstance(t, str)]
+    namespace = caller_namespace(texts, eval_env, depth=1)
+    options = {
+        "groups": groups,
+        "re_formula": re_formula,
+        "weights": weights,
+        "offset": offset,
+        "missing": missing,
+    }
+    plan = ChunkPlan(formula, namespace=namespace, **options)
+    source = chunk_source(chunks, n_jobs)
+    source.select(plan.used)
+    model = object.__new__(cls)
+    _settle_chunks(model, formula, design_from_chunks(source, plan), source)
+    return model
+
+
+def _settle_chunks(model, formula: str, found: ChunkedDesign, source: ChunkSource):
+    head, design = found.head, found.design
+    frame = SimpleNamespace(
+        endog=head.endog,
+        exog=head.exog if head.exog.shape[1] else None,
+        terms=list(design.terms),
+        weights=head.weights,
         offset=None,
-        missing="none",
-        n_jobs=None,
-        eval_env=None,
-    ):
-        """Model from data in chunks, which need never be in memory at once.
+        grouped=None,
+    )
+    kwargs = {"formula": formula, SPEC_ATTRIBUTE: head.model_spec}
+    main_term = None if head.grouped is None else 0
+    model._settle(frame, design.blocks.nobs, main_term, kwargs)
+    model.use_sqrt, model._design = True, design
+    model.plan, model.source = found.plan, source
+    model._remember_formula(formula, head)
+    model.data.frame = head.data
+    # Only the names and types of the first rows are kept; statsmodels finds the name of
+    # the response when it is asked for.
+    _ = model.endog_names
+    model.endog = model.exog = model.weights = None
+    for name in ("endog", "exog", "orig_endog", "orig_exog"):
+        setattr(model.data, name, None)
+    model._warn_dropped()
 
-        Every chunk is reduced to its cross-products, which are added in a tree: numbers
-        are those of the whole data, however these are cut.  The chunks are read three
-        times: for their levels, for the scales of the columns, for the products.
 
-        Parameters
-        ----------
-        formula : str
-            As in ``from_formula``.  Functions of whole columns (``poly``, ``scale`` ...)
-            are refused.
-        chunks : iterable of DataFrame, callable, or dask DataFrame
-            Frames, or functions without arguments that load one, in an iterable that can
-            be read again (a list, or a function that returns an iterator).  Partitions
-            of a dask DataFrame are reduced where they lie.
-        groups, re_formula : str, optional
-            As in ``from_formula``; a column's name.
-        weights, offset : str, optional
-            Column's name.
-        missing : {"none", "raise", "drop"}, optional
-            As in ``from_formula``.
-        n_jobs : int, optional
-            Processes of joblib, whose backend ``joblib.parallel_config`` sets.
-        eval_env : int or Mapping, optional
-            As in ``from_formula``.
+def by_chunk(results, chunks=None):
+    """Fitted values and residuals of a model made by ``from_chunks``.
 
-        Returns
-        -------
-        MixedLM
-            Results of its ``fit`` offer all that needs no rows, and ``by_chunk``.
+    Parameters
+    ----------
+    chunks : iterable of DataFrame, optional
+        Chunks as for ``from_chunks``; those of the model if None.
 
-        Raises
-        ------
-        FormulaError
-            If the formula cannot be read or evaluated; a ValueError.
-        ValueError
-            If ``chunks`` can be read only once, or differ from one pass to the next.
+    Yields
+    ------
+    DataFrame
+        Columns ``fitted`` and ``resid``, one row for each complete row of a chunk.
 
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> chunks = [data[:70], data[70:]]
-        >>> formula = "Reaction ~ Days + (Days | Subject)"
-        >>> result = mx.MixedLM.from_chunks(formula, chunks).fit()
-        >>> round(float(result.llf), 4)
-        -871.8141
-        """
-        texts = [t for t in (formula, re_formula) if isinstance(t, str)]
-        namespace = caller_namespace(texts, eval_env, depth=1)
-        options = {
-            "groups": groups,
-            "re_formula": re_formula,
-            "weights": weights,
-            "offset": offset,
-            "missing": missing,
-        }
-        plan = ChunkPlan(formula, namespace=namespace, **options)
-        source = chunk_source(chunks, n_jobs)
-        source.select(plan.used)
-        model = object.__new__(cls)
-        model._settle_chunks(formula, design_from_chunks(source, plan), source)
-        return model
+    Raises
+    ------
+    ValueError
+        If the rows of the model are in memory, or a level is new.
 
-    def _settle_chunks(self, formula: str, found: ChunkedDesign, source: ChunkSource):
-        head, design = found.head, found.design
-        frame = SimpleNamespace(
-            endog=head.endog,
-            exog=head.exog if head.exog.shape[1] else None,
-            terms=list(design.terms),
-            weights=head.weights,
-            offset=None,
-            grouped=None,
-        )
-        kwargs = {"formula": formula, SPEC_ATTRIBUTE: head.model_spec}
-        main_term = None if head.grouped is None else 0
-        self._settle(frame, design.blocks.nobs, main_term, kwargs)
-        self.use_sqrt, self._design = True, design
-        self.plan, self.source = found.plan, source
-        self._remember_formula(formula, head)
-        self.data.frame = head.data
-        # Only the names and types of the first rows are kept; statsmodels finds the name of
-        # the response when it is asked for.
-        _ = self.endog_names
-        self.endog = self.exog = self.weights = None
-        for name in ("endog", "exog", "orig_endog", "orig_exog"):
-            setattr(self.data, name, None)
-        self._warn_dropped()
-
-    @property
-    def has_rows(self) -> bool:
-        """Whether the rows are in memory."""
-        return self.endog is not None
-
-    @property
-    def is_weighted(self) -> bool:
-        """Whether rows have precision weights."""
-        return self.weights is not None or bool(self.source and self.plan.weights)
-
-    def _need_rows(self):
-        if self.has_rows:
-            return
-        if self.source is None:
-            raise ValueError("the data of this model were removed; make the model again")
-        raise ValueError(
-            "the rows of this model are in chunks, not in memory, and are needed here. "
-            "Without them results.by_chunk() gives fitted values and residuals, and there "
-            "are anova(type='I') and 'II', drop1() and profile(); for all else fit the "
-            "formula by mixedlm() to a DataFrame of the columns that it names"
-        )
-
-    def by_chunk(self, coefficients, effects, chunks=None):
-        """Frames of fitted values and residuals, one a chunk; see the results' method."""
-        if self.source is None:
-            raise ValueError(
-                "the model was not made from chunks; use fittedvalues and resid"
-            )
-        source = self.source if chunks is None else chunk_source(chunks)
-        beta = np.nan_to_num(np.asarray(coefficients, float))
-        for chunk in source:
-            frame = self.plan.evaluate(chunk)
-            if frame is None:
-                continue
-            rows = chunk_rows(self.plan, frame)
-            mean = rows.x @ beta
-            for term, effect, all_rows in zip(
-                self.random_terms, effects, rows.terms, strict=True
-            ):
-                number = term.levels.get_indexer(all_rows.levels)
-                if (number < 0).any():
-                    raise ValueError(
-                        f"the grouping factor {term.group!r} has levels in these chunks "
-                        "that it had not when the model was made"
-                    )
-                codes = number[all_rows.codes]
-                for j, column in enumerate(all_rows.columns):
-                    own = effect[codes, j]
-                    mean += own if column is None else own * column
-            resid = rows.y - mean
-            fitted = mean if frame.offset is None else mean + frame.offset
-            index = frame.endog.index
-            yield pd.DataFrame({"fitted": fitted, "resid": resid}, index=index)
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> formula = "Reaction ~ Days + (Days | Subject)"
+    >>> model = mx.MixedLM.from_chunks(formula, [data[:100], data[100:]])
+    >>> [len(frame) for frame in model.fit().by_chunk()]
+    [100, 80]
+    """
+    fitted = results.fitted
+    model, effects = fitted.model, fitted.fit.effects
+    if model.source is None:
+        raise ValueError("the model was not made from chunks; use fittedvalues and resid")
+    source = model.source if chunks is None else chunk_source(chunks)
+    beta = np.nan_to_num(fitted.fixed.estimate)
+    for chunk in source:
+        frame = model.plan.evaluate(chunk)
+        if frame is None:
+            continue
+        rows = chunk_rows(model.plan, frame)
+        mean = rows.x @ beta
+        for term, effect, all_rows in zip(
+            model.random_terms, effects, rows.terms, strict=True
+        ):
+            number = term.levels.get_indexer(all_rows.levels)
+            if (number < 0).any():
+                raise ValueError(
+                    f"the grouping factor {term.group!r} has levels in these chunks "
+                    "that it had not when the model was made"
+                )
+            codes = number[all_rows.codes]
+            for j, column in enumerate(all_rows.columns):
+                own = effect[codes, j]
+                mean += own if column is None else own * column
+        resid = rows.y - mean
+        whole = mean if frame.offset is None else mean + frame.offset
+        index = frame.endog.index
+        yield pd.DataFrame({"fitted": whole, "resid": resid}, index=index)

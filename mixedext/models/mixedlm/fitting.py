@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
 from statsmodels.base._penalties import Penalty
@@ -24,14 +26,30 @@ from mixedext.engine.information.refinement import (
     refine_fit,
 )
 from mixedext.engine.search.near_singular import loss_if_singular
-from mixedext.exceptions import DesignError, FlatLikelihoodWarning, PrecisionWarning
-from mixedext.inference.fixed_effects.parameter_covariance import covariance_name
-from mixedext.models.mixedlm.constrained_results import ConstrainedResults
+from mixedext.exceptions import (
+    DesignError,
+    FlatLikelihoodWarning,
+    PrecisionWarning,
+    user_stacklevel,
+)
+from mixedext.fitted import FitArguments, Fitted, has_rows, need_rows
+from mixedext.inference.diagnostics.residuals import resid, wresid
+from mixedext.inference.fixed_effects.covariance_choice import (
+    choose_settings,
+    covariance_name,
+)
 from mixedext.models.mixedlm.fit_arguments import check_fit_arguments
-from mixedext.models.mixedlm.results import MixedLMResults, MixedLMResultsWrapper
-from mixedext.models.mixedlm.statsmodels_face.likelihood import LikelihoodMethods
+from mixedext.models.mixedlm.statsmodels_face.likelihood import read_params
 
-__all__ = ["Fitting"]
+__all__ = [
+    "LastFit",
+    "describe_blocks",
+    "fit",
+    "fit_regularized",
+    "fitted_model",
+    "objective",
+    "response_of",
+]
 
 # Residuals this much smaller than the response leave no residual variance.
 _NO_RESIDUAL = 1e-11
@@ -72,356 +90,429 @@ _NEARLY_SINGULAR = (
 _COVARIANCE = ("cov_type", "use_t", "cov_kwds")
 
 
-class Fitting(LikelihoodMethods):
-    """Fit by likelihood, deviance at any theta, block structure."""
+class LastFit(NamedTuple):
+    """What statsmodels' methods of the model read of the last fit.
 
-    def fit(
-        self,
-        start_params=None,
-        reml=True,
-        niter_sa=0,
-        do_cg=True,
-        fe_pen=None,
-        cov_pen=None,
-        free=None,
-        full_output=False,
-        method=None,
-        *,
-        df_method=None,
-        cov_type=None,
-        cov_kwds=None,
-        use_t=None,
-        **fit_kwargs,
-    ):
-        """Fit by restricted or ordinary maximum likelihood.
+    Attributes
+    ----------
+    reml : bool
+        Criterion.
+    fe_pen, cov_pen : Penalty or None
+        Penalties.
+    free : MixedLMParams or None
+        Mask of the parameters that were estimated.
+    """
 
-        Parameters
-        ----------
-        start_params : MixedLMParams or array_like, optional
-            Where to start, and the values of what ``free`` holds.  A vector is packed in
-            the model's parametrization (with ``use_sqrt`` elements of the Cholesky factor
-            of cov_re / scale, by rows, and square roots of vcomp / scale), with the fixed
-            effects before it or without them.  If None, moment estimates, or with masks
-            statsmodels' start: variances equal to scale, no covariances, no fixed effects.
-        reml : bool, optional
-            REML (True) or ML.
-        niter_sa : int, optional
-            Kept for statsmodels; warns and has no effect if positive.
-        do_cg : bool, optional
-            If False, nothing is optimized: the results are those at the start.
-        fe_pen : statsmodels.base._penalties.Penalty, optional
-            Penalty of the fixed effects, subtracted from the log-likelihood, which is then
-            maximized over fixed effects and covariances jointly, from the unpenalized fit.
-            (statsmodels' penalty does not act on the estimates.)
-        cov_pen : statsmodels.base._penalties.CovariancePenalty, optional
-            Penalty of cov_re / scale, likewise.
-        free : MixedLMParams, optional
-            Mask: 1 where a parameter is estimated, 0 where it is held at its start.  An
-            identity matrix for cov_re makes the random effects independent.
-        full_output : bool, optional
-            If True, ``hist`` of the results is a list with a dictionary.
-        method : str or list of str, optional
-            Kept for statsmodels: whatever the name, the engine's trust-region Newton
-            is used.
-        df_method : str, optional
-            Degrees of freedom of tests on fixed effects: None for z, "satterthwaite",
-            "kenward-roger" (REML only; it also adjusts the standard errors), "residual"
-            for t with n - rank(X), "containment" or "between-within".
-        cov_type : str, optional
-            Covariance of the parameters: "nonrobust" (also None, "gls"), "oim", "cluster",
-            "CR0", "CR1", "CR2" or "CR3"; see ``MixedLMResults.get_robustcov_results``.
-            Other types of statsmodels are passed over, with a FutureWarning.
-        cov_kwds : dict, optional
-            Its keywords, such as {"groups": labels or a name}.
-        use_t : bool, optional
-            t and F or normal and chi-squared laws for tests of fixed effects; as
-            ``cov_type`` and ``df_method`` say if None.
-        **fit_kwargs
-            ``maxiter``: Newton iterations; other optimizer options are accepted and
-            ignored.
+    reml: bool = True
+    fe_pen: Any = None
+    cov_pen: Any = None
+    free: Any = None
 
-        Returns
-        -------
-        MixedLMResultsWrapper
 
-        Raises
-        ------
-        ValueError
-            If an argument is not known, has the wrong shape, or does not go with another.
-        DesignError
-            If the fixed effects leave no variance to estimate; a ValueError.
+def fit(
+    model,
+    start_params=None,
+    reml=True,
+    niter_sa=0,
+    do_cg=True,
+    fe_pen=None,
+    cov_pen=None,
+    free=None,
+    full_output=False,
+    method=None,
+    *,
+    df_method=None,
+    cov_type=None,
+    cov_kwds=None,
+    use_t=None,
+    **fit_kwargs,
+):
+    """Fit by restricted or ordinary maximum likelihood.
 
-        Warns
-        -----
-        SingularMatrixWarning
-            If some variance is zero or some correlation +-1, a legitimate result; or if
-            such a fit has a log-likelihood that is lower by less than 2e-4.
-        ConvergenceWarning
-            If neither Newton nor the fallback ends at a minimum.
-        FlatLikelihoodWarning
-            If the data do not determine all variances and covariances.
-        PrecisionWarning
-            If the cross-products have lost digits.
-        ValueWarning
-            If ``niter_sa`` is positive.
+    Parameters
+    ----------
+    start_params : MixedLMParams or array_like, optional
+        Where to start, and the values of what ``free`` holds.  A vector is packed in
+        the model's parametrization (with ``use_sqrt`` elements of the Cholesky factor
+        of cov_re / scale, by rows, and square roots of vcomp / scale), with the fixed
+        effects before it or without them.  If None, moment estimates, or with masks
+        statsmodels' start: variances equal to scale, no covariances, no fixed effects.
+    reml : bool, optional
+        REML (True) or ML.
+    niter_sa : int, optional
+        Kept for statsmodels; warns and has no effect if positive.
+    do_cg : bool, optional
+        If False, nothing is optimized: the results are those at the start.
+    fe_pen : statsmodels.base._penalties.Penalty, optional
+        Penalty of the fixed effects, subtracted from the log-likelihood, which is then
+        maximized over fixed effects and covariances jointly, from the unpenalized fit.
+        (statsmodels' penalty does not act on the estimates.)
+    cov_pen : statsmodels.base._penalties.CovariancePenalty, optional
+        Penalty of cov_re / scale, likewise.
+    free : MixedLMParams, optional
+        Mask: 1 where a parameter is estimated, 0 where it is held at its start.  An
+        identity matrix for cov_re makes the random effects independent.
+    full_output : bool, optional
+        If True, ``hist`` of the results is a list with a dictionary.
+    method : str or list of str, optional
+        Kept for statsmodels: whatever the name, the engine's trust-region Newton
+        is used.
+    df_method : str, optional
+        Degrees of freedom of tests on fixed effects: None for z, "satterthwaite",
+        "kenward-roger" (REML only; it also adjusts the standard errors), "residual"
+        for t with n - rank(X), "containment" or "between-within".
+    cov_type : str, optional
+        Covariance of the parameters: "nonrobust" (also None, "gls"), "oim", "cluster",
+        "CR0", "CR1", "CR2" or "CR3"; see ``MixedLMResults.get_robustcov_results``.
+        Other types of statsmodels are passed over, with a FutureWarning.
+    cov_kwds : dict, optional
+        Its keywords, such as {"groups": labels or a name}.
+    use_t : bool, optional
+        t and F or normal and chi-squared laws for tests of fixed effects; as
+        ``cov_type`` and ``df_method`` say if None.
+    **fit_kwargs
+        ``maxiter``: Newton iterations; other optimizer options are accepted and
+        ignored.
 
-        Notes
-        -----
-        Under masks and penalties standard errors are from the curvature of the penalized
-        log-likelihood in the free parameters, ``llf`` has the penalties subtracted (as in
-        statsmodels), and ``aic`` and ``bic`` count the free parameters.
+    Returns
+    -------
+    MixedLMResultsWrapper
 
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> model = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data)
-        >>> round(float(model.fit().llf), 4), round(float(model.fit(reml=False).llf), 4)
-        (-871.8141, -875.9697)
-        """
-        if not self.has_rows and self.source is None:
-            self._need_rows()
-        if covariance_name(cov_type) is None:
-            fit_kwargs, cov_type, cov_kwds = fit_kwargs | {"cov_type": cov_type}, None, None
-        check_fit_arguments(reml, method, df_method, fit_kwargs)
-        if niter_sa > 0:
-            warnings.warn("niter_sa is currently ignored", ValueWarning, stacklevel=2)
-        start = self._read_start(start_params)
-        masked = free is not None and not all(m.all() for m in read_mask(self, free))
-        self.reml = bool(reml)
-        self.fe_pen, self.cov_pen, self._freepat = fe_pen, cov_pen, free
-        within = self._design.blocks.within
-        if within is not None and within.explained:
-            raise DesignError(_NO_VARIANCE)
-        iterations = fit_kwargs.get("maxiter")
-        penalties = Penalties(fe_pen, cov_pen)
-        if penalties or masked:
-            fit = constrained_fit(self, start, free, penalties, iterations, do_cg)
-            kind, lost = ConstrainedResults, False
-        else:
-            theta = None if start is None else self._start_theta(start)
-            if do_cg:
-                fit = fit_design(self._design, self.reml, theta, max_iterations=iterations)
-            else:
-                fit = evaluate_design(self._design, self.reml, theta)
-            fit, lost = self._refined(fit)
-            kind = MixedLMResults
-        results = kind(self, fit, df_method=df_method)
-        results.freepat, results.fe_pen, results.cov_pen = free, fe_pen, cov_pen
-        if kind is ConstrainedResults:
-            held = {"start_params": start_params, "free": free}
-            results.held_arguments = held | {"fe_pen": fe_pen, "cov_pen": cov_pen}
-        results._choose_covariance(cov_type, use_t, cov_kwds)
-        results.fit_settings = {"method": method, "full_output": full_output, **fit_kwargs}
-        if lost:  # only then can the sums have gone wrong, or nothing be left of y
-            self._check_residual(results.wresid)
-            error = precision_of(fit, results.resid, self.weights)
-            if error > _IMPRECISION:
-                warnings.warn(_IMPRECISE.format(error), PrecisionWarning, stacklevel=2)
+    Raises
+    ------
+    ValueError
+        If an argument is not known, has the wrong shape, or does not go with another.
+    DesignError
+        If the fixed effects leave no variance to estimate; a ValueError.
+
+    Warns
+    -----
+    SingularMatrixWarning
+        If some variance is zero or some correlation +-1, a legitimate result; or if
+        such a fit has a log-likelihood that is lower by less than 2e-4.
+    ConvergenceWarning
+        If neither Newton nor the fallback ends at a minimum.
+    FlatLikelihoodWarning
+        If the data do not determine all variances and covariances.
+    PrecisionWarning
+        If the cross-products have lost digits.
+    ValueWarning
+        If ``niter_sa`` is positive.
+
+    Notes
+    -----
+    Under masks and penalties standard errors are from the curvature of the penalized
+    log-likelihood in the free parameters, ``llf`` has the penalties subtracted (as in
+    statsmodels), and ``aic`` and ``bic`` count the free parameters.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> model = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data)
+    >>> round(float(model.fit().llf), 4), round(float(model.fit(reml=False).llf), 4)
+    (-871.8141, -875.9697)
+    """
+    arguments = {
+        "start_params": start_params,
+        "reml": reml,
+        "do_cg": do_cg,
+        "fe_pen": fe_pen,
+        "cov_pen": cov_pen,
+        "free": free,
+        "full_output": full_output,
+        "method": method,
+        "df_method": df_method,
+        "cov_type": cov_type,
+        "cov_kwds": cov_kwds,
+        "use_t": use_t,
+    }
+    if niter_sa > 0:
+        warnings.warn("niter_sa is currently ignored", ValueWarning, stacklevel=2)
+    fitted = fitted_model(model, **arguments, **fit_kwargs)
+    model._last_fit = LastFit(fitted.reml, fe_pen, cov_pen, free)
+    if do_cg:
+        _warn_of_verdict(fitted.fit)
+    return model._present(fitted)
+
+
+def fitted_model(
+    model: Any,
+    start_params: Any = None,
+    reml: bool = True,
+    do_cg: bool = True,
+    fe_pen: Any = None,
+    cov_pen: Any = None,
+    free: Any = None,
+    full_output: bool = False,
+    method: Any = None,
+    df_method: str | None = None,
+    cov_type: str | None = None,
+    cov_kwds: Any = None,
+    use_t: bool | None = None,
+    **options: Any,
+) -> Fitted:
+    """The record of a fit, complete; the arguments are those of ``fit``."""
+    if not has_rows(model) and model.source is None:
+        need_rows(model)
+    if covariance_name(cov_type) is None:  # passed over, as other options are
+        options, cov_type, cov_kwds = options | {"cov_type": cov_type}, None, None
+    check_fit_arguments(reml, method, df_method, options)
+    start = _read_start(model, start_params)
+    masked = free is not None and not all(m.all() for m in read_mask(model, free))
+    reml = bool(reml)
+    within = model._design.blocks.within
+    if within is not None and within.explained:
+        raise DesignError(_NO_VARIANCE)
+    iterations = options.get("maxiter")
+    penalties = Penalties(fe_pen, cov_pen)
+    if penalties or masked:
+        fit = constrained_fit(model, reml, start, free, penalties, iterations, do_cg)
+        lost = False
+    else:
+        theta = None if start is None else _start_theta(model, reml, start)
         if do_cg:
-            if not fit.convergence.converged:
-                warnings.warn(
-                    f"MixedLM did not converge: {fit.convergence.message}",
-                    ConvergenceWarning,
-                    stacklevel=2,
-                )
-            elif fit.is_singular:
-                warnings.warn(_SINGULAR, SingularMatrixWarning, stacklevel=2)
-            elif fit.convergence.status == "flat":
-                warnings.warn(fit.convergence.message, FlatLikelihoodWarning, stacklevel=2)
-            elif fit.convergence.status == "interior" and kind is MixedLMResults:
-                loss = loss_if_singular(fit)
-                if loss < _SAME_FIT:
-                    message = _NEARLY_SINGULAR.format(loss)
-                    warnings.warn(message, SingularMatrixWarning, stacklevel=2)
-        return MixedLMResultsWrapper(results)
-
-    def _refined(self, fit):
-        """The fit, again from sharper sums where the first have lost digits."""
-        if not needs_refinement(fit):
-            return fit, False
-        if not self.has_rows:
-            warnings.warn(_UNREFINED, PrecisionWarning, stacklevel=3)
-            return fit, False
-        return (
-            refine_fit(fit, self._response(), self.exog, self.random_terms, self.weights),
-            True,
-        )
-
-    def _read_start(self, start_params):
-        if start_params is None:
-            return None
-        if not isinstance(start_params, MixedLMParams):
-            count = self.layout.n_packed
-            vector = np.asarray(start_params, float)
-            lengths = (count, self.k_fe + count)
-            if vector.ndim != 1 or len(vector) not in lengths:
-                raise ValueError(
-                    "invalid start_params: start_params must hold "
-                    f"{count} finite numbers, the variance parameters "
-                    f"({', '.join(self.layout.names)}), or those after {self.k_fe} fixed "
-                    f"effects; got shape {vector.shape}"
-                )
-            if not np.isfinite(vector).all():
-                raise ValueError("invalid start_params: all must be finite")
-            with np.errstate(over="ignore"):
-                start = self.read_params(vector, len(vector) == lengths[1])
+            fit = fit_design(model._design, reml, theta, max_iterations=iterations)
         else:
-            start = self.read_params(start_params)
-        if not np.isfinite(start.packed).all():
-            raise ValueError("the deviance is not finite at the start (start_params)")
-        return start
-
-    def _start_theta(self, start):
-        covariances = self.layout.unpack(self._design.terms, start.packed)
-        try:
-            return Likelihood(self._design, self.reml).outer_theta(covariances)
-        except IndefiniteError as error:
-            raise ValueError(f"start_params: {error}") from None
-
-    def fit_regularized(
-        self,
-        start_params=None,
-        method="l1",
-        alpha=0,
-        ceps=1e-4,
-        ptol=1e-6,
-        maxit=200,
-        **fit_kwargs,
-    ):
-        """Fit with a penalty of the fixed effects.
-
-        Parameters
-        ----------
-        start_params : array_like, optional
-            Kept for statsmodels; the unpenalized fit is the start.
-        method : {"l1"} or Penalty, optional
-            "l1": the covariances are those of the unpenalized fit, and the fixed effects
-            minimize ``(y - Xb)'V^-1 (y - Xb) + sum_j alpha_j abs(b_j)``.  A penalty of
-            statsmodels: ``fit`` with it as ``fe_pen``.
-        alpha : float or array_like, optional
-            Weight of the penalty; for "l1" perhaps one for each fixed effect.
-        ceps : float, optional
-            Fixed effects smaller than this count as zero.
-        ptol : float, optional
-            Change of the fixed effects at convergence.
-        maxit : int, optional
-            Most sweeps over the fixed effects.
-        **fit_kwargs
-            Arguments of ``fit``.
-
-        Returns
-        -------
-        MixedLMResultsWrapper
-            Standard errors of fixed effects at zero are NaN.
-
-        Raises
-        ------
-        ValueError
-            If the method is not known, or a weight is not a number, 0 or more.
-
-        References
-        ----------
-        Friedman, Hastie and Tibshirani (2010), Regularization paths for generalized
-        linear models via coordinate descent, Journal of Statistical Software 33(1).
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> model = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data)
-        >>> result = model.fit_regularized(alpha=[0.0, 1.0])
-        >>> bool(result.fe_params["Days"] < model.fit().fe_params["Days"])
-        True
-        """
-        if isinstance(method, Penalty):
-            method.alpha = alpha
-            return self.fit(**(fit_kwargs | {"fe_pen": method}))
-        if not isinstance(method, str) or method.lower() != "l1":
-            raise ValueError(
-                f"Invalid regularization method: method={method!r}; use 'l1' or a Penalty"
+            fit = evaluate_design(model._design, reml, theta)
+        fit, lost = _refined(model, fit)
+    arguments = FitArguments(
+        start_params,
+        free,
+        fe_pen,
+        cov_pen,
+        {"method": method, "full_output": full_output, **options},
+    )
+    fitted = Fitted(fit, model, arguments=arguments)
+    fitted = fitted.with_settings(
+        choose_settings(fitted, df_method, cov_type, use_t, cov_kwds)
+    )
+    if lost:  # only then can the sums have gone wrong, or nothing be left of y
+        _check_residual(model, wresid(fitted))
+        error = precision_of(fit, resid(fitted), model.weights)
+        if error > _IMPRECISION:
+            warnings.warn(
+                _IMPRECISE.format(error), PrecisionWarning, stacklevel=user_stacklevel()
             )
-        for name, size in {"ceps": ceps, "ptol": ptol}.items():
-            if not isinstance(size, Real) or not size >= 0:
-                raise ValueError(f"{name}={size!r} must be a number, 0 or more")
-        if not isinstance(maxit, int | np.integer) or maxit < 1:
-            raise ValueError(f"maxit={maxit!r} must be a whole number, 1 or more")
-        weights = np.asarray(alpha, float)
-        weights = np.full(self.k_fe, weights) if weights.ndim == 0 else weights
-        if weights.shape != (self.k_fe,) or not (weights >= 0).all():
+    return fitted
+
+
+def _warn_of_verdict(fit):
+    """Say what of a fit its user must know."""
+    if not fit.convergence.converged:
+        message = f"MixedLM did not converge: {fit.convergence.message}"
+        kind = ConvergenceWarning
+    elif fit.is_singular:
+        message, kind = _SINGULAR, SingularMatrixWarning
+    elif fit.convergence.status == "flat":
+        message, kind = fit.convergence.message, FlatLikelihoodWarning
+    elif fit.convergence.status == "interior" and fit.held is None:
+        loss = loss_if_singular(fit)
+        if loss >= _SAME_FIT:
+            return
+        message, kind = _NEARLY_SINGULAR.format(loss), SingularMatrixWarning
+    else:
+        return
+    warnings.warn(message, kind, stacklevel=user_stacklevel())
+
+
+def _refined(model, fit):
+    """The fit, again from sharper sums where the first have lost digits."""
+    if not needs_refinement(fit):
+        return fit, False
+    if not has_rows(model):
+        warnings.warn(_UNREFINED, PrecisionWarning, stacklevel=user_stacklevel())
+        return fit, False
+    return (
+        refine_fit(fit, response_of(model), model.exog, model.random_terms, model.weights),
+        True,
+    )
+
+
+def _read_start(model, start_params):
+    if start_params is None:
+        return None
+    if not isinstance(start_params, MixedLMParams):
+        count = model.layout.n_packed
+        vector = np.asarray(start_params, float)
+        lengths = (count, model.k_fe + count)
+        if vector.ndim != 1 or len(vector) not in lengths:
             raise ValueError(
-                f"alpha={alpha!r} must be one number, 0 or more, or {self.k_fe} of them"
+                "invalid start_params: start_params must hold "
+                f"{count} finite numbers, the variance parameters "
+                f"({', '.join(model.layout.names)}), or those after {model.k_fe} fixed "
+                f"effects; got shape {vector.shape}"
             )
-        settings = [fit_kwargs.pop(name, None) for name in _COVARIANCE]
-        if covariance_name(settings[0]) is None:
-            fit_kwargs["cov_type"], settings = settings[0], [None, settings[1], None]
-        whole = self.fit(**fit_kwargs)._results
-        fit = l1_fit(self, whole.engine_fit, weights, ceps, ptol, maxit)
-        results = ConstrainedResults(self, fit, df_method=whole.df_method)
-        results.freepat, results.cov_pen = whole.freepat, whole.cov_pen
-        results.held_arguments = None
-        results.fit_settings = whole.fit_settings | {"method": method, "alpha": alpha}
-        results._choose_covariance(*settings)
-        return MixedLMResultsWrapper(results)
+        if not np.isfinite(vector).all():
+            raise ValueError("invalid start_params: all must be finite")
+        with np.errstate(over="ignore"):
+            start = read_params(model, vector, len(vector) == lengths[1])
+    else:
+        start = read_params(model, start_params)
+    if not np.isfinite(start.packed).all():
+        raise ValueError("the deviance is not finite at the start (start_params)")
+    return start
 
-    def _response(self):
-        return self.endog if self.offset is None else self.endog - self.offset
 
-    def _check_residual(self, residual):
-        size = np.sqrt(np.mean(residual**2))
-        if self.random_terms and size < _NO_RESIDUAL * self._design.y_scale:
-            raise DesignError(_NO_VARIANCE)
+def _start_theta(model, reml, start):
+    covariances = model.layout.unpack(model._design.terms, start.packed)
+    try:
+        return Likelihood(model._design, reml).outer_theta(covariances)
+    except IndefiniteError as error:
+        raise ValueError(f"start_params: {error}") from None
 
-    def _check_theta(self, values, what):
-        n_theta = sum(s.n_theta for s in self._design.structures)
-        theta = np.asarray(values, float)
-        if theta.shape != (n_theta,) or not np.isfinite(theta).all():
-            raise ValueError(
-                f"{what} must hold {n_theta} finite numbers, the theta of all random "
-                f"terms; got shape {theta.shape}"
-            )
-        return theta
 
-    def objective(self, theta, reml=True):
-        """Profiled deviance and its gradient at any theta.
+def fit_regularized(
+    model,
+    start_params=None,
+    method="l1",
+    alpha=0,
+    ceps=1e-4,
+    ptol=1e-6,
+    maxit=200,
+    **fit_kwargs,
+):
+    """Fit with a penalty of the fixed effects.
 
-        Parameters
-        ----------
-        theta : array_like
-            Relative covariance factors of all terms, shape (n_theta,).
-        reml : bool, optional
-            Restricted or ordinary deviance.
+    Parameters
+    ----------
+    start_params : array_like, optional
+        Kept for statsmodels; the unpenalized fit is the start.
+    method : {"l1"} or Penalty, optional
+        "l1": the covariances are those of the unpenalized fit, and the fixed effects
+        minimize ``(y - Xb)'V^-1 (y - Xb) + sum_j alpha_j abs(b_j)``.  A penalty of
+        statsmodels: ``fit`` with it as ``fe_pen``.
+    alpha : float or array_like, optional
+        Weight of the penalty; for "l1" perhaps one for each fixed effect.
+    ceps : float, optional
+        Fixed effects smaller than this count as zero.
+    ptol : float, optional
+        Change of the fixed effects at convergence.
+    maxit : int, optional
+        Most sweeps over the fixed effects.
+    **fit_kwargs
+        Arguments of ``fit``.
 
-        Returns
-        -------
-        deviance : float
-            -2 (restricted) log-likelihood, maximized over beta and sigma.
-        gradient : ndarray
-            Its derivative in theta.
+    Returns
+    -------
+    MixedLMResultsWrapper
+        Standard errors of fixed effects at zero are NaN.
 
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.dyestuff.load().data
-        >>> model = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data)
-        >>> deviance, gradient = model.objective([1.0])
-        >>> round(deviance, 4), gradient.shape
-        (319.7924, (1,))
-        """
-        if not isinstance(reml, bool | np.bool_):
-            raise ValueError(f"reml={reml!r}; use True (REML) or False (ML)")
-        theta = self._check_theta(theta, "theta")
-        objective = self._design.objective(reml)
-        inner = self._design.inner_theta(theta)
-        deviance = objective.value(inner)
-        if not np.isfinite(deviance):  # rounding has made the factorization fail
-            return float("inf"), np.full(len(inner), np.nan)
-        deviance += self._design.deviance_shift(reml, objective.dof)
-        if not len(inner):
-            return float(deviance), inner
-        scores = objective.derivatives(inner).scores
-        return float(deviance), self._design.gradient(scores, theta)
+    Raises
+    ------
+    ValueError
+        If the method is not known, or a weight is not a number, 0 or more.
 
-    def describe_blocks(self) -> str:
-        """The block structure that a fit works on, and its memory, as text."""
-        return self._design.describe()
+    References
+    ----------
+    Friedman, Hastie and Tibshirani (2010), Regularization paths for generalized
+    linear models via coordinate descent, Journal of Statistical Software 33(1).
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> model = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data)
+    >>> result = model.fit_regularized(alpha=[0.0, 1.0])
+    >>> bool(result.fe_params["Days"] < model.fit().fe_params["Days"])
+    True
+    """
+    if isinstance(method, Penalty):
+        method.alpha = alpha
+        return model.fit(**(fit_kwargs | {"fe_pen": method}))
+    if not isinstance(method, str) or method.lower() != "l1":
+        raise ValueError(
+            f"Invalid regularization method: method={method!r}; use 'l1' or a Penalty"
+        )
+    for name, size in {"ceps": ceps, "ptol": ptol}.items():
+        if not isinstance(size, Real) or not size >= 0:
+            raise ValueError(f"{name}={size!r} must be a number, 0 or more")
+    if not isinstance(maxit, int | np.integer) or maxit < 1:
+        raise ValueError(f"maxit={maxit!r} must be a whole number, 1 or more")
+    weights = np.asarray(alpha, float)
+    weights = np.full(model.k_fe, weights) if weights.ndim == 0 else weights
+    if weights.shape != (model.k_fe,) or not (weights >= 0).all():
+        raise ValueError(
+            f"alpha={alpha!r} must be one number, 0 or more, or {model.k_fe} of them"
+        )
+    chosen = {name: fit_kwargs.pop(name, None) for name in _COVARIANCE}
+    if covariance_name(chosen["cov_type"]) is None:
+        fit_kwargs["cov_type"], chosen["cov_type"] = chosen["cov_type"], None
+        chosen["use_t"] = None
+    whole = model.fit(**fit_kwargs).fitted
+    fit = l1_fit(whole.fit, weights, ceps, ptol, maxit)
+    options = {**whole.arguments.options, "method": method, "alpha": alpha}
+    fitted = Fitted(
+        fit,
+        model,
+        arguments=replace(whole.arguments, options=options, repeatable=False),
+    )
+    settings = choose_settings(fitted, whole.settings.df_method, **chosen)
+    return model._present(fitted.with_settings(settings))
+
+
+def response_of(model):
+    return model.endog if model.offset is None else model.endog - model.offset
+
+
+def _check_residual(model, residual):
+    size = np.sqrt(np.mean(residual**2))
+    if model.random_terms and size < _NO_RESIDUAL * model._design.y_scale:
+        raise DesignError(_NO_VARIANCE)
+
+
+def _check_theta(model, values, what):
+    n_theta = sum(s.n_theta for s in model._design.structures)
+    theta = np.asarray(values, float)
+    if theta.shape != (n_theta,) or not np.isfinite(theta).all():
+        raise ValueError(
+            f"{what} must hold {n_theta} finite numbers, the theta of all random "
+            f"terms; got shape {theta.shape}"
+        )
+    return theta
+
+
+def objective(model, theta, reml=True):
+    """Profiled deviance and its gradient at any theta.
+
+    Parameters
+    ----------
+    theta : array_like
+        Relative covariance factors of all terms, shape (n_theta,).
+    reml : bool, optional
+        Restricted or ordinary deviance.
+
+    Returns
+    -------
+    deviance : float
+        -2 (restricted) log-likelihood, maximized over beta and sigma.
+    gradient : ndarray
+        Its derivative in theta.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.dyestuff.load().data
+    >>> model = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data)
+    >>> deviance, gradient = model.objective([1.0])
+    >>> round(deviance, 4), gradient.shape
+    (319.7924, (1,))
+    """
+    if not isinstance(reml, bool | np.bool_):
+        raise ValueError(f"reml={reml!r}; use True (REML) or False (ML)")
+    theta = _check_theta(model, theta, "theta")
+    objective = model._design.objective(reml)
+    inner = model._design.inner_theta(theta)
+    deviance = objective.value(inner)
+    if not np.isfinite(deviance):  # rounding has made the factorization fail
+        return float("inf"), np.full(len(inner), np.nan)
+    deviance += model._design.deviance_shift(reml, objective.dof)
+    if not len(inner):
+        return float(deviance), inner
+    scores = objective.derivatives(inner).scores
+    return float(deviance), model._design.gradient(scores, theta)
+
+
+def describe_blocks(model) -> str:
+    """The block structure that a fit works on, and its memory, as text."""
+    return model._design.describe()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from functools import cached_property
 
 import numpy as np
 from statsmodels.base.model import LikelihoodModel
@@ -15,13 +16,16 @@ from mixedext.exceptions import (
     RankDeficientWarning,
     user_stacklevel,
 )
-from mixedext.models.mixedlm.chunk_rows import ChunkedRows
-from mixedext.models.mixedlm.fitting import Fitting
-from mixedext.models.mixedlm.refitting import Refitting
-from mixedext.models.mixedlm.statsmodels_face.groups_view import MADE_OF_ROWS, GroupsView
+from mixedext.fitted import Fitted
+from mixedext.inference.prediction import means_of_rows
+from mixedext.models.mixedlm import chunk_rows, fitting, refitting
+from mixedext.models.mixedlm.fitting import LastFit
+from mixedext.models.mixedlm.results import MixedLMResults, MixedLMResultsWrapper
+from mixedext.models.mixedlm.statsmodels_face import groups_view, likelihood
+from mixedext.models.mixedlm.statsmodels_face.groups_view import MADE_OF_ROWS
 from mixedext.models.mixedlm.statsmodels_face.model_data import model_data
 from mixedext.specification.formula.arrays import array_frame
-from mixedext.specification.formula.formula_engine import fixed_spec, new_fixed_columns
+from mixedext.specification.formula.formula_engine import fixed_spec
 from mixedext.specification.formula.model_frame import model_frame
 from mixedext.specification.formula.namespace import (
     caller_namespace,
@@ -40,7 +44,7 @@ from mixedext.specification.terms.random_terms import (
 __all__ = ["MixedLM", "mixedlm"]
 
 
-class MixedLM(Fitting, Refitting, ChunkedRows, GroupsView, UpstreamMixedLM):
+class MixedLM(UpstreamMixedLM):
     """Linear mixed-effects model with any number of nested and crossed random terms.
 
     Parameters
@@ -107,6 +111,9 @@ class MixedLM(Fitting, Refitting, ChunkedRows, GroupsView, UpstreamMixedLM):
     -165.4303
     """
 
+    source = None  # of rows in chunks
+    _last_fit = LastFit()
+
     def __init__(
         self,
         endog,
@@ -141,7 +148,7 @@ class MixedLM(Fitting, Refitting, ChunkedRows, GroupsView, UpstreamMixedLM):
         self._settle(frame, frame.nobs, 0 if own else None, kwargs)
         self.use_sqrt = use_sqrt
         self._design = prepare_design(
-            self._response(),
+            fitting.response_of(self),
             self.exog,
             self.random_terms,
             self.weights,
@@ -155,8 +162,6 @@ class MixedLM(Fitting, Refitting, ChunkedRows, GroupsView, UpstreamMixedLM):
         if self.exog is None:
             self.exog = np.zeros((len(self.endog), 0))
             self.data.xnames = []
-        self.reml = True
-        self.fe_pen = self.cov_pen = None
         grouped = self.grouped = frame.grouped
         self.groups, self.component_columns, self.group_levels = None, (), None
         if grouped is not None:
@@ -336,68 +341,56 @@ class MixedLM(Fitting, Refitting, ChunkedRows, GroupsView, UpstreamMixedLM):
         self.offset_formulas = frame.offset_formulas
         self.aliases = frame.aliases
 
-    # ---- rows ----
+    from_chunks = classmethod(chunk_rows.from_chunks)
 
-    def linear_predictor(self, coefficients, effects=None):
-        """Mean of the rows: offset, fixed effects and, if given, random effects.
+    # ---- fits ----
 
-        Parameters
-        ----------
-        coefficients : ndarray
-            Fixed effects; NaN counts as 0 (dropped columns).
-        effects : list of ndarray, optional
-            Random effects of every term, (L, k).
-        """
-        self._need_rows()
-        mean = self.exog @ np.nan_to_num(np.asarray(coefficients, float))
-        if self.offset is not None:
-            mean = mean + self.offset
-        if effects is not None:
-            for term, effect in zip(self.random_terms, effects, strict=True):
-                mean += term.contribution(effect)
-        return mean
+    fit = fitting.fit
+    fit_regularized = fitting.fit_regularized
+    refit = refitting.refit
+    fit_many = refitting.fit_many
+    objective = fitting.objective
+    describe_blocks = fitting.describe_blocks
+    predict = means_of_rows.predict_at
+    _fitted = fitting.fitted_model
 
-    def predict(self, params, exog=None, offset=None):
-        """Population mean for rows of fixed-effects columns.
+    def _present(self, fitted: Fitted) -> MixedLMResultsWrapper:
+        """A record of a fit as the results that users see."""
+        return MixedLMResultsWrapper(MixedLMResults(fitted))
 
-        Parameters
-        ----------
-        params : array_like or MixedLMParams
-            Fixed effects, possibly followed by variance parameters.
-        exog : array_like, optional
-            Columns as in the model; the model's own rows if None.
-        offset : array_like, optional
-            Added to the mean; the model's own for its own rows.
+    # ---- statsmodels' likelihood, by the criterion and penalties of the last fit ----
 
-        Returns
-        -------
-        ndarray
-        """
-        beta = getattr(params, "fe_params", params)
-        beta = np.nan_to_num(np.asarray(beta, float)[: self.k_fe])
-        if exog is None:
-            self._need_rows()
-            exog, offset = self.exog, self.offset if offset is None else offset
-        mean = np.asarray(exog, float) @ beta
-        return mean if offset is None else mean + np.asarray(offset, float)
+    loglike = likelihood.loglike
+    score = likelihood.score
+    score_full = likelihood.score_full
+    score_sqrt = likelihood.score_sqrt
+    hessian = likelihood.hessian
+    information = likelihood.information
+    get_fe_params = likelihood.get_fe_params
+    get_scale = likelihood.get_scale
+    get_distribution = likelihood.get_distribution
+    reml = likelihood.OfLastFit("reml")
+    fe_pen = likelihood.OfLastFit("fe_pen")
+    cov_pen = likelihood.OfLastFit("cov_pen")
+    _freepat = likelihood.OfLastFit("free")
+    _cov_sing = 0
 
-    def new_rows(self, data):
-        """Fixed-effects columns and formula offset for new data."""
-        spec = getattr(self.data, SPEC_ATTRIBUTE, None)
-        if spec is None:
-            raise ValueError(
-                "the data of this model were removed before it was saved or copied, and "
-                "with them what its formula has learned from them; predict first, save it "
-                "with its data, or pass the model's own columns with transform=False"
-            )
-        return new_fixed_columns(
-            spec,
-            data,
-            self.fixed_formula,
-            self.namespace,
-            self.aliases,
-            self.offset_formulas,
-        )
+    # ---- statsmodels' groups ----
+
+    stated_by_groups = property(groups_view.stated_by_groups)
+    group_labels = cached_property(groups_view.group_labels)
+    row_indices = cached_property(groups_view.row_indices)
+    n_groups = property(groups_view.n_groups)
+    group_sizes = property(groups_view.group_sizes)
+    group_list = groups_view.group_list
+    endog_li = cached_property(groups_view.endog_li)
+    exog_li = cached_property(groups_view.exog_li)
+    exog_re_li = cached_property(groups_view.exog_re_li)
+    exog_re2_li = cached_property(groups_view.exog_re2_li)
+    exog_re = property(groups_view.exog_re)
+    exog_vc = cached_property(groups_view.exog_vc)
+    _group_codes = cached_property(groups_view.group_codes)
+    _get_init_kwds = groups_view.init_kwds
 
     # ---- pickling ----
 

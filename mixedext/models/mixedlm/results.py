@@ -1,17 +1,18 @@
-"""Results of a fitted mixed model: estimates with their labels, no numerics."""
+"""Results of a fitted mixed model: a table of contents, one line an answer.
+
+Every method is a function of the file that answers the question; it takes the results
+first and reads their record, ``fitted``.
+"""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import statsmodels.base.wrapper as wrap
 from statsmodels.base.model import LikelihoodModelResults
-from statsmodels.regression.mixed_linear_model import (
-    MixedLMParams,
-)
 from statsmodels.regression.mixed_linear_model import (
     MixedLMResults as UpstreamResults,
 )
@@ -19,67 +20,50 @@ from statsmodels.regression.mixed_linear_model import (
     MixedLMResultsWrapper as UpstreamWrapper,
 )
 
-from mixedext.engine.fit import Fit
-from mixedext.inference.bootstrap.bootstrapping import Bootstrapping
-from mixedext.inference.bootstrap.refits import simulate_refits
-from mixedext.inference.comparison.criteria import Criteria
-from mixedext.inference.comparison.kenward_roger_tests import KenwardRogerTests
-from mixedext.inference.comparison.model_comparison import ModelComparison
-from mixedext.inference.comparison.term_deletion import TermDeletion
-from mixedext.inference.fixed_effects.anova_tables import AnovaTables
-from mixedext.inference.fixed_effects.df_methods import df_method_name
-from mixedext.inference.fixed_effects.parameter_covariance import ParameterCovariance
-from mixedext.inference.fixed_effects.wald import WaldTests
-from mixedext.inference.means.estimated_means import EstimatedMeans
-from mixedext.inference.profile.likelihood_profile import ProfileIntervals
-from mixedext.inference.random_effects.modes import RandomEffects
-from mixedext.inference.variances.explained_variance import ExplainedVariance
-from mixedext.inference.variances.intervals import VarianceIntervals
-from mixedext.inference.variances.variance_tests import VarianceTests
-from mixedext.models.mixedlm.statsmodels_face.likelihood_results import LikelihoodResults
-from mixedext.models.mixedlm.summary import summarize
-from mixedext.specification.formula.formula_engine import series_as_frame
+from mixedext.fitted import Fitted
+from mixedext.inference.bootstrap import bootstrap_tests, bootstrapping
+from mixedext.inference.comparison import (
+    criteria,
+    kenward_roger_tests,
+    model_comparison,
+    term_deletion,
+)
+from mixedext.inference.diagnostics import residuals
+from mixedext.inference.fixed_effects import (
+    anova_tables,
+    covariance_choice,
+    parameter_covariance,
+    wald,
+)
+from mixedext.inference.means import estimated_means
+from mixedext.inference.prediction import means_of_rows
+from mixedext.inference.profile import likelihood_profile
+from mixedext.inference.random_effects import modes
+from mixedext.inference.variances import (
+    estimates,
+    explained_variance,
+    intervals,
+    variance_tests,
+)
+from mixedext.models.mixedlm import chunk_rows, keeping
+from mixedext.models.mixedlm import summary as summary_tables
+from mixedext.models.mixedlm.statsmodels_face import likelihood_results
 
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
-_NO_REGRESSION = (
-    "a mixed model has no sums of squares of a linear regression, which anova_lm and "
-    "OLSInfluence need; wald_test_terms() tests its terms, and resid, wresid and "
-    "resid_pearson are its residuals"
-)
 
-
-class MixedLMResults(
-    Criteria,
-    RandomEffects,
-    LikelihoodResults,
-    KenwardRogerTests,
-    AnovaTables,
-    ModelComparison,
-    TermDeletion,
-    Bootstrapping,
-    ExplainedVariance,
-    EstimatedMeans,
-    VarianceTests,
-    ProfileIntervals,
-    VarianceIntervals,
-    WaldTests,
-    ParameterCovariance,
-    UpstreamResults,
-):
+class MixedLMResults(UpstreamResults):
     """Results of ``MixedLM.fit``.
 
     Parameters
     ----------
-    model : MixedLM
-        The model.
-    fit : Fit
-        The engine's fit.
-    df_method : str, optional
-        Degrees of freedom of tests on fixed effects; see ``MixedLM.fit``.
+    fitted : Fitted
+        The record of the fit, complete.
 
     Attributes
     ----------
+    fitted : Fitted
+        The record that all methods read.
     params : Series
         Fixed effects, then variance parameters divided by ``scale`` (statsmodels'
         packed layout); fixed effects that were dropped are NaN.
@@ -106,348 +90,141 @@ class MixedLMResults(
         Whether some variance is zero or some correlation +-1.
     """
 
-    def __init__(self, model, fit: Fit, df_method=None):
-        self.engine_fit = fit
-        beta = np.full(model.k_fe, np.nan)
-        kept = fit.design.basis.kept
-        beta[kept] = fit.coefficients
+    def __init__(self, fitted: Fitted):
+        self.fitted = fitted
+        model, fit, settings = fitted.model, fitted.fit, fitted.settings
+        terms, layout, scale = fitted.random.terms, model.layout, fit.scale
         relative = [lam @ lam.T for lam in fit.lams]
-        packed = model.layout.pack(fit.design.terms, relative)
-        params = np.concatenate([beta, packed])
+        packed = layout.pack(terms, relative)
+        params = np.concatenate([fitted.fixed.estimate, packed])
         LikelihoodModelResults.__init__(self, model, params)
-        self.fe_params = beta
-        self.scale, self.theta = fit.scale, fit.theta
-        self.cov_re_unscaled = model.layout.cov_re(relative)
-        self.cov_re = fit.scale * self.cov_re_unscaled
-        vcomp = model.layout.vcomp(fit.design.terms, relative)
-        self.vcomp = fit.scale * vcomp
+        self.fe_params = fitted.fixed.estimate.copy()
+        self.scale, self.theta = scale, fit.theta
+        covariances = fitted.random.covariances
+        self.cov_re_unscaled = layout.cov_re(relative)
+        self.cov_re = layout.cov_re(covariances)
+        self.vcomp = layout.vcomp(terms, covariances)
         self.reml, self.method = fit.reml, "REML" if fit.reml else "ML"
         self.convergence, self.converged = fit.convergence, fit.convergence.converged
-        self.fe_pen = self.cov_pen = self.freepat = None
+        arguments = fitted.arguments
+        self.fe_pen, self.cov_pen = arguments.fe_pen, arguments.cov_pen
+        self.freepat = arguments.free
         self.use_sqrt = model.use_sqrt
         self.k_fe, self.k_re = model.k_fe, model.k_re
         self.k_re2, self.k_vc = model.k_re2, model.k_vc
-        self.nobs = model.nobs
-        self.df_resid = self.nobs - fit.design.basis.rank
-        self.df_method = df_method_name(df_method)
-        self._choose_covariance()
+        self.nobs, self.df_resid = fitted.nobs, fitted.df_resid
+        self.df_method, self.use_t = settings.df_method, settings.use_t
+        self.cov_type, self.cov_kwds = settings.cov_type, dict(settings.cov_kwds)
+        if settings.df_resid_inference is not None:
+            self.df_resid_inference = settings.df_resid_inference
 
-    @cached_property
-    def params_object(self):
-        """The parameters as statsmodels' MixedLMParams."""
-        vcomp = self.vcomp / self.scale
-        return MixedLMParams.from_components(
-            self.fe_params, cov_re=self.cov_re_unscaled, vcomp=vcomp
-        )
+    # ---- the fit ----
 
-    @staticmethod
-    def _wrapped(results):
-        return MixedLMResultsWrapper(results)
+    llf = property(criteria.llf)
+    deviance = property(criteria.deviance)
+    n_params = property(criteria.n_params)
+    has_criteria = property(criteria.has_criteria)
+    aic = property(criteria.aic)
+    aicc = property(criteria.aicc)
+    bic = property(criteria.bic)
+    fit_log = property(likelihood_results.fit_log)
+    group_sizes = property(likelihood_results.group_sizes)
+    summary = summary_tables.summary
+    _repr_html_ = summary_tables.as_html
 
-    @cached_property
-    def _quantiles(self):
-        return np.quantile(self.resid_pearson, [0, 0.25, 0.5, 0.75, 1])
+    # ---- fixed effects ----
 
-    @cached_property
-    def group_sizes(self):
-        """Rows of each level of ``groups``, or else of the first grouping factor.
+    bse = cached_property(parameter_covariance.bse)
+    bse_fe = cached_property(parameter_covariance.bse_fe)
+    cov_params = parameter_covariance.cov_params
+    cov_params_default = property(parameter_covariance.cov_params)
+    cov_params_kr = property(kenward_roger_tests.cov_params_kr)
+    normalized_cov_params = parameter_covariance.NormalizedCovariance()
+    tvalues = cached_property(wald.tvalues)
+    pvalues = cached_property(wald.pvalues)
+    conf_int = wald.conf_int
+    fixed_effects_inference = wald.fixed_effects_inference
+    df_description = covariance_choice.df_description
+    df_held = wald.df_held
+    t_test = wald.t_test
+    f_test = wald.f_test
+    wald_test = wald.wald_test
+    wald_test_terms = wald.wald_test_terms
+    t_test_pairwise = wald.t_test_pairwise
+    anova = anova_tables.anova
+    kenward_roger = kenward_roger_tests.kenward_roger
+    get_robustcov_results = covariance_choice.get_robustcov_results
 
-        None where there is no such factor, or where the rows are in chunks.
-        """
-        return self.model.group_sizes
+    # ---- means ----
 
-    def remove_data(self):
-        """Remove what has the length of the data from the results and the model.
+    reference_grid = property(estimated_means.reference_grid)
+    emmeans = estimated_means.emmeans
+    emtrends = estimated_means.emtrends
+    joint_tests = estimated_means.joint_tests
 
-        A summary, the random effects and all tests stay.
-        """
-        if self.model.endog is not None:  # a summary needs them
-            _ = self._quantiles, self.group_sizes, self.model.endog_names
-        for name in ("fittedvalues", "resid"):
-            vars(self).pop(name, None)
-        if "groups" in self.cov_kwds:  # the covariance is there
-            self.cov_kwds["groups"] = None
-        self._keep_grams()
-        super().remove_data()
-        self.model.forget_groups()
+    # ---- comparison with other models ----
 
-    # ---- variance components ----
+    compare_lr_test = model_comparison.compare_lr_test
+    compare_kr_test = model_comparison.compare_kr_test
+    compare_satterthwaite_test = model_comparison.compare_satterthwaite_test
+    drop1 = term_deletion.drop1
+    ranova = term_deletion.ranova
+    step = term_deletion.step
 
-    @property
-    def sigma(self):
-        """Residual standard deviation."""
-        return float(np.sqrt(self.scale))
+    # ---- variances ----
 
-    @property
-    def is_singular(self):
-        """Whether some variance is zero or some correlation +-1."""
-        return self.engine_fit.is_singular
+    sigma = property(estimates.sigma)
+    is_singular = property(estimates.is_singular)
+    theta_names = property(estimates.theta_names)
+    var_corr = property(estimates.var_corr)
+    bse_re = cached_property(parameter_covariance.bse_re)
+    bse_scale = property(parameter_covariance.bse_scale)
+    cov_vcomp = intervals.cov_vcomp
+    conf_int_vcomp = intervals.conf_int_vcomp
+    exact_rlrt = variance_tests.exact_rlrt
+    icc = explained_variance.icc
+    r2_nakagawa = explained_variance.r2_nakagawa
+    profile = likelihood_profile.profile
 
-    @property
-    def fit_log(self):
-        """One row an evaluation: method, deviance, step, expected fall, theta."""
-        return self.engine_fit.log
+    # ---- random effects ----
 
-    @property
-    def n_levels(self):
-        """Number of levels of each grouping factor, a Series."""
-        terms = self.engine_fit.design.terms
-        return pd.Series({t.group: t.n_levels for t in terms}, dtype=int)
-
-    @property
-    def theta_names(self):
-        """Names of the elements of theta: group, row and column."""
-        return [
-            f"{t.group}.{name}"
-            for t in self.engine_fit.design.terms
-            for name in t.structure.theta_names(t.names)
-        ]
-
-    @property
-    def var_corr(self):
-        """Variances, standard deviations and correlations of the random effects.
-
-        Returns
-        -------
-        DataFrame
-            Columns group, name, variance, sd, corr (with the first effect of the term;
-            corr2, corr3 ... with the second, third ..., where a term has as many).  The
-            last row is the residual.
-        """
-        fit = self.engine_fit
-        rows = []
-        for term, covariance in zip(fit.design.terms, fit.covariances, strict=True):
-            sd = np.sqrt(np.diag(covariance))
-            for a, name in enumerate(term.names):
-                row = {"group": term.group, "name": name}
-                row |= {"variance": covariance[a, a], "sd": sd[a], "corr": np.nan}
-                if term.structure.correlated:
-                    for b in range(a):
-                        both = sd[a] * sd[b]
-                        key = "corr" if b == 0 else f"corr{b + 1}"
-                        row[key] = covariance[a, b] / both if both > 0 else np.nan
-                rows.append(row)
-        residual = {"group": "Residual", "name": ""}
-        rows.append(residual | {"variance": self.scale, "sd": self.sigma, "corr": np.nan})
-        return pd.DataFrame(rows)
+    n_levels = property(modes.n_levels)
+    ranef = modes.ranef
+    ranef_cov = modes.ranef_cov
+    coef = modes.coef
+    random_effects = cached_property(modes.random_effects)
+    random_effects_cov = cached_property(modes.random_effects_cov)
 
     # ---- rows ----
 
-    @cached_property
-    def fittedvalues(self):
-        """Offset, fixed effects and conditional modes of the rows."""
-        return self.model.linear_predictor(self.fe_params, self.engine_fit.effects)
+    fittedvalues = cached_property(means_of_rows.fittedvalues)
+    predict = means_of_rows.predict
+    resid = cached_property(residuals.resid)
+    wresid = property(residuals.wresid)
+    resid_pearson = property(residuals.resid_pearson)
+    by_chunk = chunk_rows.by_chunk
 
-    @cached_property
-    def resid(self):
-        """Response less fitted values."""
-        return self.model.endog - self.fittedvalues
+    # ---- simulation ----
 
-    @property
-    def wresid(self):
-        """Residuals times the square root of the weights: lme4's Pearson residuals."""
-        weights = self.model.weights
-        return self.resid if weights is None else np.sqrt(weights) * self.resid
+    simulate = bootstrapping.simulate
+    simulate_refits = bootstrapping.simulate_refits
+    bootstrap_parametric = bootstrapping.bootstrap_parametric
+    bootstrap_residual = bootstrapping.bootstrap_residual
+    bootstrap_cases = bootstrapping.bootstrap_cases
+    bootstrap_test = bootstrap_tests.bootstrap_test
 
-    @property
-    def resid_pearson(self):
-        """Scaled residuals: ``wresid`` divided by sigma."""
-        return self.wresid / self.sigma
+    # ---- statsmodels' own ----
 
-    def by_chunk(self, chunks=None):
-        """Fitted values and residuals of a model made by ``from_chunks``.
-
-        Parameters
-        ----------
-        chunks : iterable of DataFrame, optional
-            Chunks as for ``from_chunks``; those of the model if None.
-
-        Yields
-        ------
-        DataFrame
-            Columns ``fitted`` and ``resid``, one row for each complete row of a chunk.
-
-        Raises
-        ------
-        ValueError
-            If the rows of the model are in memory, or a level is new.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> formula = "Reaction ~ Days + (Days | Subject)"
-        >>> model = mx.MixedLM.from_chunks(formula, [data[:100], data[100:]])
-        >>> [len(frame) for frame in model.fit().by_chunk()]
-        [100, 80]
-        """
-        return self.model.by_chunk(self.fe_params, self.engine_fit.effects, chunks)
-
-    def predict(self, exog=None, transform=True, offset=None):
-        """Population mean (random effects at zero).
-
-        Parameters
-        ----------
-        exog : DataFrame or array_like, optional
-            New data, passed through the formula; the rows of the fit if None.  Without a
-            formula the model's columns: by name where a frame has all of their names, else
-            in their order.
-        transform : bool, optional
-            False if ``exog`` already holds the model's columns.
-        offset : array_like, optional
-            Added to the mean besides the formula's own ``offset(...)`` (for the rows of
-            the fit: besides all of the model's own offset).
-
-        Returns
-        -------
-        Series or ndarray
-
-        Raises
-        ------
-        ValueError
-            If ``exog`` has another number of columns than the model.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-        >>> result.predict({"Days": [0, 10]}).round(1).tolist()
-        [251.4, 356.1]
-        """
-        if exog is None:
-            own = self.model.offset
-            if own is not None and offset is not None:
-                offset = own + np.asarray(offset, float)
-            mean = self.model.predict(self.params, None, offset)
-            return pd.Series(mean, index=self.model.data.row_labels)
-        by_formula = transform and hasattr(self.model, "fixed_formula")
-        if by_formula and isinstance(exog, pd.Series):
-            exog = series_as_frame(exog, self.model.fixed_formula)
-        index = exog.index if isinstance(exog, pd.Series | pd.DataFrame) else None
-        if by_formula:
-            exog, own = self.model.new_rows(exog)
-            if own is not None:
-                offset = own if offset is None else own + np.asarray(offset, float)
-        else:
-            if isinstance(exog, pd.DataFrame):
-                exog = self._own_columns(exog)
-            exog = np.asarray(exog, float)
-            exog = exog[:, None] if exog.ndim == 1 and self.k_fe == 1 else exog
-            exog = np.atleast_2d(exog)
-            if exog.shape[1] != self.k_fe:
-                raise ValueError(
-                    f"exog has {exog.shape[1]} columns; the model has {self.k_fe}"
-                )
-        mean = self.model.predict(self.params, exog, offset)
-        return mean if index is None else pd.Series(mean, index=index)
-
-    def _own_columns(self, exog):
-        """Columns of new data by name, if they have all names of the model's columns."""
-        names = self.model.exog_names
-        if exog.columns.is_unique and set(names) <= set(exog.columns):
-            return exog[names]
-        return exog
-
-    def simulate_refits(self, n, rng=None, reml=None, n_threads=1):
-        """Simulate responses from the fit and fit the model to each of them.
-
-        With one grouping factor the sufficient statistics of a response are drawn, not its
-        rows, so that this is fast however long the data are.
-
-        Parameters
-        ----------
-        n : int
-            Number of responses.
-        rng : Generator or int, optional
-            Source of random numbers, or a seed.
-        reml : bool, optional
-            Criterion of the refits; that of this fit if None.
-        n_threads : int, optional
-            Threads that the work is shared among.  The numbers do not depend on it.
-
-        Returns
-        -------
-        Refits
-            Estimates and verdicts, one row a response; ``to_frame()`` for a DataFrame.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-        >>> refits = result.simulate_refits(1000, rng=1)
-        >>> len(refits), refits.n_failed
-        (1000, 0)
-        """
-        arguments = self._held_arguments("simulate_refits")
-        return simulate_refits(
-            self.model, self.engine_fit, n, rng, reml, n_threads, arguments=arguments
-        )
-
-    def _not_available(self, *args, **kwargs):
-        """Not available in mixedext."""
-        raise NotImplementedError("mixedext has no such method of statsmodels' results")
-
-    get_nlfun = _not_available
-
-    @property
-    def ssr(self):
-        """Absent: what asks for it takes the model for a linear regression."""
-        raise AttributeError(_NO_REGRESSION)
-
-    mse_resid = ssr
-
-    # ---- printing ----
-
-    def summary(
-        self,
-        yname=None,
-        xname_fe=None,
-        xname_re=None,
-        title=None,
-        alpha=0.05,
-        df_method=None,
-    ):
-        """Summary tables.
-
-        Parameters
-        ----------
-        yname : str, optional
-            Name of the response.
-        xname_fe, xname_re : list of str, optional
-            Names of the fixed effects, and of the variance parameters, in the order of
-            ``params``.
-        title : str, optional
-            Title.
-        alpha : float, optional
-            One minus the confidence level.
-        df_method : str, optional
-            Method for the degrees of freedom of the fixed effects (and, for
-            Kenward-Roger, their standard errors); the results' own if None.
-
-        Returns
-        -------
-        Summary
-            Prints as text; ``as_html`` and ``as_latex`` for the other forms.
-
-        Raises
-        ------
-        ValueError
-            If ``df_method`` is not known, or does not go with the fit.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.sleepstudy.load().data
-        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-        >>> result.summary(df_method="kenward-roger").tables[1].loc["Days"].to_list()
-        ['10.467', '1.546', '17', '6.771', '0.000', '7.206', '13.729']
-        """
-        return summarize(self, yname, xname_fe, xname_re, title, alpha, df_method)
-
-    def _repr_html_(self):
-        return self.summary().as_html()
+    params_object = cached_property(likelihood_results.params_object)
+    mle_settings = property(likelihood_results.mle_settings)
+    mle_retvals = property(likelihood_results.mle_retvals)
+    hist = property(likelihood_results.hist)
+    profile_re = likelihood_results.profile_re
+    bootstrap = likelihood_results.bootstrap
+    get_nlfun = likelihood_results.get_nlfun
+    ssr = property(likelihood_results.ssr)
+    mse_resid = property(likelihood_results.mse_resid)
+    remove_data = keeping.remove_data
 
 
 class MixedLMResultsWrapper(UpstreamWrapper):
@@ -459,14 +236,14 @@ class MixedLMResultsWrapper(UpstreamWrapper):
     _wrap_methods: ClassVar[dict] = {**UpstreamWrapper._wrap_methods}
     del _wrap_methods["conf_int"]
 
-    def conf_int(self, *args, **kwargs):
+    def conf_int(self, *args: Any, **kwargs: Any) -> Any:
         """Intervals of all parameters, with their names; see MixedLMResults.conf_int."""
         limits = self._results.conf_int(*args, **kwargs)
         if isinstance(limits, pd.DataFrame):  # has names of its own
             return limits
         return self._results.model.data.wrap_output(limits, "columns")
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         return self._results._repr_html_()
 
 

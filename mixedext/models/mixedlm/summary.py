@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 from statsmodels.iolib.summary2 import Summary
 
+from mixedext.inference.diagnostics.residuals import residual_quantiles
 from mixedext.tables.number_text import df_texts
 
-__all__ = ["summarize"]
+__all__ = ["as_html", "summary"]
 
 # As many decimals as statsmodels prints, and more where a standard error is small.
 _DECIMALS, _ERROR_DIGITS = 3, 4
@@ -17,7 +18,7 @@ _SHARED_DECIMALS = 2
 _DEFAULT_COV_TYPE = "nonrobust"
 
 
-def summarize(
+def summary(
     results,
     yname=None,
     xname_fe=None,
@@ -26,24 +27,56 @@ def summarize(
     alpha=0.05,
     df_method=None,
 ):
-    """Summary of a ``MixedLMResults``; see its ``summary`` method.
+    """Summary tables.
 
-    The first two tables are statsmodels': header and parameters.
+    Parameters
+    ----------
+    yname : str, optional
+        Name of the response.
+    xname_fe, xname_re : list of str, optional
+        Names of the fixed effects, and of the variance parameters, in the order of
+        ``params``.
+    title : str, optional
+        Title.
+    alpha : float, optional
+        One minus the confidence level.
+    df_method : str, optional
+        Method for the degrees of freedom of the fixed effects (and, for
+        Kenward-Roger, their standard errors); the results' own if None.
+
+    Returns
+    -------
+    Summary
+        Prints as text; ``as_html`` and ``as_latex`` for the other forms.
+
+    Raises
+    ------
+    ValueError
+        If ``df_method`` is not known, or does not go with the fit.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    >>> result.summary(df_method="kenward-roger").tables[1].loc["Days"].to_list()
+    ['10.467', '1.546', '17', '6.771', '0.000', '7.206', '13.729']
     """
-    summary = Summary()
-    summary.add_title(title or "Mixed Linear Model Regression Results")
-    summary.add_dict(_header(results, yname, df_method))
+    out = Summary()
+    out.add_title(title or "Mixed Linear Model Regression Results")
+    # the first two tables are statsmodels': header and parameters
+    out.add_dict(_header(results, yname, df_method))
     parameters = _parameters(results, xname_fe, xname_re, alpha, df_method)
-    summary.add_df(parameters, align="r")
+    out.add_df(parameters, align="r")
     effects = _random_effects(results)
     if effects is not None:
         left = "ll".ljust(effects.shape[1], "r")
-        summary.add_df(effects, align=left, index=False)
+        out.add_df(effects, align=left, index=False)
     if results.model.source is None:
-        summary.add_df(_scaled_residuals(results), align="r", index=False)
+        out.add_df(_scaled_residuals(results), align="r", index=False)
     for line in _notes(results, parameters, df_method):
-        summary.add_text(line)
-    return summary
+        out.add_text(line)
+    return out
 
 
 # ---- header ----
@@ -203,7 +236,7 @@ def _random_effects(results):
 def _one_row_a_variance(results):
     """``var_corr`` with one row for all columns of a term that share a variance."""
     frame, start, kept = results.var_corr, 0, []
-    for term in results.engine_fit.design.terms:
+    for term in results.fitted.random.terms:
         shared = term.structure.name == "identity" and term.k > 1
         kept += [start] if shared else range(start, start + term.k)
         if shared:
@@ -214,7 +247,7 @@ def _one_row_a_variance(results):
 
 def _scaled_residuals(results):
     heads = ["Min", "1Q", "Median", "3Q", "Max"]
-    values = [f"{v:.4f}" for v in results._quantiles]
+    values = [f"{v:.4f}" for v in residual_quantiles(results.fitted)]
     return pd.DataFrame([["Scaled residuals:", *values]], columns=["", *heads])
 
 
@@ -226,7 +259,7 @@ def _notes(results, parameters, df_method):
     if len(levels):
         listed = ", ".join(f"{group}: {count}" for group, count in levels.items())
         yield f"Levels of the grouping factors: {listed}."
-    if results.model.is_weighted:
+    if results.fitted.is_weighted:
         yield "Weighted: residual variance is Scale / weight."
     if results.is_singular:
         yield "Singular fit: some variance is zero or some correlation is +-1."
@@ -251,3 +284,8 @@ def _checked_names(given, own, what):
     if len(given) != len(own):
         raise ValueError(f"{what} should be a list of length {len(own)}")
     return list(given)
+
+
+def as_html(results) -> str:
+    """The summary as HTML, for notebooks."""
+    return results.summary().as_html()

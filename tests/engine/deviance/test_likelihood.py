@@ -110,7 +110,7 @@ def test_equals_the_fit_at_its_estimate(kind):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some variances are zero
         result = mx.MixedLM(y, x, terms=terms).fit()._results
-    fit = result.engine_fit
+    fit = result.fitted.fit
     point = Likelihood(fit.design, True).at([m @ m.T for m in fit.lams])
     assert point.log_likelihood() == pytest.approx(result.llf, rel=1e-14)
     np.testing.assert_allclose(point.coefficients(), fit.coefficients, rtol=1e-12)

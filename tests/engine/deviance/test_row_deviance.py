@@ -89,7 +89,7 @@ def test_balanced_designs_are_their_analysis_of_variance(nested, sizes):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         result = mx.mixedlm("y ~ 1 + (1 | a) + (1 | b)", pd.DataFrame(data)).fit()
-    fit = result.engine_fit
+    fit = result.fitted.fit
     assert isinstance(fit.objective, RowDeviance)
     assert fit.convergence.status == "interior"
     found = [float(c[0, 0]) ** 0.5 for c in fit.covariances] + [fit.scale**0.5]
@@ -161,7 +161,7 @@ def test_slopes_and_weights_by_many_digits(case):
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", SingularMatrixWarning)
         result = mx.mixedlm("y ~ x + (x | a) + (1 | b)", data, weights=weights).fit()
-    fit, fixed = result.engine_fit, np.column_stack([np.ones(n), x])
+    fit, fixed = result.fitted.fit, np.column_stack([np.ones(n), x])
     assert isinstance(fit.objective, RowDeviance)
 
     def deviance(theta):
@@ -186,7 +186,7 @@ def test_what_cannot_be_mended_is_said(monkeypatch):
     model = mx.mixedlm("y ~ 1 + (1 | a) + (1 | b)", data)
     _, deviations, llf = analysis_of_variance(y, True)
     result = model.fit()
-    found = [float(c[0, 0]) ** 0.5 for c in result.engine_fit.covariances]
+    found = [float(c[0, 0]) ** 0.5 for c in result.fitted.fit.covariances]
     np.testing.assert_allclose(found, deviations[:2], rtol=1e-5)
     assert result.llf == pytest.approx(llf, rel=1e-9)
     monkeypatch.setattr(row_deviance, "MOST_NUMBERS", 0)
@@ -213,7 +213,7 @@ def test_pivots(storage):
 
 def test_ordinary_models_never_ask_the_rows():
     data = mx.datasets.penicillin.load().data
-    fit = mx.mixedlm("diameter ~ 1 + (1 | plate) + (1 | sample)", data).fit().engine_fit
+    fit = mx.mixedlm("diameter ~ 1 + (1 | plate) + (1 | sample)", data).fit().fitted.fit
     assert fit.design.rows is None
     assert not isinstance(fit.objective, RowDeviance)
 
@@ -225,9 +225,9 @@ def test_a_given_theta_stays_and_pickles_are_whole():
     model = mx.mixedlm("y ~ 1 + (1 | a) + (1 | b)", data)
     best = model.fit()
     held = model.fit(start_params=best.params_object, do_cg=False)
-    np.testing.assert_allclose(held.engine_fit.theta, best.engine_fit.theta, rtol=1e-12)
+    np.testing.assert_allclose(held.fitted.fit.theta, best.fitted.fit.theta, rtol=1e-12)
     assert held.llf == pytest.approx(best.llf, rel=1e-11)
     again = pickle.loads(pickle.dumps(best))
-    np.testing.assert_array_equal(again.engine_fit.effects[0], best.engine_fit.effects[0])
-    theta = best.engine_fit.optimum.theta
-    assert again.engine_fit.objective.value(theta) == best.engine_fit.optimum.deviance
+    np.testing.assert_array_equal(again.fitted.fit.effects[0], best.fitted.fit.effects[0])
+    theta = best.fitted.fit.optimum.theta
+    assert again.fitted.fit.objective.value(theta) == best.fitted.fit.optimum.deviance

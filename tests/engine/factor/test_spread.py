@@ -105,7 +105,7 @@ def test_estimates_modes_and_covariances(combination, weighted, reml):
     weights = weights if weighted else None
     model = mx.MixedLM(y, x, terms=terms, weights=weights)
     result = quiet(model.fit, reml=reml)
-    fit = result.engine_fit
+    fit = result.fitted.fit
     assert fit.convergence.converged
     deviance = dense.deviance(y, x, terms, fit.lams, reml, weights)
     np.testing.assert_allclose(fit.deviance, deviance, rtol=1e-11)
@@ -140,7 +140,7 @@ def test_information_matches_numerical_curvature(combination):
         if not result.is_singular and (result.theta**2).min() > 0.01:
             break
     assert not result.is_singular
-    fit = result.engine_fit
+    fit = result.fitted.fit
     structures = [t.structure for t in terms]
     gamma = np.concatenate(
         [s.gamma(c) for s, c in zip(structures, fit.covariances, strict=True)]
@@ -221,7 +221,7 @@ def test_scaling(combination):
     two = quiet(mx.MixedLM(1e-3 * y, x * [1.0, 1e5], terms=scaled).fit)
     np.testing.assert_allclose(two.scale, 1e-6 * one.scale, rtol=1e-7)
     np.testing.assert_allclose(
-        two.engine_fit.coefficients, one.engine_fit.coefficients * [1e-3, 1e-8], rtol=1e-8
+        two.fitted.fit.coefficients, one.fitted.fit.coefficients * [1e-3, 1e-8], rtol=1e-8
     )
     factor = [1e-4 if hasattr(t, "matrix") else 1.0 for t in terms]
     np.testing.assert_allclose(two.theta, one.theta * factor, rtol=1e-5)
@@ -356,7 +356,7 @@ def test_more_columns_than_rows(share, weighted):
     term = mx.SparseTerm(z, group="marker")
     model = mx.MixedLM(y, x, terms=[term], weights=weights)
     result = quiet(model.fit)
-    fit = result.engine_fit
+    fit = result.fitted.fit
     np.testing.assert_allclose(
         fit.deviance, dense.deviance(y, x, [term], fit.lams, True, weights), rtol=1e-11
     )
@@ -487,7 +487,7 @@ def test_many_columns_with_one_variance(n_levels, k, weighted):
     weights = rng.uniform(0.5, 2, n) if weighted else None
     model = mx.MixedLM(y, x, terms=[term], weights=weights)
     result = quiet(model.fit)
-    fit = result.engine_fit
+    fit = result.fitted.fit
     np.testing.assert_allclose(
         fit.deviance, dense.deviance(y, x, [term], fit.lams, True, weights), rtol=1e-11
     )
@@ -603,7 +603,7 @@ def test_two_variances_of_many_columns_on_one_factor(crossed):
     y = sum(m @ rng.normal(size=m.shape[1]) for m in z) + rng.normal(size=n)
     x = np.ones((n, 1))
     result = quiet(mx.MixedLM(y, x, terms=terms).fit)
-    fit = result.engine_fit
+    fit = result.fitted.fit
     np.testing.assert_allclose(
         fit.deviance, dense.deviance(y, x, terms, fit.lams, True), rtol=1e-11
     )

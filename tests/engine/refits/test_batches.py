@@ -9,6 +9,7 @@ import pytest
 import mixedext as mx
 from mixedext.engine.deviance import several_factors
 from mixedext.engine.refits.batches import fit_responses, in_batches
+from mixedext.inference.bootstrap.refits import responses_of
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning",
@@ -128,7 +129,7 @@ def test_responses_that_lose_digits_are_refined():
 
 def test_a_batch_is_made_once_for_a_criterion():
     model, y = model_and_responses("pastes", 3)
-    responses = model._responses()
+    responses = responses_of(model)
     first = fit_responses(responses, y, True)
     (own,) = responses.batches.values()
     again = fit_responses(responses, y, True)

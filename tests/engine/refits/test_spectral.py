@@ -9,6 +9,7 @@ from scipy import stats
 import mixedext as mx
 from mixedext.engine.refits import batches, simulation
 from mixedext.engine.refits.spectral import SpectralFits, spectral_pays
+from mixedext.inference.bootstrap.refits import responses_of
 
 
 def model(seed=0, n=150, levels=14, rank=7, weights=True):
@@ -44,7 +45,7 @@ def test_the_same_responses_by_rows(reml, weights, monkeypatch):
         patch.setattr(batches, "spectral_pays", lambda *args, **kwds: False)
         want = own.fit_many(y, reml=reml)
     spectral = SpectralFits(design, reml)
-    lead, _, least_squares, y_scale = own._responses().products(y)
+    lead, _, least_squares, y_scale = responses_of(own).products(y)
     lead = lead[:, 0] * y_scale
     w = (spectral.vector.T @ lead).T / np.sqrt(spectral.mu)
     rest = n * y_scale**2 - (w**2).sum(axis=1)

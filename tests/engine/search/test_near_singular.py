@@ -22,7 +22,7 @@ def test_optimum_that_is_hardly_one():
     with pytest.warns(SingularMatrixWarning, match="random effects .* nearly singular"):
         result = model.fit()
     assert not result.is_singular
-    fit = result._results.engine_fit
+    fit = result._results.fitted.fit
     loss = 0.5 * (model.objective([0.0])[0] - result.deviance)
     assert 0 < loss < 2e-4
     assert loss_if_singular(fit) == pytest.approx(loss, rel=1e-6)
@@ -35,5 +35,5 @@ def test_optimum_that_is_hardly_one():
 def test_clear_variance_is_not_asked(recwarn):
     data = mx.datasets.dyestuff.load().data
     result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit()
-    assert loss_if_singular(result._results.engine_fit) == np.inf
+    assert loss_if_singular(result._results.fitted.fit) == np.inf
     assert not recwarn.list

@@ -169,7 +169,7 @@ def test_rectified_theta_is_canonical():
     g = np.repeat(np.arange(10), 6)
     data = pd.DataFrame({"y": rng.normal(size=60), "x": rng.normal(size=60), "g": g})
     result = mx.mixedlm("y ~ x + (x | g)", data).fit(start_params=[-1.0, 0.3, -2.0])
-    lam = result.engine_fit.lams[0]
+    lam = result.fitted.fit.lams[0]
     assert (np.diag(lam) >= 0).all()
     assert lam[0, 1] == 0.0
 

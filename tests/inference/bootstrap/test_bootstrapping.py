@@ -111,7 +111,7 @@ def test_simulated_responses_have_the_moments_of_the_model(kind, conditional):
     covariance = np.diag(variance)
     if not conditional:
         for term, own in zip(
-            result.model.random_terms, result.engine_fit.covariances, strict=True
+            result.model.random_terms, result.fitted.fit.covariances, strict=True
         ):
             z = np.column_stack(
                 [
@@ -480,7 +480,7 @@ def test_what_was_held_stays_held_in_refits(kind, how):
             weights=model.weights,
             offset=model.offset,
         )
-        fresh = new.fit(reml=False, **result._results.held_arguments)
+        fresh = new.fit(reml=False, **result.fitted.arguments.held("the test"))
         assert seen.llf[number] == pytest.approx(fresh.llf, abs=1e-8)
         assert seen.replicates["x"][number] == pytest.approx(fresh.fe_params[1], rel=1e-6)
     if kind == "slope":

@@ -29,7 +29,7 @@ def test_model_comparisons_of_pbkrtest(name, part):
     large = model_of(case, want["large"]).fit()
     small = model_of(case, want["small"])
     rows, values = restriction(unwrapped(large), small)
-    test = fixed_tests(large.engine_fit, None).f_test(rows, values)
+    test = fixed_tests(large.fitted.fit, None).f_test(rows, values)
     sat, kr = want["SATmodcomp"], want["KRmodcomp"]
     assert test.df_num == kr["ndf"]
     if "stat" in sat:

@@ -14,6 +14,7 @@ from helpers.reference import case_names, load_case, relative_error
 import mixedext as mx
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.inference.fixed_effects.anova_tables import term_hypotheses
+from mixedext.inference.prediction.means_of_rows import new_rows
 from mixedext.inference.submodels.fixed_terms import fixed_terms
 from mixedext.inference.submodels.other_criteria import unwrapped
 
@@ -220,7 +221,7 @@ def test_no_intercept():
     result = fitted("y ~ 0 + a*b + (1 | g)", data)
     rows = {t.name: h for t, h in term_hypotheses(unwrapped(result), 3)}["a"]
     grid = pd.MultiIndex.from_product([list("123"), list("12")], names=["a", "b"])
-    cells, _ = result.model.new_rows(grid.to_frame(index=False))
+    cells, _ = new_rows(result.model, grid.to_frame(index=False))
     means = cells.reshape(3, 2, -1).mean(axis=1)
     assert np.linalg.matrix_rank(np.vstack([rows, means])) == 3
 

@@ -22,13 +22,13 @@ pytestmark = [
 
 
 def fit_of(formula, data):
-    return mx.mixedlm(formula, data).fit().engine_fit
+    return mx.mixedlm(formula, data).fit().fitted.fit
 
 
 @pytest.mark.parametrize("case", VALUES["nlme"], ids=lambda c: c["formula"])
 def test_inner_and_outer_as_nlme(case):
     """lme(...)$fixDF$X"""
-    tests = BetweenWithinTests(build_model(case).fit().engine_fit)
+    tests = BetweenWithinTests(build_model(case).fit().fitted.fit)
     want = np.array(case["df"], float)
     assert sorted(tests.column_df) == sorted(want)
     if "Sex * age" not in case["formula"]:  # there R orders the columns otherwise
@@ -49,7 +49,7 @@ def test_sas_split_plot():
     result = mx.mixedlm("y ~ C(a, Sum) * C(b, Sum) + (1 | block / a)", data).fit()
     variances = sorted(result.var_corr["variance"].round(4))
     assert variances == [9.3611, 15.3819, 62.3958]
-    tests = ContainmentTests(result.engine_fit)
+    tests = ContainmentTests(result.fitted.fit)
     names = list(result.model.exog_names)
     np.testing.assert_array_equal(
         [tests.column_df[names.index(n)] for n in names],
@@ -152,9 +152,9 @@ def test_far_from_zero_and_weighted():
     fit = mx.mixedlm(
         "y ~ between + year + (1 | g)", data, weights=rng.uniform(0.5, 2, 60)
     ).fit()
-    tests = BetweenWithinTests(fit.engine_fit)
+    tests = BetweenWithinTests(fit.fitted.fit)
     np.testing.assert_array_equal(tests.column_df, [47, 10, 47])
-    assert ContainmentTests(fit.engine_fit).column_df.tolist() == [10, 10, 47]
+    assert ContainmentTests(fit.fitted.fit).column_df.tolist() == [10, 10, 47]
 
 
 def test_without_random_terms():

@@ -20,7 +20,7 @@ from mixedext.inference.fixed_effects.df_methods import (
 @pytest.fixture(scope="module")
 def fit():
     data = mx.datasets.sleepstudy.load().data
-    return mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit().engine_fit
+    return mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit().fitted.fit
 
 
 @pytest.mark.parametrize("name", list(DF_METHODS))
@@ -63,16 +63,16 @@ def test_dependent_rows_as_lmertest():
             20.7553745148,
         ),
     ):
-        tests = fixed_tests(result.engine_fit, "satterthwaite")
+        tests = fixed_tests(result.fitted.fit, "satterthwaite")
         found = tests.f_test(np.array(rows))
         assert found.df_num == 3
         np.testing.assert_allclose(found.statistic, statistic, rtol=1e-7)
         np.testing.assert_allclose(found.df_denom, df_denom, rtol=1e-6)
         # a right-hand side that the estimates fulfil
-        values = np.array(rows) @ result.engine_fit.coefficients
+        values = np.array(rows) @ result.fitted.fit.coefficients
         assert abs(tests.f_test(np.array(rows), values).statistic) < 1e-12
         # Kenward-Roger's test is the same for every basis
-        tests = fixed_tests(result.engine_fit, "kenward-roger")
+        tests = fixed_tests(result.fitted.fit, "kenward-roger")
         one, other = tests.f_test(np.array(rows)), tests.f_test(np.array(rows)[[0, 1, 3]])
         if rows[0][1] == 1:
             np.testing.assert_allclose(one.df_denom, other.df_denom, rtol=1e-10)

@@ -28,7 +28,7 @@ REFERENCE = [
 
 
 def kr_of(formula, data, **options):
-    return KenwardRoger(mx.mixedlm(formula, data, **options).fit().engine_fit)
+    return KenwardRoger(mx.mixedlm(formula, data, **options).fit().fitted.fit)
 
 
 @pytest.mark.parametrize("name", REFERENCE)
@@ -162,7 +162,7 @@ def test_balanced_split_plot(seed):
     data = pd.DataFrame({"y": y.ravel(), "r": block.ravel()})
     data["a"] = pd.Categorical(whole.ravel())
     data["b"] = pd.Categorical(sub.ravel())
-    fit = mx.mixedlm("y ~ a * b + (1 | r / a)", data).fit().engine_fit
+    fit = mx.mixedlm("y ~ a * b + (1 | r / a)", data).fit().fitted.fit
     assert not fit.is_singular
     # textbook sums of squares
     m = y.mean()
@@ -284,7 +284,7 @@ def test_dependent_rows_are_reduced_and_values_heeded(uneven):
 
 
 def test_ml_fits_are_refused_with_what_to_do():
-    fit = mx.mixedlm(FORMULA, mx.datasets.sleepstudy.load().data).fit(reml=False).engine_fit
+    fit = mx.mixedlm(FORMULA, mx.datasets.sleepstudy.load().data).fit(reml=False).fitted.fit
     with pytest.raises(ValueError, match=r"fit\(reml=True\)"):
         fixed_tests(fit, "kr")
 

@@ -17,7 +17,8 @@ from statsmodels.iolib.summary2 import summary_col
 import mixedext as mx
 from mixedext.engine.fit import evaluate_design
 from mixedext.exceptions import ClusterWarning
-from mixedext.inference.fixed_effects.parameter_covariance import covariance_name
+from mixedext.fitted import Fitted
+from mixedext.inference.fixed_effects.covariance_choice import covariance_name
 from mixedext.models.mixedlm.results import MixedLMResults
 
 KINDS = ["CR0", "CR1", "CR2", "CR3"]
@@ -335,7 +336,9 @@ def test_clubsandwich(kind, name, random, reml):
     theta = want["theta"] if name == "slopes" else want["theta"][::-1]
     np.testing.assert_allclose(model.fit(reml=reml).theta, theta, rtol=1e-6)
     # where R's optimizer ended
-    at = MixedLMResults(model, evaluate_design(model._design, reml, np.array(theta)))
+    at = MixedLMResults(
+        Fitted(evaluate_design(model._design, reml, np.array(theta)), model)
+    )
     result = at.get_robustcov_results(kind, groups="g", df="bell-mccaffrey", use_t=True)
     n, p = len(data), 3
     # clubSandwich's CR1 has the factor G / (G - 1) alone

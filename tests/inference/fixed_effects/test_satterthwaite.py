@@ -100,8 +100,8 @@ def test_variance_of_a_variance_by_hand():
     """One group of rows alone: the intercept's df are those of sigma^2, n - 1 or n."""
     data = pd.DataFrame({"y": np.random.default_rng(1).normal(size=15)})
     model = mx.mixedlm("y ~ 1", data)
-    assert Satterthwaite(model.fit().engine_fit).df([[1]]) == pytest.approx(14)
-    by_ml = Satterthwaite(model.fit(reml=False).engine_fit)
+    assert Satterthwaite(model.fit().fitted.fit).df([[1]]) == pytest.approx(14)
+    by_ml = Satterthwaite(model.fit(reml=False).fitted.fit)
     assert by_ml.df([[1]]) == pytest.approx(15)
     assert by_ml.f_test([[1]]).df_denom == pytest.approx(15)
 
@@ -113,7 +113,7 @@ def test_welch_like_case_is_between_the_bounds():
     g = np.repeat(np.arange(10), count)
     y = 2 * rng.normal(size=10)[g] + rng.normal(size=len(g))
     data = pd.DataFrame({"y": y, "g": g})
-    tests = Satterthwaite(mx.mixedlm("y ~ 1 + (1 | g)", data).fit().engine_fit)
+    tests = Satterthwaite(mx.mixedlm("y ~ 1 + (1 | g)", data).fit().fitted.fit)
     assert 5 < tests.df([[1]])[0] < 12
 
 
@@ -140,7 +140,7 @@ def test_not_at_a_minimum_information_falls_back_with_a_warning():
 
 def test_zero_variance_is_held_and_named():
     data = mx.datasets.dyestuff2.load().data
-    tests = Satterthwaite(mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit().engine_fit)
+    tests = Satterthwaite(mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit().fitted.fit)
     assert tests.held == ("variance of Intercept by Batch at 0",)
     # then it is a sample of independent rows
     assert tests.df([[1]])[0] == pytest.approx(29, rel=1e-12)
@@ -155,11 +155,11 @@ def test_scale_and_row_order_change_nothing():
     data = mx.datasets.sleepstudy.load().data
     data = data[(np.arange(1, 181) * 7) % 11 > 4]
     formula = "Reaction ~ Days + (Days | Subject)"
-    first = Satterthwaite(mx.mixedlm(formula, data).fit().engine_fit)
+    first = Satterthwaite(mx.mixedlm(formula, data).fit().fitted.fit)
     moved = data.sample(frac=1, random_state=2)
     moved["Reaction"] *= 1e-5
     moved["Days"] *= 1e3
-    second = Satterthwaite(mx.mixedlm(formula, moved).fit().engine_fit)
+    second = Satterthwaite(mx.mixedlm(formula, moved).fit().fitted.fit)
     rows = np.array([[1, 0], [0, 1], [1, 2.0]])
     scaled = rows * [1, 1e3]
     np.testing.assert_allclose(second.df(scaled), first.df(rows), rtol=1e-7)

@@ -573,7 +573,7 @@ def test_vcov_and_linfct():
     result = results_of("factorial")
     means = result.emmeans("a")
     rows = means.linfct.to_numpy()
-    covariance = rows @ result.engine_fit.covariance @ rows.T
+    covariance = rows @ result.fitted.fit.covariance @ rows.T
     assert relative_error(means.vcov, covariance) < 1e-12
     assert relative_error(rows @ result.fe_params, means.estimate) < 1e-12
     assert list(means.linfct.columns) == result.model.exog_names

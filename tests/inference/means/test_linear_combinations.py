@@ -66,7 +66,7 @@ def test_joint_test_of_what_can_be_estimated():
     with pytest.warns(mx.RankDeficientWarning):
         model = mx.mixedlm("yield ~ nitroF * Variety + (1 | Block/Variety)", some)
     result = model.fit()
-    relations, fit = result.reference_grid.relations, result.engine_fit
+    relations, fit = result.reference_grid.relations, result.fitted.fit
     tests = fixed_tests(fit)
     rows = result.emmeans(["nitroF", "Variety"]).linfct.to_numpy()
     contrast = np.diff(np.eye(12), axis=0)

@@ -15,6 +15,7 @@ from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 import mixedext as mx
 from mixedext.engine.fit import evaluate_design
 from mixedext.exceptions import LowerDevianceWarning
+from mixedext.fitted import Fitted
 from mixedext.inference.profile import path as profile_path
 from mixedext.models.mixedlm.results import MixedLMResults
 
@@ -280,8 +281,9 @@ def test_dropped_columns_have_no_interval():
 def test_a_better_fit_is_said():
     data = data_of("sleepstudy")
     right = fitted(SLEEP, data)
-    fit = right.engine_fit
-    worse = MixedLMResults(right.model, evaluate_design(fit.design, False, fit.theta * 1.2))
+    fit = right.fitted.fit
+    at = evaluate_design(fit.design, False, fit.theta * 1.2)
+    worse = MixedLMResults(Fitted(at, right.model))
     with pytest.warns(LowerDevianceWarning, match="lower than that of the fit"):
         profile = worse.profile("Days")
     assert profile.deviance == pytest.approx(-2 * right.llf, abs=1e-8)
@@ -291,7 +293,7 @@ def test_a_better_fit_is_said():
 def test_a_better_fit_found_between_points_is_said():
     right = fitted(SLEEP, data_of("sleepstudy"))
     want = right.profile("Days")
-    fit = right.engine_fit
+    fit = right.fitted.fit
     worse = evaluate_design(fit.design, False, fit.theta * 1.05)
     profile = right.profile("Days")
     curve = profile._profile.curves[0]

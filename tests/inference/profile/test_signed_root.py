@@ -58,7 +58,7 @@ def test_limits_are_those_of_direct_minimization(name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SingularMatrixWarning)
         results = mx.mixedlm(case.formula, case.data, **options).fit(reml=False)
-    fit = results.engine_fit
+    fit = results.fitted.fit
     want = case.values["profile_ci"]
     assert fit.deviance == pytest.approx(want["deviance_min"], rel=1e-10)
     model = ProfileModel(fit.design)
@@ -170,7 +170,7 @@ def test_points_are_dense_restricted_minima(seed, number):
 
 def test_slopes_are_derivatives_of_zeta():
     data = mx.datasets.sleepstudy.load().data
-    fit = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit(reml=False).engine_fit
+    fit = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit(reml=False).fitted.fit
     model = ProfileModel(fit.design)
     fitted = model.fitted(fit)
     for target in model.targets():
@@ -192,9 +192,9 @@ def test_slopes_are_derivatives_of_zeta():
 def test_curvature_at_the_estimate_is_the_observed_information():
     data = mx.datasets.sleepstudy.load().data
     results = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit(reml=False)
-    model = ProfileModel(results.engine_fit.design)
-    fitted = model.fitted(results.engine_fit)
-    found = profile_fit(results.engine_fit, model.targets(), ZETA95, 0.5)
+    model = ProfileModel(results.fitted.fit.design)
+    fitted = model.fitted(results.fitted.fit)
+    found = profile_fit(results.fitted.fit, model.targets(), ZETA95, 0.5)
     errors = results.conf_int_vcomp()["se"].to_numpy()
     slopes = [c.slope[c.middle] for c in found.curves]
     np.testing.assert_allclose(1 / np.array(slopes)[:4], errors, rtol=1e-6)
@@ -203,7 +203,7 @@ def test_curvature_at_the_estimate_is_the_observed_information():
 
 def test_a_better_fit_found_on_the_way_is_taken():
     data = mx.datasets.sleepstudy.load().data
-    fit = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit(reml=False).engine_fit
+    fit = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit(reml=False).fitted.fit
     worse = evaluate_design(fit.design, False, fit.theta * 1.3)
     model = ProfileModel(fit.design)
     found = profile_fit(worse, model.targets(), ZETA95, 0.5)
@@ -341,9 +341,9 @@ def test_searches_beside_the_path_are_short_where_data_are_many():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SingularMatrixWarning)
         result = mx.mixedlm("y ~ x + a + b + c + d + e + (x | g)", data).fit(reml=False)
-    assert result.engine_fit.is_singular
-    model = ProfileModel(result.engine_fit.design)
+    assert result.fitted.fit.is_singular
+    model = ProfileModel(result.fitted.fit.design)
     targets = [t for t in model.targets() if t.kind == "fixed"]
-    found = profile_fit(result.engine_fit, targets, ZETA99, 0.6)
+    found = profile_fit(result.fitted.fit, targets, ZETA99, 0.6)
     # with every search to its end there were 250 for each
     assert max(c.evaluations for c in found.curves) < 100

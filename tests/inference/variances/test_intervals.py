@@ -30,7 +30,7 @@ def test_covariance_is_the_inverse_of_the_dense_information(reml):
         same * np.outer(days, days),
         np.eye(len(y)),
     ]
-    cov = results.engine_fit.covariances[0]
+    cov = results.fitted.fit.covariances[0]
     values = np.array([cov[0, 0], cov[1, 0], cov[1, 1], results.scale])
     inverse = np.linalg.inv(sum(v * p for v, p in zip(values, parts, strict=True)))
     project = inverse @ x @ np.linalg.solve(x.T @ inverse @ x, x.T @ inverse)

@@ -26,7 +26,7 @@ def sleep():
 @pytest.mark.parametrize("reml", [True, False])
 def test_is_the_inverse_of_statsmodels_hessian(sleep, reml):
     result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", sleep).fit(reml=reml)
-    fit, layout = result._results.engine_fit, result.model.layout
+    fit, layout = result._results.fitted.fit, result.model.layout
     got = observed_covariance(fit, variance_covariance(fit).relative)
     at = np.append([0, 1], 2 + layout.packed_gamma)
     upstream = sm.MixedLM.from_formula(

@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-from tests.models.anova_estimates.test_estimates import dense_sequence
 
 from mixedext.models.anova_estimates.estimates import anova_table
+from tests.models.anova_estimates.test_estimates import dense_sequence
 
 
 def nested_tree(rng, depth, top, most, size):

@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from tests.models.anova_estimates.test_estimates import compare, dense_sequence, nested_design
 
 from mixedext.exceptions import DesignError
 from mixedext.models.anova_estimates.estimates import anova_table
 from mixedext.models.anova_estimates.sources import sources_of
+from tests.models.anova_estimates.test_estimates import (
+    compare,
+    dense_sequence,
+    nested_design,
+)
 
 
 def test_projections_are_orthogonal_and_complete():

@@ -10,6 +10,7 @@ import pytest
 
 import mixedext as mx
 from mixedext.engine.refits.simulation import Sampler
+from mixedext.inference.bootstrap.refits import responses_of
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning"
@@ -173,7 +174,7 @@ def test_simulated_products_have_the_moments_of_the_model(weights):
     data = unbalanced(n=60, n_levels=4)
     model = mx.mixedlm("y ~ x + z + (x | g)", data, weights=weights)
     y = responses(data, "g", 2)[:, 1]
-    fit = model.refit(y).engine_fit
+    fit = model.refit(y).fitted.fit
     n = 40_000
     lead, least_squares, y_scale, _ = Sampler(fit).draw(n, np.random.default_rng(0))
     rng = np.random.default_rng(1)
@@ -183,7 +184,7 @@ def test_simulated_products_have_the_moments_of_the_model(weights):
     rows = rng.normal(size=(60, n)) / root[:, None]
     for j in range(2):
         rows += term.z[:, j, None] * effect[:, term.codes, j].T
-    products = model._responses().products(rows)
+    products = responses_of(model).products(rows)
     one = np.column_stack(
         [(lead * y_scale[:, None, None]).reshape(n, -1), least_squares, y_scale**2]
     )

@@ -173,7 +173,7 @@ def test_standard_error_of_sigma_squared_without_random_terms(sleep):
 
 
 def test_gls_covariance(slopes):
-    v = slopes.scale * dense.covariance(slopes.model.terms, slopes.engine_fit.lams)
+    v = slopes.scale * dense.covariance(slopes.model.terms, slopes.fitted.fit.lams)
     x = slopes.model.exog
     want = np.linalg.inv(x.T @ np.linalg.solve(v, x))
     np.testing.assert_allclose(slopes.cov_params().iloc[:2, :2], want, rtol=1e-8)
@@ -270,7 +270,7 @@ def test_random_effects_of_one_factor(slopes):
 
 def test_random_effects_against_dense_algebra(penicillin):
     model = penicillin.model
-    lams = penicillin.engine_fit.lams
+    lams = penicillin.fitted.fit.lams
     v = penicillin.scale * dense.covariance(model.terms, lams)
     inverse = np.linalg.inv(v)
     residual = model.endog - model.exog @ penicillin.fe_params.to_numpy()

@@ -8,6 +8,8 @@ import numpy as np
 from statsmodels.tools.rng_qrng import check_random_state
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
+from mixedext.fitted import need_rows
+
 __all__ = ["MixedLMDistribution"]
 
 _INDEFINITE = (
@@ -44,7 +46,7 @@ class MixedLMDistribution:
     """
 
     def __init__(self, model, params, scale, exog):
-        model._need_rows()
+        need_rows(model)
         layout, terms = model.layout, model.random_terms
         params = np.asarray(params, float)
         expected = model.k_fe + layout.n_packed
@@ -115,5 +117,5 @@ class MixedLMDistribution:
         noise = np.sqrt(self.scale) * rng.normal(size=model.nobs)
         if model.weights is not None:
             noise = noise / np.sqrt(model.weights)
-        mean = model.linear_predictor(np.zeros(model.k_fe), effects)
+        mean = need_rows(model).mean(np.zeros(model.k_fe), effects)
         return mean + self.exog @ np.nan_to_num(self.fe_params) + noise

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
+import numpy as np
+import pandas as pd
+from statsmodels.regression.mixed_linear_model import MixedLMParams
+
+from mixedext.fitted import Fitted, HasFitted, once_a_fit
 from mixedext.inference.profile.variance_profile import profile_variance
 from mixedext.models.mixedlm.fit_arguments import check_fit_arguments
 
-__all__ = ["bootstrap", "hist", "mle_retvals", "mle_settings", "profile_re"]
+__all__ = [
+    "bootstrap",
+    "fit_log",
+    "get_nlfun",
+    "group_sizes",
+    "hist",
+    "mle_retvals",
+    "mle_settings",
+    "mse_resid",
+    "params_object",
+    "profile_re",
+    "ssr",
+]
+
+
+_NO_REGRESSION = (
+    "a mixed model has no sums of squares of a linear regression, which anova_lm and "
+    "OLSInfluence need; wald_test_terms() tests its terms, and resid, wresid and "
+    "resid_pearson are its residuals"
+)
 
 
 def mle_settings(results):
     """Arguments of the fit, with the name of the optimizer that was used."""
-    return {"optimizer": results.convergence.method, **results.fit_settings}
-
-
-def _held_arguments(results, what):
-    """Arguments that hold or penalize parameters, for what makes refits."""
-    if results.held_arguments is None:
-        raise ValueError(
-            f"{what} fits the model again, but this fit has an L1 penalty at the "
-            "covariances of another one; bootstraps of such estimates are not valid "
-            "either. Use results of fit"
-        )
-    return results.held_arguments
+    return {"optimizer": results.convergence.method, **results.fitted.arguments.options}
 
 
 def mle_retvals(results):
@@ -43,7 +56,11 @@ def mle_retvals(results):
 
 def hist(results):
     """``[mle_retvals]`` if the fit was asked for ``full_output``, else None."""
-    return [results.mle_retvals] if results.fit_settings.get("full_output") else None
+    return (
+        [results.mle_retvals]
+        if results.fitted.arguments.options.get("full_output")
+        else None
+    )
 
 
 def profile_re(
@@ -133,7 +150,7 @@ def bootstrap(results, nrep=100, method="nm", disp=0, store=1, rng=None):
     (50, 2)
     """
     refits = results.simulate_refits(nrep, rng=rng)
-    layout, design = results.model.layout, results.engine_fit.design
+    layout, design = results.model.layout, results.fitted.fit.design
     packed = [
         layout.pack(design.terms, [lam @ lam.T for lam in design.lams(theta)])
         for theta in refits.theta
@@ -142,3 +159,44 @@ def bootstrap(results, nrep=100, method="nm", disp=0, store=1, rng=None):
     if store:
         results.bootstrap_results = estimates
     return estimates.mean(axis=0), estimates.std(axis=0), estimates
+
+
+def get_nlfun(results: Any, *args: Any, **kwargs: Any) -> None:
+    """Not available in mixedext."""
+    raise NotImplementedError("mixedext has no such method of statsmodels' results")
+
+
+def ssr(results: Any) -> None:
+    """Absent: what asks for it takes the model for a linear regression."""
+    raise AttributeError(_NO_REGRESSION)
+
+
+def mse_resid(results: Any) -> None:
+    """Absent: what asks for it takes the model for a linear regression."""
+    raise AttributeError(_NO_REGRESSION)
+
+
+def fit_log(results: HasFitted) -> pd.DataFrame:
+    """One row an evaluation: method, deviance, step, expected fall, theta."""
+    return results.fitted.fit.log
+
+
+def group_sizes(results: HasFitted) -> np.ndarray | None:
+    """Rows of each level of ``groups``, or else of the first grouping factor.
+
+    None where there is no such factor, or where the rows are in chunks.
+    """
+    return _sizes(results.fitted)
+
+
+@once_a_fit
+def _sizes(fitted: Fitted) -> np.ndarray | None:
+    return fitted.model.group_sizes
+
+
+def params_object(results: Any) -> MixedLMParams:
+    """The parameters as statsmodels' MixedLMParams."""
+    vcomp = results.vcomp / results.scale
+    return MixedLMParams.from_components(
+        results.fe_params, cov_re=results.cov_re_unscaled, vcomp=vcomp
+    )

@@ -1,0 +1,1 @@
+"""Predictions: means of rows, known and new."""

@@ -1,0 +1,33 @@
+"""What is kept of results when the rows of the data are removed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from statsmodels.base.model import LikelihoodModelResults
+
+from mixedext.fitted import has_rows
+from mixedext.inference.diagnostics.residuals import residual_quantiles
+from mixedext.inference.means.estimated_means import keep_grid
+from mixedext.inference.random_effects.modes import keep_grams
+from mixedext.models.mixedlm.statsmodels_face.groups_view import forget_groups
+
+__all__ = ["remove_data"]
+
+
+def remove_data(results: Any) -> None:
+    """Remove what has the length of the data from the results and the model.
+
+    A summary, the random effects, estimated means and all tests stay.
+    """
+    fitted, model = results.fitted, results.model
+    if has_rows(model):  # a summary needs them
+        _ = residual_quantiles(fitted), results.group_sizes, model.endog_names
+        keep_grid(fitted)
+    for name in ("fittedvalues", "resid"):
+        vars(results).pop(name, None)
+    if "groups" in results.cov_kwds:  # the covariance is there
+        results.cov_kwds["groups"] = None
+    keep_grams(fitted)
+    LikelihoodModelResults.remove_data(results)
+    forget_groups(model)
