@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["check_count", "check_probability", "check_reml", "confidence_level"]
+__all__ = [
+    "check_count",
+    "check_probability",
+    "check_reml",
+    "confidence",
+    "confidence_level",
+]
 
 
 def check_probability(value, name: str) -> None:
@@ -22,6 +28,28 @@ def check_count(value, name: str) -> None:
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < 1:
         raise ValueError(f"{name}={value!r} must be a whole number, 1 or more")
+
+
+def confidence(alpha: float = 0.05, level: float | None = None) -> float:
+    """The confidence level that ``alpha``, or in its place ``level``, stands for.
+
+    Parameters
+    ----------
+    alpha : float, optional
+        One minus the level, as in statsmodels.
+    level : float, optional
+        The level itself, as in R; it has precedence over ``alpha`` as it is by default.
+
+    Raises
+    ------
+    ValueError
+        If it is no number between 0 and 1; names the argument.
+    """
+    if level is None:
+        check_probability(alpha, "alpha")
+        return 1 - alpha
+    check_probability(level, "level")
+    return level
 
 
 def confidence_level(level, alpha=None):
