@@ -42,51 +42,49 @@ _lacking = sorted(set(mixedext.__all__) - set(re.findall(r"\w+", _page)))
 if _lacking:
     raise RuntimeError(f"docs/api.rst does not name {', '.join(_lacking)}")
 
-# What the modules of mixedext, or of statsmodels, ask of models and results; not for users.
+# What statsmodels asks of models and results; not for users.
 _INTERNAL = {
-    "MixedLM": {
-        "by_chunk",
-        "endog_li",
-        "exog_li",
-        "exog_re_li",
-        "exog_re2_li",
-        "forget_groups",
-        "has_rows",
-        "is_weighted",
-        "linear_predictor",
-        "new_rows",
-        "read_params",
-        "row_indices",
-    },
-    "MixedLMResults": {
-        "cov_params_default",
-        "get_nlfun",
-        "mse_resid",
-        "normalized_cov_params",
-        "ssr",
-    },
+    "endog_li",
+    "exog_li",
+    "exog_re_li",
+    "exog_re2_li",
+    "row_indices",
+    "cov_params_default",
+    "get_nlfun",
+    "mse_resid",
+    "normalized_cov_params",
+    "ssr",
 }
 
 
-def _members(part, seen):
-    """Methods and properties that a part defines, in its order."""
-    kinds = types.FunctionType | classmethod | property | functools.cached_property
-    for name, value in vars(part).items():
-        if isinstance(value, kinds) and not name.startswith("_") and name not in seen:
-            seen.add(name)
-            is_property = isinstance(value, property | functools.cached_property)
-            yield "attribute" if is_property else "method", name
+def _function_of(value):
+    """The function that a member of a class is made of."""
+    if isinstance(value, property):
+        return value.fget
+    if isinstance(value, functools.cached_property):
+        return value.func
+    return getattr(value, "__func__", value)
+
+
+def _heading(function):
+    """The folder of a function's file, in words: the question that it answers."""
+    folder = function.__module__.split(".")[-2]
+    return {
+        "mixedlm": "The model and its fit",
+        "statsmodels_face": "As statsmodels has it",
+    }.get(folder, folder.replace("_", " ").capitalize())
 
 
 def _sections(cls):
-    """Heading and members for a class and each part of mixedext that it is made of."""
-    seen = set(_INTERNAL[cls.__name__])
-    parts = [part for part in cls.__mro__ if part.__module__.startswith("mixedext")]
-    for part in parts:
-        words = re.sub("(?<=[a-z])(?=[A-Z])", " ", part.__name__).capitalize()
-        members = sorted(_members(part, seen), key=lambda member: member[0])
-        if members:
-            yield "Members" if part is cls else words, members
+    """Headings, and kind and name of the members below each, in the order of the class."""
+    kinds = types.FunctionType | classmethod | property | functools.cached_property
+    sections = {}
+    for name, value in vars(cls).items():
+        if isinstance(value, kinds) and not name.startswith("_") and name not in _INTERNAL:
+            is_property = isinstance(value, property | functools.cached_property)
+            kind = "attribute" if is_property else "method"
+            sections.setdefault(_heading(_function_of(value)), []).append((kind, name))
+    return list(sections.items())
 
 
 # Fields of dataclasses stand in the docstring already; see _templates/autosummary.
@@ -97,10 +95,9 @@ autosummary_context = {
         for name, value in _public.items()
         if dataclasses.is_dataclass(value)
     },
-    # Models and results are made of parts; what these define is listed part by part.
+    # Methods are functions of the files that answer a question: one section a question.
     "sections": {
-        cls.__name__: list(_sections(cls))
-        for cls in (mixedext.MixedLM, mixedext.MixedLMResults)
+        cls.__name__: _sections(cls) for cls in (mixedext.MixedLM, mixedext.MixedLMResults)
     },
 }
 numpydoc_class_members_toctree = False

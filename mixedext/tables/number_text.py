@@ -1,10 +1,13 @@
-"""How degrees of freedom and p-values are printed."""
+"""How numbers are printed: estimates, degrees of freedom and p-values."""
 
 from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["df_texts", "p_texts"]
+__all__ = ["df_texts", "enough_decimals", "number_format", "number_texts", "p_texts"]
+
+# As many decimals as statsmodels prints, and more where a standard error is small.
+DECIMALS, ERROR_DIGITS = 3, 4
 
 # Degrees of freedom this close to a whole number are printed as one.
 WHOLE = 1e-6
@@ -48,3 +51,34 @@ def p_texts(values) -> list[str]:
         "" if np.isnan(p) else "<.0001" if p < SMALLEST_P else f"{p:.4f}"
         for p in np.asarray(values, float)
     ]
+
+
+def enough_decimals(*values) -> int:
+    """Decimals that show some digits of the least number.
+
+    Parameters
+    ----------
+    *values : array_like
+        Of the first of these that has a number other than zero: standard errors, and then
+        the estimates.
+    """
+    for given in values:
+        sizes = np.abs(np.asarray(given, float))
+        sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+        if len(sizes):
+            first = int(np.floor(np.log10(sizes.min())))
+            return max(DECIMALS, ERROR_DIGITS - 1 - first)
+    return DECIMALS
+
+
+def number_format(decimals: int, shown) -> str:
+    """Format with so many decimals, or with exponents for very small or large numbers."""
+    shown = np.abs(np.asarray(shown, float))
+    largest = shown[np.isfinite(shown)].max(initial=0.0)
+    return "{:.4e}" if decimals > 8 or largest >= 1e9 else f"{{:.{decimals}f}}"
+
+
+def number_texts(values, form: str | None = None) -> list[str]:
+    """Numbers as text, by a format (three decimals if None); not finite ones are blank."""
+    form = form or "{:.3f}"
+    return [form.format(v) if np.isfinite(v) else "" for v in values]

@@ -45,7 +45,7 @@ from mixedext.inference.variances import (
     intervals,
     variance_tests,
 )
-from mixedext.models.mixedlm import chunk_rows, keeping
+from mixedext.models.mixedlm import brief, chunk_rows, keeping
 from mixedext.models.mixedlm import summary as summary_tables
 from mixedext.models.mixedlm.statsmodels_face import likelihood_results
 
@@ -130,6 +130,7 @@ class MixedLMResults(UpstreamResults):
     fit_log = property(likelihood_results.fit_log)
     group_sizes = property(likelihood_results.group_sizes)
     summary = summary_tables.summary
+    __repr__ = __str__ = brief.brief
     _repr_html_ = summary_tables.as_html
 
     # ---- fixed effects ----
@@ -242,6 +243,8 @@ class MixedLMResultsWrapper(UpstreamWrapper):
         if isinstance(limits, pd.DataFrame):  # has names of its own
             return limits
         return self._results.model.data.wrap_output(limits, "columns")
+
+    __repr__ = __str__ = brief.brief_of_wrapper
 
     def _repr_html_(self) -> str:
         return self._results._repr_html_()

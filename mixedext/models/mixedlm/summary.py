@@ -7,12 +7,15 @@ import pandas as pd
 from statsmodels.iolib.summary2 import Summary
 
 from mixedext.inference.diagnostics.residuals import residual_quantiles
-from mixedext.tables.number_text import df_texts
+from mixedext.tables.number_text import (
+    df_texts,
+    enough_decimals,
+    number_format,
+    number_texts,
+)
 
 __all__ = ["as_html", "summary"]
 
-# As many decimals as statsmodels prints, and more where a standard error is small.
-_DECIMALS, _ERROR_DIGITS = 3, 4
 # Blocks of a table whose decimals differ by no more than this share one format.
 _SHARED_DECIMALS = 2
 _DEFAULT_COV_TYPE = "nonrobust"
@@ -145,7 +148,7 @@ def _parameters(results, xname_fe, xname_re, alpha, df_method):
     blocks = []
     forms = _formats(fixed[own_scale], variances[own_scale])
     for block, form in zip((fixed, variances), forms, strict=True):
-        text = {c: _texts(block[c], form if c in own_scale else None) for c in block}
+        text = {c: number_texts(block[c], form if c in own_scale else None) for c in block}
         if "df" in block:
             text["df"] = df_texts(block["df"])
         blocks.append(pd.DataFrame(text, dtype=object))
@@ -180,33 +183,10 @@ def _fixed_effects(results, alpha, df_method):
 
 def _formats(*blocks):
     """For each block a format with enough decimals for its smallest standard error."""
-    decimals = [_decimals(block["Std.Err."], block["Coef."]) for block in blocks]
+    decimals = [enough_decimals(block["Std.Err."], block["Coef."]) for block in blocks]
     if np.ptp(decimals) <= _SHARED_DECIMALS:
         decimals = [max(decimals)] * len(blocks)
-    return [_format(d, b) for d, b in zip(decimals, blocks, strict=True)]
-
-
-def _decimals(errors, values):
-    """Decimals that show some digits of the least error; of the least value without one."""
-    for precise in (errors, values):
-        precise = np.abs(np.asarray(precise, float))
-        precise = precise[np.isfinite(precise) & (precise > 0)]
-        if len(precise):
-            first = int(np.floor(np.log10(precise.min())))
-            return max(_DECIMALS, _ERROR_DIGITS - 1 - first)
-    return _DECIMALS
-
-
-def _format(decimals, shown):
-    shown = np.abs(np.asarray(shown, float))
-    largest = shown[np.isfinite(shown)].max(initial=0.0)
-    return "{:.4e}" if decimals > 8 or largest >= 1e9 else f"{{:.{decimals}f}}"
-
-
-def _texts(values, form=None):
-    """Numbers as text, those that are not finite left blank."""
-    form = form or "{:.3f}"
-    return [form.format(v) if np.isfinite(v) else "" for v in values]
+    return [number_format(d, b) for d, b in zip(decimals, blocks, strict=True)]
 
 
 # ---- random effects ----
@@ -224,12 +204,14 @@ def _random_effects(results):
     )
     for head, column in (("Variance", "variance"), ("Std.Dev.", "sd")):
         values = frame[column]
-        text[head] = _texts(values, _format(_decimals(values, values), values))
+        text[head] = number_texts(
+            values, number_format(enough_decimals(values, values), values)
+        )
     for column in correlations:
         values = frame[column]
         if values.notna().any():
             head = "Corr" if column == "corr" else ""
-            text[head if head else " " * int(column[4:])] = _texts(values, "{:.3f}")
+            text[head if head else " " * int(column[4:])] = number_texts(values, "{:.3f}")
     return text
 
 
