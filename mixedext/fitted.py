@@ -58,8 +58,9 @@ class Model(Protocol):
     ----------
     exog_names, endog_names : list of str, str
         Names of the fixed-effects columns, all of them, and of the response.
-    nobs, k_fe, k_re : int
-        Rows; columns of the fixed effects; correlated random effects of ``groups``.
+    nobs, k_fe, k_re, k_re2, k_vc : int
+        Rows; columns of the fixed effects; correlated random effects of ``groups``, the
+        elements of their covariance, and variance components.
     layout : ParameterLayout
         Names and packing of the variance parameters.
     random_terms : list of RandomTerm or SparseTerm or None
@@ -82,6 +83,9 @@ class Model(Protocol):
     nobs: int
     k_fe: int
     k_re: int
+    k_re2: int
+    k_vc: int
+    use_sqrt: bool
     layout: ParameterLayout
     random_terms: Any
     weights: Any
@@ -107,6 +111,15 @@ class Model(Protocol):
 
     @property
     def stated_by_groups(self) -> bool: ...
+
+    @property
+    def group_sizes(self) -> np.ndarray | None: ...
+
+    def _fitted(self, *args: Any, **kwargs: Any) -> Fitted:
+        """The record of another fit; nothing is remembered of it on the model."""
+
+    def _present(self, fitted: Fitted) -> Any:
+        """A record of a fit as the results that users see."""
 
     def fit(self, *args: Any, **kwargs: Any) -> Any: ...
 

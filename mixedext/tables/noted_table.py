@@ -29,7 +29,8 @@ class NotedTable(pd.DataFrame):
     """
 
     _metadata: ClassVar[list[str]] = ["heading", "notes"]
-    heading, notes = "", ()
+    heading: str = ""
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, frame: pd.DataFrame, heading: str, notes=()) -> NotedTable:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mixedext.compat import SPEC_ATTRIBUTE
+from mixedext.fitted import HasFitted
 from mixedext.models.mixedlm.chunked import ChunkedDesign, chunk_rows, design_from_chunks
 from mixedext.specification.data.sources import ChunkSource, chunk_source
 from mixedext.specification.formula.chunks import ChunkPlan
@@ -17,18 +20,18 @@ __all__ = ["by_chunk", "from_chunks"]
 
 
 def from_chunks(
-    cls,
-    formula,
-    chunks,
+    cls: Any,
+    formula: str,
+    chunks: Any,
     *,
-    groups=None,
-    re_formula=None,
-    weights=None,
-    offset=None,
-    missing="none",
-    n_jobs=None,
-    eval_env=None,
-):
+    groups: str | None = None,
+    re_formula: str | None = None,
+    weights: str | None = None,
+    offset: str | None = None,
+    missing: str = "none",
+    n_jobs: int | None = None,
+    eval_env: Any = None,
+) -> Any:
     """Model from data in chunks, which need never be in memory at once.
 
     Every chunk is reduced to its cross-products, which are added in a tree: numbers
@@ -79,7 +82,7 @@ def from_chunks(
     """
     texts = [t for t in (formula, re_formula) if isinstance(t, str)]
     namespace = caller_namespace(texts, eval_env, depth=1)
-    options = {
+    options: dict[str, Any] = {
         "groups": groups,
         "re_formula": re_formula,
         "weights": weights,
@@ -120,7 +123,7 @@ def _settle_chunks(model, formula: str, found: ChunkedDesign, source: ChunkSourc
     model._warn_dropped()
 
 
-def by_chunk(results, chunks=None):
+def by_chunk(results: HasFitted, chunks: Any = None) -> Iterator[pd.DataFrame]:
     """Fitted values and residuals of a model made by ``from_chunks``.
 
     Parameters

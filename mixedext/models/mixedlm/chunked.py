@@ -156,6 +156,7 @@ def design_from_chunks(
         raise ValueError("chunks hold no complete rows")
     plan = plan.with_vocabulary(vocabulary)
     head = plan.evaluate(vocabulary.head)
+    assert head is not None  # the vocabulary's rows are complete ones
     levels = plan.levels()
     structures = [t.structure for t in head.terms]
     bases, sums = _first_pass(
@@ -190,6 +191,7 @@ def _first_pass(source, plan, shifts: Shifts, structures) -> tuple[Bases, Column
     if bases is None:
         triangles = source.sum(partial(_column_sums, plan, shifts, True))
         bases = bases_from_sums(triangles, shifts, structures)
+        assert bases is not None  # triangular factors lose no digits
     return bases, sums
 
 
@@ -221,7 +223,7 @@ def _layouts(terms, factors, levels: Sequence[pd.Index]) -> list[FactorLayout]:
 
 def _terms(terms, levels, layouts, part) -> list[RandomTerm]:
     """The random terms without rows, with all levels that occur."""
-    present = {}
+    present: dict[int, np.ndarray] = {}
     for layout, numbers in zip(layouts, part.numbers, strict=True):
         present |= dict.fromkeys(layout.terms, numbers)
     return [t.without_rows(levels[i][present[i]]) for i, t in enumerate(terms)]

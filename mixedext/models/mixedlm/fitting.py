@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Real
 from typing import Any, NamedTuple
@@ -39,6 +40,7 @@ from mixedext.inference.fixed_effects.covariance_choice import (
     covariance_name,
 )
 from mixedext.models.mixedlm.fit_arguments import check_fit_arguments
+from mixedext.models.mixedlm.results import MixedLMResultsWrapper
 from mixedext.models.mixedlm.statsmodels_face.likelihood import read_params
 
 __all__ = [
@@ -110,23 +112,23 @@ class LastFit(NamedTuple):
 
 
 def fit(
-    model,
-    start_params=None,
-    reml=True,
-    niter_sa=0,
-    do_cg=True,
-    fe_pen=None,
-    cov_pen=None,
-    free=None,
-    full_output=False,
-    method=None,
+    model: Any,
+    start_params: Any = None,
+    reml: bool = True,
+    niter_sa: int = 0,
+    do_cg: bool = True,
+    fe_pen: Any = None,
+    cov_pen: Any = None,
+    free: Any = None,
+    full_output: bool = False,
+    method: str | list[str] | None = None,
     *,
-    df_method=None,
-    cov_type=None,
-    cov_kwds=None,
-    use_t=None,
-    **fit_kwargs,
-):
+    df_method: str | None = None,
+    cov_type: str | None = None,
+    cov_kwds: Mapping[str, Any] | None = None,
+    use_t: bool | None = None,
+    **fit_kwargs: Any,
+) -> MixedLMResultsWrapper:
     """Fit by restricted or ordinary maximum likelihood.
 
     Parameters
@@ -363,15 +365,15 @@ def _start_theta(model, reml, start):
 
 
 def fit_regularized(
-    model,
-    start_params=None,
-    method="l1",
-    alpha=0,
-    ceps=1e-4,
-    ptol=1e-6,
-    maxit=200,
-    **fit_kwargs,
-):
+    model: Any,
+    start_params: Any = None,
+    method: Any = "l1",
+    alpha: Any = 0,
+    ceps: float = 1e-4,
+    ptol: float = 1e-6,
+    maxit: int = 200,
+    **fit_kwargs: Any,
+) -> MixedLMResultsWrapper:
     """Fit with a penalty of the fixed effects.
 
     Parameters
@@ -451,7 +453,7 @@ def fit_regularized(
     return model._present(fitted.with_settings(settings))
 
 
-def response_of(model):
+def response_of(model: Any) -> np.ndarray:
     return model.endog if model.offset is None else model.endog - model.offset
 
 
@@ -472,7 +474,7 @@ def _check_theta(model, values, what):
     return theta
 
 
-def objective(model, theta, reml=True):
+def objective(model: Any, theta: Any, reml: bool = True) -> tuple[float, np.ndarray]:
     """Profiled deviance and its gradient at any theta.
 
     Parameters
@@ -513,6 +515,6 @@ def objective(model, theta, reml=True):
     return float(deviance), model._design.gradient(scores, theta)
 
 
-def describe_blocks(model) -> str:
+def describe_blocks(model: Any) -> str:
     """The block structure that a fit works on, and its memory, as text."""
     return model._design.describe()

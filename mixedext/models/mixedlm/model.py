@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from statsmodels.base.model import LikelihoodModel
@@ -37,6 +38,7 @@ from mixedext.specification.terms.grouped import check_grouped
 from mixedext.specification.terms.packing import ParameterLayout
 from mixedext.specification.terms.random_terms import (
     RandomTerm,
+    SparseTerm,
     check_group_names,
     check_terms,
 )
@@ -111,23 +113,29 @@ class MixedLM(UpstreamMixedLM):
     -165.4303
     """
 
-    source = None  # of rows in chunks
+    source: Any = None  # of rows in chunks
+    # rows; None once they are removed, or where they are in chunks
+    endog: Any
+    exog: Any
+    random_terms: Any
+    weights: Any
+    offset: Any
     _last_fit = LastFit()
 
     def __init__(
         self,
-        endog,
-        exog=None,
-        groups=None,
-        exog_re=None,
-        exog_vc=None,
-        use_sqrt=True,
-        missing="none",
+        endog: Any,
+        exog: Any = None,
+        groups: Any = None,
+        exog_re: Any = None,
+        exog_vc: Any = None,
+        use_sqrt: bool = True,
+        missing: str = "none",
         *,
-        terms=None,
-        weights=None,
-        offset=None,
-        **kwargs,
+        terms: Sequence[RandomTerm | SparseTerm] | None = None,
+        weights: Any = None,
+        offset: Any = None,
+        **kwargs: Any,
     ):
         unknown = sorted(set(kwargs) - {"formula", SPEC_ATTRIBUTE, "hasconst"})
         if unknown:
@@ -141,7 +149,9 @@ class MixedLM(UpstreamMixedLM):
         if grouped is not None:
             check_grouped(grouped, frame.nobs)
             given = given[len(grouped.all_terms) :]
-        own = [] if grouped is None or grouped.main is None else [grouped.main]
+        own: list[Any] = []
+        if grouped is not None and grouped.main is not None:
+            own = [grouped.main]
         check_group_names(own + given)
         check_terms(given, frame.nobs)
         kwargs["exog_extremes"] = frame.exog_extremes
@@ -191,7 +201,7 @@ class MixedLM(UpstreamMixedLM):
         return model_data(endog, exog, hasconst, **kwargs)
 
     @property
-    def terms(self) -> list[RandomTerm]:
+    def terms(self) -> list[RandomTerm | SparseTerm]:
         """The random terms, in the order given."""
         return self.random_terms
 
@@ -212,7 +222,7 @@ class MixedLM(UpstreamMixedLM):
         return [name for j, name in enumerate(self.exog_names) if j not in kept]
 
     @property
-    def exog_names(self):
+    def exog_names(self) -> list[str]:
         """Names of the fixed-effects columns."""
         return list(self.data.xnames or [])
 
@@ -231,20 +241,20 @@ class MixedLM(UpstreamMixedLM):
     @classmethod
     def from_formula(
         cls,
-        formula,
-        data,
-        re_formula=None,
-        vc_formula=None,
-        subset=None,
-        use_sparse=False,
-        missing="none",
-        *args,
-        groups=None,
-        weights=None,
-        offset=None,
-        eval_env=None,
-        **kwargs,
-    ):
+        formula: str,
+        data: Any,
+        re_formula: str | None = None,
+        vc_formula: Mapping[str, str] | None = None,
+        subset: Any = None,
+        use_sparse: bool = False,
+        missing: str = "none",
+        *args: Any,
+        groups: Any = None,
+        weights: Any = None,
+        offset: Any = None,
+        eval_env: Any = None,
+        **kwargs: Any,
+    ) -> MixedLM:
         """Model from a formula and a data frame.
 
         Parameters
@@ -319,17 +329,16 @@ class MixedLM(UpstreamMixedLM):
             missing=missing,
             use_sparse=use_sparse,
         )
-        model = cls(
-            frame.endog,
-            frame.exog if frame.exog.shape[1] else None,
-            *args,
+        given: dict[str, Any] = {
             **_random_part(frame, kwargs, re_formula is None and not vc_formula),
-            weights=frame.weights,
-            offset=frame.offset,
-            formula=formula,
-            **{SPEC_ATTRIBUTE: frame.model_spec},
-            **kwargs,
-        )
+            "weights": frame.weights,
+            "offset": frame.offset,
+            "formula": formula,
+            SPEC_ATTRIBUTE: frame.model_spec,
+        }
+        exog = frame.exog if frame.exog.shape[1] else None
+        make: Any = cls  # as statsmodels' classes, whatever their arguments are called
+        model = make(frame.endog, exog, *args, **given, **kwargs)
         model.data.frame = frame.data
         model._remember_formula(formula, frame)
         return model

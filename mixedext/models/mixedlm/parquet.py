@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mixedext.models.mixedlm.model import MixedLM
@@ -10,7 +12,14 @@ from mixedext.specification.data.sources import ParquetSource
 __all__ = ["read_parquet_model"]
 
 
-def read_parquet_model(formula, path, *, chunk_rows=250_000, n_jobs=None, **options):
+def read_parquet_model(
+    formula: str,
+    path: Any,
+    *,
+    chunk_rows: int = 250_000,
+    n_jobs: int | None = None,
+    **options: Any,
+) -> MixedLM:
     """Model from a Parquet file or folder that need not fit in memory.
 
     Parameters

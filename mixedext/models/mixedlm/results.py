@@ -7,7 +7,7 @@ first and reads their record, ``fitted``.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -98,11 +98,12 @@ class MixedLMResults(UpstreamResults):
         packed = layout.pack(terms, relative)
         params = np.concatenate([fitted.fixed.estimate, packed])
         LikelihoodModelResults.__init__(self, model, params)
-        self.fe_params = fitted.fixed.estimate.copy()
+        # the wrapper attaches labels to these
+        self.fe_params: Any = fitted.fixed.estimate.copy()
         self.scale, self.theta = scale, fit.theta
         covariances = fitted.random.covariances
         self.cov_re_unscaled = layout.cov_re(relative)
-        self.cov_re = layout.cov_re(covariances)
+        self.cov_re: Any = layout.cov_re(covariances)
         self.vcomp = layout.vcomp(terms, covariances)
         self.reml, self.method = fit.reml, "REML" if fit.reml else "ML"
         self.convergence, self.converged = fit.convergence, fit.convergence.converged
@@ -228,26 +229,36 @@ class MixedLMResults(UpstreamResults):
     remove_data = keeping.remove_data
 
 
-class MixedLMResultsWrapper(UpstreamWrapper):
-    """Attaches pandas labels to the results."""
+if TYPE_CHECKING:
 
-    _wrap_attrs = wrap.union_dicts(
-        UpstreamWrapper._wrap_attrs, {"wresid": "rows", "resid_pearson": "rows"}
-    )
-    _wrap_methods: ClassVar[dict] = {**UpstreamWrapper._wrap_methods}
-    del _wrap_methods["conf_int"]
+    class MixedLMResultsWrapper(MixedLMResults):
+        """As an editor sees the wrapper: all that the results have."""
 
-    def conf_int(self, *args: Any, **kwargs: Any) -> Any:
-        """Intervals of all parameters, with their names; see MixedLMResults.conf_int."""
-        limits = self._results.conf_int(*args, **kwargs)
-        if isinstance(limits, pd.DataFrame):  # has names of its own
-            return limits
-        return self._results.model.data.wrap_output(limits, "columns")
+        _results: MixedLMResults
 
-    __repr__ = __str__ = brief.brief_of_wrapper
+        def __init__(self, results: MixedLMResults): ...
 
-    def _repr_html_(self) -> str:
-        return self._results._repr_html_()
+else:
 
+    class MixedLMResultsWrapper(UpstreamWrapper):
+        """Attaches pandas labels to the results."""
 
-wrap.populate_wrapper(MixedLMResultsWrapper, MixedLMResults)
+        _wrap_attrs = wrap.union_dicts(
+            UpstreamWrapper._wrap_attrs, {"wresid": "rows", "resid_pearson": "rows"}
+        )
+        _wrap_methods: ClassVar[dict] = {**UpstreamWrapper._wrap_methods}
+        del _wrap_methods["conf_int"]
+
+        def conf_int(self, *args: Any, **kwargs: Any) -> Any:
+            """Intervals of all parameters, with their names; see MixedLMResults."""
+            limits = self._results.conf_int(*args, **kwargs)
+            if isinstance(limits, pd.DataFrame):  # has names of its own
+                return limits
+            return self._results.model.data.wrap_output(limits, "columns")
+
+        __repr__ = __str__ = brief.brief_of_wrapper
+
+        def _repr_html_(self) -> str:
+            return self._results._repr_html_()
+
+    wrap.populate_wrapper(MixedLMResultsWrapper, MixedLMResults)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from statsmodels.iolib.summary2 import Summary
@@ -22,14 +25,14 @@ _DEFAULT_COV_TYPE = "nonrobust"
 
 
 def summary(
-    results,
-    yname=None,
-    xname_fe=None,
-    xname_re=None,
-    title=None,
-    alpha=0.05,
-    df_method=None,
-):
+    results: Any,
+    yname: str | None = None,
+    xname_fe: Sequence[str] | None = None,
+    xname_re: Sequence[str] | None = None,
+    title: str | None = None,
+    alpha: float = 0.05,
+    df_method: str | None = None,
+) -> Summary:
     """Summary tables.
 
     Parameters
@@ -217,7 +220,8 @@ def _random_effects(results):
 
 def _one_row_a_variance(results):
     """``var_corr`` with one row for all columns of a term that share a variance."""
-    frame, start, kept = results.var_corr, 0, []
+    frame, start = results.var_corr, 0
+    kept: list[int] = []
     for term in results.fitted.random.terms:
         shared = term.structure.name == "identity" and term.k > 1
         kept += [start] if shared else range(start, start + term.k)
@@ -268,6 +272,6 @@ def _checked_names(given, own, what):
     return list(given)
 
 
-def as_html(results) -> str:
+def as_html(results: Any) -> str:
     """The summary as HTML, for notebooks."""
     return results.summary().as_html()

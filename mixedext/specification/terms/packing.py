@@ -8,6 +8,7 @@ cov_re is block-diagonal and only the blocks are packed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -16,7 +17,7 @@ import numpy as np
 from scipy import linalg
 
 from mixedext.specification.covariance.structures import Structure
-from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["ParameterLayout"]
 
@@ -62,7 +63,12 @@ class ParameterLayout:
     packed_gamma: np.ndarray
 
     @classmethod
-    def of(cls, terms: list[RandomTerm], main_term: int | None = None, components=()):
+    def of(
+        cls,
+        terms: Sequence[RandomTerm | SparseTerm],
+        main_term: int | None = None,
+        components=(),
+    ):
         """Layout for the terms.
 
         ``main_term`` is that of ``groups`` and ``exog_re``, ``components`` are those that
@@ -80,14 +86,16 @@ class ParameterLayout:
         """Names of all packed variance parameters."""
         return self.covariance_names + [f"{c.name} Var" for c in self.components]
 
-    def cov_re(self, covariances: list[np.ndarray]) -> np.ndarray:
+    def cov_re(self, covariances: Sequence[np.ndarray]) -> np.ndarray:
         """Block-diagonal covariance of the correlated terms."""
         blocks = [covariances[i] for i in self.correlated]
         if len(blocks) == 1:
             return blocks[0].copy()
         return linalg.block_diag(*blocks) if blocks else np.zeros((0, 0))
 
-    def vcomp(self, terms: list[RandomTerm], covariances: list[np.ndarray]) -> np.ndarray:
+    def vcomp(
+        self, terms: Sequence[RandomTerm | SparseTerm], covariances: Sequence[np.ndarray]
+    ) -> np.ndarray:
         """The other variances."""
         return np.array(
             [
@@ -304,9 +312,9 @@ def _layout(terms, main_term, components):
             name = term.group if single else _effect_name(term, term.names[a], True)
             components.append(_Component(i, r, _unique(name, components)))
             packed.append(start[i] + r)
-    packed = np.array(packed, np.intp)
-    packed.flags.writeable = False  # shared by models
-    return ParameterLayout(correlated, re_names, names, components, packed)
+    order = np.array(packed, np.intp)
+    order.flags.writeable = False  # shared by models
+    return ParameterLayout(correlated, re_names, names, components, order)
 
 
 def _cholesky(structure, covariance):

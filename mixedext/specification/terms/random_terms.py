@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import FrozenInstanceError
 
 import numpy as np
@@ -354,7 +355,7 @@ def _default_names(columns):
     return names
 
 
-def check_group_names(terms: list[RandomTerm | SparseTerm]) -> None:
+def check_group_names(terms: Sequence[RandomTerm | SparseTerm]) -> None:
     """Refuse one name for two grouping factors: results go by that name."""
     first: dict[str, RandomTerm | SparseTerm] = {}
     for term in terms:
@@ -417,7 +418,7 @@ def _check_matrix(term):
         )
 
 
-def check_terms(terms: list[RandomTerm | SparseTerm], nobs: int) -> None:
+def check_terms(terms: Sequence[RandomTerm | SparseTerm], nobs: int) -> None:
     """Refuse designs from which a term's variance cannot be told from the residual.
 
     Raises

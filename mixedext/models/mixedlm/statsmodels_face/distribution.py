@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 from statsmodels.tools.rng_qrng import check_random_state
@@ -45,7 +46,7 @@ class MixedLMDistribution:
         their normal approximation; the nearest one that is takes its place.
     """
 
-    def __init__(self, model, params, scale, exog):
+    def __init__(self, model: Any, params: Any, scale: float, exog: Any):
         need_rows(model)
         layout, terms = model.layout, model.random_terms
         params = np.asarray(params, float)
@@ -74,7 +75,9 @@ class MixedLMDistribution:
         self._lower = layout.unpack_parts(terms, roots)[0]
         self._lower = np.tril(self._lower)
 
-    def rvs(self, n=None, rng=None, *, random_state=None):
+    def rvs(
+        self, n: int | None = None, rng: Any = None, *, random_state: Any = None
+    ) -> np.ndarray:
         """Draw one response.
 
         The normal numbers are drawn in statsmodels' order: the correlated effects of all

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -32,13 +34,13 @@ MADE_OF_ROWS = ["_group_codes", "row_indices", "endog_li", "exog_li"]
 MADE_OF_ROWS += ["exog_re_li", "exog_re2_li", "exog_vc"]
 
 
-def stated_by_groups(model) -> bool:
+def stated_by_groups(model: Any) -> bool:
     """Whether ``groups`` says all random terms, as in statsmodels."""
     count = len(model.components) + (model.main_term is not None)
     return 0 < count == len(model._design.terms)
 
 
-def group_codes(model):
+def group_codes(model: Any) -> tuple[np.ndarray, Any]:
     """Codes and levels of ``groups``, or else of the first grouping factor."""
     if model.grouped is not None:
         return model.grouped.codes, model.grouped.levels
@@ -50,13 +52,13 @@ def group_codes(model):
     return np.zeros(model.nobs, np.intp), [0]
 
 
-def group_labels(model):
+def group_labels(model: Any) -> list[Any]:
     """Levels of ``groups``, or else of the first grouping factor; one without any."""
     levels = model.group_levels
     return list(model._group_codes[1] if levels is None else levels)
 
 
-def row_indices(model):
+def row_indices(model: Any) -> dict[Any, np.ndarray]:
     """Rows of each group."""
     codes, levels = model._group_codes
     order = np.argsort(codes, kind="stable")
@@ -65,12 +67,12 @@ def row_indices(model):
     return dict(zip(levels, rows, strict=True))
 
 
-def n_groups(model):
+def n_groups(model: Any) -> int:
     """Number of levels of the first grouping factor."""
     return len(model.group_labels)
 
 
-def group_sizes(model) -> np.ndarray | None:
+def group_sizes(model: Any) -> np.ndarray | None:
     """Rows of each group; None without a factor, or where no rows are in memory."""
     if not has_rows(model) or not (model.random_terms or model.groups is not None):
         return None
@@ -78,7 +80,7 @@ def group_sizes(model) -> np.ndarray | None:
     return np.bincount(codes, minlength=len(levels))
 
 
-def group_list(model, array):
+def group_list(model: Any, array: Any) -> list[np.ndarray] | None:
     """An array split by group.
 
     Parameters
@@ -110,45 +112,45 @@ def group_list(model, array):
     return [array[rows] for rows in model.row_indices.values()]
 
 
-def endog_li(model):
+def endog_li(model: Any) -> list[np.ndarray]:
     """The response by group."""
     return model.group_list(model.endog)
 
 
-def exog_li(model):
+def exog_li(model: Any) -> list[np.ndarray]:
     """The fixed-effects columns by group."""
     return model.group_list(model.exog)
 
 
-def exog_re_li(model):
+def exog_re_li(model: Any) -> list[np.ndarray] | None:
     """Columns of the groups' own random effects by group; None if there are none."""
     return model.group_list(model.exog_re)
 
 
-def exog_re2_li(model):
+def exog_re2_li(model: Any) -> list[np.ndarray] | None:
     """Cross-products of ``exog_re`` by group; None if there are none."""
     arrays = model.exog_re_li
     return None if arrays is None else [x.T @ x for x in arrays]
 
 
-def exog_re(model):
+def exog_re(model: Any) -> np.ndarray | None:
     """Columns of the groups' own random effects, (n, k_re); None if there are none."""
     grouped = model.grouped
     return None if grouped is None or grouped.main is None else grouped.main.z
 
 
-def exog_vc(model):
+def exog_vc(model: Any) -> ComponentSpec:
     """The variance components as statsmodels' VCSpec; its matrices made on demand."""
     return ComponentSpec(model.grouped, model.component_columns)
 
 
-def forget_groups(model):
+def forget_groups(model: Any) -> None:
     """Drop what has been made of the rows of the groups."""
     for made in MADE_OF_ROWS:
         model.__dict__.pop(made, None)
 
 
-def init_kwds(model):
+def init_kwds(model: Any) -> dict[str, Any]:
     """Arguments that make the model again from ``endog`` and ``exog``."""
     own = len(model.components) + (model.main_term is not None)
     kwds = {

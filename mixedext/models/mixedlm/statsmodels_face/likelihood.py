@@ -41,7 +41,7 @@ _SINGULAR_COV = "The random effects covariance matrix is singular."
 _ZERO = 1e-14
 
 
-def read_params(model, params, has_fe=None) -> Parameters:
+def read_params(model: Any, params: Any, has_fe: bool | None = None) -> Parameters:
     """Fixed effects and packed elements of MixedLMParams or of a packed vector.
 
     Parameters
@@ -88,7 +88,7 @@ def _point(model, packed):
     return likelihood.at(model.layout.unpack(model._design.terms, packed))
 
 
-def kept_coefficients(model, fixed):
+def kept_coefficients(model: Any, fixed: Any) -> np.ndarray:
     """Coefficients of the columns that were kept."""
     fixed = np.nan_to_num(np.asarray(fixed, float))
     kept = model._design.basis.kept
@@ -122,7 +122,7 @@ def _is_singular(model, packed, all_terms=True):
     return bool(value[0] <= _ZERO * len(cov_re))
 
 
-def loglike(model, params, profile_fe=True):
+def loglike(model: Any, params: Any, profile_fe: bool = True) -> float:
     """(Profile) log-likelihood, less the penalties of the last fit.
 
     Parameters
@@ -170,7 +170,9 @@ def _cov_and_inverse(model, packed):
         return cov_re, np.linalg.pinv(cov_re)
 
 
-def get_fe_params(model, cov_re, vcomp, tol=1e-10):
+def get_fe_params(
+    model: Any, cov_re: Any, vcomp: Any, tol: float = 1e-10
+) -> tuple[np.ndarray, bool]:
     """Generalized least-squares fixed effects at given covariances.
 
     Parameters
@@ -203,7 +205,7 @@ def _gls(model, packed, tol=1e-10):
     return _expanded(model, _point(model, packed).coefficients()), singular
 
 
-def get_scale(model, fe_params, cov_re, vcomp):
+def get_scale(model: Any, fe_params: Any, cov_re: Any, vcomp: Any) -> float:
     """Residual variance at given fixed effects and covariances.
 
     Parameters
@@ -225,7 +227,7 @@ def get_scale(model, fe_params, cov_re, vcomp):
     return _point(model, packed).scale(kept_coefficients(model, fe_params))
 
 
-def score(model, params, profile_fe=True):
+def score(model: Any, params: Any, profile_fe: bool = True) -> np.ndarray:
     """Score of the (profile) log-likelihood in the model's parametrization.
 
     Parameters
@@ -262,7 +264,9 @@ def score(model, params, profile_fe=True):
     return np.concatenate(parts[1:] if profile_fe else parts)
 
 
-def score_full(model, params, calc_fe):
+def score_full(
+    model: Any, params: Any, calc_fe: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Score in the elements of cov_re and vcomp (relative to scale) themselves.
 
     Parameters
@@ -299,7 +303,9 @@ def _penalty_slope(model, packed):
     return whole[model.layout.triangle(model._design.terms)]
 
 
-def score_sqrt(model, params, calc_fe=True):
+def score_sqrt(
+    model: Any, params: Any, calc_fe: bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Score in the Cholesky factor of cov_re and the square roots of vcomp.
 
     Parameters
@@ -325,7 +331,7 @@ def _score_sqrt(model, params, calc_fe):
     return score_fe, score[: model.k_re2], score[model.k_re2 :]
 
 
-def hessian(model, params):
+def hessian(model: Any, params: Any) -> tuple[np.ndarray, bool]:
     """Hessian of the log-likelihood in fixed effects and cov_re, vcomp themselves.
 
     The variance parameters are elements of cov_re and vcomp, relative to scale,
@@ -362,7 +368,7 @@ def hessian(model, params):
     return hess, _is_singular(model, params.packed)
 
 
-def information(model, params):
+def information(model: Any, params: Any) -> np.ndarray:
     """Observed information: minus the Hessian.
 
     Parameters
@@ -373,7 +379,9 @@ def information(model, params):
     return -model.hessian(params)[0]
 
 
-def get_distribution(model, params, scale, exog):
+def get_distribution(
+    model: Any, params: Any, scale: float, exog: Any
+) -> MixedLMDistribution:
     """Distribution of the response at given parameters.
 
     Parameters

@@ -9,6 +9,7 @@ import pandas as pd
 from statsmodels.regression.mixed_linear_model import MixedLMParams
 
 from mixedext.fitted import Fitted, HasFitted, once_a_fit
+from mixedext.inference.bootstrap.bootstrapping import simulate_refits
 from mixedext.inference.profile.variance_profile import profile_variance
 from mixedext.models.mixedlm.fit_arguments import check_fit_arguments
 
@@ -34,45 +35,49 @@ _NO_REGRESSION = (
 )
 
 
-def mle_settings(results):
+def mle_settings(results: HasFitted) -> dict[str, Any]:
     """Arguments of the fit, with the name of the optimizer that was used."""
-    return {"optimizer": results.convergence.method, **results.fitted.arguments.options}
-
-
-def mle_retvals(results):
-    """What statsmodels' optimizers return, said of this fit."""
-    verdict = results.convergence
     return {
-        "fopt": -results.llf,
+        "optimizer": results.fitted.fit.convergence.method,
+        **results.fitted.arguments.options,
+    }
+
+
+def mle_retvals(results: HasFitted) -> dict[str, Any]:
+    """What statsmodels' optimizers return, said of this fit."""
+    fit = results.fitted.fit
+    verdict = fit.convergence
+    return {
+        "fopt": -fit.log_likelihood,
         "converged": bool(verdict.converged),
         "iterations": verdict.n_derivatives,
         "fcalls": verdict.n_evaluations,
         "gcalls": verdict.n_derivatives,
         "warnflag": 0 if verdict.converged else 1,
         "message": verdict.message,
-        "allvecs": list(results.fit_log["theta"]),
+        "allvecs": list(fit_log(results)["theta"]),
     }
 
 
-def hist(results):
+def hist(results: HasFitted) -> list[dict[str, Any]] | None:
     """``[mle_retvals]`` if the fit was asked for ``full_output``, else None."""
     return (
-        [results.mle_retvals]
+        [mle_retvals(results)]
         if results.fitted.arguments.options.get("full_output")
         else None
     )
 
 
 def profile_re(
-    results,
-    re_ix,
-    vtype,
-    num_low=5,
-    dist_low=1.0,
-    num_high=5,
-    dist_high=1.0,
-    **fit_kwargs,
-):
+    results: HasFitted,
+    re_ix: int | str,
+    vtype: str,
+    num_low: int = 5,
+    dist_low: float = 1.0,
+    num_high: int = 5,
+    dist_high: float = 1.0,
+    **fit_kwargs: Any,
+) -> np.ndarray:
     """Profile log-likelihood of one variance of the random effects.
 
     Parameters
@@ -109,14 +114,23 @@ def profile_re(
     >>> profile.shape, bool(profile[:, 1].argmax() == 2)
     ((5, 2), True)
     """
-    check_fit_arguments(results.reml, fit_kwargs.pop("method", None), None, fit_kwargs)
+    check_fit_arguments(
+        results.fitted.reml, fit_kwargs.pop("method", None), None, fit_kwargs
+    )
     limit = fit_kwargs.get("maxiter")
     return profile_variance(
         results, re_ix, vtype, num_low, dist_low, num_high, dist_high, limit
     )
 
 
-def bootstrap(results, nrep=100, method="nm", disp=0, store=1, rng=None):
+def bootstrap(
+    results: Any,
+    nrep: int = 100,
+    method: str = "nm",
+    disp: Any = 0,
+    store: Any = 1,
+    rng: Any = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Parametric bootstrap of all parameters.
 
     Responses are simulated from the fit and fitted again.  (statsmodels draws rows one
@@ -149,8 +163,9 @@ def bootstrap(results, nrep=100, method="nm", disp=0, store=1, rng=None):
     >>> estimates.shape
     (50, 2)
     """
-    refits = results.simulate_refits(nrep, rng=rng)
-    layout, design = results.model.layout, results.fitted.fit.design
+    fitted = results.fitted
+    refits = simulate_refits(fitted, nrep, rng=rng)
+    layout, design = fitted.model.layout, fitted.fit.design
     packed = [
         layout.pack(design.terms, [lam @ lam.T for lam in design.lams(theta)])
         for theta in refits.theta

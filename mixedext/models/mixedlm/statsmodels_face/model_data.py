@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from statsmodels.base.data import (
@@ -25,9 +27,10 @@ _FEW_ROWS = 500
 _FULL_RANK = 1e-9
 
 
-class _RowsData:
+class _RowsData(ModelData):
     """What ModelData, for arrays or for pandas, does in another way here."""
 
+    _spec: Any
     #: The groups' own random term, from which ``exog_re`` is made.
     main_term = None
 
@@ -128,7 +131,7 @@ setattr(
 )
 
 
-class ArrayRowsData(_RowsData, ModelData):
+class ArrayRowsData(_RowsData):
     """Data of a model from arrays."""
 
 
@@ -167,7 +170,13 @@ _KNOWN = (list, tuple, np.ndarray, pd.Series, pd.DataFrame, ColumnTable)
 _OURS = {ModelData: ArrayRowsData, PandasData: PandasRowsData}
 
 
-def model_data(endog, exog, hasconst=None, exog_extremes=None, **kwargs):
+def model_data(
+    endog: Any,
+    exog: Any,
+    hasconst: bool | None = None,
+    exog_extremes: tuple[np.ndarray, np.ndarray] | None = None,
+    **kwargs: Any,
+) -> ModelData:
     """statsmodels' handle_data for models that have their rows settled.
 
     Parameters
