@@ -33,7 +33,7 @@ from mixedext.engine.rows.rotation import (
 from mixedext.engine.rows.rows import Rows
 from mixedext.engine.rows.within import find_within, within_from_rows
 from mixedext.exceptions import DesignError
-from mixedext.specification.covariance.structures import structure
+from mixedext.specification.covariance.identity import IdentityMultiple
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["Design", "finish_design", "prepare_design"]
@@ -98,7 +98,7 @@ class Design:
         """
         own = [t.structure for t in self.terms]
         for number in self.scalar_terms:
-            own[number] = structure("identity", 1)
+            own[number] = IdentityMultiple.of(1)
         return own
 
     @cached_property

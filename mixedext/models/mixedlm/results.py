@@ -39,6 +39,7 @@ from mixedext.inference.variances.variance_tests import VarianceTests
 from mixedext.models.mixedlm.statsmodels_face.likelihood_results import LikelihoodResults
 from mixedext.models.mixedlm.summary import summarize
 from mixedext.specification.formula.formula_engine import series_as_frame
+from mixedext.specification.terms.parameter_names import theta_names
 
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
@@ -197,11 +198,7 @@ class MixedLMResults(
     @property
     def theta_names(self):
         """Names of the elements of theta: group, row and column."""
-        return [
-            f"{t.group}.{name}"
-            for t in self.engine_fit.design.terms
-            for name in t.structure.theta_names(t.names)
-        ]
+        return theta_names(self.engine_fit.design.terms)
 
     @property
     def var_corr(self):
@@ -217,15 +214,11 @@ class MixedLMResults(
         fit = self.engine_fit
         rows = []
         for term, covariance in zip(fit.design.terms, fit.covariances, strict=True):
-            sd = np.sqrt(np.diag(covariance))
-            for a, name in enumerate(term.names):
-                row = {"group": term.group, "name": name}
-                row |= {"variance": covariance[a, a], "sd": sd[a], "corr": np.nan}
-                if term.structure.correlated:
-                    for b in range(a):
-                        both = sd[a] * sd[b]
-                        key = "corr" if b == 0 else f"corr{b + 1}"
-                        row[key] = covariance[a, b] / both if both > 0 else np.nan
+            for effect in term.structure.report(covariance, term.names):
+                row = {"group": term.group, "name": effect.name}
+                row |= {"variance": effect.variance, "sd": effect.sd, "corr": np.nan}
+                for b, value in enumerate(effect.correlations):
+                    row["corr" if b == 0 else f"corr{b + 1}"] = value
                 rows.append(row)
         residual = {"group": "Residual", "name": ""}
         rows.append(residual | {"variance": self.scale, "sd": self.sigma, "corr": np.nan})

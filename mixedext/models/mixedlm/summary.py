@@ -204,7 +204,7 @@ def _one_row_a_variance(results):
     """``var_corr`` with one row for all columns of a term that share a variance."""
     frame, start, kept = results.var_corr, 0, []
     for term in results.engine_fit.design.terms:
-        shared = term.structure.name == "identity" and term.k > 1
+        shared = term.structure.shares_one_variance and term.k > 1
         kept += [start] if shared else range(start, start + term.k)
         if shared:
             frame.loc[start, "name"] = f"{term.names[0]} ... {term.names[-1]}"

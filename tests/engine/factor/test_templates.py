@@ -11,7 +11,7 @@ from mixedext.engine.factor.templates import (
     squared,
     template,
 )
-from mixedext.specification.covariance.structures import structure
+from mixedext.specification.covariance.registry import structure
 
 
 @pytest.mark.parametrize("which", [template, covariance_template])
