@@ -10,9 +10,12 @@ Compiled functions take the matrices B_r and E_r themselves (engine.factor.templ
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mixedext.kernels.factor.triangles import lower_root
 from mixedext.specification.covariance.structure import ParameterName, Structure
@@ -23,17 +26,23 @@ __all__ = ["LinearStructure", "UncorrelatedStructure"]
 class LinearStructure(Structure):
     """Covariances of ``k`` effects whose relative factor is linear in theta.
 
-    Attributes
+    Parameters
     ----------
-    lam_basis : ndarray
-        Orthogonal matrices, (n_theta, k, k): lam = sum_r theta_r lam_basis[r].
-    covariance_basis : ndarray
-        Orthogonal matrices, (n_gamma, k, k): Sigma = sum_r gamma_r covariance_basis[r].
+    k : int
+        Number of columns of the term.
     """
 
     linear = True
-    lam_basis: np.ndarray
-    covariance_basis: np.ndarray
+
+    @property
+    @abstractmethod
+    def lam_basis(self) -> np.ndarray:
+        """Orthogonal matrices B_r, (n_theta, k, k)."""
+
+    @property
+    @abstractmethod
+    def covariance_basis(self) -> np.ndarray:
+        """Orthogonal symmetric matrices E_r, (n_gamma, k, k)."""
 
     @property
     def n_theta(self) -> int:
@@ -46,7 +55,7 @@ class LinearStructure(Structure):
 
     # ---- between parameters and matrices ----
 
-    def lam(self, theta) -> np.ndarray:
+    def lam(self, theta: ArrayLike) -> np.ndarray:
         """The relative covariance factor, lower triangular.
 
         Parameters
@@ -61,19 +70,21 @@ class LinearStructure(Structure):
         """
         return self._combined(self._flat_lam_basis[0], theta)
 
-    def theta(self, lam) -> np.ndarray:
+    def theta(self, lam: ArrayLike) -> np.ndarray:
         """Theta of a factor (k, k) that fits the template, or of many (..., k, k)."""
-        return _projected(*self._flat_lam_basis, lam)
+        flat, square = self._flat_lam_basis
+        return _projected(flat, square, lam)
 
-    def covariance(self, gamma) -> np.ndarray:
+    def covariance(self, gamma: ArrayLike) -> np.ndarray:
         """Covariance matrix of its free elements (n_gamma,), or of many (..., n_gamma)."""
         return self._combined(self._flat_covariance_basis[0], gamma)
 
-    def gamma(self, covariance) -> np.ndarray:
+    def gamma(self, covariance: ArrayLike) -> np.ndarray:
         """Free elements of a covariance matrix, in the order of the basis."""
-        return _projected(*self._flat_covariance_basis, covariance)
+        flat, square = self._flat_covariance_basis
+        return _projected(flat, square, covariance)
 
-    def congruence(self, transform) -> np.ndarray:
+    def congruence(self, transform: np.ndarray) -> np.ndarray:
         """Gamma of T Sigma T' by that of Sigma, (n_gamma, n_gamma)."""
         moved = [self.gamma(transform @ e @ transform.T) for e in self.covariance_basis]
         return np.array(moved).T
@@ -107,34 +118,34 @@ class LinearStructure(Structure):
 
     # ---- the protocol ----
 
-    def matrix(self, theta):
+    def matrix(self, theta: ArrayLike) -> np.ndarray:
         lam = self.lam(theta)
         return lam @ lam.T
 
-    def tangent(self, theta):
+    def tangent(self, theta: ArrayLike) -> np.ndarray:
         half = self.lam_basis @ self.lam(theta).T
         return half + half.transpose(0, 2, 1)
 
-    def bend(self, theta, score):
+    def bend(self, theta: ArrayLike, score: np.ndarray) -> np.ndarray:
         basis = self.lam_basis
         return 2 * np.einsum("rab,ac,scb->rs", basis, score, basis)
 
-    def curve(self, theta, weight):
+    def curve(self, theta: ArrayLike, weight: np.ndarray) -> np.ndarray:
         return np.zeros((self.k, self.k))
 
-    def gradient(self, theta, score):
+    def gradient(self, theta: ArrayLike, score: np.ndarray) -> np.ndarray:
         return 2 * np.einsum("rab,ab->r", self.lam_basis, score @ self.lam(theta))
 
-    def natural(self, theta):
+    def natural(self, theta: ArrayLike) -> np.ndarray:
         return self.gamma(self.matrix(theta))
 
-    def free(self, eta):
+    def free(self, eta: ArrayLike) -> np.ndarray:
         return self.theta(self.nearest(self.covariance(eta)))
 
-    def jacobian(self, theta):
+    def jacobian(self, theta: ArrayLike) -> np.ndarray:
         return np.array([self.gamma(d) for d in self.tangent(theta)]).T
 
-    def names(self, columns):
+    def names(self, columns: Sequence[str]) -> list[ParameterName]:
         return [
             ParameterName("variance", (columns[a],))
             if a == b
@@ -142,48 +153,48 @@ class LinearStructure(Structure):
             for a, b in self.pairs
         ]
 
-    def start(self, covariance=None):
+    def start(self, covariance: np.ndarray | None = None) -> np.ndarray:
         lam = np.eye(self.k) if covariance is None else self.nearest(covariance)
         return self.theta(lam)
 
-    def nearest(self, covariance):
+    def nearest(self, covariance: np.ndarray) -> np.ndarray:
         value, vector = np.linalg.eigh(covariance)
         return self.triangular(vector * np.sqrt(value.clip(0)))
 
-    def column_scale(self, rms):
+    def column_scale(self, rms: ArrayLike) -> np.ndarray:
         return np.asarray(rms, float)
 
     # ---- factors ----
 
-    def triangular(self, root) -> np.ndarray:
+    def triangular(self, root: np.ndarray) -> np.ndarray:
         """Factor lam of the template with lam lam' = root root', root square."""
         lam = np.empty((self.k, self.k))
         lower_root(root, lam)
         return lam
 
-    def truncated(self, lam, least: float) -> np.ndarray:
+    def truncated(self, lam: np.ndarray, least: float) -> np.ndarray:
         """The factor, diagonal not negative, with singular values below ``least`` zero."""
         vector, size, _ = np.linalg.svd(lam)
         # by its root: through lam lam' half of the digits of a zero would be lost
         return self.triangular(vector * np.where(size < least, 0, size))
 
-    def nearest_singular(self, lam) -> np.ndarray:
+    def nearest_singular(self, lam: np.ndarray) -> np.ndarray:
         """The factor, diagonal not negative, with its least singular value zero."""
         left, size, right = np.linalg.svd(lam)
         return self.triangular((left * np.append(size[:-1], 0.0)) @ right)
 
     # ---- bases as rows ----
 
-    def _combined(self, flat, amounts):
+    def _combined(self, flat: np.ndarray, amounts: ArrayLike) -> np.ndarray:
         amounts = np.asarray(amounts, float)
         return (amounts @ flat).reshape(*amounts.shape[:-1], self.k, self.k)
 
     @cached_property
-    def _flat_lam_basis(self):
+    def _flat_lam_basis(self) -> tuple[np.ndarray, np.ndarray]:
         return _flat(self.lam_basis)
 
     @cached_property
-    def _flat_covariance_basis(self):
+    def _flat_covariance_basis(self) -> tuple[np.ndarray, np.ndarray]:
         return _flat(self.covariance_basis)
 
 
@@ -191,28 +202,28 @@ class UncorrelatedStructure(LinearStructure):
     """Effects without correlations: lam and Sigma are diagonal, of one basis."""
 
     @property
-    def covariance_basis(self):
+    def covariance_basis(self) -> np.ndarray:
         return self.lam_basis
 
-    def triangular(self, root):
+    def triangular(self, root: np.ndarray) -> np.ndarray:
         return np.abs(root)
 
-    def truncated(self, lam, least):
+    def truncated(self, lam: np.ndarray, least: float) -> np.ndarray:
         lam = np.abs(lam)
         return np.where(lam < least, 0.0, lam)
 
-    def nearest_singular(self, lam):
+    def nearest_singular(self, lam: np.ndarray) -> np.ndarray:
         lam = np.abs(lam)
         return np.where(lam <= lam.diagonal().min(), 0.0, lam)
 
 
-def _flat(basis):
+def _flat(basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Orthogonal matrices as rows, and the squares of their lengths."""
     flat = basis.reshape(len(basis), -1)
     return flat, (flat**2).sum(axis=1)
 
 
-def _projected(flat, square, matrix):
+def _projected(flat: np.ndarray, square: np.ndarray, matrix: ArrayLike) -> np.ndarray:
     """Coefficients of a matrix, or of each of many, on orthogonal ones."""
     matrix = np.asarray(matrix, float)
     if matrix.ndim == 2:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from mixedext.specification.covariance.diagonal import Diagonal
 from mixedext.specification.covariance.identity import IdentityMultiple
-from mixedext.specification.covariance.structure import Structure
+from mixedext.specification.covariance.linear import LinearStructure
 from mixedext.specification.covariance.unstructured import Unstructured
 
 __all__ = [
@@ -42,7 +42,7 @@ class Row(NamedTuple):
     means: str
     calls: tuple[str, ...]
     others: dict[str, tuple[str, ...]]
-    built: type[Structure] | None = None
+    built: type[LinearStructure] | None = None
 
 
 NAMES = {
@@ -107,7 +107,7 @@ _CALL = re.compile(
 
 
 @lru_cache(maxsize=256)
-def structure(name: str, k: int) -> Structure:
+def structure(name: str, k: int) -> LinearStructure:
     """The structure of that name for k columns.
 
     Raises
@@ -140,7 +140,7 @@ def why_not(name: str) -> str:
     )
 
 
-def _known_of(name):
+def _known_of(name: str) -> str:
     for own, row in NAMES.items():
         programs = {"glmmTMB": row.calls, **row.others}
         found = [p for p, names in programs.items() if name in names]

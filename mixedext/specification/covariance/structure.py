@@ -17,10 +17,12 @@ Sigma; one that is not, such as an autoregression, has methods of its own.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 __all__ = ["EffectReport", "ParameterName", "Structure"]
 
@@ -83,12 +85,12 @@ class Structure(ABC):
     #: A term in lme4's notation.
     notation = "({columns} | {group})"
 
-    def __init__(self, k: int):
+    def __init__(self, k: int) -> None:
         self.k = k
 
     @classmethod
     @lru_cache(maxsize=256)
-    def of(cls, k: int):
+    def of(cls, k: int) -> Self:
         """The structure for k columns, one object for all terms that have it."""
         return cls(k)
 
@@ -105,64 +107,64 @@ class Structure(ABC):
     # ---- the curve and its derivatives ----
 
     @abstractmethod
-    def matrix(self, theta) -> np.ndarray:
+    def matrix(self, theta: ArrayLike) -> np.ndarray:
         """Sigma, (k, k)."""
 
     @abstractmethod
-    def tangent(self, theta) -> np.ndarray:
+    def tangent(self, theta: ArrayLike) -> np.ndarray:
         """d Sigma / d theta_r, (n_theta, k, k)."""
 
     @abstractmethod
-    def bend(self, theta, score) -> np.ndarray:
+    def bend(self, theta: ArrayLike, score: np.ndarray) -> np.ndarray:
         """sum_ab S_ab d2 Sigma_ab / d theta d theta' of a symmetric matrix S."""
 
     @abstractmethod
-    def curve(self, theta, weight) -> np.ndarray:
+    def curve(self, theta: ArrayLike, weight: np.ndarray) -> np.ndarray:
         """sum_rs W_rs d2 Sigma / d eta_r d eta_s, eta the natural parameters, (k, k)."""
 
-    def gradient(self, theta, score) -> np.ndarray:
+    def gradient(self, theta: ArrayLike, score: np.ndarray) -> np.ndarray:
         """sum_ab S_ab d Sigma_ab / d theta of a symmetric matrix S, (n_theta,)."""
         return np.einsum("rab,ab->r", self.tangent(theta), score)
 
     # ---- natural parameters ----
 
     @abstractmethod
-    def natural(self, theta) -> np.ndarray:
+    def natural(self, theta: ArrayLike) -> np.ndarray:
         """The natural parameters eta, in which estimates are reported."""
 
     @abstractmethod
-    def free(self, eta) -> np.ndarray:
+    def free(self, eta: ArrayLike) -> np.ndarray:
         """Theta of natural parameters: ``natural(free(eta))`` is eta."""
 
     @abstractmethod
-    def jacobian(self, theta) -> np.ndarray:
+    def jacobian(self, theta: ArrayLike) -> np.ndarray:
         """d eta / d theta', (n_theta, n_theta)."""
 
     @abstractmethod
-    def names(self, columns) -> list[ParameterName]:
+    def names(self, columns: Sequence[str]) -> list[ParameterName]:
         """What the natural parameters are, by the names of the columns."""
 
     # ---- of other columns ----
 
-    def resized(self, k: int) -> Structure:
+    def resized(self, k: int) -> Self:
         """The structure of the same kind for k columns."""
         return type(self).of(k)
 
     # ---- starts and roots ----
 
     @abstractmethod
-    def start(self, covariance=None) -> np.ndarray:
+    def start(self, covariance: np.ndarray | None = None) -> np.ndarray:
         """Theta near a covariance matrix of no structure; with Sigma = I if None."""
 
-    def lam(self, theta) -> np.ndarray:
+    def lam(self, theta: ArrayLike) -> np.ndarray:
         """The relative covariance factor, lower triangular, Sigma = lam lam', (k, k)."""
         return np.linalg.cholesky(self.matrix(theta))
 
-    def nearest(self, covariance) -> np.ndarray:
+    def nearest(self, covariance: np.ndarray) -> np.ndarray:
         """Factor lam, diagonal not negative, of a covariance in the structure."""
         return self.lam(self.start(covariance))
 
-    def column_scale(self, rms) -> np.ndarray:
+    def column_scale(self, rms: ArrayLike) -> np.ndarray:
         """Scales of the columns of Z that leave the structure intact: one for all."""
         return np.full(self.k, np.sqrt(np.mean(np.square(rms))))
 
@@ -172,12 +174,12 @@ class Structure(ABC):
         """A term of these columns in lme4's notation."""
         return self.notation.format(columns=columns, group=group)
 
-    def report(self, covariance, columns) -> list[EffectReport]:
+    def report(self, covariance: np.ndarray, columns: Sequence[str]) -> list[EffectReport]:
         """What is printed of a covariance matrix, a row for each column."""
         sd = np.sqrt(np.diag(covariance))
         out = []
         for a, name in enumerate(columns):
-            correlations = ()
+            correlations: tuple[float, ...] = ()
             if self.has_correlations:
                 correlations = tuple(
                     covariance[a, b] / (sd[a] * sd[b]) if sd[a] * sd[b] > 0 else np.nan
@@ -186,11 +188,11 @@ class Structure(ABC):
             out.append(EffectReport(name, covariance[a, a], sd[a], correlations))
         return out
 
-    def __eq__(self, other):
+    def __eq__(self, other) -> bool:
         return type(self) is type(other) and self.k == other.k
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash((type(self), self.k))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{self.name}({self.k})"

@@ -19,6 +19,7 @@ __all__ = [
     "column_label",
     "covariance_names",
     "effect_names",
+    "is_deviation",
     "packed_covariances",
     "packed_effects",
     "packed_variance",
@@ -106,6 +107,11 @@ def unique_names(names, taken=()) -> list[str]:
         used.add(own)
         out.append(own)
     return out
+
+
+def is_deviation(name: str) -> bool:
+    """Whether one of ``covariance_names`` is a standard deviation."""
+    return name == "sigma" or name.startswith(f"{_DEVIATIONS['variance']} ")
 
 
 def as_variance(name: str) -> str:

@@ -10,6 +10,7 @@ from mixedext.specification.terms.parameter_names import (
     column_label,
     covariance_names,
     effect_names,
+    is_deviation,
     packed_covariances,
     packed_effects,
     packed_variance,
@@ -71,6 +72,11 @@ def test_no_two_names_are_equal():
 def test_names_of_variances():
     names = ["sd a|g", "cor a.b|g", "sigma"]
     assert [as_variance(n) for n in names] == ["var a|g", "cov a.b|g", "residual"]
+
+
+def test_deviations():
+    names = ["sd a|g", "cor a.b|g", "rho g", "sd g", "sigma"]
+    assert [is_deviation(n) for n in names] == [True, False, False, True, True]
 
 
 def test_names_of_theta():
