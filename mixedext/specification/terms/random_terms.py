@@ -304,7 +304,7 @@ class RandomTerm:
     def with_columns(self, z, names) -> RandomTerm:
         """The term with other columns, and a structure of the same kind.
 
-        One column has one variance: that is any covariance matrix of its.
+        A column alone has one variance, so that any covariance matrix is of its structure.
         """
         k = len(names)
         form = Unstructured.of(1) if k == 1 else self.structure.resized(k)

@@ -147,6 +147,11 @@ def test_derivative_of_a_deviance_by_the_score_that_the_engine_hands_out():
     np.testing.assert_allclose(slope, by_differences(deviance, theta), rtol=1e-6)
 
 
+def test_terms_take_linear_structures_alone():
+    with pytest.raises(ValueError, match="linear in theta, not ar1"):
+        mx.RandomTerm([1, 1, 2, 2], np.ones((4, 2)), structure=AR1(2))
+
+
 def test_what_is_printed():
     covariance = np.array([[4.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     rows = AR1.of(3).report(covariance, ["a", "b", "c"])
