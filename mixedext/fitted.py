@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.engine.fit import Fit
-from mixedext.specification.covariance.structures import Structure
+from mixedext.specification.covariance.linear import LinearStructure
 from mixedext.specification.terms.packing import ParameterLayout
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
@@ -271,14 +271,14 @@ class RandomBlock(NamedTuple):
     ----------
     term : RandomTerm or SparseTerm
         The term; its rows may be gone.
-    structure : Structure
+    structure : LinearStructure
         Structure of its covariance.
     covariance : ndarray
         Covariance matrix of the effects of one level, (k, k), in the units of the data.
     """
 
     term: RandomTerm | SparseTerm
-    structure: Structure
+    structure: LinearStructure
     covariance: np.ndarray
 
 

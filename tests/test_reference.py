@@ -11,6 +11,7 @@ from helpers.reference import case_names, load_case, relative_error
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
+from mixedext.specification.terms.parameter_names import theta_names
 
 
 @pytest.mark.parametrize("name", case_names())
@@ -89,7 +90,7 @@ def _check_theta(case, result):
 def _check_criterion_elsewhere(case, model):
     """The criterion at R's four points, apart from any optimizer."""
     names = list(_theta_by_name(case))
-    own = [f"{t.group}.{n}" for t in model.terms for n in t.structure.theta_names(t.names)]
+    own = theta_names(model.terms)
     for point in case.values["criterion_at"].values():
         theta = np.array(point["theta"], float)[[names.index(n) for n in own]]
         deviance, _ = model.objective(theta, reml=case.values["REML"])

@@ -233,7 +233,7 @@ def other_starts(design):
     wide = [s for s in design.structures if s.k > 1]
     # (1 | g) + (0 + x | g) is (x || g) in other words
     apart = any(len(factor.slices) > 1 for factor in design.blocks.factors)
-    uncorrelated = apart or any(not s.correlated for s in wide)
+    uncorrelated = apart or any(s.is_diagonal for s in wide)
     if not uncorrelated and len(wide) < 2 and all(s.k == 2 for s in wide):
         return (), False
     identity = np.concatenate([s.start() for s in design.structures])

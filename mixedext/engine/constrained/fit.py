@@ -17,6 +17,7 @@ from mixedext.engine.fit import fit_design
 from mixedext.engine.held_fit import held_fit
 from mixedext.engine.information.observed import variance_covariance
 from mixedext.engine.rows.design import prepare_design
+from mixedext.specification.covariance.diagonal import Diagonal
 from mixedext.specification.terms.parameters import Parameters
 from mixedext.specification.terms.random_terms import RandomTerm
 
@@ -191,7 +192,7 @@ def _independent_fit(model, reml, packed, max_iterations):
                 term.z,
                 term.group,
                 list(term.names),
-                "diagonal",
+                Diagonal.of(term.k),
                 levels=term.levels,
             )
         terms.append(term)

@@ -112,7 +112,7 @@ class Likelihood:
     def change(self) -> np.ndarray:
         """Gamma in the engine's units by gamma in the data's, (n_gamma, n_gamma)."""
         blocks = [
-            np.array([s.gamma(t @ e @ t.T) for e in s.covariance_basis]).T
+            s.congruence(t)
             for s, t in zip(self.design.structures, self.design.transforms, strict=True)
         ]
         return linalg.block_diag(*blocks) if blocks else np.zeros((0, 0))
@@ -123,7 +123,7 @@ def relative_root(structure, covariance) -> np.ndarray | None:
     size = np.sqrt(np.abs(np.diag(covariance)))
     if not np.isfinite(covariance).all() or (np.diag(covariance) < 0).any():
         return None
-    if not structure.correlated:
+    if not structure.has_correlations:
         return structure.nearest(covariance)
     scaled = covariance / np.outer(size, size).clip(np.finfo(float).tiny)
     if np.linalg.eigvalsh(scaled)[0] < -NEGATIVE * structure.k:

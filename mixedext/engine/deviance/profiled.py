@@ -20,7 +20,7 @@ from mixedext.engine.factor.templates import squared
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.kernels.search.newton import Function
 from mixedext.kernels.search.python_function import PythonFunction
-from mixedext.specification.covariance.structures import Structure
+from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = ["Derivatives", "FactorDeviance", "ProfiledDeviance"]
 
@@ -76,7 +76,7 @@ class ProfiledDeviance:
         Evaluations so far.
     """
 
-    def __init__(self, blocks: Blocks, structures: list[Structure], reml: bool):
+    def __init__(self, blocks: Blocks, structures: list[LinearStructure], reml: bool):
         self.blocks = blocks
         self.structures = structures
         self.reml = reml
@@ -152,7 +152,7 @@ class ProfiledDeviance:
 class FactorDeviance(ProfiledDeviance):
     """The deviance from the blocked Cholesky factor: any number of grouping factors."""
 
-    def __init__(self, blocks: Blocks, structures: list[Structure], reml: bool):
+    def __init__(self, blocks: Blocks, structures: list[LinearStructure], reml: bool):
         super().__init__(blocks, structures, reml)
         self._factor, self._own_values, self._own_derivatives = None, 0, 0
         # Theta where the compiled function stands, and the factor does not yet.
@@ -277,7 +277,6 @@ class FactorDeviance(ProfiledDeviance):
             self.factor.update(self._factor_lams(theta), floor=True)
         f, scale = self.factor, self.dof / self.factor.residual_square
         whitened, residual = self._residual_response()
-        lams = self.lams(theta)
         scores = []
         weights = self._weights(residual)
         curvature = f.estimate_curvature() if rough else f.curvature
@@ -297,9 +296,9 @@ class FactorDeviance(ProfiledDeviance):
         jacobian = np.zeros((len(information), self.n_theta))
         for i, s in enumerate(self.structures):
             at = self.theta_slices[i]
-            jacobian[self.gamma_slices[i], at] = s.jacobian(lams[i])
-            gradient[at] = 2 * np.einsum("rab,ab->r", s.lam_basis, scores[i] @ lams[i])
-            hessian[at, at] = s.bend(scores[i])
+            jacobian[self.gamma_slices[i], at] = s.jacobian(theta[at])
+            gradient[at] = s.gradient(theta[at], scores[i])
+            hessian[at, at] = s.bend(theta[at], scores[i])
         hessian += jacobian.T @ information @ jacobian
         return Derivatives(gradient, hessian, scores, information)
 

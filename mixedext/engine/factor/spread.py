@@ -59,7 +59,7 @@ def engine_terms(terms: Sequence[RandomTerm | SparseTerm]) -> list:
         return terms
     for layout in group_by_factor(terms):
         own = [terms[i] for i in layout.terms]
-        scalar = all(t.k == 1 or t.structure.name == "identity" for t in own)
+        scalar = all(t.k == 1 or t.structure.shares_one_variance for t in own)
         few = layout.n_levels * layout.width <= MOST_SPREAD
         if scalar and few and any(_is_wide(t) for t in own):
             for i in layout.terms:
@@ -68,7 +68,7 @@ def engine_terms(terms: Sequence[RandomTerm | SparseTerm]) -> list:
 
 
 def _is_wide(term):
-    return term.structure.name == "identity" and term.k > WIDE
+    return term.structure.shares_one_variance and term.k > WIDE
 
 
 def _spread(term):

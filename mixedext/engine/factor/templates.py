@@ -6,7 +6,13 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["covariance_bases", "covariance_template", "squared", "template"]
+__all__ = [
+    "covariance_bases",
+    "covariance_template",
+    "factor_bases",
+    "squared",
+    "template",
+]
 
 
 @lru_cache(maxsize=256)
@@ -39,16 +45,46 @@ def covariance_bases(structures: tuple) -> np.ndarray:
     return out
 
 
+def factor_bases(structures, factors) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The same for each grouping factor by itself.
+
+    Parameters
+    ----------
+    structures : sequence of Structure
+        Of all terms, in the model's order.
+    factors : sequence of FactorLayout
+        Terms of each grouping factor, and their columns.
+
+    Returns
+    -------
+    list of tuple
+        Numbers of the factor's elements of gamma, and these as matrices
+        (count, width, width).
+    """
+    start = np.cumsum([0, *(s.n_gamma for s in structures)])
+    out = []
+    for layout in factors:
+        numbers, parts = [np.zeros(0, int)], [np.zeros((0, layout.width, layout.width))]
+        for term, columns in zip(layout.terms, layout.slices, strict=True):
+            own = structures[term].covariance_basis
+            whole = np.zeros((len(own), layout.width, layout.width))
+            whole[:, columns, columns] = own
+            numbers.append(np.arange(start[term], start[term + 1]))
+            parts.append(whole)
+        out.append((np.concatenate(numbers), np.concatenate(parts)))
+    return out
+
+
 def squared(structures) -> np.ndarray:
     """Which elements of theta enter by their squares alone, (n_theta,)."""
     return np.repeat(
-        [s.k == 1 or not s.correlated for s in structures],
+        [s.is_diagonal for s in structures],
         [s.n_theta for s in structures],
     )
 
 
 def _side_by_side(bases):
-    index, value, member, column = [], [], 0, 0
+    index, value, member, column = [np.zeros((3, 0), int)], [np.zeros(0)], 0, 0
     for basis in bases:
         r, a, b = np.nonzero(basis)
         index.append(np.stack([r + member, a + column, b + column]))

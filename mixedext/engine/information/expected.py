@@ -33,6 +33,7 @@ from mixedext.engine.factor.tail_traces import (
     tail_traces,
     trace_products,
 )
+from mixedext.engine.factor.templates import factor_bases
 from mixedext.engine.fit import Fit
 from mixedext.engine.threads import blas_threads
 from mixedext.kernels.deviance import expected
@@ -171,21 +172,6 @@ def _variance_information(fit):
     )
 
 
-def _factor_bases(objective):
-    """For each grouping factor the numbers of its elements, and the matrices E_r."""
-    out = []
-    for layout in objective.blocks.factors:
-        numbers, parts = [np.zeros(0, int)], [np.zeros((0, layout.width, layout.width))]
-        for term, columns in zip(layout.terms, layout.slices, strict=True):
-            s, at = objective.structures[term], objective.gamma_slices[term]
-            whole = np.zeros((s.n_gamma, layout.width, layout.width))
-            whole[:, columns, columns] = s.covariance_basis
-            numbers.append(np.arange(at.start, at.stop))
-            parts.append(whole)
-        out.append((np.concatenate(numbers), np.concatenate(parts)))
-    return out
-
-
 class _Levels:
     """Levels of one factor, some at a time."""
 
@@ -227,8 +213,7 @@ class _Levels:
 
 
 def _one_factor(objective):
-    basis = _factor_bases(objective)[0]
-    numbers, basis = basis
+    numbers, basis = factor_bases(objective.structures, objective.blocks.factors)[0]
     sums = objective.sums
     n_fixed, count, k = objective.blocks.n_fixed, len(basis), basis.shape[1]
     first = np.zeros((k * n_fixed, k * n_fixed))
@@ -271,7 +256,7 @@ def covariance_traces(objective: FactorDeviance) -> np.ndarray:
 def _several_factors(objective, n_fixed=None):
     """Products of the first ``n_fixed`` columns of [X y], all if None, and the traces."""
     factor, blocks = objective.factor, objective.blocks
-    found = _factor_bases(objective)
+    found = factor_bases(objective.structures, blocks.factors)
     numbers, bases = [n for n, _ in found], [e for _, e in found]
     count, n_fixed = sum(map(len, numbers)), n_fixed or blocks.n_fixed
     inner, traces = np.empty(count), np.empty((count, count))

@@ -61,7 +61,7 @@ def variance_covariance(fit: Fit) -> VarianceCovariance:
         fit.design.lams(fit.optimum.theta),
         strict=True,
     ):
-        if not s.correlated:  # every variance has a boundary of its own
+        if not s.has_correlations:  # every variance has a boundary of its own
             size = np.einsum("raa->r", s.covariance_basis @ np.abs(lam))
             held[at] = size < ZERO_SINGULAR_VALUE
         else:
@@ -87,9 +87,7 @@ def _to_data_units(fit, structures, relative, joint, held, inner_scale):
     # Sigma (data) = T^-1 Sigma (engine) T^-T, linear in gamma; sigma^2 grows by y_scale^2
     blocks = []
     for s, transform in zip(structures, fit.design.transforms, strict=True):
-        inverse = np.linalg.inv(transform)
-        moved = [s.gamma(inverse @ e @ inverse.T) for e in s.covariance_basis]
-        blocks.append(np.array(moved).T)
+        blocks.append(s.congruence(np.linalg.inv(transform)))
     change = linalg.block_diag(*blocks)[np.ix_(~held, ~held)]
     numbers = np.flatnonzero(~held)
     outer = np.full((len(held), len(held)), np.nan)

@@ -148,10 +148,7 @@ class _Batch(_OneByOne):
                 root = np.linalg.cholesky(
                     (vector * value[:, None, :]) @ vector.transpose(0, 2, 1)
                 )
-            basis = s.lam_basis.reshape(s.n_theta, -1)
-            parts.append(
-                root.reshape(right.shape[1], -1) @ (basis.T / (basis**2).sum(axis=1))
-            )
+            parts.append(s.theta(root))
         return np.ascontiguousarray(np.hstack(parts))
 
     def _identity(self, count):

@@ -33,7 +33,7 @@ from mixedext.engine.rows.rotation import (
 from mixedext.engine.rows.rows import Rows
 from mixedext.engine.rows.within import find_within, within_from_rows
 from mixedext.exceptions import DesignError
-from mixedext.specification.covariance.structures import structure
+from mixedext.specification.covariance.identity import IdentityMultiple
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["Design", "finish_design", "prepare_design"]
@@ -98,7 +98,7 @@ class Design:
         """
         own = [t.structure for t in self.terms]
         for number in self.scalar_terms:
-            own[number] = structure("identity", 1)
+            own[number] = IdentityMultiple.of(1)
         return own
 
     @cached_property
@@ -153,11 +153,15 @@ class Design:
 
     def lams(self, theta) -> list[np.ndarray]:
         """Relative covariance factor of every term from theta, in either units."""
-        out, start = [], 0
+        return [s.lam(own) for s, own in self._by_term(theta)]
+
+    def _by_term(self, theta):
+        """Structure and theta of every term."""
+        start = 0
         for s in self.structures:
-            out.append(s.lam(theta[start : start + s.n_theta]))
-            start += s.n_theta
-        return out
+            stop = start + s.n_theta
+            yield s, theta[start:stop]
+            start = stop
 
     def inner_theta(self, theta) -> np.ndarray:
         """Theta in the engine's units from theta in the data's."""
@@ -183,9 +187,9 @@ class Design:
     def gradient(self, scores, theta) -> np.ndarray:
         """Derivative of the deviance in theta, data's units, from the engine's scores."""
         parts = [
-            2 * np.einsum("rab,ab->r", s.lam_basis, t.T @ score @ t @ lam)
-            for s, t, score, lam in zip(
-                self.structures, self.transforms, scores, self.lams(theta), strict=True
+            s.gradient(own, t.T @ score @ t)
+            for (s, own), t, score in zip(
+                self._by_term(theta), self.transforms, scores, strict=True
             )
         ]
         return np.concatenate(parts) if parts else np.zeros(0)

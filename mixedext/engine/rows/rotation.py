@@ -122,7 +122,7 @@ def rotate_products(products: Products, terms) -> tuple[Products, Rotation | Non
         len(layouts) == 1
         and layout.width > WIDE
         and len(layout.terms) == 1
-        and terms[layout.terms[0]].structure.name == "identity"
+        and terms[layout.terms[0]].structure.shares_one_variance
     ):
         cross, grams = products.crosses[0], products.grams[0]
     else:

@@ -93,7 +93,7 @@ def _score(info):
 def _of_term(term, s, lam, score):
     """Free directions in gamma of one term, their bend, and names of what is held."""
     whole = _joined(term.names)
-    if not s.correlated:
+    if not s.has_correlations:
         size = np.einsum("raa->r", s.covariance_basis @ np.abs(lam))
         free = size >= ZERO_SINGULAR_VALUE
         directions = np.eye(s.n_gamma)[:, free]

@@ -26,29 +26,23 @@ def loss_if_singular(fit: Fit) -> float:
         A fit; its objective stands at the optimum, and does so afterwards.
     """
     objective, theta = fit.objective, fit.optimum.theta
-    # the decomposition of each lam of which a singular value is small
-    small = {}
+    small = []  # terms of which a singular value is small
     for i, lam in enumerate(objective.lams(theta)):
         # the product of all singular values over a bound of all but the least
         bound = np.linalg.norm(lam) ** (len(lam) - 1)
         if abs(np.diag(lam).prod()) >= SMALL_ROOT * bound:
             continue
-        left, size, right = np.linalg.svd(lam)
-        if size[-1] < SMALL_ROOT:
-            small[i] = lam, left, size, right
+        if np.linalg.svd(lam, compute_uv=False)[-1] < SMALL_ROOT:
+            small.append((i, lam))
     if not small:
         return np.inf
     loss = np.inf
     with blas_threads():
-        for i, (lam, left, size, right) in small.items():
+        for i, lam in small:
             structure = objective.structures[i]
-            root = np.zeros_like(lam)
-            if structure.correlated:
-                root = (left * np.append(size[:-1], 0.0)) @ right
-            elif structure.name != "identity":
-                root = np.where(np.abs(lam) <= size[-1], 0.0, lam)
             other = np.array(theta, float)
-            other[objective.theta_slices[i]] = structure.theta(structure.triangular(root))
+            nearest = structure.nearest_singular(lam)
+            other[objective.theta_slices[i]] = structure.theta(nearest)
             loss = min(loss, 0.5 * (objective.value(other) - fit.optimum.deviance))
         objective.value(theta)
     return float(loss)

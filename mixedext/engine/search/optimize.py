@@ -358,7 +358,7 @@ def _rectify(objective, theta, deviance, search):
     lams = objective.lams(theta)
     if min(_smallest_singular_value(lam) for lam in lams) < ZERO_SINGULAR_VALUE:
         pairs = zip(objective.structures, lams, strict=True)
-        truncated = [_truncated(s, lam) for s, lam in pairs]
+        truncated = [s.truncated(lam, ZERO_SINGULAR_VALUE) for s, lam in pairs]
         exact = _theta(objective, truncated)
         exact[np.abs(exact) < ZERO_THETA] = 0.0
         value = objective.value(exact)
@@ -372,15 +372,6 @@ def _rectify(objective, theta, deviance, search):
     deviance = objective.value(plain)
     search.note("rectified", deviance, np.nan, np.nan, plain)
     return plain, deviance
-
-
-def _truncated(structure, lam):
-    """The factor without singular values that count as zero."""
-    if not structure.correlated:  # diagonal, and must remain so
-        return np.where(np.abs(lam) < ZERO_SINGULAR_VALUE, 0.0, np.abs(lam))
-    vector, size, _ = np.linalg.svd(lam)
-    # by its root: through lam lam' half of the digits of a zero would be lost
-    return structure.triangular(vector * np.where(size < ZERO_SINGULAR_VALUE, 0, size))
 
 
 def _theta(objective, lams):

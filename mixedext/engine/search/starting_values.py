@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from mixedext.engine.factor.templates import covariance_bases
+from mixedext.engine.factor.templates import covariance_bases, factor_bases
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.engine.rows.levels import level_sums
 from mixedext.kernels.rows import pair_sums
@@ -80,8 +80,8 @@ class SeveralMoments:
         Cross-products.
     structures : list of Structure
         One for each term.
-    bases : list of list of ndarray
-        For each factor its elements of gamma as (K, K) matrices.
+    bases : list of ndarray
+        For each factor its elements of gamma as matrices, (count, K, K).
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class SeveralMoments:
         pairs = _pair_sums(blocks)
         number = np.repeat(np.arange(len(bases)), [len(b) for b in bases])
         self.rows = [
-            np.array([e.ravel() for e in b]).reshape(len(b), f.width**2)
+            b.reshape(len(b), f.width**2)
             for f, b in zip(blocks.factors, bases, strict=True)
         ]
         self.system = system = np.zeros((count + 1, count + 1))
@@ -140,7 +140,7 @@ class SeveralMoments:
             for term in layout.terms:
                 s = self.structures[term]
                 part = gamma[start : start + s.n_gamma].T
-                covariances[term] = np.tensordot(part, s.covariance_basis, 1)
+                covariances[term] = s.covariance(part)
                 start += s.n_gamma
         return covariances
 
@@ -149,7 +149,7 @@ def several_moments(blocks, structures) -> SeveralMoments | None:
     """The equations; None where they would cost more than they save."""
     if max(f.width for f in blocks.factors) ** 4 > MOST_PAIR_SUMS:
         return None
-    bases = _factor_bases(blocks, structures)
+    bases = [basis for _, basis in factor_bases(structures, blocks.factors)]
     count, rank = sum(len(b) for b in bases), blocks.n_fixed - 1
     if count * max(rank, 1) > MOST_VECTORS:
         return None
@@ -253,20 +253,6 @@ def _pair_numbers(width):
     first, second = np.broadcast_arrays(first, second)
     square = width * width
     return pair, (first.reshape(square, square), second.reshape(square, square))
-
-
-def _factor_bases(blocks, structures):
-    """For each grouping factor the covariance bases of its terms, embedded (K, K)."""
-    bases = []
-    for layout in blocks.factors:
-        own = []
-        for term, columns in zip(layout.terms, layout.slices, strict=True):
-            for e in structures[term].covariance_basis:
-                whole = np.zeros((layout.width, layout.width))
-                whole[columns, columns] = e
-                own.append(whole)
-        bases.append(own)
-    return bases
 
 
 def _tail_grams(blocks, f):

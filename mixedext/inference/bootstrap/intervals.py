@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from mixedext.specification.terms.parameter_names import places
-
 __all__ = ["INTERVALS", "covariance_parameters", "limits"]
 
 
@@ -31,7 +29,7 @@ def covariance_parameters(terms, theta, scale) -> np.ndarray:
     sigma, columns = np.sqrt(scale), []
     for term, lam in zip(terms, relative_factors(terms, theta), strict=True):
         relative = np.sqrt((lam**2).sum(axis=2))
-        for a, b in places(term.structure):
+        for a, b in term.structure.pairs:
             if a == b:
                 columns.append(relative[:, a] * sigma)
                 continue
@@ -47,7 +45,7 @@ def relative_factors(terms, theta):
     start, out = 0, []
     for term in terms:
         own = theta[:, start : start + term.structure.n_theta]
-        out.append(np.tensordot(own, term.structure.lam_basis, axes=1))
+        out.append(term.structure.lam(own))
         start += term.structure.n_theta
     return out
 

@@ -23,6 +23,7 @@ from mixedext.engine.refits.refit import (
 from mixedext.engine.refits.simulation import simulate_fits, spawn_seeds
 from mixedext.exceptions import DesignError
 from mixedext.fitted import need_rows
+from mixedext.specification.terms.parameter_names import theta_names
 
 __all__ = [
     "block_size",
@@ -55,11 +56,7 @@ def labelled(model, refits: Refits, whole=False) -> Refits:
     if not whole:
         fixed = np.full((len(refits), model.k_fe), np.nan)
         fixed[:, model._design.basis.kept] = refits.fe_params
-    names = tuple(
-        f"{t.group}.{name}"
-        for t in model._design.terms
-        for name in t.structure.theta_names(t.names)
-    )
+    names = tuple(theta_names(model._design.terms))
     return replace(
         refits, fe_params=fixed, fe_names=tuple(model.exog_names), theta_names=names
     )

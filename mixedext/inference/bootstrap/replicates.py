@@ -16,6 +16,7 @@ from mixedext.inference.bootstrap.user_statistics import free_names, vectorized_
 from mixedext.specification.terms.parameter_names import (
     as_variance,
     covariance_names,
+    is_deviation,
     parameter_names,
 )
 
@@ -264,7 +265,7 @@ def bootstrap_of(
             stacklevel=user_stacklevel(),
         )
     names = covariance_names(results.fitted.fit.design.terms)
-    deviations = tuple(n for n in names if not n.startswith("cor "))
+    deviations = tuple(name for name in names if is_deviation(name))
     estimate = estimate.rename("estimate")
     return Bootstrap(kind, estimate, frame, refits, failures, deviations)
 

@@ -126,7 +126,7 @@ def _nearly_singular(coordinates, *nodes):
         size = np.linalg.norm(model.design.transforms[i], axis=0)[: s.k]
         if count > 1 and (sd * size < SMALL_SD * np.sqrt(scale)[:, None]).any():
             return True
-        if s.correlated and s.k > 1:
+        if not s.is_diagonal:
             correlation = covariance / (sd[:, :, None] * sd[:, None, :])
             if (np.linalg.eigvalsh(correlation)[:, 0] < SMALL_EIGENVALUE * s.k).any():
                 return True
@@ -142,7 +142,7 @@ def _other_covariances(model, at):
     starts = [[SMALL_START * own for own in unit]]
     for i, (own, s) in enumerate(zip(at.covariances, model.structures, strict=True)):
         others = []
-        if s.correlated and s.k > 1:
+        if not s.is_diagonal:
             diagonal = np.diag(own.diagonal())
             others = [diagonal, diagonal + unit[i]]
             for a in range(s.k):

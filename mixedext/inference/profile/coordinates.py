@@ -22,8 +22,8 @@ from mixedext.engine.deviance.likelihood import Likelihood
 from mixedext.engine.fit import Fit
 from mixedext.engine.rows.design import Design
 from mixedext.inference.profile.joint_deviance import joint_deviance
-from mixedext.specification.covariance.structures import Structure, structure
-from mixedext.specification.terms.parameter_names import places
+from mixedext.specification.covariance.identity import IdentityMultiple
+from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = ["Coordinates", "Estimates", "ProfileModel", "State", "Target"]
 
@@ -77,9 +77,9 @@ class ProfileModel:
 
     def __init__(self, design: Design):
         self.design = design
-        self.structures: list[Structure] = [
+        self.structures: list[LinearStructure] = [
             # a common variance of many columns is one number
-            structure("identity", 1) if s.name == "identity" else s
+            IdentityMultiple.of(1) if s.shares_one_variance else s
             for s in design.structures
         ]
         self.shift = design.deviance_shift(False, design.blocks.nobs)
@@ -98,7 +98,7 @@ class ProfileModel:
         """All parameters, in lme4's order: by term, then sigma, then fixed effects."""
         out = []
         for i, s in enumerate(self.structures):
-            for b, a in places(s):
+            for b, a in s.pairs:
                 same = a == b
                 out.append(
                     Target("sd", i, (a,)) if same else Target("correlation", i, (a, b))
@@ -126,7 +126,7 @@ class ProfileModel:
         parts = []
         for s, covariance in zip(self.structures, at.covariances, strict=True):
             sd = np.sqrt(covariance.diagonal())
-            if not s.correlated:
+            if not s.has_correlations:
                 parts.append(sd)
                 continue
             both = np.multiply.outer(sd, sd)
@@ -140,7 +140,7 @@ class ProfileModel:
         """The estimates of a fit."""
         lams = self.design.lams(fit.theta)
         covariances = [
-            np.einsum("r,rab->ab", fit.scale * own.gamma(lam @ lam.T), s.covariance_basis)
+            s.covariance(fit.scale * own.gamma(lam @ lam.T))
             for s, own, lam in zip(
                 self.structures, self.design.structures, lams, strict=True
             )
@@ -153,9 +153,7 @@ class ProfileModel:
         for s, own, covariance in zip(
             self.structures, self.design.structures, at.covariances, strict=True
         ):
-            gamma = s.gamma(covariance / at.scale)
-            root = own.nearest(np.einsum("r,rab->ab", gamma, own.covariance_basis))
-            parts.append(own.theta(root))
+            parts.append(own.free(s.gamma(covariance / at.scale)))
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def coefficients(self, inner) -> np.ndarray:
@@ -168,15 +166,14 @@ class ProfileModel:
 class _Term:
     """Coordinates of one term: L = sum_s x_s B_s, B_s depending on t for a correlation."""
 
-    def __init__(self, own: Structure, target: Target | None):
+    def __init__(self, own: LinearStructure, target: Target | None):
         self.structure = own
-        self.norm = np.einsum("rab,rab->r", own.covariance_basis, own.covariance_basis)
-        self.dual = own.covariance_basis / self.norm[:, None, None]
+        self.dual = own.covariance_dual
         self.flat = self.dual.reshape(len(self.dual), -1)
         self.order = np.arange(own.k)
         self.angle = self.held = None
         self.bounded: list[int] = []
-        if not own.correlated:
+        if not own.has_correlations:
             self.basis = own.lam_basis
             self.columns = np.arange(len(self.basis))
             if target is not None:
@@ -185,11 +182,10 @@ class _Term:
         if target is not None:
             rest = [a for a in range(own.k) if a not in target.rows]
             self.order = np.array([*target.rows, *rest])
-        places = [(a, b) for a in range(own.k) for b in range(a + 1)]
-        self.columns = np.array([b for _, b in places])
-        self.basis = np.zeros((len(places), own.k, own.k))
-        for s, (a, b) in enumerate(places):
-            self.basis[s, self.order[a], b] = 1.0
+        # row by row, so that what is held is among the first
+        self.columns = own.places[1][own.by_rows]
+        self.basis = np.empty_like(own.lam_basis)
+        self.basis[:, self.order] = own.lam_basis[own.by_rows]
         if target is not None and target.kind == "sd":
             self.held = 0
         elif target is not None:
@@ -199,7 +195,7 @@ class _Term:
 
     def start(self, covariance) -> np.ndarray:
         """Coordinates of a covariance."""
-        if not self.structure.correlated:
+        if not self.structure.has_correlations:
             return np.sqrt(np.diag(covariance).clip(0))[: len(self.basis)]
         ordered = covariance[np.ix_(self.order, self.order)]
         try:

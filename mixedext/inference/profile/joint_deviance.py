@@ -27,6 +27,7 @@ from scipy import linalg
 
 from mixedext.engine.deviance.likelihood import Point
 from mixedext.engine.deviance.profiled import FactorDeviance
+from mixedext.engine.factor.templates import covariance_bases
 from mixedext.engine.information.expected import covariance_traces
 from mixedext.engine.rows.design import Design
 
@@ -155,14 +156,9 @@ class _LevelDeviance(_JointDeviance):
         super().__init__(design)
         blocks = design.blocks
         structures = design.structures
-        self.width = sum(s.k for s in structures)
-        self.basis = np.zeros((sum(s.n_gamma for s in structures), self.width, self.width))
-        member = column = 0
-        for s in structures:
-            at = slice(column, column + s.k)
-            self.basis[member : member + s.n_gamma, at, at] = s.covariance_basis
-            member, column = member + s.n_gamma, column + s.k
-        count, k = len(self.basis), self.width
+        self.basis = covariance_bases(tuple(structures))
+        count, k = self.basis.shape[:2]
+        self.width = k
         self.flat = self.basis.reshape(count, k * k)
         # [ab, cd] by [r, s]: N_ab N_cd E_r[b, c] E_s[d, a]
         self.pairs = np.einsum("rbc,sda->abcdrs", self.basis, self.basis).reshape(
@@ -287,7 +283,7 @@ class _SmallJoint(_JointDeviance):
 
     def _factored(self, gamma):
         covariances = [
-            np.tensordot(gamma[at], s.covariance_basis, 1)
+            s.covariance(gamma[at])
             for s, at in zip(self.structures, self.gammas, strict=True)
         ]
         matrix = self._times_sigma(self.gram, covariances)
@@ -353,8 +349,7 @@ class _FactorJoint(_JointDeviance):
         theta, start = [], 0
         for s in self.structures:
             own = gamma[start : start + s.n_gamma]
-            covariance = np.einsum("r,rab->ab", own, s.covariance_basis)
-            theta.append(s.theta(_root(s, covariance)))
+            theta.append(s.theta(_root(s, s.covariance(own))))
             start += s.n_gamma
         theta = np.concatenate(theta)
         objective = self.objective
@@ -397,7 +392,7 @@ class _FactorJoint(_JointDeviance):
 
 
 def _root(structure, covariance):
-    if structure.correlated:
+    if structure.has_correlations:
         try:
             return np.linalg.cholesky(covariance)
         except np.linalg.LinAlgError:

@@ -38,7 +38,10 @@ def covariance_is_nested(
     root = None if weights is None else np.sqrt(weights)
     columns = [_rows_matrix(t, root) for t in terms]
     bases = [
-        [sparse.kron(sparse.eye_array(t.n_levels), e, format="csr") for e in _basis(t)]
+        [
+            sparse.kron(sparse.eye_array(t.n_levels), e, format="csr")
+            for e in t.structure.covariance_basis
+        ]
         for t in terms
     ]
     counts = [len(b) for b in bases]
@@ -68,10 +71,6 @@ def covariance_is_nested(
         1 - 2 * (cross * fitted).sum(axis=0) + (fitted * (inner @ fitted)).sum(axis=0)
     )
     return bool((distance < TOLERANCE).all())
-
-
-def _basis(term):
-    return term.structure.covariance_basis
 
 
 def _rows_matrix(term, root):

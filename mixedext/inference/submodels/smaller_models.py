@@ -17,8 +17,10 @@ from mixedext.inference.submodels.fixed_terms import (
     fixed_formula_text,
     fixed_terms,
 )
+from mixedext.specification.covariance import registry
 from mixedext.specification.formula.bars import names_in, split_formula
 from mixedext.specification.formula.formula_engine import FormulaEngine, UsedColumns
+from mixedext.specification.terms.parameter_names import column_label
 from mixedext.specification.terms.random_terms import RandomTerm
 
 __all__ = [
@@ -143,10 +145,7 @@ def _written_labels(model):
         return {}
     bars = split_formula(formula).bars
     own = model.random_terms[len(model.random_terms) - len(bars) :]
-    return {
-        id(t): f"({b.columns} {'|' if b.correlated else '||'} {b.group})"
-        for t, b in zip(own, bars, strict=True)
-    }
+    return {id(t): b.label for t, b in zip(own, bars, strict=True)}
 
 
 class RandomDeletion(NamedTuple):
@@ -184,8 +183,9 @@ def random_deletions(model) -> list[RandomDeletion]:
 
 def _reductions(term, written):
     """Pairs of a label and what is left of a term."""
-    if term.structure.name == "identity" or term.names == ["Intercept"]:
-        yield f"(1 | {term.group})" if term.names == ["Intercept"] else written, []
+    intercept = _alone("1", term.group)
+    if term.structure.shares_one_variance or term.names == ["Intercept"]:
+        yield intercept if term.names == ["Intercept"] else written, []
         return
     parts = {}
     for j, name in enumerate(term.names):
@@ -193,25 +193,30 @@ def _reductions(term, written):
             name = "Intercept"
         parts.setdefault(re.sub(r"\[[^\]]*\]", "", name), []).append(j)
     if list(parts) == ["Intercept"]:
-        yield f"(1 | {term.group})", []
+        yield intercept, []
         return
-    diagonal = not term.structure.correlated
+    diagonal = not term.structure.has_correlations
     factors = {name: set(name.split(":")) for name in parts}
     for name, own in parts.items():
         if name == "Intercept":
             if diagonal:
                 rest = [j for j in range(term.k) if j not in own]
-                yield f"(1 | {term.group})", _part(term, rest, False)
+                yield intercept, _part(term, rest, False)
             continue
         if not diagonal and any(
             factors[name] < f for other, f in factors.items() if other != name
         ):
             continue
         rest = [j for j in range(term.k) if j not in own]
-        alone = f"(0 + {name} | {term.group})"
+        alone = _alone(f"0 + {name}", term.group)
         where = alone if diagonal and len(parts) > 1 else written
         constant = "Intercept" not in parts and _sums_to_one(term, own)
-        yield f"{name} in {where}", _part(term, rest, constant)
+        yield column_label(name, where), _part(term, rest, constant)
+
+
+def _alone(column, group):
+    """Label of a term of one column."""
+    return registry.label(registry.BARS["|"], column, group)
 
 
 def _sums_to_one(term, columns):
@@ -226,6 +231,4 @@ def _part(term, columns, constant):
         z, names = np.column_stack([np.ones(len(z)), z]), ["Intercept", *names]
     if not names:
         return []
-    z = None if names == ["Intercept"] else z
-    structure = "unstructured" if len(names) == 1 else term.structure.name
-    return [RandomTerm(term.codes, z, term.group, names, structure, term.levels)]
+    return [term.with_columns(z, names)]

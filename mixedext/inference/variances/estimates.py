@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.fitted import HasFitted
+from mixedext.specification.terms import parameter_names
 
 __all__ = ["is_singular", "sigma", "theta_names", "var_corr"]
 
@@ -22,11 +23,7 @@ def is_singular(results: HasFitted) -> bool:
 
 def theta_names(results: HasFitted) -> list[str]:
     """Names of the elements of theta: group, row and column."""
-    return [
-        f"{term.group}.{name}"
-        for term, structure, _ in results.fitted.random.blocks()
-        for name in structure.theta_names(term.names)
-    ]
+    return parameter_names.theta_names(results.fitted.random.terms)
 
 
 def var_corr(results: HasFitted) -> pd.DataFrame:
@@ -41,15 +38,11 @@ def var_corr(results: HasFitted) -> pd.DataFrame:
     """
     fitted, rows = results.fitted, []
     for term, structure, covariance in fitted.random.blocks():
-        sd = np.sqrt(np.diag(covariance))
-        for a, name in enumerate(term.names):
-            row = {"group": term.group, "name": name}
-            row |= {"variance": covariance[a, a], "sd": sd[a], "corr": np.nan}
-            if structure.correlated:
-                for b in range(a):
-                    both = sd[a] * sd[b]
-                    key = "corr" if b == 0 else f"corr{b + 1}"
-                    row[key] = covariance[a, b] / both if both > 0 else np.nan
+        for effect in structure.report(covariance, term.names):
+            row = {"group": term.group, "name": effect.name}
+            row |= {"variance": effect.variance, "sd": effect.sd, "corr": np.nan}
+            for b, value in enumerate(effect.correlations):
+                row["corr" if b == 0 else f"corr{b + 1}"] = value
             rows.append(row)
     residual = {"group": "Residual", "name": "", "variance": fitted.scale}
     rows.append(residual | {"sd": fitted.sigma, "corr": np.nan})

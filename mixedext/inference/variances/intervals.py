@@ -18,7 +18,6 @@ from mixedext.inference.variances.observed_covariance import covariance_of_varia
 from mixedext.specification.terms.parameter_names import (
     as_variance,
     covariance_names,
-    places,
 )
 from mixedext.tables.noted_table import NotedTable
 
@@ -206,7 +205,7 @@ def _variance_elements(results):
     """Value and, for a covariance, the places of its two variances."""
     fit, out = results.fitted.fit, []
     for term, covariance in zip(fit.design.terms, fit.covariances, strict=True):
-        pairs = places(term.structure)
+        pairs = term.structure.pairs
         gamma = term.structure.gamma(covariance)
         place = {a: len(out) + i for i, (a, b) in enumerate(pairs) if a == b}
         for (a, b), value in zip(pairs, gamma, strict=True):

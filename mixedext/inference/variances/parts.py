@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 from mixedext.inference.submodels.smaller_models import random_deletions
-from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.parameter_names import split_column_label
 
 __all__ = ["VariancePart", "find_part", "variance_parts"]
 
@@ -82,10 +82,7 @@ def _tested(model, label, left):
 
 
 def _columns_of(term, own):
-    names = [term.names[j] for j in own]
-    z = None if names == ["Intercept"] else term.z[:, own]
-    kind = "unstructured" if len(own) == 1 else term.structure.name
-    return RandomTerm(term.codes, z, term.group, names, kind, term.levels)
+    return term.with_columns(term.z[:, own], [term.names[j] for j in own])
 
 
 def find_part(model, term) -> VariancePart:
@@ -121,7 +118,7 @@ def find_part(model, term) -> VariancePart:
 def _names_of(part):
     """Kinds of names that a part goes by, labels before factors and columns."""
     alone = part.alone
-    variable, _, whole = part.label.rpartition(" in ")
+    variable, whole = split_column_label(part.label)
     columns = [name for name in alone.names if name != "Intercept"]
     if variable:  # of a slope, which may be a factor with a column a level
         columns.append(variable)

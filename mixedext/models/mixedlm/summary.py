@@ -223,7 +223,7 @@ def _one_row_a_variance(results):
     frame, start = results.var_corr, 0
     kept: list[int] = []
     for term in results.fitted.random.terms:
-        shared = term.structure.name == "identity" and term.k > 1
+        shared = term.structure.shares_one_variance and term.k > 1
         kept += [start] if shared else range(start, start + term.k)
         if shared:
             frame.loc[start, "name"] = f"{term.names[0]} ... {term.names[-1]}"

@@ -1,1 +1,4 @@
-"""Covariance structures of random terms, a file each."""
+"""Covariance structures, a file each, behind one protocol (structure.py).
+
+A new structure is a file with its class and a row in registry.py.
+"""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from mixedext.exceptions import FormulaError
+from mixedext.specification.covariance import registry
 
 __all__ = [
     "Bar",
@@ -24,8 +25,6 @@ __all__ = [
 _OPENING, _CLOSING, _QUOTES = "([{", ")]}", "\"'`"
 # After one of these a plus or minus belongs to a number, not to the list of terms.
 _OPERATORS = "*:/^%|~+-("
-# Random terms with a structure as in glmmTMB and lme4 2.0.
-_STRUCTURED = re.compile(r"(us|diag|homdiag|cs|homcs|ar1|hetar1|ou|toep|rr)\s*\([^()]*\|")
 # What makes a call of the parenthesis that follows: a name, or a bracket that closes.
 _CALLED = re.compile(r"(?:(?<!\w)[^\W\d]\w*|[\])])$")
 
@@ -40,18 +39,23 @@ class Bar:
         Left-hand side of the bar.
     factors : tuple of str
         Atoms of the grouping factor, e.g. ("cask", "batch") for ``cask:batch``.
-    correlated : bool
-        False for ``||``.
+    structure : str
+        Name in the registry of covariance structures of what the bar stands for.
     """
 
     columns: str
     factors: tuple[str, ...]
-    correlated: bool
+    structure: str = registry.BARS["|"]
 
     @property
     def group(self) -> str:
         """Name of the grouping factor."""
         return ":".join(plain_name(f) for f in self.factors)
+
+    @property
+    def label(self) -> str:
+        """The term as written."""
+        return registry.label(self.structure, self.columns, self.group)
 
 
 @dataclass(frozen=True)
@@ -211,11 +215,8 @@ def _sort_terms(text, formula, fixed, bars, offsets):
             if sign == "-":
                 raise FormulaError(f"formula {formula!r}: subtract inside offset(...)")
             offsets.append(offset.group(1).strip())
-        elif _STRUCTURED.match(term) and term.endswith(")"):
-            raise FormulaError(
-                f"formula {formula!r}: covariance structures such as {term} are not built; "
-                "(x | g) is unstructured, (x || g) diagonal"
-            )
+        elif registry.is_call(term):
+            raise FormulaError(f"formula {formula!r}: {registry.why_no_call(term)}")
         elif _contains_bar_group(term):
             raise FormulaError(
                 f"formula {formula!r}: the random term in {term!r} must stand by itself, "
@@ -282,8 +283,9 @@ def _read_bar(inside, formula):
     if not columns or not grouping:
         side = "left" if not columns else "right"
         raise FormulaError(f"formula {formula!r}: ({inside}) has nothing {side} of the bar")
+    structure = registry.BARS["||" if double else "|"]
     return [
-        Bar(columns, factors, not double) for factors in parse_grouping(grouping, formula)
+        Bar(columns, factors, structure) for factors in parse_grouping(grouping, formula)
     ]
 
 

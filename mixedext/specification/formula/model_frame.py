@@ -23,6 +23,7 @@ from mixedext.exceptions import (
     NoGroupInterceptWarning,
     user_stacklevel,
 )
+from mixedext.specification.covariance.registry import BARS
 from mixedext.specification.data.alignment import warn_if_reordered
 from mixedext.specification.data.columns import ColumnTable, as_frame, index_levels
 from mixedext.specification.data.extremes import all_finite
@@ -459,7 +460,7 @@ def _bar_term(engine, bar: Bar) -> RandomTerm:
         columns,
         bar.group,
         names,
-        "unstructured" if bar.correlated else "diagonal",
+        bar.structure,
         levels,
         *known,
     )
@@ -477,7 +478,7 @@ def _group_term(engine, factor, group_name, re_formula):
     columns, names, *known = _columns(engine, text)
     codes, levels = factor
     return RandomTerm.of_columns(
-        codes, columns, group_name, names, "unstructured", levels, *known
+        codes, columns, group_name, names, BARS["|"], levels, *known
     )
 
 

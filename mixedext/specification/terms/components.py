@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from mixedext.specification.covariance.identity import IdentityMultiple
 from mixedext.specification.data.labels import CODE, ProductLevels, level_index, used_levels
 from mixedext.specification.terms.random_terms import RandomTerm
 
@@ -328,7 +329,7 @@ class ComponentColumns:
             columns,
             self.name,
             self._names(columns, level, position, k),
-            "identity",
+            IdentityMultiple.of(k),
             self.levels if alone else self._level_labels(first, groups),
         )
         place = np.where(level >= 0, level * k + position, -1)

@@ -16,7 +16,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
-from mixedext.specification.covariance.structures import Structure
+from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.terms.parameter_names import (
+    packed_covariances,
+    packed_effects,
+    packed_variance,
+    unique_names,
+)
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["ParameterLayout"]
@@ -34,7 +40,7 @@ class _Term(NamedTuple):
 
     group: str
     names: tuple[str, ...]
-    structure: Structure
+    structure: LinearStructure
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +90,7 @@ class ParameterLayout:
     @property
     def names(self) -> list[str]:
         """Names of all packed variance parameters."""
-        return self.covariance_names + [f"{c.name} Var" for c in self.components]
+        return self.covariance_names + [packed_variance(c.name) for c in self.components]
 
     def cov_re(self, covariances: Sequence[np.ndarray]) -> np.ndarray:
         """Block-diagonal covariance of the correlated terms."""
@@ -184,7 +190,7 @@ class ParameterLayout:
             return []
         ends = np.cumsum([t.structure.n_gamma for t in terms])[:-1]
         return [
-            np.einsum("r,rab->ab", own, t.structure.covariance_basis)
+            t.structure.covariance(own)
             for own, t in zip(np.split(gamma, ends), terms, strict=True)
         ]
 
@@ -245,33 +251,33 @@ class ParameterLayout:
 
     def square_jacobian(self, terms, root) -> np.ndarray:
         """Derivative of ``square``: (n_packed, n_packed), elements by roots."""
-        root = self._checked(root)
-        lower, count = self._lower(terms, root), self.n_covariances
-        rows, columns = self.triangle(terms)
-        out = np.zeros((self.n_packed, self.n_packed))
-        for s, (a, b) in enumerate(zip(rows, columns, strict=True)):
-            # d (L L')_cd / dL_ab = [c = a] L_db + [d = a] L_cb
-            out[:count, s] = (rows == a) * lower[columns, b] + (columns == a) * lower[
-                rows, b
-            ]
-        at = np.arange(count, self.n_packed)
-        out[at, at] = 2 * root[count:]
+        root, out = self._checked(root), np.zeros((self.n_packed, self.n_packed))
+        for structure, places in self._blocks(terms):
+            out[np.ix_(places, places)] = structure.jacobian(root[places])
+        at = np.arange(self.n_covariances, self.n_packed)
+        out[at, at] = 2 * root[at]
         return out
 
     def square_bend(self, terms, score) -> np.ndarray:
         """sum_r g_r d2 (element r) / d root2 for a score in the elements."""
-        score, count = self._checked(score), self.n_covariances
-        rows, columns = self.triangle(terms)
-        k_re = len(self.re_names)
-        slope = np.zeros((k_re, k_re))
-        slope[rows, columns] += score[:count] / 2
-        slope[columns, rows] += score[:count] / 2
-        out = np.zeros((self.n_packed, self.n_packed))
-        # tr(slope L L'): 2 slope_ac where both roots stand in one column
-        out[:count, :count] = 2 * slope[np.ix_(rows, rows)] * (columns[:, None] == columns)
-        at = np.arange(count, self.n_packed)
-        out[at, at] = 2 * score[count:]
+        score, out = self._checked(score), np.zeros((self.n_packed, self.n_packed))
+        for structure, places in self._blocks(terms):
+            own = np.tensordot(score[places], structure.covariance_dual, 1)
+            # the same for any theta, as lam is linear in it
+            out[np.ix_(places, places)] = structure.bend(structure.start(), own)
+        at = np.arange(self.n_covariances, self.n_packed)
+        out[at, at] = 2 * score[at]
         return out
+
+    def _blocks(self, terms):
+        """Structures of the terms of cov_re, and where their elements are packed."""
+        start = 0
+        for i in self.correlated:
+            structure = terms[i].structure
+            places = np.empty(structure.n_gamma, np.intp)
+            places[structure.by_rows] = np.arange(start, start + len(places))
+            yield structure, places
+            start += len(places)
 
     def _lower(self, terms, root):
         k_re = len(self.re_names)
@@ -285,7 +291,7 @@ def _layout(terms, main_term, components):
     correlated = [
         i
         for i, t in enumerate(terms)
-        if t.structure.correlated
+        if t.structure.has_correlations
         and i not in components
         and (i == main_term or t.structure.k > 1 or len(terms) == 1)
     ]
@@ -294,23 +300,20 @@ def _layout(terms, main_term, components):
     re_names, names, packed = [], [], []
     for i in correlated:
         term = terms[i]
-        own = [_effect_name(term, c, several) for c in term.names]
+        own = packed_effects(term.group, term.names, several)
         re_names.extend(own)
-        place = {p: r for r, p in enumerate(term.structure.gamma_pairs())}
-        for a in range(term.structure.k):
-            for b in range(a + 1):
-                kind = f"{own[a]} Var" if a == b else f"{own[b]} x {own[a]} Cov"
-                names.append(kind)
-                packed.append(start[i] + place[a, b])
+        names.extend(packed_covariances(own))
+        packed.extend(start[i] + term.structure.by_rows)
     components = []
     for i, term in enumerate(terms):
         if i in correlated:
             continue
-        pairs = term.structure.gamma_pairs()
-        for r, (a, _) in enumerate(pairs):
-            single = term.structure.name == "identity"
-            name = term.group if single else _effect_name(term, term.names[a], True)
-            components.append(_Component(i, r, _unique(name, components)))
+        own = packed_effects(term.group, term.names, True)
+        if term.structure.shares_one_variance:
+            own = [term.group]
+        for r, name in enumerate(own):
+            (name,) = unique_names([name], [c.name for c in components])
+            components.append(_Component(i, r, name))
             packed.append(start[i] + r)
     order = np.array(packed, np.intp)
     order.flags.writeable = False  # shared by models
@@ -326,19 +329,3 @@ def _cholesky(structure, covariance):
         return np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError:
         return structure.nearest(covariance)
-
-
-def _effect_name(term, column, qualified):
-    if column == "Intercept":
-        return term.group
-    return f"{term.group}.{column}" if qualified else column
-
-
-def _unique(name, components):
-    taken = {c.name for c in components}
-    if name not in taken:
-        return name
-    number = 2
-    while f"{name}.{number}" in taken:
-        number += 1
-    return f"{name}.{number}"

@@ -1,4 +1,12 @@
-"""Names of parameters: ``sd effect|group``, ``cor effect.effect|group``, ``sigma``, fixed.
+"""Names of parameters: all of them are made here, from those of the structures.
+
+Of a covariance element of the effects a and b (or a = b) of the grouping factor g:
+
+    sd a|g, cor a.b|g      as lme4 names them; var and cov on the scale of variances; sigma,
+                           on that scale residual
+    g.a, g.b.a             element of theta
+    g Var, g x b Cov       packed, as statsmodels: the intercept has the name of g
+    b in (a + b | g)       what is left out of the random effects, as lmerTest's ranova
 
 The order is that of lme4's ``confint``: by term the lower triangle of the covariance by
 columns, then sigma, then fixed effects.
@@ -8,33 +16,45 @@ from __future__ import annotations
 
 __all__ = [
     "as_variance",
+    "column_label",
     "covariance_names",
     "effect_names",
+    "is_deviation",
+    "packed_covariances",
+    "packed_effects",
+    "packed_variance",
     "parameter_names",
-    "places",
+    "split_column_label",
+    "theta_names",
     "unique_names",
 ]
 
-_OF_COVARIANCES = {"sd": "var", "cor": "cov"}
+# Kinds of natural parameters on the scale of standard deviations, and on that of variances.
+_DEVIATIONS = {"variance": "sd", "covariance": "cor"}
+_VARIANCES = {"sd": "var", "cor": "cov"}
+_COLUMN_OF = " in "
 
 
 def effect_names(term) -> list[str]:
     """Names of the effects of a term; one empty name for a variance common to many."""
-    if term.structure.name == "identity" and term.k != 1:
-        return [""]
-    return list(term.names)
+    own = term.structure.names(term.names)
+    return [".".join(name.effects) for name in own if name.kind == "variance"]
 
 
-def places(structure) -> list[tuple[int, int]]:
-    """Row and column in the covariance of each of its free elements.
+def theta_names(terms) -> list[str]:
+    """Names of the elements of theta: group, row and column of lam.
 
     Parameters
     ----------
-    structure : Structure
-        Of a term; a common variance of many columns has the place (0, 0).
+    terms : sequence of RandomTerm or SparseTerm
+        The random terms.
     """
-    pairs = structure.gamma_pairs()
-    return pairs if len(pairs) > 1 else [(0, 0)]
+    return [
+        f"{term.group}.{'.'.join(name.effects[::-1]) if name.effects else all_names}"
+        for term in terms
+        for all_names in ["+".join(term.names)]
+        for name in term.structure.names(term.names)
+    ]
 
 
 def covariance_names(terms) -> list[str]:
@@ -42,16 +62,15 @@ def covariance_names(terms) -> list[str]:
 
     Parameters
     ----------
-    terms : list of RandomTerm or SparseTerm
+    terms : sequence of RandomTerm or SparseTerm
         The random terms.
     """
     names = []
     for term in terms:
-        effects = effect_names(term)
-        for row, column in places(term.structure):
-            kind = "sd" if row == column else "cor"
-            own = effects[row] if row == column else f"{effects[column]}.{effects[row]}"
-            names.append(f"{kind} {own}|{term.group}" if own else f"{kind} {term.group}")
+        for name in term.structure.names(term.names):
+            kind = _DEVIATIONS.get(name.kind, name.kind)
+            own = f" {'.'.join(name.effects)}|" if name.effects else " "
+            names.append(f"{kind}{own}{term.group}")
     return unique_names([*names, "sigma"])
 
 
@@ -60,7 +79,7 @@ def parameter_names(terms, fixed) -> list[str]:
 
     Parameters
     ----------
-    terms : list of RandomTerm or SparseTerm
+    terms : sequence of RandomTerm or SparseTerm
         The random terms.
     fixed : sequence of str
         Names of the fixed effects that were not dropped.
@@ -90,9 +109,63 @@ def unique_names(names, taken=()) -> list[str]:
     return out
 
 
+def is_deviation(name: str) -> bool:
+    """Whether one of ``covariance_names`` is a standard deviation."""
+    return name == "sigma" or name.startswith(f"{_DEVIATIONS['variance']} ")
+
+
 def as_variance(name: str) -> str:
     """Name of a variance or covariance from that of a deviation or correlation."""
     if name == "sigma":
         return "residual"
     kind, own = name.split(" ", 1)
-    return f"{_OF_COVARIANCES[kind]} {own}"
+    return f"{_VARIANCES.get(kind, kind)} {own}"
+
+
+# ---- statsmodels' packed parameters ----
+
+
+def packed_effects(group: str, names, qualified: bool) -> list[str]:
+    """Names of effects as statsmodels: the intercept has the name of its group.
+
+    Parameters
+    ----------
+    group : str
+        Name of the grouping factor.
+    names : sequence of str
+        Names of the columns.
+    qualified : bool
+        Whether the group stands before the others too.
+    """
+    return [
+        group if name == "Intercept" else f"{group}.{name}" if qualified else name
+        for name in names
+    ]
+
+
+def packed_variance(effect: str) -> str:
+    """Name of the variance of an effect."""
+    return f"{effect} Var"
+
+
+def packed_covariances(effects) -> list[str]:
+    """Names of the elements of a covariance matrix, its lower triangle row by row."""
+    return [
+        packed_variance(row) if a == b else f"{column} x {row} Cov"
+        for a, row in enumerate(effects)
+        for b, column in enumerate(effects[: a + 1])
+    ]
+
+
+# ---- parts of the random effects ----
+
+
+def column_label(name: str, term: str) -> str:
+    """Label of a column that is left out of a random term."""
+    return f"{name}{_COLUMN_OF}{term}"
+
+
+def split_column_label(label: str) -> tuple[str, str]:
+    """The column, empty for a whole term, and the term of such a label."""
+    name, _, term = label.rpartition(_COLUMN_OF)
+    return name, term

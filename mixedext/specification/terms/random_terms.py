@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from mixedext.exceptions import DesignError
-from mixedext.specification.covariance.structures import Structure, structure
+from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.covariance.registry import structure
+from mixedext.specification.covariance.unstructured import Unstructured
 from mixedext.specification.data.extremes import are_finite, column_extremes
 from mixedext.specification.data.labels import (
     CODE,
@@ -78,7 +80,7 @@ class RandomTerm:
     codes: np.ndarray
     group: str
     names: list[str]
-    structure: Structure
+    structure: LinearStructure
 
     def __init__(
         self,
@@ -86,7 +88,7 @@ class RandomTerm:
         z=None,
         group: str = "Group",
         names: list[str] | None = None,
-        structure: str | Structure = "unstructured",
+        structure: str | LinearStructure = "unstructured",
         levels=None,
     ):
         if np.ndim(codes) != 1:
@@ -153,10 +155,10 @@ class RandomTerm:
             )
         if isinstance(form, str):
             form = structure(form, self.k)
-        elif not isinstance(form, Structure) or form.k != self.k:
+        elif not isinstance(form, LinearStructure) or form.k != self.k:
             raise ValueError(
                 f"structure of the random term {self.group!r} must be a name or a "
-                f"Structure of {self.k} columns, not {form!r}"
+                f"Structure of {self.k} columns, linear in theta, not {form!r}"
             )
         self.__dict__["structure"] = form
 
@@ -244,11 +246,10 @@ class RandomTerm:
     @property
     def label(self) -> str:
         """The term in lme4's notation, for messages."""
-        bar = "||" if self.structure.name == "diagonal" and self.k > 1 else "|"
         columns = " + ".join("1" if n == "Intercept" else n for n in self.names)
         if "Intercept" not in self.names:
             columns = f"0 + {columns}"
-        return f"({columns} {bar} {self.group})"
+        return self.structure.label(columns, self.group)
 
     def __repr__(self):
         return f"RandomTerm{self.label}: {self.n_levels} levels, {len(self.codes)} rows"
@@ -300,6 +301,16 @@ class RandomTerm:
                 own *= column if own.ndim == 1 else column[:, None]
             total = own if total is None else np.add(total, own, out=total)
         return total
+
+    def with_columns(self, z, names) -> RandomTerm:
+        """The term with other columns, and a structure of the same kind.
+
+        A column alone has one variance, so that any covariance matrix is of its structure.
+        """
+        k = len(names)
+        form = Unstructured.of(1) if k == 1 else self.structure.resized(k)
+        z = None if names == ["Intercept"] else z
+        return RandomTerm(self.codes, z, self.group, names, form, self.levels)
 
     def without_rows(self, levels=None) -> RandomTerm:
         """The term's names, levels and structure alone; or with other levels."""
@@ -376,7 +387,7 @@ def _same_rows(one, other):
 
 def check_levels(term: RandomTerm, nobs: int) -> None:
     """Refuse too few or too many levels; see ``check_terms``."""
-    shared = term.structure.name == "identity" and term.k > 1
+    shared = term.structure.shares_one_variance and term.k > 1
     if term.n_levels < 2 and not shared:
         raise DesignError(
             f"the grouping factor {term.group!r} of {term.label} has "
@@ -390,7 +401,7 @@ def check_levels(term: RandomTerm, nobs: int) -> None:
             "a level its random effects cannot be told from the residual. Leave "
             "the term out, or group by a coarser factor."
         )
-    if term.structure.correlated and term.n_levels * term.k >= nobs:
+    if term.structure.has_correlations and term.n_levels * term.k >= nobs:
         raise DesignError(
             f"{term.label} has {term.n_levels * term.k} random effects "
             f"({term.k} columns x {term.n_levels} levels of {term.group!r}) for "

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from mixedext.specification.covariance.structures import Structure, structure
+from mixedext.specification.covariance.identity import IdentityMultiple
+from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = ["SparseTerm"]
 
@@ -67,7 +68,7 @@ class SparseTerm:
 
     group: str
     names: list[str]
-    structure: Structure
+    structure: LinearStructure
     matrix: sparse.csr_array
 
     def __init__(self, matrix, group: str = "Group", levels=None):
@@ -95,7 +96,7 @@ class SparseTerm:
             matrix=matrix,
             group=group,
             names=["Intercept"],
-            structure=structure("identity", 1),
+            structure=IdentityMultiple.of(1),
             _levels=levels,
         )
 

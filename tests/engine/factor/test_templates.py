@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from mixedext.engine.factor.templates import (
     covariance_bases,
     covariance_template,
+    factor_bases,
     squared,
     template,
 )
-from mixedext.specification.covariance.structures import structure
+from mixedext.specification.covariance.registry import structure
 
 
 @pytest.mark.parametrize("which", [template, covariance_template])
@@ -33,6 +36,29 @@ def test_covariance_bases_side_by_side():
     np.testing.assert_array_equal(whole[:3, :2, :2], structures[0].covariance_basis)
     np.testing.assert_array_equal(whole[3:, 2:, 2:], structures[1].covariance_basis)
     assert np.count_nonzero(whole) == len(covariance_template(structures)[1])
+
+
+def test_bases_by_factor():
+    structures = [structure("unstructured", 2), structure("identity", 3)]
+    structures.append(structure("diagonal", 2))
+    layouts = [
+        SimpleNamespace(terms=(2, 0), slices=(slice(0, 2), slice(2, 4)), width=4),
+        SimpleNamespace(terms=(1,), slices=(slice(0, 3),), width=3),
+        SimpleNamespace(terms=(), slices=(), width=1),
+    ]
+    (numbers, first), (others, second), (none, empty) = factor_bases(structures, layouts)
+    np.testing.assert_array_equal(numbers, [4, 5, 0, 1, 2])
+    np.testing.assert_array_equal(first[:2, :2, :2], structures[2].covariance_basis)
+    np.testing.assert_array_equal(first[2:, 2:, 2:], structures[0].covariance_basis)
+    assert np.count_nonzero(first) == 2 + 4
+    np.testing.assert_array_equal(others, [3])
+    np.testing.assert_array_equal(second, np.eye(3)[None])
+    assert (none.shape, empty.shape) == ((0,), (0, 1, 1))
+
+
+def test_no_terms():
+    assert covariance_bases(()).shape == (0, 0, 0)
+    assert template(())[0].shape == (3, 0)
 
 
 def test_which_parameters_enter_by_their_squares():

@@ -15,26 +15,28 @@ from mixedext.specification.formula.bars import (
     split_formula,
 )
 
+ANY, APART = "unstructured", "diagonal"
+
 
 @pytest.mark.parametrize(
     ("formula", "fixed", "bars"),
     [
-        ("y ~ x + (1 | g)", "x", [("1", "g", True)]),
-        ("y ~ (1|g)", "1", [("1", "g", True)]),
-        ("y~0+(1|g)", "0", [("1", "g", True)]),
-        ("y ~ (x|g) + x - 1", "x - 1", [("x", "g", True)]),
-        ("y ~ -1 + x + (1|g)", "- 1 + x", [("1", "g", True)]),
-        ("y ~ x + (x || g) + z", "x + z", [("x", "g", False)]),
-        ("y ~ a*b + (1 | g:h)", "a*b", [("1", "g:h", True)]),
-        ("y ~ (x + (1|g))", "x", [("1", "g", True)]),
-        ("y ~ (x + z) * w + (1|g)", "(x + z) * w", [("1", "g", True)]),
-        ("y ~ x**-1 + (1|g)", "x**-1", [("1", "g", True)]),
-        ("y ~ I(a|b) + (1|g)", "I(a|b)", [("1", "g", True)]),
-        ("y ~ f('a|b') + (1|g)", "f('a|b')", [("1", "g", True)]),
-        ("y ~ x + (np.log(x) + 1 | `my g`)", "x", [("np.log(x) + 1", "my g", True)]),
-        ("y ~ x + (poly(x, 2) | cut(g, 3))", "x", [("poly(x, 2)", "cut(g, 3)", True)]),
-        ("y ~ x\n + (1\n | g)", "x", [("1", "g", True)]),
-        ("y ~ x + (1 | a/b)", "x", [("1", "a", True), ("1", "b:a", True)]),
+        ("y ~ x + (1 | g)", "x", [("1", "g", ANY)]),
+        ("y ~ (1|g)", "1", [("1", "g", ANY)]),
+        ("y~0+(1|g)", "0", [("1", "g", ANY)]),
+        ("y ~ (x|g) + x - 1", "x - 1", [("x", "g", ANY)]),
+        ("y ~ -1 + x + (1|g)", "- 1 + x", [("1", "g", ANY)]),
+        ("y ~ x + (x || g) + z", "x + z", [("x", "g", APART)]),
+        ("y ~ a*b + (1 | g:h)", "a*b", [("1", "g:h", ANY)]),
+        ("y ~ (x + (1|g))", "x", [("1", "g", ANY)]),
+        ("y ~ (x + z) * w + (1|g)", "(x + z) * w", [("1", "g", ANY)]),
+        ("y ~ x**-1 + (1|g)", "x**-1", [("1", "g", ANY)]),
+        ("y ~ I(a|b) + (1|g)", "I(a|b)", [("1", "g", ANY)]),
+        ("y ~ f('a|b') + (1|g)", "f('a|b')", [("1", "g", ANY)]),
+        ("y ~ x + (np.log(x) + 1 | `my g`)", "x", [("np.log(x) + 1", "my g", ANY)]),
+        ("y ~ x + (poly(x, 2) | cut(g, 3))", "x", [("poly(x, 2)", "cut(g, 3)", ANY)]),
+        ("y ~ x\n + (1\n | g)", "x", [("1", "g", ANY)]),
+        ("y ~ x + (1 | a/b)", "x", [("1", "a", ANY), ("1", "b:a", ANY)]),
         ("y ~ x", "x", []),
     ],
 )
@@ -42,7 +44,12 @@ def test_split(formula, fixed, bars):
     split = split_formula(formula)
     assert split.response == "y"
     assert split.fixed == fixed
-    assert [(b.columns, b.group, b.correlated) for b in split.bars] == bars
+    assert [(b.columns, b.group, b.structure) for b in split.bars] == bars
+
+
+def test_bars_as_written():
+    bars = split_formula("y ~ (x|a/b) + (1 || c)").bars
+    assert [bar.label for bar in bars] == ["(x | a)", "(x | b:a)", "(1 || c)"]
 
 
 def test_offsets():
@@ -104,7 +111,7 @@ def test_formulas_that_cannot_be_read(formula, match):
     ],
 )
 def test_grouping(text, groups):
-    assert [Bar("1", f, True).group for f in parse_grouping(text)] == groups
+    assert [Bar("1", f).group for f in parse_grouping(text)] == groups
 
 
 def test_names():

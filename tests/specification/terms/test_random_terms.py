@@ -1,4 +1,4 @@
-"""Random terms and structures."""
+"""Random terms."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixedext.exceptions import DesignError
-from mixedext.specification.covariance.structures import STRUCTURES, structure
+from mixedext.specification.covariance.registry import structure
 from mixedext.specification.terms.random_terms import (
     RandomTerm,
     check_terms,
@@ -118,78 +118,23 @@ def test_designs_that_are_refused(term, match):
         check_terms([term], 4)
 
 
-# ---- structures ----
-
-
-@pytest.mark.parametrize("name", STRUCTURES)
-@pytest.mark.parametrize("k", [1, 2, 4])
-def test_structure(name, k):
-    s = structure(name, k)
-    rng = np.random.default_rng(k)
-    theta = rng.normal(size=s.n_theta)
-    lam = s.lam(theta)
-    assert (np.triu(lam, 1) == 0).all()
-    np.testing.assert_allclose(s.theta(lam), theta)
-    covariance = lam @ lam.T
-    gamma = s.gamma(covariance)
-    np.testing.assert_allclose(np.tensordot(gamma, s.covariance_basis, 1), covariance)
-    np.testing.assert_allclose(s.lam(s.start()), np.eye(k))
-    root = s.nearest(covariance)
-    np.testing.assert_allclose(root @ root.T, covariance, atol=1e-12)
-    assert (np.diag(root) >= 0).all()
-    np.testing.assert_allclose(s.lam(s.theta(root)), root, atol=1e-14)
-
-
-@pytest.mark.parametrize("name", STRUCTURES)
-def test_derivatives_of_a_structure(name):
-    """gamma(theta) is quadratic, so central differences are exact."""
-    s = structure(name, 3)
-    rng = np.random.default_rng(0)
-    theta, h = rng.normal(size=s.n_theta), 1e-3
-    score = rng.normal(size=(3, 3))
-    score += score.T
-
-    def gamma(t):
-        return s.gamma(s.lam(t) @ s.lam(t).T)
-
-    def weighted(t):
-        return (score * (s.lam(t) @ s.lam(t).T)).sum()
-
-    eye = np.eye(s.n_theta)
-    jacobian = [(gamma(theta + h * e) - gamma(theta - h * e)) / (2 * h) for e in eye]
-    np.testing.assert_allclose(s.jacobian(s.lam(theta)), np.array(jacobian).T, atol=1e-9)
-    bend = [
-        [
-            (
-                weighted(theta + h * (e + f))
-                - weighted(theta + h * (e - f))
-                - weighted(theta - h * (e - f))
-                + weighted(theta - h * (e + f))
-            )
-            / (4 * h * h)
-            for e in eye
-        ]
-        for f in eye
-    ]
-    np.testing.assert_allclose(s.bend(score), bend, atol=1e-6)
-
-
-def test_order_of_theta_is_lme4s():
-    s = structure("unstructured", 3)
-    lam = s.lam([1, 2, 3, 4, 5, 6])
-    np.testing.assert_array_equal(lam, [[1, 0, 0], [2, 4, 0], [3, 5, 6]])
-    assert s.theta_names("abc") == ["a", "b.a", "c.a", "b", "c.b", "c"]
-
-
-def test_nearest_of_a_singular_covariance():
-    s = structure("unstructured", 2)
-    b = np.array([[1.0], [-2.0]])
-    lam = s.nearest(b @ b.T)
-    np.testing.assert_allclose(lam, [[1, 0], [-2, 0]], atol=1e-7)
-    np.testing.assert_array_equal(s.nearest(np.zeros((2, 2))), np.zeros((2, 2)))
-
-
 def test_uncorrelated_columns_may_be_many():
     """Each variance is estimated from its own column: as lme4 and as separate terms."""
     z = np.arange(8.0).reshape(4, 2)
     check_terms([RandomTerm([1, 1, 2, 2], z, structure="diagonal")], 4)
+
+
+@pytest.mark.parametrize("name", ["unstructured", "diagonal", "identity"])
+def test_other_columns(name):
+    z = np.arange(12.0).reshape(4, 3)
+    term = RandomTerm([1, 1, 2, 2], z, "g", ["a", "b", "c"], name)
+    some = term.with_columns(z[:, 1:], ["b", "c"])
+    assert (some.label, some.structure) == (
+        structure(name, 2).label("0 + b + c", "g"),
+        structure(name, 2),
+    )
+    np.testing.assert_array_equal(some.z, z[:, 1:])
+    np.testing.assert_array_equal(some.codes, term.codes)
+    one = term.with_columns(z[:, :1], ["Intercept"])
+    assert one.structure == structure("unstructured", 1)
+    assert one.columns == (None,)

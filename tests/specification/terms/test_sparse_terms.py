@@ -12,7 +12,7 @@ import pytest
 from scipy import sparse
 
 import mixedext as mx
-from mixedext.specification.covariance.structures import structure
+from mixedext.specification.covariance.registry import structure
 from mixedext.specification.terms.random_terms import check_group_names, check_terms
 from mixedext.specification.terms.sparse_terms import SparseTerm
 

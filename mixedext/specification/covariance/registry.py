@@ -1,0 +1,168 @@
+"""The structures by name: what is built, what is not, and what other programs call them."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from mixedext.specification.covariance.diagonal import Diagonal
+from mixedext.specification.covariance.identity import IdentityMultiple
+from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.covariance.unstructured import Unstructured
+
+__all__ = [
+    "BARS",
+    "NAMES",
+    "STRUCTURES",
+    "Row",
+    "is_call",
+    "label",
+    "structure",
+    "why_no_call",
+    "why_not",
+]
+
+
+class Row(NamedTuple):
+    """One structure.
+
+    Attributes
+    ----------
+    means : str
+        In words.
+    calls : tuple of str
+        What stands before the parenthesis of a random term in glmmTMB and lme4.
+    others : dict
+        From another program to its names, those of homogeneous variances first.
+    built : type, optional
+        The class; None for a structure that there is not.
+    """
+
+    means: str
+    calls: tuple[str, ...]
+    others: dict[str, tuple[str, ...]]
+    built: type[LinearStructure] | None = None
+
+
+NAMES = {
+    "unstructured": Row(
+        "any covariance matrix",
+        ("us",),
+        {"nlme": ("pdSymm", "pdLogChol", "corSymm"), "SAS": ("UN",), "mmrm": ("us",)},
+        Unstructured,
+    ),
+    "diagonal": Row(
+        "one variance a column, no correlations",
+        ("diag",),
+        {"nlme": ("pdDiag",), "SAS": ("UN(1)", "VC"), "Stata": ("independent",)},
+        Diagonal,
+    ),
+    "identity": Row(
+        "one variance common to all columns, no correlations",
+        ("homdiag",),
+        {"nlme": ("pdIdent",)},
+        IdentityMultiple,
+    ),
+    "cs": Row(
+        "compound symmetry",
+        ("homcs", "cs"),
+        {
+            "nlme": ("pdCompSymm", "corCompSymm"),
+            "SAS": ("CS", "CSH"),
+            "mmrm": ("cs", "csh"),
+            "Stata": ("exchangeable",),
+        },
+    ),
+    "ar1": Row(
+        "first-order autoregression",
+        ("ar1", "hetar1"),
+        {"nlme": ("corAR1",), "SAS": ("AR(1)", "ARH(1)"), "mmrm": ("ar1", "ar1h")},
+    ),
+    "ou": Row(
+        "continuous-time autoregression",
+        ("ou",),
+        {"nlme": ("corCAR1",), "SAS": ("SP(POW)",)},
+    ),
+    "toep": Row(
+        "a correlation for each lag",
+        ("homtoep", "toep"),
+        {"SAS": ("TOEP", "TOEPH"), "mmrm": ("toep", "toeph")},
+    ),
+    "ad": Row(
+        "antedependence",
+        ("adh",),
+        {"SAS": ("ANTE(1)",), "mmrm": ("ad", "adh")},
+    ),
+    "rr": Row("reduced rank", ("rr",), {"SAS": ("FA0(1)",)}),
+}
+#: What is built, by name.
+STRUCTURES = {name: row.built for name, row in NAMES.items() if row.built is not None}
+#: What a bar of a formula stands for.
+BARS = {"|": "unstructured", "||": "diagonal"}
+
+_CALL = re.compile(
+    rf"({'|'.join(call for row in NAMES.values() for call in row.calls)})\s*\([^()]*\|"
+)
+
+
+@lru_cache(maxsize=256)
+def structure(name: str, k: int) -> LinearStructure:
+    """The structure of that name for k columns.
+
+    Raises
+    ------
+    ValueError
+        If there is no structure of that name; says what is known of it.
+
+    Examples
+    --------
+    >>> structure("diagonal", 2)
+    diagonal(2)
+    """
+    built = STRUCTURES.get(name)
+    if built is None:
+        raise ValueError(why_not(name))
+    return built.of(k)
+
+
+def why_not(name: str) -> str:
+    """Why there is no structure of that name, and what there is.
+
+    Examples
+    --------
+    >>> print(why_not("pdDiag").split(";")[0])
+    structure='pdDiag' is nlme's name of 'diagonal'
+    """
+    return (
+        f"structure={name!r} {_known_of(name)}; use one of "
+        f"{', '.join(map(repr, STRUCTURES))}"
+    )
+
+
+def _known_of(name: str) -> str:
+    for own, row in NAMES.items():
+        programs = {"glmmTMB": row.calls, **row.others}
+        found = [p for p, names in programs.items() if name in names]
+        if name == own or found:
+            if row.built is None:
+                return f"({row.means}) is not built"
+            return f"is {found[0]}'s name of {own!r}"
+    return "is unknown"
+
+
+def label(name: str, columns: str, group: str) -> str:
+    """A random term of the structure of that name in lme4's notation."""
+    return STRUCTURES[name].notation.format(columns=columns, group=group)
+
+
+def is_call(term: str) -> bool:
+    """Whether a term of a formula is a bar with its structure before the parenthesis."""
+    return bool(_CALL.match(term)) and term.endswith(")")
+
+
+def why_no_call(term: str) -> str:
+    """Why a formula cannot have such a term, and what it can have."""
+    first, *rest = (f"{label(name, 'x', 'g')} {name}" for name in BARS.values())
+    known = ", ".join([first.replace(") ", ") is ", 1), *rest])
+    return f"covariance structures such as {term} are not built; {known}"

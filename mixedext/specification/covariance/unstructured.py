@@ -1,0 +1,47 @@
+"""Any covariance matrix: ``(x | g)``."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mixedext.specification.covariance.linear import LinearStructure
+
+__all__ = ["Unstructured"]
+
+
+class Unstructured(LinearStructure):
+    """Any covariance matrix; theta is the lower triangle of lam by columns, as lme4.
+
+    Elements of gamma are those of the lower triangle of Sigma in the same order.
+    """
+
+    name = "unstructured"
+    has_correlations = True
+    any_basis = True
+
+    @cached_property
+    def lam_basis(self) -> np.ndarray:
+        pairs = [(a, b) for b in range(self.k) for a in range(b, self.k)]
+        basis = np.zeros((len(pairs), self.k, self.k))
+        for r, (a, b) in enumerate(pairs):
+            basis[r, a, b] = 1.0
+        return basis
+
+    @cached_property
+    def covariance_basis(self) -> np.ndarray:
+        basis = self.lam_basis
+        return np.maximum(basis, basis.transpose(0, 2, 1))
+
+    def jacobian(self, theta: ArrayLike) -> np.ndarray:
+        # d (lam lam')_ij / d lam_ab = [i = a] lam_jb + [j = a] lam_ib
+        lam = self.lam(theta)
+        a, b = self.places
+        i, j = a[:, None], b[:, None]
+        return (i == a) * lam[j, b] + (j == a) * lam[i, b]
+
+    def bend(self, theta: ArrayLike, score: np.ndarray) -> np.ndarray:
+        a, b = self.places
+        return 2 * np.where(b[:, None] == b, np.asarray(score)[a[:, None], a], 0.0)
