@@ -62,6 +62,7 @@ def test_warnings_are_lines(capsys):
     assert "Singular fit" in printed.out
 
 
+@pytest.mark.formula_engine
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [

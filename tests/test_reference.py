@@ -12,6 +12,8 @@ from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
 
+pytestmark = pytest.mark.formula_engine
+
 
 @pytest.mark.parametrize("name", case_names())
 def test_case(name):

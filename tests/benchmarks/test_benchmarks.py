@@ -116,6 +116,7 @@ def test_growth_and_evaluations(monkeypatch, capsys, tmp_path):
     assert "higher than the best: 0" in capsys.readouterr().out
 
 
+@pytest.mark.formula_engine
 def test_the_same_calls_as_statsmodels(monkeypatch, tmp_path, capsys):
     """Tiny data: both packages reach one optimum, and a line is printed for each model."""
     import beside_statsmodels as beside

@@ -13,6 +13,8 @@ from mixedext.engine.information import refinement
 from mixedext.engine.rows.design import prepare_design
 from mixedext.specification.terms.random_terms import RandomTerm
 
+pytestmark = pytest.mark.formula_engine
+
 
 @pytest.fixture
 def example():

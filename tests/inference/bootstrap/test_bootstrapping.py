@@ -284,6 +284,7 @@ def test_cases_say_what_they_cannot_do():
     assert list(linear.replicates) == ["Intercept", "x", "sigma"]
 
 
+@pytest.mark.formula_engine
 def test_cases_of_groups_and_of_columns():
     """Whole groups are drawn where ``groups`` is the factor above all others."""
     data = frame().assign(above=lambda d: d["g"] // 2)
@@ -541,6 +542,7 @@ def test_limits_by_conf_int():
         result.conf_int(n=500)
 
 
+@pytest.mark.formula_engine
 def test_results_without_rows():
     result = fitted("slopes")
     want = result.bootstrap_parametric(20, rng=0)

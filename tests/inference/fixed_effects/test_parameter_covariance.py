@@ -20,6 +20,8 @@ from mixedext.exceptions import ClusterWarning
 from mixedext.inference.fixed_effects.parameter_covariance import covariance_name
 from mixedext.models.mixedlm.results import MixedLMResults
 
+pytestmark = pytest.mark.formula_engine
+
 KINDS = ["CR0", "CR1", "CR2", "CR3"]
 FORMULA = "y ~ x + f + (1 + x | school) + (1 | class_)"
 

@@ -172,6 +172,7 @@ def test_profiles_can_be_stored():
     assert again.conf_int().equals(profile.conf_int())
 
 
+@pytest.mark.formula_engine
 def test_profiles_of_stored_results_and_of_results_without_rows():
     results = fitted(SLEEP, data_of("sleepstudy"))
     want = limits(results)

@@ -25,6 +25,7 @@ ENGINES = ["patsy"] if options is None else ["patsy", "formulaic"]
 pytestmark = [
     # the frames have a category that does not occur
     pytest.mark.filterwarnings("ignore::mixedext.exceptions.RankDeficientWarning"),
+    pytest.mark.formula_engine,
 ]
 
 # name: type, values (of three rows at a time), whether values may be missing

@@ -15,6 +15,8 @@ import mixedext as mx
 from mixedext.specification.formula import vc_formula as module
 from mixedext.specification.formula.formula_engine import FormulaEngine
 
+pytestmark = pytest.mark.formula_engine
+
 ENGINES = ["patsy", "formulaic"]
 # Formulas that one evaluation on all rows says, and formulas that it does not.
 ONCE = [
