@@ -96,6 +96,7 @@ def test_unreadable_files(tmp_path, capsys):
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_module_can_be_run():
     command = [sys.executable, "-m", "mixedext"]
     done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)

@@ -181,6 +181,7 @@ def test_init_keywords_make_the_model_again(sleep):
     assert other.formula == model.formula
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     "rng" not in signature(mediation.Mediation.fit).parameters,
     reason="mediation in statsmodels before 0.15 draws from the global generator",

@@ -170,6 +170,7 @@ def test_replicates_that_fail_are_said_and_count(monkeypatch):
     assert "10 failed" in repr(test)
 
 
+@pytest.mark.slow
 def test_a_hypothesis_that_holds_a_fixed_effect():
     """The slope is 8: the same test as of a slope of zero with 8 x in the offset."""
     data = mx.datasets.sleepstudy.load().data

@@ -159,6 +159,7 @@ def test_weights_are_replications_of_scale():
     same(got, limits(fitted(SLEEP, data)))
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_numbers():
     results = fitted(SLEEP, data_of("sleepstudy"))
     one, two = results.profile(), results.profile(n_jobs=2)
@@ -370,6 +371,7 @@ def test_a_fixed_effect_named_as_a_parameter():
         assert own.zeta.shape[1] == 10
 
 
+@pytest.mark.slow
 def test_processes_of_conf_int():
     results = fitted(SLEEP, data_of("sleepstudy"))
     one, two = (results.conf_int(method="profile", n_jobs=n) for n in (1, 2))

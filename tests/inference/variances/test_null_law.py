@@ -296,6 +296,7 @@ class TestLaw:
         assert 0 < p < 1e-12
         assert se < 0.2 * p
 
+    @pytest.mark.slow
     def test_no_rest(self):
         """As many random effects as residual degrees of freedom: shares decide alone."""
         values = np.array([1.0, 0.5, 0.2, 0.05])

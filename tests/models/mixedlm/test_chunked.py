@@ -118,6 +118,7 @@ def test_a_function_that_loads_and_functions_that_load_one():
     same(mx.MixedLM.from_chunks(formula, loaders).fit(), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.formula_engine
 def test_functions_of_the_caller(tmp_path):
     def twice(x):
@@ -288,7 +289,7 @@ def folder(tmp_path_factory):
 FORMULA = "y ~ x + f + (x | g) + (1 | h)"
 
 
-@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("n_jobs", [None, pytest.param(2, marks=pytest.mark.slow)])
 def test_parquet_folder(folder, n_jobs):
     pytest.importorskip("joblib")
     model = mx.read_parquet_model(FORMULA, folder, chunk_rows=100, n_jobs=n_jobs)
@@ -305,6 +306,7 @@ def test_parquet_arguments(folder):
         mx.read_parquet_model(FORMULA, folder / "nothing")
 
 
+@pytest.mark.slow
 def test_joblib_processes():
     pytest.importorskip("joblib")
     data = make()
@@ -316,6 +318,7 @@ def test_joblib_processes():
 
 
 # a busy port, or a socket that a worker leaves open, is the cluster's own affair
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning:distributed")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_dask_cluster_of_processes():
@@ -431,7 +434,7 @@ def test_levels_of_the_index_group():
     same(found, mx.mixedlm(formula, indexed).fit())
 
 
-@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("n_jobs", [None, pytest.param(2, marks=pytest.mark.slow)])
 def test_parquet_columns_in_the_names_of_folders_and_in_the_index(tmp_path, n_jobs):
     pytest.importorskip("pyarrow")
     data = make()
