@@ -24,6 +24,14 @@ def pytest_xdist_auto_num_workers():
     return min(os.cpu_count() or 1 if usable is None else len(usable(0)), 8)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Runs of tests that stand together, so that fixtures of a file are made once."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log) if config.option.dist == "load" else None
+
+
 # ---- tests that ask the formula engine are marked formula_engine ----
 
 USE = FormulaUse()

@@ -167,6 +167,7 @@ def sums(draw, names=tuple(COLUMNS)):
     return " + ".join(parts).replace("+ -", "- ") or "1"
 
 
+@pytest.mark.both_engines
 @pytest.mark.slow
 @given(
     engine=st.sampled_from(ENGINES),

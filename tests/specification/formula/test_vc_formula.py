@@ -126,6 +126,7 @@ def assert_same(want, got):
         np.testing.assert_array_equal(b, a)
 
 
+@pytest.mark.both_engines
 @pytest.mark.parametrize("formula", ONCE + BY_GROUP)
 @pytest.mark.parametrize("crossed", [False, True])
 def test_matrices_of_statsmodels(formula, crossed, data, engine, monkeypatch):
