@@ -8,6 +8,8 @@ import pytest
 import mixedext as mx
 from mixedext.arguments import check_count, check_probability, confidence_level
 
+pytestmark = pytest.mark.formula_engine
+
 
 @pytest.mark.parametrize("value", [0.05, np.float32(0.5), np.array(0.9), 1e-300])
 def test_probabilities(value):

@@ -62,6 +62,7 @@ def test_warnings_are_lines(capsys):
     assert "Singular fit" in printed.out
 
 
+@pytest.mark.formula_engine
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
@@ -95,6 +96,7 @@ def test_unreadable_files(tmp_path, capsys):
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_module_can_be_run():
     command = [sys.executable, "-m", "mixedext"]
     done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)

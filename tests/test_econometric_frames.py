@@ -12,6 +12,8 @@ import statsmodels.api as sm
 
 import mixedext as mx
 
+pytestmark = pytest.mark.formula_engine
+
 
 @pytest.fixture(scope="module")
 def flat():

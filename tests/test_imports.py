@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,7 @@ def _is_module(name: str) -> bool:
     return path.is_dir() or any(path.parent.glob(f"{path.name}.py*"))
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """Dotted names below mixedext that a module imports."""
     names = set()

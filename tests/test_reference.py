@@ -13,6 +13,8 @@ from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 import mixedext as mx
 from mixedext.specification.terms.parameter_names import theta_names
 
+pytestmark = pytest.mark.formula_engine
+
 
 @pytest.mark.parametrize("name", case_names())
 def test_case(name):

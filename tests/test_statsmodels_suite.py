@@ -24,7 +24,7 @@ N_TEST_FUNCTIONS = 37
 PINS_HESSIAN = "test_summary_col"
 
 # statsmodels' tests make models that warn; their own configuration lets these pass.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.formula_engine]
 
 SUITES = {
     "oim": suite.suite_for(suite.ObservedInformationMixedLM, mx.MixedLMParams),

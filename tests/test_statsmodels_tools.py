@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import copy
-import os
+import json
 import pickle
-import subprocess
-import sys
-import textwrap
 from inspect import signature
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from helpers.scripts import run_script
 from statsmodels.iolib import SimpleTable, summary2
 from statsmodels.iolib.summary2 import summary_col, summary_params
 from statsmodels.stats import diagnostic, mediation
@@ -50,6 +47,7 @@ def ols(sleep):
 # ---- tables ----
 
 
+@pytest.mark.formula_engine
 def test_summary_col_of_several_models(ols, slopes, intercepts):
     table = summary_col(
         [ols, intercepts, slopes],
@@ -112,6 +110,7 @@ def test_tables_export(slopes):
 # ---- tests ----
 
 
+@pytest.mark.formula_engine
 def test_summary_frame_of_tests(slopes):
     frame = slopes.t_test("Days = 8, Intercept = 250").summary_frame()
     np.testing.assert_allclose(frame["coef"], slopes.fe_params[["Days", "Intercept"]])
@@ -124,6 +123,7 @@ def test_summary_frame_of_tests(slopes):
     assert len(terms) == 2
 
 
+@pytest.mark.formula_engine
 def test_pairwise_tests_of_a_factor():
     data = mx.datasets.cake.load().data
     result = mx.mixedlm("angle ~ recipe + temp + (1 | recipe:replicate)", data).fit()
@@ -161,6 +161,7 @@ def test_diagnostics_of_residuals(slopes):
     assert variance_inflation_factor(exog, 1) == pytest.approx(1.0)
 
 
+@pytest.mark.formula_engine
 def test_tools_of_linear_regression_say_why_they_fail(ols, slopes):
     for call in (anova_lm, OLSInfluence, lambda result: anova_lm(ols, result)):
         with pytest.raises(AttributeError, match="mixed model has no sums of squares"):
@@ -180,6 +181,7 @@ def test_init_keywords_make_the_model_again(sleep):
     assert other.formula == model.formula
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     "rng" not in signature(mediation.Mediation.fit).parameters,
     reason="mediation in statsmodels before 0.15 draws from the global generator",
@@ -212,6 +214,7 @@ def test_mediation(stated):
 # ---- keeping ----
 
 
+@pytest.mark.formula_engine
 def test_copies_are_independent(sleep):
     result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", sleep).fit()
     shallow, deep = copy.copy(result), copy.deepcopy(result)
@@ -223,6 +226,7 @@ def test_copies_are_independent(sleep):
     assert len(result.resid) == 180
 
 
+@pytest.mark.formula_engine
 def test_what_is_left_without_data(sleep, tmp_path):
     result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", sleep).fit()
     result.save(tmp_path / "whole")
@@ -239,91 +243,95 @@ def test_what_is_left_without_data(sleep, tmp_path):
         pd.testing.assert_frame_equal(again.ranef(), result.ranef())
 
 
-def run(folder, *command):
-    """Run a script in a process of its own."""
-    path = os.pathsep.join(
-        [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    )
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", *command],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+# Formulas with functions of the script, and further arguments.
+KEPT = {
+    "intercepts": ("Reaction ~ centred(Days) + (1 | Subject)", {}),
+    "slopes": ("Reaction ~ centred(Days) + (Days | Subject)", {}),
+    "groups": (
+        "Reaction ~ centred(Days)",
+        {"groups": "Subject", "re_formula": "~centred(Days)"},
+    ),
+    "transforms": ("Reaction ~ np.log(Days + 1) + poly(Days, 2) + (1 | Subject)", {}),
+    "offset": ("Reaction ~ rescaled(Days) + offset(centred(Days)) + (1 | Subject)", {}),
+}
+SCRIPT = f"""
+import copy
+import json
+import pickle
+import sys
+import traceback
 
+import numpy as np
+import pandas as pd
 
-SCRIPT = """
-    import copy
-    import pickle
-    import sys
+import mixedext as mx
 
-    import numpy as np
-    import pandas as pd
+data = mx.datasets.sleepstudy.load().data
+rescaled = lambda v: v / 10
 
-    import mixedext as mx
+def centred(v):
+    return v - 4.5
 
-    data = mx.datasets.sleepstudy.load().data
-    rescaled = lambda v: v / 10
-
-    def centred(v):
-        return v - 4.5
-
-    if sys.argv[1] == "save":
-        result = mx.mixedlm({formula!r}, data{groups}).fit()
-        for again in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result)):
-            np.testing.assert_allclose(again.predict(data), result.predict(data))
-        result.save(sys.argv[2])
-    else:
-        result = mx.load(sys.argv[2])
-    print(result.predict(data).sum(), result.model.fit().llf)
+told = {{}}
+for name, (formula, options) in {KEPT!r}.items():
+    try:
+        if sys.argv[1] == "save":
+            result = mx.mixedlm(formula, data, **options).fit()
+            for again in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result)):
+                np.testing.assert_allclose(again.predict(data), result.predict(data))
+            result.save(name + ".pickle")
+        else:
+            result = mx.load(name + ".pickle")
+        told[name] = str(result.predict(data).sum()), str(result.model.fit().llf)
+    except Exception:
+        told[name] = traceback.format_exc()
+print(json.dumps(told))
 """
 
 
-@pytest.mark.parametrize(
-    ("formula", "groups"),
-    [
-        ("Reaction ~ centred(Days) + (Days | Subject)", ""),
-        ("Reaction ~ centred(Days)", ", groups='Subject', re_formula='~centred(Days)'"),
-        ("Reaction ~ np.log(Days + 1) + poly(Days, 2) + (1 | Subject)", ""),
-        ("Reaction ~ rescaled(Days) + offset(centred(Days)) + (1 | Subject)", ""),
-    ],
-)
-def test_keeping_at_the_top_level_of_a_script(formula, groups, tmp_path):
-    """Where statsmodels 0.15 fails; functions of the script are found again in it."""
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(SCRIPT.format(formula=formula, groups=groups)))
-    outputs = [
-        run(tmp_path, "script.py", what, "result.pickle") for what in ("save", "load")
-    ]
-    for output in outputs:
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Folder of results that a script has saved; what it printed, and when run again."""
+    folder = tmp_path_factory.mktemp("kept")
+    (folder / "script.py").write_text(SCRIPT)
+    told = []
+    for what in ("save", "load"):
+        output = run_script(folder, "script.py", what)
         assert output.returncode == 0, output.stderr
-    assert outputs[0].stdout == outputs[1].stdout
-    assert outputs[0].stdout.strip()
+        told.append(json.loads(output.stdout))
+    return folder, *told
 
 
-def test_loading_in_another_script(tmp_path):
+@pytest.mark.slow
+@pytest.mark.formula_engine
+@pytest.mark.parametrize("name", KEPT)
+def test_keeping_at_the_top_level_of_a_script(name, kept):
+    """Where statsmodels 0.15 fails; functions of the script are found again in it."""
+    _, saved, loaded = kept
+    assert isinstance(saved[name], list), saved[name]
+    assert saved[name] == loaded[name]
+
+
+@pytest.mark.slow
+@pytest.mark.formula_engine
+def test_loading_in_another_script(kept):
     """Results load where the script's function is not; only new columns need it."""
-    formula = "Reaction ~ centred(Days) + (1 | Subject)"
-    (tmp_path / "script.py").write_text(
-        textwrap.dedent(SCRIPT.format(formula=formula, groups=""))
-    )
-    (tmp_path / "other.py").write_text(
+    folder = kept[0]
+    (folder / "other.py").write_text(
         "import mixedext as mx\n"
-        "result = mx.load('result.pickle')\n"
+        "result = mx.load('intercepts.pickle')\n"
         "print(result.llf, len(result.resid), result.t_test('Intercept = 0').pvalue < 1)\n"
         "try:\n"
         "    result.predict(mx.datasets.sleepstudy.load().data)\n"
         "except mx.FormulaError as error:\n"
         "    print('centred' in str(error))\n"
     )
-    assert run(tmp_path, "script.py", "save", "result.pickle").returncode == 0
-    other = run(tmp_path, "other.py")
+    other = run_script(folder, "other.py")
     assert other.returncode == 0, other.stderr
     assert other.stdout.split()[1:] == ["180", "True", "True"]
 
 
+@pytest.mark.formula_engine
 def test_pickle_with_a_function_that_cannot_be_found_again(sleep):
     """All that needs no new columns works; what does says which name is missing."""
 

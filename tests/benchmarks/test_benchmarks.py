@@ -51,6 +51,7 @@ def test_columns_are_stored_exactly(tmp_path):
     pd.testing.assert_frame_equal(load(tmp_path), data)
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path, monkeypatch, capsys):
     from run import main
 
@@ -84,6 +85,7 @@ def test_a_higher_criterion_is_marked():
     assert by_ml["ours_minus"] == pytest.approx(-10)
 
 
+@pytest.mark.slow
 def test_a_tool_out_of_time_is_stopped():
     from run import run_limited
 
@@ -116,6 +118,7 @@ def test_growth_and_evaluations(monkeypatch, capsys, tmp_path):
     assert "higher than the best: 0" in capsys.readouterr().out
 
 
+@pytest.mark.formula_engine
 def test_the_same_calls_as_statsmodels(monkeypatch, tmp_path, capsys):
     """Tiny data: both packages reach one optimum, and a line is printed for each model."""
     import beside_statsmodels as beside
@@ -134,6 +137,7 @@ def test_the_same_calls_as_statsmodels(monkeypatch, tmp_path, capsys):
     assert len(printed) == 1 + len(beside.COMPARISONS)
 
 
+@pytest.mark.slow
 def test_kenward_roger_beside_pbkrtest(monkeypatch, tmp_path, capsys):
     """Small data, and R only if it is there: then the degrees of freedom are its own."""
     import beside_pbkrtest as beside

@@ -14,6 +14,8 @@ from mixedext.engine.rows.design import prepare_design
 from mixedext.fitted import Rows
 from mixedext.specification.terms.random_terms import RandomTerm
 
+pytestmark = pytest.mark.formula_engine
+
 
 @pytest.fixture
 def example():

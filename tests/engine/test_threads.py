@@ -45,6 +45,7 @@ def test_a_wrong_number_is_refused(value, monkeypatch):
         threads.get_num_threads()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 def test_worker_processes_use_one(method, monkeypatch):
     if method not in multiprocessing.get_all_start_methods():
@@ -58,6 +59,7 @@ def test_worker_processes_use_one(method, monkeypatch):
         assert pool.apply(threads.get_num_threads) == 1
 
 
+@pytest.mark.slow
 def test_joblib_workers_use_one(monkeypatch):
     joblib = pytest.importorskip("joblib")
     monkeypatch.setenv(threads.VARIABLE, "4")
@@ -119,6 +121,7 @@ else:
 """
 
 
+@pytest.mark.slow
 def test_blas_is_held_to_the_number_and_set_back():
     run = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

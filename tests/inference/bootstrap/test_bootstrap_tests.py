@@ -19,6 +19,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
+@pytest.mark.formula_engine
 @pytest.mark.parametrize(
     ("name", "formula", "factor"),
     [("pulp", "bright ~ {}", "operator"), ("dyestuff", "Yield ~ {}", "Batch")],
@@ -46,6 +47,7 @@ def test_balanced_one_way_layout_is_the_f_test(name, formula, factor, reml):
     assert np.mean(test.singular) == pytest.approx(mass, abs=0.01)
 
 
+@pytest.mark.formula_engine
 def test_published_statistics():
     pulp = mx.datasets.pulp.load().data
     large = mx.mixedlm("bright ~ 1 + (1 | operator)", pulp).fit(reml=False)
@@ -123,6 +125,7 @@ def test_jobs_change_no_number():
     assert alone.pvalue == 1 / 121
 
 
+@pytest.mark.formula_engine
 def test_what_cannot_be_tested_is_refused():
     data = mx.datasets.sleepstudy.load().data
     one, days, slopes = [
@@ -167,6 +170,7 @@ def test_replicates_that_fail_are_said_and_count(monkeypatch):
     assert "10 failed" in repr(test)
 
 
+@pytest.mark.slow
 def test_a_hypothesis_that_holds_a_fixed_effect():
     """The slope is 8: the same test as of a slope of zero with 8 x in the offset."""
     data = mx.datasets.sleepstudy.load().data

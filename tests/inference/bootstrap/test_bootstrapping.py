@@ -166,6 +166,7 @@ def run(result, method, **options):
     return getattr(result, f"bootstrap_{name}")(rng=9, **METHODS[method], **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("statistic", [None, daily_rise])
 def test_jobs_and_backends_change_no_number(method, statistic):
@@ -193,6 +194,7 @@ def test_one_factor_in_threads_and_blocks(monkeypatch):
     np.testing.assert_array_equal(refits.llf, alone.llf)
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_gives_the_same_numbers():
     def own_rise(results):  # goes by value: workers cannot import this module
         return {"rise": results.fe_params["x"], "t": results.tvalues["x"]}
@@ -222,6 +224,7 @@ def test_a_dask_cluster_gives_the_same_numbers():
         _same(one, other)
 
 
+@pytest.mark.slow
 def test_statistics_that_the_workers_of_a_cluster_cannot_import(tmp_path, monkeypatch):
     """Of a module in a file that only this process knows."""
     joblib = pytest.importorskip("joblib")
@@ -284,6 +287,7 @@ def test_cases_say_what_they_cannot_do():
     assert list(linear.replicates) == ["Intercept", "x", "sigma"]
 
 
+@pytest.mark.formula_engine
 def test_cases_of_groups_and_of_columns():
     """Whole groups are drawn where ``groups`` is the factor above all others."""
     data = frame().assign(above=lambda d: d["g"] // 2)
@@ -541,6 +545,7 @@ def test_limits_by_conf_int():
         result.conf_int(n=500)
 
 
+@pytest.mark.formula_engine
 def test_results_without_rows():
     result = fitted("slopes")
     want = result.bootstrap_parametric(20, rng=0)
@@ -584,6 +589,7 @@ def test_docstrings_have_the_shared_parameters(kind):
         assert lines[at + 1] == "-" * len(title)
 
 
+@pytest.mark.slow
 def test_import_without_docstrings():
     import_it = [sys.executable, "-OO", "-W", "ignore", "-c", "import mixedext"]
     subprocess.run(import_it, check=True, timeout=60)

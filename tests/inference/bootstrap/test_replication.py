@@ -78,6 +78,7 @@ def test_threads_leave_the_filters_of_warnings_alone():
     assert list(warnings.filters) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["threading", "multiprocessing", "loky"])
 def test_a_bar_with_any_backend(backend, capsys):
     joblib = pytest.importorskip("joblib")

@@ -7,6 +7,8 @@ import pytest
 
 import mixedext as mx
 
+pytestmark = pytest.mark.formula_engine
+
 
 @pytest.fixture(scope="module")
 def model():

@@ -19,6 +19,7 @@ from mixedext.inference.submodels.other_criteria import unwrapped
 pytestmark = [
     pytest.mark.filterwarnings("ignore::mixedext.api.BoundaryWarning"),
     pytest.mark.filterwarnings("ignore:The random effects covariance"),
+    pytest.mark.formula_engine,
 ]
 
 

@@ -19,6 +19,7 @@ import mixedext as mx
 pytestmark = [
     pytest.mark.filterwarnings("ignore::mixedext.api.BoundaryWarning"),
     pytest.mark.filterwarnings("ignore:The random effects covariance"),
+    pytest.mark.formula_engine,
 ]
 
 

@@ -13,7 +13,10 @@ from helpers.reference import load_case, relative_error
 
 import mixedext as mx
 
-pytestmark = pytest.mark.filterwarnings("ignore:The random effects covariance")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The random effects covariance"),
+    pytest.mark.formula_engine,
+]
 
 
 @pytest.mark.parametrize("name", cases_with("drop1"))

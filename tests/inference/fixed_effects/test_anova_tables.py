@@ -26,7 +26,7 @@ REFERENCE = [
     if "type1_satterthwaite" in (load_case(name).values.get("anova") or {})
     and not name.startswith("insteval")
 ]
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"), pytest.mark.formula_engine]
 
 
 def r_data(name):

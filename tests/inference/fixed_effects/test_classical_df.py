@@ -18,6 +18,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The random effects covariance"),
     # a factor that is both fixed and random
     pytest.mark.filterwarnings("ignore:minimum, but flat"),
+    pytest.mark.formula_engine,
 ]
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from mixedext.inference.fixed_effects.constraints import linear_constraints
 
+pytestmark = pytest.mark.formula_engine
+
 NAMES = ["Intercept", "x", "f[T.b]", "g Var"]
 
 

@@ -18,7 +18,10 @@ from mixedext.inference.fixed_effects.df_methods import fixed_tests
 from mixedext.inference.fixed_effects.kenward_roger import KenwardRoger, scaled_f
 
 # singular fits are among the cases
-pytestmark = pytest.mark.filterwarnings("ignore:The random effects covariance")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The random effects covariance"),
+    pytest.mark.formula_engine,
+]
 
 REFERENCE = [
     name

@@ -21,6 +21,8 @@ from mixedext.fitted import Fitted
 from mixedext.inference.fixed_effects.covariance_choice import covariance_name
 from mixedext.models.mixedlm.results import MixedLMResults
 
+pytestmark = pytest.mark.formula_engine
+
 KINDS = ["CR0", "CR1", "CR2", "CR3"]
 FORMULA = "y ~ x + f + (1 + x | school) + (1 | class_)"
 

@@ -18,7 +18,10 @@ from mixedext.exceptions import InformationWarning
 from mixedext.inference.fixed_effects.satterthwaite import Satterthwaite, joint_degrees
 
 # singular fits are among the cases
-pytestmark = pytest.mark.filterwarnings("ignore:The random effects covariance")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The random effects covariance"),
+    pytest.mark.formula_engine,
+]
 
 REFERENCE = [
     name

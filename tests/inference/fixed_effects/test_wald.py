@@ -17,6 +17,8 @@ import mixedext as mx
 from mixedext.inference.fixed_effects import df_methods as fixed_tests
 from mixedext.inference.fixed_effects.df_methods import FTest
 
+pytestmark = pytest.mark.formula_engine
+
 KINDS = ["nonrobust", "oim", "CR0", "CR1", "CR2", "CR3"]
 
 

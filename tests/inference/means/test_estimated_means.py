@@ -17,6 +17,8 @@ from scipy.stats import studentized_range
 import mixedext as mx
 from mixedext.exceptions import AdjustmentWarning, NotEstimableError, RankDeficientWarning
 
+pytestmark = pytest.mark.formula_engine
+
 # Written by results/make_means.R; each case repeats its R call.
 MEANS = json.loads((RESULTS / "means.json").read_text())
 FORMULAS = {

@@ -15,6 +15,8 @@ from mixedext.inference.fixed_effects.df_methods import fixed_tests
 from mixedext.inference.fixed_effects.estimability import column_relations
 from mixedext.inference.means.linear_combinations import joint_test
 
+pytestmark = pytest.mark.formula_engine
+
 
 def kept_of(exog):
     """Columns that do not depend on those before them, and their triangle."""

@@ -160,6 +160,7 @@ def test_weights_are_replications_of_scale():
     same(got, limits(fitted(SLEEP, data)))
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_numbers():
     results = fitted(SLEEP, data_of("sleepstudy"))
     one, two = results.profile(), results.profile(n_jobs=2)
@@ -173,6 +174,7 @@ def test_profiles_can_be_stored():
     assert again.conf_int().equals(profile.conf_int())
 
 
+@pytest.mark.formula_engine
 def test_profiles_of_stored_results_and_of_results_without_rows():
     results = fitted(SLEEP, data_of("sleepstudy"))
     want = limits(results)
@@ -371,6 +373,7 @@ def test_a_fixed_effect_named_as_a_parameter():
         assert own.zeta.shape[1] == 10
 
 
+@pytest.mark.slow
 def test_processes_of_conf_int():
     results = fitted(SLEEP, data_of("sleepstudy"))
     one, two = (results.conf_int(method="profile", n_jobs=n) for n in (1, 2))

@@ -13,6 +13,8 @@ from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 import mixedext as mx
 from mixedext.inference.random_effects import modes as module
 
+pytestmark = pytest.mark.formula_engine
+
 SINGULAR = "ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning"
 
 

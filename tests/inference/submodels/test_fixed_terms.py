@@ -13,6 +13,8 @@ from mixedext.inference.submodels.fixed_terms import (
     term_cells,
 )
 
+pytestmark = pytest.mark.formula_engine
+
 FORMULAS = [
     "y ~ a*b*x + C(c, Sum) + (1 | g)",
     "y ~ 0 + a + b:z + np.exp(x) + (1 | g)",

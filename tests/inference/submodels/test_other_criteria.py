@@ -16,6 +16,7 @@ from mixedext.inference.submodels.other_criteria import as_mixed, own_results, u
 pytestmark = [
     pytest.mark.filterwarnings("ignore::mixedext.api.BoundaryWarning"),
     pytest.mark.filterwarnings("ignore:The random effects covariance"),
+    pytest.mark.formula_engine,
 ]
 
 

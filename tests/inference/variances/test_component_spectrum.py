@@ -109,7 +109,7 @@ def test_several_columns_with_one_variance():
     check(model, whole)
 
 
-@pytest.mark.parametrize("q", [9, 1100])
+@pytest.mark.parametrize("q", [9, pytest.param(1100, marks=pytest.mark.slow)])
 def test_any_matrix(q):
     """Also with more columns than rows, and than are rotated."""
     rng = np.random.default_rng(5)

@@ -9,7 +9,10 @@ from helpers.reference import load_case, relative_error
 
 import mixedext as mx
 
-pytestmark = pytest.mark.filterwarnings("ignore:The random effects covariance")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The random effects covariance"),
+    pytest.mark.formula_engine,
+]
 
 # performance's own values for slopes without an intercept in the same term are wrong: it
 # gives another share for (0 + Machine | Worker) than for the same model as

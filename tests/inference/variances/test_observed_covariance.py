@@ -16,6 +16,8 @@ from mixedext.inference.variances.observed_covariance import (
 )
 from mixedext.specification.terms.random_terms import RandomTerm
 
+pytestmark = pytest.mark.formula_engine
+
 
 @pytest.fixture(scope="module")
 def sleep():

@@ -14,6 +14,8 @@ from scipy import optimize, stats
 
 import mixedext as mx
 
+pytestmark = pytest.mark.formula_engine
+
 RESTRICTED = json.loads((RESULTS / "variance_tests.json").read_text())
 TESTS = [
     (case, test)

@@ -245,6 +245,7 @@ def test_choice_of_storage():
     assert pattern.n_fill == 0
 
 
+@pytest.mark.slow
 def test_the_graph_of_many_levels_is_sampled_before_it_is_built(monkeypatch):
     rng = np.random.default_rng(1)
     monkeypatch.setattr(tail_pattern, "MOST_BITS", 100)

@@ -13,6 +13,8 @@ from scipy import stats
 
 import mixedext as mx
 
+pytestmark = pytest.mark.formula_engine
+
 FOLDER = RESULTS
 VALUES = json.loads((FOLDER / "classical.json").read_text())
 SEQUENTIAL = {

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 import pickle
-import subprocess
 import sys
-import textwrap
 
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.scripts import run_script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,6 +58,7 @@ FORMULAS = [
 ]
 
 
+@pytest.mark.formula_engine
 @pytest.mark.parametrize(("formula", "options"), FORMULAS)
 @pytest.mark.parametrize("pieces", [1, 3, 17])
 def test_numbers_of_the_whole(formula, options, pieces):
@@ -117,6 +118,8 @@ def test_a_function_that_loads_and_functions_that_load_one():
     same(mx.MixedLM.from_chunks(formula, loaders).fit(), whole)
 
 
+@pytest.mark.slow
+@pytest.mark.formula_engine
 def test_functions_of_the_caller(tmp_path):
     def twice(x):
         return 2 * x
@@ -169,6 +172,7 @@ def test_variances_far_apart():
     )
 
 
+@pytest.mark.formula_engine
 def test_results_without_rows():
     data = make()
     formula = "y ~ x + f + offset(o) + (x | g) + (1 | h)"
@@ -216,6 +220,7 @@ def test_a_new_level_by_chunk_is_refused():
         list(result.by_chunk([data.assign(g=data["g"] + 5)]))
 
 
+@pytest.mark.formula_engine
 def test_bad_chunks():
     data = make()
     formula = "y ~ x + (1 | g)"
@@ -284,7 +289,7 @@ def folder(tmp_path_factory):
 FORMULA = "y ~ x + f + (x | g) + (1 | h)"
 
 
-@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("n_jobs", [None, pytest.param(2, marks=pytest.mark.slow)])
 def test_parquet_folder(folder, n_jobs):
     pytest.importorskip("joblib")
     model = mx.read_parquet_model(FORMULA, folder, chunk_rows=100, n_jobs=n_jobs)
@@ -301,6 +306,7 @@ def test_parquet_arguments(folder):
         mx.read_parquet_model(FORMULA, folder / "nothing")
 
 
+@pytest.mark.slow
 def test_joblib_processes():
     pytest.importorskip("joblib")
     data = make()
@@ -312,6 +318,7 @@ def test_joblib_processes():
 
 
 # a busy port, or a socket that a worker leaves open, is the cluster's own affair
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning:distributed")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_dask_cluster_of_processes():
@@ -336,36 +343,60 @@ def test_dask_cluster_of_processes():
             same(mx.MixedLM.from_chunks(FORMULA, chunks, n_jobs=2).fit(), whole)
 
 
+MEMORY = """
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+
+import mixedext as mx
+
+
+def peak():
+    try:  # of this program alone: getrusage counts from before its parent started it
+        with open("/proc/self/status") as status:
+            line = next(line for line in status if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    except FileNotFoundError:
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+rng = np.random.default_rng(0)
+n, told = 100_000, []
+for parts in (1, 16):
+    for i in range(parts):
+        g = rng.integers(0, 500, n)
+        table = {c: rng.normal(size=n) for c in ("x1", "x2", "x3", "x4")}
+        table["y"] = table["x1"] + rng.normal(size=n)
+        pd.DataFrame(table | {"g": g}).to_parquet(f"{parts}/{i}.parquet")
+    formula = "y ~ x1 + x2 + x3 + x4 + (x1 | g)"
+    model = mx.read_parquet_model(formula, str(parts), chunk_rows=n)
+    assert model.nobs == parts * n
+    told.append(peak())
+print(json.dumps(told))
+"""
+
+
+@pytest.mark.slow
 def test_memory_stays_bounded(tmp_path):
     """Sixteen times the rows of one chunk, and hardly more memory than for one."""
     pytest.importorskip("pyarrow")
-    script = textwrap.dedent(
-        """
-        import resource, sys
-        import numpy as np, pandas as pd, mixedext as mx
-        rng = np.random.default_rng(0)
-        n, folder, parts = 100_000, sys.argv[1], int(sys.argv[2])
-        for i in range(parts):
-            g = rng.integers(0, 500, n)
-            table = {c: rng.normal(size=n) for c in ("x1", "x2", "x3", "x4")}
-            table["y"] = table["x1"] + rng.normal(size=n)
-            pd.DataFrame(table | {"g": g}).to_parquet(f"{folder}/{i}.parquet")
-        formula = "y ~ x1 + x2 + x3 + x4 + (x1 | g)"
-        model = mx.read_parquet_model(formula, folder, chunk_rows=n)
-        assert model.nobs == parts * n
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-        """
-    )
-    peak = {}
+    if sys.platform == "win32":
+        pytest.skip("no resource module")
     for parts in (1, 16):
-        folder = tmp_path / str(parts)
-        folder.mkdir()
-        run = [sys.executable, "-W", "ignore", "-c", script, str(folder), str(parts)]
-        peak[parts] = int(subprocess.run(run, check=True, capture_output=True).stdout)
+        (tmp_path / str(parts)).mkdir()
+    output = run_script(tmp_path, "-c", MEMORY)
+    assert output.returncode == 0, output.stderr
+    one, all_parts = json.loads(output.stdout)
     data_bytes = 16 * 100_000 * 6 * 8
-    assert peak[16] - peak[1] < 0.5 * data_bytes
+    assert all_parts - one < 0.5 * data_bytes
 
 
+@pytest.mark.formula_engine
 @pytest.mark.parametrize("own", ["C(g // 14)", "C(np.minimum(g, 30))", "C(np.round(x))"])
 def test_coding_that_depends_on_the_chunk_is_refused(own):
     """A chunk shows some categories of an expression: same columns, another meaning."""
@@ -377,6 +408,7 @@ def test_coding_that_depends_on_the_chunk_is_refused(own):
                 mx.MixedLM.from_chunks(formula, chunks)
 
 
+@pytest.mark.formula_engine
 def test_expressions_of_a_row_with_categories_of_all_chunks():
     data = make()
     data.loc[data.index[:20], "g"] = np.arange(20) % 4  # all that the expression can be
@@ -386,6 +418,7 @@ def test_expressions_of_a_row_with_categories_of_all_chunks():
     same(mx.MixedLM.from_chunks(formula, [data[~odd], data[odd]]).fit(), whole)
 
 
+@pytest.mark.formula_engine
 @pytest.mark.parametrize("own", ["I(x - x.mean())", "np.cumsum(x)"])
 def test_expressions_of_other_rows_show_in_any_chunk(own):
     data = make(60)
@@ -401,7 +434,7 @@ def test_levels_of_the_index_group():
     same(found, mx.mixedlm(formula, indexed).fit())
 
 
-@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("n_jobs", [None, pytest.param(2, marks=pytest.mark.slow)])
 def test_parquet_columns_in_the_names_of_folders_and_in_the_index(tmp_path, n_jobs):
     pytest.importorskip("pyarrow")
     data = make()
@@ -431,6 +464,7 @@ def test_chunks_that_cannot_be_right():
         )
 
 
+@pytest.mark.formula_engine
 def test_remove_data_of_chunks():
     data = make()
     result = mx.MixedLM.from_chunks("y ~ x + f + (1 | g)", cut(data, [500])).fit()
@@ -440,6 +474,7 @@ def test_remove_data_of_chunks():
     assert str(result.summary()) == text
 
 
+@pytest.mark.formula_engine
 def test_what_needs_rows_says_what_to_do():
     data = mx.datasets.oats.load().data
     formula = "yield ~ nitro * Variety + (1 | Block/Variety)"

@@ -9,6 +9,8 @@ from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
 import mixedext as mx
 
+pytestmark = pytest.mark.formula_engine
+
 
 @pytest.fixture(scope="module")
 def sleep():

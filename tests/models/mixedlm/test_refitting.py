@@ -223,6 +223,7 @@ def test_simulated_refits():
     assert first.llf[0] != result.simulate_refits(10, rng=rng).llf[0]
 
 
+@pytest.mark.formula_engine
 def test_simulated_refits_need_no_rows():
     result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", mx.datasets.dyestuff.load().data).fit()
     want = result.simulate_refits(100, rng=0).llf

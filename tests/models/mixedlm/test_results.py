@@ -14,6 +14,8 @@ from statsmodels.tools.sm_exceptions import SingularMatrixWarning, ValueWarning
 
 import mixedext as mx
 
+pytestmark = pytest.mark.formula_engine
+
 
 @pytest.fixture(scope="module")
 def sleep():

@@ -10,6 +10,8 @@ from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
 
+pytestmark = pytest.mark.formula_engine
+
 
 @pytest.fixture(scope="module")
 def sleep():

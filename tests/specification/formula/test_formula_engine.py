@@ -11,6 +11,8 @@ import pytest
 
 import mixedext as mx
 
+pytestmark = pytest.mark.formula_engine
+
 FORMULA = "y ~ x * f + (x | g)"
 
 

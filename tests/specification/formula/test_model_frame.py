@@ -19,9 +19,12 @@ from mixedext.specification.formula.namespace import (
 )
 
 FORMULAIC = FormulaManager().engine == "formulaic"
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning"
-)
+pytestmark = [
+    pytest.mark.filterwarnings(
+        "ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning"
+    ),
+    pytest.mark.formula_engine,
+]
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ ENGINES = ["patsy"] if options is None else ["patsy", "formulaic"]
 pytestmark = [
     # the frames have a category that does not occur
     pytest.mark.filterwarnings("ignore::mixedext.exceptions.RankDeficientWarning"),
+    pytest.mark.formula_engine,
 ]
 
 # name: type, values (of three rows at a time), whether values may be missing
@@ -167,6 +168,8 @@ def sums(draw, names=tuple(COLUMNS)):
     return " + ".join(parts).replace("+ -", "- ") or "1"
 
 
+@pytest.mark.both_engines
+@pytest.mark.slow
 @given(
     engine=st.sampled_from(ENGINES),
     response=st.sampled_from(["y", "y", *PLAIN_NAMES]),

@@ -15,6 +15,8 @@ import mixedext as mx
 from mixedext.specification.formula import vc_formula as module
 from mixedext.specification.formula.formula_engine import FormulaEngine
 
+pytestmark = pytest.mark.formula_engine
+
 ENGINES = ["patsy", "formulaic"]
 # Formulas that one evaluation on all rows says, and formulas that it does not.
 ONCE = [
@@ -124,6 +126,7 @@ def assert_same(want, got):
         np.testing.assert_array_equal(b, a)
 
 
+@pytest.mark.both_engines
 @pytest.mark.parametrize("formula", ONCE + BY_GROUP)
 @pytest.mark.parametrize("crossed", [False, True])
 def test_matrices_of_statsmodels(formula, crossed, data, engine, monkeypatch):

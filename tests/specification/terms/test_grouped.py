@@ -11,6 +11,8 @@ import pytest
 import mixedext as mx
 from mixedext.specification.terms.grouped import sorted_factor
 
+pytestmark = pytest.mark.formula_engine
+
 
 @pytest.mark.parametrize(
     ("labels", "levels"),

@@ -11,6 +11,8 @@ from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
 
+pytestmark = pytest.mark.formula_engine
+
 
 @needs_statsmodels_15
 @pytest.mark.parametrize("seed", [3, np.random.RandomState])

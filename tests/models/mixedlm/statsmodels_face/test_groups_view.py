@@ -14,6 +14,8 @@ from statsmodels.stats.mediation import Mediation
 
 import mixedext as mx
 
+pytestmark = pytest.mark.formula_engine
+
 
 @pytest.fixture
 def data():
