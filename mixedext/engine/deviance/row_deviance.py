@@ -313,6 +313,10 @@ class RowDeviance(FactorDeviance):
         The rows.
     """
 
+    # Sums of squares of the rows lose digits in the deviance, which is a sum of large
+    # logarithms, before they do in its derivatives.
+    sharp = True
+
     def __init__(self, blocks, structures, reml: bool, rows: DesignRows):
         super().__init__(blocks, structures, reml)
         self._factor = RowFactor(blocks, rows)
