@@ -14,6 +14,7 @@ LAYERS = [
     ["exceptions", "compat"],
     ["arguments"],
     ["kernels"],
+    ["algebra"],
     ["specification"],
     ["engine"],
     ["tables"],

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize
 
+from mixedext.algebra.roots import principal_root
 from mixedext.engine.deviance.profiled import ProfiledDeviance
 from mixedext.kernels.limits import (
     CONCENTRATED,
@@ -378,7 +379,7 @@ def _truncated(structure, lam):
     """The factor without singular values that count as zero."""
     if not structure.correlated:  # diagonal, and must remain so
         return np.where(np.abs(lam) < ZERO_SINGULAR_VALUE, 0.0, np.abs(lam))
-    vector, size, _ = np.linalg.svd(lam)
+    vector, size = principal_root(lam)
     # by its root: through lam lam' half of the digits of a zero would be lost
     return structure.triangular(vector * np.where(size < ZERO_SINGULAR_VALUE, 0, size))
 

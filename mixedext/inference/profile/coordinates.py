@@ -18,7 +18,8 @@ from functools import cached_property
 import numpy as np
 from scipy import linalg
 
-from mixedext.engine.deviance.likelihood import Likelihood
+from mixedext.algebra.roots import nearest_root
+from mixedext.engine.deviance.likelihood import Likelihood, nearest_relative_root
 from mixedext.engine.fit import Fit
 from mixedext.engine.rows.design import Design
 from mixedext.inference.profile.joint_deviance import joint_deviance
@@ -154,8 +155,8 @@ class ProfileModel:
             self.structures, self.design.structures, at.covariances, strict=True
         ):
             gamma = s.gamma(covariance / at.scale)
-            root = own.nearest(np.einsum("r,rab->ab", gamma, own.covariance_basis))
-            parts.append(own.theta(root))
+            covariance = np.einsum("r,rab->ab", gamma, own.covariance_basis)
+            parts.append(own.theta(nearest_relative_root(own, covariance)))
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def coefficients(self, inner) -> np.ndarray:
@@ -202,10 +203,7 @@ class _Term:
         if not self.structure.correlated:
             return np.sqrt(np.diag(covariance).clip(0))[: len(self.basis)]
         ordered = covariance[np.ix_(self.order, self.order)]
-        try:
-            lower = np.linalg.cholesky(ordered)
-        except np.linalg.LinAlgError:
-            lower = self.structure.nearest(ordered)
+        lower = nearest_root(ordered)
         x = lower[np.tril_indices(len(lower))]
         if self.angle is not None:
             x[1], x[2] = np.arctan2(x[1], x[2]), np.hypot(x[1], x[2])

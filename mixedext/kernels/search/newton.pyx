@@ -428,7 +428,7 @@ cdef class Newton:
         cdef Py_ssize_t n = self.n_theta, i, turn, shrink = 0, stalled = 0
         cdef double radius, smallest = INFINITY, noise, length, trial, ratio, last = -1.0
         cdef double tolerance, lost
-        cdef bint judged, finishing, leaping
+        cdef bint judged, finishing, leaping, sharp = self.function.sharp
         self.remainder = -1.0
         self.has_secant = False
         self.deviance = self.value_at(self.theta)
@@ -457,12 +457,10 @@ cdef class Newton:
             finishing = False
             tolerance = max(FINISH_BELOW, FINISH_SHARE * fabs(self.deviance))
             if not self.way_down:
-                lost = NOISE_SHARE * self.function.noise
                 stalled = stalled + 1 if self.decrement > 0.9 * smallest else 0
                 smallest = min(smallest, self.decrement)
-                if self.decrement < DECREMENT_TOLERANCE:
-                    break
-                if self.decrement < lost and (stalled > 0 or not self.function.sharp):
+                lost = 0.0 if sharp and stalled == 0 else NOISE_SHARE * self.function.noise
+                if self.decrement < max(DECREMENT_TOLERANCE, lost):
                     break
                 if self.decrement < STALL_BELOW and stalled >= 3:
                     break  # rounding of the gradient is all that is left

@@ -8,6 +8,7 @@ import numpy as np
 from statsmodels.regression.mixed_linear_model import MixedLMParams
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
+from mixedext.algebra.definiteness import NEGATIVE, is_singular
 from mixedext.engine.deviance.likelihood import IndefiniteError, Likelihood
 from mixedext.models.mixedlm.statsmodels_face.distribution import MixedLMDistribution
 from mixedext.specification.terms.parameters import Parameters
@@ -18,8 +19,6 @@ __all__ = [
 
 _SINGULAR = "Random effects covariance is singular"
 _SINGULAR_COV = "The random effects covariance matrix is singular."
-# Share of the largest eigenvalue, with variances scaled to one, that counts as zero.
-_ZERO = 1e-14
 
 
 class LikelihoodMethods:
@@ -105,13 +104,7 @@ class LikelihoodMethods:
         cov_re, vcomp = self.layout.unpack_parts(self._design.terms, packed)
         if all_terms and (vcomp <= 0).any():
             return True
-        if not len(cov_re):
-            return False
-        size = np.sqrt(np.abs(np.diag(cov_re)))
-        if (size == 0).any():
-            return True
-        value = np.linalg.eigvalsh(cov_re / np.outer(size, size))
-        return bool(value[0] <= _ZERO * len(cov_re))
+        return is_singular(cov_re, NEGATIVE * len(cov_re))
 
     # ---- values ----
 
@@ -155,11 +148,7 @@ class LikelihoodMethods:
         return float(value)
 
     def _cov_and_inverse(self, packed):
-        cov_re, _ = self.layout.unpack_parts(self._design.terms, packed)
-        try:
-            return cov_re, np.linalg.inv(cov_re)
-        except np.linalg.LinAlgError:
-            return cov_re, np.linalg.pinv(cov_re)
+        return self.layout.cov_re_and_inverse(self._design.terms, packed)
 
     def get_fe_params(self, cov_re, vcomp, tol=1e-10):
         """Generalized least-squares fixed effects at given covariances.

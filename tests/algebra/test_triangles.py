@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mixedext.kernels.factor.triangles import clipped_root, lower_root
 
-from mixedext.engine.factor.triangles import basis_of_squares
+from mixedext.algebra.triangles import basis_of_squares
 
 SIZES = st.integers(1, 6)
 SEEDS = st.integers(0, 10_000)
