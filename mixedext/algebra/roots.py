@@ -29,6 +29,7 @@ from mixedext.algebra.definiteness import (
 
 __all__ = [
     "cholesky_if_definite",
+    "clipped_roots",
     "leading_signs",
     "nearest_root",
     "pivoted_root",
@@ -150,6 +151,16 @@ def pivoted_root(matrix: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.n
         pivots.append(j)
     root = np.array(columns).T if columns else np.zeros((len(rest), 0))
     return root, np.array(pivots, np.intp)
+
+
+def clipped_roots(stack: np.ndarray, share: float, most: float) -> np.ndarray:
+    """``kernels.factor.triangles.clipped_root`` of stacked symmetric matrices, (m, k, k).
+
+    Eigenvalues are at least ``share`` of the largest and of one, and at most ``most``.
+    """
+    value, vector = np.linalg.eigh(stack)
+    value = np.minimum(np.maximum(value, share * np.maximum(value[:, -1:], 1.0)), most)
+    return np.linalg.cholesky((vector * value[:, None, :]) @ vector.transpose(0, 2, 1))
 
 
 def leading_signs(columns: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 
 from mixedext.algebra.roots import (
     cholesky_if_definite,
+    leading_signs,
     nearest_root,
     pivoted_root,
     principal_root,
@@ -140,6 +141,12 @@ def test_equal_eigenvalues_do_not_turn_a_root(k):
         root, pivots = pivoted_root(matrix + noise + noise.T, 1e-9)
         np.testing.assert_array_equal(pivots, np.arange(k))
         assert_allclose(root, want, atol=1e-13)
+
+
+def test_leading_signs():
+    columns = np.array([[1.0, -2.0, -1.0, 0.0], [0.5, 1.0, 1.0 + 1e-9, 0.0]])
+    np.testing.assert_array_equal(leading_signs(columns), [1, -1, -1, 1])
+    assert leading_signs(np.zeros((0, 2))).shape == (2,)
 
 
 @given(k=SIZES, seed=SEEDS)
