@@ -2,14 +2,18 @@
 
 import os
 
-import pytest
-from helpers.formula_use import FormulaUse
-from hypothesis import settings
-
 # Before numpy is loaded: BLAS threads of several workers would wait for each other's cores,
 # and sums by one thread come out the same on every machine.
 for _variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
+
+import numpy  # noqa: E402
+import pytest  # noqa: E402
+import scipy  # noqa: E402
+import statsmodels  # noqa: E402
+from helpers.blas import blas_cores, processor  # noqa: E402
+from helpers.formula_use import FormulaUse  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 # The same designs in every run; HYPOTHESIS_PROFILE=search draws new ones.
 settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -63,3 +67,14 @@ def pytest_runtest_call(item):
             pytrace=False,
         )
     return outcome
+
+
+def pytest_report_header():
+    """What the numbers may depend on: processor, BLAS kernels, versions."""
+    versions = {"numpy": numpy, "scipy": scipy, "statsmodels": statsmodels}
+    cores = blas_cores()
+    return [
+        f"processor: {processor()}",
+        "OpenBLAS: " + ", ".join(f"{name} {core}" for name, core in cores.items()),
+        ", ".join(f"{name} {module.__version__}" for name, module in versions.items()),
+    ]

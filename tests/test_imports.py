@@ -15,6 +15,7 @@ LAYERS = [
     ["exceptions", "compat"],
     ["arguments"],
     ["kernels"],
+    ["algebra"],
     ["specification"],
     ["engine"],
     ["tables"],

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from mixedext.algebra.roots import nearest_root
 from mixedext.engine.deviance.likelihood import Likelihood, relative_root
 from mixedext.engine.fit import Fit, evaluate_design
 from mixedext.engine.information.observed import VarianceCovariance
@@ -53,11 +54,7 @@ class HeldFit(Fit):
         """A root of the covariance of the coefficients, but for sigma^2."""
         # coefficients that are held have no variance, those that a penalty has made zero
         # none that is known
-        given = np.nan_to_num(self.given_covariance / self.scale)
-        size = np.sqrt(np.maximum(np.diag(given), 0.0))
-        unit = np.where(size > 0, size, 1.0)
-        value, vector = np.linalg.eigh(given / np.outer(unit, unit))
-        return size[:, None] * vector * np.sqrt(np.maximum(value, 0.0))
+        return nearest_root(np.nan_to_num(self.given_covariance / self.scale))
 
     @property
     def covariances(self) -> list[np.ndarray]:

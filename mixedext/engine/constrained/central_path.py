@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mixedext.algebra.definiteness import SINGULAR, smallest_eigenvalue
+from mixedext.algebra.roots import cholesky_if_definite
 from mixedext.engine.constrained.maximum import Maximum, climb, polish, verdict
 from mixedext.engine.constrained.objective import Objective
 
@@ -24,8 +26,6 @@ MULTIPLES = 10.0 ** -np.arange(11)
 STEPS = 50
 # Share of the largest curvature, that of log det, which may be rounding error.
 ROUNDING = 1e-6
-# Eigenvalue of cov_re, diagonal one, below which it counts as singular.
-SINGULAR = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +54,14 @@ class LogDeterminant:
         out[self.rows, self.columns] = out[self.columns, self.rows] = elements
         return out
 
+    def inner(self, packed: np.ndarray) -> np.ndarray:
+        """The rows of the matrix that are used."""
+        return self.matrix(packed)[np.ix_(self.used, self.used)]
+
     def value(self, packed: np.ndarray) -> float:
         """-inf if the matrix is not positive definite."""
-        inner = self.matrix(packed)[np.ix_(self.used, self.used)]
-        try:
-            root = np.linalg.cholesky(inner)
-        except np.linalg.LinAlgError:
+        root = cholesky_if_definite(self.inner(packed))
+        if root is None:
             return -np.inf
         return 2 * self.multiple * float(np.log(np.diag(root)).sum())
 
@@ -125,7 +127,7 @@ def _follow(objective, start, barriers, history):
         x, _ = climb(objective, x, STEPS, [])
     x = polish(objective, x)
     found = verdict(objective, objective.at(x), ROUNDING)
-    inside = _smallest(barriers[-1], objective.at(x).packed) > SINGULAR
+    inside = smallest_eigenvalue(barriers[-1].inner(objective.at(x).packed)) > SINGULAR
     objective.use_barrier(None)
     if inside:  # the maximum lies off the wall: the path has led to its foot
         x = polish(objective, climb(objective, x, STEPS, [])[0])
@@ -136,10 +138,3 @@ def _follow(objective, start, barriers, history):
     state = objective.at(x)
     history = [*history, state.value]
     return Maximum(state.fixed, state.packed, state.value, found, history, state)
-
-
-def _smallest(barrier, packed):
-    """Smallest eigenvalue of the matrix, diagonal one."""
-    inner = barrier.matrix(packed)[np.ix_(barrier.used, barrier.used)]
-    size = np.sqrt(np.diag(inner))
-    return float(np.linalg.eigvalsh(inner / np.outer(size, size))[0])

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from mixedext.algebra.definiteness import is_singular
+from mixedext.algebra.inverses import inverse_if_definite
 from mixedext.engine.constrained.maximum import Maximum
 from mixedext.engine.constrained.objective import Objective
 from mixedext.engine.information.observed import VarianceCovariance
 
 __all__ = ["covariances_of"]
 
-# Smallest eigenvalue of a covariance, diagonal one, that counts as zero; and smallest of an
-# information, relative to the largest, that is inverted.
-SINGULAR, DEFINITE = 1e-7, 1e-12
+# Smallest eigenvalue of an information, diagonal one, that is inverted: columns of X may be
+# far from zero.
+DEFINITE = 1e-12
 
 
 def covariances_of(maximum: Maximum, objective: Objective):
@@ -88,26 +90,13 @@ def _singular_elements(maximum, objective):
     layout, terms = objective.layout, objective.terms
     covariances = layout.unpack(terms, maximum.packed)
     parts = [
-        np.full(term.structure.n_gamma, _is_singular(covariance))
+        np.full(term.structure.n_gamma, is_singular(covariance))
         for term, covariance in zip(terms, covariances, strict=True)
     ]
     return np.concatenate([np.zeros(0, bool), *parts])
 
 
-def _is_singular(covariance):
-    size = np.sqrt(np.diag(covariance))
-    if (size == 0).any():
-        return True
-    value = np.linalg.eigvalsh(covariance / np.outer(size, size))
-    return bool(value[0] <= SINGULAR)
-
-
 def _inverse(information):
     """The inverse; NaN if the information is not positive definite."""
-    if not len(information):
-        return information
-    size = 1 / np.sqrt(np.abs(np.diag(information)).clip(1e-300))
-    value, vector = np.linalg.eigh(information * np.outer(size, size))
-    if value[0] <= DEFINITE * value[-1]:
-        return np.full_like(information, np.nan)
-    return (vector / value) @ vector.T * np.outer(size, size)
+    inverse = inverse_if_definite(information, DEFINITE)
+    return np.full_like(information, np.nan) if inverse is None else inverse

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from statsmodels.regression.mixed_linear_model import MixedLMParams
 
+from mixedext.algebra.definiteness import is_singular
 from mixedext.engine.constrained.central_path import maximize_near_wall
 from mixedext.engine.constrained.covariance import covariances_of
 from mixedext.engine.constrained.maximum import maximize
@@ -216,11 +217,17 @@ def _independent_fit(model, reml, packed, max_iterations):
 
 
 def _inside(objective, fixed, packed, free_packed):
-    """Packed elements at which a penalty of the covariance is finite."""
-    x = objective.start(fixed, packed)
-    if np.isfinite(objective.at(x).value):
-        return packed
+    """Packed elements at which a penalty of the covariance is finite, off the boundary.
+
+    There it may be finite by rounding alone, or have no slope.
+    """
     design, layout = objective.likelihood.design, objective.layout
+    x = objective.start(fixed, packed)
+    if np.isfinite(objective.at(x).value) and not (
+        objective.penalties.covariance is not None
+        and is_singular(layout.unpack_parts(design.terms, packed)[0])
+    ):
+        return packed
     covariances = [
         covariance + 0.1 * inverse @ inverse.T
         for covariance, inverse in zip(

@@ -191,12 +191,7 @@ class State:
         return out
 
     def _cov_and_inverse(self, packed):
-        objective = self.objective
-        cov_re, _ = objective.layout.unpack_parts(objective.terms, packed)
-        try:
-            return cov_re, np.linalg.inv(cov_re)
-        except np.linalg.LinAlgError:
-            return cov_re, np.linalg.pinv(cov_re)
+        return self.objective.layout.cov_re_and_inverse(self.objective.terms, packed)
 
     def _covariance_slope(self, packed):
         objective = self.objective

@@ -26,16 +26,19 @@ from functools import cached_property
 import numpy as np
 from scipy import linalg
 
+from mixedext.algebra.roots import nearest_root, semidefinite_root
 from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.information.expected import covariance_traces
 from mixedext.engine.rows.design import Design
 from mixedext.engine.threads import blas_threads
 
-__all__ = ["IndefiniteError", "Likelihood", "Point", "relative_root"]
-
-# Eigenvalues of a covariance scaled to unit diagonal below minus this, for each column,
-# make it indefinite.
-NEGATIVE = 1e-12
+__all__ = [
+    "IndefiniteError",
+    "Likelihood",
+    "Point",
+    "nearest_relative_root",
+    "relative_root",
+]
 
 
 class IndefiniteError(ValueError):
@@ -120,18 +123,20 @@ class Likelihood:
 
 def relative_root(structure, covariance) -> np.ndarray | None:
     """Factor lam of a covariance of the structure, None if that is indefinite."""
-    size = np.sqrt(np.abs(np.diag(covariance)))
+    if structure.has_correlations:
+        return semidefinite_root(covariance)
     if not np.isfinite(covariance).all() or (np.diag(covariance) < 0).any():
         return None
-    if not structure.has_correlations:
-        return structure.nearest(covariance)
-    scaled = covariance / np.outer(size, size).clip(np.finfo(float).tiny)
-    if np.linalg.eigvalsh(scaled)[0] < -NEGATIVE * structure.k:
-        return None
-    try:  # keeps its digits whatever the scales of the columns
-        return np.linalg.cholesky(covariance)
-    except np.linalg.LinAlgError:
-        return structure.nearest(covariance)
+    return structure.nearest(covariance)
+
+
+def nearest_relative_root(structure, covariance) -> np.ndarray:
+    """Factor lam of a covariance that is semidefinite but for rounding."""
+    return (
+        nearest_root(covariance)
+        if structure.has_correlations
+        else structure.nearest(covariance)
+    )
 
 
 def _squares(vectors, basis):

@@ -27,6 +27,7 @@ from functools import cached_property
 
 import numpy as np
 
+from mixedext.algebra.roots import principal_root
 from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.factor.factor import Factor, Response
 from mixedext.engine.factor.tail import DenseTail
@@ -124,8 +125,7 @@ class RowFactor(Factor):
     def update(self, lams, floor: bool = False) -> bool:
         if not self._factor_effects(lams, floor):
             return False
-        vector, size, _ = np.linalg.svd(self.lead_lam)
-        self._lead_root = vector, size
+        self._lead_root = vector, size = principal_root(self.lead_lam)
         root = vector * size
         self._lead_inverse = np.linalg.inv(
             root.T @ self.blocks.lead_gram @ root + np.eye(self.width)
@@ -312,6 +312,10 @@ class RowDeviance(FactorDeviance):
     rows : DesignRows
         The rows.
     """
+
+    # Sums of squares of the rows lose digits in the deviance, which is a sum of large
+    # logarithms, before they do in its derivatives.
+    sharp = True
 
     def __init__(self, blocks, structures, reml: bool, rows: DesignRows):
         super().__init__(blocks, structures, reml)

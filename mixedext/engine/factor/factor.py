@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 from scipy import linalg
 
+from mixedext.algebra.roots import principal_root
 from mixedext.engine.factor.tail import make_tail
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.kernels.factor import lead
@@ -77,7 +78,9 @@ class Factor:
         self.lead_lam = lams[0] if lams else np.zeros((1, 1))
         # Only Sigma = lam lam' matters, so the tail works with the root V diag(s) from
         # its eigenvectors: near singularity the directions stay apart.
-        self.roots = [_root(lam, floor) for lam in lams[1:]]
+        self.roots = [principal_root(lam) for lam in lams[1:]]
+        if floor:
+            self.roots = [(v, np.maximum(size, ROOT_FLOOR)) for v, size in self.roots]
         work = np.empty((2 * self.width, self.width))
         lead_log_det, good = lead.factor_levels(
             b.lead_gram, np.ascontiguousarray(self.lead_lam), self.half, work
@@ -121,7 +124,7 @@ class Factor:
 
     def _precision(self):
         """Sigma^-1 of the leading factor, and whether it may be used."""
-        vector, size = _root(self.lead_lam, floor=False)
+        vector, size = principal_root(self.lead_lam)
         if not _invertible(size):
             return np.zeros((self.width, self.width)), False
         return vector / size**2 @ vector.T, True
@@ -239,12 +242,3 @@ def _cancellation(whole, rest):
 
 def _invertible(size):
     return size.min() >= ROOT_INVERTIBLE * max(1.0, size.max())
-
-
-def _root(lam, floor):
-    """Eigenvectors V and singular values s of lam lam' = V diag(s^2) V'."""
-    if len(lam) == 1:
-        vector, size = np.ones((1, 1)), np.abs(lam[0])
-    else:
-        vector, size, _ = np.linalg.svd(lam)
-    return vector, np.maximum(size, ROOT_FLOOR) if floor else size

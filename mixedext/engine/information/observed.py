@@ -3,7 +3,7 @@
 The observed information is 2 AI - E (engine.information.expected), in the parameters
 gamma / sigma^2 and sigma^2.  Terms on the boundary are held there; of uncorrelated effects
 those with a variance of zero.  The others' covariance lets a covariance matrix of lower
-rank move among those of its rank (engine.search.boundary).
+rank move among those of its rank (engine.information.boundary).
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
+from mixedext.algebra.inverses import inverse_if_definite
 from mixedext.engine.fit import Fit
+from mixedext.engine.information.boundary import free_directions
 from mixedext.engine.information.expected import variance_information
-from mixedext.engine.information.inverse import inverse_if_definite
-from mixedext.engine.search.boundary import free_directions
-from mixedext.kernels.limits import ZERO_SINGULAR_VALUE
 
 __all__ = ["VarianceCovariance", "variance_covariance"]
 
@@ -54,23 +53,11 @@ def variance_covariance(fit: Fit) -> VarianceCovariance:
         variance = 2 * fit.scale**2 / fit.objective.dof
         return VarianceCovariance(np.zeros((0, 0)), np.full((1, 1), variance))
     structures = fit.design.structures
-    held = np.zeros(sum(s.n_gamma for s in structures), bool)
-    for s, at, lam in zip(
-        structures,
-        fit.objective.gamma_slices,
-        fit.design.lams(fit.optimum.theta),
-        strict=True,
-    ):
-        if not s.has_correlations:  # every variance has a boundary of its own
-            size = np.einsum("raa->r", s.covariance_basis @ np.abs(lam))
-            held[at] = size < ZERO_SINGULAR_VALUE
-        else:
-            size = np.linalg.svd(lam, compute_uv=False)
-            held[at] = size[-1] < ZERO_SINGULAR_VALUE
-    free = np.flatnonzero(np.append(~held, True))
     # V0 is the direction in which sigma^2 moves all of V.  A covariance matrix of lower
     # rank moves among those of its rank; it is left out afterwards.
     moves = free_directions(fit)
+    held = moves.at_boundary
+    free = np.flatnonzero(np.append(~held, True))
     d = moves.directions
     observed = d.T @ variance_information(fit).observed @ d + moves.bend
     inverse = inverse_if_definite(observed)

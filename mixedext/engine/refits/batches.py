@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import linalg
 
+from mixedext.algebra.roots import clipped_roots
 from mixedext.engine.deviance.one_factor import one_factor_function
 from mixedext.engine.deviance.several_factors import is_compiled, several_factors_function
 from mixedext.engine.fit import START_CEILING, START_FLOOR, fit_design, other_starts
@@ -142,12 +143,7 @@ class _Batch(_OneByOne):
             if s.k == 1:
                 root = np.sqrt(covariance.clip(START_FLOOR, START_CEILING))
             else:
-                value, vector = np.linalg.eigh(covariance)
-                least = np.maximum(START_FLOOR, START_FLOOR * value[:, -1:])
-                value = np.clip(value, least, np.maximum(START_CEILING, least))
-                root = np.linalg.cholesky(
-                    (vector * value[:, None, :]) @ vector.transpose(0, 2, 1)
-                )
+                root = clipped_roots(covariance, START_FLOOR, START_CEILING)
             parts.append(s.theta(root))
         return np.ascontiguousarray(np.hstack(parts))
 

@@ -19,6 +19,7 @@ from functools import partial
 
 import numpy as np
 
+from mixedext.algebra.roots import pivoted_root
 from mixedext.engine.fit import Fit
 from mixedext.engine.refits.batches import OneFactorBatch
 from mixedext.engine.refits.refit import Refits, joined, run_blocks
@@ -28,7 +29,7 @@ from mixedext.kernels.deviance.refits import draw_responses
 
 __all__ = ["Sampler", "generator_of", "simulate_fits", "spawn_seeds"]
 
-# Eigenvalues of what Z leaves of Q'Q below this count as zero.
+# Pivots of what Z leaves of Q'Q below this count as zero.
 RANK_TOLERANCE = 1e-10
 # Numbers of a block of replicates.  Each block has a random stream of its own, so the
 # size is part of what a seed means.
@@ -68,11 +69,10 @@ class Sampler:
         self.root = _stable_root(image) * kept[:, :, None]
         inverse = np.divide(1.0, self.size, out=np.zeros_like(self.size), where=kept)
         self.projection = np.ascontiguousarray(self.half[..., :rank] * inverse[..., None])
-        value, vector = np.linalg.eigh(blocks.within.products[:rank, :rank])
-        free = value > RANK_TOLERANCE
-        self.fixed_root = np.ascontiguousarray(vector[:, free] * np.sqrt(value[free]))
-        self.dof = blocks.nobs - int(kept.sum()) - int(free.sum())
-        self.n_normal = kept.size + int(free.sum())
+        root, pivots = pivoted_root(blocks.within.products[:rank, :rank], RANK_TOLERANCE)
+        self.fixed_root = np.ascontiguousarray(root)
+        self.dof = blocks.nobs - int(kept.sum()) - len(pivots)
+        self.n_normal = kept.size + len(pivots)
 
     def draw(self, count: int, rng: np.random.Generator):
         """Sufficient statistics of ``count`` responses, in the engine's units.

@@ -13,8 +13,12 @@ of the global minimum; Newton's method in log lam, kept within the cell, the min
 
 from __future__ import annotations
 
-import numpy as np
+from itertools import pairwise
 
+import numpy as np
+from scipy import linalg
+
+from mixedext.algebra.roots import leading_signs, pivoted_root
 from mixedext.engine.fit import Fit
 from mixedext.engine.rows.design import Design
 from mixedext.kernels.limits import ZERO_SINGULAR_VALUE
@@ -29,6 +33,9 @@ MOST_LEVELS, LEAST_COLUMNS = 2000, 5
 LEVELS_A_COLUMN, GAIN = 8, 5
 # Eigenvalues, relative to the largest, that count as zero.
 NO_EIGENVALUE = 1e-11
+# Those nearer than this share of the largest are equal; and squares of Q'ZU, relative to
+# the largest, that do not count.
+EQUAL, NO_SHARE = 1e-10, 1e-14
 # Grid of lam times the largest eigenvalue, in powers of ten, and its points.
 GRID_FROM, GRID_TO, GRID_POINTS = -5.0, 7.0, 36
 # Steps in log lam below this end the search.
@@ -83,6 +90,7 @@ class SpectralFits:
         value, vector = np.linalg.eigh(np.diag(square) - cross @ cross.T)
         seen = value > NO_EIGENVALUE * value[-1]
         # directions that X takes in tell nothing of lam, but move the fixed effects
+        vector = _settled(value, seen, vector, cross.T @ vector)
         self.mu, self.vector = value[seen], vector[:, seen]
         self.on_fixed = cross.T @ vector  # Q'ZU
         self.seen = seen
@@ -224,3 +232,26 @@ class SpectralFits:
         fixed = rng.standard_normal((count, rank)) + effect @ self.on_fixed.T
         rest = rng.chisquare(self.n_rest, count) if self.n_rest > 0 else np.zeros(count)
         return w, rest, fixed
+
+
+def _settled(value, seen, vector, on_fixed):
+    """Eigenvectors with signs, and turns where eigenvalues are equal, that draws can trust.
+
+    What is drawn along the eigenvectors moves the fixed effects by Q'ZU.  Of all turns the
+    one is taken with which its rows, for an equal eigenvalue, are a pivoted root.
+    """
+    apart = (np.diff(value) > EQUAL * value[-1]) | (np.diff(seen.astype(int)) != 0)
+    bounds = np.flatnonzero(np.concatenate([[True], apart, [True]]))
+    out = vector * leading_signs(on_fixed)
+    least = NO_SHARE * (on_fixed**2).sum(axis=0).max(initial=0.0)
+    for start, stop in pairwise(bounds.tolist()):
+        if stop - start == 1:
+            continue
+        at = slice(start, stop)
+        own = on_fixed[:, at]
+        _, pivots = pivoted_root(own @ own.T, least)
+        if len(pivots):
+            turn, triangle = linalg.qr(own[pivots].T)
+            turn[:, : len(pivots)] *= np.where(np.diag(triangle) < 0, -1.0, 1.0)
+            out[:, at] = vector[:, at] @ turn
+    return out

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mixedext.engine.factor.triangles import basis_of_squares, invert_upper
+from mixedext.algebra.triangles import basis_of_squares, invert_upper
 from mixedext.engine.rows.rows import Rows
 
 __all__ = [

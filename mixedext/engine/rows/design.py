@@ -8,11 +8,11 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from mixedext.algebra.triangles import basis_of_squares, invert_upper
 from mixedext.engine.deviance.one_factor import OneFactorDeviance
 from mixedext.engine.deviance.profiled import FactorDeviance, ProfiledDeviance
 from mixedext.engine.deviance.row_deviance import DesignRows, RowDeviance
 from mixedext.engine.factor.spread import engine_terms, factor_layouts
-from mixedext.engine.factor.triangles import basis_of_squares, invert_upper
 from mixedext.engine.rows.basis import (
     Bases,
     ColumnSums,

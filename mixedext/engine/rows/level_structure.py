@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from mixedext.algebra.definiteness import unit_diagonal
 from mixedext.engine.fit import Fit
 from mixedext.exceptions import DesignError
 from mixedext.kernels.deviance import expected
@@ -222,10 +223,8 @@ class LevelStructure:
     def _rank_with_lead(self, gram, width):
         """Rank with the first columns of the leading factor, eliminated level by level."""
         b, m, p = self.blocks, self.blocks.tail_size, self.rank
-        own = b.lead_gram[:, :width, :width]
-        size = np.sqrt(np.einsum("laa->la", own))
-        size[size == 0] = 1.0
-        value, vector = np.linalg.eigh(own / (size[:, :, None] * size[:, None, :]))
+        scaled, size = unit_diagonal(b.lead_gram[:, :width, :width])
+        value, vector = np.linalg.eigh(scaled)
         kept = value > RANK
         root = vector / size[:, :, None] * np.where(kept, value, np.inf)[:, None] ** -0.5
         half = np.zeros_like(b.lead_gram)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mixedext.algebra.definiteness import unit_diagonal
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.kernels.rows.levels import classify_levels, pooled_products
 from mixedext.kernels.rows.within import split_levels
@@ -80,9 +81,8 @@ def level_sums(blocks: Blocks) -> LevelSums:
     # Sums of vec(C) vec(C)' by class, brought to diagonal one: then the eigenvectors give
     # as many pseudo-levels as the sum has rank, with an error relative to each column.
     products = pooled_products(label, len(first), gram, cross)
-    size = np.sqrt(np.einsum("caa->ca", products))
-    size[size == 0] = 1.0
-    value, vector = np.linalg.eigh(products / (size[:, :, None] * size[:, None, :]))
+    scaled, size = unit_diagonal(products)
+    value, vector = np.linalg.eigh(scaled)
     kept = value > ROUNDING * value[:, -1:]
     kept[:, -1] = True
     root = (vector * np.sqrt(value.clip(0))[:, None, :]).transpose(0, 2, 1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg, sparse
 
+from mixedext.algebra.definiteness import unit_diagonal
+from mixedext.algebra.roots import pivoted_root
 from mixedext.inference.submodels.level_nesting import term_is_nested
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
@@ -12,7 +14,7 @@ from mixedext.specification.terms.sparse_terms import SparseTerm
 __all__ = ["CasesSampler", "ResidualSampler", "reflated"]
 
 
-# Eigenvalues of a covariance, relative to the largest, that count as zero.
+# Variance that an effect has beside others, as a share of its own, that counts as zero.
 NO_VARIANCE = 1e-12
 
 
@@ -80,8 +82,9 @@ class ResidualSampler:
 def reflated(effects, covariance):
     """Effects, centred, and mapped so that their second moments are the covariance.
 
-    With S = L L' the moments of the centred effects and Sigma = M M', b* = M L^-1 b.
-    Directions without variance are left out.
+    With S = L L' the moments of the centred effects and Sigma = M M', Cholesky factors,
+    b* = M L^-1 b.  Of a singular Sigma only effects that have variance beside one another
+    are mapped; the others are their combinations.
 
     Raises
     ------
@@ -89,19 +92,14 @@ def reflated(effects, covariance):
         If the effects do not span the others.
     """
     centred = effects - effects.mean(axis=0)
-    size = np.sqrt(np.diag(covariance))
-    unit = np.where(size > 0, size, 1.0)
-    value, vector = np.linalg.eigh(covariance / np.outer(unit, unit))
-    free = value > NO_VARIANCE * max(len(value), 1)
-    if not free.any():
+    correlation, unit = unit_diagonal(covariance)
+    _, pivots = pivoted_root(correlation, NO_VARIANCE * max(len(unit), 1))
+    if not len(pivots):
         return np.zeros_like(centred)
-    if free.all():  # Carpenter, Goldstein and Rasbash's Cholesky factors
-        inward, outward = np.diag(1 / unit), np.linalg.cholesky(covariance)
-    else:
-        root = np.sqrt(value[free])
-        inward = (vector[:, free] / root).T / unit
-        outward = unit[:, None] * vector[:, free] * root
-    inner = centred @ inward.T
+    own = np.sort(pivots)
+    root = np.linalg.cholesky(covariance[np.ix_(own, own)])
+    outward = linalg.solve_triangular(root, covariance[own], lower=True).T
+    inner = (centred / unit)[:, own]
     moments = inner.T @ inner / len(inner)
     # k effects of k levels that sum to 0 lie in k - 1 dimensions, whatever rounding says
     spread = np.linalg.svd(inner, compute_uv=False)

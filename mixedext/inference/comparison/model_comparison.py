@@ -72,7 +72,8 @@ class ModelTest:
         )
 
     def __repr__(self):
-        scaled = f", scaling {self.scaling:.6g}" if self.scaling != 1 else ""
+        scaling = f"{self.scaling:.6g}"
+        scaled = f", scaling {scaling}" if scaling != "1" else ""
         return (
             f"<F test ({self.method}): F = {self.statistic:.6g}, df = {self.df_num} and "
             f"{self.df_denom:.6g}, p = {self.pvalue:.4g}{scaled}>"

@@ -11,9 +11,9 @@ import warnings
 
 import numpy as np
 
+from mixedext.algebra.inverses import generalized_inverse
 from mixedext.engine.fit import Fit
 from mixedext.engine.information.expected import variance_information
-from mixedext.engine.information.inverse import generalized_inverse
 from mixedext.exceptions import InformationWarning, user_stacklevel
 from mixedext.inference.fixed_effects.df_methods import FixedTests, FTest, independent_rows
 from mixedext.inference.fixed_effects.satterthwaite import single_degrees
@@ -80,8 +80,8 @@ class KenwardRoger(FixedTests):
         info = variance_information(fit)
         self._first = info.on_fixed
         # E^-1 = 2 (2 E)^-1
-        w, complete = generalized_inverse(info.expected)
-        if not complete:
+        w, known = generalized_inverse(info.expected)
+        if known < len(w):
             warnings.warn(
                 "the expected information of the variance parameters is singular: the data "
                 "cannot tell them apart; Kenward-Roger takes its generalized inverse",

@@ -35,6 +35,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mixedext.algebra.definiteness import ROUNDING, nearest_semidefinite
+from mixedext.algebra.inverses import generalized_inverse
 from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.fit import Fit
 from mixedext.exceptions import ClusterWarning, user_stacklevel
@@ -54,6 +56,8 @@ __all__ = [
 ]
 
 KINDS = ("CR0", "CR1", "CR2", "CR3")
+# Share of the largest eigenvalue that a difference of sums over clusters has as rounding.
+CANCELLED = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,13 +204,9 @@ class CovarianceTests(FixedTests):
         if np.isnan(self.spread(rows)).any():
             return FTest(np.nan, len(rows), np.nan)
         rows, values = independent_rows(rows, values, self.fit.root)
-        spread = self.spread(rows)
-        size = np.sqrt(np.diag(spread))
-        size = np.where(size > 0, size, 1.0)
-        scaled = spread / np.outer(size, size)
-        rank = int(np.linalg.matrix_rank(scaled, hermitian=True))
-        difference = (rows @ self.fit.coefficients - values) / size
-        square = difference @ np.linalg.pinv(scaled, hermitian=True) @ difference
+        difference = rows @ self.fit.coefficients - values
+        inverse, rank = generalized_inverse(self.spread(rows), ROUNDING * len(rows))
+        square = difference @ inverse @ difference
         if self.fixed_df is not None:
             return FTest(float(square) / max(rank, 1), rank, float(self.fixed_df))
         q = len(rows)
@@ -346,10 +346,8 @@ def two_way_covariance(
     )
     inner = one + two - three
     # in these coordinates the model's covariance is the identity
-    value, vector = np.linalg.eigh(inner)
-    clipped = bool((value < -1e-10 * value.max(initial=0.0)).any())
-    if clipped:
-        inner = vector * np.maximum(value, 0.0) @ vector.T
+    inner, definite = nearest_semidefinite(inner, CANCELLED)
+    if not definite:
         warnings.warn(
             "the two-way covariance V1 + V2 - V12 has negative eigenvalues, which are set "
             "to zero: there are few clusters, or the ways are nested",
@@ -364,7 +362,7 @@ def two_way_covariance(
         tuple(factors),
         None,
         np.zeros(0, np.intp),
-        clipped,
+        not definite,
     )
 
 

@@ -6,13 +6,10 @@ import warnings
 
 import numpy as np
 
+from mixedext.algebra.inverses import generalized_inverse, inverse_if_definite
 from mixedext.engine.fit import Fit
+from mixedext.engine.information.boundary import free_directions
 from mixedext.engine.information.expected import variance_information
-from mixedext.engine.information.inverse import (
-    generalized_inverse,
-    inverse_if_definite,
-)
-from mixedext.engine.search.boundary import free_directions
 from mixedext.exceptions import InformationWarning, user_stacklevel
 from mixedext.inference.fixed_effects.df_methods import FixedTests
 

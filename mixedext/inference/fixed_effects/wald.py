@@ -13,6 +13,8 @@ from statsmodels.stats.contrast import ContrastResults, WaldTestResults
 from statsmodels.tools.sm_exceptions import ValueWarning
 from statsmodels.tools.tools import nan_dot
 
+from mixedext.algebra.definiteness import ROUNDING
+from mixedext.algebra.inverses import generalized_inverse
 from mixedext.arguments import check_probability
 from mixedext.exceptions import user_stacklevel
 from mixedext.fitted import Fitted, has_rows, once
@@ -531,12 +533,7 @@ def _inverse_covariance(results, rows, cov_p, invcov):
         return np.asarray(invcov, float), len(rows)
     cov_p = packed_covariance(results.fitted) if cov_p is None else np.asarray(cov_p, float)
     covariance = nan_dot(rows, nan_dot(cov_p, rows.T))
-    # on the scale of correlations, so that units do not matter
-    size = np.sqrt(np.diag(covariance))
-    size = np.where(size > 0, size, 1.0)
-    scaled = covariance / np.outer(size, size)
-    rank = int(np.linalg.matrix_rank(scaled, hermitian=True))
-    return np.linalg.pinv(scaled, hermitian=True) / np.outer(size, size), rank
+    return generalized_inverse(covariance, ROUNDING * len(rows))
 
 
 def _refuse_df_method(df_method, given):

@@ -9,6 +9,9 @@ import numpy as np
 from scipy import interpolate, optimize, stats
 from statsmodels.stats.multitest import multipletests
 
+from mixedext.algebra.definiteness import unit_diagonal
+from mixedext.algebra.roots import pivoted_root
+
 __all__ = ["ADJUSTMENTS", "Family", "adjustment_name"]
 
 ADJUSTMENTS = (
@@ -47,7 +50,8 @@ _STEPWISE = {
 # Directions for the multivariate t, as a power of 2, and the seed of their scrambling:
 # results repeat to the last digit.
 _DIRECTIONS, _SEED = 17, 20240501
-
+# Share of its variance that an estimate must have beside others to add a dimension.
+_NO_DIMENSION = 1e-9
 # Values of 1 / df at which critical values are computed where more occur.
 _NODES = 12
 
@@ -162,12 +166,8 @@ class Family:
         """
         spread = np.diag(self.covariance)
         good = np.isfinite(spread) & (spread > 0)
-        scale = np.sqrt(spread[good])
-        values, vectors = np.linalg.eigh(
-            self.covariance[np.ix_(good, good)] / np.outer(scale, scale)
-        )
-        kept = values > 1e-9 * values[-1]
-        root = vectors[:, kept] * np.sqrt(values[kept])
+        correlations, _ = unit_diagonal(self.covariance[np.ix_(good, good)])
+        root, _ = pivoted_root(correlations, _NO_DIMENSION)
         rank = root.shape[1]
         if rank == 1:
             return 1, np.ones(1)

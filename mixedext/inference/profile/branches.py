@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from mixedext.algebra.definiteness import smallest_eigenvalue
 from mixedext.inference.profile.coordinates import Coordinates, Estimates, Target
 from mixedext.inference.profile.path import Path, check_lower, solve_limit
 from mixedext.inference.profile.restricted_minimum import (
@@ -127,8 +128,8 @@ def _nearly_singular(coordinates, *nodes):
         if count > 1 and (sd * size < SMALL_SD * np.sqrt(scale)[:, None]).any():
             return True
         if not s.is_diagonal:
-            correlation = covariance / (sd[:, :, None] * sd[:, None, :])
-            if (np.linalg.eigvalsh(correlation)[:, 0] < SMALL_EIGENVALUE * s.k).any():
+            least = smallest_eigenvalue(covariance)
+            if (least < SMALL_EIGENVALUE * s.k).any():
                 return True
     return False
 

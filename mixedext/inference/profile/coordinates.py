@@ -18,7 +18,8 @@ from functools import cached_property
 import numpy as np
 from scipy import linalg
 
-from mixedext.engine.deviance.likelihood import Likelihood
+from mixedext.algebra.roots import nearest_root
+from mixedext.engine.deviance.likelihood import Likelihood, nearest_relative_root
 from mixedext.engine.fit import Fit
 from mixedext.engine.rows.design import Design
 from mixedext.inference.profile.joint_deviance import joint_deviance
@@ -153,7 +154,8 @@ class ProfileModel:
         for s, own, covariance in zip(
             self.structures, self.design.structures, at.covariances, strict=True
         ):
-            parts.append(own.free(s.gamma(covariance / at.scale)))
+            own_covariance = own.covariance(s.gamma(covariance / at.scale))
+            parts.append(own.theta(nearest_relative_root(own, own_covariance)))
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def coefficients(self, inner) -> np.ndarray:
@@ -198,10 +200,7 @@ class _Term:
         if not self.structure.has_correlations:
             return np.sqrt(np.diag(covariance).clip(0))[: len(self.basis)]
         ordered = covariance[np.ix_(self.order, self.order)]
-        try:
-            lower = np.linalg.cholesky(ordered)
-        except np.linalg.LinAlgError:
-            lower = self.structure.nearest(ordered)
+        lower = nearest_root(ordered)
         x = lower[np.tril_indices(len(lower))]
         if self.angle is not None:
             x[1], x[2] = np.arctan2(x[1], x[2]), np.hypot(x[1], x[2])

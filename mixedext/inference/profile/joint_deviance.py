@@ -25,7 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from mixedext.engine.deviance.likelihood import Point
+from mixedext.algebra.inverses import generalized_inverse
+from mixedext.engine.deviance.likelihood import Point, nearest_relative_root
 from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.factor.templates import covariance_bases
 from mixedext.engine.information.expected import covariance_traces
@@ -37,7 +38,7 @@ __all__ = ["JointPoint", "joint_deviance"]
 MOST_COLUMNS = 8
 # Random effects up to which Z'Z is worked on as a whole.
 MOST_EFFECTS = 120
-# Eigenvalues of Z_l'Z_l below this share of the largest are zero.
+# Eigenvalues of Z_l'Z_l, its diagonal one, below this are zero.
 RANK_TOLERANCE = 1e-10
 
 
@@ -174,7 +175,8 @@ class _LevelDeviance(_JointDeviance):
         if within.shift is not None:
             self.shift = np.asarray(within.shift, float)
             cross[..., -1] -= cross[..., :-1] @ self.shift
-        self.inverse_cross = _pseudo_inverse(self.gram) @ cross
+        inverse, _ = generalized_inverse(self.gram, RANK_TOLERANCE)
+        self.inverse_cross = inverse @ cross
         between = np.tensordot(self.inverse_cross, cross, ((0, 1), (0, 1)))
         if within.square:
             varies = within.products.diagonal() != 0
@@ -230,18 +232,6 @@ class _LevelDeviance(_JointDeviance):
         curved = by_level @ (turned @ n).transpose(1, 0, 2).reshape(count, -1).T
         mixed = by_level @ response[..., :rank].reshape(-1, rank)
         return trace, traces, squares, curved, mixed
-
-
-def _pseudo_inverse(gram):
-    """Of every Z_l'Z_l, its columns scaled to unit length first."""
-    size = np.sqrt(np.einsum("laa->la", gram))
-    size[size == 0] = 1.0
-    scaled = gram / (size[:, :, None] * size[:, None, :])
-    value, vector = np.linalg.eigh(scaled)
-    kept = value > RANK_TOLERANCE * value[:, -1:]
-    inverse = np.where(kept, 1 / np.where(kept, value, 1.0), 0.0)
-    out = (vector * inverse[:, None, :]) @ vector.transpose(0, 2, 1)
-    return out / (size[:, :, None] * size[:, None, :])
 
 
 class _SmallJoint(_JointDeviance):
@@ -349,7 +339,7 @@ class _FactorJoint(_JointDeviance):
         theta, start = [], 0
         for s in self.structures:
             own = gamma[start : start + s.n_gamma]
-            theta.append(s.theta(_root(s, s.covariance(own))))
+            theta.append(s.theta(nearest_relative_root(s, s.covariance(own))))
             start += s.n_gamma
         theta = np.concatenate(theta)
         objective = self.objective
@@ -389,15 +379,6 @@ class _FactorJoint(_JointDeviance):
             curved,
             np.vstack(mixed),
         )
-
-
-def _root(structure, covariance):
-    if structure.has_correlations:
-        try:
-            return np.linalg.cholesky(covariance)
-        except np.linalg.LinAlgError:
-            pass
-    return structure.nearest(covariance)
 
 
 def joint_deviance(design: Design) -> _JointDeviance:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import lapack
+
+from mixedext.algebra.inverses import inverses_of_definite
 
 __all__ = ["conditional_covariances", "group_grams"]
 
 # Elements of covariances that are computed together, at most.
 _BATCH = 1 << 20
-# Matrices of so many rows are inverted one by one, as symmetric ones.
-_LARGE = 200
 
 
 def group_grams(z, sizes, weights=None) -> np.ndarray:
@@ -81,7 +80,7 @@ def conditional_covariances(grams, sizes, lam, deviations, scale) -> list[np.nda
         root[:, :k] = 1.0
         inner = _sandwich(gram, lam.T, root)
         inner[:, np.arange(size), np.arange(size)] += 1.0
-        blocks = scale * _sandwich(_inverse(inner), lam, root)
+        blocks = scale * _sandwich(inverses_of_definite(inner), lam, root)
         for number, block in zip(own.tolist(), blocks, strict=True):
             out[number] = block
     return out
@@ -95,17 +94,6 @@ def _sandwich(middle, lam, root):
         out[:, :k, :] = lam @ out[:, :k, :]
         out[:, :, :k] = out[:, :, :k] @ lam.T
     return out
-
-
-def _inverse(stack):
-    """Inverses of stacked positive definite matrices."""
-    if len(stack) > 1 or stack.shape[1] < _LARGE:
-        inverse = np.linalg.inv(stack)
-        return 0.5 * (inverse + inverse.transpose(0, 2, 1))
-    factor, _ = lapack.dpotrf(stack[0], lower=1)
-    inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
-    lower = np.tril(inverse)
-    return (lower + np.tril(inverse, -1).T)[None]
 
 
 def _batches(sizes):

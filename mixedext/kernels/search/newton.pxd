@@ -10,6 +10,9 @@ cdef class Function:
     cdef public bint costly
     # Whether the next derivatives may be estimates: far from the minimum they are enough.
     cdef public bint rough
+    # Whether the gradient keeps digits that the value has lost: then the search goes on
+    # below the noise of the value for as long as the expected fall becomes smaller.
+    cdef public bint sharp
     # For each parameter whether it enters by its square alone; None if not known.
     cdef public object squared
     # Set where a Python function has raised; the search then stops.

@@ -427,8 +427,8 @@ cdef class Newton:
     ) noexcept nogil:
         cdef Py_ssize_t n = self.n_theta, i, turn, shrink = 0, stalled = 0
         cdef double radius, smallest = INFINITY, noise, length, trial, ratio, last = -1.0
-        cdef double tolerance
-        cdef bint judged, finishing, leaping
+        cdef double tolerance, lost
+        cdef bint judged, finishing, leaping, sharp = self.function.sharp
         self.remainder = -1.0
         self.has_secant = False
         self.deviance = self.value_at(self.theta)
@@ -457,10 +457,11 @@ cdef class Newton:
             finishing = False
             tolerance = max(FINISH_BELOW, FINISH_SHARE * fabs(self.deviance))
             if not self.way_down:
-                if self.decrement < max(DECREMENT_TOLERANCE, NOISE_SHARE * self.function.noise):
-                    break
                 stalled = stalled + 1 if self.decrement > 0.9 * smallest else 0
                 smallest = min(smallest, self.decrement)
+                lost = 0.0 if sharp and stalled == 0 else NOISE_SHARE * self.function.noise
+                if self.decrement < max(DECREMENT_TOLERANCE, lost):
+                    break
                 if self.decrement < STALL_BELOW and stalled >= 3:
                     break  # rounding of the gradient is all that is left
                 if (

@@ -30,6 +30,7 @@ cdef class PythonFunction(Function):
         self.costly = objective.costly
         self.squared = getattr(objective, "squared", None)
         self.rough = getattr(objective, "starts_rough", False)
+        self.sharp = getattr(objective, "sharp", False)
 
     cdef double value(self, const double* theta, bint floor) noexcept nogil:
         with gil:

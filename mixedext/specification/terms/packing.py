@@ -16,6 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
+from mixedext.algebra.definiteness import ROUNDING, nearest_semidefinite
+from mixedext.algebra.inverses import generalized_inverse
+from mixedext.algebra.roots import semidefinite_root
 from mixedext.specification.covariance.linear import LinearStructure
 from mixedext.specification.terms.parameter_names import (
     packed_covariances,
@@ -182,6 +185,11 @@ class ParameterLayout:
         cov_re[at] = cov_re[at[::-1]] = packed[:count]
         return cov_re, packed[count:].copy()
 
+    def cov_re_and_inverse(self, terms, packed) -> tuple[np.ndarray, np.ndarray]:
+        """cov_re and its inverse, generalized if it is singular, as penalties take them."""
+        cov_re, _ = self.unpack_parts(terms, packed)
+        return cov_re, generalized_inverse(cov_re, ROUNDING * len(cov_re))[0]
+
     def unpack(self, terms, packed) -> list[np.ndarray]:
         """Covariance matrix of every term from packed elements."""
         gamma = np.empty(self.n_packed)
@@ -227,7 +235,11 @@ class ParameterLayout:
         lower, start = np.zeros_like(cov_re), 0
         for i in self.correlated:
             at = slice(start, start + terms[i].structure.k)
-            lower[at, at] = _cholesky(terms[i].structure, cov_re[at, at])
+            root = semidefinite_root(cov_re[at, at])
+            if root is None:
+                own = cov_re[at, at].tolist()
+                raise ValueError(f"cov_re is not positive semidefinite: {own}")
+            lower[at, at] = root
             start = at.stop
         return np.concatenate([lower[self.triangle(terms)], np.sqrt(vcomp)])
 
@@ -240,10 +252,8 @@ class ParameterLayout:
         unchanged, start = bool((vcomp >= 0).all()), 0
         for i in self.correlated:
             at = slice(start, start + terms[i].structure.k)
-            value, vector = np.linalg.eigh(cov_re[at, at])
-            if value[0] < -1e-12 * np.abs(value).max():
-                unchanged = False
-                cov_re[at, at] = (vector * value.clip(0)) @ vector.T
+            cov_re[at, at], same = nearest_semidefinite(cov_re[at, at])
+            unchanged &= same
             start = at.stop
         if unchanged:
             return np.asarray(packed, float), True
@@ -318,14 +328,3 @@ def _layout(terms, main_term, components):
     order = np.array(packed, np.intp)
     order.flags.writeable = False  # shared by models
     return ParameterLayout(correlated, re_names, names, components, order)
-
-
-def _cholesky(structure, covariance):
-    size = np.sqrt(np.abs(np.diag(covariance)))
-    size[size == 0] = 1.0
-    if np.linalg.eigvalsh(covariance / np.outer(size, size))[0] < -1e-12 * structure.k:
-        raise ValueError(f"cov_re is not positive semidefinite: {covariance.tolist()}")
-    try:
-        return np.linalg.cholesky(covariance)
-    except np.linalg.LinAlgError:
-        return structure.nearest(covariance)

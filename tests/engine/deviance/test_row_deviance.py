@@ -93,7 +93,7 @@ def test_balanced_designs_are_their_analysis_of_variance(nested, sizes):
     assert isinstance(fit.objective, RowDeviance)
     assert fit.convergence.status == "interior"
     found = [float(c[0, 0]) ** 0.5 for c in fit.covariances] + [fit.scale**0.5]
-    np.testing.assert_allclose(found, deviations, rtol=1e-5)
+    np.testing.assert_allclose(found, deviations, rtol=1e-6)
     assert result.llf == pytest.approx(llf, rel=1e-9)
     assert result.fe_params.iloc[0] == pytest.approx(intercept, rel=1e-13)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.other_lapack import turned_eigh
 from scipy import stats
 
 import mixedext as mx
@@ -155,3 +156,27 @@ def test_threads_change_no_number():
     other = result.simulate_refits(5000, rng=3, n_threads=2)
     np.testing.assert_array_equal(one.llf, other.llf)
     np.testing.assert_array_equal(one.fe_params, other.fe_params)
+
+
+def balanced(levels=8, each=12):
+    """Equal levels, and columns of X between and within them: eigenvalues are equal."""
+    rng = np.random.default_rng(4)
+    codes = np.repeat(np.arange(levels), each)
+    x = rng.normal(size=(levels * each, 6))
+    x -= np.array([x[codes == c].mean(axis=0) for c in range(levels)])[codes]
+    x[:, 0], x[:, 1], x[:, 2] = 1.0, codes == 0, codes == 1
+    y = rng.normal(size=len(codes)) + rng.normal(size=levels)[codes]
+    return mx.MixedLM(y, x, terms=[mx.RandomTerm(codes, group="g")])
+
+
+@pytest.mark.parametrize("spectral", [True, False])
+@pytest.mark.parametrize("design", [balanced, lambda: model()[0]], ids=["ties", "none"])
+def test_no_lapack_turns_the_draws(design, spectral, monkeypatch):
+    if not spectral:
+        monkeypatch.setattr(simulation, "spectral_pays", lambda *args: False)
+    one = design().fit().simulate_refits(200, rng=1)
+    monkeypatch.setattr(np.linalg, "eigh", turned_eigh(5))
+    other = design().fit().simulate_refits(200, rng=1)
+    for column in ("fe_params", "scale", "llf"):
+        first, second = (getattr(refits, column) for refits in (one, other))
+        np.testing.assert_allclose(first, second, rtol=1e-6, atol=1e-7)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.other_lapack import turned_eigh
 from scipy import sparse
 
 import mixedext as mx
@@ -26,6 +27,20 @@ def test_reflated_effects_have_the_covariance(rank):
         s = np.linalg.cholesky(centred.T @ centred / 40)
         a = (np.linalg.cholesky(covariance) @ np.linalg.inv(s)).T
         np.testing.assert_allclose(out / size, centred @ a / size, atol=1e-9)
+
+
+def test_no_lapack_turns_reflated_effects(monkeypatch):
+    """Of a singular covariance with equal eigenvalues, and one that follows from others."""
+    rng = np.random.default_rng(3)
+    root = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]])
+    effects = rng.normal(size=(30, 3)) @ root.T
+    one = reflated(effects, root @ root.T)
+    monkeypatch.setattr(np.linalg, "eigh", turned_eigh(1))
+    np.testing.assert_allclose(reflated(effects, root @ root.T), one, atol=1e-12)
+    np.testing.assert_allclose(one[:, 3], one[:, 0] + one[:, 1], atol=1e-12)
+    rest = reflated(effects[:, :3], np.eye(3))
+    np.testing.assert_allclose(one.T @ one / 30, root @ root.T, atol=1e-12)
+    np.testing.assert_allclose(rest.T @ rest / 30, np.eye(3), atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 3), (4, 4), (2, 3)])

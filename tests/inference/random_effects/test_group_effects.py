@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import linalg, sparse
 
+from mixedext.algebra import inverses
 from mixedext.inference.random_effects import group_effects as module
 from mixedext.inference.random_effects.group_effects import (
     conditional_covariances,
@@ -17,7 +18,7 @@ from mixedext.inference.random_effects.group_effects import (
 def one_by_one(request, monkeypatch):
     if request.param:
         monkeypatch.setattr(module, "_BATCH", 1)
-        monkeypatch.setattr(module, "_LARGE", 1)
+        monkeypatch.setattr(inverses, "LARGE", 1)
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -16,6 +16,7 @@ import numpy as np
 from statsmodels.regression.mixed_linear_model import MixedLMParams
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
+from mixedext.algebra.definiteness import NEGATIVE, is_singular
 from mixedext.engine.deviance.likelihood import IndefiniteError, Likelihood
 from mixedext.models.mixedlm.statsmodels_face.distribution import MixedLMDistribution
 from mixedext.specification.terms.parameters import Parameters
@@ -37,8 +38,6 @@ __all__ = [
 
 _SINGULAR = "Random effects covariance is singular"
 _SINGULAR_COV = "The random effects covariance matrix is singular."
-# Share of the largest eigenvalue, with variances scaled to one, that counts as zero.
-_ZERO = 1e-14
 
 
 def read_params(model: Any, params: Any, has_fe: bool | None = None) -> Parameters:
@@ -113,13 +112,7 @@ def _is_singular(model, packed, all_terms=True):
     cov_re, vcomp = model.layout.unpack_parts(model._design.terms, packed)
     if all_terms and (vcomp <= 0).any():
         return True
-    if not len(cov_re):
-        return False
-    size = np.sqrt(np.abs(np.diag(cov_re)))
-    if (size == 0).any():
-        return True
-    value = np.linalg.eigvalsh(cov_re / np.outer(size, size))
-    return bool(value[0] <= _ZERO * len(cov_re))
+    return is_singular(cov_re, NEGATIVE * len(cov_re))
 
 
 def loglike(model: Any, params: Any, profile_fe: bool = True) -> float:
@@ -163,11 +156,7 @@ def loglike(model: Any, params: Any, profile_fe: bool = True) -> float:
 
 
 def _cov_and_inverse(model, packed):
-    cov_re, _ = model.layout.unpack_parts(model._design.terms, packed)
-    try:
-        return cov_re, np.linalg.inv(cov_re)
-    except np.linalg.LinAlgError:
-        return cov_re, np.linalg.pinv(cov_re)
+    return model.layout.cov_re_and_inverse(model._design.terms, packed)
 
 
 def get_fe_params(

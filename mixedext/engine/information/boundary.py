@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mixedext.algebra.roots import principal_root
 from mixedext.engine.fit import Fit
 from mixedext.engine.information.expected import variance_information
 from mixedext.kernels.limits import ZERO_SINGULAR_VALUE
@@ -37,11 +38,15 @@ class FreeDirections:
         What curvature of the set adds to the observed information.
     held : tuple of str
         What is held: a variance at zero, or the rank of a covariance matrix.
+    at_boundary : ndarray of bool
+        Elements of gamma that cannot move by themselves, (n_gamma,): a variance at zero,
+        and all of a covariance matrix of lower rank.
     """
 
     directions: np.ndarray
     bend: np.ndarray
     held: tuple[str, ...]
+    at_boundary: np.ndarray
 
 
 def free_directions(fit: Fit) -> FreeDirections:
@@ -60,11 +65,12 @@ def free_directions(fit: Fit) -> FreeDirections:
     score = _score(info)
     count = info.n_gamma
     columns, bends, held = [], [], []
+    at_boundary = np.zeros(count, bool)
     lams = fit.design.lams(fit.optimum.theta)
     terms = zip(fit.design.terms, fit.design.structures, lams, strict=True)
     for number, (term, structure, lam) in enumerate(terms):
         at = fit.objective.gamma_slices[number]
-        own, bend, names = _of_term(term, structure, lam, score[at])
+        own, bend, names, at_boundary[at] = _of_term(term, structure, lam, score[at])
         block = np.zeros((count + 1, own.shape[1]))
         block[at] = own
         columns.append(block)
@@ -79,7 +85,7 @@ def free_directions(fit: Fit) -> FreeDirections:
         stop = start + len(bend)
         curved[start:stop, start:stop] = bend
         start = stop
-    return FreeDirections(directions, curved, tuple(held))
+    return FreeDirections(directions, curved, tuple(held), at_boundary)
 
 
 def _score(info):
@@ -91,7 +97,7 @@ def _score(info):
 
 
 def _of_term(term, s, lam, score):
-    """Free directions in gamma of one term, their bend, and names of what is held."""
+    """Free directions in gamma of one term, their bend, what is held, and where."""
     whole = _joined(term.names)
     if not s.has_correlations:
         size = np.einsum("raa->r", s.covariance_basis @ np.abs(lam))
@@ -103,8 +109,8 @@ def _of_term(term, s, lam, score):
             for name, f in zip(names, free, strict=True)
             if not f
         ]
-        return directions, np.zeros((directions.shape[1],) * 2), held
-    vector, size, _ = np.linalg.svd(lam)
+        return directions, np.zeros((directions.shape[1],) * 2), held, ~free
+    vector, size = principal_root(lam)
     rank = int((size >= ZERO_SINGULAR_VALUE).sum())
     u, v = vector[:, :rank], vector[:, rank:]
     inner = [(a, b) for b in range(rank) for a in range(b, rank)]
@@ -127,7 +133,7 @@ def _of_term(term, s, lam, score):
         held = [f"{kind} of {whole} by {term.group} at 0"]
     else:
         held = [f"rank of the covariance matrix of {whole} by {term.group} at {rank}"]
-    return directions, bend, held
+    return directions, bend, held, rank < s.k
 
 
 def _joined(names):

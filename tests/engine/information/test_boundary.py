@@ -7,8 +7,8 @@ import pytest
 from helpers.dense import deviance
 from helpers.designs import RandomDesign
 
+from mixedext.engine.information.boundary import free_directions
 from mixedext.engine.information.expected import variance_information
-from mixedext.engine.search.boundary import free_directions
 from mixedext.specification.terms.random_terms import RandomTerm
 
 

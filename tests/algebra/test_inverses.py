@@ -1,4 +1,4 @@
-"""Inverses of information matrices in any units, definite or not."""
+"""Inverses in any units, definite or not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from mixedext.engine.information.inverse import generalized_inverse, inverse_if_definite
+from mixedext.algebra.inverses import (
+    generalized_inverse,
+    inverse_if_definite,
+    inverses_of_definite,
+)
 
 UNITS = np.array([1e-8, 1.0, 1e6])
 
@@ -30,8 +34,8 @@ def test_units_do_not_matter():
 def test_what_is_not_definite(least):
     singular = information(least, 2, 3)
     assert inverse_if_definite(singular) is None
-    inverse, complete = generalized_inverse(singular)
-    assert not complete
+    inverse, rank = generalized_inverse(singular)
+    assert rank == 2
     if least == 0.0:
         assert_allclose(inverse @ singular @ inverse, inverse, rtol=1e-7)
 
@@ -44,3 +48,21 @@ def test_no_information_about_one():
 
 def test_no_parameters():
     assert inverse_if_definite(np.zeros((0, 0))).shape == (0, 0)
+
+
+def test_stacks():
+    """Each matrix by itself."""
+    matrices = [information(1, 2, 3), information(0, 2, 3), np.diag([4.0, 0.0, 1.0])]
+    inverses, ranks = generalized_inverse(np.array(matrices))
+    np.testing.assert_array_equal(ranks, [3, 2, 2])
+    for matrix, inverse in zip(matrices, inverses, strict=True):
+        assert_allclose(inverse, generalized_inverse(matrix)[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("count", "k"), [(3, 4), (1, 4), (1, 210)])
+def test_inverses_of_definite(count, k):
+    root = np.random.default_rng(2).normal(size=(count, k, k))
+    stack = root @ root.transpose(0, 2, 1) + np.eye(k)
+    found = inverses_of_definite(stack)
+    assert_allclose(found @ stack, np.broadcast_to(np.eye(k), stack.shape), atol=1e-10)
+    np.testing.assert_array_equal(found, found.transpose(0, 2, 1))

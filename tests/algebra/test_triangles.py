@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mixedext.kernels.factor.triangles import clipped_root, lower_root
 
-from mixedext.engine.factor.triangles import basis_of_squares
+from mixedext.algebra.roots import clipped_roots
+from mixedext.algebra.triangles import basis_of_squares
 
 SIZES = st.integers(1, 6)
 SEEDS = st.integers(0, 10_000)
@@ -84,3 +85,5 @@ def test_clipped_root(k, seed):
     value = value.clip(max(0.01, 0.01 * value[-1]), 15.0)
     want = np.linalg.cholesky((vector * value) @ vector.T)
     np.testing.assert_allclose(out, want, atol=1e-10)
+    stack = np.array([matrix, np.eye(k)])
+    np.testing.assert_allclose(clipped_roots(stack, 0.01, 15.0)[0], want, atol=1e-10)

@@ -1,0 +1,71 @@
+"""Inverses of symmetric matrices, judged on the scale on which their diagonal is one."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import lapack
+
+from mixedext.algebra.definiteness import unit_diagonal
+
+__all__ = ["generalized_inverse", "inverse_if_definite", "inverses_of_definite"]
+
+# Smallest eigenvalue of an information that tells something about a direction.
+IDENTIFIED = 1e-10
+# Matrices of so many rows are inverted one by one, as symmetric ones.
+LARGE = 200
+
+
+def inverse_if_definite(
+    information: np.ndarray, tolerance: float = IDENTIFIED
+) -> np.ndarray | None:
+    """The inverse of a positive definite matrix; None if it is not.
+
+    Parameters
+    ----------
+    information : ndarray
+        Symmetric, (k, k).
+    tolerance : float, optional
+        The smallest eigenvalue must be above it.
+    """
+    if not (np.diag(information) > 0).all():
+        return None
+    inverse, rank = generalized_inverse(information, tolerance)
+    return inverse if rank == len(information) else None
+
+
+def generalized_inverse(matrix: np.ndarray, tolerance: float = IDENTIFIED):
+    """An inverse along the eigenvectors whose eigenvalues are positive.
+
+    Parameters
+    ----------
+    matrix : ndarray
+        Symmetric, or a stack of such, (..., k, k).
+    tolerance : float, optional
+        Eigenvalues up to this count as zero.
+
+    Returns
+    -------
+    inverse : ndarray
+        Zero along the other directions, (..., k, k).
+    rank : int or ndarray
+        How many eigenvalues are positive, of each matrix.
+    """
+    scaled, size = unit_diagonal(matrix)
+    value, vector = np.linalg.eigh(scaled)
+    good = value > tolerance
+    reciprocal = np.where(good, 1.0 / np.where(good, value, 1.0), 0.0)
+    vector = vector / size[..., :, None]
+    inverse = (vector * reciprocal[..., None, :]) @ np.swapaxes(vector, -1, -2)
+    rank = good.sum(axis=-1)
+    return inverse, (int(rank) if rank.ndim == 0 else rank)
+
+
+def inverses_of_definite(stack: np.ndarray) -> np.ndarray:
+    """Inverses of stacked positive definite matrices, (m, k, k)."""
+    if len(stack) > 1 or stack.shape[1] < LARGE:
+        inverse = np.linalg.inv(stack)
+        return 0.5 * (inverse + inverse.transpose(0, 2, 1))
+    factor, _ = lapack.dpotrf(stack[0], lower=1)
+    inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
+    lower = np.tril(inverse)
+    return (lower + np.tril(inverse, -1).T)[None]
