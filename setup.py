@@ -1,8 +1,8 @@
 """Build of the Cython kernels; all metadata stand in pyproject.toml.
 
-A compiled kernel is kept in build/kernels under a hash of all it was made from, and compiled
-again when that changes.  Dates would not do: pip builds in an environment made for the
-occasion, in which every header is newer than any kernel.
+A compiled kernel is kept in build/kernels under a hash of all it was made from, and
+compiled again when that changes.  Dates would not do: pip builds in an environment made for
+the occasion, in which every header is newer than any kernel.
 
 Memoryviews need 25,000 lines of C.  Cython writes them once, into the module SHARED, rather
 than into each kernel, which saves two thirds of the compiler's time.
@@ -78,10 +78,13 @@ class BuildKernels(build_ext):
         files = {__file__}  # flags and directives
         if ext.name != SHARED:
             with self.cython:
-                files |= create_dependency_tree(quiet=True).all_dependencies(ext.sources[0])
-        compiler = [getattr(self.compiler, name, None) for name in ("compiler_so", "linker_so")]
+                tree = create_dependency_tree(quiet=True)
+                files |= tree.all_dependencies(ext.sources[0])
+        commands = [
+            getattr(self.compiler, f"{name}_so", None) for name in ("compiler", "linker")
+        ]
         versions = [Cython.__version__, np.__version__, self.plat_name, self.debug]
-        made_from = hashlib.sha256(repr(compiler + versions).encode())
+        made_from = hashlib.sha256(repr(commands + versions).encode())
         for content in sorted(Path(file).read_bytes() for file in files):
             made_from.update(content)
         return made_from.hexdigest()[:16]
