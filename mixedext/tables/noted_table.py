@@ -13,8 +13,8 @@ __all__ = ["NotedTable"]
 
 
 # Columns that are not printed as pandas does.
-_TEXTS = dict.fromkeys(["den_df", "num_df", "Df", "df", "df_denom"], df_texts)
-_TEXTS |= {"p": p_texts, "pvalue": p_texts, "Pr(>Chisq)": p_texts}
+_TEXTS = dict.fromkeys(["df", "df_num", "df_denom"], df_texts)
+_TEXTS["pvalue"] = p_texts
 
 
 class NotedTable(pd.DataFrame):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -12,7 +14,7 @@ from mixedext.specification.terms.random_terms import SparseTerm, factorize
 __all__ = ["cluster_codes"]
 
 
-def cluster_codes(fitted: Fitted, groups=None) -> list[np.ndarray]:
+def cluster_codes(fitted: Fitted, groups: Any = None) -> list[np.ndarray]:
     """Codes of the clusters of each row, one array a way.
 
     Parameters

@@ -15,7 +15,7 @@ from statsmodels.tools.sm_exceptions import ValueWarning
 
 import mixedext as mx
 from mixedext.inference.fixed_effects import df_methods as fixed_tests
-from mixedext.inference.fixed_effects.df_methods import FTest
+from mixedext.inference.fixed_effects.df_methods import f_test_of
 
 KINDS = ["nonrobust", "oim", "CR0", "CR1", "CR2", "CR3"]
 
@@ -52,7 +52,7 @@ class Known(fixed_tests.FixedTests):
 
     def f_test(self, rows, values=0.0):
         plain = super().f_test(rows, values)
-        return FTest(0.5 * plain.statistic, plain.df_num, 7.5, 0.5)
+        return f_test_of(0.5 * plain.statistic, plain.df_num, 7.5, 0.5)
 
 
 @pytest.fixture
