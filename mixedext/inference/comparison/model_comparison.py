@@ -208,7 +208,7 @@ def compare_satterthwaite_test(results: HasFitted, restricted: Any) -> ModelTest
     return _model_test(results.fitted, restricted, "satterthwaite")
 
 
-def _model_test(fitted: Fitted, restricted, method) -> ModelTest:
+def _model_test(fitted: Fitted, restricted: Any, method: str) -> ModelTest:
     rows, values = restriction(fitted, restricted)
     test = chosen_tests(fitted, method, True).f_test(rows, values)
     return ModelTest.of(test, method)

@@ -170,7 +170,9 @@ def model_table(
     return NotedTable.of(table.sort_values("aicc", kind="stable"), heading, notes)
 
 
-def _gathered(results, names, what, least) -> tuple[list[Fitted], list[str]]:
+def _gathered(
+    results: Sequence[Any], names: Sequence[str] | None, what: str, least: int
+) -> tuple[list[Fitted], list[str]]:
     """The records of the fits, and their names."""
     if len(results) < least:
         raise ValueError(f"{what} needs the results of at least {least} models")
@@ -186,7 +188,9 @@ def _gathered(results, names, what, least) -> tuple[list[Fitted], list[str]]:
     return fits, list(names)
 
 
-def _by_one_criterion(fits: list[Fitted], names, refit) -> tuple[list[Fitted], list[str]]:
+def _by_one_criterion(
+    fits: list[Fitted], names: Sequence[str], refit: bool
+) -> tuple[list[Fitted], list[str]]:
     """Fits whose likelihoods can be compared, and notes on which were refitted."""
     if not refit:
         _check_comparable(fits)

@@ -140,7 +140,7 @@ def cluster_blocks(
 class _Columns:
     """Columns of Z Lam of one term: which of a cluster's columns are a row's own."""
 
-    def __init__(self, term: RandomTerm, lam, codes, count):
+    def __init__(self, term: RandomTerm, lam: np.ndarray, codes: np.ndarray, count: int):
         self.term = term
         self.z = term.z @ lam
         owner = np.zeros(term.n_levels, np.intp)
@@ -173,7 +173,7 @@ class _Columns:
 class _SparseColumns:
     """The same for a term with any matrix Z; columns that are zero are in no cluster."""
 
-    def __init__(self, term: SparseTerm, lam, codes, count):
+    def __init__(self, term: SparseTerm, lam: np.ndarray, codes: np.ndarray, count: int):
         self.z = term.matrix * lam[0, 0]
         column, row = nonzeros(term.matrix)
         owner = np.full(term.n_levels, count, np.intp)

@@ -152,7 +152,7 @@ def row_names(labels: pd.DataFrame) -> list[str]:
     return [" ".join(row) for row in zip(*texts, strict=True)]
 
 
-def _reads_as_number(value) -> bool:
+def _reads_as_number(value: Any) -> bool:
     try:
         float(value)
     except (TypeError, ValueError):

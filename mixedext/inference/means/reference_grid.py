@@ -19,7 +19,7 @@ import pandas as pd
 
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.exceptions import FormulaError
-from mixedext.fitted import HasFitted
+from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.fixed_effects.estimability import ColumnRelations, column_relations
 from mixedext.inference.submodels.fixed_terms import terms_of_columns
 from mixedext.specification.formula.bars import names_in
@@ -353,7 +353,7 @@ class ReferenceGrid:
         )
 
 
-def _rows_of(fitted) -> pd.DataFrame:
+def _rows_of(fitted: Fitted) -> pd.DataFrame:
     rows = fitted.rows
     if getattr(fitted.model, "fixed_formula", None) is None:
         raise ValueError(
@@ -375,7 +375,7 @@ def _first_place(name, text):
     return len(text) if match is None else match.start()
 
 
-def _in_parentheses_of_c(text) -> set[str]:
+def _in_parentheses_of_c(text: str) -> set[str]:
     """Names in the first argument of C(...)."""
     found: set[str] = set()
     for match in re.finditer(r"(?<![\w.])C\(", text):
@@ -431,7 +431,7 @@ def _observed_cells(codes, n_rows):
     return cells.index.to_frame(index=False), cells.to_numpy(float)
 
 
-def _values_at(predictor, given, rows) -> pd.Series:
+def _values_at(predictor: Predictor, given: Any, rows: Any) -> pd.Series:
     """Values of a predictor that ``at`` names."""
     name = predictor.name
     if isinstance(given, str) and predictor.numeric and given in _SUMMARIES:
@@ -452,7 +452,7 @@ def _values_at(predictor, given, rows) -> pd.Series:
     given = list(given)
     if not given:
         raise ValueError(f"at: no value is given for {name}")
-    if predictor.is_factor:
+    if predictor.levels is not None:
         places = {level: i for i, level in enumerate(predictor.levels)}
         found = np.array([places.get(value, -1) for value in given])
         if (found >= 0).all():

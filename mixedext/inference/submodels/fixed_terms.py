@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -236,14 +236,16 @@ def _columns_of(model, term):
 class _FactorReader:
     """Values of the factors of terms, each evaluated once."""
 
-    def __init__(self, model, frame):
+    def __init__(self, model: Model, frame: pd.DataFrame):
         used = names_in(model.fixed_formula)
         columns = UsedColumns(frame, [c for c in frame.columns if str(c) in used])
         columns.settle(None)
         self.engine = FormulaEngine(columns, model.namespace, frame.columns, model.aliases)
-        self.columns, self.nobs, self.made = columns, len(frame), {}
+        self.columns, self.nobs = columns, len(frame)
+        self.made: dict[str, Any] = {}
 
-    def cells(self, term):
+    def cells(self, term: FixedTerm) -> TermCells:
+        """Cells and numeric columns of a term."""
         codes, levels = np.zeros(self.nobs, np.int32), np.zeros(1)
         inside = np.ones(self.nobs, bool)
         factors = [self.factor(f, True) for f in term.factors if f in term.categorical]
@@ -262,7 +264,8 @@ class _FactorReader:
         product /= size if size > 0 else 1.0
         return TermCells(np.asarray(codes, np.intp), product, interior)
 
-    def factor(self, name, categorical):
+    def factor(self, name: str, categorical: bool) -> Any:
+        """Codes and levels of a categorical factor, or values of a numeric one."""
         if name not in self.made:
             self.made[name] = self._read(name, categorical)
         return self.made[name]

@@ -335,7 +335,7 @@ def test_tables_go_by_the_covariance_type():
     assert "CR2" in str(robust.anova())
     means = robust.emmeans("Variety").contrast("revpairwise", adjust="none").table
     single = robust.t_test("Variety[T.Marvellous] = 0")
-    assert means["SE"].iloc[0] == pytest.approx(single.sd.item(), rel=1e-9)
+    assert means["std_err"].iloc[0] == pytest.approx(single.sd.item(), rel=1e-9)
     assert means["df"].iloc[0] == pytest.approx(float(np.ravel(single.df_denom)[0]))
     with pytest.raises(ValueError, match="cov_type"):
         robust.anova(df_method="kenward-roger")
