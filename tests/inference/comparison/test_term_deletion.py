@@ -12,6 +12,7 @@ from helpers.comparison import FOLDER, case_fit, cases_with, crossed, sleepstudy
 from helpers.reference import load_case, relative_error
 
 import mixedext as mx
+from mixedext.inference.comparison import term_deletion
 
 pytestmark = pytest.mark.filterwarnings("ignore:The random effects covariance")
 
@@ -202,3 +203,17 @@ def test_chunks_need_rows():
     for call in (chunked.ranova, lambda: chunked.drop1("lrt"), chunked.icc):
         with pytest.raises(ValueError, match="in chunks"):
             call()
+
+
+def test_nsim_is_n():
+    result = mx.mixedlm("Reaction ~ Days + (1 | Subject)", sleepstudy()).fit()
+    one, other = (
+        result.ranova(test="exact", rng=1, **{name: 50}) for name in ("n", "nsim")
+    )
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_a_record_of_the_fit_serves_in_the_place_of_results():
+    result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", sleepstudy()).fit()
+    for ask in (term_deletion.drop1, term_deletion.ranova):
+        pd.testing.assert_frame_equal(ask(result.fitted), ask(result))

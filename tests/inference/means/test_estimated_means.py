@@ -16,6 +16,8 @@ from scipy.stats import studentized_range
 
 import mixedext as mx
 from mixedext.exceptions import AdjustmentWarning, NotEstimableError, RankDeficientWarning
+from mixedext.inference.means import estimated_means
+from mixedext.tables.noted_table import NotedTable
 
 # Written by results/make_means.R; each case repeats its R call.
 MEANS = json.loads((RESULTS / "means.json").read_text())
@@ -721,3 +723,47 @@ def test_as_many_differences_are_confounded_wherever_a_covariate_lies(shift):
     with pytest.warns(RankDeficientWarning):
         table = mx.mixedlm("y ~ a + z + v + (1 | g)", data).fit().joint_tests()
     assert table["df_num"].to_dict() == {"a": 2, "(confounded)": 1}
+
+
+def test_level_is_one_less_alpha():
+    result = results_of("factorial")
+    ninety = result.emmeans("a", level=0.9)
+    assert ninety.level == pytest.approx(result.emmeans("a", alpha=0.1).level)
+    wide = result.emmeans("a")
+    for got in (wide.conf_int(0.1), wide.conf_int(level=0.9), ninety.conf_int()):
+        np.testing.assert_allclose(got["lower"], ninety.table["lower"], rtol=1e-12)
+    pairs = [wide.pairs(alpha=0.1), wide.pairs(level=0.9), ninety.pairs()]
+    for own in pairs:
+        np.testing.assert_allclose(own.table["upper"], pairs[0].table["upper"], rtol=1e-12)
+    slopes = [result.emtrends("b", "x", **own) for own in ({"alpha": 0.1}, {"level": 0.9})]
+    np.testing.assert_allclose(slopes[0].table["lower"], slopes[1].table["lower"])
+
+
+def test_tables_say_what_they_rest_on():
+    result = results_of("factorial")
+    means = result.emmeans("a", df_method="satterthwaite")
+    pairs = means.pairs()
+    tables = [
+        means.table,
+        pairs.table,
+        means.conf_int(),
+        pairs.test(),
+        result.joint_tests(),
+    ]
+    tables.append(pairs.test(joint=True))
+    for table in tables:
+        assert isinstance(table, NotedTable)
+        assert any("Degrees of freedom" in note for note in table.notes)
+    assert any("P values adjusted" in note for note in pairs.test().notes)
+    assert not any("P values" in note for note in pairs.conf_int().notes)
+    assert not any("Confidence" in note for note in pairs.test().notes)
+
+
+def test_a_record_of_the_fit_serves_in_the_place_of_results():
+    result = results_of("factorial")
+    pd.testing.assert_frame_equal(
+        estimated_means.emmeans(result.fitted, "a").table, result.emmeans("a").table
+    )
+    pd.testing.assert_frame_equal(
+        estimated_means.joint_tests(result.fitted), result.joint_tests()
+    )
