@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -13,8 +14,8 @@ __all__ = ["NotedTable"]
 
 
 # Columns that are not printed as pandas does.
-_TEXTS = dict.fromkeys(["den_df", "num_df", "Df", "df", "df_denom"], df_texts)
-_TEXTS |= {"p": p_texts, "pvalue": p_texts, "Pr(>Chisq)": p_texts}
+_TEXTS = dict.fromkeys(["df", "df_num", "df_denom"], df_texts)
+_TEXTS["pvalue"] = p_texts
 
 
 class NotedTable(pd.DataFrame):
@@ -33,28 +34,28 @@ class NotedTable(pd.DataFrame):
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, heading: str, notes=()) -> NotedTable:
+    def of(cls, frame: pd.DataFrame, heading: str, notes: Sequence[str] = ()) -> NotedTable:
         """A frame with heading and notes."""
         table = cls(frame)
         table.heading, table.notes = heading, tuple(notes)
         return table
 
     @property
-    def _constructor(self):
+    def _constructor(self) -> Any:
         return pd.DataFrame  # a part of the table is no longer what the heading says
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         lines = [self.heading, self._printed().to_string(na_rep=""), *self.notes]
         return "\n".join(line for line in lines if line)
 
     __str__ = __repr__
 
-    def _printed(self):
+    def _printed(self) -> pd.DataFrame:
         frame = pd.DataFrame(self)
         texts = {c: _TEXTS[c](frame[c]) for c in frame if c in _TEXTS}
         return frame.assign(**texts)
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         parts = [self._printed().to_html(na_rep="")]
         if self.heading:
             parts.insert(0, f"<p>{html.escape(self.heading)}</p>")

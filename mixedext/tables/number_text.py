@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 __all__ = ["df_texts", "enough_decimals", "number_format", "number_texts", "p_texts"]
@@ -14,7 +16,7 @@ WHOLE = 1e-6
 SMALLEST_P = 1e-4
 
 
-def df_texts(values) -> list[str]:
+def df_texts(values: Any) -> list[str]:
     """Degrees of freedom: whole numbers if all are, else two decimals; NaN is blank.
 
     Parameters
@@ -34,7 +36,7 @@ def df_texts(values) -> list[str]:
     return ["" if np.isnan(v) else form.format(v) for v in values]
 
 
-def p_texts(values) -> list[str]:
+def p_texts(values: Any) -> list[str]:
     """p-values with four decimals; NaN is blank.
 
     Parameters

@@ -27,8 +27,13 @@ from mixedext.inference.bootstrap.refits import (
 )
 from mixedext.inference.bootstrap.replication import runner
 from mixedext.inference.bootstrap.simulated_law import SimulatedLaw, linear_log_likelihoods
-from mixedext.inference.submodels.nesting import check_same_rows, doubts, same_fixed_space
-from mixedext.inference.submodels.other_criteria import as_mixed, own_results, refitted
+from mixedext.inference.submodels.nesting import (
+    check_same_rows,
+    doubts,
+    n_params,
+    same_fixed_space,
+)
+from mixedext.inference.submodels.other_criteria import as_mixed, own_fitted, refitted
 from mixedext.tables.noted_table import NotedTable
 
 __all__ = ["BootstrapTest", "bootstrap_test"]
@@ -155,7 +160,7 @@ def bootstrap_test(
     True
     """
     check_count(n, "n")
-    large = own_results(large, "large")
+    large = own_fitted(large, "large")
     small = as_mixed(small, large)
     check_same_rows(small.model, large.model, "small", "large")
     for each in (small, large):
@@ -178,10 +183,10 @@ def bootstrap_test(
             "cannot be compared; use reml=False"
         )
     small, large = refitted(small, reml), refitted(large, reml)
-    df = int(large.n_params - small.n_params)
+    df = n_params(large) - n_params(small)
     if df < 1:
         raise DesignError(
-            f"small has {small.n_params} parameters and large {large.n_params}: there is "
+            f"small has {n_params(small)} parameters and large {n_params(large)}: there is "
             "nothing to test"
         )
     for text, kind in doubts(small, large):
@@ -204,7 +209,7 @@ def _tested(small, large, n, rng, n_jobs, progress, reml, df):
     work = partial(_fit_both, *models, draw, reml)
     parts = run(work, blocks_of(n, size, rng))
     draws, singular = (np.concatenate(part) for part in zip(*parts, strict=True))
-    statistic = max(2 * float(large.llf - small.llf), 0.0)
+    statistic = max(2 * (large.fit.log_likelihood - small.fit.log_likelihood), 0.0)
     law = SimulatedLaw(statistic, draws, df)
     failed = int(np.count_nonzero(np.isnan(draws)))
     p = law.pvalue
@@ -234,7 +239,7 @@ def _tested(small, large, n, rng, n_jobs, progress, reml, df):
 
 def _holds_fixed(results):
     """Whether fixed effects were held."""
-    pattern = results.freepat
+    pattern = results.fitted.arguments.free
     return pattern is not None and not np.all(pattern.fe_params)
 
 

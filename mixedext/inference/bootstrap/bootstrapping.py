@@ -212,7 +212,7 @@ def bootstrap_parametric(
     >>> round(float(more.estimate["statistic"]), 3)
     0.967
     """
-    own = results if reml is None else refitted(results, reml)
+    own = results if reml is None else _refitted(results, reml)
     kind = "parametric, random effects as fitted" if conditional else "parametric"
     model, fit = own.model, own.fitted.fit
     draw = partial(simulated_rows, model, fit, conditional=conditional)
@@ -276,7 +276,7 @@ def bootstrap_residual(
     >>> bootstrap.table.loc["Days", ["estimate", "se"]].round(1).tolist()
     [10.5, 1.5]
     """
-    own = results if reml is None else refitted(results, reml)
+    own = results if reml is None else _refitted(results, reml)
     model, fit = own.model, own.fitted.fit
     need_rows(model)
     mean = need_rows(model).mean(own.fe_params)
@@ -346,7 +346,7 @@ def bootstrap_cases(
     >>> len(bootstrap), bootstrap.n_failed
     (100, 0)
     """
-    own = results if reml is None else refitted(results, reml)
+    own = results if reml is None else _refitted(results, reml)
     check_count(n, "n")
     need_rows(own.model)
     sampler = cases_sampler(own.model, group, within)
@@ -355,6 +355,12 @@ def bootstrap_cases(
     work = partial(fit_cases, own.model, sampler, own.reml, python, arguments)
     kind = "cases, and rows within them" if within else "cases"
     return _bootstrap_seen(own, kind, work, n, statistic, rng, n_jobs, progress, vectorized)
+
+
+def _refitted(results, reml):
+    """Results of the same model by another criterion."""
+    fitted = refitted(results, reml)
+    return fitted.model._present(fitted)
 
 
 def _bootstrap_draws(results, kind, draw, n, statistic, rng, n_jobs, progress, vectorized):

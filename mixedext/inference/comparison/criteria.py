@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mixedext.fitted import HasFitted
+from mixedext.inference.submodels.nesting import n_params
 
 __all__ = [
     "aic",
@@ -27,17 +28,6 @@ def llf(results: HasFitted) -> float:
 def deviance(results: HasFitted) -> float:
     """-2 times the (restricted) log-likelihood: lme4's REML criterion or deviance."""
     return results.fitted.fit.deviance
-
-
-def n_params(results: HasFitted) -> int:
-    """Estimated parameters: fixed effects, theta and sigma; what is held is none."""
-    fitted = results.fitted
-    free = fitted.arguments.free
-    if free is None:
-        return fitted.fixed.rank + len(fitted.fit.theta) + 1
-    fixed = np.asarray(free.fe_params)[fitted.fixed.kept].sum()
-    packed = fitted.model.layout.pack_parts(fitted.random.terms, free.cov_re, free.vcomp)
-    return int(fixed + packed.sum()) + 1
 
 
 def has_criteria(results: HasFitted) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
+from mixedext.fitted import HasFitted
 from mixedext.inference.comparison.model_comparison import ModelTest
 from mixedext.inference.fixed_effects.covariance_choice import chosen_tests
 from mixedext.inference.fixed_effects.wald import constraint
@@ -12,7 +15,7 @@ from mixedext.inference.submodels.other_criteria import by_reml
 __all__ = ["cov_params_kr", "kenward_roger"]
 
 
-def cov_params_kr(results) -> pd.DataFrame:
+def cov_params_kr(results: HasFitted) -> pd.DataFrame:
     """Kenward and Roger's adjusted covariance of the fixed effects; NaN where dropped.
 
     Raises
@@ -26,7 +29,7 @@ def cov_params_kr(results) -> pd.DataFrame:
     return pd.DataFrame(covariance, index=names, columns=names)
 
 
-def kenward_roger(results, r_matrix, refit=False) -> ModelTest:
+def kenward_roger(results: HasFitted, r_matrix: Any, refit: bool = False) -> ModelTest:
     """Kenward and Roger's F test of linear combinations of the fixed effects.
 
     Parameters
@@ -61,8 +64,8 @@ def kenward_roger(results, r_matrix, refit=False) -> ModelTest:
     >>> round(test.statistic, 4), test.df_num, round(test.df_denom, 4)
     (1.5782, 1, 7.0)
     """
-    results = by_reml(results, refit)
-    rows, values = constraint(results, r_matrix, variances=False)
-    kept = rows[:, results.fitted.fixed.kept]
-    test = chosen_tests(results.fitted, "kenward-roger", True).f_test(kept, values)
+    fitted = by_reml(results, refit)
+    rows, values = constraint(fitted, r_matrix, variances=False)
+    kept = rows[:, fitted.fixed.kept]
+    test = chosen_tests(fitted, "kenward-roger", True).f_test(kept, values)
     return ModelTest.of(test, "kenward-roger")

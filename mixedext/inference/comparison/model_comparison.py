@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mixedext.exceptions import user_stacklevel
+from mixedext.fitted import Fitted, HasFitted
+from mixedext.inference.comparison.criteria import llf, n_params
 from mixedext.inference.fixed_effects.covariance_choice import chosen_tests
+from mixedext.inference.fixed_effects.df_methods import FTest
 from mixedext.inference.fixed_effects.hypotheses import likelihood_ratio_test
 from mixedext.inference.submodels.nesting import (
     check_same_data,
@@ -21,7 +23,7 @@ try:
     from statsmodels.regression.linear_model import CompareLRTestResult
 except ImportError:  # statsmodels 0.14 gives a plain tuple
 
-    class CompareLRTestResult(NamedTuple):
+    class CompareLRTestResult(NamedTuple):  # type: ignore[no-redef]  # the older one
         """Likelihood-ratio test, as statsmodels 0.15 has it."""
 
         statistic: float
@@ -32,8 +34,7 @@ except ImportError:  # statsmodels 0.14 gives a plain tuple
 __all__ = ["ModelTest", "compare_kr_test", "compare_lr_test", "compare_satterthwaite_test"]
 
 
-@dataclass(frozen=True)
-class ModelTest:
+class ModelTest(FTest):
     """An F test of a model against a smaller one.
 
     Attributes
@@ -50,28 +51,23 @@ class ModelTest:
         Factor on the Wald F; 1 but for Kenward-Roger.
     method : str
         "kenward-roger" or "satterthwaite".
+    notes : tuple of str
+        What the reader must know.
     """
 
-    statistic: float
-    df_num: int
-    df_denom: float
-    pvalue: float
-    scaling: float
-    method: str
-
     @classmethod
-    def of(cls, test, method):
-        """The same from a fit's own test, an ``FTest``, with the name of its method."""
+    def of(cls, test: FTest, method: str) -> ModelTest:
+        """The same from a fit's own test, with the name of its method."""
         return cls(
-            float(test.statistic),
-            int(test.df_num),
-            float(test.df_denom),
-            float(test.pvalue),
-            float(test.scaling),
-            method,
+            statistic=float(test.statistic),
+            df_num=int(test.df_num),
+            df_denom=float(test.df_denom),
+            pvalue=float(test.pvalue),
+            scaling=float(test.scaling),
+            method=method,
         )
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         scaling = f"{self.scaling:.6g}"
         scaled = f", scaling {scaling}" if scaling != "1" else ""
         return (
@@ -80,7 +76,9 @@ class ModelTest:
         )
 
 
-def compare_lr_test(results, restricted, large_sample=False):
+def compare_lr_test(
+    results: HasFitted, restricted: Any, large_sample: bool = False
+) -> CompareLRTestResult:
     """Likelihood-ratio test against a smaller model.
 
     Fits by REML are compared as they are if their fixed effects span the same space;
@@ -120,24 +118,25 @@ def compare_lr_test(results, restricted, large_sample=False):
     >>> full.compare_lr_test(small).df_diff
     1
     """
-    small = as_mixed(restricted, results)
-    check_same_data([small, results])
-    keep = small.reml and results.reml and same_fixed_space(small, results)
-    large = results if keep else by_ml(results)
-    small = small if keep else by_ml(small)
-    if small.n_params >= large.n_params:
+    large, small = results.fitted, as_mixed(restricted, results)
+    check_same_data([small, large])
+    if not (small.reml and large.reml and same_fixed_space(small, large)):
+        large, small = by_ml(large), by_ml(small)
+    counts = n_params(small), n_params(large)
+    if counts[0] >= counts[1]:
         raise ValueError(
-            f"restricted has {small.n_params} parameters and this model "
-            f"{large.n_params}; call compare_lr_test of the larger model"
+            f"restricted has {counts[0]} parameters and this model "
+            f"{counts[1]}; call compare_lr_test of the larger model"
         )
     for note, kind in doubts(small, large):
         if kind is not None:
             warnings.warn(note, kind, stacklevel=user_stacklevel())
-    test = likelihood_ratio_test(large.llf, small.llf, int(large.n_params - small.n_params))
-    return CompareLRTestResult(test.statistic, test.pvalue, test.df)
+    df = counts[1] - counts[0]
+    test = likelihood_ratio_test(llf(large), llf(small), df)
+    return CompareLRTestResult(test.statistic, test.pvalue, df)
 
 
-def compare_kr_test(results, restricted, refit=False):
+def compare_kr_test(results: HasFitted, restricted: Any, refit: bool = False) -> ModelTest:
     """Kenward and Roger's F test against a model with fewer fixed effects.
 
     Parameters
@@ -182,7 +181,7 @@ def compare_kr_test(results, restricted, refit=False):
     return _model_test(by_reml(results, refit), restricted, "kenward-roger")
 
 
-def compare_satterthwaite_test(results, restricted):
+def compare_satterthwaite_test(results: HasFitted, restricted: Any) -> ModelTest:
     """F test with Satterthwaite's degrees of freedom against a smaller model.
 
     Parameters
@@ -207,10 +206,10 @@ def compare_satterthwaite_test(results, restricted):
     >>> large.compare_satterthwaite_test([[0, 1]])
     <F test (satterthwaite): F = 45.853, df = 1 and 17, p = 3.264e-06>
     """
-    return _model_test(results, restricted, "satterthwaite")
+    return _model_test(results.fitted, restricted, "satterthwaite")
 
 
-def _model_test(results, restricted, method):
-    rows, values = restriction(results, restricted)
-    test = chosen_tests(results.fitted, method, True).f_test(rows, values)
+def _model_test(fitted: Fitted, restricted: Any, method: str) -> ModelTest:
+    rows, values = restriction(fitted, restricted)
+    test = chosen_tests(fitted, method, True).f_test(rows, values)
     return ModelTest.of(test, method)

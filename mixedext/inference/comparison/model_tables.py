@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mixedext.exceptions import user_stacklevel
+from mixedext.fitted import Fitted, Model
 from mixedext.inference.comparison.criteria import (
     corrected_criterion,
+    deviance,
     information_criterion,
+    llf,
+    n_params,
 )
 from mixedext.inference.fixed_effects.hypotheses import likelihood_ratio_test
 from mixedext.inference.submodels.nesting import check_same_data, doubts, same_fixed_space
-from mixedext.inference.submodels.other_criteria import as_mixed, by_ml, is_mixed, unwrapped
+from mixedext.inference.submodels.other_criteria import as_mixed, by_ml, is_mixed
 from mixedext.inference.submodels.smaller_models import formula_text
 from mixedext.tables.noted_table import NotedTable
 
@@ -23,7 +29,9 @@ __all__ = ["anova", "model_table"]
 _REFITTED = "Fitted by REML, refitted by maximum likelihood for this comparison: {}."
 
 
-def anova(*results, refit=True, names=None):
+def anova(
+    *results: Any, refit: bool = True, names: Sequence[str] | None = None
+) -> NotedTable:
     """Likelihood-ratio tests of nested models, each against the one before it.
 
     Parameters
@@ -41,8 +49,8 @@ def anova(*results, refit=True, names=None):
     Returns
     -------
     NotedTable
-        A DataFrame, a row a model by the number of parameters: ``npar``, ``AIC``,
-        ``BIC``, ``logLik``, ``deviance``, ``Chisq``, ``Df`` and ``Pr(>Chisq)``.  Its
+        A DataFrame, a row a model by the number of parameters: ``n_params``, ``aic``,
+        ``bic``, ``llf``, ``deviance``, ``statistic``, ``df`` and ``pvalue``.  Its
         ``notes`` say which models were refitted and what is wrong with a p-value.
 
     Raises
@@ -67,46 +75,47 @@ def anova(*results, refit=True, names=None):
     >>> small = mx.mixedlm("Reaction ~ 1 + (Days | Subject)", data).fit()
     >>> large = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
     >>> table = mx.anova(small, large)
-    >>> table[["npar", "Chisq", "Df"]].round(3)
-             npar   Chisq   Df
-    model 1     5     NaN  NaN
-    model 2     6  23.537  1.0
+    >>> table[["n_params", "statistic", "df"]].round(3)
+             n_params  statistic   df
+    model 1         5        NaN  NaN
+    model 2         6     23.537  1.0
     >>> print(table.notes[0])
     Fitted by REML, refitted by maximum likelihood for this comparison: model 1, model 2.
     """
-    fits, names = _gathered(results, names, "anova", 2)
-    fits, notes = _by_one_criterion(fits, names, refit)
-    order = sorted(range(len(fits)), key=lambda i: fits[i].n_params)
-    rows, previous = {}, None
-    for i in order:
-        fit, name = fits[i], names[i]
+    fits, labels = _gathered(results, names, "anova", 2)
+    fits, notes = _by_one_criterion(fits, labels, refit)
+    order = sorted(range(len(fits)), key=lambda i: n_params(fits[i]))
+    rows: dict[str, dict[str, float]] = {}
+    for place, i in enumerate(order):
+        fit, name = fits[i], labels[i]
         row = {
-            "npar": int(fit.n_params),
-            "AIC": information_criterion(fit, 2),
-            "BIC": information_criterion(fit, np.log(fit.nobs)),
-            "logLik": fit.llf,
-            "deviance": fit.deviance,
+            "n_params": n_params(fit),
+            "aic": information_criterion(fit, 2),
+            "bic": information_criterion(fit, np.log(fit.nobs)),
+            "llf": llf(fit),
+            "deviance": deviance(fit),
+            "statistic": np.nan,
+            "df": np.nan,
+            "pvalue": np.nan,
         }
-        test = None
-        if previous is not None:
-            before, before_name = previous
-            df = int(fit.n_params - before.n_params)
-            test = likelihood_ratio_test(fit.llf, before.llf, df)
-            for note, kind in doubts(before, fit):
-                note = f"{name} against {before_name}: {note}"
+        if place:
+            before = fits[order[place - 1]]
+            df = n_params(fit) - n_params(before)
+            test = likelihood_ratio_test(llf(fit), llf(before), df)
+            row |= {"statistic": test.statistic, "df": df, "pvalue": test.pvalue}
+            for doubt, kind in doubts(before, fit):
+                note = f"{name} against {labels[order[place - 1]]}: {doubt}"
                 notes.append(note)
                 if kind is not None:
                     warnings.warn(note, kind, stacklevel=user_stacklevel())
-        row["Chisq"] = test.statistic if test else np.nan
-        row["Df"] = test.df if test else np.nan
-        row["Pr(>Chisq)"] = test.pvalue if test else np.nan
         rows[name] = row
-        previous = fit, name
-    heading = "\n".join(f"{names[i]}: {_said(fits[i].model)}" for i in order)
+    heading = "\n".join(f"{labels[i]}: {_said(fits[i].model)}" for i in order)
     return NotedTable.of(pd.DataFrame.from_dict(rows, orient="index"), heading, notes)
 
 
-def model_table(*results, names=None, refit=True):
+def model_table(
+    *results: Any, names: Sequence[str] | None = None, refit: bool = True
+) -> NotedTable:
     """Information criteria of several models of the same response, best AICc first.
 
     Parameters
@@ -121,7 +130,7 @@ def model_table(*results, names=None, refit=True):
     Returns
     -------
     NotedTable
-        A DataFrame, a row a model: ``npar``, ``logLik``, ``AIC``, ``AICc``, ``BIC``,
+        A DataFrame, a row a model: ``n_params``, ``llf``, ``aic``, ``aicc``, ``bic``,
         ``delta`` (AICc less the least) and ``weight`` (Akaike weight, from AICc).
 
     Raises
@@ -142,29 +151,32 @@ def model_table(*results, names=None, refit=True):
     >>> mx.model_table(*fits)["weight"].round(3).to_dict()
     {'model 2': 1.0, 'model 1': 0.0}
     """
-    fits, names = _gathered(results, names, "model_table", 1)
-    fits, notes = _by_one_criterion(fits, names, refit)
+    fits, labels = _gathered(results, names, "model_table", 1)
+    fits, notes = _by_one_criterion(fits, labels, refit)
     table = pd.DataFrame(
         {
-            "npar": [int(f.n_params) for f in fits],
-            "logLik": [f.llf for f in fits],
-            "AIC": [information_criterion(f, 2) for f in fits],
-            "AICc": [corrected_criterion(f) for f in fits],
-            "BIC": [information_criterion(f, np.log(f.nobs)) for f in fits],
+            "n_params": [n_params(f) for f in fits],
+            "llf": [llf(f) for f in fits],
+            "aic": [information_criterion(f, 2) for f in fits],
+            "aicc": [corrected_criterion(f) for f in fits],
+            "bic": [information_criterion(f, np.log(f.nobs)) for f in fits],
         },
-        index=names,
+        index=labels,
     )
-    table["delta"] = table["AICc"] - table["AICc"].min()
+    table["delta"] = table["aicc"] - table["aicc"].min()
     weight = np.exp(-0.5 * table["delta"])
     table["weight"] = weight / weight.sum()
-    heading = "\n".join(f"{n}: {_said(f.model)}" for n, f in zip(names, fits, strict=True))
-    return NotedTable.of(table.sort_values("AICc", kind="stable"), heading, notes)
+    heading = "\n".join(f"{n}: {_said(f.model)}" for n, f in zip(labels, fits, strict=True))
+    return NotedTable.of(table.sort_values("aicc", kind="stable"), heading, notes)
 
 
-def _gathered(results, names, what, least):
+def _gathered(
+    results: Sequence[Any], names: Sequence[str] | None, what: str, least: int
+) -> tuple[list[Fitted], list[str]]:
+    """The records of the fits, and their names."""
     if len(results) < least:
         raise ValueError(f"{what} needs the results of at least {least} models")
-    own = [r for r in map(unwrapped, results) if is_mixed(r)]
+    own = [r for r in results if is_mixed(r)]
     if not own:
         raise TypeError(f"{what}: none of the models is a mixed model of mixedext")
     fits = [as_mixed(r, own[0]) for r in results]
@@ -176,7 +188,9 @@ def _gathered(results, names, what, least):
     return fits, list(names)
 
 
-def _by_one_criterion(fits, names, refit):
+def _by_one_criterion(
+    fits: list[Fitted], names: Sequence[str], refit: bool
+) -> tuple[list[Fitted], list[str]]:
     """Fits whose likelihoods can be compared, and notes on which were refitted."""
     if not refit:
         _check_comparable(fits)
@@ -201,6 +215,6 @@ def _check_comparable(fits):
                 )
 
 
-def _said(model):
+def _said(model: Model) -> str:
     formula = getattr(model, "formula", None)
     return formula if isinstance(formula, str) else formula_text(model)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mixedext.engine.refits.simulation import generator_of
 from mixedext.exceptions import NoExactLawError
-from mixedext.fitted import need_rows
-from mixedext.inference.comparison.criteria import information_criterion
+from mixedext.fitted import Fitted, HasFitted
+from mixedext.inference.comparison.criteria import (
+    aic,
+    information_criterion,
+    llf,
+    n_params,
+)
 from mixedext.inference.fixed_effects.anova_tables import (
     F_COLUMNS,
     f_row,
@@ -23,9 +30,9 @@ from mixedext.inference.fixed_effects.hypotheses import (
     adjusted_hypothesis,
     likelihood_ratio_test,
 )
-from mixedext.inference.submodels.fixed_terms import fixed_terms
+from mixedext.inference.submodels.fixed_terms import FixedTerm, fixed_terms
+from mixedext.inference.submodels.nesting import row_basis
 from mixedext.inference.submodels.other_criteria import by_ml, quiet_fit, refitted
-from mixedext.inference.submodels.row_basis import RowBasis
 from mixedext.inference.submodels.smaller_models import (
     fixed_columns,
     formula_text,
@@ -64,13 +71,15 @@ class Step:
     random: NotedTable
     fixed: NotedTable
     formula: str
-    model: object
+    model: Any
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{self.random!r}\n\n{self.fixed!r}\n\nModel found:\n{self.formula}"
 
 
-def drop1(results, test="F", df_method=None):
+def drop1(
+    results: HasFitted, test: str | None = "F", df_method: str | None = None
+) -> NotedTable:
     """Tests of each fixed term that no other term includes, by leaving it out.
 
     Parameters
@@ -84,9 +93,9 @@ def drop1(results, test="F", df_method=None):
     Returns
     -------
     NotedTable
-        A DataFrame, a row a term.  For "F" the columns of ``anova``; else ``Df``
-        (parameters that the term has), ``AIC``, and for "lrt" ``LRT`` and
-        ``Pr(>Chisq)``, with the row ``<none>`` for the model itself first.
+        A DataFrame, a row a term.  For "F" the columns of ``anova``; else ``df``
+        (parameters that the term has), ``aic``, and for "lrt" ``statistic`` and
+        ``pvalue``, with the row ``<none>`` for the model itself first.
 
     Raises
     ------
@@ -99,53 +108,55 @@ def drop1(results, test="F", df_method=None):
     >>> import mixedext as mx
     >>> data = mx.datasets.oats.load().data
     >>> model = mx.mixedlm("yield ~ nitro * Variety + (1 | Block/Variety)", data)
-    >>> model.fit().drop1(test="lrt")["LRT"].round(4).to_dict()
+    >>> model.fit().drop1(test="lrt")["statistic"].round(4).to_dict()
     {'<none>': nan, 'nitro:Variety': 1.0461}
     """
     known = {"F": "F", "lrt": "lrt", "Chisq": "lrt", None: None}
     if test not in known:
         raise ValueError(f"test={test!r} is not known; use 'F', 'lrt' or None")
     if known[test] == "F":
-        return _drop1_f(results, df_method)
-    return _drop1_likelihood(results, test is not None)
+        return _drop1_f(results.fitted, df_method)
+    return _drop1_likelihood(results.fitted, test is not None)
 
 
-def _droppable(results):
-    terms = fixed_terms(results.model)
+def _droppable(fitted: Fitted) -> tuple[list[FixedTerm], list[FixedTerm]]:
+    """All fixed terms, and those that no other includes."""
+    terms = fixed_terms(fitted.model)
     return terms, [
         t for t in terms if not t.is_intercept and not any(o.includes(t) for o in terms)
     ]
 
 
-def _drop1_f(results, df_method):
-    terms, droppable = _droppable(results)
-    tests, said = term_tests(results, df_method)
-    hypothesis = _deletions(results, terms)
-    rows = {t.name: f_row(tests, hypothesis(t), results.scale) for t in droppable}
+def _drop1_f(fitted: Fitted, df_method: str | None) -> NotedTable:
+    terms, droppable = _droppable(fitted)
+    tests, said = term_tests(fitted, df_method)
+    hypothesis = _deletions(fitted, terms)
+    rows = {t.name: f_row(tests, hypothesis(t), fitted.scale) for t in droppable}
     return NotedTable.of(
         pd.DataFrame.from_dict(rows, orient="index", columns=F_COLUMNS),
         f"Single term deletions, denominator df: {said}",
-        held_notes(results, df_method),
+        held_notes(fitted, df_method),
     )
 
 
-def _deletions(results, terms):
+def _deletions(
+    fitted: Fitted, terms: Sequence[FixedTerm]
+) -> Callable[[FixedTerm], np.ndarray]:
     """From a term to the hypothesis that the model without it holds."""
-    model, basis = results.model, results.fitted.fit.design.basis
+    model, basis = fitted.model, fitted.fit.design.basis
     if sum(not t.is_intercept for t in terms) == 1:
-        return dict(term_hypotheses(results, 1)).get
+        return dict(term_hypotheses(fitted, 1)).__getitem__
     same_coding = any(t.is_intercept for t in terms) or not any(
         t.categorical for t in terms
     )
-    if basis.rank == model.k_fe and same_coding:
+    if not fitted.fixed.dropped.any() and same_coding:
 
         def rows_of(term):
             others = [c for t in terms if t != term for c in t.columns]
             return adjusted_hypothesis(basis.r, others, list(term.columns))
 
         return rows_of
-    need_rows(model)
-    rows = RowBasis(model.exog, basis)
+    rows = row_basis(fitted)
 
     def restriction_of(term):
         exog, _ = fixed_columns(model, [t for t in terms if t != term])
@@ -154,17 +165,17 @@ def _deletions(results, terms):
     return restriction_of
 
 
-def _drop1_likelihood(results, with_test):
-    terms, droppable = _droppable(results)
-    full = by_ml(results)
-    rows = {"<none>": (np.nan, full.aic, np.nan, np.nan)}
+def _drop1_likelihood(fitted: Fitted, with_test: bool) -> NotedTable:
+    terms, droppable = _droppable(fitted)
+    full = by_ml(fitted)
+    rows: dict[str, tuple[float, ...]] = {"<none>": (np.nan, aic(full), np.nan, np.nan)}
     for term in droppable:
-        smaller = smaller_model(results.model, [t for t in terms if t != term])
+        smaller = smaller_model(fitted.model, [t for t in terms if t != term])
         fit = quiet_fit(smaller, False)
-        df = int(full.n_params - fit.n_params)
-        test = likelihood_ratio_test(full.llf, fit.llf, df)
-        rows[term.name] = df, fit.aic, test.statistic, test.pvalue
-    columns = ["Df", "AIC", "LRT", "Pr(>Chisq)"]
+        df = n_params(full) - n_params(fit)
+        test = likelihood_ratio_test(llf(full), llf(fit), df)
+        rows[term.name] = df, aic(fit), test.statistic, test.pvalue
+    columns = ["df", "aic", "statistic", "pvalue"]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
     return NotedTable.of(
         table if with_test else table[columns[:2]],
@@ -172,7 +183,14 @@ def _drop1_likelihood(results, with_test):
     )
 
 
-def ranova(results, test="lrt", nsim=10_000, rng=None):
+def ranova(
+    results: HasFitted,
+    test: str = "lrt",
+    n: int = 10_000,
+    rng: Any = None,
+    *,
+    nsim: int | None = None,
+) -> NotedTable:
     """Tests of the random terms, each left out by itself.
 
     Of a term with slopes each slope is left out with its variance and covariances.
@@ -186,18 +204,20 @@ def ranova(results, test="lrt", nsim=10_000, rng=None):
         "inversion": the same by inversion.  "mixture": by the mixture of chi-squared
         laws of large samples, where its weights are known.  "bootstrap": responses are
         simulated from each smaller model, and both models fitted; for all terms.
-    nsim : int, optional
+    n : int, optional
         Number of simulations a term.
     rng : Generator or int, optional
         Source of random numbers, or a seed.
+    nsim : int, optional
+        ``n`` as RLRsim calls it.
 
     Returns
     -------
     NotedTable
-        A DataFrame: ``npar``, ``logLik``, ``AIC``, ``LRT``, ``Df`` and
-        ``Pr(>Chisq)``; the first row, ``<none>``, is the model itself.  With another
-        test than "lrt" the last columns are ``p``, ``p_se`` (its Monte Carlo standard
-        error) and ``test``, which names it.
+        A DataFrame: ``n_params``, ``llf``, ``aic``, ``statistic``, ``df`` and
+        ``pvalue``; the first row, ``<none>``, is the model itself.  With another test
+        than "lrt" there are also ``pvalue_se`` (its Monte Carlo standard error) and
+        ``test``, which names it.
 
     Raises
     ------
@@ -209,19 +229,20 @@ def ranova(results, test="lrt", nsim=10_000, rng=None):
     >>> import mixedext as mx
     >>> data = mx.datasets.sleepstudy.load().data
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-    >>> result.ranova()["LRT"].round(3).to_dict()
+    >>> result.ranova()["statistic"].round(3).to_dict()
     {'<none>': nan, 'Days in (Days | Subject)': 42.837}
     >>> data = mx.datasets.pastes.load().data
     >>> result = mx.mixedlm("strength ~ 1 + (1 | batch/cask)", data).fit()
     >>> result.ranova(test="exact", rng=1)["test"].to_dict()["(1 | batch)"]
     'RLRT, law of this variance alone'
     """
+    fitted = results.fitted
     if test != "lrt":
-        return _tests_of_variances(results, test, nsim, rng)
-    rows = {"<none>": _random_row(results, None)}
-    for deletion in random_deletions(results.model):
-        fit = quiet_fit(smaller_model(results.model, random=deletion.terms), results.reml)
-        rows[deletion.label] = _random_row(fit, results)
+        return _tests_of_variances(fitted, test, n if nsim is None else nsim, rng)
+    rows = {"<none>": _random_row(fitted, None)}
+    for deletion in random_deletions(fitted.model):
+        fit = quiet_fit(smaller_model(fitted.model, random=deletion.terms), fitted.reml)
+        rows[deletion.label] = _random_row(fit, fitted)
     return NotedTable.of(
         pd.DataFrame.from_dict(rows, orient="index", columns=_RANDOM),
         "Likelihood-ratio tests of the random terms",
@@ -230,15 +251,15 @@ def ranova(results, test="lrt", nsim=10_000, rng=None):
 
 
 def step(
-    results,
-    df_method="satterthwaite",
-    alpha_fixed=0.05,
-    alpha_random=0.1,
-    reduce_random=True,
-    reduce_fixed=True,
-    keep=(),
-    verbose=True,
-):
+    results: HasFitted,
+    df_method: str | None = "satterthwaite",
+    alpha_fixed: float = 0.05,
+    alpha_random: float = 0.1,
+    reduce_random: bool = True,
+    reduce_fixed: bool = True,
+    keep: str | Sequence[str] = (),
+    verbose: bool = True,
+) -> Step:
     """Backward elimination: random terms by likelihood ratio, then fixed by F tests.
 
     In each round the term with the largest p-value is left out, if that is above
@@ -284,12 +305,14 @@ def step(
     >>> found.formula
     'yield ~ nitro + (1 | Block) + (1 | Variety:Block)'
     """
-    method = df_method_name(results.df_method if df_method is None else df_method)
+    fitted = results.fitted
+    own = fitted.settings.df_method
+    method = df_method_name(own if df_method is None else df_method)
     for name, alpha in (("alpha_fixed", alpha_fixed), ("alpha_random", alpha_random)):
         if not 0 <= alpha <= 1:
             raise ValueError(f"{name}={alpha!r} must lie between 0 and 1")
     keep = [keep] if isinstance(keep, str) else list(keep)
-    names = [t.name for t in fixed_terms(results.model)]
+    names = [t.name for t in fixed_terms(fitted.model)]
     unknown = sorted(set(keep) - set(names))
     if unknown:
         raise ValueError(
@@ -301,42 +324,44 @@ def step(
         if verbose:
             print(line)
 
-    fit, random = _reduce_random(results, alpha_random if reduce_random else 1.0, tell)
+    fit, random = _reduce_random(fitted, alpha_random if reduce_random else 1.0, tell)
     level = alpha_fixed if reduce_fixed else 1.0
     fit, fixed = _reduce_fixed(fit, method, level, keep, tell)
     own = method if fit.model.random_terms else _without_random(method)
-    final = fit.model.fit(reml=results.reml, df_method=own)
+    final = fit.model.fit(reml=fitted.reml, df_method=own)
     return Step(random, fixed, formula_text(fit.model), final)
 
 
-_RANDOM = ["npar", "logLik", "AIC", "LRT", "Df", "Pr(>Chisq)"]
+_RANDOM = ["n_params", "llf", "aic", "statistic", "df", "pvalue"]
 
 
-def _random_row(fit, full):
+def _random_row(fit: Fitted, full: Fitted | None) -> tuple[float, ...]:
     """A row of a table of random terms; with a test against the full fit, if given."""
-    row = int(fit.n_params), fit.llf, information_criterion(fit, 2)
+    row = n_params(fit), llf(fit), information_criterion(fit, 2)
     if full is None:
         return *row, np.nan, np.nan, np.nan
-    df = int(full.n_params - fit.n_params)
-    test = likelihood_ratio_test(full.llf, fit.llf, df)
+    df = n_params(full) - n_params(fit)
+    test = likelihood_ratio_test(llf(full), llf(fit), df)
     # a statistic of zero has p = 1
     return *row, test.statistic, df, test.pvalue
 
 
-def _tests_of_variances(results, test, nsim, rng):
+def _tests_of_variances(fitted: Fitted, test: str, n: int, rng: Any) -> NotedTable:
     """The table of ``ranova`` with p-values by another law than chi-squared."""
     methods = {"exact": "simulation"}
     methods |= {name: name for name in ("inversion", "mixture", "bootstrap")}
     if test not in methods:
         known = ", ".join(map(repr, ["lrt", *methods]))
         raise ValueError(f"test={test!r} is not known; use one of {known}")
-    full, rng, notes = refitted(results, True), generator_of(rng), []
+    full, rng = refitted(fitted, True), generator_of(rng)
+    notes: list[str] = []
+    rows: dict[str, tuple[Any, ...]]
     rows = {"<none>": (*_random_row(full, None)[:5], np.nan, np.nan, "")}
-    for part in variance_parts(results.model):
-        fit = quiet_fit(smaller_model(results.model, random=part.left), True)
+    for part in variance_parts(fitted.model):
+        fit = quiet_fit(smaller_model(fitted.model, random=part.left), True)
         row = _random_row(fit, full)[:5]
         try:
-            found = part_test(full, part, fit, nsim, rng, methods[test])
+            found = part_test(full, part, fit, n, rng, methods[test])
         except NoExactLawError as error:
             rows[part.label] = (*row, np.nan, np.nan, "none")
             notes.append(str(error).replace("method=", "test="))  # as it is called here
@@ -351,23 +376,25 @@ def _tests_of_variances(results, test, nsim, rng):
         row = (*row[:3], found.statistic, row[4])
         rows[part.label] = (*row, found.pvalue, found.pvalue_se, said)
         notes += [n for n in found.notes if n not in notes and test != "mixture"]
-    if not results.reml:
+    if not fitted.reml:
         notes.insert(0, "Fitted by ML, refitted by REML for these tests")
     return NotedTable.of(
         pd.DataFrame.from_dict(
-            rows, orient="index", columns=[*_RANDOM[:5], "p", "p_se", "test"]
+            rows, orient="index", columns=[*_RANDOM, "pvalue_se", "test"]
         ),
         "Restricted likelihood-ratio tests of the random terms",
         notes,
     )
 
 
-def _without_random(method):
+def _without_random(method: str | None) -> str | None:
     """Of a linear model residual degrees of freedom are exact."""
     return None if method is None else "residual"
 
 
-def _reduce_random(fit, alpha, tell):
+def _reduce_random(
+    fit: Fitted, alpha: float, tell: Callable[[str], None]
+) -> tuple[Fitted, NotedTable]:
     rows, count = {"<none>": (0, *_random_row(fit, None))}, 0
     while True:
         tests = []
@@ -389,12 +416,19 @@ def _reduce_random(fit, alpha, tell):
     return fit, NotedTable.of(table, heading, (_NAIVE,))
 
 
-def _reduce_fixed(fit, method, alpha, keep, tell):
-    rows, count = {}, 0
+def _reduce_fixed(
+    fit: Fitted,
+    method: str | None,
+    alpha: float,
+    keep: Sequence[str],
+    tell: Callable[[str], None],
+) -> tuple[Fitted, NotedTable]:
+    rows: dict[Any, tuple[Any, ...]] = {}
+    count = 0
     while True:
         own = method if fit.model.random_terms else _without_random(method)
-        table = fit.drop1("F", own)
-        free = table["p"].drop(index=[k for k in keep if k in table.index]).dropna()
+        table = _drop1_f(fit, own)
+        free = table["pvalue"].drop(index=[k for k in keep if k in table.index]).dropna()
         if not len(free) or not free.max() > alpha:
             break
         count += 1

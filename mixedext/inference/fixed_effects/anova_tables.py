@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
-from mixedext.fitted import has_rows, need_rows
-from mixedext.inference.fixed_effects.covariance_choice import chosen_tests
+from mixedext.fitted import Fitted, HasFitted
+from mixedext.inference.fixed_effects.covariance_choice import (
+    chosen_tests,
+    df_description,
+)
+from mixedext.inference.fixed_effects.df_methods import FixedTests
 from mixedext.inference.fixed_effects.hypotheses import (
     adjusted_hypothesis,
     marginal_hypothesis,
     precision_root,
     sequential_hypotheses,
 )
+from mixedext.inference.fixed_effects.wald import df_held
 from mixedext.inference.submodels.fixed_terms import FixedTerm, fixed_terms, term_cells
-from mixedext.inference.submodels.row_basis import RowBasis
+from mixedext.inference.submodels.nesting import row_basis
 from mixedext.tables.noted_table import NotedTable
 
-__all__ = ["anova", "f_row", "term_hypotheses"]
+__all__ = [
+    "F_COLUMNS",
+    "anova",
+    "f_row",
+    "held_notes",
+    "term_hypotheses",
+    "term_tests",
+]
+
+F_COLUMNS = ["sum_sq", "mean_sq", "df_num", "df_denom", "statistic", "pvalue"]
+
 
 _TYPES = {"1": 1, "2": 2, "3": 3, "I": 1, "II": 2, "III": 3}
 
 
-def anova(results, type="III", df_method=None, like="lmerTest"):
+def anova(
+    results: HasFitted,
+    type: str | int = "III",
+    df_method: str | None = None,
+    like: str = "lmerTest",
+) -> NotedTable:
     """F tests of the terms of the fixed part.
 
     Parameters
@@ -36,7 +59,7 @@ def anova(results, type="III", df_method=None, like="lmerTest"):
         factors.
     df_method : {"residual", "satterthwaite", "kenward-roger", ...}, optional
         Denominator degrees of freedom; those of the fit if None.  If that has none,
-        they are infinite: F times ``num_df`` is then a chi-squared statistic.
+        they are infinite: F times ``df_num`` is then a chi-squared statistic.
     like : {"lmerTest", "car"}, optional
         Whose hypotheses of type II: SAS' and lmerTest's, as above, adjusted by the
         columns alone; or those of R's car, in which ``a:x`` contains ``a`` also if x
@@ -45,10 +68,10 @@ def anova(results, type="III", df_method=None, like="lmerTest"):
     Returns
     -------
     NotedTable
-        A DataFrame, a row a term: ``sum_sq``, ``mean_sq``, ``num_df``, ``den_df``,
-        ``F`` and ``p``.  As in lmerTest ``mean_sq`` is F times the residual variance
-        and ``sum_sq`` is ``num_df`` times that.  A term that cannot be estimated has
-        ``num_df`` 0.
+        A DataFrame, a row a term: ``sum_sq``, ``mean_sq``, ``df_num``, ``df_denom``,
+        ``statistic`` (F) and ``pvalue``.  As in lmerTest ``mean_sq`` is F times the
+        residual variance and ``sum_sq`` is ``df_num`` times that.  A term that cannot be
+        estimated has ``df_num`` 0.
 
     Raises
     ------
@@ -67,11 +90,11 @@ def anova(results, type="III", df_method=None, like="lmerTest"):
     >>> data = mx.datasets.oats.load().data
     >>> model = mx.mixedlm("yield ~ nitro * Variety + (1 | Block/Variety)", data)
     >>> table = model.fit().anova(df_method="residual")
-    >>> table[["num_df", "F"]].round(3)
-                   num_df        F
-    nitro               1  115.771
-    Variety             2    1.942
-    nitro:Variety       2    0.499
+    >>> table[["df_num", "statistic"]].round(3)
+                   df_num  statistic
+    nitro               1    115.771
+    Variety             2      1.942
+    nitro:Variety       2      0.499
     """
     kind = _TYPES.get(str(type).upper())
     if kind is None:
@@ -81,37 +104,36 @@ def anova(results, type="III", df_method=None, like="lmerTest"):
             f"like={like!r} is not known for type {'I' * kind}; use 'lmerTest', or "
             "for type II 'car'"
         )
-    tests, said = term_tests(results, df_method)
+    fitted = results.fitted
+    tests, said = term_tests(fitted, df_method)
     rows = {
-        term.name: f_row(tests, hypothesis, results.scale)
-        for term, hypothesis in term_hypotheses(results, kind, like == "car")
+        term.name: f_row(tests, hypothesis, fitted.scale)
+        for term, hypothesis in term_hypotheses(fitted, kind, like == "car")
     }
     roman = "I" * kind
     return NotedTable.of(
         pd.DataFrame.from_dict(rows, orient="index", columns=F_COLUMNS),
         f"Type {roman} analysis of variance, denominator df: {said}",
-        held_notes(results, df_method),
+        held_notes(fitted, df_method),
     )
 
 
-def held_notes(results, df_method):
-    held = results.df_held(df_method)
+def held_notes(fitted: Fitted, df_method: str | None) -> tuple[str, ...]:
+    """What a method held at the boundary, as a note; none if it held nothing."""
+    held = df_held(fitted, df_method)
     return (f"Held for the degrees of freedom: {'; '.join(held)}",) if held else ()
 
 
-def term_tests(results, df_method):
+def term_tests(fitted: Fitted, df_method: str | None) -> tuple[FixedTests, str]:
     """Tests by a method, that of the fit if None, and what to say of its df."""
-    tests = chosen_tests(results.fitted, df_method, True if df_method is not None else None)
-    said = results.df_description(df_method)
-    if results.cov_type != "nonrobust":
-        said = f"{said}, covariance: {results.cov_type}"
+    tests = chosen_tests(fitted, df_method, True if df_method is not None else None)
+    said = df_description(fitted, df_method)
+    if fitted.settings.cov_type != "nonrobust":
+        said = f"{said}, covariance: {fitted.settings.cov_type}"
     return tests, said
 
 
-F_COLUMNS = ["sum_sq", "mean_sq", "num_df", "den_df", "F", "p"]
-
-
-def f_row(tests, rows, scale) -> tuple:
+def f_row(tests: FixedTests, rows: np.ndarray, scale: float) -> tuple[float, ...]:
     """Values of the columns of an anova table for one hypothesis."""
     if not len(rows):
         return np.nan, np.nan, 0, np.nan, np.nan, np.nan
@@ -127,46 +149,47 @@ def f_row(tests, rows, scale) -> tuple:
     )
 
 
-def term_hypotheses(results, kind: int, as_car: bool = False) -> list:
+def term_hypotheses(
+    results: HasFitted, kind: int, as_car: bool = False
+) -> list[tuple[FixedTerm, np.ndarray]]:
     """Pairs of a term and its hypothesis, rows over the coefficients kept.
 
     Parameters
     ----------
-    results : MixedLMResults
+    results : HasFitted
         The fit.
     kind : {1, 2, 3}
         Type of the hypotheses.
     as_car : bool, optional
         Of type II, whether containment goes by names and adjustment by V^-1.
     """
-    model, basis = results.model, results.fitted.fit.design.basis
-    terms = fixed_terms(model)
-    place = {int(column): i for i, column in enumerate(basis.kept)}
+    fitted = results.fitted
+    terms = fixed_terms(fitted.model)
+    place = {int(column): i for i, column in enumerate(fitted.fixed.kept)}
     parts = {t: [place[c] for c in t.columns if c in place] for t in terms}
     tested = [t for t in terms if not t.is_intercept]
     if len(tested) == 1 and not as_car:
         kind = 1  # all types are the same, and lmerTest's rows are those of type I
+    contains: Callable[[FixedTerm, FixedTerm], bool] = FixedTerm.contains
     if as_car:
-        r, contains = precision_root(results.fitted.fit.root), FixedTerm.includes
+        r, contains = precision_root(fitted.fit.root), FixedTerm.includes
     else:
-        r, contains = triangle(results, kind), FixedTerm.contains
+        r = _triangle(fitted, kind)
     if kind == 1:
         rows = dict(zip(terms, sequential_hypotheses(r, list(parts.values())), strict=True))
         return [(t, rows[t]) for t in tested]
     if kind == 3:
         nested = any(t.contains(s) for t in terms for s in tested) or _full_term(terms)
-        if nested or (has_rows(model) and any(t.categorical for t in terms)):
-            return _marginal(results, terms, tested, parts)
+        if nested or (fitted.rows is not None and any(t.categorical for t in terms)):
+            return _marginal(fitted, terms, tested, parts)
     return [(t, _adjusted(r, parts, t, contains)) for t in tested]
 
 
-def triangle(results, kind):
+def _triangle(fitted: Fitted, kind: int) -> np.ndarray:
     """R with R'R = X'X, weights left out, as lmerTest's hypotheses do."""
-    model, basis = results.model, results.fitted.fit.design.basis
-    if results.fitted.is_weighted and kind < 3:
-        need_rows(model)
-        return RowBasis(model.exog, basis).r
-    return basis.r
+    if fitted.is_weighted and kind < 3:
+        return row_basis(fitted).r
+    return fitted.fit.design.basis.r
 
 
 def _adjusted(r, parts, term, contains):
@@ -192,15 +215,18 @@ def _single_means(rows, columns):
     return np.linalg.solve(own, rows)
 
 
-def _marginal(results, terms, tested, parts):
-    model = results.model
-    need_rows(model)
-    basis = RowBasis(model.exog, results.fitted.fit.design.basis)
-    cells = term_cells(model, terms)
+def _marginal(
+    fitted: Fitted,
+    terms: Sequence[FixedTerm],
+    tested: Sequence[FixedTerm],
+    parts: dict[FixedTerm, list[int]],
+) -> list[tuple[FixedTerm, np.ndarray]]:
+    basis = row_basis(fitted)
+    cells = term_cells(fitted.model, terms)
     products = {t: basis.cell_products(c.codes, c.columns) for t, c in cells.items()}
 
     def hypothesis(term, own, interior):
-        groups = [[np.zeros((len(basis.r), 0))] for _ in range(2)]
+        groups: list[list[Any]] = [[np.zeros((len(basis.r), 0))] for _ in range(2)]
         for other in terms:
             if other == term:
                 continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mixedext.engine.fit import Fit
@@ -43,7 +45,7 @@ class _CountedTests(FixedTests):
     def _count(self, fit):
         raise NotImplementedError
 
-    def df(self, rows):
+    def df(self, rows: Any) -> np.ndarray:
         # on the scale of standard errors; what rounding has left is not involved
         size = np.sqrt(np.diag(self.covariance))
         share = np.abs(np.atleast_2d(np.asarray(rows, float))) * size
@@ -51,7 +53,7 @@ class _CountedTests(FixedTests):
         fewest = np.where(involved, self.column_df, np.inf).min(axis=1, initial=np.inf)
         return np.where(involved.any(axis=1), fewest, np.nan)
 
-    def joint_df(self, rows):
+    def joint_df(self, rows: np.ndarray) -> float:
         return float(self.df(rows).min())
 
 

@@ -12,6 +12,8 @@ done together: rows and columns of zeros change nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import sparse
 
@@ -33,7 +35,16 @@ LARGEST_WIDTH, LARGEST_DENSE = 250, 250
 LEAST_REST, LARGEST_SIZE = 1e-6, 4000
 
 
-def cluster_blocks(codes, count, x, root, residual, terms, lams, weights=None):
+def cluster_blocks(
+    codes: np.ndarray,
+    count: int,
+    x: np.ndarray,
+    root: np.ndarray,
+    residual: np.ndarray,
+    terms: Sequence[RandomTerm | SparseTerm],
+    lams: Sequence[np.ndarray],
+    weights: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Scores and moments of every cluster.
 
     Parameters
@@ -74,7 +85,9 @@ def cluster_blocks(codes, count, x, root, residual, terms, lams, weights=None):
     sizes = np.bincount(codes, minlength=count)
     starts = np.concatenate([[0], np.cumsum(sizes)])
     columns = [
-        (_SparseColumns if isinstance(t, SparseTerm) else _Columns)(t, lam, codes, count)
+        _SparseColumns(t, lam, codes, count)
+        if isinstance(t, SparseTerm)
+        else _Columns(t, lam, codes, count)
         for t, lam in zip(terms, lams, strict=True)
         if lam.any() and t.n_rows
     ]
@@ -127,7 +140,7 @@ def cluster_blocks(codes, count, x, root, residual, terms, lams, weights=None):
 class _Columns:
     """Columns of Z Lam of one term: which of a cluster's columns are a row's own."""
 
-    def __init__(self, term: RandomTerm, lam, codes, count):
+    def __init__(self, term: RandomTerm, lam: np.ndarray, codes: np.ndarray, count: int):
         self.term = term
         self.z = term.z @ lam
         owner = np.zeros(term.n_levels, np.intp)
@@ -140,14 +153,15 @@ class _Columns:
         self.place = (place - first[owner]) * term.k
         self.width = n_levels * term.k
 
-    def fill(self, z, rows, offset):
+    def fill(self, z: np.ndarray, rows: np.ndarray, offset: np.ndarray) -> None:
+        """Write the columns of the rows of several clusters into ``z``."""
         cluster, row = np.nonzero(rows >= 0)
         at = rows[cluster, row]
         first = offset[cluster] + self.place[self.term.codes[at]]
         for j in range(self.term.k):
             z[cluster, row, first + j] = self.z[at, j]
 
-    def matrix(self, at, cluster):
+    def matrix(self, at: np.ndarray, cluster: int) -> sparse.csr_matrix:
         """Of the rows of one cluster, sparse."""
         k = self.term.k
         index = self.place[self.term.codes[at]][:, None] + np.arange(k)
@@ -159,7 +173,7 @@ class _Columns:
 class _SparseColumns:
     """The same for a term with any matrix Z; columns that are zero are in no cluster."""
 
-    def __init__(self, term: SparseTerm, lam, codes, count):
+    def __init__(self, term: SparseTerm, lam: np.ndarray, codes: np.ndarray, count: int):
         self.z = term.matrix * lam[0, 0]
         column, row = nonzeros(term.matrix)
         owner = np.full(term.n_levels, count, np.intp)
@@ -172,7 +186,8 @@ class _SparseColumns:
         self.place -= first[owner]
         self.width = n_levels[:count]
 
-    def fill(self, z, rows, offset):
+    def fill(self, z: np.ndarray, rows: np.ndarray, offset: np.ndarray) -> None:
+        """Write the columns of the rows of several clusters into ``z``."""
         cluster, row = np.nonzero(rows >= 0)
         own = self.z[rows[cluster, row]].tocoo()
         kept = own.data != 0  # a zero that is stored may be in another cluster's column
@@ -180,7 +195,8 @@ class _SparseColumns:
         column = offset[at] + self.place[own.col[kept]]
         z[at, row[own.row[kept]], column] = own.data[kept]
 
-    def matrix(self, at, cluster):
+    def matrix(self, at: np.ndarray, cluster: int) -> sparse.csr_matrix:
+        """Of the rows of one cluster, sparse."""
         own = self.z[at].tocoo()
         shape = (len(at), self.width[cluster])
         kept = own.data != 0

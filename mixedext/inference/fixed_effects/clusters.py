@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from mixedext.fitted import Fitted
 from mixedext.inference.submodels.level_nesting import term_is_nested
-from mixedext.specification.terms.random_terms import SparseTerm, factorize
+from mixedext.specification.data.codes import named_column
+from mixedext.specification.data.labels import factorize
+from mixedext.specification.terms.random_terms import SparseTerm
 
 __all__ = ["cluster_codes"]
 
 
-def cluster_codes(fitted: Fitted, groups=None) -> list[np.ndarray]:
+def cluster_codes(fitted: Fitted, groups: Any = None) -> list[np.ndarray]:
     """Codes of the clusters of each row, one array a way.
 
     Parameters
@@ -86,12 +90,9 @@ def _codes(rows, labels):
 
 
 def _named(rows, name):
-    frame = rows.frame
-    if frame is not None:
-        if name in frame.columns:
-            return frame[name]
-        if name in frame.index.names:
-            return frame.index.get_level_values(name)
+    column = named_column(rows.frame, name)
+    if column is not None:
+        return column
     for term in rows.terms:
         if term.group == name:
             if isinstance(term, SparseTerm):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mixedext.compat import SPEC_ATTRIBUTE, FormulaManager
+from mixedext.compat import FormulaManager
 
-__all__ = ["linear_constraints", "term_columns"]
+__all__ = ["linear_constraints"]
 
 
-def linear_constraints(r_matrix, names, k_fe, variances=True):
+def linear_constraints(
+    r_matrix: Any, names: Sequence[str], k_fe: int, variances: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows R and values q of the hypothesis R params = q.
 
     Parameters
@@ -41,11 +44,12 @@ def linear_constraints(r_matrix, names, k_fe, variances=True):
     ValueError
         If a name is not known, or widths or lengths do not agree.
     """
+    names = list(names)
     if isinstance(r_matrix, Mapping):
         return _from_mapping(r_matrix, names)
     if isinstance(r_matrix, str) or _is_list_of_strings(r_matrix):
         return _from_text(r_matrix, names)
-    values = 0.0
+    values: Any = 0.0
     if isinstance(r_matrix, tuple):
         if len(r_matrix) != 2:
             raise ValueError(
@@ -151,27 +155,3 @@ def _labelled(r_matrix, names):
     rows = np.zeros((len(r_matrix), len(names)))
     rows[:, [names.index(label) for label in labels]] = r_matrix.to_numpy(float)
     return rows
-
-
-def term_columns(model) -> list[tuple[str, np.ndarray]]:
-    """Name and columns of every term of the fixed effects; every column without a formula.
-
-    Parameters
-    ----------
-    model : MixedLM
-        A model.
-
-    Returns
-    -------
-    list of tuple
-        (name, numbers of its columns)
-    """
-    spec = getattr(model.data, SPEC_ATTRIBUTE, None)
-    if spec is None:
-        return [(name, np.array([j])) for j, name in enumerate(model.exog_names)]
-    manager = FormulaManager()
-    numbers = np.arange(model.k_fe)
-    return [
-        (manager.get_term_name(term), numbers[manager.get_slice(spec, term)])
-        for term in spec.terms
-    ]

@@ -19,6 +19,7 @@ from mixedext.inference.fixed_effects.df_methods import (
 )
 from mixedext.inference.fixed_effects.parameter_covariance import kept_inner
 from mixedext.inference.fixed_effects.robust import (
+    ClusterCovariance,
     CovarianceTests,
     cluster_covariance,
     two_way_covariance,
@@ -144,6 +145,7 @@ def _clustered(fitted, kind, cov_type, kwds):
     ways = cluster_codes(fitted, groups)
     resid = rows.endog - rows.mean(fitted.fixed.estimate, fit.effects)
     given = (rows.exog, resid, rows.terms, rows.weights)
+    cluster: ClusterCovariance
     if len(ways) == 1:
         cluster = cluster_covariance(
             fit, kind, ways[0], *given, moments=df == "bell-mccaffrey"
@@ -151,7 +153,8 @@ def _clustered(fitted, kind, cov_type, kwds):
     elif df == "bell-mccaffrey" and kind in ("CR0", "CR1"):
         raise ValueError("df='bell-mccaffrey' is not defined for two-way clusters")
     else:
-        cluster = two_way_covariance(fit, kind, *ways, *given)
+        first, second = ways
+        cluster = two_way_covariance(fit, kind, first, second, *given)
     if len(cluster.determined):
         warnings.warn(
             f"{len(cluster.determined)} of the clusters alone identify a coefficient: "
@@ -290,15 +293,17 @@ def chosen_tests(
             made[name] = fixed_tests(fitted.fit, name)
         return made[name]
     _refuse_df_method(name, settings.cov_type)
-    moments, df = None, np.inf
+    inner, cluster = kept_inner(fitted), settings.cluster
+    if name != "residual" and use_t and settings.cluster_df == "bell-mccaffrey":
+        moments = None if cluster is None else cluster.moments
+        return CovarianceTests(fitted.fit, inner, None, moments)
+    df = np.inf
     if name == "residual":
         df = fitted.df_resid
-    elif use_t and settings.cluster_df == "bell-mccaffrey":
-        moments, df = settings.cluster.moments, None
     elif use_t:
         clusters = settings.df_resid_inference
         df = fitted.df_resid if clusters is None else clusters
-    return CovarianceTests(fitted.fit, kept_inner(fitted), df, moments)
+    return CovarianceTests(fitted.fit, inner, df)
 
 
 def df_description(

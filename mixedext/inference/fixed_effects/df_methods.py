@@ -10,12 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from mixedext.engine.fit import Fit
 from mixedext.engine.held_fit import HeldFit
+from mixedext.tables.statistical_tests import TestResult
 
 __all__ = [
     "DF_METHODS",
@@ -23,12 +25,14 @@ __all__ = [
     "FixedTests",
     "check_df_method",
     "df_method_name",
+    "f_test_of",
     "fixed_tests",
+    "independent_rows",
 ]
 
 
-@dataclass(frozen=True)
-class FTest:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FTest(TestResult):
     """A joint test of combinations of fixed effects.
 
     Attributes
@@ -39,20 +43,32 @@ class FTest:
         Rank of the combinations.
     df_denom : float
         Denominator degrees of freedom; infinite for a chi-squared test divided by its df.
+    pvalue : float
+        By F, or by chi-squared.
     scaling : float
         Factor on the Wald F; 1 but for Kenward-Roger.
     """
 
-    statistic: float
     df_num: int
     df_denom: float
     scaling: float = 1.0
 
-    @property
-    def pvalue(self) -> float:
-        if np.isposinf(self.df_denom):
-            return float(stats.chi2.sf(self.statistic * self.df_num, self.df_num))
-        return float(stats.f.sf(self.statistic, self.df_num, self.df_denom))
+
+def f_test_of(
+    statistic: float, df_num: int, df_denom: float, scaling: float = 1.0
+) -> FTest:
+    """The test of a statistic, already times ``scaling``, with its p-value."""
+    if np.isposinf(df_denom):
+        pvalue = float(stats.chi2.sf(statistic * df_num, df_num))
+    else:
+        pvalue = float(stats.f.sf(statistic, df_num, df_denom))
+    return FTest(
+        statistic=statistic,
+        pvalue=pvalue,
+        df_num=df_num,
+        df_denom=df_denom,
+        scaling=scaling,
+    )
 
 
 class FixedTests:
@@ -100,19 +116,19 @@ class FixedTests:
             spread[none] = spread[:, none] = np.nan
         return spread
 
-    def df(self, rows: np.ndarray) -> np.ndarray:
+    def df(self, rows: Any) -> np.ndarray:
         """Degrees of freedom of each row of combinations, (m,)."""
         return np.full(len(rows), np.inf)
 
-    def f_test(self, rows: np.ndarray, values=0.0) -> FTest:
+    def f_test(self, rows: Any, values: Any = 0.0) -> FTest:
         """Joint test that ``rows @ coefficients == values``; dependent rows are dropped."""
         rows = np.atleast_2d(np.asarray(rows, float))
         if np.isnan(self.spread(rows)).any():
-            return FTest(np.nan, len(rows), np.nan)
+            return f_test_of(np.nan, len(rows), np.nan)
         rows, values = independent_rows(rows, values, self.fit.root)
-        return FTest(self.wald_f(rows, values), len(rows), self.joint_df(rows))
+        return f_test_of(self.wald_f(rows, values), len(rows), self.joint_df(rows))
 
-    def wald_f(self, rows: np.ndarray, values) -> float:
+    def wald_f(self, rows: np.ndarray, values: np.ndarray) -> float:
         """(L b - c)'(L V L')^-1 (L b - c) / rank, of independent rows."""
         difference = rows @ self.fit.coefficients - values
         return float(difference @ np.linalg.solve(self.spread(rows), difference)) / len(
@@ -127,10 +143,10 @@ class FixedTests:
 class ResidualTests(FixedTests):
     """Tests with n - rank(X) degrees of freedom."""
 
-    def df(self, rows):
+    def df(self, rows: Any) -> np.ndarray:
         return np.full(len(rows), self.joint_df(rows))
 
-    def joint_df(self, rows):
+    def joint_df(self, rows: np.ndarray) -> float:
         return float(self.fit.design.blocks.nobs - self.fit.design.basis.rank)
 
 
@@ -158,7 +174,7 @@ ALIASES: dict[str, str | None] = {
 }
 
 
-def df_method_name(name: str | None) -> str | None:
+def df_method_name(name: Any) -> str | None:
     """The method that a name or an alias stands for.
 
     Raises
@@ -169,9 +185,8 @@ def df_method_name(name: str | None) -> str | None:
     key = name
     if isinstance(name, str):
         key = name.lower().replace("_", "-").replace(" ", "-")
-    known = isinstance(key, str | None)
-    key = ALIASES.get(key, key) if known else key
-    if not known or key not in DF_METHODS:
+        key = ALIASES.get(key, key)
+    if not isinstance(key, str | None) or key not in DF_METHODS:
         known = ", ".join(map(repr, DF_METHODS))
         raise ValueError(f"df_method={name!r} is not known; use one of {known}")
     return key
@@ -202,7 +217,9 @@ def fixed_tests(fit: Fit, df_method: str | None = None) -> FixedTests:
     return getattr(import_module(f"mixedext.inference.fixed_effects.{module}"), kind)(fit)
 
 
-def independent_rows(rows, values, root: np.ndarray):
+def independent_rows(
+    rows: Any, values: Any, root: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """As many combinations of the rows as their rank, and the values they must have.
 
     Independent rows are returned as they are; others become rows of uncorrelated

@@ -8,7 +8,6 @@ units of the columns are, and then multiplied by R.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import linalg, stats
@@ -20,9 +19,9 @@ from mixedext.inference.submodels.row_basis import (
     independent_columns,
     padded_svd,
 )
+from mixedext.tables.statistical_tests import TestResult
 
 __all__ = [
-    "LikelihoodRatioTest",
     "adjusted_hypothesis",
     "likelihood_ratio_test",
     "marginal_hypothesis",
@@ -31,7 +30,9 @@ __all__ = [
 ]
 
 
-def sequential_hypotheses(r: np.ndarray, parts: Sequence[Sequence[int]]) -> list:
+def sequential_hypotheses(
+    r: np.ndarray, parts: Sequence[Sequence[int]]
+) -> list[np.ndarray]:
     """Type I: each part adjusted for the parts before it.
 
     With X = QR, in the order of the parts, the sequential sum of squares of a part is
@@ -58,7 +59,9 @@ def sequential_hypotheses(r: np.ndarray, parts: Sequence[Sequence[int]]) -> list
     return [rows[e - len(part) : e] for e, part in zip(ends, parts, strict=True)]
 
 
-def adjusted_hypothesis(r: np.ndarray, before: Sequence[int], own: Sequence[int]):
+def adjusted_hypothesis(
+    r: np.ndarray, before: Sequence[int], own: Sequence[int]
+) -> np.ndarray:
     """Type II: the columns ``own`` adjusted for the columns ``before`` and no others."""
     count = r.shape[1]
     after = np.setdiff1d(np.arange(count), [*before, *own])
@@ -132,26 +135,7 @@ def marginal_hypothesis(
     return reduced @ r
 
 
-@dataclass(frozen=True)
-class LikelihoodRatioTest:
-    """Twice the difference of two log-likelihoods.
-
-    Attributes
-    ----------
-    statistic : float
-        Not below zero.
-    df : int
-        Difference of the numbers of parameters.
-    pvalue : float
-        By chi-squared with ``df`` degrees of freedom; NaN if there are none.
-    """
-
-    statistic: float
-    df: int
-    pvalue: float
-
-
-def likelihood_ratio_test(large: float, small: float, df: int) -> LikelihoodRatioTest:
+def likelihood_ratio_test(large: float, small: float, df: int) -> TestResult:
     """The test of two log-likelihoods.
 
     Parameters
@@ -160,7 +144,15 @@ def likelihood_ratio_test(large: float, small: float, df: int) -> LikelihoodRati
         Log-likelihoods of the larger and the smaller model.
     df : int
         Difference of their numbers of parameters.
+
+    Returns
+    -------
+    TestResult
+        The statistic is not below zero; the p-value is by chi-squared with ``df`` degrees
+        of freedom, NaN if there are none.
     """
     statistic = max(2.0 * (large - small), 0.0)
     pvalue = float(stats.chi2.sf(statistic, df)) if df > 0 else float("nan")
-    return LikelihoodRatioTest(statistic, df, pvalue)
+    return TestResult(
+        statistic=statistic, pvalue=pvalue, df_num=df, method="likelihood ratio"
+    )

@@ -8,6 +8,7 @@ X'V^-1 X = I, so that Phi = I; see engine.information.expected.
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,12 @@ from mixedext.algebra.inverses import generalized_inverse
 from mixedext.engine.fit import Fit
 from mixedext.engine.information.expected import variance_information
 from mixedext.exceptions import InformationWarning, user_stacklevel
-from mixedext.inference.fixed_effects.df_methods import FixedTests, FTest, independent_rows
+from mixedext.inference.fixed_effects.df_methods import (
+    FixedTests,
+    FTest,
+    f_test_of,
+    independent_rows,
+)
 from mixedext.inference.fixed_effects.satterthwaite import single_degrees
 
 __all__ = ["KenwardRoger", "scaled_f"]
@@ -76,7 +82,7 @@ class KenwardRoger(FixedTests):
                 "likelihood; fit again with fit(reml=True), or use "
                 "df_method='satterthwaite'"
             )
-        self.held = ()
+        self.held: tuple[str, ...] = ()
         info = variance_information(fit)
         self._first = info.on_fixed
         # E^-1 = 2 (2 E)^-1
@@ -95,12 +101,12 @@ class KenwardRoger(FixedTests):
         size = len(adjustment)
         super().__init__(fit, np.eye(size) + adjustment + adjustment.T)
 
-    def df(self, rows):
+    def df(self, rows: Any) -> np.ndarray:
         rows = np.atleast_2d(np.asarray(rows, float)) @ self.root
         # for one row A1 = A2 = A, the scaling is 1 and m = 2 / A, as Satterthwaite's
         return single_degrees(rows, self._first, self.variance_covariance)
 
-    def f_test(self, rows, values=0.0) -> FTest:
+    def f_test(self, rows: Any, values: Any = 0.0) -> FTest:
         rows, values = independent_rows(rows, values, self.fit.root)
         wald = self.wald_f(rows, values)
         df_denom, scaling = self._denominator(rows)
@@ -111,10 +117,10 @@ class KenwardRoger(FixedTests):
                 InformationWarning,
                 stacklevel=user_stacklevel(),
             )
-            return FTest(np.nan, len(rows), df_denom, scaling)
-        return FTest(scaling * wald, len(rows), df_denom, scaling)
+            return f_test_of(np.nan, len(rows), df_denom, scaling)
+        return f_test_of(scaling * wald, len(rows), df_denom, scaling)
 
-    def joint_df(self, rows) -> float:
+    def joint_df(self, rows: np.ndarray) -> float:
         return self._denominator(rows)[0]
 
     def _denominator(self, rows):
@@ -146,7 +152,7 @@ def scaled_f(a1: float, a2: float, q: int) -> tuple[float, float]:
     whole = 3 * q + 2 * (1 - g)
     c1, c2, c3 = g / whole, (q - g) / whole, (q + 2 - g) / whole
     v0, v1, v2 = 1 + c1 * b, 1 - c2 * b, 1 - c3 * b
-    v0 = 0.0 if abs(v0) < 1e-10 else v0
+    v0 = np.float64(0.0) if abs(v0) < 1e-10 else v0
     mean = 1 - a2 / q
     with np.errstate(divide="ignore"):  # infinite rho: m = 4; no excess of rho: m infinite
         ratio = 1.0 if max(abs(mean), abs(v1)) < 1e-14 else mean / v1

@@ -14,6 +14,8 @@ number grows with the logarithm of the condition of V Psi.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import sparse, special
 from scipy.sparse.linalg import splu
@@ -53,7 +55,8 @@ def _amplitude(u, k):
 
     scipy's ellipj takes 1 - k^2, which has lost k where k is small.
     """
-    a, b, ratios = 1.0, k, []
+    a, b = 1.0, k
+    ratios: list[float] = []
     while a - b > 1e-15 * a and len(ratios) < 12:
         ratios.append((a - b) / (a + b))
         a, b = (a + b) / 2, np.sqrt(a * b)
@@ -63,7 +66,9 @@ def _amplitude(u, k):
     return phase
 
 
-def large_cluster(z, w, x, e, least_rest):
+def large_cluster(
+    z: Any, w: np.ndarray, x: np.ndarray, e: np.ndarray, least_rest: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Scores and moments of one cluster; see ``cluster_blocks``.
 
     Parameters

@@ -2,39 +2,69 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
-from statsmodels.stats.contrast import ContrastResults, t_test_pairwise
+from statsmodels.stats import contrast
+from statsmodels.stats.contrast import ContrastResults, MultiCompResult
 from statsmodels.stats.multitest import multipletests
 
 from mixedext.compat import SPEC_ATTRIBUTE
-from mixedext.inference.fixed_effects.constraints import term_columns
+from mixedext.fitted import Fitted, HasFitted, Model
+from mixedext.inference.fixed_effects.parameter_covariance import packed_params
+from mixedext.inference.fixed_effects.wald import estimable, t_test
+from mixedext.inference.submodels.fixed_terms import terms_of_columns
 
-__all__ = ["pairwise_tests"]
+__all__ = ["t_test_pairwise"]
 
 
-def pairwise_tests(results, estimable, term_name, method, alpha, factor_labels):
-    """Tests of all pairs; NaN for those that cannot be estimated.
+def t_test_pairwise(
+    results: HasFitted,
+    term_name: str,
+    method: str | list[str] = "hs",
+    alpha: float = 0.05,
+    factor_labels: list[str] | None = None,
+) -> MultiCompResult:
+    """Pairwise differences of a categorical term's levels, with adjusted p-values.
+
+    ``emmeans`` compares levels in models with interactions too, and with exact
+    simultaneous intervals.
 
     Parameters
     ----------
-    results : MixedLMResults
-        The fit.
-    estimable : callable
-        Which rows over the parameters can be estimated, of these results.
-    term_name, method, alpha, factor_labels
-        As for ``MixedLMResults.t_test_pairwise``.
+    term_name : str
+        The term, as its columns are named.
+    method : str or list of str, optional
+        Adjustments for multiplicity, as ``statsmodels.stats.multitest`` has them.
+    alpha : float, optional
+        Level of the decisions.
+    factor_labels : list of str, optional
+        Labels of the levels; those of the data if None.
 
     Returns
     -------
     MultiCompResult
+        ``result_frame`` has a row a pair: NaN for those that cannot be estimated, as
+        a category has no rows, for which p-values are not adjusted either.
+
+    Raises
+    ------
+    ValueError
+        If the model is not from a formula, or the term is no main effect of a factor.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.oats.load().data
+    >>> model = mx.mixedlm('Q("yield") ~ Variety + (1 | Block/Variety)', data)
+    >>> pairs = model.fit().t_test_pairwise("Variety")
+    >>> pairs.result_frame["pvalue-hs"].round(3).tolist()
+    [0.553, 0.553, 0.236]
     """
-    term = _main_effect(results.model, term_name)
+    fitted = results.fitted
+    term = _main_effect(fitted.model, term_name)
     methods = method if isinstance(method, list) else [method]
-    seen = _EstimablePart(results, estimable)
+    seen = _EstimablePart(fitted)
     try:
-        found = t_test_pairwise(seen, term, methods, alpha, factor_labels)
+        found = contrast.t_test_pairwise(seen, term, methods, alpha, factor_labels)
     except (TypeError, KeyError, IndexError):
         raise ValueError(
             f"term_name={term_name!r} is no categorical factor; emtrends() has the slopes "
@@ -52,35 +82,37 @@ def pairwise_tests(results, estimable, term_name, method, alpha, factor_labels):
     return found
 
 
-def _main_effect(model, term_name):
+def _main_effect(model: Model, term_name: str) -> str:
+    """The term as the formula engine's specification calls it."""
     if getattr(model.data, SPEC_ATTRIBUTE, None) is None:
         raise ValueError("t_test_pairwise needs a model from a formula")
-    names = [name for name, _ in term_columns(model)]
-    spelled = {"".join(name.split()): name for name in names}
+    terms = terms_of_columns(model)
+    spelled = {"".join(t.name.split()): t for t in terms}
     found = spelled.get("".join(str(term_name).split()))
     if found is None:
-        listed = ", ".join(map(repr, names))
+        listed = ", ".join(repr(t.name) for t in terms)
         raise ValueError(f"term_name={term_name!r} is no term; terms are: {listed}")
-    if ":" in found:
+    if len(found.factors) > 1:
         raise ValueError(
             f"term_name={term_name!r} is an interaction: how levels of one factor differ "
             "depends on the others; use emmeans(..., by=...)"
         )
-    return found
+    return ":".join(found.factors) or found.name
 
 
 class _EstimablePart:
     """Results as statsmodels' function sees them, with NaN for what has no estimate."""
 
-    def __init__(self, results, estimable):
-        self.model, self.params, self._results = results.model, results.params, results
-        self._estimable, self.pvalue = partial(estimable, results), None
+    def __init__(self, fitted: Fitted):
+        self.model, self.params, self._fitted = fitted.model, packed_params(fitted), fitted
+        self.pvalue = np.zeros(0)
 
-    def t_test(self, rows):
-        good = self._estimable(rows)
-        test = self._results.t_test(rows[good]) if good.any() else None
+    def t_test(self, rows: np.ndarray) -> ContrastResults:
+        """Tests of the rows that can be estimated, and NaN for the others."""
+        good = estimable(self._fitted, rows)
+        test = t_test(self._fitted, rows[good]) if good.any() else None
         effect, sd, statistic, df = (np.full(len(rows), np.nan) for _ in range(4))
-        law = {"t": statistic, "df_denom": df}
+        law: dict[str, object] = {"t": statistic, "df_denom": df}
         if test is not None:
             effect[good], sd[good], statistic[good] = test.effect, test.sd, test.statistic
             if test.distribution == "t":

@@ -24,6 +24,7 @@ __all__ = [
     "fixed_effects_covariance",
     "kept_inner",
     "packed_covariance",
+    "packed_params",
 ]
 
 
@@ -59,6 +60,14 @@ def _kept_covariance(fitted: Fitted) -> np.ndarray:
         rank = fitted.fixed.rank
         return _observed(fitted)[:rank, :rank]
     return fitted.fit.covariance
+
+
+@once_a_fit
+def packed_params(fitted: Fitted) -> np.ndarray:
+    """``params``: fixed effects, then packed variance parameters over ``scale``."""
+    relative = [lam @ lam.T for lam in fitted.fit.lams]
+    packed = fitted.model.layout.pack(fitted.random.terms, relative)
+    return np.concatenate([fitted.fixed.estimate, packed])
 
 
 @once

@@ -31,7 +31,9 @@ Pustejovsky and Tipton (2018), Journal of Business and Economic Statistics 36(4)
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -41,10 +43,15 @@ from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.fit import Fit
 from mixedext.exceptions import ClusterWarning, user_stacklevel
 from mixedext.inference.fixed_effects.cluster_blocks import UNIT_LEVERAGE, cluster_blocks
-from mixedext.inference.fixed_effects.df_methods import FixedTests, FTest, independent_rows
+from mixedext.inference.fixed_effects.df_methods import (
+    FixedTests,
+    FTest,
+    f_test_of,
+    independent_rows,
+)
 from mixedext.inference.submodels.level_nesting import term_is_nested
 from mixedext.specification.data.labels import interact
-from mixedext.specification.terms.random_terms import SparseTerm
+from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = [
     "KINDS",
@@ -185,16 +192,28 @@ class CovarianceTests(FixedTests):
         Needed where ``df`` is None.
     """
 
-    def __init__(self, fit: Fit, inner, df=None, moments=None):
+    def __init__(
+        self,
+        fit: Fit,
+        inner: np.ndarray,
+        df: float | None = None,
+        moments: ClusterMoments | None = None,
+    ):
         super().__init__(fit, inner)
         self.fixed_df, self.moments = df, moments
 
-    def df(self, rows):
+    def df(self, rows: Any) -> np.ndarray:
         if self.fixed_df is None:
-            return self.moments.df(np.atleast_2d(rows))
+            return self._known_moments.df(np.atleast_2d(rows))
         return np.full(len(rows), float(self.fixed_df))
 
-    def f_test(self, rows, values=0.0):
+    @property
+    def _known_moments(self) -> ClusterMoments:
+        if self.moments is None:
+            raise ValueError("df=None needs the moments of the clusters")
+        return self.moments
+
+    def f_test(self, rows: Any, values: Any = 0.0) -> FTest:
         """Joint test that ``rows @ coefficients == values``; dependent rows are dropped.
 
         With fewer clusters than combinations their covariance is singular: then they are
@@ -202,15 +221,15 @@ class CovarianceTests(FixedTests):
         """
         rows = np.atleast_2d(np.asarray(rows, float))
         if np.isnan(self.spread(rows)).any():
-            return FTest(np.nan, len(rows), np.nan)
+            return f_test_of(np.nan, len(rows), np.nan)
         rows, values = independent_rows(rows, values, self.fit.root)
         difference = rows @ self.fit.coefficients - values
         inverse, rank = generalized_inverse(self.spread(rows), ROUNDING * len(rows))
         square = difference @ inverse @ difference
         if self.fixed_df is not None:
-            return FTest(float(square) / max(rank, 1), rank, float(self.fixed_df))
+            return f_test_of(float(square) / max(rank, 1), rank, float(self.fixed_df))
         q = len(rows)
-        total = self.moments.wishart_df(rows) if rank == q else np.nan
+        total = self._known_moments.wishart_df(rows) if rank == q else np.nan
         denominator = total - q + 1
         if not denominator > 0:
             warnings.warn(
@@ -219,9 +238,9 @@ class CovarianceTests(FixedTests):
                 ClusterWarning,
                 stacklevel=user_stacklevel(),
             )
-            return FTest(np.nan, q, np.nan)
+            return f_test_of(np.nan, q, np.nan)
         scaling = denominator / total
-        return FTest(float(scaling * square) / q, q, float(denominator), float(scaling))
+        return f_test_of(float(scaling * square) / q, q, float(denominator), float(scaling))
 
 
 def cluster_covariance(
@@ -230,8 +249,8 @@ def cluster_covariance(
     codes: np.ndarray,
     x: np.ndarray,
     residual: np.ndarray,
-    terms,
-    weights=None,
+    terms: Sequence[RandomTerm | SparseTerm],
+    weights: np.ndarray | None = None,
     *,
     moments: bool | None = None,
 ) -> ClusterCovariance:
@@ -275,19 +294,21 @@ def cluster_covariance(
     wanted = kind in ("CR2", "CR3") if moments is None else moments
     if wanted or kind in ("CR2", "CR3"):
         _check_nested(fit, kind, codes, terms)
-    pair, determined = None, np.zeros(0, np.intp)
+    determined = np.zeros(0, np.intp)
+    found = None
     if kind == "CR2":
-        scores, *pair, determined = cluster_blocks(
+        scores, spread, cross, determined = cluster_blocks(
             codes, n_clusters, x, root, residual, terms, fit.lams, weights
         )
+        found = ClusterMoments(spread, cross, root)
     else:
         scores = _scores(fit, [codes], x, root, residual, terms, weights)[0]
         if wanted or kind == "CR3":
             leverage = _leverages(fit, codes, n_clusters, x, root, terms, weights)
-            pair = leverage, leverage
+            found = ClusterMoments(leverage, leverage, root)
         if kind == "CR3":
-            scores, pair, determined = _left_out(scores, leverage)
-    found = ClusterMoments(*pair, root) if wanted else None
+            scores, spread, cross, determined = _left_out(scores, leverage)
+            found = ClusterMoments(spread, cross, root)
     correction = _correction(kind, n_clusters, n, p)
     inner = correction / fit.scale * (scores.T @ scores)
     return ClusterCovariance(
@@ -296,7 +317,7 @@ def cluster_covariance(
         inner,
         (n_clusters,),
         (correction,),
-        found,
+        found if wanted else None,
         determined,
     )
 
@@ -308,8 +329,8 @@ def two_way_covariance(
     second: np.ndarray,
     x: np.ndarray,
     residual: np.ndarray,
-    terms,
-    weights=None,
+    terms: Sequence[RandomTerm | SparseTerm],
+    weights: np.ndarray | None = None,
 ) -> ClusterCovariance:
     """Covariance robust to two crossed clusterings: V1 + V2 - V12.
 
@@ -446,11 +467,7 @@ def _left_out(scores, leverage):
     change = (vector * inverse[:, None]) @ vector.swapaxes(1, 2)
     cross = leverage @ change
     determined = np.flatnonzero(~free.all(axis=1))
-    return (
-        (change @ scores[..., None])[..., 0],
-        (change @ cross, cross),
-        determined,
-    )
+    return (change @ scores[..., None])[..., 0], change @ cross, cross, determined
 
 
 def _add_effects(column, terms, effects):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -76,18 +77,18 @@ class Satterthwaite(FixedTests):
         self._spread = d @ inverse @ d.T
         self._first = info.on_fixed
 
-    def df(self, rows):
+    def df(self, rows: Any) -> np.ndarray:
         rows = np.atleast_2d(np.asarray(rows, float)) @ self.root
         return single_degrees(rows, self._first, self._spread)
 
-    def joint_df(self, rows):
+    def joint_df(self, rows: np.ndarray) -> float:
         if len(rows) == 1:
             return float(self.df(rows)[0])
         vector, _, _ = np.linalg.svd(rows @ self.root)
         return joint_degrees(self.df(vector.T @ rows))
 
 
-def single_degrees(rows, first, spread) -> np.ndarray:
+def single_degrees(rows: np.ndarray, first: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """Degrees of freedom 2 (c'Phi c)^2 / Var(c'Phi c) of each combination c.
 
     Parameters

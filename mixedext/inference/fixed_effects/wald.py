@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,27 +16,32 @@ from statsmodels.tools.tools import nan_dot
 
 from mixedext.algebra.definiteness import ROUNDING
 from mixedext.algebra.inverses import generalized_inverse
-from mixedext.arguments import check_probability
+from mixedext.arguments import confidence
 from mixedext.exceptions import user_stacklevel
-from mixedext.fitted import Fitted, has_rows, once
+from mixedext.fitted import Fitted, HasFitted, once
 from mixedext.inference.bootstrap.bootstrapping import bootstrap_limits
-from mixedext.inference.fixed_effects.constraints import linear_constraints, term_columns
+from mixedext.inference.fixed_effects.constraints import linear_constraints
 from mixedext.inference.fixed_effects.covariance_choice import chosen_tests
 from mixedext.inference.fixed_effects.df_methods import df_method_name
 from mixedext.inference.fixed_effects.estimability import column_relations
-from mixedext.inference.fixed_effects.pairwise_tests import pairwise_tests
-from mixedext.inference.fixed_effects.parameter_covariance import packed_covariance
+from mixedext.inference.fixed_effects.parameter_covariance import (
+    bse,
+    packed_covariance,
+    packed_params,
+)
 from mixedext.inference.profile.likelihood_profile import profile_conf_int
+from mixedext.inference.submodels.fixed_terms import terms_of_columns
 
 __all__ = [
     "FixedEffectsInference",
     "conf_int",
+    "constraint",
     "df_held",
+    "estimable",
     "f_test",
     "fixed_effects_inference",
     "pvalues",
     "t_test",
-    "t_test_pairwise",
     "tvalues",
     "wald_test",
     "wald_test_terms",
@@ -61,13 +67,22 @@ class FixedEffectsInference(NamedTuple):
     statistic: np.ndarray
     pvalue: np.ndarray
 
-    def conf_int(self, alpha=0.05) -> np.ndarray:
-        """Lower and upper limits, (k_fe, 2)."""
+    def conf_int(self, alpha: float = 0.05, *, level: float | None = None) -> np.ndarray:
+        """Lower and upper limits, (k_fe, 2), by ``alpha`` or the confidence ``level``."""
+        alpha = _alpha(alpha, level)
         margin = stats.t.ppf(1 - alpha / 2, self.df) * self.se
         return np.column_stack([self.estimate - margin, self.estimate + margin])
 
 
-def fixed_effects_inference(results, df_method=None) -> FixedEffectsInference:
+def _alpha(alpha: float, level: float | None) -> float:
+    """One minus the confidence level."""
+    own = confidence(alpha, level)
+    return alpha if level is None else 1 - own
+
+
+def fixed_effects_inference(
+    results: HasFitted, df_method: str | None = None
+) -> FixedEffectsInference:
     """Estimates, standard errors, degrees of freedom and tests of the fixed effects.
 
     Parameters
@@ -89,8 +104,9 @@ def fixed_effects_inference(results, df_method=None) -> FixedEffectsInference:
     >>> result.fixed_effects_inference("residual").df.tolist()
     [178.0, 178.0]
     """
-    tests = chosen_tests(results.fitted, df_method, True if df_method is not None else None)
-    fixed = results.fitted.fixed
+    fitted = results.fitted
+    tests = chosen_tests(fitted, df_method, True if df_method is not None else None)
+    fixed = fitted.fixed
     se = fixed.full(np.sqrt(np.diag(tests.covariance)))
     df = fixed.full(tests.df(np.eye(fixed.rank)))
     estimate = fixed.estimate
@@ -100,7 +116,7 @@ def fixed_effects_inference(results, df_method=None) -> FixedEffectsInference:
     return FixedEffectsInference(estimate, se, df, statistic, pvalue)
 
 
-def df_held(results, df_method=None) -> tuple[str, ...]:
+def df_held(results: HasFitted, df_method: str | None = None) -> tuple[str, ...]:
     """What Satterthwaite's method holds at the boundary: variances at zero, ranks.
 
     Parameters
@@ -117,20 +133,29 @@ def _own_inference(fitted: Fitted) -> FixedEffectsInference:
     return fixed_effects_inference(fitted)
 
 
-def tvalues(results):
+def tvalues(results: HasFitted) -> np.ndarray:
     """Estimates over standard errors; z for the variance parameters."""
+    fitted = results.fitted
     with np.errstate(divide="ignore", invalid="ignore"):
-        variances = (results.params / results.bse)[results.k_fe :]
-    return np.concatenate([_own_inference(results.fitted).statistic, variances])
+        ratios = packed_params(fitted) / bse(fitted)
+    own = _own_inference(fitted)
+    return np.concatenate([own.statistic, ratios[len(own.statistic) :]])
 
 
-def pvalues(results):
+def pvalues(results: HasFitted) -> np.ndarray:
     """Two-sided p-values of ``tvalues``; by the normal law for variance parameters."""
-    variances = 2 * stats.norm.sf(np.abs(results.tvalues[results.k_fe :]))
-    return np.concatenate([_own_inference(results.fitted).pvalue, variances])
+    own = _own_inference(results.fitted)
+    variances = 2 * stats.norm.sf(np.abs(tvalues(results)[len(own.pvalue) :]))
+    return np.concatenate([own.pvalue, variances])
 
 
-def t_test(results, r_matrix, cov_p=None, use_t=None, df_method=None):
+def t_test(
+    results: HasFitted,
+    r_matrix: Any,
+    cov_p: np.ndarray | None = None,
+    use_t: bool | None = None,
+    df_method: str | None = None,
+) -> ContrastResults:
     """Test linear combinations of the fixed effects, one at a time.
 
     Parameters
@@ -166,19 +191,18 @@ def t_test(results, r_matrix, cov_p=None, use_t=None, df_method=None):
     >>> float(test.pvalue.round(3))
     0.762
     """
-    rows, values = constraint(results, r_matrix, variances=False)
-    effect = rows @ np.nan_to_num(results.params)
-    if _is_fixed(results, rows) and cov_p is None:
-        tests, kept = _tests_for(results, rows, df_method, use_t)
+    fitted = results.fitted
+    rows, values = constraint(fitted, r_matrix, variances=False)
+    effect = rows @ np.nan_to_num(packed_params(fitted))
+    if _is_fixed(fitted, rows) and cov_p is None:
+        tests, kept = _tests_for(fitted, rows, df_method, use_t)
         spread = tests.spread(kept)
         df = tests.df(kept)
     else:
         _refuse_df_method(df_method, cov_p)
-        cov_p = (
-            packed_covariance(results.fitted) if cov_p is None else np.asarray(cov_p, float)
-        )
+        cov_p = packed_covariance(fitted) if cov_p is None else np.asarray(cov_p, float)
         spread = nan_dot(rows, nan_dot(cov_p, rows.T))
-        df = np.full(len(rows), _plain_df(results, use_t))
+        df = np.full(len(rows), _plain_df(fitted, use_t))
     sd = np.sqrt(np.diag(spread))
     statistic = (effect - values) / sd
     if np.isinf(df).all():
@@ -189,20 +213,20 @@ def t_test(results, r_matrix, cov_p=None, use_t=None, df_method=None):
             df_denom=np.inf,
             distribution="norm",
         )
-    df = float(df[0]) if (df == df[0]).all() else df
-    return ContrastResults(effect=effect, t=statistic, sd=sd, df_denom=df)
+    common = float(df[0]) if (df == df[0]).all() else df
+    return ContrastResults(effect=effect, t=statistic, sd=sd, df_denom=common)
 
 
 def wald_test(
-    results,
-    r_matrix,
-    cov_p=None,
-    invcov=None,
-    use_f=None,
-    df_constraints=None,
-    scalar=None,
-    df_method=None,
-):
+    results: HasFitted,
+    r_matrix: Any,
+    cov_p: np.ndarray | None = None,
+    invcov: np.ndarray | None = None,
+    use_f: bool | None = None,
+    df_constraints: int | None = None,
+    scalar: bool | None = None,
+    df_method: str | None = None,
+) -> ContrastResults:
     """Test linear combinations of the fixed effects jointly.
 
     Parameters
@@ -243,21 +267,22 @@ def wald_test(
     >>> round(test.statistic, 4), test.df_denom
     (0.1538, 2)
     """
-    rows, values = constraint(results, r_matrix)
+    fitted = results.fitted
+    rows, values = constraint(fitted, r_matrix)
     if use_f is None:
-        use_f = results.use_t if df_method is None else True
+        use_f = fitted.settings.use_t if df_method is None else True
     shape = float if scalar else np.atleast_2d
-    if _is_fixed(results, rows) and cov_p is None and invcov is None:
-        tests, kept = _tests_for(results, rows, df_method, use_f)
+    if _is_fixed(fitted, rows) and cov_p is None and invcov is None:
+        tests, kept = _tests_for(fitted, rows, df_method, use_f)
         found = tests.f_test(kept, values)
         rank, df = found.df_num, found.df_denom
         statistic, scaling = found.statistic, found.scaling
     else:
         _refuse_df_method(df_method, "given")
-        difference = rows @ np.nan_to_num(results.params) - values
-        inverse, rank = _inverse_covariance(results, rows, cov_p, invcov)
+        difference = rows @ np.nan_to_num(packed_params(fitted)) - values
+        inverse, rank = _inverse_covariance(fitted, rows, cov_p, invcov)
         statistic = float(difference @ inverse @ difference) / max(rank, 1)
-        df, scaling = _plain_df(results, use_f), 1.0
+        df, scaling = _plain_df(fitted, use_f), 1.0
     if rank < len(rows):
         warnings.warn(
             f"the covariance of the {len(rows)} constraints has rank {rank}",
@@ -280,7 +305,13 @@ def wald_test(
     )
 
 
-def f_test(results, r_matrix, cov_p=None, invcov=None, df_method=None):
+def f_test(
+    results: HasFitted,
+    r_matrix: Any,
+    cov_p: np.ndarray | None = None,
+    invcov: np.ndarray | None = None,
+    df_method: str | None = None,
+) -> ContrastResults:
     """F test of linear combinations of the fixed effects; see ``wald_test``.
 
     Parameters
@@ -301,19 +332,19 @@ def f_test(results, r_matrix, cov_p=None, invcov=None, df_method=None):
     >>> test.df_num, test.df_denom
     (1, 178.0)
     """
-    return results.wald_test(
-        r_matrix, cov_p, invcov, use_f=True, scalar=True, df_method=df_method
+    return wald_test(
+        results, r_matrix, cov_p, invcov, use_f=True, scalar=True, df_method=df_method
     )
 
 
 def wald_test_terms(
-    results,
-    skip_single=False,
-    extra_constraints=None,
-    combine_terms=None,
-    scalar=True,
-    df_method=None,
-):
+    results: HasFitted,
+    skip_single: bool = False,
+    extra_constraints: Sequence[tuple[str, Any]] | None = None,
+    combine_terms: Sequence[str] | None = None,
+    scalar: bool = True,
+    df_method: str | None = None,
+) -> WaldTestResults:
     """Joint tests of the columns of every term of the fixed effects.
 
     Parameters
@@ -349,29 +380,30 @@ def wald_test_terms(
     >>> result.wald_test_terms().table.index.tolist()
     ['Intercept', 'Days']
     """
-    identity = np.eye(len(results.params))
-    dropped = np.isnan(results.fe_params)
-    tests, combined = [], defaultdict(list)
-    for name, columns in term_columns(results.model):
+    fitted = results.fitted
+    identity = np.eye(len(packed_params(fitted)))
+    kept = set(fitted.fixed.kept.tolist())
+    tests: list[tuple[str, Any]] = []
+    combined: dict[str, list[int]] = defaultdict(list)
+    for term in terms_of_columns(fitted.model):
         for part in combine_terms or []:
-            if part in name:
-                combined[part].extend(columns)
-        if not (skip_single and len(columns) == 1):
-            tests.append((name, identity[columns[~dropped[columns]]]))
+            if part in term.name:
+                combined[part].extend(term.columns)
+        if not (skip_single and len(term.columns) == 1):
+            tests.append((term.name, identity[[c for c in term.columns if c in kept]]))
     for part in combine_terms or []:
         if part not in combined:
             raise ValueError(f"combine_terms: no term has {part!r} in its name")
-        columns = np.array(combined[part])
-        tests.append((part, identity[columns[~dropped[columns]]]))
+        tests.append((part, identity[[c for c in combined[part] if c in kept]]))
     tests.extend(extra_constraints or [])
-    use_f = results.use_t or df_method is not None
+    use_f = fitted.settings.use_t or df_method is not None
     rows = []
-    for _, constraint in tests:
-        if isinstance(constraint, np.ndarray) and len(constraint) == 0:
+    for _, hypothesis in tests:
+        if isinstance(hypothesis, np.ndarray) and len(hypothesis) == 0:
             rows.append([np.nan, np.nan, 0, np.nan])
             continue
-        test = results.wald_test(
-            constraint, use_f=use_f, scalar=scalar, df_method=df_method
+        test = wald_test(
+            fitted, hypothesis, use_f=use_f, scalar=scalar, df_method=df_method
         )
         count = test.df_num if use_f else test.df_denom
         rows.append([test.statistic, test.pvalue, int(count), test.df_denom])
@@ -384,47 +416,16 @@ def wald_test_terms(
     return result
 
 
-def t_test_pairwise(results, term_name, method="hs", alpha=0.05, factor_labels=None):
-    """Pairwise differences of a categorical term's levels, with adjusted p-values.
-
-    ``emmeans`` compares levels in models with interactions too, and with exact
-    simultaneous intervals.
-
-    Parameters
-    ----------
-    term_name : str
-        The term, as its columns are named.
-    method : str or list of str, optional
-        Adjustments for multiplicity, as ``statsmodels.stats.multitest`` has them.
-    alpha : float, optional
-        Level of the decisions.
-    factor_labels : list of str, optional
-        Labels of the levels; those of the data if None.
-
-    Returns
-    -------
-    MultiCompResult
-        ``result_frame`` has a row a pair: NaN for those that cannot be estimated, as
-        a category has no rows, for which p-values are not adjusted either.
-
-    Raises
-    ------
-    ValueError
-        If the model is not from a formula, or the term is no main effect of a factor.
-
-    Examples
-    --------
-    >>> import mixedext as mx
-    >>> data = mx.datasets.oats.load().data
-    >>> model = mx.mixedlm('Q("yield") ~ Variety + (1 | Block/Variety)', data)
-    >>> pairs = model.fit().t_test_pairwise("Variety")
-    >>> pairs.result_frame["pvalue-hs"].round(3).tolist()
-    [0.553, 0.553, 0.236]
-    """
-    return pairwise_tests(results, estimable, term_name, method, alpha, factor_labels)
-
-
-def conf_int(results, alpha=0.05, cols=None, method="wald", df_method=None, **options):
+def conf_int(
+    results: HasFitted,
+    alpha: float = 0.05,
+    cols: Any = None,
+    method: str = "wald",
+    df_method: str | None = None,
+    *,
+    level: float | None = None,
+    **options: Any,
+) -> Any:
     """Intervals of all parameters.
 
     Parameters
@@ -441,6 +442,8 @@ def conf_int(results, alpha=0.05, cols=None, method="wald", df_method=None, **op
     df_method : str, optional
         Method for the degrees of freedom of the fixed effects; the results' own if
         None.  Intervals of the variance parameters are by the normal law.
+    level : float, optional
+        Confidence level, in place of ``alpha``.
     **options
         For "profile": ``n_jobs``.  For "bootstrap": ``n``, ``rng``, ``n_jobs``,
         ``progress`` as for ``bootstrap_parametric``, and ``interval``, the method of
@@ -455,8 +458,8 @@ def conf_int(results, alpha=0.05, cols=None, method="wald", df_method=None, **op
     Raises
     ------
     ValueError
-        If ``alpha`` does not lie between 0 and 1, or ``method``, ``df_method`` or an
-        option is not known.
+        If ``alpha`` or ``level`` does not lie between 0 and 1, or ``method``,
+        ``df_method`` or an option is not known.
 
     Examples
     --------
@@ -466,10 +469,11 @@ def conf_int(results, alpha=0.05, cols=None, method="wald", df_method=None, **op
     >>> result.conf_int(df_method="satterthwaite").loc["Days"].round(2).tolist()
     [7.21, 13.73]
     """
-    check_probability(alpha, "alpha")
+    alpha = _alpha(alpha, level)
+    fitted = results.fitted
     if method == "bootstrap":
         return bootstrap_limits(results, alpha, cols, **options)
-    known = {"wald": set(), "profile": {"n_jobs"}}
+    known: dict[str, set[str]] = {"wald": set(), "profile": {"n_jobs"}}
     if method not in known:
         said = "is not known; use 'wald', 'profile' or 'bootstrap'"
         raise ValueError(f"method={method!r} {said}")
@@ -479,59 +483,69 @@ def conf_int(results, alpha=0.05, cols=None, method="wald", df_method=None, **op
         if df_method is not None:
             raise ValueError("method='profile' has no use for a df_method")
         return profile_conf_int(results, alpha, cols, **options)
-    known = _own_inference(results.fitted)
+    own = _own_inference(fitted)
     if df_method is not None:
-        known = results.fixed_effects_inference(df_method)
-    margin = stats.norm.ppf(1 - alpha / 2) * results.bse[results.k_fe :]
-    estimate = results.params[results.k_fe :]
+        own = fixed_effects_inference(fitted, df_method)
+    k_fe = len(own.estimate)
+    margin = stats.norm.ppf(1 - alpha / 2) * bse(fitted)[k_fe:]
+    estimate = packed_params(fitted)[k_fe:]
     variances = np.column_stack([estimate - margin, estimate + margin])
-    limits = np.vstack([known.conf_int(alpha), variances])
+    limits = np.vstack([own.conf_int(alpha), variances])
     return limits if cols is None else limits[np.asarray(cols)]
 
 
-def constraint(results, r_matrix, variances=True):
-    names = list(results.model.data.param_names)
-    rows, values = linear_constraints(r_matrix, names, results.k_fe, variances)
-    lost = rows[~estimable(results, rows), : results.k_fe].any(axis=0)
-    lost &= np.isnan(results.fe_params)
+def constraint(
+    results: HasFitted, r_matrix: Any, variances: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows over all parameters, and values, of a hypothesis; ValueError if inestimable.
+
+    Parameters
+    ----------
+    results : HasFitted
+        The fit.
+    r_matrix, variances
+        As for ``linear_constraints``.
+    """
+    fitted = results.fitted
+    fixed, names = fitted.fixed, list(fitted.model.data.param_names)
+    rows, values = linear_constraints(r_matrix, names, len(fixed.names), variances)
+    lost = rows[~estimable(fitted, rows), : len(fixed.names)].any(axis=0) & fixed.dropped
     if lost.any():
-        listed = ", ".join(np.array(results.model.exog_names)[lost])
+        listed = ", ".join(np.array(fixed.names)[lost])
         raise ValueError(f"not estimable: {listed} depend on other columns of exog")
     return rows, values
 
 
-def estimable(results, rows):
+def estimable(fitted: Fitted, rows: np.ndarray) -> np.ndarray:
     """Which rows over the parameters can be estimated, (m,) bool."""
-    dropped = np.isnan(results.fe_params)
-    rows = rows[:, : results.k_fe]
-    good = ~rows[:, dropped].any(axis=1)
-    if not good.all() and has_rows(results.model):
-        relations = column_relations(results.model.exog, results.fitted.fit.design.basis)
+    fixed, data = fitted.fixed, fitted.rows
+    rows = rows[:, : len(fixed.names)]
+    good = np.asarray(~rows[:, fixed.dropped].any(axis=1))
+    if not good.all() and data is not None:
+        relations = column_relations(data.exog, fitted.fit.design.basis)
         good |= relations.estimable(rows)
     return good
 
 
-def _is_fixed(results, rows):
-    return not rows[:, results.k_fe :].any()
+def _is_fixed(fitted, rows):
+    return not rows[:, len(fitted.fixed.names) :].any()
 
 
-def _tests_for(results, rows, df_method, use_t):
+def _tests_for(fitted, rows, df_method, use_t):
     use_t = True if df_method is not None else use_t
-    kept = results.fitted.fit.design.basis.kept
-    return chosen_tests(results.fitted, df_method, use_t), rows[:, kept]
+    return chosen_tests(fitted, df_method, use_t), rows[:, fitted.fixed.kept]
 
 
-def _plain_df(results, use_t):
-    use_t = results.use_t if use_t is None else use_t
-    fitted = results.fitted
+def _plain_df(fitted, use_t):
+    use_t = fitted.settings.use_t if use_t is None else use_t
     clusters = fitted.settings.df_resid_inference
     return (fitted.df_resid if clusters is None else clusters) if use_t else np.inf
 
 
-def _inverse_covariance(results, rows, cov_p, invcov):
+def _inverse_covariance(fitted, rows, cov_p, invcov):
     if invcov is not None:
         return np.asarray(invcov, float), len(rows)
-    cov_p = packed_covariance(results.fitted) if cov_p is None else np.asarray(cov_p, float)
+    cov_p = packed_covariance(fitted) if cov_p is None else np.asarray(cov_p, float)
     covariance = nan_dot(rows, nan_dot(cov_p, rows.T))
     return generalized_inverse(covariance, ROUNDING * len(rows))
 

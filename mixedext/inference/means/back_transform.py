@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,10 +27,23 @@ class ResponseTransform:
     """
 
     name: str
-    inverse: Callable
-    slope: Callable
-    curvature: Callable
+    inverse: Callable[[Any], Any]
+    slope: Callable[[Any], Any]
+    curvature: Callable[[Any], Any]
     rate: float | None = None
+
+    @property
+    def log_rate(self) -> float:
+        """The rate of a logarithm.
+
+        Raises
+        ------
+        ValueError
+            If this is none.
+        """
+        if self.rate is None:
+            raise ValueError(f"{self.name} is no logarithm")
+        return self.rate
 
     def adjusted(self, sigma: float | None) -> ResponseTransform:
         """The way back with E mu = h(eta) + sigma^2 h''(eta) / 2 in place of h(eta).
@@ -40,11 +54,11 @@ class ResponseTransform:
         if sigma is None:
             return self
         half = sigma**2 / 2
-        if self.rate is not None:
+        if (rate := self.rate) is not None:
             return ResponseTransform(
                 self.name,
                 lambda eta: self.inverse(eta) + half * self.curvature(eta),
-                lambda eta: self.slope(eta) * (1 + half * self.rate**2),
+                lambda eta: self.slope(eta) * (1 + half * rate**2),
                 self.curvature,
                 self.rate,
             )

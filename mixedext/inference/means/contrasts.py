@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, lcm
-from numbers import Integral
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +59,9 @@ class Contrast:
         return bool((sums <= 1e-9 * np.abs(self.coefficients).sum(axis=1)).all())
 
 
-def contrast_coefficients(method, labels, ref=None, reverse=False) -> Contrast:
+def contrast_coefficients(
+    method: Any, labels: Sequence[str], ref: Any = None, reverse: bool = False
+) -> Contrast:
     """Contrasts of a named family, or of coefficients that are given.
 
     Parameters
@@ -84,7 +86,7 @@ def contrast_coefficients(method, labels, ref=None, reverse=False) -> Contrast:
         If the method or the control is not known, a vector has the wrong length, or there
         are too few estimates.
     """
-    k = len(labels)
+    labels, k = list(labels), len(labels)
     if not isinstance(method, str):
         return _custom(method, k)
     if method not in CONTRASTS:
@@ -96,7 +98,7 @@ def contrast_coefficients(method, labels, ref=None, reverse=False) -> Contrast:
     if ref is not None and not method.startswith("trt.vs.ctrl"):
         raise ValueError(f'ref= belongs to method "trt.vs.ctrl", not {method!r}')
     if method == "identity":
-        return Contrast(list(labels), np.eye(k))
+        return Contrast(labels, np.eye(k))
     if k < 2:
         raise ValueError(f"{method} contrasts need two estimates or more; there is {k}")
     if method in ("pairwise", "revpairwise"):
@@ -174,7 +176,7 @@ def _against_control(labels, ref, reverse):
     for one in refs:
         if isinstance(one, str) and one in labels:
             at.append(labels.index(one))
-        elif isinstance(one, Integral) and -len(labels) <= one < len(labels):
+        elif isinstance(one, int | np.integer) and -len(labels) <= one < len(labels):
             at.append(int(one) % len(labels))
         else:
             raise ValueError(

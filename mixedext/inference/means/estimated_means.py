@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mixedext.arguments import check_probability
+from mixedext.arguments import confidence
 from mixedext.exceptions import FormulaError, NotEstimableError
 from mixedext.fitted import Fitted, HasFitted, once_a_fit
-from mixedext.inference.fixed_effects.covariance_choice import chosen_tests
+from mixedext.inference.fixed_effects.covariance_choice import (
+    chosen_tests,
+    df_description,
+)
 from mixedext.inference.fixed_effects.df_methods import df_method_name
 from mixedext.inference.fixed_effects.estimability import TOLERANCE
 from mixedext.inference.means.back_transform import response_transform
+from mixedext.inference.means.context import Context
 from mixedext.inference.means.linear_combinations import joint_test, linear_estimates
-from mixedext.inference.means.linear_functions import Context, MarginalMeans
+from mixedext.inference.means.linear_functions import MarginalMeans
 from mixedext.inference.means.reference_grid import Grid, ReferenceGrid
+from mixedext.tables.noted_table import NotedTable
 
 __all__ = ["emmeans", "emtrends", "joint_tests", "keep_grid", "reference_grid"]
 
@@ -36,7 +43,7 @@ def reference_grid(results: HasFitted) -> ReferenceGrid:
 
 @once_a_fit
 def _grid_of(fitted: Fitted) -> ReferenceGrid:
-    return ReferenceGrid(fitted.model)
+    return ReferenceGrid(fitted)
 
 
 def keep_grid(fitted: Fitted) -> None:
@@ -48,17 +55,19 @@ def keep_grid(fitted: Fitted) -> None:
 
 
 def emmeans(
-    results,
-    specs,
-    by=None,
-    at=None,
-    weights="equal",
-    df_method=None,
-    level=0.95,
-    type="link",
-    bias_adjust=False,
-    sigma=None,
-):
+    results: HasFitted,
+    specs: str | Sequence[str],
+    by: str | Sequence[str] | None = None,
+    at: Mapping[str, Any] | None = None,
+    weights: Any = "equal",
+    df_method: str | None = None,
+    alpha: float = 0.05,
+    type: str = "link",
+    bias_adjust: bool = False,
+    sigma: float | None = None,
+    *,
+    level: float | None = None,
+) -> MarginalMeans:
     """Estimated marginal means (least-squares means).
 
     Parameters
@@ -80,14 +89,16 @@ def emmeans(
     df_method : str, optional
         Method for the degrees of freedom; that of the results if None; "normal" (or
         "z") for the normal law.
-    level : float, optional
-        Confidence level.
+    alpha : float, optional
+        One minus the confidence level.
     type : {"link", "response"}, optional
         Whether means of log(y), sqrt(y) and the like are transformed back.
     bias_adjust : bool, optional
         Add sigma^2 h'' / 2 to means that h transforms back.
     sigma : float, optional
         Standard deviation for that; the residual one if None.
+    level : float, optional
+        Confidence level, in place of ``alpha``.
 
     Returns
     -------
@@ -110,23 +121,24 @@ def emmeans(
     >>> formula = "yield ~ nitroF + Variety + (1 | Block/Variety)"
     >>> result = mx.mixedlm(formula, data).fit()
     >>> means = result.emmeans("nitroF")
-    >>> means.table["emmean"].round(2).tolist()
+    >>> means.table["estimate"].round(2).tolist()
     [79.39, 98.89, 114.22, 123.39]
     >>> pairs = means.contrast("pairwise").table
     >>> pairs["contrast"].tolist()[:2]
     ['n0 - n0.2', 'n0 - n0.4']
     """
-    reference = reference_grid(results)
+    fitted = results.fitted
+    reference = _grid_of(fitted)
     names, by = _read_specs(specs, by)
-    check_probability(level, "level")
+    level = confidence(alpha, level)
     if type not in TYPES:
         raise ValueError(f"type={type!r}; use one of 'link', 'response'")
     reference.check_names([*names, *by], "specs and by")
-    levels = reference.levels_at(at, _rows_for_functions(results))
+    levels = reference.levels_at(at, _rows_for_functions(fitted))
     grid = reference.grid(levels)
     shown = reference.with_parents([*names, *by])
     labels, rows, shift, notes = _average(reference, grid, shown, by, weights)
-    context = _linear_context(results, df_method, bias_adjust, sigma)
+    context = _linear_context(fitted, df_method, bias_adjust, sigma)
     estimates = linear_estimates(rows, shift, context.fit, context.tests, context.relations)
     return MarginalMeans(
         context, labels, by, estimates, level=level, type=type, notes=notes
@@ -134,16 +146,18 @@ def emmeans(
 
 
 def emtrends(
-    results,
-    specs,
-    var,
-    by=None,
-    at=None,
-    weights="equal",
-    df_method=None,
-    level=0.95,
-    delta=None,
-):
+    results: HasFitted,
+    specs: str | Sequence[str],
+    var: str,
+    by: str | Sequence[str] | None = None,
+    at: Mapping[str, Any] | None = None,
+    weights: Any = "equal",
+    df_method: str | None = None,
+    alpha: float = 0.05,
+    delta: float | None = None,
+    *,
+    level: float | None = None,
+) -> MarginalMeans:
     """Estimated slopes of a covariate, averaged as ``emmeans`` does.
 
     The slope is that of the model's columns at the reference grid: exact where they
@@ -151,7 +165,7 @@ def emtrends(
 
     Parameters
     ----------
-    specs, by, at, weights, df_method, level
+    specs, by, at, weights, df_method, alpha, level
         As for ``emmeans``; ``at`` may say where on a curve the slope is wanted.
     var : str
         The covariate.
@@ -173,17 +187,18 @@ def emtrends(
     >>> import mixedext as mx
     >>> data = mx.datasets.oats.load().data
     >>> result = mx.mixedlm("yield ~ nitro * Variety + (1 | Block)", data).fit()
-    >>> result.emtrends("Variety", "nitro").table["nitro.trend"].round(2).tolist()
+    >>> result.emtrends("Variety", "nitro").table["estimate"].round(2).tolist()
     [75.33, 64.58, 81.08]
     """
-    reference = reference_grid(results)
+    fitted = results.fitted
+    reference = _grid_of(fitted)
     names, by = _read_specs(specs, by)
-    check_probability(level, "level")
+    level = confidence(alpha, level)
     reference.check_names([var, *names, *by], "specs, by and var")
     predictor = reference.predictors[var]
     if not predictor.summaries:
         raise ValueError(f"var={var!r} is a factor; a slope needs a number")
-    levels = reference.levels_at(at, _rows_for_functions(results))
+    levels = reference.levels_at(at, _rows_for_functions(fitted))
     if predictor.is_factor and var not in (at or {}):
         levels[var] = pd.Series(predictor.summaries["mean"])
     grid = reference.grid(levels)
@@ -192,14 +207,20 @@ def emtrends(
     grid = Grid(grid.levels, grid.codes, slopes, np.zeros(len(slopes)))
     shown = reference.with_parents([*names, *by])
     labels, rows, shift, notes = _average(reference, grid, shown, by, weights)
-    context = _linear_context(results, df_method, False, None)
+    notes.insert(0, f"Slopes of {var}")
+    context = _linear_context(fitted, df_method, False, None)
     estimates = linear_estimates(rows, shift, context.fit, context.tests, context.relations)
     return MarginalMeans(
         context, labels, by, estimates, level=level, notes=notes, trend=var
     )
 
 
-def joint_tests(results, by=None, at=None, df_method=None):
+def joint_tests(
+    results: HasFitted,
+    by: str | Sequence[str] | None = None,
+    at: Mapping[str, Any] | None = None,
+    df_method: str | None = None,
+) -> NotedTable:
     """F tests of every term, made of contrasts among estimated marginal means.
 
     For factors alone these are tests of type III, whatever the coding.  Covariates
@@ -216,26 +237,27 @@ def joint_tests(results, by=None, at=None, df_method=None):
 
     Returns
     -------
-    DataFrame
-        By term (within the levels of ``by``): df_num, df_denom, F, pvalue; and
-        df_lost, how many degrees of freedom cannot be estimated, if any are.  What can
-        be estimated but belongs to no term alone is the row "(confounded)".
+    NotedTable
+        By term (within the levels of ``by``): df_num, df_denom, statistic (F), pvalue;
+        and df_lost, how many degrees of freedom cannot be estimated, if any are.  What
+        can be estimated but belongs to no term alone is the row "(confounded)".
 
     Examples
     --------
     >>> import mixedext as mx
     >>> data = mx.datasets.irrigation.load().data
     >>> model = mx.mixedlm("yield ~ irrigation * variety + (1 | field)", data)
-    >>> model.fit().joint_tests()["F"].round(4).to_dict()
+    >>> model.fit().joint_tests()["statistic"].round(4).to_dict()
     {'irrigation': 0.3882, 'variety': 1.0676, 'irrigation:variety': 0.2452}
     """
-    reference = reference_grid(results)
+    fitted = results.fitted
+    reference = _grid_of(fitted)
     _, by = _read_specs([], by)
     reference.check_names(by, "by")
     at = {} if at is None else dict(at)
-    levels = reference.levels_at(at, _rows_for_functions(results), spread=1.0)
-    context = _linear_context(results, df_method, False, None)
-    records = []
+    levels = reference.levels_at(at, _rows_for_functions(fitted), spread=1.0)
+    context = _linear_context(fitted, df_method, False, None)
+    records: list[dict[str, Any]] = []
     for picks in product(*[range(len(levels[name])) for name in by]):
         own = dict(levels)
         for name, pick in zip(by, picks, strict=True):
@@ -245,32 +267,36 @@ def joint_tests(results, by=None, at=None, df_method=None):
             continue
         where = {name: own[name].iloc[0] for name in by}
         records += [where | record for record in _term_tests(reference, grid, by, context)]
-    columns = [*by, "term", "df_num", "df_denom", "F", "pvalue", "df_lost"]
+    columns = [*by, "term", "df_num", "df_denom", "statistic", "pvalue", "df_lost"]
     table = pd.DataFrame(records, columns=columns).set_index([*by, "term"])
-    return table if table["df_lost"].any() else table.drop(columns="df_lost")
+    if not table["df_lost"].any():
+        table = table.drop(columns="df_lost")
+    return NotedTable.of(table, "Joint tests of terms", context.df_notes())
 
 
-def _rows_for_functions(results):
-    return getattr(results.model.data, "frame", None)
+def _rows_for_functions(fitted: Fitted) -> pd.DataFrame | None:
+    return getattr(fitted.model.data, "frame", None)
 
 
-def _linear_context(results, df_method, bias_adjust, sigma):
-    own = results.df_method if df_method is None else df_method
+def _linear_context(
+    fitted: Fitted, df_method: str | None, bias_adjust: bool, sigma: float | None
+) -> Context:
+    own = fitted.settings.df_method if df_method is None else df_method
     name = None if own in NO_DF else df_method_name(own)
     use_t = False if own in NO_DF else None
-    transform = response_transform(reference_grid(results).response)
+    transform = response_transform(_grid_of(fitted).response)
     if bias_adjust:
-        sigma = results.sigma if sigma is None else float(sigma)
+        sigma = fitted.sigma if sigma is None else float(sigma)
         if not sigma >= 0:
             raise ValueError(f"sigma={sigma!r} must not be negative")
     elif sigma is not None:
         raise ValueError("sigma= is for bias_adjust=True")
     return Context(
-        fit=results.fitted.fit,
-        tests=chosen_tests(results.fitted, name, use_t),
-        relations=reference_grid(results).relations,
-        columns=list(results.model.exog_names),
-        df_method=results.df_description(name, use_t),
+        fit=fitted.fit,
+        tests=chosen_tests(fitted, name, use_t),
+        relations=_grid_of(fitted).relations,
+        columns=list(fitted.fixed.names),
+        df_method=df_description(fitted, name, use_t),
         transform=transform,
         sigma=sigma,
     )
@@ -447,7 +473,7 @@ def _record(term, test, lost):
         "term": term,
         "df_num": test.df_num,
         "df_denom": test.df_denom,
-        "F": test.statistic,
+        "statistic": test.statistic,
         "pvalue": test.pvalue,
         "df_lost": lost,
     }

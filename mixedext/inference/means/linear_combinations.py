@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from mixedext.inference.fixed_effects.estimability import ColumnRelations
 
 __all__ = [
     "LinearEstimates",
+    "independent_count",
     "joint_test",
     "linear_estimates",
 ]
@@ -56,7 +58,7 @@ class LinearEstimates:
 
 
 def linear_estimates(
-    rows, shift, fit: Fit, tests: FixedTests, relations: ColumnRelations
+    rows: Any, shift: Any, fit: Fit, tests: FixedTests, relations: ColumnRelations
 ) -> LinearEstimates:
     """Estimate combinations; those that are not estimable get NaN.
 
@@ -93,7 +95,7 @@ def linear_estimates(
 
 
 def joint_test(
-    rows, values, tests: FixedTests, relations: ColumnRelations
+    rows: Any, values: Any, tests: FixedTests, relations: ColumnRelations
 ) -> tuple[FTest, int]:
     """F test that estimable combinations have given values, and how many were lost.
 

@@ -4,70 +4,42 @@ from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mixedext.arguments import check_probability
-from mixedext.engine.fit import Fit
+from mixedext.arguments import confidence
 from mixedext.exceptions import AdjustmentWarning, NotEstimableError, user_stacklevel
-from mixedext.inference.fixed_effects.df_methods import FixedTests
-from mixedext.inference.fixed_effects.estimability import ColumnRelations
-from mixedext.inference.means.back_transform import ResponseTransform
-from mixedext.inference.means.contrasts import contrast_coefficients
+from mixedext.inference.means.context import Context, groups_of
+from mixedext.inference.means.contrasts import Contrast, contrast_coefficients
 from mixedext.inference.means.linear_combinations import (
     LinearEstimates,
     independent_count,
     joint_test,
-    linear_estimates,
 )
-from mixedext.inference.means.means_text import PrintedEstimates, label, row_names
+from mixedext.inference.means.means_text import (
+    adjustment_note,
+    groups_text,
+    label,
+    limits_note,
+    row_names,
+    scale_notes,
+    table_texts,
+)
 from mixedext.inference.means.multiplicity import Family, adjustment_name
+from mixedext.tables.noted_table import NotedTable
 
-__all__ = ["Context", "Contrasts", "LinearFunctions", "MarginalMeans"]
+__all__ = ["Contrasts", "LinearFunctions", "MarginalMeans"]
 
 # Labels with such characters are put in parentheses within the name of a contrast.
 _OPERATORS = re.compile(r"[-+*/)]")
 _OWN = "as the estimates"
 
 
-@dataclass(frozen=True, eq=False)
-class Context:
-    """What all tables of one fit and one df method share.
-
-    Attributes
-    ----------
-    fit : Fit
-        The fitted model.
-    tests : FixedTests
-        Covariance, degrees of freedom, joint tests.
-    relations : ColumnRelations
-        Of dropped columns to the others.
-    columns : list of str
-        Names of the columns of the fixed part.
-    df_method : str or None
-        Name of the method.
-    transform : ResponseTransform or None
-        That of the response.
-    sigma : float or None
-        Standard deviation for the adjustment for bias.
-    """
-
-    fit: Fit
-    tests: FixedTests
-    relations: ColumnRelations
-    columns: list
-    df_method: str | None
-    transform: ResponseTransform | None
-    sigma: float | None
-
-    def estimates(self, rows, shift) -> LinearEstimates:
-        return linear_estimates(rows, shift, self.fit, self.tests, self.relations)
-
-
-class LinearFunctions(PrintedEstimates):
+class LinearFunctions:
     """Estimates of linear functions of the fixed effects, with their table.
 
     Not made by the user: see ``MixedLMResults.emmeans`` and ``MarginalMeans.contrast``.
@@ -85,7 +57,18 @@ class LinearFunctions(PrintedEstimates):
     _with_tests = False
 
     def __init__(
-        self, context, labels, by, estimates, *, level, type, adjust, notes, sizes, pairs
+        self,
+        context: Context,
+        labels: pd.DataFrame,
+        by: Sequence[str],
+        estimates: LinearEstimates,
+        *,
+        level: float,
+        type: str,
+        adjust: str,
+        notes: Sequence[str],
+        sizes: list[int] | None,
+        pairs: bool,
     ):
         self.by, self.level, self.type, self.adjust = list(by), level, type, adjust
         self._context, self._labels, self._estimates = context, labels, estimates
@@ -129,22 +112,14 @@ class LinearFunctions(PrintedEstimates):
     def _row_names(self):
         return row_names(self._labels)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._labels)
 
     # ---- families ----
 
     def _groups(self):
         """Positions of the rows of each family, with the values of ``by``."""
-        if not self.by:
-            return [({}, np.arange(len(self)))]
-        found = {}
-        for at, key in enumerate(self._labels[self.by].itertuples(index=False)):
-            found.setdefault(tuple(key), []).append(at)
-        return [
-            (dict(zip(self.by, key, strict=True)), np.array(rows))
-            for key, rows in found.items()
-        ]
+        return groups_of(self._labels, self.by)
 
     def _families(self, adjust):
         """Families and the adjustment that is used for them."""
@@ -189,39 +164,27 @@ class LinearFunctions(PrintedEstimates):
 
     # ---- scales ----
 
-    def _kind(self):
-        """What the estimates are: "mean", "ratio" or "difference"."""
+    @property
+    def _on_logs(self) -> bool:
+        """Whether the estimates are on the scale of a logarithm."""
         raise NotImplementedError
 
-    def _shown(self, *values):
-        """Name of the estimate's column, and values as they are shown."""
-        kind, transform = self._kind(), self._context.transform
-        if kind == "ratio":
-            return "ratio", [np.exp(transform.rate * v) for v in values]
-        if kind == "response":
-            back = transform.adjusted(self._context.sigma)
-            return "response", [back.inverse(v) for v in values]
-        return self._estimate_name(), list(values)
+    @property
+    def _of_means(self) -> bool:
+        """Whether these are means, or made of them; else trends."""
+        raise NotImplementedError
 
-    def _shown_error(self):
-        kind, transform = self._kind(), self._context.transform
-        if kind == "ratio":
-            rate = transform.rate
-            return self.se * np.abs(rate) * np.exp(rate * self.estimate)
-        if kind == "response":
-            back = transform.adjusted(self._context.sigma)
-            return self.se * np.abs(back.slope(self.estimate))
-        return self.se
-
-    def _estimate_name(self):
-        return "estimate"
+    def _kind(self) -> str:
+        """What is shown: "mean", "response", "difference", "ratio" or "trend"."""
+        raise NotImplementedError
 
     # ---- tables ----
 
     @property
-    def table(self) -> pd.DataFrame:
+    def table(self) -> NotedTable:
         """Labels, estimates, standard errors, df and confidence limits (and tests)."""
-        return self._own_table.copy()
+        own = self._own_table
+        return NotedTable.of(own.copy(), own.heading, own.notes)
 
     @cached_property
     def _own_table(self):
@@ -230,43 +193,87 @@ class LinearFunctions(PrintedEstimates):
     def _table(self, tests, limits, null=0.0, adjust=None, level=None):
         adjust = self.adjust if adjust is None else adjust
         level = self.level if level is None else level
-        columns = {}
-        bounds = []
-        if limits:
-            *bounds, _ = self._limits(level, adjust)
-        name, (shown, *bounds) = self._shown(self.estimate, *bounds)
-        columns |= {name: shown, "SE": self._shown_error(), "df": self.df}
+        context, kind = self._context, self._kind()
+        columns = {
+            "estimate": context.shown(kind, self.estimate),
+            "std_err": context.shown_error(kind, self.estimate, self.se),
+            "df": self.df,
+        }
         if tests:
-            statistic, pvalue, _ = self._tests(null, adjust)
-            columns |= {self._letter: statistic, "pvalue": pvalue}
+            columns["statistic"], columns["pvalue"], _ = self._tests(null, adjust)
         if limits:
-            columns |= {"lower": bounds[0], "upper": bounds[1]}
-        return pd.concat([self._labels, pd.DataFrame(columns)], axis=1)
+            lower, upper, _ = self._limits(level, adjust)
+            bounds = {"lower": lower, "upper": upper}
+            columns |= {name: context.shown(kind, limit) for name, limit in bounds.items()}
+        frame = pd.concat([self._labels, pd.DataFrame(columns)], axis=1)
+        return NotedTable.of(frame, "", self._notes_below(tests, limits, adjust, level))
 
-    @property
-    def _letter(self):
-        known = self.df[np.isfinite(self._estimates.error)]
-        return "z_ratio" if np.isinf(known).all() else "t_ratio"
+    def _notes_below(self, tests, limits, adjust, level):
+        """What a table must say: averages, df method, level, adjustments, scale."""
+        notes = [*self._notes, *self._context.df_notes()]
+        if limits:
+            notes.append(f"Confidence level: {level:g}")
+        groups = self._groups()
+        if adjust != "none" and max((len(rows) for _, rows in groups), default=0) > 1:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", AdjustmentWarning)
+                families, used = self._families(adjust)
+            if tests:
+                notes.append(adjustment_note([family for _, family in families], used))
+            if limits:
+                notes.append(limits_note(used))
+        context = self._context
+        notes += scale_notes(self._kind(), context.transform, context.sigma, tests)
+        return notes
 
-    def conf_int(self, adjust=None, level=None) -> pd.DataFrame:
+    def __repr__(self) -> str:
+        return groups_text(self._texts(), self.by, self._groups(), self._own_table.notes)
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        table = self._texts().to_html(index=False)
+        return table + "<p>" + "<br>".join(self._own_table.notes) + "</p>"
+
+    def _texts(self):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AdjustmentWarning)
+            return table_texts(self._own_table, self.estimable)
+
+    def _level(self, alpha, level):
+        """The confidence level that is asked for, or the table's own."""
+        if alpha is None and level is None:
+            return self.level
+        return confidence(0.05 if alpha is None else alpha, level)
+
+    def conf_int(
+        self,
+        alpha: float | None = None,
+        adjust: str | None = None,
+        *,
+        level: float | None = None,
+    ) -> NotedTable:
         """Confidence limits.
 
         Parameters
         ----------
+        alpha : float, optional
+            One minus the confidence level; the table's own if None.
         adjust : str, optional
             Adjustment for multiplicity; the table's own if None.  The stepwise ones
             (holm, fdr, ...) have no limits of their own: these are Bonferroni's.
         level : float, optional
-            Confidence level; the table's own if None.
+            Confidence level, in place of ``alpha``.
 
         Returns
         -------
-        DataFrame
+        NotedTable
 
         Raises
         ------
         ValueError
-            If ``level`` does not lie between 0 and 1, or the adjustment is not known.
+            If ``alpha`` or ``level`` does not lie between 0 and 1, or the adjustment is
+            not known.
 
         Examples
         --------
@@ -275,13 +282,14 @@ class LinearFunctions(PrintedEstimates):
         >>> result = mx.mixedlm("yield ~ Variety + (1 | Block)", data).fit()
         >>> means = result.emmeans("Variety")
         >>> list(means.conf_int(level=0.9).columns)
-        ['Variety', 'emmean', 'SE', 'df', 'lower', 'upper']
+        ['Variety', 'estimate', 'std_err', 'df', 'lower', 'upper']
         """
-        if level is not None:
-            check_probability(level, "level")
+        level = self._level(alpha, level)
         return self._table(False, True, adjust=adjust, level=level)
 
-    def test(self, null=0.0, adjust=None, joint=False) -> pd.DataFrame:
+    def test(
+        self, null: Any = 0.0, adjust: str | None = None, joint: bool = False
+    ) -> NotedTable:
         """Tests of the estimates, one at a time or jointly.
 
         Parameters
@@ -296,7 +304,7 @@ class LinearFunctions(PrintedEstimates):
 
         Returns
         -------
-        DataFrame
+        NotedTable
 
         Raises
         ------
@@ -310,8 +318,8 @@ class LinearFunctions(PrintedEstimates):
         >>> result = mx.mixedlm("yield ~ Variety + (1 | Block)", data).fit()
         >>> means = result.emmeans("Variety")
         >>> means.pairs().test(joint=True).round(2)
-           df_num  df_denom     F  pvalue
-        0       2       inf  1.67    0.19
+           df_num  df_denom  statistic  pvalue
+        0       2       inf       1.67    0.19
         """
         if not joint:
             return self._table(True, False, null=null, adjust=adjust)
@@ -325,22 +333,25 @@ class LinearFunctions(PrintedEstimates):
                 self._estimates.rows[rows], values, context.tests, context.relations
             )
             record = {"df_num": test.df_num, "df_denom": test.df_denom}
-            record |= {"F": test.statistic, "pvalue": test.pvalue}
+            record |= {"statistic": test.statistic, "pvalue": test.pvalue}
             records.append(where | record | ({"df_lost": lost} if lost else {}))
-        return pd.DataFrame(records)
+        notes = [*self._notes, *context.df_notes()]
+        return NotedTable.of(pd.DataFrame(records), "", notes)
 
     # ---- contrasts ----
 
     def contrast(
         self,
-        method="eff",
-        by=_OWN,
-        adjust=None,
-        level=None,
-        ref=None,
-        reverse=False,
-        type=None,
-    ):
+        method: Any = "eff",
+        by: Any = _OWN,
+        adjust: str | None = None,
+        alpha: float | None = None,
+        ref: Any = None,
+        reverse: bool = False,
+        type: str | None = None,
+        *,
+        level: float | None = None,
+    ) -> Contrasts:
         """Contrasts among the estimates, within each combination of ``by``.
 
         Parameters
@@ -357,14 +368,16 @@ class LinearFunctions(PrintedEstimates):
             "holm", "hochberg", "hommel", "fdr" (or "BH"), "fdr_by", "none".  If None, what
             goes with the method: tukey for pairwise, dunnettx for trt.vs.ctrl, mvt for
             consec and mean_chg, fdr for eff and del.eff, none else.
-        level : float, optional
-            Confidence level; the estimates' own if None.
+        alpha : float, optional
+            One minus the confidence level; the estimates' own if None.
         ref : str or int or list, optional
             Control for "trt.vs.ctrl": a label, a position, or several to average.
         reverse : bool, optional
             Differences the other way round.
         type : {"link", "response"}, optional
             Scale of the table; the estimates' own if None.
+        level : float, optional
+            Confidence level, in place of ``alpha``.
 
         Returns
         -------
@@ -398,17 +411,15 @@ class LinearFunctions(PrintedEstimates):
                 f"by={unknown[0]!r} is not among the labels of the estimates: "
                 f"{', '.join(self._labels.columns)}"
             )
-        if level is not None:
-            check_probability(level, "level")
+        level = self._level(alpha, level)
         if type is not None and type not in ("link", "response"):
             raise ValueError(f"type={type!r}; use one of 'link', 'response'")
         inner = [n for n in self._labels.columns if n not in by]
-        split = LinearFunctions.__new__(LinearFunctions)
-        split.by, split._labels = by, self._labels
         own = self._estimates
         column = "contrast" if "contrast" not in by else "contrast of contrasts"
-        rows, shift, labels, sizes, contrast = [], [], [], [], None
-        for where, at in split._groups():
+        rows, shift, labels, sizes = [], [], [], []
+        contrast = Contrast([], np.zeros((0, 0)))
+        for where, at in groups_of(self._labels, by):
             names = row_names(self._labels[inner].iloc[at])
             named = [f"({n})" if _OPERATORS.search(n) else n for n in names]
             if method == "identity":
@@ -434,7 +445,7 @@ class LinearFunctions(PrintedEstimates):
             ),
             by,
             estimates,
-            level=self.level if level is None else level,
+            level=level,
             type=self.type if type is None else type,
             adjust=adjustment_name(adjust),
             notes=[n for n in self._notes if not n.startswith("Means may")],
@@ -444,7 +455,7 @@ class LinearFunctions(PrintedEstimates):
             of_means=self._of_means,
         )
 
-    def pairs(self, **kwargs):
+    def pairs(self, **kwargs: Any) -> Contrasts:
         """All pairwise differences: ``contrast("pairwise", ...)``.
 
         Parameters
@@ -470,13 +481,22 @@ class LinearFunctions(PrintedEstimates):
 class MarginalMeans(LinearFunctions):
     """Estimated marginal means, or trends.
 
-    ``table`` has the factors, emmean (response; NAME.trend), SE, df, lower and upper; NaN
-    where the rows of the data do not determine a mean.  ``vcov`` is the covariance of the
-    estimates, ``linfct`` the combinations of fixed effects that they are.
+    ``table`` has the factors, estimate, std_err, df, lower and upper; NaN where the rows of
+    the data do not determine a mean.  ``vcov`` is the covariance of the estimates,
+    ``linfct`` the combinations of fixed effects that they are.
     """
 
     def __init__(
-        self, context, labels, by, estimates, *, level, type="link", notes=(), trend=None
+        self,
+        context: Context,
+        labels: pd.DataFrame,
+        by: Sequence[str],
+        estimates: LinearEstimates,
+        *,
+        level: float,
+        type: str = "link",
+        notes: Sequence[str] = (),
+        trend: str | None = None,
     ):
         super().__init__(
             context,
@@ -493,24 +513,21 @@ class MarginalMeans(LinearFunctions):
         self._trend = trend
 
     @property
-    def _on_logs(self):
+    def _on_logs(self) -> bool:
         transform = self._context.transform
         return self._trend is None and transform is not None and transform.rate is not None
 
     @property
-    def _of_means(self):
+    def _of_means(self) -> bool:
         return self._trend is None
 
-    def _kind(self):
+    def _kind(self) -> str:
         if self._trend is not None:
             return "trend"
         back = self.type == "response" and self._context.transform is not None
         return "response" if back else "mean"
 
-    def _estimate_name(self):
-        return "emmean" if self._trend is None else f"{self._trend}.trend"
-
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> Any:
         """Estimates with their confidence limits.
 
         Parameters
@@ -526,34 +543,42 @@ class MarginalMeans(LinearFunctions):
 
         figure, ax = create_mpl_ax(ax)
         table = self.table
-        name = table.columns[len(self._labels.columns)]
-        at = np.arange(len(table))
-        below, above = table[name] - table["lower"], table["upper"] - table[name]
-        ax.errorbar(table[name], at, xerr=[below, above], fmt="o", capsize=3)
+        shown, at = table["estimate"], np.arange(len(table))
+        below, above = shown - table["lower"], table["upper"] - shown
+        ax.errorbar(shown, at, xerr=[below, above], fmt="o", capsize=3)
         ax.set_yticks(at, self._row_names())
         ax.invert_yaxis()
-        ax.set_xlabel(name)
+        kind = self._kind()
+        ax.set_xlabel(f"slope of {self._trend}" if kind == "trend" else kind)
         return figure
 
 
 class Contrasts(LinearFunctions):
     """Contrasts among estimated means, trends or other contrasts.
 
-    ``table`` has the contrast and the variables of ``by``; estimate (or ratio), SE, df,
-    t_ratio (or z_ratio), pvalue, lower and upper.
+    ``table`` has the contrast and the variables of ``by``; estimate (a ratio where
+    logarithms are transformed back), std_err, df, statistic, pvalue, lower and upper.
     """
 
     _with_tests = True
 
-    def __init__(self, *args, on_logs, of_means, **kwargs):
+    def __init__(self, *args: Any, on_logs: bool, of_means: bool, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self._on_logs, self._of_means = on_logs, of_means
+        self._logs, self._means = on_logs, of_means
         if self._kind() == "ratio":
             column = self._labels.columns[0]
             names = self._labels[column].str.replace(" - ", " / ", regex=False)
             self._labels = self._labels.assign(**{column: names})
 
-    def _kind(self):
+    @property
+    def _on_logs(self) -> bool:
+        return self._logs
+
+    @property
+    def _of_means(self) -> bool:
+        return self._means
+
+    def _kind(self) -> str:
         if not self._of_means:
             return "trend"
         if self.type == "response" and self._on_logs:

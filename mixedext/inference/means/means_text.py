@@ -2,111 +2,144 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from mixedext.exceptions import AdjustmentWarning
+from mixedext.inference.means.back_transform import ResponseTransform
+from mixedext.inference.means.multiplicity import Family
 from mixedext.tables.number_text import df_texts, p_texts
 
-__all__ = ["PrintedEstimates", "label", "row_names"]
+__all__ = [
+    "adjustment_note",
+    "groups_text",
+    "label",
+    "limits_note",
+    "row_names",
+    "scale_notes",
+    "table_texts",
+]
+
+_STEPWISE = ("holm", "hochberg", "hommel", "fdr", "fdr_by")
 
 
-class PrintedEstimates:
-    """Text and HTML of a table of estimates, with notes below it."""
+def adjustment_note(families: Sequence[Family], used: str) -> str:
+    """What is said of adjusted p-values.
 
-    def _adjustment_notes(self):
-        """What the printed table says of adjustments."""
-        if self.adjust == "none" or max(len(rows) for _, rows in self._groups()) < 2:
-            return
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AdjustmentWarning)
-            families, used = self._families(self.adjust)
-        counts = sorted({family.n_tests for _, family in families})
-        text = f"{used} for {' or '.join(map(str, counts))} estimates"
-        if used == "tukey":
-            text = f"tukey for a family of {' or '.join(map(str, self._sizes[:1]))} means"
-        elif used == "scheffe":
-            text = f"scheffe with rank {families[0][1].rank}"
-        yield f"P values adjusted: {text}"
-        if used in ("holm", "hochberg", "hommel", "fdr", "fdr_by"):
-            used = "bonferroni"
-        yield f"Confidence limits adjusted: {used}"
-
-    def _scale_notes(self):
-        kind, transform = self._kind(), self._context.transform
-        if transform is None or kind == "trend":
-            return
-        if kind in ("ratio", "response"):
-            yield f"Intervals are transformed back from the {transform.name} scale"
-            if self._with_tests:
-                yield f"Tests are performed on the {transform.name} scale"
-            if kind == "response" and self._context.sigma is not None:
-                yield f"Adjusted for bias with sigma = {self._context.sigma:.5g}"
-        else:
-            yield f"Results are on the {transform.name} scale, not that of the response"
-
-    def _all_notes(self):
-        yield from self._notes
-        method = self._context.df_method
-        yield f"Degrees of freedom: {method}"
-        held = getattr(self._context.tests, "held", ())
-        if held:
-            yield f"Held for the degrees of freedom: {'; '.join(held)}"
-        yield f"Confidence level: {self.level:g}"
-        yield from self._adjustment_notes()
-        yield from self._scale_notes()
-
-    def __str__(self):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AdjustmentWarning)
-            text = self._texts()
-        parts = []
-        for where, rows in self._groups():
-            head = ", ".join(f"{name} = {value}" for name, value in where.items())
-            body = text.iloc[rows].drop(columns=self.by).to_string(index=False)
-            parts.append(f"{head}:\n{body}" if head else body)
-        return "\n\n".join(parts) + "\n\n" + "\n".join(self._all_notes())
-
-    __repr__ = __str__
-
-    def _repr_html_(self):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AdjustmentWarning)
-            table = self._texts().to_html(index=False)
-        return table + "<p>" + "<br>".join(self._all_notes()) + "</p>"
-
-    def _texts(self):
-        """The table as text: three digits of the smallest standard error."""
-        table = self.table
-        name = table.columns[len(self._labels.columns)]
-        errors = table["SE"].to_numpy()
-        errors = errors[np.isfinite(errors) & (errors > 0)]
-        decimals = 3
-        if len(errors):
-            decimals = int(np.clip(2 - np.floor(np.log10(errors.min())), 0, 10))
-        form = f"{{:.{decimals}f}}"
-        forms = {name: form, "SE": form, "lower": form, "upper": form}
-        forms |= {self._letter: "{:.3f}"}
-        text = table.copy()
-        for column, pattern in forms.items():
-            if column in table:
-                text[column] = [
-                    pattern.format(v) if not np.isnan(v) else "" for v in table[column]
-                ]
-        text["df"] = df_texts(table["df"])
-        if "pvalue" in table:
-            text["pvalue"] = p_texts(table["pvalue"])
-        text.loc[~self.estimable, name] = "nonEst"
-        return text
+    Parameters
+    ----------
+    families : sequence of Family
+        The families that were adjusted.
+    used : str
+        The adjustment.
+    """
+    counts = sorted({family.n_tests for family in families})
+    text = f"{used} for {' or '.join(map(str, counts))} estimates"
+    if used == "tukey":
+        text = f"tukey for a family of {families[0].size} means"
+    elif used == "scheffe":
+        text = f"scheffe with rank {families[0].rank}"
+    return f"P values adjusted: {text}"
 
 
-def label(values: dict) -> str:
+def limits_note(used: str) -> str:
+    """What is said of adjusted limits: stepwise adjustments have none of their own."""
+    return f"Confidence limits adjusted: {'bonferroni' if used in _STEPWISE else used}"
+
+
+def scale_notes(
+    kind: str, transform: ResponseTransform | None, sigma: float | None, tests: bool
+) -> Iterator[str]:
+    """What is said of the scale of estimates.
+
+    Parameters
+    ----------
+    kind : {"mean", "response", "difference", "ratio", "trend"}
+        What the estimates are.
+    transform : ResponseTransform or None
+        That of the response.
+    sigma : float or None
+        Standard deviation of the adjustment for bias.
+    tests : bool
+        Whether there are tests.
+    """
+    if transform is None or kind == "trend":
+        return
+    if kind in ("ratio", "response"):
+        yield f"Intervals are transformed back from the {transform.name} scale"
+        if tests:
+            yield f"Tests are performed on the {transform.name} scale"
+        if kind == "response" and sigma is not None:
+            yield f"Adjusted for bias with sigma = {sigma:.5g}"
+    else:
+        yield f"Results are on the {transform.name} scale, not that of the response"
+
+
+def table_texts(table: pd.DataFrame, estimable: np.ndarray) -> pd.DataFrame:
+    """The table as text: three digits of the smallest standard error.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Labels, and columns of the vocabulary.
+    estimable : ndarray
+        Which rows are estimable, (m,) bool.
+    """
+    errors = table["std_err"].to_numpy()
+    errors = errors[np.isfinite(errors) & (errors > 0)]
+    decimals = 3
+    if len(errors):
+        decimals = int(np.clip(2 - np.floor(np.log10(errors.min())), 0, 10))
+    forms = dict.fromkeys(["estimate", "std_err", "lower", "upper"], f"{{:.{decimals}f}}")
+    forms["statistic"] = "{:.3f}"
+    text = pd.DataFrame(table).copy()
+    for column, pattern in forms.items():
+        if column in table:
+            text[column] = [
+                pattern.format(v) if not np.isnan(v) else "" for v in table[column]
+            ]
+    text["df"] = df_texts(table["df"])
+    if "pvalue" in table:
+        text["pvalue"] = p_texts(table["pvalue"])
+    text.loc[~estimable, "estimate"] = "nonEst"
+    return text
+
+
+def groups_text(
+    text: pd.DataFrame,
+    by: Sequence[str],
+    groups: Sequence[tuple[Mapping[str, Any], np.ndarray]],
+    notes: Sequence[str],
+) -> str:
+    """A table of texts, one part below the other for each group, and notes.
+
+    Parameters
+    ----------
+    text : DataFrame
+        The table as text.
+    by : sequence of str
+        Columns that tell the groups.
+    groups : sequence of tuple
+        Values of these, and numbers of the rows.
+    notes : sequence of str
+        What stands below.
+    """
+    parts = []
+    for where, rows in groups:
+        head = ", ".join(f"{name} = {value}" for name, value in where.items())
+        body = text.iloc[rows].drop(columns=list(by)).to_string(index=False)
+        parts.append(f"{head}:\n{body}" if head else body)
+    return "\n\n".join(parts) + "\n\n" + "\n".join(notes)
+
+
+def label(values: Mapping[str, Any]) -> str:
     """Values that tell a group or a contrast, in one text."""
     return " ".join(map(str, values.values()))
 
 
-def row_names(labels) -> list[str]:
+def row_names(labels: pd.DataFrame) -> list[str]:
     """One text a row of labels; what reads as a number goes with its variable's name."""
     texts = [] if len(labels.columns) else [["overall"] * len(labels)]
     for name in labels.columns:
@@ -119,7 +152,7 @@ def row_names(labels) -> list[str]:
     return [" ".join(row) for row in zip(*texts, strict=True)]
 
 
-def _reads_as_number(value) -> bool:
+def _reads_as_number(value: Any) -> bool:
     try:
         float(value)
     except (TypeError, ValueError):

@@ -115,6 +115,7 @@ class Family:
 
     @property
     def n_tests(self) -> int:
+        """Number of tests, those included that cannot be estimated."""
         return len(self.df)
 
     def pvalues(self, statistic: np.ndarray, adjust: str) -> np.ndarray:

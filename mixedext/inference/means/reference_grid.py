@@ -1,34 +1,35 @@
 """The reference grid: combinations of predictors at which means are estimated.
 
-Factors stand at all their levels, covariates at their mean.  The grid is small and needs
-the rows of the data only while it is made.
+Factors stand at all their levels, covariates at their mean, numbers that have but two
+values at both (as in R's emmeans).  The grid is small and needs the rows of the data only
+while it is made.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.exceptions import FormulaError
+from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.fixed_effects.estimability import ColumnRelations, column_relations
+from mixedext.inference.submodels.fixed_terms import terms_of_columns
 from mixedext.specification.formula.bars import names_in
 from mixedext.specification.formula.formula_engine import new_fixed_columns
 
 __all__ = ["Grid", "Predictor", "ReferenceGrid"]
 
-# Numbers with no more distinct values than this stand at all of them, as factors do
-# (emmeans' cov.keep).
-FEW_VALUES = 2
 # Numbers in the matrix of the grid's rows.
 LARGEST_GRID = 20_000_000
-_SUMMARIES = {
+_SUMMARIES: dict[str, Callable[[np.ndarray], list[float]]] = {
     "mean": lambda x: [float(np.mean(x))],
     "median": lambda x: [float(np.median(x))],
     "min": lambda x: [float(np.min(x))],
@@ -56,10 +57,11 @@ class Predictor:
     name: str
     levels: pd.Series | None
     numeric: bool
-    summaries: dict = field(default_factory=dict)
+    summaries: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def is_factor(self) -> bool:
+        """Whether it stands at all its levels."""
         return self.levels is not None
 
 
@@ -79,12 +81,12 @@ class Grid:
         Offset of each.
     """
 
-    levels: dict
+    levels: dict[str, pd.Series]
     codes: pd.DataFrame
     exog: np.ndarray
     shift: np.ndarray
 
-    def values(self, names, rows=slice(None)) -> pd.DataFrame:
+    def values(self, names: Sequence[str], rows: Any = slice(None)) -> pd.DataFrame:
         """Values of predictors in some rows."""
         return pd.DataFrame(
             {n: self.levels[n].take(self.codes[n].to_numpy()[rows]).array for n in names}
@@ -96,11 +98,13 @@ class ReferenceGrid:
 
     Parameters
     ----------
-    model : MixedLM
-        A model made from a formula, its rows in memory.
+    results : HasFitted
+        A fit of a model made from a formula, its rows in memory.
 
     Attributes
     ----------
+    response : str
+        Left-hand side of the formula.
     predictors : dict
         The variables of the fixed part by name, in the formula's order.
     terms : list of frozenset
@@ -122,33 +126,36 @@ class ReferenceGrid:
         If the model has no formula, or its rows are not in memory.
     """
 
-    def __init__(self, model):
-        frame = _rows_of(model)
+    def __init__(self, results: HasFitted):
+        fitted = results.fitted
+        model = fitted.model
+        frame = _rows_of(fitted)
         response, right = model.fixed_formula.split("~", 1)
         self.response = response.strip()
         used = names_in(right)
         columns = [c for c in frame.columns if isinstance(c, str) and c in used]
         columns.sort(key=lambda c: _first_place(c, right))
         categorical = _in_parentheses_of_c(right)
-        codes = {}
-        self.predictors = {}
+        codes: dict[str, np.ndarray] = {}
+        self.predictors: dict[str, Predictor] = {}
         for name in columns:
             predictor, own = _predictor(frame[name], name in categorical)
             self.predictors[name] = predictor
             if own is not None:
                 codes[name] = own
-        self.terms = _term_variables(model, set(columns))
+        variables = [t.variables & set(columns) for t in terms_of_columns(model)]
+        self.terms = [names for names in variables if names]
         self.cells, self.counts = _observed_cells(codes, len(frame))
         self.nesting = self._find_nesting()
         self.offset = 0.0 if model.offset is None else float(np.mean(model.offset))
-        self._k_columns = max(model.k_fe, 1)
-        self._source = model
+        self._k_columns = max(len(fitted.fixed.names), 1)
+        self._model = model
         self.relations: ColumnRelations = column_relations(
-            np.asarray(model.exog), model._design.basis
+            np.asarray(model.exog), fitted.fit.design.basis
         )
 
     def _columns(self, frame):
-        model = self._source
+        model = self._model
         spec = getattr(model.data, SPEC_ATTRIBUTE)
         return new_fixed_columns(
             spec, frame, model.fixed_formula, model.namespace, model.aliases
@@ -186,7 +193,7 @@ class ReferenceGrid:
         return pairs.set_index(name)[other]
 
     @cached_property
-    def parents(self) -> dict:
+    def parents(self) -> dict[tuple[str, str], pd.Series]:
         """(factor, factor it is nested in) to the latter's level by the former's."""
         return {
             (name, other): self._parents(name, other)
@@ -199,7 +206,7 @@ class ReferenceGrid:
         """Names of the predictors that stand at all their levels."""
         return [name for name, p in self.predictors.items() if p.is_factor]
 
-    def with_parents(self, names) -> list[str]:
+    def with_parents(self, names: Iterable[str]) -> list[str]:
         """Names, and the factors that these are nested in."""
         names = list(names)
         for name in list(names):
@@ -208,7 +215,7 @@ class ReferenceGrid:
 
     # ---- levels ----
 
-    def check_names(self, names, what) -> None:
+    def check_names(self, names: Iterable[str], what: str) -> None:
         """Refuse names that are no predictors of the fixed part."""
         unknown = [n for n in names if n not in self.predictors]
         if unknown:
@@ -218,7 +225,12 @@ class ReferenceGrid:
                 f"are: {known}"
             )
 
-    def levels_at(self, at, rows=None, spread=0.0) -> dict:
+    def levels_at(
+        self,
+        at: Mapping[str, Any] | None,
+        rows: pd.DataFrame | None = None,
+        spread: float = 0.0,
+    ) -> dict[str, pd.Series]:
         """Values of the predictors: all levels, means, and what ``at`` says.
 
         Parameters
@@ -241,7 +253,7 @@ class ReferenceGrid:
         for name, predictor in self.predictors.items():
             if name in at:
                 levels[name] = _values_at(predictor, at[name], rows)
-            elif predictor.is_factor:
+            elif predictor.levels is not None:
                 levels[name] = predictor.levels
             elif spread:
                 mean = predictor.summaries["mean"][0]
@@ -250,7 +262,7 @@ class ReferenceGrid:
                 levels[name] = pd.Series(predictor.summaries["mean"])
         return levels
 
-    def grid(self, levels: dict) -> Grid:
+    def grid(self, levels: dict[str, pd.Series]) -> Grid:
         """All combinations of levels that nesting allows.
 
         Parameters
@@ -284,7 +296,7 @@ class ReferenceGrid:
         index = np.indices(shape[::-1]).reshape(len(shape), -1)[::-1]
         return pd.DataFrame(dict(zip(levels, index, strict=True)))
 
-    def evaluate(self, levels, codes) -> np.ndarray:
+    def evaluate(self, levels: Mapping[str, pd.Series], codes: pd.DataFrame) -> np.ndarray:
         """The model's fixed columns at combinations of levels."""
         frame = pd.DataFrame(
             {n: v.take(codes[n].to_numpy()).array for n, v in levels.items()},
@@ -303,34 +315,32 @@ class ReferenceGrid:
         found = pd.Index(own).get_indexer(pd.Index(values))
         return None if (found < 0).any() else found
 
-    def frequencies(self, grid: Grid, names) -> np.ndarray:
+    def frequencies(self, grid: Grid, names: Iterable[str]) -> np.ndarray:
         """Observations in each row of a grid, told apart by some factors only."""
-        positions = {n: self._positions(n, grid.levels[n]) for n in names}
-        names = [n for n in names if positions[n] is not None]
+        found = {n: self._positions(n, grid.levels[n]) for n in names}
+        positions = {n: own for n, own in found.items() if own is not None}
         # rows of the data at levels that at= left out do not count
         inside = np.ones(len(self.cells), bool)
         for name in self.factors:
             own = self._positions(name, grid.levels[name])
             if own is not None:
                 inside &= np.isin(self.cells[name], own)
-        if not names:
+        if not positions:
             return np.full(len(grid.codes), self.counts[inside].sum())
-        total = pd.Series(self.counts[inside]).groupby(
-            [self.cells[n].to_numpy()[inside] for n in names]
-        )
-        total = total.sum()
-        wanted = [positions[n][grid.codes[n]] for n in names]
-        if len(names) == 1:
+        keys = [self.cells[n].to_numpy()[inside] for n in positions]
+        total = pd.Series(self.counts[inside]).groupby(keys).sum()
+        wanted = [own[grid.codes[n]] for n, own in positions.items()]
+        if len(positions) == 1:
             return total.reindex(wanted[0], fill_value=0.0).to_numpy()
         index = pd.MultiIndex.from_arrays(wanted)
         return total.reindex(index, fill_value=0.0).to_numpy()
 
-    def interact(self, first, second) -> bool:
+    def interact(self, first: Iterable[str], second: Iterable[str]) -> bool:
         """Whether some term of the formula has variables of both sets."""
-        first, second = set(first), set(second)
-        return any(first & t and second & t for t in self.terms)
+        one, other = set(first), set(second)
+        return any(one & t and other & t for t in self.terms)
 
-    def subsets(self, names) -> list[tuple[str, ...]]:
+    def subsets(self, names: Sequence[str]) -> list[tuple[str, ...]]:
         """Sets of predictors that some term of the formula holds, the small ones first."""
         found = {
             tuple(n for n, used in zip(names, picks, strict=True) if used)
@@ -343,20 +353,20 @@ class ReferenceGrid:
         )
 
 
-def _rows_of(model) -> pd.DataFrame:
-    if getattr(model, "fixed_formula", None) is None:
+def _rows_of(fitted: Fitted) -> pd.DataFrame:
+    rows = fitted.rows
+    if getattr(fitted.model, "fixed_formula", None) is None:
         raise ValueError(
             "estimated means need to know which variables the columns are made of; the "
             "model was made from arrays: use a formula (mixedlm)"
         )
-    frame = getattr(model.data, "frame", None)
-    if frame is None or model.exog is None or len(model.exog) == 0:
+    if rows is None or rows.frame is None or len(rows.exog) == 0:
         raise ValueError(
             "estimated means need the rows of the data for levels, means and "
             "frequencies, and these are not in memory (chunks, or remove_data before a "
             "first use)"
         )
-    return frame
+    return rows.frame
 
 
 def _first_place(name, text):
@@ -365,9 +375,9 @@ def _first_place(name, text):
     return len(text) if match is None else match.start()
 
 
-def _in_parentheses_of_c(text) -> set[str]:
+def _in_parentheses_of_c(text: str) -> set[str]:
     """Names in the first argument of C(...)."""
-    found = set()
+    found: set[str] = set()
     for match in re.finditer(r"(?<![\w.])C\(", text):
         depth, at = 1, match.end()
         while at < len(text) and depth:
@@ -399,11 +409,11 @@ def _predictor(column, categorical):
         return Predictor(column.name, levels, numeric), codes
     values = column.to_numpy(float)
     summaries = {name: summary(values) for name, summary in _SUMMARIES.items()}
-    levels, codes = None, None
     low, high = summaries["range"]
     if ((values == low) | (values == high)).all():
         levels, codes = _sorted_levels(column)
-    return Predictor(column.name, levels, True, summaries), codes
+        return Predictor(column.name, levels, True, summaries), codes
+    return Predictor(column.name, None, True, summaries), None
 
 
 def _sorted_levels(column):
@@ -421,21 +431,7 @@ def _observed_cells(codes, n_rows):
     return cells.index.to_frame(index=False), cells.to_numpy(float)
 
 
-def _term_variables(model, columns) -> list[frozenset]:
-    """Predictors in each term of the fixed part, from the engine's specification."""
-    spec = getattr(model.data, SPEC_ATTRIBUTE)
-    originals = {alias: name for name, alias in model.aliases.items()}
-    terms = []
-    for term in spec.terms:
-        names = set()
-        for factor in term.factors:
-            text = factor.name() if callable(getattr(factor, "name", None)) else str(factor)
-            names |= {originals.get(n, n) for n in names_in(text)}
-        terms.append(frozenset(names & columns))
-    return [t for t in terms if t]
-
-
-def _values_at(predictor, given, rows) -> pd.Series:
+def _values_at(predictor: Predictor, given: Any, rows: Any) -> pd.Series:
     """Values of a predictor that ``at`` names."""
     name = predictor.name
     if isinstance(given, str) and predictor.numeric and given in _SUMMARIES:
@@ -456,7 +452,7 @@ def _values_at(predictor, given, rows) -> pd.Series:
     given = list(given)
     if not given:
         raise ValueError(f"at: no value is given for {name}")
-    if predictor.is_factor:
+    if predictor.levels is not None:
         places = {level: i for i, level in enumerate(predictor.levels)}
         found = np.array([places.get(value, -1) for value in given])
         if (found >= 0).all():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
-from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["covariance_is_nested"]
 
@@ -16,7 +16,9 @@ TOLERANCE = 1e-8
 
 
 def covariance_is_nested(
-    small: Sequence[RandomTerm], large: Sequence[RandomTerm], weights=None
+    small: Sequence[RandomTerm | SparseTerm],
+    large: Sequence[RandomTerm | SparseTerm],
+    weights: np.ndarray | None = None,
 ) -> bool:
     """Whether each covariance matrix of the smaller model's rows is one of the larger's.
 
@@ -27,7 +29,7 @@ def covariance_is_nested(
 
     Parameters
     ----------
-    small, large : sequence of RandomTerm
+    small, large : sequence of RandomTerm or SparseTerm
         Terms with their rows.
     weights : ndarray, optional
         Precision weights of the rows, the same in both models.

@@ -6,19 +6,26 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import patsy
 
 from mixedext.compat import SPEC_ATTRIBUTE
-from mixedext.fitted import need_rows
+from mixedext.fitted import Model, need_rows
 from mixedext.specification.data.labels import factorize, interact
 from mixedext.specification.formula.bars import names_in, plain_name
 from mixedext.specification.formula.formula_engine import FormulaEngine, UsedColumns
 
-__all__ = ["FixedTerm", "TermCells", "fixed_formula_text", "fixed_terms", "term_cells"]
+__all__ = [
+    "FixedTerm",
+    "TermCells",
+    "fixed_formula_text",
+    "fixed_terms",
+    "term_cells",
+    "terms_of_columns",
+]
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,8 @@ class FixedTerm:
         Those of the factors that are categorical; the others are numeric.
     text : str
         The term as a formula has it: names that are not Python's in backticks.
+    variables : frozenset of str
+        Names in the expressions of its factors, as the data have them.
     """
 
     name: str
@@ -44,6 +53,7 @@ class FixedTerm:
     factors: tuple[str, ...]
     categorical: frozenset[str]
     text: str
+    variables: frozenset[str] = frozenset()
 
     @property
     def numeric(self) -> frozenset[str]:
@@ -52,6 +62,7 @@ class FixedTerm:
 
     @property
     def is_intercept(self) -> bool:
+        """Whether it has no factors."""
         return not self.factors
 
     def contains(self, other: FixedTerm) -> bool:
@@ -67,7 +78,7 @@ class FixedTerm:
         return frozenset(other.factors) < frozenset(self.factors)
 
 
-def fixed_terms(model) -> list[FixedTerm]:
+def fixed_terms(model: Model) -> list[FixedTerm]:
     """Terms of a model's fixed part in formula order: lower degrees first, then as written.
 
     Columns of a model from arrays are numeric terms of their own.
@@ -82,6 +93,24 @@ def fixed_terms(model) -> list[FixedTerm]:
     list of FixedTerm
         The intercept, if there is one, comes first.
     """
+    found = terms_of_columns(model)
+    if getattr(model.data, SPEC_ATTRIBUTE, None) is None:
+        return sorted(found, key=lambda t: not t.is_intercept)
+    written = _written_order(model)
+    unknown = len(written)
+    keys = [written.get(_key(t.factors), unknown) for t in found]
+    order = sorted(range(len(found)), key=lambda i: (len(found[i].factors), keys[i], i))
+    return [found[i] for i in order]
+
+
+def terms_of_columns(model: Model) -> list[FixedTerm]:
+    """The terms in the order of their columns.
+
+    Parameters
+    ----------
+    model : MixedLM
+        The model.
+    """
     spec = getattr(model.data, SPEC_ATTRIBUTE, None)
     if spec is None:
         return _column_terms(model)
@@ -91,12 +120,9 @@ def fixed_terms(model) -> list[FixedTerm]:
         name = ":".join(originals.get(f, f) for f in factors) or "Intercept"
         text = ":".join(_spelled(f, originals) for f in factors) or "1"
         kinds = frozenset(categorical)
-        found.append(FixedTerm(name, tuple(columns), factors, kinds, text))
-    written = _written_order(model)
-    unknown = len(written)
-    keys = [written.get(_key(t.factors), unknown) for t in found]
-    order = sorted(range(len(found)), key=lambda i: (len(found[i].factors), keys[i], i))
-    return [found[i] for i in order]
+        names = frozenset(originals.get(n, n) for f in factors for n in names_in(f))
+        found.append(FixedTerm(name, tuple(columns), factors, kinds, text, names))
+    return found
 
 
 def _column_terms(model):
@@ -105,8 +131,8 @@ def _column_terms(model):
     for j, name in enumerate(model.exog_names):
         factors = () if j == constant else (name,)
         text = name if name.isidentifier() else f"`{name}`"
-        terms.append(FixedTerm(name, (j,), factors, frozenset(), text))
-    return sorted(terms, key=lambda t: not t.is_intercept)
+        terms.append(FixedTerm(name, (j,), factors, frozenset(), text, frozenset(factors)))
+    return terms
 
 
 def _spec_terms(spec):
@@ -172,7 +198,7 @@ class TermCells(NamedTuple):
     interior: np.ndarray
 
 
-def term_cells(model, terms: Iterable[FixedTerm]) -> dict[FixedTerm, TermCells]:
+def term_cells(model: Model, terms: Iterable[FixedTerm]) -> dict[FixedTerm, TermCells]:
     """Cells and numeric columns of terms, on the model's rows.
 
     Parameters
@@ -210,14 +236,16 @@ def _columns_of(model, term):
 class _FactorReader:
     """Values of the factors of terms, each evaluated once."""
 
-    def __init__(self, model, frame):
+    def __init__(self, model: Model, frame: pd.DataFrame):
         used = names_in(model.fixed_formula)
         columns = UsedColumns(frame, [c for c in frame.columns if str(c) in used])
         columns.settle(None)
         self.engine = FormulaEngine(columns, model.namespace, frame.columns, model.aliases)
-        self.columns, self.nobs, self.made = columns, len(frame), {}
+        self.columns, self.nobs = columns, len(frame)
+        self.made: dict[str, Any] = {}
 
-    def cells(self, term):
+    def cells(self, term: FixedTerm) -> TermCells:
+        """Cells and numeric columns of a term."""
         codes, levels = np.zeros(self.nobs, np.int32), np.zeros(1)
         inside = np.ones(self.nobs, bool)
         factors = [self.factor(f, True) for f in term.factors if f in term.categorical]
@@ -236,7 +264,8 @@ class _FactorReader:
         product /= size if size > 0 else 1.0
         return TermCells(np.asarray(codes, np.intp), product, interior)
 
-    def factor(self, name, categorical):
+    def factor(self, name: str, categorical: bool) -> Any:
+        """Codes and levels of a categorical factor, or values of a numeric one."""
         if name not in self.made:
             self.made[name] = self._read(name, categorical)
         return self.made[name]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from mixedext.specification.terms.random_terms import SparseTerm
+from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["is_nested", "nonzeros", "term_is_nested"]
 
@@ -16,7 +18,7 @@ def is_nested(inner: np.ndarray, outer: np.ndarray) -> bool:
     return bool((owner[inner] == outer).all())
 
 
-def term_is_nested(term, codes: np.ndarray) -> bool:
+def term_is_nested(term: RandomTerm | SparseTerm, codes: np.ndarray) -> bool:
     """Whether the rows of each level of a random term are of one cluster."""
     if not isinstance(term, SparseTerm):
         return is_nested(term.codes, codes)
@@ -24,7 +26,7 @@ def term_is_nested(term, codes: np.ndarray) -> bool:
     return not len(column) or is_nested(column, codes[row])
 
 
-def nonzeros(matrix) -> tuple[np.ndarray, np.ndarray]:
+def nonzeros(matrix: Any) -> tuple[np.ndarray, np.ndarray]:
     """Columns and rows of the entries of a sparse matrix that are not zero."""
     own = matrix.tocoo()
     kept = own.data != 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import numpy as np
 
 from mixedext.exceptions import BoundaryWarning, DesignError, NestingWarning
-from mixedext.fitted import has_rows, need_rows
+from mixedext.fitted import Fitted, HasFitted, Model, has_rows, need_rows
 from mixedext.inference.submodels.covariance_nesting import covariance_is_nested
 from mixedext.inference.submodels.row_basis import RowBasis
 
@@ -14,7 +17,9 @@ __all__ = [
     "check_same_rows",
     "doubts",
     "fixed_is_nested",
+    "n_params",
     "restriction",
+    "row_basis",
     "same_fixed_space",
 ]
 
@@ -24,15 +29,25 @@ _CONSERVATIVE = (
 )
 
 
-def check_same_data(fits, names=None):
+def check_same_data(fits: Sequence[Fitted], names: Sequence[str] | None = None) -> None:
     """Raise ValueError unless all fits have the response, rows and weights of the first."""
     names = names or [f"model {number}" for number in range(1, len(fits) + 1)]
     for name, fit in zip(names[1:], fits[1:], strict=True):
         check_same_rows(fit.model, fits[0].model, name, names[0])
 
 
-def check_same_rows(model, first, name, first_name):
-    """Raise ValueError unless two models have the same response, rows and weights."""
+def check_same_rows(model: Any, first: Model, name: str, first_name: str) -> None:
+    """Raise ValueError unless two models have the same response, rows and weights.
+
+    Parameters
+    ----------
+    model : MixedLM, OLS or WLS
+        One of the models.
+    first : MixedLM
+        The other.
+    name, first_name : str
+        What they are called.
+    """
     there = f"{name} and {first_name} are not on the same data:"
     n, m = int(model.nobs) if hasattr(model, "nobs") else len(model.endog), first.nobs
     if n != m:
@@ -50,42 +65,59 @@ def check_same_rows(model, first, name, first_name):
     different = int((one != other).sum())
     if different:
         raise ValueError(f"{there} the responses differ in {different} of {n} rows")
-    weights = [
+    own, their = (
         np.ones(n) if w is None else np.asarray(w, float)
         for w in map(_weights, (model, first))
-    ]
-    if not np.allclose(*weights, rtol=1e-12, atol=0.0):
+    )
+    if not np.allclose(own, their, rtol=1e-12, atol=0.0):
         raise ValueError(f"{there} their weights differ")
 
 
 def _weights(model):
     weights = getattr(model, "weights", None)
-    return weights if np.ndim(weights) else None
+    return weights if weights is not None and np.ndim(weights) else None
 
 
-def same_fixed_space(one, other):
+def n_params(results: HasFitted) -> int:
+    """Estimated parameters: fixed effects, theta and sigma; what is held is none."""
+    fitted = results.fitted
+    free = fitted.arguments.free
+    if free is None:
+        return fitted.fixed.rank + len(fitted.fit.theta) + 1
+    fixed = np.asarray(free.fe_params)[fitted.fixed.kept].sum()
+    packed = fitted.model.layout.pack_parts(fitted.random.terms, free.cov_re, free.vcomp)
+    return int(fixed + packed.sum()) + 1
+
+
+def same_fixed_space(one: HasFitted, other: HasFitted) -> bool:
     """Whether the fixed effects of two fits span the same space."""
-    bases = [f.fitted.fit.design.basis for f in (one, other)]
-    if bases[0].rank != bases[1].rank:
+    fits = one.fitted, other.fitted
+    if fits[0].fixed.rank != fits[1].fixed.rank:
         return False
-    if not _in_memory(one, other):
-        names = [set(f.model.exog_names) for f in (one, other)]
-        return names[0] == names[1]
-    return fixed_is_nested(one, other)
+    if not all(has_rows(f.model) for f in fits):
+        return set(fits[0].fixed.names) == set(fits[1].fixed.names)
+    return fixed_is_nested(*fits)
 
 
-def fixed_is_nested(small, large):
+def fixed_is_nested(small: HasFitted, large: HasFitted) -> bool:
     """Whether the fixed effects of a fit, and its offset, lie in the larger one's span."""
-    exog = small.model.exog[:, small.fitted.fit.design.basis.kept]
-    basis = RowBasis(large.model.exog, large.fitted.fit.design.basis)
-    if not basis.spans(exog).all():
+    inner, outer = small.fitted, large.fitted
+    basis = row_basis(outer)
+    if not basis.spans(inner.need_rows().exog[:, inner.fixed.kept]).all():
         return False
-    shift = _shift(small.model, large.model)
+    shift = _shift(inner.model, outer.model)
     return shift is None or not shift.any() or bool(basis.spans(shift[:, None]).all())
 
 
-def _in_memory(*fits):
-    return all(has_rows(f.model) for f in fits)
+def row_basis(fitted: Fitted) -> RowBasis:
+    """The basis of a fit's fixed effects on its rows.
+
+    Raises
+    ------
+    ValueError
+        If the rows are not in memory.
+    """
+    return RowBasis(fitted.need_rows().exog, fitted.fit.design.basis)
 
 
 def _shift(small, large):
@@ -97,33 +129,44 @@ def _shift(small, large):
     return np.broadcast_to(one - other, (large.nobs,)).astype(float)
 
 
-def doubts(small, large):
+def doubts(
+    small: HasFitted, large: HasFitted
+) -> Iterator[tuple[str, type[Warning] | None]]:
     """What is to be said of a likelihood-ratio test: notes and their classes of warning."""
-    if not _in_memory(small, large):
+    inner, outer = small.fitted.rows, large.fitted.rows
+    if inner is None or outer is None:
         yield "whether the models are nested is not known without the rows", None
     else:
         if not fixed_is_nested(small, large):
             yield "not nested: the fixed effects are no special case", NestingWarning
-        if not covariance_is_nested(
-            small.model.random_terms, large.model.random_terms, large.model.weights
-        ):
+        if not covariance_is_nested(inner.terms, outer.terms, outer.weights):
             yield "not nested: the random effects are no special case", NestingWarning
-    if len(large.theta) > len(small.theta):
+    if len(large.fitted.fit.theta) > len(small.fitted.fit.theta):
         yield _CONSERVATIVE, BoundaryWarning
 
 
-def restriction(results, restricted):
-    """Rows over the coefficients kept, and values, that make a model the smaller one."""
+def restriction(
+    results: HasFitted, restricted: Any
+) -> tuple[np.ndarray, np.ndarray | float]:
+    """Rows over the coefficients kept, and values, that make a model the smaller one.
+
+    Parameters
+    ----------
+    results : HasFitted
+        The larger model's fit.
+    restricted : object
+        The smaller model, fitted or not, also of statsmodels; or a matrix.
+    """
+    fitted = results.fitted
     if not hasattr(restricted, "model") and not hasattr(restricted, "exog"):
-        return _matrix_rows(results, restricted), 0.0
-    model, small = results.model, getattr(restricted, "model", restricted)
+        return _matrix_rows(fitted, restricted), 0.0
+    model, small = fitted.model, getattr(restricted, "model", restricted)
     check_same_rows(small, model, "restricted", "this model")
-    for each in (model, small):
-        if hasattr(each, "random_terms"):  # a mixed model
-            need_rows(each)
+    basis = row_basis(fitted)
+    if hasattr(small, "random_terms"):  # a mixed model
+        need_rows(small)
     shift = _shift(small, model)
-    basis = RowBasis(model.exog, results.fitted.fit.design.basis)
-    exog = np.asarray(small.exog, float).reshape(len(model.endog), -1)
+    exog = np.asarray(small.exog, float).reshape(fitted.nobs, -1)
     rows, values = basis.restriction(exog, shift)
     if not len(rows):
         raise DesignError(
@@ -132,19 +175,18 @@ def restriction(results, restricted):
     return rows, values
 
 
-def _matrix_rows(results, matrix):
-    kept = results.fitted.fit.design.basis.kept
+def _matrix_rows(fitted, matrix):
+    fixed = fitted.fixed
     rows = np.atleast_2d(np.asarray(matrix, float))
-    if rows.ndim != 2 or rows.shape[1] != results.k_fe:
+    if rows.ndim != 2 or rows.shape[1] != len(fixed.names):
         raise ValueError(
             f"restricted has shape {rows.shape}; a matrix of restrictions has a column "
-            f"for each of the {results.k_fe} fixed effects"
+            f"for each of the {len(fixed.names)} fixed effects"
         )
-    dropped = np.setdiff1d(np.arange(results.k_fe), kept)
-    used = dropped[(rows[:, dropped] != 0).any(axis=0)]
+    used = np.flatnonzero(fixed.dropped & (rows != 0).any(axis=0))
     if len(used):
-        names = ", ".join(results.model.exog_names[j] for j in used)
+        names = ", ".join(fixed.names[j] for j in used)
         raise DesignError(
             f"restricted is not estimable: {names} depend on other columns of exog"
         )
-    return rows[:, kept]
+    return rows[:, fixed.kept]

@@ -1,53 +1,69 @@
-"""Results of other criteria and of statsmodels' linear models, for comparisons."""
+"""Fits by other criteria and of statsmodels' linear models, for comparisons.
+
+What users give, results with or without their wrapper, becomes a ``Fitted`` here.
+"""
 
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 from statsmodels.regression.linear_model import RegressionResults
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 from mixedext.arguments import check_reml
+from mixedext.fitted import Fitted, HasFitted, Model
 
 __all__ = [
     "as_mixed",
     "by_ml",
     "by_reml",
     "is_mixed",
-    "own_results",
+    "own_fitted",
     "quiet_fit",
     "refitted",
-    "unwrapped",
 ]
 
 
-def unwrapped(results):
+def is_mixed(results: Any) -> bool:
+    """Whether these are the results of a mixed model of mixedext."""
+    return isinstance(getattr(results, "fitted", None), Fitted)
+
+
+def own_fitted(results: Any, name: str) -> Fitted:
+    """The record of results of a mixed model, or TypeError with the argument's name."""
+    if not is_mixed(results):
+        raise TypeError(
+            f"{name} must be the results of a mixed model of mixedext, not "
+            f"{type(_unwrapped(results)).__name__}"
+        )
+    return results.fitted
+
+
+def _unwrapped(results):
     """Results without the wrapper that attaches labels."""
     return getattr(results, "_results", results)
 
 
-def is_mixed(results) -> bool:
-    """Whether these are the results of a mixed model of mixedext."""
-    return hasattr(results, "fitted")
+def as_mixed(results: Any, like: HasFitted) -> Fitted:
+    """The record of a mixed model; of OLS or WLS as a model without random effects.
 
+    Parameters
+    ----------
+    results : MixedLMResults or RegressionResults
+        What a user gave.
+    like : HasFitted
+        The mixed model that it stands beside; a linear model is fitted as it is.
 
-def own_results(results, name):
-    """Results of a mixed model without their wrapper, or TypeError with the name."""
-    results = unwrapped(results)
-    if not is_mixed(results):
-        raise TypeError(
-            f"{name} must be the results of a mixed model of mixedext, not "
-            f"{type(results).__name__}"
-        )
-    return results
-
-
-def as_mixed(results, like):
-    """Results of a mixed model; of OLS or WLS as a model without random effects."""
-    results = unwrapped(results)
+    Raises
+    ------
+    TypeError
+        If these are other results.
+    """
     if is_mixed(results):
-        return results
+        return results.fitted
+    results, beside = _unwrapped(results), like.fitted
     if not isinstance(results, RegressionResults):
         raise TypeError(
             f"results of a mixed model of mixedext, or of statsmodels' OLS or WLS, are "
@@ -60,21 +76,20 @@ def as_mixed(results, like):
     # the rows in memory, not those that the model has multiplied by its weights
     weights = np.asarray(model.weights, float) if kind == "WLS" else None
     formula = getattr(model, "formula", None)
-    linear = type(like.model)(
-        model.data.orig_endog, model.data.orig_exog, terms=[], weights=weights
-    )
+    made: Any = type(beside.model)
+    linear = made(model.data.orig_endog, model.data.orig_exog, terms=[], weights=weights)
     linear.formula = formula or f"{kind} of {model.endog_names}"
-    return unwrapped(linear.fit(reml=like.reml))
+    return linear._fitted(reml=beside.reml)
 
 
-def by_ml(results):
-    """The results themselves if they are by maximum likelihood, or else a refit."""
+def by_ml(results: HasFitted) -> Fitted:
+    """The fit itself if it is by maximum likelihood, or else a refit."""
     return refitted(results, False)
 
 
-def by_reml(results, refit):
-    """The results themselves if they are by REML, or else a refit if that is wanted."""
-    if not (results.reml or refit):
+def by_reml(results: HasFitted, refit: bool) -> Fitted:
+    """The fit itself if it is by REML, or else a refit if that is wanted."""
+    if not (results.fitted.reml or refit):
         raise ValueError(
             "Kenward and Roger's test needs a REML fit, and this one is by maximum "
             "likelihood: pass refit=True to have the model fitted by REML, or use "
@@ -83,17 +98,18 @@ def by_reml(results, refit):
     return refitted(results, True)
 
 
-def refitted(results, reml):
+def refitted(results: HasFitted, reml: bool) -> Fitted:
     """The same model fitted by REML or ML, with the same parameters held or penalized."""
     check_reml(reml)
-    if results.reml == reml:
-        return results
-    held = results.fitted.arguments.held("the other criterion")
-    return quiet_fit(results.model, reml, **held)
+    fitted = results.fitted
+    if fitted.reml == reml:
+        return fitted
+    held = fitted.arguments.held("the other criterion")
+    return quiet_fit(fitted.model, reml, **held)
 
 
-def quiet_fit(model, reml, **arguments):
-    """Results of a fit; that it is singular is said of the results, not by a warning."""
+def quiet_fit(model: Model, reml: bool, **arguments: Any) -> Fitted:
+    """A fit; that it is singular is said where it is shown, not by a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SingularMatrixWarning)
-        return unwrapped(model._present(model._fitted(reml=reml, **arguments)))
+        return model._fitted(reml=reml, **arguments)

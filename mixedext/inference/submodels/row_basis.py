@@ -54,7 +54,9 @@ class RowBasis:
             self.q, upper = linalg.qr(q, mode="economic")
         self.r = upper @ basis.r
 
-    def restriction(self, columns: np.ndarray, shift=None):
+    def restriction(
+        self, columns: np.ndarray, shift: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Rows L and values c with L b = c where X b - shift lies in the columns' span.
 
         Parameters
@@ -138,9 +140,10 @@ class RowBasis:
         return out.reshape(len(out), -1)
 
 
-def independent_columns(block):
+def independent_columns(block: np.ndarray) -> list[int]:
     """Numbers of columns, as early as can be, that span what all columns do."""
-    found, basis = [], np.zeros((len(block), 0))
+    found: list[int] = []
+    basis = np.zeros((len(block), 0))
     for j, column in enumerate(block.T):
         rest = column - basis @ (basis.T @ column)
         rest -= basis @ (basis.T @ rest)
@@ -151,7 +154,8 @@ def independent_columns(block):
     return found
 
 
-def padded_svd(matrix):
+def padded_svd(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Singular values, as many as there are rows, and all their vectors."""
     left, size, right = np.linalg.svd(matrix, full_matrices=True)
     padded = np.zeros(len(left))
     padded[: len(size)] = size
@@ -163,11 +167,12 @@ def _normalized(matrix):
     return matrix[:, length > 0] / length[length > 0]
 
 
-def column_space(matrix):
+def column_space(matrix: np.ndarray) -> np.ndarray:
     """Orthonormal columns that span those of a matrix."""
     left, size, _ = np.linalg.svd(_normalized(matrix), full_matrices=False)
     return left[:, size > RANK_TOLERANCE * size.max(initial=0.0)]
 
 
-def column_rank(matrix):
+def column_rank(matrix: np.ndarray) -> int:
+    """Rank of a matrix, its columns at length 1."""
     return column_space(matrix).shape[1] if matrix.size else 0

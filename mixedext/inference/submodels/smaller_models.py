@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.exceptions import RankDeficientWarning
-from mixedext.fitted import has_rows, need_rows
+from mixedext.fitted import Model, has_rows, need_rows
 from mixedext.inference.submodels.fixed_terms import (
     FixedTerm,
     fixed_formula_text,
@@ -21,7 +21,7 @@ from mixedext.specification.covariance import registry
 from mixedext.specification.formula.bars import names_in, split_formula
 from mixedext.specification.formula.formula_engine import FormulaEngine, UsedColumns
 from mixedext.specification.terms.parameter_names import column_label
-from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = [
     "RandomDeletion",
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-def fixed_columns(model, kept: Iterable[FixedTerm]):
+def fixed_columns(model: Model, kept: Iterable[FixedTerm]) -> tuple[Any, Any]:
     """Columns of some of a model's fixed terms, and the specification of them.
 
     A formula is evaluated anew, as the coding of a term may depend on the others.
@@ -47,8 +47,8 @@ def fixed_columns(model, kept: Iterable[FixedTerm]):
     kept = list(kept)
     need_rows(model)
     if getattr(model.data, SPEC_ATTRIBUTE, None) is None:
-        columns = sorted(c for t in kept for c in t.columns)
-        return np.asarray(model.exog)[:, columns], None
+        places = sorted(c for t in kept for c in t.columns)
+        return np.asarray(model.exog)[:, places], None
     text = fixed_formula_text(kept)
     frame = model.data.frame
     used = names_in(text)
@@ -64,7 +64,11 @@ def fixed_columns(model, kept: Iterable[FixedTerm]):
     return exog, spec
 
 
-def smaller_model(model, fixed=None, random: list[RandomTerm] | None = None):
+def smaller_model(
+    model: Model,
+    fixed: Iterable[FixedTerm] | None = None,
+    random: list[RandomTerm | SparseTerm] | None = None,
+) -> Any:
     """The model with some of its fixed terms, and with other random terms.
 
     Parameters
@@ -73,7 +77,7 @@ def smaller_model(model, fixed=None, random: list[RandomTerm] | None = None):
         The model.
     fixed : iterable of FixedTerm, optional
         The fixed terms to keep; all if None.
-    random : list of RandomTerm, optional
+    random : list of RandomTerm or SparseTerm, optional
         The random terms; those of the model if None.
 
     Returns
@@ -91,7 +95,8 @@ def smaller_model(model, fixed=None, random: list[RandomTerm] | None = None):
         own = {SPEC_ATTRIBUTE: spec}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RankDeficientWarning)  # said of the model itself
-        smaller = type(model)(
+        made: Any = type(model)
+        smaller = made(
             model.data.orig_endog,
             exog if exog.shape[1] else None,
             terms=list(terms),
@@ -115,7 +120,7 @@ def smaller_model(model, fixed=None, random: list[RandomTerm] | None = None):
     return smaller
 
 
-def formula_text(model) -> str:
+def formula_text(model: Model) -> str:
     """A model in lme4's notation: its formula, if that says all, or one made for it."""
     formula = getattr(model, "formula", None)
     if isinstance(formula, str):
@@ -155,15 +160,15 @@ class RandomDeletion(NamedTuple):
     ----------
     label : str
         The term that goes, or the column in its term.
-    terms : list of RandomTerm
+    terms : list of RandomTerm or SparseTerm
         The random terms that are left.
     """
 
     label: str
-    terms: list[RandomTerm]
+    terms: list[RandomTerm | SparseTerm]
 
 
-def random_deletions(model) -> list[RandomDeletion]:
+def random_deletions(model: Model) -> list[RandomDeletion]:
     """Ways to make the random part smaller by one term or column, as lmerTest's ranova.
 
     A random intercept goes as a whole.  Of a term with slopes each slope (all columns of
@@ -187,7 +192,7 @@ def _reductions(term, written):
     if term.structure.shares_one_variance or term.names == ["Intercept"]:
         yield intercept if term.names == ["Intercept"] else written, []
         return
-    parts = {}
+    parts: dict[str, list[int]] = {}
     for j, name in enumerate(term.names):
         if term.columns[j] is None:  # ones
             name = "Intercept"

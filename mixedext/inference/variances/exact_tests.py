@@ -11,7 +11,7 @@ from mixedext.inference.submodels.nesting import (
 )
 from mixedext.inference.submodels.other_criteria import (
     as_mixed,
-    own_results,
+    own_fitted,
     refitted,
 )
 from mixedext.inference.variances.statistics import VarianceTest
@@ -109,7 +109,7 @@ def exact_rlrt(
     under the hypothesis the estimate is 0 with probability 0.5611
     """
     check_method(method)
-    m = own_results(m, "m")
+    m = own_fitted(m, "m")
     part = all_effects(m, "m")
     check_has_law(part, "m", method)
     if (mA is None) != (m0 is None):
@@ -117,7 +117,7 @@ def exact_rlrt(
     options = {"nsim": nsim, "rng": rng, "method": method, "grid": grid}
     if mA is None:
         return against_none(m, part, True, options)
-    mA, m0 = own_results(mA, "mA"), as_mixed(m0, m)
+    mA, m0 = own_fitted(mA, "mA"), as_mixed(m0, m)
     check_same_data([m, mA, m0], ["m", "mA", "m0"])
     for name, other in (("mA", mA), ("m0", m0)):
         if not same_fixed_space(m, other):
@@ -215,7 +215,7 @@ def exact_lrt(
     (2.5684, 0.0226)
     """
     check_method(method)
-    m = own_results(m, "m")
+    m = own_fitted(m, "m")
     part = all_effects(m, "m")
     check_has_law(part, "m", method)
     options = {"nsim": nsim, "rng": rng, "method": method, "grid": grid}

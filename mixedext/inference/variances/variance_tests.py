@@ -55,17 +55,17 @@ _SIMULATED_OR_LARGE = ("mixture", "bootstrap")
 
 
 def _statistic(large, small):
-    value = small.deviance - large.deviance
-    return value if value > ROUNDING * abs(large.deviance) else 0.0
+    value = small.fitted.fit.deviance - large.fitted.fit.deviance
+    return value if value > ROUNDING * abs(large.fitted.fit.deviance) else 0.0
 
 
 def _alone(results):
     """Statistic against no random effects, of a model with one variance."""
-    if not np.any(results.theta):
+    if not np.any(results.fitted.fit.theta):
         return 0.0
-    null, _ = results.model.objective(np.zeros(1), reml=results.reml)
-    value = null - results.deviance
-    return value if value > ROUNDING * abs(results.deviance) else 0.0
+    null, _ = results.model.objective(np.zeros(1), reml=results.fitted.reml)
+    value = null - results.fitted.fit.deviance
+    return value if value > ROUNDING * abs(results.fitted.fit.deviance) else 0.0
 
 
 def _terms(results):
@@ -123,7 +123,7 @@ def _by_mixture(statistic, part, small, reml, notes, q=0):
         raise NoExactLawError(_NO_MIXTURE.format(part.label, *counts))
     if part.n_variances > 1:
         notes = (*notes, _INDEPENDENT)
-    if small is not None and small.is_singular:
+    if small is not None and small.fitted.fit.is_singular:
         notes = (*notes, _SINGULAR)
     df = q + part.n_parameters - part.n_variances
     return mixture_test(statistic, df, part.n_variances, reml, part.label, notes)

@@ -32,6 +32,7 @@ from mixedext.inference.diagnostics import residuals
 from mixedext.inference.fixed_effects import (
     anova_tables,
     covariance_choice,
+    pairwise_tests,
     parameter_covariance,
     wald,
 )
@@ -152,7 +153,7 @@ class MixedLMResults(UpstreamResults):
     f_test = wald.f_test
     wald_test = wald.wald_test
     wald_test_terms = wald.wald_test_terms
-    t_test_pairwise = wald.t_test_pairwise
+    t_test_pairwise = pairwise_tests.t_test_pairwise
     anova = anova_tables.anova
     kenward_roger = kenward_roger_tests.kenward_roger
     get_robustcov_results = covariance_choice.get_robustcov_results

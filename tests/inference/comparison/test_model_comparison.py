@@ -14,7 +14,6 @@ from helpers.reference import load_case, relative_error
 import mixedext as mx
 from mixedext.inference.fixed_effects.df_methods import fixed_tests
 from mixedext.inference.submodels.nesting import restriction
-from mixedext.inference.submodels.other_criteria import unwrapped
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::mixedext.api.BoundaryWarning"),
@@ -29,7 +28,7 @@ def test_model_comparisons_of_pbkrtest(name, part):
     want = case.values["model_comparisons"][part]
     large = model_of(case, want["large"]).fit()
     small = model_of(case, want["small"])
-    rows, values = restriction(unwrapped(large), small)
+    rows, values = restriction(large, small)
     test = fixed_tests(large.fitted.fit, None).f_test(rows, values)
     sat, kr = want["SATmodcomp"], want["KRmodcomp"]
     assert test.df_num == kr["ndf"]
@@ -60,7 +59,14 @@ def test_kr_needs_reml():
 
 
 def test_test_of_models_prints():
-    test = mx.ModelTest(5.1186, 1, 25.0, 0.03261, 1.0, "kenward-roger")
+    test = mx.ModelTest(
+        statistic=5.1186,
+        df_num=1,
+        df_denom=25.0,
+        pvalue=0.03261,
+        scaling=1.0,
+        method="kenward-roger",
+    )
     assert repr(test) == (
         "<F test (kenward-roger): F = 5.1186, df = 1 and 25, p = 0.03261>"
     )

@@ -12,6 +12,7 @@ from helpers.comparison import FOLDER, case_fit, cases_with, crossed, sleepstudy
 from helpers.reference import load_case, relative_error
 
 import mixedext as mx
+from mixedext.inference.comparison import term_deletion
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The random effects covariance"),
@@ -23,16 +24,16 @@ pytestmark = [
 def test_drop1(name):
     values, result = load_case(name).values, case_fit(name)
     table, want = result.drop1(df_method=None), values["drop1"]
-    assert table["num_df"].tolist() == want["NumDF"]
-    assert relative_error(table["F"], want["F"]) < 1e-8
+    assert table["df_num"].tolist() == want["NumDF"]
+    assert relative_error(table["statistic"], want["F"]) < 1e-8
     ratio, want = result.drop1(test="lrt"), values["drop1_lrt_ml"]
     assert list(ratio.index) == ["<none>", *table.index]
-    assert relative_error(ratio["LRT"][1:], want["LRT"]) < 1e-8
-    assert relative_error(ratio["Pr(>Chisq)"][1:], want["p"]) < 1e-7
-    assert relative_error(ratio["AIC"][1:], want["AIC"]) < 1e-10
-    assert ratio["Df"][1:].tolist() == want["npar"]
+    assert relative_error(ratio["statistic"][1:], want["LRT"]) < 1e-8
+    assert relative_error(ratio["pvalue"][1:], want["p"]) < 1e-7
+    assert relative_error(ratio["aic"][1:], want["AIC"]) < 1e-10
+    assert ratio["df"][1:].tolist() == want["npar"]
     table = result.drop1(df_method="satterthwaite")
-    np.testing.assert_allclose(table["den_df"], values["drop1"]["DenDF"], rtol=1e-5)
+    np.testing.assert_allclose(table["df_denom"], values["drop1"]["DenDF"], rtol=1e-5)
 
 
 def test_drop1_of_recoded_and_dependent_terms():
@@ -40,11 +41,11 @@ def test_drop1_of_recoded_and_dependent_terms():
     data = crossed()
     result = mx.mixedlm("y ~ 0 + a + b + x + (1 | g)", data).fit(reml=False)
     table, ratio = result.drop1(), result.drop1(test="lrt")
-    assert table["num_df"].tolist() == ratio["Df"][1:].tolist() == [2, 1, 1]
+    assert table["df_num"].tolist() == ratio["df"][1:].tolist() == [2, 1, 1]
     with pytest.warns(mx.RankDeficientWarning):
         model = mx.mixedlm("y ~ x + I(2 * x) + z + (1 | g)", data)
     table = model.fit().drop1()
-    assert table["num_df"].tolist() == [0, 0, 1]
+    assert table["df_num"].tolist() == [0, 0, 1]
     with pytest.raises(ValueError, match="test='t' is not known"):
         result.drop1(test="t")
 
@@ -59,12 +60,12 @@ def test_ranova(name):
     table.index = [key(label) for label in table.index]
     rows = [key(label) for label in want["rows"]]
     table = pd.DataFrame(table).loc[rows]
-    assert table["npar"].tolist() == want["npar"]
-    np.testing.assert_allclose(table["logLik"], want["logLik"], rtol=1e-9)
-    np.testing.assert_allclose(table["LRT"][1:], want["LRT"], rtol=1e-7, atol=1e-7)
-    assert table["Df"][1:].tolist() == want["Df"]
-    sound = table["LRT"][1:].to_numpy() > 1e-6
-    p = table["Pr(>Chisq)"][1:].to_numpy()[sound]
+    assert table["n_params"].tolist() == want["npar"]
+    np.testing.assert_allclose(table["llf"], want["logLik"], rtol=1e-9)
+    np.testing.assert_allclose(table["statistic"][1:], want["LRT"], rtol=1e-7, atol=1e-7)
+    assert table["df"][1:].tolist() == want["Df"]
+    sound = table["statistic"][1:].to_numpy() > 1e-6
+    p = table["pvalue"][1:].to_numpy()[sound]
     np.testing.assert_allclose(p, np.array(want["p"])[sound], rtol=1e-6)
 
 
@@ -75,7 +76,7 @@ def test_ranova_of_arrays():
         data["Subject"], exog, group="Subject", names=["Intercept", "Days"]
     )
     table = mx.MixedLM(data["Reaction"], exog, terms=[term]).fit().ranova()
-    np.testing.assert_allclose(table["LRT"].iloc[1], 42.8368134364302, rtol=1e-9)
+    np.testing.assert_allclose(table["statistic"].iloc[1], 42.8368134364302, rtol=1e-9)
 
 
 def steps():
@@ -93,10 +94,11 @@ def test_step(formula, want, capsys):
         assert set(table.index) == set(rows.index)
         rows = rows.loc[table.index]
         np.testing.assert_array_equal(table["eliminated"] > 0, rows["eliminated"] > 0)
-        column = "LRT" if part == "random" else "F"
-        np.testing.assert_allclose(table[column], rows["statistic"], rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(
+            table["statistic"], rows["statistic"], rtol=1e-6, atol=1e-7
+        )
         if part == "fixed":
-            np.testing.assert_allclose(table["p"], rows["p"], rtol=1e-5)
+            np.testing.assert_allclose(table["pvalue"], rows["p"], rtol=1e-5)
     eliminated = int((want["eliminated"] > 0).sum())
     assert len(capsys.readouterr().out.splitlines()) == eliminated
     # the final model is what its formula says
@@ -114,7 +116,9 @@ def test_step_of_all_random_terms():
     assert found.random["eliminated"].tolist() == [0, 1]
     assert found.formula == "Yield ~ 1"
     linear = smf.ols("Yield ~ x", data).fit()
-    np.testing.assert_allclose(found.fixed.loc["x", "p"], linear.pvalues["x"], rtol=1e-10)
+    np.testing.assert_allclose(
+        found.fixed.loc["x", "pvalue"], linear.pvalues["x"], rtol=1e-10
+    )
     np.testing.assert_allclose(found.model.scale, data["Yield"].var(ddof=1), rtol=1e-10)
 
 
@@ -140,9 +144,9 @@ def test_smaller_models_keep_weights_and_offset():
     result = mx.mixedlm(formula, data, weights="w").fit()
     table = result.drop1(test="lrt")
     small = mx.mixedlm("y ~ a + offset(z) + (1 | g)", data, weights="w")
-    np.testing.assert_allclose(table.loc["x", "AIC"], small.fit(reml=False).aic, rtol=1e-12)
+    np.testing.assert_allclose(table.loc["x", "aic"], small.fit(reml=False).aic, rtol=1e-12)
     alone = mx.mixedlm("y ~ a + x + offset(z)", data, weights="w").fit()
-    np.testing.assert_allclose(result.ranova()["logLik"].iloc[1], alone.llf, rtol=1e-12)
+    np.testing.assert_allclose(result.ranova()["llf"].iloc[1], alone.llf, rtol=1e-12)
 
 
 def test_smaller_models_of_odd_names():
@@ -151,7 +155,9 @@ def test_smaller_models_of_odd_names():
     table = result.drop1(test="lrt")
     assert list(table.index[1:]) == ["np.exp(z)", "a:my x"]
     plain = mx.mixedlm("y ~ a * x + np.exp(z) + (1 | g)", crossed()).fit()
-    np.testing.assert_allclose(table["LRT"], plain.drop1(test="lrt")["LRT"], rtol=1e-9)
+    np.testing.assert_allclose(
+        table["statistic"], plain.drop1(test="lrt")["statistic"], rtol=1e-9
+    )
 
 
 def test_models_with_groups():
@@ -188,7 +194,7 @@ def test_components():
     )
     table = model.fit().ranova()
     want = load_case("sleepstudy_uncorr").values["ranova"]["LRT"]
-    np.testing.assert_allclose(table["LRT"][1:], want, rtol=1e-7)
+    np.testing.assert_allclose(table["statistic"][1:], want, rtol=1e-7)
 
 
 def test_chunks_need_rows():
@@ -200,3 +206,17 @@ def test_chunks_need_rows():
     for call in (chunked.ranova, lambda: chunked.drop1("lrt"), chunked.icc):
         with pytest.raises(ValueError, match="in chunks"):
             call()
+
+
+def test_nsim_is_n():
+    result = mx.mixedlm("Reaction ~ Days + (1 | Subject)", sleepstudy()).fit()
+    one, other = (
+        result.ranova(test="exact", rng=1, **{name: 50}) for name in ("n", "nsim")
+    )
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_a_record_of_the_fit_serves_in_the_place_of_results():
+    result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", sleepstudy()).fit()
+    for ask in (term_deletion.drop1, term_deletion.ranova):
+        pd.testing.assert_frame_equal(ask(result.fitted), ask(result))

@@ -97,7 +97,7 @@ def test_sas_random_coefficients():
     assert found.se.round(4).tolist() == [0.6456, 0.1194]
     assert found.statistic.round(2).tolist() == [159.08, -4.41]
     row = result.anova().loc["month"]
-    assert (round(row["F"], 2), round(row["p"], 4)) == (19.41, 0.0478)
+    assert (round(row["statistic"], 2), round(row["pvalue"], 4)) == (19.41, 0.0478)
 
 
 def test_sas_unbalanced_two_way():
@@ -109,8 +109,8 @@ def test_sas_unbalanced_two_way():
     result = mx.mixedlm("y ~ a + (1 | b) + (1 | a:b)", data).fit()
     for method in ("containment", "satterthwaite"):
         row = result.anova(df_method=method).loc["a"]
-        assert (row["num_df"], round(row["den_df"], 3)) == (2, 2)
-        assert (round(row["F"], 2), round(row["p"], 4)) == (28.0, 0.0345)
+        assert (row["df_num"], round(row["df_denom"], 3)) == (2, 2)
+        assert (round(row["statistic"], 2), round(row["pvalue"], 4)) == (28.0, 0.0345)
 
 
 def test_random_coefficients_contain_their_covariate():

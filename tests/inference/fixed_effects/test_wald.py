@@ -14,8 +14,9 @@ from scipy import stats
 from statsmodels.tools.sm_exceptions import ValueWarning
 
 import mixedext as mx
+from mixedext.inference.fixed_effects import anova_tables, pairwise_tests, wald
 from mixedext.inference.fixed_effects import df_methods as fixed_tests
-from mixedext.inference.fixed_effects.df_methods import FTest
+from mixedext.inference.fixed_effects.df_methods import f_test_of
 
 pytestmark = pytest.mark.formula_engine
 
@@ -54,7 +55,7 @@ class Known(fixed_tests.FixedTests):
 
     def f_test(self, rows, values=0.0):
         plain = super().f_test(rows, values)
-        return FTest(0.5 * plain.statistic, plain.df_num, 7.5, 0.5)
+        return f_test_of(0.5 * plain.statistic, plain.df_num, 7.5, 0.5)
 
 
 @pytest.fixture
@@ -392,3 +393,39 @@ def test_pairs_of_what_has_none(unused):
     arrays = mx.MixedLM(unused["y"], unused[["x"]], unused["g"]).fit()
     with pytest.raises(ValueError, match="needs a model from a formula"):
         arrays.t_test_pairwise("x")
+
+
+def test_level_is_one_less_alpha(result):
+    np.testing.assert_allclose(result.conf_int(level=0.9), result.conf_int(0.1), rtol=1e-12)
+    inference = result.fixed_effects_inference("residual")
+    ninety = inference.conf_int(level=0.9)
+    np.testing.assert_allclose(ninety, inference.conf_int(0.1), rtol=1e-12)
+    for call in (result.conf_int, inference.conf_int):
+        with pytest.raises(ValueError, match="level=90"):
+            call(level=90)
+
+
+def test_a_record_of_the_fit_serves_in_the_place_of_results(result):
+    record = result.fitted
+    np.testing.assert_array_equal(wald.tvalues(record), result.tvalues)
+    np.testing.assert_array_equal(wald.pvalues(record), result.pvalues)
+    np.testing.assert_array_equal(wald.conf_int(record), result.conf_int())
+    one, other = wald.f_test(record, "x = 0"), result.f_test("x = 0")
+    assert (one.statistic, one.pvalue) == (other.statistic, other.pvalue)
+    pd.testing.assert_frame_equal(
+        wald.wald_test_terms(record).table, result.wald_test_terms().table
+    )
+    pd.testing.assert_frame_equal(
+        pairwise_tests.t_test_pairwise(record, "C(f)").result_frame,
+        result.t_test_pairwise("C(f)").result_frame,
+    )
+    pd.testing.assert_frame_equal(anova_tables.anova(record), result.anova())
+
+
+def test_terms_whose_names_are_not_python(data):
+    spaced = data.rename(columns={"f": "the f"})
+    found = mx.mixedlm("y ~ `the f` + x + (1 | g)", spaced).fit()
+    assert found.wald_test_terms().table.index.tolist() == ["Intercept", "the f", "x"]
+    want = mx.mixedlm("y ~ f + x + (1 | g)", data).fit().t_test_pairwise("f").result_frame
+    got = found.t_test_pairwise("the f").result_frame
+    np.testing.assert_allclose(got["pvalue-hs"], want["pvalue-hs"], rtol=1e-10)

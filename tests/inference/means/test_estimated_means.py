@@ -16,6 +16,8 @@ from scipy.stats import studentized_range
 
 import mixedext as mx
 from mixedext.exceptions import AdjustmentWarning, NotEstimableError, RankDeficientWarning
+from mixedext.inference.means import estimated_means
+from mixedext.tables.noted_table import NotedTable
 
 pytestmark = pytest.mark.formula_engine
 
@@ -106,7 +108,10 @@ CALLS = {
     "joint_poly": lambda e: e.joint_tests(),
     "joint": lambda e: e("~ a | b").contrast("consec").test(joint=True),
     "null": lambda e: e("s").test(null=4),
-    "six_means_sidak": lambda e: (e("s").conf_int("sidak"), e("s").test(adjust="sidak")),
+    "six_means_sidak": lambda e: (
+        e("s").conf_int(adjust="sidak"),
+        e("s").test(adjust="sidak"),
+    ),
 }
 for _adjust in PAIRS:
     CALLS[f"six_pairwise_{_adjust}"] = lambda e, adjust=_adjust: e("s").contrast(
@@ -158,23 +163,23 @@ class nothing:
 
 # emmeans' columns and ours.
 NAMES = {
-    "emmean": "emmean",
-    "response": "response",
+    "emmean": "estimate",
+    "response": "estimate",
     "estimate": "estimate",
-    "ratio": "ratio",
-    "x.trend": "x.trend",
-    "SE": "SE",
+    "ratio": "estimate",
+    "x.trend": "estimate",
+    "SE": "std_err",
     "df": "df",
     "asymp.LCL": "lower",
     "asymp.UCL": "upper",
     "lower.CL": "lower",
     "upper.CL": "upper",
-    "z.ratio": "z_ratio",
-    "t.ratio": "t_ratio",
+    "z.ratio": "statistic",
+    "t.ratio": "statistic",
     "p.value": "pvalue",
     "df1": "df_num",
     "df2": "df_denom",
-    "F.ratio": "F",
+    "F.ratio": "statistic",
 }
 # What R computes to fewer digits: ptukey to about 1e-8, its inverse to about 1e-4, the
 # joint tests' F is rounded to 3 decimals and its df to 2.
@@ -243,9 +248,9 @@ def compare(found, table, name):
             atol = 1e-4 * np.abs(want).max()
         if column == "p.value" and not joint:
             rtol, atol = 5e-6, 1e-8
-            if name == "empty_pairs" and "t_ratio" in ours:
+            if name == "empty_pairs" and "t.ratio" in table:
                 # emmeans rounds df where some contrast cannot be estimated
-                size = np.sqrt(2) * np.abs(ours["t_ratio"].to_numpy()[good])
+                size = np.sqrt(2) * np.abs(ours["statistic"].to_numpy()[good])
                 own = studentized_range.sf(size, 6, ours["df"].to_numpy()[good].round())
         np.testing.assert_allclose(own, want, rtol, atol, err_msg=column)
     assert checked >= 3
@@ -347,16 +352,16 @@ def test_potassium_trial():
     data = mx.datasets.potassium.load().data
     result = mx.mixedlm("yield ~ K2O_lbac + (1 | rep)", data).fit()
     means = result.emmeans("K2O_lbac", df_method="kenward-roger")
-    assert means.table["emmean"].round(2).tolist() == [7.92, 8.12, 7.81, 7.58, 7.52]
-    assert means.table["SE"].round(3).tolist() == [0.162] * 5
+    assert means.table["estimate"].round(2).tolist() == [7.92, 8.12, 7.81, 7.58, 7.52]
+    assert means.table["std_err"].round(3).tolist() == [0.162] * 5
     assert means.table["df"].round(2).tolist() == [5.57] * 5
     row = means.contrast({"36 - 144": [1, 0, 0, 0, -1]}).table.iloc[0]
-    assert [round(row[n], k) for n, k in (("estimate", 2), ("SE", 3), ("df", 6))] == [
+    assert [round(row[n], k) for n, k in (("estimate", 2), ("std_err", 3), ("df", 6))] == [
         0.4,
         0.171,
         8.0,
     ]
-    assert (round(row["t_ratio"], 3), round(row["pvalue"], 4)) == (2.344, 0.0471)
+    assert (round(row["statistic"], 3), round(row["pvalue"], 4)) == (2.344, 0.0471)
 
 
 # ---- what must not matter ----
@@ -373,10 +378,10 @@ def tables_of(formula, data, **kwargs):
     joint = result.joint_tests()
     joint.index = [":".join(sorted(term.split(":"))) for term in joint.index]
     return [
-        means.table[["emmean", "SE", "lower", "upper"]].to_numpy(),
-        means.contrast("pairwise", by=None).table[["estimate", "SE"]].to_numpy(),
-        result.emtrends("b", "x").table[["x.trend", "SE"]].to_numpy(),
-        joint.loc[sorted(joint.index), "F"].to_numpy(),
+        means.table[["estimate", "std_err", "lower", "upper"]].to_numpy(),
+        means.contrast("pairwise", by=None).table[["estimate", "std_err"]].to_numpy(),
+        result.emtrends("b", "x").table[["estimate", "std_err"]].to_numpy(),
+        joint.loc[sorted(joint.index), "statistic"].to_numpy(),
     ]
 
 
@@ -420,7 +425,7 @@ def test_far_covariate_keeps_its_slope():
     far = data.assign(x=data["x"] + 1e6)
     found = mx.mixedlm(FACTORIAL, far).fit().emtrends("b", "x").table
     wanted = mx.mixedlm(FACTORIAL, data).fit().emtrends("b", "x").table
-    for column in ("x.trend", "SE"):
+    for column in ("estimate", "std_err"):
         assert relative_error(found[column], wanted[column]) < 1e-8
 
 
@@ -437,7 +442,7 @@ def test_formula_engines(engine, monkeypatch):
     means = result.fit().emmeans("my b", type="response")
     assert means.table["my b"].tolist() == ["b1", "b2"]
     # emmeans(lmer(log(y) ~ a*b + factor(k) + exp(x/9) + (1|g), d), "b", type = "response")
-    assert relative_error(means.table["response"], LOGGED) < 1e-7
+    assert relative_error(means.table["estimate"], LOGGED) < 1e-7
     monkeypatch.undo()
     assert_same(plain, tables_of(FACTORIAL, data))
 
@@ -474,8 +479,8 @@ def test_types_of_factors():
     assert table["a"].tolist() == ["a3", "a1", "a2"] * 2
     assert table["low"].tolist() == [False] * 3 + [True] * 3
     order = [2, 0, 1, 5, 3, 4]
-    assert relative_error(table["emmean"], wanted["emmean"][order]) < 1e-10
-    assert relative_error(table["SE"], wanted["SE"][order]) < 1e-9
+    assert relative_error(table["estimate"], wanted["estimate"][order]) < 1e-10
+    assert relative_error(table["std_err"], wanted["std_err"][order]) < 1e-9
 
 
 # ---- estimability ----
@@ -515,10 +520,10 @@ def test_overall_mean_of_balanced_data_is_the_mean():
     data = mx.datasets.oats.load().data
     result = mx.mixedlm("yield ~ nitroF * Variety + (1 | Block/Variety)", data).fit()
     table = result.emmeans("1").table
-    assert table["emmean"][0] == pytest.approx(data["yield"].mean(), rel=1e-12)
+    assert table["estimate"][0] == pytest.approx(data["yield"].mean(), rel=1e-12)
     means = result.emmeans(["nitroF", "Variety"]).table
     raw = data.groupby(["nitroF", "Variety"], observed=True)["yield"].mean()
-    own = means.set_index(["nitroF", "Variety"])["emmean"]
+    own = means.set_index(["nitroF", "Variety"])["estimate"]
     assert relative_error(own.reindex(raw.index), raw) < 1e-11
 
 
@@ -527,7 +532,7 @@ def test_cell_weights_give_raw_means_without_random_effects():
     result = mx.MixedLM.from_formula("y ~ a * b", data).fit()
     table = result.emmeans("a", weights="cells").table
     raw = data.groupby("a")["y"].mean()
-    assert relative_error(table["emmean"], raw) < 1e-12
+    assert relative_error(table["estimate"], raw) < 1e-12
 
 
 # ---- multiplicity and printing ----
@@ -557,7 +562,7 @@ def test_contrasts_of_contrasts():
     result = results_of("factorial")
     means = result.emmeans("a", by="b")
     twice = means.contrast("pairwise").contrast("pairwise", by="contrast").table
-    values = means.table["emmean"].to_numpy()
+    values = means.table["estimate"].to_numpy()
     expected = (values[0] - values[1]) - (values[3] - values[4])
     assert twice["estimate"][0] == pytest.approx(expected, rel=1e-10)
 
@@ -658,16 +663,16 @@ def test_large_grid_is_refused():
 def test_intercept_alone():
     result = mx.mixedlm("y ~ 1 + (1 | g)", data_of("factorial")).fit()
     table = result.emmeans("1").table
-    assert table["emmean"][0] == pytest.approx(result.fe_params["Intercept"], rel=1e-14)
-    assert table["SE"][0] == pytest.approx(result.bse_fe["Intercept"], rel=1e-14)
+    assert table["estimate"][0] == pytest.approx(result.fe_params["Intercept"], rel=1e-14)
+    assert table["std_err"][0] == pytest.approx(result.bse_fe["Intercept"], rel=1e-14)
     assert len(result.joint_tests()) == 0
 
 
 def test_slope_of_a_spline_is_its_derivative():
     data = data_of("factorial")
     result = mx.mixedlm("y ~ bs(x, df=4) * a + (1 | g)", data).fit()
-    found = result.emtrends("a", "x", at={"x": 4.0}).table["x.trend"]
-    near = result.emmeans(["x", "a"], at={"x": [4 - 1e-4, 4 + 1e-4]}).table["emmean"]
+    found = result.emtrends("a", "x", at={"x": 4.0}).table["estimate"]
+    near = result.emmeans(["x", "a"], at={"x": [4 - 1e-4, 4 + 1e-4]}).table["estimate"]
     expected = np.diff(near.to_numpy().reshape(3, 2)).ravel() / 2e-4
     assert relative_error(found, expected) < 1e-6
 
@@ -688,8 +693,8 @@ def test_satterthwaite_means_of_an_unbalanced_split_plot():
     means = result.emmeans("sub", df_method="satterthwaite")
     table, pairs = means.table, means.contrast("pairwise").table
     close = np.testing.assert_allclose
-    close(table["emmean"], [0.1151478982, 0.5328273952, 1.6293194780], rtol=1e-6)
-    close(table["SE"], [0.6374420626, 0.6343093123, 0.6295896914], rtol=1e-6)
+    close(table["estimate"], [0.1151478982, 0.5328273952, 1.6293194780], rtol=1e-6)
+    close(table["std_err"], [0.6374420626, 0.6343093123, 0.6295896914], rtol=1e-6)
     close(table["df"], [5.432105631, 5.330440087, 5.177808852], rtol=1e-6)
     close(table["lower"], [-1.485009739, -1.067778233, 0.027481994], rtol=1e-6)
     close(means.test()["pvalue"], [0.86319809724, 0.43694710536, 0.04736730984], rtol=1e-6)
@@ -720,3 +725,47 @@ def test_as_many_differences_are_confounded_wherever_a_covariate_lies(shift):
     with pytest.warns(RankDeficientWarning):
         table = mx.mixedlm("y ~ a + z + v + (1 | g)", data).fit().joint_tests()
     assert table["df_num"].to_dict() == {"a": 2, "(confounded)": 1}
+
+
+def test_level_is_one_less_alpha():
+    result = results_of("factorial")
+    ninety = result.emmeans("a", level=0.9)
+    assert ninety.level == pytest.approx(result.emmeans("a", alpha=0.1).level)
+    wide = result.emmeans("a")
+    for got in (wide.conf_int(0.1), wide.conf_int(level=0.9), ninety.conf_int()):
+        np.testing.assert_allclose(got["lower"], ninety.table["lower"], rtol=1e-12)
+    pairs = [wide.pairs(alpha=0.1), wide.pairs(level=0.9), ninety.pairs()]
+    for own in pairs:
+        np.testing.assert_allclose(own.table["upper"], pairs[0].table["upper"], rtol=1e-12)
+    slopes = [result.emtrends("b", "x", **own) for own in ({"alpha": 0.1}, {"level": 0.9})]
+    np.testing.assert_allclose(slopes[0].table["lower"], slopes[1].table["lower"])
+
+
+def test_tables_say_what_they_rest_on():
+    result = results_of("factorial")
+    means = result.emmeans("a", df_method="satterthwaite")
+    pairs = means.pairs()
+    tables = [
+        means.table,
+        pairs.table,
+        means.conf_int(),
+        pairs.test(),
+        result.joint_tests(),
+    ]
+    tables.append(pairs.test(joint=True))
+    for table in tables:
+        assert isinstance(table, NotedTable)
+        assert any("Degrees of freedom" in note for note in table.notes)
+    assert any("P values adjusted" in note for note in pairs.test().notes)
+    assert not any("P values" in note for note in pairs.conf_int().notes)
+    assert not any("Confidence" in note for note in pairs.test().notes)
+
+
+def test_a_record_of_the_fit_serves_in_the_place_of_results():
+    result = results_of("factorial")
+    pd.testing.assert_frame_equal(
+        estimated_means.emmeans(result.fitted, "a").table, result.emmeans("a").table
+    )
+    pd.testing.assert_frame_equal(
+        estimated_means.joint_tests(result.fitted), result.joint_tests()
+    )

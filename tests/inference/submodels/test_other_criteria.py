@@ -11,7 +11,7 @@ from helpers.comparison import (
 )
 
 import mixedext as mx
-from mixedext.inference.submodels.other_criteria import as_mixed, own_results, unwrapped
+from mixedext.inference.submodels.other_criteria import as_mixed, own_fitted
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::mixedext.api.BoundaryWarning"),
@@ -32,14 +32,14 @@ def test_whose_results_they_are():
     data = sleepstudy()
     mixed = mx.mixedlm("Reaction ~ Days + (1 | Subject)", data).fit()
     linear = smf.ols("Reaction ~ Days", data).fit()
-    assert own_results(mixed, "large") is unwrapped(mixed)
+    assert own_fitted(mixed, "large") is mixed.fitted
     with pytest.raises(TypeError, match="large must be the results of a mixed model"):
-        own_results(linear, "large")
+        own_fitted(linear, "large")
     with pytest.raises(TypeError, match="large must be the results of a mixed model"):
         mx.bootstrap_test(linear, mixed, 5)
-    as_linear = as_mixed(linear, unwrapped(mixed.model.fit(reml=False)))
-    np.testing.assert_allclose(as_linear.llf, linear.llf, rtol=1e-12)
+    as_linear = as_mixed(linear, mixed.model.fit(reml=False))
+    np.testing.assert_allclose(as_linear.fit.log_likelihood, linear.llf, rtol=1e-12)
     with pytest.raises(TypeError, match="not of GLS"):
-        as_mixed(smf.gls("Reaction ~ Days", data).fit(), unwrapped(mixed))
+        as_mixed(smf.gls("Reaction ~ Days", data).fit(), mixed)
     with pytest.raises(TypeError, match="not DataFrame"):
-        as_mixed(pd.DataFrame(), unwrapped(mixed))
+        as_mixed(pd.DataFrame(), mixed)

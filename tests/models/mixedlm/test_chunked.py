@@ -482,4 +482,4 @@ def test_what_needs_rows_says_what_to_do():
     for call in (result.anova, result.step, result.ranova):
         with pytest.raises(ValueError, match=r"type='I'.*by mixedlm\(\) to a DataFrame"):
             call()
-    assert list(result.anova("II")["num_df"]) == [1, 2, 2]
+    assert list(result.anova("II")["df_num"]) == [1, 2, 2]
