@@ -31,13 +31,21 @@ from mixedext.exceptions import (
     UnidentifiedVarianceWarning,
     WeightsWarning,
 )
+from mixedext.fitted import Fitted
 from mixedext.inference.bootstrap.bootstrap_tests import BootstrapTest, bootstrap_test
 from mixedext.inference.bootstrap.replicates import Bootstrap
 from mixedext.inference.comparison.model_comparison import ModelTest
 from mixedext.inference.comparison.model_tables import anova, model_table
+from mixedext.inference.comparison.term_deletion import Step
+from mixedext.inference.fixed_effects.wald import FixedEffectsInference
 from mixedext.inference.means.linear_functions import Contrasts, MarginalMeans
+from mixedext.inference.means.reference_grid import ReferenceGrid
 from mixedext.inference.profile.likelihood_profile import LikelihoodProfile
 from mixedext.inference.variances.exact_tests import exact_lrt, exact_rlrt
+from mixedext.inference.variances.explained_variance import (
+    IntraclassCorrelation,
+    NakagawaR2,
+)
 from mixedext.inference.variances.statistics import VarianceTest
 from mixedext.models.anova_estimates.model import AnovaEstimates, anova_estimates
 from mixedext.models.lm_list.regressions import LmList, PoolabilityTest, lm_list
@@ -46,6 +54,8 @@ from mixedext.models.mixedlm.model import MixedLM, mixedlm
 from mixedext.models.mixedlm.parquet import read_parquet_model
 from mixedext.models.mixedlm.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
+from mixedext.tables.noted_table import NotedTable
+from mixedext.tables.statistical_tests import TestResult
 
 __all__ = [
     "AdjustmentWarning",
@@ -60,9 +70,12 @@ __all__ = [
     "Convergence",
     "ConvergenceError",
     "DesignError",
+    "Fitted",
+    "FixedEffectsInference",
     "FlatLikelihoodWarning",
     "FormulaError",
     "InformationWarning",
+    "IntraclassCorrelation",
     "LikelihoodProfile",
     "LmList",
     "LowerDevianceWarning",
@@ -73,18 +86,23 @@ __all__ = [
     "MixedLMResults",
     "MixedLMResultsWrapper",
     "ModelTest",
+    "NakagawaR2",
     "NestingWarning",
     "NoExactLawError",
     "NoGroupInterceptWarning",
     "NotEstimableError",
     "NotEstimableWarning",
+    "NotedTable",
     "PoolabilityTest",
     "PrecisionWarning",
     "RandomTerm",
     "RankDeficientWarning",
+    "ReferenceGrid",
     "Refits",
     "ResponseWarning",
     "SparseTerm",
+    "Step",
+    "TestResult",
     "UnidentifiedVarianceWarning",
     "VCSpec",
     "VarianceTest",

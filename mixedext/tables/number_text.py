@@ -55,7 +55,7 @@ def p_texts(values: Any) -> list[str]:
     ]
 
 
-def enough_decimals(*values) -> int:
+def enough_decimals(*values: Any) -> int:
     """Decimals that show some digits of the least number.
 
     Parameters
@@ -73,14 +73,14 @@ def enough_decimals(*values) -> int:
     return DECIMALS
 
 
-def number_format(decimals: int, shown) -> str:
+def number_format(decimals: int, shown: Any) -> str:
     """Format with so many decimals, or with exponents for very small or large numbers."""
     shown = np.abs(np.asarray(shown, float))
     largest = shown[np.isfinite(shown)].max(initial=0.0)
     return "{:.4e}" if decimals > 8 or largest >= 1e9 else f"{{:.{decimals}f}}"
 
 
-def number_texts(values, form: str | None = None) -> list[str]:
+def number_texts(values: Any, form: str | None = None) -> list[str]:
     """Numbers as text, by a format (three decimals if None); not finite ones are blank."""
     form = form or "{:.3f}"
     return [form.format(v) if np.isfinite(v) else "" for v in values]
