@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy import linalg
 
+from mixedext.algebra.roots import nearest_root
 from mixedext.engine.deviance.profiled import ProfiledDeviance
 from mixedext.engine.rows.design import Design
 from mixedext.engine.search.optimize import (
     Convergence,
     Optimum,
+    SearchLog,
     evaluate,
     minimize_deviance,
 )
@@ -36,6 +38,34 @@ START_FLOOR, START_CEILING = 1e-2, 1e8
 # Scale of one more start, with variances well above sigma^2: for terms with correlations,
 # and for terms without.
 LARGE_START, LARGE_START_UNCORRELATED = 5.0, 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """What is known of estimates of which some were held, or that were penalized.
+
+    Attributes
+    ----------
+    covariance : ndarray
+        Covariance of the coefficients.
+    variances : VarianceCovariance
+        Covariance of the variance parameters, as ``information.observed`` has it.
+    observed : ndarray
+        Inverse curvature in coefficients and variance parameters together.
+    least_squares : bool
+        Whether the coefficients are, given the covariances, free and not penalized.
+    inner_effects : tuple of ndarray
+        Coefficients of the random effects, engine's units, (L, k) a term.
+    covariances : tuple of ndarray, optional
+        Covariance matrices of the terms, where they are not scale times lam lam'.
+    """
+
+    covariance: np.ndarray
+    variances: Any
+    observed: np.ndarray
+    least_squares: bool
+    inner_effects: tuple[np.ndarray, ...]
+    covariances: tuple[np.ndarray, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +94,9 @@ class Fit:
         The model.
     objective : ProfiledDeviance
         It stands at the optimum.
+    held : Held or None
+        Of a fit of which parameters were held or penalized: the coefficients are not
+        those of generalized least squares, and their covariance is another.
     """
 
     reml: bool
@@ -76,10 +109,7 @@ class Fit:
     optimum: Optimum
     design: Design
     objective: ProfiledDeviance
-
-    @property
-    def held(self):
-        return None
+    held: Held | None = None
 
     @property
     def log_likelihood(self) -> float:
@@ -88,6 +118,8 @@ class Fit:
     @property
     def covariances(self) -> list[np.ndarray]:
         """Covariance matrix Sigma_i = sigma^2 lam lam' of each term."""
+        if self.held is not None and self.held.covariances is not None:
+            return list(self.held.covariances)
         return [self.scale * lam @ lam.T for lam in self.lams]
 
     @cached_property
@@ -98,17 +130,25 @@ class Fit:
         for sigma^2.  It keeps the digits that their covariance matrix loses where columns
         are far from zero.
         """
+        if self.held is not None:
+            # coefficients that are held have no variance, those that a penalty has made
+            # zero none that is known
+            return nearest_root(np.nan_to_num(self.held.covariance / self.scale))
         basis = self.design.basis
         return basis.coefficients(self.objective.solve_fixed(np.eye(basis.rank)).T)
 
     @cached_property
     def covariance(self) -> np.ndarray:
         """Covariance sigma^2 (X'V0^-1 X)^-1 of the coefficients."""
+        if self.held is not None:
+            return self.held.covariance
         return self.scale * self.root @ self.root.T
 
     @cached_property
     def _inner_effects(self) -> list[np.ndarray]:
         """Coefficients of the random effects, engine's units, (L, k) a term."""
+        if self.held is not None:
+            return list(self.held.inner_effects)
         lead, tail = self.objective.effects()
         return [
             self.objective.by_term(i, lead[..., None], tail[..., None])[..., 0]
@@ -139,13 +179,15 @@ class Fit:
         return self.optimum.is_singular
 
     @property
-    def log(self) -> pd.DataFrame:
-        """One row an evaluation, in the units of the data."""
-        log = self.optimum.log.copy()
+    def log(self) -> SearchLog:
+        """What the search did, in the units of the data."""
+        log = self.optimum.log
         shift = self.design.deviance_shift(self.reml, self.objective.dof)
-        log["deviance"] += shift
-        log["theta"] = [self.design.outer_theta(t) for t in log["theta"]]
-        return log
+        return replace(
+            log,
+            deviance=log.deviance + shift,
+            theta=[self.design.outer_theta(t) for t in log.theta],
+        )
 
     @cached_property
     def _factor_covariances(self):

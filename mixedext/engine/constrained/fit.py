@@ -10,12 +10,12 @@ from statsmodels.regression.mixed_linear_model import MixedLMParams
 from mixedext.algebra.definiteness import is_singular
 from mixedext.engine.constrained.central_path import maximize_near_wall
 from mixedext.engine.constrained.covariance import covariances_of
+from mixedext.engine.constrained.held import held_fit
 from mixedext.engine.constrained.maximum import maximize
 from mixedext.engine.constrained.objective import Objective, Penalties
 from mixedext.engine.constrained.regularized import shoot
 from mixedext.engine.deviance.likelihood import IndefiniteError, Likelihood
 from mixedext.engine.fit import fit_design
-from mixedext.engine.held_fit import held_fit
 from mixedext.engine.information.observed import variance_covariance
 from mixedext.engine.rows.design import prepare_design
 from mixedext.specification.covariance.diagonal import Diagonal
@@ -102,7 +102,7 @@ def constrained_fit(
 
     Returns
     -------
-    HeldFit
+    Fit
     """
     likelihood = Likelihood(model._design, reml)
     free_fixed, free_packed = read_mask(model, free)
@@ -254,7 +254,7 @@ def l1_fit(fit, weights, threshold, tolerance, max_sweeps):
 
     Returns
     -------
-    HeldFit
+    Fit
     """
     kept = fit.design.basis.kept
     likelihood = Likelihood(fit.design, fit.reml)

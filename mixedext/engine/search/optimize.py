@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 from scipy import optimize
 
 from mixedext.engine.deviance.profiled import ProfiledDeviance
@@ -32,7 +31,14 @@ from mixedext.kernels.limits import (
 )
 from mixedext.kernels.search.newton import METHODS, Newton
 
-__all__ = ["Convergence", "Optimum", "evaluate", "may_have_rivals", "minimize_deviance"]
+__all__ = [
+    "Convergence",
+    "Optimum",
+    "SearchLog",
+    "evaluate",
+    "may_have_rivals",
+    "minimize_deviance",
+]
 
 MAX_ITERATIONS = 200
 # Other minima of models with several grouping factors are looked for up to this many rows
@@ -95,6 +101,34 @@ class Convergence:
 
 
 @dataclass(frozen=True, eq=False)
+class SearchLog:
+    """What a search did, one entry an evaluation of the deviance.
+
+    Attributes
+    ----------
+    method : list of str
+        Why it was made.
+    deviance : ndarray
+        The deviance.
+    step : ndarray
+        Length of the step to it.
+    expected_fall : ndarray
+        Fall of the deviance that the quadratic model promised.
+    theta : list of ndarray
+        Where it was made.
+    """
+
+    method: list[str]
+    deviance: np.ndarray
+    step: np.ndarray
+    expected_fall: np.ndarray
+    theta: list[np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.method)
+
+
+@dataclass(frozen=True, eq=False)
 class Optimum:
     """Where the minimization ended.
 
@@ -124,14 +158,11 @@ class Optimum:
     records: np.ndarray
 
     @cached_property
-    def log(self) -> pd.DataFrame:
-        """One row an evaluation: method, deviance, step, expected fall, theta."""
-        method, *numbers = self.records[:, :4].T
-        columns = dict(zip(["deviance", "step", "expected_fall"], numbers, strict=True))
+    def log(self) -> SearchLog:
+        """What the search did, evaluation by evaluation."""
+        method, deviance, step, fall = self.records[:, :4].T
         names = [METHODS[int(m)] for m in method]
-        return pd.DataFrame(
-            {"method": names, **columns, "theta": list(self.records[:, 4:].copy())}
-        )
+        return SearchLog(names, deviance, step, fall, list(self.records[:, 4:].copy()))
 
 
 @dataclass(frozen=True, eq=False)

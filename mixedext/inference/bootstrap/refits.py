@@ -205,7 +205,7 @@ def simulated_rows(model, fit: Fit, count, rng, conditional=False):
 
 def _roots(fit):
     """Factors of the covariances of all terms."""
-    if getattr(fit, "given_covariances", None) is None:
+    if fit.held is None or fit.held.covariances is None:
         sigma = np.sqrt(fit.scale)
         return [sigma * lam for lam in fit.lams]
     return [

@@ -16,7 +16,6 @@ import numpy as np
 from scipy import stats
 
 from mixedext.engine.fit import Fit
-from mixedext.engine.held_fit import HeldFit
 from mixedext.tables.statistical_tests import TestResult
 
 __all__ = [
@@ -97,7 +96,7 @@ class FixedTests:
         self.fit = fit
         self.root = np.sqrt(fit.scale) * fit.root
         self.inner = np.eye(len(self.root)) if inner is None else inner
-        if isinstance(fit, HeldFit):  # its covariance may be indefinite, or partly unknown
+        if fit.held is not None:  # its covariance may be indefinite, or partly unknown
             self.root = np.eye(len(self.root))
             self.inner = fit.covariance if inner is None else inner
 
@@ -201,7 +200,7 @@ def check_df_method(fit: Fit, name: str | None) -> None:
         If parameters of the fit were held or penalized, and the method is a small-sample
         one.
     """
-    if isinstance(fit, HeldFit) and name not in (None, "residual"):
+    if fit.held is not None and name not in (None, "residual"):
         raise ValueError(
             f"df_method={name!r} holds for (restricted) maximum-likelihood estimates, but "
             "parameters of this fit were penalized, or held (free=); use "

@@ -11,7 +11,6 @@ import pandas as pd
 from scipy import stats
 
 from mixedext.arguments import confidence_level
-from mixedext.engine.held_fit import HeldFit
 from mixedext.exceptions import LowerDevianceWarning, user_stacklevel
 from mixedext.inference.profile.coordinates import ProfileModel
 from mixedext.inference.profile.path import LowerDevianceError
@@ -338,7 +337,7 @@ def profile(results, which=None, n_jobs=1, level=0.99, step=STEP) -> LikelihoodP
     Days                          7.36   13.58
     """
     fit = results.fitted.fit
-    if isinstance(fit, HeldFit):
+    if fit.held is not None:
         raise ValueError(
             "parameters of these results were held or penalized; profiles are of the "
             "likelihood of all parameters"

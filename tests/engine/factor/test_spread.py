@@ -272,7 +272,7 @@ def test_moments_do_not_depend_on_the_storage():
     starts = []
     for storage in ("dense", "sparse"):
         fit = fit_design(prepare_design(y, x, terms, storage=storage), True)
-        starts.append(fit.log["theta"][0])
+        starts.append(fit.log.theta[0])
     np.testing.assert_allclose(*starts, rtol=1e-9)
 
 

@@ -99,4 +99,4 @@ def test_too_many_columns_start_from_the_identity():
     design = prepare_design(y, rng.normal(size=(150, 90)), terms)
     assert moment_covariances(design.blocks, design.structures) is None
     fit = fit_design(design, True)
-    np.testing.assert_allclose(fit.optimum.log["theta"][0], [1, 0, 1, 1, 1])
+    np.testing.assert_allclose(fit.optimum.log.theta[0], [1, 0, 1, 1, 1])

@@ -193,7 +193,7 @@ def mse_resid(results: Any) -> None:
 
 def fit_log(results: HasFitted) -> pd.DataFrame:
     """One row an evaluation: method, deviance, step, expected fall, theta."""
-    return results.fitted.fit.log
+    return pd.DataFrame(vars(results.fitted.fit.log))
 
 
 def group_sizes(results: HasFitted) -> np.ndarray | None:
