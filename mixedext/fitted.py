@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.engine.fit import Fit
+from mixedext.engine.rows.design import Design
 from mixedext.specification.covariance.structures import Structure
 from mixedext.specification.terms.packing import ParameterLayout
 from mixedext.specification.terms.random_terms import RandomTerm
@@ -105,8 +106,22 @@ class Model(Protocol):
     namespace: Any
     aliases: Any
 
+    _design: Design
+    _group_codes: Any
+
     @property
     def stated_by_groups(self) -> bool: ...
+
+    def _fitted(self, *args: Any, **kwargs: Any) -> Fitted:
+        """The record of another fit; nothing is remembered of it on the model."""
+
+    def _present(self, fitted: Fitted) -> Any:
+        """A record of a fit as the results that users see."""
+
+    def _with_response(self, endog: Any) -> Model:
+        """The model with another response."""
+
+    def objective(self, theta: Any, reml: bool = True) -> tuple[float, np.ndarray]: ...
 
     def fit(self, *args: Any, **kwargs: Any) -> Any: ...
 

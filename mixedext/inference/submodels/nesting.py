@@ -108,7 +108,7 @@ def doubts(small, large):
             small.model.random_terms, large.model.random_terms, large.model.weights
         ):
             yield "not nested: the random effects are no special case", NestingWarning
-    if len(large.theta) > len(small.theta):
+    if len(large.fitted.fit.theta) > len(small.fitted.fit.theta):
         yield _CONSERVATIVE, BoundaryWarning
 
 

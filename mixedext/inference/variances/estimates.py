@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -39,11 +41,11 @@ def var_corr(results: HasFitted) -> pd.DataFrame:
         corr2, corr3 ... with the second, third ..., where a term has as many).  The
         last row is the residual.
     """
-    fitted, rows = results.fitted, []
+    fitted, rows = results.fitted, list[dict[str, Any]]()
     for term, structure, covariance in fitted.random.blocks():
         sd = np.sqrt(np.diag(covariance))
         for a, name in enumerate(term.names):
-            row = {"group": term.group, "name": name}
+            row: dict[str, Any] = {"group": term.group, "name": name}
             row |= {"variance": covariance[a, a], "sd": sd[a], "corr": np.nan}
             if structure.correlated:
                 for b in range(a):
@@ -52,5 +54,5 @@ def var_corr(results: HasFitted) -> pd.DataFrame:
                     row[key] = covariance[a, b] / both if both > 0 else np.nan
             rows.append(row)
     residual = {"group": "Residual", "name": "", "variance": fitted.scale}
-    rows.append(residual | {"sd": fitted.sigma, "corr": np.nan})
+    rows.append({**residual, "sd": fitted.sigma, "corr": np.nan})
     return pd.DataFrame(rows)
