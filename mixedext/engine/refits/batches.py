@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -14,10 +15,11 @@ from mixedext.engine.information.refinement import DEVIANCE_NOISE
 from mixedext.engine.refits.refit import (
     Refits,
     Responses,
+    in_turn,
     joined,
     refit_design,
+    refits_of,
     row_of_fit,
-    run_blocks,
 )
 from mixedext.engine.refits.spectral import SpectralFits, spectral_pays
 from mixedext.engine.rows.design import Design
@@ -40,7 +42,7 @@ BLOCK_SIZE = 400_000
 
 
 def fit_responses(
-    responses: Responses, y: np.ndarray, reml: bool, n_threads: int = 1
+    responses: Responses, y: np.ndarray, reml: bool, run: Callable = in_turn
 ) -> Refits:
     """Fit a model to many responses.
 
@@ -52,8 +54,8 @@ def fit_responses(
         Responses less offset, (n, R).
     reml : bool
         Restricted (True) or ordinary likelihood.
-    n_threads : int, optional
-        Threads that blocks of responses are shared among.
+    run : callable, optional
+        Maps a function over blocks of responses, in order.
     """
     design, count = responses.design, y.shape[1]
     width = max(1, BLOCK_SIZE // max(len(y), design.blocks.lead_cross.size))
@@ -74,7 +76,7 @@ def fit_responses(
             _replace(columns, r, fit)
         return columns
 
-    return Refits(*joined(run_blocks(work, range(0, count, width), n_threads)), reml)
+    return refits_of(joined(run(work, range(0, count, width))), reml)
 
 
 def in_batches(design: Design) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.engine.factor.spread import times_rows
+from mixedext.engine.fit import Fit
 from mixedext.engine.information.refinement import refine_fit
 from mixedext.engine.rows.design import NO_RESIDUAL, Design
 from mixedext.engine.rows.rotation import coefficients_on_z, residual_squares
@@ -21,10 +21,11 @@ from mixedext.exceptions import DesignError
 __all__ = [
     "Refits",
     "Responses",
+    "in_turn",
     "joined",
     "refit_design",
+    "refits_of",
     "row_of_fit",
-    "run_blocks",
 ]
 
 
@@ -269,20 +270,23 @@ def refit_design(
     )
 
 
-def run_blocks(work: Callable, blocks, n_threads: int) -> list:
-    """``work`` on every block, in order; the kernels release the GIL."""
-    if n_threads == 1:
-        return [work(block) for block in blocks]
-    with ThreadPoolExecutor(n_threads) as pool:
-        return list(pool.map(work, blocks))
+def in_turn(work: Callable, blocks: Iterable) -> list:
+    """``work`` on one block after the other; the kernels release the GIL for threads."""
+    return list(map(work, blocks))
 
 
-def joined(parts) -> tuple[np.ndarray, ...]:
+def joined(parts: Iterable) -> tuple[np.ndarray, ...]:
     """Columns of ``Refits`` from those of blocks of responses."""
     return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
-def row_of_fit(fit):
+def refits_of(columns: Iterable[np.ndarray], reml: bool) -> Refits:
+    """Refits of their columns, without names."""
+    fe_params, theta, scale, llf, converged, is_singular, n_evaluations = columns
+    return Refits(fe_params, theta, scale, llf, converged, is_singular, n_evaluations, reml)
+
+
+def row_of_fit(fit: Fit) -> tuple[np.ndarray, ...]:
     """A fit as a row of each column of ``Refits``."""
     verdict = fit.convergence
     return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mixedext.exceptions import BoundaryWarning, DesignError, NestingWarning
-from mixedext.fitted import has_rows, need_rows
+from mixedext.fitted import HasFitted, has_rows, need_rows
 from mixedext.inference.submodels.covariance_nesting import covariance_is_nested
 from mixedext.inference.submodels.row_basis import RowBasis
 
@@ -14,6 +14,7 @@ __all__ = [
     "check_same_rows",
     "doubts",
     "fixed_is_nested",
+    "n_params",
     "restriction",
     "same_fixed_space",
 ]
@@ -61,6 +62,17 @@ def check_same_rows(model, first, name, first_name):
 def _weights(model):
     weights = getattr(model, "weights", None)
     return weights if np.ndim(weights) else None
+
+
+def n_params(results: HasFitted) -> int:
+    """Estimated parameters: fixed effects, theta and sigma; what is held is none."""
+    fitted = results.fitted
+    free = fitted.arguments.free
+    if free is None:
+        return fitted.fixed.rank + len(fitted.fit.theta) + 1
+    fixed = np.asarray(free.fe_params)[fitted.fixed.kept].sum()
+    packed = fitted.model.layout.pack_parts(fitted.random.terms, free.cov_re, free.vcomp)
+    return int(fixed + packed.sum()) + 1
 
 
 def same_fixed_space(one, other):
