@@ -349,7 +349,7 @@ def _tests_of_variances(results, test, nsim, rng):
             said = "exact RLRT" if found.is_exact else "RLRT, law of this variance alone"
         # rounding of a difference of log-likelihoods is zero
         row = (*row[:3], found.statistic, row[4])
-        rows[part.label] = (*row, found.pvalue, found.pvalue_se, said)
+        rows[part.label] = (*row, found.pvalue, found.se, said)
         notes += [n for n in found.notes if n not in notes and test != "mixture"]
     if not results.reml:
         notes.insert(0, "Fitted by ML, refitted by REML for these tests")

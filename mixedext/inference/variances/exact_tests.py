@@ -27,6 +27,7 @@ from mixedext.inference.variances.variance_tests import (
     check_has_law,
     check_method,
     compare_part,
+    count_of,
     n_theta_of,
 )
 
@@ -127,7 +128,7 @@ def exact_rlrt(
     check_has_law(part, "m", method)
     if (mA is None) != (m0 is None):
         raise ValueError("mA and m0 belong together: give both, or m alone")
-    arguments = LawArguments(n if nsim is None else nsim, rng, method, grid)
+    arguments = LawArguments(count_of(n, nsim), rng, method, grid)
     if mA is None:
         return against_none(one, part, True, arguments)
     full, rest = own_results(mA, "mA").fitted, as_mixed(m0, one).fitted
@@ -238,7 +239,7 @@ def exact_lrt(
     one = own_results(m, "m").fitted
     part = all_effects(one, "m")
     check_has_law(part, "m", method)
-    arguments = LawArguments(n if nsim is None else nsim, rng, method, grid)
+    arguments = LawArguments(count_of(n, nsim), rng, method, grid)
     if m0 is None:
         return against_none(one, part, False, arguments)
     small = as_mixed(m0, one).fitted

@@ -29,6 +29,7 @@ __all__ = [
     "check_has_law",
     "check_method",
     "compare_part",
+    "count_of",
     "exact_rlrt",
     "n_theta_of",
     "part_test",
@@ -76,6 +77,14 @@ class LawArguments(NamedTuple):
     rng: Any = None
     method: str = "simulation"
     grid: Any = None
+
+
+def count_of(n: int, nsim: int | None) -> int:
+    """The number of simulations, by either of its names."""
+    if nsim is None:
+        return n
+    check_count(nsim, "nsim")
+    return nsim
 
 
 def _rise(large: Fitted, deviance: float) -> float:
@@ -279,7 +288,7 @@ def exact_rlrt(
     check_method(method)
     fitted = results.fitted
     model = fitted.model
-    n = n if nsim is None else nsim
+    n = count_of(n, nsim)
     if n_theta_of(fitted) == 1:
         if term is not None and has_rows(model):
             find_part(model, term)
