@@ -148,7 +148,7 @@ def test_what_cannot_be_tested_is_refused():
 def test_replicates_that_fail_are_said_and_count(monkeypatch):
     from mixedext.inference.bootstrap import bootstrap_tests
 
-    fitted = bootstrap_tests._fitted
+    fitted = bootstrap_tests._fits
 
     def some_fail(model, held, y, reml):
         llf, sound, singular = fitted(model, held, y, reml)
@@ -156,7 +156,7 @@ def test_replicates_that_fail_are_said_and_count(monkeypatch):
             sound[::10] = False
         return llf, sound, singular
 
-    monkeypatch.setattr(bootstrap_tests, "_fitted", some_fail)
+    monkeypatch.setattr(bootstrap_tests, "_fits", some_fail)
     data = mx.datasets.pulp.load().data
     large = mx.mixedlm("bright ~ 1 + (1 | operator)", data).fit()
     small = mx.mixedlm("bright ~ 1", data).fit()
