@@ -124,6 +124,11 @@ def test_engine_and_inference_know_no_model():
             assert not [n for n in imported(path) if n.startswith("models")]
 
 
+def test_only_graphics_imports_matplotlib():
+    users = {p for p in MODULES if "import matplotlib" in (PACKAGE / p).read_text()}
+    assert {p.parts[0] for p in users} <= {"graphics"}
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=str)
 def test_modules_stay_small(path):
     assert len((PACKAGE / path).read_text().splitlines()) <= 600
