@@ -38,6 +38,10 @@ from mixedext.inference.comparison.model_tables import anova, model_table
 from mixedext.inference.means.linear_functions import Contrasts, MarginalMeans
 from mixedext.inference.profile.likelihood_profile import LikelihoodProfile
 from mixedext.inference.variances.exact_tests import exact_lrt, exact_rlrt
+from mixedext.inference.variances.explained_variance import (
+    IntraclassCorrelation,
+    NakagawaR2,
+)
 from mixedext.inference.variances.statistics import VarianceTest
 from mixedext.models.anova_estimates.model import AnovaEstimates, anova_estimates
 from mixedext.models.lm_list.poolability import PoolabilityTest
@@ -64,6 +68,7 @@ __all__ = [
     "FlatLikelihoodWarning",
     "FormulaError",
     "InformationWarning",
+    "IntraclassCorrelation",
     "LikelihoodProfile",
     "LmList",
     "LowerDevianceWarning",
@@ -74,6 +79,7 @@ __all__ = [
     "MixedLMResults",
     "MixedLMResultsWrapper",
     "ModelTest",
+    "NakagawaR2",
     "NestingWarning",
     "NoExactLawError",
     "NoGroupInterceptWarning",
