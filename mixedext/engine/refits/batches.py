@@ -218,7 +218,13 @@ class SeveralFactorsBatch(_Batch):
         super().__init__(design, reml)
         self.moments = several_moments(design.blocks, self.structures)
 
-    def fit_products(self, lead, tail, least_squares, y_scale):
+    def fit_products(
+        self,
+        lead: np.ndarray,
+        tail: np.ndarray,
+        least_squares: np.ndarray,
+        y_scale: np.ndarray,
+    ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
         """Columns of ``Refits`` and rounding errors from ``Responses.products``."""
         blocks, count = self.design.blocks, len(y_scale)
         by_response = np.ascontiguousarray(lead.transpose(2, 0, 1))
@@ -254,12 +260,24 @@ class OneFactorBatch(_Batch):
         self.sums = LevelSums.split(blocks.lead_gram, blocks.lead_cross)
         self.moments = one_factor_moments(blocks, self.structures, self.sums)
 
-    def fit_products(self, lead, tail, least_squares, y_scale):
+    def fit_products(
+        self,
+        lead: np.ndarray,
+        tail: np.ndarray,
+        least_squares: np.ndarray,
+        y_scale: np.ndarray,
+    ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
         """Columns of ``Refits`` and rounding errors from ``Responses.products``."""
         lead = np.ascontiguousarray(lead.transpose(2, 0, 1))
         return self.fit_statistics(lead, least_squares.T, y_scale)
 
-    def fit_statistics(self, lead, least_squares, y_scale, parts=None):
+    def fit_statistics(
+        self,
+        lead: np.ndarray,
+        least_squares: np.ndarray,
+        y_scale: np.ndarray,
+        parts: tuple[np.ndarray, ...] | None = None,
+    ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
         """Fit all responses.
 
         Parameters

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,8 @@ from mixedext.engine.rows.rotation import coefficients_on_z, residual_squares
 from mixedext.engine.rows.sparse_rows import transposed_rows
 from mixedext.engine.rows.within import Within, find_within, within_chunks
 from mixedext.exceptions import DesignError
+from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = [
     "Refits",
@@ -124,17 +127,25 @@ class Responses:
         Weights of the rows.
     """
 
-    def __init__(self, design: Design, x, terms, weights):
+    def __init__(
+        self,
+        design: Design,
+        x: np.ndarray,
+        terms: Sequence[RandomTerm | SparseTerm],
+        weights: np.ndarray | None,
+    ):
         self.design, self.root = design, None if weights is None else np.sqrt(weights)
         self.rows = x, terms, weights
-        self.batches = {}  # by criterion, see engine.refits.batches
+        self.batches: dict[
+            tuple[type, bool], Any
+        ] = {}  # by criterion, see engine.refits.batches
         kept = x[:, design.basis.kept]
         if self.root is not None:
             kept = kept * self.root[:, None]
         self.q = np.linalg.solve(design.basis.r.T, kept.T).T
         self.lead, self.tail = transposed_rows(design, terms, len(x), self.root)
 
-    def products(self, y: np.ndarray, first_number: int = 0):
+    def products(self, y: np.ndarray, first_number: int = 0) -> tuple[np.ndarray, ...]:
         """For responses y (n, R) in the data's units; errors number them from the first.
 
         Returns
@@ -168,7 +179,12 @@ class Responses:
         lead = lead.reshape(*shape, y.shape[1])
         return lead, self.tail @ residual, first + second, y_scale
 
-    def design_of(self, y: np.ndarray, products=None, column: int = 0) -> Design:
+    def design_of(
+        self,
+        y: np.ndarray,
+        products: tuple[np.ndarray, ...] | None = None,
+        column: int = 0,
+    ) -> Design:
         """The design with a response in place of its own.
 
         Parameters
@@ -215,7 +231,7 @@ class Responses:
         residual = (y - self.q @ least_squares) / y_scale
         return residual_squares(np.column_stack([self.q, residual]), fitted, shift)
 
-    def refined(self, fit, y):
+    def refined(self, fit: Fit, y: np.ndarray) -> Fit:
         """A fit to the response y (n,) with its fixed-effects block from the rows."""
         return refine_fit(fit, y, *self.rows)
 
@@ -228,7 +244,10 @@ def _with_response(cross, response):
 
 
 def refit_design(
-    design: Design, products, column: int = 0, within: Callable | Within | None = None
+    design: Design,
+    products: tuple[np.ndarray, ...],
+    column: int = 0,
+    within: Callable | Within | None = None,
 ) -> Design:
     """The design with a response of ``Responses.products`` in place of its own.
 

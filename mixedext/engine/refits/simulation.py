@@ -74,7 +74,9 @@ class Sampler:
         self.dof = blocks.nobs - int(kept.sum()) - int(free.sum())
         self.n_normal = kept.size + int(free.sum())
 
-    def draw(self, count: int, rng: np.random.Generator):
+    def draw(
+        self, count: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
         """Sufficient statistics of ``count`` responses, in the engine's units.
 
         Returns
