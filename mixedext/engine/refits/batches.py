@@ -68,7 +68,7 @@ def fit_responses(
     def work(start):
         products = responses.products(y[:, start : start + width], start)
         columns, noise = batch.fit_products(*products)
-        for r in np.flatnonzero(noise > DEVIANCE_NOISE):  # digits were lost
+        for r in np.flatnonzero(noise > DEVIANCE_NOISE).tolist():  # digits were lost
             own = y[:, start + r]
             fit = fit_design(responses.design_of(own, products, r), reml)
             if design.blocks.within is None:

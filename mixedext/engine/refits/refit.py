@@ -136,9 +136,8 @@ class Responses:
     ):
         self.design, self.root = design, None if weights is None else np.sqrt(weights)
         self.rows = x, terms, weights
-        self.batches: dict[
-            tuple[type, bool], Any
-        ] = {}  # by criterion, see engine.refits.batches
+        # by kind and criterion, see engine.refits.batches
+        self.batches: dict[tuple[type, bool], Any] = {}
         kept = x[:, design.basis.kept]
         if self.root is not None:
             kept = kept * self.root[:, None]

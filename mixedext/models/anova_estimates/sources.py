@@ -110,7 +110,7 @@ class FixedSource:
 
     def __init__(self, name: str, basis: np.ndarray):
         self.name, self.basis, self.factor = name, basis, None
-        self.df = basis.shape[1]
+        self.df: int = basis.shape[1]
 
     def project(self, vector: np.ndarray) -> np.ndarray:
         """Q vector."""
@@ -138,7 +138,7 @@ class FactorSource:
         within -= factor.means(within)
         self.basis = _orthonormal(within, np.ones(within.shape[1]))
         parts = sum(s.df for s in self._before)
-        self.df = factor.n_levels + self.basis.shape[1] - parts
+        self.df: int = factor.n_levels + self.basis.shape[1] - parts
 
     def project(self, vector: np.ndarray) -> np.ndarray:
         """Q vector."""
@@ -158,7 +158,7 @@ class ResidualSource:
 
     def __init__(self, others: Sequence[FixedSource | FactorSource], nobs: int):
         self.others = others
-        self.df = nobs - sum(s.df for s in others)
+        self.df: int = nobs - sum(s.df for s in others)
 
     def project(self, vector: np.ndarray) -> np.ndarray:
         """Q vector."""
