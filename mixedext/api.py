@@ -48,7 +48,8 @@ from mixedext.inference.variances.explained_variance import (
 )
 from mixedext.inference.variances.statistics import VarianceTest
 from mixedext.models.anova_estimates.model import AnovaEstimates, anova_estimates
-from mixedext.models.lm_list.regressions import LmList, PoolabilityTest, lm_list
+from mixedext.models.lm_list.poolability import PoolabilityTest
+from mixedext.models.lm_list.regressions import LmList, lm_list
 from mixedext.models.lm_list.welch import WelchTest
 from mixedext.models.mixedlm.model import MixedLM, mixedlm
 from mixedext.models.mixedlm.parquet import read_parquet_model

@@ -6,6 +6,7 @@ import numpy as np
 
 __all__ = [
     "check_count",
+    "check_jobs",
     "check_probability",
     "check_reml",
     "confidence",
@@ -28,6 +29,13 @@ def check_count(value, name: str) -> None:
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < 1:
         raise ValueError(f"{name}={value!r} must be a whole number, 1 or more")
+
+
+def check_jobs(n_jobs: int | None) -> None:
+    """Raise ValueError unless ``n_jobs`` is None or a whole number other than 0."""
+    whole = isinstance(n_jobs, int | np.integer) and not isinstance(n_jobs, bool)
+    if n_jobs is not None and (not whole or n_jobs == 0):
+        raise ValueError(f"n_jobs={n_jobs!r} must be a whole number other than 0, or None")
 
 
 def confidence(alpha: float = 0.05, level: float | None = None) -> float:

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.engine.fit import Fit
+from mixedext.engine.rows.design import Design
 from mixedext.specification.covariance.linear import LinearStructure
 from mixedext.specification.terms.packing import ParameterLayout
 from mixedext.specification.terms.random_terms import RandomTerm
@@ -109,6 +110,9 @@ class Model(Protocol):
     namespace: Any
     aliases: Any
 
+    _design: Design
+    _group_codes: Any
+
     @property
     def stated_by_groups(self) -> bool: ...
 
@@ -120,6 +124,11 @@ class Model(Protocol):
 
     def _present(self, fitted: Fitted) -> Any:
         """A record of a fit as the results that users see."""
+
+    def _with_response(self, endog: Any) -> Model:
+        """The model with another response."""
+
+    def objective(self, theta: Any, reml: bool = True) -> tuple[float, np.ndarray]: ...
 
     def fit(self, *args: Any, **kwargs: Any) -> Any: ...
 

@@ -45,7 +45,7 @@ def test_intervals_and_tests_check_what_they_are_given():
         with pytest.raises(ValueError, match="alpha='5%' must lie between 0 and 1"):
             call(alpha="5%")
     with pytest.raises(ValueError, match="level=95 must lie between 0 and 1"):
-        result.bootstrap_parametric(10, rng=1).conf_int(95)
+        result.bootstrap_parametric(10, rng=1).conf_int(level=95)
     with pytest.raises(ValueError, match="nsim=True must be a whole number"):
         result.exact_rlrt(nsim=True)
 
@@ -61,8 +61,8 @@ def test_intervals_of_profiles_and_bootstraps_take_either():
     result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit(reml=False)
     profile, bootstrap = result.profile(), result.bootstrap_parametric(200, rng=1)
     for each in (profile, bootstrap):
-        np.testing.assert_array_equal(each.conf_int(alpha=0.1), each.conf_int(0.9))
+        np.testing.assert_array_equal(each.conf_int(alpha=0.1), each.conf_int(level=0.9))
         with pytest.raises(ValueError, match="alpha=2 must lie between"):
             each.conf_int(alpha=2)
         with pytest.raises(ValueError, match="level='shortest' must lie between"):
-            each.conf_int("shortest")
+            each.conf_int(level="shortest")

@@ -19,6 +19,7 @@ LAYERS = [
     ["specification"],
     ["engine"],
     ["tables"],
+    ["graphics"],
     ["fitted"],
     ["inference.random_effects"],
     ["inference.prediction"],
@@ -30,7 +31,7 @@ LAYERS = [
     ["inference.fixed_effects"],
     ["inference.means"],
     ["inference.comparison"],
-    ["graphics", "reporting"],
+    ["reporting"],
     ["models"],
     ["panel", "interop", "datasets"],
     ["api"],
@@ -124,6 +125,11 @@ def test_engine_and_inference_know_no_model():
     for path in MODULES:
         if path.parts[0] in ("engine", "inference", "specification"):
             assert not [n for n in imported(path) if n.startswith("models")]
+
+
+def test_only_graphics_imports_matplotlib():
+    users = {p for p in MODULES if "import matplotlib" in (PACKAGE / p).read_text()}
+    assert {p.parts[0] for p in users} <= {"graphics"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=str)

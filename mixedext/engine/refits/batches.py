@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +16,11 @@ from mixedext.engine.information.refinement import DEVIANCE_NOISE
 from mixedext.engine.refits.refit import (
     Refits,
     Responses,
+    in_turn,
     joined,
     refit_design,
+    refits_of,
     row_of_fit,
-    run_blocks,
 )
 from mixedext.engine.refits.spectral import SpectralFits, spectral_pays
 from mixedext.engine.rows.design import Design
@@ -41,7 +43,7 @@ BLOCK_SIZE = 400_000
 
 
 def fit_responses(
-    responses: Responses, y: np.ndarray, reml: bool, n_threads: int = 1
+    responses: Responses, y: np.ndarray, reml: bool, run: Callable = in_turn
 ) -> Refits:
     """Fit a model to many responses.
 
@@ -53,8 +55,8 @@ def fit_responses(
         Responses less offset, (n, R).
     reml : bool
         Restricted (True) or ordinary likelihood.
-    n_threads : int, optional
-        Threads that blocks of responses are shared among.
+    run : callable, optional
+        Maps a function over blocks of responses, in order.
     """
     design, count = responses.design, y.shape[1]
     width = max(1, BLOCK_SIZE // max(len(y), design.blocks.lead_cross.size))
@@ -67,7 +69,7 @@ def fit_responses(
     def work(start):
         products = responses.products(y[:, start : start + width], start)
         columns, noise = batch.fit_products(*products)
-        for r in np.flatnonzero(noise > DEVIANCE_NOISE):  # digits were lost
+        for r in np.flatnonzero(noise > DEVIANCE_NOISE).tolist():  # digits were lost
             own = y[:, start + r]
             fit = fit_design(responses.design_of(own, products, r), reml)
             if design.blocks.within is None:
@@ -75,7 +77,7 @@ def fit_responses(
             _replace(columns, r, fit)
         return columns
 
-    return Refits(*joined(run_blocks(work, range(0, count, width), n_threads)), reml)
+    return refits_of(joined(run(work, range(0, count, width))), reml)
 
 
 def in_batches(design: Design) -> bool:
@@ -209,7 +211,13 @@ class SeveralFactorsBatch(_Batch):
         super().__init__(design, reml)
         self.moments = several_moments(design.blocks, self.structures)
 
-    def fit_products(self, lead, tail, least_squares, y_scale):
+    def fit_products(
+        self,
+        lead: np.ndarray,
+        tail: np.ndarray,
+        least_squares: np.ndarray,
+        y_scale: np.ndarray,
+    ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
         """Columns of ``Refits`` and rounding errors from ``Responses.products``."""
         blocks, count = self.design.blocks, len(y_scale)
         by_response = np.ascontiguousarray(lead.transpose(2, 0, 1))
@@ -245,12 +253,24 @@ class OneFactorBatch(_Batch):
         self.sums = LevelSums.split(blocks.lead_gram, blocks.lead_cross)
         self.moments = one_factor_moments(blocks, self.structures, self.sums)
 
-    def fit_products(self, lead, tail, least_squares, y_scale):
+    def fit_products(
+        self,
+        lead: np.ndarray,
+        tail: np.ndarray,
+        least_squares: np.ndarray,
+        y_scale: np.ndarray,
+    ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
         """Columns of ``Refits`` and rounding errors from ``Responses.products``."""
         lead = np.ascontiguousarray(lead.transpose(2, 0, 1))
         return self.fit_statistics(lead, least_squares.T, y_scale)
 
-    def fit_statistics(self, lead, least_squares, y_scale, parts=None):
+    def fit_statistics(
+        self,
+        lead: np.ndarray,
+        least_squares: np.ndarray,
+        y_scale: np.ndarray,
+        parts: tuple[np.ndarray, ...] | None = None,
+    ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
         """Fit all responses.
 
         Parameters

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mixedext.engine.factor.spread import times_rows
+from mixedext.engine.fit import Fit
 from mixedext.engine.information.refinement import refine_fit
 from mixedext.engine.rows.design import NO_RESIDUAL, Design
 from mixedext.engine.rows.rotation import coefficients_on_z, residual_squares
 from mixedext.engine.rows.sparse_rows import transposed_rows
 from mixedext.engine.rows.within import Within, find_within, within_chunks
 from mixedext.exceptions import DesignError
+from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = [
     "Refits",
     "Responses",
+    "in_turn",
     "joined",
     "refit_design",
+    "refits_of",
     "row_of_fit",
-    "run_blocks",
 ]
 
 
@@ -123,17 +127,24 @@ class Responses:
         Weights of the rows.
     """
 
-    def __init__(self, design: Design, x, terms, weights):
+    def __init__(
+        self,
+        design: Design,
+        x: np.ndarray,
+        terms: Sequence[RandomTerm | SparseTerm],
+        weights: np.ndarray | None,
+    ):
         self.design, self.root = design, None if weights is None else np.sqrt(weights)
         self.rows = x, terms, weights
-        self.batches = {}  # by criterion, see engine.refits.batches
+        # by kind and criterion, see engine.refits.batches
+        self.batches: dict[tuple[type, bool], Any] = {}
         kept = x[:, design.basis.kept]
         if self.root is not None:
             kept = kept * self.root[:, None]
         self.q = np.linalg.solve(design.basis.r.T, kept.T).T
         self.lead, self.tail = transposed_rows(design, terms, len(x), self.root)
 
-    def products(self, y: np.ndarray, first_number: int = 0):
+    def products(self, y: np.ndarray, first_number: int = 0) -> tuple[np.ndarray, ...]:
         """For responses y (n, R) in the data's units; errors number them from the first.
 
         Returns
@@ -167,7 +178,12 @@ class Responses:
         lead = lead.reshape(*shape, y.shape[1])
         return lead, self.tail @ residual, first + second, y_scale
 
-    def design_of(self, y: np.ndarray, products=None, column: int = 0) -> Design:
+    def design_of(
+        self,
+        y: np.ndarray,
+        products: tuple[np.ndarray, ...] | None = None,
+        column: int = 0,
+    ) -> Design:
         """The design with a response in place of its own.
 
         Parameters
@@ -214,7 +230,7 @@ class Responses:
         residual = (y - self.q @ least_squares) / y_scale
         return residual_squares(np.column_stack([self.q, residual]), fitted, shift)
 
-    def refined(self, fit, y):
+    def refined(self, fit: Fit, y: np.ndarray) -> Fit:
         """A fit to the response y (n,) with its fixed-effects block from the rows."""
         return refine_fit(fit, y, *self.rows)
 
@@ -227,7 +243,10 @@ def _with_response(cross, response):
 
 
 def refit_design(
-    design: Design, products, column: int = 0, within: Callable | Within | None = None
+    design: Design,
+    products: tuple[np.ndarray, ...],
+    column: int = 0,
+    within: Callable | Within | None = None,
 ) -> Design:
     """The design with a response of ``Responses.products`` in place of its own.
 
@@ -269,20 +288,23 @@ def refit_design(
     )
 
 
-def run_blocks(work: Callable, blocks, n_threads: int) -> list:
-    """``work`` on every block, in order; the kernels release the GIL."""
-    if n_threads == 1:
-        return [work(block) for block in blocks]
-    with ThreadPoolExecutor(n_threads) as pool:
-        return list(pool.map(work, blocks))
+def in_turn(work: Callable, blocks: Iterable) -> list:
+    """``work`` on one block after the other; the kernels release the GIL for threads."""
+    return list(map(work, blocks))
 
 
-def joined(parts) -> tuple[np.ndarray, ...]:
+def joined(parts: Iterable) -> tuple[np.ndarray, ...]:
     """Columns of ``Refits`` from those of blocks of responses."""
     return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
-def row_of_fit(fit):
+def refits_of(columns: Iterable[np.ndarray], reml: bool) -> Refits:
+    """Refits of their columns, without names."""
+    fe_params, theta, scale, llf, converged, is_singular, n_evaluations = columns
+    return Refits(fe_params, theta, scale, llf, converged, is_singular, n_evaluations, reml)
+
+
+def row_of_fit(fit: Fit) -> tuple[np.ndarray, ...]:
     """A fit as a row of each column of ``Refits``."""
     verdict = fit.convergence
     return (

@@ -15,14 +15,14 @@ does not depend on it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 import numpy as np
 
 from mixedext.algebra.roots import pivoted_root
 from mixedext.engine.fit import Fit
 from mixedext.engine.refits.batches import OneFactorBatch
-from mixedext.engine.refits.refit import Refits, joined, run_blocks
+from mixedext.engine.refits.refit import Refits, in_turn, joined, refits_of
 from mixedext.engine.refits.spectral import SpectralFits, spectral_pays
 from mixedext.engine.rows.levels import LevelSums
 from mixedext.kernels.deviance.refits import draw_responses
@@ -74,7 +74,9 @@ class Sampler:
         self.dof = blocks.nobs - int(kept.sum()) - len(pivots)
         self.n_normal = kept.size + len(pivots)
 
-    def draw(self, count: int, rng: np.random.Generator):
+    def draw(
+        self, count: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
         """Sufficient statistics of ``count`` responses, in the engine's units.
 
         Returns
@@ -128,8 +130,7 @@ def simulate_fits(
     n: int,
     rng: np.random.Generator | int | None = None,
     reml: bool | None = None,
-    n_threads: int = 1,
-    run: Callable | None = None,
+    run: Callable = in_turn,
 ) -> Refits:
     """Simulate from a fit and fit the model to what was simulated.
 
@@ -140,19 +141,16 @@ def simulate_fits(
     n : int
         Number of responses.
     rng : Generator or int, optional
-        Source of random numbers; results do not depend on ``n_threads``.
+        Source of random numbers; results do not depend on ``run``.
     reml : bool, optional
         Criterion of the refits; that of ``fit`` if None.
-    n_threads : int, optional
-        Threads that blocks of responses are shared among.
     run : callable, optional
-        Maps a function over blocks in place of the threads, in order.
+        Maps a function over blocks, in order.
 
     Returns
     -------
     Refits
     """
-    run = partial(run_blocks, n_threads=n_threads) if run is None else run
     reml = fit.reml if reml is None else reml
     design, sigma = fit.design, np.sqrt(fit.scale)
     true = _on_basis(design, fit.coefficients)
@@ -179,10 +177,10 @@ def simulate_fits(
         )[0]
 
     parts = run(work, list(zip(counts, seeds, strict=True)))
-    return Refits(*joined(parts), reml)
+    return refits_of(joined(parts), reml)
 
 
-def generator_of(rng) -> np.random.Generator:
+def generator_of(rng: Any) -> np.random.Generator:
     """The generator of an ``rng`` argument.
 
     Raises
@@ -200,7 +198,7 @@ def generator_of(rng) -> np.random.Generator:
         ) from None
 
 
-def spawn_seeds(rng, count: int) -> list[np.random.SeedSequence]:
+def spawn_seeds(rng: Any, count: int) -> list[np.random.SeedSequence]:
     """Seeds of blocks of replicates; a generator's next call gives others."""
     generator = generator_of(rng)
     if generator is rng:

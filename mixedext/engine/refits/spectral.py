@@ -104,7 +104,7 @@ class SpectralFits:
         self.weight = 1.0 / (1.0 + self.mu[:, None] * self.grid)
         self.log_det = np.log1p(self.xi[:, None] * self.grid).sum(axis=0)
 
-    def minima(self, square, rest):
+    def minima(self, square: np.ndarray, rest: np.ndarray) -> tuple[np.ndarray, ...]:
         """Relative variances of the minima, RSS there, settled and evaluations.
 
         Parameters
@@ -160,7 +160,9 @@ class SpectralFits:
         )
         return lam, residual, settled, counts
 
-    def slopes(self, square, rest, lam):
+    def slopes(
+        self, square: np.ndarray, rest: np.ndarray, lam: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """First and second derivative of the deviance by lam."""
         inverse = 1.0 / (1.0 + lam[:, None] * self.mu)
         part = square * inverse
@@ -175,7 +177,9 @@ class SpectralFits:
         curve = self.dof * (second - first**2) - np.einsum("ri,ri->r", own, own)
         return slope, curve
 
-    def columns(self, w, rest, least_squares, sigma):
+    def columns(
+        self, w: np.ndarray, rest: np.ndarray, least_squares: np.ndarray, sigma: float
+    ) -> tuple[np.ndarray, ...]:
         """Columns of ``Refits``.
 
         Parameters
@@ -209,7 +213,13 @@ class SpectralFits:
             counts,
         )
 
-    def fit_products(self, lead, tail, least_squares, y_scale):
+    def fit_products(
+        self,
+        lead: np.ndarray,
+        tail: np.ndarray,
+        least_squares: np.ndarray,
+        y_scale: np.ndarray,
+    ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
         """Columns of ``Refits`` and rounding errors from ``Responses.products``."""
         r = lead[:, 0].T
         w = r @ self.vector / np.sqrt(self.mu)
@@ -222,7 +232,9 @@ class SpectralFits:
         noise = np.finfo(float).eps * self.dof * whole / residual
         return columns, noise
 
-    def draw(self, fit: Fit, count: int, rng: np.random.Generator):
+    def draw(
+        self, fit: Fit, count: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Responses simulated from a fit, for ``columns``; in units of its sigma."""
         rank, width = len(self.on_fixed), len(self.seen)
         theta = self.design.lams(fit.optimum.theta)[0][0, 0]

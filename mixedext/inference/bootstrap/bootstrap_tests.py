@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +19,7 @@ from mixedext.exceptions import (
     DesignError,
     user_stacklevel,
 )
-from mixedext.fitted import need_rows
+from mixedext.fitted import Fitted, HasFitted, Model
 from mixedext.inference.bootstrap.refits import (
     block_size,
     blocks_of,
@@ -35,6 +37,7 @@ from mixedext.inference.submodels.nesting import (
 )
 from mixedext.inference.submodels.other_criteria import as_mixed, own_fitted, refitted
 from mixedext.tables.noted_table import NotedTable
+from mixedext.tables.statistical_tests import TestResult
 
 __all__ = ["BootstrapTest", "bootstrap_test"]
 
@@ -45,15 +48,15 @@ MISSED = 1e-5
 _AT_ZERO, _MANY_ZEROS = 1e-6, 0.05
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class BootstrapTest:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class BootstrapTest(TestResult):
     """A likelihood-ratio test whose law under the hypothesis was simulated.
 
     Attributes
     ----------
     statistic : float
         Twice the difference of the log-likelihoods.
-    df : int
+    df_num : int
         Parameters that the smaller model lacks.
     pvalue : float
         (b + 1) / (B + 1), of B simulated statistics b as large as the observed one, or
@@ -68,15 +71,12 @@ class BootstrapTest:
         Whether the fit of the larger model was singular, (B,) bool.
     reml : bool
         Criterion of the fits.
-    table : DataFrame
+    table : NotedTable
         A row a law: chi-squared ("LRT"), "parametric bootstrap", "Bartlett" (statistic
         scaled to the mean of chi-squared), "gamma" (with mean and variance of the draws)
-        and "F" (with the mean of the draws); statistic, degrees of freedom, p-value.
+        and "F" (with the mean of the draws); statistic, df_num, df_denom, pvalue.
     """
 
-    statistic: float
-    df: int
-    pvalue: float
     se: float
     n: int
     n_extreme: int
@@ -84,17 +84,23 @@ class BootstrapTest:
     draws: np.ndarray = field(repr=False)
     singular: np.ndarray = field(repr=False)
     reml: bool
-    table: pd.DataFrame = field(repr=False)
+    table: NotedTable = field(repr=False)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return repr(self.table)
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         return self.table._repr_html_()
 
 
 def bootstrap_test(
-    large, small, n=1000, rng=None, n_jobs=None, progress=False, reml=None
+    large: HasFitted,
+    small: Any,
+    n: int = 1000,
+    rng: Any = None,
+    n_jobs: int | None = None,
+    progress: bool = False,
+    reml: bool | None = None,
 ) -> BootstrapTest:
     """Likelihood-ratio test by the parametric bootstrap.
 
@@ -160,53 +166,61 @@ def bootstrap_test(
     True
     """
     check_count(n, "n")
-    large = own_fitted(large, "large")
-    small = as_mixed(small, large)
-    check_same_rows(small.model, large.model, "small", "large")
-    for each in (small, large):
-        need_rows(each.model)
-        held = each.fitted.arguments.held("the bootstrap test")
+    outer = own_fitted(large, "large")
+    inner = as_mixed(small, outer)
+    check_same_rows(inner.model, outer.model, "small", "large")
+    for each in (inner, outer):
+        each.need_rows()
+        held = each.arguments.held("the bootstrap test")
         if held.get("fe_pen") is not None or held.get("cov_pen") is not None:
             raise ValueError(
                 "a penalized fit has no likelihood-ratio test: the penalty is no part of "
                 "the likelihood"
             )
-    same = same_fixed_space(small, large) and not (
-        _holds_fixed(small) or _holds_fixed(large)
+    same = same_fixed_space(inner, outer) and not (
+        _holds_fixed(inner) or _holds_fixed(outer)
     )
     if reml is None:
-        reml = bool(large.reml and same)
+        reml = bool(outer.reml and same)
     check_reml(reml)
     if reml and not same:
         raise ValueError(
             "reml=True: restricted likelihoods of models with different fixed effects "
             "cannot be compared; use reml=False"
         )
-    small, large = refitted(small, reml), refitted(large, reml)
-    df = n_params(large) - n_params(small)
+    inner, outer = refitted(inner, reml), refitted(outer, reml)
+    df = n_params(outer) - n_params(inner)
     if df < 1:
         raise DesignError(
-            f"small has {n_params(small)} parameters and large {n_params(large)}: there is "
+            f"small has {n_params(inner)} parameters and large {n_params(outer)}: there is "
             "nothing to test"
         )
-    for text, kind in doubts(small, large):
+    for text, kind in doubts(inner, outer):
         if kind is not None and kind is not BoundaryWarning:
             warnings.warn(text, kind, stacklevel=user_stacklevel())
-    return _tested(small, large, int(n), rng, n_jobs, progress, bool(reml), df)
+    return _tested(inner, outer, int(n), rng, n_jobs, progress, bool(reml), df)
 
 
-def _tested(small, large, n, rng, n_jobs, progress, reml, df):
+def _tested(
+    small: Fitted,
+    large: Fitted,
+    n: int,
+    rng: Any,
+    n_jobs: int | None,
+    progress: bool,
+    reml: bool,
+    df: int,
+) -> BootstrapTest:
     models = [
-        (each.model, each.fitted.arguments.held("the bootstrap test"))
-        for each in (small, large)
+        (each.model, each.arguments.held("the bootstrap test")) for each in (small, large)
     ]
     batched = [
         (in_batches(m._design) or not m.random_terms) and not held for m, held in models
     ]
     size = min(block_size(m, bool(held)) for m, held in models if m.random_terms)
     run = runner(n_jobs, progress, all(batched))
-    draw = partial(simulated_rows, small.model, small.fitted.fit)
-    work = partial(_fit_both, *models, draw, reml)
+    draw = partial(simulated_rows, small)
+    work = partial(_fit_both, models[0], models[1], draw, reml)
     parts = run(work, blocks_of(n, size, rng))
     draws, singular = (np.concatenate(part) for part in zip(*parts, strict=True))
     statistic = max(2 * (large.fit.log_likelihood - small.fit.log_likelihood), 0.0)
@@ -229,39 +243,58 @@ def _tested(small, large, n, rng, n_jobs, progress, reml, df):
     if failed:
         text = f"{failed} of {n} replicates failed; they count as larger than the statistic"
         warnings.warn(text, BootstrapWarning, stacklevel=user_stacklevel())
-    columns = ["statistic", "df", "df_denom", "pvalue"]
-    table = pd.DataFrame.from_dict(law.laws(), orient="index", columns=columns)
-    table = NotedTable.of(table, "Bootstrap likelihood-ratio test", notes)
+    columns = ["statistic", "df_num", "df_denom", "pvalue"]
+    laws = pd.DataFrame.from_dict(law.laws(), orient="index", columns=columns)
     return BootstrapTest(
-        statistic, df, p, se, n, law.n_extreme, failed, draws, singular, reml, table
+        statistic=statistic,
+        pvalue=p,
+        df_num=df,
+        method="parametric bootstrap",
+        notes=tuple(notes),
+        se=se,
+        n=n,
+        n_extreme=law.n_extreme,
+        n_failed=failed,
+        draws=draws,
+        singular=singular,
+        reml=reml,
+        table=NotedTable.of(laws, "Bootstrap likelihood-ratio test", notes),
     )
 
 
-def _holds_fixed(results):
+def _holds_fixed(fitted: Fitted) -> bool:
     """Whether fixed effects were held."""
-    pattern = results.fitted.arguments.free
+    pattern = fitted.arguments.free
     return pattern is not None and not np.all(pattern.fe_params)
 
 
-def _fit_both(small, large, draw, reml, block):
+def _fit_both(
+    small: tuple[Model, Mapping[str, Any]],
+    large: tuple[Model, Mapping[str, Any]],
+    draw: Callable[[int, np.random.Generator], np.ndarray],
+    reml: bool,
+    block: tuple[int, Any],
+) -> tuple[np.ndarray, np.ndarray]:
     """Statistics of a block of responses, NaN for failures; and where large is singular.
 
     ``small`` and ``large`` are models with the arguments that hold parameters.
     """
     y = draw(block[0], np.random.default_rng(block[1]))
-    llf, sound, _ = _fitted(*small, y, reml)
+    llf, sound, _ = _fits(*small, y, reml)
     offsets = [model.offset for model, _ in (small, large)]
     if offsets[0] is not None:
         y = y + offsets[0][:, None]
     if offsets[1] is not None:
         y = y - offsets[1][:, None]
-    above, good, singular = _fitted(*large, y, reml)
+    above, good, singular = _fits(*large, y, reml)
     draws = 2 * (above - llf)
     good &= sound & (draws > -MISSED)
     return np.where(good, draws.clip(0.0), np.nan), singular
 
 
-def _fitted(model, held, y, reml):
+def _fits(
+    model: Model, held: Mapping[str, Any], y: np.ndarray, reml: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Log-likelihoods, whether fits converged, and whether they are singular."""
     if held:
         _, _, _, llf, converged, singular, _ = fit_each(model, y, reml, held)

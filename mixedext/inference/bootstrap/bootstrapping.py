@@ -1,18 +1,20 @@
-"""The part of the results that simulates, and that bootstraps the model."""
+"""Simulation from a fit, and bootstraps of what it estimates."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from inspect import cleandoc
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from mixedext.arguments import check_count
 from mixedext.engine.refits.batches import in_batches
-from mixedext.engine.refits.refit import Refits, joined
+from mixedext.engine.refits.refit import Refits, joined, refits_of
 from mixedext.engine.refits.simulation import generator_of
-from mixedext.fitted import need_rows
+from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.bootstrap.refits import (
     blocks_of,
     labelled,
@@ -21,7 +23,7 @@ from mixedext.inference.bootstrap.refits import (
     simulated_rows,
 )
 from mixedext.inference.bootstrap.replicate_fits import cases_sampler, fit_cases, fit_draws
-from mixedext.inference.bootstrap.replicates import bootstrap_of
+from mixedext.inference.bootstrap.replicates import Bootstrap, bootstrap_of
 from mixedext.inference.bootstrap.replication import runner
 from mixedext.inference.bootstrap.resampling import ResidualSampler
 from mixedext.inference.bootstrap.user_statistics import (
@@ -29,6 +31,7 @@ from mixedext.inference.bootstrap.user_statistics import (
     statistic_frame,
     statistic_values,
 )
+from mixedext.inference.diagnostics.residuals import resid
 from mixedext.inference.profile.likelihood_profile import on_the_scale_of_the_data
 from mixedext.inference.submodels.other_criteria import refitted
 
@@ -40,6 +43,8 @@ __all__ = [
     "simulate",
     "simulate_refits",
 ]
+
+Function = TypeVar("Function", bound=Callable)
 
 # Replicates of a block where Python sees each of them; part of what a seed means.
 _SEEN_AT_A_TIME = 25
@@ -65,7 +70,7 @@ _COMMON = cleandoc("""
 """)
 
 
-def _documented(method):
+def _documented(method: Function) -> Function:
     """Put the parameters that all bootstraps share into a docstring."""
     if method.__doc__ is not None:  # python -OO has none
         # whether the compiler removes indents depends on Python's version
@@ -73,7 +78,9 @@ def _documented(method):
     return method
 
 
-def simulate(results, n=1, rng=None, conditional=False):
+def simulate(
+    results: HasFitted, n: int = 1, rng: Any = None, conditional: bool = False
+) -> pd.DataFrame:
     """Simulate responses from the fitted model.
 
     Parameters
@@ -108,14 +115,21 @@ def simulate(results, n=1, rng=None, conditional=False):
     0
     """
     check_count(n, "n")
-    model, rng = results.model, generator_of(rng)
-    y = simulated_rows(model, results.fitted.fit, int(n), rng, conditional)
-    if model.offset is not None:
-        y += model.offset[:, None]
-    return pd.DataFrame(y, index=model.data.row_labels)
+    fitted = results.fitted
+    rows = fitted.need_rows()
+    y = simulated_rows(fitted, int(n), generator_of(rng), conditional)
+    if rows.offset is not None:
+        y += rows.offset[:, None]
+    return pd.DataFrame(y, index=rows.labels)
 
 
-def simulate_refits(results, n, rng=None, reml=None, n_threads=1) -> Refits:
+def simulate_refits(
+    results: HasFitted,
+    n: int,
+    rng: Any = None,
+    reml: bool | None = None,
+    n_jobs: int | None = None,
+) -> Refits:
     """Simulate responses from the fit and fit the model to each of them.
 
     With one grouping factor the sufficient statistics of a response are drawn, not its
@@ -129,13 +143,19 @@ def simulate_refits(results, n, rng=None, reml=None, n_threads=1) -> Refits:
         Source of random numbers, or a seed.
     reml : bool, optional
         Criterion of the refits; that of this fit if None.
-    n_threads : int, optional
-        Threads that the work is shared among.  The numbers do not depend on it.
+    n_jobs : int, optional
+        Jobs of joblib, threads where that is as good; by default what
+        ``joblib.parallel_config`` says, or else one.  The numbers do not depend on it.
 
     Returns
     -------
     Refits
         Estimates and verdicts, one row a response; ``to_frame()`` for a DataFrame.
+
+    Raises
+    ------
+    ImportError
+        If joblib is needed and not installed.
 
     Examples
     --------
@@ -148,23 +168,22 @@ def simulate_refits(results, n, rng=None, reml=None, n_threads=1) -> Refits:
     """
     fitted = results.fitted
     arguments = fitted.arguments.held("simulate_refits")
-    return simulated_refits(
-        fitted.model, fitted.fit, n, rng, reml, n_threads, arguments=arguments
-    )
+    run = runner(n_jobs, False, in_batches(fitted.fit.design) and not arguments)
+    return simulated_refits(fitted, n, rng, reml, run, arguments)
 
 
 @_documented
 def bootstrap_parametric(
-    results,
-    n=1000,
-    statistic=None,
-    rng=None,
-    n_jobs=None,
-    progress=False,
-    reml=None,
-    conditional=False,
-    vectorized=False,
-):
+    results: HasFitted,
+    n: int = 1000,
+    statistic: Callable | None = None,
+    rng: Any = None,
+    n_jobs: int | None = None,
+    progress: bool = False,
+    reml: bool | None = None,
+    conditional: bool = False,
+    vectorized: bool = False,
+) -> Bootstrap:
     """Parametric bootstrap: responses simulated from the fit, and refits to them.
 
     Without a statistic of results no Python code runs for a replicate.  With one
@@ -201,7 +220,7 @@ def bootstrap_parametric(
     >>> data = mx.datasets.sleepstudy.load().data
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
     >>> bootstrap = result.bootstrap_parametric(2000, rng=1)
-    >>> bootstrap.table.loc["Days", ["estimate", "se"]].round(1).tolist()
+    >>> bootstrap.table.loc["Days", ["estimate", "std_err"]].round(1).tolist()
     [10.5, 1.5]
 
     A statistic of the frame of replicates, here the ratio of two deviations:
@@ -212,33 +231,32 @@ def bootstrap_parametric(
     >>> round(float(more.estimate["statistic"]), 3)
     0.967
     """
-    own = results if reml is None else _refitted(results, reml)
+    own = _by_criterion(results, reml)
     kind = "parametric, random effects as fitted" if conditional else "parametric"
-    model, fit = own.model, own.fitted.fit
-    draw = partial(simulated_rows, model, fit, conditional=conditional)
+    draw = partial(simulated_rows, own, conditional=conditional)
     python = statistic is not None and not vectorized
-    if conditional or python or own.fitted.arguments.held("the bootstrap"):
+    if conditional or python or own.arguments.held("the bootstrap"):
         return _bootstrap_draws(
             own, kind, draw, n, statistic, rng, n_jobs, progress, vectorized
         )
     check_count(n, "n")
     check_statistic(statistic)
-    run = runner(n_jobs, progress, in_batches(fit.design))
-    refits = simulated_refits(model, fit, n, rng, own.reml, run=run)
+    run = runner(n_jobs, progress, in_batches(own.fit.design))
+    refits = simulated_refits(own, n, rng, own.reml, run)
     return bootstrap_of(own, kind, refits, vectorized=statistic)
 
 
 @_documented
 def bootstrap_residual(
-    results,
-    n=1000,
-    statistic=None,
-    rng=None,
-    n_jobs=None,
-    progress=False,
-    reml=None,
-    vectorized=False,
-):
+    results: HasFitted,
+    n: int = 1000,
+    statistic: Callable | None = None,
+    rng: Any = None,
+    n_jobs: int | None = None,
+    progress: bool = False,
+    reml: bool | None = None,
+    vectorized: bool = False,
+) -> Bootstrap:
     """Residual (semi-parametric) bootstrap of Carpenter, Goldstein and Rasbash.
 
     Conditional modes and residuals are centred, and reflated so that their second
@@ -273,23 +291,22 @@ def bootstrap_residual(
     >>> data = mx.datasets.sleepstudy.load().data
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
     >>> bootstrap = result.bootstrap_residual(500, rng=1)
-    >>> bootstrap.table.loc["Days", ["estimate", "se"]].round(1).tolist()
+    >>> bootstrap.table.loc["Days", ["estimate", "std_err"]].round(1).tolist()
     [10.5, 1.5]
     """
-    own = results if reml is None else _refitted(results, reml)
-    model, fit = own.model, own.fitted.fit
-    need_rows(model)
-    mean = need_rows(model).mean(own.fe_params)
-    if model.offset is not None:
-        mean = mean - model.offset
+    own = _by_criterion(results, reml)
+    rows = own.need_rows()
+    mean = rows.mean(own.fixed.estimate)
+    if rows.offset is not None:
+        mean = mean - rows.offset
     draw = ResidualSampler(
-        model.random_terms,
-        fit.effects,
-        fit.covariances,
+        rows.terms,
+        own.fit.effects,
+        own.random.covariances,
         mean,
-        np.asarray(own.resid),
-        fit.scale,
-        model.weights,
+        resid(own),
+        own.scale,
+        rows.weights,
     )
     return _bootstrap_draws(
         own, "residual", draw, n, statistic, rng, n_jobs, progress, vectorized
@@ -298,17 +315,17 @@ def bootstrap_residual(
 
 @_documented
 def bootstrap_cases(
-    results,
-    n=1000,
-    statistic=None,
-    rng=None,
-    n_jobs=None,
-    progress=False,
-    reml=None,
-    vectorized=False,
-    group=None,
-    within=False,
-):
+    results: HasFitted,
+    n: int = 1000,
+    statistic: Callable | None = None,
+    rng: Any = None,
+    n_jobs: int | None = None,
+    progress: bool = False,
+    reml: bool | None = None,
+    vectorized: bool = False,
+    group: Any = None,
+    within: bool = False,
+) -> Bootstrap:
     """Cases bootstrap: whole levels of the top grouping factor drawn with replacement.
 
     It rests on nothing but the independence of the levels, and needs many of them.  A
@@ -346,48 +363,64 @@ def bootstrap_cases(
     >>> len(bootstrap), bootstrap.n_failed
     (100, 0)
     """
-    own = results if reml is None else _refitted(results, reml)
+    own = _by_criterion(results, reml)
     check_count(n, "n")
-    need_rows(own.model)
+    own.need_rows()
     sampler = cases_sampler(own.model, group, within)
     python = statistic if statistic is not None and not vectorized else None
-    arguments = own.fitted.arguments.held("the bootstrap")
+    arguments = own.arguments.held("the bootstrap")
     work = partial(fit_cases, own.model, sampler, own.reml, python, arguments)
     kind = "cases, and rows within them" if within else "cases"
     return _bootstrap_seen(own, kind, work, n, statistic, rng, n_jobs, progress, vectorized)
 
 
-def _refitted(results, reml):
-    """Results of the same model by another criterion."""
-    fitted = refitted(results, reml)
-    return fitted.model._present(fitted)
+def _by_criterion(results: HasFitted, reml: bool | None) -> Fitted:
+    """The fit by a criterion; as it is if None."""
+    return results.fitted if reml is None else refitted(results.fitted, reml)
 
 
-def _bootstrap_draws(results, kind, draw, n, statistic, rng, n_jobs, progress, vectorized):
+def _bootstrap_draws(
+    fitted: Fitted,
+    kind: str,
+    draw: Callable[[int, np.random.Generator], np.ndarray],
+    n: int,
+    statistic: Callable | None,
+    rng: Any,
+    n_jobs: int | None,
+    progress: bool,
+    vectorized: bool,
+) -> Bootstrap:
     check_count(n, "n")
-    model = results.model
-    need_rows(model)
-    arguments = results.fitted.arguments.held("the bootstrap")
+    fitted.need_rows()
+    model = fitted.model
+    arguments = fitted.arguments.held("the bootstrap")
     if statistic is None or vectorized:
         check_statistic(statistic)
         batched = in_batches(model._design) and not arguments
         run = runner(n_jobs, progress, batched)
-        refits = refit_draws(model, draw, n, rng, results.reml, run, arguments)
-        return bootstrap_of(results, kind, refits, vectorized=statistic)
-    work = partial(fit_draws, model, draw, results.reml, statistic, arguments)
-    return _bootstrap_seen(results, kind, work, n, statistic, rng, n_jobs, progress, False)
+        refits = refit_draws(model, draw, n, rng, fitted.reml, run, arguments)
+        return bootstrap_of(fitted, kind, refits, vectorized=statistic)
+    work = partial(fit_draws, model, draw, fitted.reml, statistic, arguments)
+    return _bootstrap_seen(fitted, kind, work, n, statistic, rng, n_jobs, progress, False)
 
 
-def _bootstrap_seen(results, kind, work, n, statistic, rng, n_jobs, progress, vectorized):
+def _bootstrap_seen(
+    fitted: Fitted,
+    kind: str,
+    work: Callable,
+    n: int,
+    statistic: Callable | None,
+    rng: Any,
+    n_jobs: int | None,
+    progress: bool,
+    vectorized: bool,
+) -> Bootstrap:
     """Replicates that Python fits one by one: ``work(block)`` gives rows and values."""
     check_statistic(statistic)
-    python = statistic is not None and not vectorized
-    # first, so that a mistake in the statistic shows before the work is done
-    own = (
-        statistic_values(statistic(results.fitted.model._present(results.fitted)))
-        if python
-        else None
-    )
+    own = None
+    if statistic is not None and not vectorized:
+        # first, so that a mistake in the statistic shows before the work is done
+        own = statistic_values(statistic(fitted.model._present(fitted)))
     run = runner(n_jobs, progress, False, statistic)
     parts = run(work, blocks_of(int(n), _SEEN_AT_A_TIME, rng))
     columns = joined(rows for rows, _, _ in parts)
@@ -396,19 +429,27 @@ def _bootstrap_seen(results, kind, work, n, statistic, rng, n_jobs, progress, ve
         for number, (_, _, said) in enumerate(parts)
         for i, text in said.items()
     }
-    refits = labelled(results.model, Refits(*columns, results.reml), whole=True)
-    if not python:
-        return bootstrap_of(results, kind, refits, None, messages, statistic)
+    refits = labelled(fitted.model, refits_of(columns, fitted.reml), whole=True)
+    if own is None:
+        return bootstrap_of(fitted, kind, refits, None, messages, statistic)
     values = [value for _, found, _ in parts for value in found]
     frame, said = statistic_frame(own, values)
-    return bootstrap_of(results, kind, refits, (own, frame), said | messages)
+    return bootstrap_of(fitted, kind, refits, (own, frame), said | messages)
 
 
-def bootstrap_limits(results, alpha, cols, n=1000, rng=None, interval="percentile", **kwds):
+def bootstrap_limits(
+    results: HasFitted,
+    alpha: float,
+    cols: Any,
+    n: int = 1000,
+    rng: Any = None,
+    interval: str = "percentile",
+    **options: Any,
+) -> pd.DataFrame:
     """Limits for ``conf_int(method="bootstrap")``, with the rows of a profile's."""
-    bootstrap = results.bootstrap_parametric(n, rng=rng, **kwds)
-    limits = bootstrap.conf_int(1 - alpha, interval).to_numpy()
-    design = results.fitted.fit.design
-    rank = design.basis.rank
-    frame = on_the_scale_of_the_data(results, limits[:rank], limits[rank:])
+    fitted = results.fitted
+    bootstrap = bootstrap_parametric(fitted, n, rng=rng, **options)
+    limits = bootstrap.conf_int(alpha, interval).to_numpy()
+    rank = fitted.fixed.rank
+    frame = on_the_scale_of_the_data(fitted, limits[:rank], limits[rank:])
     return frame if cols is None else frame.iloc[np.asarray(cols)]

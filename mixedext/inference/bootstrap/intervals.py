@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from scipy import stats
+
+from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = ["INTERVALS", "covariance_parameters", "limits"]
 
 
-def covariance_parameters(terms, theta, scale) -> np.ndarray:
+def covariance_parameters(
+    terms: Sequence[RandomTerm | SparseTerm], theta: np.ndarray, scale: np.ndarray
+) -> np.ndarray:
     """Standard deviations and correlations of all terms, and sigma, of each replicate.
 
     Parameters
     ----------
-    terms : list of RandomTerm or SparseTerm
+    terms : sequence of RandomTerm or SparseTerm
         The random terms.
     theta : ndarray
         Relative covariance factors, (R, n_theta).
@@ -40,7 +47,9 @@ def covariance_parameters(terms, theta, scale) -> np.ndarray:
     return np.column_stack([*columns, sigma])
 
 
-def relative_factors(terms, theta):
+def relative_factors(
+    terms: Sequence[RandomTerm | SparseTerm], theta: np.ndarray
+) -> list[np.ndarray]:
     """Relative covariance factors lam of each term, (R, k, k)."""
     start, out = 0, []
     for term in terms:
@@ -75,7 +84,7 @@ def _shortest(values, estimate, level):
     return low[at], high[at]
 
 
-INTERVALS = {
+INTERVALS: dict[str, Callable] = {
     "percentile": _percentile,
     "basic": _basic,
     "normal": _normal,
@@ -83,7 +92,9 @@ INTERVALS = {
 }
 
 
-def limits(values, estimate, level, method):
+def limits(
+    values: np.ndarray, estimate: float, level: float, method: str
+) -> tuple[float, float]:
     """Lower and upper limit of a parameter from its replicates.
 
     Parameters

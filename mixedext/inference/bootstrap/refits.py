@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from functools import partial
+from typing import Any, cast
 
 import numpy as np
 
 from mixedext.arguments import check_count, check_reml
 from mixedext.engine.deviance.likelihood import relative_root
-from mixedext.engine.fit import Fit
 from mixedext.engine.refits.batches import fit_responses, in_batches
 from mixedext.engine.refits.refit import (
     Refits,
     Responses,
+    in_turn,
     joined,
+    refits_of,
     row_of_fit,
-    run_blocks,
 )
 from mixedext.engine.refits.simulation import simulate_fits, spawn_seeds
+from mixedext.engine.rows.design import Design
 from mixedext.exceptions import DesignError
-from mixedext.fitted import need_rows
+from mixedext.fitted import Fitted, Model, need_rows
 from mixedext.specification.terms.parameter_names import theta_names
 
 __all__ = [
@@ -42,12 +44,11 @@ __all__ = [
 # Numbers of simulated rows that are held at a time.
 _ROWS_AT_A_TIME = 2_000_000
 
-
 # Fits of a block where each is made by itself.
 _FITS_AT_A_TIME = 50
 
 
-def labelled(model, refits: Refits, whole=False) -> Refits:
+def labelled(model: Model, refits: Refits, whole: bool = False) -> Refits:
     """Refits with all fixed-effects columns (NaN where dropped) and names.
 
     ``whole`` if the columns are there already.
@@ -62,7 +63,9 @@ def labelled(model, refits: Refits, whole=False) -> Refits:
     )
 
 
-def sound_fits(responses, y, reml, n_threads=1):
+def sound_fits(
+    responses: Responses, y: np.ndarray, reml: bool, run: Callable = in_turn
+) -> tuple[Refits, np.ndarray]:
     """Fits to responses less offset, NaN and not converged where nothing is left of one.
 
     Returns
@@ -73,18 +76,18 @@ def sound_fits(responses, y, reml, n_threads=1):
     """
     exact = np.zeros(y.shape[1], bool)
     try:
-        refits = fit_responses(responses, y, reml, n_threads)
+        refits = fit_responses(responses, y, reml, run)
     except DesignError:
         exact = _explained_by_x(responses, y)
         if not exact.any():
             raise
-        columns = [column[:0] for column in failed_row(responses.design)]
+        columns = tuple(column[:0] for column in failed_row(responses.design))
         if not exact.all():
-            columns = refit_columns(fit_responses(responses, y[:, ~exact], reml, n_threads))
+            columns = refit_columns(fit_responses(responses, y[:, ~exact], reml, run))
         whole = failed_row(responses.design, len(exact))
         for column, own in zip(whole, columns, strict=True):
             column[~exact] = own
-        refits = Refits(*whole, reml)
+        refits = refits_of(whole, reml)
     return refits, exact
 
 
@@ -99,45 +102,51 @@ def _explained_by_x(responses, y):
     return out
 
 
-def refit_columns(refits):
+def refit_columns(refits: Refits) -> tuple[np.ndarray, ...]:
     """The columns of ``Refits``, without names."""
     return tuple(getattr(refits, f.name) for f in fields(refits)[:7])
 
 
-def failed_row(design, count=1, k_fe=None):
+def failed_row(
+    design: Design, count: int = 1, k_fe: int | None = None
+) -> tuple[np.ndarray, ...]:
     """Rows of ``Refits`` without estimates."""
     k_fe = design.basis.rank if k_fe is None else k_fe
     n_theta = sum(s.n_theta for s in design.structures)
-    shapes = [(count, k_fe), (count, n_theta), count, count]
+    shapes = [(count, k_fe), (count, n_theta), (count,), (count,)]
     nans = [np.full(shape, np.nan) for shape in shapes]
     return (*nans, np.zeros(count, bool), np.zeros(count, bool), np.zeros(count, np.intp))
 
 
 def simulated_refits(
-    model, fit: Fit, n, rng, reml, n_threads=1, run=None, arguments=None
+    fitted: Fitted,
+    n: int,
+    rng: Any,
+    reml: bool | None,
+    run: Callable = in_turn,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Refits:
     """Responses simulated from a fit, and the model fitted to each.
 
     ``arguments`` are those of ``fit`` that hold or penalize parameters.
     """
     check_count(n, "n")
-    check_count(n_threads, "n_threads")
+    model, fit = fitted.model, fitted.fit
     reml = fit.reml if reml is None else reml
     check_reml(reml)
-    run = partial(run_blocks, n_threads=n_threads) if run is None else run
     if fit.design.blocks.within is not None and not arguments:
-        return labelled(model, simulate_fits(fit, int(n), rng, reml, run=run))
-    draw = partial(simulated_rows, model, fit)  # sums over levels do not suffice
+        return labelled(model, simulate_fits(fit, int(n), rng, reml, run))
+    draw = partial(simulated_rows, fitted)  # sums over levels do not suffice
     return refit_draws(model, draw, n, rng, reml, run, arguments)
 
 
-def blocks_of(n: int, size: int, rng) -> list:
+def blocks_of(n: int, size: int, rng: Any) -> list[tuple[int, np.random.SeedSequence]]:
     """Numbers of replicates of blocks of a size, with the seed of each block."""
     counts = [min(size, n - start) for start in range(0, n, size)]
     return list(zip(counts, spawn_seeds(rng, len(counts)), strict=True))
 
 
-def block_size(model, one_by_one=False) -> int:
+def block_size(model: Model, one_by_one: bool = False) -> int:
     """Replicates of a block; part of what a seed means."""
     size = max(1, _ROWS_AT_A_TIME // model.nobs)
     # fits one by one take long: small blocks are shared more evenly among processes
@@ -145,18 +154,27 @@ def block_size(model, one_by_one=False) -> int:
     return size if batched else min(size, _FITS_AT_A_TIME)
 
 
-def refit_draws(model, draw: Callable, n, rng, reml, run, arguments=None) -> Refits:
+def refit_draws(
+    model: Model,
+    draw: Callable[[int, np.random.Generator], np.ndarray],
+    n: int,
+    rng: Any,
+    reml: bool,
+    run: Callable,
+    arguments: Mapping[str, Any] | None = None,
+) -> Refits:
     """The model fitted to responses less offset that ``draw(count, rng)`` makes.
 
     ``arguments`` are those of ``fit`` that hold or penalize parameters.
     """
     need_rows(model)
+    work: Callable
     if arguments:
         work = partial(_fit_block_held, model, draw, reml, arguments)
     else:
         work = partial(_fit_block, responses_of(model), draw, reml)
     parts = run(work, blocks_of(n, block_size(model, bool(arguments)), rng))
-    return labelled(model, Refits(*joined(parts), reml))
+    return labelled(model, refits_of(joined(parts), reml))
 
 
 def _fit_block(responses, draw, reml, block):
@@ -169,7 +187,9 @@ def _fit_block_held(model, draw, reml, arguments, block):
     return fit_each(model, y, reml, arguments)
 
 
-def fit_each(model, y, reml, arguments):
+def fit_each(
+    model: Model, y: np.ndarray, reml: bool, arguments: Mapping[str, Any]
+) -> tuple[np.ndarray, ...]:
     """Columns of ``Refits`` of fits with arguments of ``fit``; responses less offset."""
     y = y if model.offset is None else y + model.offset[:, None]
     rows = []
@@ -177,43 +197,47 @@ def fit_each(model, y, reml, arguments):
         warnings.simplefilter("ignore")  # verdicts are kept
         for column in y.T:
             try:
-                fitted = model.refit(column, reml=reml, **arguments)
+                fitted = model._with_response(column)._fitted(reml=reml, **arguments)
             except (DesignError, np.linalg.LinAlgError):
                 rows.append(failed_row(model._design))
             else:
-                rows.append(row_of_fit(fitted.fitted.fit))
+                rows.append(row_of_fit(fitted.fit))
     return joined(rows)
 
 
-def simulated_rows(model, fit: Fit, count, rng, conditional=False):
+def simulated_rows(
+    fitted: Fitted, count: int, rng: np.random.Generator, conditional: bool = False
+) -> np.ndarray:
     """Responses less offset, (nobs, count), with new or with the fitted random effects."""
-    need_rows(model)
-    sigma = np.sqrt(fit.scale)
-    noise = rng.standard_normal((model.nobs, count))
-    if model.weights is not None:
-        noise /= np.sqrt(model.weights)[:, None]
-    y = sigma * noise + (model.exog[:, fit.design.basis.kept] @ fit.coefficients)[:, None]
+    rows, fixed = fitted.need_rows(), fitted.fixed
+    noise = rng.standard_normal((fitted.nobs, count))
+    if rows.weights is not None:
+        noise /= np.sqrt(rows.weights)[:, None]
+    mean = rows.exog[:, fixed.kept] @ fixed.coefficients
+    y = np.sqrt(fitted.scale) * noise + mean[:, None]
     if conditional:
-        for term, effect in zip(model.random_terms, fit.effects, strict=True):
+        for term, effect in zip(rows.terms, fitted.fit.effects, strict=True):
             y += term.contribution(effect)[:, None]
         return y
-    for term, root in zip(model.random_terms, _roots(fit), strict=True):
+    for term, root in zip(rows.terms, _roots(fitted), strict=True):
         effect = rng.standard_normal((count, term.n_levels, term.k)) @ root.T
         y += term.contribution(effect.transpose(1, 2, 0))
     return y
 
 
-def _roots(fit):
+def _roots(fitted: Fitted) -> list[np.ndarray]:
     """Factors of the covariances of all terms."""
+    fit = fitted.fit
     if fit.held is None or fit.held.covariances is None:
         sigma = np.sqrt(fit.scale)
         return [sigma * lam for lam in fit.lams]
+    # of a fit, so that there is a root
     return [
-        relative_root(term.structure, covariance)
-        for term, covariance in zip(fit.design.terms, fit.covariances, strict=True)
+        cast(np.ndarray, relative_root(structure, covariance))
+        for _, structure, covariance in fitted.random.blocks()
     ]
 
 
-def responses_of(model) -> Responses:
+def responses_of(model: Model) -> Responses:
     """What all refits of a model share: Z'Z, Z'X and X'X."""
     return Responses(model._design, model.exog, model.random_terms, model.weights)

@@ -3,48 +3,104 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mixedext.engine.fit import fit_design
+from mixedext.engine.fit import Fit, fit_design
 from mixedext.engine.refits.refit import joined, row_of_fit
 from mixedext.engine.rows.design import prepare_design
 from mixedext.exceptions import DesignError
+from mixedext.fitted import Model
 from mixedext.inference.bootstrap.refits import failed_row
 from mixedext.inference.bootstrap.resampling import CasesSampler
 from mixedext.inference.bootstrap.user_statistics import statistic_values
 from mixedext.specification.data.alignment import warn_if_reordered
-from mixedext.specification.data.columns import column_of
-from mixedext.specification.data.labels import factorize
+from mixedext.specification.data.codes import named_column, row_codes
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = ["cases_sampler", "fit_cases", "fit_draws"]
 
+# Columns of Refits, values of the statistic, and why replicates failed, by their numbers.
+Block = tuple[tuple[np.ndarray, ...], list[pd.Series | None], dict[int, str]]
 
-def fit_draws(model, draw, reml, statistic, arguments, block):
+
+class _Replicates:
+    """Replicates of a block, one after the other."""
+
+    def __init__(self, model: Model, statistic: Callable | None):
+        self.model, self.statistic = model, statistic
+        self.rows: list[tuple[np.ndarray, ...]] = []
+        self.values: list[pd.Series | None] = []
+        self.messages: dict[int, str] = {}
+
+    def add(self, fit: Fit, shown: Any) -> None:
+        """A fit, and the value of the statistic of the results shown."""
+        number, value = len(self.rows), None
+        self.rows.append(self._whole(row_of_fit(fit), fit.design.basis.kept))
+        if self.statistic is not None:
+            try:
+                value = statistic_values(self.statistic(shown))
+            except Exception as error:  # noqa: BLE001 - told as a failure of the replicate
+                text = f"statistic: {type(error).__name__}: {error}"
+                self.messages[number] = text
+        self.values.append(value)
+
+    def add_failure(self, error: Exception) -> None:
+        """A replicate without estimates."""
+        self.messages[len(self.rows)] = f"{type(error).__name__}: {error}"
+        self.rows.append(failed_row(self.model._design, k_fe=self.model.k_fe))
+        self.values.append(None)
+
+    def _whole(self, row, kept):
+        """A fit's row with all fixed effects, NaN where dropped."""
+        fixed = np.full((1, self.model.k_fe), np.nan)
+        fixed[:, kept] = row[0]
+        return (fixed, *row[1:])
+
+    def block(self) -> Block:
+        """All of them."""
+        return joined(self.rows), self.values, self.messages
+
+
+def fit_draws(
+    model: Model,
+    draw: Callable[[int, np.random.Generator], np.ndarray],
+    reml: bool,
+    statistic: Callable,
+    arguments: Mapping[str, Any],
+    block: tuple[int, Any],
+) -> Block:
     """Refits of a block of responses, each shown to the statistic."""
     y = draw(block[0], np.random.default_rng(block[1]))
     if model.offset is not None:
         y = y + model.offset[:, None]
-    rows, values, messages = [], [], {}
+    found = _Replicates(model, statistic)
     for r in range(block[0]):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # verdicts are kept
             try:
                 shown = model.refit(y[:, r], reml=reml, **arguments)
             except (DesignError, np.linalg.LinAlgError) as error:
-                _failed(model, rows, values, messages, error)
+                found.add_failure(error)
                 continue
-            _seen(shown.fitted.fit, shown, statistic, rows, values, messages)
-        rows[-1] = _whole(rows[-1], model._design.basis.kept, model.k_fe)
-    return joined(rows), values, messages
+            found.add(shown.fitted.fit, shown)
+    return found.block()
 
 
-def fit_cases(model, sampler, reml, statistic, arguments, block):
+def fit_cases(
+    model: Model,
+    sampler: CasesSampler,
+    reml: bool,
+    statistic: Callable | None,
+    arguments: Mapping[str, Any],
+    block: tuple[int, Any],
+) -> Block:
     """Fits of a block of resampled data."""
     rng = np.random.default_rng(block[1])
-    rows, values, messages = [], [], {}
+    found = _Replicates(model, statistic)
     names, weights, offset = model.exog_names, model.weights, model.offset
     for _ in range(block[0]):
         at, number = sampler.draw(rng)
@@ -54,26 +110,28 @@ def fit_cases(model, sampler, reml, statistic, arguments, block):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # verdicts are kept
             try:
+                shown = None
                 if statistic is None and not arguments:
-                    fit, shown = _engine_fit(model, at, terms, reml, **own), None
+                    fit = _engine_fit(model, at, terms, reml, **own)
+                elif statistic is None:
+                    fresh = _model_of_rows(model, at, terms, own)
+                    fit = fresh._fitted(reml=reml, **arguments).fit
                 else:
                     fresh = _model_of_rows(model, at, terms, own)
                     shown = fresh.fit(reml=reml, **arguments)
                     fit = shown.fitted.fit
             except (DesignError, np.linalg.LinAlgError) as error:
-                _failed(model, rows, values, messages, error)
+                found.add_failure(error)
                 continue
-            _seen(fit, shown, statistic, rows, values, messages)
-        kept = fit.design.basis.kept
-        rows[-1] = _whole(rows[-1], kept, model.k_fe)
-        lost = sorted(set(model._design.basis.kept) - set(kept))
+            found.add(fit, shown)
+        lost = sorted(set(model._design.basis.kept) - set(fit.design.basis.kept))
         if lost:
             text = ", ".join(names[j] for j in lost)
-            messages.setdefault(len(rows) - 1, f"not estimable: {text}")
-    return joined(rows), values, messages
+            found.messages.setdefault(len(found.rows) - 1, f"not estimable: {text}")
+    return found.block()
 
 
-def cases_sampler(model, group, within) -> CasesSampler:
+def cases_sampler(model: Model, group: Any, within: bool) -> CasesSampler:
     """What draws whole levels of a factor.
 
     Parameters
@@ -86,7 +144,7 @@ def cases_sampler(model, group, within) -> CasesSampler:
     return CasesSampler(model.random_terms, _drawn_codes(model, group), within)
 
 
-def _drawn_codes(model, group):
+def _drawn_codes(model: Model, group: Any) -> np.ndarray:
     """Levels of the rows in the factor that is named, or else in the top one."""
     factors = {t.group: t for t in model.random_terms if not isinstance(t, SparseTerm)}
     if isinstance(group, str) and group in factors:
@@ -100,61 +158,28 @@ def _drawn_codes(model, group):
     return min(factors.values(), key=lambda t: t.n_levels).codes
 
 
-def _codes_of(model, group):
+def _codes_of(model: Model, group: Any) -> np.ndarray:
     """Codes of a column of the data, or of labels that are given, one a row."""
     labels = group
     if np.ndim(group) == 0:
-        frame = getattr(model.data, "frame", None)
-        if frame is None or group not in {*frame.columns, *frame.index.names}:
+        labels = named_column(getattr(model.data, "frame", None), group)
+        if labels is None:
             known = ", ".join(t.group for t in model.random_terms) or "none"
             raise ValueError(
                 f"group={group!r} is neither a grouping factor of the model ({known}) nor "
                 "a column of its data"
             )
-        labels = column_of(frame, group)
     else:
         warn_if_reordered(group, model.data.row_labels, "group")
-    codes = np.asarray(factorize(labels)[0])
-    if len(codes) != model.nobs or (codes < 0).any():
-        raise ValueError(
-            f"group must have one label, not missing, for each of the {model.nobs} rows of "
-            f"the model; got {len(codes)}"
-        )
-    return codes
+    return row_codes(labels, model.nobs, "group")
 
 
-def _seen(fit, shown, statistic, rows, values, messages):
-    """Append a fit's row and the value of the statistic of the results shown."""
-    rows.append(row_of_fit(fit))
-    value = None
-    if statistic is not None:
-        try:
-            value = statistic_values(statistic(shown))
-        except Exception as error:  # noqa: BLE001 - told as a failure of the replicate
-            messages[len(values)] = f"statistic: {type(error).__name__}: {error}"
-    values.append(value)
-
-
-def _failed(model, rows, values, messages, error):
-    """Append a replicate without estimates."""
-    messages[len(values)] = f"{type(error).__name__}: {error}"
-    rows.append(failed_row(model._design, k_fe=model.k_fe))
-    values.append(None)
-
-
-def _whole(row, kept, k_fe):
-    """A fit's row with all fixed effects, NaN where dropped."""
-    fixed = np.full((1, k_fe), np.nan)
-    fixed[:, kept] = row[0]
-    return (fixed, *row[1:])
-
-
-def _engine_fit(model, at, terms, reml, weights=None, offset=None):
+def _engine_fit(model, at, terms, reml, weights=None, offset=None) -> Fit:
     y = model.endog[at] if offset is None else model.endog[at] - offset
     return fit_design(prepare_design(y, model.exog[at], terms, weights), reml)
 
 
-def _model_of_rows(model, at, terms, own):
+def _model_of_rows(model, at, terms, own) -> Any:
     """A new model of some rows of another one."""
     names = model.exog_names
     exog = pd.DataFrame(model.exog[at], columns=names) if len(names) else None

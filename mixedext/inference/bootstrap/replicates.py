@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
-from mixedext.arguments import confidence_level
+from mixedext.arguments import confidence
 from mixedext.engine.refits.refit import Refits
 from mixedext.exceptions import BootstrapWarning, user_stacklevel
+from mixedext.fitted import Fitted
 from mixedext.inference.bootstrap.intervals import INTERVALS, covariance_parameters, limits
 from mixedext.inference.bootstrap.user_statistics import free_names, vectorized_values
 from mixedext.specification.terms.parameter_names import (
@@ -19,6 +21,7 @@ from mixedext.specification.terms.parameter_names import (
     is_deviation,
     parameter_names,
 )
+from mixedext.tables.noted_table import NotedTable
 
 __all__ = ["Bootstrap", "bootstrap_of"]
 
@@ -67,7 +70,7 @@ class Bootstrap:
     failures: pd.Series = field(repr=False)
     deviations: tuple[str, ...] = ()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.replicates)
 
     @property
@@ -91,7 +94,7 @@ class Bootstrap:
         return self.refits.llf
 
     @property
-    def table(self) -> pd.DataFrame:
+    def table(self) -> NotedTable:
         """Estimate, bias, standard error and 95% percentile limits of each parameter.
 
         Column ``n`` counts the replicates they rest on: those that did not fail and where
@@ -100,43 +103,49 @@ class Bootstrap:
         values = self._sound()
         limits = self._limits(values, 0.95, "percentile")
         mean = [v.mean() if len(v) else np.nan for v in values]
-        se = [v.std(ddof=1) if len(v) > 1 else np.nan for v in values]
+        errors = [v.std(ddof=1) if len(v) > 1 else np.nan for v in values]
         table = pd.DataFrame(
             {
                 "estimate": self.estimate,
                 "bias": np.array(mean) - self.estimate.to_numpy(),
-                "se": se,
+                "std_err": errors,
                 "lower": limits[:, 0],
                 "upper": limits[:, 1],
                 "n": [len(v) for v in values],
             },
             index=self.estimate.index,
         )
-        return table
+        return NotedTable.of(table, self._heading)
 
-    def conf_int(self, level=0.95, method="percentile", *, alpha=None):
+    def conf_int(
+        self,
+        alpha: float = 0.05,
+        method: str = "percentile",
+        *,
+        level: float | None = None,
+    ) -> NotedTable:
         """Confidence limits of all parameters.
 
         Parameters
         ----------
-        level : float, optional
-            Confidence level.
+        alpha : float, optional
+            One minus the confidence level.
         method : {"percentile", "basic", "normal", "shortest"}, optional
             Quantiles of the replicates; the same reflected at the estimate; normal law
             with the replicates' bias and standard error; the shortest interval that holds
-            ``level`` of the replicates.
-        alpha : float, optional
-            One minus the level, as in statsmodels, in place of ``level``.
+            the level's share of the replicates.
+        level : float, optional
+            The level itself, in place of ``alpha``.
 
         Returns
         -------
-        DataFrame
+        NotedTable
             Columns ``lower`` and ``upper``, one row a parameter.
 
         Raises
         ------
         ValueError
-            If ``method`` or ``level`` is none of these.
+            If ``method`` is none of these, or the level not between 0 and 1.
 
         References
         ----------
@@ -155,12 +164,13 @@ class Bootstrap:
         if method not in INTERVALS:
             known = ", ".join(repr(name) for name in INTERVALS)
             raise ValueError(f"method={method!r} is not known; use one of {known}")
-        level = confidence_level(level, alpha)
-        return pd.DataFrame(
+        level = confidence(alpha, level)
+        frame = pd.DataFrame(
             self._limits(self._sound(), level, method),
             index=self.estimate.index,
             columns=["lower", "upper"],
         )
+        return NotedTable.of(frame, f"Bootstrap intervals ({method}), {100 * level:.4g}%")
 
     def as_variances(self) -> Bootstrap:
         """The same with variances in place of standard deviations.
@@ -189,7 +199,7 @@ class Bootstrap:
             estimate=estimate.rename(names),
         )
 
-    def _sound(self):
+    def _sound(self) -> list[np.ndarray]:
         """Values of each parameter in the replicates that did not fail."""
         failed = np.zeros(len(self), bool)
         failed[self.failures.index] = True
@@ -202,33 +212,42 @@ class Bootstrap:
             out.append(value if good.all() else value[good])
         return out
 
-    def _limits(self, values, level, method):
+    def _limits(
+        self, values: Sequence[np.ndarray], level: float, method: str
+    ) -> np.ndarray:
         estimates = self.estimate.to_numpy(float)
         rows = [limits(v, e, level, method) for v, e in zip(values, estimates, strict=True)]
         return np.array(rows).reshape(-1, 2)
 
-    def __repr__(self):
+    @property
+    def _heading(self) -> str:
         singular = int(np.count_nonzero(self.singular))
-        heading = (
+        return (
             f"Bootstrap ({self.kind}): {len(self)} replicates, {self.n_failed} failed, "
             f"{singular} singular"
         )
-        return f"{heading}\n{self.table.to_string()}"
 
-    def _repr_html_(self):
-        heading, _ = repr(self).split("\n", 1)
-        return f"<p>{heading}</p>\n{self.table.to_html()}"
+    def __repr__(self) -> str:
+        return repr(self.table)
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
 
 
 def bootstrap_of(
-    results, kind, refits: Refits, statistics=None, messages=None, vectorized=None
-):
+    fitted: Fitted,
+    kind: str,
+    refits: Refits,
+    statistics: Sequence[pd.Series | pd.DataFrame] | None = None,
+    messages: Mapping[int, str] | None = None,
+    vectorized: Callable | None = None,
+) -> Bootstrap:
     """A Bootstrap from refits and the values of a statistic.
 
     Parameters
     ----------
-    results : MixedLMResults
-        The results that were bootstrapped.
+    fitted : Fitted
+        The fit that was bootstrapped.
     kind : str
         Kind of the bootstrap.
     refits : Refits
@@ -240,12 +259,12 @@ def bootstrap_of(
     vectorized : callable, optional
         Statistic of a frame such as ``replicates``.
     """
-    theta, scale = results.theta[None], np.array([results.scale])
-    own = _parameters(results, np.asarray(results.fe_params)[None], theta, scale)
-    frame = _parameters(results, refits.fe_params, refits.theta, refits.scale)
+    theta, scale = fitted.fit.theta[None], np.array([fitted.scale])
+    own = _parameters(fitted, fitted.fixed.estimate[None], theta, scale)
+    frame = _parameters(fitted, refits.fe_params, refits.theta, refits.scale)
     if vectorized is not None:
-        statistics = [vectorized_values(vectorized, each) for each in (own, frame)]
-        statistics[0] = statistics[0].iloc[0]
+        values = [vectorized_values(vectorized, each) for each in (own, frame)]
+        statistics = [values[0].iloc[0], values[1]]
     estimate = own.iloc[0]
     if statistics is not None:
         names = free_names(statistics[0].index, estimate.index)
@@ -264,18 +283,19 @@ def bootstrap_of(
             BootstrapWarning,
             stacklevel=user_stacklevel(),
         )
-    names = covariance_names(results.fitted.fit.design.terms)
+    names = covariance_names(fitted.random.terms)
     deviations = tuple(name for name in names if is_deviation(name))
     estimate = estimate.rename("estimate")
     return Bootstrap(kind, estimate, frame, refits, failures, deviations)
 
 
-def _parameters(results, fixed, theta, scale):
+def _parameters(
+    fitted: Fitted, fixed: np.ndarray, theta: np.ndarray, scale: np.ndarray
+) -> pd.DataFrame:
     """Fixed effects that were not dropped, and what describes the variances."""
-    design, labels = results.fitted.fit.design, results.model.exog_names
-    kept = list(design.basis.kept)
-    names = parameter_names(design.terms, [labels[j] for j in kept])
-    variances = covariance_parameters(design.terms, theta, scale)
+    terms, own = fitted.random.terms, fitted.fixed
+    names = parameter_names(terms, [own.names[j] for j in own.kept])
+    variances = covariance_parameters(terms, theta, scale)
     count = variances.shape[1]
-    values = np.column_stack([fixed[:, kept], variances])
+    values = np.column_stack([fixed[:, own.kept], variances])
     return pd.DataFrame(values, columns=names[count:] + names[:count])

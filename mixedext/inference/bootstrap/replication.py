@@ -7,9 +7,12 @@ import pickle
 import sys
 import sysconfig
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-import numpy as np
+from mixedext.arguments import check_jobs
 
 __all__ = ["runner"]
 
@@ -21,8 +24,13 @@ _CANNOT_IMPORT = (
 )
 
 
-def runner(n_jobs, progress, releases_gil, statistic=None):
-    """A function that maps work over blocks (count, seed).
+def runner(
+    n_jobs: int | None,
+    progress: bool,
+    releases_gil: bool,
+    statistic: Callable | None = None,
+) -> Callable[[Callable, Any], list]:
+    """A function that maps work over blocks, (count, seed) where progress is shown.
 
     Parameters
     ----------
@@ -44,8 +52,7 @@ def runner(n_jobs, progress, releases_gil, statistic=None):
     ImportError
         If joblib or tqdm is asked for and not installed.
     """
-    if n_jobs is not None and (not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
-        raise ValueError(f"n_jobs={n_jobs!r} must be a whole number other than 0, or None")
+    check_jobs(n_jobs)
     bar = _progress_bar() if progress else None
     # a backend can only have been chosen where joblib has been imported
     if n_jobs in (None, 1) and "joblib" not in sys.modules:
@@ -153,13 +160,13 @@ def _unpickle_and_work(payload, block):
     return work(block)
 
 
-def _local_module(function):
+def _local_module(function: Any) -> ModuleType | None:
     """The module of a function, unless it is an installed one or none at all."""
     while hasattr(function, "func"):  # partial functions
         function = function.func
     module = inspect.getmodule(function) or inspect.getmodule(type(function))
     file = getattr(module, "__file__", None)
-    if file is None or module.__name__ == "__main__":
+    if module is None or file is None or module.__name__ == "__main__":
         return None  # by value as it is, or compiled
     installed = {
         sysconfig.get_path(k) for k in ("stdlib", "platstdlib", "purelib", "platlib")

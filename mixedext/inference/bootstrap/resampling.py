@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import linalg, sparse
 
@@ -51,7 +53,16 @@ class ResidualSampler:
     relationship between class size and achievement, Applied Statistics 52, 431-443.
     """
 
-    def __init__(self, terms, effects, covariances, mean, residuals, scale, weights):
+    def __init__(
+        self,
+        terms: Sequence[RandomTerm | SparseTerm],
+        effects: Sequence[np.ndarray],
+        covariances: Sequence[np.ndarray],
+        mean: np.ndarray,
+        residuals: np.ndarray,
+        scale: float,
+        weights: np.ndarray | None,
+    ):
         self.terms, self.mean = terms, mean
         self.effects = []
         for term, modes, covariance in zip(terms, effects, covariances, strict=True):
@@ -67,7 +78,7 @@ class ResidualSampler:
         residuals = residuals if weights is None else residuals * np.sqrt(weights)
         self.residuals = reflated(residuals[:, None], np.array([[scale]]))[:, 0]
 
-    def __call__(self, count, rng):
+    def __call__(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Responses less offset, (n, count)."""
         n = len(self.mean)
         noise = self.residuals[rng.integers(0, n, (n, count))]
@@ -79,7 +90,7 @@ class ResidualSampler:
         return y
 
 
-def reflated(effects, covariance):
+def reflated(effects: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Effects, centred, and mapped so that their second moments are the covariance.
 
     With S = L L' the moments of the centred effects and Sigma = M M', Cholesky factors,
@@ -129,7 +140,9 @@ class CasesSampler:
         If some term is not nested in the factor: it names the term.
     """
 
-    def __init__(self, terms, codes, within):
+    def __init__(
+        self, terms: Sequence[RandomTerm | SparseTerm], codes: np.ndarray, within: bool
+    ):
         self.terms, self.within = terms, within
         self.order = np.argsort(codes, kind="stable")
         self.start = np.concatenate([[0], np.cumsum(np.bincount(codes))])
@@ -141,7 +154,7 @@ class CasesSampler:
                     "bootstrap_residual or bootstrap_parametric"
                 )
 
-    def draw(self, rng):
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Rows of a replicate, (n*,), and the number of the draw that each belongs to."""
         n_levels = len(self.start) - 1
         level = rng.integers(0, n_levels, n_levels)
@@ -153,7 +166,9 @@ class CasesSampler:
             place = np.arange(len(number)) - np.repeat(np.cumsum(size) - size, size)
         return self.order[self.start[level][number] + place], number
 
-    def terms_of(self, rows, number):
+    def terms_of(
+        self, rows: np.ndarray, number: np.ndarray
+    ) -> list[RandomTerm | SparseTerm]:
         """The random terms of the rows of a replicate."""
         return [_resampled(term, rows, number) for term in self.terms]
 

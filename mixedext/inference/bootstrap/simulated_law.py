@@ -37,13 +37,13 @@ class SimulatedLaw:
     df: int
 
     @property
-    def n_extreme(self):
+    def n_extreme(self) -> int:
         """Draws as large as the statistic or larger, and failures."""
         slack = 1e-9 * max(abs(self.statistic), 1.0)
         return int(np.count_nonzero(~(self.draws < self.statistic - slack)))
 
     @property
-    def pvalue(self):
+    def pvalue(self) -> float:
         """(b + 1) / (B + 1)."""
         return (self.n_extreme + 1) / (len(self.draws) + 1)
 
@@ -51,23 +51,23 @@ class SimulatedLaw:
     def _sound(self):
         return self.draws[np.isfinite(self.draws)]
 
-    def laws(self):
+    def laws(self) -> dict[str, tuple[float, float, float, float]]:
         """Statistic, degrees of freedom and p-value of every approximation.
 
         Returns
         -------
         dict
-            Name to (statistic, df, df_denom, p); infinite or NaN where there is none.
+            Name to (statistic, df_num, df_denom, p); infinite or NaN where there is none.
         """
         t, df, draws = self.statistic, self.df, self._sound
-        laws = {
+        laws: dict[str, tuple[float, float, float, float]] = {
             "LRT": (t, df, np.nan, stats.chi2.sf(t, df)),
             "parametric bootstrap": (t, np.nan, np.nan, self.pvalue),
         }
         mean = draws.mean() if len(draws) else 0.0
         variance = draws.var(ddof=1) if len(draws) > 1 else 0.0
         if mean == 0 or variance == 0:  # no law has these moments
-            none = (np.nan,) * 4
+            none = (np.nan, np.nan, np.nan, np.nan)
             return laws | dict.fromkeys(["Bartlett", "gamma", "F"], none)
         ratio = mean / df
         # F with df and m has mean m / (m - 2); none has a mean of 1 or less
@@ -80,7 +80,13 @@ class SimulatedLaw:
         }
 
 
-def linear_log_likelihoods(design: Design, x, weights, y, reml):
+def linear_log_likelihoods(
+    design: Design,
+    x: np.ndarray,
+    weights: np.ndarray | None,
+    y: np.ndarray,
+    reml: bool,
+) -> np.ndarray:
     """Log-likelihoods of a model without random effects, for responses (n, R).
 
     Parameters

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -14,7 +17,7 @@ __all__ = [
 ]
 
 
-def check_statistic(statistic) -> None:
+def check_statistic(statistic: Any) -> None:
     """Raise ValueError unless it is None, or can be called."""
     if statistic is not None and not callable(statistic):
         raise ValueError(
@@ -23,7 +26,7 @@ def check_statistic(statistic) -> None:
         )
 
 
-def statistic_values(value) -> pd.Series:
+def statistic_values(value: Any) -> pd.Series:
     """What a statistic of results gave, as numbers with names.
 
     Raises
@@ -63,7 +66,9 @@ def _as_numbers(values, elements):
         ) from None
 
 
-def statistic_frame(own, values):
+def statistic_frame(
+    own: pd.Series, values: Sequence[pd.Series | None]
+) -> tuple[pd.DataFrame, dict[int, str]]:
     """Values of all replicates in the order of those of the results.
 
     Parameters
@@ -80,7 +85,8 @@ def statistic_frame(own, values):
     messages : dict
         What is wrong, by the number of the replicate.
     """
-    out, messages = np.full((len(values), len(own)), np.nan), {}
+    out = np.full((len(values), len(own)), np.nan)
+    messages: dict[int, str] = {}
     names = list(own.index)
     for number, value in enumerate(values):
         if value is None:
@@ -94,7 +100,7 @@ def statistic_frame(own, values):
     return pd.DataFrame(out, columns=own.index), messages
 
 
-def vectorized_values(statistic, frame) -> pd.DataFrame:
+def vectorized_values(statistic: Callable, frame: pd.DataFrame) -> pd.DataFrame:
     """Values of a statistic of frames, a row a replicate.
 
     Raises
@@ -120,7 +126,7 @@ def vectorized_values(statistic, frame) -> pd.DataFrame:
     return _as_numbers(values.reset_index(drop=True), values.to_numpy().ravel())
 
 
-def free_names(names, taken):
+def free_names(names: Iterable[str], taken: Iterable[str]) -> list[str]:
     """Names of values, "statistic ..." where a parameter has the name."""
     taken, out = set(taken), []
     for name in names:

@@ -374,7 +374,7 @@ def _tests_of_variances(fitted: Fitted, test: str, n: int, rng: Any) -> NotedTab
             said = "exact RLRT" if found.is_exact else "RLRT, law of this variance alone"
         # rounding of a difference of log-likelihoods is zero
         row = (*row[:3], found.statistic, row[4])
-        rows[part.label] = (*row, found.pvalue, found.pvalue_se, said)
+        rows[part.label] = (*row, found.pvalue, found.se, said)
         notes += [n for n in found.notes if n not in notes and test != "mixture"]
     if not fitted.reml:
         notes.insert(0, "Fitted by ML, refitted by REML for these tests")

@@ -123,7 +123,7 @@ def predict_at(
     return mean if offset is None else mean + np.asarray(offset, float)
 
 
-def _own_columns(model, exog):
+def _own_columns(model: Model, exog: pd.DataFrame) -> pd.DataFrame:
     """Columns of new data by name, if they have all names of the model's columns."""
     names = model.exog_names
     if exog.columns.is_unique and set(names) <= set(exog.columns):
@@ -131,7 +131,7 @@ def _own_columns(model, exog):
     return exog
 
 
-def new_rows(model, data):
+def new_rows(model: Model, data: Any) -> tuple[Any, np.ndarray | None]:
     """Fixed-effects columns and formula offset for new data."""
     spec = getattr(model.data, SPEC_ATTRIBUTE, None)
     if spec is None:

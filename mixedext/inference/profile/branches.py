@@ -45,7 +45,7 @@ def seek_lower(path: Path) -> None:
         path.coordinates, path.middle, path.nodes[-1]
     ):
         return
-    sought, found = set(), bool(_turns(path))
+    sought, found = set[float](), bool(_turns(path))
     for _ in range(MOST_DOUBTFUL):
         left = [i for i, n in enumerate(path.nodes) if n.coordinate not in sought]
         if not left:

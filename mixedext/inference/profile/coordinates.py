@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy import linalg
@@ -86,7 +87,7 @@ class ProfileModel:
         self.shift = design.deviance_shift(False, design.blocks.nobs)
 
     @cached_property
-    def joint(self):
+    def joint(self) -> Any:
         """The deviance in the engine's units."""
         return joint_deviance(self.design)
 
@@ -158,14 +159,14 @@ class ProfileModel:
             parts.append(own.theta(nearest_relative_root(own, own_covariance)))
         return np.concatenate(parts) if parts else np.zeros(0)
 
-    def coefficients(self, inner) -> np.ndarray:
+    def coefficients(self, inner: np.ndarray) -> np.ndarray:
         """In the data's units."""
         design = self.design
         on_basis = design.least_squares + design.y_scale * inner
         return design.basis.coefficients(on_basis)
 
 
-class _Term:
+class _TermCoordinates:
     """Coordinates of one term: L = sum_s x_s B_s, B_s depending on t for a correlation."""
 
     def __init__(self, own: LinearStructure, target: Target | None):
@@ -292,10 +293,11 @@ class Coordinates:
     def __init__(self, model: ProfileModel, target: Target):
         self.model, self.target = model, target
         self.evaluations = 0
-        self.terms, start = [], 0
-        self.slices, bounded = [], []
+        self.terms: list[_TermCoordinates] = []
+        self.slices: list[slice] = []
+        start, bounded = 0, list[int]()
         for i, own in enumerate(model.structures):
-            term = _Term(own, target if i == target.term else None)
+            term = _TermCoordinates(own, target if i == target.term else None)
             self.terms.append(term)
             self.slices.append(slice(start, start + len(term.basis)))
             bounded.extend(start + np.array(term.bounded, int))
@@ -352,7 +354,7 @@ class Coordinates:
             return -np.pi / 2, np.pi / 2
         return (0.0 if self.target.kind == "sd" else -np.inf), np.inf
 
-    def signs(self, z, other) -> np.ndarray:
+    def signs(self, z: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Signs of z, of the same covariances, that bring it near to other coordinates.
 
         The columns of L may change signs, but not those of what is held.
@@ -379,7 +381,7 @@ class Coordinates:
             z = np.append(z, at.coefficients[self.target.rows[0]])
         return z
 
-    def at(self, z) -> State:
+    def at(self, z: np.ndarray) -> State:
         """The deviance and its derivatives at coordinates z.
 
         Infinite, with no derivatives, where the numbers cannot be computed.

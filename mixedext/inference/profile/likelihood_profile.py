@@ -1,28 +1,49 @@
-"""Profile likelihood of the results: labels, frames, intervals and plots."""
+"""Profile likelihood of the results: labels, frames and intervals."""
 
 from __future__ import annotations
 
 import numbers
 import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+from scipy.interpolate import CubicHermiteSpline
 
-from mixedext.arguments import confidence_level
+from mixedext.arguments import check_jobs, confidence
+from mixedext.engine.fit import Fit
 from mixedext.exceptions import LowerDevianceWarning, user_stacklevel
-from mixedext.inference.profile.coordinates import ProfileModel
+from mixedext.fitted import Fitted, HasFitted
+from mixedext.graphics.profiles import plot_profiles
+from mixedext.inference.profile.coordinates import ProfileModel, Target
 from mixedext.inference.profile.path import LowerDevianceError
-from mixedext.inference.profile.signed_root import Profile, profile_fit, refit_from
+from mixedext.inference.profile.signed_root import (
+    Curve,
+    Limit,
+    Profile,
+    profile_fit,
+    refit_from,
+)
 from mixedext.specification.terms.parameter_names import effect_names, parameter_names
+from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.sparse_terms import SparseTerm
 from mixedext.tables.noted_table import NotedTable
 
-__all__ = ["LikelihoodProfile", "on_the_scale_of_the_data", "profile"]
+__all__ = [
+    "LikelihoodProfile",
+    "on_the_scale_of_the_data",
+    "profile",
+    "profile_conf_int",
+]
 
 # Distance of the points of a path in zeta: the spline through points and slopes is then
 # within 1e-4 of zeta.
 STEP = 0.6
+# A level is above another if it is by more than the rounding of 1 - alpha.
+SAME_LEVEL = 1e-12
 
 
 @dataclass(eq=False, repr=False)
@@ -50,9 +71,9 @@ class LikelihoodProfile:
     level: float
     refitted_by_ml: bool
     _profile: Profile
-    _effects: dict
+    _effects: dict[str, list[str]]
     _step: float = STEP
-    _limits: dict = field(default_factory=dict)
+    _limits: dict[tuple[str, float], tuple[Limit, Limit]] = field(default_factory=dict)
 
     @property
     def deviance(self) -> float:
@@ -64,7 +85,7 @@ class LikelihoodProfile:
         """Evaluations of the deviance and its derivatives."""
         return sum(c.evaluations for c in self._profile.curves)
 
-    def _curve(self, name):
+    def _curve(self, name: str) -> Curve:
         if name not in self.names:
             raise ValueError(
                 f"no profile of {name!r}; there are: {', '.join(map(repr, self.names))}"
@@ -93,7 +114,7 @@ class LikelihoodProfile:
             parts.append(own)
         return pd.concat(parts, ignore_index=True)
 
-    def spline(self, name: str):
+    def spline(self, name: str) -> CubicHermiteSpline:
         """Spline of zeta as a function of the parameter.
 
         Parameters
@@ -117,21 +138,21 @@ class LikelihoodProfile:
         """
         return self._curve(name).spline()
 
-    def conf_int(self, level: float = 0.95, *, alpha: float | None = None) -> pd.DataFrame:
+    def conf_int(self, alpha: float = 0.05, *, level: float | None = None) -> NotedTable:
         """Likelihood intervals: the deviance rises by less than a chi-squared quantile.
 
         Limits are solved for, not interpolated.
 
         Parameters
         ----------
-        level : float, optional
-            Confidence level, at most that of the profile.
         alpha : float, optional
-            One minus the level, as in statsmodels, in place of ``level``.
+            One minus the confidence level, which is at most that of the profile.
+        level : float, optional
+            The level itself, in place of ``alpha``.
 
         Returns
         -------
-        DataFrame
+        NotedTable
             Columns lower and upper.  It prints notes on limits that are bounds (a standard
             deviation of 0, a correlation of -1 or 1), and on limits that do not exist,
             which are NaN.
@@ -157,8 +178,8 @@ class LikelihoodProfile:
         Intercept           4.312837  7.018363
         sd Intercept|Batch, lower: the estimate is at the bound 0
         """
-        level = confidence_level(level, alpha)
-        if level > self.level:
+        level = confidence(alpha, level)
+        if level > self.level + SAME_LEVEL:
             raise ValueError(
                 f"level={level!r} is above that of the profile, {self.level!r}; make the "
                 f"profile with level={level!r}"
@@ -169,7 +190,7 @@ class LikelihoodProfile:
             self._redo(lower)
         return self._intervals(level)
 
-    def _redo(self, lower):
+    def _redo(self, lower: LowerDevianceError) -> None:
         """Profile again from a better fit that the search for a limit has found."""
         found = self._profile
         better = refit_from(found.model, lower)
@@ -183,8 +204,8 @@ class LikelihoodProfile:
         values = again.model.values(again.model.fitted(again.fit))
         self.estimates = pd.Series(values, index=self.estimates.index, name="estimate")
 
-    def _intervals(self, level):
-        rows, notes = [], []
+    def _intervals(self, level: float) -> NotedTable:
+        rows, notes = [], list[str]()
         for name, curve in zip(self.names, self._profile.curves, strict=True):
             if (name, level) not in self._limits:
                 self._limits[name, level] = curve.limits(self._profile.model, level)
@@ -200,14 +221,20 @@ class LikelihoodProfile:
         heading = f"Profile likelihood intervals, {100 * level:.4g}%"
         return NotedTable.of(frame, heading, notes)
 
-    def plot(self, name=None, ax=None, level: float | None = None):
+    def plot(
+        self,
+        parameters: str | Sequence[str] | None = None,
+        ax: Any = None,
+        *,
+        level: float | None = None,
+    ) -> Any:
         """Zeta against the parameter: a straight line where a Wald interval would do.
 
         Vertical lines are the limits of the interval, the dot in the middle the estimate.
 
         Parameters
         ----------
-        name : str or list of str, optional
+        parameters : str or list of str, optional
             The parameters; all of them if None.
         ax : Axes or array of Axes, optional
             Where to draw; a grid of new ones if None.
@@ -231,55 +258,29 @@ class LikelihoodProfile:
         >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
         >>> figure = result.profile("random").plot()  # doctest: +SKIP
         """
-        import matplotlib.pyplot as plt
-
-        chosen = self.names if name is None else [name] if isinstance(name, str) else name
-        curves = [self._curve(n) for n in chosen]
         level = min(0.95, self.level) if level is None else level
-        limits = self.conf_int(level)
-        if ax is None:
-            columns = int(np.ceil(np.sqrt(len(chosen))))
-            rows = -(-len(chosen) // columns)
-            size = (3.2 * columns, 2.8 * rows)
-            _, ax = plt.subplots(
-                rows, columns, figsize=size, squeeze=False, layout="constrained"
-            )
-        axes = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
-        if len(axes) < len(chosen):
-            raise ValueError(f"ax has {len(axes)} axes for {len(chosen)} parameters")
-        for own, label, curve in zip(axes, chosen, curves, strict=False):
-            _draw(own, label, curve, limits.loc[label], level)
-        for own in axes[len(chosen) :]:
-            own.set_visible(False)
-        return axes[0].figure
+        names = self.names if parameters is None else parameters
+        names = [names] if isinstance(names, str) else names
+        limits = self.conf_int(level=level)  # first: it may lead to a better fit
+        curves = {name: self._curve(name) for name in names}
+        return plot_profiles(curves, limits, level, ax)
 
-    def __repr__(self):
-        return repr(self.conf_int(min(0.95, self.level)))
+    def __repr__(self) -> str:
+        return repr(self.conf_int(level=min(0.95, self.level)))
 
-    def _repr_html_(self):
-        return self.conf_int(min(0.95, self.level))._repr_html_()
+    def _repr_html_(self) -> str:
+        return self.conf_int(level=min(0.95, self.level))._repr_html_()
 
 
-def _draw(ax, label, curve, limits, level):
-    """One curve, its points, the level and the limits."""
-    quantile = float(np.sqrt(stats.chi2.ppf(level, 1)))
-    ax.axhline(0.0, color="0.7", lw=0.8)
-    for height in (-quantile, quantile):
-        if not curve.zeta.min() <= height <= curve.zeta.max():
-            continue  # beyond a bound, such as a standard deviation of zero
-        ax.axhline(height, color="0.7", lw=0.8, ls="--")
-    for limit in limits[np.isfinite(limits)]:
-        ax.axvline(limit, color="0.7", lw=0.8)
-    if len(curve.value) > 1:
-        grid = np.linspace(curve.value[0], curve.value[-1], 201)
-        ax.plot(grid, curve.spline()(grid))
-    ax.plot(curve.value, curve.zeta, ".", color="C0", ms=4)
-    ax.plot(curve.value[curve.middle], curve.zeta[curve.middle], "o", color="C0", ms=5)
-    ax.set_xlabel(label)
-    ax.set_ylabel("zeta")
-
-
-def profile(results, which=None, n_jobs=1, level=0.99, step=STEP) -> LikelihoodProfile:
+def profile(
+    results: HasFitted,
+    parameters: Any = None,
+    n_jobs: int | None = None,
+    alpha: float = 0.01,
+    step: float = STEP,
+    *,
+    level: float | None = None,
+) -> LikelihoodProfile:
     """Profile likelihood of standard deviations, correlations, sigma and fixed effects.
 
     The ordinary likelihood is maximized over all other parameters along a path of
@@ -288,18 +289,20 @@ def profile(results, which=None, n_jobs=1, level=0.99, step=STEP) -> LikelihoodP
 
     Parameters
     ----------
-    which : str, int or list of these, optional
+    parameters : str, int or list of these, optional
         Names of parameters, or their numbers in the order of the table below; "random"
         (standard deviations, correlations and sigma; ``"theta_"`` as in lme4), "fixed"
         (``"beta_"``); a grouping factor, for its standard deviations and correlations.
         All if None.
-    n_jobs : int or None, optional
-        Processes of joblib's backend, each with its share of the parameters; what
-        ``joblib.parallel_config`` says if None.  The numbers do not depend on it.
-    level : float, optional
-        Largest confidence level that intervals will be asked for.
+    n_jobs : int, optional
+        Jobs of joblib, each with its share of the parameters; by default what
+        ``joblib.parallel_config`` says, or else one.  The numbers do not depend on it.
+    alpha : float, optional
+        One minus the largest confidence level that intervals will be asked for.
     step : float, optional
         Distance of points, on the scale of zeta.
+    level : float, optional
+        That level itself, in place of ``alpha``.
 
     Returns
     -------
@@ -336,30 +339,29 @@ def profile(results, which=None, n_jobs=1, level=0.99, step=STEP) -> LikelihoodP
     Intercept                   237.68  265.13
     Days                          7.36   13.58
     """
-    fit = results.fitted.fit
+    fitted, fit = results.fitted, results.fitted.fit
     if fit.held is not None:
         raise ValueError(
             "parameters of these results were held or penalized; profiles are of the "
             "likelihood of all parameters"
         )
-    level = confidence_level(level)
-    if n_jobs is not None and (not _is_number(n_jobs) or n_jobs == 0):
-        raise ValueError(f"n_jobs={n_jobs!r} must be a whole number other than 0, or None")
-    if not (isinstance(step, numbers.Real) and 0 < step <= 1):
+    level = confidence(alpha, level)
+    check_jobs(n_jobs)
+    if not (isinstance(step, numbers.Real) and 0 < float(step) <= 1):
         raise ValueError(
             f"step={step!r} must be a number above 0 and at most 1, such as {STEP}"
         )
-    design = fit.design
-    names = parameter_names(design.terms, _kept_names(results))
-    targets = ProfileModel(design).targets()
-    chosen = _chosen(which, names, targets, design.terms)
+    terms = fitted.random.terms
+    names = parameter_names(terms, _kept_names(fitted))
+    targets = ProfileModel(fit.design).targets()
+    chosen = _chosen(parameters, names, targets, terms)
     zeta_max = float(np.sqrt(stats.chi2.ppf(level, 1)))
     found = profile_fit(fit, [targets[i] for i in chosen], zeta_max, step, n_jobs)
     if found.falls:
         _warn_of_fall(sum(found.falls), found.fit)
     values = found.model.values(found.model.fitted(found.fit))
     effects = {
-        names[i]: effect_names(design.terms[targets[i].term])
+        names[i]: effect_names(terms[targets[i].term])
         for i in chosen
         if targets[i].term >= 0
     }
@@ -374,23 +376,28 @@ def profile(results, which=None, n_jobs=1, level=0.99, step=STEP) -> LikelihoodP
     )
 
 
-def profile_conf_int(results, alpha, cols, n_jobs=1):
+def profile_conf_int(
+    results: HasFitted, alpha: float, cols: Any, n_jobs: int | None = None
+) -> NotedTable:
     """Intervals as ``on_the_scale_of_the_data`` has them."""
     level = 1 - alpha
-    table = results.profile(n_jobs=n_jobs, level=max(level, 0.9)).conf_int(level)
-    count = len(table) - len(results.fitted.fit.design.basis.kept)
+    found = profile(results, n_jobs=n_jobs, level=max(level, 0.9))
+    table = found.conf_int(level=level)
+    count = len(table) - results.fitted.fixed.rank
     limits = table.to_numpy()
     frame = on_the_scale_of_the_data(results, limits[count:], limits[:count])
     out = frame if cols is None else frame.iloc[np.asarray(cols)]
     return NotedTable.of(out, table.heading, table.notes)
 
 
-def on_the_scale_of_the_data(results, fixed, variances) -> pd.DataFrame:
+def on_the_scale_of_the_data(
+    results: HasFitted, fixed: np.ndarray, variances: np.ndarray
+) -> pd.DataFrame:
     """Limits of fixed effects, then of standard deviations, correlations and sigma.
 
     Parameters
     ----------
-    results : MixedLMResults
+    results : HasFitted
         The results.
     fixed : ndarray
         Limits of the fixed effects that were not dropped, (rank, 2).
@@ -402,8 +409,9 @@ def on_the_scale_of_the_data(results, fixed, variances) -> pd.DataFrame:
     DataFrame
         Columns 0 and 1; NaN for fixed effects that were dropped.
     """
-    design, labels = results.fitted.fit.design, list(results.model.exog_names)
-    names, kept = parameter_names(design.terms, _kept_names(results)), design.basis.kept
+    fitted, kept = results.fitted, results.fitted.fixed.kept
+    labels = list(fitted.fixed.names)
+    names = parameter_names(fitted.random.terms, _kept_names(fitted))
     for j, name in zip(kept, names[len(variances) :], strict=True):
         labels[j] = name
     whole = np.full((len(labels), 2), np.nan)
@@ -412,13 +420,12 @@ def on_the_scale_of_the_data(results, fixed, variances) -> pd.DataFrame:
     return pd.DataFrame(np.vstack([whole, variances]), index=index)
 
 
-def _kept_names(results):
+def _kept_names(fitted: Fitted) -> list[str]:
     """Names of the fixed effects that were not dropped."""
-    names = results.model.exog_names
-    return [names[j] for j in results.fitted.fit.design.basis.kept]
+    return [fitted.fixed.names[j] for j in fitted.fixed.kept]
 
 
-def _warn_of_fall(fall, fit):
+def _warn_of_fall(fall: float, fit: Fit) -> None:
     """Say that the profile rests on a better fit than the results."""
     warnings.warn(
         "the profile has found a deviance that is lower than that of the fit by "
@@ -430,14 +437,21 @@ def _warn_of_fall(fall, fit):
     )
 
 
-def _chosen(which, names, targets, terms):
+def _chosen(
+    parameters: Any,
+    names: list[str],
+    targets: Sequence[Target],
+    terms: Sequence[RandomTerm | SparseTerm],
+) -> list[int]:
     """Numbers of the parameters asked for, in the order of all."""
-    if which is None:
+    if parameters is None:
         return list(range(len(names)))
     groups = _groups(targets, terms)
-    single = isinstance(which, str | numbers.Integral) or not np.iterable(which)
-    chosen = set()
-    for item in [which] if single else list(which):
+    single = isinstance(parameters, str | numbers.Integral) or not isinstance(
+        parameters, Iterable
+    )
+    chosen: set[int] = set()
+    for item in [parameters] if single else list(parameters):
         if isinstance(item, str) and item in names:
             chosen.add(names.index(item))
         elif isinstance(item, str) and item in groups:
@@ -447,19 +461,23 @@ def _chosen(which, names, targets, terms):
         else:
             others = [repr(g) for g, own in groups.items() if own and g not in _LME4S]
             raise ValueError(
-                f"which={item!r} is no parameter; there are: "
+                f"parameters={item!r} is no parameter; there are: "
                 f"{', '.join(map(repr, names))}; many at once are {', '.join(others)}; "
                 f"numbers go from 0 to {len(names) - 1}"
             )
     if not chosen:
-        raise ValueError(f"which={which!r} names no parameter; leave it out for all")
+        raise ValueError(
+            f"parameters={parameters!r} names no parameter; leave it out for all"
+        )
     return sorted(chosen)
 
 
 _LME4S = "theta_", "beta_"
 
 
-def _groups(targets, terms):
+def _groups(
+    targets: Sequence[Target], terms: Sequence[RandomTerm | SparseTerm]
+) -> Mapping[str, list[int]]:
     """Numbers of parameters by what many have in common."""
     fixed = [i for i, t in enumerate(targets) if t.kind == "fixed"]
     random = [i for i, t in enumerate(targets) if t.kind != "fixed"]
@@ -470,5 +488,5 @@ def _groups(targets, terms):
     return out
 
 
-def _is_number(item):
+def _is_number(item: Any) -> bool:
     return isinstance(item, numbers.Integral) and not isinstance(item, bool)

@@ -56,7 +56,7 @@ def signed_root(deviance: float, best: float, sign: int) -> float:
     return float(sign * np.sqrt(max(deviance - best, 0.0)))
 
 
-def check_lower(coordinates: Coordinates, node: RestrictedMinimum, best: float):
+def check_lower(coordinates: Coordinates, node: RestrictedMinimum, best: float) -> None:
     """Raise LowerDevianceError if the deviance lies below the best one so far."""
     if node.deviance < best - LOWER * max(1.0, 1e-6 * abs(best)):
         raise LowerDevianceError(coordinates.estimates(node.state), node.deviance)
@@ -138,7 +138,8 @@ class Path:
 
     def walk(self) -> None:
         """Points from the last one on to the end."""
-        before, last = (None, self.middle, *self.nodes)[-2:]
+        so_far = [self.middle, *self.nodes]
+        last, before = so_far[-1], so_far[-2] if len(so_far) > 1 else None
         if last.coordinate == self.bound:
             self.end = self._bound_reason(at_estimate=before is None)
             return

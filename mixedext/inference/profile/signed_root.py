@@ -12,7 +12,9 @@ restricted minimum: no interpolation is left in them.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from scipy import stats
@@ -43,6 +45,8 @@ from mixedext.inference.profile.restricted_minimum import (
 )
 
 __all__ = ["Curve", "Limit", "Profile", "profile_curve", "profile_fit", "refit_from"]
+
+Outcome: TypeAlias = "Curve | LowerDevianceError"
 
 # Refits from lower deviances.
 MOST_REFITS = 5
@@ -103,7 +107,7 @@ class Curve:
     middle: int
     nodes: list[RestrictedMinimum] = field(repr=False)
 
-    def spline(self):
+    def spline(self) -> CubicHermiteSpline:
         """Cubic spline zeta(value) through points and slopes, monotone where they are.
 
         Slopes are cut to what keeps each piece monotone (Fritsch and Carlson 1980).
@@ -113,7 +117,7 @@ class Curve:
             raise ValueError("the profile has a single point: no spline")
         chord = np.diff(y) / np.diff(x)
         slope = self.slope.copy()
-        for i in np.flatnonzero(~np.isfinite(slope)):
+        for i in np.flatnonzero(~np.isfinite(slope)).tolist():
             slope[i] = _end_slope(x, y, i)
         for i, c in enumerate(chord):
             low, high = slope[i : i + 2]
@@ -129,9 +133,10 @@ class Curve:
         zeta = float(np.sqrt(stats.chi2.ppf(level, 1)))
         coordinates = Coordinates(model, self.target)
         with blas_threads():
-            return tuple(self._limit(coordinates, zeta, side) for side in (0, 1))
+            lower, upper = (self._limit(coordinates, zeta, side) for side in (0, 1))
+        return lower, upper
 
-    def _limit(self, coordinates, wanted, side):
+    def _limit(self, coordinates: Coordinates, wanted: float, side: int) -> Limit:
         sign = 1 if side else -1
         outward = self.nodes if side else self.nodes[::-1]
         height = np.array([sign * z for z in (self.zeta if side else self.zeta[::-1])])
@@ -155,7 +160,7 @@ class Curve:
         )
         return Limit(coordinates.parameter(value), reason)
 
-    def _end(self, node, coordinates, side):
+    def _end(self, node: RestrictedMinimum, coordinates: Coordinates, side: int) -> Limit:
         low, high = coordinates.limits
         bound = high if side else low
         if node.coordinate == bound:
@@ -200,7 +205,11 @@ class Profile:
 
 
 def profile_fit(
-    fit: Fit, targets: list[Target], zeta_max: float, step: float, n_jobs: int | None = 1
+    fit: Fit,
+    targets: list[Target],
+    zeta_max: float,
+    step: float,
+    n_jobs: int | None = None,
 ) -> Profile:
     """Profile parameters of a model by maximum likelihood.
 
@@ -212,8 +221,8 @@ def profile_fit(
         The parameters.
     zeta_max, step : float
         Where a path ends, and the distance of its points, in zeta.
-    n_jobs : int or None, optional
-        Processes of joblib's backend.
+    n_jobs : int, optional
+        Jobs of joblib; by default what its configuration says, or else one.
 
     Raises
     ------
@@ -225,14 +234,15 @@ def profile_fit(
     design = fit.design
     if fit.reml:
         fit = fit_design(design, False)
-    model, falls = ProfileModel(design), []
+    model, falls = ProfileModel(design), list[float]()
     for _ in range(MOST_REFITS):
         fitted = model.fitted(fit)
         arguments = [(model, t, fitted, fit.deviance, zeta_max, step) for t in targets]
         outcomes = _outcomes(arguments, n_jobs)
         lower = [o for o in outcomes if isinstance(o, LowerDevianceError)]
         if not lower:
-            return Profile(fit, model, outcomes, falls)
+            curves = [o for o in outcomes if isinstance(o, Curve)]
+            return Profile(fit, model, curves, falls)
         better = refit_from(model, lower[0])
         falls.append(fit.deviance - better.deviance)
         fit = better
@@ -243,10 +253,16 @@ def profile_fit(
     )
 
 
-def _outcomes(arguments, n_jobs):
+def _outcomes(arguments: list[tuple], n_jobs: int | None) -> list[Outcome]:
     """Curves, up to the first lower deviance if they are computed one after the other."""
+    # a backend can only have been chosen where joblib has been imported
+    if n_jobs is None and "joblib" in sys.modules:
+        n_jobs = sys.modules["joblib"].effective_n_jobs(None)
+        n_jobs = None if n_jobs > 1 else 1
+    elif n_jobs is None:
+        n_jobs = 1
     if n_jobs == 1:
-        outcomes = []
+        outcomes: list[Outcome] = []
         for own in arguments:
             outcomes.append(_outcome(*own))
             if isinstance(outcomes[-1], LowerDevianceError):
@@ -266,7 +282,14 @@ def refit_from(model: ProfileModel, lower: LowerDevianceError) -> Fit:
     return fit_design(model.design, False, start=model.theta(lower.estimates))
 
 
-def _outcome(model, target, fitted, best, zeta_max, step):
+def _outcome(
+    model: ProfileModel,
+    target: Target,
+    fitted: Estimates,
+    best: float,
+    zeta_max: float,
+    step: float,
+) -> Outcome:
     """A curve, or the lower deviance that was found."""
     with blas_threads():
         try:

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, cast
+
 import numpy as np
 from statsmodels.tools.validation import string_like
 
 from mixedext.engine.constrained.maximum import maximize
 from mixedext.engine.constrained.objective import Objective, Penalties
-from mixedext.engine.deviance.likelihood import Likelihood
+from mixedext.engine.deviance.likelihood import Likelihood, Point
+from mixedext.fitted import HasFitted
+from mixedext.specification.terms.packing import ParameterLayout
+from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = ["profile_variance"]
 
 
 def profile_variance(
-    results, re_ix, vtype, num_low, dist_low, num_high, dist_high, max_iterations=None
+    results: HasFitted,
+    re_ix: Any,
+    vtype: str,
+    num_low: int,
+    dist_low: float,
+    num_high: int,
+    dist_high: float,
+    max_iterations: int | None = None,
 ) -> np.ndarray:
     """Log-likelihood maximized over all else on a grid of one variance.
 
     Parameters
     ----------
-    results : MixedLMResults
+    results : HasFitted
         The fit whose variance the grid is laid around.
     re_ix : int or str
         Number of the random effect in cov_re, or name of the component.
@@ -44,9 +58,13 @@ def profile_variance(
         If an argument is not known, or the grid would reach zero.
     """
     vtype = string_like(vtype, "vtype", options=("re", "vc"), lower=False)
-    model, scale, design = results.model, results.scale, results.fitted.fit.design
-    layout, terms, kept = model.layout, design.terms, design.basis.kept
-    packed = layout.pack_parts(terms, results.cov_re_unscaled, results.vcomp / scale)
+    fitted = results.fitted
+    model, fit, arguments = fitted.model, fitted.fit, fitted.arguments
+    layout, terms, kept = model.layout, fit.design.terms, fitted.fixed.kept
+    scale = fit.scale
+    cov_re = layout.cov_re([lam @ lam.T for lam in fit.lams])
+    vcomp = layout.vcomp(terms, fit.covariances) / scale
+    packed = layout.pack_parts(terms, cov_re, vcomp)
     order = np.arange(layout.n_packed)
     if vtype == "re":
         if not -model.k_re <= re_ix < model.k_re:
@@ -68,31 +86,33 @@ def profile_variance(
         )
     free_fixed = np.ones(len(kept), bool)
     free_packed = np.ones(layout.n_packed, bool)
-    if results.freepat is not None:
-        pattern = results.freepat
+    pattern = arguments.free
+    if pattern is not None:
         free_fixed = np.asarray(pattern.fe_params)[kept] == 1
         whole = layout.pack_parts(terms, pattern.cov_re, pattern.vcomp)
         free_packed = (whole == 1)[order]
     free_packed[number] = False
     objective = Objective(
-        Likelihood(design, results.reml),
+        Likelihood(fit.design, fitted.reml),
         layout,
         True,
         model.k_fe,
         free_fixed,
         free_packed,
-        Penalties(results.fe_pen, results.cov_pen),
+        Penalties(arguments.fe_pen, arguments.cov_pen),
         order,
     )
-    fixed = np.nan_to_num(np.asarray(results.fe_params))[kept]
+    fixed = fitted.fixed.coefficients
     left = np.linspace(low, middle, num_low + 1) if num_low else np.array([middle])
     right = np.linspace(middle, high, num_high + 1)[1:]
-    below = _along(objective, fixed, packed, number, left[::-1], scale, max_iterations)
-    above = _along(objective, fixed, packed, number, right, scale, max_iterations)
+    below = _along(objective, fixed, packed, number, left[::-1], max_iterations)
+    above = _along(objective, fixed, packed, number, right, max_iterations)
     return np.array(below[::-1] + above)
 
 
-def _first_in_block(layout, terms, row):
+def _first_in_block(
+    layout: ParameterLayout, terms: Sequence[RandomTerm | SparseTerm], row: int
+) -> tuple[np.ndarray, int]:
     """Order of the packed elements with one row of cov_re first in its term."""
     k_re, start = len(layout.re_names), 0
     rows = np.arange(k_re)
@@ -104,15 +124,22 @@ def _first_in_block(layout, terms, row):
         start = stop
     a, b = layout.triangle(terms)
     place = {pair: j for j, pair in enumerate(zip(a.tolist(), b.tolist(), strict=True))}
-    order = [
+    moved = [
         place[max(rows[i], rows[j]), min(rows[i], rows[j])]
         for i, j in zip(a, b, strict=True)
     ]
-    order = np.array(order + list(range(len(order), layout.n_packed)), np.intp)
+    order = np.array(moved + list(range(len(moved), layout.n_packed)), np.intp)
     return order, place[start, start]
 
 
-def _along(objective, fixed, packed, number, values, scale, max_iterations):
+def _along(
+    objective: Objective,
+    fixed: np.ndarray,
+    packed: np.ndarray,
+    number: int,
+    values: np.ndarray,
+    max_iterations: int | None,
+) -> list[list[float]]:
     """Maxima along the values, each from the one before."""
     layout, terms = objective.layout, objective.terms
     out = []
@@ -123,5 +150,5 @@ def _along(objective, fixed, packed, number, values, scale, max_iterations):
         packed[objective.order] = layout.square(terms, root)
         found = maximize(objective, fixed, packed, max_iterations)
         fixed, packed = found.fixed, found.packed
-        out.append([value * found.state.point.scale(found.fixed), found.value])
+        out.append([value * cast(Point, found.state.point).scale(found.fixed), found.value])
     return out

@@ -6,6 +6,8 @@ Lam', which holds for singular Lam too.  Groups of the same size are done togeth
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy import sparse
 
@@ -17,7 +19,9 @@ __all__ = ["conditional_covariances", "group_grams"]
 _BATCH = 1 << 20
 
 
-def group_grams(z, sizes, weights=None) -> np.ndarray:
+def group_grams(
+    z: sparse.csr_array, sizes: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
     """Z_g'W Z_g of all groups, one after the other.
 
     Parameters
@@ -47,7 +51,13 @@ def group_grams(z, sizes, weights=None) -> np.ndarray:
     return out
 
 
-def conditional_covariances(grams, sizes, lam, deviations, scale) -> list[np.ndarray]:
+def conditional_covariances(
+    grams: np.ndarray,
+    sizes: np.ndarray,
+    lam: np.ndarray,
+    deviations: np.ndarray,
+    scale: float,
+) -> list[np.ndarray]:
     """Conditional covariance of the effects of every group.
 
     Parameters
@@ -96,7 +106,7 @@ def _sandwich(middle, lam, root):
     return out
 
 
-def _batches(sizes):
+def _batches(sizes: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Sizes, and groups of that size in batches."""
     for size in np.unique(sizes[sizes > 0]).tolist():
         groups = np.flatnonzero(sizes == size)

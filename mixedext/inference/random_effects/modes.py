@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from mixedext.fitted import Fitted, HasFitted, once_a_fit
+from mixedext.fitted import Fitted, HasFitted, Model, once_a_fit
 from mixedext.inference.random_effects.group_effects import (
     conditional_covariances,
     group_grams,
@@ -29,9 +31,9 @@ __all__ = [
 MOST_MEMORY, KEPT_MEMORY = 2**28, 2**26
 
 
-def _terms_of(results, group):
-    terms = results.fitted.fit.design.terms
-    groups = list(dict.fromkeys(t.group for t in terms))
+def _terms_of(fitted: Fitted, group: str | None) -> tuple[str, list[int]]:
+    """A grouping factor, the only one if None, and the numbers of its terms."""
+    terms, groups = fitted.random.terms, fitted.random.groups
     if not groups:
         raise ValueError("the model has no random effects")
     if group is None:
@@ -40,7 +42,7 @@ def _terms_of(results, group):
         group = groups[0]
     numbers = [i for i, t in enumerate(terms) if t.group == group]
     # a component may have the name of a factor, which comes first
-    own = results.fitted.model.components
+    own = fitted.model.components
     numbers = [i for i in numbers if i not in own] or numbers[:1]
     if not numbers:
         raise ValueError(
@@ -50,13 +52,17 @@ def _terms_of(results, group):
     return group, numbers
 
 
+def _effect_names(fitted: Fitted, numbers: list[int]) -> list[str]:
+    return [name for i in numbers for name in fitted.random.terms[i].names]
+
+
 def n_levels(results: HasFitted) -> pd.Series:
     """Number of levels of each grouping factor."""
     terms = results.fitted.random.terms
     return pd.Series({t.group: t.n_levels for t in terms}, dtype=int)
 
 
-def ranef(results, group=None):
+def ranef(results: HasFitted, group: str | None = None) -> pd.DataFrame:
     """Conditional modes (BLUPs) of a grouping factor.
 
     Parameters
@@ -88,18 +94,18 @@ def ranef(results, group=None):
     >>> result.ranef("batch").shape, result.ranef("cask").shape
     ((10, 1), (30, 1))
     """
-    group, numbers = _terms_of(results, group)
-    fit, component = results.fitted.fit, _component_of(results, numbers)
+    fitted = results.fitted
+    group, numbers = _terms_of(fitted, group)
+    effects, component = fitted.fit.effects, _component_of(fitted, numbers)
     if component is not None:
-        values = component.values(fit.effects[numbers[0]])
-        return _component_frame(results, component, values, 0.0)
-    values = np.hstack([fit.effects[i] for i in numbers])
-    names = [n for i in numbers for n in fit.design.terms[i].names]
-    index = pd.Index(fit.design.terms[numbers[0]].levels, name=group)
-    return pd.DataFrame(values, index=index, columns=names)
+        values = component.values(effects[numbers[0]])
+        return _component_frame(fitted, component, values, 0.0)
+    values = np.hstack([effects[i] for i in numbers])
+    index = pd.Index(fitted.random.terms[numbers[0]].levels, name=group)
+    return pd.DataFrame(values, index=index, columns=_effect_names(fitted, numbers))
 
 
-def ranef_cov(results, group=None):
+def ranef_cov(results: HasFitted, group: str | None = None) -> pd.DataFrame:
     """Conditional covariances of the random effects, given theta, beta and sigma.
 
     Parameters
@@ -113,22 +119,23 @@ def ranef_cov(results, group=None):
         Rows by (level, effect), columns by effect; of a variance component the
         variances alone, rows as of ``ranef``.
     """
-    group, numbers = _terms_of(results, group)
-    fit, component = results.fitted.fit, _component_of(results, numbers)
-    blocks = fit.joint_effect_covariance(numbers)
+    fitted = results.fitted
+    group, numbers = _terms_of(fitted, group)
+    component = _component_of(fitted, numbers)
+    blocks = fitted.fit.joint_effect_covariance(numbers)
     if component is not None:
         variances = np.diagonal(blocks, axis1=1, axis2=2)
         values = component.values(variances)
-        prior = fit.covariances[numbers[0]][0, 0]
+        prior = fitted.random.covariances[numbers[0]][0, 0]
         values[component.place < 0] = prior
-        return _component_frame(results, component, values, prior)
-    names = [n for i in numbers for n in fit.design.terms[i].names]
-    levels = fit.design.terms[numbers[0]].levels
+        return _component_frame(fitted, component, values, prior)
+    names = _effect_names(fitted, numbers)
+    levels = fitted.random.terms[numbers[0]].levels
     index = pd.MultiIndex.from_product([levels, names], names=[group, "effect"])
     return pd.DataFrame(blocks.reshape(-1, len(names)), index=index, columns=names)
 
 
-def coef(results, group=None):
+def coef(results: HasFitted, group: str | None = None) -> pd.DataFrame:
     """Fixed effects plus random effects of every level, as lme4's ``coef``.
 
     Parameters
@@ -142,27 +149,30 @@ def coef(results, group=None):
         One row a level; one column a fixed effect, and one a random effect that no
         fixed effect goes with.
     """
-    modes = ranef(results, group)
+    fitted = results.fitted
+    modes = ranef(fitted, group)
     modes = modes.T.groupby(level=0, sort=False).sum().T
     out = pd.DataFrame(
-        np.tile(results.fitted.fixed.estimate, (len(modes), 1)),
+        np.tile(fitted.fixed.estimate, (len(modes), 1)),
         index=modes.index,
-        columns=results.fitted.model.exog_names,
+        columns=list(fitted.fixed.names),
     )
     for name in modes.columns:
         out[name] = out[name] + modes[name] if name in out else modes[name]
     return out
 
 
-def _component_of(results, numbers):
+def _component_of(fitted: Fitted, numbers: list[int]) -> Component | None:
     """The variance component of ``groups`` that a term belongs to, or None."""
-    if numbers[0] not in results.fitted.model.components:
+    model = fitted.model
+    if numbers[0] not in model.components:
         return None
-    first = results.fitted.model.components[0]
-    return results.fitted.model.component_columns[numbers[0] - first]
+    return model.component_columns[numbers[0] - model.components[0]]
 
 
-def _component_frame(results, component, values, other):
+def _component_frame(
+    fitted: Fitted, component: Component, values: np.ndarray, other: float
+) -> pd.DataFrame:
     """A column of values by group and label; ``other`` for columns that are zero."""
     groups, numbers = component.column_group, component.column_label
     if component.complete:
@@ -171,19 +181,20 @@ def _component_frame(results, component, values, other):
         flat[groups * width + numbers] = values
         groups = np.repeat(np.arange(component.n_groups), width)
         numbers, values = np.tile(np.arange(width), component.n_groups), flat
-    labels, levels = component.labels.index, results.fitted.model.group_levels
+    labels, levels = component.labels.index, fitted.model.group_levels
+    name = fitted.model.group_name
+    index: pd.Index
     if len(levels) == 1:
         index = pd.Index(labels[numbers], name=component.name)
     elif len(labels) == 1 and np.array_equal(groups, np.arange(len(levels))):
-        index = pd.Index(levels, name=results.fitted.model.group_name)
+        index = pd.Index(levels, name=name)
     else:
         arrays = [levels.take(groups), labels[numbers]]
-        names = [results.fitted.model.group_name, component.name]
-        index = pd.MultiIndex.from_arrays(arrays, names=names)
+        index = pd.MultiIndex.from_arrays(arrays, names=[name, component.name])
     return pd.DataFrame({component.name: values}, index=index)
 
 
-def random_effects(results):
+def random_effects(results: HasFitted) -> dict[Any, Any]:
     """Conditional modes.
 
     Returns
@@ -205,17 +216,17 @@ def random_effects(results):
     >>> list(model.fit().random_effects["A"].index)
     ['batch', 'cask[C(cask)[a]]', 'cask[C(cask)[b]]', 'cask[C(cask)[c]]']
     """
-    if results.fitted.model.stated_by_groups:
-        return _effects_by_group(results)
-    groups = _group_names(results)
+    fitted = results.fitted
+    if fitted.model.stated_by_groups:
+        return _effects_by_group(fitted)
+    groups = fitted.random.groups
     if len(groups) != 1:
-        return {group: ranef(results, group) for group in groups}
-    frame = ranef(results)
-    frame.columns = _effect_labels(results)
+        return {group: ranef(fitted, group) for group in groups}
+    frame = ranef(fitted).set_axis(_effect_labels(fitted), axis=1)
     return dict(frame.iterrows())
 
 
-def random_effects_cov(results):
+def random_effects_cov(results: HasFitted) -> dict[Any, pd.DataFrame]:
     """Conditional covariances of the random effects, keyed as ``random_effects``.
 
     Given theta, beta and sigma; for a model stated by ``groups`` with the covariances
@@ -226,15 +237,16 @@ def random_effects_cov(results):
     MemoryError
         If a group has so many effects that their covariances would not fit.
     """
-    if results.fitted.model.stated_by_groups:
-        return _covariances_by_group(results)
-    groups = _group_names(results)
+    fitted = results.fitted
+    if fitted.model.stated_by_groups:
+        return _covariances_by_group(fitted)
+    groups = fitted.random.groups
     if len(groups) != 1:
-        return {group: ranef_cov(results, group) for group in groups}
-    _, numbers = _terms_of(results, None)
-    labels = _effect_labels(results)
-    levels = results.fitted.fit.design.terms[0].levels
-    blocks = results.fitted.fit.joint_effect_covariance(numbers)
+        return {group: ranef_cov(fitted, group) for group in groups}
+    _, numbers = _terms_of(fitted, None)
+    labels = _effect_labels(fitted)
+    levels = fitted.random.terms[0].levels
+    blocks = fitted.fit.joint_effect_covariance(numbers)
     return {
         level: pd.DataFrame(block, index=labels, columns=labels)
         for level, block in zip(levels, blocks, strict=True)
@@ -247,44 +259,40 @@ def _slots(fitted: Fitted) -> _Slots:
     return _Slots.of(fitted.model)
 
 
-def _effects_by_group(results):
-    slots, fit = _slots(results.fitted), results.fitted.fit
+def _effects_by_group(fitted: Fitted) -> dict[Any, pd.Series]:
+    slots, model, effects = _slots(fitted), fitted.model, fitted.fit.effects
     flat = np.zeros(int(slots.sizes.sum()))
-    if slots.k:
-        main = fit.effects[results.fitted.model.main_term]
-        flat[slots.first[:, None] + np.arange(slots.k)] = main
-    terms = zip(
-        results.fitted.model.components, slots.components, slots.offsets, strict=True
-    )
+    if model.main_term is not None:
+        flat[slots.first[:, None] + np.arange(slots.k)] = effects[model.main_term]
+    terms = zip(model.components, slots.components, slots.offsets, strict=True)
     for number, component, offset in terms:
         at = offset[component.column_group] + component.slots
-        flat[at] = component.values(fit.effects[number])
+        flat[at] = component.values(effects[number])
     ends = (slots.first + slots.sizes).tolist()
-    rows = zip(results.fitted.model.group_labels, slots.indexes(), ends, strict=True)
+    rows = zip(model.group_labels, slots.indexes(), ends, strict=True)
     return {
         group: pd.Series(flat[end - len(index) : end], index=index)
         for group, index, end in rows
     }
 
 
-def _covariances_by_group(results):
-    slots, fit = _slots(results.fitted), results.fitted.fit
-    if not slots.components:
-        blocks = fit.joint_effect_covariance([results.fitted.model.main_term])
+def _covariances_by_group(fitted: Fitted) -> dict[Any, pd.DataFrame]:
+    slots, model, fit = _slots(fitted), fitted.model, fitted.fit
+    main = model.main_term
+    blocks: Sequence[np.ndarray] | np.ndarray
+    if main is not None and not slots.components:
+        blocks = fit.joint_effect_covariance([main])
     else:
-        lam = np.zeros((0, 0))
-        if slots.k:
-            lam = fit.lams[results.fitted.model.main_term]
+        lam = np.zeros((0, 0)) if main is None else fit.lams[main]
         deviations = np.zeros(int(slots.sizes.sum()))
-        for number, own, offset in zip(
-            results.fitted.model.components, slots.components, slots.offsets, strict=True
-        ):
+        terms = zip(model.components, slots.components, slots.offsets, strict=True)
+        for number, own, offset in terms:
             at = np.repeat(offset - np.cumsum(own.sizes) + own.sizes, own.sizes)
             deviations[at + np.arange(len(at))] = abs(fit.lams[number][0, 0])
         blocks = conditional_covariances(
-            _grams(results.fitted), slots.sizes, lam, deviations, fit.scale
+            _grams(fitted), slots.sizes, lam, deviations, fit.scale
         )
-    rows = zip(results.fitted.model.group_labels, slots.indexes(), blocks, strict=True)
+    rows = zip(model.group_labels, slots.indexes(), blocks, strict=True)
     return {
         group: pd.DataFrame(block, index=index, columns=index)
         for group, index, block in rows
@@ -292,7 +300,7 @@ def _covariances_by_group(results):
 
 
 @once_a_fit
-def _grams(fitted: Fitted):
+def _grams(fitted: Fitted) -> np.ndarray:
     """Z'WZ of every group."""
     slots, model = _slots(fitted), fitted.model
     needed = 8 * float((slots.sizes.astype(float) ** 2).sum())
@@ -306,22 +314,19 @@ def _grams(fitted: Fitted):
     return group_grams(slots.matrix(model.grouped), slots.sizes, rows.weights)
 
 
-def keep_grams(results) -> None:
+def keep_grams(results: HasFitted) -> None:
     """What covariances need of the rows, if it is small, before these go."""
-    if results.fitted.model.stated_by_groups and results.fitted.model.components:
-        sizes = _slots(results.fitted).sizes.astype(float)
+    fitted = results.fitted
+    if fitted.model.stated_by_groups and fitted.model.components:
+        sizes = _slots(fitted).sizes.astype(float)
         if 8 * (sizes**2).sum() <= KEPT_MEMORY:
-            _ = _grams(results.fitted)
+            _ = _grams(fitted)
 
 
-def _group_names(results):
-    return list(dict.fromkeys(t.group for t in results.fitted.fit.design.terms))
-
-
-def _effect_labels(results):
+def _effect_labels(fitted: Fitted) -> list[str]:
     return [
         t.group if name == "Intercept" else name
-        for t in results.fitted.fit.design.terms
+        for t in fitted.random.terms
         for name in t.names
     ]
 
@@ -352,7 +357,7 @@ class _Slots:
     offsets: list[np.ndarray]
 
     @classmethod
-    def of(cls, model):
+    def of(cls, model: Model) -> _Slots:
         names = list(model.layout.re_names)
         sizes = np.full(len(model.group_levels), len(names))
         inside = []
@@ -363,7 +368,7 @@ class _Slots:
         offsets = [first + before for before in inside]
         return cls(len(names), names, model.component_columns, sizes, first, offsets)
 
-    def indexes(self):
+    def indexes(self) -> list[pd.Index]:
         """Labels of the effects of every group; one object if all have the same."""
         count = len(self.sizes)
         alike = all(_alike(component, count) for component in self.components)
@@ -371,8 +376,8 @@ class _Slots:
         first = self.first[:1] if alike else self.first
         flat[first[:, None] + np.arange(self.k)] = np.array(self.re_names, dtype=object)
         for component, offset in zip(self.components, self.offsets, strict=True):
-            written = [f"{component.name}[{v}]" for v in component.labels.index]
-            written = np.array(written, dtype=object)
+            labels = [f"{component.name}[{v}]" for v in component.labels.index]
+            written = np.array(labels, dtype=object)
             if component.complete:
                 flat[offset[: len(first), None] + np.arange(len(written))] = written
             else:
@@ -385,7 +390,7 @@ class _Slots:
         ends = (self.first + self.sizes).tolist()
         return [index[i:j] for i, j in zip(self.first.tolist(), ends, strict=True)]
 
-    def matrix(self, grouped) -> sparse.csr_array:
+    def matrix(self, grouped: Any) -> sparse.csr_array:
         """Z, the columns of one group after those of another."""
         rows, columns, values = [], [], []
         n = len(grouped.codes)
@@ -408,7 +413,7 @@ class _Slots:
         )
 
 
-def _alike(component, n_groups) -> bool:
+def _alike(component: Component, n_groups: int) -> bool:
     """Whether all groups have columns of the same labels."""
     if component.complete:
         return True

@@ -86,7 +86,8 @@ def component_spectrum(design: Design, reml: bool) -> Spectrum:
     """
     with blas_threads():
         diagonal, fixed = _diagonal_form(design.blocks)
-    whole, whole_counts, most = *_equal(diagonal)[1:], diagonal.max(initial=0.0)
+    _, whole, whole_counts = _equal(diagonal)
+    most = diagonal.max(initial=0.0)
     width = 0.0
     rank = fixed.shape[1]
     rows = int(np.minimum(whole_counts, max(rank, 1)).sum())
@@ -114,7 +115,8 @@ def component_spectrum(design: Design, reml: bool) -> Spectrum:
     scale = values[0] if reml else max(values[0], whole[0])
     if len(values) > MOST_DISTINCT:
         finer = _width(np.repeat(values, counts), POOLED)
-        values, counts, width = *pooled(values, counts, finer), max(width, finer)
+        values, counts = pooled(values, counts, finer)
+        width = max(width, finer)
     if len(whole) > MOST_DISTINCT:
         finer = _width(np.repeat(whole, whole_counts), POOLED)
         whole, whole_counts = pooled(whole, whole_counts, finer)
@@ -195,7 +197,9 @@ def _rounded(values, width):
     return (np.bincount(code, values) / np.bincount(code))[code]
 
 
-def pooled(values, counts, width):
+def pooled(
+    values: np.ndarray, counts: np.ndarray, width: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Values and counts with neighbours pooled into their mean.
 
     Parameters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -36,14 +38,14 @@ def var_corr(results: HasFitted) -> pd.DataFrame:
         corr2, corr3 ... with the second, third ..., where a term has as many).  The
         last row is the residual.
     """
-    fitted, rows = results.fitted, []
+    fitted, rows = results.fitted, list[dict[str, Any]]()
     for term, structure, covariance in fitted.random.blocks():
         for effect in structure.report(covariance, term.names):
-            row = {"group": term.group, "name": effect.name}
+            row: dict[str, Any] = {"group": term.group, "name": effect.name}
             row |= {"variance": effect.variance, "sd": effect.sd, "corr": np.nan}
             for b, value in enumerate(effect.correlations):
                 row["corr" if b == 0 else f"corr{b + 1}"] = value
             rows.append(row)
     residual = {"group": "Residual", "name": "", "variance": fitted.scale}
-    rows.append(residual | {"sd": fitted.sigma, "corr": np.nan})
+    rows.append({**residual, "sd": fitted.sigma, "corr": np.nan})
     return pd.DataFrame(rows)

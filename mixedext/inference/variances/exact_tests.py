@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mixedext.exceptions import DesignError
+from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.submodels.covariance_nesting import covariance_is_nested
 from mixedext.inference.submodels.nesting import (
     check_same_data,
@@ -18,11 +21,13 @@ from mixedext.inference.variances.statistics import VarianceTest
 from mixedext.inference.variances.variance_tests import (
     BY_ML,
     BY_REML,
+    LawArguments,
     against_none,
     all_effects,
     check_has_law,
     check_method,
     compare_part,
+    count_of,
     n_theta_of,
 )
 
@@ -30,7 +35,15 @@ __all__ = ["exact_lrt", "exact_rlrt"]
 
 
 def exact_rlrt(
-    m, mA=None, m0=None, nsim=10_000, rng=None, method="simulation", grid=None
+    m: HasFitted,
+    mA: HasFitted | None = None,
+    m0: Any = None,
+    n: int = 10_000,
+    rng: Any = None,
+    method: str = "simulation",
+    grid: Any = None,
+    *,
+    nsim: int | None = None,
 ) -> VarianceTest:
     """Exact restricted likelihood-ratio test that one variance is zero.
 
@@ -47,28 +60,29 @@ def exact_rlrt(
     mA, m0 : MixedLMResults, optional
         With other random effects, the results of the full model and of the model without
         the effect to be tested.  Both or none.
-    nsim : int, optional
+    n : int, optional
         Number of simulated null statistics.
     rng : Generator or int, optional
         Source of random numbers, or a seed.
     method : {"simulation", "inversion", "mixture", "bootstrap"}, optional
-        "simulation": p from simulated statistics, (b + 1) / (nsim + 1).
+        "simulation": p from simulated statistics, (b + 1) / (n + 1).
         "inversion": by the beta law of the share that Z has of the sum of squares: exact
         if all eigenvalues of Z'P0Z that are not zero agree (balanced data); otherwise the
-        mean of exact probabilities given ``nsim`` simulated directions, which has a small
+        mean of exact probabilities given ``n`` simulated directions, which has a small
         standard error even where p is tiny.
         "mixture": chi2(0) and chi2(1) in equal parts, for large samples; not exact.
-        "bootstrap": ``nsim`` responses are simulated from the smaller model, and both
+        "bootstrap": ``n`` responses are simulated from the smaller model, and both
         models fitted to each; the others are not zero then, as they are in the law above.
         The last two also test several variances at once, where no exact law exists.
     grid : array_like, optional
         Ratios of variances from 0 on, between whose points the supremum is looked for.
+    nsim : int, optional
+        ``n`` as RLRsim calls it.
 
     Returns
     -------
     VarianceTest
-        statistic, pvalue, pvalue_se, by_inversion, mass_at_zero, null_sample, method,
-        notes.
+        statistic, pvalue, se, by_inversion, mass_at_zero, draws, method, notes.
 
     Raises
     ------
@@ -109,36 +123,36 @@ def exact_rlrt(
     under the hypothesis the estimate is 0 with probability 0.5611
     """
     check_method(method)
-    m = own_fitted(m, "m")
-    part = all_effects(m, "m")
+    one = own_fitted(m, "m")
+    part = all_effects(one, "m")
     check_has_law(part, "m", method)
     if (mA is None) != (m0 is None):
         raise ValueError("mA and m0 belong together: give both, or m alone")
-    options = {"nsim": nsim, "rng": rng, "method": method, "grid": grid}
+    arguments = LawArguments(count_of(n, nsim), rng, method, grid)
     if mA is None:
-        return against_none(m, part, True, options)
-    mA, m0 = own_fitted(mA, "mA"), as_mixed(m0, m)
-    check_same_data([m, mA, m0], ["m", "mA", "m0"])
-    for name, other in (("mA", mA), ("m0", m0)):
-        if not same_fixed_space(m, other):
+        return against_none(one, part, True, arguments)
+    full, rest = own_fitted(mA, "mA"), as_mixed(m0, one)
+    check_same_data([one, full, rest], ["m", "mA", "m0"])
+    for name, other in (("mA", full), ("m0", rest)):
+        if not same_fixed_space(one, other):
             raise ValueError(
                 f"{name} and m have different fixed effects; exact_rlrt tests a variance, "
                 "under the same fixed effects"
             )
-    _check_three(m, mA, m0)
-    changed = [n for n, f in (("mA", mA), ("m0", m0)) if not f.reml]
+    _check_three(one, full, rest)
+    changed = [name for name, f in (("mA", full), ("m0", rest)) if not f.reml]
     notes = (f"{' and '.join(changed)} {BY_REML}",) if changed else ()
     return compare_part(
-        refitted(mA, True),
-        part._replace(left=list(m0.fitted.random.terms)),
-        refitted(m0, True),
-        m.model,
+        refitted(full, True),
+        part._replace(left=list(rest.random.terms)),
+        refitted(rest, True),
+        one.model,
         notes,
-        options,
+        arguments,
     )
 
 
-def _check_three(m, mA, m0):
+def _check_three(m: Fitted, mA: Fitted, m0: Fitted) -> None:
     """Raise ValueError unless mA has the random effects of m0 and of m, no others."""
     counts = [n_theta_of(each) for each in (m, mA, m0)]
     one, full, rest = (each.model.random_terms for each in (m, mA, m0))
@@ -165,7 +179,14 @@ def _check_three(m, mA, m0):
 
 
 def exact_lrt(
-    m, m0=None, nsim=10_000, rng=None, method="simulation", grid=None
+    m: HasFitted,
+    m0: Any = None,
+    n: int = 10_000,
+    rng: Any = None,
+    method: str = "simulation",
+    grid: Any = None,
+    *,
+    nsim: int | None = None,
 ) -> VarianceTest:
     """Exact likelihood-ratio test that one variance and some fixed effects are zero.
 
@@ -176,7 +197,7 @@ def exact_lrt(
     m0 : MixedLMResults or RegressionResults, optional
         Results of the model without random effects (``OLS`` of statsmodels will do) and
         with the same fixed effects or fewer; the same if None.
-    nsim, rng, grid
+    n, rng, grid, nsim
         As for ``exact_rlrt``.
     method : {"simulation", "inversion", "mixture", "bootstrap"}, optional
         As for ``exact_rlrt``.
@@ -215,27 +236,26 @@ def exact_lrt(
     (2.5684, 0.0226)
     """
     check_method(method)
-    m = own_fitted(m, "m")
-    part = all_effects(m, "m")
+    one = own_fitted(m, "m")
+    part = all_effects(one, "m")
     check_has_law(part, "m", method)
-    options = {"nsim": nsim, "rng": rng, "method": method, "grid": grid}
+    arguments = LawArguments(count_of(n, nsim), rng, method, grid)
     if m0 is None:
-        return against_none(m, part, False, options)
-    m0 = as_mixed(m0, m)
-    if m0.model.random_terms:
+        return against_none(one, part, False, arguments)
+    small = as_mixed(m0, one)
+    if small.random.terms:
         raise ValueError(
             "m0 has random effects; the exact law is known for one variance and no "
             "other. Use exact_rlrt(m, mA, m0) for a variance alone, or "
             "mx.bootstrap_test(large, small)"
         )
-    check_same_data([m, m0], ["m", "m0"])
-    if not fixed_is_nested(m0, m):
+    check_same_data([one, small], ["m", "m0"])
+    if not fixed_is_nested(small, one):
         raise DesignError("the fixed effects of m0 are no special case of those of m")
-    notes = (f"m {BY_ML}",) if m.reml else ()
-    m, m0 = refitted(m, False), refitted(m0, False)
-    ranks = [f.fitted.fit.design.basis.rank for f in (m, m0)]
-    restricted = ranks[0] - ranks[1]
+    notes = (f"m {BY_ML}",) if one.reml else ()
+    one, small = refitted(one, False), refitted(small, False)
+    restricted = one.fixed.rank - small.fixed.rank
     if restricted:
         effects = f"{restricted} fixed effect{'s' if restricted > 1 else ''}"
         part = part._replace(label=f"{part.label} and {effects}")
-    return compare_part(m, part, m0, m.model, notes, options, restricted)
+    return compare_part(one, part, small, one.model, notes, arguments, restricted)

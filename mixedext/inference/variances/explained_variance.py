@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from mixedext.arguments import check_probability
+from mixedext.arguments import confidence
+from mixedext.engine.rows.design import Design
 from mixedext.exceptions import BootstrapWarning, user_stacklevel
-from mixedext.fitted import need_rows
+from mixedext.fitted import Fitted, HasFitted
+from mixedext.inference.bootstrap.bootstrapping import simulate_refits
 from mixedext.inference.bootstrap.intervals import limits
 from mixedext.inference.variances.observed_covariance import covariance_of_variances
+from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = ["IntraclassCorrelation", "NakagawaR2", "icc", "r2_nakagawa"]
 
@@ -51,7 +55,7 @@ class IntraclassCorrelation(NamedTuple):
     upper: float
 
 
-def r2_nakagawa(results):
+def r2_nakagawa(results: HasFitted) -> NakagawaR2:
     """Marginal and conditional R squared of Nakagawa, Schielzeth and Johnson.
 
     The variance of the random part is its mean over the rows, which with random
@@ -81,23 +85,34 @@ def r2_nakagawa(results):
     >>> import mixedext as mx
     >>> data = mx.datasets.sleepstudy.load().data
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-    >>> [round(r2, 4) for r2 in result.r2_nakagawa()]
+    >>> [round(r2, 4) for r2 in result.r2_nakagawa]
     [0.2787, 0.7992]
     """
-    fixed = _fixed_variance(results)
-    slopes, residual = _variance_slopes(results)
-    random = float(slopes @ _gamma(results))
-    residual = residual * results.scale
+    fitted = results.fitted
+    fixed = _fixed_variance(fitted)
+    slopes, residual = _variance_slopes(fitted)
+    random = float(slopes @ _gamma(fitted))
+    residual = residual * fitted.scale
     total = fixed + random + residual
     return NakagawaR2(fixed / total, (fixed + random) / total)
 
 
-def icc(results, which=None, ci=None, *, adjusted=True, alpha=0.05, n=1000, rng=None):
+def icc(
+    results: HasFitted,
+    group: str | None = None,
+    ci: str | None = None,
+    *,
+    adjusted: bool = True,
+    alpha: float = 0.05,
+    level: float | None = None,
+    n: int = 1000,
+    rng: Any = None,
+) -> float | IntraclassCorrelation:
     """Intraclass correlation: the random effects' share of the variance.
 
     Parameters
     ----------
-    which : str, optional
+    group : str, optional
         A grouping factor, for its share; all of them together if None.
     ci : {None, "delta", "bootstrap"}, optional
         Interval: none; estimate -+ normal quantile times the standard error by the
@@ -108,6 +123,8 @@ def icc(results, which=None, ci=None, *, adjusted=True, alpha=0.05, n=1000, rng=
         the intervals take it as known.
     alpha : float, optional
         One minus the confidence level.
+    level : float, optional
+        The level itself, in place of ``alpha``.
     n : int, optional
         Number of refits of the bootstrap.
     rng : Generator or int, optional
@@ -140,35 +157,42 @@ def icc(results, which=None, ci=None, *, adjusted=True, alpha=0.05, n=1000, rng=
     """
     if ci not in (None, "delta", "bootstrap"):
         raise ValueError(f"ci={ci!r} is not known; use None, 'delta' or 'bootstrap'")
-    check_probability(alpha, "alpha")
-    slopes, residual = _variance_slopes(results)
-    share = slopes * _gamma_of(results, which)
-    fixed = 0.0 if adjusted else _fixed_variance(results)
+    level, fitted = confidence(alpha, level), results.fitted
+    slopes, residual = _variance_slopes(fitted)
+    share = slopes * _gamma_of(fitted, group)
+    fixed = 0.0 if adjusted else _fixed_variance(fitted)
 
-    def ratio(gamma, scale):
+    def ratio(gamma: np.ndarray, scale: float) -> float:
         total = fixed + gamma @ slopes + residual * scale
         return (gamma @ share) / total
 
-    gamma = _gamma(results)
-    estimate = float(ratio(gamma, results.scale))
+    gamma = _gamma(fitted)
+    estimate = float(ratio(gamma, fitted.scale))
     if ci is None:
         return estimate
     if ci == "bootstrap":
-        return _bootstrap_interval(results, ratio, estimate, n, rng, alpha)
-    total = fixed + gamma @ slopes + residual * results.scale
+        return _bootstrap_interval(fitted, ratio, estimate, n, rng, level)
+    total = fixed + gamma @ slopes + residual * fitted.scale
     gradient = np.append(share - estimate * slopes, -estimate * residual) / total
-    covariance = covariance_of_variances(results.fitted).absolute
+    covariance = covariance_of_variances(fitted).absolute
     used = gradient != 0  # a NaN variance of what has no effect does not matter
     gradient, covariance = gradient[used], covariance[np.ix_(used, used)]
     se = float(np.sqrt(gradient @ covariance @ gradient))
-    margin = stats.norm.ppf(1 - alpha / 2) * se
+    margin = stats.norm.ppf((1 + level) / 2) * se
     ends = np.clip([estimate - margin, estimate + margin], 0.0, 1.0)
     return IntraclassCorrelation(estimate, se, *ends.tolist())
 
 
-def _bootstrap_interval(results, ratio, estimate, n, rng, alpha):
-    refits = results.simulate_refits(n, rng=rng)
-    design, sound = results.fitted.fit.design, np.flatnonzero(refits.converged)
+def _bootstrap_interval(
+    fitted: Fitted,
+    ratio: Callable[[np.ndarray, float], float],
+    estimate: float,
+    n: int,
+    rng: Any,
+    level: float,
+) -> IntraclassCorrelation:
+    refits = simulate_refits(fitted, n, rng=rng)
+    design, sound = fitted.fit.design, np.flatnonzero(refits.converged)
     if len(sound) < len(refits):
         warnings.warn(
             f"{len(refits) - len(sound)} of {len(refits)} replicates failed and are "
@@ -178,61 +202,56 @@ def _bootstrap_interval(results, ratio, estimate, n, rng, alpha):
         )
     values = np.array(
         [
-            ratio(_gamma_at(design.structures, design.lams(theta), scale), scale)
+            ratio(_gamma_at(design, design.lams(theta), scale), scale)
             for theta, scale in zip(refits.theta[sound], refits.scale[sound], strict=True)
         ]
     )
-    lower, upper = limits(values, estimate, 1 - alpha, "percentile")
+    lower, upper = limits(values, estimate, level, "percentile")
     se = float(values.std(ddof=1)) if len(values) > 1 else np.nan
     return IntraclassCorrelation(estimate, se, lower, upper)
 
 
-def _fixed_variance(results):
+def _fixed_variance(fitted: Fitted) -> float:
     """Variance of the fixed part over the rows, divisor n - 1 as in R."""
-    need_rows(results.model)
-    mean = results.model.exog @ np.nan_to_num(results.fe_params)
+    mean = fitted.need_rows().exog @ np.nan_to_num(fitted.fixed.estimate)
     return float(np.var(mean, ddof=1))
 
 
-def _gamma(results):
-    fit = results.fitted.fit
-    return _gamma_at(fit.design.structures, fit.lams, results.scale)
+def _gamma(fitted: Fitted) -> np.ndarray:
+    return _gamma_at(fitted.fit.design, fitted.fit.lams, fitted.scale)
 
 
-def _gamma_of(results, which):
+def _gamma_of(fitted: Fitted, group: str | None) -> np.ndarray:
     """1 for each element of gamma that belongs to a grouping factor, else 0."""
-    terms = results.fitted.fit.design.terms
-    groups = list(dict.fromkeys(t.group for t in terms))
-    if which is not None and which not in groups:
+    terms, groups = fitted.random.terms, fitted.random.groups
+    if group is not None and group not in groups:
         raise ValueError(
-            f"which={which!r} is not a grouping factor of the model; there are: "
+            f"group={group!r} is not a grouping factor of the model; there are: "
             f"{', '.join(groups)}"
         )
-    own = [np.full(t.structure.n_gamma, which is None or t.group == which) for t in terms]
+    own = [np.full(t.structure.n_gamma, group is None or t.group == group) for t in terms]
     return np.concatenate([np.zeros(0), *own])
 
 
-def _variance_slopes(results):
+def _variance_slopes(fitted: Fitted) -> tuple[np.ndarray, float]:
     """Mean over the rows of the random part's variance per unit of each gamma.
 
     tr(E_r Z'Z) / n, with Z'Z summed over all rows; and of the residual's per unit of
     sigma^2, the mean of 1 / weight.
     """
-    model = results.model
-    need_rows(model)
-    slopes = [np.zeros(0)]
-    for term in model.random_terms:
-        matrix = getattr(term, "matrix", None)  # a term given by Z itself
-        if matrix is None:
-            square = term.z.T @ term.z / model.nobs
+    rows, slopes = fitted.need_rows(), [np.zeros(0)]
+    for term in rows.terms:
+        if isinstance(term, SparseTerm):
+            square = np.full((1, 1), term.matrix.power(2).sum() / fitted.nobs)
         else:
-            square = np.full((1, 1), matrix.power(2).sum() / model.nobs)
+            square = term.z.T @ term.z / fitted.nobs
         slopes.append(np.einsum("rab,ab->r", term.structure.covariance_basis, square))
-    residual = 1.0 if model.weights is None else float(np.mean(1 / model.weights))
+    residual = 1.0 if rows.weights is None else float(np.mean(1 / rows.weights))
     return np.concatenate(slopes), residual
 
 
-def _gamma_at(structures, lams, scale):
+def _gamma_at(design: Design, lams: Sequence[np.ndarray], scale: float) -> np.ndarray:
     """Elements of the covariances of all terms."""
-    parts = [s.gamma(scale * lam @ lam.T) for s, lam in zip(structures, lams, strict=True)]
+    pairs = zip(design.structures, lams, strict=True)
+    parts = [s.gamma(scale * lam @ lam.T) for s, lam in pairs]
     return np.concatenate([np.zeros(0), *parts])

@@ -9,13 +9,18 @@ With v an estimated variance of standard error s (observed information):
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from scipy import stats
 
 __all__ = ["log_limits", "satterthwaite_df", "satterthwaite_limits", "sd_and_correlation"]
 
 
-def sd_and_correlation(values: np.ndarray, pairs) -> tuple[np.ndarray, np.ndarray]:
+def sd_and_correlation(
+    values: np.ndarray, pairs: Sequence[tuple[int, int] | None]
+) -> tuple[np.ndarray, np.ndarray]:
     """Standard deviations and correlations of (co)variances, and their derivatives.
 
     Parameters
@@ -52,7 +57,9 @@ def sd_and_correlation(values: np.ndarray, pairs) -> tuple[np.ndarray, np.ndarra
     return out, jacobian
 
 
-def log_limits(estimate, error, is_correlation, alpha: float) -> np.ndarray:
+def log_limits(
+    estimate: np.ndarray, error: np.ndarray, is_correlation: np.ndarray, alpha: float
+) -> np.ndarray:
     """Wald limits on the logarithm of a standard deviation, or Fisher's z.
 
     Parameters
@@ -75,13 +82,13 @@ def log_limits(estimate, error, is_correlation, alpha: float) -> np.ndarray:
     return out
 
 
-def satterthwaite_df(variance, error) -> np.ndarray:
+def satterthwaite_df(variance: Any, error: Any) -> np.ndarray:
     """Degrees of freedom 2 v^2 / s^2 of estimated variances."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return 2 * np.square(variance) / np.square(error)
 
 
-def satterthwaite_limits(variance, error, alpha: float) -> np.ndarray:
+def satterthwaite_limits(variance: Any, error: Any, alpha: float) -> np.ndarray:
     """Chi-squared limits of variances, (count, 2)."""
     variance = np.asarray(variance, float)
     df = satterthwaite_df(variance, error)

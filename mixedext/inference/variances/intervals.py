@@ -7,7 +7,9 @@ import pandas as pd
 from scipy import stats
 from statsmodels.tools.validation import string_like
 
-from mixedext.arguments import check_probability
+from mixedext.arguments import confidence
+from mixedext.fitted import Fitted, HasFitted
+from mixedext.inference.profile.likelihood_profile import profile
 from mixedext.inference.variances.interval_numbers import (
     log_limits,
     satterthwaite_df,
@@ -24,7 +26,7 @@ from mixedext.tables.noted_table import NotedTable
 __all__ = ["conf_int_vcomp", "cov_vcomp"]
 
 
-def cov_vcomp(results) -> pd.DataFrame:
+def cov_vcomp(results: HasFitted) -> NotedTable:
     """Covariance matrix of the estimated variances, covariances and residual variance.
 
     The inverse of the observed information of the (restricted) likelihood, in the units
@@ -32,7 +34,7 @@ def cov_vcomp(results) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame
+    NotedTable
         A row and a column for each variance and covariance of the random effects, term
         by term, and for the residual variance.  What is on the boundary (a variance of
         zero, a term with a correlation of -1 or 1) has no standard errors: NaN, which
@@ -43,18 +45,26 @@ def cov_vcomp(results) -> pd.DataFrame:
     >>> import mixedext as mx
     >>> data = mx.datasets.sleepstudy.load().data
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-    >>> covariance = result.cov_vcomp()
+    >>> covariance = result.cov_vcomp
     >>> covariance.columns.tolist()[:2]
     ['var Intercept|Subject', 'cov Intercept.Days|Subject']
     >>> round(float(covariance.loc["residual", "residual"]) ** 0.5, 1)
     77.2
     """
-    names = [as_variance(name) for name in _variance_names(results)]
-    table = pd.DataFrame(_cov_variances(results), index=names, columns=names)
-    return NotedTable.of(table, "", _boundary_notes(results))
+    fitted = results.fitted
+    names = [as_variance(name) for name in _variance_names(fitted)]
+    table = pd.DataFrame(_cov_variances(fitted), index=names, columns=names)
+    return NotedTable.of(table, "", _boundary_notes(fitted))
 
 
-def conf_int_vcomp(results, alpha=0.05, method="log", scale="sd") -> pd.DataFrame:
+def conf_int_vcomp(
+    results: HasFitted,
+    alpha: float = 0.05,
+    method: str = "log",
+    scale: str = "sd",
+    *,
+    level: float | None = None,
+) -> NotedTable:
     """Intervals of standard deviations and correlations, or of variances.
 
     Parameters
@@ -69,11 +79,13 @@ def conf_int_vcomp(results, alpha=0.05, method="log", scale="sd") -> pd.DataFram
         likelihood.
     scale : {"sd", "variance"}, optional
         Standard deviations and correlations, or variances (and correlations).
+    level : float, optional
+        The level itself, in place of ``alpha``.
 
     Returns
     -------
-    DataFrame
-        estimate, se (delta method, observed information), lower, upper; for
+    NotedTable
+        estimate, std_err (delta method, observed information), lower, upper; for
         Satterthwaite's limits also df.  NaN where a variance is on the boundary, which
         the ``notes`` printed below the table name.
 
@@ -93,13 +105,13 @@ def conf_int_vcomp(results, alpha=0.05, method="log", scale="sd") -> pd.DataFram
     >>> data = mx.datasets.sleepstudy.load().data
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
     >>> result.conf_int_vcomp().round(2)
-                                estimate    se  lower  upper
-    sd Intercept|Subject           24.74  5.84  15.58  39.28
-    cor Intercept.Days|Subject      0.07  0.33  -0.52   0.61
-    sd Days|Subject                 5.92  1.25   3.92   8.95
-    sigma                          25.59  1.51  22.80  28.72
+                                estimate  std_err  lower  upper
+    sd Intercept|Subject           24.74     5.84  15.58  39.28
+    cor Intercept.Days|Subject      0.07     0.33  -0.52   0.61
+    sd Days|Subject                 5.92     1.25   3.92   8.95
+    sigma                          25.59     1.51  22.80  28.72
     """
-    check_probability(alpha, "alpha")
+    level = confidence(alpha, level)
     options = ("log", "wald", "satterthwaite", "profile")
     if method == "bootstrap":
         raise ValueError(
@@ -107,29 +119,30 @@ def conf_int_vcomp(results, alpha=0.05, method="log", scale="sd") -> pd.DataFram
         )
     method = string_like(method, "method", options=options)
     scale = string_like(scale, "scale", options=("sd", "variance"))
-    table = _variance_precision(results)
-    limits = _variance_limits(results, table, method, scale, alpha)
+    fitted = results.fitted
+    table = _variance_precision(fitted)
+    limits = _variance_limits(fitted, table, method, scale, level)
     names = table.index
     if scale == "variance":
         table["estimate"] = table["estimate"].where(table["cor"], table["value"])
-        table["se"] = table["se"].where(table["cor"], table["value_se"])
+        table["std_err"] = table["std_err"].where(table["cor"], table["value_std_err"])
         names = [
             name if is_correlation else as_variance(name)
             for name, is_correlation in table["cor"].items()
         ]
-    frame = {"estimate": table["estimate"], "se": table["se"]}
+    frame = table[["estimate", "std_err"]].copy()
     if method == "satterthwaite":
-        df = satterthwaite_df(table["value"], table["value_se"])
-        frame["df"] = df.mask(table["cor"])
+        df = satterthwaite_df(table["value"], table["value_std_err"])
+        frame["df"] = np.where(table["cor"], np.nan, df)
     frame["lower"], frame["upper"] = limits.T
-    frame = pd.DataFrame(frame).set_axis(names, axis=0)
-    return NotedTable.of(frame, "", _boundary_notes(results))
+    frame = frame.set_axis(names, axis=0)
+    return NotedTable.of(frame, "", _boundary_notes(fitted))
 
 
-def _variance_precision(results):
+def _variance_precision(fitted: Fitted) -> pd.DataFrame:
     """Variances (value), and standard deviations and correlations, with errors."""
-    values, pairs = zip(*_variance_elements(results), strict=True)
-    covariance = _cov_variances(results)
+    values, pairs = zip(*_variance_elements(fitted), strict=True)
+    covariance = _cov_variances(fitted)
     estimates, jacobian = sd_and_correlation(np.array(values), pairs)
     held = np.isnan(covariance.diagonal())
     whole = np.where(np.isnan(covariance), 0.0, covariance)
@@ -137,30 +150,32 @@ def _variance_precision(results):
     return pd.DataFrame(
         {
             "estimate": estimates,
-            "se": np.where(held, np.nan, error),
+            "std_err": np.where(held, np.nan, error),
             "value": values,
-            "value_se": np.sqrt(covariance.diagonal()),
+            "value_std_err": np.sqrt(covariance.diagonal()),
             "cor": [pair is not None for pair in pairs],
         },
-        index=_variance_names(results),
+        index=_variance_names(fitted),
     )
 
 
-def _variance_limits(results, table, method, scale, alpha):
+def _variance_limits(
+    fitted: Fitted, table: pd.DataFrame, method: str, scale: str, level: float
+) -> np.ndarray:
     """Limits on the scale asked for, (count, 2)."""
-    estimate, error = table["estimate"].to_numpy(), table["se"].to_numpy()
-    is_correlation = table["cor"].to_numpy()
+    estimate, error = table["estimate"].to_numpy(), table["std_err"].to_numpy()
+    is_correlation, alpha = table["cor"].to_numpy(), 1 - level
     z = stats.norm.ppf(1 - alpha / 2)
     if method == "wald":
         if scale == "variance":
             estimate = np.where(is_correlation, estimate, table["value"])
-            error = np.where(is_correlation, error, table["value_se"])
+            error = np.where(is_correlation, error, table["value_std_err"])
         return np.column_stack([estimate - z * error, estimate + z * error])
     if method == "profile":
-        profile = results.profile("random", level=max(0.9, 1 - alpha))
-        limits = profile.conf_int(1 - alpha).to_numpy()
+        found = profile(fitted, "random", level=max(0.9, level))
+        limits = found.conf_int(level=level).to_numpy()
     elif method == "satterthwaite":
-        limits = satterthwaite_limits(table["value"], table["value_se"], alpha)
+        limits = satterthwaite_limits(table["value"], table["value_std_err"], alpha)
         limits = np.where(is_correlation[:, None], np.nan, np.sqrt(limits))
     else:
         limits = log_limits(estimate, error, is_correlation, alpha)
@@ -169,15 +184,16 @@ def _variance_limits(results, table, method, scale, alpha):
     return limits
 
 
-def _boundary_notes(results):
+def _boundary_notes(fitted: Fitted) -> list[str]:
     """Why values are missing: what is on the boundary."""
-    missing = np.isnan(_cov_variances(results).diagonal())
+    missing = np.isnan(_cov_variances(fitted).diagonal())
     if missing[-1]:
         return ["No standard errors: the observed information is not positive definite"]
     if not missing.any():
         return []
-    zero, singular = [], []
-    elements = zip(_variance_names(results), _variance_elements(results), strict=True)
+    zero: list[str] = []
+    singular: list[str] = []
+    elements = zip(_variance_names(fitted), _variance_elements(fitted), strict=True)
     for (name, (value, pair)), absent in zip(elements, missing, strict=True):
         if absent and pair is None:
             (zero if value == 0 else singular).append(name)
@@ -192,23 +208,23 @@ def _boundary_notes(results):
     return notes
 
 
-def _cov_variances(results):
+def _cov_variances(fitted: Fitted) -> np.ndarray:
     """Of the elements in order: by term, the lower triangle by columns, residual."""
-    return covariance_of_variances(results.fitted).absolute
+    return covariance_of_variances(fitted).absolute
 
 
-def _variance_names(results):
-    return covariance_names(results.fitted.fit.design.terms)
+def _variance_names(fitted: Fitted) -> list[str]:
+    return covariance_names(fitted.random.terms)
 
 
-def _variance_elements(results):
+def _variance_elements(fitted: Fitted) -> list[tuple[float, tuple[int, int] | None]]:
     """Value and, for a covariance, the places of its two variances."""
-    fit, out = results.fitted.fit, []
-    for term, covariance in zip(fit.design.terms, fit.covariances, strict=True):
-        pairs = term.structure.pairs
-        gamma = term.structure.gamma(covariance)
+    out: list[tuple[float, tuple[int, int] | None]] = []
+    for _, structure, covariance in fitted.random.blocks():
+        pairs = structure.pairs
+        gamma = structure.gamma(covariance)
         place = {a: len(out) + i for i, (a, b) in enumerate(pairs) if a == b}
         for (a, b), value in zip(pairs, gamma, strict=True):
             out.append((float(value), None if a == b else (place[b], place[a])))
-    out.append((float(fit.scale), None))
+    out.append((float(fitted.scale), None))
     return out

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -28,7 +29,10 @@ from scipy import special
 from mixedext.engine.threads import blas_threads
 from mixedext.inference.variances.component_spectrum import Spectrum
 from mixedext.inference.variances.quadratic_forms import positive_probability
-from mixedext.kernels.laws import chi_squared, spectral_supremum
+from mixedext.kernels.laws import (  # type: ignore[attr-defined]  # compiled
+    chi_squared,
+    spectral_supremum,
+)
 
 __all__ = ["NullLaw", "null_statistics", "rlrsim_grid"]
 
@@ -65,13 +69,13 @@ def _ratios(values, nearest):
 
 
 def null_statistics(
-    values,
-    draws,
-    rest,
+    values: Any,
+    draws: Any,
+    rest: Any,
     dof: float,
-    whole=None,
-    whole_counts=None,
-    grid=None,
+    whole: Any = None,
+    whole_counts: Any = None,
+    grid: Any = None,
     refine: bool = True,
     first_peak: bool = False,
 ) -> np.ndarray:
@@ -82,12 +86,12 @@ def null_statistics(
     values : array_like
         Eigenvalues of Z'P0Z, (K,).
     draws : array_like
-        Draws for the eigenvalues, (nsim, K): chi-squared with one degree of freedom for
+        Draws for the eigenvalues, (n, K): chi-squared with one degree of freedom for
         each time that the eigenvalue occurs.
     rest : array_like
-        Draws of the rest, (nsim,): n - p - (sum of the counts) degrees of freedom.
+        Draws of the rest, (n,): of nobs - p - (sum of the counts) degrees of freedom.
     dof : float
-        n - p (restricted likelihood) or n.
+        nobs - p (restricted likelihood) or nobs.
     whole, whole_counts : array_like
         Eigenvalues of the determinant's term, and how often each occurs: of Z'P0Z under
         REML, of Z'Z otherwise.
@@ -103,7 +107,7 @@ def null_statistics(
     Returns
     -------
     ndarray
-        (nsim,), not below zero.
+        (n,), not below zero.
     """
     values, whole, counts, draws, rest = (
         np.ascontiguousarray(a, float) for a in (values, whole, whole_counts, draws, rest)
@@ -148,11 +152,11 @@ class NullLaw:
         return s.nobs - s.rank if self.reml else s.nobs
 
     @property
-    def penalty(self):
+    def penalty(self) -> tuple[np.ndarray, np.ndarray]:
         """Eigenvalues of the determinant's term and their counts, float64."""
         s = self.spectrum
-        pair = (s.values, s.counts) if self.reml else (s.whole, s.whole_counts)
-        return tuple(np.ascontiguousarray(a, float) for a in pair)
+        values, counts = (s.values, s.counts) if self.reml else (s.whole, s.whole_counts)
+        return np.ascontiguousarray(values, float), np.ascontiguousarray(counts, float)
 
     @property
     def has_one_eigenvalue(self) -> bool:
@@ -199,7 +203,9 @@ class NullLaw:
         threshold = (values * counts).sum() / (self.dof * (shares @ self.spectrum.values))
         return np.maximum(any_rise - self._beta_cdf(1.0 - threshold), 0.0)
 
-    def draw(self, count: int, rng: np.random.Generator):
+    def draw(
+        self, count: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Draws for the eigenvalues (count, K), of the rest, and of the fixed effects."""
         s = self.spectrum
         draws = np.empty((count, len(s.values)))
@@ -212,8 +218,10 @@ class NullLaw:
         fixed = 2.0 * rng.standard_gamma(self.n_restrictions / 2, count)
         return draws, rest, fixed
 
-    def statistics(self, draws, rest, fixed=0.0, grid=None) -> np.ndarray:
-        """Statistics of draws, (nsim,); see ``null_statistics``."""
+    def statistics(
+        self, draws: np.ndarray, rest: np.ndarray, fixed: Any = 0.0, grid: Any = None
+    ) -> np.ndarray:
+        """Statistics of draws, (n,); see ``null_statistics``."""
         values, counts = self.penalty
         if grid is None and self._is_closed:
             found = _one_eigenvalue(draws[:, 0], rest, self.dof, counts[0])
@@ -234,18 +242,20 @@ class NullLaw:
             and abs(values[0] - self.spectrum.values[0]) < 1e-9
         )
 
-    def simulate(self, nsim: int, rng: np.random.Generator, grid=None) -> np.ndarray:
-        """Statistics of ``nsim`` data sets without the variance."""
-        out = np.empty(nsim)
-        for at in self._pieces(nsim):
+    def simulate(self, n: int, rng: np.random.Generator, grid: Any = None) -> np.ndarray:
+        """Statistics of ``n`` data sets without the variance."""
+        out = np.empty(n)
+        for at in self._pieces(n):
             out[at] = self.statistics(*self.draw(at.stop - at.start, rng), grid)
         return out
 
-    def _pieces(self, nsim):
+    def _pieces(self, n):
         size = max(DRAWN // (len(self.spectrum.values) + 2), 64)
-        return [slice(i, min(i + size, nsim)) for i in range(0, nsim, size)]
+        return [slice(i, min(i + size, n)) for i in range(0, n, size)]
 
-    def survival(self, statistic: float, nsim: int, rng: np.random.Generator):
+    def survival(
+        self, statistic: float, n: int, rng: np.random.Generator
+    ) -> tuple[float, float]:
         """P(statistic or more) by inversion, and its standard error.
 
         With B = sum w_s / T, which is beta and independent of the shares w_s / sum w, the
@@ -259,7 +269,7 @@ class NullLaw:
         ----------
         statistic : float
             Above zero.
-        nsim : int
+        n : int
             Number of simulated shares, where there is more than one eigenvalue.
         rng : Generator
             Source of random numbers.
@@ -270,7 +280,7 @@ class NullLaw:
             return float(certain + masses @ p), 0.0
         chances = self._level_chances(levels, masses, rng)
         ends, total, squares = np.cumsum(chances), 0.0, 0.0
-        for at in self._pieces(nsim):
+        for at in self._pieces(n):
             size = at.stop - at.start
             places = (np.arange(size) + rng.random()) / size * ends[-1]
             level = np.minimum(np.searchsorted(ends, places), len(levels) - 1)
@@ -278,9 +288,9 @@ class NullLaw:
             p *= masses[level] / chances[level]
             total, squares = total + p.sum(), squares + (p * p).sum()
         if self.spectrum.rest == 0:  # B is 1: certain or impossible, given the shares
-            total, nsim = total + 1, nsim + 1
-        mean = total / nsim
-        error = np.sqrt(max(squares / nsim - mean**2, 0.0) / nsim)
+            total, n = total + 1, n + 1
+        mean = total / n
+        error = np.sqrt(max(squares / n - mean**2, 0.0) / n)
         return float(certain + mean), float(error)
 
     def _levels(self, x):

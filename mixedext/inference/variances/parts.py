@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from mixedext.fitted import Model
 from mixedext.inference.submodels.smaller_models import random_deletions
 from mixedext.specification.terms.parameter_names import split_column_label
+from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = ["VariancePart", "find_part", "variance_parts"]
 
@@ -26,7 +29,7 @@ class VariancePart(NamedTuple):
     ----------
     label : str
         Name of it, as in ``ranova``.
-    left : list of RandomTerm
+    left : list of RandomTerm or SparseTerm
         The random terms that are left.
     alone : RandomTerm or SparseTerm
         What is left out, as a term of its own.
@@ -35,8 +38,8 @@ class VariancePart(NamedTuple):
     """
 
     label: str
-    left: list
-    alone: object
+    left: list[RandomTerm | SparseTerm]
+    alone: RandomTerm | SparseTerm
     n_variances: int
     n_parameters: int
 
@@ -60,7 +63,7 @@ class VariancePart(NamedTuple):
         return _NO_LAW.format(self.label, why, _OR_MIXTURE if self.has_mixture else "")
 
 
-def variance_parts(model) -> list[VariancePart]:
+def variance_parts(model: Model) -> list[VariancePart]:
     """All parts of the random effects that can be left out by themselves."""
     return [
         _tested(model, deletion.label, deletion.terms)
@@ -85,7 +88,7 @@ def _columns_of(term, own):
     return term.with_columns(term.z[:, own], [term.names[j] for j in own])
 
 
-def find_part(model, term) -> VariancePart:
+def find_part(model: Model, term: str | None) -> VariancePart:
     """The part of that name, or the only one if ``term`` is None.
 
     Raises

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 __all__ = ["positive_probability"]
@@ -13,7 +15,7 @@ STEP = 1 / 8
 LOWEST, SMALLEST = -38.0, -42.0
 
 
-def positive_probability(weights, counts) -> float:
+def positive_probability(weights: Any, counts: Any) -> float:
     """P(sum of weights times independent chi-squared variables > 0), by Imhof's integral.
 
     Parameters

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import comb
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -12,6 +14,7 @@ from scipy import stats
 from mixedext.arguments import check_count
 from mixedext.engine.refits.simulation import generator_of
 from mixedext.inference.variances.null_law import NullLaw
+from mixedext.tables.statistical_tests import TestResult
 
 __all__ = ["VarianceTest", "exact_test", "mixture_test"]
 
@@ -19,8 +22,8 @@ __all__ = ["VarianceTest", "exact_test", "mixture_test"]
 BESIDE, SEED = 2_000, 1
 
 
-@dataclass(frozen=True, eq=False)
-class VarianceTest:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VarianceTest(TestResult):
     """A likelihood-ratio test that a variance component is zero.
 
     Attributes
@@ -30,12 +33,12 @@ class VarianceTest:
     pvalue : float
         Probability of this statistic or a larger one.  From b of B simulations
         (b + 1) / (B + 1), which is never zero.
-    pvalue_se : float
+    se : float
         Its Monte Carlo standard error; 0 if it is exact.
-    nsim : int
+    n : int
         Simulations, 0 if none were made.
-    null_sample : ndarray
-        Simulated statistics, (nsim,); empty if none were made.
+    draws : ndarray
+        Simulated statistics, (n,); empty if none were made.
     mass_at_zero : float
         Probability, if the variance is zero, that its estimate is zero; NaN if it is not
         known.
@@ -56,30 +59,26 @@ class VarianceTest:
         ``method`` is; computed when it is first asked for.  None without a law.
     """
 
-    statistic: float
-    pvalue: float
-    pvalue_se: float
-    nsim: int
-    null_sample: np.ndarray
-    mass_at_zero: float
-    method: str
+    se: float = 0.0
+    n: int = 0
+    draws: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False)
+    mass_at_zero: float = float("nan")
     kind: str
     tested: str = ""
-    notes: tuple[str, ...] = ()
     law: NullLaw | None = field(default=None, repr=False)
     is_exact: bool = False
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         exact = "exact " if self.is_exact else ""
         of = f" of {self.tested}" if self.tested else ""
         how = self.method
-        if self.nsim:
-            how += f", {self.nsim} draws, standard error {self.pvalue_se:.2g}"
+        if self.n:
+            how += f", {self.n} draws, standard error {self.se:.2g}"
         lines = [
             f"{exact}{self.kind}{of}",
             f"statistic = {self.statistic:.6g}, p = {self.pvalue:.4g} ({how})",
         ]
-        if self.method == "simulation" and self.statistic > 0:
+        if self.method == "simulation" and self.statistic > 0 and self.by_inversion:
             p, se = self.by_inversion
             error = f", standard error {se:.2g}" if se else ""
             lines.append(f"p = {p:.4g} (inversion{error})")
@@ -92,12 +91,12 @@ class VarianceTest:
     def by_inversion(self) -> tuple[float, float] | None:
         """The p-value by inversion, and its standard error; None without a law."""
         if self.method == "inversion":
-            return self.pvalue, self.pvalue_se
+            return self.pvalue, self.se
         if self.law is None:
             return None
         return _inverted(self.law, self.statistic, BESIDE, np.random.default_rng(SEED))
 
-    def quantile(self, probability):
+    def quantile(self, probability: Any) -> Any:
         """Quantiles of the simulated null statistics.
 
         Parameters
@@ -122,20 +121,20 @@ class VarianceTest:
         >>> round(float(result.exact_rlrt(rng=1).quantile(0.95)), 1)
         2.5
         """
-        if not self.nsim or not len(self.null_sample):
+        if not self.n or not len(self.draws):
             raise ValueError(f"method={self.method!r} has simulated no null statistics")
-        return np.quantile(self.null_sample, probability)
+        return np.quantile(self.draws, probability)
 
 
 def exact_test(
     statistic: float,
     law: NullLaw,
-    nsim: int = 10_000,
-    rng=None,
+    n: int = 10_000,
+    rng: Any = None,
     method: str = "simulation",
-    grid=None,
+    grid: Any = None,
     tested: str = "",
-    notes=(),
+    notes: Sequence[str] = (),
     is_exact: bool = True,
 ) -> VarianceTest:
     """The test of an observed statistic by its exact law.
@@ -146,7 +145,7 @@ def exact_test(
         Observed; what is not above zero counts as zero.
     law : NullLaw
         Its law.
-    nsim : int, optional
+    n : int, optional
         Number of simulations.
     rng : Generator or int, optional
         Source of random numbers, or a seed.
@@ -164,40 +163,41 @@ def exact_test(
     Raises
     ------
     ValueError
-        If ``nsim``, ``rng`` or ``method`` cannot be used.
+        If ``n``, ``rng`` or ``method`` cannot be used.
     """
     if method not in ("simulation", "inversion"):
         raise ValueError(f"method={method!r} is not known; use 'simulation' or 'inversion'")
-    check_count(nsim, "nsim")
-    nsim, rng = int(nsim), generator_of(rng)
+    check_count(n, "n")
+    n, rng = int(n), generator_of(rng)
     statistic = max(float(statistic), 0.0)
-    notes, width = list(notes), law.spectrum.width
+    width = law.spectrum.width
     if width:
-        notes.append(
+        pooled = (
             f"many different eigenvalues: those within {width:.1g} of each other, "
             "relatively, were pooled"
         )
+        notes = (*notes, pooled)
     sample, kind = np.zeros(0), "RLRT" if law.reml else "LRT"
     if method == "inversion":
-        p, se = _inverted(law, statistic, nsim, rng)
-        nsim = 0 if law.has_one_eigenvalue or statistic == 0 else nsim
+        p, se = _inverted(law, statistic, n, rng)
+        n = 0 if law.has_one_eigenvalue or statistic == 0 else n
     else:
-        sample = law.simulate(nsim, rng, grid)
-        p = (int((sample >= statistic).sum()) + 1) / (nsim + 1)
-        se = float(np.sqrt(p * (1 - p) / nsim))
+        sample = law.simulate(n, rng, grid)
+        p = (int((sample >= statistic).sum()) + 1) / (n + 1)
+        se = float(np.sqrt(p * (1 - p) / n))
     return VarianceTest(
-        statistic,
-        p,
-        se,
-        nsim,
-        sample,
-        law.mass_at_zero,
-        method,
-        kind,
-        tested,
-        tuple(notes),
-        law,
-        is_exact,
+        statistic=statistic,
+        pvalue=p,
+        se=se,
+        n=n,
+        draws=sample,
+        mass_at_zero=law.mass_at_zero,
+        method=method,
+        kind=kind,
+        tested=tested,
+        notes=tuple(notes),
+        law=law,
+        is_exact=is_exact,
     )
 
 
@@ -210,7 +210,12 @@ def _inverted(law, statistic, count, rng):
 
 
 def mixture_test(
-    statistic: float, df: int, n_boundary: int, reml: bool, tested: str = "", notes=()
+    statistic: float,
+    df: int,
+    n_boundary: int,
+    reml: bool,
+    tested: str = "",
+    notes: Sequence[str] = (),
 ) -> VarianceTest:
     """The large-sample test by a mixture of chi-squared laws.
 
@@ -246,14 +251,11 @@ def mixture_test(
     laws = " + ".join(f"{s:.4g} chi2({d})" for s, d in zip(shares, dfs, strict=True))
     notes = (*notes, f"p in large samples, by the mixture {laws}")
     return VarianceTest(
-        statistic,
-        float(shares @ tail),
-        0.0,
-        0,
-        np.zeros(0),
-        float(shares[0]) if df == 0 else float("nan"),
-        "mixture",
-        "RLRT" if reml else "LRT",
-        tested,
-        notes,
+        statistic=statistic,
+        pvalue=float(shares @ tail),
+        mass_at_zero=float(shares[0]) if df == 0 else float("nan"),
+        method="mixture",
+        kind="RLRT" if reml else "LRT",
+        tested=tested,
+        notes=notes,
     )

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from mixedext.arguments import check_count
 from mixedext.exceptions import NoExactLawError
-from mixedext.fitted import has_rows
+from mixedext.fitted import Fitted, HasFitted, Model, has_rows
 from mixedext.inference.bootstrap.bootstrap_tests import bootstrap_test
-from mixedext.inference.submodels.other_criteria import (
-    quiet_fit,
-    refitted,
-)
+from mixedext.inference.submodels.other_criteria import quiet_fit, refitted
 from mixedext.inference.submodels.smaller_models import smaller_model
 from mixedext.inference.variances.component_spectrum import component_spectrum
 from mixedext.inference.variances.null_law import NullLaw
 from mixedext.inference.variances.parts import VariancePart, find_part
 from mixedext.inference.variances.statistics import VarianceTest, exact_test, mixture_test
+from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = [
     "BY_ML",
     "BY_REML",
+    "LawArguments",
     "against_none",
     "all_effects",
     "check_has_law",
     "check_method",
     "compare_part",
+    "count_of",
     "exact_rlrt",
     "n_theta_of",
     "part_test",
@@ -54,43 +58,70 @@ _SIMULATED = "{} responses simulated from the smaller model, and both models fit
 _SIMULATED_OR_LARGE = ("mixture", "bootstrap")
 
 
-def _statistic(large, small):
-    value = small.fitted.fit.deviance - large.fitted.fit.deviance
-    return value if value > ROUNDING * abs(large.fitted.fit.deviance) else 0.0
+class LawArguments(NamedTuple):
+    """How the law under the hypothesis is found; as for ``mx.exact_rlrt``.
+
+    Attributes
+    ----------
+    n : int
+        Number of simulations.
+    rng : Generator, int or None
+        Source of random numbers, or a seed.
+    method : {"simulation", "inversion", "mixture", "bootstrap"}
+        How the p-value is found.
+    grid : array_like or None
+        Ratios of variances.
+    """
+
+    n: int = 10_000
+    rng: Any = None
+    method: str = "simulation"
+    grid: Any = None
 
 
-def _alone(results):
+def count_of(n: int, nsim: int | None) -> int:
+    """The number of simulations, by either of its names."""
+    if nsim is None:
+        return n
+    check_count(nsim, "nsim")
+    return nsim
+
+
+def _rise(large: Fitted, deviance: float) -> float:
+    """The statistic from the smaller model's deviance; zero where that is rounding."""
+    own = large.fit.deviance
+    value = deviance - own
+    return value if value > ROUNDING * abs(own) else 0.0
+
+
+def _alone(fitted: Fitted) -> float:
     """Statistic against no random effects, of a model with one variance."""
-    if not np.any(results.fitted.fit.theta):
+    if not np.any(fitted.fit.theta):
         return 0.0
-    null, _ = results.model.objective(np.zeros(1), reml=results.fitted.reml)
-    value = null - results.fitted.fit.deviance
-    return value if value > ROUNDING * abs(results.fitted.fit.deviance) else 0.0
+    null, _ = fitted.model.objective(np.zeros(1), reml=fitted.reml)
+    return _rise(fitted, null)
 
 
-def _terms(results):
-    """The random terms, which stay when the data are removed."""
-    return results.fitted.fit.design.terms
+def n_theta_of(fitted: Fitted) -> int:
+    """Number of parameters of the random effects but for sigma."""
+    return sum(t.structure.n_theta for t in fitted.random.terms)
 
 
-def n_theta_of(results):
-    return sum(t.structure.n_theta for t in _terms(results))
-
-
-def _n_variances(terms):
+def _n_variances(terms: Sequence[RandomTerm | SparseTerm]) -> int:
     return sum(1 if t.structure.n_theta == 1 else len(t.names) for t in terms)
 
 
-def all_effects(results, name):
+def all_effects(fitted: Fitted, name: str) -> VariancePart:
     """All random effects of a model as what is tested."""
-    terms = _terms(results)
+    terms = fitted.random.terms
     if not terms:
         raise ValueError(f"{name} has no random effects: there is nothing to test")
     label = " + ".join(t.label for t in terms)
-    return VariancePart(label, [], terms[0], _n_variances(terms), n_theta_of(results))
+    return VariancePart(label, [], terms[0], _n_variances(terms), n_theta_of(fitted))
 
 
-def check_has_law(part, name, method):
+def check_has_law(part: VariancePart, name: str, method: str) -> None:
+    """Raise NoExactLawError where the method needs an exact law and there is none."""
     if part.has_law or method in _SIMULATED_OR_LARGE:
         return
     raise NoExactLawError(
@@ -100,7 +131,8 @@ def check_has_law(part, name, method):
     )
 
 
-def check_method(method):
+def check_method(method: str) -> None:
+    """Raise ValueError unless the method is known."""
     if method not in ("simulation", "inversion", *_SIMULATED_OR_LARGE):
         raise ValueError(
             f"method={method!r} is not known; use 'simulation', 'inversion', 'mixture' or "
@@ -108,65 +140,104 @@ def check_method(method):
         )
 
 
-def _exact(statistic, model, reml, notes, part, options, q=0):
+def _exact(
+    statistic: float,
+    model: Model,
+    reml: bool,
+    notes: Sequence[str],
+    part: VariancePart,
+    arguments: LawArguments,
+    q: int = 0,
+) -> VarianceTest:
     """The test by the law of a model with the tested variance alone."""
     law = NullLaw(component_spectrum(model._design, reml), reml, q)
     return exact_test(
-        statistic, law, tested=part.label, notes=notes, is_exact=not part.left, **options
+        statistic,
+        law,
+        **arguments._asdict(),
+        tested=part.label,
+        notes=notes,
+        is_exact=not part.left,
     )
 
 
-def _by_mixture(statistic, part, small, reml, notes, q=0):
+def _by_mixture(
+    statistic: float,
+    part: VariancePart,
+    small: Fitted | None,
+    reml: bool,
+    notes: Sequence[str],
+    q: int = 0,
+) -> VarianceTest:
     """The test by a mixture of chi-squared laws, if its weights are known."""
     if not part.has_mixture:
         counts = part.n_parameters, part.n_variances
         raise NoExactLawError(_NO_MIXTURE.format(part.label, *counts))
     if part.n_variances > 1:
         notes = (*notes, _INDEPENDENT)
-    if small is not None and small.fitted.fit.is_singular:
+    if small is not None and small.fit.is_singular:
         notes = (*notes, _SINGULAR)
     df = q + part.n_parameters - part.n_variances
     return mixture_test(statistic, df, part.n_variances, reml, part.label, notes)
 
 
-def _by_bootstrap(statistic, part, large, small, notes, options):
+def _by_bootstrap(
+    statistic: float,
+    part: VariancePart,
+    large: Fitted,
+    small: Fitted,
+    notes: Sequence[str],
+    arguments: LawArguments,
+) -> VarianceTest:
     """The test by responses that are simulated from the smaller model."""
-    nsim = options["nsim"]
-    check_count(nsim, "nsim")
-    found = bootstrap_test(large, small, int(nsim), options["rng"], reml=bool(large.reml))
+    check_count(arguments.n, "n")
+    found = bootstrap_test(
+        large, small, int(arguments.n), arguments.rng, reml=bool(large.reml)
+    )
     notes = (*notes, _SIMULATED.format(found.n))
     if found.n_failed:
         notes = (*notes, f"{found.n_failed} fits failed; they count as larger")
     p, se = (found.pvalue, found.se) if statistic > 0 else (1.0, 0.0)
     return VarianceTest(
-        statistic,
-        p,
-        se,
-        found.n,
-        found.draws,
-        float(found.singular.mean()) if part.has_law and not part.left else np.nan,
-        "bootstrap",
-        "RLRT" if large.reml else "LRT",
-        part.label,
-        notes,
+        statistic=statistic,
+        pvalue=p,
+        se=se,
+        n=found.n,
+        draws=found.draws,
+        mass_at_zero=(
+            float(found.singular.mean()) if part.has_law and not part.left else np.nan
+        ),
+        method="bootstrap",
+        kind="RLRT" if large.reml else "LRT",
+        tested=part.label,
+        notes=tuple(notes),
     )
 
 
-def against_none(m, part, reml, options):
+def against_none(
+    fitted: Fitted, part: VariancePart, reml: bool, arguments: LawArguments
+) -> VarianceTest:
     """The test of all random effects."""
-    notes = () if m.reml == reml else (BY_REML if reml else f"m {BY_ML}",)
-    m, method = refitted(m, reml), options["method"]
+    notes = () if fitted.reml == reml else (BY_REML if reml else f"m {BY_ML}",)
+    fitted, method = refitted(fitted, reml), arguments.method
     if part.has_law and method != "bootstrap":
-        statistic = _alone(m)  # needs no rows
+        statistic = _alone(fitted)  # needs no rows
         if method == "mixture":
             return _by_mixture(statistic, part, None, reml, notes)
-        return _exact(statistic, m.model, reml, notes, part, options)
-    small = quiet_fit(smaller_model(m.model, random=[]), reml)
-    return compare_part(m, part, small, m.model, notes, options)
+        return _exact(statistic, fitted.model, reml, notes, part, arguments)
+    small = quiet_fit(smaller_model(fitted.model, random=[]), reml)
+    return compare_part(fitted, part, small, fitted.model, notes, arguments)
 
 
 def exact_rlrt(
-    results, term=None, nsim=10_000, rng=None, method="simulation", grid=None
+    results: HasFitted,
+    term: str | None = None,
+    n: int = 10_000,
+    rng: Any = None,
+    method: str = "simulation",
+    grid: Any = None,
+    *,
+    nsim: int | None = None,
 ) -> VarianceTest:
     """Exact restricted likelihood-ratio test that one variance is zero.
 
@@ -176,13 +247,15 @@ def exact_rlrt(
         What is tested: a term as in the formula, a label of ``ranova``, or the name
         of its grouping factor, variable or column if no other part has it.  May be left
         out if there is one.
-    nsim, rng, grid
+    n, rng, grid
         As for ``mx.exact_rlrt``.
     method : {"simulation", "inversion", "mixture", "bootstrap"}, optional
         As for ``mx.exact_rlrt``.  For a slope that is correlated with other effects,
         and for several variances at once, there is no exact law: "bootstrap" simulates
         the model without them, "mixture" gives the chi-bar-square mixture of large
         samples.
+    nsim : int, optional
+        ``n`` as RLRsim calls it.
 
     Returns
     -------
@@ -213,50 +286,67 @@ def exact_rlrt(
     (0.6577, 0.1786)
     """
     check_method(method)
-    model = results.model
-    options = {"nsim": nsim, "rng": rng, "method": method, "grid": grid}
-    if n_theta_of(results) == 1:
+    fitted = results.fitted
+    model = fitted.model
+    n = count_of(n, nsim)
+    if n_theta_of(fitted) == 1:
         if term is not None and has_rows(model):
             find_part(model, term)
-        return against_none(results, all_effects(results, "m"), True, options)
+        arguments = LawArguments(n, rng, method, grid)
+        return against_none(fitted, all_effects(fitted, "m"), True, arguments)
     part = find_part(model, term)
-    large = refitted(results, True)
+    large = refitted(fitted, True)
     small = quiet_fit(smaller_model(model, random=part.left), True)
-    return part_test(large, part, small, nsim, rng, method, grid, results.reml)
+    return part_test(large, part, small, n, rng, method, grid, fitted.reml)
 
 
 def part_test(
-    large, part, small, nsim, rng, method, grid=None, was_reml=True
+    large: HasFitted,
+    part: VariancePart,
+    small: HasFitted,
+    n: int,
+    rng: Any,
+    method: str,
+    grid: Any = None,
+    was_reml: bool = True,
 ) -> VarianceTest:
     """The restricted test of one part of a model.
 
     Parameters
     ----------
-    large, small : MixedLMResults
+    large, small : HasFitted
         Fits by REML with and without the part.
     part : VariancePart
         The part.
-    nsim, rng, method, grid
+    n, rng, method, grid
         As for ``exact_rlrt``.
     was_reml : bool, optional
         Whether the model had been fitted by REML.
     """
     notes = () if was_reml else (BY_REML,)
-    options = {"nsim": nsim, "rng": rng, "method": method, "grid": grid}
-    alone = None
+    whole, alone = large.fitted, None
     if part.has_law and method not in _SIMULATED_OR_LARGE:
-        alone = smaller_model(large.model, random=[part.alone])
-    return compare_part(large, part, small, alone, notes, options)
+        alone = smaller_model(whole.model, random=[part.alone])
+    arguments = LawArguments(n, rng, method, grid)
+    return compare_part(whole, part, small.fitted, alone, notes, arguments)
 
 
-def compare_part(large, part, small, alone, notes, options, q=0):
+def compare_part(
+    large: Fitted,
+    part: VariancePart,
+    small: Fitted,
+    alone: Model | None,
+    notes: Sequence[str],
+    arguments: LawArguments,
+    q: int = 0,
+) -> VarianceTest:
     """A test of fits with and without a part; ``alone`` is the model of it alone."""
-    statistic, method = _statistic(large, small), options["method"]
+    statistic, method = _rise(large, small.fit.deviance), arguments.method
     if method == "mixture":
         return _by_mixture(statistic, part, small, bool(large.reml), notes, q)
     if method == "bootstrap":
-        return _by_bootstrap(statistic, part, large, small, notes, options)
-    if not part.has_law:
+        return _by_bootstrap(statistic, part, large, small, notes, arguments)
+    if not part.has_law or alone is None:
         raise NoExactLawError(part.why_no_law())
     notes = (*notes, _OTHERS) if part.left else notes
-    return _exact(statistic, alone, bool(large.reml), notes, part, options, q)
+    return _exact(statistic, alone, bool(large.reml), notes, part, arguments, q)

@@ -20,8 +20,13 @@ S.R. Searle (1971), Linear Models, sections 2.5 and 10.3. Wiley.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from scipy import sparse
+
+from mixedext.models.anova_estimates.sources import GroupingFactor
 
 __all__ = ["Projections"]
 
@@ -31,7 +36,7 @@ class Projections:
 
     Parameters
     ----------
-    factors : sequence of Factor
+    factors : sequence of GroupingFactor
         The grouping factors.
     bases : sequence of ndarray
         For every factor the fixed part within its levels, (n, r) orthonormal.
@@ -39,9 +44,17 @@ class Projections:
         Orthonormal basis of the fixed part, (n, p).
     """
 
-    def __init__(self, factors, bases, exog):
+    def __init__(
+        self,
+        factors: Sequence[GroupingFactor],
+        bases: Sequence[np.ndarray],
+        exog: np.ndarray,
+    ):
         self.factors = factors
-        self._parts = [*zip(factors, bases, strict=True), (None, exog)]
+        self._parts: list[tuple[GroupingFactor | None, np.ndarray]] = [
+            *zip(factors, bases, strict=True),
+            (None, exog),
+        ]
         self._sums = {
             (k, a): factor.sums(basis)
             for k, (_, basis) in enumerate(self._parts)
@@ -53,7 +66,7 @@ class Projections:
             for b, second in enumerate(factors)
         }
 
-    def pair_traces(self, weights) -> np.ndarray:
+    def pair_traces(self, weights: np.ndarray) -> np.ndarray:
         """tr(Q_i V_a Q_j V_b) for Q_i = sum_k weights[i, k] P_k, (S, S, C, C).
 
         Parameters
@@ -111,14 +124,14 @@ class Projections:
         return left.multiply(right).sum()
 
 
-def _cells(first, second):
+def _cells(first: GroupingFactor, second: GroupingFactor) -> sparse.csr_array:
     """Z_1'Z_2: the rows of every cell."""
     shape = (first.n_levels, second.n_levels)
     ones = np.ones(len(first.codes))
     return sparse.csr_array((ones, (first.codes, second.codes)), shape=shape)
 
 
-def _scaled(matrix, rows=None, columns=None):
+def _scaled(matrix: Any, rows: Any = None, columns: Any = None) -> Any:
     if rows is not None:
         matrix = sparse.diags_array(rows) @ matrix
     return matrix if columns is None else matrix @ sparse.diags_array(columns)

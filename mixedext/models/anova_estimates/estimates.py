@@ -16,15 +16,26 @@ C.R. Henderson (1953), Estimation of variance and covariance components. Biometr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from mixedext.exceptions import DesignError
 from mixedext.models.anova_estimates.covariance import Projections
-from mixedext.models.anova_estimates.sources import NO_TRACE, FactorSource, sources_of
+from mixedext.models.anova_estimates.sources import (
+    NO_TRACE,
+    FactorCodes,
+    FactorSource,
+    FixedColumns,
+    GroupingFactor,
+    Source,
+    sources_of,
+)
+from mixedext.tables.statistical_tests import TestResult
 
-__all__ = ["AnovaTable", "FTest", "anova_table", "f_test"]
+__all__ = ["AnovaTable", "SourceTest", "anova_table", "f_test"]
 
 # Probes and weights are good to about this share of their size.
 NOTHING = 1e-9
@@ -90,7 +101,7 @@ class AnovaTable:
         """The estimates as combinations of the random sources' mean squares, (C, C)."""
         return np.linalg.inv(self.coefficients[self.n_fixed :])
 
-    def covariance(self, variances=None) -> np.ndarray:
+    def covariance(self, variances: np.ndarray | None = None) -> np.ndarray:
         """Covariance of the estimates for normal data.
 
         Parameters
@@ -112,20 +123,22 @@ class AnovaTable:
             covariance = self._covariance_at(np.maximum(self.estimates, 0.0))
         return covariance
 
-    def _covariance_at(self, variances):
+    def _covariance_at(self, variances: np.ndarray) -> np.ndarray:
         df = self.df[self.n_fixed :]
         if self.pair_traces is None:
             expected = self.coefficients[self.n_fixed :] @ variances
             of_squares = np.diag(2 * expected**2 / df)
         else:
-            of_squares = self._mean_square_covariance(variances)
+            of_squares = self._mean_square_covariance(self.pair_traces, variances)
         return self.solution @ of_squares @ self.solution.T
 
-    def _mean_square_covariance(self, variances):
+    def _mean_square_covariance(
+        self, pair_traces: np.ndarray, variances: np.ndarray
+    ) -> np.ndarray:
         """2 tr(Q_i V Q_j V) / (df_i df_j)."""
         df, factor, residual = self.df[self.n_fixed :], variances[:-1], variances[-1]
         out = np.zeros((len(df), len(df)))
-        out[:-1, :-1] = np.einsum("ijab,a,b->ij", self.pair_traces, factor, factor)
+        out[:-1, :-1] = np.einsum("ijab,a,b->ij", pair_traces, factor, factor)
         expected = self.coefficients[self.n_fixed :, :-1] @ factor
         out[np.diag_indices(len(df))] += df * residual * (2 * expected + residual)
         return 2 * out / np.outer(df, df)
@@ -159,7 +172,7 @@ class OneFactor:
     within: np.ndarray
 
     @classmethod
-    def of(cls, source: FactorSource, response, exog) -> OneFactor:
+    def of(cls, source: FactorSource, response: np.ndarray, exog: np.ndarray) -> OneFactor:
         """From the source, the response less the fixed part and the latter's basis."""
         within = source.basis.T @ exog
         slope = np.linalg.lstsq(within, source.basis.T @ response, rcond=None)[0]
@@ -176,14 +189,16 @@ class OneFactor:
         return _square(target - columns @ move)
 
 
-@dataclass(frozen=True)
-class FTest:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SourceTest(TestResult):
     """F test of one source against a combination of other mean squares.
 
     Attributes
     ----------
     statistic : float
         Mean square by the denominator; NaN if this is not positive.
+    df_num : float
+        The source's degrees of freedom.
     df_denom : float
         The denominator's degrees of freedom, by Satterthwaite where it is a combination.
     weights : ndarray
@@ -192,13 +207,13 @@ class FTest:
         Whether the statistic follows F for normal data under the hypothesis.
     """
 
-    statistic: float
-    df_denom: float
     weights: np.ndarray
     exact: bool
 
 
-def anova_table(y, fixed, factors) -> AnovaTable:
+def anova_table(
+    y: np.ndarray, fixed: Sequence[FixedColumns], factors: Sequence[FactorCodes]
+) -> AnovaTable:
     """Analysis of variance of one response.
 
     Parameters
@@ -221,7 +236,7 @@ def anova_table(y, fixed, factors) -> AnovaTable:
         has no degrees of freedom.
     """
     design = sources_of(len(y), fixed, factors)
-    shown, factors = design.shown, [s.factor for s in design.factors]
+    shown, grouping = design.shown, [s.factor for s in design.factors]
     start = y - sum(s.project(y) for s in design.fixed)
     if np.linalg.norm(start) <= EXACT * np.linalg.norm(y):
         raise DesignError("the fixed effects fit the response exactly: nothing varies")
@@ -231,22 +246,23 @@ def anova_table(y, fixed, factors) -> AnovaTable:
     if sum_sq[-1] <= EXACT**2 * _square(start):
         sum_sq[-1] = 0.0
     df = np.array([s.df for s in shown], float)
-    traces = np.array([[s.trace(f) for f in factors] for s in shown])
-    traces = traces.reshape(len(shown), len(factors))
+    traces = np.array([[s.trace(f) for f in grouping] for s in shown])
+    traces = traces.reshape(len(shown), len(grouping))
     traces[np.abs(traces) < NO_TRACE * len(y)] = 0.0
     coefficients = np.column_stack([traces / df[:, None], np.ones(len(shown))])
-    random = slice(len(shown) - len(factors) - 1, None)
+    n_fixed = len(shown) - len(grouping) - 1
+    random = slice(n_fixed, None)
     estimates = np.linalg.solve(coefficients[random], (sum_sq / df)[random])
-    scaled, independent = _distribution(shown, factors, coefficients, len(y))
+    scaled, independent = _distribution(shown, grouping, coefficients, len(y))
     one_factor = pair_traces = None
-    if len(factors) == 1:
+    if len(grouping) == 1:
         one_factor = OneFactor.of(design.factors[0], start, design.exog)
-    if not _balanced(random.start, scaled, independent):
+    if not _balanced(n_fixed, scaled, independent):
         pair_traces = _pair_traces(design.factors, traces[random][:-1], design.exog)
     return AnovaTable(
         sources=[s.name for s in shown],
         nobs=len(y),
-        n_fixed=random.start,
+        n_fixed=n_fixed,
         df=df,
         sum_sq=sum_sq,
         coefficients=coefficients,
@@ -258,12 +274,14 @@ def anova_table(y, fixed, factors) -> AnovaTable:
     )
 
 
-def _balanced(n_fixed, scaled, independent):
+def _balanced(n_fixed: int, scaled: np.ndarray, independent: np.ndarray) -> bool:
     at = slice(n_fixed, None)
     return bool(scaled[at].all() and independent[at, at].all())
 
 
-def _pair_traces(sources, traces, exog):
+def _pair_traces(
+    sources: list[FactorSource], traces: np.ndarray, exog: np.ndarray
+) -> np.ndarray:
     """tr(Q_i V_a Q_j V_b) of the factors' sources."""
     weights = np.zeros((len(sources), len(sources) + 1))
     for i, source in enumerate(sources):
@@ -276,11 +294,16 @@ def _pair_traces(sources, traces, exog):
     return pairs * np.einsum("ia,ib,ja,jb->ijab", met, met, met, met)
 
 
-def _square(vector):
+def _square(vector: np.ndarray) -> float:
     return float(vector @ vector)
 
 
-def _distribution(sources, factors, coefficients, nobs):
+def _distribution(
+    sources: Sequence[Source],
+    factors: Sequence[GroupingFactor],
+    coefficients: np.ndarray,
+    nobs: int,
+) -> tuple[np.ndarray, np.ndarray]:
     """Whether Q_k V Q_k is a multiple of Q_k, and Q_i V Q_k zero, for every V = ZZ'.
 
     Mean squares are multiples of chi-squares, and independent, if and only if it is so.
@@ -309,7 +332,7 @@ def _distribution(sources, factors, coefficients, nobs):
     return scaled, independent
 
 
-def f_test(table: AnovaTable, source: int) -> FTest:
+def f_test(table: AnovaTable, source: int) -> SourceTest:
     """F test that a fixed term has no effect, or a factor no variance.
 
     The denominator is the combination of mean squares with the same expectation as the
@@ -324,7 +347,7 @@ def f_test(table: AnovaTable, source: int) -> FTest:
 
     Returns
     -------
-    FTest
+    SourceTest
 
     References
     ----------
@@ -348,9 +371,15 @@ def f_test(table: AnovaTable, source: int) -> FTest:
             others[source - table.n_fixed] = False
         both = table.scaled[source] & table.scaled[below] & table.independent[source, below]
         exact = bool(both[others].all())
-    return FTest(
-        statistic=float(table.mean_sq[source] / denominator) if positive else np.nan,
-        df_denom=float(denominator**2 / spread) if positive else np.nan,
+    statistic = float(table.mean_sq[source] / denominator) if positive else np.nan
+    df_num = float(table.df[source])
+    df_denom = float(denominator**2 / spread) if positive else np.nan
+    return SourceTest(
+        statistic=statistic,
+        pvalue=float(stats.f.sf(statistic, df_num, df_denom)),
+        df_num=df_num,
+        df_denom=df_denom,
+        method="F",
         weights=weights,
         exact=exact,
     )

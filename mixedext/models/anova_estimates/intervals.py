@@ -14,13 +14,13 @@ Biometrics Bulletin 2, 110-114.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from scipy import optimize, stats
 
 from mixedext.inference.variances.interval_numbers import satterthwaite_limits
-from mixedext.models.anova_estimates.estimates import AnovaTable
+from mixedext.models.anova_estimates.estimates import AnovaTable, OneFactor
 
 __all__ = ["Interval", "factor_interval", "ratio_interval", "residual_interval"]
 
@@ -36,7 +36,8 @@ class Interval(NamedTuple):
 def residual_interval(table: AnovaTable, alpha: float) -> Interval:
     """Exact interval of the residual variance."""
     chi = stats.chi2.isf([alpha / 2, 1 - alpha / 2], table.df[-1])
-    return Interval(*(table.sum_sq[-1] / chi), "chi-square")
+    lower, upper = table.sum_sq[-1] / chi
+    return Interval(lower, upper, "chi-square")
 
 
 def ratio_interval(table: AnovaTable, alpha: float) -> Interval:
@@ -48,10 +49,12 @@ def ratio_interval(table: AnovaTable, alpha: float) -> Interval:
     df, below = table.df[-2:]
     quantiles = stats.f.isf([alpha / 2, 1 - alpha / 2], df, below)
     squares = quantiles * df * table.mean_sq[-1]
-    return Interval(*(_ratio_at(table.one_factor, s) for s in squares), "F")
+    factor = cast(OneFactor, table.one_factor)
+    lower, upper = (_ratio_at(factor, s) for s in squares)
+    return Interval(lower, upper, "F")
 
 
-def _ratio_at(factor, square):
+def _ratio_at(factor: OneFactor, square: float) -> float:
     """The ratio at which the sum of squares falls to a value."""
     if not factor.at_ratio(0.0) > square:
         return 0.0
@@ -77,9 +80,11 @@ def factor_interval(table: AnovaTable, i: int, alpha: float) -> Interval:
         chi = stats.chi2.isf([alpha / 2, 1 - alpha / 2], df)
         limits = table.sum_sq[-2] - quantiles * df * table.mean_sq[-1]
         limits /= table.coefficients[-2, 0] * chi
-        return Interval(*np.maximum(limits, 0.0), "Williams-Tukey")
+        lower, upper = np.maximum(limits, 0.0)
+        return Interval(lower, upper, "Williams-Tukey")
     estimate = table.estimates[i]
     if not estimate > 0:
         return Interval(np.nan, np.nan, "none: the estimate is not positive")
     error = np.sqrt(table.covariance()[i, i])
-    return Interval(*satterthwaite_limits([estimate], [error], alpha)[0], "Satterthwaite")
+    lower, upper = satterthwaite_limits([estimate], [error], alpha)[0]
+    return Interval(lower, upper, "Satterthwaite")

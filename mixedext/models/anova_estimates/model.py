@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from mixedext.arguments import check_probability
+from mixedext.arguments import confidence
 from mixedext.exceptions import FormulaError
 from mixedext.inference.submodels.fixed_terms import fixed_terms
 from mixedext.models.anova_estimates.estimates import AnovaTable, anova_table, f_test
@@ -29,7 +29,12 @@ RESIDUAL = "Residual"
 
 
 def anova_estimates(
-    formula, data, *, subset=None, missing: str = "none", eval_env=None
+    formula: str,
+    data: Any,
+    *,
+    subset: Any = None,
+    missing: str = "none",
+    eval_env: Any = None,
 ) -> AnovaEstimates:
     """Estimate variance components by analysis of variance.
 
@@ -88,7 +93,7 @@ def anova_estimates(
               df   sum_sq   mean_sq      expected_mean_sq
     Batch      5  56357.5  11271.50  Residual + 5 * Batch
     Residual  24  58830.0   2451.25              Residual
-    >>> anova.estimates["variance"].round(2).to_dict()
+    >>> anova.estimates["estimate"].round(2).to_dict()
     {'Batch': 1764.05, 'Residual': 2451.25}
     """
     split = split_formula(formula)
@@ -115,12 +120,12 @@ def anova_estimates(
     return AnovaEstimates(formula, anova_table(response, fixed, factors))
 
 
-def _share(ratio):
+def _share(ratio: float) -> float:
     """A component's share in its sum with the other, from their ratio."""
     return 1.0 if np.isinf(ratio) else ratio / (1 + ratio)
 
 
-def _is_intercept(term):
+def _is_intercept(term: RandomTerm) -> bool:
     column = term.columns[0]
     return column is None or bool(np.all(np.asarray(column) == 1))
 
@@ -173,13 +178,13 @@ class AnovaEstimates:
         )
 
     @property
-    def table(self) -> pd.DataFrame:
+    def table(self) -> NotedTable:
         """Analysis of variance, one row a source.
 
         ``df``, ``sum_sq``, ``mean_sq``; ``expected_mean_sq`` in words, where Q(x) is a
-        square of the effects of x; ``F`` against the ``denominator``, which has the same
-        expectation under the hypothesis, with ``df_denom`` and ``pvalue``; ``exact``
-        whether F holds for normal data: a combination of mean squares has
+        square of the effects of x; ``statistic``, F against the ``denominator``, which
+        has the same expectation under the hypothesis, with ``df_denom`` and ``pvalue``;
+        ``exact`` whether F holds for normal data: a combination of mean squares has
         Satterthwaite's degrees of freedom.
         """
         t = self._table
@@ -198,20 +203,26 @@ class AnovaEstimates:
                 "sum_sq": t.sum_sq,
                 "mean_sq": t.mean_sq,
                 "expected_mean_sq": words,
-                "F": [f.statistic for f in tests] + empty,
                 "df_denom": [f.df_denom for f in tests] + empty,
+                "statistic": [f.statistic for f in tests] + empty,
+                "pvalue": [f.pvalue for f in tests] + empty,
             },
             index=self._sources,
         )
-        frame["pvalue"] = stats.f.sf(frame["F"], frame["df"], frame["df_denom"])
         frame["denominator"] = [
             self._combination(f.weights, self._components) for f in tests
         ] + [""]
         frame["exact"] = pd.array([f.exact for f in tests] + [None], dtype="boolean")
-        return frame
+        return NotedTable.of(frame, self._heading)
+
+    @property
+    def _heading(self) -> str:
+        return f"Analysis of variance: {self.formula} ({self.nobs} rows)"
 
     @staticmethod
-    def _combination(weights, names, residual_first=False):
+    def _combination(
+        weights: np.ndarray, names: Sequence[str], residual_first: bool = False
+    ) -> str:
         """A combination in words."""
         order = [i for i in range(len(weights)) if weights[i] != 0]
         if residual_first:
@@ -225,26 +236,27 @@ class AnovaEstimates:
         return text.removeprefix(" + ").strip()
 
     @property
-    def estimates(self) -> pd.DataFrame:
+    def estimates(self) -> NotedTable:
         """Estimates of the components.
 
-        ``variance`` as the equations give it, which may be negative; ``std_err`` for
-        normal data (see `cov_estimates`); ``negative``, and ``truncated``, the variance
-        or zero.
+        ``estimate`` of the variance as the equations give it, which may be negative;
+        ``std_err`` for normal data (see `cov_estimates`); ``negative``, and
+        ``truncated``, the estimate or zero.
         """
         t = self._table
         negative = t.estimates < 0
-        return pd.DataFrame(
+        frame = pd.DataFrame(
             {
-                "variance": t.estimates,
+                "estimate": t.estimates,
                 "std_err": np.sqrt(np.diag(t.covariance())),
                 "negative": negative,
                 "truncated": np.where(negative, 0.0, t.estimates),
             },
             index=self._components,
         )
+        return NotedTable.of(frame, "Variances by analysis of variance")
 
-    def cov_estimates(self, variances=None) -> pd.DataFrame:
+    def cov_estimates(self, variances: Any = None) -> pd.DataFrame:
         """Covariance of the estimates, exact for normal data with given variances.
 
         Parameters
@@ -295,7 +307,7 @@ class AnovaEstimates:
         covariance = self._table.covariance(variances)
         return pd.DataFrame(covariance, index=self._components, columns=self._components)
 
-    def _checked(self, variances):
+    def _checked(self, variances: Any) -> np.ndarray:
         """Values of the components as an array, or ValueError."""
         try:
             variances = np.asarray(variances, float)
@@ -310,17 +322,19 @@ class AnovaEstimates:
             )
         return variances
 
-    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
+    def conf_int(self, alpha: float = 0.05, *, level: float | None = None) -> NotedTable:
         """Confidence intervals for normal data.
 
         Parameters
         ----------
         alpha : float, optional
             One minus the level of confidence.
+        level : float, optional
+            The level itself, in place of ``alpha``.
 
         Returns
         -------
-        DataFrame
+        NotedTable
             One row a component, and with one factor rows for the ratio of its variance
             to the residual's and for the intraclass correlation; ``estimate``, ``lower``,
             ``upper`` and ``method``.
@@ -356,8 +370,8 @@ class AnovaEstimates:
         Batch / Residual      0.72     0.09      5.57               F
         ICC                   0.42     0.08      0.85               F
         """
-        check_probability(alpha, "alpha")
-        t = self._table
+        level = confidence(alpha, level)
+        t, alpha = self._table, 1 - level
         rows = {
             name: (t.estimates[i], *factor_interval(t, i, alpha))
             for i, name in enumerate(self._components[:-1])
@@ -371,14 +385,15 @@ class AnovaEstimates:
             shares = [_share(lower), _share(upper)]
             rows["ICC"] = (factor / (factor + residual), *shares, method)
         columns = ["estimate", "lower", "upper", "method"]
-        return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+        frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+        return NotedTable.of(frame, f"{100 * level:.4g}% confidence intervals")
 
     def summary(self) -> NotedTable:
         """The table of the analysis of variance, with the estimates below it.
 
         Returns
         -------
-        DataFrame
+        NotedTable
             `table`, printed with notes.
         """
         t, estimates = self._table, self.estimates
@@ -388,7 +403,7 @@ class AnovaEstimates:
         for name, row in estimates.iterrows():
             share = row["truncated"] / total
             notes.append(
-                f"Variance of {name:{width}}: {row['variance']:.6g}, standard error "
+                f"Variance of {name:{width}}: {row['estimate']:.6g}, standard error "
                 f"{row['std_err']:.6g}, {share:.1%} of the total"
                 + (
                     "; negative, so that zero is the estimate in its range"
@@ -401,11 +416,10 @@ class AnovaEstimates:
                 "exact" + " and of the ratio of variances" * (t.one_factor is not None)
             )
         table = self.table
-        if table["F"].iloc[:-1].isna().any():
+        if table["statistic"].iloc[:-1].isna().any():
             notes.append("F is blank where its denominator is not positive")
         exact = table["exact"].map({True: "yes", False: "no"}).astype(object).fillna("")
-        heading = f"Analysis of variance: {self.formula} ({self.nobs} rows)"
-        return NotedTable.of(table.assign(exact=exact), heading, notes)
+        return NotedTable.of(table.assign(exact=exact), self._heading, notes)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return repr(self.summary())

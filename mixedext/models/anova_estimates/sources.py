@@ -15,7 +15,9 @@ Review 52, 33-81.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -25,19 +27,23 @@ from mixedext.inference.submodels.level_nesting import is_nested
 
 __all__ = [
     "NO_TRACE",
-    "Factor",
     "FactorSource",
     "FixedSource",
+    "GroupingFactor",
     "ResidualSource",
     "Sources",
     "sources_of",
 ]
 
+#: A fixed term: its name and its columns, (n, m); a factor: name, codes and levels.
+FixedColumns: TypeAlias = tuple[str, Any]
+FactorCodes: TypeAlias = tuple[str, np.ndarray, int]
+
 # Traces are differences of sums that are at most n; smaller shares of n are rounding.
 NO_TRACE = 1e-11
 
 
-class Factor:
+class GroupingFactor:
     """A grouping factor, centred on and summed over.
 
     Parameters
@@ -50,44 +56,44 @@ class Factor:
         Number of levels; each has a row.
     """
 
-    def __init__(self, name, codes, n_levels):
+    def __init__(self, name: str, codes: np.ndarray, n_levels: int):
         self.name, self.codes, self.n_levels = name, codes, n_levels
         self.sizes = np.bincount(codes, minlength=n_levels).astype(float)
 
-    def sums(self, columns):
+    def sums(self, columns: np.ndarray) -> np.ndarray:
         """Z'columns, (L, m) or (L,)."""
         if columns.ndim == 1:
             return np.bincount(self.codes, columns, self.n_levels)
         parts = [np.bincount(self.codes, c, self.n_levels) for c in columns.T]
         return np.array(parts).T.reshape(self.n_levels, len(parts))
 
-    def means(self, columns):
+    def means(self, columns: np.ndarray) -> np.ndarray:
         """The projection of columns onto those of Z, row by row."""
         sums = self.sums(columns)
         sizes = self.sizes if sums.ndim == 1 else self.sizes[:, None]
         return (sums / sizes)[self.codes]
 
-    def spread(self, vector):
+    def spread(self, vector: np.ndarray) -> np.ndarray:
         """ZZ' vector."""
         return self.sums(vector)[self.codes]
 
-    def is_nested_in(self, other) -> bool:
+    def is_nested_in(self, other: GroupingFactor) -> bool:
         """Whether every level lies within one level of the other factor."""
         return is_nested(self.codes, other.codes)
 
-    def shared_squares(self, other) -> float:
+    def shared_squares(self, other: GroupingFactor) -> float:
         """tr(Z_j' M Z_j) for the projection M on this factor's columns, Z_j the other's."""
         pair = self.codes.astype(np.int64) * other.n_levels + other.codes
         cells, counts = np.unique(pair, return_counts=True)
         return float(np.sum(counts**2 / self.sizes[cells // other.n_levels]))
 
 
-def _orthonormal(columns, length):
+def _orthonormal(columns: np.ndarray, length: np.ndarray) -> np.ndarray:
     """Orthonormal basis of columns, dependent ones left out.
 
     ``length`` is what their lengths were before other columns were swept out of them.
     """
-    kept = []
+    kept: list[np.ndarray] = []
     for j in range(columns.shape[1]):
         column = columns[:, j].copy()
         for _ in range(2):
@@ -102,14 +108,15 @@ def _orthonormal(columns, length):
 class FixedSource:
     """Projection of one fixed term, those before it swept out."""
 
-    def __init__(self, name, basis):
+    def __init__(self, name: str, basis: np.ndarray):
         self.name, self.basis, self.factor = name, basis, None
-        self.df = basis.shape[1]
+        self.df: int = basis.shape[1]
 
-    def project(self, vector):
+    def project(self, vector: np.ndarray) -> np.ndarray:
+        """Q vector."""
         return self.basis @ (self.basis.T @ vector)
 
-    def trace(self, other):
+    def trace(self, other: GroupingFactor) -> float:
         """tr(Q ZZ')."""
         return float(np.sum(other.sums(self.basis) ** 2))
 
@@ -117,22 +124,31 @@ class FixedSource:
 class FactorSource:
     """Projection of a factor less those of the fixed part and the factors it is in."""
 
-    def __init__(self, factor, exog, fixed, coarser):
+    def __init__(
+        self,
+        factor: GroupingFactor,
+        exog: np.ndarray,
+        fixed: Sequence[FixedSource],
+        coarser: Sequence[FactorSource],
+    ):
         self.name, self.factor = factor.name, factor
-        self.fixed, self.coarser = fixed, coarser
+        self.coarser = coarser
+        self._before: list[FixedSource | FactorSource] = [*fixed, *coarser]
         within = exog - factor.means(exog)
         within -= factor.means(within)
         self.basis = _orthonormal(within, np.ones(within.shape[1]))
-        parts = sum(s.df for s in [*fixed, *coarser])
-        self.df = factor.n_levels + self.basis.shape[1] - parts
+        parts = sum(s.df for s in self._before)
+        self.df: int = factor.n_levels + self.basis.shape[1] - parts
 
-    def project(self, vector):
+    def project(self, vector: np.ndarray) -> np.ndarray:
+        """Q vector."""
         whole = self.factor.means(vector) + self.basis @ (self.basis.T @ vector)
-        return whole - sum(s.project(vector) for s in [*self.fixed, *self.coarser])
+        return whole - sum(s.project(vector) for s in self._before)
 
-    def trace(self, other):
+    def trace(self, other: GroupingFactor) -> float:
+        """tr(Q ZZ')."""
         whole = self.factor.shared_squares(other) + np.sum(other.sums(self.basis) ** 2)
-        return float(whole - sum(s.trace(other) for s in [*self.fixed, *self.coarser]))
+        return float(whole - sum(s.trace(other) for s in self._before))
 
 
 class ResidualSource:
@@ -140,15 +156,21 @@ class ResidualSource:
 
     name, factor = "residual", None
 
-    def __init__(self, others, nobs):
+    def __init__(self, others: Sequence[FixedSource | FactorSource], nobs: int):
         self.others = others
-        self.df = nobs - sum(s.df for s in others)
+        self.df: int = nobs - sum(s.df for s in others)
 
-    def project(self, vector):
+    def project(self, vector: np.ndarray) -> np.ndarray:
+        """Q vector."""
         return vector - sum(s.project(vector) for s in self.others)
 
-    def trace(self, other):
+    def trace(self, other: GroupingFactor) -> float:
+        """tr(Q ZZ'): the residual has nothing of a factor."""
         return 0.0
+
+
+#: Any of the three.
+Source: TypeAlias = FixedSource | FactorSource | ResidualSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,13 +195,15 @@ class Sources:
     exog: np.ndarray
 
     @property
-    def shown(self) -> list:
+    def shown(self) -> list[Source]:
         """All but the intercept, which gets no row."""
         fixed = [source for source in self.fixed if source.name != "Intercept"]
         return [*fixed, *self.factors, self.residual]
 
 
-def sources_of(nobs: int, fixed, factors) -> Sources:
+def sources_of(
+    nobs: int, fixed: Sequence[FixedColumns], factors: Sequence[FactorCodes]
+) -> Sources:
     """The sources of a design.
 
     Parameters
@@ -196,14 +220,15 @@ def sources_of(nobs: int, fixed, factors) -> Sources:
     """
     fixed_sources = _fixed_sources(fixed, nobs)
     exog = np.column_stack([np.empty((nobs, 0)), *(s.basis for s in fixed_sources)])
-    sources = []
-    for factor in _coarse_first([Factor(*f) for f in factors]):
+    sources: list[FactorSource] = []
+    for factor in _coarse_first([GroupingFactor(*f) for f in factors]):
         coarser = [s for s in sources if factor.is_nested_in(s.factor)]
         source = FactorSource(factor, exog, fixed_sources, coarser)
         if source.df <= 0:
+            before = [s.name for s in fixed_sources] + [s.name for s in coarser]
             raise DesignError(
                 f"the factor {factor.name!r} has no degrees of freedom left after "
-                f"{_list([s.name for s in [*fixed_sources, *coarser]])}; leave it out"
+                f"{_list(before)}; leave it out"
             )
         sources.append(source)
     _check_orthogonal(sources)
@@ -217,11 +242,11 @@ def sources_of(nobs: int, fixed, factors) -> Sources:
     return Sources(fixed_sources, sources, residual, exog)
 
 
-def _list(names):
+def _list(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names)) or "nothing"
 
 
-def _coarse_first(factors):
+def _coarse_first(factors: Sequence[GroupingFactor]) -> list[GroupingFactor]:
     """Factors in the order given, but those that others are nested in before these."""
     ordered, rest = [], list(factors)
     while rest:
@@ -240,8 +265,8 @@ def _coarse_first(factors):
     return ordered
 
 
-def _fixed_sources(fixed, nobs):
-    basis, sources = np.empty((nobs, 0)), []
+def _fixed_sources(fixed: Sequence[FixedColumns], nobs: int) -> list[FixedSource]:
+    basis, sources = np.empty((nobs, 0)), list[FixedSource]()
     for name, columns in fixed:
         centred = columns = np.asarray(columns, float)
         if sources and sources[0].name == "Intercept":
@@ -261,7 +286,7 @@ def _fixed_sources(fixed, nobs):
     return sources
 
 
-def _check_orthogonal(sources):
+def _check_orthogonal(sources: Sequence[FactorSource]) -> None:
     """Refuse crossed factors whose sums of squares depend on the order of fitting."""
     for i, later in enumerate(sources):
         for earlier in sources[:i]:

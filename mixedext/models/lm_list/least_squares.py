@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from mixedext.kernels.rows.group_regression import group_regressions
 
 __all__ = [
     "GroupRegressions",
     "Homogeneity",
-    "PoolabilityTest",
     "homogeneity",
     "least_squares_by_group",
-    "poolability",
 ]
 
 
@@ -71,7 +68,11 @@ def _root_mean(squares, df):
 
 
 def least_squares_by_group(
-    columns, y, codes, n_groups: int, weights=None
+    columns: Any,
+    y: np.ndarray,
+    codes: np.ndarray,
+    n_groups: int,
+    weights: np.ndarray | None = None,
 ) -> GroupRegressions:
     """Regress y on the columns in every group.
 
@@ -181,42 +182,3 @@ def homogeneity(fits: GroupRegressions) -> Homogeneity:
     scale = fits.pooled_sigma
     statistic = mean_square / scale**2 if scale > 0 else np.full(len(count), np.nan)
     return Homogeneity(statistic, df_num, fits.pooled_df)
-
-
-class PoolabilityTest(NamedTuple):
-    """F test of one regression for all groups against one for each."""
-
-    statistic: float
-    pvalue: float
-    df_num: int
-    df_denom: int
-
-    def __repr__(self):
-        dfs = f"{self.df_num}, {self.df_denom}"
-        return (
-            "All coefficients the same in all groups:\n"
-            f"F({dfs}) = {self.statistic:.5g}, p = {self.pvalue:.3g}"
-        )
-
-
-def poolability(columns, y, fits: GroupRegressions, weights=None) -> PoolabilityTest:
-    """F test that all coefficients are the same in all groups (Chow's test).
-
-    Parameters
-    ----------
-    columns, y, weights : ndarray
-        What the groups' regressions were made from.
-    fits : GroupRegressions
-        The regressions.
-
-    Returns
-    -------
-    PoolabilityTest
-    """
-    everyone = np.zeros(len(y), np.int64)
-    one = least_squares_by_group(columns, y, everyone, 1, weights)
-    df_num, scale = int(fits.ranks.sum() - one.ranks[0]), fits.pooled_sigma
-    gain = one.residual_squares[0] - fits.residual_squares.sum()
-    statistic = gain / df_num / scale**2 if df_num > 0 and scale > 0 else np.nan
-    pvalue = stats.f.sf(statistic, df_num, fits.pooled_df)
-    return PoolabilityTest(float(statistic), float(pvalue), df_num, fits.pooled_df)

@@ -4,44 +4,44 @@ from __future__ import annotations
 
 import warnings
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from mixedext.arguments import check_probability
+from mixedext.arguments import confidence
 from mixedext.exceptions import FormulaError, NotEstimableWarning, user_stacklevel
 from mixedext.models.lm_list.least_squares import (
     GroupRegressions,
-    PoolabilityTest,
     homogeneity,
     least_squares_by_group,
-    poolability,
 )
+from mixedext.models.lm_list.poolability import PoolabilityTest, poolability
 from mixedext.models.lm_list.welch import WelchTest, welch_test
 from mixedext.specification.data.group_labels import labels_of_groups, two_labels
 from mixedext.specification.formula.arrays import check_weights
 from mixedext.specification.formula.bars import grouped_formula
-from mixedext.specification.formula.model_frame import model_frame
+from mixedext.specification.formula.model_frame import ModelFrame, model_frame
 from mixedext.specification.formula.namespace import caller_namespace
 from mixedext.tables.noted_table import NotedTable
 
-__all__ = ["LmList", "PoolabilityTest", "lm_list"]
+__all__ = ["LmList", "lm_list"]
 
 # More coefficients are not named in a warning.
 MOST_NAMES = 6
 
 
 def lm_list(
-    formula,
-    data,
+    formula: str,
+    data: Any,
     *,
     pooled: bool = True,
-    weights=None,
-    offset=None,
-    subset=None,
+    weights: Any = None,
+    offset: Any = None,
+    subset: Any = None,
     missing: str = "none",
-    eval_env=None,
+    eval_env: Any = None,
 ) -> LmList:
     """Fit one linear regression by least squares to every group.
 
@@ -129,7 +129,7 @@ def lm_list(
     return fits
 
 
-def _warn_of_undetermined(coefficients):
+def _warn_of_undetermined(coefficients: pd.DataFrame) -> None:
     """Say how many groups have no estimates, of what, and which comes first."""
     absent = coefficients.isna()
     if not absent.to_numpy().any():
@@ -176,7 +176,7 @@ class LmList:
     lm_list : With an example.
     """
 
-    def __init__(self, formula, frame, pooled):
+    def __init__(self, formula: str, frame: ModelFrame, pooled: bool):
         term = frame.terms[0]
         self.formula, self.pooled = formula, pooled
         self._data, self._codes = frame.data, np.asarray(term.codes)
@@ -197,10 +197,10 @@ class LmList:
 
     # ---- estimates ----
 
-    def _frame(self, values):
+    def _frame(self, values: np.ndarray) -> pd.DataFrame:
         return pd.DataFrame(values, index=self._groups, columns=self._columns)
 
-    def _series(self, values, name):
+    def _series(self, values: np.ndarray, name: str) -> pd.Series:
         return pd.Series(values, index=self._groups, name=name)
 
     @property
@@ -266,13 +266,13 @@ class LmList:
 
     # ---- inference in the groups ----
 
-    def _scale(self, pooled):
+    def _scale(self, pooled: bool | None) -> tuple[np.ndarray, np.ndarray]:
         """Residual standard deviations (L, 1) and their degrees of freedom (L, 1)."""
         if self.pooled if pooled is None else pooled:
             return np.array([[self.pooled_sigma]]), np.array([[self.pooled_df]])
         return self._fits.sigma[:, None], self._fits.df_resid[:, None]
 
-    def _standard_errors(self, pooled):
+    def _standard_errors(self, pooled: bool | None) -> tuple[np.ndarray, np.ndarray]:
         sigma, df = self._scale(pooled)
         errors = sigma * np.sqrt(self._fits.unscaled)
         return errors, np.where(df > 0, df, np.nan)
@@ -293,7 +293,13 @@ class LmList:
         errors, df = self._standard_errors(None)
         return self._frame(2 * stats.t.sf(np.abs(self._fits.coefficients / errors), df))
 
-    def conf_int(self, alpha: float = 0.05, pooled: bool | None = None) -> pd.DataFrame:
+    def conf_int(
+        self,
+        alpha: float = 0.05,
+        pooled: bool | None = None,
+        *,
+        level: float | None = None,
+    ) -> NotedTable:
         """Confidence intervals of all coefficients.
 
         Parameters
@@ -303,10 +309,12 @@ class LmList:
         pooled : bool, optional
             Whether the residual variance is that of all groups together; the choice made
             in `lm_list` if None.
+        level : float, optional
+            The level itself, in place of ``alpha``.
 
         Returns
         -------
-        DataFrame
+        NotedTable
             One row a group; columns (coefficient, "lower") and (coefficient, "upper").
 
         Examples
@@ -317,15 +325,16 @@ class LmList:
         >>> fits.conf_int().loc["308", "Days"].round(2).to_dict()
         {'lower': 16.2, 'upper': 27.33}
         """
-        check_probability(alpha, "alpha")
+        level = confidence(alpha, level)
         errors, df = self._standard_errors(pooled)
-        half = stats.t.isf(alpha / 2, df) * errors
+        half = stats.t.isf((1 - level) / 2, df) * errors
         limits = np.stack([self._fits.coefficients - half, self._fits.coefficients + half])
         columns = pd.MultiIndex.from_product([self._columns, ["lower", "upper"]])
         table = limits.transpose(1, 2, 0).reshape(self.n_groups, -1)
-        return pd.DataFrame(table, index=self._groups, columns=columns)
+        frame = pd.DataFrame(table, index=self._groups, columns=columns)
+        return NotedTable.of(frame, f"{100 * level:.4g}% confidence intervals")
 
-    def tests(self, pooled: bool | None = None) -> pd.DataFrame:
+    def tests(self, pooled: bool | None = None) -> NotedTable:
         """t tests of all coefficients of all groups.
 
         Parameters
@@ -335,9 +344,9 @@ class LmList:
 
         Returns
         -------
-        DataFrame
-            One row for each group and coefficient, with ``estimate``, ``std_err``, ``t``,
-            ``df`` and ``pvalue``.
+        NotedTable
+            One row for each group and coefficient, with ``estimate``, ``std_err``,
+            ``df``, ``statistic`` (t) and ``pvalue``.
 
         Examples
         --------
@@ -345,27 +354,28 @@ class LmList:
         >>> data = mx.datasets.sleepstudy.load().data
         >>> fits = mx.lm_list("Reaction ~ Days | Subject", data)
         >>> fits.tests(pooled=False).loc["308"].round(3)
-                   estimate  std_err      t   df  pvalue
-        Intercept   244.193   28.083  8.695  8.0   0.000
-        Days         21.765    5.260  4.137  8.0   0.003
+                   estimate  std_err   df  statistic  pvalue
+        Intercept   244.193   28.083  8.0      8.695   0.000
+        Days         21.765    5.260  8.0      4.137   0.003
         """
         errors, df = self._standard_errors(pooled)
         t = self._fits.coefficients / errors
         parts = {
             "estimate": self._fits.coefficients,
             "std_err": errors,
-            "t": t,
             "df": np.broadcast_to(df, t.shape),
+            "statistic": t,
             "pvalue": 2 * stats.t.sf(np.abs(t), df),
         }
         index = pd.MultiIndex.from_product(
             [self._groups, self._columns], names=[self._groups.name, None]
         )
-        return pd.DataFrame({k: np.ravel(v) for k, v in parts.items()}, index=index)
+        frame = pd.DataFrame({k: np.ravel(v) for k, v in parts.items()}, index=index)
+        return NotedTable.of(frame, "t tests of the coefficients of every group")
 
     # ---- the groups together ----
 
-    def homogeneity(self) -> pd.DataFrame:
+    def homogeneity(self) -> NotedTable:
         """F tests that a coefficient is the same in all groups, one row a coefficient.
 
         The other coefficients are free to differ.  The tests are exact for normal
@@ -373,28 +383,29 @@ class LmList:
 
         Returns
         -------
-        DataFrame
-            ``F``, ``df_num``, ``df_denom`` and ``pvalue``.
+        NotedTable
+            ``df_num``, ``df_denom``, ``statistic`` (F) and ``pvalue``.
 
         Examples
         --------
         >>> import mixedext as mx
         >>> data = mx.datasets.sleepstudy.load().data
         >>> mx.lm_list("Reaction ~ Days | Subject", data).homogeneity().round(4)
-                        F  df_num  df_denom  pvalue
-        Intercept  3.7053      17       144     0.0
-        Days       5.4178      17       144     0.0
+                   df_num  df_denom  statistic  pvalue
+        Intercept      17       144     3.7053     0.0
+        Days           17       144     5.4178     0.0
         """
         test = homogeneity(self._fits)
-        return pd.DataFrame(
+        frame = pd.DataFrame(
             {
-                "F": test.statistic,
                 "df_num": test.df_num,
                 "df_denom": test.df_denom,
+                "statistic": test.statistic,
                 "pvalue": stats.f.sf(test.statistic, test.df_num, test.df_denom),
             },
             index=self._columns,
         )
+        return NotedTable.of(frame, "F tests that a coefficient is the same in all groups")
 
     def poolability(self) -> PoolabilityTest:
         """F test that all coefficients are the same in all groups (Chow's test).
@@ -420,7 +431,7 @@ class LmList:
             np.asarray(self._exog, float), self._response, self._fits, self._weights
         )
 
-    def compare(self, column: str, by, levels=None) -> WelchTest:
+    def compare(self, column: str, by: Any, levels: Any = None) -> WelchTest:
         """Welch's t test of a coefficient between two kinds of groups.
 
         Every group counts once, with its estimate as an observation: the simple analysis
@@ -469,10 +480,10 @@ class LmList:
                 f"{', '.join(map(str, self._columns))}"
             )
         kinds = labels_of_groups(by, self._data, self._codes, self._groups)
-        levels = two_labels(kinds, levels)
+        pair = two_labels(kinds, levels)
         values = self.coefficients[column].to_numpy()
-        samples = [values[(kinds == level).to_numpy(bool)] for level in levels]
-        return welch_test(column, levels, samples)
+        samples = [values[(kinds == kind).to_numpy(bool)] for kind in pair]
+        return welch_test(column, pair, samples)
 
     # ---- print ----
 
@@ -481,7 +492,7 @@ class LmList:
 
         Returns
         -------
-        DataFrame
+        NotedTable
             One row a coefficient: in how many groups it is estimated, mean, standard
             deviation and quartiles of the estimates, and the test of `homogeneity`.
 
@@ -506,7 +517,7 @@ class LmList:
                 "min": described["min"],
                 "median": described["50%"],
                 "max": described["max"],
-                "F": test["F"],
+                "statistic": test["statistic"],
                 "pvalue": test["pvalue"],
             }
         )
@@ -533,5 +544,5 @@ class LmList:
         )
         return NotedTable.of(table, heading, notes)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return repr(self.summary())

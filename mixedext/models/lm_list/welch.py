@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from mixedext.arguments import check_probability
+from mixedext.arguments import confidence
+from mixedext.tables.statistical_tests import TestResult
 
 __all__ = ["WelchTest", "welch_test"]
 
 
-@dataclass(frozen=True)
-class WelchTest:
+@dataclass(frozen=True, kw_only=True)
+class WelchTest(TestResult):
     """Welch's t test of a coefficient between two kinds of groups.
 
     Attributes
@@ -22,9 +24,9 @@ class WelchTest:
         The coefficient.
     levels : tuple
         The kinds compared, first minus second.
-    statistic, df, pvalue : float
+    statistic, df_denom, pvalue : float
         Student's t with Welch's degrees of freedom, two-sided.
-    std_err : float
+    se : float
         Standard error of the difference.
     means : tuple of float
         Mean estimate of each kind.
@@ -36,15 +38,13 @@ class WelchTest:
 
     column: str
     levels: tuple
-    statistic: float
-    df: float
-    pvalue: float
-    std_err: float
+    df_denom: float
+    se: float
     means: tuple[float, float]
     sizes: tuple[int, int]
     n_left_out: int
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         kinds = [
             f"{level}: mean {mean:.6g} of {size} groups"
             for level, mean, size in zip(self.levels, self.means, self.sizes, strict=True)
@@ -54,7 +54,7 @@ class WelchTest:
             f"Welch's t test of {self.column}",
             *kinds,
             f"difference = {self.difference:.6g}, 95% interval {lower:.6g} to {upper:.6g}",
-            f"t = {self.statistic:.4g}, df = {self.df:.2f}, p = {self.pvalue:.4g}",
+            f"t = {self.statistic:.4g}, df = {self.df_denom:.2f}, p = {self.pvalue:.4g}",
         ]
         if self.n_left_out:
             lines.append(f"groups that do not determine it, left out: {self.n_left_out}")
@@ -65,13 +65,17 @@ class WelchTest:
         """First mean minus second."""
         return self.means[0] - self.means[1]
 
-    def conf_int(self, alpha: float = 0.05) -> tuple[float, float]:
+    def conf_int(
+        self, alpha: float = 0.05, *, level: float | None = None
+    ) -> tuple[float, float]:
         """Confidence interval of the difference.
 
         Parameters
         ----------
         alpha : float, optional
             One minus the level of confidence.
+        level : float, optional
+            The level itself, in place of ``alpha``.
 
         Returns
         -------
@@ -80,14 +84,14 @@ class WelchTest:
         Raises
         ------
         ValueError
-            If ``alpha`` does not lie between 0 and 1.
+            If the level does not lie between 0 and 1.
         """
-        check_probability(alpha, "alpha")
-        half = float(stats.t.isf(alpha / 2, self.df)) * self.std_err
+        level = confidence(alpha, level)
+        half = float(stats.t.isf((1 - level) / 2, self.df_denom)) * self.se
         return self.difference - half, self.difference + half
 
 
-def welch_test(column: str, levels: tuple, samples) -> WelchTest:
+def welch_test(column: str, levels: tuple, samples: Sequence[np.ndarray]) -> WelchTest:
     """Welch's test of two samples of estimates by scipy, NaN left out.
 
     Parameters
@@ -108,21 +112,22 @@ def welch_test(column: str, levels: tuple, samples) -> WelchTest:
     ValueError
         If a sample has fewer than two estimates.
     """
-    kept = [sample[~np.isnan(sample)] for sample in samples]
-    if min(map(len, kept)) < 2:
+    first, second = (sample[~np.isnan(sample)] for sample in samples)
+    if min(len(first), len(second)) < 2:
         raise ValueError(
-            f"{column!r} is estimated in {len(kept[0])} and {len(kept[1])} groups of "
+            f"{column!r} is estimated in {len(first)} and {len(second)} groups of "
             f"{levels[0]!r} and {levels[1]!r}; the test needs two of each"
         )
-    test = stats.ttest_ind(*kept, equal_var=False)
+    test = stats.ttest_ind(first, second, equal_var=False)
     return WelchTest(
         column=column,
         levels=levels,
         statistic=float(test.statistic),
-        df=float(test.df),
+        df_denom=float(test.df),
         pvalue=float(test.pvalue),
-        std_err=float(np.sqrt(sum(np.var(s, ddof=1) / len(s) for s in kept))),
-        means=tuple(float(np.mean(s)) for s in kept),
-        sizes=tuple(map(len, kept)),
-        n_left_out=sum(map(len, samples)) - sum(map(len, kept)),
+        method="Welch",
+        se=float(np.sqrt(sum(np.var(s, ddof=1) / len(s) for s in (first, second)))),
+        means=(float(np.mean(first)), float(np.mean(second))),
+        sizes=(len(first), len(second)),
+        n_left_out=sum(map(len, samples)) - len(first) - len(second),
     )

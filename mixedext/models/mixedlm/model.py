@@ -362,6 +362,7 @@ class MixedLM(UpstreamMixedLM):
     describe_blocks = fitting.describe_blocks
     predict = means_of_rows.predict_at
     _fitted = fitting.fitted_model
+    _with_response = refitting.with_response
 
     def _present(self, fitted: Fitted) -> MixedLMResultsWrapper:
         """A record of a fit as the results that users see."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mixedext.arguments import check_count, check_reml
-from mixedext.engine.refits.refit import (
-    Refits,
-)
+from mixedext.arguments import check_reml
+from mixedext.engine.refits.refit import Refits
 from mixedext.exceptions import DesignError, ResponseWarning, user_stacklevel
-from mixedext.fitted import need_rows
+from mixedext.fitted import Model, need_rows
 from mixedext.inference.bootstrap.refits import (
     failed_row,
     labelled,
@@ -20,16 +19,17 @@ from mixedext.inference.bootstrap.refits import (
     responses_of,
     sound_fits,
 )
+from mixedext.inference.bootstrap.replication import runner
 from mixedext.specification.data.alignment import warn_if_reordered
 
-__all__ = ["fit_many", "refit"]
+__all__ = ["fit_many", "refit", "with_response"]
 
 # Share of a response's variance that is so small a residual variance that a look at the
 # rows tells whether it is rounding error.
 SUSPICIOUS = 1e-10
 
 
-def refit(model, endog, reml=True, **fit_kwargs):
+def refit(model: Model, endog: Any, reml: bool = True, **fit_kwargs: Any) -> Any:
     """Fit the same model to another response.
 
     Parameters
@@ -69,13 +69,20 @@ def refit(model, endog, reml=True, **fit_kwargs):
     >>> round(float(result.fe_params.iloc[0]), 4)
     1627.5
     """
+    return with_response(model, endog).fit(reml=reml, **fit_kwargs)
+
+
+def with_response(model: Model, endog: Any) -> Model:
+    """The model with another response, of ``refit``."""
     y = _new_responses(model, endog)
     if y.shape[1] != 1:
         raise ValueError(f"endog has {y.shape[1]} columns; fit_many fits many responses")
-    return _with_response(model, y[:, 0].copy()).fit(reml=reml, **fit_kwargs)
+    return _with_response(model, y[:, 0].copy())
 
 
-def fit_many(model, endog, reml=True, n_threads=1) -> Refits:
+def fit_many(
+    model: Model, endog: Any, reml: bool = True, n_jobs: int | None = None
+) -> Refits:
     """Fit the same model to many responses.
 
     Parameters
@@ -85,8 +92,9 @@ def fit_many(model, endog, reml=True, n_threads=1) -> Refits:
         uses.  Of a frame with more rows than the model, rows are taken by their labels.
     reml : bool, optional
         REML (True) or ML.
-    n_threads : int, optional
-        Threads that the responses are shared among.  The numbers do not depend on it.
+    n_jobs : int, optional
+        Jobs of joblib, threads unless its configuration names a backend; by default what
+        ``joblib.parallel_config`` says, or else one.  The numbers do not depend on it.
 
     Returns
     -------
@@ -98,6 +106,8 @@ def fit_many(model, endog, reml=True, n_threads=1) -> Refits:
     ValueError
         If ``endog`` has another shape, or missing values, or the rows are not in
         memory.
+    ImportError
+        If joblib is needed and not installed.
 
     Warns
     -----
@@ -117,9 +127,9 @@ def fit_many(model, endog, reml=True, n_threads=1) -> Refits:
     ([-159.8271, -159.8271], 0)
     """
     check_reml(reml)
-    check_count(n_threads, "n_threads")
+    run = runner(n_jobs, False, True)
     y = _less_offset(model, _new_responses(model, endog))
-    refits, exact = sound_fits(responses_of(model), y, bool(reml), n_threads)
+    refits, exact = sound_fits(responses_of(model), y, bool(reml), run)
     for r in np.flatnonzero(refits.scale < SUSPICIOUS * np.var(y, axis=0)):
         exact[r] = not _leaves_variance(model, y[:, r], bool(reml))
         if exact[r]:
@@ -138,7 +148,7 @@ def fit_many(model, endog, reml=True, n_threads=1) -> Refits:
     return labelled(model, refits)
 
 
-def _new_responses(model, endog):
+def _new_responses(model: Model, endog: Any) -> np.ndarray:
     """Responses as a float array (nobs, R)."""
     need_rows(model)
     index = model.data.row_labels
@@ -166,7 +176,7 @@ def _new_responses(model, endog):
     return y
 
 
-def _with_response(model, y):
+def _with_response(model: Model, y: np.ndarray) -> Any:
     """The model with the response y (nobs,) in place of its own."""
     try:
         design = responses_of(model).design_of(_less_offset(model, y[:, None])[:, 0])
@@ -175,7 +185,8 @@ def _with_response(model, y):
             "endog is constant or explained exactly by X: no variance is left to estimate"
         ) from None
     # copies of the objects, but of no array, and without pickling's detours
-    other, data = object.__new__(type(model)), object.__new__(type(model.data))
+    other: Any = object.__new__(type(model))
+    data: Any = object.__new__(type(model.data))
     vars(other).update(vars(model))
     vars(data).update(vars(model.data))
     other.endog, other._design, other.data = y, design, data
@@ -188,23 +199,23 @@ def _with_response(model, y):
     return other
 
 
-def _leaves_variance(model, y, reml):
+def _leaves_variance(model: Model, y: np.ndarray, reml: bool) -> bool:
     """Whether the model does not explain a response less offset exactly."""
     y = y if model.offset is None else y + model.offset
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the verdict, which is kept
         try:
-            _with_response(model, y).fit(reml=reml)
+            _with_response(model, y)._fitted(reml=reml)
         except DesignError:
             return False
     return True
 
 
-def _less_offset(model, y):
+def _less_offset(model: Model, y: np.ndarray) -> np.ndarray:
     return y if model.offset is None else y - model.offset[:, None]
 
 
-def _columns(endog, which):
+def _columns(endog: Any, which: np.ndarray) -> str:
     """Names or numbers of some columns, not too many."""
     numbers = np.flatnonzero(which)
     names = getattr(endog, "columns", None)

@@ -182,11 +182,11 @@ class MixedLMResults(UpstreamResults):
     var_corr = property(estimates.var_corr)
     bse_re = cached_property(parameter_covariance.bse_re)
     bse_scale = property(parameter_covariance.bse_scale)
-    cov_vcomp = intervals.cov_vcomp
+    cov_vcomp = property(intervals.cov_vcomp)
     conf_int_vcomp = intervals.conf_int_vcomp
     exact_rlrt = variance_tests.exact_rlrt
     icc = explained_variance.icc
-    r2_nakagawa = explained_variance.r2_nakagawa
+    r2_nakagawa = property(explained_variance.r2_nakagawa)
     profile = likelihood_profile.profile
 
     # ---- random effects ----

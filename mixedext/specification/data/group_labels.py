@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mixedext.specification.data.columns import column_of
+from mixedext.specification.data.codes import named_column
 
 __all__ = ["labels_of_groups", "two_labels"]
 
 
-def labels_of_groups(by, data: pd.DataFrame, codes, groups: pd.Index) -> pd.Series:
+def labels_of_groups(
+    by: Any, data: pd.DataFrame, codes: np.ndarray, groups: pd.Index
+) -> pd.Series:
     """One label a group.
 
     Parameters
@@ -33,9 +36,9 @@ def labels_of_groups(by, data: pd.DataFrame, codes, groups: pd.Index) -> pd.Seri
         If there is not one label for each group.
     """
     if isinstance(by, str):
-        if by not in data.columns and by not in data.index.names:
+        column = named_column(data, by)
+        if column is None:
             raise ValueError(f"by={by!r} is not a column of the data")
-        column = column_of(data, by)
         numbers, _ = pd.factorize(column)
         first = np.empty(len(groups), np.int64)
         first[codes[::-1]] = np.arange(len(codes))[::-1]
@@ -62,7 +65,7 @@ def labels_of_groups(by, data: pd.DataFrame, codes, groups: pd.Index) -> pd.Seri
     return pd.Series(by)
 
 
-def two_labels(kinds: pd.Series, levels=None) -> tuple:
+def two_labels(kinds: pd.Series, levels: Iterable | None = None) -> tuple:
     """The two labels that groups are compared by, all that there are if None are given.
 
     Raises

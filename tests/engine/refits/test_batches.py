@@ -77,7 +77,7 @@ def test_blocks_change_nothing(monkeypatch):
     model, y = model_and_responses("slopes")
     whole = model.fit_many(y)
     monkeypatch.setattr("mixedext.engine.refits.batches.BLOCK_SIZE", 3000)
-    parts = model.fit_many(y, n_threads=3)
+    parts = model.fit_many(y, n_jobs=3)
     np.testing.assert_allclose(parts.llf, whole.llf, rtol=1e-13)
     np.testing.assert_allclose(parts.theta, whole.theta, rtol=1e-9, atol=1e-12)
 
@@ -98,8 +98,8 @@ def test_threads_share_no_state(formula, monkeypatch):
     y = np.random.default_rng(1).normal(size=(300, 200))
     monkeypatch.setattr("mixedext.engine.refits.batches.BLOCK_SIZE", 2000)
     want = model.fit_many(y)
-    for n_threads in (2, 4):
-        got = model.fit_many(y, n_threads=n_threads)
+    for n_jobs in (2, 4):
+        got = model.fit_many(y, n_jobs=n_jobs)
         for column in ("fe_params", "theta", "scale", "llf", "n_evaluations"):
             np.testing.assert_array_equal(getattr(got, column), getattr(want, column))
 

@@ -153,7 +153,7 @@ def test_minima_are_global():
 def test_threads_change_no_number():
     result = model()[0].fit()
     one = result.simulate_refits(5000, rng=3)
-    other = result.simulate_refits(5000, rng=3, n_threads=2)
+    other = result.simulate_refits(5000, rng=3, n_jobs=2)
     np.testing.assert_array_equal(one.llf, other.llf)
     np.testing.assert_array_equal(one.fe_params, other.fe_params)
 

@@ -138,10 +138,10 @@ def test_rows_and_sufficient_statistics_give_one_law():
     other = result.bootstrap_parametric(20_000, rng=1)
     np.testing.assert_allclose(one.replicates["statistic"], one.replicates["sigma"] ** 2)
     for name in other.replicates:
-        se = other.table.loc[name, "se"]
+        se = other.table.loc[name, "std_err"]
         difference = one.replicates[name].mean() - other.replicates[name].mean()
         assert abs(difference) < 4 * se / np.sqrt(400)
-        assert one.table.loc[name, "se"] == pytest.approx(se, rel=0.2)
+        assert one.table.loc[name, "std_err"] == pytest.approx(se, rel=0.2)
 
 
 def _same(one, other):
@@ -379,11 +379,11 @@ def test_fits_that_do_not_converge_are_counted():
     converged[[4, 7]] = False
     with pytest.warns(mx.BootstrapWarning, match="2 of 50 replicates failed"):
         some = bootstrap_of(
-            result._results, "parametric", replace(bootstrap.refits, converged=converged)
+            result.fitted, "parametric", replace(bootstrap.refits, converged=converged)
         )
     assert list(some.failures.index) == [4, 7]
     assert (some.table["n"] == 48).all()
-    assert some.table.loc["x", "se"] == pytest.approx(
+    assert some.table.loc["x", "std_err"] == pytest.approx(
         bootstrap.replicates["x"].drop([4, 7]).std()
     )
 
@@ -574,7 +574,7 @@ def test_arguments_are_checked():
     with pytest.raises(ValueError, match="method='bca' is not known"):
         bootstrap.conf_int(method="bca")
     with pytest.raises(ValueError, match="level=95"):
-        bootstrap.conf_int(95)
+        bootstrap.conf_int(level=95)
 
 
 @pytest.mark.parametrize("kind", ["parametric", "residual", "cases"])
@@ -636,5 +636,5 @@ def test_eggs_against_lme4():
         assert row["lower"] == pytest.approx(low, abs=4 * 3 * se * error)
         assert row["upper"] == pytest.approx(high, abs=4 * 3 * se * error)
         assert (row["lower"] == 0.0) == (low == 0.0)
-        assert row["se"] == pytest.approx(se, rel=4 * error)
+        assert row["std_err"] == pytest.approx(se, rel=4 * error)
         assert row["estimate"] + row["bias"] == pytest.approx(mean, abs=4 * se * error)

@@ -25,7 +25,7 @@ def test_the_table_is_of_the_replicates():
     _, found = bootstrap()
     table, replicates = found.table, found.replicates
     np.testing.assert_allclose(table["bias"], replicates.mean() - found.estimate)
-    np.testing.assert_allclose(table["se"], replicates.std())
+    np.testing.assert_allclose(table["std_err"], replicates.std())
     np.testing.assert_array_equal(table["n"], replicates.notna().sum())
     limits = found.conf_int()
     np.testing.assert_array_equal(table[["lower", "upper"]], limits)

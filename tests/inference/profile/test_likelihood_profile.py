@@ -255,7 +255,7 @@ def test_conf_int_by_profile():
     assert list(table.columns) == [0, 1]
     np.testing.assert_allclose(table.loc[profile.index], profile, rtol=1e-11)
     narrow = results.conf_int(0.2, method="profile", cols=[1])
-    want = results.profile().conf_int(0.8).loc["Days"]
+    want = results.profile().conf_int(0.2).loc["Days"]
     np.testing.assert_allclose(narrow.loc["Days"], want, rtol=1e-9)
     assert narrow.shape == (1, 2)
     wald = results.conf_int()
@@ -289,7 +289,7 @@ def test_a_better_fit_is_said():
     with pytest.warns(LowerDevianceWarning, match="lower than that of the fit"):
         profile = worse.profile("Days")
     assert profile.deviance == pytest.approx(-2 * right.llf, abs=1e-8)
-    same(pd.DataFrame(profile.conf_int()), limits(right, which="Days"))
+    same(pd.DataFrame(profile.conf_int()), limits(right, parameters="Days"))
 
 
 def test_a_better_fit_found_between_points_is_said():
@@ -306,8 +306,8 @@ def test_a_better_fit_found_between_points_is_said():
         curves=[replace(curve, best=worse.deviance)],
     )
     with pytest.warns(LowerDevianceWarning, match="lower than that of the fit"):
-        table = profile.conf_int(0.05)
-    same(pd.DataFrame(table), pd.DataFrame(want.conf_int(0.05)))
+        table = profile.conf_int(level=0.05)
+    same(pd.DataFrame(table), pd.DataFrame(want.conf_int(level=0.05)))
     assert profile.deviance == pytest.approx(-2 * right.llf, abs=1e-8)
 
 
@@ -315,9 +315,11 @@ def test_arguments():
     results = fitted(SLEEP, data_of("sleepstudy"))
     with pytest.raises(ValueError, match=r"sd Days\|Subject"):
         results.profile("sd")
-    for level in (1.0, 95, "a", None, np.nan, [0.9, 0.95]):
+    for level in (1.0, 95, "a", np.nan, [0.9, 0.95]):
         with pytest.raises(ValueError, match=r"level=.* must lie between 0 and 1"):
             results.profile(level=level)
+    with pytest.raises(ValueError, match=r"alpha=None must lie between 0 and 1"):
+        results.profile(alpha=None)
     for step in (0, "a", None, np.nan):
         with pytest.raises(ValueError, match=r"step=.* must be a number above 0"):
             results.profile(step=step)
@@ -326,9 +328,9 @@ def test_arguments():
             results.profile(n_jobs=n_jobs)
     profile = results.profile("sigma", level=0.9)
     with pytest.raises(ValueError, match="level='a' must lie between 0 and 1"):
-        profile.conf_int("a")
+        profile.conf_int(level="a")
     with pytest.raises(ValueError, match="above that of the profile"):
-        profile.conf_int(0.95)
+        profile.conf_int(level=0.95)
     with pytest.raises(ValueError, match="no profile of 'Days'"):
         profile.spline("Days")
 
@@ -384,7 +386,7 @@ def test_processes_of_conf_int():
 
 def test_printed():
     profile = fitted(SLEEP, data_of("sleepstudy")).profile(["sigma", "Days"], level=0.9)
-    assert repr(profile) == repr(profile.conf_int(0.9))
+    assert repr(profile) == repr(profile.conf_int(level=0.9))
     assert "90%" in str(profile)
     assert "<table" in profile._repr_html_()
 

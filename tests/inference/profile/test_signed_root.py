@@ -195,7 +195,7 @@ def test_curvature_at_the_estimate_is_the_observed_information():
     model = ProfileModel(results.fitted.fit.design)
     fitted = model.fitted(results.fitted.fit)
     found = profile_fit(results.fitted.fit, model.targets(), ZETA95, 0.5)
-    errors = results.conf_int_vcomp()["se"].to_numpy()
+    errors = results.conf_int_vcomp()["std_err"].to_numpy()
     slopes = [c.slope[c.middle] for c in found.curves]
     np.testing.assert_allclose(1 / np.array(slopes)[:4], errors, rtol=1e-6)
     assert fitted.scale == results.scale

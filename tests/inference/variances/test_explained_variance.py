@@ -23,14 +23,14 @@ NO_INTERCEPT = {"machines_cellmeans", "sleepstudy_uncorr"}
 @pytest.mark.parametrize("name", sorted(set(cases_with("performance")) - NO_INTERCEPT))
 def test_performance(name):
     want, result = load_case(name).values["performance"], case_fit(name)
-    shares = [*result.r2_nakagawa(), result.icc(), result.icc(adjusted=False)]
+    shares = [*result.r2_nakagawa, result.icc(), result.icc(adjusted=False)]
     keys = ["r2_marginal", "r2_conditional", "icc_adjusted", "icc_unadjusted"]
     assert relative_error(shares, [want[k] for k in keys]) < 1e-6
 
 
 def test_shares_do_not_depend_on_the_columns_of_a_term():
     one, two = case_fit("machines_cellmeans"), case_fit("machines_slope")
-    np.testing.assert_allclose(one.r2_nakagawa(), two.r2_nakagawa(), rtol=1e-6)
+    np.testing.assert_allclose(one.r2_nakagawa, two.r2_nakagawa, rtol=1e-6)
 
 
 def test_random_variance_is_the_mean_over_the_rows():
@@ -41,7 +41,7 @@ def test_random_variance_is_the_mean_over_the_rows():
     np.testing.assert_allclose(result.icc(), random / (random + result.scale))
     fixed = np.var(result.model.exog @ result.fe_params.to_numpy(), ddof=1)
     total = fixed + random + result.scale
-    np.testing.assert_allclose(result.r2_nakagawa().marginal, fixed / total)
+    np.testing.assert_allclose(result.r2_nakagawa.marginal, fixed / total)
 
 
 def test_icc_of_one_factor():
@@ -49,7 +49,7 @@ def test_icc_of_one_factor():
     groups = list(result.n_levels.index)
     shares = [result.icc(g) for g in groups]
     np.testing.assert_allclose(sum(shares), result.icc())
-    with pytest.raises(ValueError, match="which='nothing' is not a grouping factor"):
+    with pytest.raises(ValueError, match="group='nothing' is not a grouping factor"):
         result.icc("nothing")
     with pytest.raises(ValueError, match="ci='wald' is not known"):
         result.icc(ci="wald")
@@ -82,7 +82,7 @@ def test_icc_bootstrap():
 
     # the same percentiles as any statistic's
     replicates = result.bootstrap_parametric(400, share, rng=1, vectorized=True)
-    want = replicates.table.loc["statistic", ["estimate", "se", "lower", "upper"]]
+    want = replicates.table.loc["statistic", ["estimate", "std_err", "lower", "upper"]]
     np.testing.assert_allclose(found, want.astype(float), rtol=1e-10)
     assert np.isnan(result.icc(ci="bootstrap", n=1, rng=1)[1:]).all()
 

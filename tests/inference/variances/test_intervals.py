@@ -44,7 +44,7 @@ def test_covariance_is_the_inverse_of_the_dense_information(reml):
             for b in parts
         ]
     )
-    got = results.cov_vcomp()
+    got = results.cov_vcomp
     assert list(got.index) == [
         "var Intercept|Subject",
         "cov Intercept.Days|Subject",
@@ -69,7 +69,7 @@ def test_covariance_is_the_inverse_of_the_dense_information(reml):
     ).T
     want = np.sqrt(np.diag(jacobian @ got.to_numpy() @ jacobian.T))
     np.testing.assert_allclose(table["estimate"], transform(values), rtol=1e-12)
-    np.testing.assert_allclose(table["se"], want, rtol=1e-7)
+    np.testing.assert_allclose(table["std_err"], want, rtol=1e-7)
 
 
 def test_balanced_residual_variance_has_its_degrees_of_freedom():
@@ -99,14 +99,14 @@ def test_log_and_plain_limits():
     log, plain = results.conf_int_vcomp(), results.conf_int_vcomp(method="wald")
     z = stats.norm.ppf(0.975)
     sd = log.loc["sd Days|Subject"]
-    ratio = np.exp(z * sd["se"] / sd["estimate"])
+    ratio = np.exp(z * sd["std_err"] / sd["estimate"])
     assert sd["upper"] / sd["estimate"] == pytest.approx(ratio, rel=1e-12)
     assert sd["estimate"] / sd["lower"] == pytest.approx(ratio, rel=1e-12)
     cor = log.loc["cor Intercept.Days|Subject"]
-    move = z * cor["se"] / (1 - cor["estimate"] ** 2)
+    move = z * cor["std_err"] / (1 - cor["estimate"] ** 2)
     assert np.arctanh(cor["upper"]) - np.arctanh(cor["estimate"]) == pytest.approx(move)
     np.testing.assert_allclose(
-        plain["upper"] - plain["lower"], 2 * z * plain["se"], rtol=1e-12
+        plain["upper"] - plain["lower"], 2 * z * plain["std_err"], rtol=1e-12
     )
     variance = results.conf_int_vcomp(scale="variance")
     assert variance.loc["residual", "estimate"] == results.scale
@@ -114,7 +114,7 @@ def test_log_and_plain_limits():
         log.loc["sigma", "upper"] ** 2
     )
     own = results.conf_int_vcomp(method="wald", scale="variance").loc["residual"]
-    error = results.cov_vcomp().loc["residual", "residual"] ** 0.5
+    error = results.cov_vcomp.loc["residual", "residual"] ** 0.5
     assert own["upper"] - own["estimate"] == pytest.approx(z * error)
 
 
@@ -132,7 +132,7 @@ def test_boundary_has_no_standard_errors():
         results = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data_of("dyestuff2")).fit()
     for method in ("log", "wald", "satterthwaite"):
         table = results.conf_int_vcomp(method=method)
-        assert table.loc["sd Intercept|Batch", ["se", "lower", "upper"]].isna().all()
+        assert table.loc["sd Intercept|Batch", ["std_err", "lower", "upper"]].isna().all()
         assert table.loc["sigma"].notna().all()
     assert table.loc["sigma", "df"] == pytest.approx(29, rel=1e-9)
 
@@ -144,9 +144,9 @@ def test_scale(factor):
     want = mx.mixedlm(formula, data).fit()
     scaled = data.assign(strength=data["strength"] * factor)
     got = mx.mixedlm(formula, scaled).fit()
-    covariance = want.cov_vcomp()
+    covariance = want.cov_vcomp
     np.testing.assert_allclose(
-        got.cov_vcomp() / factor**4,
+        got.cov_vcomp / factor**4,
         covariance,
         rtol=1e-8,
         atol=1e-10 * covariance.max().max(),
@@ -240,12 +240,12 @@ def test_zero_variance_among_uncorrelated_effects_leaves_the_others_alone():
     names = [n for n in results.conf_int_vcomp().index if n != "sd z|Subject"]
     for method in ("log", "wald", "satterthwaite"):
         table = results.conf_int_vcomp(method=method)
-        assert table.loc["sd z|Subject", ["se", "lower", "upper"]].isna().all()
+        assert table.loc["sd z|Subject", ["std_err", "lower", "upper"]].isna().all()
         np.testing.assert_allclose(
             table.loc[names], without.conf_int_vcomp(method=method), rtol=1e-7
         )
     note = "On the boundary, without standard errors: sd z|Subject at 0"
-    assert table.notes == results.cov_vcomp().notes == (note,)
+    assert table.notes == results.cov_vcomp.notes == (note,)
     assert note in repr(table)
     np.testing.assert_allclose(results.bse_re.iloc[:2], without.bse_re, rtol=1e-7)
 
@@ -303,10 +303,10 @@ def test_singular_covariance_matrix_is_named():
 
     second = (4 * hessian(1e-3) - hessian(2e-3)) / 3  # Richardson
     error = np.sqrt(2 * np.linalg.inv(second)[2, 2])
-    found = results.cov_vcomp().loc["residual", "residual"] ** 0.5
+    found = results.cov_vcomp.loc["residual", "residual"] ** 0.5
     assert found == pytest.approx(error, rel=1e-6)
 
 
 def test_regular_fits_have_no_notes():
     results = mx.mixedlm(SLEEP, data_of("sleepstudy")).fit()
-    assert results.conf_int_vcomp().notes == results.cov_vcomp().notes == ()
+    assert results.conf_int_vcomp().notes == results.cov_vcomp.notes == ()

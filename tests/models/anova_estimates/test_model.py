@@ -59,12 +59,12 @@ def test_dyestuff(dyestuff):
     table = dyestuff.table
     assert table["df"].tolist() == [5, 24]
     assert_allclose(table["sum_sq"], [56357.5, 58830], rtol=1e-12)
-    assert_allclose(dyestuff.estimates["variance"], [1764.05, 2451.25], rtol=1e-12)
+    assert_allclose(dyestuff.estimates["estimate"], [1764.05, 2451.25], rtol=1e-12)
     assert dyestuff.ems.to_numpy().tolist() == [[5, 1], [0, 1]]
     assert table["expected_mean_sq"].tolist() == ["Residual + 5 * Batch", "Residual"]
     assert table["exact"].tolist()[0] is True
     assert table["exact"].isna().tolist() == [False, True]
-    assert_allclose(table["F"].iloc[0], 11271.5 / 2451.25, rtol=1e-12)
+    assert_allclose(table["statistic"].iloc[0], 11271.5 / 2451.25, rtol=1e-12)
     assert_allclose(
         table["pvalue"].iloc[0], stats.f.sf(11271.5 / 2451.25, 5, 24), rtol=1e-10
     )
@@ -74,9 +74,9 @@ def test_pulp():
     # Faraway (2016), section 10.1
     anova = mx.anova_estimates(*BALANCED["pulp"][1:], read("pulp"))
     assert_allclose(anova.table["mean_sq"], [0.44667, 0.10625], rtol=1e-5)
-    assert_allclose(anova.table["F"].iloc[0], 4.2, rtol=2e-3)
+    assert_allclose(anova.table["statistic"].iloc[0], 4.2, rtol=2e-3)
     assert_allclose(anova.table["pvalue"].iloc[0], 0.02261, rtol=1e-4)
-    assert_allclose(anova.estimates["variance"].iloc[0], 0.0681, rtol=1e-3)
+    assert_allclose(anova.estimates["estimate"].iloc[0], 0.0681, rtol=1e-3)
 
 
 @pytest.mark.parametrize("case", SEQUENTIAL)
@@ -87,7 +87,7 @@ def test_sequential_sums_of_squares_of_r(case):
     assert anova.table["df"].tolist() == expected["df"]
     assert_allclose(anova.table["sum_sq"], expected["sum_sq"], rtol=1e-10)
     # the last factor is tested against the residual
-    assert_allclose(anova.table["F"].iloc[-2], expected["f"][-2], rtol=1e-9)
+    assert_allclose(anova.table["statistic"].iloc[-2], expected["f"][-2], rtol=1e-9)
     assert_allclose(anova.table["pvalue"].iloc[-2], expected["p"][-2], rtol=1e-7)
     assert anova.balanced == (keep is None)
 
@@ -102,7 +102,7 @@ def test_strata_of_r():
     assert table["df"].tolist() == expected["df"]
     assert_allclose(table["sum_sq"], expected["sum_sq"], rtol=1e-10)
     for at in (1, 3, 4):
-        assert_allclose(table["F"].iloc[at], expected["f"][at], rtol=1e-10)
+        assert_allclose(table["statistic"].iloc[at], expected["f"][at], rtol=1e-10)
     assert table["exact"].iloc[:-1].all()
     assert table["denominator"].iloc[1] == "Variety:Block"
 
@@ -115,10 +115,10 @@ def test_balanced_estimates_are_those_of_reml(case):
     fit = mx.mixedlm(formula, data).fit()
     assert anova.balanced
     assert anova.nobs == len(data)
-    assert (anova.estimates["variance"] > 0).all()
+    assert (anova.estimates["estimate"] > 0).all()
     assert not anova.estimates["negative"].any()
     expected = fit.var_corr["variance"]
-    assert_allclose(anova.estimates["variance"], expected, rtol=1e-8)
+    assert_allclose(anova.estimates["estimate"], expected, rtol=1e-8)
 
 
 def test_one_way_unbalanced_by_the_formulas_of_the_books():
@@ -134,7 +134,7 @@ def test_one_way_unbalanced_by_the_formulas_of_the_books():
     assert sizes.nunique() > 1
     assert_allclose(anova.ems.loc["Batch", "Batch"], average, rtol=1e-12)
     variance = (between / (len(sizes) - 1) - residual) / average
-    assert_allclose(anova.estimates["variance"], [variance, residual], rtol=1e-10)
+    assert_allclose(anova.estimates["estimate"], [variance, residual], rtol=1e-10)
     assert not anova.balanced
     assert anova.table["exact"].iloc[0]  # under the hypothesis there is no variance
     assert "Unbalanced" in repr(anova)
@@ -170,7 +170,7 @@ def test_one_way_unbalanced_intervals():
         assert_allclose(f, stats.f.isf(p, *df), rtol=1e-10)
     ratio, share = limits.loc[["Batch / Residual", "ICC"], ["lower", "upper"]].to_numpy()
     assert_allclose(share, ratio / (1 + ratio), rtol=1e-14)
-    batch, error = anova.estimates.loc["Batch", ["variance", "std_err"]].astype(float)
+    batch, error = anova.estimates.loc["Batch", ["estimate", "std_err"]].astype(float)
     df = 2 * (batch / error) ** 2
     expected = df * batch / stats.chi2.isf([0.2, 0.8], df)
     found = limits.loc["Batch", ["lower", "upper"]].astype(float)
@@ -209,7 +209,7 @@ def test_nested_unbalanced_tests_are_by_satterthwaite():
     ems, table = anova.ems, anova.table
     w = ems.loc["batch", "cask:batch"] / ems.loc["cask:batch", "cask:batch"]
     parts = np.array([w, 1 - w]) * table["mean_sq"].iloc[1:]
-    assert_allclose(row["F"], row["mean_sq"] / parts.sum(), rtol=1e-12)
+    assert_allclose(row["statistic"], row["mean_sq"] / parts.sum(), rtol=1e-12)
     df = parts.sum() ** 2 / (parts**2 / table["df"].iloc[1:]).sum()
     assert_allclose(row["df_denom"], df, rtol=1e-12)
 
@@ -218,8 +218,8 @@ def test_negative_estimates_are_kept_and_flagged():
     anova = mx.anova_estimates("Yield ~ 1 + (1 | Batch)", read("Dyestuff2"))
     row = anova.estimates.loc["Batch"]
     mean_sq = anova.table["mean_sq"]
-    assert_allclose(row["variance"], (mean_sq.iloc[0] - mean_sq.iloc[1]) / 5)
-    assert row["variance"] < 0
+    assert_allclose(row["estimate"], (mean_sq.iloc[0] - mean_sq.iloc[1]) / 5)
+    assert row["estimate"] < 0
     assert row["negative"]
     assert row["truncated"] == 0
     assert "negative" in repr(anova)
@@ -335,7 +335,7 @@ def test_without_intercept():
     anova = mx.anova_estimates("angle ~ 0 + recipe + (1 | recipe:replicate)", data)
     other = mx.anova_estimates("angle ~ recipe + (1 | recipe:replicate)", data)
     assert anova.table.loc["recipe", "df"] == 3
-    assert_allclose(anova.estimates["variance"], other.estimates["variance"], rtol=1e-10)
+    assert_allclose(anova.estimates["estimate"], other.estimates["estimate"], rtol=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -367,5 +367,5 @@ def test_hundred_thousand_rows():
     effects = rng.normal(size=1000)[data.g] + 2 * rng.normal(size=10_000)[g]
     data["y"] = effects + data.x + rng.normal(size=100_000)
     anova = mx.anova_estimates("y ~ x + (1 | g/h)", data)
-    errors = np.abs(anova.estimates["variance"] - [1, 4, 1])
+    errors = np.abs(anova.estimates["estimate"] - [1, 4, 1])
     assert (errors < [0.25, 0.3, 0.03]).all()

@@ -16,7 +16,7 @@ def test_interval_is_that_of_scipy():
     test = welch_test("x", ("a", "b"), [np.r_[first, np.nan], second])
     expected = stats.ttest_ind(first, second, equal_var=False)
     assert (test.n_left_out, test.sizes) == (1, (7, 12))
-    assert_allclose(test.statistic, test.difference / test.std_err, rtol=1e-12)
+    assert_allclose(test.statistic, test.difference / test.se, rtol=1e-12)
     assert_allclose(test.conf_int(0.1), expected.confidence_interval(0.9), rtol=1e-12)
 
 

@@ -104,8 +104,8 @@ def test_threads_and_blocks_change_nothing(monkeypatch):
     y = responses(unbalanced(), "g", 30)
     whole = model.fit_many(y)
     monkeypatch.setattr("mixedext.engine.refits.batches.BLOCK_SIZE", 1000)
-    for n_threads in (1, 2):
-        parts = model.fit_many(y, n_threads=n_threads)
+    for n_jobs in (1, 2):
+        parts = model.fit_many(y, n_jobs=n_jobs)
         np.testing.assert_allclose(parts.theta, whole.theta, rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(parts.llf, whole.llf, rtol=1e-13)
 
@@ -144,8 +144,8 @@ def test_responses_are_checked():
         model.refit(np.full(150, "a"))
     with pytest.raises(mx.DesignError, match="endog is constant or explained exactly"):
         model.refit(np.ones(150))
-    with pytest.raises(ValueError, match="n_threads=0"):
-        model.fit_many(np.ones((150, 2)), n_threads=0)
+    with pytest.raises(ValueError, match="n_jobs=0"):
+        model.fit_many(np.ones((150, 2)), n_jobs=0)
 
 
 def test_dropped_columns_stay_in_their_place():
@@ -214,7 +214,7 @@ def test_simulated_refits():
     )
     assert refits.scale.mean() == pytest.approx(result.scale, rel=0.01)
     # the same numbers, however the work is shared
-    shared = result.simulate_refits(20_000, rng=5, n_threads=2)
+    shared = result.simulate_refits(20_000, rng=5, n_jobs=2)
     np.testing.assert_array_equal(shared.theta, refits.theta)
     np.testing.assert_array_equal(shared.llf, refits.llf)
     assert result.simulate_refits(10, rng=6).llf[0] != refits.llf[0]

@@ -1,0 +1,1 @@
+"""Drawings of what the questions have computed; the only importer of matplotlib."""
