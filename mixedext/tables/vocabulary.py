@@ -33,6 +33,18 @@ COLUMNS: dict[str, str] = {
     "value": "value of a parameter",
     "zeta": "signed root of the rise of the deviance",
     "nobs": "number of rows",
+    "n": "number of simulations, or of replicates, that count",
+    "pvalue_se": "standard error of a simulated p-value",
+    "n_groups": "number of groups",
+    "mean": "a mean",
+    "min": "the least",
+    "median": "a median",
+    "max": "the greatest",
+    "expected_mean_sq": "expectation of a mean square",
+    "denominator": "mean square, or combination of these, that F divides by",
+    "exact": "whether F has an exact law",
+    "negative": "whether an estimate is below zero",
+    "truncated": "an estimate, zero where it is negative",
 }
 
 #: Columns that name what a row is of.

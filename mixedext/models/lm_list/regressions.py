@@ -511,7 +511,7 @@ class LmList:
         test, pool = self.homogeneity(), self.poolability()
         table = pd.DataFrame(
             {
-                "groups": self.n_groups - self.n_not_estimable,
+                "n_groups": self.n_groups - self.n_not_estimable,
                 "mean": described["mean"],
                 "sd": described["std"],
                 "min": described["min"],

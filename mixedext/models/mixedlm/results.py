@@ -250,9 +250,11 @@ else:
         _wrap_methods: ClassVar[dict] = {**UpstreamWrapper._wrap_methods}
         del _wrap_methods["conf_int"]
 
-        def conf_int(self, *args: Any, **kwargs: Any) -> Any:
+        def conf_int(
+            self, alpha: float = 0.05, *args: Any, level: float | None = None, **kwargs: Any
+        ) -> Any:
             """Intervals of all parameters, with their names; see MixedLMResults."""
-            limits = self._results.conf_int(*args, **kwargs)
+            limits = self._results.conf_int(alpha, *args, level=level, **kwargs)
             if isinstance(limits, pd.DataFrame):  # has names of its own
                 return limits
             return self._results.model.data.wrap_output(limits, "columns")
