@@ -111,30 +111,29 @@ def maximize_near_wall(objective: Objective, fixed, packed, first: Maximum) -> M
     packed = np.asarray(packed, float)
     used = np.unique(rows[(rows == columns) & (packed[: len(rows)] > 0)])
     barriers = [LogDeterminant(rows, columns, used, mu) for mu in MULTIPLES]
-    history, found = list(first.history), [first]
+    found = [first]
     starts = [(fixed, packed), (first.fixed, 0.5 * (packed + first.packed))]
     for start in starts:
         if np.isfinite(barriers[0].value(start[1])):
-            found.append(_follow(objective, start, barriers, history))
+            found.append(_follow(objective, start, barriers))
     good = [m for m in found if m.convergence.converged]
     return max(good or found, key=lambda m: m.value)
 
 
-def _follow(objective, start, barriers, history):
+def _follow(objective, start, barriers):
     x = objective.start(*start)
     for barrier in barriers:
         objective.use_barrier(barrier)
-        x, _ = climb(objective, x, STEPS, [])
+        x, _ = climb(objective, x, STEPS)
     x = polish(objective, x)
     found = verdict(objective, objective.at(x), ROUNDING)
     inside = smallest_eigenvalue(barriers[-1].inner(objective.at(x).packed)) > SINGULAR
     objective.use_barrier(None)
     if inside:  # the maximum lies off the wall: the path has led to its foot
-        x = polish(objective, climb(objective, x, STEPS, [])[0])
+        x = polish(objective, climb(objective, x, STEPS)[0])
         found = verdict(objective, objective.at(x))
     elif found.converged:
         words = "cov_re is singular; no better one has the elements that are held"
         found = replace(found, status="boundary", message=words)
     state = objective.at(x)
-    history = [*history, state.value]
-    return Maximum(state.fixed, state.packed, state.value, found, history, state)
+    return Maximum(state.fixed, state.packed, state.value, found, state)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
+from mixedext.engine.search.trust_region import TrustRegion
 from mixedext.inference.profile.coordinates import Coordinates, State
 
 __all__ = [
@@ -19,7 +20,6 @@ __all__ = [
 # What one more Newton step may still take off the deviance at a point of a path, and at a
 # limit: the step is taken without being computed, with an error of the power 3/2 of it.
 PATH_DECREMENT, LIMIT_DECREMENT = 1e-7, 1e-9
-MOST_STEPS = 60
 # Other starts are not pursued if the deviance there is above the known minimum by more
 # than this (of the lower minima of 24 designs each had a start within 11),
 PROMISING = 300.0
@@ -57,116 +57,126 @@ class RestrictedMinimum:
     branch: int = 0
 
 
-def _descend(
-    coordinates: Coordinates, z, tolerance, known: RestrictedMinimum | None = None
-) -> tuple[State, np.ndarray, float] | None:
+class Descent(TrustRegion):
     """Newton steps over all coordinates but the held one.
 
-    Returns
-    -------
-    state : State
-        Last point computed.
-    step : ndarray
-        Newton step from it that has not been taken, shorter than the tolerance.
-    decrement : float
-        What it takes off the deviance.
+    Coordinates that cannot be negative stay at zero while the deviance rises from there.
 
-    None as soon as it is clear that no minimum below a known one will be found.
+    Parameters
+    ----------
+    coordinates : Coordinates
+        Coordinates, of which one is held.
+    tolerance : float
+        What one more Newton step may still take off the deviance.
+    known : RestrictedMinimum, optional
+        A minimum to beat: the search is given up as soon as it is clear that it will not.
     """
-    state, radius = coordinates.at(z), 2.0
-    if not np.isfinite(state.value):
-        raise np.linalg.LinAlgError("the deviance cannot be computed at the start")
-    if known is not None:
-        nobs = coordinates.model.joint.nobs
-        # by another sigma^2, with the same relative covariances
-        fall = state.squares - nobs * (1 + np.log(state.squares / nobs))
-        if state.value - fall > known.deviance + PROMISING:
+
+    first_radius, most_steps = 2.0, 60
+    least_unit = 1e-10
+
+    def __init__(
+        self,
+        coordinates: Coordinates,
+        tolerance: float,
+        known: RestrictedMinimum | None = None,
+    ):
+        self.coordinates, self.tolerance, self.known = coordinates, tolerance, known
+        self.loose = np.flatnonzero(coordinates.free)
+        bounded = coordinates.bounded
+        self.bounded = bounded if bounded.any() else None
+
+    def solve(self, x) -> tuple[State, np.ndarray, float] | None:
+        """Search from coordinates.
+
+        Returns
+        -------
+        state : State
+            Last point computed.
+        step : ndarray
+            Newton step from it that has not been taken, shorter than the tolerance.
+        decrement : float
+            What it takes off the deviance.
+
+        None if the search was given up.
+
+        Raises
+        ------
+        LinAlgError
+            If the deviance cannot be computed at the start.
+        """
+        return super().solve(x)
+
+    def setup(self, x):
+        """Start at x, if a search from there is worth it.
+
+        Sets: given_up, last.
+        """
+        super().setup(x)
+        self.given_up, self.last = False, None
+        state, known = self.state, self.known
+        if not np.isfinite(state.value):
+            raise np.linalg.LinAlgError("the deviance cannot be computed at the start")
+        if known is not None:
+            nobs = self.coordinates.model.joint.nobs
+            # by another sigma^2, with the same relative covariances
+            fall = state.squares - nobs * (1 + np.log(state.squares / nobs))
+            self.given_up = state.value - fall > known.deviance + PROMISING
+            self.done = self.given_up
+
+    def evaluate(self, x):
+        return self.coordinates.at(x)
+
+    def free(self, state):
+        if self.bounded is None:
+            return self.loose
+        held = self.bounded & (state.z <= 0) & (state.gradient > 0)
+        return np.flatnonzero(self.coordinates.free & ~held)
+
+    def within(self, step):
+        """The step, cut where a bounded coordinate would become negative."""
+        if self.bounded is None:
+            return step
+        below = self.bounded & (self.x + step < 0)
+        if not below.any():
+            return step
+        out = step.copy()
+        out[below] = -self.x[below]
+        return out
+
+    def rounding(self, state):
+        return 1e-13 * (abs(state.value) + self.coordinates.model.joint.nobs)
+
+    def check_convergence(self):
+        """Whether the next step is so short that it is taken without being computed.
+
+        Sets: done, given_up, last.
+        """
+        if self.model.root is None:
+            self.done = not self.escaping and abs(self.decrement) < self.tolerance
+        elif self.step is self.whole:
+            self.given_up = self.known is not None and self._leads_astray()
+            self.done = self.given_up or self.decrement < self.tolerance
+        if self.done:
+            self.last = self.step, 0.5 * self.decrement
+
+    def _leads_astray(self):
+        """Whether the Newton step goes to the known minimum, or cannot get below it."""
+        known, decrement, root = self.known, self.decrement, self.model.root
+        most = 0.5 * decrement * (1 + FORESIGHT * np.sqrt(decrement))
+        if self.state.value - most > known.deviance - SAME:
+            return True
+        there = known.state.z * self.coordinates.signs(known.state.z, self.x)
+        away = (there - self.x)[self.at] / self.model.unit
+        beside = root.T @ (self.move - away)
+        return np.linalg.norm(beside) < ASTRAY * np.linalg.norm(root.T @ away)
+
+    def finalize(self):
+        if self.given_up:
             return None
-    size, bounded = len(z), coordinates.bounded
-    escaped = 0
-    for _ in range(MOST_STEPS):
-        free = coordinates.free & ~(bounded & (state.z <= 0) & (state.gradient > 0))
-        at = np.flatnonzero(free)
-        step = np.zeros(size)
-        if not len(at):
-            return state, step, 0.0
-        gradient, hessian = state.gradient[at], state.hessian[at][:, at]
-        unit = np.abs(hessian.diagonal())
-        unit = 1 / np.sqrt(np.maximum(unit, 1e-10 * unit.max()) + np.finfo(float).tiny)
-        scaled, slope = hessian * np.multiply.outer(unit, unit), gradient * unit
-        root, info = linalg.lapack.dpotrf(scaled, lower=1)
-        definite = not info and root.diagonal().min() > 1e-5
-        if definite:
-            move = -linalg.lapack.dpotrs(root, slope, lower=1)[0]
-        else:
-            move, escape = _indefinite_step(scaled, slope)
-            if escape and escaped < 4:
-                escaped += 1
-                move = move + 0.1 * escape * _lowest(scaled)
-            elif abs(slope @ move) < tolerance:
-                step[at] = unit * move
-                return state, _within(coordinates, state.z, step), -0.5 * (slope @ move)
-        decrement = -(slope @ move)
-        step[at] = unit * move
-        clipped = _within(coordinates, state.z, step)
-        whole = clipped is step
-        if definite and whole and known is not None:
-            most = 0.5 * decrement * (1 + FORESIGHT * np.sqrt(decrement))
-            if state.value - most > known.deviance - SAME:
-                return None
-            away = (known.state.z * coordinates.signs(known.state.z, state.z) - state.z)[at]
-            away /= unit
-            if np.linalg.norm(root.T @ (move - away)) < ASTRAY * np.linalg.norm(
-                root.T @ away
-            ):
-                return None
-        if definite and whole and decrement < tolerance:
-            return state, step, 0.5 * decrement
-        length = float(np.linalg.norm(move))
-        if length > radius:
-            clipped = _within(coordinates, state.z, step * (radius / length))
-        other = coordinates.at(state.z + clipped)
-        gain = state.value - other.value
-        noise = 1e-13 * (abs(state.value) + coordinates.model.joint.nobs)
-        if gain > 0 or (gain > -noise and decrement < 1e-6):
-            if gain <= noise and decrement < 1e-6:
-                return other, np.zeros(size), 0.0
-            if length > radius or gain > 0.5 * decrement * 0.5:
-                radius = min(2 * radius, 100.0)
-            state = other
-        else:
-            radius = 0.25 * min(length, radius)
-            if radius < 1e-7:
-                return state, np.zeros(size), 0.0
-    return state, np.zeros(size), 0.0
-
-
-def _indefinite_step(scaled, slope):
-    """Step against the absolute curvature, and how negative the lowest one is."""
-    value, vector = np.linalg.eigh(scaled)
-    along = vector.T @ slope
-    floor = 1e-8 * max(1.0, np.abs(value).max())
-    flat = np.abs(value) < floor
-    move = np.where(flat & (np.abs(along) < 1e-9), 0.0, -along)
-    move = vector @ (move / np.maximum(np.abs(value), floor))
-    negative = value[0] < -1e-6 * max(1.0, value[-1])
-    return move, (1.0 if negative and abs(along[0]) < 1e-4 else 0.0)
-
-
-def _lowest(scaled):
-    """Direction of the lowest curvature."""
-    vector = np.linalg.eigh(scaled)[1][:, 0]
-    return vector * np.sign(vector[np.argmax(np.abs(vector))])
-
-
-def _within(coordinates, z, step):
-    """The step, cut where a bounded coordinate would become negative."""
-    below = coordinates.bounded & (z + step < 0)
-    if not below.any():
-        return step
-    out = step.copy()
-    out[below] = -z[below]
-    return out
+        if self.last is None:
+            return self.state, np.zeros(len(self.x)), 0.0
+        return self.state, *self.last
 
 
 def restricted_minimum(
@@ -187,13 +197,13 @@ def restricted_minimum(
         Where to start, at the held coordinate of ``z``, if z cannot be computed.
     """
     try:
-        state, step, gain = _descend(coordinates, z, tolerance)
+        state, step, gain = Descent(coordinates, tolerance).solve(z)
     except np.linalg.LinAlgError:
         if otherwise is None:
             raise
         start = otherwise.copy()
         start[coordinates.held] = z[coordinates.held]
-        state, step, gain = _descend(coordinates, start, tolerance)
+        state, step, gain = Descent(coordinates, tolerance).solve(start)
     return _with_path(coordinates, state, step, gain)
 
 
@@ -223,7 +233,7 @@ def lower_minimum(
     RestrictedMinimum or None
     """
     try:
-        found = _descend(coordinates, z, tolerance, known)
+        found = Descent(coordinates, tolerance, known).solve(z)
     except np.linalg.LinAlgError:  # a start that rounding rejects
         return None
     if found is None or found[0].value - found[2] > known.deviance - SAME:
