@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from scipy import linalg
 
 from mixedext.algebra.roots import nearest_root
 from mixedext.engine.deviance.profiled import ProfiledDeviance
+from mixedext.engine.information.variance_covariance import VarianceCovariance
 from mixedext.engine.rows.design import Design
 from mixedext.engine.search.optimize import (
     Convergence,
@@ -49,7 +49,7 @@ class Held:
     covariance : ndarray
         Covariance of the coefficients.
     variances : VarianceCovariance
-        Covariance of the variance parameters, as ``information.observed`` has it.
+        Covariance of the variance parameters.
     observed : ndarray
         Inverse curvature in coefficients and variance parameters together.
     least_squares : bool
@@ -61,7 +61,7 @@ class Held:
     """
 
     covariance: np.ndarray
-    variances: Any
+    variances: VarianceCovariance
     observed: np.ndarray
     least_squares: bool
     inner_effects: tuple[np.ndarray, ...]

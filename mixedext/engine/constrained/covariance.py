@@ -8,7 +8,7 @@ from mixedext.algebra.definiteness import is_singular
 from mixedext.algebra.inverses import inverse_if_definite
 from mixedext.engine.constrained.maximum import Maximum
 from mixedext.engine.constrained.objective import Objective
-from mixedext.engine.information.observed import VarianceCovariance
+from mixedext.engine.information.variance_covariance import VarianceCovariance
 
 __all__ = ["covariances_of"]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from mixedext.engine.deviance.likelihood import Likelihood, relative_root
 from mixedext.engine.fit import Fit, Held, evaluate_design
-from mixedext.engine.information.observed import VarianceCovariance
+from mixedext.engine.information.variance_covariance import VarianceCovariance
 from mixedext.engine.search.optimize import Convergence
 
 __all__ = ["held_fit"]

@@ -8,8 +8,6 @@ rank move among those of its rank (engine.information.boundary).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy import linalg
 
@@ -17,24 +15,9 @@ from mixedext.algebra.inverses import inverse_if_definite
 from mixedext.engine.fit import Fit
 from mixedext.engine.information.boundary import free_directions
 from mixedext.engine.information.expected import variance_information
+from mixedext.engine.information.variance_covariance import VarianceCovariance
 
-__all__ = ["VarianceCovariance", "variance_covariance"]
-
-
-@dataclass(frozen=True, eq=False)
-class VarianceCovariance:
-    """Asymptotic covariance of the variance parameters; NaN where held.
-
-    Attributes
-    ----------
-    relative : ndarray
-        Of gamma / sigma^2, (n_gamma, n_gamma), data's units.
-    absolute : ndarray
-        Of (gamma, sigma^2), (n_gamma + 1, n_gamma + 1).
-    """
-
-    relative: np.ndarray
-    absolute: np.ndarray
+__all__ = ["variance_covariance"]
 
 
 def variance_covariance(fit: Fit) -> VarianceCovariance:

@@ -15,7 +15,8 @@ import numpy as np
 
 from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.fit import Fit
-from mixedext.engine.information.observed import VarianceCovariance, variance_covariance
+from mixedext.engine.information.observed import variance_covariance
+from mixedext.engine.information.variance_covariance import VarianceCovariance
 from mixedext.fitted import Fitted, once_a_fit
 
 __all__ = [

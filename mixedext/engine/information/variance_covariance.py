@@ -1,0 +1,25 @@
+"""The covariance matrix of the variance parameters, in both of their units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["VarianceCovariance"]
+
+
+@dataclass(frozen=True, eq=False)
+class VarianceCovariance:
+    """Asymptotic covariance of the variance parameters; NaN where held.
+
+    Attributes
+    ----------
+    relative : ndarray
+        Of gamma / sigma^2, (n_gamma, n_gamma), data's units.
+    absolute : ndarray
+        Of (gamma, sigma^2), (n_gamma + 1, n_gamma + 1).
+    """
+
+    relative: np.ndarray
+    absolute: np.ndarray
