@@ -4,7 +4,6 @@ from statsmodels.iolib.smpickle import load_pickle as load
 from statsmodels.regression.mixed_linear_model import MixedLMParams, VCSpec
 
 from mixedext import datasets
-from mixedext.engine.refits.refit import Refits
 from mixedext.engine.search.optimize import Convergence
 from mixedext.engine.threads import get_num_threads, set_num_threads
 from mixedext.exceptions import (
@@ -33,6 +32,7 @@ from mixedext.exceptions import (
 )
 from mixedext.fitted import Fitted
 from mixedext.inference.bootstrap.bootstrap_tests import BootstrapTest, bootstrap_test
+from mixedext.inference.bootstrap.refits import Refits
 from mixedext.inference.bootstrap.replicates import Bootstrap
 from mixedext.inference.comparison.model_comparison import ModelTest
 from mixedext.inference.comparison.model_tables import anova, model_table

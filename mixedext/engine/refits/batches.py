@@ -14,12 +14,11 @@ from mixedext.engine.deviance.several_factors import is_compiled, several_factor
 from mixedext.engine.fit import START_CEILING, START_FLOOR, fit_design, other_starts
 from mixedext.engine.information.refinement import DEVIANCE_NOISE
 from mixedext.engine.refits.refit import (
-    Refits,
+    RefitColumns,
     Responses,
     in_turn,
     joined,
     refit_design,
-    refits_of,
     row_of_fit,
 )
 from mixedext.engine.refits.spectral import SpectralFits, spectral_pays
@@ -44,7 +43,7 @@ BLOCK_SIZE = 400_000
 
 def fit_responses(
     responses: Responses, y: np.ndarray, reml: bool, run: Callable = in_turn
-) -> Refits:
+) -> RefitColumns:
     """Fit a model to many responses.
 
     Parameters
@@ -77,7 +76,7 @@ def fit_responses(
             _replace(columns, r, fit)
         return columns
 
-    return refits_of(joined(run(work, range(0, count, width))), reml)
+    return joined(run(work, range(0, count, width)))
 
 
 def in_batches(design: Design) -> bool:
@@ -109,7 +108,7 @@ class _OneByOne:
         return fit_design(refit_design(self.design, products, column, within), self.reml)
 
     def fit_products(self, *products):
-        """Columns of ``Refits`` and rounding errors from ``Responses.products``."""
+        """Columns of ``RefitColumns`` and rounding errors from ``Responses.products``."""
         fits = [self.fit(products, j) for j in range(len(products[-1]))]
         noise = [fit.objective.noise if self.design.terms else 0.0 for fit in fits]
         return joined(row_of_fit(fit) for fit in fits), np.array(noise)
@@ -153,7 +152,7 @@ class _Batch(_OneByOne):
         return np.tile(np.concatenate([s.start() for s in self.structures]), (count, 1))
 
     def _refit(self, function, start, least_squares, y_scale, shift=0.0):
-        """Columns of ``Refits``, rounding errors, and numbers of fits not settled."""
+        """Columns of ``RefitColumns``, rounding errors, and numbers of fits not settled."""
         design, count = self.design, len(start)
         theta = np.full((count, self.n_theta), np.nan)
         deviance, residual_square = np.empty(count), np.full(count, np.nan)
@@ -218,7 +217,7 @@ class SeveralFactorsBatch(_Batch):
         least_squares: np.ndarray,
         y_scale: np.ndarray,
     ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-        """Columns of ``Refits`` and rounding errors from ``Responses.products``."""
+        """Columns of ``RefitColumns`` and rounding errors from ``Responses.products``."""
         blocks, count = self.design.blocks, len(y_scale)
         by_response = np.ascontiguousarray(lead.transpose(2, 0, 1))
         tail_by_response = np.ascontiguousarray(tail.T)
@@ -260,7 +259,7 @@ class OneFactorBatch(_Batch):
         least_squares: np.ndarray,
         y_scale: np.ndarray,
     ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-        """Columns of ``Refits`` and rounding errors from ``Responses.products``."""
+        """Columns of ``RefitColumns`` and rounding errors from ``Responses.products``."""
         lead = np.ascontiguousarray(lead.transpose(2, 0, 1))
         return self.fit_statistics(lead, least_squares.T, y_scale)
 
@@ -288,7 +287,7 @@ class OneFactorBatch(_Batch):
         Returns
         -------
         columns : tuple of ndarray
-            Of ``Refits``.
+            Of ``RefitColumns``.
         noise : ndarray
             Rounding errors of the deviances.
         """

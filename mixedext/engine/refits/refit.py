@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from mixedext.engine.factor.spread import times_rows
 from mixedext.engine.fit import Fit
@@ -22,29 +21,27 @@ from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = [
-    "Refits",
+    "RefitColumns",
     "Responses",
     "in_turn",
     "joined",
     "refit_design",
-    "refits_of",
     "row_of_fit",
 ]
 
 
-@dataclass(frozen=True, eq=False)
-class Refits:
+class RefitColumns(NamedTuple):
     """Fits of one model to many responses, one row each; none is left out.
 
     Attributes
     ----------
-    fe_params : ndarray
-        Fixed effects, (R, p); NaN for columns that were dropped.
+    coefficients : ndarray
+        Of the columns kept, (R, p).
     theta : ndarray
         Relative covariance factors of all terms, (R, n_theta).
     scale : ndarray
         Residual variances, (R,).
-    llf : ndarray
+    log_likelihood : ndarray
         (Restricted) log-likelihoods with all constants, (R,).
     converged : ndarray
         Whether the fit ended at a minimum, (R,) bool.
@@ -52,64 +49,15 @@ class Refits:
         Whether some variance is zero or some correlation +-1, (R,) bool.
     n_evaluations : ndarray
         Evaluations of the deviance, (R,).
-    reml : bool
-        Restricted or ordinary maximum likelihood.
-    fe_names, theta_names : tuple of str
-        Names of the columns.
     """
 
-    fe_params: np.ndarray
+    coefficients: np.ndarray
     theta: np.ndarray
     scale: np.ndarray
-    llf: np.ndarray
+    log_likelihood: np.ndarray
     converged: np.ndarray
     is_singular: np.ndarray
     n_evaluations: np.ndarray
-    reml: bool
-    fe_names: tuple[str, ...] = ()
-    theta_names: tuple[str, ...] = ()
-
-    def __len__(self):
-        return len(self.scale)
-
-    def __repr__(self):
-        by = "REML" if self.reml else "maximum likelihood"
-        said = f"{self.n_failed} failed, {np.count_nonzero(self.is_singular)} singular"
-        return f"Refits by {by}: {len(self)} responses, {said}"
-
-    @property
-    def n_failed(self) -> int:
-        """Number of fits that did not end at a minimum."""
-        return int(len(self) - np.count_nonzero(self.converged))
-
-    def to_frame(self) -> pd.DataFrame:
-        """All of it as a frame, one row a response.
-
-        Returns
-        -------
-        DataFrame
-            Fixed effects, theta, scale, llf, converged, is_singular, n_evaluations.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.dyestuff.load().data
-        >>> many = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit_many(data[["Yield"]])
-        >>> many.to_frame().shape
-        (1, 7)
-        """
-        fixed = pd.DataFrame(self.fe_params, columns=list(self.fe_names))
-        theta = pd.DataFrame(self.theta, columns=list(self.theta_names))
-        rest = pd.DataFrame(
-            {
-                "scale": self.scale,
-                "llf": self.llf,
-                "converged": self.converged,
-                "is_singular": self.is_singular,
-                "n_evaluations": self.n_evaluations,
-            }
-        )
-        return pd.concat([fixed, theta, rest], axis=1)
 
 
 class Responses:
@@ -293,21 +241,15 @@ def in_turn(work: Callable, blocks: Iterable) -> list:
     return list(map(work, blocks))
 
 
-def joined(parts: Iterable) -> tuple[np.ndarray, ...]:
-    """Columns of ``Refits`` from those of blocks of responses."""
-    return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
+def joined(parts: Iterable[Iterable[np.ndarray]]) -> RefitColumns:
+    """The columns of all blocks of responses."""
+    return RefitColumns(*(np.concatenate(c) for c in zip(*parts, strict=True)))
 
 
-def refits_of(columns: Iterable[np.ndarray], reml: bool) -> Refits:
-    """Refits of their columns, without names."""
-    fe_params, theta, scale, llf, converged, is_singular, n_evaluations = columns
-    return Refits(fe_params, theta, scale, llf, converged, is_singular, n_evaluations, reml)
-
-
-def row_of_fit(fit: Fit) -> tuple[np.ndarray, ...]:
-    """A fit as a row of each column of ``Refits``."""
+def row_of_fit(fit: Fit) -> RefitColumns:
+    """A fit as the row of one response."""
     verdict = fit.convergence
-    return (
+    return RefitColumns(
         fit.coefficients[None],
         fit.theta[None],
         np.array([fit.scale]),

@@ -22,7 +22,7 @@ import numpy as np
 from mixedext.algebra.roots import pivoted_root
 from mixedext.engine.fit import Fit
 from mixedext.engine.refits.batches import OneFactorBatch
-from mixedext.engine.refits.refit import Refits, in_turn, joined, refits_of
+from mixedext.engine.refits.refit import RefitColumns, in_turn, joined
 from mixedext.engine.refits.spectral import SpectralFits, spectral_pays
 from mixedext.engine.rows.levels import LevelSums
 from mixedext.kernels.deviance.refits import draw_responses
@@ -131,7 +131,7 @@ def simulate_fits(
     rng: np.random.Generator | int | None = None,
     reml: bool | None = None,
     run: Callable = in_turn,
-) -> Refits:
+) -> RefitColumns:
     """Simulate from a fit and fit the model to what was simulated.
 
     Parameters
@@ -149,7 +149,7 @@ def simulate_fits(
 
     Returns
     -------
-    Refits
+    RefitColumns
     """
     reml = fit.reml if reml is None else reml
     design, sigma = fit.design, np.sqrt(fit.scale)
@@ -177,7 +177,7 @@ def simulate_fits(
         )[0]
 
     parts = run(work, list(zip(counts, seeds, strict=True)))
-    return refits_of(joined(parts), reml)
+    return joined(parts)
 
 
 def generator_of(rng: Any) -> np.random.Generator:

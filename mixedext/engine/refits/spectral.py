@@ -180,7 +180,7 @@ class SpectralFits:
     def columns(
         self, w: np.ndarray, rest: np.ndarray, least_squares: np.ndarray, sigma: float
     ) -> tuple[np.ndarray, ...]:
-        """Columns of ``Refits``.
+        """Columns of ``RefitColumns``.
 
         Parameters
         ----------
@@ -220,7 +220,7 @@ class SpectralFits:
         least_squares: np.ndarray,
         y_scale: np.ndarray,
     ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-        """Columns of ``Refits`` and rounding errors from ``Responses.products``."""
+        """Columns of ``RefitColumns`` and rounding errors from ``Responses.products``."""
         r = lead[:, 0].T
         w = r @ self.vector / np.sqrt(self.mu)
         whole = float(self.design.blocks.nobs)  # r'r, for r has the mean square 1

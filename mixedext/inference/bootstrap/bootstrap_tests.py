@@ -303,4 +303,4 @@ def _fits(
         llf = linear_log_likelihoods(model._design, model.exog, model.weights, y, reml)
         return llf, np.ones(len(llf), bool), np.zeros(len(llf), bool)
     refits = fit_responses(responses_of(model), y, reml)
-    return refits.llf, refits.converged.copy(), refits.is_singular
+    return refits.log_likelihood, refits.converged.copy(), refits.is_singular

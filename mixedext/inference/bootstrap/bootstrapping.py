@@ -12,10 +12,11 @@ import pandas as pd
 
 from mixedext.arguments import check_count
 from mixedext.engine.refits.batches import in_batches
-from mixedext.engine.refits.refit import Refits, joined, refits_of
+from mixedext.engine.refits.refit import joined
 from mixedext.engine.refits.simulation import generator_of
 from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.bootstrap.refits import (
+    Refits,
     blocks_of,
     labelled,
     refit_draws,
@@ -429,7 +430,7 @@ def _bootstrap_seen(
         for number, (_, _, said) in enumerate(parts)
         for i, text in said.items()
     }
-    refits = labelled(fitted.model, refits_of(columns, fitted.reml), whole=True)
+    refits = labelled(fitted.model, columns, fitted.reml, whole=True)
     if own is None:
         return bootstrap_of(fitted, kind, refits, None, messages, statistic)
     values = [value for _, found, _ in parts for value in found]

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 
 from mixedext.arguments import check_count, check_reml
 from mixedext.engine.deviance.likelihood import relative_root
 from mixedext.engine.refits.batches import fit_responses, in_batches
 from mixedext.engine.refits.refit import (
-    Refits,
+    RefitColumns,
     Responses,
     in_turn,
     joined,
-    refits_of,
     row_of_fit,
 )
 from mixedext.engine.refits.simulation import simulate_fits, spawn_seeds
@@ -28,12 +28,12 @@ from mixedext.fitted import Fitted, Model, need_rows
 from mixedext.specification.terms.parameter_names import theta_names
 
 __all__ = [
+    "Refits",
     "block_size",
     "blocks_of",
     "failed_row",
     "fit_each",
     "labelled",
-    "refit_columns",
     "refit_draws",
     "responses_of",
     "simulated_refits",
@@ -48,47 +48,125 @@ _ROWS_AT_A_TIME = 2_000_000
 _FITS_AT_A_TIME = 50
 
 
-def labelled(model: Model, refits: Refits, whole: bool = False) -> Refits:
+@dataclass(frozen=True, eq=False)
+class Refits:
+    """Fits of one model to many responses, one row each; none is left out.
+
+    Attributes
+    ----------
+    fe_params : ndarray
+        Fixed effects, (R, p); NaN for columns that were dropped.
+    theta : ndarray
+        Relative covariance factors of all terms, (R, n_theta).
+    scale : ndarray
+        Residual variances, (R,).
+    llf : ndarray
+        (Restricted) log-likelihoods with all constants, (R,).
+    converged : ndarray
+        Whether the fit ended at a minimum, (R,) bool.
+    is_singular : ndarray
+        Whether some variance is zero or some correlation +-1, (R,) bool.
+    n_evaluations : ndarray
+        Evaluations of the deviance, (R,).
+    reml : bool
+        Restricted or ordinary maximum likelihood.
+    fe_names, theta_names : tuple of str
+        Names of the columns.
+    """
+
+    fe_params: np.ndarray
+    theta: np.ndarray
+    scale: np.ndarray
+    llf: np.ndarray
+    converged: np.ndarray
+    is_singular: np.ndarray
+    n_evaluations: np.ndarray
+    reml: bool
+    fe_names: tuple[str, ...] = ()
+    theta_names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.scale)
+
+    def __repr__(self) -> str:
+        by = "REML" if self.reml else "maximum likelihood"
+        said = f"{self.n_failed} failed, {np.count_nonzero(self.is_singular)} singular"
+        return f"Refits by {by}: {len(self)} responses, {said}"
+
+    @property
+    def n_failed(self) -> int:
+        """Number of fits that did not end at a minimum."""
+        return int(len(self) - np.count_nonzero(self.converged))
+
+    def to_frame(self) -> pd.DataFrame:
+        """All of it as a frame, one row a response.
+
+        Returns
+        -------
+        DataFrame
+            Fixed effects, theta, scale, llf, converged, is_singular, n_evaluations.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.dyestuff.load().data
+        >>> many = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit_many(data[["Yield"]])
+        >>> many.to_frame().shape
+        (1, 7)
+        """
+        fixed = pd.DataFrame(self.fe_params, columns=list(self.fe_names))
+        theta = pd.DataFrame(self.theta, columns=list(self.theta_names))
+        rest = pd.DataFrame(
+            {
+                "scale": self.scale,
+                "llf": self.llf,
+                "converged": self.converged,
+                "is_singular": self.is_singular,
+                "n_evaluations": self.n_evaluations,
+            }
+        )
+        return pd.concat([fixed, theta, rest], axis=1)
+
+
+def labelled(
+    model: Model, columns: RefitColumns, reml: bool, whole: bool = False
+) -> Refits:
     """Refits with all fixed-effects columns (NaN where dropped) and names.
 
     ``whole`` if the columns are there already.
     """
-    fixed = refits.fe_params
+    fixed = columns.coefficients
     if not whole:
-        fixed = np.full((len(refits), model.k_fe), np.nan)
-        fixed[:, model._design.basis.kept] = refits.fe_params
+        fixed = np.full((len(fixed), model.k_fe), np.nan)
+        fixed[:, model._design.basis.kept] = columns.coefficients
     names = tuple(theta_names(model._design.terms))
-    return replace(
-        refits, fe_params=fixed, fe_names=tuple(model.exog_names), theta_names=names
-    )
+    return Refits(fixed, *columns[1:], reml, tuple(model.exog_names), names)
 
 
 def sound_fits(
     responses: Responses, y: np.ndarray, reml: bool, run: Callable = in_turn
-) -> tuple[Refits, np.ndarray]:
+) -> tuple[RefitColumns, np.ndarray]:
     """Fits to responses less offset, NaN and not converged where nothing is left of one.
 
     Returns
     -------
-    refits : Refits
+    columns : RefitColumns
     exact : ndarray
         Which responses X or the model explain exactly, (R,) bool.
     """
     exact = np.zeros(y.shape[1], bool)
     try:
-        refits = fit_responses(responses, y, reml, run)
+        return fit_responses(responses, y, reml, run), exact
     except DesignError:
         exact = _explained_by_x(responses, y)
         if not exact.any():
             raise
-        columns = tuple(column[:0] for column in failed_row(responses.design))
-        if not exact.all():
-            columns = refit_columns(fit_responses(responses, y[:, ~exact], reml, run))
-        whole = failed_row(responses.design, len(exact))
-        for column, own in zip(whole, columns, strict=True):
+    whole = failed_row(responses.design, len(exact))
+    if not exact.all():
+        found = fit_responses(responses, y[:, ~exact], reml, run)
+        for column, own in zip(whole, found, strict=True):
             column[~exact] = own
-        refits = refits_of(whole, reml)
-    return refits, exact
+    return whole, exact
 
 
 def _explained_by_x(responses, y):
@@ -102,20 +180,14 @@ def _explained_by_x(responses, y):
     return out
 
 
-def refit_columns(refits: Refits) -> tuple[np.ndarray, ...]:
-    """The columns of ``Refits``, without names."""
-    return tuple(getattr(refits, f.name) for f in fields(refits)[:7])
-
-
-def failed_row(
-    design: Design, count: int = 1, k_fe: int | None = None
-) -> tuple[np.ndarray, ...]:
+def failed_row(design: Design, count: int = 1, k_fe: int | None = None) -> RefitColumns:
     """Rows of ``Refits`` without estimates."""
     k_fe = design.basis.rank if k_fe is None else k_fe
     n_theta = sum(s.n_theta for s in design.structures)
     shapes = [(count, k_fe), (count, n_theta), (count,), (count,)]
     nans = [np.full(shape, np.nan) for shape in shapes]
-    return (*nans, np.zeros(count, bool), np.zeros(count, bool), np.zeros(count, np.intp))
+    flags = [np.zeros(count, bool) for _ in range(2)]
+    return RefitColumns(*nans, *flags, np.zeros(count, np.intp))
 
 
 def simulated_refits(
@@ -135,7 +207,7 @@ def simulated_refits(
     reml = fit.reml if reml is None else reml
     check_reml(reml)
     if fit.design.blocks.within is not None and not arguments:
-        return labelled(model, simulate_fits(fit, int(n), rng, reml, run))
+        return labelled(model, simulate_fits(fit, int(n), rng, reml, run), reml)
     draw = partial(simulated_rows, fitted)  # sums over levels do not suffice
     return refit_draws(model, draw, n, rng, reml, run, arguments)
 
@@ -174,12 +246,12 @@ def refit_draws(
     else:
         work = partial(_fit_block, responses_of(model), draw, reml)
     parts = run(work, blocks_of(n, block_size(model, bool(arguments)), rng))
-    return labelled(model, refits_of(joined(parts), reml))
+    return labelled(model, joined(parts), reml)
 
 
 def _fit_block(responses, draw, reml, block):
     y = draw(block[0], np.random.default_rng(block[1]))
-    return refit_columns(sound_fits(responses, y, reml)[0])
+    return sound_fits(responses, y, reml)[0]
 
 
 def _fit_block_held(model, draw, reml, arguments, block):
@@ -189,8 +261,8 @@ def _fit_block_held(model, draw, reml, arguments, block):
 
 def fit_each(
     model: Model, y: np.ndarray, reml: bool, arguments: Mapping[str, Any]
-) -> tuple[np.ndarray, ...]:
-    """Columns of ``Refits`` of fits with arguments of ``fit``; responses less offset."""
+) -> RefitColumns:
+    """Columns of fits with arguments of ``fit``; responses less offset."""
     y = y if model.offset is None else y + model.offset[:, None]
     rows = []
     with warnings.catch_warnings():

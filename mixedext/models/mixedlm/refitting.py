@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 
 from mixedext.arguments import check_reml
-from mixedext.engine.refits.refit import Refits
 from mixedext.exceptions import DesignError, ResponseWarning, user_stacklevel
 from mixedext.fitted import Model, need_rows
 from mixedext.inference.bootstrap.refits import (
+    Refits,
     failed_row,
     labelled,
-    refit_columns,
     responses_of,
     sound_fits,
 )
@@ -133,9 +132,7 @@ def fit_many(
     for r in np.flatnonzero(refits.scale < SUSPICIOUS * np.var(y, axis=0)):
         exact[r] = not _leaves_variance(model, y[:, r], bool(reml))
         if exact[r]:
-            for column, none in zip(
-                refit_columns(refits), failed_row(model._design), strict=True
-            ):
+            for column, none in zip(refits, failed_row(model._design), strict=True):
                 column[r] = none[0]
     if exact.any():
         warnings.warn(
@@ -145,7 +142,7 @@ def fit_many(
             ResponseWarning,
             stacklevel=user_stacklevel(),
         )
-    return labelled(model, refits)
+    return labelled(model, refits, bool(reml))
 
 
 def _new_responses(model: Model, endog: Any) -> np.ndarray:

@@ -585,7 +585,7 @@ def test_responses_by_the_ordinary_path_agree_with_batches():
     assert tail.rotation is None
     assert tail.blocks.factors[0].n_levels == 0
     single = fit_design(design, True)
-    np.testing.assert_allclose(batch.llf[0], single.log_likelihood, rtol=1e-11)
+    np.testing.assert_allclose(batch.log_likelihood[0], single.log_likelihood, rtol=1e-11)
 
 
 @pytest.mark.parametrize("crossed", [False, True])

@@ -134,7 +134,7 @@ def test_a_batch_is_made_once_for_a_criterion():
     (own,) = responses.batches.values()
     again = fit_responses(responses, y, True)
     assert list(responses.batches.values()) == [own]
-    np.testing.assert_array_equal(first.llf, again.llf)
+    np.testing.assert_array_equal(first.log_likelihood, again.log_likelihood)
     fit_responses(responses, y, False)
     assert len(responses.batches) == 2
 
