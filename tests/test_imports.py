@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "mixedext"
 # The street that the data walk, from the ground up; a question may use those before it.
 # A module may import from its own layer and the layers before it.
 LAYERS = [
-    ["exceptions", "compat"],
+    ["exceptions", "compat", "limits"],
     ["arguments"],
     ["kernels"],
     ["algebra"],

@@ -10,24 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from mixedext.limits import NEGATIVE_EIGENVALUE, SINGULAR_EIGENVALUE
+
 __all__ = [
-    "NEGATIVE",
-    "ROUNDING",
-    "SINGULAR",
     "is_singular",
     "nearest_semidefinite",
     "smallest_eigenvalue",
     "unit_diagonal",
 ]
-
-# Eigenvalues below minus this, for each row, make a matrix indefinite.
-NEGATIVE = 1e-12
-# Eigenvalues, and pivots, up to this, for each row, are those of a singular matrix that was
-# rounded.
-ROUNDING = 1e-14
-# Smallest eigenvalue of a covariance from which on it lies inside the set of covariances
-# for a search, and its elements have an asymptotic covariance.
-SINGULAR = 1e-6
 
 
 def unit_diagonal(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -60,13 +50,13 @@ def smallest_eigenvalue(matrix: np.ndarray):
     return float(value) if value.ndim == 0 else value
 
 
-def is_singular(covariance: np.ndarray, tolerance: float = SINGULAR) -> bool:
+def is_singular(covariance: np.ndarray, tolerance: float = SINGULAR_EIGENVALUE) -> bool:
     """Whether a covariance (k, k) is singular: a variance of zero, a correlation of one."""
     return smallest_eigenvalue(covariance) <= tolerance
 
 
 def nearest_semidefinite(
-    matrix: np.ndarray, tolerance: float = NEGATIVE
+    matrix: np.ndarray, tolerance: float = NEGATIVE_EIGENVALUE
 ) -> tuple[np.ndarray, bool]:
     """A symmetric matrix (k, k) without its negative eigenvalues.
 

@@ -6,11 +6,10 @@ import numpy as np
 from scipy.linalg import lapack
 
 from mixedext.algebra.definiteness import unit_diagonal
+from mixedext.limits import IDENTIFIED
 
 __all__ = ["generalized_inverse", "inverse_if_definite", "inverses_of_definite"]
 
-# Smallest eigenvalue of an information that tells something about a direction.
-IDENTIFIED = 1e-10
 # Matrices of so many rows are inverted one by one, as symmetric ones.
 LARGE = 200
 

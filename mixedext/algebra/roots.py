@@ -20,12 +20,11 @@ from __future__ import annotations
 import numpy as np
 
 from mixedext.algebra.definiteness import (
-    NEGATIVE,
-    ROUNDING,
     nearest_semidefinite,
     smallest_eigenvalue,
     unit_diagonal,
 )
+from mixedext.limits import ALIKE_PIVOTS, NEGATIVE_EIGENVALUE, ROUNDED_EIGENVALUE
 
 __all__ = [
     "cholesky_if_definite",
@@ -37,9 +36,6 @@ __all__ = [
     "semidefinite_root",
 ]
 
-# Pivots that differ by less than this share are alike.
-ALIKE = 1e-6
-
 
 def cholesky_if_definite(matrix: np.ndarray) -> np.ndarray | None:
     """The Cholesky factor of a positive definite matrix (k, k); None if it is not one."""
@@ -47,7 +43,7 @@ def cholesky_if_definite(matrix: np.ndarray) -> np.ndarray | None:
         lower = np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:
         return None
-    zero = ROUNDING * len(lower) * np.diag(matrix)
+    zero = ROUNDED_EIGENVALUE * len(lower) * np.diag(matrix)
     return lower if (np.diag(lower) ** 2 > zero).all() else None
 
 
@@ -79,10 +75,13 @@ def semidefinite_root(matrix: np.ndarray) -> np.ndarray | None:
     if lower is not None:
         return lower
     k = len(matrix)
-    if not np.isfinite(matrix).all() or smallest_eigenvalue(matrix) < -NEGATIVE * k:
+    if (
+        not np.isfinite(matrix).all()
+        or smallest_eigenvalue(matrix) < -NEGATIVE_EIGENVALUE * k
+    ):
         return None
     rest, size = unit_diagonal(matrix)
-    lower, zero = np.zeros((k, k)), ROUNDING * k
+    lower, zero = np.zeros((k, k)), ROUNDED_EIGENVALUE * k
     for j in range(k):
         left, below = np.diag(rest)[j + 1 :], rest[j + 1 :, j]
         # the least pivot with which what is left is semidefinite
@@ -143,7 +142,7 @@ def pivoted_root(matrix: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.n
         own = np.where(left, np.diag(rest), -np.inf)
         if not own.max() > tolerance:
             break
-        j = int(np.argmax(own >= (1 - ALIKE) * own.max()))
+        j = int(np.argmax(own >= (1 - ALIKE_PIVOTS) * own.max()))
         column = np.where(left, rest[:, j], 0.0) / np.sqrt(rest[j, j])
         rest -= np.outer(column, column)
         left[j] = False
@@ -172,7 +171,7 @@ def leading_signs(columns: np.ndarray) -> np.ndarray:
     size = np.abs(columns)
     if not size.size:
         return np.ones(columns.shape[1])
-    first = np.argmax(size >= (1 - ALIKE) * size.max(axis=0), axis=0)
+    first = np.argmax(size >= (1 - ALIKE_PIVOTS) * size.max(axis=0), axis=0)
     return np.where(columns[first, np.arange(columns.shape[1])] < 0, -1.0, 1.0)
 
 

@@ -22,6 +22,7 @@ from mixedext.engine.search.optimize import (
 from mixedext.engine.search.starting_values import moment_covariances
 from mixedext.engine.threads import blas_threads
 from mixedext.kernels.factor.triangles import clipped_root
+from mixedext.limits import START_CEILING, START_FLOOR
 from mixedext.specification.terms.random_terms import RandomTerm
 
 __all__ = [
@@ -32,9 +33,6 @@ __all__ = [
     "other_starts",
 ]
 
-# Relative variances that start a fit are kept within these (columns of Z have rms 1): a
-# start at zero would be a saddle.
-START_FLOOR, START_CEILING = 1e-2, 1e8
 # Scale of one more start, with variances well above sigma^2: for terms with correlations,
 # and for terms without.
 LARGE_START, LARGE_START_UNCORRELATED = 5.0, 30.0

@@ -14,18 +14,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mixedext.algebra.definiteness import SINGULAR, smallest_eigenvalue
+from mixedext.algebra.definiteness import smallest_eigenvalue
 from mixedext.algebra.roots import cholesky_if_definite
 from mixedext.engine.constrained.maximum import Maximum, climb, polish, verdict
 from mixedext.engine.constrained.objective import Objective
+from mixedext.limits import SINGULAR_EIGENVALUE, WALL_ROUNDING
 
 __all__ = ["LogDeterminant", "maximize_near_wall"]
 
 MULTIPLES = 10.0 ** -np.arange(11)
 # Newton steps for each multiple.
 STEPS = 50
-# Share of the largest curvature, that of log det, which may be rounding error.
-ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,8 +125,11 @@ def _follow(objective, start, barriers):
         objective.use_barrier(barrier)
         x, _ = climb(objective, x, STEPS)
     x = polish(objective, x)
-    found = verdict(objective, objective.at(x), ROUNDING)
-    inside = smallest_eigenvalue(barriers[-1].inner(objective.at(x).packed)) > SINGULAR
+    found = verdict(objective, objective.at(x), WALL_ROUNDING)
+    inside = (
+        smallest_eigenvalue(barriers[-1].inner(objective.at(x).packed))
+        > SINGULAR_EIGENVALUE
+    )
     objective.use_barrier(None)
     if inside:  # the maximum lies off the wall: the path has led to its foot
         x = polish(objective, climb(objective, x, STEPS)[0])

@@ -9,12 +9,9 @@ from mixedext.algebra.inverses import inverse_if_definite
 from mixedext.engine.constrained.maximum import Maximum
 from mixedext.engine.constrained.objective import Objective
 from mixedext.engine.information.variance_covariance import VarianceCovariance
+from mixedext.limits import HELD_DEFINITE
 
 __all__ = ["covariances_of"]
-
-# Smallest eigenvalue of an information, diagonal one, that is inverted: columns of X may be
-# far from zero.
-DEFINITE = 1e-12
 
 
 def covariances_of(maximum: Maximum, objective: Objective):
@@ -98,5 +95,5 @@ def _singular_elements(maximum, objective):
 
 def _inverse(information):
     """The inverse; NaN if the information is not positive definite."""
-    inverse = inverse_if_definite(information, DEFINITE)
+    inverse = inverse_if_definite(information, HELD_DEFINITE)
     return np.full_like(information, np.nan) if inverse is None else inverse

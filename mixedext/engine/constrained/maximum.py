@@ -12,17 +12,12 @@ import numpy as np
 from mixedext.engine.constrained.objective import Objective, State
 from mixedext.engine.search.optimize import Convergence
 from mixedext.engine.search.trust_region import Quadratic, TrustRegion
+from mixedext.limits import HELD_DECREMENT, NEGATIVE_CURVATURE, SMALLEST_GAIN
 
 __all__ = ["Maximum", "climb", "maximize", "polish", "verdict"]
 
 # Newton steps, of all climbs together.
 MAX_ITERATIONS = 200
-# What one more Newton step may still add to the log-likelihood at convergence.
-DECREMENT = 1e-9
-# Share of the largest curvature below which a negative one is rounding error.
-NEGATIVE_CURVATURE = 1e-8
-# The search ends where a step promises less.
-SMALLEST_GAIN = 1e-11
 # Steps off a saddle.
 ESCAPES = 4
 
@@ -181,7 +176,7 @@ def verdict(objective, state, rounding=NEGATIVE_CURVATURE) -> Convergence:
     rest = float(np.abs(along[~firm]).max(initial=0.0))
     largest = 2 * float(np.abs(state.gradient).max())
     noise = 30 * objective.likelihood.objective.noise
-    good = decrement <= DECREMENT + noise and rest <= 1e-6 + np.sqrt(noise)
+    good = decrement <= HELD_DECREMENT + noise and rest <= 1e-6 + np.sqrt(noise)
     good = good and value[0] >= -_curvature_limit(value, rounding)
     if good:
         status, words = "interior", "the gradient of the free parameters is zero"

@@ -33,14 +33,10 @@ from mixedext.engine.factor.factor import Factor, Response
 from mixedext.engine.factor.tail import DenseTail
 from mixedext.engine.rows.sparse_rows import transposed_rows
 from mixedext.kernels.search.python_function import PythonFunction
+from mixedext.limits import LARGE_ROOT, REFINED_STEP, REFINEMENT_STEPS
 
 __all__ = ["DesignRows", "RowDeviance", "RowFactor", "fixed_columns"]
 
-# Steps of refinement at most, and the share of u below which the last may be.
-MOST_STEPS, SMALL_STEP = 6, 1e-15
-# Along directions of a covariance whose root exceeds this Z'V0^-1 c is u by the root;
-# along others it is Z'(c - Z Lam u).
-LARGE_ROOT = 1e-2
 # Rounding error of log det S above which L is mended, and numbers in Z2 Lam2 L^-T, and its
 # columns, up to which that can be done.
 MEND_STEPS = 3
@@ -233,7 +229,7 @@ class RowFactor(Factor):
         u_lead = np.zeros((*self.blocks.lead_gram.shape[:2], count))
         u_tail = np.zeros((self.blocks.tail_size, count))
         size = np.inf
-        for _ in range(MOST_STEPS):
+        for _ in range(REFINEMENT_STEPS):
             lead, tail = self.rows.products(rest)
             lead = self._lead_product(lead) - u_lead
             tail = self.tail.lam_times(tail, transpose=True) - u_tail
@@ -244,7 +240,7 @@ class RowFactor(Factor):
             u_lead += step_lead
             u_tail += step_tail
             rest = columns - self.rows.times(*self._effect(u_lead, u_tail))
-            if (size <= SMALL_STEP**2 * _squares(u_lead, u_tail)).all():
+            if (size <= REFINED_STEP**2 * _squares(u_lead, u_tail)).all():
                 break
         flat = u_lead.reshape(-1, count)
         form = rest.T @ rest + flat.T @ flat + u_tail.T @ u_tail

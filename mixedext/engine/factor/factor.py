@@ -18,7 +18,7 @@ from mixedext.algebra.roots import principal_root
 from mixedext.engine.factor.tail import make_tail
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.kernels.factor import lead
-from mixedext.kernels.limits import ROOT_FLOOR, ROOT_INVERTIBLE
+from mixedext.limits import ROOT_FLOOR, ROOT_INVERTIBLE
 
 __all__ = ["Factor", "Response"]
 

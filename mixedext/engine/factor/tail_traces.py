@@ -23,6 +23,7 @@ from mixedext.engine.factor.tail import PanelTail
 from mixedext.engine.threads import blas_threads
 from mixedext.kernels.deviance import expected
 from mixedext.kernels.factor import links
+from mixedext.limits import DIVISIBLE_ROOT
 
 __all__ = [
     "TailTraces",
@@ -32,9 +33,6 @@ __all__ = [
     "trace_products",
 ]
 
-# Lam of the tail is divided by while its singular values exceed this, and this share of
-# the largest: what is lost is the inverse square of it in units of rounding.
-DIVISIBLE = 1e-3
 # Columns of a sparse tail up to which its inverse is dense for once (32 MB), unless the
 # largest part that nothing connects to others is a smaller share of them.
 DENSE_COLUMNS, DENSE_SHARE = 2048, 0.25
@@ -75,7 +73,7 @@ def trace_products(left, right, products):
 
 def divided_roots(factor: Factor) -> list[np.ndarray] | None:
     """Lam^-T of each factor of the tail, Lam = V diag(s); None if ill-conditioned."""
-    if any(size.min() < DIVISIBLE * max(1.0, size.max()) for _, size in factor.roots):
+    if any(size.min() < DIVISIBLE_ROOT * max(1.0, size.max()) for _, size in factor.roots):
         return None
     return [vector / size for vector, size in factor.roots]
 

@@ -18,7 +18,7 @@ import numpy as np
 from mixedext.algebra.roots import principal_root
 from mixedext.engine.fit import Fit
 from mixedext.engine.information.expected import variance_information
-from mixedext.kernels.limits import ZERO_SINGULAR_VALUE
+from mixedext.limits import ZERO_SINGULAR_VALUE
 
 __all__ = ["FreeDirections", "free_directions"]
 

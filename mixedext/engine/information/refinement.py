@@ -20,14 +20,9 @@ import numpy as np
 from mixedext.engine.deviance.row_deviance import DesignRows, fixed_columns
 from mixedext.engine.factor.spread import engine_terms, times_rows
 from mixedext.engine.fit import Fit, evaluate_design, fit_at, fit_design
+from mixedext.limits import DEVIANCE_NOISE, SEARCH_NOISE
 
 __all__ = ["needs_refinement", "precision_of", "refine_fit"]
-
-# Error of the deviance, estimated from the cancellation, above which the rows are asked.
-DEVIANCE_NOISE = 1e-7
-# Relative error of a sum of squares above which the search has missed the minimum by more
-# than a millionth or so of its parameters, and goes on with sums from the rows.
-SEARCH_NOISE = 1e-9
 
 
 def needs_refinement(fit: Fit) -> bool:

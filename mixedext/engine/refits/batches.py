@@ -11,8 +11,7 @@ from scipy import linalg
 from mixedext.algebra.roots import clipped_roots
 from mixedext.engine.deviance.one_factor import one_factor_function
 from mixedext.engine.deviance.several_factors import is_compiled, several_factors_function
-from mixedext.engine.fit import START_CEILING, START_FLOOR, fit_design, other_starts
-from mixedext.engine.information.refinement import DEVIANCE_NOISE
+from mixedext.engine.fit import fit_design, other_starts
 from mixedext.engine.refits.refit import (
     RefitColumns,
     Responses,
@@ -27,13 +26,13 @@ from mixedext.engine.rows.levels import LevelSums
 from mixedext.engine.rows.within import Within
 from mixedext.engine.search.optimize import MAX_ITERATIONS, VERY_FEW_ROWS, may_have_rivals
 from mixedext.engine.search.starting_values import (
-    SIGMA_SHARE,
     one_factor_moments,
     several_moments,
     solve_moments,
 )
 from mixedext.engine.threads import blas_threads
 from mixedext.kernels.deviance.refits import refit_responses, split_responses
+from mixedext.limits import DEVIANCE_NOISE, SIGMA_SHARE, START_CEILING, START_FLOOR
 
 __all__ = ["OneFactorBatch", "SeveralFactorsBatch", "fit_responses", "in_batches"]
 

@@ -12,11 +12,12 @@ import numpy as np
 from mixedext.engine.factor.spread import times_rows
 from mixedext.engine.fit import Fit
 from mixedext.engine.information.refinement import refine_fit
-from mixedext.engine.rows.design import NO_RESIDUAL, Design
+from mixedext.engine.rows.design import Design
 from mixedext.engine.rows.rotation import coefficients_on_z, residual_squares
 from mixedext.engine.rows.sparse_rows import transposed_rows
 from mixedext.engine.rows.within import Within, find_within, within_chunks
 from mixedext.exceptions import DesignError
+from mixedext.limits import NO_RESIDUAL
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 

@@ -26,11 +26,10 @@ from mixedext.engine.refits.refit import RefitColumns, in_turn, joined
 from mixedext.engine.refits.spectral import SpectralFits, spectral_pays
 from mixedext.engine.rows.levels import LevelSums
 from mixedext.kernels.deviance.refits import draw_responses
+from mixedext.limits import UNSPANNED_FIXED
 
 __all__ = ["Sampler", "generator_of", "simulate_fits", "spawn_seeds"]
 
-# Pivots of what Z leaves of Q'Q below this count as zero.
-RANK_TOLERANCE = 1e-10
 # Numbers of a block of replicates.  Each block has a random stream of its own, so the
 # size is part of what a seed means.
 BLOCK_SIZE = 100_000
@@ -69,7 +68,7 @@ class Sampler:
         self.root = _stable_root(image) * kept[:, :, None]
         inverse = np.divide(1.0, self.size, out=np.zeros_like(self.size), where=kept)
         self.projection = np.ascontiguousarray(self.half[..., :rank] * inverse[..., None])
-        root, pivots = pivoted_root(blocks.within.products[:rank, :rank], RANK_TOLERANCE)
+        root, pivots = pivoted_root(blocks.within.products[:rank, :rank], UNSPANNED_FIXED)
         self.fixed_root = np.ascontiguousarray(root)
         self.dof = blocks.nobs - int(kept.sum()) - len(pivots)
         self.n_normal = kept.size + len(pivots)

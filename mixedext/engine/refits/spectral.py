@@ -21,7 +21,14 @@ from scipy import linalg
 from mixedext.algebra.roots import leading_signs, pivoted_root
 from mixedext.engine.fit import Fit
 from mixedext.engine.rows.design import Design
-from mixedext.kernels.limits import ZERO_SINGULAR_VALUE
+from mixedext.limits import (
+    SPECTRAL_EQUAL,
+    SPECTRAL_ITERATIONS,
+    SPECTRAL_NO_SHARE,
+    SPECTRAL_STEP,
+    SPECTRAL_ZERO,
+    ZERO_SINGULAR_VALUE,
+)
 from mixedext.specification.terms.random_terms import RandomTerm
 
 __all__ = ["SpectralFits", "spectral_pays"]
@@ -31,15 +38,8 @@ MOST_LEVELS, LEAST_COLUMNS = 2000, 5
 # Levels a column of X up to which products with the eigenvectors pay, as measured; and how
 # often the cube of the levels costs what a response saves, levels times squared columns.
 LEVELS_A_COLUMN, GAIN = 8, 5
-# Eigenvalues, relative to the largest, that count as zero.
-NO_EIGENVALUE = 1e-11
-# Those nearer than this share of the largest are equal; and squares of Q'ZU, relative to
-# the largest, that do not count.
-EQUAL, NO_SHARE = 1e-10, 1e-14
 # Grid of lam times the largest eigenvalue, in powers of ten, and its points.
 GRID_FROM, GRID_TO, GRID_POINTS = -5.0, 7.0, 36
-# Steps in log lam below this end the search.
-SMALL_STEP, MAX_ITERATIONS = 1e-11, 80
 
 
 def spectral_pays(design: Design, count: int, given: bool = False) -> bool:
@@ -88,7 +88,7 @@ class SpectralFits:
         square = blocks.lead_gram[:, 0, 0]
         cross = np.ascontiguousarray(blocks.lead_cross[:, 0, :rank])
         value, vector = np.linalg.eigh(np.diag(square) - cross @ cross.T)
-        seen = value > NO_EIGENVALUE * value[-1]
+        seen = value > SPECTRAL_ZERO * value[-1]
         # directions that X takes in tell nothing of lam, but move the fixed effects
         vector = _settled(value, seen, vector, cross.T @ vector)
         self.mu, self.vector = value[seen], vector[:, seen]
@@ -131,7 +131,7 @@ class SpectralFits:
         where = np.log(self.grid[cell])
         own, others = square[inside], rest[inside]
         active = np.arange(len(inside))
-        for _ in range(MAX_ITERATIONS):
+        for _ in range(SPECTRAL_ITERATIONS):
             if not len(active):
                 break
             x = np.exp(where[active])
@@ -146,9 +146,9 @@ class SpectralFits:
             with np.errstate(divide="ignore", invalid="ignore"):
                 new = where[active] - slope / curve
             sound = (curve > 0) & (new > low[active]) & (new < high[active])
-            small = (curve > 0) & (np.abs(slope) <= SMALL_STEP * curve)
+            small = (curve > 0) & (np.abs(slope) <= SPECTRAL_STEP * curve)
             middle = 0.5 * (low[active] + high[active])
-            narrow = high[active] - low[active] <= SMALL_STEP
+            narrow = high[active] - low[active] <= SPECTRAL_STEP
             new = np.where(sound, new, middle)
             where[active] = np.where(small, where[active], new)
             active = active[~(small | narrow)]
@@ -252,10 +252,10 @@ def _settled(value, seen, vector, on_fixed):
     What is drawn along the eigenvectors moves the fixed effects by Q'ZU.  Of all turns the
     one is taken with which its rows, for an equal eigenvalue, are a pivoted root.
     """
-    apart = (np.diff(value) > EQUAL * value[-1]) | (np.diff(seen.astype(int)) != 0)
+    apart = (np.diff(value) > SPECTRAL_EQUAL * value[-1]) | (np.diff(seen.astype(int)) != 0)
     bounds = np.flatnonzero(np.concatenate([[True], apart, [True]]))
     out = vector * leading_signs(on_fixed)
-    least = NO_SHARE * (on_fixed**2).sum(axis=0).max(initial=0.0)
+    least = SPECTRAL_NO_SHARE * (on_fixed**2).sum(axis=0).max(initial=0.0)
     for start, stop in pairwise(bounds.tolist()):
         if stop - start == 1:
             continue

@@ -17,6 +17,7 @@ import numpy as np
 
 from mixedext.algebra.triangles import basis_of_squares, invert_upper
 from mixedext.engine.rows.rows import Rows
+from mixedext.limits import DEPENDENT_COLUMN, DEPENDENT_EFFECT, LARGEST_CONDITION
 
 __all__ = [
     "Bases",
@@ -26,14 +27,6 @@ __all__ = [
     "bases_from_sums",
     "choose_shifts",
 ]
-
-# R's tolerance (qr, tol = 1e-7): a column whose part orthogonal to the columns before it
-# is shorter than this share of its own length is dropped.
-RANK_TOLERANCE = 1e-7
-# Columns of a random term closer to dependence than this keep their own coordinates.
-BASIS_TOLERANCE = 1e-9
-# Beyond this condition the square of a matrix does not tell its triangle well enough.
-CONDITION_LIMIT = 1e5
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,8 +256,8 @@ def _fixed_basis(sums, triangular, shift):
     """R of the columns kept and of y, what makes the basis, and the columns kept."""
     p = len(shift) - 1
     if not triangular:
-        share, r, right = basis_of_squares(sums, p, CONDITION_LIMIT, shift)
-        return (r, right, np.arange(p)) if share > RANK_TOLERANCE else None
+        share, r, right = basis_of_squares(sums, p, LARGEST_CONDITION, shift)
+        return (r, right, np.arange(p)) if share > DEPENDENT_COLUMN else None
     triangle = _positive_diagonal(sums)
     kept = _independent_columns(_unshifted(triangle, shift)[:, :-1])
     if len(kept) < p:
@@ -300,11 +293,11 @@ def _term_basis(structure, sums, triangular, shift, nobs):
     k = structure.k
     if structure.any_basis and k > 1 and nobs >= k:
         if not triangular:
-            share, r, right = basis_of_squares(sums, k, CONDITION_LIMIT, shift, nobs)
+            share, r, right = basis_of_squares(sums, k, LARGEST_CONDITION, shift, nobs)
             return (r, right) if share > 0 else None
         r = _positive_diagonal(sums) / np.sqrt(nobs)
         length = np.linalg.norm(r, axis=0)
-        if (np.abs(np.diag(r)) > BASIS_TOLERANCE * length).all():
+        if (np.abs(np.diag(r)) > DEPENDENT_EFFECT * length).all():
             return _unshifted(r, shift), invert_upper(r)
     s = np.eye(k)  # z = (shifted columns) s
     s[0, 1:] = shift[1:]
@@ -323,7 +316,7 @@ def _independent_columns(r):
     """
     length = np.linalg.norm(r, axis=0)
     diagonal = np.abs(np.diag(r))
-    if (diagonal > RANK_TOLERANCE * length[: len(diagonal)]).all():
+    if (diagonal > DEPENDENT_COLUMN * length[: len(diagonal)]).all():
         return np.arange(r.shape[1], dtype=np.intp)
     work, kept, row = r.copy(), [], 0
     for j in range(r.shape[1]):
@@ -331,7 +324,7 @@ def _independent_columns(r):
             break
         rest = work[row:, j]
         size = np.linalg.norm(rest)
-        if length[j] == 0 or size <= RANK_TOLERANCE * length[j]:
+        if length[j] == 0 or size <= DEPENDENT_COLUMN * length[j]:
             continue
         v = rest.copy()
         v[0] += np.copysign(size, v[0])

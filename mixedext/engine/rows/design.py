@@ -33,16 +33,13 @@ from mixedext.engine.rows.rotation import (
 from mixedext.engine.rows.rows import Rows
 from mixedext.engine.rows.within import find_within, within_from_rows
 from mixedext.exceptions import DesignError
+from mixedext.limits import NO_RESIDUAL, SAMPLE_CONDITION
 from mixedext.specification.covariance.identity import IdentityMultiple
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["Design", "finish_design", "prepare_design"]
 
-# Residual of y on X below this share of y: nothing is left to estimate a variance from.
-NO_RESIDUAL = 1e-12
 EXPLAINED = "is explained exactly by X"
-# Condition of Q'Q, over all rows, up to which a sample of the rows has told R.
-SAMPLE_CONDITION = 30.0
 # Columns of the only factor up to which sums over levels pay: their cost grows with the
 # fourth power, that of factoring every level with the third.
 MOST_COLUMNS = 32

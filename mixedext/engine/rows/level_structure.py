@@ -16,15 +16,10 @@ from mixedext.engine.fit import Fit
 from mixedext.exceptions import DesignError
 from mixedext.kernels.deviance import expected
 from mixedext.kernels.factor import lead, links
+from mixedext.limits import CONSTANT_COLUMN, LEVELS_RANK, MULTIPLE_OF_COLUMN
 
 __all__ = ["LevelStructure"]
 
-# Share of its sum of squares by which a column may miss being a multiple of another.
-MULTIPLE = 1e-9
-# Share of its sum of squares that a constant column may have about its mean.
-ALL_MEAN = 1e-14
-# Eigenvalues of a matrix of products, columns of length one, that count as rank.
-RANK = 1e-9
 # Columns of all grouping factors but the leading one of which ranks are found.
 MOST_COLUMNS = 6000
 
@@ -81,7 +76,7 @@ class LevelStructure:
         share = np.divide(
             other**2, own[:, :, None], out=np.zeros_like(other), where=own[:, :, None] > 0
         )
-        return share.sum(axis=0) >= (1 - MULTIPLE) * whole
+        return share.sum(axis=0) >= (1 - MULTIPLE_OF_COLUMN) * whole
 
     def constant(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """What of X is constant within levels, and over all rows.
@@ -111,11 +106,11 @@ class LevelStructure:
         size = np.einsum("ij,ik,kj->j", r, self.blocks.fixed_gram[:-1, :-1], r)
         whole = np.einsum("ij,ik,kj->j", r, products, r)
         between = ((sums @ r) ** 2 / sizes[:, None]).sum(axis=0)
-        constant = whole <= ALL_MEAN * size
-        within = constant | (between >= (1 - MULTIPLE) * whole)
+        constant = whole <= CONSTANT_COLUMN * size
+        within = constant | (between >= (1 - MULTIPLE_OF_COLUMN) * whole)
         on_basis = np.linalg.solve(self.blocks.fixed_gram[:-1, :-1], mean) * sizes.sum()
         explained = on_basis @ mean
-        if explained < 1 - MULTIPLE:
+        if explained < 1 - MULTIPLE_OF_COLUMN:
             return within, np.zeros(self.rank)
         return within, self.design.basis.coefficients(on_basis)
 
@@ -131,9 +126,9 @@ class LevelStructure:
         if self.design.intercept:  # perhaps a combination of the columns of Z: cell means
             r = self.design.basis.r[:, 0]
             on_ones = cross.sum(axis=0) @ r
-            found = np.linalg.lstsq(gram.sum(axis=0), on_ones, rcond=RANK)[0]
+            found = np.linalg.lstsq(gram.sum(axis=0), on_ones, rcond=LEVELS_RANK)[0]
             square = r @ self.blocks.fixed_gram[:-1, :-1] @ r
-            if square - found @ on_ones <= MULTIPLE * square:
+            if square - found @ on_ones <= MULTIPLE_OF_COLUMN * square:
                 return found
         raise DesignError(
             f"df_method='between-within' needs to know what varies within the levels of "
@@ -225,7 +220,7 @@ class LevelStructure:
         b, m, p = self.blocks, self.blocks.tail_size, self.rank
         scaled, size = unit_diagonal(b.lead_gram[:, :width, :width])
         value, vector = np.linalg.eigh(scaled)
-        kept = value > RANK
+        kept = value > LEVELS_RANK
         root = vector / size[:, :, None] * np.where(kept, value, np.inf)[:, None] ** -0.5
         half = np.zeros_like(b.lead_gram)
         half[:, :width, :width] = root
@@ -252,4 +247,4 @@ def _rank(products, squares=None):
     if not len(size):
         return 0
     value = np.linalg.eigvalsh(products / np.outer(size, size))
-    return int((value > RANK).sum())
+    return int((value > LEVELS_RANK).sum())

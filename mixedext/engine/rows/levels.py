@@ -16,6 +16,7 @@ from mixedext.algebra.definiteness import unit_diagonal
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.kernels.rows.levels import classify_levels, pooled_products
 from mixedext.kernels.rows.within import split_levels
+from mixedext.limits import POOLED_EIGENVALUE
 
 __all__ = ["LevelSums", "level_sums"]
 
@@ -25,8 +26,6 @@ LEAST_LEVELS = 64
 # may leave.
 MOST_CLASSES = 2000
 WORTHWHILE = 0.5
-# Eigenvalues of pooled products below this share of the largest are rounding.
-ROUNDING = 1e-16
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +82,7 @@ def level_sums(blocks: Blocks) -> LevelSums:
     products = pooled_products(label, len(first), gram, cross)
     scaled, size = unit_diagonal(products)
     value, vector = np.linalg.eigh(scaled)
-    kept = value > ROUNDING * value[:, -1:]
+    kept = value > POOLED_EIGENVALUE * value[:, -1:]
     kept[:, -1] = True
     root = (vector * np.sqrt(value.clip(0))[:, None, :]).transpose(0, 2, 1)
     root *= size[:, None, :]

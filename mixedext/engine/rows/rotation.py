@@ -23,6 +23,7 @@ from mixedext.engine.factor.spread import (
 from mixedext.engine.rows.basis import Bases
 from mixedext.engine.rows.products import Products, fixed_chunks
 from mixedext.engine.rows.rows import Rows
+from mixedext.limits import SMALLEST_SQUARE
 
 __all__ = [
     "Rotation",
@@ -35,8 +36,6 @@ __all__ = [
 
 # Columns of Z up to which its eigenvectors cost less than the factorizations they save.
 MOST_ROTATED = 1000
-# Eigenvalues of Z Z' below this share of the largest do not tell their eigenvectors of Z'Z.
-SMALLEST_SQUARE = 1e-13
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,21 +11,16 @@ from mixedext.engine.rows.basis import Bases
 from mixedext.engine.rows.products import Products, factor_columns, fixed_chunks
 from mixedext.engine.rows.rows import Rows
 from mixedext.kernels.rows import within
+from mixedext.limits import (
+    NEARLY_CONSTANT,
+    WITHIN_INDEPENDENT,
+    WITHIN_MOST_ROUNDING,
+    WITHIN_NOTHING,
+    WITHIN_ROUNDING,
+    WITHIN_SHARE,
+)
 
 __all__ = ["Within", "find_within", "within_chunks", "within_from_rows"]
-
-# The difference of whole and between sums of squares is taken while what X leaves of y
-# within levels is not a smaller share of the whole sum than this; beyond, the rows are
-# asked.
-SMALLEST_SHARE = 1e-4
-# They are also asked where a column of X varies within levels by a share below this,
-# unless it is rounding, which grows with the root of the rows that were summed: then the
-# column lies in the columns of Z.
-NEARLY_CONSTANT, ROUNDING, MOST_ROUNDING = 1e-8, 1e-14, 1e-10
-# Eigenvalues of the correlations within levels that count when y is regressed.
-INDEPENDENT = 1e-8
-# Share of a sum of squares of residuals from the rows that is rounding.
-NOTHING = 1e-24
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +69,9 @@ def _difference(gram, cross, whole, nobs) -> tuple[Within, int]:
         gram, cross, np.empty(gram.shape[1:]), np.empty(cross.shape[1:]), out
     )
     out = whole - out
-    _clear_constant(out, whole, float(np.clip(ROUNDING * nobs**0.5, 1e-13, MOST_ROUNDING)))
+    _clear_constant(
+        out, whole, float(np.clip(WITHIN_ROUNDING * nobs**0.5, 1e-13, WITHIN_MOST_ROUNDING))
+    )
     return Within(out, square=float(whole[-1, -1])), rank
 
 
@@ -96,13 +93,13 @@ def find_within(gram, cross, whole, nobs, ask_rows: Callable | None) -> Within:
     share = found.products.diagonal() / whole.diagonal()
     nearly = (share[:-1] > 0) & (share[:-1] < NEARLY_CONSTANT)
     shift, left = _regression(found.products)
-    if ask_rows is None or (left > SMALLEST_SHARE * whole[-1, -1] and not nearly.any()):
+    if ask_rows is None or (left > WITHIN_SHARE * whole[-1, -1] and not nearly.any()):
         return found
     sums = ask_rows(shift)
-    _clear_constant(sums, whole, NOTHING)
+    _clear_constant(sums, whole, WITHIN_NOTHING)
     spare = nobs - rank - np.count_nonzero(share[:-1])
     left = _regression(sums)[1]
-    explained = spare > 0 and left < NOTHING * whole[-1, -1]
+    explained = spare > 0 and left < WITHIN_NOTHING * whole[-1, -1]
     return Within(sums, shift, explained=bool(explained))
 
 
@@ -119,7 +116,9 @@ def _regression(sums):
     size[size == 0] = np.inf
     value, vector = np.linalg.eigh(sums[:-1, :-1] / np.outer(size, size))
     on_vector = vector.T @ (sums[:-1, -1] / size)
-    on_vector = np.where(value > INDEPENDENT, on_vector / np.maximum(value, INDEPENDENT), 0)
+    on_vector = np.where(
+        value > WITHIN_INDEPENDENT, on_vector / np.maximum(value, WITHIN_INDEPENDENT), 0
+    )
     shift = vector @ on_vector / size
     return shift, sums[-1, -1] - shift @ sums[:-1, -1]
 

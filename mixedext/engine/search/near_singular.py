@@ -6,11 +6,9 @@ import numpy as np
 
 from mixedext.engine.fit import Fit
 from mixedext.engine.threads import blas_threads
+from mixedext.limits import SMALL_ROOT
 
 __all__ = ["loss_if_singular"]
-
-# Singular values of lam (columns of Z at rms 1) above this are not worth a look.
-SMALL_ROOT = 0.1
 
 
 def loss_if_singular(fit: Fit) -> float:

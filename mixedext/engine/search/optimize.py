@@ -15,8 +15,10 @@ import numpy as np
 from scipy import optimize
 
 from mixedext.engine.deviance.profiled import ProfiledDeviance
-from mixedext.kernels.limits import (
+from mixedext.kernels.search.newton import METHODS, Newton
+from mixedext.limits import (
     CONCENTRATED,
+    CONSTANT_DEVIANCE,
     DECREMENT_ACCEPTED,
     FLAT_CURVATURE,
     LEAST_RESIDUAL,
@@ -29,7 +31,6 @@ from mixedext.kernels.limits import (
     ZERO_SINGULAR_VALUE,
     ZERO_THETA,
 )
-from mixedext.kernels.search.newton import METHODS, Newton
 
 __all__ = [
     "Convergence",
@@ -48,9 +49,6 @@ FEW_ROWS = 200
 # With up to this many also from where all have much (nine of 600 designs with up to 70 rows
 # had a lower minimum there, none of them with more than 37).
 VERY_FEW_ROWS = 50
-# Change of the curvature's units (log-likelihood over relative change of theta) below which
-# the deviance is constant.
-NO_CURVATURE = 1e-7
 
 
 @dataclass(frozen=True)
@@ -413,7 +411,7 @@ def _theta(objective, lams):
 def _is_constant(point):
     """Whether the deviance does not depend on theta, in units of a log-likelihood."""
     reach = max(1.0, float(np.abs(point.theta).max()))
-    return float(np.abs(point.hessian).max()) * reach**2 < NO_CURVATURE
+    return float(np.abs(point.hessian).max()) * reach**2 < CONSTANT_DEVIANCE
 
 
 def _verdict(objective, point, smallest, method):

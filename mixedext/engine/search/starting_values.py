@@ -20,6 +20,7 @@ from mixedext.engine.rows.blocks import Blocks
 from mixedext.engine.rows.levels import level_sums
 from mixedext.kernels.rows import pair_sums
 from mixedext.kernels.rows.moments import level_moments
+from mixedext.limits import SIGMA_SHARE
 
 __all__ = [
     "moment_covariances",
@@ -34,8 +35,6 @@ MOST_VECTORS = 400
 MOST_COLUMNS = 100
 # Numbers in the pair sums of one factor that are no burden.
 MOST_PAIR_SUMS = 2e6
-# Share of the residual variance of y that sigma^2 gets where its moment is not positive.
-SIGMA_SHARE = 0.01
 
 
 def moment_covariances(blocks: Blocks, structures, sums=None) -> list[np.ndarray] | None:

@@ -28,14 +28,10 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
+from mixedext.limits import LEAST_CURVATURE, LITTLE_DECREMENT, NO_SLOPE, SMALLEST_PIVOT
+
 __all__ = ["Quadratic", "TrustRegion"]
 
-# Smallest pivot of the Cholesky factor, diagonal one, of a Hessian that is taken for
-# positive definite.
-SMALLEST_PIVOT = 1e-5
-# Share of the largest curvature that is the least by which a slope is divided, and slope
-# along a curvature below it that counts as none.
-FLAT, NO_SLOPE = 1e-8, 1e-9
 # Share of the largest curvature from which on a negative one makes a saddle, slope along it
 # up to which no step leaves there, the part of a step that does, and tries.
 NEGATIVE, LEVEL, ESCAPE, ESCAPES = 1e-6, 1e-4, 0.1, 4
@@ -44,8 +40,6 @@ FAIR = 0.5
 # How much longer the radius becomes, how much shorter than a step that failed, and the
 # longest.
 LONGER, SHORTER, LONGEST = 2.0, 0.25, 100.0
-# Decrement below which a change of the function may be all rounding error.
-LITTLE = 1e-6
 
 
 class Quadratic:
@@ -103,7 +97,7 @@ class Quadratic:
         value, vector = self.spectrum
         along = vector.T @ self.gradient
         size = np.abs(value)
-        floor = FLAT * max(1.0, size.max())
+        floor = LEAST_CURVATURE * max(1.0, size.max())
         move = np.where((size < floor) & (np.abs(along) < NO_SLOPE), 0.0, -along)
         move = vector @ (move / np.maximum(size, floor))
         negative = value[0] < -NEGATIVE * max(1.0, value[-1])
@@ -253,7 +247,7 @@ class TrustRegion:
         x = self.x + step
         other = self.evaluate(x)
         gain = self.value(self.state) - self.value(other)
-        rounding = self.rounding(self.state) if self.decrement < LITTLE else 0.0
+        rounding = self.rounding(self.state) if self.decrement < LITTLE_DECREMENT else 0.0
         if not gain > -rounding:
             self.radius = SHORTER * min(self.length, self.radius)
             self.done = self.radius < self.smallest_radius

@@ -36,16 +36,11 @@ from mixedext.inference.submodels.nesting import (
     same_fixed_space,
 )
 from mixedext.inference.submodels.other_criteria import as_mixed, own_fitted, refitted
+from mixedext.limits import MANY_ZEROS, MISSED_MINIMUM, STATISTIC_AT_ZERO
 from mixedext.tables.noted_table import NotedTable
 from mixedext.tables.statistical_tests import TestResult
 
 __all__ = ["BootstrapTest", "bootstrap_test"]
-
-# A larger model whose deviance is above that of the smaller by more than this missed the
-# minimum.
-MISSED = 1e-5
-# Statistics below this count as zero, and the share of them that no gamma law has.
-_AT_ZERO, _MANY_ZEROS = 1e-6, 0.05
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -234,8 +229,8 @@ def _tested(
         f"Standard error of the p-value of the parametric bootstrap: {se:.2g}",
         "Fits by REML" if reml else "Fits by maximum likelihood",
     ]
-    zeros = np.mean(draws < _AT_ZERO)
-    if zeros > _MANY_ZEROS:
+    zeros = np.mean(draws < STATISTIC_AT_ZERO)
+    if zeros > MANY_ZEROS:
         notes.append(
             f"{zeros:.0%} of the simulated statistics are zero, so that Bartlett, gamma "
             "and F do not fit"
@@ -288,7 +283,7 @@ def _fit_both(
         y = y - offsets[1][:, None]
     above, good, singular = _fits(*large, y, reml)
     draws = 2 * (above - llf)
-    good &= sound & (draws > -MISSED)
+    good &= sound & (draws > -MISSED_MINIMUM)
     return np.where(good, draws.clip(0.0), np.nan), singular
 
 

@@ -10,18 +10,11 @@ from scipy import linalg, sparse
 from mixedext.algebra.definiteness import unit_diagonal
 from mixedext.algebra.roots import pivoted_root
 from mixedext.inference.submodels.level_nesting import term_is_nested
+from mixedext.limits import NO_OWN_VARIANCE, UNSPANNED_EFFECTS
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = ["CasesSampler", "ResidualSampler", "reflated"]
-
-
-# Variance that an effect has beside others, as a share of its own, that counts as zero.
-NO_VARIANCE = 1e-12
-
-
-# Size of effects in some direction, relative to the largest, that is rounding error.
-UNSPANNED = 1e-9
 
 
 class ResidualSampler:
@@ -104,7 +97,7 @@ def reflated(effects: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """
     centred = effects - effects.mean(axis=0)
     correlation, unit = unit_diagonal(covariance)
-    _, pivots = pivoted_root(correlation, NO_VARIANCE * max(len(unit), 1))
+    _, pivots = pivoted_root(correlation, NO_OWN_VARIANCE * max(len(unit), 1))
     if not len(pivots):
         return np.zeros_like(centred)
     own = np.sort(pivots)
@@ -114,7 +107,7 @@ def reflated(effects: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     moments = inner.T @ inner / len(inner)
     # k effects of k levels that sum to 0 lie in k - 1 dimensions, whatever rounding says
     spread = np.linalg.svd(inner, compute_uv=False)
-    if len(inner) < len(moments) or spread[-1] <= UNSPANNED * spread[0]:
+    if len(inner) < len(moments) or spread[-1] <= UNSPANNED_EFFECTS * spread[0]:
         raise np.linalg.LinAlgError("the effects span fewer directions than S has")
     lower = np.linalg.cholesky(moments)
     return linalg.solve_triangular(lower, inner.T, lower=True).T @ outward.T

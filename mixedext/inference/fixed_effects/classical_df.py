@@ -9,12 +9,10 @@ import numpy as np
 from mixedext.engine.fit import Fit
 from mixedext.engine.rows.level_structure import LevelStructure
 from mixedext.inference.fixed_effects.df_methods import FixedTests
+from mixedext.limits import COLUMN_INVOLVED
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = ["BetweenWithinTests", "ContainmentTests"]
-
-# Share of the largest, on the scale of standard errors, above which a column counts.
-INVOLVED = 1e-10
 
 
 class _CountedTests(FixedTests):
@@ -49,7 +47,7 @@ class _CountedTests(FixedTests):
         # on the scale of standard errors; what rounding has left is not involved
         size = np.sqrt(np.diag(self.covariance))
         share = np.abs(np.atleast_2d(np.asarray(rows, float))) * size
-        involved = share > INVOLVED * share.max(axis=1, initial=0.0, keepdims=True)
+        involved = share > COLUMN_INVOLVED * share.max(axis=1, initial=0.0, keepdims=True)
         fewest = np.where(involved, self.column_df, np.inf).min(axis=1, initial=np.inf)
         return np.where(involved.any(axis=1), fewest, np.nan)
 

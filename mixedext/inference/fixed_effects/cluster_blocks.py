@@ -19,20 +19,16 @@ from scipy import sparse
 
 from mixedext.inference.fixed_effects.matrix_root import large_cluster
 from mixedext.inference.submodels.level_nesting import nonzeros
+from mixedext.limits import LARGEST_SIZE, LEAST_REST, UNIT_LEVERAGE
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["UNIT_LEVERAGE", "cluster_blocks"]
 
-# 1 - leverage below which a cluster alone identifies a coefficient.
-UNIT_LEVERAGE = 1e-9
 # Numbers in one batch of clusters.
 BATCH_SIZE = 1_000_000
 # Columns of Z of a cluster, or its rows where weights are unequal (they need a dense matrix
 # of that size), up to which singular values are quicker than a quadrature.
 LARGEST_WIDTH, LARGEST_DENSE = 250, 250
-# Least 1 - leverage with which the quadrature still has its digits, and size up to which
-# singular values take the rest.
-LEAST_REST, LARGEST_SIZE = 1e-6, 4000
 
 
 def cluster_blocks(

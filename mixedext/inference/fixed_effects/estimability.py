@@ -13,15 +13,9 @@ import numpy as np
 from scipy import linalg
 
 from mixedext.engine.rows.basis import FixedBasis
+from mixedext.limits import NOT_ESTIMABLE, ROW_ROUNDING
 
 __all__ = ["ColumnRelations", "column_relations"]
-
-# A difference this small beside the numbers it comes from is rounding: columns are told
-# dependent at 1e-7 of their length (engine.rows.basis).
-TOLERANCE = 1e-7
-
-
-ROUNDING = 1e-11
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +51,7 @@ class ColumnRelations:
         size = size + np.abs(rows[:, self.kept]) @ np.abs(self.coefficients)
         # what is left of numbers that cancelled is small beside the whole row
         rest = np.outer(self.sizes(rows), self.scales[self.dropped])
-        close = np.abs(self.excess(rows)) <= TOLERANCE * size + ROUNDING * rest
+        close = np.abs(self.excess(rows)) <= NOT_ESTIMABLE * size + ROW_ROUNDING * rest
         return close.all(axis=1) & np.isfinite(rows).all(axis=1)
 
     def estimable_part(self, rows: np.ndarray) -> np.ndarray:
@@ -69,7 +63,7 @@ class ColumnRelations:
         rows = rows[size > 0] / size[size > 0, None]
         excess = self.excess(rows) / self.scales[self.dropped]
         left, sizes, _ = np.linalg.svd(excess)
-        rank = int((sizes > TOLERANCE).sum())
+        rank = int((sizes > NOT_ESTIMABLE).sum())
         return left[:, rank:].T @ rows
 
 

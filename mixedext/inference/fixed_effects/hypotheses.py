@@ -13,12 +13,12 @@ import numpy as np
 from scipy import linalg, stats
 
 from mixedext.inference.submodels.row_basis import (
-    RANK_TOLERANCE,
     column_rank,
     column_space,
     independent_columns,
     padded_svd,
 )
+from mixedext.limits import SPACE_RANK
 from mixedext.tables.statistical_tests import TestResult
 
 __all__ = [
@@ -116,7 +116,7 @@ def marginal_hypothesis(
     )
     rows = rows[:, column_rank(others) :].T
     left, size, _ = padded_svd(rows @ own)
-    rank = int((size > RANK_TOLERANCE * max(np.abs(own).max(initial=0), 1e-300)).sum())
+    rank = int((size > SPACE_RANK * max(np.abs(own).max(initial=0), 1e-300)).sum())
     if not containing.size or rank == len(rows):
         combined = left[:, :rank].T
     else:

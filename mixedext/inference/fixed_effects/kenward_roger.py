@@ -23,11 +23,9 @@ from mixedext.inference.fixed_effects.df_methods import (
     independent_rows,
 )
 from mixedext.inference.fixed_effects.satterthwaite import single_degrees
+from mixedext.limits import NEAR_TWO
 
 __all__ = ["KenwardRoger", "scaled_f"]
-
-# As pbkrtest: a denominator that near to 2 has no mean to be matched by a scaling.
-NEAR_TWO = 1e-2
 
 
 class KenwardRoger(FixedTests):

@@ -20,10 +20,9 @@ import numpy as np
 from scipy import sparse, special
 from scipy.sparse.linalg import splu
 
-__all__ = ["inverse_root_nodes", "large_cluster"]
+from mixedext.limits import QUADRATURE_ACCURACY
 
-# Relative accuracy that the number of nodes is chosen for.
-ACCURACY = 1e-15
+__all__ = ["inverse_root_nodes", "large_cluster"]
 
 
 def inverse_root_nodes(low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +37,7 @@ def inverse_root_nodes(low: float, high: float) -> tuple[np.ndarray, np.ndarray]
     """
     k = np.sqrt(low / high)
     rate = 2 * np.pi**2 / (2 * np.log(1 / k) + 3)
-    count = 2 * (int(np.ceil(-np.log(ACCURACY) / rate)) // 2 + 1)
+    count = 2 * (int(np.ceil(-np.log(QUADRATURE_ACCURACY) / rate)) // 2 + 1)
     period = special.ellipkm1(k**2)
     half = (np.arange(count // 2) + 0.5) * period / count
     # from the half of the period nearer to 0; K' - u for the rest

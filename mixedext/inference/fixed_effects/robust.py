@@ -37,12 +37,12 @@ from typing import Any
 
 import numpy as np
 
-from mixedext.algebra.definiteness import ROUNDING, nearest_semidefinite
+from mixedext.algebra.definiteness import nearest_semidefinite
 from mixedext.algebra.inverses import generalized_inverse
 from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.fit import Fit
 from mixedext.exceptions import ClusterWarning, user_stacklevel
-from mixedext.inference.fixed_effects.cluster_blocks import UNIT_LEVERAGE, cluster_blocks
+from mixedext.inference.fixed_effects.cluster_blocks import cluster_blocks
 from mixedext.inference.fixed_effects.df_methods import (
     FixedTests,
     FTest,
@@ -50,6 +50,7 @@ from mixedext.inference.fixed_effects.df_methods import (
     independent_rows,
 )
 from mixedext.inference.submodels.level_nesting import term_is_nested
+from mixedext.limits import CANCELLED, ROUNDED_EIGENVALUE, UNIT_LEVERAGE
 from mixedext.specification.data.labels import interact
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
@@ -63,8 +64,6 @@ __all__ = [
 ]
 
 KINDS = ("CR0", "CR1", "CR2", "CR3")
-# Share of the largest eigenvalue that a difference of sums over clusters has as rounding.
-CANCELLED = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +223,9 @@ class CovarianceTests(FixedTests):
             return f_test_of(np.nan, len(rows), np.nan)
         rows, values = independent_rows(rows, values, self.fit.root)
         difference = rows @ self.fit.coefficients - values
-        inverse, rank = generalized_inverse(self.spread(rows), ROUNDING * len(rows))
+        inverse, rank = generalized_inverse(
+            self.spread(rows), ROUNDED_EIGENVALUE * len(rows)
+        )
         square = difference @ inverse @ difference
         if self.fixed_df is not None:
             return f_test_of(float(square) / max(rank, 1), rank, float(self.fixed_df))

@@ -13,11 +13,9 @@ from mixedext.engine.information.boundary import free_directions
 from mixedext.engine.information.expected import variance_information
 from mixedext.exceptions import InformationWarning, user_stacklevel
 from mixedext.inference.fixed_effects.df_methods import FixedTests
+from mixedext.limits import EQUAL_DF
 
 __all__ = ["Satterthwaite", "joint_degrees", "single_degrees"]
-
-# Degrees of freedom this close together are averaged (as lmerTest).
-EQUAL = 1e-8
 
 
 class Satterthwaite(FixedTests):
@@ -124,7 +122,7 @@ def joint_degrees(degrees: np.ndarray) -> float:
     degrees : ndarray
         Of each t statistic.
     """
-    if (np.abs(np.diff(degrees)) < EQUAL).all():
+    if (np.abs(np.diff(degrees)) < EQUAL_DF).all():
         return float(degrees.mean())
     if (degrees <= 2).any():
         return 2.0

@@ -14,7 +14,6 @@ from statsmodels.stats.contrast import ContrastResults, WaldTestResults
 from statsmodels.tools.sm_exceptions import ValueWarning
 from statsmodels.tools.tools import nan_dot
 
-from mixedext.algebra.definiteness import ROUNDING
 from mixedext.algebra.inverses import generalized_inverse
 from mixedext.arguments import confidence
 from mixedext.exceptions import user_stacklevel
@@ -31,6 +30,7 @@ from mixedext.inference.fixed_effects.parameter_covariance import (
 )
 from mixedext.inference.profile.likelihood_profile import profile_conf_int
 from mixedext.inference.submodels.fixed_terms import terms_of_columns
+from mixedext.limits import ROUNDED_EIGENVALUE
 
 __all__ = [
     "FixedEffectsInference",
@@ -547,7 +547,7 @@ def _inverse_covariance(fitted, rows, cov_p, invcov):
         return np.asarray(invcov, float), len(rows)
     cov_p = packed_covariance(fitted) if cov_p is None else np.asarray(cov_p, float)
     covariance = nan_dot(rows, nan_dot(cov_p, rows.T))
-    return generalized_inverse(covariance, ROUNDING * len(rows))
+    return generalized_inverse(covariance, ROUNDED_EIGENVALUE * len(rows))
 
 
 def _refuse_df_method(df_method, given):

@@ -18,12 +18,12 @@ from mixedext.inference.fixed_effects.covariance_choice import (
     df_description,
 )
 from mixedext.inference.fixed_effects.df_methods import df_method_name
-from mixedext.inference.fixed_effects.estimability import TOLERANCE
 from mixedext.inference.means.back_transform import response_transform
 from mixedext.inference.means.context import Context
 from mixedext.inference.means.linear_combinations import joint_test, linear_estimates
 from mixedext.inference.means.linear_functions import MarginalMeans
 from mixedext.inference.means.reference_grid import Grid, ReferenceGrid
+from mixedext.limits import NOT_ESTIMABLE
 from mixedext.tables.noted_table import NotedTable
 
 __all__ = ["emmeans", "emtrends", "joint_tests", "keep_grid", "reference_grid"]
@@ -530,10 +530,10 @@ def _confounded_rows(grid, tested, context):
     part, done = (_unit_rows(own @ root) for own in (part, done))
     if len(done):
         _, sizes, right = np.linalg.svd(done, full_matrices=False)
-        base = right[sizes > TOLERANCE]
+        base = right[sizes > NOT_ESTIMABLE]
         part = part - part @ base.T @ base
     _, sizes, right = np.linalg.svd(part, full_matrices=False)
-    count = int((sizes > TOLERANCE).sum())
+    count = int((sizes > NOT_ESTIMABLE).sum())
     rest = np.zeros((count, grid.exog.shape[1]))
     rest[:, kept] = np.linalg.solve(root.T, right[:count].T).T
     extra = context.relations

@@ -11,6 +11,7 @@ from statsmodels.stats.multitest import multipletests
 
 from mixedext.algebra.definiteness import unit_diagonal
 from mixedext.algebra.roots import pivoted_root
+from mixedext.limits import NO_DIMENSION
 
 __all__ = ["ADJUSTMENTS", "Family", "adjustment_name"]
 
@@ -50,8 +51,6 @@ _STEPWISE = {
 # Directions for the multivariate t, as a power of 2, and the seed of their scrambling:
 # results repeat to the last digit.
 _DIRECTIONS, _SEED = 17, 20240501
-# Share of its variance that an estimate must have beside others to add a dimension.
-_NO_DIMENSION = 1e-9
 # Values of 1 / df at which critical values are computed where more occur.
 _NODES = 12
 
@@ -168,7 +167,7 @@ class Family:
         spread = np.diag(self.covariance)
         good = np.isfinite(spread) & (spread > 0)
         correlations, _ = unit_diagonal(self.covariance[np.ix_(good, good)])
-        root, _ = pivoted_root(correlations, _NO_DIMENSION)
+        root, _ = pivoted_root(correlations, NO_DIMENSION)
         rank = root.shape[1]
         if rank == 1:
             return 1, np.ones(1)

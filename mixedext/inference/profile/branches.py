@@ -14,24 +14,19 @@ from mixedext.algebra.definiteness import smallest_eigenvalue
 from mixedext.inference.profile.coordinates import Coordinates, Estimates, Target
 from mixedext.inference.profile.path import Path, check_lower, solve_limit
 from mixedext.inference.profile.restricted_minimum import (
-    LIMIT_DECREMENT,
     SAME,
     RestrictedMinimum,
     lower_minimum,
     restricted_minimum,
 )
+from mixedext.limits import FLAT_END, LIMIT_DECREMENT, SMALL_EIGENVALUE, SMALL_SD
 
 __all__ = ["Cap", "check_fit", "cut", "seek_lower"]
 
-# Standard deviations (of effects on columns with rms 1, relative to sigma) and eigenvalues
-# of correlation matrices, by their size, below which the deviance may have several minima.
-SMALL_SD, SMALL_EIGENVALUE = 0.05, 0.05
 # Variances to start from, of effects on such columns, relative to sigma^2.
 SMALL_START = 0.02
 # Points of a path that are sought from other starts, and times it is cut at a cap.
 MOST_DOUBTFUL, MOST_CUTS = 15, 5
-# A flat end of a profile that is shorter, as an angle, is a point.
-FLAT = 1e-5
 
 
 def seek_lower(path: Path) -> None:
@@ -260,7 +255,7 @@ def cut(path: Path, cap: Cap) -> None:
         path.nodes.insert(first, lower)
         _follow(path, first)
     end = cap.at(path.bound)
-    if abs(crossing - path.bound) < FLAT:
+    if abs(crossing - path.bound) < FLAT_END:
         path.nodes = [*path.nodes[:first], end]
         return
     flat = [beside] if crossing != inner.coordinate else []

@@ -31,6 +31,7 @@ from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.factor.templates import covariance_bases
 from mixedext.engine.information.expected import covariance_traces
 from mixedext.engine.rows.design import Design
+from mixedext.limits import LEVEL_RANK
 
 __all__ = ["JointPoint", "joint_deviance"]
 
@@ -38,8 +39,6 @@ __all__ = ["JointPoint", "joint_deviance"]
 MOST_COLUMNS = 8
 # Random effects up to which Z'Z is worked on as a whole.
 MOST_EFFECTS = 120
-# Eigenvalues of Z_l'Z_l, its diagonal one, below this are zero.
-RANK_TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +174,7 @@ class _LevelDeviance(_JointDeviance):
         if within.shift is not None:
             self.shift = np.asarray(within.shift, float)
             cross[..., -1] -= cross[..., :-1] @ self.shift
-        inverse, _ = generalized_inverse(self.gram, RANK_TOLERANCE)
+        inverse, _ = generalized_inverse(self.gram, LEVEL_RANK)
         self.inverse_cross = inverse @ cross
         between = np.tensordot(self.inverse_cross, cross, ((0, 1), (0, 1)))
         if within.square:

@@ -27,6 +27,7 @@ from mixedext.inference.profile.signed_root import (
     profile_fit,
     refit_from,
 )
+from mixedext.limits import SAME_LEVEL
 from mixedext.specification.terms.parameter_names import effect_names, parameter_names
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
@@ -42,8 +43,6 @@ __all__ = [
 # Distance of the points of a path in zeta: the spline through points and slopes is then
 # within 1e-4 of zeta.
 STEP = 0.6
-# A level is above another if it is by more than the rounding of 1 - alpha.
-SAME_LEVEL = 1e-12
 
 
 @dataclass(eq=False, repr=False)

@@ -12,10 +12,16 @@ from scipy.interpolate import CubicHermiteSpline
 
 from mixedext.inference.profile.coordinates import Coordinates, Estimates
 from mixedext.inference.profile.restricted_minimum import (
-    LIMIT_DECREMENT,
     RestrictedMinimum,
     lower_minimum,
     restricted_minimum,
+)
+from mixedext.limits import (
+    LIMIT_DECREMENT,
+    LIMIT_STEPS,
+    LIMIT_ZETA,
+    LOWER_DEVIANCE,
+    SMALL_ZETA,
 )
 
 __all__ = [
@@ -27,17 +33,11 @@ __all__ = [
     "zeta_slope",
 ]
 
-# Deviance below that of the fit by more than this is a better fit, not rounding.
-LOWER = 1e-6
 # Steps of zeta from one point to the next that are no surprise: longer ones may lead to
 # another local minimum.
 ODD_JUMP = 1.5
 # Points on one side of the estimate.
 MOST_POINTS = 60
-# Length in zeta at which a search for a limit ends, and its steps.
-LIMIT_TOLERANCE, LIMIT_STEPS = 1e-9, 40
-# Below this distance from the estimate, in zeta, the signed root has no digits.
-SMALL_ZETA = 1e-4
 
 
 class LowerDevianceError(Exception):
@@ -58,7 +58,7 @@ def signed_root(deviance: float, best: float, sign: int) -> float:
 
 def check_lower(coordinates: Coordinates, node: RestrictedMinimum, best: float) -> None:
     """Raise LowerDevianceError if the deviance lies below the best one so far."""
-    if node.deviance < best - LOWER * max(1.0, 1e-6 * abs(best)):
+    if node.deviance < best - LOWER_DEVIANCE * max(1.0, 1e-6 * abs(best)):
         raise LowerDevianceError(coordinates.estimates(node.state), node.deviance)
 
 
@@ -273,7 +273,7 @@ def solve_limit(
         slope = node.slope / (2 * max(height, SMALL_ZETA))
         trial = at + (wanted - height) / slope if slope else np.nan
         a, b = sorted((low.coordinate, high.coordinate))
-        if abs(height - wanted) < LIMIT_TOLERANCE:
+        if abs(height - wanted) < LIMIT_ZETA:
             # where the profile is flat the last step may lead anywhere
             return float(trial if a <= trial <= b else at)
         if width <= 1e-13 * max(abs(at), abs(near.coordinate)):

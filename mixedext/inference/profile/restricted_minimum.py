@@ -9,17 +9,14 @@ from scipy import linalg
 
 from mixedext.engine.search.trust_region import TrustRegion
 from mixedext.inference.profile.coordinates import Coordinates, State
+from mixedext.limits import PATH_DECREMENT
 
 __all__ = [
-    "LIMIT_DECREMENT",
     "RestrictedMinimum",
     "lower_minimum",
     "restricted_minimum",
 ]
 
-# What one more Newton step may still take off the deviance at a point of a path, and at a
-# limit: the step is taken without being computed, with an error of the power 3/2 of it.
-PATH_DECREMENT, LIMIT_DECREMENT = 1e-7, 1e-9
 # Other starts are not pursued if the deviance there is above the known minimum by more
 # than this (of the lower minima of 24 designs each had a start within 11),
 PROMISING = 300.0

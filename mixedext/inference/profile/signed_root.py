@@ -39,10 +39,10 @@ from mixedext.inference.profile.path import (
     zeta_slope,
 )
 from mixedext.inference.profile.restricted_minimum import (
-    LIMIT_DECREMENT,
     RestrictedMinimum,
     restricted_minimum,
 )
+from mixedext.limits import LIMIT_DECREMENT
 
 __all__ = ["Curve", "Limit", "Profile", "profile_curve", "profile_fit", "refit_from"]
 

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
+from mixedext.limits import COVARIANCE_OUTSIDE
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["covariance_is_nested"]
-
-# Relative squared distance to the larger model's span from which a matrix lies outside.
-TOLERANCE = 1e-8
 
 
 def covariance_is_nested(
@@ -72,7 +70,7 @@ def covariance_is_nested(
     distance = (
         1 - 2 * (cross * fitted).sum(axis=0) + (fitted * (inner @ fitted)).sum(axis=0)
     )
-    return bool((distance < TOLERANCE).all())
+    return bool((distance < COVARIANCE_OUTSIDE).all())
 
 
 def _rows_matrix(term, root):

@@ -11,17 +11,9 @@ from scipy import linalg
 
 from mixedext.engine.rows.basis import FixedBasis
 from mixedext.exceptions import DesignError
+from mixedext.limits import COLUMN_INSIDE, SPACE_RANK
 
 __all__ = ["RowBasis", "column_rank", "column_space", "independent_columns", "padded_svd"]
-
-# Singular values below this share of the largest count as zero.  Columns that R would
-# drop (tolerance 1e-7) are gone before.
-RANK_TOLERANCE = 1e-9
-
-
-# A column whose part outside a space is below this share of its length lies in it (R's
-# tolerance for dependent columns).
-NESTING_TOLERANCE = 1e-7
 
 
 class RowBasis:
@@ -83,7 +75,7 @@ class RowBasis:
             outside = np.eye(len(self.r))
         else:
             left, size, _ = np.linalg.svd(inside)
-            outside = left[:, int((size > NESTING_TOLERANCE * size[0]).sum()) :]
+            outside = left[:, int((size > COLUMN_INSIDE * size[0]).sum()) :]
         values = np.zeros(outside.shape[1])
         if shift is not None and shift.any():
             values = outside.T @ self._coordinates(shift[:, None], "offset")[:, 0]
@@ -96,7 +88,7 @@ class RowBasis:
     def spans(self, columns: np.ndarray) -> np.ndarray:
         """Which columns are combinations of the basis, (m,) bool."""
         _, rest, length = self._projected(columns)
-        return rest <= NESTING_TOLERANCE * length
+        return rest <= COLUMN_INSIDE * length
 
     def _projected(self, columns):
         """Coordinates of columns of length 1, length of what is left, and length."""
@@ -110,7 +102,7 @@ class RowBasis:
 
     def _coordinates(self, columns, what):
         inside, rest, length = self._projected(columns)
-        foreign = int((rest > NESTING_TOLERANCE * length).sum())
+        foreign = int((rest > COLUMN_INSIDE * length).sum())
         if foreign:
             raise DesignError(
                 f"the models are not nested: {foreign} of the {columns.shape[1]} {what} "
@@ -148,7 +140,7 @@ def independent_columns(block: np.ndarray) -> list[int]:
         rest = column - basis @ (basis.T @ column)
         rest -= basis @ (basis.T @ rest)
         size = np.linalg.norm(rest)
-        if size > NESTING_TOLERANCE * np.linalg.norm(column) and len(found) < len(block):
+        if size > COLUMN_INSIDE * np.linalg.norm(column) and len(found) < len(block):
             found.append(j)
             basis = np.column_stack([basis, rest / size])
     return found
@@ -170,7 +162,7 @@ def _normalized(matrix):
 def column_space(matrix: np.ndarray) -> np.ndarray:
     """Orthonormal columns that span those of a matrix."""
     left, size, _ = np.linalg.svd(_normalized(matrix), full_matrices=False)
-    return left[:, size > RANK_TOLERANCE * size.max(initial=0.0)]
+    return left[:, size > SPACE_RANK * size.max(initial=0.0)]
 
 
 def column_rank(matrix: np.ndarray) -> int:

@@ -17,6 +17,7 @@ from mixedext.engine.rows.blocks import Blocks
 from mixedext.engine.rows.design import Design
 from mixedext.engine.threads import blas_threads
 from mixedext.exceptions import DesignError
+from mixedext.limits import EQUAL_EIGENVALUES
 
 __all__ = ["Spectrum", "component_spectrum", "pooled"]
 
@@ -28,8 +29,6 @@ MOST_ROWS = 1500
 MOST_DISTINCT, POOLED = 1500, 400
 # Eigenvalues are near each other relative to themselves plus this share of the largest.
 FLOOR = 0.05
-# Eigenvalues that agree within this share of the largest are equal, or zero: rounding.
-ROUNDING = 1e-10
 # Columns of a matrix Z without levels of which Z'Z is decomposed as it is.
 MOST_COLUMNS = 6000
 
@@ -96,14 +95,14 @@ def component_spectrum(design: Design, reml: bool) -> Spectrum:
         diagonal = _rounded(diagonal, width)
     with blas_threads():
         values, counts = _less_fixed(diagonal, fixed)
-    keep = values > ROUNDING * most
+    keep = values > EQUAL_EIGENVALUES * most
     values, counts = values[keep], counts[keep]
     if not len(values):
         raise DesignError(
             f"the fixed effects explain all that {design.terms[0].label} could: its "
             "variance cannot be tested. Leave out the fixed effects of its levels"
         )
-    positive = whole > ROUNDING * most
+    positive = whole > EQUAL_EIGENVALUES * most
     whole, whole_counts = whole[positive], whole_counts[positive]
     nobs, rank_z = design.blocks.nobs, int(whole_counts.sum())
     if not reml and rank_z < nobs and nobs - rank - int(counts.sum()) <= 0:
@@ -168,7 +167,7 @@ def _equal(values):
     order = np.argsort(-values, kind="stable")
     ordered = values[order]
     new = np.ones(len(values), bool)
-    new[1:] = ordered[:-1] - ordered[1:] > ROUNDING * ordered[:1]
+    new[1:] = ordered[:-1] - ordered[1:] > EQUAL_EIGENVALUES * ordered[:1]
     number = np.cumsum(new) - 1
     counts = np.bincount(number)
     means = np.bincount(number, ordered) / counts

@@ -17,6 +17,7 @@ from mixedext.inference.variances.component_spectrum import component_spectrum
 from mixedext.inference.variances.null_law import NullLaw
 from mixedext.inference.variances.parts import VariancePart, find_part
 from mixedext.inference.variances.statistics import VarianceTest, exact_test, mixture_test
+from mixedext.limits import SAME_DEVIANCE
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
@@ -35,8 +36,6 @@ __all__ = [
     "part_test",
 ]
 
-# A difference of two deviances below this share of them is rounding.
-ROUNDING = 1e-11
 
 BY_REML = "fitted by ML, refitted by REML for this test"
 BY_ML = "fitted by REML, refitted by ML for this test"
@@ -91,7 +90,7 @@ def _rise(large: Fitted, deviance: float) -> float:
     """The statistic from the smaller model's deviance; zero where that is rounding."""
     own = large.fit.deviance
     value = deviance - own
-    return value if value > ROUNDING * abs(own) else 0.0
+    return value if value > SAME_DEVIANCE * abs(own) else 0.0
 
 
 def _alone(fitted: Fitted) -> float:

@@ -25,7 +25,7 @@ from scipy.linalg.cython_lapack cimport dpotrf
 
 import numpy as np
 
-from mixedext.kernels import limits
+from mixedext import limits
 
 cdef double EPSILON = 2.220446049250313e-16
 cdef double ROOT_FLOOR = limits.ROOT_FLOOR

@@ -14,7 +14,7 @@ from mixedext.kernels.row_major cimport left_singular
 
 import numpy as np
 
-from mixedext.kernels import limits
+from mixedext import limits
 
 cdef double ZERO_SINGULAR_VALUE = limits.ZERO_SINGULAR_VALUE
 cdef double ROUNDED = limits.ROUNDED, ZERO_THETA = limits.ZERO_THETA

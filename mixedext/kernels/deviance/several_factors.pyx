@@ -27,7 +27,7 @@ from scipy.linalg.cython_lapack cimport dpotri
 
 import numpy as np
 
-from mixedext.kernels import limits
+from mixedext import limits
 
 cdef double ROOT_INVERTIBLE = limits.ROOT_INVERTIBLE
 

@@ -12,7 +12,7 @@ from scipy.linalg.cython_lapack cimport dsyev
 
 import numpy as np
 
-from mixedext.kernels import limits
+from mixedext import limits
 from mixedext.kernels.search.variance_step cimport variance_step
 
 # Expected fall of the deviance below which the search stops.  It is judged by the

@@ -23,9 +23,9 @@ import numpy as np
 from scipy import stats
 
 from mixedext.exceptions import DesignError
+from mixedext.limits import IN_SPAN, NO_TRACE, PROBE_ACCURACY
 from mixedext.models.anova_estimates.covariance import Projections
 from mixedext.models.anova_estimates.sources import (
-    NO_TRACE,
     FactorCodes,
     FactorSource,
     FixedColumns,
@@ -36,11 +36,6 @@ from mixedext.models.anova_estimates.sources import (
 from mixedext.tables.statistical_tests import TestResult
 
 __all__ = ["AnovaTable", "SourceTest", "anova_table", "f_test"]
-
-# Probes and weights are good to about this share of their size.
-NOTHING = 1e-9
-# What a projection leaves of a vector in its span, relative to its length.
-EXACT = 1e-14
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,12 +233,12 @@ def anova_table(
     design = sources_of(len(y), fixed, factors)
     shown, grouping = design.shown, [s.factor for s in design.factors]
     start = y - sum(s.project(y) for s in design.fixed)
-    if np.linalg.norm(start) <= EXACT * np.linalg.norm(y):
+    if np.linalg.norm(start) <= IN_SPAN * np.linalg.norm(y):
         raise DesignError("the fixed effects fit the response exactly: nothing varies")
     sum_sq = np.array(
         [_square(s.project(y if s in design.fixed else start)) for s in shown]
     )
-    if sum_sq[-1] <= EXACT**2 * _square(start):
+    if sum_sq[-1] <= IN_SPAN**2 * _square(start):
         sum_sq[-1] = 0.0
     df = np.array([s.df for s in shown], float)
     traces = np.array([[s.trace(f) for f in grouping] for s in shown])
@@ -316,7 +311,7 @@ def _distribution(
     for k, source in enumerate(sources):
         part = source.project(v)
         for j, factor in enumerate(factors):
-            tolerance = NOTHING * factor.sizes.max() * np.linalg.norm(v)
+            tolerance = PROBE_ACCURACY * factor.sizes.max() * np.linalg.norm(v)
             spread = factor.spread(part)
             if np.linalg.norm(spread - coefficients[k, j] * part) <= tolerance:
                 continue  # V Q_k is a multiple of Q_k itself
@@ -358,13 +353,13 @@ def f_test(table: AnovaTable, source: int) -> SourceTest:
     if source >= table.n_fixed:
         expected[source - table.n_fixed] = 0.0
     weights = expected @ table.solution
-    weights[np.abs(weights) < NOTHING] = 0.0
+    weights[np.abs(weights) < PROBE_ACCURACY] = 0.0
     parts = weights * table.mean_sq[table.n_fixed :]
     used = np.flatnonzero(weights)
     denominator = parts.sum()
     spread = np.sum(parts[used] ** 2 / table.df[table.n_fixed :][used])
     positive = denominator > 0
-    exact = len(used) == 1 and abs(weights[used[0]] - 1) < NOTHING
+    exact = len(used) == 1 and abs(weights[used[0]] - 1) < PROBE_ACCURACY
     if exact:
         below, others = table.n_fixed + used[0], np.ones(len(weights) - 1, bool)
         if source >= table.n_fixed:

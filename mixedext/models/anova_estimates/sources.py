@@ -21,12 +21,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from mixedext.engine.rows.basis import RANK_TOLERANCE
 from mixedext.exceptions import DesignError
 from mixedext.inference.submodels.level_nesting import is_nested
+from mixedext.limits import DEPENDENT_COLUMN, NO_TRACE
 
 __all__ = [
-    "NO_TRACE",
     "FactorSource",
     "FixedSource",
     "GroupingFactor",
@@ -38,9 +37,6 @@ __all__ = [
 #: A fixed term: its name and its columns, (n, m); a factor: name, codes and levels.
 FixedColumns: TypeAlias = tuple[str, Any]
 FactorCodes: TypeAlias = tuple[str, np.ndarray, int]
-
-# Traces are differences of sums that are at most n; smaller shares of n are rounding.
-NO_TRACE = 1e-11
 
 
 class GroupingFactor:
@@ -100,7 +96,7 @@ def _orthonormal(columns: np.ndarray, length: np.ndarray) -> np.ndarray:
             for q in kept:
                 column -= (q @ column) * q
         size = np.linalg.norm(column)
-        if size > RANK_TOLERANCE * length[j]:
+        if size > DEPENDENT_COLUMN * length[j]:
             kept.append(column / size)
     return np.array(kept).T.reshape(len(columns), len(kept))
 
@@ -274,7 +270,7 @@ def _fixed_sources(fixed: Sequence[FixedColumns], nobs: int) -> list[FixedSource
         # relative to the length about the mean; of a constant column that is rounding
         length = np.maximum(
             np.linalg.norm(centred, axis=0),
-            RANK_TOLERANCE * np.linalg.norm(columns, axis=0),
+            DEPENDENT_COLUMN * np.linalg.norm(columns, axis=0),
         )
         left = centred
         for _ in range(2):

@@ -21,14 +21,12 @@ from mixedext.engine.rows.products import FactorLayout, Products, add_products, 
 from mixedext.engine.rows.rows import Rows
 from mixedext.engine.rows.within import within_from_rows
 from mixedext.exceptions import DesignError
+from mixedext.limits import NOT_ORTHONORMAL
 from mixedext.specification.data.sources import ChunkSource
 from mixedext.specification.formula.arrays import check_weights
 from mixedext.specification.formula.chunks import ChunkPlan
 from mixedext.specification.formula.model_frame import ModelFrame
 from mixedext.specification.terms.random_terms import RandomTerm, check_levels
-
-# Elements of Q'Q are this far from the identity's only if the rows have changed.
-NOT_ORTHONORMAL = 1e-3
 
 __all__ = ["ChunkedDesign", "chunk_rows", "design_from_chunks"]
 

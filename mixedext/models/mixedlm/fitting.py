@@ -39,6 +39,7 @@ from mixedext.inference.fixed_effects.covariance_choice import (
     choose_settings,
     covariance_name,
 )
+from mixedext.limits import EXACT_FIT, IMPRECISION, SAME_FIT
 from mixedext.models.mixedlm.fit_arguments import check_fit_arguments
 from mixedext.models.mixedlm.results import MixedLMResultsWrapper
 from mixedext.models.mixedlm.statsmodels_face.likelihood import read_params
@@ -53,14 +54,10 @@ __all__ = [
     "response_of",
 ]
 
-# Residuals this much smaller than the response leave no residual variance.
-_NO_RESIDUAL = 1e-11
 _NO_VARIANCE = (
     "the random effects explain the response (endog) exactly: the residual variance is "
     "zero and the likelihood has no maximum. Leave out a term."
 )
-# Relative disagreement of the residual sum of squares with the rows that is worth a word.
-_IMPRECISION = 1e-6
 _IMPRECISE = (
     "The penalized residual sum of squares from the cross-products differs from that of "
     "the rows by a relative {:.1e}: digits were lost, because the columns differ greatly "
@@ -78,9 +75,6 @@ _SINGULAR = (
 )
 
 
-# Fall of the log-likelihood up to which a singular fit is as good as the one found: a
-# likelihood ratio of 1.0002.
-_SAME_FIT = 2e-4
 _NEARLY_SINGULAR = (
     "The random effects covariance matrix is nearly singular: the data do not tell the fit "
     "from one in which some variance is zero or some correlation +-1 (the log-likelihood "
@@ -292,7 +286,7 @@ def fitted_model(
     if lost:  # only then can the sums have gone wrong, or nothing be left of y
         _check_residual(model, wresid(fitted))
         error = precision_of(fit, resid(fitted), model.weights)
-        if error > _IMPRECISION:
+        if error > IMPRECISION:
             warnings.warn(
                 _IMPRECISE.format(error), PrecisionWarning, stacklevel=user_stacklevel()
             )
@@ -310,7 +304,7 @@ def _warn_of_verdict(fit):
         message, kind = fit.convergence.message, FlatLikelihoodWarning
     elif fit.convergence.status == "interior" and fit.held is None:
         loss = loss_if_singular(fit)
-        if loss >= _SAME_FIT:
+        if loss >= SAME_FIT:
             return
         message, kind = _NEARLY_SINGULAR.format(loss), SingularMatrixWarning
     else:
@@ -459,7 +453,7 @@ def response_of(model: Any) -> np.ndarray:
 
 def _check_residual(model, residual):
     size = np.sqrt(np.mean(residual**2))
-    if model.random_terms and size < _NO_RESIDUAL * model._design.y_scale:
+    if model.random_terms and size < EXACT_FIT * model._design.y_scale:
         raise DesignError(_NO_VARIANCE)
 
 

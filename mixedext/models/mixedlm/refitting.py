@@ -19,13 +19,10 @@ from mixedext.inference.bootstrap.refits import (
     sound_fits,
 )
 from mixedext.inference.bootstrap.replication import runner
+from mixedext.limits import SUSPICIOUS_VARIANCE
 from mixedext.specification.data.alignment import warn_if_reordered
 
 __all__ = ["fit_many", "refit", "with_response"]
-
-# Share of a response's variance that is so small a residual variance that a look at the
-# rows tells whether it is rounding error.
-SUSPICIOUS = 1e-10
 
 
 def refit(model: Model, endog: Any, reml: bool = True, **fit_kwargs: Any) -> Any:
@@ -129,7 +126,7 @@ def fit_many(
     run = runner(n_jobs, False, True)
     y = _less_offset(model, _new_responses(model, endog))
     refits, exact = sound_fits(responses_of(model), y, bool(reml), run)
-    for r in np.flatnonzero(refits.scale < SUSPICIOUS * np.var(y, axis=0)):
+    for r in np.flatnonzero(refits.scale < SUSPICIOUS_VARIANCE * np.var(y, axis=0)):
         exact[r] = not _leaves_variance(model, y[:, r], bool(reml))
         if exact[r]:
             for column, none in zip(refits, failed_row(model._design), strict=True):

@@ -16,9 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
-from mixedext.algebra.definiteness import ROUNDING, nearest_semidefinite
+from mixedext.algebra.definiteness import nearest_semidefinite
 from mixedext.algebra.inverses import generalized_inverse
 from mixedext.algebra.roots import semidefinite_root
+from mixedext.limits import ROUNDED_EIGENVALUE
 from mixedext.specification.covariance.linear import LinearStructure
 from mixedext.specification.terms.parameter_names import (
     packed_covariances,
@@ -188,7 +189,7 @@ class ParameterLayout:
     def cov_re_and_inverse(self, terms, packed) -> tuple[np.ndarray, np.ndarray]:
         """cov_re and its inverse, generalized if it is singular, as penalties take them."""
         cov_re, _ = self.unpack_parts(terms, packed)
-        return cov_re, generalized_inverse(cov_re, ROUNDING * len(cov_re))[0]
+        return cov_re, generalized_inverse(cov_re, ROUNDED_EIGENVALUE * len(cov_re))[0]
 
     def unpack(self, terms, packed) -> list[np.ndarray]:
         """Covariance matrix of every term from packed elements."""

@@ -9,13 +9,11 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from mixedext.limits import LIKE_RESIDUAL
 from mixedext.specification.covariance.identity import IdentityMultiple
 from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = ["SparseTerm"]
-
-# Rows of Z that are orthogonal and as long as each other to this: Z Z' is as good as I.
-LIKE_RESIDUAL = 1e-10
 
 
 class SparseTerm:

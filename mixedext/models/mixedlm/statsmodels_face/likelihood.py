@@ -16,8 +16,9 @@ import numpy as np
 from statsmodels.regression.mixed_linear_model import MixedLMParams
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
-from mixedext.algebra.definiteness import NEGATIVE, is_singular
+from mixedext.algebra.definiteness import is_singular
 from mixedext.engine.deviance.likelihood import IndefiniteError, Likelihood
+from mixedext.limits import NEGATIVE_EIGENVALUE
 from mixedext.models.mixedlm.statsmodels_face.distribution import MixedLMDistribution
 from mixedext.specification.terms.parameters import Parameters
 
@@ -112,7 +113,7 @@ def _is_singular(model, packed, all_terms=True):
     cov_re, vcomp = model.layout.unpack_parts(model._design.terms, packed)
     if all_terms and (vcomp <= 0).any():
         return True
-    return is_singular(cov_re, NEGATIVE * len(cov_re))
+    return is_singular(cov_re, NEGATIVE_EIGENVALUE * len(cov_re))
 
 
 def loglike(model: Any, params: Any, profile_fe: bool = True) -> float:

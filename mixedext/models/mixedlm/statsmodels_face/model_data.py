@@ -14,6 +14,7 @@ from statsmodels.base.data import (
 )
 
 from mixedext.compat import SPEC_ATTRIBUTE
+from mixedext.limits import FULL_RANK
 from mixedext.specification.data.columns import ColumnTable, as_frame
 from mixedext.specification.data.extremes import column_extremes
 from mixedext.specification.formula.plain_formula import DeferredSpec
@@ -22,9 +23,6 @@ __all__ = ["model_data"]
 
 # Below this many rows the ranks that tell of an implicit constant are computed by SVD.
 _FEW_ROWS = 500
-# Share of the largest eigenvalue of X'X above which the smallest leaves no doubt that
-# the columns are independent (numpy's matrix_rank would say so of up to 1e10 rows).
-_FULL_RANK = 1e-9
 
 
 class _RowsData(ModelData):
@@ -223,4 +221,4 @@ def _spans_constant(exog):
 
 def _clearly_independent(gram):
     values = np.linalg.eigvalsh(gram)
-    return values[0] > _FULL_RANK * values[-1]
+    return values[0] > FULL_RANK * values[-1]

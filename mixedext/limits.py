@@ -1,0 +1,309 @@
+"""Every tolerance of the package: its unit and its reason, in the order of the street.
+
+A share is of what the comment names, without a unit of its own.  Sizes at which one way of
+computing becomes faster than another stand where they are used.  Kernels and Python share
+those of the first part.
+"""
+
+# ---- the search and the factor ----
+
+# The most by which the deviance may still be above its minimum at convergence; this share
+# of it, and this many times its rounding error, are allowed, too.
+DECREMENT_ACCEPTED = 1e-7
+SHARE_ACCEPTED = 1e-12
+NOISE_ACCEPTED = 30.0
+# A second start is preferred if it ends lower by this,
+RESTART_GAIN = 1e-7
+# and leaves more than this share of the other's residual variance: where the random effects
+# span all rows the deviance may have an infimum at no residual, with variances without end.
+LEAST_RESIDUAL = 1e-6
+# Other minima are looked for from points where one term has these relative standard
+# deviations and the others that, if the deviance there exceeds the lowest minimum found by
+# less than the last.
+CONCENTRATED, REMAINDER, PROMISING = (1.0, 3.0), 0.1, 5.0
+# Singular values of lam (columns of Z at rms 1) below this count as zero.
+ZERO_SINGULAR_VALUE = 1e-4
+# A deviance higher by this, times the root of its size, is that of the same point rounded.
+ROUNDED = 1e-9
+# Elements of theta below this are zero where singular values have been made zero.
+ZERO_THETA = 1e-12
+# Curvature below this share of the largest leaves a direction undetermined.
+FLAT_CURVATURE = 1e-10
+# Derivatives in Sigma = lam lam' of the tail need lam nonsingular: its singular values
+# are kept above this (columns of Z have rms 1).  The deviance moves by the square.
+ROOT_FLOOR = 1e-8
+# A covariance is inverted while the singular values of its root exceed this, and this
+# share of the largest.
+ROOT_INVERTIBLE = 1e-4
+
+# ---- algebra: matrices are judged where their diagonal is one ----
+
+# algebra/definiteness
+# Eigenvalues below minus this, for each row, make a matrix indefinite.
+NEGATIVE_EIGENVALUE = 1e-12
+# Eigenvalues, and pivots, up to this, for each row, are those of a singular matrix that was
+# rounded.
+ROUNDED_EIGENVALUE = 1e-14
+# Smallest eigenvalue of a covariance from which on it lies inside the set of covariances
+# for a search, and its elements have an asymptotic covariance.
+SINGULAR_EIGENVALUE = 1e-6
+# algebra/inverses
+# Smallest eigenvalue of an information that tells something about a direction.
+IDENTIFIED = 1e-10
+# algebra/roots
+# Pivots that differ by less than this share are alike.
+ALIKE_PIVOTS = 1e-6
+
+# ---- specification ----
+
+# specification/terms/sparse_terms
+# Rows of Z that are orthogonal and as long as each other to this: Z Z' is as good as I.
+LIKE_RESIDUAL = 1e-10
+
+# ---- rows: what depends, what is constant ----
+
+# engine/rows/basis
+# R's tolerance (qr, tol = 1e-7): a column whose part orthogonal to the columns before it
+# is shorter than this share of its own length is dropped.
+DEPENDENT_COLUMN = 1e-7
+# Columns of a random term closer to dependence than this keep their own coordinates.
+DEPENDENT_EFFECT = 1e-9
+# Beyond this condition the square of a matrix does not tell its triangle well enough.
+LARGEST_CONDITION = 1e5
+# engine/rows/design
+# Residual of y on X below this share of y: nothing is left to estimate a variance from.
+NO_RESIDUAL = 1e-12
+# Condition of Q'Q, over all rows, up to which a sample of the rows has told R.
+SAMPLE_CONDITION = 30.0
+# engine/rows/level_structure
+# Share of its sum of squares by which a column may miss being a multiple of another.
+MULTIPLE_OF_COLUMN = 1e-9
+# Share of its sum of squares that a constant column may have about its mean.
+CONSTANT_COLUMN = 1e-14
+# Eigenvalues of a matrix of products, columns of length one, that count as rank.
+LEVELS_RANK = 1e-9
+# engine/rows/levels
+# Eigenvalues of pooled products below this share of the largest are rounding.
+POOLED_EIGENVALUE = 1e-16
+# engine/rows/rotation
+# Eigenvalues of Z Z' below this share of the largest do not tell their eigenvectors of Z'Z.
+SMALLEST_SQUARE = 1e-13
+# engine/rows/within
+# The difference of whole and between sums of squares is taken while what X leaves of y
+# within levels is not a smaller share of the whole sum than this; beyond, the rows are
+# asked.
+WITHIN_SHARE = 1e-4
+# They are also asked where a column of X varies within levels by a share below this,
+# unless it is rounding, which grows with the root of the rows that were summed: then the
+# column lies in the columns of Z.
+NEARLY_CONSTANT, WITHIN_ROUNDING, WITHIN_MOST_ROUNDING = 1e-8, 1e-14, 1e-10
+# Eigenvalues of the correlations within levels that count when y is regressed.
+WITHIN_INDEPENDENT = 1e-8
+# Share of a sum of squares of residuals from the rows that is rounding.
+WITHIN_NOTHING = 1e-24
+
+# ---- factor and deviance ----
+
+# engine/factor/tail_traces
+# Lam of the tail is divided by while its singular values exceed this, and this share of
+# the largest: what is lost is the inverse square of it in units of rounding.
+DIVISIBLE_ROOT = 1e-3
+
+# engine/deviance/row_deviance
+# Steps of refinement at most, and the share of u below which the last may be.
+REFINEMENT_STEPS, REFINED_STEP = 6, 1e-15
+# Along directions of a covariance whose root exceeds this Z'V0^-1 c is u by the root;
+# along others it is Z'(c - Z Lam u).
+LARGE_ROOT = 1e-2
+
+# engine/fit
+# Relative variances that start a fit are kept within these (columns of Z have rms 1): a
+# start at zero would be a saddle.
+START_FLOOR, START_CEILING = 1e-2, 1e8
+
+# ---- search, besides those that the kernels share ----
+
+# engine/search/near_singular
+# Singular values of lam (columns of Z at rms 1) above this are not worth a look.
+SMALL_ROOT = 0.1
+# engine/search/optimize
+# Change of the curvature's units (log-likelihood over relative change of theta) below which
+# the deviance is constant.
+CONSTANT_DEVIANCE = 1e-7
+# engine/search/starting_values
+# Share of the residual variance of y that sigma^2 gets where its moment is not positive.
+SIGMA_SHARE = 0.01
+# engine/search/trust_region
+# Smallest pivot of the Cholesky factor, diagonal one, of a Hessian that is taken for
+# positive definite.
+SMALLEST_PIVOT = 1e-5
+# Share of the largest curvature that is the least by which a slope is divided, and slope
+# along a curvature below it that counts as none.
+LEAST_CURVATURE, NO_SLOPE = 1e-8, 1e-9
+# Decrement below which a change of the function may be all rounding error.
+LITTLE_DECREMENT = 1e-6
+
+# ---- information ----
+
+# engine/information/refinement
+# Error of the deviance, estimated from the cancellation, above which the rows are asked.
+DEVIANCE_NOISE = 1e-7
+# Relative error of a sum of squares above which the search has missed the minimum by more
+# than a millionth or so of its parameters, and goes on with sums from the rows.
+SEARCH_NOISE = 1e-9
+
+# ---- parameters held or penalized ----
+
+# engine/constrained/central_path
+# Share of the largest curvature, that of log det, which may be rounding error.
+WALL_ROUNDING = 1e-6
+# engine/constrained/covariance
+# Smallest eigenvalue of an information, diagonal one, that is inverted: columns of X may be
+# far from zero.
+HELD_DEFINITE = 1e-12
+# engine/constrained/maximum
+# What one more Newton step may still add to the log-likelihood at convergence.
+HELD_DECREMENT = 1e-9
+# Share of the largest curvature below which a negative one is rounding error.
+NEGATIVE_CURVATURE = 1e-8
+# The search ends where a step promises less.
+SMALLEST_GAIN = 1e-11
+
+# ---- refits ----
+
+# engine/refits/simulation
+# Pivots of what Z leaves of Q'Q below this count as zero.
+UNSPANNED_FIXED = 1e-10
+# engine/refits/spectral
+# Eigenvalues, relative to the largest, that count as zero.
+SPECTRAL_ZERO = 1e-11
+# Those nearer than this share of the largest are equal; and squares of Q'ZU, relative to
+# the largest, that do not count.
+SPECTRAL_EQUAL, SPECTRAL_NO_SHARE = 1e-10, 1e-14
+# Steps in log lam below this end the search.
+SPECTRAL_STEP, SPECTRAL_ITERATIONS = 1e-11, 80
+
+# ---- a model beside another ----
+
+# inference/submodels/covariance_nesting
+# Relative squared distance to the larger model's span from which a matrix lies outside.
+COVARIANCE_OUTSIDE = 1e-8
+# inference/submodels/row_basis
+# Singular values below this share of the largest count as zero.  Columns that R would
+# drop (tolerance 1e-7) are gone before.
+SPACE_RANK = 1e-9
+# A column whose part outside a space is below this share of its length lies in it (R's
+# tolerance for dependent columns).
+COLUMN_INSIDE = 1e-7
+
+# ---- profiles ----
+
+# inference/profile/branches
+# Standard deviations (of effects on columns with rms 1, relative to sigma) and eigenvalues
+# of correlation matrices, by their size, below which the deviance may have several minima.
+SMALL_SD, SMALL_EIGENVALUE = 0.05, 0.05
+# A flat end of a profile that is shorter, as an angle, is a point.
+FLAT_END = 1e-5
+# inference/profile/joint_deviance
+# Eigenvalues of Z_l'Z_l, its diagonal one, below this are zero.
+LEVEL_RANK = 1e-10
+# inference/profile/likelihood_profile
+# A level is above another if it is by more than the rounding of 1 - alpha.
+SAME_LEVEL = 1e-12
+# inference/profile/path
+# Deviance below that of the fit by more than this is a better fit, not rounding.
+LOWER_DEVIANCE = 1e-6
+# Length in zeta at which a search for a limit ends, and its steps.
+LIMIT_ZETA, LIMIT_STEPS = 1e-9, 40
+# Below this distance from the estimate, in zeta, the signed root has no digits.
+SMALL_ZETA = 1e-4
+# inference/profile/restricted_minimum
+# What one more Newton step may still take off the deviance at a point of a path, and at a
+# limit: the step is taken without being computed, with an error of the power 3/2 of it.
+PATH_DECREMENT, LIMIT_DECREMENT = 1e-7, 1e-9
+
+# ---- bootstraps ----
+
+# inference/bootstrap/bootstrap_tests
+# A larger model whose deviance is above that of the smaller by more than this missed the
+# minimum.
+MISSED_MINIMUM = 1e-5
+# Statistics below this count as zero, and the share of them that no gamma law has.
+STATISTIC_AT_ZERO, MANY_ZEROS = 1e-6, 0.05
+# inference/bootstrap/resampling
+# Variance that an effect has beside others, as a share of its own, that counts as zero.
+NO_OWN_VARIANCE = 1e-12
+# Size of effects in some direction, relative to the largest, that is rounding error.
+UNSPANNED_EFFECTS = 1e-9
+
+# ---- tests of variances ----
+
+# inference/variances/component_spectrum
+# Eigenvalues that agree within this share of the largest are equal, or zero: rounding.
+EQUAL_EIGENVALUES = 1e-10
+# inference/variances/variance_tests
+# A difference of two deviances below this share of them is rounding.
+SAME_DEVIANCE = 1e-11
+
+# ---- fixed effects ----
+
+# inference/fixed_effects/classical_df
+# Share of the largest, on the scale of standard errors, above which a column counts.
+COLUMN_INVOLVED = 1e-10
+# inference/fixed_effects/cluster_blocks
+# 1 - leverage below which a cluster alone identifies a coefficient.
+UNIT_LEVERAGE = 1e-9
+# Least 1 - leverage with which the quadrature still has its digits, and size up to which
+# singular values take the rest.
+LEAST_REST, LARGEST_SIZE = 1e-6, 4000
+# inference/fixed_effects/estimability
+# A difference this small beside the numbers it comes from is rounding: columns are told
+# dependent at 1e-7 of their length (engine.rows.basis).
+NOT_ESTIMABLE = 1e-7
+ROW_ROUNDING = 1e-11
+# inference/fixed_effects/kenward_roger
+# As pbkrtest: a denominator that near to 2 has no mean to be matched by a scaling.
+NEAR_TWO = 1e-2
+# inference/fixed_effects/matrix_root
+# Relative accuracy that the number of nodes is chosen for.
+QUADRATURE_ACCURACY = 1e-15
+# inference/fixed_effects/robust
+# Share of the largest eigenvalue that a difference of sums over clusters has as rounding.
+CANCELLED = 1e-10
+# inference/fixed_effects/satterthwaite
+# Degrees of freedom this close together are averaged (as lmerTest).
+EQUAL_DF = 1e-8
+
+# inference/means/multiplicity
+# Share of its variance that an estimate must have beside others to add a dimension.
+NO_DIMENSION = 1e-9
+
+# ---- models ----
+
+# models/anova_estimates/estimates
+# Probes and weights are good to about this share of their size.
+PROBE_ACCURACY = 1e-9
+# What a projection leaves of a vector in its span, relative to its length.
+IN_SPAN = 1e-14
+# models/anova_estimates/sources
+# Traces are differences of sums that are at most n; smaller shares of n are rounding.
+NO_TRACE = 1e-11
+# models/mixedlm/chunked
+# Elements of Q'Q are this far from the identity's only if the rows have changed.
+NOT_ORTHONORMAL = 1e-3
+# models/mixedlm/fitting
+# Residuals this much smaller than the response leave no residual variance.
+EXACT_FIT = 1e-11
+# Relative disagreement of the residual sum of squares with the rows that is worth a word.
+IMPRECISION = 1e-6
+# Fall of the log-likelihood up to which a singular fit is as good as the one found: a
+# likelihood ratio of 1.0002.
+SAME_FIT = 2e-4
+# models/mixedlm/refitting
+# Share of a response's variance that is so small a residual variance that a look at the
+# rows tells whether it is rounding error.
+SUSPICIOUS_VARIANCE = 1e-10
+# models/mixedlm/statsmodels_face/model_data
+# Share of the largest eigenvalue of X'X above which the smallest leaves no doubt that
+# the columns are independent (numpy's matrix_rank would say so of up to 1e10 rows).
+FULL_RANK = 1e-9
