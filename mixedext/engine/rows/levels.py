@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixedext.engine.rows.blocks import Blocks
-from mixedext.kernels.rows.levels import classify_levels, pooled_products
+from mixedext.kernels.rows.pooling import classify_levels, pooled_products
 from mixedext.kernels.rows.within import split_levels
 
 __all__ = ["LevelSums", "level_sums"]

@@ -7,15 +7,15 @@ r2 = y'P0 y, and sums over the levels l of a factor,
     AI_rs = d/r2 [ w_r'N w_s - x_r'x_s ] - d/r2^2 a_r a_s,
     w_r = E_r v,  x_r = T'w_r,  a_r = v'w_r
 
-as in ``engine.deviance.profiled``.  C22 = S^-1 of the tail, K_l = (I + Sigma A_l)^-1 of a level of
-the lead.
+as in ``engine.deviance.profiled``.  C22 = S^-1 of the tail, K_l = (I + Sigma A_l)^-1 of a
+level of the lead.
 """
 
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from mixedext.kernels.deviance.blocked_factor cimport BlockedFactor
-from mixedext.kernels.factor.lead cimport add_quadratics
 from mixedext.kernels.deviance.profiled cimport Entries
+from mixedext.kernels.factor.lead cimport add_quadratics
 from mixedext.kernels.row_major cimport (
     mirror_lower,
     multiply,
@@ -68,10 +68,10 @@ cdef class SeveralFactors(BlockedFactor):
     cdef double* score                # of all terms, side by side
     cdef double* curvature            # (factors, ...) sums of N_ll, then S
 
-    def __cinit__(self, *args):
+    def __cinit__(self, **parameters):
         cdef Py_ssize_t m = self.m, p = self.p, rows = self.rows, width = self.width
         cdef Py_ssize_t count = self.n_gamma, c = self.widest, i
-        shape = (rows, m) if self.panel else (self.n_links, width)
+        shape = (rows, m) if self.panel else (self.links.n_links, width)
         self.edge_view, self.inverse_view = np.empty(shape), np.empty((m, m))
         self.work_view, self.form_view = np.empty(width), np.empty((1, width, width))
         if self.edge_view.size:
@@ -227,8 +227,8 @@ cdef class SeveralFactors(BlockedFactor):
         if precise:
             # Lam'Z'V0^-1 = C Lam'Z', so dividing by Lam' loses nothing
             for level in range(self.n_tail):
-                f, c = self.level_factor[level] + 1, self.level_start[level]
-                k = self.level_start[level + 1] - c
+                f, c = self.levels.factor[level] + 1, self.levels.start[level]
+                k = self.levels.start[level + 1] - c
                 own = self.tail_response + c * p
                 vector = self.vector + f * self.widest * self.widest
                 size = self.size + f * self.widest
@@ -295,15 +295,14 @@ cdef class SeveralFactors(BlockedFactor):
                         self.curvature[a * k + b] -= x
                         if a != b:
                             self.curvature[b * k + a] -= x
-        elif self.n_links:
+        elif self.links.n_links:
             self.lam_times_links(edge)
             for a in range(k):
                 for b in range(k):
                     self.form_view[0, a, b] = 0.0
             add_quadratics(
-                self.pointers_view, self.index_view, self.starts_view,
-                self.by_column_view[0], self.by_column_view[1], self.edge_view, 0, m,
-                self.inverse_view, False, self.work_view, self.form_view,
+                self.links, self.edge_view, 0, m, self.inverse_view, False,
+                self.work_view, self.form_view,
             )
             for a in range(k):
                 for b in range(k):
@@ -313,8 +312,8 @@ cdef class SeveralFactors(BlockedFactor):
         # the tail: t = sum_l [N Lam2 C22]_ll, row by row of C22 Lam2'
         memset(self.curvature + area, 0, (self.n_factors - 1) * area * sizeof(double))
         for level in range(self.n_tail):
-            start, f = self.level_start[level], self.level_factor[level] + 1
-            k = self.level_start[level + 1] - start
+            start, f = self.levels.start[level], self.levels.factor[level] + 1
+            k = self.levels.start[level + 1] - start
             for c in range(k):
                 self.times_transposed(self.inverse + (start + c) * m, self.row)
                 for a in range(k):
@@ -344,9 +343,9 @@ cdef class SeveralFactors(BlockedFactor):
         for c in range(self.m if self.n_tail == self.m else 0):
             out[c] = self.scale[c] * source[c]
         for level in range(self.n_tail if self.n_tail < self.m else 0):
-            start = self.level_start[level]
-            k = self.level_start[level + 1] - start
-            root = self.root + (self.level_factor[level] + 1) * area
+            start = self.levels.start[level]
+            k = self.levels.start[level + 1] - start
+            root = self.root + (self.levels.factor[level] + 1) * area
             for c in range(k):
                 out[start + c] = 0.0
                 for d in range(k):
@@ -357,10 +356,10 @@ cdef class SeveralFactors(BlockedFactor):
         cdef Py_ssize_t s = 0, k = self.width, level, width, a, c, d
         cdef Py_ssize_t area = self.widest * self.widest
         cdef const double* root
-        while s < self.n_links:
-            level = self.level_of[self.link_index[s]]
-            width = self.level_start[level + 1] - self.level_start[level]
-            root = self.root + (self.level_factor[level] + 1) * area
+        while s < self.links.n_links:
+            level = self.levels.of_column[self.links.index[s]]
+            width = self.levels.start[level + 1] - self.levels.start[level]
+            root = self.root + (self.levels.factor[level] + 1) * area
             for a in range(k):
                 for c in range(width):
                     self.small[c] = 0.0
@@ -392,9 +391,9 @@ cdef class SeveralFactors(BlockedFactor):
             )
         for level in range(self.n_tail):
             self.subtract_squares(
-                self.tail_moved + self.level_start[level] * self.p,
-                self.level_start[level + 1] - self.level_start[level],
-                self.curvature + (self.level_factor[level] + 1) * area,
+                self.tail_moved + self.levels.start[level] * self.p,
+                self.levels.start[level + 1] - self.levels.start[level],
+                self.curvature + (self.levels.factor[level] + 1) * area,
             )
         for a in range(self.k):
             f = self.factor_of[a]
@@ -422,8 +421,8 @@ cdef class SeveralFactors(BlockedFactor):
                     x * self.moved[(level * k + b) * p + p - 1]
                 )
             for level in range(self.n_tail):
-                start = self.level_start[level]
-                if self.level_factor[level] + 1 == f:
+                start = self.levels.start[level]
+                if self.levels.factor[level] + 1 == f:
                     self.tail_weight[(start + a) * count + r] += (
                         x * self.tail_moved[(start + b) * p + p - 1]
                     )
