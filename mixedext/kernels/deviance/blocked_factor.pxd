@@ -21,7 +21,12 @@ cdef class BlockedFactor(Profiled):
     cdef double* fixed_gram           # (P, P)
     # layout, see BlockedFactor
     cdef TailLevels levels
+    cdef const Py_ssize_t* level_start
+    cdef const Py_ssize_t* level_factor
+    cdef const Py_ssize_t* level_of
     cdef Links links                  # None for a panel
+    cdef const Py_ssize_t* link_pointers
+    cdef const Py_ssize_t* link_index
     cdef const Py_ssize_t* factor_start
     cdef const Py_ssize_t* column_of
     cdef const Py_ssize_t* term_of

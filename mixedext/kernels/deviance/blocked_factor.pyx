@@ -106,6 +106,11 @@ cdef class BlockedFactor(Profiled):
         self.gram, self.tail_gram = _doubles(lead_gram), _doubles(tail_gram)
         self.cross, self.tail_cross = _changed(crosses[0]), _changed(crosses[1])
         self.fixed_gram, self.link = _changed(crosses[2]), _doubles(link_value)
+        self.level_start, self.level_factor = self.levels.at.start, self.levels.at.factor
+        self.level_of = self.levels.at.of_column
+        if not self.panel:
+            self.link_pointers = self.links.at.pointers
+            self.link_index = self.links.at.index
         self.factor_start, self.column_of = _numbers(columns[0]), _numbers(columns[1])
         self.term_of, self.factor_of = _numbers(columns[2]), _numbers(columns[3])
         self.place_of = _numbers(columns[4])
@@ -218,7 +223,7 @@ cdef class BlockedFactor(Profiled):
                 for b in range(k):
                     self.root[f * area + a * k + b] = vector[a * k + b] * size[b]
         for a in range(self.m if self.n_tail == self.m else 0):
-            self.scale[a] = self.root[(self.levels.factor[a] + 1) * area]
+            self.scale[a] = self.root[(self.level_factor[a] + 1) * area]
         return True
 
     cdef bint factor_lead(self) noexcept nogil:
@@ -295,7 +300,7 @@ cdef class BlockedFactor(Profiled):
                             for j in range(m):
                                 row[j] += x * link[j]
                 continue
-            for s in range(self.links.pointers[level], self.links.pointers[level + 1]):
+            for s in range(self.link_pointers[level], self.link_pointers[level + 1]):
                 for a in range(k):
                     x = 0.0
                     for b in range(k):
@@ -314,8 +319,8 @@ cdef class BlockedFactor(Profiled):
             multiply(True, False, self.m, columns, self.rows, alpha, values, b, 1.0, out)
             return
         for level in range(self.n_levels):
-            for s in range(self.links.pointers[level], self.links.pointers[level + 1]):
-                row = out + self.links.index[s] * columns
+            for s in range(self.link_pointers[level], self.link_pointers[level + 1]):
+                row = out + self.link_index[s] * columns
                 for a in range(k):
                     x = alpha * values[s * k + a]
                     for j in range(columns):
@@ -333,8 +338,8 @@ cdef class BlockedFactor(Profiled):
             multiply(False, False, self.rows, columns, self.m, alpha, values, b, 1.0, out)
             return
         for level in range(self.n_levels):
-            for s in range(self.links.pointers[level], self.links.pointers[level + 1]):
-                row = b + self.links.index[s] * columns
+            for s in range(self.link_pointers[level], self.link_pointers[level + 1]):
+                row = b + self.link_index[s] * columns
                 for a in range(k):
                     x = alpha * values[s * k + a]
                     for j in range(columns):
@@ -364,9 +369,9 @@ cdef class BlockedFactor(Profiled):
         cdef double* copy = self.row
         cdef double x
         for level in range(self.n_tail):
-            f = self.levels.factor[level]
-            k = self.levels.start[level + 1] - self.levels.start[level]
-            own = b + self.levels.start[level] * columns
+            f = self.level_factor[level]
+            k = self.level_start[level + 1] - self.level_start[level]
+            own = b + self.level_start[level] * columns
             root = self.root + (f + 1) * self.widest * self.widest
             for j in range(columns if k == 1 else 0):
                 own[j] *= root[0]
@@ -391,9 +396,9 @@ cdef class BlockedFactor(Profiled):
             for c in range(m if self.n_tail == m else 0):
                 out[i * m + c] = self.scale[c] * source[i * m + c]
             for level in range(self.n_tail if self.n_tail < m else 0):
-                start = self.levels.start[level]
-                k = self.levels.start[level + 1] - start
-                root = self.root + (self.levels.factor[level] + 1) * area
+                start = self.level_start[level]
+                k = self.level_start[level + 1] - start
+                root = self.root + (self.level_factor[level] + 1) * area
                 own = source + i * m + start
                 if k == 1:
                     out[i * m + start] = own[0] * root[0]

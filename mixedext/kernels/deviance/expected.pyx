@@ -10,7 +10,7 @@ so that no digits are lost however large or small Sigma A is.
 """
 
 from libc.math cimport sqrt
-from mixedext.kernels.factor.layout cimport Links
+from mixedext.kernels.factor.layout cimport LinkArrays, Links
 from mixedext.kernels.triangle cimport split_level
 
 import numpy as np
@@ -152,14 +152,15 @@ def square_dense(
     double[:, ::1] out,               # in/out: (m, m) lower triangle += sum_l left right'
 ):
     """Symmetric sum over the levels of the lead of products of their links, dense."""
+    cdef LinkArrays at = links.at
     cdef Py_ssize_t k = left.shape[1], row, s, link
     with nogil:
         for row in range(out.shape[0]):
-            for s in range(links.column_start[row], links.column_start[row + 1]):
-                link = links.column_link[s]
+            for s in range(at.column_start[row], at.column_start[row + 1]):
+                link = at.column_link[s]
                 _add_products(
-                    &out[row, 0], links.index, &right[0, 0], &left[link, 0],
-                    links.pointers[links.column_level[s]], link + 1, k,
+                    &out[row, 0], at.index, &right[0, 0], &left[link, 0],
+                    at.pointers[at.column_level[s]], link + 1, k,
                 )
 
 
@@ -172,15 +173,16 @@ def square_sparse(
     double[::1] out,                  # out: (stored,) the sum on that pattern
 ):
     """The same for a tail whose lower triangle is stored by columns."""
+    cdef LinkArrays at = links.at
     cdef Py_ssize_t k = left.shape[1], column, s, link
     cdef double[::1] whole = np.zeros(links.n_columns)
     with nogil:
         for column in range(links.n_columns):
-            for s in range(links.column_start[column], links.column_start[column + 1]):
-                link = links.column_link[s]
+            for s in range(at.column_start[column], at.column_start[column + 1]):
+                link = at.column_link[s]
                 _add_products(
-                    &whole[0], links.index, &right[0, 0], &left[link, 0],
-                    link, links.pointers[links.column_level[s] + 1], k,
+                    &whole[0], at.index, &right[0, 0], &left[link, 0],
+                    link, at.pointers[at.column_level[s] + 1], k,
                 )
             for s in range(pointers[column], pointers[column + 1]):
                 out[s] = whole[rows[s]]

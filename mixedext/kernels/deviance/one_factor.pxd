@@ -5,7 +5,8 @@ from mixedext.kernels.lanes cimport lane
 
 
 cdef struct Levels:
-    # Cross-products of the levels of the factor.
+    # Cross-products of the levels of the factor.  Passed by value: through a pointer all
+    # would be read from memory again in every loop.
     Py_ssize_t k, p
     const double* gram                # (L, k, k) and ...
     const double* cross               # ... (L, k, p)

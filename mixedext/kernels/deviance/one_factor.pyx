@@ -48,7 +48,7 @@ cdef enum:
 
 
 cdef inline void _load(
-    const Levels* levels, Py_ssize_t start, Py_ssize_t stop, lane* a, lane* c
+    Levels levels, Py_ssize_t start, Py_ssize_t stop, lane* a, lane* c
 ) noexcept nogil:
     # D and U into ``a``, C for [X, y - X shift] into ``c``.
     cdef Py_ssize_t k = levels.k, p = levels.p, i, j
@@ -67,7 +67,7 @@ cdef inline void _load(
 
 
 cdef cloned_int _sum_values(
-    const Levels* levels, Py_ssize_t start, Py_ssize_t stop, const double* lam,
+    Levels levels, Py_ssize_t start, Py_ssize_t stop, const double* lam,
     lane* scratch, lane* sums, double* log_det,
 ) noexcept nogil:
     """Add C'L^-T d^-1 L^-1 C (lower triangle) to ``sums``, log det M_l to ``log_det``."""
@@ -123,7 +123,7 @@ cdef cloned_int _sum_values(
 
 
 cdef cloned_int _sum_derivatives(
-    const Levels* levels, Py_ssize_t start, Py_ssize_t stop, const double* lam,
+    Levels levels, Py_ssize_t start, Py_ssize_t stop, const double* lam,
     const double* change, bint reml, lane* scratch, lane* sums,
 ) noexcept nogil:
     """Add N, v v', T T', v (x) T and (v v') (x) N to ``sums``."""
@@ -338,7 +338,7 @@ cdef class OneFactor(Profiled):
             start, stop = block * BLOCK, min((block + 1) * BLOCK, self.n_levels)
             memset(self.sums, 0, size * sizeof(lane))
             _sum_values(
-                &self.levels, start, stop, self.lam, self.scratch, self.sums,
+                self.levels, start, stop, self.lam, self.scratch, self.sums,
                 &self.log_det,
             )
             _add_up(self.sums, size, self.total)
@@ -418,7 +418,7 @@ cdef class OneFactor(Profiled):
             start, stop = block * BLOCK, min((block + 1) * BLOCK, self.n_levels)
             memset(self.sums, 0, size * sizeof(lane))
             _sum_derivatives(
-                &self.levels, start, stop, self.lam, self.change, self.reml,
+                self.levels, start, stop, self.lam, self.change, self.reml,
                 self.scratch, self.sums,
             )
             _add_up(self.sums, size, self.total)

@@ -227,8 +227,8 @@ cdef class SeveralFactors(BlockedFactor):
         if precise:
             # Lam'Z'V0^-1 = C Lam'Z', so dividing by Lam' loses nothing
             for level in range(self.n_tail):
-                f, c = self.levels.factor[level] + 1, self.levels.start[level]
-                k = self.levels.start[level + 1] - c
+                f, c = self.level_factor[level] + 1, self.level_start[level]
+                k = self.level_start[level + 1] - c
                 own = self.tail_response + c * p
                 vector = self.vector + f * self.widest * self.widest
                 size = self.size + f * self.widest
@@ -312,8 +312,8 @@ cdef class SeveralFactors(BlockedFactor):
         # the tail: t = sum_l [N Lam2 C22]_ll, row by row of C22 Lam2'
         memset(self.curvature + area, 0, (self.n_factors - 1) * area * sizeof(double))
         for level in range(self.n_tail):
-            start, f = self.levels.start[level], self.levels.factor[level] + 1
-            k = self.levels.start[level + 1] - start
+            start, f = self.level_start[level], self.level_factor[level] + 1
+            k = self.level_start[level + 1] - start
             for c in range(k):
                 self.times_transposed(self.inverse + (start + c) * m, self.row)
                 for a in range(k):
@@ -343,9 +343,9 @@ cdef class SeveralFactors(BlockedFactor):
         for c in range(self.m if self.n_tail == self.m else 0):
             out[c] = self.scale[c] * source[c]
         for level in range(self.n_tail if self.n_tail < self.m else 0):
-            start = self.levels.start[level]
-            k = self.levels.start[level + 1] - start
-            root = self.root + (self.levels.factor[level] + 1) * area
+            start = self.level_start[level]
+            k = self.level_start[level + 1] - start
+            root = self.root + (self.level_factor[level] + 1) * area
             for c in range(k):
                 out[start + c] = 0.0
                 for d in range(k):
@@ -357,9 +357,9 @@ cdef class SeveralFactors(BlockedFactor):
         cdef Py_ssize_t area = self.widest * self.widest
         cdef const double* root
         while s < self.links.n_links:
-            level = self.levels.of_column[self.links.index[s]]
-            width = self.levels.start[level + 1] - self.levels.start[level]
-            root = self.root + (self.levels.factor[level] + 1) * area
+            level = self.level_of[self.link_index[s]]
+            width = self.level_start[level + 1] - self.level_start[level]
+            root = self.root + (self.level_factor[level] + 1) * area
             for a in range(k):
                 for c in range(width):
                     self.small[c] = 0.0
@@ -391,9 +391,9 @@ cdef class SeveralFactors(BlockedFactor):
             )
         for level in range(self.n_tail):
             self.subtract_squares(
-                self.tail_moved + self.levels.start[level] * self.p,
-                self.levels.start[level + 1] - self.levels.start[level],
-                self.curvature + (self.levels.factor[level] + 1) * area,
+                self.tail_moved + self.level_start[level] * self.p,
+                self.level_start[level + 1] - self.level_start[level],
+                self.curvature + (self.level_factor[level] + 1) * area,
             )
         for a in range(self.k):
             f = self.factor_of[a]
@@ -421,8 +421,8 @@ cdef class SeveralFactors(BlockedFactor):
                     x * self.moved[(level * k + b) * p + p - 1]
                 )
             for level in range(self.n_tail):
-                start = self.levels.start[level]
-                if self.levels.factor[level] + 1 == f:
+                start = self.level_start[level]
+                if self.level_factor[level] + 1 == f:
                     self.tail_weight[(start + a) * count + r] += (
                         x * self.tail_moved[(start + b) * p + p - 1]
                     )

@@ -4,7 +4,7 @@ A C-ordered lower triangle is Fortran's upper triangle, hence ``uplo = "U"`` thr
 """
 
 from libc.math cimport log
-from mixedext.kernels.factor.layout cimport TailLevels
+from mixedext.kernels.factor.layout cimport LevelArrays, TailLevels
 from scipy.linalg.cython_blas cimport dsymm, dsyrk, dtrsm
 from scipy.linalg.cython_lapack cimport dpotrf, dpotri
 
@@ -119,14 +119,15 @@ def multiply_left(
     double[:, ::1] work,                  # scratch: (kmax, r)
 ):
     """Multiply by the block-diagonal Lam, or Lam', from the left."""
+    cdef LevelArrays at = levels.at
     cdef Py_ssize_t columns = a.shape[1], n_levels = levels.n_levels
     cdef Py_ssize_t j, level, start, k, f, c, d
     cdef double x
     with nogil:
         for level in range(n_levels):
-            start = levels.start[level]
-            k = levels.start[level + 1] - start
-            f = levels.factor[level]
+            start = at.start[level]
+            k = at.start[level + 1] - start
+            f = at.factor[level]
             if k == 1:
                 x = lam[f, 0, 0]
                 for j in range(columns):
@@ -154,17 +155,18 @@ def scale_levels(
     double[:, ::1] out,                   # out: (m, m) lower triangle of Lam' A Lam + I
 ):
     """Scale a matrix by the block-diagonal Lam from both sides and add the identity."""
+    cdef LevelArrays at = levels.at
     cdef Py_ssize_t n_levels = levels.n_levels, kmax = lam.shape[1]
     cdef Py_ssize_t level, other, start, k, f, g, h, first, c, d, j
     cdef double x
     with nogil:
         for level in range(n_levels):
-            if levels.start[level + 1] - levels.start[level] == 1:
-                scale[levels.start[level]] = lam[levels.factor[level], 0, 0]
+            if at.start[level + 1] - at.start[level] == 1:
+                scale[at.start[level]] = lam[at.factor[level], 0, 0]
         for level in range(n_levels):
-            start = levels.start[level]
-            k = levels.start[level + 1] - start
-            f = levels.factor[level]
+            start = at.start[level]
+            k = at.start[level + 1] - start
+            f = at.factor[level]
             if kmax == 1:
                 x = scale[start]
                 for j in range(start + 1):
@@ -185,9 +187,9 @@ def scale_levels(
                         x += lam[f, d, c] * a[start + max(d, j), start + min(d, j)]
                     work[c, start + j] = x
             for other in range(level + 1):
-                first = levels.start[other]
-                h = levels.start[other + 1] - first
-                g = levels.factor[other]
+                first = at.start[other]
+                h = at.start[other + 1] - first
+                g = at.factor[other]
                 for c in range(k):
                     if h == 1:
                         out[start + c, first] = work[c, first] * lam[g, 0, 0]
@@ -217,6 +219,7 @@ def curvature(
     double[:, :, ::1] out,                # out: (factors, kmax, kmax)
 ):
     """Per factor sum_l [Z'V0^-1 Z Lam]_ll = sum_l [N Lam2 C22]_ll."""
+    cdef LevelArrays at = levels.at
     cdef Py_ssize_t m = a.shape[0], n_levels = levels.n_levels, kmax = lam.shape[1]
     cdef Py_ssize_t level, other, start, first, k, h, f, g, p, q, c, d, i, j, i0, j0
     cdef double x, y
@@ -224,7 +227,7 @@ def curvature(
         out[:, :, :] = 0.0
         if kmax == 1:
             for i in range(m):
-                scale[i] = lam[levels.factor[i], 0, 0]
+                scale[i] = lam[at.factor[i], 0, 0]
                 sums[i] = diagonal[i] * a[i, i] * scale[i]
             for i0 in range(0, m, 32):
                 for j0 in range(0, i0 + 1, 32):
@@ -236,16 +239,16 @@ def curvature(
                             y += x * scale[j]
                         sums[i] += y
             for i in range(m):
-                out[levels.factor[i], 0, 0] += sums[i]
+                out[at.factor[i], 0, 0] += sums[i]
         else:
             for level in range(n_levels):
-                start = levels.start[level]
-                k = levels.start[level + 1] - start
-                f = levels.factor[level]
+                start = at.start[level]
+                k = at.start[level + 1] - start
+                f = at.factor[level]
                 for other in range(level):
-                    first = levels.start[other]
-                    h = levels.start[other + 1] - first
-                    g = levels.factor[other]
+                    first = at.start[other]
+                    h = at.start[other + 1] - first
+                    g = at.factor[other]
                     # N[level, other] lam_other C[other, level], and the other way round
                     for p in range(k):
                         for d in range(h):

@@ -25,8 +25,7 @@ cdef class TailLevels:
         self.n_levels, self.n_columns = len(factor), start[len(factor)]
         of_column = np.repeat(np.arange(len(factor), dtype=np.intp), np.diff(start))
         self.arrays = start, factor, of_column
-        self.start, self.factor = _address(start), _address(factor)
-        self.of_column = _address(of_column)
+        self.at = LevelArrays(_address(start), _address(factor), _address(of_column))
 
     def __reduce__(self):
         return TailLevels, self.arrays[:2]
@@ -56,9 +55,10 @@ cdef class Links:
         starts, order = np.zeros(n_columns + 1, np.intp), np.empty(len(index), np.intp)
         level, self.work = np.empty_like(order), np.zeros(n_columns)
         self.arrays = pointers, index, starts, order, level
-        self.pointers, self.index = _address(pointers), _address(index)
-        self.column_start = _address(starts)
-        self.column_link, self.column_level = _address(order), _address(level)
+        self.at = LinkArrays(
+            _address(pointers), _address(index), _address(starts), _address(order),
+            _address(level),
+        )
         _sort_links(pointers, index, starts, order, level, self.work)
 
     def __reduce__(self):
@@ -117,9 +117,10 @@ cdef class Supernodes:
         self.tallest, self.widest = height.max(), width.max()
         self.most_below = (height - width).max()
         self.arrays = pointers, rows, start, place, node_of
-        self.pointers, self.rows = _address(pointers), _address(rows)
-        self.start, self.place = _address(start), _address(place)
-        self.node_of = _address(node_of)
+        self.at = NodeArrays(
+            _address(pointers), _address(rows), _address(start), _address(place),
+            _address(node_of),
+        )
 
     def __reduce__(self):
         return Supernodes, self.arrays[:3]

@@ -11,7 +11,7 @@ and ``link_value`` the rows of Z_tail'Z_l.
 """
 
 from libc.math cimport log, sqrt
-from mixedext.kernels.factor.layout cimport Links
+from mixedext.kernels.factor.layout cimport LinkArrays, Links
 
 import numpy as np
 
@@ -209,19 +209,20 @@ cdef void subtract_products(
 ) noexcept nogil:
     # One row of the tail at a time: it stays in cache while all levels that meet it pass
     # by, and rows may be shared among threads without changing a bit of the result.
+    cdef LinkArrays at = links.at
     cdef Py_ssize_t k = scaled.shape[1], row, s, link, ahead
     for row in range(first, last):
-        for s in range(links.column_start[row], links.column_start[row + 1]):
-            link = links.column_link[s]
+        for s in range(at.column_start[row], at.column_start[row + 1]):
+            link = at.column_link[s]
             ahead = min(s + AHEAD, links.n_links - 1)
-            ahead = links.pointers[links.column_level[ahead]]
-            PREFETCH(links.index + ahead)
-            PREFETCH(links.index + ahead + 8)
+            ahead = at.pointers[at.column_level[ahead]]
+            PREFETCH(at.index + ahead)
+            PREFETCH(at.index + ahead + 8)
             PREFETCH(&scaled[0, 0] + ahead * k)
             PREFETCH(&scaled[0, 0] + ahead * k + 8)
             _subtract_products(
-                &gram[row, 0], links.index, &scaled[0, 0], &scaled[link, 0],
-                links.pointers[links.column_level[s]], link + 1, k,
+                &gram[row, 0], at.index, &scaled[0, 0], &scaled[link, 0],
+                at.pointers[at.column_level[s]], link + 1, k,
             )
 
 
@@ -245,15 +246,16 @@ def reduce_tail_sparse(
     double[::1] values,                   # in/out: (stored,) -= sum_l W_l W_l'
 ):
     """The same for columns of a tail whose lower triangle is stored by columns."""
+    cdef LinkArrays at = links.at
     cdef Py_ssize_t k = scaled.shape[1], column, s, link
     cdef double[::1] whole = np.zeros(links.n_columns)
     with nogil:
         for column in range(first, last):
-            for s in range(links.column_start[column], links.column_start[column + 1]):
-                link = links.column_link[s]
+            for s in range(at.column_start[column], at.column_start[column + 1]):
+                link = at.column_link[s]
                 _subtract_products(
-                    &whole[0], links.index, &scaled[0, 0], &scaled[link, 0],
-                    link, links.pointers[links.column_level[s] + 1], k,
+                    &whole[0], at.index, &scaled[0, 0], &scaled[link, 0],
+                    link, at.pointers[at.column_level[s] + 1], k,
                 )
             for s in range(pointers[column], pointers[column + 1]):
                 values[s] += whole[rows[s]]
@@ -279,17 +281,18 @@ cdef void add_quadratics(
     Links links, const double[:, ::1] edge, Py_ssize_t first, Py_ssize_t last,
     const double[:, ::1] inverse, bint by_level, double[::1] work, double[:, :, ::1] out,
 ) noexcept nogil:
+    cdef LinkArrays at = links.at
     cdef Py_ssize_t k = edge.shape[1], column, s, link, level
     cdef const double* row
     cdef double x, total
     for column in range(first, last if k == 1 else first):
         row = &inverse[column, 0]
         total = 0.0
-        for s in range(links.column_start[column], links.column_start[column + 1]):
-            link, level = links.column_link[s], links.column_level[s]
+        for s in range(at.column_start[column], at.column_start[column + 1]):
+            link, level = at.column_link[s], at.column_level[s]
             x = 0.0
             _add_products(
-                row, links.index, &edge[0, 0], &x, link + 1, links.pointers[level + 1], 1,
+                row, at.index, &edge[0, 0], &x, link + 1, at.pointers[level + 1], 1,
             )
             x = edge[link, 0] * (x + 0.5 * row[column] * edge[link, 0])
             if by_level:
@@ -299,11 +302,11 @@ cdef void add_quadratics(
         if not by_level:
             out[0, 0, 0] += total
     for column in range(first, last if k > 1 else first):
-        for s in range(links.column_start[column], links.column_start[column + 1]):
-            link, level = links.column_link[s], links.column_level[s]
+        for s in range(at.column_start[column], at.column_start[column + 1]):
+            link, level = at.column_link[s], at.column_level[s]
             _add_quadratic(
-                &inverse[column, 0], column, links.index, &edge[0, 0], link,
-                links.pointers[level + 1], k, &work[0], &out[level * by_level, 0, 0],
+                &inverse[column, 0], column, at.index, &edge[0, 0], link,
+                at.pointers[level + 1], k, &work[0], &out[level * by_level, 0, 0],
             )
 
 
@@ -337,6 +340,7 @@ def link_quadratic_sparse(
     double[:, :, ::1] out,                # in/out: (L or 1, k, k)
 ):
     """The same with C22 stored by columns."""
+    cdef LinkArrays at = links.at
     cdef Py_ssize_t k = edge.shape[1], column, s, link, level
     # what is read of a column of C22 lies on the pattern
     cdef double[::1] whole = np.empty(links.n_columns), work = np.empty(k)
@@ -344,11 +348,11 @@ def link_quadratic_sparse(
         for column in range(first, last):
             for s in range(pointers[column], pointers[column + 1]):
                 whole[rows[s]] = inverse[s]
-            for s in range(links.column_start[column], links.column_start[column + 1]):
-                link, level = links.column_link[s], links.column_level[s]
+            for s in range(at.column_start[column], at.column_start[column + 1]):
+                link, level = at.column_link[s], at.column_level[s]
                 _add_quadratic(
-                    &whole[0], column, links.index, &edge[0, 0], link,
-                    links.pointers[level + 1], k, &work[0], &out[level * by_level, 0, 0],
+                    &whole[0], column, at.index, &edge[0, 0], link,
+                    at.pointers[level + 1], k, &work[0], &out[level * by_level, 0, 0],
                 )
 
 
@@ -417,6 +421,7 @@ def lead_response(
     double[:, :, ::1] effect,             # out: (L, k, P) = [Lam C Lam'Z'[X y]]_l
 ):
     """Back-substitution into the leading factor."""
+    cdef LinkArrays at = links.at
     cdef Py_ssize_t n_levels = shrunk.shape[0], k = shrunk.shape[1], p = cross.shape[2]
     cdef Py_ssize_t level, a, b, j, s
     cdef bint tailed = links.n_links > 0
@@ -432,8 +437,8 @@ def lead_response(
                     response[level, a, j] = 0.0
                     effect[level, a, j] = 0.0
             if tailed:
-                for s in range(links.pointers[level], links.pointers[level + 1]):
-                    row = &tail_effect[links.index[s], 0]
+                for s in range(at.pointers[level], at.pointers[level + 1]):
+                    row = &tail_effect[at.index[s], 0]
                     for a in range(k):
                         x = link_value[s, a]
                         for j in range(p):
@@ -463,6 +468,7 @@ def lead_project(
     double[:, ::1] tail_eliminated,       # in/out: (m, R) += what the lead eliminates of it
 ):
     """Products of Z'Z with vectors, and their forward substitution through the lead."""
+    cdef LinkArrays at = links.at
     cdef Py_ssize_t n_levels = gram.shape[0], k = gram.shape[1]
     cdef Py_ssize_t n_vectors = lead_weight.shape[2]
     cdef Py_ssize_t level, a, b, j, s, row
@@ -476,16 +482,16 @@ def lead_project(
             own = &image[level, 0, 0]
             for j in range(n_vectors):
                 own[j] = gram[level, 0, 0] * lead_weight[level, 0, j]
-            for s in range(links.pointers[level], links.pointers[level + 1]):
-                x, other = link_value[s, 0], &tail_weight[links.index[s], 0]
+            for s in range(at.pointers[level], at.pointers[level + 1]):
+                x, other = link_value[s, 0], &tail_weight[at.index[s], 0]
                 for j in range(n_vectors):
                     own[j] += x * other[j]
             for j in range(n_vectors):
                 solved[level, 0, j] = half[level, 0, 0] * own[j]
                 back[0, j] = half[level, 0, 0] * solved[level, 0, j]
             other = &lead_weight[level, 0, 0]
-            for s in range(links.pointers[level], links.pointers[level + 1]):
-                x, row = link_value[s, 0], links.index[s]
+            for s in range(at.pointers[level], at.pointers[level + 1]):
+                x, row = link_value[s, 0], at.index[s]
                 for j in range(n_vectors):
                     tail_image[row, j] += x * other[j]
                     tail_eliminated[row, j] += x * back[0, j]
@@ -500,8 +506,8 @@ def lead_project(
                     for j in range(n_vectors):
                         image[level, a, j] += x * lead_weight[level, b, j]
             if tailed:
-                for s in range(links.pointers[level], links.pointers[level + 1]):
-                    row = links.index[s]
+                for s in range(at.pointers[level], at.pointers[level + 1]):
+                    row = at.index[s]
                     for a in range(k):
                         x = link_value[s, a]
                         for j in range(n_vectors):
@@ -516,8 +522,8 @@ def lead_project(
                     for b in range(k):
                         for j in range(n_vectors):
                             back[a, j] += half[level, a, b] * solved[level, b, j]
-                for s in range(links.pointers[level], links.pointers[level + 1]):
-                    row = links.index[s]
+                for s in range(at.pointers[level], at.pointers[level + 1]):
+                    row = at.index[s]
                     for a in range(k):
                         x = link_value[s, a]
                         for j in range(n_vectors):

@@ -4,7 +4,7 @@ The links of level l are those from ``pointers[l]`` to ``pointers[l + 1]``: ``in
 their columns of the tail, ``value`` the rows, K numbers each.
 """
 
-from mixedext.kernels.factor.layout cimport TailLevels
+from mixedext.kernels.factor.layout cimport LevelArrays, TailLevels
 
 
 def link_times(
@@ -55,18 +55,19 @@ def links_times_lam(
     double[:, ::1] edge,                  # in/out: (nnz, k), Lam2' edge
 ):
     """Multiply links by Lam2'; a level's links hold all columns of a tail level or none."""
+    cdef LevelArrays at = levels.at
     cdef Py_ssize_t nnz = edge.shape[0], k = edge.shape[1], s = 0, level, width, f, a, c, d
     cdef double x
     with nogil:
         while s < nnz and lam.shape[1] == 1:
-            x = lam[levels.factor[link_index[s]], 0, 0]  # levels are columns
+            x = lam[at.factor[link_index[s]], 0, 0]  # levels are columns
             for a in range(k):
                 edge[s, a] *= x
             s += 1
         while s < nnz:
-            level = levels.of_column[link_index[s]]
-            width = levels.start[level + 1] - levels.start[level]
-            f = levels.factor[level]
+            level = at.of_column[link_index[s]]
+            width = at.start[level + 1] - at.start[level]
+            f = at.factor[level]
             for a in range(k):
                 if width == 1:
                     edge[s, a] *= lam[f, 0, 0]

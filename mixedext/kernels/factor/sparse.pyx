@@ -8,7 +8,7 @@ A matrix is its lower triangle by columns: ``pointers`` (m + 1,), where the colu
 """
 
 from libc.math cimport log, sqrt
-from mixedext.kernels.factor.layout cimport TailLevels
+from mixedext.kernels.factor.layout cimport LevelArrays, TailLevels
 
 import numpy as np
 
@@ -326,14 +326,16 @@ def congruence(
     double[::1] out,                      # out: (stored,)
 ):
     """out = Lam' A Lam + I."""
+    cdef LevelArrays at = levels.at
     cdef Py_ssize_t level, first, width, s, other, height, offset, i, j, c, d, f, g
     cdef Py_ssize_t n_levels = levels.n_levels
     cdef double x
     cdef double[::1] scale = np.empty(n_levels if lam.shape[1] == 1 else 0)
+    cdef double[::1] block = np.empty(lam.shape[1] ** 2)
     with nogil:
         if lam.shape[1] == 1:
             for j in range(n_levels):
-                scale[j] = lam[levels.factor[j], 0, 0]
+                scale[j] = lam[at.factor[j], 0, 0]
             for j in range(n_levels):
                 x = scale[j]
                 for s in range(pointers[j], pointers[j + 1]):
@@ -341,23 +343,26 @@ def congruence(
                 out[pointers[j]] += 1.0
         else:
             for level in range(n_levels):
-                first = levels.start[level]
-                width = levels.start[level + 1] - first
-                f = levels.factor[level]
+                first = at.start[level]
+                width = at.start[level + 1] - first
+                f = at.factor[level]
                 s = pointers[first]
                 while s < pointers[first + 1]:
-                    other = levels.of_column[rows[s]]
-                    height = levels.start[other + 1] - levels.start[other]
-                    g = levels.factor[other]
+                    other = at.of_column[rows[s]]
+                    height = at.start[other + 1] - at.start[other]
+                    g = at.factor[other]
                     offset = s - pointers[first]
+                    for c in range(height):
+                        for d in range(width):
+                            block[c * width + d] = _entry(
+                                pointers, values, first, offset, c, d
+                            )
                     for j in range(width):
                         for i in range(j if offset == 0 else 0, height):
                             x = 0.0
                             for c in range(height):
                                 for d in range(width):
-                                    x += lam[g, c, i] * lam[f, d, j] * _entry(
-                                        pointers, values, first, offset, c, d
-                                    )
+                                    x += lam[g, c, i] * lam[f, d, j] * block[c * width + d]
                             if offset == 0 and i == j:
                                 x += 1.0
                             out[pointers[first + j] + offset + i - j] = x
@@ -373,6 +378,7 @@ def curvature(
     double[:, :, ::1] out,                # out: (factors, kmax, kmax)
 ):
     """Per factor sum_l [Z'V0^-1 Z Lam]_ll = sum_l [reduced Lam2 C22]_ll."""
+    cdef LevelArrays at = levels.at
     cdef Py_ssize_t level, first, width, s, other, height, offset, a, b, c, d, f, g
     cdef Py_ssize_t n_levels = levels.n_levels
     cdef double x, y
@@ -382,7 +388,7 @@ def curvature(
         out[:, :, :] = 0.0
         if lam.shape[1] == 1:
             for level in range(n_levels):
-                scale[level] = lam[levels.factor[level], 0, 0]
+                scale[level] = lam[at.factor[level], 0, 0]
                 sums[level] = 0.0
             for level in range(n_levels):
                 s = pointers[level]
@@ -394,16 +400,16 @@ def curvature(
                     sums[rows[s]] += x * scale[level]
                 sums[level] += y
             for level in range(n_levels):
-                out[levels.factor[level], 0, 0] += sums[level]
+                out[at.factor[level], 0, 0] += sums[level]
         for level in range(0 if lam.shape[1] == 1 else n_levels):
-            first = levels.start[level]
-            width = levels.start[level + 1] - first
-            f = levels.factor[level]
+            first = at.start[level]
+            width = at.start[level + 1] - first
+            f = at.factor[level]
             s = pointers[first]
             while s < pointers[first + 1]:
-                other = levels.of_column[rows[s]]
-                height = levels.start[other + 1] - levels.start[other]
-                g = levels.factor[other]
+                other = at.of_column[rows[s]]
+                height = at.start[other + 1] - at.start[other]
+                g = at.factor[other]
                 offset = s - pointers[first]
                 # this level: N[other, level]' lam_other C[other, level]
                 for c in range(height):

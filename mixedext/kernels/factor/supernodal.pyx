@@ -7,7 +7,7 @@ arithmetic.  The rows of a supernode are the row list of its first column.
 
 from libc.math cimport log
 from libc.string cimport memcpy
-from mixedext.kernels.factor.layout cimport Supernodes
+from mixedext.kernels.factor.layout cimport NodeArrays, Supernodes
 from scipy.linalg.cython_blas cimport dgemm, dsymm, dsyrk, dtrsm
 from scipy.linalg.cython_lapack cimport dpotrf, dpotri
 
@@ -18,16 +18,17 @@ def fill_panels(
     double[::1] panels,                   # out: (size,) lower trapezoid of every panel
 ):
     """Panels from compressed columns."""
+    cdef NodeArrays at = nodes.at
     cdef Py_ssize_t node, j, i, height, first
     cdef double *column
     cdef const double *source
     with nogil:
         for node in range(nodes.n_nodes):
-            first = nodes.start[node]
-            height = nodes.pointers[first + 1] - nodes.pointers[first]
-            for j in range(nodes.start[node + 1] - first):
-                column = &panels[nodes.place[node] + j * height]
-                source = &values[nodes.pointers[first + j]]
+            first = at.start[node]
+            height = at.pointers[first + 1] - at.pointers[first]
+            for j in range(at.start[node + 1] - first):
+                column = &panels[at.place[node] + j * height]
+                source = &values[at.pointers[first + j]]
                 for i in range(j, height):
                     column[i] = source[i - j]
 
@@ -38,16 +39,17 @@ def read_panels(
     double[::1] values,                   # out: (stored,)
 ):
     """Compressed columns from panels."""
+    cdef NodeArrays at = nodes.at
     cdef Py_ssize_t node, j, i, height, first
     cdef const double *column
     cdef double *target
     with nogil:
         for node in range(nodes.n_nodes):
-            first = nodes.start[node]
-            height = nodes.pointers[first + 1] - nodes.pointers[first]
-            for j in range(nodes.start[node + 1] - first):
-                column = &panels[nodes.place[node] + j * height]
-                target = &values[nodes.pointers[first + j]]
+            first = at.start[node]
+            height = at.pointers[first + 1] - at.pointers[first]
+            for j in range(at.start[node + 1] - first):
+                column = &panels[at.place[node] + j * height]
+                target = &values[at.pointers[first + j]]
                 for i in range(j, height):
                     target[i - j] = column[i]
 
@@ -58,12 +60,13 @@ def read_pivots(
     double[::1] out,                      # out: (m,)
 ):
     """Diagonal of the matrix that the panels hold."""
+    cdef NodeArrays at = nodes.at
     cdef Py_ssize_t node, j, height, first
     for node in range(nodes.n_nodes):
-        first = nodes.start[node]
-        height = nodes.pointers[first + 1] - nodes.pointers[first]
-        for j in range(nodes.start[node + 1] - first):
-            out[first + j] = panels[nodes.place[node] + j * (height + 1)]
+        first = at.start[node]
+        height = at.pointers[first + 1] - at.pointers[first]
+        for j in range(at.start[node + 1] - first):
+            out[first + j] = panels[at.place[node] + j * (height + 1)]
 
 
 def factor_supernodes(
@@ -77,9 +80,10 @@ def factor_supernodes(
 
     Returns (log det, 0) or (nan, order of the minor that is not positive).
     """
+    cdef NodeArrays at = nodes.at
     cdef Py_ssize_t[::1] head = by_node[0], following = by_node[1], reached = by_node[2]
     cdef Py_ssize_t[::1] local = by_column[0], target = by_column[1]
-    cdef Py_ssize_t n_nodes = nodes.n_nodes, node, other, nxt, first, i, j, s, at
+    cdef Py_ssize_t n_nodes = nodes.n_nodes, node, other, nxt, first, i, j, s, reach
     cdef Py_ssize_t column
     cdef bint in_a_row
     cdef int height, width, below, tall, wide, rest, met, left, info = 0, bad = 0
@@ -93,35 +97,35 @@ def factor_supernodes(
         for node in range(n_nodes):
             head[node] = -1
         for node in range(n_nodes):
-            first = nodes.start[node]
-            width = <int> (nodes.start[node + 1] - first)
-            own = nodes.rows + nodes.pointers[first]
-            height = <int> (nodes.pointers[first + 1] - nodes.pointers[first])
-            panel = &panels[nodes.place[node]]
+            first = at.start[node]
+            width = <int> (at.start[node + 1] - first)
+            own = at.rows + at.pointers[first]
+            height = <int> (at.pointers[first + 1] - at.pointers[first])
+            panel = &panels[at.place[node]]
             for i in range(height):
                 local[own[i]] = i
             other = head[node]             # supernodes whose next row lies in this one
             while other != -1:
                 nxt = following[other]
-                column = nodes.start[other]
-                theirs = nodes.rows + nodes.pointers[column]
-                tall = <int> (nodes.pointers[column + 1] - nodes.pointers[column])
-                wide = <int> (nodes.start[other + 1] - column)
-                at = reached[other]
-                s = at
+                column = at.start[other]
+                theirs = at.rows + at.pointers[column]
+                tall = <int> (at.pointers[column + 1] - at.pointers[column])
+                wide = <int> (at.start[other + 1] - column)
+                reach = reached[other]
+                s = reach
                 while s < tall and theirs[s] < first + width:
                     s += 1
-                met, left, rest = <int> (s - at), <int> (tall - at), <int> (tall - s)
-                source = &panels[nodes.place[other] + at]
+                met, left, rest = <int> (s - reach), <int> (tall - reach), <int> (tall - s)
+                source = &panels[at.place[other] + reach]
                 dsyrk(&lower, &no, &met, &wide, &one, source, &tall, &zero, &work[0], &left)
                 if rest > 0:
                     dgemm(&no, &yes, &rest, &met, &wide, &one, source + met, &tall,
                           source, &tall, &zero, &work[met], &left)
                 for i in range(left):
-                    target[i] = local[theirs[at + i]]
+                    target[i] = local[theirs[reach + i]]
                 in_a_row = target[left - 1] - target[0] == left - 1
                 for j in range(met):
-                    column = (theirs[at + j] - first) * height
+                    column = (theirs[reach + j] - first) * height
                     if in_a_row:
                         column += target[0]
                         for i in range(j, left):
@@ -131,7 +135,7 @@ def factor_supernodes(
                             panel[column + target[i]] -= work[j * left + i]
                 reached[other] = s
                 if s < tall:
-                    j = nodes.node_of[theirs[s]]
+                    j = at.node_of[theirs[s]]
                     following[other] = head[j]
                     head[j] = other
                 other = nxt
@@ -146,7 +150,7 @@ def factor_supernodes(
                 dtrsm(&right, &lower, &yes, &no, &below, &width, &one, panel, &height,
                       panel + width, &height)
                 reached[node] = width
-                j = nodes.node_of[own[width]]
+                j = at.node_of[own[width]]
                 following[node] = head[j]
                 head[j] = node
     if bad != 0:
@@ -162,6 +166,7 @@ def solve_supernodes(
     bint transpose,
 ):
     """Overwrite ``b`` by L^-1 b, or by L^-T b."""
+    cdef NodeArrays at = nodes.at
     cdef Py_ssize_t n_nodes = nodes.n_nodes, step, node, first, i, c
     cdef int r = <int> b.shape[1], height, width, below
     cdef char right = b"R", lower = b"L", no = b"N", yes = b"T"
@@ -174,12 +179,12 @@ def solve_supernodes(
     with nogil:
         for step in range(n_nodes):
             node = n_nodes - 1 - step if transpose else step
-            first = nodes.start[node]
-            width = <int> (nodes.start[node + 1] - first)
-            own = nodes.rows + nodes.pointers[first] + width
-            height = <int> (nodes.pointers[first + 1] - nodes.pointers[first])
+            first = at.start[node]
+            width = <int> (at.start[node + 1] - first)
+            own = at.rows + at.pointers[first] + width
+            height = <int> (at.pointers[first + 1] - at.pointers[first])
             below = height - width
-            panel = <double*> &panels[nodes.place[node]]
+            panel = <double*> &panels[at.place[node]]
             target = &b[first, 0]          # (r, width) by columns: b's rows transposed
             if not transpose:
                 dtrsm(&right, &lower, &yes, &no, &r, &width, &one, panel, &height,
@@ -214,6 +219,7 @@ def invert_supernodes(
     With J the supernode, R its rows below and Y = L_RJ L_JJ^-1:
     C_RJ = -C_RR Y and C_JJ = (L_JJ L_JJ')^-1 - Y'C_RJ.
     """
+    cdef NodeArrays at = nodes.at
     cdef Py_ssize_t[::1] local = by_column[0], origin = by_column[1]
     cdef Py_ssize_t n_nodes = nodes.n_nodes, node, other, first, column, tall
     cdef Py_ssize_t i, j, s, stop
@@ -229,13 +235,13 @@ def invert_supernodes(
     cdef const Py_ssize_t *theirs
     with nogil:
         for node in range(n_nodes - 1, -1, -1):
-            first = nodes.start[node]
-            width = <int> (nodes.start[node + 1] - first)
-            own = nodes.rows + nodes.pointers[first] + width
-            height = <int> (nodes.pointers[first + 1] - nodes.pointers[first])
+            first = at.start[node]
+            width = <int> (at.start[node + 1] - first)
+            own = at.rows + at.pointers[first] + width
+            height = <int> (at.pointers[first + 1] - at.pointers[first])
             below = height - width
-            panel = &factor[nodes.place[node]]
-            out = &inverse[nodes.place[node]]
+            panel = &factor[at.place[node]]
+            out = &inverse[at.place[node]]
             for j in range(width):
                 for i in range(j, width):
                     out[j * height + i] = panel[j * height + i]
@@ -245,23 +251,23 @@ def invert_supernodes(
             # C_RR, the lower triangle, one supernode of columns at a time
             s = 0
             while s < below:
-                other = nodes.node_of[own[s]]
-                column = nodes.start[other]
-                theirs = nodes.rows + nodes.pointers[column]
-                tall = nodes.pointers[column + 1] - nodes.pointers[column]
+                other = at.node_of[own[s]]
+                column = at.start[other]
+                theirs = at.rows + at.pointers[column]
+                tall = at.pointers[column + 1] - at.pointers[column]
                 stop = s
-                while stop < below and own[stop] < nodes.start[other + 1]:
+                while stop < below and own[stop] < at.start[other + 1]:
                     stop += 1
                 for i in range(s, stop):
                     origin[i] = own[i] - column
                 if stop < below:
-                    for i in range(nodes.start[other + 1] - column, tall):
+                    for i in range(at.start[other + 1] - column, tall):
                         local[theirs[i]] = i
                     for i in range(stop, below):
                         origin[i] = local[own[i]]
                 in_a_row = origin[below - 1] - origin[s] == below - 1 - s
                 for j in range(s, stop):
-                    source = &inverse[nodes.place[other] + origin[j] * tall]
+                    source = &inverse[at.place[other] + origin[j] * tall]
                     target = &gathered[j * below]
                     if in_a_row:
                         memcpy(target + j, source + origin[j], (below - j) * sizeof(double))
