@@ -15,13 +15,21 @@ def link_times(
 ):
     """Multiply the links of every level by its own small matrix."""
     cdef Py_ssize_t n_levels = right.shape[0], k = right.shape[1], level, s, a, b
-    cdef double x
+    cdef double x, y
+    cdef const double* own
     with nogil:
         for level in range(n_levels):
             if k == 1:
                 x = right[level, 0, 0]
                 for s in range(link_pointers[level], link_pointers[level + 1]):
                     out[s, 0] = x * link_value[s, 0]
+                continue
+            if k == 2:
+                own = &right[level, 0, 0]
+                for s in range(link_pointers[level], link_pointers[level + 1]):
+                    x, y = link_value[s, 0], link_value[s, 1]
+                    out[s, 0] = x * own[0] + y * own[2]
+                    out[s, 1] = x * own[1] + y * own[3]
                 continue
             for s in range(link_pointers[level], link_pointers[level + 1]):
                 for a in range(k):
