@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 
@@ -38,7 +39,15 @@ LAYERS = [
     ["cli"],
     ["__init__", "__main__"],
 ]
+# Of the kernels, likewise; but what stands in one layer does not know each other.
+KERNEL_LAYERS = [
+    ["limits", "reference", "row_major", "triangle"],
+    ["lanes"],
+    ["factor", "laws", "rows", "search"],
+    ["deviance"],
+]
 MODULES = sorted(p.relative_to(PACKAGE) for p in PACKAGE.rglob("*.py"))
+CYTHON = sorted(p.relative_to(PACKAGE) for p in PACKAGE.rglob("*.p[yx][xd]"))
 SOURCES = sorted(
     p.relative_to(PACKAGE) for p in PACKAGE.rglob("*.py*") if p.suffix in (".py", ".pyx")
 )
@@ -87,6 +96,18 @@ def imported(path: Path) -> set[str]:
     return names
 
 
+def cimported(path: Path) -> set[str]:
+    """Dotted names below mixedext that a Cython source cimports or imports."""
+    text = (PACKAGE / path).read_text()
+    assert not re.search(r"^\s*from\s+\.", text, re.MULTILINE), f"{path}: relative import"
+    lines = re.findall(r"^\s*from mixedext\.?(\S*) c?import (.*)", text, re.MULTILINE)
+    names = set(re.findall(r"^\s*c?import mixedext\.(\S+)", text, re.MULTILINE))
+    for module, rest in lines:
+        wholes = {f"{module}.{name}".lstrip(".") for name in re.findall(r"\w+", rest)}
+        names |= {whole for whole in wholes if _is_module(whole)} or {module}
+    return names
+
+
 @pytest.mark.parametrize("path", [p for p in MODULES if imported(p)], ids=str)
 def test_imports_go_one_way(path):
     own = layer_of(dotted(path))
@@ -94,8 +115,21 @@ def test_imports_go_one_way(path):
         assert layer_of(name) <= own, f"{path} imports mixedext.{name}"
 
 
+@pytest.mark.parametrize("path", CYTHON, ids=str)
+def test_kernels_go_one_way(path):
+    layer = {name: number for number, names in enumerate(KERNEL_LAYERS) for name in names}
+    own = dotted(path).split(".")[1]
+    for name in cimported(path):
+        ground, *below = name.split(".")
+        assert ground == "kernels", f"{path} uses mixedext.{name}"
+        assert below[0] == own or layer[below[0]] < layer[own], f"{path} uses {name}"
+
+
 def test_no_cycles():
     graph = {dotted(p): imported(p) for p in MODULES}
+    for path in CYTHON:
+        name = dotted(path)
+        graph[name] = graph.get(name, set()) | cimported(path) - {name}
     state = {}
 
     def visit(name):

@@ -1,12 +1,17 @@
-"""Compiled kernels.  Each works on plain arrays and knows no model.
+"""Compiled kernels, the ground floor.  Each works on plain arrays and knows no model.
 
-``crossproducts``  one pass over the rows: level blocks of Z'Z, Z'[X y], links
-``lead``           the block-diagonal leading factor, level by level
-``dense``          LAPACK on the dense tail
-``one_factor``     deviance and derivatives of one grouping factor; ``lanes`` its arithmetic
-``levels``         levels with the same Z'Z
-``newton``         the trust-region search that all models share
-``sparse``         Cholesky factor and selected inverse of a sparse tail
+``rows``      passes over rows and levels: codes, sums by level, moments
+``factor``    Cholesky factors: the leading factor level by level, dense and sparse tails
+``search``    the trust-region search that all models share
+``deviance``  profiled deviances and their derivatives, for one response and for many
+``laws``      random variables and suprema of exact laws
 
-``reference`` states the same operations in NumPy; the tests compare the two.
+They stand on ``triangle`` (Z_l'Z_l = U'D U of one level), ``lanes`` (several levels at a
+time) and ``row_major`` (BLAS and LAPACK on C-ordered matrices).  ``limits`` holds the
+numbers that they share with Python; ``reference`` states the same operations in NumPy, and
+the tests compare the two.
+
+Each argument of an entry says beside it its shape, and whether it comes in, goes out or is
+scratch.  Arrays that several entries read together are one record (``factor.layout``); no
+entry has more than eight positional arguments.
 """

@@ -37,7 +37,7 @@ cdef extern from *:
     #define MIXEDEXT_ZERO ((mixedext_lane){0.0})
     #define MIXEDEXT_ONE ((mixedext_lane){0.0} + 1.0)
     #define MIXEDEXT_RECIPROCAL(x) (1.0 / (x))
-    /* Cython declares its return values with the type of the function, attribute and all. */
+    /* Cython declares return values with the type of the function, attribute and all. */
     #if MIXEDEXT_LANES > 1
     #pragma GCC diagnostic ignored "-Wattributes"
     #endif

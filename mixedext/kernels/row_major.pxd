@@ -1,4 +1,4 @@
-"""BLAS and LAPACK on C-ordered matrices.  A C-ordered lower triangle is Fortran's upper triangle."""
+"""BLAS and LAPACK on C-ordered matrices, whose lower triangles are Fortran's upper ones."""
 
 from scipy.linalg.cython_blas cimport dgemm, dsyrk, dtrsm
 from scipy.linalg.cython_lapack cimport dgesvd

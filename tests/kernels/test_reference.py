@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers.blocks import plain_blocks
+from mixedext.kernels.factor.layout import TailLevels
 from scipy import linalg
 
 from mixedext.engine.factor import tail
@@ -334,7 +335,8 @@ def test_multiply_by_lam(transpose):
     full = linalg.block_diag(lam[0], lam[1, :1, :1], lam[0])
     a = rng.normal(size=(5, 5))
     left = a.copy()
-    dense.multiply_left(left, level_start, level_factor, lam, transpose, np.empty((2, 5)))
+    levels = TailLevels(level_start, level_factor)
+    dense.multiply_left(left, levels, lam, transpose, np.empty((2, 5)))
     np.testing.assert_allclose(left, (full.T if transpose else full) @ a, **TIGHT)
 
 
@@ -350,8 +352,7 @@ def test_scale_levels_reads_the_lower_triangle_alone(width):
     out = np.empty((m, m))
     dense.scale_levels(
         np.where(np.tri(m), a, np.nan),
-        level_start,
-        level_factor,
+        TailLevels(level_start, level_factor),
         lam,
         np.empty(m),
         np.empty((width, m)),

@@ -1,7 +1,7 @@
 """The profiled deviance of a model with one grouping factor: no factor is stored.
 
-All that the search needs are sums over levels (kernels.one_factor), or over the fewer
-pseudo-levels that pooling leaves (levels).
+All that the search needs are sums over levels (kernels.deviance.one_factor), or over the
+fewer pseudo-levels that pooling leaves (levels).
 """
 
 from __future__ import annotations
@@ -26,18 +26,20 @@ def one_factor_function(
 ) -> OneFactor:
     """The compiled deviance of levels and what varies within them."""
     split = sums.triangle is not None
+    index, value = template(tuple(structures))
     return OneFactor(
-        sums.triangle if split else sums.gram,
-        sums.half if split else sums.cross,
-        split,
-        sums.weight,
-        within.products,
-        within.shift,
-        within.square,
-        *template(tuple(structures)),
-        sum(s.n_theta for s in structures),
-        reml,
-        dof,
+        gram=sums.triangle if split else sums.gram,
+        cross=sums.half if split else sums.cross,
+        split=split,
+        weight=sums.weight,
+        within=within.products,
+        shift=within.shift,
+        square=within.square,
+        index=index,
+        value=value,
+        n_theta=sum(s.n_theta for s in structures),
+        reml=reml,
+        dof=dof,
     )
 
 

@@ -8,7 +8,8 @@ from mixedext.engine.factor.tail import PANEL_SHARE
 from mixedext.engine.factor.templates import covariance_template, squared, template
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.kernels.deviance.several_factors import SeveralFactors
-from mixedext.kernels.factor import links
+from mixedext.kernels.factor.layout import Links, TailLevels
+from mixedext.kernels.factor.links import fill_panel
 
 __all__ = ["is_compiled", "several_factors_function"]
 
@@ -35,38 +36,42 @@ def several_factors_function(
 ) -> SeveralFactors:
     """The compiled deviance of blocks for which ``is_compiled`` holds."""
     structures = tuple(structures)
+    links, link_value = _links(blocks)
     return SeveralFactors(
-        blocks.lead_gram,
-        (blocks.lead_cross.copy(), blocks.tail_cross.copy(), blocks.fixed_gram.copy()),
-        blocks.tail_gram,
-        *_links(blocks),
-        _layout(blocks, structures),
-        template(structures),
-        covariance_template(structures),
-        sum(s.n_theta for s in structures),
-        sum(s.n_gamma for s in structures),
-        reml,
-        dof,
-        squared(structures),
+        lead_gram=blocks.lead_gram,
+        crosses=(
+            blocks.lead_cross.copy(),
+            blocks.tail_cross.copy(),
+            blocks.fixed_gram.copy(),
+        ),
+        tail_gram=blocks.tail_gram,
+        links=links,
+        link_value=link_value,
+        levels=TailLevels(blocks.level_start, blocks.level_factor),
+        columns=_columns(blocks, structures),
+        template=template(structures),
+        basis=covariance_template(structures),
+        n_theta=sum(s.n_theta for s in structures),
+        n_gamma=sum(s.n_gamma for s in structures),
+        reml=reml,
+        dof=dof,
+        squared=squared(structures),
     )
 
 
 def _links(blocks):
-    """Links as a panel, or compressed with their order by tail column; and which."""
+    """Links and their values; None and a panel where most of them are there."""
     pointers, index, value = blocks.link_pointers, blocks.link_index, blocks.link_value
     n_levels, width, m = len(pointers) - 1, value.shape[1], blocks.tail_size
-    starts, by_column = np.empty(m + 1, np.intp), np.empty((2, len(index)), np.intp)
-    panel = len(index) > PANEL_SHARE * n_levels * m
-    if panel:
-        whole = np.zeros((n_levels * width, m))
-        links.fill_panel(pointers, index, value, 0, n_levels, whole)
-        value = whole
-    else:
-        links.links_by_column(pointers, index, starts, *by_column, np.empty(m))
-    return (pointers, index, value, starts, by_column), panel
+    if len(index) <= PANEL_SHARE * n_levels * m:
+        return Links(pointers, index, m), value
+    panel = np.zeros((n_levels * width, m))
+    fill_panel(pointers, index, value, 0, n_levels, panel)
+    return None, panel
 
 
-def _layout(blocks, structures):
+def _columns(blocks, structures):
+    """Where the columns of factors stand among those of all terms, and the reverse."""
     ends = np.cumsum([0, *(s.k for s in structures)])
     count = ends[-1]
     term = np.repeat(np.arange(len(structures)), np.diff(ends))
@@ -78,15 +83,5 @@ def _layout(blocks, structures):
             factor[own], place[own] = number, np.arange(at.start, at.stop)
             columns.append(np.arange(ends[i], ends[i + 1]))
     widths = [sum(structures[i].k for i in f.terms) for f in blocks.factors]
-    level_of = np.repeat(np.arange(len(blocks.level_factor)), np.diff(blocks.level_start))
-    layout = (
-        blocks.level_start,
-        blocks.level_factor,
-        level_of,
-        np.cumsum([0, *widths]),
-        np.concatenate(columns),
-        term,
-        factor,
-        place,
-    )
-    return tuple(np.ascontiguousarray(a, np.intp) for a in layout)
+    out = np.cumsum([0, *widths]), np.concatenate(columns), term, factor, place
+    return tuple(np.ascontiguousarray(a, np.intp) for a in out)

@@ -151,12 +151,10 @@ class Factor:
         lead.lead_response(
             self._shrinkage[0],
             self.half,
-            b.link_pointers,
-            b.link_index,
+            tail.links,
             b.link_value,
             b.lead_cross,
             tail_effect,
-            np.empty((2 * self.width, b.n_fixed)),
             lead_response,
             lead_effect,
         )
@@ -204,16 +202,14 @@ class Factor:
         lead.lead_project(
             b.lead_gram,
             self.half,
-            b.link_pointers,
-            b.link_index,
+            self.tail.links,
             b.link_value,
             lead_weight,
             tail_weight,
-            np.empty(lead_weight.shape[1:]),
-            image,
-            solved,
-            tail_image,
-            eliminated,
+            image=image,
+            solved=solved,
+            tail_image=tail_image,
+            tail_eliminated=eliminated,
         )
         reduced = self.tail.lam_times(tail_image - eliminated, transpose=True)
         self.tail.solve(reduced)

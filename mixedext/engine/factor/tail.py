@@ -12,7 +12,7 @@ import numpy as np
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.engine.threads import blas_threads, get_num_threads, run_pieces, split
 from mixedext.kernels.factor import dense, lead, links, sparse, supernodal
-from mixedext.kernels.rows import pair_sums
+from mixedext.kernels.factor.layout import Links, Supernodes, TailLevels
 
 __all__ = ["DenseTail", "PanelTail", "SparseTail", "SupernodalTail", "make_tail"]
 
@@ -38,24 +38,14 @@ def make_tail(blocks: Blocks) -> DenseTail | SparseTail | SupernodalTail:
 class _Tail:
     def __init__(self, blocks: Blocks):
         self.blocks = blocks
-        self.layout = blocks.level_start, blocks.level_factor
+        self.levels = TailLevels(blocks.level_start, blocks.level_factor)
         widths = [f.width for f in blocks.factors[1:]] or [1]
         self.lam = np.zeros((len(widths), max(widths), max(widths)))
         self.size = blocks.tail_size
         self.cross = np.empty_like(blocks.tail_cross)
         self.scaled = np.empty_like(blocks.link_value)
-        self.level_of = np.repeat(
-            np.arange(len(blocks.level_factor), dtype=np.intp), np.diff(blocks.level_start)
-        )
-        order = np.empty(len(blocks.link_index), np.intp)
-        level, starts = np.empty_like(order), np.empty(self.size + 1, np.intp)
-        # work of a tail column: the pairs that it is the later one of
-        work = np.empty(self.size)
-        links.links_by_column(
-            blocks.link_pointers, blocks.link_index, starts, order, level, work
-        )
-        self.links = blocks.link_pointers, blocks.link_index, starts, order, level
-        self.pieces = split(work)
+        self.links = Links(blocks.link_pointers, blocks.link_index, self.size)
+        self.pieces = split(self.links.work)
         self._gram = _nonzeros(blocks)
         self.inverted = False
 
@@ -69,7 +59,7 @@ class _Tail:
         """Lam2 b, or Lam2'b, as a new array (m, columns)."""
         out = np.array(b, order="C")
         work = np.empty((self.lam.shape[1], out.shape[1]))
-        dense.multiply_left(out, *self.layout, self.lam, transpose, work)
+        dense.multiply_left(out, self.levels, self.lam, transpose, work)
         return out
 
     def reduce(self, half, solved):
@@ -101,9 +91,7 @@ class _Tail:
         edge = np.empty_like(b.link_value)
         links.link_times(b.link_pointers, b.link_value, right, edge)
         work = np.empty(self.lam.shape[1])
-        links.links_times_lam(
-            b.link_index, b.level_start, self.level_of, b.level_factor, self.lam, work, edge
-        )
+        links.links_times_lam(b.link_index, self.levels, self.lam, work, edge)
         return edge
 
     def _forms(self, edge, right, by_level):
@@ -111,8 +99,7 @@ class _Tail:
 
         def piece(first, last):
             out = np.zeros((count, *right.shape[1:]))
-            work = np.empty(right.shape[1])
-            self._quadratic(edge, first, last, by_level, work, out)
+            self._quadratic(edge, first, last, by_level, out)
             return out
 
         # pieces are added in their order, so that the sum has the same bits
@@ -202,7 +189,7 @@ class DenseTail(_Tail):
         self.scratch = np.empty(self.size), np.empty(self.size)
 
     def _subtract(self, first, last):
-        lead.reduce_tail_dense(*self.links, self.scaled, first, last, self.reduced)
+        lead.reduce_tail_dense(self.links, self.scaled, first, last, self.reduced)
 
     def factorize(self):
         """Factor S; returns (log det S, whether it is positive definite)."""
@@ -210,7 +197,7 @@ class DenseTail(_Tail):
         kmax = self.lam.shape[1]
         work = np.empty((kmax if kmax > 1 else 0, self.size))
         dense.scale_levels(
-            self.reduced, *self.layout, self.lam, self.scratch[0], work, self.factor
+            self.reduced, self.levels, self.lam, self.scratch[0], work, self.factor
         )
         with blas_threads(self.size**3 / 6.0):
             log_det, info = dense.factor_cholesky(self.factor)
@@ -232,7 +219,7 @@ class DenseTail(_Tail):
         self.inverted = True
         sums = np.empty_like(self.lam)
         dense.curvature(
-            self.reduced, self.diagonal, *self.layout, self.lam, *self.scratch, sums
+            self.reduced, self.diagonal, self.levels, self.lam, *self.scratch, sums
         )
         return self._block_sums(sums)
 
@@ -258,13 +245,13 @@ class DenseTail(_Tail):
             pointers = b.link_pointers[first : first + SOME_LEVELS + 1]
             parts = np.empty((2, len(pointers) - 1, right.shape[1], count))
             for part, out in zip((solved, signs), parts, strict=True):
-                pair_sums.multiply_links(pointers, b.link_index, edge, part, out)
+                links.multiply_links(pointers, b.link_index, edge, part, out)
             form += np.einsum("lar,lbr->ab", *parts) / count
         return sums, 0.5 * (form + form.T)
 
-    def _quadratic(self, edge, first, last, by_level, work, out):
+    def _quadratic(self, edge, first, last, by_level, out):
         lead.link_quadratic_dense(
-            *self.links, edge, first, last, self.reduced, by_level, work, out
+            self.links, edge, first, last, self.reduced, by_level=by_level, out=out
         )
 
     def multiply_reduced(self, b):
@@ -339,55 +326,23 @@ class _PatternTail(_Tail):
 
     def _subtract(self, first, last):
         lead.reduce_tail_sparse(
-            *self.links,
-            self.scaled,
-            first,
-            last,
-            *self.columns,
-            np.zeros(self.size),
-            self.reduced,
+            self.links, self.scaled, first, last, *self.columns, self.reduced
         )
 
     def _scale(self, out):
-        level_of = self.blocks.pattern.level_of
-        sparse.congruence(
-            *self.columns,
-            *self.layout,
-            level_of,
-            self.lam,
-            self.reduced,
-            np.empty(self.size),
-            out,
-        )
+        sparse.congruence(*self.columns, self.levels, self.lam, self.reduced, out)
 
     def _curvature(self):
         sums = np.empty_like(self.lam)
-        level_of = self.blocks.pattern.level_of
         sparse.curvature(
-            *self.columns,
-            *self.layout,
-            level_of,
-            self.lam,
-            self.reduced,
-            self.inverse,
-            np.empty(self.size),
-            np.empty(self.size),
-            sums,
+            *self.columns, self.levels, self.lam, self.reduced, self.inverse, sums
         )
         return self._block_sums(sums)
 
-    def _quadratic(self, edge, first, last, by_level, work, out):
+    def _quadratic(self, edge, first, last, by_level, out):
+        own = *self.columns, self.inverse
         lead.link_quadratic_sparse(
-            *self.links,
-            edge,
-            first,
-            last,
-            *self.columns,
-            self.inverse,
-            np.empty(self.size),
-            by_level,
-            work,
-            out,
+            self.links, edge, first, last, *own, by_level=by_level, out=out
         )
 
     def multiply_reduced(self, b):
@@ -437,69 +392,46 @@ class SupernodalTail(_PatternTail):
 
     def __init__(self, blocks):
         super().__init__(blocks)
-        start, pointers = blocks.pattern.supernodes, blocks.pattern.pointers
-        width = np.diff(start)
-        height = np.diff(pointers)[start[:-1]]
-        place = np.concatenate([[0], np.cumsum(width * height)])
-        self.panels = start, np.ascontiguousarray(place[:-1], np.intp)
-        self.node_of = np.repeat(np.arange(len(width), dtype=np.intp), width)
-        self.factor = np.empty(place[-1])
+        nodes = Supernodes(*self.columns, blocks.pattern.supernodes)
+        self.nodes = nodes
+        self.factor = np.empty(nodes.size)
         self.inverse_panels = np.empty(0)
-        self.scratch = [np.empty(len(width), np.intp) for _ in range(3)]
-        self.local = np.empty((2, self.size), np.intp)
-        self.tallest, self.widest = int(height.max()), int(width.max())
-        self.most_below = int((height - width).max())
-        self.work = np.empty(self.tallest * self.widest)
+        self.by_node = np.empty((3, nodes.n_nodes), np.intp)
+        self.by_column = np.empty((2, self.size), np.intp)
+        self.work = np.empty(nodes.tallest * nodes.widest)
 
     def factorize(self):
         """Factor S; returns (log det S, whether it is positive definite)."""
         # until C22 is asked for its array holds S
         self._scale(self.inverse)
-        supernodal.fill_panels(self.columns[0], *self.panels, self.inverse, self.factor)
+        supernodal.fill_panels(self.nodes, self.inverse, self.factor)
         with blas_threads():
             log_det, info = supernodal.factor_supernodes(
-                *self.columns,
-                *self.panels,
-                self.node_of,
-                self.factor,
-                *self.scratch,
-                *self.local,
-                self.work,
+                self.nodes, self.factor, self.by_node, self.by_column, self.work
             )
         return log_det, info == 0
 
     def pivots(self):
         """Diagonal of L22."""
-        start, place = self.panels
-        height = np.diff(self.columns[0])[start[:-1]]
-        inner = np.arange(self.size) - start[self.node_of]
-        return self.factor[place[self.node_of] + inner * (height[self.node_of] + 1)]
+        out = np.empty(self.size)
+        supernodal.read_pivots(self.nodes, self.factor, out)
+        return out
 
     def solve(self, b, transpose=False):
         """L22^-1 b, or L22^-T b, in place."""
-        work = np.empty(max(1, self.most_below * b.shape[1]))
-        supernodal.solve_supernodes(
-            *self.columns, *self.panels, self.factor, work, b, transpose
-        )
+        work = np.empty(max(1, self.nodes.most_below * b.shape[1]))
+        supernodal.solve_supernodes(self.nodes, self.factor, work, b, transpose)
 
     def invert(self):
         """Compute C22 on the pattern, and sum_l [N Lam2 C22]_ll."""
         if not len(self.inverse_panels):
             self.inverse_panels = np.empty_like(self.factor)
-            self.gathered = np.empty(max(1, self.most_below**2))
+            self.gathered = np.empty(max(1, self.nodes.most_below**2))
+        scratch = self.by_column, self.gathered, self.work
         with blas_threads():
             supernodal.invert_supernodes(
-                *self.columns,
-                *self.panels,
-                self.node_of,
-                self.factor,
-                *self.local,
-                self.gathered,
-                self.work,
-                self.inverse_panels,
+                self.nodes, self.factor, *scratch, self.inverse_panels
             )
-        supernodal.read_panels(
-            self.columns[0], *self.panels, self.inverse_panels, self.inverse
-        )
+        supernodal.read_panels(self.nodes, self.inverse_panels, self.inverse)
         self.inverted = True
         return self._curvature()

@@ -43,8 +43,6 @@ class TailPattern:
     ----------
     pointers, rows : ndarray
         Row numbers of each scalar column, ascending from the diagonal.
-    level_of : ndarray
-        Tail level of each scalar column.
     n_fill : int
         Stored values that are zero before the factorization.
     supernodes : ndarray or None
@@ -54,7 +52,6 @@ class TailPattern:
 
     pointers: np.ndarray
     rows: np.ndarray
-    level_of: np.ndarray
     n_fill: int
     supernodes: np.ndarray | None = None
 
@@ -278,7 +275,6 @@ class _Symbolic:
         return TailPattern(
             scalar_pointers,
             scalar_rows,
-            np.repeat(np.arange(len(width), dtype=np.intp), width),
             int(scalar_pointers[-1]) - stored,
             None if supernodes is None else start[supernodes],
         )

@@ -164,7 +164,7 @@ class _Dense(_Traces):
                     panel = tail._fill(*piece, left).copy()
                     out += panel.T @ tail._fill(*piece, self.edge)
             else:
-                expected.square_dense(*tail.links, left, self.edge, out)
+                expected.square_dense(tail.links, left, self.edge, out)
                 _mirror(out)
             yield out
 
@@ -256,9 +256,7 @@ class _Slabs(_Traces):
         for e in self.bases[0]:
             out = np.empty(len(rows))
             left = np.ascontiguousarray(self.edge @ e)
-            expected.square_sparse(
-                *tail.links, left, self.edge, pointers, rows, np.zeros(tail.size), out
-            )
+            expected.square_sparse(tail.links, left, self.edge, pointers, rows, out)
             self.squares.append(out)
         self.at = [b.tail_columns(f) for f in range(len(self.bases) - 1)]
         self.level_of = np.repeat(np.arange(len(b.level_factor)), np.diff(b.level_start))

@@ -182,7 +182,6 @@ class _Levels:
         self.elements += (basis[r, a, b],)
         k, width = gram.shape[1], len(basis) * n_fixed
         self.step = max(1, SLAB_SIZE // (k * max(width, k)))
-        self.scratch = np.empty((k, k)), np.empty((2 * k, k))
         self.width = width
 
     def slabs(self, cross, response=None):
@@ -194,7 +193,6 @@ class _Levels:
         k, width = self.gram.shape[1], self.width
         step = min(self.step, len(self.gram))
         given = response is not None
-        half, scratch = np.empty(cross.shape[1:]), self.scratch
         buffers = [
             np.empty((step, k, columns)) for columns in (k, k, cross.shape[2], width)
         ]
@@ -204,8 +202,7 @@ class _Levels:
             own = cross[start : start + self.step]
             root, inner, found, rooted = (buffer[: len(gram)] for buffer in buffers)
             weighted = wide[: len(gram)]
-            levels = gram, own, self.lam, scratch[0], half, scratch[1]
-            expected.level_products(*levels, root, inner, found)
+            expected.reduced_products(gram, own, self.lam, root, inner, found)
             if given:
                 found = np.ascontiguousarray(response[start : start + self.step])
             expected.weigh_responses(*self.elements, found, root, weighted, rooted)

@@ -232,7 +232,7 @@ class LevelStructure:
             edge = np.empty_like(b.link_value)
             links.link_times(b.link_pointers, b.link_value, half, edge)
             square = np.zeros((m, m))
-            expected.square_dense(*self.objective.factor.tail.links, edge, edge, square)
+            expected.square_dense(self.objective.factor.tail.links, edge, edge, square)
             rest[:m, :m] -= square + np.tril(square, -1).T
             cross = np.ascontiguousarray(rest[:m, m:])
             solved = np.ascontiguousarray(solved)

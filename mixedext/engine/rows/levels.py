@@ -14,7 +14,7 @@ import numpy as np
 
 from mixedext.algebra.definiteness import unit_diagonal
 from mixedext.engine.rows.blocks import Blocks
-from mixedext.kernels.rows.levels import classify_levels, pooled_products
+from mixedext.kernels.rows.pooling import classify_levels, pooled_products
 from mixedext.kernels.rows.within import split_levels
 from mixedext.limits import POOLED_EIGENVALUE
 

@@ -153,10 +153,9 @@ def within_from_rows(
 
 def within_chunks(chunks, gram, cross, shift) -> np.ndarray:
     """W from chunks of rows: codes (n,), Z (K, n) and [X y] (n, P)."""
-    k, p = cross.shape[1:]
+    p = cross.shape[2]
     out = np.zeros((p, p))
-    scratch = np.empty((k, k)), np.empty((k, p)), np.empty(k), np.empty(p)
     for codes, z, fixed in chunks:
-        within.within_products(codes, z, fixed, gram, cross, shift, *scratch, out)
+        within.within_products(codes, z, fixed, gram, cross, shift, out)
     within.mirror(out)
     return out

@@ -18,6 +18,7 @@ import numpy as np
 from mixedext.engine.factor.templates import covariance_bases, factor_bases
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.engine.rows.levels import level_sums
+from mixedext.kernels.factor.links import multiply_links
 from mixedext.kernels.rows import pair_sums
 from mixedext.kernels.rows.moments import level_moments
 from mixedext.limits import SIGMA_SHARE
@@ -351,7 +352,7 @@ def _quadratic(blocks, lead_weight, tail_weight):
     if n_tail:
         image = np.empty((n_levels, width, n_tail))
         links = blocks.link_pointers, blocks.link_index, blocks.link_value
-        pair_sums.multiply_links(*links, tail_weight, image)
+        multiply_links(*links, tail_weight, image)
         cross = flat.T @ image.reshape(-1, n_tail)
         out[:n_lead, n_lead:], out[n_lead:, :n_lead] = cross, cross.T
         out[n_lead:, n_lead:] = tail_weight.T @ blocks.multiply_tail_gram(tail_weight)

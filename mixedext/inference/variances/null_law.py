@@ -118,12 +118,13 @@ def null_statistics(
     grid = _ratios(values, nearest) if grid is None else np.ascontiguousarray(grid, float)
     if grid.ndim != 1 or len(grid) < 2 or grid[0] != 0 or not (np.diff(grid) > 0).all():
         raise ValueError("grid must be two or more ratios of variances that ascend from 0")
-    given = (values, whole, counts, float(dof), draws, rest)
+    process = spectral_supremum.Process(values, whole, counts, dof)
     with blas_threads():
         if on_grid:
-            spectral_supremum.grid_suprema(*given, grid, first_peak, out)
+            spectral_supremum.grid_suprema(process, draws, rest, grid, first_peak, out)
         else:
-            spectral_supremum.suprema(*given, grid + nearest, nearest, out)
+            places = grid + nearest
+            spectral_supremum.suprema(process, draws, rest, places, nearest, out)
     return out
 
 
@@ -342,12 +343,10 @@ class NullLaw:
         s, remainder = self.spectrum, np.zeros(len(levels))
         # beyond 1 / mu nothing but the ratio itself changes: the kernel goes on there
         highest = max(HIGHEST, 7.0 - np.log(min(s.values[-1], s.whole[-1])))
+        own = np.ascontiguousarray(s.values, float)
         with blas_threads():
             spectral_supremum.beta_remainders(
-                np.ascontiguousarray(s.values, float),
-                values,
-                counts,
-                float(self.dof),
+                spectral_supremum.Process(own, values, counts, self.dof),
                 np.ascontiguousarray(shares),
                 np.maximum(levels, 0.0),
                 np.linspace(LOWEST, highest, POINTS),

@@ -1,1 +1,1 @@
-"""The profiled deviance and its derivatives, for one response and for many."""
+"""Profiled deviances and their derivatives, for one response and for many."""

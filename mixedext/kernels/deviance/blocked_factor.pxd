@@ -1,6 +1,7 @@
 """The value of the deviance of several grouping factors, for other kernels."""
 
 from mixedext.kernels.deviance.profiled cimport Entries, Profiled
+from mixedext.kernels.factor.layout cimport Links, TailLevels
 
 
 cdef class BlockedFactor(Profiled):
@@ -8,8 +9,8 @@ cdef class BlockedFactor(Profiled):
     cdef Py_ssize_t n_levels, width   # of the leading factor
     cdef Py_ssize_t rows              # of a panel of links: n_levels times width
     cdef Py_ssize_t m, n_tail         # columns and levels of the tail
-    cdef Py_ssize_t n_factors, widest, n_links, n_gamma
-    cdef bint panel
+    cdef Py_ssize_t n_factors, widest, n_gamma
+    cdef bint panel                   # whether links are a panel
     cdef double log_det
     # cross-products
     cdef const double* gram           # (L, K, K)
@@ -19,22 +20,20 @@ cdef class BlockedFactor(Profiled):
     cdef double* tail_cross           # (m, P)
     cdef double* fixed_gram           # (P, P)
     # layout, see BlockedFactor
+    cdef TailLevels levels
     cdef const Py_ssize_t* level_start
     cdef const Py_ssize_t* level_factor
     cdef const Py_ssize_t* level_of
+    cdef Links links                  # None for a panel
+    cdef const Py_ssize_t* link_pointers
+    cdef const Py_ssize_t* link_index
     cdef const Py_ssize_t* factor_start
     cdef const Py_ssize_t* column_of
     cdef const Py_ssize_t* term_of
     cdef const Py_ssize_t* factor_of
     cdef const Py_ssize_t* place_of
-    cdef const Py_ssize_t* link_pointers
-    cdef const Py_ssize_t* link_index
     cdef Entries basis                # Sigma = sum_r gamma_r E_r of all terms
     # for the kernels of the leading factor
-    cdef const Py_ssize_t[::1] pointers_view
-    cdef const Py_ssize_t[::1] index_view
-    cdef const Py_ssize_t[::1] starts_view
-    cdef const Py_ssize_t[:, ::1] by_column_view
     cdef double[:, ::1] scaled_view
     cdef double[:, ::1] reduced_view
     # responses to be taken

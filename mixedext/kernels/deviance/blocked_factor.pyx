@@ -1,8 +1,8 @@
 """The profiled deviance of several grouping factors with a small dense tail.
 
-It is that of ``engine.factor.factor`` and ``engine.factor.tail``, without Python, for models so small
-that calls from Python would take longer than the arithmetic.  Letters are those of the
-theory page: half_l half_l' = D_l eliminates level l of the leading factor,
+It is that of ``engine.factor.factor`` and ``engine.factor.tail``, without Python, for
+models so small that calls from Python would take longer than the arithmetic.  Letters are
+those of the theory page: half_l half_l' = D_l eliminates level l of the leading factor,
 W_l = half_l'(its links), N = Z2'V1^-1 Z2 is what is left of the tail,
 S = Lam2'N Lam2 + I = L L'.
 
@@ -62,15 +62,14 @@ cdef class BlockedFactor(Profiled):
         by other responses.
     tail_gram : ndarray
         (m, m) Z_tail'Z_tail.
-    links : tuple of ndarray
-        Pointers and columns of the links; their values (nnz, K), or all as a panel
-        (L K, m); and by tail column: first link of each column, (2, nnz) numbers of links
-        and levels.
-    panel : bool
-        Whether links are a panel.
-    layout : tuple of ndarray
-        First column and factor of each level of the tail; level of each of its columns;
-        first column of each factor in the order of factors, and which column of all terms
+    links : Links or None
+        None where they are a panel.
+    link_value : ndarray
+        (nnz, K) values of the links, or (L K, m) the panel.
+    levels : TailLevels
+        Those of the tail.
+    columns : tuple of ndarray
+        First column of each factor in the order of factors, and which column of all terms
         each of these is; term, factor, and place in the factor of each column of the terms.
     template, basis : tuple of ndarray
         Elements of lam = sum_r theta_r B_r and Sigma = sum_r gamma_r E_r of all terms side
@@ -86,34 +85,35 @@ cdef class BlockedFactor(Profiled):
     """
 
     def __cinit__(
-        self, lead_gram, crosses, tail_gram, links, panel, layout, template, basis,
-        n_theta, n_gamma, reml, dof, squared,
+        self, *, lead_gram, crosses, tail_gram, links, link_value, levels, columns,
+        template, basis, n_theta, n_gamma, reml, dof, squared,
     ):
         self.n_levels, self.width = lead_gram.shape[0], lead_gram.shape[1]
         self.m, self.p = crosses[1].shape
         self.rows = self.n_levels * self.width
-        self.n_tail, self.n_factors = len(layout[1]), len(layout[3]) - 1
-        self.k, self.n_theta, self.n_gamma = len(layout[4]), n_theta, n_gamma
-        self.widest = max(np.diff(layout[3]).max(initial=1), 1)
-        self.panel, self.n_links = panel, len(links[1])
+        self.levels, self.links, self.panel = levels, links, links is None
+        self.n_tail, self.n_factors = self.levels.n_levels, len(columns[0]) - 1
+        self.k, self.n_theta, self.n_gamma = len(columns[1]), n_theta, n_gamma
+        self.widest = max(np.diff(columns[0]).max(initial=1), 1)
         self.reml, self.dof, self.squared = reml, dof, squared
-        self.pointers_view, self.index_view = links[0], links[1]
-        self.starts_view, self.by_column_view = links[3], links[4]
         # pointers are to these: they stay as long as this does
         crosses = [np.ravel(a) for a in crosses]
-        layout, links = [np.ravel(a) for a in layout], [np.ravel(a) for a in links]
-        lead_gram, tail_gram = np.ravel(lead_gram), np.ravel(tail_gram)
+        columns = [np.ravel(a) for a in columns]
+        lead_gram, tail_gram, link_value = map(np.ravel, (lead_gram, tail_gram, link_value))
         elements = np.ravel(template[0]), np.ravel(basis[0])
         values = np.ravel(template[1]), np.ravel(basis[1])
-        self.arrays = [lead_gram, tail_gram, crosses, layout, links, elements, values]
+        self.arrays = [lead_gram, tail_gram, link_value, crosses, columns, elements, values]
         self.gram, self.tail_gram = _doubles(lead_gram), _doubles(tail_gram)
         self.cross, self.tail_cross = _changed(crosses[0]), _changed(crosses[1])
-        self.fixed_gram, self.link = _changed(crosses[2]), _doubles(links[2])
-        self.link_pointers, self.link_index = _numbers(links[0]), _numbers(links[1])
-        self.level_start, self.level_factor = _numbers(layout[0]), _numbers(layout[1])
-        self.level_of, self.factor_start = _numbers(layout[2]), _numbers(layout[3])
-        self.column_of, self.term_of = _numbers(layout[4]), _numbers(layout[5])
-        self.factor_of, self.place_of = _numbers(layout[6]), _numbers(layout[7])
+        self.fixed_gram, self.link = _changed(crosses[2]), _doubles(link_value)
+        self.level_start, self.level_factor = self.levels.at.start, self.levels.at.factor
+        self.level_of = self.levels.at.of_column
+        if not self.panel:
+            self.link_pointers = self.links.at.pointers
+            self.link_index = self.links.at.index
+        self.factor_start, self.column_of = _numbers(columns[0]), _numbers(columns[1])
+        self.term_of, self.factor_of = _numbers(columns[2]), _numbers(columns[3])
+        self.place_of = _numbers(columns[4])
         self.template = _entries(elements[0], values[0])
         self.basis = _entries(elements[1], values[1])
         self._allocate()
@@ -122,7 +122,7 @@ cdef class BlockedFactor(Profiled):
         cdef Py_ssize_t m = self.m, p = self.p, rows = self.rows, width = self.width
         cdef Py_ssize_t k = self.k, c = self.widest, i
         cdef Py_ssize_t blocks = self.n_levels * width * width
-        shape = (rows, m) if self.panel else (self.n_links, width)
+        shape = (rows, m) if self.panel else (self.links.n_links, width)
         self.scaled_view, self.reduced_view = np.empty(shape), np.empty((m, m))
         if self.scaled_view.size:
             self.scaled = &self.scaled_view[0, 0]
@@ -352,12 +352,8 @@ cdef class BlockedFactor(Profiled):
         self.link_times(self.half, self.scaled)
         if self.panel:
             subtract_square(self.rows, self.m, self.scaled, self.reduced)
-        elif self.n_links:
-            subtract_products(
-                self.pointers_view, self.index_view, self.starts_view,
-                self.by_column_view[0], self.by_column_view[1], self.scaled_view, 0,
-                self.m, self.reduced_view,
-            )
+        elif self.links.n_links:
+            subtract_products(self.links, self.scaled_view, 0, self.m, self.reduced_view)
         self.link_transposed(
             self.scaled, self.solved, self.p, -1.0, self.tail_reduced
         )

@@ -10,17 +10,16 @@ so that no digits are lost however large or small Sigma A is.
 """
 
 from libc.math cimport sqrt
-
+from mixedext.kernels.factor.layout cimport LinkArrays, Links
 from mixedext.kernels.triangle cimport split_level
 
+import numpy as np
 
-def level_products(
+
+def reduced_products(
     const double[:, :, ::1] gram,     # in: (L, k, k)
     const double[:, :, ::1] cross,    # in: (L, k, P); P may be 0
     const double[:, ::1] lam,         # in: (k, k)
-    double[:, ::1] triangle,          # scratch: (k, k)
-    double[:, ::1] half,              # scratch: (k, P)
-    double[:, ::1] work,              # scratch: (2 k, k)
     double[:, :, ::1] root,           # out: (L, k, k) H
     double[:, :, ::1] inner,          # out: (L, k, k) Z_l'V_1^-1 Z_l
     double[:, :, ::1] response,       # out: (L, k, P) Z_l'V_1^-1 X
@@ -28,6 +27,8 @@ def level_products(
     """H, Z_l'V_1^-1 Z_l and Z_l'V_1^-1 X of every level."""
     cdef Py_ssize_t k = gram.shape[1], p = cross.shape[2], level, a, b, c, j
     cdef double x, d
+    cdef double[:, ::1] triangle = np.empty((k, k)), half = np.empty((k, p))
+    cdef double[:, ::1] work = np.empty((2 * k, k))
     cdef double* fixed = &half[0, 0] if p > 0 else NULL
     with nogil:
         for level in range(gram.shape[0]):
@@ -87,14 +88,14 @@ def level_products(
 
 
 def weigh_responses(
-    const Py_ssize_t[::1] member,     # in: elements of the basis that are not zero: r,
-    const Py_ssize_t[::1] row,        # in: ... a
-    const Py_ssize_t[::1] column,     # in: ... and b,
-    const double[::1] value,          # in: ... E_r[a, b]
-    const double[:, :, ::1] response, # in: (L, k, P) T_l
-    const double[:, :, ::1] root,     # in: (L, k, k) H_l
-    double[:, :, ::1] weighted,       # out: (L, k, R P): E_r T_l side by side, if L > 0
-    double[:, :, ::1] rooted,         # out: (L, k, R P): H_l E_r T_l
+    const Py_ssize_t[::1] member,      # in: (count,) r of elements E_r[a, b] not zero,
+    const Py_ssize_t[::1] row,         # in: (count,) ... a
+    const Py_ssize_t[::1] column,      # in: (count,) ... and b,
+    const double[::1] value,           # in: (count,) ... E_r[a, b]
+    const double[:, :, ::1] response,  # in: (L, k, P) T_l
+    const double[:, :, ::1] root,      # in: (L, k, k) H_l
+    double[:, :, ::1] weighted,        # out: (L, k, R P): E_r T_l side by side, if L > 0
+    double[:, :, ::1] rooted,          # out: (L, k, R P): H_l E_r T_l
 ):
     """E_r T_l and H_l E_r T_l for every element r of the covariance."""
     cdef Py_ssize_t k = response.shape[1], p = response.shape[2]
@@ -119,7 +120,8 @@ def weigh_responses(
                     for j in range(p):
                         out[j] += x * own[j]
                 for a in range(k):
-                    x, out = value[s] * root[level, a, row[s]], &rooted[level, a, member[s] * p]
+                    x = value[s] * root[level, a, row[s]]
+                    out = &rooted[level, a, member[s] * p]
                     for j in range(p):
                         out[j] += x * own[j]
 
@@ -144,49 +146,43 @@ cdef inline void _add_products(
 
 
 def square_dense(
-    const Py_ssize_t[::1] link_pointers,
-    const Py_ssize_t[::1] link_index,
-    const Py_ssize_t[::1] column_pointers,  # in: (m + 1,) links of each tail column ...
-    const Py_ssize_t[::1] column_link,      # in: ... their numbers, ascending
-    const Py_ssize_t[::1] column_level,     # in: ... and levels
-    const double[:, ::1] left,              # in: (nnz, k)
-    const double[:, ::1] right,             # in: (nnz, k)
-    double[:, ::1] out,                     # in/out: lower triangle += sum_l left right'
+    Links links,
+    const double[:, ::1] left,        # in: (nnz, k)
+    const double[:, ::1] right,       # in: (nnz, k)
+    double[:, ::1] out,               # in/out: (m, m) lower triangle += sum_l left right'
 ):
     """Symmetric sum over the levels of the lead of products of their links, dense."""
+    cdef LinkArrays at = links.at
     cdef Py_ssize_t k = left.shape[1], row, s, link
     with nogil:
         for row in range(out.shape[0]):
-            for s in range(column_pointers[row], column_pointers[row + 1]):
-                link = column_link[s]
+            for s in range(at.column_start[row], at.column_start[row + 1]):
+                link = at.column_link[s]
                 _add_products(
-                    &out[row, 0], &link_index[0], &right[0, 0], &left[link, 0],
-                    link_pointers[column_level[s]], link + 1, k,
+                    &out[row, 0], at.index, &right[0, 0], &left[link, 0],
+                    at.pointers[at.column_level[s]], link + 1, k,
                 )
 
 
 def square_sparse(
-    const Py_ssize_t[::1] link_pointers,
-    const Py_ssize_t[::1] link_index,
-    const Py_ssize_t[::1] column_pointers,
-    const Py_ssize_t[::1] column_link,
-    const Py_ssize_t[::1] column_level,
-    const double[:, ::1] left,
-    const double[:, ::1] right,
-    const Py_ssize_t[::1] pointers,       # in: (m + 1,) lower triangle by columns ...
-    const Py_ssize_t[::1] rows,           # in: ... the row numbers
-    double[::1] whole,                    # scratch: (m,), zeros on entry and return
-    double[::1] out,                      # out: the sum on that pattern
+    Links links,
+    const double[:, ::1] left,        # in: (nnz, k)
+    const double[:, ::1] right,       # in: (nnz, k)
+    const Py_ssize_t[::1] pointers,   # in: (m + 1,) lower triangle by columns ...
+    const Py_ssize_t[::1] rows,       # in: (stored,) ... the row numbers
+    double[::1] out,                  # out: (stored,) the sum on that pattern
 ):
     """The same for a tail whose lower triangle is stored by columns."""
+    cdef LinkArrays at = links.at
     cdef Py_ssize_t k = left.shape[1], column, s, link
+    cdef double[::1] whole = np.zeros(links.n_columns)
     with nogil:
-        for column in range(pointers.shape[0] - 1):
-            for s in range(column_pointers[column], column_pointers[column + 1]):
-                link = column_link[s]
+        for column in range(links.n_columns):
+            for s in range(at.column_start[column], at.column_start[column + 1]):
+                link = at.column_link[s]
                 _add_products(
-                    &whole[0], &link_index[0], &right[0, 0], &left[link, 0],
-                    link, link_pointers[column_level[s] + 1], k,
+                    &whole[0], at.index, &right[0, 0], &left[link, 0],
+                    link, at.pointers[at.column_level[s] + 1], k,
                 )
             for s in range(pointers[column], pointers[column + 1]):
                 out[s] = whole[rows[s]]

@@ -1,7 +1,18 @@
 """The profiled deviance of one grouping factor, for other kernels."""
 
-from mixedext.kernels.lanes cimport lane
 from mixedext.kernels.deviance.profiled cimport Entries, Profiled
+from mixedext.kernels.lanes cimport lane
+
+
+cdef struct Levels:
+    # Cross-products of the levels of the factor.  Passed by value: through a pointer all
+    # would be read from memory again in every loop.
+    Py_ssize_t k, p
+    const double* gram                # (L, k, k) and ...
+    const double* cross               # ... (L, k, p)
+    bint split                        # whether these are D and U, and C
+    const double* shift               # (p - 1,) times X is taken off y; NULL: nothing is
+    const double* weight              # (L,) how often a gram counts; NULL: once
 
 
 cdef class OneFactor(Profiled):
@@ -13,12 +24,8 @@ cdef class OneFactor(Profiled):
     cdef const Py_ssize_t[:, ::1] index_view
     cdef const double[::1] value_view
     cdef Py_ssize_t n_levels, n_pairs
-    cdef const double* gram
-    cdef const double* cross
-    cdef const double* weight         # NULL: every level counts once
+    cdef Levels levels
     cdef const double* within
-    cdef const double* shift          # NULL: none
-    cdef bint split
     cdef double square
     cdef double log_det
     cdef char* buffer

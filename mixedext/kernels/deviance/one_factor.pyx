@@ -8,10 +8,11 @@ triangular (an index l is left out), C = U^-T c_l, and
 
 nothing but sums of positive terms is left, for lam of any size and rank:
 
-    [X y]'V0^-1[X y] = W + sum_l C'L^-T d^-1 L^-1 C,   log det M_l = log det d - log det D,
-    N_l = [Z'V0^-1 Z]_l = E'd^-1 E                     S_l = [Z'V0^-1[X y]]_l = E'd^-1 L^-1 C
+    [X y]'V0^-1[X y] = W + sum_l C'L^-T d^-1 L^-1 C,  log det M_l = log det d - log det D,
+    N_l = [Z'V0^-1 Z]_l = E'd^-1 E,  S_l = [Z'V0^-1[X y]]_l = E'd^-1 L^-1 C
 
-where W holds the cross-products of what Z leaves of [X y] within levels (engine.rows.within).
+where W holds the cross-products of what Z leaves of [X y] within levels
+(engine.rows.within).
 With v_l = S_l (y - X beta), T_l = S_l L_X^-T, d degrees of freedom and r2 = y'P0 y,
 
     score S = sum_l N_l - d/r2 v_l v_l' - [REML] T_l T_l'           (d dev / d Sigma)
@@ -19,7 +20,7 @@ With v_l = S_l (y - X beta), T_l = S_l L_X^-T, d degrees of freedom and r2 = y'P
     x_r = sum_l T_l'E_r v_l,  a_r = sum_l v_l'E_r v_l.
 
 Nothing of the length of the levels is stored.  A level may count several times
-(``weight``): levels with the same A_l are pooled, see ``pool_levels``.
+(``weight``): levels with the same A_l are pooled (engine.rows.levels).
 """
 
 from libc.math cimport INFINITY, log
@@ -47,32 +48,31 @@ cdef enum:
 
 
 cdef inline void _load(
-    Py_ssize_t k, Py_ssize_t p, Py_ssize_t start, Py_ssize_t stop,
-    const double* gram, const double* cross, bint split, const double* shift,
-    lane* a, lane* c,
+    Levels levels, Py_ssize_t start, Py_ssize_t stop, lane* a, lane* c
 ) noexcept nogil:
     # D and U into ``a``, C for [X, y - X shift] into ``c``.
-    cdef Py_ssize_t i, j
+    cdef Py_ssize_t k = levels.k, p = levels.p, i, j
+    cdef const double* shift = levels.shift
     cdef lane x
-    load_levels(gram, k * k, start, stop, k * k, a)
-    load_levels(cross, k * p, start, stop, k * p, c)
+    load_levels(levels.gram, k * k, start, stop, k * k, a)
+    load_levels(levels.cross, k * p, start, stop, k * p, c)
     if shift != NULL:
         for i in range(k):
             x = c[i * p + p - 1]
             for j in range(p - 1):
                 x -= c[i * p + j] * shift[j]
             c[i * p + p - 1] = x
-    if not split:
+    if not levels.split:
         split_levels(k, p, a, c)
 
 
 cdef cloned_int _sum_values(
-    Py_ssize_t k, Py_ssize_t p, Py_ssize_t start, Py_ssize_t stop,
-    const double* gram, const double* cross, bint split, const double* shift,
-    const double* weight, const double* lam,
+    Levels levels, Py_ssize_t start, Py_ssize_t stop, const double* lam,
     lane* scratch, lane* sums, double* log_det,
 ) noexcept nogil:
     """Add C'L^-T d^-1 L^-1 C (lower triangle) to ``sums``, log det M_l to ``log_det``."""
+    cdef Py_ssize_t k = levels.k, p = levels.p
+    cdef const double* weight = levels.weight
     cdef lane* a = scratch
     cdef lane* lower = a + k * k
     cdef lane* inverse = lower + k * k
@@ -88,7 +88,7 @@ cdef cloned_int _sum_values(
     product[0] = ONE
     for group in range((stop - start + LANES - 1) // LANES):
         level = start + group * LANES
-        _load(k, p, level, stop, gram, cross, split, shift, a, c)
+        _load(levels, level, stop, a, c)
         factor_levels(k, a, lam, work, work + k, lower, inverse, ratio)
         if weight == NULL:
             product[0] *= ratio[0]
@@ -123,13 +123,13 @@ cdef cloned_int _sum_values(
 
 
 cdef cloned_int _sum_derivatives(
-    Py_ssize_t k, Py_ssize_t p, Py_ssize_t start, Py_ssize_t stop,
-    const double* gram, const double* cross, bint split, const double* shift,
-    const double* weight, const double* lam, const double* change, bint reml,
-    lane* scratch, lane* sums,
+    Levels levels, Py_ssize_t start, Py_ssize_t stop, const double* lam,
+    const double* change, bint reml, lane* scratch, lane* sums,
 ) noexcept nogil:
     """Add N, v v', T T', v (x) T and (v v') (x) N to ``sums``."""
+    cdef Py_ssize_t k = levels.k, p = levels.p
     cdef Py_ssize_t n_pairs = k * (k + 1) // 2, rank = p - 1
+    cdef const double* weight = levels.weight
     cdef lane* a = scratch
     cdef lane* lower = a + k * k
     cdef lane* inverse = lower + k * k
@@ -151,7 +151,7 @@ cdef cloned_int _sum_derivatives(
     cdef lane x
     for group in range((stop - start + LANES - 1) // LANES):
         level = start + group * LANES
-        _load(k, p, level, stop, gram, cross, split, shift, a, c)
+        _load(levels, level, stop, a, c)
         factor_levels(k, a, lam, work, work + k, lower, inverse, work + 2 * k)
         # e = L^-1 D U, f = d^-1 e
         for i in range(k):
@@ -238,7 +238,7 @@ cdef class OneFactor(Profiled):
     ----------
     gram, cross : ndarray
         (L, K, K) Z_l'Z_l and (L, K, P) Z_l'[X y]; or if ``split`` D and U in one matrix,
-        and C (see ``kernels.within.split``).
+        and C (see ``kernels.rows.within.split_levels``).
     split : bool
         What ``gram`` and ``cross`` are.
     weight : ndarray or None
@@ -261,12 +261,12 @@ cdef class OneFactor(Profiled):
     """
 
     def __cinit__(
-        self, gram, cross, split, weight, within, shift, square, index, value, n_theta,
+        self, *, gram, cross, split, weight, within, shift, square, index, value, n_theta,
         reml, dof,
     ):
-        cdef Py_ssize_t k, p, n_pairs, n_scratch, n_sums, n_total, n_double
+        cdef Py_ssize_t k, p, n_pairs, n_scratch, n_sums, n_double
         self.gram_view, self.cross_view = gram, cross
-        self.within_view, self.split, self.square = within, split, square
+        self.within_view, self.square = within, square
         self.index_view, self.value_view = index, value
         self.n_levels, self.k = gram.shape[0], gram.shape[1]
         self.p, self.n_theta = within.shape[0], n_theta
@@ -274,16 +274,18 @@ cdef class OneFactor(Profiled):
         if cross.shape != (self.n_levels, k, p) or index.shape[1] != len(value):
             raise ValueError("the cross-products do not fit together")
         self.reml, self.dof = reml, dof
+        self.levels.k, self.levels.p, self.levels.split = k, p, split
         if self.n_levels:
-            self.gram, self.cross = &self.gram_view[0, 0, 0], &self.cross_view[0, 0, 0]
+            self.levels.gram = &self.gram_view[0, 0, 0]
+            self.levels.cross = &self.cross_view[0, 0, 0]
         if weight is not None:
             self.weight_view = weight
             if self.n_levels:
-                self.weight = &self.weight_view[0]
+                self.levels.weight = &self.weight_view[0]
         self.within = &self.within_view[0, 0]
         if shift is not None and len(shift):
             self.shift_view = shift
-            self.shift = &self.shift_view[0]
+            self.levels.shift = &self.shift_view[0]
         self.template.count = len(value)
         self.template.member = &self.index_view[0, 0]
         self.template.row = &self.index_view[1, 0]
@@ -336,8 +338,8 @@ cdef class OneFactor(Profiled):
             start, stop = block * BLOCK, min((block + 1) * BLOCK, self.n_levels)
             memset(self.sums, 0, size * sizeof(lane))
             _sum_values(
-                self.k, p, start, stop, self.gram, self.cross, self.split, self.shift,
-                self.weight, self.lam, self.scratch, self.sums, &self.log_det,
+                self.levels, start, stop, self.lam, self.scratch, self.sums,
+                &self.log_det,
             )
             _add_up(self.sums, size, self.total)
 
@@ -416,8 +418,8 @@ cdef class OneFactor(Profiled):
             start, stop = block * BLOCK, min((block + 1) * BLOCK, self.n_levels)
             memset(self.sums, 0, size * sizeof(lane))
             _sum_derivatives(
-                k, p, start, stop, self.gram, self.cross, self.split, self.shift,
-                self.weight, self.lam, self.change, self.reml, self.scratch, self.sums,
+                self.levels, start, stop, self.lam, self.change, self.reml,
+                self.scratch, self.sums,
             )
             _add_up(self.sums, size, self.total)
         self.set_scores()
@@ -520,8 +522,8 @@ cdef class OneFactor(Profiled):
         cdef Py_ssize_t i, j, p = self.p
         out = super().fixed
         cdef double[:, ::1] view = out
-        if self.shift != NULL:  # y = (y - X shift) + X shift
+        if self.levels.shift != NULL:  # y = (y - X shift) + X shift
             for i in range(p - 1):
                 for j in range(i + 1):
-                    view[p - 1, j] += self.shift[i] * view[i, j]
+                    view[p - 1, j] += self.levels.shift[i] * view[i, j]
         return out

@@ -1,4 +1,4 @@
-"""A profiled deviance: its terms side by side, its fixed block, and one response of many."""
+"""A profiled deviance: terms side by side, the fixed block, and one response of many."""
 
 from mixedext.kernels.search.newton cimport Function
 

@@ -1,4 +1,4 @@
-"""A profiled deviance: its terms side by side, its fixed block, and one response of many."""
+"""A profiled deviance: terms side by side, the fixed block, and one response of many."""
 
 from libc.math cimport log, sqrt
 from libc.string cimport memset
@@ -19,7 +19,7 @@ cdef class Profiled(Function):
             )
 
     cdef bint factor_fixed(self) noexcept nogil:
-        """Cholesky factor in place of the lower triangle of ``fixed_root``; if it exists."""
+        """Cholesky factor in the lower triangle of ``fixed_root``; whether it exists."""
         cdef Py_ssize_t p = self.p, i, j, c
         cdef double* root = self.fixed_root
         cdef double x

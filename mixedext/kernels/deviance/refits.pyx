@@ -1,16 +1,16 @@
 """Many fits of one model: only the response differs; Z'Z, Z'X and X'X are shared.
 
 With one grouping factor a replicate brings C_l = U^-T Z_l'r and its row of W (see
-kernels.one_factor) for its residual r = y - QQ'y, or for y itself, scaled; with several
-(kernels.several_factors) Z'r.
+``one_factor``) for its residual r = y - QQ'y, or for y itself, scaled; with several
+(``several_factors``) Z'r.
 """
 
 from libc.math cimport INFINITY, fabs, hypot, isfinite, sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
-from mixedext.kernels.search.newton cimport Newton
 from mixedext.kernels.deviance.profiled cimport Profiled
 from mixedext.kernels.row_major cimport left_singular
+from mixedext.kernels.search.newton cimport Newton
 
 import numpy as np
 
@@ -298,11 +298,12 @@ cdef class _Refit:
 def refit_responses(
     Profiled function,                    # has been given the responses
     const double[:, ::1] start,           # in: (R, n_theta)
+    *,
     const double[:, ::1] others,          # in: (S, n_theta) more starts
     bint thorough,                        # in: whether to try them always
     const double[:, ::1] rivals,          # in: (T, n_theta) lam = I of each term, or none
     bint all_terms,                       # in: whether to try all terms together, too
-    const Py_ssize_t[::1] term_start,     # in: first column of every term, and their end
+    const Py_ssize_t[::1] term_start,     # in: (terms + 1,) their first columns, and end
     const double[:, ::1] inverse,         # in: (K, K) T^-1 of the terms, block-diagonal
     Py_ssize_t max_iterations,
     double[:, ::1] theta,                 # out: (R, n_theta) in the data's units
@@ -385,6 +386,7 @@ def split_responses(
 def draw_responses(
     const double[:, ::1] normal,          # in: (R, L K + free) standard normal
     const double[::1] rest,               # in: (R,) squares of what [Z X] leaves of y
+    *,
     const double[:, :, ::1] root,         # in: (L, K, K) f_l = root_l g_l: Q_l'y
     const double[:, :, ::1] triangle,     # in: (L, K, K) D and U
     const double[:, :, ::1] half,         # in: (L, K, P) C of [X .]
@@ -405,17 +407,17 @@ def draw_responses(
     Z leaves of Q'Q, and the squares of the rest of y are sigma^2 chi^2.
     """
     cdef Py_ssize_t n_levels = root.shape[0], k = root.shape[1], rank = fixed_root.shape[0]
-    cdef Py_ssize_t free = fixed_root.shape[1], r, level, i, j, at
+    cdef Py_ssize_t n_free = fixed_root.shape[1], r, level, i, j, at
     cdef double x, square, scale
     with nogil:
         for r in range(normal.shape[0]):
             square = rest[r]
             for i in range(rank):
                 x = 0.0
-                for j in range(free):
+                for j in range(n_free):
                     x += fixed_root[i, j] * normal[r, n_levels * k + j]
                 on_basis[r, i] = within[r, i] = x
-            for j in range(free):
+            for j in range(n_free):
                 square += normal[r, n_levels * k + j] ** 2
             within[r, rank] = square
             for level in range(n_levels):

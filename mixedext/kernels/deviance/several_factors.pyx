@@ -7,15 +7,15 @@ r2 = y'P0 y, and sums over the levels l of a factor,
     AI_rs = d/r2 [ w_r'N w_s - x_r'x_s ] - d/r2^2 a_r a_s,
     w_r = E_r v,  x_r = T'w_r,  a_r = v'w_r
 
-as in ``engine.deviance.profiled``.  C22 = S^-1 of the tail, K_l = (I + Sigma A_l)^-1 of a level of
-the lead.
+as in ``engine.deviance.profiled``.  C22 = S^-1 of the tail, K_l = (I + Sigma A_l)^-1 of a
+level of the lead.
 """
 
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from mixedext.kernels.deviance.blocked_factor cimport BlockedFactor
-from mixedext.kernels.factor.lead cimport add_quadratics
 from mixedext.kernels.deviance.profiled cimport Entries
+from mixedext.kernels.factor.lead cimport add_quadratics
 from mixedext.kernels.row_major cimport (
     mirror_lower,
     multiply,
@@ -68,10 +68,10 @@ cdef class SeveralFactors(BlockedFactor):
     cdef double* score                # of all terms, side by side
     cdef double* curvature            # (factors, ...) sums of N_ll, then S
 
-    def __cinit__(self, *args):
+    def __cinit__(self, **parameters):
         cdef Py_ssize_t m = self.m, p = self.p, rows = self.rows, width = self.width
         cdef Py_ssize_t count = self.n_gamma, c = self.widest, i
-        shape = (rows, m) if self.panel else (self.n_links, width)
+        shape = (rows, m) if self.panel else (self.links.n_links, width)
         self.edge_view, self.inverse_view = np.empty(shape), np.empty((m, m))
         self.work_view, self.form_view = np.empty(width), np.empty((1, width, width))
         if self.edge_view.size:
@@ -295,15 +295,14 @@ cdef class SeveralFactors(BlockedFactor):
                         self.curvature[a * k + b] -= x
                         if a != b:
                             self.curvature[b * k + a] -= x
-        elif self.n_links:
+        elif self.links.n_links:
             self.lam_times_links(edge)
             for a in range(k):
                 for b in range(k):
                     self.form_view[0, a, b] = 0.0
             add_quadratics(
-                self.pointers_view, self.index_view, self.starts_view,
-                self.by_column_view[0], self.by_column_view[1], self.edge_view, 0, m,
-                self.inverse_view, False, self.work_view, self.form_view,
+                self.links, self.edge_view, 0, m, self.inverse_view, False,
+                self.work_view, self.form_view,
             )
             for a in range(k):
                 for b in range(k):
@@ -357,7 +356,7 @@ cdef class SeveralFactors(BlockedFactor):
         cdef Py_ssize_t s = 0, k = self.width, level, width, a, c, d
         cdef Py_ssize_t area = self.widest * self.widest
         cdef const double* root
-        while s < self.n_links:
+        while s < self.links.n_links:
             level = self.level_of[self.link_index[s]]
             width = self.level_start[level + 1] - self.level_start[level]
             root = self.root + (self.level_factor[level] + 1) * area

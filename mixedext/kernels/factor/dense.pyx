@@ -4,12 +4,13 @@ A C-ordered lower triangle is Fortran's upper triangle, hence ``uplo = "U"`` thr
 """
 
 from libc.math cimport log
+from mixedext.kernels.factor.layout cimport LevelArrays, TailLevels
 from scipy.linalg.cython_blas cimport dsymm, dsyrk, dtrsm
 from scipy.linalg.cython_lapack cimport dpotrf, dpotri
 
 
 def factor_cholesky(double[:, ::1] a):
-    """Replace the lower triangle of ``a`` by its Cholesky factor L.
+    """Replace the lower triangle of ``a`` (n, n) by its Cholesky factor L.
 
     Returns (log det of the matrix, 0) or (nan, order of the minor that is not positive).
     """
@@ -30,7 +31,7 @@ def factor_cholesky(double[:, ::1] a):
 
 
 def solve_cholesky(const double[:, ::1] factor, double[:, ::1] b, bint transpose):
-    """Overwrite ``b`` (n, r) by L^-1 b, or by L^-T b."""
+    """Overwrite ``b`` (n, r) by L^-1 b, or by L^-T b, for L (n, n)."""
     cdef int n = <int> factor.shape[0], r = <int> b.shape[1]
     cdef char side = b"R", uplo = b"U", trans = b"T" if transpose else b"N", diag = b"N"
     cdef double one = 1.0
@@ -42,7 +43,7 @@ def solve_cholesky(const double[:, ::1] factor, double[:, ::1] b, bint transpose
 
 
 def invert_upper(double[:, ::1] a):
-    """Replace L', in the upper triangle of ``a``, by the upper triangle of (L L')^-1."""
+    """Replace L' by (L L')^-1, both in the upper triangle of ``a`` (n, n)."""
     cdef int n = <int> a.shape[0], info = 0
     cdef char uplo = b"L"
     if n == 0:
@@ -52,18 +53,20 @@ def invert_upper(double[:, ::1] a):
 
 
 def transpose_lower(const double[:, ::1] a, double[:, ::1] out):
-    """Copy the lower triangle of ``a`` into the upper triangle of ``out``, by tiles."""
+    """Copy the lower triangle of ``a`` into the upper one of ``out``, both (n, n)."""
     cdef Py_ssize_t n = a.shape[0], i, j, i0, j0
     with nogil:
         for i0 in range(0, n, 32):
             for j0 in range(0, i0 + 1, 32):
-                for i in range(i0, min(i0 + 32, n)):
+                for i in range(i0, min(i0 + 32, n)):  # by tiles
                     for j in range(j0, min(j0 + 32, i + 1)):
                         out[j, i] = a[i, j]
 
 
 def multiply_lower(
-    const double[:, ::1] a, const double[::1] diagonal, const double[:, ::1] b,
+    const double[:, ::1] a,               # in: (m, m)
+    const double[::1] diagonal,           # in: (m,)
+    const double[:, ::1] b,               # in: (m, r)
     double[:, ::1] out,                   # out: (m, r) A b
 ):
     """Product with the symmetric A: strict lower triangle of ``a``, and its diagonal."""
@@ -82,7 +85,7 @@ def multiply_lower(
 
 
 def subtract_square(const double[:, ::1] w, double[:, ::1] a):
-    """Lower triangle of ``a`` less that of w'w, for ``w`` (r, m)."""
+    """Lower triangle of ``a`` (m, m) less that of w'w, for ``w`` (r, m)."""
     cdef int m = <int> a.shape[0], r = <int> w.shape[0]
     cdef char uplo = b"U", trans = b"N"
     cdef double minus = -1.0, one = 1.0
@@ -110,21 +113,21 @@ def multiply_upper(
 
 def multiply_left(
     double[:, ::1] a,                     # in/out: (m, r)
-    const Py_ssize_t[::1] level_start,
-    const Py_ssize_t[::1] level_factor,
-    const double[:, :, ::1] lam,
+    TailLevels levels,
+    const double[:, :, ::1] lam,          # in: (factors, kmax, kmax)
     bint transpose,
     double[:, ::1] work,                  # scratch: (kmax, r)
 ):
     """Multiply by the block-diagonal Lam, or Lam', from the left."""
-    cdef Py_ssize_t columns = a.shape[1], n_levels = level_factor.shape[0]
+    cdef LevelArrays at = levels.at
+    cdef Py_ssize_t columns = a.shape[1], n_levels = levels.n_levels
     cdef Py_ssize_t j, level, start, k, f, c, d
     cdef double x
     with nogil:
         for level in range(n_levels):
-            start = level_start[level]
-            k = level_start[level + 1] - start
-            f = level_factor[level]
+            start = at.start[level]
+            k = at.start[level + 1] - start
+            f = at.factor[level]
             if k == 1:
                 x = lam[f, 0, 0]
                 for j in range(columns):
@@ -145,25 +148,25 @@ def multiply_left(
 
 def scale_levels(
     const double[:, ::1] a,               # in: (m, m) symmetric, lower triangle
-    const Py_ssize_t[::1] level_start,    # in: (levels + 1,) scalar column of each level
-    const Py_ssize_t[::1] level_factor,   # in: (levels,) number of its factor
+    TailLevels levels,
     const double[:, :, ::1] lam,          # in: (factors, kmax, kmax)
     double[::1] scale,                    # scratch: (m,)
-    double[:, ::1] work,                  # scratch: (2 kmax, m)
-    double[:, ::1] out,                   # out: lower triangle of Lam' A Lam + I
+    double[:, ::1] work,                  # scratch: (kmax, m), (0, m) if that is one
+    double[:, ::1] out,                   # out: (m, m) lower triangle of Lam' A Lam + I
 ):
     """Scale a matrix by the block-diagonal Lam from both sides and add the identity."""
-    cdef Py_ssize_t n_levels = level_factor.shape[0], kmax = lam.shape[1]
+    cdef LevelArrays at = levels.at
+    cdef Py_ssize_t n_levels = levels.n_levels, kmax = lam.shape[1]
     cdef Py_ssize_t level, other, start, k, f, g, h, first, c, d, j
     cdef double x
     with nogil:
         for level in range(n_levels):
-            if level_start[level + 1] - level_start[level] == 1:
-                scale[level_start[level]] = lam[level_factor[level], 0, 0]
+            if at.start[level + 1] - at.start[level] == 1:
+                scale[at.start[level]] = lam[at.factor[level], 0, 0]
         for level in range(n_levels):
-            start = level_start[level]
-            k = level_start[level + 1] - start
-            f = level_factor[level]
+            start = at.start[level]
+            k = at.start[level + 1] - start
+            f = at.factor[level]
             if kmax == 1:
                 x = scale[start]
                 for j in range(start + 1):
@@ -184,9 +187,9 @@ def scale_levels(
                         x += lam[f, d, c] * a[start + max(d, j), start + min(d, j)]
                     work[c, start + j] = x
             for other in range(level + 1):
-                first = level_start[other]
-                h = level_start[other + 1] - first
-                g = level_factor[other]
+                first = at.start[other]
+                h = at.start[other + 1] - first
+                g = at.factor[other]
                 for c in range(k):
                     if h == 1:
                         out[start + c, first] = work[c, first] * lam[g, 0, 0]
@@ -207,24 +210,24 @@ cdef inline double _lower(
 
 
 def curvature(
-    const double[:, ::1] a,               # in: (m, m) strict lower: N = Z2'V1^-1 Z2; upper: C22
-    const double[::1] diagonal,           # in: (m,) of N
-    const Py_ssize_t[::1] level_start,
-    const Py_ssize_t[::1] level_factor,
-    const double[:, :, ::1] lam,
+    const double[:, ::1] a,               # in: (m, m) strict lower: Z2'V1^-1 Z2; upper: C22
+    const double[::1] diagonal,           # in: (m,) of Z2'V1^-1 Z2 = N
+    TailLevels levels,
+    const double[:, :, ::1] lam,          # in: (factors, kmax, kmax)
     double[::1] sums,                     # scratch: (m,)
     double[::1] scale,                    # scratch: (m,)
     double[:, :, ::1] out,                # out: (factors, kmax, kmax)
 ):
     """Per factor sum_l [Z'V0^-1 Z Lam]_ll = sum_l [N Lam2 C22]_ll."""
-    cdef Py_ssize_t m = a.shape[0], n_levels = level_factor.shape[0], kmax = lam.shape[1]
+    cdef LevelArrays at = levels.at
+    cdef Py_ssize_t m = a.shape[0], n_levels = levels.n_levels, kmax = lam.shape[1]
     cdef Py_ssize_t level, other, start, first, k, h, f, g, p, q, c, d, i, j, i0, j0
     cdef double x, y
     with nogil:
         out[:, :, :] = 0.0
         if kmax == 1:
             for i in range(m):
-                scale[i] = lam[level_factor[i], 0, 0]
+                scale[i] = lam[at.factor[i], 0, 0]
                 sums[i] = diagonal[i] * a[i, i] * scale[i]
             for i0 in range(0, m, 32):
                 for j0 in range(0, i0 + 1, 32):
@@ -236,16 +239,16 @@ def curvature(
                             y += x * scale[j]
                         sums[i] += y
             for i in range(m):
-                out[level_factor[i], 0, 0] += sums[i]
+                out[at.factor[i], 0, 0] += sums[i]
         else:
             for level in range(n_levels):
-                start = level_start[level]
-                k = level_start[level + 1] - start
-                f = level_factor[level]
+                start = at.start[level]
+                k = at.start[level + 1] - start
+                f = at.factor[level]
                 for other in range(level):
-                    first = level_start[other]
-                    h = level_start[other + 1] - first
-                    g = level_factor[other]
+                    first = at.start[other]
+                    h = at.start[other + 1] - first
+                    g = at.factor[other]
                     # N[level, other] lam_other C[other, level], and the other way round
                     for p in range(k):
                         for d in range(h):

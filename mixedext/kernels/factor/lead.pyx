@@ -11,6 +11,9 @@ and ``link_value`` the rows of Z_tail'Z_l.
 """
 
 from libc.math cimport log, sqrt
+from mixedext.kernels.factor.layout cimport LinkArrays, Links
+
+import numpy as np
 
 cdef extern from *:
     """
@@ -179,8 +182,8 @@ cdef inline void _add_products(
 
 
 def reduce_cross(
-    const Py_ssize_t[::1] link_pointers,
-    const Py_ssize_t[::1] link_index,
+    const Py_ssize_t[::1] link_pointers,  # in: (L + 1,)
+    const Py_ssize_t[::1] link_index,     # in: (nnz,)
     const double[:, ::1] scaled,          # in: (nnz, k) W_l = link_l half_l
     const double[:, :, ::1] solved,       # in: (L, k, P)
     double[:, ::1] cross,                 # in/out: (m, P) -= sum_l W_l solved_l
@@ -201,73 +204,58 @@ def reduce_cross(
 
 
 cdef void subtract_products(
-    const Py_ssize_t[::1] link_pointers,
-    const Py_ssize_t[::1] link_index,
-    const Py_ssize_t[::1] column_pointers,
-    const Py_ssize_t[::1] column_link,
-    const Py_ssize_t[::1] column_level,
-    const double[:, ::1] scaled,
-    Py_ssize_t first, Py_ssize_t last,
+    Links links, const double[:, ::1] scaled, Py_ssize_t first, Py_ssize_t last,
     double[:, ::1] gram,
 ) noexcept nogil:
     # One row of the tail at a time: it stays in cache while all levels that meet it pass
     # by, and rows may be shared among threads without changing a bit of the result.
+    cdef LinkArrays at = links.at
     cdef Py_ssize_t k = scaled.shape[1], row, s, link, ahead
     for row in range(first, last):
-        for s in range(column_pointers[row], column_pointers[row + 1]):
-            link = column_link[s]
-            ahead = min(s + AHEAD, column_link.shape[0] - 1)
-            ahead = link_pointers[column_level[ahead]]
-            PREFETCH(&link_index[0] + ahead)
-            PREFETCH(&link_index[0] + ahead + 8)
+        for s in range(at.column_start[row], at.column_start[row + 1]):
+            link = at.column_link[s]
+            ahead = min(s + AHEAD, links.n_links - 1)
+            ahead = at.pointers[at.column_level[ahead]]
+            PREFETCH(at.index + ahead)
+            PREFETCH(at.index + ahead + 8)
             PREFETCH(&scaled[0, 0] + ahead * k)
             PREFETCH(&scaled[0, 0] + ahead * k + 8)
             _subtract_products(
-                &gram[row, 0], &link_index[0], &scaled[0, 0], &scaled[link, 0],
-                link_pointers[column_level[s]], link + 1, k,
+                &gram[row, 0], at.index, &scaled[0, 0], &scaled[link, 0],
+                at.pointers[at.column_level[s]], link + 1, k,
             )
 
 
 def reduce_tail_dense(
-    const Py_ssize_t[::1] link_pointers,
-    const Py_ssize_t[::1] link_index,
-    const Py_ssize_t[::1] column_pointers,  # in: (m + 1,) links of each tail column ...
-    const Py_ssize_t[::1] column_link,      # in: ... their numbers, ascending
-    const Py_ssize_t[::1] column_level,     # in: ... and levels
-    const double[:, ::1] scaled,            # in: (nnz, k) W_l = link_l half_l
-    Py_ssize_t first, Py_ssize_t last,      # in: rows of the tail to be done
-    double[:, ::1] gram,                    # in/out: lower triangle -= sum_l W_l W_l'
+    Links links,
+    const double[:, ::1] scaled,          # in: (nnz, k) W_l = link_l half_l
+    Py_ssize_t first, Py_ssize_t last,    # in: rows of the tail to be done
+    double[:, ::1] gram,                  # in/out: (m, m) lower triangle -= sum_l W_l W_l'
 ):
     """Eliminate the leading factor from rows of a dense tail."""
     with nogil:
-        subtract_products(
-            link_pointers, link_index, column_pointers, column_link, column_level, scaled,
-            first, last, gram,
-        )
+        subtract_products(links, scaled, first, last, gram)
 
 
 def reduce_tail_sparse(
-    const Py_ssize_t[::1] link_pointers,
-    const Py_ssize_t[::1] link_index,
-    const Py_ssize_t[::1] column_pointers,
-    const Py_ssize_t[::1] column_link,
-    const Py_ssize_t[::1] column_level,
-    const double[:, ::1] scaled,
-    Py_ssize_t first, Py_ssize_t last,
+    Links links,
+    const double[:, ::1] scaled,          # in: (nnz, k)
+    Py_ssize_t first, Py_ssize_t last,    # in: columns of the tail to be done
     const Py_ssize_t[::1] pointers,       # in: (m + 1,) lower triangle by columns ...
-    const Py_ssize_t[::1] rows,           # in: ... the row numbers
-    double[::1] whole,                    # scratch: (m,), zeros on entry and return
-    double[::1] values,                   # in/out: -= sum_l W_l W_l'
+    const Py_ssize_t[::1] rows,           # in: (stored,) ... the row numbers
+    double[::1] values,                   # in/out: (stored,) -= sum_l W_l W_l'
 ):
     """The same for columns of a tail whose lower triangle is stored by columns."""
+    cdef LinkArrays at = links.at
     cdef Py_ssize_t k = scaled.shape[1], column, s, link
+    cdef double[::1] whole = np.zeros(links.n_columns)
     with nogil:
         for column in range(first, last):
-            for s in range(column_pointers[column], column_pointers[column + 1]):
-                link = column_link[s]
+            for s in range(at.column_start[column], at.column_start[column + 1]):
+                link = at.column_link[s]
                 _subtract_products(
-                    &whole[0], &link_index[0], &scaled[0, 0], &scaled[link, 0],
-                    link, link_pointers[column_level[s] + 1], k,
+                    &whole[0], at.index, &scaled[0, 0], &scaled[link, 0],
+                    link, at.pointers[at.column_level[s] + 1], k,
                 )
             for s in range(pointers[column], pointers[column + 1]):
                 values[s] += whole[rows[s]]
@@ -290,30 +278,21 @@ cdef inline void _add_quadratic(
 
 
 cdef void add_quadratics(
-    const Py_ssize_t[::1] link_pointers,
-    const Py_ssize_t[::1] link_index,
-    const Py_ssize_t[::1] column_pointers,
-    const Py_ssize_t[::1] column_link,
-    const Py_ssize_t[::1] column_level,
-    const double[:, ::1] edge,
-    Py_ssize_t first, Py_ssize_t last,
-    const double[:, ::1] inverse,
-    bint by_level,
-    double[::1] work,
-    double[:, :, ::1] out,
+    Links links, const double[:, ::1] edge, Py_ssize_t first, Py_ssize_t last,
+    const double[:, ::1] inverse, bint by_level, double[::1] work, double[:, :, ::1] out,
 ) noexcept nogil:
+    cdef LinkArrays at = links.at
     cdef Py_ssize_t k = edge.shape[1], column, s, link, level
     cdef const double* row
     cdef double x, total
     for column in range(first, last if k == 1 else first):
         row = &inverse[column, 0]
         total = 0.0
-        for s in range(column_pointers[column], column_pointers[column + 1]):
-            link, level = column_link[s], column_level[s]
+        for s in range(at.column_start[column], at.column_start[column + 1]):
+            link, level = at.column_link[s], at.column_level[s]
             x = 0.0
             _add_products(
-                row, &link_index[0], &edge[0, 0], &x, link + 1,
-                link_pointers[level + 1], 1,
+                row, at.index, &edge[0, 0], &x, link + 1, at.pointers[level + 1], 1,
             )
             x = edge[link, 0] * (x + 0.5 * row[column] * edge[link, 0])
             if by_level:
@@ -323,72 +302,64 @@ cdef void add_quadratics(
         if not by_level:
             out[0, 0, 0] += total
     for column in range(first, last if k > 1 else first):
-        for s in range(column_pointers[column], column_pointers[column + 1]):
-            link, level = column_link[s], column_level[s]
+        for s in range(at.column_start[column], at.column_start[column + 1]):
+            link, level = at.column_link[s], at.column_level[s]
             _add_quadratic(
-                &inverse[column, 0], column, &link_index[0], &edge[0, 0], link,
-                link_pointers[level + 1], k, &work[0], &out[level * by_level, 0, 0],
+                &inverse[column, 0], column, at.index, &edge[0, 0], link,
+                at.pointers[level + 1], k, &work[0], &out[level * by_level, 0, 0],
             )
 
 
 def link_quadratic_dense(
-    const Py_ssize_t[::1] link_pointers,
-    const Py_ssize_t[::1] link_index,
-    const Py_ssize_t[::1] column_pointers,
-    const Py_ssize_t[::1] column_link,
-    const Py_ssize_t[::1] column_level,
+    Links links,
     const double[:, ::1] edge,            # in: (nnz, k)
     Py_ssize_t first, Py_ssize_t last,    # in: columns of the tail to be done
     const double[:, ::1] inverse,         # in: (m, m) C22, C-ordered upper triangle
+    *,
     bint by_level,
-    double[::1] work,                     # scratch: (k,)
     double[:, :, ::1] out,                # in/out: (L or 1, k, k) half of edge_l'C22 edge_l
 ):
     """Quadratic forms of the levels' links in C22, each or their sum.
 
     ``out`` plus its transpose is the form: every pair of columns enters once.
     """
+    cdef double[::1] work = np.empty(edge.shape[1])
     with nogil:
-        add_quadratics(
-            link_pointers, link_index, column_pointers, column_link, column_level, edge,
-            first, last, inverse, by_level, work, out,
-        )
+        add_quadratics(links, edge, first, last, inverse, by_level, work, out)
 
 
 def link_quadratic_sparse(
-    const Py_ssize_t[::1] link_pointers,
-    const Py_ssize_t[::1] link_index,
-    const Py_ssize_t[::1] column_pointers,
-    const Py_ssize_t[::1] column_link,
-    const Py_ssize_t[::1] column_level,
-    const double[:, ::1] edge,
+    Links links,
+    const double[:, ::1] edge,            # in: (nnz, k)
     Py_ssize_t first, Py_ssize_t last,
-    const Py_ssize_t[::1] pointers,
-    const Py_ssize_t[::1] rows,
-    const double[::1] inverse,            # in: C22 on the pattern, by columns
-    double[::1] whole,                    # scratch: (m,)
+    const Py_ssize_t[::1] pointers,       # in: (m + 1,) lower triangle by columns ...
+    const Py_ssize_t[::1] rows,           # in: (stored,) ... the row numbers
+    const double[::1] inverse,            # in: (stored,) C22 on that pattern
+    *,
     bint by_level,
-    double[::1] work,
-    double[:, :, ::1] out,
+    double[:, :, ::1] out,                # in/out: (L or 1, k, k)
 ):
     """The same with C22 stored by columns."""
+    cdef LinkArrays at = links.at
     cdef Py_ssize_t k = edge.shape[1], column, s, link, level
+    # what is read of a column of C22 lies on the pattern
+    cdef double[::1] whole = np.empty(links.n_columns), work = np.empty(k)
     with nogil:
         for column in range(first, last):
             for s in range(pointers[column], pointers[column + 1]):
                 whole[rows[s]] = inverse[s]
-            for s in range(column_pointers[column], column_pointers[column + 1]):
-                link, level = column_link[s], column_level[s]
+            for s in range(at.column_start[column], at.column_start[column + 1]):
+                link, level = at.column_link[s], at.column_level[s]
                 _add_quadratic(
-                    &whole[0], column, &link_index[0], &edge[0, 0], link,
-                    link_pointers[level + 1], k, &work[0], &out[level * by_level, 0, 0],
+                    &whole[0], column, at.index, &edge[0, 0], link,
+                    at.pointers[level + 1], k, &work[0], &out[level * by_level, 0, 0],
                 )
 
 
 def shrinkage(
-    const double[:, :, ::1] gram,
-    const double[:, :, ::1] half,
-    const double[:, ::1] precision,       # in: Sigma^-1 (ignored if not use_precision)
+    const double[:, :, ::1] gram,         # in: (L, k, k)
+    const double[:, :, ::1] half,         # in: (L, k, k)
+    const double[:, ::1] precision,       # in: (k, k) Sigma^-1, if use_precision
     bint use_precision,
     double[:, ::1] work,                  # scratch: (k, k)
     double[:, :, ::1] out,                # out: (L, k, k) K_l = (I + Sigma A_l)^-1
@@ -400,7 +371,7 @@ def shrinkage(
     and lam is well conditioned.
     """
     cdef Py_ssize_t n_levels = gram.shape[0], k = gram.shape[1], level, a, b, c
-    cdef double x, p
+    cdef double x
     with nogil:
         total[:, :] = 0.0
         for level in range(n_levels):
@@ -441,22 +412,22 @@ def shrinkage(
 
 def lead_response(
     const double[:, :, ::1] shrunk,       # in: (L, k, k) K_l
-    const double[:, :, ::1] half,
-    const Py_ssize_t[::1] link_pointers,
-    const Py_ssize_t[::1] link_index,
-    const double[:, ::1] link_value,
+    const double[:, :, ::1] half,         # in: (L, k, k)
+    Links links,
+    const double[:, ::1] link_value,      # in: (nnz, k)
     const double[:, :, ::1] cross,        # in: (L, k, P) Z_l'[X y]
     const double[:, ::1] tail_effect,     # in: (m, P) Lam2 C2. Lam'Z'[X y], (0, P) if none
-    double[:, ::1] rest,                  # scratch: (2 k, P)
     double[:, :, ::1] response,           # out: (L, k, P) = [Z'V0^-1 [X y]]_l
     double[:, :, ::1] effect,             # out: (L, k, P) = [Lam C Lam'Z'[X y]]_l
 ):
     """Back-substitution into the leading factor."""
+    cdef LinkArrays at = links.at
     cdef Py_ssize_t n_levels = shrunk.shape[0], k = shrunk.shape[1], p = cross.shape[2]
     cdef Py_ssize_t level, a, b, j, s
-    cdef bint tailed = link_index.shape[0] > 0
+    cdef bint tailed = links.n_links > 0
     cdef double x
     cdef const double *row
+    cdef double[:, ::1] rest = np.empty((2 * k, p))
     with nogil:
         for level in range(n_levels):
             for a in range(k):
@@ -466,8 +437,8 @@ def lead_response(
                     response[level, a, j] = 0.0
                     effect[level, a, j] = 0.0
             if tailed:
-                for s in range(link_pointers[level], link_pointers[level + 1]):
-                    row = &tail_effect[link_index[s], 0]
+                for s in range(at.pointers[level], at.pointers[level + 1]):
+                    row = &tail_effect[at.index[s], 0]
                     for a in range(k):
                         x = link_value[s, a]
                         for j in range(p):
@@ -484,25 +455,26 @@ def lead_response(
 
 
 def lead_project(
-    const double[:, :, ::1] gram,
-    const double[:, :, ::1] half,
-    const Py_ssize_t[::1] link_pointers,
-    const Py_ssize_t[::1] link_index,
-    const double[:, ::1] link_value,
+    const double[:, :, ::1] gram,         # in: (L, k, k)
+    const double[:, :, ::1] half,         # in: (L, k, k)
+    Links links,
+    const double[:, ::1] link_value,      # in: (nnz, k)
     const double[:, :, ::1] lead_weight,  # in: (L, k, R)
     const double[:, ::1] tail_weight,     # in: (m, R)
-    double[:, ::1] back,                  # scratch: (k, R)
+    *,
     double[:, :, ::1] image,              # out: (L, k, R) = [Z'Z w]_l
     double[:, :, ::1] solved,             # out: (L, k, R) = half_l' [Z'Z w]_l
     double[:, ::1] tail_image,            # in/out: (m, R) += links' share of [Z'Z w]
     double[:, ::1] tail_eliminated,       # in/out: (m, R) += what the lead eliminates of it
 ):
     """Products of Z'Z with vectors, and their forward substitution through the lead."""
+    cdef LinkArrays at = links.at
     cdef Py_ssize_t n_levels = gram.shape[0], k = gram.shape[1]
     cdef Py_ssize_t n_vectors = lead_weight.shape[2]
     cdef Py_ssize_t level, a, b, j, s, row
-    cdef bint tailed = link_index.shape[0] > 0
+    cdef bint tailed = links.n_links > 0
     cdef double x
+    cdef double[:, ::1] back = np.empty((k, n_vectors))
     cdef double* own
     cdef const double* other
     with nogil:
@@ -510,16 +482,16 @@ def lead_project(
             own = &image[level, 0, 0]
             for j in range(n_vectors):
                 own[j] = gram[level, 0, 0] * lead_weight[level, 0, j]
-            for s in range(link_pointers[level], link_pointers[level + 1]):
-                x, other = link_value[s, 0], &tail_weight[link_index[s], 0]
+            for s in range(at.pointers[level], at.pointers[level + 1]):
+                x, other = link_value[s, 0], &tail_weight[at.index[s], 0]
                 for j in range(n_vectors):
                     own[j] += x * other[j]
             for j in range(n_vectors):
                 solved[level, 0, j] = half[level, 0, 0] * own[j]
                 back[0, j] = half[level, 0, 0] * solved[level, 0, j]
             other = &lead_weight[level, 0, 0]
-            for s in range(link_pointers[level], link_pointers[level + 1]):
-                x, row = link_value[s, 0], link_index[s]
+            for s in range(at.pointers[level], at.pointers[level + 1]):
+                x, row = link_value[s, 0], at.index[s]
                 for j in range(n_vectors):
                     tail_image[row, j] += x * other[j]
                     tail_eliminated[row, j] += x * back[0, j]
@@ -534,8 +506,8 @@ def lead_project(
                     for j in range(n_vectors):
                         image[level, a, j] += x * lead_weight[level, b, j]
             if tailed:
-                for s in range(link_pointers[level], link_pointers[level + 1]):
-                    row = link_index[s]
+                for s in range(at.pointers[level], at.pointers[level + 1]):
+                    row = at.index[s]
                     for a in range(k):
                         x = link_value[s, a]
                         for j in range(n_vectors):
@@ -550,8 +522,8 @@ def lead_project(
                     for b in range(k):
                         for j in range(n_vectors):
                             back[a, j] += half[level, a, b] * solved[level, b, j]
-                for s in range(link_pointers[level], link_pointers[level + 1]):
-                    row = link_index[s]
+                for s in range(at.pointers[level], at.pointers[level + 1]):
+                    row = at.index[s]
                     for a in range(k):
                         x = link_value[s, a]
                         for j in range(n_vectors):

@@ -1,50 +1,35 @@
-"""Links: the rows of Z_tail'Z_l that are not zero, compressed by level of the lead."""
+"""Links: the rows of Z_tail'Z_l that are not zero, compressed by level of the lead.
 
+The links of level l are those from ``pointers[l]`` to ``pointers[l + 1]``: ``index`` holds
+their columns of the tail, ``value`` the rows, K numbers each.
+"""
 
-def links_by_column(
-    const Py_ssize_t[::1] link_pointers,
-    const Py_ssize_t[::1] link_index,
-    Py_ssize_t[::1] starts,               # out: (m + 1,) links of each tail column ...
-    Py_ssize_t[::1] order,                # out: (nnz,) ... their numbers, ascending
-    Py_ssize_t[::1] level,                # out: (nnz,) ... and levels
-    double[::1] work,                     # out: (m,) links that come first in their levels
-):
-    """Sort the links by tail column."""
-    cdef Py_ssize_t m = work.shape[0], nnz = link_index.shape[0], s, l, at, column
-    with nogil:
-        starts[:] = 0
-        work[:] = 0.0
-        for s in range(nnz):
-            starts[link_index[s] + 1] += 1
-        for column in range(m):
-            starts[column + 1] += starts[column]
-        for l in range(link_pointers.shape[0] - 1):
-            for s in range(link_pointers[l], link_pointers[l + 1]):
-                column = link_index[s]
-                at = starts[column]
-                starts[column] += 1
-                order[at], level[at] = s, l
-                work[column] += s - link_pointers[l] + 1
-        for column in range(m, 0, -1):
-            starts[column] = starts[column - 1]
-        starts[0] = 0
+from mixedext.kernels.factor.layout cimport LevelArrays, TailLevels
 
 
 def link_times(
-    const Py_ssize_t[::1] link_pointers,
+    const Py_ssize_t[::1] link_pointers,  # in: (L + 1,)
     const double[:, ::1] link_value,      # in: (nnz, k)
     const double[:, :, ::1] right,        # in: (L, k, k)
     double[:, ::1] out,                   # out: (nnz, k), link_l right_l
 ):
     """Multiply the links of every level by its own small matrix."""
     cdef Py_ssize_t n_levels = right.shape[0], k = right.shape[1], level, s, a, b
-    cdef double x
+    cdef double x, y
+    cdef const double* own
     with nogil:
         for level in range(n_levels):
             if k == 1:
                 x = right[level, 0, 0]
                 for s in range(link_pointers[level], link_pointers[level + 1]):
                     out[s, 0] = x * link_value[s, 0]
+                continue
+            if k == 2:
+                own = &right[level, 0, 0]
+                for s in range(link_pointers[level], link_pointers[level + 1]):
+                    x, y = link_value[s, 0], link_value[s, 1]
+                    out[s, 0] = x * own[0] + y * own[2]
+                    out[s, 1] = x * own[1] + y * own[3]
                 continue
             for s in range(link_pointers[level], link_pointers[level + 1]):
                 for a in range(k):
@@ -55,8 +40,8 @@ def link_times(
 
 
 def fill_panel(
-    const Py_ssize_t[::1] link_pointers,
-    const Py_ssize_t[::1] link_index,
+    const Py_ssize_t[::1] link_pointers,  # in: (L + 1,)
+    const Py_ssize_t[::1] link_index,     # in: (nnz,)
     const double[:, ::1] values,          # in: (nnz, k)
     Py_ssize_t first, Py_ssize_t last,    # in: levels of the lead
     double[:, ::1] panel,                 # in/out: ((last - first) k, m), zeros on entry
@@ -71,27 +56,26 @@ def fill_panel(
 
 
 def links_times_lam(
-    const Py_ssize_t[::1] link_index,
-    const Py_ssize_t[::1] level_start,    # in: (tail levels + 1,) their first columns
-    const Py_ssize_t[::1] level_of,       # in: (m,) tail level of a column
-    const Py_ssize_t[::1] level_factor,   # in: (tail levels,)
+    const Py_ssize_t[::1] link_index,     # in: (nnz,)
+    TailLevels levels,
     const double[:, :, ::1] lam,          # in: (factors, kmax, kmax)
     double[::1] work,                     # scratch: (kmax,)
     double[:, ::1] edge,                  # in/out: (nnz, k), Lam2' edge
 ):
     """Multiply links by Lam2'; a level's links hold all columns of a tail level or none."""
+    cdef LevelArrays at = levels.at
     cdef Py_ssize_t nnz = edge.shape[0], k = edge.shape[1], s = 0, level, width, f, a, c, d
     cdef double x
     with nogil:
         while s < nnz and lam.shape[1] == 1:
-            x = lam[level_factor[link_index[s]], 0, 0]  # levels are columns
+            x = lam[at.factor[link_index[s]], 0, 0]  # levels are columns
             for a in range(k):
                 edge[s, a] *= x
             s += 1
         while s < nnz:
-            level = level_of[link_index[s]]
-            width = level_start[level + 1] - level_start[level]
-            f = level_factor[level]
+            level = at.of_column[link_index[s]]
+            width = at.start[level + 1] - at.start[level]
+            f = at.factor[level]
             for a in range(k):
                 if width == 1:
                     edge[s, a] *= lam[f, 0, 0]
@@ -104,3 +88,26 @@ def links_times_lam(
                         x += lam[f, d, c] * work[d]
                     edge[s + c, a] = x
             s += width
+
+
+def multiply_links(
+    const Py_ssize_t[::1] link_pointers,  # in: (L + 1,)
+    const Py_ssize_t[::1] link_index,     # in: (nnz,)
+    const double[:, ::1] link_value,      # in: (nnz, K)
+    const double[:, ::1] tail_weight,     # in: (m, R)
+    double[:, :, ::1] out,                # out: (L, K, R), Z_l'Z_tail w
+):
+    """Image in the leading factor of vectors on the tail."""
+    cdef Py_ssize_t n_levels = out.shape[0], k = out.shape[1], n = out.shape[2]
+    cdef Py_ssize_t level, s, a, j
+    cdef double x
+    cdef const double *row
+    with nogil:
+        out[:, :, :] = 0.0
+        for level in range(n_levels if link_index.shape[0] > 0 else 0):
+            for s in range(link_pointers[level], link_pointers[level + 1]):
+                row = &tail_weight[link_index[s], 0]
+                for a in range(k):
+                    x = link_value[s, a]
+                    for j in range(n):
+                        out[level, a, j] += x * row[j]

@@ -20,7 +20,7 @@ cdef inline Py_ssize_t _count(Word x) noexcept nogil:
 
 def meeting_graph(
     const Py_ssize_t[::1] pointers,       # in: (L + 1,) tail levels of each lead level ...
-    const Py_ssize_t[::1] indices,        # in: ... their numbers
+    const Py_ssize_t[::1] indices,        # in: (nnz,) ... their numbers
     Word[::1] row,                        # scratch: (words,)
     Word[:, ::1] bits,                    # out: (n, words), no node its own neighbour
 ):
@@ -48,8 +48,8 @@ def meeting_graph(
 
 
 def sample_graph(
-    const Py_ssize_t[::1] pointers,
-    const Py_ssize_t[::1] indices,
+    const Py_ssize_t[::1] pointers,       # in: (L + 1,) as ``meeting_graph`` takes them
+    const Py_ssize_t[::1] indices,        # in: (nnz,)
     const Py_ssize_t[::1] number,         # in: (n,) which sampled level this is, or -1
     unsigned char[:, ::1] met,            # out: (samples, n), 1 where two levels meet
 ):
@@ -69,11 +69,11 @@ def sample_graph(
 
 
 def list_neighbours(
-    const Word[:, ::1] bits,
+    const Word[:, ::1] bits,              # in: (n, words)
     const Py_ssize_t[::1] order,          # in: (n,) nodes in order of elimination
     const Py_ssize_t[::1] rank,           # in: (n,) its inverse
     Py_ssize_t[::1] pointers,             # out: (n + 1,)
-    Py_ssize_t[::1] indices,              # out: neighbours eliminated before, by rank
+    Py_ssize_t[::1] indices,              # out: (nnz,) neighbours eliminated before: ranks
 ):
     """Rows of the lower triangle of the reordered graph."""
     cdef Py_ssize_t n = order.shape[0], words = bits.shape[1], i, w, j, at = 0
@@ -94,7 +94,7 @@ def list_neighbours(
 
 
 def minimum_degree(
-    Word[:, ::1] bits,                    # in: the graph; overwritten
+    Word[:, ::1] bits,                    # in: (n, words) the graph; overwritten
     double dense_share,                   # in: the rest is left as it is once as dense
     double most_work,                     # in: give up where the factor costs more
     Py_ssize_t[::1] degree, Word[::1] clique,  # scratch: (n,), (words,)
@@ -219,14 +219,14 @@ def find_supernodes(
     const Py_ssize_t[::1] parent,         # in: (n,) elimination tree in postorder
     const Py_ssize_t[::1] height,         # in: (n,) rows below each node's own block
     const Py_ssize_t[::1] width,          # in: (n,) columns of each node
-    const double[::1] relaxation,         # in: shares of zeros allowed up to 4, 16, 48 ...
+    const double[::1] relaxation,         # in: (4,) shares for 4, 16, 48, more columns
     Py_ssize_t[::1] start,                # out: (n + 1,) first node of each supernode
     double[::1] zeros,                    # scratch: (n,)
 ):
     """Neighbouring columns with (nearly) the same rows; returns how many supernodes.
 
     A supernode is merged with its last child while few zeros would be stored (Ashcraft
-    and Grimes 1989); ``relaxation`` holds the shares for at most 4, 16, 48 and more columns.
+    and Grimes 1989): at most the shares in ``relaxation``.
     """
     cdef Py_ssize_t n = parent.shape[0], j, count = 0, own, below, columns, rows
     cdef double added, stored, share
@@ -266,10 +266,11 @@ cdef inline Py_ssize_t _columns(
 
 
 def widen_rows(
-    const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows,
+    const Py_ssize_t[::1] pointers,       # in: (n + 1,) row lists below the diagonal ...
+    const Py_ssize_t[::1] rows,           # in: (nnz,) ... by column
     const Py_ssize_t[::1] last,           # in: (n,) last node of each node's supernode
-    const Py_ssize_t[::1] wide_pointers,
-    Py_ssize_t[::1] wide,                 # out
+    const Py_ssize_t[::1] wide_pointers,  # in: (n + 1,) the same for what comes out
+    Py_ssize_t[::1] wide,                 # out: (entries,)
 ):
     """Row lists when all nodes of a supernode share those of its last one."""
     cdef Py_ssize_t n = last.shape[0], j, i, s, at = 0

@@ -2,14 +2,20 @@
 
 The graph is that of levels; each level is a block of k scalar columns, so all columns
 of a level share their rows below the block.  Row lists ascend and start at the diagonal.
+
+A matrix is its lower triangle by columns: ``pointers`` (m + 1,), where the columns begin,
+``rows`` (stored,) and what it holds there, (stored,).
 """
 
 from libc.math cimport log, sqrt
+from mixedext.kernels.factor.layout cimport LevelArrays, TailLevels
+
+import numpy as np
 
 
 def count_fill(
-    const Py_ssize_t[::1] pointers,       # in: rows of the lower triangle (CSR), no diagonal
-    const Py_ssize_t[::1] indices,
+    const Py_ssize_t[::1] pointers,       # in: (n + 1,) lower triangle by rows, without ...
+    const Py_ssize_t[::1] indices,        # in: (nnz,) ... the diagonal
     Py_ssize_t[::1] parent,               # out: (n,) elimination tree, -1 at a root
     Py_ssize_t[::1] mark,                 # scratch: (n,)
     Py_ssize_t[::1] count,                # out: (n,) entries below the diagonal, by column
@@ -44,12 +50,12 @@ def count_fill(
 
 
 def fill_pattern(
-    const Py_ssize_t[::1] pointers,
-    const Py_ssize_t[::1] indices,
-    const Py_ssize_t[::1] parent,
-    Py_ssize_t[::1] mark,
-    Py_ssize_t[::1] cursor,               # in/out: where each column's list starts
-    Py_ssize_t[::1] rows,                 # out: row numbers below the diagonal, ascending
+    const Py_ssize_t[::1] pointers,       # in: (n + 1,) as ``count_fill`` takes them
+    const Py_ssize_t[::1] indices,        # in: (nnz,)
+    const Py_ssize_t[::1] parent,         # in: (n,)
+    Py_ssize_t[::1] mark,                 # scratch: (n,)
+    Py_ssize_t[::1] cursor,               # in/out: (n,) where each column's list starts
+    Py_ssize_t[::1] rows,                 # out: (entries,) below the diagonal, ascending
 ):
     """List the rows of every column of the factor."""
     cdef Py_ssize_t n = parent.shape[0], i, s, j
@@ -66,11 +72,11 @@ def fill_pattern(
 
 
 def expand_levels(
-    const Py_ssize_t[::1] level_pointers,
-    const Py_ssize_t[::1] level_rows,
+    const Py_ssize_t[::1] level_pointers,  # in: (levels + 1,) levels below each ...
+    const Py_ssize_t[::1] level_rows,     # in: (entries,) ... one
     const Py_ssize_t[::1] level_start,    # in: (levels + 1,)
     const Py_ssize_t[::1] pointers,       # in: (m + 1,) scalar columns
-    Py_ssize_t[::1] rows,                 # out
+    Py_ssize_t[::1] rows,                 # out: (stored,)
 ):
     """Scalar row lists from the row lists of levels."""
     cdef Py_ssize_t n_levels = level_start.shape[0] - 1
@@ -105,8 +111,8 @@ cdef inline Py_ssize_t _position(
 
 def locate(
     const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows,
-    const Py_ssize_t[::1] i, const Py_ssize_t[::1] j,
-    Py_ssize_t[::1] position,             # out
+    const Py_ssize_t[::1] i, const Py_ssize_t[::1] j,  # in: (count,)
+    Py_ssize_t[::1] position,             # out: (count,)
 ):
     """Position of the entries (i, j), i >= j, by bisection within column j."""
     cdef Py_ssize_t s
@@ -117,7 +123,7 @@ def locate(
 
 def factor_cholesky(
     const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows,
-    double[::1] values,                   # in: lower triangle; out: its factor L
+    double[::1] values,                   # in: (stored,) lower triangle; out: its factor L
     Py_ssize_t[::1] head, Py_ssize_t[::1] following, Py_ssize_t[::1] place,  # scratch (m,)
     double[::1] column,                   # scratch: (m,), zeros on entry and return
 ):
@@ -197,7 +203,7 @@ def solve_cholesky(
 def invert_selected(
     const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows, const double[::1] factor,
     double[::1] weight, double[::1] total, Py_ssize_t[::1] mark,   # scratch: (m,)
-    double[::1] inverse,                  # out: entries of the inverse on the pattern of L
+    double[::1] inverse,                  # out: (stored,) the inverse on the pattern of L
 ):
     """Takahashi's recursion, column by column from the last."""
     cdef Py_ssize_t m = pointers.shape[0] - 1, j, s, t, c, row
@@ -231,7 +237,8 @@ def invert_selected(
 
 def multiply_symmetric(
     const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows, const double[::1] values,
-    const double[:, ::1] b, double[:, ::1] out,   # out: (m, r) += A b
+    const double[:, ::1] b,               # in: (m, r)
+    double[:, ::1] out,                   # out: (m, r) += A b
 ):
     """Product with a symmetric matrix given by its lower triangle."""
     cdef Py_ssize_t m = pointers.shape[0] - 1, r = b.shape[1], j, s, c, row
@@ -265,7 +272,9 @@ def count_nonzeros(
 
 
 def list_nonzeros(
-    const double[:, ::1] a, Py_ssize_t[::1] rows, double[::1] values,   # out
+    const double[:, ::1] a,               # in: (m, m) symmetric
+    Py_ssize_t[::1] rows,                 # out: (nonzeros,)
+    double[::1] values,                   # out: (nonzeros,)
 ):
     """The entries that ``count_nonzeros`` counts; a lower triangle by columns."""
     cdef Py_ssize_t m = a.shape[0], i, j, at = 0
@@ -280,7 +289,9 @@ def list_nonzeros(
 
 def keep_nonzeros(
     const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows, const double[::1] values,
-    Py_ssize_t[::1] kept_pointers, Py_ssize_t[::1] kept_rows, double[::1] kept,   # out
+    Py_ssize_t[::1] kept_pointers,        # out: (m + 1,)
+    Py_ssize_t[::1] kept_rows,            # out: (stored,), what is kept of it ...
+    double[::1] kept,                     # out: (stored,) ... and so here
 ):
     """Compressed columns without their zeros off the diagonal; returns how many remain."""
     cdef Py_ssize_t m = pointers.shape[0] - 1, j, s, at = 0
@@ -309,21 +320,22 @@ cdef inline double _entry(
 
 def congruence(
     const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows,
-    const Py_ssize_t[::1] level_start, const Py_ssize_t[::1] level_factor,
-    const Py_ssize_t[::1] level_of,       # in: (m,) level of a scalar column
+    TailLevels levels,
     const double[:, :, ::1] lam,          # in: (factors, kmax, kmax)
-    const double[::1] values,
-    double[::1] scale,                    # scratch: (m,)
-    double[::1] out,
+    const double[::1] values,             # in: (stored,) A
+    double[::1] out,                      # out: (stored,)
 ):
     """out = Lam' A Lam + I."""
+    cdef LevelArrays at = levels.at
     cdef Py_ssize_t level, first, width, s, other, height, offset, i, j, c, d, f, g
-    cdef Py_ssize_t n_levels = level_factor.shape[0]
+    cdef Py_ssize_t n_levels = levels.n_levels
     cdef double x
+    cdef double[::1] scale = np.empty(n_levels if lam.shape[1] == 1 else 0)
+    cdef double[::1] block = np.empty(lam.shape[1] ** 2)
     with nogil:
         if lam.shape[1] == 1:
             for j in range(n_levels):
-                scale[j] = lam[level_factor[j], 0, 0]
+                scale[j] = lam[at.factor[j], 0, 0]
             for j in range(n_levels):
                 x = scale[j]
                 for s in range(pointers[j], pointers[j + 1]):
@@ -331,23 +343,26 @@ def congruence(
                 out[pointers[j]] += 1.0
         else:
             for level in range(n_levels):
-                first = level_start[level]
-                width = level_start[level + 1] - first
-                f = level_factor[level]
+                first = at.start[level]
+                width = at.start[level + 1] - first
+                f = at.factor[level]
                 s = pointers[first]
                 while s < pointers[first + 1]:
-                    other = level_of[rows[s]]
-                    height = level_start[other + 1] - level_start[other]
-                    g = level_factor[other]
+                    other = at.of_column[rows[s]]
+                    height = at.start[other + 1] - at.start[other]
+                    g = at.factor[other]
                     offset = s - pointers[first]
+                    for c in range(height):
+                        for d in range(width):
+                            block[c * width + d] = _entry(
+                                pointers, values, first, offset, c, d
+                            )
                     for j in range(width):
                         for i in range(j if offset == 0 else 0, height):
                             x = 0.0
                             for c in range(height):
                                 for d in range(width):
-                                    x += lam[g, c, i] * lam[f, d, j] * _entry(
-                                        pointers, values, first, offset, c, d
-                                    )
+                                    x += lam[g, c, i] * lam[f, d, j] * block[c * width + d]
                             if offset == 0 and i == j:
                                 x += 1.0
                             out[pointers[first + j] + offset + i - j] = x
@@ -356,23 +371,24 @@ def congruence(
 
 def curvature(
     const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows,
-    const Py_ssize_t[::1] level_start, const Py_ssize_t[::1] level_factor,
-    const Py_ssize_t[::1] level_of,
-    const double[:, :, ::1] lam,
-    const double[::1] reduced,            # in: Z2'V1^-1 Z2 on the pattern of L
-    const double[::1] inverse,            # in: C22 on the pattern of L
-    double[::1] sums, double[::1] scale,  # scratch: (m,)
+    TailLevels levels,
+    const double[:, :, ::1] lam,          # in: (factors, kmax, kmax)
+    const double[::1] reduced,            # in: (stored,) Z2'V1^-1 Z2 on the pattern of L
+    const double[::1] inverse,            # in: (stored,) C22 on the pattern of L
     double[:, :, ::1] out,                # out: (factors, kmax, kmax)
 ):
     """Per factor sum_l [Z'V0^-1 Z Lam]_ll = sum_l [reduced Lam2 C22]_ll."""
+    cdef LevelArrays at = levels.at
     cdef Py_ssize_t level, first, width, s, other, height, offset, a, b, c, d, f, g
-    cdef Py_ssize_t n_levels = level_factor.shape[0]
+    cdef Py_ssize_t n_levels = levels.n_levels
     cdef double x, y
+    cdef Py_ssize_t room = n_levels if lam.shape[1] == 1 else 0
+    cdef double[::1] sums = np.empty(room), scale = np.empty(room)
     with nogil:
         out[:, :, :] = 0.0
         if lam.shape[1] == 1:
             for level in range(n_levels):
-                scale[level] = lam[level_factor[level], 0, 0]
+                scale[level] = lam[at.factor[level], 0, 0]
                 sums[level] = 0.0
             for level in range(n_levels):
                 s = pointers[level]
@@ -384,16 +400,16 @@ def curvature(
                     sums[rows[s]] += x * scale[level]
                 sums[level] += y
             for level in range(n_levels):
-                out[level_factor[level], 0, 0] += sums[level]
+                out[at.factor[level], 0, 0] += sums[level]
         for level in range(0 if lam.shape[1] == 1 else n_levels):
-            first = level_start[level]
-            width = level_start[level + 1] - first
-            f = level_factor[level]
+            first = at.start[level]
+            width = at.start[level + 1] - first
+            f = at.factor[level]
             s = pointers[first]
             while s < pointers[first + 1]:
-                other = level_of[rows[s]]
-                height = level_start[other + 1] - level_start[other]
-                g = level_factor[other]
+                other = at.of_column[rows[s]]
+                height = at.start[other + 1] - at.start[other]
+                g = at.factor[other]
                 offset = s - pointers[first]
                 # this level: N[other, level]' lam_other C[other, level]
                 for c in range(height):
@@ -401,7 +417,9 @@ def curvature(
                         if lam[g, c, d] == 0.0:
                             continue
                         for a in range(width):
-                            x = lam[g, c, d] * _entry(pointers, reduced, first, offset, c, a)
+                            x = lam[g, c, d] * _entry(
+                                pointers, reduced, first, offset, c, a
+                            )
                             for b in range(width):
                                 out[f, a, b] += x * _entry(
                                     pointers, inverse, first, offset, d, b

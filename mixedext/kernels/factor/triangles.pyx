@@ -104,7 +104,7 @@ cdef void turn_lower(double[:, ::1] root, double* work) noexcept nogil:
 
 
 def lower_root(const double[:, :] root, double[:, ::1] out):
-    """Lower triangle with the same square root root' as ``root`` (k, k); diagonal >= 0."""
+    """Lower triangle out, root (k, k): out out' = root root'; its diagonal >= 0."""
     cdef double* work
     if root.shape[0] == 0:
         return
@@ -118,7 +118,7 @@ def lower_root(const double[:, :] root, double[:, ::1] out):
 
 
 def clipped_root(const double[:, :] matrix, double share, double most, double[:, ::1] out):
-    """Lower root of a symmetric matrix (k, k) with its eigenvalues clipped.
+    """Lower root (k, k) of a symmetric matrix (k, k) with its eigenvalues clipped.
 
     They are at least ``share`` of the largest and of one, and at most ``most``.
     """

@@ -78,7 +78,7 @@ def fill(
     cdef bitgen_t* source = <bitgen_t*>PyCapsule_GetPointer(
         generator.bit_generator.capsule, "BitGenerator"
     )
-    cdef Py_ssize_t i, j, pair
+    cdef Py_ssize_t i, j, _pair
     cdef double x, product
     with generator.bit_generator.lock, nogil:
         for i in range(out.shape[0]):
@@ -89,7 +89,7 @@ def fill(
                     x *= x
                 if degrees[j] > 1:
                     product = 1.0
-                    for pair in range(degrees[j] // 2):
+                    for _pair in range(degrees[j] // 2):
                         product *= _uniform(source)
                     x -= 2.0 * log(product)
                 out[i, columns[j]] = x

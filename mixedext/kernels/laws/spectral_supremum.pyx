@@ -39,13 +39,35 @@ cdef double NEIGHBOURS = 1e-13
 cdef double CLOSE = 1e-14
 
 
-cdef double _penalty(
-    const double[::1] xi, const double[::1] count, double ratio
-) noexcept nogil:
+cdef class Process:
+    """The process f but for its draws.
+
+    Parameters
+    ----------
+    mu : ndarray
+        (K,) eigenvalues of the draws.
+    xi, count : ndarray
+        (M,) eigenvalues of the penalty h, and how often each occurs.
+    dof : float
+        N.
+    """
+
+    cdef readonly const double[::1] mu, xi, count
+    cdef readonly double[::1] rise        # (M,) count xi
+    cdef readonly double dof
+
+    def __cinit__(self, mu, xi, count, double dof):
+        self.mu, self.xi, self.count, self.dof = mu, xi, count, dof
+        self.rise = np.multiply(count, xi)
+
+
+cdef double _penalty(Process f, double ratio) noexcept nogil:
     # few logarithms: factors of few equal eigenvalues are multiplied first
     cdef double total = 0.0, product = 1.0, x, left
+    cdef const double* xi = &f.xi[0]
+    cdef const double* count = &f.count[0]
     cdef Py_ssize_t s
-    for s in range(xi.shape[0]):
+    for s in range(f.xi.shape[0]):
         x = ratio * xi[s]
         if count[s] > MULTIPLIED or x > LARGE:
             total += count[s] * log1p(x)
@@ -60,30 +82,31 @@ cdef double _penalty(
     return total + log(product)
 
 
-cdef double _value(
-    const double[::1] mu, const double* w, double rest, double dof,
-    const double[::1] xi, const double[::1] count, double ratio,
-) noexcept nogil:
+cdef double _value(Process f, const double* w, double rest, double ratio) noexcept nogil:
     cdef double down = rest, gain = 0.0, x, share
+    cdef const double* mu = &f.mu[0]
     cdef Py_ssize_t s
-    for s in range(mu.shape[0]):
+    for s in range(f.mu.shape[0]):
         x = ratio * mu[s]
         share = w[s] / (1.0 + x)
         down += share
         gain += share * x
-    return dof * log1p(gain / down) - _penalty(xi, count, ratio)
+    return f.dof * log1p(gain / down) - _penalty(f, ratio)
 
 
 cdef cloned_int _slopes(
-    Py_ssize_t k, const double* mu, const lane* w, const lane* rest, double dof,
-    Py_ssize_t m, const double* xi, const double* rise, double nearest,
-    const double* place, double* slope, double* bend,
+    Process f, const lane* w, const lane* rest, double nearest, const double* place,
+    double* slope, double* bend,
 ) noexcept nogil:
     """Derivatives of f, of a draw in each lane, by the logarithm of place = r + nearest."""
+    cdef const double* mu = &f.mu[0]
+    cdef const double* xi = &f.xi[0]
+    cdef const double* rise = &f.rise[0]
+    cdef double dof = f.dof
     cdef lane u = (<lane*>place)[0], r = u - ONE * nearest
     cdef lane x, y, z, down = rest[0], fall = ZERO, turn = ZERO, climb = ZERO, brake = ZERO
     cdef Py_ssize_t s
-    for s in range(k):
+    for s in range(f.mu.shape[0]):
         x = reciprocal(ONE + r * mu[s])
         y = x * mu[s]
         z = x * w[s]
@@ -91,7 +114,7 @@ cdef cloned_int _slopes(
         z *= y
         fall += z
         turn += z * y
-    for s in range(m):
+    for s in range(f.xi.shape[0]):
         x = reciprocal(ONE + r * xi[s])
         y = x * rise[s]
         climb += y
@@ -104,7 +127,7 @@ cdef cloned_int _slopes(
     return 1
 
 
-cdef inline bint _step(
+cdef inline bint _take_step(
     double slope, double bend, double* place, double* low, double* high, double* lacking
 ) noexcept nogil:
     # Newton's step in log place between low and high, or False if f lacks next to nothing.
@@ -134,9 +157,9 @@ cdef class Peaks:
     log r far away.
     """
 
-    cdef const double[::1] mu, xi, count
-    cdef double dof, nearest
-    cdef double[::1] rise, out, space
+    cdef Process f
+    cdef double nearest
+    cdef double[::1] out, space
     cdef lane* w  # (K,) of the peaks' draws
     cdef double* rest
     cdef double* place
@@ -149,14 +172,13 @@ cdef class Peaks:
     cdef Py_ssize_t number[LANES]
     cdef Py_ssize_t waiting
 
-    def __init__(self, mu, xi, count, dof, nearest, out):
-        self.mu, self.xi, self.count, self.rise = mu, xi, count, np.multiply(count, xi)
-        self.dof, self.nearest, self.out = dof, nearest, out
-        self.space = np.zeros((len(mu) + 8) * LANES)  # one more, to align the others
+    def __init__(self, Process f, nearest, out):
+        self.f, self.nearest, self.out = f, nearest, out
+        self.space = np.zeros((len(f.mu) + 8) * LANES)  # one more, to align the others
         self.w = <lane*>(
             (<size_t>&self.space[0] + sizeof(lane) - 1) // sizeof(lane) * sizeof(lane)
         )
-        self.rest = <double*>(self.w + self.mu.shape[0])
+        self.rest = <double*>(self.w + f.mu.shape[0])
         self.place, self.low, self.high, self.slope, self.bend, self.lacking = (
             self.rest + LANES, self.rest + 2 * LANES, self.rest + 3 * LANES,
             self.rest + 4 * LANES, self.rest + 5 * LANES, self.rest + 6 * LANES,
@@ -170,7 +192,7 @@ cdef class Peaks:
         cdef Py_ssize_t at = self.waiting, s
         self.number[at], self.draw[at], self.rest[at] = number, draw, rest
         self.low[at], self.high[at], self.place[at] = low, high, place
-        for s in range(self.mu.shape[0]):
+        for s in range(self.f.mu.shape[0]):
             (<double*>&self.w[s])[at] = draw[s]
         self.waiting += 1
         if self.waiting == LANES:
@@ -178,31 +200,29 @@ cdef class Peaks:
 
     cdef void find(self) noexcept nogil:
         # Raise ``out`` to the peaks that wait.
-        cdef Py_ssize_t step, t
+        cdef Py_ssize_t _step, t
         cdef bint more
-        cdef double f
+        cdef double peak
         for t in range(self.waiting, LANES):  # nothing to be found there
             self.low[t] = self.high[t] = self.place[t] = self.nearest
-        for step in range(MOST_STEPS):
+        for _step in range(MOST_STEPS):
             _slopes(
-                self.mu.shape[0], &self.mu[0], self.w, <lane*>self.rest,
-                self.dof, self.xi.shape[0], &self.xi[0], &self.rise[0], self.nearest,
-                self.place, self.slope, self.bend,
+                self.f, self.w, <lane*>self.rest, self.nearest, self.place, self.slope,
+                self.bend,
             )
             more = False
             for t in range(LANES):
-                more |= _step(
+                more |= _take_step(
                     self.slope[t], self.bend[t], &self.place[t], &self.low[t],
                     &self.high[t], &self.lacking[t],
                 )
             if not more:
                 break
         for t in range(self.waiting):
-            f = self.lacking[t] + _value(
-                self.mu, self.draw[t], self.rest[t], self.dof, self.xi, self.count,
-                self.place[t] - self.nearest,
+            peak = self.lacking[t] + _value(
+                self.f, self.draw[t], self.rest[t], self.place[t] - self.nearest
             )
-            self.out[self.number[t]] = max(self.out[self.number[t]], f)
+            self.out[self.number[t]] = max(self.out[self.number[t]], peak)
         self.waiting = 0
 
 
@@ -217,10 +237,7 @@ cdef inline double _parabolic_root(
 
 
 def suprema(
-    const double[::1] mu,
-    const double[::1] xi,
-    const double[::1] count,
-    double dof,
+    Process f,
     const double[:, ::1] draws,           # in: (nsim, K) chi-squared of the mu ...
     const double[::1] rest,               # in: (nsim,) ... and of the rest
     const double[::1] places,             # in: (G,) r + nearest, ascending, of r from 0 on
@@ -233,11 +250,11 @@ def suprema(
     cdef double[:, ::1] linear
     cdef double[::1] constant
     cdef double[:, ::1] slopes = np.empty((TOGETHER, g))
-    cdef Peaks peaks = Peaks(mu, xi, count, dof, nearest, out)
+    cdef Peaks peaks = Peaks(f, nearest, out)
     cdef const double* w
     cdef double* slope
     cdef double bend, part
-    forms = _slope_forms(mu, xi, peaks.rise, dof, places, nearest)
+    forms = _slope_forms(f, places, nearest)
     linear, constant = forms[0], forms[1]
     with nogil:
         for block in range((n + TOGETHER - 1) // TOGETHER):
@@ -261,19 +278,20 @@ def suprema(
                         places[j] * exp(part * log(places[j + 1] / places[j])),
                     )
                 if slope[g - 1] > 0:
-                    out[start + i] = max(out[start + i], _value(
-                        mu, w, rest[start + i], dof, xi, count, places[g - 1] - nearest
-                    ))
+                    out[start + i] = max(
+                        out[start + i],
+                        _value(f, w, rest[start + i], places[g - 1] - nearest),
+                    )
         peaks.find()
 
 
-def _slope_forms(mu, xi, rise, dof, places, nearest):
+def _slope_forms(Process f, places, nearest):
     """Coefficients of D(r) df / dlog(place): of w (G, K), and of w_0 (G,)."""
-    mu, xi, places = np.asarray(mu), np.asarray(xi), np.asarray(places)
+    mu, places = np.asarray(f.mu), np.asarray(places)
     ratios = places - nearest
     x = 1.0 / (1.0 + np.multiply.outer(ratios, mu))
-    climb = places * ((1.0 / (1.0 + np.multiply.outer(ratios, xi))) @ rise)
-    return x * (dof * places[:, None] * mu * x - climb[:, None]), -climb
+    climb = places * ((1.0 / (1.0 + np.multiply.outer(ratios, f.xi))) @ f.rise)
+    return x * (f.dof * places[:, None] * mu * x - climb[:, None]), -climb
 
 
 cdef void _multiply(
@@ -290,10 +308,7 @@ cdef void _multiply(
 
 
 def grid_suprema(
-    const double[::1] mu,
-    const double[::1] xi,
-    const double[::1] count,
-    double dof,
+    Process f,
     const double[:, ::1] draws,           # in: (nsim, K) chi-squared of the mu ...
     const double[::1] rest,               # in: (nsim,) ... and of the rest
     const double[::1] grid,               # in: (G,) ratios, ascending, the first 0
@@ -307,9 +322,9 @@ def grid_suprema(
     cdef double[:, ::1] linear
     cdef double[:, ::1] shares = np.empty((TOGETHER, g))
     cdef double* share
-    penalties = np.array([_penalty(xi, count, ratio) for ratio in grid])
-    constant = np.exp(penalties / dof)
-    linear = np.asarray(constant)[:, None] / (1.0 + np.multiply.outer(grid, mu))
+    penalties = np.array([_penalty(f, ratio) for ratio in grid])
+    constant = np.exp(penalties / f.dof)
+    linear = np.asarray(constant)[:, None] / (1.0 + np.multiply.outer(grid, f.mu))
     with nogil:
         for block in range((n + TOGETHER - 1) // TOGETHER):
             start = block * TOGETHER
@@ -323,9 +338,9 @@ def grid_suprema(
                         best = j
                     elif first_peak and j > 0 and share[j] > share[j - 1]:
                         break
-                out[start + i] = max(0.0, _value(
-                    mu, &draws[start + i, 0], rest[start + i], dof, xi, count, grid[best]
-                ))
+                out[start + i] = max(
+                    0.0, _value(f, &draws[start + i, 0], rest[start + i], grid[best])
+                )
 
 
 # Logarithm of the ratio beyond which nothing is looked for, and the least B from which on
@@ -334,10 +349,7 @@ cdef double FARTHEST = 600.0, FAR = 0.9
 
 
 def beta_remainders(
-    const double[::1] mu,
-    const double[::1] xi,
-    const double[::1] count,
-    double dof,
+    Process f,
     const double[:, ::1] shares,          # in: (n, K) the w_s divided by their sum
     const double[::1] levels,             # in: (n,) x
     const double[::1] grid,               # in: (G,) log ratios, ascending
@@ -353,10 +365,10 @@ def beta_remainders(
     cdef Py_ssize_t n = shares.shape[0], g = grid.shape[0], block, start, i, j, best
     cdef double[:, ::1] parts, sums = np.empty((TOGETHER, g))
     cdef double[::1] penalties
-    cdef double least, value, low, high, at, slope, bend, move
-    cdef int step
-    penalties = np.array([_penalty(xi, count, exp(x)) for x in grid])
-    ratios = np.multiply.outer(np.exp(grid), mu)
+    cdef double least, value, low, high, at, slope, bend, move, dof = f.dof
+    cdef int _step
+    penalties = np.array([_penalty(f, exp(x)) for x in grid])
+    ratios = np.multiply.outer(np.exp(grid), f.mu)
     parts = ratios / (1.0 + ratios)
     with nogil:
         for block in range((n + TOGETHER - 1) // TOGETHER):
@@ -372,14 +384,12 @@ def beta_remainders(
                     out[i] = 1.0 - least
                     continue
                 if best == g - 1 or least > FAR:
-                    out[i] = _far_remainder(
-                        mu, xi, count, dof, &shares[i, 0], levels[i], grid
-                    )
+                    out[i] = _far_remainder(f, &shares[i, 0], levels[i], grid)
                     continue
                 at, low, high = grid[best], grid[best - 1], grid[best + 1]
-                for step in range(MOST_STEPS):
+                for _step in range(MOST_STEPS):
                     value = _threshold(
-                        mu, xi, count, dof, &shares[i, 0], levels[i], exp(at), &slope, &bend
+                        f, &shares[i, 0], levels[i], exp(at), &slope, &bend
                     )
                     least = min(least, value)
                     if slope < 0:
@@ -397,28 +407,28 @@ def beta_remainders(
 
 
 cdef double _threshold(
-    const double[::1] mu, const double[::1] xi, const double[::1] count, double dof,
-    const double* share, double level, double ratio, double* slope, double* bend,
+    Process f, const double* share, double level, double ratio, double* slope,
+    double* bend,
 ) noexcept nogil:
     # The threshold at a ratio, and the derivatives of its logarithm by that of the ratio.
     cdef double part = 0.0, rise = 0.0, turn = 0.0, x, y, z, left
     cdef double climb = 0.0, brake = 0.0
     cdef Py_ssize_t s
-    for s in range(mu.shape[0]):
-        x = ratio * mu[s]
+    for s in range(f.mu.shape[0]):
+        x = ratio * f.mu[s]
         y = 1.0 / (1.0 + x)
         z = share[s] * x * y
         part += z
         z *= y
         rise += z
         turn += z * (y - x * y)
-    for s in range(xi.shape[0]):
-        x = ratio * xi[s]
+    for s in range(f.xi.shape[0]):
+        x = ratio * f.xi[s]
         y = 1.0 / (1.0 + x)
-        z = count[s] * x * y / dof
+        z = f.count[s] * x * y / f.dof
         climb += z
         brake += z * y
-    left = (level + _penalty(xi, count, ratio)) / dof
+    left = (level + _penalty(f, ratio)) / f.dof
     rise /= part
     x = 1.0 / expm1(left)
     slope[0] = climb * x - rise
@@ -427,52 +437,50 @@ cdef double _threshold(
 
 
 cdef double _far_remainder(
-    const double[::1] mu, const double[::1] xi, const double[::1] count, double dof,
-    const double* share, double level, const double[::1] grid,
+    Process f, const double* share, double level, const double[::1] grid
 ) noexcept nogil:
     # the largest of (e - d) / (1 - d), on the grid or beyond it, and by golden section
     cdef Py_ssize_t g = grid.shape[0], j, best = 0
     cdef double most = -1e300, value, low, high, a, b, fa, fb
     cdef double width = grid[1] - grid[0], golden = 0.6180339887498949
-    cdef int step
+    cdef int _step
     for j in range(g):
-        value = _remainder(mu, xi, count, dof, share, level, grid[j])
+        value = _remainder(f, share, level, grid[j])
         if value > most:
             best, most = j, value
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, g - 1)]
     while best == g - 1 and high < FARTHEST:
-        most = _remainder(mu, xi, count, dof, share, level, high)
-        value = _remainder(mu, xi, count, dof, share, level, high + width)
+        most = _remainder(f, share, level, high)
+        value = _remainder(f, share, level, high + width)
         if value <= most:
             high += width
             break
         low, high = high, high + width
     a, b = high - golden * (high - low), low + golden * (high - low)
-    fa = _remainder(mu, xi, count, dof, share, level, a)
-    fb = _remainder(mu, xi, count, dof, share, level, b)
+    fa = _remainder(f, share, level, a)
+    fb = _remainder(f, share, level, b)
     # the error of the value is the square of that of the place
-    for step in range(26):
+    for _step in range(26):
         if fa > fb:
             high, b, fb = b, a, fa
             a = high - golden * (high - low)
-            fa = _remainder(mu, xi, count, dof, share, level, a)
+            fa = _remainder(f, share, level, a)
         else:
             low, a, fa = a, b, fb
             b = low + golden * (high - low)
-            fb = _remainder(mu, xi, count, dof, share, level, b)
+            fb = _remainder(f, share, level, b)
     return max(most, max(fa, fb))
 
 
 cdef double _remainder(
-    const double[::1] mu, const double[::1] xi, const double[::1] count, double dof,
-    const double* share, double level, double log_ratio,
+    Process f, const double* share, double level, double log_ratio
 ) noexcept nogil:
     cdef double ratio = exp(log_ratio), exponent, d = 0.0, total = 0.0, x
     cdef Py_ssize_t s
-    for s in range(mu.shape[0]):
-        x = ratio * mu[s]
+    for s in range(f.mu.shape[0]):
+        x = ratio * f.mu[s]
         d += share[s] / (1.0 + x)
         total += share[s] * x / (1.0 + x)
-    exponent = -(level + _penalty(xi, count, ratio)) / dof
+    exponent = -(level + _penalty(f, ratio)) / f.dof
     # the form that has no cancellation
     return (exp(exponent) - d) / total if d < 0.5 else 1.0 + expm1(exponent) / total

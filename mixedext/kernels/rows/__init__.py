@@ -1,1 +1,1 @@
-"""Passes over rows and levels: sums, codes, moments."""
+"""Passes over rows and levels: codes, sums by level, moments."""

@@ -103,7 +103,7 @@ def level_products(
 
 
 def mirror_blocks(double[:, :, ::1] gram):
-    """Copy the lower triangle of every block to the upper one."""
+    """Copy the lower triangle of every block of ``gram`` (L, k, k) to the upper one."""
     cdef Py_ssize_t level, a, b
     with nogil:
         for level in range(gram.shape[0]):
@@ -160,7 +160,7 @@ def sort_again(
 
 
 def number_pairs(
-    const int32_t[::1] order,         # in: rows sorted by first factor, then by the other
+    const int32_t[::1] order,         # in: (n,) rows by first factor, then by the other
     const Py_ssize_t[::1] pointers,   # in: (L + 1,) where each level of the first starts
     const int32_t[::1] others,        # in: (n,) level of the other factor
     Py_ssize_t[::1] pair_pointers,    # out: (L + 1,) pairs of levels so far

@@ -8,6 +8,8 @@ centred within the group first, so that columns far from zero lose no digits.
 from libc.math cimport NAN, fabs, sqrt
 from libc.stdint cimport int64_t
 
+import numpy as np
+
 # R's tolerance (qr, tol = 1e-7) for columns that depend on earlier ones, here relative to
 # the length about the group's mean; and what rounding leaves of a column that is constant.
 cdef double DEPENDENT = 1e-7
@@ -29,15 +31,17 @@ cdef double dot(const double* a, const double* b, Py_ssize_t m) noexcept nogil:
     return (s0 + s1) + (s2 + s3)
 
 
-cdef double centre(double* a, const double* root, double total, Py_ssize_t m) noexcept nogil:
+cdef double centre(
+    double* a, const double* root, double total, Py_ssize_t m
+) noexcept nogil:
     """Subtract the mean, and what rounding left of it; returns the mean.
 
     root: square roots of the weights, of sum total, or NULL.
     """
     cdef double whole = 0.0, mean
     cdef Py_ssize_t i
-    cdef int again
-    for again in range(2):
+    cdef int _again
+    for _again in range(2):
         mean = 0.0
         if root is NULL:
             for i in range(m):
@@ -58,27 +62,25 @@ cdef void multiply(double* a, const double* root, Py_ssize_t m) noexcept nogil:
         a[i] *= root[i]
 
 
-cdef void solve(const double* t, const double* d, Py_ssize_t p, Py_ssize_t j,
-                double* out) noexcept nogil:
+cdef void solve(
+    const double* t, const double* d, Py_ssize_t p, Py_ssize_t j, double* out
+) noexcept nogil:
     """Column j of T in terms of the kept columns of X instead of Q."""
-    cdef Py_ssize_t k, l, width = p + 1
+    cdef Py_ssize_t k, other, width = p + 1
     for k in range(min(p, j) - 1, -1, -1):
         out[k] = 0.0
         if d[k] == 0.0:
             continue
         out[k] = t[k * width + j]
-        for l in range(k + 1, min(p, j)):
-            if d[l] != 0.0:
-                out[k] -= t[k * width + l] * out[l]
+        for other in range(k + 1, min(p, j)):
+            if d[other] != 0.0:
+                out[k] -= t[k * width + other] * out[other]
 
 
 cdef Py_ssize_t regress(
     double* q,               # in/out: (p + 1, m) columns, y last
     const double* root,      # in: (m,) square roots of the weights, or NULL
-    double* t,               # scratch: (p + 1, p + 1) T
-    double* d,               # scratch: (p,) squared lengths of Q, 0 for dependent columns
-    double* length,          # scratch: (p,) lengths of X
-    double* a,               # scratch: (p,)
+    double* scratch,         # scratch: ((p + 1)^2 + 3 p,)
     double* b,               # out: (p,) coefficients, NaN where not estimable
     double* unscaled,        # out: (p,) diagonal of (X'X)^-1, NaN likewise
     Py_ssize_t m, Py_ssize_t p, bint intercept,
@@ -87,10 +89,14 @@ cdef Py_ssize_t regress(
 
     The residuals are multiplied by the roots of the weights.
     """
-    cdef Py_ssize_t j, k, l, i, rank = 0, first = 0, width = p + 1
+    cdef Py_ssize_t j, k, i, rank = 0, first = 0, width = p + 1
     cdef double own, left, s = 1.0, total = m
+    cdef double* t = scratch           # (p + 1, p + 1) T
+    cdef double* d = t + width * width  # (p,) squared lengths of Q, 0 for dependent columns
+    cdef double* length = d + p        # (p,) lengths of X
+    cdef double* a = length + p        # (p,)
     cdef double* column
-    cdef int again
+    cdef int _again
     for i in range(width * width):
         t[i] = 0.0
     if root is not NULL:
@@ -113,7 +119,7 @@ cdef Py_ssize_t regress(
     for j in range(first, width):
         column = q + j * m
         own = sqrt(dot(column, column, m))
-        for again in range(2):
+        for _again in range(2):
             for k in range(first, min(j, p)):
                 if d[k] == 0.0:
                     continue
@@ -127,16 +133,16 @@ cdef Py_ssize_t regress(
                 d[j], t[j * width + j] = left * left, 1.0
                 rank += 1
     solve(t, d, p, p, b)
-    # diagonal of T^-1 D^-1 T^-T: column l of T^-1 is minus what solve gives, and 1
+    # diagonal of T^-1 D^-1 T^-T: column j of T^-1 is minus what solve gives, and 1
     for k in range(p):
         unscaled[k] = 0.0
-    for l in range(p):
-        if d[l] == 0.0:
+    for j in range(p):
+        if d[j] == 0.0:
             continue
-        solve(t, d, p, l, a)
-        unscaled[l] += 1.0 / d[l]
-        for k in range(l):
-            unscaled[k] += a[k] * a[k] / d[l]
+        solve(t, d, p, j, a)
+        unscaled[j] += 1.0 / d[j]
+        for k in range(j):
+            unscaled[k] += a[k] * a[k] / d[j]
     # A coefficient is estimable if no dependent column is made of its column.
     for j in range(p):
         if d[j] != 0.0:
@@ -156,8 +162,7 @@ def group_regressions(
     const int64_t[::1] order,         # in: (n,) rows sorted by group
     const int64_t[::1] start,         # in: (L + 1,) where every group begins in order
     bint intercept,                   # in: the first column is a constant other than 0
-    double[::1] buffer,               # scratch: ((p + 2) * largest group,)
-    double[::1] scratch,              # scratch: ((p + 1)^2 + 3 p,)
+    *,
     double[:, ::1] coefficients,      # out: (L, p), NaN where not estimable
     double[:, ::1] unscaled,          # out: (L, p) diagonal of (X'X)^-1, NaN likewise
     double[::1] squares,              # out: (L,) weighted residual sum of squares
@@ -165,10 +170,11 @@ def group_regressions(
     double[::1] residuals,            # out: (n,) in the order of the rows
 ):
     """Regression of y on the columns in every group."""
-    cdef Py_ssize_t p = columns.shape[0], level, i, j, m, row
+    cdef Py_ssize_t p = columns.shape[0], level, i, j, m
     cdef int64_t low
-    cdef double* t = &scratch[0]
-    cdef double* d = t + (p + 1) * (p + 1)
+    # the rows of one group: X, y, and roots of the weights
+    cdef double[::1] buffer = np.empty((p + 2) * int(np.diff(start).max(initial=0)))
+    cdef double[::1] scratch = np.empty((p + 1) ** 2 + 3 * p)
     cdef double* root = NULL
     cdef bint weighted = roots.shape[0] > 0
     with nogil:
@@ -185,9 +191,11 @@ def group_regressions(
                 for i in range(m):
                     root[i] = roots[order[low + i]]
             ranks[level] = regress(
-                &buffer[0], root, t, d, d + p, d + 2 * p,
-                &coefficients[level, 0], &unscaled[level, 0], m, p, intercept,
+                &buffer[0], root, &scratch[0], &coefficients[level, 0],
+                &unscaled[level, 0], m, p, intercept,
             )
             squares[level] = dot(&buffer[p * m], &buffer[p * m], m)
             for i in range(m):
-                residuals[order[low + i]] = buffer[p * m + i] / (root[i] if weighted else 1.0)
+                if weighted:
+                    buffer[p * m + i] /= root[i]
+                residuals[order[low + i]] = buffer[p * m + i]

@@ -23,12 +23,14 @@ cdef inline void _add_block(
 
 def pair_sums_dense(
     const double[:, ::1] gram,            # in: (m, m) Z2'Z2
-    const Py_ssize_t[::1] level_start, const Py_ssize_t[::1] level_factor,
-    double[:, :, :, :, :, ::1] out,       # out: both orders of different factors
+    const Py_ssize_t[::1] level_start,    # in: (levels + 1,) first column of each level
+    const Py_ssize_t[::1] level_factor,   # in: (levels,)
+    # out: (factors, factors, kmax, kmax, kmax, kmax), both orders of different factors
+    double[:, :, :, :, :, ::1] out,
 ):
     """Pair sums of a dense tail."""
     cdef Py_ssize_t n_levels = level_factor.shape[0], m = gram.shape[0], level, other
-    cdef Py_ssize_t f, g, i, j
+    cdef Py_ssize_t f, i, j
     cdef double x
     with nogil:
         out[:, :, :, :, :, :] = 0.0
@@ -59,16 +61,18 @@ def pair_sums_dense(
 
 
 def pair_sums_sparse(
-    const Py_ssize_t[::1] pointers, const Py_ssize_t[::1] rows,
-    const Py_ssize_t[::1] level_start, const Py_ssize_t[::1] level_factor,
-    const Py_ssize_t[::1] level_of,
-    const double[::1] values,             # in: Z2'Z2 on the pattern
+    const Py_ssize_t[::1] pointers,       # in: (m + 1,) lower triangle by columns ...
+    const Py_ssize_t[::1] rows,           # in: (nnz,) ... the row numbers
+    const Py_ssize_t[::1] level_start,    # in: (levels + 1,)
+    const Py_ssize_t[::1] level_factor,   # in: (levels,)
+    const Py_ssize_t[::1] level_of,       # in: (m,) level of a column
+    const double[::1] values,             # in: (nnz,) Z2'Z2 on the pattern
     double[::1] work,                     # scratch: (kmax ** 2,)
-    double[:, :, :, :, :, ::1] out,
+    double[:, :, :, :, :, ::1] out,       # out: (factors, factors, kmax, ..., kmax)
 ):
     """Pair sums of a tail stored by columns."""
     cdef Py_ssize_t n_levels = level_factor.shape[0], level, first, width, s, other, height
-    cdef Py_ssize_t i, j, offset
+    cdef Py_ssize_t i, j, at, offset
     cdef double x
     with nogil:
         out[:, :, :, :, :, :] = 0.0
@@ -92,7 +96,8 @@ def pair_sums_sparse(
                         if offset == 0 and i < j:
                             work[i * width + j] = values[pointers[first + i] + j - i]
                         else:
-                            work[i * width + j] = values[pointers[first + j] + offset + i - j]
+                            at = pointers[first + j] + offset + i - j
+                            work[i * width + j] = values[at]
                 _add_block(
                     &work[0], width, height, width,
                     out[level_factor[other], level_factor[level]],
@@ -120,9 +125,10 @@ cdef inline void _add_mirrored(double[:, :, :, :, :, ::1] out) noexcept nogil:
 
 
 def pair_sums_links(
-    const Py_ssize_t[::1] link_index,
-    const Py_ssize_t[::1] level_start, const Py_ssize_t[::1] level_factor,
-    const Py_ssize_t[::1] level_of,
+    const Py_ssize_t[::1] link_index,     # in: (nnz,) columns of the tail
+    const Py_ssize_t[::1] level_start,    # in: (levels + 1,)
+    const Py_ssize_t[::1] level_factor,   # in: (levels,)
+    const Py_ssize_t[::1] level_of,       # in: (m,)
     const double[:, ::1] link_value,      # in: (nnz, K)
     double[:, :, :, :, ::1] out,          # out: (factors, kmax, kmax, K, K)
 ):
@@ -141,26 +147,3 @@ def pair_sums_links(
                 &link_value[s, 0], k, width, k, out[level_factor[level]]
             )
             s += width
-
-
-def multiply_links(
-    const Py_ssize_t[::1] link_pointers,
-    const Py_ssize_t[::1] link_index,
-    const double[:, ::1] link_value,
-    const double[:, ::1] tail_weight,     # in: (m, R)
-    double[:, :, ::1] out,                # out: (L, K, R), Z_l'Z_tail w
-):
-    """Image in the leading factor of vectors on the tail."""
-    cdef Py_ssize_t n_levels = out.shape[0], k = out.shape[1], n = out.shape[2]
-    cdef Py_ssize_t level, s, a, j
-    cdef double x
-    cdef const double *row
-    with nogil:
-        out[:, :, :] = 0.0
-        for level in range(n_levels if link_index.shape[0] > 0 else 0):
-            for s in range(link_pointers[level], link_pointers[level + 1]):
-                row = &tail_weight[link_index[s], 0]
-                for a in range(k):
-                    x = link_value[s, a]
-                    for j in range(n):
-                        out[level, a, j] += x * row[j]

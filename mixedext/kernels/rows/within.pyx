@@ -12,9 +12,11 @@ where the usual difference cancels if the levels vary far more than the residual
 from libc.stdint cimport int32_t
 from mixedext.kernels.triangle cimport split_level
 
+import numpy as np
+
 
 def mirror(double[:, ::1] a):
-    """Copy the lower triangle to the upper one."""
+    """Copy the lower triangle of ``a`` (P, P) to the upper one."""
     cdef Py_ssize_t i, j
     for i in range(a.shape[0]):
         for j in range(i):
@@ -71,16 +73,14 @@ def within_products(
     const double[:, :, ::1] gram,     # in: (L, k, k)
     const double[:, :, ::1] cross,    # in: (L, k, P)
     const double[::1] shift,          # in: (P - 1,)
-    double[:, ::1] triangle,          # scratch: (k, k)
-    double[:, ::1] half,              # scratch: (k, P)
-    double[::1] q,                    # scratch: (k,)
-    double[::1] rest,                 # scratch: (P,)
     double[:, ::1] out,               # out: (P, P), lower triangle += residuals' products
 ):
     """Cross-products of the residuals of [X, y - X shift] on Z within levels."""
     cdef Py_ssize_t n = codes.shape[0], k = z.shape[0], p = fixed.shape[1]
     cdef Py_ssize_t i, a, c, j, level = -1
     cdef double x
+    cdef double[:, ::1] triangle = np.empty((k, k)), half = np.empty((k, p))
+    cdef double[::1] q = np.empty(k), rest = np.empty(p)
     with nogil:
         for i in range(n):
             if codes[i] != level:

@@ -23,6 +23,10 @@ cdef class Function:
     ) noexcept nogil
 
 
+# An array (n,) of the numbers x.
+cdef object copied(const double* x, Py_ssize_t n)
+
+
 cdef class Newton:
     cdef Function function
     cdef readonly Py_ssize_t n_theta

@@ -73,13 +73,11 @@ cdef class Function:
     ) noexcept nogil:
         pass
 
-cdef object _copied(const double* x, Py_ssize_t n):
-    cdef Py_ssize_t i
-    cdef double[::1] view
+
+cdef object copied(const double* x, Py_ssize_t n):
     out = np.empty(n)
-    view = out
-    for i in range(n):
-        view[i] = x[i]
+    cdef double[::1] view = out
+    memcpy(&view[0], x, n * sizeof(double))
     return out
 
 
@@ -211,7 +209,9 @@ cdef class Newton:
         """Eigenvalues, ascending, and eigenvectors (column j from vector + j n)."""
         cdef int n = <int>self.n_theta, info = 0
         memcpy(vector, matrix, n * n * sizeof(double))
-        dsyev(b"V", b"L", &n, vector, &n, self.eigenvalue, self.work, &self.work_size, &info)
+        dsyev(
+            b"V", b"L", &n, vector, &n, self.eigenvalue, self.work, &self.work_size, &info
+        )
         return info
 
     cdef bint factorize(self, double* smallest) noexcept nogil:
@@ -335,7 +335,7 @@ cdef class Newton:
 
     cdef double set_step(self, double radius) noexcept nogil:
         """Minimizer of the model within ``radius`` (More and Sorensen 1983); its length."""
-        cdef Py_ssize_t n = self.n_theta, i, j, turn
+        cdef Py_ssize_t n = self.n_theta, i, j, _turn
         cdef double* along = self.along
         cdef double floor, length, low, high, middle, x
         if self.definite:
@@ -362,7 +362,7 @@ cdef class Newton:
                 length = -1.0
         if length < 0.0:
             high = low + _norm(self.slope, n) / radius + floor
-            for turn in range(60):
+            for _turn in range(60):
                 middle = 0.5 * (low + high)
                 if _shifted(self, middle, floor) > radius:
                     low = middle
@@ -425,7 +425,7 @@ cdef class Newton:
     cdef int search_in_units(
         self, Py_ssize_t max_iterations, double to_beat
     ) noexcept nogil:
-        cdef Py_ssize_t n = self.n_theta, i, turn, shrink = 0, stalled = 0
+        cdef Py_ssize_t n = self.n_theta, i, _turn, shrink = 0, stalled = 0
         cdef double radius, smallest = INFINITY, noise, length, trial, ratio, last = -1.0
         cdef double tolerance, lost
         cdef bint judged, finishing, leaping, sharp = self.function.sharp
@@ -449,7 +449,7 @@ cdef class Newton:
             if self.set_model(False) or self.way_down or self.decrement < ROUGH_ABOVE:
                 self.take_derivatives()
         radius = max(1.0, _norm(self.theta, n))
-        for turn in range(max_iterations):
+        for _turn in range(max_iterations):
             if self.function.raised:
                 return RAISED
             if self.set_model(self.has_secant):
@@ -557,13 +557,13 @@ cdef class Newton:
     @property
     def point(self):
         """Theta where the search ended."""
-        return _copied(self.theta, self.n_theta)
+        return copied(self.theta, self.n_theta)
 
     def last_derivatives(self):
         """Gradient and Hessian at the last point that had them."""
         n = self.n_theta
-        unit, hessian = _copied(self.unit, n), _copied(self.hessian, n * n).reshape(n, n)
-        return _copied(self.gradient, n) / unit, hessian / np.outer(unit, unit)
+        unit, hessian = copied(self.unit, n), copied(self.hessian, n * n).reshape(n, n)
+        return copied(self.gradient, n) / unit, hessian / np.outer(unit, unit)
 
     def outlook(self, theta, gradient, hessian):
         """What one more Newton step would bring at a point.

@@ -1,21 +1,11 @@
 """A deviance written in Python for the compiled search, which has not the GIL."""
 
 from libc.math cimport INFINITY, isfinite
-from mixedext.kernels.search.newton cimport Function
+from mixedext.kernels.search.newton cimport Function, copied
 
 import sys
 
 import numpy as np
-
-
-cdef object _copied(const double* x, Py_ssize_t n):
-    cdef Py_ssize_t i
-    cdef double[::1] view
-    out = np.empty(n)
-    view = out
-    for i in range(n):
-        view[i] = x[i]
-    return out
 
 
 cdef class PythonFunction(Function):
@@ -35,7 +25,8 @@ cdef class PythonFunction(Function):
     cdef double value(self, const double* theta, bint floor) noexcept nogil:
         with gil:
             try:
-                value = float(self.objective.value(_copied(theta, self.n_theta), bool(floor)))
+                point = copied(theta, self.n_theta)
+                value = float(self.objective.value(point, bool(floor)))
                 if isfinite(value):
                     self.noise = self.objective.noise
                 return value
@@ -52,7 +43,7 @@ cdef class PythonFunction(Function):
         with gil:
             try:
                 more = {"rough": True} if self.rough else {}
-                found = self.objective.derivatives(_copied(theta, n), **more)
+                found = self.objective.derivatives(copied(theta, n), **more)
                 g = np.ascontiguousarray(found.gradient)
                 h = np.ascontiguousarray(found.hessian)
                 for i in range(n):

@@ -123,13 +123,11 @@ def least_squares_by_group(
         order.astype(np.int64, copy=False),
         start.astype(np.int64, copy=False),
         bool(constant),
-        np.empty((p + 2) * int(sizes.max())),
-        np.empty((p + 1) ** 2 + 3 * p),
-        coefficients,
-        unscaled,
-        squares,
-        ranks,
-        residuals,
+        coefficients=coefficients,
+        unscaled=unscaled,
+        squares=squares,
+        ranks=ranks,
+        residuals=residuals,
     )
     if constant and constant[0] != 0:
         back = np.argsort(places)

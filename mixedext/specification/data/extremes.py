@@ -6,7 +6,7 @@ from math import isfinite
 
 import numpy as np
 
-from mixedext.kernels.rows import rows as kernel
+from mixedext.kernels.rows import scans as kernel
 
 __all__ = ["all_finite", "are_finite", "column_extremes"]
 

@@ -11,7 +11,7 @@ try:
 except ImportError:
     arrow = None
 
-from mixedext.kernels.rows import rows as kernel
+from mixedext.kernels.rows import scans as kernel
 
 __all__ = ["CODE", "ProductLevels", "factorize", "interact", "recode", "used_levels"]
 

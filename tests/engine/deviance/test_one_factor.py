@@ -7,7 +7,7 @@ import pytest
 from helpers import exact
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from mixedext.kernels.rows.levels import classify_levels
+from mixedext.kernels.rows.pooling import classify_levels
 
 from mixedext.engine.deviance.one_factor import OneFactorDeviance
 from mixedext.engine.deviance.profiled import FactorDeviance

@@ -197,10 +197,7 @@ class TestRemainders:
         counts = np.ones(len(whole))
         dof, out = float(k + 25), np.empty(6)
         spectral_supremum.beta_remainders(
-            values,
-            whole,
-            counts,
-            dof,
+            spectral_supremum.Process(values, whole, counts, dof),
             shares,
             np.full(6, level),
             np.linspace(-12, 12, 49),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mixedext.kernels.factor.layout import Supernodes
 from scipy import linalg
 
 from mixedext.engine.factor import tail_pattern
@@ -59,37 +60,28 @@ class Panels:
     """A symmetric positive definite matrix on a pattern of supernodes, and its kernels."""
 
     def __init__(self, pattern, rng):
-        self.pattern, self.start = pattern, pattern.supernodes
+        self.pattern = pattern
         self.m = len(pattern.pointers) - 1
         self.stored, self.column = stored(pattern)
         a = np.where(self.stored, rng.normal(size=(self.m, self.m)), 0.0)
         self.a = np.tril(a, -1) + np.tril(a, -1).T
         self.a += np.diag(np.abs(self.a).sum(axis=1) + 1.0)
         self.values = self.a[pattern.rows, self.column]
-        width, height = np.diff(self.start), np.diff(pattern.pointers)[self.start[:-1]]
-        self.place = np.concatenate([[0], np.cumsum(width * height)])[:-1].astype(np.intp)
-        self.node_of = np.repeat(np.arange(len(width), dtype=np.intp), width)
-        self.panels = np.zeros(int((width * height).sum()))
-        self.work = np.empty(int(height.max() * width.max()))
-        self.below = int((height - width).max())
-        self.local = np.empty((2, self.m), np.intp)
-        supernodal.fill_panels(
-            pattern.pointers, self.start, self.place, self.values, self.panels
-        )
-
-    @property
-    def layout(self):
-        return self.pattern.pointers, self.pattern.rows, self.start, self.place
+        self.nodes = Supernodes(pattern.pointers, pattern.rows, pattern.supernodes)
+        self.panels = np.zeros(self.nodes.size)
+        self.work = np.empty(self.nodes.tallest * self.nodes.widest)
+        self.by_column = np.empty((2, self.m), np.intp)
+        supernodal.fill_panels(self.nodes, self.values, self.panels)
 
     def factor(self):
-        scratch = [np.empty(len(self.place), np.intp) for _ in range(3)]
+        by_node = np.empty((3, self.nodes.n_nodes), np.intp)
         return supernodal.factor_supernodes(
-            *self.layout, self.node_of, self.panels, *scratch, *self.local, self.work
+            self.nodes, self.panels, by_node, self.by_column, self.work
         )
 
     def read(self, panels):
         out = np.empty(len(self.values))
-        supernodal.read_panels(self.pattern.pointers, self.start, self.place, panels, out)
+        supernodal.read_panels(self.nodes, panels, out)
         return out
 
 
@@ -121,20 +113,13 @@ def test_panels_equal_dense_algebra(seed, n_levels, reach, widths):
     b = rng.normal(size=(p.m, 3))
     for transpose, matrix in ((False, root), (True, root.T)):
         x = b.copy()
-        work = np.empty(max(1, p.below * 3))
-        supernodal.solve_supernodes(*p.layout, p.panels, work, x, transpose)
+        work = np.empty(max(1, p.nodes.most_below * 3))
+        supernodal.solve_supernodes(p.nodes, p.panels, work, x, transpose)
         np.testing.assert_allclose(matrix @ x, b, **TIGHT)
 
     inverse = np.empty_like(p.panels)
-    supernodal.invert_supernodes(
-        *p.layout,
-        p.node_of,
-        p.panels,
-        *p.local,
-        np.empty(max(1, p.below**2)),
-        p.work,
-        inverse,
-    )
+    gathered = np.empty(max(1, p.nodes.most_below**2))
+    supernodal.invert_supernodes(p.nodes, p.panels, p.by_column, gathered, p.work, inverse)
     want = reference.selected_inverse(root, p.stored)
     np.testing.assert_allclose(p.read(inverse), want[pattern.rows, p.column], **TIGHT)
 
@@ -202,7 +187,7 @@ def test_a_matrix_that_is_not_positive_names_its_minor():
     p = Panels(pattern, np.random.default_rng(1))
     at = np.flatnonzero(pattern.rows == p.column)[37]
     p.values[at] = -1.0
-    supernodal.fill_panels(pattern.pointers, p.start, p.place, p.values, p.panels)
+    supernodal.fill_panels(p.nodes, p.values, p.panels)
     log_det, bad = p.factor()
     assert np.isnan(log_det)
     assert bad == 38

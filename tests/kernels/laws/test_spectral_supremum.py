@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from mixedext.kernels.laws.spectral_supremum import grid_suprema
+from mixedext.kernels.laws.spectral_supremum import Process, grid_suprema
 
 
 @pytest.mark.parametrize("multiplicity", [2.0, 6.0, 7.0])
@@ -13,10 +13,7 @@ def test_penalties_of_huge_ratios_are_finite(multiplicity):
     dof, ratio, rest = 20.0, 1e200, 1e-250
     out = np.empty(1)
     grid_suprema(
-        np.ones(1),
-        np.ones(1),
-        np.array([multiplicity]),
-        dof,
+        Process(np.ones(1), np.ones(1), np.array([multiplicity]), dof),
         np.ones((1, 1)),
         np.array([rest]),
         np.array([0.0, ratio]),

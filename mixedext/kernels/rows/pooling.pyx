@@ -1,4 +1,4 @@
-"""Levels that share their gram Z_l'Z_l: found by hashing, their products summed."""
+"""Levels that share their gram Z_l'Z_l: found by hashing, their products pooled."""
 
 from libc.math cimport fabs
 from libc.stdint cimport uint32_t, uint64_t

@@ -1,4 +1,4 @@
-"""Passes over rows: integer labels to codes, extremes of the columns of an array."""
+"""Scans of the rows as they come: integer labels to codes, extremes of columns."""
 
 from libc.math cimport INFINITY
 from libc.stdint cimport (
@@ -21,7 +21,7 @@ ctypedef fused real:
 
 
 def mark_present(const integer[:] labels, integer low, unsigned char[::1] present):
-    """Set present[v - low] for each label v."""
+    """Set present[v - low] for each label v (n,); ``present`` (high - low + 1,)."""
     cdef Py_ssize_t i, n = labels.shape[0]
     cdef int64_t start = <int64_t>low
     with nogil:
@@ -32,7 +32,7 @@ def mark_present(const integer[:] labels, integer low, unsigned char[::1] presen
 def map_labels(
     const integer[:] labels, integer low, const int32_t[::1] rank, int32_t[::1] codes
 ):
-    """codes[i] = rank[labels[i] - low]."""
+    """codes[i] = rank[labels[i] - low], both (n,); ``rank`` (high - low + 1,)."""
     cdef Py_ssize_t i, n = labels.shape[0]
     cdef int64_t start = <int64_t>low
     with nogil:
@@ -41,7 +41,7 @@ def map_labels(
 
 
 def map_codes(const integer[:] old, const int32_t[::1] rank, int32_t[::1] codes):
-    """codes[i] = rank[old[i]], or -1 where the old code is negative."""
+    """codes[i] = rank[old[i]], both (n,), or -1 where the old code is negative."""
     cdef Py_ssize_t i, n = old.shape[0]
     cdef int64_t code
     with nogil:
@@ -53,7 +53,7 @@ def map_codes(const integer[:] old, const int32_t[::1] rank, int32_t[::1] codes)
 def pair_codes(
     const int32_t[::1] a, const int32_t[::1] b, int64_t width, int64_t[::1] product
 ):
-    """product[i] = a[i] width + b[i], or -1 where either code is negative."""
+    """product[i] = a[i] width + b[i], all (n,), or -1 where either code is negative."""
     cdef Py_ssize_t i, n = a.shape[0]
     with nogil:
         for i in range(n):
@@ -64,7 +64,7 @@ def pair_codes(
 
 
 def column_extremes(const real[:, :] x, double[::1] low, double[::1] high):
-    """Least and greatest value of each column; NaN where a value is not finite."""
+    """Least and greatest value (k,) of columns x (n, k); NaN where one is not finite."""
     cdef Py_ssize_t i, j, first, count, n = x.shape[0], k = x.shape[1]
     cdef real value
     # eight columns at a time
