@@ -31,22 +31,22 @@ from mixedext.exceptions import (
     WeightsWarning,
 )
 from mixedext.fitted import Fitted
+from mixedext.inference.bootstrap.bootstrap_result import Bootstrap
 from mixedext.inference.bootstrap.bootstrap_tests import BootstrapTest, bootstrap_test
-from mixedext.inference.bootstrap.refits import Refits
-from mixedext.inference.bootstrap.replicates import Bootstrap
+from mixedext.inference.bootstrap.simulated_refits import Refits
+from mixedext.inference.comparison.drop_terms import Step
 from mixedext.inference.comparison.model_comparison import ModelTest
 from mixedext.inference.comparison.model_tables import anova, model_table
-from mixedext.inference.comparison.term_deletion import Step
 from mixedext.inference.fixed_effects.wald import FixedEffectsInference
 from mixedext.inference.means.linear_functions import Contrasts, MarginalMeans
 from mixedext.inference.means.reference_grid import ReferenceGrid
 from mixedext.inference.profile.likelihood_profile import LikelihoodProfile
 from mixedext.inference.variances.exact_tests import exact_lrt, exact_rlrt
-from mixedext.inference.variances.explained_variance import (
+from mixedext.inference.variances.icc_and_r2 import (
     IntraclassCorrelation,
     NakagawaR2,
 )
-from mixedext.inference.variances.statistics import VarianceTest
+from mixedext.inference.variances.variance_test_result import VarianceTest
 from mixedext.models.anova_estimates.model import AnovaEstimates, anova_estimates
 from mixedext.models.lm_list.poolability import PoolabilityTest
 from mixedext.models.lm_list.regressions import LmList, lm_list

@@ -10,7 +10,6 @@ __all__ = [
     "check_probability",
     "check_reml",
     "confidence",
-    "confidence_level",
 ]
 
 
@@ -58,21 +57,6 @@ def confidence(alpha: float = 0.05, level: float | None = None) -> float:
         return 1 - alpha
     check_probability(level, "level")
     return level
-
-
-def confidence_level(level, alpha=None):
-    """``level``, or ``1 - alpha`` where alpha is given, as in statsmodels' ``conf_int``.
-
-    Raises
-    ------
-    ValueError
-        If it is no number between 0 and 1.
-    """
-    if alpha is None:
-        check_probability(level, "level")
-        return level
-    check_probability(alpha, "alpha")
-    return 1 - alpha
 
 
 def check_reml(reml) -> None:

@@ -32,9 +32,9 @@ __all__ = [
     "HasFitted",
     "InferenceSettings",
     "Model",
+    "ModelRows",
     "RandomBlock",
     "RandomPart",
-    "Rows",
     "has_rows",
     "need_rows",
     "once",
@@ -60,14 +60,14 @@ class Model(Protocol):
     exog_names, endog_names : list of str, str
         Names of the fixed-effects columns, all of them, and of the response.
     nobs, k_fe, k_re, k_re2, k_vc : int
-        Rows; columns of the fixed effects; correlated random effects of ``groups``, the
-        elements of their covariance, and variance components.
+        Number of rows; of columns of the fixed effects; of correlated random effects of
+        ``groups``, of the elements of their covariance, and of variance components.
     layout : ParameterLayout
         Names and packing of the variance parameters.
     random_terms : list of RandomTerm or SparseTerm or None
         Random terms with their rows; None once these are removed.
     weights, offset, exog, endog : ndarray or None
-        Rows; None without them.
+        The rows; None without them.
     data : ModelData
         statsmodels' record of the data: ``frame``, ``row_labels``, ``param_names``.
     formula, fixed_formula, offset_formulas, namespace, aliases
@@ -318,7 +318,7 @@ class RandomPart:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class ModelRows:
     """The rows of the data that the model uses.
 
     Attributes
@@ -364,11 +364,11 @@ class Rows:
         return mean
 
 
-def rows_of(model: Model) -> Rows | None:
+def rows_of(model: Model) -> ModelRows | None:
     """The rows of a model; None where they are in chunks or were removed."""
     if not has_rows(model):
         return None
-    return Rows(
+    return ModelRows(
         model.endog,
         model.exog,
         model.random_terms,
@@ -384,7 +384,7 @@ def has_rows(model: Model) -> bool:
     return model.endog is not None
 
 
-def need_rows(model: Model) -> Rows:
+def need_rows(model: Model) -> ModelRows:
     """The rows of a model.
 
     Raises
@@ -445,11 +445,11 @@ class Fitted:
         return RandomPart(tuple(self.fit.design.terms), tuple(self.fit.covariances))
 
     @property
-    def rows(self) -> Rows | None:
+    def rows(self) -> ModelRows | None:
         """The rows of the data; None where they are in chunks or were removed."""
         return rows_of(self.model)
 
-    def need_rows(self) -> Rows:
+    def need_rows(self) -> ModelRows:
         """The rows of the data.
 
         Raises
@@ -489,7 +489,7 @@ class Fitted:
 
     @property
     def df_resid(self) -> int:
-        """Rows less the rank of the fixed effects."""
+        """Number of rows less the rank of the fixed effects."""
         return self.nobs - self.fixed.rank
 
 

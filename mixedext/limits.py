@@ -288,7 +288,7 @@ IN_SPAN = 1e-14
 # models/anova_estimates/sources
 # Traces are differences of sums that are at most n; smaller shares of n are rounding.
 NO_TRACE = 1e-11
-# models/mixedlm/chunked
+# models/mixedlm/chunked_design
 # Elements of Q'Q are this far from the identity's only if the rows have changed.
 NOT_ORTHONORMAL = 1e-3
 # models/mixedlm/fitting

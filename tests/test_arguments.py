@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mixedext as mx
-from mixedext.arguments import check_count, check_probability, confidence_level
+from mixedext.arguments import check_count, check_probability, confidence
 
 pytestmark = pytest.mark.formula_engine
 
@@ -51,9 +51,9 @@ def test_intervals_and_tests_check_what_they_are_given():
 
 
 def test_alpha_is_one_minus_the_level():
-    assert confidence_level(0.9) == 0.9
-    assert confidence_level(0.95, 0.1) == 0.9
-    assert confidence_level(0.95, np.float32(0.5)) == 0.5
+    assert confidence(level=0.9) == 0.9
+    assert confidence(0.1) == 0.9
+    assert confidence(np.float32(0.5)) == 0.5
 
 
 def test_intervals_of_profiles_and_bootstraps_take_either():

@@ -7,9 +7,9 @@
 ``laws``      random variables and suprema of exact laws
 
 They stand on ``triangle`` (Z_l'Z_l = U'D U of one level), ``lanes`` (several levels at a
-time) and ``row_major`` (BLAS and LAPACK on C-ordered matrices).  ``limits`` holds the
-numbers that they share with Python; ``reference`` states the same operations in NumPy, and
-the tests compare the two.
+time) and ``row_major`` (BLAS and LAPACK on C-ordered matrices).  ``reference`` states the
+same operations in NumPy, and the tests compare the two.  Tolerances are those of
+``mixedext.limits``.
 
 Each argument of an entry says beside it its shape, and whether it comes in, goes out or is
 scratch.  Arrays that several entries read together are one record (``factor.layout``); no

@@ -11,7 +11,7 @@ import mixedext as mx
 from mixedext.engine.fit import fit_design
 from mixedext.engine.information import refinement
 from mixedext.engine.rows.design import prepare_design
-from mixedext.fitted import Rows
+from mixedext.fitted import ModelRows
 from mixedext.specification.terms.random_terms import RandomTerm
 
 pytestmark = pytest.mark.formula_engine
@@ -84,7 +84,7 @@ def test_a_fit_asks_for_no_row(monkeypatch):
         raise AssertionError("rows were asked for")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Rows, "mean", refuse)
+        patch.setattr(ModelRows, "mean", refuse)
         result = model.fit()
         assert not {"effects", "covariance", "penalty"} & set(vars(result.fitted.fit))
         with pytest.raises(AssertionError):
@@ -102,7 +102,7 @@ def test_precision_warning(monkeypatch):
     data = pd.DataFrame({"y": y + rng.normal(size=9)[h], "g": g, "h": h})
     model = mx.mixedlm("y ~ 1 + (1 | g) + (1 | h)", data)
     monkeypatch.setattr(refinement, "DEVIANCE_NOISE", 0.0)
-    monkeypatch.setattr(Rows, "mean", lambda *args: 0.99 * data["y"].to_numpy())
+    monkeypatch.setattr(ModelRows, "mean", lambda *args: 0.99 * data["y"].to_numpy())
     with pytest.warns(mx.PrecisionWarning, match="differs from that of the rows"):
         model.fit()
 

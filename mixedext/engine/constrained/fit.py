@@ -14,7 +14,7 @@ from mixedext.engine.constrained.held import held_fit
 from mixedext.engine.constrained.maximum import maximize
 from mixedext.engine.constrained.objective import Objective, Penalties
 from mixedext.engine.constrained.regularized import shoot
-from mixedext.engine.deviance.likelihood import IndefiniteError, Likelihood
+from mixedext.engine.deviance.given_covariances import IndefiniteError, Likelihood
 from mixedext.engine.fit import fit_design
 from mixedext.engine.information.observed import variance_covariance
 from mixedext.engine.rows.design import prepare_design

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mixedext.engine.deviance.likelihood import Likelihood, relative_root
+from mixedext.engine.deviance.given_covariances import Likelihood, relative_root
 from mixedext.engine.fit import Fit, Held, evaluate_design
 from mixedext.engine.information.variance_covariance import VarianceCovariance
 from mixedext.engine.search.optimize import Convergence

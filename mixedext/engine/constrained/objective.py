@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from mixedext.engine.deviance.likelihood import IndefiniteError, Likelihood, Point
+from mixedext.engine.deviance.given_covariances import IndefiniteError, Likelihood, Point
 from mixedext.specification.terms.packing import ParameterLayout
 
 __all__ = ["Objective", "Penalties", "State"]

@@ -20,15 +20,15 @@ from mixedext.exceptions import (
     user_stacklevel,
 )
 from mixedext.fitted import Fitted, HasFitted, Model
-from mixedext.inference.bootstrap.refits import (
+from mixedext.inference.bootstrap.parallel import runner
+from mixedext.inference.bootstrap.simulated_law import SimulatedLaw, linear_log_likelihoods
+from mixedext.inference.bootstrap.simulated_refits import (
     block_size,
     blocks_of,
     fit_each,
     responses_of,
     simulated_rows,
 )
-from mixedext.inference.bootstrap.replication import runner
-from mixedext.inference.bootstrap.simulated_law import SimulatedLaw, linear_log_likelihoods
 from mixedext.inference.submodels.nesting import (
     check_same_rows,
     doubts,

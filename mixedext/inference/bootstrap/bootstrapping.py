@@ -15,7 +15,11 @@ from mixedext.engine.refits.batches import in_batches
 from mixedext.engine.refits.refit import joined
 from mixedext.engine.refits.simulation import generator_of
 from mixedext.fitted import Fitted, HasFitted
-from mixedext.inference.bootstrap.refits import (
+from mixedext.inference.bootstrap.bootstrap_result import Bootstrap, bootstrap_of
+from mixedext.inference.bootstrap.one_by_one import cases_sampler, fit_cases, fit_draws
+from mixedext.inference.bootstrap.parallel import runner
+from mixedext.inference.bootstrap.resampling import ResidualSampler
+from mixedext.inference.bootstrap.simulated_refits import (
     Refits,
     blocks_of,
     labelled,
@@ -23,10 +27,6 @@ from mixedext.inference.bootstrap.refits import (
     simulated_refits,
     simulated_rows,
 )
-from mixedext.inference.bootstrap.replicate_fits import cases_sampler, fit_cases, fit_draws
-from mixedext.inference.bootstrap.replicates import Bootstrap, bootstrap_of
-from mixedext.inference.bootstrap.replication import runner
-from mixedext.inference.bootstrap.resampling import ResidualSampler
 from mixedext.inference.bootstrap.user_statistics import (
     check_statistic,
     statistic_frame,

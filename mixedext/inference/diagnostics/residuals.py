@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mixedext.fitted import Fitted, HasFitted, once_a_fit
-from mixedext.inference.prediction.means_of_rows import fittedvalues
+from mixedext.inference.prediction.predictions import fittedvalues
 
 __all__ = ["resid", "resid_pearson", "residual_quantiles", "wresid"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,14 +27,13 @@ from mixedext.tables.noted_table import NotedTable
 
 __all__ = [
     "F_COLUMNS",
+    "FRow",
     "anova",
     "f_row",
     "held_notes",
     "term_hypotheses",
     "term_tests",
 ]
-
-F_COLUMNS = ["sum_sq", "mean_sq", "df_num", "df_denom", "statistic", "pvalue"]
 
 
 _TYPES = {"1": 1, "2": 2, "3": 3, "I": 1, "II": 2, "III": 3}
@@ -133,19 +132,34 @@ def term_tests(fitted: Fitted, df_method: str | None) -> tuple[FixedTests, str]:
     return tests, said
 
 
-def f_row(tests: FixedTests, rows: np.ndarray, scale: float) -> tuple[float, ...]:
-    """Values of the columns of an anova table for one hypothesis."""
+class FRow(NamedTuple):
+    """One row of an anova table; its fields are the columns."""
+
+    sum_sq: float
+    mean_sq: float
+    df_num: float
+    df_denom: float
+    statistic: float
+    pvalue: float
+
+
+F_COLUMNS = list(FRow._fields)
+
+
+def f_row(tests: FixedTests, rows: np.ndarray, scale: float) -> FRow:
+    """The row of one hypothesis; NaN for one without rows."""
     if not len(rows):
-        return np.nan, np.nan, 0, np.nan, np.nan, np.nan
+        nan = np.nan
+        return FRow(nan, nan, df_num=0, df_denom=nan, statistic=nan, pvalue=nan)
     test = tests.f_test(rows)
     mean = test.statistic / test.scaling * scale
-    return (
-        mean * test.df_num,
-        mean,
-        test.df_num,
-        test.df_denom,
-        test.statistic,
-        test.pvalue,
+    return FRow(
+        sum_sq=mean * test.df_num,
+        mean_sq=mean,
+        df_num=test.df_num,
+        df_denom=test.df_denom,
+        statistic=test.statistic,
+        pvalue=test.pvalue,
     )
 
 

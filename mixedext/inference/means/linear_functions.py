@@ -13,6 +13,7 @@ import pandas as pd
 
 from mixedext.arguments import confidence
 from mixedext.exceptions import AdjustmentWarning, NotEstimableError, user_stacklevel
+from mixedext.graphics.estimates import plot_estimates
 from mixedext.inference.means.context import Context, groups_of
 from mixedext.inference.means.contrasts import Contrast, contrast_coefficients
 from mixedext.inference.means.linear_combinations import (
@@ -539,18 +540,9 @@ class MarginalMeans(LinearFunctions):
         -------
         Figure
         """
-        from statsmodels.graphics.utils import create_mpl_ax
-
-        figure, ax = create_mpl_ax(ax)
-        table = self.table
-        shown, at = table["estimate"], np.arange(len(table))
-        below, above = shown - table["lower"], table["upper"] - shown
-        ax.errorbar(shown, at, xerr=[below, above], fmt="o", capsize=3)
-        ax.set_yticks(at, self._row_names())
-        ax.invert_yaxis()
         kind = self._kind()
-        ax.set_xlabel(f"slope of {self._trend}" if kind == "trend" else kind)
-        return figure
+        label = f"slope of {self._trend}" if kind == "trend" else kind
+        return plot_estimates(self.table, self._row_names(), label, ax)
 
 
 class Contrasts(LinearFunctions):

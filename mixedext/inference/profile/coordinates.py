@@ -20,7 +20,7 @@ import numpy as np
 from scipy import linalg
 
 from mixedext.algebra.roots import nearest_root
-from mixedext.engine.deviance.likelihood import Likelihood, nearest_relative_root
+from mixedext.engine.deviance.given_covariances import Likelihood, nearest_relative_root
 from mixedext.engine.fit import Fit
 from mixedext.engine.rows.design import Design
 from mixedext.inference.profile.joint_deviance import joint_deviance

@@ -26,7 +26,7 @@ import numpy as np
 from scipy import linalg
 
 from mixedext.algebra.inverses import generalized_inverse
-from mixedext.engine.deviance.likelihood import Point, nearest_relative_root
+from mixedext.engine.deviance.given_covariances import Point, nearest_relative_root
 from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.factor.templates import covariance_bases
 from mixedext.engine.information.expected import covariance_traces
@@ -169,6 +169,7 @@ class _LevelDeviance(_JointDeviance):
             self.within = blocks.fixed_gram
             return
         sums, within = design.level_sums, blocks.within
+        assert within is not None  # a single grouping factor has it
         self.gram, self.weight = sums.gram, sums.weight
         cross = np.array(sums.cross)
         if within.shift is not None:
@@ -335,12 +336,12 @@ class _FactorJoint(_JointDeviance):
         self.objective = FactorDeviance(design.blocks, design.structures, False)
 
     def _factored(self, gamma):
-        theta, start = [], 0
+        parts, start = [], 0
         for s in self.structures:
             own = gamma[start : start + s.n_gamma]
-            theta.append(s.theta(nearest_relative_root(s, s.covariance(own))))
+            parts.append(s.theta(nearest_relative_root(s, s.covariance(own))))
             start += s.n_gamma
-        theta = np.concatenate(theta)
+        theta = np.concatenate(parts)
         objective = self.objective
         if not np.isfinite(objective.value(theta)):
             raise np.linalg.LinAlgError("V is not positive definite")

@@ -159,12 +159,14 @@ class Descent(TrustRegion):
 
     def _leads_astray(self):
         """Whether the Newton step goes to the known minimum, or cannot get below it."""
-        known, decrement, root = self.known, self.decrement, self.model.root
+        known, decrement, model = self.known, self.decrement, self.model
+        assert known is not None  # asked only beside a known minimum
+        root = model.root
         most = 0.5 * decrement * (1 + FORESIGHT * np.sqrt(decrement))
         if self.state.value - most > known.deviance - SAME:
             return True
         there = known.state.z * self.coordinates.signs(known.state.z, self.x)
-        away = (there - self.x)[self.at] / self.model.unit
+        away = (there - self.x)[self.at] / model.unit
         beside = root.T @ (self.move - away)
         return np.linalg.norm(beside) < ASTRAY * np.linalg.norm(root.T @ away)
 
@@ -194,14 +196,15 @@ def restricted_minimum(
         Where to start, at the held coordinate of ``z``, if z cannot be computed.
     """
     try:
-        state, step, gain = Descent(coordinates, tolerance).solve(z)
+        found = Descent(coordinates, tolerance).solve(z)
     except np.linalg.LinAlgError:
         if otherwise is None:
             raise
         start = otherwise.copy()
         start[coordinates.held] = z[coordinates.held]
-        state, step, gain = Descent(coordinates, tolerance).solve(start)
-    return _with_path(coordinates, state, step, gain)
+        found = Descent(coordinates, tolerance).solve(start)
+    assert found is not None  # only beside a known minimum is a search given up
+    return _with_path(coordinates, *found)
 
 
 def lower_minimum(

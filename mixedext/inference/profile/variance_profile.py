@@ -10,7 +10,7 @@ from statsmodels.tools.validation import string_like
 
 from mixedext.engine.constrained.maximum import maximize
 from mixedext.engine.constrained.objective import Objective, Penalties
-from mixedext.engine.deviance.likelihood import Likelihood, Point
+from mixedext.engine.deviance.given_covariances import Likelihood, Point
 from mixedext.fitted import HasFitted
 from mixedext.specification.terms.packing import ParameterLayout
 from mixedext.specification.terms.random_terms import RandomTerm

@@ -17,7 +17,7 @@ from mixedext.inference.submodels.other_criteria import (
     own_fitted,
     refitted,
 )
-from mixedext.inference.variances.statistics import VarianceTest
+from mixedext.inference.variances.variance_test_result import VarianceTest
 from mixedext.inference.variances.variance_tests import (
     BY_ML,
     BY_REML,

@@ -16,7 +16,11 @@ from mixedext.inference.submodels.smaller_models import smaller_model
 from mixedext.inference.variances.component_spectrum import component_spectrum
 from mixedext.inference.variances.null_law import NullLaw
 from mixedext.inference.variances.parts import VariancePart, find_part
-from mixedext.inference.variances.statistics import VarianceTest, exact_test, mixture_test
+from mixedext.inference.variances.variance_test_result import (
+    VarianceTest,
+    exact_test,
+    mixture_test,
+)
 from mixedext.limits import SAME_DEVIANCE
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm

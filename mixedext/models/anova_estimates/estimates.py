@@ -1,6 +1,6 @@
 """Analysis of variance of nested and balanced crossed designs, by moments.
 
-Every source has an orthogonal projection Q of its own (see ``anova_sources``), with the
+Every source has an orthogonal projection Q of its own (see ``sources``), with the
 expected sum of squares
 
     E[y'Qy] = sum_j sigma_j^2 tr(Q Z_j Z_j') + sigma^2 tr Q,

@@ -20,7 +20,7 @@ from mixedext.models.lm_list.least_squares import (
 from mixedext.models.lm_list.poolability import PoolabilityTest, poolability
 from mixedext.models.lm_list.welch import WelchTest, welch_test
 from mixedext.specification.data.group_labels import labels_of_groups, two_labels
-from mixedext.specification.formula.arrays import check_weights
+from mixedext.specification.data.weights import check_weights
 from mixedext.specification.formula.bars import grouped_formula
 from mixedext.specification.formula.model_frame import ModelFrame, model_frame
 from mixedext.specification.formula.namespace import caller_namespace

@@ -19,7 +19,7 @@ from statsmodels.tools.sm_exceptions import (
 
 from mixedext.engine.constrained.fit import constrained_fit, l1_fit, read_mask
 from mixedext.engine.constrained.objective import Penalties
-from mixedext.engine.deviance.likelihood import IndefiniteError, Likelihood
+from mixedext.engine.deviance.given_covariances import IndefiniteError, Likelihood
 from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.engine.information.refinement import (
     needs_refinement,

@@ -18,8 +18,8 @@ from mixedext.exceptions import (
     user_stacklevel,
 )
 from mixedext.fitted import Fitted
-from mixedext.inference.prediction import means_of_rows
-from mixedext.models.mixedlm import chunk_rows, fitting, refitting
+from mixedext.inference.prediction import predictions
+from mixedext.models.mixedlm import fitting, from_chunks, refitting
 from mixedext.models.mixedlm.fitting import LastFit
 from mixedext.models.mixedlm.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.models.mixedlm.statsmodels_face import groups_view, likelihood
@@ -350,7 +350,7 @@ class MixedLM(UpstreamMixedLM):
         self.offset_formulas = frame.offset_formulas
         self.aliases = frame.aliases
 
-    from_chunks = classmethod(chunk_rows.from_chunks)
+    from_chunks = classmethod(from_chunks.from_chunks)
 
     # ---- fits ----
 
@@ -360,7 +360,7 @@ class MixedLM(UpstreamMixedLM):
     fit_many = refitting.fit_many
     objective = fitting.objective
     describe_blocks = fitting.describe_blocks
-    predict = means_of_rows.predict_at
+    predict = predictions.predict_at
     _fitted = fitting.fitted_model
     _with_response = refitting.with_response
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mixedext.models.mixedlm.model import MixedLM
-from mixedext.specification.data.sources import ParquetSource
+from mixedext.specification.data.chunk_sources import ParquetSource
 
 __all__ = ["read_parquet_model"]
 

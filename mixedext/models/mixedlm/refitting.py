@@ -11,14 +11,14 @@ import pandas as pd
 from mixedext.arguments import check_reml
 from mixedext.exceptions import DesignError, ResponseWarning, user_stacklevel
 from mixedext.fitted import Model, need_rows
-from mixedext.inference.bootstrap.refits import (
+from mixedext.inference.bootstrap.parallel import runner
+from mixedext.inference.bootstrap.simulated_refits import (
     Refits,
     failed_row,
     labelled,
     responses_of,
     sound_fits,
 )
-from mixedext.inference.bootstrap.replication import runner
 from mixedext.limits import SUSPICIOUS_VARIANCE
 from mixedext.specification.data.alignment import warn_if_reordered
 

@@ -24,9 +24,9 @@ from mixedext.fitted import Fitted
 from mixedext.inference.bootstrap import bootstrap_tests, bootstrapping
 from mixedext.inference.comparison import (
     criteria,
+    drop_terms,
     kenward_roger_tests,
     model_comparison,
-    term_deletion,
 )
 from mixedext.inference.diagnostics import residuals
 from mixedext.inference.fixed_effects import (
@@ -37,16 +37,11 @@ from mixedext.inference.fixed_effects import (
     wald,
 )
 from mixedext.inference.means import estimated_means
-from mixedext.inference.prediction import means_of_rows
+from mixedext.inference.prediction import predictions
 from mixedext.inference.profile import likelihood_profile
 from mixedext.inference.random_effects import modes
-from mixedext.inference.variances import (
-    estimates,
-    explained_variance,
-    intervals,
-    variance_tests,
-)
-from mixedext.models.mixedlm import brief, chunk_rows, keeping
+from mixedext.inference.variances import estimates, icc_and_r2, intervals, variance_tests
+from mixedext.models.mixedlm import brief, from_chunks, remove_data
 from mixedext.models.mixedlm import summary as summary_tables
 from mixedext.models.mixedlm.statsmodels_face import likelihood_results
 
@@ -170,9 +165,9 @@ class MixedLMResults(UpstreamResults):
     compare_lr_test = model_comparison.compare_lr_test
     compare_kr_test = model_comparison.compare_kr_test
     compare_satterthwaite_test = model_comparison.compare_satterthwaite_test
-    drop1 = term_deletion.drop1
-    ranova = term_deletion.ranova
-    step = term_deletion.step
+    drop1 = drop_terms.drop1
+    ranova = drop_terms.ranova
+    step = drop_terms.step
 
     # ---- variances ----
 
@@ -185,8 +180,8 @@ class MixedLMResults(UpstreamResults):
     cov_vcomp = property(intervals.cov_vcomp)
     conf_int_vcomp = intervals.conf_int_vcomp
     exact_rlrt = variance_tests.exact_rlrt
-    icc = explained_variance.icc
-    r2_nakagawa = property(explained_variance.r2_nakagawa)
+    icc = icc_and_r2.icc
+    r2_nakagawa = property(icc_and_r2.r2_nakagawa)
     profile = likelihood_profile.profile
 
     # ---- random effects ----
@@ -200,12 +195,12 @@ class MixedLMResults(UpstreamResults):
 
     # ---- rows ----
 
-    fittedvalues = cached_property(means_of_rows.fittedvalues)
-    predict = means_of_rows.predict
+    fittedvalues = cached_property(predictions.fittedvalues)
+    predict = predictions.predict
     resid = cached_property(residuals.resid)
     wresid = property(residuals.wresid)
     resid_pearson = property(residuals.resid_pearson)
-    by_chunk = chunk_rows.by_chunk
+    by_chunk = from_chunks.by_chunk
 
     # ---- simulation ----
 
@@ -227,7 +222,7 @@ class MixedLMResults(UpstreamResults):
     get_nlfun = likelihood_results.get_nlfun
     ssr = property(likelihood_results.ssr)
     mse_resid = property(likelihood_results.mse_resid)
-    remove_data = keeping.remove_data
+    remove_data = remove_data.remove_data
 
 
 if TYPE_CHECKING:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from mixedext.exceptions import WeightsWarning, user_stacklevel
 from mixedext.specification.data.alignment import warn_if_reordered
 from mixedext.specification.data.columns import as_frame
 from mixedext.specification.data.extremes import are_finite, column_extremes
 from mixedext.specification.data.labels import used_levels
 from mixedext.specification.data.missing import check_missing, complete_rows
+from mixedext.specification.data.weights import check_weights
 from mixedext.specification.terms.components import ComponentColumns
 from mixedext.specification.terms.exog_vc import spec_columns, spec_of_dicts
 from mixedext.specification.terms.grouped import Grouped, grouped_of, sorted_factor
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
-__all__ = ["ArrayFrame", "array_frame", "check_weights"]
-
-# Weights that span more than this many powers of ten get a warning.
-WEIGHT_DECADES = 12
+__all__ = ["ArrayFrame", "array_frame"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,24 +202,6 @@ def _read_groups(groups, exog_re, exog_vc, n):
     if has_vc:
         columns = spec_columns(exog_vc, *factor)
     return _Groups(labels, factor, main, columns)
-
-
-def check_weights(weights: np.ndarray) -> None:
-    """Refuse weights that are not positive; warn where they span very many decades."""
-    if not (weights > 0).all():
-        bad = int((~(weights > 0)).sum())
-        raise ValueError(
-            f"weights must be positive; {bad} of {len(weights)} are zero or negative. "
-            "Leave these rows out instead."
-        )
-    span = np.log10(weights.max()) - np.log10(weights.min())
-    if span > WEIGHT_DECADES:
-        warnings.warn(
-            f"weights span {span:.0f} powers of ten; rows of small weight have next to "
-            "no influence and digits may be lost",
-            WeightsWarning,
-            stacklevel=user_stacklevel(),
-        )
 
 
 def _numeric(values, what, absent):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import FrozenInstanceError
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -272,7 +273,7 @@ class RandomTerm:
                 rows |= np.isnan(column)
         return rows
 
-    def take(self, rows) -> RandomTerm:
+    def take(self, rows: Any) -> RandomTerm:
         """The term on some of the rows; levels that no longer occur are dropped."""
         codes, levels = used_levels(self.codes[rows], self._levels)
         columns = [None if c is None else c[rows] for c in self._given]
@@ -280,7 +281,7 @@ class RandomTerm:
             codes, columns, self.group, self.names, self.structure, levels
         )
 
-    def contribution(self, effects) -> np.ndarray:
+    def contribution(self, effects: np.ndarray) -> np.ndarray:
         """Z b of every row.
 
         Parameters
@@ -302,7 +303,7 @@ class RandomTerm:
             total = own if total is None else np.add(total, own, out=total)
         return total
 
-    def with_columns(self, z, names) -> RandomTerm:
+    def with_columns(self, z: np.ndarray | None, names: Sequence[str]) -> RandomTerm:
         """The term with other columns, and a structure of the same kind.
 
         A column alone has one variance, so that any covariance matrix is of its structure.
@@ -312,7 +313,7 @@ class RandomTerm:
         z = None if names == ["Intercept"] else z
         return RandomTerm(self.codes, z, self.group, names, form, self.levels)
 
-    def without_rows(self, levels=None) -> RandomTerm:
+    def without_rows(self, levels: Any = None) -> RandomTerm:
         """The term's names, levels and structure alone; or with other levels."""
         columns = [None if c is None else c[:0].copy() for c in self._given]
         return RandomTerm.of_columns(

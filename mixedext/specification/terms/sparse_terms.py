@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import FrozenInstanceError
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -166,7 +167,7 @@ class SparseTerm:
         rows[np.searchsorted(self.matrix.indptr, bad, side="right") - 1] = True
         return rows
 
-    def take(self, rows) -> SparseTerm:
+    def take(self, rows: Any) -> SparseTerm:
         """The term on some of the rows; all levels stay."""
         return self._with(_sorted(self.matrix[np.asarray(rows)]))
 
@@ -174,7 +175,7 @@ class SparseTerm:
         """The term's name and levels alone."""
         return self._with(sparse.csr_array((0, self.n_levels)))
 
-    def contribution(self, effects) -> np.ndarray:
+    def contribution(self, effects: np.ndarray) -> np.ndarray:
         """Z b of every row.
 
         Parameters

@@ -9,7 +9,7 @@ from statsmodels.base import _penalties as penalties
 
 from mixedext.engine.constrained.central_path import LogDeterminant
 from mixedext.engine.constrained.objective import Objective, Penalties
-from mixedext.engine.deviance.likelihood import Likelihood
+from mixedext.engine.deviance.given_covariances import Likelihood
 
 
 @pytest.mark.parametrize("reml", [True, False])

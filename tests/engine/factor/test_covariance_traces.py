@@ -5,7 +5,7 @@ import pytest
 from helpers.dense import dense_z
 
 import mixedext as mx
-from mixedext.engine.deviance.likelihood import Likelihood
+from mixedext.engine.deviance.given_covariances import Likelihood
 from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.information.expected import covariance_traces
 from mixedext.engine.rows.design import prepare_design

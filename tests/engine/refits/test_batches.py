@@ -9,7 +9,7 @@ import pytest
 import mixedext as mx
 from mixedext.engine.deviance import several_factors
 from mixedext.engine.refits.batches import fit_responses, in_batches
-from mixedext.inference.bootstrap.refits import responses_of
+from mixedext.inference.bootstrap.simulated_refits import responses_of
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning",

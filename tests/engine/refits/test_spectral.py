@@ -10,7 +10,7 @@ from scipy import stats
 import mixedext as mx
 from mixedext.engine.refits import batches, simulation
 from mixedext.engine.refits.spectral import SpectralFits, spectral_pays
-from mixedext.inference.bootstrap.refits import responses_of
+from mixedext.inference.bootstrap.simulated_refits import responses_of
 
 
 def model(seed=0, n=150, levels=14, rank=7, weights=True):

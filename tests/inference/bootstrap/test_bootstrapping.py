@@ -16,8 +16,8 @@ from statsmodels.base._penalties import L2
 from statsmodels.regression.mixed_linear_model import MixedLMParams
 
 import mixedext as mx
-from mixedext.inference.bootstrap.refits import blocks_of
-from mixedext.inference.bootstrap.replicates import bootstrap_of
+from mixedext.inference.bootstrap.bootstrap_result import bootstrap_of
+from mixedext.inference.bootstrap.simulated_refits import blocks_of
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning"

@@ -14,7 +14,7 @@ from helpers.reference import case_names, load_case, relative_error
 import mixedext as mx
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.inference.fixed_effects.anova_tables import term_hypotheses
-from mixedext.inference.prediction.means_of_rows import new_rows
+from mixedext.inference.prediction.predictions import new_rows
 from mixedext.inference.submodels.fixed_terms import fixed_terms
 
 FOLDER = RESULTS / "comparison"

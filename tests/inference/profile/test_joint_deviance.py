@@ -7,7 +7,7 @@ import pytest
 from helpers.dense_likelihood import DenseLikelihood
 from helpers.designs import random_design
 
-from mixedext.engine.deviance.likelihood import Likelihood
+from mixedext.engine.deviance.given_covariances import Likelihood
 from mixedext.inference.profile.joint_deviance import (
     _FactorJoint,
     _LevelDeviance,

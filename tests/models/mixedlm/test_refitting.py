@@ -10,7 +10,7 @@ import pytest
 
 import mixedext as mx
 from mixedext.engine.refits.simulation import Sampler
-from mixedext.inference.bootstrap.refits import responses_of
+from mixedext.inference.bootstrap.simulated_refits import responses_of
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import mixedext as mx
 from mixedext.compat import SPEC_ATTRIBUTE
-from mixedext.inference.prediction.means_of_rows import new_rows
+from mixedext.inference.prediction.predictions import new_rows
 from mixedext.specification.formula import model_frame as module
 from mixedext.specification.formula.model_frame import model_frame
 

@@ -17,7 +17,7 @@ from statsmodels.regression.mixed_linear_model import MixedLMParams
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 from mixedext.algebra.definiteness import is_singular
-from mixedext.engine.deviance.likelihood import IndefiniteError, Likelihood
+from mixedext.engine.deviance.given_covariances import IndefiniteError, Likelihood
 from mixedext.limits import NEGATIVE_EIGENVALUE
 from mixedext.models.mixedlm.statsmodels_face.distribution import MixedLMDistribution
 from mixedext.specification.terms.parameters import Parameters

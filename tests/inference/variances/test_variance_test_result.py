@@ -8,7 +8,11 @@ from scipy import stats
 
 from mixedext.inference.variances.component_spectrum import Spectrum
 from mixedext.inference.variances.null_law import NullLaw
-from mixedext.inference.variances.statistics import VarianceTest, exact_test, mixture_test
+from mixedext.inference.variances.variance_test_result import (
+    VarianceTest,
+    exact_test,
+    mixture_test,
+)
 
 
 class TestExactTest:

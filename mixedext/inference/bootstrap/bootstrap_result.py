@@ -13,7 +13,7 @@ from mixedext.arguments import confidence
 from mixedext.exceptions import BootstrapWarning, user_stacklevel
 from mixedext.fitted import Fitted
 from mixedext.inference.bootstrap.intervals import INTERVALS, covariance_parameters, limits
-from mixedext.inference.bootstrap.refits import Refits
+from mixedext.inference.bootstrap.simulated_refits import Refits
 from mixedext.inference.bootstrap.user_statistics import free_names, vectorized_values
 from mixedext.specification.terms.parameter_names import (
     as_variance,

@@ -14,8 +14,8 @@ from mixedext.engine.refits.refit import joined, row_of_fit
 from mixedext.engine.rows.design import prepare_design
 from mixedext.exceptions import DesignError
 from mixedext.fitted import Model
-from mixedext.inference.bootstrap.refits import failed_row
 from mixedext.inference.bootstrap.resampling import CasesSampler
+from mixedext.inference.bootstrap.simulated_refits import failed_row
 from mixedext.inference.bootstrap.user_statistics import statistic_values
 from mixedext.specification.data.alignment import warn_if_reordered
 from mixedext.specification.data.codes import named_column, row_codes

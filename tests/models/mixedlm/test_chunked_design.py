@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mixedext as mx
-from mixedext.specification.data.sources import tree_sum
+from mixedext.specification.data.chunk_sources import tree_sum
 
 
 def make(n=1200, seed=0):

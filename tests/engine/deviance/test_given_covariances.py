@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mixedext as mx
-from mixedext.engine.deviance.likelihood import IndefiniteError, Likelihood
+from mixedext.engine.deviance.given_covariances import IndefiniteError, Likelihood
 from mixedext.engine.rows.design import prepare_design
 
 N = 60

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.arguments import check_count, check_reml
-from mixedext.engine.deviance.likelihood import relative_root
+from mixedext.engine.deviance.given_covariances import relative_root
 from mixedext.engine.refits.batches import fit_responses, in_batches
 from mixedext.engine.refits.refit import (
     RefitColumns,
@@ -184,10 +184,15 @@ def failed_row(design: Design, count: int = 1, k_fe: int | None = None) -> Refit
     """Rows of ``Refits`` without estimates."""
     k_fe = design.basis.rank if k_fe is None else k_fe
     n_theta = sum(s.n_theta for s in design.structures)
-    shapes = [(count, k_fe), (count, n_theta), (count,), (count,)]
-    nans = [np.full(shape, np.nan) for shape in shapes]
-    flags = [np.zeros(count, bool) for _ in range(2)]
-    return RefitColumns(*nans, *flags, np.zeros(count, np.intp))
+    return RefitColumns(
+        coefficients=np.full((count, k_fe), np.nan),
+        theta=np.full((count, n_theta), np.nan),
+        scale=np.full(count, np.nan),
+        log_likelihood=np.full(count, np.nan),
+        converged=np.zeros(count, bool),
+        is_singular=np.zeros(count, bool),
+        n_evaluations=np.zeros(count, np.intp),
+    )
 
 
 def simulated_refits(

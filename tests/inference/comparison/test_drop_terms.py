@@ -12,7 +12,7 @@ from helpers.comparison import FOLDER, case_fit, cases_with, crossed, sleepstudy
 from helpers.reference import load_case, relative_error
 
 import mixedext as mx
-from mixedext.inference.comparison import term_deletion
+from mixedext.inference.comparison import drop_terms
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The random effects covariance"),
@@ -218,5 +218,5 @@ def test_nsim_is_n():
 
 def test_a_record_of_the_fit_serves_in_the_place_of_results():
     result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", sleepstudy()).fit()
-    for ask in (term_deletion.drop1, term_deletion.ranova):
+    for ask in (drop_terms.drop1, drop_terms.ranova):
         pd.testing.assert_frame_equal(ask(result.fitted), ask(result))

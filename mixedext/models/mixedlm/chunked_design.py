@@ -22,9 +22,9 @@ from mixedext.engine.rows.rows import Rows
 from mixedext.engine.rows.within import within_from_rows
 from mixedext.exceptions import DesignError
 from mixedext.limits import NOT_ORTHONORMAL
-from mixedext.specification.data.sources import ChunkSource
-from mixedext.specification.formula.arrays import check_weights
-from mixedext.specification.formula.chunks import ChunkPlan
+from mixedext.specification.data.chunk_sources import ChunkSource
+from mixedext.specification.data.weights import check_weights
+from mixedext.specification.formula.chunk_plan import ChunkPlan
 from mixedext.specification.formula.model_frame import ModelFrame
 from mixedext.specification.terms.random_terms import RandomTerm, check_levels
 

@@ -13,7 +13,7 @@ from operator import itemgetter
 import numpy as np
 import pytest
 
-from mixedext.inference.bootstrap.replication import _by_value, _local_module, runner
+from mixedext.inference.bootstrap.parallel import _by_value, _local_module, runner
 
 BLOCKS = [(3, "a"), (2, "b"), (1, "c")]
 

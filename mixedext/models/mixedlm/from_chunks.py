@@ -11,9 +11,13 @@ import pandas as pd
 
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.fitted import HasFitted
-from mixedext.models.mixedlm.chunked import ChunkedDesign, chunk_rows, design_from_chunks
-from mixedext.specification.data.sources import ChunkSource, chunk_source
-from mixedext.specification.formula.chunks import ChunkPlan
+from mixedext.models.mixedlm.chunked_design import (
+    ChunkedDesign,
+    chunk_rows,
+    design_from_chunks,
+)
+from mixedext.specification.data.chunk_sources import ChunkSource, chunk_source
+from mixedext.specification.formula.chunk_plan import ChunkPlan
 from mixedext.specification.formula.namespace import caller_namespace
 
 __all__ = ["by_chunk", "from_chunks"]
