@@ -197,7 +197,8 @@ class TrustRegion:
         """
         self.radius, self.done = self.first_radius, False
         self.n_steps = self.n_escapes = 0
-        self.x, self.state, self.model = x, self.evaluate(x), None
+        self.x, self.state = x, self.evaluate(x)
+        self.model: Quadratic | None = None
 
     def update(self) -> None:
         """Look at the function near a point to which a step has led.

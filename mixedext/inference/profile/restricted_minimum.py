@@ -149,6 +149,7 @@ class Descent(TrustRegion):
 
         Sets: done, given_up, last.
         """
+        assert self.model is not None
         if self.model.root is None:
             self.done = not self.escaping and abs(self.decrement) < self.tolerance
         elif self.step is self.whole:
@@ -161,6 +162,8 @@ class Descent(TrustRegion):
         """Whether the Newton step goes to the known minimum, or cannot get below it."""
         known, decrement, model = self.known, self.decrement, self.model
         assert known is not None  # asked only beside a known minimum
+        assert model is not None
+        assert model.root is not None
         root = model.root
         most = 0.5 * decrement * (1 + FORESIGHT * np.sqrt(decrement))
         if self.state.value - most > known.deviance - SAME:
