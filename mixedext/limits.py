@@ -204,7 +204,7 @@ COLUMN_INSIDE = 1e-7
 SMALL_SD, SMALL_EIGENVALUE = 0.05, 0.05
 # A flat end of a profile that is shorter, as an angle, is a point.
 FLAT_END = 1e-5
-# inference/profile/joint_deviance
+# engine/deviance/joint_deviance
 # Eigenvalues of Z_l'Z_l, its diagonal one, below this are zero.
 LEVEL_RANK = 1e-10
 # inference/profile/likelihood_profile

@@ -27,8 +27,8 @@ import numpy as np
 from scipy import linalg
 
 from mixedext.algebra.roots import nearest_root, semidefinite_root
+from mixedext.engine.deviance.covariance_forms import CovarianceForms
 from mixedext.engine.deviance.profiled import FactorDeviance
-from mixedext.engine.information.expected import covariance_traces
 from mixedext.engine.rows.design import Design
 from mixedext.engine.threads import blas_threads
 
@@ -139,14 +139,6 @@ def nearest_relative_root(structure, covariance) -> np.ndarray:
     )
 
 
-def _squares(vectors, basis):
-    """v'B_r v for vectors (L, k) a term."""
-    parts = [
-        np.einsum("ab,rab->r", v.T @ v, e) for v, e in zip(vectors, basis, strict=True)
-    ]
-    return np.concatenate(parts)
-
-
 class Point:
     """The log-likelihood at one set of covariances.
 
@@ -216,12 +208,10 @@ class Point:
         """v'B_r v, v = Z'V0^-1 (y - Xb), for gamma of all terms."""
         if not self.design.terms:
             return np.zeros(0)
-        inner = self._inner(coefficients)
         with blas_threads():
-            factored = self.likelihood.factored(self)
-            _, residual = self._responses(factored, inner)
-        a = _squares(residual, [s.covariance_basis for s in factored.structures])
-        return self.likelihood.change.T @ a * self.design.y_scale**2
+            forms = CovarianceForms(self.likelihood.factored(self))
+            squares = forms.squares(forms.residuals(self._inner(coefficients)))
+        return self.likelihood.change.T @ squares * self.design.y_scale**2
 
     def effects(self, coefficients=None) -> tuple[np.ndarray, ...]:
         """Conditional modes of the random effects given coefficients, (L, k) a term."""
@@ -249,20 +239,13 @@ class Point:
         if not self.design.terms:
             return fixed, np.zeros(0)
         with blas_threads():
-            factored = self.likelihood.factored(self)
-            whitened, residual = self._responses(factored, inner)
-            parts = []
-            for i, s in enumerate(factored.structures):
-                number, columns = factored.place[i]
-                score = factored.factor.curvature[number][columns, columns].copy()
-                v = residual[i]
-                score -= ratio * (v.T @ v)
-                if self.likelihood.reml:
-                    score -= np.einsum(
-                        "lap,lbp->ab", whitened[i], whitened[i], optimize=True
-                    )
-                parts.append(np.einsum("rab,ab->r", s.covariance_basis, score))
-        return fixed, -0.5 * self.likelihood.change.T @ np.concatenate(parts)
+            forms = CovarianceForms(self.likelihood.factored(self))
+            slope = forms.trace() - ratio * forms.squares(forms.residuals(inner))
+            if self.likelihood.reml:
+                own = [np.tensordot(t, t, ((0, 2), (0, 2))) for t in forms.whitened()]
+                pairs = zip(forms.basis, own, strict=True)
+                slope -= np.concatenate([np.einsum("rab,ab->r", e, t) for e, t in pairs])
+        return fixed, -0.5 * self.likelihood.change.T @ slope
 
     def hessian(self, coefficients=None) -> np.ndarray:
         """Second derivatives in (coefficients, gamma of all terms)."""
@@ -287,64 +270,23 @@ class Point:
 
     def _curvatures(self, inner, slope, ratio, square):
         """Blocks l_br and l_rs."""
-        factored = self.likelihood.factored(self)
-        whitened, residual = self._responses(factored, inner)
-        structures = factored.structures
-        basis = [s.covariance_basis for s in structures]
-        a = _squares(residual, basis)
-        # L_X^-1 T'B_r v
-        mixed = np.vstack(
-            [
-                np.einsum("lap,rab,lb->rp", t, e, v, optimize=True)
-                for t, e, v in zip(whitened, basis, residual, strict=True)
-            ]
-        )
-        cross = -ratio * self._root @ mixed.T + ratio / square * np.outer(slope, a)
-        own = 0.5 * covariance_traces(factored)
-        own -= ratio * self._project(factored, residual, basis)
+        forms = CovarianceForms(self.likelihood.factored(self))
+        v = forms.residuals(inner)
+        a = forms.squares(v)
+        cross = -ratio * forms.mixed(v).T + ratio / square * np.outer(slope, a)
+        own = 0.5 * forms.traces() - ratio * forms.curved(v)
         own += ratio / (2 * square) * np.outer(a, a)
         if self.likelihood.reml and self.rank:
+            whitened = forms.whitened()
             squares = np.vstack(
                 [
                     np.einsum("lap,rab,lbs->rps", t, e, t, optimize=True).reshape(
                         len(e), -1
                     )
-                    for t, e in zip(whitened, basis, strict=True)
+                    for t, e in zip(whitened, forms.basis, strict=True)
                 ]
             )
             own += 0.5 * squares @ squares.T
             for j in range(self.rank):
-                column = [t[:, :, j] for t in whitened]
-                own -= self._project(factored, column, basis)
+                own -= forms.curved([t[:, :, j] for t in whitened])
         return cross, own
-
-    @staticmethod
-    def _responses(factored, inner):
-        """By term Z'V0^-1 X L_X^-T, (L, k, rank), and v = Z'V0^-1 (y - Xb), (L, k)."""
-        rank = factored.rank
-        lead, tail = factored.factor.response.response
-        whitened, residual = [], []
-        for i in range(len(factored.structures)):
-            own = factored.by_term(i, lead, tail)
-            flat = own[..., :rank].reshape(own.shape[0] * own.shape[1], rank)
-            solved = factored.solve_fixed(flat.T).T
-            whitened.append(solved.reshape(own.shape[0], own.shape[1], rank))
-            residual.append(own[..., rank] - own[..., :rank] @ inner)
-        return whitened, residual
-
-    @staticmethod
-    def _project(factored, vectors, basis):
-        """v'B_r N B_s v for vectors (L, k) a term."""
-        blocks = factored.blocks
-        count = factored.gamma_slices[-1].stop
-        lead = np.zeros((*blocks.lead_gram.shape[:2], count))
-        tail = np.zeros((blocks.tail_size, count))
-        for i, (v, e) in enumerate(zip(vectors, basis, strict=True)):
-            number, columns = factored.place[i]
-            w = np.einsum("lb,rab->lar", v, e)
-            if number == 0:
-                lead[:, columns, factored.gamma_slices[i]] = w
-            else:
-                rows = blocks.tail_columns(number - 1)[:, columns]
-                tail[rows, factored.gamma_slices[i]] = w
-        return factored.factor.project(lead, tail)

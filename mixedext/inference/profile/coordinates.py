@@ -21,9 +21,9 @@ from scipy import linalg
 
 from mixedext.algebra.roots import nearest_root
 from mixedext.engine.deviance.given_covariances import Likelihood, nearest_relative_root
+from mixedext.engine.deviance.joint_deviance import joint_deviance
 from mixedext.engine.fit import Fit
 from mixedext.engine.rows.design import Design
-from mixedext.inference.profile.joint_deviance import joint_deviance
 from mixedext.specification.covariance.identity import IdentityMultiple
 from mixedext.specification.covariance.linear import LinearStructure
 
