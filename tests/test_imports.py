@@ -175,6 +175,16 @@ def test_only_graphics_imports_matplotlib():
     assert {p.parts[0] for p in users} == {"graphics"}
 
 
+def test_kernels_and_engine_know_no_labels():
+    """They are numbers only: frames and statsmodels' objects are made above them."""
+    for path in SOURCES:
+        if path.parts[0] in ("kernels", "engine"):
+            text = (PACKAGE / path).read_text()
+            assert not re.search(r"^\s*(from|import) (pandas|statsmodels)\b", text, re.M), (
+                path
+            )
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=str)
 def test_modules_stay_small(path):
     assert len((PACKAGE / path).read_text().splitlines()) <= 600

@@ -1,11 +1,10 @@
-"""Fits with masks and penalties: from statsmodels' arguments to a fit."""
+"""Fits of which parameters are held or penalized: start, maximum, curvature there."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
-from statsmodels.regression.mixed_linear_model import MixedLMParams
 
 from mixedext.algebra.definiteness import is_singular
 from mixedext.engine.constrained.central_path import maximize_near_wall
@@ -15,116 +14,89 @@ from mixedext.engine.constrained.maximum import maximize
 from mixedext.engine.constrained.objective import Objective, Penalties
 from mixedext.engine.constrained.regularized import shoot
 from mixedext.engine.deviance.given_covariances import IndefiniteError, Likelihood
-from mixedext.engine.fit import fit_design
+from mixedext.engine.fit import Fit, fit_design
 from mixedext.engine.information.observed import variance_covariance
-from mixedext.engine.rows.design import prepare_design
+from mixedext.engine.rows.design import Design, prepare_design
+from mixedext.engine.rows.rows import Rows
 from mixedext.specification.covariance.diagonal import Diagonal
+from mixedext.specification.terms.packing import ParameterLayout
 from mixedext.specification.terms.parameters import Parameters
 from mixedext.specification.terms.random_terms import RandomTerm
 
-__all__ = ["constrained_fit", "default_start", "l1_fit", "read_mask"]
+__all__ = ["fit_constrained", "fit_l1"]
 
 
-def default_start(model) -> Parameters:
-    """statsmodels' start: no fixed effects, variances as large as sigma^2, independent."""
-    packed = model.layout.pack_parts(
-        model._design.terms, np.eye(model.k_re), np.ones(model.k_vc)
-    )
-    return Parameters(np.zeros(model.k_fe), packed)
-
-
-def read_mask(model, free) -> tuple[np.ndarray, np.ndarray]:
-    """Which coefficients of the columns kept, and which variance parameters, are free.
-
-    Parameters
-    ----------
-    model : MixedLM
-        The model.
-    free : MixedLMParams or None
-        1 where a parameter is free and 0 where it is held; None for all free.
-
-    Raises
-    ------
-    ValueError
-        If it is no mask of the model's parameters.
-    """
-    if free is None:
-        return np.ones(model._design.basis.rank, bool), np.ones(model.layout.n_packed, bool)
-    if not isinstance(free, MixedLMParams):
-        raise ValueError(
-            f"free must be MixedLMParams that hold 1 where a parameter is free and 0 where "
-            f"it is held, or None; got {type(free).__name__}"
-        )
-    cov_re = np.asarray(free.cov_re, float)
-    triangle = model.layout.triangle(model._design.terms)
-    if cov_re.shape == (model.k_re, model.k_re):  # only the blocks of terms count
-        only = np.zeros_like(cov_re)
-        only[triangle] = only[triangle[::-1]] = cov_re[triangle]
-        cov_re = only
-    packed = model.layout.pack_parts(model._design.terms, cov_re, free.vcomp)
-    fixed = np.asarray(free.fe_params, float)
-    if fixed.shape != (model.k_fe,):
-        raise ValueError(
-            f"free.fe_params must have shape {(model.k_fe,)}; got {fixed.shape}"
-        )
-    if not np.isin(np.concatenate([fixed, packed]), (0, 1)).all():
-        raise ValueError("free must hold only 1 (free) and 0 (held)")
-    return fixed[model._design.basis.kept] == 1, packed == 1
-
-
-def constrained_fit(
-    model,
+def fit_constrained(
+    design: Design,
     reml: bool,
-    start: Parameters | None,
-    free,
+    layout: ParameterLayout,
+    free: tuple[np.ndarray, np.ndarray],
     penalties: Penalties,
-    max_iterations,
-    optimize,
-):
+    start: Parameters | None = None,
+    *,
+    use_sqrt: bool,
+    k_fe: int,
+    rows: Rows | None = None,
+    max_iterations: int | None = None,
+    optimize: bool = True,
+) -> Fit:
     """Fit of which some parameters are held, or which is penalized.
 
     Parameters
     ----------
-    model : MixedLM
+    design : Design
         The model.
     reml : bool
-        Criterion.
-    start : Parameters or None
-        Where to start, and the values of what is held; statsmodels' start if None.
-    free : MixedLMParams or None
-        Mask.
+        Restricted (True) or ordinary likelihood.
+    layout : ParameterLayout
+        Places of the variance parameters.
+    free : tuple of ndarray of bool
+        Which coefficients of the columns kept, and which packed parameters, are free.
     penalties : Penalties
         What is subtracted.
-    max_iterations : int or None
+    start : Parameters or None
+        Where to start, and the values of what is held, coefficients of the columns kept;
+        if None statsmodels' start: no fixed effects, variances as large as sigma^2,
+        independent.
+    use_sqrt, k_fe
+        Of ``Objective``.
+    rows : Rows, optional
+        The rows: with them a model without correlations is fitted as such.
+    max_iterations : int, optional
         Newton steps.
-    optimize : bool
+    optimize : bool, optional
         If False, the fit is that at the start.
 
-    Returns
-    -------
-    Fit
+    Raises
+    ------
+    ValueError
+        If there is no model at the start.
     """
-    likelihood = Likelihood(model._design, reml)
-    free_fixed, free_packed = read_mask(model, free)
-    given = start is not None
-    start = default_start(model) if start is None else start
-    use_sqrt = model.use_sqrt or _same_by_roots(model, start, free_packed)
-    settings = (model.layout, use_sqrt, model.k_fe, free_fixed, free_packed)
+    likelihood, terms = Likelihood(design, reml), design.terms
+    (free_fixed, free_packed), given = free, start is not None
+    start = _default_start(design, layout) if start is None else start
+    use_sqrt = use_sqrt or _same_by_roots(design, layout, start, free_packed)
+    settings = (layout, use_sqrt, k_fe, free_fixed, free_packed)
     objective = Objective(likelihood, *settings, penalties)
-    fixed = _free_coefficients(model, likelihood, start, free_fixed)
+    fixed = _free_coefficients(likelihood, layout, start, free_fixed)
     packed, verdict = start.packed, None
+    only_independent = (
+        rows is not None
+        and not penalties
+        and free_fixed.all()
+        and _only_independent(design, layout, start, free_packed)
+    )
     if not optimize:
         max_iterations = 0
-    elif _only_independent(model, start, free_fixed, free_packed, penalties):
+    elif only_independent:
         packed, verdict = _independent_fit(
-            model, reml, packed if given else None, max_iterations
+            design, reml, layout, rows, packed if given else None, max_iterations
         )
     elif penalties and not given:
         if free_fixed.all() and free_packed.all():
-            fit = fit_design(model._design, reml)
+            fit = fit_design(design, reml)
             fixed = fit.coefficients
-            relative = [lam @ lam.T for lam in fit.lams]
-            packed = model.layout.pack(model._design.terms, relative)
+            packed = layout.pack(terms, [lam @ lam.T for lam in fit.lams])
         else:
             first = maximize(Objective(likelihood, *settings), fixed, packed)
             fixed, packed = first.fixed, first.packed
@@ -135,7 +107,7 @@ def constrained_fit(
     fixed_covariance, *rest = covariances_of(maximum, objective)
     return held_fit(
         likelihood,
-        model.layout.unpack(model._design.terms, maximum.packed),
+        layout.unpack(terms, maximum.packed),
         maximum.fixed,
         -2 * maximum.value,
         fixed_covariance,
@@ -145,11 +117,18 @@ def constrained_fit(
     )
 
 
-def _free_coefficients(model, likelihood, start, free_fixed):
+def _default_start(design, layout):
+    packed = layout.pack_parts(
+        design.terms, np.eye(len(layout.re_names)), np.ones(len(layout.components))
+    )
+    return Parameters(np.zeros(design.basis.rank), packed)
+
+
+def _free_coefficients(likelihood, layout, start, free_fixed):
     """Coefficients at the start: those free are the best beside those held."""
-    held = np.nan_to_num(start.fixed)[model._design.basis.kept]
+    held = start.fixed
     try:
-        point = likelihood.at(model.layout.unpack(model._design.terms, start.packed))
+        point = likelihood.at(layout.unpack(likelihood.design.terms, start.packed))
     except IndefiniteError as error:
         raise ValueError(f"start_params: {error}") from None
     best, normal = point.coefficients(), point.normal_matrix()
@@ -161,33 +140,33 @@ def _free_coefficients(model, likelihood, start, free_fixed):
     return out
 
 
-def _only_independent(model, start, free_fixed, free_packed, penalties):
+def _only_independent(design, layout, start, free_packed):
     """Whether all that is held are covariances, at zero: then terms are (x || g)."""
-    if penalties or not free_fixed.all() or free_packed.all() or model.endog is None:
+    if free_packed.all():
         return False
-    rows, columns = model.layout.triangle(model._design.terms)
+    rows, columns = layout.triangle(design.terms)
     count = len(rows)
     covariance = np.zeros(len(free_packed), bool)
     covariance[:count] = rows != columns
     return bool((free_packed == ~covariance).all() and not start.packed[covariance].any())
 
 
-def _same_by_roots(model, start, free_packed):
+def _same_by_roots(design, layout, start, free_packed):
     """Whether holding elements of cov_re is the same as holding those of its factor.
 
     Then the factor is used: a variance of zero is an ordinary maximum in it.
     """
-    rows, columns = model.layout.triangle(model._design.terms)
+    rows, columns = layout.triangle(design.terms)
     free, off = free_packed[: len(rows)], rows != columns
     held_at_zero = not free[off].any() and not start.packed[: len(rows)][off].any()
     return bool(free.all() or held_at_zero)
 
 
-def _independent_fit(model, reml, packed, max_iterations):
+def _independent_fit(design, reml, layout, rows, packed, max_iterations):
     """Packed elements and verdict of the model without correlations."""
     terms = []
-    for i, term in enumerate(model.random_terms):
-        if i in model.layout.correlated and term.k > 1:
+    for i, term in enumerate(rows.terms):
+        if i in layout.correlated and term.k > 1:
             term = RandomTerm(
                 term.codes,
                 term.z,
@@ -197,23 +176,18 @@ def _independent_fit(model, reml, packed, max_iterations):
                 levels=term.levels,
             )
         terms.append(term)
-    design = prepare_design(
-        (model.endog if model.offset is None else model.endog - model.offset),
-        model.exog,
-        terms,
-        model.weights,
-    )
+    independent = prepare_design(rows.y, rows.x, terms, rows.weights)
     theta = None
     if packed is not None:
-        covariances = model.layout.unpack(model._design.terms, packed)
+        covariances = layout.unpack(design.terms, packed)
         parts = [
             t.structure.theta(t.structure.nearest(c))
-            for t, c in zip(design.terms, covariances, strict=True)
+            for t, c in zip(independent.terms, covariances, strict=True)
         ]
         theta = np.concatenate(parts)
-    fit = fit_design(design, reml, theta, max_iterations)
+    fit = fit_design(independent, reml, theta, max_iterations)
     relative = [lam @ lam.T for lam in fit.lams]
-    return model.layout.pack(model._design.terms, relative), fit.convergence
+    return layout.pack(design.terms, relative), fit.convergence
 
 
 def _inside(objective, fixed, packed, free_packed):
@@ -238,7 +212,7 @@ def _inside(objective, fixed, packed, free_packed):
     return np.where(free_packed, moved, packed)
 
 
-def l1_fit(fit, weights, threshold, tolerance, max_sweeps):
+def fit_l1(fit: Fit, weights, threshold, tolerance, max_sweeps) -> Fit:
     """Fit with an L1 penalty of the fixed effects, covariances as in another.
 
     Parameters
@@ -251,10 +225,6 @@ def l1_fit(fit, weights, threshold, tolerance, max_sweeps):
         What counts as zero, and as no movement.
     max_sweeps : int
         Limit.
-
-    Returns
-    -------
-    Fit
     """
     kept = fit.design.basis.kept
     likelihood = Likelihood(fit.design, fit.reml)

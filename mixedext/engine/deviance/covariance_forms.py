@@ -5,8 +5,8 @@ V0 = I + Z Sigma Z', N = Z'V0^-1 Z, T = Z'V0^-1 X and v = Z'V0^-1 (y - Xb) they 
 
     tr B_r N,    tr B_r N B_s N,    v'B_r v,    v'B_r N B_s v,    T'B_r v.
 
-The log-likelihood (``given_covariances``) and the joint deviance (``joint_deviance``) have sums of
-them as derivatives.
+The log-likelihood (``given_covariances``) and the joint deviance (``joint_deviance``) have
+sums of them as derivatives.
 """
 
 from __future__ import annotations

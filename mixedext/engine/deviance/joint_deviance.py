@@ -17,10 +17,10 @@ P = A^-1, less A^-1 a a'A^-1 / a'A^-1 a where a combination is held:
 
 Everything is in the engine's units.
 
-With sigma^2 at its best -f / 2 is the log-likelihood of ``given_covariances``, whose derivatives
-are the Schur complement of these; from the blocked factor both are sums of the same
-``covariance_forms``.  A profile asks for f thousands of times where data are few: the two
-ways that do without that factor take a fourth of its time or less.
+With sigma^2 at its best -f / 2 is the log-likelihood of ``given_covariances``, whose
+derivatives are the Schur complement of these; from the blocked factor both are sums of
+the same ``covariance_forms``.  A profile asks for f thousands of times where data are few:
+the two ways that do without that factor take a fourth of its time or less.
 """
 
 from __future__ import annotations

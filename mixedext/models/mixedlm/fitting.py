@@ -17,7 +17,7 @@ from statsmodels.tools.sm_exceptions import (
     ValueWarning,
 )
 
-from mixedext.engine.constrained.fit import constrained_fit, l1_fit, read_mask
+from mixedext.engine.constrained.fit import fit_l1
 from mixedext.engine.constrained.objective import Penalties
 from mixedext.engine.deviance.given_covariances import IndefiniteError, Likelihood
 from mixedext.engine.fit import evaluate_design, fit_design
@@ -41,6 +41,7 @@ from mixedext.inference.fixed_effects.covariance_choice import (
 )
 from mixedext.limits import EXACT_FIT, IMPRECISION, SAME_FIT
 from mixedext.models.mixedlm.fit_arguments import check_fit_arguments
+from mixedext.models.mixedlm.masks import masked_fit, read_mask, response_of
 from mixedext.models.mixedlm.results import MixedLMResultsWrapper
 from mixedext.models.mixedlm.statsmodels_face.likelihood import read_params
 
@@ -51,7 +52,6 @@ __all__ = [
     "fit_regularized",
     "fitted_model",
     "objective",
-    "response_of",
 ]
 
 _NO_VARIANCE = (
@@ -263,7 +263,7 @@ def fitted_model(
     iterations = options.get("maxiter")
     penalties = Penalties(fe_pen, cov_pen)
     if penalties or masked:
-        fit = constrained_fit(model, reml, start, free, penalties, iterations, do_cg)
+        fit = masked_fit(model, reml, start, free, penalties, iterations, do_cg)
         lost = False
     else:
         theta = None if start is None else _start_theta(model, reml, start)
@@ -436,7 +436,7 @@ def fit_regularized(
         fit_kwargs["cov_type"], chosen["cov_type"] = chosen["cov_type"], None
         chosen["use_t"] = None
     whole = model.fit(**fit_kwargs).fitted
-    fit = l1_fit(whole.fit, weights, ceps, ptol, maxit)
+    fit = fit_l1(whole.fit, weights, ceps, ptol, maxit)
     options = {**whole.arguments.options, "method": method, "alpha": alpha}
     fitted = Fitted(
         fit,
@@ -445,10 +445,6 @@ def fit_regularized(
     )
     settings = choose_settings(fitted, whole.settings.df_method, **chosen)
     return model._present(fitted.with_settings(settings))
-
-
-def response_of(model: Any) -> np.ndarray:
-    return model.endog if model.offset is None else model.endog - model.offset
 
 
 def _check_residual(model, residual):

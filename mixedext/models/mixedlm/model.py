@@ -21,6 +21,7 @@ from mixedext.fitted import Fitted
 from mixedext.inference.prediction import predictions
 from mixedext.models.mixedlm import fitting, from_chunks, refitting
 from mixedext.models.mixedlm.fitting import LastFit
+from mixedext.models.mixedlm.masks import response_of
 from mixedext.models.mixedlm.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.models.mixedlm.statsmodels_face import groups_view, likelihood
 from mixedext.models.mixedlm.statsmodels_face.groups_view import MADE_OF_ROWS
@@ -158,7 +159,7 @@ class MixedLM(UpstreamMixedLM):
         self._settle(frame, frame.nobs, 0 if own else None, kwargs)
         self.use_sqrt = use_sqrt
         self._design = prepare_design(
-            fitting.response_of(self),
+            response_of(self),
             self.exog,
             self.random_terms,
             self.weights,
