@@ -74,9 +74,9 @@ class Quadratic:
         self.unit = unit = 1 / np.sqrt(size)
         self.gradient = gradient * unit
         self.hessian = hessian * np.multiply.outer(unit, unit)
-        self._spectrum = None
+        self._spectrum: tuple[np.ndarray, np.ndarray] | None = None
         self.root, info = linalg.lapack.dpotrf(self.hessian, lower=1)
-        if info or self.root.diagonal().min(initial=1.0) <= SMALLEST_PIVOT:
+        if info or not self.root.diagonal().min(initial=1.0) > SMALLEST_PIVOT:
             self.root = None
 
     @property
@@ -122,8 +122,10 @@ class TrustRegion:
         Whether the search has come to its end.
     at : ndarray of int or None
         Coordinates that may move; None for all.
-    model : Quadratic or None
-        The function near the point; None before ``update`` has seen it.
+    moved : bool
+        Whether ``update`` has not seen the point yet.
+    model : Quadratic
+        The function near the point.
     move, length : ndarray, float
         The step, whatever the radius, in the model's units, and how long it is.
     decrement : float
@@ -193,25 +195,25 @@ class TrustRegion:
     def setup(self, x) -> None:
         """Start at x.
 
-        Sets: x, state, radius, n_steps, n_escapes, done, model.
+        Sets: x, state, moved, radius, n_steps, n_escapes, done.
         """
         self.radius, self.done = self.first_radius, False
         self.n_steps = self.n_escapes = 0
-        self.x, self.state = x, self.evaluate(x)
-        self.model: Quadratic | None = None
+        self.x, self.state, self.moved = x, self.evaluate(x), True
 
     def update(self) -> None:
         """Look at the function near a point to which a step has led.
 
-        Sets: at, model.
+        Sets: at, model, moved.
         """
-        if self.model is not None:
+        if not self.moved:
             return
         gradient, hessian = self.derivatives(self.state)
         self.at = at = self.free(self.state)
         if at is not None:
             gradient, hessian = gradient[at], hessian[at][:, at]
         self.model = Quadratic(gradient, hessian, self.least_unit)
+        self.moved = False
 
     def inner_solve(self) -> None:
         """Find the step, whatever the radius.
@@ -240,7 +242,7 @@ class TrustRegion:
     def try_step(self) -> None:
         """Go as far as the radius allows if the function falls; draw the radius from that.
 
-        Sets: radius, done and, if the step is taken, x, state, n_steps, model.
+        Sets: radius, done and, if the step is taken, x, state, moved, n_steps.
         """
         step, long = self.step, self.length > self.radius
         if long:
@@ -255,6 +257,6 @@ class TrustRegion:
             return
         if long or gain > 0.5 * FAIR * self.decrement:
             self.radius = min(LONGER * self.radius, LONGEST)
-        self.x, self.state, self.model = x, other, None
+        self.x, self.state, self.moved = x, other, True
         self.n_steps += 1
         self.done = gain <= rounding or self.n_steps >= self.most_steps

@@ -110,7 +110,8 @@ class Descent(TrustRegion):
         Sets: given_up, last.
         """
         super().setup(x)
-        self.given_up, self.last = False, None
+        self.given_up = False
+        self.last: tuple[np.ndarray, float] | None = None
         state, known = self.state, self.known
         if not np.isfinite(state.value):
             raise np.linalg.LinAlgError("the deviance cannot be computed at the start")
@@ -149,27 +150,23 @@ class Descent(TrustRegion):
 
         Sets: done, given_up, last.
         """
-        assert self.model is not None
         if self.model.root is None:
             self.done = not self.escaping and abs(self.decrement) < self.tolerance
         elif self.step is self.whole:
-            self.given_up = self.known is not None and self._leads_astray()
+            known = self.known
+            self.given_up = known is not None and self._leads_astray(known)
             self.done = self.given_up or self.decrement < self.tolerance
         if self.done:
             self.last = self.step, 0.5 * self.decrement
 
-    def _leads_astray(self):
+    def _leads_astray(self, known):
         """Whether the Newton step goes to the known minimum, or cannot get below it."""
-        known, decrement, model = self.known, self.decrement, self.model
-        assert known is not None  # asked only beside a known minimum
-        assert model is not None
-        assert model.root is not None
-        root = model.root
+        decrement, root = self.decrement, self.model.root
         most = 0.5 * decrement * (1 + FORESIGHT * np.sqrt(decrement))
         if self.state.value - most > known.deviance - SAME:
             return True
         there = known.state.z * self.coordinates.signs(known.state.z, self.x)
-        away = (there - self.x)[self.at] / model.unit
+        away = (there - self.x)[self.at] / self.model.unit
         beside = root.T @ (self.move - away)
         return np.linalg.norm(beside) < ASTRAY * np.linalg.norm(root.T @ away)
 
@@ -206,7 +203,7 @@ def restricted_minimum(
         start = otherwise.copy()
         start[coordinates.held] = z[coordinates.held]
         found = Descent(coordinates, tolerance).solve(start)
-    assert found is not None  # only beside a known minimum is a search given up
+    assert found is not None  # only a search that has a minimum to beat is given up
     return _with_path(coordinates, *found)
 
 
