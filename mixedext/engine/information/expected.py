@@ -44,6 +44,9 @@ __all__ = ["VarianceInformation", "covariance_traces", "variance_information"]
 # Numbers in a slab of levels of the leading factor (256 KB: it stays in cache).
 SLAB_SIZE = 2**15
 
+# Share of tr V0^-1 G V0^-1 G that tr P G P G must have if X does not take the direction in.
+TAKEN_IN = 1e-13
+
 
 @dataclass(frozen=True, eq=False)
 class VarianceInformation:
@@ -100,12 +103,21 @@ class VarianceInformation:
     @cached_property
     def expected(self) -> np.ndarray:
         """Expected information E, 2 E_rs = tr P G_r P G_s (ML: tr V0^-1 G_r V0^-1 G_s)."""
+        return self._without_lost(self._expected)
+
+    @cached_property
+    def _expected(self):
         out = self.traces.copy()
         if self.reml:
             out -= 2 * np.einsum("rsii->rs", self.second_on_fixed)
             flat = self.on_fixed.reshape(len(out), -1)
             out += flat @ flat.T
         return out / 2
+
+    def _without_lost(self, information):
+        """Zero in directions that X takes in: what is left of them is rounding."""
+        lost = self._expected.diagonal() <= TAKEN_IN * self.traces.diagonal()
+        return np.where(lost | lost[:, None], 0.0, information)
 
     @cached_property
     def average(self) -> np.ndarray:
@@ -116,7 +128,7 @@ class VarianceInformation:
         out[:-1, :-1] = self.second[:, :, -1, -1] - on_x @ on_x.T
         out[-1, :-1] = out[:-1, -1] = self.first[:, -1, -1]
         out[-1, -1] = self.dof
-        return out / 2
+        return self._without_lost(out / 2)
 
     @cached_property
     def observed(self) -> np.ndarray:

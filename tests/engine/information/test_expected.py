@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers.dense_inference import assert_near, check_information
@@ -9,8 +11,12 @@ from helpers.designs import design_arguments, random_design
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mixedext.algebra.inverses import generalized_inverse, inverse_if_definite
+from mixedext.engine.fit import evaluate_design
 from mixedext.engine.information import expected as expected_information
 from mixedext.engine.information.expected import variance_information
+from mixedext.engine.rows.design import prepare_design
+from mixedext.specification.terms.random_terms import RandomTerm
 
 
 @settings(max_examples=150, deadline=None)
@@ -68,3 +74,20 @@ def test_is_computed_once():
     fit = rows.at_theta(True)
     assert variance_information(fit) is variance_information(fit)
     assert variance_information(fit) is not variance_information(rows.at_theta(True))
+
+
+@pytest.mark.parametrize("noise", [-1e-16, 1e-16])
+def test_a_direction_that_the_fixed_effects_take_in(noise):
+    """No information about the variance between groups where groups are fixed effects."""
+    codes = np.repeat(np.arange(4), 3)
+    x = np.eye(4)[codes]
+    y = np.random.default_rng(1).normal(size=12)
+    design = prepare_design(y, x, [RandomTerm(codes)])
+    info = variance_information(evaluate_design(design, True, [0.5]))
+    rounded = replace(info, second=info.second * (1 + noise))
+    for found in (info, rounded):
+        for matrix in (found.expected, found.average, found.observed):
+            np.testing.assert_array_equal(matrix[0], 0.0)
+        assert found.expected[1, 1] == pytest.approx(4.0)
+        assert inverse_if_definite(found.observed) is None
+        assert generalized_inverse(found.expected)[1] == 1
