@@ -10,7 +10,7 @@ results first, which have the record as ``results.fitted``; a record is its own
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -416,8 +416,8 @@ class Fitted:
 
     fit: Fit
     model: Model
-    settings: InferenceSettings = field(default_factory=InferenceSettings)
-    arguments: FitArguments = field(default_factory=FitArguments)
+    settings: InferenceSettings = InferenceSettings()
+    arguments: FitArguments = FitArguments()
     # what has been computed: of the fit whatever the settings, and by these settings
     _of_fit: dict[str, Any] = field(default_factory=dict, repr=False)
     _of_settings: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
@@ -429,7 +429,8 @@ class Fitted:
 
     def with_settings(self, settings: InferenceSettings) -> Fitted:
         """The same fit with another covariance of the parameters or other tests."""
-        return replace(self, settings=settings)
+        # dataclasses.replace takes as long as a small fit's derivatives
+        return Fitted(self.fit, self.model, settings, self.arguments, self._of_fit)
 
     # ---- parts ----
 

@@ -89,7 +89,7 @@ class MixedLMResults(UpstreamResults):
     def __init__(self, fitted: Fitted):
         self.fitted = fitted
         model, fit, settings = fitted.model, fitted.fit, fitted.settings
-        terms, layout, scale = fitted.random.terms, model.layout, fit.scale
+        terms, layout, scale = fit.design.terms, model.layout, fit.scale
         relative = [lam @ lam.T for lam in fit.lams]
         packed = layout.pack(terms, relative)
         params = np.concatenate([fitted.fixed.estimate, packed])
@@ -97,10 +97,12 @@ class MixedLMResults(UpstreamResults):
         # the wrapper attaches labels to these
         self.fe_params: Any = fitted.fixed.estimate.copy()
         self.scale, self.theta = scale, fit.theta
-        covariances = fitted.random.covariances
         self.cov_re_unscaled = layout.cov_re(relative)
-        self.cov_re: Any = layout.cov_re(covariances)
-        self.vcomp = layout.vcomp(terms, covariances)
+        self.cov_re: Any = scale * self.cov_re_unscaled
+        self.vcomp = scale * layout.vcomp(terms, relative)
+        if fit.held is not None and fit.held.covariances is not None:
+            self.cov_re = layout.cov_re(fit.held.covariances)
+            self.vcomp = layout.vcomp(terms, fit.held.covariances)
         self.reml, self.method = fit.reml, "REML" if fit.reml else "ML"
         self.convergence, self.converged = fit.convergence, fit.convergence.converged
         arguments = fitted.arguments
