@@ -104,14 +104,15 @@ def fit_constrained(
     maximum = maximize(objective, fixed, packed, max_iterations)
     if not (use_sqrt or maximum.convergence or max_iterations is not None):
         maximum = maximize_near_wall(objective, fixed, packed, maximum)
-    fixed_covariance, *rest = covariances_of(maximum, objective)
+    fixed_covariance, variances, observed = covariances_of(maximum, objective)
     return held_fit(
         likelihood,
         layout.unpack(terms, maximum.packed),
         maximum.fixed,
         -2 * maximum.value,
         fixed_covariance,
-        *rest,
+        variances,
+        observed,
         objective.profiled,
         verdict or maximum.convergence,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
@@ -50,8 +51,9 @@ def held_fit(
     if convergence is not None:
         optimum = replace(optimum, convergence=convergence)
     # not by way of the engine's units: what is held stays to the last digit
+    # of covariances at which the likelihood stands, so that there are roots
     lams = tuple(
-        relative_root(t.structure, c)
+        cast(np.ndarray, relative_root(t.structure, c))
         for t, c in zip(design.terms, covariances, strict=True)
     )
     at = likelihood.at([lam @ lam.T for lam in lams])

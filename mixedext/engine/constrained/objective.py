@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -30,8 +31,8 @@ class Penalties:
         Of cov_re, relative to scale, and its inverse.
     """
 
-    fixed: object = None
-    covariance: object = None
+    fixed: Any = None
+    covariance: Any = None
 
     def __post_init__(self):
         for name, penalty in {"fe_pen": self.fixed, "cov_pen": self.covariance}.items():
@@ -76,7 +77,7 @@ class Objective:
     free_fixed: np.ndarray
     free_packed: np.ndarray
     penalties: Penalties = field(default_factory=Penalties)
-    order: np.ndarray | None = None
+    order: np.ndarray = None  # type: ignore[assignment]  # __post_init__ fills it in
 
     def __post_init__(self):
         if self.order is None:
@@ -205,8 +206,9 @@ class State:
     # ---- derivatives in (all coefficients kept, packed elements) ----
 
     @cached_property
-    def slope(self):
+    def slope(self) -> np.ndarray:
         objective = self.objective
+        assert self.point is not None  # asked only where the value is finite
         fixed, gamma = self.point.score(self.fixed)
         packed = gamma[objective.layout.packed_gamma]
         if objective.penalties.fixed is not None:
@@ -224,6 +226,7 @@ class State:
         objective = self.objective
         rank = len(self.fixed)
         at = np.concatenate([np.arange(rank), rank + objective.layout.packed_gamma])
+        assert self.point is not None  # asked only where the value is finite
         out = self.point.hessian(self.fixed)[np.ix_(at, at)]
         if objective.penalties.fixed is not None:
             kept = objective.likelihood.design.basis.kept
