@@ -21,9 +21,11 @@ Sigma to be nonsingular.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import linalg
 
 from mixedext.algebra.roots import nearest_root, semidefinite_root
@@ -31,6 +33,7 @@ from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.information.expected import covariance_traces
 from mixedext.engine.rows.design import Design
 from mixedext.engine.threads import blas_threads
+from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = [
     "IndefiniteError",
@@ -62,9 +65,9 @@ class Likelihood:
     def __init__(self, design: Design, reml: bool):
         self.design, self.reml = design, bool(reml)
         self.objective = design.objective(self.reml)
-        self._factored = None
+        self._factored: FactorDeviance | None = None
 
-    def at(self, covariances) -> Point:
+    def at(self, covariances: Iterable[ArrayLike]) -> Point:
         """The model at relative covariances, which may be singular.
 
         Raises
@@ -74,7 +77,7 @@ class Likelihood:
         """
         return Point(self, self._roots(covariances))
 
-    def outer_theta(self, covariances) -> np.ndarray:
+    def outer_theta(self, covariances: Iterable[ArrayLike]) -> np.ndarray:
         """Theta in the data's units of relative covariances; raises as ``at``."""
         return self.design.outer_theta(self._roots(covariances))
 
@@ -121,7 +124,7 @@ class Likelihood:
         return linalg.block_diag(*blocks) if blocks else np.zeros((0, 0))
 
 
-def relative_root(structure, covariance) -> np.ndarray | None:
+def relative_root(structure: LinearStructure, covariance: np.ndarray) -> np.ndarray | None:
     """Factor lam of a covariance of the structure, None if that is indefinite."""
     if structure.has_correlations:
         return semidefinite_root(covariance)
@@ -130,7 +133,7 @@ def relative_root(structure, covariance) -> np.ndarray | None:
     return structure.nearest(covariance)
 
 
-def nearest_relative_root(structure, covariance) -> np.ndarray:
+def nearest_relative_root(structure: LinearStructure, covariance: np.ndarray) -> np.ndarray:
     """Factor lam of a covariance that is semidefinite but for rounding."""
     return (
         nearest_root(covariance)
@@ -158,7 +161,7 @@ class Point:
         Cholesky factor of [X y]'V0^-1 [X y], engine's units.
     """
 
-    def __init__(self, likelihood: Likelihood, theta):
+    def __init__(self, likelihood: Likelihood, theta: np.ndarray):
         self.likelihood, self.theta = likelihood, theta
         self.design = likelihood.design
         objective = likelihood.objective
@@ -176,7 +179,7 @@ class Point:
         on_basis = self.design.least_squares + self.design.y_scale * self._best
         return self.design.basis.coefficients(on_basis)
 
-    def log_likelihood(self, coefficients=None) -> float:
+    def log_likelihood(self, coefficients: ArrayLike | None = None) -> float:
         """Log-likelihood with all constants, at coefficients or maximized over them."""
         shift = self.design.deviance_shift(self.likelihood.reml, self.dof)
         value = self.deviance + shift
@@ -185,7 +188,7 @@ class Point:
             value += self.dof * np.log1p(self._excess(inner) / self._least_square)
         return -0.5 * float(value)
 
-    def scale(self, coefficients=None) -> float:
+    def scale(self, coefficients: ArrayLike | None = None) -> float:
         """Estimate of sigma^2: q / d."""
         square = self._least_square
         if coefficients is not None:
@@ -212,7 +215,7 @@ class Point:
     def _excess(self, inner):
         return float(((self._root.T @ (inner - self._best)) ** 2).sum())
 
-    def residual_squares(self, coefficients=None) -> np.ndarray:
+    def residual_squares(self, coefficients: ArrayLike | None = None) -> np.ndarray:
         """v'B_r v, v = Z'V0^-1 (y - Xb), for gamma of all terms."""
         if not self.design.terms:
             return np.zeros(0)
@@ -223,7 +226,7 @@ class Point:
         a = _squares(residual, [s.covariance_basis for s in factored.structures])
         return self.likelihood.change.T @ a * self.design.y_scale**2
 
-    def effects(self, coefficients=None) -> tuple[np.ndarray, ...]:
+    def effects(self, coefficients: ArrayLike | None = None) -> tuple[np.ndarray, ...]:
         """Conditional modes of the random effects given coefficients, (L, k) a term."""
         if not self.design.terms:
             return ()
@@ -240,7 +243,7 @@ class Point:
 
     # ---- derivatives ----
 
-    def score(self, coefficients=None) -> tuple[np.ndarray, np.ndarray]:
+    def score(self, coefficients: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Derivatives in the coefficients and in gamma of all terms."""
         inner = self._inner(coefficients)
         ratio = self.dof / (self._least_square + self._excess(inner))
@@ -264,7 +267,7 @@ class Point:
                 parts.append(np.einsum("rab,ab->r", s.covariance_basis, score))
         return fixed, -0.5 * self.likelihood.change.T @ np.concatenate(parts)
 
-    def hessian(self, coefficients=None) -> np.ndarray:
+    def hessian(self, coefficients: ArrayLike | None = None) -> np.ndarray:
         """Second derivatives in (coefficients, gamma of all terms)."""
         inner = self._inner(coefficients)
         square = self._least_square + self._excess(inner)
