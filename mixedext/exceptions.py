@@ -5,6 +5,7 @@ Statsmodels' own classes are used, or inherited from, where it has one.
 
 import sys
 from pathlib import Path
+from types import FrameType
 
 from statsmodels.tools.sm_exceptions import MissingDataError as UpstreamMissingDataError
 from statsmodels.tools.sm_exceptions import ModelWarning
@@ -40,7 +41,8 @@ _PACKAGE = str(Path(__file__).parent)
 
 def user_stacklevel() -> int:
     """``stacklevel`` for warnings.warn that points at the first line outside mixedext."""
-    level, frame = 1, sys._getframe(1)
+    level = 1
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, level = frame.f_back, level + 1
     return level

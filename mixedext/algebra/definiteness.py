@@ -8,6 +8,8 @@ happen for singular ones.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mixedext.limits import NEGATIVE_EIGENVALUE, SINGULAR_EIGENVALUE
@@ -41,7 +43,7 @@ def unit_diagonal(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return matrix / (size[..., :, None] * size[..., None, :]), size
 
 
-def smallest_eigenvalue(matrix: np.ndarray):
+def smallest_eigenvalue(matrix: np.ndarray) -> float | Any:
     """Smallest eigenvalue of a symmetric matrix (k, k) where its diagonal is one.
 
     A float, infinite without rows; of a stack (..., k, k) an array.

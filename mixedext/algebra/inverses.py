@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.linalg import lapack
 
@@ -32,7 +34,9 @@ def inverse_if_definite(
     return inverse if rank == len(information) else None
 
 
-def generalized_inverse(matrix: np.ndarray, tolerance: float = IDENTIFIED):
+def generalized_inverse(
+    matrix: np.ndarray, tolerance: float = IDENTIFIED
+) -> tuple[np.ndarray, int | Any]:
     """An inverse along the eigenvectors whose eigenvalues are positive.
 
     Parameters

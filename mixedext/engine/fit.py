@@ -228,7 +228,10 @@ class Fit:
 
 
 def fit_design(
-    design: Design, reml: bool, start: np.ndarray | None = None, max_iterations=None
+    design: Design,
+    reml: bool,
+    start: np.ndarray | None = None,
+    max_iterations: int | None = None,
 ) -> Fit:
     """Fit by maximum (restricted) likelihood.
 
@@ -248,7 +251,10 @@ def fit_design(
     Fit
     """
     alone = start is not None or max_iterations is not None
-    others, thorough = ((), False) if alone else other_starts(design)
+    others: tuple[np.ndarray, ...] = ()
+    thorough = False
+    if not alone:
+        others, thorough = other_starts(design)
     with blas_threads():
         objective = design.objective(reml)
         start = _inner_start(design, start)
@@ -264,7 +270,7 @@ def evaluate_design(design: Design, reml: bool, theta: np.ndarray | None = None)
         return fit_at(design, objective, optimum, reml)
 
 
-def other_starts(design):
+def other_starts(design: Design) -> tuple[tuple[np.ndarray, ...], bool]:
     """More starts for models that may have several minima, and whether always to try them.
 
     Without correlations the deviance depends on where the zero of a covariate lies, and
@@ -300,7 +306,9 @@ def _inner_start(design, start):
     return np.concatenate(parts)
 
 
-def fit_at(design: Design, objective, optimum: Optimum, reml: bool) -> Fit:
+def fit_at(
+    design: Design, objective: ProfiledDeviance, optimum: Optimum, reml: bool
+) -> Fit:
     """Fit in the data's units from an optimum at which the objective stands."""
     y_scale = design.y_scale
     scale = objective.residual_square / objective.dof * y_scale**2

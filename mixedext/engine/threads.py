@@ -105,10 +105,10 @@ def _is_worker():
 @cache
 def _libraries():
     """(get, set) of the BLAS libraries that scipy's kernels and numpy call."""
-    from numpy._core import _multiarray_umath
+    from numpy._core import _multiarray_umath  # type: ignore[attr-defined]  # compiled
     from scipy.linalg import cython_blas
 
-    found = {}
+    found: dict[int | None, tuple[Callable, Callable]] = {}
     for module in (cython_blas, _multiarray_umath):
         try:
             # looking a name up in a handle looks in the libraries it depends on, too
@@ -143,10 +143,10 @@ class _BlasThreads:
     _before: tuple = ()
     _now: tuple = ()
 
-    def __init__(self, large):
+    def __init__(self, large: bool):
         self._large = large
 
-    def __enter__(self):
+    def __enter__(self) -> _BlasThreads:
         shared = _BlasThreads
         with self._lock:
             if shared._depth == 0:
@@ -156,7 +156,7 @@ class _BlasThreads:
             self._set(get_num_threads() if self._large else 1)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         shared = _BlasThreads
         with self._lock:
             shared._depth -= 1

@@ -24,7 +24,9 @@ __all__ = [
 ]
 
 
-def level_products(codes, z, fixed, n_levels):
+def level_products(
+    codes: np.ndarray, z: np.ndarray, fixed: np.ndarray, n_levels: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Z_l'Z_l as (L, k, k) and Z_l'[X y] as (L, k, P)."""
     gram = np.zeros((n_levels, z.shape[1], z.shape[1]))
     cross = np.zeros((n_levels, z.shape[1], fixed.shape[1]))
@@ -33,7 +35,9 @@ def level_products(codes, z, fixed, n_levels):
     return gram, cross
 
 
-def link_products(lead_codes, lead_z, tail_matrix, n_levels):
+def link_products(
+    lead_codes: np.ndarray, lead_z: np.ndarray, tail_matrix: np.ndarray, n_levels: int
+) -> np.ndarray:
     """Z_tail'Z_lead as (m, L, k), with Z_tail as a dense (n, m) matrix."""
     links = np.zeros((tail_matrix.shape[1], n_levels, lead_z.shape[1]))
     for level in range(n_levels):
@@ -42,7 +46,7 @@ def link_products(lead_codes, lead_z, tail_matrix, n_levels):
     return links
 
 
-def factor_levels(gram, lam):
+def factor_levels(gram: np.ndarray, lam: np.ndarray) -> tuple[np.ndarray, float]:
     """lam L_l^-T with L_l L_l' = lam'A_l lam + I, and the sum of log determinants."""
     m = lam.T @ gram @ lam + np.eye(len(lam))
     root = np.linalg.cholesky(m)
@@ -50,12 +54,18 @@ def factor_levels(gram, lam):
     return half, 2 * np.log(np.einsum("laa->la", root)).sum()
 
 
-def reduce_fixed(half, cross):
+def reduce_fixed(half: np.ndarray, cross: np.ndarray) -> np.ndarray:
     """half_l'Z_l'[X y]."""
     return np.einsum("lba,lbp->lap", half, cross)
 
 
-def reduce_tail(gram, cross, links, half, solved):
+def reduce_tail(
+    gram: np.ndarray,
+    cross: np.ndarray,
+    links: np.ndarray,
+    half: np.ndarray,
+    solved: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """Z_tail'V_1^-1 Z_tail and Z_tail'V_1^-1 [X y]."""
     scaled = np.einsum("mlb,lba->mla", links, half)
     return (
@@ -69,7 +79,9 @@ def _shrinkage(gram, half):
     return np.eye(gram.shape[1]) - np.einsum("lac,lbc,lbd->lad", half, half, gram)
 
 
-def lead_curvature(gram, half, links, covariance):
+def lead_curvature(
+    gram: np.ndarray, half: np.ndarray, links: np.ndarray, covariance: np.ndarray
+) -> np.ndarray:
     """sum_l [Z'V0^-1 Z]_ll; ``covariance`` is Lam2 C22 Lam2'."""
     k = _shrinkage(gram, half)
     edge = np.einsum("mlb,lba->mla", links, k)
@@ -78,14 +90,26 @@ def lead_curvature(gram, half, links, covariance):
     )
 
 
-def lead_response(gram, half, links, cross, tail_effect):
+def lead_response(
+    gram: np.ndarray,
+    half: np.ndarray,
+    links: np.ndarray,
+    cross: np.ndarray,
+    tail_effect: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """[Z'V0^-1 [X y]]_l and [Lam C Lam'Z'[X y]]_l."""
     rest = cross - np.einsum("mla,mp->lap", links, tail_effect)
     response = np.einsum("lba,lbp->lap", _shrinkage(gram, half), rest)
     return response, np.einsum("lac,lbc,lbp->lap", half, half, rest)
 
 
-def lead_project(gram, half, links, lead_weight, tail_weight):
+def lead_project(
+    gram: np.ndarray,
+    half: np.ndarray,
+    links: np.ndarray,
+    lead_weight: np.ndarray,
+    tail_weight: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """[Z'Z w]_l, its forward substitution, and what both add to the tail."""
     image = np.einsum("lab,lbr->lar", gram, lead_weight)
     image += np.einsum("mla,mr->lar", links, tail_weight)
@@ -95,19 +119,23 @@ def lead_project(gram, half, links, lead_weight, tail_weight):
     return image, solved, share, share - eliminated
 
 
-def lead_conditional_variance(half, links, covariance):
+def lead_conditional_variance(
+    half: np.ndarray, links: np.ndarray, covariance: np.ndarray
+) -> np.ndarray:
     """[Lam C Lam']_ll."""
     d = np.einsum("lac,lbc->lab", half, half)
     edge = np.einsum("mlb,lba->mla", links, d)
     return d + np.einsum("mla,mn,nlb->lab", edge, covariance, edge)
 
 
-def tail_curvature(reduced, lam, inverse, columns):
+def tail_curvature(
+    reduced: np.ndarray, lam: np.ndarray, inverse: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
     """sum_l [N Lam2 C22]_ll for a factor whose scalar columns are (L, k)."""
     product = reduced @ lam @ inverse
     return product[columns[:, :, None], columns[:, None, :]].sum(axis=0)
 
 
-def selected_inverse(factor, pattern):
+def selected_inverse(factor: np.ndarray, pattern: np.ndarray) -> np.ndarray:
     """(L L')^-1 where ``pattern`` is true."""
     return np.where(pattern, np.linalg.inv(factor @ factor.T), 0.0)

@@ -21,9 +21,11 @@ Sigma to be nonsingular.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import linalg
 
 from mixedext.algebra.roots import nearest_root, semidefinite_root
@@ -31,6 +33,7 @@ from mixedext.engine.deviance.covariance_forms import CovarianceForms
 from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.rows.design import Design
 from mixedext.engine.threads import blas_threads
+from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = [
     "IndefiniteError",
@@ -62,9 +65,9 @@ class Likelihood:
     def __init__(self, design: Design, reml: bool):
         self.design, self.reml = design, bool(reml)
         self.objective = design.objective(self.reml)
-        self._factored = None
+        self._factored: FactorDeviance | None = None
 
-    def at(self, covariances) -> Point:
+    def at(self, covariances: Iterable[ArrayLike]) -> Point:
         """The model at relative covariances, which may be singular.
 
         Raises
@@ -74,7 +77,7 @@ class Likelihood:
         """
         return Point(self, self._roots(covariances))
 
-    def outer_theta(self, covariances) -> np.ndarray:
+    def outer_theta(self, covariances: Iterable[ArrayLike]) -> np.ndarray:
         """Theta in the data's units of relative covariances; raises as ``at``."""
         return self.design.outer_theta(self._roots(covariances))
 
@@ -121,7 +124,7 @@ class Likelihood:
         return linalg.block_diag(*blocks) if blocks else np.zeros((0, 0))
 
 
-def relative_root(structure, covariance) -> np.ndarray | None:
+def relative_root(structure: LinearStructure, covariance: np.ndarray) -> np.ndarray | None:
     """Factor lam of a covariance of the structure, None if that is indefinite."""
     if structure.has_correlations:
         return semidefinite_root(covariance)
@@ -130,7 +133,7 @@ def relative_root(structure, covariance) -> np.ndarray | None:
     return structure.nearest(covariance)
 
 
-def nearest_relative_root(structure, covariance) -> np.ndarray:
+def nearest_relative_root(structure: LinearStructure, covariance: np.ndarray) -> np.ndarray:
     """Factor lam of a covariance that is semidefinite but for rounding."""
     return (
         nearest_root(covariance)
@@ -150,7 +153,7 @@ class Point:
         Cholesky factor of [X y]'V0^-1 [X y], engine's units.
     """
 
-    def __init__(self, likelihood: Likelihood, theta):
+    def __init__(self, likelihood: Likelihood, theta: np.ndarray):
         self.likelihood, self.theta = likelihood, theta
         self.design = likelihood.design
         objective = likelihood.objective
@@ -168,7 +171,7 @@ class Point:
         on_basis = self.design.least_squares + self.design.y_scale * self._best
         return self.design.basis.coefficients(on_basis)
 
-    def log_likelihood(self, coefficients=None) -> float:
+    def log_likelihood(self, coefficients: ArrayLike | None = None) -> float:
         """Log-likelihood with all constants, at coefficients or maximized over them."""
         shift = self.design.deviance_shift(self.likelihood.reml, self.dof)
         value = self.deviance + shift
@@ -177,7 +180,7 @@ class Point:
             value += self.dof * np.log1p(self._excess(inner) / self._least_square)
         return -0.5 * float(value)
 
-    def scale(self, coefficients=None) -> float:
+    def scale(self, coefficients: ArrayLike | None = None) -> float:
         """Estimate of sigma^2: q / d."""
         square = self._least_square
         if coefficients is not None:
@@ -204,7 +207,7 @@ class Point:
     def _excess(self, inner):
         return float(((self._root.T @ (inner - self._best)) ** 2).sum())
 
-    def residual_squares(self, coefficients=None) -> np.ndarray:
+    def residual_squares(self, coefficients: ArrayLike | None = None) -> np.ndarray:
         """v'B_r v, v = Z'V0^-1 (y - Xb), for gamma of all terms."""
         if not self.design.terms:
             return np.zeros(0)
@@ -213,7 +216,7 @@ class Point:
             squares = forms.squares(forms.residuals(self._inner(coefficients)))
         return self.likelihood.change.T @ squares * self.design.y_scale**2
 
-    def effects(self, coefficients=None) -> tuple[np.ndarray, ...]:
+    def effects(self, coefficients: ArrayLike | None = None) -> tuple[np.ndarray, ...]:
         """Conditional modes of the random effects given coefficients, (L, k) a term."""
         if not self.design.terms:
             return ()
@@ -230,7 +233,7 @@ class Point:
 
     # ---- derivatives ----
 
-    def score(self, coefficients=None) -> tuple[np.ndarray, np.ndarray]:
+    def score(self, coefficients: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Derivatives in the coefficients and in gamma of all terms."""
         inner = self._inner(coefficients)
         ratio = self.dof / (self._least_square + self._excess(inner))
@@ -247,7 +250,7 @@ class Point:
                 slope -= np.concatenate([np.einsum("rab,ab->r", e, t) for e, t in pairs])
         return fixed, -0.5 * self.likelihood.change.T @ slope
 
-    def hessian(self, coefficients=None) -> np.ndarray:
+    def hessian(self, coefficients: ArrayLike | None = None) -> np.ndarray:
         """Second derivatives in (coefficients, gamma of all terms)."""
         inner = self._inner(coefficients)
         square = self._least_square + self._excess(inner)

@@ -6,23 +6,32 @@ fewer pseudo-levels that pooling leaves (levels).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mixedext.engine.deviance.profiled import Derivatives, ProfiledDeviance
 from mixedext.engine.factor.templates import covariance_bases, template
+from mixedext.engine.rows.blocks import Blocks
 from mixedext.engine.rows.levels import LevelSums, level_sums
 from mixedext.engine.rows.within import Within
 from mixedext.kernels.deviance.conditional import level_covariances, level_effects
 from mixedext.kernels.deviance.one_factor import OneFactor
+from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = ["OneFactorDeviance", "one_factor_function"]
 
 
 def one_factor_function(
-    sums: LevelSums, within: Within, structures, reml: bool, dof: float
+    sums: LevelSums,
+    within: Within,
+    structures: Sequence[LinearStructure],
+    reml: bool,
+    dof: float,
 ) -> OneFactor:
     """The compiled deviance of levels and what varies within them."""
     split = sums.triangle is not None
@@ -58,15 +67,23 @@ class OneFactorDeviance(ProfiledDeviance):
         Of these blocks, where they are known.
     """
 
-    def __init__(self, blocks, structures, reml: bool, sums: LevelSums | None = None):
+    def __init__(
+        self,
+        blocks: Blocks,
+        structures: Sequence[LinearStructure],
+        reml: bool,
+        sums: LevelSums | None = None,
+    ):
         super().__init__(blocks, structures, reml)
         self.sums = level_sums(blocks) if sums is None else sums
-        self.theta = None
+        self.theta: np.ndarray | None = None
 
     @cached_property
     def function(self) -> OneFactor:
         """The compiled deviance."""
         within = self.blocks.within
+        if within is None:
+            raise ValueError("the model has not one grouping factor of few columns")
         if within.square:  # a difference: of what this function will add again
             within = replace(within, products=within.products.copy())
         function = one_factor_function(
@@ -78,29 +95,29 @@ class OneFactorDeviance(ProfiledDeviance):
             within.products[:] = np.where(np.outer(varies, varies), whole, 0.0)
         return function
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))
         state.pop("function", None)
         return state
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         if self.theta is not None:  # a compiled function is not stored: stand there again
             self.function.evaluate(self.theta)
 
     @property
-    def n_values(self):
+    def n_values(self) -> int:
         return self.function.n_values
 
     @property
-    def n_derivatives(self):
+    def n_derivatives(self) -> int:
         return self.function.n_derivatives
 
-    def stand_at(self, theta):
+    def stand_at(self, theta: ArrayLike) -> None:
         """Take note of where a compiled search has left the function."""
         self.theta = np.asarray(theta, float)
 
-    def value(self, theta, floor: bool = False) -> float:
+    def value(self, theta: np.ndarray, floor: bool = False) -> float:
         self.stand_at(theta)
         return self.function.evaluate(theta)
 
@@ -113,14 +130,14 @@ class OneFactorDeviance(ProfiledDeviance):
         """Cholesky factor of [X y]'V0^-1[X y] at the last theta."""
         return self.function.fixed
 
-    def effects(self):
+    def effects(self) -> tuple[np.ndarray, np.ndarray]:
         blocks = self.blocks
         out = np.empty(blocks.lead_gram.shape[:2])
         change = np.append(-self.coefficients(), 1.0)
         level_effects(blocks.lead_gram, blocks.lead_cross, self._lam(), change, out)
         return out, np.zeros(0)
 
-    def conditional_covariance(self, number):
+    def conditional_covariance(self, number: int) -> np.ndarray:
         out = np.empty_like(self.blocks.lead_gram)
         level_covariances(self.blocks.lead_gram, self._lam(), out)
         return out
@@ -131,7 +148,7 @@ class OneFactorDeviance(ProfiledDeviance):
     def _columns(self):
         return [self.place[i] for i in range(len(self.structures))]
 
-    def derivatives(self, theta) -> Derivatives:
+    def derivatives(self, theta: np.ndarray) -> Derivatives:
         gradient, hessian, score, pairs = self.function.differentiate(theta)
         scores = [score[columns, columns] for _, columns in self._columns()]
         a, b = np.tril_indices(len(score))

@@ -8,10 +8,13 @@ at rms 1, X replaced by an orthonormal basis, y by its scaled residual.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import linalg
 
 from mixedext.engine.deviance.several_factors import is_compiled, several_factors_function
@@ -66,17 +69,15 @@ class ProfiledDeviance:
 
     Attributes
     ----------
-    function : Function
-        The deviance for the compiled search.
-    fixed : ndarray
-        Cholesky factor of [X y]'V0^-1[X y] at the theta of the last ``value``, (P, P).
-    noise : float
-        Estimate of the rounding error of the deviance there.
-    n_values, n_derivatives : int
-        Evaluations so far.
+    theta_slices, gamma_slices : list of slice
+        Elements of theta, and of gamma, of each term.
+    place : dict
+        For each term the number of its grouping factor, and its columns there.
+    rank, dof : int
+        Columns of the basis of X, and n less them (REML) or n.
     """
 
-    def __init__(self, blocks: Blocks, structures: list[LinearStructure], reml: bool):
+    def __init__(self, blocks: Blocks, structures: Sequence[LinearStructure], reml: bool):
         self.blocks = blocks
         self.structures = structures
         self.reml = reml
@@ -97,7 +98,7 @@ class ProfiledDeviance:
         self.rank = blocks.n_fixed - 1
         self.dof = blocks.nobs - self.rank if reml else blocks.nobs
 
-    def lams(self, theta) -> list[np.ndarray]:
+    def lams(self, theta: ArrayLike) -> list[np.ndarray]:
         """Relative covariance factor of every term."""
         theta = np.asarray(theta, float)
         return [
@@ -115,6 +116,58 @@ class ProfiledDeviance:
             else np.zeros((1, 1))
             for f in self.blocks.factors
         ]
+
+    # ---- what each way to compute it answers ----
+
+    @property
+    def function(self) -> Function:
+        """The deviance for the compiled search."""
+        raise NotImplementedError
+
+    def value(self, theta: np.ndarray, floor: bool = False) -> float:
+        """The deviance; infinite where rounding makes the factorization fail."""
+        raise NotImplementedError
+
+    def derivatives(self, theta: np.ndarray) -> Derivatives:
+        """Derivatives at the theta of the last ``value``."""
+        raise NotImplementedError
+
+    def stand_at(self, theta: ArrayLike) -> None:
+        """Take note of where a compiled search has left the function."""
+        raise NotImplementedError
+
+    @property
+    def noise(self) -> float:
+        """Estimate of the rounding error of the deviance at the theta of the last value."""
+        raise NotImplementedError
+
+    @property
+    def n_values(self) -> int:
+        """Evaluations so far."""
+        raise NotImplementedError
+
+    @property
+    def n_derivatives(self) -> int:
+        """Evaluations of the derivatives so far."""
+        raise NotImplementedError
+
+    @property
+    def fixed(self) -> np.ndarray:
+        """Cholesky factor of [X y]'V0^-1[X y] at the theta of the last value, (P, P)."""
+        raise NotImplementedError
+
+    @property
+    def factor(self) -> Factor:
+        """The blocked Cholesky factor, where there is one."""
+        raise NotImplementedError("sums over levels are no factor")
+
+    def effects(self) -> tuple[np.ndarray, np.ndarray]:
+        """Conditional modes given beta as (lead, tail), (L, K) and (m,)."""
+        raise NotImplementedError
+
+    def conditional_covariance(self, number: int) -> np.ndarray:
+        """Level blocks of Lam C Lam' for one grouping factor, (L, K, K)."""
+        raise NotImplementedError
 
     # ---- the fixed-effects block, [X y]'V0^-1[X y] = L L' ----
 
@@ -135,28 +188,21 @@ class ProfiledDeviance:
         upper = np.ascontiguousarray(self.fixed[:-1, :-1]).T
         return linalg.lapack.dtrtrs(upper, b, lower=0, trans=0 if transpose else 1)[0]
 
-    def by_term(self, term, lead, tail):
+    def by_term(self, term: int, lead: np.ndarray, tail: np.ndarray) -> np.ndarray:
         """Rows of one random term out of a (lead, tail) pair, (L, k, columns)."""
         number, columns = self.place[term]
         return self.blocks.by_level(number, lead, tail)[:, columns]
-
-    def effects(self):
-        """Conditional modes given beta as (lead, tail), (L, K) and (m,)."""
-        raise NotImplementedError
-
-    def conditional_covariance(self, number: int) -> np.ndarray:
-        """Level blocks of Lam C Lam' for one grouping factor, (L, K, K)."""
-        raise NotImplementedError
 
 
 class FactorDeviance(ProfiledDeviance):
     """The deviance from the blocked Cholesky factor: any number of grouping factors."""
 
-    def __init__(self, blocks: Blocks, structures: list[LinearStructure], reml: bool):
+    def __init__(self, blocks: Blocks, structures: Sequence[LinearStructure], reml: bool):
         super().__init__(blocks, structures, reml)
-        self._factor, self._own_values, self._own_derivatives = None, 0, 0
+        self._factor: Factor | None = None
+        self._own_values, self._own_derivatives = 0, 0
         # Theta where the compiled function stands, and the factor does not yet.
-        self._ahead = None
+        self._ahead: np.ndarray | None = None
 
     @cached_property
     def function(self) -> Function:
@@ -176,17 +222,17 @@ class FactorDeviance(ProfiledDeviance):
             self._factor.update(self._factor_lams(theta), True)
         return self._factor
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))
         state.pop("function", None)
         return state
 
     @property
-    def n_values(self):
+    def n_values(self) -> int:
         return self._own_values + self._compiled_count("n_values")
 
     @property
-    def n_derivatives(self):
+    def n_derivatives(self) -> int:
         return self._own_derivatives + self._compiled_count("n_derivatives")
 
     def _compiled_count(self, name):
@@ -209,7 +255,7 @@ class FactorDeviance(ProfiledDeviance):
         """Which elements of theta enter by their squares alone, (n_theta,)."""
         return squared(self.structures)
 
-    def stand_at(self, theta):
+    def stand_at(self, theta: ArrayLike) -> None:
         """Take note of where a compiled search has left the function."""
         if is_compiled(self.blocks):
             self._ahead = np.asarray(theta, float)
@@ -224,7 +270,7 @@ class FactorDeviance(ProfiledDeviance):
         """Take [X y]'V0^-1 [X y]; False if rounding has made it indefinite."""
         return self.factor.set_fixed(fixed)
 
-    def value(self, theta, floor: bool = False) -> float:
+    def value(self, theta: np.ndarray, floor: bool = False) -> float:
         """The deviance; infinite where rounding makes the factorization fail."""
         self._own_values += 1
         self._ahead = None
@@ -245,14 +291,15 @@ class FactorDeviance(ProfiledDeviance):
             return self.function.noise
         return self.dof * np.finfo(float).eps * self.factor.cancellation
 
-    def effects(self):
+    def effects(self) -> tuple[np.ndarray, np.ndarray]:
         rank, beta = self.rank, self.coefficients()
-        return tuple(
+        lead, tail = (
             part[..., rank] - part[..., :rank] @ beta
             for part in self.factor.response.effect
         )
+        return lead, tail
 
-    def conditional_covariance(self, number):
+    def conditional_covariance(self, number: int) -> np.ndarray:
         return self.factor.conditional_covariance(number)
 
     def _residual_response(self):
@@ -266,7 +313,7 @@ class FactorDeviance(ProfiledDeviance):
         whitened = [np.ascontiguousarray(part[..., :rank]) for part in moved]
         return whitened, [np.ascontiguousarray(part[..., rank]) for part in moved]
 
-    def derivatives(self, theta, rough: bool = False) -> Derivatives:
+    def derivatives(self, theta: np.ndarray, rough: bool = False) -> Derivatives:
         """Derivatives at the theta of the last ``value``.
 
         ``rough`` ones have traces of the inverse of the tail estimated by random vectors,

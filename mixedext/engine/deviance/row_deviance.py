@@ -22,18 +22,24 @@ way, and L times the Cholesky factor of E is the factor as it should be.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy import sparse
 
 from mixedext.algebra.roots import principal_root
 from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.factor.factor import Factor, Response
 from mixedext.engine.factor.tail import DenseTail
-from mixedext.engine.rows.sparse_rows import transposed_rows
+from mixedext.engine.rows.blocks import Blocks
+from mixedext.engine.rows.sparse_rows import EngineUnits, transposed_rows
 from mixedext.kernels.search.python_function import PythonFunction
 from mixedext.limits import LARGE_ROOT, REFINED_STEP, REFINEMENT_STEPS
+from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["DesignRows", "RowDeviance", "RowFactor", "fixed_columns"]
 
@@ -59,11 +65,18 @@ class DesignRows:
     """
 
     columns: np.ndarray
-    lead: object
-    tail: object
+    lead: sparse.csr_array
+    tail: sparse.csr_array
 
     @classmethod
-    def of(cls, design, y, x, terms, weights) -> DesignRows:
+    def of(
+        cls,
+        design: EngineUnits,
+        y: np.ndarray,
+        x: np.ndarray,
+        terms: Sequence[RandomTerm | SparseTerm],
+        weights: np.ndarray | None,
+    ) -> DesignRows:
         """The rows of a design; arguments are those of ``refine_fit``."""
         root = None if weights is None else np.sqrt(weights)
         columns = fixed_columns(design, y, x, root)
@@ -73,24 +86,26 @@ class DesignRows:
     def _by_rows(self):
         return self.lead.T.tocsr(), self.tail.T.tocsr()
 
-    def times_lead(self, b):
+    def times_lead(self, b: np.ndarray) -> np.ndarray:
         """Z b of the leading factor, for b (L K, R)."""
         return self._by_rows[0] @ b
 
-    def times_tail(self, b):
+    def times_tail(self, b: np.ndarray) -> np.ndarray:
         """Z b of the tail, for b (m, R)."""
         return self._by_rows[1] @ b
 
-    def times(self, lead, tail):
+    def times(self, lead: np.ndarray, tail: np.ndarray) -> np.ndarray:
         """Z b of both."""
         return self.times_lead(lead) + self.times_tail(tail)
 
-    def products(self, columns):
+    def products(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Z'c as (L K, R) and (m, R)."""
         return self.lead @ columns, self.tail @ columns
 
 
-def fixed_columns(design, y, x, root):
+def fixed_columns(
+    design: EngineUnits, y: np.ndarray, x: np.ndarray, root: np.ndarray | None
+) -> np.ndarray:
     """[Q y] of the rows in the engine's units, (n, P); ``root`` of the weights."""
     kept = x[:, design.basis.kept]
     if root is not None:
@@ -111,14 +126,14 @@ class RowFactor(Factor):
         The rows that they are of.
     """
 
-    def __init__(self, blocks, rows: DesignRows):
+    def __init__(self, blocks: Blocks, rows: DesignRows):
         super().__init__(blocks)
         self.rows, self._shift = rows, np.zeros(self.rank)
         size = len(rows.columns) * self.tail.size
         dense = isinstance(self.tail, DenseTail)
         self._mendable = dense and size <= MOST_NUMBERS and self.tail.size <= MOST_COLUMNS
 
-    def update(self, lams, floor: bool = False) -> bool:
+    def update(self, lams: list[np.ndarray], floor: bool = False) -> bool:
         if not self._factor_effects(lams, floor):
             return False
         self._lead_root = vector, size = principal_root(self.lead_lam)
@@ -168,7 +183,8 @@ class RowFactor(Factor):
         """How many times larger than its pivots the diagonal of Lam2'Z2'Z2 Lam2 is."""
         blocks, pivots = self.blocks, self.tail.pivots()
         gram, whole = blocks.tail_gram, np.empty(self.tail.size)
-        gram = gram.diagonal() if gram.ndim == 2 else gram[blocks.pattern.pointers[:-1]]
+        pattern = blocks.pattern
+        gram = gram.diagonal() if pattern is None else gram[pattern.pointers[:-1]]
         for f, (vector, size) in enumerate(self.roots):
             at = blocks.tail_columns(f)
             whole[at] = gram[at] @ vector**2 * size**2
@@ -218,7 +234,7 @@ class RowFactor(Factor):
             mended.append(_along(vector, size, total, own))
         return super()._curvature(mended, links)
 
-    def project(self, lead_weight, tail_weight):
+    def project(self, lead_weight: np.ndarray, tail_weight: np.ndarray) -> np.ndarray:
         count = lead_weight.shape[2]
         columns = self.rows.times(lead_weight.reshape(-1, count), tail_weight)
         return self._refined(columns)[0]
@@ -313,7 +329,13 @@ class RowDeviance(FactorDeviance):
     # logarithms, before they do in its derivatives.
     sharp = True
 
-    def __init__(self, blocks, structures, reml: bool, rows: DesignRows):
+    def __init__(
+        self,
+        blocks: Blocks,
+        structures: Sequence[LinearStructure],
+        reml: bool,
+        rows: DesignRows,
+    ):
         super().__init__(blocks, structures, reml)
         self._factor = RowFactor(blocks, rows)
 
@@ -321,5 +343,5 @@ class RowDeviance(FactorDeviance):
     def function(self) -> PythonFunction:
         return PythonFunction(self)
 
-    def stand_at(self, theta):
+    def stand_at(self, theta: ArrayLike) -> None:
         """The search leaves the factor where it has ended."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mixedext.engine.factor.tail import PANEL_SHARE
@@ -10,6 +12,7 @@ from mixedext.engine.rows.blocks import Blocks
 from mixedext.kernels.deviance.several_factors import SeveralFactors
 from mixedext.kernels.factor.layout import Links, TailLevels
 from mixedext.kernels.factor.links import fill_panel
+from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = ["is_compiled", "several_factors_function"]
 
@@ -32,7 +35,7 @@ def is_compiled(blocks: Blocks) -> bool:
 
 
 def several_factors_function(
-    blocks: Blocks, structures, reml: bool, dof: float
+    blocks: Blocks, structures: Sequence[LinearStructure], reml: bool, dof: float
 ) -> SeveralFactors:
     """The compiled deviance of blocks for which ``is_compiled`` holds."""
     structures = tuple(structures)

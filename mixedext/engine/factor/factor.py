@@ -192,7 +192,7 @@ class Factor:
             result.append(vector @ np.where(size >= size[:, None], t, t.T) @ vector.T)
         return result
 
-    def project(self, lead_weight, tail_weight):
+    def project(self, lead_weight: np.ndarray, tail_weight: np.ndarray) -> np.ndarray:
         """w'Z'V0^-1 Z w for vectors w given as (L, K, R) and (m, R): (R, R)."""
         b = self.blocks
         image = np.empty_like(lead_weight)

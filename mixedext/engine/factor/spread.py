@@ -48,7 +48,9 @@ DENSE_PRODUCTS = 0.3
 PIECE, SOME_ROWS = 2**22, 2**18
 
 
-def engine_terms(terms: Sequence[RandomTerm | SparseTerm]) -> list:
+def engine_terms(
+    terms: Sequence[RandomTerm | SparseTerm],
+) -> list[RandomTerm | SparseTerm]:
     """The terms with a level for each column where many columns share one variance.
 
     A term that is alone in the model stays: its levels have their own eigenvectors
@@ -81,7 +83,10 @@ def _spread(term):
     return SparseTerm(z, term.group)
 
 
-def factor_layouts(terms, given=None) -> list[FactorLayout]:
+def factor_layouts(
+    terms: Sequence[RandomTerm | SparseTerm],
+    given: Sequence[RandomTerm | SparseTerm] | None = None,
+) -> list[FactorLayout]:
     """Layouts of the factors in order; ``given`` are the terms before ``engine_terms``."""
     layouts = group_by_factor(terms)
     if not any(f.spread for f in layouts):
@@ -138,10 +143,13 @@ def sum_products(rows: Rows, bases: Bases, layouts: Sequence[FactorLayout]) -> P
     )
 
 
-def entering(rows, bases, layout):
+def entering(rows: Rows, bases: Bases, layout: FactorLayout) -> sparse.csr_array:
     """Z of a spread factor as it enters: scaled and weighted."""
     (number,) = layout.terms
-    z = rows.terms[number].matrix * bases.random_right[number][0, 0]
+    term = rows.terms[number]
+    if not isinstance(term, SparseTerm):
+        raise TypeError(f"{term.label} has one level a row")
+    z = term.matrix * bases.random_right[number][0, 0]
     if rows.weights is None:
         return z
     z.data *= np.repeat(np.sqrt(rows.weights), np.diff(z.indptr))
@@ -156,12 +164,14 @@ def _check_memory(layouts, f, z, n_fixed):
     estimate_memory([lead, layouts[f]], 0, n_fixed, n_stored=most).check()
 
 
-def is_dense(z) -> bool:
+def is_dense(z: sparse.csr_array) -> bool:
     """Whether so much of Z is not zero that BLAS multiplies it faster."""
     return z.nnz > DENSE_SHARE * z.shape[0] * z.shape[1]
 
 
-def cross_products(one, other):
+def cross_products(
+    one: sparse.csr_array, other: sparse.csr_array
+) -> np.ndarray | sparse.csr_array:
     """one'other: dense where most of it is not zero, else sparse."""
     shape = one.shape[1], other.shape[1]
     if is_dense(one) and is_dense(other):
@@ -205,7 +215,7 @@ def _pairs(rows, bases, layout, spread, z):
 def _level_columns(rows, bases, layout, first):
     """Z of an ordinary factor as it enters, for some rows from ``first`` on, sparse."""
     last = min(first + SOME_ROWS, rows.nobs)
-    width, codes = layout.width, rows.terms[layout.terms[0]].codes[first:last]
+    width, codes = layout.width, rows.codes(layout.terms[0])[first:last]
     z = np.empty((last - first, width))
     for at in rows.chunks():
         if first <= at.start < last:

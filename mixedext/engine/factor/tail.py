@@ -7,6 +7,8 @@ C22 = S^-1 where it is needed: everywhere (dense) or on the pattern of L22 (spar
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from mixedext.engine.rows.blocks import Blocks
@@ -36,6 +38,19 @@ def make_tail(blocks: Blocks) -> DenseTail | SparseTail | SupernodalTail:
 
 
 class _Tail:
+    """What all storages share.
+
+    Attributes
+    ----------
+    reduced : ndarray
+        N.
+    factor : ndarray
+        L22.
+    """
+
+    reduced: np.ndarray
+    factor: np.ndarray
+
     def __init__(self, blocks: Blocks):
         self.blocks = blocks
         self.levels = TailLevels(blocks.level_start, blocks.level_factor)
@@ -49,20 +64,20 @@ class _Tail:
         self._gram = _nonzeros(blocks)
         self.inverted = False
 
-    def set_lam(self, lams):
+    def set_lam(self, lams: Iterable[np.ndarray]) -> None:
         """Take the relative covariance factors of the tail's grouping factors."""
         self.inverted = False
         for f, lam in enumerate(lams):
             self.lam[f, : len(lam), : len(lam)] = lam
 
-    def lam_times(self, b, transpose=False):
+    def lam_times(self, b: np.ndarray, transpose: bool = False) -> np.ndarray:
         """Lam2 b, or Lam2'b, as a new array (m, columns)."""
         out = np.array(b, order="C")
         work = np.empty((self.lam.shape[1], out.shape[1]))
         dense.multiply_left(out, self.levels, self.lam, transpose, work)
         return out
 
-    def reduce(self, half, solved):
+    def reduce(self, half: np.ndarray, solved: np.ndarray) -> None:
         """Eliminate the leading factor."""
         b = self.blocks
         np.copyto(self.reduced, b.tail_gram)
@@ -79,7 +94,7 @@ class _Tail:
         whole = get_num_threads() == 1
         run_pieces(self._subtract, [(0, self.size)] if whole else self.pieces)
 
-    def link_quadratic(self, right, by_level=False):
+    def link_quadratic(self, right: np.ndarray, by_level: bool = False) -> np.ndarray:
         """Quadratic forms e_l'C22 e_l of e_l = Lam2'link_l right_l, each or their sum."""
         if not self.inverted:
             self.invert()
@@ -97,7 +112,7 @@ class _Tail:
     def _forms(self, edge, right, by_level):
         count = len(right) if by_level else 1
 
-        def piece(first, last):
+        def piece(first: int, last: int) -> np.ndarray:
             out = np.zeros((count, *right.shape[1:]))
             self._quadratic(edge, first, last, by_level, out)
             return out
@@ -109,7 +124,7 @@ class _Tail:
         half_form = sum(run_pieces(piece, pieces))
         return half_form + half_form.transpose(0, 2, 1)
 
-    def level_covariance(self, factor):
+    def level_covariance(self, factor: int) -> np.ndarray:
         """Level blocks of Lam2 C22 Lam2' for one factor of the tail, (L, K, K).
 
         Of a spread factor the blocks of those of its levels that are one of its term.
@@ -123,7 +138,7 @@ class _Tail:
         lam = self.lam[factor, :width, :width]
         return lam @ self._inverse_blocks(columns) @ lam.T
 
-    def joint_covariance(self, factors):
+    def joint_covariance(self, factors: Iterable[int]) -> np.ndarray:
         """Blocks of Lam2 C22 Lam2' for spread factors whose terms have the same levels."""
         if not self.inverted:
             self.invert()
@@ -141,7 +156,7 @@ class _Tail:
         inverse = self._inverse_at(np.maximum(i, j).ravel(), np.minimum(i, j).ravel())
         return inverse.reshape(i.shape)
 
-    def multiply_gram(self, b):
+    def multiply_gram(self, b: np.ndarray) -> np.ndarray:
         """Z2'Z2 b; few of its entries differ from zero, whatever the storage."""
         out = np.zeros_like(b)
         sparse.multiply_symmetric(*self._gram, b, out)
@@ -152,6 +167,44 @@ class _Tail:
             blocks_by_factor[f, : layout.width, : layout.width]
             for f, layout in enumerate(self.blocks.factors[1:])
         ]
+
+    # ---- what each storage does in its way ----
+
+    def factorize(self) -> tuple[float, bool]:
+        """Factor S; returns (log det S, whether it is positive definite)."""
+        raise NotImplementedError
+
+    def pivots(self) -> np.ndarray:
+        """Diagonal of L22."""
+        raise NotImplementedError
+
+    def solve(self, b: np.ndarray, transpose: bool = False) -> None:
+        """L22^-1 b, or L22^-T b, in place."""
+        raise NotImplementedError
+
+    def invert(self) -> list[np.ndarray]:
+        """Compute C22 where it is needed, and sum_l [N Lam2 C22]_ll of every factor."""
+        raise NotImplementedError
+
+    def estimate_traces(self, right: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """Estimates of what ``invert`` and ``link_quadratic`` give, of a dense tail."""
+        raise NotImplementedError("a sparse tail gives its traces as they are")
+
+    def multiply_reduced(self, b: np.ndarray) -> np.ndarray:
+        """N b."""
+        raise NotImplementedError
+
+    def _subtract(self, first: int, last: int) -> None:
+        """Take the share of the links ``first`` to ``last`` off N."""
+        raise NotImplementedError
+
+    def _quadratic(self, edge, first, last, by_level, out) -> None:
+        """Half of the quadratic forms in C22 of those links."""
+        raise NotImplementedError
+
+    def _inverse_at(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        """Elements of C22, i >= j."""
+        raise NotImplementedError
 
 
 def _random_signs(size):
@@ -181,7 +234,7 @@ class DenseTail(_Tail):
     diagonal apart once C22 fills the upper triangle; ``factor`` L22 in its lower one.
     """
 
-    def __init__(self, blocks):
+    def __init__(self, blocks: Blocks):
         super().__init__(blocks)
         self.reduced = np.empty((self.size, self.size))
         self.factor = np.empty((self.size, self.size))
@@ -191,7 +244,7 @@ class DenseTail(_Tail):
     def _subtract(self, first, last):
         lead.reduce_tail_dense(self.links, self.scaled, first, last, self.reduced)
 
-    def factorize(self):
+    def factorize(self) -> tuple[float, bool]:
         """Factor S; returns (log det S, whether it is positive definite)."""
         np.copyto(self.diagonal, np.diagonal(self.reduced))
         kmax = self.lam.shape[1]
@@ -203,15 +256,15 @@ class DenseTail(_Tail):
             log_det, info = dense.factor_cholesky(self.factor)
         return log_det, info == 0
 
-    def pivots(self):
+    def pivots(self) -> np.ndarray:
         """Diagonal of L22."""
         return self.factor.diagonal()
 
-    def solve(self, b, transpose=False):
+    def solve(self, b: np.ndarray, transpose: bool = False) -> None:
         """L22^-1 b, or L22^-T b, in place."""
         dense.solve_cholesky(self.factor, b, transpose)
 
-    def invert(self):
+    def invert(self) -> list[np.ndarray]:
         """Compute C22, and sum_l [N Lam2 C22]_ll of every factor."""
         dense.transpose_lower(self.factor, self.reduced)
         with blas_threads(self.size**3 / 3.0):
@@ -223,7 +276,7 @@ class DenseTail(_Tail):
         )
         return self._block_sums(sums)
 
-    def estimate_traces(self, right):
+    def estimate_traces(self, right: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """Estimates of what ``invert`` and ``link_quadratic`` give.
 
         E[b b'] = I for random signs b, so C22 b b' stands for C22.  The error of the
@@ -254,7 +307,7 @@ class DenseTail(_Tail):
             self.links, edge, first, last, self.reduced, by_level=by_level, out=out
         )
 
-    def multiply_reduced(self, b):
+    def multiply_reduced(self, b: np.ndarray) -> np.ndarray:
         """N b."""
         out = np.zeros_like(b)
         dense.multiply_lower(self.reduced, self.diagonal, b, out)
@@ -271,7 +324,7 @@ class PanelTail(DenseTail):
     BLAS takes its products.
     """
 
-    def __init__(self, blocks):
+    def __init__(self, blocks: Blocks):
         super().__init__(blocks)
         k = blocks.link_value.shape[1]
         rows = max(1, PANEL_SIZE // (self.size * k))
@@ -317,10 +370,12 @@ class PanelTail(DenseTail):
 class _PatternTail(_Tail):
     """Tail on a pattern; N, L22 and C22 by columns of its lower triangle."""
 
-    def __init__(self, blocks):
+    def __init__(self, blocks: Blocks):
         super().__init__(blocks)
         p = blocks.pattern
-        self.columns = p.pointers, p.rows
+        if p is None:
+            raise ValueError("the tail is dense: it has no pattern")
+        self.pattern, self.columns = p, (p.pointers, p.rows)
         self.reduced = np.empty(len(p.rows))
         self.inverse = np.empty(len(p.rows))
 
@@ -345,23 +400,23 @@ class _PatternTail(_Tail):
             self.links, edge, first, last, *own, by_level=by_level, out=out
         )
 
-    def multiply_reduced(self, b):
+    def multiply_reduced(self, b: np.ndarray) -> np.ndarray:
         """N b."""
         return self.blocks.multiply_on_pattern(self.reduced, b)
 
     def _inverse_at(self, i, j):
-        return self.inverse[self.blocks.pattern.locate(i, j)]
+        return self.inverse[self.pattern.locate(i, j)]
 
 
 class SparseTail(_PatternTail):
     """Tail on a pattern with little or no fill-in, one column after the other."""
 
-    def __init__(self, blocks):
+    def __init__(self, blocks: Blocks):
         super().__init__(blocks)
         self.factor = np.empty_like(self.reduced)
         self.scratch = [np.empty(self.size, np.intp) for _ in range(3)]
 
-    def factorize(self):
+    def factorize(self) -> tuple[float, bool]:
         """Factor S; returns (log det S, whether it is positive definite)."""
         self._scale(self.factor)
         log_det, info = sparse.factor_cholesky(
@@ -369,15 +424,15 @@ class SparseTail(_PatternTail):
         )
         return log_det, info == 0
 
-    def pivots(self):
+    def pivots(self) -> np.ndarray:
         """Diagonal of L22."""
         return self.factor[self.columns[0][:-1]]
 
-    def solve(self, b, transpose=False):
+    def solve(self, b: np.ndarray, transpose: bool = False) -> None:
         """L22^-1 b, or L22^-T b, in place."""
         sparse.solve_cholesky(*self.columns, self.factor, b, transpose)
 
-    def invert(self):
+    def invert(self) -> list[np.ndarray]:
         """Compute C22 on the pattern, and sum_l [N Lam2 C22]_ll."""
         work = np.empty(self.size), np.empty(self.size)
         sparse.invert_selected(
@@ -390,9 +445,9 @@ class SparseTail(_PatternTail):
 class SupernodalTail(_PatternTail):
     """Tail on a pattern that fills in, by dense panels of columns that share their rows."""
 
-    def __init__(self, blocks):
+    def __init__(self, blocks: Blocks):
         super().__init__(blocks)
-        nodes = Supernodes(*self.columns, blocks.pattern.supernodes)
+        nodes = Supernodes(*self.columns, self.pattern.supernodes)
         self.nodes = nodes
         self.factor = np.empty(nodes.size)
         self.inverse_panels = np.empty(0)
@@ -400,7 +455,7 @@ class SupernodalTail(_PatternTail):
         self.by_column = np.empty((2, self.size), np.intp)
         self.work = np.empty(nodes.tallest * nodes.widest)
 
-    def factorize(self):
+    def factorize(self) -> tuple[float, bool]:
         """Factor S; returns (log det S, whether it is positive definite)."""
         # until C22 is asked for its array holds S
         self._scale(self.inverse)
@@ -411,18 +466,18 @@ class SupernodalTail(_PatternTail):
             )
         return log_det, info == 0
 
-    def pivots(self):
+    def pivots(self) -> np.ndarray:
         """Diagonal of L22."""
         out = np.empty(self.size)
         supernodal.read_pivots(self.nodes, self.factor, out)
         return out
 
-    def solve(self, b, transpose=False):
+    def solve(self, b: np.ndarray, transpose: bool = False) -> None:
         """L22^-1 b, or L22^-T b, in place."""
         work = np.empty(max(1, self.nodes.most_below * b.shape[1]))
         supernodal.solve_supernodes(self.nodes, self.factor, work, b, transpose)
 
-    def invert(self):
+    def invert(self) -> list[np.ndarray]:
         """Compute C22 on the pattern, and sum_l [N Lam2 C22]_ll."""
         if not len(self.inverse_panels):
             self.inverse_panels = np.empty_like(self.factor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -63,7 +64,13 @@ class TailPattern:
         return position
 
 
-def choose_pattern(link_pointers, link_index, level_width, storage=None, check=None):
+def choose_pattern(
+    link_pointers: np.ndarray,
+    link_index: np.ndarray,
+    level_width: np.ndarray,
+    storage: str | None = None,
+    check: Callable | None = None,
+) -> tuple[np.ndarray | None, TailPattern | None]:
     """Choose the storage of the tail and the order in which its levels are eliminated.
 
     Parameters
@@ -90,9 +97,10 @@ def choose_pattern(link_pointers, link_index, level_width, storage=None, check=N
         return None, None
     dense_work = m**3 / 6.0
     most = np.inf if storage else dense_work
+    graph: _BitGraph | _SparseGraph
     if n <= MOST_BITS:
-        graph = _BitGraph(link_pointers, link_index, n)
-        if storage is None and graph.n_neighbours > DENSE_SHARE * n * (n - 1.0):
+        bits = graph = _BitGraph(link_pointers, link_index, n)
+        if storage is None and bits.n_neighbours > DENSE_SHARE * n * (n - 1.0):
             return None, None
     else:
         # The graph itself may be too large: ask a sample of its levels first.
@@ -139,14 +147,14 @@ def _expected_neighbours(link_pointers, link_index, n_levels):
 class _BitGraph:
     """Tail levels that meet at some level of the lead, as rows of bits."""
 
-    def __init__(self, link_pointers, link_index, n_levels):
+    def __init__(self, link_pointers: np.ndarray, link_index: np.ndarray, n_levels: int):
         words = (n_levels + 63) // 64
         self.bits = np.empty((n_levels, words), np.uint64)
         self.n_neighbours = ordering.meeting_graph(
             link_pointers, link_index, np.empty(words, np.uint64), self.bits
         )
 
-    def lower(self, order):
+    def lower(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Lower triangle after reordering, compressed rows."""
         n = len(order)
         rank = np.empty(n, np.intp)
@@ -156,7 +164,7 @@ class _BitGraph:
         ordering.list_neighbours(self.bits, order, rank, pointers, indices)
         return pointers, indices
 
-    def minimum_degree(self, most_work):
+    def minimum_degree(self, most_work: float) -> np.ndarray | None:
         """Fill-reducing order; None if the factor would cost more than ``most_work``."""
         n, words = self.bits.shape
         order = np.empty(n, np.intp)
@@ -170,21 +178,21 @@ class _BitGraph:
 class _SparseGraph:
     """The same for so many levels that rows of bits would cost too much memory."""
 
-    def __init__(self, link_pointers, link_index, n_levels):
+    def __init__(self, link_pointers: np.ndarray, link_index: np.ndarray, n_levels: int):
         ones = np.ones(len(link_index), np.int32)
         links = sparse.csr_array(
             (ones, link_index, link_pointers), shape=(len(link_pointers) - 1, n_levels)
         )
         self.graph = sparse.csr_array(links.T @ links)
 
-    def lower(self, order):
+    def lower(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Lower triangle after reordering, compressed rows."""
         lower = sparse.csr_array(
             sparse.tril(self.graph[order][:, order], k=-1, format="csr")
         )
         return lower.indptr.astype(np.intp), lower.indices.astype(np.intp)
 
-    def minimum_degree(self, most_work):
+    def minimum_degree(self, most_work: float) -> np.ndarray | None:
         """Order by SuperLU's minimum degree (an incomplete factor is enough)."""
         n = self.graph.shape[0]
         degree = np.diff(self.graph.indptr)
@@ -207,7 +215,13 @@ class _SparseGraph:
 class _Symbolic:
     """Symbolic factorization of the graph of levels in a given order."""
 
-    def __init__(self, graph, order, level_width, stop_at_fill=False):
+    def __init__(
+        self,
+        graph: _BitGraph | _SparseGraph,
+        order: np.ndarray,
+        level_width: np.ndarray,
+        stop_at_fill: bool = False,
+    ):
         n = len(order)
         self.below = graph.lower(np.ascontiguousarray(order, np.intp))
         self.width = np.ascontiguousarray(level_width[order])
@@ -221,12 +235,12 @@ class _Symbolic:
         length = (1.0 + self.count) * self.width.mean()
         self.work = 0.5 * float((self.width * length**2).sum())
 
-    def check(self, check):
+    def check(self, check: Callable | None) -> None:
         """Tell ``check`` how many values the pattern stores."""
         if check is not None:
             check(int(((1.0 + self.count) * self.width).sum() * self.width.mean()))
 
-    def postorder(self):
+    def postorder(self) -> np.ndarray:
         """Order in which children of the elimination tree come right before parents."""
         order = np.empty(len(self.parent), np.intp)
         scratch = [np.empty(len(self.parent), np.intp) for _ in range(3)]
@@ -234,7 +248,7 @@ class _Symbolic:
         return order
 
     @cached_property
-    def rows(self):
+    def rows(self) -> tuple[np.ndarray, np.ndarray]:
         """Rows below the diagonal of every column of levels: pointers, and the rows."""
         pointers = np.concatenate([[0], np.cumsum(self.count)]).astype(np.intp)
         rows = np.empty(pointers[-1], np.intp)
@@ -242,7 +256,7 @@ class _Symbolic:
         sparse_kernel.fill_pattern(*self.below, self.parent, self.mark, cursor, rows)
         return pointers, rows
 
-    def supernodes(self):
+    def supernodes(self) -> np.ndarray:
         """First levels of the supernodes, and the number of levels."""
         pointers, rows = self.rows
         running = np.concatenate([[0], np.cumsum(self.width[rows])])
@@ -255,7 +269,7 @@ class _Symbolic:
         start[count] = n
         return start[: count + 1]
 
-    def expand(self, supernodes) -> TailPattern:
+    def expand(self, supernodes: np.ndarray | None) -> TailPattern:
         """Scalar pattern of the factor; each column as it is, or by supernodes."""
         pointers, rows = self.rows
         width = self.width

@@ -12,6 +12,7 @@ divided by instead: N_22 = Lam^-T (I - C22) Lam^-1 and N_2l = Lam^-T C22 Lam'b_l
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from mixedext.engine.factor.factor import Factor
-from mixedext.engine.factor.tail import PanelTail
+from mixedext.engine.factor.tail import DenseTail, PanelTail
 from mixedext.engine.threads import blas_threads
 from mixedext.kernels.deviance import expected
 from mixedext.kernels.factor import links
@@ -62,7 +63,7 @@ class TailTraces:
     single: list[np.ndarray]
 
 
-def trace_products(left, right, products):
+def trace_products(left: np.ndarray, right: np.ndarray, products: np.ndarray) -> np.ndarray:
     """tr(E_r N E_s N') from products[b, c, a, d] = sum N[b, c] N[a, d]."""
     k, other = left.shape[1], right.shape[1]
     square = products.transpose(2, 0, 1, 3).reshape(k * k, other * other)
@@ -88,7 +89,7 @@ def tail_traces(factor: Factor, bases: list[np.ndarray]) -> TailTraces:
     bases : list of ndarray
         Symmetric matrices E_r of each grouping factor, (R, K, K), the lead's first.
     """
-    way = _Dense
+    way: type[_Dense | _Slabs] = _Dense
     if factor.blocks.pattern is not None:
         part, level_start = _parts(factor), factor.blocks.level_start
         largest = np.bincount(part, np.diff(level_start)).max()
@@ -126,11 +127,11 @@ class _Traces:
     In the coordinates of C22 where Lam is divided by ("divisible"), else in those of D.
     """
 
-    def __init__(self, factor, bases):
+    def __init__(self, factor: Factor, bases: list[np.ndarray]):
         self.factor, self.blocks, self.tail = factor, factor.blocks, factor.tail
         divided = divided_roots(factor)
         self.divisible = divided is not None
-        if self.divisible:
+        if divided is not None:
             self.edge = self.tail._edges(factor._shrinkage[0])
             self.bases = [bases[0]] + [
                 root.T @ e @ root for e, root in zip(bases[1:], divided, strict=True)
@@ -138,16 +139,22 @@ class _Traces:
         else:
             self.edge, self.bases = reduced_links(factor), bases
 
-    def result(self, lead, mixed, tail, diagonal):
+    def result(
+        self,
+        lead: np.ndarray,
+        mixed: Iterable[np.ndarray | list[np.ndarray]],
+        tail: list[list[np.ndarray]],
+        diagonal: Iterable[np.ndarray],
+    ) -> TailTraces:
         single = [
             np.einsum("rab,ab->r", e, sums)
             for sums, e in zip(diagonal, self.bases[1:], strict=True)
         ]
-        mixed = [
+        by_lead = [
             np.einsum("rab,sab->rs", np.asarray(sums).reshape(-1, *e.shape[1:]), e)
             for sums, e in zip(mixed, self.bases[1:], strict=True)
         ]
-        return TailTraces(lead, mixed, tail, single)
+        return TailTraces(lead, by_lead, tail, single)
 
 
 class _Dense(_Traces):
@@ -182,7 +189,7 @@ class _Dense(_Traces):
         _mirror(out.T)
         return out
 
-    def traces(self):
+    def traces(self) -> TailTraces:
         tail = self.tail
         inverse = self._inverse()
         if self.divisible:
@@ -197,7 +204,8 @@ class _Dense(_Traces):
             inner = right @ gram
         at = [self.blocks.tail_columns(f) for f in range(len(self.bases) - 1)]
         rows = [_by_column(right, columns) for columns in at]
-        mixed, images = [[] for _ in at], []
+        mixed: list[list[np.ndarray]] = [[] for _ in at]
+        images = []
         for square in self._squares():
             image = inverse @ square
             source = image if left_of is None else left_of @ square
@@ -249,8 +257,10 @@ class _Slabs(_Traces):
     there are no more of these than the largest part has columns.
     """
 
-    def traces(self):
+    def traces(self) -> TailTraces:
         b, tail = self.blocks, self.tail
+        if isinstance(tail, DenseTail):
+            raise TypeError("a dense tail has its inverse as a whole")
         pointers, rows = tail.columns
         self.squares = []
         for e in self.bases[0]:

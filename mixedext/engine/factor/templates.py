@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
+
+from mixedext.engine.rows.products import FactorLayout
+from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = [
     "covariance_bases",
@@ -45,7 +49,9 @@ def covariance_bases(structures: tuple) -> np.ndarray:
     return out
 
 
-def factor_bases(structures, factors) -> list[tuple[np.ndarray, np.ndarray]]:
+def factor_bases(
+    structures: Sequence[LinearStructure], factors: Iterable[FactorLayout]
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """The same for each grouping factor by itself.
 
     Parameters
@@ -75,7 +81,7 @@ def factor_bases(structures, factors) -> list[tuple[np.ndarray, np.ndarray]]:
     return out
 
 
-def squared(structures) -> np.ndarray:
+def squared(structures: Sequence[LinearStructure]) -> np.ndarray:
     """Which elements of theta enter by their squares alone, (n_theta,)."""
     return np.repeat(
         [s.is_diagonal for s in structures],

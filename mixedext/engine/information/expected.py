@@ -17,6 +17,7 @@ sigma^2 = 1.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from weakref import WeakKeyDictionary
@@ -187,7 +188,7 @@ def _variance_information(fit):
 class _Levels:
     """Levels of one factor, some at a time."""
 
-    def __init__(self, gram, lam, basis, n_fixed):
+    def __init__(self, gram: np.ndarray, lam: np.ndarray, basis: np.ndarray, n_fixed: int):
         self.gram, self.lam, self.basis = gram, np.ascontiguousarray(lam), basis
         r, a, b = np.nonzero(basis)
         self.elements = (*(np.ascontiguousarray(i, np.intp) for i in (r, a, b)),)
@@ -196,7 +197,9 @@ class _Levels:
         self.step = max(1, SLAB_SIZE // (k * max(width, k)))
         self.width = width
 
-    def slabs(self, cross, response=None):
+    def slabs(
+        self, cross: np.ndarray, response: np.ndarray | None = None
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
         """First level, N_l, T_l, E_r T_l and H_l E_r T_l of some levels at a time.
 
         T_l from ``cross``, Z_l'[X y], or as given; E_r T_l only in that case.  The arrays
@@ -204,18 +207,17 @@ class _Levels:
         """
         k, width = self.gram.shape[1], self.width
         step = min(self.step, len(self.gram))
-        given = response is not None
         buffers = [
             np.empty((step, k, columns)) for columns in (k, k, cross.shape[2], width)
         ]
-        wide = np.empty((step if given else 0, k, width))
+        wide = np.empty((0 if response is None else step, k, width))
         for start in range(0, len(self.gram), self.step):
             gram = self.gram[start : start + self.step]
             own = cross[start : start + self.step]
             root, inner, found, rooted = (buffer[: len(gram)] for buffer in buffers)
             weighted = wide[: len(gram)]
             expected.reduced_products(gram, own, self.lam, root, inner, found)
-            if given:
+            if response is not None:
                 found = np.ascontiguousarray(response[start : start + self.step])
             expected.weigh_responses(*self.elements, found, root, weighted, rooted)
             yield start, inner, found, weighted, rooted
@@ -271,15 +273,15 @@ def _several_factors(objective, n_fixed=None):
     inner, traces = np.empty(count), np.empty((count, count))
     first, second, own, inner[numbers[0]] = _products(factor, bases, n_fixed)
     traces[np.ix_(numbers[0], numbers[0])] = own
-    shares = tail_traces(factor, bases) if len(bases) > 1 else None
-    if shares is not None:
+    if len(bases) > 1:
+        shares = tail_traces(factor, bases)
         traces[np.ix_(numbers[0], numbers[0])] += shares.lead
-    for f, at in enumerate(numbers[1:]):
-        inner[at] = shares.single[f]
-        traces[np.ix_(numbers[0], at)] = shares.mixed[f]
-        traces[np.ix_(at, numbers[0])] = shares.mixed[f].T
-        for g, other in enumerate(numbers[1:]):
-            traces[np.ix_(at, other)] = shares.tail[f][g]
+        for f, at in enumerate(numbers[1:]):
+            inner[at] = shares.single[f]
+            traces[np.ix_(numbers[0], at)] = shares.mixed[f]
+            traces[np.ix_(at, numbers[0])] = shares.mixed[f].T
+            for g, other in enumerate(numbers[1:]):
+                traces[np.ix_(at, other)] = shares.tail[f][g]
     order = np.argsort(np.concatenate(numbers))
     return first[order], second[np.ix_(order, order)], traces, inner
 

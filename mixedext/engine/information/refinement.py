@@ -13,14 +13,17 @@ minimizes the penalized sum of squares.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.deviance.row_deviance import DesignRows, fixed_columns
 from mixedext.engine.factor.spread import engine_terms, times_rows
 from mixedext.engine.fit import Fit, evaluate_design, fit_at, fit_design
 from mixedext.limits import DEVIANCE_NOISE, SEARCH_NOISE
+from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["needs_refinement", "precision_of", "refine_fit"]
 
@@ -58,7 +61,13 @@ def _searched_again(fit, design):
     return replace(again, optimum=optimum, convergence=verdict)
 
 
-def refine_fit(fit: Fit, y, x, terms, weights) -> Fit:
+def refine_fit(
+    fit: Fit,
+    y: np.ndarray,
+    x: np.ndarray,
+    terms: Sequence[RandomTerm | SparseTerm],
+    weights: np.ndarray | None,
+) -> Fit:
     """The fit with its fixed-effects block, deviance and sigma^2 from the rows.
 
     Parameters
@@ -82,6 +91,8 @@ def refine_fit(fit: Fit, y, x, terms, weights) -> Fit:
         rows = DesignRows.of(fit.design, y, x, terms, weights)
         return _searched_again(fit, replace(fit.design, rows=rows))
     design, objective = fit.design, fit.objective
+    if not isinstance(objective, FactorDeviance):
+        raise TypeError("sums over the levels of one factor lose no digits to refine")
     root = None if weights is None else np.sqrt(weights)
     columns = fixed_columns(design, y, x, root)
     penalty = np.zeros((columns.shape[1],) * 2)
@@ -102,7 +113,7 @@ def refine_fit(fit: Fit, y, x, terms, weights) -> Fit:
     return fit_at(design, objective, optimum, fit.reml)
 
 
-def precision_of(fit: Fit, residual, weights) -> float:
+def precision_of(fit: Fit, residual: np.ndarray, weights: np.ndarray | None) -> float:
     """Relative error of the penalized residual sum of squares, by a pass over the rows.
 
     Or that of the deviance, a degree of freedom, by the estimate of its rounding error,

@@ -11,7 +11,7 @@ from scipy import linalg
 from mixedext.algebra.roots import clipped_roots
 from mixedext.engine.deviance.one_factor import one_factor_function
 from mixedext.engine.deviance.several_factors import is_compiled, several_factors_function
-from mixedext.engine.fit import fit_design, other_starts
+from mixedext.engine.fit import Fit, fit_design, other_starts
 from mixedext.engine.refits.refit import (
     RefitColumns,
     Responses,
@@ -22,7 +22,7 @@ from mixedext.engine.refits.refit import (
 )
 from mixedext.engine.refits.spectral import SpectralFits, spectral_pays
 from mixedext.engine.rows.design import Design
-from mixedext.engine.rows.levels import LevelSums
+from mixedext.engine.rows.levels import LevelSums, split_sums
 from mixedext.engine.rows.within import Within
 from mixedext.engine.search.optimize import MAX_ITERATIONS, VERY_FEW_ROWS, may_have_rivals
 from mixedext.engine.search.starting_values import (
@@ -64,7 +64,7 @@ def fit_responses(
         responses.batches[kind, reml] = kind(design, reml)
     batch = responses.batches[kind, reml]
 
-    def work(start):
+    def work(start: int) -> tuple[np.ndarray, ...]:
         products = responses.products(y[:, start : start + width], start)
         columns, noise = batch.fit_products(*products)
         for r in np.flatnonzero(noise > DEVIANCE_NOISE).tolist():  # digits were lost
@@ -99,16 +99,25 @@ def _replace(columns, r, fit):
 class _OneByOne:
     """Fits by the ordinary path."""
 
-    def __init__(self, design, reml):
+    def __init__(self, design: Design, reml: bool):
         self.design, self.reml = design, reml
 
-    def fit(self, products, column, within=None):
+    def fit(
+        self, products: tuple[np.ndarray, ...], column: int, within: Within | None = None
+    ) -> Fit:
         """Fit to one response."""
         return fit_design(refit_design(self.design, products, column, within), self.reml)
 
-    def fit_products(self, *products):
+    def fit_products(
+        self,
+        lead: np.ndarray,
+        tail: np.ndarray,
+        least_squares: np.ndarray,
+        y_scale: np.ndarray,
+    ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
         """Columns of ``RefitColumns`` and rounding errors from ``Responses.products``."""
-        fits = [self.fit(products, j) for j in range(len(products[-1]))]
+        products = lead, tail, least_squares, y_scale
+        fits = [self.fit(products, j) for j in range(len(y_scale))]
         noise = [fit.objective.noise if self.design.terms else 0.0 for fit in fits]
         return joined(row_of_fit(fit) for fit in fits), np.array(noise)
 
@@ -248,7 +257,9 @@ class OneFactorBatch(_Batch):
     def __init__(self, design: Design, reml: bool):
         super().__init__(design, reml)
         blocks = design.blocks
-        self.sums = LevelSums.split(blocks.lead_gram, blocks.lead_cross)
+        gram, cross = blocks.lead_gram, blocks.lead_cross
+        self.triangle, self.half = split_sums(gram, cross)
+        self.sums = LevelSums(gram, cross, None, self.triangle, self.half)
         self.moments = one_factor_moments(blocks, self.structures, self.sums)
 
     def fit_products(
@@ -291,14 +302,15 @@ class OneFactorBatch(_Batch):
             Rounding errors of the deviances.
         """
         blocks, count = self.design.blocks, len(lead)
-        half, products = self.sums.half.copy(), self._within_fixed()
-        square, shift = 0.0, 0.0
+        half, products = self.half.copy(), self._within_fixed()
+        square = 0.0
+        shift: np.ndarray | float = 0.0
         if parts is None:
             square = float(blocks.nobs)
-            response = np.empty_like(lead), np.empty((count, self.rank + 1))
-            split_responses(self.sums.triangle, half, lead, square, *response)
+            between, within = np.empty_like(lead), np.empty((count, self.rank + 1))
+            split_responses(self.triangle, half, lead, square, between, within)
         else:
-            *response, shift = parts
+            between, within, shift = parts
         function = one_factor_function(
             replace(self.sums, half=half),
             Within(products, None, square),
@@ -306,23 +318,25 @@ class OneFactorBatch(_Batch):
             self.reml,
             self.dof,
         )
-        function.give(half, products, *response)
+        function.give(half, products, between, within)
         start = self._identity(count)
         if self.moments is not None:
             start = self._starts(self.moments, self.moments.right_of(lead))
         columns, noise, undone = self._refit(function, start, least_squares, y_scale, shift)
         for r in undone:  # by the ordinary path, with its fallback
             own = lead[r], np.zeros(0), least_squares[r], y_scale[r]
-            own = [np.asarray(part)[..., None] for part in own]
-            within = None
+            alone = tuple(np.asarray(part)[..., None] for part in own)
+            known = None
             if parts is not None:
-                products[-1], products[:, -1] = response[1][r], response[1][r]
-                within = Within(products.copy(), shift[r])
-            _replace(columns, r, self.fit(own, 0, within))
+                products[-1], products[:, -1] = within[r], within[r]
+                known = Within(products.copy(), parts[2][r])
+            _replace(columns, r, self.fit(alone, 0, known))
         return columns, noise
 
     def _within_fixed(self):
         """W of X; its row and column of y are left to be filled in."""
-        products, out = self.design.blocks.within.products, np.zeros((self.rank + 1,) * 2)
-        out[:-1, :-1] = products[:-1, :-1]
+        within, out = self.design.blocks.within, np.zeros((self.rank + 1,) * 2)
+        if within is None:
+            raise ValueError("the model has not one grouping factor of few columns")
+        out[:-1, :-1] = within.products[:-1, :-1]
         return out

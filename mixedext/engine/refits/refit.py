@@ -150,10 +150,11 @@ class Responses:
 
     def _within(self, y, lead, tail, least_squares, y_scale, shift):
         """W for the response y from the rows."""
-        blocks, (_, terms, _) = self.design.blocks, self.rows
-        rotation = self.design.rotation
+        blocks, rotation = self.design.blocks, self.design.rotation
         if rotation is not None:
-            return self._within_rotated(y, lead, least_squares, y_scale, shift)
+            return self._within_rotated(rotation, y, lead, least_squares, y_scale, shift)
+        # of one factor of few columns, each row of which has one level
+        terms = [t for t in self.rows[1] if isinstance(t, RandomTerm)]
         z = np.empty((len(y), blocks.lead_gram.shape[1]))
         for term, at, inverse in zip(
             terms, blocks.factors[0].slices, self.design.inverse_transforms, strict=True
@@ -167,11 +168,11 @@ class Responses:
         chunk = terms[0].codes, np.ascontiguousarray(z.T), fixed
         return within_chunks([chunk], blocks.lead_gram, cross, shift)
 
-    def _within_rotated(self, y, lead, least_squares, y_scale, shift):
+    def _within_rotated(self, rotation, y, lead, least_squares, y_scale, shift):
         """The same where Z has been rotated."""
         (term,), design = self.rows[1], self.design
         cross = _with_response(design.blocks.lead_cross, lead)
-        b = coefficients_on_z(design.rotation, cross.reshape(-1, cross.shape[-1]))
+        b = coefficients_on_z(rotation, cross.reshape(-1, cross.shape[-1]))
         b = b.reshape(term.n_levels, term.k, -1) * design.inverse_transforms[0][0, 0]
         fitted = times_rows(term, slice(0, len(y)), b)
         if self.root is not None:

@@ -24,7 +24,7 @@ from mixedext.engine.fit import Fit
 from mixedext.engine.refits.batches import OneFactorBatch
 from mixedext.engine.refits.refit import RefitColumns, in_turn, joined
 from mixedext.engine.refits.spectral import SpectralFits, spectral_pays
-from mixedext.engine.rows.levels import LevelSums
+from mixedext.engine.rows.levels import split_sums
 from mixedext.kernels.deviance.refits import draw_responses
 from mixedext.limits import UNSPANNED_FIXED
 
@@ -58,8 +58,7 @@ class Sampler:
         inner = design.lams(fit.optimum.theta)
         for own, at in zip(inner, blocks.factors[0].slices, strict=True):
             lam[at, at] = own
-        sums = LevelSums.split(blocks.lead_gram, blocks.lead_cross)
-        self.triangle, self.half = sums.triangle, sums.half
+        self.triangle, self.half = split_sums(blocks.lead_gram, blocks.lead_cross)
         pivot = np.einsum("lii->li", self.triangle)
         kept, self.size = pivot > 0, np.sqrt(pivot)
         # Z_l y = (orthonormal basis of Z_l) f_l with f_l ~ N(0, I + B B')
@@ -119,7 +118,9 @@ def _stable_root(image):
     """Cholesky factors of I + B B', from triangles of [I B'] so that nothing cancels."""
     count, width, _ = image.shape
     identity = np.broadcast_to(np.eye(width), (count, width, width))
-    upper = np.linalg.qr(np.concatenate([identity, image.transpose(0, 2, 1)], 1), mode="r")
+    both = np.concatenate([identity, image.transpose(0, 2, 1)], 1)
+    # the stub knows no mode="r"
+    upper: np.ndarray = np.linalg.qr(both, mode="r")  # type: ignore[assignment]
     sign = np.where(np.einsum("lii->li", upper) < 0, -1.0, 1.0)
     return np.ascontiguousarray((upper * sign[:, :, None]).transpose(0, 2, 1))
 
@@ -163,7 +164,7 @@ def simulate_fits(
     counts = [min(size, n - start) for start in range(0, n, size)]
     seeds = spawn_seeds(rng, len(counts))
 
-    def work(block):
+    def work(block: tuple[int, np.random.SeedSequence]) -> tuple[np.ndarray, ...]:
         count, seed = block
         if spectral is not None:
             w, rest, fixed = spectral.draw(fit, count, np.random.default_rng(seed))
@@ -204,7 +205,8 @@ def spawn_seeds(rng: Any, count: int) -> list[np.random.SeedSequence]:
         # of its state: that it was seeded with may be another, as after ``jumped``
         source = np.random.SeedSequence(generator.integers(2**32, size=8).tolist())
     else:
-        source = generator.bit_generator.seed_seq
+        # the stub leaves open of which kind it is
+        source = generator.bit_generator.seed_seq  # type: ignore[assignment]
     return source.spawn(count)
 
 

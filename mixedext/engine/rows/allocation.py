@@ -7,7 +7,7 @@ import numpy as np
 __all__ = ["zeros"]
 
 
-def zeros(shape) -> np.ndarray:
+def zeros(shape: tuple[int, ...]) -> np.ndarray:
     """An array of zeros that lies in large pages.
 
     NumPy asks the system for large pages for ``empty`` but not for ``zeros``; sums over

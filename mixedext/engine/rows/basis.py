@@ -11,6 +11,7 @@ by chunk (Demmel, Grigori, Hoemmen and Langou 2012); sums of partitions are adde
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from mixedext.algebra.triangles import basis_of_squares, invert_upper
 from mixedext.engine.rows.rows import Rows
 from mixedext.limits import DEPENDENT_COLUMN, DEPENDENT_EFFECT, LARGEST_CONDITION
+from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = [
     "Bases",
@@ -53,7 +55,7 @@ class FixedBasis:
         """log |det R|."""
         return float(np.log(np.abs(np.diag(self.r))).sum())
 
-    def coefficients(self, on_q) -> np.ndarray:
+    def coefficients(self, on_q: np.ndarray) -> np.ndarray:
         """Coefficients of X[:, kept] from those of Q: R^-1 b."""
         if self.rank == 0:
             return np.zeros_like(on_q)
@@ -216,7 +218,9 @@ class Bases:
     random_right: tuple[np.ndarray, ...]
 
 
-def bases_from_sums(sums: ColumnSums, shifts: Shifts, structures) -> Bases | None:
+def bases_from_sums(
+    sums: ColumnSums, shifts: Shifts, structures: Sequence[LinearStructure]
+) -> Bases | None:
     """Bases of X and of the random terms from the first pass.
 
     Parameters

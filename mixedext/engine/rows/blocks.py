@@ -211,7 +211,7 @@ def _build_tail(products, storage):
     pointers, index, _ = links
     n_links = int(sum(len(p.index) * p.value.shape[1] for p in lead_pairs))
 
-    def check(n_stored=None, pattern=None):
+    def check(n_stored: int | None = None, pattern: TailPattern | None = None) -> None:
         n_fixed = len(products.fixed_gram)
         estimate_memory(products.layouts, n_links, n_fixed, pattern, n_stored).check()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mixedext.algebra.triangles import basis_of_squares, invert_upper
 from mixedext.engine.deviance.one_factor import OneFactorDeviance
@@ -21,11 +22,11 @@ from mixedext.engine.rows.basis import (
     choose_shifts,
 )
 from mixedext.engine.rows.blocks import Blocks, build_blocks
-from mixedext.engine.rows.levels import level_sums
+from mixedext.engine.rows.eigenvectors import Rotation
+from mixedext.engine.rows.levels import LevelSums, level_sums
 from mixedext.engine.rows.memory import estimate_memory
 from mixedext.engine.rows.products import Products
 from mixedext.engine.rows.rotation import (
-    Rotation,
     rotate_products,
     sum_rotated,
     within_rotated,
@@ -35,6 +36,7 @@ from mixedext.engine.rows.within import find_within, within_from_rows
 from mixedext.exceptions import DesignError
 from mixedext.limits import NO_RESIDUAL, SAMPLE_CONDITION
 from mixedext.specification.covariance.identity import IdentityMultiple
+from mixedext.specification.covariance.linear import LinearStructure
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["Design", "finish_design", "prepare_design"]
@@ -88,7 +90,7 @@ class Design:
     rows: DesignRows | None = None
 
     @cached_property
-    def structures(self):
+    def structures(self) -> list[LinearStructure]:
         """Structures of the terms as the engine has them.
 
         Where each of many columns with one variance is a level of its own, that of one.
@@ -108,7 +110,7 @@ class Design:
             if at.stop - at.start != self.terms[number].k
         )
 
-    def own_lams(self, theta) -> list[np.ndarray]:
+    def own_lams(self, theta: np.ndarray) -> list[np.ndarray]:
         """Relative covariance factor (k, k) of every term as it was given."""
         lams = self.lams(theta)
         for number in self.scalar_terms:
@@ -131,7 +133,7 @@ class Design:
         return FactorDeviance(self.blocks, self.structures, reml)
 
     @cached_property
-    def level_sums(self):
+    def level_sums(self) -> LevelSums:
         """Levels of the only grouping factor, pooled where they have the same gram."""
         return level_sums(self.blocks)
 
@@ -148,7 +150,7 @@ class Design:
         shift = 2.0 * dof * np.log(self.y_scale) - self.log_weights
         return shift + 2.0 * self.basis.log_det if reml else shift
 
-    def lams(self, theta) -> list[np.ndarray]:
+    def lams(self, theta: np.ndarray) -> list[np.ndarray]:
         """Relative covariance factor of every term from theta, in either units."""
         return [s.lam(own) for s, own in self._by_term(theta)]
 
@@ -160,11 +162,11 @@ class Design:
             yield s, theta[start:stop]
             start = stop
 
-    def inner_theta(self, theta) -> np.ndarray:
+    def inner_theta(self, theta: ArrayLike) -> np.ndarray:
         """Theta in the engine's units from theta in the data's."""
         return self._moved(theta, self.transforms)
 
-    def outer_theta(self, theta) -> np.ndarray:
+    def outer_theta(self, theta: ArrayLike) -> np.ndarray:
         """Theta in the data's units from theta in the engine's."""
         return self._moved(theta, self.inverse_transforms)
 
@@ -181,7 +183,7 @@ class Design:
         ]
         return np.concatenate(parts) if parts else np.zeros(0)
 
-    def gradient(self, scores, theta) -> np.ndarray:
+    def gradient(self, scores: Iterable[np.ndarray], theta: np.ndarray) -> np.ndarray:
         """Derivative of the deviance in theta, data's units, from the engine's scores."""
         parts = [
             s.gradient(own, t.T @ score @ t)
@@ -195,7 +197,7 @@ class Design:
 def prepare_design(
     y: np.ndarray,
     x: np.ndarray,
-    terms: Sequence[RandomTerm],
+    terms: Sequence[RandomTerm | SparseTerm],
     weights: np.ndarray | None = None,
     storage: str | None = None,
 ) -> Design:
@@ -207,7 +209,7 @@ def prepare_design(
         Response less offset, (n,), finite.
     x : ndarray
         Fixed-effects columns, (n, k), finite; dependent columns are dropped.
-    terms : sequence of RandomTerm
+    terms : sequence of RandomTerm or SparseTerm
         Random terms; may be empty.
     weights : ndarray, optional
         Precision weights, positive.
@@ -221,9 +223,9 @@ def prepare_design(
     MemoryError
         If the fit would not fit into memory; says why and what to do.
     """
-    given, terms = terms, engine_terms(terms)
-    rows = Rows(y, x, terms, weights)
-    layouts = factor_layouts(terms, given)
+    own = engine_terms(terms)
+    rows = Rows(y, x, own, weights)
+    layouts = factor_layouts(own, terms)
     estimate_memory(layouts[:1], 0, rows.n_columns + 1).check()
     bases = first_pass(rows)
     products = sum_rotated(rows, bases, layouts)
@@ -231,17 +233,19 @@ def prepare_design(
         bases = first_pass(rows, sample=False)
         products = sum_rotated(rows, bases, layouts)
 
-    def no_residual():
+    def no_residual() -> str:
         constant = weights is None and np.ptp(y) == 0
         return "is constant" if constant else EXPLAINED
 
-    def ask_rows(right, products, rotation, shift):
+    def ask_rows(
+        right: np.ndarray, products: Products, rotation: Rotation | None, shift: np.ndarray
+    ) -> np.ndarray:
         if rotation is not None:
             return within_rotated(rows, bases, rotation, right, products, shift)
         return within_from_rows(rows, bases, right, products, shift)
 
     return finish_design(
-        products, bases, given, rows.log_weights, storage, no_residual, ask_rows
+        products, bases, terms, rows.log_weights, storage, no_residual, ask_rows
     )
 
 
@@ -266,7 +270,9 @@ def first_pass(rows: Rows, sample: bool = True) -> Bases:
             break
         step = 1
     triangles = ColumnSums.of(rows, shifts, triangular=True)
-    return bases_from_sums(triangles, shifts, structures)
+    bases = bases_from_sums(triangles, shifts, structures)
+    assert bases is not None  # only cross-products can be too close to singular
+    return bases
 
 
 def _nearly_orthonormal(products):
@@ -280,7 +286,7 @@ def _nearly_orthonormal(products):
 def finish_design(
     products: Products,
     bases: Bases,
-    terms: Sequence[RandomTerm],
+    terms: Sequence[RandomTerm | SparseTerm],
     log_weights: float,
     storage: str | None = None,
     no_residual: Callable[[], str] | None = None,
@@ -294,7 +300,7 @@ def finish_design(
         Of all rows; changed in place.
     bases : Bases
         Used for the products.
-    terms : sequence of RandomTerm
+    terms : sequence of RandomTerm or SparseTerm
         The random terms with the levels of all rows.
     log_weights : float
         Sum of the logarithms of the weights.

@@ -18,7 +18,7 @@ from mixedext.kernels.rows.pooling import classify_levels, pooled_products
 from mixedext.kernels.rows.within import split_levels
 from mixedext.limits import POOLED_EIGENVALUE
 
-__all__ = ["LevelSums", "level_sums"]
+__all__ = ["LevelSums", "level_sums", "split_sums"]
 
 # Pooling is tried from this many levels on.
 LEAST_LEVELS = 64
@@ -50,12 +50,12 @@ class LevelSums:
     triangle: np.ndarray | None = None
     half: np.ndarray | None = None
 
-    @classmethod
-    def split(cls, gram: np.ndarray, cross: np.ndarray) -> LevelSums:
-        """With D, U and C."""
-        triangle, half = np.zeros_like(gram), np.empty_like(cross)
-        split_levels(gram, cross, triangle, half)
-        return cls(gram, cross, None, triangle, half)
+
+def split_sums(gram: np.ndarray, cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """D with U above it, (L, K, K), and C, (L, K, P), of every level."""
+    triangle, half = np.zeros_like(gram), np.empty_like(cross)
+    split_levels(gram, cross, triangle, half)
+    return triangle, half
 
 
 def level_sums(blocks: Blocks) -> LevelSums:
@@ -92,7 +92,7 @@ def level_sums(blocks: Blocks) -> LevelSums:
     weight = np.zeros(len(classes))
     weight[np.searchsorted(classes, np.arange(len(first)))] = count
     half = np.ascontiguousarray(root[kept]).reshape(-1, width, n_fixed)
-    triangle = LevelSums.split(gram[first], cross[first]).triangle[classes]
+    triangle = split_sums(gram[first], cross[first])[0][classes]
     unit = np.where(np.eye(width, dtype=bool), 1.0, triangle)
     cross = np.ascontiguousarray(unit.transpose(0, 2, 1) @ half)
     return LevelSums(gram[first[classes]], cross, weight, triangle, half)

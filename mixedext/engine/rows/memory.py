@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -23,6 +25,28 @@ NEGLIGIBLE = 50e6
 SHARE = 0.9
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+class Layout(Protocol):
+    """What counts of a grouping factor (engine.rows.products)."""
+
+    @property
+    def group(self) -> str: ...
+    @property
+    def n_levels(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+
+
+class Pattern(Protocol):
+    """What counts of the pattern of a sparse tail (engine.factor.tail_pattern)."""
+
+    @property
+    def pointers(self) -> np.ndarray: ...
+    @property
+    def rows(self) -> np.ndarray: ...
+    @property
+    def supernodes(self) -> np.ndarray | None: ...
 
 
 @dataclass(frozen=True)
@@ -52,7 +76,7 @@ class MemoryEstimate:
         """Bytes altogether."""
         return self.lead + self.links + self.tail
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"{_size(self.total)} (leading factor {_size(self.lead)}, "
             f"links {_size(self.links)}, {self.storage} tail {_size(self.tail)})"
@@ -98,7 +122,11 @@ class MemoryEstimate:
 
 
 def estimate_memory(
-    factors, n_links: int, n_fixed: int, pattern=None, n_stored: int | None = None
+    factors: Sequence[Layout],
+    n_links: int,
+    n_fixed: int,
+    pattern: Pattern | None = None,
+    n_stored: int | None = None,
 ) -> MemoryEstimate:
     """Memory of the cross-products and of everything computed from them in a fit.
 
@@ -148,7 +176,7 @@ def _described(factor):
     )
 
 
-def tail_bytes(m: int, pattern=None, n_stored: int | None = None) -> int:
+def tail_bytes(m: int, pattern: Pattern | None = None, n_stored: int | None = None) -> int:
     """Bytes of the tail's matrices during a fit with derivatives.
 
     Parameters
@@ -160,9 +188,9 @@ def tail_bytes(m: int, pattern=None, n_stored: int | None = None) -> int:
     n_stored : int, optional
         Stored values of a sparse tail whose pattern is not known yet.
     """
-    if pattern is None and n_stored is None:
-        return NUMBER * DENSE_ARRAYS * m * m
     if pattern is None:
+        if n_stored is None:
+            return NUMBER * DENSE_ARRAYS * m * m
         # panels are a little larger than the columns that they hold
         return NUMBER * n_stored * (PATTERN_ARRAYS + 3)
     stored = len(pattern.rows)
@@ -194,8 +222,10 @@ def available_memory() -> float:
 def _parsed(text):
     match = re.fullmatch(r"\s*([0-9.]+)\s*([KMGT]?)i?B?\s*", text, re.IGNORECASE)
     try:
+        if match is None:
+            raise ValueError
         return float(match[1]) * _UNITS[match[2].upper()]
-    except (TypeError, ValueError):
+    except ValueError:
         raise ValueError(
             f"{VARIABLE} must be a number of bytes, or one with K, M, G or T, not {text!r}"
         ) from None

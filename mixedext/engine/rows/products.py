@@ -6,18 +6,20 @@ added, each partition with level numbers of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 
 import numpy as np
+from scipy import sparse
 
 from mixedext.engine.rows.allocation import zeros
 from mixedext.engine.rows.basis import Bases
+from mixedext.engine.rows.eigenvectors import Rotation
 from mixedext.engine.rows.rows import Rows
 from mixedext.engine.threads import get_num_threads, run_pieces
 from mixedext.kernels.rows import crossproducts
-from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 # Chunks of rows that are worth a thread.
 SPAN = 8
@@ -63,7 +65,7 @@ class FactorLayout:
     block: int = 1
 
 
-def group_by_factor(terms: Sequence[RandomTerm]) -> list[FactorLayout]:
+def group_by_factor(terms: Sequence[RandomTerm | SparseTerm]) -> list[FactorLayout]:
     """Terms that share a grouping factor, put together; the leading factor first.
 
     Each SparseTerm has a factor of its own, behind all others.
@@ -88,7 +90,11 @@ def _same_factor(one, other):
     )
 
 
-def layouts_of(groups, terms, n_levels) -> list[FactorLayout]:
+def layouts_of(
+    groups: Sequence[Sequence[int]],
+    terms: Sequence[RandomTerm | SparseTerm],
+    n_levels: Sequence[int],
+) -> list[FactorLayout]:
     """Layouts of given groups of terms, whose factors have ``n_levels`` levels."""
     layouts = []
     for members in groups:
@@ -157,7 +163,7 @@ class Products:
         For each spread factor Z'Z, (L, L), dense or sparse.
     rotation : Rotation or None
         By which the columns of the only factor have been made orthogonal as they were
-        summed (engine.rows.rotation).
+        summed.
     """
 
     nobs: int
@@ -166,8 +172,8 @@ class Products:
     crosses: tuple[np.ndarray, ...]
     pairs: dict[tuple[int, int], PairProducts]
     fixed_gram: np.ndarray
-    inner: dict[int, object] = field(default_factory=dict)
-    rotation: object = None
+    inner: dict[int, np.ndarray | sparse.csr_array] = field(default_factory=dict)
+    rotation: Rotation | None = None
 
     @classmethod
     def of(cls, rows: Rows, bases: Bases, layouts: Sequence[FactorLayout]) -> Products:
@@ -182,10 +188,10 @@ class Products:
         layouts : sequence of FactorLayout
             Factors in order; their numbers of levels are the partition's.
         """
-        codes = [rows.terms[f.terms[0]].codes for f in layouts]
+        codes = [rows.codes(f.terms[0]) for f in layouts]
         row_pairs, pairs = _meeting_levels(layouts, codes)
 
-        def span(first, last):
+        def span(first: int, last: int) -> list[np.ndarray]:
             return _sum_span(rows, bases, layouts, codes, row_pairs, pairs, first, last)
 
         sums, *others = run_pieces(span, _spans(rows.n_chunks))
@@ -235,23 +241,27 @@ def _sum_span(rows, bases, layouts, codes, row_pairs, pairs, first, last):
 
 
 def fixed_chunks(
-    rows: Rows, bases: Bases, right: np.ndarray | None = None, first=0, last=None
-):
+    rows: Rows,
+    bases: Bases,
+    right: np.ndarray | None = None,
+    first: int = 0,
+    last: int | None = None,
+) -> Iterator[tuple[slice, np.ndarray]]:
     """Chunks of the rows with [X y] as they enter, (m, P), times ``right`` if given.
 
     Those numbered ``first`` to before ``last``, all if None.
     """
-    kept, shift = bases.basis.kept, bases.shifts.fixed
-    if len(kept) == rows.n_columns:
-        kept = None
-    else:
+    kept: np.ndarray | None = None
+    shift = bases.shifts.fixed
+    if bases.basis.rank < rows.n_columns:
+        kept = bases.basis.kept
         shift = shift[np.append(kept, rows.n_columns)]
     right = bases.right if right is None else bases.right @ right
     for at in rows.chunks(first=first, last=last):
         yield at, rows.fixed(at, shift, kept).T @ right
 
 
-def factor_columns(rows, bases, layout, at):
+def factor_columns(rows: Rows, bases: Bases, layout: FactorLayout, at: slice) -> np.ndarray:
     """Columns of a factor as they enter, (K, m)."""
     parts = []
     for term in layout.terms:
@@ -307,7 +317,7 @@ def add_products(
         replace(f, n_levels=c) for f, c in zip(one.layouts, counts, strict=True)
     )
 
-    def joined(first, second, number):
+    def joined(first: np.ndarray, second: np.ndarray, number: int) -> np.ndarray:
         a, b = level_maps[number]
         out = first
         in_place = len(a) == counts[number] and (np.diff(a) == 1).all()

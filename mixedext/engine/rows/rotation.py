@@ -7,10 +7,11 @@ and their covariances are carried back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import linalg
 
 from mixedext.engine.factor.spread import (
     WIDE,
@@ -21,12 +22,13 @@ from mixedext.engine.factor.spread import (
     times_rows,
 )
 from mixedext.engine.rows.basis import Bases
-from mixedext.engine.rows.products import Products, fixed_chunks
+from mixedext.engine.rows.eigenvectors import Rotation
+from mixedext.engine.rows.products import FactorLayout, Products, fixed_chunks
 from mixedext.engine.rows.rows import Rows
 from mixedext.limits import SMALLEST_SQUARE
+from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = [
-    "Rotation",
     "coefficients_on_z",
     "residual_squares",
     "rotate_products",
@@ -38,62 +40,9 @@ __all__ = [
 MOST_ROTATED = 1000
 
 
-@dataclass(frozen=True, eq=False)
-class Rotation:
-    """Eigenvectors of Z_l'Z_l.
-
-    Attributes
-    ----------
-    vectors : ndarray
-        U, (L, K, R): of every level, or of all columns at once (L = 1).  R = K, but with
-        more columns than rows only the R directions that Z has.
-    value : ndarray
-        Eigenvalues, (L, R); zero where they are rounding.
-    """
-
-    vectors: np.ndarray
-    value: np.ndarray
-
-    def forward(self, b: np.ndarray) -> np.ndarray:
-        """U'b (L R, ...) for b = Z'(anything), (L K, ...)."""
-        flat = b.reshape(*self.vectors.shape[:2], -1)
-        out = (self.vectors.transpose(0, 2, 1) @ flat) * (self.value > 0)[..., None]
-        return out.reshape(self.value.size, *b.shape[1:])
-
-    def back(self, b: np.ndarray) -> np.ndarray:
-        """U b (L K, ...), for b (L R, ...)."""
-        flat = b.reshape(*self.value.shape, -1)
-        return (self.vectors @ flat).reshape(self.n_columns, *b.shape[1:])
-
-    @property
-    def n_columns(self) -> int:
-        """Columns of Z, L K."""
-        return self.vectors.shape[0] * self.vectors.shape[1]
-
-    def covariance(self, variance: np.ndarray, prior: float, width: int) -> np.ndarray:
-        """Blocks of U diag(variance) U' + prior (I - UU') for ``width`` columns at a time.
-
-        Parameters
-        ----------
-        variance : ndarray
-            (L R,)
-        prior : float
-            Variance in the directions that Z has not.
-        width : int
-            K for the levels' whole blocks, 1 for the diagonal alone.
-        """
-        variance = variance.reshape(self.value.shape)
-        if width == 1:
-            out = np.einsum("lij,lij,lj->li", self.vectors, self.vectors, variance)
-            if self.vectors.shape[2] < self.vectors.shape[1]:
-                square = np.einsum("lij,lij->li", self.vectors, self.vectors)
-                out += prior * (1.0 - square).clip(0.0)
-            return out.reshape(-1, 1, 1)
-        scaled = self.vectors * variance[:, None, :]
-        return scaled @ self.vectors.transpose(0, 2, 1)
-
-
-def rotate_products(products: Products, terms) -> tuple[Products, Rotation | None]:
+def rotate_products(
+    products: Products, terms: Sequence[RandomTerm | SparseTerm]
+) -> tuple[Products, Rotation | None]:
     """Products of a model's only factor by scalar levels, where that saves work.
 
     Parameters
@@ -112,10 +61,12 @@ def rotate_products(products: Products, terms) -> tuple[Products, Rotation | Non
     if products.rotation is not None:
         return products, products.rotation
     layouts = products.layouts
-    layout = layouts[-1] if layouts else None
+    if not layouts:
+        return products, None
+    layout = layouts[-1]
     if len(layouts) == 2 and not layouts[0].terms and layout.n_levels <= MOST_ROTATED:
         gram = products.inner[1]
-        gram = gram.toarray() if sparse.issparse(gram) else gram
+        gram = gram if isinstance(gram, np.ndarray) else gram.toarray()
         cross, grams = products.crosses[1], gram[None]
     elif (
         len(layouts) == 1
@@ -152,7 +103,7 @@ def _diagonalized(grams):
     return Rotation(np.ascontiguousarray(vectors), value)
 
 
-def sum_rotated(rows: Rows, bases: Bases, layouts) -> Products:
+def sum_rotated(rows: Rows, bases: Bases, layouts: Sequence[FactorLayout]) -> Products:
     """Cross-products of all factors; rotated already where Z has more columns than rows."""
     found = _sum_wide(rows, bases, layouts)
     return sum_products(rows, bases, layouts) if found is None else found
@@ -163,9 +114,9 @@ def _sum_wide(rows, bases, layouts):
 
     With Z Z' = V D V' the eigenvectors of Z'Z are U = Z'V D^-1/2.
     """
-    layout = layouts[-1] if layouts else None
     if len(layouts) != 2 or layouts[0].terms or rows.nobs > MOST_ROTATED:
         return None
+    layout = layouts[1]
     z = entering(rows, bases, layout)
     if z.shape[1] <= z.shape[0] or not is_dense(z):
         return None
@@ -206,7 +157,9 @@ def coefficients_on_z(rotation: Rotation, cross: np.ndarray) -> np.ndarray:
     return rotation.back(cross * inverse[:, None])
 
 
-def residual_squares(fixed, fitted, shift) -> np.ndarray:
+def residual_squares(
+    fixed: np.ndarray, fitted: np.ndarray, shift: np.ndarray
+) -> np.ndarray:
     """Cross-products of what Z leaves of [X, y - X shift], (P, P)."""
     rest = fixed - fitted
     rest[:, -1] -= rest[:, :-1] @ shift
@@ -214,7 +167,12 @@ def residual_squares(fixed, fitted, shift) -> np.ndarray:
 
 
 def within_rotated(
-    rows: Rows, bases: Bases, rotation: Rotation, right, products: Products, shift
+    rows: Rows,
+    bases: Bases,
+    rotation: Rotation,
+    right: np.ndarray,
+    products: Products,
+    shift: np.ndarray,
 ) -> np.ndarray:
     """W (engine.rows.within) by one more pass over the rows.
 

@@ -6,11 +6,11 @@ shifted, weighted and laid out for the kernels, one row of the array a column.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mixedext.specification.terms.sparse_terms import SparseTerm
+from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["Rows"]
 
@@ -32,7 +32,13 @@ class Rows:
         Precision weights, positive: rows enter times their square roots.
     """
 
-    def __init__(self, y, x, terms, weights=None):
+    def __init__(
+        self,
+        y: np.ndarray,
+        x: np.ndarray,
+        terms: Sequence[RandomTerm | SparseTerm],
+        weights: np.ndarray | None = None,
+    ):
         self.y, self.x, self.terms, self.weights = y, x, tuple(terms), weights
         # of a SparseTerm all that this pass asks for is the size of its rows
         self.columns = [
@@ -40,19 +46,28 @@ class Rows:
         ]
         self.nobs, self.n_columns = len(y), x.shape[1]
         self.n_chunks = -(-self.nobs // CHUNK)
-        self._only = {}  # columns laid out, if there is one chunk: the passes ask again
+        # columns laid out, if there is one chunk: the passes ask again
+        self._only: dict[str | int, np.ndarray] = {}
 
     @property
     def log_weights(self) -> float:
         """Sum of the logarithms of the weights."""
         return 0.0 if self.weights is None else float(np.log(self.weights).sum())
 
-    def chunks(self, step: int = 1, first: int = 0, last=None) -> Iterator[slice]:
+    def chunks(
+        self, step: int = 1, first: int = 0, last: int | None = None
+    ) -> Iterator[slice]:
         """Slices of the rows: every ``step``-th from ``first`` to before ``last``."""
         for number in range(first, self.n_chunks if last is None else last, step):
             yield slice(number * CHUNK, min((number + 1) * CHUNK, self.nobs))
 
-    def fixed(self, at: slice, shift=None, kept=None, weighted=True) -> np.ndarray:
+    def fixed(
+        self,
+        at: slice,
+        shift: np.ndarray | None = None,
+        kept: np.ndarray | None = None,
+        weighted: bool = True,
+    ) -> np.ndarray:
         """Weighted columns of [X y] less ``shift`` (p + 1,) for a chunk, (p + 1, m).
 
         Only the columns ``kept`` of X, if given; ``shift`` is then that of these.
@@ -67,7 +82,9 @@ class Rows:
                 self._only["fixed"] = out
         return self._finished(out, at, shift, weighted)
 
-    def random(self, number: int, at: slice, shift=None, weighted=True) -> np.ndarray:
+    def random(
+        self, number: int, at: slice, shift: np.ndarray | None = None, weighted: bool = True
+    ) -> np.ndarray:
         """Weighted columns of term ``number`` less ``shift`` (k,), (k, m)."""
         out = self._only.get(number)
         if out is None:
@@ -78,6 +95,13 @@ class Rows:
             if self.n_chunks == 1:
                 self._only[number] = out
         return self._finished(out, at, shift, weighted)
+
+    def codes(self, number: int) -> np.ndarray:
+        """Level of every row for term ``number``, a RandomTerm; (n,)."""
+        term = self.terms[number]
+        if not isinstance(term, RandomTerm):
+            raise TypeError(f"rows have several levels of {term.label}")
+        return term.codes
 
     def _finished(self, out, at, shift, weighted):
         place = None if self.n_chunks == 1 else out

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 from scipy import sparse
 
 from mixedext.engine.factor.spread import engine_terms
-from mixedext.specification.terms.sparse_terms import SparseTerm
+from mixedext.engine.rows.basis import FixedBasis
+from mixedext.engine.rows.blocks import Blocks
+from mixedext.engine.rows.eigenvectors import Rotation
+from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
-__all__ = ["transposed_rows"]
+__all__ = ["EngineUnits", "transposed_rows"]
 
 
-def transposed_rows(design, terms, n: int, root):
+class EngineUnits(Protocol):
+    """What of a Design (engine.rows.design) says how rows look in the engine's units."""
+
+    @property
+    def blocks(self) -> Blocks: ...
+    @property
+    def basis(self) -> FixedBasis: ...
+    @property
+    def least_squares(self) -> np.ndarray: ...
+    @property
+    def y_scale(self) -> float: ...
+    @property
+    def rotation(self) -> Rotation | None: ...
+    @property
+    def inverse_transforms(self) -> tuple[np.ndarray, ...]: ...
+
+
+def transposed_rows(
+    design: EngineUnits,
+    terms: Sequence[RandomTerm | SparseTerm],
+    n: int,
+    root: np.ndarray | None,
+) -> tuple[sparse.csr_array, sparse.csr_array]:
     """Z' of the leading factor and of the tail, weighted: sparse (columns, n).
 
     Parameters

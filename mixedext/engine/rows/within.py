@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +75,13 @@ def _difference(gram, cross, whole, nobs) -> tuple[Within, int]:
     return Within(out, square=float(whole[-1, -1])), rank
 
 
-def find_within(gram, cross, whole, nobs, ask_rows: Callable | None) -> Within:
+def find_within(
+    gram: np.ndarray,
+    cross: np.ndarray,
+    whole: np.ndarray,
+    nobs: int,
+    ask_rows: Callable[[np.ndarray], np.ndarray] | None,
+) -> Within:
     """W by the difference where it keeps its digits, else from the rows.
 
     Parameters
@@ -124,7 +130,11 @@ def _regression(sums):
 
 
 def within_from_rows(
-    rows: Rows, bases: Bases, right, products: Products, shift
+    rows: Rows,
+    bases: Bases,
+    right: np.ndarray,
+    products: Products,
+    shift: np.ndarray,
 ) -> np.ndarray:
     """W by one more pass over the rows.
 
@@ -143,7 +153,7 @@ def within_from_rows(
     """
     gram, cross = products.grams[0], products.crosses[0]
     layout = products.layouts[0]
-    codes = rows.terms[layout.terms[0]].codes
+    codes = rows.codes(layout.terms[0])
     chunks = (
         (codes[at], factor_columns(rows, bases, layout, at), fixed)
         for at, fixed in fixed_chunks(rows, bases, right)
@@ -151,7 +161,12 @@ def within_from_rows(
     return within_chunks(chunks, gram, cross, shift)
 
 
-def within_chunks(chunks, gram, cross, shift) -> np.ndarray:
+def within_chunks(
+    chunks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    gram: np.ndarray,
+    cross: np.ndarray,
+    shift: np.ndarray,
+) -> np.ndarray:
     """W from chunks of rows: codes (n,), Z (K, n) and [X y] (n, P)."""
     p = cross.shape[2]
     out = np.zeros((p, p))

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import optimize
 
 from mixedext.engine.deviance.profiled import ProfiledDeviance
+from mixedext.engine.rows.blocks import Blocks
 from mixedext.kernels.search.newton import METHODS, Newton
 from mixedext.limits import (
     CONCENTRATED,
@@ -91,10 +92,10 @@ class Convergence:
         """Whether the optimum may be used."""
         return self.status != "failed"
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self.converged
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.status}: {self.message}"
 
 
@@ -178,7 +179,15 @@ class _Point:
     has_way_down: bool
 
     @classmethod
-    def of(cls, search, theta, deviance, residual_square, gradient, hessian):
+    def of(
+        cls,
+        search: Newton,
+        theta: np.ndarray,
+        deviance: float,
+        residual_square: float,
+        gradient: np.ndarray,
+        hessian: np.ndarray,
+    ) -> _Point:
         decrement, curvature, way_down = search.outlook(theta, gradient, hessian)
         slope = float(np.abs(gradient).max())
         if search.remainder >= 0:  # no derivatives were taken after the last step
@@ -196,10 +205,10 @@ class _Point:
             way_down,
         )
 
-    def settled(self, objective):
+    def settled(self, objective: ProfiledDeviance) -> bool:
         return self.decrement <= self.accepted(objective) and not self.has_way_down
 
-    def beats(self, best, objective):
+    def beats(self, best: _Point, objective: ProfiledDeviance) -> bool:
         """Whether this end of another search is preferred."""
         return (
             self.deviance < best.deviance - RESTART_GAIN
@@ -207,7 +216,7 @@ class _Point:
             and self.settled(objective)
         )
 
-    def accepted(self, objective):
+    def accepted(self, objective: ProfiledDeviance) -> float:
         """The largest decrement of a minimum."""
         share = SHARE_ACCEPTED * abs(self.deviance)
         return max(DECREMENT_ACCEPTED, share, NOISE_ACCEPTED * objective.noise)
@@ -272,7 +281,7 @@ def minimize_deviance(
     return _optimum(objective, theta, deviance, point, smallest, search, method)
 
 
-def may_have_rivals(blocks) -> bool:
+def may_have_rivals(blocks: Blocks) -> bool:
     """Whether terms may share the variance out in several ways.
 
     Terms of crossed and nested factors can stand in for one another where data are few.
@@ -371,7 +380,7 @@ def _newton(objective, search, start, limit, to_beat=-np.inf):
 def _fallback(objective, point, search):
     """Quasi-Newton from where Newton stopped; keeps the better of the two points."""
 
-    def both(x):
+    def both(x: np.ndarray) -> tuple[float, np.ndarray]:
         value = objective.value(x, floor=True)
         if not np.isfinite(value):
             return 1e300, np.zeros_like(x)

@@ -11,17 +11,20 @@ is the REML estimate itself.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from mixedext.engine.factor.templates import covariance_bases, factor_bases
 from mixedext.engine.rows.blocks import Blocks
-from mixedext.engine.rows.levels import level_sums
+from mixedext.engine.rows.levels import LevelSums, level_sums
 from mixedext.kernels.factor.links import multiply_links
 from mixedext.kernels.rows import pair_sums
 from mixedext.kernels.rows.moments import level_moments
 from mixedext.limits import SIGMA_SHARE
+from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = [
     "moment_covariances",
@@ -38,7 +41,9 @@ MOST_COLUMNS = 100
 MOST_PAIR_SUMS = 2e6
 
 
-def moment_covariances(blocks: Blocks, structures, sums=None) -> list[np.ndarray] | None:
+def moment_covariances(
+    blocks: Blocks, structures: Sequence[LinearStructure], sums: LevelSums | None = None
+) -> list[np.ndarray] | None:
     """Moment estimates of the relative covariances Sigma / sigma^2 of all terms.
 
     Parameters
@@ -89,7 +94,9 @@ class SeveralMoments:
         (n_gamma + 1, n_gamma + 1), in the order of the factors, sigma^2 last.
     """
 
-    def __init__(self, blocks, structures, bases):
+    def __init__(
+        self, blocks: Blocks, structures: Sequence[LinearStructure], bases: list[np.ndarray]
+    ):
         self.blocks, self.structures = blocks, structures
         count, rank = sum(len(b) for b in bases), blocks.n_fixed - 1
         pairs = _pair_sums(blocks)
@@ -114,7 +121,7 @@ class SeveralMoments:
             system[r, count] = system[count, r] = trace
         system[count, count] = blocks.nobs - rank
 
-    def right(self, lead, tail, square) -> np.ndarray:
+    def right(self, lead: np.ndarray, tail: np.ndarray, square: float) -> np.ndarray:
         """Right-hand sides for residuals r with r'r = ``square``: (n_gamma + 1, R).
 
         Parameters
@@ -133,19 +140,22 @@ class SeveralMoments:
         ]
         return np.concatenate([*out, np.full((1, len(lead)), square)])
 
-    def covariances(self, gamma) -> list[np.ndarray]:
+    def covariances(self, gamma: np.ndarray) -> list[np.ndarray]:
         """Covariances of each term from gamma (n_gamma, R): (R, k, k)."""
-        covariances, start = [None] * len(self.structures), 0
+        found: dict[int, np.ndarray] = {}
+        start = 0
         for layout in self.blocks.factors:
             for term in layout.terms:
                 s = self.structures[term]
                 part = gamma[start : start + s.n_gamma].T
-                covariances[term] = s.covariance(part)
+                found[term] = s.covariance(part)
                 start += s.n_gamma
-        return covariances
+        return [found[term] for term in range(len(self.structures))]
 
 
-def several_moments(blocks, structures) -> SeveralMoments | None:
+def several_moments(
+    blocks: Blocks, structures: Sequence[LinearStructure]
+) -> SeveralMoments | None:
     """The equations; None where they would cost more than they save."""
     if max(f.width for f in blocks.factors) ** 4 > MOST_PAIR_SUMS:
         return None
@@ -167,7 +177,7 @@ class OneFactorMoments:
         Cross-products.
     structures : list of Structure
         One for each term.
-    sums : LevelSums or Blocks
+    sums : LevelSums
         Levels, pooled perhaps.
 
     Attributes
@@ -180,7 +190,9 @@ class OneFactorMoments:
         (n_gamma + 1,)
     """
 
-    def __init__(self, blocks, structures, sums):
+    def __init__(
+        self, blocks: Blocks, structures: Sequence[LinearStructure], sums: LevelSums
+    ):
         width, rank = blocks.lead_gram.shape[1], blocks.n_fixed - 1
         grams, squares, projections, products = level_moments(
             sums.gram, sums.cross, sums.weight
@@ -212,7 +224,7 @@ class OneFactorMoments:
             sigma = SIGMA_SHARE * self.right[-1] / self.nobs
         return [own[0] for own in self.covariances(gamma[:, None] / sigma)]
 
-    def right_of(self, lead) -> np.ndarray:
+    def right_of(self, lead: np.ndarray) -> np.ndarray:
         """Right-hand sides for other residuals of mean square one, Z'r (R, L, K)."""
         out = np.empty((len(self.basis) + 1, len(lead)))
         squares = lead.transpose(0, 2, 1) @ lead
@@ -220,14 +232,16 @@ class OneFactorMoments:
         out[-1] = self.nobs
         return out
 
-    def covariances(self, gamma) -> list[np.ndarray]:
+    def covariances(self, gamma: np.ndarray) -> list[np.ndarray]:
         """Covariances of each term from gamma (n_gamma, R): (R, k, k)."""
         width = math.isqrt(self.basis.shape[1])
         whole = (gamma.T @ self.basis).reshape(-1, width, width)
         return [whole[:, at, at] for at in self.slices]
 
 
-def one_factor_moments(blocks, structures, sums) -> OneFactorMoments | None:
+def one_factor_moments(
+    blocks: Blocks, structures: Sequence[LinearStructure], sums: LevelSums
+) -> OneFactorMoments | None:
     """The equations; None where they would cost more than they save."""
     columns = blocks.lead_gram.shape[1] * blocks.n_fixed
     vectors = sum(s.n_gamma for s in structures) * (blocks.n_fixed - 1)
@@ -359,7 +373,7 @@ def _quadratic(blocks, lead_weight, tail_weight):
     return out
 
 
-def solve_moments(system, right):
+def solve_moments(system: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, Any]:
     """Solve the moment equations, for one right side or several in columns.
 
     Least squares where they are singular.

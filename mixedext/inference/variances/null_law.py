@@ -29,10 +29,7 @@ from scipy import special
 from mixedext.engine.threads import blas_threads
 from mixedext.inference.variances.component_spectrum import Spectrum
 from mixedext.inference.variances.quadratic_forms import positive_probability
-from mixedext.kernels.laws import (  # type: ignore[attr-defined]  # compiled
-    chi_squared,
-    spectral_supremum,
-)
+from mixedext.kernels.laws import chi_squared, spectral_supremum
 
 __all__ = ["NullLaw", "null_statistics", "rlrsim_grid"]
 

@@ -1,1 +1,7 @@
 """Cholesky factors of the blocks: the leading factor, tails dense and sparse, triangles."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # a checker cannot know what is compiled, and so the modules here
+
+    def __getattr__(name: str) -> Any: ...

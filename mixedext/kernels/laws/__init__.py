@@ -1,1 +1,7 @@
 """Random variables and suprema of exact laws."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # a checker cannot know what is compiled, and so the modules here
+
+    def __getattr__(name: str) -> Any: ...

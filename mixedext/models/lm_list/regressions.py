@@ -177,7 +177,7 @@ class LmList:
     """
 
     def __init__(self, formula: str, frame: ModelFrame, pooled: bool):
-        term = frame.terms[0]
+        term = frame.bar_terms[0]
         self.formula, self.pooled = formula, pooled
         self._data, self._codes = frame.data, np.asarray(term.codes)
         self._endog, self._exog = frame.endog, frame.exog

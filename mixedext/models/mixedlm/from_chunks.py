@@ -166,8 +166,8 @@ def by_chunk(results: HasFitted, chunks: Any = None) -> Iterator[pd.DataFrame]:
             continue
         rows = chunk_rows(model.plan, frame)
         mean = rows.x @ beta
-        for term, effect, all_rows in zip(
-            model.random_terms, effects, rows.terms, strict=True
+        for i, (term, effect, all_rows) in enumerate(
+            zip(model.random_terms, effects, rows.terms, strict=True)
         ):
             number = term.levels.get_indexer(all_rows.levels)
             if (number < 0).any():
@@ -175,8 +175,8 @@ def by_chunk(results: HasFitted, chunks: Any = None) -> Iterator[pd.DataFrame]:
                     f"the grouping factor {term.group!r} has levels in these chunks "
                     "that it had not when the model was made"
                 )
-            codes = number[all_rows.codes]
-            for j, column in enumerate(all_rows.columns):
+            codes = number[rows.codes(i)]
+            for j, column in enumerate(rows.columns[i]):
                 own = effect[codes, j]
                 mean += own if column is None else own * column
         resid = rows.y - mean

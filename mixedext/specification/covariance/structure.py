@@ -188,7 +188,7 @@ class Structure(ABC):
             out.append(EffectReport(name, covariance[a, a], sd[a], correlations))
         return out
 
-    def __eq__(self, other) -> bool:
+    def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.k == other.k
 
     def __hash__(self) -> int:

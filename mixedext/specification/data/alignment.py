@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import pandas as pd
 
@@ -11,7 +12,7 @@ from mixedext.exceptions import AlignmentWarning, user_stacklevel
 __all__ = ["warn_if_reordered"]
 
 
-def warn_if_reordered(values, index, what: str) -> None:
+def warn_if_reordered(values: Any, index: pd.Index | None, what: str) -> None:
     """Warn if a Series or frame has the row labels of the data, in another order.
 
     Parameters

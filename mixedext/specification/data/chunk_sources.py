@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import reduce as fold
+from typing import Any
 
 import pandas as pd
 
 __all__ = ["ChunkSource", "DaskSource", "ParquetSource", "chunk_source", "tree_sum"]
 
 
-def tree_sum(parts: Iterable):
+def tree_sum(parts: Iterable[Any]) -> Any:
     """Sum in a tree, of few parts at a time.
 
     A part is added to the one before it as soon as that is not much heavier; ``weight`` of
@@ -51,7 +52,7 @@ class ChunkSource:
         Processes of joblib's backend (see ``joblib.parallel_config``).
     """
 
-    def __init__(self, chunks, n_jobs: int | None = None):
+    def __init__(self, chunks: Any, n_jobs: int | None = None):
         if not callable(chunks) and isinstance(chunks, Iterator):
             raise ValueError(
                 "chunks can be read only once (it is an iterator), but levels and scales "
@@ -62,7 +63,7 @@ class ChunkSource:
             chunks = [chunks]
         self.chunks, self.n_jobs = chunks, n_jobs
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type[ForgottenSource], tuple[()]]:
         return ForgottenSource, ()
 
     def select(self, used: Callable) -> None:
@@ -82,7 +83,7 @@ class ChunkSource:
         for item in self._items():
             yield item() if callable(item) else item
 
-    def sum(self, function: Callable):
+    def sum(self, function: Callable) -> Any:
         """Sum of ``function(chunk)`` over all chunks."""
         if self.n_jobs in (None, 1):
             return tree_sum(function(chunk) for chunk in self)
@@ -95,7 +96,7 @@ class ChunkSource:
 class ForgottenSource(ChunkSource):
     """In the place of chunks that went with a pickled model's process."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(())
 
     def _items(self):
@@ -105,14 +106,14 @@ class ForgottenSource(ChunkSource):
 class DaskSource(ChunkSource):
     """Partitions of a dask DataFrame; each is reduced where it lies."""
 
-    def __init__(self, frame):
+    def __init__(self, frame: Any):
         self.partitions = frame.to_delayed()
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[pd.DataFrame]:
         for partition in self.partitions:
             yield partition.compute()
 
-    def sum(self, function):
+    def sum(self, function: Callable) -> Any:
         """Sum of ``function(partition)`` over all partitions."""
         import dask
 
@@ -148,7 +149,7 @@ class ParquetSource(ChunkSource):
         Processes of joblib's backend.
     """
 
-    def __init__(self, path, chunk_rows: int, n_jobs: int | None = None):
+    def __init__(self, path: Any, chunk_rows: int, n_jobs: int | None = None):
         try:
             from pyarrow import dataset
         except ImportError as error:
@@ -161,7 +162,7 @@ class ParquetSource(ChunkSource):
         self.data = path
         self.columns = self.data.schema.names
 
-    def select(self, used: Callable):
+    def select(self, used: Callable) -> None:
         """Read only the columns that ``used`` picks from the names in the file."""
         self.columns = used(self.data.schema.names)
 
@@ -169,11 +170,11 @@ class ParquetSource(ChunkSource):
         for fragment in self.data.get_fragments():
             yield from fragment.split_by_row_group()
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[pd.DataFrame]:
         for fragment in self._items():
             yield from _batches(fragment, *self._reading)
 
-    def sum(self, function):
+    def sum(self, function: Callable) -> Any:
         """Sum of ``function(batch)`` over all batches."""
         if self.n_jobs in (None, 1):
             return tree_sum(function(frame) for frame in self)
@@ -202,7 +203,7 @@ def _sum_fragment(function, fragment, *reading):
     return tree_sum(function(frame) for frame in _batches(fragment, *reading))
 
 
-def chunk_source(chunks, n_jobs: int | None = None) -> ChunkSource:
+def chunk_source(chunks: Any, n_jobs: int | None = None) -> ChunkSource:
     """The source of what a user gives as chunks."""
     if isinstance(chunks, ChunkSource):
         return chunks

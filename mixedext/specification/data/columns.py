@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -33,10 +36,10 @@ class ColumnTable:
     def shape(self) -> tuple[int, int]:
         return self.values.shape
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.values)
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self.values if dtype in (None, np.float64) else self.values.astype(dtype)
 
     def frame(self) -> pd.DataFrame:
@@ -44,12 +47,12 @@ class ColumnTable:
         return pd.DataFrame(self.values, index=self.index, columns=self.columns, copy=False)
 
 
-def as_frame(values):
+def as_frame(values: Any) -> Any:
     """A table as a data frame; anything else as it is."""
     return values.frame() if isinstance(values, ColumnTable) else values
 
 
-def index_levels(frame: pd.DataFrame, names) -> list[str]:
+def index_levels(frame: pd.DataFrame, names: Container[Any]) -> list[str]:
     """Levels of the index among the names that no column has; they serve as columns."""
     levels = [name for name in frame.index.names if name is not None and name in names]
     if not levels:
@@ -58,7 +61,7 @@ def index_levels(frame: pd.DataFrame, names) -> list[str]:
     return [name for name in levels if name not in columns]
 
 
-def column_of(frame: pd.DataFrame, name) -> pd.Series:
+def column_of(frame: pd.DataFrame, name: Any) -> pd.Series:
     """A column, or a level of the index, as a Series with the index of the frame."""
     if name in frame.columns:
         return frame[name]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
 import numpy as np
 import pandas as pd
 
@@ -13,7 +16,15 @@ except ImportError:
 
 from mixedext.kernels.rows import scans as kernel
 
-__all__ = ["CODE", "ProductLevels", "factorize", "interact", "recode", "used_levels"]
+__all__ = [
+    "CODE",
+    "Levels",
+    "ProductLevels",
+    "factorize",
+    "interact",
+    "recode",
+    "used_levels",
+]
 
 #: Type of codes; a factor has less than 2**31 levels.
 CODE = np.int32
@@ -38,14 +49,14 @@ class ProductLevels:
         ``second``; ascending.
     """
 
-    def __init__(self, first, second, present):
+    def __init__(self, first: Levels, second: Levels, present: np.ndarray):
         self._parts = first, second, present
-        self._index = None
+        self._index: pd.Index | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._parts[2]) if self._index is None else len(self._index)
 
-    def __getitem__(self, pick):
+    def __getitem__(self, pick: Any) -> ProductLevels:
         """Levels picked by a mask, still unwritten."""
         first, second, present = self._parts
         return ProductLevels(first, second, present[pick])
@@ -63,25 +74,29 @@ class ProductLevels:
             width = max(len(second), 1)
             left = level_index(first)[present // width].astype(str)
             right = level_index(second)[present % width].astype(str)
-            labels = [f"{x}:{y}" for x, y in zip(left, right, strict=True)]
+            labels: list[Any] = [f"{x}:{y}" for x, y in zip(left, right, strict=True)]
             if len(set(labels)) < len(labels):  # labels that hold colons themselves
                 labels = list(zip(left, right, strict=True))
             self._index = pd.Index(labels, dtype=object, tupleize_cols=False)
         return self._index
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self.index, dtype=dtype)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         return iter(self.index)
 
 
-def level_index(levels) -> pd.Index:
+#: Levels of a factor, or of an interaction of factors.
+Levels: TypeAlias = pd.Index | ProductLevels
+
+
+def level_index(levels: Levels) -> pd.Index:
     """Levels as an Index."""
     return levels.index if isinstance(levels, ProductLevels) else levels
 
 
-def factorize(labels) -> tuple[np.ndarray, pd.Index]:
+def factorize(labels: Any) -> tuple[np.ndarray, pd.Index]:
     """Codes 0..L-1 and the levels that occur, sorted or in a categorical's order.
 
     Missing labels get the code -1.
@@ -169,7 +184,7 @@ def recode(codes: np.ndarray, rank: np.ndarray) -> np.ndarray:
     return out
 
 
-def used_levels(codes: np.ndarray, levels):
+def used_levels(codes: np.ndarray, levels: Any) -> tuple[np.ndarray, Any]:
     """Codes and levels without the levels that no code stands for."""
     present = np.zeros(len(levels) + 1, np.uint8)  # the first for code -1
     if len(codes):
@@ -188,7 +203,9 @@ def _index(levels):
     return pd.Index(levels)
 
 
-def interact(first, second) -> tuple[np.ndarray, ProductLevels]:
+def interact(
+    first: tuple[np.ndarray, Levels], second: tuple[np.ndarray, Levels]
+) -> tuple[np.ndarray, ProductLevels]:
     """Interaction of two (codes, levels): the combinations present, ``"a1:b1"``.
 
     Products of codes are 64-bit, so that many levels times many cannot overflow.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,9 +45,9 @@ class ArrayFrame:
         Least and greatest value of each column of ``exog``, if known.
     """
 
-    endog: object
-    exog: object
-    terms: list[RandomTerm]
+    endog: Any
+    exog: Any
+    terms: list[RandomTerm | SparseTerm]
     offset: np.ndarray | None
     weights: np.ndarray | None
     grouped: Grouped | None
@@ -55,15 +56,15 @@ class ArrayFrame:
 
 
 def array_frame(
-    endog,
-    exog,
-    groups=None,
-    exog_re=None,
-    exog_vc=None,
-    terms=None,
-    weights=None,
-    offset=None,
-    missing="none",
+    endog: Any,
+    exog: Any,
+    groups: Any = None,
+    exog_re: Any = None,
+    exog_vc: Any = None,
+    terms: Any = None,
+    weights: Any = None,
+    offset: Any = None,
+    missing: str = "none",
 ) -> ArrayFrame:
     """Settle rows and types of the arrays of a model.
 
@@ -75,7 +76,7 @@ def array_frame(
         If values are missing and ``missing`` is not "drop".
     """
     check_missing(missing)
-    absent = {}
+    absent: dict[str, np.ndarray] = {}
     y, _ = _numeric(endog, "endog", absent)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -141,20 +142,20 @@ class _Groups:
     """What groups, exog_re and exog_vc say, rows not yet settled."""
 
     labels: np.ndarray
-    factor: tuple
+    factor: tuple[np.ndarray, pd.Index]
     main: RandomTerm | None
     columns: list[ComponentColumns]
     made: Grouped | None = None
 
     @property
-    def checked(self):
+    def checked(self) -> list[RandomTerm | SparseTerm | ComponentColumns]:
         """What may have missing values."""
         if self.main is not None:
             return [self.main, *self.columns]
         codes, levels = self.factor
         return [RandomTerm(codes, None, "Group", levels=levels), *self.columns]
 
-    def settle(self, rows) -> Grouped:
+    def settle(self, rows: np.ndarray | None) -> Grouped:
         """On the rows kept, all of them if None."""
         if rows is None:
             if self.made is not None:

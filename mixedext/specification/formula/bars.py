@@ -164,7 +164,9 @@ def _split(formula):
         raise FormulaError(f"formula {formula!r} has no response left of '~'")
     if not right:
         raise FormulaError(f"formula {formula!r} has no terms right of '~'")
-    fixed, bars, offsets = [], [], []
+    fixed: list[tuple[str, str]] = []
+    bars: list[Bar] = []
+    offsets: list[str] = []
     _sort_terms(right, formula, fixed, bars, offsets)
     text = " ".join(f"{sign} {term}" for sign, term in fixed).removeprefix("+ ")
     return SplitFormula(response, text or "1", tuple(bars), tuple(offsets))

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -103,7 +104,7 @@ class ChunkPlan:
     namespace: Mapping | None = None
     vocabulary: Vocabulary | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_missing(self.missing)
         for what in ("groups", "re_formula", "weights", "offset"):
             value = getattr(self, what)
@@ -119,7 +120,7 @@ class ChunkPlan:
                     "and a chunk shows only a part of it; compute the column first"
                 )
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         state = vars(self) | {"namespace": portable_namespace(self.namespace or {})}
         state.pop("_head_values", None)
         return state
@@ -206,12 +207,18 @@ class ChunkPlan:
         """The plan that can evaluate chunks."""
         return replace(self, vocabulary=vocabulary)
 
+    @property
+    def _known(self) -> Vocabulary:
+        if self.vocabulary is None:
+            raise ValueError("a plan needs the vocabulary of all chunks to evaluate one")
+        return self.vocabulary
+
     def levels(self) -> list[pd.Index]:
         """All levels of the grouping factor of every random term, in order."""
         namespace = restored_namespace(self.namespace or {})
         found = []
         for atoms in self.factors:
-            engine = FormulaEngine(self.vocabulary.levels[atoms], namespace)
+            engine = FormulaEngine(self._known.levels[atoms], namespace)
             found.append(level_index(engine.grouping_factors(atoms)[1]))
         return found
 
@@ -222,7 +229,7 @@ class ChunkPlan:
             return None
         if not self.has_expressions:
             return self._model_frame(frame)
-        head = self.vocabulary.head
+        head = self._known.head
         half = len(head) // 2
         parts = [head[:half], frame, head[half:]]
         both = self._model_frame(pd.concat(parts))
@@ -267,7 +274,7 @@ class ChunkPlan:
 
     @cached_property
     def _head_values(self):
-        return self._values(self._model_frame(self.vocabulary.head), slice(None))
+        return self._values(self._model_frame(self._known.head), slice(None))
 
     def _values(self, frame, rows):
         """Columns of a model frame in some rows, and their names."""
@@ -280,7 +287,7 @@ class ChunkPlan:
 
     def _model_frame(self, frame) -> ModelFrame:
         changed = {}
-        for name, values in self.vocabulary.values.items():
+        for name, values in self._known.values.items():
             column = frame[name]
             ordered = getattr(column.dtype, "ordered", False)
             known = pd.Categorical(column, categories=values, ordered=bool(ordered))

@@ -10,8 +10,9 @@ import builtins
 import keyword
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from mixedext.compat import FormulaManager
 from mixedext.exceptions import FormulaError
 from mixedext.specification.data.columns import column_of, index_levels
 from mixedext.specification.data.extremes import are_finite, column_extremes
-from mixedext.specification.data.labels import factorize, interact
+from mixedext.specification.data.labels import Levels, factorize, interact
 from mixedext.specification.formula.bars import names_in, plain_name
 from mixedext.specification.formula.plain_formula import prototype
 from mixedext.specification.formula.transforms import TRANSFORMS
@@ -48,12 +49,13 @@ class UsedColumns(dict):
         Names of the columns, or of levels of the index.
     """
 
-    def __init__(self, frame, names):
+    def __init__(self, frame: pd.DataFrame, names: list):
         super().__init__((name, column_of(frame, name)) for name in names)
-        self.source, self.names, self.kept = frame, names, None
-        self._extremes = {}
+        self.source, self.names = frame, names
+        self.kept: np.ndarray | None = None
+        self._extremes: dict[Any, tuple[np.ndarray, np.ndarray]] = {}
 
-    def settle(self, keep):
+    def settle(self, keep: np.ndarray | None) -> None:
         """Keep some of the rows (all if None), and make the types plain."""
         self.kept = keep
         if keep is not None:
@@ -61,13 +63,13 @@ class UsedColumns(dict):
         for name, column in self.items():
             self[name] = _plain_dtype(column if keep is None else column[keep])
 
-    def extremes(self, name) -> tuple[np.ndarray, np.ndarray]:
+    def extremes(self, name: Any) -> tuple[np.ndarray, np.ndarray]:
         """Least and greatest value of a column of NumPy's real numbers."""
         if name not in self._extremes:
             self._extremes[name] = column_extremes(self[name].values)
         return self._extremes[name]
 
-    def is_finite(self, name) -> bool:
+    def is_finite(self, name: Any) -> bool:
         """Whether a column has NumPy's real numbers, none missing or infinite."""
         dtype = self[name].dtype
         if not isinstance(dtype, np.dtype):
@@ -90,13 +92,21 @@ class FormulaEngine:
     get an alias that is, in the formulas and in the frame that the engine sees.
     """
 
-    def __init__(self, data, namespace: dict, columns=None, aliases=None, manager=None):
+    def __init__(
+        self,
+        data: UsedColumns | pd.DataFrame,
+        namespace: Mapping[str, Any],
+        columns: Iterable[Any] | None = None,
+        aliases: Mapping[str, str] | None = None,
+        manager: Any = None,
+    ):
         self.manager = FormulaManager() if manager is None else manager
         self.series = data
         self.columns = [str(c) for c in (data if columns is None else columns)]
         known = _aliases(tuple(self.columns)) if aliases is None else aliases
         self.aliases = {c: a for c, a in known.items() if c in data}
-        self.factors, self.made = {}, {}
+        self.factors: dict[str | tuple[str, ...], tuple[np.ndarray, Levels]] = {}
+        self.made: dict[tuple, np.ndarray] = {}  # by the key of a PlainColumn
         # The data win over names of the caller; kept, these would stand in for columns
         # that new data lack.
         self.namespace = {n: v for n, v in namespace.items() if n not in self.columns}
@@ -106,7 +116,7 @@ class FormulaEngine:
             self.namespace.setdefault("np", np)
 
     @cached_property
-    def na_action(self):
+    def na_action(self) -> Any:
         """What keeps missing values in place: rows are settled by model_frame."""
         if self.manager.engine == "patsy":
             return self.manager.get_na_action("drop", types=[])
@@ -124,10 +134,10 @@ class FormulaEngine:
         """The data with aliases beside the names."""
         return self.data.assign(**{a: self.data[c] for c, a in self.aliases.items()})
 
-    def with_aliases(self, text):
+    def with_aliases(self, text: str) -> str:
         """A piece of formula in which columns go by their aliases."""
 
-        def replace(match):
+        def replace(match: re.Match[str]) -> str:
             token = match.group(0)
             name = token[1:-1] if token[0] == "`" else token
             return self.aliases.get(name, token if token[0] != "`" else name)
@@ -135,7 +145,7 @@ class FormulaEngine:
         pattern = r"`[^`]+`|\"[^\"]*\"|'[^']*'|[^\W\d]\w*(?:\.\w+)*"
         return re.sub(pattern, replace, text)
 
-    def plain_names(self, names):
+    def plain_names(self, names: Iterable[Any]) -> list[str]:
         """Column names of the user's from those of the engine."""
         if not self.aliases and not any("Q(" in str(name) for name in names):
             return [str(name) for name in names]
@@ -150,11 +160,13 @@ class FormulaEngine:
             for name in names
         ]
 
-    def matrices(self, formula):
+    def matrices(self, formula: str) -> Any:
         """Data frames of both sides, or of the one side, of a formula."""
         return self._evaluate(formula, self.with_aliases(formula), self.aliased)
 
-    def own_matrix(self, text, rows, categories=()):
+    def own_matrix(
+        self, text: str, rows: np.ndarray, categories: Iterable[tuple[str, Any]] = ()
+    ) -> pd.DataFrame:
         """The columns of a right-hand side on some rows, as if there were no others.
 
         ``categories`` pairs categorical columns with those of their categories that are to
@@ -200,14 +212,14 @@ class FormulaEngine:
             n for n in names_in(formula) if "." not in n and n not in known | dotted
         )
 
-    def grouping_factor(self, atom):
+    def grouping_factor(self, atom: str) -> tuple[np.ndarray, Levels]:
         """Codes and levels of one atom of a grouping expression."""
         name = plain_name(atom)
         if name not in self.factors:
             self.factors[name] = self._grouping_factor(name)
         return self.factors[name]
 
-    def grouping_factors(self, atoms):
+    def grouping_factors(self, atoms: tuple[str, ...]) -> tuple[np.ndarray, Levels]:
         """Codes and levels of the interaction of atoms, the same object for the same."""
         if len(atoms) == 1:
             return self.grouping_factor(atoms[0])
@@ -301,7 +313,8 @@ def _plain_dtypes(data):
     return data.assign(**changed) if changed else data
 
 
-def offset_column(engine, expression):
+def offset_column(engine: FormulaEngine, expression: str) -> np.ndarray:
+    """Values of an offset, (n,)."""
     matrix = np.asarray(engine.matrices(f"~ 0 + I({expression})"), float)
     if matrix.shape[1] != 1:
         raise FormulaError(f"offset({expression}) is not one numeric column")
@@ -323,12 +336,19 @@ def _columns_or_levels(data, names):
     return data[columns].assign(**levels) if levels else data[columns]
 
 
-def fixed_spec(fixed_formula: str, data: pd.DataFrame, namespace: dict, aliases: dict):
+def fixed_spec(
+    fixed_formula: str,
+    data: pd.DataFrame,
+    namespace: Mapping[str, Any],
+    aliases: Mapping[str, str],
+) -> Any:
     """The formula engine's specification of the fixed part, made again from the data."""
     return _spec(fixed_formula, data, namespace, aliases, FormulaManager())
 
 
-def spec_of_types(fixed_formula: str, types: dict, aliases: dict, engine: str):
+def spec_of_types(
+    fixed_formula: str, types: Mapping[str, tuple], aliases: Mapping[str, str], engine: str
+) -> Any:
     """The specification of a plain formula, from the types and levels of the columns."""
     manager = FormulaManager()
     if engine != manager.engine:  # it has been changed since the model was made
@@ -400,7 +420,7 @@ def _engine_columns(engine, model_spec, data):
     return exog
 
 
-def data_frame(data) -> pd.DataFrame:
+def data_frame(data: Any) -> pd.DataFrame:
     """Data as a frame: it, or made of a mapping, records or rows.
 
     A mapping to single values is one row.
@@ -440,7 +460,12 @@ def series_as_frame(data: pd.Series, fixed_formula: str) -> pd.DataFrame:
 
 
 def new_fixed_columns(
-    model_spec, data, fixed_formula: str, namespace: dict, aliases: dict, offset_formulas=()
+    model_spec: Any,
+    data: Any,
+    fixed_formula: str,
+    namespace: Mapping[str, Any],
+    aliases: Mapping[str, str],
+    offset_formulas: Sequence[str] = (),
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Fixed-effects columns and formula offset for new data, bases as in the fit.
 

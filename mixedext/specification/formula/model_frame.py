@@ -8,8 +8,9 @@ the formula engine (formula_engine.py).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,7 +45,7 @@ from mixedext.specification.formula.plain_formula import (
 )
 from mixedext.specification.formula.vc_formula import formula_columns
 from mixedext.specification.terms.grouped import Grouped, grouped_of, sorted_factor
-from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["ModelFrame", "model_frame"]
 
@@ -59,7 +60,7 @@ class ModelFrame:
         Response, rows kept.
     exog : DataFrame or ColumnTable
         Fixed-effects columns; may have none.
-    terms : list of RandomTerm
+    terms : list of RandomTerm or SparseTerm
         Random terms: those of ``groups``, then those in bars in the order written.
     offset, weights : ndarray or None
         Sum of all offsets; precision weights.
@@ -83,7 +84,7 @@ class ModelFrame:
 
     endog: pd.Series
     exog: pd.DataFrame | ColumnTable
-    terms: list[RandomTerm]
+    terms: list[RandomTerm | SparseTerm]
     offset: np.ndarray | None
     weights: np.ndarray | None
     data: pd.DataFrame
@@ -103,7 +104,8 @@ class ModelFrame:
     @property
     def bar_terms(self) -> list[RandomTerm]:
         """The terms in bars alone."""
-        return self.terms[0 if self.grouped is None else len(self.grouped.all_terms) :]
+        first = 0 if self.grouped is None else len(self.grouped.all_terms)
+        return [t for t in self.terms[first:] if isinstance(t, RandomTerm)]
 
 
 def _column_or_array(value, data, what):
@@ -134,15 +136,15 @@ def _column_or_array(value, data, what):
 
 def model_frame(
     formula: str,
-    data,
-    namespace: dict,
+    data: Any,
+    namespace: Mapping[str, Any],
     *,
-    groups=None,
+    groups: Any = None,
     re_formula: str | None = None,
     vc_formula: Mapping | None = None,
-    weights=None,
-    offset=None,
-    subset=None,
+    weights: Any = None,
+    offset: Any = None,
+    subset: Any = None,
     missing: str = "none",
     use_sparse: bool = False,
 ) -> ModelFrame:
@@ -255,7 +257,7 @@ def model_frame(
     return ModelFrame(
         endog=endog,
         exog=exog,
-        terms=terms if grouped is None else grouped.all_terms + terms,
+        terms=[*(() if grouped is None else grouped.all_terms), *terms],
         offset=shift,
         weights=weight,
         data=frame if keep is None else frame.loc[keep],
@@ -296,7 +298,9 @@ def _plain_sides(engine, split, fixed_formula):
     Also whether the columns hold no values but the data's and 0 and 1.
     """
     endog = plain_response(split.response, engine.series, engine.manager.engine)
-    found = None if endog is None else _plain_columns(engine, split.fixed)
+    if endog is None:
+        return None
+    found = _plain_columns(engine, split.fixed)
     if found is None:
         return None
     columns, names = found
@@ -420,10 +424,12 @@ def _columns(engine, text):
     """
     if text.strip() == "1":
         return (None,), ["Intercept"], (), ()
+    extremes: Sequence[tuple[np.ndarray, np.ndarray] | None]
     found = _plain_columns(engine, text)
     if found is None:
         matrix = engine.matrices(f"~ {text}")
-        names, owners, extremes = engine.plain_names(matrix.columns), (), ()
+        names = engine.plain_names(matrix.columns)
+        owners, extremes = (), ()
         table = np.asarray(matrix, float)
         columns = [table[:, j] for j in range(table.shape[1])]
     else:

@@ -6,7 +6,8 @@ import importlib
 import pickle
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,9 @@ from mixedext.specification.formula.transforms import TRANSFORMS
 __all__ = ["caller_namespace", "portable_namespace", "restored_namespace"]
 
 
-def caller_namespace(formulas, eval_env, depth: int) -> dict:
+def caller_namespace(
+    formulas: Iterable[str | None], eval_env: Any, depth: int
+) -> dict[str, Any]:
     """Values of the names in the formulas, as seen ``depth`` calls up the stack.
 
     Parameters
@@ -28,9 +31,9 @@ def caller_namespace(formulas, eval_env, depth: int) -> dict:
     depth : int
         Calls between this function and the user's frame.
     """
-    names = set().union(*(names_in(f) for f in formulas if f is not None))
+    names: set[str] = set().union(*(names_in(f) for f in formulas if f is not None))
     if isinstance(eval_env, Mapping):
-        scopes = [eval_env]
+        scopes: list[Any] = [eval_env]
     elif hasattr(eval_env, "namespace"):  # patsy's EvalEnvironment
         scopes = [eval_env.namespace]
     elif not isinstance(eval_env, int | np.integer | None):
@@ -55,14 +58,14 @@ def caller_namespace(formulas, eval_env, depth: int) -> dict:
 class _Module:
     """A module, pickled by its name."""
 
-    def __init__(self, name):
+    def __init__(self, name: str):
         self.name = name
 
 
 class _InScript:
     """What cannot be pickled, or only in its script: looked up there by its name."""
 
-    def __init__(self, name, value):
+    def __init__(self, name: str, value: Any):
         self.names = [name, getattr(value, "__qualname__", name)]
 
     def find(self) -> list:
@@ -71,12 +74,12 @@ class _InScript:
         return [script[name] for name in self.names if name in script][:1]
 
 
-def portable_namespace(namespace: dict) -> dict:
+def portable_namespace(namespace: Mapping[str, Any]) -> dict[str, Any]:
     """What of a namespace can be pickled: modules and the script's functions by name.
 
     The transforms of mixedext are left out; the formula engine adds them again.
     """
-    kept = {}
+    kept: dict[str, Any] = {}
     for name, value in namespace.items():
         if value is TRANSFORMS.get(name):
             continue
@@ -89,7 +92,7 @@ def portable_namespace(namespace: dict) -> dict:
     return kept
 
 
-def restored_namespace(namespace: dict) -> dict:
+def restored_namespace(namespace: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of ``portable_namespace``, without what is not found any more."""
     restored = {}
     for name, value in namespace.items():

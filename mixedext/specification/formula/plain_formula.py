@@ -10,9 +10,10 @@ left to the engine: the functions here then return None.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,8 @@ class Part(NamedTuple):
     values: np.ndarray
     level: int | None
 
-    def write(self, out):
+    def write(self, out: np.ndarray) -> None:
+        """Write its numbers, or the indicator of its level."""
         if self.level is None:
             np.copyto(out, self.values)
         else:
@@ -106,22 +108,25 @@ class DeferredSpec:
         Makes it from the ``arguments``; all of them can be pickled.
     """
 
-    def __init__(self, make, *arguments):
-        self._make, self._arguments, self._spec = make, arguments, None
+    def __init__(self, make: Callable, *arguments: Any):
+        self._make, self._arguments = make, arguments
+        self._spec: Any = None
 
-    def resolve(self):
+    def resolve(self) -> Any:
+        """The specification."""
         if self._spec is None:
             self._spec = self._make(*self._arguments)
         return self._spec
 
-    def __getstate__(self):  # patsy's specification cannot be pickled
+    def __getstate__(self) -> dict[str, Any]:  # patsy's specification cannot be pickled
         return {**self.__dict__, "_spec": None}
 
 
 class SpecOfRows(DeferredSpec):
     """A specification made from the rows; these are pickled with the model, not with it."""
 
-    def resolve(self):
+    def resolve(self) -> Any:
+        """The specification."""
         spec = super().resolve()
         self._arguments = ()  # the rows are not needed any more
         return spec
@@ -130,7 +135,9 @@ class SpecOfRows(DeferredSpec):
 @lru_cache(maxsize=512)
 def _parse(text: str) -> tuple[bool, tuple[tuple[str, ...], ...]] | None:
     """Whether there is an intercept, and the terms, of a sum; None if it is not plain."""
-    at, intercepts, terms, crossed = 0, [], [], False
+    at, crossed = 0, False
+    intercepts: list[bool] = []
+    terms: list[tuple[str, ...]] = []
     while at < len(text):
         match = _ATOM.match(text, at)
         if match is None or (at > 0 and not match.group(1)):
@@ -158,10 +165,10 @@ def _parse(text: str) -> tuple[bool, tuple[tuple[str, ...], ...]] | None:
             return None
         else:
             terms.append((_plain(atom),))
-    terms = tuple(dict.fromkeys(terms))
-    if len(intercepts) > 1 or len({frozenset(t) for t in terms}) < len(terms):
+    distinct = tuple(dict.fromkeys(terms))
+    if len(intercepts) > 1 or len({frozenset(t) for t in distinct}) < len(distinct):
         return None
-    return (intercepts or [True])[0], terms
+    return (intercepts or [True])[0], distinct
 
 
 def _plain(atom):
@@ -225,7 +232,7 @@ def plain_columns(
     if parsed is None:
         return None
     intercept, terms = parsed
-    kinds = {}
+    kinds: dict[str, tuple[np.ndarray, Any]] = {}
     for name in dict.fromkeys(name for term in terms for name in term):
         kind = _kind(name, data, engine, factors)
         if kind is None or name == "Intercept":
@@ -290,7 +297,7 @@ def _recoded(name, data, factors):
 
 def _in_order(terms, numeric):
     """Terms sorted by their numeric columns as first met, none first, then by degree."""
-    buckets = {frozenset(): []}
+    buckets: dict[frozenset[str], list[tuple[str, ...]]] = {frozenset(): []}
     for term in terms:
         own = frozenset(name for name in term if name in numeric)
         buckets.setdefault(own, []).append(term)
@@ -339,7 +346,7 @@ def plain_response(text: str, data: dict, engine: str) -> pd.Series | None:
     return column if COPY_ON_WRITE else column.copy()
 
 
-def column_types(data: dict, names, factors: dict) -> dict:
+def column_types(data: dict, names: Iterable[str], factors: dict) -> dict[str, tuple]:
     """Type and levels (None if numeric) of columns: all that a specification knows."""
     types = {}
     for name in names:
@@ -351,7 +358,7 @@ def column_types(data: dict, names, factors: dict) -> dict:
     return types
 
 
-def prototype(types: dict) -> pd.DataFrame:
+def prototype(types: Mapping[str, tuple]) -> pd.DataFrame:
     """A small frame with the types and levels of columns, for the engine to learn from."""
     rows = max([2] + [len(levels) for _, levels in types.values() if levels is not None])
     made = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import patsy
+from numpy.typing import ArrayLike
 
 __all__ = ["TRANSFORMS", "poly"]
 
@@ -11,21 +12,22 @@ __all__ = ["TRANSFORMS", "poly"]
 class _Poly:
     """Orthogonal polynomial basis that remembers its coefficients for new data."""
 
-    def __init__(self):
-        self._chunks = []
-        self._recurrence = None
+    def __init__(self) -> None:
+        self._chunks: list[np.ndarray] = []
+        self._x = np.zeros(0)
+        self._recurrence: tuple[np.ndarray, np.ndarray] | None = None
 
-    def memorize_chunk(self, x, degree=1):
+    def memorize_chunk(self, x: ArrayLike, degree: int = 1) -> None:
         self._chunks.append(np.asarray(x, float).ravel())
 
-    def memorize_finish(self):
+    def memorize_finish(self) -> None:
         self._x = np.concatenate(self._chunks)
-        self._chunks = None
+        self._chunks = []
 
-    def transform(self, x, degree=1):
+    def transform(self, x: ArrayLike, degree: int = 1) -> np.ndarray:
         if self._recurrence is None:
             self._recurrence = _recurrence(self._x, int(degree))
-            self._x = None
+            self._x = np.zeros(0)
         basis = _evaluate(np.asarray(x, float).ravel(), *self._recurrence)
         return basis[:, 0] if basis.shape[1] == 1 else basis
 

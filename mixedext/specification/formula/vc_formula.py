@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from mixedext.exceptions import FormulaError
-from mixedext.specification.data.labels import factorize, interact
+from mixedext.specification.data.labels import Levels, factorize, interact
+from mixedext.specification.formula.formula_engine import FormulaEngine
 from mixedext.specification.terms.components import ColumnLabels, ComponentColumns
 
 __all__ = ["formula_columns"]
@@ -62,14 +63,14 @@ class _Category(NamedTuple):
 
     name: str
     codes: np.ndarray
-    levels: object
+    levels: Levels | list[bool]
     fixed: bool
 
     @property
-    def factor(self):
+    def factor(self) -> tuple[np.ndarray, Levels | list[bool]]:
         return self.codes, self.levels
 
-    def coded(self, own):
+    def coded(self, own: np.ndarray) -> np.ndarray:
         """Numbers of the levels that are coded where all are, or of some of very many."""
         count = len(self.levels)
         if count <= _FEW:
@@ -84,11 +85,17 @@ class _Piece(NamedTuple):
     category: _Category | None
 
     @property
-    def width(self):
+    def width(self) -> int:
         return 1 if self.category is None else len(self.category.levels)
 
 
-def formula_columns(engine, name, text, codes, levels) -> ComponentColumns:
+# Pieces in the engine's order, labels of the columns, whether every level is coded.
+_Learnt: TypeAlias = tuple[list[_Piece], ColumnLabels, bool]
+
+
+def formula_columns(
+    engine: FormulaEngine, name: str, text: str, codes: np.ndarray, levels: pd.Index
+) -> ComponentColumns:
     """Columns of a variance component.
 
     Parameters
@@ -129,24 +136,23 @@ def _at_once(engine, name, text, codes, levels):
         terms.insert(0, _Term(None, ()))
     if not terms:
         return None
-    made = {}
+    made: dict[str, np.ndarray | None] = {}
     pieces = [_piece(engine, term, made) for term in terms]
     if None in pieces:
         return None
     learnt = _indicators(engine, terms[0], pieces[0]) if len(pieces) == 1 else None
     if learnt is not None:
         return _assemble(name, *learnt, codes, levels)
-    for probe in _probes(pieces, codes, levels):
-        if probe == 0:
-            learnt = _learn(engine, text, pieces, codes, probe)
-        elif learnt is not None and not _agrees(engine, text, learnt, codes, probe):
-            learnt = None
-        if learnt is None:
-            return None
+    learnt = _learn(engine, text, pieces, codes, 0)
+    if learnt is None:
+        return None
+    others = _probes(pieces, codes, levels)
+    if not all(_agrees(engine, text, learnt, codes, group) for group in others):
+        return None
     return _assemble(name, *learnt, codes, levels)
 
 
-def _indicators(engine, term, piece):
+def _indicators(engine, term, piece) -> _Learnt | None:
     """The one category of ``0 + C(v)``, whose columns are known without the engine."""
     category = piece.category
     if category is None or category.fixed or piece.values is not None:
@@ -168,7 +174,8 @@ def _parse(text):
         if depth == 0 and c in "+-":
             parts.append((text[start - 1] if start else "+", text[start:i].strip()))
             start = i + 1
-    intercept, products = [], []
+    intercept: list[bool] = []
+    products: list[tuple[str, ...]] = []
     for sign, part in parts:
         if part in ("0", "1"):
             if (sign, part) == ("-", "0"):
@@ -300,24 +307,24 @@ def _category(engine, atom):
             engine.factors[name] = factorize(column)
         except TypeError:  # cannot be hashed
             return None
-    return _Category(name, *engine.factors[name], False)
+    codes, levels = engine.factors[name]
+    return _Category(name, codes, levels, False)
 
 
 def _probes(pieces, codes, levels):
-    """Groups whose columns are compared with the engine's: the first, and the poorest."""
-    yield 0
+    """Groups, besides the first, whose columns are compared with the engine's."""
     scores = np.zeros(len(levels), np.int64)
     for piece in pieces:
         if piece.category is not None:
             _, found = interact((codes, levels), piece.category.factor)
             scores += np.bincount(found.combinations[0], minlength=len(levels))
     poorest, richest = int(np.argmin(scores)), int(np.argmax(scores))
-    yield from dict.fromkeys(g for g in (poorest, richest, len(levels) - 1) if g != 0)
+    return dict.fromkeys(g for g in (poorest, richest, len(levels) - 1) if g != 0)
 
 
 def _predicted(pieces, rows, complete):
     """Columns of each piece on some rows, and the numbers of their levels."""
-    out = []
+    out: list[tuple[np.ndarray, np.ndarray | list[int]]] = []
     for piece in pieces:
         values = np.ones(len(rows)) if piece.values is None else piece.values[rows]
         if piece.category is None:
@@ -343,7 +350,7 @@ def _engine_columns(engine, text, pieces, codes, group):
     return rows, np.asarray(matrix, float), engine.plain_names(matrix.columns)
 
 
-def _learn(engine, text, pieces, codes, group):
+def _learn(engine, text, pieces, codes, group) -> _Learnt | None:
     """Pieces in the engine's order, their labels, and whether every level is coded.
 
     None if the engine has other columns.
@@ -442,8 +449,8 @@ def _assemble(name, pieces, labels, complete, codes, levels):
     else:
         keys = np.empty((n, len(pieces)), np.int64)
         for j, piece in enumerate(pieces):
-            own = 0 if piece.category is None else piece.category.codes
-            keys[:, j] = codes.astype(np.int64) * total + starts[j] + own
+            number = 0 if piece.category is None else piece.category.codes
+            keys[:, j] = codes.astype(np.int64) * total + starts[j] + number
         present, index = np.unique(keys, return_inverse=True)
     pointers = np.arange(n + 1) * len(pieces)
     entries = values.ravel(), np.ravel(index), pointers

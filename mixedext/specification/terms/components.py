@@ -9,8 +9,10 @@ term with a general sparse Z.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ from scipy.sparse import csgraph
 
 from mixedext.specification.covariance.identity import IdentityMultiple
 from mixedext.specification.data.labels import CODE, ProductLevels, level_index, used_levels
-from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["ColumnLabels", "Component", "ComponentColumns"]
 
@@ -37,15 +39,16 @@ class ColumnLabels:
         (prefix, levels, suffix); the label is the prefix alone if levels is None.
     """
 
-    def __init__(self, runs):
-        self._runs, self._index = tuple(runs), None
+    def __init__(self, runs: Iterable[tuple[str, Any, str]]):
+        self._runs = tuple(runs)
+        self._index: np.ndarray | None = None
 
     @classmethod
-    def of(cls, labels) -> ColumnLabels:
+    def of(cls, labels: Iterable[Any]) -> ColumnLabels:
         """From labels as they are."""
         return cls([(str(label), None, "") for label in labels])
 
-    def __len__(self):
+    def __len__(self) -> int:
         return sum(1 if v is None else len(v) for _, v, _ in self._runs)
 
     @property
@@ -61,7 +64,7 @@ class ColumnLabels:
             self._index = np.array(written, dtype=object)
         return self._index
 
-    def take(self, numbers) -> list[str]:
+    def take(self, numbers: np.ndarray) -> list[str]:
         """The labels of these numbers."""
         if self._index is not None or len(numbers) * 10 > len(self):
             return self.index[numbers].tolist()
@@ -143,7 +146,7 @@ class Component:
         out[has] = np.ravel(effects)[self.place[has]]
         return out
 
-    def draw(self, rng, shape) -> np.ndarray:
+    def draw(self, rng: Any, shape: tuple[int, int]) -> np.ndarray:
         """Standard normal effects of the term, (L, k), drawn group by group."""
         starts = np.cumsum(self.sizes) - self.sizes
         drawn = rng.normal(size=int(self.sizes.sum()))
@@ -152,7 +155,7 @@ class Component:
         out.flat[self.place[has]] = drawn[number[has]]
         return out
 
-    def matrix(self, term) -> sparse.csr_array:
+    def matrix(self, term: RandomTerm | SparseTerm) -> sparse.csr_array:
         """The q columns, from the term that was made of them."""
         flat, pointers, values = _flat_entries(term)
         column = np.full(int(self.place.max(initial=-1)) + 2, -1, np.int64)
@@ -166,7 +169,9 @@ class Component:
         entries = values[kept], column[kept], before[pointers]
         return sparse.csr_array(entries, shape=shape)
 
-    def columns(self, term, group_codes, levels) -> ComponentColumns:
+    def columns(
+        self, term: RandomTerm | SparseTerm, group_codes: np.ndarray, levels: pd.Index
+    ) -> ComponentColumns:
         """The columns with their rows, as before the term was made."""
         return ComponentColumns(
             self.name,
@@ -232,7 +237,7 @@ class ComponentColumns:
         pointers = self.matrix.indptr
         return absent[pointers[1:]] > absent[pointers[:-1]]
 
-    def take(self, rows) -> ComponentColumns:
+    def take(self, rows: Any) -> ComponentColumns:
         """The columns on some of the rows; those of groups that vanish are dropped."""
         codes, _ = used_levels(self.group_codes[rows], self.levels)
         present = np.zeros(len(self.levels), bool)
@@ -248,7 +253,7 @@ class ComponentColumns:
             column_label=self.column_label[kept],
         )
 
-    def settle(self):
+    def settle(self) -> tuple[RandomTerm | SparseTerm, Component]:
         """The random term, and the component that tells of its columns.
 
         Returns
@@ -278,8 +283,6 @@ class ComponentColumns:
         return self._padded_term(matrix, per_row, level, position, k, n_levels)
 
     def _sparse_term(self, matrix, used):
-        from mixedext.specification.terms.random_terms import SparseTerm
-
         if not used.all():
             matrix = sparse.csr_array(matrix[:, used])
         levels = level_index(self._level_labels(np.flatnonzero(used)))
@@ -313,6 +316,7 @@ class ComponentColumns:
         starts = matrix.indptr[:-1]
         codes[some] = level[matrix.indices[starts[some]]]
         codes[empty] = own[self.group_codes[empty]]
+        columns: list[np.ndarray | None]
         if k > 1:
             z = np.zeros((n, k), order="F")
             rows = np.repeat(np.arange(n), per_row)
@@ -321,8 +325,9 @@ class ComponentColumns:
         elif len(empty) == 0:
             columns = [None if (matrix.data == 1.0).all() else matrix.data]
         else:
-            columns = [np.zeros(n)]
-            columns[0][some] = matrix.data
+            only = np.zeros(n)
+            only[some] = matrix.data
+            columns = [only]
         alone = n_levels == len(self.levels) and np.array_equal(groups, np.arange(n_levels))
         term = RandomTerm.of_columns(
             codes,

@@ -18,7 +18,7 @@ from mixedext.specification.terms.grouped import ComponentSpec
 __all__ = ["spec_columns", "spec_of_dicts"]
 
 
-def spec_of_dicts(exog_vc: Mapping, levels) -> VCSpec:
+def spec_of_dicts(exog_vc: Mapping, levels: pd.Index) -> VCSpec:
     """A VCSpec from the old form: component to group to matrix.
 
     Raises
@@ -52,7 +52,9 @@ def spec_of_dicts(exog_vc: Mapping, levels) -> VCSpec:
     return VCSpec(names, colnames, mats)
 
 
-def spec_columns(spec, codes: np.ndarray, levels) -> list[ComponentColumns]:
+def spec_columns(
+    spec: VCSpec, codes: np.ndarray, levels: pd.Index
+) -> list[ComponentColumns]:
     """Columns of the components of a VCSpec.
 
     Parameters
@@ -154,7 +156,7 @@ def _entries(mats, counts, widths):
 
 def _labels(mats, colnames, widths, name, levels):
     """Numbers of the columns' labels, and the distinct labels."""
-    flat = []
+    flat: list[str] = []
     for i, width in enumerate(widths.tolist()):
         own = None if colnames is None else colnames[i]
         own = range(width) if own is None else own

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,7 @@ from mixedext.specification.data.labels import factorize, recode
 from mixedext.specification.terms.components import Component, ComponentColumns
 from mixedext.specification.terms.random_terms import (
     RandomTerm,
+    SparseTerm,
     check_columns,
     check_levels,
 )
@@ -27,7 +30,7 @@ from mixedext.specification.terms.random_terms import (
 __all__ = ["ComponentSpec", "Grouped", "check_grouped", "grouped_of", "sorted_factor"]
 
 
-def sorted_factor(labels) -> tuple[np.ndarray, pd.Index]:
+def sorted_factor(labels: Any) -> tuple[np.ndarray, pd.Index]:
     """Codes and levels of labels, sorted whatever their type, as statsmodels has them."""
     codes, levels = factorize(labels)
     if not isinstance(levels, pd.CategoricalIndex) and levels.is_monotonic_increasing:
@@ -72,14 +75,14 @@ class Grouped:
     levels: pd.Index
     main: RandomTerm | None
     components: tuple[Component, ...] = ()
-    terms: tuple = ()
+    terms: tuple[RandomTerm | SparseTerm, ...] = ()
     use_sparse: bool = False
     name: str = "Group"
 
     @property
-    def all_terms(self) -> list:
+    def all_terms(self) -> list[RandomTerm | SparseTerm]:
         """The groups' own term first."""
-        return ([] if self.main is None else [self.main]) + list(self.terms)
+        return [*([] if self.main is None else [self.main]), *self.terms]
 
     def columns(self) -> list[ComponentColumns]:
         """The components' columns with their rows."""
@@ -89,7 +92,14 @@ class Grouped:
         ]
 
 
-def grouped_of(labels, factor, main, columns, use_sparse=False, name="Group") -> Grouped:
+def grouped_of(
+    labels: np.ndarray,
+    factor: tuple[np.ndarray, pd.Index],
+    main: RandomTerm | None,
+    columns: Iterable[ComponentColumns],
+    use_sparse: bool = False,
+    name: str = "Group",
+) -> Grouped:
     """Groups with their terms, from the columns of the components."""
     settled = [c.settle() for c in columns]
     codes, levels = factor
@@ -155,7 +165,7 @@ class ComponentSpec(VCSpec):
         The components.
     """
 
-    def __init__(self, grouped, components):
+    def __init__(self, grouped: Grouped | None, components: Iterable[Component]):
         self.grouped, self.components = grouped, tuple(components)
 
     @property

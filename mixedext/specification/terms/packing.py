@@ -8,12 +8,13 @@ cov_re is block-diagonal and only the blocks are packed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import linalg
 
 from mixedext.algebra.definiteness import nearest_semidefinite
@@ -77,8 +78,8 @@ class ParameterLayout:
         cls,
         terms: Sequence[RandomTerm | SparseTerm],
         main_term: int | None = None,
-        components=(),
-    ):
+        components: Iterable[int] = (),
+    ) -> ParameterLayout:
         """Layout for the terms.
 
         ``main_term`` is that of ``groups`` and ``exog_re``, ``components`` are those that
@@ -114,7 +115,9 @@ class ParameterLayout:
             ]
         )
 
-    def pack(self, terms, covariances) -> np.ndarray:
+    def pack(
+        self, terms: Sequence[RandomTerm | SparseTerm], covariances: Sequence[np.ndarray]
+    ) -> np.ndarray:
         """Packed elements of the covariances given."""
         parts = [t.structure.gamma(s) for t, s in zip(terms, covariances, strict=True)]
         gamma = np.concatenate(parts) if parts else np.zeros(0)
@@ -132,7 +135,9 @@ class ParameterLayout:
         """Packed variance parameters."""
         return len(self.packed_gamma)
 
-    def triangle(self, terms) -> tuple[np.ndarray, np.ndarray]:
+    def triangle(
+        self, terms: Sequence[RandomTerm | SparseTerm]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Rows and columns of cov_re that are packed, in order."""
         rows, columns, start = [], [], 0
         for i in self.correlated:
@@ -145,7 +150,9 @@ class ParameterLayout:
             return np.zeros(0, np.intp), np.zeros(0, np.intp)
         return np.concatenate(rows), np.concatenate(columns)
 
-    def pack_parts(self, terms, cov_re, vcomp) -> np.ndarray:
+    def pack_parts(
+        self, terms: Sequence[RandomTerm | SparseTerm], cov_re: ArrayLike, vcomp: ArrayLike
+    ) -> np.ndarray:
         """Packed elements of cov_re and the other variances.
 
         Raises
@@ -177,7 +184,9 @@ class ParameterLayout:
             )
         return np.concatenate([cov_re[at], vcomp])
 
-    def unpack_parts(self, terms, packed) -> tuple[np.ndarray, np.ndarray]:
+    def unpack_parts(
+        self, terms: Sequence[RandomTerm | SparseTerm], packed: ArrayLike
+    ) -> tuple[np.ndarray, np.ndarray]:
         """cov_re and the other variances from packed elements."""
         packed = self._checked(packed)
         k_re, count = len(self.re_names), self.n_covariances
@@ -186,12 +195,16 @@ class ParameterLayout:
         cov_re[at] = cov_re[at[::-1]] = packed[:count]
         return cov_re, packed[count:].copy()
 
-    def cov_re_and_inverse(self, terms, packed) -> tuple[np.ndarray, np.ndarray]:
+    def cov_re_and_inverse(
+        self, terms: Sequence[RandomTerm | SparseTerm], packed: ArrayLike
+    ) -> tuple[np.ndarray, np.ndarray]:
         """cov_re and its inverse, generalized if it is singular, as penalties take them."""
         cov_re, _ = self.unpack_parts(terms, packed)
         return cov_re, generalized_inverse(cov_re, ROUNDED_EIGENVALUE * len(cov_re))[0]
 
-    def unpack(self, terms, packed) -> list[np.ndarray]:
+    def unpack(
+        self, terms: Sequence[RandomTerm | SparseTerm], packed: ArrayLike
+    ) -> list[np.ndarray]:
         """Covariance matrix of every term from packed elements."""
         gamma = np.empty(self.n_packed)
         gamma[self.packed_gamma] = self._checked(packed)
@@ -203,7 +216,7 @@ class ParameterLayout:
             for own, t in zip(np.split(gamma, ends), terms, strict=True)
         ]
 
-    def _checked(self, packed):
+    def _checked(self, packed: ArrayLike) -> np.ndarray:
         packed = np.asarray(packed, float)
         if packed.shape != (self.n_packed,):
             raise ValueError(
@@ -214,7 +227,9 @@ class ParameterLayout:
 
     # ---- square roots: Cholesky factors of the blocks of cov_re, standard deviations ----
 
-    def square(self, terms, root) -> np.ndarray:
+    def square(
+        self, terms: Sequence[RandomTerm | SparseTerm], root: ArrayLike
+    ) -> np.ndarray:
         """Packed elements from packed square roots, as statsmodels' ``use_sqrt``."""
         root = self._checked(root)
         lower = self._lower(terms, root)
@@ -222,7 +237,9 @@ class ParameterLayout:
         count = self.n_covariances
         return np.concatenate([covariance[self.triangle(terms)], root[count:] ** 2])
 
-    def square_root(self, terms, packed) -> np.ndarray:
+    def square_root(
+        self, terms: Sequence[RandomTerm | SparseTerm], packed: ArrayLike
+    ) -> np.ndarray:
         """Packed square roots of packed elements.
 
         Raises
@@ -244,7 +261,9 @@ class ParameterLayout:
             start = at.stop
         return np.concatenate([lower[self.triangle(terms)], np.sqrt(vcomp)])
 
-    def nearest(self, terms, packed) -> tuple[np.ndarray, bool]:
+    def nearest(
+        self, terms: Sequence[RandomTerm | SparseTerm], packed: ArrayLike
+    ) -> tuple[np.ndarray, bool]:
         """The nearest semidefinite covariances, packed, and whether they are those given.
 
         Each block of cov_re without its negative eigenvalues, components not below zero.
@@ -260,7 +279,9 @@ class ParameterLayout:
             return np.asarray(packed, float), True
         return np.concatenate([cov_re[self.triangle(terms)], vcomp.clip(0)]), False
 
-    def square_jacobian(self, terms, root) -> np.ndarray:
+    def square_jacobian(
+        self, terms: Sequence[RandomTerm | SparseTerm], root: ArrayLike
+    ) -> np.ndarray:
         """Derivative of ``square``: (n_packed, n_packed), elements by roots."""
         root, out = self._checked(root), np.zeros((self.n_packed, self.n_packed))
         for structure, places in self._blocks(terms):
@@ -269,7 +290,9 @@ class ParameterLayout:
         out[at, at] = 2 * root[at]
         return out
 
-    def square_bend(self, terms, score) -> np.ndarray:
+    def square_bend(
+        self, terms: Sequence[RandomTerm | SparseTerm], score: ArrayLike
+    ) -> np.ndarray:
         """sum_r g_r d2 (element r) / d root2 for a score in the elements."""
         score, out = self._checked(score), np.zeros((self.n_packed, self.n_packed))
         for structure, places in self._blocks(terms):

@@ -14,6 +14,10 @@ columns, then sigma, then fixed effects.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
+
 __all__ = [
     "as_variance",
     "column_label",
@@ -35,13 +39,13 @@ _VARIANCES = {"sd": "var", "cor": "cov"}
 _COLUMN_OF = " in "
 
 
-def effect_names(term) -> list[str]:
+def effect_names(term: RandomTerm | SparseTerm) -> list[str]:
     """Names of the effects of a term; one empty name for a variance common to many."""
     own = term.structure.names(term.names)
     return [".".join(name.effects) for name in own if name.kind == "variance"]
 
 
-def theta_names(terms) -> list[str]:
+def theta_names(terms: Sequence[RandomTerm | SparseTerm]) -> list[str]:
     """Names of the elements of theta: group, row and column of lam.
 
     Parameters
@@ -57,7 +61,7 @@ def theta_names(terms) -> list[str]:
     ]
 
 
-def covariance_names(terms) -> list[str]:
+def covariance_names(terms: Sequence[RandomTerm | SparseTerm]) -> list[str]:
     """Names of standard deviations and correlations of the terms, and sigma.
 
     Parameters
@@ -74,7 +78,9 @@ def covariance_names(terms) -> list[str]:
     return unique_names([*names, "sigma"])
 
 
-def parameter_names(terms, fixed) -> list[str]:
+def parameter_names(
+    terms: Sequence[RandomTerm | SparseTerm], fixed: Sequence[str]
+) -> list[str]:
     """``covariance_names``, then those of the fixed effects, no two of them equal.
 
     Parameters
@@ -88,7 +94,7 @@ def parameter_names(terms, fixed) -> list[str]:
     return variances + unique_names(fixed, variances)
 
 
-def unique_names(names, taken=()) -> list[str]:
+def unique_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
     """The same names, with a number behind those that occurred before.
 
     Parameters
@@ -125,7 +131,7 @@ def as_variance(name: str) -> str:
 # ---- statsmodels' packed parameters ----
 
 
-def packed_effects(group: str, names, qualified: bool) -> list[str]:
+def packed_effects(group: str, names: Iterable[str], qualified: bool) -> list[str]:
     """Names of effects as statsmodels: the intercept has the name of its group.
 
     Parameters
@@ -148,7 +154,7 @@ def packed_variance(effect: str) -> str:
     return f"{effect} Var"
 
 
-def packed_covariances(effects) -> list[str]:
+def packed_covariances(effects: Sequence[str]) -> list[str]:
     """Names of the elements of a covariance matrix, its lower triangle row by row."""
     return [
         packed_variance(row) if a == b else f"{column} x {row} Cov"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import FrozenInstanceError
 from typing import Any
 
@@ -16,6 +16,7 @@ from mixedext.specification.covariance.unstructured import Unstructured
 from mixedext.specification.data.extremes import are_finite, column_extremes
 from mixedext.specification.data.labels import (
     CODE,
+    Levels,
     ProductLevels,
     factorize,
     interact,
@@ -82,15 +83,17 @@ class RandomTerm:
     group: str
     names: list[str]
     structure: LinearStructure
+    _given: tuple[np.ndarray | None, ...]
+    _levels: Levels
 
     def __init__(
         self,
-        codes,
-        z=None,
+        codes: Any,
+        z: Any = None,
         group: str = "Group",
-        names: list[str] | None = None,
+        names: Sequence[str] | None = None,
         structure: str | LinearStructure = "unstructured",
-        levels=None,
+        levels: Any = None,
     ):
         if np.ndim(codes) != 1:
             raise ValueError(
@@ -124,8 +127,16 @@ class RandomTerm:
 
     @classmethod
     def of_columns(
-        cls, codes, columns, group, names, structure, levels, owners=(), extremes=()
-    ):
+        cls,
+        codes: np.ndarray,
+        columns: Sequence[np.ndarray | None],
+        group: str,
+        names: Iterable[str],
+        structure: str | LinearStructure,
+        levels: Levels,
+        owners: tuple = (),
+        extremes: Sequence[tuple[np.ndarray, np.ndarray] | None] = (),
+    ) -> RandomTerm:
         """A term of columns that are known to be sound.
 
         Parameters
@@ -163,19 +174,19 @@ class RandomTerm:
             )
         self.__dict__["structure"] = form
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         raise FrozenInstanceError(f"cannot assign to {name!r} of a RandomTerm")
 
-    def __delattr__(self, name):
+    def __delattr__(self, name: str) -> None:
         raise FrozenInstanceError(f"cannot delete {name!r} of a RandomTerm")
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
         for made in ("_z", "_owners", "_table", "_known", "_extremes", "_any_missing"):
             state.pop(made, None)
         return state
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
     @property
@@ -252,7 +263,7 @@ class RandomTerm:
             columns = f"0 + {columns}"
         return self.structure.label(columns, self.group)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"RandomTerm{self.label}: {self.n_levels} levels, {len(self.codes)} rows"
 
     def any_missing(self) -> bool:
@@ -269,7 +280,7 @@ class RandomTerm:
         """Rows without a level or with a column that is missing, (n,) bool."""
         rows = self.codes < 0
         for column, low, high in zip(self._given, *self.extremes, strict=True):
-            if not np.isfinite([low, high]).all():
+            if column is not None and not np.isfinite([low, high]).all():
                 rows |= np.isnan(column)
         return rows
 
@@ -295,13 +306,20 @@ class RandomTerm:
             (n,), or (n, m).
         """
         effects = np.asarray(effects, float)
-        total = None
-        for j, column in enumerate(self.columns):
-            own = effects[:, j][self.codes]
-            if column is not None:
-                own *= column if own.ndim == 1 else column[:, None]
-            total = own if total is None else np.add(total, own, out=total)
+        shares = (
+            self._share(effects[:, j], column) for j, column in enumerate(self.columns)
+        )
+        total = next(shares)
+        for share in shares:
+            total += share
         return total
+
+    def _share(self, effects, column):
+        """A column times its own effects, (L,) or (L, m)."""
+        own = effects[self.codes]
+        if column is not None:
+            own *= column if own.ndim == 1 else column[:, None]
+        return own
 
     def with_columns(self, z: np.ndarray | None, names: Sequence[str]) -> RandomTerm:
         """The term with other columns, and a structure of the same kind.

@@ -69,8 +69,9 @@ class SparseTerm:
     names: list[str]
     structure: LinearStructure
     matrix: sparse.csr_array
+    _levels: pd.Index | None
 
-    def __init__(self, matrix, group: str = "Group", levels=None):
+    def __init__(self, matrix: Any, group: str = "Group", levels: Any = None):
         if levels is None and isinstance(matrix, pd.DataFrame):
             levels = matrix.columns
         matrix = _as_rows(matrix, group)
@@ -104,18 +105,18 @@ class SparseTerm:
         term._put(matrix, self.group, self._levels)
         return term
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         raise FrozenInstanceError(f"cannot assign to {name!r} of a SparseTerm")
 
-    def __delattr__(self, name):
+    def __delattr__(self, name: str) -> None:
         raise FrozenInstanceError(f"cannot delete {name!r} of a SparseTerm")
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
         state.pop("row_lengths", None)
         return state
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
     @property
@@ -143,7 +144,7 @@ class SparseTerm:
         """The term in words, for messages."""
         return f"SparseTerm({self.group!r})"
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"SparseTerm {self.group}: {self.n_levels} levels, {self.n_rows} rows, "
             f"{self.matrix.nnz} values"
