@@ -72,8 +72,14 @@ class Model(Protocol):
         statsmodels' record of the data: ``frame``, ``row_labels``, ``param_names``.
     formula, fixed_formula, offset_formulas, namespace, aliases
         How a formula has stated the model; only of models that one has stated.
+    source, plan : ChunkSource or None, ChunkPlan
+        Where rows in chunks come from, and how a formula is evaluated on each.
+    use_sqrt : bool
+        As statsmodels has it.
     stated_by_groups : bool
         Whether ``groups`` says all random terms.
+    groups, grouped, group_labels, group_sizes
+        Labels of the rows, the random terms that they state, levels and their rows.
     main_term, components, component_columns, group_name, group_levels
         The groups of statsmodels: number of their own term, numbers and columns of
         their variance components, name and labels.
