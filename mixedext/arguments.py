@@ -45,15 +45,16 @@ def confidence(alpha: float = 0.05, level: float | None = None) -> float:
     alpha : float, optional
         One minus the level, as in statsmodels.
     level : float, optional
-        The level itself, as in R; it has precedence over ``alpha`` as it is by default.
+        The level itself, as in R; given, it takes the place of ``alpha``.
 
     Raises
     ------
     ValueError
         If it is no number between 0 and 1; names the argument.
     """
-    if level is None:
+    if level is None or alpha is not None:
         check_probability(alpha, "alpha")
+    if level is None:
         return 1 - alpha
     check_probability(level, "level")
     return level

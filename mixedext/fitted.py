@@ -178,7 +178,7 @@ class InferenceSettings:
     use_t: bool = False
     cov_type: str = "nonrobust"
     estimator: str = "nonrobust"
-    cov_kwds: Mapping[str, Any] = field(default_factory=dict)
+    cov_kwds: dict[str, Any] = field(default_factory=dict)
     cluster: ClusterEstimate | None = None
     cluster_df: str = "clusters"
     df_resid_inference: float | None = None

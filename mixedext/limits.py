@@ -1,7 +1,8 @@
-"""Every tolerance of the package: its unit and its reason, in the order of the street.
+"""The tolerances of the package: unit and reason of each, in the order of the street.
 
 A share is of what the comment names, without a unit of its own.  Sizes at which one way of
-computing becomes faster than another stand where they are used.  Kernels and Python share
+computing becomes faster than another stand where they are used, and so do the steps of the
+searches in ``kernels``.  Kernels and Python share
 those of the first part.
 """
 

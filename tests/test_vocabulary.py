@@ -69,7 +69,7 @@ OF_RESULTS = {
         r.profile("random").conf_int(),
         r.profile("random").zeta.iloc[:, :4],
     ],
-    "ranova": lambda r, s: [r.ranova()],
+    "ranova": lambda r, s: [r.ranova(), *_exact_ranova(r)],
     "step": lambda r, s: [r.step().random, r.step().fixed],
 }
 # Arrays, frames with labels of the data alone, statsmodels' own tables, and numbers.
@@ -93,6 +93,12 @@ def _means(found):
         found.table, found.conf_int(), found.test(), pairs.table, pairs.conf_int(),
         pairs.test(joint=True), found, pairs,
     ]  # fmt: skip
+
+
+def _exact_ranova(result):
+    if "(nitro" in result.model.formula:  # no exact law
+        return []
+    return [result.ranova(test="exact", n=99, rng=1)]
 
 
 def _slopes(result):
@@ -135,7 +141,7 @@ def _of_functions(result, small, data):
     yield mx.anova(result, small)
     yield mx.model_table(result, small)
     yield from (lists.conf_int(), lists.tests(), lists.homogeneity(), lists.summary())
-    yield lists.poolability() if hasattr(lists, "poolability") else None
+    yield lists.poolability()
     yield from (anova.table, anova.estimates, anova.conf_int())
 
 
@@ -186,8 +192,15 @@ def test_what_methods_return(pair, name):
 
 def test_what_functions_return(pair, data):
     for found in _of_functions(*pair, data):
-        if found is not None:
-            _check(found)
+        _check(found)
+
+
+def test_what_properties_return(pair):
+    result = pair[0]
+    for found in (result.var_corr, result.fit_log):
+        _check(found)
+    assert isinstance(result.cov_vcomp, mx.NotedTable)
+    assert (result.cov_vcomp.columns == result.cov_vcomp.index).all()
 
 
 def test_dropped_coefficients_are_nan(data):

@@ -33,6 +33,13 @@ COLUMNS: dict[str, str] = {
     "value": "value of a parameter",
     "zeta": "signed root of the rise of the deviance",
     "nobs": "number of rows",
+    "corr": "correlation with the first effect of the term",
+    "corr2": "correlation with the second, and so on",
+    "step": "length of a step of the search",
+    "expected_fall": "fall of the deviance that the quadratic model promised",
+    "theta": "relative covariance factors",
+    "fitted": "fitted values",
+    "resid": "residuals",
     "n": "number of simulations, or of replicates, that count",
     "pvalue_se": "standard error of a simulated p-value",
     "n_groups": "number of groups",
@@ -48,4 +55,4 @@ COLUMNS: dict[str, str] = {
 }
 
 #: Columns that name what a row is of.
-LABELS = ("group", "name", "term", "parameter", "contrast", "effect", "method")
+LABELS = ("group", "name", "term", "parameter", "contrast", "effect", "method", "test")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 from mixedext.arguments import check_reml
+from mixedext.exceptions import user_stacklevel
 from mixedext.inference.fixed_effects.df_methods import DF_METHODS, df_method_name
 
 __all__ = [
@@ -61,5 +62,5 @@ def check_fit_arguments(reml, method, df_method, options) -> None:
             f"Argument{'s' if len(unknown) > 1 else ''} {', '.join(unknown)} not used by "
             "MixedLM.fit. Future versions will raise on these arguments.",
             FutureWarning,
-            stacklevel=3,
+            stacklevel=user_stacklevel(),
         )

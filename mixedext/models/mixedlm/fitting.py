@@ -224,11 +224,11 @@ def fit(
         "use_t": use_t,
     }
     if niter_sa > 0:
-        warnings.warn("niter_sa is currently ignored", ValueWarning, stacklevel=2)
+        warnings.warn(
+            "niter_sa is currently ignored", ValueWarning, stacklevel=user_stacklevel()
+        )
     fitted = fitted_model(model, **arguments, **fit_kwargs)
     model._last_fit = LastFit(fitted.reml, fe_pen, cov_pen, free)
-    if do_cg:
-        _warn_of_verdict(fitted.fit)
     return model._present(fitted)
 
 
@@ -248,7 +248,7 @@ def fitted_model(
     use_t: bool | None = None,
     **options: Any,
 ) -> Fitted:
-    """The record of a fit, complete; the arguments are those of ``fit``."""
+    """The record of a fit, complete; arguments and warnings are those of ``fit``."""
     if not has_rows(model) and model.source is None:
         need_rows(model)
     if covariance_name(cov_type) is None:  # passed over, as other options are
@@ -290,6 +290,8 @@ def fitted_model(
             warnings.warn(
                 _IMPRECISE.format(error), PrecisionWarning, stacklevel=user_stacklevel()
             )
+    if do_cg:
+        _warn_of_verdict(fit)
     return fitted
 
 

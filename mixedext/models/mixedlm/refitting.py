@@ -20,6 +20,7 @@ from mixedext.inference.bootstrap.simulated_refits import (
     sound_fits,
 )
 from mixedext.limits import SUSPICIOUS_VARIANCE
+from mixedext.models.mixedlm.statsmodels_face.groups_view import forget_groups
 from mixedext.specification.data.alignment import warn_if_reordered
 
 __all__ = ["fit_many", "refit", "with_response"]
@@ -182,6 +183,7 @@ def _with_response(model: Model, y: np.ndarray) -> Any:
     other: Any = object.__new__(type(model))
     data: Any = object.__new__(type(model.data))
     vars(other).update(vars(model))
+    forget_groups(other)  # made of the model's own response
     vars(data).update(vars(model.data))
     other.endog, other._design, other.data = y, design, data
     data.endog = y

@@ -18,7 +18,7 @@ __all__ = ["remove_data"]
 def remove_data(results: Any) -> None:
     """Remove what has the length of the data from the results and the model.
 
-    A summary, the random effects, estimated means and all tests stay.
+    A summary, the random effects, estimated means and all tests that need no refit stay.
     """
     fitted, model = results.fitted, results.model
     if has_rows(model):  # a summary needs them
@@ -26,8 +26,9 @@ def remove_data(results: Any) -> None:
         keep_grid(fitted)
     for name in ("fittedvalues", "resid"):
         vars(results).pop(name, None)
-    if "groups" in results.cov_kwds:  # the covariance is there
-        results.cov_kwds["groups"] = None
+    for kwds in (results.cov_kwds, fitted.settings.cov_kwds):
+        if "groups" in kwds:  # the covariance is there
+            kwds["groups"] = None
     keep_grams(fitted)
     LikelihoodModelResults.remove_data(results)
     forget_groups(model)
