@@ -14,7 +14,7 @@ from mixedext.tables.statistical_tests import TestResult
 __all__ = ["WelchTest", "welch_test"]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class WelchTest(TestResult):
     """Welch's t test of a coefficient between two kinds of groups.
 
