@@ -70,9 +70,13 @@ def test_batches_are_fits_one_by_one(name, reml, monkeypatch):
     np.testing.assert_allclose(got.scale, want.scale, rtol=1e-8)
     np.testing.assert_allclose(got.theta, want.theta, atol=1e-6)
     np.testing.assert_allclose(got.fe_params, want.fe_params, rtol=1e-7, atol=1e-8)
-    # in a long search along a flat valley rounding decides where it turns
-    most = np.where(want.n_evaluations <= 60, 2, want.n_evaluations // 10)
-    assert (abs(got.n_evaluations - want.n_evaluations) <= most).all()
+    apart = np.flatnonzero(abs(got.n_evaluations - want.n_evaluations) > 2)
+    # in other units only rounding is another: where that decides which way a search turns,
+    # the search one by one must be seen to turn both ways
+    assert len(apart) <= 1
+    for r in apart:
+        ways = model.fit_many(y[:, [r]] * np.arange(3, 43, 2), reml=reml).n_evaluations
+        assert abs(ways - got.n_evaluations[r]).min() <= 2
 
 
 def test_blocks_change_nothing(monkeypatch):
