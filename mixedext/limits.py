@@ -1,9 +1,9 @@
 """The tolerances of the package: unit and reason of each, in the order of the street.
 
 A share is of what the comment names, without a unit of its own.  Sizes at which one way of
-computing becomes faster than another stand where they are used, and so do the steps of the
-searches in ``kernels``.  Kernels and Python share
-those of the first part.
+computing becomes faster than another stand where they are used, and so do steps of searches
+and of difference quotients, 1e-300 as what divides in place of zero, and what only
+``kernels`` or printing ask for.  Kernels and Python share those of the first part.
 """
 
 # ---- the search and the factor ----
@@ -57,6 +57,12 @@ ALIKE_PIVOTS = 1e-6
 
 # ---- specification ----
 
+# specification/data/weights
+# Weights that span more than this many powers of ten get a warning.
+WEIGHT_DECADES = 12
+# specification/formula/chunk_plan
+# Relative difference of a column evaluated on a chunk and on all rows that is rounding.
+SAME_COLUMN = 1e-9
 # specification/terms/sparse_terms
 # Rows of Z that are orthogonal and as long as each other to this: Z Z' is as good as I.
 LIKE_RESIDUAL = 1e-10
@@ -95,9 +101,9 @@ SMALLEST_SQUARE = 1e-13
 # asked.
 WITHIN_SHARE = 1e-4
 # They are also asked where a column of X varies within levels by a share below this,
-# unless it is rounding, which grows with the root of the rows that were summed: then the
-# column lies in the columns of Z.
-NEARLY_CONSTANT, WITHIN_ROUNDING, WITHIN_MOST_ROUNDING = 1e-8, 1e-14, 1e-10
+# unless it is rounding, which grows with the root of the rows that were summed, between the
+# last two: then the column lies in the columns of Z.
+NEARLY_CONSTANT, WITHIN_ROUNDING, WITHIN_ROUNDING_RANGE = 1e-8, 1e-14, (1e-13, 1e-10)
 # Eigenvalues of the correlations within levels that count when y is regressed.
 WITHIN_INDEPENDENT = 1e-8
 # Share of a sum of squares of residuals from the rows that is rounding.
@@ -110,7 +116,12 @@ WITHIN_NOTHING = 1e-24
 # the largest: what is lost is the inverse square of it in units of rounding.
 DIVISIBLE_ROOT = 1e-3
 
+# engine/deviance/joint_deviance
+# Eigenvalues of Z_l'Z_l, its diagonal one, below this are zero.
+LEVEL_RANK = 1e-10
 # engine/deviance/row_deviance
+# Rounding error of log det S above which its factor is mended.
+PIVOT_NOISE = 1e-9
 # Steps of refinement at most, and the share of u below which the last may be.
 REFINEMENT_STEPS, REFINED_STEP = 6, 1e-15
 # Along directions of a covariance whose root exceeds this Z'V0^-1 c is u by the root;
@@ -121,6 +132,9 @@ LARGE_ROOT = 1e-2
 # Relative variances that start a fit are kept within these (columns of Z have rms 1): a
 # start at zero would be a saddle.
 START_FLOOR, START_CEILING = 1e-2, 1e8
+# Singular values of lam below this share of the largest count as zero where effects are
+# divided by it: along them there are none.
+NO_ROOT = 1e-10
 
 # ---- search, besides those that the kernels share ----
 
@@ -134,6 +148,9 @@ CONSTANT_DEVIANCE = 1e-7
 # engine/search/starting_values
 # Share of the residual variance of y that sigma^2 gets where its moment is not positive.
 SIGMA_SHARE = 0.01
+# Singular values of the moment equations, diagonal one, below this share of the largest are
+# those of equations that say the same.
+MOMENTS_RANK = 1e-12
 # engine/search/trust_region
 # Smallest pivot of the Cholesky factor, diagonal one, of a Hessian that is taken for
 # positive definite.
@@ -141,11 +158,19 @@ SMALLEST_PIVOT = 1e-5
 # Share of the largest curvature that is the least by which a slope is divided, and slope
 # along a curvature below it that counts as none.
 LEAST_CURVATURE, NO_SLOPE = 1e-8, 1e-9
+# Share of the largest curvature from which on a negative one makes a saddle, and slope
+# along it, in units of unit curvature, up to which no step leaves there.
+SADDLE_CURVATURE, SADDLE_SLOPE = 1e-6, 1e-4
 # Decrement below which a change of the function may be all rounding error.
 LITTLE_DECREMENT = 1e-6
+# Length of steps, in units of unit curvature, at which the search ends: all have failed.
+SMALLEST_RADIUS = 1e-7
 
 # ---- information ----
 
+# engine/information/expected
+# Share of tr V0^-1 G V0^-1 G that tr P G P G must have if X does not take the direction in.
+TAKEN_IN = 1e-13
 # engine/information/refinement
 # Error of the deviance, estimated from the cancellation, above which the rows are asked.
 DEVIANCE_NOISE = 1e-7
@@ -165,10 +190,17 @@ HELD_DEFINITE = 1e-12
 # engine/constrained/maximum
 # What one more Newton step may still add to the log-likelihood at convergence.
 HELD_DECREMENT = 1e-9
+# Slope, in units of unit curvature, that may be left along directions without curvature.
+HELD_SLOPE = 1e-6
 # Share of the largest curvature below which a negative one is rounding error.
 NEGATIVE_CURVATURE = 1e-8
 # The search ends where a step promises less.
 SMALLEST_GAIN = 1e-11
+# Smallest curvature, in units of unit curvature, with which Newton steps go on until the
+# gradient is rounding error; below it the point is a boundary or a saddle.
+NO_CURVATURE = 1e-12
+# A log-likelihood that is higher by less beside a saddle is as high.
+HIGHER_LIKELIHOOD = 1e-10
 
 # ---- refits ----
 
@@ -189,6 +221,12 @@ SPECTRAL_STEP, SPECTRAL_ITERATIONS = 1e-11, 80
 # inference/submodels/covariance_nesting
 # Relative squared distance to the larger model's span from which a matrix lies outside.
 COVARIANCE_OUTSIDE = 1e-8
+# Singular values of products of the span's matrices, their lengths one, below this share of
+# the largest count as zero.
+COVARIANCE_RANK = 1e-10
+# inference/submodels/nesting
+# Relative difference of two models' weights that is rounding.
+SAME_WEIGHTS = 1e-12
 # inference/submodels/row_basis
 # Singular values below this share of the largest count as zero.  Columns that R would
 # drop (tolerance 1e-7) are gone before.
@@ -205,23 +243,31 @@ COLUMN_INSIDE = 1e-7
 SMALL_SD, SMALL_EIGENVALUE = 0.05, 0.05
 # A flat end of a profile that is shorter, as an angle, is a point.
 FLAT_END = 1e-5
-# engine/deviance/joint_deviance
-# Eigenvalues of Z_l'Z_l, its diagonal one, below this are zero.
-LEVEL_RANK = 1e-10
+# inference/profile/coordinates
+# Cosine of the arc of a correlation below which that is one.
+ZERO_COSINE = 1e-8
 # inference/profile/likelihood_profile
 # A level is above another if it is by more than the rounding of 1 - alpha.
 SAME_LEVEL = 1e-12
 # inference/profile/path
-# Deviance below that of the fit by more than this is a better fit, not rounding.
-LOWER_DEVIANCE = 1e-6
-# Length in zeta at which a search for a limit ends, and its steps.
-LIMIT_ZETA, LIMIT_STEPS = 1e-9, 40
+# Deviance below that of the fit by more than this is a better fit, not rounding; times this
+# share of the deviance where that is more than one.
+LOWER_DEVIANCE, LOWER_SHARE = 1e-6, 1e-6
+# Length in zeta at which a search for a limit ends, its steps, and the relative width of
+# what is left to search.
+LIMIT_ZETA, LIMIT_STEPS, LIMIT_WIDTH = 1e-9, 40, 1e-13
 # Below this distance from the estimate, in zeta, the signed root has no digits.
 SMALL_ZETA = 1e-4
 # inference/profile/restricted_minimum
 # What one more Newton step may still take off the deviance at a point of a path, and at a
 # limit: the step is taken without being computed, with an error of the power 3/2 of it.
 PATH_DECREMENT, LIMIT_DECREMENT = 1e-7, 1e-9
+# Deviances that differ by less are of the same minimum.
+SAME_MINIMUM = 1e-6
+# Rounding error of the deviance, as a share of it and the number of rows.
+DEVIANCE_ROUNDING = 1e-13
+# Share of the largest curvature along a coordinate below which another one is no unit.
+LEAST_UNIT = 1e-10
 
 # ---- bootstraps ----
 
@@ -231,17 +277,27 @@ PATH_DECREMENT, LIMIT_DECREMENT = 1e-7, 1e-9
 MISSED_MINIMUM = 1e-5
 # Statistics below this count as zero, and the share of them that no gamma law has.
 STATISTIC_AT_ZERO, MANY_ZEROS = 1e-6, 0.05
+# inference/bootstrap/intervals
+# A number of replicates, probability times all, that is above a whole one by less is that.
+WHOLE_COUNT = 1e-9
 # inference/bootstrap/resampling
 # Variance that an effect has beside others, as a share of its own, that counts as zero.
 NO_OWN_VARIANCE = 1e-12
 # Size of effects in some direction, relative to the largest, that is rounding error.
 UNSPANNED_EFFECTS = 1e-9
+# inference/bootstrap/simulated_law
+# Draws that are smaller than the statistic by less, as a share of it or of one, equal it.
+SAME_STATISTIC = 1e-9
 
 # ---- tests of variances ----
 
 # inference/variances/component_spectrum
 # Eigenvalues that agree within this share of the largest are equal, or zero: rounding.
 EQUAL_EIGENVALUES = 1e-10
+# inference/variances/null_law
+# Difference of two eigenvalues, the largest one, with which they are the same; and error
+# of the mass at zero that is sought.
+SAME_PENALTY, MASS_ERROR = 1e-9, 3e-4
 # inference/variances/variance_tests
 # A difference of two deviances below this share of them is rounding.
 SAME_DEVIANCE = 1e-11
@@ -251,13 +307,25 @@ SAME_DEVIANCE = 1e-11
 # inference/fixed_effects/classical_df
 # Share of the largest, on the scale of standard errors, above which a column counts.
 COLUMN_INVOLVED = 1e-10
+# Share of the largest coefficient of the columns that give the constant, above which a
+# column is needed for it.
+IN_CONSTANT = 1e-6
 # inference/fixed_effects/cluster_blocks
 # 1 - leverage below which a cluster alone identifies a coefficient.
 UNIT_LEVERAGE = 1e-9
 # Least 1 - leverage with which the quadrature still has its digits, and size up to which
 # singular values take the rest.
 LEAST_REST, LARGEST_SIZE = 1e-6, 4000
+# inference/fixed_effects/df_methods
+# Singular values of a hypothesis's rows, in standard errors, below this share of the
+# largest are those of rows that say the same; their values may differ by the second.
+HYPOTHESIS_RANK, CONTRADICTION = 1e-10, 1e-8
+# Singular values of its rows, in one unit, down to which they are lmerTest's combinations;
+# below, of rows of very different units, they have lost too many digits.
+LIKE_UNITS = 1e-6
 # inference/fixed_effects/estimability
+# Share of the length of a dropped column below which a column kept has no part in it.
+NO_RELATION = 1e-10
 # A difference this small beside the numbers it comes from is rounding: columns are told
 # dependent at 1e-7 of their length (engine.rows.basis).
 NOT_ESTIMABLE = 1e-7
@@ -265,19 +333,37 @@ ROW_ROUNDING = 1e-11
 # inference/fixed_effects/kenward_roger
 # As pbkrtest: a denominator that near to 2 has no mean to be matched by a scaling.
 NEAR_TWO = 1e-2
+# As pbkrtest: v0, a difference of numbers near one, is zero below the first; mean and v1
+# that are both below the second are zero over zero.
+ZERO_V0, ZERO_BOTH = 1e-10, 1e-14
 # inference/fixed_effects/matrix_root
-# Relative accuracy that the number of nodes is chosen for.
+# Relative accuracy that the number of nodes is chosen for, and of the means behind them.
 QUADRATURE_ACCURACY = 1e-15
 # inference/fixed_effects/robust
 # Share of the largest eigenvalue that a difference of sums over clusters has as rounding.
 CANCELLED = 1e-10
+# Smallest eigenvalue of the expected covariance of combinations, as a share of the largest,
+# up to which it is singular and has no Wishart matrix.
+WISHART_SINGULAR = 1e-12
 # inference/fixed_effects/satterthwaite
 # Degrees of freedom this close together are averaged (as lmerTest).
 EQUAL_DF = 1e-8
 
+# inference/means/contrasts
+# Sum of a contrast's coefficients, as a share of that of their sizes, that is zero.
+ZERO_SUM = 1e-9
+# inference/means/estimated_means
+# Share of a column within which it is linear in a covariate over the whole range.
+LINEAR_COLUMN = 1e-10
+# inference/means/linear_combinations
+# Rows, each column on its own scale, that are zero; and singular values of the others, for
+# each row or column, that count as zero.
+ZERO_ROW, ROWS_RANK = 1e-10, 1e-9
 # inference/means/multiplicity
 # Share of its variance that an estimate must have beside others to add a dimension.
 NO_DIMENSION = 1e-9
+# Error of a critical value.
+QUANTILE_ACCURACY = 1e-10
 
 # ---- models ----
 
@@ -286,6 +372,12 @@ NO_DIMENSION = 1e-9
 PROBE_ACCURACY = 1e-9
 # What a projection leaves of a vector in its span, relative to its length.
 IN_SPAN = 1e-14
+# models/anova_estimates/intervals
+# Relative error of a variance ratio that a limit is solved for.
+RATIO_ACCURACY = 1e-13
+# models/anova_estimates/model
+# A weight this near to one is not printed.
+WEIGHT_ONE = 1e-9
 # models/anova_estimates/sources
 # Traces are differences of sums that are at most n; smaller shares of n are rounding.
 NO_TRACE = 1e-11

@@ -22,7 +22,7 @@ from mixedext.engine.search.optimize import (
 from mixedext.engine.search.starting_values import moment_covariances
 from mixedext.engine.threads import blas_threads
 from mixedext.kernels.factor.triangles import clipped_root
-from mixedext.limits import START_CEILING, START_FLOOR
+from mixedext.limits import NO_ROOT, START_CEILING, START_FLOOR
 from mixedext.specification.terms.random_terms import RandomTerm
 
 __all__ = [
@@ -167,7 +167,7 @@ class Fit:
         lams = self.design.lams(self.optimum.theta)
         total = 0.0
         for lam, effect in zip(lams, self._inner_effects, strict=True):
-            u = np.linalg.lstsq(lam, effect.T, rcond=1e-10)[0]
+            u = np.linalg.lstsq(lam, effect.T, rcond=NO_ROOT)[0]
             total += float((u**2).sum())
         return total * self.design.y_scale**2
 

@@ -12,7 +12,16 @@ import numpy as np
 from mixedext.engine.constrained.objective import Objective, State
 from mixedext.engine.search.optimize import Convergence
 from mixedext.engine.search.trust_region import Quadratic, TrustRegion
-from mixedext.limits import HELD_DECREMENT, NEGATIVE_CURVATURE, SMALLEST_GAIN
+from mixedext.limits import (
+    FLAT_CURVATURE,
+    HELD_DECREMENT,
+    HELD_SLOPE,
+    HIGHER_LIKELIHOOD,
+    NEGATIVE_CURVATURE,
+    NO_CURVATURE,
+    NOISE_ACCEPTED,
+    SMALLEST_GAIN,
+)
 
 __all__ = ["Maximum", "climb", "maximize", "polish", "verdict"]
 
@@ -136,7 +145,7 @@ def polish(objective, x):
     state = objective.at(x)
     near = _near(state)
     for _ in range(10):
-        if near.spectrum[0][0] <= 1e-12:  # a boundary or a saddle
+        if near.spectrum[0][0] <= NO_CURVATURE:  # a boundary or a saddle
             break
         step = near.unit * np.linalg.solve(near.hessian, -near.gradient)
         other = objective.at(x + step)
@@ -158,7 +167,7 @@ def _off_saddle(objective, state):
     for size in (1.0, 0.3, 0.1, 0.01):
         for sign in (1.0, -1.0):
             x = state.x + sign * size * near.unit * vector[:, 0]
-            if objective.at(x).value > state.value + 1e-10:
+            if objective.at(x).value > state.value + HIGHER_LIKELIHOOD:
                 return x
     return None
 
@@ -171,12 +180,12 @@ def verdict(objective, state, rounding=NEGATIVE_CURVATURE) -> Convergence:
     near = _near(state)
     value, vector = near.spectrum
     along = vector.T @ near.gradient
-    firm = value > 1e-10 * max(value[-1], 1.0)
+    firm = value > FLAT_CURVATURE * max(value[-1], 1.0)
     decrement = float((along[firm] ** 2 / value[firm]).sum() / 2)
     rest = float(np.abs(along[~firm]).max(initial=0.0))
     largest = 2 * float(np.abs(state.gradient).max())
-    noise = 30 * objective.likelihood.objective.noise
-    good = decrement <= HELD_DECREMENT + noise and rest <= 1e-6 + np.sqrt(noise)
+    noise = NOISE_ACCEPTED * objective.likelihood.objective.noise
+    good = decrement <= HELD_DECREMENT + noise and rest <= HELD_SLOPE + np.sqrt(noise)
     good = good and value[0] >= -_curvature_limit(value, rounding)
     if good:
         status, words = "interior", "the gradient of the free parameters is zero"

@@ -37,18 +37,17 @@ from mixedext.engine.factor.tail import DenseTail
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.engine.rows.sparse_rows import EngineUnits, transposed_rows
 from mixedext.kernels.search.python_function import PythonFunction
-from mixedext.limits import LARGE_ROOT, REFINED_STEP, REFINEMENT_STEPS
+from mixedext.limits import LARGE_ROOT, PIVOT_NOISE, REFINED_STEP, REFINEMENT_STEPS
 from mixedext.specification.covariance.linear import LinearStructure
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["DesignRows", "RowDeviance", "RowFactor", "fixed_columns"]
 
-# Rounding error of log det S above which L is mended, and numbers in Z2 Lam2 L^-T, and its
-# columns, up to which that can be done.
-MEND_STEPS = 3
+# Steps by which L is mended, and numbers in Z2 Lam2 L^-T, and its columns, up to which that
+# can be done.
+MEND_STEPS, MOST_NUMBERS, MOST_COLUMNS = 3, 5_000_000, 1000
 # Regressions of y on X by V0 one after the other.
 MOST_SHIFTS = 4
-PIVOT_NOISE, MOST_NUMBERS, MOST_COLUMNS = 1e-9, 5_000_000, 1000
 EPSILON = float(np.finfo(float).eps)
 
 

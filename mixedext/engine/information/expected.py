@@ -39,14 +39,12 @@ from mixedext.engine.fit import Fit
 from mixedext.engine.threads import blas_threads
 from mixedext.kernels.deviance import expected
 from mixedext.kernels.factor import lead
+from mixedext.limits import TAKEN_IN
 
 __all__ = ["VarianceInformation", "covariance_traces", "variance_information"]
 
 # Numbers in a slab of levels of the leading factor (256 KB: it stays in cache).
 SLAB_SIZE = 2**15
-
-# Share of tr V0^-1 G V0^-1 G that tr P G P G must have if X does not take the direction in.
-TAKEN_IN = 1e-13
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.deviance.row_deviance import DesignRows, fixed_columns
 from mixedext.engine.factor.spread import engine_terms, times_rows
 from mixedext.engine.fit import Fit, evaluate_design, fit_at, fit_design
-from mixedext.limits import DEVIANCE_NOISE, SEARCH_NOISE
+from mixedext.limits import DEVIANCE_NOISE, NO_ROOT, SEARCH_NOISE
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["needs_refinement", "precision_of", "refine_fit"]
@@ -105,7 +105,7 @@ def refine_fit(
         image = times_rows(term, everything, np.einsum("ab,lbm->lam", inverse, effect))
         columns -= image if root is None else image * root[:, None]
         flat = effect.transpose(1, 0, 2).reshape(term.k, -1)
-        u = np.linalg.lstsq(lam, flat, rcond=1e-10)[0].reshape(-1, columns.shape[1])
+        u = np.linalg.lstsq(lam, flat, rcond=NO_ROOT)[0].reshape(-1, columns.shape[1])
         penalty += u.T @ u
     if not objective.set_fixed(columns.T @ columns + penalty):
         return fit  # not positive definite: precision_of will say so

@@ -14,9 +14,9 @@ from mixedext.kernels.rows import within
 from mixedext.limits import (
     NEARLY_CONSTANT,
     WITHIN_INDEPENDENT,
-    WITHIN_MOST_ROUNDING,
     WITHIN_NOTHING,
     WITHIN_ROUNDING,
+    WITHIN_ROUNDING_RANGE,
     WITHIN_SHARE,
 )
 
@@ -69,9 +69,8 @@ def _difference(gram, cross, whole, nobs) -> tuple[Within, int]:
         gram, cross, np.empty(gram.shape[1:]), np.empty(cross.shape[1:]), out
     )
     out = whole - out
-    _clear_constant(
-        out, whole, float(np.clip(WITHIN_ROUNDING * nobs**0.5, 1e-13, WITHIN_MOST_ROUNDING))
-    )
+    rounding = np.clip(WITHIN_ROUNDING * nobs**0.5, *WITHIN_ROUNDING_RANGE)
+    _clear_constant(out, whole, float(rounding))
     return Within(out, square=float(whole[-1, -1])), rank
 
 

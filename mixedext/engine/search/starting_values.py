@@ -23,7 +23,7 @@ from mixedext.engine.rows.levels import LevelSums, level_sums
 from mixedext.kernels.factor.links import multiply_links
 from mixedext.kernels.rows import pair_sums
 from mixedext.kernels.rows.moments import level_moments
-from mixedext.limits import SIGMA_SHARE
+from mixedext.limits import MOMENTS_RANK, SIGMA_SHARE
 from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = [
@@ -380,6 +380,6 @@ def solve_moments(system: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, An
     """
     size = np.sqrt(np.maximum(np.abs(system.diagonal()), 1e-300))
     scaled = system / (size[:, None] * size)
-    solution = np.linalg.lstsq(scaled, (right.T / size).T, rcond=1e-12)[0].T / size
+    solution = np.linalg.lstsq(scaled, (right.T / size).T, rcond=MOMENTS_RANK)[0].T / size
     solution = solution.T
     return solution[:-1], solution[-1]

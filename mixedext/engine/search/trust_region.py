@@ -28,13 +28,20 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from mixedext.limits import LEAST_CURVATURE, LITTLE_DECREMENT, NO_SLOPE, SMALLEST_PIVOT
+from mixedext.limits import (
+    LEAST_CURVATURE,
+    LITTLE_DECREMENT,
+    NO_SLOPE,
+    SADDLE_CURVATURE,
+    SADDLE_SLOPE,
+    SMALLEST_PIVOT,
+    SMALLEST_RADIUS,
+)
 
 __all__ = ["Quadratic", "TrustRegion"]
 
-# Share of the largest curvature from which on a negative one makes a saddle, slope along it
-# up to which no step leaves there, the part of a step that does, and tries.
-NEGATIVE, LEVEL, ESCAPE, ESCAPES = 1e-6, 1e-4, 0.1, 4
+# The part of a step that leaves a saddle, and tries.
+ESCAPE, ESCAPES = 0.1, 4
 # Share of the fall foreseen from which on a fall lets the radius grow.
 FAIR = 0.5
 # How much longer the radius becomes, how much shorter than a step that failed, and the
@@ -100,8 +107,8 @@ class Quadratic:
         floor = LEAST_CURVATURE * max(1.0, size.max())
         move = np.where((size < floor) & (np.abs(along) < NO_SLOPE), 0.0, -along)
         move = vector @ (move / np.maximum(size, floor))
-        negative = value[0] < -NEGATIVE * max(1.0, value[-1])
-        return move, bool(negative and abs(along[0]) < LEVEL)
+        negative = value[0] < -SADDLE_CURVATURE * max(1.0, value[-1])
+        return move, bool(negative and abs(along[0]) < SADDLE_SLOPE)
 
 
 class TrustRegion:
@@ -137,7 +144,7 @@ class TrustRegion:
     """
 
     # Longest first step, and length of steps at which the search ends.
-    first_radius, smallest_radius = 1.0, 1e-7
+    first_radius, smallest_radius = 1.0, SMALLEST_RADIUS
     most_steps = 200
     # Of ``Quadratic``.
     least_unit = 0.0

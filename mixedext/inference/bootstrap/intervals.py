@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import stats
 
+from mixedext.limits import WHOLE_COUNT
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
@@ -78,7 +79,7 @@ def _normal(values, estimate, level):
 
 def _shortest(values, estimate, level):
     values = np.sort(values)
-    count = int(np.ceil(level * len(values) - 1e-9))  # 0.55 * 100 is more than 55
+    count = int(np.ceil(level * len(values) - WHOLE_COUNT))  # 0.55 * 100 is more than 55
     low, high = values[: len(values) - count + 1], values[count - 1 :]
     at = int(np.argmin(high - low))
     return low[at], high[at]

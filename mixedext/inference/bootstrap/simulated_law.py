@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 from mixedext.engine.rows.design import Design
+from mixedext.limits import SAME_STATISTIC
 
 __all__ = ["SimulatedLaw", "linear_log_likelihoods"]
 
@@ -39,7 +40,7 @@ class SimulatedLaw:
     @property
     def n_extreme(self) -> int:
         """Draws as large as the statistic or larger, and failures."""
-        slack = 1e-9 * max(abs(self.statistic), 1.0)
+        slack = SAME_STATISTIC * max(abs(self.statistic), 1.0)
         return int(np.count_nonzero(~(self.draws < self.statistic - slack)))
 
     @property

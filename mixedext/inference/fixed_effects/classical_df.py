@@ -9,7 +9,7 @@ import numpy as np
 from mixedext.engine.fit import Fit
 from mixedext.engine.rows.level_structure import LevelStructure
 from mixedext.inference.fixed_effects.df_methods import FixedTests
-from mixedext.limits import COLUMN_INVOLVED
+from mixedext.limits import COLUMN_INVOLVED, IN_CONSTANT
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = ["BetweenWithinTests", "ContainmentTests"]
@@ -166,7 +166,7 @@ class BetweenWithinTests(_CountedTests):
             level[inside & (level == len(order))] = i
         groups = [factors[number].n_levels for number in order]
         groups.append(fit.design.blocks.nobs)
-        spanning = np.abs(ones) > 1e-6 * np.abs(ones).max(initial=0.0)
+        spanning = np.abs(ones) > IN_CONSTANT * np.abs(ones).max(initial=0.0)
         if np.count_nonzero(spanning) == 1:
             level[spanning] = len(order)
         columns = np.bincount(level, minlength=len(groups))

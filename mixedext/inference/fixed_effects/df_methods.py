@@ -16,6 +16,7 @@ import numpy as np
 from scipy import stats
 
 from mixedext.engine.fit import Fit
+from mixedext.limits import CONTRADICTION, HYPOTHESIS_RANK, LIKE_UNITS
 from mixedext.tables.statistical_tests import TestResult
 
 __all__ = [
@@ -237,18 +238,18 @@ def independent_rows(
     length = np.where(length > 0, length, 1.0)
     scaled, shifts = rows / length[:, None], values / length
     left, sizes, _ = np.linalg.svd(scaled * size, full_matrices=False)
-    rank = int((sizes > 1e-10 * sizes.max(initial=0.0)).sum())
+    rank = int((sizes > HYPOTHESIS_RANK * sizes.max(initial=0.0)).sum())
     if rank == 0:
         raise ValueError("r_matrix holds no combination: all its entries are zero")
     if rank == len(rows):
         return rows, values
     keep = left[:, :rank].T
     beyond = shifts - left[:, :rank] @ (keep @ shifts)
-    if np.abs(beyond).max() > 1e-8 * max(np.abs(shifts).max(), 1e-300):
+    if np.abs(beyond).max() > CONTRADICTION * max(np.abs(shifts).max(), 1e-300):
         raise ValueError("r_matrix holds combinations that contradict each other")
     # as lmerTest's, rows of eigenvectors of L V L': Satterthwaite's joint df depend on them
     left, sizes, _ = np.linalg.svd(rows @ root, full_matrices=False)
-    if sizes[rank - 1] > 1e-6 * sizes[0]:
+    if sizes[rank - 1] > LIKE_UNITS * sizes[0]:
         keep = left[:, :rank].T
         return keep @ rows, keep @ values
     return keep @ scaled, keep @ shifts  # rows of very different units

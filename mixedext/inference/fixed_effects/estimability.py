@@ -13,7 +13,7 @@ import numpy as np
 from scipy import linalg
 
 from mixedext.engine.rows.basis import FixedBasis
-from mixedext.limits import NOT_ESTIMABLE, ROW_ROUNDING
+from mixedext.limits import NO_RELATION, NOT_ESTIMABLE, ROW_ROUNDING
 
 __all__ = ["ColumnRelations", "column_relations"]
 
@@ -80,7 +80,7 @@ def column_relations(exog: np.ndarray, basis: FixedBasis) -> ColumnRelations:
             half = linalg.solve_triangular(basis.r, rest, trans="T")
             coefficients += linalg.solve_triangular(basis.r, half)
         small = np.abs(coefficients) * np.linalg.norm(inner, axis=0)[:, None]
-        small = small <= 1e-10 * np.linalg.norm(target, axis=0)
+        small = small <= NO_RELATION * np.linalg.norm(target, axis=0)
         coefficients[small] = 0.0
     scales = np.abs(exog).max(axis=0, initial=0.0)
     scales = np.where(scales > 0, scales, 1.0)

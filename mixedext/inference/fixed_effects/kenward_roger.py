@@ -23,7 +23,7 @@ from mixedext.inference.fixed_effects.df_methods import (
     independent_rows,
 )
 from mixedext.inference.fixed_effects.satterthwaite import single_degrees
-from mixedext.limits import NEAR_TWO
+from mixedext.limits import NEAR_TWO, ZERO_BOTH, ZERO_V0
 
 __all__ = ["KenwardRoger", "scaled_f"]
 
@@ -150,10 +150,10 @@ def scaled_f(a1: float, a2: float, q: int) -> tuple[float, float]:
     whole = 3 * q + 2 * (1 - g)
     c1, c2, c3 = g / whole, (q - g) / whole, (q + 2 - g) / whole
     v0, v1, v2 = 1 + c1 * b, 1 - c2 * b, 1 - c3 * b
-    v0 = np.float64(0.0) if abs(v0) < 1e-10 else v0
+    v0 = np.float64(0.0) if abs(v0) < ZERO_V0 else v0
     mean = 1 - a2 / q
     with np.errstate(divide="ignore"):  # infinite rho: m = 4; no excess of rho: m infinite
-        ratio = 1.0 if max(abs(mean), abs(v1)) < 1e-14 else mean / v1
+        ratio = 1.0 if max(abs(mean), abs(v1)) < ZERO_BOTH else mean / v1
         # m = 4 + (q + 2) / (q rho - 1), q rho = ratio^2 v0 / v2: v2 may be zero
         m = 4 + (q + 2) * v2 / (ratio**2 * v0 - v2)
     if np.isinf(m):

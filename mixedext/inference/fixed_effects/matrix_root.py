@@ -56,7 +56,7 @@ def _amplitude(u, k):
     """
     a, b = 1.0, k
     ratios: list[float] = []
-    while a - b > 1e-15 * a and len(ratios) < 12:
+    while a - b > QUADRATURE_ACCURACY * a and len(ratios) < 12:
         ratios.append((a - b) / (a + b))
         a, b = (a + b) / 2, np.sqrt(a * b)
     phase = 2.0 ** len(ratios) * a * u

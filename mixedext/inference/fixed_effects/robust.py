@@ -50,7 +50,7 @@ from mixedext.inference.fixed_effects.df_methods import (
     independent_rows,
 )
 from mixedext.inference.submodels.level_nesting import term_is_nested
-from mixedext.limits import CANCELLED, ROUNDED_EIGENVALUE, UNIT_LEVERAGE
+from mixedext.limits import CANCELLED, ROUNDED_EIGENVALUE, UNIT_LEVERAGE, WISHART_SINGULAR
 from mixedext.specification.data.labels import interact
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
@@ -114,7 +114,7 @@ class ClusterMoments:
         cross = np.einsum("gij,mj->gmi", self.cross, rows)
         mean = own.sum(axis=0) - np.einsum("gmi,gni->mn", cross, cross)
         value, vector = np.linalg.eigh(mean)
-        if value[0] <= 1e-12 * value[-1]:
+        if value[0] <= WISHART_SINGULAR * value[-1]:
             return np.nan
         change = (vector / np.sqrt(value)).T
         own = change @ own @ change.T

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from mixedext.limits import ZERO_SUM
+
 __all__ = ["CONTRASTS", "Contrast", "contrast_coefficients", "orthogonal_polynomials"]
 
 CONTRASTS = (
@@ -56,7 +58,7 @@ class Contrast:
     def sum_to_zero(self) -> bool:
         """Whether every row is a contrast in the strict sense."""
         sums = np.abs(self.coefficients.sum(axis=1))
-        return bool((sums <= 1e-9 * np.abs(self.coefficients).sum(axis=1)).all())
+        return bool((sums <= ZERO_SUM * np.abs(self.coefficients).sum(axis=1)).all())
 
 
 def contrast_coefficients(

@@ -23,7 +23,7 @@ from mixedext.inference.means.context import Context
 from mixedext.inference.means.linear_combinations import joint_test, linear_estimates
 from mixedext.inference.means.linear_functions import MarginalMeans
 from mixedext.inference.means.reference_grid import Grid, ReferenceGrid
-from mixedext.limits import NOT_ESTIMABLE
+from mixedext.limits import LINEAR_COLUMN, NOT_ESTIMABLE, ROW_ROUNDING
 from mixedext.tables.noted_table import NotedTable
 
 __all__ = ["emmeans", "emtrends", "joint_tests", "keep_grid", "reference_grid"]
@@ -438,7 +438,7 @@ def _slopes(reference, grid, var, span, delta):
             size = np.abs(at(0.0)) + np.abs(wide) * span
     except (FormulaError, ValueError):
         wide = half = bend = size = np.full_like(slope, np.nan)
-    close = 1e-10 * size
+    close = LINEAR_COLUMN * size
     linear = (np.abs(wide - half) * span <= close) & (np.abs(bend) <= close)
     return np.where(linear.all(axis=0), wide, slope)
 
@@ -452,7 +452,7 @@ def _term_tests(reference, grid, by, context):
         if any(p not in subset and p in names for p in around):
             continue
         rows = _interaction_rows(reference, grid, subset, set(around))
-        rows = rows[context.relations.sizes(rows) > 1e-11]
+        rows = rows[context.relations.sizes(rows) > ROW_ROUNDING]
         if len(rows) == 0:
             continue
         try:

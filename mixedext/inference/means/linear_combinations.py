@@ -17,6 +17,7 @@ from mixedext.engine.fit import Fit
 from mixedext.exceptions import NotEstimableError
 from mixedext.inference.fixed_effects.df_methods import FixedTests, FTest
 from mixedext.inference.fixed_effects.estimability import ColumnRelations
+from mixedext.limits import ROWS_RANK, ZERO_ROW
 
 __all__ = [
     "LinearEstimates",
@@ -141,5 +142,7 @@ def independent_count(rows: np.ndarray) -> int:
     size = np.abs(rows).max(axis=0, initial=0.0)
     rows = rows / np.where(size > 0, size, 1.0)
     size = np.abs(rows).max(axis=1, initial=0.0)
-    rows = rows[size > 1e-10]
-    return int(np.linalg.matrix_rank(rows, tol=1e-9 * max(rows.shape))) if len(rows) else 0
+    rows = rows[size > ZERO_ROW]
+    if not len(rows):
+        return 0
+    return int(np.linalg.matrix_rank(rows, tol=ROWS_RANK * max(rows.shape)))

@@ -11,7 +11,7 @@ from statsmodels.stats.multitest import multipletests
 
 from mixedext.algebra.definiteness import unit_diagonal
 from mixedext.algebra.roots import pivoted_root
-from mixedext.limits import NO_DIMENSION
+from mixedext.limits import NO_DIMENSION, QUANTILE_ACCURACY
 
 __all__ = ["ADJUSTMENTS", "Family", "adjustment_name"]
 
@@ -225,7 +225,7 @@ class Family:
             lambda t: self._tail(t, 2 * stats.t.sf(t, df), df, adjust) - (1 - level),
             0.99 * lowest,
             1.01 * bonferroni,
-            xtol=1e-10,
+            xtol=QUANTILE_ACCURACY,
         )
 
 

@@ -14,12 +14,17 @@ from mixedext.algebra.definiteness import smallest_eigenvalue
 from mixedext.inference.profile.coordinates import Coordinates, Estimates, Target
 from mixedext.inference.profile.path import Path, check_lower, solve_limit
 from mixedext.inference.profile.restricted_minimum import (
-    SAME,
     RestrictedMinimum,
     lower_minimum,
     restricted_minimum,
 )
-from mixedext.limits import FLAT_END, LIMIT_DECREMENT, SMALL_EIGENVALUE, SMALL_SD
+from mixedext.limits import (
+    FLAT_END,
+    LIMIT_DECREMENT,
+    SAME_MINIMUM,
+    SMALL_EIGENVALUE,
+    SMALL_SD,
+)
 
 __all__ = ["Cap", "check_fit", "cut", "seek_lower"]
 
@@ -83,7 +88,7 @@ def _from_neighbours(path):
 def _turns(path):
     """Numbers of the points from which on zeta turns back."""
     pairs = zip(path.nodes, path.nodes[1:], strict=False)
-    return [i for i, (a, b) in enumerate(pairs) if a.deviance > b.deviance + SAME]
+    return [i for i, (a, b) in enumerate(pairs) if a.deviance > b.deviance + SAME_MINIMUM]
 
 
 def _follow(path, number):
@@ -97,7 +102,7 @@ def _follow(path, number):
             z[path.coordinates.held] = nodes[i].coordinate
             other = restricted_minimum(path.coordinates, z, otherwise=nodes[i].state.z)
             check_lower(path.coordinates, other, path.best)
-            if other.deviance > nodes[i].deviance - SAME:
+            if other.deviance > nodes[i].deviance - SAME_MINIMUM:
                 break
             nodes[i] = last = replace(other, branch=branch)
     _walk_on(path)

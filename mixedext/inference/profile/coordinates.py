@@ -24,6 +24,7 @@ from mixedext.engine.deviance.given_covariances import Likelihood, nearest_relat
 from mixedext.engine.deviance.joint_deviance import joint_deviance
 from mixedext.engine.fit import Fit
 from mixedext.engine.rows.design import Design
+from mixedext.limits import ZERO_COSINE
 from mixedext.specification.covariance.identity import IdentityMultiple
 from mixedext.specification.covariance.linear import LinearStructure
 
@@ -342,7 +343,7 @@ class Coordinates:
         """Derivative of the coordinate by the parameter."""
         if self.target.kind == "correlation":
             cosine = np.cos(coordinate)
-            return float(1 / cosine) if cosine > 1e-8 else np.inf
+            return float(1 / cosine) if cosine > ZERO_COSINE else np.inf
         if self.target.kind == "sigma":
             return float(2 / np.exp(coordinate / 2))
         return 1.0

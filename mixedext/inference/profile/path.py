@@ -19,8 +19,10 @@ from mixedext.inference.profile.restricted_minimum import (
 from mixedext.limits import (
     LIMIT_DECREMENT,
     LIMIT_STEPS,
+    LIMIT_WIDTH,
     LIMIT_ZETA,
     LOWER_DEVIANCE,
+    LOWER_SHARE,
     SMALL_ZETA,
 )
 
@@ -58,7 +60,7 @@ def signed_root(deviance: float, best: float, sign: int) -> float:
 
 def check_lower(coordinates: Coordinates, node: RestrictedMinimum, best: float) -> None:
     """Raise LowerDevianceError if the deviance lies below the best one so far."""
-    if node.deviance < best - LOWER_DEVIANCE * max(1.0, 1e-6 * abs(best)):
+    if node.deviance < best - LOWER_DEVIANCE * max(1.0, LOWER_SHARE * abs(best)):
         raise LowerDevianceError(coordinates.estimates(node.state), node.deviance)
 
 
@@ -276,7 +278,7 @@ def solve_limit(
         if abs(height - wanted) < LIMIT_ZETA:
             # where the profile is flat the last step may lead anywhere
             return float(trial if a <= trial <= b else at)
-        if width <= 1e-13 * max(abs(at), abs(near.coordinate)):
+        if width <= LIMIT_WIDTH * max(abs(at), abs(near.coordinate)):
             return float(at)
         at = trial if a < trial < b else 0.5 * (a + b)
     return float(at)

@@ -9,7 +9,13 @@ from scipy import linalg
 
 from mixedext.engine.search.trust_region import TrustRegion
 from mixedext.inference.profile.coordinates import Coordinates, State
-from mixedext.limits import PATH_DECREMENT
+from mixedext.limits import (
+    DEVIANCE_ROUNDING,
+    LEAST_UNIT,
+    PATH_DECREMENT,
+    SAME_MINIMUM,
+    SMALLEST_PIVOT,
+)
 
 __all__ = [
     "RestrictedMinimum",
@@ -24,7 +30,7 @@ PROMISING = 300.0
 ASTRAY = 0.3
 # and if what is left of the fall, foreseen with this share of error for a fall of 1, does
 # not reach below it by more than rounding.
-FORESIGHT, SAME = 2.0, 1e-6
+FORESIGHT = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +76,7 @@ class Descent(TrustRegion):
     """
 
     first_radius, most_steps = 2.0, 60
-    least_unit = 1e-10
+    least_unit = LEAST_UNIT
 
     def __init__(
         self,
@@ -143,7 +149,7 @@ class Descent(TrustRegion):
         return out
 
     def rounding(self, state):
-        return 1e-13 * (abs(state.value) + self.coordinates.model.joint.nobs)
+        return DEVIANCE_ROUNDING * (abs(state.value) + self.coordinates.model.joint.nobs)
 
     def check_convergence(self):
         """Whether the next step is so short that it is taken without being computed.
@@ -163,7 +169,7 @@ class Descent(TrustRegion):
         """Whether the Newton step goes to the known minimum, or cannot get below it."""
         decrement, root = self.decrement, self.model.root
         most = 0.5 * decrement * (1 + FORESIGHT * np.sqrt(decrement))
-        if self.state.value - most > known.deviance - SAME:
+        if self.state.value - most > known.deviance - SAME_MINIMUM:
             return True
         there = known.state.z * self.coordinates.signs(known.state.z, self.x)
         away = (there - self.x)[self.at] / self.model.unit
@@ -236,7 +242,7 @@ def lower_minimum(
         found = Descent(coordinates, tolerance, known).solve(z)
     except np.linalg.LinAlgError:  # a start that rounding rejects
         return None
-    if found is None or found[0].value - found[2] > known.deviance - SAME:
+    if found is None or found[0].value - found[2] > known.deviance - SAME_MINIMUM:
         return None
     return _with_path(coordinates, *found)
 
@@ -256,7 +262,7 @@ def _with_path(coordinates, state, step, gain):
         unit = 1 / np.sqrt(np.maximum(np.abs(own.diagonal()), 1e-300))
         scaled = own * np.multiply.outer(unit, unit)
         root, info = linalg.lapack.dpotrf(scaled, lower=1)
-        if not info and root.diagonal().min() > 1e-5:
+        if not info and root.diagonal().min() > SMALLEST_PIVOT:
             tangent[free] = -unit * linalg.lapack.dpotrs(root, cross * unit, lower=1)[0]
             bend = bend + cross @ tangent[free]
     moved = State(state.z + step, state.value - gain, state.gradient, hessian, state.inner)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
-from mixedext.limits import COVARIANCE_OUTSIDE
+from mixedext.limits import COVARIANCE_OUTSIDE, COVARIANCE_RANK
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["covariance_is_nested"]
@@ -65,7 +65,7 @@ def covariance_is_nested(
     size = np.sqrt(np.diag(gram))
     gram /= np.outer(size, size)
     inner, cross = gram[split:, split:], gram[split:, :split]
-    fitted = np.linalg.lstsq(inner, cross, rcond=1e-10)[0]
+    fitted = np.linalg.lstsq(inner, cross, rcond=COVARIANCE_RANK)[0]
     # relative to the matrix itself: the diagonal of the gram is 1
     distance = (
         1 - 2 * (cross * fitted).sum(axis=0) + (fitted * (inner @ fitted)).sum(axis=0)

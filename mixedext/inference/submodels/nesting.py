@@ -11,6 +11,7 @@ from mixedext.exceptions import BoundaryWarning, DesignError, NestingWarning
 from mixedext.fitted import Fitted, HasFitted, Model, has_rows, need_rows
 from mixedext.inference.submodels.covariance_nesting import covariance_is_nested
 from mixedext.inference.submodels.row_basis import RowBasis
+from mixedext.limits import SAME_WEIGHTS
 
 __all__ = [
     "check_same_data",
@@ -69,7 +70,7 @@ def check_same_rows(model: Any, first: Model, name: str, first_name: str) -> Non
         np.ones(n) if w is None else np.asarray(w, float)
         for w in map(_weights, (model, first))
     )
-    if not np.allclose(own, their, rtol=1e-12, atol=0.0):
+    if not np.allclose(own, their, rtol=SAME_WEIGHTS, atol=0.0):
         raise ValueError(f"{there} their weights differ")
 
 

@@ -30,6 +30,7 @@ from mixedext.engine.threads import blas_threads
 from mixedext.inference.variances.component_spectrum import Spectrum
 from mixedext.inference.variances.quadratic_forms import positive_probability
 from mixedext.kernels.laws import chi_squared, spectral_supremum
+from mixedext.limits import MASS_ERROR, SAME_PENALTY
 
 __all__ = ["NullLaw", "null_statistics", "rlrsim_grid"]
 
@@ -45,8 +46,8 @@ STEP, RESOLVED = 0.4, 8.0
 FAR, FARTHEST = 3.0, 36.0
 # Logarithms of ratios between which thresholds are looked for, and points of the grid.
 LOWEST, HIGHEST, POINTS = -12.0, 12.0, 49
-# Shares of the w_s by which the mass at zero is corrected, and the error that is sought.
-FEW_SHARES, MANY_SHARES, MASS_ERROR = 400, 10_000, 3e-4
+# Shares of the w_s by which the mass at zero is corrected, and most of them.
+FEW_SHARES, MANY_SHARES = 400, 10_000
 # Nodes of the integral over the fixed effects' part.
 NODES = 96
 # Shares by which it is decided how often each node is drawn.
@@ -237,7 +238,7 @@ class NullLaw:
         return (
             self.has_one_eigenvalue
             and len(values) == 1
-            and abs(values[0] - self.spectrum.values[0]) < 1e-9
+            and abs(values[0] - self.spectrum.values[0]) < SAME_PENALTY
         )
 
     def simulate(self, n: int, rng: np.random.Generator, grid: Any = None) -> np.ndarray:

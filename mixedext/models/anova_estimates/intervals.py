@@ -20,6 +20,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from mixedext.inference.variances.interval_numbers import satterthwaite_limits
+from mixedext.limits import RATIO_ACCURACY
 from mixedext.models.anova_estimates.estimates import AnovaTable, OneFactor
 
 __all__ = ["Interval", "factor_interval", "ratio_interval", "residual_interval"]
@@ -64,7 +65,11 @@ def _ratio_at(factor: OneFactor, square: float) -> float:
     while factor.at_ratio(upper) > square:
         upper *= 8
     return optimize.brentq(
-        lambda ratio: factor.at_ratio(ratio) - square, 0.0, upper, xtol=1e-300, rtol=1e-13
+        lambda ratio: factor.at_ratio(ratio) - square,
+        0.0,
+        upper,
+        xtol=1e-300,
+        rtol=RATIO_ACCURACY,
     )
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from mixedext.arguments import confidence
 from mixedext.exceptions import FormulaError
 from mixedext.inference.submodels.fixed_terms import fixed_terms
+from mixedext.limits import WEIGHT_ONE
 from mixedext.models.anova_estimates.estimates import AnovaTable, anova_table, f_test
 from mixedext.models.anova_estimates.intervals import (
     factor_interval,
@@ -230,7 +231,7 @@ class AnovaEstimates:
         text = ""
         for i in order:
             size = abs(weights[i])
-            one = abs(size - 1) < 1e-9
+            one = abs(size - 1) < WEIGHT_ONE
             sign = "-" if weights[i] < 0 else "+"
             text += f" {sign} " + (names[i] if one else f"{size:.4g} * {names[i]}")
         return text.removeprefix(" + ").strip()

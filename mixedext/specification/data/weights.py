@@ -7,11 +7,9 @@ import warnings
 import numpy as np
 
 from mixedext.exceptions import WeightsWarning, user_stacklevel
+from mixedext.limits import WEIGHT_DECADES
 
 __all__ = ["check_weights"]
-
-# Weights that span more than this many powers of ten get a warning.
-WEIGHT_DECADES = 12
 
 
 def check_weights(weights: np.ndarray) -> None:

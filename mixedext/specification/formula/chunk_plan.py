@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.exceptions import FormulaError
+from mixedext.limits import SAME_COLUMN
 from mixedext.specification.data.columns import as_frame
 from mixedext.specification.data.labels import level_index
 from mixedext.specification.data.missing import check_missing
@@ -321,7 +322,7 @@ def _same_values(one, other) -> bool:
         one[0] == other[0]
         and shapes[0] == shapes[1]
         and all(
-            np.allclose(a, b, rtol=1e-9, atol=0.0)
+            np.allclose(a, b, rtol=SAME_COLUMN, atol=0.0)
             for a, b in zip(one[1], other[1], strict=True)
         )
         and all((a == b).all() for a, b in zip(one[2], other[2], strict=True))
