@@ -88,16 +88,4 @@ class CovarianceForms:
 
     def curved(self, vectors) -> np.ndarray:
         """v'B_r N B_s v, (n_gamma, n_gamma)."""
-        factored, blocks = self.factored, self.factored.blocks
-        count = factored.gamma_slices[-1].stop
-        lead = np.zeros((*blocks.lead_gram.shape[:2], count))
-        tail = np.zeros((blocks.tail_size, count))
-        for i, (v, e) in enumerate(zip(vectors, self.basis, strict=True)):
-            number, columns = factored.place[i]
-            w = np.einsum("lb,rab->lar", v, e)
-            if number == 0:
-                lead[:, columns, factored.gamma_slices[i]] = w
-            else:
-                rows = blocks.tail_columns(number - 1)[:, columns]
-                tail[rows, factored.gamma_slices[i]] = w
-        return factored.factor.project(lead, tail)
+        return self.factored.factor.project(*self.factored.by_gamma(vectors))

@@ -341,13 +341,12 @@ class _FactorJoint(_JointDeviance):
         self.objective = FactorDeviance(design.blocks, design.structures, False)
 
     def _factored(self, gamma):
-        parts, start = [], 0
-        for s in self.structures:
-            own = gamma[start : start + s.n_gamma]
-            parts.append(s.theta(nearest_relative_root(s, s.covariance(own))))
-            start += s.n_gamma
-        theta = np.concatenate(parts)
         objective = self.objective
+        parts = [
+            s.theta(nearest_relative_root(s, s.covariance(gamma[at])))
+            for s, at in zip(self.structures, objective.gamma_slices, strict=True)
+        ]
+        theta = np.concatenate(parts)
         if not np.isfinite(objective.value(theta)):
             raise np.linalg.LinAlgError("V is not positive definite")
         fixed = np.array(objective.fixed)

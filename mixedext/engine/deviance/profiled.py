@@ -8,7 +8,7 @@ at rms 1, X replaced by an orthonormal basis, y by its scaled residual.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -324,14 +324,17 @@ class FactorDeviance(ProfiledDeviance):
             self.factor.update(self._factor_lams(theta), floor=True)
         f, scale = self.factor, self.dof / self.factor.residual_square
         whitened, residual = self._residual_response()
+        vectors = [
+            self.by_term(i, residual[0][..., None], residual[1][..., None])[..., 0]
+            for i in range(len(self.structures))
+        ]
         scores = []
-        weights = self._weights(residual)
+        weights = self.by_gamma(vectors)
         curvature = f.estimate_curvature() if rough else f.curvature
         for i, s in enumerate(self.structures):
             number, columns = self.place[i]
             score = curvature[number][columns, columns].copy()
-            v = self.by_term(i, residual[0][..., None], residual[1][..., None])[..., 0]
-            score -= scale * (v.T @ v)
+            score -= scale * (vectors[i].T @ vectors[i])
             if self.reml:
                 x = self.by_term(i, *whitened)
                 x = x.transpose(1, 0, 2).reshape(s.k, -1)
@@ -349,15 +352,14 @@ class FactorDeviance(ProfiledDeviance):
         hessian += jacobian.T @ information @ jacobian
         return Derivatives(gradient, hessian, scores, information)
 
-    def _weights(self, residual):
-        """Vectors w_r = E_r Z'P0 y, one for each element of gamma, as (lead, tail)."""
+    def by_gamma(self, vectors: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """(I kron E_r) v for each element of gamma, as (lead, tail); v by term, (L, k)."""
         b = self.blocks
         count = self.gamma_slices[-1].stop
         lead = np.zeros((*b.lead_gram.shape[:2], count))
         tail = np.zeros((b.tail_size, count))
-        for i, s in enumerate(self.structures):
+        for i, (s, v) in enumerate(zip(self.structures, vectors, strict=True)):
             number, columns = self.place[i]
-            v = self.by_term(i, residual[0][..., None], residual[1][..., None])[..., 0]
             if s.k == 1:
                 w = v[:, :, None]
             else:
