@@ -104,6 +104,21 @@ class Blocks:
         """Rows of factor ``number`` out of a (lead, tail) pair, (L, K, columns)."""
         return lead if number == 0 else tail[self.tail_columns(number - 1)]
 
+    def level_grams(self, number: int) -> np.ndarray:
+        """Z_l'Z_l of the levels of factor ``number``, (L, K, K)."""
+        if number == 0:
+            return self.lead_gram
+        at = self.tail_columns(number - 1)
+        i, j = np.broadcast_arrays(at[:, :, None], at[:, None, :])
+        if self.pattern is None:
+            return self.tail_gram[i, j]
+        position = self.pattern.locate(np.maximum(i, j).ravel(), np.minimum(i, j).ravel())
+        return self.tail_gram[position].reshape(i.shape)
+
+    def level_crosses(self, number: int) -> np.ndarray:
+        """Z_l'[X y] of the levels of factor ``number``, (L, K, P)."""
+        return self.by_level(number, self.lead_cross, self.tail_cross)
+
     def multiply_tail_gram(self, b: np.ndarray) -> np.ndarray:
         """Z_tail'Z_tail b, (m, columns)."""
         return self.multiply_on_pattern(self.tail_gram, b)

@@ -44,18 +44,8 @@ class LevelStructure:
 
     def _products(self, number):
         """Z_l'Z_l and Z_l'X of every level, columns of Z as in the model."""
-        b, layout = self.blocks, self.blocks.factors[number]
-        if number == 0:
-            gram, cross = b.lead_gram, b.lead_cross
-        else:
-            columns = b.tail_columns(number - 1)
-            i, j = np.broadcast_arrays(columns[:, :, None], columns[:, None, :])
-            if b.pattern is None:
-                gram = b.tail_gram[i, j]
-            else:
-                at = b.pattern.locate(np.maximum(i, j).ravel(), np.minimum(i, j).ravel())
-                gram = b.tail_gram[at].reshape(i.shape)
-            cross = b.tail_cross[columns]
+        layout = self.blocks.factors[number]
+        gram, cross = self.blocks.level_grams(number), self.blocks.level_crosses(number)
         change = np.zeros((layout.width, layout.width))
         for term, at in zip(layout.terms, layout.slices, strict=True):
             change[at, at] = self.design.transforms[term]

@@ -112,7 +112,9 @@ class SeveralMoments:
                     both = pairs[f, g].reshape(own.shape[1], other.shape[1])
                     at = np.ix_(number == f, number == g)
                     system[at] = own @ both @ other.T
-        grams, crosses = _gram_sums(blocks), _crosses(blocks)
+        every = range(len(bases))
+        grams = [blocks.level_grams(f).sum(axis=0) for f in every]
+        crosses = [blocks.level_crosses(f) for f in every]
         if rank:
             system[:count, :count] += _projection(blocks, bases, crosses, rank)
         for r, e in enumerate(e for b in bases for e in b):
@@ -267,30 +269,6 @@ def _pair_numbers(width):
     first, second = np.broadcast_arrays(first, second)
     square = width * width
     return pair, (first.reshape(square, square), second.reshape(square, square))
-
-
-def _tail_grams(blocks, f):
-    """Z_l'Z_l of the levels of tail factor f, (L, K, K)."""
-    at = blocks.tail_columns(f)
-    if blocks.pattern is None:
-        return blocks.tail_gram[at[:, :, None], at[:, None, :]]
-    i, j = np.broadcast_arrays(at[:, :, None], at[:, None, :])
-    position = blocks.pattern.locate(np.maximum(i, j).ravel(), np.minimum(i, j).ravel())
-    return blocks.tail_gram[position].reshape(i.shape)
-
-
-def _gram_sums(blocks):
-    """sum_l Z_l'Z_l of every grouping factor."""
-    tail = [_tail_grams(blocks, f).sum(axis=0) for f in range(len(blocks.factors) - 1)]
-    return [blocks.lead_gram.sum(axis=0), *tail]
-
-
-def _crosses(blocks):
-    """Z_l'[X y] of every grouping factor, (L, K, P)."""
-    tail = [
-        blocks.tail_cross[blocks.tail_columns(f)] for f in range(len(blocks.factors) - 1)
-    ]
-    return [blocks.lead_cross, *tail]
 
 
 def _pair_sums(blocks):
