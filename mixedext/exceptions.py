@@ -3,6 +3,7 @@
 Statsmodels' own classes are used, or inherited from, where it has one.
 """
 
+import os
 import sys
 from pathlib import Path
 from types import FrameType
@@ -36,7 +37,8 @@ __all__ = [
 ]
 
 
-_PACKAGE = str(Path(__file__).parent)
+# With the separator: a folder beside it may have a name that begins like its own.
+_PACKAGE = f"{Path(__file__).parent}{os.sep}"
 
 
 def user_stacklevel() -> int:
