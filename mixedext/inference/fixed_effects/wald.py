@@ -180,7 +180,8 @@ def t_test(
     ------
     ValueError
         If the width of the matrix is wrong, a column that was dropped is used, or
-        ``df_method`` does not go with the covariance of the results.
+        ``df_method`` does not go with the covariance of the results, or is given for
+        variance parameters or for another covariance.
 
     Examples
     --------
@@ -253,6 +254,11 @@ def wald_test(
     ContrastResults
         With F tests also the attribute ``scaling``, the factor on the Wald F.
 
+    Raises
+    ------
+    ValueError
+        As for ``t_test``.
+
     Warns
     -----
     ValueWarning
@@ -278,7 +284,7 @@ def wald_test(
         rank, df = found.df_num, found.df_denom
         statistic, scaling = found.statistic, found.scaling
     else:
-        _refuse_df_method(df_method, "given")
+        _refuse_df_method(df_method, cov_p if invcov is None else invcov)
         difference = rows @ np.nan_to_num(packed_params(fitted)) - values
         inverse, rank = _inverse_covariance(fitted, rows, cov_p, invcov)
         statistic = float(difference @ inverse @ difference) / max(rank, 1)
@@ -322,6 +328,11 @@ def f_test(
     Returns
     -------
     ContrastResults
+
+    Raises
+    ------
+    ValueError
+        As for ``t_test``.
 
     Examples
     --------
