@@ -105,8 +105,7 @@ def fixed_effects_inference(
     [178.0, 178.0]
     """
     fitted = results.fitted
-    tests = chosen_tests(fitted, df_method, True if df_method is not None else None)
-    fixed = fitted.fixed
+    tests, fixed = chosen_tests(fitted, df_method), fitted.fixed
     se = fixed.full(np.sqrt(np.diag(tests.covariance)))
     df = fixed.full(tests.df(np.eye(fixed.rank)))
     estimate = fixed.estimate
@@ -124,8 +123,7 @@ def df_held(results: HasFitted, df_method: str | None = None) -> tuple[str, ...]
     df_method : str, optional
         The results' own method if None; empty for methods that hold nothing.
     """
-    tests = chosen_tests(results.fitted, df_method, True if df_method is not None else None)
-    return tuple(getattr(tests, "held", ()))
+    return tuple(getattr(chosen_tests(results.fitted, df_method), "held", ()))
 
 
 @once
@@ -543,7 +541,6 @@ def _is_fixed(fitted, rows):
 
 
 def _tests_for(fitted, rows, df_method, use_t):
-    use_t = True if df_method is not None else use_t
     return chosen_tests(fitted, df_method, use_t), rows[:, fitted.fixed.kept]
 
 
