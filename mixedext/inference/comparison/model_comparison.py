@@ -211,5 +211,5 @@ def compare_satterthwaite_test(results: HasFitted, restricted: Any) -> ModelTest
 
 def _model_test(fitted: Fitted, restricted: Any, method: str) -> ModelTest:
     rows, values = restriction(fitted, restricted)
-    test = chosen_tests(fitted, method, True).f_test(rows, values)
+    test = chosen_tests(fitted, method).f_test(rows, values)
     return ModelTest.of(test, method)

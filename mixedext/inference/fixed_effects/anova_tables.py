@@ -125,7 +125,7 @@ def held_notes(fitted: Fitted, df_method: str | None) -> tuple[str, ...]:
 
 def term_tests(fitted: Fitted, df_method: str | None) -> tuple[FixedTests, str]:
     """Tests by a method, that of the fit if None, and what to say of its df."""
-    tests = chosen_tests(fitted, df_method, True if df_method is not None else None)
+    tests = chosen_tests(fitted, df_method)
     said = df_description(fitted, df_method)
     if fitted.settings.cov_type != "nonrobust":
         said = f"{said}, covariance: {fitted.settings.cov_type}"

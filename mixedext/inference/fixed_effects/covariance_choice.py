@@ -276,6 +276,16 @@ def chosen_tests(
 ) -> FixedTests:
     """Tests by the covariance chosen; degrees of freedom by default as chosen, too.
 
+    Parameters
+    ----------
+    fitted : Fitted
+        The fit, with its settings.
+    df_method : str, optional
+        Method for the degrees of freedom.
+    use_t : bool, optional
+        Where no method is given: t and F, or normal and chi-squared laws; as chosen if
+        None.
+
     Raises
     ------
     ValueError

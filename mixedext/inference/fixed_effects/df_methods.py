@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from mixedext.engine.fit import Fit
-from mixedext.limits import CONTRADICTION, HYPOTHESIS_RANK, LIKE_UNITS
+from mixedext.limits import CONTRADICTION, HYPOTHESIS_RANK, LIKE_UNITS, ROW_ROUNDING
 from mixedext.tables.statistical_tests import TestResult
 
 __all__ = [
@@ -234,6 +234,10 @@ def independent_rows(
     values = np.broadcast_to(np.asarray(values, float), len(rows))
     # on the scale of standard errors, so that units do not matter
     size = np.sqrt((root**2).sum(axis=1))
+    known = size == 0  # coefficients that are held; beside them rounding is nothing
+    if known.any():
+        least = ROW_ROUNDING * np.abs(rows[:, known]).max(axis=1, keepdims=True)
+        rows = np.where(np.abs(rows) > least, rows, 0.0)
     length = np.sqrt(((rows * size) ** 2).sum(axis=1))
     length = np.where(length > 0, length, 1.0)
     scaled, shifts = rows / length[:, None], values / length

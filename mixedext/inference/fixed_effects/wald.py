@@ -105,8 +105,7 @@ def fixed_effects_inference(
     [178.0, 178.0]
     """
     fitted = results.fitted
-    tests = chosen_tests(fitted, df_method, True if df_method is not None else None)
-    fixed = fitted.fixed
+    tests, fixed = chosen_tests(fitted, df_method), fitted.fixed
     se = fixed.full(np.sqrt(np.diag(tests.covariance)))
     df = fixed.full(tests.df(np.eye(fixed.rank)))
     estimate = fixed.estimate
@@ -124,8 +123,7 @@ def df_held(results: HasFitted, df_method: str | None = None) -> tuple[str, ...]
     df_method : str, optional
         The results' own method if None; empty for methods that hold nothing.
     """
-    tests = chosen_tests(results.fitted, df_method, True if df_method is not None else None)
-    return tuple(getattr(tests, "held", ()))
+    return tuple(getattr(chosen_tests(results.fitted, df_method), "held", ()))
 
 
 @once
@@ -180,7 +178,8 @@ def t_test(
     ------
     ValueError
         If the width of the matrix is wrong, a column that was dropped is used, or
-        ``df_method`` does not go with the covariance of the results.
+        ``df_method`` does not go with the covariance of the results, or is given for
+        variance parameters or for another covariance.
 
     Examples
     --------
@@ -253,6 +252,11 @@ def wald_test(
     ContrastResults
         With F tests also the attribute ``scaling``, the factor on the Wald F.
 
+    Raises
+    ------
+    ValueError
+        As for ``t_test``.
+
     Warns
     -----
     ValueWarning
@@ -278,7 +282,7 @@ def wald_test(
         rank, df = found.df_num, found.df_denom
         statistic, scaling = found.statistic, found.scaling
     else:
-        _refuse_df_method(df_method, "given")
+        _refuse_df_method(df_method, cov_p if invcov is None else invcov)
         difference = rows @ np.nan_to_num(packed_params(fitted)) - values
         inverse, rank = _inverse_covariance(fitted, rows, cov_p, invcov)
         statistic = float(difference @ inverse @ difference) / max(rank, 1)
@@ -322,6 +326,11 @@ def f_test(
     Returns
     -------
     ContrastResults
+
+    Raises
+    ------
+    ValueError
+        As for ``t_test``.
 
     Examples
     --------
@@ -532,7 +541,6 @@ def _is_fixed(fitted, rows):
 
 
 def _tests_for(fitted, rows, df_method, use_t):
-    use_t = True if df_method is not None else use_t
     return chosen_tests(fitted, df_method, use_t), rows[:, fitted.fixed.kept]
 
 

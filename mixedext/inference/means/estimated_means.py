@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import linalg
 
+from mixedext.algebra.roots import cholesky_if_definite
 from mixedext.arguments import confidence
 from mixedext.exceptions import FormulaError, NotEstimableError
 from mixedext.fitted import Fitted, HasFitted, once_a_fit
@@ -515,6 +517,18 @@ def _unit_rows(rows):
     return rows[length > 0] / length[length > 0, None]
 
 
+def _metric_root(context):
+    """A root of the covariance of the coefficients kept.
+
+    Where that is singular (few clusters, coefficients that are held) of (X'X)^-1.
+    """
+    factor = cholesky_if_definite(context.tests.inner)
+    if factor is not None:
+        return context.tests.root @ factor
+    r = context.fit.design.basis.r
+    return linalg.solve_triangular(r, np.eye(len(r)))
+
+
 def _confounded_rows(grid, tested, context):
     """Estimable differences among the grid's rows that are no sum of those tested."""
     if len(context.relations.dropped) == 0:
@@ -526,7 +540,7 @@ def _confounded_rows(grid, tested, context):
     part = context.relations.estimable_part(rows)[:, kept]
     done = np.vstack([np.zeros((0, len(kept))), *[t[:, kept] for t in tested]])
     # on the scale of standard errors; what is uncorrelated with the rows tested
-    root = context.tests.root @ np.linalg.cholesky(context.tests.inner)
+    root = _metric_root(context)
     part, done = (_unit_rows(own @ root) for own in (part, done))
     if len(done):
         _, sizes, right = np.linalg.svd(done, full_matrices=False)

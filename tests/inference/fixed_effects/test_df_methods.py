@@ -86,3 +86,35 @@ def test_dependent_rows_of_very_different_units(fit):
         found, plain = tests.f_test(rows), tests.f_test(np.eye(2))
         assert found.df_num == 2
         np.testing.assert_allclose(found.statistic, plain.statistic, rtol=1e-9)
+
+
+@pytest.mark.formula_engine
+def test_a_coefficient_held_at_zero_is_not_tested():
+    """The test of a factor is that of its other coefficient, for every type of rows."""
+    data = mx.datasets.oats.load().data
+    model = mx.mixedlm("yield ~ nitro + Variety + (1 | Block)", data)
+    held = model.exog_names.index("Variety[T.Marvellous]")
+    free = mx.MixedLMParams.from_components(
+        fe_params=np.arange(4) != held, cov_re=np.eye(1)
+    )
+    result = model.fit(free=free)
+    assert result.fe_params.iloc[held] == 0
+    want = (result.fe_params / result.bse_fe)["Variety[T.Victory]"] ** 2
+    for kind in ("I", "II", "III"):
+        row = result.anova(type=kind).loc["Variety"]
+        assert row["df_num"] == 1
+        np.testing.assert_allclose(row["statistic"], want, rtol=1e-9)
+    rows = np.eye(4)[[held, held + 1]]
+    rows[0] += 1e-16
+    found = fixed_tests(result.fitted.fit).f_test(rows)
+    assert found.df_num == 1
+    np.testing.assert_allclose(found.statistic, want, rtol=1e-9)
+
+
+def test_p_values_by_the_normal_law(fit):
+    """Of q combinations by chi-squared with q degrees of freedom."""
+    found = fixed_tests(fit).f_test(np.eye(2))
+    want = fit.coefficients @ np.linalg.solve(fit.covariance, fit.coefficients)
+    np.testing.assert_allclose(2 * found.statistic, want, rtol=1e-10)
+    near = fixed_tests(fit).f_test(np.eye(2), fit.coefficients - [10.0, 1.0])
+    np.testing.assert_allclose(near.pvalue, np.exp(-near.statistic), rtol=1e-10)

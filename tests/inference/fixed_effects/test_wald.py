@@ -135,6 +135,10 @@ def test_variance_parameters(result):
         result.t_test("g Var = 0", df_method="residual")
     with pytest.raises(ValueError, match="a covariance of your own"):
         result.f_test("x = 0", cov_p=np.eye(5), df_method="residual")
+    with pytest.raises(ValueError, match="not for variance parameters"):
+        result.f_test("g Var = 0", df_method="residual")
+    with pytest.raises(ValueError, match="a covariance of your own"):
+        result.f_test("x = 0", invcov=np.eye(1), df_method="residual")
 
 
 def test_given_covariances(result):

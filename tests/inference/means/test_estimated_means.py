@@ -727,6 +727,48 @@ def test_as_many_differences_are_confounded_wherever_a_covariate_lies(shift):
     assert table["df_num"].to_dict() == {"a": 2, "(confounded)": 1}
 
 
+def disconnected():
+    """Levels of a and b that share no cell: one difference of means belongs to neither."""
+    rng = np.random.default_rng(1)
+    a, b = np.array([(0, 1), (1, 1), (2, 0), (3, 2), (2, 2)]).repeat(20, axis=0).T
+    data = pd.DataFrame({"a": a.astype(str), "b": b.astype(str), "g": np.arange(100) % 4})
+    return data.assign(y=rng.normal(size=100) + data["g"] + a)
+
+
+@pytest.mark.filterwarnings("ignore::mixedext.api.RankDeficientWarning")
+@pytest.mark.parametrize("n_clusters", [2, 3, 4])
+def test_confounded_differences_with_few_clusters(n_clusters):
+    """The robust covariance is singular: then orthogonal by the columns of X alone."""
+    data = disconnected()
+    result = mx.mixedlm("y ~ a + b + (1 | g)", data).fit()
+    robust = result.get_robustcov_results("CR0", groups=data["g"] % n_clusters)
+    table = robust.joint_tests()
+    assert table.index.tolist() == ["a", "b", "(confounded)"]
+    kept = result.fitted.fixed.kept
+    x = result.model.exog[:, kept]
+    parts = [np.unique(x[own], axis=0) for own in (data["b"] == "1", data["b"] != "1")]
+    tested = np.vstack([np.diff(rows, axis=0) for rows in parts])
+    between = parts[0][0] - parts[1][0]
+    spread = tested @ np.linalg.inv(x.T @ x)
+    row = between - np.linalg.solve(spread @ tested.T, spread @ between) @ tested
+    covariance = np.asarray(robust.cov_params())[np.ix_(kept, kept)]
+    want = (row @ result.fe_params.to_numpy()[kept]) ** 2 / (row @ covariance @ row)
+    np.testing.assert_allclose(table.loc["(confounded)", "statistic"], want, rtol=1e-8)
+    assert table.loc["(confounded)", "df_num"] == 1
+
+
+@pytest.mark.filterwarnings("ignore::mixedext.api.RankDeficientWarning")
+def test_confounded_differences_with_a_coefficient_held():
+    """Its covariance is zero."""
+    model = mx.mixedlm("y ~ a + b + (1 | g)", disconnected())
+    fe_params = np.ones(model.k_fe)
+    fe_params[model.exog_names.index("a[T.3]")] = 0.0
+    free = mx.MixedLMParams.from_components(fe_params=fe_params, cov_re=np.eye(1))
+    table = model.fit(free=free).joint_tests()
+    assert table["df_num"].to_dict() == {"a": 2, "b": 1, "(confounded)": 1}
+    assert (table["statistic"] > 0).all()
+
+
 def test_level_is_one_less_alpha():
     result = results_of("factorial")
     ninety = result.emmeans("a", level=0.9)
