@@ -168,12 +168,13 @@ def _local_module(function: Any) -> ModuleType | None:
     file = getattr(module, "__file__", None)
     if module is None or file is None or module.__name__ == "__main__":
         return None  # by value as it is, or compiled
+    if module.__name__.partition(".")[0] == __name__.partition(".")[0]:
+        return None  # mixedext, which every worker needs
     installed = {
         sysconfig.get_path(k) for k in ("stdlib", "platstdlib", "purelib", "platlib")
     }
     parents = {str(parent) for parent in Path(file).resolve().parents}
-    here = str(Path(__file__).resolve().parents[1])
-    known = {str(Path(path).resolve()) for path in installed} | {here}
+    known = {str(Path(path).resolve()) for path in installed}
     return None if parents & known else module
 
 

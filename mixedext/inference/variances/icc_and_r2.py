@@ -218,7 +218,9 @@ def _fixed_variance(fitted: Fitted) -> float:
 
 
 def _gamma(fitted: Fitted) -> np.ndarray:
-    return _gamma_at(fitted.fit.design, fitted.fit.lams, fitted.scale)
+    """Elements of the covariances of all terms."""
+    parts = [structure.gamma(own) for _, structure, own in fitted.random.blocks()]
+    return np.concatenate([np.zeros(0), *parts])
 
 
 def _gamma_of(fitted: Fitted, group: str | None) -> np.ndarray:
@@ -251,7 +253,7 @@ def _variance_slopes(fitted: Fitted) -> tuple[np.ndarray, float]:
 
 
 def _gamma_at(design: Design, lams: Sequence[np.ndarray], scale: float) -> np.ndarray:
-    """Elements of the covariances of all terms."""
+    """The same of a refit."""
     pairs = zip(design.structures, lams, strict=True)
     parts = [s.gamma(scale * lam @ lam.T) for s, lam in pairs]
     return np.concatenate([np.zeros(0), *parts])

@@ -13,6 +13,7 @@ from operator import itemgetter
 import numpy as np
 import pytest
 
+import mixedext as mx
 from mixedext.inference.bootstrap.parallel import _by_value, _local_module, runner
 
 BLOCKS = [(3, "a"), (2, "b"), (1, "c")]
@@ -63,6 +64,7 @@ def test_work_for_a_cluster_needs_no_module_of_this_process(tmp_path, monkeypatc
     with pytest.raises(ImportError, match="on every worker"):
         pickle.loads(function)(by_reference, 21)
     assert _local_module(np.mean) is None
+    assert _local_module(mx.datasets.load) is None  # wherever mixedext lies
     assert _local_module(partial(_apply, np.mean)).__name__ == __name__
 
 

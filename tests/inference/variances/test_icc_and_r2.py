@@ -92,3 +92,14 @@ def test_icc_on_the_boundary():
     found = result.icc(ci="delta")
     assert found.estimate == pytest.approx(0, abs=1e-12)
     assert np.isnan(found.se)
+
+
+def test_shares_are_of_the_variances_shown():
+    """An L1 penalty leaves the covariances of a fit without it, beside another sigma^2."""
+    data = mx.datasets.sleepstudy.load().data
+    model = mx.mixedlm("Reaction ~ Days + (1 | Subject)", data)
+    result = model.fit_regularized(alpha=[0.0, 2000.0])
+    intercept, residual = result.var_corr["variance"]
+    np.testing.assert_allclose(result.icc(), intercept / (intercept + residual))
+    assert result.fe_params["Days"] == 0.0
+    np.testing.assert_allclose(result.r2_nakagawa, [0.0, result.icc()], atol=1e-15)
