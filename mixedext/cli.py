@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -63,8 +64,17 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     for message in caught:
         print(f"mixedext: warning: {message.message}", file=sys.stderr)
-    print(text)
+    _print(text)
     return 0 if result.converged else 1
+
+
+def _print(text):
+    """Print to a reader who may have had enough, such as ``head``."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # what is left in the buffer would be written at exit, and fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser():

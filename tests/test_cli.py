@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -94,6 +95,16 @@ def test_unreadable_files(tmp_path, capsys):
     for path in (empty, broken):
         assert main([SLEEP, "--data", str(path)]) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is no BrokenPipeError")
+def test_a_reader_who_has_had_enough(monkeypatch):
+    """As in ``| head``: no traceback, neither now nor when the rest is flushed."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as unread, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", unread)
+        assert main([SLEEP, "--data", "sleepstudy"]) == 0
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from statsmodels.tools.sm_exceptions import (
     ValueWarning,
 )
 
+from mixedext.arguments import check_reml
 from mixedext.engine.constrained.fit import fit_l1
 from mixedext.engine.constrained.objective import Penalties
 from mixedext.engine.deviance.given_covariances import IndefiniteError, Likelihood
@@ -435,8 +436,8 @@ def fit_regularized(
         )
     chosen = {name: fit_kwargs.pop(name, None) for name in _COVARIANCE}
     if covariance_name(chosen["cov_type"]) is None:
-        fit_kwargs["cov_type"], chosen["cov_type"] = chosen["cov_type"], None
-        chosen["use_t"] = None
+        fit_kwargs["cov_type"] = chosen["cov_type"]  # passed over, with its keywords
+        chosen["cov_type"] = chosen["cov_kwds"] = None
     whole = model.fit(**fit_kwargs).fitted
     fit = fit_l1(whole.fit, weights, ceps, ptol, maxit)
     options = {**whole.arguments.options, "method": method, "alpha": alpha}
@@ -492,8 +493,7 @@ def objective(model: Any, theta: Any, reml: bool = True) -> tuple[float, np.ndar
     >>> round(deviance, 4), gradient.shape
     (319.7924, (1,))
     """
-    if not isinstance(reml, bool | np.bool_):
-        raise ValueError(f"reml={reml!r}; use True (REML) or False (ML)")
+    check_reml(reml)
     theta = _check_theta(model, theta, "theta")
     objective = model._design.objective(reml)
     inner = model._design.inner_theta(theta)

@@ -192,10 +192,10 @@ class MixedLM(UpstreamMixedLM):
         self.aliases = {}
         self._init_keys = ["use_sqrt", "groups", "exog_re", "exog_vc", "terms"]
         self._init_keys += ["weights", "offset"]
-        self._data_attr.extend(
-            ["random_terms", "weights", "offset", "groups", "grouped", "data.frame"]
-        )
-        self._data_attr.append("data.main_term")
+        self._data_attr.extend(["random_terms", "weights", "offset", "groups", "grouped"])
+        self._data_attr.extend(["data.frame", "data.main_term"])
+        # of formulas statsmodels keeps these, from which it makes a specification again
+        self._data_attr.extend(["data.orig_endog", "data.orig_exog"])
         self._name_parameters()
 
     def _handle_data(self, endog, exog, missing, hasconst, **kwargs):

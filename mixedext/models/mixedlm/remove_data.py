@@ -31,4 +31,5 @@ def remove_data(results: Any) -> None:
             kwds["groups"] = None
     keep_grams(fitted)
     LikelihoodModelResults.remove_data(results)
+    vars(model.data).get("_cache", {}).pop("row_labels", None)
     forget_groups(model)

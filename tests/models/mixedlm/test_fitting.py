@@ -37,6 +37,16 @@ def test_warnings_point_at_the_caller(data):
     assert caught[0].filename == __file__
 
 
+@pytest.mark.parametrize("name", ["fit", "fit_regularized"])
+def test_an_unknown_covariance_is_passed_over_with_its_keywords(name, data):
+    """What is asked besides holds: t or normal laws."""
+    fit = getattr(mx.mixedlm(SLEEP, data), name)
+    with pytest.warns(FutureWarning, match="cov_type not used"):
+        result = fit(cov_type="hc3", cov_kwds={"maxlags": 2}, use_t=True)
+    assert result.cov_type == "nonrobust"
+    assert result.use_t
+
+
 def test_no_labels_stay_when_the_data_are_removed(data):
     result = mx.mixedlm(SLEEP, data).fit(
         cov_type="CR1", cov_kwds={"groups": data["Subject"].to_numpy()}

@@ -460,6 +460,29 @@ def test_nothing_of_the_length_of_the_data_stays(sleep):
             getattr(result, name)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {"formula": "Reaction ~ Days + (Days | Subject)", "weights": "w", "offset": "o"},
+        {"formula": "Reaction ~ Days", "groups": "Subject"},
+    ],
+)
+def test_what_is_kept_does_not_grow_with_the_rows(statement, sleep):
+    """Whatever was asked before; labels of rows are data, too."""
+    sizes = []
+    for times in (1, 50):
+        data = pd.concat([sleep] * times, ignore_index=True).assign(w=1.0, o=0.5)
+        data.index = [f"row {i}" for i in data.index]
+        result = mx.mixedlm(data=data, **statement).fit()
+        for name in ("fittedvalues", "resid", "random_effects_cov", "group_sizes"):
+            getattr(result, name)
+        str(result.summary()), result.emmeans("Days"), result.model.exog_li
+        result.remove_data()
+        assert result.model.data.row_labels is None
+        sizes.append(len(pickle.dumps(result)))
+    assert sizes[1] < sizes[0] + 2_000  # 9000 rows, of which a number has 8 bytes
+
+
 def test_prediction_from_a_series(sleep):
     data = sleep.assign(late=np.where(sleep["Days"] > 5, "yes", "no"))
     result = mx.mixedlm("Reaction ~ Days + late", data, groups="Subject").fit()

@@ -146,6 +146,9 @@ class PandasRowsData(_RowsData, PandasData):
     def orig_exog(self, exog):
         self.__dict__["orig_exog"] = exog
 
+    def _get_row_labels(self, arr):
+        return None if arr is None else super()._get_row_labels(arr)  # without rows
+
     def _convert_endog_exog(self, endog, exog=None):
         if isinstance(endog, pd.Series):  # numpy.asarray would take ten times as long
             endog = endog.to_numpy()
