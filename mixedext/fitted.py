@@ -418,6 +418,17 @@ class Fitted:
         The covariance of the parameters and the tests that were chosen.
     arguments : FitArguments
         How the fit was asked for.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> fitted = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit().fitted
+    >>> fitted.fixed.names, fitted.fixed.estimate.round(2)
+    (('Intercept', 'Days'), array([251.41,  10.47]))
+    >>> for block in fitted.random.blocks():
+    ...     print(block.term.group, block.covariance.diagonal().round(1))
+    Subject [612.1  35.1]
     """
 
     fit: Fit

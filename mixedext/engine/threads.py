@@ -60,6 +60,14 @@ def set_num_threads(n: int | None) -> None:
     Results do not depend on it, up to rounding.  Worker processes (joblib, dask,
     multiprocessing) always use one thread.  During a fit BLAS is held to one thread, to
     this number for large matrices.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> mx.set_num_threads(2)
+    >>> mx.get_num_threads()
+    2
+    >>> mx.set_num_threads(None)
     """
     global _chosen
     _chosen = None if n is None else _checked(n, "n")
@@ -73,6 +81,17 @@ def get_num_threads() -> int:
     int
         1 in worker processes; else what ``set_num_threads`` was given, or the environment
         variable ``MIXEDEXT_NUM_THREADS``, or 1.
+
+    Raises
+    ------
+    ValueError
+        If the variable holds no whole number of at least 1.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> mx.get_num_threads() >= 1
+    True
     """
     if _chosen is None and VARIABLE not in os.environ:
         return 1

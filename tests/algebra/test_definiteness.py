@@ -50,6 +50,9 @@ def test_nearest_semidefinite():
     assert same is CORRELATION
     rounded = np.ones((2, 2)) - 1e-16 * np.eye(2)
     assert nearest_semidefinite(rounded)[1]
+    for unit in (1e-15, 1e15):  # what is rounding is a share
+        assert nearest_semidefinite(unit * np.diag([1.0, -1e-13]))[1]
+        assert not nearest_semidefinite(unit * np.diag([1.0, -1e-11]))[1]
     nearest, unchanged = nearest_semidefinite(np.diag([2.0, -1.0]))
     assert not unchanged
     assert_allclose(nearest, np.diag([2.0, 0.0]), atol=1e-15)

@@ -44,6 +44,7 @@ def test_no_information_about_one():
     empty = np.diag([4.0, 0.0, 1.0])
     assert inverse_if_definite(empty) is None
     assert_allclose(generalized_inverse(empty)[0], np.diag([0.25, 0.0, 1.0]))
+    assert inverse_if_definite(np.diag([4.0, np.nan])) is None
 
 
 def test_no_parameters():
@@ -59,7 +60,7 @@ def test_stacks():
         assert_allclose(inverse, generalized_inverse(matrix)[0], rtol=1e-12)
 
 
-@pytest.mark.parametrize(("count", "k"), [(3, 4), (1, 4), (1, 210)])
+@pytest.mark.parametrize(("count", "k"), [(3, 4), (1, 4), (1, 210), (2, 210)])
 def test_inverses_of_definite(count, k):
     root = np.random.default_rng(2).normal(size=(count, k, k))
     stack = root @ root.transpose(0, 2, 1) + np.eye(k)

@@ -76,6 +76,14 @@ class Convergence:
         The optimizer that ended there.
     message : str
         The verdict in words, with advice where it is not clean.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.dyestuff.load().data
+    >>> verdict = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit().convergence
+    >>> bool(verdict), verdict.status
+    (True, 'interior')
     """
 
     status: str

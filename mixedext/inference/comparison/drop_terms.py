@@ -20,10 +20,8 @@ from mixedext.inference.comparison.criteria import (
 )
 from mixedext.inference.fixed_effects.anova_tables import (
     F_COLUMNS,
-    f_row,
-    held_notes,
+    f_table,
     term_hypotheses,
-    term_tests,
 )
 from mixedext.inference.fixed_effects.df_methods import df_method_name
 from mixedext.inference.fixed_effects.hypotheses import (
@@ -129,14 +127,9 @@ def _droppable(fitted: Fitted) -> tuple[list[FixedTerm], list[FixedTerm]]:
 
 def _drop1_f(fitted: Fitted, df_method: str | None) -> NotedTable:
     terms, droppable = _droppable(fitted)
-    tests, said = term_tests(fitted, df_method)
     hypothesis = _deletions(fitted, terms)
-    rows = {t.name: f_row(tests, hypothesis(t), fitted.scale) for t in droppable}
-    return NotedTable.of(
-        pd.DataFrame.from_dict(rows, orient="index", columns=F_COLUMNS),
-        f"Single term deletions, denominator df: {said}",
-        held_notes(fitted, df_method),
-    )
+    hypotheses = [(t, hypothesis(t)) for t in droppable]
+    return f_table(fitted, hypotheses, df_method, "Single term deletions")
 
 
 def _deletions(

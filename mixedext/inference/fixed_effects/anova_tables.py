@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,6 @@ from mixedext.inference.fixed_effects.hypotheses import (
     precision_root,
     sequential_hypotheses,
 )
-from mixedext.inference.fixed_effects.wald import df_held
 from mixedext.inference.submodels.fixed_terms import FixedTerm, fixed_terms, term_cells
 from mixedext.inference.submodels.nesting import row_basis
 from mixedext.tables.noted_table import NotedTable
@@ -29,10 +28,8 @@ __all__ = [
     "F_COLUMNS",
     "FRow",
     "anova",
-    "f_row",
-    "held_notes",
+    "f_table",
     "term_hypotheses",
-    "term_tests",
 ]
 
 
@@ -104,32 +101,9 @@ def anova(
             "for type II 'car'"
         )
     fitted = results.fitted
-    tests, said = term_tests(fitted, df_method)
-    rows = {
-        term.name: f_row(tests, hypothesis, fitted.scale)
-        for term, hypothesis in term_hypotheses(fitted, kind, like == "car")
-    }
-    roman = "I" * kind
-    return NotedTable.of(
-        pd.DataFrame.from_dict(rows, orient="index", columns=F_COLUMNS),
-        f"Type {roman} analysis of variance, denominator df: {said}",
-        held_notes(fitted, df_method),
-    )
-
-
-def held_notes(fitted: Fitted, df_method: str | None) -> tuple[str, ...]:
-    """What a method held at the boundary, as a note; none if it held nothing."""
-    held = df_held(fitted, df_method)
-    return (f"Held for the degrees of freedom: {'; '.join(held)}",) if held else ()
-
-
-def term_tests(fitted: Fitted, df_method: str | None) -> tuple[FixedTests, str]:
-    """Tests by a method, that of the fit if None, and what to say of its df."""
-    tests = chosen_tests(fitted, df_method)
-    said = df_description(fitted, df_method)
-    if fitted.settings.cov_type != "nonrobust":
-        said = f"{said}, covariance: {fitted.settings.cov_type}"
-    return tests, said
+    hypotheses = term_hypotheses(fitted, kind, like == "car")
+    title = f"Type {'I' * kind} analysis of variance"
+    return f_table(fitted, hypotheses, df_method, title)
 
 
 class FRow(NamedTuple):
@@ -146,7 +120,35 @@ class FRow(NamedTuple):
 F_COLUMNS = list(FRow._fields)
 
 
-def f_row(tests: FixedTests, rows: np.ndarray, scale: float) -> FRow:
+def f_table(
+    fitted: Fitted,
+    hypotheses: Iterable[tuple[FixedTerm, np.ndarray]],
+    df_method: str | None,
+    title: str,
+) -> NotedTable:
+    """F tests of hypotheses of terms, a row a term.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The fit.
+    hypotheses : iterable of tuple
+        Pairs of a term and its rows over the coefficients kept.
+    df_method : str or None
+        Denominator degrees of freedom; those of the fit if None.
+    title : str
+        What the tests are; the heading says also what they rest on.
+    """
+    tests = chosen_tests(fitted, df_method)
+    rows = {term.name: _f_row(tests, own, fitted.scale) for term, own in hypotheses}
+    heading = f"{title}, denominator df: {df_description(fitted, df_method)}"
+    if fitted.settings.cov_type != "nonrobust":
+        heading += f", covariance: {fitted.settings.cov_type}"
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=F_COLUMNS)
+    return NotedTable.of(frame, heading, tests.held_notes())
+
+
+def _f_row(tests: FixedTests, rows: np.ndarray, scale: float) -> FRow:
     """The row of one hypothesis; NaN for one without rows."""
     if not len(rows):
         nan = np.nan

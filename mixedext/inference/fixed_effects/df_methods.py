@@ -91,7 +91,11 @@ class FixedTests:
     ----------
     root, inner : ndarray
         The covariance of the coefficients kept is root inner root', (rank, rank) each.
+    held : tuple of str
+        Variance parameters that the method holds on the boundary.
     """
+
+    held: tuple[str, ...] = ()
 
     def __init__(self, fit: Fit, inner: np.ndarray | None = None):
         self.fit = fit
@@ -115,6 +119,11 @@ class FixedTests:
             none = rows[:, unknown].any(axis=1)
             spread[none] = spread[:, none] = np.nan
         return spread
+
+    def held_notes(self) -> list[str]:
+        """What is held, as a note of a table; none if nothing is."""
+        held = "; ".join(self.held)
+        return [f"Held for the degrees of freedom: {held}"] if held else []
 
     def df(self, rows: Any) -> np.ndarray:
         """Degrees of freedom of each row of combinations, (m,)."""

@@ -44,8 +44,6 @@ class KenwardRoger(FixedTests):
     root, inner : ndarray
         The adjusted covariance Phi_A of the coefficients kept is root inner root',
         (rank, rank) each.
-    held : tuple of str
-        Empty: no parameter is held.
     variance_covariance : ndarray
         W, twice the inverse of 2 E.
 
@@ -80,7 +78,6 @@ class KenwardRoger(FixedTests):
                 "likelihood; fit again with fit(reml=True), or use "
                 "df_method='satterthwaite'"
             )
-        self.held: tuple[str, ...] = ()
         info = variance_information(fit)
         self._first = info.on_fixed
         # E^-1 = 2 (2 E)^-1

@@ -123,7 +123,7 @@ def df_held(results: HasFitted, df_method: str | None = None) -> tuple[str, ...]
     df_method : str, optional
         The results' own method if None; empty for methods that hold nothing.
     """
-    return tuple(getattr(chosen_tests(results.fitted, df_method), "held", ()))
+    return chosen_tests(results.fitted, df_method).held
 
 
 @once

@@ -54,11 +54,7 @@ class Context:
 
     def df_notes(self) -> list[str]:
         """What is said of the degrees of freedom."""
-        notes = [f"Degrees of freedom: {self.df_method}"]
-        held = getattr(self.tests, "held", ())
-        if held:
-            notes.append(f"Held for the degrees of freedom: {'; '.join(held)}")
-        return notes
+        return [f"Degrees of freedom: {self.df_method}", *self.tests.held_notes()]
 
     def shown(self, kind: str, values: np.ndarray) -> np.ndarray:
         """Estimates or limits as they are shown: ratios and responses transformed back.

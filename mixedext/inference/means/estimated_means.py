@@ -22,7 +22,7 @@ from mixedext.inference.fixed_effects.covariance_choice import (
 from mixedext.inference.fixed_effects.df_methods import df_method_name
 from mixedext.inference.means.back_transform import response_transform
 from mixedext.inference.means.context import Context
-from mixedext.inference.means.linear_combinations import joint_test, linear_estimates
+from mixedext.inference.means.linear_combinations import joint_test
 from mixedext.inference.means.linear_functions import MarginalMeans
 from mixedext.inference.means.reference_grid import Grid, ReferenceGrid
 from mixedext.limits import LINEAR_COLUMN, NOT_ESTIMABLE, ROW_ROUNDING
@@ -31,7 +31,6 @@ from mixedext.tables.noted_table import NotedTable
 __all__ = ["emmeans", "emtrends", "joint_tests", "keep_grid", "reference_grid"]
 
 WEIGHTS = ("equal", "proportional", "outer", "cells", "flat")
-TYPES = ("link", "response")
 # The normal law, where the results have another method.
 NO_DF = ("normal", "z")
 # Step of difference quotients, as a share of the covariate's range.
@@ -133,15 +132,13 @@ def emmeans(
     reference = _grid_of(fitted)
     names, by = _read_specs(specs, by)
     level = confidence(alpha, level)
-    if type not in TYPES:
-        raise ValueError(f"type={type!r}; use one of 'link', 'response'")
     reference.check_names([*names, *by], "specs and by")
     levels = reference.levels_at(at, _rows_for_functions(fitted))
     grid = reference.grid(levels)
     shown = reference.with_parents([*names, *by])
     labels, rows, shift, notes = _average(reference, grid, shown, by, weights)
     context = _linear_context(fitted, df_method, bias_adjust, sigma)
-    estimates = linear_estimates(rows, shift, context.fit, context.tests, context.relations)
+    estimates = context.estimates(rows, shift)
     return MarginalMeans(
         context, labels, by, estimates, level=level, type=type, notes=notes
     )
@@ -211,7 +208,7 @@ def emtrends(
     labels, rows, shift, notes = _average(reference, grid, shown, by, weights)
     notes.insert(0, f"Slopes of {var}")
     context = _linear_context(fitted, df_method, False, None)
-    estimates = linear_estimates(rows, shift, context.fit, context.tests, context.relations)
+    estimates = context.estimates(rows, shift)
     return MarginalMeans(
         context, labels, by, estimates, level=level, notes=notes, trend=var
     )
@@ -244,6 +241,11 @@ def joint_tests(
         and df_lost, how many degrees of freedom cannot be estimated, if any are.  What
         can be estimated but belongs to no term alone is the row "(confounded)".
 
+    Raises
+    ------
+    ValueError
+        If a variable is not one of the fixed effects, or the model has no formula.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -256,7 +258,6 @@ def joint_tests(
     reference = _grid_of(fitted)
     _, by = _read_specs([], by)
     reference.check_names(by, "by")
-    at = {} if at is None else dict(at)
     levels = reference.levels_at(at, _rows_for_functions(fitted), spread=1.0)
     context = _linear_context(fitted, df_method, False, None)
     records: list[dict[str, Any]] = []
@@ -340,10 +341,7 @@ def _average(reference, grid, shown, by, weights):
     over = [n for n, v in grid.levels.items() if n not in shown and len(v) > 1]
     size = _weights_of_rows(reference, grid, shown, over, weights)
     order = [n for n in shown if n not in by] + list(by)
-    place, stride = np.zeros(len(grid.codes), int), 1
-    for name in order:
-        place += stride * grid.codes[name].to_numpy()
-        stride *= len(grid.levels[name])
+    place = grid.places(order)
     found, first, group = np.unique(place, return_index=True, return_inverse=True)
     total = np.bincount(group, size)
     with np.errstate(invalid="ignore"):
@@ -405,11 +403,7 @@ def _given_weights(grid, over, weights):
         )
     if not np.isfinite(given).all() or (given < 0).any() or not given.any():
         raise ValueError("weights must be finite, not negative, and not all zero")
-    place, stride = np.zeros(len(grid.codes), int), 1
-    for name in over:
-        place += stride * grid.codes[name].to_numpy()
-        stride *= len(grid.levels[name])
-    return given[place]
+    return given[grid.places(over)]
 
 
 def _slopes(reference, grid, var, span, delta):

@@ -1,8 +1,7 @@
-"""Linear combinations of the fixed effects: estimability, estimates, joint tests.
+"""Linear combinations of the fixed effects: estimates and joint tests.
 
 Combinations are rows over all columns of the fixed part, those included that the fit
-dropped because they depend on others.  A combination l'b is estimable if and only if l
-lies in the row space of X (Searle 1971, Linear Models, 5.4).
+dropped; which can be estimated says ``fixed_effects.estimability``.
 """
 
 from __future__ import annotations

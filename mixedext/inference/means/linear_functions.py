@@ -71,6 +71,8 @@ class LinearFunctions:
         sizes: list[int] | None,
         pairs: bool,
     ):
+        if type not in ("link", "response"):
+            raise ValueError(f"type={type!r}; use one of 'link', 'response'")
         self.by, self.level, self.type, self.adjust = list(by), level, type, adjust
         self._context, self._labels, self._estimates = context, labels, estimates
         self._notes, self._sizes, self._pairs = list(notes), sizes, pairs
@@ -413,8 +415,6 @@ class LinearFunctions:
                 f"{', '.join(self._labels.columns)}"
             )
         level = self._level(alpha, level)
-        if type is not None and type not in ("link", "response"):
-            raise ValueError(f"type={type!r}; use one of 'link', 'response'")
         inner = [n for n in self._labels.columns if n not in by]
         own = self._estimates
         column = "contrast" if "contrast" not in by else "contrast of contrasts"

@@ -92,6 +92,14 @@ class Grid:
             {n: self.levels[n].take(self.codes[n].to_numpy()[rows]).array for n in names}
         )
 
+    def places(self, names: Sequence[str]) -> np.ndarray:
+        """Number of each row's combination of predictors, the first varying fastest."""
+        place, stride = np.zeros(len(self.codes), int), 1
+        for name in names:
+            place += stride * self.codes[name].to_numpy()
+            stride *= len(self.levels[name])
+        return place
+
 
 class ReferenceGrid:
     """What estimated means need to know of a model and its rows.

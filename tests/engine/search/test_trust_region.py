@@ -144,6 +144,33 @@ def test_rounding_error_is_the_end():
     assert len(search.seen) < 12
 
 
+@pytest.mark.parametrize(
+    ("slope", "share", "radius"),
+    [
+        (0.8, 0.6, 2.0),
+        (0.8, 0.4, 1.0),
+        (0.8, -0.1, 0.2),
+        (1.6, 0.1, 2.0),
+        (1.6, -0.1, 0.25),
+    ],
+)
+def test_the_radius_after_a_step(slope, share, radius):
+    """The fall is a share of what is foreseen; a step of 1.6 is cut to the radius, 1."""
+
+    def function(x):
+        foreseen = slope * x[0] - 0.5 * x[0] ** 2
+        return Point(-share * foreseen, np.array([-slope]), np.eye(1))
+
+    search = Search(function)
+    search.setup(np.zeros(1))
+    search.update()
+    search.inner_solve()
+    search.try_step()
+    np.testing.assert_allclose(search.seen[1:], [[min(slope, 1.0)]])
+    assert search.radius == pytest.approx(radius)
+    assert search.n_steps == (share > 0)
+
+
 def test_as_many_steps_as_are_allowed():
     search = Search(rosenbrock)
     search.most_steps = 3

@@ -49,7 +49,13 @@ def test_variances_are_squares():
         found.conf_int().loc["sigma"] ** 2,
         rtol=1e-3,
     )
+    correlation = "cor Intercept.Days|Subject"
+    np.testing.assert_array_equal(
+        squares.replicates[correlation], found.replicates[correlation]
+    )
+    assert squares.estimate[correlation] == found.estimate[correlation]
     assert f"sd{name}" in found.replicates  # the first is what it was
+    assert squares.as_variances().estimate.equals(squares.estimate)
 
 
 def test_fixed_effects_may_have_any_name():

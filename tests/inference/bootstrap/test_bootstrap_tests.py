@@ -57,15 +57,17 @@ def test_published_statistics():
     assert test.table.loc["LRT", "pvalue"] == pytest.approx(0.1090, abs=5e-5)
 
 
-@pytest.mark.parametrize("kind", ["fixed", "slope", "crossed"])
+@pytest.mark.parametrize("kind", ["fixed", "slope", "crossed", "linear"])
 def test_draws_are_differences_of_fresh_fits(kind, monkeypatch):
     data = mx.datasets.sleepstudy.load().data
     data["half"] = np.arange(180) % 2
     data["o"] = np.linspace(0, 50, 180)
+    data["w"] = np.random.default_rng(0).uniform(0.5, 2.0, 180)
     formulas = {
         "fixed": ("1 + (Days | Subject)", "Days + (Days | Subject)"),
         "slope": ("Days + (1 | Subject)", "Days + (Days | Subject)"),
         "crossed": ("1 + (1 | Subject)", "Days + (1 | Subject) + (1 | half)"),
+        "linear": ("Days", "Days + (1 | Subject)"),
     }[kind]
     seen = []
     from mixedext.inference.bootstrap import bootstrap_tests
@@ -78,17 +80,19 @@ def test_draws_are_differences_of_fresh_fits(kind, monkeypatch):
         return y
 
     monkeypatch.setattr(bootstrap_tests, "simulated_rows", spy)
-    models = [mx.mixedlm(f"Reaction ~ {f}", data, offset="o") for f in formulas]
-    small, large = [m.fit(reml=kind == "slope") for m in models]
+    options = {"offset": "o", "weights": "w"}
+    models = [mx.mixedlm(f"Reaction ~ {f}", data, **options) for f in formulas]
+    reml = kind in ("slope", "linear")
+    small, large = [m.fit(reml=reml) for m in models]
     test = mx.bootstrap_test(large, small, 12, rng=3)
-    assert test.reml == (kind == "slope")
+    assert test.reml == reml
     (y,) = seen
     for r in range(12):
         new = data.assign(Reaction=y[:, r] + data["o"])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             fits = [
-                mx.mixedlm(f"Reaction ~ {f}", new, offset="o").fit(reml=test.reml)
+                mx.mixedlm(f"Reaction ~ {f}", new, **options).fit(reml=test.reml)
                 for f in formulas
             ]
         want = max(2 * (fits[1].llf - fits[0].llf), 0.0)
@@ -148,14 +152,15 @@ def test_what_cannot_be_tested_is_refused():
         mx.bootstrap_test(slopes, other, 10, rng=0)
 
 
-def test_replicates_that_fail_are_said_and_count(monkeypatch):
+@pytest.mark.parametrize("which", ["small", "large"])
+def test_replicates_that_fail_are_said_and_count(which, monkeypatch):
     from mixedext.inference.bootstrap import bootstrap_tests
 
     fitted = bootstrap_tests._fits
 
     def some_fail(model, held, y, reml):
         llf, sound, singular = fitted(model, held, y, reml)
-        if model.random_terms:
+        if bool(model.random_terms) == (which == "large"):
             sound[::10] = False
         return llf, sound, singular
 

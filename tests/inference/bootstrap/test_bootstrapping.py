@@ -131,6 +131,13 @@ def test_simulated_responses_have_the_moments_of_the_model(kind, conditional):
     assert result.model.fit_many(y.iloc[:, :3]).n_failed == 0
 
 
+def test_simulated_responses_have_the_labels_of_the_rows():
+    data = frame().set_index(np.arange(200, 320))
+    data.loc[203, "x"] = np.nan
+    result = mx.mixedlm("y ~ x + (1 | g)", data, missing="drop").fit()
+    assert list(result.simulate(rng=0).index) == list(data.index.drop(203))
+
+
 def test_rows_and_sufficient_statistics_give_one_law():
     """Replicates by rows, with Python between, against those drawn as statistics."""
     result = fitted("weighted")
@@ -164,6 +171,28 @@ METHODS = {
 def run(result, method, **options):
     name = "parametric" if method == "conditional" else method
     return getattr(result, f"bootstrap_{name}")(rng=9, **METHODS[method], **options)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_offset_is_no_part_of_the_response(method):
+    """The same draws beside the offset and beside none, of responses less it."""
+    data = frame()
+    less = data.assign(y=data["y"] - data["o"])
+    one = mx.mixedlm("y ~ x + (1 | g)", data, weights="w", offset="o").fit()
+    other = mx.mixedlm("y ~ x + (1 | g)", less, weights="w").fit()
+    for statistic in (None, lambda r: r.llf):
+        found, want = (run(r, method, n=20, statistic=statistic) for r in (one, other))
+        np.testing.assert_allclose(found.llf, want.llf, rtol=1e-8)
+        np.testing.assert_allclose(found.replicates["x"], want.replicates["x"], rtol=1e-6)
+
+
+def test_refits_by_the_other_criterion():
+    """Of the same responses: without random effects the variances differ by the divisor."""
+    result = fitted("linear")
+    by_reml = result.simulate_refits(4, rng=1)
+    by_ml = result.simulate_refits(4, rng=1, reml=False)
+    assert (by_reml.reml, by_ml.reml) == (True, False)
+    np.testing.assert_allclose(by_reml.scale / by_ml.scale, 120 / 118, rtol=1e-12)
 
 
 @pytest.mark.slow
@@ -342,7 +371,7 @@ def test_too_few_levels_for_the_residual_bootstrap():
 
 def test_fixed_effects_that_a_replicate_lacks_are_failures():
     data = frame().assign(rare=lambda d: (d["g"] == 3).astype(float))
-    result = mx.mixedlm("y ~ x + rare + (1 | g)", data).fit()
+    result = mx.mixedlm("y ~ rare + x + (1 | g)", data).fit()
     with pytest.warns(mx.BootstrapWarning, match="replicates failed"):
         bootstrap = result.bootstrap_cases(60, rng=0)
     lost = bootstrap.replicates["rare"].isna()
@@ -351,6 +380,26 @@ def test_fixed_effects_that_a_replicate_lacks_are_failures():
     assert bootstrap.failures.iloc[0] == "not estimable: rare"
     assert (bootstrap.table["n"] == 60 - lost.sum()).all()
     assert len(bootstrap.replicates) == 60
+    # the others stand where they belong
+    with pytest.warns(mx.BootstrapWarning, match="replicates failed"):
+        seen = result.bootstrap_cases(60, lambda r: r.fe_params["x"], rng=0)
+    np.testing.assert_array_equal(seen.replicates["statistic"], seen.replicates["x"])
+    np.testing.assert_allclose(seen.replicates["x"], bootstrap.replicates["x"], rtol=1e-8)
+
+
+def test_fits_that_are_refused_are_failures():
+    """Replicates of the one level without residuals have a constant response."""
+    g = np.repeat([0, 1], 8)
+    y = np.where(g == 0, 5.0, np.random.default_rng(1).normal(size=16))
+    result = mx.mixedlm("y ~ 1 + (1 | g)", pd.DataFrame({"y": y, "g": g})).fit()
+    for statistic in (None, lambda r: r.scale):
+        with pytest.warns(mx.BootstrapWarning, match="replicates failed"):
+            bootstrap = result.bootstrap_cases(40, statistic, rng=0)
+        refused = bootstrap.replicates["sigma"].isna()
+        assert 2 < refused.sum() < 20
+        np.testing.assert_array_equal(bootstrap.failures.index, np.flatnonzero(refused))
+        assert bootstrap.failures.str.startswith("DesignError: the response").all()
+        assert (bootstrap.table["n"] == 40 - refused.sum()).all()
 
 
 def test_errors_of_a_statistic_are_failures():
@@ -500,7 +549,7 @@ def test_what_was_held_stays_held_in_refits(kind, how):
 
 def test_an_l1_penalty_is_refused():
     model = fitted("slopes").model
-    result = model.fit_regularized(alpha=[0.0, 2.0])
+    result = model.fit_regularized(alpha=[0.0, 200.0])
     for method in ("parametric", "residual", "cases"):
         with pytest.raises(ValueError, match="L1 penalty"):
             getattr(result, f"bootstrap_{method}")(5)

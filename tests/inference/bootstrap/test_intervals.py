@@ -72,7 +72,14 @@ def test_parameters_are_those_of_each_covariance(structure):
         if structure == "unstructured":
             want = covariance[2, 1] / (sd[1] * sd[2])
             assert got["cor x1.x2|g"][r] == pytest.approx(want)
-            assert "sd x0|g.2" in got  # the second term of the same names
+            # the second term, of the same names
+            lam = other.structure.lam(theta[r, width:])
+            covariance = scale[r] * lam @ lam.T
+            sd = np.sqrt(np.diag(covariance))
+            assert got["sd x0|g.2"][r] == pytest.approx(sd[0])
+            assert got["sd x1|g.2"][r] == pytest.approx(sd[1])
+            want = covariance[1, 0] / (sd[0] * sd[1])
+            assert got["cor x0.x1|g.2"][r] == pytest.approx(want)
     np.testing.assert_allclose(got["sigma"], np.sqrt(scale))
 
 

@@ -29,6 +29,16 @@ def test_reflated_effects_have_the_covariance(rank):
         np.testing.assert_allclose(out / size, centred @ a / size, atol=1e-9)
 
 
+def test_the_factors_are_in_the_order_of_the_effects():
+    """Whichever pivot of the covariance is taken first: M L^-1 depends on the order."""
+    covariance = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.3], [0.0, 0.3, 1.0]])
+    effects = np.random.default_rng(5).normal(size=(40, 3))
+    centred = effects - effects.mean(axis=0)
+    lower = np.linalg.cholesky(centred.T @ centred / 40)
+    want = centred @ (np.linalg.cholesky(covariance) @ np.linalg.inv(lower)).T
+    np.testing.assert_allclose(reflated(effects, covariance), want, atol=1e-12)
+
+
 def test_no_lapack_turns_reflated_effects(monkeypatch):
     """Of a singular covariance with equal eigenvalues, and one that follows from others."""
     rng = np.random.default_rng(3)

@@ -139,6 +139,21 @@ def test_matrices_of_statsmodels(formula, crossed, data, engine, monkeypatch):
 
 
 @needs_statsmodels_15
+@pytest.mark.parametrize("telling", ["the poorest", "the richest", "the last"])
+def test_a_group_that_does_not_tell_the_columns_apart(telling, monkeypatch):
+    """formulaic writes x before x:z; where z is one the first group cannot show that."""
+    monkeypatch.setattr(statsmodels.formula.options, "formula_engine", "formulaic")
+    rng = np.random.default_rng(6)
+    labels = {0: "ab", 1: "ab", 2: "a", 3: "abc", 4: "ab"}
+    data = pd.DataFrame({"y": rng.normal(size=40), "x": rng.normal(size=40)})
+    data["g"] = np.repeat(np.arange(5), 8)
+    data["k"] = [labels[g][i % len(labels[g])] for i, g in enumerate(data["g"])]
+    group = {"the poorest": 2, "the richest": 3, "the last": 4}[telling]
+    data["z"] = np.where(data["g"] == group, 3.0, 1.0)
+    assert_same(*both(data, "0 + x:z + x + C(k)", "g"))
+
+
+@needs_statsmodels_15
 @pytest.mark.parametrize("formula", ["0 + cat", "0 + C(k):x", "C(k)"])
 def test_sparse_matrices(formula, data):
     want, got = both(data, formula, "g", use_sparse=True)

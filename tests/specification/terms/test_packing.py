@@ -20,6 +20,8 @@ def term(k, structure="unstructured", group="g"):
 
 LAYOUTS = {
     "one": ([term(3)], None, ()),
+    # of four columns the orders by rows and by columns are not each other's inverse
+    "four columns": ([term(4), term(1, group="a")], None, ()),
     "groups with components": ([term(2), term(2, "identity", "a"), term(1)], 0, (1, 2)),
     "several correlated": ([term(2, group="a"), term(1, group="b"), term(3)], None, ()),
     "no cov_re": ([term(1, group="a"), term(1, group="b")], None, ()),
@@ -107,6 +109,44 @@ def test_root_of_singular_covariances():
         packed = layout.pack(terms, [covariance])
         root = layout.square_root(terms, packed)
         np.testing.assert_allclose(layout.square(terms, root), packed, atol=1e-14)
+
+
+@pytest.mark.parametrize("outside", [[0], [2], [0, 2], []])
+def test_nearest_of_each_block(outside):
+    """Blocks of cov_re by themselves, and whether any of them was changed."""
+    terms, layout = layout_of("several correlated")
+    covariances = covariances_of(terms, 3)
+    want = list(covariances)
+    for i in outside:
+        value, vector = np.linalg.eigh(covariances[i])
+        covariances[i] = (vector * np.r_[-0.1, value[1:]]) @ vector.T
+        want[i] = (vector * np.r_[0.0, value[1:]]) @ vector.T
+    found, unchanged = layout.nearest(terms, layout.pack(terms, covariances))
+    assert unchanged == (not outside)
+    np.testing.assert_allclose(found, layout.pack(terms, want), rtol=1e-12, atol=1e-13)
+    negative = [covariances[0], -covariances[1], covariances[2]]
+    found, unchanged = layout.nearest(terms, layout.pack(terms, negative))
+    assert not unchanged
+    want[1] = np.zeros((1, 1))
+    np.testing.assert_allclose(found, layout.pack(terms, want), rtol=1e-12, atol=1e-13)
+
+
+def test_inverse_of_cov_re():
+    """Also of close effects in unlike units; of a singular one along what varies."""
+    terms, layout = layout_of("several correlated")
+    size = np.array([1e-4, 1e4])
+    close = np.array([[1.0, 1 - 1e-6], [1 - 1e-6, 1.0]])
+    covariances = covariances_of(terms, 3)
+    covariances[0] = close * np.outer(size, size)
+    packed = layout.pack(terms, covariances)
+    cov_re, inverse = layout.cov_re_and_inverse(terms, packed)
+    np.testing.assert_array_equal(cov_re, layout.cov_re(covariances))
+    own = np.array([[1.0, 1e-6 - 1], [1e-6 - 1, 1.0]]) / (2e-6 - 1e-12)
+    np.testing.assert_allclose(inverse[:2, :2], own / np.outer(size, size), rtol=1e-9)
+    np.testing.assert_allclose(inverse[2:, 2:], np.linalg.inv(covariances[2]), rtol=1e-9)
+    covariances[0] = np.ones((2, 2))
+    _, inverse = layout.cov_re_and_inverse(terms, layout.pack(terms, covariances))
+    np.testing.assert_allclose(inverse[:2, :2], np.full((2, 2), 0.25), rtol=1e-9)
 
 
 def test_errors_name_what_is_wrong():

@@ -124,6 +124,18 @@ def test_uncorrelated_columns_may_be_many():
     check_terms([RandomTerm([1, 1, 2, 2], z, structure="diagonal")], 4)
 
 
+def test_one_level_is_enough_for_columns_of_one_variance():
+    """The columns are the draws, as those of a spline; one column alone is one draw."""
+    z = np.arange(8.0).reshape(4, 2)
+    check_terms([RandomTerm([1] * 4, z, structure="identity")], 4)
+    for one in (
+        RandomTerm([1] * 4, z, structure="diagonal"),
+        RandomTerm([1] * 4, z[:, :1], structure="identity"),
+    ):
+        with pytest.raises(DesignError, match="1 level; a variance"):
+            check_terms([one], 4)
+
+
 @pytest.mark.parametrize("name", ["unstructured", "diagonal", "identity"])
 def test_other_columns(name):
     z = np.arange(12.0).reshape(4, 3)
