@@ -161,6 +161,12 @@ class ProfiledDeviance:
         """The blocked Cholesky factor, where there is one."""
         raise NotImplementedError("sums over levels are no factor")
 
+    def factor_at(self, theta: ArrayLike) -> Factor:
+        """The blocked factor of the cross-products at ``theta``, where this stands."""
+        factor = Factor(self.blocks)
+        factor.update(self._factor_lams(theta))
+        return factor
+
     def effects(self) -> tuple[np.ndarray, np.ndarray]:
         """Conditional modes given beta as (lead, tail), (L, K) and (m,)."""
         raise NotImplementedError
@@ -221,6 +227,9 @@ class FactorDeviance(ProfiledDeviance):
             theta, self._ahead = self._ahead, None
             self._factor.update(self._factor_lams(theta), True)
         return self._factor
+
+    def factor_at(self, theta: ArrayLike) -> Factor:
+        return self.factor
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))

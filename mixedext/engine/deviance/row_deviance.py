@@ -31,7 +31,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from mixedext.algebra.roots import principal_root
-from mixedext.engine.deviance.profiled import FactorDeviance
+from mixedext.engine.deviance.profiled import FactorDeviance, ProfiledDeviance
 from mixedext.engine.factor.factor import Factor, Response
 from mixedext.engine.factor.tail import DenseTail
 from mixedext.engine.rows.blocks import Blocks
@@ -341,6 +341,9 @@ class RowDeviance(FactorDeviance):
     @cached_property
     def function(self) -> PythonFunction:
         return PythonFunction(self)
+
+    def factor_at(self, theta: ArrayLike) -> Factor:
+        return ProfiledDeviance.factor_at(self, theta)  # of which rows need not be known
 
     def stand_at(self, theta: ArrayLike) -> None:
         """The search leaves the factor where it has ended."""

@@ -20,7 +20,7 @@ from mixedext.engine.rows.blocks import Blocks
 from mixedext.kernels.factor import lead
 from mixedext.limits import ROOT_FLOOR, ROOT_INVERTIBLE
 
-__all__ = ["Factor", "Response"]
+__all__ = ["Factor", "Response", "Solution"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +37,23 @@ class Response:
 
     response: tuple[np.ndarray, np.ndarray]
     effect: tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Solution(Response):
+    """What ``Factor.respond`` gives for vectors z, as (leading part, tail part).
+
+    Attributes
+    ----------
+    response : tuple of ndarray
+        (I + N Sigma)^-1 z, N = Z'Z.
+    effect : tuple of ndarray
+        Lam C Lam'z.
+    square : ndarray
+        z'Lam C Lam'z, (R,).
+    """
+
+    square: np.ndarray
 
 
 class Factor:
@@ -141,30 +158,56 @@ class Factor:
     @cached_property
     def response(self) -> Response:
         """Z'V0^-1 [X y] and Lam C Lam'Z'[X y]."""
+        return self._respond(self.blocks.lead_cross, self.tail.cross, self.tail_solved)
+
+    def respond(self, lead_cross: np.ndarray, tail_cross: np.ndarray) -> Solution:
+        """(I + N Sigma)^-1 z and Lam C Lam'z for vectors z over all random effects.
+
+        Parameters
+        ----------
+        lead_cross : ndarray
+            The leading factor's part, (L, K, R).
+        tail_cross : ndarray
+            The tail's, (m, R).
+        """
         b, tail = self.blocks, self.tail
-        unscaled = self.tail_solved.copy()
+        solved = np.matmul(self.half.transpose(0, 2, 1), lead_cross)
+        reduced = np.array(tail_cross, order="C")
+        if len(b.link_index):
+            lead.reduce_cross(b.link_pointers, b.link_index, tail.scaled, solved, reduced)
+        tail_solved = tail.lam_times(reduced, transpose=True)
+        tail.solve(tail_solved)
+        square = np.einsum("lar,lar->r", solved, solved)
+        square += np.einsum("mr,mr->r", tail_solved, tail_solved)
+        found = self._respond(np.ascontiguousarray(lead_cross), reduced, tail_solved)
+        return Solution(found.response, found.effect, square)
+
+    def _respond(self, lead_cross, reduced, tail_solved):
+        """From Z'b, that of the tail with the lead eliminated, and L22^-1 Lam2'(that)."""
+        b, tail = self.blocks, self.tail
+        unscaled = tail_solved.copy()
         tail.solve(unscaled, transpose=True)
         tail_effect = tail.lam_times(unscaled)
-        tail_response = self._tail_response(unscaled, tail_effect)
-        lead_response = np.empty_like(b.lead_cross)
-        lead_effect = np.empty_like(b.lead_cross)
+        tail_response = self._tail_response(reduced, unscaled, tail_effect)
+        lead_response = np.empty_like(lead_cross)
+        lead_effect = np.empty_like(lead_cross)
         lead.lead_response(
             self._shrinkage[0],
             self.half,
             tail.links,
             b.link_value,
-            b.lead_cross,
+            lead_cross,
             tail_effect,
             lead_response,
             lead_effect,
         )
         return Response((lead_response, tail_response), (lead_effect, tail_effect))
 
-    def _tail_response(self, unscaled, effect):
+    def _tail_response(self, reduced, unscaled, effect):
         # Lam'Z'V0^-1 = C Lam'Z', so dividing by Lam' loses nothing where lam is well
         # conditioned; elsewhere take off the tail's share of what is to be explained.
         if not all(_invertible(size) for _, size in self.roots):
-            return self.tail.cross - self.tail.multiply_reduced(effect)
+            return reduced - self.tail.multiply_reduced(effect)
         out = np.empty_like(unscaled)
         for f, (vector, size) in enumerate(self.roots):
             at = self.blocks.tail_columns(f)
@@ -194,6 +237,41 @@ class Factor:
 
     def project(self, lead_weight: np.ndarray, tail_weight: np.ndarray) -> np.ndarray:
         """w'Z'V0^-1 Z w for vectors w given as (L, K, R) and (m, R): (R, R)."""
+        image, tail_image, solved, reduced = self._images(lead_weight, tail_weight)
+        count = lead_weight.shape[2]
+        flat = [a.reshape(-1, count) for a in (lead_weight, image, solved)]
+        return (
+            flat[0].T @ flat[1]
+            + tail_weight.T @ tail_image
+            - flat[2].T @ flat[2]
+            - reduced.T @ reduced
+        )
+
+    def project_each(
+        self, lead_weight: np.ndarray, tail_weight: np.ndarray, n_sets: int
+    ) -> np.ndarray:
+        """w'Z'V0^-1 Z w for S sets of R vectors, (L, K, R S) and (m, R S): (S, R, R).
+
+        Vectors of one set stand S columns apart.
+        """
+        image, tail_image, solved, reduced = self._images(lead_weight, tail_weight)
+        count = lead_weight.shape[2]
+        shape = -1, count // n_sets, n_sets
+        own, its, half = (
+            a.reshape(shape) for a in (lead_weight, image, solved)
+        )
+        tail, tail_its, tail_half = (
+            a.reshape(shape) for a in (tail_weight, tail_image, reduced)
+        )
+        return (
+            np.einsum("qrs,qts->srt", own, its)
+            + np.einsum("qrs,qts->srt", tail, tail_its)
+            - np.einsum("qrs,qts->srt", half, half)
+            - np.einsum("qrs,qts->srt", tail_half, tail_half)
+        )
+
+    def _images(self, lead_weight, tail_weight):
+        """Z'Z w as (lead, tail), and its forward substitution."""
         b = self.blocks
         image = np.empty_like(lead_weight)
         solved = np.empty_like(lead_weight)
@@ -213,14 +291,7 @@ class Factor:
         )
         reduced = self.tail.lam_times(tail_image - eliminated, transpose=True)
         self.tail.solve(reduced)
-        count = lead_weight.shape[2]
-        flat = [a.reshape(-1, count) for a in (lead_weight, image, solved)]
-        return (
-            flat[0].T @ flat[1]
-            + tail_weight.T @ tail_image
-            - flat[2].T @ flat[2]
-            - reduced.T @ reduced
-        )
+        return image, tail_image, solved, reduced
 
     def conditional_covariance(self, number: int) -> np.ndarray:
         """Level blocks of Lam C Lam' for one grouping factor, (L, K, K)."""
