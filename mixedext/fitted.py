@@ -72,6 +72,8 @@ class Model(Protocol):
         statsmodels' record of the data: ``frame``, ``row_labels``, ``param_names``.
     formula, fixed_formula, offset_formulas, namespace, aliases
         How a formula has stated the model; only of models that one has stated.
+    recipes : tuple of TermRecipe or None
+        How a formula has stated each random term; None where not all of them.
     source, plan : ChunkSource or None, ChunkPlan
         Where rows in chunks come from, and how a formula is evaluated on each.
     use_sqrt : bool
@@ -115,6 +117,7 @@ class Model(Protocol):
     offset_formulas: Any
     namespace: Any
     aliases: Any
+    recipes: Any
 
     _design: Design
     _group_codes: Any

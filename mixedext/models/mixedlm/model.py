@@ -185,7 +185,7 @@ class MixedLM(UpstreamMixedLM):
         self.random_terms = frame.terms
         self.weights, self.offset = frame.weights, frame.offset
         self.nobs = self.n_totobs = nobs
-        self.namespace, self.offset_formulas = {}, ()
+        self.namespace, self.offset_formulas, self.recipes = {}, (), None
         first = 0 if main_term is None else 1
         self.main_term = main_term
         self.components = tuple(range(first, first + len(self.component_columns)))
@@ -342,6 +342,8 @@ class MixedLM(UpstreamMixedLM):
         model = make(frame.endog, exog, *args, **given, **kwargs)
         model.data.frame = frame.data
         model._remember_formula(formula, frame)
+        if given["groups"] is not frame.grouped or given["terms"] != frame.bar_terms:
+            model.recipes = None  # terms that no formula says are known by their names
         return model
 
     def _remember_formula(self, formula, frame):
@@ -349,6 +351,7 @@ class MixedLM(UpstreamMixedLM):
         self.fixed_formula = frame.fixed_formula
         self.namespace = frame.namespace
         self.offset_formulas = frame.offset_formulas
+        self.recipes = frame.recipes
         self.aliases = frame.aliases
 
     from_chunks = classmethod(from_chunks.from_chunks)

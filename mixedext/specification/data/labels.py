@@ -62,6 +62,11 @@ class ProductLevels:
         return ProductLevels(first, second, present[pick])
 
     @property
+    def parts(self) -> tuple[Levels, Levels, np.ndarray]:
+        """Levels of both factors, and the combinations that occur, as given."""
+        return self._parts
+
+    @property
     def combinations(self) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the two factors' levels in each combination that occurs."""
         _, second, present = self._parts

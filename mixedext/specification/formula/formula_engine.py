@@ -35,6 +35,7 @@ __all__ = [
     "offset_column",
     "series_as_frame",
     "spec_of_types",
+    "used_columns",
 ]
 
 
@@ -107,6 +108,7 @@ class FormulaEngine:
         self.aliases = {c: a for c, a in known.items() if c in data}
         self.factors: dict[str | tuple[str, ...], tuple[np.ndarray, Levels]] = {}
         self.made: dict[tuple, np.ndarray] = {}  # by the key of a PlainColumn
+        self.specs: dict[str, Any] = {}  # of columns of random terms, by their formula
         # The data win over names of the caller; kept, these would stand in for columns
         # that new data lack.
         self.namespace = {n: v for n, v in namespace.items() if n not in self.columns}
@@ -321,7 +323,7 @@ def offset_column(engine: FormulaEngine, expression: str) -> np.ndarray:
     return matrix[:, 0]
 
 
-def _used_columns(data, texts):
+def used_columns(data: pd.DataFrame, texts: Iterable[str]) -> pd.DataFrame:
     """The columns of a frame that formulas name, with plain dtypes."""
     used = set().union(*(names_in(text) for text in texts))
     columns = [c for c in data.columns if isinstance(c, str) and c in used]
@@ -357,7 +359,7 @@ def spec_of_types(
 
 
 def _spec(fixed_formula, data, namespace, aliases, manager):
-    columns = _used_columns(data, [fixed_formula])
+    columns = used_columns(data, [fixed_formula])
     engine = FormulaEngine(columns, namespace, aliases=aliases, manager=manager)
     engine.matrices(fixed_formula)
     return engine.manager.spec
@@ -473,7 +475,7 @@ def new_fixed_columns(
     """
     frame = data_frame(data)
     texts = [fixed_formula.split("~", 1)[1], *offset_formulas]
-    used = _used_columns(frame, texts)
+    used = used_columns(frame, texts)
     absent = _lacks_category(used)
     used = used[~absent] if absent.any() else used
     known = [*frame.columns, *index_levels(frame, used.columns)]

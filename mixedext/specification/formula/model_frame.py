@@ -43,6 +43,7 @@ from mixedext.specification.formula.plain_formula import (
     plain_columns,
     plain_response,
 )
+from mixedext.specification.formula.term_recipe import TermRecipe
 from mixedext.specification.formula.vc_formula import formula_columns
 from mixedext.specification.terms.grouped import Grouped, grouped_of, sorted_factor
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
@@ -80,6 +81,8 @@ class ModelFrame:
         Names that the formula engine knows columns by whose own are not Python's.
     grouped : Grouped or None
         The terms that ``groups``, ``re_formula`` and ``vc_formula`` say.
+    recipes : tuple of TermRecipe
+        What was written of each of the terms.
     """
 
     endog: pd.Series
@@ -95,6 +98,7 @@ class ModelFrame:
     namespace: dict = field(repr=False)
     aliases: dict[str, str] = field(repr=False)
     grouped: Grouped | None
+    recipes: tuple[TermRecipe, ...] = ()
 
     @property
     def groups(self) -> np.ndarray | None:
@@ -268,7 +272,24 @@ def model_frame(
         namespace=engine.namespace,
         aliases=engine.aliases,
         grouped=grouped,
+        recipes=tuple(_recipes(engine, split.bars, groups, grouped, re_formula, vc_formula)),
     )
+
+
+def _recipes(engine, bars, groups, grouped, re_formula, vc_formula):
+    """What was written of each random term, in the order of the terms."""
+    if grouped is not None:
+        by_name = isinstance(groups[0] if isinstance(groups, list) else groups, str)
+        atoms = (f"`{grouped.name}`",) if by_name else None
+        if grouped.main is not None:
+            text = "1" if re_formula is None else _right_side(re_formula)
+            yield TermRecipe(grouped.name, text, atoms, spec=engine.specs.get(text))
+        texts = {str(name): text for name, text in vc_formula.items()}
+        for component in grouped.components:
+            yield TermRecipe(grouped.name, texts[component.name], atoms, component.name)
+    for bar in bars:
+        spec = engine.specs.get(bar.columns)
+        yield TermRecipe(bar.group, bar.columns, bar.factors, spec=spec)
 
 
 def _subset(frame, subset):
@@ -309,13 +330,18 @@ def _plain_sides(engine, split, fixed_formula):
         column.write(table[:, j])
         engine.made[column.key] = table[:, j]
     exog = ColumnTable(table, endog.index, names)
-    used = [n for n in engine.series if n in names_in(fixed_formula)]
-    types = column_types(engine.series, used, engine.factors)
-    spec = DeferredSpec(
-        spec_of_types, fixed_formula, types, engine.aliases, engine.manager.engine
-    )
+    spec = _deferred_spec(engine, fixed_formula)
     of_data = all(len(column.parts) < 2 for column in columns)
     return endog, exog, spec, of_data
+
+
+def _deferred_spec(engine, formula):
+    """The specification of a plain formula, of which types and levels are enough."""
+    used = [n for n in engine.series if n in names_in(formula)]
+    types = column_types(engine.series, used, engine.factors)
+    return DeferredSpec(
+        spec_of_types, formula, types, engine.aliases, engine.manager.engine
+    )
 
 
 def _engine_sides(engine, split, fixed_formula):
@@ -428,12 +454,14 @@ def _columns(engine, text):
     found = _plain_columns(engine, text)
     if found is None:
         matrix = engine.matrices(f"~ {text}")
+        engine.specs[text] = engine.manager.spec
         names = engine.plain_names(matrix.columns)
         owners, extremes = (), ()
         table = np.asarray(matrix, float)
         columns = [table[:, j] for j in range(table.shape[1])]
     else:
         plain, names = found
+        engine.specs[text] = _deferred_spec(engine, f"~ {text}")
         columns = [_term_column(engine, column) for column in plain]
         held = [column.data_column for column in plain]
         owners = tuple(engine.series[part.source] for part in held if part is not None)

@@ -1,0 +1,265 @@
+"""Rows that are to be predicted: fixed columns, offset, and levels of the random terms.
+
+Everything that predicts new data asks for its rows here, and the policies live here: which
+random effects a prediction is given (``conditional``), and what is done with levels that
+the fit had not (``new_levels``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mixedext.exceptions import FormulaError
+from mixedext.fitted import Fitted
+from mixedext.inference.prediction.predictions import fixed_rows
+from mixedext.specification.data.known_levels import MISSING, UNKNOWN
+from mixedext.specification.formula.formula_engine import data_frame
+from mixedext.specification.formula.term_recipe import (
+    Formulas,
+    TermRows,
+    named_rows,
+    new_term_rows,
+)
+from mixedext.specification.terms.random_terms import RandomTerm
+
+__all__ = ["NEW_LEVELS", "NewRows", "conditional_terms", "new_rows"]
+
+NEW_LEVELS = ("raise", "zero", "missing")
+# Levels that an error names.
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class NewRows:
+    """Rows that are to be predicted.
+
+    Attributes
+    ----------
+    index : Index or None
+        Labels of the rows; None of an array.
+    exog : ndarray
+        All columns of the fixed effects, (n, k); NaN in rows that lack a value.
+    offset : ndarray or None
+        Known part of the mean, (n,).
+    terms : tuple of TermRows or None
+        Rows of every random term; None for one that the prediction is not given.
+    """
+
+    index: pd.Index | None
+    exog: np.ndarray
+    offset: np.ndarray | None
+    terms: tuple[TermRows | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.exog)
+
+    @property
+    def given(self) -> bool:
+        """Whether the prediction is given any random effects."""
+        return any(t is not None for t in self.terms)
+
+    @property
+    def missing(self) -> np.ndarray:
+        """Rows that lack a value or a level, (n,) bool."""
+        out = np.isnan(self.exog).any(axis=1)
+        if self.offset is not None:
+            out |= np.isnan(self.offset)
+        for term in self.terms:
+            if term is not None:
+                out |= term.codes == MISSING
+                if isinstance(term.z, np.ndarray):
+                    out |= np.isnan(term.z).any(axis=1)
+        return out
+
+    @property
+    def unknown(self) -> np.ndarray:
+        """Rows of a level that the fit had not, (n,) bool."""
+        out = np.zeros(len(self), bool)
+        for term in self.terms:
+            if term is not None:
+                out |= term.codes == UNKNOWN
+        return out
+
+    def mean(self, coefficients: np.ndarray, effects: Sequence[np.ndarray]) -> np.ndarray:
+        """Mean of the rows, the effects of levels that the fit had not at zero, (n,)."""
+        mean = self.exog @ np.nan_to_num(coefficients)
+        if self.offset is not None:
+            mean = mean + self.offset
+        for term, effect in zip(self.terms, effects, strict=True):
+            if term is not None:
+                mean += term.mean(effect)
+        mean[self.missing] = np.nan
+        return mean
+
+    def labelled(self, values: np.ndarray) -> Any:
+        """Values as a Series, if the rows have labels."""
+        return values if self.index is None else pd.Series(values, index=self.index)
+
+
+def conditional_terms(
+    fitted: Fitted, conditional: bool | str | Sequence[str] | None
+) -> tuple[bool, ...]:
+    """Which random terms a prediction is given.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The fit.
+    conditional : bool, str, list of str or None
+        All, none, or those of some grouping factors; None for all of a model stated in
+        bars or by ``terms``, and none of one stated by ``groups``.
+
+    Raises
+    ------
+    ValueError
+        If a name is not that of a grouping factor.
+    """
+    terms = fitted.random.terms
+    if conditional is None:
+        conditional = not fitted.model.stated_by_groups
+    if isinstance(conditional, bool | np.bool_):
+        return (bool(conditional),) * len(terms)
+    names = [conditional] if isinstance(conditional, str) else conditional
+    if not isinstance(names, Sequence) or not all(isinstance(n, str) for n in names):
+        raise ValueError(
+            f"conditional={conditional!r}; use True, False, a grouping factor or a list "
+            "of them, or None"
+        )
+    known = fitted.random.groups
+    unknown = [n for n in names if n not in known]
+    if unknown:
+        raise ValueError(
+            f"conditional={conditional!r}: {unknown[0]!r} is not a grouping factor of the "
+            f"model; there are: {', '.join(known) or 'none'}"
+        )
+    return tuple(t.group in names for t in terms)
+
+
+def new_rows(
+    fitted: Fitted,
+    exog: Any = None,
+    transform: bool = True,
+    offset: Any = None,
+    conditional: bool | str | Sequence[str] | None = None,
+    new_levels: str = "raise",
+) -> NewRows:
+    """Rows to predict.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The fit.
+    exog : DataFrame or array_like, optional
+        New data; the rows of the fit if None.
+    transform : bool, optional
+        False if ``exog`` holds the columns of the fixed effects.
+    offset : array_like, optional
+        Added to the mean.
+    conditional : bool, str or list of str, optional
+        As for ``conditional_terms``.
+    new_levels : {"raise", "zero", "missing"}, optional
+        What is done with levels that the fit had not: they are an error; their effects
+        are zero, and a row without a level has a new one; or they are missing.
+
+    Raises
+    ------
+    ValueError
+        If levels are new, and ``new_levels="raise"``; names them.
+    FormulaError
+        If the data lack a column; names it, and ``conditional=False`` where a population
+        mean does not need it.
+    """
+    if new_levels not in NEW_LEVELS:
+        raise ValueError(f"new_levels={new_levels!r}; use one of {', '.join(NEW_LEVELS)}")
+    wanted = conditional_terms(fitted, conditional)
+    index, columns, whole, frame = fixed_rows(fitted, exog, transform, offset)
+    if exog is None:
+        own = fitted.need_rows().terms if any(wanted) else [None] * len(wanted)
+        terms = tuple(
+            _own_rows(term) if want else None
+            for term, want in zip(own, wanted, strict=True)
+        )
+        return NewRows(index, columns, whole, terms)
+    terms = tuple(
+        _term_rows(fitted, number, frame) if want else None
+        for number, want in enumerate(wanted)
+    )
+    terms = tuple(
+        None if own is None else _settled(fitted, number, own, frame, new_levels)
+        for number, own in enumerate(terms)
+    )
+    return NewRows(index, columns, whole, terms)
+
+
+def _own_rows(term):
+    if isinstance(term, RandomTerm):
+        return TermRows(term.codes, term.z)
+    matrix = term.matrix
+    return TermRows(
+        np.zeros(matrix.shape[0], np.int8), matrix, np.zeros(matrix.shape[0])
+    )
+
+
+def _term_rows(fitted, number, frame):
+    """Rows of one term, before any policy."""
+    model, term = fitted.model, fitted.random.terms[number]
+    how = "; conditional=False predicts the population mean, without random effects"
+    if frame is None:
+        raise ValueError(
+            "exog is an array, which does not tell the levels of the random effects: pass "
+            f"a DataFrame with the column {term.group!r} too{how}"
+        )
+    try:
+        if model.recipes is None:
+            return named_rows(term, frame)
+        component = None
+        if number in model.components:
+            component = model.component_columns[number - model.components[0]]
+        formulas = Formulas(
+            model.namespace, model.aliases, getattr(model.data, "frame", None)
+        )
+        recipe = model.recipes[number]
+        return new_term_rows(
+            recipe, term, frame, formulas, component, model.group_levels
+        )
+    except FormulaError as error:
+        raise FormulaError(f"{error}{how}") from error
+
+
+def _settled(fitted, number, rows, frame, new_levels):
+    """Rows of a term by the policy for new levels."""
+    unknown = rows.codes == UNKNOWN
+    if new_levels == "zero":
+        return replace(rows, codes=np.where(rows.codes == MISSING, UNKNOWN, rows.codes))
+    if not unknown.any():
+        return rows
+    if new_levels == "missing":
+        return replace(rows, codes=np.where(unknown, MISSING, rows.codes))
+    term = fitted.random.terms[number]
+    at = np.flatnonzero(unknown)
+    raise ValueError(
+        f"exog has levels of {term.group!r} that the fit had not: "
+        f"{_named(term, frame, at)}. new_levels='zero' predicts them with random effects "
+        "of zero, new_levels='missing' gives NaN, conditional=False the population mean"
+    )
+
+
+def _named(term, frame, at):
+    """The first few of the new levels."""
+    columns = [c for c in term.group.split(":") if c in frame.columns]
+    if not columns:
+        columns = [c for c in (term.group,) if c in frame.index.names]
+        if not columns:
+            return f"in row {at[0]}" + (" and others" if len(at) > 1 else "")
+        labels = frame.index.get_level_values(columns[0])[at].unique()
+        names = [str(v) for v in labels]
+    else:
+        unique = frame[columns].iloc[at].drop_duplicates()
+        names = [":".join(map(str, row)) for row in unique.itertuples(index=False)]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more

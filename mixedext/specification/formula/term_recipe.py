@@ -1,0 +1,237 @@
+"""How the rows of a random term are made of new data: columns, and levels of the fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from mixedext.exceptions import FormulaError
+from mixedext.specification.data.columns import column_of, index_levels
+from mixedext.specification.data.known_levels import MISSING, UNKNOWN, known_codes
+from mixedext.specification.data.labels import factorize
+from mixedext.specification.formula.formula_engine import (
+    FormulaEngine,
+    fixed_spec,
+    new_fixed_columns,
+    used_columns,
+)
+from mixedext.specification.formula.plain_formula import DeferredSpec
+from mixedext.specification.formula.vc_formula import formula_columns
+from mixedext.specification.terms.components import Component
+from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.sparse_terms import SparseTerm
+
+__all__ = ["Formulas", "TermRecipe", "TermRows", "named_rows", "new_term_rows"]
+
+
+@dataclass(frozen=True, eq=False)
+class TermRows:
+    """Rows of one random term, by the levels of the fit.
+
+    Attributes
+    ----------
+    codes : ndarray
+        Level of every row, (n,); ``UNKNOWN`` for one that the fit had not, ``MISSING``
+        where there is none.
+    z : ndarray or csr_array
+        Columns of the term, (n, k); of a variance component with several columns a row
+        the values at all effects of the term, (n, L k).
+    new_square : ndarray or None
+        Of such a component the sum of squares of the values that belong to no effect of
+        the fit, (n,).
+    """
+
+    codes: np.ndarray
+    z: np.ndarray | sparse.csr_array
+    new_square: np.ndarray | None = None
+
+    def take(self, rows: Any) -> TermRows:
+        """Some of the rows."""
+        square = None if self.new_square is None else self.new_square[rows]
+        return TermRows(self.codes[rows], self.z[rows], square)
+
+    def mean(self, effects: np.ndarray) -> np.ndarray:
+        """z'b of every row, b = 0 for levels that the fit had not, (n,)."""
+        if self.new_square is not None:
+            return self.z @ np.ravel(effects)
+        known = self.codes >= 0
+        out = np.zeros(len(self.codes))
+        own = effects[self.codes[known]]
+        out[known] = np.einsum("nk,nk->n", self.z[known], own)
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class TermRecipe:
+    """What was written of one random term.
+
+    Attributes
+    ----------
+    group : str
+        Name of the grouping factor.
+    columns : str
+        Formula of the columns.
+    factors : tuple of str or None
+        Atoms of the grouping factor; None where its labels came as an array.
+    component : str or None
+        Name of the variance component whose columns are meant within each group.
+    spec : object
+        The formula engine's specification of the columns, if it is known.
+    """
+
+    group: str
+    columns: str
+    factors: tuple[str, ...] | None
+    component: str | None = None
+    spec: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # patsy's specifications cannot be pickled
+        kept = self.spec if isinstance(self.spec, DeferredSpec) else None
+        return {**self.__dict__, "spec": kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    @property
+    def texts(self) -> list[str]:
+        """Pieces of formula."""
+        atoms = (f"`{self.group}`",) if self.factors is None else self.factors
+        return [self.columns, *atoms]
+
+
+@dataclass(frozen=True, eq=False)
+class Formulas:
+    """What formulas of a model are evaluated with.
+
+    Attributes
+    ----------
+    namespace : Mapping
+        Names besides the columns.
+    aliases : Mapping
+        Python's names of columns.
+    frame : DataFrame or None
+        The data of the fit, if they are there.
+    """
+
+    namespace: Mapping[str, Any]
+    aliases: Mapping[str, str]
+    frame: pd.DataFrame | None
+
+
+def new_term_rows(
+    recipe: TermRecipe,
+    term: RandomTerm | SparseTerm,
+    data: pd.DataFrame,
+    formulas: Formulas,
+    component: Component | None = None,
+    groups: pd.Index | None = None,
+) -> TermRows:
+    """Rows of a random term for new data.
+
+    Parameters
+    ----------
+    recipe : TermRecipe
+        What was written.
+    term : RandomTerm or SparseTerm
+        The term; only names and levels are asked for.
+    data : DataFrame
+        The new data.
+    formulas : Formulas
+        Names and data of the model.
+    component, groups : optional
+        Of a variance component its columns, and the labels of the groups.
+
+    Raises
+    ------
+    FormulaError
+        If the data lack a column; names it.
+    """
+    used = used_columns(data, recipe.texts)
+    known = [*data.columns, *index_levels(data, used.columns)]
+    engine = FormulaEngine(used, formulas.namespace, known, formulas.aliases)
+    factors = [_factor(engine, recipe, atom) for atom in recipe.factors or (None,)]
+    if component is not None and groups is not None:
+        return _component_rows(recipe, component, groups, engine, factors[0])
+    codes = known_codes(term._levels, factors)
+    return TermRows(codes, _columns(recipe, term, data, formulas))
+
+
+def _factor(engine, recipe, atom):
+    if atom is not None:
+        return engine.grouping_factor(atom)
+    if recipe.group not in engine.series:
+        raise FormulaError(
+            f"the grouping factor {recipe.group!r} was given as an array, and the new data "
+            "have no column of that name"
+        )
+    return factorize(column_of(engine.data, recipe.group))
+
+
+def _columns(recipe, term, data, formulas):
+    """Columns of the term, (n, k)."""
+    if recipe.columns.strip() == "1":
+        return np.ones((len(data), 1))
+    spec = recipe.spec
+    if spec is None:
+        if formulas.frame is None:
+            raise FormulaError(
+                f"what the formula of {term.label} has learned from the data was removed "
+                "with them before the model was saved or copied; predict first, or save "
+                "it with its data"
+            )
+        spec = fixed_spec(
+            f"~ {recipe.columns}", formulas.frame, formulas.namespace, formulas.aliases
+        )
+    spec = spec.resolve() if isinstance(spec, DeferredSpec) else spec
+    z, _ = new_fixed_columns(
+        spec, data, f"~ {recipe.columns}", formulas.namespace, formulas.aliases
+    )
+    return z
+
+
+def _component_rows(recipe, component, groups, engine, factor):
+    """Rows of a component: its columns go by group and label."""
+    codes, levels = factor
+    missing = codes < 0
+    found = formula_columns(
+        engine, recipe.component or "", recipe.columns, np.where(missing, 0, codes), levels
+    )
+    matrix = sparse.coo_array(found.matrix)
+    own_group = known_codes(groups, [(found.column_group, levels)])
+    labels = pd.Index(component.labels.index, dtype=object)
+    own_label = labels.get_indexer(pd.Index(found.labels.index, dtype=object))
+    own_label = own_label[found.column_label]
+    table = pd.MultiIndex.from_arrays([component.column_group, component.column_label])
+    column = table.get_indexer(pd.MultiIndex.from_arrays([own_group, own_label]))
+    place = np.where(column >= 0, component.place[column], -1)
+    row, value = matrix.coords[0], matrix.data
+    place = place[matrix.coords[1]]
+    there = place >= 0
+    n, size = len(codes), int(component.place.max(initial=-1)) + 1
+    z = sparse.csr_array((value[there], (row[there], place[there])), shape=(n, size))
+    square = np.bincount(row[~there], value[~there] ** 2, minlength=n)
+    out = np.where(square > 0, UNKNOWN, 0)
+    out[missing] = MISSING
+    return TermRows(out, z, square)
+
+
+def named_rows(term: RandomTerm, data: pd.DataFrame) -> TermRows:
+    """Rows of a term that arrays stated, from columns of its names."""
+    names = [n for n in term.names if n != "Intercept"]
+    lacking = [n for n in (term.group, *names) if n not in data.columns]
+    if lacking:
+        raise FormulaError(
+            f"the new data have no column {', '.join(map(repr, lacking))}, by whose name "
+            f"the rows of {term.label} are known"
+        )
+    z = np.ones((len(data), term.k))
+    for j, name in enumerate(term.names):
+        if name != "Intercept":
+            z[:, j] = np.asarray(data[name], float)
+    return TermRows(known_codes(term._levels, [factorize(data[term.group])]), z)
