@@ -374,24 +374,48 @@ class JointErrors:
 
     def _with_new(self, m, g, c, random, at):
         """Add z'Sigma z of levels that the fit had not; their errors are independent."""
+        if all(own is None for own in random.new):
+            return m, g, c
+        new = tuple(None if own is None else own[at] for own in random.new)
+        variance, slope = self.prior(new, len(m))
+        return m + variance, None if g is None else g + slope, c
+
+    def prior(
+        self, values: tuple[np.ndarray | None, ...], n: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """z'Sigma z of effects of which nothing is known, and its derivatives.
+
+        Parameters
+        ----------
+        values : tuple of ndarray or None
+            For each term its values (n, k) in the engine's units, or None.
+        n : int
+            Number of rows.
+
+        Returns
+        -------
+        variance, slope : ndarray
+            (n,), and (n, n_gamma + 1) by the variance parameters, V0 last.
+        """
         lams = self.design.lams(self._theta)
-        for i, own in enumerate(random.new):
-            if own is None:
+        variance, slope = np.zeros(n), np.zeros((n, self._n_gamma + 1))
+        for i, (z, structure) in enumerate(
+            zip(values, self.design.structures, strict=True)
+        ):
+            if z is None:
                 continue
-            z, structure = own[at], self.design.structures[i]
-            lam = lams[i]
-            if z.shape[1] == len(lam):
-                m = m + ((z @ lam) ** 2).sum(axis=1)
-                rise = np.einsum("na,rab,nb->nr", z, structure.covariance_basis, z)
-            else:  # columns that the engine has made levels
+            slots = self.objective.gamma_slices[i]
+            if z.shape[1] == len(lams[i]):
+                variance += ((z @ lams[i]) ** 2).sum(axis=1)
+                slope[:, slots] = np.einsum(
+                    "na,rab,nb->nr", z, structure.covariance_basis, z
+                )
+            else:  # columns that the engine has made levels share one variance
                 square = (z**2).sum(axis=1)
-                m = m + lam[0, 0] ** 2 * square
-                rise = square[:, None]
-            if g is not None:
-                g[:, self.objective.gamma_slices[i]] += rise
-        if g is not None:
-            g[:, -1] = m
-        return m, g, c
+                variance += lams[i][0, 0] ** 2 * square
+                slope[:, slots] = square[:, None]
+        slope[:, -1] = variance
+        return variance, slope
 
 
 def _single_level(known: sparse.csr_array, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,221 @@
+"""Leverages of the rows, split into the share of the fixed and of the random effects.
+
+    h_i = w_i b_i'J b_i,    b_i = (x_i, (Z Lam)_i),    J as in prediction.joint_errors,
+
+is d fitted_i / d y_i given theta (lme4's hatvalues).  In coordinates in which
+X'V0^-1 X = I, with s_i = x_i - T'Sigma z_i,
+
+    h_i = w_i (|s_i|^2 + z_i'Lam C Lam'z_i),    h_i of the fixed effects = w_i x_i's_i.
+
+With several factors C is needed where rows are, and nowhere else.  Row i in level l of the
+leading factor, with y = half_l'z_l and q = Lam2'(z_t - link_l half_l y), has
+
+    z'Lam C Lam'z = |y|^2 + q'C22 q,
+
+where links_l' C22 between the columns that meet level l serves all rows of the level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from mixedext.engine.factor.factor import Factor
+from mixedext.fitted import Fitted, once_a_fit
+from mixedext.inference.prediction.joint_errors import (
+    JointErrors,
+    RandomRows,
+    joint_errors,
+    random_rows,
+)
+
+__all__ = ["Leverages", "leverages"]
+
+# Pairs of tail columns whose C22 is held at once.
+MOST_PAIRS = 2**21
+# Share of pairs of a level's columns above which full matrices are faster.
+DENSE_SHARE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Leverages:
+    """Leverages of the rows.
+
+    Attributes
+    ----------
+    whole, fixed : ndarray
+        h, and the fixed effects' share of it, (n,).
+    """
+
+    whole: np.ndarray
+    fixed: np.ndarray
+
+    @property
+    def random(self) -> np.ndarray:
+        """The random effects' share, (n,)."""
+        return self.whole - self.fixed
+
+
+@once_a_fit
+def leverages(fitted: Fitted) -> Leverages:
+    """Leverages of the rows of a fit.
+
+    Raises
+    ------
+    ValueError
+        If the rows are in chunks, or were removed.
+    """
+    rows, fit = fitted.need_rows(), fitted.fit
+    errors = joint_errors(fit)
+    x = rows.exog[:, fitted.fixed.kept] @ errors.root
+    if not rows.terms:
+        fixed = np.einsum("np,np->n", x, x)
+        fixed = fixed if rows.weights is None else fixed * rows.weights
+        return Leverages(fixed, fixed)
+    own = random_rows_of(fitted)
+    s = x - own.known @ errors.whitened[1]
+    whole = np.einsum("np,np->n", s, s) + _within(errors, own)
+    fixed = np.einsum("np,np->n", x, s)
+    if rows.weights is not None:
+        whole, fixed = whole * rows.weights, fixed * rows.weights
+    return Leverages(whole, fixed)
+
+
+def random_rows_of(fitted: Fitted) -> RandomRows:
+    """Rows of Z of the fit's own rows."""
+    terms = fitted.need_rows().terms
+    return random_rows(fitted.fit, [t.codes for t in terms], [t.z for t in terms])
+
+
+def _within(errors: JointErrors, rows: RandomRows) -> np.ndarray:
+    """z'Lam C Lam'z of rows that the fit has seen, (n,)."""
+    factor, known = errors.factor, rows.known
+    n_levels, k = factor.half.shape[:2]
+    head = n_levels * k
+    lead, tail = sparse.csr_array(known[:, :head]), sparse.csr_array(known[:, head:])
+    if errors.design.rotation is not None:  # all columns are orthogonal
+        lead.data = lead.data**2
+        return lead @ (factor.half[:, 0, 0] ** 2)
+    level, y = _of_lead(lead, factor)
+    out = np.einsum("nk,nk->n", y, y)
+    if not factor.tail.size:
+        return out
+    moved = sparse.csr_array(tail @ _lam_of_tail(factor))
+    out += _quadratic(moved, factor)
+    if head:
+        edge = factor.tail._edges(factor.half)
+        own = factor.tail.link_quadratic(factor.half, by_level=True)
+        out += np.einsum("na,nab,nb->n", y, own[level], y)
+        links = _link_products(factor, edge)
+        row = np.repeat(np.arange(len(y)), np.diff(moved.indptr))
+        at = _link_number(factor, level[row], moved.indices)
+        share = np.einsum("sk,sk->s", links[at], y[row]) * moved.data
+        out -= 2 * np.bincount(row, share, minlength=len(y))
+    return out
+
+
+def _of_lead(lead, factor):
+    """Level of every row, and half_l'z_l, (n, k)."""
+    n, k = lead.shape[0], factor.half.shape[1]
+    if not lead.shape[1]:
+        return np.zeros(n, np.intp), np.zeros((n, k))
+    count = np.diff(lead.indptr)
+    row = np.repeat(np.arange(n), count)
+    z, level = np.zeros((n, k)), np.zeros(n, np.intp)
+    level[row] = lead.indices // k
+    z[row, lead.indices % k] = lead.data
+    return level, np.einsum("nb,nba->na", z, factor.half[level])
+
+
+def _lam_of_tail(factor: Factor) -> sparse.csr_array:
+    """Lam2, the roots that the tail was factored with, (m, m)."""
+    rows, columns, values = [], [], []
+    for f, (vector, size) in enumerate(factor.roots):
+        at = factor.blocks.tail_columns(f)
+        i, j = np.broadcast_arrays(at[:, :, None], at[:, None, :])
+        rows.append(i.ravel())
+        columns.append(j.ravel())
+        values.append(np.tile((vector * size).ravel(), len(at)))
+    entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
+    return sparse.csr_array(entries, shape=(factor.tail.size,) * 2)
+
+
+def _quadratic(moved: sparse.csr_array, factor: Factor) -> np.ndarray:
+    """v'C22 v of the rows v of a sparse matrix, (n,)."""
+    out = np.zeros(moved.shape[0])
+    for first, last, i, j in _pairs(moved.indptr):
+        value = _inverse(factor, moved.indices[i], moved.indices[j])
+        value *= moved.data[i] * moved.data[j]
+        row = np.searchsorted(moved.indptr, i, side="right") - 1
+        out[first:last] = np.bincount(row - first, value, minlength=last - first)
+    return out
+
+
+def _link_products(factor: Factor, edge: np.ndarray) -> np.ndarray:
+    """C22 links_l half_l at the columns that meet level l, (nnz, k), roots on both sides."""
+    blocks, tail = factor.blocks, factor.tail
+    pointers, index = blocks.link_pointers, blocks.link_index
+    count = np.diff(pointers).astype(float)
+    out = np.zeros_like(edge)
+    if blocks.pattern is None and (count**2).sum() > DENSE_SHARE * len(count) * tail.size**2:
+        inverse = np.triu(tail.reduced)
+        inverse += np.triu(inverse, 1).T
+        step = max(1, MOST_PAIRS // (tail.size * edge.shape[1]))
+        for first in range(0, len(count), step):
+            at = slice(pointers[first], pointers[min(first + step, len(count))])
+            level = np.repeat(np.arange(len(count)), count.astype(np.intp))[at] - first
+            for a in range(edge.shape[1]):
+                wide = np.zeros((int(level.max(initial=-1)) + 1, tail.size))
+                wide[level, index[at]] = edge[at, a]
+                out[at, a] = (wide @ inverse)[level, index[at]]
+        return out
+    for first, last, i, j in _pairs(pointers):
+        value = _inverse(factor, index[i], index[j])
+        start, stop = pointers[first], pointers[last]
+        for a in range(edge.shape[1]):
+            out[start:stop, a] = np.bincount(
+                i - start, value * edge[j, a], minlength=stop - start
+            )
+    return out
+
+
+def _pairs(pointers):
+    """Ranges of rows, and all pairs (i, j) of their entries that share a row."""
+    count = np.diff(pointers)
+    ends = np.cumsum(count.astype(float) ** 2)
+    first = 0
+    while first < len(count):
+        before = ends[first - 1] if first else 0.0
+        last = int(np.searchsorted(ends, before + MOST_PAIRS, side="right"))
+        last = min(max(last, first + 1), len(count))
+        own = count[first:last]
+        entry = np.arange(pointers[first], pointers[last])
+        times = np.repeat(own, own)
+        i = np.repeat(entry, times)
+        starts = np.repeat(pointers[first:last], own)
+        j = np.arange(len(i)) - np.repeat(np.cumsum(times) - times, times)
+        yield first, last, i, j + np.repeat(starts, times)
+        first = last
+
+
+def _inverse(factor, i, j):
+    """Elements of C22."""
+    if not factor.tail.inverted:
+        factor.tail.invert()
+    return factor.tail._inverse_at(np.maximum(i, j), np.minimum(i, j))
+
+
+def _link_number(factor, level, column):
+    """Number of the link of a level of the lead and a column of the tail."""
+    blocks = factor.blocks
+    m = factor.tail.size
+    own = np.repeat(np.arange(len(blocks.link_pointers) - 1), np.diff(blocks.link_pointers))
+    key = own * np.int64(m) + blocks.link_index
+    order = None
+    if (np.diff(key) < 0).any():
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+    at = np.searchsorted(key, level * np.int64(m) + column)
+    return at if order is None else order[at]
