@@ -30,6 +30,8 @@ from mixedext.inference.prediction.joint_errors import (
     joint_errors,
     random_rows,
 )
+from mixedext.kernels.rows import row_errors
+from mixedext.specification.terms.random_terms import RandomTerm
 
 __all__ = ["Leverages", "leverages"]
 
@@ -74,24 +76,45 @@ def leverages(fitted: Fitted) -> Leverages:
         fixed = np.einsum("np,np->n", x, x)
         fixed = fixed if rows.weights is None else fixed * rows.weights
         return Leverages(fixed, fixed)
-    own = random_rows_of(fitted)
-    s = x - own.known @ errors.whitened[1]
-    whole = np.einsum("np,np->n", s, s) + _within(errors, own)
-    fixed = np.einsum("np,np->n", x, s)
+    own = own_rows(fitted)
+    if own.level is not None:
+        within, square, cross = np.empty((3, len(x)))
+        k = own.values.shape[1]
+        row_errors.level_errors(
+            own.level,
+            own.values,
+            np.ascontiguousarray(x),
+            errors.factor.half,
+            errors.whitened[1].reshape(-1, k, x.shape[1]),
+            within=within,
+            square=square,
+            cross=cross,
+        )
+        whole, fixed = within + square, cross
+    else:
+        s = x - own.known @ errors.whitened[1]
+        whole = np.einsum("np,np->n", s, s) + _within(errors, own.known)
+        fixed = np.einsum("np,np->n", x, s)
     if rows.weights is not None:
         whole, fixed = whole * rows.weights, fixed * rows.weights
     return Leverages(whole, fixed)
 
 
-def random_rows_of(fitted: Fitted) -> RandomRows:
-    """Rows of Z of the fit's own rows."""
-    terms = fitted.need_rows().terms
-    return random_rows(fitted.fit, [t.codes for t in terms], [t.z for t in terms])
+def own_rows(fitted: Fitted) -> RandomRows:
+    """Rows of Z of the fit's own rows, as the engine has them."""
+    given: list[tuple] = []
+    for term in fitted.need_rows().terms:
+        if isinstance(term, RandomTerm):
+            given.append((term.codes, term.z, None))
+        else:
+            none = np.zeros(term.matrix.shape[0])
+            given.append((none, term.matrix, none))
+    return random_rows(fitted.fit, given)
 
 
-def _within(errors: JointErrors, rows: RandomRows) -> np.ndarray:
+def _within(errors: JointErrors, known: sparse.csr_array) -> np.ndarray:
     """z'Lam C Lam'z of rows that the fit has seen, (n,)."""
-    factor, known = errors.factor, rows.known
+    factor = errors.factor
     n_levels, k = factor.half.shape[:2]
     head = n_levels * k
     lead, tail = sparse.csr_array(known[:, :head]), sparse.csr_array(known[:, head:])
@@ -100,8 +123,6 @@ def _within(errors: JointErrors, rows: RandomRows) -> np.ndarray:
         return lead @ (factor.half[:, 0, 0] ** 2)
     level, y = _of_lead(lead, factor)
     out = np.einsum("nk,nk->n", y, y)
-    if not factor.tail.size:
-        return out
     moved = sparse.csr_array(tail @ _lam_of_tail(factor))
     out += _quadratic(moved, factor)
     if head:

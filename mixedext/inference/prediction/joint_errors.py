@@ -22,9 +22,10 @@ Everything is relative to sigma^2, and z in the engine's units.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -33,6 +34,7 @@ from scipy import sparse
 from mixedext.engine.factor.factor import Factor
 from mixedext.engine.fit import Fit
 from mixedext.engine.information.expected import variance_information
+from mixedext.kernels.rows import row_errors
 
 __all__ = ["JointErrors", "RandomRows", "RowErrors", "joint_errors", "random_rows"]
 
@@ -46,19 +48,20 @@ class RandomRows:
 
     Attributes
     ----------
-    known : csr_array
+    known : csr_array or None
         Values at the effects of the fit, the leading factor's before the tail's,
-        (n, L K + m).
+        (n, L K + m); None where each row has one level of one factor:
+    level, values : ndarray or None
+        then that level, (n,), and the values at its K columns, (n, K).
     new : tuple of ndarray
         For each term the values (n, k) of rows whose level the fit had not, zero elsewhere;
         None where there are none.
     """
 
-    known: sparse.csr_array
+    known: sparse.csr_array | None
+    level: np.ndarray | None
+    values: np.ndarray | None
     new: tuple[np.ndarray | None, ...]
-
-    def __len__(self) -> int:
-        return int(self.known.shape[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,17 +74,17 @@ class RowErrors:
         m, (n,).
     slope : ndarray or None
         Derivatives of m by the variance parameters, V0 last, (n, n_gamma + 1).
-    curvature : ndarray or None
-        S, (n, n_gamma, n_gamma).
+    rise : ndarray or None
+        sum W_rs S_rs, (n,): half of what errors of the variance parameters add to m.
     """
 
     variance: np.ndarray
     slope: np.ndarray | None = None
-    curvature: np.ndarray | None = None
+    rise: np.ndarray | None = None
 
 
 def random_rows(
-    fit: Fit, codes: list[np.ndarray], values: list[np.ndarray]
+    fit: Fit, terms: Sequence[tuple[np.ndarray, Any, np.ndarray | None]]
 ) -> RandomRows:
     """Rows of Z as the engine has them.
 
@@ -89,63 +92,94 @@ def random_rows(
     ----------
     fit : Fit
         The fit.
-    codes : list of ndarray
-        For each term the level of every row, (n,); -1 for one that the fit had not.
-    values : list of ndarray
-        Columns of each term in the units of the data, (n, k).
+    terms : sequence of tuple
+        For each term the level of every row (n,), negative for one that the fit had not;
+        the term's columns in the units of the data, (n, k); and None.  Of a term whose
+        rows belong to several levels the values at all of its effects, (n, L k) sparse,
+        and the sum of squares of values at others, (n,).
     """
-    design, objective = fit.design, fit.objective
-    blocks = design.blocks
-    n, width = len(codes[0]) if codes else 0, blocks.lead_gram.shape[1]
-    head = blocks.lead_gram.shape[0] * width
-    shape = n, head + blocks.tail_size
-    rows, columns, entries = [], [], []
-    new: list[np.ndarray | None] = []
-    for i, (code, z) in enumerate(zip(codes, values, strict=True)):
-        number, at = objective.place[i]
-        scalar = i in design.scalar_terms or design.rotation is not None
+    design = fit.design
+    n = len(terms[0][0]) if terms else 0
+    inner, new = [], []
+    for i, (code, z, square) in enumerate(terms):
         inverse = design.inverse_transforms[i]
-        inner = z * inverse[0, 0] if scalar else z @ inverse
+        if square is not None:
+            inner.append(sparse.coo_array(z) * inverse[0, 0])
+            none = not square.any()
+            new.append(None if none else np.sqrt(square)[:, None] * inverse[0, 0])
+            continue
+        scalar = i in design.scalar_terms or design.rotation is not None
+        own = z * inverse[0, 0] if scalar else z @ inverse
         known = code >= 0
-        new.append(None if known.all() else np.where(known[:, None], 0.0, inner))
-        own = np.flatnonzero(known)
-        if design.rotation is not None:
-            part = _rotated(design.rotation, code[own], inner[own])
-            row, column, value = own[part.coords[0]], part.coords[1], part.data
-        else:
-            k = inner.shape[1]
-            if scalar:
-                place = code[own, None] * k + np.arange(k)
-                column = blocks.tail_columns(number - 1)[place, 0] + head
-            elif number == 0:
-                column = code[own, None] * width + np.arange(at.start, at.stop)
+        new.append(None if known.all() else np.where(known[:, None], 0.0, own))
+        inner.append(own)
+    one = len(design.blocks.factors) == 1 and design.rotation is None
+    if one and all(square is None for _, _, square in terms):
+        width = design.blocks.lead_gram.shape[1]
+        level, values = np.zeros(n, np.intp), np.zeros((n, width))
+        for i, (code, _, _) in enumerate(terms):
+            _, at = fit.objective.place[i]
+            known = code >= 0
+            if known.all():
+                level, values[:, at] = code.astype(np.intp), inner[i]
             else:
-                column = blocks.tail_columns(number - 1)[code[own], at] + head
-            row, value = np.repeat(own, k), inner[own].ravel()
-            column = column.ravel()
+                level[known], values[known, at] = code[known], inner[i][known]
+        return RandomRows(None, level, values, tuple(new))
+    return RandomRows(_sparse_rows(fit, terms, inner, n), None, None, tuple(new))
+
+
+def _sparse_rows(fit, terms, inner, n):
+    """The rows at the effects of all factors, (n, L K + m)."""
+    design = fit.design
+    blocks = design.blocks
+    head = blocks.lead_gram.shape[0] * blocks.lead_gram.shape[1]
+    shape = n, head + blocks.tail_size
+    if not terms:
+        return sparse.csr_array(shape)
+    rows, columns, entries = [], [], []
+    for i, (code, _, square) in enumerate(terms):
+        if square is None:
+            own, k = np.flatnonzero(code >= 0), inner[i].shape[1]
+            row = np.repeat(own, k)
+            effect = (code[own, None].astype(np.intp) * k + np.arange(k)).ravel()
+            value = inner[i][own].ravel()
+        else:
+            row, effect = inner[i].coords
+            value = inner[i].data
+        if design.rotation is not None:
+            wide = sparse.csr_array(
+                (value, (row, effect)), shape=(n, design.rotation.n_columns)
+            )
+            found = sparse.coo_array(_rotated(design.rotation, wide))
+            row, column, value = *found.coords, found.data
+        else:
+            column = _column_of_effects(fit, i)[effect]
         rows.append(row)
         columns.append(column)
         entries.append(value)
-    if not rows:
-        return RandomRows(sparse.csr_array(shape), ())
-    at_rows = np.concatenate(rows), np.concatenate(columns)
-    known_part = sparse.csr_array((np.concatenate(entries), at_rows), shape=shape)
-    return RandomRows(known_part, tuple(new))
+    at = np.concatenate(rows), np.concatenate(columns)
+    return sparse.csr_array((np.concatenate(entries), at), shape=shape)
 
 
-def _rotated(rotation, code, z):
-    """Values at the eigenvectors' levels, (n, L R)."""
-    n_levels, k, r = rotation.vectors.shape
-    if n_levels == 1 and z.shape[1] != k:
-        # columns are levels of the term: z of row i stands at columns code k, ...
-        spots = code[:, None] * z.shape[1] + np.arange(z.shape[1])
-        wide = np.zeros((len(z), k))
-        np.put_along_axis(wide, spots, z, 1)
-        return sparse.coo_array(wide @ rotation.vectors[0])
-    turned = np.einsum("nk,nkr->nr", z, rotation.vectors[code])
-    row = np.repeat(np.arange(len(z)), r)
-    column = (code[:, None] * r + np.arange(r)).ravel()
-    return sparse.coo_array((turned.ravel(), (row, column)), shape=(len(z), n_levels * r))
+def _column_of_effects(fit, number):
+    """Column in the engine's order of every effect of a term, (L k,)."""
+    blocks = fit.design.blocks
+    factor, at = fit.objective.place[number]
+    width = blocks.lead_gram.shape[1]
+    if factor == 0:
+        start = np.arange(blocks.factors[0].n_levels)[:, None] * width
+        return (start + np.arange(at.start, at.stop)).ravel()
+    head = blocks.lead_gram.shape[0] * width
+    return (blocks.tail_columns(factor - 1)[:, at] + head).ravel()
+
+
+def _rotated(rotation, wide):
+    """Values at the eigenvectors' levels, (n, L R), of rows (n, L K)."""
+    n_levels, k, _ = rotation.vectors.shape
+    if n_levels == 1:
+        return wide @ rotation.vectors[0]
+    turn = sparse.block_diag([v for v in rotation.vectors], format="csr")
+    return wide @ turn
 
 
 class JointErrors:
@@ -187,19 +221,12 @@ class JointErrors:
     def _head(self):
         return self.blocks.lead_gram.shape[0] * self.blocks.lead_gram.shape[1]
 
-    @property
-    def one_level(self) -> bool:
-        """Whether every row has effects of one level of one factor alone."""
-        return self.blocks.tail_size == 0 and self.design.rotation is None
-
-    # ---- parts ----
-
     def errors(
         self,
         x: np.ndarray,
         random: RandomRows | None = None,
         slope: bool = False,
-        curvature: bool = False,
+        weight: np.ndarray | None = None,
     ) -> RowErrors:
         """Errors of rows.
 
@@ -209,122 +236,118 @@ class JointErrors:
             Columns kept of the fixed effects, (n, rank).
         random : RandomRows, optional
             Rows of Z; of the fixed effects alone if None.
-        slope, curvature : bool, optional
-            Whether these are wanted.
+        slope : bool, optional
+            Whether derivatives are wanted.
+        weight : ndarray, optional
+            W, (n_gamma, n_gamma), if the rise is wanted.
         """
         parts = []
-        for at in self._pieces(len(x), random, slope, curvature):
-            own = x[at] @ self.root
+        slope = slope or weight is not None
+        for at in self._pieces(len(x), random, slope, weight):
+            own = np.ascontiguousarray(x[at] @ self.root)
             if random is None:
-                parts.append(self._of_fixed(own, slope, curvature))
-            elif self.one_level:
-                parts.append(self._of_levels(own, random, at, slope, curvature))
-            else:
-                parts.append(self._of_solutions(own, random, at, slope, curvature))
+                parts.append(self._of_fixed(own, slope, weight))
+                continue
+            of = self._of_solutions if random.level is None else self._of_levels
+            parts.append(of(own, random, at, slope, weight))
         joined = [
             None if parts[0][j] is None else np.concatenate([p[j] for p in parts])
             for j in range(3)
         ]
         return RowErrors(*joined)
 
-    def _pieces(self, n, random, slope, curvature) -> Iterator[slice]:
+    def _pieces(self, n, random, slope, weight) -> Iterator[slice]:
         step = SOME_ROWS
-        if random is not None and not self.one_level:
-            count = self._n_gamma + 2 if curvature else 2 + slope
+        if random is not None and random.known is not None:
+            count = 2 + slope + (0 if weight is None else 2 * self.n_gamma)
             step = max(1, MOST_NUMBERS // (max(random.known.shape[1], 1) * count))
         for start in range(0, max(n, 1), step):
             yield slice(start, start + step)
 
     @cached_property
-    def _n_gamma(self):
+    def n_gamma(self) -> int:
+        """Elements of the covariance matrices of all terms."""
         return sum(s.n_gamma for s in self.design.structures)
 
     @property
     def _information(self):
         return variance_information(self.fit)
 
-    def _of_fixed(self, s, slope, curvature):
+    def _second(self, weight):
+        """sum W_rs T'B_r N B_s T, (rank, rank)."""
+        second = self._information.second_on_fixed[:-1, :-1]
+        return np.einsum("rs,rsij->ij", weight, second)
+
+    def _of_fixed(self, s, slope, weight):
         m = np.einsum("ni,ni->n", s, s)
-        g = self._slope_of_fixed(s, m) if slope else None
-        return m, g, self._curvature_of_fixed(s) if curvature else None
+        if not slope:
+            return m, None, None
+        images = [s @ own for own in self._information.on_fixed[:-1]]
+        g = np.empty((len(s), len(images) + 1))
+        for r, image in enumerate(images):
+            g[:, r] = np.einsum("ni,ni->n", image, s)
+        g[:, -1] = m
+        if weight is None:
+            return m, g, None
+        rise = np.einsum("ni,ni->n", s @ self._second(weight), s)
+        stacked = np.stack(images) if images else np.zeros((0, *s.shape))
+        rise -= np.einsum("rni,rni->n", np.tensordot(weight, stacked, 1), stacked)
+        return m, g, rise
 
-    def _slope_of_fixed(self, s, m):
-        first = self._information.on_fixed[:-1]
-        out = np.empty((len(s), len(first) + 1))
-        for r, own in enumerate(first):
-            out[:, r] = np.einsum("ni,ni->n", s @ own, s)
-        out[:, -1] = m
-        return out
-
-    def _curvature_of_fixed(self, s):
-        first = self._information.on_fixed[:-1]
-        second = self._information.second_on_fixed
-        count = len(first)
-        out = np.empty((len(s), count, count))
-        images = [s @ own for own in first]
-        for a in range(count):
-            for b in range(a + 1):
-                own = np.einsum("ni,ni->n", s @ second[a, b], s)
-                out[:, a, b] = own - np.einsum("ni,ni->n", images[a], images[b])
-                out[:, b, a] = out[:, a, b]
-        return out
-
-    def _of_levels(self, own, random, at, slope, curvature):
+    def _of_levels(self, x, random, at, slope, weight):
         """One factor: all sums over other levels are those of the fixed effects alone."""
-        factor, k = self.factor, self.blocks.lead_gram.shape[1]
-        known = random.known[at]
-        level, z = _single_level(known, k)
+        factor = self.factor
+        level = np.ascontiguousarray(random.level[at])
+        z = np.ascontiguousarray(random.values[at])
+        n, k = z.shape
         t, effect = (w.reshape(-1, k, w.shape[1]) for w in self.whitened)
-        s = own - np.einsum("nk,nkp->np", z, effect[level])
-        half = np.einsum("nk,nkj->nj", z, factor.half[level])
-        m = np.einsum("nj,nj->n", half, half) + np.einsum("np,np->n", s, s)
-        g = c = None
-        if slope or curvature:
-            shrunk = factor._shrinkage[0][level]
-            d = np.einsum("nk,nka->na", z, shrunk)
-            ts = np.einsum("nkp,np->nk", t[level], s)
-        bases = self._lead_basis
+        within, square, cross = np.empty((3, n))
+        row_errors.level_errors(
+            level, z, x, factor.half, effect, within=within, square=square, cross=cross
+        )
+        m = within + square
+        g = rise = None
         if slope:
-            g = self._slope_of_fixed(s, m)
-            for r, basis in bases:
-                g[:, r] += np.einsum("na,na->n", (d - 2 * ts) @ basis, d)
-        if curvature:
-            c = self._curvature_of_fixed(s)
-            first = self._information.on_fixed
-            inner = np.matmul(factor.blocks.lead_gram[level], shrunk)  # N_l
-            tail = t[level]
-            own_w = [(r, d @ basis, ts @ basis) for r, basis in bases]
-            by_x = {r: np.einsum("nkp,nk->np", tail, w) for r, w, _ in own_w}
-            images = {r: np.einsum("nkj,nj->nk", inner, w) for r, w, _ in own_w}
-            for i, (r, _, _) in enumerate(own_w):
-                for q, w, tw in own_w[: i + 1]:
-                    dr, tr = own_w[i][1], own_w[i][2]
-                    value = np.einsum("nk,nk->n", images[r], w)
-                    value -= np.einsum("nk,nk->n", images[r], tw)
-                    value -= np.einsum("nk,nk->n", images[q], tr)
-                    value -= np.einsum("np,np->n", by_x[r], by_x[q])
-                    value += np.einsum("np,np->n", by_x[r], s @ first[q])
-                    value += np.einsum("np,np->n", by_x[q], s @ first[r])
-                    c[:, r, q] += value
-                    if q != r:
-                        c[:, q, r] += value
-                    del dr
-        return self._with_new(m, g, c, random, at)
+            count = self.n_gamma
+            g, inner = np.empty((n, count + 1)), np.empty((n, count))
+            rise = None if weight is None else np.empty(n)
+            none = np.zeros((0, 0))
+            row_errors.level_slopes(
+                level,
+                z,
+                x,
+                effect,
+                t,
+                factor._shrinkage[0],
+                factor.blocks.lead_gram,
+                np.ascontiguousarray(self._information.on_fixed[:-1]),
+                self._elements,
+                none if weight is None else np.ascontiguousarray(weight),
+                none if weight is None else self._second(weight),
+                slope=inner,
+                rise=np.empty(0) if rise is None else rise,
+            )
+            g[:, :-1], g[:, -1] = inner, m
+        return self._with_new(m, g, rise, random, at)
 
     @cached_property
-    def _lead_basis(self):
-        """Numbers of gamma, and E_r over all columns of the leading factor."""
-        width, out = self.blocks.lead_gram.shape[1], []
+    def _elements(self):
+        """r, a, b and value of the elements of E_r over the leading factor's columns."""
+        found = [[], [], [], []]
         for i, structure in enumerate(self.design.structures):
             _, at = self.objective.place[i]
-            first = self.objective.gamma_slices[i].start
-            for r, e in enumerate(structure.covariance_basis):
-                basis = np.zeros((width, width))
-                basis[at, at] = e
-                out.append((first + r, basis))
-        return out
+            r, a, b = np.nonzero(structure.covariance_basis)
+            found[0].append(r + self.objective.gamma_slices[i].start)
+            found[1].append(a + at.start)
+            found[2].append(b + at.start)
+            found[3].append(structure.covariance_basis[r, a, b])
+        parts = [np.concatenate(f) for f in found]
+        return (
+            *(np.ascontiguousarray(p, np.intp) for p in parts[:3]),
+            np.ascontiguousarray(parts[3], float),
+        )
 
-    def _of_solutions(self, own, random, at, slope, curvature):
+    def _of_solutions(self, own, random, at, slope, weight):
         """Several factors: the factor's equations are solved for each row."""
         factor, head = self.factor, self._head
         shape = self.blocks.lead_gram.shape[:2]
@@ -337,40 +360,45 @@ class JointErrors:
             np.ascontiguousarray(z[head:]),
         )
         m = found.square + np.einsum("np,np->n", s, s)
-        g = c = None
-        if slope or curvature:
-            lead, tail = found.response
-            lead = lead - (t[:head] @ s.T).reshape(lead.shape)
-            tail = tail - t[head:] @ s.T
-        if slope:
-            g = np.empty((n, self._n_gamma + 1))
-            for i, structure in enumerate(self.design.structures):
-                d = self.objective.by_term(i, lead, tail)
-                square = np.einsum("lan,lbn->nab", d, d)
-                g[:, self.objective.gamma_slices[i]] = np.einsum(
-                    "nab,rab->nr", square, structure.covariance_basis
-                )
-            g[:, -1] = m
-        if curvature:
-            count = self._n_gamma
-            wide = np.zeros((*shape, count, n))
-            deep = np.zeros((self.blocks.tail_size, count, n))
-            for i, structure in enumerate(self.design.structures):
-                number, columns = self.objective.place[i]
-                d = self.objective.by_term(i, lead, tail)
-                w = np.einsum("rab,lbn->larn", structure.covariance_basis, d)
-                slots = self.objective.gamma_slices[i]
-                if number == 0:
-                    wide[:, columns, slots] = w
-                else:
-                    deep[self.blocks.tail_columns(number - 1)[:, columns], slots] = w
-            flat_wide = wide.reshape(*shape, count * n)
-            flat_deep = deep.reshape(len(deep), count * n)
-            c = factor.project_each(flat_wide, flat_deep, n)
-            on_x = t[:head].T @ flat_wide.reshape(head, count * n) + t[head:].T @ flat_deep
-            on_x = on_x.reshape(-1, count, n)
-            c -= np.einsum("prn,pqn->nrq", on_x, on_x)
-        return self._with_new(m, g, c, random, at)
+        if not slope:
+            return self._with_new(m, None, None, random, at)
+        lead, tail = found.response
+        lead = lead - (t[:head] @ s.T).reshape(lead.shape)
+        tail = tail - t[head:] @ s.T
+        g = np.empty((n, self.n_gamma + 1))
+        g[:, -1] = m
+        by_term = []
+        for i, structure in enumerate(self.design.structures):
+            d = self.objective.by_term(i, lead, tail)
+            by_term.append(d)
+            square = np.einsum("lan,lbn->nab", d, d)
+            g[:, self.objective.gamma_slices[i]] = np.einsum(
+                "nab,rab->nr", square, structure.covariance_basis
+            )
+        rise = None if weight is None else self._rise(by_term, weight, n)
+        return self._with_new(m, g, rise, random, at)
+
+    def _rise(self, by_term, weight, n):
+        """sum W_rs S_rs from d of every term, (L, k, n)."""
+        head, count = self._head, self.n_gamma
+        shape = self.blocks.lead_gram.shape[:2]
+        lead = np.zeros((*shape, count, n))
+        tail = np.zeros((self.blocks.tail_size, count, n))
+        for i, structure in enumerate(self.design.structures):
+            number, columns = self.objective.place[i]
+            w = np.einsum("rab,lbn->larn", structure.covariance_basis, by_term[i])
+            slots = self.objective.gamma_slices[i]
+            if number == 0:
+                lead[:, columns, slots] = w
+            else:
+                tail[self.blocks.tail_columns(number - 1)[:, columns], slots] = w
+        lead, tail = lead.reshape(*shape, count * n), tail.reshape(len(tail), count * n)
+        s = self.factor.project_each(lead, tail, n)
+        t = self.whitened[0]
+        on_x = t[:head].T @ lead.reshape(head, count * n) + t[head:].T @ tail
+        on_x = on_x.reshape(-1, count, n)
+        s -= np.einsum("prn,pqn->nrq", on_x, on_x)
+        return np.einsum("nrq,rq->n", s, weight)
 
     def _with_new(self, m, g, c, random, at):
         """Add z'Sigma z of levels that the fit had not; their errors are independent."""
@@ -398,7 +426,7 @@ class JointErrors:
             (n,), and (n, n_gamma + 1) by the variance parameters, V0 last.
         """
         lams = self.design.lams(self._theta)
-        variance, slope = np.zeros(n), np.zeros((n, self._n_gamma + 1))
+        variance, slope = np.zeros(n), np.zeros((n, self.n_gamma + 1))
         for i, (z, structure) in enumerate(
             zip(values, self.design.structures, strict=True)
         ):
@@ -416,18 +444,6 @@ class JointErrors:
                 slope[:, slots] = square[:, None]
         slope[:, -1] = variance
         return variance, slope
-
-
-def _single_level(known: sparse.csr_array, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Level and values of rows each of which has the k columns of one level; 0 if none."""
-    n = known.shape[0]
-    counts = np.diff(known.indptr)
-    z, level = np.zeros((n, k)), np.zeros(n, np.intp)
-    some = counts > 0
-    level[some] = known.indices[known.indptr[:-1][some]] // k
-    row = np.repeat(np.arange(n), counts)
-    z[row, known.indices % k] = known.data
-    return level, z
 
 
 _KNOWN: WeakKeyDictionary[Fit, JointErrors] = WeakKeyDictionary()
