@@ -16,13 +16,13 @@ from statsmodels.tools.tools import nan_dot
 
 from mixedext.algebra.inverses import generalized_inverse
 from mixedext.arguments import confidence
+from mixedext.engine.rows.estimability import column_relations
 from mixedext.exceptions import user_stacklevel
 from mixedext.fitted import Fitted, HasFitted, once
 from mixedext.inference.bootstrap.bootstrapping import bootstrap_limits
 from mixedext.inference.fixed_effects.constraints import linear_constraints
 from mixedext.inference.fixed_effects.covariance_choice import chosen_tests
 from mixedext.inference.fixed_effects.df_methods import df_method_name
-from mixedext.inference.fixed_effects.estimability import column_relations
 from mixedext.inference.fixed_effects.parameter_covariance import (
     bse,
     packed_covariance,
@@ -527,11 +527,11 @@ def constraint(
 
 def estimable(fitted: Fitted, rows: np.ndarray) -> np.ndarray:
     """Which rows over the parameters can be estimated, (m,) bool."""
-    fixed, data = fitted.fixed, fitted.rows
+    fixed = fitted.fixed
     rows = rows[:, : len(fixed.names)]
     good = np.asarray(~rows[:, fixed.dropped].any(axis=1))
-    if not good.all() and data is not None:
-        relations = column_relations(data.exog, fitted.fit.design.basis)
+    if not good.all():
+        relations = column_relations(fitted.fit.design.basis, fitted.nobs)
         good |= relations.estimable(rows)
     return good
 

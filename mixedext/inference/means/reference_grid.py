@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 
 from mixedext.compat import SPEC_ATTRIBUTE
+from mixedext.engine.rows.estimability import ColumnRelations, column_relations
 from mixedext.exceptions import FormulaError
 from mixedext.fitted import Fitted, HasFitted
-from mixedext.inference.fixed_effects.estimability import ColumnRelations, column_relations
 from mixedext.inference.submodels.fixed_terms import terms_of_columns
 from mixedext.specification.formula.bars import names_in
 from mixedext.specification.formula.formula_engine import new_fixed_columns
@@ -159,7 +159,7 @@ class ReferenceGrid:
         self._k_columns = max(len(fitted.fixed.names), 1)
         self._model = model
         self.relations: ColumnRelations = column_relations(
-            np.asarray(model.exog), fitted.fit.design.basis
+            fitted.fit.design.basis, fitted.nobs
         )
 
     def _columns(self, frame):
@@ -167,7 +167,7 @@ class ReferenceGrid:
         spec = getattr(model.data, SPEC_ATTRIBUTE)
         return new_fixed_columns(
             spec, frame, model.fixed_formula, model.namespace, model.aliases
-        )[0]
+        ).exog
 
     # ---- nesting ----
 

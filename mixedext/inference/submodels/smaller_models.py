@@ -115,7 +115,8 @@ def smaller_model(
     smaller.formula = _joined(response, fixed_text, model, terms)
     smaller.fixed_formula = f"{response} ~ {fixed_text}"
     smaller.namespace, smaller.aliases = model.namespace, model.aliases
-    smaller.offset_formulas = model.offset_formulas
+    smaller.offset_formulas, smaller.emptied = model.offset_formulas, model.emptied
+    smaller.offset_name, smaller.offset_by_rows = model.offset_name, model.offset_by_rows
     smaller.data.frame = model.data.frame
     return smaller
 

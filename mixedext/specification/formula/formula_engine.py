@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,13 +21,14 @@ from mixedext.compat import FormulaManager
 from mixedext.exceptions import FormulaError
 from mixedext.specification.data.columns import column_of, index_levels
 from mixedext.specification.data.extremes import are_finite, column_extremes
-from mixedext.specification.data.labels import Levels, factorize, interact
+from mixedext.specification.data.labels import Levels, factorize, interact, used_levels
 from mixedext.specification.formula.bars import names_in, plain_name
 from mixedext.specification.formula.plain_formula import prototype
 from mixedext.specification.formula.transforms import TRANSFORMS
 
 __all__ = [
     "FormulaEngine",
+    "NewRows",
     "UsedColumns",
     "data_frame",
     "fixed_spec",
@@ -48,21 +49,36 @@ class UsedColumns(dict):
         The data.
     names : list
         Names of the columns, or of levels of the index.
+
+    Attributes
+    ----------
+    emptied : dict
+        For each categorical column its categories that no row kept has, if there are.
     """
 
     def __init__(self, frame: pd.DataFrame, names: list):
+        self.emptied: dict[Any, pd.Index] = {}
         super().__init__((name, column_of(frame, name)) for name in names)
         self.source, self.names = frame, names
         self.kept: np.ndarray | None = None
         self._extremes: dict[Any, tuple[np.ndarray, np.ndarray]] = {}
 
-    def settle(self, keep: np.ndarray | None) -> None:
-        """Keep some of the rows (all if None), and make the types plain."""
+    def settle(self, keep: np.ndarray | None, all_categories: bool = False) -> None:
+        """Keep some of the rows (all if None), and make the types plain.
+
+        Categories without rows are left out, as in R's model frames, unless
+        ``all_categories`` says that other rows may have them.
+        """
         self.kept = keep
         if keep is not None:
             self._extremes.clear()
         for name, column in self.items():
-            self[name] = _plain_dtype(column if keep is None else column[keep])
+            own = _plain_dtype(column if keep is None else column[keep])
+            self[name] = used = own if all_categories else _used_categories(own)
+            if used is not own:
+                self.emptied[name] = own.cat.categories.difference(
+                    used.cat.categories, sort=False
+                )
 
     def extremes(self, name: Any) -> tuple[np.ndarray, np.ndarray]:
         """Least and greatest value of a column of NumPy's real numbers."""
@@ -83,7 +99,8 @@ class UsedColumns(dict):
         """The columns as a frame."""
         names, frame = self.names, self.source
         data = _columns_or_levels(frame, names)
-        return _plain_dtypes(data if self.kept is None else data.loc[self.kept])
+        data = _plain_dtypes(data if self.kept is None else data.loc[self.kept])
+        return data.assign(**{n: self[n].array for n in self.emptied})
 
 
 class FormulaEngine:
@@ -305,6 +322,18 @@ def _plain_dtype(column):
     return column.astype(float if column.isna().any() else kind)
 
 
+def _used_categories(column):
+    """A categorical column without categories that no row has; any other as it is."""
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        return column
+    codes, categories = column.array.codes, column.array.categories
+    stop = 4 * len(categories) + 100  # the first rows tell it nearly always
+    for part in (codes[:stop], codes):
+        if len(used_levels(part, categories)[1]) == len(categories):
+            return column
+    return column.cat.remove_unused_categories()
+
+
 def _plain_dtypes(data):
     """A frame with ``_plain_dtype`` of all its columns."""
     changed = {}
@@ -343,9 +372,17 @@ def fixed_spec(
     data: pd.DataFrame,
     namespace: Mapping[str, Any],
     aliases: Mapping[str, str],
+    emptied: Mapping[Any, pd.Index],
 ) -> Any:
     """The formula engine's specification of the fixed part, made again from the data."""
-    return _spec(fixed_formula, data, namespace, aliases, FormulaManager())
+    changed = {
+        name: data[name].cat.remove_categories(data[name].cat.categories.intersection(gone))
+        for name, gone in emptied.items()
+        if name in data.columns
+    }
+    return _spec(
+        fixed_formula, data.assign(**changed), namespace, aliases, FormulaManager()
+    )
 
 
 def spec_of_types(
@@ -461,6 +498,24 @@ def series_as_frame(data: pd.Series, fixed_formula: str) -> pd.DataFrame:
     return data.to_frame().T.infer_objects()
 
 
+class NewRows(NamedTuple):
+    """New data as the fixed part has them.
+
+    Attributes
+    ----------
+    exog : ndarray
+        Columns, (m, k); NaN for rows that lack a value, or whose category has no rows.
+    offset : ndarray or None
+        The formula's own offset.
+    emptied : dict
+        For each column the categories met that had no rows in the fit.
+    """
+
+    exog: np.ndarray
+    offset: np.ndarray | None
+    emptied: dict[str, list]
+
+
 def new_fixed_columns(
     model_spec: Any,
     data: Any,
@@ -468,31 +523,68 @@ def new_fixed_columns(
     namespace: Mapping[str, Any],
     aliases: Mapping[str, str],
     offset_formulas: Sequence[str] = (),
-) -> tuple[np.ndarray, np.ndarray | None]:
+    emptied: Mapping[Any, pd.Index] | None = None,
+) -> NewRows:
     """Fixed-effects columns and formula offset for new data, bases as in the fit.
 
-    NaN for rows that lack a value.
+    Parameters
+    ----------
+    model_spec : object
+        The formula engine's specification of the fixed part.
+    data : DataFrame
+        New data, or what a frame can be made of.
+    fixed_formula, namespace, aliases, offset_formulas
+        As in ``ModelFrame``.
+    emptied : dict, optional
+        For each categorical column its categories that no row of the fit has.
     """
     frame = data_frame(data)
     texts = [fixed_formula.split("~", 1)[1], *offset_formulas]
     used = used_columns(frame, texts)
     absent = _lacks_category(used)
-    used = used[~absent] if absent.any() else used
     known = [*frame.columns, *index_levels(frame, used.columns)]
-    engine = FormulaEngine(used, namespace, known, aliases)
-    exog = _new_matrix(engine, model_spec, texts[0])
-    offset = None
+    engine = FormulaEngine(
+        used[~absent] if absent.any() else used, namespace, known, aliases
+    )
+    lost, met = _in_emptied(used, emptied or {})
+    try:
+        exog = _new_matrix(engine, model_spec, texts[0])
+    except FormulaError:
+        if not (lost & ~absent).any():
+            raise
+        # the formula codes a category that the fit has no column for
+        absent |= lost
+        engine = FormulaEngine(used[~absent], namespace, known, aliases)
+        exog = np.zeros((0, 0))
+        if not absent.all():
+            exog = _new_matrix(engine, model_spec, texts[0])
+    else:
+        met = {}
+    exog, offset = np.asarray(exog, float), None
+    if absent.all() and len(absent):
+        return NewRows(np.full((len(absent), exog.shape[1]), np.nan), None, met)
     for expression in offset_formulas:
         value = offset_column(engine, expression)
         offset = value if offset is None else offset + value
-    exog = np.asarray(exog, float)
     if not absent.any():
-        return exog, offset
+        return NewRows(exog, offset, met)
     whole = np.full((len(absent), exog.shape[1]), np.nan)
     whole[~absent] = exog
     if offset is not None:
         offset = _spread(offset, ~absent)
-    return whole, offset
+    return NewRows(whole, offset, met)
+
+
+def _in_emptied(data, emptied):
+    """Rows in which a column has a category without rows, (n,) bool, and what these are."""
+    lost, met = np.zeros(len(data), bool), {}
+    for name, categories in emptied.items():
+        if name in data.columns:
+            own = data[name].astype(object).isin(categories).to_numpy()
+            if own.any():
+                met[str(name)] = list(data[name][own].unique())
+            lost |= own
+    return lost, met
 
 
 def _spread(values, places):

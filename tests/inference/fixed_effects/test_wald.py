@@ -342,6 +342,7 @@ def unused():
     frame = pd.DataFrame({"g": np.repeat(np.arange(20), 6), "x": rng.standard_normal(120)})
     frame["y"] = rng.standard_normal(120)
     frame["f"] = pd.Categorical(rng.choice(list("abc"), 120), categories=list("abcd"))
+    frame["c"] = (frame["f"] == "c") * 1.0
     return frame
 
 
@@ -359,27 +360,24 @@ def test_pairs_of_a_factor_with_an_unused_category(unused, coding, df_method):
     methods = ["hs", "holm", "fdr_bh"]
     got = whole.t_test_pairwise("".join(coding.split()), methods).result_frame
     want = used.t_test_pairwise("f", methods).result_frame
-    assert list(got.index) == ["b-a", "c-a", "d-a", "c-b", "d-b", "d-c"]
-    pd.testing.assert_frame_equal(
-        got.loc[want.index].astype(float), want.astype(float), rtol=1e-9
-    )
-    others = got.loc[["d-a", "d-b", "d-c"]]
-    assert others.filter(like="pvalue").isna().all(axis=None)
-    assert not others.filter(like="reject").any(axis=None)
+    assert list(got.index) == ["b-a", "c-a", "c-b"]
+    pd.testing.assert_frame_equal(got.astype(float), want.astype(float), rtol=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_what_can_be_estimated_is_tested_whatever_columns_were_dropped(unused):
-    result = mx.mixedlm("y ~ C(f, Sum) + x + (1 | g)", unused).fit()
+    result = mx.mixedlm("y ~ C(f, Sum) + c + x + (1 | g)", unused).fit()
     names = list(result.model.exog_names)
-    assert np.isnan(result.fe_params["C(f, Sum)[S.c]"])
+    assert np.isnan(result.fe_params["c"])
     row = np.zeros((1, len(names)))
-    row[0, names.index("C(f, Sum)[S.c]")] = 1
-    with pytest.raises(ValueError, match=r"not estimable: C\(f, Sum\)\[S.c\]"):
+    row[0, names.index("c")] = 1
+    with pytest.raises(ValueError, match="not estimable: c depend"):
         result.t_test(row)
+    # mean of c less that of a: the effects of a and b, less those of c, are in both
+    row[0, names.index("C(f, Sum)[S.a]")] = -2
     row[0, names.index("C(f, Sum)[S.b]")] = -1
     plain = mx.mixedlm("y ~ f + x + (1 | g)", unused).fit()
-    want = plain.t_test("f[T.c] - f[T.b] = 0")
+    want = plain.t_test("f[T.c] = 0")
     assert result.t_test(row).effect == pytest.approx(want.effect)
     assert result.t_test(row).sd == pytest.approx(want.sd)
     assert result.f_test(row).statistic == pytest.approx(want.statistic.item() ** 2)
