@@ -21,6 +21,7 @@ from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.exceptions import FormulaError
 from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.fixed_effects.estimability import ColumnRelations, column_relations
+from mixedext.inference.prediction.predictions import refuse_whole_columns
 from mixedext.inference.submodels.fixed_terms import terms_of_columns
 from mixedext.specification.formula.bars import names_in
 from mixedext.specification.formula.formula_engine import new_fixed_columns
@@ -165,6 +166,7 @@ class ReferenceGrid:
     def _columns(self, frame):
         model = self._model
         spec = getattr(model.data, SPEC_ATTRIBUTE)
+        refuse_whole_columns(model)
         return new_fixed_columns(
             spec, frame, model.fixed_formula, model.namespace, model.aliases
         )[0]

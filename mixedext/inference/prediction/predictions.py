@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 
 from mixedext.compat import SPEC_ATTRIBUTE
-from mixedext.fitted import HasFitted, Model, need_rows
+from mixedext.exceptions import FormulaError
+from mixedext.fitted import HasFitted, Model, has_rows, need_rows
 from mixedext.specification.formula.formula_engine import (
     new_fixed_columns,
     series_as_frame,
 )
+from mixedext.specification.formula.single_rows import expressions_in, whole_column_fault
 
-__all__ = ["fittedvalues", "new_rows", "predict", "predict_at"]
+__all__ = ["fittedvalues", "new_rows", "predict", "predict_at", "refuse_whole_columns"]
 
 _NO_SPECIFICATION = (
     "the data of this model were removed before it was saved or copied, and "
@@ -131,11 +133,43 @@ def _own_columns(model: Model, exog: pd.DataFrame) -> pd.DataFrame:
     return exog
 
 
+def refuse_whole_columns(model: Model, *, refuse: bool = True) -> None:
+    """Refuse new data for a formula whose columns in a row depend on the other rows.
+
+    Looked at once; ``refuse`` is False for a look before the data are removed.
+
+    Raises
+    ------
+    FormulaError
+        Names the term.
+    """
+    known = vars(model)
+    if not expressions_in(model.fixed_formula, model.offset_formulas):
+        return
+    if "whole_column_fault" not in known:
+        frame = getattr(model.data, "frame", None)
+        if frame is None or not has_rows(model):
+            return
+        known["whole_column_fault"] = whole_column_fault(
+            getattr(model.data, SPEC_ATTRIBUTE),
+            frame,
+            np.asarray(need_rows(model).exog),
+            model.exog_names,
+            model.fixed_formula,
+            model.namespace,
+            model.aliases,
+            model.offset_formulas,
+        )
+    if refuse and known["whole_column_fault"]:
+        raise FormulaError(known["whole_column_fault"])
+
+
 def new_rows(model: Model, data: Any) -> tuple[Any, np.ndarray | None]:
     """Fixed-effects columns and formula offset for new data."""
     spec = getattr(model.data, SPEC_ATTRIBUTE, None)
     if spec is None:
         raise ValueError(_NO_SPECIFICATION)
+    refuse_whole_columns(model)
     return new_fixed_columns(
         spec,
         data,

@@ -23,6 +23,13 @@ from mixedext.specification.data.columns import column_of, index_levels
 from mixedext.specification.data.extremes import are_finite, column_extremes
 from mixedext.specification.data.labels import Levels, factorize, interact
 from mixedext.specification.formula.bars import names_in, plain_name
+from mixedext.specification.formula.expressions import (
+    as_written,
+    check_nesting,
+    float_name,
+    number_use,
+    remembering,
+)
 from mixedext.specification.formula.plain_formula import prototype
 from mixedext.specification.formula.transforms import TRANSFORMS
 
@@ -107,6 +114,7 @@ class FormulaEngine:
         self.aliases = {c: a for c, a in known.items() if c in data}
         self.factors: dict[str | tuple[str, ...], tuple[np.ndarray, Levels]] = {}
         self.made: dict[tuple, np.ndarray] = {}  # by the key of a PlainColumn
+        self._floats: dict[str, pd.Series] = {}
         # The data win over names of the caller; kept, these would stand in for columns
         # that new data lack.
         self.namespace = {n: v for n, v in namespace.items() if n not in self.columns}
@@ -134,6 +142,48 @@ class FormulaEngine:
         """The data with aliases beside the names."""
         return self.data.assign(**{a: self.data[c] for c, a in self.aliases.items()})
 
+    def _for_numbers(self, text):
+        """A text with aliases, whole numbers to be computed with as floats; and its frame.
+
+        The engines compute in the columns' own types, in which whole numbers wrap around.
+        """
+        data = self.aliased
+        kinds = {name: getattr(data[name].dtype, "kind", "O") for name in data.columns}
+        real = [name for name, kind in kinds.items() if kind in "iuf"]
+        whole = [name for name in real if kinds[name] in "iu"]
+        use = number_use(text, real, self.namespace)
+        changed = {
+            name: self._float(name) if name in use.floats else self._widest(name)
+            for name in whole
+        }
+        for name in use.both:
+            changed[float_name(name)] = self._float(name)
+        if not any(kinds[name] in "iu" for name in use.both):
+            # new data of a fit that had whole numbers: the column is there, not the name
+            use = use._replace(text=text)
+        return use.text, (data.assign(**changed) if changed else data)
+
+    def _float(self, name):
+        if name not in self._floats:
+            self._floats[name] = self.aliased[name].astype(float)
+        return self._floats[name]
+
+    def _widest(self, name):
+        column = self.aliased[name]
+        return column if column.dtype.itemsize == 8 else column.astype(np.int64)
+
+    def _remembering(self, text):
+        """A text in which the values of whole columns have names of the namespace."""
+        columns = [name for name in self.aliased.columns if name.isidentifier()]
+
+        def value_of(source: str) -> Any:
+            _, data = self._for_numbers(f"I({source})")
+            return eval(source, {**self.namespace}, {c: data[c] for c in columns})
+
+        text, values = remembering(text, columns, self.namespace, value_of)
+        self.namespace |= values
+        return text
+
     def with_aliases(self, text: str) -> str:
         """A piece of formula in which columns go by their aliases."""
 
@@ -147,22 +197,25 @@ class FormulaEngine:
 
     def plain_names(self, names: Iterable[Any]) -> list[str]:
         """Column names of the user's from those of the engine."""
-        if not self.aliases and not any("Q(" in str(name) for name in names):
-            return [str(name) for name in names]
+        names = [as_written(str(name)) for name in names]
+        if not self.aliases and not any("Q(" in name for name in names):
+            return names
         originals = {alias: name for name, alias in self.aliases.items()}
         quoted = r"""Q\((["'])([^"']+)\1\)"""
         return [
             re.sub(
                 r"[^\W\d]\w*",
                 lambda m: originals.get(m.group(0), m.group(0)),
-                re.sub(quoted, r"\2", str(name)),
+                re.sub(quoted, r"\2", name),
             )
             for name in names
         ]
 
     def matrices(self, formula: str) -> Any:
         """Data frames of both sides, or of the one side, of a formula."""
-        return self._evaluate(formula, self.with_aliases(formula), self.aliased)
+        check_nesting(formula)
+        text, data = self._for_numbers(self._remembering(self.with_aliases(formula)))
+        return self._evaluate(formula, text, data)
 
     def own_matrix(
         self, text: str, rows: np.ndarray, categories: Iterable[tuple[str, Any]] = ()
@@ -173,8 +226,10 @@ class FormulaEngine:
         be left.
         """
         # statsmodels hands a specification over, which has its own order of columns
-        spec = self.manager.get_spec(self.with_aliases(text.strip()))
-        data = self.aliased.iloc[rows]
+        # and values of whole columns are those of the rows
+        check_nesting(text)
+        text, data = self._for_numbers(self.with_aliases(text.strip()))
+        spec, data = self.manager.get_spec(text), data.iloc[rows]
         for name, kept in categories:
             both = [c for c in (name, self.aliases.get(name)) if c is not None]
             data = data.assign(**{c: data[c].cat.set_categories(kept) for c in both})
@@ -189,11 +244,13 @@ class FormulaEngine:
                 pandas=True,
                 na_action=self.na_action,
             )
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # such as SystemExit: formulas are Python that runs
             unknown, reason = self._unknown_names(formula), _reason(error)
             if _POINT.search(formula):
                 reason = "'.', R's word for all other columns, is not known; name them"
-            if unknown:
+            if unknown and _is_of_name(error, unknown):
                 reason = (
                     f"{', '.join(unknown)} is neither a column of the data nor a name "
                     f"that is known where the model is made; columns are: "
@@ -239,9 +296,11 @@ class FormulaEngine:
         scope = {str(c): self.data[c] for c in self.data.columns}
         try:
             labels = eval(name, {**self.namespace}, scope)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # such as SystemExit
             raise FormulaError(
-                f"the grouping factor {name!r} cannot be evaluated: {error}"
+                f"the grouping factor {name!r} cannot be evaluated: {_reason(error)}"
             ) from error
         if np.shape(labels) != (len(self.data),):
             raise FormulaError(
@@ -255,19 +314,33 @@ class FormulaEngine:
 _POINT = re.compile(r"(?<![\w.)\]])\.(?![\w.])")
 
 
+def _chain(error):
+    """An error, and those that it comes from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_of_name(error, names):
+    """Whether an error is that one of the names is not known."""
+    missing = [e for e in _chain(error) if isinstance(e, NameError)]
+    quoted = "|".join(rf"[`']{re.escape(name)}[`']" for name in names)
+    return any(e.name in names or re.search(quoted, str(e)) for e in missing)
+
+
 def _reason(error):
     """What an engine's error says, in one line that quotes the place."""
-    text = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # formulaic colours the place
+    if not isinstance(error, Exception):
+        return f"it would end the program ({type(error).__name__}: {error})"
+    text = re.sub(r"\x1b\[[\d;]*m", "", as_written(str(error)))  # formulaic has colours
     reason = text.strip().split("\n")[0].rstrip(".")
-    cause = error
-    while cause is not None and not isinstance(cause, SyntaxError):
-        cause = cause.__cause__ or cause.__context__
+    cause = next((e for e in _chain(error) if isinstance(e, SyntaxError)), None)
     origin = getattr(error, "origin", None)  # of patsy
     marked = re.search("⧛(.*?)⧚", text)  # of formulaic
     if cause is not None:
         reason, place = "invalid syntax", str(cause.text or "").strip()
     elif origin is not None:
-        place = origin.code[origin.start : origin.end].strip()
+        place = as_written(origin.code[origin.start : origin.end].strip())
     else:
         place = marked.group(1).strip() if marked else ""
     return f"{reason}, at {place!r}" if place and repr(place) not in reason else reason
@@ -366,10 +439,10 @@ def _spec(fixed_formula, data, namespace, aliases, manager):
 def _new_matrix(engine, model_spec, text):
     """Columns of the fixed part for new data; levels that the fit had not are refused."""
     try:
-        return _columns_of_values(engine, model_spec)
+        return _columns_of_values(engine, model_spec, text)
     except FormulaError as error:
         lacking = engine._unknown_names(text)
-        if not lacking:
+        if not lacking or not _is_of_name(error, lacking):
             raise
         raise FormulaError(
             "the new data do not fit the formula: they have no column "
@@ -378,8 +451,8 @@ def _new_matrix(engine, model_spec, text):
         ) from error
 
 
-def _columns_of_values(engine, model_spec):
-    data = engine.aliased
+def _columns_of_values(engine, model_spec, text):
+    _, data = engine._for_numbers(engine.with_aliases(text))
     # Engines want the categories of the fit in its order, which are nothing to values; and
     # formulaic takes rows of other categories for rows of the first.
     changed = {
@@ -409,7 +482,9 @@ def _engine_columns(engine, model_spec, data):
                 na_action=engine.na_action,
                 prediction=True,
             )
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # such as SystemExit
             reason = _reason(error)
             raise FormulaError(f"the new data do not fit the formula: {reason}") from error
     for message in caught:

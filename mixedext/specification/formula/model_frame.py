@@ -30,6 +30,7 @@ from mixedext.specification.data.columns import ColumnTable, as_frame, index_lev
 from mixedext.specification.data.extremes import all_finite
 from mixedext.specification.data.missing import check_missing, complete_rows
 from mixedext.specification.formula.bars import Bar, names_in, split_formula
+from mixedext.specification.formula.expressions import python_powers
 from mixedext.specification.formula.formula_engine import (
     FormulaEngine,
     UsedColumns,
@@ -475,7 +476,7 @@ def _bar_term(engine, bar: Bar) -> RandomTerm:
 def _right_side(text):
     if not isinstance(text, str):
         raise ValueError(f"vc_formula must map names to formulas, not to {text!r}")
-    return text.strip().removeprefix("~")
+    return python_powers(text.strip().removeprefix("~"))
 
 
 def _group_term(engine, factor, group_name, re_formula):
