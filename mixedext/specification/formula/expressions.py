@@ -236,9 +236,9 @@ def number_use(
         (computed if arithmetic else labels).update(found & set(columns))
     both = frozenset(computed & labels)
     if both:
-        names = re.compile(
-            rf"({_QUOTED})|(?<![\w.])({'|'.join(map(re.escape, both))})\b(?!\s*=(?!=))"
-        )
+        either = "|".join(map(re.escape, sorted(both)))
+        # neither an attribute nor a keyword of that name
+        names = re.compile(rf"({_QUOTED})|(?<![\w.])({either})\b(?!\s*=(?!=))")
         pieces = [
             (names.sub(lambda m: m.group(1) or float_name(m.group(2)), piece), True)
             if arithmetic
@@ -252,12 +252,12 @@ def number_use(
 
 def _is_arithmetic(tree, namespace):
     """Whether an expression is known to compute with numbers, so that floats will do."""
-    allowed = set()
+    allowed: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             if not _computes(node.func, namespace):
                 return False
-            allowed.update((id(node.func),))
+            allowed.add(id(node.func))
         elif isinstance(node, ast.Attribute):
             constant = _is_numpy(node.value, namespace) and isinstance(
                 getattr(np, node.attr, None), float

@@ -75,7 +75,9 @@ def whole_column_fault(
         wrong = ~(np.abs(found - exog[rows]) <= SAME_COLUMN * size).all(axis=0)
         if wrong.any():
             return _fault(names[int(np.argmax(wrong))])
-        if own is not None and not np.allclose(own[rows], offset, SAME_COLUMN, 0.0):
+        if own is None or offset is None:
+            continue
+        if not np.allclose(own[rows], offset, SAME_COLUMN, 0.0):
             return _fault(f"offset({' + '.join(offset_formulas)})")
     return ""
 
