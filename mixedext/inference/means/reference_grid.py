@@ -23,6 +23,7 @@ from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.fixed_effects.estimability import ColumnRelations, column_relations
 from mixedext.inference.prediction.predictions import refuse_whole_columns
 from mixedext.inference.submodels.fixed_terms import terms_of_columns
+from mixedext.specification.data.tables import as_pandas
 from mixedext.specification.formula.bars import names_in
 from mixedext.specification.formula.formula_engine import new_fixed_columns
 
@@ -262,7 +263,7 @@ class ReferenceGrid:
         levels = {}
         for name, predictor in self.predictors.items():
             if name in at:
-                levels[name] = _values_at(predictor, at[name], rows)
+                levels[name] = _values_at(predictor, as_pandas(at[name]), rows)
             elif predictor.levels is not None:
                 levels[name] = predictor.levels
             elif spread:

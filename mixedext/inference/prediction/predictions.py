@@ -10,6 +10,7 @@ import pandas as pd
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.exceptions import FormulaError
 from mixedext.fitted import HasFitted, Model, has_rows, need_rows
+from mixedext.specification.data.tables import as_pandas
 from mixedext.specification.formula.formula_engine import (
     new_fixed_columns,
     series_as_frame,
@@ -70,6 +71,7 @@ def predict(
     """
     fitted = results.fitted
     model, estimate = fitted.model, fitted.fixed.estimate
+    exog = as_pandas(exog)
     if exog is None:
         own = model.offset
         if own is not None and offset is not None:

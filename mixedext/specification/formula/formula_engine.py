@@ -22,6 +22,7 @@ from mixedext.exceptions import FormulaError
 from mixedext.specification.data.columns import column_of, index_levels
 from mixedext.specification.data.extremes import are_finite, column_extremes
 from mixedext.specification.data.labels import Levels, factorize, interact
+from mixedext.specification.data.tables import data_frame
 from mixedext.specification.formula.bars import names_in, plain_name
 from mixedext.specification.formula.expressions import (
     as_written,
@@ -36,7 +37,6 @@ from mixedext.specification.formula.transforms import TRANSFORMS
 __all__ = [
     "FormulaEngine",
     "UsedColumns",
-    "data_frame",
     "fixed_spec",
     "new_fixed_columns",
     "offset_column",
@@ -493,37 +493,6 @@ def _engine_columns(engine, model_spec, data):
     for message in caught:
         warnings.warn(message.message, stacklevel=5)
     return exog
-
-
-def data_frame(data: Any) -> pd.DataFrame:
-    """Data as a frame: it, or made of a mapping, records or rows.
-
-    A mapping to single values is one row.
-
-    Raises
-    ------
-    TypeError
-        If pandas makes no frame of them.
-    """
-    if isinstance(data, pd.DataFrame):
-        return data
-    kind = f"{type(data).__module__.split('.')[0]}.{type(data).__name__}"
-    if hasattr(data, "to_delayed"):
-        raise TypeError(
-            f"data is a {kind}; use MixedLM.from_chunks, or pass data.compute()"
-        )
-    if hasattr(data, "to_pandas"):  # polars, pyarrow
-        raise TypeError(f"data is a {kind}; pass data.to_pandas(), a pandas DataFrame")
-    if data is None or isinstance(data, str | bytes):
-        raise TypeError(f"data={data!r} is no data; pass a pandas DataFrame")
-    if isinstance(data, Mapping) and data and not any(map(np.ndim, data.values())):
-        data = [data]
-    try:
-        return pd.DataFrame(data)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"data is a {kind}, of which pandas makes no DataFrame: {error}"
-        ) from error
 
 
 def series_as_frame(data: pd.Series, fixed_formula: str) -> pd.DataFrame:
