@@ -400,3 +400,8 @@ SUSPICIOUS_VARIANCE = 1e-10
 # Share of the largest eigenvalue of X'X above which the smallest leaves no doubt that
 # the columns are independent (numpy's matrix_rank would say so of up to 1e10 rows).
 FULL_RANK = 1e-9
+
+# ---- formulas ----
+
+# Brackets open at once: beyond, Python's own parser gives up, and readers long before.
+MOST_NESTED = 50

@@ -21,9 +21,11 @@ from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.engine.rows.estimability import ColumnRelations, column_relations
 from mixedext.exceptions import FormulaError
 from mixedext.fitted import Fitted, HasFitted
+from mixedext.inference.prediction.predictions import refuse_whole_columns
 from mixedext.inference.submodels.fixed_terms import terms_of_columns
+from mixedext.specification.data.tables import as_pandas
 from mixedext.specification.formula.bars import names_in
-from mixedext.specification.formula.formula_engine import new_fixed_columns
+from mixedext.specification.formula.new_data import new_fixed_columns
 
 __all__ = ["Grid", "Predictor", "ReferenceGrid"]
 
@@ -165,6 +167,7 @@ class ReferenceGrid:
     def _columns(self, frame):
         model = self._model
         spec = getattr(model.data, SPEC_ATTRIBUTE)
+        refuse_whole_columns(model)
         return new_fixed_columns(
             spec, frame, model.fixed_formula, model.namespace, model.aliases
         ).exog
@@ -260,7 +263,7 @@ class ReferenceGrid:
         levels = {}
         for name, predictor in self.predictors.items():
             if name in at:
-                levels[name] = _values_at(predictor, at[name], rows)
+                levels[name] = _values_at(predictor, as_pandas(at[name]), rows)
             elif predictor.levels is not None:
                 levels[name] = predictor.levels
             elif spread:

@@ -16,16 +16,17 @@ from mixedext.exceptions import (
     OffsetWarning,
     user_stacklevel,
 )
-from mixedext.fitted import HasFitted, Model, need_rows
+from mixedext.fitted import HasFitted, Model, has_rows, need_rows
 from mixedext.specification.data.columns import column_of
-from mixedext.specification.formula.formula_engine import (
+from mixedext.specification.data.tables import as_pandas, data_frame
+from mixedext.specification.formula.new_data import (
     NewRows,
-    data_frame,
     new_fixed_columns,
     series_as_frame,
 )
+from mixedext.specification.formula.single_rows import expressions_in, whole_column_fault
 
-__all__ = ["fittedvalues", "new_rows", "predict", "predict_at"]
+__all__ = ["fittedvalues", "new_rows", "predict", "predict_at", "refuse_whole_columns"]
 
 _NO_SPECIFICATION = (
     "the data of this model were removed before it was saved or copied, and "
@@ -90,6 +91,7 @@ def predict(
     """
     fitted = results.fitted
     model, estimate = fitted.model, fitted.fixed.estimate
+    exog = as_pandas(exog)
     if exog is None:
         own = model.offset
         if own is not None and offset is not None:
@@ -212,6 +214,37 @@ def _own_columns(model: Model, exog: pd.DataFrame) -> pd.DataFrame:
     return exog
 
 
+def refuse_whole_columns(model: Model, *, refuse: bool = True) -> None:
+    """Refuse new data for a formula whose columns in a row depend on the other rows.
+
+    Looked at once; ``refuse`` is False for a look before the data are removed.
+
+    Raises
+    ------
+    FormulaError
+        Names the term.
+    """
+    known = vars(model)
+    if not expressions_in(model.fixed_formula, model.offset_formulas):
+        return
+    if "whole_column_fault" not in known:
+        frame = getattr(model.data, "frame", None)
+        if frame is None or not has_rows(model):
+            return
+        known["whole_column_fault"] = whole_column_fault(
+            getattr(model.data, SPEC_ATTRIBUTE),
+            frame,
+            np.asarray(need_rows(model).exog),
+            model.exog_names,
+            model.fixed_formula,
+            model.namespace,
+            model.aliases,
+            model.offset_formulas,
+        )
+    if refuse and known["whole_column_fault"]:
+        raise FormulaError(known["whole_column_fault"])
+
+
 def new_rows(model: Model, data: Any, with_column: bool = True) -> NewRows:
     """Fixed-effects columns and own offset for new data.
 
@@ -227,6 +260,7 @@ def new_rows(model: Model, data: Any, with_column: bool = True) -> NewRows:
     spec = getattr(model.data, SPEC_ATTRIBUTE, None)
     if spec is None:
         raise ValueError(_NO_SPECIFICATION)
+    refuse_whole_columns(model)
     data = data_frame(data)
     found = new_fixed_columns(
         spec,

@@ -16,6 +16,7 @@ from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.fitted import Model, need_rows
 from mixedext.specification.data.labels import factorize, interact
 from mixedext.specification.formula.bars import names_in, plain_name
+from mixedext.specification.formula.expressions import as_written
 from mixedext.specification.formula.formula_engine import FormulaEngine, UsedColumns
 
 __all__ = [
@@ -116,12 +117,14 @@ def terms_of_columns(model: Model) -> list[FixedTerm]:
         return _column_terms(model)
     originals = {alias: name for name, alias in model.aliases.items()}
     found = []
-    for factors, categorical, columns in _spec_terms(spec):
+    for names, kinds_of, columns in _spec_terms(spec):
+        factors = tuple(as_written(f) for f in names)
+        categorical = [as_written(f) for f in kinds_of]
         name = ":".join(originals.get(f, f) for f in factors) or "Intercept"
         text = ":".join(_spelled(f, originals) for f in factors) or "1"
         kinds = frozenset(categorical)
-        names = frozenset(originals.get(n, n) for f in factors for n in names_in(f))
-        found.append(FixedTerm(name, tuple(columns), factors, kinds, text, names))
+        used = frozenset(originals.get(n, n) for f in factors for n in names_in(f))
+        found.append(FixedTerm(name, tuple(columns), factors, kinds, text, used))
     return found
 
 

@@ -171,9 +171,7 @@ class ChunkPlan:
     def complete(self, chunk: pd.DataFrame) -> pd.DataFrame:
         """The columns used of a chunk, without incomplete rows if these are dropped."""
         if not isinstance(chunk, pd.DataFrame):
-            raise ValueError(
-                f"chunks must hold pandas DataFrames, not {type(chunk).__name__}"
-            )
+            raise ValueError(f"chunks must hold data frames, not {type(chunk).__name__}")
         narrow = chunk[self.used(chunk.columns)]
         names = (i for i in chunk.index.names if i is not None)
         index = [i for i in self.used(names) if i not in chunk.columns]

@@ -29,11 +29,12 @@ from mixedext.specification.data.alignment import warn_if_reordered
 from mixedext.specification.data.columns import ColumnTable, as_frame, index_levels
 from mixedext.specification.data.extremes import all_finite
 from mixedext.specification.data.missing import check_missing, complete_rows
+from mixedext.specification.data.tables import as_pandas, data_frame, is_foreign
 from mixedext.specification.formula.bars import Bar, names_in, split_formula
+from mixedext.specification.formula.expressions import python_powers
 from mixedext.specification.formula.formula_engine import (
     FormulaEngine,
     UsedColumns,
-    data_frame,
     offset_column,
     spec_of_types,
 )
@@ -141,6 +142,7 @@ def _column_or_array(value, data, what):
             f"{what}={value!r} is not a column of the data; there are: "
             f"{', '.join(map(str, data.columns))}"
         )
+    value = as_pandas(value, data.index)
     if isinstance(value, pd.Series | pd.Index | pd.Categorical):
         array = value
     else:
@@ -176,7 +178,7 @@ def model_frame(
     formula : str
         Fixed effects, random terms in bars, offset(...).
     data : DataFrame
-        Or what a DataFrame can be made of.
+        Or another library's table, or what a DataFrame can be made of.
     namespace : dict
         Names that the formula may use besides the columns.
     groups, re_formula, vc_formula
@@ -344,6 +346,8 @@ def _empties(used, finite):
 
 def _subset(frame, subset):
     """The rows that ``subset`` names, as ``data.loc`` takes them."""
+    if is_foreign(subset):  # it has no row labels
+        subset = as_pandas(subset).to_numpy()
     try:
         rows = frame.loc[subset]
     except (IndexError, KeyError, TypeError, ValueError) as error:
@@ -553,7 +557,7 @@ def _bar_term(engine, bar: Bar) -> RandomTerm:
 def _right_side(text):
     if not isinstance(text, str):
         raise ValueError(f"vc_formula must map names to formulas, not to {text!r}")
-    return text.strip().removeprefix("~")
+    return python_powers(text.strip().removeprefix("~"))
 
 
 def _group_term(engine, factor, group_name, re_formula):

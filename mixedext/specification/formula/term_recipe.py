@@ -17,9 +17,9 @@ from mixedext.specification.data.labels import factorize
 from mixedext.specification.formula.formula_engine import (
     FormulaEngine,
     fixed_spec,
-    new_fixed_columns,
     used_columns,
 )
+from mixedext.specification.formula.new_data import new_fixed_columns
 from mixedext.specification.formula.plain_formula import DeferredSpec
 from mixedext.specification.formula.vc_formula import formula_columns
 from mixedext.specification.terms.components import Component
@@ -189,9 +189,9 @@ def _columns(recipe, term, data, formulas):
             f"~ {recipe.columns}", formulas.frame, formulas.namespace, formulas.aliases
         )
     spec = spec.resolve() if isinstance(spec, DeferredSpec) else spec
-    z, _ = new_fixed_columns(
+    z = new_fixed_columns(
         spec, data, f"~ {recipe.columns}", formulas.namespace, formulas.aliases
-    )
+    ).exog
     return z
 
 

@@ -130,7 +130,8 @@ def test_own_rows_and_rows_of_the_data_are_always_known():
 # ---- offset ----
 
 
-def test_offset_by_name(sleepstudy_values=((2, 272.34), (3, 282.81))):
+def test_offset_by_name():
+    sleepstudy_values = ((2, 272.34), (3, 282.81))
     data = mx.datasets.sleepstudy.load().data
     data["o"] = 3 * data["Days"]
     formula = "Reaction ~ Days + (Days | Subject)"
