@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -338,7 +338,7 @@ def _chain(error):
         error = error.__cause__ or error.__context__
 
 
-def is_of_name(error: BaseException, names: Container[Any]) -> bool:
+def is_of_name(error: BaseException, names: Collection[Any]) -> bool:
     """Whether an error is that one of the names is not known."""
     missing = [e for e in _chain(error) if isinstance(e, NameError)]
     quoted = "|".join(rf"[`']{re.escape(name)}[`']" for name in names)
