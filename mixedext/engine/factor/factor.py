@@ -257,9 +257,7 @@ class Factor:
         image, tail_image, solved, reduced = self._images(lead_weight, tail_weight)
         count = lead_weight.shape[2]
         shape = -1, count // n_sets, n_sets
-        own, its, half = (
-            a.reshape(shape) for a in (lead_weight, image, solved)
-        )
+        own, its, half = (a.reshape(shape) for a in (lead_weight, image, solved))
         tail, tail_its, tail_half = (
             a.reshape(shape) for a in (tail_weight, tail_image, reduced)
         )

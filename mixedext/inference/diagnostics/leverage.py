@@ -77,7 +77,7 @@ def leverages(fitted: Fitted) -> Leverages:
         fixed = fixed if rows.weights is None else fixed * rows.weights
         return Leverages(fixed, fixed)
     own = own_rows(fitted)
-    if own.level is not None:
+    if own.level is not None and own.values is not None:
         within, square, cross = np.empty((3, len(x)))
         k = own.values.shape[1]
         row_errors.level_errors(
@@ -175,12 +175,15 @@ def _quadratic(moved: sparse.csr_array, factor: Factor) -> np.ndarray:
 
 
 def _link_products(factor: Factor, edge: np.ndarray) -> np.ndarray:
-    """C22 links_l half_l at the columns that meet level l, (nnz, k), roots on both sides."""
+    """C22 Lam2'links_l half_l at the columns that meet level l, (nnz, k)."""
     blocks, tail = factor.blocks, factor.tail
     pointers, index = blocks.link_pointers, blocks.link_index
     count = np.diff(pointers).astype(float)
     out = np.zeros_like(edge)
-    if blocks.pattern is None and (count**2).sum() > DENSE_SHARE * len(count) * tail.size**2:
+    if (
+        blocks.pattern is None
+        and (count**2).sum() > DENSE_SHARE * len(count) * tail.size**2
+    ):
         inverse = np.triu(tail.reduced)
         inverse += np.triu(inverse, 1).T
         step = max(1, MOST_PAIRS // (tail.size * edge.shape[1]))

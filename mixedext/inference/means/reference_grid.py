@@ -21,7 +21,7 @@ from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.engine.rows.estimability import ColumnRelations, column_relations
 from mixedext.exceptions import FormulaError
 from mixedext.fitted import Fitted, HasFitted
-from mixedext.inference.prediction.predictions import refuse_whole_columns
+from mixedext.inference.prediction.fixed_rows import refuse_whole_columns
 from mixedext.inference.submodels.fixed_terms import terms_of_columns
 from mixedext.specification.data.tables import as_pandas
 from mixedext.specification.formula.bars import names_in

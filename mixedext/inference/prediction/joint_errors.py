@@ -1,11 +1,11 @@
-"""Errors of predictions x'b + z'u from estimates of coefficients and random effects jointly.
+"""Errors of predictions x'b + z'u from the estimates of b and u jointly.
 
 With V = sigma^2 (I + Z Lam Lam'Z') the errors of (b, u) have the covariance sigma^2 J,
 J = ([X Z Lam]'[X Z Lam] + diag(0, I))^-1 (Henderson 1975), and k = (x, Lam'z) the variance
 sigma^2 m, m = k'J k.  In coordinates of the coefficients in which X'V0^-1 X = I, with
 T = Z'V0^-1 X and N = Z'Z there,
 
-    e = Lam C Lam'z,    s = x - T'Sigma z,    m = z'e + s's,    d = (I + N Sigma)^-1 z - T s.
+    s = x - T'Sigma z,    m = z'Lam C Lam'z + s's,    d = (I + N Sigma)^-1 z - T s.
 
 d is z less Z' times the weights of the rows in the predictor, so that (envelope theorem)
 
@@ -38,7 +38,7 @@ from mixedext.kernels.rows import row_errors
 
 __all__ = ["JointErrors", "RandomRows", "RowErrors", "joint_errors", "random_rows"]
 
-# Numbers that solutions for some rows hold at most; rows of one factor that are done at once.
+# Numbers that solutions for some rows hold at most; rows of one factor done at once.
 MOST_NUMBERS, SOME_ROWS = 2**22, 2**14
 
 
@@ -146,12 +146,13 @@ def _sparse_rows(fit, terms, inner, n):
         else:
             row, effect = inner[i].coords
             value = inner[i].data
+        column: np.ndarray
         if design.rotation is not None:
             wide = sparse.csr_array(
                 (value, (row, effect)), shape=(n, design.rotation.n_columns)
             )
             found = sparse.coo_array(_rotated(design.rotation, wide))
-            row, column, value = *found.coords, found.data
+            (row, column), value = found.coords, found.data
         else:
             column = _column_of_effects(fit, i)[effect]
         rows.append(row)
@@ -175,10 +176,10 @@ def _column_of_effects(fit, number):
 
 def _rotated(rotation, wide):
     """Values at the eigenvectors' levels, (n, L R), of rows (n, L K)."""
-    n_levels, k, _ = rotation.vectors.shape
+    n_levels = len(rotation.vectors)
     if n_levels == 1:
         return wide @ rotation.vectors[0]
-    turn = sparse.block_diag([v for v in rotation.vectors], format="csr")
+    turn = sparse.block_diag(list(rotation.vectors), format="csr")
     return wide @ turn
 
 
@@ -254,7 +255,9 @@ class JointErrors:
             None if parts[0][j] is None else np.concatenate([p[j] for p in parts])
             for j in range(3)
         ]
-        return RowErrors(*joined)
+        variance, slopes, rise = joined
+        assert variance is not None
+        return RowErrors(variance, slopes, rise)
 
     def _pieces(self, n, random, slope, weight) -> Iterator[slice]:
         step = SOME_ROWS
@@ -333,7 +336,7 @@ class JointErrors:
     @cached_property
     def _elements(self):
         """r, a, b and value of the elements of E_r over the leading factor's columns."""
-        found = [[], [], [], []]
+        found: list[list[np.ndarray]] = [[], [], [], []]
         for i, structure in enumerate(self.design.structures):
             _, at = self.objective.place[i]
             r, a, b = np.nonzero(structure.covariance_basis)

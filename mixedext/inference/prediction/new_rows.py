@@ -16,9 +16,8 @@ import pandas as pd
 
 from mixedext.exceptions import FormulaError
 from mixedext.fitted import Fitted
-from mixedext.inference.prediction.predictions import fixed_rows
+from mixedext.inference.prediction.fixed_rows import fixed_rows, without_inestimable
 from mixedext.specification.data.known_levels import MISSING, UNKNOWN
-from mixedext.specification.formula.formula_engine import data_frame
 from mixedext.specification.formula.term_recipe import (
     Formulas,
     TermRows,
@@ -48,12 +47,18 @@ class NewRows:
         Known part of the mean, (n,).
     terms : tuple of TermRows or None
         Rows of every random term; None for one that the prediction is not given.
+    frame : DataFrame or None
+        The new data.
+    own : bool
+        Whether these are the rows of the fit.
     """
 
     index: pd.Index | None
     exog: np.ndarray
     offset: np.ndarray | None
     terms: tuple[TermRows | None, ...]
+    frame: pd.DataFrame | None = None
+    own: bool = False
 
     def __len__(self) -> int:
         return len(self.exog)
@@ -85,15 +90,21 @@ class NewRows:
                 out |= term.codes == UNKNOWN
         return out
 
-    def mean(self, coefficients: np.ndarray, effects: Sequence[np.ndarray]) -> np.ndarray:
-        """Mean of the rows, the effects of levels that the fit had not at zero, (n,)."""
-        mean = self.exog @ np.nan_to_num(coefficients)
+    def mean(self, fitted: Fitted) -> np.ndarray:
+        """Mean of the rows, the effects of levels that the fit had not at zero, (n,).
+
+        NaN, with a NotEstimableWarning, where the data of the fit do not determine it.
+        """
+        mean = self.exog @ np.nan_to_num(fitted.fixed.estimate)
+        if not self.own:
+            mean = without_inestimable(fitted.model, self.exog, mean)
         if self.offset is not None:
             mean = mean + self.offset
-        for term, effect in zip(self.terms, effects, strict=True):
+        for term, effect in zip(self.terms, fitted.fit.effects, strict=True):
             if term is not None:
                 mean += term.mean(effect)
-        mean[self.missing] = np.nan
+        if not self.own:
+            mean[self.missing] = np.nan
         return mean
 
     def labelled(self, values: np.ndarray) -> Any:
@@ -177,32 +188,26 @@ def new_rows(
     if new_levels not in NEW_LEVELS:
         raise ValueError(f"new_levels={new_levels!r}; use one of {', '.join(NEW_LEVELS)}")
     wanted = conditional_terms(fitted, conditional)
-    index, columns, whole, frame = fixed_rows(fitted, exog, transform, offset)
-    if exog is None:
-        own = fitted.need_rows().terms if any(wanted) else [None] * len(wanted)
-        terms = tuple(
-            _own_rows(term) if want else None
-            for term, want in zip(own, wanted, strict=True)
-        )
-        return NewRows(index, columns, whole, terms)
-    terms = tuple(
-        _term_rows(fitted, number, frame) if want else None
-        for number, want in enumerate(wanted)
+    fixed = fixed_rows(fitted.model, exog, transform, offset)
+    terms: list[TermRows | None] = []
+    for number, want in enumerate(wanted):
+        if not want:
+            terms.append(None)
+        elif fixed.own:
+            terms.append(_own_rows(fitted.need_rows().terms[number]))
+        else:
+            own = _term_rows(fitted, number, fixed.frame)
+            terms.append(_settled(fitted, number, own, fixed.frame, new_levels))
+    return NewRows(
+        fixed.index, fixed.exog, fixed.offset, tuple(terms), fixed.frame, fixed.own
     )
-    terms = tuple(
-        None if own is None else _settled(fitted, number, own, frame, new_levels)
-        for number, own in enumerate(terms)
-    )
-    return NewRows(index, columns, whole, terms)
 
 
 def _own_rows(term):
     if isinstance(term, RandomTerm):
         return TermRows(term.codes, term.z)
     matrix = term.matrix
-    return TermRows(
-        np.zeros(matrix.shape[0], np.int8), matrix, np.zeros(matrix.shape[0])
-    )
+    return TermRows(np.zeros(matrix.shape[0], np.int8), matrix, np.zeros(matrix.shape[0]))
 
 
 def _term_rows(fitted, number, frame):
@@ -221,12 +226,13 @@ def _term_rows(fitted, number, frame):
         if number in model.components:
             component = model.component_columns[number - model.components[0]]
         formulas = Formulas(
-            model.namespace, model.aliases, getattr(model.data, "frame", None)
+            model.namespace,
+            model.aliases,
+            model.emptied,
+            getattr(model.data, "frame", None),
         )
         recipe = model.recipes[number]
-        return new_term_rows(
-            recipe, term, frame, formulas, component, model.group_levels
-        )
+        return new_term_rows(recipe, term, frame, formulas, component, model.group_levels)
     except FormulaError as error:
         raise FormulaError(f"{error}{how}") from error
 

@@ -1,38 +1,17 @@
-"""Means of rows: fitted values, and the population mean of new data."""
+"""Means of rows: fitted values, and predictions of the fit's rows and of new data."""
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from mixedext.compat import SPEC_ATTRIBUTE
-from mixedext.engine.rows.estimability import column_relations
-from mixedext.exceptions import (
-    FormulaError,
-    NotEstimableWarning,
-    OffsetWarning,
-    user_stacklevel,
-)
-from mixedext.fitted import HasFitted, Model, has_rows, need_rows
-from mixedext.specification.data.columns import column_of
-from mixedext.specification.data.tables import as_pandas, data_frame
-from mixedext.specification.formula.new_data import (
-    NewRows,
-    new_fixed_columns,
-    series_as_frame,
-)
-from mixedext.specification.formula.single_rows import expressions_in, whole_column_fault
+from mixedext.fitted import HasFitted, Model, need_rows
+from mixedext.inference.prediction.fixed_rows import numbers, without_inestimable
+from mixedext.inference.prediction.new_rows import new_rows
 
-__all__ = ["fittedvalues", "new_rows", "predict", "predict_at", "refuse_whole_columns"]
-
-_NO_SPECIFICATION = (
-    "the data of this model were removed before it was saved or copied, and "
-    "with them what its formula has learned from them; predict first, save it "
-    "with its data, or pass the model's own columns with transform=False"
-)
+__all__ = ["fittedvalues", "predict", "predict_at"]
 
 
 def fittedvalues(results: HasFitted) -> np.ndarray:
@@ -46,21 +25,33 @@ def predict(
     exog: Any = None,
     transform: bool = True,
     offset: Any = None,
+    *,
+    conditional: bool | str | Sequence[str] | None = None,
+    new_levels: str = "raise",
 ) -> Any:
-    """Population mean (random effects at zero).
+    """Means of the rows of the fit, or of new data.
 
     Parameters
     ----------
     exog : DataFrame or array_like, optional
         New data, passed through the formula; the rows of the fit if None.  Without a
         formula the model's columns: by name where a frame has all of their names, else
-        in their order.
+        in their order, and the levels of grouping factors by theirs.
     transform : bool, optional
         False if ``exog`` already holds the model's columns.
     offset : array_like, optional
         Added to the mean besides the formula's own ``offset(...)``, in place of the
         column that the model's ``offset=`` names (for the rows of the fit: besides all of
         the model's own offset).
+    conditional : bool, str or list of str, optional
+        Which random effects the means are given: True all (x'b + z'u), False none (the
+        population mean x'b), or those of some grouping factors; data need not have the
+        others.  None is True for models stated in bars or by ``terms``, so that
+        ``predict()`` is ``fittedvalues`` as in lme4, and False for those stated by
+        ``groups``, as in statsmodels.
+    new_levels : {"raise", "zero", "missing"}, optional
+        Levels that the fit had not are an error; or have random effects of zero, the
+        mean of all levels, and so have rows without a level; or give NaN.
 
     Returns
     -------
@@ -71,7 +62,8 @@ def predict(
     ------
     ValueError
         If ``exog`` has another number of columns than the model, or lacks one that the
-        formula or ``offset=`` of the model names.
+        formula or ``offset=`` of the model names, or a grouping factor, or has levels that
+        the fit had not.
 
     Warns
     -----
@@ -81,53 +73,23 @@ def predict(
     OffsetWarning
         If the model's offset was given as values, and none is given for new data.
 
+    See Also
+    --------
+    get_prediction : the same with standard errors and intervals.
+
     Examples
     --------
     >>> import mixedext as mx
     >>> data = mx.datasets.sleepstudy.load().data
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-    >>> result.predict({"Days": [0, 10]}).round(1).tolist()
+    >>> result.predict({"Days": [0, 10], "Subject": [308, 308]}).round(1).tolist()
+    [253.7, 450.3]
+    >>> result.predict({"Days": [0, 10]}, conditional=False).round(1).tolist()
     [251.4, 356.1]
     """
     fitted = results.fitted
-    model, estimate = fitted.model, fitted.fixed.estimate
-    exog = as_pandas(exog)
-    if exog is None:
-        own = model.offset
-        if own is not None and offset is not None:
-            offset = own + _floats(offset)
-        mean = predict_at(model, estimate, None, offset)
-        return pd.Series(mean, index=model.data.row_labels)
-    by_formula = transform and hasattr(model, "fixed_formula")
-    if by_formula and isinstance(exog, pd.Series):
-        exog = series_as_frame(exog, model.fixed_formula)
-    index = exog.index if isinstance(exog, pd.Series | pd.DataFrame) else None
-    if offset is None and model.offset_by_rows:
-        warnings.warn(
-            "the model's offset was given as values, which new data have not: the means "
-            "are without it; give theirs by offset=",
-            OffsetWarning,
-            stacklevel=user_stacklevel(),
-        )
-    if by_formula:
-        found = new_rows(model, exog, with_column=offset is None)
-        exog = found.exog
-        if found.offset is not None:
-            offset = found.offset if offset is None else found.offset + _floats(offset)
-        if found.emptied:
-            _warn_emptied(found.emptied)
-    else:
-        if isinstance(exog, pd.DataFrame):
-            exog = _own_columns(model, exog)
-        exog = np.asarray(exog, float)
-        exog = exog[:, None] if exog.ndim == 1 and model.k_fe == 1 else exog
-        exog = np.atleast_2d(exog)
-        if exog.shape[1] != model.k_fe:
-            raise ValueError(
-                f"exog has {exog.shape[1]} columns; the model has {model.k_fe}"
-            )
-    mean = predict_at(model, estimate, exog, offset)
-    return mean if index is None else pd.Series(mean, index=index)
+    rows = new_rows(fitted, exog, transform, offset, conditional, new_levels)
+    return rows.labelled(rows.mean(fitted))
 
 
 def predict_at(
@@ -163,124 +125,5 @@ def predict_at(
     exog = np.asarray(exog, float)
     mean = exog @ beta
     if not own:
-        mean = _without_inestimable(model, exog, mean)
-    return mean if offset is None else mean + _floats(offset)
-
-
-def _floats(offset: Any) -> np.ndarray:
-    """An offset as numbers; ValueError if it is none."""
-    try:
-        return np.asarray(offset, float)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"offset is not numeric: {error}") from None
-
-
-def _without_inestimable(model: Model, exog: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Means with NaN where the columns lie outside the row space of X, and a warning."""
-    basis = model._design.basis
-    if not basis.dependence.shape[1]:
-        return mean
-    relations = column_relations(basis, model.nobs)
-    rows = np.atleast_2d(exog)
-    lost = np.isfinite(rows).all(axis=1) & ~relations.estimable(rows)
-    if not lost.any():
-        return mean
-    names = [str(model.exog_names[j]) for j in relations.unknown(rows[lost])]
-    warnings.warn(
-        f"{lost.sum()} of {len(lost)} rows are NaN: the data of the fit do not determine "
-        "their means (cells without rows, or columns that depend on others: "
-        f"{', '.join(names)})",
-        NotEstimableWarning,
-        stacklevel=user_stacklevel(),
-    )
-    return np.where(lost.reshape(np.shape(mean)), np.nan, mean)
-
-
-def _warn_emptied(emptied: dict[str, list]) -> None:
-    """Say which categories of new data had no rows in the fit."""
-    parts = [f"{name} = {', '.join(map(repr, v))}" for name, v in emptied.items()]
-    warnings.warn(
-        f"means are NaN where {' or '.join(parts)}: the fit had no row with that",
-        NotEstimableWarning,
-        stacklevel=user_stacklevel(),
-    )
-
-
-def _own_columns(model: Model, exog: pd.DataFrame) -> pd.DataFrame:
-    """Columns of new data by name, if they have all names of the model's columns."""
-    names = model.exog_names
-    if exog.columns.is_unique and set(names) <= set(exog.columns):
-        return exog[names]
-    return exog
-
-
-def refuse_whole_columns(model: Model, *, refuse: bool = True) -> None:
-    """Refuse new data for a formula whose columns in a row depend on the other rows.
-
-    Looked at once; ``refuse`` is False for a look before the data are removed.
-
-    Raises
-    ------
-    FormulaError
-        Names the term.
-    """
-    known = vars(model)
-    if not expressions_in(model.fixed_formula, model.offset_formulas):
-        return
-    if "whole_column_fault" not in known:
-        frame = getattr(model.data, "frame", None)
-        if frame is None or not has_rows(model):
-            return
-        known["whole_column_fault"] = whole_column_fault(
-            getattr(model.data, SPEC_ATTRIBUTE),
-            frame,
-            np.asarray(need_rows(model).exog),
-            model.exog_names,
-            model.fixed_formula,
-            model.namespace,
-            model.aliases,
-            model.offset_formulas,
-        )
-    if refuse and known["whole_column_fault"]:
-        raise FormulaError(known["whole_column_fault"])
-
-
-def new_rows(model: Model, data: Any, with_column: bool = True) -> NewRows:
-    """Fixed-effects columns and own offset for new data.
-
-    Parameters
-    ----------
-    model : Model
-        Made from a formula.
-    data : DataFrame
-        New data, or what a frame can be made of.
-    with_column : bool, optional
-        Whether the column that the model's ``offset=`` names is part of the offset.
-    """
-    spec = getattr(model.data, SPEC_ATTRIBUTE, None)
-    if spec is None:
-        raise ValueError(_NO_SPECIFICATION)
-    refuse_whole_columns(model)
-    data = data_frame(data)
-    found = new_fixed_columns(
-        spec,
-        data,
-        model.fixed_formula,
-        model.namespace,
-        model.aliases,
-        model.offset_formulas,
-        model.emptied,
-    )
-    if found.exog.shape[1] < model.k_fe:  # not one row could be evaluated
-        found = found._replace(exog=np.full((len(found.exog), model.k_fe), np.nan))
-    name = model.offset_name
-    if name is None or not with_column:
-        return found
-    if name not in data.columns and name not in data.index.names:
-        raise FormulaError(
-            f"the new data have no column {name!r}, which the model's offset= names; add "
-            "it, or give offset="
-        )
-    column = _floats(column_of(data, name))
-    own = column if found.offset is None else column + found.offset
-    return found._replace(offset=own)
+        mean = without_inestimable(model, exog, mean)
+    return mean if offset is None else mean + numbers(offset)

@@ -13,9 +13,7 @@ __all__ = ["MISSING", "UNKNOWN", "known_codes"]
 UNKNOWN, MISSING = -1, -2
 
 
-def known_codes(
-    known: Levels, factors: list[tuple[np.ndarray, Levels]]
-) -> np.ndarray:
+def known_codes(known: Levels, factors: list[tuple[np.ndarray, Levels]]) -> np.ndarray:
     """Numbers, among the levels known, of the levels of rows.
 
     Parameters

@@ -314,7 +314,9 @@ def model_frame(
         offset_by_rows=offset is not None and _column_name(offset) is None,
         emptied=used.emptied,
         grouped=grouped,
-        recipes=tuple(_recipes(engine, split.bars, groups, grouped, re_formula, vc_formula)),
+        recipes=tuple(
+            _recipes(engine, split.bars, groups, grouped, re_formula, vc_formula)
+        ),
     )
 
 

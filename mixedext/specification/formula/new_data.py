@@ -21,7 +21,7 @@ from mixedext.specification.formula.formula_engine import (
     used_columns,
 )
 
-__all__ = ["NewRows", "new_fixed_columns", "series_as_frame"]
+__all__ = ["NewColumns", "new_fixed_columns", "series_as_frame"]
 
 
 def _new_matrix(engine, model_spec, text):
@@ -91,7 +91,7 @@ def series_as_frame(data: pd.Series, fixed_formula: str) -> pd.DataFrame:
     return data.to_frame().T.infer_objects()
 
 
-class NewRows(NamedTuple):
+class NewColumns(NamedTuple):
     """New data as the fixed part has them.
 
     Attributes
@@ -117,7 +117,7 @@ def new_fixed_columns(
     aliases: Mapping[str, str],
     offset_formulas: Sequence[str] = (),
     emptied: Mapping[Any, pd.Index] | None = None,
-) -> NewRows:
+) -> NewColumns:
     """Fixed-effects columns and formula offset for new data, bases as in the fit.
 
     Parameters
@@ -155,17 +155,17 @@ def new_fixed_columns(
         met = {}
     exog, offset = np.asarray(exog, float), None
     if absent.all() and len(absent):
-        return NewRows(np.full((len(absent), exog.shape[1]), np.nan), None, met)
+        return NewColumns(np.full((len(absent), exog.shape[1]), np.nan), None, met)
     for expression in offset_formulas:
         value = offset_column(engine, expression)
         offset = value if offset is None else offset + value
     if not absent.any():
-        return NewRows(exog, offset, met)
+        return NewColumns(exog, offset, met)
     whole = np.full((len(absent), exog.shape[1]), np.nan)
     whole[~absent] = exog
     if offset is not None:
         offset = _spread(offset, ~absent)
-    return NewRows(whole, offset, met)
+    return NewColumns(whole, offset, met)
 
 
 def _in_emptied(data, emptied):

@@ -115,12 +115,15 @@ class Formulas:
         Names besides the columns.
     aliases : Mapping
         Python's names of columns.
+    emptied : Mapping
+        For each categorical column its categories that no row of the fit has.
     frame : DataFrame or None
         The data of the fit, if they are there.
     """
 
     namespace: Mapping[str, Any]
     aliases: Mapping[str, str]
+    emptied: Mapping[Any, pd.Index]
     frame: pd.DataFrame | None
 
 
@@ -186,13 +189,20 @@ def _columns(recipe, term, data, formulas):
                 "it with its data"
             )
         spec = fixed_spec(
-            f"~ {recipe.columns}", formulas.frame, formulas.namespace, formulas.aliases
+            f"~ {recipe.columns}",
+            formulas.frame,
+            formulas.namespace,
+            formulas.aliases,
+            formulas.emptied,
         )
-    spec = spec.resolve() if isinstance(spec, DeferredSpec) else spec
-    z = new_fixed_columns(
-        spec, data, f"~ {recipe.columns}", formulas.namespace, formulas.aliases
+    return new_fixed_columns(
+        spec.resolve() if isinstance(spec, DeferredSpec) else spec,
+        data,
+        f"~ {recipe.columns}",
+        formulas.namespace,
+        formulas.aliases,
+        emptied=formulas.emptied,
     ).exog
-    return z
 
 
 def _component_rows(recipe, component, groups, engine, factor):

@@ -14,7 +14,7 @@ from helpers.reference import case_names, load_case, relative_error
 import mixedext as mx
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.inference.fixed_effects.anova_tables import term_hypotheses
-from mixedext.inference.prediction.predictions import new_rows
+from mixedext.inference.prediction.fixed_rows import new_columns
 from mixedext.inference.submodels.fixed_terms import fixed_terms
 
 FOLDER = RESULTS / "comparison"
@@ -224,7 +224,7 @@ def test_no_intercept():
     result = fitted("y ~ 0 + a*b + (1 | g)", data)
     rows = {t.name: h for t, h in term_hypotheses(result, 3)}["a"]
     grid = pd.MultiIndex.from_product([list("123"), list("12")], names=["a", "b"])
-    cells = new_rows(result.model, grid.to_frame(index=False)).exog
+    cells = new_columns(result.model, grid.to_frame(index=False)).exog
     means = cells.reshape(3, 2, -1).mean(axis=1)
     assert np.linalg.matrix_rank(np.vstack([rows, means])) == 3
 

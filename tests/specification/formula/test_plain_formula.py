@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import mixedext as mx
 from mixedext.compat import SPEC_ATTRIBUTE
-from mixedext.inference.prediction.predictions import new_rows
+from mixedext.inference.prediction.fixed_rows import new_columns
 from mixedext.specification.formula import model_frame as module
 from mixedext.specification.formula.model_frame import model_frame
 
@@ -341,7 +341,7 @@ def test_predictions_for_new_data(engine, data):
         again = pickle.loads(pickle.dumps(result))
         np.testing.assert_array_equal(again.predict(new), result.predict(new))
         copied = copy.deepcopy(result.model)
-        assert new_rows(copied, new)[0].shape == want.shape
+        assert new_columns(copied, new)[0].shape == want.shape
         result.remove_data()
         np.testing.assert_allclose(result.predict(new), want @ beta, rtol=1e-13)
         again = pickle.loads(pickle.dumps(result))
