@@ -21,12 +21,14 @@ from mixedext.specification.data.known_levels import MISSING, UNKNOWN
 from mixedext.specification.formula.term_recipe import (
     Formulas,
     TermRows,
+    named_columns,
     named_rows,
     new_term_rows,
+    term_columns,
 )
 from mixedext.specification.terms.random_terms import RandomTerm
 
-__all__ = ["NEW_LEVELS", "NewRows", "conditional_terms", "new_rows"]
+__all__ = ["NEW_LEVELS", "NewRows", "conditional_terms", "effect_columns", "new_rows"]
 
 NEW_LEVELS = ("raise", "zero", "missing")
 # Levels that an error names.
@@ -210,6 +212,32 @@ def _own_rows(term):
     return TermRows(np.zeros(matrix.shape[0], np.int8), matrix, np.zeros(matrix.shape[0]))
 
 
+def effect_columns(fitted: Fitted, rows: NewRows, number: int) -> np.ndarray:
+    """Columns of a random term of rows whatever their levels, (n, k).
+
+    Of a variance component, one column whose square is the sum of squares of all.
+
+    Raises
+    ------
+    FormulaError
+        If the data lack a column; names it.
+    ValueError
+        If the rows came as an array that does not hold them.
+    """
+    model, term = fitted.model, fitted.random.terms[number]
+    if rows.own:
+        own = fitted.need_rows().terms[number]
+        if isinstance(own, RandomTerm) and number not in model.components:
+            return own.z
+        z = own.z if isinstance(own, RandomTerm) else own.matrix
+        square = (z**2).sum(axis=1) if isinstance(z, np.ndarray) else z.power(2).sum(axis=1)
+        return np.sqrt(square)[:, None]
+    recipe = None if model.recipes is None else model.recipes[number]
+    if recipe is None:
+        return named_columns(term, rows.frame, len(rows))
+    return term_columns(recipe, term, rows.frame, len(rows), _formulas(model))
+
+
 def _term_rows(fitted, number, frame):
     """Rows of one term, before any policy."""
     model, term = fitted.model, fitted.random.terms[number]
@@ -225,16 +253,21 @@ def _term_rows(fitted, number, frame):
         component = None
         if number in model.components:
             component = model.component_columns[number - model.components[0]]
-        formulas = Formulas(
-            model.namespace,
-            model.aliases,
-            model.emptied,
-            getattr(model.data, "frame", None),
-        )
         recipe = model.recipes[number]
-        return new_term_rows(recipe, term, frame, formulas, component, model.group_levels)
+        return new_term_rows(
+            recipe, term, frame, _formulas(model), component, model.group_levels
+        )
     except FormulaError as error:
         raise FormulaError(f"{error}{how}") from error
+
+
+def _formulas(model):
+    return Formulas(
+        model.namespace,
+        model.aliases,
+        model.emptied,
+        getattr(model.data, "frame", None),
+    )
 
 
 def _settled(fitted, number, rows, frame, new_levels):

@@ -26,7 +26,15 @@ from mixedext.specification.terms.components import Component
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
-__all__ = ["Formulas", "TermRecipe", "TermRows", "named_rows", "new_term_rows"]
+__all__ = [
+    "Formulas",
+    "TermRecipe",
+    "TermRows",
+    "named_columns",
+    "named_rows",
+    "new_term_rows",
+    "term_columns",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,17 +239,88 @@ def _component_rows(recipe, component, groups, engine, factor):
     return TermRows(out, z, square)
 
 
-def named_rows(term: RandomTerm, data: pd.DataFrame) -> TermRows:
-    """Rows of a term that arrays stated, from columns of its names."""
-    names = [n for n in term.names if n != "Intercept"]
-    lacking = [n for n in (term.group, *names) if n not in data.columns]
+def term_columns(
+    recipe: TermRecipe,
+    term: RandomTerm | SparseTerm,
+    data: pd.DataFrame | None,
+    n: int,
+    formulas: Formulas,
+) -> np.ndarray:
+    """Columns of a random term for new data, whatever their levels, (n, k).
+
+    Of a variance component, one column whose square is the sum of squares of all.
+
+    Parameters
+    ----------
+    recipe, term, formulas
+        As for ``new_term_rows``.
+    data : DataFrame or None
+        The new data, if there is a frame.
+    n : int
+        Number of rows.
+
+    Raises
+    ------
+    FormulaError
+        If the data lack a column; names it.
+    ValueError
+        If there is no frame, and the columns are not constant.
+    """
+    if recipe.columns.strip() == "1" and recipe.component is None:
+        return np.ones((n, 1))
+    if data is None:
+        raise ValueError(f"an array does not tell the columns of {term.label}")
+    if recipe.component is None:
+        return _columns(recipe, term, data, formulas)
+    used = used_columns(data, [recipe.columns])
+    engine = FormulaEngine(used, formulas.namespace, data.columns, formulas.aliases)
+    found = formula_columns(
+        engine, recipe.component, recipe.columns, np.zeros(n, np.int32), pd.Index([0])
+    )
+    square = sparse.csr_array(found.matrix).power(2).sum(axis=1)
+    return np.sqrt(np.asarray(square, float))[:, None]
+
+
+def named_columns(
+    term: RandomTerm | SparseTerm, data: pd.DataFrame | None, n: int
+) -> np.ndarray:
+    """Columns of a term that arrays stated, by their names, (n, k).
+
+    Raises
+    ------
+    FormulaError
+        If the data lack a column; names it.
+    ValueError
+        If there is no frame, and the columns are not constant.
+    """
+    names = [name for name in term.names if name != "Intercept"]
+    if isinstance(term, SparseTerm) or (names and data is None):
+        raise ValueError(f"new data do not tell the columns of {term.label}")
+    lacking = [] if data is None else [name for name in names if name not in data.columns]
     if lacking:
         raise FormulaError(
             f"the new data have no column {', '.join(map(repr, lacking))}, by whose name "
-            f"the rows of {term.label} are known"
+            f"the columns of {term.label} are known"
         )
-    z = np.ones((len(data), term.k))
+    z = np.ones((n, term.k))
     for j, name in enumerate(term.names):
-        if name != "Intercept":
+        if data is not None and name != "Intercept":
             z[:, j] = np.asarray(data[name], float)
+    return z
+
+
+def named_rows(term: RandomTerm | SparseTerm, data: pd.DataFrame) -> TermRows:
+    """Rows of a term that arrays stated, from columns of its names.
+
+    Raises
+    ------
+    FormulaError
+        If the data lack a column; names it.
+    """
+    z = named_columns(term, data, len(data))
+    if term.group not in data.columns:
+        raise FormulaError(
+            f"the new data have no column {term.group!r}, by whose name the levels of "
+            f"{term.label} are known"
+        )
     return TermRows(known_codes(term._levels, [factorize(data[term.group])]), z)
