@@ -11,7 +11,7 @@ import pandas as pd
 
 from mixedext.engine.refits.simulation import generator_of
 from mixedext.exceptions import NoExactLawError
-from mixedext.fitted import Fitted, HasFitted
+from mixedext.fitted import DfChoice, Fitted, HasFitted
 from mixedext.inference.comparison.criteria import (
     aic,
     information_criterion,
@@ -23,7 +23,11 @@ from mixedext.inference.fixed_effects.anova_tables import (
     f_table,
     term_hypotheses,
 )
-from mixedext.inference.fixed_effects.df_methods import df_method_name
+from mixedext.inference.fixed_effects.covariance_choice import (
+    choice_in_words,
+    settled_choice,
+)
+from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.inference.fixed_effects.hypotheses import (
     adjusted_hypothesis,
     likelihood_ratio_test,
@@ -113,7 +117,7 @@ def drop1(
     if test not in known:
         raise ValueError(f"test={test!r} is not known; use 'F', 'lrt' or None")
     if known[test] == "F":
-        return _drop1_f(results.fitted, df_method)
+        return _drop1_f(results.fitted, df_choice(df_method))
     return _drop1_likelihood(results.fitted, test is not None)
 
 
@@ -125,11 +129,11 @@ def _droppable(fitted: Fitted) -> tuple[list[FixedTerm], list[FixedTerm]]:
     ]
 
 
-def _drop1_f(fitted: Fitted, df_method: str | None) -> NotedTable:
+def _drop1_f(fitted: Fitted, choice: DfChoice) -> NotedTable:
     terms, droppable = _droppable(fitted)
     hypothesis = _deletions(fitted, terms)
     hypotheses = [(t, hypothesis(t)) for t in droppable]
-    return f_table(fitted, hypotheses, df_method, "Single term deletions")
+    return f_table(fitted, hypotheses, choice, "Single term deletions")
 
 
 def _deletions(
@@ -245,7 +249,7 @@ def ranova(
 
 def step(
     results: HasFitted,
-    df_method: str | None = "satterthwaite",
+    df_method: str | None = None,
     alpha_fixed: float = 0.05,
     alpha_random: float = 0.1,
     reduce_random: bool = True,
@@ -261,9 +265,9 @@ def step(
 
     Parameters
     ----------
-    df_method : str or None, optional
-        Denominator degrees of freedom of the F tests, those of the fit if None;
-        "residual" is used if no random term is left.
+    df_method : str, optional
+        Denominator degrees of freedom of the F tests, by the fit's own method if None;
+        "residual" is used if no random term is left, unless it is "z".
     alpha_fixed, alpha_random : float, optional
         Levels.
     reduce_random, reduce_fixed : bool, optional
@@ -299,8 +303,7 @@ def step(
     'yield ~ nitro + (1 | Block) + (1 | Variety:Block)'
     """
     fitted = results.fitted
-    own = fitted.settings.df_method
-    method = df_method_name(own if df_method is None else df_method)
+    choice = settled_choice(fitted, df_choice(df_method))
     for name, alpha in (("alpha_fixed", alpha_fixed), ("alpha_random", alpha_random)):
         if not 0 <= alpha <= 1:
             raise ValueError(f"{name}={alpha!r} must lie between 0 and 1")
@@ -319,8 +322,8 @@ def step(
 
     fit, random = _reduce_random(fitted, alpha_random if reduce_random else 1.0, tell)
     level = alpha_fixed if reduce_fixed else 1.0
-    fit, fixed = _reduce_fixed(fit, method, level, keep, tell)
-    own = method if fit.model.random_terms else _without_random(method)
+    fit, fixed = _reduce_fixed(fit, choice, level, keep, tell)
+    own = _choice_for(fit, choice).df_method
     final = fit.model.fit(reml=fitted.reml, df_method=own)
     return Step(random, fixed, formula_text(fit.model), final)
 
@@ -380,9 +383,11 @@ def _tests_of_variances(fitted: Fitted, test: str, n: int, rng: Any) -> NotedTab
     )
 
 
-def _without_random(method: str | None) -> str | None:
-    """Of a linear model residual degrees of freedom are exact."""
-    return None if method is None else "residual"
+def _choice_for(fit: Fitted, choice: DfChoice) -> DfChoice:
+    """The choice for a smaller fit: without random terms residual df are exact."""
+    if fit.model.random_terms or choice.df_method == "z":
+        return choice
+    return DfChoice("residual")
 
 
 def _reduce_random(
@@ -411,7 +416,7 @@ def _reduce_random(
 
 def _reduce_fixed(
     fit: Fitted,
-    method: str | None,
+    choice: DfChoice,
     alpha: float,
     keep: Sequence[str],
     tell: Callable[[str], None],
@@ -419,8 +424,7 @@ def _reduce_fixed(
     rows: dict[Any, tuple[Any, ...]] = {}
     count = 0
     while True:
-        own = method if fit.model.random_terms else _without_random(method)
-        table = _drop1_f(fit, own)
+        table = _drop1_f(fit, _choice_for(fit, choice))
         free = table["pvalue"].drop(index=[k for k in keep if k in table.index]).dropna()
         if not len(free) or not free.max() > alpha:
             break
@@ -432,7 +436,7 @@ def _reduce_fixed(
         fit = quiet_fit(smaller_model(fit.model, kept), fit.reml)
     rows |= {name: (0, *table.loc[name]) for name in table.index}
     columns = ["eliminated", *F_COLUMNS]
-    said = "infinite" if method is None else method
+    said = choice_in_words(fit, choice)
     return fit, NotedTable.of(
         pd.DataFrame.from_dict(rows, orient="index", columns=columns),
         f"Backward elimination of fixed terms, denominator df: {said}",

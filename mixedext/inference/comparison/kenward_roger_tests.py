@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from mixedext.fitted import HasFitted
+from mixedext.fitted import DfChoice, HasFitted
 from mixedext.inference.comparison.model_comparison import ModelTest
 from mixedext.inference.fixed_effects.covariance_choice import chosen_tests
 from mixedext.inference.fixed_effects.wald import constraint
@@ -24,7 +24,7 @@ def cov_params_kr(results: HasFitted) -> pd.DataFrame:
         If the fit is not by REML.
     """
     fixed = results.fitted.fixed
-    found = chosen_tests(results.fitted, "kenward-roger").covariance
+    found = chosen_tests(results.fitted, DfChoice("kenward-roger")).covariance
     covariance, names = fixed.full_square(found), list(fixed.names)
     return pd.DataFrame(covariance, index=names, columns=names)
 
@@ -67,5 +67,5 @@ def kenward_roger(results: HasFitted, r_matrix: Any, refit: bool = False) -> Mod
     fitted = by_reml(results, refit)
     rows, values = constraint(fitted, r_matrix, variances=False)
     kept = rows[:, fitted.fixed.kept]
-    test = chosen_tests(fitted, "kenward-roger").f_test(kept, values)
+    test = chosen_tests(fitted, DfChoice("kenward-roger")).f_test(kept, values)
     return ModelTest.of(test, "kenward-roger")

@@ -6,7 +6,7 @@ import warnings
 from typing import Any, NamedTuple
 
 from mixedext.exceptions import user_stacklevel
-from mixedext.fitted import Fitted, HasFitted
+from mixedext.fitted import DfChoice, Fitted, HasFitted
 from mixedext.inference.comparison.criteria import llf, n_params
 from mixedext.inference.fixed_effects.covariance_choice import chosen_tests
 from mixedext.inference.fixed_effects.df_methods import FTest
@@ -211,5 +211,5 @@ def compare_satterthwaite_test(results: HasFitted, restricted: Any) -> ModelTest
 
 def _model_test(fitted: Fitted, restricted: Any, method: str) -> ModelTest:
     rows, values = restriction(fitted, restricted)
-    test = chosen_tests(fitted, method).f_test(rows, values)
+    test = chosen_tests(fitted, DfChoice(method)).f_test(rows, values)
     return ModelTest.of(test, method)

@@ -16,6 +16,7 @@ import numpy as np
 from scipy import stats
 
 from mixedext.engine.fit import Fit
+from mixedext.fitted import DfChoice
 from mixedext.limits import CONTRADICTION, HYPOTHESIS_RANK, LIKE_UNITS, ROW_ROUNDING
 from mixedext.tables.statistical_tests import TestResult
 
@@ -24,6 +25,7 @@ __all__ = [
     "FTest",
     "FixedTests",
     "check_df_method",
+    "df_choice",
     "df_method_name",
     "f_test_of",
     "fixed_tests",
@@ -160,8 +162,8 @@ class ResidualTests(FixedTests):
 
 
 # Modules beside this one, which import it, and their classes.
-DF_METHODS: dict[str | None, tuple[str, str]] = {
-    None: ("df_methods", "FixedTests"),
+DF_METHODS: dict[str, tuple[str, str]] = {
+    "z": ("df_methods", "FixedTests"),
     "satterthwaite": ("satterthwaite", "Satterthwaite"),
     "kenward-roger": ("kenward_roger", "KenwardRoger"),
     "residual": ("df_methods", "ResidualTests"),
@@ -169,7 +171,9 @@ DF_METHODS: dict[str | None, tuple[str, str]] = {
     "between-within": ("classical_df", "BetweenWithinTests"),
 }
 # Other spellings, in lower case and with hyphens.
-ALIASES: dict[str, str | None] = {
+ALIASES: dict[str, str] = {
+    "normal": "z",
+    "asymptotic": "z",
     "satt": "satterthwaite",
     "sat": "satterthwaite",
     "satterth": "satterthwaite",
@@ -184,21 +188,41 @@ ALIASES: dict[str, str | None] = {
 
 
 def df_method_name(name: Any) -> str | None:
-    """The method that a name or an alias stands for.
+    """The method that a name or an alias stands for; None, the default, for None.
 
     Raises
     ------
     ValueError
         If it is not known.
     """
-    key = name
+    if name is None:
+        return None
+    key = None
     if isinstance(name, str):
         key = name.lower().replace("_", "-").replace(" ", "-")
         key = ALIASES.get(key, key)
-    if not isinstance(key, str | None) or key not in DF_METHODS:
+    if key not in DF_METHODS:
         known = ", ".join(map(repr, DF_METHODS))
-        raise ValueError(f"df_method={name!r} is not known; use one of {known}")
+        raise ValueError(
+            f"df_method={name!r} is not known; use one of {known}, or None for the default"
+        )
     return key
+
+
+def df_choice(df_method: Any = None) -> DfChoice:
+    """What the arguments of a function say of degrees of freedom.
+
+    Parameters
+    ----------
+    df_method : str, optional
+        One of ``DF_METHODS`` or ``ALIASES``; None for the default.
+
+    Raises
+    ------
+    ValueError
+        If something is not known.
+    """
+    return DfChoice(df_method_name(df_method))
 
 
 def check_df_method(fit: Fit, name: str | None) -> None:
@@ -210,17 +234,18 @@ def check_df_method(fit: Fit, name: str | None) -> None:
         If parameters of the fit were held or penalized, and the method is a small-sample
         one.
     """
-    if fit.held is not None and name not in (None, "residual"):
+    if fit.held is not None and name not in (None, "z", "residual"):
         raise ValueError(
             f"df_method={name!r} holds for (restricted) maximum-likelihood estimates, but "
             "parameters of this fit were penalized, or held (free=); use "
-            "df_method='residual' or None"
+            "df_method='residual' or 'z'"
         )
 
 
-def fixed_tests(fit: Fit, df_method: str | None = None) -> FixedTests:
+def fixed_tests(fit: Fit, choice: DfChoice | str = "z") -> FixedTests:
     """Tests of the fixed effects of a fit by a method, one of ``DF_METHODS``."""
-    name = df_method_name(df_method)
+    choice = choice if isinstance(choice, DfChoice) else df_choice(choice)
+    name = choice.df_method or "z"
     check_df_method(fit, name)
     module, kind = DF_METHODS[name]
     return getattr(import_module(f"mixedext.inference.fixed_effects.{module}"), kind)(fit)

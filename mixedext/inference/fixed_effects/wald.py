@@ -17,11 +17,11 @@ from statsmodels.tools.tools import nan_dot
 from mixedext.algebra.inverses import generalized_inverse
 from mixedext.arguments import confidence
 from mixedext.exceptions import user_stacklevel
-from mixedext.fitted import Fitted, HasFitted, once
+from mixedext.fitted import DfChoice, Fitted, HasFitted, once
 from mixedext.inference.bootstrap.bootstrapping import bootstrap_limits
 from mixedext.inference.fixed_effects.constraints import linear_constraints
-from mixedext.inference.fixed_effects.covariance_choice import chosen_tests
-from mixedext.inference.fixed_effects.df_methods import df_method_name
+from mixedext.inference.fixed_effects.covariance_choice import chosen_tests, uses_t
+from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.inference.fixed_effects.estimability import column_relations
 from mixedext.inference.fixed_effects.parameter_covariance import (
     bse,
@@ -105,7 +105,7 @@ def fixed_effects_inference(
     [178.0, 178.0]
     """
     fitted = results.fitted
-    tests, fixed = chosen_tests(fitted, df_method), fitted.fixed
+    tests, fixed = chosen_tests(fitted, df_choice(df_method)), fitted.fixed
     se = fixed.full(np.sqrt(np.diag(tests.covariance)))
     df = fixed.full(tests.df(np.eye(fixed.rank)))
     estimate = fixed.estimate
@@ -123,7 +123,7 @@ def df_held(results: HasFitted, df_method: str | None = None) -> tuple[str, ...]
     df_method : str, optional
         The results' own method if None; empty for methods that hold nothing.
     """
-    return chosen_tests(results.fitted, df_method).held
+    return chosen_tests(results.fitted, df_choice(df_method)).held
 
 
 @once
@@ -190,15 +190,15 @@ def t_test(
     >>> float(test.pvalue.round(3))
     0.762
     """
-    fitted = results.fitted
+    fitted, choice = results.fitted, df_choice(df_method)
     rows, values = constraint(fitted, r_matrix, variances=False)
     effect = rows @ np.nan_to_num(packed_params(fitted))
     if _is_fixed(fitted, rows) and cov_p is None:
-        tests, kept = _tests_for(fitted, rows, df_method, use_t)
+        tests, kept = _tests_for(fitted, rows, choice, use_t)
         spread = tests.spread(kept)
         df = tests.df(kept)
     else:
-        _refuse_df_method(df_method, cov_p)
+        _refuse_df_method(choice, cov_p)
         cov_p = packed_covariance(fitted) if cov_p is None else np.asarray(cov_p, float)
         spread = nan_dot(rows, nan_dot(cov_p, rows.T))
         df = np.full(len(rows), _plain_df(fitted, use_t))
@@ -271,18 +271,18 @@ def wald_test(
     >>> round(test.statistic, 4), test.df_denom
     (0.1538, 2)
     """
-    fitted = results.fitted
+    fitted, choice = results.fitted, df_choice(df_method)
     rows, values = constraint(fitted, r_matrix)
     if use_f is None:
-        use_f = fitted.settings.use_t if df_method is None else True
+        use_f = uses_t(fitted, choice)
     shape = float if scalar else np.atleast_2d
     if _is_fixed(fitted, rows) and cov_p is None and invcov is None:
-        tests, kept = _tests_for(fitted, rows, df_method, use_f)
+        tests, kept = _tests_for(fitted, rows, choice, use_f)
         found = tests.f_test(kept, values)
         rank, df = found.df_num, found.df_denom
         statistic, scaling = found.statistic, found.scaling
     else:
-        _refuse_df_method(df_method, cov_p if invcov is None else invcov)
+        _refuse_df_method(choice, cov_p if invcov is None else invcov)
         difference = rows @ np.nan_to_num(packed_params(fitted)) - values
         inverse, rank = _inverse_covariance(fitted, rows, cov_p, invcov)
         statistic = float(difference @ inverse @ difference) / max(rank, 1)
@@ -405,7 +405,7 @@ def wald_test_terms(
             raise ValueError(f"combine_terms: no term has {part!r} in its name")
         tests.append((part, identity[[c for c in combined[part] if c in kept]]))
     tests.extend(extra_constraints or [])
-    use_f = fitted.settings.use_t or df_method is not None
+    use_f = uses_t(fitted, df_choice(df_method))
     rows = []
     for _, hypothesis in tests:
         if isinstance(hypothesis, np.ndarray) and len(hypothesis) == 0:
@@ -540,8 +540,8 @@ def _is_fixed(fitted, rows):
     return not rows[:, len(fitted.fixed.names) :].any()
 
 
-def _tests_for(fitted, rows, df_method, use_t):
-    return chosen_tests(fitted, df_method, use_t), rows[:, fitted.fixed.kept]
+def _tests_for(fitted: Fitted, rows: np.ndarray, choice: DfChoice, use_t: bool | None):
+    return chosen_tests(fitted, choice, use_t), rows[:, fitted.fixed.kept]
 
 
 def _plain_df(fitted, use_t):
@@ -558,10 +558,10 @@ def _inverse_covariance(fitted, rows, cov_p, invcov):
     return generalized_inverse(covariance, ROUNDED_EIGENVALUE * len(rows))
 
 
-def _refuse_df_method(df_method, given):
-    if df_method_name(df_method) is not None:
+def _refuse_df_method(choice, given):
+    if choice.df_method is not None:
         what = "a covariance of your own" if given is not None else "variance parameters"
         raise ValueError(
-            f"df_method={df_method!r} holds for fixed effects and the covariance of the "
-            f"results, not for {what}"
+            f"df_method={choice.df_method!r} holds for fixed effects and the covariance "
+            f"of the results, not for {what}"
         )

@@ -16,10 +16,11 @@ from mixedext.arguments import confidence
 from mixedext.exceptions import FormulaError, NotEstimableError
 from mixedext.fitted import Fitted, HasFitted, once_a_fit
 from mixedext.inference.fixed_effects.covariance_choice import (
+    choice_in_words,
     chosen_tests,
-    df_description,
+    df_notes,
 )
-from mixedext.inference.fixed_effects.df_methods import df_method_name
+from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.inference.means.back_transform import response_transform
 from mixedext.inference.means.context import Context
 from mixedext.inference.means.linear_combinations import joint_test
@@ -32,7 +33,6 @@ __all__ = ["emmeans", "emtrends", "joint_tests", "keep_grid", "reference_grid"]
 
 WEIGHTS = ("equal", "proportional", "outer", "cells", "flat")
 # The normal law, where the results have another method.
-NO_DF = ("normal", "z")
 # Step of difference quotients, as a share of the covariate's range.
 STEP = 1e-3
 
@@ -284,9 +284,7 @@ def _rows_for_functions(fitted: Fitted) -> pd.DataFrame | None:
 def _linear_context(
     fitted: Fitted, df_method: str | None, bias_adjust: bool, sigma: float | None
 ) -> Context:
-    own = fitted.settings.df_method if df_method is None else df_method
-    name = None if own in NO_DF else df_method_name(own)
-    use_t = False if own in NO_DF else None
+    choice = df_choice(df_method)
     transform = response_transform(_grid_of(fitted).response)
     if bias_adjust:
         sigma = fitted.sigma if sigma is None else float(sigma)
@@ -296,10 +294,11 @@ def _linear_context(
         raise ValueError("sigma= is for bias_adjust=True")
     return Context(
         fit=fitted.fit,
-        tests=chosen_tests(fitted, name, use_t),
+        tests=chosen_tests(fitted, choice),
         relations=_grid_of(fitted).relations,
         columns=list(fitted.fixed.names),
-        df_method=df_description(fitted, name, use_t),
+        df_method=choice_in_words(fitted, choice),
+        notes=tuple(df_notes(fitted, choice)),
         transform=transform,
         sigma=sigma,
     )

@@ -40,6 +40,7 @@ from mixedext.inference.fixed_effects.covariance_choice import (
     choose_settings,
     covariance_name,
 )
+from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.limits import EXACT_FIT, IMPRECISION, SAME_FIT
 from mixedext.models.mixedlm.fit_arguments import check_fit_arguments
 from mixedext.models.mixedlm.masks import masked_fit, read_mask, response_of
@@ -282,7 +283,7 @@ def fitted_model(
     )
     fitted = Fitted(fit, model, arguments=arguments)
     fitted = fitted.with_settings(
-        choose_settings(fitted, df_method, cov_type, use_t, cov_kwds)
+        choose_settings(fitted, df_choice(df_method), cov_type, use_t, cov_kwds)
     )
     if lost:  # only then can the sums have gone wrong, or nothing be left of y
         _check_residual(model, wresid(fitted))
@@ -446,7 +447,7 @@ def fit_regularized(
         model,
         arguments=replace(whole.arguments, options=options, repeatable=False),
     )
-    settings = choose_settings(fitted, whole.settings.df_method, **chosen)
+    settings = choose_settings(fitted, whole.settings.asked, **chosen)
     return model._present(fitted.with_settings(settings))
 
 

@@ -10,6 +10,8 @@ import pandas as pd
 from statsmodels.iolib.summary2 import Summary
 
 from mixedext.inference.diagnostics.residuals import residual_quantiles
+from mixedext.inference.fixed_effects.covariance_choice import df_notes, uses_t
+from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.tables.number_text import (
     df_texts,
     enough_decimals,
@@ -164,7 +166,7 @@ def _parameters(results, xname_fe, xname_re, alpha, df_method):
 
 def _fixed_effects(results, alpha, df_method):
     """Estimates, errors, tests and limits as ``t_test`` gives them; NaN where dropped."""
-    use_t = results.use_t or df_method is not None
+    use_t = uses_t(results, df_choice(df_method))
     letter = "t" if use_t else "z"
     heads = ["Coef.", "Std.Err.", letter, f"P>|{letter}|"]
     heads += [f"[{alpha / 2:g}", f"{1 - alpha / 2:g}]"]
@@ -249,9 +251,8 @@ def _notes(results, parameters, df_method):
         yield "Weighted: residual variance is Scale / weight."
     if results.is_singular:
         yield "Singular fit: some variance is zero or some correlation is +-1."
-    held = results.df_held(df_method)
-    if held:
-        yield f"Held for the degrees of freedom: {'; '.join(held)}."
+    for note in df_notes(results, df_choice(df_method)):
+        yield f"{note}."
     if (parameters["Std.Err."].iloc[results.k_fe :] == "").any():
         yield (
             "Blank standard errors: the variance parameter is fixed or on the boundary, "
