@@ -162,9 +162,13 @@ class DfChoice:
     ----------
     df_method : str or None
         Name of a method, "z" for the normal law; None for the fit's own.
+    information : {"expected", "observed"} or None
+        Which information on the variances Kenward and Roger's method inverts; None for
+        the fit's own, and of other methods.
     """
 
     df_method: str | None = None
+    information: str | None = None
 
 
 BY_DEFAULT = DfChoice()

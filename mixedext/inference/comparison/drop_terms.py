@@ -80,7 +80,11 @@ class Step:
 
 
 def drop1(
-    results: HasFitted, test: str | None = "F", df_method: str | None = None
+    results: HasFitted,
+    test: str | None = "F",
+    df_method: str | None = None,
+    *,
+    information: str | None = None,
 ) -> NotedTable:
     """Tests of each fixed term that no other term includes, by leaving it out.
 
@@ -91,6 +95,8 @@ def drop1(
         fits by maximum likelihood.  None: the information criterion of those alone.
     df_method : str or None, optional
         Denominator degrees of freedom of the F tests; those of the fit if None.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -117,7 +123,10 @@ def drop1(
     if test not in known:
         raise ValueError(f"test={test!r} is not known; use 'F', 'lrt' or None")
     if known[test] == "F":
-        return _drop1_f(results.fitted, df_choice(df_method))
+        return _drop1_f(results.fitted, df_choice(df_method, information))
+    for name, given in (("df_method", df_method), ("information", information)):
+        if given is not None:
+            raise ValueError(f"test={test!r} has no use for {name}={given!r}; use test='F'")
     return _drop1_likelihood(results.fitted, test is not None)
 
 
@@ -256,6 +265,8 @@ def step(
     reduce_fixed: bool = True,
     keep: str | Sequence[str] = (),
     verbose: bool = True,
+    *,
+    information: str | None = None,
 ) -> Step:
     """Backward elimination: random terms by likelihood ratio, then fixed by F tests.
 
@@ -276,6 +287,8 @@ def step(
         Fixed terms that are not left out.
     verbose : bool, optional
         Whether each term left out is printed.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -303,7 +316,7 @@ def step(
     'yield ~ nitro + (1 | Block) + (1 | Variety:Block)'
     """
     fitted = results.fitted
-    choice = settled_choice(fitted, df_choice(df_method))
+    choice = settled_choice(fitted, df_choice(df_method, information))
     for name, alpha in (("alpha_fixed", alpha_fixed), ("alpha_random", alpha_random)):
         if not 0 <= alpha <= 1:
             raise ValueError(f"{name}={alpha!r} must lie between 0 and 1")
@@ -323,8 +336,10 @@ def step(
     fit, random = _reduce_random(fitted, alpha_random if reduce_random else 1.0, tell)
     level = alpha_fixed if reduce_fixed else 1.0
     fit, fixed = _reduce_fixed(fit, choice, level, keep, tell)
-    own = _choice_for(fit, choice).df_method
-    final = fit.model.fit(reml=fitted.reml, df_method=own)
+    own = _choice_for(fit, choice)
+    final = fit.model.fit(
+        reml=fitted.reml, df_method=own.df_method, information=own.information
+    )
     return Step(random, fixed, formula_text(fit.model), final)
 
 
@@ -436,7 +451,7 @@ def _reduce_fixed(
         fit = quiet_fit(smaller_model(fit.model, kept), fit.reml)
     rows |= {name: (0, *table.loc[name]) for name in table.index}
     columns = ["eliminated", *F_COLUMNS]
-    said = choice_in_words(fit, choice)
+    said = choice_in_words(fit, _choice_for(fit, choice))
     return fit, NotedTable.of(
         pd.DataFrame.from_dict(rows, orient="index", columns=columns),
         f"Backward elimination of fixed terms, denominator df: {said}",

@@ -13,8 +13,10 @@ from mixedext.fitted import BY_DEFAULT, DfChoice, Fitted, HasFitted, InferenceSe
 from mixedext.inference.fixed_effects.clusters import cluster_codes
 from mixedext.inference.fixed_effects.default_method import default_choice
 from mixedext.inference.fixed_effects.df_methods import (
+    INFORMATION,
     FixedTests,
     check_df_method,
+    check_information,
     df_choice,
     fixed_tests,
 )
@@ -132,6 +134,7 @@ def choose_settings(
     elif df_method is None:
         own = chosen.get("cluster_df") == "bell-mccaffrey" if use_t is None else use_t
         choice = DfChoice(None if own else "z")
+    choice = _with_information(choice, asked.information)
     use_t = choice.df_method != "z"
     chosen["cov_kwds"]["use_t"] = use_t
     return InferenceSettings(
@@ -319,12 +322,28 @@ def settled_choice(
     """
     settings = results.fitted.settings
     if choice.df_method is not None:
-        return choice
-    if not (settings.use_t if use_t is None else use_t):
-        return DfChoice("z")
-    if settings.use_t:
-        return settings.choice
-    return DfChoice("residual" if settings.estimator == "nonrobust" else None)
+        settled = choice
+    elif not (settings.use_t if use_t is None else use_t):
+        settled = DfChoice("z")
+    elif settings.use_t:
+        settled = settings.choice
+    else:
+        settled = DfChoice("residual" if settings.estimator == "nonrobust" else None)
+    return _with_information(settled, choice.information, settings.choice.information)
+
+
+def _with_information(
+    settled: DfChoice, asked: str | None, own: str | None = None
+) -> DfChoice:
+    """A settled choice that says which information, if its method takes one.
+
+    By default the ``own`` one of the fit; if the fit's method is another, pbkrtest's.
+    """
+    name = settled.df_method
+    if name == "kenward-roger":
+        return DfChoice(name, asked or settled.information or own or INFORMATION[0])
+    check_information(DfChoice(name, asked), settled=True)
+    return settled
 
 
 def uses_t(
@@ -349,7 +368,7 @@ def chosen_tests(
     Raises
     ------
     ValueError
-        If the method does not go with the covariance or the fit.
+        If the method does not go with the covariance or the fit, or takes no information.
     """
     settings = fitted.settings
     settled = settled_choice(fitted, choice, use_t)
@@ -374,10 +393,14 @@ def chosen_tests(
 
 
 def df_description(
-    results: HasFitted, df_method: str | None = None, use_t: bool | None = None
+    results: HasFitted,
+    df_method: str | None = None,
+    use_t: bool | None = None,
+    *,
+    information: str | None = None,
 ) -> str:
     """The method for the degrees of freedom of tests, in words."""
-    return choice_in_words(results, df_choice(df_method), use_t)
+    return choice_in_words(results, df_choice(df_method, information), use_t)
 
 
 def choice_in_words(
@@ -387,6 +410,8 @@ def choice_in_words(
     settled = settled_choice(results, choice, use_t)
     if settled.df_method == "z":
         return "none (z)"
+    if settled.information is not None:
+        return f"{settled.df_method} ({settled.information} information)"
     # cluster-robust covariances bring their own degrees of freedom
     own = results.fitted.settings.cov_kwds.get("df", "residual")
     return settled.df_method or own

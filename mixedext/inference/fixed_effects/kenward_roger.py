@@ -21,18 +21,19 @@ from mixedext.algebra.inverses import generalized_inverse
 from mixedext.engine.fit import Fit
 from mixedext.engine.information.expected import variance_information
 from mixedext.exceptions import InformationWarning, user_stacklevel
+from mixedext.fitted import DfChoice
 from mixedext.inference.fixed_effects.df_methods import (
+    INFORMATION,
     FixedTests,
     FTest,
+    check_information,
     f_test_of,
     independent_rows,
 )
 from mixedext.inference.fixed_effects.satterthwaite import observed_spread, single_degrees
 from mixedext.limits import NEAR_TWO, ZERO_BOTH, ZERO_V0
 
-__all__ = ["INFORMATION", "KenwardRoger", "scaled_f"]
-
-INFORMATION = ("expected", "observed")
+__all__ = ["KenwardRoger", "scaled_f"]
 
 
 class KenwardRoger(FixedTests):
@@ -92,23 +93,21 @@ class KenwardRoger(FixedTests):
     array([7.])
     """
 
-    def __init__(self, fit: Fit, information: str = "expected"):
+    def __init__(self, fit: Fit, information: str = INFORMATION[0]):
         if not fit.reml:
             raise ValueError(
                 "df_method='kenward-roger' needs a REML fit, and this one is by maximum "
                 "likelihood; fit again with fit(reml=True), or use "
                 "df_method='satterthwaite'"
             )
-        if information not in INFORMATION:
-            raise ValueError(
-                f"information={information!r} is not known; use one of {INFORMATION}"
-            )
+        check_information(DfChoice("kenward-roger", information))
         info = variance_information(fit)
         self._first = info.on_fixed
         self.information = information
         if information == "observed":
             found = observed_spread(fit)
             w, self.held, self.information = found.spread, found.held, found.information
+            self.replaced = found.information != "observed"
         else:
             w = self._expected_spread(info)
         self.variance_covariance = w

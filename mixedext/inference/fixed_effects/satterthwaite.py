@@ -87,6 +87,7 @@ class Satterthwaite(FixedTests):
         super().__init__(fit)
         found = observed_spread(fit)
         self.held, self.information = found.held, found.information
+        self.replaced = found.information != "observed"
         self._spread = found.spread
         self._first = variance_information(fit).on_fixed
 

@@ -81,7 +81,7 @@ def _alpha(alpha: float, level: float | None) -> float:
 
 
 def fixed_effects_inference(
-    results: HasFitted, df_method: str | None = None
+    results: HasFitted, df_method: str | None = None, *, information: str | None = None
 ) -> FixedEffectsInference:
     """Estimates, standard errors, degrees of freedom and tests of the fixed effects.
 
@@ -90,6 +90,9 @@ def fixed_effects_inference(
     df_method : str, optional
         Method for the degrees of freedom (and, for Kenward-Roger, the covariance);
         the results' own choice if None.
+    information : {"expected", "observed"}, optional
+        Which information on the variances Kenward and Roger's method inverts: pbkrtest's
+        (expected) or that of SAS, JMP and mmrm; that of the results if None.
 
     Returns
     -------
@@ -105,7 +108,7 @@ def fixed_effects_inference(
     [178.0, 178.0]
     """
     fitted = results.fitted
-    tests, fixed = chosen_tests(fitted, df_choice(df_method)), fitted.fixed
+    tests, fixed = chosen_tests(fitted, df_choice(df_method, information)), fitted.fixed
     se = fixed.full(np.sqrt(np.diag(tests.covariance)))
     df = fixed.full(tests.df(np.eye(fixed.rank)))
     estimate = fixed.estimate
@@ -115,15 +118,21 @@ def fixed_effects_inference(
     return FixedEffectsInference(estimate, se, df, statistic, pvalue)
 
 
-def df_held(results: HasFitted, df_method: str | None = None) -> tuple[str, ...]:
+def df_held(
+    results: HasFitted, df_method: str | None = None, *, information: str | None = None
+) -> tuple[str, ...]:
     """What Satterthwaite's method holds at the boundary: variances at zero, ranks.
+
+    So does Kenward and Roger's by the observed information.
 
     Parameters
     ----------
     df_method : str, optional
         The results' own method if None; empty for methods that hold nothing.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
     """
-    return chosen_tests(results.fitted, df_choice(df_method)).held
+    return chosen_tests(results.fitted, df_choice(df_method, information)).held
 
 
 @once
@@ -153,6 +162,8 @@ def t_test(
     cov_p: np.ndarray | None = None,
     use_t: bool | None = None,
     df_method: str | None = None,
+    *,
+    information: str | None = None,
 ) -> ContrastResults:
     """Test linear combinations of the fixed effects, one at a time.
 
@@ -169,6 +180,8 @@ def t_test(
         t or z; the results' own choice if None.
     df_method : str, optional
         Method for the degrees of freedom; the results' own choice if None.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -190,7 +203,7 @@ def t_test(
     >>> float(test.pvalue.round(3))
     0.762
     """
-    fitted, choice = results.fitted, df_choice(df_method)
+    fitted, choice = results.fitted, df_choice(df_method, information)
     rows, values = constraint(fitted, r_matrix, variances=False)
     effect = rows @ np.nan_to_num(packed_params(fitted))
     if _is_fixed(fitted, rows) and cov_p is None:
@@ -225,6 +238,8 @@ def wald_test(
     df_constraints: int | None = None,
     scalar: bool | None = None,
     df_method: str | None = None,
+    *,
+    information: str | None = None,
 ) -> ContrastResults:
     """Test linear combinations of the fixed effects jointly.
 
@@ -246,6 +261,8 @@ def wald_test(
     df_method : str, optional
         Method for the denominator's degrees of freedom; the results' own choice if
         None, and n - rank(X) if they have none.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -271,7 +288,7 @@ def wald_test(
     >>> round(test.statistic, 4), test.df_denom
     (0.1538, 2)
     """
-    fitted, choice = results.fitted, df_choice(df_method)
+    fitted, choice = results.fitted, df_choice(df_method, information)
     rows, values = constraint(fitted, r_matrix)
     if use_f is None:
         use_f = uses_t(fitted, choice)
@@ -315,12 +332,14 @@ def f_test(
     cov_p: np.ndarray | None = None,
     invcov: np.ndarray | None = None,
     df_method: str | None = None,
+    *,
+    information: str | None = None,
 ) -> ContrastResults:
     """F test of linear combinations of the fixed effects; see ``wald_test``.
 
     Parameters
     ----------
-    r_matrix, cov_p, invcov, df_method
+    r_matrix, cov_p, invcov, df_method, information
         As for ``wald_test``.
 
     Returns
@@ -341,9 +360,8 @@ def f_test(
     >>> test.df_num, test.df_denom
     (1, 178.0)
     """
-    return wald_test(
-        results, r_matrix, cov_p, invcov, use_f=True, scalar=True, df_method=df_method
-    )
+    asked: dict[str, Any] = {"df_method": df_method, "information": information}
+    return wald_test(results, r_matrix, cov_p, invcov, use_f=True, scalar=True, **asked)
 
 
 def wald_test_terms(
@@ -353,6 +371,8 @@ def wald_test_terms(
     combine_terms: Sequence[str] | None = None,
     scalar: bool = True,
     df_method: str | None = None,
+    *,
+    information: str | None = None,
 ) -> WaldTestResults:
     """Joint tests of the columns of every term of the fixed effects.
 
@@ -368,6 +388,8 @@ def wald_test_terms(
         Statistics as floats or as (1, 1) arrays.
     df_method : str, optional
         Method for the denominator's degrees of freedom; the results' own if None.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -405,15 +427,14 @@ def wald_test_terms(
             raise ValueError(f"combine_terms: no term has {part!r} in its name")
         tests.append((part, identity[[c for c in combined[part] if c in kept]]))
     tests.extend(extra_constraints or [])
-    use_f = uses_t(fitted, df_choice(df_method))
+    asked: dict[str, Any] = {"df_method": df_method, "information": information}
+    use_f = uses_t(fitted, df_choice(**asked))
     rows = []
     for _, hypothesis in tests:
         if isinstance(hypothesis, np.ndarray) and len(hypothesis) == 0:
             rows.append([np.nan, np.nan, 0, np.nan])
             continue
-        test = wald_test(
-            fitted, hypothesis, use_f=use_f, scalar=scalar, df_method=df_method
-        )
+        test = wald_test(fitted, hypothesis, use_f=use_f, scalar=scalar, **asked)
         count = test.df_num if use_f else test.df_denom
         rows.append([test.statistic, test.pvalue, int(count), test.df_denom])
     names = ["statistic", "pvalue", "df_constraint", "df_denom"]
@@ -433,6 +454,7 @@ def conf_int(
     df_method: str | None = None,
     *,
     level: float | None = None,
+    information: str | None = None,
     **options: Any,
 ) -> Any:
     """Intervals of all parameters.
@@ -453,6 +475,8 @@ def conf_int(
         None.  Intervals of the variance parameters are by the normal law.
     level : float, optional
         Confidence level, in place of ``alpha``.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
     **options
         For "profile": ``n_jobs``.  For "bootstrap": ``n``, ``rng``, ``n_jobs``,
         ``progress`` as for ``bootstrap_parametric``, and ``interval``, the method of
@@ -480,21 +504,23 @@ def conf_int(
     """
     alpha = _alpha(alpha, level)
     fitted = results.fitted
-    if method == "bootstrap":
-        return bootstrap_limits(results, alpha, cols, **options)
     known: dict[str, set[str]] = {"wald": set(), "profile": {"n_jobs"}}
-    if method not in known:
+    if method not in (*known, "bootstrap"):
         said = "is not known; use 'wald', 'profile' or 'bootstrap'"
         raise ValueError(f"method={method!r} {said}")
+    if method != "wald":
+        for name, given in (("df_method", df_method), ("information", information)):
+            if given is not None:
+                raise ValueError(f"method={method!r} has no use for {name}={given!r}")
+    if method == "bootstrap":
+        return bootstrap_limits(results, alpha, cols, **options)
     if unknown := options.keys() - known[method]:
         raise ValueError(f"method={method!r} has no use for {min(unknown)!r}")
     if method == "profile":
-        if df_method is not None:
-            raise ValueError("method='profile' has no use for a df_method")
         return profile_conf_int(results, alpha, cols, **options)
     own = _own_inference(fitted)
-    if df_method is not None:
-        own = fixed_effects_inference(fitted, df_method)
+    if df_method is not None or information is not None:
+        own = fixed_effects_inference(fitted, df_method, information=information)
     k_fe = len(own.estimate)
     margin = stats.norm.ppf(1 - alpha / 2) * bse(fitted)[k_fe:]
     estimate = packed_params(fitted)[k_fe:]
@@ -559,9 +585,11 @@ def _inverse_covariance(fitted, rows, cov_p, invcov):
 
 
 def _refuse_df_method(choice, given):
-    if choice.df_method is not None:
-        what = "a covariance of your own" if given is not None else "variance parameters"
-        raise ValueError(
-            f"df_method={choice.df_method!r} holds for fixed effects and the covariance "
-            f"of the results, not for {what}"
-        )
+    for name in ("df_method", "information"):
+        asked = getattr(choice, name)
+        if asked is not None:
+            what = "variance parameters" if given is None else "a covariance of your own"
+            raise ValueError(
+                f"{name}={asked!r} holds for fixed effects and the covariance of the "
+                f"results, not for {what}"
+            )

@@ -120,6 +120,7 @@ def fit(
     method: str | list[str] | None = None,
     *,
     df_method: str | None = None,
+    information: str | None = None,
     cov_type: str | None = None,
     cov_kwds: Mapping[str, Any] | None = None,
     use_t: bool | None = None,
@@ -159,6 +160,9 @@ def fit(
         Degrees of freedom of tests on fixed effects: None for z, "satterthwaite",
         "kenward-roger" (REML only; it also adjusts the standard errors), "residual"
         for t with n - rank(X), "containment" or "between-within".
+    information : {"expected", "observed"}, optional
+        Which information on the variances "kenward-roger" inverts: the expected one, as
+        pbkrtest (the default), or the observed one, as SAS, JMP and mmrm.
     cov_type : str, optional
         Covariance of the parameters: "nonrobust" (also None, "gls"), "oim", "cluster",
         "CR0", "CR1", "CR2" or "CR3"; see ``MixedLMResults.get_robustcov_results``.
@@ -221,6 +225,7 @@ def fit(
         "full_output": full_output,
         "method": method,
         "df_method": df_method,
+        "information": information,
         "cov_type": cov_type,
         "cov_kwds": cov_kwds,
         "use_t": use_t,
@@ -245,6 +250,7 @@ def fitted_model(
     full_output: bool = False,
     method: Any = None,
     df_method: str | None = None,
+    information: str | None = None,
     cov_type: str | None = None,
     cov_kwds: Any = None,
     use_t: bool | None = None,
@@ -256,6 +262,7 @@ def fitted_model(
     if covariance_name(cov_type) is None:  # passed over, as other options are
         options, cov_type, cov_kwds = options | {"cov_type": cov_type}, None, None
     check_fit_arguments(reml, method, df_method, options)
+    asked = df_choice(df_method, information)
     start = _read_start(model, start_params)
     masked = free is not None and not all(m.all() for m in read_mask(model, free))
     reml = bool(reml)
@@ -282,9 +289,7 @@ def fitted_model(
         {"method": method, "full_output": full_output, **options},
     )
     fitted = Fitted(fit, model, arguments=arguments)
-    fitted = fitted.with_settings(
-        choose_settings(fitted, df_choice(df_method), cov_type, use_t, cov_kwds)
-    )
+    fitted = fitted.with_settings(choose_settings(fitted, asked, cov_type, use_t, cov_kwds))
     if lost:  # only then can the sums have gone wrong, or nothing be left of y
         _check_residual(model, wresid(fitted))
         error = precision_of(fit, resid(fitted), model.weights)

@@ -526,5 +526,5 @@ def test_without_observed_information_the_expected_is_used_and_said():
 
 def test_unknown_information():
     fit = mx.mixedlm(FORMULA, mx.datasets.sleepstudy.load().data).fit().fitted.fit
-    with pytest.raises(ValueError, match=r"information='obs' .*'expected', 'observed'"):
+    with pytest.raises(ValueError, match=r"information='obs' .*'expected' or 'observed'"):
         KenwardRoger(fit, "obs")
