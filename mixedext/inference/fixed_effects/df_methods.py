@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from mixedext.arguments import did_you_mean
 from mixedext.engine.fit import Fit
 from mixedext.limits import CONTRADICTION, HYPOTHESIS_RANK, LIKE_UNITS, ROW_ROUNDING
 from mixedext.tables.statistical_tests import TestResult
@@ -197,7 +198,10 @@ def df_method_name(name: Any) -> str | None:
         key = ALIASES.get(key, key)
     if not isinstance(key, str | None) or key not in DF_METHODS:
         known = ", ".join(map(repr, DF_METHODS))
-        raise ValueError(f"df_method={name!r} is not known; use one of {known}")
+        raise ValueError(
+            f"df_method={name!r} is not known; use one of {known}"
+            f"{did_you_mean(name, DF_METHODS)}"
+        )
     return key
 
 

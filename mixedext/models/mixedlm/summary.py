@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.iolib.summary2 import Summary
 
+from mixedext.arguments import check_probability
 from mixedext.inference.diagnostics.residuals import residual_quantiles
 from mixedext.tables.number_text import (
     df_texts,
@@ -58,7 +59,8 @@ def summary(
     Raises
     ------
     ValueError
-        If ``df_method`` is not known, or does not go with the fit.
+        If ``df_method`` is not known, or does not go with the fit; if ``alpha`` is no
+        number between 0 and 1.
 
     Examples
     --------
@@ -68,6 +70,7 @@ def summary(
     >>> result.summary(df_method="kenward-roger").tables[1].loc["Days"].to_list()
     ['10.467', '1.546', '17', '6.771', '0.000', '7.206', '13.729']
     """
+    check_probability(alpha, "alpha")
     out = Summary()
     out.add_title(title or "Mixed Linear Model Regression Results")
     # the first two tables are statsmodels': header and parameters
