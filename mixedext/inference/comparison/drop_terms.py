@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import check_choice, did_you_mean
 from mixedext.engine.refits.simulation import generator_of
 from mixedext.exceptions import NoExactLawError
 from mixedext.fitted import DfChoice, Fitted, HasFitted
@@ -120,8 +121,8 @@ def drop1(
     {'<none>': nan, 'nitro:Variety': 1.0461}
     """
     known = {"F": "F", "lrt": "lrt", "Chisq": "lrt", None: None}
-    if test not in known:
-        raise ValueError(f"test={test!r} is not known; use 'F', 'lrt' or None")
+    if not isinstance(test, str | None) or test not in known:
+        check_choice(test, "test", ("F", "lrt", None))
     if known[test] == "F":
         return _drop1_f(results.fitted, df_choice(df_method, information))
     for name, given in (("df_method", df_method), ("information", information)):
@@ -326,7 +327,7 @@ def step(
     if unknown:
         raise ValueError(
             f"keep: {', '.join(unknown)} is no term of the model; there are: "
-            f"{', '.join(names)}"
+            f"{', '.join(names)}{did_you_mean(unknown[0], names)}"
         )
 
     def tell(line):
@@ -361,9 +362,7 @@ def _tests_of_variances(fitted: Fitted, test: str, n: int, rng: Any) -> NotedTab
     """The table of ``ranova`` with p-values by another law than chi-squared."""
     methods = {"exact": "simulation"}
     methods |= {name: name for name in ("inversion", "mixture", "bootstrap")}
-    if test not in methods:
-        known = ", ".join(map(repr, ["lrt", *methods]))
-        raise ValueError(f"test={test!r} is not known; use one of {known}")
+    check_choice(test, "test", ["lrt", *methods])
     full, rng = refitted(fitted, True), generator_of(rng)
     notes: list[str] = []
     rows: dict[str, tuple[Any, ...]]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mixedext.arguments import did_you_mean
 from mixedext.exceptions import ClusterWarning, user_stacklevel
 from mixedext.fitted import BY_DEFAULT, DfChoice, Fitted, HasFitted, InferenceSettings
 from mixedext.inference.fixed_effects.clusters import cluster_codes
@@ -107,6 +108,7 @@ def choose_settings(
         raise ValueError(
             f"cov_type={cov_type!r} is not known; use 'nonrobust', 'oim', 'cluster', "
             "'CR0', 'CR1', 'CR2' or 'CR3'"
+            f"{did_you_mean(cov_type, ('nonrobust', 'cluster'))}"
         )
     df_method = asked.df_method
     check_df_method(fitted.fit, df_method)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from mixedext.arguments import did_you_mean
 from mixedext.engine.fit import Fit
 from mixedext.fitted import DfChoice
 from mixedext.limits import CONTRADICTION, HYPOTHESIS_RANK, LIKE_UNITS, ROW_ROUNDING
@@ -218,6 +219,7 @@ def df_method_name(name: Any) -> str | None:
         known = ", ".join(map(repr, DF_METHODS))
         raise ValueError(
             f"df_method={name!r} is not known; use one of {known}, or None for the default"
+            f"{did_you_mean(name, DF_METHODS)}"
         )
     return key
 

@@ -15,7 +15,7 @@ from statsmodels.tools.sm_exceptions import ValueWarning
 from statsmodels.tools.tools import nan_dot
 
 from mixedext.algebra.inverses import generalized_inverse
-from mixedext.arguments import confidence
+from mixedext.arguments import check_choice, confidence, did_you_mean
 from mixedext.exceptions import user_stacklevel
 from mixedext.fitted import DfChoice, Fitted, HasFitted, once
 from mixedext.inference.bootstrap.bootstrapping import bootstrap_limits
@@ -424,7 +424,11 @@ def wald_test_terms(
             tests.append((term.name, identity[[c for c in term.columns if c in kept]]))
     for part in combine_terms or []:
         if part not in combined:
-            raise ValueError(f"combine_terms: no term has {part!r} in its name")
+            names = [term.name for term in terms_of_columns(fitted.model)]
+            raise ValueError(
+                f"combine_terms: no term has {part!r} in its name; terms are: "
+                f"{', '.join(names)}{did_you_mean(part, names)}"
+            )
         tests.append((part, identity[[c for c in combined[part] if c in kept]]))
     tests.extend(extra_constraints or [])
     asked: dict[str, Any] = {"df_method": df_method, "information": information}
@@ -505,9 +509,7 @@ def conf_int(
     alpha = _alpha(alpha, level)
     fitted = results.fitted
     known: dict[str, set[str]] = {"wald": set(), "profile": {"n_jobs"}}
-    if method not in (*known, "bootstrap"):
-        said = "is not known; use 'wald', 'profile' or 'bootstrap'"
-        raise ValueError(f"method={method!r} {said}")
+    check_choice(method, "method", [*known, "bootstrap"])
     if method != "wald":
         for name, given in (("df_method", df_method), ("information", information)):
             if given is not None:

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import linalg
 
 from mixedext.algebra.roots import cholesky_if_definite
-from mixedext.arguments import confidence
+from mixedext.arguments import confidence, did_you_mean
 from mixedext.exceptions import FormulaError, NotEstimableError
 from mixedext.fitted import DfChoice, Fitted, HasFitted, once_a_fit
 from mixedext.inference.fixed_effects.covariance_choice import (
@@ -392,7 +392,7 @@ def _weights_kind(weights):
     if len(known) != 1:
         raise ValueError(
             f"weights={weights!r} is not known; use one of "
-            f"{', '.join(map(repr, WEIGHTS))}, or numbers"
+            f"{', '.join(map(repr, WEIGHTS))}, or numbers{did_you_mean(weights, WEIGHTS)}"
         )
     return known[0]
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.iolib.summary2 import Summary
 
+from mixedext.arguments import check_probability
 from mixedext.inference.diagnostics.residuals import residual_quantiles
 from mixedext.inference.fixed_effects.covariance_choice import (
     choice_in_words,
@@ -68,7 +69,8 @@ def summary(
     Raises
     ------
     ValueError
-        If ``df_method`` is not known, or does not go with the fit.
+        If ``df_method`` is not known, or does not go with the fit; if ``alpha`` is no
+        number between 0 and 1.
 
     Examples
     --------
@@ -79,6 +81,7 @@ def summary(
     ['10.467', '1.546', '17', '6.771', '0.000', '7.206', '13.729']
     """
     choice = df_choice(df_method, information)
+    check_probability(alpha, "alpha")
     out = Summary()
     out.add_title(title or "Mixed Linear Model Regression Results")
     # the first two tables are statsmodels': header and parameters
