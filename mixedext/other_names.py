@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from mixedext.arguments import did_you_mean
 
 __all__ = [
+    "COVARIANCES",
+    "FIT_ARGUMENTS",
     "MODEL_ARGUMENTS",
     "ON_RESULTS",
     "OTHER_MODELS",
@@ -122,6 +124,62 @@ MODEL_ARGUMENTS: Mapping[str, str] = {
     "reml": _OF_FIT.format("reml=False"),
     "vc": "write vc_formula={'a': '0 + C(a)'} with groups='g'",
     "weight": "write weights=",
+}
+
+_OF_MODEL = "it is an argument of the model: mixedlm(formula, data, {}=...).fit()"
+_ROBUST = "write cov_type='CR2', with cov_kwds={'groups': 'g'} for clusters of your own"
+_OF_SEARCH = "the search needs no settings; leave it out"
+
+#: Arguments of other programs' fits, in lower case.
+FIT_ARGUMENTS: Mapping[str, str] = {
+    "alpha": "it is an argument of conf_int(alpha=...) and summary(alpha=...)",
+    "cluster": _ROBUST,
+    "clusters": _ROBUST,
+    "control": _OF_SEARCH,
+    "cov": "write cov_type=",
+    "covariance": "write cov_type=",
+    "data": _OF_MODEL.format("..."),
+    "ddf": "write df_method=",
+    "ddfm": "write df_method=",
+    "df": "write df_method=",
+    "formula": "it is an argument of the model: mixedlm(formula, data).fit()",
+    "groups": "it is an argument of the model; clusters of a robust covariance are "
+    "cov_type='CR2', cov_kwds={'groups': ...}",
+    "level": "it is an argument of conf_int(level=...)",
+    "missing": _OF_MODEL.format("missing"),
+    "offset": _OF_MODEL.format("offset"),
+    "optimizer": _OF_SEARCH,
+    "robust": _ROBUST,
+    "se": "write cov_type=",
+    "se_type": "write cov_type=",
+    "start": "write start_params=",
+    "subset": _OF_MODEL.format("subset"),
+    "test": "write df_method=",
+    "vce": _ROBUST,
+    "vcov": _ROBUST,
+    "weights": _OF_MODEL.format("weights"),
+}
+
+_BY_ROWS = (
+    "it takes rows for independent, which those of one group are not; the robust "
+    "covariance of a mixed model is clustered: write cov_type='CR2' (or 'CR1')"
+)
+_BY_TIME = (
+    "it is for single series; for rows that are dependent within groups in any way write "
+    "cov_type='CR2' (or 'CR1')"
+)
+_CLUSTERED = "write cov_type='CR2', 'CR3', 'CR0', or 'CR1', which 'cluster' stands for"
+
+#: Other programs' robust covariances, without capitals, hyphens, underscores and spaces.
+COVARIANCES: Mapping[str, str] = {
+    **dict.fromkeys(("hc", "hc0", "hc1", "hc2", "hc3", "hc4"), _BY_ROWS),
+    **dict.fromkeys(("robust", "sandwich", "white", "huber", "empirical"), _BY_ROWS),
+    **dict.fromkeys(("hac", "hacpanel", "hacgroupsum", "nw", "neweywest"), _BY_TIME),
+    **dict.fromkeys(("driscollkraay", "scc"), _BY_TIME),
+    **dict.fromkeys(("clustered", "clusterrobust", "cr", "crve", "crv1"), _CLUSTERED),
+    "crv3": "write cov_type='CR3'",
+    "jackknife": "write cov_type='CR3'",
+    "model": "write cov_type='nonrobust', or leave it out",
 }
 
 #: R's functions in formulas.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +29,7 @@ from mixedext.inference.fixed_effects.robust import (
     cluster_covariance,
     two_way_covariance,
 )
+from mixedext.other_names import COVARIANCES
 
 __all__ = [
     "choice_in_words",
@@ -38,6 +40,7 @@ __all__ = [
     "df_notes",
     "get_robustcov_results",
     "settled_choice",
+    "unknown_covariance",
     "uses_t",
 ]
 
@@ -73,6 +76,34 @@ def covariance_name(cov_type: Any) -> str | None:
     return _COVARIANCES.get(cov_type.lower()) if isinstance(cov_type, str) else None
 
 
+def unknown_covariance(cov_type: Any) -> str:
+    """What is said of a ``cov_type`` that is not known: which there are, which to take."""
+    listed = "'nonrobust', 'oim', 'cluster', 'CR0', 'CR1', 'CR2' or 'CR3'"
+    message = f"cov_type={cov_type!r} is not known; use {listed}"
+    plain = re.sub(r"[\s_-]", "", cov_type).casefold() if isinstance(cov_type, str) else ""
+    if plain in COVARIANCES:
+        return f"{message}. Of {cov_type!r}: {COVARIANCES[plain]}"
+    return f"{message}{did_you_mean(cov_type, ('nonrobust', 'cluster'))}"
+
+
+def _check_cov_kwds(kwds, cov_type, clustered):
+    """Refuse keywords that the covariance has no use for."""
+    unknown = sorted(set(kwds) - (_CLUSTER_OPTIONS if clustered else set()), key=str)
+    if not unknown:
+        return
+    if not clustered:
+        asked = "cov_type is not given" if cov_type is None else f"cov_type is {cov_type!r}"
+        raise ValueError(
+            f"cov_kwds has {unknown[0]!r}, which belongs to a cluster-robust covariance, "
+            f"but {asked}; write cov_type='CR2' (or 'CR0', 'CR1', 'CR3') with it"
+        )
+    raise ValueError(
+        f"cov_kwds: {unknown[0]!r} is not used by {cov_type!r}; there are: "
+        f"{', '.join(sorted(_CLUSTER_OPTIONS))}"
+        f"{did_you_mean(unknown[0], _CLUSTER_OPTIONS)}"
+    )
+
+
 def choose_settings(
     fitted: Fitted,
     asked: DfChoice = BY_DEFAULT,
@@ -105,17 +136,11 @@ def choose_settings(
         )
     name, kwds = covariance_name(cov_type), dict(cov_kwds or {})
     if name is None:
-        raise ValueError(
-            f"cov_type={cov_type!r} is not known; use 'nonrobust', 'oim', 'cluster', "
-            "'CR0', 'CR1', 'CR2' or 'CR3'"
-            f"{did_you_mean(cov_type, ('nonrobust', 'cluster'))}"
-        )
+        raise ValueError(unknown_covariance(cov_type))
     df_method = asked.df_method
     check_df_method(fitted.fit, df_method)
     clustered = name.startswith("CR")
-    unknown = sorted(set(kwds) - (_CLUSTER_OPTIONS if clustered else set()))
-    if unknown:
-        raise ValueError(f"cov_kwds: {unknown[0]!r} is not used by {cov_type!r}")
+    _check_cov_kwds(kwds, cov_type, clustered)
     shown = cov_type or "nonrobust"
     if name != "nonrobust":
         _refuse_df_method(df_method, shown)
