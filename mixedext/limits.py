@@ -6,6 +6,13 @@ and of difference quotients, 1e-300 as what divides in place of zero, and what o
 ``kernels`` or printing ask for.  Kernels and Python share those of the first part.
 """
 
+# ---- arguments ----
+
+# Likeness (difflib's ratio, 1 for equal) from which a known name is said to be meant.
+SIMILAR_NAME = 0.7
+# A confidence level below this has probably been given as its complement.
+LOWEST_LEVEL = 0.5
+
 # ---- the search and the factor ----
 
 # The most by which the deviance may still be above its minimum at convergence; this share

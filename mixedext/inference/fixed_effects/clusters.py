@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import did_you_mean
 from mixedext.fitted import Fitted
 from mixedext.inference.submodels.level_nesting import term_is_nested
 from mixedext.specification.data.codes import named_column
@@ -107,8 +108,13 @@ def _named(rows, name):
             return term.codes
     raise ValueError(
         f"groups={name!r} is neither a column or an index level of the data nor a "
-        "grouping factor of the model"
+        f"grouping factor of the model{did_you_mean(name, _columns_and_factors(rows))}"
     )
+
+
+def _columns_and_factors(rows):
+    columns = [] if rows.frame is None else rows.frame.columns
+    return [*columns, *(term.group for term in rows.terms)]
 
 
 def _aligned(rows, labels):

@@ -7,6 +7,7 @@ from statsmodels.stats import contrast
 from statsmodels.stats.contrast import ContrastResults, MultiCompResult
 from statsmodels.stats.multitest import multipletests
 
+from mixedext.arguments import did_you_mean
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.fitted import Fitted, HasFitted, Model
 from mixedext.inference.fixed_effects.parameter_covariance import packed_params
@@ -91,7 +92,10 @@ def _main_effect(model: Model, term_name: str) -> str:
     found = spelled.get("".join(str(term_name).split()))
     if found is None:
         listed = ", ".join(repr(t.name) for t in terms)
-        raise ValueError(f"term_name={term_name!r} is no term; terms are: {listed}")
+        raise ValueError(
+            f"term_name={term_name!r} is no term; terms are: {listed}"
+            f"{did_you_mean(term_name, [t.name for t in terms])}"
+        )
     if len(found.factors) > 1:
         raise ValueError(
             f"term_name={term_name!r} is an interaction: how levels of one factor differ "

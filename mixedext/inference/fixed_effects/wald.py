@@ -15,14 +15,14 @@ from statsmodels.tools.sm_exceptions import ValueWarning
 from statsmodels.tools.tools import nan_dot
 
 from mixedext.algebra.inverses import generalized_inverse
-from mixedext.arguments import confidence
+from mixedext.arguments import check_choice, confidence, did_you_mean
 from mixedext.engine.rows.estimability import column_relations
 from mixedext.exceptions import user_stacklevel
-from mixedext.fitted import Fitted, HasFitted, once
+from mixedext.fitted import DfChoice, Fitted, HasFitted, once
 from mixedext.inference.bootstrap.bootstrapping import bootstrap_limits
 from mixedext.inference.fixed_effects.constraints import linear_constraints
-from mixedext.inference.fixed_effects.covariance_choice import chosen_tests
-from mixedext.inference.fixed_effects.df_methods import df_method_name
+from mixedext.inference.fixed_effects.covariance_choice import chosen_tests, uses_t
+from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.inference.fixed_effects.parameter_covariance import (
     bse,
     packed_covariance,
@@ -81,7 +81,7 @@ def _alpha(alpha: float, level: float | None) -> float:
 
 
 def fixed_effects_inference(
-    results: HasFitted, df_method: str | None = None
+    results: HasFitted, df_method: str | None = None, *, information: str | None = None
 ) -> FixedEffectsInference:
     """Estimates, standard errors, degrees of freedom and tests of the fixed effects.
 
@@ -90,6 +90,9 @@ def fixed_effects_inference(
     df_method : str, optional
         Method for the degrees of freedom (and, for Kenward-Roger, the covariance);
         the results' own choice if None.
+    information : {"expected", "observed"}, optional
+        Which information on the variances Kenward and Roger's method inverts: pbkrtest's
+        (expected) or that of SAS, JMP and mmrm; that of the results if None.
 
     Returns
     -------
@@ -105,7 +108,7 @@ def fixed_effects_inference(
     [178.0, 178.0]
     """
     fitted = results.fitted
-    tests, fixed = chosen_tests(fitted, df_method), fitted.fixed
+    tests, fixed = chosen_tests(fitted, df_choice(df_method, information)), fitted.fixed
     se = fixed.full(np.sqrt(np.diag(tests.covariance)))
     df = fixed.full(tests.df(np.eye(fixed.rank)))
     estimate = fixed.estimate
@@ -115,15 +118,21 @@ def fixed_effects_inference(
     return FixedEffectsInference(estimate, se, df, statistic, pvalue)
 
 
-def df_held(results: HasFitted, df_method: str | None = None) -> tuple[str, ...]:
+def df_held(
+    results: HasFitted, df_method: str | None = None, *, information: str | None = None
+) -> tuple[str, ...]:
     """What Satterthwaite's method holds at the boundary: variances at zero, ranks.
+
+    So does Kenward and Roger's by the observed information.
 
     Parameters
     ----------
     df_method : str, optional
         The results' own method if None; empty for methods that hold nothing.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
     """
-    return chosen_tests(results.fitted, df_method).held
+    return chosen_tests(results.fitted, df_choice(df_method, information)).held
 
 
 @once
@@ -153,6 +162,8 @@ def t_test(
     cov_p: np.ndarray | None = None,
     use_t: bool | None = None,
     df_method: str | None = None,
+    *,
+    information: str | None = None,
 ) -> ContrastResults:
     """Test linear combinations of the fixed effects, one at a time.
 
@@ -169,6 +180,8 @@ def t_test(
         t or z; the results' own choice if None.
     df_method : str, optional
         Method for the degrees of freedom; the results' own choice if None.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -190,15 +203,15 @@ def t_test(
     >>> float(test.pvalue.round(3))
     0.762
     """
-    fitted = results.fitted
+    fitted, choice = results.fitted, df_choice(df_method, information)
     rows, values = constraint(fitted, r_matrix, variances=False)
     effect = rows @ np.nan_to_num(packed_params(fitted))
     if _is_fixed(fitted, rows) and cov_p is None:
-        tests, kept = _tests_for(fitted, rows, df_method, use_t)
+        tests, kept = _tests_for(fitted, rows, choice, use_t)
         spread = tests.spread(kept)
         df = tests.df(kept)
     else:
-        _refuse_df_method(df_method, cov_p)
+        _refuse_df_method(choice, cov_p)
         cov_p = packed_covariance(fitted) if cov_p is None else np.asarray(cov_p, float)
         spread = nan_dot(rows, nan_dot(cov_p, rows.T))
         df = np.full(len(rows), _plain_df(fitted, use_t))
@@ -225,6 +238,8 @@ def wald_test(
     df_constraints: int | None = None,
     scalar: bool | None = None,
     df_method: str | None = None,
+    *,
+    information: str | None = None,
 ) -> ContrastResults:
     """Test linear combinations of the fixed effects jointly.
 
@@ -246,6 +261,8 @@ def wald_test(
     df_method : str, optional
         Method for the denominator's degrees of freedom; the results' own choice if
         None, and n - rank(X) if they have none.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -271,18 +288,18 @@ def wald_test(
     >>> round(test.statistic, 4), test.df_denom
     (0.1538, 2)
     """
-    fitted = results.fitted
+    fitted, choice = results.fitted, df_choice(df_method, information)
     rows, values = constraint(fitted, r_matrix)
     if use_f is None:
-        use_f = fitted.settings.use_t if df_method is None else True
+        use_f = uses_t(fitted, choice)
     shape = float if scalar else np.atleast_2d
     if _is_fixed(fitted, rows) and cov_p is None and invcov is None:
-        tests, kept = _tests_for(fitted, rows, df_method, use_f)
+        tests, kept = _tests_for(fitted, rows, choice, use_f)
         found = tests.f_test(kept, values)
         rank, df = found.df_num, found.df_denom
         statistic, scaling = found.statistic, found.scaling
     else:
-        _refuse_df_method(df_method, cov_p if invcov is None else invcov)
+        _refuse_df_method(choice, cov_p if invcov is None else invcov)
         difference = rows @ np.nan_to_num(packed_params(fitted)) - values
         inverse, rank = _inverse_covariance(fitted, rows, cov_p, invcov)
         statistic = float(difference @ inverse @ difference) / max(rank, 1)
@@ -315,12 +332,14 @@ def f_test(
     cov_p: np.ndarray | None = None,
     invcov: np.ndarray | None = None,
     df_method: str | None = None,
+    *,
+    information: str | None = None,
 ) -> ContrastResults:
     """F test of linear combinations of the fixed effects; see ``wald_test``.
 
     Parameters
     ----------
-    r_matrix, cov_p, invcov, df_method
+    r_matrix, cov_p, invcov, df_method, information
         As for ``wald_test``.
 
     Returns
@@ -341,9 +360,8 @@ def f_test(
     >>> test.df_num, test.df_denom
     (1, 178.0)
     """
-    return wald_test(
-        results, r_matrix, cov_p, invcov, use_f=True, scalar=True, df_method=df_method
-    )
+    asked: dict[str, Any] = {"df_method": df_method, "information": information}
+    return wald_test(results, r_matrix, cov_p, invcov, use_f=True, scalar=True, **asked)
 
 
 def wald_test_terms(
@@ -353,6 +371,8 @@ def wald_test_terms(
     combine_terms: Sequence[str] | None = None,
     scalar: bool = True,
     df_method: str | None = None,
+    *,
+    information: str | None = None,
 ) -> WaldTestResults:
     """Joint tests of the columns of every term of the fixed effects.
 
@@ -368,6 +388,8 @@ def wald_test_terms(
         Statistics as floats or as (1, 1) arrays.
     df_method : str, optional
         Method for the denominator's degrees of freedom; the results' own if None.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -402,18 +424,21 @@ def wald_test_terms(
             tests.append((term.name, identity[[c for c in term.columns if c in kept]]))
     for part in combine_terms or []:
         if part not in combined:
-            raise ValueError(f"combine_terms: no term has {part!r} in its name")
+            names = [term.name for term in terms_of_columns(fitted.model)]
+            raise ValueError(
+                f"combine_terms: no term has {part!r} in its name; terms are: "
+                f"{', '.join(names)}{did_you_mean(part, names)}"
+            )
         tests.append((part, identity[[c for c in combined[part] if c in kept]]))
     tests.extend(extra_constraints or [])
-    use_f = fitted.settings.use_t or df_method is not None
+    asked: dict[str, Any] = {"df_method": df_method, "information": information}
+    use_f = uses_t(fitted, df_choice(**asked))
     rows = []
     for _, hypothesis in tests:
         if isinstance(hypothesis, np.ndarray) and len(hypothesis) == 0:
             rows.append([np.nan, np.nan, 0, np.nan])
             continue
-        test = wald_test(
-            fitted, hypothesis, use_f=use_f, scalar=scalar, df_method=df_method
-        )
+        test = wald_test(fitted, hypothesis, use_f=use_f, scalar=scalar, **asked)
         count = test.df_num if use_f else test.df_denom
         rows.append([test.statistic, test.pvalue, int(count), test.df_denom])
     names = ["statistic", "pvalue", "df_constraint", "df_denom"]
@@ -433,6 +458,7 @@ def conf_int(
     df_method: str | None = None,
     *,
     level: float | None = None,
+    information: str | None = None,
     **options: Any,
 ) -> Any:
     """Intervals of all parameters.
@@ -453,6 +479,8 @@ def conf_int(
         None.  Intervals of the variance parameters are by the normal law.
     level : float, optional
         Confidence level, in place of ``alpha``.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
     **options
         For "profile": ``n_jobs``.  For "bootstrap": ``n``, ``rng``, ``n_jobs``,
         ``progress`` as for ``bootstrap_parametric``, and ``interval``, the method of
@@ -480,21 +508,21 @@ def conf_int(
     """
     alpha = _alpha(alpha, level)
     fitted = results.fitted
+    known: dict[str, set[str]] = {"wald": set(), "profile": {"n_jobs"}}
+    check_choice(method, "method", [*known, "bootstrap"])
+    if method != "wald":
+        for name, given in (("df_method", df_method), ("information", information)):
+            if given is not None:
+                raise ValueError(f"method={method!r} has no use for {name}={given!r}")
     if method == "bootstrap":
         return bootstrap_limits(results, alpha, cols, **options)
-    known: dict[str, set[str]] = {"wald": set(), "profile": {"n_jobs"}}
-    if method not in known:
-        said = "is not known; use 'wald', 'profile' or 'bootstrap'"
-        raise ValueError(f"method={method!r} {said}")
     if unknown := options.keys() - known[method]:
         raise ValueError(f"method={method!r} has no use for {min(unknown)!r}")
     if method == "profile":
-        if df_method is not None:
-            raise ValueError("method='profile' has no use for a df_method")
         return profile_conf_int(results, alpha, cols, **options)
     own = _own_inference(fitted)
-    if df_method is not None:
-        own = fixed_effects_inference(fitted, df_method)
+    if df_method is not None or information is not None:
+        own = fixed_effects_inference(fitted, df_method, information=information)
     k_fe = len(own.estimate)
     margin = stats.norm.ppf(1 - alpha / 2) * bse(fitted)[k_fe:]
     estimate = packed_params(fitted)[k_fe:]
@@ -540,8 +568,8 @@ def _is_fixed(fitted, rows):
     return not rows[:, len(fitted.fixed.names) :].any()
 
 
-def _tests_for(fitted, rows, df_method, use_t):
-    return chosen_tests(fitted, df_method, use_t), rows[:, fitted.fixed.kept]
+def _tests_for(fitted: Fitted, rows: np.ndarray, choice: DfChoice, use_t: bool | None):
+    return chosen_tests(fitted, choice, use_t), rows[:, fitted.fixed.kept]
 
 
 def _plain_df(fitted, use_t):
@@ -558,10 +586,12 @@ def _inverse_covariance(fitted, rows, cov_p, invcov):
     return generalized_inverse(covariance, ROUNDED_EIGENVALUE * len(rows))
 
 
-def _refuse_df_method(df_method, given):
-    if df_method_name(df_method) is not None:
-        what = "a covariance of your own" if given is not None else "variance parameters"
-        raise ValueError(
-            f"df_method={df_method!r} holds for fixed effects and the covariance of the "
-            f"results, not for {what}"
-        )
+def _refuse_df_method(choice, given):
+    for name in ("df_method", "information"):
+        asked = getattr(choice, name)
+        if asked is not None:
+            what = "variance parameters" if given is None else "a covariance of your own"
+            raise ValueError(
+                f"{name}={asked!r} holds for fixed effects and the covariance of the "
+                f"results, not for {what}"
+            )

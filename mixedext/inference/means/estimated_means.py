@@ -12,14 +12,15 @@ import pandas as pd
 from scipy import linalg
 
 from mixedext.algebra.roots import cholesky_if_definite
-from mixedext.arguments import confidence
+from mixedext.arguments import confidence, did_you_mean
 from mixedext.exceptions import FormulaError, NotEstimableError
-from mixedext.fitted import Fitted, HasFitted, once_a_fit
+from mixedext.fitted import DfChoice, Fitted, HasFitted, once_a_fit
 from mixedext.inference.fixed_effects.covariance_choice import (
+    choice_in_words,
     chosen_tests,
-    df_description,
+    df_notes,
 )
-from mixedext.inference.fixed_effects.df_methods import df_method_name
+from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.inference.means.back_transform import response_transform
 from mixedext.inference.means.context import Context
 from mixedext.inference.means.linear_combinations import joint_test
@@ -32,7 +33,6 @@ __all__ = ["emmeans", "emtrends", "joint_tests", "keep_grid", "reference_grid"]
 
 WEIGHTS = ("equal", "proportional", "outer", "cells", "flat")
 # The normal law, where the results have another method.
-NO_DF = ("normal", "z")
 # Step of difference quotients, as a share of the covariate's range.
 STEP = 1e-3
 
@@ -68,6 +68,7 @@ def emmeans(
     sigma: float | None = None,
     *,
     level: float | None = None,
+    information: str | None = None,
 ) -> MarginalMeans:
     """Estimated marginal means (least-squares means).
 
@@ -100,6 +101,8 @@ def emmeans(
         Standard deviation for that; the residual one if None.
     level : float, optional
         Confidence level, in place of ``alpha``.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -128,7 +131,7 @@ def emmeans(
     >>> pairs["contrast"].tolist()[:2]
     ['n0 - n0.2', 'n0 - n0.4']
     """
-    fitted = results.fitted
+    fitted, choice = results.fitted, df_choice(df_method, information)
     reference = _grid_of(fitted)
     names, by = _read_specs(specs, by)
     level = confidence(alpha, level)
@@ -137,7 +140,7 @@ def emmeans(
     grid = reference.grid(levels)
     shown = reference.with_parents([*names, *by])
     labels, rows, shift, notes = _average(reference, grid, shown, by, weights)
-    context = _linear_context(fitted, df_method, bias_adjust, sigma)
+    context = _linear_context(fitted, choice, bias_adjust, sigma)
     estimates = context.estimates(rows, shift)
     return MarginalMeans(
         context, labels, by, estimates, level=level, type=type, notes=notes
@@ -156,6 +159,7 @@ def emtrends(
     delta: float | None = None,
     *,
     level: float | None = None,
+    information: str | None = None,
 ) -> MarginalMeans:
     """Estimated slopes of a covariate, averaged as ``emmeans`` does.
 
@@ -164,7 +168,7 @@ def emtrends(
 
     Parameters
     ----------
-    specs, by, at, weights, df_method, alpha, level
+    specs, by, at, weights, df_method, alpha, level, information
         As for ``emmeans``; ``at`` may say where on a curve the slope is wanted.
     var : str
         The covariate.
@@ -189,7 +193,7 @@ def emtrends(
     >>> result.emtrends("Variety", "nitro").table["estimate"].round(2).tolist()
     [75.33, 64.58, 81.08]
     """
-    fitted = results.fitted
+    fitted, choice = results.fitted, df_choice(df_method, information)
     reference = _grid_of(fitted)
     names, by = _read_specs(specs, by)
     level = confidence(alpha, level)
@@ -207,7 +211,7 @@ def emtrends(
     shown = reference.with_parents([*names, *by])
     labels, rows, shift, notes = _average(reference, grid, shown, by, weights)
     notes.insert(0, f"Slopes of {var}")
-    context = _linear_context(fitted, df_method, False, None)
+    context = _linear_context(fitted, choice, False, None)
     estimates = context.estimates(rows, shift)
     return MarginalMeans(
         context, labels, by, estimates, level=level, notes=notes, trend=var
@@ -219,6 +223,8 @@ def joint_tests(
     by: str | Sequence[str] | None = None,
     at: Mapping[str, Any] | None = None,
     df_method: str | None = None,
+    *,
+    information: str | None = None,
 ) -> NotedTable:
     """F tests of every term, made of contrasts among estimated marginal means.
 
@@ -231,7 +237,7 @@ def joint_tests(
         Factors; the others are tested within each combination of their levels.
     at : dict, optional
         As for ``emmeans``.
-    df_method : str, optional
+    df_method, information : str, optional
         As for ``emmeans``.
 
     Returns
@@ -254,12 +260,12 @@ def joint_tests(
     >>> model.fit().joint_tests()["statistic"].round(4).to_dict()
     {'irrigation': 0.3882, 'variety': 1.0676, 'irrigation:variety': 0.2452}
     """
-    fitted = results.fitted
+    fitted, choice = results.fitted, df_choice(df_method, information)
     reference = _grid_of(fitted)
     _, by = _read_specs([], by)
     reference.check_names(by, "by")
     levels = reference.levels_at(at, _rows_for_functions(fitted), spread=1.0)
-    context = _linear_context(fitted, df_method, False, None)
+    context = _linear_context(fitted, choice, False, None)
     records: list[dict[str, Any]] = []
     for picks in product(*[range(len(levels[name])) for name in by]):
         own = dict(levels)
@@ -282,11 +288,8 @@ def _rows_for_functions(fitted: Fitted) -> pd.DataFrame | None:
 
 
 def _linear_context(
-    fitted: Fitted, df_method: str | None, bias_adjust: bool, sigma: float | None
+    fitted: Fitted, choice: DfChoice, bias_adjust: bool, sigma: float | None
 ) -> Context:
-    own = fitted.settings.df_method if df_method is None else df_method
-    name = None if own in NO_DF else df_method_name(own)
-    use_t = False if own in NO_DF else None
     transform = response_transform(_grid_of(fitted).response)
     if bias_adjust:
         sigma = fitted.sigma if sigma is None else float(sigma)
@@ -296,10 +299,11 @@ def _linear_context(
         raise ValueError("sigma= is for bias_adjust=True")
     return Context(
         fit=fitted.fit,
-        tests=chosen_tests(fitted, name, use_t),
+        tests=chosen_tests(fitted, choice),
         relations=_grid_of(fitted).relations,
         columns=list(fitted.fixed.names),
-        df_method=df_description(fitted, name, use_t),
+        df_method=choice_in_words(fitted, choice),
+        notes=tuple(df_notes(fitted, choice)),
         transform=transform,
         sigma=sigma,
     )
@@ -388,7 +392,7 @@ def _weights_kind(weights):
     if len(known) != 1:
         raise ValueError(
             f"weights={weights!r} is not known; use one of "
-            f"{', '.join(map(repr, WEIGHTS))}, or numbers"
+            f"{', '.join(map(repr, WEIGHTS))}, or numbers{did_you_mean(weights, WEIGHTS)}"
         )
     return known[0]
 

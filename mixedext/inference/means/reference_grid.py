@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import did_you_mean
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.engine.rows.estimability import ColumnRelations, column_relations
 from mixedext.exceptions import FormulaError
@@ -233,7 +234,7 @@ class ReferenceGrid:
             known = ", ".join(self.predictors) or "none"
             raise ValueError(
                 f"{what}: {unknown[0]!r} is not a variable of the fixed effects; there "
-                f"are: {known}"
+                f"are: {known}{did_you_mean(unknown[0], self.predictors)}"
             )
 
     def levels_at(
@@ -473,7 +474,10 @@ def _values_at(predictor: Predictor, given: Any, rows: Any) -> pd.Series:
         if not predictor.numeric or not predictor.summaries:
             listed = ", ".join(map(str, predictor.levels))
             wrong = given[int(np.argmin(found))]
-            raise ValueError(f"at: {wrong!r} is not a level of {name}; there are: {listed}")
+            raise ValueError(
+                f"at: {wrong!r} is not a level of {name}; there are: {listed}"
+                f"{did_you_mean(wrong, predictor.levels)}"
+            )
     try:
         values = np.asarray(given, float)
     except (TypeError, ValueError):

@@ -38,10 +38,10 @@ from mixedext.fitted import FitArguments, Fitted, has_rows, need_rows
 from mixedext.inference.diagnostics.residuals import resid, wresid
 from mixedext.inference.fixed_effects.covariance_choice import (
     choose_settings,
-    covariance_name,
 )
+from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.limits import EXACT_FIT, IMPRECISION, SAME_FIT
-from mixedext.models.mixedlm.fit_arguments import check_fit_arguments
+from mixedext.models.mixedlm.fit_arguments import check_fit_arguments, is_known_covariance
 from mixedext.models.mixedlm.masks import masked_fit, read_mask, response_of
 from mixedext.models.mixedlm.results import MixedLMResultsWrapper
 from mixedext.models.mixedlm.statsmodels_face.likelihood import read_params
@@ -119,6 +119,7 @@ def fit(
     method: str | list[str] | None = None,
     *,
     df_method: str | None = None,
+    information: str | None = None,
     cov_type: str | None = None,
     cov_kwds: Mapping[str, Any] | None = None,
     use_t: bool | None = None,
@@ -152,24 +153,28 @@ def fit(
     full_output : bool, optional
         If True, ``hist`` of the results is a list with a dictionary.
     method : str or list of str, optional
-        Kept for statsmodels: whatever the name, the engine's trust-region Newton
-        is used.
+        Kept for statsmodels: whatever the name of its optimizers, the engine's
+        trust-region Newton is used.
     df_method : str, optional
         Degrees of freedom of tests on fixed effects: None for z, "satterthwaite",
         "kenward-roger" (REML only; it also adjusts the standard errors), "residual"
         for t with n - rank(X), "containment" or "between-within".
+    information : {"expected", "observed"}, optional
+        Which information on the variances "kenward-roger" inverts: the expected one, as
+        pbkrtest (the default), or the observed one, as SAS, JMP and mmrm.
     cov_type : str, optional
         Covariance of the parameters: "nonrobust" (also None, "gls"), "oim", "cluster",
         "CR0", "CR1", "CR2" or "CR3"; see ``MixedLMResults.get_robustcov_results``.
-        Other types of statsmodels are passed over, with a FutureWarning.
+        Others are an error; but for a model stated by ``groups`` "hc0" to "hc3" in lower
+        case are passed over with a FutureWarning, as statsmodels does.
     cov_kwds : dict, optional
         Its keywords, such as {"groups": labels or a name}.
     use_t : bool, optional
         t and F or normal and chi-squared laws for tests of fixed effects; as
         ``cov_type`` and ``df_method`` say if None.
     **fit_kwargs
-        ``maxiter``: Newton iterations; other optimizer options are accepted and
-        ignored.
+        ``maxiter``: Newton iterations; statsmodels' other options of optimizers are
+        accepted and ignored, and any other name is an error.
 
     Returns
     -------
@@ -220,6 +225,7 @@ def fit(
         "full_output": full_output,
         "method": method,
         "df_method": df_method,
+        "information": information,
         "cov_type": cov_type,
         "cov_kwds": cov_kwds,
         "use_t": use_t,
@@ -244,6 +250,7 @@ def fitted_model(
     full_output: bool = False,
     method: Any = None,
     df_method: str | None = None,
+    information: str | None = None,
     cov_type: str | None = None,
     cov_kwds: Any = None,
     use_t: bool | None = None,
@@ -252,9 +259,10 @@ def fitted_model(
     """The record of a fit, complete; arguments and warnings are those of ``fit``."""
     if not has_rows(model) and model.source is None:
         need_rows(model)
-    if covariance_name(cov_type) is None:  # passed over, as other options are
-        options, cov_type, cov_kwds = options | {"cov_type": cov_type}, None, None
-    check_fit_arguments(reml, method, df_method, options)
+    if not is_known_covariance(model, cov_type):
+        cov_type, cov_kwds = None, None
+    check_fit_arguments(reml, method, df_method, options, model.fit)
+    asked = df_choice(df_method, information)
     start = _read_start(model, start_params)
     masked = free is not None and not all(m.all() for m in read_mask(model, free))
     reml = bool(reml)
@@ -281,9 +289,7 @@ def fitted_model(
         {"method": method, "full_output": full_output, **options},
     )
     fitted = Fitted(fit, model, arguments=arguments)
-    fitted = fitted.with_settings(
-        choose_settings(fitted, df_method, cov_type, use_t, cov_kwds)
-    )
+    fitted = fitted.with_settings(choose_settings(fitted, asked, cov_type, use_t, cov_kwds))
     if lost:  # only then can the sums have gone wrong, or nothing be left of y
         _check_residual(model, wresid(fitted))
         error = precision_of(fit, resid(fitted), model.weights)
@@ -435,8 +441,7 @@ def fit_regularized(
             f"alpha={alpha!r} must be one number, 0 or more, or {model.k_fe} of them"
         )
     chosen = {name: fit_kwargs.pop(name, None) for name in _COVARIANCE}
-    if covariance_name(chosen["cov_type"]) is None:
-        fit_kwargs["cov_type"] = chosen["cov_type"]  # passed over, with its keywords
+    if not is_known_covariance(model, chosen["cov_type"]):
         chosen["cov_type"] = chosen["cov_kwds"] = None
     whole = model.fit(**fit_kwargs).fitted
     fit = fit_l1(whole.fit, weights, ceps, ptol, maxit)
@@ -446,7 +451,7 @@ def fit_regularized(
         model,
         arguments=replace(whole.arguments, options=options, repeatable=False),
     )
-    settings = choose_settings(fitted, whole.settings.df_method, **chosen)
+    settings = choose_settings(fitted, whole.settings.asked, **chosen)
     return model._present(fitted.with_settings(settings))
 
 

@@ -44,6 +44,7 @@ from mixedext.inference.variances import estimates, icc_and_r2, intervals, varia
 from mixedext.models.mixedlm import brief, from_chunks, remove_data
 from mixedext.models.mixedlm import summary as summary_tables
 from mixedext.models.mixedlm.statsmodels_face import likelihood_results
+from mixedext.other_names import no_result
 
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
@@ -212,6 +213,15 @@ class MixedLMResults(UpstreamResults):
     bootstrap_residual = bootstrapping.bootstrap_residual
     bootstrap_cases = bootstrapping.bootstrap_cases
     bootstrap_test = bootstrap_tests.bootstrap_test
+
+    # ---- names of other programs ----
+
+    if not TYPE_CHECKING:  # the annotations say what there is
+
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):  # a property that raised: its own message
+                return object.__getattribute__(self, name)
+            raise no_result(f"{type(self).__name__!r} object", name, dir(type(self)))
 
     # ---- statsmodels' own ----
 

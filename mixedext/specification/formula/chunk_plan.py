@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import did_you_mean
 from mixedext.exceptions import FormulaError
 from mixedext.limits import SAME_COLUMN
 from mixedext.specification.data.columns import as_frame
@@ -209,6 +210,7 @@ class ChunkPlan:
                 raise FormulaError(
                     f"the grouping factor {':'.join(atoms)!r} is not a column of the "
                     f"chunks; columns are: {', '.join(map(str, chunk.columns))}"
+                    f"{did_you_mean(':'.join(atoms), chunk.columns)}"
                 )
             if len(names) == 1:
                 unique = frame[names[0]].drop_duplicates().to_frame()

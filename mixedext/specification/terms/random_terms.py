@@ -427,7 +427,8 @@ def check_levels(term: RandomTerm, nobs: int) -> None:
             f"{term.label} has {term.n_levels * term.k} random effects "
             f"({term.k} columns x {term.n_levels} levels of {term.group!r}) for "
             f"{nobs} observations: its covariance cannot be told from the "
-            "residual. Use fewer columns."
+            "residual. Use fewer columns.",
+            too_many_in=term.label,
         )
 
 
