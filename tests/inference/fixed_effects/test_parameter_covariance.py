@@ -71,7 +71,8 @@ def test_attributes_are_statsmodels(result, kind):
     robust = result.get_robustcov_results(kind)
     assert type(robust) is type(result)
     assert robust.cov_type == kind
-    assert robust.use_t == robust.cov_kwds["use_t"] == (kind in ("CR2", "CR3"))
+    by_t = kind in ("nonrobust", "CR2", "CR3")
+    assert robust.use_t == robust.cov_kwds["use_t"] == by_t
     assert isinstance(robust.cov_kwds["description"], str)
     np.testing.assert_array_equal(robust.cov_params_default, robust.cov_params())
     np.testing.assert_allclose(robust.bse**2, np.diag(robust.cov_params()), rtol=1e-12)
