@@ -234,7 +234,7 @@ def test_tables_of_terms(result, kind):
     assert terms.table.index[1:].tolist() == names
     assert terms.table["df_constraint"].tolist() == [1, 2, 1, 2, 1, 2]
     columns = ["statistic", "pvalue", "df_constraint"]
-    f = kind in ("CR2", "CR3")
+    f = kind in ("nonrobust", "CR2", "CR3")
     assert terms.table.columns.tolist() == columns + (["df_denom"] if f else [])
     assert terms.distribution == ("F" if f else "chi2")
     want = robust.wald_test("C(f)[T.b] = 0, C(f)[T.c] = 0", scalar=True)
