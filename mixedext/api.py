@@ -57,6 +57,7 @@ from mixedext.models.lm_list.welch import WelchTest
 from mixedext.models.mixedlm.model import MixedLM, mixedlm
 from mixedext.models.mixedlm.parquet import read_parquet_model
 from mixedext.models.mixedlm.results import MixedLMResults, MixedLMResultsWrapper
+from mixedext.session import option_context, options
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 from mixedext.tables.noted_table import NotedTable
 from mixedext.tables.statistical_tests import TestResult
@@ -126,6 +127,8 @@ __all__ = [
     "load",
     "mixedlm",
     "model_table",
+    "option_context",
+    "options",
     "read_parquet_model",
     "set_num_threads",
 ]

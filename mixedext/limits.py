@@ -330,6 +330,9 @@ UNIT_LEVERAGE = 1e-9
 # Least 1 - leverage with which the quadrature still has its digits, and size up to which
 # singular values take the rest.
 LEAST_REST, LARGEST_SIZE = 1e-6, 4000
+# inference/fixed_effects/default_method
+# Times the work of the fit up to which Satterthwaite's degrees of freedom are the default.
+MOST_TEST_WORK = 10.0
 # inference/fixed_effects/df_methods
 # Singular values of a hypothesis's rows, in standard errors, below this share of the
 # largest are those of rows that say the same; their values may differ by the second.

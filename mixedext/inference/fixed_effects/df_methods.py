@@ -17,7 +17,7 @@ from scipy import stats
 
 from mixedext.arguments import did_you_mean
 from mixedext.engine.fit import Fit
-from mixedext.fitted import DfChoice
+from mixedext.fitted import DfChoice, Fitted
 from mixedext.limits import CONTRADICTION, HYPOTHESIS_RANK, LIKE_UNITS, ROW_ROUNDING
 from mixedext.tables.statistical_tests import TestResult
 
@@ -33,6 +33,7 @@ __all__ = [
     "f_test_of",
     "fixed_tests",
     "independent_rows",
+    "tests_of",
 ]
 
 
@@ -292,6 +293,14 @@ def check_df_method(fit: Fit, name: str | None) -> None:
             "parameters of this fit were penalized, or held (free=); use "
             "df_method='residual' or 'z'"
         )
+
+
+def tests_of(fitted: Fitted, choice: DfChoice) -> FixedTests:
+    """``fixed_tests`` of a complete choice, made once a fit."""
+    made = fitted._of_fit.setdefault("tests", {})
+    if choice not in made:
+        made[choice] = fixed_tests(fitted.fit, choice)
+    return made[choice]
 
 
 def fixed_tests(fit: Fit, choice: DfChoice | str = "z") -> FixedTests:

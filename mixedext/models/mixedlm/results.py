@@ -43,7 +43,10 @@ from mixedext.inference.random_effects import modes
 from mixedext.inference.variances import estimates, icc_and_r2, intervals, variance_tests
 from mixedext.models.mixedlm import brief, from_chunks, remove_data
 from mixedext.models.mixedlm import summary as summary_tables
-from mixedext.models.mixedlm.statsmodels_face import likelihood_results
+from mixedext.models.mixedlm.statsmodels_face import (
+    likelihood_results,
+    summary_columns,  # noqa: F401 (statsmodels' summary_col takes these results)
+)
 from mixedext.other_names import no_result
 
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]

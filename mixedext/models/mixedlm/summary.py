@@ -57,7 +57,8 @@ def summary(
         One minus the confidence level.
     df_method : str, optional
         Method for the degrees of freedom of the fixed effects (and, for
-        Kenward-Roger, their standard errors); the results' own if None.
+        Kenward-Roger, their standard errors), "z" for the normal law; the results' own
+        if None.
     information : {"expected", "observed"}, optional
         Of Kenward and Roger's method; that of the results if None.
 

@@ -116,6 +116,13 @@ def test_joint_tests_take_every_form(result, kind, r_matrix):
         assert f.statistic == pytest.approx(f.scaling * wald / 2)
         assert f.df_denom < 14
         assert f.scaling < 1
+    elif kind == "nonrobust":
+        assert f.statistic == pytest.approx(wald / 2)
+        own = result.f_test(r_matrix, df_method="satterthwaite")
+        assert 160 < f.df_denom == own.df_denom < 175
+        z = result.f_test(r_matrix, df_method="z")
+        assert z.df_denom == np.inf
+        assert z.pvalue == pytest.approx(test.pvalue, rel=1e-9)
     else:
         assert f.statistic == pytest.approx(wald / 2)
         assert f.df_denom == (14 if kind in ("CR0", "CR1") else 176)
@@ -185,7 +192,9 @@ def test_df_methods_are_those_of_the_registry(result, data, known):
     np.testing.assert_allclose(own.t_test(np.eye(4)).pvalue, test.pvalue)
     assert own.wald_test_terms().table["df_denom"].tolist() == [7.5] * 3
     assert own.t_test("x = 0", df_method="residual").df_denom == 176
-    assert own.t_test("x = 0", use_t=False).pvalue == pytest.approx(result.pvalues["x"])
+    z = result.t_test("x = 0", df_method="z").pvalue
+    assert own.t_test("x = 0", use_t=False).pvalue == pytest.approx(z)
+    assert own.t_test("x = 0", df_method="z").pvalue == pytest.approx(z)
 
 
 def test_methods_that_do_not_go_together(result, data, known):
@@ -225,7 +234,7 @@ def test_tables_of_terms(result, kind):
     assert terms.table.index[1:].tolist() == names
     assert terms.table["df_constraint"].tolist() == [1, 2, 1, 2, 1, 2]
     columns = ["statistic", "pvalue", "df_constraint"]
-    f = kind in ("CR2", "CR3")
+    f = kind in ("nonrobust", "CR2", "CR3")
     assert terms.table.columns.tolist() == columns + (["df_denom"] if f else [])
     assert terms.distribution == ("F" if f else "chi2")
     want = robust.wald_test("C(f)[T.b] = 0, C(f)[T.c] = 0", scalar=True)

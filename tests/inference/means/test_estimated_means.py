@@ -191,7 +191,7 @@ ASKED_FOR = [
 @pytest.mark.parametrize("case", ASKED_FOR)
 @pytest.mark.filterwarnings("ignore::mixedext.exceptions.AdjustmentWarning")
 def test_as_emmeans(case):
-    method = None if case["df_method"] == "asymptotic" else case["df_method"]
+    method = case["df_method"]
     asked = Asked(results_of(case["model"]), method)
     found = CALLS[case["name"]](asked)
     compare(found, case["table"], case["name"])
@@ -569,10 +569,25 @@ def test_contrasts_of_contrasts():
 def test_own_df_method_and_the_normal_law():
     result = mx.mixedlm(FACTORIAL, data_of("factorial")).fit(df_method="residual")
     assert (result.emmeans("a").df == result.df_resid).all()
+    plain = mx.mixedlm(FACTORIAL, data_of("factorial")).fit(df_method="z")
     pd.testing.assert_frame_equal(
-        result.emmeans("a", df_method="normal").table,
-        results_of("factorial").emmeans("a").table,
+        result.emmeans("a", df_method="normal").table, plain.emmeans("a").table
     )
+    assert np.isinf(plain.emmeans("a").df).all()
+
+
+def test_the_default_is_satterthwaite():
+    result, a = results_of("factorial"), ["a", "z"]
+    for made in (
+        lambda method: result.emmeans("a", df_method=method).table,
+        lambda method: result.emmeans("a", df_method=method).contrast("pairwise").table,
+        lambda method: result.emtrends(*a, df_method=method).table,
+        lambda method: result.joint_tests(df_method=method),
+    ):
+        own = made(None)
+        pd.testing.assert_frame_equal(own, made("satterthwaite"))
+        assert np.isfinite(own["df" if "df" in own else "df_denom"]).all()
+    assert "Degrees of freedom: satterthwaite" in str(result.emmeans("a"))
 
 
 def test_vcov_and_linfct():
