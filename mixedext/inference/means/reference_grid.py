@@ -258,7 +258,8 @@ class ReferenceGrid:
         rows : DataFrame, optional
             The rows of the data, for functions.
         spread : float, optional
-            If positive, covariates stand at their mean less and plus this.
+            If positive, covariates stand at their mean less and plus this, or as much of
+            it as stays within their range.
 
         Returns
         -------
@@ -274,8 +275,9 @@ class ReferenceGrid:
             elif predictor.levels is not None:
                 levels[name] = predictor.levels
             elif spread:
-                mean = predictor.summaries["mean"][0]
-                levels[name] = pd.Series([mean - spread, mean + spread])
+                (mean,), ends = predictor.summaries["mean"], predictor.summaries["range"]
+                half = min(spread, mean - ends[0], ends[1] - mean)
+                levels[name] = pd.Series(np.clip([mean - half, mean + half], *ends))
             else:
                 levels[name] = pd.Series(predictor.summaries["mean"])
         return levels
