@@ -271,7 +271,8 @@ def joint_tests(
         own = dict(levels)
         for name, pick in zip(by, picks, strict=True):
             own[name] = levels[name].iloc[[pick]].reset_index(drop=True)
-        grid = reference.grid(own)
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            grid = reference.grid(own)
         if not len(grid.codes):
             continue
         _check_finite(grid, context.columns)
