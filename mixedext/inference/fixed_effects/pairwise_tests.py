@@ -88,7 +88,8 @@ def _main_effect(model: Model, term_name: str) -> str:
     if getattr(model.data, SPEC_ATTRIBUTE, None) is None:
         raise ValueError("t_test_pairwise needs a model from a formula")
     terms = terms_of_columns(model)
-    spelled = {"".join(t.name.split()): t for t in terms}
+    # as columns and tables have it, or as the formula has
+    spelled = {"".join(name.split()): t for t in terms for name in (t.text, t.name)}
     found = spelled.get("".join(str(term_name).split()))
     if found is None:
         listed = ", ".join(repr(t.name) for t in terms)

@@ -440,3 +440,20 @@ def test_terms_whose_names_are_not_python(data):
     want = mx.mixedlm("y ~ f + x + (1 | g)", data).fit().t_test_pairwise("f").result_frame
     got = found.t_test_pairwise("the f").result_frame
     np.testing.assert_allclose(got["pvalue-hs"], want["pvalue-hs"], rtol=1e-10)
+
+
+@pytest.mark.parametrize("written", ["`group dummy`", "C(`group dummy`)"])
+def test_terms_of_names_that_are_not_pythons_go_by_their_own(unused, written):
+    data = unused.assign(**{"group dummy": unused["f"].astype(str)})
+    result = mx.mixedlm(f"y ~ {written} + x + {written}:x + (1 | g)", data).fit()
+    plain = mx.mixedlm("y ~ f * x + (1 | g)", unused).fit()
+    name = written.replace("`", "")
+    table = result.wald_test_terms(scalar=True).table
+    assert table.index.tolist() == ["Intercept", name, "x", f"{name}:x"]
+    assert result.anova().index.tolist() == [name, "x", f"{name}:x"]
+    want = plain.t_test_pairwise("f").result_frame
+    for spelling in (name, written):
+        got = result.t_test_pairwise(spelling).result_frame
+        pd.testing.assert_frame_equal(got.astype(float), want.astype(float), rtol=1e-9)
+    with pytest.raises(ValueError, match="'group_dummy_' is no term; terms are: 'Inter"):
+        result.t_test_pairwise("group_dummy_")
