@@ -33,7 +33,7 @@ import pandas as pd
 import mixedext as mx
 from mixedext.engine.fit import fit_design
 from mixedext.engine.search.optimize import minimize_deviance
-from mixedext.limits import LEAST_RESIDUAL
+from mixedext.limits import LEAST_RESIDUAL, NOISE_ACCEPTED
 
 KINDS = ("intercept", "slope", "crossed", "nested", "panel")
 STARTS, SEARCH_STEPS = 20, 200
@@ -176,8 +176,10 @@ def lowest_of_random(fit, rng):
             end = minimize_deviance(objective, start, max_iterations=SEARCH_STEPS)
         except ValueError:
             continue
-        if end.convergence and objective.residual_square > least and end.deviance < best:
-            best, where = end.deviance, end.theta
+        # along a direction without information rounding decides
+        deviance = end.deviance + NOISE_ACCEPTED * objective.noise
+        if end.convergence and objective.residual_square > least and deviance < best:
+            best, where = deviance, end.theta
     return best + shift, where
 
 

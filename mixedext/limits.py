@@ -146,6 +146,11 @@ SMALL_ROOT = 0.1
 # Change of the curvature's units (log-likelihood over relative change of theta) below which
 # the deviance is constant.
 CONSTANT_DEVIANCE = 1e-7
+# engine/search/rivals
+# Share of the residual sum of squares that few rows keep beside random effects, below which
+# these explain nearly all; and standard deviations, relative to sigma, beyond which a
+# variance runs away.
+NEARLY_EXPLAINED, RUNAWAY = 1e-3, 300.0
 # engine/search/starting_values
 # Share of the residual variance of y that sigma^2 gets where its moment is not positive.
 SIGMA_SHARE = 0.01

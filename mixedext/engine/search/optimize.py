@@ -15,7 +15,12 @@ import numpy as np
 from scipy import optimize
 
 from mixedext.engine.deviance.profiled import ProfiledDeviance
-from mixedext.engine.search.rivals import NO_OTHERS, OtherStarts, local_minima
+from mixedext.engine.search.rivals import (
+    NO_OTHERS,
+    OtherStarts,
+    may_be_others,
+    promising_points,
+)
 from mixedext.engine.search.starting_values import (
     WITHIN_SIZE,
     several_moments,
@@ -303,7 +308,18 @@ def minimize_deviance(
     if objective.n_values > alone:
         objective.value(theta)
     optimum = _optimum(objective, theta, deviance, point, smallest, search, method)
-    verdict = replace(optimum.convergence, minima=minima, found_from=seen.found_from)
+    verdict = replace(
+        optimum.convergence,
+        minima=minima,
+        found_from=seen.found_from,
+        others_may_exist=may_be_others(
+            others,
+            objective.blocks.nobs,
+            point.residual_square,
+            theta,
+            optimum.convergence.status == "flat",
+        ),
+    )
     return replace(optimum, convergence=verdict)
 
 
@@ -338,7 +354,7 @@ class _Minima:
     def look(self, others):
         """Searches from the lowest points of those that are looked at."""
         values = self.search.look(others.points)
-        for number in local_minima(values, others.neighbours):
+        for number in promising_points(values, others.neighbours):
             if values[number] < self.best.deviance + PROMISING:
                 self.search_from(others.points[number], "grid")
         self._look_along(others.axes)

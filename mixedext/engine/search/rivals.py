@@ -18,17 +18,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixedext.engine.rows.design import Design
+from mixedext.limits import NEARLY_EXPLAINED, RUNAWAY
 from mixedext.specification.covariance.linear import LinearStructure
 
 if TYPE_CHECKING:
     from mixedext.engine.search.optimize import Convergence
 
-__all__ = ["NO_OTHERS", "OtherStarts", "local_minima", "other_starts", "with_minima"]
+__all__ = [
+    "LOWEST",
+    "NO_OTHERS",
+    "Axes",
+    "OtherStarts",
+    "may_be_others",
+    "other_starts",
+    "promising_points",
+    "with_minima",
+]
 
-# Rows up to which the deviance is looked at all over, and along each standard deviation from
-# the minimum that was found; beyond, the cost would show, and data that many have not been
+# Rows up to which the deviance of two and of more parameters is looked at all over, and
+# along each standard deviation from the minimum that was found; beyond, the cost would show, and data that many have not been
 # seen to leave several minima that the moments miss.
-FEW_ROWS, MANY_ROWS = 500, 10_000
+FEW_ROWS, MANY_ROWS = {2: 500, 3: 100}, 10_000
 # The latter where the rows themselves are used in every evaluation.
 MANY_ROWS_USED = 1000
 # Standard deviations (columns of Z at rms 1, relative to sigma) from and up to which is
@@ -39,7 +49,10 @@ SIZES = {2: 6, 3: 4}
 CORRELATIONS = (-0.9, 0.0, 0.9)
 # More parameters have no grid, but so many points at random, each with so many neighbours.
 SCATTERED, NEAREST = 64, 6
-# Points along one standard deviation, where it is the only one or rows are few, and else.
+# So many points are started from besides those lower than their neighbours: valleys may
+# run between the points.
+LOWEST = 6
+# Points along the only standard deviation, and along each of several.
 ALONG, FEW_ALONG = 12, 8
 # Scale of one more start for models with more rows, with variances well above sigma^2: for
 # terms with correlations, and for terms without.
@@ -121,10 +134,10 @@ def other_starts(design: Design) -> OtherStarts:
         starts, always = _few_starts(design)
         starts = np.array(starts).reshape(-1, n_theta)
         return OtherStarts(starts, always, *_no_points(n_theta), _no_axes(n_theta), False)
-    few, smallest = nobs <= FEW_ROWS, tuple(_smallest(design))
+    few, smallest = nobs <= FEW_ROWS[min(max(n_theta, 2), 3)], tuple(_smallest(design))
     points = _points(structures, smallest) if few else _no_points(n_theta)
     within = len(design.blocks.factors) > 1
-    axes = _axes(structures, smallest, few)
+    axes = _axes(structures, smallest)
     return OtherStarts(_no_points(n_theta)[0], False, *points, axes, within)
 
 
@@ -159,7 +172,7 @@ def _smallest(design):
 
 
 @lru_cache(maxsize=64)
-def _axes(structures, smallest, few):
+def _axes(structures, smallest):
     """The standard deviations of all effects and the sizes of each to look at."""
     owner, own, sizes = [], [], []
     for s, least in zip(structures, smallest, strict=True):
@@ -170,7 +183,7 @@ def _axes(structures, smallest, few):
             own.append(first + int(np.flatnonzero(diagonal & (rows == row))[0]))
             sizes.append(least)
         owner += [len(own) - 1 - int(rows.max()) + int(row) for row in rows]
-    count = ALONG if few or len(own) == 1 else FEW_ALONG
+    count = ALONG if len(own) == 1 else FEW_ALONG
     return Axes(
         np.array(owner, np.intp),
         np.array(own, np.intp),
@@ -260,8 +273,8 @@ def _scattered(structures, smallest):
     return np.array(points), np.ascontiguousarray(neighbours, np.intp)
 
 
-def local_minima(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
-    """Numbers of the points that are not higher than any neighbour, lowest first.
+def promising_points(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
+    """Numbers of the lowest points and of those not higher than any neighbour, lowest first.
 
     Parameters
     ----------
@@ -275,9 +288,38 @@ def local_minima(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
     ndarray of intp
     """
     around = np.where(neighbours >= 0, values[neighbours], np.inf)
-    lowest = (values <= around.min(axis=1, initial=np.inf)) & np.isfinite(values)
-    numbers = np.flatnonzero(lowest)
-    return numbers[np.argsort(values[numbers], kind="stable")]
+    promising = values <= around.min(axis=1, initial=np.inf)
+    order = np.argsort(values, kind="stable")
+    promising[order[:LOWEST]] = True
+    return order[(promising & np.isfinite(values))[order]]
+
+
+def may_be_others(
+    others: OtherStarts, nobs: int, residual_square: float, theta: np.ndarray, flat: bool
+) -> bool:
+    """Whether there may be minima lower than all that were seen.
+
+    Where so few rows are left that the random effects explain nearly all of y, the deviance
+    may fall to ever larger variances; so it may along a flat direction.
+
+    Parameters
+    ----------
+    others : OtherStarts
+        What was looked at.
+    nobs : int
+        Rows.
+    residual_square : float
+        The penalized residual sum of squares at the lowest minimum; at no variance it is
+        ``nobs``.
+    theta : ndarray
+        The lowest minimum, (n_theta,).
+    flat : bool
+        Whether the deviance is flat in some direction there.
+    """
+    if not others.looks:
+        return False
+    explained = nobs <= FEW_ROWS[3] and residual_square < NEARLY_EXPLAINED * nobs
+    return explained or (flat and float(np.abs(theta).max()) > RUNAWAY)
 
 
 def with_minima(verdict: Convergence, shift: float) -> Convergence:

@@ -252,18 +252,29 @@ cdef class _Refit:
         self,
         const double[:, ::1] points,
         const Py_ssize_t[:, ::1] neighbours,
+        Py_ssize_t lowest,
         double* value,                    # scratch: (G,)
     ) noexcept nogil:
-        """The deviance at all points; starts from those lower than their neighbours."""
+        """The deviance at all points; starts from some, as ``rivals.promising_points``."""
         cdef Py_ssize_t g, i, other
+        cdef double bound = -INFINITY, next_value
         self.stands = False
         for g in range(points.shape[0]):
             value[g] = self.function.value(&points[g, 0], False)
+        for i in range(lowest):  # the so-manieth lowest value
+            next_value = INFINITY
+            for g in range(points.shape[0]):
+                if bound < value[g] < next_value:
+                    next_value = value[g]
+            bound = next_value
         for g in range(points.shape[0]):
-            for i in range(neighbours.shape[1]):
-                other = neighbours[g, i]
-                if other >= 0 and value[other] < value[g]:
-                    break
+            if value[g] > bound:
+                for i in range(neighbours.shape[1]):
+                    other = neighbours[g, i]
+                    if other >= 0 and value[other] < value[g]:
+                        break
+                else:
+                    self.try_promising(&points[g, 0], value[g])
             else:
                 self.try_promising(&points[g, 0], value[g])
 
@@ -273,8 +284,8 @@ cdef class _Refit:
         const Py_ssize_t[::1] own,
         const double[:, ::1] sizes,
         Py_ssize_t most_looks,
-        double* found,                    # scratch: (M + 1, n_theta)
-        double* starts,                   # scratch: (A M, n_theta)
+        double* found,                    # scratch: (M + 2, n_theta)
+        double* starts,                   # scratch: (A (M + 1), n_theta)
     ) noexcept nogil:
         """Other minima along single standard deviations from the lowest one."""
         cdef Py_ssize_t axis, i, count, all_starts, _turn
@@ -329,6 +340,7 @@ def refit_responses(
     bint thorough,                        # in: whether to try them always
     const double[:, ::1] points,          # in: (G, n_theta) where to look, or none
     const Py_ssize_t[:, ::1] neighbours,  # in: (G, N) their neighbours, or -1
+    Py_ssize_t lowest,                    # in: points that are started from anyway
     const Py_ssize_t[::1] owner,          # in: (n_theta,) of ``rivals.Axes``
     const Py_ssize_t[::1] own,            # in: (A,)
     const double[:, ::1] sizes,           # in: (A, M)
@@ -352,8 +364,8 @@ def refit_responses(
     cdef Py_ssize_t r, i, n_values, n_derivatives
     cdef bint looks = sizes.shape[0] > 0
     cdef double[::1] value = np.empty(max(points.shape[0], 1))
-    cdef double[:, ::1] found = np.empty((sizes.shape[1] + 1, function.n_theta))
-    cdef double[:, ::1] starts = np.empty((sizes.size + 1, function.n_theta))
+    cdef double[:, ::1] found = np.empty((sizes.shape[1] + 2, function.n_theta))
+    cdef double[:, ::1] starts = np.empty((sizes.size + sizes.shape[0] + 1, function.n_theta))
     with nogil:
         for r in range(start.shape[0]):
             function.set_response(r)
@@ -363,7 +375,7 @@ def refit_responses(
                     for i in range(others.shape[0]):
                         fit.try_start(&others[i, 0])
                 if looks and function.n_derivatives - n_derivatives > 1:
-                    fit.look(points, neighbours, &value[0])
+                    fit.look(points, neighbours, lowest, &value[0])
                     fit.look_along(
                         owner, own, sizes, most_looks, &found[0, 0], &starts[0, 0]
                     )

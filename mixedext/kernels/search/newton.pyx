@@ -536,9 +536,9 @@ cdef class Newton:
         self, const double* point, double lowest, const Py_ssize_t[::1] owner,
         Py_ssize_t own, Py_ssize_t axis, const double[::1] sizes, double* found,
     ) noexcept nogil:
-        """Promising minima beside ``point`` along the size of some elements of theta.
+        """Promising minima beside ``point`` along one standard deviation, a row of lam.
 
-        The point, with the deviance ``lowest``, is one of the row of sizes.  ``found``
+        So is the point with the row's other correlations.  The point, with the deviance ``lowest``, is one of the row of sizes.  ``found``
         (M, n_theta) gets the starts; their number is returned.
         """
         cdef Py_ssize_t n = self.n_theta, count = sizes.shape[0], i, j, starts = 0
@@ -575,6 +575,19 @@ cdef class Newton:
             last = value
         if candidate and (passed or last <= lowest):
             starts += 1
+        # correlations of the other sign
+        at, candidate = found + starts * n, False
+        for i in range(n):
+            at[i] = point[i]
+            if owner[i] == axis and i != own and point[i] != 0.0:
+                at[i], candidate = -point[i], True
+        if candidate:
+            value = self.function.value(at, False)
+            if self.function.raised:
+                return 0
+            self.add(LOOK, value, 0.0, NAN, at)
+            if value < lowest + PROMISING:
+                starts += 1
         return starts
 
     # ---- from Python ----
@@ -600,7 +613,7 @@ cdef class Newton:
         cdef const Py_ssize_t[::1] owners = owner, owns = own
         cdef Py_ssize_t axis, count
         out = []
-        cdef double[:, ::1] found = np.empty((size.shape[1] + 1, self.n_theta))
+        cdef double[:, ::1] found = np.empty((size.shape[1] + 2, self.n_theta))
         for axis in range(size.shape[0]):
             with nogil:
                 count = self.starts_along(
