@@ -25,10 +25,11 @@ RESTART_GAIN = 1e-7
 # and leaves more than this share of the other's residual variance: where the random effects
 # span all rows the deviance may have an infimum at no residual, with variances without end.
 LEAST_RESIDUAL = 1e-6
-# Other minima are looked for from points where one term has these relative standard
-# deviations and the others that, if the deviance there exceeds the lowest minimum found by
-# less than the last.
-CONCENTRATED, REMAINDER, PROMISING = (1.0, 3.0), 0.1, 5.0
+# Other minima are looked for from points at which the deviance exceeds the lowest minimum
+# found by less than this;
+PROMISING = 20.0
+# those whose deviances differ by less are told as one.
+DISTINCT_MINIMA = 1e-4
 # Singular values of lam (columns of Z at rms 1) below this count as zero.
 ZERO_SINGULAR_VALUE = 1e-4
 # A deviance higher by this, times the root of its size, is that of the same point rounded.
@@ -159,6 +160,11 @@ SMALL_ROOT = 0.1
 # Change of the curvature's units (log-likelihood over relative change of theta) below which
 # the deviance is constant.
 CONSTANT_DEVIANCE = 1e-7
+# engine/search/rivals
+# Share of the residual sum of squares that few rows keep beside random effects, below which
+# these explain nearly all; and standard deviations, relative to sigma, beyond which a
+# variance runs away.
+NEARLY_EXPLAINED, RUNAWAY = 1e-3, 300.0
 # engine/search/starting_values
 # Share of the residual variance of y that sigma^2 gets where its moment is not positive.
 SIGMA_SHARE = 0.01

@@ -19,10 +19,10 @@ from mixedext.engine.search.optimize import (
     evaluate,
     minimize_deviance,
 )
-from mixedext.engine.search.starting_values import moment_covariances
+from mixedext.engine.search.rivals import NO_OTHERS, other_starts, with_minima
+from mixedext.engine.search.starting_values import moment_covariances, start_of
 from mixedext.engine.threads import blas_threads
-from mixedext.kernels.factor.triangles import clipped_root
-from mixedext.limits import NO_ROOT, START_CEILING, START_FLOOR
+from mixedext.limits import NO_ROOT
 from mixedext.specification.terms.random_terms import RandomTerm
 
 __all__ = [
@@ -30,12 +30,7 @@ __all__ = [
     "evaluate_design",
     "fit_at",
     "fit_design",
-    "other_starts",
 ]
-
-# Scale of one more start, with variances well above sigma^2: for terms with correlations,
-# and for terms without.
-LARGE_START, LARGE_START_UNCORRELATED = 5.0, 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,21 +239,19 @@ def fit_design(
     start : ndarray, optional
         Starting theta in the units of the data; moment estimates, or lam = I, if None.
     max_iterations : int, optional
-        Newton iterations from that one start, with no fallback and no second start.
+        Newton iterations from that one start, with no fallback.  There is no second start
+        if either is given.
 
     Returns
     -------
     Fit
     """
     alone = start is not None or max_iterations is not None
-    others: tuple[np.ndarray, ...] = ()
-    thorough = False
-    if not alone:
-        others, thorough = other_starts(design)
     with blas_threads():
         objective = design.objective(reml)
         start = _inner_start(design, start)
-        optimum = minimize_deviance(objective, start, others, thorough, max_iterations)
+        others = NO_OTHERS if alone else other_starts(design)
+        optimum = minimize_deviance(objective, start, others, max_iterations)
         return fit_at(design, objective, optimum, reml)
 
 
@@ -268,23 +261,6 @@ def evaluate_design(design: Design, reml: bool, theta: np.ndarray | None = None)
         objective = design.objective(reml)
         optimum = evaluate(objective, _inner_start(design, theta))
         return fit_at(design, objective, optimum, reml)
-
-
-def other_starts(design: Design) -> tuple[tuple[np.ndarray, ...], bool]:
-    """More starts for models that may have several minima, and whether always to try them.
-
-    Without correlations the deviance depends on where the zero of a covariate lies, and
-    has several minima more often.
-    """
-    wide = [s for s in design.structures if s.k > 1]
-    # (1 | g) + (0 + x | g) is (x || g) in other words
-    apart = any(len(factor.slices) > 1 for factor in design.blocks.factors)
-    uncorrelated = apart or any(s.is_diagonal for s in wide)
-    if not uncorrelated and len(wide) < 2 and all(s.k == 2 for s in wide):
-        return (), False
-    identity = np.concatenate([s.start() for s in design.structures])
-    large = LARGE_START_UNCORRELATED if uncorrelated else LARGE_START
-    return (identity, large * identity), uncorrelated
 
 
 def _inner_start(design, start):
@@ -297,13 +273,7 @@ def _inner_start(design, start):
     covariances = moment_covariances(design.blocks, design.structures, sums)
     if covariances is None:
         return np.concatenate([s.start() for s in design.structures])
-    parts = []
-    for s, covariance in zip(design.structures, covariances, strict=True):
-        # of the structure and positive definite: its Cholesky factor fits the template
-        lam = np.empty_like(covariance)
-        clipped_root(covariance, START_FLOOR, START_CEILING, lam)
-        parts.append(s.theta(lam))
-    return np.concatenate(parts)
+    return start_of(design.structures, covariances)
 
 
 def fit_at(
@@ -314,14 +284,15 @@ def fit_at(
     scale = objective.residual_square / objective.dof * y_scale**2
     on_basis = design.least_squares + y_scale * objective.coefficients()
     theta = design.outer_theta(optimum.theta)
+    shift = float(design.deviance_shift(reml, objective.dof))
     return Fit(
         reml=reml,
-        deviance=float(optimum.deviance + design.deviance_shift(reml, objective.dof)),
+        deviance=float(optimum.deviance + shift),
         theta=theta,
         scale=float(scale),
         coefficients=design.basis.coefficients(on_basis),
         lams=tuple(design.own_lams(theta)),
-        convergence=optimum.convergence,
+        convergence=with_minima(optimum.convergence, shift),
         optimum=optimum,
         design=design,
         objective=objective,

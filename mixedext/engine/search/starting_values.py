@@ -21,9 +21,10 @@ from mixedext.engine.factor.templates import covariance_bases, factor_bases
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.engine.rows.levels import LevelSums, level_sums
 from mixedext.kernels.factor.links import multiply_links
+from mixedext.kernels.factor.triangles import clipped_root
 from mixedext.kernels.rows import pair_sums
 from mixedext.kernels.rows.moments import level_moments
-from mixedext.limits import MOMENTS_RANK, SIGMA_SHARE
+from mixedext.limits import MOMENTS_RANK, SIGMA_SHARE, START_CEILING, START_FLOOR
 from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "one_factor_moments",
     "several_moments",
     "solve_moments",
+    "start_of",
+    "within_start",
 ]
 
 # Products of Z'Z with more vectors than this would cost more than they save.
@@ -39,6 +42,9 @@ MOST_VECTORS = 400
 MOST_COLUMNS = 100
 # Numbers in the pair sums of one factor that are no burden.
 MOST_PAIR_SUMS = 2e6
+# Standard deviations of all effects, relative to sigma, at which the fixed effects are those
+# within levels.
+WITHIN_SIZE = 1e3
 
 
 def moment_covariances(
@@ -74,6 +80,50 @@ def moment_covariances(
     return [own[0] for own in moments.covariances(gamma[:, None] / sigma)]
 
 
+def start_of(
+    structures: Sequence[LinearStructure], covariances: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Theta of relative covariances of all terms, made positive definite."""
+    parts = []
+    for s, covariance in zip(structures, covariances, strict=True):
+        # of the structure and positive definite: its Cholesky factor fits the template
+        lam = np.empty_like(covariance)
+        clipped_root(covariance, START_FLOOR, START_CEILING, lam)
+        parts.append(s.theta(lam))
+    return np.concatenate(parts)
+
+
+def within_start(
+    moments: SeveralMoments, structures: Sequence[LinearStructure], within: np.ndarray
+) -> np.ndarray:
+    """Start from the moments of y less the fixed effects within levels.
+
+    Where what varies between levels has another slope than what varies within, least
+    squares hide the variance between levels that the second would leave.
+
+    Parameters
+    ----------
+    moments : SeveralMoments
+        The equations.
+    structures : list of Structure
+        One for each term.
+    within : ndarray
+        Coefficients on the orthonormal basis of X at ``WITHIN_SIZE``, (rank,).
+    """
+    blocks = moments.blocks
+    residual = np.append(-within, 1.0)
+    right = moments.right(
+        (blocks.lead_cross @ residual)[None],
+        (blocks.tail_cross @ residual)[None],
+        blocks.fixed_gram[-1, -1] + float(within @ within),
+    )
+    gamma, sigma = solve_moments(moments.known, right[:, 0])
+    if not sigma > 0:
+        sigma = SIGMA_SHARE * right[-1, 0] / blocks.nobs
+    covariances = moments.covariances(gamma[:, None] / sigma)
+    return start_of(structures, [own[0] for own in covariances])
+
+
 class SeveralMoments:
     """The moment equations of a model with several grouping factors.
 
@@ -92,6 +142,8 @@ class SeveralMoments:
     ----------
     system : ndarray
         (n_gamma + 1, n_gamma + 1), in the order of the factors, sigma^2 last.
+    known : ndarray
+        The same for residuals about known fixed effects.
     """
 
     def __init__(
@@ -114,6 +166,10 @@ class SeveralMoments:
                     system[at] = own @ both @ other.T
         every = range(len(bases))
         grams = [blocks.level_grams(f).sum(axis=0) for f in every]
+        self.known = known = system.copy()
+        for r, e in enumerate(e for b in bases for e in b):
+            known[r, count] = known[count, r] = np.sum(e * grams[number[r]])
+        known[count, count] = blocks.nobs
         crosses = [blocks.level_crosses(f) for f in every]
         if rank:
             system[:count, :count] += _projection(blocks, bases, crosses, rank)
@@ -123,15 +179,17 @@ class SeveralMoments:
             system[r, count] = system[count, r] = trace
         system[count, count] = blocks.nobs - rank
 
-    def right(self, lead: np.ndarray, tail: np.ndarray, square: float) -> np.ndarray:
+    def right(
+        self, lead: np.ndarray, tail: np.ndarray, square: float | np.ndarray
+    ) -> np.ndarray:
         """Right-hand sides for residuals r with r'r = ``square``: (n_gamma + 1, R).
 
         Parameters
         ----------
         lead, tail : ndarray
             Z'r, (R, L, K) and (R, m).
-        square : float
-            Sum of squares.
+        square : float or ndarray
+            Sum of squares, of all or of each, (R,).
         """
         parts = [lead]
         for f in range(len(self.rows) - 1):
@@ -140,7 +198,7 @@ class SeveralMoments:
             rows @ (y.transpose(0, 2, 1) @ y).reshape(len(y), -1).T
             for rows, y in zip(self.rows, parts, strict=True)
         ]
-        return np.concatenate([*out, np.full((1, len(lead)), square)])
+        return np.concatenate([*out, np.broadcast_to(square, (1, len(lead)))])
 
     def covariances(self, gamma: np.ndarray) -> list[np.ndarray]:
         """Covariances of each term from gamma (n_gamma, R): (R, k, k)."""

@@ -52,10 +52,10 @@ def test_few_evaluations_on_the_classic_data():
     for formula, data in models.items():
         model = mx.mixedlm(formula, data.load().data)
         assert model.fit().convergence.n_evaluations <= 2, formula
-        verdict = model.fit(reml=False).convergence
+        # one search; where else minima may lie is looked at besides
+        verdict = fit_design(model._design, False, max_iterations=200).convergence
         assert verdict.n_derivatives <= 10, formula
-        # three terms at most, and two starts with the variance in each
-        assert verdict.n_evaluations <= verdict.n_derivatives + 7, formula
+        assert verdict.n_evaluations <= verdict.n_derivatives + 2, formula
 
 
 def test_another_term_may_hold_the_variance():
