@@ -119,6 +119,9 @@ DIVISIBLE_ROOT = 1e-3
 # engine/deviance/joint_deviance
 # Eigenvalues of Z_l'Z_l, its diagonal one, below this are zero.
 LEVEL_RANK = 1e-10
+# engine/deviance/one_factor
+# Share of y'V0^-1 y that X leaves below which another residual of y on X is taken.
+LOST_IN_X = 1e-3
 # engine/deviance/row_deviance
 # Rounding error of log det S above which its factor is mended.
 PIVOT_NOISE = 1e-9

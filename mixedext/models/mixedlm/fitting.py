@@ -23,6 +23,7 @@ from mixedext.engine.constrained.objective import Penalties
 from mixedext.engine.deviance.given_covariances import IndefiniteError, Likelihood
 from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.engine.information.refinement import (
+    has_lost_digits,
     needs_refinement,
     precision_of,
     refine_fit,
@@ -318,7 +319,7 @@ def _warn_of_verdict(fit):
 def _refined(model, fit):
     """The fit, again from sharper sums where the first have lost digits."""
     if not needs_refinement(fit):
-        return fit, False
+        return fit, has_lost_digits(fit) and has_rows(model)
     if not has_rows(model):
         warnings.warn(_UNREFINED, PrecisionWarning, stacklevel=user_stacklevel())
         return fit, False
