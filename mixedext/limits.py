@@ -141,6 +141,13 @@ NO_ROOT = 1e-10
 
 # ---- search, besides those that the kernels share ----
 
+# engine/search/flatness
+# Change of the covariances (columns of Z at rms 1, sigma 1), along a direction of theta of
+# length one, that is none.
+NO_CHANGE = 1e-5
+# Square of the score of a variance at zero, a share of its information, up to which it is
+# what the search leaves.
+ZERO_SCORE = 1e-6
 # engine/search/near_singular
 # Singular values of lam (columns of Z at rms 1) above this are not worth a look.
 SMALL_ROOT = 0.1
@@ -148,12 +155,17 @@ SMALL_ROOT = 0.1
 # Change of the curvature's units (log-likelihood over relative change of theta) below which
 # the deviance is constant.
 CONSTANT_DEVIANCE = 1e-7
+# Share of the largest curvature below which a closer look tells whether there is any: what
+# the search leaves of the gradient bends the deviance in theta by less.
+SUSPICIOUS_CURVATURE = 1e-4
 # engine/search/starting_values
 # Share of the residual variance of y that sigma^2 gets where its moment is not positive.
 SIGMA_SHARE = 0.01
 # Singular values of the moment equations, diagonal one, below this share of the largest are
 # those of equations that say the same.
 MOMENTS_RANK = 1e-12
+# Traces of squares, a row, columns of Z at rms 1, that are rounding.
+NO_MOMENT = 1e-9
 # engine/search/trust_region
 # Smallest pivot of the Cholesky factor, diagonal one, of a Hessian that is taken for
 # positive definite.
@@ -174,6 +186,9 @@ SMALLEST_RADIUS = 1e-7
 # engine/information/expected
 # Share of tr V0^-1 G V0^-1 G that tr P G P G must have if X does not take the direction in.
 TAKEN_IN = 1e-13
+# engine/information/observed
+# Share that an element of gamma has in what is left open, of the largest, that is none.
+LEFT_OPEN = 1e-6
 # engine/information/refinement
 # Error of the deviance, estimated from the cancellation, above which the rows are asked.
 DEVIANCE_NOISE = 1e-7

@@ -16,12 +16,12 @@ from scipy import optimize
 
 from mixedext.engine.deviance.profiled import ProfiledDeviance
 from mixedext.engine.rows.blocks import Blocks
+from mixedext.engine.search.flatness import is_flat
 from mixedext.kernels.search.newton import METHODS, Newton
 from mixedext.limits import (
     CONCENTRATED,
     CONSTANT_DEVIANCE,
     DECREMENT_ACCEPTED,
-    FLAT_CURVATURE,
     LEAST_RESIDUAL,
     NOISE_ACCEPTED,
     PROMISING,
@@ -29,6 +29,7 @@ from mixedext.limits import (
     RESTART_GAIN,
     ROUNDED,
     SHARE_ACCEPTED,
+    SUSPICIOUS_CURVATURE,
     ZERO_SINGULAR_VALUE,
     ZERO_THETA,
 )
@@ -59,8 +60,8 @@ class Convergence:
     Attributes
     ----------
     status : {"interior", "boundary", "flat", "failed"}
-        An ordinary minimum; a minimum with some variance zero or correlation +-1; a
-        minimum along which some direction is undetermined; no minimum.
+        An ordinary minimum; a minimum with some variance zero or correlation +-1; one
+        that is not, along which some direction is undetermined; no minimum.
     gradient : float
         Largest absolute element of the gradient of the deviance in theta (columns of Z
         scaled to rms 1).
@@ -76,6 +77,11 @@ class Convergence:
         The optimizer that ended there.
     message : str
         The verdict in words, with advice where it is not clean.
+    is_singular : bool
+        Whether some variance is zero or some correlation +-1.
+    is_flat : bool
+        Whether the data leave some variance or covariance undetermined.  A minimum may be
+        both singular and flat; ``status`` is then "boundary", and ``message`` says both.
 
     Examples
     --------
@@ -94,6 +100,8 @@ class Convergence:
     n_derivatives: int
     method: str
     message: str
+    is_singular: bool = False
+    is_flat: bool = False
 
     @property
     def converged(self) -> bool:
@@ -343,9 +351,9 @@ def evaluate(objective: ProfiledDeviance, theta: np.ndarray) -> Optimum:
 
 
 def _optimum(objective, theta, deviance, point, smallest, search, method):
-    verdict = _verdict(objective, point, smallest, method)
-    singular = smallest < ZERO_SINGULAR_VALUE
+    verdict = _verdict(objective, theta, point, smallest, method)
     gradient, hessian = point.gradient, point.hessian
+    singular = verdict.is_singular
     return Optimum(theta, deviance, gradient, hessian, singular, verdict, search.records())
 
 
@@ -431,8 +439,23 @@ def _is_constant(point):
     return float(np.abs(point.hessian).max()) * reach**2 < CONSTANT_DEVIANCE
 
 
-def _verdict(objective, point, smallest, method):
+_BOUNDARY = "minimum on the boundary: some variance is zero or some correlation is +-1"
+_FLAT = (
+    "flat in some direction: the data do not determine all variances and covariances; "
+    "simplify the random effects"
+)
+# Status and words by whether a minimum is singular, and flat.
+_STATUS = {
+    (False, False): ("interior", "minimum with positive curvature"),
+    (False, True): ("flat", f"minimum, but {_FLAT}"),
+    (True, False): ("boundary", _BOUNDARY),
+    (True, True): ("boundary", f"{_BOUNDARY}; it is also {_FLAT}"),
+}
+
+
+def _verdict(objective, theta, point, smallest, method):
     decrement, curvature = point.decrement, point.curvature
+    singular, flat = smallest < ZERO_SINGULAR_VALUE, False
     if not point.settled(objective):
         status = "failed"
         if decrement <= point.accepted(objective):
@@ -443,19 +466,10 @@ def _verdict(objective, point, smallest, method):
             message += (
                 "; rescale or centre the columns of the random effects, or simplify them"
             )
-    elif smallest < ZERO_SINGULAR_VALUE:
-        status = "boundary"
-        message = (
-            "minimum on the boundary: some variance is zero or some correlation is +-1"
-        )
-    elif curvature < FLAT_CURVATURE or _is_constant(point):
-        status = "flat"
-        message = (
-            "minimum, but flat in some direction: the data do not determine all "
-            "variances and covariances; simplify the random effects"
-        )
     else:
-        status, message = "interior", "minimum with positive curvature"
+        flat = curvature < SUSPICIOUS_CURVATURE or _is_constant(point)
+        flat = flat and is_flat(objective, theta)
+        status, message = _STATUS[singular, flat]
     return Convergence(
         status,
         point.slope,
@@ -465,4 +479,6 @@ def _verdict(objective, point, smallest, method):
         objective.n_derivatives,
         method,
         message,
+        singular,
+        flat,
     )

@@ -23,7 +23,7 @@ from mixedext.engine.rows.levels import LevelSums, level_sums
 from mixedext.kernels.factor.links import multiply_links
 from mixedext.kernels.rows import pair_sums
 from mixedext.kernels.rows.moments import level_moments
-from mixedext.limits import MOMENTS_RANK, SIGMA_SHARE
+from mixedext.limits import MOMENTS_RANK, NO_MOMENT, SIGMA_SHARE
 from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = [
@@ -71,7 +71,26 @@ def moment_covariances(
     gamma, sigma = solve_moments(moments.system, moments.right(*y, square)[:, 0])
     if not sigma > 0:
         sigma = SIGMA_SHARE * square / blocks.nobs
-    return [own[0] for own in moments.covariances(gamma[:, None] / sigma)]
+    found = [own[0] for own in moments.covariances(gamma[:, None] / sigma)]
+    unknown = _unknown(moments.system, blocks.nobs)
+    if unknown.any():
+        by_term = moments.by_term(unknown)
+        _put_one(found, structures, [by_term[i] for i in range(len(structures))])
+    return found
+
+
+def _unknown(system, nobs):
+    """Elements of gamma on which the moments say nothing: X takes in what they multiply."""
+    return system.diagonal()[:-1] <= NO_MOMENT * nobs
+
+
+def _put_one(covariances, structures, unknown):
+    """Unknown variances are one, in place: the search will leave them where they are."""
+    for covariance, s, none in zip(covariances, structures, unknown, strict=True):
+        on_diagonal = np.einsum("raa->ra", s.covariance_basis) != 0
+        open_ = on_diagonal.any(axis=0) & ~on_diagonal[~none].any(axis=0)
+        covariance[open_] = covariance[:, open_] = 0.0
+        covariance[open_, open_] = 1.0
 
 
 class SeveralMoments:
@@ -144,15 +163,19 @@ class SeveralMoments:
 
     def covariances(self, gamma: np.ndarray) -> list[np.ndarray]:
         """Covariances of each term from gamma (n_gamma, R): (R, k, k)."""
+        found = self.by_term(gamma)
+        return [s.covariance(found[term].T) for term, s in enumerate(self.structures)]
+
+    def by_term(self, gamma: np.ndarray) -> dict[int, np.ndarray]:
+        """Elements of gamma (n_gamma, ...) of each term."""
         found: dict[int, np.ndarray] = {}
         start = 0
         for layout in self.blocks.factors:
             for term in layout.terms:
-                s = self.structures[term]
-                part = gamma[start : start + s.n_gamma].T
-                found[term] = s.covariance(part)
-                start += s.n_gamma
-        return [found[term] for term in range(len(self.structures))]
+                count = self.structures[term].n_gamma
+                found[term] = gamma[start : start + count]
+                start += count
+        return found
 
 
 def several_moments(
@@ -256,7 +279,14 @@ def _one_factor(blocks, structures, sums):
     moments = one_factor_moments(
         blocks, structures, level_sums(blocks) if sums is None else sums
     )
-    return None if moments is None else moments.solve()
+    if moments is None:
+        return None
+    found = moments.solve()
+    unknown = _unknown(moments.system, blocks.nobs)
+    if unknown.any():
+        ends = np.cumsum([s.n_gamma for s in structures])[:-1]
+        _put_one(found, structures, np.split(unknown, ends))
+    return found
 
 
 @lru_cache(maxsize=64)

@@ -2,6 +2,10 @@
 
 from libc.math cimport fabs, sqrt
 
+from mixedext import limits
+
+cdef double FLAT_CURVATURE = limits.FLAT_CURVATURE
+
 # A standard deviation whose variance wants to be zero or less is multiplied by this.
 cdef double LEAP = 0.01
 # The share of the largest curvature that a pivot must have.
@@ -31,16 +35,21 @@ cdef double variance_step(
     cdef double* root = work
     cdef double* change = work + n * n  # change of t^2 over 2 t; of t for all others
     cdef double* shift = work + n * n + n  # what the curvature loses
-    cdef double t, score, own, length, x
+    cdef double t, score, own, length, x, largest = 0.0
     cdef bint found = False
+    for i in range(n):
+        largest = max(largest, fabs(hessian[i * n + i]))
     for i in range(n):
         change[i] = shift[i] = 0.0
         t = theta[i]
+        if fabs(hessian[i * n + i]) <= FLAT_CURVATURE * largest:
+            shift[i] = largest  # rounding is all that is known of it: it stays
+            continue
         if squared[i] == 0.0 or t == 0.0:
             continue
         score = gradient[i] / t
         own = hessian[i * n + i] - score
-        if not own > 0.0:
+        if not own > FLAT_CURVATURE * largest:
             continue
         if score >= 0.5 * own and own > 0.1 * (own + score):
             change[i] = -0.5 * (1.0 - LEAP * LEAP) * t
@@ -91,7 +100,7 @@ cdef double variance_step(
     for i in range(n):
         t = theta[i]
         step[i] = change[i]
-        if shift[i] != 0.0:
+        if shift[i] != 0.0 and change[i] != 0.0:
             x = 1.0 + 2.0 * change[i] / t
             step[i] = (sqrt(max(x, LEAP * LEAP)) - 1.0) * t
         length += step[i] * step[i]

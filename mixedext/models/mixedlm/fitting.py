@@ -75,8 +75,11 @@ _SINGULAR = (
     "zero or some correlation as +-1. The fit is a valid result (see is_singular and "
     "var_corr)."
 )
-
-
+_FLAT = (
+    "The minimum is flat in some direction: the data do not determine all variances and "
+    "covariances. Those of them that they leave open stay near where the search began, and "
+    "have no standard errors; simplify the random effects."
+)
 _NEARLY_SINGULAR = (
     "The random effects covariance matrix is nearly singular: the data do not tell the fit "
     "from one in which some variance is zero or some correlation +-1 (the log-likelihood "
@@ -299,21 +302,21 @@ def fitted_model(
 
 def _warn_of_verdict(fit):
     """Say what of a fit its user must know."""
-    if not fit.convergence.converged:
-        message = f"MixedLM did not converge: {fit.convergence.message}"
-        kind = ConvergenceWarning
-    elif fit.is_singular:
-        message, kind = _SINGULAR, SingularMatrixWarning
-    elif fit.convergence.status == "flat":
-        message, kind = fit.convergence.message, FlatLikelihoodWarning
-    elif fit.convergence.status == "interior" and fit.held is None:
-        loss = loss_if_singular(fit)
-        if loss >= SAME_FIT:
-            return
-        message, kind = _NEARLY_SINGULAR.format(loss), SingularMatrixWarning
+    verdict = fit.convergence
+    found: list[tuple[str, type[Warning]]] = []
+    if not verdict.converged:
+        found.append((f"MixedLM did not converge: {verdict.message}", ConvergenceWarning))
     else:
-        return
-    warnings.warn(message, kind, stacklevel=user_stacklevel())
+        if fit.is_singular:
+            found.append((_SINGULAR, SingularMatrixWarning))
+        if verdict.is_flat:
+            found.append((_FLAT, FlatLikelihoodWarning))
+        if verdict.status == "interior" and fit.held is None:
+            loss = loss_if_singular(fit)
+            if loss < SAME_FIT:
+                found.append((_NEARLY_SINGULAR.format(loss), SingularMatrixWarning))
+    for message, kind in found:
+        warnings.warn(message, kind, stacklevel=user_stacklevel())
 
 
 def _refined(model, fit):
