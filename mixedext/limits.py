@@ -116,6 +116,12 @@ WITHIN_NOTHING = 1e-24
 # the largest: what is lost is the inverse square of it in units of rounding.
 DIVISIBLE_ROOT = 1e-3
 
+# engine/deviance/explained
+# Residuals this much smaller than the response leave no residual variance.
+EXACT_FIT = 1e-11
+# Relative standard deviations with which effects are hardly shrunk, and the share of y that
+# they leave then below which the rows are asked.
+NEARLY_FREE, LITTLE_LEFT = 1e4, 1e-6
 # engine/deviance/joint_deviance
 # Eigenvalues of Z_l'Z_l, its diagonal one, below this are zero.
 LEVEL_RANK = 1e-10
@@ -148,6 +154,11 @@ NO_CHANGE = 1e-5
 # Square of the score of a variance at zero, a share of its information, up to which it is
 # what the search leaves.
 ZERO_SCORE = 1e-6
+# engine/search/identification
+# Eigenvalues of the Gram matrix of what the variances multiply, its diagonal one, up to
+# which, for each row, two of them are the same matrix; and the share of a change that an
+# element must have.
+SAME_COVARIANCES, INVOLVED = 1e-13, 1e-6
 # engine/search/near_singular
 # Singular values of lam (columns of Z at rms 1) above this are not worth a look.
 SMALL_ROOT = 0.1
@@ -403,8 +414,9 @@ NO_TRACE = 1e-11
 # Elements of Q'Q are this far from the identity's only if the rows have changed.
 NOT_ORTHONORMAL = 1e-3
 # models/mixedlm/fitting
-# Residuals this much smaller than the response leave no residual variance.
-EXACT_FIT = 1e-11
+# Share of a response's variance that is so small a residual variance, beside as many random
+# effects as rows, that it is zero.
+ALL_TAKEN = 1e-9
 # Relative disagreement of the residual sum of squares with the rows that is worth a word.
 IMPRECISION = 1e-6
 # Fall of the log-likelihood up to which a singular fit is as good as the one found: a

@@ -27,6 +27,7 @@ from mixedext.limits import MOMENTS_RANK, NO_MOMENT, SIGMA_SHARE
 from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = [
+    "covariance_grams",
     "moment_covariances",
     "one_factor_moments",
     "several_moments",
@@ -118,29 +119,17 @@ class SeveralMoments:
     ):
         self.blocks, self.structures = blocks, structures
         count, rank = sum(len(b) for b in bases), blocks.n_fixed - 1
-        pairs = _pair_sums(blocks)
         number = np.repeat(np.arange(len(bases)), [len(b) for b in bases])
-        self.rows = [
-            b.reshape(len(b), f.width**2)
-            for f, b in zip(blocks.factors, bases, strict=True)
-        ]
-        self.system = system = np.zeros((count + 1, count + 1))
-        for f, own in enumerate(self.rows):
-            for g, other in enumerate(self.rows):
-                if len(own) and len(other):
-                    both = pairs[f, g].reshape(own.shape[1], other.shape[1])
-                    at = np.ix_(number == f, number == g)
-                    system[at] = own @ both @ other.T
-        every = range(len(bases))
-        grams = [blocks.level_grams(f).sum(axis=0) for f in every]
-        crosses = [blocks.level_crosses(f) for f in every]
+        self.rows = _flat(blocks, bases)
+        self.system = system = covariance_grams(blocks, bases)
+        crosses = [blocks.level_crosses(f) for f in range(len(bases))]
         if rank:
             system[:count, :count] += _projection(blocks, bases, crosses, rank)
         for r, e in enumerate(e for b in bases for e in b):
             x = crosses[number[r]][..., :rank]
-            trace = np.sum(e * grams[number[r]]) - np.sum(x * (e @ x))
-            system[r, count] = system[count, r] = trace
-        system[count, count] = blocks.nobs - rank
+            system[r, count] -= np.sum(x * (e @ x))
+            system[count, r] = system[r, count]
+        system[count, count] -= rank
 
     def right(self, lead: np.ndarray, tail: np.ndarray, square: float) -> np.ndarray:
         """Right-hand sides for residuals r with r'r = ``square``: (n_gamma + 1, R).
@@ -176,6 +165,42 @@ class SeveralMoments:
                 found[term] = gamma[start : start + count]
                 start += count
         return found
+
+
+def _flat(blocks, bases):
+    """Elements of gamma of each factor as rows, (count, K^2)."""
+    return [
+        b.reshape(len(b), f.width**2) for f, b in zip(blocks.factors, bases, strict=True)
+    ]
+
+
+def covariance_grams(blocks: Blocks, bases: list[np.ndarray]) -> np.ndarray:
+    """tr(V_r V_s) and tr(V_r) of all elements of gamma, sigma^2 last: V_r is then I.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Cross-products.
+    bases : list of ndarray
+        For each factor its elements of gamma as matrices, (count, K, K).
+
+    Returns
+    -------
+    ndarray
+        (n_gamma + 1, n_gamma + 1), in the order of the factors.
+    """
+    number = np.repeat(np.arange(len(bases)), [len(b) for b in bases])
+    count, pairs, rows = len(number), _pair_sums(blocks), _flat(blocks, bases)
+    out = np.zeros((count + 1, count + 1))
+    for f, own in enumerate(rows):
+        for g, other in enumerate(rows):
+            if len(own) and len(other):
+                both = pairs[f, g].reshape(own.shape[1], other.shape[1])
+                out[np.ix_(number == f, number == g)] = own @ both @ other.T
+        trace = own @ blocks.level_grams(f).sum(axis=0).ravel()
+        out[:-1, -1][number == f] = out[-1, :-1][number == f] = trace
+    out[count, count] = blocks.nobs
+    return out
 
 
 def several_moments(

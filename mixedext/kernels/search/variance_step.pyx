@@ -42,14 +42,15 @@ cdef double variance_step(
     for i in range(n):
         change[i] = shift[i] = 0.0
         t = theta[i]
-        if fabs(hessian[i * n + i]) <= FLAT_CURVATURE * largest:
+        x = FLAT_CURVATURE * largest
+        if fabs(hessian[i * n + i]) <= x and fabs(gradient[i]) <= 1e-3 * x:
             shift[i] = largest  # rounding is all that is known of it: it stays
             continue
         if squared[i] == 0.0 or t == 0.0:
             continue
         score = gradient[i] / t
         own = hessian[i * n + i] - score
-        if not own > FLAT_CURVATURE * largest:
+        if not own > 0.0:
             continue
         if score >= 0.5 * own and own > 0.1 * (own + score):
             change[i] = -0.5 * (1.0 - LEAP * LEAP) * t
