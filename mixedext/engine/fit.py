@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -30,7 +31,12 @@ __all__ = [
     "evaluate_design",
     "fit_at",
     "fit_design",
+    "followed",
 ]
+
+# Residuals of y on X by V0 that are taken one after the other, each where the search with
+# the one before has ended.
+MOST_RESIDUALS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,15 +258,53 @@ def fit_design(
         start = _inner_start(design, start)
         others = NO_OTHERS if alone else other_starts(design)
         optimum = minimize_deviance(objective, start, others, max_iterations)
-        return fit_at(design, objective, optimum, reml)
+
+        def search(objective: ProfiledDeviance) -> Optimum:
+            at = optimum.theta
+            return minimize_deviance(objective, at, max_iterations=max_iterations)
+
+        return fit_at(*_sharper(design, objective, optimum, search), reml)
 
 
 def evaluate_design(design: Design, reml: bool, theta: np.ndarray | None = None) -> Fit:
     """The model at a given theta (that of the start if None), not optimized."""
     with blas_threads():
         objective = design.objective(reml)
-        optimum = evaluate(objective, _inner_start(design, theta))
-        return fit_at(design, objective, optimum, reml)
+        at = _inner_start(design, theta)
+        optimum = evaluate(objective, at)
+        found = _sharper(design, objective, optimum, lambda o: evaluate(o, at))
+        return fit_at(*found, reml)
+
+
+def _sharper(
+    design: Design,
+    objective: ProfiledDeviance,
+    optimum: Optimum,
+    search: Callable[[ProfiledDeviance], Optimum],
+) -> tuple[Design, ProfiledDeviance, Optimum]:
+    """Design, objective and optimum, again where y is nearly in X as V0 sees it."""
+    for _ in range(MOST_RESIDUALS):
+        if not objective.loses_y_in_x:
+            break
+        design = design.less_fixed(objective.coefficients())
+        objective = design.objective(objective.reml)
+        optimum = followed(optimum, search(objective))
+    return design, objective, optimum
+
+
+def followed(first: Optimum, second: Optimum) -> Optimum:
+    """The optimum of a search that went on where another ended, with the log of both."""
+    one, other = first.convergence, second.convergence
+    verdict = replace(
+        other,
+        n_evaluations=one.n_evaluations + other.n_evaluations,
+        n_derivatives=one.n_derivatives + other.n_derivatives,
+        minima=(second.deviance, *one.minima[1:]),
+        found_from=one.found_from,
+        others_may_exist=one.others_may_exist,
+    )
+    records = np.vstack([first.records, second.records])
+    return replace(second, convergence=verdict, records=records)
 
 
 def _inner_start(design, start):

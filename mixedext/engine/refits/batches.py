@@ -33,7 +33,11 @@ from mixedext.engine.search.starting_values import (
     solve_moments,
 )
 from mixedext.engine.threads import blas_threads
-from mixedext.kernels.deviance.refits import coefficients_at, refit_responses, split_responses
+from mixedext.kernels.deviance.refits import (
+    coefficients_at,
+    refit_responses,
+    split_responses,
+)
 from mixedext.limits import DEVIANCE_NOISE, SIGMA_SHARE, START_CEILING, START_FLOOR
 
 __all__ = ["OneFactorBatch", "SeveralFactorsBatch", "fit_responses", "in_batches"]
@@ -160,9 +164,7 @@ class _Batch(_OneByOne):
     def _identity(self, count):
         return np.tile(np.concatenate([s.start() for s in self.structures]), (count, 1))
 
-    def _refit(
-        self, function, start, least_squares, y_scale, shift=0.0, within=None
-    ):
+    def _refit(self, function, start, least_squares, y_scale, shift=0.0, within=None):
         """Columns of ``RefitColumns``, rounding errors, and numbers of fits not settled."""
         design, others, count = self.design, self.others, len(start)
         theta = np.full((count, self.n_theta), np.nan)
@@ -253,7 +255,6 @@ class SeveralFactorsBatch(_Batch):
             noise[r] = fit.objective.noise
             _replace(columns, r, fit)
         return columns, noise
-
 
     def _within_starts(self, function, lead, tail):
         """As ``within_start``, for all responses."""

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import optimize
 
 from mixedext.engine.deviance.profiled import ProfiledDeviance
+from mixedext.engine.search.flatness import is_flat
 from mixedext.engine.search.rivals import (
     NO_OTHERS,
     OtherStarts,
@@ -31,13 +32,13 @@ from mixedext.limits import (
     CONSTANT_DEVIANCE,
     DECREMENT_ACCEPTED,
     DISTINCT_MINIMA,
-    FLAT_CURVATURE,
     LEAST_RESIDUAL,
     NOISE_ACCEPTED,
     PROMISING,
     RESTART_GAIN,
     ROUNDED,
     SHARE_ACCEPTED,
+    SUSPICIOUS_CURVATURE,
     ZERO_SINGULAR_VALUE,
     ZERO_THETA,
 )
@@ -55,6 +56,7 @@ MAX_ITERATIONS = 200
 # leads to lower ones.
 MOST_LOOKS = 3
 
+
 @dataclass(frozen=True)
 class Convergence:
     """Verdict on an optimum, from the gradient and curvature on the active set.
@@ -62,8 +64,8 @@ class Convergence:
     Attributes
     ----------
     status : {"interior", "boundary", "flat", "failed"}
-        An ordinary minimum; a minimum with some variance zero or correlation +-1; a
-        minimum along which some direction is undetermined; no minimum.
+        An ordinary minimum; a minimum with some variance zero or correlation +-1; one
+        that is not, along which some direction is undetermined; no minimum.
     gradient : float
         Largest absolute element of the gradient of the deviance in theta (columns of Z
         scaled to rms 1).
@@ -79,6 +81,11 @@ class Convergence:
         The optimizer that ended there.
     message : str
         The verdict in words, with advice where it is not clean.
+    is_singular : bool
+        Whether some variance is zero or some correlation +-1.
+    is_flat : bool
+        Whether the data leave some variance or covariance undetermined.  A minimum may be
+        both singular and flat; ``status`` is then "boundary", and ``message`` says both.
     minima : tuple of float
         Deviances of all minima that were seen, the lowest first.
     found_from : str
@@ -105,6 +112,8 @@ class Convergence:
     n_derivatives: int
     method: str
     message: str
+    is_singular: bool = False
+    is_flat: bool = False
     minima: tuple[float, ...] = ()
     found_from: str = "moments"
     others_may_exist: bool = False
@@ -341,7 +350,7 @@ class _Minima:
         self.ends = [first]
 
     def search_from(self, start, kind):
-        """Another start, preferred if it ends lower; given up once it is clear it cannot."""
+        """Another start, preferred if it ends lower; given up once it clearly will not."""
         lowest = self.best.deviance
         try:
             found = _newton(self.objective, self.search, start, self.limit, lowest)
@@ -424,9 +433,9 @@ def evaluate(objective: ProfiledDeviance, theta: np.ndarray) -> Optimum:
 
 
 def _optimum(objective, theta, deviance, point, smallest, search, method):
-    verdict = _verdict(objective, point, smallest, method)
-    singular = smallest < ZERO_SINGULAR_VALUE
+    verdict = _verdict(objective, theta, point, smallest, method)
     gradient, hessian = point.gradient, point.hessian
+    singular = verdict.is_singular
     return Optimum(theta, deviance, gradient, hessian, singular, verdict, search.records())
 
 
@@ -512,8 +521,23 @@ def _is_constant(point):
     return float(np.abs(point.hessian).max()) * reach**2 < CONSTANT_DEVIANCE
 
 
-def _verdict(objective, point, smallest, method):
+_BOUNDARY = "minimum on the boundary: some variance is zero or some correlation is +-1"
+_FLAT = (
+    "flat in some direction: the data do not determine all variances and covariances; "
+    "simplify the random effects"
+)
+# Status and words by whether a minimum is singular, and flat.
+_STATUS = {
+    (False, False): ("interior", "minimum with positive curvature"),
+    (False, True): ("flat", f"minimum, but {_FLAT}"),
+    (True, False): ("boundary", _BOUNDARY),
+    (True, True): ("boundary", f"{_BOUNDARY}; it is also {_FLAT}"),
+}
+
+
+def _verdict(objective, theta, point, smallest, method):
     decrement, curvature = point.decrement, point.curvature
+    singular, flat = smallest < ZERO_SINGULAR_VALUE, False
     if not point.settled(objective):
         status = "failed"
         if decrement <= point.accepted(objective):
@@ -524,19 +548,10 @@ def _verdict(objective, point, smallest, method):
             message += (
                 "; rescale or centre the columns of the random effects, or simplify them"
             )
-    elif smallest < ZERO_SINGULAR_VALUE:
-        status = "boundary"
-        message = (
-            "minimum on the boundary: some variance is zero or some correlation is +-1"
-        )
-    elif curvature < FLAT_CURVATURE or _is_constant(point):
-        status = "flat"
-        message = (
-            "minimum, but flat in some direction: the data do not determine all "
-            "variances and covariances; simplify the random effects"
-        )
     else:
-        status, message = "interior", "minimum with positive curvature"
+        flat = curvature < SUSPICIOUS_CURVATURE or _is_constant(point)
+        flat = flat and is_flat(objective, theta)
+        status, message = _STATUS[singular, flat]
     return Convergence(
         status,
         point.slope,
@@ -546,4 +561,6 @@ def _verdict(objective, point, smallest, method):
         objective.n_derivatives,
         method,
         message,
+        singular,
+        flat,
     )

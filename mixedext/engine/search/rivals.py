@@ -36,8 +36,8 @@ __all__ = [
 ]
 
 # Rows up to which the deviance of two and of more parameters is looked at all over, and
-# along each standard deviation from the minimum that was found; beyond, the cost would show, and data that many have not been
-# seen to leave several minima that the moments miss.
+# along each standard deviation from the minimum that was found; beyond, the cost would
+# show, and data that many have not been seen to leave minima that the moments miss.
 FEW_ROWS, MANY_ROWS = {2: 500, 3: 100}, 10_000
 # The latter where the rows themselves are used in every evaluation.
 MANY_ROWS_USED = 1000
@@ -274,7 +274,7 @@ def _scattered(structures, smallest):
 
 
 def promising_points(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
-    """Numbers of the lowest points and of those not higher than any neighbour, lowest first.
+    """Numbers of the lowest points and of those not above any neighbour, lowest first.
 
     Parameters
     ----------

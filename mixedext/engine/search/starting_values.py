@@ -24,10 +24,17 @@ from mixedext.kernels.factor.links import multiply_links
 from mixedext.kernels.factor.triangles import clipped_root
 from mixedext.kernels.rows import pair_sums
 from mixedext.kernels.rows.moments import level_moments
-from mixedext.limits import MOMENTS_RANK, SIGMA_SHARE, START_CEILING, START_FLOOR
+from mixedext.limits import (
+    MOMENTS_RANK,
+    NO_MOMENT,
+    SIGMA_SHARE,
+    START_CEILING,
+    START_FLOOR,
+)
 from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = [
+    "covariance_grams",
     "moment_covariances",
     "one_factor_moments",
     "several_moments",
@@ -42,8 +49,8 @@ MOST_VECTORS = 400
 MOST_COLUMNS = 100
 # Numbers in the pair sums of one factor that are no burden.
 MOST_PAIR_SUMS = 2e6
-# Standard deviations of all effects, relative to sigma, at which the fixed effects are those
-# within levels.
+# Standard deviations of all effects, relative to sigma, at which the fixed effects are
+# those within levels.
 WITHIN_SIZE = 1e3
 
 
@@ -77,7 +84,26 @@ def moment_covariances(
     gamma, sigma = solve_moments(moments.system, moments.right(*y, square)[:, 0])
     if not sigma > 0:
         sigma = SIGMA_SHARE * square / blocks.nobs
-    return [own[0] for own in moments.covariances(gamma[:, None] / sigma)]
+    found = [own[0] for own in moments.covariances(gamma[:, None] / sigma)]
+    unknown = _unknown(moments.system, blocks.nobs)
+    if unknown.any():
+        by_term = moments.by_term(unknown)
+        _put_one(found, structures, [by_term[i] for i in range(len(structures))])
+    return found
+
+
+def _unknown(system, nobs):
+    """Elements of gamma on which the moments say nothing: X takes in what they multiply."""
+    return system.diagonal()[:-1] <= NO_MOMENT * nobs
+
+
+def _put_one(covariances, structures, unknown):
+    """Unknown variances are one, in place: the search will leave them where they are."""
+    for covariance, s, none in zip(covariances, structures, unknown, strict=True):
+        on_diagonal = np.einsum("raa->ra", s.covariance_basis) != 0
+        open_ = on_diagonal.any(axis=0) & ~on_diagonal[~none].any(axis=0)
+        covariance[open_] = covariance[:, open_] = 0.0
+        covariance[open_, open_] = 1.0
 
 
 def start_of(
@@ -151,33 +177,18 @@ class SeveralMoments:
     ):
         self.blocks, self.structures = blocks, structures
         count, rank = sum(len(b) for b in bases), blocks.n_fixed - 1
-        pairs = _pair_sums(blocks)
         number = np.repeat(np.arange(len(bases)), [len(b) for b in bases])
-        self.rows = [
-            b.reshape(len(b), f.width**2)
-            for f, b in zip(blocks.factors, bases, strict=True)
-        ]
-        self.system = system = np.zeros((count + 1, count + 1))
-        for f, own in enumerate(self.rows):
-            for g, other in enumerate(self.rows):
-                if len(own) and len(other):
-                    both = pairs[f, g].reshape(own.shape[1], other.shape[1])
-                    at = np.ix_(number == f, number == g)
-                    system[at] = own @ both @ other.T
-        every = range(len(bases))
-        grams = [blocks.level_grams(f).sum(axis=0) for f in every]
-        self.known = known = system.copy()
-        for r, e in enumerate(e for b in bases for e in b):
-            known[r, count] = known[count, r] = np.sum(e * grams[number[r]])
-        known[count, count] = blocks.nobs
-        crosses = [blocks.level_crosses(f) for f in every]
+        self.rows = _flat(blocks, bases)
+        self.system = system = covariance_grams(blocks, bases)
+        self.known = system.copy()
+        crosses = [blocks.level_crosses(f) for f in range(len(bases))]
         if rank:
             system[:count, :count] += _projection(blocks, bases, crosses, rank)
         for r, e in enumerate(e for b in bases for e in b):
             x = crosses[number[r]][..., :rank]
-            trace = np.sum(e * grams[number[r]]) - np.sum(x * (e @ x))
-            system[r, count] = system[count, r] = trace
-        system[count, count] = blocks.nobs - rank
+            system[r, count] -= np.sum(x * (e @ x))
+            system[count, r] = system[r, count]
+        system[count, count] -= rank
 
     def right(
         self, lead: np.ndarray, tail: np.ndarray, square: float | np.ndarray
@@ -202,15 +213,55 @@ class SeveralMoments:
 
     def covariances(self, gamma: np.ndarray) -> list[np.ndarray]:
         """Covariances of each term from gamma (n_gamma, R): (R, k, k)."""
+        found = self.by_term(gamma)
+        return [s.covariance(found[term].T) for term, s in enumerate(self.structures)]
+
+    def by_term(self, gamma: np.ndarray) -> dict[int, np.ndarray]:
+        """Elements of gamma (n_gamma, ...) of each term."""
         found: dict[int, np.ndarray] = {}
         start = 0
         for layout in self.blocks.factors:
             for term in layout.terms:
-                s = self.structures[term]
-                part = gamma[start : start + s.n_gamma].T
-                found[term] = s.covariance(part)
-                start += s.n_gamma
-        return [found[term] for term in range(len(self.structures))]
+                count = self.structures[term].n_gamma
+                found[term] = gamma[start : start + count]
+                start += count
+        return found
+
+
+def _flat(blocks, bases):
+    """Elements of gamma of each factor as rows, (count, K^2)."""
+    return [
+        b.reshape(len(b), f.width**2) for f, b in zip(blocks.factors, bases, strict=True)
+    ]
+
+
+def covariance_grams(blocks: Blocks, bases: list[np.ndarray]) -> np.ndarray:
+    """tr(V_r V_s) and tr(V_r) of all elements of gamma, sigma^2 last: V_r is then I.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Cross-products.
+    bases : list of ndarray
+        For each factor its elements of gamma as matrices, (count, K, K).
+
+    Returns
+    -------
+    ndarray
+        (n_gamma + 1, n_gamma + 1), in the order of the factors.
+    """
+    number = np.repeat(np.arange(len(bases)), [len(b) for b in bases])
+    count, pairs, rows = len(number), _pair_sums(blocks), _flat(blocks, bases)
+    out = np.zeros((count + 1, count + 1))
+    for f, own in enumerate(rows):
+        for g, other in enumerate(rows):
+            if len(own) and len(other):
+                both = pairs[f, g].reshape(own.shape[1], other.shape[1])
+                out[np.ix_(number == f, number == g)] = own @ both @ other.T
+        trace = own @ blocks.level_grams(f).sum(axis=0).ravel()
+        out[:-1, -1][number == f] = out[-1, :-1][number == f] = trace
+    out[count, count] = blocks.nobs
+    return out
 
 
 def several_moments(
@@ -314,7 +365,14 @@ def _one_factor(blocks, structures, sums):
     moments = one_factor_moments(
         blocks, structures, level_sums(blocks) if sums is None else sums
     )
-    return None if moments is None else moments.solve()
+    if moments is None:
+        return None
+    found = moments.solve()
+    unknown = _unknown(moments.system, blocks.nobs)
+    if unknown.any():
+        ends = np.cumsum([s.n_gamma for s in structures])[:-1]
+        _put_one(found, structures, np.split(unknown, ends))
+    return found
 
 
 @lru_cache(maxsize=64)

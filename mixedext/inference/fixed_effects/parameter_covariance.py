@@ -200,7 +200,7 @@ def bse_re(results: HasFitted) -> np.ndarray:
 
     From the observed information, in the order of the packed parameters.  NaN for
     terms on the boundary (a variance of zero, a correlation of +-1), where there is
-    no such error.
+    no such error, and for what the data do not determine (``convergence.is_flat``).
     """
     fitted = results.fitted
     absolute = np.diag(covariance_of_variances(fitted).absolute)[:-1]

@@ -31,8 +31,8 @@ cdef double HOPE = 20.0
 # Larger elements of theta at the start are the units of their changes: curvatures along
 # relative standard deviations of 1 and 1e5 differ by 1e10 in theta itself.
 cdef double LARGE_THETA = 100.0
-# Curvature below minus this share of the largest is a way down.
-cdef double CURVATURE_TOLERANCE = 1e-7
+# Curvature below minus this share of the largest, and minus this, is a way down.
+cdef double WAY_DOWN = 1e-7, NO_CURVATURE = 1e-11
 cdef double FLAT_CURVATURE = limits.FLAT_CURVATURE
 # A Cholesky factor serves in place of eigenvectors where the smallest eigenvalue is
 # surely above this share of the largest.
@@ -324,7 +324,7 @@ cdef class Newton:
             return NO_DECOMPOSITION
         self.decomposed = True
         self.largest = max(fabs(self.eigenvalue[0]), fabs(self.eigenvalue[n - 1]), 1e-300)
-        self.way_down = self.eigenvalue[0] < -CURVATURE_TOLERANCE * self.largest
+        self.way_down = -self.eigenvalue[0] > max(WAY_DOWN * self.largest, NO_CURVATURE)
         self.decrement = 0.0
         for j in range(n):
             x = 0.0
@@ -351,8 +351,8 @@ cdef class Newton:
             return -1.0
         floor = FLAT_CURVATURE * self.largest
         length = -1.0
-        if self.eigenvalue[0] > floor:
-            low = 0.0
+        if self.eigenvalue[0] > (-floor if fabs(self.slope[0]) < 1e-3 * floor else floor):
+            low = max(-self.eigenvalue[0], 0.0)
             length = _shifted(self, 0.0, floor)
             if length > radius:
                 length = -1.0

@@ -20,9 +20,11 @@ from statsmodels.tools.sm_exceptions import (
 from mixedext.arguments import check_reml
 from mixedext.engine.constrained.fit import fit_l1
 from mixedext.engine.constrained.objective import Penalties
+from mixedext.engine.deviance.explained import is_explained, leaves_little
 from mixedext.engine.deviance.given_covariances import IndefiniteError, Likelihood
 from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.engine.information.refinement import (
+    has_lost_digits,
     needs_refinement,
     precision_of,
     refine_fit,
@@ -40,12 +42,13 @@ from mixedext.inference.fixed_effects.covariance_choice import (
     choose_settings,
 )
 from mixedext.inference.fixed_effects.df_methods import df_choice
-from mixedext.limits import EXACT_FIT, IMPRECISION, SAME_FIT
+from mixedext.limits import ALL_TAKEN, EXACT_FIT, IMPRECISION, SAME_FIT
 from mixedext.models.mixedlm.fit_arguments import check_fit_arguments, is_known_covariance
 from mixedext.models.mixedlm.masks import masked_fit, read_mask, response_of
 from mixedext.models.mixedlm.results import MixedLMResultsWrapper
 from mixedext.models.mixedlm.statsmodels_face.likelihood import read_params
 from mixedext.session import options
+from mixedext.specification.terms.random_terms import crowding
 
 __all__ = [
     "LastFit",
@@ -59,6 +62,11 @@ __all__ = [
 _NO_VARIANCE = (
     "the random effects explain the response (endog) exactly: the residual variance is "
     "zero and the likelihood has no maximum. Leave out a term."
+)
+_ALL_TAKEN = (
+    "the residual variance is estimated as zero: the random effects span all rows, and "
+    "their covariances alone describe the response (endog) best, so that no ratio to a "
+    "residual variance exists. Leave out a term."
 )
 _IMPRECISE = (
     "The penalized residual sum of squares from the cross-products differs from that of "
@@ -75,8 +83,11 @@ _SINGULAR = (
     "zero or some correlation as +-1. The fit is a valid result (see is_singular and "
     "var_corr)."
 )
-
-
+_FLAT = (
+    "The minimum is flat in some direction: the data do not determine all variances and "
+    "covariances. Those of them that they leave open stay near where the search began, and "
+    "have no standard errors; simplify the random effects."
+)
 _NEARLY_SINGULAR = (
     "The random effects covariance matrix is nearly singular: the data do not tell the fit "
     "from one in which some variance is zero or some correlation +-1 (the log-likelihood "
@@ -276,6 +287,8 @@ def fitted_model(
     within = model._design.blocks.within
     if within is not None and within.explained:
         raise DesignError(_NO_VARIANCE)
+    if leaves_little(model._design):
+        _check_explained(model)
     iterations = optimizer_options.get("maxiter")
     penalties = Penalties(fe_pen, cov_pen)
     if penalties or masked:
@@ -288,6 +301,8 @@ def fitted_model(
         else:
             fit = evaluate_design(model._design, reml, theta)
         fit, lost = _refined(model, fit)
+        if do_cg:
+            _check_all_taken(model, fit)
     arguments = FitArguments(
         start_params,
         free,
@@ -312,30 +327,31 @@ def fitted_model(
 
 def _warn_of_verdict(fit):
     """Say what of a fit its user must know."""
-    if not fit.convergence.converged:
-        message = f"MixedLM did not converge: {fit.convergence.message}"
-        kind = ConvergenceWarning
-    elif fit.is_singular:
-        message, kind = _SINGULAR, SingularMatrixWarning
-    elif fit.convergence.status == "flat":
-        message, kind = fit.convergence.message, FlatLikelihoodWarning
-    elif fit.convergence.status == "interior" and fit.held is None:
-        loss = loss_if_singular(fit)
-        if loss >= SAME_FIT:
-            return
-        message, kind = _NEARLY_SINGULAR.format(loss), SingularMatrixWarning
+    verdict = fit.convergence
+    found: list[tuple[str, type[Warning]]] = []
+    if not verdict.converged:
+        found.append((f"MixedLM did not converge: {verdict.message}", ConvergenceWarning))
     else:
-        return
-    warnings.warn(message, kind, stacklevel=user_stacklevel())
+        if fit.is_singular:
+            found.append((_SINGULAR, SingularMatrixWarning))
+        if verdict.is_flat:
+            found.append((_FLAT, FlatLikelihoodWarning))
+        if verdict.status == "interior" and fit.held is None:
+            loss = loss_if_singular(fit)
+            if loss < SAME_FIT:
+                found.append((_NEARLY_SINGULAR.format(loss), SingularMatrixWarning))
+    for message, kind in found:
+        warnings.warn(message, kind, stacklevel=user_stacklevel())
 
 
 def _refined(model, fit):
     """The fit, again from sharper sums where the first have lost digits."""
     if not needs_refinement(fit):
-        return fit, False
+        return fit, has_lost_digits(fit) and has_rows(model)
     if not has_rows(model):
         warnings.warn(_UNREFINED, PrecisionWarning, stacklevel=user_stacklevel())
         return fit, False
+    _check_explained(model)
     return (
         refine_fit(fit, response_of(model), model.exog, model.random_terms, model.weights),
         True,
@@ -464,7 +480,25 @@ def fit_regularized(
     return model._present(fitted.with_settings(settings))
 
 
+def _check_explained(model):
+    """Refuse a response of which X and Z leave nothing, although they could."""
+    if has_rows(model) and is_explained(
+        model._design, response_of(model), model.exog, model.random_terms, model.weights
+    ):
+        raise DesignError(_NO_VARIANCE)
+
+
+def _check_all_taken(model, fit):
+    """Refuse a fit whose random effects, as many as rows, leave no residual variance."""
+    if not fit.scale < ALL_TAKEN * model._design.y_scale**2:
+        return
+    by_groups = len(model.components) + (model.main_term is not None)  # as upstream
+    if any(crowding(t, model.nobs) is not None for t in model.random_terms[by_groups:]):
+        raise DesignError(_ALL_TAKEN)
+
+
 def _check_residual(model, residual):
+    """Refuse a fit that leaves no residual."""
     size = np.sqrt(np.mean(residual**2))
     if model.random_terms and size < EXACT_FIT * model._design.y_scale:
         raise DesignError(_NO_VARIANCE)

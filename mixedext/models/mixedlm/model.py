@@ -23,6 +23,7 @@ from mixedext.fitted import Fitted
 from mixedext.inference.prediction import predictions
 from mixedext.models.mixedlm import fitting, from_chunks, refitting
 from mixedext.models.mixedlm.fitting import LastFit
+from mixedext.models.mixedlm.identification import check_identification
 from mixedext.models.mixedlm.masks import response_of
 from mixedext.models.mixedlm.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.models.mixedlm.statsmodels_face import groups_view, likelihood
@@ -96,7 +97,8 @@ class MixedLM(UpstreamMixedLM):
     RankDeficientWarning
         If columns of ``exog`` depend on earlier ones; they get NaN coefficients.
     UnidentifiedVarianceWarning
-        If a variance of ``groups`` or ``exog_vc`` may not be told from the residual's.
+        If variances of terms cannot be told apart, or a variance of ``groups`` or
+        ``exog_vc`` may not be told from the residual's.
 
     See Also
     --------
@@ -158,7 +160,7 @@ class MixedLM(UpstreamMixedLM):
         if grouped is not None and grouped.main is not None:
             own = [grouped.main]
         check_group_names(own + given)
-        check_terms(given, frame.nobs)
+        check_terms(given, frame.nobs, frame.weights is not None)
         kwargs["exog_extremes"] = frame.exog_extremes
         self._settle(frame, frame.nobs, 0 if own else None, kwargs)
         self.use_sqrt = use_sqrt
@@ -168,6 +170,8 @@ class MixedLM(UpstreamMixedLM):
             self.random_terms,
             self.weights,
         )
+        stated = 0 if grouped is None else len(grouped.all_terms)
+        check_identification(self._design, self.random_terms, range(stated))
         self._warn_dropped()
 
     def _settle(self, frame, nobs, main_term, kwargs):

@@ -279,13 +279,17 @@ def _notes(results, parameters, choice):
         yield "Weighted: residual variance is Scale / weight."
     if results.is_singular:
         yield "Singular fit: some variance is zero or some correlation is +-1."
+    if results.convergence.is_flat:
+        yield "Flat minimum: the data do not determine all variances and covariances."
     for note in df_notes(results, choice):
         yield f"{note}."
     if (parameters["Std.Err."].iloc[results.k_fe :] == "").any():
-        yield (
-            "Blank standard errors: the variance parameter is fixed or on the boundary, "
-            "where it has none."
-        )
+        why = "is fixed or on the boundary, where it has none"
+        if results.convergence.is_flat and results.is_singular:
+            why += ", or the data do not determine it"
+        elif results.convergence.is_flat:
+            why = "is not determined by the data"
+        yield f"Blank standard errors: the variance parameter {why}."
     if not results.converged:
         yield f"Not converged: {results.convergence.message}."
     if results.model.dropped_columns:

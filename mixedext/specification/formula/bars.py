@@ -299,7 +299,8 @@ def parse_grouping(text: str, formula: str | None = None) -> list[tuple[str, ...
     """Expand a grouping expression into the interactions it stands for.
 
     ``a/b`` is a and b within a (named ``b:a``, the inner first, as lme4 does), ``a*b`` is
-    a, b and ``a:b``; ``a + b`` is both.
+    a, b and ``a:b``; ``a + b`` is both.  An interaction that comes twice, in whatever
+    order, is one.
 
     Examples
     --------
@@ -307,6 +308,8 @@ def parse_grouping(text: str, formula: str | None = None) -> list[tuple[str, ...
     [('a',), ('b', 'a'), ('c', 'b', 'a')]
     >>> parse_grouping("a*b")
     [('a',), ('b',), ('a', 'b')]
+    >>> parse_grouping("a/b/a")
+    [('a',), ('b', 'a')]
     """
     where = text if formula is None else formula
     check_nesting(where)
@@ -314,11 +317,11 @@ def parse_grouping(text: str, formula: str | None = None) -> list[tuple[str, ...
     result, end = _parse_sum(tokens, 0, where)
     if end != len(tokens):
         raise FormulaError(f"formula {where!r}: cannot read the grouping factor {text!r}")
-    unique = []
+    # as R has it, g:h and h:g are one term, named as it comes first
+    unique: dict[frozenset[str], tuple[str, ...]] = {}
     for factors in result:
-        if factors not in unique:
-            unique.append(factors)
-    return unique
+        unique.setdefault(frozenset(plain_name(f) for f in factors), factors)
+    return list(unique.values())
 
 
 def _grouping_tokens(text, where):
