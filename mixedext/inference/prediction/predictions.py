@@ -43,7 +43,7 @@ def predict(
     Parameters
     ----------
     exog : DataFrame or array_like, optional
-        New data, passed through the formula; the rows of the fit if None.  Without a
+        New data, or a table of polars, pyarrow and others, passed through the formula; the rows of the fit if None.  Without a
         formula the model's columns: by name where a frame has all of their names, else
         in their order.
     transform : bool, optional
@@ -60,6 +60,8 @@ def predict(
     ------
     ValueError
         If ``exog`` has another number of columns than the model.
+    FormulaError
+        If a value of the formula in one row depends on the other rows, as ``x.rank()``.
 
     Examples
     --------

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from mixedext.exceptions import FormulaError
+from mixedext.limits import MOST_FACTORS
 from mixedext.specification.covariance import registry
 from mixedext.specification.formula.expressions import check_nesting, python_powers
 
@@ -406,6 +407,11 @@ def _parse_atom(tokens, i, where):
 
 
 def _cross(left, right):
+    if len(left) * len(right) > MOST_FACTORS:
+        raise FormulaError(
+            f"a grouping factor stands for more than {MOST_FACTORS} factors; name those "
+            "that are meant, as in (1 | a:b)"
+        )
     return [tuple(dict.fromkeys(a + b)) for a in left for b in right]
 
 

@@ -342,7 +342,9 @@ def remembering(
             if name not in namespace and name not in values:
                 try:
                     value = value_of(source)
-                except Exception:  # noqa: BLE001  the engine will meet it, and say it
+                except KeyboardInterrupt:
+                    raise
+                except BaseException:  # noqa: BLE001  the engine will meet it, and say it
                     continue
                 if np.ndim(value) or isinstance(value, str):
                     continue

@@ -153,7 +153,7 @@ class FormulaEngine:
         whole = [name for name in real if kinds[name] in "iu"]
         use = number_use(text, real, self.namespace)
         changed = {
-            name: self._float(name) if name in use.floats else self._widest(name)
+            name: self._float(name) if name in use.floats else _widest(data[name])
             for name in whole
         }
         for name in use.both:
@@ -167,10 +167,6 @@ class FormulaEngine:
         if name not in self._floats:
             self._floats[name] = self.aliased[name].astype(float)
         return self._floats[name]
-
-    def _widest(self, name):
-        column = self.aliased[name]
-        return column if column.dtype.itemsize == 8 else column.astype(np.int64)
 
     def _remembering(self, text):
         """A text in which the values of whole columns have names of the namespace."""
@@ -293,7 +289,7 @@ class FormulaEngine:
                 f"the grouping factor {name!r} is not a column of the data; columns are: "
                 f"{', '.join(self.columns)}"
             )
-        scope = {str(c): self.data[c] for c in self.data.columns}
+        scope = {str(c): _widest(self.data[c]) for c in self.data.columns}
         try:
             labels = eval(name, {**self.namespace}, scope)
         except KeyboardInterrupt:
@@ -360,6 +356,13 @@ def _aliases(columns):
         taken.add(alias)
         aliases[column] = alias
     return aliases
+
+
+def _widest(column):
+    """A column, of 64 bits if it holds whole numbers of fewer."""
+    dtype = column.dtype
+    small = isinstance(dtype, np.dtype) and dtype.kind in "iu" and dtype.itemsize < 8
+    return column.astype(np.int64) if small else column
 
 
 def _plain_dtype(column):
