@@ -29,8 +29,11 @@ def data():
 
 
 def test_expressions_of_a_formula():
-    found = expressions_in("y ~ C(f) * x + I(x**2) + f(x).g", ["log(x)"])
-    assert found == ["I(x**2)", "f(x).g", "log(x)"]
+    text = "y ~ C(f) * x + I(x**2) + f(x).g + np.log(x) + poly(x, 2) + I(x - x.mean())"
+    found = expressions_in(text, {"np": np}, ["x**2", "g(x)", "x.shift()"])
+    assert found == ["f(x).g", "I(x - x.mean())", "I(g(x))", "I(x.shift())"]
+    text = "y ~ C(f) + np.log(x) + (x + 1):x"
+    assert expressions_in(text, {"np": len}) == ["np.log(x)"]
 
 
 @pytest.mark.parametrize(
