@@ -29,6 +29,7 @@ __all__ = [
     "float_name",
     "is_row_by_row",
     "number_use",
+    "outside_calls",
     "python_powers",
     "remembering",
 ]
@@ -162,6 +163,15 @@ def calls(text: str) -> Iterator[tuple[int, int]]:
                 end = _close(text, end)
         yield start if before is None else start - len(before.group(0)), end
         at = end
+
+
+def outside_calls(text: str) -> str:
+    """A piece of formula without what is Python's in it, and without quoted pieces."""
+    pieces, at = [], 0
+    for start, end in calls(text):
+        pieces.append(text[at:start])
+        at = end
+    return re.sub(_QUOTED, " ", " ".join([*pieces, text[at:]]))
 
 
 def _close(text, start):

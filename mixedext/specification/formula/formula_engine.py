@@ -171,12 +171,13 @@ class FormulaEngine:
     def _remembering(self, text):
         """A text in which the values of whole columns have names of the namespace."""
         columns = [name for name in self.aliased.columns if name.isidentifier()]
+        known = {**TRANSFORMS, **self.namespace}
 
         def value_of(source: str) -> Any:
             _, data = self._for_numbers(f"I({source})")
-            return eval(source, {**self.namespace}, {c: data[c] for c in columns})
+            return eval(source, {**known}, {c: data[c] for c in columns})
 
-        text, values = remembering(text, columns, self.namespace, value_of)
+        text, values = remembering(text, columns, known, value_of)
         self.namespace |= values
         return text
 

@@ -163,6 +163,18 @@ def test_a_name_with_the_sign(sleepstudy):
     np.testing.assert_array_equal(model.exog[:, 2], sleepstudy["k"] ** 2)
 
 
+@pytest.mark.parametrize(
+    "response",
+    ["Reaction^2", "Reaction - k", "Reaction:k", "log(Reaction) * 2", "-Reaction"],
+)
+def test_operators_of_the_response(sleepstudy, response):
+    with pytest.raises(mx.FormulaError, match=r"write I\(") as caught:
+        mx.mixedlm(f"{response} ~ k + (1 | Subject)", sleepstudy)
+    assert python_powers(response) in str(caught.value)
+    model = mx.mixedlm(f"I({response.replace(':', '*')}) ~ k + (1 | Subject)", sleepstudy)
+    assert len(model.endog) == 180
+
+
 # ---- whole numbers ----
 
 
@@ -288,6 +300,17 @@ def test_chunks_cannot_remember(centred):
     chunks = [centred[:50], centred[50:]]
     with pytest.raises(mx.FormulaError, match="depends on other rows"):
         mx.MixedLM.from_chunks("y ~ I(x - x.mean()) + (1 | g)", chunks)
+
+
+def test_chunks_have_a_column_in_one_way(sleepstudy):
+    chunks = [sleepstudy[:50], sleepstudy[50:]]
+    for text in ("C(year) + year", "C(year):k + I(year - 2000)", "C(year) + offset(year)"):
+        with pytest.raises(mx.FormulaError, match="'year' stands in C"):
+            mx.MixedLM.from_chunks(f"Reaction ~ {text} + (1 | Subject)", chunks)
+    text = "Reaction ~ C(year) + I(u8 - 150) + (1 | year)"
+    model = mx.MixedLM.from_chunks(text, chunks)
+    want = mx.mixedlm(text, sleepstudy).fit()
+    assert model.fit().llf == pytest.approx(want.llf, abs=1e-8)
 
 
 # ---- what runs ----
