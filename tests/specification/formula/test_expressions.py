@@ -205,6 +205,19 @@ def test_whole_numbers_do_not_wrap_around(sleepstudy, text, more):
     np.testing.assert_allclose(result.predict(few), own, rtol=1e-12)
 
 
+def test_small_numbers_keep_their_digits(sleepstudy):
+    """NumPy takes logarithms of 8-bit numbers to three digits."""
+    data = sleepstudy.assign(half=sleepstudy["k"].astype(np.float16))
+    want = np.log1p(sleepstudy["Days"])
+    for text in ("np.log1p(k8)", "np.log1p(half)", "log1p(k8)"):
+        frame = data.assign(k8=data["k"].astype(np.int8))
+        model = mx.mixedlm(f"Reaction ~ {text} + (1 | Subject)", frame)
+        np.testing.assert_array_equal(model.exog[:, 1], want)
+        np.testing.assert_allclose(model.fit().predict(frame), model.fit().predict())
+    big = mx.mixedlm("Reaction ~ I((half * 100)^3) + (1 | Subject)", data)
+    np.testing.assert_array_equal(big.exog[:, 1], (100 * sleepstudy["Days"]) ** 3)
+
+
 def test_whole_numbers_as_labels(sleepstudy):
     text = "C(year) + C(year.astype(str)) + I(year^2) + (1 | year) + (1 | Subject)"
     model = mx.mixedlm(f"Reaction ~ {text}", sleepstudy)
