@@ -80,9 +80,13 @@ def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m mixedext",
         description="Fit a linear mixed model and print its summary.",
+        epilog="Expressions in FORMULA are Python code, which runs with your rights: take "
+        "no formula from people whom you would not let run programs.",
     )
     parser.add_argument(
-        "formula", metavar="FORMULA", help='such as "y ~ x + (1 + x | g) + (1 | h)"'
+        "formula",
+        metavar="FORMULA",
+        help='such as "y ~ x + (1 + x | g) + (1 | h)"; expressions in it run as Python',
     )
     parser.add_argument(
         "--data",

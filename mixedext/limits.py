@@ -451,3 +451,5 @@ FULL_RANK = 1e-9
 
 # Brackets open at once: beyond, Python's own parser gives up, and readers long before.
 MOST_NESTED = 50
+# Factors that a grouping such as a*b*c stands for: they double with each one crossed.
+MOST_FACTORS = 1000

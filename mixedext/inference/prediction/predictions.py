@@ -52,9 +52,9 @@ def predict(
     Parameters
     ----------
     exog : DataFrame or array_like, optional
-        New data, passed through the formula; the rows of the fit if None.  Without a
-        formula the model's columns: by name where a frame has all of their names, else
-        in their order.
+        New data (or a table of polars, pyarrow and others), passed through the formula;
+        the rows of the fit if None.  Without a formula the model's columns: by name where
+        a frame has all of their names, else in their order.
     transform : bool, optional
         False if ``exog`` already holds the model's columns.
     offset : array_like, optional
@@ -72,6 +72,8 @@ def predict(
     ValueError
         If ``exog`` has another number of columns than the model, or lacks one that the
         formula or ``offset=`` of the model names.
+    FormulaError
+        If a value of the formula in one row depends on the other rows, as ``x.rank()``.
 
     Warns
     -----
@@ -225,22 +227,24 @@ def refuse_whole_columns(model: Model, *, refuse: bool = True) -> None:
         Names the term.
     """
     known = vars(model)
-    if not expressions_in(model.fixed_formula, model.offset_formulas):
-        return
     if "whole_column_fault" not in known:
         frame = getattr(model.data, "frame", None)
+        about = model.fixed_formula, model.namespace, model.offset_formulas
         if frame is None or not has_rows(model):
             return
-        known["whole_column_fault"] = whole_column_fault(
-            getattr(model.data, SPEC_ATTRIBUTE),
-            frame,
-            np.asarray(need_rows(model).exog),
-            model.exog_names,
-            model.fixed_formula,
-            model.namespace,
-            model.aliases,
-            model.offset_formulas,
-        )
+        fault = ""
+        if expressions_in(*about):
+            fault = whole_column_fault(
+                getattr(model.data, SPEC_ATTRIBUTE),
+                frame,
+                np.asarray(need_rows(model).exog),
+                model.exog_names,
+                model.fixed_formula,
+                model.namespace,
+                model.aliases,
+                model.offset_formulas,
+            )
+        known["whole_column_fault"] = fault
     if refuse and known["whole_column_fault"]:
         raise FormulaError(known["whole_column_fault"])
 

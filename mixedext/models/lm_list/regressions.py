@@ -51,7 +51,8 @@ def lm_list(
         Response and regressors, a bar, and the groups: ``"y ~ x | g"``; the groups of
         two factors are ``a:b``.
     data : DataFrame
-        The data.
+        The data; or a table of polars, pyarrow or another library with Arrow's interface
+        or ``to_pandas``.
     pooled : bool, optional
         Whether standard errors and tests rest on the residual variance of all groups
         together, as in nlme, or on each group's own.  The methods take it too.

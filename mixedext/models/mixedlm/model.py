@@ -274,7 +274,8 @@ class MixedLM(UpstreamMixedLM):
             Fixed effects, random terms in lme4's notation such as ``(1 + x | g)``,
             ``(x || g)``, ``(1 | a/b)``, and ``offset(...)``.
         data : DataFrame
-            The data.
+            The data; or a table of polars, pyarrow or another library with Arrow's
+            interface or ``to_pandas``, as are columns given beside it.
         re_formula : str, optional
             Columns with random coefficients by ``groups``, as in statsmodels.
         vc_formula : dict, optional

@@ -11,8 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from mixedext.exceptions import FormulaError
+from mixedext.limits import MOST_FACTORS
 from mixedext.specification.covariance import registry
-from mixedext.specification.formula.expressions import check_nesting, python_powers
+from mixedext.specification.formula.expressions import (
+    check_nesting,
+    outside_calls,
+    python_powers,
+)
 
 __all__ = [
     "Bar",
@@ -167,6 +172,11 @@ def _split(formula):
         raise FormulaError(f"formula {formula!r} has no response left of '~'")
     if not right:
         raise FormulaError(f"formula {formula!r} has no terms right of '~'")
+    if re.search(r"[-+*/:%]", outside_calls(response)):
+        raise FormulaError(
+            f"formula {formula!r}: operators left of '~' would be those of terms, not of "
+            f"numbers; write I({response})"
+        )
     fixed: list[tuple[str, str]] = []
     bars: list[Bar] = []
     offsets: list[str] = []
@@ -409,6 +419,11 @@ def _parse_atom(tokens, i, where):
 
 
 def _cross(left, right):
+    if len(left) * len(right) > MOST_FACTORS:
+        raise FormulaError(
+            f"a grouping factor stands for more than {MOST_FACTORS} factors; name those "
+            "that are meant, as in (1 | a:b)"
+        )
     return [tuple(dict.fromkeys(a + b)) for a in left for b in right]
 
 

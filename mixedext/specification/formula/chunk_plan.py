@@ -191,6 +191,9 @@ class ChunkPlan:
             )
         written = set().union(*(names_in(text) for text in self._texts))
         wrapped = set(re.findall(r"\bC\(\s*`?([^`,()]+?)`?\s*[,)]", " ".join(self._texts)))
+        bare = set().union(
+            *(names_in(re.sub(r"\bC\([^()]*\)", " ", t)) for t in self._texts)
+        )
         values, emptied = {}, {}
         for name in frame.columns:
             if str(name) not in written or str(name) == self.split.response:
@@ -201,6 +204,11 @@ class ChunkPlan:
                 used = used_levels(frame[name].array.codes, dtype.categories)[1]
                 emptied[name] = dtype.categories.difference(used, sort=False)
             elif not pd.api.types.is_numeric_dtype(dtype) or str(name) in wrapped:
+                if pd.api.types.is_numeric_dtype(dtype) and str(name) in bare:
+                    raise FormulaError(
+                        f"column {name!r} stands in C(...) and is also used as numbers, of "
+                        "which chunks can be given one; make a second column of it first"
+                    )
                 unique = pd.Index(frame[name].dropna().unique())
                 values[name] = _union(unique, unique[:0])
         levels = {}
