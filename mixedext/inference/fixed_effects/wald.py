@@ -88,8 +88,8 @@ def fixed_effects_inference(
     Parameters
     ----------
     df_method : str, optional
-        Method for the degrees of freedom (and, for Kenward-Roger, the covariance);
-        the results' own choice if None.
+        Method for the degrees of freedom (and, for Kenward-Roger, the covariance), "z"
+        for the normal law; the results' own choice if None.
 
     Returns
     -------
@@ -190,7 +190,7 @@ def t_test(
     >>> data = mx.datasets.sleepstudy.load().data
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
     >>> test = result.t_test({"Days": 10})
-    >>> float(test.pvalue.round(3)), float(test.df_denom.round(3))
+    >>> float(test.pvalue.round(3)), round(test.df_denom, 3)
     (0.766, 17.0)
     """
     fitted, choice = results.fitted, df_choice(df_method)
@@ -373,7 +373,8 @@ def wald_test_terms(
     scalar : bool, optional
         Statistics as floats or as (1, 1) arrays.
     df_method : str, optional
-        Method for the denominator's degrees of freedom; the results' own if None.
+        Method for the denominator's degrees of freedom, "z" for chi-squared tests; the
+        results' own if None.
 
     Returns
     -------
@@ -455,8 +456,8 @@ def conf_int(
         of the fixed effects and then, as in lme4, of standard deviations, correlations
         and sigma on the scale of the data.
     df_method : str, optional
-        Method for the degrees of freedom of the fixed effects; the results' own if
-        None.  Intervals of the variance parameters are by the normal law.
+        Method for the degrees of freedom of the fixed effects, "z" for the normal law;
+        the results' own if None.  Intervals of the variance parameters are by the normal law.
     level : float, optional
         Confidence level, in place of ``alpha``.
     **options
