@@ -457,7 +457,8 @@ def conf_int(
         and sigma on the scale of the data.
     df_method : str, optional
         Method for the degrees of freedom of the fixed effects, "z" for the normal law;
-        the results' own if None.  Intervals of the variance parameters are by the normal law.
+        the results' own if None.  Intervals of the variance parameters are by the
+        normal law.
     level : float, optional
         Confidence level, in place of ``alpha``.
     **options
