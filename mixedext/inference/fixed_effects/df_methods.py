@@ -149,7 +149,7 @@ class FixedTests:
             square = difference @ np.linalg.solve(self.spread(rows), difference)
             return float(square) / len(rows)
         # by a root of L V L': of rows with much in common the product has no digits left
-        root = np.linalg.qr((rows @ self.root @ inner).T, mode="r")
+        _, root = np.linalg.qr((rows @ self.root @ inner).T)
         half = np.linalg.solve(root.T, difference)
         return float(half @ half) / len(rows)
 
