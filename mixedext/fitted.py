@@ -74,6 +74,10 @@ class Model(Protocol):
         statsmodels' record of the data: ``frame``, ``row_labels``, ``param_names``.
     formula, fixed_formula, offset_formulas, namespace, aliases
         How a formula has stated the model; only of models that one has stated.
+    offset_name, offset_by_rows
+        The column that ``offset`` names, or whether it was given as values.
+    emptied : dict
+        For each categorical column its categories that no row has.
     source, plan : ChunkSource or None, ChunkPlan
         Where rows in chunks come from, and how a formula is evaluated on each.
     use_sqrt : bool
@@ -115,6 +119,9 @@ class Model(Protocol):
     formula: Any
     fixed_formula: Any
     offset_formulas: Any
+    offset_name: str | None
+    offset_by_rows: bool
+    emptied: dict[Any, pd.Index]
     namespace: Any
     aliases: Any
 
@@ -162,9 +169,13 @@ class DfChoice:
     ----------
     df_method : str or None
         Name of a method, "z" for the normal law; None for the fit's own.
+    information : {"expected", "observed"} or None
+        Which information on the variances Kenward and Roger's method inverts; None for
+        the fit's own, and of other methods.
     """
 
     df_method: str | None = None
+    information: str | None = None
 
 
 BY_DEFAULT = DfChoice()

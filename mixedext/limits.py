@@ -6,6 +6,13 @@ and of difference quotients, 1e-300 as what divides in place of zero, and what o
 ``kernels`` or printing ask for.  Kernels and Python share those of the first part.
 """
 
+# ---- arguments ----
+
+# Likeness (difflib's ratio, 1 for equal) from which a known name is said to be meant.
+SIMILAR_NAME = 0.7
+# A confidence level below this has probably been given as its complement.
+LOWEST_LEVEL = 0.5
+
 # ---- the search and the factor ----
 
 # The most by which the deviance may still be above its minimum at convergence; this share
@@ -77,6 +84,13 @@ DEPENDENT_COLUMN = 1e-7
 DEPENDENT_EFFECT = 1e-9
 # Beyond this condition the square of a matrix does not tell its triangle well enough.
 LARGEST_CONDITION = 1e5
+# Share of the length of a dropped column below which a column kept has no part in it.
+NO_RELATION = 1e-10
+# engine/rows/estimability
+# A difference this small beside the numbers it comes from is rounding: columns are told
+# dependent at 1e-7 of their length (engine.rows.basis).
+NOT_ESTIMABLE = 1e-7
+ROW_ROUNDING = 1e-11
 # engine/rows/design
 # Residual of y on X below this share of y: nothing is left to estimate a variance from.
 NO_RESIDUAL = 1e-12
@@ -326,13 +340,6 @@ HYPOTHESIS_RANK, CONTRADICTION = 1e-10, 1e-8
 # Singular values of its rows, in one unit, down to which they are lmerTest's combinations;
 # below, of rows of very different units, they have lost too many digits.
 LIKE_UNITS = 1e-6
-# inference/fixed_effects/estimability
-# Share of the length of a dropped column below which a column kept has no part in it.
-NO_RELATION = 1e-10
-# A difference this small beside the numbers it comes from is rounding: columns are told
-# dependent at 1e-7 of their length (engine.rows.basis).
-NOT_ESTIMABLE = 1e-7
-ROW_ROUNDING = 1e-11
 # inference/fixed_effects/kenward_roger
 # As pbkrtest: a denominator that near to 2 has no mean to be matched by a scaling.
 NEAR_TWO = 1e-2
@@ -403,3 +410,8 @@ SUSPICIOUS_VARIANCE = 1e-10
 # Share of the largest eigenvalue of X'X above which the smallest leaves no doubt that
 # the columns are independent (numpy's matrix_rank would say so of up to 1e10 rows).
 FULL_RANK = 1e-9
+
+# ---- formulas ----
+
+# Brackets open at once: beyond, Python's own parser gives up, and readers long before.
+MOST_NESTED = 50

@@ -322,7 +322,8 @@ def finish_design(
     if n <= rank:
         raise DesignError(
             f"{rank} fixed-effects columns for {n} observations leave no "
-            "degrees of freedom for the variances; use fewer columns"
+            "degrees of freedom for the variances; use fewer columns",
+            too_many_in="the fixed effects",
         )
     share, r, right = basis_of_squares(gram, rank, np.inf)
     y_scale = float(r[rank, rank] / np.sqrt(n))
@@ -359,7 +360,7 @@ def finish_design(
     return Design(
         blocks,
         tuple(t.without_rows() for t in terms),
-        FixedBasis(triangle, bases.basis.kept),
+        FixedBasis(triangle, bases.basis.kept, bases.basis.dependence),
         least_squares,
         y_scale,
         tuple(transforms),

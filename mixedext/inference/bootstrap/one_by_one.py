@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import did_you_mean
 from mixedext.engine.fit import Fit, fit_design
 from mixedext.engine.refits.refit import joined, row_of_fit
 from mixedext.engine.rows.design import prepare_design
@@ -19,6 +20,7 @@ from mixedext.inference.bootstrap.simulated_refits import failed_row
 from mixedext.inference.bootstrap.user_statistics import statistic_values
 from mixedext.specification.data.alignment import warn_if_reordered
 from mixedext.specification.data.codes import named_column, row_codes
+from mixedext.specification.data.tables import as_pandas
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = ["cases_sampler", "fit_cases", "fit_draws"]
@@ -160,14 +162,15 @@ def _drawn_codes(model: Model, group: Any) -> np.ndarray:
 
 def _codes_of(model: Model, group: Any) -> np.ndarray:
     """Codes of a column of the data, or of labels that are given, one a row."""
-    labels = group
+    labels = group = as_pandas(group, model.data.row_labels)
     if np.ndim(group) == 0:
         labels = named_column(getattr(model.data, "frame", None), group)
         if labels is None:
-            known = ", ".join(t.group for t in model.random_terms) or "none"
+            factors = [t.group for t in model.random_terms]
             raise ValueError(
-                f"group={group!r} is neither a grouping factor of the model ({known}) nor "
-                "a column of its data"
+                f"group={group!r} is neither a grouping factor of the model "
+                f"({', '.join(factors) or 'none'}) nor a column of its data"
+                f"{did_you_mean(group, factors)}"
             )
     else:
         warn_if_reordered(group, model.data.row_labels, "group")

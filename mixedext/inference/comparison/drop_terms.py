@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import check_choice, did_you_mean
 from mixedext.engine.refits.simulation import generator_of
 from mixedext.exceptions import NoExactLawError
 from mixedext.fitted import DfChoice, Fitted, HasFitted
@@ -80,7 +81,11 @@ class Step:
 
 
 def drop1(
-    results: HasFitted, test: str | None = "F", df_method: str | None = None
+    results: HasFitted,
+    test: str | None = "F",
+    df_method: str | None = None,
+    *,
+    information: str | None = None,
 ) -> NotedTable:
     """Tests of each fixed term that no other term includes, by leaving it out.
 
@@ -92,6 +97,8 @@ def drop1(
     df_method : str, optional
         Denominator degrees of freedom of the F tests, "z" for infinite ones; those of
         the fit if None.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -115,10 +122,13 @@ def drop1(
     {'<none>': nan, 'nitro:Variety': 1.0461}
     """
     known = {"F": "F", "lrt": "lrt", "Chisq": "lrt", None: None}
-    if test not in known:
-        raise ValueError(f"test={test!r} is not known; use 'F', 'lrt' or None")
+    if not isinstance(test, str | None) or test not in known:
+        check_choice(test, "test", ("F", "lrt", None))
     if known[test] == "F":
-        return _drop1_f(results.fitted, df_choice(df_method))
+        return _drop1_f(results.fitted, df_choice(df_method, information))
+    for name, given in (("df_method", df_method), ("information", information)):
+        if given is not None:
+            raise ValueError(f"test={test!r} has no use for {name}={given!r}; use test='F'")
     return _drop1_likelihood(results.fitted, test is not None)
 
 
@@ -191,7 +201,8 @@ def ranova(
 ) -> NotedTable:
     """Tests of the random terms, each left out by itself.
 
-    Of a term with slopes each slope is left out with its variance and covariances.
+    Of a term with slopes each slope is left out with its variance and covariances; notes
+    say what is left where nothing else of the term is, or an intercept in its place.
     Fits are by REML or ML, as these results are; the exact tests are by REML.
 
     Parameters
@@ -238,13 +249,14 @@ def ranova(
     if test != "lrt":
         return _tests_of_variances(fitted, test, n if nsim is None else nsim, rng)
     rows = {"<none>": _random_row(fitted, None)}
-    for deletion in random_deletions(fitted.model):
+    deletions = random_deletions(fitted.model)
+    for deletion in deletions:
         fit = quiet_fit(smaller_model(fitted.model, random=deletion.terms), fitted.reml)
         rows[deletion.label] = _random_row(fit, fitted)
     return NotedTable.of(
         pd.DataFrame.from_dict(rows, orient="index", columns=_RANDOM),
         "Likelihood-ratio tests of the random terms",
-        (_NAIVE,),
+        (_NAIVE, *(d.note for d in deletions if d.note)),
     )
 
 
@@ -257,6 +269,8 @@ def step(
     reduce_fixed: bool = True,
     keep: str | Sequence[str] = (),
     verbose: bool = True,
+    *,
+    information: str | None = None,
 ) -> Step:
     """Backward elimination: random terms by likelihood ratio, then fixed by F tests.
 
@@ -277,6 +291,8 @@ def step(
         Fixed terms that are not left out.
     verbose : bool, optional
         Whether each term left out is printed.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -304,7 +320,7 @@ def step(
     'yield ~ nitro + (1 | Block) + (1 | Variety:Block)'
     """
     fitted = results.fitted
-    choice = settled_choice(fitted, df_choice(df_method))
+    choice = settled_choice(fitted, df_choice(df_method, information))
     for name, alpha in (("alpha_fixed", alpha_fixed), ("alpha_random", alpha_random)):
         if not 0 <= alpha <= 1:
             raise ValueError(f"{name}={alpha!r} must lie between 0 and 1")
@@ -314,7 +330,7 @@ def step(
     if unknown:
         raise ValueError(
             f"keep: {', '.join(unknown)} is no term of the model; there are: "
-            f"{', '.join(names)}"
+            f"{', '.join(names)}{did_you_mean(unknown[0], names)}"
         )
 
     def tell(line):
@@ -324,8 +340,10 @@ def step(
     fit, random = _reduce_random(fitted, alpha_random if reduce_random else 1.0, tell)
     level = alpha_fixed if reduce_fixed else 1.0
     fit, fixed = _reduce_fixed(fit, choice, level, keep, tell)
-    own = _choice_for(fit, choice).df_method
-    final = fit.model.fit(reml=fitted.reml, df_method=own)
+    own = _choice_for(fit, choice)
+    final = fit.model.fit(
+        reml=fitted.reml, df_method=own.df_method, information=own.information
+    )
     return Step(random, fixed, formula_text(fit.model), final)
 
 
@@ -347,9 +365,7 @@ def _tests_of_variances(fitted: Fitted, test: str, n: int, rng: Any) -> NotedTab
     """The table of ``ranova`` with p-values by another law than chi-squared."""
     methods = {"exact": "simulation"}
     methods |= {name: name for name in ("inversion", "mixture", "bootstrap")}
-    if test not in methods:
-        known = ", ".join(map(repr, ["lrt", *methods]))
-        raise ValueError(f"test={test!r} is not known; use one of {known}")
+    check_choice(test, "test", ["lrt", *methods])
     full, rng = refitted(fitted, True), generator_of(rng)
     notes: list[str] = []
     rows: dict[str, tuple[Any, ...]]
@@ -373,6 +389,7 @@ def _tests_of_variances(fitted: Fitted, test: str, n: int, rng: Any) -> NotedTab
         row = (*row[:3], found.statistic, row[4])
         rows[part.label] = (*row, found.pvalue, found.se, said)
         notes += [n for n in found.notes if n not in notes and test != "mixture"]
+    notes += [d.note for d in random_deletions(fitted.model) if d.note]
     if not fitted.reml:
         notes.insert(0, "Fitted by ML, refitted by REML for these tests")
     return NotedTable.of(
@@ -437,7 +454,7 @@ def _reduce_fixed(
         fit = quiet_fit(smaller_model(fit.model, kept), fit.reml)
     rows |= {name: (0, *table.loc[name]) for name in table.index}
     columns = ["eliminated", *F_COLUMNS]
-    said = choice_in_words(fit, choice)
+    said = choice_in_words(fit, _choice_for(fit, choice))
     return fit, NotedTable.of(
         pd.DataFrame.from_dict(rows, orient="index", columns=columns),
         f"Backward elimination of fixed terms, denominator df: {said}",

@@ -42,6 +42,8 @@ def anova(
     type: str | int = "III",
     df_method: str | None = None,
     like: str = "lmerTest",
+    *,
+    information: str | None = None,
 ) -> NotedTable:
     """F tests of the terms of the fixed part.
 
@@ -61,6 +63,8 @@ def anova(
         Whose hypotheses of type II: SAS' and lmerTest's, as above, adjusted by the
         columns alone; or those of R's car, in which ``a:x`` contains ``a`` also if x
         is numeric, adjusted by generalized least squares.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -104,7 +108,7 @@ def anova(
     fitted = results.fitted
     hypotheses = term_hypotheses(fitted, kind, like == "car")
     title = f"Type {'I' * kind} analysis of variance"
-    return f_table(fitted, hypotheses, df_choice(df_method), title)
+    return f_table(fitted, hypotheses, df_choice(df_method, information), title)
 
 
 class FRow(NamedTuple):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from mixedext.arguments import did_you_mean
 from mixedext.exceptions import ClusterWarning, user_stacklevel
 from mixedext.fitted import BY_DEFAULT, DfChoice, Fitted, HasFitted, InferenceSettings
 from mixedext.inference.fixed_effects.clusters import cluster_codes
 from mixedext.inference.fixed_effects.default_method import default_choice
 from mixedext.inference.fixed_effects.df_methods import (
+    INFORMATION,
     FixedTests,
     check_df_method,
+    check_information,
     df_choice,
     tests_of,
 )
@@ -25,6 +29,7 @@ from mixedext.inference.fixed_effects.robust import (
     cluster_covariance,
     two_way_covariance,
 )
+from mixedext.other_names import COVARIANCES
 
 __all__ = [
     "choice_in_words",
@@ -35,6 +40,7 @@ __all__ = [
     "df_notes",
     "get_robustcov_results",
     "settled_choice",
+    "unknown_covariance",
     "uses_t",
 ]
 
@@ -70,6 +76,34 @@ def covariance_name(cov_type: Any) -> str | None:
     return _COVARIANCES.get(cov_type.lower()) if isinstance(cov_type, str) else None
 
 
+def unknown_covariance(cov_type: Any) -> str:
+    """What is said of a ``cov_type`` that is not known: which there are, which to take."""
+    listed = "'nonrobust', 'oim', 'cluster', 'CR0', 'CR1', 'CR2' or 'CR3'"
+    message = f"cov_type={cov_type!r} is not known; use {listed}"
+    plain = re.sub(r"[\s_-]", "", cov_type).casefold() if isinstance(cov_type, str) else ""
+    if plain in COVARIANCES:
+        return f"{message}. Of {cov_type!r}: {COVARIANCES[plain]}"
+    return f"{message}{did_you_mean(cov_type, ('nonrobust', 'cluster'))}"
+
+
+def _check_cov_kwds(kwds, cov_type, clustered):
+    """Refuse keywords that the covariance has no use for."""
+    unknown = sorted(set(kwds) - (_CLUSTER_OPTIONS if clustered else set()), key=str)
+    if not unknown:
+        return
+    if not clustered:
+        asked = "cov_type is not given" if cov_type is None else f"cov_type is {cov_type!r}"
+        raise ValueError(
+            f"cov_kwds has {unknown[0]!r}, which belongs to a cluster-robust covariance, "
+            f"but {asked}; write cov_type='CR2' (or 'CR0', 'CR1', 'CR3') with it"
+        )
+    raise ValueError(
+        f"cov_kwds: {unknown[0]!r} is not used by {cov_type!r}; there are: "
+        f"{', '.join(sorted(_CLUSTER_OPTIONS))}"
+        f"{did_you_mean(unknown[0], _CLUSTER_OPTIONS)}"
+    )
+
+
 def choose_settings(
     fitted: Fitted,
     asked: DfChoice = BY_DEFAULT,
@@ -102,16 +136,11 @@ def choose_settings(
         )
     name, kwds = covariance_name(cov_type), dict(cov_kwds or {})
     if name is None:
-        raise ValueError(
-            f"cov_type={cov_type!r} is not known; use 'nonrobust', 'oim', 'cluster', "
-            "'CR0', 'CR1', 'CR2' or 'CR3'"
-        )
+        raise ValueError(unknown_covariance(cov_type))
     df_method = asked.df_method
     check_df_method(fitted.fit, df_method)
     clustered = name.startswith("CR")
-    unknown = sorted(set(kwds) - (_CLUSTER_OPTIONS if clustered else set()))
-    if unknown:
-        raise ValueError(f"cov_kwds: {unknown[0]!r} is not used by {cov_type!r}")
+    _check_cov_kwds(kwds, cov_type, clustered)
     shown = cov_type or "nonrobust"
     if name != "nonrobust":
         _refuse_df_method(df_method, shown)
@@ -132,6 +161,7 @@ def choose_settings(
     elif df_method is None:
         own = chosen.get("cluster_df") == "bell-mccaffrey" if use_t is None else use_t
         choice = DfChoice(None if own else "z")
+    choice = _with_information(choice, asked.information)
     use_t = choice.df_method != "z"
     chosen["cov_kwds"]["use_t"] = use_t
     return InferenceSettings(
@@ -319,12 +349,28 @@ def settled_choice(
     """
     settings = results.fitted.settings
     if choice.df_method is not None:
-        return choice
-    if not (settings.use_t if use_t is None else use_t):
-        return DfChoice("z")
-    if settings.use_t:
-        return settings.choice
-    return DfChoice("residual" if settings.estimator == "nonrobust" else None)
+        settled = choice
+    elif not (settings.use_t if use_t is None else use_t):
+        settled = DfChoice("z")
+    elif settings.use_t:
+        settled = settings.choice
+    else:
+        settled = DfChoice("residual" if settings.estimator == "nonrobust" else None)
+    return _with_information(settled, choice.information, settings.choice.information)
+
+
+def _with_information(
+    settled: DfChoice, asked: str | None, own: str | None = None
+) -> DfChoice:
+    """A settled choice that says which information, if its method takes one.
+
+    By default the ``own`` one of the fit; if the fit's method is another, pbkrtest's.
+    """
+    name = settled.df_method
+    if name == "kenward-roger":
+        return DfChoice(name, asked or settled.information or own or INFORMATION[0])
+    check_information(DfChoice(name, asked), settled=True)
+    return settled
 
 
 def uses_t(
@@ -349,7 +395,7 @@ def chosen_tests(
     Raises
     ------
     ValueError
-        If the method does not go with the covariance or the fit.
+        If the method does not go with the covariance or the fit, or takes no information.
     """
     settings = fitted.settings
     settled = settled_choice(fitted, choice, use_t)
@@ -371,10 +417,14 @@ def chosen_tests(
 
 
 def df_description(
-    results: HasFitted, df_method: str | None = None, use_t: bool | None = None
+    results: HasFitted,
+    df_method: str | None = None,
+    use_t: bool | None = None,
+    *,
+    information: str | None = None,
 ) -> str:
     """The method for the degrees of freedom of tests, in words."""
-    return choice_in_words(results, df_choice(df_method), use_t)
+    return choice_in_words(results, df_choice(df_method, information), use_t)
 
 
 def choice_in_words(
@@ -384,6 +434,8 @@ def choice_in_words(
     settled = settled_choice(results, choice, use_t)
     if settled.df_method == "z":
         return "none (z)"
+    if settled.information is not None:
+        return f"{settled.df_method} ({settled.information} information)"
     # cluster-robust covariances bring their own degrees of freedom
     own = results.fitted.settings.cov_kwds.get("df", "residual")
     return settled.df_method or own

@@ -16,6 +16,7 @@ import numpy as np
 from scipy import stats
 
 from mixedext.algebra.roots import cholesky_if_definite
+from mixedext.arguments import did_you_mean
 from mixedext.engine.fit import Fit
 from mixedext.fitted import DfChoice, Fitted
 from mixedext.limits import CONTRADICTION, HYPOTHESIS_RANK, LIKE_UNITS, ROW_ROUNDING
@@ -23,9 +24,11 @@ from mixedext.tables.statistical_tests import TestResult
 
 __all__ = [
     "DF_METHODS",
+    "INFORMATION",
     "FTest",
     "FixedTests",
     "check_df_method",
+    "check_information",
     "df_choice",
     "df_method_name",
     "f_test_of",
@@ -97,9 +100,12 @@ class FixedTests:
         The covariance of the coefficients kept is root inner root', (rank, rank) each.
     held : tuple of str
         Variance parameters that the method holds on the boundary.
+    replaced : bool
+        Whether the expected information stands in for the observed one.
     """
 
     held: tuple[str, ...] = ()
+    replaced: bool = False
 
     def __init__(self, fit: Fit, inner: np.ndarray | None = None):
         self.fit = fit
@@ -125,9 +131,15 @@ class FixedTests:
         return spread
 
     def held_notes(self) -> list[str]:
-        """What is held, as a note of a table; none if nothing is."""
+        """What is held, and what was replaced, as notes of a table."""
         held = "; ".join(self.held)
-        return [f"Held for the degrees of freedom: {held}"] if held else []
+        notes = [f"Held for the degrees of freedom: {held}"] if held else []
+        if self.replaced:
+            notes.append(
+                "The observed information of the variances is not positive definite; "
+                "the expected one is used in its place"
+            )
+        return notes
 
     def df(self, rows: Any) -> np.ndarray:
         """Degrees of freedom of each row of combinations, (m,)."""
@@ -177,6 +189,8 @@ DF_METHODS: dict[str, tuple[str, str]] = {
     "containment": ("classical_df", "ContainmentTests"),
     "between-within": ("classical_df", "BetweenWithinTests"),
 }
+# Kinds of information on the variances; the first is the default of linear covariances.
+INFORMATION = ("expected", "observed")
 # Other spellings, in lower case and with hyphens.
 ALIASES: dict[str, str] = {
     "normal": "z",
@@ -212,24 +226,62 @@ def df_method_name(name: Any) -> str | None:
         known = ", ".join(map(repr, DF_METHODS))
         raise ValueError(
             f"df_method={name!r} is not known; use one of {known}, or None for the default"
+            f"{did_you_mean(name, DF_METHODS)}"
         )
     return key
 
 
-def df_choice(df_method: Any = None) -> DfChoice:
+def df_choice(df_method: Any = None, information: Any = None) -> DfChoice:
     """What the arguments of a function say of degrees of freedom.
 
     Parameters
     ----------
     df_method : str, optional
         One of ``DF_METHODS`` or ``ALIASES``; None for the default.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; None for the default.
 
     Raises
     ------
     ValueError
-        If something is not known.
+        If something is not known, or the method takes no ``information``.
     """
-    return DfChoice(df_method_name(df_method))
+    choice = DfChoice(df_method_name(df_method), information)
+    check_information(choice)
+    return choice
+
+
+def check_information(choice: DfChoice, settled: bool = False) -> None:
+    """Refuse an information that is not known, or that the method does not take.
+
+    Parameters
+    ----------
+    choice : DfChoice
+        What was asked for.
+    settled : bool, optional
+        Whether no method means that the covariance brings its own degrees of freedom; if
+        False, that the fit's method is not known here.
+
+    Raises
+    ------
+    ValueError
+        Says which method takes it.
+    """
+    name, information = choice.df_method, choice.information
+    if information is None:
+        return
+    if information not in INFORMATION:
+        known = " or ".join(map(repr, INFORMATION))
+        raise ValueError(f"information={information!r} is not known; use {known}")
+    if name == "kenward-roger" or (name is None and not settled):
+        return
+    own = f"df_method={name!r}" if name else "a cluster-robust covariance"
+    why = "rests on the observed one always" if name == "satterthwaite" else "has none"
+    raise ValueError(
+        f"information={information!r} chooses the information that "
+        f"df_method='kenward-roger' inverts, but the method here is {own}, which {why}; "
+        "leave information= out, or give df_method='kenward-roger' with it"
+    )
 
 
 def check_df_method(fit: Fit, name: str | None) -> None:
@@ -263,7 +315,8 @@ def fixed_tests(fit: Fit, choice: DfChoice | str = "z") -> FixedTests:
     name = choice.df_method or "z"
     check_df_method(fit, name)
     module, kind = DF_METHODS[name]
-    return getattr(import_module(f"mixedext.inference.fixed_effects.{module}"), kind)(fit)
+    made = getattr(import_module(f"mixedext.inference.fixed_effects.{module}"), kind)
+    return made(fit) if choice.information is None else made(fit, choice.information)
 
 
 def independent_rows(

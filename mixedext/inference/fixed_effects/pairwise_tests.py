@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from statsmodels.stats import contrast
 from statsmodels.stats.contrast import ContrastResults, MultiCompResult
 from statsmodels.stats.multitest import multipletests
 
+from mixedext.arguments import did_you_mean
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.fitted import Fitted, HasFitted, Model
 from mixedext.inference.fixed_effects.df_methods import df_choice
@@ -24,6 +27,7 @@ def t_test_pairwise(
     alpha: float = 0.05,
     factor_labels: list[str] | None = None,
     df_method: str | None = None,
+    information: str | None = None,
 ) -> MultiCompResult:
     """Pairwise differences of a categorical term's levels, with adjusted p-values.
 
@@ -43,6 +47,8 @@ def t_test_pairwise(
     df_method : str, optional
         Method for the degrees of freedom, "z" for the normal law; the results' own if
         None.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -67,8 +73,8 @@ def t_test_pairwise(
     fitted = results.fitted
     term = _main_effect(fitted.model, term_name)
     methods = method if isinstance(method, list) else [method]
-    df_choice(df_method)  # refused before statsmodels looks at the term
-    seen = _EstimablePart(fitted, df_method)
+    df_choice(df_method, information)  # refused before statsmodels looks at the term
+    seen = _EstimablePart(fitted, df_method=df_method, information=information)
     try:
         found = contrast.t_test_pairwise(seen, term, methods, alpha, factor_labels)
     except (TypeError, KeyError, IndexError):
@@ -93,11 +99,15 @@ def _main_effect(model: Model, term_name: str) -> str:
     if getattr(model.data, SPEC_ATTRIBUTE, None) is None:
         raise ValueError("t_test_pairwise needs a model from a formula")
     terms = terms_of_columns(model)
-    spelled = {"".join(t.name.split()): t for t in terms}
+    # as columns and tables have it, or as the formula has
+    spelled = {"".join(name.split()): t for t in terms for name in (t.text, t.name)}
     found = spelled.get("".join(str(term_name).split()))
     if found is None:
         listed = ", ".join(repr(t.name) for t in terms)
-        raise ValueError(f"term_name={term_name!r} is no term; terms are: {listed}")
+        raise ValueError(
+            f"term_name={term_name!r} is no term; terms are: {listed}"
+            f"{did_you_mean(term_name, [t.name for t in terms])}"
+        )
     if len(found.factors) > 1:
         raise ValueError(
             f"term_name={term_name!r} is an interaction: how levels of one factor differ "
@@ -109,8 +119,8 @@ def _main_effect(model: Model, term_name: str) -> str:
 class _EstimablePart:
     """Results as statsmodels' function sees them, with NaN for what has no estimate."""
 
-    def __init__(self, fitted: Fitted, df_method: str | None = None):
-        self._df_method = df_method
+    def __init__(self, fitted: Fitted, **chosen: Any):
+        self._chosen = chosen
         self.model, self.params, self._fitted = fitted.model, packed_params(fitted), fitted
         self.pvalue = np.zeros(0)
 
@@ -119,7 +129,7 @@ class _EstimablePart:
         good = estimable(self._fitted, rows)
         test = None
         if good.any():
-            test = t_test(self._fitted, rows[good], df_method=self._df_method)
+            test = t_test(self._fitted, rows[good], **self._chosen)
         effect, sd, statistic, df = (np.full(len(rows), np.nan) for _ in range(4))
         law: dict[str, object] = {"t": statistic, "df_denom": df}
         if test is not None:

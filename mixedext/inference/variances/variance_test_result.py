@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from mixedext.arguments import check_count
+from mixedext.arguments import check_choice, check_count
 from mixedext.engine.refits.simulation import generator_of
 from mixedext.inference.variances.null_law import NullLaw
 from mixedext.tables.statistical_tests import TestResult
@@ -165,8 +165,7 @@ def exact_test(
     ValueError
         If ``n``, ``rng`` or ``method`` cannot be used.
     """
-    if method not in ("simulation", "inversion"):
-        raise ValueError(f"method={method!r} is not known; use 'simulation' or 'inversion'")
+    check_choice(method, "method", ("simulation", "inversion"))
     check_count(n, "n")
     n, rng = int(n), generator_of(rng)
     statistic = max(float(statistic), 0.0)

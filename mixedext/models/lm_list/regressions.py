@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from mixedext.arguments import confidence
+from mixedext.arguments import confidence, did_you_mean
 from mixedext.exceptions import FormulaError, NotEstimableWarning, user_stacklevel
 from mixedext.models.lm_list.least_squares import (
     GroupRegressions,
@@ -478,6 +478,7 @@ class LmList:
             raise ValueError(
                 f"column={column!r} is no coefficient; there are: "
                 f"{', '.join(map(str, self._columns))}"
+                f"{did_you_mean(column, self._columns)}"
             )
         kinds = labels_of_groups(by, self._data, self._codes, self._groups)
         pair = two_labels(kinds, levels)

@@ -38,11 +38,10 @@ from mixedext.fitted import FitArguments, Fitted, has_rows, need_rows
 from mixedext.inference.diagnostics.residuals import resid, wresid
 from mixedext.inference.fixed_effects.covariance_choice import (
     choose_settings,
-    covariance_name,
 )
 from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.limits import EXACT_FIT, IMPRECISION, SAME_FIT
-from mixedext.models.mixedlm.fit_arguments import check_fit_arguments
+from mixedext.models.mixedlm.fit_arguments import check_fit_arguments, is_known_covariance
 from mixedext.models.mixedlm.masks import masked_fit, read_mask, response_of
 from mixedext.models.mixedlm.results import MixedLMResultsWrapper
 from mixedext.models.mixedlm.statsmodels_face.likelihood import read_params
@@ -121,6 +120,7 @@ def fit(
     method: str | list[str] | None = None,
     *,
     df_method: str | None = None,
+    information: str | None = None,
     cov_type: str | None = None,
     cov_kwds: Mapping[str, Any] | None = None,
     use_t: bool | None = None,
@@ -154,8 +154,8 @@ def fit(
     full_output : bool, optional
         If True, ``hist`` of the results is a list with a dictionary.
     method : str or list of str, optional
-        Kept for statsmodels: whatever the name, the engine's trust-region Newton
-        is used.
+        Kept for statsmodels: whatever the name of its optimizers, the engine's
+        trust-region Newton is used.
     df_method : str, optional
         Degrees of freedom of tests on fixed effects: "satterthwaite", "kenward-roger"
         (REML only; it also adjusts the standard errors), "residual" for t with
@@ -166,18 +166,22 @@ def fit(
         asked for; it is "z", with a note in the tables, where the fit has failed,
         parameters were held or penalized, or the work would exceed ten times the
         fit's.
+    information : {"expected", "observed"}, optional
+        Which information on the variances "kenward-roger" inverts: the expected one, as
+        pbkrtest (the default), or the observed one, as SAS, JMP and mmrm.
     cov_type : str, optional
         Covariance of the parameters: "nonrobust" (also None, "gls"), "oim", "cluster",
         "CR0", "CR1", "CR2" or "CR3"; see ``MixedLMResults.get_robustcov_results``.
-        Other types of statsmodels are passed over, with a FutureWarning.
+        Others are an error; but for a model stated by ``groups`` "hc0" to "hc3" in lower
+        case are passed over with a FutureWarning, as statsmodels does.
     cov_kwds : dict, optional
         Its keywords, such as {"groups": labels or a name}.
     use_t : bool, optional
         As in statsmodels: t and F with n - rank(X) degrees of freedom, or the normal
         and chi-squared laws; as ``cov_type`` and ``df_method`` say if None.
     **fit_kwargs
-        ``maxiter``: Newton iterations; other optimizer options are accepted and
-        ignored.
+        ``maxiter``: Newton iterations; statsmodels' other options of optimizers are
+        accepted and ignored, and any other name is an error.
 
     Returns
     -------
@@ -228,6 +232,7 @@ def fit(
         "full_output": full_output,
         "method": method,
         "df_method": df_method,
+        "information": information,
         "cov_type": cov_type,
         "cov_kwds": cov_kwds,
         "use_t": use_t,
@@ -252,6 +257,7 @@ def fitted_model(
     full_output: bool = False,
     method: Any = None,
     df_method: str | None = None,
+    information: str | None = None,
     cov_type: str | None = None,
     cov_kwds: Any = None,
     use_t: bool | None = None,
@@ -260,9 +266,10 @@ def fitted_model(
     """The record of a fit, complete; arguments and warnings are those of ``fit``."""
     if not has_rows(model) and model.source is None:
         need_rows(model)
-    if covariance_name(cov_type) is None:  # passed over, as other options are
-        optimizer_options["cov_type"], cov_type, cov_kwds = cov_type, None, None
-    check_fit_arguments(reml, method, df_method, optimizer_options)
+    if not is_known_covariance(model, cov_type):
+        cov_type, cov_kwds = None, None
+    check_fit_arguments(reml, method, df_method, optimizer_options, model.fit)
+    asked = df_choice(df_method, information)
     start = _read_start(model, start_params)
     masked = free is not None and not all(m.all() for m in read_mask(model, free))
     reml = bool(reml)
@@ -289,11 +296,8 @@ def fitted_model(
         {"method": method, "full_output": full_output, **optimizer_options},
     )
     fitted = Fitted(fit, model, arguments=arguments)
-    fitted = fitted.with_settings(
-        choose_settings(
-            fitted, df_choice(df_method), cov_type, use_t, cov_kwds, options.df_method
-        )
-    )
+    settings = choose_settings(fitted, asked, cov_type, use_t, cov_kwds, options.df_method)
+    fitted = fitted.with_settings(settings)
     if lost:  # only then can the sums have gone wrong, or nothing be left of y
         _check_residual(model, wresid(fitted))
         error = precision_of(fit, resid(fitted), model.weights)
@@ -445,8 +449,7 @@ def fit_regularized(
             f"alpha={alpha!r} must be one number, 0 or more, or {model.k_fe} of them"
         )
     chosen = {name: fit_kwargs.pop(name, None) for name in _COVARIANCE}
-    if covariance_name(chosen["cov_type"]) is None:
-        fit_kwargs["cov_type"] = chosen["cov_type"]  # passed over, with its keywords
+    if not is_known_covariance(model, chosen["cov_type"]):
         chosen["cov_type"] = chosen["cov_kwds"] = None
     whole = model.fit(**fit_kwargs).fitted
     fit = fit_l1(whole.fit, weights, ceps, ptol, maxit)

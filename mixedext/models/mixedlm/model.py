@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from inspect import signature
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from statsmodels.base.model import LikelihoodModel
 from statsmodels.regression.mixed_linear_model import MixedLM as UpstreamMixedLM
 
+from mixedext.arguments import did_you_mean
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.engine.rows.design import prepare_design
 from mixedext.exceptions import (
@@ -26,6 +28,7 @@ from mixedext.models.mixedlm.results import MixedLMResults, MixedLMResultsWrappe
 from mixedext.models.mixedlm.statsmodels_face import groups_view, likelihood
 from mixedext.models.mixedlm.statsmodels_face.groups_view import MADE_OF_ROWS
 from mixedext.models.mixedlm.statsmodels_face.model_data import model_data
+from mixedext.other_names import MODEL_ARGUMENTS, no_model_attribute
 from mixedext.specification.formula.arrays import array_frame
 from mixedext.specification.formula.formula_engine import fixed_spec
 from mixedext.specification.formula.model_frame import model_frame
@@ -142,6 +145,7 @@ class MixedLM(UpstreamMixedLM):
         if unknown:
             raise ValueError(
                 f"argument {unknown[0]} not permitted for MixedLM initialization"
+                f"{_what_to_write(unknown[0])}"
             )
         frame = array_frame(
             endog, exog, groups, exog_re, exog_vc, terms, weights, offset, missing
@@ -186,6 +190,8 @@ class MixedLM(UpstreamMixedLM):
         self.weights, self.offset = frame.weights, frame.offset
         self.nobs = self.n_totobs = nobs
         self.namespace, self.offset_formulas = {}, ()
+        self.offset_name, self.offset_by_rows = None, frame.offset is not None
+        self.emptied = {}
         first = 0 if main_term is None else 1
         self.main_term = main_term
         self.components = tuple(range(first, first + len(self.component_columns)))
@@ -350,6 +356,9 @@ class MixedLM(UpstreamMixedLM):
         self.namespace = frame.namespace
         self.offset_formulas = frame.offset_formulas
         self.aliases = frame.aliases
+        self.offset_name = frame.offset_name
+        self.offset_by_rows = frame.offset_by_rows
+        self.emptied = frame.emptied
 
     from_chunks = classmethod(from_chunks.from_chunks)
 
@@ -403,6 +412,16 @@ class MixedLM(UpstreamMixedLM):
     _group_codes = cached_property(groups_view.group_codes)
     _get_init_kwds = groups_view.init_kwds
 
+    # ---- names of other programs ----
+
+    if not TYPE_CHECKING:  # the annotations say what there is
+
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):  # a property that raised: its own message
+                return object.__getattribute__(self, name)
+            kind = f"{type(self).__name__!r} object"
+            raise no_model_attribute(kind, name, dir(type(self)), dir(MixedLMResults))
+
     # ---- pickling ----
 
     def __getstate__(self):
@@ -418,8 +437,18 @@ class MixedLM(UpstreamMixedLM):
         if getattr(self.data, "has_spec", False) or frame is None or formula is None:
             return
         # Patsy's specification cannot be pickled: it is made again, when it is needed.
-        spec = SpecOfRows(fixed_spec, formula, frame, self.namespace, self.aliases)
+        spec = SpecOfRows(
+            fixed_spec, formula, frame, self.namespace, self.aliases, self.emptied
+        )
         setattr(self.data, SPEC_ATTRIBUTE, spec)
+
+
+def _what_to_write(argument):
+    """What stands for an argument that models do not have."""
+    if argument in MODEL_ARGUMENTS:
+        return f": {MODEL_ARGUMENTS[argument]}"
+    known = signature(MixedLM.from_formula).parameters
+    return did_you_mean(argument, known) or f"; they are: {', '.join(known)}"
 
 
 def _random_part(frame, kwargs, free):

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import did_you_mean
 from mixedext.specification.data.codes import named_column
+from mixedext.specification.data.tables import as_pandas, is_foreign
 
 __all__ = ["labels_of_groups", "two_labels"]
 
@@ -38,7 +40,8 @@ def labels_of_groups(
     if isinstance(by, str):
         column = named_column(data, by)
         if column is None:
-            raise ValueError(f"by={by!r} is not a column of the data")
+            meant = "" if data is None else did_you_mean(by, data.columns)
+            raise ValueError(f"by={by!r} is not a column of the data{meant}")
         numbers, _ = pd.factorize(column)
         first = np.empty(len(groups), np.int64)
         first[codes[::-1]] = np.arange(len(codes))[::-1]
@@ -47,6 +50,8 @@ def labels_of_groups(
             group = groups[codes[differs.argmax()]]
             raise ValueError(f"by={by!r} has several values in the group {group!r}")
         return column.iloc[first].reset_index(drop=True)
+    if is_foreign(by):  # without labels: in the order of the groups
+        by = as_pandas(by).array
     if isinstance(by, Mapping):
         by = pd.Series(by)
     if isinstance(by, pd.Series):

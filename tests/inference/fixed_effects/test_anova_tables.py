@@ -224,7 +224,7 @@ def test_no_intercept():
     result = fitted("y ~ 0 + a*b + (1 | g)", data)
     rows = {t.name: h for t, h in term_hypotheses(result, 3)}["a"]
     grid = pd.MultiIndex.from_product([list("123"), list("12")], names=["a", "b"])
-    cells, _ = new_rows(result.model, grid.to_frame(index=False))
+    cells = new_rows(result.model, grid.to_frame(index=False)).exog
     means = cells.reshape(3, 2, -1).mean(axis=1)
     assert np.linalg.matrix_rank(np.vstack([rows, means])) == 3
 

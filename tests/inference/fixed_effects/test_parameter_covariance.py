@@ -239,11 +239,55 @@ def test_what_is_not_defined_is_refused_with_the_reason(data, result):
         result.get_robustcov_results("CR1").t_test("x = 0", df_method="satterthwaite")
 
 
-def test_other_types_of_statsmodels_are_passed_over(data, result):
-    model = mx.mixedlm(FORMULA, data)
+def test_one_case_of_statsmodels_is_passed_over(data):
+    """statsmodels' own test wants it: of models stated by groups, in lower case."""
+    model = mx.mixedlm("y ~ x", data, groups="school")
     with pytest.warns(FutureWarning, match="Argument cov_type not used by MixedLM.fit"):
         other = model.fit(cov_type="hc1")
-    np.testing.assert_array_equal(other.bse, result.bse)
+    np.testing.assert_array_equal(other.bse, model.fit().bse)
+    with pytest.raises(ValueError, match="cov_type='HC1' is not known"):
+        model.fit(cov_type="HC1")
+    with pytest.raises(ValueError, match="cov_type='hc1' is not known"):
+        mx.mixedlm(FORMULA, data).fit(cov_type="hc1")
+
+
+@pytest.mark.parametrize(
+    ("cov_type", "message"),
+    [
+        ("HC1", "independent.*cov_type='CR2'"),
+        ("HC3", "independent.*cov_type='CR2'"),
+        ("robust", "independent.*cov_type='CR2'"),
+        ("sandwich", "independent.*cov_type='CR2'"),
+        ("HAC", "single series.*cov_type='CR2'"),
+        ("hac-panel", "dependent within groups.*cov_type='CR2'"),
+        ("Newey-West", "single series.*cov_type='CR2'"),
+        ("clustered", "'CR1', which 'cluster' stands for"),
+        ("jackknife", "cov_type='CR3'"),
+        ("clustr", "Did you mean 'cluster'"),
+        ("CR9", "'CR0', 'CR1', 'CR2' or 'CR3'$"),
+        (True, "'CR0', 'CR1', 'CR2' or 'CR3'$"),
+    ],
+)
+def test_covariances_of_other_models_are_refused_with_what_to_write(
+    cov_type, message, data, result
+):
+    match = f"cov_type={cov_type!r} is not known; use .*{message}"
+    model = mx.mixedlm(FORMULA, data)
+    for ask in (model.fit, result.get_robustcov_results):
+        with pytest.raises(ValueError, match=match):
+            ask(cov_type=cov_type)
+    with pytest.raises(ValueError, match=match):
+        model.fit_regularized(alpha=0.1, cov_type=cov_type)
+
+
+def test_keywords_of_clusters_without_clusters(data):
+    model = mx.mixedlm(FORMULA, data)
+    with pytest.raises(ValueError, match="cov_type is not given; write cov_type='CR2'"):
+        model.fit(cov_kwds={"groups": "school"})
+    with pytest.raises(ValueError, match="cov_type is 'oim'; write cov_type='CR2'"):
+        model.fit(cov_type="oim", cov_kwds={"groups": "school"})
+    with pytest.raises(ValueError, match=r"'group' is not used .*Did you mean 'groups'"):
+        model.fit(cov_type="CR2", cov_kwds={"group": "school"})
 
 
 @pytest.mark.parametrize("two_way", [False, True])

@@ -316,3 +316,23 @@ def test_what_satterthwaite_holds_is_said():
     ):
         assert held in str(shown)
     assert "Held" not in str(result.summary(df_method="z"))
+
+
+@pytest.mark.filterwarnings("ignore:The random effects covariance")
+@pytest.mark.parametrize("bar", ["(1 | Subject)", "(1 | Subject) + (1 | half)"])
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("cov_type", ["nonrobust", "CR0"])
+def test_criteria_stand_side_by_side(sleep, bar, chunked, cov_type):
+    data = sleep.assign(half=sleep["Days"] % 5)
+    formula = f"Reaction ~ Days + {bar}"
+    if chunked:
+        if cov_type != "nonrobust":
+            return
+        model = mx.MixedLM.from_chunks(formula, [data[:90], data[90:]])
+    else:
+        model = mx.mixedlm(formula, data)
+    options = {} if cov_type == "nonrobust" else {"cov_kwds": {"groups": data["Subject"]}}
+    text = str(model.fit(cov_type=cov_type, **options).summary())
+    (line,) = [line for line in text.splitlines() if "AIC:" in line]
+    assert "BIC:" in line
+    assert ("Cov. type:" in text) == (cov_type != "nonrobust")
