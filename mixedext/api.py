@@ -40,7 +40,7 @@ from mixedext.inference.bootstrap.simulated_refits import Refits
 from mixedext.inference.comparison.drop_terms import Step
 from mixedext.inference.comparison.model_comparison import ModelTest
 from mixedext.inference.comparison.model_tables import anova, model_table
-from mixedext.inference.fixed_effects.wald import FixedEffectsInference
+from mixedext.inference.fixed_effects.coefficients import FixedEffectsInference
 from mixedext.inference.means.linear_functions import Contrasts, MarginalMeans
 from mixedext.inference.means.reference_grid import ReferenceGrid
 from mixedext.inference.profile.likelihood_profile import LikelihoodProfile

@@ -29,7 +29,7 @@ def test_options_are_read_at_the_fit_and_stored(model):
     assert (before.df_method, after.df_method) == ("satterthwaite", "kenward-roger")
     mx.options.df_method = None
     assert before.df_description() == "satterthwaite"
-    assert after.df_description() == "kenward-roger"
+    assert after.df_description().startswith("kenward-roger")
     assert after.t_test("Days = 0").sd[0] == pytest.approx(after.bse_fe["Days"], rel=1e-12)
 
 

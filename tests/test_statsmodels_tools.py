@@ -132,6 +132,11 @@ def test_pairwise_tests_of_a_factor():
     frame = result.t_test_pairwise("recipe", method="bonferroni").result_frame
     assert len(frame) == 3
     assert frame["coef"].iloc[0] == pytest.approx(result.fe_params["recipe[T.B]"])
+    own = result.t_test_pairwise("recipe", df_method="satterthwaite").result_frame
+    np.testing.assert_array_equal(frame["P>|t|"], own["P>|t|"])
+    assert "P>|z|" in result.t_test_pairwise("recipe", df_method="z").result_frame
+    with pytest.raises(ValueError, match="df_method='q' is not known"):
+        result.t_test_pairwise("recipe", df_method="q")
     adjusted = np.minimum(1, 3 * frame["P>|t|"])
     np.testing.assert_allclose(frame["pvalue-bonferroni"], adjusted)
 

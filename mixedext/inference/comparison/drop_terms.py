@@ -94,8 +94,9 @@ def drop1(
     test : {"F", "lrt", None}, optional
         "F": Wald F tests in this fit.  "lrt" (or "Chisq"): likelihood-ratio tests of
         fits by maximum likelihood.  None: the information criterion of those alone.
-    df_method : str or None, optional
-        Denominator degrees of freedom of the F tests; those of the fit if None.
+    df_method : str, optional
+        Denominator degrees of freedom of the F tests, "z" for infinite ones; those of
+        the fit if None.
     information : {"expected", "observed"}, optional
         Of Kenward and Roger's method; that of the results if None.
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from mixedext.algebra.roots import cholesky_if_definite
 from mixedext.arguments import did_you_mean
 from mixedext.engine.fit import Fit
 from mixedext.fitted import DfChoice, Fitted
@@ -155,9 +156,14 @@ class FixedTests:
     def wald_f(self, rows: np.ndarray, values: np.ndarray) -> float:
         """(L b - c)'(L V L')^-1 (L b - c) / rank, of independent rows."""
         difference = rows @ self.fit.coefficients - values
-        return float(difference @ np.linalg.solve(self.spread(rows), difference)) / len(
-            rows
-        )
+        inner = cholesky_if_definite(np.where(np.isnan(self.inner), 0.0, self.inner))
+        if inner is None:
+            square = difference @ np.linalg.solve(self.spread(rows), difference)
+            return float(square) / len(rows)
+        # by a root of L V L': of rows with much in common the product has no digits left
+        _, root = np.linalg.qr((rows @ self.root @ inner).T)
+        half = np.linalg.solve(root.T, difference)
+        return float(half @ half) / len(rows)
 
     def joint_df(self, rows: np.ndarray) -> float:
         """Denominator degrees of freedom of independent rows."""

@@ -91,8 +91,8 @@ def emmeans(
         frequencies; "cells", frequencies within each mean; "flat", equal, but for
         combinations without data; or one number a combination.
     df_method : str, optional
-        Method for the degrees of freedom; that of the results if None; "normal" (or
-        "z") for the normal law.
+        Method for the degrees of freedom, "z" for the normal law; that of the results
+        if None.
     alpha : float, optional
         One minus the confidence level.
     type : {"link", "response"}, optional

@@ -31,6 +31,7 @@ from mixedext.inference.comparison import (
 from mixedext.inference.diagnostics import residuals
 from mixedext.inference.fixed_effects import (
     anova_tables,
+    coefficients,
     covariance_choice,
     pairwise_tests,
     parameter_covariance,
@@ -144,12 +145,12 @@ class MixedLMResults(UpstreamResults):
     cov_params_default = property(parameter_covariance.cov_params)
     cov_params_kr = property(kenward_roger_tests.cov_params_kr)
     normalized_cov_params = parameter_covariance.NormalizedCovariance()
-    tvalues = cached_property(wald.tvalues)
-    pvalues = cached_property(wald.pvalues)
+    tvalues = cached_property(coefficients.tvalues)
+    pvalues = cached_property(coefficients.pvalues)
     conf_int = wald.conf_int
-    fixed_effects_inference = wald.fixed_effects_inference
+    fixed_effects_inference = coefficients.fixed_effects_inference
     df_description = covariance_choice.df_description
-    df_held = wald.df_held
+    df_held = coefficients.df_held
     t_test = wald.t_test
     f_test = wald.f_test
     wald_test = wald.wald_test
