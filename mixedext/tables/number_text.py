@@ -18,7 +18,7 @@ __all__ = [
 
 # As many decimals as statsmodels prints, and more where a standard error is small.
 DECIMALS, ERROR_DIGITS = 3, 4
-# Digits that are shown of the largest number of a column of sizes, and of the least at least.
+# Digits that are shown of the largest number of a column of sizes; of the least at least.
 LARGEST_DIGITS, LEAST_DIGITS = 6, 3
 
 # Degrees of freedom this close to a whole number are printed as one.

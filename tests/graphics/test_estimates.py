@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -41,6 +43,6 @@ def test_names_are_seen_whole(length, count):
     whole = figure.bbox
     boxes = [t.get_window_extent() for t in ax.get_yticklabels()]
     assert all(box.x0 >= whole.x0 and box.x1 <= whole.x1 for box in boxes)
-    assert all(b.y1 >= a.y0 or a.y1 >= b.y0 for a, b in zip(boxes, boxes[1:], strict=False))
+    assert all(b.y1 >= a.y0 or a.y1 >= b.y0 for a, b in pairwise(boxes))
     assert ax.get_window_extent().width > 3 * figure.dpi
     plt.close(figure)

@@ -275,9 +275,9 @@ class ReferenceGrid:
             elif predictor.levels is not None:
                 levels[name] = predictor.levels
             elif spread:
-                (mean,), ends = predictor.summaries["mean"], predictor.summaries["range"]
-                half = min(spread, mean - ends[0], ends[1] - mean)
-                levels[name] = pd.Series(np.clip([mean - half, mean + half], *ends))
+                (mean,), (low, high) = (predictor.summaries[s] for s in ("mean", "range"))
+                half = min(spread, mean - low, high - mean)
+                levels[name] = pd.Series([max(mean - half, low), min(mean + half, high)])
             else:
                 levels[name] = pd.Series(predictor.summaries["mean"])
         return levels

@@ -82,9 +82,8 @@ class VarianceTest(TestResult):
             p, se = self.by_inversion
             error = f"standard error {se:.2g}" if se else "no simulation error"
             report = "this one" if se < self.se else "the first"
-            lines.append(
-                f"p = {p:.4g} (the same law by inversion, {error}; report {report})"
-            )
+            how = f"the same law by inversion, {error}; report {report}"
+            lines.append(f"p = {p:.4g} ({how})")
         if np.isfinite(self.mass_at_zero):
             zero = "under the hypothesis the estimate is 0 with probability"
             lines.append(f"{zero} {self.mass_at_zero:.4f}")
