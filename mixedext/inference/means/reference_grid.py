@@ -279,12 +279,9 @@ class ReferenceGrid:
             elif predictor.levels is not None:
                 levels[name] = predictor.levels
             elif spread:
-                (mean,), (low, high) = (
-                    predictor.summaries["mean"],
-                    predictor.summaries["range"],
-                )
+                (mean,), (low, high) = (predictor.summaries[s] for s in ("mean", "range"))
                 half = min(spread, mean - low, high - mean)
-                levels[name] = pd.Series(np.clip([mean - half, mean + half], low, high))
+                levels[name] = pd.Series([max(mean - half, low), min(mean + half, high)])
             else:
                 levels[name] = pd.Series(predictor.summaries["mean"])
         return levels

@@ -80,8 +80,10 @@ class VarianceTest(TestResult):
         ]
         if self.method == "simulation" and self.statistic > 0 and self.by_inversion:
             p, se = self.by_inversion
-            error = f", standard error {se:.2g}" if se else ""
-            lines.append(f"p = {p:.4g} (inversion{error})")
+            error = f"standard error {se:.2g}" if se else "no simulation error"
+            report = "this one" if se < self.se else "the first"
+            how = f"the same law by inversion, {error}; report {report}"
+            lines.append(f"p = {p:.4g} ({how})")
         if np.isfinite(self.mass_at_zero):
             zero = "under the hypothesis the estimate is 0 with probability"
             lines.append(f"{zero} {self.mass_at_zero:.4f}")

@@ -177,7 +177,10 @@ def _parameters(results, xname_fe, xname_re, alpha, choice):
     blocks = []
     forms = _formats(fixed[own_scale], variances[own_scale])
     for block, form in zip((fixed, variances), forms, strict=True):
-        text = {c: number_texts(block[c], form if c in own_scale else None) for c in block}
+        text = {c: number_texts(block[c]) for c in block}
+        for column in own_scale:
+            rows = zip(block[column], form, strict=True)
+            text[column] = [number_texts([value], own)[0] for value, own in rows]
         if "df" in block:
             text["df"] = df_texts(block["df"])
         blocks.append(pd.DataFrame(text, dtype=object))
@@ -215,11 +218,25 @@ def _fixed_effects(results, alpha, choice):
 
 
 def _formats(*blocks):
-    """For each block a format with enough decimals for its smallest standard error."""
-    decimals = [enough_decimals(block["Std.Err."], block["Coef."]) for block in blocks]
-    if np.ptp(decimals) <= _SHARED_DECIMALS:
-        decimals = [max(decimals)] * len(blocks)
-    return [number_format(d, b) for d, b in zip(decimals, blocks, strict=True)]
+    """For each block a format a row, with enough decimals for the standard errors.
+
+    Rows, and blocks, of like standard errors share one.
+    """
+    decimals = [
+        np.array([enough_decimals(*row) for row in block[["Std.Err.", "Coef."]].to_numpy()])
+        for block in blocks
+    ]
+    every = np.concatenate(decimals)
+    if len(every) and np.ptp(every) <= _SHARED_DECIMALS:
+        decimals = [np.full_like(own, every.max()) for own in decimals]
+    found = []
+    for own, block in zip(decimals, blocks, strict=True):
+        if len(own) and np.ptp(own) <= _SHARED_DECIMALS:
+            found.append([number_format(int(own.max()), block)] * len(own))
+        else:
+            rows = zip(own, block.to_numpy(), strict=True)
+            found.append([number_format(int(d), row) for d, row in rows])
+    return found
 
 
 # ---- random effects ----

@@ -336,3 +336,13 @@ def test_criteria_stand_side_by_side(sleep, bar, chunked, cov_type):
     (line,) = [line for line in text.splitlines() if "AIC:" in line]
     assert "BIC:" in line
     assert ("Cov. type:" in text) == (cov_type != "nonrobust")
+
+
+def test_each_row_has_the_decimals_that_its_standard_error_asks_for(sleep):
+    data = sleep.assign(far=1e5 * (sleep["Days"] + 1) ** 2)
+    table = mx.mixedlm("Reaction ~ Days + far + (1 | Subject)", data).fit().summary()
+    texts = table.tables[1]["Std.Err."]
+    digits = {name: len(texts[name].split(".")[1]) for name in ("Intercept", "Days")}
+    assert digits == {"Intercept": 3, "Days": 3}
+    assert float(texts["far"]) > 0
+    assert len(texts["far"].lstrip("0.")) >= 4
