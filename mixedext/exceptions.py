@@ -16,7 +16,9 @@ __all__ = [
     "AlignmentWarning",
     "BootstrapWarning",
     "BoundaryWarning",
+    "CategoryWarning",
     "ClusterWarning",
+    "ConfidenceLevelWarning",
     "ConvergenceError",
     "DesignError",
     "FlatLikelihoodWarning",
@@ -56,11 +58,32 @@ class FormulaError(ValueError):
 
 
 class DesignError(ValueError):
-    """A design from which the model cannot be estimated; names the term and says why."""
+    """A design from which the model cannot be estimated; names the term and says why.
+
+    Parameters
+    ----------
+    *args : object
+        The message.
+    too_many_in : str, optional
+        What has too many columns, where that is the reason: "the fixed effects", or the
+        label of a random term.
+    """
+
+    def __init__(self, *args: object, too_many_in: str | None = None):
+        super().__init__(*args)
+        self.too_many_in = too_many_in
 
 
 class MissingDataError(UpstreamMissingDataError, ValueError):
     """Missing values where they are not allowed; statsmodels' error, and a ValueError."""
+
+
+class CategoryWarning(ModelWarning):
+    """A column of dates, or of numbers kept as objects or text, that became categories."""
+
+
+class ConfidenceLevelWarning(UserWarning):
+    """A confidence level below one half: ``alpha`` and ``level`` may have been confused."""
 
 
 class ClusterWarning(ModelWarning):

@@ -25,7 +25,9 @@ from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = [
+    "BY_DEFAULT",
     "ClusterEstimate",
+    "DfChoice",
     "FitArguments",
     "Fitted",
     "FixedPart",
@@ -160,14 +162,43 @@ class ClusterEstimate(Protocol):
     n_clusters: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class DfChoice:
+    """How degrees of freedom are found: what travels from an argument to the tests.
+
+    Made by ``fixed_effects.df_methods.df_choice``, which reads and checks arguments.
+
+    Attributes
+    ----------
+    df_method : str or None
+        Name of a method, "z" for the normal law; None for the fit's own.
+    information : {"expected", "observed"} or None
+        Which information on the variances Kenward and Roger's method inverts; None for
+        the fit's own, and of other methods.
+    """
+
+    df_method: str | None = None
+    information: str | None = None
+
+
+BY_DEFAULT = DfChoice()
+
+
 @dataclass(frozen=True, eq=False)
 class InferenceSettings:
     """The covariance of the parameters and the tests that were chosen.
 
     Attributes
     ----------
-    df_method : str or None
-        Degrees of freedom of tests of fixed effects; None for z.
+    choice : DfChoice
+        Degrees of freedom of tests of fixed effects where none are asked for; of a
+        cluster-robust covariance with its own degrees of freedom no method.
+    asked : DfChoice
+        What the arguments of ``fit`` said, so that refits are asked for alike.
+    default : str or None
+        ``mx.options.df_method`` at the fit.
+    df_note : str
+        Why ``choice`` is not the default; empty where it is.
     use_t : bool
         t and F, or normal and chi-squared laws.
     cov_type : str
@@ -184,7 +215,10 @@ class InferenceSettings:
         Degrees of freedom of all tests, where clusters determine them.
     """
 
-    df_method: str | None = None
+    choice: DfChoice = DfChoice("z")
+    asked: DfChoice = BY_DEFAULT
+    default: str | None = None
+    df_note: str = ""
     use_t: bool = False
     cov_type: str = "nonrobust"
     estimator: str = "nonrobust"
@@ -192,6 +226,11 @@ class InferenceSettings:
     cluster: ClusterEstimate | None = None
     cluster_df: str = "clusters"
     df_resid_inference: float | None = None
+
+    @property
+    def df_method(self) -> str | None:
+        """Name of the method that is chosen."""
+        return self.choice.df_method
 
 
 @dataclass(frozen=True, eq=False)

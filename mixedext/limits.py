@@ -6,6 +6,13 @@ and of difference quotients, 1e-300 as what divides in place of zero, and what o
 ``kernels`` or printing ask for.  Kernels and Python share those of the first part.
 """
 
+# ---- arguments ----
+
+# Likeness (difflib's ratio, 1 for equal) from which a known name is said to be meant.
+SIMILAR_NAME = 0.7
+# A confidence level below this has probably been given as its complement.
+LOWEST_LEVEL = 0.5
+
 # ---- the search and the factor ----
 
 # The most by which the deviance may still be above its minimum at convergence; this share
@@ -18,10 +25,11 @@ RESTART_GAIN = 1e-7
 # and leaves more than this share of the other's residual variance: where the random effects
 # span all rows the deviance may have an infimum at no residual, with variances without end.
 LEAST_RESIDUAL = 1e-6
-# Other minima are looked for from points where one term has these relative standard
-# deviations and the others that, if the deviance there exceeds the lowest minimum found by
-# less than the last.
-CONCENTRATED, REMAINDER, PROMISING = (1.0, 3.0), 0.1, 5.0
+# Other minima are looked for from points at which the deviance exceeds the lowest minimum
+# found by less than this;
+PROMISING = 20.0
+# those whose deviances differ by less are told as one.
+DISTINCT_MINIMA = 1e-4
 # Singular values of lam (columns of Z at rms 1) below this count as zero.
 ZERO_SINGULAR_VALUE = 1e-4
 # A deviance higher by this, times the root of its size, is that of the same point rounded.
@@ -123,9 +131,18 @@ WITHIN_NOTHING = 1e-24
 # the largest: what is lost is the inverse square of it in units of rounding.
 DIVISIBLE_ROOT = 1e-3
 
+# engine/deviance/explained
+# Residuals this much smaller than the response leave no residual variance.
+EXACT_FIT = 1e-11
+# Relative standard deviations with which effects are hardly shrunk, and the share of y that
+# they leave then below which the rows are asked.
+NEARLY_FREE, LITTLE_LEFT = 1e4, 1e-6
 # engine/deviance/joint_deviance
 # Eigenvalues of Z_l'Z_l, its diagonal one, below this are zero.
 LEVEL_RANK = 1e-10
+# engine/deviance/one_factor
+# Share of y'V0^-1 y that X leaves below which another residual of y on X is taken.
+LOST_IN_X = 1e-3
 # engine/deviance/row_deviance
 # Rounding error of log det S above which its factor is mended.
 PIVOT_NOISE = 1e-9
@@ -145,6 +162,18 @@ NO_ROOT = 1e-10
 
 # ---- search, besides those that the kernels share ----
 
+# engine/search/flatness
+# Change of the covariances (columns of Z at rms 1, sigma 1), along a direction of theta of
+# length one, that is none.
+NO_CHANGE = 1e-5
+# Square of the score of a variance at zero, a share of its information, up to which it is
+# what the search leaves.
+ZERO_SCORE = 1e-6
+# engine/search/identification
+# Eigenvalues of the Gram matrix of what the variances multiply, its diagonal one, up to
+# which, for each row, two of them are the same matrix; and the share of a change that an
+# element must have.
+SAME_COVARIANCES, INVOLVED = 1e-13, 1e-6
 # engine/search/near_singular
 # Singular values of lam (columns of Z at rms 1) above this are not worth a look.
 SMALL_ROOT = 0.1
@@ -152,12 +181,22 @@ SMALL_ROOT = 0.1
 # Change of the curvature's units (log-likelihood over relative change of theta) below which
 # the deviance is constant.
 CONSTANT_DEVIANCE = 1e-7
+# Share of the largest curvature below which a closer look tells whether there is any: what
+# the search leaves of the gradient bends the deviance in theta by less.
+SUSPICIOUS_CURVATURE = 1e-4
+# engine/search/rivals
+# Share of the residual sum of squares that few rows keep beside random effects, below which
+# these explain nearly all; and standard deviations, relative to sigma, beyond which a
+# variance runs away.
+NEARLY_EXPLAINED, RUNAWAY = 1e-3, 300.0
 # engine/search/starting_values
 # Share of the residual variance of y that sigma^2 gets where its moment is not positive.
 SIGMA_SHARE = 0.01
 # Singular values of the moment equations, diagonal one, below this share of the largest are
 # those of equations that say the same.
 MOMENTS_RANK = 1e-12
+# Traces of squares, a row, columns of Z at rms 1, that are rounding.
+NO_MOMENT = 1e-9
 # engine/search/trust_region
 # Smallest pivot of the Cholesky factor, diagonal one, of a Hessian that is taken for
 # positive definite.
@@ -178,6 +217,9 @@ SMALLEST_RADIUS = 1e-7
 # engine/information/expected
 # Share of tr V0^-1 G V0^-1 G that tr P G P G must have if X does not take the direction in.
 TAKEN_IN = 1e-13
+# engine/information/observed
+# Share that an element of gamma has in what is left open, of the largest, that is none.
+LEFT_OPEN = 1e-6
 # engine/information/refinement
 # Error of the deviance, estimated from the cancellation, above which the rows are asked.
 DEVIANCE_NOISE = 1e-7
@@ -323,6 +365,9 @@ UNIT_LEVERAGE = 1e-9
 # Least 1 - leverage with which the quadrature still has its digits, and size up to which
 # singular values take the rest.
 LEAST_REST, LARGEST_SIZE = 1e-6, 4000
+# inference/fixed_effects/default_method
+# Times the work of the fit up to which Satterthwaite's degrees of freedom are the default.
+MOST_TEST_WORK = 10.0
 # inference/fixed_effects/df_methods
 # Singular values of a hypothesis's rows, in standard errors, below this share of the
 # largest are those of rows that say the same; their values may differ by the second.
@@ -385,8 +430,9 @@ NO_TRACE = 1e-11
 # Elements of Q'Q are this far from the identity's only if the rows have changed.
 NOT_ORTHONORMAL = 1e-3
 # models/mixedlm/fitting
-# Residuals this much smaller than the response leave no residual variance.
-EXACT_FIT = 1e-11
+# Share of a response's variance that is so small a residual variance, beside as many random
+# effects as rows, that it is zero.
+ALL_TAKEN = 1e-9
 # Relative disagreement of the residual sum of squares with the rows that is worth a word.
 IMPRECISION = 1e-6
 # Fall of the log-likelihood up to which a singular fit is as good as the one found: a
@@ -405,3 +451,5 @@ FULL_RANK = 1e-9
 
 # Brackets open at once: beyond, Python's own parser gives up, and readers long before.
 MOST_NESTED = 50
+# Factors that a grouping such as a*b*c stands for: they double with each one crossed.
+MOST_FACTORS = 1000

@@ -114,3 +114,15 @@ def test_module_can_be_run():
     assert "FORMULA" in done.stdout
     bad = subprocess.run([*command, "y ~ x"], capture_output=True, text=True, check=False)
     assert bad.returncode == 2
+
+
+@pytest.mark.formula_engine
+def test_a_formula_that_would_end_the_program(capsys):
+    assert main(["Reaction ~ exit(7) + (1 | Subject)", "--data", "sleepstudy"]) == 2
+    assert "would end the program (SystemExit: 7)" in capsys.readouterr().err
+
+
+def test_help_says_that_formulas_run(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "run as Python" in " ".join(capsys.readouterr().out.split())

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "mixedext"
 # A module may import from its own layer and the layers before it.
 LAYERS = [
     ["exceptions", "compat", "limits"],
-    ["arguments"],
+    ["arguments", "other_names"],
     ["kernels"],
     ["algebra"],
     ["specification"],
@@ -32,6 +32,7 @@ LAYERS = [
     ["inference.fixed_effects"],
     ["inference.means"],
     ["inference.comparison"],
+    ["session"],
     ["models"],
     ["datasets"],
     ["api"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from mixedext.arguments import did_you_mean
 from mixedext.datasets import (
     cake,
     dyestuff,
@@ -106,5 +107,8 @@ def load(name: str) -> Dataset:
     ('Reaction', ['Days', 'Subject'])
     """
     if name not in _MODULES:
-        raise ValueError(f"There is no data set {name!r}; there are {', '.join(_MODULES)}.")
+        raise ValueError(
+            f"There is no data set {name!r}; there are {', '.join(_MODULES)}"
+            f"{did_you_mean(name, _MODULES) or '.'}"
+        )
     return _MODULES[name].load()

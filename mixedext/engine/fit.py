@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,10 +20,10 @@ from mixedext.engine.search.optimize import (
     evaluate,
     minimize_deviance,
 )
-from mixedext.engine.search.starting_values import moment_covariances
+from mixedext.engine.search.rivals import NO_OTHERS, other_starts, with_minima
+from mixedext.engine.search.starting_values import moment_covariances, start_of
 from mixedext.engine.threads import blas_threads
-from mixedext.kernels.factor.triangles import clipped_root
-from mixedext.limits import NO_ROOT, START_CEILING, START_FLOOR
+from mixedext.limits import NO_ROOT
 from mixedext.specification.terms.random_terms import RandomTerm
 
 __all__ = [
@@ -30,12 +31,12 @@ __all__ = [
     "evaluate_design",
     "fit_at",
     "fit_design",
-    "other_starts",
+    "followed",
 ]
 
-# Scale of one more start, with variances well above sigma^2: for terms with correlations,
-# and for terms without.
-LARGE_START, LARGE_START_UNCORRELATED = 5.0, 30.0
+# Residuals of y on X by V0 that are taken one after the other, each where the search with
+# the one before has ended.
+MOST_RESIDUALS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,47 +245,66 @@ def fit_design(
     start : ndarray, optional
         Starting theta in the units of the data; moment estimates, or lam = I, if None.
     max_iterations : int, optional
-        Newton iterations from that one start, with no fallback and no second start.
+        Newton iterations from that one start, with no fallback.  There is no second start
+        if either is given.
 
     Returns
     -------
     Fit
     """
     alone = start is not None or max_iterations is not None
-    others: tuple[np.ndarray, ...] = ()
-    thorough = False
-    if not alone:
-        others, thorough = other_starts(design)
     with blas_threads():
         objective = design.objective(reml)
         start = _inner_start(design, start)
-        optimum = minimize_deviance(objective, start, others, thorough, max_iterations)
-        return fit_at(design, objective, optimum, reml)
+        others = NO_OTHERS if alone else other_starts(design)
+        optimum = minimize_deviance(objective, start, others, max_iterations)
+
+        def search(objective: ProfiledDeviance) -> Optimum:
+            at = optimum.theta
+            return minimize_deviance(objective, at, max_iterations=max_iterations)
+
+        return fit_at(*_sharper(design, objective, optimum, search), reml)
 
 
 def evaluate_design(design: Design, reml: bool, theta: np.ndarray | None = None) -> Fit:
     """The model at a given theta (that of the start if None), not optimized."""
     with blas_threads():
         objective = design.objective(reml)
-        optimum = evaluate(objective, _inner_start(design, theta))
-        return fit_at(design, objective, optimum, reml)
+        at = _inner_start(design, theta)
+        optimum = evaluate(objective, at)
+        found = _sharper(design, objective, optimum, lambda o: evaluate(o, at))
+        return fit_at(*found, reml)
 
 
-def other_starts(design: Design) -> tuple[tuple[np.ndarray, ...], bool]:
-    """More starts for models that may have several minima, and whether always to try them.
+def _sharper(
+    design: Design,
+    objective: ProfiledDeviance,
+    optimum: Optimum,
+    search: Callable[[ProfiledDeviance], Optimum],
+) -> tuple[Design, ProfiledDeviance, Optimum]:
+    """Design, objective and optimum, again where y is nearly in X as V0 sees it."""
+    for _ in range(MOST_RESIDUALS):
+        if not objective.loses_y_in_x:
+            break
+        design = design.less_fixed(objective.coefficients())
+        objective = design.objective(objective.reml)
+        optimum = followed(optimum, search(objective))
+    return design, objective, optimum
 
-    Without correlations the deviance depends on where the zero of a covariate lies, and
-    has several minima more often.
-    """
-    wide = [s for s in design.structures if s.k > 1]
-    # (1 | g) + (0 + x | g) is (x || g) in other words
-    apart = any(len(factor.slices) > 1 for factor in design.blocks.factors)
-    uncorrelated = apart or any(s.is_diagonal for s in wide)
-    if not uncorrelated and len(wide) < 2 and all(s.k == 2 for s in wide):
-        return (), False
-    identity = np.concatenate([s.start() for s in design.structures])
-    large = LARGE_START_UNCORRELATED if uncorrelated else LARGE_START
-    return (identity, large * identity), uncorrelated
+
+def followed(first: Optimum, second: Optimum) -> Optimum:
+    """The optimum of a search that went on where another ended, with the log of both."""
+    one, other = first.convergence, second.convergence
+    verdict = replace(
+        other,
+        n_evaluations=one.n_evaluations + other.n_evaluations,
+        n_derivatives=one.n_derivatives + other.n_derivatives,
+        minima=(second.deviance, *one.minima[1:]),
+        found_from=one.found_from,
+        others_may_exist=one.others_may_exist,
+    )
+    records = np.vstack([first.records, second.records])
+    return replace(second, convergence=verdict, records=records)
 
 
 def _inner_start(design, start):
@@ -297,13 +317,7 @@ def _inner_start(design, start):
     covariances = moment_covariances(design.blocks, design.structures, sums)
     if covariances is None:
         return np.concatenate([s.start() for s in design.structures])
-    parts = []
-    for s, covariance in zip(design.structures, covariances, strict=True):
-        # of the structure and positive definite: its Cholesky factor fits the template
-        lam = np.empty_like(covariance)
-        clipped_root(covariance, START_FLOOR, START_CEILING, lam)
-        parts.append(s.theta(lam))
-    return np.concatenate(parts)
+    return start_of(design.structures, covariances)
 
 
 def fit_at(
@@ -314,14 +328,15 @@ def fit_at(
     scale = objective.residual_square / objective.dof * y_scale**2
     on_basis = design.least_squares + y_scale * objective.coefficients()
     theta = design.outer_theta(optimum.theta)
+    shift = float(design.deviance_shift(reml, objective.dof))
     return Fit(
         reml=reml,
-        deviance=float(optimum.deviance + design.deviance_shift(reml, objective.dof)),
+        deviance=float(optimum.deviance + shift),
         theta=theta,
         scale=float(scale),
         coefficients=design.basis.coefficients(on_basis),
         lams=tuple(design.own_lams(theta)),
-        convergence=optimum.convergence,
+        convergence=with_minima(optimum.convergence, shift),
         optimum=optimum,
         design=design,
         objective=objective,

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from mixedext.tables.number_text import df_texts, p_texts
+from mixedext.tables.number_text import df_texts, p_texts, size_texts, statistic_texts
 
 __all__ = ["NotedTable"]
 
@@ -16,6 +16,9 @@ __all__ = ["NotedTable"]
 # Columns that are not printed as pandas does.
 _TEXTS = dict.fromkeys(["df", "df_num", "df_denom"], df_texts)
 _TEXTS["pvalue"] = p_texts
+_CRITERIA = ["statistic", "llf", "deviance", "aic", "aicc", "bic", "delta"]
+_TEXTS |= dict.fromkeys(_CRITERIA, statistic_texts)
+_TEXTS |= dict.fromkeys(["sum_sq", "mean_sq"], size_texts)
 
 
 class NotedTable(pd.DataFrame):

@@ -8,7 +8,7 @@ import pytest
 from helpers import dense
 
 import mixedext as mx
-from mixedext.engine.fit import fit_design
+from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.engine.information import refinement
 from mixedext.engine.rows.design import prepare_design
 from mixedext.fitted import ModelRows
@@ -120,3 +120,31 @@ def test_uncorrelated_terms_in_either_spelling():
         result = mx.mixedlm(f"y ~ x + {random}", data).fit()
         assert result.deviance == pytest.approx(135.369904612, abs=1e-8)
         np.testing.assert_allclose(sorted(result.theta), [0.18931764, 2.956586], rtol=1e-5)
+
+
+# Noise, seed, the restricted deviance at its minimum in theta and its error allowed, and
+# the standard errors there, in 60 digits (mpmath).
+HARDLY_A_RESIDUAL = [
+    (1e-6, 0, -817.82278202, 2e-8, [0.4115925210663, 1.7969771444026654e-07]),
+    (1e-8, 0, -1130.97435416, 2e-7, [0.4115925257747, 1.7969771009301818e-09]),
+    (1e-8, 1, -1139.64330222, 3e-7, [0.7507601861768, 2.5619807622463650e-09]),
+    (1e-10, 0, -1444.12592121, 2e-5, [0.4115925977872, 1.7969758061082630e-11]),
+]
+
+
+@pytest.mark.parametrize(("noise", "seed", "deviance", "error", "se"), HARDLY_A_RESIDUAL)
+def test_slopes_beside_a_residual_that_is_hardly_there(noise, seed, deviance, error, se):
+    """Least squares leave y nearly in X again, as V0 sees it: another residual is taken."""
+    rng = np.random.default_rng(seed)
+    g, _ = rng.integers(0, 5, 40), rng.integers(0, 4, 40)
+    x = np.column_stack([np.ones(40), rng.normal(size=40)])
+    rng.normal(size=40)
+    y = 1 + rng.normal(size=5)[g] + noise * rng.normal(size=40)
+    design = prepare_design(y, x, [RandomTerm(g, x, group="g")])
+    fit = fit_design(design, True)
+    assert fit.convergence.status == "boundary"
+    assert fit.deviance == pytest.approx(deviance, abs=error)
+    assert fit.objective.noise < 10 * error
+    np.testing.assert_allclose(np.sqrt(np.diag(fit.covariance)), se, rtol=1e-5)
+    given = evaluate_design(design, True, fit.theta)
+    assert given.deviance == pytest.approx(fit.deviance, abs=error)

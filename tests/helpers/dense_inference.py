@@ -58,9 +58,14 @@ class DenseFit:
         moved = np.column_stack([g @ py for g in self.derivatives])
         return moved.T @ self.p @ moved / 2
 
-    def kenward_roger(self):
+    @property
+    def observed(self):
+        """Half the second derivatives of the (restricted) deviance."""
+        return 2 * self.average - self.expected
+
+    def kenward_roger(self, information="expected"):
         """Phi_A and W."""
-        w = np.linalg.inv(self.expected)
+        w = np.linalg.inv(getattr(self, information))
         cross = self.inverse @ self.x
         total = np.zeros_like(self.phi)
         for r, g in enumerate(self.derivatives):
@@ -69,9 +74,9 @@ class DenseFit:
                 total += w[r, s] * (q - self.first[r] @ self.phi @ self.first[s])
         return self.phi + 2 * self.phi @ total @ self.phi, w
 
-    def kenward_roger_test(self, rows):
+    def kenward_roger_test(self, rows, information="expected"):
         """Scaled F, denominator degrees of freedom and scaling, of full-rank rows."""
-        adjusted, w = self.kenward_roger()
+        adjusted, w = self.kenward_roger(information)
         phi, q = self.phi, len(rows)
         theta = rows.T @ np.linalg.solve(rows @ phi @ rows.T, rows)
         u = [theta @ phi @ p @ phi for p in self.first]
@@ -95,7 +100,7 @@ class DenseFit:
 
     def satterthwaite(self, row):
         """Degrees of freedom of one row, all parameters free."""
-        covariance = np.linalg.inv(2 * self.average - self.expected)
+        covariance = np.linalg.inv(self.observed)
         g = np.array([-row @ self.phi @ p @ self.phi @ row for p in self.first])
         return 2 * (row @ self.phi @ row) ** 2 / (g @ covariance @ g)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from mixedext.tables.noted_table import NotedTable
@@ -25,3 +26,24 @@ def test_is_a_data_frame():
     assert type(TABLE["F"]) is pd.Series
     assert type(TABLE.loc[["a"]]) is pd.DataFrame
     assert TABLE["F"].sum() == 1.5
+
+
+def test_numbers_have_the_digits_that_tell_them():
+    table = NotedTable.of(
+        pd.DataFrame(
+            {
+                "sum_sq": [30031.014784, 12.503999, np.nan],
+                "llf": [-871.814136, -893.232543, np.nan],
+                "statistic": [45.853006, np.nan, 0.0],
+                "estimate": [1.23456789, 2.0, 3.0],
+            }
+        ),
+        "",
+    )
+    text = str(table)
+    for piece in ("30031.0", " 12.5", "-871.814", "45.853", "0.000", "1.234568"):
+        assert piece in text
+    assert "nan" not in text.lower()
+    assert table["sum_sq"].iloc[0] == 30031.014784
+    huge = NotedTable.of(pd.DataFrame({"mean_sq": [3.0031014784e16]}), "")
+    assert "3.0031e+16" in str(huge)

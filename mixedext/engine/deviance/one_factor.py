@@ -6,6 +6,7 @@ fewer pseudo-levels that pooling leaves (levels).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -21,9 +22,12 @@ from mixedext.engine.rows.levels import LevelSums, level_sums
 from mixedext.engine.rows.within import Within
 from mixedext.kernels.deviance.conditional import level_covariances, level_effects
 from mixedext.kernels.deviance.one_factor import OneFactor
+from mixedext.limits import DEVIANCE_NOISE, LOST_IN_X
 from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = ["OneFactorDeviance", "one_factor_function"]
+
+EPSILON = float(np.finfo(float).eps)
 
 
 def one_factor_function(
@@ -123,7 +127,20 @@ class OneFactorDeviance(ProfiledDeviance):
 
     @property
     def noise(self) -> float:
-        return self.function.noise
+        # sums of squares of residuals, which have rounding errors of the size of y
+        whole = self.blocks.fixed_gram[-1, -1]
+        rows = self.dof * EPSILON * math.sqrt(whole / max(self.residual_square, 1e-300))
+        return max(self.function.noise, rows)
+
+    @property
+    def loses_y_in_x(self) -> bool:
+        within, fixed = self.blocks.within, self.fixed[-1]
+        if within is None or within.square:
+            return False
+        left = float(fixed[-1] ** 2)
+        return left < LOST_IN_X * float(fixed @ fixed) and (
+            self.function.noise > DEVIANCE_NOISE
+        )
 
     @property
     def fixed(self) -> np.ndarray:

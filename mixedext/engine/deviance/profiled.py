@@ -142,6 +142,11 @@ class ProfiledDeviance:
         raise NotImplementedError
 
     @property
+    def loses_y_in_x(self) -> bool:
+        """Whether digits were lost that another residual of y on X would keep."""
+        return False
+
+    @property
     def n_values(self) -> int:
         """Evaluations so far."""
         raise NotImplementedError

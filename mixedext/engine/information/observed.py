@@ -3,7 +3,8 @@
 The observed information is 2 AI - E (engine.information.expected), in the parameters
 gamma / sigma^2 and sigma^2.  Terms on the boundary are held there; of uncorrelated effects
 those with a variance of zero.  The others' covariance lets a covariance matrix of lower
-rank move among those of its rank (engine.information.boundary).
+rank move among those of its rank (engine.information.boundary).  Where the minimum is flat
+what the data leave open has none, and all else has.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg
 
-from mixedext.algebra.inverses import inverse_if_definite
+from mixedext.algebra.definiteness import unit_diagonal
+from mixedext.algebra.inverses import generalized_inverse, inverse_if_definite
 from mixedext.engine.fit import Fit
 from mixedext.engine.information.boundary import free_directions
 from mixedext.engine.information.expected import variance_information
 from mixedext.engine.information.variance_covariance import VarianceCovariance
+from mixedext.limits import IDENTIFIED, LEFT_OPEN
 
 __all__ = ["variance_covariance"]
 
@@ -43,17 +46,41 @@ def variance_covariance(fit: Fit) -> VarianceCovariance:
     free = np.flatnonzero(np.append(~held, True))
     d = moves.directions
     observed = d.T @ variance_information(fit).observed @ d + moves.bend
-    inverse = inverse_if_definite(observed)
-    if inverse is None:
-        inverse = np.full_like(observed, np.nan)
-    joint = d[free] @ inverse @ d[free].T
+    inverse, open_ = _inverse(observed, fit.convergence.is_flat)
+    joint, open_ = d[free] @ inverse @ d[free].T, d[free] @ open_
     inner_scale = fit.objective.residual_square / fit.objective.dof
     joint[-1] *= inner_scale
     joint[:, -1] *= inner_scale
-    return _to_data_units(fit, structures, joint[:-1, :-1], joint, held, inner_scale)
+    open_[-1] *= inner_scale
+    return _to_data_units(fit, structures, joint, open_, held, inner_scale)
 
 
-def _to_data_units(fit, structures, relative, joint, held, inner_scale):
+def _inverse(observed, flat):
+    """The inverse, NaN if there is none; of a flat minimum, beside what is left open.
+
+    What is left open are the columns of the second matrix, directions without curvature.
+    """
+    inverse, none = inverse_if_definite(observed), np.zeros((len(observed), 0))
+    if inverse is not None:
+        return inverse, none
+    scaled, size = unit_diagonal(observed)
+    value, vector = np.linalg.eigh(scaled)
+    if not flat or value[0] < -IDENTIFIED:
+        return np.full_like(observed, np.nan), none
+    return generalized_inverse(observed)[0], (vector / size[:, None])[
+        :, value <= IDENTIFIED
+    ]
+
+
+def _without_open(covariance, open_):
+    """The covariance, NaN for elements that directions left open change."""
+    share = np.sqrt((open_**2).sum(axis=1))
+    lost = share > LEFT_OPEN * share.max(initial=0.0)
+    covariance[lost] = covariance[:, lost] = np.nan
+    return covariance
+
+
+def _to_data_units(fit, structures, joint, open_, held, inner_scale):
     # Sigma (data) = T^-1 Sigma (engine) T^-T, linear in gamma; sigma^2 grows by y_scale^2
     blocks = []
     for s, transform in zip(structures, fit.design.transforms, strict=True):
@@ -61,7 +88,8 @@ def _to_data_units(fit, structures, relative, joint, held, inner_scale):
     change = linalg.block_diag(*blocks)[np.ix_(~held, ~held)]
     numbers = np.flatnonzero(~held)
     outer = np.full((len(held), len(held)), np.nan)
-    outer[np.ix_(numbers, numbers)] = change @ relative @ change.T
+    relative = change @ joint[:-1, :-1] @ change.T
+    outer[np.ix_(numbers, numbers)] = _without_open(relative, change @ open_[:-1])
     gamma = np.concatenate(
         [
             s.gamma(lam @ lam.T)
@@ -76,5 +104,6 @@ def _to_data_units(fit, structures, relative, joint, held, inner_scale):
     jacobian[-1, -1] = y_square
     absolute = np.full((len(held) + 1, len(held) + 1), np.nan)
     at = np.append(numbers, len(held))
-    absolute[np.ix_(at, at)] = jacobian @ joint @ jacobian.T
+    of_all = jacobian @ joint @ jacobian.T
+    absolute[np.ix_(at, at)] = _without_open(of_all, jacobian @ open_)
     return VarianceCovariance(outer, absolute)

@@ -21,21 +21,21 @@ import numpy as np
 from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.deviance.row_deviance import DesignRows, fixed_columns
 from mixedext.engine.factor.spread import engine_terms, times_rows
-from mixedext.engine.fit import Fit, evaluate_design, fit_at, fit_design
+from mixedext.engine.fit import Fit, evaluate_design, fit_at, fit_design, followed
 from mixedext.limits import DEVIANCE_NOISE, NO_ROOT, SEARCH_NOISE
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
-__all__ = ["needs_refinement", "precision_of", "refine_fit"]
+__all__ = ["has_lost_digits", "needs_refinement", "precision_of", "refine_fit"]
+
+
+def has_lost_digits(fit: Fit) -> bool:
+    """Whether cancellation may have cost the deviance more than a negligible error."""
+    return bool(fit.design.blocks.factors) and fit.objective.noise > DEVIANCE_NOISE
 
 
 def needs_refinement(fit: Fit) -> bool:
-    """Whether cancellation may have cost the deviance more than a negligible error."""
-    blocks = fit.design.blocks
-    return (
-        bool(blocks.factors)
-        and blocks.within is None
-        and fit.objective.noise > DEVIANCE_NOISE
-    )
+    """Whether the rows may give back digits; those of one factor have been asked before."""
+    return fit.design.blocks.within is None and has_lost_digits(fit)
 
 
 def _search_is_lost(fit):
@@ -50,15 +50,8 @@ def _searched_again(fit, design):
     if fit.convergence.method == "none":
         return evaluate_design(design, fit.reml, fit.theta)
     again = fit_design(design, fit.reml, fit.theta)
-    first, second = fit.convergence, again.convergence
-    verdict = replace(
-        second,
-        n_evaluations=first.n_evaluations + second.n_evaluations,
-        n_derivatives=first.n_derivatives + second.n_derivatives,
-    )
-    records = np.vstack([fit.optimum.records, again.optimum.records])
-    optimum = replace(again.optimum, convergence=verdict, records=records)
-    return replace(again, optimum=optimum, convergence=verdict)
+    optimum = followed(fit.optimum, again.optimum)
+    return replace(again, optimum=optimum, convergence=optimum.convergence)
 
 
 def refine_fit(

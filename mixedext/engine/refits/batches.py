@@ -11,7 +11,7 @@ from scipy import linalg
 from mixedext.algebra.roots import clipped_roots
 from mixedext.engine.deviance.one_factor import one_factor_function
 from mixedext.engine.deviance.several_factors import is_compiled, several_factors_function
-from mixedext.engine.fit import Fit, fit_design, other_starts
+from mixedext.engine.fit import Fit, fit_design
 from mixedext.engine.refits.refit import (
     RefitColumns,
     Responses,
@@ -24,14 +24,20 @@ from mixedext.engine.refits.spectral import SpectralFits, spectral_pays
 from mixedext.engine.rows.design import Design
 from mixedext.engine.rows.levels import LevelSums, split_sums
 from mixedext.engine.rows.within import Within
-from mixedext.engine.search.optimize import MAX_ITERATIONS, VERY_FEW_ROWS, may_have_rivals
+from mixedext.engine.search.optimize import MAX_ITERATIONS, MOST_LOOKS
+from mixedext.engine.search.rivals import LOWEST, other_starts
 from mixedext.engine.search.starting_values import (
+    WITHIN_SIZE,
     one_factor_moments,
     several_moments,
     solve_moments,
 )
 from mixedext.engine.threads import blas_threads
-from mixedext.kernels.deviance.refits import refit_responses, split_responses
+from mixedext.kernels.deviance.refits import (
+    coefficients_at,
+    refit_responses,
+    split_responses,
+)
 from mixedext.limits import DEVIANCE_NOISE, SIGMA_SHARE, START_CEILING, START_FLOOR
 
 __all__ = ["OneFactorBatch", "SeveralFactorsBatch", "fit_responses", "in_batches"]
@@ -131,10 +137,7 @@ class _Batch(_OneByOne):
         self.dof = design.blocks.nobs - self.rank if reml else design.blocks.nobs
         self.structures = tuple(design.structures)
         self.n_theta = sum(s.n_theta for s in self.structures)
-        others, self.thorough = other_starts(design)
-        self.others = np.array(others).reshape(-1, self.n_theta)
-        rivals = [s.start() for s in self.structures if may_have_rivals(design.blocks)]
-        self.rivals = np.ascontiguousarray(linalg.block_diag(*rivals, np.empty((0, 0))))
+        self.others = other_starts(design)
         self.term_start = np.cumsum([0, *(s.k for s in self.structures)])
         self.inverse = np.ascontiguousarray(linalg.block_diag(*design.inverse_transforms))
 
@@ -145,10 +148,12 @@ class _Batch(_OneByOne):
         """
         gamma, sigma = solve_moments(moments.system, right)
         sigma = np.where(sigma > 0, sigma, SIGMA_SHARE)
+        return self._starts_of(moments.covariances(gamma / sigma))
+
+    def _starts_of(self, covariances):
+        """Theta of relative covariances of each term, (R, k, k), made positive definite."""
         parts = []
-        for s, covariance in zip(
-            self.structures, moments.covariances(gamma / sigma), strict=True
-        ):
+        for s, covariance in zip(self.structures, covariances, strict=True):
             if s.k == 1:
                 root = np.sqrt(covariance.clip(START_FLOOR, START_CEILING))
             else:
@@ -159,9 +164,9 @@ class _Batch(_OneByOne):
     def _identity(self, count):
         return np.tile(np.concatenate([s.start() for s in self.structures]), (count, 1))
 
-    def _refit(self, function, start, least_squares, y_scale, shift=0.0):
+    def _refit(self, function, start, least_squares, y_scale, shift=0.0, within=None):
         """Columns of ``RefitColumns``, rounding errors, and numbers of fits not settled."""
-        design, count = self.design, len(start)
+        design, others, count = self.design, self.others, len(start)
         theta = np.full((count, self.n_theta), np.nan)
         deviance, residual_square = np.empty(count), np.full(count, np.nan)
         on_basis = np.full((count, self.rank), np.nan)
@@ -172,10 +177,15 @@ class _Batch(_OneByOne):
             refit_responses(
                 function,
                 start,
-                others=self.others,
-                thorough=self.thorough,
-                rivals=self.rivals,
-                all_terms=design.blocks.nobs <= VERY_FEW_ROWS,
+                others=others.starts,
+                thorough=others.always,
+                points=others.points,
+                neighbours=others.neighbours,
+                lowest=LOWEST,
+                **vars(others.axes),
+                most_looks=MOST_LOOKS,
+                within=np.empty((0, self.n_theta)) if within is None else within,
+                may_leave=others.looks and not all(s.is_diagonal for s in self.structures),
                 term_start=self.term_start,
                 inverse=self.inverse,
                 max_iterations=MAX_ITERATIONS,
@@ -231,16 +241,38 @@ class SeveralFactorsBatch(_Batch):
         tail_by_response = np.ascontiguousarray(tail.T)
         function = several_factors_function(blocks, self.structures, self.reml, self.dof)
         function.give(by_response, tail_by_response, float(blocks.nobs))
-        start = self._identity(count)
+        start, within = self._identity(count), None
         if self.moments is not None:
             right = self.moments.right(by_response, tail_by_response, blocks.nobs)
             start = self._starts(self.moments, right)
-        columns, noise, undone = self._refit(function, start, least_squares.T, y_scale)
+            if self.others.within:
+                within = self._within_starts(function, by_response, tail_by_response)
+        columns, noise, undone = self._refit(
+            function, start, least_squares.T, y_scale, within=within
+        )
         for r in undone:  # by the ordinary path, with its fallback
             fit = self.fit((lead, tail, least_squares, y_scale), r)
             noise[r] = fit.objective.noise
             _replace(columns, r, fit)
         return columns, noise
+
+    def _within_starts(self, function, lead, tail):
+        """As ``within_start``, for all responses."""
+        blocks, moments = self.design.blocks, self.moments
+        beta = np.empty((len(lead), self.rank))
+        coefficients_at(function, WITHIN_SIZE * self._identity(1)[0], beta)
+        fixed = blocks.lead_cross[..., :-1], blocks.tail_cross[:, :-1]
+        right = moments.right(
+            lead - np.tensordot(beta, fixed[0], (1, 2)),
+            tail - beta @ fixed[1].T,
+            blocks.nobs + np.einsum("rj,rj->r", beta, beta),
+        )
+        known = np.isfinite(right).all(axis=0)
+        gamma, sigma = solve_moments(moments.known, np.where(known, right, 1.0))
+        sigma = np.where(sigma > 0, sigma, SIGMA_SHARE * right[-1] / blocks.nobs)
+        start = self._starts_of(moments.covariances(gamma / np.where(known, sigma, 1.0)))
+        start[~known] = np.nan
+        return start
 
 
 class OneFactorBatch(_Batch):

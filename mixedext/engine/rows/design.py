@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -131,6 +131,32 @@ class Design:
         if self.rows is not None:
             return RowDeviance(self.blocks, self.structures, reml, self.rows)
         return FactorDeviance(self.blocks, self.structures, reml)
+
+    def less_fixed(self, coefficients: np.ndarray) -> Design:
+        """The same model with y - Q b in place of y: of one grouping factor of few columns.
+
+        The least-squares residual may be nearly in X again as V0 sees it; a residual that
+        is not keeps the digits of y'V0^-1 y.
+
+        Parameters
+        ----------
+        coefficients : ndarray
+            b, (rank,), the engine's units.
+        """
+        within = self.blocks.within
+        if within is None or within.square:
+            raise ValueError("cross-products within levels are needed, from the rows")
+        shift = np.zeros(len(coefficients)) if within.shift is None else within.shift
+        # W of y - X shift is a least one, so that what the change adds does not cancel
+        change, rest = _less(coefficients), _less(coefficients - shift)
+        blocks = replace(
+            self.blocks,
+            lead_cross=self.blocks.lead_cross @ change,
+            fixed_gram=change.T @ self.blocks.fixed_gram @ change,
+            within=replace(within, products=rest.T @ within.products @ rest, shift=None),
+        )
+        least_squares = self.least_squares + self.y_scale * coefficients
+        return replace(self, blocks=blocks, least_squares=least_squares)
 
     @cached_property
     def level_sums(self) -> LevelSums:
@@ -275,6 +301,13 @@ def first_pass(rows: Rows, sample: bool = True) -> Bases:
     return bases
 
 
+def _less(coefficients):
+    """What [X y] is multiplied by to become [X, y - X b]."""
+    change = np.eye(len(coefficients) + 1)
+    change[:-1, -1] = -coefficients
+    return change
+
+
 def _nearly_orthonormal(products):
     gram = products.fixed_gram[:-1, :-1] / products.nobs
     if not len(gram):
@@ -322,7 +355,8 @@ def finish_design(
     if n <= rank:
         raise DesignError(
             f"{rank} fixed-effects columns for {n} observations leave no "
-            "degrees of freedom for the variances; use fewer columns"
+            "degrees of freedom for the variances; use fewer columns",
+            too_many_in="the fixed effects",
         )
     share, r, right = basis_of_squares(gram, rank, np.inf)
     y_scale = float(r[rank, rank] / np.sqrt(n))

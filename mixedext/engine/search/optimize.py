@@ -8,27 +8,37 @@ right, and a saddle that the step leaves where it is not, so theta needs no boun
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from scipy import optimize
 
 from mixedext.engine.deviance.profiled import ProfiledDeviance
-from mixedext.engine.rows.blocks import Blocks
+from mixedext.engine.search.flatness import is_flat
+from mixedext.engine.search.rivals import (
+    NO_OTHERS,
+    OtherStarts,
+    may_be_others,
+    promising_points,
+)
+from mixedext.engine.search.starting_values import (
+    WITHIN_SIZE,
+    several_moments,
+    within_start,
+)
 from mixedext.kernels.search.newton import METHODS, Newton
 from mixedext.limits import (
-    CONCENTRATED,
     CONSTANT_DEVIANCE,
     DECREMENT_ACCEPTED,
-    FLAT_CURVATURE,
+    DISTINCT_MINIMA,
     LEAST_RESIDUAL,
     NOISE_ACCEPTED,
     PROMISING,
-    REMAINDER,
     RESTART_GAIN,
     ROUNDED,
     SHARE_ACCEPTED,
+    SUSPICIOUS_CURVATURE,
     ZERO_SINGULAR_VALUE,
     ZERO_THETA,
 )
@@ -38,18 +48,13 @@ __all__ = [
     "Optimum",
     "SearchLog",
     "evaluate",
-    "may_have_rivals",
     "minimize_deviance",
 ]
 
 MAX_ITERATIONS = 200
-# Other minima of models with several grouping factors are looked for up to this many rows
-# (of 200 unbalanced designs with 150 to 900 rows none had more than one minimum; of those
-# with less than 70, two in a hundred).
-FEW_ROWS = 200
-# With up to this many also from where all have much (nine of 600 designs with up to 70 rows
-# had a lower minimum there, none of them with more than 37).
-VERY_FEW_ROWS = 50
+# Times that is looked from the lowest minimum along single standard deviations, while that
+# leads to lower ones.
+MOST_LOOKS = 3
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,8 @@ class Convergence:
     Attributes
     ----------
     status : {"interior", "boundary", "flat", "failed"}
-        An ordinary minimum; a minimum with some variance zero or correlation +-1; a
-        minimum along which some direction is undetermined; no minimum.
+        An ordinary minimum; a minimum with some variance zero or correlation +-1; one
+        that is not, along which some direction is undetermined; no minimum.
     gradient : float
         Largest absolute element of the gradient of the deviance in theta (columns of Z
         scaled to rms 1).
@@ -76,6 +81,19 @@ class Convergence:
         The optimizer that ended there.
     message : str
         The verdict in words, with advice where it is not clean.
+    is_singular : bool
+        Whether some variance is zero or some correlation +-1.
+    is_flat : bool
+        Whether the data leave some variance or covariance undetermined.  A minimum may be
+        both singular and flat; ``status`` is then "boundary", and ``message`` says both.
+    minima : tuple of float
+        Deviances of all minima that were seen, the lowest first.
+    found_from : str
+        The kind of start that led to the lowest: "moments" of y (or lam = I), "other" ones,
+        a "grid" of variances, the moments about the fixed effects "within" levels, a
+        singular end that was left along its "boundary".
+    others_may_exist : bool
+        Whether there may be lower minima than those that were seen.
 
     Examples
     --------
@@ -94,6 +112,11 @@ class Convergence:
     n_derivatives: int
     method: str
     message: str
+    is_singular: bool = False
+    is_flat: bool = False
+    minima: tuple[float, ...] = ()
+    found_from: str = "moments"
+    others_may_exist: bool = False
 
     @property
     def converged(self) -> bool:
@@ -233,8 +256,7 @@ class _Point:
 def minimize_deviance(
     objective: ProfiledDeviance,
     start: np.ndarray,
-    others: tuple[np.ndarray, ...] = (),
-    thorough: bool = False,
+    others: OtherStarts = NO_OTHERS,
     max_iterations: int | None = None,
 ) -> Optimum:
     """Minimize the profiled deviance over theta.
@@ -245,11 +267,8 @@ def minimize_deviance(
         The function; on return its factor is that of the optimum.
     start : ndarray
         Starting theta (columns of Z at rms 1).
-    others : tuple of ndarray, optional
-        Other starts, tried where the first ends on the boundary: there may be a lower
-        minimum.
-    thorough : bool, optional
-        Try the other starts wherever the first ends.
+    others : OtherStarts, optional
+        Where else to look for minima.
     max_iterations : int, optional
         Newton iterations, after which no fallback is tried.
 
@@ -272,56 +291,127 @@ def minimize_deviance(
     if max_iterations is None and not point.settled(objective):
         start, method = _fallback(objective, point, search), "L-BFGS-B, Newton"
         point = _newton(objective, search, start, limit)
-    if thorough or (
-        others and _smallest_root(objective, point.theta) < ZERO_SINGULAR_VALUE
-    ):
-        for other in others:
-            found = _newton(objective, search, other, limit, to_beat=point.deviance)
-            if found.beats(point, objective):
-                point = found
-        objective.value(point.theta, floor=True)
+    seen, alone = _Minima(objective, search, limit, point), objective.n_values
+    singular = _smallest_root(objective, point.theta) < ZERO_SINGULAR_VALUE
+    if others.always or (len(others.starts) and singular):
+        for other in others.starts:
+            seen.search_from(other, "other")
     # where the moments were the minimum, as in balanced designs, it is the only one
-    several = max_iterations is None and may_have_rivals(objective.blocks)
-    if several and objective.n_derivatives > 1:
-        point = _rival(objective, search, point, limit)
+    if others.looks and objective.n_derivatives > 1:
+        seen.look(others)
+    point = seen.best
+    if objective.n_values > alone:  # the function stands elsewhere
+        objective.value(point.theta, floor=True)
     theta, deviance = _rectify(objective, point.theta, point.deviance, search)
     smallest = _smallest_root(objective, theta)
-    return _optimum(objective, theta, deviance, point, smallest, search, method)
+    if others.looks and smallest < ZERO_SINGULAR_VALUE and _may_leave(objective):
+        seen.search_from(theta, "boundary")
+        if seen.best is not point:
+            point = seen.best
+            theta, deviance = _rectify(objective, point.theta, point.deviance, search)
+            smallest = _smallest_root(objective, theta)
+        else:
+            objective.value(theta)
+    alone = objective.n_values
+    minima = seen.deviances(deviance)
+    if objective.n_values > alone:
+        objective.value(theta)
+    optimum = _optimum(objective, theta, deviance, point, smallest, search, method)
+    verdict = replace(
+        optimum.convergence,
+        minima=minima,
+        found_from=seen.found_from,
+        others_may_exist=may_be_others(
+            others,
+            objective.blocks.nobs,
+            point.residual_square,
+            theta,
+            optimum.convergence.status == "flat",
+        ),
+    )
+    return replace(optimum, convergence=verdict)
 
 
-def may_have_rivals(blocks: Blocks) -> bool:
-    """Whether terms may share the variance out in several ways.
+def _may_leave(objective):
+    """Whether the turn of a singular lam matters: it is none of variances alone.
 
-    Terms of crossed and nested factors can stand in for one another where data are few.
+    The triangle of a singular covariance is not unique.  Of all those only the one with
+    zeros at the end has a gradient along which the deviance falls to first order.
     """
-    return len(blocks.factors) > 1 and blocks.nobs <= FEW_ROWS
+    return any(not s.is_diagonal for s in objective.structures)
 
 
-def _rival(objective, search, point, limit):
-    """The lowest minimum near points in which one term, or all, have much variance."""
-    starts = [s.start() for s in objective.structures]
-    lams = objective.lams(point.theta)
-    total = math.sqrt(sum(float((lam**2).sum()) / len(lam) for lam in lams))
-    sizes = [total] if total > CONCENTRATED[0] else CONCENTRATED
-    best = point
-    # the last: all terms
-    for number in range(len(starts) + (objective.blocks.nobs <= VERY_FEW_ROWS)):
-        for size in sizes:
-            large = number == len(starts)
-            other = np.concatenate(
-                [
-                    (size if large or i == number else REMAINDER) * s
-                    for i, s in enumerate(starts)
-                ]
-            )
-            value = objective.value(other)
-            if not value < best.deviance + PROMISING:
+class _Minima:
+    """The minima that searches of one deviance have ended at."""
+
+    def __init__(self, objective, search, limit, first):
+        self.objective, self.search, self.limit = objective, search, limit
+        self.best, self.found_from = first, "moments"
+        self.ends = [first]
+
+    def search_from(self, start, kind):
+        """Another start, preferred if it ends lower; given up once it clearly will not."""
+        lowest = self.best.deviance
+        try:
+            found = _newton(self.objective, self.search, start, self.limit, lowest)
+        except ValueError:  # a start that rounding rejects
+            return
+        self.ends.append(found)
+        if found.beats(self.best, self.objective):
+            self.best, self.found_from = found, kind
+
+    def look(self, others):
+        """Searches from the lowest points of those that are looked at."""
+        values = self.search.look(others.points)
+        for number in promising_points(values, others.neighbours):
+            if values[number] < self.best.deviance + PROMISING:
+                self.search_from(others.points[number], "grid")
+        self._look_along(others.axes)
+        start = self._within() if others.within else None
+        if start is not None:
+            (value,) = self.search.look(start[None])
+            if value < self.best.deviance + PROMISING:
+                self.search_from(start, "within")
+
+    def _look_along(self, axes):
+        """Searches from other minima along single standard deviations."""
+        for _ in range(MOST_LOOKS):
+            best = self.best
+            starts = self.search.look_along(best.theta, best.deviance, **vars(axes))
+            for start in starts:
+                self.search_from(start, "grid")
+            if self.best is best:
+                break
+
+    def _within(self):
+        objective = self.objective
+        moments = several_moments(objective.blocks, objective.structures)
+        if moments is None:
+            return None
+        theta = WITHIN_SIZE * np.concatenate([s.start() for s in objective.structures])
+        if not np.isfinite(self.search.look(theta[None])[0]):
+            return None
+        objective.stand_at(theta)
+        return within_start(moments, objective.structures, objective.coefficients())
+
+    def deviances(self, lowest):
+        """Deviances of the minima seen, the lowest first."""
+        out = [float(lowest)]
+        least = LEAST_RESIDUAL * self.best.residual_square
+        for end in sorted(self.ends, key=lambda end: end.deviance):
+            if end.has_way_down or end.residual_square <= least:
                 continue
-            found = _newton(objective, search, other, limit, to_beat=best.deviance)
-            if found.beats(best, objective):
-                best = found
-    objective.value(best.theta, floor=True)
-    return best
+            if end.deviance - end.decrement > out[-1] + DISTINCT_MINIMA:
+                end = self._finished(end)
+                if end is not None and end.deviance > out[-1] + DISTINCT_MINIMA:
+                    out.append(end.deviance)
+        return tuple(out)
+
+    def _finished(self, end):
+        """The minimum that a search was given up on the way to."""
+        if not end.settled(self.objective):
+            end = _newton(self.objective, self.search, end.theta, self.limit)
+        return end if end.settled(self.objective) else None
 
 
 def evaluate(objective: ProfiledDeviance, theta: np.ndarray) -> Optimum:
@@ -343,9 +433,9 @@ def evaluate(objective: ProfiledDeviance, theta: np.ndarray) -> Optimum:
 
 
 def _optimum(objective, theta, deviance, point, smallest, search, method):
-    verdict = _verdict(objective, point, smallest, method)
-    singular = smallest < ZERO_SINGULAR_VALUE
+    verdict = _verdict(objective, theta, point, smallest, method)
     gradient, hessian = point.gradient, point.hessian
+    singular = verdict.is_singular
     return Optimum(theta, deviance, gradient, hessian, singular, verdict, search.records())
 
 
@@ -431,8 +521,23 @@ def _is_constant(point):
     return float(np.abs(point.hessian).max()) * reach**2 < CONSTANT_DEVIANCE
 
 
-def _verdict(objective, point, smallest, method):
+_BOUNDARY = "minimum on the boundary: some variance is zero or some correlation is +-1"
+_FLAT = (
+    "flat in some direction: the data do not determine all variances and covariances; "
+    "simplify the random effects"
+)
+# Status and words by whether a minimum is singular, and flat.
+_STATUS = {
+    (False, False): ("interior", "minimum with positive curvature"),
+    (False, True): ("flat", f"minimum, but {_FLAT}"),
+    (True, False): ("boundary", _BOUNDARY),
+    (True, True): ("boundary", f"{_BOUNDARY}; it is also {_FLAT}"),
+}
+
+
+def _verdict(objective, theta, point, smallest, method):
     decrement, curvature = point.decrement, point.curvature
+    singular, flat = smallest < ZERO_SINGULAR_VALUE, False
     if not point.settled(objective):
         status = "failed"
         if decrement <= point.accepted(objective):
@@ -443,19 +548,10 @@ def _verdict(objective, point, smallest, method):
             message += (
                 "; rescale or centre the columns of the random effects, or simplify them"
             )
-    elif smallest < ZERO_SINGULAR_VALUE:
-        status = "boundary"
-        message = (
-            "minimum on the boundary: some variance is zero or some correlation is +-1"
-        )
-    elif curvature < FLAT_CURVATURE or _is_constant(point):
-        status = "flat"
-        message = (
-            "minimum, but flat in some direction: the data do not determine all "
-            "variances and covariances; simplify the random effects"
-        )
     else:
-        status, message = "interior", "minimum with positive curvature"
+        flat = curvature < SUSPICIOUS_CURVATURE or _is_constant(point)
+        flat = flat and is_flat(objective, theta)
+        status, message = _STATUS[singular, flat]
     return Convergence(
         status,
         point.slope,
@@ -465,4 +561,6 @@ def _verdict(objective, point, smallest, method):
         objective.n_derivatives,
         method,
         message,
+        singular,
+        flat,
     )

@@ -21,16 +21,26 @@ from mixedext.engine.factor.templates import covariance_bases, factor_bases
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.engine.rows.levels import LevelSums, level_sums
 from mixedext.kernels.factor.links import multiply_links
+from mixedext.kernels.factor.triangles import clipped_root
 from mixedext.kernels.rows import pair_sums
 from mixedext.kernels.rows.moments import level_moments
-from mixedext.limits import MOMENTS_RANK, SIGMA_SHARE
+from mixedext.limits import (
+    MOMENTS_RANK,
+    NO_MOMENT,
+    SIGMA_SHARE,
+    START_CEILING,
+    START_FLOOR,
+)
 from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = [
+    "covariance_grams",
     "moment_covariances",
     "one_factor_moments",
     "several_moments",
     "solve_moments",
+    "start_of",
+    "within_start",
 ]
 
 # Products of Z'Z with more vectors than this would cost more than they save.
@@ -39,6 +49,9 @@ MOST_VECTORS = 400
 MOST_COLUMNS = 100
 # Numbers in the pair sums of one factor that are no burden.
 MOST_PAIR_SUMS = 2e6
+# Standard deviations of all effects, relative to sigma, at which the fixed effects are
+# those within levels.
+WITHIN_SIZE = 1e3
 
 
 def moment_covariances(
@@ -71,7 +84,70 @@ def moment_covariances(
     gamma, sigma = solve_moments(moments.system, moments.right(*y, square)[:, 0])
     if not sigma > 0:
         sigma = SIGMA_SHARE * square / blocks.nobs
-    return [own[0] for own in moments.covariances(gamma[:, None] / sigma)]
+    found = [own[0] for own in moments.covariances(gamma[:, None] / sigma)]
+    unknown = _unknown(moments.system, blocks.nobs)
+    if unknown.any():
+        by_term = moments.by_term(unknown)
+        _put_one(found, structures, [by_term[i] for i in range(len(structures))])
+    return found
+
+
+def _unknown(system, nobs):
+    """Elements of gamma on which the moments say nothing: X takes in what they multiply."""
+    return system.diagonal()[:-1] <= NO_MOMENT * nobs
+
+
+def _put_one(covariances, structures, unknown):
+    """Unknown variances are one, in place: the search will leave them where they are."""
+    for covariance, s, none in zip(covariances, structures, unknown, strict=True):
+        on_diagonal = np.einsum("raa->ra", s.covariance_basis) != 0
+        open_ = on_diagonal.any(axis=0) & ~on_diagonal[~none].any(axis=0)
+        covariance[open_] = covariance[:, open_] = 0.0
+        covariance[open_, open_] = 1.0
+
+
+def start_of(
+    structures: Sequence[LinearStructure], covariances: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Theta of relative covariances of all terms, made positive definite."""
+    parts = []
+    for s, covariance in zip(structures, covariances, strict=True):
+        # of the structure and positive definite: its Cholesky factor fits the template
+        lam = np.empty_like(covariance)
+        clipped_root(covariance, START_FLOOR, START_CEILING, lam)
+        parts.append(s.theta(lam))
+    return np.concatenate(parts)
+
+
+def within_start(
+    moments: SeveralMoments, structures: Sequence[LinearStructure], within: np.ndarray
+) -> np.ndarray:
+    """Start from the moments of y less the fixed effects within levels.
+
+    Where what varies between levels has another slope than what varies within, least
+    squares hide the variance between levels that the second would leave.
+
+    Parameters
+    ----------
+    moments : SeveralMoments
+        The equations.
+    structures : list of Structure
+        One for each term.
+    within : ndarray
+        Coefficients on the orthonormal basis of X at ``WITHIN_SIZE``, (rank,).
+    """
+    blocks = moments.blocks
+    residual = np.append(-within, 1.0)
+    right = moments.right(
+        (blocks.lead_cross @ residual)[None],
+        (blocks.tail_cross @ residual)[None],
+        blocks.fixed_gram[-1, -1] + float(within @ within),
+    )
+    gamma, sigma = solve_moments(moments.known, right[:, 0])
+    if not sigma > 0:
+        sigma = SIGMA_SHARE * right[-1, 0] / blocks.nobs
+    covariances = moments.covariances(gamma[:, None] / sigma)
+    return start_of(structures, [own[0] for own in covariances])
 
 
 class SeveralMoments:
@@ -92,6 +168,8 @@ class SeveralMoments:
     ----------
     system : ndarray
         (n_gamma + 1, n_gamma + 1), in the order of the factors, sigma^2 last.
+    known : ndarray
+        The same for residuals about known fixed effects.
     """
 
     def __init__(
@@ -99,39 +177,30 @@ class SeveralMoments:
     ):
         self.blocks, self.structures = blocks, structures
         count, rank = sum(len(b) for b in bases), blocks.n_fixed - 1
-        pairs = _pair_sums(blocks)
         number = np.repeat(np.arange(len(bases)), [len(b) for b in bases])
-        self.rows = [
-            b.reshape(len(b), f.width**2)
-            for f, b in zip(blocks.factors, bases, strict=True)
-        ]
-        self.system = system = np.zeros((count + 1, count + 1))
-        for f, own in enumerate(self.rows):
-            for g, other in enumerate(self.rows):
-                if len(own) and len(other):
-                    both = pairs[f, g].reshape(own.shape[1], other.shape[1])
-                    at = np.ix_(number == f, number == g)
-                    system[at] = own @ both @ other.T
-        every = range(len(bases))
-        grams = [blocks.level_grams(f).sum(axis=0) for f in every]
-        crosses = [blocks.level_crosses(f) for f in every]
+        self.rows = _flat(blocks, bases)
+        self.system = system = covariance_grams(blocks, bases)
+        self.known = system.copy()
+        crosses = [blocks.level_crosses(f) for f in range(len(bases))]
         if rank:
             system[:count, :count] += _projection(blocks, bases, crosses, rank)
         for r, e in enumerate(e for b in bases for e in b):
             x = crosses[number[r]][..., :rank]
-            trace = np.sum(e * grams[number[r]]) - np.sum(x * (e @ x))
-            system[r, count] = system[count, r] = trace
-        system[count, count] = blocks.nobs - rank
+            system[r, count] -= np.sum(x * (e @ x))
+            system[count, r] = system[r, count]
+        system[count, count] -= rank
 
-    def right(self, lead: np.ndarray, tail: np.ndarray, square: float) -> np.ndarray:
+    def right(
+        self, lead: np.ndarray, tail: np.ndarray, square: float | np.ndarray
+    ) -> np.ndarray:
         """Right-hand sides for residuals r with r'r = ``square``: (n_gamma + 1, R).
 
         Parameters
         ----------
         lead, tail : ndarray
             Z'r, (R, L, K) and (R, m).
-        square : float
-            Sum of squares.
+        square : float or ndarray
+            Sum of squares, of all or of each, (R,).
         """
         parts = [lead]
         for f in range(len(self.rows) - 1):
@@ -140,19 +209,59 @@ class SeveralMoments:
             rows @ (y.transpose(0, 2, 1) @ y).reshape(len(y), -1).T
             for rows, y in zip(self.rows, parts, strict=True)
         ]
-        return np.concatenate([*out, np.full((1, len(lead)), square)])
+        return np.concatenate([*out, np.broadcast_to(square, (1, len(lead)))])
 
     def covariances(self, gamma: np.ndarray) -> list[np.ndarray]:
         """Covariances of each term from gamma (n_gamma, R): (R, k, k)."""
+        found = self.by_term(gamma)
+        return [s.covariance(found[term].T) for term, s in enumerate(self.structures)]
+
+    def by_term(self, gamma: np.ndarray) -> dict[int, np.ndarray]:
+        """Elements of gamma (n_gamma, ...) of each term."""
         found: dict[int, np.ndarray] = {}
         start = 0
         for layout in self.blocks.factors:
             for term in layout.terms:
-                s = self.structures[term]
-                part = gamma[start : start + s.n_gamma].T
-                found[term] = s.covariance(part)
-                start += s.n_gamma
-        return [found[term] for term in range(len(self.structures))]
+                count = self.structures[term].n_gamma
+                found[term] = gamma[start : start + count]
+                start += count
+        return found
+
+
+def _flat(blocks, bases):
+    """Elements of gamma of each factor as rows, (count, K^2)."""
+    return [
+        b.reshape(len(b), f.width**2) for f, b in zip(blocks.factors, bases, strict=True)
+    ]
+
+
+def covariance_grams(blocks: Blocks, bases: list[np.ndarray]) -> np.ndarray:
+    """tr(V_r V_s) and tr(V_r) of all elements of gamma, sigma^2 last: V_r is then I.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Cross-products.
+    bases : list of ndarray
+        For each factor its elements of gamma as matrices, (count, K, K).
+
+    Returns
+    -------
+    ndarray
+        (n_gamma + 1, n_gamma + 1), in the order of the factors.
+    """
+    number = np.repeat(np.arange(len(bases)), [len(b) for b in bases])
+    count, pairs, rows = len(number), _pair_sums(blocks), _flat(blocks, bases)
+    out = np.zeros((count + 1, count + 1))
+    for f, own in enumerate(rows):
+        for g, other in enumerate(rows):
+            if len(own) and len(other):
+                both = pairs[f, g].reshape(own.shape[1], other.shape[1])
+                out[np.ix_(number == f, number == g)] = own @ both @ other.T
+        trace = own @ blocks.level_grams(f).sum(axis=0).ravel()
+        out[:-1, -1][number == f] = out[-1, :-1][number == f] = trace
+    out[count, count] = blocks.nobs
+    return out
 
 
 def several_moments(
@@ -256,7 +365,14 @@ def _one_factor(blocks, structures, sums):
     moments = one_factor_moments(
         blocks, structures, level_sums(blocks) if sums is None else sums
     )
-    return None if moments is None else moments.solve()
+    if moments is None:
+        return None
+    found = moments.solve()
+    unknown = _unknown(moments.system, blocks.nobs)
+    if unknown.any():
+        ends = np.cumsum([s.n_gamma for s in structures])[:-1]
+        _put_one(found, structures, np.split(unknown, ends))
+    return found
 
 
 @lru_cache(maxsize=64)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from mixedext.arguments import confidence
+from mixedext.arguments import check_choice, confidence
 from mixedext.exceptions import BootstrapWarning, user_stacklevel
 from mixedext.fitted import Fitted
 from mixedext.inference.bootstrap.intervals import INTERVALS, covariance_parameters, limits
@@ -161,9 +161,7 @@ class Bootstrap:
         >>> float(interval["lower"])
         0.0
         """
-        if method not in INTERVALS:
-            known = ", ".join(repr(name) for name in INTERVALS)
-            raise ValueError(f"method={method!r} is not known; use one of {known}")
+        check_choice(method, "method", INTERVALS)
         level = confidence(alpha, level)
         frame = pd.DataFrame(
             self._limits(self._sound(), level, method),

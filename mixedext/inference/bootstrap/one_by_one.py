@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import did_you_mean
 from mixedext.engine.fit import Fit, fit_design
 from mixedext.engine.refits.refit import joined, row_of_fit
 from mixedext.engine.rows.design import prepare_design
@@ -165,10 +166,11 @@ def _codes_of(model: Model, group: Any) -> np.ndarray:
     if np.ndim(group) == 0:
         labels = named_column(getattr(model.data, "frame", None), group)
         if labels is None:
-            known = ", ".join(t.group for t in model.random_terms) or "none"
+            factors = [t.group for t in model.random_terms]
             raise ValueError(
-                f"group={group!r} is neither a grouping factor of the model ({known}) nor "
-                "a column of its data"
+                f"group={group!r} is neither a grouping factor of the model "
+                f"({', '.join(factors) or 'none'}) nor a column of its data"
+                f"{did_you_mean(group, factors)}"
             )
     else:
         warn_if_reordered(group, model.data.row_labels, "group")

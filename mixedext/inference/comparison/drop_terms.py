@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import check_choice, did_you_mean
 from mixedext.engine.refits.simulation import generator_of
 from mixedext.exceptions import NoExactLawError
-from mixedext.fitted import Fitted, HasFitted
+from mixedext.fitted import DfChoice, Fitted, HasFitted
 from mixedext.inference.comparison.criteria import (
     aic,
     information_criterion,
@@ -23,7 +24,11 @@ from mixedext.inference.fixed_effects.anova_tables import (
     f_table,
     term_hypotheses,
 )
-from mixedext.inference.fixed_effects.df_methods import df_method_name
+from mixedext.inference.fixed_effects.covariance_choice import (
+    choice_in_words,
+    settled_choice,
+)
+from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.inference.fixed_effects.hypotheses import (
     adjusted_hypothesis,
     likelihood_ratio_test,
@@ -76,7 +81,11 @@ class Step:
 
 
 def drop1(
-    results: HasFitted, test: str | None = "F", df_method: str | None = None
+    results: HasFitted,
+    test: str | None = "F",
+    df_method: str | None = None,
+    *,
+    information: str | None = None,
 ) -> NotedTable:
     """Tests of each fixed term that no other term includes, by leaving it out.
 
@@ -85,8 +94,11 @@ def drop1(
     test : {"F", "lrt", None}, optional
         "F": Wald F tests in this fit.  "lrt" (or "Chisq"): likelihood-ratio tests of
         fits by maximum likelihood.  None: the information criterion of those alone.
-    df_method : str or None, optional
-        Denominator degrees of freedom of the F tests; those of the fit if None.
+    df_method : str, optional
+        Denominator degrees of freedom of the F tests, "z" for infinite ones; those of
+        the fit if None.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -110,10 +122,13 @@ def drop1(
     {'<none>': nan, 'nitro:Variety': 1.0461}
     """
     known = {"F": "F", "lrt": "lrt", "Chisq": "lrt", None: None}
-    if test not in known:
-        raise ValueError(f"test={test!r} is not known; use 'F', 'lrt' or None")
+    if not isinstance(test, str | None) or test not in known:
+        check_choice(test, "test", ("F", "lrt", None))
     if known[test] == "F":
-        return _drop1_f(results.fitted, df_method)
+        return _drop1_f(results.fitted, df_choice(df_method, information))
+    for name, given in (("df_method", df_method), ("information", information)):
+        if given is not None:
+            raise ValueError(f"test={test!r} has no use for {name}={given!r}; use test='F'")
     return _drop1_likelihood(results.fitted, test is not None)
 
 
@@ -125,11 +140,11 @@ def _droppable(fitted: Fitted) -> tuple[list[FixedTerm], list[FixedTerm]]:
     ]
 
 
-def _drop1_f(fitted: Fitted, df_method: str | None) -> NotedTable:
+def _drop1_f(fitted: Fitted, choice: DfChoice) -> NotedTable:
     terms, droppable = _droppable(fitted)
     hypothesis = _deletions(fitted, terms)
     hypotheses = [(t, hypothesis(t)) for t in droppable]
-    return f_table(fitted, hypotheses, df_method, "Single term deletions")
+    return f_table(fitted, hypotheses, choice, "Single term deletions")
 
 
 def _deletions(
@@ -186,7 +201,8 @@ def ranova(
 ) -> NotedTable:
     """Tests of the random terms, each left out by itself.
 
-    Of a term with slopes each slope is left out with its variance and covariances.
+    Of a term with slopes each slope is left out with its variance and covariances; notes
+    say what is left where nothing else of the term is, or an intercept in its place.
     Fits are by REML or ML, as these results are; the exact tests are by REML.
 
     Parameters
@@ -233,25 +249,28 @@ def ranova(
     if test != "lrt":
         return _tests_of_variances(fitted, test, n if nsim is None else nsim, rng)
     rows = {"<none>": _random_row(fitted, None)}
-    for deletion in random_deletions(fitted.model):
+    deletions = random_deletions(fitted.model)
+    for deletion in deletions:
         fit = quiet_fit(smaller_model(fitted.model, random=deletion.terms), fitted.reml)
         rows[deletion.label] = _random_row(fit, fitted)
     return NotedTable.of(
         pd.DataFrame.from_dict(rows, orient="index", columns=_RANDOM),
         "Likelihood-ratio tests of the random terms",
-        (_NAIVE,),
+        (_NAIVE, *(d.note for d in deletions if d.note)),
     )
 
 
 def step(
     results: HasFitted,
-    df_method: str | None = "satterthwaite",
+    df_method: str | None = None,
     alpha_fixed: float = 0.05,
     alpha_random: float = 0.1,
     reduce_random: bool = True,
     reduce_fixed: bool = True,
     keep: str | Sequence[str] = (),
     verbose: bool = True,
+    *,
+    information: str | None = None,
 ) -> Step:
     """Backward elimination: random terms by likelihood ratio, then fixed by F tests.
 
@@ -261,9 +280,9 @@ def step(
 
     Parameters
     ----------
-    df_method : str or None, optional
-        Denominator degrees of freedom of the F tests, those of the fit if None;
-        "residual" is used if no random term is left.
+    df_method : str, optional
+        Denominator degrees of freedom of the F tests, by the fit's own method if None;
+        "residual" is used if no random term is left, unless it is "z".
     alpha_fixed, alpha_random : float, optional
         Levels.
     reduce_random, reduce_fixed : bool, optional
@@ -272,6 +291,8 @@ def step(
         Fixed terms that are not left out.
     verbose : bool, optional
         Whether each term left out is printed.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -299,8 +320,7 @@ def step(
     'yield ~ nitro + (1 | Block) + (1 | Variety:Block)'
     """
     fitted = results.fitted
-    own = fitted.settings.df_method
-    method = df_method_name(own if df_method is None else df_method)
+    choice = settled_choice(fitted, df_choice(df_method, information))
     for name, alpha in (("alpha_fixed", alpha_fixed), ("alpha_random", alpha_random)):
         if not 0 <= alpha <= 1:
             raise ValueError(f"{name}={alpha!r} must lie between 0 and 1")
@@ -310,7 +330,7 @@ def step(
     if unknown:
         raise ValueError(
             f"keep: {', '.join(unknown)} is no term of the model; there are: "
-            f"{', '.join(names)}"
+            f"{', '.join(names)}{did_you_mean(unknown[0], names)}"
         )
 
     def tell(line):
@@ -319,9 +339,11 @@ def step(
 
     fit, random = _reduce_random(fitted, alpha_random if reduce_random else 1.0, tell)
     level = alpha_fixed if reduce_fixed else 1.0
-    fit, fixed = _reduce_fixed(fit, method, level, keep, tell)
-    own = method if fit.model.random_terms else _without_random(method)
-    final = fit.model.fit(reml=fitted.reml, df_method=own)
+    fit, fixed = _reduce_fixed(fit, choice, level, keep, tell)
+    own = _choice_for(fit, choice)
+    final = fit.model.fit(
+        reml=fitted.reml, df_method=own.df_method, information=own.information
+    )
     return Step(random, fixed, formula_text(fit.model), final)
 
 
@@ -343,9 +365,7 @@ def _tests_of_variances(fitted: Fitted, test: str, n: int, rng: Any) -> NotedTab
     """The table of ``ranova`` with p-values by another law than chi-squared."""
     methods = {"exact": "simulation"}
     methods |= {name: name for name in ("inversion", "mixture", "bootstrap")}
-    if test not in methods:
-        known = ", ".join(map(repr, ["lrt", *methods]))
-        raise ValueError(f"test={test!r} is not known; use one of {known}")
+    check_choice(test, "test", ["lrt", *methods])
     full, rng = refitted(fitted, True), generator_of(rng)
     notes: list[str] = []
     rows: dict[str, tuple[Any, ...]]
@@ -369,6 +389,7 @@ def _tests_of_variances(fitted: Fitted, test: str, n: int, rng: Any) -> NotedTab
         row = (*row[:3], found.statistic, row[4])
         rows[part.label] = (*row, found.pvalue, found.se, said)
         notes += [n for n in found.notes if n not in notes and test != "mixture"]
+    notes += [d.note for d in random_deletions(fitted.model) if d.note]
     if not fitted.reml:
         notes.insert(0, "Fitted by ML, refitted by REML for these tests")
     return NotedTable.of(
@@ -380,9 +401,11 @@ def _tests_of_variances(fitted: Fitted, test: str, n: int, rng: Any) -> NotedTab
     )
 
 
-def _without_random(method: str | None) -> str | None:
-    """Of a linear model residual degrees of freedom are exact."""
-    return None if method is None else "residual"
+def _choice_for(fit: Fitted, choice: DfChoice) -> DfChoice:
+    """The choice for a smaller fit: without random terms residual df are exact."""
+    if fit.model.random_terms or choice.df_method == "z":
+        return choice
+    return DfChoice("residual")
 
 
 def _reduce_random(
@@ -411,7 +434,7 @@ def _reduce_random(
 
 def _reduce_fixed(
     fit: Fitted,
-    method: str | None,
+    choice: DfChoice,
     alpha: float,
     keep: Sequence[str],
     tell: Callable[[str], None],
@@ -419,8 +442,7 @@ def _reduce_fixed(
     rows: dict[Any, tuple[Any, ...]] = {}
     count = 0
     while True:
-        own = method if fit.model.random_terms else _without_random(method)
-        table = _drop1_f(fit, own)
+        table = _drop1_f(fit, _choice_for(fit, choice))
         free = table["pvalue"].drop(index=[k for k in keep if k in table.index]).dropna()
         if not len(free) or not free.max() > alpha:
             break
@@ -432,7 +454,7 @@ def _reduce_fixed(
         fit = quiet_fit(smaller_model(fit.model, kept), fit.reml)
     rows |= {name: (0, *table.loc[name]) for name in table.index}
     columns = ["eliminated", *F_COLUMNS]
-    said = "infinite" if method is None else method
+    said = choice_in_words(fit, _choice_for(fit, choice))
     return fit, NotedTable.of(
         pd.DataFrame.from_dict(rows, orient="index", columns=columns),
         f"Backward elimination of fixed terms, denominator df: {said}",

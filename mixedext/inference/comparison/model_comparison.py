@@ -6,10 +6,10 @@ import warnings
 from typing import Any, NamedTuple
 
 from mixedext.exceptions import user_stacklevel
-from mixedext.fitted import Fitted, HasFitted
+from mixedext.fitted import DfChoice, Fitted, HasFitted
 from mixedext.inference.comparison.criteria import llf, n_params
-from mixedext.inference.fixed_effects.covariance_choice import chosen_tests
-from mixedext.inference.fixed_effects.df_methods import FTest
+from mixedext.inference.fixed_effects.covariance_choice import chosen_tests, settled_choice
+from mixedext.inference.fixed_effects.df_methods import INFORMATION, FTest, df_choice
 from mixedext.inference.fixed_effects.hypotheses import likelihood_ratio_test
 from mixedext.inference.submodels.nesting import (
     check_same_data,
@@ -31,7 +31,13 @@ except ImportError:  # statsmodels 0.14 gives a plain tuple
         df_diff: int
 
 
-__all__ = ["ModelTest", "compare_kr_test", "compare_lr_test", "compare_satterthwaite_test"]
+__all__ = [
+    "ModelTest",
+    "compare_kr_test",
+    "compare_lr_test",
+    "compare_satterthwaite_test",
+    "shown_method",
+]
 
 
 class ModelTest(FTest):
@@ -136,7 +142,13 @@ def compare_lr_test(
     return CompareLRTestResult(test.statistic, test.pvalue, df)
 
 
-def compare_kr_test(results: HasFitted, restricted: Any, refit: bool = False) -> ModelTest:
+def compare_kr_test(
+    results: HasFitted,
+    restricted: Any,
+    refit: bool = False,
+    *,
+    information: str | None = None,
+) -> ModelTest:
     """Kenward and Roger's F test against a model with fewer fixed effects.
 
     Parameters
@@ -146,6 +158,8 @@ def compare_kr_test(results: HasFitted, restricted: Any, refit: bool = False) ->
         L of which L b = 0 is tested, a column for each fixed effect.
     refit : bool, optional
         Whether a model fitted by maximum likelihood is fitted again by REML first.
+    information : {"expected", "observed"}, optional
+        As for ``kenward_roger``.
 
     Returns
     -------
@@ -178,7 +192,8 @@ def compare_kr_test(results: HasFitted, restricted: Any, refit: bool = False) ->
     >>> large.compare_kr_test(small)
     <F test (kenward-roger): F = 45.853, df = 1 and 17, p = 3.264e-06>
     """
-    return _model_test(by_reml(results, refit), restricted, "kenward-roger")
+    choice = df_choice("kenward-roger", information)
+    return _model_test(by_reml(results, refit), restricted, choice)
 
 
 def compare_satterthwaite_test(results: HasFitted, restricted: Any) -> ModelTest:
@@ -206,10 +221,19 @@ def compare_satterthwaite_test(results: HasFitted, restricted: Any) -> ModelTest
     >>> large.compare_satterthwaite_test([[0, 1]])
     <F test (satterthwaite): F = 45.853, df = 1 and 17, p = 3.264e-06>
     """
-    return _model_test(results.fitted, restricted, "satterthwaite")
+    return _model_test(results.fitted, restricted, df_choice("satterthwaite"))
 
 
-def _model_test(fitted: Fitted, restricted: Any, method: str) -> ModelTest:
+def _model_test(fitted: Fitted, restricted: Any, choice: DfChoice) -> ModelTest:
     rows, values = restriction(fitted, restricted)
-    test = chosen_tests(fitted, method).f_test(rows, values)
-    return ModelTest.of(test, method)
+    test = chosen_tests(fitted, choice).f_test(rows, values)
+    return ModelTest.of(test, shown_method(fitted, choice))
+
+
+def shown_method(fitted: Fitted, choice: DfChoice) -> str:
+    """The name of a method, with the information where that is not the default."""
+    settled = settled_choice(fitted, choice)
+    name = settled.df_method or ""
+    if settled.information in (None, INFORMATION[0]):
+        return name
+    return f"{name}, {settled.information} information"

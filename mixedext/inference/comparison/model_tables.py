@@ -20,7 +20,12 @@ from mixedext.inference.comparison.criteria import (
 )
 from mixedext.inference.fixed_effects.hypotheses import likelihood_ratio_test
 from mixedext.inference.submodels.nesting import check_same_data, doubts, same_fixed_space
-from mixedext.inference.submodels.other_criteria import as_mixed, by_ml, is_mixed
+from mixedext.inference.submodels.other_criteria import (
+    as_mixed,
+    by_ml,
+    check_is_fitted,
+    is_mixed,
+)
 from mixedext.inference.submodels.smaller_models import formula_text
 from mixedext.tables.noted_table import NotedTable
 
@@ -174,8 +179,13 @@ def _gathered(
     results: Sequence[Any], names: Sequence[str] | None, what: str, least: int
 ) -> tuple[list[Fitted], list[str]]:
     """The records of the fits, and their names."""
+    if len(results) == 1 and isinstance(results[0], list | tuple):
+        raise TypeError(f"{what} takes results one by one: mx.{what}(*results)")
     if len(results) < least:
-        raise ValueError(f"{what} needs the results of at least {least} models")
+        one = "; result.anova() tests the terms of one model" if results else ""
+        raise ValueError(f"{what} needs the results of at least {least} models{one}")
+    for one in results:
+        check_is_fitted(one)
     own = [r for r in results if is_mixed(r)]
     if not own:
         raise TypeError(f"{what}: none of the models is a mixed model of mixedext")
@@ -211,7 +221,7 @@ def _check_comparable(fits):
             if not same_fixed_space(fits[0], fit):
                 raise ValueError(
                     "restricted likelihoods of models with different fixed effects cannot "
-                    "be compared. Use refit=True"
+                    "be compared. Use refit=True, which fits by maximum likelihood"
                 )
 
 

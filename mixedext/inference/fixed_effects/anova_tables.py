@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mixedext.fitted import Fitted, HasFitted
+from mixedext.fitted import DfChoice, Fitted, HasFitted
 from mixedext.inference.fixed_effects.covariance_choice import (
+    choice_in_words,
     chosen_tests,
-    df_description,
+    df_notes,
 )
-from mixedext.inference.fixed_effects.df_methods import FixedTests
+from mixedext.inference.fixed_effects.df_methods import FixedTests, df_choice
 from mixedext.inference.fixed_effects.hypotheses import (
     adjusted_hypothesis,
     marginal_hypothesis,
@@ -41,6 +42,8 @@ def anova(
     type: str | int = "III",
     df_method: str | None = None,
     like: str = "lmerTest",
+    *,
+    information: str | None = None,
 ) -> NotedTable:
     """F tests of the terms of the fixed part.
 
@@ -53,13 +56,15 @@ def anova(
         another if both have the same numeric factors, and it has all categorical
         ones of the other and more.  None of the types depends on the coding of the
         factors.
-    df_method : {"residual", "satterthwaite", "kenward-roger", ...}, optional
-        Denominator degrees of freedom; those of the fit if None.  If that has none,
-        they are infinite: F times ``df_num`` is then a chi-squared statistic.
+    df_method : {"satterthwaite", "kenward-roger", "residual", "z", ...}, optional
+        Denominator degrees of freedom; those of the fit if None.  Those of "z" are
+        infinite: F times ``df_num`` is then a chi-squared statistic.
     like : {"lmerTest", "car"}, optional
         Whose hypotheses of type II: SAS' and lmerTest's, as above, adjusted by the
         columns alone; or those of R's car, in which ``a:x`` contains ``a`` also if x
         is numeric, adjusted by generalized least squares.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -103,7 +108,7 @@ def anova(
     fitted = results.fitted
     hypotheses = term_hypotheses(fitted, kind, like == "car")
     title = f"Type {'I' * kind} analysis of variance"
-    return f_table(fitted, hypotheses, df_method, title)
+    return f_table(fitted, hypotheses, df_choice(df_method, information), title)
 
 
 class FRow(NamedTuple):
@@ -123,7 +128,7 @@ F_COLUMNS = list(FRow._fields)
 def f_table(
     fitted: Fitted,
     hypotheses: Iterable[tuple[FixedTerm, np.ndarray]],
-    df_method: str | None,
+    choice: DfChoice,
     title: str,
 ) -> NotedTable:
     """F tests of hypotheses of terms, a row a term.
@@ -134,18 +139,18 @@ def f_table(
         The fit.
     hypotheses : iterable of tuple
         Pairs of a term and its rows over the coefficients kept.
-    df_method : str or None
-        Denominator degrees of freedom; those of the fit if None.
+    choice : DfChoice
+        Denominator degrees of freedom.
     title : str
         What the tests are; the heading says also what they rest on.
     """
-    tests = chosen_tests(fitted, df_method)
+    tests = chosen_tests(fitted, choice)
     rows = {term.name: _f_row(tests, own, fitted.scale) for term, own in hypotheses}
-    heading = f"{title}, denominator df: {df_description(fitted, df_method)}"
+    heading = f"{title}, denominator df: {choice_in_words(fitted, choice)}"
     if fitted.settings.cov_type != "nonrobust":
         heading += f", covariance: {fitted.settings.cov_type}"
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=F_COLUMNS)
-    return NotedTable.of(frame, heading, tests.held_notes())
+    return NotedTable.of(frame, heading, df_notes(fitted, choice))
 
 
 def _f_row(tests: FixedTests, rows: np.ndarray, scale: float) -> FRow:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import did_you_mean
 from mixedext.fitted import Fitted
 from mixedext.inference.submodels.level_nesting import term_is_nested
 from mixedext.specification.data.codes import named_column
 from mixedext.specification.data.labels import factorize
-from mixedext.specification.data.tables import as_pandas, is_foreign
+from mixedext.specification.data.tables import as_pandas
 from mixedext.specification.terms.random_terms import SparseTerm
 
 __all__ = ["cluster_codes"]
@@ -61,8 +62,9 @@ def _top_factor(rows):
 
 
 def _ways(rows, groups):
-    if is_foreign(groups):
-        groups = as_pandas(groups, rows.labels)
+    groups = as_pandas(groups, rows.labels)
+    if isinstance(groups, list | tuple):
+        groups = [as_pandas(part, rows.labels) for part in groups]
     if isinstance(groups, pd.DataFrame):
         parts = [groups[name] for name in groups.columns]
     elif isinstance(groups, list | tuple) and _is_list_of_ways(rows, groups):
@@ -85,7 +87,6 @@ def _is_list_of_ways(rows, groups):
 
 
 def _codes(rows, labels):
-    labels = as_pandas(labels, rows.labels)
     labels = _named(rows, labels) if np.ndim(labels) == 0 else _aligned(rows, labels)
     codes, _ = factorize(labels)
     if len(codes) and codes.min() < 0:
@@ -107,8 +108,13 @@ def _named(rows, name):
             return term.codes
     raise ValueError(
         f"groups={name!r} is neither a column or an index level of the data nor a "
-        "grouping factor of the model"
+        f"grouping factor of the model{did_you_mean(name, _columns_and_factors(rows))}"
     )
+
+
+def _columns_and_factors(rows):
+    columns = [] if rows.frame is None else rows.frame.columns
+    return [*columns, *(term.group for term in rows.terms)]
 
 
 def _aligned(rows, labels):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import did_you_mean
 from mixedext.compat import FormulaManager
 from mixedext.specification.data.tables import as_pandas, is_foreign
 
@@ -104,9 +105,19 @@ def _from_text(text, names):
         raise ValueError(
             f"r_matrix={text!r} cannot be read ({reason}); the parameters are: "
             f"{', '.join(names)}. A dictionary takes any name: {{name: value}}"
+            f"{_meant(text, names)}"
         ) from error
     matrix = np.asarray(parsed.constraint_matrix, float)
     return matrix, np.ravel(np.asarray(parsed.constraint_values, float))
+
+
+def _meant(text, names):
+    """The parameter that the first word that is none is like."""
+    words = re.findall(
+        r"[^\W\d][\w.:\[\]]*", text if isinstance(text, str) else " ".join(text)
+    )
+    unknown = [word for word in words if word not in names]
+    return next(filter(None, (did_you_mean(word, names) for word in unknown)), "")
 
 
 def _without_spaces(names):
@@ -153,7 +164,7 @@ def _labelled(r_matrix, names):
     if unknown:
         raise ValueError(
             f"r_matrix has a column {unknown[0]!r}, which is no parameter; they are: "
-            f"{', '.join(names)}"
+            f"{', '.join(names)}{did_you_mean(unknown[0], names)}"
         )
     rows = np.zeros((len(r_matrix), len(names)))
     rows[:, [names.index(label) for label in labels]] = r_matrix.to_numpy(float)

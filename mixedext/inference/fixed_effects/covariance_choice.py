@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from mixedext.arguments import did_you_mean
 from mixedext.exceptions import ClusterWarning, user_stacklevel
-from mixedext.fitted import Fitted, HasFitted, InferenceSettings
+from mixedext.fitted import BY_DEFAULT, DfChoice, Fitted, HasFitted, InferenceSettings
 from mixedext.inference.fixed_effects.clusters import cluster_codes
+from mixedext.inference.fixed_effects.default_method import default_choice
 from mixedext.inference.fixed_effects.df_methods import (
+    INFORMATION,
     FixedTests,
     check_df_method,
-    df_method_name,
-    fixed_tests,
+    check_information,
+    df_choice,
+    tests_of,
 )
 from mixedext.inference.fixed_effects.parameter_covariance import kept_inner
 from mixedext.inference.fixed_effects.robust import (
@@ -24,13 +29,19 @@ from mixedext.inference.fixed_effects.robust import (
     cluster_covariance,
     two_way_covariance,
 )
+from mixedext.other_names import COVARIANCES
 
 __all__ = [
+    "choice_in_words",
     "choose_settings",
     "chosen_tests",
     "covariance_name",
     "df_description",
+    "df_notes",
     "get_robustcov_results",
+    "settled_choice",
+    "unknown_covariance",
+    "uses_t",
 ]
 
 # Names in lower case to estimators.
@@ -65,12 +76,41 @@ def covariance_name(cov_type: Any) -> str | None:
     return _COVARIANCES.get(cov_type.lower()) if isinstance(cov_type, str) else None
 
 
+def unknown_covariance(cov_type: Any) -> str:
+    """What is said of a ``cov_type`` that is not known: which there are, which to take."""
+    listed = "'nonrobust', 'oim', 'cluster', 'CR0', 'CR1', 'CR2' or 'CR3'"
+    message = f"cov_type={cov_type!r} is not known; use {listed}"
+    plain = re.sub(r"[\s_-]", "", cov_type).casefold() if isinstance(cov_type, str) else ""
+    if plain in COVARIANCES:
+        return f"{message}. Of {cov_type!r}: {COVARIANCES[plain]}"
+    return f"{message}{did_you_mean(cov_type, ('nonrobust', 'cluster'))}"
+
+
+def _check_cov_kwds(kwds, cov_type, clustered):
+    """Refuse keywords that the covariance has no use for."""
+    unknown = sorted(set(kwds) - (_CLUSTER_OPTIONS if clustered else set()), key=str)
+    if not unknown:
+        return
+    if not clustered:
+        asked = "cov_type is not given" if cov_type is None else f"cov_type is {cov_type!r}"
+        raise ValueError(
+            f"cov_kwds has {unknown[0]!r}, which belongs to a cluster-robust covariance, "
+            f"but {asked}; write cov_type='CR2' (or 'CR0', 'CR1', 'CR3') with it"
+        )
+    raise ValueError(
+        f"cov_kwds: {unknown[0]!r} is not used by {cov_type!r}; there are: "
+        f"{', '.join(sorted(_CLUSTER_OPTIONS))}"
+        f"{did_you_mean(unknown[0], _CLUSTER_OPTIONS)}"
+    )
+
+
 def choose_settings(
     fitted: Fitted,
-    df_method: str | None = None,
+    asked: DfChoice = BY_DEFAULT,
     cov_type: str | None = None,
     use_t: bool | None = None,
     cov_kwds: Mapping[str, Any] | None = None,
+    default: str | None = None,
 ) -> InferenceSettings:
     """Settings from the arguments of ``fit`` that say how tests are done.
 
@@ -78,7 +118,11 @@ def choose_settings(
     ----------
     fitted : Fitted
         The fit; its own settings are passed over.
-    df_method, cov_type, use_t, cov_kwds
+    asked : DfChoice
+        What ``df_method`` and what goes with it say.
+    default : str, optional
+        ``mx.options.df_method``.
+    cov_type, use_t, cov_kwds
         As for ``MixedLM.fit`` and ``get_robustcov_results``.
 
     Raises
@@ -92,31 +136,43 @@ def choose_settings(
         )
     name, kwds = covariance_name(cov_type), dict(cov_kwds or {})
     if name is None:
-        raise ValueError(
-            f"cov_type={cov_type!r} is not known; use 'nonrobust', 'oim', 'cluster', "
-            "'CR0', 'CR1', 'CR2' or 'CR3'"
-        )
-    df_method = df_method_name(df_method)
+        raise ValueError(unknown_covariance(cov_type))
+    df_method = asked.df_method
     check_df_method(fitted.fit, df_method)
     clustered = name.startswith("CR")
-    unknown = sorted(set(kwds) - (_CLUSTER_OPTIONS if clustered else set()))
-    if unknown:
-        raise ValueError(f"cov_kwds: {unknown[0]!r} is not used by {cov_type!r}")
+    _check_cov_kwds(kwds, cov_type, clustered)
     shown = cov_type or "nonrobust"
     if name != "nonrobust":
         _refuse_df_method(df_method, shown)
     chosen: dict[str, Any] = {"cov_kwds": {"description": _DESCRIPTIONS[name]}}
     if clustered:
         chosen = _clustered(fitted, name, shown, kwds)
-    if use_t is False and df_method is not None:
+    if use_t is not None and df_method is not None and use_t == (df_method == "z"):
+        law, other = ("t", "the normal law") if use_t else ("the normal law", "t")
         raise ValueError(
-            f"use_t=False asks for the normal law, df_method={df_method!r} for t"
+            f"use_t={use_t} asks for {law}, df_method={df_method!r} for {other}"
         )
-    own = df_method is not None or chosen.get("cluster_df") == "bell-mccaffrey"
-    use_t = own if use_t is None else use_t
+    choice, note = asked, ""
+    if df_method is None and name == "nonrobust":
+        if use_t is None:
+            choice, note = default_choice(fitted, default)
+        else:  # as in statsmodels
+            choice = DfChoice("residual" if use_t else "z")
+    elif df_method is None:
+        own = chosen.get("cluster_df") == "bell-mccaffrey" if use_t is None else use_t
+        choice = DfChoice(None if own else "z")
+    choice = _with_information(choice, asked.information)
+    use_t = choice.df_method != "z"
     chosen["cov_kwds"]["use_t"] = use_t
     return InferenceSettings(
-        df_method=df_method, use_t=use_t, cov_type=shown, estimator=name, **chosen
+        choice=choice,
+        asked=asked,
+        default=default,
+        df_note=note,
+        use_t=use_t,
+        cov_type=shown,
+        estimator=name,
+        **chosen,
     )
 
 
@@ -181,11 +237,11 @@ def _clustered(fitted, kind, cov_type, kwds):
 
 def _refuse_df_method(df_method, cov_type):
     """A method for the model's own covariance goes with no other."""
-    if df_method_name(df_method) not in (None, "residual"):
+    if df_method not in (None, "z", "residual"):
         raise ValueError(
             f"df_method={df_method!r} belongs to the model's own covariance of the "
             f"fixed effects, not to cov_type={cov_type!r}; use "
-            "cov_type='nonrobust', or df_method=None"
+            "cov_type='nonrobust', or df_method='residual' or 'z'"
         )
 
 
@@ -263,16 +319,69 @@ def get_robustcov_results(
     {'Intercept': 6.8246, 'Days': 1.5458}
     """
     fitted = results.fitted
-    own = fitted.settings.df_method
-    settings = choose_settings(fitted, own, cov_type, use_t, kwds)
+    own = fitted.settings
+    settings = choose_settings(fitted, own.asked, cov_type, use_t, kwds, own.default)
     return fitted.model._present(fitted.with_settings(settings))
 
 
 # ---- tests of fixed effects ----
 
 
+def settled_choice(
+    results: HasFitted, choice: DfChoice = BY_DEFAULT, use_t: bool | None = None
+) -> DfChoice:
+    """How degrees of freedom are found: as asked for, and by default as the fit was.
+
+    Parameters
+    ----------
+    results : HasFitted
+        The fit, with its settings.
+    choice : DfChoice, optional
+        What the arguments of a method say.
+    use_t : bool, optional
+        Where they name no method: t and F, or normal and chi-squared laws; as chosen if
+        None.
+
+    Returns
+    -------
+    DfChoice
+        No method only where the covariance brings its own degrees of freedom.
+    """
+    settings = results.fitted.settings
+    if choice.df_method is not None:
+        settled = choice
+    elif not (settings.use_t if use_t is None else use_t):
+        settled = DfChoice("z")
+    elif settings.use_t:
+        settled = settings.choice
+    else:
+        settled = DfChoice("residual" if settings.estimator == "nonrobust" else None)
+    return _with_information(settled, choice.information, settings.choice.information)
+
+
+def _with_information(
+    settled: DfChoice, asked: str | None, own: str | None = None
+) -> DfChoice:
+    """A settled choice that says which information, if its method takes one.
+
+    By default the ``own`` one of the fit; if the fit's method is another, pbkrtest's.
+    """
+    name = settled.df_method
+    if name == "kenward-roger":
+        return DfChoice(name, asked or settled.information or own or INFORMATION[0])
+    check_information(DfChoice(name, asked), settled=True)
+    return settled
+
+
+def uses_t(
+    results: HasFitted, choice: DfChoice = BY_DEFAULT, use_t: bool | None = None
+) -> bool:
+    """Whether tests are by t and F, and not by the normal and chi-squared laws."""
+    return settled_choice(results, choice, use_t).df_method != "z"
+
+
 def chosen_tests(
-    fitted: Fitted, df_method: str | None = None, use_t: bool | None = None
+    fitted: Fitted, choice: DfChoice = BY_DEFAULT, use_t: bool | None = None
 ) -> FixedTests:
     """Tests by the covariance chosen; degrees of freedom by default as chosen, too.
 
@@ -280,50 +389,62 @@ def chosen_tests(
     ----------
     fitted : Fitted
         The fit, with its settings.
-    df_method : str, optional
-        Method for the degrees of freedom.
-    use_t : bool, optional
-        Where no method is given: t and F, or normal and chi-squared laws; as chosen if
-        None.
+    choice, use_t
+        As for ``settled_choice``.
 
     Raises
     ------
     ValueError
-        If the method is not known, or does not go with the covariance or the fit.
+        If the method does not go with the covariance or the fit, or takes no information.
     """
     settings = fitted.settings
-    use_t = settings.use_t if use_t is None else use_t
-    name = df_method_name(df_method)
-    if name is None and use_t:
-        name = settings.df_method
+    settled = settled_choice(fitted, choice, use_t)
     if settings.estimator == "nonrobust":
-        name = "residual" if use_t and name is None else name
-        made = fitted._of_fit.setdefault("tests", {})
-        if name not in made:
-            made[name] = fixed_tests(fitted.fit, name)
-        return made[name]
+        return tests_of(fitted, settled)
+    name = settled.df_method
     _refuse_df_method(name, settings.cov_type)
     inner, cluster = kept_inner(fitted), settings.cluster
-    if name != "residual" and use_t and settings.cluster_df == "bell-mccaffrey":
+    if name is None and settings.cluster_df == "bell-mccaffrey":
         moments = None if cluster is None else cluster.moments
         return CovarianceTests(fitted.fit, inner, None, moments)
     df = np.inf
     if name == "residual":
         df = fitted.df_resid
-    elif use_t:
+    elif name is None:
         clusters = settings.df_resid_inference
         df = fitted.df_resid if clusters is None else clusters
     return CovarianceTests(fitted.fit, inner, df)
 
 
 def df_description(
-    results: HasFitted, df_method: str | None = None, use_t: bool | None = None
+    results: HasFitted,
+    df_method: str | None = None,
+    use_t: bool | None = None,
+    *,
+    information: str | None = None,
 ) -> str:
     """The method for the degrees of freedom of tests, in words."""
-    settings = results.fitted.settings
-    use_t = (df_method is not None or settings.use_t) if use_t is None else use_t
-    if not use_t:
+    return choice_in_words(results, df_choice(df_method, information), use_t)
+
+
+def choice_in_words(
+    results: HasFitted, choice: DfChoice = BY_DEFAULT, use_t: bool | None = None
+) -> str:
+    """``df_description`` of a choice."""
+    settled = settled_choice(results, choice, use_t)
+    if settled.df_method == "z":
         return "none (z)"
+    if settled.information is not None:
+        return f"{settled.df_method} ({settled.information} information)"
     # cluster-robust covariances bring their own degrees of freedom
-    own = settings.df_method or settings.cov_kwds.get("df", "residual")
-    return df_method_name(df_method) or own
+    own = results.fitted.settings.cov_kwds.get("df", "residual")
+    return settled.df_method or own
+
+
+def df_notes(results: HasFitted, choice: DfChoice = BY_DEFAULT) -> list[str]:
+    """What the notes of a table say of its degrees of freedom: what is held, and why z."""
+    fitted = results.fitted
+    notes = chosen_tests(fitted, choice).held_notes()
+    if choice.df_method is None and fitted.settings.df_note:
+        notes.append(fitted.settings.df_note)
+    return notes

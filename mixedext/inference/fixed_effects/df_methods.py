@@ -15,19 +15,26 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from mixedext.algebra.roots import cholesky_if_definite
+from mixedext.arguments import did_you_mean
 from mixedext.engine.fit import Fit
+from mixedext.fitted import DfChoice, Fitted
 from mixedext.limits import CONTRADICTION, HYPOTHESIS_RANK, LIKE_UNITS, ROW_ROUNDING
 from mixedext.tables.statistical_tests import TestResult
 
 __all__ = [
     "DF_METHODS",
+    "INFORMATION",
     "FTest",
     "FixedTests",
     "check_df_method",
+    "check_information",
+    "df_choice",
     "df_method_name",
     "f_test_of",
     "fixed_tests",
     "independent_rows",
+    "tests_of",
 ]
 
 
@@ -93,9 +100,12 @@ class FixedTests:
         The covariance of the coefficients kept is root inner root', (rank, rank) each.
     held : tuple of str
         Variance parameters that the method holds on the boundary.
+    replaced : bool
+        Whether the expected information stands in for the observed one.
     """
 
     held: tuple[str, ...] = ()
+    replaced: bool = False
 
     def __init__(self, fit: Fit, inner: np.ndarray | None = None):
         self.fit = fit
@@ -121,9 +131,15 @@ class FixedTests:
         return spread
 
     def held_notes(self) -> list[str]:
-        """What is held, as a note of a table; none if nothing is."""
+        """What is held, and what was replaced, as notes of a table."""
         held = "; ".join(self.held)
-        return [f"Held for the degrees of freedom: {held}"] if held else []
+        notes = [f"Held for the degrees of freedom: {held}"] if held else []
+        if self.replaced:
+            notes.append(
+                "The observed information of the variances is not positive definite; "
+                "the expected one is used in its place"
+            )
+        return notes
 
     def df(self, rows: Any) -> np.ndarray:
         """Degrees of freedom of each row of combinations, (m,)."""
@@ -140,9 +156,14 @@ class FixedTests:
     def wald_f(self, rows: np.ndarray, values: np.ndarray) -> float:
         """(L b - c)'(L V L')^-1 (L b - c) / rank, of independent rows."""
         difference = rows @ self.fit.coefficients - values
-        return float(difference @ np.linalg.solve(self.spread(rows), difference)) / len(
-            rows
-        )
+        inner = cholesky_if_definite(np.where(np.isnan(self.inner), 0.0, self.inner))
+        if inner is None:
+            square = difference @ np.linalg.solve(self.spread(rows), difference)
+            return float(square) / len(rows)
+        # by a root of L V L': of rows with much in common the product has no digits left
+        _, root = np.linalg.qr((rows @ self.root @ inner).T)
+        half = np.linalg.solve(root.T, difference)
+        return float(half @ half) / len(rows)
 
     def joint_df(self, rows: np.ndarray) -> float:
         """Denominator degrees of freedom of independent rows."""
@@ -160,16 +181,20 @@ class ResidualTests(FixedTests):
 
 
 # Modules beside this one, which import it, and their classes.
-DF_METHODS: dict[str | None, tuple[str, str]] = {
-    None: ("df_methods", "FixedTests"),
+DF_METHODS: dict[str, tuple[str, str]] = {
+    "z": ("df_methods", "FixedTests"),
     "satterthwaite": ("satterthwaite", "Satterthwaite"),
     "kenward-roger": ("kenward_roger", "KenwardRoger"),
     "residual": ("df_methods", "ResidualTests"),
     "containment": ("classical_df", "ContainmentTests"),
     "between-within": ("classical_df", "BetweenWithinTests"),
 }
+# Kinds of information on the variances; the first is the default of linear covariances.
+INFORMATION = ("expected", "observed")
 # Other spellings, in lower case and with hyphens.
-ALIASES: dict[str, str | None] = {
+ALIASES: dict[str, str] = {
+    "normal": "z",
+    "asymptotic": "z",
     "satt": "satterthwaite",
     "sat": "satterthwaite",
     "satterth": "satterthwaite",
@@ -184,21 +209,79 @@ ALIASES: dict[str, str | None] = {
 
 
 def df_method_name(name: Any) -> str | None:
-    """The method that a name or an alias stands for.
+    """The method that a name or an alias stands for; None, the default, for None.
 
     Raises
     ------
     ValueError
         If it is not known.
     """
-    key = name
+    if name is None:
+        return None
+    key = None
     if isinstance(name, str):
         key = name.lower().replace("_", "-").replace(" ", "-")
         key = ALIASES.get(key, key)
-    if not isinstance(key, str | None) or key not in DF_METHODS:
+    if key not in DF_METHODS:
         known = ", ".join(map(repr, DF_METHODS))
-        raise ValueError(f"df_method={name!r} is not known; use one of {known}")
+        raise ValueError(
+            f"df_method={name!r} is not known; use one of {known}, or None for the default"
+            f"{did_you_mean(name, DF_METHODS)}"
+        )
     return key
+
+
+def df_choice(df_method: Any = None, information: Any = None) -> DfChoice:
+    """What the arguments of a function say of degrees of freedom.
+
+    Parameters
+    ----------
+    df_method : str, optional
+        One of ``DF_METHODS`` or ``ALIASES``; None for the default.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; None for the default.
+
+    Raises
+    ------
+    ValueError
+        If something is not known, or the method takes no ``information``.
+    """
+    choice = DfChoice(df_method_name(df_method), information)
+    check_information(choice)
+    return choice
+
+
+def check_information(choice: DfChoice, settled: bool = False) -> None:
+    """Refuse an information that is not known, or that the method does not take.
+
+    Parameters
+    ----------
+    choice : DfChoice
+        What was asked for.
+    settled : bool, optional
+        Whether no method means that the covariance brings its own degrees of freedom; if
+        False, that the fit's method is not known here.
+
+    Raises
+    ------
+    ValueError
+        Says which method takes it.
+    """
+    name, information = choice.df_method, choice.information
+    if information is None:
+        return
+    if information not in INFORMATION:
+        known = " or ".join(map(repr, INFORMATION))
+        raise ValueError(f"information={information!r} is not known; use {known}")
+    if name == "kenward-roger" or (name is None and not settled):
+        return
+    own = f"df_method={name!r}" if name else "a cluster-robust covariance"
+    why = "rests on the observed one always" if name == "satterthwaite" else "has none"
+    raise ValueError(
+        f"information={information!r} chooses the information that "
+        f"df_method='kenward-roger' inverts, but the method here is {own}, which {why}; "
+        "leave information= out, or give df_method='kenward-roger' with it"
+    )
 
 
 def check_df_method(fit: Fit, name: str | None) -> None:
@@ -210,20 +293,30 @@ def check_df_method(fit: Fit, name: str | None) -> None:
         If parameters of the fit were held or penalized, and the method is a small-sample
         one.
     """
-    if fit.held is not None and name not in (None, "residual"):
+    if fit.held is not None and name not in (None, "z", "residual"):
         raise ValueError(
             f"df_method={name!r} holds for (restricted) maximum-likelihood estimates, but "
             "parameters of this fit were penalized, or held (free=); use "
-            "df_method='residual' or None"
+            "df_method='residual' or 'z'"
         )
 
 
-def fixed_tests(fit: Fit, df_method: str | None = None) -> FixedTests:
+def tests_of(fitted: Fitted, choice: DfChoice) -> FixedTests:
+    """``fixed_tests`` of a complete choice, made once a fit."""
+    made = fitted._of_fit.setdefault("tests", {})
+    if choice not in made:
+        made[choice] = fixed_tests(fitted.fit, choice)
+    return made[choice]
+
+
+def fixed_tests(fit: Fit, choice: DfChoice | str = "z") -> FixedTests:
     """Tests of the fixed effects of a fit by a method, one of ``DF_METHODS``."""
-    name = df_method_name(df_method)
+    choice = choice if isinstance(choice, DfChoice) else df_choice(choice)
+    name = choice.df_method or "z"
     check_df_method(fit, name)
     module, kind = DF_METHODS[name]
-    return getattr(import_module(f"mixedext.inference.fixed_effects.{module}"), kind)(fit)
+    made = getattr(import_module(f"mixedext.inference.fixed_effects.{module}"), kind)
+    return made(fit) if choice.information is None else made(fit, choice.information)
 
 
 def independent_rows(

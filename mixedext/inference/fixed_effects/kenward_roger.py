@@ -3,6 +3,11 @@
 Letters are those of pbkrtest's paper (Halekoh and Hojsgaard 2014); V is linear in the
 elements of all covariance matrices and sigma^2.  X stands for a basis with
 X'V^-1 X = I, so that Phi = I; see engine.information.expected.
+
+W, the covariance of the variance parameters, is the inverse of either information.
+pbkrtest inverts the expected one, SAS, JMP and mmrm the observed one, half the second
+derivatives of the restricted deviance.  V being linear, its own second derivatives (R of
+Kenward and Roger) are zero: SAS' DDFM=KR and its KR(FIRSTORDER) are the same here.
 """
 
 from __future__ import annotations
@@ -16,13 +21,16 @@ from mixedext.algebra.inverses import generalized_inverse
 from mixedext.engine.fit import Fit
 from mixedext.engine.information.expected import variance_information
 from mixedext.exceptions import InformationWarning, user_stacklevel
+from mixedext.fitted import DfChoice
 from mixedext.inference.fixed_effects.df_methods import (
+    INFORMATION,
     FixedTests,
     FTest,
+    check_information,
     f_test_of,
     independent_rows,
 )
-from mixedext.inference.fixed_effects.satterthwaite import single_degrees
+from mixedext.inference.fixed_effects.satterthwaite import observed_spread, single_degrees
 from mixedext.limits import NEAR_TWO, ZERO_BOTH, ZERO_V0
 
 __all__ = ["KenwardRoger", "scaled_f"]
@@ -31,26 +39,40 @@ __all__ = ["KenwardRoger", "scaled_f"]
 class KenwardRoger(FixedTests):
     """Tests with Kenward and Roger's adjusted covariance and degrees of freedom.
 
-    All variance parameters take part, those at zero as well (as in pbkrtest): the
-    adjustment rests on the expected information, which exists on the boundary too.
+    By the expected information all variance parameters take part, those at zero as well
+    (as in pbkrtest), for it exists on the boundary too.  The observed one needs a minimum:
+    what is on the boundary is held there, as SAS does and as ``Satterthwaite`` does, whose
+    degrees of freedom of single combinations are the same then.
 
     Parameters
     ----------
     fit : Fit
         A REML fit.
+    information : {"expected", "observed"}, optional
+        Which information of the variance parameters is inverted.
 
     Attributes
     ----------
+    information : {"expected", "observed"}
+        What was inverted: the expected one too where the observed is not positive
+        definite.
+    held : tuple of str
+        What is held on the boundary; nothing by the expected information.
     root, inner : ndarray
         The adjusted covariance Phi_A of the coefficients kept is root inner root',
         (rank, rank) each.
     variance_covariance : ndarray
-        W, twice the inverse of 2 E.
+        W, in the directions of ``VarianceInformation``.
 
     Raises
     ------
     ValueError
-        If the fit is not by REML.
+        If the fit is not by REML, or the information is not known.
+
+    Warns
+    -----
+    InformationWarning
+        If the information cannot be inverted.
 
     References
     ----------
@@ -71,15 +93,34 @@ class KenwardRoger(FixedTests):
     array([7.])
     """
 
-    def __init__(self, fit: Fit):
+    adjusts = True
+
+    def __init__(self, fit: Fit, information: str = INFORMATION[0]):
         if not fit.reml:
             raise ValueError(
                 "df_method='kenward-roger' needs a REML fit, and this one is by maximum "
                 "likelihood; fit again with fit(reml=True), or use "
                 "df_method='satterthwaite'"
             )
+        check_information(DfChoice("kenward-roger", information))
         info = variance_information(fit)
         self._first = info.on_fixed
+        self.information = information
+        if information == "observed":
+            found = observed_spread(fit)
+            w, self.held, self.information = found.spread, found.held, found.information
+            self.replaced = found.information != "observed"
+        else:
+            w = self._expected_spread(info)
+        self.variance_covariance = w
+        adjustment = np.einsum("rs,rsij->ij", w, info.second_on_fixed)
+        weighted = np.tensordot(w, self._first, 1)
+        adjustment -= (self._first @ weighted).sum(axis=0)
+        size = len(adjustment)
+        super().__init__(fit, np.eye(size) + adjustment + adjustment.T)
+
+    @staticmethod
+    def _expected_spread(info):
         # E^-1 = 2 (2 E)^-1
         w, known = generalized_inverse(info.expected)
         if known < len(w):
@@ -89,12 +130,7 @@ class KenwardRoger(FixedTests):
                 InformationWarning,
                 stacklevel=user_stacklevel(),
             )
-        self.variance_covariance = w
-        adjustment = np.einsum("rs,rsij->ij", w, info.second_on_fixed)
-        weighted = np.tensordot(w, self._first, 1)
-        adjustment -= (self._first @ weighted).sum(axis=0)
-        size = len(adjustment)
-        super().__init__(fit, np.eye(size) + adjustment + adjustment.T)
+        return w
 
     def df(self, rows: Any) -> np.ndarray:
         rows = np.atleast_2d(np.asarray(rows, float)) @ self.root

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,33 @@ from mixedext.exceptions import InformationWarning, user_stacklevel
 from mixedext.inference.fixed_effects.df_methods import FixedTests
 from mixedext.limits import EQUAL_DF
 
-__all__ = ["Satterthwaite", "joint_degrees", "single_degrees"]
+__all__ = [
+    "ObservedSpread",
+    "Satterthwaite",
+    "joint_degrees",
+    "observed_spread",
+    "single_degrees",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class ObservedSpread:
+    """Covariance of the variance parameters by the observed information.
+
+    Attributes
+    ----------
+    spread : ndarray
+        In the directions of ``VarianceInformation``, zero in those held, (r, r).
+    held : tuple of str
+        What is held on the boundary.
+    information : {"observed", "expected"}
+        What was inverted: the expected information where the observed one is not positive
+        definite.
+    """
+
+    spread: np.ndarray
+    held: tuple[str, ...]
+    information: str
 
 
 class Satterthwaite(FixedTests):
@@ -58,32 +85,49 @@ class Satterthwaite(FixedTests):
 
     def __init__(self, fit: Fit):
         super().__init__(fit)
-        info, free = variance_information(fit), free_directions(fit)
-        d = free.directions
-        self.held = free.held
-        self.information = "observed"
-        inverse = inverse_if_definite(d.T @ info.observed @ d + free.bend)
-        if inverse is None:
-            warnings.warn(
-                "the observed information of the variance parameters is not positive "
-                "definite; degrees of freedom use the expected information instead",
-                InformationWarning,
-                stacklevel=user_stacklevel(),
-            )
-            self.information = "expected"
-            inverse, _ = generalized_inverse(d.T @ info.expected @ d)
-        self._spread = d @ inverse @ d.T
-        self._first = info.on_fixed
+        found = observed_spread(fit)
+        self.held, self.information = found.held, found.information
+        self.replaced = found.information != "observed"
+        self.variance_covariance = found.spread
+        self._first = variance_information(fit).on_fixed
 
     def df(self, rows: Any) -> np.ndarray:
         rows = np.atleast_2d(np.asarray(rows, float)) @ self.root
-        return single_degrees(rows, self._first, self._spread)
+        return single_degrees(rows, self._first, self.variance_covariance)
 
     def joint_df(self, rows: np.ndarray) -> float:
         if len(rows) == 1:
             return float(self.df(rows)[0])
         vector, _, _ = np.linalg.svd(rows @ self.root)
         return joint_degrees(self.df(vector.T @ rows))
+
+
+def observed_spread(fit: Fit) -> ObservedSpread:
+    """Invert the observed information 2 AI - E along what is free to move.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fitted model.
+
+    Warns
+    -----
+    InformationWarning
+        If it is not positive definite, and the expected one is inverted instead.
+    """
+    info, free = variance_information(fit), free_directions(fit)
+    d, used = free.directions, "observed"
+    inverse = inverse_if_definite(d.T @ info.observed @ d + free.bend)
+    if inverse is None:
+        warnings.warn(
+            "the observed information of the variance parameters is not positive "
+            "definite; degrees of freedom use the expected information instead",
+            InformationWarning,
+            stacklevel=user_stacklevel(),
+        )
+        used = "expected"
+        inverse, _ = generalized_inverse(d.T @ info.expected @ d)
+    return ObservedSpread(d @ inverse @ d.T, free.held, used)
 
 
 def single_degrees(rows: np.ndarray, first: np.ndarray, spread: np.ndarray) -> np.ndarray:

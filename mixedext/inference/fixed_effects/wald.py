@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,14 +15,19 @@ from statsmodels.tools.sm_exceptions import ValueWarning
 from statsmodels.tools.tools import nan_dot
 
 from mixedext.algebra.inverses import generalized_inverse
-from mixedext.arguments import confidence
+from mixedext.arguments import check_choice, did_you_mean
 from mixedext.engine.rows.estimability import column_relations
 from mixedext.exceptions import user_stacklevel
-from mixedext.fitted import Fitted, HasFitted, once
+from mixedext.fitted import DfChoice, Fitted, HasFitted
 from mixedext.inference.bootstrap.bootstrapping import bootstrap_limits
+from mixedext.inference.fixed_effects.coefficients import (
+    alpha_of,
+    fixed_effects_inference,
+    own_inference,
+)
 from mixedext.inference.fixed_effects.constraints import linear_constraints
-from mixedext.inference.fixed_effects.covariance_choice import chosen_tests
-from mixedext.inference.fixed_effects.df_methods import df_method_name
+from mixedext.inference.fixed_effects.covariance_choice import chosen_tests, uses_t
+from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.inference.fixed_effects.parameter_covariance import (
     bse,
     packed_covariance,
@@ -33,118 +38,14 @@ from mixedext.inference.submodels.fixed_terms import terms_of_columns
 from mixedext.limits import ROUNDED_EIGENVALUE
 
 __all__ = [
-    "FixedEffectsInference",
     "conf_int",
     "constraint",
-    "df_held",
     "estimable",
     "f_test",
-    "fixed_effects_inference",
-    "pvalues",
     "t_test",
-    "tvalues",
     "wald_test",
     "wald_test_terms",
 ]
-
-
-class FixedEffectsInference(NamedTuple):
-    """Estimates of the fixed effects and their tests; NaN where a column was dropped.
-
-    Attributes
-    ----------
-    estimate, se : ndarray
-        Estimates and standard errors.
-    df : ndarray
-        Degrees of freedom; infinite for the normal law.
-    statistic, pvalue : ndarray
-        t or z, and two-sided p-values.
-    """
-
-    estimate: np.ndarray
-    se: np.ndarray
-    df: np.ndarray
-    statistic: np.ndarray
-    pvalue: np.ndarray
-
-    def conf_int(self, alpha: float = 0.05, *, level: float | None = None) -> np.ndarray:
-        """Lower and upper limits, (k_fe, 2), by ``alpha`` or the confidence ``level``."""
-        alpha = _alpha(alpha, level)
-        margin = stats.t.ppf(1 - alpha / 2, self.df) * self.se
-        return np.column_stack([self.estimate - margin, self.estimate + margin])
-
-
-def _alpha(alpha: float, level: float | None) -> float:
-    """One minus the confidence level."""
-    own = confidence(alpha, level)
-    return alpha if level is None else 1 - own
-
-
-def fixed_effects_inference(
-    results: HasFitted, df_method: str | None = None
-) -> FixedEffectsInference:
-    """Estimates, standard errors, degrees of freedom and tests of the fixed effects.
-
-    Parameters
-    ----------
-    df_method : str, optional
-        Method for the degrees of freedom (and, for Kenward-Roger, the covariance);
-        the results' own choice if None.
-
-    Returns
-    -------
-    FixedEffectsInference
-        Named tuple of arrays: estimate, se, df, statistic, pvalue.
-
-    Examples
-    --------
-    >>> import mixedext as mx
-    >>> data = mx.datasets.sleepstudy.load().data
-    >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-    >>> result.fixed_effects_inference("residual").df.tolist()
-    [178.0, 178.0]
-    """
-    fitted = results.fitted
-    tests, fixed = chosen_tests(fitted, df_method), fitted.fixed
-    se = fixed.full(np.sqrt(np.diag(tests.covariance)))
-    df = fixed.full(tests.df(np.eye(fixed.rank)))
-    estimate = fixed.estimate
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = estimate / se
-    pvalue = 2 * stats.t.sf(np.abs(statistic), df)
-    return FixedEffectsInference(estimate, se, df, statistic, pvalue)
-
-
-def df_held(results: HasFitted, df_method: str | None = None) -> tuple[str, ...]:
-    """What Satterthwaite's method holds at the boundary: variances at zero, ranks.
-
-    Parameters
-    ----------
-    df_method : str, optional
-        The results' own method if None; empty for methods that hold nothing.
-    """
-    return chosen_tests(results.fitted, df_method).held
-
-
-@once
-def _own_inference(fitted: Fitted) -> FixedEffectsInference:
-    return fixed_effects_inference(fitted)
-
-
-def tvalues(results: HasFitted) -> np.ndarray:
-    """Estimates over standard errors; z for the variance parameters."""
-    fitted = results.fitted
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = packed_params(fitted) / bse(fitted)
-    own = _own_inference(fitted)
-    return np.concatenate([own.statistic, ratios[len(own.statistic) :]])
-
-
-def pvalues(results: HasFitted) -> np.ndarray:
-    """Two-sided p-values of ``tvalues``; by the normal law for variance parameters."""
-    own = _own_inference(results.fitted)
-    variances = 2 * stats.norm.sf(np.abs(tvalues(results)[len(own.pvalue) :]))
-    return np.concatenate([own.pvalue, variances])
 
 
 def t_test(
@@ -153,6 +54,8 @@ def t_test(
     cov_p: np.ndarray | None = None,
     use_t: bool | None = None,
     df_method: str | None = None,
+    *,
+    information: str | None = None,
 ) -> ContrastResults:
     """Test linear combinations of the fixed effects, one at a time.
 
@@ -166,9 +69,14 @@ def t_test(
     cov_p : ndarray, optional
         Covariance of the parameters to use in place of the estimate.
     use_t : bool, optional
-        t or z; the results' own choice if None.
+        t or z; the results' own choice if None.  True, where that is z, is t with
+        n - rank(X) degrees of freedom.
     df_method : str, optional
-        Method for the degrees of freedom; the results' own choice if None.
+        Method for the degrees of freedom, "z" for the normal law; the results' own
+        choice if None.  Estimated degrees of freedom are not for variance parameters,
+        nor for another covariance: there they are n - rank(X), or the law is normal.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -187,18 +95,18 @@ def t_test(
     >>> data = mx.datasets.sleepstudy.load().data
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
     >>> test = result.t_test({"Days": 10})
-    >>> float(test.pvalue.round(3))
-    0.762
+    >>> float(test.pvalue.round(3)), round(test.df_denom, 3)
+    (0.766, 17.0)
     """
-    fitted = results.fitted
+    fitted, choice = results.fitted, df_choice(df_method, information)
     rows, values = constraint(fitted, r_matrix, variances=False)
     effect = rows @ np.nan_to_num(packed_params(fitted))
     if _is_fixed(fitted, rows) and cov_p is None:
-        tests, kept = _tests_for(fitted, rows, df_method, use_t)
+        tests, kept = _tests_for(fitted, rows, choice, use_t)
         spread = tests.spread(kept)
         df = tests.df(kept)
     else:
-        _refuse_df_method(df_method, cov_p)
+        _refuse_df_method(choice, cov_p)
         cov_p = packed_covariance(fitted) if cov_p is None else np.asarray(cov_p, float)
         spread = nan_dot(rows, nan_dot(cov_p, rows.T))
         df = np.full(len(rows), _plain_df(fitted, use_t))
@@ -225,6 +133,8 @@ def wald_test(
     df_constraints: int | None = None,
     scalar: bool | None = None,
     df_method: str | None = None,
+    *,
+    information: str | None = None,
 ) -> ContrastResults:
     """Test linear combinations of the fixed effects jointly.
 
@@ -237,15 +147,17 @@ def wald_test(
     invcov : ndarray, optional
         Inverse of the covariance of the combinations.
     use_f : bool, optional
-        F or chi-squared; if None the results' own choice (``use_t``), or F where a
-        ``df_method`` is given.
+        F or chi-squared; if None as ``df_method`` says, or the results' own choice
+        (``use_t``).
     df_constraints : int, optional
         Number of constraints; the rank of their covariance if None.
     scalar : bool, optional
         Statistic as a float (True) or as a (1, 1) array, statsmodels' old default.
     df_method : str, optional
-        Method for the denominator's degrees of freedom; the results' own choice if
-        None, and n - rank(X) if they have none.
+        Method for the denominator's degrees of freedom, "z" for infinite ones; the
+        results' own choice if None, and n - rank(X) if they have none.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -268,21 +180,22 @@ def wald_test(
     >>> data = mx.datasets.sleepstudy.load().data
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
     >>> test = result.wald_test("Intercept = 250, Days = 10", scalar=True)
-    >>> round(test.statistic, 4), test.df_denom
-    (0.1538, 2)
+    >>> round(float(test.fvalue), 4), test.df_num, round(test.df_denom, 2)
+    (0.0769, 2, 17.0)
     """
-    fitted = results.fitted
+    fitted, choice = results.fitted, df_choice(df_method, information)
     rows, values = constraint(fitted, r_matrix)
+    fixed = _is_fixed(fitted, rows) and cov_p is None and invcov is None
     if use_f is None:
-        use_f = fitted.settings.use_t if df_method is None else True
+        use_f = uses_t(fitted, choice) if fixed else np.isfinite(_plain_df(fitted, None))
     shape = float if scalar else np.atleast_2d
-    if _is_fixed(fitted, rows) and cov_p is None and invcov is None:
-        tests, kept = _tests_for(fitted, rows, df_method, use_f)
+    if fixed:
+        tests, kept = _tests_for(fitted, rows, choice, use_f)
         found = tests.f_test(kept, values)
         rank, df = found.df_num, found.df_denom
         statistic, scaling = found.statistic, found.scaling
     else:
-        _refuse_df_method(df_method, cov_p if invcov is None else invcov)
+        _refuse_df_method(choice, cov_p if invcov is None else invcov)
         difference = rows @ np.nan_to_num(packed_params(fitted)) - values
         inverse, rank = _inverse_covariance(fitted, rows, cov_p, invcov)
         statistic = float(difference @ inverse @ difference) / max(rank, 1)
@@ -299,6 +212,8 @@ def wald_test(
             F=shape(statistic * rank / count), df_denom=df, df_num=count
         )
         result.scaling = scaling
+        if np.isinf(df):  # scipy's F law has no such member
+            result.pvalue = stats.chi2.sf(shape(statistic * rank), count)
         return result
     return ContrastResults(
         chi2=shape(statistic * rank),
@@ -315,12 +230,14 @@ def f_test(
     cov_p: np.ndarray | None = None,
     invcov: np.ndarray | None = None,
     df_method: str | None = None,
+    *,
+    information: str | None = None,
 ) -> ContrastResults:
     """F test of linear combinations of the fixed effects; see ``wald_test``.
 
     Parameters
     ----------
-    r_matrix, cov_p, invcov, df_method
+    r_matrix, cov_p, invcov, df_method, information
         As for ``wald_test``.
 
     Returns
@@ -338,12 +255,11 @@ def f_test(
     >>> data = mx.datasets.sleepstudy.load().data
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
     >>> test = result.f_test("Days = 0")
-    >>> test.df_num, test.df_denom
-    (1, 178.0)
+    >>> test.df_num, round(test.df_denom, 4)
+    (1, 17.0)
     """
-    return wald_test(
-        results, r_matrix, cov_p, invcov, use_f=True, scalar=True, df_method=df_method
-    )
+    asked: dict[str, Any] = {"df_method": df_method, "information": information}
+    return wald_test(results, r_matrix, cov_p, invcov, use_f=True, scalar=True, **asked)
 
 
 def wald_test_terms(
@@ -353,6 +269,8 @@ def wald_test_terms(
     combine_terms: Sequence[str] | None = None,
     scalar: bool = True,
     df_method: str | None = None,
+    *,
+    information: str | None = None,
 ) -> WaldTestResults:
     """Joint tests of the columns of every term of the fixed effects.
 
@@ -367,7 +285,10 @@ def wald_test_terms(
     scalar : bool, optional
         Statistics as floats or as (1, 1) arrays.
     df_method : str, optional
-        Method for the denominator's degrees of freedom; the results' own if None.
+        Method for the denominator's degrees of freedom, "z" for chi-squared tests; the
+        results' own if None.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -402,18 +323,21 @@ def wald_test_terms(
             tests.append((term.name, identity[[c for c in term.columns if c in kept]]))
     for part in combine_terms or []:
         if part not in combined:
-            raise ValueError(f"combine_terms: no term has {part!r} in its name")
+            names = [term.name for term in terms_of_columns(fitted.model)]
+            raise ValueError(
+                f"combine_terms: no term has {part!r} in its name; terms are: "
+                f"{', '.join(names)}{did_you_mean(part, names)}"
+            )
         tests.append((part, identity[[c for c in combined[part] if c in kept]]))
     tests.extend(extra_constraints or [])
-    use_f = fitted.settings.use_t or df_method is not None
+    asked: dict[str, Any] = {"df_method": df_method, "information": information}
+    use_f = uses_t(fitted, df_choice(**asked))
     rows = []
     for _, hypothesis in tests:
         if isinstance(hypothesis, np.ndarray) and len(hypothesis) == 0:
             rows.append([np.nan, np.nan, 0, np.nan])
             continue
-        test = wald_test(
-            fitted, hypothesis, use_f=use_f, scalar=scalar, df_method=df_method
-        )
+        test = wald_test(fitted, hypothesis, use_f=use_f, scalar=scalar, **asked)
         count = test.df_num if use_f else test.df_denom
         rows.append([test.statistic, test.pvalue, int(count), test.df_denom])
     names = ["statistic", "pvalue", "df_constraint", "df_denom"]
@@ -433,6 +357,7 @@ def conf_int(
     df_method: str | None = None,
     *,
     level: float | None = None,
+    information: str | None = None,
     **options: Any,
 ) -> Any:
     """Intervals of all parameters.
@@ -449,10 +374,13 @@ def conf_int(
         of the fixed effects and then, as in lme4, of standard deviations, correlations
         and sigma on the scale of the data.
     df_method : str, optional
-        Method for the degrees of freedom of the fixed effects; the results' own if
-        None.  Intervals of the variance parameters are by the normal law.
+        Method for the degrees of freedom of the fixed effects, "z" for the normal law;
+        the results' own if None.  Intervals of the variance parameters are by the
+        normal law.
     level : float, optional
         Confidence level, in place of ``alpha``.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
     **options
         For "profile": ``n_jobs``.  For "bootstrap": ``n``, ``rng``, ``n_jobs``,
         ``progress`` as for ``bootstrap_parametric``, and ``interval``, the method of
@@ -475,26 +403,28 @@ def conf_int(
     >>> import mixedext as mx
     >>> data = mx.datasets.sleepstudy.load().data
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-    >>> result.conf_int(df_method="satterthwaite").loc["Days"].round(2).tolist()
+    >>> result.conf_int().loc["Days"].round(2).tolist()
     [7.21, 13.73]
+    >>> result.conf_int(df_method="z").loc["Days"].round(2).tolist()
+    [7.44, 13.5]
     """
-    alpha = _alpha(alpha, level)
+    alpha = alpha_of(alpha, level)
     fitted = results.fitted
+    known: dict[str, set[str]] = {"wald": set(), "profile": {"n_jobs"}}
+    check_choice(method, "method", [*known, "bootstrap"])
+    if method != "wald":
+        for name, given in (("df_method", df_method), ("information", information)):
+            if given is not None:
+                raise ValueError(f"method={method!r} has no use for {name}={given!r}")
     if method == "bootstrap":
         return bootstrap_limits(results, alpha, cols, **options)
-    known: dict[str, set[str]] = {"wald": set(), "profile": {"n_jobs"}}
-    if method not in known:
-        said = "is not known; use 'wald', 'profile' or 'bootstrap'"
-        raise ValueError(f"method={method!r} {said}")
     if unknown := options.keys() - known[method]:
         raise ValueError(f"method={method!r} has no use for {min(unknown)!r}")
     if method == "profile":
-        if df_method is not None:
-            raise ValueError("method='profile' has no use for a df_method")
         return profile_conf_int(results, alpha, cols, **options)
-    own = _own_inference(fitted)
-    if df_method is not None:
-        own = fixed_effects_inference(fitted, df_method)
+    own = own_inference(fitted)
+    if df_method is not None or information is not None:
+        own = fixed_effects_inference(fitted, df_method, information=information)
     k_fe = len(own.estimate)
     margin = stats.norm.ppf(1 - alpha / 2) * bse(fitted)[k_fe:]
     estimate = packed_params(fitted)[k_fe:]
@@ -540,13 +470,19 @@ def _is_fixed(fitted, rows):
     return not rows[:, len(fitted.fixed.names) :].any()
 
 
-def _tests_for(fitted, rows, df_method, use_t):
-    return chosen_tests(fitted, df_method, use_t), rows[:, fitted.fixed.kept]
+def _tests_for(fitted: Fitted, rows: np.ndarray, choice: DfChoice, use_t: bool | None):
+    return chosen_tests(fitted, choice, use_t), rows[:, fitted.fixed.kept]
 
 
 def _plain_df(fitted, use_t):
-    use_t = fitted.settings.use_t if use_t is None else use_t
-    clusters = fitted.settings.df_resid_inference
+    """Degrees of freedom of variance parameters, and by a covariance that is given.
+
+    Those that are estimated belong to fixed effects and their own covariance.
+    """
+    settings = fitted.settings
+    if use_t is None:
+        use_t = settings.use_t and settings.df_method in (None, "residual")
+    clusters = settings.df_resid_inference
     return (fitted.df_resid if clusters is None else clusters) if use_t else np.inf
 
 
@@ -558,10 +494,12 @@ def _inverse_covariance(fitted, rows, cov_p, invcov):
     return generalized_inverse(covariance, ROUNDED_EIGENVALUE * len(rows))
 
 
-def _refuse_df_method(df_method, given):
-    if df_method_name(df_method) is not None:
-        what = "a covariance of your own" if given is not None else "variance parameters"
-        raise ValueError(
-            f"df_method={df_method!r} holds for fixed effects and the covariance of the "
-            f"results, not for {what}"
-        )
+def _refuse_df_method(choice, given):
+    for name in ("df_method", "information"):
+        asked = getattr(choice, name)
+        if asked is not None:
+            what = "variance parameters" if given is None else "a covariance of your own"
+            raise ValueError(
+                f"{name}={asked!r} holds for fixed effects and the covariance of the "
+                f"results, not for {what}"
+            )

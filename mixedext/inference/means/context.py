@@ -34,6 +34,8 @@ class Context:
         Names of the columns of the fixed part.
     df_method : str or None
         Name of the method.
+    notes : tuple of str
+        What else is said of it.
     transform : ResponseTransform or None
         That of the response.
     sigma : float or None
@@ -45,6 +47,7 @@ class Context:
     relations: ColumnRelations
     columns: list[str]
     df_method: str | None
+    notes: tuple[str, ...]
     transform: ResponseTransform | None
     sigma: float | None
 
@@ -54,7 +57,7 @@ class Context:
 
     def df_notes(self) -> list[str]:
         """What is said of the degrees of freedom."""
-        return [f"Degrees of freedom: {self.df_method}", *self.tests.held_notes()]
+        return [f"Degrees of freedom: {self.df_method}", *self.notes]
 
     def shown(self, kind: str, values: np.ndarray) -> np.ndarray:
         """Estimates or limits as they are shown: ratios and responses transformed back.

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from mixedext.arguments import did_you_mean
+from mixedext.inference.means.multiplicity import ADJUSTMENTS
 from mixedext.limits import ZERO_SUM
 
 __all__ = ["CONTRASTS", "Contrast", "contrast_coefficients", "orthogonal_polynomials"]
@@ -92,17 +94,26 @@ def contrast_coefficients(
     if not isinstance(method, str):
         return _custom(method, k)
     if method not in CONTRASTS:
+        if method.lower() in ADJUSTMENTS:
+            raise ValueError(
+                f"method={method!r} is an adjustment for multiplicity, not a family of "
+                f"contrasts; for all pairs write pairs(adjust={method.lower()!r}), or "
+                f"contrast('pairwise', adjust={method.lower()!r})"
+            )
         known = ", ".join(map(repr, CONTRASTS))
         raise ValueError(
             f"method={method!r} is not known; use one of {known}, or a dict of names and "
-            "coefficients"
+            f"coefficients{did_you_mean(method, CONTRASTS)}"
         )
     if ref is not None and not method.startswith("trt.vs.ctrl"):
         raise ValueError(f'ref= belongs to method "trt.vs.ctrl", not {method!r}')
     if method == "identity":
         return Contrast(labels, np.eye(k))
     if k < 2:
-        raise ValueError(f"{method} contrasts need two estimates or more; there is {k}")
+        raise ValueError(
+            f"{method} contrasts need two estimates or more; there is {k} (a covariate "
+            "stands at its mean: at={name: values} gives it several, emtrends its slope)"
+        )
     if method in ("pairwise", "revpairwise"):
         return _pairwise(labels, (method == "revpairwise") != reverse)
     if method.startswith("trt.vs.ctrl"):
@@ -183,7 +194,7 @@ def _against_control(labels, ref, reverse):
         else:
             raise ValueError(
                 f"ref={one!r} is neither a label nor a position (0 to {len(labels) - 1}); "
-                f"labels are: {', '.join(labels)}"
+                f"labels are: {', '.join(labels)}{did_you_mean(one, labels)}"
             )
     others = [i for i in range(len(labels)) if i not in at]
     if not others:

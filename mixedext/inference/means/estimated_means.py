@@ -12,14 +12,15 @@ import pandas as pd
 from scipy import linalg
 
 from mixedext.algebra.roots import cholesky_if_definite
-from mixedext.arguments import confidence
+from mixedext.arguments import confidence, did_you_mean
 from mixedext.exceptions import FormulaError, NotEstimableError
-from mixedext.fitted import Fitted, HasFitted, once_a_fit
+from mixedext.fitted import DfChoice, Fitted, HasFitted, once_a_fit
 from mixedext.inference.fixed_effects.covariance_choice import (
+    choice_in_words,
     chosen_tests,
-    df_description,
+    df_notes,
 )
-from mixedext.inference.fixed_effects.df_methods import df_method_name
+from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.inference.means.back_transform import response_transform
 from mixedext.inference.means.context import Context
 from mixedext.inference.means.linear_combinations import joint_test
@@ -32,9 +33,10 @@ __all__ = ["emmeans", "emtrends", "joint_tests", "keep_grid", "reference_grid"]
 
 WEIGHTS = ("equal", "proportional", "outer", "cells", "flat")
 # The normal law, where the results have another method.
-NO_DF = ("normal", "z")
 # Step of difference quotients, as a share of the covariate's range.
 STEP = 1e-3
+_NO_DIFFERENCE = "the columns do not differ between the values; give others by at="
+_NOT_ALONE = "the data determine none of its differences by itself"
 
 
 def reference_grid(results: HasFitted) -> ReferenceGrid:
@@ -68,6 +70,7 @@ def emmeans(
     sigma: float | None = None,
     *,
     level: float | None = None,
+    information: str | None = None,
 ) -> MarginalMeans:
     """Estimated marginal means (least-squares means).
 
@@ -88,8 +91,8 @@ def emmeans(
         frequencies; "cells", frequencies within each mean; "flat", equal, but for
         combinations without data; or one number a combination.
     df_method : str, optional
-        Method for the degrees of freedom; that of the results if None; "normal" (or
-        "z") for the normal law.
+        Method for the degrees of freedom, "z" for the normal law; that of the results
+        if None.
     alpha : float, optional
         One minus the confidence level.
     type : {"link", "response"}, optional
@@ -100,6 +103,8 @@ def emmeans(
         Standard deviation for that; the residual one if None.
     level : float, optional
         Confidence level, in place of ``alpha``.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -128,7 +133,7 @@ def emmeans(
     >>> pairs["contrast"].tolist()[:2]
     ['n0 - n0.2', 'n0 - n0.4']
     """
-    fitted = results.fitted
+    fitted, choice = results.fitted, df_choice(df_method, information)
     reference = _grid_of(fitted)
     names, by = _read_specs(specs, by)
     level = confidence(alpha, level)
@@ -137,7 +142,7 @@ def emmeans(
     grid = reference.grid(levels)
     shown = reference.with_parents([*names, *by])
     labels, rows, shift, notes = _average(reference, grid, shown, by, weights)
-    context = _linear_context(fitted, df_method, bias_adjust, sigma)
+    context = _linear_context(fitted, choice, bias_adjust, sigma)
     estimates = context.estimates(rows, shift)
     return MarginalMeans(
         context, labels, by, estimates, level=level, type=type, notes=notes
@@ -156,6 +161,7 @@ def emtrends(
     delta: float | None = None,
     *,
     level: float | None = None,
+    information: str | None = None,
 ) -> MarginalMeans:
     """Estimated slopes of a covariate, averaged as ``emmeans`` does.
 
@@ -164,7 +170,7 @@ def emtrends(
 
     Parameters
     ----------
-    specs, by, at, weights, df_method, alpha, level
+    specs, by, at, weights, df_method, alpha, level, information
         As for ``emmeans``; ``at`` may say where on a curve the slope is wanted.
     var : str
         The covariate.
@@ -189,7 +195,7 @@ def emtrends(
     >>> result.emtrends("Variety", "nitro").table["estimate"].round(2).tolist()
     [75.33, 64.58, 81.08]
     """
-    fitted = results.fitted
+    fitted, choice = results.fitted, df_choice(df_method, information)
     reference = _grid_of(fitted)
     names, by = _read_specs(specs, by)
     level = confidence(alpha, level)
@@ -207,7 +213,7 @@ def emtrends(
     shown = reference.with_parents([*names, *by])
     labels, rows, shift, notes = _average(reference, grid, shown, by, weights)
     notes.insert(0, f"Slopes of {var}")
-    context = _linear_context(fitted, df_method, False, None)
+    context = _linear_context(fitted, choice, False, None)
     estimates = context.estimates(rows, shift)
     return MarginalMeans(
         context, labels, by, estimates, level=level, notes=notes, trend=var
@@ -219,11 +225,14 @@ def joint_tests(
     by: str | Sequence[str] | None = None,
     at: Mapping[str, Any] | None = None,
     df_method: str | None = None,
+    *,
+    information: str | None = None,
 ) -> NotedTable:
     """F tests of every term, made of contrasts among estimated marginal means.
 
     For factors alone these are tests of type III, whatever the coding.  Covariates
-    stand at their mean less and plus 1.
+    stand at their mean less and plus 1, or nearer to it where that leaves the range of
+    the data.
 
     Parameters
     ----------
@@ -231,7 +240,7 @@ def joint_tests(
         Factors; the others are tested within each combination of their levels.
     at : dict, optional
         As for ``emmeans``.
-    df_method : str, optional
+    df_method, information : str, optional
         As for ``emmeans``.
 
     Returns
@@ -239,12 +248,14 @@ def joint_tests(
     NotedTable
         By term (within the levels of ``by``): df_num, df_denom, statistic (F), pvalue;
         and df_lost, how many degrees of freedom cannot be estimated, if any are.  What
-        can be estimated but belongs to no term alone is the row "(confounded)".
+        can be estimated but belongs to no term alone is the row "(confounded)"; notes
+        name the terms that have no row.
 
     Raises
     ------
     ValueError
-        If a variable is not one of the fixed effects, or the model has no formula.
+        If a variable is not one of the fixed effects, the model has no formula, or its
+        columns are not finite at the values of ``at``.
 
     Examples
     --------
@@ -254,27 +265,34 @@ def joint_tests(
     >>> model.fit().joint_tests()["statistic"].round(4).to_dict()
     {'irrigation': 0.3882, 'variety': 1.0676, 'irrigation:variety': 0.2452}
     """
-    fitted = results.fitted
+    fitted, choice = results.fitted, df_choice(df_method, information)
     reference = _grid_of(fitted)
     _, by = _read_specs([], by)
     reference.check_names(by, "by")
     levels = reference.levels_at(at, _rows_for_functions(fitted), spread=1.0)
-    context = _linear_context(fitted, df_method, False, None)
+    context = _linear_context(fitted, choice, False, None)
     records: list[dict[str, Any]] = []
+    missing: dict[str, str] = {}
     for picks in product(*[range(len(levels[name])) for name in by]):
         own = dict(levels)
         for name, pick in zip(by, picks, strict=True):
             own[name] = levels[name].iloc[[pick]].reset_index(drop=True)
-        grid = reference.grid(own)
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            grid = reference.grid(own)
         if not len(grid.codes):
             continue
+        _check_finite(grid, context.columns)
         where = {name: own[name].iloc[0] for name in by}
-        records += [where | record for record in _term_tests(reference, grid, by, context)]
+        tests, lacking = _term_tests(reference, grid, by, context)
+        records += [where | record for record in tests]
+        place = "".join(f" at {name} = {value}" for name, value in where.items())
+        missing |= {f"{term}{place}": why for term, why in lacking.items()}
     columns = [*by, "term", "df_num", "df_denom", "statistic", "pvalue", "df_lost"]
     table = pd.DataFrame(records, columns=columns).set_index([*by, "term"])
     if not table["df_lost"].any():
         table = table.drop(columns="df_lost")
-    return NotedTable.of(table, "Joint tests of terms", context.df_notes())
+    notes = [f"{term} has no row: {why}" for term, why in missing.items()]
+    return NotedTable.of(table, "Joint tests of terms", [*notes, *context.df_notes()])
 
 
 def _rows_for_functions(fitted: Fitted) -> pd.DataFrame | None:
@@ -282,11 +300,8 @@ def _rows_for_functions(fitted: Fitted) -> pd.DataFrame | None:
 
 
 def _linear_context(
-    fitted: Fitted, df_method: str | None, bias_adjust: bool, sigma: float | None
+    fitted: Fitted, choice: DfChoice, bias_adjust: bool, sigma: float | None
 ) -> Context:
-    own = fitted.settings.df_method if df_method is None else df_method
-    name = None if own in NO_DF else df_method_name(own)
-    use_t = False if own in NO_DF else None
     transform = response_transform(_grid_of(fitted).response)
     if bias_adjust:
         sigma = fitted.sigma if sigma is None else float(sigma)
@@ -296,10 +311,11 @@ def _linear_context(
         raise ValueError("sigma= is for bias_adjust=True")
     return Context(
         fit=fitted.fit,
-        tests=chosen_tests(fitted, name, use_t),
+        tests=chosen_tests(fitted, choice),
         relations=_grid_of(fitted).relations,
         columns=list(fitted.fixed.names),
-        df_method=df_description(fitted, name, use_t),
+        df_method=choice_in_words(fitted, choice),
+        notes=tuple(df_notes(fitted, choice)),
         transform=transform,
         sigma=sigma,
     )
@@ -388,7 +404,7 @@ def _weights_kind(weights):
     if len(known) != 1:
         raise ValueError(
             f"weights={weights!r} is not known; use one of "
-            f"{', '.join(map(repr, WEIGHTS))}, or numbers"
+            f"{', '.join(map(repr, WEIGHTS))}, or numbers{did_you_mean(weights, WEIGHTS)}"
         )
     return known[0]
 
@@ -440,28 +456,41 @@ def _slopes(reference, grid, var, span, delta):
 
 
 def _term_tests(reference, grid, by, context):
-    """Records of the tests of all terms on one grid."""
+    """Records of the tests of all terms on one grid, and why other terms have none."""
     names = [n for n, v in grid.levels.items() if n not in by and len(v) > 1]
-    tested, records = [], []
+    tested, records, missing = [], [], {}
     for subset in reference.subsets(names):
         around = [p for n in subset for p in reference.nesting.get(n, ())]
         if any(p not in subset and p in names for p in around):
             continue
         rows = _interaction_rows(reference, grid, subset, set(around))
-        rows = rows[context.relations.sizes(rows) > ROW_ROUNDING]
+        rows, term = rows[context.relations.sizes(rows) > ROW_ROUNDING], ":".join(subset)
         if len(rows) == 0:
+            missing[term] = _NO_DIFFERENCE
             continue
         try:
             test, lost = joint_test(rows, 0.0, context.tests, context.relations)
         except NotEstimableError:
+            missing[term] = _NOT_ALONE
             continue
         tested.append(context.relations.estimable_part(rows))
-        records.append(_record(":".join(subset), test, lost))
+        records.append(_record(term, test, lost))
     rest = _confounded_rows(grid, tested, context)
     if len(rest):
         test, _ = joint_test(rest, 0.0, context.tests, context.relations)
         records.append(_record("(confounded)", test, 0))
-    return records
+    return records, missing
+
+
+def _check_finite(grid, columns):
+    """Refuse values at which columns of the model are not finite."""
+    wrong = ~np.isfinite(grid.exog)
+    if wrong.any():
+        at = {n: grid.values([n], wrong.any(axis=1))[n].iloc[0] for n in grid.levels}
+        raise ValueError(
+            f"{columns[int(wrong.any(axis=0).argmax())]} is not finite at "
+            f"{', '.join(f'{n} = {v}' for n, v in at.items())}; give other values by at="
+        )
 
 
 def _record(term, test, lost):

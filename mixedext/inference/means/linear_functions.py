@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mixedext.arguments import confidence
+from mixedext.arguments import check_choice, confidence, did_you_mean
 from mixedext.exceptions import AdjustmentWarning, NotEstimableError, user_stacklevel
 from mixedext.graphics.estimates import plot_estimates
 from mixedext.inference.means.context import Context, groups_of
@@ -71,8 +71,7 @@ class LinearFunctions:
         sizes: list[int] | None,
         pairs: bool,
     ):
-        if type not in ("link", "response"):
-            raise ValueError(f"type={type!r}; use one of 'link', 'response'")
+        check_choice(type, "type", ("link", "response"))
         self.by, self.level, self.type, self.adjust = list(by), level, type, adjust
         self._context, self._labels, self._estimates = context, labels, estimates
         self._notes, self._sizes, self._pairs = list(notes), sizes, pairs
@@ -322,7 +321,7 @@ class LinearFunctions:
         >>> means = result.emmeans("Variety")
         >>> means.pairs().test(joint=True).round(2)
            df_num  df_denom  statistic  pvalue
-        0       2       inf       1.67    0.19
+        0       2      64.0       1.67     0.2
         """
         if not joint:
             return self._table(True, False, null=null, adjust=adjust)
@@ -413,6 +412,7 @@ class LinearFunctions:
             raise ValueError(
                 f"by={unknown[0]!r} is not among the labels of the estimates: "
                 f"{', '.join(self._labels.columns)}"
+                f"{did_you_mean(unknown[0], self._labels.columns)}"
             )
         level = self._level(alpha, level)
         inner = [n for n in self._labels.columns if n not in by]

@@ -11,6 +11,7 @@ from statsmodels.stats.multitest import multipletests
 
 from mixedext.algebra.definiteness import unit_diagonal
 from mixedext.algebra.roots import pivoted_root
+from mixedext.arguments import did_you_mean
 from mixedext.limits import NO_DIMENSION, QUANTILE_ACCURACY
 
 __all__ = ["ADJUSTMENTS", "Family", "adjustment_name"]
@@ -67,7 +68,10 @@ def adjustment_name(name: str | None) -> str:
     key = _ALIASES.get(key, key)
     if key not in ADJUSTMENTS:
         known = ", ".join(map(repr, ADJUSTMENTS))
-        raise ValueError(f"adjust={name!r} is not known; use one of {known}")
+        raise ValueError(
+            f"adjust={name!r} is not known; use one of {known}"
+            f"{did_you_mean(name, [*ADJUSTMENTS, *_ALIASES])}"
+        )
     return key
 
 

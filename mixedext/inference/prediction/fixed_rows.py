@@ -195,22 +195,24 @@ def refuse_whole_columns(model: Model, *, refuse: bool = True) -> None:
         Names the term.
     """
     known = vars(model)
-    if not expressions_in(model.fixed_formula, model.offset_formulas):
-        return
     if "whole_column_fault" not in known:
         frame = getattr(model.data, "frame", None)
+        about = model.fixed_formula, model.namespace, model.offset_formulas
         if frame is None or not has_rows(model):
             return
-        known["whole_column_fault"] = whole_column_fault(
-            getattr(model.data, SPEC_ATTRIBUTE),
-            frame,
-            np.asarray(need_rows(model).exog),
-            model.exog_names,
-            model.fixed_formula,
-            model.namespace,
-            model.aliases,
-            model.offset_formulas,
-        )
+        fault = ""
+        if expressions_in(*about):
+            fault = whole_column_fault(
+                getattr(model.data, SPEC_ATTRIBUTE),
+                frame,
+                np.asarray(need_rows(model).exog),
+                model.exog_names,
+                model.fixed_formula,
+                model.namespace,
+                model.aliases,
+                model.offset_formulas,
+            )
+        known["whole_column_fault"] = fault
     if refuse and known["whole_column_fault"]:
         raise FormulaError(known["whole_column_fault"])
 

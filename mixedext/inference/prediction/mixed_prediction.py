@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,6 @@ from mixedext.inference.fixed_effects.covariance_choice import choice_in_words, 
 from mixedext.inference.fixed_effects.df_methods import FixedTests, df_choice
 from mixedext.inference.prediction.joint_errors import (
     JointErrors,
-    RandomRows,
     joint_errors,
     random_rows,
 )
@@ -343,7 +341,9 @@ def _random(fitted, rows, lost):
     given = []
     for term, own in zip(fitted.random.terms, rows.terms, strict=True):
         if own is None:
-            given.append((np.zeros(len(rows), np.intp), np.zeros((len(rows), term.k)), None))
+            given.append(
+                (np.zeros(len(rows), np.intp), np.zeros((len(rows), term.k)), None)
+            )
             continue
         z, codes = own.z, np.maximum(own.codes, -1)
         if own.new_square is None:
@@ -353,7 +353,7 @@ def _random(fitted, rows, lost):
 
 
 def _observation(fitted, tests, rows, errors: JointErrors, precision, lost):
-    """What an observation adds, relative to sigma^2, and its slope; or why it is unknown."""
+    """What an observation adds, relative to sigma^2, and its slope; or why not."""
     values: list[np.ndarray | None] = []
     for number, own in enumerate(rows.terms):
         if own is not None:
@@ -364,13 +364,11 @@ def _observation(fitted, tests, rows, errors: JointErrors, precision, lost):
         except (FormulaError, ValueError) as error:
             return f"errors of observations of new groups are not known: {error}"
         values.append(np.where(lost[:, None], 0.0, z) * 1.0)
-    inner = random_rows(
-        fitted.fit,
-        [
-            (np.full(len(rows), -1), np.zeros((len(rows), term.k)) if z is None else z, None)
-            for term, z in zip(fitted.random.terms, values, strict=True)
-        ],
-    ).new
+    new = [
+        (np.full(len(rows), -1), np.zeros((len(rows), term.k)) if z is None else z, None)
+        for term, z in zip(fitted.random.terms, values, strict=True)
+    ]
+    inner = random_rows(fitted.fit, new).new
     extra, slope = errors.prior(inner, len(rows))
     extra = extra + 1.0 / precision
     slope[:, -1] = extra

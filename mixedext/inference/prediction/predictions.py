@@ -34,9 +34,10 @@ def predict(
     Parameters
     ----------
     exog : DataFrame or array_like, optional
-        New data, passed through the formula; the rows of the fit if None.  Without a
-        formula the model's columns: by name where a frame has all of their names, else
-        in their order, and the levels of grouping factors by theirs.
+        New data (or a table of polars, pyarrow and others), passed through the formula;
+        the rows of the fit if None.  Without a formula the model's columns: by name where
+        a frame has all of their names, else in their order, and the levels of grouping
+        factors by theirs.
     transform : bool, optional
         False if ``exog`` already holds the model's columns.
     offset : array_like, optional
@@ -64,6 +65,8 @@ def predict(
         If ``exog`` has another number of columns than the model, or lacks one that the
         formula or ``offset=`` of the model names, or a grouping factor, or has levels that
         the fit had not.
+    FormulaError
+        If a value of the formula in one row depends on the other rows, as ``x.rank()``.
 
     Warns
     -----

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import stats
 from scipy.interpolate import CubicHermiteSpline
 
-from mixedext.arguments import check_jobs, confidence
+from mixedext.arguments import check_jobs, confidence, did_you_mean
 from mixedext.engine.fit import Fit
 from mixedext.exceptions import LowerDevianceWarning, user_stacklevel
 from mixedext.fitted import Fitted, HasFitted
@@ -88,6 +88,7 @@ class LikelihoodProfile:
         if name not in self.names:
             raise ValueError(
                 f"no profile of {name!r}; there are: {', '.join(map(repr, self.names))}"
+                f"{did_you_mean(name, self.names)}"
             )
         return self._profile.curves[self.names.index(name)]
 
@@ -463,6 +464,7 @@ def _chosen(
                 f"parameters={item!r} is no parameter; there are: "
                 f"{', '.join(map(repr, names))}; many at once are {', '.join(others)}; "
                 f"numbers go from 0 to {len(names) - 1}"
+                f"{did_you_mean(item, [*names, *groups])}"
             )
     if not chosen:
         raise ValueError(

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 from statsmodels.tools.validation import string_like
 
+from mixedext.arguments import did_you_mean
 from mixedext.engine.constrained.maximum import maximize
 from mixedext.engine.constrained.objective import Objective, Penalties
 from mixedext.engine.deviance.given_covariances import Likelihood, Point
@@ -75,6 +76,7 @@ def profile_variance(
             raise ValueError(
                 f"re_ix={re_ix!r} is not a variance component; there are: "
                 f"{', '.join(layout.component_names) or 'none'}"
+                f"{did_you_mean(re_ix, layout.component_names)}"
             )
         number = layout.n_covariances + layout.component_names.index(re_ix)
     middle = packed[order[number]]

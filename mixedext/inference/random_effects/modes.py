@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from mixedext.arguments import did_you_mean
 from mixedext.fitted import Fitted, HasFitted, Model, once_a_fit
 from mixedext.inference.random_effects.group_effects import (
     conditional_covariances,
@@ -47,7 +48,7 @@ def _terms_of(fitted: Fitted, group: str | None) -> tuple[str, list[int]]:
     if not numbers:
         raise ValueError(
             f"group={group!r} is not a grouping factor of the model; there are: "
-            f"{', '.join(groups)}"
+            f"{', '.join(groups)}{did_you_mean(group, groups)}"
         )
     return group, numbers
 

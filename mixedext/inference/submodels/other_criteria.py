@@ -19,6 +19,7 @@ __all__ = [
     "as_mixed",
     "by_ml",
     "by_reml",
+    "check_is_fitted",
     "is_mixed",
     "own_fitted",
     "quiet_fit",
@@ -34,6 +35,7 @@ def is_mixed(results: Any) -> bool:
 def own_fitted(results: Any, name: str) -> Fitted:
     """The record of results of a mixed model, or TypeError with the argument's name."""
     if not is_mixed(results):
+        check_is_fitted(results)
         raise TypeError(
             f"{name} must be the results of a mixed model of mixedext, not "
             f"{type(_unwrapped(results)).__name__}"
@@ -63,6 +65,7 @@ def as_mixed(results: Any, like: HasFitted) -> Fitted:
     """
     if is_mixed(results):
         return results.fitted
+    check_is_fitted(results)
     results, beside = _unwrapped(results), like.fitted
     if not isinstance(results, RegressionResults):
         raise TypeError(
@@ -80,6 +83,15 @@ def as_mixed(results: Any, like: HasFitted) -> Fitted:
     linear = made(model.data.orig_endog, model.data.orig_exog, terms=[], weights=weights)
     linear.formula = formula or f"{kind} of {model.endog_names}"
     return linear._fitted(reml=beside.reml)
+
+
+def check_is_fitted(results: Any) -> None:
+    """Refuse a model that was not fitted, where its results are wanted."""
+    if hasattr(results, "fit") and not hasattr(results, "params"):
+        raise TypeError(
+            f"results are needed, not a model ({type(results).__name__}): fit it first, "
+            "model.fit()"
+        )
 
 
 def by_ml(results: HasFitted) -> Fitted:

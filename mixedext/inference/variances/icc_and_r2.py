@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from mixedext.arguments import confidence
+from mixedext.arguments import check_choice, confidence, did_you_mean
 from mixedext.engine.rows.design import Design
 from mixedext.exceptions import BootstrapWarning, user_stacklevel
 from mixedext.fitted import Fitted, HasFitted
@@ -155,8 +155,7 @@ def icc(
     >>> [round(value, 3) for value in result.icc(ci="delta")]
     [0.418, 0.216, 0.0, 0.842]
     """
-    if ci not in (None, "delta", "bootstrap"):
-        raise ValueError(f"ci={ci!r} is not known; use None, 'delta' or 'bootstrap'")
+    check_choice(ci, "ci", (None, "delta", "bootstrap"))
     level, fitted = confidence(alpha, level), results.fitted
     slopes, residual = _variance_slopes(fitted)
     share = slopes * _gamma_of(fitted, group)
@@ -229,7 +228,7 @@ def _gamma_of(fitted: Fitted, group: str | None) -> np.ndarray:
     if group is not None and group not in groups:
         raise ValueError(
             f"group={group!r} is not a grouping factor of the model; there are: "
-            f"{', '.join(groups)}"
+            f"{', '.join(groups)}{did_you_mean(group, groups)}"
         )
     own = [np.full(t.structure.n_gamma, group is None or t.group == group) for t in terms]
     return np.concatenate([np.zeros(0), *own])

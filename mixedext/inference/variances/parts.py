@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from mixedext.arguments import did_you_mean
 from mixedext.fitted import Model
 from mixedext.inference.submodels.smaller_models import random_deletions
 from mixedext.specification.terms.parameter_names import split_column_label
@@ -115,7 +116,10 @@ def find_part(model: Model, term: str | None) -> VariancePart:
         if len(found) > 1:
             break
     said = "is not one part of the random effects"
-    raise ValueError(f"term={term!r} {said}; use one of {labels}")
+    meant = did_you_mean(
+        term, [name for p in parts for own in _names_of(p) for name in own]
+    )
+    raise ValueError(f"term={term!r} {said}; use one of {labels}{meant}")
 
 
 def _names_of(part):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from mixedext.arguments import check_count
+from mixedext.arguments import check_choice, check_count
 from mixedext.engine.refits.simulation import generator_of
 from mixedext.inference.variances.null_law import NullLaw
 from mixedext.tables.statistical_tests import TestResult
@@ -80,8 +80,10 @@ class VarianceTest(TestResult):
         ]
         if self.method == "simulation" and self.statistic > 0 and self.by_inversion:
             p, se = self.by_inversion
-            error = f", standard error {se:.2g}" if se else ""
-            lines.append(f"p = {p:.4g} (inversion{error})")
+            error = f"standard error {se:.2g}" if se else "no simulation error"
+            report = "this one" if se < self.se else "the first"
+            how = f"the same law by inversion, {error}; report {report}"
+            lines.append(f"p = {p:.4g} ({how})")
         if np.isfinite(self.mass_at_zero):
             zero = "under the hypothesis the estimate is 0 with probability"
             lines.append(f"{zero} {self.mass_at_zero:.4f}")
@@ -165,8 +167,7 @@ def exact_test(
     ValueError
         If ``n``, ``rng`` or ``method`` cannot be used.
     """
-    if method not in ("simulation", "inversion"):
-        raise ValueError(f"method={method!r} is not known; use 'simulation' or 'inversion'")
+    check_choice(method, "method", ("simulation", "inversion"))
     check_count(n, "n")
     n, rng = int(n), generator_of(rng)
     statistic = max(float(statistic), 0.0)

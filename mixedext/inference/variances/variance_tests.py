@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mixedext.arguments import check_count
+from mixedext.arguments import check_choice, check_count
 from mixedext.exceptions import NoExactLawError
 from mixedext.fitted import Fitted, HasFitted, Model, has_rows
 from mixedext.inference.bootstrap.bootstrap_tests import bootstrap_test
@@ -136,11 +136,7 @@ def check_has_law(part: VariancePart, name: str, method: str) -> None:
 
 def check_method(method: str) -> None:
     """Raise ValueError unless the method is known."""
-    if method not in ("simulation", "inversion", *_SIMULATED_OR_LARGE):
-        raise ValueError(
-            f"method={method!r} is not known; use 'simulation', 'inversion', 'mixture' or "
-            "'bootstrap'"
-        )
+    check_choice(method, "method", ("simulation", "inversion", *_SIMULATED_OR_LARGE))
 
 
 def _exact(

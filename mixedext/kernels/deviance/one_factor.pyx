@@ -344,15 +344,17 @@ cdef class OneFactor(Profiled):
             _add_up(self.sums, size, self.total)
 
     cdef double value(self, const double* theta, bint floor) noexcept nogil:
-        cdef double deviance
+        cdef double deviance, whole
+        cdef Py_ssize_t last = self.p * self.p - 1
         self.n_values += 1
         self.set_lam(theta)
         self.sum_values()
         self.set_fixed()
+        whole = max(self.square, self.fixed_root[last])  # y'V0^-1 y, of which X takes most
         if not self.factor_fixed():
             return INFINITY
         deviance = self.deviance(self.log_det)
-        self.noise = self.dof * EPSILON * max(1.0, self.square / self.residual_square)
+        self.noise = self.dof * EPSILON * max(1.0, whole / self.residual_square)
         return deviance
 
     cdef void set_scores(self) noexcept nogil:

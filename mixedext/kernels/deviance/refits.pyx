@@ -5,7 +5,7 @@ With one grouping factor a replicate brings C_l = U^-T Z_l'r and its row of W (s
 (``several_factors``) Z'r.
 """
 
-from libc.math cimport INFINITY, fabs, hypot, isfinite, sqrt
+from libc.math cimport INFINITY, NAN, fabs, hypot, isfinite, sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 from mixedext.kernels.deviance.profiled cimport Profiled
@@ -22,8 +22,7 @@ cdef double DECREMENT_ACCEPTED = limits.DECREMENT_ACCEPTED
 cdef double SHARE_ACCEPTED = limits.SHARE_ACCEPTED
 cdef double NOISE_ACCEPTED = limits.NOISE_ACCEPTED
 cdef double RESTART_GAIN = limits.RESTART_GAIN, LEAST_RESIDUAL = limits.LEAST_RESIDUAL
-cdef double LEAST_SIZE = limits.CONCENTRATED[0], LARGE_SIZE = limits.CONCENTRATED[1]
-cdef double REMAINDER = limits.REMAINDER, PROMISING = limits.PROMISING
+cdef double PROMISING = limits.PROMISING
 
 
 cdef void lower_triangle(double* root, Py_ssize_t k) noexcept nogil:
@@ -119,18 +118,6 @@ cdef class _Terms:
         if left_singular(k, self.own, self.left, self.size, self.work, self.work_size):
             return self.size[k - 1]
         return INFINITY
-
-    cdef double total(self, const double* theta) noexcept nogil:
-        """Root of the sum of all terms' mean variances."""
-        cdef Py_ssize_t term, i, k
-        cdef double total = 0.0
-        self.set_lam(theta)
-        for term in range(self.count):
-            self.take(term)
-            k = self.start[term + 1] - self.start[term]
-            for i in range(k * k):
-                total += self.own[i] ** 2 / k
-        return sqrt(total)
 
     cdef double smallest_root(self, const double* theta) noexcept nogil:
         """Smallest singular value of the factors of all terms."""
@@ -246,37 +233,87 @@ cdef class _Refit:
         memcpy(self.point, self.search.theta, self.n * sizeof(double))
         self.smallest = self.terms.smallest_root(self.point)
 
-    cdef void try_start(self, const double* start) noexcept nogil:
-        """Another start, preferred if it ends lower."""
+    cdef bint try_start(self, const double* start) noexcept nogil:
+        """Another start, preferred if it ends lower; whether it does."""
+        cdef bint lower
         self.stands = False
-        if (
+        lower = (
             self.search.search(start, self.max_iterations, self.best) == 1
             and self.search.deviance < self.best - RESTART_GAIN
             and self.function.residual_square > LEAST_RESIDUAL * self.residual
             and _is_settled(self.search, self.function.noise)
-        ):
+        )
+        if lower:
             self.good = True
             self.keep()
+        return lower
 
-    cdef void try_rivals(self, const double[:, ::1] rivals, bint all_terms) noexcept nogil:
-        """Points where one term, or all, have much variance."""
-        cdef double total = self.terms.total(self.point), size = total, weight
-        cdef Py_ssize_t term, of_sizes, e, number
-        of_sizes = 1 if total > LEAST_SIZE else 2
+    cdef void look(
+        self,
+        const double[:, ::1] points,
+        const Py_ssize_t[:, ::1] neighbours,
+        Py_ssize_t lowest,
+        double* value,                    # scratch: (G,)
+    ) noexcept nogil:
+        """The deviance at all points; starts from some, as ``rivals.promising_points``."""
+        cdef Py_ssize_t g, i, other
+        cdef double bound = -INFINITY, next_value
         self.stands = False
-        for term in range(rivals.shape[0] + all_terms):  # the last: all terms
-            for number in range(of_sizes):
-                if of_sizes == 2:
-                    size = LARGE_SIZE if number else LEAST_SIZE
-                for e in range(self.n):
-                    self.other[e] = 0.0
-                for e in range(self.n * rivals.shape[0]):
-                    weight = REMAINDER
-                    if e // self.n == term or term == rivals.shape[0]:
-                        weight = size
-                    self.other[e % self.n] += weight * rivals[e // self.n, e % self.n]
-                if self.function.value(self.other, False) < self.best + PROMISING:
-                    self.try_start(self.other)
+        for g in range(points.shape[0]):
+            value[g] = self.function.value(&points[g, 0], False)
+        for i in range(lowest):  # the so-manieth lowest value
+            next_value = INFINITY
+            for g in range(points.shape[0]):
+                if bound < value[g] < next_value:
+                    next_value = value[g]
+            bound = next_value
+        for g in range(points.shape[0]):
+            if value[g] > bound:
+                for i in range(neighbours.shape[1]):
+                    other = neighbours[g, i]
+                    if other >= 0 and value[other] < value[g]:
+                        break
+                else:
+                    self.try_promising(&points[g, 0], value[g])
+            else:
+                self.try_promising(&points[g, 0], value[g])
+
+    cdef void look_along(
+        self,
+        const Py_ssize_t[::1] owner,
+        const Py_ssize_t[::1] own,
+        const double[:, ::1] sizes,
+        Py_ssize_t most_looks,
+        double* found,                    # scratch: (M + 2, n_theta)
+        double* starts,                   # scratch: (A (M + 1), n_theta)
+    ) noexcept nogil:
+        """Other minima along single standard deviations from the lowest one."""
+        cdef Py_ssize_t axis, i, count, all_starts, _turn
+        cdef bint lower
+        for _turn in range(most_looks):
+            self.stands, lower, all_starts = False, False, 0
+            for axis in range(sizes.shape[0]):
+                count = self.search.starts_along(
+                    self.point, self.best, owner, own[axis], axis, sizes[axis], found
+                )
+                memcpy(starts + all_starts * self.n, found, count * self.n * sizeof(double))
+                all_starts += count
+            for i in range(all_starts):
+                lower |= self.try_start(starts + i * self.n)
+            if not lower:
+                break
+
+    cdef void try_promising(self, const double* start, double value) noexcept nogil:
+        if value < self.best + PROMISING:
+            self.try_start(start)
+
+    cdef void leave_boundary(self) noexcept nogil:
+        """On from a singular end, whose triangle has its zeros at the end."""
+        memcpy(self.other, self.point, self.n * sizeof(double))
+        if self.try_start(self.other):
+            self.round_zeros()
+        else:
+            self.function.value(self.point, False)
 
     cdef void round_zeros(self) noexcept nogil:
         """Exact zeros for negligible singular values; diagonals not negative."""
@@ -301,8 +338,15 @@ def refit_responses(
     *,
     const double[:, ::1] others,          # in: (S, n_theta) more starts
     bint thorough,                        # in: whether to try them always
-    const double[:, ::1] rivals,          # in: (T, n_theta) lam = I of each term, or none
-    bint all_terms,                       # in: whether to try all terms together, too
+    const double[:, ::1] points,          # in: (G, n_theta) where to look, or none
+    const Py_ssize_t[:, ::1] neighbours,  # in: (G, N) their neighbours, or -1
+    Py_ssize_t lowest,                    # in: points that are started from anyway
+    const Py_ssize_t[::1] owner,          # in: (n_theta,) of ``rivals.Axes``
+    const Py_ssize_t[::1] own,            # in: (A,)
+    const double[:, ::1] sizes,           # in: (A, M)
+    Py_ssize_t most_looks,                # in: times to look along them
+    const double[:, ::1] within,          # in: (R, n_theta) one more start each, or (0, .)
+    bint may_leave,                       # in: whether to go on from singular ends
     const Py_ssize_t[::1] term_start,     # in: (terms + 1,) their first columns, and end
     const double[:, ::1] inverse,         # in: (K, K) T^-1 of the terms, block-diagonal
     Py_ssize_t max_iterations,
@@ -318,6 +362,10 @@ def refit_responses(
     """Fit every response, each from its own start, as ``optimize.minimize_deviance``."""
     cdef _Refit fit = _Refit(function, term_start, inverse, max_iterations)
     cdef Py_ssize_t r, i, n_values, n_derivatives
+    cdef bint looks = sizes.shape[0] > 0
+    cdef double[::1] value = np.empty(max(points.shape[0], 1))
+    cdef double[:, ::1] found = np.empty((sizes.shape[1] + 2, function.n_theta))
+    cdef double[:, ::1] starts = np.empty((sizes.size + sizes.shape[0] + 1, function.n_theta))
     with nogil:
         for r in range(start.shape[0]):
             function.set_response(r)
@@ -326,9 +374,18 @@ def refit_responses(
                 if thorough or fit.smallest < ZERO_SINGULAR_VALUE:
                     for i in range(others.shape[0]):
                         fit.try_start(&others[i, 0])
-                if rivals.shape[0] and function.n_derivatives - n_derivatives > 1:
-                    fit.try_rivals(rivals, all_terms)
+                if looks and function.n_derivatives - n_derivatives > 1:
+                    fit.look(points, neighbours, lowest, &value[0])
+                    fit.look_along(
+                        owner, own, sizes, most_looks, &found[0, 0], &starts[0, 0]
+                    )
+                    if within.shape[0] and isfinite(within[r, 0]):
+                        fit.try_promising(
+                            &within[r, 0], function.value(&within[r, 0], False)
+                        )
                 fit.round_zeros()
+                if may_leave and fit.smallest < ZERO_SINGULAR_VALUE:
+                    fit.leave_boundary()
                 fit.terms.outer(fit.point, &theta[r, 0])
                 function.get_coefficients(&on_basis[r, 0])
                 residual_square[r] = function.residual_square
@@ -337,6 +394,23 @@ def refit_responses(
             deviance[r] = fit.best
             settled[r] = fit.good and isfinite(fit.best)
             evaluations[r] = function.n_values - n_values
+
+
+def coefficients_at(
+    Profiled function,                    # has been given the responses
+    const double[::1] theta,              # in: (n_theta,)
+    double[:, ::1] on_basis,              # out: (R, rank), NaN where there are none
+):
+    """Coefficients of every response on Q at one theta."""
+    cdef Py_ssize_t r, i
+    with nogil:
+        for r in range(on_basis.shape[0]):
+            function.set_response(r)
+            if isfinite(function.value(&theta[0], False)):
+                function.get_coefficients(&on_basis[r, 0])
+            else:
+                for i in range(on_basis.shape[1]):
+                    on_basis[r, i] = NAN
 
 
 cdef bint _is_settled(Newton search, double noise) noexcept nogil:

@@ -2,6 +2,10 @@
 
 from libc.math cimport fabs, sqrt
 
+from mixedext import limits
+
+cdef double FLAT_CURVATURE = limits.FLAT_CURVATURE
+
 # A standard deviation whose variance wants to be zero or less is multiplied by this.
 cdef double LEAP = 0.01
 # The share of the largest curvature that a pivot must have.
@@ -31,11 +35,17 @@ cdef double variance_step(
     cdef double* root = work
     cdef double* change = work + n * n  # change of t^2 over 2 t; of t for all others
     cdef double* shift = work + n * n + n  # what the curvature loses
-    cdef double t, score, own, length, x
+    cdef double t, score, own, length, x, largest = 0.0
     cdef bint found = False
+    for i in range(n):
+        largest = max(largest, fabs(hessian[i * n + i]))
     for i in range(n):
         change[i] = shift[i] = 0.0
         t = theta[i]
+        x = FLAT_CURVATURE * largest
+        if fabs(hessian[i * n + i]) <= x and fabs(gradient[i]) <= 1e-3 * x:
+            shift[i] = largest  # rounding is all that is known of it: it stays
+            continue
         if squared[i] == 0.0 or t == 0.0:
             continue
         score = gradient[i] / t
@@ -91,7 +101,7 @@ cdef double variance_step(
     for i in range(n):
         t = theta[i]
         step[i] = change[i]
-        if shift[i] != 0.0:
+        if shift[i] != 0.0 and change[i] != 0.0:
             x = 1.0 + 2.0 * change[i] / t
             step[i] = (sqrt(max(x, LEAP * LEAP)) - 1.0) * t
         length += step[i] * step[i]

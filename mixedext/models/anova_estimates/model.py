@@ -50,7 +50,8 @@ def anova_estimates(
         As for `mixedlm`, with random intercepts only: ``"y ~ 1 + (1 | g)"``,
         ``"y ~ trt + (1 | a/b)"``.
     data : DataFrame
-        The data.
+        The data; or a table of polars, pyarrow or another library with Arrow's interface
+        or ``to_pandas``.
     subset : array_like, optional
         Rows of ``data`` to use, for ``data.loc``.
     missing : {"none", "raise", "drop"}, optional

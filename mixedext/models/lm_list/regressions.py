@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from mixedext.arguments import confidence
+from mixedext.arguments import confidence, did_you_mean
 from mixedext.exceptions import FormulaError, NotEstimableWarning, user_stacklevel
 from mixedext.models.lm_list.least_squares import (
     GroupRegressions,
@@ -51,7 +51,8 @@ def lm_list(
         Response and regressors, a bar, and the groups: ``"y ~ x | g"``; the groups of
         two factors are ``a:b``.
     data : DataFrame
-        The data.
+        The data; or a table of polars, pyarrow or another library with Arrow's interface
+        or ``to_pandas``.
     pooled : bool, optional
         Whether standard errors and tests rest on the residual variance of all groups
         together, as in nlme, or on each group's own.  The methods take it too.
@@ -478,6 +479,7 @@ class LmList:
             raise ValueError(
                 f"column={column!r} is no coefficient; there are: "
                 f"{', '.join(map(str, self._columns))}"
+                f"{did_you_mean(column, self._columns)}"
             )
         kinds = labels_of_groups(by, self._data, self._codes, self._groups)
         pair = two_labels(kinds, levels)

@@ -22,6 +22,7 @@ from mixedext.engine.rows.rows import Rows
 from mixedext.engine.rows.within import within_from_rows
 from mixedext.exceptions import DesignError
 from mixedext.limits import NOT_ORTHONORMAL
+from mixedext.models.mixedlm.identification import check_identification
 from mixedext.specification.data.chunk_sources import ChunkSource
 from mixedext.specification.data.weights import check_weights
 from mixedext.specification.formula.chunk_plan import ChunkPlan
@@ -165,7 +166,7 @@ def design_from_chunks(
     _check_same_rows(part.products, sums.nobs)
     terms = _terms(head.terms, levels, layouts, part)
     for term in terms:
-        check_levels(term, sums.nobs)
+        check_levels(term, sums.nobs, weighted=True)  # the design itself is asked below
 
     def ask_rows(right, products, rotation, shift):
         share = partial(_within, plan, bases, layouts, levels, part.numbers)
@@ -174,6 +175,7 @@ def design_from_chunks(
     design = finish_design(
         part.products, bases, terms, sums.log_weights, storage, ask_rows=ask_rows
     )
+    check_identification(design, terms)
     return ChunkedDesign(design, plan, head)
 
 

@@ -20,9 +20,11 @@ from statsmodels.tools.sm_exceptions import (
 from mixedext.arguments import check_reml
 from mixedext.engine.constrained.fit import fit_l1
 from mixedext.engine.constrained.objective import Penalties
+from mixedext.engine.deviance.explained import is_explained, leaves_little
 from mixedext.engine.deviance.given_covariances import IndefiniteError, Likelihood
 from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.engine.information.refinement import (
+    has_lost_digits,
     needs_refinement,
     precision_of,
     refine_fit,
@@ -38,13 +40,15 @@ from mixedext.fitted import FitArguments, Fitted, has_rows, need_rows
 from mixedext.inference.diagnostics.residuals import resid, wresid
 from mixedext.inference.fixed_effects.covariance_choice import (
     choose_settings,
-    covariance_name,
 )
-from mixedext.limits import EXACT_FIT, IMPRECISION, SAME_FIT
-from mixedext.models.mixedlm.fit_arguments import check_fit_arguments
+from mixedext.inference.fixed_effects.df_methods import df_choice
+from mixedext.limits import ALL_TAKEN, EXACT_FIT, IMPRECISION, SAME_FIT
+from mixedext.models.mixedlm.fit_arguments import check_fit_arguments, is_known_covariance
 from mixedext.models.mixedlm.masks import masked_fit, read_mask, response_of
 from mixedext.models.mixedlm.results import MixedLMResultsWrapper
 from mixedext.models.mixedlm.statsmodels_face.likelihood import read_params
+from mixedext.session import options
+from mixedext.specification.terms.random_terms import crowding
 
 __all__ = [
     "LastFit",
@@ -58,6 +62,11 @@ __all__ = [
 _NO_VARIANCE = (
     "the random effects explain the response (endog) exactly: the residual variance is "
     "zero and the likelihood has no maximum. Leave out a term."
+)
+_ALL_TAKEN = (
+    "the residual variance is estimated as zero: the random effects span all rows, and "
+    "their covariances alone describe the response (endog) best, so that no ratio to a "
+    "residual variance exists. Leave out a term."
 )
 _IMPRECISE = (
     "The penalized residual sum of squares from the cross-products differs from that of "
@@ -74,8 +83,11 @@ _SINGULAR = (
     "zero or some correlation as +-1. The fit is a valid result (see is_singular and "
     "var_corr)."
 )
-
-
+_FLAT = (
+    "The minimum is flat in some direction: the data do not determine all variances and "
+    "covariances. Those of them that they leave open stay near where the search began, and "
+    "have no standard errors; simplify the random effects."
+)
 _NEARLY_SINGULAR = (
     "The random effects covariance matrix is nearly singular: the data do not tell the fit "
     "from one in which some variance is zero or some correlation +-1 (the log-likelihood "
@@ -119,6 +131,7 @@ def fit(
     method: str | list[str] | None = None,
     *,
     df_method: str | None = None,
+    information: str | None = None,
     cov_type: str | None = None,
     cov_kwds: Mapping[str, Any] | None = None,
     use_t: bool | None = None,
@@ -152,24 +165,34 @@ def fit(
     full_output : bool, optional
         If True, ``hist`` of the results is a list with a dictionary.
     method : str or list of str, optional
-        Kept for statsmodels: whatever the name, the engine's trust-region Newton
-        is used.
+        Kept for statsmodels: whatever the name of its optimizers, the engine's
+        trust-region Newton is used.
     df_method : str, optional
-        Degrees of freedom of tests on fixed effects: None for z, "satterthwaite",
-        "kenward-roger" (REML only; it also adjusts the standard errors), "residual"
-        for t with n - rank(X), "containment" or "between-within".
+        Degrees of freedom of tests on fixed effects: "satterthwaite", "kenward-roger"
+        (REML only; it also adjusts the standard errors), "residual" for t with
+        n - rank(X), "containment", "between-within", or "z" for the normal law.  If
+        None, ``mx.options.df_method``, and if that is None, too, "satterthwaite" for a
+        model stated in bars or by ``terms=``, "residual" for one without random terms,
+        "z" for one that ``groups=`` states.  The default is computed when a test is
+        asked for; it is "z", with a note in the tables, where the fit has failed,
+        parameters were held or penalized, or the work would exceed ten times the
+        fit's.
+    information : {"expected", "observed"}, optional
+        Which information on the variances "kenward-roger" inverts: the expected one, as
+        pbkrtest (the default), or the observed one, as SAS, JMP and mmrm.
     cov_type : str, optional
         Covariance of the parameters: "nonrobust" (also None, "gls"), "oim", "cluster",
         "CR0", "CR1", "CR2" or "CR3"; see ``MixedLMResults.get_robustcov_results``.
-        Other types of statsmodels are passed over, with a FutureWarning.
+        Others are an error; but for a model stated by ``groups`` "hc0" to "hc3" in lower
+        case are passed over with a FutureWarning, as statsmodels does.
     cov_kwds : dict, optional
         Its keywords, such as {"groups": labels or a name}.
     use_t : bool, optional
-        t and F or normal and chi-squared laws for tests of fixed effects; as
-        ``cov_type`` and ``df_method`` say if None.
+        As in statsmodels: t and F with n - rank(X) degrees of freedom, or the normal
+        and chi-squared laws; as ``cov_type`` and ``df_method`` say if None.
     **fit_kwargs
-        ``maxiter``: Newton iterations; other optimizer options are accepted and
-        ignored.
+        ``maxiter``: Newton iterations; statsmodels' other options of optimizers are
+        accepted and ignored, and any other name is an error.
 
     Returns
     -------
@@ -220,6 +243,7 @@ def fit(
         "full_output": full_output,
         "method": method,
         "df_method": df_method,
+        "information": information,
         "cov_type": cov_type,
         "cov_kwds": cov_kwds,
         "use_t": use_t,
@@ -244,24 +268,28 @@ def fitted_model(
     full_output: bool = False,
     method: Any = None,
     df_method: str | None = None,
+    information: str | None = None,
     cov_type: str | None = None,
     cov_kwds: Any = None,
     use_t: bool | None = None,
-    **options: Any,
+    **optimizer_options: Any,
 ) -> Fitted:
     """The record of a fit, complete; arguments and warnings are those of ``fit``."""
     if not has_rows(model) and model.source is None:
         need_rows(model)
-    if covariance_name(cov_type) is None:  # passed over, as other options are
-        options, cov_type, cov_kwds = options | {"cov_type": cov_type}, None, None
-    check_fit_arguments(reml, method, df_method, options)
+    if not is_known_covariance(model, cov_type):
+        cov_type, cov_kwds = None, None
+    check_fit_arguments(reml, method, df_method, optimizer_options, model.fit)
+    asked = df_choice(df_method, information)
     start = _read_start(model, start_params)
     masked = free is not None and not all(m.all() for m in read_mask(model, free))
     reml = bool(reml)
     within = model._design.blocks.within
     if within is not None and within.explained:
         raise DesignError(_NO_VARIANCE)
-    iterations = options.get("maxiter")
+    if leaves_little(model._design):
+        _check_explained(model)
+    iterations = optimizer_options.get("maxiter")
     penalties = Penalties(fe_pen, cov_pen)
     if penalties or masked:
         fit = masked_fit(model, reml, start, free, penalties, iterations, do_cg)
@@ -273,17 +301,18 @@ def fitted_model(
         else:
             fit = evaluate_design(model._design, reml, theta)
         fit, lost = _refined(model, fit)
+        if do_cg:
+            _check_all_taken(model, fit)
     arguments = FitArguments(
         start_params,
         free,
         fe_pen,
         cov_pen,
-        {"method": method, "full_output": full_output, **options},
+        {"method": method, "full_output": full_output, **optimizer_options},
     )
     fitted = Fitted(fit, model, arguments=arguments)
-    fitted = fitted.with_settings(
-        choose_settings(fitted, df_method, cov_type, use_t, cov_kwds)
-    )
+    settings = choose_settings(fitted, asked, cov_type, use_t, cov_kwds, options.df_method)
+    fitted = fitted.with_settings(settings)
     if lost:  # only then can the sums have gone wrong, or nothing be left of y
         _check_residual(model, wresid(fitted))
         error = precision_of(fit, resid(fitted), model.weights)
@@ -298,30 +327,31 @@ def fitted_model(
 
 def _warn_of_verdict(fit):
     """Say what of a fit its user must know."""
-    if not fit.convergence.converged:
-        message = f"MixedLM did not converge: {fit.convergence.message}"
-        kind = ConvergenceWarning
-    elif fit.is_singular:
-        message, kind = _SINGULAR, SingularMatrixWarning
-    elif fit.convergence.status == "flat":
-        message, kind = fit.convergence.message, FlatLikelihoodWarning
-    elif fit.convergence.status == "interior" and fit.held is None:
-        loss = loss_if_singular(fit)
-        if loss >= SAME_FIT:
-            return
-        message, kind = _NEARLY_SINGULAR.format(loss), SingularMatrixWarning
+    verdict = fit.convergence
+    found: list[tuple[str, type[Warning]]] = []
+    if not verdict.converged:
+        found.append((f"MixedLM did not converge: {verdict.message}", ConvergenceWarning))
     else:
-        return
-    warnings.warn(message, kind, stacklevel=user_stacklevel())
+        if fit.is_singular:
+            found.append((_SINGULAR, SingularMatrixWarning))
+        if verdict.is_flat:
+            found.append((_FLAT, FlatLikelihoodWarning))
+        if verdict.status == "interior" and fit.held is None:
+            loss = loss_if_singular(fit)
+            if loss < SAME_FIT:
+                found.append((_NEARLY_SINGULAR.format(loss), SingularMatrixWarning))
+    for message, kind in found:
+        warnings.warn(message, kind, stacklevel=user_stacklevel())
 
 
 def _refined(model, fit):
     """The fit, again from sharper sums where the first have lost digits."""
     if not needs_refinement(fit):
-        return fit, False
+        return fit, has_lost_digits(fit) and has_rows(model)
     if not has_rows(model):
         warnings.warn(_UNREFINED, PrecisionWarning, stacklevel=user_stacklevel())
         return fit, False
+    _check_explained(model)
     return (
         refine_fit(fit, response_of(model), model.exog, model.random_terms, model.weights),
         True,
@@ -435,22 +465,40 @@ def fit_regularized(
             f"alpha={alpha!r} must be one number, 0 or more, or {model.k_fe} of them"
         )
     chosen = {name: fit_kwargs.pop(name, None) for name in _COVARIANCE}
-    if covariance_name(chosen["cov_type"]) is None:
-        fit_kwargs["cov_type"] = chosen["cov_type"]  # passed over, with its keywords
+    if not is_known_covariance(model, chosen["cov_type"]):
         chosen["cov_type"] = chosen["cov_kwds"] = None
     whole = model.fit(**fit_kwargs).fitted
     fit = fit_l1(whole.fit, weights, ceps, ptol, maxit)
-    options = {**whole.arguments.options, "method": method, "alpha": alpha}
+    given = {**whole.arguments.options, "method": method, "alpha": alpha}
     fitted = Fitted(
         fit,
         model,
-        arguments=replace(whole.arguments, options=options, repeatable=False),
+        arguments=replace(whole.arguments, options=given, repeatable=False),
     )
-    settings = choose_settings(fitted, whole.settings.df_method, **chosen)
+    own = whole.settings
+    settings = choose_settings(fitted, own.asked, default=own.default, **chosen)
     return model._present(fitted.with_settings(settings))
 
 
+def _check_explained(model):
+    """Refuse a response of which X and Z leave nothing, although they could."""
+    if has_rows(model) and is_explained(
+        model._design, response_of(model), model.exog, model.random_terms, model.weights
+    ):
+        raise DesignError(_NO_VARIANCE)
+
+
+def _check_all_taken(model, fit):
+    """Refuse a fit whose random effects, as many as rows, leave no residual variance."""
+    if not fit.scale < ALL_TAKEN * model._design.y_scale**2:
+        return
+    by_groups = len(model.components) + (model.main_term is not None)  # as upstream
+    if any(crowding(t, model.nobs) is not None for t in model.random_terms[by_groups:]):
+        raise DesignError(_ALL_TAKEN)
+
+
 def _check_residual(model, residual):
+    """Refuse a fit that leaves no residual."""
     size = np.sqrt(np.mean(residual**2))
     if model.random_terms and size < EXACT_FIT * model._design.y_scale:
         raise DesignError(_NO_VARIANCE)

@@ -48,9 +48,9 @@ def from_chunks(
         As in ``from_formula``.  Functions of whole columns (``poly``, ``scale`` ...)
         are refused.
     chunks : iterable of DataFrame, callable, or dask DataFrame
-        Frames, or functions without arguments that load one, in an iterable that can
-        be read again (a list, or a function that returns an iterator).  Partitions
-        of a dask DataFrame are reduced where they lie.
+        Frames (of pandas, polars, pyarrow ...), or functions without arguments that
+        load one, in an iterable that can be read again (a list, or a function that
+        returns an iterator).  Partitions of a dask DataFrame are reduced where they lie.
     groups, re_formula : str, optional
         As in ``from_formula``; a column's name.
     weights, offset : str, optional

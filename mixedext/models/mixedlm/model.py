@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from inspect import signature
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from statsmodels.base.model import LikelihoodModel
 from statsmodels.regression.mixed_linear_model import MixedLM as UpstreamMixedLM
 
+from mixedext.arguments import did_you_mean
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.engine.rows.design import prepare_design
 from mixedext.exceptions import (
@@ -21,11 +23,13 @@ from mixedext.fitted import Fitted
 from mixedext.inference.prediction import predictions
 from mixedext.models.mixedlm import fitting, from_chunks, refitting
 from mixedext.models.mixedlm.fitting import LastFit
+from mixedext.models.mixedlm.identification import check_identification
 from mixedext.models.mixedlm.masks import response_of
 from mixedext.models.mixedlm.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.models.mixedlm.statsmodels_face import groups_view, likelihood
 from mixedext.models.mixedlm.statsmodels_face.groups_view import MADE_OF_ROWS
 from mixedext.models.mixedlm.statsmodels_face.model_data import model_data
+from mixedext.other_names import MODEL_ARGUMENTS, no_model_attribute
 from mixedext.specification.formula.arrays import array_frame
 from mixedext.specification.formula.formula_engine import fixed_spec
 from mixedext.specification.formula.model_frame import model_frame
@@ -93,7 +97,8 @@ class MixedLM(UpstreamMixedLM):
     RankDeficientWarning
         If columns of ``exog`` depend on earlier ones; they get NaN coefficients.
     UnidentifiedVarianceWarning
-        If a variance of ``groups`` or ``exog_vc`` may not be told from the residual's.
+        If variances of terms cannot be told apart, or a variance of ``groups`` or
+        ``exog_vc`` may not be told from the residual's.
 
     See Also
     --------
@@ -142,6 +147,7 @@ class MixedLM(UpstreamMixedLM):
         if unknown:
             raise ValueError(
                 f"argument {unknown[0]} not permitted for MixedLM initialization"
+                f"{_what_to_write(unknown[0])}"
             )
         frame = array_frame(
             endog, exog, groups, exog_re, exog_vc, terms, weights, offset, missing
@@ -154,7 +160,7 @@ class MixedLM(UpstreamMixedLM):
         if grouped is not None and grouped.main is not None:
             own = [grouped.main]
         check_group_names(own + given)
-        check_terms(given, frame.nobs)
+        check_terms(given, frame.nobs, frame.weights is not None)
         kwargs["exog_extremes"] = frame.exog_extremes
         self._settle(frame, frame.nobs, 0 if own else None, kwargs)
         self.use_sqrt = use_sqrt
@@ -164,6 +170,8 @@ class MixedLM(UpstreamMixedLM):
             self.random_terms,
             self.weights,
         )
+        stated = 0 if grouped is None else len(grouped.all_terms)
+        check_identification(self._design, self.random_terms, range(stated))
         self._warn_dropped()
 
     def _settle(self, frame, nobs, main_term, kwargs):
@@ -266,7 +274,8 @@ class MixedLM(UpstreamMixedLM):
             Fixed effects, random terms in lme4's notation such as ``(1 + x | g)``,
             ``(x || g)``, ``(1 | a/b)``, and ``offset(...)``.
         data : DataFrame
-            The data.
+            The data; or a table of polars, pyarrow or another library with Arrow's
+            interface or ``to_pandas``, as are columns given beside it.
         re_formula : str, optional
             Columns with random coefficients by ``groups``, as in statsmodels.
         vc_formula : dict, optional
@@ -411,6 +420,16 @@ class MixedLM(UpstreamMixedLM):
     _group_codes = cached_property(groups_view.group_codes)
     _get_init_kwds = groups_view.init_kwds
 
+    # ---- names of other programs ----
+
+    if not TYPE_CHECKING:  # the annotations say what there is
+
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):  # a property that raised: its own message
+                return object.__getattribute__(self, name)
+            kind = f"{type(self).__name__!r} object"
+            raise no_model_attribute(kind, name, dir(type(self)), dir(MixedLMResults))
+
     # ---- pickling ----
 
     def __getstate__(self):
@@ -430,6 +449,14 @@ class MixedLM(UpstreamMixedLM):
             fixed_spec, formula, frame, self.namespace, self.aliases, self.emptied
         )
         setattr(self.data, SPEC_ATTRIBUTE, spec)
+
+
+def _what_to_write(argument):
+    """What stands for an argument that models do not have."""
+    if argument in MODEL_ARGUMENTS:
+        return f": {MODEL_ARGUMENTS[argument]}"
+    known = signature(MixedLM.from_formula).parameters
+    return did_you_mean(argument, known) or f"; they are: {', '.join(known)}"
 
 
 def _random_part(frame, kwargs, free):

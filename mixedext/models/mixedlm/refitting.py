@@ -102,16 +102,16 @@ def fit_many(
     Raises
     ------
     ValueError
-        If ``endog`` has another shape, or missing values, or the rows are not in
-        memory.
+        If ``endog`` has another shape, or missing values in every column, or the rows are
+        not in memory.
     ImportError
         If joblib is needed and not installed.
 
     Warns
     -----
     ResponseWarning
-        If responses are constant, or explained exactly: their rows are NaN, and not
-        converged.
+        If responses are constant, explained exactly, or have missing or infinite values:
+        their rows are NaN, and not converged.
     AlignmentWarning
         If a frame has the row labels of the data in another order.
 
@@ -127,17 +127,35 @@ def fit_many(
     check_reml(reml)
     run = runner(n_jobs, False, True)
     endog = as_pandas(endog, model.data.row_labels)
-    y = _less_offset(model, _new_responses(model, endog))
-    refits, exact = sound_fits(responses_of(model), y, bool(reml), run)
-    for r in np.flatnonzero(refits.scale < SUSPICIOUS_VARIANCE * np.var(y, axis=0)):
+    y = _less_offset(model, _new_responses(model, endog, some_missing=True))
+    lacking = ~np.isfinite(y).all(axis=0)
+    sound = np.flatnonzero(~lacking)
+    y = y[:, sound] if lacking.any() else y
+    found, exact = sound_fits(responses_of(model), y, bool(reml), run)
+    refits, size = found, np.var(y, axis=0)
+    for r in np.flatnonzero(found.scale < SUSPICIOUS_VARIANCE * size):
         exact[r] = not _leaves_variance(model, y[:, r], bool(reml))
         if exact[r]:
-            for column, none in zip(refits, failed_row(model._design), strict=True):
+            for column, none in zip(found, failed_row(model._design), strict=True):
                 column[r] = none[0]
-    if exact.any():
+    if lacking.any():
+        refits = failed_row(model._design, len(lacking))
+        for column, own in zip(refits, found, strict=True):
+            column[sound] = own
         warnings.warn(
-            f"{exact.sum()} of {len(exact)} responses are constant, or explained "
-            f"exactly by the model ({_columns(endog, exact)}): they leave no variance "
+            f"{lacking.sum()} of {len(lacking)} responses have missing or infinite values "
+            f"({_columns(endog, lacking)}): without these rows they have another design. "
+            "Their rows of the result are NaN, and not converged; fit each by itself with "
+            "missing='drop'",
+            ResponseWarning,
+            stacklevel=user_stacklevel(),
+        )
+    if exact.any():
+        explained = np.zeros(len(lacking), bool)
+        explained[sound[exact]] = True
+        warnings.warn(
+            f"{exact.sum()} of {len(lacking)} responses are constant, or explained "
+            f"exactly by the model ({_columns(endog, explained)}): they leave no variance "
             "to estimate. Their rows are NaN, and not converged",
             ResponseWarning,
             stacklevel=user_stacklevel(),
@@ -145,8 +163,8 @@ def fit_many(
     return labelled(model, refits, bool(reml))
 
 
-def _new_responses(model: Model, endog: Any) -> np.ndarray:
-    """Responses as a float array (nobs, R)."""
+def _new_responses(model: Model, endog: Any, some_missing: bool = False) -> np.ndarray:
+    """Responses as a float array (nobs, R); of many, some may have missing values."""
     need_rows(model)
     index = model.data.row_labels
     endog = as_pandas(endog, index)
@@ -168,7 +186,7 @@ def _new_responses(model: Model, endog: Any) -> np.ndarray:
     if y.size == 0:
         raise ValueError("endog has no columns")
     missing = ~np.isfinite(y).all(axis=0)
-    if missing.any():
+    if missing.any() and not (some_missing and not missing.all()):
         where = f" ({_columns(endog, missing)})" if len(missing) > 1 else ""
         raise ValueError(f"endog holds missing or infinite values{where}")
     return y

@@ -31,19 +31,24 @@ from mixedext.inference.comparison import (
 from mixedext.inference.diagnostics import residuals
 from mixedext.inference.fixed_effects import (
     anova_tables,
+    coefficients,
     covariance_choice,
     pairwise_tests,
     parameter_covariance,
     wald,
 )
 from mixedext.inference.means import estimated_means
-from mixedext.inference.prediction import predictions
+from mixedext.inference.prediction import mixed_prediction, predictions
 from mixedext.inference.profile import likelihood_profile
 from mixedext.inference.random_effects import modes
 from mixedext.inference.variances import estimates, icc_and_r2, intervals, variance_tests
 from mixedext.models.mixedlm import brief, from_chunks, remove_data
 from mixedext.models.mixedlm import summary as summary_tables
-from mixedext.models.mixedlm.statsmodels_face import likelihood_results
+from mixedext.models.mixedlm.statsmodels_face import (
+    likelihood_results,
+    summary_columns,  # noqa: F401 (statsmodels' summary_col takes these results)
+)
+from mixedext.other_names import no_result
 
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
@@ -140,12 +145,12 @@ class MixedLMResults(UpstreamResults):
     cov_params_default = property(parameter_covariance.cov_params)
     cov_params_kr = property(kenward_roger_tests.cov_params_kr)
     normalized_cov_params = parameter_covariance.NormalizedCovariance()
-    tvalues = cached_property(wald.tvalues)
-    pvalues = cached_property(wald.pvalues)
+    tvalues = cached_property(coefficients.tvalues)
+    pvalues = cached_property(coefficients.pvalues)
     conf_int = wald.conf_int
-    fixed_effects_inference = wald.fixed_effects_inference
+    fixed_effects_inference = coefficients.fixed_effects_inference
     df_description = covariance_choice.df_description
-    df_held = wald.df_held
+    df_held = coefficients.df_held
     t_test = wald.t_test
     f_test = wald.f_test
     wald_test = wald.wald_test
@@ -199,6 +204,7 @@ class MixedLMResults(UpstreamResults):
 
     fittedvalues = cached_property(predictions.fittedvalues)
     predict = predictions.predict
+    get_prediction = mixed_prediction.get_prediction
     resid = cached_property(residuals.resid)
     wresid = property(residuals.wresid)
     resid_pearson = property(residuals.resid_pearson)
@@ -212,6 +218,15 @@ class MixedLMResults(UpstreamResults):
     bootstrap_residual = bootstrapping.bootstrap_residual
     bootstrap_cases = bootstrapping.bootstrap_cases
     bootstrap_test = bootstrap_tests.bootstrap_test
+
+    # ---- names of other programs ----
+
+    if not TYPE_CHECKING:  # the annotations say what there is
+
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):  # a property that raised: its own message
+                return object.__getattribute__(self, name)
+            raise no_result(f"{type(self).__name__!r} object", name, dir(type(self)))
 
     # ---- statsmodels' own ----
 

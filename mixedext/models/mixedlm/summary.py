@@ -9,7 +9,14 @@ import numpy as np
 import pandas as pd
 from statsmodels.iolib.summary2 import Summary
 
+from mixedext.arguments import check_probability
 from mixedext.inference.diagnostics.residuals import residual_quantiles
+from mixedext.inference.fixed_effects.covariance_choice import (
+    choice_in_words,
+    df_notes,
+    uses_t,
+)
+from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.tables.number_text import (
     df_texts,
     enough_decimals,
@@ -32,6 +39,8 @@ def summary(
     title: str | None = None,
     alpha: float = 0.05,
     df_method: str | None = None,
+    *,
+    information: str | None = None,
 ) -> Summary:
     """Summary tables.
 
@@ -48,7 +57,10 @@ def summary(
         One minus the confidence level.
     df_method : str, optional
         Method for the degrees of freedom of the fixed effects (and, for
-        Kenward-Roger, their standard errors); the results' own if None.
+        Kenward-Roger, their standard errors), "z" for the normal law; the results' own
+        if None.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -58,7 +70,8 @@ def summary(
     Raises
     ------
     ValueError
-        If ``df_method`` is not known, or does not go with the fit.
+        If ``df_method`` is not known, or does not go with the fit; if ``alpha`` is no
+        number between 0 and 1.
 
     Examples
     --------
@@ -68,11 +81,13 @@ def summary(
     >>> result.summary(df_method="kenward-roger").tables[1].loc["Days"].to_list()
     ['10.467', '1.546', '17', '6.771', '0.000', '7.206', '13.729']
     """
+    choice = df_choice(df_method, information)
+    check_probability(alpha, "alpha")
     out = Summary()
     out.add_title(title or "Mixed Linear Model Regression Results")
     # the first two tables are statsmodels': header and parameters
-    out.add_dict(_header(results, yname, df_method))
-    parameters = _parameters(results, xname_fe, xname_re, alpha, df_method)
+    out.add_dict(_header(results, yname, choice))
+    parameters = _parameters(results, xname_fe, xname_re, alpha, choice)
     out.add_df(parameters, align="r")
     effects = _random_effects(results)
     if effects is not None:
@@ -80,7 +95,7 @@ def summary(
         out.add_df(effects, align=left, index=False)
     if results.model.source is None:
         out.add_df(_scaled_residuals(results), align="r", index=False)
-    for line in _notes(results, parameters, df_method):
+    for line in _notes(results, parameters, choice):
         out.add_text(line)
     return out
 
@@ -88,10 +103,10 @@ def summary(
 # ---- header ----
 
 
-def _header(results, yname, df_method):
+def _header(results, yname, choice):
     left = {"Model:": "MixedLM", "No. Observations:": str(results.nobs)}
     left |= _group_entries(results)
-    left["Df method:"] = results.df_description(df_method)
+    left["Df method:"] = choice_in_words(results, choice)
     status = results.convergence.status
     right = {
         "Dependent Variable:": yname or results.model.endog_names,
@@ -103,16 +118,27 @@ def _header(results, yname, df_method):
         "REML criterion:" if results.reml else "Deviance:": f"{results.deviance:.4f}",
     }
     cov_type = getattr(results, "cov_type", _DEFAULT_COV_TYPE)
-    if cov_type not in (None, _DEFAULT_COV_TYPE):
-        left["Cov. type:"] = cov_type
-    if np.isfinite(results.aic):
+    robust = {} if cov_type in (None, _DEFAULT_COV_TYPE) else {"Cov. type:": cov_type}
+    if len(left) < len(right):
+        left, robust = left | robust, {}
+    _make_equal(left, right)
+    if np.isfinite(results.aic):  # side by side
         left["AIC:"] = f"{results.aic:.4f}"
         right["BIC:"] = f"{results.bic:.4f}"
-    # add_dict fills the left half first; blank keys are different lengths of nothing
-    short = left if len(left) < len(right) else right
-    for k in range(abs(len(left) - len(right))):
-        short[" " * k] = ""
+    left |= robust
+    _make_equal(left, right)
     return left | right
+
+
+def _make_equal(left, right):
+    """Blank entries for the shorter half: their keys are different lengths of nothing.
+
+    add_dict fills the left half first.
+    """
+    short = left if len(left) < len(right) else right
+    blanks = sum(not key.strip() for key in left | right)
+    for k in range(abs(len(left) - len(right))):
+        short[" " * (blanks + k)] = ""
 
 
 def _group_entries(results):
@@ -135,13 +161,13 @@ def _group_entries(results):
 # ---- parameters ----
 
 
-def _parameters(results, xname_fe, xname_re, alpha, df_method):
+def _parameters(results, xname_fe, xname_re, alpha, choice):
     """Fixed effects with their tests, then variances with their standard errors."""
     names = list(results.model.data.param_names)
     k_fe = results.k_fe
     fixed_names = _checked_names(xname_fe, names[:k_fe], "xname_fe")
     random_names = _checked_names(xname_re, names[k_fe:], "xname_re")
-    fixed = _fixed_effects(results, alpha, df_method)
+    fixed = _fixed_effects(results, alpha, choice)
     variances = pd.DataFrame(index=range(len(random_names)), columns=fixed.columns)
     variances = variances.astype(float)
     variances["Coef."] = results.params[k_fe:] * results.scale
@@ -151,7 +177,10 @@ def _parameters(results, xname_fe, xname_re, alpha, df_method):
     blocks = []
     forms = _formats(fixed[own_scale], variances[own_scale])
     for block, form in zip((fixed, variances), forms, strict=True):
-        text = {c: number_texts(block[c], form if c in own_scale else None) for c in block}
+        text = {c: number_texts(block[c]) for c in block}
+        for column in own_scale:
+            rows = zip(block[column], form, strict=True)
+            text[column] = [number_texts([value], own)[0] for value, own in rows]
         if "df" in block:
             text["df"] = df_texts(block["df"])
         blocks.append(pd.DataFrame(text, dtype=object))
@@ -162,9 +191,9 @@ def _parameters(results, xname_fe, xname_re, alpha, df_method):
     return table
 
 
-def _fixed_effects(results, alpha, df_method):
+def _fixed_effects(results, alpha, choice):
     """Estimates, errors, tests and limits as ``t_test`` gives them; NaN where dropped."""
-    use_t = results.use_t or df_method is not None
+    use_t = uses_t(results, choice)
     letter = "t" if use_t else "z"
     heads = ["Coef.", "Std.Err.", letter, f"P>|{letter}|"]
     heads += [f"[{alpha / 2:g}", f"{1 - alpha / 2:g}]"]
@@ -175,7 +204,11 @@ def _fixed_effects(results, alpha, df_method):
     if not len(kept):
         return table
     with np.errstate(divide="ignore", invalid="ignore"):
-        test = results.t_test(np.eye(results.k_fe)[kept], df_method=df_method)
+        test = results.t_test(
+            np.eye(results.k_fe)[kept],
+            df_method=choice.df_method,
+            information=choice.information,
+        )
         limits = test.conf_int(alpha=alpha)
     columns = [test.effect, test.sd, test.statistic, test.pvalue, *limits.T]
     if use_t:
@@ -185,11 +218,25 @@ def _fixed_effects(results, alpha, df_method):
 
 
 def _formats(*blocks):
-    """For each block a format with enough decimals for its smallest standard error."""
-    decimals = [enough_decimals(block["Std.Err."], block["Coef."]) for block in blocks]
-    if np.ptp(decimals) <= _SHARED_DECIMALS:
-        decimals = [max(decimals)] * len(blocks)
-    return [number_format(d, b) for d, b in zip(decimals, blocks, strict=True)]
+    """For each block a format a row, with enough decimals for the standard errors.
+
+    Rows, and blocks, of like standard errors share one.
+    """
+    decimals = [
+        np.array([enough_decimals(*row) for row in block[["Std.Err.", "Coef."]].to_numpy()])
+        for block in blocks
+    ]
+    every = np.concatenate(decimals)
+    if len(every) and np.ptp(every) <= _SHARED_DECIMALS:
+        decimals = [np.full_like(own, every.max()) for own in decimals]
+    found = []
+    for own, block in zip(decimals, blocks, strict=True):
+        if len(own) and np.ptp(own) <= _SHARED_DECIMALS:
+            found.append([number_format(int(own.max()), block)] * len(own))
+        else:
+            rows = zip(own, block.to_numpy(), strict=True)
+            found.append([number_format(int(d), row) for d, row in rows])
+    return found
 
 
 # ---- random effects ----
@@ -240,7 +287,7 @@ def _scaled_residuals(results):
 # ---- notes ----
 
 
-def _notes(results, parameters, df_method):
+def _notes(results, parameters, choice):
     levels = results.n_levels
     if len(levels):
         listed = ", ".join(f"{group}: {count}" for group, count in levels.items())
@@ -249,14 +296,17 @@ def _notes(results, parameters, df_method):
         yield "Weighted: residual variance is Scale / weight."
     if results.is_singular:
         yield "Singular fit: some variance is zero or some correlation is +-1."
-    held = results.df_held(df_method)
-    if held:
-        yield f"Held for the degrees of freedom: {'; '.join(held)}."
+    if results.convergence.is_flat:
+        yield "Flat minimum: the data do not determine all variances and covariances."
+    for note in df_notes(results, choice):
+        yield f"{note}."
     if (parameters["Std.Err."].iloc[results.k_fe :] == "").any():
-        yield (
-            "Blank standard errors: the variance parameter is fixed or on the boundary, "
-            "where it has none."
-        )
+        why = "is fixed or on the boundary, where it has none"
+        if results.convergence.is_flat and results.is_singular:
+            why += ", or the data do not determine it"
+        elif results.convergence.is_flat:
+            why = "is not determined by the data"
+        yield f"Blank standard errors: the variance parameter {why}."
     if not results.converged:
         yield f"Not converged: {results.convergence.message}."
     if results.model.dropped_columns:

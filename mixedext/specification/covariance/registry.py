@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from mixedext.arguments import did_you_mean
 from mixedext.specification.covariance.diagonal import Diagonal
 from mixedext.specification.covariance.identity import IdentityMultiple
 from mixedext.specification.covariance.linear import LinearStructure
@@ -134,9 +135,10 @@ def why_not(name: str) -> str:
     >>> print(why_not("pdDiag").split(";")[0])
     structure='pdDiag' is nlme's name of 'diagonal'
     """
+    known = _known_of(name)
+    meant = did_you_mean(name, STRUCTURES) if known == _UNKNOWN else ""
     return (
-        f"structure={name!r} {_known_of(name)}; use one of "
-        f"{', '.join(map(repr, STRUCTURES))}"
+        f"structure={name!r} {known}; use one of {', '.join(map(repr, STRUCTURES))}{meant}"
     )
 
 
@@ -148,7 +150,10 @@ def _known_of(name: str) -> str:
             if row.built is None:
                 return f"({row.means}) is not built"
             return f"is {found[0]}'s name of {own!r}"
-    return "is unknown"
+    return _UNKNOWN
+
+
+_UNKNOWN = "is unknown"
 
 
 def label(name: str, columns: str, group: str) -> str:

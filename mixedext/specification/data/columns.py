@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["ColumnTable", "as_frame", "column_of", "index_levels"]
+__all__ = ["ColumnTable", "as_frame", "column_of", "index_levels", "known_columns"]
+
+# Names of more columns than this are not listed whole in a message.
+_LISTED = 30
 
 
 class ColumnTable:
@@ -59,6 +62,23 @@ def index_levels(frame: pd.DataFrame, names: Container[Any]) -> list[str]:
         return []
     columns = set(map(str, frame.columns))
     return [name for name in levels if name not in columns]
+
+
+def known_columns(columns: Iterable[Any], levels: Iterable[Any] = ()) -> str:
+    """Names of columns, and of levels of the index, as a message lists them.
+
+    Examples
+    --------
+    >>> known_columns(["y", "x"], [None])
+    'y, x'
+    >>> known_columns(["y"], ["entity", "time"])
+    'y; levels of the index: entity, time'
+    """
+    names, levels = list(map(str, columns)), [str(n) for n in levels if n is not None]
+    text = ", ".join(names[:_LISTED]) or "none"
+    if len(names) > _LISTED:
+        text += f" and {len(names) - _LISTED} more"
+    return f"{text}; levels of the index: {', '.join(levels)}" if levels else text
 
 
 def column_of(frame: pd.DataFrame, name: Any) -> pd.Series:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import did_you_mean
 from mixedext.specification.data.codes import named_column
 from mixedext.specification.data.tables import as_pandas, is_foreign
 
@@ -39,7 +40,8 @@ def labels_of_groups(
     if isinstance(by, str):
         column = named_column(data, by)
         if column is None:
-            raise ValueError(f"by={by!r} is not a column of the data")
+            meant = "" if data is None else did_you_mean(by, data.columns)
+            raise ValueError(f"by={by!r} is not a column of the data{meant}")
         numbers, _ = pd.factorize(column)
         first = np.empty(len(groups), np.int64)
         first[codes[::-1]] = np.arange(len(codes))[::-1]

@@ -12,7 +12,10 @@ __all__ = ["check_missing", "complete_rows"]
 def check_missing(missing: str) -> None:
     """Refuse a value of ``missing`` that is not known."""
     if missing not in (None, "none", "raise", "drop"):
-        raise ValueError(f"missing={missing!r}; use 'none', 'raise' or 'drop'")
+        raise ValueError(
+            f"missing={missing!r}; use 'none', 'raise' or 'drop' (leave incomplete rows "
+            "out, R's na.omit)"
+        )
 
 
 def complete_rows(

@@ -11,8 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from mixedext.exceptions import FormulaError
+from mixedext.limits import MOST_FACTORS
 from mixedext.specification.covariance import registry
-from mixedext.specification.formula.expressions import check_nesting, python_powers
+from mixedext.specification.formula.expressions import (
+    check_nesting,
+    outside_calls,
+    python_powers,
+)
 
 __all__ = [
     "Bar",
@@ -167,6 +172,11 @@ def _split(formula):
         raise FormulaError(f"formula {formula!r} has no response left of '~'")
     if not right:
         raise FormulaError(f"formula {formula!r} has no terms right of '~'")
+    if re.search(r"[-+*/:%]", outside_calls(response)):
+        raise FormulaError(
+            f"formula {formula!r}: operators left of '~' would be those of terms, not of "
+            f"numbers; write I({response})"
+        )
     fixed: list[tuple[str, str]] = []
     bars: list[Bar] = []
     offsets: list[str] = []
@@ -299,7 +309,8 @@ def parse_grouping(text: str, formula: str | None = None) -> list[tuple[str, ...
     """Expand a grouping expression into the interactions it stands for.
 
     ``a/b`` is a and b within a (named ``b:a``, the inner first, as lme4 does), ``a*b`` is
-    a, b and ``a:b``; ``a + b`` is both.
+    a, b and ``a:b``; ``a + b`` is both.  An interaction that comes twice, in whatever
+    order, is one.
 
     Examples
     --------
@@ -307,6 +318,8 @@ def parse_grouping(text: str, formula: str | None = None) -> list[tuple[str, ...
     [('a',), ('b', 'a'), ('c', 'b', 'a')]
     >>> parse_grouping("a*b")
     [('a',), ('b',), ('a', 'b')]
+    >>> parse_grouping("a/b/a")
+    [('a',), ('b', 'a')]
     """
     where = text if formula is None else formula
     check_nesting(where)
@@ -314,11 +327,11 @@ def parse_grouping(text: str, formula: str | None = None) -> list[tuple[str, ...
     result, end = _parse_sum(tokens, 0, where)
     if end != len(tokens):
         raise FormulaError(f"formula {where!r}: cannot read the grouping factor {text!r}")
-    unique = []
+    # as R has it, g:h and h:g are one term, named as it comes first
+    unique: dict[frozenset[str], tuple[str, ...]] = {}
     for factors in result:
-        if factors not in unique:
-            unique.append(factors)
-    return unique
+        unique.setdefault(frozenset(plain_name(f) for f in factors), factors)
+    return list(unique.values())
 
 
 def _grouping_tokens(text, where):
@@ -406,6 +419,11 @@ def _parse_atom(tokens, i, where):
 
 
 def _cross(left, right):
+    if len(left) * len(right) > MOST_FACTORS:
+        raise FormulaError(
+            f"a grouping factor stands for more than {MOST_FACTORS} factors; name those "
+            "that are meant, as in (1 | a:b)"
+        )
     return [tuple(dict.fromkeys(a + b)) for a in left for b in right]
 
 

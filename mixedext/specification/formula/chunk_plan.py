@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import did_you_mean
 from mixedext.exceptions import FormulaError
 from mixedext.limits import SAME_COLUMN
 from mixedext.specification.data.columns import as_frame
@@ -190,6 +191,9 @@ class ChunkPlan:
             )
         written = set().union(*(names_in(text) for text in self._texts))
         wrapped = set(re.findall(r"\bC\(\s*`?([^`,()]+?)`?\s*[,)]", " ".join(self._texts)))
+        bare = set().union(
+            *(names_in(re.sub(r"\bC\([^()]*\)", " ", t)) for t in self._texts)
+        )
         values, emptied = {}, {}
         for name in frame.columns:
             if str(name) not in written or str(name) == self.split.response:
@@ -200,6 +204,11 @@ class ChunkPlan:
                 used = used_levels(frame[name].array.codes, dtype.categories)[1]
                 emptied[name] = dtype.categories.difference(used, sort=False)
             elif not pd.api.types.is_numeric_dtype(dtype) or str(name) in wrapped:
+                if pd.api.types.is_numeric_dtype(dtype) and str(name) in bare:
+                    raise FormulaError(
+                        f"column {name!r} stands in C(...) and is also used as numbers, of "
+                        "which chunks can be given one; make a second column of it first"
+                    )
                 unique = pd.Index(frame[name].dropna().unique())
                 values[name] = _union(unique, unique[:0])
         levels = {}
@@ -209,6 +218,7 @@ class ChunkPlan:
                 raise FormulaError(
                     f"the grouping factor {':'.join(atoms)!r} is not a column of the "
                     f"chunks; columns are: {', '.join(map(str, chunk.columns))}"
+                    f"{did_you_mean(':'.join(atoms), chunk.columns)}"
                 )
             if len(names) == 1:
                 unique = frame[names[0]].drop_duplicates().to_frame()

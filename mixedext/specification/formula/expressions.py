@@ -27,7 +27,9 @@ __all__ = [
     "calls",
     "check_nesting",
     "float_name",
+    "is_row_by_row",
     "number_use",
+    "outside_calls",
     "python_powers",
     "remembering",
 ]
@@ -63,6 +65,10 @@ _REDUCTIONS = frozenset((
     "ptp", "quantile", "sem", "size", "skew", "std", "sum", "var",
 ))
 _REDUCTIONS_OF_PYTHON = frozenset(("len", "max", "min", "sum"))
+# Those whose value in a row depends on other rows, which nothing remembers.
+_OF_OTHER_ROWS = _REDUCTIONS | _REDUCTIONS_OF_PYTHON | {
+    "cumprod", "cumsum", "diff", "lag", "rank", "shift",
+}
 # fmt: on
 _ARITHMETIC_NODES = (
     ast.Expression,
@@ -159,6 +165,15 @@ def calls(text: str) -> Iterator[tuple[int, int]]:
         at = end
 
 
+def outside_calls(text: str) -> str:
+    """A piece of formula without what is Python's in it, and without quoted pieces."""
+    pieces, at = [], 0
+    for start, end in calls(text):
+        pieces.append(text[at:start])
+        at = end
+    return re.sub(_QUOTED, " ", " ".join([*pieces, text[at:]]))
+
+
 def _close(text, start):
     """Place after the bracket that closes the one at ``start``."""
     depth = 0
@@ -250,12 +265,21 @@ def number_use(
     )
 
 
-def _is_arithmetic(tree, namespace):
-    """Whether an expression is known to compute with numbers, so that floats will do."""
+def is_row_by_row(call: str, namespace: Mapping[str, Any]) -> bool:
+    """Whether a call is known to give a row the same value whatever the others are."""
+    tree = _tree(call)
+    return tree is not None and _is_arithmetic(tree, namespace, _OF_OTHER_ROWS)
+
+
+def _is_arithmetic(tree, namespace, without=frozenset()):
+    """Whether an expression is known to compute with numbers, so that floats will do.
+
+    Functions named in ``without`` are not known.
+    """
     allowed: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            if not _computes(node.func, namespace):
+            if not _computes(node.func, namespace) or _name_of(node.func) in without:
                 return False
             allowed.add(id(node.func))
         elif isinstance(node, ast.Attribute):
@@ -286,6 +310,10 @@ def _is_truth(node):
 
 def _is_numpy(node, namespace):
     return isinstance(node, ast.Name) and namespace.get(node.id) is np
+
+
+def _name_of(func):
+    return func.id if isinstance(func, ast.Name) else func.attr
 
 
 def _computes(func, namespace):
@@ -342,7 +370,9 @@ def remembering(
             if name not in namespace and name not in values:
                 try:
                     value = value_of(source)
-                except Exception:  # noqa: BLE001  the engine will meet it, and say it
+                except KeyboardInterrupt:
+                    raise
+                except BaseException:  # noqa: BLE001  the engine will meet it, and say it
                     continue
                 if np.ndim(value) or isinstance(value, str):
                     continue

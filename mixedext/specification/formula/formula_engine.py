@@ -134,10 +134,10 @@ class FormulaEngine:
         # The data win over names of the caller; kept, these would stand in for columns
         # that new data lack.
         self.namespace = {n: v for n, v in namespace.items() if n not in self.columns}
-        if self.manager.engine == "patsy":
-            self.namespace = {**TRANSFORMS, **self.namespace}
-        else:
-            self.namespace.setdefault("np", np)
+        own = TRANSFORMS
+        if self.manager.engine != "patsy":  # formulaic has a poly of its own
+            own = {name: value for name, value in TRANSFORMS.items() if name != "poly"}
+        self.namespace = {**own, **self.namespace}
 
     @cached_property
     def na_action(self) -> Any:
@@ -165,28 +165,25 @@ class FormulaEngine:
         """
         data = self.aliased
         kinds = {name: getattr(data[name].dtype, "kind", "O") for name in data.columns}
-        real = [name for name, kind in kinds.items() if kind in "iuf"]
-        whole = [name for name in real if kinds[name] in "iu"]
-        use = number_use(text, real, self.namespace)
-        changed = {
-            name: self._float(name) if name in use.floats else self._widest(name)
-            for name in whole
-        }
-        for name in use.both:
-            changed[float_name(name)] = self._float(name)
-        if not any(kinds[name] in "iu" for name in use.both):
-            # new data of a fit that had whole numbers: the column is there, not the name
-            use = use._replace(text=text)
-        return use.text, (data.assign(**changed) if changed else data)
+        use = number_use(text, kinds, self.namespace)
+        changed = {}
+        for name, kind in kinds.items():
+            column = data[name]
+            if kind in "iu" and name in use.floats:
+                changed[name] = self._float(name)
+            elif kind in "iuf" and (wide := _widest(column)) is not column:
+                changed[name] = wide
+            if name in use.both:  # new data may have any kind of numbers, or text
+                changed[float_name(name)] = self._float(name) if kind in "iuf" else column
+        both = [name for name in use.both if kinds[name] in "iu"]
+        if both:
+            text = number_use(text, both, self.namespace).text
+        return text, (data.assign(**changed) if changed else data)
 
     def _float(self, name):
         if name not in self._floats:
             self._floats[name] = self.aliased[name].astype(float)
         return self._floats[name]
-
-    def _widest(self, name):
-        column = self.aliased[name]
-        return column if column.dtype.itemsize == 8 else column.astype(np.int64)
 
     def _remembering(self, text):
         """A text in which the values of whole columns have names of the namespace."""
@@ -310,7 +307,7 @@ class FormulaEngine:
                 f"the grouping factor {name!r} is not a column of the data; columns are: "
                 f"{', '.join(self.columns)}"
             )
-        scope = {str(c): self.data[c] for c in self.data.columns}
+        scope = {str(c): _widest(self.data[c]) for c in self.data.columns}
         try:
             labels = eval(name, {**self.namespace}, scope)
         except KeyboardInterrupt:
@@ -377,6 +374,16 @@ def _aliases(columns):
         taken.add(alias)
         aliases[column] = alias
     return aliases
+
+
+def _widest(column):
+    """A column of small numbers in a type in which they do not overflow, else itself."""
+    dtype = column.dtype
+    if not isinstance(dtype, np.dtype):
+        return column
+    if dtype.kind in "iu" and dtype.itemsize < 8:
+        return column.astype(np.int64)
+    return column.astype(float) if dtype == np.float16 else column
 
 
 def _plain_dtype(column):

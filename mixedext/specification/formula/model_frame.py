@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import did_you_mean
 from mixedext.compat import (
     COPY_ON_WRITE,
     keeps_legacy_order,
@@ -26,7 +27,12 @@ from mixedext.exceptions import (
 )
 from mixedext.specification.covariance.registry import BARS
 from mixedext.specification.data.alignment import warn_if_reordered
-from mixedext.specification.data.columns import ColumnTable, as_frame, index_levels
+from mixedext.specification.data.columns import (
+    ColumnTable,
+    as_frame,
+    index_levels,
+    known_columns,
+)
 from mixedext.specification.data.extremes import all_finite
 from mixedext.specification.data.missing import check_missing, complete_rows
 from mixedext.specification.data.tables import as_pandas, data_frame, is_foreign
@@ -140,7 +146,8 @@ def _column_or_array(value, data, what):
             return data.index.get_level_values(value)
         raise FormulaError(
             f"{what}={value!r} is not a column of the data; there are: "
-            f"{', '.join(map(str, data.columns))}"
+            f"{known_columns(data.columns, data.index.names)}"
+            f"{did_you_mean(value, [*data.columns, *data.index.names])}"
         )
     value = as_pandas(value, data.index)
     if isinstance(value, pd.Series | pd.Index | pd.Categorical):

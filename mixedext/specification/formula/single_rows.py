@@ -11,7 +11,7 @@ import pandas as pd
 
 from mixedext.exceptions import FormulaError
 from mixedext.limits import SAME_COLUMN
-from mixedext.specification.formula.expressions import calls
+from mixedext.specification.formula.expressions import calls, is_row_by_row
 from mixedext.specification.formula.new_data import new_fixed_columns
 
 __all__ = ["expressions_in", "whole_column_fault"]
@@ -21,11 +21,17 @@ _FEW = 3
 _CATEGORY = re.compile(r"C\(\s*[^\W\d]\w*\s*\)")
 
 
-def expressions_in(fixed_formula: str, offset_formulas: Sequence[str] = ()) -> list[str]:
-    """Calls of a formula, and the offsets, that are more than ``C(name)``."""
+def expressions_in(
+    fixed_formula: str, namespace: Mapping[str, Any], offset_formulas: Sequence[str] = ()
+) -> list[str]:
+    """Calls of a formula, and offsets, not known to compute each row from it alone."""
     text = fixed_formula.split("~", 1)[1]
     found = [text[start:end].strip() for start, end in calls(text)]
-    return [t for t in found if not _CATEGORY.fullmatch(t)] + list(offset_formulas)
+    return [
+        call
+        for call in found + [f"I({text})" for text in offset_formulas]
+        if not (_CATEGORY.fullmatch(call) or is_row_by_row(call, namespace))
+    ]
 
 
 def whole_column_fault(
@@ -70,7 +76,7 @@ def whole_column_fault(
         try:
             found, offset, _ = new_fixed_columns(model_spec, data.iloc[rows], *arguments)
         except FormulaError as error:
-            terms = expressions_in(fixed_formula, offset_formulas)
+            terms = expressions_in(fixed_formula, namespace, offset_formulas)
             return _fault(", ".join(dict.fromkeys(terms)), f" ({error})")
         wrong = ~(np.abs(found - exog[rows]) <= SAME_COLUMN * size).all(axis=0)
         if wrong.any():

@@ -116,32 +116,29 @@ def grouped_of(
 
 
 def check_grouped(grouped: Grouped, nobs: int) -> None:
-    """Warn of variances that cannot be told from the residual; refuse what has no sense.
+    """Warn of variances of one draw; refuse what has no sense.
 
     Raises
     ------
     DesignError
-        If there is one group and random effects of its own, or a column is zero.
+        If there is one group and random effects of its own, a column is zero, or there are
+        more variances and covariances than observations.
     """
-    if grouped.main is not None and grouped.main.n_levels < 2:
-        check_levels(grouped.main, nobs)
+    if grouped.main is not None:
+        # one level a row is fitted as in statsmodels, with a warning
+        check_levels(grouped.main, nobs, weighted=True)
     for term in grouped.all_terms:
         if term.any_missing():
             raise DesignError(f"{term.label} has a column with infinite values")
         if not isinstance(term, RandomTerm):
             continue
         check_columns(term)
-    if grouped.main is not None:
-        try:
-            check_levels(grouped.main, nobs)
-        except DesignError as error:
-            _warn_unidentified(str(error))
     for component in grouped.components:
         count = int((component.place >= 0).sum())
-        if count < 2 or count >= nobs:
+        if count < 2:
             _warn_unidentified(
-                f"the variance component {component.name!r} has {count} random "
-                f"effect{'s' if count > 1 else ''} for {nobs} observations."
+                f"the variance component {component.name!r} has {count} random effect for "
+                f"{nobs} observations."
             )
 
 

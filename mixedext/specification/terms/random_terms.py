@@ -33,6 +33,7 @@ __all__ = [
     "check_group_names",
     "check_levels",
     "check_terms",
+    "crowding",
     "factorize",
     "interact",
 ]
@@ -406,7 +407,7 @@ def _same_rows(one, other):
     return one.codes is other.codes or np.array_equal(one.codes, other.codes)
 
 
-def check_levels(term: RandomTerm, nobs: int) -> None:
+def check_levels(term: RandomTerm, nobs: int, weighted: bool = False) -> None:
     """Refuse too few or too many levels; see ``check_terms``."""
     shared = term.structure.shares_one_variance and term.k > 1
     if term.n_levels < 2 and not shared:
@@ -415,20 +416,48 @@ def check_levels(term: RandomTerm, nobs: int) -> None:
             f"{term.n_levels} level; a variance between levels needs at least 2. "
             "Leave the term out."
         )
-    if term.n_levels >= nobs:
+    if term.structure.n_gamma > nobs:
         raise DesignError(
+            f"the random term of {term.names[0]!r} ... {term.names[-1]!r} by "
+            f"{term.group!r} has {term.structure.n_gamma} variances and covariances, those "
+            f"of {term.k} columns, for {nobs} observations. Use fewer columns, or || for "
+            "columns without correlations; a column of text or dates stands for as many "
+            "columns as it has values.",
+            too_many_in=term.label,
+        )
+    low, high = term.extremes
+    if term.n_levels >= nobs and not weighted and term.k == 1 and low == high:
+        raise DesignError(crowding(term, nobs))
+
+
+def crowding(term: RandomTerm | SparseTerm, nobs: int) -> str | None:
+    """Why a term may have too many random effects, in words; None if it has not.
+
+    As many random effects as observations, or levels, leave nothing for the residual if
+    all levels have the same Z; whether they do otherwise, the information tells.
+    """
+    if isinstance(term, SparseTerm):
+        if term.n_levels < nobs:
+            return None
+        return (
+            f"{term.label} has {term.n_levels} random effects for {nobs} observations: its "
+            "variance cannot be told from the residual. Leave the term out."
+        )
+    if term.n_levels >= nobs:
+        return (
             f"the grouping factor {term.group!r} of {term.label} has "
             f"{term.n_levels} levels for {nobs} observations: with one observation "
             "a level its random effects cannot be told from the residual. Leave "
             "the term out, or group by a coarser factor."
         )
     if term.structure.has_correlations and term.n_levels * term.k >= nobs:
-        raise DesignError(
+        return (
             f"{term.label} has {term.n_levels * term.k} random effects "
             f"({term.k} columns x {term.n_levels} levels of {term.group!r}) for "
             f"{nobs} observations: its covariance cannot be told from the "
             "residual. Use fewer columns."
         )
+    return None
 
 
 def _check_matrix(term):
@@ -450,22 +479,33 @@ def _check_matrix(term):
         )
 
 
-def check_terms(terms: Sequence[RandomTerm | SparseTerm], nobs: int) -> None:
-    """Refuse designs from which a term's variance cannot be told from the residual.
+def check_terms(
+    terms: Sequence[RandomTerm | SparseTerm], nobs: int, weighted: bool = False
+) -> None:
+    """Refuse designs from which a term's variance surely cannot be told.
+
+    Parameters
+    ----------
+    terms : sequence of RandomTerm or SparseTerm
+        The terms.
+    nobs : int
+        Rows.
+    weighted : bool, optional
+        Whether the rows have weights.
 
     Raises
     ------
     DesignError
-        For a factor with one level (unless many columns share one variance), with as many
-        levels as observations, or with at least as many random effects as observations;
-        for columns that are all zero; for a matrix Z that is zero or has one column, or
-        with Z Z' a multiple of I.
+        For a factor with one level (unless many columns share one variance), or, without
+        weights, with as many levels as observations and an intercept; for more variances
+        and covariances than observations; for columns that are all zero; for a matrix Z
+        that is zero or has one column, or with Z Z' a multiple of I.
     """
     for term in terms:
         if isinstance(term, SparseTerm):
             _check_matrix(term)
             continue
-        check_levels(term, nobs)
+        check_levels(term, nobs, weighted)
         check_columns(term)
         if not are_finite(term.extremes):
             raise DesignError(f"{term.label} has a column with infinite values")

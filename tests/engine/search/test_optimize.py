@@ -52,10 +52,10 @@ def test_few_evaluations_on_the_classic_data():
     for formula, data in models.items():
         model = mx.mixedlm(formula, data.load().data)
         assert model.fit().convergence.n_evaluations <= 2, formula
-        verdict = model.fit(reml=False).convergence
+        # one search; where else minima may lie is looked at besides
+        verdict = fit_design(model._design, False, max_iterations=200).convergence
         assert verdict.n_derivatives <= 10, formula
-        # three terms at most, and two starts with the variance in each
-        assert verdict.n_evaluations <= verdict.n_derivatives + 7, formula
+        assert verdict.n_evaluations <= verdict.n_derivatives + 2, formula
 
 
 def test_another_term_may_hold_the_variance():
@@ -136,8 +136,10 @@ def test_convergence_warning():
 def test_flat_direction():
     """Two terms with the same column on the same factor: only their sum is determined."""
     data = mx.datasets.dyestuff.load().data
+    with pytest.warns(mx.UnidentifiedVarianceWarning, match="cannot be told apart"):
+        model = mx.mixedlm("Yield ~ 1 + (1 | Batch) + (1 | Batch)", data)
     with pytest.warns(mx.FlatLikelihoodWarning, match="simplify the random effects"):
-        result = mx.mixedlm("Yield ~ 1 + (1 | Batch) + (1 | Batch)", data).fit()
+        result = model.fit()
     assert result.convergence.status == "flat"
     assert result.deviance == pytest.approx(319.654276842, rel=1e-10)
     assert result.vcomp.sum() == pytest.approx(1764.05, rel=1e-5)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from helpers.dense_inference import DenseFit
 from helpers.designs import design_arguments, random_design
+from helpers.paths import RESULTS
 from helpers.reference import case_names, load_case
 from helpers.small_sample import CASES, fit_case, reference_fit, restriction
 from hypothesis import assume, given, settings
@@ -16,6 +19,7 @@ import mixedext as mx
 from mixedext.exceptions import InformationWarning
 from mixedext.inference.fixed_effects.df_methods import fixed_tests
 from mixedext.inference.fixed_effects.kenward_roger import KenwardRoger, scaled_f
+from mixedext.inference.fixed_effects.satterthwaite import Satterthwaite
 
 # singular fits are among the cases
 pytestmark = [
@@ -352,3 +356,175 @@ def test_variance_without_any_information():
         inference = result.fixed_effects_inference("kenward-roger")
     np.testing.assert_allclose(inference.df, 3, rtol=1e-8)
     assert np.isfinite(inference.se).all()
+
+
+# ---- the observed information ----
+
+
+@settings(max_examples=60, deadline=None)
+@given(**design_arguments)
+def test_dense_algebra_with_the_observed_information(**design):
+    rows = random_design(**design)
+    assume(not (design["shared"] and len(design["kinds"]) > 1))
+    fit = rows.fit(True)
+    assume(not fit.is_singular and fit.convergence.status == "interior")
+    dense = DenseFit.of(rows, fit)
+    size = np.sqrt(np.abs(np.diag(dense.observed)))
+    assume(np.linalg.eigvalsh(dense.observed / np.outer(size, size))[0] > 1e-6)
+    tests = KenwardRoger(fit, "observed")
+    assert (tests.information, tests.held) == ("observed", ())
+    adjusted, _ = dense.kenward_roger("observed")
+    assert np.abs(tests.covariance - adjusted).max() < 1e-6 * np.abs(adjusted).max()
+    eye = np.eye(len(adjusted))
+    want = [dense.kenward_roger_test(eye[[j]], "observed")[1] for j in range(len(eye))]
+    np.testing.assert_allclose(tests.df(eye), want, rtol=1e-6)
+    # of single combinations, as Satterthwaite's
+    np.testing.assert_allclose(tests.df(eye), Satterthwaite(fit).df(eye), rtol=1e-10)
+    if len(eye) > 1:
+        wide = np.random.default_rng(design["seed"]).normal(size=(2, len(eye)))
+        statistic, m, scaling = dense.kenward_roger_test(wide, "observed")
+        assume(min(m, scaling, statistic) > 1e-6)
+        test = tests.f_test(wide)
+        assert test.statistic == pytest.approx(statistic, rel=1e-5)
+        assert test.df_denom == pytest.approx(m, rel=1e-5)
+        assert test.scaling == pytest.approx(scaling, rel=1e-5)
+
+
+def test_observed_information_is_the_curvature_of_the_deviance():
+    """Against second differences of the dense restricted log-likelihood."""
+    rows = random_design(3, 60, [(2, 0), (1, 0)], False, False, False, False)
+    fit = rows.fit(True)
+    assert not fit.is_singular
+    dense = DenseFit.of(rows, fit)
+
+    def loss(change):
+        v = dense.v + sum(c * g for c, g in zip(change, dense.derivatives, strict=True))
+        inverse = np.linalg.inv(v)
+        information = rows.x.T @ inverse @ rows.x
+        rest = rows.y - rows.x @ np.linalg.solve(information, rows.x.T @ inverse @ rows.y)
+        logs = np.linalg.slogdet(v)[1] + np.linalg.slogdet(information)[1]
+        return (logs + rest @ inverse @ rest) / 2
+
+    step = 1e-3 * fit.scale * np.eye(len(dense.derivatives))
+    hessian = [
+        [loss(a + b) - loss(a - b) - loss(b - a) + loss(-a - b) for b in step] for a in step
+    ]
+    hessian = np.array(hessian) / (4 * step.max() ** 2)
+    np.testing.assert_allclose(
+        dense.observed, hessian, rtol=1e-4, atol=1e-5 * hessian.max()
+    )
+    eye = np.eye(len(dense.phi))
+    w = np.linalg.inv(hessian)
+    slope = np.array([-np.diag(dense.phi @ p @ dense.phi) for p in dense.first]).T
+    want = 2 * np.diag(dense.phi) ** 2 / ((slope @ w) * slope).sum(axis=1)
+    np.testing.assert_allclose(KenwardRoger(fit, "observed").df(eye), want, rtol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def trial():
+    """FEV1 of openpharma/mmrm (Apache-2.0): simulated, 197 patients, up to four visits."""
+    data = pd.read_csv(RESULTS / "data" / "fev.csv")
+    data["RACE"] = pd.Categorical(
+        data["RACE"], ["Asian", "Black or African American", "White"]
+    )
+    return data
+
+
+def test_sas_compound_symmetry(trial):
+    """PROC MIXED: repeated AVISIT / subject=USUBJID type=CS, ddfm=kr; TRT - PBO.
+
+    SAS' kr and kr(firstorder) are the same here; it stops some 1e-7 off the optimum.
+    """
+    fit = mx.mixedlm("FEV1 ~ ARMCD + (1 | USUBJID)", trial).fit().fitted.fit
+    tests, row = KenwardRoger(fit, "observed"), np.array([[0.0, 1.0]])
+    assert fit.coefficients[1] == pytest.approx(4.19663617897035, rel=1e-6)
+    spread = np.sqrt(tests.spread(row)[0, 0])
+    assert spread == pytest.approx(0.7964696053595, rel=1e-6)
+    assert tests.df(row)[0] == pytest.approx(177.038485931223, rel=1e-6)
+    found = tests.f_test(row)
+    assert np.sqrt(found.statistic) == pytest.approx(5.26904749500904, rel=1e-6)
+    assert found.pvalue == pytest.approx(3.9513758117516e-07, rel=1e-5)
+    # pbkrtest inverts the expected information
+    assert KenwardRoger(fit).df(row)[0] == pytest.approx(175.936, abs=5e-4)
+
+
+def test_mmrm_compound_symmetry(trial):
+    """mmrm(cs(AVISIT | USUBJID), method = "Kenward-Roger", vcov = "...-Linear"), 0.3.18."""
+    formula = "FEV1 ~ RACE + SEX + ARMCD * AVISIT + (1 | USUBJID)"
+    fit = mx.mixedlm(formula, trial).fit().fitted.fit
+    tests = KenwardRoger(fit, "observed")
+    estimate = [0.574500148994744, 5.48691641691045, 4.84552888393807, 0.780116812606153]
+    at = [int(np.abs(fit.coefficients - b).argmin()) for b in estimate]
+    np.testing.assert_allclose(fit.coefficients[at], estimate, rtol=1e-6)
+    eye = np.eye(11)
+    se = [0.782431510148025, 0.852263943256393, 1.06526711974067, 1.52370041031377]
+    np.testing.assert_allclose(np.sqrt(np.diag(tests.covariance))[at], se, rtol=1e-7)
+    df = [182.088395878625, 182.889934265182, 410.889731869294, 411.603080566046]
+    np.testing.assert_allclose(tests.df(eye[at]), df, rtol=1e-6)
+    joint = {  # F, denominator df
+        "ARMCD[T.TRT]:AVISIT": (0.284016667496805, 409.012019259325, 3),
+        "RACE": (23.6657414032932, 185.048767255748, 2),
+    }
+    names = list(mx.mixedlm(formula, trial).exog_names)
+    for start, (statistic, df_denom, df_num) in joint.items():
+        rows = eye[[i for i, n in enumerate(names) if n.startswith(start)]]
+        found = tests.f_test(rows)
+        assert found.df_num == df_num
+        assert found.statistic == pytest.approx(statistic, rel=1e-6)
+        assert found.df_denom == pytest.approx(df_denom, rel=1e-6)
+
+
+def test_exact_tests_stay_exact():
+    """Balanced designs: both kinds of information give the analysis of variance's F."""
+    data = mx.datasets.oats.load().data
+    fit = mx.mixedlm('Q("yield") ~ nitroF * Variety + (1 | Block / Variety)', data).fit()
+    eye = np.eye(fit.model.k_fe)
+    one, two = (KenwardRoger(fit.fitted.fit, i) for i in ("expected", "observed"))
+    rows = [i for i, n in enumerate(fit.model.exog_names) if ":" in n]
+    first, second = one.f_test(eye[rows]), two.f_test(eye[rows])
+    assert second.df_denom == pytest.approx(first.df_denom, rel=1e-8)
+    assert second.statistic == pytest.approx(first.statistic, rel=1e-8)
+
+
+def test_where_the_kinds_of_information_differ():
+    """Unbalanced data: the more, the more variances there are for the rows."""
+    apart = {}
+    for name in ("incomplete_blocks", "quadratic", "nested", "slopes"):
+        fit, _, rows = fit_case(name, "reml")
+        one, two = (KenwardRoger(fit, i).df(rows) for i in ("expected", "observed"))
+        apart[name] = float(np.abs(two / one - 1).max())
+    want = {
+        "incomplete_blocks": 0.002,
+        "quadratic": 0.064,
+        "nested": 0.099,
+        "slopes": 0.128,
+    }
+    assert apart == pytest.approx(want, abs=5e-4)
+
+
+def test_what_is_on_the_boundary_is_held():
+    """As SAS, which drops a variance estimated as zero: an ordinary mean is left."""
+    data = mx.datasets.dyestuff2.load().data
+    fit = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit().fitted.fit
+    tests = KenwardRoger(fit, "observed")
+    assert tests.held == ("variance of Intercept by Batch at 0",)
+    assert tests.df([[1]])[0] == pytest.approx(29, rel=1e-10)
+    np.testing.assert_allclose(tests.covariance, fit.covariance, rtol=1e-10)
+    assert KenwardRoger(fit).held == ()
+
+
+def test_without_observed_information_the_expected_is_used_and_said():
+    data = pd.DataFrame({"g": list("aabbcc"), "y": [1.0, 2, 4, 3, 7, 9]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit = mx.mixedlm("y ~ g + (1 | g)", data).fit().fitted.fit
+    with pytest.warns(InformationWarning, match="use the expected information"):
+        tests = KenwardRoger(fit, "observed")
+    assert tests.information == "expected"
+    np.testing.assert_allclose(tests.df(np.eye(3)), 3, rtol=1e-8)
+
+
+def test_unknown_information():
+    fit = mx.mixedlm(FORMULA, mx.datasets.sleepstudy.load().data).fit().fitted.fit
+    with pytest.raises(ValueError, match=r"information='obs' .*'expected' or 'observed'"):
+        KenwardRoger(fit, "obs")

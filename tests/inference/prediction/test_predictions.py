@@ -131,7 +131,6 @@ def test_own_rows_and_rows_of_the_data_are_always_known():
 
 
 def test_offset_by_name():
-    sleepstudy_values = ((2, 272.34), (3, 282.81))
     data = mx.datasets.sleepstudy.load().data
     data["o"] = 3 * data["Days"]
     formula = "Reaction ~ Days + (Days | Subject)"
@@ -141,7 +140,7 @@ def test_offset_by_name():
     want = in_formula.predict(data)
     for result in (named, pickle.loads(pickle.dumps(named)), chunked):
         np.testing.assert_allclose(result.predict(data), want, rtol=1e-9)
-        for row, value in sleepstudy_values:
+        for row, value in ((2, 272.34), (3, 282.81)):
             assert round(float(result.predict(data.iloc[[row]]).iloc[0]), 2) == value
         # given by hand it stands in place of the column
         got = result.predict(data.drop(columns="o"), offset=data["o"] + 1)

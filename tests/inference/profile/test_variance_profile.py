@@ -101,7 +101,7 @@ def test_bad_arguments():
         result.profile_re(5, "re")
     with pytest.raises(ValueError, match="re_ix='b' is not a variance component"):
         result.profile_re("b", "vc")
-    with pytest.warns(FutureWarning, match="Argument color not used"):
+    with pytest.raises(ValueError, match="profile_re has no argument 'color'; there are"):
         result.profile_re(0, "re", 1, 0.1, 1, 0.1, color=1)
 
 

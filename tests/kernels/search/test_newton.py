@@ -243,7 +243,7 @@ def test_saved_derivatives_cost_no_accuracy(seed, monkeypatch):
 
 @pytest.mark.parametrize("seed", [0, 2, 4, 5, 6])
 def test_a_factor_of_no_variance_costs_few_evaluations(seed):
-    fit = fit_design(crossed_design(seed), True)
+    fit = fit_design(crossed_design(seed), True, max_iterations=200)  # from one start
     assert fit.is_singular
     assert fit.theta[2] == 0.0
     assert fit.convergence.n_evaluations <= 6

@@ -28,7 +28,7 @@ def test_a_refit_says_that_it_has_not_converged(data):
 
 
 def test_warnings_point_at_the_caller(data):
-    model = mx.mixedlm(SLEEP, data)
+    model = mx.mixedlm("Reaction ~ Days", data, groups="Subject")
     with pytest.warns(FutureWarning, match="cov_type") as caught:
         model.fit(cov_type="hc3")
     assert caught[0].filename == __file__
@@ -39,8 +39,8 @@ def test_warnings_point_at_the_caller(data):
 
 @pytest.mark.parametrize("name", ["fit", "fit_regularized"])
 def test_an_unknown_covariance_is_passed_over_with_its_keywords(name, data):
-    """What is asked besides holds: t or normal laws."""
-    fit = getattr(mx.mixedlm(SLEEP, data), name)
+    """Where statsmodels does so; what is asked besides holds: t or normal laws."""
+    fit = getattr(mx.mixedlm("Reaction ~ Days", data, groups="Subject"), name)
     with pytest.warns(FutureWarning, match="cov_type not used"):
         result = fit(cov_type="hc3", cov_kwds={"maxlags": 2}, use_t=True)
     assert result.cov_type == "nonrobust"

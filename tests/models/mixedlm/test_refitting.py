@@ -139,7 +139,7 @@ def test_responses_are_checked():
     with pytest.raises(
         ValueError, match=r"missing or infinite values \(columns 'b', 'c'\)"
     ):
-        model.fit_many(pd.DataFrame({"a": np.arange(150.0), "b": np.nan, "c": np.inf}))
+        model.fit_many(pd.DataFrame({"b": np.nan, "c": np.inf}, range(150)))
     with pytest.raises(ValueError, match="numbers only"):
         model.refit(np.full(150, "a"))
     with pytest.raises(mx.DesignError, match="endog is constant or explained exactly"):
@@ -317,3 +317,25 @@ def test_generators_in_one_state_give_the_same_numbers():
     for wrong in ("a", -1, 1.5):
         with pytest.raises(ValueError, match="rng="):
             result.simulate_refits(5, rng=wrong)
+
+
+@pytest.mark.parametrize("offset", [None, "z"])
+def test_responses_with_missing_values_are_refused_by_name(offset):
+    data = unbalanced()
+    model = mx.mixedlm("y ~ x + (1 | g)", data, offset=offset)
+    y = pd.DataFrame(responses(data, "g", 4), columns=list("abcd"))
+    y["e"] = 1.0 if offset is None else data["z"] + 1.0
+    want = model.fit_many(y[["a", "c"]])
+    y.loc[3, "b"], y.loc[7, "d"] = np.nan, np.inf
+    with pytest.warns(mx.ResponseWarning) as caught:
+        many = model.fit_many(y)
+    assert [str(w.message)[:17] for w in caught] == [
+        "2 of 5 responses ",
+        "1 of 5 responses ",
+    ]
+    assert "(columns 'b', 'd'): without these rows" in str(caught[0].message)
+    assert "(column 'e')" in str(caught[1].message)
+    assert many.converged.tolist() == [True, False, True, False, False]
+    np.testing.assert_array_equal(many.llf[[0, 2]], want.llf)
+    np.testing.assert_array_equal(many.theta[[0, 2]], want.theta)
+    assert np.isnan(many.to_frame().loc[[1, 3], ["llf", "scale"]]).all(axis=None)

@@ -86,22 +86,11 @@ def test_columns_of_arrays_go_by_name(data):
     np.testing.assert_array_equal(fit.predict(other), want)
 
 
-class Foreign:
-    """A frame of another library."""
-
-    def __len__(self):
-        return 3
-
-    def to_pandas(self):
-        raise AssertionError
-
-
 @pytest.mark.parametrize(
     ("data", "match"),
     [
         (None, "data=None is no data"),
         ("file.csv", "data='file.csv' is no data"),
-        (Foreign(), r"Foreign; pass data.to_pandas\(\)"),
         (object(), "of which pandas makes no DataFrame"),
     ],
 )

@@ -52,13 +52,15 @@ def pairs():
     rng = np.random.default_rng(0)
     data = pd.DataFrame({"g": np.arange(96) // 2, "row": np.arange(96)})
     data["y"], data["x"], data["z"] = rng.normal(size=(3, 96))
+    data["k"] = np.arange(96) % 2  # the same in all groups
+    data["s"] = rng.choice([-1.0, 1.0], 96)  # of one size
     return data
 
 
 DESIGNS = {
-    "slopes": {"groups": "g", "re_formula": "1 + z"},
+    "slopes": {"groups": "g", "re_formula": "1 + k"},
     "a level a row": {"groups": "row", "re_formula": "1"},
-    "a slope a row": {"groups": "row", "re_formula": "0 + z"},
+    "a slope a row": {"groups": "row", "re_formula": "0 + s"},
     "slopes of rows": {"groups": "row", "re_formula": "1 + z"},
     "a column a row": {
         "groups": "g",
@@ -78,8 +80,9 @@ DESIGNS = {
 @pytest.mark.parametrize("name", DESIGNS)
 def test_designs_that_do_not_determine_all_variances(name, reml, pairs):
     """A warning of its own; then a fit with its warnings, effects and summary."""
-    with pytest.warns(mx.UnidentifiedVarianceWarning, match="may not be determined"):
+    with pytest.warns(mx.UnidentifiedVarianceWarning) as caught:
         model = mx.mixedlm("y ~ x", pairs, **DESIGNS[name])
+    assert any("may not be determined" in str(w.message) for w in caught)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = model.fit(reml=reml)
@@ -95,9 +98,33 @@ def test_designs_that_do_not_determine_all_variances(name, reml, pairs):
 
 def test_bars_are_refused_all_the_same(pairs):
     with pytest.raises(mx.DesignError, match="96 random effects"):
-        mx.mixedlm("y ~ x + (1 + z | g)", pairs)
+        mx.mixedlm("y ~ x + (1 + k | g)", pairs)
     with pytest.raises(mx.DesignError, match="96 levels for 96 observations"):
         mx.MixedLM(pairs["y"], pairs[["x"]], terms=[mx.RandomTerm(pairs["row"])])
+
+
+@pytest.mark.filterwarnings("ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning")
+def test_as_many_effects_as_rows_that_the_design_tells_from_the_residual(pairs):
+    """No warning, and the same by groups as in bars."""
+    for column, group in (("1 + z", "g"), ("0 + z", "row")):
+        one = mx.mixedlm("y ~ x", pairs, groups=group, re_formula=column).fit()
+        other = mx.mixedlm(f"y ~ x + ({column} | {group})", pairs).fit()
+        assert one.deviance == pytest.approx(other.deviance, rel=1e-12)
+
+
+@pytest.mark.parametrize("dates", [False, True])
+def test_a_column_of_text_by_groups(pairs, dates):
+    """A column of Z for each of its values: more covariances than rows."""
+    days = pd.Timestamp("2020-01-01") + pd.to_timedelta(pairs["row"] % 32, unit="D")
+    pairs["t"] = days if dates else days.dt.strftime("%d.%m")
+    for option in ({"groups": "k", "re_formula": "0 + t"}, {}):
+        formula = "y ~ x" if option else "y ~ x + (0 + t | k)"
+        if dates and option:
+            option = {"groups": "k", "re_formula": "0 + C(t)"}
+        elif dates:
+            formula = "y ~ x + (0 + C(t) | k)"
+        with pytest.raises(mx.DesignError, match="528 variances and covariances, those of"):
+            mx.mixedlm(formula, pairs, **option)
 
 
 def test_columns_that_make_no_sense(pairs):

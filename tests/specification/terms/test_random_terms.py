@@ -13,6 +13,7 @@ from mixedext.specification.covariance.registry import structure
 from mixedext.specification.terms.random_terms import (
     RandomTerm,
     check_terms,
+    crowding,
     factorize,
     interact,
 )
@@ -108,7 +109,7 @@ def test_take_drops_levels_that_no_longer_occur():
     [
         (RandomTerm(["a"] * 4, group="one"), "'one' .* 1 level"),
         (RandomTerm([1, 2, 3, 4], group="rows"), "4 levels for 4 observations"),
-        (RandomTerm([1, 1, 2, 2], np.eye(4)[:, :2] + 1), "4 random effects"),
+        (RandomTerm([1, 1, 2, 2], np.eye(4)[:, :3] + 1), "6 variances and covariances"),
         (RandomTerm([1, 1, 2, 2], [0.0] * 4), "zero in every row"),
         (RandomTerm([1, 1, 2, 2], [np.inf, 0, 0, 1]), "infinite"),
     ],
@@ -116,6 +117,18 @@ def test_take_drops_levels_that_no_longer_occur():
 def test_designs_that_are_refused(term, match):
     with pytest.raises(DesignError, match=match):
         check_terms([term], 4)
+
+
+def test_as_many_effects_as_rows_may_be_told_from_the_residual():
+    """With weights, or columns that differ from level to level: the design says."""
+    rows = RandomTerm([1, 2, 3, 4], group="rows")
+    check_terms([rows], 4, weighted=True)
+    check_terms([RandomTerm([1, 2, 3, 4], [1.0, 2, 3, 4])], 4)
+    pairs = RandomTerm([1, 1, 2, 2], np.arange(8.0).reshape(4, 2))
+    check_terms([pairs], 4)
+    assert "4 levels for 4 observations" in crowding(rows, 4)
+    assert "4 random effects" in crowding(pairs, 4)
+    assert crowding(rows, 5) is crowding(pairs, 5) is None
 
 
 def test_uncorrelated_columns_may_be_many():

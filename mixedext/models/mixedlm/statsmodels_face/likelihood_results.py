@@ -114,9 +114,8 @@ def profile_re(
     >>> profile.shape, bool(profile[:, 1].argmax() == 2)
     ((5, 2), True)
     """
-    check_fit_arguments(
-        results.fitted.reml, fit_kwargs.pop("method", None), None, fit_kwargs
-    )
+    method = fit_kwargs.pop("method", None)
+    check_fit_arguments(results.fitted.reml, method, None, fit_kwargs, profile_re)
     limit = fit_kwargs.get("maxiter")
     return profile_variance(
         results, re_ix, vtype, num_low, dist_low, num_high, dist_high, limit

@@ -1,0 +1,346 @@
+"""Where other, lower minima of the deviance may lie, and what is told of them.
+
+Few rows, a covariate far from zero, and a slope between levels unlike that within them
+leave several minima.  The deviance is looked at over a grid of standard deviations and
+correlations, where that is cheap beside the fit; the search starts again from every point
+that is lower than its neighbours, and from the moments of y less the fixed effects within
+levels, which pooled least squares may hide.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mixedext.engine.rows.design import Design
+from mixedext.limits import NEARLY_EXPLAINED, RUNAWAY
+from mixedext.specification.covariance.linear import LinearStructure
+
+if TYPE_CHECKING:
+    from mixedext.engine.search.optimize import Convergence
+
+__all__ = [
+    "LOWEST",
+    "NO_OTHERS",
+    "Axes",
+    "OtherStarts",
+    "may_be_others",
+    "other_starts",
+    "promising_points",
+    "with_minima",
+]
+
+# Rows up to which the deviance of two and of more parameters is looked at all over, and
+# along each standard deviation from the minimum that was found; beyond, the cost would
+# show, and data that many have not been seen to leave minima that the moments miss.
+FEW_ROWS, MANY_ROWS = {2: 500, 3: 100}, 10_000
+# The latter where the rows themselves are used in every evaluation.
+MANY_ROWS_USED = 1000
+# Standard deviations (columns of Z at rms 1, relative to sigma) from and up to which is
+# looked, and what the first times the root of the largest level's square may not exceed.
+SMALLEST, LARGEST, SMALLEST_BY_LEVEL = 0.07, 20.0, 0.5
+# Points of the grid along each of two or three standard deviations, and its correlations.
+SIZES = {2: 6, 3: 4}
+CORRELATIONS = (-0.9, 0.0, 0.9)
+# More parameters have no grid, but so many points at random, each with so many neighbours.
+SCATTERED, NEAREST = 64, 6
+# So many points are started from besides those lower than their neighbours: valleys may
+# run between the points.
+LOWEST = 6
+# Points along the only standard deviation, and along each of several.
+ALONG, FEW_ALONG = 12, 8
+# Scale of one more start for models with more rows, with variances well above sigma^2: for
+# terms with correlations, and for terms without.
+LARGE_START, LARGE_START_UNCORRELATED = 5.0, 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """Standard deviations in theta.
+
+    Attributes
+    ----------
+    owner : ndarray of intp
+        The standard deviation, a row of lam, that every element of theta belongs to,
+        (n_theta,).
+    own : ndarray of intp
+        The element that alone makes it up where it is zero, (A,).
+    sizes : ndarray
+        The sizes to look at, ascending, (A, M).
+    """
+
+    owner: np.ndarray
+    own: np.ndarray
+    sizes: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class OtherStarts:
+    """Where else to look for minima.
+
+    Attributes
+    ----------
+    starts : ndarray
+        Starts that are tried where the first ends on the boundary, (S, n_theta).
+    always : bool
+        Whether to try them wherever it ends.
+    points : ndarray
+        Points at which the deviance is looked at, (G, n_theta).
+    neighbours : ndarray of intp
+        Numbers of their neighbours, (G, N); -1 where there is none.
+    axes : Axes
+        Standard deviations along which it is looked at from the minimum found.
+    within : bool
+        Whether also to start from the moments about the fixed effects within levels.
+    """
+
+    starts: np.ndarray
+    always: bool
+    points: np.ndarray
+    neighbours: np.ndarray
+    axes: Axes
+    within: bool
+
+    @property
+    def looks(self) -> bool:
+        """Whether the deviance is looked at at all."""
+        return len(self.axes.sizes) > 0
+
+
+def _no_points(n_theta):
+    return np.empty((0, n_theta)), np.empty((0, 1), np.intp)
+
+
+def _no_axes(n_theta):
+    return Axes(np.zeros(n_theta, np.intp), np.empty(0, np.intp), np.empty((0, 1)))
+
+
+NO_OTHERS = OtherStarts(np.empty((0, 0)), False, *_no_points(0), _no_axes(0), False)
+
+
+def other_starts(design: Design) -> OtherStarts:
+    """Other starts for a design."""
+    structures = tuple(design.structures)
+    n_theta = sum(s.n_theta for s in structures)
+    if not n_theta:
+        return NO_OTHERS
+    nobs = design.blocks.nobs
+    if nobs > (MANY_ROWS if design.rows is None else MANY_ROWS_USED):
+        starts, always = _few_starts(design)
+        starts = np.array(starts).reshape(-1, n_theta)
+        return OtherStarts(starts, always, *_no_points(n_theta), _no_axes(n_theta), False)
+    few, smallest = nobs <= FEW_ROWS[min(max(n_theta, 2), 3)], tuple(_smallest(design))
+    points = _points(structures, smallest) if few else _no_points(n_theta)
+    within = len(design.blocks.factors) > 1
+    axes = _axes(structures, smallest)
+    return OtherStarts(_no_points(n_theta)[0], False, *points, axes, within)
+
+
+def _few_starts(design):
+    """Starts for models of many rows that may have several minima, and whether always.
+
+    Without correlations the deviance depends on where the zero of a covariate lies, and
+    has several minima more often.
+    """
+    wide = [s for s in design.structures if s.k > 1]
+    # (1 | g) + (0 + x | g) is (x || g) in other words
+    apart = any(len(factor.slices) > 1 for factor in design.blocks.factors)
+    uncorrelated = apart or any(s.is_diagonal for s in wide)
+    if not uncorrelated and len(wide) < 2 and all(s.k == 2 for s in wide):
+        return (), False
+    identity = np.concatenate([s.start() for s in design.structures])
+    large = LARGE_START_UNCORRELATED if uncorrelated else LARGE_START
+    return (identity, large * identity), uncorrelated
+
+
+def _smallest(design):
+    """Smallest standard deviation of interest for each term, as a power of two."""
+    blocks = design.blocks
+    out = {}
+    for number, layout in enumerate(blocks.factors):
+        grams = blocks.level_grams(number)
+        largest = float(grams.diagonal(axis1=1, axis2=2).max(initial=1.0))
+        least = min(SMALLEST, SMALLEST_BY_LEVEL / np.sqrt(largest))
+        for term in layout.terms:
+            out[term] = float(SMALLEST * 2.0 ** np.floor(np.log2(least / SMALLEST)))
+    return [out[term] for term in range(len(design.structures))]
+
+
+@lru_cache(maxsize=64)
+def _axes(structures, smallest):
+    """The standard deviations of all effects and the sizes of each to look at."""
+    owner, own, sizes = [], [], []
+    for s, least in zip(structures, smallest, strict=True):
+        rows = np.zeros(s.n_theta, int) if s.n_theta == 1 else s.lam_basis.any(2).argmax(1)
+        diagonal = s.start() != 0  # lam = I
+        first = len(owner)
+        for row in range(rows.max() + 1):
+            own.append(first + int(np.flatnonzero(diagonal & (rows == row))[0]))
+            sizes.append(least)
+        owner += [len(own) - 1 - int(rows.max()) + int(row) for row in rows]
+    count = ALONG if len(own) == 1 else FEW_ALONG
+    return Axes(
+        np.array(owner, np.intp),
+        np.array(own, np.intp),
+        np.array([np.geomspace(least, LARGEST, count) for least in sizes]),
+    )
+
+
+@lru_cache(maxsize=64)
+def _points(structures, smallest):
+    """Points to look at, and the numbers of their neighbours."""
+    axes = sum(min(s.n_theta, s.k) for s in structures)
+    if axes == 1:  # that is looked along
+        return _no_points(1)
+    if axes in SIZES and all(_has_axes(s) for s in structures):
+        return _grid(structures, smallest, SIZES[axes])
+    return _scattered(structures, smallest)
+
+
+def _has_axes(s):
+    """Whether theta is standard deviations, or two of them and a correlation."""
+    return s.n_theta == 1 or s.is_diagonal or s.k == 2
+
+
+def _grid(structures: Sequence[LinearStructure], smallest, size):
+    """Every combination of standard deviations and correlations."""
+    axes, owners = [], []
+    for i, (s, least) in enumerate(zip(structures, smallest, strict=True)):
+        sizes = np.geomspace(least, LARGEST, size)
+        axes += [sizes] * min(s.n_theta, s.k)
+        if s.n_theta == 3 and s.k == 2:
+            axes.append(np.array(CORRELATIONS))
+        owners += [i] * (len(axes) - len(owners))
+    points = []
+    for values in itertools.product(*axes):
+        parts = []
+        for i, s in enumerate(structures):
+            own = [v for v, owner in zip(values, owners, strict=True) if owner == i]
+            parts.append(_theta(s, own))
+        points.append(np.concatenate(parts))
+    shape = tuple(len(axis) for axis in axes)
+    number = np.pad(np.arange(len(points)).reshape(shape), 1, constant_values=-1)
+    inner = tuple(slice(1, -1) for _ in shape)
+    sides = [
+        np.roll(number, way, axis)[inner].ravel()
+        for axis in range(len(shape))
+        for way in (1, -1)
+    ]
+    return np.array(points), np.ascontiguousarray(np.column_stack(sides), np.intp)
+
+
+def _theta(s, values):
+    if s.n_theta == 3 and s.k == 2:
+        first, second, correlation = values
+        rest = np.sqrt(1 - correlation**2)
+        return np.array([first, second * correlation, second * rest])
+    if s.n_theta == 1:
+        return values[0] * s.start()
+    return np.array(values)
+
+
+def _scattered(structures, smallest):
+    """Covariances of any sizes and correlations, the same ones always."""
+    rng = np.random.default_rng(0)
+    points, places = [], []
+    for number in range(SCATTERED):
+        parts, place = [], []
+        for s, least in zip(structures, smallest, strict=True):
+            sizes = np.exp(rng.uniform(np.log(least), np.log(LARGEST), s.k))
+            root = rng.normal(size=(s.k, s.k))
+            root /= np.linalg.norm(root, axis=1, keepdims=True)
+            if number < 2:  # all of them large, or as large as sigma
+                sizes[:] = 1.0 if number else LARGE_START
+                root = np.eye(s.k)
+            if s.n_theta == 1:
+                parts.append(sizes[0] * s.start())
+                place.append(np.log(sizes[:1]))
+                continue
+            if s.is_diagonal:
+                root = np.eye(s.k)
+            parts.append(s.theta(s.triangular(sizes[:, None] * root)))
+            place += [np.log(sizes), np.tril(root @ root.T, -1).ravel()]
+        points.append(np.concatenate(parts))
+        places.append(np.concatenate(place))
+    place = np.array(places)
+    distance = ((place[:, None] - place) ** 2).sum(axis=-1)
+    neighbours = distance.argsort(axis=1)[:, 1 : NEAREST + 1]
+    return np.array(points), np.ascontiguousarray(neighbours, np.intp)
+
+
+def promising_points(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
+    """Numbers of the lowest points and of those not above any neighbour, lowest first.
+
+    Parameters
+    ----------
+    values : ndarray
+        Deviances, (G,).
+    neighbours : ndarray of intp
+        (G, N), -1 where there is none.
+
+    Returns
+    -------
+    ndarray of intp
+    """
+    around = np.where(neighbours >= 0, values[neighbours], np.inf)
+    promising = values <= around.min(axis=1, initial=np.inf)
+    order = np.argsort(values, kind="stable")
+    promising[order[:LOWEST]] = True
+    return order[(promising & np.isfinite(values))[order]]
+
+
+def may_be_others(
+    others: OtherStarts, nobs: int, residual_square: float, theta: np.ndarray, flat: bool
+) -> bool:
+    """Whether there may be minima lower than all that were seen.
+
+    Where so few rows are left that the random effects explain nearly all of y, the deviance
+    may fall to ever larger variances; so it may along a flat direction.
+
+    Parameters
+    ----------
+    others : OtherStarts
+        What was looked at.
+    nobs : int
+        Rows.
+    residual_square : float
+        The penalized residual sum of squares at the lowest minimum; at no variance it is
+        ``nobs``.
+    theta : ndarray
+        The lowest minimum, (n_theta,).
+    flat : bool
+        Whether the deviance is flat in some direction there.
+    """
+    if not others.looks:
+        return False
+    explained = nobs <= FEW_ROWS[3] and residual_square < NEARLY_EXPLAINED * nobs
+    return explained or (flat and float(np.abs(theta).max()) > RUNAWAY)
+
+
+def with_minima(verdict: Convergence, shift: float) -> Convergence:
+    """A verdict with the deviances of the minima in the data's units, and words on them.
+
+    Parameters
+    ----------
+    verdict : Convergence
+        In the engine's units.
+    shift : float
+        What the deviance has more in the data's units.
+    """
+    minima = tuple(value + shift for value in verdict.minima)
+    message = verdict.message
+    if len(minima) > 1:
+        others = ", ".join(f"{value:.8g}" for value in minima[1:])
+        word = "a higher minimum lies" if len(minima) == 2 else "higher minima lie"
+        message += (
+            f"; the lowest of {len(minima)} minima that were seen, deviance "
+            f"{minima[0]:.8g}: {word} at {others}"
+        )
+    if verdict.others_may_exist:
+        message += "; lower minima may exist: try other starts (start_params)"
+    return replace(verdict, minima=minima, message=message)

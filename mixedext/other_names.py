@@ -1,0 +1,291 @@
+"""What other programs call it: names that users of R and statsmodels write, and what to
+write here.
+
+Read where a name is not known, for the message alone: nothing goes by these names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from mixedext.arguments import did_you_mean
+
+__all__ = [
+    "COVARIANCES",
+    "FIT_ARGUMENTS",
+    "MODEL_ARGUMENTS",
+    "ON_RESULTS",
+    "OTHER_MODELS",
+    "R_FUNCTIONS",
+    "no_model_attribute",
+    "no_public_name",
+    "no_result",
+]
+
+_LIMITS = "see the page 'What mixedext does not do'"
+
+#: Of results: what R and statsmodels' other results have.
+ON_RESULTS: Mapping[str, str] = {
+    "AIC": ".aic",
+    "AICc": ".aicc",
+    "BIC": ".bic",
+    "KRmodcomp": ".compare_kr_test(smaller)",
+    "PBmodcomp": ".bootstrap_test(smaller)",
+    "SATmodcomp": ".compare_satterthwaite_test(smaller)",
+    "VarCorr": ".var_corr",
+    "aov": ".anova()",
+    "bootMer": ".bootstrap_parametric()",
+    "coef_": ".fe_params",
+    "coefficients": ".fe_params (fixed effects) or .coef() (by group)",
+    "confint": ".conf_int()",
+    "contrast": ".emmeans(factor).contrast()",
+    "data": ".model.data",
+    "df_residual": ".df_resid",
+    "emm": ".emmeans(factor)",
+    "exactRLRT": ".exact_rlrt()",
+    "fit": ".model.fit() (these are the results of a fit)",
+    "fitted_values": ".fittedvalues",
+    "fixef": ".fe_params",
+    "formula": ".model.formula",
+    "getME": ".model.exog (X), .model.random_terms (Z), .theta, .sigma",
+    "get_prediction": ".predict(data)",
+    "isSingular": ".is_singular",
+    "llik": ".llf",
+    "logLik": ".llf",
+    "loglik": ".llf",
+    "loglike": ".llf",
+    "lsmeans": ".emmeans(factor)",
+    "ngrps": ".n_levels",
+    "nlevels": ".n_levels",
+    "plot": ".profile().plot(), or .resid and .fittedvalues with matplotlib",
+    "pvalue": ".pvalues",
+    "r2": ".r2_nakagawa",
+    "r_squared": ".r2_nakagawa",
+    "rand": ".ranova()",
+    "residuals": ".resid",
+    "rsquared": ".r2_nakagawa",
+    "std_err": ".bse",
+    "test": ".t_test(hypothesis), .anova() or .drop1()",
+    "update": ".drop1() for smaller models, or a new mx.mixedlm(formula, data)",
+    "varcorr": ".var_corr",
+    "vcov": ".cov_params()",
+}
+
+#: Of the package: other programs' functions that fit a model.
+OTHER_MODELS: Mapping[str, str] = {
+    "MixedModel": "write mx.mixedlm(formula, data)",
+    "aov": "write mx.anova_estimates(formula, data), or .anova() of results",
+    "exactLRT": "write mx.exact_lrt",
+    "exactRLRT": "write mx.exact_rlrt",
+    "glmer": f"generalized linear mixed models are not fitted; {_LIMITS}",
+    "glmmTMB": f"write mx.mixedlm(formula, data) for a Gaussian response; {_LIMITS}",
+    "gls": f"correlated residuals are not fitted; {_LIMITS}",
+    "lm": "write statsmodels' ols, or mx.mixedlm(formula without random terms, data)",
+    "lmList": "write mx.lm_list('y ~ x | g', data)",
+    "lme": "write mx.mixedlm('y ~ x + (1 | g)', data)",
+    "lmer": "write mx.mixedlm(formula, data)",
+    "nlmer": f"nonlinear models are not fitted; {_LIMITS}",
+    "ols": "write statsmodels' ols, or mx.mixedlm(formula without random terms, data)",
+    "rlmer": f"robust fits are not made; {_LIMITS}",
+}
+
+# Set on results when they are made.
+_OF_EVERY_FIT = (
+    "converged",
+    "convergence",
+    "cov_re",
+    "df_resid",
+    "fe_params",
+    "fitted",
+    "params",
+    "scale",
+    "theta",
+    "vcomp",
+)
+_OF_FIT = "it is an argument of fit: mixedlm(formula, data).fit({})"
+
+#: Arguments of other programs' models, where a model is made.
+MODEL_ARGUMENTS: Mapping[str, str] = {
+    "ML": _OF_FIT.format("reml=False"),
+    "REML": _OF_FIT.format("reml=False"),
+    "control": "the search needs no settings",
+    "cor": f"residual correlations are not fitted; {_LIMITS}",
+    "correlation": f"residual correlations are not fitted; {_LIMITS}",
+    "cov_type": _OF_FIT.format("cov_type=..."),
+    "df_method": _OF_FIT.format("df_method=..."),
+    "family": f"the response is Gaussian, other families are not fitted; {_LIMITS}",
+    "group": "write groups='g', or the term (1 | g) in the formula",
+    "maxiter": _OF_FIT.format("maxiter=..."),
+    "method": "it is an argument of fit; REML is the default, fit(reml=False) is ML",
+    "na_action": "write missing='drop' to leave out rows with missing values",
+    "random": "write random terms in the formula: (1 | g) for ~ 1 | g",
+    "random_effects": "write random terms in the formula: (1 | g)",
+    "re": "write re_formula='~x' with groups='g', or the term (x | g) in the formula",
+    "reml": _OF_FIT.format("reml=False"),
+    "vc": "write vc_formula={'a': '0 + C(a)'} with groups='g'",
+    "weight": "write weights=",
+}
+
+_OF_MODEL = "it is an argument of the model: mixedlm(formula, data, {}=...).fit()"
+_ROBUST = "write cov_type='CR2', with cov_kwds={'groups': 'g'} for clusters of your own"
+_OF_SEARCH = "the search needs no settings; leave it out"
+
+#: Arguments of other programs' fits, in lower case.
+FIT_ARGUMENTS: Mapping[str, str] = {
+    "alpha": "it is an argument of conf_int(alpha=...) and summary(alpha=...)",
+    "cluster": _ROBUST,
+    "clusters": _ROBUST,
+    "control": _OF_SEARCH,
+    "cov": "write cov_type=",
+    "covariance": "write cov_type=",
+    "data": _OF_MODEL.format("..."),
+    "ddf": "write df_method=",
+    "ddfm": "write df_method=",
+    "df": "write df_method=",
+    "formula": "it is an argument of the model: mixedlm(formula, data).fit()",
+    "groups": "it is an argument of the model; clusters of a robust covariance are "
+    "cov_type='CR2', cov_kwds={'groups': ...}",
+    "level": "it is an argument of conf_int(level=...)",
+    "missing": _OF_MODEL.format("missing"),
+    "offset": _OF_MODEL.format("offset"),
+    "optimizer": _OF_SEARCH,
+    "robust": _ROBUST,
+    "se": "write cov_type=",
+    "se_type": "write cov_type=",
+    "start": "write start_params=",
+    "subset": _OF_MODEL.format("subset"),
+    "test": "write df_method=",
+    "vce": _ROBUST,
+    "vcov": _ROBUST,
+    "weights": _OF_MODEL.format("weights"),
+}
+
+_BY_ROWS = (
+    "it takes rows for independent, which those of one group are not; the robust "
+    "covariance of a mixed model is clustered: write cov_type='CR2' (or 'CR1')"
+)
+_BY_TIME = (
+    "it is for single series; for rows that are dependent within groups in any way write "
+    "cov_type='CR2' (or 'CR1')"
+)
+_CLUSTERED = "write cov_type='CR2', 'CR3', 'CR0', or 'CR1', which 'cluster' stands for"
+
+#: Other programs' robust covariances, without capitals, hyphens, underscores and spaces.
+COVARIANCES: Mapping[str, str] = {
+    **dict.fromkeys(("hc", "hc0", "hc1", "hc2", "hc3", "hc4"), _BY_ROWS),
+    **dict.fromkeys(("robust", "sandwich", "white", "huber", "empirical"), _BY_ROWS),
+    **dict.fromkeys(("hac", "hacpanel", "hacgroupsum", "nw", "neweywest"), _BY_TIME),
+    **dict.fromkeys(("driscollkraay", "scc"), _BY_TIME),
+    **dict.fromkeys(("clustered", "clusterrobust", "cr", "crve", "crv1"), _CLUSTERED),
+    "crv3": "write cov_type='CR3'",
+    "jackknife": "write cov_type='CR3'",
+    "model": "write cov_type='nonrobust', or leave it out",
+}
+
+#: R's functions in formulas.
+R_FUNCTIONS: Mapping[str, str] = {
+    "Error": "write random terms in bars: (1 | g)",
+    "as.Date": "make days of the dates before: (x - x.min()).dt.days",
+    "as.character": "write C(x)",
+    "as.factor": "write C(x)",
+    "as.integer": "make it a number before: data['x'] = pd.to_numeric(data['x'])",
+    "as.numeric": "make it a number before: data['x'] = pd.to_numeric(data['x'])",
+    "cbind": "a model has one response; fit_many fits one model to many responses",
+    "corAR1": f"residual correlations are not fitted; {_LIMITS}",
+    "cut": "make the column before, with pd.cut",
+    "factor": "write C(x)",
+    "gr": "write (1 | g)",
+    "ifelse": "write np.where(condition, a, b)",
+    "interaction": "write a:b",
+    "lag": "make the column before, with groupby(...).shift()",
+    "lo": "write cr(x, df=3), a natural spline",
+    "ns": "write cr(x, df=3), a natural spline",
+    "ordered": "make the column an ordered pd.Categorical, or write C(x, Poly)",
+    "pmax": "write np.maximum(a, b)",
+    "pmin": "write np.minimum(a, b)",
+    "re": "write random terms in bars: (1 | g)",
+    "relevel": "write C(x, Treatment('level'))",
+    "s": "write cr(x, df=3), a natural spline",
+    "strata": "write C(x), or (1 | x) for a random effect",
+}
+
+
+def no_result(owner: str, name: str, known: Iterable[str]) -> AttributeError:
+    """The error for an attribute that results have not, with what to write in its place.
+
+    Parameters
+    ----------
+    owner : str
+        What has no such attribute, as Python's own message begins.
+    name : str
+        The name.
+    known : iterable of str
+        Names that there are.
+
+    Examples
+    --------
+    >>> print(no_result("'Results' object", "fixef", ["params"]))
+    'Results' object has no attribute 'fixef': write .fe_params
+    """
+    if name in ON_RESULTS:
+        return _error(owner, name, f": write {ON_RESULTS[name]}")
+    return _error(owner, name, did_you_mean(name, _public(known)))
+
+
+def no_model_attribute(
+    owner: str, name: str, known: Iterable[str], of_results: Iterable[str]
+) -> AttributeError:
+    """The error for an attribute that a model has not; results may have it.
+
+    Parameters
+    ----------
+    owner, name, known
+        As for ``no_result``.
+    of_results : iterable of str
+        Names that results have.
+
+    Examples
+    --------
+    >>> print(no_model_attribute("'Model' object", "bic", ["fit"], ["bic"]))
+    'Model' object has no attribute 'bic': results have it; write .fit().bic
+    """
+    if name in [*_public(of_results), *_OF_EVERY_FIT]:
+        return _error(owner, name, f": results have it; write .fit().{name}")
+    if name in ON_RESULTS:
+        return _error(owner, name, f": results have it; write .fit(){ON_RESULTS[name]}")
+    return _error(owner, name, did_you_mean(name, _public(known)))
+
+
+def no_public_name(
+    name: str, known: Iterable[str], of_results: Iterable[str]
+) -> AttributeError:
+    """The error for a name that the package has not.
+
+    Parameters
+    ----------
+    name, known, of_results
+        As for ``no_model_attribute``.
+
+    Examples
+    --------
+    >>> print(no_public_name("lmer", ["mixedlm"], ["anova"]))
+    module 'mixedext' has no attribute 'lmer': write mx.mixedlm(formula, data)
+    """
+    owner, results = "module 'mixedext'", ": results have it; write mixedlm(...).fit()"
+    if name in OTHER_MODELS:
+        return _error(owner, name, f": {OTHER_MODELS[name]}")
+    if name in _public(of_results):
+        return _error(owner, name, f"{results}.{name}")
+    if name in ON_RESULTS:
+        return _error(owner, name, f"{results}{ON_RESULTS[name]}")
+    return _error(owner, name, did_you_mean(name, _public(known)))
+
+
+def _error(owner, name, cure):
+    # what begins with an underscore is asked for by Python's protocols
+    cure = "" if name.startswith("_") else cure
+    return AttributeError(f"{owner} has no attribute {name!r}{cure}")
+
+
+def _public(names):
+    return [name for name in names if not name.startswith("_")]
