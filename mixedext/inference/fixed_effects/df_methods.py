@@ -105,6 +105,8 @@ class FixedTests:
     """
 
     held: tuple[str, ...] = ()
+    variance_covariance: np.ndarray | None = None
+    adjusts = False
     replaced: bool = False
 
     def __init__(self, fit: Fit, inner: np.ndarray | None = None):

@@ -22,7 +22,8 @@ def known_codes(known: Levels, factors: list[tuple[np.ndarray, Levels]]) -> np.n
         The levels of a factor.
     factors : list of tuple
         Codes and levels of the rows, (n,), for each of the factors whose interaction it
-        is: levels of a type that compares alike, as 1 and 1.0, are the same.
+        is: levels that compare alike, as 1 and 1.0, are the same, and so are numbers and
+        their text where all levels known are text.
 
     Returns
     -------
@@ -31,7 +32,12 @@ def known_codes(known: Levels, factors: list[tuple[np.ndarray, Levels]]) -> np.n
     """
     if len(factors) == 1:
         codes, levels = factors[0]
-        found = _index(known).get_indexer(_index(levels))
+        have, wanted = _index(known), _index(levels)
+        found = have.get_indexer(wanted)
+        lost = np.flatnonzero(found < 0)
+        if len(lost) and pd.api.types.infer_dtype(have) == "string":
+            # numbers in place of their text, as of categories read from a file
+            found[lost] = have.get_indexer(wanted[lost].astype(str))
         table = np.append(np.where(found < 0, UNKNOWN, found), MISSING)
         return table[np.asarray(codes, np.intp)]
     if not isinstance(known, ProductLevels):
