@@ -149,6 +149,7 @@ class ClusterEstimate(Protocol):
     covariance: np.ndarray
     inner: np.ndarray
     moments: Any
+    told: Any
     n_clusters: tuple[int, ...]
 
 
