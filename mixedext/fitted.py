@@ -147,6 +147,7 @@ class ClusterEstimate(Protocol):
     """A cluster-robust covariance of the coefficients; see ``fixed_effects.robust``."""
 
     covariance: np.ndarray
+    root: np.ndarray
     inner: np.ndarray
     moments: Any
     told: Any

@@ -366,6 +366,20 @@ def test_a_cluster_that_alone_identifies_a_coefficient_warns(data, kind):
     assert np.isfinite(robust.bse_fe).tolist() == [True, True, False]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_clusters_of_a_fit_with_parameters_held(data, kind):
+    """Tests have the standard errors that are shown, not those of other coordinates."""
+    model = mx.mixedlm("y ~ x", data, groups="school", re_formula="~x")
+    free = mx.MixedLMParams.from_components(fe_params=np.ones(2), cov_re=np.eye(2))
+    result = model.fit(free=free, cov_type=kind)
+    np.testing.assert_allclose(result.t_test(np.eye(2)).sd, result.bse_fe, rtol=1e-12)
+    inference = result.fixed_effects_inference()
+    np.testing.assert_allclose(inference.se, result.bse_fe, rtol=1e-12)
+    want = result.t_test([[0, 1]]).statistic ** 2
+    found = result.wald_test([[0, 1]], use_f=True, scalar=True)
+    np.testing.assert_allclose(found.statistic, want, rtol=1e-9)
+
+
 CLUSTER = RESULTS / "cluster"
 
 
