@@ -26,6 +26,7 @@ from mixedext.exceptions import (
     NoGroupInterceptWarning,
     NotEstimableError,
     NotEstimableWarning,
+    OffsetWarning,
     PrecisionWarning,
     RankDeficientWarning,
     ResponseWarning,
@@ -39,7 +40,7 @@ from mixedext.inference.bootstrap.simulated_refits import Refits
 from mixedext.inference.comparison.drop_terms import Step
 from mixedext.inference.comparison.model_comparison import ModelTest
 from mixedext.inference.comparison.model_tables import anova, model_table
-from mixedext.inference.fixed_effects.wald import FixedEffectsInference
+from mixedext.inference.fixed_effects.coefficients import FixedEffectsInference
 from mixedext.inference.means.linear_functions import Contrasts, MarginalMeans
 from mixedext.inference.means.reference_grid import ReferenceGrid
 from mixedext.inference.profile.likelihood_profile import LikelihoodProfile
@@ -56,6 +57,7 @@ from mixedext.models.lm_list.welch import WelchTest
 from mixedext.models.mixedlm.model import MixedLM, mixedlm
 from mixedext.models.mixedlm.parquet import read_parquet_model
 from mixedext.models.mixedlm.results import MixedLMResults, MixedLMResultsWrapper
+from mixedext.session import option_context, options
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 from mixedext.tables.noted_table import NotedTable
 from mixedext.tables.statistical_tests import TestResult
@@ -98,6 +100,7 @@ __all__ = [
     "NotEstimableError",
     "NotEstimableWarning",
     "NotedTable",
+    "OffsetWarning",
     "PoolabilityTest",
     "PrecisionWarning",
     "RandomTerm",
@@ -124,6 +127,8 @@ __all__ = [
     "load",
     "mixedlm",
     "model_table",
+    "option_context",
+    "options",
     "read_parquet_model",
     "set_num_threads",
 ]

@@ -52,8 +52,7 @@ def main(argv: list[str] | None = None) -> int:
                 missing=options.missing,
                 eval_env=-1,
             )
-            df_method = None if options.df_method == "none" else options.df_method
-            result = model.fit(reml=not options.ml, df_method=df_method)
+            result = model.fit(reml=not options.ml, df_method=options.df_method)
         text = str(result.summary())
         if options.json is not None:
             _write_json(result, options)
@@ -95,9 +94,9 @@ def _parser():
     parser.add_argument("--ml", action="store_true", help="ML in place of REML")
     parser.add_argument(
         "--df-method",
-        default="none",
-        choices=["none" if m is None else m for m in DF_METHODS],
-        help="degrees of freedom of tests on fixed effects (none: z)",
+        choices=list(DF_METHODS),
+        help="degrees of freedom of tests on fixed effects; z for the normal law "
+        "(default: satterthwaite, and residual without random terms)",
     )
     parser.add_argument("--weights", metavar="COLUMN", help="precision weights")
     parser.add_argument("--offset", metavar="COLUMN", help="known part of the mean")
@@ -141,11 +140,12 @@ def _write_json(result, options):
         "bic": result.bic,
         "sigma": result.sigma,
         "theta": dict(zip(result.theta_names, result.theta, strict=True)),
+        "df_method": result.df_description(),
         "fixed_effects": {
-            name: {"estimate": estimate, "se": error}
-            for name, estimate, error in zip(
-                names, result.fe_params, result.bse_fe, strict=True
+            name: dict(
+                zip(("estimate", "se", "df", "statistic", "pvalue"), row, strict=True)
             )
+            for name, *row in zip(names, *result.fixed_effects_inference(), strict=True)
         },
         "var_corr": table,
         "is_singular": result.is_singular,

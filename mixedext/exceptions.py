@@ -31,6 +31,7 @@ __all__ = [
     "NoGroupInterceptWarning",
     "NotEstimableError",
     "NotEstimableWarning",
+    "OffsetWarning",
     "PrecisionWarning",
     "RankDeficientWarning",
     "ResponseWarning",
@@ -155,6 +156,10 @@ class NotEstimableError(ValueError):
 
 class NotEstimableWarning(ModelWarning):
     """Groups whose rows do not determine all coefficients of their own regression."""
+
+
+class OffsetWarning(ModelWarning):
+    """New data without the offset that the model was given as values."""
 
 
 class AdjustmentWarning(UserWarning):

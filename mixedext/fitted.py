@@ -74,6 +74,10 @@ class Model(Protocol):
         statsmodels' record of the data: ``frame``, ``row_labels``, ``param_names``.
     formula, fixed_formula, offset_formulas, namespace, aliases
         How a formula has stated the model; only of models that one has stated.
+    offset_name, offset_by_rows
+        The column that ``offset`` names, or whether it was given as values.
+    emptied : dict
+        For each categorical column its categories that no row has.
     source, plan : ChunkSource or None, ChunkPlan
         Where rows in chunks come from, and how a formula is evaluated on each.
     use_sqrt : bool
@@ -115,6 +119,9 @@ class Model(Protocol):
     formula: Any
     fixed_formula: Any
     offset_formulas: Any
+    offset_name: str | None
+    offset_by_rows: bool
+    emptied: dict[Any, pd.Index]
     namespace: Any
     aliases: Any
 

@@ -84,6 +84,13 @@ DEPENDENT_COLUMN = 1e-7
 DEPENDENT_EFFECT = 1e-9
 # Beyond this condition the square of a matrix does not tell its triangle well enough.
 LARGEST_CONDITION = 1e5
+# Share of the length of a dropped column below which a column kept has no part in it.
+NO_RELATION = 1e-10
+# engine/rows/estimability
+# A difference this small beside the numbers it comes from is rounding: columns are told
+# dependent at 1e-7 of their length (engine.rows.basis).
+NOT_ESTIMABLE = 1e-7
+ROW_ROUNDING = 1e-11
 # engine/rows/design
 # Residual of y on X below this share of y: nothing is left to estimate a variance from.
 NO_RESIDUAL = 1e-12
@@ -323,6 +330,9 @@ UNIT_LEVERAGE = 1e-9
 # Least 1 - leverage with which the quadrature still has its digits, and size up to which
 # singular values take the rest.
 LEAST_REST, LARGEST_SIZE = 1e-6, 4000
+# inference/fixed_effects/default_method
+# Times the work of the fit up to which Satterthwaite's degrees of freedom are the default.
+MOST_TEST_WORK = 10.0
 # inference/fixed_effects/df_methods
 # Singular values of a hypothesis's rows, in standard errors, below this share of the
 # largest are those of rows that say the same; their values may differ by the second.
@@ -330,13 +340,6 @@ HYPOTHESIS_RANK, CONTRADICTION = 1e-10, 1e-8
 # Singular values of its rows, in one unit, down to which they are lmerTest's combinations;
 # below, of rows of very different units, they have lost too many digits.
 LIKE_UNITS = 1e-6
-# inference/fixed_effects/estimability
-# Share of the length of a dropped column below which a column kept has no part in it.
-NO_RELATION = 1e-10
-# A difference this small beside the numbers it comes from is rounding: columns are told
-# dependent at 1e-7 of their length (engine.rows.basis).
-NOT_ESTIMABLE = 1e-7
-ROW_ROUNDING = 1e-11
 # inference/fixed_effects/kenward_roger
 # As pbkrtest: a denominator that near to 2 has no mean to be matched by a scaling.
 NEAR_TWO = 1e-2
@@ -415,3 +418,8 @@ SUSPICIOUS_VARIANCE = 1e-10
 # Share of the largest eigenvalue of X'X above which the smallest leaves no doubt that
 # the columns are independent (numpy's matrix_rank would say so of up to 1e10 rows).
 FULL_RANK = 1e-9
+
+# ---- formulas ----
+
+# Brackets open at once: beyond, Python's own parser gives up, and readers long before.
+MOST_NESTED = 50

@@ -32,6 +32,7 @@ LAYERS = [
     ["inference.fixed_effects"],
     ["inference.means"],
     ["inference.comparison"],
+    ["session"],
     ["models"],
     ["datasets"],
     ["api"],

@@ -60,7 +60,9 @@ def test_summary_col_of_several_models(ols, slopes, intercepts):
     names = ["Intercept", "Days", "Subject Var", "Subject x Days Cov", "Days Var"]
     assert list(table.index[:10:2]) == names
     assert list(table.loc["Days"]) == ["10.467***"] * 3
-    assert list(table.loc["Subject x Days Cov"]) == ["", "", "0.015"]
+    assert list(table.loc["Subject x Days Cov"]) == ["", "", "9.604"]
+    assert list(table.loc["Days Var"]) == ["", "", "35.072"]
+    assert list(table.iloc[5]) == ["", "(0.513)", "(288.783)"]
     assert table.iloc[3].tolist() == ["(1.238)", "(0.802)", "(1.546)"]
     assert list(table.loc["N"]) == ["180"] * 3
     assert list(table.loc["LL"]) == ["-950.15", "-897.04", "-871.81"]
@@ -119,7 +121,7 @@ def test_summary_frame_of_tests(slopes):
     np.testing.assert_allclose(frame.iloc[:, 4:], limits)
     assert "Test for Constraints" in str(slopes.t_test(np.eye(2)))
     terms = slopes.wald_test_terms(scalar=True).summary_frame()
-    assert terms.loc["Days", "chi2"] == pytest.approx(slopes.tvalues["Days"] ** 2)
+    assert terms.loc["Days", "F"] == pytest.approx(slopes.tvalues["Days"] ** 2)
     assert len(terms) == 2
 
 
@@ -130,7 +132,12 @@ def test_pairwise_tests_of_a_factor():
     frame = result.t_test_pairwise("recipe", method="bonferroni").result_frame
     assert len(frame) == 3
     assert frame["coef"].iloc[0] == pytest.approx(result.fe_params["recipe[T.B]"])
-    adjusted = np.minimum(1, 3 * frame["P>|z|"])
+    own = result.t_test_pairwise("recipe", df_method="satterthwaite").result_frame
+    np.testing.assert_array_equal(frame["P>|t|"], own["P>|t|"])
+    assert "P>|z|" in result.t_test_pairwise("recipe", df_method="z").result_frame
+    with pytest.raises(ValueError, match="df_method='q' is not known"):
+        result.t_test_pairwise("recipe", df_method="q")
+    adjusted = np.minimum(1, 3 * frame["P>|t|"])
     np.testing.assert_allclose(frame["pvalue-bonferroni"], adjusted)
 
 
@@ -237,7 +244,7 @@ def test_what_is_left_without_data(sleep, tmp_path):
         assert str(again.summary()) == str(result.summary())
         assert again.t_test("Days = 8").pvalue == result.t_test("Days = 8").pvalue
         frame = again.wald_test_terms(scalar=True).summary_frame()
-        assert frame.loc["Days", "chi2"] == pytest.approx(result.tvalues["Days"] ** 2)
+        assert frame.loc["Days", "F"] == pytest.approx(result.tvalues["Days"] ** 2)
         np.testing.assert_array_equal(again.conf_int(), result.conf_int())
         np.testing.assert_allclose(again.predict(sleep), result.predict(), rtol=1e-12)
         pd.testing.assert_frame_equal(again.ranef(), result.ranef())

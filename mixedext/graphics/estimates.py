@@ -10,6 +10,9 @@ import pandas as pd
 
 __all__ = ["plot_estimates"]
 
+# Inches: of a figure at least, of a row, of what is beside the names.
+WIDTH, HEIGHT, ROW, BESIDE = 6.4, 4.8, 0.3, 4.5
+
 
 def plot_estimates(
     table: pd.DataFrame, names: Sequence[str], label: str, ax: Any = None
@@ -31,13 +34,26 @@ def plot_estimates(
     -------
     Figure
     """
-    from statsmodels.graphics.utils import create_mpl_ax
+    if ax is None:
+        import matplotlib.pyplot as plt
 
-    figure, ax = create_mpl_ax(ax)
+        size = max(WIDTH, BESIDE + _inches(names)), max(HEIGHT, ROW * len(table) + 1)
+        _, ax = plt.subplots(figsize=size, layout="constrained")
     shown, at = table["estimate"], np.arange(len(table))
     below, above = shown - table["lower"], table["upper"] - shown
     ax.errorbar(shown, at, xerr=[below, above], fmt="o", capsize=3)
     ax.set_yticks(at, names)
     ax.invert_yaxis()
     ax.set_xlabel(label)
-    return figure
+    return ax.figure
+
+
+def _inches(names):
+    """Width of the longest name."""
+    import matplotlib as mpl
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    font = FontProperties(size=mpl.rcParams["ytick.labelsize"])
+    widths = [TextPath((0, 0), str(n), prop=font).get_extents().width for n in names if n]
+    return max(widths, default=0.0) / 72

@@ -15,7 +15,7 @@ def plain_bases(rows):
     shifts = choose_shifts(rows).none()
     p = rows.n_columns
     eye = [np.eye(t.k) for t in rows.terms]
-    basis = FixedBasis(np.eye(p), np.arange(p))
+    basis = FixedBasis(np.eye(p), np.arange(p), np.zeros((p, 0)))
     shifts = type(shifts)(shifts.fixed, 0.0, tuple(np.zeros(t.k) for t in rows.terms))
     return Bases(shifts, basis, np.eye(p + 1), 1.0, tuple(eye), tuple(eye))
 

@@ -21,6 +21,7 @@ from scipy.sparse.csgraph import connected_components
 
 from mixedext.engine.factor.factor import Factor
 from mixedext.engine.factor.tail import DenseTail, PanelTail
+from mixedext.engine.rows.blocks import Blocks
 from mixedext.engine.threads import blas_threads
 from mixedext.kernels.deviance import expected
 from mixedext.kernels.factor import links
@@ -29,7 +30,9 @@ from mixedext.limits import DIVISIBLE_ROOT
 __all__ = [
     "TailTraces",
     "divided_roots",
+    "has_dense_inverse",
     "reduced_links",
+    "tail_parts",
     "tail_traces",
     "trace_products",
 ]
@@ -90,20 +93,27 @@ def tail_traces(factor: Factor, bases: list[np.ndarray]) -> TailTraces:
         Symmetric matrices E_r of each grouping factor, (R, K, K), the lead's first.
     """
     way: type[_Dense | _Slabs] = _Dense
-    if factor.blocks.pattern is not None:
-        part, level_start = _parts(factor), factor.blocks.level_start
-        largest = np.bincount(part, np.diff(level_start)).max()
-        m = level_start[-1]
-        if m > DENSE_COLUMNS or largest < DENSE_SHARE * m:
-            way = _Slabs
+    if not has_dense_inverse(factor.blocks):
+        way = _Slabs
     with blas_threads():
         return way(factor, bases).traces()
 
 
-def _parts(factor):
-    """Number of the connected part of every tail level."""
-    blocks = factor.blocks
-    pointers, rows = factor.tail.columns
+def has_dense_inverse(blocks: Blocks) -> bool:
+    """Whether the inverse of the tail is made as a whole, not some columns at a time."""
+    if blocks.pattern is None:
+        return True
+    if blocks.tail_size > DENSE_COLUMNS:
+        return False
+    largest = np.bincount(tail_parts(blocks), np.diff(blocks.level_start)).max()
+    return bool(largest >= DENSE_SHARE * blocks.tail_size)
+
+
+def tail_parts(blocks: Blocks) -> np.ndarray:
+    """Number of the connected part of every level of a sparse tail."""
+    if blocks.pattern is None:
+        raise TypeError("a dense tail is one part")
+    pointers, rows = blocks.pattern.pointers, blocks.pattern.rows
     n = len(blocks.level_factor)
     level_of = np.repeat(np.arange(n), np.diff(blocks.level_start))
     column = np.repeat(level_of, np.diff(pointers))
@@ -270,7 +280,7 @@ class _Slabs(_Traces):
             self.squares.append(out)
         self.at = [b.tail_columns(f) for f in range(len(self.bases) - 1)]
         self.level_of = np.repeat(np.arange(len(b.level_factor)), np.diff(b.level_start))
-        part = _parts(self.factor)
+        part = tail_parts(b)
         order = np.argsort(part, kind="stable")
         first = np.searchsorted(part[order], part[order])
         slot = np.empty_like(order)

@@ -15,10 +15,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import linalg
 
 from mixedext.algebra.triangles import basis_of_squares, invert_upper
 from mixedext.engine.rows.rows import Rows
-from mixedext.limits import DEPENDENT_COLUMN, DEPENDENT_EFFECT, LARGEST_CONDITION
+from mixedext.limits import (
+    DEPENDENT_COLUMN,
+    DEPENDENT_EFFECT,
+    LARGEST_CONDITION,
+    NO_RELATION,
+)
 from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = [
@@ -41,10 +47,20 @@ class FixedBasis:
         Upper triangular, shape (rank, rank).
     kept : ndarray
         Numbers of the columns of X in the basis, ascending.
+    dependence : ndarray
+        A of the columns that were dropped, X_d = X[:, kept] A, (rank, dropped).
     """
 
     r: np.ndarray
     kept: np.ndarray
+    dependence: np.ndarray
+
+    @classmethod
+    def of_triangle(cls, triangle: np.ndarray, kept: np.ndarray) -> FixedBasis:
+        """From R of all columns of X, (m, p), and the numbers of those to be kept."""
+        inner, dropped = triangle[:, kept], _others(kept, triangle.shape[1])
+        r = np.asarray(np.linalg.qr(inner, mode="r"))
+        return cls(r, kept, _dependence(triangle, kept, dropped))
 
     @property
     def rank(self) -> int:
@@ -240,7 +256,7 @@ def bases_from_sums(
     found = _fixed_basis(sums.fixed, sums.triangular, shifts.relative)
     if found is None:
         return None
-    r, right, kept = found
+    r, right, kept, dependence = found
     rank = len(kept)
     size = math.sqrt(r[:, -1] @ r[:, -1])
     transforms, rights = [], []
@@ -252,18 +268,22 @@ def bases_from_sums(
             return None
         transforms.append(found[0])
         rights.append(found[1])
-    basis = FixedBasis(r[:rank, :rank], kept)
+    basis = FixedBasis(r[:rank, :rank], kept, dependence)
     return Bases(shifts, basis, right, size, tuple(transforms), tuple(rights))
 
 
 def _fixed_basis(sums, triangular, shift):
-    """R of the columns kept and of y, what makes the basis, and the columns kept."""
+    """R of the columns kept and of y, what makes the basis, the columns kept, and A."""
     p = len(shift) - 1
     if not triangular:
         share, r, right = basis_of_squares(sums, p, LARGEST_CONDITION, shift)
-        return (r, right, np.arange(p)) if share > DEPENDENT_COLUMN else None
+        return (
+            (r, right, np.arange(p), np.zeros((p, 0))) if share > DEPENDENT_COLUMN else None
+        )
     triangle = _positive_diagonal(sums)
-    kept = _independent_columns(_unshifted(triangle, shift)[:, :-1])
+    whole = _unshifted(triangle, shift)[:, :-1]
+    kept = _independent_columns(whole)
+    dependence = _dependence(whole, kept, _others(kept, p))
     if len(kept) < p:
         # With a constant column it is the first and always kept, so that the shifts of
         # the columns that stay are differences to a column that stays.
@@ -274,7 +294,25 @@ def _fixed_basis(sums, triangular, shift):
     right[:-1, :-1] = invert_upper(triangle[:rank, :rank])
     right[:-1, -1] = -right[:-1, :-1] @ triangle[:rank, rank]
     right[-1, -1] = 1.0
-    return _unshifted(triangle, shift), right, kept
+    return _unshifted(triangle, shift), right, kept, dependence
+
+
+def _others(kept, p):
+    """Numbers of the columns that are not kept."""
+    return np.setdiff1d(np.arange(p), kept)
+
+
+def _dependence(triangle, kept, dropped):
+    """A of X_d = X_k A from R of all columns, each column at length 1."""
+    if not len(kept) or not len(dropped):
+        return np.zeros((len(kept), len(dropped)))
+    length = np.linalg.norm(triangle, axis=0)
+    length = np.where(length > 0, length, 1.0)
+    unit = triangle / length
+    q, r = np.linalg.qr(unit[:, kept])
+    found = linalg.solve_triangular(r, q.T @ unit[:, dropped])
+    found[np.abs(found) <= NO_RELATION] = 0.0
+    return found * length[dropped] / length[kept, None]
 
 
 def _unshifted(r, shift):

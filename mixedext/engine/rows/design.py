@@ -360,7 +360,7 @@ def finish_design(
     return Design(
         blocks,
         tuple(t.without_rows() for t in terms),
-        FixedBasis(triangle, bases.basis.kept),
+        FixedBasis(triangle, bases.basis.kept, bases.basis.dependence),
         least_squares,
         y_scale,
         tuple(transforms),

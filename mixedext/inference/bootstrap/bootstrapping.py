@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import cleandoc
 from typing import Any, TypeVar
@@ -370,9 +370,19 @@ def bootstrap_cases(
     sampler = cases_sampler(own.model, group, within)
     python = statistic if statistic is not None and not vectorized else None
     arguments = own.arguments.held("the bootstrap")
+    if python is not None:
+        arguments = _as_asked(own, arguments)
     work = partial(fit_cases, own.model, sampler, own.reml, python, arguments)
     kind = "cases, and rows within them" if within else "cases"
     return _bootstrap_seen(own, kind, work, n, statistic, rng, n_jobs, progress, vectorized)
+
+
+def _as_asked(fitted: Fitted, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of refits that a statistic sees: their tests are those of the fit.
+
+    Options of the session do not reach other processes.
+    """
+    return {**arguments, "df_method": fitted.settings.df_method}
 
 
 def _by_criterion(results: HasFitted, reml: bool | None) -> Fitted:
@@ -401,7 +411,8 @@ def _bootstrap_draws(
         run = runner(n_jobs, progress, batched)
         refits = refit_draws(model, draw, n, rng, fitted.reml, run, arguments)
         return bootstrap_of(fitted, kind, refits, vectorized=statistic)
-    work = partial(fit_draws, model, draw, fitted.reml, statistic, arguments)
+    seen = _as_asked(fitted, arguments)
+    work = partial(fit_draws, model, draw, fitted.reml, statistic, seen)
     return _bootstrap_seen(fitted, kind, work, n, statistic, rng, n_jobs, progress, False)
 
 

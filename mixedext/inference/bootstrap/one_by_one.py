@@ -20,6 +20,7 @@ from mixedext.inference.bootstrap.simulated_refits import failed_row
 from mixedext.inference.bootstrap.user_statistics import statistic_values
 from mixedext.specification.data.alignment import warn_if_reordered
 from mixedext.specification.data.codes import named_column, row_codes
+from mixedext.specification.data.tables import as_pandas
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = ["cases_sampler", "fit_cases", "fit_draws"]
@@ -161,7 +162,7 @@ def _drawn_codes(model: Model, group: Any) -> np.ndarray:
 
 def _codes_of(model: Model, group: Any) -> np.ndarray:
     """Codes of a column of the data, or of labels that are given, one a row."""
-    labels = group
+    labels = group = as_pandas(group, model.data.row_labels)
     if np.ndim(group) == 0:
         labels = named_column(getattr(model.data, "frame", None), group)
         if labels is None:

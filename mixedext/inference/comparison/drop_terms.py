@@ -94,8 +94,9 @@ def drop1(
     test : {"F", "lrt", None}, optional
         "F": Wald F tests in this fit.  "lrt" (or "Chisq"): likelihood-ratio tests of
         fits by maximum likelihood.  None: the information criterion of those alone.
-    df_method : str or None, optional
-        Denominator degrees of freedom of the F tests; those of the fit if None.
+    df_method : str, optional
+        Denominator degrees of freedom of the F tests, "z" for infinite ones; those of
+        the fit if None.
     information : {"expected", "observed"}, optional
         Of Kenward and Roger's method; that of the results if None.
 
@@ -200,7 +201,8 @@ def ranova(
 ) -> NotedTable:
     """Tests of the random terms, each left out by itself.
 
-    Of a term with slopes each slope is left out with its variance and covariances.
+    Of a term with slopes each slope is left out with its variance and covariances; notes
+    say what is left where nothing else of the term is, or an intercept in its place.
     Fits are by REML or ML, as these results are; the exact tests are by REML.
 
     Parameters
@@ -247,13 +249,14 @@ def ranova(
     if test != "lrt":
         return _tests_of_variances(fitted, test, n if nsim is None else nsim, rng)
     rows = {"<none>": _random_row(fitted, None)}
-    for deletion in random_deletions(fitted.model):
+    deletions = random_deletions(fitted.model)
+    for deletion in deletions:
         fit = quiet_fit(smaller_model(fitted.model, random=deletion.terms), fitted.reml)
         rows[deletion.label] = _random_row(fit, fitted)
     return NotedTable.of(
         pd.DataFrame.from_dict(rows, orient="index", columns=_RANDOM),
         "Likelihood-ratio tests of the random terms",
-        (_NAIVE,),
+        (_NAIVE, *(d.note for d in deletions if d.note)),
     )
 
 
@@ -386,6 +389,7 @@ def _tests_of_variances(fitted: Fitted, test: str, n: int, rng: Any) -> NotedTab
         row = (*row[:3], found.statistic, row[4])
         rows[part.label] = (*row, found.pvalue, found.se, said)
         notes += [n for n in found.notes if n not in notes and test != "mixture"]
+    notes += [d.note for d in random_deletions(fitted.model) if d.note]
     if not fitted.reml:
         notes.insert(0, "Fitted by ML, refitted by REML for these tests")
     return NotedTable.of(

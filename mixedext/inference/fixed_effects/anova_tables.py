@@ -56,9 +56,9 @@ def anova(
         another if both have the same numeric factors, and it has all categorical
         ones of the other and more.  None of the types depends on the coding of the
         factors.
-    df_method : {"residual", "satterthwaite", "kenward-roger", ...}, optional
-        Denominator degrees of freedom; those of the fit if None.  If that has none,
-        they are infinite: F times ``df_num`` is then a chi-squared statistic.
+    df_method : {"satterthwaite", "kenward-roger", "residual", "z", ...}, optional
+        Denominator degrees of freedom; those of the fit if None.  Those of "z" are
+        infinite: F times ``df_num`` is then a chi-squared statistic.
     like : {"lmerTest", "car"}, optional
         Whose hypotheses of type II: SAS' and lmerTest's, as above, adjusted by the
         columns alone; or those of R's car, in which ``a:x`` contains ``a`` also if x

@@ -12,6 +12,7 @@ from mixedext.fitted import Fitted
 from mixedext.inference.submodels.level_nesting import term_is_nested
 from mixedext.specification.data.codes import named_column
 from mixedext.specification.data.labels import factorize
+from mixedext.specification.data.tables import as_pandas, is_foreign
 from mixedext.specification.terms.random_terms import SparseTerm
 
 __all__ = ["cluster_codes"]
@@ -61,6 +62,8 @@ def _top_factor(rows):
 
 
 def _ways(rows, groups):
+    if is_foreign(groups):
+        groups = as_pandas(groups, rows.labels)
     if isinstance(groups, pd.DataFrame):
         parts = [groups[name] for name in groups.columns]
     elif isinstance(groups, list | tuple) and _is_list_of_ways(rows, groups):
@@ -83,6 +86,7 @@ def _is_list_of_ways(rows, groups):
 
 
 def _codes(rows, labels):
+    labels = as_pandas(labels, rows.labels)
     labels = _named(rows, labels) if np.ndim(labels) == 0 else _aligned(rows, labels)
     codes, _ = factorize(labels)
     if len(codes) and codes.min() < 0:

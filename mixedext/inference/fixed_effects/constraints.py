@@ -11,6 +11,7 @@ import pandas as pd
 
 from mixedext.arguments import did_you_mean
 from mixedext.compat import FormulaManager
+from mixedext.specification.data.tables import as_pandas, is_foreign
 
 __all__ = ["linear_constraints"]
 
@@ -150,6 +151,8 @@ def _from_mapping(hypotheses, names):
 
 def _labelled(r_matrix, names):
     """Rows of a Series or DataFrame by their labels; None if the labels are no names."""
+    if is_foreign(r_matrix) and hasattr(r_matrix, "columns"):
+        r_matrix = as_pandas(r_matrix)
     if isinstance(r_matrix, pd.Series):
         r_matrix = r_matrix.to_frame().T
     if not isinstance(r_matrix, pd.DataFrame):

@@ -20,7 +20,7 @@ from mixedext.inference.fixed_effects.df_methods import (
     check_df_method,
     check_information,
     df_choice,
-    fixed_tests,
+    tests_of,
 )
 from mixedext.inference.fixed_effects.parameter_covariance import kept_inner
 from mixedext.inference.fixed_effects.robust import (
@@ -416,10 +416,7 @@ def chosen_tests(
     settings = fitted.settings
     settled = settled_choice(fitted, choice, use_t)
     if settings.estimator == "nonrobust":
-        made = fitted._of_fit.setdefault("tests", {})
-        if settled not in made:
-            made[settled] = fixed_tests(fitted.fit, settled)
-        return made[settled]
+        return tests_of(fitted, settled)
     name = settled.df_method
     _refuse_df_method(name, settings.cov_type)
     inner, cluster = kept_inner(fitted), settings.cluster

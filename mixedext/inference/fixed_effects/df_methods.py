@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from mixedext.algebra.roots import cholesky_if_definite
 from mixedext.arguments import did_you_mean
 from mixedext.engine.fit import Fit
-from mixedext.fitted import DfChoice
+from mixedext.fitted import DfChoice, Fitted
 from mixedext.limits import CONTRADICTION, HYPOTHESIS_RANK, LIKE_UNITS, ROW_ROUNDING
 from mixedext.tables.statistical_tests import TestResult
 
@@ -33,6 +34,7 @@ __all__ = [
     "f_test_of",
     "fixed_tests",
     "independent_rows",
+    "tests_of",
 ]
 
 
@@ -154,9 +156,14 @@ class FixedTests:
     def wald_f(self, rows: np.ndarray, values: np.ndarray) -> float:
         """(L b - c)'(L V L')^-1 (L b - c) / rank, of independent rows."""
         difference = rows @ self.fit.coefficients - values
-        return float(difference @ np.linalg.solve(self.spread(rows), difference)) / len(
-            rows
-        )
+        inner = cholesky_if_definite(np.where(np.isnan(self.inner), 0.0, self.inner))
+        if inner is None:
+            square = difference @ np.linalg.solve(self.spread(rows), difference)
+            return float(square) / len(rows)
+        # by a root of L V L': of rows with much in common the product has no digits left
+        _, root = np.linalg.qr((rows @ self.root @ inner).T)
+        half = np.linalg.solve(root.T, difference)
+        return float(half @ half) / len(rows)
 
     def joint_df(self, rows: np.ndarray) -> float:
         """Denominator degrees of freedom of independent rows."""
@@ -292,6 +299,14 @@ def check_df_method(fit: Fit, name: str | None) -> None:
             "parameters of this fit were penalized, or held (free=); use "
             "df_method='residual' or 'z'"
         )
+
+
+def tests_of(fitted: Fitted, choice: DfChoice) -> FixedTests:
+    """``fixed_tests`` of a complete choice, made once a fit."""
+    made = fitted._of_fit.setdefault("tests", {})
+    if choice not in made:
+        made[choice] = fixed_tests(fitted.fit, choice)
+    return made[choice]
 
 
 def fixed_tests(fit: Fit, choice: DfChoice | str = "z") -> FixedTests:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from statsmodels.stats import contrast
 from statsmodels.stats.contrast import ContrastResults, MultiCompResult
@@ -10,6 +12,7 @@ from statsmodels.stats.multitest import multipletests
 from mixedext.arguments import did_you_mean
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.fitted import Fitted, HasFitted, Model
+from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.inference.fixed_effects.parameter_covariance import packed_params
 from mixedext.inference.fixed_effects.wald import estimable, t_test
 from mixedext.inference.submodels.fixed_terms import terms_of_columns
@@ -23,6 +26,8 @@ def t_test_pairwise(
     method: str | list[str] = "hs",
     alpha: float = 0.05,
     factor_labels: list[str] | None = None,
+    df_method: str | None = None,
+    information: str | None = None,
 ) -> MultiCompResult:
     """Pairwise differences of a categorical term's levels, with adjusted p-values.
 
@@ -39,6 +44,11 @@ def t_test_pairwise(
         Level of the decisions.
     factor_labels : list of str, optional
         Labels of the levels; those of the data if None.
+    df_method : str, optional
+        Method for the degrees of freedom, "z" for the normal law; the results' own if
+        None.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -58,12 +68,13 @@ def t_test_pairwise(
     >>> model = mx.mixedlm('Q("yield") ~ Variety + (1 | Block/Variety)', data)
     >>> pairs = model.fit().t_test_pairwise("Variety")
     >>> pairs.result_frame["pvalue-hs"].round(3).tolist()
-    [0.553, 0.553, 0.236]
+    [0.583, 0.583, 0.31]
     """
     fitted = results.fitted
     term = _main_effect(fitted.model, term_name)
     methods = method if isinstance(method, list) else [method]
-    seen = _EstimablePart(fitted)
+    df_choice(df_method, information)  # refused before statsmodels looks at the term
+    seen = _EstimablePart(fitted, df_method=df_method, information=information)
     try:
         found = contrast.t_test_pairwise(seen, term, methods, alpha, factor_labels)
     except (TypeError, KeyError, IndexError):
@@ -88,7 +99,8 @@ def _main_effect(model: Model, term_name: str) -> str:
     if getattr(model.data, SPEC_ATTRIBUTE, None) is None:
         raise ValueError("t_test_pairwise needs a model from a formula")
     terms = terms_of_columns(model)
-    spelled = {"".join(t.name.split()): t for t in terms}
+    # as columns and tables have it, or as the formula has
+    spelled = {"".join(name.split()): t for t in terms for name in (t.text, t.name)}
     found = spelled.get("".join(str(term_name).split()))
     if found is None:
         listed = ", ".join(repr(t.name) for t in terms)
@@ -107,14 +119,17 @@ def _main_effect(model: Model, term_name: str) -> str:
 class _EstimablePart:
     """Results as statsmodels' function sees them, with NaN for what has no estimate."""
 
-    def __init__(self, fitted: Fitted):
+    def __init__(self, fitted: Fitted, **chosen: Any):
+        self._chosen = chosen
         self.model, self.params, self._fitted = fitted.model, packed_params(fitted), fitted
         self.pvalue = np.zeros(0)
 
     def t_test(self, rows: np.ndarray) -> ContrastResults:
         """Tests of the rows that can be estimated, and NaN for the others."""
         good = estimable(self._fitted, rows)
-        test = t_test(self._fitted, rows[good]) if good.any() else None
+        test = None
+        if good.any():
+            test = t_test(self._fitted, rows[good], **self._chosen)
         effect, sd, statistic, df = (np.full(len(rows), np.nan) for _ in range(4))
         law: dict[str, object] = {"t": statistic, "df_denom": df}
         if test is not None:

@@ -8,6 +8,7 @@ import numpy as np
 from statsmodels.tools.tools import nan_dot
 
 from mixedext.fitted import Fitted, HasFitted, once, once_a_fit
+from mixedext.inference.fixed_effects.df_methods import tests_of
 from mixedext.inference.variances.observed_covariance import (
     covariance_of_variances,
     fixed_covariance,
@@ -62,6 +63,9 @@ def _kept_covariance(fitted: Fitted) -> np.ndarray:
     if fitted.settings.estimator == "oim":
         rank = fitted.fixed.rank
         return _observed(fitted)[:rank, :rank]
+    # Kenward and Roger's tests have a covariance of their own
+    if fitted.settings.df_method == "kenward-roger":
+        return tests_of(fitted, fitted.settings.choice).covariance
     return fitted.fit.covariance
 
 
@@ -128,9 +132,10 @@ def cov_params(
 ) -> np.ndarray:
     """Covariance matrix of the parameters, or of linear combinations of them.
 
-    By default the block of the fixed effects is sigma^2 (X'V0^-1 X)^-1 (GLS), or the
-    robust one, and that of the variance parameters (divided by scale) comes from the
-    observed information; with ``cov_type="oim"`` all is from one Hessian.
+    By default the block of the fixed effects is sigma^2 (X'V0^-1 X)^-1 (GLS), after
+    ``fit(df_method="kenward-roger")`` the adjusted one, or the robust one; that of the
+    variance parameters (divided by scale) comes from the observed information; with
+    ``cov_type="oim"`` all is from one Hessian.
 
     Parameters
     ----------

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from mixedext.engine.fit import Fit
+from mixedext.engine.rows.estimability import ColumnRelations
 from mixedext.inference.fixed_effects.df_methods import FixedTests
-from mixedext.inference.fixed_effects.estimability import ColumnRelations
 from mixedext.inference.means.back_transform import ResponseTransform
 from mixedext.inference.means.linear_combinations import LinearEstimates, linear_estimates
 

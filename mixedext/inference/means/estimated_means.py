@@ -35,6 +35,8 @@ WEIGHTS = ("equal", "proportional", "outer", "cells", "flat")
 # The normal law, where the results have another method.
 # Step of difference quotients, as a share of the covariate's range.
 STEP = 1e-3
+_NO_DIFFERENCE = "the columns do not differ between the values; give others by at="
+_NOT_ALONE = "the data determine none of its differences by itself"
 
 
 def reference_grid(results: HasFitted) -> ReferenceGrid:
@@ -89,8 +91,8 @@ def emmeans(
         frequencies; "cells", frequencies within each mean; "flat", equal, but for
         combinations without data; or one number a combination.
     df_method : str, optional
-        Method for the degrees of freedom; that of the results if None; "normal" (or
-        "z") for the normal law.
+        Method for the degrees of freedom, "z" for the normal law; that of the results
+        if None.
     alpha : float, optional
         One minus the confidence level.
     type : {"link", "response"}, optional
@@ -229,7 +231,8 @@ def joint_tests(
     """F tests of every term, made of contrasts among estimated marginal means.
 
     For factors alone these are tests of type III, whatever the coding.  Covariates
-    stand at their mean less and plus 1.
+    stand at their mean less and plus 1, or nearer to it where that leaves the range of
+    the data.
 
     Parameters
     ----------
@@ -245,12 +248,14 @@ def joint_tests(
     NotedTable
         By term (within the levels of ``by``): df_num, df_denom, statistic (F), pvalue;
         and df_lost, how many degrees of freedom cannot be estimated, if any are.  What
-        can be estimated but belongs to no term alone is the row "(confounded)".
+        can be estimated but belongs to no term alone is the row "(confounded)"; notes
+        name the terms that have no row.
 
     Raises
     ------
     ValueError
-        If a variable is not one of the fixed effects, or the model has no formula.
+        If a variable is not one of the fixed effects, the model has no formula, or its
+        columns are not finite at the values of ``at``.
 
     Examples
     --------
@@ -267,20 +272,27 @@ def joint_tests(
     levels = reference.levels_at(at, _rows_for_functions(fitted), spread=1.0)
     context = _linear_context(fitted, choice, False, None)
     records: list[dict[str, Any]] = []
+    missing: dict[str, str] = {}
     for picks in product(*[range(len(levels[name])) for name in by]):
         own = dict(levels)
         for name, pick in zip(by, picks, strict=True):
             own[name] = levels[name].iloc[[pick]].reset_index(drop=True)
-        grid = reference.grid(own)
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            grid = reference.grid(own)
         if not len(grid.codes):
             continue
+        _check_finite(grid, context.columns)
         where = {name: own[name].iloc[0] for name in by}
-        records += [where | record for record in _term_tests(reference, grid, by, context)]
+        tests, lacking = _term_tests(reference, grid, by, context)
+        records += [where | record for record in tests]
+        place = "".join(f" at {name} = {value}" for name, value in where.items())
+        missing |= {f"{term}{place}": why for term, why in lacking.items()}
     columns = [*by, "term", "df_num", "df_denom", "statistic", "pvalue", "df_lost"]
     table = pd.DataFrame(records, columns=columns).set_index([*by, "term"])
     if not table["df_lost"].any():
         table = table.drop(columns="df_lost")
-    return NotedTable.of(table, "Joint tests of terms", context.df_notes())
+    notes = [f"{term} has no row: {why}" for term, why in missing.items()]
+    return NotedTable.of(table, "Joint tests of terms", [*notes, *context.df_notes()])
 
 
 def _rows_for_functions(fitted: Fitted) -> pd.DataFrame | None:
@@ -444,28 +456,41 @@ def _slopes(reference, grid, var, span, delta):
 
 
 def _term_tests(reference, grid, by, context):
-    """Records of the tests of all terms on one grid."""
+    """Records of the tests of all terms on one grid, and why other terms have none."""
     names = [n for n, v in grid.levels.items() if n not in by and len(v) > 1]
-    tested, records = [], []
+    tested, records, missing = [], [], {}
     for subset in reference.subsets(names):
         around = [p for n in subset for p in reference.nesting.get(n, ())]
         if any(p not in subset and p in names for p in around):
             continue
         rows = _interaction_rows(reference, grid, subset, set(around))
-        rows = rows[context.relations.sizes(rows) > ROW_ROUNDING]
+        rows, term = rows[context.relations.sizes(rows) > ROW_ROUNDING], ":".join(subset)
         if len(rows) == 0:
+            missing[term] = _NO_DIFFERENCE
             continue
         try:
             test, lost = joint_test(rows, 0.0, context.tests, context.relations)
         except NotEstimableError:
+            missing[term] = _NOT_ALONE
             continue
         tested.append(context.relations.estimable_part(rows))
-        records.append(_record(":".join(subset), test, lost))
+        records.append(_record(term, test, lost))
     rest = _confounded_rows(grid, tested, context)
     if len(rest):
         test, _ = joint_test(rest, 0.0, context.tests, context.relations)
         records.append(_record("(confounded)", test, 0))
-    return records
+    return records, missing
+
+
+def _check_finite(grid, columns):
+    """Refuse values at which columns of the model are not finite."""
+    wrong = ~np.isfinite(grid.exog)
+    if wrong.any():
+        at = {n: grid.values([n], wrong.any(axis=1))[n].iloc[0] for n in grid.levels}
+        raise ValueError(
+            f"{columns[int(wrong.any(axis=0).argmax())]} is not finite at "
+            f"{', '.join(f'{n} = {v}' for n, v in at.items())}; give other values by at="
+        )
 
 
 def _record(term, test, lost):

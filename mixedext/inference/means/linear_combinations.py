@@ -1,7 +1,7 @@
 """Linear combinations of the fixed effects: estimates and joint tests.
 
 Combinations are rows over all columns of the fixed part, those included that the fit
-dropped; which can be estimated says ``fixed_effects.estimability``.
+dropped; which can be estimated says ``engine.rows.estimability``.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from mixedext.engine.fit import Fit
+from mixedext.engine.rows.estimability import ColumnRelations
 from mixedext.exceptions import NotEstimableError
 from mixedext.inference.fixed_effects.df_methods import FixedTests, FTest
-from mixedext.inference.fixed_effects.estimability import ColumnRelations
 from mixedext.limits import ROWS_RANK, ZERO_ROW
 
 __all__ = [

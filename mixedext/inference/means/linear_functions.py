@@ -321,7 +321,7 @@ class LinearFunctions:
         >>> means = result.emmeans("Variety")
         >>> means.pairs().test(joint=True).round(2)
            df_num  df_denom  statistic  pvalue
-        0       2       inf       1.67    0.19
+        0       2      64.0       1.67     0.2
         """
         if not joint:
             return self._table(True, False, null=null, adjust=adjust)

@@ -19,12 +19,14 @@ import pandas as pd
 
 from mixedext.arguments import did_you_mean
 from mixedext.compat import SPEC_ATTRIBUTE
+from mixedext.engine.rows.estimability import ColumnRelations, column_relations
 from mixedext.exceptions import FormulaError
 from mixedext.fitted import Fitted, HasFitted
-from mixedext.inference.fixed_effects.estimability import ColumnRelations, column_relations
+from mixedext.inference.prediction.predictions import refuse_whole_columns
 from mixedext.inference.submodels.fixed_terms import terms_of_columns
+from mixedext.specification.data.tables import as_pandas
 from mixedext.specification.formula.bars import names_in
-from mixedext.specification.formula.formula_engine import new_fixed_columns
+from mixedext.specification.formula.new_data import new_fixed_columns
 
 __all__ = ["Grid", "Predictor", "ReferenceGrid"]
 
@@ -160,39 +162,50 @@ class ReferenceGrid:
         self._k_columns = max(len(fitted.fixed.names), 1)
         self._model = model
         self.relations: ColumnRelations = column_relations(
-            np.asarray(model.exog), fitted.fit.design.basis
+            fitted.fit.design.basis, fitted.nobs
         )
 
     def _columns(self, frame):
         model = self._model
         spec = getattr(model.data, SPEC_ATTRIBUTE)
+        refuse_whole_columns(model)
         return new_fixed_columns(
             spec, frame, model.fixed_formula, model.namespace, model.aliases
-        )[0]
+        ).exog
 
     # ---- nesting ----
 
     def _find_nesting(self):
-        """Factors whose levels occur with one level of another, never in a term without.
+        """Factors whose levels occur with one level of another, by the data.
 
-        As emmeans finds them: both in the data and in the formula.
+        As emmeans finds them, unless the formula has both the interaction of the two and
+        a term with the inner one without the outer: that says that they are crossed, and
+        cells are empty.  Of factors that tell the same neither is nested.
         """
         inside = {}
         for name in self.factors:
-            with_name = [t for t in self.terms if name in t]
-            if not with_name:
-                continue
             around = [
                 other
                 for other in self.factors
                 if other != name
-                and all(other in t for t in with_name)
-                and any(other in t for t in self.terms if name not in t)
+                and not self._crossed(name, other)
                 and self._parents(name, other) is not None
+                and (self._only_within(name, other) or self._parents(other, name) is None)
             ]
             if around:
                 inside[name] = tuple(around)
         return inside
+
+    def _crossed(self, name, other):
+        """Whether terms have a factor both with another and without it."""
+        with_other = {other in t for t in self.terms if name in t}
+        return len(with_other) != 1
+
+    def _only_within(self, name, other):
+        """Whether no term has a factor without another, which has a term of its own."""
+        return all(other in t for t in self.terms if name in t) and any(
+            other in t for t in self.terms if name not in t
+        )
 
     def _parents(self, name, other):
         """The one level of ``other`` that each level of ``name`` occurs with, or None."""
@@ -249,7 +262,8 @@ class ReferenceGrid:
         rows : DataFrame, optional
             The rows of the data, for functions.
         spread : float, optional
-            If positive, covariates stand at their mean less and plus this.
+            If positive, covariates stand at their mean less and plus this, or as much of
+            it as stays within their range.
 
         Returns
         -------
@@ -261,12 +275,16 @@ class ReferenceGrid:
         levels = {}
         for name, predictor in self.predictors.items():
             if name in at:
-                levels[name] = _values_at(predictor, at[name], rows)
+                levels[name] = _values_at(predictor, as_pandas(at[name]), rows)
             elif predictor.levels is not None:
                 levels[name] = predictor.levels
             elif spread:
-                mean = predictor.summaries["mean"][0]
-                levels[name] = pd.Series([mean - spread, mean + spread])
+                (mean,), (low, high) = (
+                    predictor.summaries["mean"],
+                    predictor.summaries["range"],
+                )
+                half = min(spread, mean - low, high - mean)
+                levels[name] = pd.Series(np.clip([mean - half, mean + half], low, high))
             else:
                 levels[name] = pd.Series(predictor.summaries["mean"])
         return levels
@@ -350,10 +368,13 @@ class ReferenceGrid:
         return any(one & t and other & t for t in self.terms)
 
     def subsets(self, names: Sequence[str]) -> list[tuple[str, ...]]:
-        """Sets of predictors that some term of the formula holds, the small ones first."""
+        """Sets of predictors that some term of the formula holds, the small ones first.
+
+        A term with a nested factor holds the factors too that it is nested in.
+        """
         found = {
             tuple(n for n, used in zip(names, picks, strict=True) if used)
-            for term in self.terms
+            for term in map(self.with_parents, self.terms)
             for picks in product(*[(False, True) if n in term else (False,) for n in names])
         }
         place = {n: i for i, n in enumerate(names)}

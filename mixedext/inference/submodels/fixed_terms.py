@@ -16,6 +16,7 @@ from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.fitted import Model, need_rows
 from mixedext.specification.data.labels import factorize, interact
 from mixedext.specification.formula.bars import names_in, plain_name
+from mixedext.specification.formula.expressions import as_written
 from mixedext.specification.formula.formula_engine import FormulaEngine, UsedColumns
 
 __all__ = [
@@ -116,12 +117,14 @@ def terms_of_columns(model: Model) -> list[FixedTerm]:
         return _column_terms(model)
     originals = {alias: name for name, alias in model.aliases.items()}
     found = []
-    for factors, categorical, columns in _spec_terms(spec):
-        name = ":".join(originals.get(f, f) for f in factors) or "Intercept"
+    for names, kinds_of, columns in _spec_terms(spec):
+        factors = tuple(as_written(f) for f in names)
+        categorical = [as_written(f) for f in kinds_of]
+        name = ":".join(_spelled(f, originals, "") for f in factors) or "Intercept"
         text = ":".join(_spelled(f, originals) for f in factors) or "1"
         kinds = frozenset(categorical)
-        names = frozenset(originals.get(n, n) for f in factors for n in names_in(f))
-        found.append(FixedTerm(name, tuple(columns), factors, kinds, text, names))
+        used = frozenset(originals.get(n, n) for f in factors for n in names_in(f))
+        found.append(FixedTerm(name, tuple(columns), factors, kinds, text, used))
     return found
 
 
@@ -154,13 +157,14 @@ def _spec_terms(spec):
             yield tuple(names), [n for n in names if kind[n] == "categorical"], places
 
 
-def _spelled(factor, originals):
+def _spelled(factor, originals, mark="`"):
     """A factor in the user's spelling, names that are not Python's in backticks."""
-    return re.sub(
-        r"[^\W\d]\w*",
-        lambda m: f"`{originals[m.group(0)]}`" if m.group(0) in originals else m.group(0),
-        factor,
-    )
+
+    def own(match):
+        name = match.group(0)
+        return f"{mark}{originals[name]}{mark}" if name in originals else name
+
+    return re.sub(r"[^\W\d]\w*", own, factor)
 
 
 def _key(factors):

@@ -115,7 +115,8 @@ def smaller_model(
     smaller.formula = _joined(response, fixed_text, model, terms)
     smaller.fixed_formula = f"{response} ~ {fixed_text}"
     smaller.namespace, smaller.aliases = model.namespace, model.aliases
-    smaller.offset_formulas = model.offset_formulas
+    smaller.offset_formulas, smaller.emptied = model.offset_formulas, model.emptied
+    smaller.offset_name, smaller.offset_by_rows = model.offset_name, model.offset_by_rows
     smaller.data.frame = model.data.frame
     return smaller
 
@@ -162,10 +163,13 @@ class RandomDeletion(NamedTuple):
         The term that goes, or the column in its term.
     terms : list of RandomTerm or SparseTerm
         The random terms that are left.
+    note : str
+        What is left of the term, where the label does not say it; else empty.
     """
 
     label: str
     terms: list[RandomTerm | SparseTerm]
+    note: str = ""
 
 
 def random_deletions(model: Model) -> list[RandomDeletion]:
@@ -173,7 +177,9 @@ def random_deletions(model: Model) -> list[RandomDeletion]:
 
     A random intercept goes as a whole.  Of a term with slopes each slope (all columns of
     a categorical one) goes by itself, with its variance and covariances; the intercept
-    stays until it is alone, unless there are no correlations.
+    stays until it is alone, unless there are no correlations.  Of ``(0 + f | g)``, which
+    has the levels of a factor in the place of an intercept, the intercept is left; of
+    ``(0 + f || g)`` nothing is, as no variances of its own make a covariance.
     """
     need_rows(model)
     labels = _written_labels(model)
@@ -181,16 +187,30 @@ def random_deletions(model: Model) -> list[RandomDeletion]:
     for number, term in enumerate(model.random_terms):
         before, after = model.random_terms[:number], model.random_terms[number + 1 :]
         written = labels.get(id(term), term.label)
-        for label, left in _reductions(term, written):
-            found.append(RandomDeletion(label, [*before, *left, *after]))
+        for label, left in _reductions(term, written, [*before, *after]):
+            note = ""
+            if label.endswith(f" in {written}") and not left:
+                note = f"{label}: the whole term is left out"
+            elif left and left.names[0] == "Intercept" and "Intercept" not in term.names:
+                note = f"{label}: {left.label} is left"
+            left = [left] if left else []
+            found.append(RandomDeletion(label, [*before, *left, *after], note))
     return found
 
 
-def _reductions(term, written):
-    """Pairs of a label and what is left of a term."""
+def _has_constant(term, others):
+    """Whether another term of the same levels has a random intercept."""
+    return any(
+        other.group == term.group and "Intercept" in getattr(other, "names", ())
+        for other in others
+    )
+
+
+def _reductions(term, written, others):
+    """Pairs of a label and what is left of a term, None for nothing."""
     intercept = _alone("1", term.group)
     if term.structure.shares_one_variance or term.names == ["Intercept"]:
-        yield intercept if term.names == ["Intercept"] else written, []
+        yield intercept if term.names == ["Intercept"] else written, None
         return
     parts: dict[str, list[int]] = {}
     for j, name in enumerate(term.names):
@@ -198,7 +218,7 @@ def _reductions(term, written):
             name = "Intercept"
         parts.setdefault(re.sub(r"\[[^\]]*\]", "", name), []).append(j)
     if list(parts) == ["Intercept"]:
-        yield intercept, []
+        yield intercept, None
         return
     diagonal = not term.structure.has_correlations
     factors = {name: set(name.split(":")) for name in parts}
@@ -215,7 +235,8 @@ def _reductions(term, written):
         rest = [j for j in range(term.k) if j not in own]
         alone = _alone(f"0 + {name}", term.group)
         where = alone if diagonal and len(parts) > 1 else written
-        constant = "Intercept" not in parts and _sums_to_one(term, own)
+        constant = not diagonal and "Intercept" not in parts and _sums_to_one(term, own)
+        constant = constant and not _has_constant(term, others)
         yield column_label(name, where), _part(term, rest, constant)
 
 
@@ -230,10 +251,8 @@ def _sums_to_one(term, columns):
 
 
 def _part(term, columns, constant):
-    """A term with some of its columns, and perhaps a constant; an empty list if none."""
+    """A term with some of its columns, and perhaps a constant; None without columns."""
     z, names = term.z[:, columns], [term.names[j] for j in columns]
     if constant:
         z, names = np.column_stack([np.ones(len(z)), z]), ["Intercept", *names]
-    if not names:
-        return []
-    return [term.with_columns(z, names)]
+    return term.with_columns(z, names) if names else None

@@ -45,6 +45,7 @@ from mixedext.models.mixedlm.fit_arguments import check_fit_arguments, is_known_
 from mixedext.models.mixedlm.masks import masked_fit, read_mask, response_of
 from mixedext.models.mixedlm.results import MixedLMResultsWrapper
 from mixedext.models.mixedlm.statsmodels_face.likelihood import read_params
+from mixedext.session import options
 
 __all__ = [
     "LastFit",
@@ -156,9 +157,15 @@ def fit(
         Kept for statsmodels: whatever the name of its optimizers, the engine's
         trust-region Newton is used.
     df_method : str, optional
-        Degrees of freedom of tests on fixed effects: None for z, "satterthwaite",
-        "kenward-roger" (REML only; it also adjusts the standard errors), "residual"
-        for t with n - rank(X), "containment" or "between-within".
+        Degrees of freedom of tests on fixed effects: "satterthwaite", "kenward-roger"
+        (REML only; it also adjusts the standard errors), "residual" for t with
+        n - rank(X), "containment", "between-within", or "z" for the normal law.  If
+        None, ``mx.options.df_method``, and if that is None, too, "satterthwaite" for a
+        model stated in bars or by ``terms=``, "residual" for one without random terms,
+        "z" for one that ``groups=`` states.  The default is computed when a test is
+        asked for; it is "z", with a note in the tables, where the fit has failed,
+        parameters were held or penalized, or the work would exceed ten times the
+        fit's.
     information : {"expected", "observed"}, optional
         Which information on the variances "kenward-roger" inverts: the expected one, as
         pbkrtest (the default), or the observed one, as SAS, JMP and mmrm.
@@ -170,8 +177,8 @@ def fit(
     cov_kwds : dict, optional
         Its keywords, such as {"groups": labels or a name}.
     use_t : bool, optional
-        t and F or normal and chi-squared laws for tests of fixed effects; as
-        ``cov_type`` and ``df_method`` say if None.
+        As in statsmodels: t and F with n - rank(X) degrees of freedom, or the normal
+        and chi-squared laws; as ``cov_type`` and ``df_method`` say if None.
     **fit_kwargs
         ``maxiter``: Newton iterations; statsmodels' other options of optimizers are
         accepted and ignored, and any other name is an error.
@@ -254,14 +261,14 @@ def fitted_model(
     cov_type: str | None = None,
     cov_kwds: Any = None,
     use_t: bool | None = None,
-    **options: Any,
+    **optimizer_options: Any,
 ) -> Fitted:
     """The record of a fit, complete; arguments and warnings are those of ``fit``."""
     if not has_rows(model) and model.source is None:
         need_rows(model)
     if not is_known_covariance(model, cov_type):
         cov_type, cov_kwds = None, None
-    check_fit_arguments(reml, method, df_method, options, model.fit)
+    check_fit_arguments(reml, method, df_method, optimizer_options, model.fit)
     asked = df_choice(df_method, information)
     start = _read_start(model, start_params)
     masked = free is not None and not all(m.all() for m in read_mask(model, free))
@@ -269,7 +276,7 @@ def fitted_model(
     within = model._design.blocks.within
     if within is not None and within.explained:
         raise DesignError(_NO_VARIANCE)
-    iterations = options.get("maxiter")
+    iterations = optimizer_options.get("maxiter")
     penalties = Penalties(fe_pen, cov_pen)
     if penalties or masked:
         fit = masked_fit(model, reml, start, free, penalties, iterations, do_cg)
@@ -286,10 +293,11 @@ def fitted_model(
         free,
         fe_pen,
         cov_pen,
-        {"method": method, "full_output": full_output, **options},
+        {"method": method, "full_output": full_output, **optimizer_options},
     )
     fitted = Fitted(fit, model, arguments=arguments)
-    fitted = fitted.with_settings(choose_settings(fitted, asked, cov_type, use_t, cov_kwds))
+    settings = choose_settings(fitted, asked, cov_type, use_t, cov_kwds, options.df_method)
+    fitted = fitted.with_settings(settings)
     if lost:  # only then can the sums have gone wrong, or nothing be left of y
         _check_residual(model, wresid(fitted))
         error = precision_of(fit, resid(fitted), model.weights)
@@ -445,13 +453,14 @@ def fit_regularized(
         chosen["cov_type"] = chosen["cov_kwds"] = None
     whole = model.fit(**fit_kwargs).fitted
     fit = fit_l1(whole.fit, weights, ceps, ptol, maxit)
-    options = {**whole.arguments.options, "method": method, "alpha": alpha}
+    given = {**whole.arguments.options, "method": method, "alpha": alpha}
     fitted = Fitted(
         fit,
         model,
-        arguments=replace(whole.arguments, options=options, repeatable=False),
+        arguments=replace(whole.arguments, options=given, repeatable=False),
     )
-    settings = choose_settings(fitted, whole.settings.asked, **chosen)
+    own = whole.settings
+    settings = choose_settings(fitted, own.asked, default=own.default, **chosen)
     return model._present(fitted.with_settings(settings))
 
 

@@ -117,6 +117,7 @@ def _settle_chunks(model, formula: str, found: ChunkedDesign, source: ChunkSourc
     model.use_sqrt, model._design = True, design
     model.plan, model.source = found.plan, source
     model._remember_formula(formula, head)
+    model.emptied = found.plan.emptied
     model.data.frame = head.data
     # Only the names and types of the first rows are kept; statsmodels finds the name of
     # the response when it is asked for.

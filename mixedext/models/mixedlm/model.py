@@ -190,6 +190,8 @@ class MixedLM(UpstreamMixedLM):
         self.weights, self.offset = frame.weights, frame.offset
         self.nobs = self.n_totobs = nobs
         self.namespace, self.offset_formulas = {}, ()
+        self.offset_name, self.offset_by_rows = None, frame.offset is not None
+        self.emptied = {}
         first = 0 if main_term is None else 1
         self.main_term = main_term
         self.components = tuple(range(first, first + len(self.component_columns)))
@@ -354,6 +356,9 @@ class MixedLM(UpstreamMixedLM):
         self.namespace = frame.namespace
         self.offset_formulas = frame.offset_formulas
         self.aliases = frame.aliases
+        self.offset_name = frame.offset_name
+        self.offset_by_rows = frame.offset_by_rows
+        self.emptied = frame.emptied
 
     from_chunks = classmethod(from_chunks.from_chunks)
 
@@ -432,7 +437,9 @@ class MixedLM(UpstreamMixedLM):
         if getattr(self.data, "has_spec", False) or frame is None or formula is None:
             return
         # Patsy's specification cannot be pickled: it is made again, when it is needed.
-        spec = SpecOfRows(fixed_spec, formula, frame, self.namespace, self.aliases)
+        spec = SpecOfRows(
+            fixed_spec, formula, frame, self.namespace, self.aliases, self.emptied
+        )
         setattr(self.data, SPEC_ATTRIBUTE, spec)
 
 

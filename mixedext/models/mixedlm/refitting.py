@@ -22,6 +22,7 @@ from mixedext.inference.bootstrap.simulated_refits import (
 from mixedext.limits import SUSPICIOUS_VARIANCE
 from mixedext.models.mixedlm.statsmodels_face.groups_view import forget_groups
 from mixedext.specification.data.alignment import warn_if_reordered
+from mixedext.specification.data.tables import as_pandas
 
 __all__ = ["fit_many", "refit", "with_response"]
 
@@ -125,6 +126,7 @@ def fit_many(
     """
     check_reml(reml)
     run = runner(n_jobs, False, True)
+    endog = as_pandas(endog, model.data.row_labels)
     y = _less_offset(model, _new_responses(model, endog))
     refits, exact = sound_fits(responses_of(model), y, bool(reml), run)
     for r in np.flatnonzero(refits.scale < SUSPICIOUS_VARIANCE * np.var(y, axis=0)):
@@ -147,6 +149,7 @@ def _new_responses(model: Model, endog: Any) -> np.ndarray:
     """Responses as a float array (nobs, R)."""
     need_rows(model)
     index = model.data.row_labels
+    endog = as_pandas(endog, index)
     if isinstance(endog, pd.Series | pd.DataFrame) and index is not None:
         unique = endog.index.is_unique and index.is_unique
         if len(endog) > model.nobs and unique and index.isin(endog.index).all():

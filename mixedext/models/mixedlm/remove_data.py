@@ -9,6 +9,7 @@ from statsmodels.base.model import LikelihoodModelResults
 from mixedext.fitted import has_rows
 from mixedext.inference.diagnostics.residuals import residual_quantiles
 from mixedext.inference.means.estimated_means import keep_grid
+from mixedext.inference.prediction.predictions import refuse_whole_columns
 from mixedext.inference.random_effects.modes import keep_grams
 from mixedext.models.mixedlm.statsmodels_face.groups_view import forget_groups
 
@@ -24,6 +25,8 @@ def remove_data(results: Any) -> None:
     if has_rows(model):  # a summary needs them
         _ = residual_quantiles(fitted), results.group_sizes, model.endog_names
         keep_grid(fitted)
+        if getattr(model, "fixed_formula", None) is not None:
+            refuse_whole_columns(model, refuse=False)
     for name in ("fittedvalues", "resid"):
         vars(results).pop(name, None)
     for kwds in (results.cov_kwds, fitted.settings.cov_kwds):

@@ -31,6 +31,7 @@ from mixedext.inference.comparison import (
 from mixedext.inference.diagnostics import residuals
 from mixedext.inference.fixed_effects import (
     anova_tables,
+    coefficients,
     covariance_choice,
     pairwise_tests,
     parameter_covariance,
@@ -43,7 +44,10 @@ from mixedext.inference.random_effects import modes
 from mixedext.inference.variances import estimates, icc_and_r2, intervals, variance_tests
 from mixedext.models.mixedlm import brief, from_chunks, remove_data
 from mixedext.models.mixedlm import summary as summary_tables
-from mixedext.models.mixedlm.statsmodels_face import likelihood_results
+from mixedext.models.mixedlm.statsmodels_face import (
+    likelihood_results,
+    summary_columns,  # noqa: F401 (statsmodels' summary_col takes these results)
+)
 from mixedext.other_names import no_result
 
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
@@ -141,12 +145,12 @@ class MixedLMResults(UpstreamResults):
     cov_params_default = property(parameter_covariance.cov_params)
     cov_params_kr = property(kenward_roger_tests.cov_params_kr)
     normalized_cov_params = parameter_covariance.NormalizedCovariance()
-    tvalues = cached_property(wald.tvalues)
-    pvalues = cached_property(wald.pvalues)
+    tvalues = cached_property(coefficients.tvalues)
+    pvalues = cached_property(coefficients.pvalues)
     conf_int = wald.conf_int
-    fixed_effects_inference = wald.fixed_effects_inference
+    fixed_effects_inference = coefficients.fixed_effects_inference
     df_description = covariance_choice.df_description
-    df_held = wald.df_held
+    df_held = coefficients.df_held
     t_test = wald.t_test
     f_test = wald.f_test
     wald_test = wald.wald_test

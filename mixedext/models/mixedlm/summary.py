@@ -57,7 +57,8 @@ def summary(
         One minus the confidence level.
     df_method : str, optional
         Method for the degrees of freedom of the fixed effects (and, for
-        Kenward-Roger, their standard errors); the results' own if None.
+        Kenward-Roger, their standard errors), "z" for the normal law; the results' own
+        if None.
     information : {"expected", "observed"}, optional
         Of Kenward and Roger's method; that of the results if None.
 
@@ -117,16 +118,27 @@ def _header(results, yname, choice):
         "REML criterion:" if results.reml else "Deviance:": f"{results.deviance:.4f}",
     }
     cov_type = getattr(results, "cov_type", _DEFAULT_COV_TYPE)
-    if cov_type not in (None, _DEFAULT_COV_TYPE):
-        left["Cov. type:"] = cov_type
-    if np.isfinite(results.aic):
+    robust = {} if cov_type in (None, _DEFAULT_COV_TYPE) else {"Cov. type:": cov_type}
+    if len(left) < len(right):
+        left, robust = left | robust, {}
+    _make_equal(left, right)
+    if np.isfinite(results.aic):  # side by side
         left["AIC:"] = f"{results.aic:.4f}"
         right["BIC:"] = f"{results.bic:.4f}"
-    # add_dict fills the left half first; blank keys are different lengths of nothing
-    short = left if len(left) < len(right) else right
-    for k in range(abs(len(left) - len(right))):
-        short[" " * k] = ""
+    left |= robust
+    _make_equal(left, right)
     return left | right
+
+
+def _make_equal(left, right):
+    """Blank entries for the shorter half: their keys are different lengths of nothing.
+
+    add_dict fills the left half first.
+    """
+    short = left if len(left) < len(right) else right
+    blanks = sum(not key.strip() for key in left | right)
+    for k in range(abs(len(left) - len(right))):
+        short[" " * (blanks + k)] = ""
 
 
 def _group_entries(results):

@@ -12,6 +12,8 @@ from typing import Any
 
 import pandas as pd
 
+from mixedext.specification.data.tables import as_pandas, is_foreign
+
 __all__ = ["ChunkSource", "DaskSource", "ParquetSource", "chunk_source", "tree_sum"]
 
 
@@ -38,7 +40,11 @@ def tree_sum(parts: Iterable[Any]) -> Any:
 
 
 def _apply(function, chunk):
-    return function(chunk() if callable(chunk) else chunk)
+    return function(_loaded(chunk))
+
+
+def _loaded(item):
+    return as_pandas(item() if callable(item) else item)
 
 
 class ChunkSource:
@@ -59,7 +65,7 @@ class ChunkSource:
                 "must be known before cross-products are summed: pass a list, or a "
                 "function without arguments that returns a new iterator"
             )
-        if isinstance(chunks, pd.DataFrame):
+        if isinstance(chunks, pd.DataFrame) or is_foreign(chunks):
             chunks = [chunks]
         self.chunks, self.n_jobs = chunks, n_jobs
 
@@ -81,7 +87,7 @@ class ChunkSource:
     def __iter__(self) -> Iterator[pd.DataFrame]:
         """The chunks, loaded one at a time."""
         for item in self._items():
-            yield item() if callable(item) else item
+            yield _loaded(item)
 
     def sum(self, function: Callable) -> Any:
         """Sum of ``function(chunk)`` over all chunks."""

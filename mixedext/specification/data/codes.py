@@ -9,6 +9,7 @@ import pandas as pd
 
 from mixedext.specification.data.columns import column_of
 from mixedext.specification.data.labels import factorize
+from mixedext.specification.data.tables import as_pandas
 
 __all__ = ["named_column", "row_codes"]
 
@@ -37,7 +38,7 @@ def row_codes(labels: Any, n_rows: int, argument: str) -> np.ndarray:
     ValueError
         If there are more or fewer labels than rows, or some are missing.
     """
-    codes = np.asarray(factorize(labels)[0])
+    codes = np.asarray(factorize(as_pandas(labels))[0])
     if len(codes) != n_rows or (codes < 0).any():
         raise ValueError(
             f"{argument} must have one label, not missing, for each of the {n_rows} rows "

@@ -10,6 +10,7 @@ import pandas as pd
 
 from mixedext.arguments import did_you_mean
 from mixedext.specification.data.codes import named_column
+from mixedext.specification.data.tables import as_pandas, is_foreign
 
 __all__ = ["labels_of_groups", "two_labels"]
 
@@ -49,6 +50,8 @@ def labels_of_groups(
             group = groups[codes[differs.argmax()]]
             raise ValueError(f"by={by!r} has several values in the group {group!r}")
         return column.iloc[first].reset_index(drop=True)
+    if is_foreign(by):  # without labels: in the order of the groups
+        by = as_pandas(by).array
     if isinstance(by, Mapping):
         by = pd.Series(by)
     if isinstance(by, pd.Series):

@@ -14,6 +14,7 @@ from mixedext.specification.data.columns import as_frame
 from mixedext.specification.data.extremes import are_finite, column_extremes
 from mixedext.specification.data.labels import used_levels
 from mixedext.specification.data.missing import check_missing, complete_rows
+from mixedext.specification.data.tables import as_pandas
 from mixedext.specification.data.weights import check_weights
 from mixedext.specification.terms.components import ComponentColumns
 from mixedext.specification.terms.exog_vc import spec_columns, spec_of_dicts
@@ -76,6 +77,10 @@ def array_frame(
         If values are missing and ``missing`` is not "drop".
     """
     check_missing(missing)
+    index = _row_labels(endog, exog)
+    endog, exog = as_pandas(endog, index), as_pandas(exog, index)
+    groups, exog_re = as_pandas(groups, index), as_pandas(exog_re, index)
+    weights, offset = as_pandas(weights, index), as_pandas(offset, index)
     absent: dict[str, np.ndarray] = {}
     y, _ = _numeric(endog, "endog", absent)
     if y.ndim == 2 and y.shape[1] == 1:
@@ -135,6 +140,12 @@ def array_frame(
         n if rows is None else int(rows.sum()),
         extremes,
     )
+
+
+def _row_labels(endog, exog):
+    """Labels for the rows of other libraries' tables: those of a pandas y or X."""
+    own = [v.index for v in (endog, exog) if isinstance(v, pd.Series | pd.DataFrame)]
+    return own[0] if own else None
 
 
 @dataclass(frozen=True, eq=False)

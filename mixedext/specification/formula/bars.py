@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 
 from mixedext.exceptions import FormulaError
 from mixedext.specification.covariance import registry
+from mixedext.specification.formula.expressions import check_nesting, python_powers
 
 __all__ = [
     "Bar",
@@ -154,12 +155,14 @@ def split_formula(formula: str) -> SplitFormula:
 
 @lru_cache(maxsize=512)
 def _split(formula):
+    check_nesting(formula)
     tildes = [i for i, c, depth in _walk(formula) if c == "~" and depth == 0]
     if len(tildes) != 1:
         raise FormulaError(
             f"formula {formula!r} needs exactly one '~', between the response and the terms"
         )
-    response, right = formula[: tildes[0]].strip(), formula[tildes[0] + 1 :].strip()
+    sides = formula[: tildes[0]], formula[tildes[0] + 1 :]
+    response, right = (python_powers(side).strip() for side in sides)
     if not response:
         raise FormulaError(f"formula {formula!r} has no response left of '~'")
     if not right:
@@ -187,6 +190,7 @@ def grouped_formula(formula: str) -> str:
     """
     if not isinstance(formula, str):
         raise FormulaError(f"formula must be a string, not {type(formula).__name__}")
+    check_nesting(formula)
     marks = [(c, i) for i, c, depth in _walk(formula) if c in "~|" and depth == 0]
     if [c for c, _ in marks] != ["~", "|"] or _contains_bar_group(formula):
         raise FormulaError(
@@ -305,6 +309,7 @@ def parse_grouping(text: str, formula: str | None = None) -> list[tuple[str, ...
     [('a',), ('b',), ('a', 'b')]
     """
     where = text if formula is None else formula
+    check_nesting(where)
     tokens = _grouping_tokens(text, where)
     result, end = _parse_sum(tokens, 0, where)
     if end != len(tokens):

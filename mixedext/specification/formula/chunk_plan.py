@@ -20,7 +20,7 @@ from mixedext.arguments import did_you_mean
 from mixedext.exceptions import FormulaError
 from mixedext.limits import SAME_COLUMN
 from mixedext.specification.data.columns import as_frame
-from mixedext.specification.data.labels import level_index
+from mixedext.specification.data.labels import level_index, used_levels
 from mixedext.specification.data.missing import check_missing
 from mixedext.specification.formula.bars import SplitFormula, names_in, split_formula
 from mixedext.specification.formula.formula_engine import FormulaEngine
@@ -45,6 +45,8 @@ class Vocabulary:
         Complete rows.
     values : dict
         For each categorical column its values, or the categories of its type.
+    emptied : dict
+        For each column of categories those that have not occurred.
     levels : dict
         For each grouping factor (names of its columns) a frame of the combinations that
         occur.
@@ -54,6 +56,7 @@ class Vocabulary:
 
     nobs: int
     values: dict[str, pd.Index]
+    emptied: dict[str, pd.Index]
     levels: dict[tuple[str, ...], pd.DataFrame]
     head: pd.DataFrame
 
@@ -61,11 +64,21 @@ class Vocabulary:
         if self.nobs == 0 or other.nobs == 0:
             return self if other.nobs == 0 else other
         values = {n: _union(v, other.values[n]) for n, v in self.values.items()}
+        emptied = {}
+        for n in self.emptied | other.emptied:
+            all_gone = self.gone(n).append(other.gone(n))
+            seen = [v.values[n].difference(v.gone(n), sort=False) for v in (self, other)]
+            emptied[n] = all_gone.unique().difference(seen[0].append(seen[1]), sort=False)
         levels = {
             names: pd.concat([frame, other.levels[names]]).drop_duplicates()
             for names, frame in self.levels.items()
         }
-        return replace(self, nobs=self.nobs + other.nobs, values=values, levels=levels)
+        nobs = self.nobs + other.nobs
+        return replace(self, nobs=nobs, values=values, emptied=emptied, levels=levels)
+
+    def gone(self, name: str) -> pd.Index:
+        """Categories of a column that have not occurred."""
+        return self.emptied.get(name, self.values[name][:0])
 
 
 def _union(one, other):
@@ -159,9 +172,7 @@ class ChunkPlan:
     def complete(self, chunk: pd.DataFrame) -> pd.DataFrame:
         """The columns used of a chunk, without incomplete rows if these are dropped."""
         if not isinstance(chunk, pd.DataFrame):
-            raise ValueError(
-                f"chunks must hold pandas DataFrames, not {type(chunk).__name__}"
-            )
+            raise ValueError(f"chunks must hold data frames, not {type(chunk).__name__}")
         narrow = chunk[self.used(chunk.columns)]
         names = (i for i in chunk.index.names if i is not None)
         index = [i for i in self.used(names) if i not in chunk.columns]
@@ -180,13 +191,15 @@ class ChunkPlan:
             )
         written = set().union(*(names_in(text) for text in self._texts))
         wrapped = set(re.findall(r"\bC\(\s*`?([^`,()]+?)`?\s*[,)]", " ".join(self._texts)))
-        values = {}
+        values, emptied = {}, {}
         for name in frame.columns:
             if str(name) not in written or str(name) == self.split.response:
                 continue
             dtype = frame[name].dtype
             if isinstance(dtype, pd.CategoricalDtype):
                 values[name] = dtype.categories
+                used = used_levels(frame[name].array.codes, dtype.categories)[1]
+                emptied[name] = dtype.categories.difference(used, sort=False)
             elif not pd.api.types.is_numeric_dtype(dtype) or str(name) in wrapped:
                 unique = pd.Index(frame[name].dropna().unique())
                 values[name] = _union(unique, unique[:0])
@@ -204,7 +217,7 @@ class ChunkPlan:
             else:
                 unique = frame[names].drop_duplicates()
             levels[atoms] = unique
-        return Vocabulary(len(frame), values, levels, frame.head(HEAD))
+        return Vocabulary(len(frame), values, emptied, levels, frame.head(HEAD))
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> ChunkPlan:
         """The plan that can evaluate chunks."""
@@ -293,7 +306,11 @@ class ChunkPlan:
         for name, values in self._known.values.items():
             column = frame[name]
             ordered = getattr(column.dtype, "ordered", False)
-            known = pd.Categorical(column, categories=values, ordered=bool(ordered))
+            values = values.difference(self._known.gone(name), sort=False)
+            if isinstance(column.dtype, pd.CategoricalDtype):
+                known = column.array.set_categories(values, ordered=bool(ordered))
+            else:
+                known = pd.Categorical(column, categories=values)
             if (known.codes[~column.isna().to_numpy()] < 0).any():
                 raise ValueError(
                     f"column {name!r} has values in this pass over the chunks that it had "
@@ -309,7 +326,13 @@ class ChunkPlan:
             weights=self.weights,
             offset=self.offset,
             missing=self.missing,
+            all_categories=True,
         )
+
+    @property
+    def emptied(self) -> dict[str, pd.Index]:
+        """For each column of categories those that occur in no chunk."""
+        return {n: gone for n, gone in self._known.emptied.items() if len(gone)}
 
     def response_and_offset(self, frame: ModelFrame) -> np.ndarray:
         """Response less offset of a model frame."""

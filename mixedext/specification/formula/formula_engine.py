@@ -9,8 +9,7 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -21,20 +20,27 @@ from mixedext.compat import FormulaManager
 from mixedext.exceptions import FormulaError
 from mixedext.specification.data.columns import column_of, index_levels
 from mixedext.specification.data.extremes import are_finite, column_extremes
-from mixedext.specification.data.labels import Levels, factorize, interact
+from mixedext.specification.data.labels import Levels, factorize, interact, used_levels
 from mixedext.specification.formula.bars import names_in, plain_name
+from mixedext.specification.formula.expressions import (
+    as_written,
+    check_nesting,
+    float_name,
+    number_use,
+    remembering,
+)
 from mixedext.specification.formula.plain_formula import prototype
 from mixedext.specification.formula.transforms import TRANSFORMS
 
 __all__ = [
     "FormulaEngine",
     "UsedColumns",
-    "data_frame",
     "fixed_spec",
-    "new_fixed_columns",
+    "is_of_name",
     "offset_column",
-    "series_as_frame",
+    "reason_of",
     "spec_of_types",
+    "used_columns",
 ]
 
 
@@ -47,21 +53,36 @@ class UsedColumns(dict):
         The data.
     names : list
         Names of the columns, or of levels of the index.
+
+    Attributes
+    ----------
+    emptied : dict
+        For each categorical column its categories that no row kept has, if there are.
     """
 
     def __init__(self, frame: pd.DataFrame, names: list):
+        self.emptied: dict[Any, pd.Index] = {}
         super().__init__((name, column_of(frame, name)) for name in names)
         self.source, self.names = frame, names
         self.kept: np.ndarray | None = None
         self._extremes: dict[Any, tuple[np.ndarray, np.ndarray]] = {}
 
-    def settle(self, keep: np.ndarray | None) -> None:
-        """Keep some of the rows (all if None), and make the types plain."""
+    def settle(self, keep: np.ndarray | None, all_categories: bool = False) -> None:
+        """Keep some of the rows (all if None), and make the types plain.
+
+        Categories without rows are left out, as in R's model frames, unless
+        ``all_categories`` says that other rows may have them.
+        """
         self.kept = keep
         if keep is not None:
             self._extremes.clear()
         for name, column in self.items():
-            self[name] = _plain_dtype(column if keep is None else column[keep])
+            own = _plain_dtype(column if keep is None else column[keep])
+            self[name] = used = own if all_categories else _used_categories(own)
+            if used is not own:
+                self.emptied[name] = own.cat.categories.difference(
+                    used.cat.categories, sort=False
+                )
 
     def extremes(self, name: Any) -> tuple[np.ndarray, np.ndarray]:
         """Least and greatest value of a column of NumPy's real numbers."""
@@ -82,7 +103,8 @@ class UsedColumns(dict):
         """The columns as a frame."""
         names, frame = self.names, self.source
         data = _columns_or_levels(frame, names)
-        return _plain_dtypes(data if self.kept is None else data.loc[self.kept])
+        data = _plain_dtypes(data if self.kept is None else data.loc[self.kept])
+        return data.assign(**{n: self[n].array for n in self.emptied})
 
 
 class FormulaEngine:
@@ -107,6 +129,7 @@ class FormulaEngine:
         self.aliases = {c: a for c, a in known.items() if c in data}
         self.factors: dict[str | tuple[str, ...], tuple[np.ndarray, Levels]] = {}
         self.made: dict[tuple, np.ndarray] = {}  # by the key of a PlainColumn
+        self._floats: dict[str, pd.Series] = {}
         # The data win over names of the caller; kept, these would stand in for columns
         # that new data lack.
         self.namespace = {n: v for n, v in namespace.items() if n not in self.columns}
@@ -134,6 +157,48 @@ class FormulaEngine:
         """The data with aliases beside the names."""
         return self.data.assign(**{a: self.data[c] for c, a in self.aliases.items()})
 
+    def _for_numbers(self, text):
+        """A text with aliases, whole numbers to be computed with as floats; and its frame.
+
+        The engines compute in the columns' own types, in which whole numbers wrap around.
+        """
+        data = self.aliased
+        kinds = {name: getattr(data[name].dtype, "kind", "O") for name in data.columns}
+        real = [name for name, kind in kinds.items() if kind in "iuf"]
+        whole = [name for name in real if kinds[name] in "iu"]
+        use = number_use(text, real, self.namespace)
+        changed = {
+            name: self._float(name) if name in use.floats else self._widest(name)
+            for name in whole
+        }
+        for name in use.both:
+            changed[float_name(name)] = self._float(name)
+        if not any(kinds[name] in "iu" for name in use.both):
+            # new data of a fit that had whole numbers: the column is there, not the name
+            use = use._replace(text=text)
+        return use.text, (data.assign(**changed) if changed else data)
+
+    def _float(self, name):
+        if name not in self._floats:
+            self._floats[name] = self.aliased[name].astype(float)
+        return self._floats[name]
+
+    def _widest(self, name):
+        column = self.aliased[name]
+        return column if column.dtype.itemsize == 8 else column.astype(np.int64)
+
+    def _remembering(self, text):
+        """A text in which the values of whole columns have names of the namespace."""
+        columns = [name for name in self.aliased.columns if name.isidentifier()]
+
+        def value_of(source: str) -> Any:
+            _, data = self._for_numbers(f"I({source})")
+            return eval(source, {**self.namespace}, {c: data[c] for c in columns})
+
+        text, values = remembering(text, columns, self.namespace, value_of)
+        self.namespace |= values
+        return text
+
     def with_aliases(self, text: str) -> str:
         """A piece of formula in which columns go by their aliases."""
 
@@ -147,22 +212,25 @@ class FormulaEngine:
 
     def plain_names(self, names: Iterable[Any]) -> list[str]:
         """Column names of the user's from those of the engine."""
-        if not self.aliases and not any("Q(" in str(name) for name in names):
-            return [str(name) for name in names]
+        names = [as_written(str(name)) for name in names]
+        if not self.aliases and not any("Q(" in name for name in names):
+            return names
         originals = {alias: name for name, alias in self.aliases.items()}
         quoted = r"""Q\((["'])([^"']+)\1\)"""
         return [
             re.sub(
                 r"[^\W\d]\w*",
                 lambda m: originals.get(m.group(0), m.group(0)),
-                re.sub(quoted, r"\2", str(name)),
+                re.sub(quoted, r"\2", name),
             )
             for name in names
         ]
 
     def matrices(self, formula: str) -> Any:
         """Data frames of both sides, or of the one side, of a formula."""
-        return self._evaluate(formula, self.with_aliases(formula), self.aliased)
+        check_nesting(formula)
+        text, data = self._for_numbers(self._remembering(self.with_aliases(formula)))
+        return self._evaluate(formula, text, data)
 
     def own_matrix(
         self, text: str, rows: np.ndarray, categories: Iterable[tuple[str, Any]] = ()
@@ -173,8 +241,10 @@ class FormulaEngine:
         be left.
         """
         # statsmodels hands a specification over, which has its own order of columns
-        spec = self.manager.get_spec(self.with_aliases(text.strip()))
-        data = self.aliased.iloc[rows]
+        # and values of whole columns are those of the rows
+        check_nesting(text)
+        text, data = self._for_numbers(self.with_aliases(text.strip()))
+        spec, data = self.manager.get_spec(text), data.iloc[rows]
         for name, kept in categories:
             both = [c for c in (name, self.aliases.get(name)) if c is not None]
             data = data.assign(**{c: data[c].cat.set_categories(kept) for c in both})
@@ -189,11 +259,13 @@ class FormulaEngine:
                 pandas=True,
                 na_action=self.na_action,
             )
-        except Exception as error:
-            unknown, reason = self._unknown_names(formula), _reason(error)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # such as SystemExit: formulas are Python that runs
+            unknown, reason = self.unknown_names(formula), reason_of(error)
             if _POINT.search(formula):
                 reason = "'.', R's word for all other columns, is not known; name them"
-            if unknown:
+            if unknown and is_of_name(error, unknown):
                 reason = (
                     f"{', '.join(unknown)} is neither a column of the data nor a name "
                     f"that is known where the model is made; columns are: "
@@ -203,7 +275,8 @@ class FormulaEngine:
                 f"formula {formula!r} cannot be evaluated: {reason}"
             ) from error
 
-    def _unknown_names(self, formula):
+    def unknown_names(self, formula: str) -> list[str]:
+        """Names in a formula that nobody knows."""
         known = set(self.columns) | set(self.namespace) | set(dir(builtins))
         known |= {"Q", "C", "I", "Treatment", "Sum", "Poly", "T", "bs", "cr", "cc", "te"}
         known |= {"Helmert", "Diff", "center", "scale", "standardize", "contr"}
@@ -239,9 +312,11 @@ class FormulaEngine:
         scope = {str(c): self.data[c] for c in self.data.columns}
         try:
             labels = eval(name, {**self.namespace}, scope)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # such as SystemExit
             raise FormulaError(
-                f"the grouping factor {name!r} cannot be evaluated: {error}"
+                f"the grouping factor {name!r} cannot be evaluated: {reason_of(error)}"
             ) from error
         if np.shape(labels) != (len(self.data),):
             raise FormulaError(
@@ -255,19 +330,33 @@ class FormulaEngine:
 _POINT = re.compile(r"(?<![\w.)\]])\.(?![\w.])")
 
 
-def _reason(error):
+def _chain(error):
+    """An error, and those that it comes from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def is_of_name(error: BaseException, names: Collection[Any]) -> bool:
+    """Whether an error is that one of the names is not known."""
+    missing = [e for e in _chain(error) if isinstance(e, NameError)]
+    quoted = "|".join(rf"[`']{re.escape(name)}[`']" for name in names)
+    return any(e.name in names or re.search(quoted, str(e)) for e in missing)
+
+
+def reason_of(error: BaseException) -> str:
     """What an engine's error says, in one line that quotes the place."""
-    text = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # formulaic colours the place
+    if not isinstance(error, Exception):
+        return f"it would end the program ({type(error).__name__}: {error})"
+    text = re.sub(r"\x1b\[[\d;]*m", "", as_written(str(error)))  # formulaic has colours
     reason = text.strip().split("\n")[0].rstrip(".")
-    cause = error
-    while cause is not None and not isinstance(cause, SyntaxError):
-        cause = cause.__cause__ or cause.__context__
+    cause = next((e for e in _chain(error) if isinstance(e, SyntaxError)), None)
     origin = getattr(error, "origin", None)  # of patsy
     marked = re.search("⧛(.*?)⧚", text)  # of formulaic
     if cause is not None:
         reason, place = "invalid syntax", str(cause.text or "").strip()
     elif origin is not None:
-        place = origin.code[origin.start : origin.end].strip()
+        place = as_written(origin.code[origin.start : origin.end].strip())
     else:
         place = marked.group(1).strip() if marked else ""
     return f"{reason}, at {place!r}" if place and repr(place) not in reason else reason
@@ -303,6 +392,18 @@ def _plain_dtype(column):
     return column.astype(float if column.isna().any() else kind)
 
 
+def _used_categories(column):
+    """A categorical column without categories that no row has; any other as it is."""
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        return column
+    codes, categories = column.array.codes, column.array.categories
+    stop = 4 * len(categories) + 100  # the first rows tell it nearly always
+    for part in (codes[:stop], codes):
+        if len(used_levels(part, categories)[1]) == len(categories):
+            return column
+    return column.cat.remove_unused_categories()
+
+
 def _plain_dtypes(data):
     """A frame with ``_plain_dtype`` of all its columns."""
     changed = {}
@@ -321,7 +422,7 @@ def offset_column(engine: FormulaEngine, expression: str) -> np.ndarray:
     return matrix[:, 0]
 
 
-def _used_columns(data, texts):
+def used_columns(data: pd.DataFrame, texts: Iterable[str]) -> pd.DataFrame:
     """The columns of a frame that formulas name, with plain dtypes."""
     used = set().union(*(names_in(text) for text in texts))
     columns = [c for c in data.columns if isinstance(c, str) and c in used]
@@ -341,9 +442,17 @@ def fixed_spec(
     data: pd.DataFrame,
     namespace: Mapping[str, Any],
     aliases: Mapping[str, str],
+    emptied: Mapping[Any, pd.Index],
 ) -> Any:
     """The formula engine's specification of the fixed part, made again from the data."""
-    return _spec(fixed_formula, data, namespace, aliases, FormulaManager())
+    changed = {
+        name: data[name].cat.remove_categories(data[name].cat.categories.intersection(gone))
+        for name, gone in emptied.items()
+        if name in data.columns
+    }
+    return _spec(
+        fixed_formula, data.assign(**changed), namespace, aliases, FormulaManager()
+    )
 
 
 def spec_of_types(
@@ -357,152 +466,7 @@ def spec_of_types(
 
 
 def _spec(fixed_formula, data, namespace, aliases, manager):
-    columns = _used_columns(data, [fixed_formula])
+    columns = used_columns(data, [fixed_formula])
     engine = FormulaEngine(columns, namespace, aliases=aliases, manager=manager)
     engine.matrices(fixed_formula)
     return engine.manager.spec
-
-
-def _new_matrix(engine, model_spec, text):
-    """Columns of the fixed part for new data; levels that the fit had not are refused."""
-    try:
-        return _columns_of_values(engine, model_spec)
-    except FormulaError as error:
-        lacking = engine._unknown_names(text)
-        if not lacking:
-            raise
-        raise FormulaError(
-            "the new data do not fit the formula: they have no column "
-            f"{', '.join(lacking)}; their columns are: {', '.join(engine.columns)}. "
-            "(transform=False takes the columns of the model itself.)"
-        ) from error
-
-
-def _columns_of_values(engine, model_spec):
-    data = engine.aliased
-    # Engines want the categories of the fit in its order, which are nothing to values; and
-    # formulaic takes rows of other categories for rows of the first.
-    changed = {
-        name: data[name].astype(object)
-        for name in data.columns
-        if isinstance(data[name].dtype, pd.CategoricalDtype)
-    }
-    plain = data.assign(**changed) if changed else data
-    if engine.manager.engine != "patsy":
-        return _engine_columns(engine, model_spec, plain)
-    try:
-        return _engine_columns(engine, model_spec, data)
-    except FormulaError:
-        if not changed:
-            raise
-        return _engine_columns(engine, model_spec, plain)
-
-
-def _engine_columns(engine, model_spec, data):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            exog = engine.manager.get_matrices(
-                model_spec,
-                data,
-                eval_env=engine.namespace,
-                na_action=engine.na_action,
-                prediction=True,
-            )
-        except Exception as error:
-            reason = _reason(error)
-            raise FormulaError(f"the new data do not fit the formula: {reason}") from error
-    for message in caught:
-        if message.category.__name__ == "DataMismatchWarning":  # formulaic's
-            raise FormulaError(f"the new data do not fit the formula: {message.message}")
-    for message in caught:
-        warnings.warn(message.message, stacklevel=5)
-    return exog
-
-
-def data_frame(data: Any) -> pd.DataFrame:
-    """Data as a frame: it, or made of a mapping, records or rows.
-
-    A mapping to single values is one row.
-
-    Raises
-    ------
-    TypeError
-        If pandas makes no frame of them.
-    """
-    if isinstance(data, pd.DataFrame):
-        return data
-    kind = f"{type(data).__module__.split('.')[0]}.{type(data).__name__}"
-    if hasattr(data, "to_delayed"):
-        raise TypeError(
-            f"data is a {kind}; use MixedLM.from_chunks, or pass data.compute()"
-        )
-    if hasattr(data, "to_pandas"):  # polars, pyarrow
-        raise TypeError(f"data is a {kind}; pass data.to_pandas(), a pandas DataFrame")
-    if data is None or isinstance(data, str | bytes):
-        raise TypeError(f"data={data!r} is no data; pass a pandas DataFrame")
-    if isinstance(data, Mapping) and data and not any(map(np.ndim, data.values())):
-        data = [data]
-    try:
-        return pd.DataFrame(data)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"data is a {kind}, of which pandas makes no DataFrame: {error}"
-        ) from error
-
-
-def series_as_frame(data: pd.Series, fixed_formula: str) -> pd.DataFrame:
-    """A Series as new data: a column if the formula knows its name, else one row."""
-    name = data.name
-    if isinstance(name, str) and name in names_in(fixed_formula.split("~", 1)[1]):
-        return data.to_frame()
-    return data.to_frame().T.infer_objects()
-
-
-def new_fixed_columns(
-    model_spec: Any,
-    data: Any,
-    fixed_formula: str,
-    namespace: Mapping[str, Any],
-    aliases: Mapping[str, str],
-    offset_formulas: Sequence[str] = (),
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Fixed-effects columns and formula offset for new data, bases as in the fit.
-
-    NaN for rows that lack a value.
-    """
-    frame = data_frame(data)
-    texts = [fixed_formula.split("~", 1)[1], *offset_formulas]
-    used = _used_columns(frame, texts)
-    absent = _lacks_category(used)
-    used = used[~absent] if absent.any() else used
-    known = [*frame.columns, *index_levels(frame, used.columns)]
-    engine = FormulaEngine(used, namespace, known, aliases)
-    exog = _new_matrix(engine, model_spec, texts[0])
-    offset = None
-    for expression in offset_formulas:
-        value = offset_column(engine, expression)
-        offset = value if offset is None else offset + value
-    exog = np.asarray(exog, float)
-    if not absent.any():
-        return exog, offset
-    whole = np.full((len(absent), exog.shape[1]), np.nan)
-    whole[~absent] = exog
-    if offset is not None:
-        offset = _spread(offset, ~absent)
-    return whole, offset
-
-
-def _spread(values, places):
-    out = np.full(len(places), np.nan)
-    out[places] = values
-    return out
-
-
-def _lacks_category(data):
-    """Rows in which a column that is not numeric has no value, (n,) bool."""
-    absent = np.zeros(len(data), bool)
-    for name in data.columns:
-        if getattr(data[name].dtype, "kind", "O") not in "iufbc":
-            absent |= data[name].isna().to_numpy()
-    return absent

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,11 +35,12 @@ from mixedext.specification.data.columns import (
 )
 from mixedext.specification.data.extremes import all_finite
 from mixedext.specification.data.missing import check_missing, complete_rows
+from mixedext.specification.data.tables import as_pandas, data_frame, is_foreign
 from mixedext.specification.formula.bars import Bar, names_in, split_formula
+from mixedext.specification.formula.expressions import python_powers
 from mixedext.specification.formula.formula_engine import (
     FormulaEngine,
     UsedColumns,
-    data_frame,
     offset_column,
     spec_of_types,
 )
@@ -84,6 +85,12 @@ class ModelFrame:
         What the formula uses besides the data.
     aliases : dict
         Names that the formula engine knows columns by whose own are not Python's.
+    offset_name : str or None
+        The column that ``offset`` names.
+    offset_by_rows : bool
+        Whether ``offset`` was given as values instead.
+    emptied : dict
+        For each categorical column its categories that no row kept has.
     grouped : Grouped or None
         The terms that ``groups``, ``re_formula`` and ``vc_formula`` say.
     """
@@ -100,6 +107,9 @@ class ModelFrame:
     offset_formulas: tuple[str, ...]
     namespace: dict = field(repr=False)
     aliases: dict[str, str] = field(repr=False)
+    offset_name: str | None
+    offset_by_rows: bool
+    emptied: dict[Any, pd.Index] = field(repr=False)
     grouped: Grouped | None
 
     @property
@@ -114,11 +124,18 @@ class ModelFrame:
         return [t for t in self.terms[first:] if isinstance(t, RandomTerm)]
 
 
+def _column_name(value):
+    """The column that an argument names, by itself or in a list of one; None if none."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value if isinstance(value, str) else None
+
+
 def _column_or_array(value, data, what):
     """An argument that is a column's name, a one-element list of it, or an array."""
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
-        value = value[0]
-    if isinstance(value, str):
+    name = _column_name(value)
+    if name is not None:
+        value = name
         if value in data.columns:
             return data[value]
         if value in data.index.names:
@@ -128,6 +145,7 @@ def _column_or_array(value, data, what):
             f"{known_columns(data.columns, data.index.names)}"
             f"{did_you_mean(value, [*data.columns, *data.index.names])}"
         )
+    value = as_pandas(value, data.index)
     if isinstance(value, pd.Series | pd.Index | pd.Categorical):
         array = value
     else:
@@ -154,6 +172,7 @@ def model_frame(
     subset: Any = None,
     missing: str = "none",
     use_sparse: bool = False,
+    all_categories: bool = False,
 ) -> ModelFrame:
     """Evaluate a formula on a data frame.
 
@@ -162,7 +181,7 @@ def model_frame(
     formula : str
         Fixed effects, random terms in bars, offset(...).
     data : DataFrame
-        Or what a DataFrame can be made of.
+        Or another library's table, or what a DataFrame can be made of.
     namespace : dict
         Names that the formula may use besides the columns.
     groups, re_formula, vc_formula
@@ -175,6 +194,8 @@ def model_frame(
         Rows with missing values are an error, or are dropped.
     use_sparse : bool, optional
         Whether the components' matrices by group are shown as sparse ones.
+    all_categories : bool, optional
+        Whether categories without rows count, as other chunks may have them.
 
     Raises
     ------
@@ -190,10 +211,9 @@ def model_frame(
         frame = _subset(frame, subset)
     if len(frame) == 0:
         raise ValueError("data has no rows")
-    arrays = {}
-    for what, value in (("groups", groups), ("weights", weights), ("offset", offset)):
-        if value is not None:
-            arrays[what] = _column_or_array(value, frame, what)
+    given = {"groups": groups, "weights": weights, "offset": offset}
+    given = {what: value for what, value in given.items() if value is not None}
+    arrays = {what: _column_or_array(v, frame, what) for what, v in given.items()}
     group_name = _group_name(groups)
     vc_formula = {n: _right_side(f) for n, f in (vc_formula or {}).items()}
     named = split.names.union(
@@ -211,7 +231,7 @@ def model_frame(
     keep, finite_data = _present_rows(used, arrays, missing)
     if keep is not None:
         arrays = {name: a[keep] for name, a in arrays.items()}
-    used.settle(keep)
+    used.settle(keep, all_categories)
     engine = FormulaEngine(used, namespace, all_columns)
     fixed_formula = f"{split.response} ~ {split.fixed}"
     sides = _plain_sides(engine, split, fixed_formula)
@@ -224,8 +244,13 @@ def model_frame(
         none = re_formula is not None and _right_side(re_formula).strip() in ("0", "-1")
         if not vc_formula or not (re_formula is None or none):
             main = _group_term(engine, factor, group_name, re_formula)
+        of_groups = engine
+        if vc_formula and used.emptied:  # as in statsmodels, these keep all categories
+            whole = UsedColumns(frame, columns)
+            whole.settle(keep, all_categories=True)
+            of_groups = FormulaEngine(whole, namespace, all_columns)
         parts_of_groups = [
-            formula_columns(engine, str(name), vc_formula[name], *factor)
+            formula_columns(of_groups, str(name), vc_formula[name], *factor)
             for name in sorted(vc_formula)
         ]
     elif re_formula is not None or vc_formula:
@@ -237,6 +262,20 @@ def model_frame(
         parts = {"the response": endog, "the fixed effects": exog} | parts
     checked = [*([] if main is None else [main]), *parts_of_groups, *terms]
     finite = _finite_rows(parts, checked, missing)
+    if finite is not None and not all_categories and _empties(used, finite):
+        # rows that only the evaluated formula shows to be missing had all of a category
+        at = np.flatnonzero(np.ones(len(frame), bool) if keep is None else keep)[finite]
+        kept: dict[str, Any] = {
+            what: value if isinstance(value, str) else arrays[what][finite]
+            for what, value in given.items()
+        }
+        kept |= {"re_formula": re_formula, "vc_formula": vc_formula, "missing": missing}
+        again = model_frame(
+            formula, frame.iloc[at], namespace, use_sparse=use_sparse, **kept
+        )
+        rows = np.zeros(len(frame), bool)
+        rows[at[again.rows]] = True
+        return replace(again, rows=rows)
     if finite is not None:
         endog, exog = endog[finite], as_frame(exog)[finite]
         terms = [t.take(finite) for t in terms]
@@ -274,12 +313,27 @@ def model_frame(
         offset_formulas=split.offsets,
         namespace=engine.namespace,
         aliases=engine.aliases,
+        offset_name=_column_name(offset),
+        offset_by_rows=offset is not None and _column_name(offset) is None,
+        emptied=used.emptied,
         grouped=grouped,
     )
 
 
+def _empties(used, finite):
+    """Whether a column that is not numeric has values in the other rows alone."""
+    for column in used.values():
+        if getattr(column.dtype, "kind", "O") in "iufb":
+            continue
+        if not column[~finite].isin(column[finite]).all():
+            return True
+    return False
+
+
 def _subset(frame, subset):
     """The rows that ``subset`` names, as ``data.loc`` takes them."""
+    if is_foreign(subset):  # it has no row labels
+        subset = as_pandas(subset).to_numpy()
     try:
         rows = frame.loc[subset]
     except (IndexError, KeyError, TypeError, ValueError) as error:
@@ -482,7 +536,7 @@ def _bar_term(engine, bar: Bar) -> RandomTerm:
 def _right_side(text):
     if not isinstance(text, str):
         raise ValueError(f"vc_formula must map names to formulas, not to {text!r}")
-    return text.strip().removeprefix("~")
+    return python_powers(text.strip().removeprefix("~"))
 
 
 def _group_term(engine, factor, group_name, re_formula):

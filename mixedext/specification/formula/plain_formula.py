@@ -341,7 +341,7 @@ def plain_response(text: str, data: dict, engine: str) -> pd.Series | None:
     column = data.get(_single_name(text))
     if column is None or _numeric(column) is None:
         return None
-    if engine == "patsy" and column.dtype != np.float64:
+    if column.dtype != np.float64 and (engine == "patsy" or column.dtype.kind in "iu"):
         return column.astype(float)
     return column if COPY_ON_WRITE else column.copy()
 

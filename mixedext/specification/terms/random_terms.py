@@ -23,6 +23,7 @@ from mixedext.specification.data.labels import (
     level_index,
     used_levels,
 )
+from mixedext.specification.data.tables import as_pandas
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = [
@@ -95,6 +96,7 @@ class RandomTerm:
         structure: str | LinearStructure = "unstructured",
         levels: Any = None,
     ):
+        codes, z = as_pandas(codes), as_pandas(z)
         if np.ndim(codes) != 1:
             raise ValueError(
                 f"codes of the random term {group!r} must have one dimension, "

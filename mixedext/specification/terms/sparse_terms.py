@@ -13,6 +13,7 @@ from scipy import sparse
 from mixedext.limits import LIKE_RESIDUAL
 from mixedext.specification.covariance.identity import IdentityMultiple
 from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.data.tables import as_pandas
 
 __all__ = ["SparseTerm"]
 
@@ -72,6 +73,7 @@ class SparseTerm:
     _levels: pd.Index | None
 
     def __init__(self, matrix: Any, group: str = "Group", levels: Any = None):
+        matrix, levels = as_pandas(matrix), as_pandas(levels)
         if levels is None and isinstance(matrix, pd.DataFrame):
             levels = matrix.columns
         matrix = _as_rows(matrix, group)

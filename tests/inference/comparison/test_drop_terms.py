@@ -13,6 +13,8 @@ from helpers.reference import load_case, relative_error
 
 import mixedext as mx
 from mixedext.inference.comparison import drop_terms
+from mixedext.inference.submodels.covariance_nesting import covariance_is_nested
+from mixedext.inference.submodels.smaller_models import random_deletions
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The random effects covariance"),
@@ -174,13 +176,43 @@ def test_models_with_groups():
         for ours, want in (
             (result.ranova(), bars.ranova()),
             (result.drop1(test="lrt"), bars.drop1(test="lrt")),
-            (result.drop1(), bars.drop1()),
+            (result.drop1(), bars.drop1(df_method="z")),
+            (result.drop1(df_method="satterthwaite"), bars.drop1()),
         ):
             np.testing.assert_allclose(ours.to_numpy(), want.to_numpy(), rtol=1e-7)
         found = result.step(df_method="residual", verbose=False)
         assert (found.random["eliminated"] == 0).all()
     found = groups.fit().step(df_method="residual", verbose=False)
     assert found.formula == "Reaction ~ Days + (1 + Days | Subject)"
+
+
+@pytest.mark.parametrize(
+    ("bar", "df", "note"),
+    [
+        ("(0 + f || g)", [3], "f in (0 + f || g): the whole term is left out"),
+        ("(0 + f | g)", [5], "f in (0 + f | g): (1 | g) is left"),
+        ("(0 + x | g)", [1], "x in (0 + x | g): the whole term is left out"),
+        ("(f || g)", [1, 2], None),
+        ("(0 + x + f || g)", [3, 1], None),
+        ("(x | g)", [2], None),
+        ("(0 + f | g) + (1 | h)", [5, 1], "f in (0 + f | g): (1 | g) is left"),
+    ],
+)
+def test_random_parts_are_nested_and_say_what_is_left(bar, df, note):
+    rng = np.random.default_rng(0)
+    n = 120
+    data = pd.DataFrame({"g": rng.integers(0, 10, n), "h": rng.integers(0, 6, n)})
+    data["f"], data["x"] = rng.choice(["a", "b", "c"], n), rng.normal(size=n)
+    data["y"] = 2 * rng.normal(size=10)[data["g"]] + rng.normal(size=n)
+    result = mx.mixedlm(f"y ~ x + {bar}", data).fit()
+    table = result.ranova()
+    assert table["df"][1:].tolist() == df
+    assert list(table.notes[1:]) == ([] if note is None else [note])
+    terms = result.model.random_terms
+    for deletion in random_deletions(result.model):
+        assert covariance_is_nested(deletion.terms, terms)
+    mixture = result.ranova(test="mixture")
+    assert note is None or note in mixture.notes
 
 
 def test_components():

@@ -42,6 +42,20 @@ def test_every_alias_stands_for_a_method():
     assert df_method_name("between within") == df_method_name("bw") == "between-within"
 
 
+def test_rows_that_share_a_large_variance():
+    """A difference of 1e-8 in their size, which the product of the rows loses."""
+    data = mx.datasets.sleepstudy.load().data
+    day = data["Days"].to_numpy()
+    x = np.column_stack([np.ones(180), day, 1e-9 * (np.arange(180) % 3)])
+    model = mx.MixedLM(data["Reaction"], x, terms=[mx.RandomTerm(data["Subject"])])
+    fit = model.fit().fitted.fit
+    rows = np.array([[0.0, 1.0, 1.0], [0.0, -1.0, 1.0]])
+    want = fixed_tests(fit).f_test([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    found = fixed_tests(fit).f_test(rows)
+    assert found.df_num == 2
+    assert found.statistic == pytest.approx(want.statistic, rel=1e-6)
+
+
 def test_unknown_methods_are_named():
     with pytest.raises(ValueError, match=r"df_method='exact' is not known.*kenward-roger"):
         df_method_name("exact")

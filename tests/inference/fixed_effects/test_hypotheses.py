@@ -22,7 +22,7 @@ SEEDS = st.integers(0, 10_000)
 
 
 def basis_of(x):
-    return FixedBasis(linalg.qr(x, mode="economic")[1], np.arange(x.shape[1]))
+    return FixedBasis.of_triangle(linalg.qr(x, mode="economic")[1], np.arange(x.shape[1]))
 
 
 def same_space(one, other):

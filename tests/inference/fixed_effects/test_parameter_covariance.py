@@ -71,7 +71,8 @@ def test_attributes_are_statsmodels(result, kind):
     robust = result.get_robustcov_results(kind)
     assert type(robust) is type(result)
     assert robust.cov_type == kind
-    assert robust.use_t == robust.cov_kwds["use_t"] == (kind in ("CR2", "CR3"))
+    by_t = kind in ("nonrobust", "CR2", "CR3")
+    assert robust.use_t == robust.cov_kwds["use_t"] == by_t
     assert isinstance(robust.cov_kwds["description"], str)
     np.testing.assert_array_equal(robust.cov_params_default, robust.cov_params())
     np.testing.assert_allclose(robust.bse**2, np.diag(robust.cov_params()), rtol=1e-12)
@@ -448,3 +449,32 @@ def test_clusters_of_a_model_without_fixed_effects(data):
     result = mx.mixedlm("y ~ 0 + (1 | school)", data).fit()
     for groups in ("school", ["school", "f"]):
         assert result.get_robustcov_results("CR1", groups=groups).bse_fe.shape == (0,)
+
+
+def test_kenward_roger_shows_one_set_of_standard_errors():
+    sleep = mx.datasets.sleepstudy.load().data
+    some = sleep[(sleep["Days"] < 5) | (sleep["Subject"].astype(int) % 3 > 0)]
+    model = mx.mixedlm("Reaction ~ Days + (Days | Subject)", some)
+    result, plain = model.fit(df_method="kenward-roger"), model.fit()
+    errors = result.cov_params_kr.to_numpy().diagonal() ** 0.5
+    assert errors[1] > 1.01 * plain.bse_fe["Days"]
+    inference = result.fixed_effects_inference()
+    table = result.summary().tables[1]
+    for shown in (
+        result.bse_fe,
+        result.bse.iloc[:2],
+        np.sqrt(np.diag(result.cov_params())[:2]),
+        result.fe_params / result.tvalues.iloc[:2],
+        result.t_test(np.eye(2)).sd,
+        inference.se,
+        np.sqrt(np.diag(result.normalized_cov_params * result.scale)[:2]),
+    ):
+        np.testing.assert_allclose(shown, errors, rtol=1e-10)
+    np.testing.assert_allclose(table["Std.Err."].iloc[:2].astype(float), errors, atol=1e-3)
+    columns = summary_col([result], float_format="%.6f").tables[0].iloc[1:4:2, 0]
+    shown = [float(text.strip("()")) for text in columns]
+    np.testing.assert_allclose(shown, errors, atol=1e-6)
+    # of the variances nothing changes, and another covariance has its own
+    np.testing.assert_array_equal(result.bse.iloc[2:], plain.bse.iloc[2:])
+    np.testing.assert_array_equal(result.bse_re, plain.bse_re)
+    np.testing.assert_array_equal(plain.cov_params_kr, result.cov_params_kr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -191,7 +192,7 @@ ASKED_FOR = [
 @pytest.mark.parametrize("case", ASKED_FOR)
 @pytest.mark.filterwarnings("ignore::mixedext.exceptions.AdjustmentWarning")
 def test_as_emmeans(case):
-    method = None if case["df_method"] == "asymptotic" else case["df_method"]
+    method = case["df_method"]
     asked = Asked(results_of(case["model"]), method)
     found = CALLS[case["name"]](asked)
     compare(found, case["table"], case["name"])
@@ -473,8 +474,7 @@ def test_types_of_factors():
     wanted = mx.mixedlm("y ~ a * b + (1 | g)", data).fit().emmeans(["a", "b"]).table
     data["low"] = data["b"] == "b2"
     data["a"] = pd.Categorical(data["a"], ["none", "a3", "a1", "a2"])
-    with pytest.warns(RankDeficientWarning):
-        model = mx.mixedlm("y ~ a * low + (1 | g)", data)
+    model = mx.mixedlm("y ~ a * low + (1 | g)", data)
     table = model.fit().emmeans(["a", "low"]).table
     assert table["a"].tolist() == ["a3", "a1", "a2"] * 2
     assert table["low"].tolist() == [False] * 3 + [True] * 3
@@ -570,10 +570,25 @@ def test_contrasts_of_contrasts():
 def test_own_df_method_and_the_normal_law():
     result = mx.mixedlm(FACTORIAL, data_of("factorial")).fit(df_method="residual")
     assert (result.emmeans("a").df == result.df_resid).all()
+    plain = mx.mixedlm(FACTORIAL, data_of("factorial")).fit(df_method="z")
     pd.testing.assert_frame_equal(
-        result.emmeans("a", df_method="normal").table,
-        results_of("factorial").emmeans("a").table,
+        result.emmeans("a", df_method="normal").table, plain.emmeans("a").table
     )
+    assert np.isinf(plain.emmeans("a").df).all()
+
+
+def test_the_default_is_satterthwaite():
+    result, a = results_of("factorial"), ["a", "z"]
+    for made in (
+        lambda method: result.emmeans("a", df_method=method).table,
+        lambda method: result.emmeans("a", df_method=method).contrast("pairwise").table,
+        lambda method: result.emtrends(*a, df_method=method).table,
+        lambda method: result.joint_tests(df_method=method),
+    ):
+        own = made(None)
+        pd.testing.assert_frame_equal(own, made("satterthwaite"))
+        assert np.isfinite(own["df" if "df" in own else "df_denom"]).all()
+    assert "Degrees of freedom: satterthwaite" in str(result.emmeans("a"))
 
 
 def test_vcov_and_linfct():
@@ -811,3 +826,100 @@ def test_a_record_of_the_fit_serves_in_the_place_of_results():
     pd.testing.assert_frame_equal(
         estimated_means.joint_tests(result.fitted), result.joint_tests()
     )
+
+
+# ---- nesting by the data ----
+
+
+def shared(name):
+    """Small data of which R's emmeans has given the values below."""
+    return pd.read_csv(Path(__file__).parents[2] / "results" / "data" / name)
+
+
+@pytest.mark.filterwarnings("ignore::mixedext.api.RankDeficientWarning")
+def test_nesting_stated_additively():
+    data = shared("nested_additively.csv")
+    result = mx.mixedlm("y ~ geno + strain + (1 | block)", data).fit()
+    assert result.reference_grid.nesting == {"strain": ("geno",)}
+    table = result.emmeans("geno").table
+    assert table["estimate"].round(3).tolist() == [0.344, 1.525]
+    assert table["std_err"].round(3).tolist() == [0.245, 0.245]
+    # it is the same model with the nesting in the formula
+    same = mx.mixedlm("y ~ geno + geno:strain + (1 | block)", data).fit()
+    pd.testing.assert_frame_equal(
+        result.joint_tests(), same.joint_tests(), rtol=1e-8, check_exact=False
+    )
+    assert result.joint_tests().index.tolist() == ["geno", "geno:strain"]
+    crossed = mx.mixedlm("y ~ geno * strain + (1 | block)", data).fit()
+    assert crossed.reference_grid.nesting == {}
+    assert not crossed.emmeans("geno").estimable.any()
+
+
+@pytest.mark.filterwarnings("ignore::mixedext.api.RankDeficientWarning")
+@pytest.mark.parametrize("formula", ["nest + bird * x", "nest * x + bird * x"])
+def test_nesting_through_an_interaction(formula):
+    data = shared("nested_birds.csv").astype({"bird": str})
+    result = mx.mixedlm(f"resp ~ {formula}", data).fit()
+    assert result.reference_grid.nesting == {"bird": ("nest",)}
+    slopes = result.emtrends("nest", "x").table["estimate"]
+    assert slopes.round(3).tolist() == [2.575, -0.941, 5.301]
+    means = result.emmeans("nest").table["estimate"]
+    assert means.round(3).tolist() == [14.294, -4.352, 32.266]
+    df = result.joint_tests(df_method="residual")["df_num"].to_dict()
+    assert df.pop("nest:bird:x" if "nest:bird:x" in df else "nest:x:bird") == 3
+    assert df == {"nest": 2, "x": 1, "nest:x": 2, "nest:bird": 3}
+
+
+@pytest.mark.filterwarnings("ignore::mixedext.api.RankDeficientWarning")
+def test_factors_that_tell_the_same_are_not_nested():
+    data = data_of("factorial").assign(c=lambda d: d["a"].str.upper())
+    result = mx.mixedlm("y ~ a + c + (1 | g)", data).fit()
+    assert result.reference_grid.nesting == {}
+
+
+# ---- joint tests: values of covariates, terms without a row ----
+
+
+@pytest.mark.parametrize("function", ["np.log(p)", "bs(p, df=1, degree=1)"])
+def test_joint_tests_within_the_range_of_a_covariate(function):
+    data = shared("joint_tests.csv")
+    model = mx.mixedlm(f"y ~ {function} + arm * visit + sex + base + (1 | id)", data)
+    result = model.fit(df_method="satterthwaite")
+    table, terms = result.joint_tests(), result.anova()
+    # of one column each, and without an interaction, these are the tests of the terms
+    for name, term in {"p": function, "sex": "sex", "base": "base"}.items():
+        for column in ("statistic", "df_denom"):
+            got, want = table.loc[name, column], terms.loc[term, column]
+            assert got == pytest.approx(want, rel=1e-6)
+    assert list(table.index) == ["p", "arm", "visit", "sex", "base", "arm:visit"]
+    assert table["df_num"].tolist() == [1, 1, 3, 1, 1, 3]
+    assert not any("no row" in note for note in table.notes)
+
+
+def test_joint_tests_of_many_columns_of_a_covariate():
+    data = shared("joint_tests.csv")
+    table = mx.mixedlm("y ~ bs(p, df=4) + arm + (1 | id)", data).fit().joint_tests()
+    assert table["df_num"].to_dict() == {"p": 1, "arm": 1}
+    assert (table["statistic"] > 0).all()
+
+
+@pytest.mark.filterwarnings("ignore::mixedext.api.RankDeficientWarning")
+def test_no_term_is_missing_in_silence():
+    data = shared("joint_tests.csv").assign(q=lambda d: d["base"] - d["base"].mean())
+    result = mx.mixedlm("y ~ I(q**2) + arm + (1 | id)", data).fit()
+    table = result.joint_tests()
+    assert table.index.tolist() == ["arm"]
+    assert table.notes[0] == (
+        "q has no row: the columns do not differ between the values; give others by at="
+    )
+    assert result.joint_tests(at={"q": [0, 1]}).index.tolist() == ["q", "arm"]
+    aliased = mx.mixedlm("y ~ base + q + arm + (1 | id)", data).fit().joint_tests()
+    assert [note.split(":")[0] for note in aliased.notes[:2]] == [
+        "base has no row",
+        "q has no row",
+    ]
+    by = mx.mixedlm("y ~ base + q + arm + (1 | id)", data).fit().joint_tests(by="arm")
+    assert by.notes[0].startswith("base at arm = P has no row")
+    logs = mx.mixedlm("y ~ np.log(p) + arm + (1 | id)", data).fit()
+    with pytest.raises(ValueError, match=r"np.log\(p\) is not finite at p = -1.0"):
+        logs.joint_tests(at={"p": [-1, 1]})

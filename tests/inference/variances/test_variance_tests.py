@@ -329,11 +329,21 @@ class TestNoExactLaw:
     def test_a_factor_that_leaves_its_mean(self):
         """The hypothesis leaves a variance that the model has only in combination."""
         data = mx.datasets.machines.load().data
-        result = fit("score ~ Machine + (0 + Machine || Worker)", data)
+        result = fit("score ~ Machine + (0 + Machine | Worker)", data)
         for method in ("simulation", "mixture"):
             with pytest.raises(mx.NoExactLawError, match="method='bootstrap'") as error:
                 result.exact_rlrt(method=method)
             assert "method='mixture'" not in str(error.value)
+
+    def test_a_factor_that_takes_its_mean_along(self):
+        """Independent variances of levels make no random intercept: all three go."""
+        data = mx.datasets.machines.load().data
+        result = fit("score ~ Machine + (0 + Machine || Worker)", data)
+        with pytest.raises(mx.NoExactLawError, match=r"3 variances .*method='mixture'"):
+            result.exact_rlrt()
+        test = result.exact_rlrt(method="mixture")
+        alone = fit("score ~ Machine", data)
+        assert test.statistic == pytest.approx(2 * (result.llf - alone.llf))
 
     def test_nothing_random(self):
         data = sleepstudy()

@@ -71,7 +71,7 @@ def test_text(slopes):
         "-871.8141",
         "Method:",
         "Df method:",
-        "none (z)",
+        "satterthwaite",
         "Converged:",
         "Yes (interior)",
         "Singular fit:",
@@ -174,7 +174,8 @@ def test_df_method_of_one_summary(df_method, sleep):
     before = str(result.summary())
     found = str(result.summary(df_method=df_method))
     assert found == str(model.fit(df_method=df_method).summary())
-    assert str(result.summary()) == before != found
+    assert str(result.summary()) == before
+    assert (before == found) == (df_method == "satterthwaite")
 
 
 def test_df_method_of_a_summary_that_cannot_be(sleep):
@@ -217,7 +218,7 @@ def test_dropped_columns(sleep):
     with pytest.warns(mx.RankDeficientWarning):
         model = mx.mixedlm("Reaction ~ Days + I(2 * Days) + (1 | Subject)", sleep)
     table = model.fit().summary().tables[1]
-    assert list(table.loc["I(2 * Days)"]) == ["dropped", "", "", "", "", ""]
+    assert list(table.loc["I(2 * Days)"]) == ["dropped", "", "", "", "", "", ""]
     assert float(table.loc["Days", "Coef."]) == pytest.approx(10.467, abs=1e-3)
 
 
@@ -294,7 +295,8 @@ def test_df_method_of_the_summary():
     np.testing.assert_allclose(table["df"].iloc[:6].astype(float), own.df, atol=5e-3)
     np.testing.assert_allclose(table["Std.Err."].iloc[:6].astype(float), own.se, atol=5e-4)
     assert "kenward-roger" in str(result.summary(df_method="kr"))
-    assert "none (z)" in str(result.summary())
+    assert "satterthwaite" in str(result.summary())
+    assert "none (z)" in str(result.summary(df_method="z"))
     with pytest.raises(ValueError, match="df_method='foo' is not known"):
         result.summary(df_method="foo")
 
@@ -304,8 +306,8 @@ def test_what_satterthwaite_holds_is_said():
     data = mx.datasets.cake.load().data
     model = mx.mixedlm("angle ~ temp + (1 | recipe:replicate) + (1 | recipe)", data)
     result, held = model.fit(), "variance of Intercept by recipe at 0"
-    assert result.df_held() == result.df_held("kr") == ()
-    assert result.df_held("satterthwaite") == (held,)
+    assert result.df_held("z") == result.df_held("kr") == ()
+    assert result.df_held() == result.df_held("satterthwaite") == (held,)
     for shown in (
         result.summary(df_method="satterthwaite"),
         result.anova(df_method="satterthwaite"),
@@ -313,4 +315,24 @@ def test_what_satterthwaite_holds_is_said():
         result.emmeans("temp", df_method="satterthwaite"),
     ):
         assert held in str(shown)
-    assert "Held" not in str(result.summary())
+    assert "Held" not in str(result.summary(df_method="z"))
+
+
+@pytest.mark.filterwarnings("ignore:The random effects covariance")
+@pytest.mark.parametrize("bar", ["(1 | Subject)", "(1 | Subject) + (1 | half)"])
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("cov_type", ["nonrobust", "CR0"])
+def test_criteria_stand_side_by_side(sleep, bar, chunked, cov_type):
+    data = sleep.assign(half=sleep["Days"] % 5)
+    formula = f"Reaction ~ Days + {bar}"
+    if chunked:
+        if cov_type != "nonrobust":
+            return
+        model = mx.MixedLM.from_chunks(formula, [data[:90], data[90:]])
+    else:
+        model = mx.mixedlm(formula, data)
+    options = {} if cov_type == "nonrobust" else {"cov_kwds": {"groups": data["Subject"]}}
+    text = str(model.fit(cov_type=cov_type, **options).summary())
+    (line,) = [line for line in text.splitlines() if "AIC:" in line]
+    assert "BIC:" in line
+    assert ("Cov. type:" in text) == (cov_type != "nonrobust")

@@ -369,3 +369,64 @@ def test_columns_named_as_arguments(name, data):
     with pytest.raises(mx.MissingDataError, match=rf"missing values in {name} \(1\);"):
         mx.mixedlm(f"y ~ {name} + (1 | g)", data)
     assert mx.mixedlm(f"y ~ {name} + (1 | g)", data, missing="drop").nobs == 239
+
+
+# ---- categories without rows ----
+
+
+def with_empty_category(n=120, seed=3):
+    rng = np.random.default_rng(seed)
+    data = pd.DataFrame({"g": rng.integers(0, 12, n), "x": rng.normal(size=n)})
+    data["f"] = pd.Categorical(rng.choice(["a", "b", "c"], n), ["none", "b", "a", "c"])
+    data["t"] = data["f"].astype(str)
+    data["y"] = rng.normal(size=12)[data["g"]] + rng.normal(size=n)
+    data["w"] = data["x"].where(data["f"] != "c")
+    data["z"] = data["x"].abs().where(data["f"] != "c", -1.0)  # a logarithm is missing
+    return data
+
+
+@pytest.mark.filterwarnings("ignore:The random effects covariance")
+@pytest.mark.filterwarnings("ignore:invalid value encountered in log:RuntimeWarning")
+@pytest.mark.parametrize(
+    ("formula", "options"),
+    [
+        ("y ~ f + x + (f | g)", {"subset": "f"}),
+        ("y ~ f * x + (0 + f || g)", {"subset": "f"}),
+        ("y ~ w + (f | g)", {"missing": "drop"}),
+        ("y ~ f + np.log(z) + (f | g)", {"missing": "drop"}),
+        ("y ~ t + np.log(z) + (t | g)", {"missing": "drop"}),
+        ("y ~ C(f) + np.log(z) + (1 | g:f)", {"missing": "drop", "offset": "x"}),
+    ],
+)
+def test_categories_that_no_row_used_has_are_left_out(formula, options):
+    data = with_empty_category()
+    used = data[data["f"] != "c"].copy()
+    used["f"] = used["f"].cat.remove_unused_categories()
+    want = mx.mixedlm(formula, used, **{**options, "subset": None})
+    if "subset" in options:
+        options = {"subset": data["f"] != "c"}
+    got = mx.mixedlm(formula, data, **options)
+    assert got.exog_names == want.exog_names
+    assert [t.names for t in got.random_terms] == [t.names for t in want.random_terms]
+    assert got.nobs == want.nobs == len(used)
+    assert got.data.row_labels.equals(want.data.row_labels)
+    np.testing.assert_array_equal(got.exog, want.exog)
+    np.testing.assert_allclose(got.fit().llf, want.fit().llf, rtol=1e-12)
+
+
+def test_categories_of_groups_are_left_out_and_of_components_kept():
+    data = with_empty_category()
+    model = mx.mixedlm("y ~ x", data, groups="g", re_formula="f")
+    assert model.random_terms[0].names == ["Intercept", "f[T.a]", "f[T.c]"]
+    model = mx.mixedlm(
+        "y ~ f", data, groups="g", re_formula="1", vc_formula={"v": "0 + C(f)"}
+    )
+    assert model.exog_names == ["Intercept", "f[T.a]", "f[T.c]"]
+    assert len(model.exog_vc.colnames[0][0]) == 4  # as in statsmodels
+
+
+def test_levels_that_the_formula_states_stay():
+    data = with_empty_category()
+    with pytest.warns(mx.RankDeficientWarning, match="none"):
+        model = mx.mixedlm("y ~ C(t, levels=['a', 'b', 'c', 'none']) + (1 | g)", data)
+    assert model.dropped_columns[0].endswith("[T.none]")

@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
 
 from mixedext.engine.rows.basis import FixedBasis
-from mixedext.limits import NO_RELATION, NOT_ESTIMABLE, ROW_ROUNDING
+from mixedext.limits import NOT_ESTIMABLE, ROW_ROUNDING
 
 __all__ = ["ColumnRelations", "column_relations"]
 
@@ -29,7 +28,7 @@ class ColumnRelations:
     coefficients : ndarray
         A, shape (kept, dropped).
     scales : ndarray
-        Largest absolute value of each column of X; 1 for a column of zeros.
+        Root mean square of each column of X; 1 for a column of zeros.
     """
 
     kept: np.ndarray
@@ -47,12 +46,19 @@ class ColumnRelations:
 
     def estimable(self, rows: np.ndarray) -> np.ndarray:
         """Which rows are estimable, (m,) bool; one with NaN is not."""
+        return self._close(rows).all(axis=1) & np.isfinite(rows).all(axis=1)
+
+    def unknown(self, rows: np.ndarray) -> np.ndarray:
+        """Numbers of the dropped columns for which some of the rows are not estimable."""
+        return self.dropped[~self._close(rows).all(axis=0)]
+
+    def _close(self, rows):
+        """Where the excess is zero but for rounding, (m, dropped) bool."""
         size = np.abs(rows[:, self.dropped])
         size = size + np.abs(rows[:, self.kept]) @ np.abs(self.coefficients)
         # what is left of numbers that cancelled is small beside the whole row
         rest = np.outer(self.sizes(rows), self.scales[self.dropped])
-        close = np.abs(self.excess(rows)) <= NOT_ESTIMABLE * size + ROW_ROUNDING * rest
-        return close.all(axis=1) & np.isfinite(rows).all(axis=1)
+        return np.abs(self.excess(rows)) <= NOT_ESTIMABLE * size + ROW_ROUNDING * rest
 
     def estimable_part(self, rows: np.ndarray) -> np.ndarray:
         """Combinations of the rows that are estimable, as many as there are."""
@@ -67,21 +73,14 @@ class ColumnRelations:
         return left[:, rank:].T @ rows
 
 
-def column_relations(exog: np.ndarray, basis: FixedBasis) -> ColumnRelations:
-    """Relations among the columns of X, from X and the basis of those kept."""
-    kept = np.asarray(basis.kept)
-    dropped = np.setdiff1d(np.arange(exog.shape[1]), kept)
-    coefficients = np.zeros((len(kept), len(dropped)))
-    if len(dropped) and len(kept):
-        inner, target = exog[:, kept], exog[:, dropped]
-        # normal equations with R from the fit, and two steps of refinement
-        for _ in range(3):
-            rest = inner.T @ (target - inner @ coefficients)
-            half = linalg.solve_triangular(basis.r, rest, trans="T")
-            coefficients += linalg.solve_triangular(basis.r, half)
-        small = np.abs(coefficients) * np.linalg.norm(inner, axis=0)[:, None]
-        small = small <= NO_RELATION * np.linalg.norm(target, axis=0)
-        coefficients[small] = 0.0
-    scales = np.abs(exog).max(axis=0, initial=0.0)
+def column_relations(basis: FixedBasis, nobs: int) -> ColumnRelations:
+    """Relations among the columns of X, from the basis of those kept; needs no rows."""
+    kept, coefficients = np.asarray(basis.kept), basis.dependence
+    count = sum(coefficients.shape)
+    dropped = np.setdiff1d(np.arange(count), kept)
+    length = np.zeros(count)
+    length[kept] = np.linalg.norm(basis.r, axis=0)
+    length[dropped] = np.linalg.norm(basis.r @ coefficients, axis=0)
+    scales = length / np.sqrt(nobs)
     scales = np.where(scales > 0, scales, 1.0)
     return ColumnRelations(kept, dropped, coefficients, scales)

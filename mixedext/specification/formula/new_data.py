@@ -1,0 +1,195 @@
+"""Columns of a formula for new data, by what it has learned from the data of the fit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mixedext.exceptions import FormulaError
+from mixedext.specification.data.columns import index_levels
+from mixedext.specification.data.tables import data_frame
+from mixedext.specification.formula.bars import names_in
+from mixedext.specification.formula.formula_engine import (
+    FormulaEngine,
+    is_of_name,
+    offset_column,
+    reason_of,
+    used_columns,
+)
+
+__all__ = ["NewRows", "new_fixed_columns", "series_as_frame"]
+
+
+def _new_matrix(engine, model_spec, text):
+    """Columns of the fixed part for new data; levels that the fit had not are refused."""
+    try:
+        return _columns_of_values(engine, model_spec, text)
+    except FormulaError as error:
+        lacking = engine.unknown_names(text)
+        if not lacking or not is_of_name(error, lacking):
+            raise
+        raise FormulaError(
+            "the new data do not fit the formula: they have no column "
+            f"{', '.join(lacking)}; their columns are: {', '.join(engine.columns)}. "
+            "(transform=False takes the columns of the model itself.)"
+        ) from error
+
+
+def _columns_of_values(engine, model_spec, text):
+    _, data = engine._for_numbers(engine.with_aliases(text))
+    # Engines want the categories of the fit in its order, which are nothing to values; and
+    # formulaic takes rows of other categories for rows of the first.
+    changed = {
+        name: data[name].astype(object)
+        for name in data.columns
+        if isinstance(data[name].dtype, pd.CategoricalDtype)
+    }
+    plain = data.assign(**changed) if changed else data
+    if engine.manager.engine != "patsy":
+        return _engine_columns(engine, model_spec, plain)
+    try:
+        return _engine_columns(engine, model_spec, data)
+    except FormulaError:
+        if not changed:
+            raise
+        return _engine_columns(engine, model_spec, plain)
+
+
+def _engine_columns(engine, model_spec, data):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            exog = engine.manager.get_matrices(
+                model_spec,
+                data,
+                eval_env=engine.namespace,
+                na_action=engine.na_action,
+                prediction=True,
+            )
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # such as SystemExit
+            reason = reason_of(error)
+            raise FormulaError(f"the new data do not fit the formula: {reason}") from error
+    for message in caught:
+        if message.category.__name__ == "DataMismatchWarning":  # formulaic's
+            raise FormulaError(f"the new data do not fit the formula: {message.message}")
+    for message in caught:
+        warnings.warn(message.message, stacklevel=5)
+    return exog
+
+
+def series_as_frame(data: pd.Series, fixed_formula: str) -> pd.DataFrame:
+    """A Series as new data: a column if the formula knows its name, else one row."""
+    name = data.name
+    if isinstance(name, str) and name in names_in(fixed_formula.split("~", 1)[1]):
+        return data.to_frame()
+    return data.to_frame().T.infer_objects()
+
+
+class NewRows(NamedTuple):
+    """New data as the fixed part has them.
+
+    Attributes
+    ----------
+    exog : ndarray
+        Columns, (m, k); NaN for rows that lack a value, or whose category has no rows.
+    offset : ndarray or None
+        The formula's own offset.
+    emptied : dict
+        For each column the categories met that had no rows in the fit.
+    """
+
+    exog: np.ndarray
+    offset: np.ndarray | None
+    emptied: dict[str, list]
+
+
+def new_fixed_columns(
+    model_spec: Any,
+    data: Any,
+    fixed_formula: str,
+    namespace: Mapping[str, Any],
+    aliases: Mapping[str, str],
+    offset_formulas: Sequence[str] = (),
+    emptied: Mapping[Any, pd.Index] | None = None,
+) -> NewRows:
+    """Fixed-effects columns and formula offset for new data, bases as in the fit.
+
+    Parameters
+    ----------
+    model_spec : object
+        The formula engine's specification of the fixed part.
+    data : DataFrame
+        New data, or what a frame can be made of.
+    fixed_formula, namespace, aliases, offset_formulas
+        As in ``ModelFrame``.
+    emptied : dict, optional
+        For each categorical column its categories that no row of the fit has.
+    """
+    frame = data_frame(data)
+    texts = [fixed_formula.split("~", 1)[1], *offset_formulas]
+    used = used_columns(frame, texts)
+    absent = _lacks_category(used)
+    known = [*frame.columns, *index_levels(frame, used.columns)]
+    engine = FormulaEngine(
+        used[~absent] if absent.any() else used, namespace, known, aliases
+    )
+    lost, met = _in_emptied(used, emptied or {})
+    try:
+        exog = _new_matrix(engine, model_spec, texts[0])
+    except FormulaError:
+        if not (lost & ~absent).any():
+            raise
+        # the formula codes a category that the fit has no column for
+        absent |= lost
+        engine = FormulaEngine(used[~absent], namespace, known, aliases)
+        exog = np.zeros((0, 0))
+        if not absent.all():
+            exog = _new_matrix(engine, model_spec, texts[0])
+    else:
+        met = {}
+    exog, offset = np.asarray(exog, float), None
+    if absent.all() and len(absent):
+        return NewRows(np.full((len(absent), exog.shape[1]), np.nan), None, met)
+    for expression in offset_formulas:
+        value = offset_column(engine, expression)
+        offset = value if offset is None else offset + value
+    if not absent.any():
+        return NewRows(exog, offset, met)
+    whole = np.full((len(absent), exog.shape[1]), np.nan)
+    whole[~absent] = exog
+    if offset is not None:
+        offset = _spread(offset, ~absent)
+    return NewRows(whole, offset, met)
+
+
+def _in_emptied(data, emptied):
+    """Rows in which a column has a category without rows, (n,) bool, and what these are."""
+    lost, met = np.zeros(len(data), bool), {}
+    for name, categories in emptied.items():
+        if name in data.columns:
+            own = data[name].astype(object).isin(categories).to_numpy()
+            if own.any():
+                met[str(name)] = list(data[name][own].unique())
+            lost |= own
+    return lost, met
+
+
+def _spread(values, places):
+    out = np.full(len(places), np.nan)
+    out[places] = values
+    return out
+
+
+def _lacks_category(data):
+    """Rows in which a column that is not numeric has no value, (n,) bool."""
+    absent = np.zeros(len(data), bool)
+    for name in data.columns:
+        if getattr(data[name].dtype, "kind", "O") not in "iufbc":
+            absent |= data[name].isna().to_numpy()
+    return absent
