@@ -390,6 +390,14 @@ CANCELLED = 1e-10
 # Smallest eigenvalue of the expected covariance of combinations, as a share of the largest,
 # up to which it is singular and has no Wishart matrix.
 WISHART_SINGULAR = 1e-12
+# inference/fixed_effects/single_clusters
+# Share of the information on a direction that other clusters have, below which one cluster
+# alone tells it; and the share of a combination's standard deviation (by the model) along
+# such directions, above which it rests on them.  Columns with means of 1e8 standard
+# deviations have digits for these.
+ONE_CLUSTER, ON_ONE_CLUSTER = 1e-7, 1e-6
+# Singular value of unit columns below which they say no other direction.
+SAME_DIRECTION = 1e-6
 # inference/fixed_effects/satterthwaite
 # Degrees of freedom this close together are averaged (as lmerTest).
 EQUAL_DF = 1e-8
