@@ -42,8 +42,8 @@ MOST_VECTORS = 400
 MOST_COLUMNS = 100
 # Numbers in the pair sums of one factor that are no burden.
 MOST_PAIR_SUMS = 2e6
-# Standard deviations of all effects, relative to sigma, at which the fixed effects are those
-# within levels.
+# Standard deviations of all effects, relative to sigma, at which the fixed effects are
+# those within levels.
 WITHIN_SIZE = 1e3
 
 
