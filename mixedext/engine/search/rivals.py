@@ -38,7 +38,7 @@ __all__ = [
 # Rows up to which the deviance of two and of more parameters is looked at all over, and
 # along each standard deviation from the minimum that was found; beyond, the cost would
 # show, and so many rows have not been seen to leave several minima that the moments miss.
-FEW_ROWS, MANY_ROWS = {2: 500, 3: 100}, 10_000
+FEW_ROWS, MANY_ROWS = {2: 2000, 3: 100}, 10_000
 # The latter where the rows themselves are used in every evaluation.
 MANY_ROWS_USED = 1000
 # Standard deviations (columns of Z at rms 1, relative to sigma) from and up to which is
@@ -54,7 +54,7 @@ SCATTERED, NEAREST = 64, 6
 LOWEST = 6
 # Points along the only standard deviation, and along each of several.
 ALONG, FEW_ALONG = 12, 8
-# Scale of one more start for models with more rows, with variances well above sigma^2: for
+# Scale of one more start for models of any number of rows, with variances well above sigma^2: for
 # terms with correlations, and for terms without.
 LARGE_START, LARGE_START_UNCORRELATED = 5.0, 30.0
 
@@ -137,15 +137,16 @@ def other_starts(design: Design) -> OtherStarts:
     n_theta = sum(s.n_theta for s in structures)
     if not n_theta:
         return NO_OTHERS
+    few_starts, always = _few_starts(design)
+    starts = np.array(few_starts).reshape(-1, n_theta)
     nobs = design.blocks.nobs
     if nobs > (MANY_ROWS if design.rows is None else MANY_ROWS_USED):
-        starts, always = _few_starts(design)
-        return _others(n_theta, np.array(starts).reshape(-1, n_theta), always)
+        return _others(n_theta, starts, always)
     few, smallest = nobs <= FEW_ROWS[min(max(n_theta, 2), 3)], tuple(_smallest(design))
     points = _points(structures, smallest) if few else None
     within = len(design.blocks.factors) > 1
     axes = _axes(structures, smallest)
-    return _others(n_theta, points=points, axes=axes, within=within)
+    return _others(n_theta, starts, always, points, axes, within)
 
 
 def _few_starts(design):
