@@ -228,6 +228,24 @@ class SeveralFactorsBatch(_Batch):
         super().__init__(design, reml)
         self.moments = several_moments(design.blocks, self.structures)
 
+    def _within_starts(self, moments, function, lead, tail):
+        """As ``within_start``, for all responses."""
+        blocks = self.design.blocks
+        beta = np.empty((len(lead), self.rank))
+        coefficients_at(function, WITHIN_SIZE * self._identity(1)[0], beta)
+        fixed = blocks.lead_cross[..., :-1], blocks.tail_cross[:, :-1]
+        right = moments.right(
+            lead - np.tensordot(beta, fixed[0], (1, 2)),
+            tail - beta @ fixed[1].T,
+            blocks.nobs + np.einsum("rj,rj->r", beta, beta),
+        )
+        known = np.isfinite(right).all(axis=0)
+        gamma, sigma = solve_moments(moments.known, np.where(known, right, 1.0))
+        sigma = np.where(sigma > 0, sigma, SIGMA_SHARE * right[-1] / blocks.nobs)
+        start = self._starts_of(moments.covariances(gamma / np.where(known, sigma, 1.0)))
+        start[~known] = np.nan
+        return start
+
     def fit_products(
         self,
         lead: np.ndarray,
@@ -246,7 +264,9 @@ class SeveralFactorsBatch(_Batch):
             right = self.moments.right(by_response, tail_by_response, blocks.nobs)
             start = self._starts(self.moments, right)
             if self.others.within:
-                within = self._within_starts(function, by_response, tail_by_response)
+                within = self._within_starts(
+                    self.moments, function, by_response, tail_by_response
+                )
         columns, noise, undone = self._refit(
             function, start, least_squares.T, y_scale, within=within
         )
@@ -255,24 +275,6 @@ class SeveralFactorsBatch(_Batch):
             noise[r] = fit.objective.noise
             _replace(columns, r, fit)
         return columns, noise
-
-    def _within_starts(self, function, lead, tail):
-        """As ``within_start``, for all responses."""
-        blocks, moments = self.design.blocks, self.moments
-        beta = np.empty((len(lead), self.rank))
-        coefficients_at(function, WITHIN_SIZE * self._identity(1)[0], beta)
-        fixed = blocks.lead_cross[..., :-1], blocks.tail_cross[:, :-1]
-        right = moments.right(
-            lead - np.tensordot(beta, fixed[0], (1, 2)),
-            tail - beta @ fixed[1].T,
-            blocks.nobs + np.einsum("rj,rj->r", beta, beta),
-        )
-        known = np.isfinite(right).all(axis=0)
-        gamma, sigma = solve_moments(moments.known, np.where(known, right, 1.0))
-        sigma = np.where(sigma > 0, sigma, SIGMA_SHARE * right[-1] / blocks.nobs)
-        start = self._starts_of(moments.covariances(gamma / np.where(known, sigma, 1.0)))
-        start[~known] = np.nan
-        return start
 
 
 class OneFactorBatch(_Batch):

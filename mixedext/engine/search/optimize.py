@@ -27,6 +27,7 @@ from mixedext.engine.search.starting_values import (
     several_moments,
     within_start,
 )
+from mixedext.kernels.search.look import look, look_along
 from mixedext.kernels.search.newton import METHODS, Newton
 from mixedext.limits import (
     CONSTANT_DEVIANCE,
@@ -177,6 +178,8 @@ class Optimum:
     records : ndarray
         One row an evaluation: number of the method, deviance, step length, expected
         fall, theta.
+    other_minima : tuple of ndarray
+        Theta of the higher minima that were seen, as in ``convergence.minima``.
     """
 
     theta: np.ndarray
@@ -186,6 +189,7 @@ class Optimum:
     is_singular: bool
     convergence: Convergence
     records: np.ndarray
+    other_minima: tuple[np.ndarray, ...] = ()
 
     @cached_property
     def log(self) -> SearchLog:
@@ -313,13 +317,13 @@ def minimize_deviance(
         else:
             objective.value(theta)
     alone = objective.n_values
-    minima = seen.deviances(deviance)
+    higher = seen.higher(deviance)
     if objective.n_values > alone:
         objective.value(theta)
     optimum = _optimum(objective, theta, deviance, point, smallest, search, method)
     verdict = replace(
         optimum.convergence,
-        minima=minima,
+        minima=(float(deviance), *(end.deviance for end in higher)),
         found_from=seen.found_from,
         others_may_exist=may_be_others(
             others,
@@ -329,7 +333,8 @@ def minimize_deviance(
             optimum.convergence.status == "flat",
         ),
     )
-    return replace(optimum, convergence=verdict)
+    thetas = tuple(end.theta for end in higher)
+    return replace(optimum, convergence=verdict, other_minima=thetas)
 
 
 def _may_leave(objective):
@@ -350,7 +355,7 @@ class _Minima:
         self.ends = [first]
 
     def search_from(self, start, kind):
-        """Another start, preferred if it ends lower; given up once it clearly will not."""
+        """Another start, preferred if it ends lower; given up as soon as it cannot."""
         lowest = self.best.deviance
         try:
             found = _newton(self.objective, self.search, start, self.limit, lowest)
@@ -362,14 +367,14 @@ class _Minima:
 
     def look(self, others):
         """Searches from the lowest points of those that are looked at."""
-        values = self.search.look(others.points)
+        values = look(self.search, others.points)
         for number in promising_points(values, others.neighbours):
             if values[number] < self.best.deviance + PROMISING:
                 self.search_from(others.points[number], "grid")
         self._look_along(others.axes)
         start = self._within() if others.within else None
         if start is not None:
-            (value,) = self.search.look(start[None])
+            (value,) = look(self.search, start[None])
             if value < self.best.deviance + PROMISING:
                 self.search_from(start, "within")
 
@@ -377,7 +382,7 @@ class _Minima:
         """Searches from other minima along single standard deviations."""
         for _ in range(MOST_LOOKS):
             best = self.best
-            starts = self.search.look_along(best.theta, best.deviance, **vars(axes))
+            starts = look_along(self.search, best.theta, best.deviance, **vars(axes))
             for start in starts:
                 self.search_from(start, "grid")
             if self.best is best:
@@ -389,23 +394,24 @@ class _Minima:
         if moments is None:
             return None
         theta = WITHIN_SIZE * np.concatenate([s.start() for s in objective.structures])
-        if not np.isfinite(self.search.look(theta[None])[0]):
+        if not np.isfinite(look(self.search, theta[None])[0]):
             return None
         objective.stand_at(theta)
         return within_start(moments, objective.structures, objective.coefficients())
 
-    def deviances(self, lowest):
-        """Deviances of the minima seen, the lowest first."""
-        out = [float(lowest)]
+    def higher(self, lowest):
+        """The minima seen above the lowest deviance, ascending."""
+        out, last = [], lowest
         least = LEAST_RESIDUAL * self.best.residual_square
         for end in sorted(self.ends, key=lambda end: end.deviance):
             if end.has_way_down or end.residual_square <= least:
                 continue
-            if end.deviance - end.decrement > out[-1] + DISTINCT_MINIMA:
+            if end.deviance - end.decrement > last + DISTINCT_MINIMA:
                 end = self._finished(end)
-                if end is not None and end.deviance > out[-1] + DISTINCT_MINIMA:
-                    out.append(end.deviance)
-        return tuple(out)
+                if end is not None and end.deviance > last + DISTINCT_MINIMA:
+                    out.append(end)
+                    last = end.deviance
+        return out
 
     def _finished(self, end):
         """The minimum that a search was given up on the way to."""

@@ -37,24 +37,24 @@ __all__ = [
 
 # Rows up to which the deviance of two and of more parameters is looked at all over, and
 # along each standard deviation from the minimum that was found; beyond, the cost would
-# show, and data that many have not been seen to leave minima that the moments miss.
-FEW_ROWS, MANY_ROWS = {2: 500, 3: 100}, 10_000
+# show, and so many rows have not been seen to leave several minima that the moments miss.
+FEW_ROWS, MANY_ROWS = {2: 2000, 3: 100}, 10_000
 # The latter where the rows themselves are used in every evaluation.
 MANY_ROWS_USED = 1000
 # Standard deviations (columns of Z at rms 1, relative to sigma) from and up to which is
 # looked, and what the first times the root of the largest level's square may not exceed.
 SMALLEST, LARGEST, SMALLEST_BY_LEVEL = 0.07, 20.0, 0.5
 # Points of the grid along each of two or three standard deviations, and its correlations.
-SIZES = {2: 6, 3: 4}
+SIZES, MOST_AXES = {2: 6, 3: 4}, 3
 CORRELATIONS = (-0.9, 0.0, 0.9)
-# More parameters have no grid, but so many points at random, each with so many neighbours.
+# More of both have no grid, but so many points at random, each with so many neighbours.
 SCATTERED, NEAREST = 64, 6
 # So many points are started from besides those lower than their neighbours: valleys may
 # run between the points.
 LOWEST = 6
 # Points along the only standard deviation, and along each of several.
 ALONG, FEW_ALONG = 12, 8
-# Scale of one more start for models with more rows, with variances well above sigma^2: for
+# Scale of one more start for models of any number of rows, with variances well above sigma^2: for
 # terms with correlations, and for terms without.
 LARGE_START, LARGE_START_UNCORRELATED = 5.0, 30.0
 
@@ -120,7 +120,15 @@ def _no_axes(n_theta):
     return Axes(np.zeros(n_theta, np.intp), np.empty(0, np.intp), np.empty((0, 1)))
 
 
-NO_OTHERS = OtherStarts(np.empty((0, 0)), False, *_no_points(0), _no_axes(0), False)
+def _others(n_theta, starts=None, always=False, points=None, axes=None, within=False):
+    """Other starts, with none of what is not given."""
+    starts = np.empty((0, n_theta)) if starts is None else starts
+    points, neighbours = _no_points(n_theta) if points is None else points
+    axes = _no_axes(n_theta) if axes is None else axes
+    return OtherStarts(starts, always, points, neighbours, axes, within)
+
+
+NO_OTHERS = _others(0)
 
 
 def other_starts(design: Design) -> OtherStarts:
@@ -129,16 +137,16 @@ def other_starts(design: Design) -> OtherStarts:
     n_theta = sum(s.n_theta for s in structures)
     if not n_theta:
         return NO_OTHERS
+    few_starts, always = _few_starts(design)
+    starts = np.array(few_starts).reshape(-1, n_theta)
     nobs = design.blocks.nobs
     if nobs > (MANY_ROWS if design.rows is None else MANY_ROWS_USED):
-        starts, always = _few_starts(design)
-        starts = np.array(starts).reshape(-1, n_theta)
-        return OtherStarts(starts, always, *_no_points(n_theta), _no_axes(n_theta), False)
+        return _others(n_theta, starts, always)
     few, smallest = nobs <= FEW_ROWS[min(max(n_theta, 2), 3)], tuple(_smallest(design))
-    points = _points(structures, smallest) if few else _no_points(n_theta)
+    points = _points(structures, smallest) if few else None
     within = len(design.blocks.factors) > 1
     axes = _axes(structures, smallest)
-    return OtherStarts(_no_points(n_theta)[0], False, *points, axes, within)
+    return _others(n_theta, starts, always, points, axes, within)
 
 
 def _few_starts(design):
@@ -174,7 +182,9 @@ def _smallest(design):
 @lru_cache(maxsize=64)
 def _axes(structures, smallest):
     """The standard deviations of all effects and the sizes of each to look at."""
-    owner, own, sizes = [], [], []
+    owner: list[int] = []
+    own: list[int] = []
+    sizes: list[float] = []
     for s, least in zip(structures, smallest, strict=True):
         rows = np.zeros(s.n_theta, int) if s.n_theta == 1 else s.lam_basis.any(2).argmax(1)
         diagonal = s.start() != 0  # lam = I
@@ -197,7 +207,9 @@ def _points(structures, smallest):
     axes = sum(min(s.n_theta, s.k) for s in structures)
     if axes == 1:  # that is looked along
         return _no_points(1)
-    if axes in SIZES and all(_has_axes(s) for s in structures):
+    correlations = sum(s.n_theta == 3 and s.k == 2 for s in structures)
+    with_axes = all(_has_axes(s) for s in structures)
+    if axes in SIZES and with_axes and axes + correlations <= MOST_AXES:
         return _grid(structures, smallest, SIZES[axes])
     return _scattered(structures, smallest)
 
@@ -209,7 +221,8 @@ def _has_axes(s):
 
 def _grid(structures: Sequence[LinearStructure], smallest, size):
     """Every combination of standard deviations and correlations."""
-    axes, owners = [], []
+    axes: list[np.ndarray] = []
+    owners: list[int] = []
     for i, (s, least) in enumerate(zip(structures, smallest, strict=True)):
         sizes = np.geomspace(least, LARGEST, size)
         axes += [sizes] * min(s.n_theta, s.k)
@@ -267,8 +280,8 @@ def _scattered(structures, smallest):
             place += [np.log(sizes), np.tril(root @ root.T, -1).ravel()]
         points.append(np.concatenate(parts))
         places.append(np.concatenate(place))
-    place = np.array(places)
-    distance = ((place[:, None] - place) ** 2).sum(axis=-1)
+    at = np.array(places)
+    distance = ((at[:, None] - at) ** 2).sum(axis=-1)
     neighbours = distance.argsort(axis=1)[:, 1 : NEAREST + 1]
     return np.array(points), np.ascontiguousarray(neighbours, np.intp)
 

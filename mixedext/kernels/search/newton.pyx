@@ -26,7 +26,7 @@ cdef double NOISE_SHARE = 1e-3
 cdef double SECANT_BELOW = 1.0
 # Another minimum is given up where it cannot end lower by RESTART_GAIN: the true fall is
 # hardly ever more than HOPE times the expected one.
-cdef double RESTART_GAIN = limits.RESTART_GAIN, PROMISING = limits.PROMISING
+cdef double RESTART_GAIN = limits.RESTART_GAIN
 cdef double HOPE = 20.0
 # Larger elements of theta at the start are the units of their changes: curvatures along
 # relative standard deviations of 1 and 1e5 differ by 1e10 in theta itself.
@@ -54,9 +54,6 @@ cdef double ROUGH_ABOVE = 10.0
 
 # How the rows of the log came about.
 METHODS = ("newton", "l-bfgs-b", "rectified", "given", "closed form", "look")
-
-cdef enum:
-    LOOK = 5  # among METHODS
 
 cdef enum:
     FOUND = 1
@@ -530,99 +527,7 @@ cdef class Newton:
                     self.secant_change[i] = self.gradient[i] - self.before[i]
         return RAISED if self.function.raised else FOUND
 
-    # ---- other minima ----
-
-    cdef Py_ssize_t starts_along(
-        self, const double* point, double lowest, const Py_ssize_t[::1] owner,
-        Py_ssize_t own, Py_ssize_t axis, const double[::1] sizes, double* found,
-    ) noexcept nogil:
-        """Promising minima beside ``point`` along one standard deviation, a row of lam.
-
-        So is the point with the row's other correlations.  The point, with the deviance ``lowest``, is one of the row of sizes.  ``found``
-        (M, n_theta) gets the starts; their number is returned.
-        """
-        cdef Py_ssize_t n = self.n_theta, count = sizes.shape[0], i, j, starts = 0
-        cdef double size = 0.0, value, before = INFINITY, last = INFINITY
-        cdef double* at
-        cdef bint passed = False, candidate = False
-        for i in range(n):
-            if owner[i] == axis:
-                size += point[i] * point[i]
-        size = sqrt(size)
-        for j in range(count):
-            if not passed and size <= sizes[j]:
-                passed = True
-                if candidate and last <= lowest:
-                    starts += 1
-                candidate, last = False, lowest
-            at = found + starts * n if not candidate else found + (starts + 1) * n
-            for i in range(n):
-                at[i] = point[i]
-                if owner[i] == axis:
-                    at[i] = point[i] * (sizes[j] / size) if size > 0.0 else 0.0
-            if not size > 0.0:
-                at[own] = sizes[j]
-            value = self.function.value(at, False)
-            if self.function.raised:
-                return 0
-            self.add(LOOK, value, 0.0, NAN, at)
-            if candidate:
-                if last <= value:
-                    starts += 1
-                else:
-                    memcpy(found + starts * n, at, n * sizeof(double))
-            candidate = value < last and value < lowest + PROMISING
-            last = value
-        if candidate and (passed or last <= lowest):
-            starts += 1
-        # correlations of the other sign
-        at, candidate = found + starts * n, False
-        for i in range(n):
-            at[i] = point[i]
-            if owner[i] == axis and i != own and point[i] != 0.0:
-                at[i], candidate = -point[i], True
-        if candidate:
-            value = self.function.value(at, False)
-            if self.function.raised:
-                return 0
-            self.add(LOOK, value, 0.0, NAN, at)
-            if value < lowest + PROMISING:
-                starts += 1
-        return starts
-
     # ---- from Python ----
-
-    def look_along(self, point, double lowest, owner, own, sizes):
-        """Promising starts along each of some sizes, (S, n_theta).
-
-        Parameters
-        ----------
-        point : ndarray
-            The minimum found, (n_theta,).
-        lowest : float
-            The deviance there.
-        owner : ndarray of intp
-            The size that each element of theta belongs to, (n_theta,).
-        own : ndarray of intp
-            The element that alone makes it up where it is zero, (A,).
-        sizes : ndarray
-            The sizes to look at, ascending, (A, M).
-        """
-        cdef const double[::1] at = np.ascontiguousarray(point, float)
-        cdef const double[:, ::1] size = sizes
-        cdef const Py_ssize_t[::1] owners = owner, owns = own
-        cdef Py_ssize_t axis, count
-        out = []
-        cdef double[:, ::1] found = np.empty((size.shape[1] + 2, self.n_theta))
-        for axis in range(size.shape[0]):
-            with nogil:
-                count = self.starts_along(
-                    &at[0], lowest, owners, owns[axis], axis, size[axis], &found[0, 0]
-                )
-            if self.function.raised:
-                self.function.reraise()  # a function written in Python
-            out += [np.array(found[i]) for i in range(count)]
-        return out
 
     def minimize(self, start, Py_ssize_t max_iterations, double to_beat=-INFINITY):
         """Search from ``start``; the deviance reached.
@@ -648,24 +553,6 @@ cdef class Newton:
                 "closer to zero; the columns of the model differ too much in size"
             )
         return self.deviance
-
-    def look(self, points):
-        """The deviance at points (G, n_theta), infinite where it cannot be computed."""
-        cdef const double[:, ::1] at = np.ascontiguousarray(points, float)
-        if at.shape[1] != self.n_theta:
-            raise ValueError(f"points of {at.shape[1]} for {self.n_theta} parameters")
-        out = np.empty(len(at))
-        cdef double[::1] value = out
-        cdef Py_ssize_t g
-        with nogil:
-            for g in range(at.shape[0]):
-                value[g] = self.function.value(&at[g, 0], False)
-                if self.function.raised:
-                    break
-                self.add(LOOK, value[g], 0.0, NAN, &at[g, 0])
-        if self.function.raised:
-            self.function.reraise()  # a function written in Python
-        return out
 
     @property
     def point(self):
