@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -268,7 +269,8 @@ def fit_design(
             at = optimum.theta
             return minimize_deviance(objective, at, max_iterations=max_iterations)
 
-        return fit_at(*_sharper(design, objective, optimum, search), reml)
+        design, objective, optimum = _sharper(design, objective, optimum, search)
+        return fit_at(design, objective, optimum, reml)
 
 
 def evaluate_design(design: Design, reml: bool, theta: np.ndarray | None = None) -> Fit:
@@ -277,11 +279,20 @@ def evaluate_design(design: Design, reml: bool, theta: np.ndarray | None = None)
         objective = design.objective(reml)
         at = _inner_start(design, theta)
         optimum = evaluate(objective, at)
-        found = _sharper(design, objective, optimum, lambda o: evaluate(o, at))
-        return fit_at(*found, reml)
+
+        def again(objective: ProfiledDeviance) -> Optimum:
+            return evaluate(objective, at)
+
+        design, objective, optimum = _sharper(design, objective, optimum, again)
+        return fit_at(design, objective, optimum, reml)
 
 
-def _sharper(design, objective, optimum, search):
+def _sharper(
+    design: Design,
+    objective: ProfiledDeviance,
+    optimum: Optimum,
+    search: Callable[[ProfiledDeviance], Optimum],
+) -> tuple[Design, ProfiledDeviance, Optimum]:
     """Design, objective and optimum, again where y is nearly in X as V0 sees it."""
     for _ in range(MOST_RESIDUALS):
         if not objective.loses_y_in_x:
