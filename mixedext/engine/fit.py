@@ -263,7 +263,8 @@ def fit_design(
             at = optimum.theta
             return minimize_deviance(objective, at, max_iterations=max_iterations)
 
-        return fit_at(*_sharper(design, objective, optimum, search), reml)
+        design, objective, optimum = _sharper(design, objective, optimum, search)
+        return fit_at(design, objective, optimum, reml)
 
 
 def evaluate_design(design: Design, reml: bool, theta: np.ndarray | None = None) -> Fit:
@@ -272,8 +273,12 @@ def evaluate_design(design: Design, reml: bool, theta: np.ndarray | None = None)
         objective = design.objective(reml)
         at = _inner_start(design, theta)
         optimum = evaluate(objective, at)
-        found = _sharper(design, objective, optimum, lambda o: evaluate(o, at))
-        return fit_at(*found, reml)
+
+        def again(objective: ProfiledDeviance) -> Optimum:
+            return evaluate(objective, at)
+
+        design, objective, optimum = _sharper(design, objective, optimum, again)
+        return fit_at(design, objective, optimum, reml)
 
 
 def _sharper(

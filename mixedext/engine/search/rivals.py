@@ -54,8 +54,8 @@ SCATTERED, NEAREST = 64, 6
 LOWEST = 6
 # Points along the only standard deviation, and along each of several.
 ALONG, FEW_ALONG = 12, 8
-# Scale of one more start for models of any number of rows, with variances well above sigma^2: for
-# terms with correlations, and for terms without.
+# Scale of one more start for models of any number of rows, with variances well above
+# sigma^2: for terms with correlations, and for terms without.
 LARGE_START, LARGE_START_UNCORRELATED = 5.0, 30.0
 
 

@@ -84,9 +84,9 @@ _SINGULAR = (
     "var_corr)."
 )
 _FLAT = (
-    "The minimum is flat in some direction: the data do not determine all variances and "
-    "covariances. Those of them that they leave open stay near where the search began, and "
-    "have no standard errors; simplify the random effects."
+    "minimum, but flat in some direction: the data do not determine all variances and "
+    "covariances; those that they leave open stay near where the search began, and have no "
+    "standard errors. Leave them out, or simplify the random effects."
 )
 _NEARLY_SINGULAR = (
     "The random effects covariance matrix is nearly singular: the data do not tell the fit "
