@@ -5,7 +5,7 @@ By hand, before a release, and after a change of a kernel:
     python tests/watched_kernels.py boundscheck   every index of a memoryview is checked
     python tests/watched_kernels.py sanitize      AddressSanitizer and UBSan watch (Linux)
 
-The kernels are built in a copy of the clone, ``build/watched/``, and stay there for the next
+The kernels are built in a copy of the clone, ``build/watched/``, and stay there for another
 time.  What stands after ``--`` goes to pytest, in place of the directories that call the
 kernels.  An index out of bounds inside a kernel that cannot raise is reported as an
 unraisable exception, which fails the test; the sanitizers end the process at the first

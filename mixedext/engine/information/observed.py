@@ -76,5 +76,7 @@ def _to_data_units(fit, structures, relative, joint, held, inner_scale):
     jacobian[-1, -1] = y_square
     absolute = np.full((len(held) + 1, len(held) + 1), np.nan)
     at = np.append(numbers, len(held))
-    absolute[np.ix_(at, at)] = jacobian @ joint @ jacobian.T
+    # variances of variances, fourth powers of y, may leave the range: they are infinite
+    with np.errstate(over="ignore", invalid="ignore"):
+        absolute[np.ix_(at, at)] = jacobian @ joint @ jacobian.T
     return VarianceCovariance(outer, absolute)

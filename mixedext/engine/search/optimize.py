@@ -16,6 +16,7 @@ from scipy import optimize
 
 from mixedext.engine.deviance.profiled import ProfiledDeviance
 from mixedext.engine.rows.blocks import Blocks
+from mixedext.exceptions import DevianceError
 from mixedext.kernels.search.newton import METHODS, Newton
 from mixedext.limits import (
     CONCENTRATED,
@@ -42,6 +43,11 @@ __all__ = [
     "minimize_deviance",
 ]
 
+_NOT_FINITE = (
+    "the deviance is not finite where the search has ended: the random effects nearly "
+    "explain the response (endog), or columns differ too much in size. Leave out a term, "
+    "or centre and rescale the columns"
+)
 MAX_ITERATIONS = 200
 # Other minima of models with several grouping factors are looked for up to this many rows
 # (of 200 unbalanced designs with 150 to 900 rows none had more than one minimum; of those
@@ -260,8 +266,9 @@ def minimize_deviance(
 
     Raises
     ------
-    ValueError
-        If the deviance is not finite at the start, nor at a start near zero.
+    DevianceError
+        If the deviance is not finite at the start, nor at a start near zero, or where
+        the search has ended.
     """
     search = Newton(objective.function)
     if objective.n_theta == 0:
@@ -276,8 +283,8 @@ def minimize_deviance(
         others and _smallest_root(objective, point.theta) < ZERO_SINGULAR_VALUE
     ):
         for other in others:
-            found = _newton(objective, search, other, limit, to_beat=point.deviance)
-            if found.beats(point, objective):
+            found = _another(objective, search, other, limit, point.deviance)
+            if found is not None and found.beats(point, objective):
                 point = found
         objective.value(point.theta, floor=True)
     # where the moments were the minimum, as in balanced designs, it is the only one
@@ -317,8 +324,8 @@ def _rival(objective, search, point, limit):
             value = objective.value(other)
             if not value < best.deviance + PROMISING:
                 continue
-            found = _newton(objective, search, other, limit, to_beat=best.deviance)
-            if found.beats(best, objective):
+            found = _another(objective, search, other, limit, best.deviance)
+            if found is not None and found.beats(best, objective):
                 best = found
     objective.value(best.theta, floor=True)
     return best
@@ -385,6 +392,14 @@ def _newton(objective, search, start, limit, to_beat=-np.inf):
     return _Point.of(search, theta, deviance, square, *search.last_derivatives())
 
 
+def _another(objective, search, start, limit, to_beat):
+    """Where a search from another start has ended; None if it could not go on."""
+    try:
+        return _newton(objective, search, start, limit, to_beat)
+    except DevianceError:
+        return None
+
+
 def _fallback(objective, point, search):
     """Quasi-Newton from where Newton stopped; keeps the better of the two points."""
 
@@ -417,7 +432,13 @@ def _rectify(objective, theta, deviance, search):
     plain = _theta(objective, [s.triangular(lam) for s, lam in pairs])
     deviance = objective.value(plain)
     search.note("rectified", deviance, np.nan, np.nan, plain)
-    return plain, deviance
+    if np.isfinite(deviance):
+        return plain, deviance
+    # rounding rejects it: back to where the search has ended
+    deviance = objective.value(theta, floor=True)
+    if not np.isfinite(deviance):
+        raise DevianceError(_NOT_FINITE)
+    return theta, deviance
 
 
 def _theta(objective, lams):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["ColumnTable", "as_frame", "column_of", "index_levels"]
+__all__ = ["ColumnTable", "as_frame", "column_of", "index_levels", "with_columns"]
 
 
 class ColumnTable:
@@ -59,6 +59,19 @@ def index_levels(frame: pd.DataFrame, names: Container[Any]) -> list[str]:
         return []
     columns = set(map(str, frame.columns))
     return [name for name in levels if name not in columns]
+
+
+def with_columns(frame: pd.DataFrame, columns: Mapping[Any, Any]) -> pd.DataFrame:
+    """A frame with columns replaced or added, whatever they are called.
+
+    ``DataFrame.assign`` takes names as keywords: one called self is taken already.
+    """
+    if not columns:
+        return frame
+    out = frame.copy(deep=False)
+    for name, values in columns.items():
+        out[name] = values
+    return out
 
 
 def column_of(frame: pd.DataFrame, name: Any) -> pd.Series:

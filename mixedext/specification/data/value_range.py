@@ -96,7 +96,7 @@ def _check(what, size):
         return
     power = int(np.floor(np.log10(size)))
     raise DesignError(
-        f"{what}: a size of 1e{power:+d}. Squares of what is not between {_SMALLEST:.0e} and "
-        f"{_LARGEST:.0e} are no numbers of double precision: use another unit, 1e{power:+d} "
-        "times this one."
+        f"{what}: a size of 1e{power:+d}. Squares of what is not between {_SMALLEST:.0e} "
+        f"and {_LARGEST:.0e} are no numbers of double precision: use another unit, "
+        f"1e{power:+d} times this one."
     )

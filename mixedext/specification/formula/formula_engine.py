@@ -19,7 +19,7 @@ import pandas as pd
 
 from mixedext.compat import FormulaManager
 from mixedext.exceptions import FormulaError
-from mixedext.specification.data.columns import column_of, index_levels
+from mixedext.specification.data.columns import column_of, index_levels, with_columns
 from mixedext.specification.data.extremes import are_finite, column_extremes
 from mixedext.specification.data.labels import Levels, factorize, interact
 from mixedext.specification.formula.bars import names_in, plain_name
@@ -132,7 +132,7 @@ class FormulaEngine:
     @cached_property
     def aliased(self) -> pd.DataFrame:
         """The data with aliases beside the names."""
-        return self.data.assign(**{a: self.data[c] for c, a in self.aliases.items()})
+        return with_columns(self.data, {a: self.data[c] for c, a in self.aliases.items()})
 
     def with_aliases(self, text: str) -> str:
         """A piece of formula in which columns go by their aliases."""
@@ -177,7 +177,7 @@ class FormulaEngine:
         data = self.aliased.iloc[rows]
         for name, kept in categories:
             both = [c for c in (name, self.aliases.get(name)) if c is not None]
-            data = data.assign(**{c: data[c].cat.set_categories(kept) for c in both})
+            data = with_columns(data, {c: data[c].cat.set_categories(kept) for c in both})
         return self._evaluate(f"~ {text}", spec, data)
 
     def _evaluate(self, formula, spec, data):
@@ -310,7 +310,7 @@ def _plain_dtypes(data):
         column = _plain_dtype(data[name])
         if column.dtype != data[name].dtype:
             changed[name] = column
-    return data.assign(**changed) if changed else data
+    return with_columns(data, changed)
 
 
 def offset_column(engine: FormulaEngine, expression: str) -> np.ndarray:
@@ -333,7 +333,7 @@ def _columns_or_levels(data, names):
     """Columns of a frame, and levels of its index as columns."""
     columns = [name for name in names if name in data.columns]
     levels = {name: column_of(data, name) for name in names if name not in data.columns}
-    return data[columns].assign(**levels) if levels else data[columns]
+    return with_columns(data[columns], levels)
 
 
 def fixed_spec(
@@ -387,7 +387,7 @@ def _columns_of_values(engine, model_spec):
         for name in data.columns
         if isinstance(data[name].dtype, pd.CategoricalDtype)
     }
-    plain = data.assign(**changed) if changed else data
+    plain = with_columns(data, changed)
     if engine.manager.engine != "patsy":
         return _engine_columns(engine, model_spec, plain)
     try:

@@ -62,8 +62,8 @@ def _recurrence(x, degree):
         squares[j + 1] = (current**2).sum()
         if squares[j + 1] <= NO_POLYNOMIAL * squares[j] * np.ptp(x) ** 2:
             raise ValueError(
-                f"poly: some of the {n_distinct} distinct values are too near to each other, "
-                f"beside the others, for degree {j + 1}; use a lower degree"
+                f"poly: some of the {n_distinct} distinct values are too near to each "
+                f"other, beside the others, for degree {j + 1}; use a lower degree"
             )
     return alpha, squares
 
