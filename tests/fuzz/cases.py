@@ -184,7 +184,7 @@ OTHERS: dict[str, Callable[..., Any]] = {
     "lm_list": lambda result, frame, **_: mx.lm_list("y ~ x | g", frame),
     "anova_estimates": lambda formula, frame, **_: mx.anova_estimates(formula, frame),
     "arrays": lambda result, frame, **_: mx.MixedLM(
-        result.model.endog, result.model.exog, frame["g"]
+        result.model.endog, result.model.exog, frame.get("g")
     ).fit(),
 }
 

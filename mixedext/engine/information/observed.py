@@ -53,6 +53,9 @@ def variance_covariance(fit: Fit) -> VarianceCovariance:
     return _to_data_units(fit, structures, joint[:-1, :-1], joint, held, inner_scale)
 
 
+# Variances of variances are fourth powers of the units, and may leave the range of double
+# precision where all else stays within it: they are infinite.
+@np.errstate(over="ignore", invalid="ignore")
 def _to_data_units(fit, structures, relative, joint, held, inner_scale):
     # Sigma (data) = T^-1 Sigma (engine) T^-T, linear in gamma; sigma^2 grows by y_scale^2
     blocks = []
@@ -76,7 +79,5 @@ def _to_data_units(fit, structures, relative, joint, held, inner_scale):
     jacobian[-1, -1] = y_square
     absolute = np.full((len(held) + 1, len(held) + 1), np.nan)
     at = np.append(numbers, len(held))
-    # variances of variances, fourth powers of y, may leave the range: they are infinite
-    with np.errstate(over="ignore", invalid="ignore"):
-        absolute[np.ix_(at, at)] = jacobian @ joint @ jacobian.T
+    absolute[np.ix_(at, at)] = jacobian @ joint @ jacobian.T
     return VarianceCovariance(outer, absolute)
