@@ -65,12 +65,20 @@ ALIKE_PIVOTS = 1e-6
 
 # ---- specification ----
 
+# specification/data/value_range
+# Largest absolute values of a column, and ratios of y to them, whose squares, summed over
+# the rows, stay numbers of double precision (2e-308 to 2e308).
+VALUE_RANGE = 1e-140, 1e140
 # specification/data/weights
 # Weights that span more than this many powers of ten get a warning.
 WEIGHT_DECADES = 12
 # specification/formula/chunk_plan
 # Relative difference of a column evaluated on a chunk and on all rows that is rounding.
 SAME_COLUMN = 1e-9
+# specification/formula/transforms
+# Share of the one before, times the square of the values' range, that the sum of squares
+# of a polynomial orthogonal over them must have.
+NO_POLYNOMIAL = 1e-24
 # specification/terms/sparse_terms
 # Rows of Z that are orthogonal and as long as each other to this: Z Z' is as good as I.
 LIKE_RESIDUAL = 1e-10

@@ -27,6 +27,7 @@ from mixedext.engine.search.starting_values import (
     several_moments,
     within_start,
 )
+from mixedext.exceptions import DevianceError
 from mixedext.kernels.search.look import look, look_along
 from mixedext.kernels.search.newton import METHODS, Newton
 from mixedext.limits import (
@@ -52,6 +53,11 @@ __all__ = [
     "minimize_deviance",
 ]
 
+_NOT_FINITE = (
+    "the deviance is not finite where the search has ended: the random effects nearly "
+    "explain the response (endog), or columns differ too much in size. Leave out a term, "
+    "or centre and rescale the columns"
+)
 MAX_ITERATIONS = 200
 # Times that is looked from the lowest minimum along single standard deviations, while that
 # leads to lower ones.
@@ -283,8 +289,9 @@ def minimize_deviance(
 
     Raises
     ------
-    ValueError
-        If the deviance is not finite at the start, nor at a start near zero.
+    DevianceError
+        If the deviance is not finite at the start, nor at a start near zero, or where
+        the search has ended.
     """
     search = Newton(objective.function)
     if objective.n_theta == 0:
@@ -513,7 +520,13 @@ def _rectify(objective, theta, deviance, search):
     plain = _theta(objective, [s.triangular(lam) for s, lam in pairs])
     deviance = objective.value(plain)
     search.note("rectified", deviance, np.nan, np.nan, plain)
-    return plain, deviance
+    if np.isfinite(deviance):
+        return plain, deviance
+    # rounding rejects it: back to where the search has ended
+    deviance = objective.value(theta, floor=True)
+    if not np.isfinite(deviance):
+        raise DevianceError(_NOT_FINITE)
+    return theta, deviance
 
 
 def _theta(objective, lams):

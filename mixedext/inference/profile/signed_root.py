@@ -22,7 +22,7 @@ from scipy.interpolate import CubicHermiteSpline
 
 from mixedext.engine.fit import Fit, evaluate_design, fit_design
 from mixedext.engine.threads import blas_threads
-from mixedext.exceptions import ConvergenceError
+from mixedext.exceptions import ConvergenceError, DevianceError
 from mixedext.inference.profile.branches import Cap, check_fit, cut, seek_lower
 from mixedext.inference.profile.coordinates import (
     Coordinates,
@@ -305,6 +305,13 @@ def _outcome(
             return profile_curve(model, target, fitted, best, zeta_max, step, others)
         except LowerDevianceError as lower:
             return lower
+        except (np.linalg.LinAlgError, DevianceError):
+            raise ConvergenceError(
+                "the profile cannot be computed: near the estimates the deviance is no "
+                "number, as where the random effects nearly explain the response or the "
+                "fit did not converge; see convergence of the results, and simplify the "
+                "model"
+            ) from None
 
 
 # ---- one parameter ----

@@ -388,7 +388,8 @@ def refit_responses(
                 if may_leave and fit.smallest < ZERO_SINGULAR_VALUE:
                     fit.leave_boundary()
                 fit.terms.outer(fit.point, &theta[r, 0])
-                function.get_coefficients(&on_basis[r, 0])
+                if on_basis.shape[1]:
+                    function.get_coefficients(&on_basis[r, 0])
                 residual_square[r] = function.residual_square
                 singular[r] = fit.smallest < ZERO_SINGULAR_VALUE
                 noise[r] = function.noise
