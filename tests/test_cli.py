@@ -66,6 +66,14 @@ def test_files(suffix, tmp_path, capsys):
     assert "P>|t|" in text
 
 
+def test_information_of_kenward_and_roger(capsys):
+    arguments = [SLEEP, "--data", "sleepstudy", "--df-method", "kenward-roger"]
+    assert main([*arguments, "--information", "observed"]) == 0
+    assert "kenward-roger (observed information)" in capsys.readouterr().out
+    assert main([SLEEP, "--data", "sleepstudy", "--information", "observed"]) == 2
+    assert "df_method='kenward-roger'" in capsys.readouterr().err
+
+
 def test_weights_offset_and_missing(tmp_path, capsys):
     data = mx.datasets.sleepstudy.load().data.assign(w=2.0, o=1.0)
     data.loc[0, "Days"] = np.nan
