@@ -123,7 +123,7 @@ def test_two_variances_of_which_the_sum_counts(share):
 
 
 def test_one_degree_of_freedom_for_two_variances():
-    """Constant: any ratio of the variances is a minimum, and the search stays where it is."""
+    """Constant: any ratio of the variances is a minimum; the search stays where it is."""
     x = [-1.242, 1.553, 1.09, -0.86, -0.587]
     data = pd.DataFrame({"g": list("10021"), "t": list("abcba"), "x": x})
     data["y"] = [1.486, 3.319, 1.974, 1.431, 0.724]
