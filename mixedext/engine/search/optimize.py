@@ -360,7 +360,7 @@ class _Minima:
     def look(self, others):
         """Searches from the lowest points of those that are looked at."""
         values = look(self.search, others.points)
-        for number in promising_points(values, others.neighbours):
+        for number in promising_points(values, others.neighbours, others.lowest):
             if values[number] < self.best.deviance + PROMISING:
                 self.search_from(others.points[number], "grid")
         self._look_along(others.axes)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from mixedext.engine.search.optimize import Convergence
 
 __all__ = [
-    "LOWEST",
     "NO_OTHERS",
     "Axes",
     "OtherStarts",
@@ -49,13 +48,13 @@ SIZES, MOST_AXES = {2: 6, 3: 4}, 3
 CORRELATIONS = (-0.9, 0.0, 0.9)
 # More of both have no grid, but so many points at random, each with so many neighbours.
 SCATTERED, NEAREST = 64, 6
-# So many points are started from besides those lower than their neighbours: valleys may
-# run between the points.
+# With slopes or more than two terms so many of the lowest points are started from besides
+# those lower than their neighbours: valleys may run between the points.
 LOWEST = 6
-# Points along the only standard deviation, and along each of several.
-ALONG, FEW_ALONG = 12, 8
-# Scale of one more start for models of any number of rows, with variances well above sigma^2: for
-# terms with correlations, and for terms without.
+# Points along the only standard deviation, along each of two, and of more.
+ALONG = (12, 8, 5)
+# Scale of one more start, whatever the number of rows, with variances well above sigma^2:
+# for terms with correlations, and for terms without.
 LARGE_START, LARGE_START_UNCORRELATED = 5.0, 30.0
 
 
@@ -95,6 +94,8 @@ class OtherStarts:
         Numbers of their neighbours, (G, N); -1 where there is none.
     axes : Axes
         Standard deviations along which it is looked at from the minimum found.
+    lowest : int
+        Of the points, the lowest so many are started from in any case.
     within : bool
         Whether also to start from the moments about the fixed effects within levels.
     """
@@ -104,6 +105,7 @@ class OtherStarts:
     points: np.ndarray
     neighbours: np.ndarray
     axes: Axes
+    lowest: int
     within: bool
 
     @property
@@ -120,12 +122,14 @@ def _no_axes(n_theta):
     return Axes(np.zeros(n_theta, np.intp), np.empty(0, np.intp), np.empty((0, 1)))
 
 
-def _others(n_theta, starts=None, always=False, points=None, axes=None, within=False):
+def _others(
+    n_theta, starts=None, always=False, points=None, axes=None, lowest=1, within=False
+):
     """Other starts, with none of what is not given."""
     starts = np.empty((0, n_theta)) if starts is None else starts
     points, neighbours = _no_points(n_theta) if points is None else points
     axes = _no_axes(n_theta) if axes is None else axes
-    return OtherStarts(starts, always, points, neighbours, axes, within)
+    return OtherStarts(starts, always, points, neighbours, axes, lowest, within)
 
 
 NO_OTHERS = _others(0)
@@ -146,7 +150,9 @@ def other_starts(design: Design) -> OtherStarts:
     points = _points(structures, smallest) if few else None
     within = len(design.blocks.factors) > 1
     axes = _axes(structures, smallest)
-    return _others(n_theta, starts, always, points, axes, within)
+    intercepts = n_theta == len(design.blocks.factors)
+    lowest = 1 if intercepts and n_theta < 3 else LOWEST
+    return _others(n_theta, starts, always, points, axes, lowest, within)
 
 
 def _few_starts(design):
@@ -193,7 +199,7 @@ def _axes(structures, smallest):
             own.append(first + int(np.flatnonzero(diagonal & (rows == row))[0]))
             sizes.append(least)
         owner += [len(own) - 1 - int(rows.max()) + int(row) for row in rows]
-    count = ALONG if len(own) == 1 else FEW_ALONG
+    count = ALONG[min(len(own), 3) - 1]
     return Axes(
         np.array(owner, np.intp),
         np.array(own, np.intp),
@@ -286,7 +292,7 @@ def _scattered(structures, smallest):
     return np.array(points), np.ascontiguousarray(neighbours, np.intp)
 
 
-def promising_points(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
+def promising_points(values: np.ndarray, neighbours: np.ndarray, lowest: int) -> np.ndarray:
     """Numbers of the lowest points and of those not above any neighbour, lowest first.
 
     Parameters
@@ -295,6 +301,8 @@ def promising_points(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
         Deviances, (G,).
     neighbours : ndarray of intp
         (G, N), -1 where there is none.
+    lowest : int
+        Number of the lowest points.
 
     Returns
     -------
@@ -303,7 +311,7 @@ def promising_points(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
     around = np.where(neighbours >= 0, values[neighbours], np.inf)
     promising = values <= around.min(axis=1, initial=np.inf)
     order = np.argsort(values, kind="stable")
-    promising[order[:LOWEST]] = True
+    promising[order[:lowest]] = True
     return order[(promising & np.isfinite(values))[order]]
 
 
