@@ -14,14 +14,14 @@ from mixedext.engine.deviance.profiled import ProfiledDeviance
 from mixedext.engine.information.variance_covariance import VarianceCovariance
 from mixedext.engine.rows.design import Design
 from mixedext.engine.search.optimize import (
-    Convergence,
     Optimum,
     SearchLog,
     evaluate,
     minimize_deviance,
 )
-from mixedext.engine.search.rivals import NO_OTHERS, other_starts, with_minima
+from mixedext.engine.search.rivals import NO_OTHERS, other_starts
 from mixedext.engine.search.starting_values import moment_covariances, start_of
+from mixedext.engine.search.verdict import Convergence, with_minima
 from mixedext.engine.threads import blas_threads
 from mixedext.limits import NO_ROOT
 from mixedext.specification.terms.random_terms import RandomTerm

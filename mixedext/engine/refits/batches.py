@@ -26,7 +26,7 @@ from mixedext.engine.rows.design import Design
 from mixedext.engine.rows.levels import LevelSums, split_sums
 from mixedext.engine.rows.within import Within
 from mixedext.engine.search.optimize import MAX_ITERATIONS, MOST_LOOKS
-from mixedext.engine.search.rivals import LOWEST, other_starts
+from mixedext.engine.search.rivals import other_starts
 from mixedext.engine.search.starting_values import (
     WITHIN_SIZE,
     one_factor_moments,
@@ -201,7 +201,7 @@ class _Batch(_OneByOne):
                 thorough=others.always,
                 points=others.points,
                 neighbours=others.neighbours,
-                lowest=LOWEST,
+                lowest=others.lowest,
                 **vars(others.axes),
                 most_looks=MOST_LOOKS,
                 within=np.empty((0, self.n_theta)) if within is None else within,

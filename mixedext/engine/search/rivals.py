@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,18 +20,13 @@ from mixedext.engine.rows.design import Design
 from mixedext.limits import NEARLY_EXPLAINED, RUNAWAY
 from mixedext.specification.covariance.linear import LinearStructure
 
-if TYPE_CHECKING:
-    from mixedext.engine.search.optimize import Convergence
-
 __all__ = [
-    "LOWEST",
     "NO_OTHERS",
     "Axes",
     "OtherStarts",
     "may_be_others",
     "other_starts",
     "promising_points",
-    "with_minima",
 ]
 
 # Rows up to which the deviance of two and of more parameters is looked at all over, and
@@ -49,13 +43,13 @@ SIZES, MOST_AXES = {2: 6, 3: 4}, 3
 CORRELATIONS = (-0.9, 0.0, 0.9)
 # More of both have no grid, but so many points at random, each with so many neighbours.
 SCATTERED, NEAREST = 64, 6
-# So many points are started from besides those lower than their neighbours: valleys may
-# run between the points.
+# With slopes or more than two terms so many of the lowest points are started from besides
+# those lower than their neighbours: valleys may run between the points.
 LOWEST = 6
-# Points along the only standard deviation, and along each of several.
-ALONG, FEW_ALONG = 12, 8
-# Scale of one more start for models of any number of rows, with variances well above
-# sigma^2: for terms with correlations, and for terms without.
+# Points along the only standard deviation, along each of two, and of more.
+ALONG = (12, 8, 5)
+# Scale of one more start, whatever the number of rows, with variances well above sigma^2:
+# for terms with correlations, and for terms without.
 LARGE_START, LARGE_START_UNCORRELATED = 5.0, 30.0
 
 
@@ -95,6 +89,8 @@ class OtherStarts:
         Numbers of their neighbours, (G, N); -1 where there is none.
     axes : Axes
         Standard deviations along which it is looked at from the minimum found.
+    lowest : int
+        Of the points, the lowest so many are started from in any case.
     within : bool
         Whether also to start from the moments about the fixed effects within levels.
     """
@@ -104,6 +100,7 @@ class OtherStarts:
     points: np.ndarray
     neighbours: np.ndarray
     axes: Axes
+    lowest: int
     within: bool
 
     @property
@@ -120,12 +117,14 @@ def _no_axes(n_theta):
     return Axes(np.zeros(n_theta, np.intp), np.empty(0, np.intp), np.empty((0, 1)))
 
 
-def _others(n_theta, starts=None, always=False, points=None, axes=None, within=False):
+def _others(
+    n_theta, starts=None, always=False, points=None, axes=None, lowest=1, within=False
+):
     """Other starts, with none of what is not given."""
     starts = np.empty((0, n_theta)) if starts is None else starts
     points, neighbours = _no_points(n_theta) if points is None else points
     axes = _no_axes(n_theta) if axes is None else axes
-    return OtherStarts(starts, always, points, neighbours, axes, within)
+    return OtherStarts(starts, always, points, neighbours, axes, lowest, within)
 
 
 NO_OTHERS = _others(0)
@@ -146,7 +145,9 @@ def other_starts(design: Design) -> OtherStarts:
     points = _points(structures, smallest) if few else None
     within = len(design.blocks.factors) > 1
     axes = _axes(structures, smallest)
-    return _others(n_theta, starts, always, points, axes, within)
+    intercepts = n_theta == len(design.blocks.factors)
+    lowest = 1 if intercepts and n_theta < 3 else LOWEST
+    return _others(n_theta, starts, always, points, axes, lowest, within)
 
 
 def _few_starts(design):
@@ -193,7 +194,7 @@ def _axes(structures, smallest):
             own.append(first + int(np.flatnonzero(diagonal & (rows == row))[0]))
             sizes.append(least)
         owner += [len(own) - 1 - int(rows.max()) + int(row) for row in rows]
-    count = ALONG if len(own) == 1 else FEW_ALONG
+    count = ALONG[min(len(own), 3) - 1]
     return Axes(
         np.array(owner, np.intp),
         np.array(own, np.intp),
@@ -286,7 +287,7 @@ def _scattered(structures, smallest):
     return np.array(points), np.ascontiguousarray(neighbours, np.intp)
 
 
-def promising_points(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
+def promising_points(values: np.ndarray, neighbours: np.ndarray, lowest: int) -> np.ndarray:
     """Numbers of the lowest points and of those not above any neighbour, lowest first.
 
     Parameters
@@ -295,6 +296,8 @@ def promising_points(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
         Deviances, (G,).
     neighbours : ndarray of intp
         (G, N), -1 where there is none.
+    lowest : int
+        Number of the lowest points.
 
     Returns
     -------
@@ -303,7 +306,7 @@ def promising_points(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
     around = np.where(neighbours >= 0, values[neighbours], np.inf)
     promising = values <= around.min(axis=1, initial=np.inf)
     order = np.argsort(values, kind="stable")
-    promising[order[:LOWEST]] = True
+    promising[order[:lowest]] = True
     return order[(promising & np.isfinite(values))[order]]
 
 
@@ -333,27 +336,3 @@ def may_be_others(
         return False
     explained = nobs <= FEW_ROWS[3] and residual_square < NEARLY_EXPLAINED * nobs
     return explained or (flat and float(np.abs(theta).max()) > RUNAWAY)
-
-
-def with_minima(verdict: Convergence, shift: float) -> Convergence:
-    """A verdict with the deviances of the minima in the data's units, and words on them.
-
-    Parameters
-    ----------
-    verdict : Convergence
-        In the engine's units.
-    shift : float
-        What the deviance has more in the data's units.
-    """
-    minima = tuple(value + shift for value in verdict.minima)
-    message = verdict.message
-    if len(minima) > 1:
-        others = ", ".join(f"{value:.8g}" for value in minima[1:])
-        word = "a higher minimum lies" if len(minima) == 2 else "higher minima lie"
-        message += (
-            f"; the lowest of {len(minima)} minima that were seen, deviance "
-            f"{minima[0]:.8g}: {word} at {others}"
-        )
-    if verdict.others_may_exist:
-        message += "; lower minima may exist: try other starts (start_params)"
-    return replace(verdict, minima=minima, message=message)

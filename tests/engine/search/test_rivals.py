@@ -146,13 +146,11 @@ def test_balanced_designs_need_no_look():
     assert model.fit().convergence.n_evaluations == 1
 
 
-def test_promising_points_are_low_or_lower_than_their_neighbours(monkeypatch):
-    monkeypatch.setattr(rivals, "LOWEST", 1)
+def test_promising_points_are_low_or_lower_than_their_neighbours():
     values = np.array([3.0, 1.0, 2.0, np.inf, 5.0, 4.0])
     line = np.column_stack([np.arange(6) - 1, np.r_[np.arange(1, 6), -1]])
-    assert promising_points(values, line).tolist() == [1, 5]
-    monkeypatch.setattr(rivals, "LOWEST", 3)
-    assert promising_points(values, line).tolist() == [1, 2, 0, 5]
+    assert promising_points(values, line, 1).tolist() == [1, 5]
+    assert promising_points(values, line, 3).tolist() == [1, 2, 0, 5]
 
 
 def test_grid_has_every_combination_and_its_neighbours():
