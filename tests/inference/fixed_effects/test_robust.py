@@ -6,6 +6,7 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as sm
 from helpers.dense import covariance as dense_covariance
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from scipy import linalg, sparse
 from statsmodels.stats.sandwich_covariance import cov_cluster, cov_cluster_2groups
 
+import mixedext as mx
 from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.engine.rows.design import prepare_design
 from mixedext.exceptions import ClusterWarning
@@ -573,3 +575,25 @@ def test_a_stored_zero_is_in_no_cluster():
                 )
     for other in found[1:]:
         np.testing.assert_allclose(other.covariance, found[0].covariance, rtol=1e-10)
+
+
+@pytest.mark.formula_engine
+@pytest.mark.parametrize("kind", ["CR2", "CR3"])
+def test_weights_that_lose_all_digits_are_an_error_with_a_reason(kind):
+    rng = np.random.default_rng(3)
+    n = 10
+    data = {
+        "g": rng.integers(0, 4, n),
+        "h": rng.integers(0, 3, n),
+        "x": rng.normal(size=n),
+        "z": rng.normal(size=n),
+        "f": rng.choice(["a", "b"], n),
+    }
+    frame = pd.DataFrame(data)
+    frame["y"] = rng.normal(size=4)[frame.g] + rng.normal(size=n)
+    weights = 10.0 ** np.random.default_rng(3).uniform(-8, 8, n)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = mx.mixedlm("y ~ x*z*f + (1 | g)", frame, weights=weights).fit()
+        with pytest.raises(ValueError, match="digits are lost"):
+            result.get_robustcov_results(kind)
