@@ -6,7 +6,7 @@ import numpy as np
 import patsy
 from numpy.typing import ArrayLike
 
-__all__ = ["TRANSFORMS", "poly"]
+__all__ = ["RESERVED", "TRANSFORMS", "poly"]
 
 
 class _Poly:
@@ -89,3 +89,9 @@ TRANSFORMS = {
     "sqrt": np.sqrt,
     "np": np,
 }
+
+# What formulas call; a column of such a name goes by an alias.
+RESERVED = frozenset(
+    {"C", "I", "Q", "Treatment", "Sum", "Poly", "Helmert", "Diff", "center", "scale"}
+    | {"standardize", "bs", "cr", "cc", "te", *TRANSFORMS}
+)

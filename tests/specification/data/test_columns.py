@@ -7,7 +7,12 @@ import pandas as pd
 import pytest
 
 import mixedext as mx
-from mixedext.specification.data.columns import ColumnTable, as_frame
+from mixedext.specification.data.columns import (
+    ColumnTable,
+    as_floats,
+    as_frame,
+    known_columns,
+)
 
 
 @pytest.mark.parametrize("names", [[], ["Intercept", "x"]])
@@ -36,3 +41,28 @@ def test_model_shows_a_frame():
     pd.testing.assert_index_equal(exog.index, data.index)
     pd.testing.assert_index_equal(model.data.row_labels, data.index)
     np.testing.assert_array_equal(exog.to_numpy(), model.exog)
+
+
+def test_numbers_are_floats():
+    for values in ([1, 2], np.array([True, False]), pd.Series([1.5], dtype="Float64")):
+        assert as_floats(values).dtype == np.float64
+    assert np.isnan(as_floats(pd.Series([1.0, None]))[1])
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        (pd.date_range("2024-01-01", periods=3), "dates"),
+        (pd.to_timedelta([1, 2], "D"), "durations"),
+        (np.array([1j]), "complex"),
+        (["a"], "could not convert"),
+    ],
+)
+def test_what_are_no_numbers(values, match):
+    with pytest.raises((TypeError, ValueError), match=match):
+        as_floats(values)
+
+
+def test_lists_of_columns_end():
+    assert known_columns([], ["a", None]) == "none; levels of the index: a"
+    assert known_columns(range(200)).endswith("28, 29 and 170 more")
