@@ -57,6 +57,10 @@ class FormulaError(ValueError):
     """A formula that cannot be read, or that names what the data do not have."""
 
 
+# What may have too many columns.
+FIXED_EFFECTS = "the fixed effects"
+
+
 class DesignError(ValueError):
     """A design from which the model cannot be estimated; names the term and says why.
 
@@ -65,7 +69,7 @@ class DesignError(ValueError):
     *args : object
         The message.
     too_many_in : str, optional
-        What has too many columns, where that is the reason: "the fixed effects", or the
+        What has too many columns, where that is the reason: ``FIXED_EFFECTS``, or the
         label of a random term.
     """
 

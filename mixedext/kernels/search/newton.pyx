@@ -16,6 +16,7 @@ from mixedext import limits
 from mixedext.exceptions import DevianceError
 from mixedext.kernels.search.variance_step cimport variance_step
 
+NO_DERIVATIVES = "the derivatives of the deviance are not finite"
 # Expected fall of the deviance below which the search stops.  It is judged by the
 # gradient, so it may lie far below the rounding noise of the deviance itself.
 cdef double DECREMENT_TOLERANCE = 1e-13
@@ -533,11 +534,8 @@ cdef class Newton:
     def minimize(self, start, Py_ssize_t max_iterations, double to_beat=-INFINITY):
         """Search from ``start``; the deviance reached.
 
-        Raises
-        ------
-        DevianceError
-            If the deviance is not finite at the start, nor at a start near zero, or its
-            derivatives are not where the search has come to.
+        DevianceError if the deviance is not finite at the start, nor at a start near zero,
+        or its derivatives are not where the search has come to.
         """
         cdef const double[::1] point = np.ascontiguousarray(start, float)
         cdef int status
@@ -548,7 +546,7 @@ cdef class Newton:
         if status == RAISED:
             self.function.reraise()  # a function written in Python
         if status == NO_DECOMPOSITION:
-            raise DevianceError("the derivatives of the deviance are not finite")
+            raise DevianceError(NO_DERIVATIVES)
         if status == NOT_FINITE:
             raise DevianceError(
                 "the deviance is not finite at the start (start_params), nor at starts "
@@ -580,17 +578,17 @@ cdef class Newton:
         way_down : bool
             Whether some curvature is negative.
         """
+        cdef Py_ssize_t n = self.n_theta
         cdef const double[::1] point = np.ascontiguousarray(theta, float)
         cdef const double[::1] g = np.ascontiguousarray(gradient)
-        cdef const double[:, ::1] h = np.ascontiguousarray(hessian)
-        cdef Py_ssize_t n = self.n_theta
+        cdef const double[::1] h = np.ravel(hessian)
         memcpy(self.gradient, &g[0], n * sizeof(double))
-        memcpy(self.hessian, &h[0, 0], n * n * sizeof(double))
+        memcpy(self.hessian, &h[0], n * n * sizeof(double))
         self.set_units(&point[0])
         self.enter_units()
         memcpy(self.model, self.hessian, n * n * sizeof(double))
         if self.spectrum():
-            raise DevianceError("the derivatives of the deviance are not finite")
+            raise DevianceError(NO_DERIVATIVES)
         return self.decrement, self.eigenvalue[0] / self.largest, bool(self.way_down)
 
 

@@ -380,6 +380,11 @@ def _read_start(model, start_params):
         return None
     if not isinstance(start_params, MixedLMParams):
         count = model.layout.n_packed
+        if isinstance(start_params, str | bool):
+            raise ValueError(
+                f"start_params={start_params!r}: the criterion is reml=, by keyword; "
+                "fit(reml=False) is maximum likelihood"
+            )
         vector = np.asarray(start_params, float)
         lengths = (count, model.k_fe + count)
         if vector.ndim != 1 or len(vector) not in lengths:

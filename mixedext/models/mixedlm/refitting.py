@@ -22,6 +22,7 @@ from mixedext.inference.bootstrap.simulated_refits import (
 from mixedext.limits import SUSPICIOUS_VARIANCE
 from mixedext.models.mixedlm.statsmodels_face.groups_view import forget_groups
 from mixedext.specification.data.alignment import warn_if_reordered
+from mixedext.specification.data.columns import as_floats
 from mixedext.specification.data.tables import as_pandas
 from mixedext.specification.data.value_range import check_value_range, largest_sizes
 from mixedext.specification.formula.arrays import column_sizes
@@ -168,6 +169,14 @@ def fit_many(
     return labelled(model, refits, bool(reml))
 
 
+def _odd(endog):
+    """Which columns of a frame are no numbers."""
+    if not isinstance(endog, pd.DataFrame):
+        return ""
+    odd = [n for n, t in endog.dtypes.items() if not pd.api.types.is_numeric_dtype(t)]
+    return f", not {', '.join(map(repr, odd))}" if odd else ""
+
+
 def _new_responses(model: Model, endog: Any, some_missing: bool = False) -> np.ndarray:
     """Responses as a float array (nobs, R); of many, some may have missing values."""
     need_rows(model)
@@ -179,9 +188,9 @@ def _new_responses(model: Model, endog: Any, some_missing: bool = False) -> np.n
             endog = endog.loc[index]  # without the rows that the model left out
         warn_if_reordered(endog, index, "endog")
     try:
-        y = np.asarray(endog, float)
-    except (TypeError, ValueError):
-        raise ValueError("endog must hold numbers only") from None
+        y = as_floats(endog)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"endog must hold numbers only{_odd(endog)}: {error}") from None
     y = y[:, None] if y.ndim == 1 else y
     if y.ndim != 2 or len(y) != model.nobs:
         raise ValueError(

@@ -10,6 +10,7 @@ import pandas as pd
 
 __all__ = [
     "ColumnTable",
+    "as_floats",
     "as_frame",
     "column_of",
     "index_levels",
@@ -60,6 +61,29 @@ class ColumnTable:
 def as_frame(values: Any) -> Any:
     """A table as a data frame; anything else as it is."""
     return values.frame() if isinstance(values, ColumnTable) else values
+
+
+_NO_NUMBERS = {"M": "it holds dates", "m": "it holds durations", "c": "it is complex"}
+
+
+def as_floats(values: Any) -> np.ndarray:
+    """Values as float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no real numbers; dates and durations are none, though NumPy would count
+        their units.
+
+    Examples
+    --------
+    >>> as_floats([1, True])
+    array([1., 1.])
+    """
+    array = np.asarray(values)
+    if array.dtype.kind in _NO_NUMBERS:
+        raise TypeError(_NO_NUMBERS[array.dtype.kind])
+    return np.asarray(array, float)
 
 
 def index_levels(frame: pd.DataFrame, names: Container[Any]) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.specification.data.alignment import warn_if_reordered
-from mixedext.specification.data.columns import ColumnTable, as_frame
+from mixedext.specification.data.columns import ColumnTable, as_floats, as_frame
 from mixedext.specification.data.extremes import are_finite, column_extremes
 from mixedext.specification.data.labels import used_levels
 from mixedext.specification.data.missing import check_missing, complete_rows
@@ -87,6 +87,11 @@ def array_frame(
     groups, exog_re = as_pandas(groups, index), as_pandas(exog_re, index)
     weights, offset = as_pandas(weights, index), as_pandas(offset, index)
     absent: dict[str, np.ndarray] = {}
+    if isinstance(endog, str) and "~" in endog:
+        raise ValueError(
+            f"endog={endog!r} is a formula; write mixedlm(formula, data), or "
+            "MixedLM.from_formula"
+        )
     y, _ = _numeric(endog, "endog", absent)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -234,8 +239,9 @@ def _read_groups(groups, exog_re, exog_vc, n):
         return None
     labels = np.asarray(groups)
     if labels.ndim != 1:
+        named = ", not the name of a column" if isinstance(groups, str) else ""
         raise ValueError(
-            f"groups has shape {labels.shape}; expected one label for each row"
+            f"groups has shape {labels.shape}; expected one label for each row{named}"
         )
     _check_length(labels, n, "groups")
     source = groups if isinstance(groups, pd.Series | pd.Index) else labels
@@ -265,12 +271,10 @@ def _numeric(values, what, absent):
         # pandas' to_numpy costs a tenth of what numpy.asarray does of its objects
         known = isinstance(values, pd.DataFrame | pd.Series)
         array = values.to_numpy() if known else np.asarray(values)
-        if array.dtype.kind == "c":
-            raise TypeError("it is complex")
         if array.dtype.kind not in "iufb":
-            array = array.astype(float)
+            array = as_floats(array)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{what} is not numeric: {error}") from None
+        raise ValueError(f"{what} is not numeric{_text_columns(values)}: {error}") from None
     if array.ndim not in (1, 2) or array.size == 0:
         return array, None
     extremes = column_extremes(array)
@@ -281,6 +285,16 @@ def _numeric(values, what, absent):
     mask = np.isnan(array)
     absent[what] = mask if array.ndim == 1 else mask.any(axis=1)
     return array, None
+
+
+def _text_columns(values):
+    """Which columns of a frame are no numbers, and what makes numbers of them."""
+    if not isinstance(values, pd.DataFrame):
+        return ""
+    odd = [n for n, t in values.dtypes.items() if not pd.api.types.is_numeric_dtype(t)]
+    if not odd:
+        return ""
+    return f" in {', '.join(map(str, odd))} (a formula codes categories: mixedlm)"
 
 
 def _check_length(array, n, what):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
+import types
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
@@ -22,6 +24,7 @@ from mixedext.specification.data.columns import column_of, index_levels, with_co
 from mixedext.specification.data.extremes import are_finite, column_extremes
 from mixedext.specification.data.labels import Levels, factorize, interact, used_levels
 from mixedext.specification.formula.bars import names_in, plain_name
+from mixedext.specification.formula.diagnosis import cure_of_factor, cure_of_formula
 from mixedext.specification.formula.expressions import (
     as_written,
     check_nesting,
@@ -30,7 +33,7 @@ from mixedext.specification.formula.expressions import (
     remembering,
 )
 from mixedext.specification.formula.plain_formula import prototype
-from mixedext.specification.formula.transforms import TRANSFORMS
+from mixedext.specification.formula.transforms import RESERVED, TRANSFORMS
 
 __all__ = [
     "FormulaEngine",
@@ -132,7 +135,11 @@ class FormulaEngine:
         self._floats: dict[str, pd.Series] = {}
         # The data win over names of the caller; kept, these would stand in for columns
         # that new data lack.
-        self.namespace = {n: v for n, v in namespace.items() if n not in self.columns}
+        self.namespace = {
+            n: v
+            for n, v in namespace.items()
+            if n not in self.columns or (n in RESERVED and _is_called(v))
+        }
         own = TRANSFORMS
         if self.manager.engine != "patsy":  # formulaic has a poly of its own
             own = {name: value for name, value in TRANSFORMS.items() if name != "poly"}
@@ -154,8 +161,10 @@ class FormulaEngine:
 
     @cached_property
     def aliased(self) -> pd.DataFrame:
-        """The data with aliases beside the names."""
-        return with_columns(self.data, {a: self.data[c] for c, a in self.aliases.items()})
+        """The data with aliases beside the names, in place of those of functions."""
+        hidden = [c for c in self.aliases if c in RESERVED]
+        data = with_columns(self.data, {a: self.data[c] for c, a in self.aliases.items()})
+        return data.drop(columns=hidden) if hidden else data
 
     def _for_numbers(self, text):
         """A text with aliases, whole numbers to be computed with as floats; and its frame.
@@ -186,7 +195,7 @@ class FormulaEngine:
 
     def _remembering(self, text):
         """A text in which the values of whole columns have names of the namespace."""
-        columns = [name for name in self.aliased.columns if name.isidentifier()]
+        columns = [name for name in self.aliased.columns if str(name).isidentifier()]
 
         def value_of(source: str) -> Any:
             _, data = self._for_numbers(f"I({source})")
@@ -201,10 +210,16 @@ class FormulaEngine:
 
         def replace(match: re.Match[str]) -> str:
             token = match.group(0)
+            if token[:2] == "Q(":
+                name = token[2:-1].strip()[1:-1]
+                return self.aliases.get(name, token) if name in RESERVED else token
+            if token in RESERVED and text[match.end() :].lstrip()[:1] == "(":
+                return token
             name = token[1:-1] if token[0] == "`" else token
             return self.aliases.get(name, token if token[0] != "`" else name)
 
-        pattern = r"`[^`]+`|\"[^\"]*\"|'[^']*'|[^\W\d]\w*(?:\.\w+)*"
+        pattern = r"(?<![\w.])Q\(\s*(?:\"[^\"]*\"|'[^']*')\s*\)|"
+        pattern += r"`[^`]+`|\"[^\"]*\"|'[^']*'|[^\W\d]\w*(?:\.\w+)*"
         return re.sub(pattern, replace, text)
 
     def plain_names(self, names: Iterable[Any]) -> list[str]:
@@ -270,6 +285,7 @@ class FormulaEngine:
                 )
             raise FormulaError(
                 f"formula {formula!r} cannot be evaluated: {reason}"
+                f"{cure_of_formula(formula, reason, unknown, self.columns, self.series)}"
             ) from error
 
     def unknown_names(self, formula: str) -> list[str]:
@@ -286,7 +302,11 @@ class FormulaEngine:
         """Codes and levels of one atom of a grouping expression."""
         name = plain_name(atom)
         if name not in self.factors:
-            self.factors[name] = self._grouping_factor(name)
+            try:
+                self.factors[name] = self._grouping_factor(name)
+            except FormulaError as error:
+                cure = cure_of_factor(name, self.columns, self.series)
+                raise FormulaError(f"{error}{cure}") from error
         return self.factors[name]
 
     def grouping_factors(self, atoms: tuple[str, ...]) -> tuple[np.ndarray, Levels]:
@@ -301,6 +321,9 @@ class FormulaEngine:
     def _grouping_factor(self, name):
         if name in self.series:
             return factorize(self.series[name])
+        number = re.fullmatch(r"Q\(\s*(\d+)\s*\)", name)
+        if number is not None and int(number[1]) in self.series:
+            return factorize(self.series[int(number[1])])
         if name.isidentifier() and name not in self.namespace:
             raise FormulaError(
                 f"the grouping factor {name!r} is not a column of the data; columns are: "
@@ -321,6 +344,11 @@ class FormulaEngine:
                 f"one label for each of the {len(self.data)} rows"
             )
         return factorize(labels)
+
+
+def _is_called(value):
+    """Whether a value of a name that formulas call can stand for what they call."""
+    return callable(value) or isinstance(value, types.ModuleType)
 
 
 # A point that is no part of a number or a name.
@@ -364,9 +392,11 @@ def _aliases(columns):
     """Python names for the columns that have none."""
     taken, aliases = set(columns), {}
     for column in columns:
-        if column.isidentifier() and not keyword.iskeyword(column):
+        normal = unicodedata.normalize("NFKC", column)  # as Python reads names
+        python = column.isidentifier() and not keyword.iskeyword(column)
+        if python and normal == column and column not in RESERVED:
             continue
-        alias = re.sub(r"\W", "_", column) + "_"
+        alias = "".join(c if f"a{c}".isidentifier() else "_" for c in normal) + "_"
         alias = alias if alias[0].isalpha() or alias[0] == "_" else f"_{alias}"
         while alias in taken:
             alias += "_"
@@ -423,7 +453,10 @@ def _plain_dtypes(data):
 
 def offset_column(engine: FormulaEngine, expression: str) -> np.ndarray:
     """Values of an offset, (n,)."""
-    matrix = np.asarray(engine.matrices(f"~ 0 + I({expression})"), float)
+    try:
+        matrix = np.asarray(engine.matrices(f"~ 0 + I({expression})"), float)
+    except FormulaError as error:
+        raise FormulaError(f"offset({expression}): {error}") from error
     if matrix.shape[1] != 1:
         raise FormulaError(f"offset({expression}) is not one numeric column")
     return matrix[:, 0]
@@ -432,7 +465,8 @@ def offset_column(engine: FormulaEngine, expression: str) -> np.ndarray:
 def used_columns(data: pd.DataFrame, texts: Iterable[str]) -> pd.DataFrame:
     """The columns of a frame that formulas name, with plain dtypes."""
     used = set().union(*(names_in(text) for text in texts))
-    columns = [c for c in data.columns if isinstance(c, str) and c in used]
+    numbers = {int(name) for name in used if name.isdecimal()}  # of Q(0)
+    columns = [c for c in data.columns if c in (used if isinstance(c, str) else numbers)]
     names = [*dict.fromkeys(columns), *index_levels(data, used)]
     return _plain_dtypes(_columns_or_levels(data, names))
 

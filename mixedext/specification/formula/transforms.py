@@ -12,7 +12,7 @@ from patsy.state import Center, Standardize
 from mixedext.limits import NO_POLYNOMIAL
 from mixedext.specification.data.value_range import check_not_too_large
 
-__all__ = ["TRANSFORMS", "poly"]
+__all__ = ["RESERVED", "TRANSFORMS", "poly"]
 
 
 class _Poly:
@@ -125,3 +125,9 @@ TRANSFORMS = {
     "sqrt": np.sqrt,
     "np": np,
 }
+
+# What formulas call; a column of such a name goes by an alias.
+RESERVED = frozenset(
+    {"C", "I", "Q", "Treatment", "Sum", "Poly", "Helmert", "Diff", "center", "scale"}
+    | {"standardize", "bs", "cr", "cc", "te", *TRANSFORMS}
+)

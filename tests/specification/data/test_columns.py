@@ -7,7 +7,13 @@ import pandas as pd
 import pytest
 
 import mixedext as mx
-from mixedext.specification.data.columns import ColumnTable, as_frame, with_columns
+from mixedext.specification.data.columns import (
+    ColumnTable,
+    as_floats,
+    as_frame,
+    known_columns,
+    with_columns,
+)
 
 
 @pytest.mark.parametrize("names", [[], ["Intercept", "x"]])
@@ -54,3 +60,28 @@ def test_a_nullable_column_called_as_an_argument_is(name):
     result = mx.mixedlm(f"Reaction ~ Days + {name} + (1 | Subject)", data).fit()
     got = result.predict(data.head(3))
     np.testing.assert_allclose(got, np.asarray(result.model.exog)[:3] @ result.fe_params)
+
+
+def test_numbers_are_floats():
+    for values in ([1, 2], np.array([True, False]), pd.Series([1.5], dtype="Float64")):
+        assert as_floats(values).dtype == np.float64
+    assert np.isnan(as_floats(pd.Series([1.0, None]))[1])
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        (pd.date_range("2024-01-01", periods=3), "dates"),
+        (pd.to_timedelta([1, 2], "D"), "durations"),
+        (np.array([1j]), "complex"),
+        (["a"], "could not convert"),
+    ],
+)
+def test_what_are_no_numbers(values, match):
+    with pytest.raises((TypeError, ValueError), match=match):
+        as_floats(values)
+
+
+def test_lists_of_columns_end():
+    assert known_columns([], ["a", None]) == "none; levels of the index: a"
+    assert known_columns(range(200)).endswith("28, 29 and 170 more")
