@@ -11,18 +11,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mixedext.engine.rows.design import Design
 from mixedext.limits import NEARLY_EXPLAINED, RUNAWAY
 from mixedext.specification.covariance.linear import LinearStructure
-
-if TYPE_CHECKING:
-    from mixedext.engine.search.optimize import Convergence
 
 __all__ = [
     "NO_OTHERS",
@@ -31,7 +27,6 @@ __all__ = [
     "may_be_others",
     "other_starts",
     "promising_points",
-    "with_minima",
 ]
 
 # Rows up to which the deviance of two and of more parameters is looked at all over, and
@@ -341,27 +336,3 @@ def may_be_others(
         return False
     explained = nobs <= FEW_ROWS[3] and residual_square < NEARLY_EXPLAINED * nobs
     return explained or (flat and float(np.abs(theta).max()) > RUNAWAY)
-
-
-def with_minima(verdict: Convergence, shift: float) -> Convergence:
-    """A verdict with the deviances of the minima in the data's units, and words on them.
-
-    Parameters
-    ----------
-    verdict : Convergence
-        In the engine's units.
-    shift : float
-        What the deviance has more in the data's units.
-    """
-    minima = tuple(value + shift for value in verdict.minima)
-    message = verdict.message
-    if len(minima) > 1:
-        others = ", ".join(f"{value:.8g}" for value in minima[1:])
-        word = "a higher minimum lies" if len(minima) == 2 else "higher minima lie"
-        message += (
-            f"; the lowest of {len(minima)} minima that were seen, deviance "
-            f"{minima[0]:.8g}: {word} at {others}"
-        )
-    if verdict.others_may_exist:
-        message += "; lower minima may exist: try other starts (start_params)"
-    return replace(verdict, minima=minima, message=message)
