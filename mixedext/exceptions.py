@@ -98,6 +98,10 @@ class ConvergenceError(RuntimeError):
     """A search that did not come to an end; says what to do."""
 
 
+class DevianceError(ValueError):
+    """The deviance, or its derivatives, cannot be computed: rounding leaves no number."""
+
+
 class AlignmentWarning(ModelWarning):
     """A Series with the row labels of the data in another order; positions count."""
 

@@ -46,8 +46,11 @@ def _observed(fitted: Fitted) -> np.ndarray:
 
 def kept_inner(fitted: Fitted) -> np.ndarray:
     """The covariance chosen, in the coordinates of ``FixedTests``."""
-    if fitted.settings.cluster is not None:
-        return fitted.settings.cluster.inner
+    cluster = fitted.settings.cluster
+    if cluster is not None and fitted.fit.held is not None:
+        return cluster.root @ cluster.inner @ cluster.root.T
+    if cluster is not None:
+        return cluster.inner
     if fitted.fit.held is not None:
         return _kept_covariance(fitted)
     return fixed_covariance(fitted.fit, covariance_of_variances(fitted).relative)

@@ -32,6 +32,7 @@ from mixedext.inference.means.means_text import (
 )
 from mixedext.inference.means.multiplicity import Family, adjustment_name
 from mixedext.other_names import ON_MEANS, no_result
+from mixedext.specification.data.columns import with_columns
 from mixedext.tables.noted_table import NotedTable
 
 __all__ = ["Contrasts", "LinearFunctions", "MarginalMeans"]
@@ -569,7 +570,7 @@ class Contrasts(LinearFunctions):
         if self._kind() == "ratio":
             column = self._labels.columns[0]
             names = self._labels[column].str.replace(" - ", " / ", regex=False)
-            self._labels = self._labels.assign(**{column: names})
+            self._labels = with_columns(self._labels, {column: names})
 
     @property
     def _on_logs(self) -> bool:

@@ -24,8 +24,13 @@ from mixedext.models.mixedlm.statsmodels_face.groups_view import forget_groups
 from mixedext.specification.data.alignment import warn_if_reordered
 from mixedext.specification.data.columns import as_floats
 from mixedext.specification.data.tables import as_pandas
+from mixedext.specification.data.value_range import check_value_range, largest_sizes
+from mixedext.specification.formula.arrays import column_sizes
 
 __all__ = ["fit_many", "refit", "with_response"]
+
+# Sizes of responses that are not asked for their ranges: the model's own was.
+ORDINARY_SIZES = 1e-10, 1e10
 
 
 def refit(model: Model, endog: Any, reml: bool = True, **fit_kwargs: Any) -> Any:
@@ -198,7 +203,17 @@ def _new_responses(model: Model, endog: Any, some_missing: bool = False) -> np.n
     if missing.any() and not (some_missing and not missing.all()):
         where = f" ({_columns(endog, missing)})" if len(missing) > 1 else ""
         raise ValueError(f"endog holds missing or infinite values{where}")
+    _check_range(model, y)
     return y
+
+
+def _check_range(model, y):
+    """Refuse responses of which, or over columns of which, there are no squares."""
+    sizes = largest_sizes(y)
+    low, high = ORDINARY_SIZES
+    for r in np.flatnonzero((sizes > high) | ((sizes < low) & (sizes > 0))):
+        columns = column_sizes(model.exog, None, model.random_terms)
+        check_value_range(y[:, r], columns, model.weights)
 
 
 def _with_response(model: Model, y: np.ndarray) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ __all__ = [
     "column_of",
     "index_levels",
     "known_columns",
+    "with_columns",
 ]
 
 # Names of more columns than this are not listed whole in a message.
@@ -109,6 +110,19 @@ def known_columns(columns: Iterable[Any], levels: Iterable[Any] = ()) -> str:
     if len(names) > _LISTED:
         text += f" and {len(names) - _LISTED} more"
     return f"{text}; levels of the index: {', '.join(levels)}" if levels else text
+
+
+def with_columns(frame: pd.DataFrame, columns: Mapping[Any, Any]) -> pd.DataFrame:
+    """A frame with columns replaced or added, whatever they are called.
+
+    ``DataFrame.assign`` takes names as keywords: one called self is taken already.
+    """
+    if not columns:
+        return frame
+    out = frame.copy(deep=False)
+    for name, values in columns.items():
+        out[name] = values
+    return out
 
 
 def column_of(frame: pd.DataFrame, name: Any) -> pd.Series:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.specification.data.columns import with_columns
+
 try:
     import pyarrow as arrow
 except ImportError:
@@ -120,7 +122,7 @@ def _table(table):
             column = _exactly(table.column(number), field.metadata)
             if column is not None:
                 changed[field.name] = pd.Series(column.array, frame.index)
-    return frame.assign(**changed) if changed else frame
+    return with_columns(frame, changed)
 
 
 def _series(column, metadata=None):

@@ -20,7 +20,7 @@ import pandas as pd
 
 from mixedext.compat import FormulaManager
 from mixedext.exceptions import FormulaError
-from mixedext.specification.data.columns import column_of, index_levels
+from mixedext.specification.data.columns import column_of, index_levels, with_columns
 from mixedext.specification.data.extremes import are_finite, column_extremes
 from mixedext.specification.data.labels import Levels, factorize, interact, used_levels
 from mixedext.specification.formula.bars import names_in, plain_name
@@ -107,7 +107,7 @@ class UsedColumns(dict):
         names, frame = self.names, self.source
         data = _columns_or_levels(frame, names)
         data = _plain_dtypes(data if self.kept is None else data.loc[self.kept])
-        return data.assign(**{n: self[n].array for n in self.emptied})
+        return with_columns(data, {n: self[n].array for n in self.emptied})
 
 
 class FormulaEngine:
@@ -163,7 +163,7 @@ class FormulaEngine:
     def aliased(self) -> pd.DataFrame:
         """The data with aliases beside the names, in place of those of functions."""
         hidden = [c for c in self.aliases if c in RESERVED]
-        data = self.data.assign(**{a: self.data[c] for c, a in self.aliases.items()})
+        data = with_columns(self.data, {a: self.data[c] for c, a in self.aliases.items()})
         return data.drop(columns=hidden) if hidden else data
 
     def _for_numbers(self, text):
@@ -186,7 +186,7 @@ class FormulaEngine:
         both = [name for name in use.both if kinds[name] in "iu"]
         if both:
             text = number_use(text, both, self.namespace).text
-        return text, (data.assign(**changed) if changed else data)
+        return text, with_columns(data, changed)
 
     def _float(self, name):
         if name not in self._floats:
@@ -259,7 +259,7 @@ class FormulaEngine:
         spec, data = self.manager.get_spec(text), data.iloc[rows]
         for name, kept in categories:
             both = [c for c in (name, self.aliases.get(name)) if c is not None]
-            data = data.assign(**{c: data[c].cat.set_categories(kept) for c in both})
+            data = with_columns(data, {c: data[c].cat.set_categories(kept) for c in both})
         return self._evaluate(f"~ {text}", spec, data)
 
     def _evaluate(self, formula, spec, data):
@@ -448,7 +448,7 @@ def _plain_dtypes(data):
         column = _plain_dtype(data[name])
         if column.dtype != data[name].dtype:
             changed[name] = column
-    return data.assign(**changed) if changed else data
+    return with_columns(data, changed)
 
 
 def offset_column(engine: FormulaEngine, expression: str) -> np.ndarray:
@@ -475,7 +475,7 @@ def _columns_or_levels(data, names):
     """Columns of a frame, and levels of its index as columns."""
     columns = [name for name in names if name in data.columns]
     levels = {name: column_of(data, name) for name in names if name not in data.columns}
-    return data[columns].assign(**levels) if levels else data[columns]
+    return with_columns(data[columns], levels)
 
 
 def fixed_spec(
@@ -492,7 +492,7 @@ def fixed_spec(
         if name in data.columns
     }
     return _spec(
-        fixed_formula, data.assign(**changed), namespace, aliases, FormulaManager()
+        fixed_formula, with_columns(data, changed), namespace, aliases, FormulaManager()
     )
 
 

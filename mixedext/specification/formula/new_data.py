@@ -12,7 +12,7 @@ import pandas as pd
 
 from mixedext.arguments import did_you_mean
 from mixedext.exceptions import FormulaError
-from mixedext.specification.data.columns import index_levels
+from mixedext.specification.data.columns import index_levels, with_columns
 from mixedext.specification.data.tables import data_frame
 from mixedext.specification.formula.bars import names_in
 from mixedext.specification.formula.column_kinds import described
@@ -52,7 +52,7 @@ def _columns_of_values(engine, model_spec, text):
         for name in data.columns
         if isinstance(data[name].dtype, pd.CategoricalDtype)
     }
-    plain = data.assign(**changed) if changed else data
+    plain = with_columns(data, changed)
     if engine.manager.engine != "patsy":
         return _engine_columns(engine, model_spec, plain)
     try:

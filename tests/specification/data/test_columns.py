@@ -12,6 +12,7 @@ from mixedext.specification.data.columns import (
     as_floats,
     as_frame,
     known_columns,
+    with_columns,
 )
 
 
@@ -41,6 +42,24 @@ def test_model_shows_a_frame():
     pd.testing.assert_index_equal(exog.index, data.index)
     pd.testing.assert_index_equal(model.data.row_labels, data.index)
     np.testing.assert_array_equal(exog.to_numpy(), model.exog)
+
+
+def test_columns_of_any_name():
+    data = pd.DataFrame({"self": [1, 2], 3: [0.5, 1.5]})
+    out = with_columns(data, {"self": [5, 6], 3: [1.0, 2.0], "other": ["a", "b"]})
+    assert out.to_dict("list") == {"self": [5, 6], 3: [1.0, 2.0], "other": ["a", "b"]}
+    assert data.to_dict("list") == {"self": [1, 2], 3: [0.5, 1.5]}
+    assert with_columns(data, {}) is data
+
+
+@pytest.mark.formula_engine
+@pytest.mark.parametrize("name", ["self", "kwargs", "data", "frame"])
+def test_a_nullable_column_called_as_an_argument_is(name):
+    data = mx.datasets.sleepstudy.load().data
+    data[name] = pd.array(np.arange(len(data)) % 7, dtype="Int64")
+    result = mx.mixedlm(f"Reaction ~ Days + {name} + (1 | Subject)", data).fit()
+    got = result.predict(data.head(3))
+    np.testing.assert_allclose(got, np.asarray(result.model.exog)[:3] @ result.fe_params)
 
 
 def test_numbers_are_floats():
