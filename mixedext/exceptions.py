@@ -21,6 +21,7 @@ __all__ = [
     "ConfidenceLevelWarning",
     "ConvergenceError",
     "DesignError",
+    "DevianceError",
     "FlatLikelihoodWarning",
     "FormulaError",
     "InformationWarning",

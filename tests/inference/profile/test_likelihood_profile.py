@@ -294,6 +294,7 @@ def test_a_better_fit_is_said():
     same(pd.DataFrame(profile.conf_int()), limits(right, parameters="Days"))
 
 
+@pytest.mark.filterwarnings("ignore::mixedext.exceptions.ConfidenceLevelWarning")
 def test_a_better_fit_found_between_points_is_said():
     right = fitted(SLEEP, data_of("sleepstudy"))
     want = right.profile("Days")
