@@ -385,11 +385,14 @@ def _smallest_singular_value(lam):
 
 
 def _newton(objective, search, start, limit, to_beat=-np.inf):
-    deviance = search.minimize(start, limit, to_beat)
-    theta = search.point
-    objective.stand_at(theta)
-    square = objective.residual_square
-    return _Point.of(search, theta, deviance, square, *search.last_derivatives())
+    try:
+        deviance = search.minimize(start, limit, to_beat)
+        theta = search.point
+        objective.stand_at(theta)
+        square = objective.residual_square
+        return _Point.of(search, theta, deviance, square, *search.last_derivatives())
+    except ValueError as error:  # no number at the start, or no derivatives
+        raise DevianceError(str(error)) from None
 
 
 def _another(objective, search, start, limit, to_beat):
