@@ -385,14 +385,11 @@ def _smallest_singular_value(lam):
 
 
 def _newton(objective, search, start, limit, to_beat=-np.inf):
-    try:
-        deviance = search.minimize(start, limit, to_beat)
-        theta = search.point
-        objective.stand_at(theta)
-        square = objective.residual_square
-        return _Point.of(search, theta, deviance, square, *search.last_derivatives())
-    except ValueError as error:  # no number at the start, or no derivatives
-        raise DevianceError(str(error)) from None
+    deviance = search.minimize(start, limit, to_beat)
+    theta = search.point
+    objective.stand_at(theta)
+    square = objective.residual_square
+    return _Point.of(search, theta, deviance, square, *search.last_derivatives())
 
 
 def _another(objective, search, start, limit, to_beat):

@@ -13,6 +13,7 @@ from scipy.linalg.cython_lapack cimport dsyev
 import numpy as np
 
 from mixedext import limits
+from mixedext.exceptions import DevianceError
 from mixedext.kernels.search.variance_step cimport variance_step
 
 # Expected fall of the deviance below which the search stops.  It is judged by the
@@ -534,8 +535,9 @@ cdef class Newton:
 
         Raises
         ------
-        ValueError
-            If the deviance is not finite at the start, nor at a start near zero.
+        DevianceError
+            If the deviance is not finite at the start, nor at a start near zero, or its
+            derivatives are not where the search has come to.
         """
         cdef const double[::1] point = np.ascontiguousarray(start, float)
         cdef int status
@@ -546,9 +548,9 @@ cdef class Newton:
         if status == RAISED:
             self.function.reraise()  # a function written in Python
         if status == NO_DECOMPOSITION:
-            raise ValueError("the derivatives of the deviance are not finite")
+            raise DevianceError("the derivatives of the deviance are not finite")
         if status == NOT_FINITE:
-            raise ValueError(
+            raise DevianceError(
                 "the deviance is not finite at the start (start_params), nor at starts "
                 "closer to zero; the columns of the model differ too much in size"
             )
@@ -588,7 +590,7 @@ cdef class Newton:
         self.enter_units()
         memcpy(self.model, self.hessian, n * n * sizeof(double))
         if self.spectrum():
-            raise ValueError("the derivatives of the deviance are not finite")
+            raise DevianceError("the derivatives of the deviance are not finite")
         return self.decrement, self.eigenvalue[0] / self.largest, bool(self.way_down)
 
 
