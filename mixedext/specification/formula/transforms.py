@@ -27,6 +27,8 @@ class _Poly:
     def memorize_chunk(self, x: ArrayLike, degree: int = 1) -> None:
         values = np.asarray(x, float).ravel()
         check_not_too_large("the argument of poly()", values)
+        if np.isinf(values).any():
+            raise ValueError("poly: there are infinite values; leave these rows out")
         self._chunks.append(values)
 
     def memorize_finish(self) -> None:

@@ -110,3 +110,17 @@ def test_functions_of_columns(sleep, function):
         warnings.simplefilter("error")
         with pytest.raises(ValueError, match=r"the argument of \w+\(\): a size of 1e\+200"):
             mx.mixedlm(formula, sleep.assign(v=sleep["Days"] * 1e200))
+
+
+def test_polynomials(sleep):
+    """Units do not matter within the range; infinite and too few values have reasons."""
+    want = mx.mixedlm("y ~ poly(v, 2) + (1 | Subject)", sleep.assign(v=sleep["Days"])).fit()
+    small = sleep.assign(v=sleep["Days"] * 2.0**-330)
+    got = mx.mixedlm("y ~ poly(v, 2) + (1 | Subject)", small).fit()
+    np.testing.assert_array_equal(got.fe_params, want.fe_params)
+    edge = np.resize([2.0**63, -(2.0**63), 0.0, 1.0], len(sleep))
+    with pytest.raises(ValueError, match="distinct values are too near to each other"):
+        mx.mixedlm("y ~ poly(v, 3) + (1 | Subject)", sleep.assign(v=edge))
+    edge[0] = np.inf
+    with pytest.raises(ValueError, match="poly: there are infinite values"):
+        mx.mixedlm("y ~ poly(v, 2) + (1 | Subject)", sleep.assign(v=edge))
