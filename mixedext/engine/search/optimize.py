@@ -51,7 +51,6 @@ __all__ = [
     "SearchLog",
     "evaluate",
     "minimize_deviance",
-    "with_minima",
 ]
 
 _NOT_FINITE = (
@@ -353,30 +352,6 @@ class _Minima:
         if not end.settled(self.objective):
             end = _newton(self.objective, self.search, end.theta, self.limit)
         return end if end.settled(self.objective) else None
-
-
-def with_minima(verdict: Convergence, shift: float) -> Convergence:
-    """A verdict with the deviances of the minima in the data's units, and words on them.
-
-    Parameters
-    ----------
-    verdict : Convergence
-        In the engine's units.
-    shift : float
-        What the deviance has more in the data's units.
-    """
-    minima = tuple(value + shift for value in verdict.minima)
-    message = verdict.message
-    if len(minima) > 1:
-        others = ", ".join(f"{value:.8g}" for value in minima[1:])
-        word = "a higher minimum lies" if len(minima) == 2 else "higher minima lie"
-        message += (
-            f"; the lowest of {len(minima)} minima that were seen, deviance "
-            f"{minima[0]:.8g}: {word} at {others}"
-        )
-    if verdict.others_may_exist:
-        message += "; lower minima may exist: try other starts (start_params)"
-    return replace(verdict, minima=minima, message=message)
 
 
 def evaluate(objective: ProfiledDeviance, theta: np.ndarray) -> Optimum:
