@@ -18,7 +18,6 @@ from mixedext.engine.search.optimize import (
     SearchLog,
     evaluate,
     minimize_deviance,
-    with_minima,
 )
 from mixedext.engine.search.rivals import NO_OTHERS, other_starts
 from mixedext.engine.search.starting_values import moment_covariances, start_of
