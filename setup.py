@@ -9,6 +9,7 @@ than into each kernel, which saves two thirds of the compiler's time.
 """
 
 import hashlib
+import os
 import shutil
 import sys
 import sysconfig
@@ -29,6 +30,7 @@ KEPT = Path("build/kernels")
 # ties a wheel to the CPU it was built on (no -march=native).  -g0: Python's own flags ask
 # for debug information, nine tenths of a kernel's size.
 FLAGS = ["/O2"] if sys.platform == "win32" else ["-O3", "-fno-math-errno", "-g0"]
+LINK = []
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,
@@ -36,6 +38,19 @@ DIRECTIVES = {
     "cdivision": True,
     "initializedcheck": False,
 }
+# Kernels that watch themselves, for tests/watched_kernels.py: every index of a memoryview
+# is checked, or the compiler's sanitizers see every access and every undefined operation.
+match os.environ.get("MIXEDEXT_BUILD", ""):
+    case "boundscheck":
+        DIRECTIVES |= {"boundscheck": True, "initializedcheck": True}
+    case "sanitize":
+        SANITIZERS = "-fsanitize=address,undefined"
+        FLAGS = ["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-math-errno", SANITIZERS]
+        LINK = [SANITIZERS]
+    case "":
+        pass
+    case other:
+        sys.exit(f"MIXEDEXT_BUILD is 'boundscheck' or 'sanitize', not {other!r}")
 
 
 class BuildKernels(build_ext):
@@ -84,7 +99,8 @@ class BuildKernels(build_ext):
             getattr(self.compiler, f"{name}_so", None) for name in ("compiler", "linker")
         ]
         versions = [Cython.__version__, np.__version__, self.plat_name, self.debug]
-        made_from = hashlib.sha256(repr(commands + versions).encode())
+        choices = [FLAGS, LINK, sorted(DIRECTIVES.items())]
+        made_from = hashlib.sha256(repr(commands + versions + choices).encode())
         for content in sorted(Path(file).read_bytes() for file in files):
             made_from.update(content)
         return made_from.hexdigest()[:16]
@@ -110,6 +126,7 @@ def kernel(name, source):
         include_dirs=[np.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=FLAGS,
+        extra_link_args=LINK,
     )
 
 

@@ -246,7 +246,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
-    folder = Path(__file__).parents[1] / "tests" / "data"
+    folder = Path(__file__).parents[1] / "tests" / "results" / "data"
     parser.add_argument("--panels", type=Path, default=folder)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()

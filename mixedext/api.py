@@ -4,7 +4,7 @@ from statsmodels.iolib.smpickle import load_pickle as load
 from statsmodels.regression.mixed_linear_model import MixedLMParams, VCSpec
 
 from mixedext import datasets
-from mixedext.engine.search.optimize import Convergence
+from mixedext.engine.search.verdict import Convergence
 from mixedext.engine.threads import get_num_threads, set_num_threads
 from mixedext.exceptions import (
     AdjustmentWarning,
@@ -16,6 +16,7 @@ from mixedext.exceptions import (
     ConfidenceLevelWarning,
     ConvergenceError,
     DesignError,
+    DevianceError,
     FlatLikelihoodWarning,
     FormulaError,
     InformationWarning,
@@ -77,6 +78,7 @@ __all__ = [
     "Convergence",
     "ConvergenceError",
     "DesignError",
+    "DevianceError",
     "Fitted",
     "FixedEffectsInference",
     "FlatLikelihoodWarning",

@@ -49,13 +49,20 @@ def did_you_mean(name: Any, known: Iterable[Any]) -> str:
     """
     if not isinstance(name, str):
         return ""
-    plain = {_plain(other): other for other in known if isinstance(other, str)}
+    plain: dict[str, list[str]] = {}
+    for other in known:
+        if isinstance(other, str):
+            plain.setdefault(_plain(other), []).append(other)
     key = _plain(name)
     found = difflib.get_close_matches(key, plain, n=1, cutoff=SIMILAR_NAME) if key else []
     if not found and len(key) > 2:  # a part of a name: "kenward", "subj"
         found = [other for other in plain if other.startswith(key)]
         found = found if len(found) == 1 else []
-    return f". Did you mean {plain[found[0]]!r}?" if found else ""
+    if not found:
+        return ""
+    alike = plain[found[0]]  # but for capitals and what joins words
+    meant = difflib.get_close_matches(name, alike, n=1, cutoff=0.0)[0]
+    return f". Did you mean {meant!r}?"
 
 
 def _plain(name):

@@ -15,7 +15,7 @@ import pandas as pd
 
 from mixedext import datasets
 from mixedext.api import mixedlm
-from mixedext.models.mixedlm.fit_arguments import DF_METHODS
+from mixedext.inference.fixed_effects.df_methods import DF_METHODS, INFORMATION
 
 __all__ = ["main"]
 
@@ -52,7 +52,11 @@ def main(argv: list[str] | None = None) -> int:
                 missing=options.missing,
                 eval_env=-1,
             )
-            result = model.fit(reml=not options.ml, df_method=options.df_method)
+            result = model.fit(
+                reml=not options.ml,
+                df_method=options.df_method,
+                information=options.information,
+            )
         text = str(result.summary())
         if options.json is not None:
             _write_json(result, options)
@@ -101,6 +105,11 @@ def _parser():
         choices=list(DF_METHODS),
         help="degrees of freedom of tests on fixed effects; z for the normal law "
         "(default: satterthwaite, and residual without random terms)",
+    )
+    parser.add_argument(
+        "--information",
+        choices=INFORMATION,
+        help="which information Kenward-Roger inverts: pbkrtest's, or SAS' (observed)",
     )
     parser.add_argument("--weights", metavar="COLUMN", help="precision weights")
     parser.add_argument("--offset", metavar="COLUMN", help="known part of the mean")

@@ -21,6 +21,7 @@ __all__ = [
     "ConfidenceLevelWarning",
     "ConvergenceError",
     "DesignError",
+    "DevianceError",
     "FlatLikelihoodWarning",
     "FormulaError",
     "InformationWarning",
@@ -57,6 +58,10 @@ class FormulaError(ValueError):
     """A formula that cannot be read, or that names what the data do not have."""
 
 
+# What may have too many columns.
+FIXED_EFFECTS = "the fixed effects"
+
+
 class DesignError(ValueError):
     """A design from which the model cannot be estimated; names the term and says why.
 
@@ -65,7 +70,7 @@ class DesignError(ValueError):
     *args : object
         The message.
     too_many_in : str, optional
-        What has too many columns, where that is the reason: "the fixed effects", or the
+        What has too many columns, where that is the reason: ``FIXED_EFFECTS``, or the
         label of a random term.
     """
 
@@ -92,6 +97,10 @@ class ClusterWarning(ModelWarning):
 
 class ConvergenceError(RuntimeError):
     """A search that did not come to an end; says what to do."""
+
+
+class DevianceError(ValueError):
+    """The deviance, or its derivatives, cannot be computed: rounding leaves no number."""
 
 
 class AlignmentWarning(ModelWarning):

@@ -157,8 +157,10 @@ class ClusterEstimate(Protocol):
     """A cluster-robust covariance of the coefficients; see ``fixed_effects.robust``."""
 
     covariance: np.ndarray
+    root: np.ndarray
     inner: np.ndarray
     moments: Any
+    told: Any
     n_clusters: tuple[int, ...]
 
 

@@ -65,12 +65,20 @@ ALIKE_PIVOTS = 1e-6
 
 # ---- specification ----
 
+# specification/data/value_range
+# Largest absolute values of a column, and ratios of y to them, whose squares, summed over
+# the rows, stay numbers of double precision (2e-308 to 2e308).
+VALUE_RANGE = 1e-140, 1e140
 # specification/data/weights
 # Weights that span more than this many powers of ten get a warning.
 WEIGHT_DECADES = 12
 # specification/formula/chunk_plan
 # Relative difference of a column evaluated on a chunk and on all rows that is rounding.
 SAME_COLUMN = 1e-9
+# specification/formula/transforms
+# Share of the one before, times the square of the values' range, that the sum of squares
+# of a polynomial orthogonal over them must have.
+NO_POLYNOMIAL = 1e-24
 # specification/terms/sparse_terms
 # Rows of Z that are orthogonal and as long as each other to this: Z Z' is as good as I.
 LIKE_RESIDUAL = 1e-10
@@ -390,6 +398,14 @@ CANCELLED = 1e-10
 # Smallest eigenvalue of the expected covariance of combinations, as a share of the largest,
 # up to which it is singular and has no Wishart matrix.
 WISHART_SINGULAR = 1e-12
+# inference/fixed_effects/single_clusters
+# Share of the information on a direction that other clusters have, below which one cluster
+# alone tells it; and the share of a combination's standard deviation (by the model) along
+# such directions, above which it rests on them.  Columns with means of 1e8 standard
+# deviations have digits for these.
+ONE_CLUSTER, ON_ONE_CLUSTER = 1e-7, 1e-6
+# Singular value of unit columns below which they say no other direction.
+SAME_DIRECTION = 1e-6
 # inference/fixed_effects/satterthwaite
 # Degrees of freedom this close together are averaged (as lmerTest).
 EQUAL_DF = 1e-8

@@ -14,6 +14,7 @@ __all__ = [
     "COVARIANCES",
     "FIT_ARGUMENTS",
     "MODEL_ARGUMENTS",
+    "ON_MEANS",
     "ON_RESULTS",
     "OTHER_MODELS",
     "R_FUNCTIONS",
@@ -84,6 +85,7 @@ OTHER_MODELS: Mapping[str, str] = {
     "lmList": "write mx.lm_list('y ~ x | g', data)",
     "lme": "write mx.mixedlm('y ~ x + (1 | g)', data)",
     "lmer": "write mx.mixedlm(formula, data)",
+    "mixedLM": "write mx.mixedlm(formula, data)",
     "nlmer": f"nonlinear models are not fitted; {_LIMITS}",
     "ols": "write statsmodels' ols, or mx.mixedlm(formula without random terms, data)",
     "rlmer": f"robust fits are not made; {_LIMITS}",
@@ -102,6 +104,22 @@ _OF_EVERY_FIT = (
     "theta",
     "vcomp",
 )
+#: Of estimated means and contrasts.
+ON_MEANS: Mapping[str, str] = {
+    "as_data_frame": ".table",
+    "confint": ".conf_int()",
+    "contrasts": ".contrast(), or .pairs()",
+    "emmeans": ".table",
+    "frame": ".table",
+    "p_values": ".table['pvalue']",
+    "pairwise": ".pairs()",
+    "pvalue": ".table['pvalue']",
+    "pvalues": ".table['pvalue']",
+    "summary": ".table, or print it",
+    "summary_frame": ".table",
+    "to_frame": ".table",
+}
+
 _OF_FIT = "it is an argument of fit: mixedlm(formula, data).fit({})"
 
 #: Arguments of other programs' models, where a model is made.
@@ -198,6 +216,7 @@ R_FUNCTIONS: Mapping[str, str] = {
     "ifelse": "write np.where(condition, a, b)",
     "interaction": "write a:b",
     "lag": "make the column before, with groupby(...).shift()",
+    "ln": "write np.log(x)",
     "lo": "write cr(x, df=3), a natural spline",
     "ns": "write cr(x, df=3), a natural spline",
     "ordered": "make the column an ordered pd.Categorical, or write C(x, Poly)",
@@ -210,7 +229,12 @@ R_FUNCTIONS: Mapping[str, str] = {
 }
 
 
-def no_result(owner: str, name: str, known: Iterable[str]) -> AttributeError:
+def no_result(
+    owner: str,
+    name: str,
+    known: Iterable[str],
+    others: Mapping[str, str] = ON_RESULTS,
+) -> AttributeError:
     """The error for an attribute that results have not, with what to write in its place.
 
     Parameters
@@ -221,14 +245,16 @@ def no_result(owner: str, name: str, known: Iterable[str]) -> AttributeError:
         The name.
     known : iterable of str
         Names that there are.
+    others : Mapping, optional
+        What to write, by names of other programs.
 
     Examples
     --------
     >>> print(no_result("'Results' object", "fixef", ["params"]))
     'Results' object has no attribute 'fixef': write .fe_params
     """
-    if name in ON_RESULTS:
-        return _error(owner, name, f": write {ON_RESULTS[name]}")
+    if name in others:
+        return _error(owner, name, f": write {others[name]}")
     return _error(owner, name, did_you_mean(name, _public(known)))
 
 

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 import mixedext as mx
-from mixedext.arguments import check_count, check_probability, confidence
+from mixedext.arguments import (
+    check_choice,
+    check_count,
+    check_probability,
+    confidence,
+    did_you_mean,
+)
 
 pytestmark = pytest.mark.formula_engine
 
@@ -66,3 +72,45 @@ def test_intervals_of_profiles_and_bootstraps_take_either():
             each.conf_int(alpha=2)
         with pytest.raises(ValueError, match="level='shortest' must lie between"):
             each.conf_int(level="shortest")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("days", "Days"),
+        ("Dyas", "Days"),
+        ("kenward", "kenward-roger"),
+        ("Kenward_Roger", "kenward-roger"),
+        ("fe params", "fe_params"),
+        ("reaktion", "Reaction"),
+        ("polly", "poly"),
+        ("Polly", "Poly"),
+    ],
+)
+def test_misspelled_names(given, meant):
+    known = ["Reaction", "Days", "kenward-roger", "fe_params", "Poly", "poly", None, 7]
+    assert did_you_mean(given, known) == f". Did you mean {meant!r}?"
+
+
+@pytest.mark.parametrize("given", ["age", "", "x", 3, None, ["Days"], "r", "_-."])
+def test_names_like_none(given):
+    assert did_you_mean(given, ["Reaction", "Days", 3]) == ""
+
+
+def test_choices():
+    check_choice(None, "test", ("F", None))
+    check_choice("F", "test", ("F", None))
+    with pytest.raises(ValueError, match=r"^test='f' is not known; use 'F' or None\. Did"):
+        check_choice("f", "test", ("F", None))
+    with pytest.raises(ValueError, match=r"^n=array\(.*; use 'a', 'b' or numbers$"):
+        check_choice(np.ones(2), "n", ("a", "b"), "numbers")
+    with pytest.raises(ValueError, match=r"use 'only'$"):
+        check_choice(0, "n", ("only",))
+
+
+def test_levels_that_look_like_their_complement():
+    with pytest.warns(mx.ConfidenceLevelWarning, match=r"alpha=0.95 .* level=0.95 asks"):
+        assert confidence(0.95) == pytest.approx(0.05)
+    with pytest.warns(mx.ConfidenceLevelWarning, match=r"level=0.05 .* alpha=0.05 asks"):
+        assert confidence(level=0.05) == 0.05
+    assert confidence(0.5) == confidence(level=0.5) == 0.5

@@ -134,3 +134,18 @@ def test_versions(clone, package):
 def test_flags_and_directives_of_setup(clone):
     clone.change("setup.py")
     assert clone.build() == ALL
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="flags are not Windows'")
+@pytest.mark.parametrize("watched", ["boundscheck", "sanitize"])
+def test_kernels_that_watch_themselves(clone, watched):
+    assert clone.build(MIXEDEXT_BUILD=watched) == ALL
+    assert clone.build(MIXEDEXT_BUILD=watched) == set()
+    assert clone.build() == ALL
+
+
+def test_a_build_that_is_not_known(clone):
+    with pytest.raises(
+        AssertionError, match="MIXEDEXT_BUILD is 'boundscheck' or 'sanitize'"
+    ):
+        clone.build(MIXEDEXT_BUILD="fast")

@@ -30,6 +30,28 @@ def test_bundled_data(capsys, tmp_path):
     assert content["converged"] is True
 
 
+def test_tests_are_those_of_the_model(capsys, tmp_path):
+    out = tmp_path / "out.json"
+    pulp = ["bright ~ operator", "--data", "pulp"]
+    assert main([*pulp, "--json", str(out)]) == 0
+    assert "residual" in capsys.readouterr().out
+    content = json.loads(out.read_text())
+    assert content["df_method"] == "residual"
+    effect = content["fixed_effects"]["operator[T.d]"]
+    assert effect["df"] == 16
+    assert effect["pvalue"] == pytest.approx(0.048637, abs=5e-7)
+    assert main([SLEEP, "--data", "sleepstudy"]) == 0
+    text = capsys.readouterr().out
+    assert "satterthwaite" in text
+    # variances on the scale of the data, without tests
+    assert "35.072   14.782" in text
+    assert "*" not in text
+    assert main([SLEEP, "--data", "sleepstudy", "--df-method", "z"]) == 0
+    assert "P>|z|" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([SLEEP, "--data", "sleepstudy", "--df-method", "none"])
+
+
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
 def test_files(suffix, tmp_path, capsys):
     data = mx.datasets.sleepstudy.load().data
@@ -42,6 +64,14 @@ def test_files(suffix, tmp_path, capsys):
     text = capsys.readouterr().out
     assert "1751.9393" in text
     assert "P>|t|" in text
+
+
+def test_information_of_kenward_and_roger(capsys):
+    arguments = [SLEEP, "--data", "sleepstudy", "--df-method", "kenward-roger"]
+    assert main([*arguments, "--information", "observed"]) == 0
+    assert "kenward-roger (observed information)" in capsys.readouterr().out
+    assert main([SLEEP, "--data", "sleepstudy", "--information", "observed"]) == 2
+    assert "df_method='kenward-roger'" in capsys.readouterr().err
 
 
 def test_weights_offset_and_missing(tmp_path, capsys):

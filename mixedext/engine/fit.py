@@ -14,14 +14,14 @@ from mixedext.engine.deviance.profiled import ProfiledDeviance
 from mixedext.engine.information.variance_covariance import VarianceCovariance
 from mixedext.engine.rows.design import Design
 from mixedext.engine.search.optimize import (
-    Convergence,
     Optimum,
     SearchLog,
     evaluate,
     minimize_deviance,
 )
-from mixedext.engine.search.rivals import NO_OTHERS, other_starts, with_minima
+from mixedext.engine.search.rivals import NO_OTHERS, other_starts
 from mixedext.engine.search.starting_values import moment_covariances, start_of
+from mixedext.engine.search.verdict import Convergence, with_minima
 from mixedext.engine.threads import blas_threads
 from mixedext.limits import NO_ROOT
 from mixedext.specification.terms.random_terms import RandomTerm
@@ -263,7 +263,8 @@ def fit_design(
             at = optimum.theta
             return minimize_deviance(objective, at, max_iterations=max_iterations)
 
-        return fit_at(*_sharper(design, objective, optimum, search), reml)
+        design, objective, optimum = _sharper(design, objective, optimum, search)
+        return fit_at(design, objective, optimum, reml)
 
 
 def evaluate_design(design: Design, reml: bool, theta: np.ndarray | None = None) -> Fit:
@@ -272,8 +273,12 @@ def evaluate_design(design: Design, reml: bool, theta: np.ndarray | None = None)
         objective = design.objective(reml)
         at = _inner_start(design, theta)
         optimum = evaluate(objective, at)
-        found = _sharper(design, objective, optimum, lambda o: evaluate(o, at))
-        return fit_at(*found, reml)
+
+        def again(objective: ProfiledDeviance) -> Optimum:
+            return evaluate(objective, at)
+
+        design, objective, optimum = _sharper(design, objective, optimum, again)
+        return fit_at(design, objective, optimum, reml)
 
 
 def _sharper(

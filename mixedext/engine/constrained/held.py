@@ -10,7 +10,7 @@ import numpy as np
 from mixedext.engine.deviance.given_covariances import Likelihood, relative_root
 from mixedext.engine.fit import Fit, Held, evaluate_design
 from mixedext.engine.information.variance_covariance import VarianceCovariance
-from mixedext.engine.search.optimize import Convergence
+from mixedext.engine.search.verdict import Convergence
 
 __all__ = ["held_fit"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixedext.engine.constrained.objective import Objective, State
-from mixedext.engine.search.optimize import Convergence
 from mixedext.engine.search.trust_region import Quadratic, TrustRegion
+from mixedext.engine.search.verdict import Convergence
 from mixedext.limits import (
     FLAT_CURVATURE,
     HELD_DECREMENT,

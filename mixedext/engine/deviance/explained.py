@@ -22,10 +22,12 @@ __all__ = ["is_explained", "leaves_little"]
 
 # Numbers in [X Z] up to which it is decomposed, and steps of the search in larger ones.
 MOST_NUMBERS, MOST_STEPS = 200_000, 1000
+# Rows up to which it is asked before the fit; beyond, where the fit has lost digits.
+MOST_ROWS = 5000
 
 
 def leaves_little(design: Design) -> bool:
-    """Whether effects that are hardly shrunk leave little of y, where that is cheap to ask.
+    """Whether effects that are hardly shrunk leave little of y, where few rows are asked.
 
     Parameters
     ----------
@@ -33,7 +35,7 @@ def leaves_little(design: Design) -> bool:
         A model with several grouping factors.
     """
     blocks = design.blocks
-    if blocks.within is not None or not design.terms or not is_compiled(blocks):
+    if blocks.nobs > MOST_ROWS or blocks.within is not None or not is_compiled(blocks):
         return False
     objective = design.objective(False)
     free = np.concatenate([NEARLY_FREE * s.start() for s in design.structures])

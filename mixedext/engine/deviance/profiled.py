@@ -21,6 +21,7 @@ from mixedext.engine.deviance.several_factors import is_compiled, several_factor
 from mixedext.engine.factor.factor import Factor
 from mixedext.engine.factor.templates import squared
 from mixedext.engine.rows.blocks import Blocks
+from mixedext.exceptions import DevianceError
 from mixedext.kernels.search.newton import Function
 from mixedext.kernels.search.python_function import PythonFunction
 from mixedext.specification.covariance.linear import LinearStructure
@@ -31,6 +32,11 @@ __all__ = ["Derivatives", "FactorDeviance", "ProfiledDeviance"]
 COSTLY_SIZE = 200_000
 # Columns of a dense tail above which the first derivatives are estimated.
 ROUGH_SIZE = 1500
+_NO_FACTOR = (
+    "digits are lost: rounding makes the factorization of the model fail at these "
+    "variances. The random effects nearly explain the response, or columns differ too much "
+    "in size; leave out a term, or centre and rescale the columns"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,6 +220,8 @@ class FactorDeviance(ProfiledDeviance):
         self._own_values, self._own_derivatives = 0, 0
         # Theta where the compiled function stands, and the factor does not yet.
         self._ahead: np.ndarray | None = None
+        # Whether rounding made the last factorization fail: nothing can be read off it.
+        self._failed = False
 
     @cached_property
     def function(self) -> Function:
@@ -225,16 +233,32 @@ class FactorDeviance(ProfiledDeviance):
 
     @property
     def factor(self) -> Factor:
-        """The factor, brought to where a compiled search has ended."""
+        """The factor, brought to where a compiled search has ended.
+
+        Raises
+        ------
+        DevianceError
+            If rounding made its factorization fail.
+        """
+        if self._ahead is not None:
+            self._update(self._ahead, True)
+        if self._failed:
+            raise DevianceError(_NO_FACTOR)
+        return self._own_factor()
+
+    def _own_factor(self):
         if self._factor is None:
             self._factor = Factor(self.blocks)
-        if self._ahead is not None:
-            theta, self._ahead = self._ahead, None
-            self._factor.update(self._factor_lams(theta), True)
         return self._factor
 
     def factor_at(self, theta: ArrayLike) -> Factor:
         return self.factor
+
+    def _update(self, theta, floor):
+        """Factor at theta; whether that could be done."""
+        self._ahead = None
+        self._failed = not self._own_factor().update(self._factor_lams(theta), floor)
+        return not self._failed
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))
@@ -287,10 +311,7 @@ class FactorDeviance(ProfiledDeviance):
     def value(self, theta: np.ndarray, floor: bool = False) -> float:
         """The deviance; infinite where rounding makes the factorization fail."""
         self._own_values += 1
-        self._ahead = None
-        if not self.factor.update(self._factor_lams(theta), floor):
-            return np.inf
-        return self.deviance()
+        return self.deviance() if self._update(theta, floor) else np.inf
 
     def deviance(self) -> float:
         """The deviance at the factor as it stands."""
@@ -335,7 +356,7 @@ class FactorDeviance(ProfiledDeviance):
         """
         self._own_derivatives += 1
         if self.factor.singular_tail:
-            self.factor.update(self._factor_lams(theta), floor=True)
+            self._update(theta, True)
         f, scale = self.factor, self.dof / self.factor.residual_square
         whitened, residual = self._residual_response()
         vectors = [

@@ -28,9 +28,9 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import sparse
+from scipy import linalg, sparse
 
-from mixedext.algebra.roots import principal_root
+from mixedext.algebra.roots import cholesky_if_definite, principal_root
 from mixedext.engine.deviance.profiled import FactorDeviance, ProfiledDeviance
 from mixedext.engine.factor.factor import Factor, Response
 from mixedext.engine.factor.tail import DenseTail
@@ -137,16 +137,21 @@ class RowFactor(Factor):
             return False
         self._lead_root = vector, size = principal_root(self.lead_lam)
         root = vector * size
-        self._lead_inverse = np.linalg.inv(
-            root.T @ self.blocks.lead_gram @ root + np.eye(self.width)
-        )
+        own = root.T @ self.blocks.lead_gram @ root + np.eye(self.width)
+        try:
+            self._lead_inverse = np.linalg.inv(own)
+        except np.linalg.LinAlgError:  # the identity is rounding beside the rest
+            return False
         lost = self._pivot_losses()
         noise = EPSILON * lost.sum()
         if noise > PIVOT_NOISE and self._mendable:
             if not self._mend():
                 return False
             noise = EPSILON * np.sqrt(lost).sum()
-        form, response = self._regressed()
+        regressed = self._regressed()
+        if regressed is None:
+            return False
+        form, response = regressed
         whole = np.einsum("ij,ij->j", self.rows.columns, self.rows.columns)
         with np.errstate(divide="ignore", invalid="ignore"):
             # residuals of the rows have rounding errors of the size of the columns'
@@ -164,6 +169,8 @@ class RowFactor(Factor):
     def _regressed(self):
         """``_refined`` of [X, y - X shift], with a shift that leaves y nothing of X.
 
+        None where rounding leaves of X what is not definite.
+
         In least squares y has lost X, but it may be nearly in X again as V0 sees it.
         """
         rank = self.rank
@@ -171,7 +178,10 @@ class RowFactor(Factor):
             columns = self.rows.columns.copy()
             columns[:, rank] -= columns[:, :rank] @ self._shift
             form, response = self._refined(columns)
-            change = np.linalg.solve(form[:rank, :rank], form[:rank, rank])
+            root = cholesky_if_definite(form[:rank, :rank])
+            if root is None:
+                return None
+            change = linalg.cho_solve((root, True), form[:rank, rank])
             if not change @ form[:rank, rank] > 0.1 * form[rank, rank]:
                 break
             if turn < MOST_SHIFTS - 1:

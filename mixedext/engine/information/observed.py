@@ -80,6 +80,9 @@ def _without_open(covariance, open_):
     return covariance
 
 
+# Variances of variances are fourth powers of the units, and may leave the range of double
+# precision where all else stays within it: they are infinite.
+@np.errstate(over="ignore", invalid="ignore")
 def _to_data_units(fit, structures, joint, open_, held, inner_scale):
     # Sigma (data) = T^-1 Sigma (engine) T^-T, linear in gamma; sigma^2 grows by y_scale^2
     blocks = []

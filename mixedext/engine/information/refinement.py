@@ -22,10 +22,23 @@ from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.deviance.row_deviance import DesignRows, fixed_columns
 from mixedext.engine.factor.spread import engine_terms, times_rows
 from mixedext.engine.fit import Fit, evaluate_design, fit_at, fit_design, followed
+from mixedext.engine.rows.design import Design
+from mixedext.exceptions import DevianceError
 from mixedext.limits import DEVIANCE_NOISE, NO_ROOT, SEARCH_NOISE
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
-__all__ = ["has_lost_digits", "needs_refinement", "precision_of", "refine_fit"]
+__all__ = [
+    "fit_by_rows",
+    "has_lost_digits",
+    "needs_refinement",
+    "precision_of",
+    "refine_fit",
+]
+
+_LOST = (
+    "the deviance cannot be computed where it becomes least: the random effects nearly "
+    "explain the response, or one variance dwarfs the others; leave out a term"
+)
 
 
 def has_lost_digits(fit: Fit) -> bool:
@@ -52,6 +65,40 @@ def _searched_again(fit, design):
     again = fit_design(design, fit.reml, fit.theta)
     optimum = followed(fit.optimum, again.optimum)
     return replace(again, optimum=optimum, convergence=optimum.convergence)
+
+
+def fit_by_rows(
+    design: Design,
+    reml: bool,
+    start: np.ndarray | None,
+    max_iterations: int | None,
+    y: np.ndarray,
+    x: np.ndarray,
+    terms: Sequence[RandomTerm | SparseTerm],
+    weights: np.ndarray | None,
+) -> Fit | None:
+    """The fit by sums from the rows alone, where a search by cross-products broke down.
+
+    None for a design of which sums from the rows are not made; arguments are those of
+    ``fit_design`` and ``refine_fit``.
+
+    Raises
+    ------
+    DevianceError
+        If this breaks down, too.
+    """
+    several = bool(design.blocks.factors) and design.blocks.within is None
+    if not several or design.rotation is not None or not design.terms:
+        return None
+    rows = DesignRows.of(design, y, x, terms, weights)
+    return fit_design(replace(design, rows=rows), reml, start, max_iterations)
+
+
+def _failed(fit):
+    """The fit from cross-products, with the verdict that the rows tell no better one."""
+    verdict = replace(fit.convergence, status="failed", message=_LOST)
+    optimum = replace(fit.optimum, convergence=verdict)
+    return replace(fit, optimum=optimum, convergence=verdict)
 
 
 def refine_fit(
@@ -82,7 +129,10 @@ def refine_fit(
     """
     if _search_is_lost(fit):
         rows = DesignRows.of(fit.design, y, x, terms, weights)
-        return _searched_again(fit, replace(fit.design, rows=rows))
+        try:
+            return _searched_again(fit, replace(fit.design, rows=rows))
+        except DevianceError:
+            return _failed(fit)
     design, objective = fit.design, fit.objective
     if not isinstance(objective, FactorDeviance):
         raise TypeError("sums over the levels of one factor lose no digits to refine")

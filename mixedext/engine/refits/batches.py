@@ -19,13 +19,14 @@ from mixedext.engine.refits.refit import (
     joined,
     refit_design,
     row_of_fit,
+    row_without_fit,
 )
 from mixedext.engine.refits.spectral import SpectralFits, spectral_pays
 from mixedext.engine.rows.design import Design
 from mixedext.engine.rows.levels import LevelSums, split_sums
 from mixedext.engine.rows.within import Within
 from mixedext.engine.search.optimize import MAX_ITERATIONS, MOST_LOOKS
-from mixedext.engine.search.rivals import LOWEST, other_starts
+from mixedext.engine.search.rivals import other_starts
 from mixedext.engine.search.starting_values import (
     WITHIN_SIZE,
     one_factor_moments,
@@ -33,6 +34,7 @@ from mixedext.engine.search.starting_values import (
     solve_moments,
 )
 from mixedext.engine.threads import blas_threads
+from mixedext.exceptions import DevianceError
 from mixedext.kernels.deviance.refits import (
     coefficients_at,
     refit_responses,
@@ -75,10 +77,7 @@ def fit_responses(
         columns, noise = batch.fit_products(*products)
         for r in np.flatnonzero(noise > DEVIANCE_NOISE).tolist():  # digits were lost
             own = y[:, start + r]
-            fit = fit_design(responses.design_of(own, products, r), reml)
-            if design.blocks.within is None:
-                fit = responses.refined(fit, own)
-            _replace(columns, r, fit)
+            _replace(columns, r, _sharper(responses, own, products, r, reml))
         return columns
 
     return joined(run(work, range(0, count, width)))
@@ -89,6 +88,17 @@ def in_batches(design: Design) -> bool:
     return _batch_class(design) is not _OneByOne
 
 
+def _sharper(responses, y, products, r, reml):
+    """The row of a response by the ordinary path, from sharper sums."""
+    try:
+        fit = fit_design(responses.design_of(y, products, r), reml)
+        if responses.design.blocks.within is None:
+            fit = responses.refined(fit, y)
+    except DevianceError:
+        return row_without_fit(responses.design)
+    return row_of_fit(fit)
+
+
 def _batch_class(design):
     if design.blocks.within is not None:
         return OneFactorBatch
@@ -97,8 +107,8 @@ def _batch_class(design):
     return _OneByOne
 
 
-def _replace(columns, r, fit):
-    for column, value in zip(columns, row_of_fit(fit), strict=True):
+def _replace(columns, r, row):
+    for column, value in zip(columns, row, strict=True):
         column[r] = value[0]
 
 
@@ -123,9 +133,19 @@ class _OneByOne:
     ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
         """Columns of ``RefitColumns`` and rounding errors from ``Responses.products``."""
         products = lead, tail, least_squares, y_scale
-        fits = [self.fit(products, j) for j in range(len(y_scale))]
-        noise = [fit.objective.noise if self.design.terms else 0.0 for fit in fits]
-        return joined(row_of_fit(fit) for fit in fits), np.array(noise)
+        rows, noise = [], np.zeros(len(y_scale))
+        for j in range(len(y_scale)):
+            row, noise[j] = self._one(products, j)
+            rows.append(row)
+        return joined(rows), noise
+
+    def _one(self, products, column, within=None):
+        """The row of one response, and the rounding error of its deviance."""
+        try:
+            fit = self.fit(products, column, within)
+        except DevianceError:
+            return row_without_fit(self.design), 0.0
+        return row_of_fit(fit), fit.objective.noise if self.design.terms else 0.0
 
 
 class _Batch(_OneByOne):
@@ -181,7 +201,7 @@ class _Batch(_OneByOne):
                 thorough=others.always,
                 points=others.points,
                 neighbours=others.neighbours,
-                lowest=LOWEST,
+                lowest=others.lowest,
                 **vars(others.axes),
                 most_looks=MOST_LOOKS,
                 within=np.empty((0, self.n_theta)) if within is None else within,
@@ -228,6 +248,24 @@ class SeveralFactorsBatch(_Batch):
         super().__init__(design, reml)
         self.moments = several_moments(design.blocks, self.structures)
 
+    def _within_starts(self, moments, function, lead, tail):
+        """As ``within_start``, for all responses."""
+        blocks = self.design.blocks
+        beta = np.empty((len(lead), self.rank))
+        coefficients_at(function, WITHIN_SIZE * self._identity(1)[0], beta)
+        fixed = blocks.lead_cross[..., :-1], blocks.tail_cross[:, :-1]
+        right = moments.right(
+            lead - np.tensordot(beta, fixed[0], (1, 2)),
+            tail - beta @ fixed[1].T,
+            blocks.nobs + np.einsum("rj,rj->r", beta, beta),
+        )
+        known = np.isfinite(right).all(axis=0)
+        gamma, sigma = solve_moments(moments.known, np.where(known, right, 1.0))
+        sigma = np.where(sigma > 0, sigma, SIGMA_SHARE * right[-1] / blocks.nobs)
+        start = self._starts_of(moments.covariances(gamma / np.where(known, sigma, 1.0)))
+        start[~known] = np.nan
+        return start
+
     def fit_products(
         self,
         lead: np.ndarray,
@@ -246,33 +284,16 @@ class SeveralFactorsBatch(_Batch):
             right = self.moments.right(by_response, tail_by_response, blocks.nobs)
             start = self._starts(self.moments, right)
             if self.others.within:
-                within = self._within_starts(function, by_response, tail_by_response)
+                within = self._within_starts(
+                    self.moments, function, by_response, tail_by_response
+                )
         columns, noise, undone = self._refit(
             function, start, least_squares.T, y_scale, within=within
         )
         for r in undone:  # by the ordinary path, with its fallback
-            fit = self.fit((lead, tail, least_squares, y_scale), r)
-            noise[r] = fit.objective.noise
-            _replace(columns, r, fit)
+            row, noise[r] = self._one((lead, tail, least_squares, y_scale), r)
+            _replace(columns, r, row)
         return columns, noise
-
-    def _within_starts(self, function, lead, tail):
-        """As ``within_start``, for all responses."""
-        blocks, moments = self.design.blocks, self.moments
-        beta = np.empty((len(lead), self.rank))
-        coefficients_at(function, WITHIN_SIZE * self._identity(1)[0], beta)
-        fixed = blocks.lead_cross[..., :-1], blocks.tail_cross[:, :-1]
-        right = moments.right(
-            lead - np.tensordot(beta, fixed[0], (1, 2)),
-            tail - beta @ fixed[1].T,
-            blocks.nobs + np.einsum("rj,rj->r", beta, beta),
-        )
-        known = np.isfinite(right).all(axis=0)
-        gamma, sigma = solve_moments(moments.known, np.where(known, right, 1.0))
-        sigma = np.where(sigma > 0, sigma, SIGMA_SHARE * right[-1] / blocks.nobs)
-        start = self._starts_of(moments.covariances(gamma / np.where(known, sigma, 1.0)))
-        start[~known] = np.nan
-        return start
 
 
 class OneFactorBatch(_Batch):
@@ -362,7 +383,7 @@ class OneFactorBatch(_Batch):
             if parts is not None:
                 products[-1], products[:, -1] = within[r], within[r]
                 known = Within(products.copy(), parts[2][r])
-            _replace(columns, r, self.fit(alone, 0, known))
+            _replace(columns, r, self._one(alone, 0, known)[0])
         return columns, noise
 
     def _within_fixed(self):

@@ -28,6 +28,7 @@ __all__ = [
     "joined",
     "refit_design",
     "row_of_fit",
+    "row_without_fit",
 ]
 
 
@@ -59,6 +60,19 @@ class RefitColumns(NamedTuple):
     converged: np.ndarray
     is_singular: np.ndarray
     n_evaluations: np.ndarray
+
+
+def row_without_fit(design: Design) -> RefitColumns:
+    """A row without estimates: the fit broke down."""
+    return RefitColumns(
+        coefficients=np.full((1, design.basis.rank), np.nan),
+        theta=np.full((1, sum(s.n_theta for s in design.structures)), np.nan),
+        scale=np.full(1, np.nan),
+        log_likelihood=np.full(1, np.nan),
+        converged=np.zeros(1, bool),
+        is_singular=np.zeros(1, bool),
+        n_evaluations=np.zeros(1, np.intp),
+    )
 
 
 class Responses:

@@ -33,7 +33,7 @@ from mixedext.engine.rows.rotation import (
 )
 from mixedext.engine.rows.rows import Rows
 from mixedext.engine.rows.within import find_within, within_from_rows
-from mixedext.exceptions import DesignError
+from mixedext.exceptions import FIXED_EFFECTS, DesignError
 from mixedext.limits import NO_RESIDUAL, SAMPLE_CONDITION
 from mixedext.specification.covariance.identity import IdentityMultiple
 from mixedext.specification.covariance.linear import LinearStructure
@@ -356,7 +356,7 @@ def finish_design(
         raise DesignError(
             f"{rank} fixed-effects columns for {n} observations leave no "
             "degrees of freedom for the variances; use fewer columns",
-            too_many_in="the fixed effects",
+            too_many_in=FIXED_EFFECTS,
         )
     share, r, right = basis_of_squares(gram, rank, np.inf)
     y_scale = float(r[rank, rank] / np.sqrt(n))

@@ -215,7 +215,7 @@ class LevelStructure:
         half = np.zeros_like(b.lead_gram)
         half[:, :width, :width] = root
         solved = half.transpose(0, 2, 1) @ b.lead_cross[:, :, :p]
-        flat = solved.reshape(-1, p)
+        flat = solved.reshape(len(solved) * solved.shape[1], p)
         rest = gram.copy()
         rest[m:, m:] -= flat.T @ flat
         if m:

@@ -80,6 +80,6 @@ def _at_zero(s: LinearStructure, lam: np.ndarray, score: np.ndarray):
     null = vector[:, size < ZERO_SINGULAR_VALUE]
     value, turn = np.linalg.eigh(null.T @ score @ null)
     null = null @ turn
-    squares = [s.gamma(np.outer(v, v)) for v in null.T]
-    directions = np.array(squares).reshape(-1, s.n_gamma).T
+    rows = np.array([s.gamma(np.outer(v, v)) for v in null.T])
+    directions = rows.reshape(-1, s.n_gamma).T
     return directions, (null * np.maximum(value, 0.0)) @ null.T

@@ -25,7 +25,7 @@ from mixedext.limits import INVOLVED, SAME_COVARIANCES
 __all__ = ["OpenDirection", "find_open", "is_cheap"]
 
 # Products of numbers up to which the matrix costs little beside the making of a model.
-CHEAP = 200_000
+CHEAP = 20_000
 
 
 @dataclass(frozen=True, eq=False)

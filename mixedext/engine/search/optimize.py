@@ -27,6 +27,9 @@ from mixedext.engine.search.starting_values import (
     several_moments,
     within_start,
 )
+from mixedext.engine.search.verdict import Convergence
+from mixedext.exceptions import DevianceError
+from mixedext.kernels.search.look import look, look_along
 from mixedext.kernels.search.newton import METHODS, Newton
 from mixedext.limits import (
     CONSTANT_DEVIANCE,
@@ -44,90 +47,21 @@ from mixedext.limits import (
 )
 
 __all__ = [
-    "Convergence",
     "Optimum",
     "SearchLog",
     "evaluate",
     "minimize_deviance",
 ]
 
+_NOT_FINITE = (
+    "the deviance is not finite where the search has ended: the random effects nearly "
+    "explain the response (endog), or columns differ too much in size. Leave out a term, "
+    "or centre and rescale the columns"
+)
 MAX_ITERATIONS = 200
 # Times that is looked from the lowest minimum along single standard deviations, while that
 # leads to lower ones.
 MOST_LOOKS = 3
-
-
-@dataclass(frozen=True)
-class Convergence:
-    """Verdict on an optimum, from the gradient and curvature on the active set.
-
-    Attributes
-    ----------
-    status : {"interior", "boundary", "flat", "failed"}
-        An ordinary minimum; a minimum with some variance zero or correlation +-1; one
-        that is not, along which some direction is undetermined; no minimum.
-    gradient : float
-        Largest absolute element of the gradient of the deviance in theta (columns of Z
-        scaled to rms 1).
-    decrement : float
-        Fall of the deviance that one more Newton step would bring; where the derivatives
-        after the last step were saved, estimated from how well that step was foreseen.
-    curvature : float
-        Smallest eigenvalue of the Hessian in theta, relative to the largest; elements of
-        theta above 100 in units of themselves.
-    n_evaluations, n_derivatives : int
-        Evaluations of the deviance, and of its derivatives.
-    method : str
-        The optimizer that ended there.
-    message : str
-        The verdict in words, with advice where it is not clean.
-    is_singular : bool
-        Whether some variance is zero or some correlation +-1.
-    is_flat : bool
-        Whether the data leave some variance or covariance undetermined.  A minimum may be
-        both singular and flat; ``status`` is then "boundary", and ``message`` says both.
-    minima : tuple of float
-        Deviances of all minima that were seen, the lowest first.
-    found_from : str
-        The kind of start that led to the lowest: "moments" of y (or lam = I), "other" ones,
-        a "grid" of variances, the moments about the fixed effects "within" levels, a
-        singular end that was left along its "boundary".
-    others_may_exist : bool
-        Whether there may be lower minima than those that were seen.
-
-    Examples
-    --------
-    >>> import mixedext as mx
-    >>> data = mx.datasets.dyestuff.load().data
-    >>> verdict = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit().convergence
-    >>> bool(verdict), verdict.status
-    (True, 'interior')
-    """
-
-    status: str
-    gradient: float
-    decrement: float
-    curvature: float
-    n_evaluations: int
-    n_derivatives: int
-    method: str
-    message: str
-    is_singular: bool = False
-    is_flat: bool = False
-    minima: tuple[float, ...] = ()
-    found_from: str = "moments"
-    others_may_exist: bool = False
-
-    @property
-    def converged(self) -> bool:
-        """Whether the optimum may be used."""
-        return self.status != "failed"
-
-    def __bool__(self) -> bool:
-        return self.converged
-
-    def __str__(self) -> str:
-        return f"{self.status}: {self.message}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +111,8 @@ class Optimum:
     records : ndarray
         One row an evaluation: number of the method, deviance, step length, expected
         fall, theta.
+    other_minima : tuple of ndarray
+        Theta of the higher minima that were seen, as in ``convergence.minima``.
     """
 
     theta: np.ndarray
@@ -186,6 +122,7 @@ class Optimum:
     is_singular: bool
     convergence: Convergence
     records: np.ndarray
+    other_minima: tuple[np.ndarray, ...] = ()
 
     @cached_property
     def log(self) -> SearchLog:
@@ -279,8 +216,9 @@ def minimize_deviance(
 
     Raises
     ------
-    ValueError
-        If the deviance is not finite at the start, nor at a start near zero.
+    DevianceError
+        If the deviance is not finite at the start, nor at a start near zero, or where
+        the search has ended.
     """
     search = Newton(objective.function)
     if objective.n_theta == 0:
@@ -313,13 +251,13 @@ def minimize_deviance(
         else:
             objective.value(theta)
     alone = objective.n_values
-    minima = seen.deviances(deviance)
+    higher = seen.higher(deviance)
     if objective.n_values > alone:
         objective.value(theta)
     optimum = _optimum(objective, theta, deviance, point, smallest, search, method)
     verdict = replace(
         optimum.convergence,
-        minima=minima,
+        minima=(float(deviance), *(end.deviance for end in higher)),
         found_from=seen.found_from,
         others_may_exist=may_be_others(
             others,
@@ -329,7 +267,8 @@ def minimize_deviance(
             optimum.convergence.status == "flat",
         ),
     )
-    return replace(optimum, convergence=verdict)
+    thetas = tuple(end.theta for end in higher)
+    return replace(optimum, convergence=verdict, other_minima=thetas)
 
 
 def _may_leave(objective):
@@ -350,7 +289,7 @@ class _Minima:
         self.ends = [first]
 
     def search_from(self, start, kind):
-        """Another start, preferred if it ends lower; given up once it clearly will not."""
+        """Another start, preferred if it ends lower; given up as soon as it cannot."""
         lowest = self.best.deviance
         try:
             found = _newton(self.objective, self.search, start, self.limit, lowest)
@@ -362,14 +301,14 @@ class _Minima:
 
     def look(self, others):
         """Searches from the lowest points of those that are looked at."""
-        values = self.search.look(others.points)
-        for number in promising_points(values, others.neighbours):
+        values = look(self.search, others.points)
+        for number in promising_points(values, others.neighbours, others.lowest):
             if values[number] < self.best.deviance + PROMISING:
                 self.search_from(others.points[number], "grid")
         self._look_along(others.axes)
         start = self._within() if others.within else None
         if start is not None:
-            (value,) = self.search.look(start[None])
+            (value,) = look(self.search, start[None])
             if value < self.best.deviance + PROMISING:
                 self.search_from(start, "within")
 
@@ -377,7 +316,7 @@ class _Minima:
         """Searches from other minima along single standard deviations."""
         for _ in range(MOST_LOOKS):
             best = self.best
-            starts = self.search.look_along(best.theta, best.deviance, **vars(axes))
+            starts = look_along(self.search, best.theta, best.deviance, **vars(axes))
             for start in starts:
                 self.search_from(start, "grid")
             if self.best is best:
@@ -389,23 +328,24 @@ class _Minima:
         if moments is None:
             return None
         theta = WITHIN_SIZE * np.concatenate([s.start() for s in objective.structures])
-        if not np.isfinite(self.search.look(theta[None])[0]):
+        if not np.isfinite(look(self.search, theta[None])[0]):
             return None
         objective.stand_at(theta)
         return within_start(moments, objective.structures, objective.coefficients())
 
-    def deviances(self, lowest):
-        """Deviances of the minima seen, the lowest first."""
-        out = [float(lowest)]
+    def higher(self, lowest):
+        """The minima seen above the lowest deviance, ascending."""
+        out, last = [], lowest
         least = LEAST_RESIDUAL * self.best.residual_square
         for end in sorted(self.ends, key=lambda end: end.deviance):
             if end.has_way_down or end.residual_square <= least:
                 continue
-            if end.deviance - end.decrement > out[-1] + DISTINCT_MINIMA:
+            if end.deviance - end.decrement > last + DISTINCT_MINIMA:
                 end = self._finished(end)
-                if end is not None and end.deviance > out[-1] + DISTINCT_MINIMA:
-                    out.append(end.deviance)
-        return tuple(out)
+                if end is not None and end.deviance > last + DISTINCT_MINIMA:
+                    out.append(end)
+                    last = end.deviance
+        return out
 
     def _finished(self, end):
         """The minimum that a search was given up on the way to."""
@@ -507,7 +447,13 @@ def _rectify(objective, theta, deviance, search):
     plain = _theta(objective, [s.triangular(lam) for s, lam in pairs])
     deviance = objective.value(plain)
     search.note("rectified", deviance, np.nan, np.nan, plain)
-    return plain, deviance
+    if np.isfinite(deviance):
+        return plain, deviance
+    # rounding rejects it: back to where the search has ended
+    deviance = objective.value(theta, floor=True)
+    if not np.isfinite(deviance):
+        raise DevianceError(_NOT_FINITE)
+    return theta, deviance
 
 
 def _theta(objective, lams):

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,41 +20,36 @@ from mixedext.engine.rows.design import Design
 from mixedext.limits import NEARLY_EXPLAINED, RUNAWAY
 from mixedext.specification.covariance.linear import LinearStructure
 
-if TYPE_CHECKING:
-    from mixedext.engine.search.optimize import Convergence
-
 __all__ = [
-    "LOWEST",
     "NO_OTHERS",
     "Axes",
     "OtherStarts",
     "may_be_others",
     "other_starts",
     "promising_points",
-    "with_minima",
 ]
 
 # Rows up to which the deviance of two and of more parameters is looked at all over, and
 # along each standard deviation from the minimum that was found; beyond, the cost would
-# show, and data that many have not been seen to leave minima that the moments miss.
-FEW_ROWS, MANY_ROWS = {2: 500, 3: 100}, 10_000
+# show, and so many rows have not been seen to leave several minima that the moments miss.
+FEW_ROWS, MANY_ROWS = {2: 2000, 3: 100}, 10_000
 # The latter where the rows themselves are used in every evaluation.
 MANY_ROWS_USED = 1000
 # Standard deviations (columns of Z at rms 1, relative to sigma) from and up to which is
 # looked, and what the first times the root of the largest level's square may not exceed.
 SMALLEST, LARGEST, SMALLEST_BY_LEVEL = 0.07, 20.0, 0.5
 # Points of the grid along each of two or three standard deviations, and its correlations.
-SIZES = {2: 6, 3: 4}
+SIZES, MOST_AXES = {2: 6, 3: 4}, 3
 CORRELATIONS = (-0.9, 0.0, 0.9)
-# More parameters have no grid, but so many points at random, each with so many neighbours.
+# More of both have no grid, but so many points at random, each with so many neighbours.
 SCATTERED, NEAREST = 64, 6
-# So many points are started from besides those lower than their neighbours: valleys may
-# run between the points.
+# With slopes or more than two terms so many of the lowest points are started from besides
+# those lower than their neighbours: valleys may run between the points.
 LOWEST = 6
-# Points along the only standard deviation, and along each of several.
-ALONG, FEW_ALONG = 12, 8
-# Scale of one more start for models with more rows, with variances well above sigma^2: for
-# terms with correlations, and for terms without.
+# Points along the only standard deviation, along each of two, and of more.
+ALONG = (12, 8, 5)
+# Scale of one more start, whatever the number of rows, with variances well above sigma^2:
+# for terms with correlations, and for terms without.
 LARGE_START, LARGE_START_UNCORRELATED = 5.0, 30.0
 
 
@@ -95,6 +89,8 @@ class OtherStarts:
         Numbers of their neighbours, (G, N); -1 where there is none.
     axes : Axes
         Standard deviations along which it is looked at from the minimum found.
+    lowest : int
+        Of the points, the lowest so many are started from in any case.
     within : bool
         Whether also to start from the moments about the fixed effects within levels.
     """
@@ -104,6 +100,7 @@ class OtherStarts:
     points: np.ndarray
     neighbours: np.ndarray
     axes: Axes
+    lowest: int
     within: bool
 
     @property
@@ -120,7 +117,17 @@ def _no_axes(n_theta):
     return Axes(np.zeros(n_theta, np.intp), np.empty(0, np.intp), np.empty((0, 1)))
 
 
-NO_OTHERS = OtherStarts(np.empty((0, 0)), False, *_no_points(0), _no_axes(0), False)
+def _others(
+    n_theta, starts=None, always=False, points=None, axes=None, lowest=1, within=False
+):
+    """Other starts, with none of what is not given."""
+    starts = np.empty((0, n_theta)) if starts is None else starts
+    points, neighbours = _no_points(n_theta) if points is None else points
+    axes = _no_axes(n_theta) if axes is None else axes
+    return OtherStarts(starts, always, points, neighbours, axes, lowest, within)
+
+
+NO_OTHERS = _others(0)
 
 
 def other_starts(design: Design) -> OtherStarts:
@@ -129,16 +136,18 @@ def other_starts(design: Design) -> OtherStarts:
     n_theta = sum(s.n_theta for s in structures)
     if not n_theta:
         return NO_OTHERS
+    few_starts, always = _few_starts(design)
+    starts = np.array(few_starts).reshape(-1, n_theta)
     nobs = design.blocks.nobs
     if nobs > (MANY_ROWS if design.rows is None else MANY_ROWS_USED):
-        starts, always = _few_starts(design)
-        starts = np.array(starts).reshape(-1, n_theta)
-        return OtherStarts(starts, always, *_no_points(n_theta), _no_axes(n_theta), False)
+        return _others(n_theta, starts, always)
     few, smallest = nobs <= FEW_ROWS[min(max(n_theta, 2), 3)], tuple(_smallest(design))
-    points = _points(structures, smallest) if few else _no_points(n_theta)
+    points = _points(structures, smallest) if few else None
     within = len(design.blocks.factors) > 1
     axes = _axes(structures, smallest)
-    return OtherStarts(_no_points(n_theta)[0], False, *points, axes, within)
+    intercepts = n_theta == len(design.blocks.factors)
+    lowest = 1 if intercepts and n_theta < 3 else LOWEST
+    return _others(n_theta, starts, always, points, axes, lowest, within)
 
 
 def _few_starts(design):
@@ -174,7 +183,9 @@ def _smallest(design):
 @lru_cache(maxsize=64)
 def _axes(structures, smallest):
     """The standard deviations of all effects and the sizes of each to look at."""
-    owner, own, sizes = [], [], []
+    owner: list[int] = []
+    own: list[int] = []
+    sizes: list[float] = []
     for s, least in zip(structures, smallest, strict=True):
         rows = np.zeros(s.n_theta, int) if s.n_theta == 1 else s.lam_basis.any(2).argmax(1)
         diagonal = s.start() != 0  # lam = I
@@ -183,7 +194,7 @@ def _axes(structures, smallest):
             own.append(first + int(np.flatnonzero(diagonal & (rows == row))[0]))
             sizes.append(least)
         owner += [len(own) - 1 - int(rows.max()) + int(row) for row in rows]
-    count = ALONG if len(own) == 1 else FEW_ALONG
+    count = ALONG[min(len(own), 3) - 1]
     return Axes(
         np.array(owner, np.intp),
         np.array(own, np.intp),
@@ -197,7 +208,9 @@ def _points(structures, smallest):
     axes = sum(min(s.n_theta, s.k) for s in structures)
     if axes == 1:  # that is looked along
         return _no_points(1)
-    if axes in SIZES and all(_has_axes(s) for s in structures):
+    correlations = sum(s.n_theta == 3 and s.k == 2 for s in structures)
+    with_axes = all(_has_axes(s) for s in structures)
+    if axes in SIZES and with_axes and axes + correlations <= MOST_AXES:
         return _grid(structures, smallest, SIZES[axes])
     return _scattered(structures, smallest)
 
@@ -209,7 +222,8 @@ def _has_axes(s):
 
 def _grid(structures: Sequence[LinearStructure], smallest, size):
     """Every combination of standard deviations and correlations."""
-    axes, owners = [], []
+    axes: list[np.ndarray] = []
+    owners: list[int] = []
     for i, (s, least) in enumerate(zip(structures, smallest, strict=True)):
         sizes = np.geomspace(least, LARGEST, size)
         axes += [sizes] * min(s.n_theta, s.k)
@@ -267,13 +281,13 @@ def _scattered(structures, smallest):
             place += [np.log(sizes), np.tril(root @ root.T, -1).ravel()]
         points.append(np.concatenate(parts))
         places.append(np.concatenate(place))
-    place = np.array(places)
-    distance = ((place[:, None] - place) ** 2).sum(axis=-1)
+    at = np.array(places)
+    distance = ((at[:, None] - at) ** 2).sum(axis=-1)
     neighbours = distance.argsort(axis=1)[:, 1 : NEAREST + 1]
     return np.array(points), np.ascontiguousarray(neighbours, np.intp)
 
 
-def promising_points(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
+def promising_points(values: np.ndarray, neighbours: np.ndarray, lowest: int) -> np.ndarray:
     """Numbers of the lowest points and of those not above any neighbour, lowest first.
 
     Parameters
@@ -282,6 +296,8 @@ def promising_points(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
         Deviances, (G,).
     neighbours : ndarray of intp
         (G, N), -1 where there is none.
+    lowest : int
+        Number of the lowest points.
 
     Returns
     -------
@@ -290,7 +306,7 @@ def promising_points(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
     around = np.where(neighbours >= 0, values[neighbours], np.inf)
     promising = values <= around.min(axis=1, initial=np.inf)
     order = np.argsort(values, kind="stable")
-    promising[order[:LOWEST]] = True
+    promising[order[:lowest]] = True
     return order[(promising & np.isfinite(values))[order]]
 
 
@@ -320,27 +336,3 @@ def may_be_others(
         return False
     explained = nobs <= FEW_ROWS[3] and residual_square < NEARLY_EXPLAINED * nobs
     return explained or (flat and float(np.abs(theta).max()) > RUNAWAY)
-
-
-def with_minima(verdict: Convergence, shift: float) -> Convergence:
-    """A verdict with the deviances of the minima in the data's units, and words on them.
-
-    Parameters
-    ----------
-    verdict : Convergence
-        In the engine's units.
-    shift : float
-        What the deviance has more in the data's units.
-    """
-    minima = tuple(value + shift for value in verdict.minima)
-    message = verdict.message
-    if len(minima) > 1:
-        others = ", ".join(f"{value:.8g}" for value in minima[1:])
-        word = "a higher minimum lies" if len(minima) == 2 else "higher minima lie"
-        message += (
-            f"; the lowest of {len(minima)} minima that were seen, deviance "
-            f"{minima[0]:.8g}: {word} at {others}"
-        )
-    if verdict.others_may_exist:
-        message += "; lower minima may exist: try other starts (start_params)"
-    return replace(verdict, minima=minima, message=message)

@@ -13,7 +13,7 @@ from mixedext.arguments import did_you_mean
 from mixedext.engine.fit import Fit, fit_design
 from mixedext.engine.refits.refit import joined, row_of_fit
 from mixedext.engine.rows.design import prepare_design
-from mixedext.exceptions import DesignError
+from mixedext.exceptions import DesignError, DevianceError
 from mixedext.fitted import Model
 from mixedext.inference.bootstrap.resampling import CasesSampler
 from mixedext.inference.bootstrap.simulated_refits import failed_row
@@ -85,7 +85,7 @@ def fit_draws(
             warnings.simplefilter("ignore")  # verdicts are kept
             try:
                 shown = model.refit(y[:, r], reml=reml, **arguments)
-            except (DesignError, np.linalg.LinAlgError) as error:
+            except (DesignError, DevianceError, np.linalg.LinAlgError) as error:
                 found.add_failure(error)
                 continue
             found.add(shown.fitted.fit, shown)
@@ -122,7 +122,7 @@ def fit_cases(
                     fresh = _model_of_rows(model, at, terms, own)
                     shown = fresh.fit(reml=reml, **arguments)
                     fit = shown.fitted.fit
-            except (DesignError, np.linalg.LinAlgError) as error:
+            except (DesignError, DevianceError, np.linalg.LinAlgError) as error:
                 found.add_failure(error)
                 continue
             found.add(fit, shown)

@@ -23,7 +23,7 @@ from mixedext.engine.refits.refit import (
 )
 from mixedext.engine.refits.simulation import simulate_fits, spawn_seeds
 from mixedext.engine.rows.design import Design
-from mixedext.exceptions import DesignError
+from mixedext.exceptions import DesignError, DevianceError
 from mixedext.fitted import Fitted, Model, need_rows
 from mixedext.specification.terms.parameter_names import theta_names
 
@@ -275,7 +275,7 @@ def fit_each(
         for column in y.T:
             try:
                 fitted = model._with_response(column)._fitted(reml=reml, **arguments)
-            except (DesignError, np.linalg.LinAlgError):
+            except (DesignError, DevianceError, np.linalg.LinAlgError):
                 rows.append(failed_row(model._design))
             else:
                 rows.append(row_of_fit(fitted.fit))

@@ -99,6 +99,8 @@ def anova(
     """
     kind = _TYPES.get(str(type).upper())
     if kind is None:
+        if hasattr(type, "fitted"):
+            raise ValueError("anova tests the terms of one model; mx.anova compares models")
         raise ValueError(f"type={type!r} is not known; use 'I', 'II' or 'III'")
     if like not in ("lmerTest", "car") or (like == "car" and kind != 2):
         raise ValueError(

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
+from mixedext.exceptions import DevianceError
 from mixedext.inference.fixed_effects.matrix_root import large_cluster
 from mixedext.inference.submodels.level_nesting import nonzeros
 from mixedext.limits import LARGEST_SIZE, LEAST_REST, UNIT_LEVERAGE
@@ -300,7 +301,13 @@ def _symmetric_adjustment(v, half, x):
     The root in the middle is taken from singular values of a factor of the matrix, V times
     the root of I - V^-1/2 X X' V^-1/2, which keeps their digits where V is far from I.
     """
-    left, size, _ = np.linalg.svd(x / half[..., None], full_matrices=False)
+    whitened = x / half[..., None]
+    if not (np.isfinite(whitened).all() and np.isfinite(v).all()):
+        raise DevianceError(
+            "CR2 cannot be computed: digits are lost, as with weights of very different "
+            "sizes, or variances that dwarf the residual's. Use 'CR1', or other weights"
+        )
+    left, size, _ = np.linalg.svd(whitened, full_matrices=False)
     remaining = 1 - size**2
     free = remaining > UNIT_LEVERAGE
     shrink = 1 - np.sqrt(np.where(free, remaining, 0.0))
@@ -313,6 +320,6 @@ def _symmetric_adjustment(v, half, x):
     zero = (~free).sum(axis=1)
     kept = number < (v.shape[1] - zero)[:, None]
     inverse = np.where(kept, 1 / np.where(kept, value, 1.0), 0.0)
-    product = vector.swapaxes(1, 2) @ (x / half[..., None])
+    product = vector.swapaxes(1, 2) @ whitened
     adjusted = half[..., None] * (vector @ (inverse[..., None] * product))
     return adjusted, zero > 0

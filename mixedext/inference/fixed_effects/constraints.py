@@ -112,11 +112,12 @@ def _from_text(text, names):
 
 
 def _meant(text, names):
-    """The parameter that the first word that is none is like."""
-    words = re.findall(
-        r"[^\W\d][\w.:\[\]]*", text if isinstance(text, str) else " ".join(text)
-    )
+    """The parameter that the first unknown word is like, or how equations are written."""
+    whole = text if isinstance(text, str) else " ".join(text)
+    words = re.findall(r"[^\W\d][\w.:\[\]]*", whole)
     unknown = [word for word in words if word not in names]
+    if re.search(r"==|[<>]", whole):
+        return ". Hypotheses are equations, with one '='; tests are two-sided"
     return next(filter(None, (did_you_mean(word, names) for word in unknown)), "")
 
 

@@ -24,6 +24,7 @@ from mixedext.inference.fixed_effects.df_methods import (
 )
 from mixedext.inference.fixed_effects.parameter_covariance import kept_inner
 from mixedext.inference.fixed_effects.robust import (
+    NO_ERROR,
     ClusterCovariance,
     CovarianceTests,
     cluster_covariance,
@@ -63,6 +64,8 @@ _DESCRIPTIONS = {
     "CR2": "Robust to cluster correlation (CR2), with Bell-McCaffrey df.",
     "CR3": "Robust to cluster correlation (CR3), with Bell-McCaffrey df.",
 }
+# Coefficients without a standard error that are all named.
+MOST_NAMES = 6
 _CLUSTER_DF = ("clusters", "bell-mccaffrey")
 _CLUSTER_OPTIONS = {
     "groups", "use_correction", "df_correction", "scaling_factor", "df",
@@ -211,10 +214,10 @@ def _clustered(fitted, kind, cov_type, kwds):
     else:
         first, second = ways
         cluster = two_way_covariance(fit, kind, first, second, *given)
-    if len(cluster.determined):
+    unknown = _told_note(fitted, cluster)
+    if unknown:
         warnings.warn(
-            f"{len(cluster.determined)} of the clusters alone identify a coefficient: "
-            f"{kind} cannot say how uncertain it is",
+            f"{unknown}: NaN. cov_type='nonrobust' has the model's own",
             ClusterWarning,
             stacklevel=user_stacklevel(),
         )
@@ -233,6 +236,18 @@ def _clustered(fitted, kind, cov_type, kwds):
             "n_groups": counts[0] if len(counts) == 1 else counts,
         },
     }
+
+
+def _told_note(fitted, cluster):
+    """Which coefficients have no robust standard error, and why; empty if all have one."""
+    if not cluster.told.directions.shape[1]:
+        return ""
+    fixed = fitted.fixed
+    names = np.array(fixed.names)[fixed.kept]
+    named = [str(n) for n in names[cluster.told.concerns(np.eye(fixed.rank))]]
+    if len(named) > MOST_NAMES:
+        named = [*named[: MOST_NAMES - 1], f"and {len(named) - MOST_NAMES + 1} more"]
+    return NO_ERROR.format(", ".join(named) or "some combinations of coefficients")
 
 
 def _refuse_df_method(df_method, cov_type):
@@ -299,7 +314,8 @@ def get_robustcov_results(
     -----
     ClusterWarning
         If a two-way covariance is not positive semidefinite, a joint test has too few
-        clusters, or a cluster alone identifies a coefficient (CR2, CR3).
+        clusters, or one cluster alone tells a coefficient: it has no standard error
+        (NaN), nor has what rests on it.
 
     References
     ----------
@@ -404,16 +420,18 @@ def chosen_tests(
     name = settled.df_method
     _refuse_df_method(name, settings.cov_type)
     inner, cluster = kept_inner(fitted), settings.cluster
+    told = None if cluster is None else cluster.told
+    note = "" if cluster is None else _told_note(fitted, cluster)
     if name is None and settings.cluster_df == "bell-mccaffrey":
         moments = None if cluster is None else cluster.moments
-        return CovarianceTests(fitted.fit, inner, None, moments)
+        return CovarianceTests(fitted.fit, inner, None, moments, told, note)
     df = np.inf
     if name == "residual":
         df = fitted.df_resid
     elif name is None:
         clusters = settings.df_resid_inference
         df = fitted.df_resid if clusters is None else clusters
-    return CovarianceTests(fitted.fit, inner, df)
+    return CovarianceTests(fitted.fit, inner, df, None, told, note)
 
 
 def df_description(

@@ -42,7 +42,8 @@ class KenwardRoger(FixedTests):
     By the expected information all variance parameters take part, those at zero as well
     (as in pbkrtest), for it exists on the boundary too.  The observed one needs a minimum:
     what is on the boundary is held there, as SAS does and as ``Satterthwaite`` does, whose
-    degrees of freedom of single combinations are the same then.
+    degrees of freedom of single combinations are the same then.  (Along covariance matrices
+    of lower rank, which are curved, second derivatives enter W alone.)
 
     Parameters
     ----------

@@ -46,8 +46,11 @@ def _observed(fitted: Fitted) -> np.ndarray:
 
 def kept_inner(fitted: Fitted) -> np.ndarray:
     """The covariance chosen, in the coordinates of ``FixedTests``."""
-    if fitted.settings.cluster is not None:
-        return fitted.settings.cluster.inner
+    cluster = fitted.settings.cluster
+    if cluster is not None and fitted.fit.held is not None:
+        return cluster.root @ cluster.inner @ cluster.root.T
+    if cluster is not None:
+        return cluster.inner
     if fitted.fit.held is not None:
         return _kept_covariance(fitted)
     return fixed_covariance(fitted.fit, covariance_of_variances(fitted).relative)
@@ -179,6 +182,11 @@ def cov_params(
         if other is not None:
             raise ValueError("other can only be specified with r_matrix")
         return cov_p
+    if isinstance(r_matrix, str):
+        raise ValueError(
+            f"r_matrix={r_matrix!r} must hold numbers; cov_params_kr is Kenward and "
+            "Roger's covariance, t_test takes hypotheses in words"
+        )
     r_matrix = np.asarray(r_matrix, float)
     other = r_matrix if other is None else np.asarray(other, float)
     return nan_dot(r_matrix, nan_dot(cov_p, other.T))

@@ -17,6 +17,8 @@ which makes the estimate unbiased where V is right (Pustejovsky and Tipton 2018)
 done in coordinates in which A is the identity and sigma is 1; there CR3 needs no more than
 X_g' V_g^-1 X_g, (p, p), and CR2 the span of [Z_g X_g] (see ``cluster_blocks``).
 
+A coefficient that one cluster alone tells has no such error; see ``single_clusters``.
+
 Degrees of freedom are Bell and McCaffrey's: d = L b's estimated covariance is a quadratic
 form in y, its moments under V are matched to a multiple of chi-squared (or a Wishart
 matrix, for joint tests: Pustejovsky and Tipton's HTZ).
@@ -49,6 +51,7 @@ from mixedext.inference.fixed_effects.df_methods import (
     f_test_of,
     independent_rows,
 )
+from mixedext.inference.fixed_effects.single_clusters import ToldByOne, told_by_one
 from mixedext.inference.submodels.level_nesting import term_is_nested
 from mixedext.limits import CANCELLED, ROUNDED_EIGENVALUE, UNIT_LEVERAGE, WISHART_SINGULAR
 from mixedext.specification.data.labels import interact
@@ -56,6 +59,7 @@ from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = [
     "KINDS",
+    "NO_ERROR",
     "ClusterCovariance",
     "ClusterMoments",
     "CovarianceTests",
@@ -64,6 +68,9 @@ __all__ = [
 ]
 
 KINDS = ("CR0", "CR1", "CR2", "CR3")
+NO_ERROR = (
+    "No cluster-robust standard error exists for {}, of which one cluster alone tells"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,8 +154,11 @@ class ClusterCovariance:
         What the sum over clusters was multiplied by, by way (and the intersection).
     moments : ClusterMoments or None
         For Bell and McCaffrey's degrees of freedom; None where they were not asked for.
+    told : ToldByOne
+        What one cluster alone tells of the coefficients: no error of that is known.
     determined : ndarray
-        Numbers of the clusters without which a coefficient would not be identified.
+        Numbers of the clusters without which a coefficient would not be identified (CR2
+        and CR3).
     clipped : bool
         Whether negative eigenvalues were set to zero (two-way clusters).
     """
@@ -159,13 +169,17 @@ class ClusterCovariance:
     n_clusters: tuple[int, ...]
     factor: tuple[float, ...]
     moments: ClusterMoments | None
+    told: ToldByOne
     determined: np.ndarray
     clipped: bool = False
 
     @property
     def covariance(self) -> np.ndarray:
-        """Covariance of the coefficients kept, (p, p)."""
-        return self.root @ self.inner @ self.root.T
+        """Covariance of the coefficients kept, (p, p); NaN where it has no value."""
+        covariance = self.root @ self.inner @ self.root.T
+        unknown = self.told.concerns(np.eye(len(covariance)))
+        covariance[unknown] = covariance[:, unknown] = np.nan
+        return covariance
 
     def scaled(self, factor: float | None) -> ClusterCovariance:
         """The covariance times a factor."""
@@ -189,6 +203,10 @@ class CovarianceTests(FixedTests):
         McCaffrey if None, and for joint tests those of HTZ.
     moments : ClusterMoments, optional
         Needed where ``df`` is None.
+    told : ToldByOne, optional
+        Combinations that rest on one cluster alone have no error.
+    note : str, optional
+        Which coefficients these are.
     """
 
     def __init__(
@@ -197,14 +215,50 @@ class CovarianceTests(FixedTests):
         inner: np.ndarray,
         df: float | None = None,
         moments: ClusterMoments | None = None,
+        told: ToldByOne | None = None,
+        note: str = "",
     ):
         super().__init__(fit, inner)
         self.fixed_df, self.moments = df, moments
+        self.told, self.note = told, note
+
+    def held_notes(self) -> list[str]:
+        return [*super().held_notes(), *([self.note] if self.note else [])]
+
+    def _unknown(self, rows):
+        if self.told is None:
+            return np.zeros(len(rows), bool)
+        return self.told.concerns(rows)
+
+    def spread(self, rows: np.ndarray) -> np.ndarray:
+        """Covariance of combinations, (m, m); NaN of those that rest on one cluster.
+
+        Warns
+        -----
+        ClusterWarning
+            If there are such.
+        """
+        spread, unknown = super().spread(rows), self._unknown(rows)
+        if unknown.any():
+            spread[unknown] = spread[:, unknown] = np.nan
+            warnings.warn(
+                f"{self.note or NO_ERROR.format('some coefficients')}; "
+                f"{int(unknown.sum())} of {len(rows)} combinations asked for rest on it "
+                "and have NaN",
+                ClusterWarning,
+                stacklevel=user_stacklevel(),
+            )
+        return spread
 
     def df(self, rows: Any) -> np.ndarray:
+        rows = np.atleast_2d(rows)
         if self.fixed_df is None:
-            return self._known_moments.df(np.atleast_2d(rows))
-        return np.full(len(rows), float(self.fixed_df))
+            df = self._known_moments.df(rows)
+        else:
+            df = np.full(len(rows), float(self.fixed_df))
+            if self.fixed_df == np.inf:  # z or not is no matter of single combinations
+                return df
+        return np.where(self._unknown(rows), np.nan, df)
 
     @property
     def _known_moments(self) -> ClusterMoments:
@@ -312,6 +366,7 @@ def cluster_covariance(
             found = ClusterMoments(spread, cross, root)
     correction = _correction(kind, n_clusters, n, p)
     inner = correction / fit.scale * (scores.T @ scores)
+    told = _told(fit, x, root, [codes], weights)
     return ClusterCovariance(
         kind,
         np.sqrt(fit.scale) * root,
@@ -319,6 +374,7 @@ def cluster_covariance(
         (n_clusters,),
         (correction,),
         found if wanted else None,
+        told,
         determined,
     )
 
@@ -383,6 +439,7 @@ def two_way_covariance(
         (len(levels[0]), len(levels[1])),
         tuple(factors),
         None,
+        _told(fit, x, root, ways[:2], weights),
         np.zeros(0, np.intp),
         not definite,
     )
@@ -397,6 +454,21 @@ def _check_nested(fit, kind, codes, terms):
                 f"model, but levels of the grouping factor {term.group!r} occur in several "
                 "clusters. Use groups in which it is nested, or cov_type='CR0' or 'CR1'."
             )
+
+
+def _told(fit, x, root, ways, weights):
+    root = np.sqrt(fit.scale) * root
+    return told_by_one(x, fit.design.basis.r, root, ways, weights)
+
+
+def _block_diagonal(fit, ways, terms):
+    """Whether rows of different clusters are independent under the model."""
+    return all(
+        term_is_nested(term, codes)
+        for codes in ways
+        for term, lam in zip(terms, fit.lams, strict=True)
+        if lam.any()
+    )
 
 
 def _columns(fit, x):
@@ -414,12 +486,7 @@ def _correction(kind, n_clusters, n, p):
 
 def _scores(fit, ways, x, root, residual, terms, weights):
     """Scores of the clusters of every way in the coordinates of ``root``, (G, p) each."""
-    block_diagonal = all(
-        term_is_nested(term, codes)
-        for codes in ways
-        for term, lam in zip(terms, fit.lams, strict=True)
-        if lam.any()
-    )
+    block_diagonal = _block_diagonal(fit, ways, terms)
     counts = [int(codes.max()) + 1 for codes in ways]
     out = [np.empty((count, root.shape[1])) for count in counts]
     error = residual.copy()

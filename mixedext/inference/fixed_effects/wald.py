@@ -111,7 +111,9 @@ def t_test(
         spread = nan_dot(rows, nan_dot(cov_p, rows.T))
         df = np.full(len(rows), _plain_df(fitted, use_t))
     sd = np.sqrt(np.diag(spread))
-    statistic = (effect - values) / sd
+    # a row of zeros has no statistic
+    statistic = np.full(len(sd), np.nan)
+    np.divide(effect - values, sd, out=statistic, where=sd > 0)
     if np.isinf(df).all():
         return ContrastResults(
             effect=effect,

@@ -94,6 +94,8 @@ def contrast_coefficients(
     if not isinstance(method, str):
         return _custom(method, k)
     if method not in CONTRASTS:
+        if method.lower() == "dunnett":
+            raise ValueError("method='dunnett': write 'trt.vs.ctrl', and ref= the control")
         if method.lower() in ADJUSTMENTS:
             raise ValueError(
                 f"method={method!r} is an adjustment for multiplicity, not a family of "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -331,12 +331,16 @@ def _read_specs(specs, by):
                 f"specs={specs!r}: contrasts are made by .contrast({left.strip()!r}); give "
                 "the right-hand side alone"
             )
+        if "|" in left and not tilde:
+            raise ValueError(f"specs={specs!r}: write {'~ ' + specs.strip()!r}, or by=")
         if tilde or specs.strip() == "1":
             text, _, within = (right if tilde else specs).partition("|")
             specs = _split_names(text)
             by = by + [n for n in _split_names(within) if n not in by]
         else:
             specs = [specs]
+    if not isinstance(specs, Iterable):
+        raise ValueError(f"specs={specs!r} must be a name, or a list of names")
     names = list(dict.fromkeys(specs))
     wrong = [n for n in [*names, *by] if not isinstance(n, str)]
     if wrong:

@@ -6,7 +6,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,8 @@ from mixedext.inference.means.means_text import (
     table_texts,
 )
 from mixedext.inference.means.multiplicity import Family, adjustment_name
+from mixedext.other_names import ON_MEANS, no_result
+from mixedext.specification.data.columns import with_columns
 from mixedext.tables.noted_table import NotedTable
 
 __all__ = ["Contrasts", "LinearFunctions", "MarginalMeans"]
@@ -75,6 +77,14 @@ class LinearFunctions:
         self.by, self.level, self.type, self.adjust = list(by), level, type, adjust
         self._context, self._labels, self._estimates = context, labels, estimates
         self._notes, self._sizes, self._pairs = list(notes), sizes, pairs
+
+    if not TYPE_CHECKING:  # the annotations say what there is
+
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):  # a property that raised: its own message
+                return object.__getattribute__(self, name)
+            kind = f"{type(self).__name__!r} object"
+            raise no_result(kind, name, dir(type(self)), ON_MEANS)
 
     # ---- numbers ----
 
@@ -560,7 +570,7 @@ class Contrasts(LinearFunctions):
         if self._kind() == "ratio":
             column = self._labels.columns[0]
             names = self._labels[column].str.replace(" - ", " / ", regex=False)
-            self._labels = self._labels.assign(**{column: names})
+            self._labels = with_columns(self._labels, {column: names})
 
     @property
     def _on_logs(self) -> bool:

@@ -119,6 +119,11 @@ def predict_at(
     NotEstimableWarning
         If there are such rows.
     """
+    if isinstance(params, pd.DataFrame | dict | str):
+        raise TypeError(
+            f"params is a {type(params).__name__}: a model's predict takes parameters and "
+            "columns; for new data write model.fit().predict(data)"
+        )
     beta = getattr(params, "fe_params", params)
     beta = np.nan_to_num(np.asarray(beta, float)[: model.k_fe])
     own = exog is None

@@ -37,15 +37,16 @@ MOST_DOUBTFUL, MOST_CUTS = 15, 5
 def seek_lower(path: Path) -> None:
     """Put lower minima in place of points of the path, where others are found.
 
-    If some covariance is nearly singular, all points are sought from other starts, from
-    the last one in: from few, while nothing tells of another minimum.  A lower minimum is
+    If some covariance is nearly singular, or the deviance has higher minima, all points are
+    sought from other starts, from the last one in: from few, while nothing tells of another
+    minimum.  A lower minimum is
     followed both ways as long as it is lower.
     """
-    if not path.nodes or not _nearly_singular(
-        path.coordinates, path.middle, path.nodes[-1]
+    if not path.nodes or not (
+        path.others or _nearly_singular(path.coordinates, path.middle, path.nodes[-1])
     ):
         return
-    sought, found = set[float](), bool(_turns(path))
+    sought, found = set[float](), bool(_turns(path) or path.others)
     for _ in range(MOST_DOUBTFUL):
         left = [i for i, n in enumerate(path.nodes) if n.coordinate not in sought]
         if not left:
@@ -158,14 +159,16 @@ def _other_covariances(model, at):
 
 
 def _other_starts(path, node, few):
-    """Coordinates to start from: the fit, no random effects, other covariances.
+    """Coordinates to start from: all minima, no random effects, other covariances.
 
-    Few are the first three.
+    Few are the minima and the next two.
     """
     fitted = path.middle.state.z
     nothing = fitted.copy()
     nothing[: path.coordinates.tau] = 0.0
     yield fitted.copy()
+    for other in path.others:
+        yield path.coordinates.start(other)
     yield nothing
     at = path.coordinates.estimates(node.state)
     others = _other_covariances(path.coordinates.model, at)

@@ -114,6 +114,8 @@ class Path:
         Upwards (1) or downwards (-1).
     zeta_max, step : float
         Where to end, and the distance of points, in zeta.
+    others : tuple of Estimates
+        Estimates at higher minima than the fit.
     nodes : list of RestrictedMinimum
         The points from the inside out, without the middle.
     end : str
@@ -126,6 +128,7 @@ class Path:
     sign: int
     zeta_max: float
     step: float
+    others: tuple[Estimates, ...] = ()
     nodes: list[RestrictedMinimum] = field(default_factory=list)
     end: str = ""
 

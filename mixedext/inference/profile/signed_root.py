@@ -20,9 +20,9 @@ import numpy as np
 from scipy import stats
 from scipy.interpolate import CubicHermiteSpline
 
-from mixedext.engine.fit import Fit, fit_design
+from mixedext.engine.fit import Fit, evaluate_design, fit_design
 from mixedext.engine.threads import blas_threads
-from mixedext.exceptions import ConvergenceError
+from mixedext.exceptions import ConvergenceError, DevianceError
 from mixedext.inference.profile.branches import Cap, check_fit, cut, seek_lower
 from mixedext.inference.profile.coordinates import (
     Coordinates,
@@ -236,8 +236,10 @@ def profile_fit(
         fit = fit_design(design, False)
     model, falls = ProfileModel(design), list[float]()
     for _ in range(MOST_REFITS):
-        fitted = model.fitted(fit)
-        arguments = [(model, t, fitted, fit.deviance, zeta_max, step) for t in targets]
+        fitted, others = model.fitted(fit), _at_other_minima(model, fit)
+        arguments = [
+            (model, t, fitted, fit.deviance, zeta_max, step, others) for t in targets
+        ]
         outcomes = _outcomes(arguments, n_jobs)
         lower = [o for o in outcomes if isinstance(o, LowerDevianceError)]
         if not lower:
@@ -277,6 +279,12 @@ def _outcomes(arguments: list[tuple], n_jobs: int | None) -> list[Outcome]:
     return Parallel(n_jobs)(delayed(_outcome)(*own) for own in arguments)
 
 
+def _at_other_minima(model, fit):
+    """Estimates at the higher minima that the search has seen."""
+    theta = [fit.design.outer_theta(t) for t in fit.optimum.other_minima]
+    return tuple(model.fitted(evaluate_design(fit.design, False, t)) for t in theta)
+
+
 def refit_from(model: ProfileModel, lower: LowerDevianceError) -> Fit:
     """The maximum-likelihood fit from a start at which a profile was lower than the fit."""
     return fit_design(model.design, False, start=model.theta(lower.estimates))
@@ -289,13 +297,21 @@ def _outcome(
     best: float,
     zeta_max: float,
     step: float,
+    others: tuple[Estimates, ...],
 ) -> Outcome:
     """A curve, or the lower deviance that was found."""
     with blas_threads():
         try:
-            return profile_curve(model, target, fitted, best, zeta_max, step)
+            return profile_curve(model, target, fitted, best, zeta_max, step, others)
         except LowerDevianceError as lower:
             return lower
+        except (np.linalg.LinAlgError, DevianceError):
+            raise ConvergenceError(
+                "the profile cannot be computed: near the estimates the deviance is no "
+                "number, as where the random effects nearly explain the response or the "
+                "fit did not converge; see convergence of the results, and simplify the "
+                "model"
+            ) from None
 
 
 # ---- one parameter ----
@@ -308,6 +324,7 @@ def profile_curve(
     best: float,
     zeta_max: float,
     step: float,
+    others: tuple[Estimates, ...] = (),
 ) -> Curve:
     """Profile one parameter both ways from the estimate.
 
@@ -325,6 +342,8 @@ def profile_curve(
         Where the path ends.
     step : float
         Distance of points, in zeta.
+    others : tuple of Estimates, optional
+        Estimates at higher minima: away from the fit they may lead to the lowest.
 
     Returns
     -------
@@ -342,7 +361,7 @@ def profile_curve(
     cap = Cap(coordinates, fitted, best) if target.kind == "correlation" else None
     sides = []
     for sign in (-1, 1):
-        path = Path(coordinates, middle, best, sign, zeta_max, step)
+        path = Path(coordinates, middle, best, sign, zeta_max, step, others)
         path.walk()
         seek_lower(path)
         if cap is not None:

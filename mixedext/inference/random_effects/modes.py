@@ -20,19 +20,22 @@ from mixedext.specification.terms.components import Component
 
 __all__ = [
     "coef",
+    "component_frame",
+    "component_of",
+    "effect_names",
     "keep_grams",
     "n_levels",
     "random_effects",
     "random_effects_cov",
     "ranef",
-    "ranef_cov",
+    "terms_of",
 ]
 
 # Bytes of covariances that are made at most, and that are kept without the data.
 MOST_MEMORY, KEPT_MEMORY = 2**28, 2**26
 
 
-def _terms_of(fitted: Fitted, group: str | None) -> tuple[str, list[int]]:
+def terms_of(fitted: Fitted, group: str | None) -> tuple[str, list[int]]:
     """A grouping factor, the only one if None, and the numbers of its terms."""
     terms, groups = fitted.random.terms, fitted.random.groups
     if not groups:
@@ -53,7 +56,8 @@ def _terms_of(fitted: Fitted, group: str | None) -> tuple[str, list[int]]:
     return group, numbers
 
 
-def _effect_names(fitted: Fitted, numbers: list[int]) -> list[str]:
+def effect_names(fitted: Fitted, numbers: list[int]) -> list[str]:
+    """Names of the effects of terms."""
     return [name for i in numbers for name in fitted.random.terms[i].names]
 
 
@@ -96,44 +100,14 @@ def ranef(results: HasFitted, group: str | None = None) -> pd.DataFrame:
     ((10, 1), (30, 1))
     """
     fitted = results.fitted
-    group, numbers = _terms_of(fitted, group)
-    effects, component = fitted.fit.effects, _component_of(fitted, numbers)
+    group, numbers = terms_of(fitted, group)
+    effects, component = fitted.fit.effects, component_of(fitted, numbers)
     if component is not None:
         values = component.values(effects[numbers[0]])
-        return _component_frame(fitted, component, values, 0.0)
+        return component_frame(fitted, component, values, 0.0)
     values = np.hstack([effects[i] for i in numbers])
     index = pd.Index(fitted.random.terms[numbers[0]].levels, name=group)
-    return pd.DataFrame(values, index=index, columns=_effect_names(fitted, numbers))
-
-
-def ranef_cov(results: HasFitted, group: str | None = None) -> pd.DataFrame:
-    """Conditional covariances of the random effects, given theta, beta and sigma.
-
-    Parameters
-    ----------
-    group : str, optional
-        Name of the factor or variance component; may be left out if there is one.
-
-    Returns
-    -------
-    DataFrame
-        Rows by (level, effect), columns by effect; of a variance component the
-        variances alone, rows as of ``ranef``.
-    """
-    fitted = results.fitted
-    group, numbers = _terms_of(fitted, group)
-    component = _component_of(fitted, numbers)
-    blocks = fitted.fit.joint_effect_covariance(numbers)
-    if component is not None:
-        variances = np.diagonal(blocks, axis1=1, axis2=2)
-        values = component.values(variances)
-        prior = fitted.random.covariances[numbers[0]][0, 0]
-        values[component.place < 0] = prior
-        return _component_frame(fitted, component, values, prior)
-    names = _effect_names(fitted, numbers)
-    levels = fitted.random.terms[numbers[0]].levels
-    index = pd.MultiIndex.from_product([levels, names], names=[group, "effect"])
-    return pd.DataFrame(blocks.reshape(-1, len(names)), index=index, columns=names)
+    return pd.DataFrame(values, index=index, columns=effect_names(fitted, numbers))
 
 
 def coef(results: HasFitted, group: str | None = None) -> pd.DataFrame:
@@ -163,7 +137,7 @@ def coef(results: HasFitted, group: str | None = None) -> pd.DataFrame:
     return out
 
 
-def _component_of(fitted: Fitted, numbers: list[int]) -> Component | None:
+def component_of(fitted: Fitted, numbers: list[int]) -> Component | None:
     """The variance component of ``groups`` that a term belongs to, or None."""
     model = fitted.model
     if numbers[0] not in model.components:
@@ -171,7 +145,7 @@ def _component_of(fitted: Fitted, numbers: list[int]) -> Component | None:
     return model.component_columns[numbers[0] - model.components[0]]
 
 
-def _component_frame(
+def component_frame(
     fitted: Fitted, component: Component, values: np.ndarray, other: float
 ) -> pd.DataFrame:
     """A column of values by group and label; ``other`` for columns that are zero."""
@@ -244,7 +218,7 @@ def random_effects_cov(results: HasFitted) -> dict[Any, pd.DataFrame]:
     groups = fitted.random.groups
     if len(groups) != 1:
         return {group: ranef_cov(fitted, group) for group in groups}
-    _, numbers = _terms_of(fitted, None)
+    _, numbers = terms_of(fitted, None)
     labels = _effect_labels(fitted)
     levels = fitted.random.terms[0].levels
     blocks = fitted.fit.joint_effect_covariance(numbers)

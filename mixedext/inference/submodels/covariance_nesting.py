@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
+from mixedext.algebra.definiteness import unit_diagonal
 from mixedext.limits import COVARIANCE_OUTSIDE, COVARIANCE_RANK
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
@@ -62,13 +63,15 @@ def covariance_is_nested(
                     gram[a, -1] = gram[-1, a] = own.multiply(cross).sum()
     gram[-1, -1] = columns[0].shape[0]
     split = sum(counts[: len(small)])
-    size = np.sqrt(np.diag(gram))
-    gram /= np.outer(size, size)
+    # the matrix of two columns that never meet is zero, and lies in every span
+    gram, _ = unit_diagonal(gram)
     inner, cross = gram[split:, split:], gram[split:, :split]
     fitted = np.linalg.lstsq(inner, cross, rcond=COVARIANCE_RANK)[0]
     # relative to the matrix itself: the diagonal of the gram is 1
     distance = (
-        1 - 2 * (cross * fitted).sum(axis=0) + (fitted * (inner @ fitted)).sum(axis=0)
+        np.diag(gram)[:split]
+        - 2 * (cross * fitted).sum(axis=0)
+        + (fitted * (inner @ fitted)).sum(axis=0)
     )
     return bool((distance < COVARIANCE_OUTSIDE).all())
 

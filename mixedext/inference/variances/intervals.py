@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 from statsmodels.tools.validation import string_like
 
-from mixedext.arguments import confidence
+from mixedext.arguments import check_choice, confidence
 from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.profile.likelihood_profile import profile
 from mixedext.inference.variances.interval_numbers import (
@@ -117,8 +117,9 @@ def conf_int_vcomp(
         raise ValueError(
             "method='bootstrap' is one of conf_int: result.conf_int(method='bootstrap')"
         )
-    method = string_like(method, "method", options=options)
-    scale = string_like(scale, "scale", options=("sd", "variance"))
+    method, scale = string_like(method, "method"), string_like(scale, "scale")
+    check_choice(method, "method", options)
+    check_choice(scale, "scale", ("sd", "variance"))
     fitted = results.fitted
     table = _variance_precision(fitted)
     limits = _variance_limits(fitted, table, method, scale, level)

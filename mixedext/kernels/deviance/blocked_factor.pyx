@@ -12,9 +12,10 @@ there, else compressed by level.
 
 from libc.math cimport INFINITY, log, sqrt
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 from mixedext.kernels.factor.lead cimport subtract_products
 from mixedext.kernels.row_major cimport (
+    copy_numbers,
     left_singular,
     mirror_lower,
     multiply,
@@ -190,7 +191,7 @@ cdef class BlockedFactor(Profiled):
         if k == 1:
             vector[0], size[0] = 1.0, lam[0] if lam[0] >= 0.0 else -lam[0]
             return size[0]
-        memcpy(copy, lam, k * k * sizeof(double))
+        copy_numbers(copy, lam, k * k)
         if not left_singular(k, copy, vector, size, work, <int>(40 * self.widest)):
             return -1.0
         return size[k - 1]
@@ -347,8 +348,8 @@ cdef class BlockedFactor(Profiled):
 
     cdef void reduce_tail(self) noexcept nogil:
         """Eliminate the leading factor from Z2'Z2 and Z2'[X y]."""
-        memcpy(self.reduced, self.tail_gram, self.m * self.m * sizeof(double))
-        memcpy(self.tail_reduced, self.tail_cross, self.m * self.p * sizeof(double))
+        copy_numbers(self.reduced, self.tail_gram, self.m * self.m)
+        copy_numbers(self.tail_reduced, self.tail_cross, self.m * self.p)
         self.link_times(self.half, self.scaled)
         if self.panel:
             subtract_square(self.rows, self.m, self.scaled, self.reduced)
@@ -428,7 +429,7 @@ cdef class BlockedFactor(Profiled):
                 self.log_det += 2.0 * log(product)
                 product = 1.0
         self.log_det += 2.0 * log(product)
-        memcpy(self.tail_solved, self.tail_reduced, m * self.p * sizeof(double))
+        copy_numbers(self.tail_solved, self.tail_reduced, m * self.p)
         self.multiply_lam(self.tail_solved, self.p, True)
         solve_left(False, m, self.p, self.factor, self.tail_solved)
         return True
@@ -438,7 +439,7 @@ cdef class BlockedFactor(Profiled):
         cdef Py_ssize_t p = self.p, j
         cdef double* root = self.fixed_root
         cdef double cancellation = 0.0
-        memcpy(root, self.fixed_gram, p * p * sizeof(double))
+        copy_numbers(root, self.fixed_gram, p * p)
         multiply(True, False, p, p, self.rows, -1.0, self.solved, self.solved, 1.0, root)
         multiply(
             True, False, p, p, self.m, -1.0, self.tail_solved, self.tail_solved, 1.0, root

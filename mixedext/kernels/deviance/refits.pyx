@@ -10,6 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 from mixedext.kernels.deviance.profiled cimport Profiled
 from mixedext.kernels.row_major cimport left_singular
+from mixedext.kernels.search.look cimport starts_along
 from mixedext.kernels.search.newton cimport Newton
 
 import numpy as np
@@ -293,8 +294,8 @@ cdef class _Refit:
         for _turn in range(most_looks):
             self.stands, lower, all_starts = False, False, 0
             for axis in range(sizes.shape[0]):
-                count = self.search.starts_along(
-                    self.point, self.best, owner, own[axis], axis, sizes[axis], found
+                count = starts_along(
+                    self.search, self.point, self.best, owner, own[axis], axis, sizes[axis], found
                 )
                 memcpy(starts + all_starts * self.n, found, count * self.n * sizeof(double))
                 all_starts += count
@@ -387,7 +388,8 @@ def refit_responses(
                 if may_leave and fit.smallest < ZERO_SINGULAR_VALUE:
                     fit.leave_boundary()
                 fit.terms.outer(fit.point, &theta[r, 0])
-                function.get_coefficients(&on_basis[r, 0])
+                if on_basis.shape[1]:
+                    function.get_coefficients(&on_basis[r, 0])
                 residual_square[r] = function.residual_square
                 singular[r] = fit.smallest < ZERO_SINGULAR_VALUE
                 noise[r] = function.noise

@@ -12,11 +12,12 @@ level of the lead.
 """
 
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 from mixedext.kernels.deviance.blocked_factor cimport BlockedFactor
 from mixedext.kernels.deviance.profiled cimport Entries
 from mixedext.kernels.factor.lead cimport add_quadratics
 from mixedext.kernels.row_major cimport (
+    copy_numbers,
     mirror_lower,
     multiply,
     solve_left,
@@ -217,9 +218,9 @@ cdef class SeveralFactors(BlockedFactor):
         cdef double* own
         cdef bint precise = True
         cdef double x
-        memcpy(self.tail_effect, self.tail_solved, m * p * sizeof(double))
+        copy_numbers(self.tail_effect, self.tail_solved, m * p)
         solve_left(True, m, p, self.factor, self.tail_effect)
-        memcpy(self.tail_response, self.tail_effect, m * p * sizeof(double))
+        copy_numbers(self.tail_response, self.tail_effect, m * p)
         self.multiply_lam(self.tail_effect, p, False)
         for f in range(1, self.n_factors):
             k = self.factor_start[f + 1] - self.factor_start[f]
@@ -241,14 +242,14 @@ cdef class SeveralFactors(BlockedFactor):
                             x += vector[a * k + b] * self.small[b]
                         own[a * p + j] = x
         else:
-            memcpy(self.tail_response, self.tail_reduced, m * p * sizeof(double))
+            copy_numbers(self.tail_response, self.tail_reduced, m * p)
             multiply(
                 False, False, m, p, m, -1.0, self.reduced, self.tail_effect, 1.0,
                 self.tail_response,
             )
         # of the lead: what the tail leaves, shrunk; `moved` holds the rest meanwhile
         k = self.width
-        memcpy(self.moved, self.cross, self.rows * p * sizeof(double))
+        copy_numbers(self.moved, self.cross, self.rows * p)
         self.link_plain(self.link, self.tail_effect, p, -1.0, self.moved)
         for level in range(self.n_levels):
             shrunk, rest = self.shrunk + level * k * k, self.moved + level * k * p
@@ -278,7 +279,7 @@ cdef class SeveralFactors(BlockedFactor):
         cdef const double* vector
         cdef const double* size
         cdef double x
-        memcpy(self.inverse, self.factor, m * m * sizeof(double))
+        copy_numbers(self.inverse, self.factor, m * m)
         dpotri(b"U", &n, self.inverse, &n, &info)
         mirror_lower(m, self.inverse)
         # the lead: less edge_l'C22 edge_l, edge_l = Lam2'(links_l K_l)

@@ -7,7 +7,7 @@ import numpy as np
 
 
 cdef const Py_ssize_t* _address(const Py_ssize_t[::1] numbers):
-    return &numbers[0]
+    return &numbers[0] if numbers.shape[0] else NULL
 
 
 cdef class TailLevels:

@@ -78,10 +78,6 @@ cdef class Newton:
     cdef double set_step(self, double radius) noexcept nogil
     cdef double set_variance_step(self, double radius) noexcept nogil
     cdef bint finished(self, double ratio, double last, double tolerance) noexcept nogil
-    cdef Py_ssize_t starts_along(
-        self, const double* point, double lowest, const Py_ssize_t[::1] owner,
-        Py_ssize_t own, Py_ssize_t axis, const double[::1] sizes, double* found,
-    ) noexcept nogil
     cdef int search(
         self, const double* start, Py_ssize_t max_iterations, double to_beat
     ) noexcept nogil

@@ -13,8 +13,10 @@ from scipy.linalg.cython_lapack cimport dsyev
 import numpy as np
 
 from mixedext import limits
+from mixedext.exceptions import DevianceError
 from mixedext.kernels.search.variance_step cimport variance_step
 
+NO_DERIVATIVES = "the derivatives of the deviance are not finite"
 # Expected fall of the deviance below which the search stops.  It is judged by the
 # gradient, so it may lie far below the rounding noise of the deviance itself.
 cdef double DECREMENT_TOLERANCE = 1e-13
@@ -26,7 +28,7 @@ cdef double NOISE_SHARE = 1e-3
 cdef double SECANT_BELOW = 1.0
 # Another minimum is given up where it cannot end lower by RESTART_GAIN: the true fall is
 # hardly ever more than HOPE times the expected one.
-cdef double RESTART_GAIN = limits.RESTART_GAIN, PROMISING = limits.PROMISING
+cdef double RESTART_GAIN = limits.RESTART_GAIN
 cdef double HOPE = 20.0
 # Larger elements of theta at the start are the units of their changes: curvatures along
 # relative standard deviations of 1 and 1e5 differ by 1e10 in theta itself.
@@ -54,9 +56,6 @@ cdef double ROUGH_ABOVE = 10.0
 
 # How the rows of the log came about.
 METHODS = ("newton", "l-bfgs-b", "rectified", "given", "closed form", "look")
-
-cdef enum:
-    LOOK = 5  # among METHODS
 
 cdef enum:
     FOUND = 1
@@ -530,107 +529,13 @@ cdef class Newton:
                     self.secant_change[i] = self.gradient[i] - self.before[i]
         return RAISED if self.function.raised else FOUND
 
-    # ---- other minima ----
-
-    cdef Py_ssize_t starts_along(
-        self, const double* point, double lowest, const Py_ssize_t[::1] owner,
-        Py_ssize_t own, Py_ssize_t axis, const double[::1] sizes, double* found,
-    ) noexcept nogil:
-        """Promising minima beside ``point`` along one standard deviation, a row of lam.
-
-        So is the point with the row's other correlations.  The point, with the deviance ``lowest``, is one of the row of sizes.  ``found``
-        (M, n_theta) gets the starts; their number is returned.
-        """
-        cdef Py_ssize_t n = self.n_theta, count = sizes.shape[0], i, j, starts = 0
-        cdef double size = 0.0, value, before = INFINITY, last = INFINITY
-        cdef double* at
-        cdef bint passed = False, candidate = False
-        for i in range(n):
-            if owner[i] == axis:
-                size += point[i] * point[i]
-        size = sqrt(size)
-        for j in range(count):
-            if not passed and size <= sizes[j]:
-                passed = True
-                if candidate and last <= lowest:
-                    starts += 1
-                candidate, last = False, lowest
-            at = found + starts * n if not candidate else found + (starts + 1) * n
-            for i in range(n):
-                at[i] = point[i]
-                if owner[i] == axis:
-                    at[i] = point[i] * (sizes[j] / size) if size > 0.0 else 0.0
-            if not size > 0.0:
-                at[own] = sizes[j]
-            value = self.function.value(at, False)
-            if self.function.raised:
-                return 0
-            self.add(LOOK, value, 0.0, NAN, at)
-            if candidate:
-                if last <= value:
-                    starts += 1
-                else:
-                    memcpy(found + starts * n, at, n * sizeof(double))
-            candidate = value < last and value < lowest + PROMISING
-            last = value
-        if candidate and (passed or last <= lowest):
-            starts += 1
-        # correlations of the other sign
-        at, candidate = found + starts * n, False
-        for i in range(n):
-            at[i] = point[i]
-            if owner[i] == axis and i != own and point[i] != 0.0:
-                at[i], candidate = -point[i], True
-        if candidate:
-            value = self.function.value(at, False)
-            if self.function.raised:
-                return 0
-            self.add(LOOK, value, 0.0, NAN, at)
-            if value < lowest + PROMISING:
-                starts += 1
-        return starts
-
     # ---- from Python ----
-
-    def look_along(self, point, double lowest, owner, own, sizes):
-        """Promising starts along each of some sizes, (S, n_theta).
-
-        Parameters
-        ----------
-        point : ndarray
-            The minimum found, (n_theta,).
-        lowest : float
-            The deviance there.
-        owner : ndarray of intp
-            The size that each element of theta belongs to, (n_theta,).
-        own : ndarray of intp
-            The element that alone makes it up where it is zero, (A,).
-        sizes : ndarray
-            The sizes to look at, ascending, (A, M).
-        """
-        cdef const double[::1] at = np.ascontiguousarray(point, float)
-        cdef const double[:, ::1] size = sizes
-        cdef const Py_ssize_t[::1] owners = owner, owns = own
-        cdef Py_ssize_t axis, count
-        out = []
-        cdef double[:, ::1] found = np.empty((size.shape[1] + 2, self.n_theta))
-        for axis in range(size.shape[0]):
-            with nogil:
-                count = self.starts_along(
-                    &at[0], lowest, owners, owns[axis], axis, size[axis], &found[0, 0]
-                )
-            if self.function.raised:
-                self.function.reraise()  # a function written in Python
-            out += [np.array(found[i]) for i in range(count)]
-        return out
 
     def minimize(self, start, Py_ssize_t max_iterations, double to_beat=-INFINITY):
         """Search from ``start``; the deviance reached.
 
-        Raises
-        ------
-        ValueError
-            If the deviance is not finite at the start, nor at a start near zero.
+        DevianceError if the deviance is not finite at the start, nor at a start near zero,
+        or its derivatives are not where the search has come to.
         """
         cdef const double[::1] point = np.ascontiguousarray(start, float)
         cdef int status
@@ -641,31 +546,13 @@ cdef class Newton:
         if status == RAISED:
             self.function.reraise()  # a function written in Python
         if status == NO_DECOMPOSITION:
-            raise ValueError("the derivatives of the deviance are not finite")
+            raise DevianceError(NO_DERIVATIVES)
         if status == NOT_FINITE:
-            raise ValueError(
+            raise DevianceError(
                 "the deviance is not finite at the start (start_params), nor at starts "
                 "closer to zero; the columns of the model differ too much in size"
             )
         return self.deviance
-
-    def look(self, points):
-        """The deviance at points (G, n_theta), infinite where it cannot be computed."""
-        cdef const double[:, ::1] at = np.ascontiguousarray(points, float)
-        if at.shape[1] != self.n_theta:
-            raise ValueError(f"points of {at.shape[1]} for {self.n_theta} parameters")
-        out = np.empty(len(at))
-        cdef double[::1] value = out
-        cdef Py_ssize_t g
-        with nogil:
-            for g in range(at.shape[0]):
-                value[g] = self.function.value(&at[g, 0], False)
-                if self.function.raised:
-                    break
-                self.add(LOOK, value[g], 0.0, NAN, &at[g, 0])
-        if self.function.raised:
-            self.function.reraise()  # a function written in Python
-        return out
 
     @property
     def point(self):
@@ -691,17 +578,17 @@ cdef class Newton:
         way_down : bool
             Whether some curvature is negative.
         """
+        cdef Py_ssize_t n = self.n_theta
         cdef const double[::1] point = np.ascontiguousarray(theta, float)
         cdef const double[::1] g = np.ascontiguousarray(gradient)
-        cdef const double[:, ::1] h = np.ascontiguousarray(hessian)
-        cdef Py_ssize_t n = self.n_theta
+        cdef const double[::1] h = np.ravel(hessian)
         memcpy(self.gradient, &g[0], n * sizeof(double))
-        memcpy(self.hessian, &h[0, 0], n * n * sizeof(double))
+        memcpy(self.hessian, &h[0], n * n * sizeof(double))
         self.set_units(&point[0])
         self.enter_units()
         memcpy(self.model, self.hessian, n * n * sizeof(double))
         if self.spectrum():
-            raise ValueError("the derivatives of the deviance are not finite")
+            raise DevianceError(NO_DERIVATIVES)
         return self.decrement, self.eigenvalue[0] / self.largest, bool(self.way_down)
 
 

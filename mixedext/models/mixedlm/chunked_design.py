@@ -21,10 +21,12 @@ from mixedext.engine.rows.products import FactorLayout, Products, add_products, 
 from mixedext.engine.rows.rows import Rows
 from mixedext.engine.rows.within import within_from_rows
 from mixedext.exceptions import DesignError
-from mixedext.limits import NOT_ORTHONORMAL
+from mixedext.limits import NOT_ORTHONORMAL, VALUE_RANGE
 from mixedext.models.mixedlm.identification import check_identification
 from mixedext.specification.data.chunk_sources import ChunkSource
+from mixedext.specification.data.value_range import check_not_too_large, check_value_range
 from mixedext.specification.data.weights import check_weights
+from mixedext.specification.formula.arrays import column_sizes
 from mixedext.specification.formula.chunk_plan import ChunkPlan
 from mixedext.specification.formula.model_frame import ModelFrame
 from mixedext.specification.terms.random_terms import RandomTerm, check_levels
@@ -91,7 +93,24 @@ def _column_sums(plan, shifts, triangular, chunk):
     frame = plan.evaluate(chunk)
     if frame is None:
         return None
-    return ColumnSums.of(chunk_rows(plan, frame), shifts, triangular)
+    rows = chunk_rows(plan, frame)
+    _check_not_too_large(frame, rows)
+    return ColumnSums.of(rows, shifts, triangular)
+
+
+def _check_not_too_large(frame, rows):
+    """Refuse a chunk with values that are too large; small ones may be few."""
+    check_not_too_large("the response (endog) less offset", rows.y)
+    for what, size in column_sizes(frame.exog, None, frame.terms):
+        check_not_too_large(what, size)
+
+
+def _check_range(frame, rows, sums):
+    """Refuse columns whose squares vanish in the first rows and in all of them."""
+    squares = [sums.fixed, *sums.random]
+    if min(np.diag(gram).min(initial=np.inf) for gram in squares) < VALUE_RANGE[0] ** 2:
+        columns = column_sizes(frame.exog, None, frame.terms)
+        check_value_range(rows.y, columns, rows.weights)
 
 
 def _part(plan, bases, layouts, levels, chunk):
@@ -158,9 +177,10 @@ def design_from_chunks(
     assert head is not None  # the vocabulary's rows are complete ones
     levels = plan.levels()
     structures = [t.structure for t in head.terms]
-    bases, sums = _first_pass(
-        source, plan, choose_shifts(chunk_rows(plan, head)), structures
-    )
+    rows = chunk_rows(plan, head)
+    _check_not_too_large(head, rows)
+    bases, sums = _first_pass(source, plan, choose_shifts(rows), structures)
+    _check_range(head, rows, sums)
     layouts = _layouts(head.terms, plan.factors, levels)
     part = _second_pass(source, plan, bases, layouts, levels)
     _check_same_rows(part.products, sums.nobs)

@@ -20,11 +20,7 @@ from mixedext.inference.fixed_effects.df_methods import (
 )
 from mixedext.other_names import FIT_ARGUMENTS
 
-__all__ = [
-    "DF_METHODS",
-    "check_fit_arguments",
-    "is_known_covariance",
-]
+__all__ = ["check_fit_arguments", "is_known_covariance"]
 
 # statsmodels' options of optimizers that mixedext does not have; maxiter is heeded.
 OPTIMIZER_OPTIONS = {"gtol", "maxiter", "eps", "maxcor", "ftol", "tol", "disp", "maxls"}

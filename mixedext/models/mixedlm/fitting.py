@@ -24,6 +24,7 @@ from mixedext.engine.deviance.explained import is_explained, leaves_little
 from mixedext.engine.deviance.given_covariances import IndefiniteError, Likelihood
 from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.engine.information.refinement import (
+    fit_by_rows,
     has_lost_digits,
     needs_refinement,
     precision_of,
@@ -32,6 +33,7 @@ from mixedext.engine.information.refinement import (
 from mixedext.engine.search.near_singular import loss_if_singular
 from mixedext.exceptions import (
     DesignError,
+    DevianceError,
     FlatLikelihoodWarning,
     PrecisionWarning,
     user_stacklevel,
@@ -84,9 +86,9 @@ _SINGULAR = (
     "var_corr)."
 )
 _FLAT = (
-    "The minimum is flat in some direction: the data do not determine all variances and "
-    "covariances. Those of them that they leave open stay near where the search began, and "
-    "have no standard errors; simplify the random effects."
+    "minimum, but flat in some direction: the data do not determine all variances and "
+    "covariances; those that they leave open stay near where the search began, and have no "
+    "standard errors. Leave them out, or simplify the random effects."
 )
 _NEARLY_SINGULAR = (
     "The random effects covariance matrix is nearly singular: the data do not tell the fit "
@@ -297,7 +299,7 @@ def fitted_model(
     else:
         theta = None if start is None else _start_theta(model, reml, start)
         if do_cg:
-            fit = fit_design(model._design, reml, theta, max_iterations=iterations)
+            fit = _searched(model, reml, theta, iterations)
         else:
             fit = evaluate_design(model._design, reml, theta)
         fit, lost = _refined(model, fit)
@@ -344,6 +346,21 @@ def _warn_of_verdict(fit):
         warnings.warn(message, kind, stacklevel=user_stacklevel())
 
 
+def _searched(model, reml, theta, iterations):
+    """The fit by cross-products; by the rows where rounding stops the search."""
+    try:
+        return fit_design(model._design, reml, theta, max_iterations=iterations)
+    except DevianceError:
+        if not has_rows(model):
+            raise
+        y, terms = response_of(model), model.random_terms
+        given = reml, theta, iterations, y, model.exog, terms, model.weights
+        fit = fit_by_rows(model._design, *given)
+        if fit is None:
+            raise
+        return fit
+
+
 def _refined(model, fit):
     """The fit, again from sharper sums where the first have lost digits."""
     if not needs_refinement(fit):
@@ -363,6 +380,11 @@ def _read_start(model, start_params):
         return None
     if not isinstance(start_params, MixedLMParams):
         count = model.layout.n_packed
+        if isinstance(start_params, str | bool):
+            raise ValueError(
+                f"start_params={start_params!r}: the criterion is reml=, by keyword; "
+                "fit(reml=False) is maximum likelihood"
+            )
         vector = np.asarray(start_params, float)
         lengths = (count, model.k_fe + count)
         if vector.ndim != 1 or len(vector) not in lengths:

@@ -16,6 +16,9 @@ from mixedext.arguments import did_you_mean
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.engine.rows.design import prepare_design
 from mixedext.exceptions import (
+    FIXED_EFFECTS,
+    DesignError,
+    FormulaError,
     RankDeficientWarning,
     user_stacklevel,
 )
@@ -31,6 +34,8 @@ from mixedext.models.mixedlm.statsmodels_face.groups_view import MADE_OF_ROWS
 from mixedext.models.mixedlm.statsmodels_face.model_data import model_data
 from mixedext.other_names import MODEL_ARGUMENTS, no_model_attribute
 from mixedext.specification.formula.arrays import array_frame
+from mixedext.specification.formula.bars import split_formula
+from mixedext.specification.formula.column_kinds import too_many_of
 from mixedext.specification.formula.formula_engine import fixed_spec
 from mixedext.specification.formula.model_frame import model_frame
 from mixedext.specification.formula.namespace import (
@@ -323,8 +328,22 @@ class MixedLM(UpstreamMixedLM):
         """
         if not isinstance(re_formula, str | None):
             raise ValueError(f"re_formula must be a string, not {re_formula!r}")
+        if re_formula is not None and "|" in re_formula:
+            raise FormulaError(
+                f"re_formula={re_formula!r} has a bar: give the columns alone, as in "
+                "re_formula='~x' with groups='g', or the term (x | g) in the formula"
+            )
         if not isinstance(vc_formula, Mapping | None):
-            raise ValueError(f"vc_formula must map names to formulas, not {vc_formula!r}")
+            raise ValueError(
+                f"vc_formula must map names to formulas, not {vc_formula!r}: "
+                "{'a': '0 + C(a)'}"
+            )
+        for name, text in (vc_formula or {}).items():
+            if isinstance(text, str) and "|" in text:
+                raise FormulaError(
+                    f"vc_formula: {name!r} has a bar: {text!r}; give the columns alone, as "
+                    "in {'a': '0 + C(a)'}, or the term (1 | g:a) in the formula"
+                )
         formulas = [formula, re_formula, *(vc_formula or {}).values()]
         formulas = [f for f in formulas if isinstance(f, str)]
         namespace = caller_namespace(formulas, eval_env, depth=1)
@@ -350,7 +369,18 @@ class MixedLM(UpstreamMixedLM):
         }
         exog = frame.exog if frame.exog.shape[1] else None
         make: Any = cls  # as statsmodels' classes, whatever their arguments are called
-        model = make(frame.endog, exog, *args, **given, **kwargs)
+        try:
+            model = make(frame.endog, exog, *args, **given, **kwargs)
+        except DesignError as error:
+            if error.too_many_in is None:
+                raise
+            split = split_formula(formula)
+            bars = [*(bar.columns for bar in split.bars), re_formula or ""]
+            texts = [split.fixed] if error.too_many_in == FIXED_EFFECTS else bars
+            hint = too_many_of(frame.data, texts)
+            if not hint:
+                raise
+            raise DesignError(f"{str(error).rstrip('.')}{hint}") from None
         model.data.frame = frame.data
         model._remember_formula(formula, frame)
         if given["groups"] is not frame.grouped or given["terms"] != frame.bar_terms:

@@ -22,9 +22,15 @@ from mixedext.inference.bootstrap.simulated_refits import (
 from mixedext.limits import SUSPICIOUS_VARIANCE
 from mixedext.models.mixedlm.statsmodels_face.groups_view import forget_groups
 from mixedext.specification.data.alignment import warn_if_reordered
+from mixedext.specification.data.columns import as_floats
 from mixedext.specification.data.tables import as_pandas
+from mixedext.specification.data.value_range import check_value_range, largest_sizes
+from mixedext.specification.formula.arrays import column_sizes
 
 __all__ = ["fit_many", "refit", "with_response"]
+
+# Sizes of responses that are not asked for their ranges: the model's own was.
+ORDINARY_SIZES = 1e-10, 1e10
 
 
 def refit(model: Model, endog: Any, reml: bool = True, **fit_kwargs: Any) -> Any:
@@ -163,6 +169,14 @@ def fit_many(
     return labelled(model, refits, bool(reml))
 
 
+def _odd(endog):
+    """Which columns of a frame are no numbers."""
+    if not isinstance(endog, pd.DataFrame):
+        return ""
+    odd = [n for n, t in endog.dtypes.items() if not pd.api.types.is_numeric_dtype(t)]
+    return f", not {', '.join(map(repr, odd))}" if odd else ""
+
+
 def _new_responses(model: Model, endog: Any, some_missing: bool = False) -> np.ndarray:
     """Responses as a float array (nobs, R); of many, some may have missing values."""
     need_rows(model)
@@ -174,9 +188,9 @@ def _new_responses(model: Model, endog: Any, some_missing: bool = False) -> np.n
             endog = endog.loc[index]  # without the rows that the model left out
         warn_if_reordered(endog, index, "endog")
     try:
-        y = np.asarray(endog, float)
-    except (TypeError, ValueError):
-        raise ValueError("endog must hold numbers only") from None
+        y = as_floats(endog)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"endog must hold numbers only{_odd(endog)}: {error}") from None
     y = y[:, None] if y.ndim == 1 else y
     if y.ndim != 2 or len(y) != model.nobs:
         raise ValueError(
@@ -189,7 +203,17 @@ def _new_responses(model: Model, endog: Any, some_missing: bool = False) -> np.n
     if missing.any() and not (some_missing and not missing.all()):
         where = f" ({_columns(endog, missing)})" if len(missing) > 1 else ""
         raise ValueError(f"endog holds missing or infinite values{where}")
+    _check_range(model, y)
     return y
+
+
+def _check_range(model, y):
+    """Refuse responses of which, or over columns of which, there are no squares."""
+    sizes = largest_sizes(y)
+    low, high = ORDINARY_SIZES
+    for r in np.flatnonzero((sizes > high) | ((sizes < low) & (sizes > 0))):
+        columns = column_sizes(model.exog, None, model.random_terms)
+        check_value_range(y[:, r], columns, model.weights)
 
 
 def _with_response(model: Model, y: np.ndarray) -> Any:

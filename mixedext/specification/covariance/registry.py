@@ -146,7 +146,7 @@ def _known_of(name: str) -> str:
     for own, row in NAMES.items():
         programs = {"glmmTMB": row.calls, **row.others}
         found = [p for p, names in programs.items() if name in names]
-        if name == own or found:
+        if str(name).lower() == own or found:
             if row.built is None:
                 return f"({row.means}) is not built"
             return f"is {found[0]}'s name of {own!r}"

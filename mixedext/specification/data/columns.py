@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["ColumnTable", "as_frame", "column_of", "index_levels", "known_columns"]
+__all__ = [
+    "ColumnTable",
+    "as_floats",
+    "as_frame",
+    "column_of",
+    "index_levels",
+    "known_columns",
+    "with_columns",
+]
 
 # Names of more columns than this are not listed whole in a message.
 _LISTED = 30
@@ -55,6 +63,29 @@ def as_frame(values: Any) -> Any:
     return values.frame() if isinstance(values, ColumnTable) else values
 
 
+_NO_NUMBERS = {"M": "it holds dates", "m": "it holds durations", "c": "it is complex"}
+
+
+def as_floats(values: Any) -> np.ndarray:
+    """Values as float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no real numbers; dates and durations are none, though NumPy would count
+        their units.
+
+    Examples
+    --------
+    >>> as_floats([1, True])
+    array([1., 1.])
+    """
+    array = np.asarray(values)
+    if array.dtype.kind in _NO_NUMBERS:
+        raise TypeError(_NO_NUMBERS[array.dtype.kind])
+    return np.asarray(array, float)
+
+
 def index_levels(frame: pd.DataFrame, names: Container[Any]) -> list[str]:
     """Levels of the index among the names that no column has; they serve as columns."""
     levels = [name for name in frame.index.names if name is not None and name in names]
@@ -79,6 +110,19 @@ def known_columns(columns: Iterable[Any], levels: Iterable[Any] = ()) -> str:
     if len(names) > _LISTED:
         text += f" and {len(names) - _LISTED} more"
     return f"{text}; levels of the index: {', '.join(levels)}" if levels else text
+
+
+def with_columns(frame: pd.DataFrame, columns: Mapping[Any, Any]) -> pd.DataFrame:
+    """A frame with columns replaced or added, whatever they are called.
+
+    ``DataFrame.assign`` takes names as keywords: one called self is taken already.
+    """
+    if not columns:
+        return frame
+    out = frame.copy(deep=False)
+    for name, values in columns.items():
+        out[name] = values
+    return out
 
 
 def column_of(frame: pd.DataFrame, name: Any) -> pd.Series:

@@ -90,5 +90,6 @@ def two_labels(kinds: pd.Series, levels: Iterable | None = None) -> tuple:
         raise ValueError(
             "levels must name two of the kinds of groups that `by` has: "
             f"{', '.join(map(str, found))}"
+            + next(filter(None, (did_you_mean(level, found) for level in unknown)), "")
         )
     return tuple(levels)

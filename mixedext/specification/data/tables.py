@@ -6,11 +6,16 @@ allow, else by their own ``to_pandas``.
 
 from __future__ import annotations
 
+import os
+import types
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from mixedext.specification.data.columns import with_columns
 
 try:
     import pyarrow as arrow
@@ -117,7 +122,7 @@ def _table(table):
             column = _exactly(table.column(number), field.metadata)
             if column is not None:
                 changed[field.name] = pd.Series(column.array, frame.index)
-    return frame.assign(**changed) if changed else frame
+    return with_columns(frame, changed)
 
 
 def _series(column, metadata=None):
@@ -195,7 +200,9 @@ def data_frame(data: Any) -> pd.DataFrame:
     if hasattr(data, "collect"):  # polars' LazyFrame
         raise TypeError(f"data is a {kind}; pass data.collect()")
     if data is None or isinstance(data, str | bytes):
-        raise TypeError(f"data={data!r} is no data; pass a pandas DataFrame")
+        raise TypeError(
+            f"data={data!r} is no data; pass a pandas DataFrame{_how_to_read(data)}"
+        )
     if isinstance(data, Mapping):
         data = {name: as_pandas(values) for name, values in data.items()}
         if data and not any(map(np.ndim, data.values())):
@@ -205,4 +212,18 @@ def data_frame(data: Any) -> pd.DataFrame:
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"data is a {kind}, of which pandas makes no DataFrame: {error}"
+            f"{_how_to_read(data)}"
         ) from error
+
+
+def _how_to_read(data):
+    """What makes a frame of something that is none."""
+    if isinstance(data, str | os.PathLike) and Path(data).suffix:
+        readers = {".parquet": "read_parquet", ".xlsx": "read_excel", ".csv": "read_csv"}
+        reader = readers.get(Path(data).suffix.lower(), "read_csv")
+        return f", such as pd.{reader}({str(data)!r})"
+    if isinstance(data, types.ModuleType) and hasattr(data, "load"):
+        return f"; pass {data.__name__.rsplit('.', 1)[-1]}.load().data"
+    if isinstance(getattr(data, "data", None), pd.DataFrame):
+        return "; pass its .data"
+    return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,18 +10,23 @@ import numpy as np
 import pandas as pd
 
 from mixedext.specification.data.alignment import warn_if_reordered
-from mixedext.specification.data.columns import as_frame
+from mixedext.specification.data.columns import ColumnTable, as_floats, as_frame
 from mixedext.specification.data.extremes import are_finite, column_extremes
 from mixedext.specification.data.labels import used_levels
 from mixedext.specification.data.missing import check_missing, complete_rows
 from mixedext.specification.data.tables import as_pandas
+from mixedext.specification.data.value_range import (
+    check_value_range,
+    largest_of,
+    largest_sizes,
+)
 from mixedext.specification.data.weights import check_weights
 from mixedext.specification.terms.components import ComponentColumns
 from mixedext.specification.terms.exog_vc import spec_columns, spec_of_dicts
 from mixedext.specification.terms.grouped import Grouped, grouped_of, sorted_factor
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
-__all__ = ["ArrayFrame", "array_frame"]
+__all__ = ["ArrayFrame", "array_frame", "column_sizes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +87,11 @@ def array_frame(
     groups, exog_re = as_pandas(groups, index), as_pandas(exog_re, index)
     weights, offset = as_pandas(weights, index), as_pandas(offset, index)
     absent: dict[str, np.ndarray] = {}
+    if isinstance(endog, str) and "~" in endog:
+        raise ValueError(
+            f"endog={endog!r} is a formula; write mixedlm(formula, data), or "
+            "MixedLM.from_formula"
+        )
     y, _ = _numeric(endog, "endog", absent)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -128,12 +138,19 @@ def array_frame(
         vectors = {what: v[rows] for what, v in vectors.items()}
     grouped = None if states is None else states.settle(rows)
     weight = vectors.get("weights")
+    own_terms = ([] if grouped is None else grouped.all_terms) + built[n_own:]
+    check_value_range(
+        _real(endog),
+        column_sizes(exog, extremes, own_terms),
+        weight,
+        vectors.get("offset"),
+    )
     if weight is not None:
         check_weights(weight)
     return ArrayFrame(
         endog,
         exog,
-        ([] if grouped is None else grouped.all_terms) + built[n_own:],
+        own_terms,
         vectors.get("offset"),
         weight,
         grouped,
@@ -146,6 +163,34 @@ def _row_labels(endog, exog):
     """Labels for the rows of other libraries' tables: those of a pandas y or X."""
     own = [v.index for v in (endog, exog) if isinstance(v, pd.Series | pd.DataFrame)]
     return own[0] if own else None
+
+
+def _real(values):
+    """An argument that ``_numeric`` has taken, as an array."""
+    array = np.asarray(values)
+    return array if array.dtype.kind in "iufb" else array.astype(float)
+
+
+def column_sizes(
+    exog: Any,
+    extremes: tuple[np.ndarray, np.ndarray] | None,
+    terms: Sequence[RandomTerm | SparseTerm],
+) -> Iterator[tuple[str, float]]:
+    """What each column of X and Z is called, and its largest absolute value.
+
+    ``extremes`` are those of ``exog``, if known.
+    """
+    if exog is not None:
+        sizes = largest_sizes(_real(exog)) if extremes is None else largest_of(extremes)
+        labelled = isinstance(exog, pd.DataFrame | ColumnTable)
+        names = exog.columns if labelled else range(len(sizes))
+        yield from ((f"column {n!r} of exog", s) for n, s in zip(names, sizes, strict=True))
+    for term in terms:
+        if isinstance(term, SparseTerm):
+            yield f"the matrix of {term.label}", largest_sizes(term.matrix.data)[0]
+            continue
+        for name, size in zip(term.names, largest_of(term.extremes), strict=True):
+            yield f"column {name!r} of {term.label}", size
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,8 +239,9 @@ def _read_groups(groups, exog_re, exog_vc, n):
         return None
     labels = np.asarray(groups)
     if labels.ndim != 1:
+        named = ", not the name of a column" if isinstance(groups, str) else ""
         raise ValueError(
-            f"groups has shape {labels.shape}; expected one label for each row"
+            f"groups has shape {labels.shape}; expected one label for each row{named}"
         )
     _check_length(labels, n, "groups")
     source = groups if isinstance(groups, pd.Series | pd.Index) else labels
@@ -225,12 +271,10 @@ def _numeric(values, what, absent):
         # pandas' to_numpy costs a tenth of what numpy.asarray does of its objects
         known = isinstance(values, pd.DataFrame | pd.Series)
         array = values.to_numpy() if known else np.asarray(values)
-        if array.dtype.kind == "c":
-            raise TypeError("it is complex")
         if array.dtype.kind not in "iufb":
-            array = array.astype(float)
+            array = as_floats(array)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{what} is not numeric: {error}") from None
+        raise ValueError(f"{what} is not numeric{_text_columns(values)}: {error}") from None
     if array.ndim not in (1, 2) or array.size == 0:
         return array, None
     extremes = column_extremes(array)
@@ -241,6 +285,16 @@ def _numeric(values, what, absent):
     mask = np.isnan(array)
     absent[what] = mask if array.ndim == 1 else mask.any(axis=1)
     return array, None
+
+
+def _text_columns(values):
+    """Which columns of a frame are no numbers, and what makes numbers of them."""
+    if not isinstance(values, pd.DataFrame):
+        return ""
+    odd = [n for n, t in values.dtypes.items() if not pd.api.types.is_numeric_dtype(t)]
+    if not odd:
+        return ""
+    return f" in {', '.join(map(str, odd))} (a formula codes categories: mixedlm)"
 
 
 def _check_length(array, n, what):

@@ -34,6 +34,9 @@ _OPERATORS = "*:/^%|~+-("
 # What makes a call of the parenthesis that follows: a name, or a bracket that closes.
 _CALLED = re.compile(r"(?:(?<!\w)[^\W\d]\w*|[\])])$")
 
+# What is written for the bar of a random term: (1 / g)
+_SLASH = re.compile(r"([01](?:\s*\+\s*[\w.]+)*)\s*[\\/]\s*(.+)")
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -135,6 +138,17 @@ def _walk(text):
         raise FormulaError(f"formula {text!r}: a bracket is not closed")
 
 
+def _check_is_text(formula):
+    if isinstance(formula, str):
+        return
+    kind = type(formula).__name__
+    swapped = kind in ("DataFrame", "dict")
+    raise FormulaError(
+        f"formula must be a string, not {kind}"
+        + ("; it comes first, before the data" if swapped else "")
+    )
+
+
 def split_formula(formula: str) -> SplitFormula:
     """Split random terms and offsets off a formula.
 
@@ -153,8 +167,7 @@ def split_formula(formula: str) -> SplitFormula:
         If brackets do not match, the response is missing, a bar stands outside
         parentheses or within a product, or one of its sides is empty.
     """
-    if not isinstance(formula, str):
-        raise FormulaError(f"formula must be a string, not {type(formula).__name__}")
+    _check_is_text(formula)
     return _split(formula)
 
 
@@ -163,8 +176,10 @@ def _split(formula):
     check_nesting(formula)
     tildes = [i for i, c, depth in _walk(formula) if c == "~" and depth == 0]
     if len(tildes) != 1:
+        lme = "; write random terms as (1 | g)" if "random" in formula else ""
         raise FormulaError(
-            f"formula {formula!r} needs exactly one '~', between the response and the terms"
+            f"formula {formula!r} needs exactly one '~', between the response and the "
+            f"terms{lme}"
         )
     sides = formula[: tildes[0]], formula[tildes[0] + 1 :]
     response, right = (python_powers(side).strip() for side in sides)
@@ -198,8 +213,7 @@ def grouped_formula(formula: str) -> str:
     >>> grouped_formula("log(y) ~ x | g")
     'log(y) ~ x + (1 | g)'
     """
-    if not isinstance(formula, str):
-        raise FormulaError(f"formula must be a string, not {type(formula).__name__}")
+    _check_is_text(formula)
     check_nesting(formula)
     marks = [(c, i) for i, c, depth in _walk(formula) if c in "~|" and depth == 0]
     if [c for c, _ in marks] != ["~", "|"] or _contains_bar_group(formula):
@@ -225,6 +239,11 @@ def _sort_terms(text, formula, fixed, bars, offsets):
                     f"out {term}"
                 )
             bars.extend(_read_bar(inside, formula))
+        elif (slash := _SLASH.fullmatch(inside or "")) is not None:
+            raise FormulaError(
+                f"formula {formula!r}: the bar of a random term is |, as in "
+                f"({slash[1]} | {slash[2]})"
+            )
         elif inside is not None and sign == "+" and _contains_bar_group(inside):
             _sort_terms(inside, formula, fixed, bars, offsets)
         elif offset is not None and _parenthesized(term[6:].strip()) is not None:
@@ -431,7 +450,7 @@ def _cross(left, right):
 def names_in(text: str) -> frozenset[str]:
     """Names that occur in a piece of formula: identifiers, dotted, quoted columns."""
     quoted = re.findall(r"`([^`]+)`|Q\(\s*[\"']([^\"']+)[\"']\s*\)", text)
-    names = {a or b for a, b in quoted}
+    names = {a or b for a, b in quoted} | set(re.findall(r"\bQ\(\s*(\d+)\s*\)", text))
     bare = re.sub(r"`[^`]*`|\"[^\"]*\"|'[^']*'", " ", text)
     bare = re.sub(r"(?<=[(,])\s*[^\W\d]\w*\s*=(?!=)", " ", bare)  # keywords of a call
     for name in re.findall(r"[^\W\d]\w*(?:\.\w+)*", bare):

@@ -19,10 +19,11 @@ import pandas as pd
 from mixedext.arguments import did_you_mean
 from mixedext.exceptions import FormulaError
 from mixedext.limits import SAME_COLUMN
-from mixedext.specification.data.columns import as_frame
+from mixedext.specification.data.columns import as_frame, with_columns
 from mixedext.specification.data.labels import level_index, used_levels
 from mixedext.specification.data.missing import check_missing
 from mixedext.specification.formula.bars import SplitFormula, names_in, split_formula
+from mixedext.specification.formula.column_kinds import bare_names, warn_of_categories
 from mixedext.specification.formula.formula_engine import FormulaEngine
 from mixedext.specification.formula.model_frame import ModelFrame, model_frame
 from mixedext.specification.formula.namespace import portable_namespace, restored_namespace
@@ -176,8 +177,8 @@ class ChunkPlan:
         narrow = chunk[self.used(chunk.columns)]
         names = (i for i in chunk.index.names if i is not None)
         index = [i for i in self.used(names) if i not in chunk.columns]
-        if index:  # as in the other constructors, levels of the index group as columns do
-            narrow = narrow.assign(**{i: chunk.index.get_level_values(i) for i in index})
+        # as in the other constructors, levels of the index group as columns do
+        narrow = with_columns(narrow, {i: chunk.index.get_level_values(i) for i in index})
         return narrow.dropna() if self.missing == "drop" else narrow
 
     def collect(self, chunk: pd.DataFrame) -> Vocabulary:
@@ -229,6 +230,10 @@ class ChunkPlan:
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> ChunkPlan:
         """The plan that can evaluate chunks."""
+        bare = set().union(*map(bare_names, self._texts[1:]))
+        for name, values in vocabulary.values.items():
+            if name in bare:
+                warn_of_categories(name, values)
         return replace(self, vocabulary=vocabulary)
 
     @property
@@ -327,7 +332,7 @@ class ChunkPlan:
             changed[name] = known
         return model_frame(
             self.formula,
-            frame.assign(**changed) if changed else frame,
+            with_columns(frame, changed),
             restored_namespace(self.namespace or {}),
             groups=self.groups,
             re_formula=self.re_formula,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
+import types
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
@@ -18,10 +20,11 @@ import pandas as pd
 
 from mixedext.compat import FormulaManager
 from mixedext.exceptions import FormulaError
-from mixedext.specification.data.columns import column_of, index_levels
+from mixedext.specification.data.columns import column_of, index_levels, with_columns
 from mixedext.specification.data.extremes import are_finite, column_extremes
 from mixedext.specification.data.labels import Levels, factorize, interact, used_levels
 from mixedext.specification.formula.bars import names_in, plain_name
+from mixedext.specification.formula.diagnosis import cure_of_factor, cure_of_formula
 from mixedext.specification.formula.expressions import (
     as_written,
     check_nesting,
@@ -30,7 +33,7 @@ from mixedext.specification.formula.expressions import (
     remembering,
 )
 from mixedext.specification.formula.plain_formula import prototype
-from mixedext.specification.formula.transforms import TRANSFORMS
+from mixedext.specification.formula.transforms import RESERVED, TRANSFORMS
 
 __all__ = [
     "FormulaEngine",
@@ -104,7 +107,7 @@ class UsedColumns(dict):
         names, frame = self.names, self.source
         data = _columns_or_levels(frame, names)
         data = _plain_dtypes(data if self.kept is None else data.loc[self.kept])
-        return data.assign(**{n: self[n].array for n in self.emptied})
+        return with_columns(data, {n: self[n].array for n in self.emptied})
 
 
 class FormulaEngine:
@@ -133,7 +136,11 @@ class FormulaEngine:
         self._floats: dict[str, pd.Series] = {}
         # The data win over names of the caller; kept, these would stand in for columns
         # that new data lack.
-        self.namespace = {n: v for n, v in namespace.items() if n not in self.columns}
+        self.namespace = {
+            n: v
+            for n, v in namespace.items()
+            if n not in self.columns or (n in RESERVED and _is_called(v))
+        }
         own = TRANSFORMS
         if self.manager.engine != "patsy":  # formulaic has a poly of its own
             own = {name: value for name, value in TRANSFORMS.items() if name != "poly"}
@@ -155,8 +162,10 @@ class FormulaEngine:
 
     @cached_property
     def aliased(self) -> pd.DataFrame:
-        """The data with aliases beside the names."""
-        return self.data.assign(**{a: self.data[c] for c, a in self.aliases.items()})
+        """The data with aliases beside the names, in place of those of functions."""
+        hidden = [c for c in self.aliases if c in RESERVED]
+        data = with_columns(self.data, {a: self.data[c] for c, a in self.aliases.items()})
+        return data.drop(columns=hidden) if hidden else data
 
     def _for_numbers(self, text):
         """A text with aliases, whole numbers to be computed with as floats; and its frame.
@@ -178,7 +187,7 @@ class FormulaEngine:
         both = [name for name in use.both if kinds[name] in "iu"]
         if both:
             text = number_use(text, both, self.namespace).text
-        return text, (data.assign(**changed) if changed else data)
+        return text, with_columns(data, changed)
 
     def _float(self, name):
         if name not in self._floats:
@@ -187,7 +196,7 @@ class FormulaEngine:
 
     def _remembering(self, text):
         """A text in which the values of whole columns have names of the namespace."""
-        columns = [name for name in self.aliased.columns if name.isidentifier()]
+        columns = [name for name in self.aliased.columns if str(name).isidentifier()]
 
         def value_of(source: str) -> Any:
             _, data = self._for_numbers(f"I({source})")
@@ -202,10 +211,16 @@ class FormulaEngine:
 
         def replace(match: re.Match[str]) -> str:
             token = match.group(0)
+            if token[:2] == "Q(":
+                name = token[2:-1].strip()[1:-1]
+                return self.aliases.get(name, token) if name in RESERVED else token
+            if token in RESERVED and text[match.end() :].lstrip()[:1] == "(":
+                return token
             name = token[1:-1] if token[0] == "`" else token
             return self.aliases.get(name, token if token[0] != "`" else name)
 
-        pattern = r"`[^`]+`|\"[^\"]*\"|'[^']*'|[^\W\d]\w*(?:\.\w+)*"
+        pattern = r"(?<![\w.])Q\(\s*(?:\"[^\"]*\"|'[^']*')\s*\)|"
+        pattern += r"`[^`]+`|\"[^\"]*\"|'[^']*'|[^\W\d]\w*(?:\.\w+)*"
         return re.sub(pattern, replace, text)
 
     def plain_names(self, names: Iterable[Any]) -> list[str]:
@@ -245,7 +260,7 @@ class FormulaEngine:
         spec, data = self.manager.get_spec(text), data.iloc[rows]
         for name, kept in categories:
             both = [c for c in (name, self.aliases.get(name)) if c is not None]
-            data = data.assign(**{c: data[c].cat.set_categories(kept) for c in both})
+            data = with_columns(data, {c: data[c].cat.set_categories(kept) for c in both})
         return self._evaluate(f"~ {text}", spec, data)
 
     def _evaluate(self, formula, spec, data):
@@ -271,6 +286,7 @@ class FormulaEngine:
                 )
             raise FormulaError(
                 f"formula {formula!r} cannot be evaluated: {reason}"
+                f"{cure_of_formula(formula, reason, unknown, self.columns, self.series)}"
             ) from error
 
     def unknown_names(self, formula: str) -> list[str]:
@@ -287,7 +303,11 @@ class FormulaEngine:
         """Codes and levels of one atom of a grouping expression."""
         name = plain_name(atom)
         if name not in self.factors:
-            self.factors[name] = self._grouping_factor(name)
+            try:
+                self.factors[name] = self._grouping_factor(name)
+            except FormulaError as error:
+                cure = cure_of_factor(name, self.columns, self.series)
+                raise FormulaError(f"{error}{cure}") from error
         return self.factors[name]
 
     def grouping_factors(self, atoms: tuple[str, ...]) -> tuple[np.ndarray, Levels]:
@@ -302,6 +322,9 @@ class FormulaEngine:
     def _grouping_factor(self, name):
         if name in self.series:
             return factorize(self.series[name])
+        number = re.fullmatch(r"Q\(\s*(\d+)\s*\)", name)
+        if number is not None and int(number[1]) in self.series:
+            return factorize(self.series[int(number[1])])
         if name.isidentifier() and name not in self.namespace:
             raise FormulaError(
                 f"the grouping factor {name!r} is not a column of the data; columns are: "
@@ -322,6 +345,11 @@ class FormulaEngine:
                 f"one label for each of the {len(self.data)} rows"
             )
         return factorize(labels)
+
+
+def _is_called(value):
+    """Whether a value of a name that formulas call can stand for what they call."""
+    return callable(value) or isinstance(value, types.ModuleType)
 
 
 # A point that is no part of a number or a name.
@@ -365,9 +393,11 @@ def _aliases(columns):
     """Python names for the columns that have none."""
     taken, aliases = set(columns), {}
     for column in columns:
-        if column.isidentifier() and not keyword.iskeyword(column):
+        normal = unicodedata.normalize("NFKC", column)  # as Python reads names
+        python = column.isidentifier() and not keyword.iskeyword(column)
+        if python and normal == column and column not in RESERVED:
             continue
-        alias = re.sub(r"\W", "_", column) + "_"
+        alias = "".join(c if f"a{c}".isidentifier() else "_" for c in normal) + "_"
         alias = alias if alias[0].isalpha() or alias[0] == "_" else f"_{alias}"
         while alias in taken:
             alias += "_"
@@ -419,12 +449,15 @@ def _plain_dtypes(data):
         column = _plain_dtype(data[name])
         if column.dtype != data[name].dtype:
             changed[name] = column
-    return data.assign(**changed) if changed else data
+    return with_columns(data, changed)
 
 
 def offset_column(engine: FormulaEngine, expression: str) -> np.ndarray:
     """Values of an offset, (n,)."""
-    matrix = np.asarray(engine.matrices(f"~ 0 + I({expression})"), float)
+    try:
+        matrix = np.asarray(engine.matrices(f"~ 0 + I({expression})"), float)
+    except FormulaError as error:
+        raise FormulaError(f"offset({expression}): {error}") from error
     if matrix.shape[1] != 1:
         raise FormulaError(f"offset({expression}) is not one numeric column")
     return matrix[:, 0]
@@ -433,7 +466,8 @@ def offset_column(engine: FormulaEngine, expression: str) -> np.ndarray:
 def used_columns(data: pd.DataFrame, texts: Iterable[str]) -> pd.DataFrame:
     """The columns of a frame that formulas name, with plain dtypes."""
     used = set().union(*(names_in(text) for text in texts))
-    columns = [c for c in data.columns if isinstance(c, str) and c in used]
+    numbers = {int(name) for name in used if name.isdecimal()}  # of Q(0)
+    columns = [c for c in data.columns if c in (used if isinstance(c, str) else numbers)]
     names = [*dict.fromkeys(columns), *index_levels(data, used)]
     return _plain_dtypes(_columns_or_levels(data, names))
 
@@ -442,7 +476,7 @@ def _columns_or_levels(data, names):
     """Columns of a frame, and levels of its index as columns."""
     columns = [name for name in names if name in data.columns]
     levels = {name: column_of(data, name) for name in names if name not in data.columns}
-    return data[columns].assign(**levels) if levels else data[columns]
+    return with_columns(data[columns], levels)
 
 
 def fixed_spec(
@@ -459,7 +493,7 @@ def fixed_spec(
         if name in data.columns
     }
     return _spec(
-        fixed_formula, data.assign(**changed), namespace, aliases, FormulaManager()
+        fixed_formula, with_columns(data, changed), namespace, aliases, FormulaManager()
     )
 
 

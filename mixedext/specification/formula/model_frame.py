@@ -29,6 +29,7 @@ from mixedext.specification.covariance.registry import BARS
 from mixedext.specification.data.alignment import warn_if_reordered
 from mixedext.specification.data.columns import (
     ColumnTable,
+    as_floats,
     as_frame,
     index_levels,
     known_columns,
@@ -37,6 +38,7 @@ from mixedext.specification.data.extremes import all_finite
 from mixedext.specification.data.missing import check_missing, complete_rows
 from mixedext.specification.data.tables import as_pandas, data_frame, is_foreign
 from mixedext.specification.formula.bars import Bar, names_in, split_formula
+from mixedext.specification.formula.column_kinds import check_kinds, check_response
 from mixedext.specification.formula.expressions import python_powers
 from mixedext.specification.formula.formula_engine import (
     FormulaEngine,
@@ -155,9 +157,12 @@ def _column_or_array(value, data, what):
     else:
         array = np.asarray(value)
     if np.shape(array) != (len(data),):
+        several = isinstance(value, list | tuple) and all(n in data.columns for n in value)
+        bars = " + ".join(f"(1 | {name})" for name in value) if several else ""
         raise ValueError(
             f"{what} has shape {np.shape(array)}; expected one value for each of the "
             f"{len(data)} rows of the data"
+            + (f"; in the formula, several factors are written {bars}" if several else "")
         )
     warn_if_reordered(array, data.index, what)
     return array
@@ -214,7 +219,8 @@ def model_frame(
     if subset is not None:
         frame = _subset(frame, subset)
     if len(frame) == 0:
-        raise ValueError("data has no rows")
+        where = "" if subset is None else " that subset= names"
+        raise ValueError(f"data has no rows{where}")
     given = {"groups": groups, "weights": weights, "offset": offset}
     given = {what: value for what, value in given.items() if value is not None}
     arrays = {what: _column_or_array(v, frame, what) for what, v in given.items()}
@@ -237,6 +243,8 @@ def model_frame(
         arrays = {name: a[keep] for name, a in arrays.items()}
     used.settle(keep, all_categories)
     engine = FormulaEngine(used, namespace, all_columns)
+    texts = [split.fixed, re_formula or "", *(bar.columns for bar in split.bars)]
+    check_kinds(used, [*texts, *vc_formula.values()], engine.manager.engine)
     fixed_formula = f"{split.response} ~ {split.fixed}"
     sides = _plain_sides(engine, split, fixed_formula)
     sides = sides or _engine_sides(engine, split, fixed_formula)
@@ -360,7 +368,8 @@ def _subset(frame, subset):
     try:
         rows = frame.loc[subset]
     except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"subset does not name rows of data: {error}") from None
+        how = ": subset=data.eval(...)" if isinstance(subset, str) else ""
+        raise ValueError(f"subset does not name rows of data: {error}{how}") from None
     if not isinstance(rows, pd.DataFrame):
         raise ValueError(f"subset={subset!r} must name several rows of data, as a list")
     return rows
@@ -409,6 +418,7 @@ def _deferred_spec(engine, formula):
 
 def _engine_sides(engine, split, fixed_formula):
     """Response, fixed-effects columns and specification, as the formula engine says."""
+    check_response(engine.series, split.response)
     endog, exog = engine.matrices(fixed_formula)
     spec = engine.manager.spec
     column = engine.series.get(split.response)
@@ -428,7 +438,7 @@ def _engine_sides(engine, split, fixed_formula):
 
 def _numbers(values, what):
     try:
-        return np.asarray(values, float)
+        return as_floats(values)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what} is not numeric: {error}") from None
 
@@ -491,9 +501,37 @@ def _finite_rows(parts, terms, missing):
             column = ""
             if name == "the fixed effects":
                 column = f" (column {values.columns[np.isinf(array).any(axis=0)][0]})"
-            raise ValueError(f"infinite values in {name}{column}")
+            raise ValueError(
+                f"infinite values in {name}{column}; a logarithm or quotient of zeros has "
+                "such: leave these rows out by subset="
+            )
         absent[name] = np.isnan(array).any(axis=1)
-    return complete_rows(absent, missing, ", though the data have none there")
+    empty = [name for name, mask in absent.items() if mask.all()]
+    if empty:
+        raise FormulaError(
+            f"{_empty_columns(empty[0], parts.get(empty[0]))} has no value in any row, "
+            "though the data have: it is scale() of a constant, or a function outside its "
+            "domain; leave it out"
+        )
+    if absent:
+        exog = parts.get("the fixed effects")
+        names = "" if exog is None else _columns_with(np.isnan(np.asarray(exog)), exog)
+        note = f" ({names})" if names else ""
+        note += "; a logarithm or root of negative numbers has no value"
+        return complete_rows(absent, missing, f", though the data have none there{note}")
+    return None
+
+
+def _empty_columns(part, table):
+    """The columns of a part of the model that are missing in every row, or the part."""
+    if not hasattr(table, "columns"):
+        return part
+    return ", ".join(table.columns[np.isnan(np.asarray(table, float)).all(axis=0)]) or part
+
+
+def _columns_with(mask, table):
+    """Names of the columns of a table in which some row is marked."""
+    return ", ".join(table.columns[mask.any(axis=0)])
 
 
 def _offset(engine, expressions, arrays):

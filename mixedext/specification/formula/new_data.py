@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,10 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import did_you_mean
 from mixedext.exceptions import FormulaError
-from mixedext.specification.data.columns import index_levels
+from mixedext.specification.data.columns import index_levels, with_columns
 from mixedext.specification.data.tables import data_frame
 from mixedext.specification.formula.bars import names_in
+from mixedext.specification.formula.column_kinds import described
 from mixedext.specification.formula.formula_engine import (
     FormulaEngine,
     is_of_name,
@@ -34,7 +37,8 @@ def _new_matrix(engine, model_spec, text):
             raise
         raise FormulaError(
             "the new data do not fit the formula: they have no column "
-            f"{', '.join(lacking)}; their columns are: {', '.join(engine.columns)}. "
+            f"{', '.join(lacking)}; their columns are: {', '.join(engine.columns)}"
+            f"{did_you_mean(lacking[0], engine.columns) or '.'} "
             "(transform=False takes the columns of the model itself.)"
         ) from error
 
@@ -48,7 +52,7 @@ def _columns_of_values(engine, model_spec, text):
         for name in data.columns
         if isinstance(data[name].dtype, pd.CategoricalDtype)
     }
-    plain = data.assign(**changed) if changed else data
+    plain = with_columns(data, changed)
     if engine.manager.engine != "patsy":
         return _engine_columns(engine, model_spec, plain)
     try:
@@ -74,6 +78,7 @@ def _engine_columns(engine, model_spec, data):
             raise
         except BaseException as error:  # such as SystemExit
             reason = reason_of(error)
+            reason = _text_columns(reason, data) or reason + _level_meant(reason)
             raise FormulaError(f"the new data do not fit the formula: {reason}") from error
     for message in caught:
         if message.category.__name__ == "DataMismatchWarning":  # formulaic's
@@ -81,6 +86,23 @@ def _engine_columns(engine, model_spec, data):
     for message in caught:
         warnings.warn(message.message, stacklevel=5)
     return exog
+
+
+def _text_columns(reason, data):
+    """Columns of new data that are no numbers, where the fit had some."""
+    signs = "has no attribute 'dtype'", "numer", "inconsistent with specification"
+    if not any(sign in reason for sign in signs):
+        return ""
+    kinds = {n: c for n, c in data.items() if getattr(c.dtype, "kind", "O") not in "iufb"}
+    said = [f"{name} holds {described(column)}" for name, column in kinds.items()]
+    text = "a column that was numeric in the fit is not"
+    return f"{text}: {'; '.join(said)}" if said else ""
+
+
+def _level_meant(reason):
+    """The level that one that the fit had not is like, after patsy's message."""
+    found = re.search(r"value '(.+?)' does not match .*\(expected: \[(.*)\]\)", reason)
+    return did_you_mean(found[1], re.findall(r"'([^']*)'", found[2])) if found else ""
 
 
 def series_as_frame(data: pd.Series, fixed_formula: str) -> pd.DataFrame:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import patsy
 from numpy.typing import ArrayLike
+from patsy.state import Center, Standardize
 
-__all__ = ["TRANSFORMS", "poly"]
+from mixedext.limits import NO_POLYNOMIAL
+from mixedext.specification.data.value_range import check_not_too_large
+
+__all__ = ["RESERVED", "TRANSFORMS", "poly"]
 
 
 class _Poly:
@@ -15,10 +21,15 @@ class _Poly:
     def __init__(self) -> None:
         self._chunks: list[np.ndarray] = []
         self._x = np.zeros(0)
+        self._unit = 1.0
         self._recurrence: tuple[np.ndarray, np.ndarray] | None = None
 
     def memorize_chunk(self, x: ArrayLike, degree: int = 1) -> None:
-        self._chunks.append(np.asarray(x, float).ravel())
+        values = np.asarray(x, float).ravel()
+        check_not_too_large("the argument of poly()", values)
+        if np.isinf(values).any():
+            raise ValueError("poly: there are infinite values; leave these rows out")
+        self._chunks.append(values)
 
     def memorize_finish(self) -> None:
         self._x = np.concatenate(self._chunks)
@@ -26,9 +37,12 @@ class _Poly:
 
     def transform(self, x: ArrayLike, degree: int = 1) -> np.ndarray:
         if self._recurrence is None:
-            self._recurrence = _recurrence(self._x, int(degree))
+            # a power of two, which rounds nothing: fourth powers leave the range early
+            largest = np.abs(self._x).max(initial=0.0)
+            self._unit = 2.0 ** -np.frexp(largest)[1] if np.isfinite(largest) else 1.0
+            self._recurrence = _recurrence(self._x * self._unit, int(degree))
             self._x = np.zeros(0)
-        basis = _evaluate(np.asarray(x, float).ravel(), *self._recurrence)
+        basis = _evaluate(np.asarray(x, float).ravel() * self._unit, *self._recurrence)
         return basis[:, 0] if basis.shape[1] == 1 else basis
 
 
@@ -48,6 +62,11 @@ def _recurrence(x, degree):
         ratio = squares[j] / squares[j - 1] if j else 0.0
         previous, current = current, (x - alpha[j]) * current - ratio * previous
         squares[j + 1] = (current**2).sum()
+        if squares[j + 1] <= NO_POLYNOMIAL * squares[j] * np.ptp(x) ** 2:
+            raise ValueError(
+                f"poly: some of the {n_distinct} distinct values are too near to each "
+                f"other, beside the others, for degree {j + 1}; use a lower degree"
+            )
     return alpha, squares
 
 
@@ -59,6 +78,22 @@ def _evaluate(x, alpha, squares):
         previous, current = current, (x - alpha[j]) * current - ratio * previous
         columns.append(current / np.sqrt(squares[j + 1]))
     return np.column_stack(columns)
+
+
+class _Center(Center):
+    """Patsy's, of values whose sum is a number."""
+
+    def memorize_chunk(self, x: ArrayLike) -> None:
+        check_not_too_large("the argument of center()", np.asarray(x, float))
+        super().memorize_chunk(x)
+
+
+class _Standardize(Standardize):
+    """Patsy's, of values whose squares are numbers."""
+
+    def memorize_chunk(self, x: ArrayLike, *args: Any, **kwargs: Any) -> None:
+        check_not_too_large("the argument of scale()", np.asarray(x, float))
+        super().memorize_chunk(x, *args, **kwargs)
 
 
 poly = patsy.stateful_transform(_Poly)
@@ -81,6 +116,9 @@ ndarray
 
 TRANSFORMS = {
     "poly": poly,
+    "center": patsy.stateful_transform(_Center),
+    "scale": patsy.stateful_transform(_Standardize),
+    "standardize": patsy.stateful_transform(_Standardize),
     "log": np.log,
     "log2": np.log2,
     "log10": np.log10,
@@ -89,3 +127,9 @@ TRANSFORMS = {
     "sqrt": np.sqrt,
     "np": np,
 }
+
+# What formulas call; a column of such a name goes by an alias.
+RESERVED = frozenset(
+    {"C", "I", "Q", "Treatment", "Sum", "Poly", "Helmert", "Diff", "center", "scale"}
+    | {"standardize", "bs", "cr", "cc", "te", *TRANSFORMS}
+)

@@ -12,6 +12,7 @@ from scipy import sparse
 from statsmodels.regression.mixed_linear_model import VCSpec
 
 from mixedext.exceptions import user_stacklevel
+from mixedext.specification.data.columns import as_floats
 from mixedext.specification.terms.components import ColumnLabels, ComponentColumns
 from mixedext.specification.terms.grouped import ComponentSpec
 
@@ -123,7 +124,7 @@ def _matrix(matrix, name, group):
     if sparse.issparse(matrix):
         return matrix.astype(float)
     try:
-        array = np.asarray(matrix, float)
+        array = as_floats(matrix)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"exog_vc: the matrix of component {name!r} and group {group!r} is not "

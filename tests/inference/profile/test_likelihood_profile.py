@@ -9,7 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.paths import RESULTS
 from helpers.reference import load_case
+from scipy import stats
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
@@ -292,6 +294,7 @@ def test_a_better_fit_is_said():
     same(pd.DataFrame(profile.conf_int()), limits(right, parameters="Days"))
 
 
+@pytest.mark.filterwarnings("ignore::mixedext.exceptions.ConfidenceLevelWarning")
 def test_a_better_fit_found_between_points_is_said():
     right = fitted(SLEEP, data_of("sleepstudy"))
     want = right.profile("Days")
@@ -424,3 +427,23 @@ def test_plot():
     with pytest.raises(ValueError, match="1 axes for 6"):
         profile.plot(ax=ax)
     plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("name", "y", "x"),
+    [("intercept_26_rows", "y", "x0"), ("gasoline", "lgaspcar", "lincomep")],
+)
+def test_a_profile_is_the_lowest_of_several_minima(name, y, x):
+    """A model with a slope held is one with an offset: its fits look for all minima."""
+    data = pd.read_csv(RESULTS / "data" / f"{name}.csv")
+    rest = {"y": "(1 | g)", "lgaspcar": "lrpmg + lcarpcap + (1 | country) + (1 | year)"}[y]
+    result = mx.mixedlm(f"{y} ~ {x} + {rest}", data).fit(reml=False)
+    assert len(result.convergence.minima) == 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LowerDevianceWarning)
+        limits = result.profile().conf_int().loc[x]
+    for limit in limits:  # where a variance may be zero
+        held = data.assign(**{y: data[y] - limit * data[x]})
+        fit = fitted(f"{y} ~ 1 + {rest}", held)
+        rise = fit.deviance - result.deviance
+        assert rise == pytest.approx(stats.chi2.ppf(0.95, 1), abs=1e-5)

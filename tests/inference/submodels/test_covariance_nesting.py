@@ -85,3 +85,16 @@ def test_what_they_say():
     # compound symmetry within the levels is a case of a free covariance of the factor
     assert nested("cells", "factor")
     assert not nested("crossed", "slope")
+
+
+def test_columns_that_never_meet(capfd):
+    """A covariance of two dummies of one factor says nothing: it is in every span."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 4, 40)
+    dummies = (codes[:, None] == np.arange(4)).astype(float)
+    large = mx.RandomTerm(codes, dummies, "h")
+    assert covariance_is_nested([mx.RandomTerm(codes, None, "h")], [large])
+    assert covariance_is_nested([large], [large])
+    other = mx.RandomTerm(rng.integers(0, 5, 40), None, "g")
+    assert not covariance_is_nested([other], [large])
+    assert not any(capfd.readouterr())  # LAPACK has nothing to say

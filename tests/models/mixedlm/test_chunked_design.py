@@ -226,7 +226,7 @@ def test_bad_chunks():
     formula = "y ~ x + (1 | g)"
     with pytest.raises(ValueError, match="read only once"):
         mx.MixedLM.from_chunks(formula, iter([data]))
-    with pytest.raises(ValueError, match="must hold pandas DataFrames, not dict"):
+    with pytest.raises(ValueError, match="must hold data frames, not dict"):
         mx.MixedLM.from_chunks(formula, [{"y": 1}])
     with pytest.raises(ValueError, match="no complete rows"):
         mx.MixedLM.from_chunks(formula, [])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
+import pandas as pd
 import pytest
 from statsmodels.tools.sm_exceptions import ConvergenceWarning, ValueWarning
 
@@ -73,3 +76,73 @@ def test_the_last_fit_is_that_of_fit_alone(data):
     result.compare_lr_test(mx.mixedlm("Reaction ~ 1 + (Days | Subject)", data).fit())
     assert model.reml
     assert model.loglike(result.params_object) == value
+
+
+def small_frame(seed, n, levels, perfect):
+    """A frame that a model nearly saturates, or explains."""
+    p, q = levels
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "g": rng.integers(0, p, n),
+            "h": rng.integers(0, q, n),
+            "x": rng.normal(size=n),
+            "z": rng.normal(size=n),
+            "f": rng.choice(["a", "b"], n),
+        }
+    )
+    frame["y"] = rng.normal(size=p)[frame.g] + rng.normal(size=n)
+    if perfect:
+        frame["y"] = 1.0 + np.random.default_rng(seed + 99).normal(size=p)[frame.g]
+    return frame
+
+
+SATURATED = [
+    *(("y ~ x*z*f + (x | h) + (x | g)", s, 10, (2, 2), False) for s in (1, 6, 11, 28, 31)),
+    *(("y ~ x*z*f + (x | h) + (x | g)", s, 10, (2, 2), True) for s in (11, 29, 38, 53)),
+    ("y ~ x + (x | h) + (1 | g)", 53, 40, (5, 4), True),
+    ("y ~ x + (x | g) + (x | h)", 44, 12, (3, 3), True),
+]
+
+
+@pytest.mark.parametrize(("formula", "seed", "n", "levels", "perfect"), SATURATED)
+def test_what_a_model_nearly_explains(formula, seed, n, levels, perfect):
+    """A fit with finite estimates and a verdict, or a reason; refits and scores alike."""
+    data = small_frame(seed, n, levels, perfect)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of verdicts
+        model = mx.mixedlm(formula, data)
+        others = np.column_stack([model.endog, data["x"] * data["z"], data["x"] ** 2])
+        many = model.fit_many(others)
+        assert many.converged.shape == (3,)
+        assert np.isfinite(many.llf[many.converged]).all()
+        try:
+            result = model.fit()
+        except mx.DesignError as error:
+            assert "the residual variance is zero" in str(error)  # noqa: PT017
+            return
+        assert np.isfinite(result.fe_params).all()
+        assert np.isfinite(result.bse_fe).all()
+        assert np.isfinite(result.llf)
+        assert "No. Observations" in str(result.summary())
+        assert np.isfinite(model.loglike(result.params_object))
+        mx.model_table(result, result)
+
+
+def test_a_profile_that_cannot_begin():
+    data = small_frame(11, 10, (2, 2), False)
+    with pytest.warns(ConvergenceWarning):
+        result = mx.mixedlm("y ~ x*z*f + (x | h) + (x | g)", data).fit()
+    with pytest.raises(mx.ConvergenceError, match="the profile cannot be computed"):
+        result.profile()
+
+
+@pytest.mark.parametrize("bars", ["(1 | g)", "(x | g)", "(1 | g) + (1 | h)"])
+def test_no_fixed_effects(bars):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of verdicts
+        result = mx.mixedlm(f"y ~ 0 + {bars}", small_frame(0, 40, (5, 4), False)).fit()
+    for method in ("kenward-roger", "satterthwaite", "containment", "residual"):
+        assert len(result.anova(df_method=method)) == 0
+        assert "Scale" in str(result.summary(df_method=method))
+    assert list(result.profile().conf_int().index)[-1] == "sigma"

@@ -7,7 +7,13 @@ import pandas as pd
 import pytest
 
 import mixedext as mx
-from mixedext.specification.data.columns import ColumnTable, as_frame
+from mixedext.specification.data.columns import (
+    ColumnTable,
+    as_floats,
+    as_frame,
+    known_columns,
+    with_columns,
+)
 
 
 @pytest.mark.parametrize("names", [[], ["Intercept", "x"]])
@@ -36,3 +42,46 @@ def test_model_shows_a_frame():
     pd.testing.assert_index_equal(exog.index, data.index)
     pd.testing.assert_index_equal(model.data.row_labels, data.index)
     np.testing.assert_array_equal(exog.to_numpy(), model.exog)
+
+
+def test_columns_of_any_name():
+    data = pd.DataFrame({"self": [1, 2], 3: [0.5, 1.5]})
+    out = with_columns(data, {"self": [5, 6], 3: [1.0, 2.0], "other": ["a", "b"]})
+    assert out.to_dict("list") == {"self": [5, 6], 3: [1.0, 2.0], "other": ["a", "b"]}
+    assert data.to_dict("list") == {"self": [1, 2], 3: [0.5, 1.5]}
+    assert with_columns(data, {}) is data
+
+
+@pytest.mark.formula_engine
+@pytest.mark.parametrize("name", ["self", "kwargs", "data", "frame"])
+def test_a_nullable_column_called_as_an_argument_is(name):
+    data = mx.datasets.sleepstudy.load().data
+    data[name] = pd.array(np.arange(len(data)) % 7, dtype="Int64")
+    result = mx.mixedlm(f"Reaction ~ Days + {name} + (1 | Subject)", data).fit()
+    got = result.predict(data.head(3))
+    np.testing.assert_allclose(got, np.asarray(result.model.exog)[:3] @ result.fe_params)
+
+
+def test_numbers_are_floats():
+    for values in ([1, 2], np.array([True, False]), pd.Series([1.5], dtype="Float64")):
+        assert as_floats(values).dtype == np.float64
+    assert np.isnan(as_floats(pd.Series([1.0, None]))[1])
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        (pd.date_range("2024-01-01", periods=3), "dates"),
+        (pd.to_timedelta([1, 2], "D"), "durations"),
+        (np.array([1j]), "complex"),
+        (["a"], "could not convert"),
+    ],
+)
+def test_what_are_no_numbers(values, match):
+    with pytest.raises((TypeError, ValueError), match=match):
+        as_floats(values)
+
+
+def test_lists_of_columns_end():
+    assert known_columns([], ["a", None]) == "none; levels of the index: a"
+    assert known_columns(range(200)).endswith("28, 29 and 170 more")

@@ -244,7 +244,10 @@ def test_eval_env_counts_levels_up_the_stack(data):
         ("y ~ x + (1 | np.nosuch(x))", "cannot be evaluated"),
         ("y ~ x + (1 | np.array([1, 2]))", r"shape \(2,\)"),
         # the place, whichever engine reads the formula, and nothing that only it knows
-        ("y ~ x + np.log(x x) + (1 | g)", r": invalid syntax, at 'np.log\(x x\)'$"),
+        (
+            "y ~ x + np.log(x x) + (1 | g)",
+            r": invalid syntax, at 'np.log\(x x\)'; an operator .* between x and x$",
+        ),
         ("y ~ x + 3 + (1 | g)", "at '3'$"),
         ("y ~ x ** f + (1 | g)", "positive integer, at 'f'$"),
         ("y ~ . + (1 | g)", "R's word for all other columns.*name them$"),

@@ -1,0 +1,243 @@
+"""Columns of a formula that are no numbers: what they are, and what to make of them.
+
+Text becomes categories, as it should; dates and numbers kept as objects do, too, which is
+seldom meant.  Durations, periods and complex numbers are refused before an engine does.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from mixedext.exceptions import CategoryWarning, FormulaError, user_stacklevel
+
+__all__ = [
+    "bare_names",
+    "check_kinds",
+    "check_response",
+    "described",
+    "too_many_of",
+    "warn_of_categories",
+]
+
+_TOKEN = re.compile(
+    r"(?<![\w.])Q\(\s*[\"']([^\"']+)[\"']\s*\)|`([^`]+)`|\"[^\"]*\"|'[^']*'"
+    r"|([^\W\d]\w*)((?:\.\w+)*)(\s*[\[(])?|[\[({]|[\])}]"
+)
+
+
+def bare_names(text: str) -> set[str]:
+    """Names of a piece of formula that stand in no call, subscript or attribute.
+
+    Examples
+    --------
+    >>> sorted(bare_names("a + (b + `c d`):e + f(g) + h.i + Q('j') + C(k)"))
+    ['a', 'b', 'c d', 'e', 'j']
+    """
+    names, inside = set(), []
+    for match in _TOKEN.finditer(text):
+        quoted, ticked, name, attributes, opening = match.groups()
+        plain = quoted or ticked or name
+        if plain is None:
+            if match[0] in "([{":  # after a closing one it is a call
+                before = text[: match.start()].rstrip()[-1:]
+                inside.append(match[0] != "(" or before in (")", "]"))
+            elif match[0] in ")]}" and inside:
+                inside.pop()
+        elif opening:
+            inside.append(True)
+        elif not attributes and not any(inside):
+            names.add(plain)
+    return names
+
+
+def check_kinds(
+    columns: Mapping[Any, pd.Series], texts: Iterable[str], engine: str
+) -> None:
+    """Refuse or warn of columns that stand by themselves and are no numbers or categories.
+
+    Parameters
+    ----------
+    columns : Mapping
+        Columns that formulas name.
+    texts : iterable of str
+        The pieces of formula that they may stand in as columns.
+    engine : {"patsy", "formulaic"}
+        Formula engine; formulaic makes no categories of dates.
+
+    Raises
+    ------
+    FormulaError
+        If the engine takes no such type; says what to make of it.
+
+    Warns
+    -----
+    CategoryWarning
+        If it becomes categories, and is of dates or of numbers kept as objects or text.
+    """
+    odd = {n: c for n, c in columns.items() if _kind(c.dtype) not in "iufb"}
+    odd = {n: c for n, c in odd.items() if not isinstance(c.dtype, pd.CategoricalDtype)}
+    if not odd:
+        return
+    bare = set().union(*map(bare_names, texts))
+    recoded = set(re.findall(r"\bC\(\s*`?([^`,()]+?)`?\s*[,)]", " ".join(texts)))
+    for name, column in odd.items():
+        if name in bare | recoded and (cure := _REFUSED.get(_kind(column.dtype))):
+            raise FormulaError(
+                f"column {name!r} holds {described(column)}: {cure.format(name=name)}"
+            )
+        if name in bare and _kind(column.dtype) == "M" and engine != "patsy":
+            raise FormulaError(
+                f"column {name!r} holds {described(column)}: {_cure(name, column)}, C(...) "
+                "makes categories"
+            )
+        if name in bare:
+            warn_of_categories(name, column)
+
+
+_REFUSED = {
+    "z": "engines know no time zones; data[{name!r}].dt.tz_localize(None) is without",
+    "m": "make a number or labels of it, such as data[{name!r}].dt.total_seconds() or "
+    "data[{name!r}].astype(str)",
+    "p": "make a number or labels of it, such as data[{name!r}].dt.year or "
+    "data[{name!r}].astype(str)",
+    "c": "write a real number, such as np.real({name}) and np.imag({name})",
+}
+
+
+def _kind(dtype):
+    """One letter: NumPy's, p for periods and z for dates with a time zone."""
+    if isinstance(dtype, pd.PeriodDtype | pd.DatetimeTZDtype):
+        return "p" if isinstance(dtype, pd.PeriodDtype) else "z"
+    return getattr(dtype, "kind", "O")
+
+
+def warn_of_categories(name: Any, values: Any) -> None:
+    """Warn if a column that becomes categories holds dates, or numbers kept otherwise."""
+    series = pd.Series(values)
+    numbers = _kind(series.dtype) == "O" and _are_numbers(series)
+    if not numbers and _kind(series.dtype) != "M":
+        return
+    warnings.warn(
+        f"column {name!r} holds {described(series)}, which become categories; "
+        f"{_cure(name, series)}, C(...) says that categories are meant",
+        CategoryWarning,
+        stacklevel=user_stacklevel(),
+    )
+
+
+def _are_numbers(series):
+    """Whether all values of a column of objects are numbers, or text of decimals."""
+    kind = pd.api.types.infer_dtype(series, skipna=True)
+    if kind in ("integer", "floating", "mixed-integer-float", "decimal"):
+        return True
+    if kind != "string":
+        return False
+    # whole numbers as text are a usual way to write labels
+    values = series.dropna()
+    if not re.fullmatch(r"\s*[-+]?\d*\.\d+\s*", str(values.iloc[0]) if len(values) else ""):
+        return False
+    parsed = pd.to_numeric(values.drop_duplicates(), errors="coerce")
+    return bool(parsed.notna().all() and (parsed % 1 != 0).any())
+
+
+_WORDS = {
+    "M": "dates",
+    "c": "complex numbers",
+    "m": "durations",
+    "p": "periods",
+    "z": "dates with a time zone",
+}
+
+
+def described(column: pd.Series) -> str:
+    """What a column that is no number holds, with how many values.
+
+    Examples
+    --------
+    >>> described(pd.Series(["a", "b", "a"]))
+    "text (2 values such as 'a')"
+    """
+    present = column.dropna()
+    shown = str(present.iloc[0]) if len(present) else "nothing"
+    try:
+        values = f"{present.nunique()} values such as {shown!r}"
+    except TypeError:  # cannot be hashed
+        values = f"values such as {shown!r}"
+    kind = _kind(column.dtype)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return f"categorical ({len(column.dtype.categories)} categories)"
+    if kind == "b":
+        return "true or false"
+    if kind in _WORDS:
+        return f"{_WORDS[kind]} ({values})"
+    inferred = pd.api.types.infer_dtype(column, skipna=True)
+    if inferred in ("integer", "floating", "mixed-integer-float", "decimal"):
+        return f"numbers kept as objects ({values})"
+    if inferred in ("date", "datetime"):
+        return f"dates kept as objects ({values})"
+    return f"{'text' if inferred == 'string' else inferred + ' objects'} ({values})"
+
+
+def _cure(name, column):
+    """What makes a number of a column that is none."""
+    kind = _kind(column.dtype)
+    if kind == "M":
+        return f"(data[{name!r}] - data[{name!r}].min()).dt.days makes days of them"
+    if kind in _REFUSED:
+        return _REFUSED[kind].format(name=name)
+    values = pd.Series(column.dropna().unique())
+    parsed = pd.to_numeric(values, errors="coerce")
+    if len(values) == 2 and parsed.isna().all():
+        return (
+            "a response of two categories asks for a logistic model, which mixedext does "
+            "not fit"
+        )
+    if parsed.isna().any():
+        wrong = str(values[parsed.isna()].iloc[0])
+        return (
+            f"{wrong!r} is no number; mend such values, or have them made missing by "
+            f"pd.to_numeric(data[{name!r}], errors='coerce')"
+        )
+    return f"if numbers were meant, pd.to_numeric(data[{name!r}]) makes them"
+
+
+def too_many_of(columns: pd.DataFrame, texts: Iterable[str]) -> str:
+    """What of the columns that stand by themselves is no number, and has many categories.
+
+    The end of a message on too many columns; empty if all are numbers.
+    """
+    bare = set().union(*map(bare_names, texts))
+    odd = {n: c for n, c in columns.items() if n in bare and _kind(c.dtype) not in "iufb"}
+    if not odd:
+        return ""
+    name, column = max(odd.items(), key=lambda item: item[1].astype(str).nunique())
+    return f"; column {name!r} holds {described(column)}, read as categories: " + (
+        "a factor with fewer categories is needed"
+        if isinstance(column.dtype, pd.CategoricalDtype)
+        else _cure(name, column)
+    )
+
+
+def check_response(columns: Mapping[Any, pd.Series], text: str) -> None:
+    """Refuse a response that is a column, and no numbers.
+
+    Raises
+    ------
+    ValueError
+        Says what the column is, and what makes a number of it.
+    """
+    column = columns.get(text.strip().strip("`"))
+    if column is None or _kind(column.dtype) in "iuf":
+        return
+    cure = _cure(text.strip(), column)
+    if _kind(column.dtype) == "b":
+        cure = "column.astype(float) makes 0 and 1 of them, for a linear model of shares"
+    raise ValueError(
+        f"the response {text.strip()!r} is {described(column)}; it must be one numeric "
+        f"column: {cure}"
+    )

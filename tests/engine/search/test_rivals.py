@@ -1,0 +1,183 @@
+"""Several minima: the lowest is found, by every way to a fit, and all seen are told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.paths import RESULTS
+
+import mixedext as mx
+from mixedext.engine.fit import fit_design
+from mixedext.engine.rows.design import prepare_design
+from mixedext.engine.search import rivals
+from mixedext.engine.search.rivals import other_starts, promising_points
+from mixedext.specification.terms.random_terms import RandomTerm
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning"
+)
+
+DATA = RESULTS / "data"
+
+GASOLINE = "lgaspcar ~ lincomep + lrpmg + lcarpcap + (1 | country) + (1 | year)"
+CIGAR = "price ~ pimin + (1 | state) + (1 | year)"
+# File, formula, REML; deviance, theta (None: not pinned) and the higher minimum.
+# Panels: plm and Ecdat (R); lme4 1.1-31 from the theta given; the others by the dense
+# deviance from 20 random starts.
+MINIMA = [
+    ("gasoline", GASOLINE, True, -2 * 279.0734004, [4.5681, 1.1747], -2 * 272.8411),
+    ("gasoline", GASOLINE, False, -2 * 287.7548073, [4.3990, 1.1561], -2 * 282.4769),
+    ("cigar", CIGAR, True, 2 * 4208.3811048, [0.8954, 4.2807], 2 * 4237.4893),
+    ("cigar", CIGAR, False, 2 * 4208.0531839, [0.8947, 4.1769], 2 * 4233.4471),
+    ("intercept_26_rows", "y ~ x0 + (1 | g)", False, 74.758646, [1.0897], 75.041879),
+    ("slope_12_rows", "y ~ x + (x | g)", False, 36.740402, [0.0, 0.0, 0.0], 36.787516),
+]
+
+
+@pytest.fixture(scope="module", params=MINIMA, ids=lambda p: f"{p[0]}-{p[2]}")
+def case(request):
+    name, formula, reml, *values = request.param
+    return mx.mixedlm(formula, pd.read_csv(DATA / f"{name}.csv")), reml, *values
+
+
+def test_the_lowest_minimum_is_found(case):
+    model, reml, deviance, theta, _ = case
+    result = model.fit(reml=reml)
+    assert result.deviance == pytest.approx(deviance, abs=1e-6 + 1e-8 * abs(deviance))
+    np.testing.assert_allclose(result.theta, theta, atol=1e-4)
+
+
+def test_both_minima_are_told(case):
+    model, reml, deviance, _, higher = case
+    verdict = model.fit(reml=reml).convergence
+    assert verdict.minima == pytest.approx([deviance, higher], abs=2e-4)
+    assert verdict.found_from in ("grid", "within")
+    assert "the lowest of 2 minima that were seen" in verdict.message
+    assert f"{verdict.minima[1]:.8g}" in verdict.message
+    assert not verdict.others_may_exist
+
+
+def test_refits_find_it(case):
+    """Batches, in other units, and one by one."""
+    model, reml, deviance, theta, _ = case
+    y = np.column_stack([model.endog, 3.0 * model.endog - 7.0])
+    refits = model.fit_many(y, reml=reml)
+    assert refits.llf[0] == pytest.approx(-0.5 * deviance, abs=1e-5)
+    np.testing.assert_allclose(refits.theta, [theta, theta], atol=1e-4)
+
+
+def test_one_start_is_left_alone(case):
+    """What the user gives is where the search begins and ends."""
+    model, reml, _, _, higher = case
+    if len(model._design.structures) == 1:
+        start = [0.0] * model._design.structures[0].n_theta
+    else:
+        start = [3.3, 0.02] if higher < 0 else [1.0, 0.1]
+    result = model.fit(reml=reml, start_params=start)
+    assert result.convergence.minima == pytest.approx([result.deviance])
+
+
+@pytest.mark.formula_engine
+def test_drop1_compares_lowest_minima():
+    """The reduced model's fit used to stop at 73.93578."""
+    data = pd.read_csv(DATA / "drop1_two_minima.csv")
+    model = mx.mixedlm("y ~ f*h*x + z + I(z**2) + (1 | a)", data)
+    table = model.fit().drop1(test="lrt")
+    assert table.loc["f:h:x", "statistic"] == pytest.approx(1.4782, abs=1e-4)
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "y ~ x + (1 | g)",
+        "y ~ x + (x | g)",
+        "y ~ x + (x || g)",
+        "y ~ x + (1 | g) + (1 | h)",
+        "y ~ x + (1 | g/h)",
+        "y ~ x + (x | g) + (1 | h)",
+    ],
+)
+def test_no_random_start_ends_lower_and_refits_equal_fits(formula, reml):
+    rng = np.random.default_rng([len(formula), reml])
+    n = 24
+    data = pd.DataFrame(
+        {
+            "g": rng.choice(5, n, p=[0.4, 0.3, 0.1, 0.1, 0.1]),
+            "h": rng.integers(0, 4, n),
+            "x": rng.normal(size=n) + 1.0,
+        }
+    )
+    y = np.array([rng.normal(size=5)[data.g] * s + rng.standard_t(2, n) for s in (0, 1, 3)])
+    model = mx.mixedlm(formula, data.assign(y=y[0]))
+    refits = model.fit_many(y.T, reml=reml)
+    for r, own in enumerate(y):
+        fit = fit_design(mx.mixedlm(formula, data.assign(y=own))._design, reml)
+        assert refits.llf[r] == pytest.approx(fit.log_likelihood, abs=1e-6)
+        assert fit.convergence.minima[0] == fit.deviance
+        for _ in range(5):
+            start = np.abs(fit.theta) * np.exp(rng.normal(size=len(fit.theta))) + 0.1
+            other = fit_design(fit.design, reml, start)
+            assert fit.deviance < other.deviance + 1e-6
+
+
+def test_a_singular_end_is_left_along_its_boundary():
+    """lam = [[0, 0], [0, c]] has no slope along the correlation; [[0, 0], [c, 0]] has."""
+    data = pd.read_csv(DATA / "singular_saddle.csv")
+    model = mx.mixedlm("y ~ x + x0 + x1 + x2 + (x | g)", data)
+    alone = fit_design(model._design, False, max_iterations=200)
+    fit = fit_design(model._design, False)
+    assert fit.convergence.found_from == "boundary" or fit.deviance < alone.deviance - 1e-5
+    refits = model.fit_many(model.endog[:, None], reml=False)
+    assert refits.llf[0] == pytest.approx(fit.log_likelihood, abs=1e-7)
+
+
+def test_nothing_is_looked_at_where_rows_are_many(monkeypatch):
+    model = mx.mixedlm(CIGAR, pd.read_csv(DATA / "cigar.csv"))
+    assert other_starts(model._design).looks
+    monkeypatch.setattr(rivals, "MANY_ROWS", 1000)
+    assert not other_starts(model._design).looks
+
+
+def test_balanced_designs_need_no_look():
+    """The moments are the REML estimates, and the only minimum."""
+    model = mx.mixedlm("Yield ~ 1 + (1 | Batch)", mx.datasets.dyestuff.load().data)
+    assert model.fit().convergence.n_evaluations == 1
+
+
+def test_promising_points_are_low_or_lower_than_their_neighbours():
+    values = np.array([3.0, 1.0, 2.0, np.inf, 5.0, 4.0])
+    line = np.column_stack([np.arange(6) - 1, np.r_[np.arange(1, 6), -1]])
+    assert promising_points(values, line, 1).tolist() == [1, 5]
+    assert promising_points(values, line, 3).tolist() == [1, 2, 0, 5]
+
+
+def test_grid_has_every_combination_and_its_neighbours():
+    rng = np.random.default_rng(0)
+    g, z = rng.integers(0, 4, 40), np.column_stack([np.ones(40), rng.normal(size=40)])
+    design = prepare_design(rng.normal(size=40), np.ones((40, 1)), [RandomTerm(g, z, "g")])
+    others = other_starts(design)
+    assert len(others.points) == len(rivals.CORRELATIONS) * rivals.SIZES[2] ** 2
+    assert len(np.unique(others.points.round(12), axis=0)) == len(others.points)
+    # every step along an axis has its way back
+    for number, around in enumerate(others.neighbours):
+        for other in around[around >= 0]:
+            assert number in others.neighbours[other]
+    assert others.axes.owner.tolist() == [0, 1, 1]
+    assert others.axes.own.tolist() == [0, 2]
+
+
+def test_runaway_minima_are_doubtful():
+    """Hardly more rows than parameters: the deviance may fall to ever larger variances."""
+    rng = np.random.default_rng(5)
+    found = 0
+    for _ in range(20):
+        g = np.arange(10) % 4
+        x = rng.normal(size=10)
+        data = pd.DataFrame({"y": rng.normal(size=10), "x": x, "g": g, "z": x**2})
+        verdict = mx.mixedlm("y ~ x + z + (x | g)", data).fit(reml=False).convergence
+        if verdict.others_may_exist:
+            assert "lower minima may exist" in verdict.message
+            found += 1
+    assert 0 < found < 20

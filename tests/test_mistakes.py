@@ -1,0 +1,323 @@
+"""What a new user types wrong: the answer names the fault and the cure.
+
+Users come from lme4, nlme, emmeans, statsmodels, and pandas; each writes what was right
+there.
+"""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mixedext as mx
+from mixedext.compat import FormulaManager
+
+pytestmark = pytest.mark.formula_engine
+
+FORMULAIC = FormulaManager().engine == "formulaic"
+
+
+@pytest.fixture(scope="module")
+def names():
+    """What the mistakes are typed with: data, a model, its results, and others."""
+    data = mx.datasets.sleepstudy.load().data
+    odd = data["Subject"].astype(str).str[-1].astype(int) % 2 == 1
+    data["sex"] = np.where(odd, "m", "f")
+    data["text"] = data["Reaction"].astype(str)
+    data["sold"] = data["Days"].astype(str) + " ms"
+    data["when"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(data["Days"], "D")
+    data["slept"] = pd.to_timedelta(data["Days"], "D")
+    data["one"] = 1.0
+    data["days-awake"] = data["1st"] = data["Days"]
+    model = mx.mixedlm("Reaction ~ sex * Days + (Days | Subject)", data)
+    result = model.fit()
+    smaller = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    return {
+        "mx": mx,
+        "np": np,
+        "pd": pd,
+        "Path": Path,
+        "data": data,
+        "model": model,
+        "result": result,
+        "smaller": smaller,
+        "ml": model.fit(reml=False),
+        "means": result.emmeans("sex"),
+        "fewer": mx.mixedlm("Reaction ~ Days + (Days | Subject)", data.head(170)).fit(),
+        "fit": lambda formula, **more: mx.mixedlm(formula, data, **more),
+    }
+
+
+def answer(code: str, names: dict) -> str:
+    """The error, or the first warning, that a line of code ends in."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            eval(code, dict(names))
+        except Exception as error:  # noqa: BLE001 - whatever is raised is the answer
+            return f"{type(error).__name__}: {error}"
+    assert caught, f"{code} is answered with nothing"
+    return f"{caught[0].category.__name__}: {caught[0].message}"
+
+
+# The line, what of it is wrong, and what to write; texts that the answer holds.
+FORMULAS = [
+    # nlme, and random terms in other ways
+    ("fit('Reaction ~ Days', random='~ 1 | Subject')", "random", "(1 | g)"),
+    ("fit('Reaction ~ Days, random = ~ 1 | Subject')", "one '~'", "(1 | g)"),
+    ("fit('Reaction ~ Days | Subject')", "in parentheses", "(1 | g)"),
+    ("fit('Reaction ~ Days + 1 | Subject')", "in parentheses", "(1 | g)"),
+    ("fit('Reaction ~ Days + (1 | \"Subject\")')", '"Subject"', "without quotes"),
+    ("fit('Reaction ~ Days + (Subject | 1)')", "'1'", "right of the bar"),
+    ("fit('Reaction ~ Days + (1 / Subject)')", "bar", "(1 | Subject)"),
+    ("fit('Reaction ~ Days + (1 \\\\ Subject)')", "bar", "(1 | Subject)"),
+    ("fit('Reaction ~ Days + (1 | Subject, sex)')", "Subject, sex", "(1 | Subject:sex)"),
+    ("fit('Reaction ~ Days * (1 | Subject)')", "Days * (1 | Subject)", "added to"),
+    ("fit('Reaction ~ Days + (1 | Subject')", "bracket", "not closed"),
+    ("fit('Reaction ~ Days + Error(Subject)')", "Error", "(1 | g)"),
+    ("fit('Reaction ~ Days', groups=['Subject', 'sex'])", "groups", "(1 | Subject)"),
+    ("fit('Reaction ~ Days', groups='Subject', re_formula='1 | Subject')", "bar", "'~x'"),
+    ("fit('Reaction ~ Days', groups='Subject', vc_formula='~ sex')", "vc_formula", "C(a)"),
+    ("fit('Reaction ~ Days', re_formula='~ Days')", "re_formula", "groups="),
+    ("fit('Reaction ~ Days + ar1(Days | Subject)')", "ar1", "(x | g)"),
+    # names
+    ("fit('Reaction ~ days + (1 | Subject)')", "days", "'Days'"),
+    ("fit('reaction ~ Days + (1 | Subject)')", "reaction", "'Reaction'"),
+    ("fit('Reaction ~ Days + (1 | subject)')", "'subject'", "'Subject'"),
+    ("fit('Reaction ~ Days', groups='subjects')", "'subjects'", "'Subject'"),
+    ("fit('Reaction ~ days-awake + (1 | Subject)')", "awake", "`days-awake`"),
+    ("fit('Reaction ~ 1st + (1 | Subject)')", "st", "`1st`"),
+    ("fit('Reaction ~ Days + (1 | 1st)')", "1st", "`1st`"),
+    ("fit('Reaction ~ data$Days + (1 | Subject)')", "data$Days", "alone: Days"),
+    ("fit('Reaction = Days + (1 | Subject)')", "'~'", "between the response and"),
+    ("fit('Reaction ~ Days sex + (1 | Subject)')", "Days sex", "operator"),
+    ("fit('Reaction ~ . + (1 | Subject)')", "'.'", "name them"),
+    ("fit('~ Days + (1 | Subject)')", "no response", "'~'"),
+    # R's functions
+    ("fit('Reaction ~ factor(sex) + (1 | Subject)')", "factor", "C(sex)"),
+    ("fit('Reaction ~ as.factor(sex) + (1 | Subject)')", "as.factor", "C(sex)"),
+    ("fit('Reaction ~ Days + (1 | as.factor(Subject))')", "as.factor", "(1 | Subject)"),
+    ("fit('Reaction ~ ifelse(Days > 4, 1, 0) + (1 | Subject)')", "ifelse", "np.where"),
+    ("fit('Reaction ~ relevel(sex, \"m\") + (1 | Subject)')", "relevel", "Treatment("),
+    ("fit('Reaction ~ C(sex, ref=\"m\") + (1 | Subject)')", "ref", "Treatment("),
+    ("fit('Reaction ~ C(sex, Treatment(\"male\")) + (1 | Subject)')", "male", "f, m"),
+    ("fit('Reaction ~ ns(Days, 3) + (1 | Subject)')", "ns", "cr(Days"),
+    ("fit('cbind(Reaction, Days) ~ sex + (1 | Subject)')", "cbind", "fit_many"),
+    pytest.param(
+        "fit('Reaction ~ Days %in% sex + (1 | Subject)')",
+        "%in%",
+        "a:b",
+        marks=pytest.mark.skipif(FORMULAIC, reason="formulaic reads it as R does"),
+    ),
+    pytest.param(
+        "fit('Reaction ~ C(sex, contr.sum) + (1 | Subject)')",
+        "contr.sum",
+        "C(x, Sum)",
+        marks=pytest.mark.skipif(FORMULAIC, reason="formulaic has it"),
+    ),
+    ("fit('Reaction ~ ln(Days + 1) + (1 | Subject)')", "ln", "np.log"),
+    ("fit('Reaction ~ Log(Days + 1) + (1 | Subject)')", "Log", "'log'"),
+    ("fit('Reaction ~ polly(Days, 2) + (1 | Subject)')", "polly", "'poly'"),
+    ("fit('Reaction ~ numpy.log(Days + 1) + (1 | Subject)')", "numpy", "np.log(...)"),
+    ("fit('Reaction ~ np.log(Days) + (1 | Subject)')", "np.log(Days)", "subset="),
+    (
+        "fit('Reaction ~ np.log(Days - 1) + (1 | Subject)', subset=data.Days != 1)",
+        "np.log(Days - 1)",
+        "missing='drop'",
+    ),
+    # what columns hold
+    ("fit('text ~ Days + (1 | Subject)')", "text (", "pd.to_numeric"),
+    ("fit('sold ~ Days + (1 | Subject)')", "'0.0 ms' is no number", "pd.to_numeric"),
+    ("fit('sex ~ Days + (1 | Subject)')", "2 values", "logistic"),
+    ("fit('Reaction ~ text + (1 | Subject)')", "'text' holds text", "pd.to_numeric"),
+    ("fit('Reaction ~ Days + (text | Subject)')", "'text' holds text", "pd.to_numeric"),
+    ("fit('Reaction ~ when + (1 | Subject)')", "'when' holds dates", ".dt.days"),
+    ("fit('Reaction ~ slept + (1 | Subject)')", "'slept'", "total_seconds"),
+    ("fit('Reaction ~ scale(one) + (1 | Subject)')", "scale(one)", "leave it out"),
+    ("fit('one ~ Days + (1 | Subject)')", "response", "constant"),
+    ("fit('Reaction ~ Days + (1 | one)')", "1 level", "Leave the term out"),
+    ("fit('Reaction ~ Days + offset(o) + (1 | Subject)')", "offset(o)", "columns are"),
+]
+DATA = [
+    ("mx.mixedlm(data, 'Reaction ~ Days')", "not DataFrame", "first"),
+    ("mx.mixedlm('Reaction ~ Days')", "'data'", "missing"),
+    ("mx.mixedlm('Reaction ~ Days', data.to_numpy())", "no names", "columns=["),
+    ("mx.mixedlm('Reaction ~ Days', 'sleep.csv')", "'sleep.csv'", "pd.read_csv"),
+    ("mx.mixedlm('Reaction ~ Days', Path('sleep.csv'))", "PosixPath", "pd.read_csv"),
+    ("mx.mixedlm('Reaction ~ Days', None)", "None", "DataFrame"),
+    ("mx.mixedlm('y ~ x', {'y': [1, 2], 'x': [1, 2, 3]})", "dict", "same length"),
+    ("mx.mixedlm('Reaction ~ Days', mx.datasets.sleepstudy)", "module", ".load().data"),
+    ("mx.MixedLM('Reaction ~ Days', data)", "is a formula", "mixedlm(formula, data)"),
+    ("mx.MixedLM(data.Reaction, data.Days, 'Subject')", "groups", "one label for each"),
+    ("mx.MixedLM(data.Reaction, data[['sex']], data.Subject)", "exog", "formula"),
+    ("fit('Reaction ~ Days', weights=data.when)", "weights", "it holds dates"),
+    ("mx.MixedLM(data.when, data.Days, data.Subject)", "endog", "it holds dates"),
+    ("mx.MixedLM(data.Reaction, data.when, data.Subject)", "exog", "it holds dates"),
+    ("mx.RandomTerm(data.Subject, data.slept)", "z of the random term", "durations"),
+    ("mx.RandomTerm('Subject')", "one dimension", "a label for each row"),
+    ("mx.RandomTerm(data.Subject, structure='AR1')", "'AR1'", "not built"),
+    ("model.refit(data.when)", "endog", "it holds dates"),
+    ("model.fit_many(data[['Reaction', 'sex']])", "endog", "not 'sex'"),
+    ("fit('Reaction ~ Days', subset=data.Days > 20)", "no rows", "subset="),
+    (
+        "fit('Reaction ~ Days', groups='Subject', vc_formula={'a': '1 | sex'})",
+        "'a'",
+        "C(a)",
+    ),
+    ("fit('Reaction ~ Days', weights=[1, 2, 3])", "weights has shape (3,)", "180 rows"),
+    ("fit('Reaction ~ Days', weights=0 * data.Days)", "weights", "positive"),
+    ("fit('Reaction ~ Days', weight='Days')", "weight", "weights="),
+    ("fit('Reaction ~ Days', subset='Days > 2')", "subset", "data.eval"),
+    ("fit('Reaction ~ Days', missing='omit')", "'omit'", "'drop'"),
+    ("fit('Reaction ~ Days', na_action='na.omit')", "na_action", "missing='drop'"),
+    ("fit('Reaction ~ Days', REML=False)", "REML", "fit(reml=False)"),
+    ("fit('Reaction ~ Days', family='binomial')", "family", "Gaussian"),
+    ("fit('Reaction ~ Days', correlation='ar1')", "correlation", "not fitted"),
+    (
+        "mx.mixedlm('Reaction ~ Days', data.where(data.Days > 0))",
+        "missing values",
+        "missing='drop'",
+    ),
+]
+RESULTS = [
+    # of the model, of the results, of the package
+    ("model.summary()", "'summary'", ".fit().summary"),
+    ("model.params", "'params'", ".fit().params"),
+    ("model.predict(data)", "params", "model.fit().predict(data)"),
+    ("result.fit()", "'fit'", ".model.fit()"),
+    ("result.fixef()", "'fixef'", ".fe_params"),
+    ("result.VarCorr()", "'VarCorr'", ".var_corr"),
+    ("result.isSingular()", "'isSingular'", ".is_singular"),
+    ("result.logLik()", "'logLik'", ".llf"),
+    ("result.confint()", "'confint'", ".conf_int()"),
+    ("result.residuals", "'residuals'", ".resid"),
+    ("result.rsquared", "'rsquared'", ".r2_nakagawa"),
+    ("result.lsmeans('sex')", "'lsmeans'", ".emmeans("),
+    ("result.summry()", "'summry'", "'summary'"),
+    ("mx.lmer('Reaction ~ Days', data)", "'lmer'", "mx.mixedlm"),
+    ("mx.glmer('Reaction ~ Days', data)", "'glmer'", "not fitted"),
+    ("mx.ranef(result)", "'ranef'", ".fit().ranef"),
+    ("mx.mixedLM", "'mixedLM'", "mx.mixedlm("),
+    # fits
+    ("model.fit('ML')", "'ML'", "reml=False"),
+    ("model.fit(False)", "False", "reml=False"),
+    ("model.fit(reml='ML')", "reml='ML'", "False (ML)"),
+    ("model.fit(df_method='satterthwait')", "'satterthwait'", "'satterthwaite'"),
+    ("model.fit(maxiter='100')", "maxiter", "whole number"),
+    # predictions
+    ("result.predict({'sex': ['male'], 'Days': [1]})", "male", "levels"),
+    pytest.param(
+        "result.predict({'sex': ['M'], 'Days': [1]})",
+        "'M'",
+        "Did you mean 'm'?",
+        marks=pytest.mark.skipif(FORMULAIC, reason="formulaic does not name the levels"),
+    ),
+    ("result.predict({'Sex': ['m'], 'Days': [1]})", "sex", "'Sex'"),
+    ("result.predict({'sex': ['m']})", "Days", "their columns are: sex"),
+    ("result.predict({'sex': ['m'], 'Days': ['a']})", "numeric in the fit", "Days holds"),
+    # means and contrasts
+    ("result.emmeans('Days').pairs()", "two estimates", "at="),
+    ("result.emmeans('sexx')", "'sexx'", "'sex'"),
+    ("result.emmeans('Subject')", "'Subject'", "sex, Days"),
+    ("result.emmeans('sex | Days')", "'sex | Days'", "'~ sex | Days'"),
+    ("result.emmeans('sex', at={'sex': ['male']})", "'male'", "f, m"),
+    ("result.emtrends('sex', 'days')", "'days'", "'Days'"),
+    ("means.contrast('tukey')", "'tukey'", "pairs(adjust='tukey')"),
+    ("means.contrast('pairwse')", "'pairwse'", "'pairwise'"),
+    ("means.contrast([1, -1, 0])", "shape (3,)", "2 estimates"),
+    ("means.pairs(adjust='tuky')", "'tuky'", "'tukey'"),
+    ("means.contrast('dunnett')", "'dunnett'", "'trt.vs.ctrl'"),
+    ("means.summary()", "'summary'", ".table"),
+    ("means.pvalues", "'pvalues'", ".table['pvalue']"),
+    ("result.emmeans(3)", "specs=3", "name"),
+    ("result.emmeans('sex', weights='equl')", "'equl'", "'equal'"),
+    # tests
+    ("result.t_test('Days == 0')", "Days == 0", "one '='"),
+    ("result.anova(smaller)", "one model", "mx.anova"),
+    ("result.conf_int_vcomp(scale='var')", "scale='var'", "'variance'"),
+    ("result.cov_params('kr')", "'kr'", "cov_params_kr"),
+    ("result.t_test('day = 0')", "day", "'Days'"),
+    ("result.t_test('sexm = 0')", "sexm", "'sex[T.m]'"),
+    ("result.t_test([1])", "4 columns", "fixed effects"),
+    ("result.anova(type=4)", "type=4", "'III'"),
+    ("result.drop1(test='LRT')", "'LRT'", "'lrt'"),
+    ("result.ranef('subject')", "'subject'", "'Subject'"),
+    ("result.profile('day')", "'day'", "'Days'"),
+    ("result.conf_int(method='profiled')", "'profiled'", "'profile'"),
+    ("result.conf_int(0.95)", "alpha=0.95", "level=0.95"),
+    ("result.conf_int(level=95)", "level=95", "between 0 and 1"),
+    ("result.summary(alpha=95)", "alpha=95", "between 0 and 1"),
+    # models beside each other
+    ("mx.anova(result)", "at least 2 models", "result.anova()"),
+    ("mx.anova(model, result)", "not a model", "model.fit()"),
+    ("mx.anova([result, smaller])", "one by one", "mx.anova(*results)"),
+    ("mx.anova(result, smaller, refit=False)", "different fixed effects", "refit=True"),
+    ("mx.anova(result, ml, refit=False)", "REML and some by ML", "refit=True"),
+    ("mx.anova(result, fewer)", "170 and 180 rows", "Fit both on the rows"),
+    ("smaller.compare_lr_test(result)", "parameters", "of the larger model"),
+    ("result.compare_lr_test(model)", "not a model", "model.fit()"),
+    ("mx.exact_rlrt(model)", "not a model", "model.fit()"),
+    ("mx.lm_list('Reaction ~ Days + (1 | Subject)', data)", "parentheses", "'y ~ x | g'"),
+    ("mx.RandomTerm(data.Subject, structure='diagnal')", "'diagnal'", "'diagonal'"),
+    ("mx.datasets.load('sleepstudie')", "'sleepstudie'", "'sleepstudy'"),
+]
+
+
+@pytest.mark.parametrize(("code", "fault", "cure"), FORMULAS + DATA + RESULTS)
+def test_mistakes(code, fault, cure, names):
+    said = answer(code, names)
+    assert fault in said, said
+    assert cure in said.split(fault, 1)[1] or cure in said.split(": ", 1)[1], said
+    assert "Traceback" not in said
+    # in the package's own words, not in those of NumPy's or pandas' insides
+    assert not said.startswith(("LinAlgError", "KeyError", "IndexError", "RecursionError"))
+
+
+@pytest.mark.parametrize(
+    ("formula", "columns"),
+    [
+        ("Reaction ~ C(sex) * C + (C | Subject)", "C"),
+        ("Reaction ~ I(I**2) + I + (I | Subject)", "I"),
+        ("Reaction ~ Q('Q') + np.log(Q + 1) + (1 | Subject)", "Q"),
+        ("Reaction ~ np.log(np + 1) + np + (np | Subject)", "np"),
+        ("Reaction ~ scale(scale) + (1 | Subject)", "scale"),
+        ("Reaction ~ log + log(log + 1) + (1 | Subject)", "log"),
+        ("Reaction ~ m² + I(m²**2) + (m² | Subject)", "m²"),
+        ("Reaction ~ µg + np.log(µg + 1) + (µg | Subject)", "µg"),
+        ("Reaction ~ Q(0) + (Q(0) | Subject)", 0),
+    ],
+)
+def test_columns_may_be_called_as_what_formulas_call(formula, columns, names):
+    """Columns named as functions, with signs that Python reads otherwise, or by numbers."""
+    data, plain = names["data"], "Days"
+    other = data.rename(columns={plain: columns})
+    same = formula.replace("Q(0)", plain).replace("Q('Q')", plain)
+    if isinstance(columns, str):
+        words = {"C": r"C(?!\()", "I": r"I(?!\()", "np": r"np(?!\.)"}
+        word = words.get(columns, rf"{re.escape(columns)}(?!\()")
+        same = re.sub(rf"(?<!\w){word}(?!\w)", plain, same)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found, expected = mx.mixedlm(formula, other).fit(), mx.mixedlm(same, data).fit()
+    np.testing.assert_allclose(found.llf, expected.llf, rtol=1e-12)
+    np.testing.assert_allclose(found.fe_params, expected.fe_params, rtol=1e-6)
+    few = found.predict(other.head(3)), expected.predict(data.head(3))
+    np.testing.assert_allclose(*few, rtol=1e-9)
+
+
+def test_names_of_results_that_are_no_attributes(names):
+    """Errors of properties are their own; what Python asks for itself is plain."""
+    result = names["result"]
+    assert not hasattr(result, "__array_interface__")
+    with pytest.raises(AttributeError) as caught:
+        _ = result._results._nothing
+    assert str(caught.value).endswith("has no attribute '_nothing'")
+    again = pickle.loads(pickle.dumps(result))
+    assert again.llf == copy.copy(result).llf == result.llf
