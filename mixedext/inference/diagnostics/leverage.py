@@ -1,6 +1,6 @@
 """Leverages of the rows, split into the share of the fixed and of the random effects.
 
-    h_i = w_i b_i'J b_i,    b_i = (x_i, (Z Lam)_i),    J as in prediction.joint_errors,
+    h_i = w_i b_i'J b_i,    b_i = (x_i, (Z Lam)_i),    J of engine.information.joint_errors,
 
 is d fitted_i / d y_i given theta (lme4's hatvalues).  In coordinates in which
 X'V0^-1 X = I, with s_i = x_i - T'Sigma z_i,
@@ -23,13 +23,13 @@ import numpy as np
 from scipy import sparse
 
 from mixedext.engine.factor.factor import Factor
-from mixedext.fitted import Fitted, once_a_fit
-from mixedext.inference.prediction.joint_errors import (
+from mixedext.engine.information.joint_errors import (
     JointErrors,
     RandomRows,
     joint_errors,
     random_rows,
 )
+from mixedext.fitted import Fitted, once_a_fit
 from mixedext.kernels.rows import row_errors
 from mixedext.specification.terms.random_terms import RandomTerm
 

@@ -94,6 +94,8 @@ class KenwardRoger(FixedTests):
     array([7.])
     """
 
+    variance_covariance: np.ndarray
+
     adjusts = True
 
     def __init__(self, fit: Fit, information: str = INFORMATION[0]):

@@ -83,6 +83,8 @@ class Satterthwaite(FixedTests):
     array([17.])
     """
 
+    variance_covariance: np.ndarray
+
     def __init__(self, fit: Fit):
         super().__init__(fit)
         found = observed_spread(fit)

@@ -25,15 +25,15 @@ import pandas as pd
 from scipy import stats
 
 from mixedext.arguments import confidence
-from mixedext.exceptions import FormulaError
-from mixedext.fitted import Fitted, HasFitted
-from mixedext.inference.fixed_effects.covariance_choice import choice_in_words, chosen_tests
-from mixedext.inference.fixed_effects.df_methods import FixedTests, df_choice
-from mixedext.inference.prediction.joint_errors import (
+from mixedext.engine.information.joint_errors import (
     JointErrors,
     joint_errors,
     random_rows,
 )
+from mixedext.exceptions import FormulaError
+from mixedext.fitted import Fitted, HasFitted
+from mixedext.inference.fixed_effects.covariance_choice import choice_in_words, chosen_tests
+from mixedext.inference.fixed_effects.df_methods import FixedTests, df_choice
 from mixedext.inference.prediction.new_rows import NewRows, effect_columns, new_rows
 
 __all__ = ["MixedPrediction", "get_prediction"]
@@ -253,7 +253,7 @@ def get_prediction(
     >>> new = {"Days": [0, 10], "Subject": [308, 308]}
     >>> found = result.get_prediction(new, df_method="kenward-roger")
     >>> found.summary_frame()[["mean", "mean_se", "obs_se"]].round(2).to_numpy().tolist()
-    [[253.66, 13.38, 28.88], [450.32, 14.97, 29.65]]
+    [[253.66, 13.38, 28.88], [450.33, 16.49, 30.44]]
     """
     fitted = results.fitted
     choice = df_choice(df_method, information)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mixedext.fitted import HasFitted, Model, need_rows
 from mixedext.inference.prediction.fixed_rows import numbers, without_inestimable

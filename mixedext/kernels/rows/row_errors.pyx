@@ -1,6 +1,6 @@
 """Prediction errors of rows each of which has the effects of one level of one factor.
 
-Letters are those of ``inference.prediction.joint_errors``: with half half' = Lam C Lam' of
+Letters are those of ``engine.information.joint_errors``: with half half' = Lam C Lam' of
 the row's level, E = Sigma T, K = (I + Sigma A)^-1 and z a row of Z
 
     y = half'z,    s = x - E'z,    m = |y|^2 + |s|^2,    d = K'z - T s.

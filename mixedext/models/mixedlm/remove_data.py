@@ -10,7 +10,7 @@ from mixedext.fitted import has_rows
 from mixedext.inference.diagnostics.residuals import residual_quantiles
 from mixedext.inference.means.estimated_means import keep_grid
 from mixedext.inference.prediction.fixed_rows import refuse_whole_columns
-from mixedext.inference.random_effects.modes import keep_grams
+from mixedext.inference.random_effects.by_group import keep_grams
 from mixedext.models.mixedlm.statsmodels_face.groups_view import forget_groups
 
 __all__ = ["remove_data"]

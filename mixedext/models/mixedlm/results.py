@@ -40,7 +40,7 @@ from mixedext.inference.fixed_effects import (
 from mixedext.inference.means import estimated_means
 from mixedext.inference.prediction import mixed_prediction, predictions
 from mixedext.inference.profile import likelihood_profile
-from mixedext.inference.random_effects import mode_errors, modes
+from mixedext.inference.random_effects import by_group, mode_errors, modes
 from mixedext.inference.variances import estimates, icc_and_r2, intervals, variance_tests
 from mixedext.models.mixedlm import brief, from_chunks, remove_data
 from mixedext.models.mixedlm import summary as summary_tables
@@ -199,8 +199,8 @@ class MixedLMResults(UpstreamResults):
     reliability = mode_errors.reliability
     coef = modes.coef
     coef_cov = mode_errors.coef_cov
-    random_effects = cached_property(modes.random_effects)
-    random_effects_cov = cached_property(modes.random_effects_cov)
+    random_effects = cached_property(by_group.random_effects)
+    random_effects_cov = cached_property(by_group.random_effects_cov)
 
     # ---- rows ----
 

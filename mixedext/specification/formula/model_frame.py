@@ -39,7 +39,6 @@ from mixedext.specification.data.missing import check_missing, complete_rows
 from mixedext.specification.data.tables import as_pandas, data_frame, is_foreign
 from mixedext.specification.formula.bars import Bar, names_in, split_formula
 from mixedext.specification.formula.column_kinds import check_kinds, check_response
-from mixedext.specification.formula.expressions import python_powers
 from mixedext.specification.formula.formula_engine import (
     FormulaEngine,
     UsedColumns,
@@ -52,7 +51,7 @@ from mixedext.specification.formula.plain_formula import (
     plain_columns,
     plain_response,
 )
-from mixedext.specification.formula.term_recipe import TermRecipe
+from mixedext.specification.formula.term_recipe import TermRecipe, recipes_of, right_side
 from mixedext.specification.formula.vc_formula import formula_columns
 from mixedext.specification.terms.grouped import Grouped, grouped_of, sorted_factor
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
@@ -225,7 +224,7 @@ def model_frame(
     given = {what: value for what, value in given.items() if value is not None}
     arrays = {what: _column_or_array(v, frame, what) for what, v in given.items()}
     group_name = _group_name(groups)
-    vc_formula = {n: _right_side(f) for n, f in (vc_formula or {}).items()}
+    vc_formula = {n: right_side(f) for n, f in (vc_formula or {}).items()}
     named = split.names.union(
         names_in(re_formula or ""), *(names_in(text) for text in vc_formula.values())
     )
@@ -253,7 +252,7 @@ def model_frame(
     main, parts_of_groups = None, []
     if "groups" in arrays:
         factor = sorted_factor(arrays["groups"])
-        none = re_formula is not None and _right_side(re_formula).strip() in ("0", "-1")
+        none = re_formula is not None and right_side(re_formula).strip() in ("0", "-1")
         if not vc_formula or not (re_formula is None or none):
             main = _group_term(engine, factor, group_name, re_formula)
         of_groups = engine
@@ -330,25 +329,9 @@ def model_frame(
         emptied=used.emptied,
         grouped=grouped,
         recipes=tuple(
-            _recipes(engine, split.bars, groups, grouped, re_formula, vc_formula)
+            recipes_of(engine, split.bars, groups, grouped, re_formula, vc_formula)
         ),
     )
-
-
-def _recipes(engine, bars, groups, grouped, re_formula, vc_formula):
-    """What was written of each random term, in the order of the terms."""
-    if grouped is not None:
-        by_name = isinstance(groups[0] if isinstance(groups, list) else groups, str)
-        atoms = (f"`{grouped.name}`",) if by_name else None
-        if grouped.main is not None:
-            text = "1" if re_formula is None else _right_side(re_formula)
-            yield TermRecipe(grouped.name, text, atoms, spec=engine.specs.get(text))
-        texts = {str(name): text for name, text in vc_formula.items()}
-        for component in grouped.components:
-            yield TermRecipe(grouped.name, texts[component.name], atoms, component.name)
-    for bar in bars:
-        spec = engine.specs.get(bar.columns)
-        yield TermRecipe(bar.group, bar.columns, bar.factors, spec=spec)
 
 
 def _empties(used, finite):
@@ -601,15 +584,9 @@ def _bar_term(engine, bar: Bar) -> RandomTerm:
     )
 
 
-def _right_side(text):
-    if not isinstance(text, str):
-        raise ValueError(f"vc_formula must map names to formulas, not to {text!r}")
-    return python_powers(text.strip().removeprefix("~"))
-
-
 def _group_term(engine, factor, group_name, re_formula):
     """The groups' own random effects."""
-    text = "1" if re_formula is None else _right_side(re_formula)
+    text = "1" if re_formula is None else right_side(re_formula)
     columns, names, *known = _columns(engine, text)
     codes, levels = factor
     return RandomTerm.of_columns(

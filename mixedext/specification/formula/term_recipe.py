@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from mixedext.exceptions import FormulaError
 from mixedext.specification.data.columns import column_of, index_levels
 from mixedext.specification.data.known_levels import MISSING, UNKNOWN, known_codes
 from mixedext.specification.data.labels import factorize
+from mixedext.specification.formula.bars import Bar
+from mixedext.specification.formula.expressions import python_powers
 from mixedext.specification.formula.formula_engine import (
     FormulaEngine,
     fixed_spec,
@@ -23,6 +25,7 @@ from mixedext.specification.formula.new_data import new_fixed_columns
 from mixedext.specification.formula.plain_formula import DeferredSpec
 from mixedext.specification.formula.vc_formula import formula_columns
 from mixedext.specification.terms.components import Component
+from mixedext.specification.terms.grouped import Grouped
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
@@ -33,6 +36,8 @@ __all__ = [
     "named_columns",
     "named_rows",
     "new_term_rows",
+    "recipes_of",
+    "right_side",
     "term_columns",
 ]
 
@@ -324,3 +329,33 @@ def named_rows(term: RandomTerm | SparseTerm, data: pd.DataFrame) -> TermRows:
             f"{term.label} are known"
         )
     return TermRows(known_codes(term._levels, [factorize(data[term.group])]), z)
+
+
+def recipes_of(
+    engine: FormulaEngine,
+    bars: Sequence[Bar],
+    groups: Any,
+    grouped: Grouped | None,
+    re_formula: str | None,
+    vc_formula: Mapping[Any, str],
+) -> Iterator[TermRecipe]:
+    """What was written of each random term, in the order of the terms."""
+    if grouped is not None:
+        by_name = isinstance(groups[0] if isinstance(groups, list) else groups, str)
+        atoms = (f"`{grouped.name}`",) if by_name else None
+        if grouped.main is not None:
+            text = "1" if re_formula is None else right_side(re_formula)
+            yield TermRecipe(grouped.name, text, atoms, spec=engine.specs.get(text))
+        texts = {str(name): text for name, text in vc_formula.items()}
+        for component in grouped.components:
+            yield TermRecipe(grouped.name, texts[component.name], atoms, component.name)
+    for bar in bars:
+        spec = engine.specs.get(bar.columns)
+        yield TermRecipe(bar.group, bar.columns, bar.factors, spec=spec)
+
+
+def right_side(text: Any) -> str:
+    """A formula of columns without its tilde."""
+    if not isinstance(text, str):
+        raise ValueError(f"vc_formula must map names to formulas, not to {text!r}")
+    return python_powers(text.strip().removeprefix("~"))
