@@ -32,7 +32,6 @@ from mixedext.inference.bootstrap.user_statistics import (
     statistic_frame,
     statistic_values,
 )
-from mixedext.inference.diagnostics.residuals import resid
 from mixedext.inference.profile.likelihood_profile import on_the_scale_of_the_data
 from mixedext.inference.submodels.other_criteria import refitted
 
@@ -305,7 +304,7 @@ def bootstrap_residual(
         own.fit.effects,
         own.random.covariances,
         mean,
-        resid(own),
+        rows.endog - rows.mean(own.fixed.estimate, own.fit.effects),
         own.scale,
         rows.weights,
     )

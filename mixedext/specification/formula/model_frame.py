@@ -328,9 +328,7 @@ def model_frame(
         offset_by_rows=offset is not None and _column_name(offset) is None,
         emptied=used.emptied,
         grouped=grouped,
-        recipes=tuple(
-            recipes_of(engine, split.bars, groups, grouped, re_formula, vc_formula)
-        ),
+        recipes=recipes_of(engine, split.bars, groups, grouped, re_formula, vc_formula),
     )
 
 
@@ -394,9 +392,8 @@ def _deferred_spec(engine, formula):
     """The specification of a plain formula, of which types and levels are enough."""
     used = [n for n in engine.series if n in names_in(formula)]
     types = column_types(engine.series, used, engine.factors)
-    return DeferredSpec(
-        spec_of_types, formula, types, engine.aliases, engine.manager.engine
-    )
+    known = engine.aliases, engine.manager.engine
+    return DeferredSpec(spec_of_types, formula, types, *known)
 
 
 def _engine_sides(engine, split, fixed_formula):
@@ -405,8 +402,7 @@ def _engine_sides(engine, split, fixed_formula):
     endog, exog = engine.matrices(fixed_formula)
     spec = engine.manager.spec
     column = engine.series.get(split.response)
-    boolean = column is not None and column.dtype == bool
-    if endog.shape[1] != 1 or boolean:
+    if endog.shape[1] != 1 or (column is not None and column.dtype == bool):
         raise ValueError(
             f"the response {split.response!r} has evaluated to {endog.shape[1]} columns; "
             "it must be one numeric column (a boolean or text response is not; numbers in "

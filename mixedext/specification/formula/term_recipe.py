@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -338,20 +338,22 @@ def recipes_of(
     grouped: Grouped | None,
     re_formula: str | None,
     vc_formula: Mapping[Any, str],
-) -> Iterator[TermRecipe]:
+) -> tuple[TermRecipe, ...]:
     """What was written of each random term, in the order of the terms."""
+    found = []
     if grouped is not None:
         by_name = isinstance(groups[0] if isinstance(groups, list) else groups, str)
         atoms = (f"`{grouped.name}`",) if by_name else None
         if grouped.main is not None:
             text = "1" if re_formula is None else right_side(re_formula)
-            yield TermRecipe(grouped.name, text, atoms, spec=engine.specs.get(text))
+            found.append(TermRecipe(grouped.name, text, atoms, spec=engine.specs.get(text)))
         texts = {str(name): text for name, text in vc_formula.items()}
         for component in grouped.components:
-            yield TermRecipe(grouped.name, texts[component.name], atoms, component.name)
+            found.append(TermRecipe(grouped.name, texts[component.name], atoms, component.name))
     for bar in bars:
         spec = engine.specs.get(bar.columns)
-        yield TermRecipe(bar.group, bar.columns, bar.factors, spec=spec)
+        found.append(TermRecipe(bar.group, bar.columns, bar.factors, spec=spec)
+    return tuple(found)
 
 
 def right_side(text: Any) -> str:

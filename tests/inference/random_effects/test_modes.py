@@ -11,7 +11,7 @@ from statsmodels.regression import mixed_linear_model as upstream
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
-from mixedext.inference.random_effects import modes as module
+from mixedext.inference.random_effects import by_group as module
 
 pytestmark = pytest.mark.formula_engine
 
