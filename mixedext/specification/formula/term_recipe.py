@@ -349,10 +349,11 @@ def recipes_of(
             found.append(TermRecipe(grouped.name, text, atoms, spec=engine.specs.get(text)))
         texts = {str(name): text for name, text in vc_formula.items()}
         for component in grouped.components:
-            found.append(TermRecipe(grouped.name, texts[component.name], atoms, component.name))
+            text, name = texts[component.name], component.name
+            found.append(TermRecipe(grouped.name, text, atoms, name))
     for bar in bars:
         spec = engine.specs.get(bar.columns)
-        found.append(TermRecipe(bar.group, bar.columns, bar.factors, spec=spec)
+        found.append(TermRecipe(bar.group, bar.columns, bar.factors, spec=spec))
     return tuple(found)
 
 
