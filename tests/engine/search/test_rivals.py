@@ -126,9 +126,9 @@ def test_a_singular_end_is_left_along_its_boundary():
     """lam = [[0, 0], [0, c]] has no slope along the correlation; [[0, 0], [c, 0]] has."""
     data = pd.read_csv(DATA / "singular_saddle.csv")
     model = mx.mixedlm("y ~ x + x0 + x1 + x2 + (x | g)", data)
-    alone = fit_design(model._design, False, max_iterations=200)
     fit = fit_design(model._design, False)
-    assert fit.convergence.found_from == "boundary" or fit.deviance < alone.deviance - 1e-5
+    # the lowest of forty random starts; the first search alone may end 1e-4 above
+    assert fit.deviance == pytest.approx(219.7459730952, abs=1e-8)
     refits = model.fit_many(model.endog[:, None], reml=False)
     assert refits.llf[0] == pytest.approx(fit.log_likelihood, abs=1e-7)
 
