@@ -262,6 +262,7 @@ def minimize_deviance(
         others_may_exist=may_be_others(
             others,
             objective.blocks.nobs,
+            objective.reml,
             point.residual_square,
             theta,
             optimum.convergence.status == "flat",
