@@ -134,6 +134,11 @@ class ProfiledDeviance:
         """The deviance; infinite where rounding makes the factorization fail."""
         raise NotImplementedError
 
+    def stand(self, theta: np.ndarray) -> float:
+        """The deviance; small variances are floored where rounding asks for that."""
+        value = self.value(theta)
+        return value if np.isfinite(value) else self.value(theta, floor=True)
+
     def derivatives(self, theta: np.ndarray) -> Derivatives:
         """Derivatives at the theta of the last ``value``."""
         raise NotImplementedError

@@ -249,11 +249,11 @@ def minimize_deviance(
             theta, deviance = _rectify(objective, point.theta, point.deviance, search)
             smallest = _smallest_root(objective, theta)
         else:
-            objective.value(theta)
+            objective.stand(theta)
     alone = objective.n_values
     higher = seen.higher(deviance)
     if objective.n_values > alone:
-        objective.value(theta)
+        objective.stand(theta)
     optimum = _optimum(objective, theta, deviance, point, smallest, search, method)
     verdict = replace(
         optimum.convergence,
@@ -262,6 +262,7 @@ def minimize_deviance(
         others_may_exist=may_be_others(
             others,
             objective.blocks.nobs,
+            objective.reml,
             point.residual_square,
             theta,
             optimum.convergence.status == "flat",
@@ -365,7 +366,7 @@ def evaluate(objective: ProfiledDeviance, theta: np.ndarray) -> Optimum:
         raise ValueError("the deviance is not finite at the start (start_params)")
     search.note("given", deviance, 0.0, np.nan, theta)
     found = objective.derivatives(theta)
-    objective.value(theta)
+    objective.stand(theta)
     derivatives = found.gradient, found.hessian
     point = _Point.of(search, theta, deviance, objective.residual_square, *derivatives)
     smallest = _smallest_root(objective, theta)

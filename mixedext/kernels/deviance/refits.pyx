@@ -257,12 +257,12 @@ cdef class _Refit:
         double* value,                    # scratch: (G,)
     ) noexcept nogil:
         """The deviance at all points; starts from some, as ``rivals.promising_points``."""
-        cdef Py_ssize_t g, i, other
+        cdef Py_ssize_t g, i, other, _turn
         cdef double bound = -INFINITY, next_value
         self.stands = False
         for g in range(points.shape[0]):
             value[g] = self.function.value(&points[g, 0], False)
-        for i in range(lowest):  # the so-manieth lowest value
+        for _turn in range(lowest):  # the lowest value but so many
             next_value = INFINITY
             for g in range(points.shape[0]):
                 if bound < value[g] < next_value:
@@ -295,7 +295,8 @@ cdef class _Refit:
             self.stands, lower, all_starts = False, False, 0
             for axis in range(sizes.shape[0]):
                 count = starts_along(
-                    self.search, self.point, self.best, owner, own[axis], axis, sizes[axis], found
+                    self.search, self.point, self.best, owner, own[axis], axis,
+                    sizes[axis], found,
                 )
                 memcpy(starts + all_starts * self.n, found, count * self.n * sizeof(double))
                 all_starts += count
@@ -366,7 +367,8 @@ def refit_responses(
     cdef bint looks = sizes.shape[0] > 0
     cdef double[::1] value = np.empty(max(points.shape[0], 1))
     cdef double[:, ::1] found = np.empty((sizes.shape[1] + 2, function.n_theta))
-    cdef double[:, ::1] starts = np.empty((sizes.size + sizes.shape[0] + 1, function.n_theta))
+    cdef Py_ssize_t most_starts = sizes.size + sizes.shape[0] + 1
+    cdef double[:, ::1] starts = np.empty((most_starts, function.n_theta))
     with nogil:
         for r in range(start.shape[0]):
             function.set_response(r)

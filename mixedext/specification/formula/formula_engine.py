@@ -33,7 +33,7 @@ from mixedext.specification.formula.expressions import (
     remembering,
 )
 from mixedext.specification.formula.plain_formula import prototype
-from mixedext.specification.formula.transforms import RESERVED, TRANSFORMS
+from mixedext.specification.formula.transforms import REMEMBERING, RESERVED, TRANSFORMS
 
 __all__ = [
     "FormulaEngine",
@@ -142,8 +142,8 @@ class FormulaEngine:
             if n not in self.columns or (n in RESERVED and _is_called(v))
         }
         own = TRANSFORMS
-        if self.manager.engine != "patsy":  # formulaic has a poly of its own
-            own = {name: value for name, value in TRANSFORMS.items() if name != "poly"}
+        if self.manager.engine != "patsy":  # formulaic remembers by its own
+            own = {n: value for n, value in TRANSFORMS.items() if n not in REMEMBERING}
         self.namespace = {**own, **self.namespace}
 
     @cached_property

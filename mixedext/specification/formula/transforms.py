@@ -114,6 +114,8 @@ ndarray
     Shape (n, degree), or (n,) for degree 1.
 """
 
+# Those that remember values of the fit, as patsy's do.
+REMEMBERING = ("poly", "center", "scale", "standardize")
 TRANSFORMS = {
     "poly": poly,
     "center": patsy.stateful_transform(_Center),
