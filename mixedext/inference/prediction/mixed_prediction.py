@@ -40,7 +40,7 @@ from mixedext.inference.prediction.bootstrap_prediction import bootstrap_predict
 from mixedext.inference.prediction.new_rows import NewRows, effect_columns, new_rows
 from mixedext.inference.prediction.prediction_result import KINDS, MixedPrediction
 
-__all__ = ["MixedPrediction", "get_prediction"]
+__all__ = ["MixedPrediction", "get_prediction", "precision_of", "satterthwaite_df"]
 
 METHODS = "analytic", "bootstrap"
 # What holds for random effects too; the classical methods are of fixed effects alone.
@@ -140,7 +140,7 @@ def get_prediction(
     check_choice(method, "method", METHODS)
     choice = df_choice(df_method, information)
     rows = new_rows(fitted, exog, transform, offset, conditional, new_levels)
-    precision = _precision(fitted, rows, weights)
+    precision = precision_of(fitted, rows, weights)
     mean = rows.mean(fitted)
     unknown = rows.unknown
     kind = KINDS[np.where(unknown, 2, 1) if rows.given else np.zeros(len(rows), int)]
@@ -172,7 +172,7 @@ def get_prediction(
     )
 
 
-def _precision(fitted, rows, weights):
+def precision_of(fitted: Fitted, rows: NewRows, weights: Any) -> np.ndarray:
     """Weights of the observations, (n,)."""
     if weights is None:
         own = fitted.need_rows().weights if rows.own else None
@@ -208,7 +208,7 @@ def _errors(fitted: Fitted, tests: FixedTests, rows: NewRows, precision, lost):
         found = errors.errors(x, random, spread is not None, weight)
         variance, slope = found.variance.copy(), found.slope
         rise = 0.0 if found.rise is None else 2.0 * found.rise
-        df = _df(variance, slope, spread, tests, n)
+        df = satterthwaite_df(variance, slope, spread, tests, n)
         variance = scale * (variance + rise)
     else:
         variance = np.einsum("ij,jk,ik->i", x, tests.covariance, x)
@@ -219,7 +219,7 @@ def _errors(fitted: Fitted, tests: FixedTests, rows: NewRows, precision, lost):
         plain = variance / scale - rise
         whole = plain + extra
         if slope is not None:
-            df_obs = _df(whole, slope + extra_slope, spread, tests, n)
+            df_obs = satterthwaite_df(whole, slope + extra_slope, spread, tests, n)
         else:
             df_obs = df
         var_obs = scale * (whole + rise)
@@ -231,9 +231,15 @@ def _with_nan(values, lost):
     return np.where(lost, np.nan, values)
 
 
-def _df(variance, slope, spread, tests, n):
-    """Satterthwaite's degrees of freedom of every row."""
-    if spread is None:
+def satterthwaite_df(
+    variance: np.ndarray,
+    slope: np.ndarray | None,
+    spread: np.ndarray | None,
+    tests: FixedTests,
+    n: int,
+) -> np.ndarray:
+    """Satterthwaite's degrees of freedom of every row; the method's own without slopes."""
+    if spread is None or slope is None:
         return np.broadcast_to(tests.df(np.zeros((1, len(tests.root)))), n)
     square = np.einsum("nr,rs,ns->n", slope, spread, slope)
     out = np.full(n, np.inf)

@@ -49,7 +49,9 @@ class MixedPrediction:
 
     def __repr__(self) -> str:
         counts = [f"{(self.kind == k).sum()} {k}" for k in KINDS if (self.kind == k).any()]
-        return f"Predictions of {len(self)} rows ({', '.join(counts)}); df: {self.df_method}"
+        return (
+            f"Predictions of {len(self)} rows ({', '.join(counts)}); df: {self.df_method}"
+        )
 
     @property
     def se_mean(self) -> np.ndarray:

@@ -111,8 +111,8 @@ def test_aliased_columns(weights):
         np.testing.assert_array_equal(arrays.predict(rows), got)
     with pytest.warns(RankDeficientWarning):
         by_name = mx.mixedlm("y ~ x + z + (1 | g)", data).fit()
+    new = {"x": [1.0, 1.0, np.nan], "z": [1.0, 2.0, 1.0]}
     with pytest.warns(NotEstimableWarning, match="others: z"):
-        new = {"x": [1.0, 1.0, np.nan], "z": [1.0, 2.0, 1.0]}
         got = by_name.predict(new, conditional=False)
     assert np.isnan(got).tolist() == [False, True, True]
 
