@@ -426,6 +426,13 @@ NO_DIMENSION = 1e-9
 # Error of a critical value.
 QUANTILE_ACCURACY = 1e-10
 
+# ---- diagnostics ----
+
+# inference/diagnostics/held_deletions
+# Share of the information on some combination of the coefficients that the other rows must
+# have; with less they do not determine it.
+NOT_LEFT = 1e-9
+
 # ---- models ----
 
 # models/anova_estimates/estimates
