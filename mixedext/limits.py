@@ -261,6 +261,10 @@ HIGHER_LIKELIHOOD = 1e-10
 
 # ---- refits ----
 
+# engine/refits/deletion
+# What a deleted set held of a column, over what is left of it, from which on the rows left
+# are summed: more digits would be lost to the difference.
+DIGITS_DELETED = 1e5
 # engine/refits/simulation
 # Pivots of what Z leaves of Q'Q below this count as zero.
 UNSPANNED_FIXED = 1e-10
