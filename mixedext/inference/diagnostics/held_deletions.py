@@ -338,7 +338,7 @@ def _lost_of_cut_levels(levels, sets, cut, residual, weights, lost):
         start, end = starts[first : first + step], ends[first : first + step]
         at = rows[start[0] : end[-1]]
         number = np.repeat(np.arange(len(start)), end - start)
-        code, z, x, s = own = levels.read(at)
+        code, z, _, s = own = levels.read(at)
         unused = np.empty((2, len(at)))
         levels.scores(*own, whole=unused[0], fixed=unused[1])
         y = np.einsum("nb,nba->na", z, levels.half[code])

@@ -33,6 +33,7 @@ from mixedext.inference.diagnostics.mixed_influence import (
     MixedInfluence,
     RowNumbers,
 )
+from mixedext.inference.diagnostics.refit_deletions import refit_measures
 from mixedext.inference.diagnostics.residuals import need_own_law, resid
 from mixedext.inference.diagnostics.units import Units, concatenated, row_units, units
 
@@ -121,12 +122,13 @@ def get_influence(
     residual = resid(results)
     found = row_deletions(fitted, residual) if by is None else None
     of_rows = None if found is None else _row_numbers(fitted, found, chosen.rows)
+    refits = None
     if method == "held":
         measures = _held(fitted, chosen, residual, found)
     else:
-        raise NotImplementedError
+        measures, refits = refit_measures(fitted, chosen, method == "one-step", n_jobs)
     influence = MixedInfluence(
-        method, chosen.index, chosen.what, _fit_numbers(fitted), measures, of_rows
+        method, chosen.index, chosen.what, _fit_numbers(fitted), measures, of_rows, refits
     )
     _tell(influence)
     return influence

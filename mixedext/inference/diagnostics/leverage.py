@@ -207,7 +207,7 @@ def _quadratic(moved: sparse.csr_array, factor: Factor) -> np.ndarray:
 
 def _link_products(factor: Factor, edge: np.ndarray) -> np.ndarray:
     """C22 Lam2'links_l half_l at the columns that meet level l, (nnz, k)."""
-    blocks, tail = factor.blocks, factor.tail
+    blocks = factor.blocks
     pointers, index = blocks.link_pointers, blocks.link_index
     out = np.zeros_like(edge)
     for first, last, i, j in _pairs(pointers):

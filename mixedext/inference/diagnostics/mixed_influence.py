@@ -156,30 +156,33 @@ class Measures:
     reasons: dict[int, str]
 
 
-@dataclass(frozen=True, eq=False)
-class Refits:
+class Refits(Protocol):
     """What only models that are fitted again have.
 
     Attributes
     ----------
     theta : ndarray
         (G, n_theta).
-    variance_change : DataFrame
-        Variances without the unit by those of the fit, less one: (G, components).
     llf : ndarray
         Log-likelihoods of the rows left, (G,).
     converged : ndarray
         bool, (G,).
-    displacement : ndarray
-        Twice the fall of the log-likelihood of all rows at the parameters without the
-        unit, (G,).
     """
 
-    theta: np.ndarray
-    variance_change: pd.DataFrame
-    llf: np.ndarray
-    converged: np.ndarray
-    displacement: np.ndarray
+    @property
+    def theta(self) -> np.ndarray: ...
+
+    @property
+    def llf(self) -> np.ndarray: ...
+
+    @property
+    def converged(self) -> np.ndarray: ...
+
+    @property
+    def variance_change(self) -> pd.DataFrame: ...
+
+    @property
+    def displacement(self) -> np.ndarray: ...
 
 
 class MixedInfluence:
@@ -285,7 +288,8 @@ class MixedInfluence:
     def _need_rows(self, what):
         if self._rows is None:
             raise AttributeError(
-                f"{what} belongs to rows, not to units of several: get_influence() without by"
+                f"{what} belongs to rows, not to groups of rows: call get_influence() "
+                "without by"
             )
         return self._rows
 
@@ -360,8 +364,9 @@ class MixedInfluence:
 
     @property
     def relative_variance_change(self) -> pd.DataFrame:
-        """Variances without the unit by those of the fit, less one; NaN of variances zero."""
-        return self._need_refits("relative_variance_change").variance_change
+        """Variances without the unit by those of the fit, less one; NaN where zero."""
+        found = self._need_refits("relative_variance_change").variance_change
+        return found.set_axis(self.index, axis=0)
 
     @property
     def llf_not_obsi(self) -> np.ndarray:
@@ -375,9 +380,9 @@ class MixedInfluence:
 
     @property
     def likelihood_displacement(self) -> np.ndarray:
-        """Twice the fall of the log-likelihood of all rows at the parameters without the unit.
+        """Twice what the log-likelihood of all rows loses without the unit, (G,).
 
-        Of the restricted log-likelihood in fits by REML, which coefficients have no part in.
+        In fits by REML of the restricted one, in which the coefficients have no part.
         """
         return self._need_refits("likelihood_displacement").displacement
 

@@ -170,8 +170,8 @@ def _tell_alone(alone, what):
     if alone.any():
         rows = ", ".join(map(str, np.flatnonzero(alone)[:5]))
         warnings.warn(
-            f"{what} of {int(alone.sum())} rows are NaN: each is fitted exactly whatever its "
-            f"response, as it determines a coefficient or an effect alone (rows {rows}"
+            f"{what} of {int(alone.sum())} rows are NaN: each is fitted exactly, whatever "
+            f"its response: it determines a coefficient or an effect alone (rows {rows}"
             f"{', ...' if alone.sum() > 5 else ''}, from 0)",
             NotEstimableWarning,
             stacklevel=user_stacklevel(),
@@ -252,9 +252,9 @@ def _whitened(fitted, residual):
     if sizes.max(initial=0) > MOST_SHARED:
         raise ValueError(
             f"scale='cholesky': crossed factors tie {sizes.max()} random effects together, "
-            f"and each row costs the square of that; up to {MOST_SHARED} are supported. Use "
-            "scale='studentized', or kind='conditional', whose residuals are independent "
-            "given the effects"
+            f"and each row costs the square of that; up to {MOST_SHARED} are supported. "
+            "Use scale='studentized', or kind='conditional', whose residuals are "
+            "independent given the effects"
         )
     out = np.array(residual)
     deletion.whiten(

@@ -76,14 +76,14 @@ def row_units(fitted: Fitted, rows: Any = None) -> Units:
     if at.dtype == bool:
         if at.shape != (n,):
             raise ValueError(
-                f"rows is a mask of shape {at.shape}, but the model has {n} rows (rows with "
-                "missing values are left out)"
+                f"rows is a mask of shape {at.shape}, but the model has {n} rows (rows "
+                "with missing values are left out)"
             )
         at = np.flatnonzero(at)
     if at.dtype.kind not in "iu" or at.ndim != 1 or not len(at):
         raise ValueError(
-            "rows must be numbers of rows of those that the fit has used, from 0, or a mask "
-            "of them; labels of rows are what index.get_indexer takes"
+            "rows must be numbers of rows of those that the fit has used, from 0, or a "
+            "mask of them; data.index.get_indexer(labels) finds the numbers of labels"
         )
     if at.min() < -n or at.max() >= n:
         raise ValueError(f"rows must be from 0 to {n - 1}, the rows that the fit has used")
@@ -157,8 +157,8 @@ def _named(rows, name):
         if term.group == name:
             if isinstance(term, SparseTerm):
                 raise ValueError(
-                    f"by={name!r} is a SparseTerm, whose rows may belong to several levels; "
-                    "give labels, one a row"
+                    f"by={name!r} is a SparseTerm, whose rows may belong to several "
+                    "levels; give labels, one a row"
                 )
             return term.codes, term.levels
     column = named_column(rows.frame, name)
