@@ -18,6 +18,7 @@ __all__ = ["OneLevelRows"]
 
 # Rows that are worked on at once: what is made of them stays in cache.
 SOME_ROWS = 2**13
+NONE = np.zeros(0)
 
 
 class OneLevelRows:
@@ -52,10 +53,10 @@ class OneLevelRows:
             self._columns[at] = list(term.columns)
             transform[at, at] = fit.design.inverse_transforms[i]
         self.codes = rows.terms[0].codes
-        self.half = np.ascontiguousarray(transform @ errors.factor.half)
         effect = errors.whitened[1]
         shape = -1, width, effect.shape[1]
-        self.effect = np.ascontiguousarray(transform @ effect.reshape(shape))
+        self.half = _times_each(transform, errors.factor.half)
+        self.effect = _times_each(transform, effect.reshape(shape))
 
     @classmethod
     def of(cls, fitted: Fitted) -> OneLevelRows | None:
@@ -102,8 +103,25 @@ class OneLevelRows:
         *,
         whole: np.ndarray,
         fixed: np.ndarray,
+        square: np.ndarray = NONE,
     ) -> None:
-        """Fill in s, and the leverages without the weights."""
+        """Fill in s, the leverages without the weights and, if it has length, |s|^2."""
         deletion.level_rows(
-            code, z, x, self.half, self.effect, s=s, whole=whole, fixed=fixed
+            code,
+            z,
+            x,
+            self.half,
+            self.effect,
+            s=s,
+            whole=whole,
+            fixed=fixed,
+            square=square,
         )
+
+
+def _times_each(matrix, each):
+    """One small matrix times each of many, (L, K, P): by elements, as they are many."""
+    out = np.zeros(each.shape)
+    for a, b in zip(*np.nonzero(matrix), strict=True):
+        out[:, a] += matrix[a, b] * each[:, b]
+    return out

@@ -18,6 +18,7 @@ where links_l' C22 between the columns that meet level l serves all rows of the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -48,13 +49,15 @@ class Leverages:
     ----------
     whole, fixed : ndarray
         h, and the fixed effects' share of it, (n,).
-    scores : ndarray or None
-        s, (n, rank), if asked for: w_i s_i are the rows of V0^-1 X.
+    scores, square : ndarray or None
+        If asked for, F X'V0^-1 over the weights in the units of the data, (n, rank), and
+        w times the squared length of s, (n,).
     """
 
     whole: np.ndarray
     fixed: np.ndarray
     scores: np.ndarray | None = None
+    square: np.ndarray | None = None
 
     @property
     def random(self) -> np.ndarray:
@@ -70,7 +73,7 @@ def leverages(fitted: Fitted, scores: bool = False) -> Leverages:
     fitted : Fitted
         A fit with its rows in memory.
     scores : bool, optional
-        Whether s is wanted.
+        Whether ``scores`` and ``square`` are wanted.
 
     Raises
     ------
@@ -80,29 +83,33 @@ def leverages(fitted: Fitted, scores: bool = False) -> Leverages:
     rows, fit = fitted.need_rows(), fitted.fit
     errors = joint_errors(fit)
     n, p = len(rows.endog), len(fitted.fixed.kept)
+    whole, fixed = np.empty((2, n))
+    square, found = np.empty((2, 0))
+    if scores:
+        square, found = np.empty(n), np.empty((n, p))
     levels = OneLevelRows.of(fitted)
     if levels is not None:
-        whole, fixed = np.empty((2, n))
-        s = np.empty((n, p)) if scores else None
         for at, _, _, own in levels.pieces():
-            levels.scores(*own, whole=whole[at], fixed=fixed[at])
-            if s is not None:
-                s[at] = own[-1]
+            levels.scores(*own, whole=whole[at], fixed=fixed[at], square=square[at])
+            if scores:
+                np.matmul(own[-1], errors.root.T, out=found[at])
     else:
-        x = rows.exog[:, fitted.fixed.kept] @ errors.root
+        x = s = rows.exog[:, fitted.fixed.kept] @ errors.root
+        within: Any = 0.0
         if rows.terms:
             known = own_rows(fitted).known
             assert known is not None
             s = x - known @ errors.whitened[1]
-            whole = np.einsum("np,np->n", s, s) + _within(errors, known)
-        else:
-            s = x
-            whole = np.einsum("np,np->n", s, s)
+            within = _within(errors, known)
+        own_square = np.einsum("np,np->n", s, s)
+        whole = within + own_square
         fixed = np.einsum("np,np->n", x, s)
+        if scores:
+            square, found = own_square, s @ errors.root.T
     if rows.weights is not None:
-        whole *= rows.weights
-        fixed = fixed * rows.weights
-    return Leverages(whole, fixed, s if scores else None)
+        for values in (whole, fixed, square):
+            values *= rows.weights[: len(values)]
+    return Leverages(whole, fixed, *((found, square) if scores else ()))
 
 
 def own_rows(fitted: Fitted) -> RandomRows:
@@ -187,8 +194,8 @@ def _dense_tail(factor, level, y, moved):
         factor.blocks.link_pointers,
         factor.blocks.link_index,
         factor.tail._edges(factor.half),
-        factor.tail.reduced,
-        found,
+        inverse=factor.tail.reduced,
+        out=found,
     )
     out[order] = found
     return out

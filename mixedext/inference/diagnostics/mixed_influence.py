@@ -115,15 +115,14 @@ class RowNumbers:
 
     Attributes
     ----------
-    endog, residual : ndarray
-        Response and conditional residuals, (n,).
+    residual : ndarray
+        Conditional residuals, (n,).
     weight : ndarray or None
         Precision weights, (n,).
     leverage, fixed : ndarray
         h and the fixed effects' share, (n,).
     """
 
-    endog: np.ndarray
     residual: np.ndarray
     weight: np.ndarray | None
     leverage: np.ndarray

@@ -111,7 +111,7 @@ def refit_measures(
         rows.exog,
         rows.terms,
         rows.weights,
-        _row_sets(chosen),
+        _row_sets(chosen, len(y)),
         one_step=one_step,
         run=runner(n_jobs, False, True),
     )
@@ -131,9 +131,10 @@ def refit_measures(
     return measures, refits
 
 
-def _row_sets(chosen):
-    if chosen.rows is not None:
-        at = np.ascontiguousarray(chosen.rows, np.intp)
+def _row_sets(chosen, n):
+    if not chosen.sets:
+        at = np.arange(n) if chosen.rows is None else chosen.rows
+        at = np.ascontiguousarray(at, np.intp)
         return RowSets(np.arange(len(at) + 1, dtype=np.intp), at)
     parts = [RowSets.of_codes(s.codes, s.count) for s in chosen.sets]
     ends = np.cumsum([0, *(len(part.rows) for part in parts)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +47,7 @@ class Units:
     sets : tuple of UnitSets
         The sets of every factor; of rows none.
     rows : ndarray or None
-        Numbers of the rows, where each is a unit.
+        Numbers of the rows, where each is a unit; None for all.
     """
 
     index: pd.Index
@@ -71,7 +70,7 @@ def row_units(fitted: Fitted, rows: Any = None) -> Units:
     n = len(own.endog)
     index = pd.RangeIndex(n) if own.labels is None else pd.Index(own.labels)
     if rows is None:
-        return Units(index, "row", rows=np.arange(n))
+        return Units(index, "row")
     at = np.atleast_1d(np.asarray(rows))
     if at.dtype == bool:
         if at.shape != (n,):
@@ -194,8 +193,3 @@ def _given(rows, labels):
         )
     codes, levels = factorize(labels)
     return codes, level_index(levels)
-
-
-def concatenated(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Arrays of the units of every factor as one; the only one as it is."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)

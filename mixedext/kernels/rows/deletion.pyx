@@ -28,11 +28,13 @@ def level_rows(
     double[:, ::1] s,                    # out: (n, p)
     double[::1] whole,                   # out: (n,) |y|^2 + |s|^2
     double[::1] fixed,                   # out: (n,) x's
+    double[::1] square,                  # out: (n,) |s|^2, or (0,) if not wanted
 ):
     """Rows of which each has the effects of one level of one factor."""
     cdef Py_ssize_t n = z.shape[0], k = z.shape[1], p = x.shape[1]
     cdef Py_ssize_t i, a, b, j
-    cdef double own, total, both
+    cdef double own, total, both, within  # |y|^2, x's, |s|^2
+    cdef bint wanted = square.shape[0] > 0
     cdef const double *h
     cdef const double *e
     cdef const double *zi
@@ -58,6 +60,7 @@ def level_rows(
                     for b in range(k):
                         own += h[b * k + a] * zi[b]
                     total += own * own
+            within = 0.0
             if p > 0:
                 e = &effect[level[i], 0, 0]
                 for j in range(p):
@@ -65,10 +68,53 @@ def level_rows(
                     for a in range(k):
                         own -= zi[a] * e[a * p + j]
                     s[i, j] = own
-                    total += own * own
+                    within += own * own
                     both += own * x[i, j]
-            whole[i] = total
+            whole[i] = total + within
             fixed[i] = both
+            if wanted:
+                square[i] = within
+
+
+def row_measures(
+    const double[::1] residual,          # in: (n,) r
+    const double[::1] leverage,          # in: (n,) h
+    const double[::1] square,            # in: (n,) w |s|^2
+    const double[::1] weight,            # in: (n,), or (0,) for ones
+    double total,                        # in: r'P0 r
+    double dof,                          # in: what it is divided by
+    double least,                        # in: what must be left of the information
+    *,
+    double[::1] distance,                # out: (n,) d'F^-1 d
+    double[::1] own_distance,            # out: (n,) d'F_i^-1 d
+    double[::1] growth,                  # out: (n,) tr F^-1 F_i - p = det F^-1 F_i - 1
+    double[::1] scale,                   # out: (n,) sigma^2 without the row
+):
+    """Results of deleting every row; NaN where the rest does not determine b.
+
+    Returns how many such rows there are.
+    """
+    cdef Py_ssize_t n = residual.shape[0], i, lost = 0
+    cdef double left, fall, own
+    with nogil:
+        for i in range(n):
+            left = 1.0 - leverage[i]
+            if not left > least * (left + square[i]):
+                left = NAN
+                lost += 1
+            own = square[i] / left
+            fall = residual[i] * residual[i] / left
+            if weight.shape[0]:
+                fall *= weight[i]
+            growth[i] = own
+            distance[i] = fall * own
+            own_distance[i] = fall * own / (1.0 + own)
+            scale[i] = NAN
+            if dof > 1.0:
+                scale[i] = (total - fall) / (dof - 1.0)
+                if scale[i] < 0.0:
+                    scale[i] = 0.0
+    return lost
 
 
 def add_whole_levels(
@@ -256,9 +302,10 @@ def link_squares(
     const Py_ssize_t[::1] pointers,      # in: (n + 1,) rows of Z2 Lam2, compressed
     const Py_ssize_t[::1] column,        # in: (nnz,)
     const double[::1] value,             # in: (nnz,)
-    const Py_ssize_t[::1] link_pointers, # in: (L + 1,)
+    const Py_ssize_t[::1] link_pointers,  # in: (L + 1,)
     const Py_ssize_t[::1] link_index,    # in: (links,)
     const double[:, ::1] edge,           # in: (links, k) Lam2'link half
+    *,
     const double[:, ::1] inverse,        # in: (m, m) C22, upper triangle
     double[::1] out,                     # out: (n,) q'C22 q, q = Lam2'z2 - edge y
 ):
