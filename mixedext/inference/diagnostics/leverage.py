@@ -37,8 +37,6 @@ from mixedext.specification.terms.random_terms import RandomTerm
 
 __all__ = ["Leverages", "leverages"]
 
-# Pairs of tail columns whose C22 is held at once.
-MOST_PAIRS = 2**21
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,21 +132,8 @@ def _within(errors: JointErrors, known: sparse.csr_array) -> np.ndarray:
         lead.data = lead.data**2
         return lead @ (factor.half[:, 0, 0] ** 2)
     level, y = _of_lead(lead, factor)
-    out = np.einsum("nk,nk->n", y, y)
     moved = sparse.csr_array(tail @ lam_of_tail(factor))
-    if head and factor.blocks.pattern is None:
-        return out + _dense_tail(factor, level, y, moved)
-    out += _quadratic(moved, factor)
-    if head:
-        edge = factor.tail._edges(factor.half)
-        own = factor.tail.link_quadratic(factor.half, by_level=True)
-        out += np.einsum("na,nab,nb->n", y, own[level], y)
-        links = _link_products(factor, edge)
-        row = np.repeat(np.arange(len(y)), np.diff(moved.indptr))
-        at = _link_number(factor, level[row], moved.indices)
-        share = np.einsum("sk,sk->s", links[at], y[row]) * moved.data
-        out -= 2 * np.bincount(row, share, minlength=len(y))
-    return out
+    return np.einsum("nk,nk->n", y, y) + _of_tail(factor, level, y, moved)
 
 
 def _of_lead(lead, factor):
@@ -177,91 +162,41 @@ def lam_of_tail(factor: Factor) -> sparse.csr_array:
     return sparse.csr_array(entries, shape=(factor.tail.size,) * 2)
 
 
-def _dense_tail(factor, level, y, moved):
-    """What a dense tail adds to z'Lam C Lam'z, (n,)."""
-    if not factor.tail.inverted:
-        factor.tail.invert()
-    order = np.argsort(level, kind="stable")
-    moved = moved[order]
-    out = np.empty(len(y))
+def _of_tail(factor, level, y, moved):
+    """What the tail adds to z'Lam C Lam'z, (n,)."""
+    tail, blocks = factor.tail, factor.blocks
+    if not tail.size:
+        return np.zeros(len(y))
+    if not tail.inverted:
+        tail.invert()
+    none = np.zeros(0, np.intp)
+    if blocks.pattern is None:
+        inverse, starts, rows = tail.reduced.ravel(), none, none
+    else:
+        inverse, (starts, rows) = tail.inverse, tail.columns
+    order = None
+    if (np.diff(level) < 0).any():
+        order = np.argsort(level, kind="stable")
+        level, y, moved = level[order], y[order], moved[order]
     found = np.empty(len(y))
+    pointers = blocks.link_pointers
     deletion.link_squares(
-        np.ascontiguousarray(level[order], np.intp),
-        np.ascontiguousarray(y[order]),
+        level,
+        y,
         moved.indptr.astype(np.intp),
         moved.indices.astype(np.intp),
         moved.data,
-        factor.blocks.link_pointers,
-        factor.blocks.link_index,
-        factor.tail._edges(factor.half),
-        inverse=factor.tail.reduced,
+        pointers if len(pointers) > 1 else np.zeros(2, np.intp),
+        blocks.link_index,
+        tail._edges(factor.half),
+        inverse=inverse,
+        starts=starts,
+        rows=rows,
+        size=tail.size,
         out=found,
     )
+    if order is None:
+        return found
+    out = np.empty(len(y))
     out[order] = found
     return out
-
-
-def _quadratic(moved: sparse.csr_array, factor: Factor) -> np.ndarray:
-    """v'C22 v of the rows v of a sparse matrix, (n,)."""
-    out = np.zeros(moved.shape[0])
-    for first, last, i, j in _pairs(moved.indptr):
-        value = _inverse(factor, moved.indices[i], moved.indices[j])
-        value *= moved.data[i] * moved.data[j]
-        row = np.searchsorted(moved.indptr, i, side="right") - 1
-        out[first:last] = np.bincount(row - first, value, minlength=last - first)
-    return out
-
-
-def _link_products(factor: Factor, edge: np.ndarray) -> np.ndarray:
-    """C22 Lam2'links_l half_l at the columns that meet level l, (nnz, k)."""
-    blocks = factor.blocks
-    pointers, index = blocks.link_pointers, blocks.link_index
-    out = np.zeros_like(edge)
-    for first, last, i, j in _pairs(pointers):
-        value = _inverse(factor, index[i], index[j])
-        start, stop = pointers[first], pointers[last]
-        for a in range(edge.shape[1]):
-            out[start:stop, a] = np.bincount(
-                i - start, value * edge[j, a], minlength=stop - start
-            )
-    return out
-
-
-def _pairs(pointers):
-    """Ranges of rows, and all pairs (i, j) of their entries that share a row."""
-    count = np.diff(pointers)
-    ends = np.cumsum(count.astype(float) ** 2)
-    first = 0
-    while first < len(count):
-        before = ends[first - 1] if first else 0.0
-        last = int(np.searchsorted(ends, before + MOST_PAIRS, side="right"))
-        last = min(max(last, first + 1), len(count))
-        own = count[first:last]
-        entry = np.arange(pointers[first], pointers[last])
-        times = np.repeat(own, own)
-        i = np.repeat(entry, times)
-        starts = np.repeat(pointers[first:last], own)
-        j = np.arange(len(i)) - np.repeat(np.cumsum(times) - times, times)
-        yield first, last, i, j + np.repeat(starts, times)
-        first = last
-
-
-def _inverse(factor, i, j):
-    """Elements of C22."""
-    if not factor.tail.inverted:
-        factor.tail.invert()
-    return factor.tail._inverse_at(np.maximum(i, j), np.minimum(i, j))
-
-
-def _link_number(factor, level, column):
-    """Number of the link of a level of the lead and a column of the tail."""
-    blocks = factor.blocks
-    m = factor.tail.size
-    own = np.repeat(np.arange(len(blocks.link_pointers) - 1), np.diff(blocks.link_pointers))
-    key = own * np.int64(m) + blocks.link_index
-    order = None
-    if (np.diff(key) < 0).any():
-        order = np.argsort(key, kind="stable")
-        key = key[order]
-    at = np.searchsorted(key, level * np.int64(m) + column)
-    return at if order is None else order[at]

@@ -296,29 +296,63 @@ def whiten(
                 residual[i] = left / sqrt(v)
 
 
+cdef double element(
+    const double* inverse,               # (m, m) by rows, or values by columns
+    const Py_ssize_t* starts,            # (m + 1,) where columns begin, NULL if dense
+    const Py_ssize_t* rows,              # rows of the values, ascending in each column
+    Py_ssize_t m, Py_ssize_t c, Py_ssize_t d,
+) noexcept nogil:
+    """An element of a symmetric matrix of which one triangle is stored."""
+    cdef Py_ssize_t low, high, middle
+    if d < c:
+        c, d = d, c
+    if starts is NULL:
+        return inverse[c * m + d]
+    low, high = starts[c], starts[c + 1] - 1
+    while low < high:
+        middle = (low + high) // 2
+        if rows[middle] < d:
+            low = middle + 1
+        else:
+            high = middle
+    return inverse[low]
+
+
 def link_squares(
-    const Py_ssize_t[::1] level,         # in: (n,) level of the lead of every row
-    const double[:, ::1] y,              # in: (n, k) half'z
-    const Py_ssize_t[::1] pointers,      # in: (n + 1,) rows of Z2 Lam2, compressed
-    const Py_ssize_t[::1] column,        # in: (nnz,)
-    const double[::1] value,             # in: (nnz,)
+    const Py_ssize_t[::1] level,          # in: (n,) level of the lead of every row
+    const double[:, ::1] y,               # in: (n, k) half'z
+    const Py_ssize_t[::1] pointers,       # in: (n + 1,) rows of Z2 Lam2, compressed
+    const Py_ssize_t[::1] column,         # in: (nnz,)
+    const double[::1] value,              # in: (nnz,)
     const Py_ssize_t[::1] link_pointers,  # in: (L + 1,)
-    const Py_ssize_t[::1] link_index,    # in: (links,)
-    const double[:, ::1] edge,           # in: (links, k) Lam2'link half
+    const Py_ssize_t[::1] link_index,     # in: (links,)
+    const double[:, ::1] edge,            # in: (links, k) Lam2'link half
     *,
-    const double[:, ::1] inverse,        # in: (m, m) C22, upper triangle
-    double[::1] out,                     # out: (n,) q'C22 q, q = Lam2'z2 - edge y
+    const double[::1] inverse,            # in: C22, the upper triangle of (m, m), or values
+    const Py_ssize_t[::1] starts,         # in: (m + 1,) columns of the lower one, or (0,)
+    const Py_ssize_t[::1] rows,           # in: rows of the values, or (0,)
+    Py_ssize_t size,                      # in: m
+    double[::1] out,                      # out: (n,) q'C22 q, q = Lam2'z2 - edge y
 ):
-    """What the tail adds to z'Lam C Lam'z, for rows sorted by level; C22 is dense.
+    """What the tail adds to z'Lam C Lam'z, for rows sorted by level.
 
     C22 edge at the links of a level serves all of its rows.
     """
-    cdef Py_ssize_t n = y.shape[0], k = y.shape[1], m = inverse.shape[0]
-    cdef Py_ssize_t i, s, t, a, b, first, last, count, c, d, l, current = -1
+    cdef Py_ssize_t n = y.shape[0], k = y.shape[1]
+    cdef Py_ssize_t i, s, t, a, b, first, last, count, c, l, current = -1
     cdef double own, total
-    cdef double[:, ::1] wide = np.zeros((m, k)), quadratic = np.zeros((k, k))
+    cdef double[:, ::1] wide = np.zeros((size, k)), quadratic = np.zeros((k, k))
     cdef Py_ssize_t longest = int(np.diff(link_pointers).max(initial=0))
     cdef double[:, ::1] product = np.zeros((max(longest, 1), k))
+    cdef const Py_ssize_t* begin = NULL
+    cdef const Py_ssize_t* its = NULL
+    cdef const double* c22
+    if n == 0 or size == 0:
+        out[:] = 0.0
+        return
+    c22 = &inverse[0]
+    if starts.shape[0]:
+        begin, its = &starts[0], &rows[0]
     with nogil:
         for i in range(n):
             l = level[i]
@@ -327,25 +361,21 @@ def link_squares(
                 current = l
                 count = last - first
                 for s in range(count):
-                    for a in range(k):
-                        product[s, a] = 0.0
-                for s in range(count):
                     c = link_index[first + s]
+                    own = element(c22, begin, its, size, c, c)
                     for a in range(k):
-                        product[s, a] += inverse[c, c] * edge[first + s, a]
+                        product[s, a] = own * edge[first + s, a]
                     for t in range(s):
-                        d = link_index[first + t]
-                        own = inverse[d, c] if d < c else inverse[c, d]
+                        own = element(c22, begin, its, size, c, link_index[first + t])
                         for a in range(k):
                             product[s, a] += own * edge[first + t, a]
                             product[t, a] += own * edge[first + s, a]
                 for a in range(k):
                     for b in range(k):
-                        quadratic[a, b] = 0.0
-                for s in range(count):
-                    for a in range(k):
-                        for b in range(k):
-                            quadratic[a, b] += edge[first + s, a] * product[s, b]
+                        own = 0.0
+                        for s in range(count):
+                            own += edge[first + s, a] * product[s, b]
+                        quadratic[a, b] = own
                 for s in range(count):
                     for a in range(k):
                         wide[link_index[first + s], a] = product[s, a]
@@ -359,9 +389,9 @@ def link_squares(
                 for a in range(k):
                     own += wide[c, a] * y[i, a]
                 total -= 2.0 * own * value[s]
-                total += value[s] * value[s] * inverse[c, c]
+                own = element(c22, begin, its, size, c, c)
+                total += value[s] * value[s] * own
                 for t in range(pointers[i], s):
-                    d = column[t]
-                    own = inverse[d, c] if d < c else inverse[c, d]
+                    own = element(c22, begin, its, size, c, column[t])
                     total += 2.0 * own * value[s] * value[t]
             out[i] = total
