@@ -31,8 +31,13 @@ from mixedext.limits import NOT_LEFT
 
 __all__ = ["Deletions", "RowDeletions", "row_deletions", "set_deletions"]
 
-# Numbers that cross-products of sets of rows, or solutions for one set, hold at most.
+# Numbers that cross-products of sets of rows hold at most.
 MOST_NUMBERS = 2**24
+# Operations up to which matrices of the size of a set cost less than a factorization of
+# the rows that are left.
+MOST_WORK = 2**28
+# Columns of the tail up to which C22 is made in full.
+MOST_DENSE = 2048
 NONE = np.zeros(0)
 
 
@@ -375,7 +380,7 @@ class _Spread:
             touched = np.unique(known.indices)
             size = min(len(at), len(touched))
             tail = self.factor.tail.size if self._has_tail else 0
-            if size * max(tail, size) > MOST_NUMBERS:
+            if size**2 * (size + tail) > MOST_WORK:
                 alone[g] = without_rows(self.fitted, at)
                 continue
             own = self.columns[at]
@@ -429,12 +434,11 @@ class _Spread:
 
     @cached_property
     def _inverse(self):
-        """C22 of a dense tail, (m, m)."""
+        """C22, all of it, (m, m)."""
         tail = self.factor.tail
-        if not tail.inverted:
-            tail.invert()
-        inverse = np.triu(tail.reduced)
-        return inverse + np.triu(inverse, 1).T
+        half = np.eye(tail.size)
+        tail.solve(half)
+        return half.T @ half
 
     def _covariance(self, known):
         """z Lam C Lam'z' of rows z."""
@@ -446,9 +450,8 @@ class _Spread:
         if not self._has_tail:
             return out
         moved = sparse.csr_array(known[:, head:] @ self._lam - y @ self._edge)
-        if self.factor.blocks.pattern is None:
-            out += moved @ (moved @ self._inverse).T
-            return out
+        if self.factor.tail.size <= MOST_DENSE:
+            return out + moved @ (moved @ self._inverse).T
         solved = np.ascontiguousarray(moved.toarray().T)
         self.factor.tail.solve(solved)
         return out + solved.T @ solved

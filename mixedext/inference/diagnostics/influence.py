@@ -167,11 +167,13 @@ def _measures(
 ) -> Measures:
     p, scale = fitted.fixed.rank, fitted.scale
     reasons: dict[int, str] = {}
-    lost = np.isnan(found.growth) if some_lost else np.zeros(1, bool)
-    reasons |= dict.fromkeys(np.flatnonzero(lost).tolist(), NO_DETERMINED)
     _, dof = total_square(fitted)
-    none_left = ~lost & (dof - found.n_deleted <= 0)
-    reasons |= dict.fromkeys(np.flatnonzero(none_left).tolist(), NO_DF)
+    if some_lost:
+        lost = np.flatnonzero(np.isnan(found.growth))
+        reasons |= dict.fromkeys(lost.tolist(), NO_DETERMINED)
+    if dof <= found.n_deleted.max(initial=0):
+        for g in np.flatnonzero(found.n_deleted >= dof).tolist():
+            reasons.setdefault(g, NO_DF)
     return Measures(
         n_deleted=found.n_deleted,
         change=found,

@@ -22,9 +22,7 @@ NONE = np.zeros(0)
 
 
 class OneLevelRows:
-    """The rows of a fit with one grouping factor, each term's columns as they were given.
-
-    The engine's transforms of these columns are in ``half`` and ``effect``.
+    """The rows of a fit with one grouping factor.
 
     Parameters
     ----------
@@ -54,9 +52,9 @@ class OneLevelRows:
             transform[at, at] = fit.design.inverse_transforms[i]
         self.codes = rows.terms[0].codes
         effect = errors.whitened[1]
-        shape = -1, width, effect.shape[1]
-        self.half = _times_each(transform, errors.factor.half)
-        self.effect = _times_each(transform, effect.reshape(shape))
+        self._transform = transform
+        self.half = errors.factor.half
+        self.effect = effect.reshape(-1, width, effect.shape[1])
 
     @classmethod
     def of(cls, fitted: Fitted) -> OneLevelRows | None:
@@ -68,11 +66,11 @@ class OneLevelRows:
         return cls(fitted, rows)
 
     def values(self, at: slice | np.ndarray) -> np.ndarray:
-        """The random terms' columns at some rows, (rows, K)."""
+        """The random terms' columns at some rows, in the engine's units, (rows, K)."""
         out = np.empty((len(self.codes[at]), len(self._columns)))
         for j, column in enumerate(self._columns):
             out[:, j] = 1.0 if column is None else column[at]
-        return out
+        return out @ self._transform
 
     def fixed_values(self, at: slice | np.ndarray) -> np.ndarray:
         """Columns of X in coordinates with X'V0^-1 X = I at some rows, (rows, rank)."""
@@ -117,11 +115,3 @@ class OneLevelRows:
             fixed=fixed,
             square=square,
         )
-
-
-def _times_each(matrix, each):
-    """One small matrix times each of many, (L, K, P): by elements, as they are many."""
-    out = np.zeros(each.shape)
-    for a, b in zip(*np.nonzero(matrix), strict=True):
-        out[:, a] += matrix[a, b] * each[:, b]
-    return out

@@ -35,7 +35,10 @@ from mixedext.inference.diagnostics.level_rows import OneLevelRows
 from mixedext.kernels.rows import deletion
 from mixedext.specification.terms.random_terms import RandomTerm
 
-__all__ = ["Leverages", "leverages"]
+__all__ = ["Leverages", "lam_of_tail", "leverages", "own_rows"]
+
+# Columns of a tail on a pattern up to which C22 is laid out as a matrix (32 MB).
+MOST_DENSE = 2048
 
 
 
@@ -169,9 +172,12 @@ def _of_tail(factor, level, y, moved):
         return np.zeros(len(y))
     if not tail.inverted:
         tail.invert()
-    none = np.zeros(0, np.intp)
+    starts = rows = np.zeros(0, np.intp)
     if blocks.pattern is None:
-        inverse, starts, rows = tail.reduced.ravel(), none, none
+        inverse = tail.reduced
+    elif tail.size <= MOST_DENSE:  # elements are found at once
+        (first, row), inverse = tail.columns, np.zeros((tail.size,) * 2)
+        inverse[np.repeat(np.arange(tail.size), np.diff(first)), row] = tail.inverse
     else:
         inverse, (starts, rows) = tail.inverse, tail.columns
     order = None
@@ -189,7 +195,7 @@ def _of_tail(factor, level, y, moved):
         pointers if len(pointers) > 1 else np.zeros(2, np.intp),
         blocks.link_index,
         tail._edges(factor.half),
-        inverse=inverse,
+        inverse=inverse.ravel(),
         starts=starts,
         rows=rows,
         size=tail.size,

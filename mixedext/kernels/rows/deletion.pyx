@@ -296,7 +296,7 @@ def whiten(
                 residual[i] = left / sqrt(v)
 
 
-cdef double element(
+cdef inline double element(
     const double* inverse,               # (m, m) by rows, or values by columns
     const Py_ssize_t* starts,            # (m + 1,) where columns begin, NULL if dense
     const Py_ssize_t* rows,              # rows of the values, ascending in each column
@@ -309,6 +309,9 @@ cdef double element(
     if starts is NULL:
         return inverse[c * m + d]
     low, high = starts[c], starts[c + 1] - 1
+    middle = high - (m - 1 - d)  # where fill-in leaves no zeros below
+    if middle >= low and rows[middle] == d:
+        return inverse[middle]
     while low < high:
         middle = (low + high) // 2
         if rows[middle] < d:
@@ -340,7 +343,7 @@ def link_squares(
     """
     cdef Py_ssize_t n = y.shape[0], k = y.shape[1]
     cdef Py_ssize_t i, s, t, a, b, first, last, count, c, l, current = -1
-    cdef double own, total
+    cdef double own, both, total
     cdef double[:, ::1] wide = np.zeros((size, k)), quadratic = np.zeros((k, k))
     cdef Py_ssize_t longest = int(np.diff(link_pointers).max(initial=0))
     cdef double[:, ::1] product = np.zeros((max(longest, 1), k))
@@ -361,11 +364,24 @@ def link_squares(
                 current = l
                 count = last - first
                 for s in range(count):
+                    for a in range(k):
+                        product[s, a] = 0.0
+                for s in range(count):
                     c = link_index[first + s]
                     own = element(c22, begin, its, size, c, c)
                     for a in range(k):
-                        product[s, a] = own * edge[first + s, a]
-                    for t in range(s):
+                        product[s, a] += own * edge[first + s, a]
+                    if k == 1:
+                        both = 0.0
+                        for t in range(s + 1, count):
+                            own = element(
+                                c22, begin, its, size, c, link_index[first + t]
+                            )
+                            both += own * edge[first + t, 0]
+                            product[t, 0] += own * edge[first + s, 0]
+                        product[s, 0] += both
+                        continue
+                    for t in range(s + 1, count):
                         own = element(c22, begin, its, size, c, link_index[first + t])
                         for a in range(k):
                             product[s, a] += own * edge[first + t, a]

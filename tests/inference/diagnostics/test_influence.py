@@ -18,7 +18,7 @@ import mixedext as mx
 from mixedext.engine.fit import evaluate_design
 from mixedext.exceptions import NotEstimableWarning
 from mixedext.fitted import Fitted
-from mixedext.inference.diagnostics import held_deletions
+from mixedext.inference.diagnostics import held_deletions, leverage
 from mixedext.inference.diagnostics.influence import get_influence
 
 pytestmark = pytest.mark.formula_engine
@@ -161,7 +161,7 @@ def test_large_sets_are_fitted_to_the_rows_left(seed, monkeypatch):
     fitted, dense = at_theta(design, seed % 2 == 0)
     own = rng.integers(0, 5, 60)
     want = get_influence(fitted, by=own)
-    monkeypatch.setattr(held_deletions, "MOST_NUMBERS", 1)
+    monkeypatch.setattr(held_deletions, "MOST_WORK", 1)
     found = get_influence(fitted, by=own)
     check(fitted, dense, found, [np.flatnonzero(own == g) for g in range(5)])
     np.testing.assert_allclose(found.dfbeta, want.dfbeta, rtol=1e-7, atol=1e-10)
@@ -169,7 +169,10 @@ def test_large_sets_are_fitted_to_the_rows_left(seed, monkeypatch):
 
 @pytest.mark.parametrize("storage", ["dense", "sparse"])
 @pytest.mark.parametrize("seed", range(4))
-def test_storages_of_the_tail(storage, seed):
+@pytest.mark.parametrize("dense", [0, 2048])
+def test_storages_of_the_tail(storage, dense, seed, monkeypatch):
+    monkeypatch.setattr(held_deletions, "MOST_DENSE", dense)
+    monkeypatch.setattr(leverage, "MOST_DENSE", dense)
     design = random_design(seed, 60, [(2, 0), (1, 0), (2, 1)], False, False, True, False)
     model = mx.MixedLM(design.y, design.x, terms=design.terms, weights=design.weights)
     fit = evaluate_design(design.prepare(storage), True, design.theta)
