@@ -2,14 +2,15 @@
 
 A set I takes its own cross-products off those of all rows, A - A_I, and Newton's method
 starts from theta of all rows.  With one grouping factor of few columns a compiled loop fits
-one set after the other (kernels.deviance.deletion): sums over the levels that the set touches
-are exchanged for those of what is left of them, which are summed over their rows, so that
-the cost of a set is that of the deviance.  Else, and where a set held so much of a column
-that the difference has lost digits, the rows left are summed.
+one set after the other (deletion_loop): sums over the levels that the set touches are
+exchanged for those of what is left of them, which are summed over their rows.  With several
+there is a new factorization for each set, on the pattern of all rows (deletion_products).
+Where a set held so much of a column that the difference would lose digits, and where that
+cannot be done, the rows left are summed anew (single_deletions).
 
-A level of which no row is left is dropped.  Where the deviance is looked at all over for
-other minima, as in every fit to few rows, it is so here: the lowest is taken, wherever the
-search from theta of all rows has ended.
+A level of which no row is left is none of the model: its columns are zero, so that it adds
+nothing to the deviance.  Other minima are looked for as in every fit, and from the start of
+an ordinary fit; the lowest is taken, wherever the search from theta of all rows has ended.
 """
 
 from __future__ import annotations
@@ -99,11 +100,4 @@ def deleted_fits(
     parts = list(run(part, blocks))
     if not parts:
         return single.blank(sets)
-    return DeletedFits(
-        *(
-            np.concatenate([getattr(own, name) for own in parts])
-            for name in DeletedFits.__dataclass_fields__
-            if name != "one_step"
-        ),
-        one_step=one_step,
-    )
+    return DeletedFits.joined(parts)

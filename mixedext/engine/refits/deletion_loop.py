@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import linalg
 
@@ -42,6 +44,9 @@ class DeletionLoop:
         self.fit, self.single = fit, single
         design = self.design = fit.design
         blocks, within = design.blocks, design.blocks.within
+        if within is None:
+            raise ValueError("the model has not one grouping factor of few columns")
+        self.within = within
         y, x, terms, weights = rows
         self.fixed, root = engine_rows(design, y, x, weights)
         self.z = np.empty((len(y), blocks.lead_gram.shape[1]))
@@ -67,7 +72,9 @@ class DeletionLoop:
         )
         self.structures = tuple(design.structures)
         self.others = NO_OTHERS if single.one_step else other_starts(design)
-        self.usual = inner_start(design, None)
+        if self.others.looks:  # the start of a fit, too: theta may be a saddle now
+            starts = np.vstack([inner_start(design, None), self.others.starts])
+            self.others = replace(self.others, starts=starts, always=True)
         self.term_start = np.cumsum([0, *(s.k for s in self.structures)])
         self.inverse = np.ascontiguousarray(linalg.block_diag(*design.inverse_transforms))
 
@@ -107,7 +114,7 @@ class DeletionLoop:
                 lowest=others.lowest,
                 **vars(others.axes),
                 most_looks=MOST_LOOKS,
-                within=np.tile(self.usual, (count if others.looks else 0, 1)),
+                within=np.empty((0, n_theta)),
                 may_leave=others.looks and not all(s.is_diagonal for s in self.structures),
                 term_start=self.term_start,
                 inverse=self.inverse,
@@ -165,7 +172,7 @@ class DeletionLoop:
         kept_pointers = np.zeros(count + 1, np.intp)
         kept_triangle = np.zeros((len(level), k, k))
         kept_half = np.zeros((len(level), k, p))
-        base = self.design.blocks.within
+        base = self.within
         within = np.tile(base.products, (count, 1, 1))
         levels_left(
             sets.pointers,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -144,6 +144,16 @@ class DeletedFits:
             reason=np.full(count, "", object),
             one_step=one_step,
         )
+
+    @classmethod
+    def joined(cls, parts: Sequence[DeletedFits]) -> DeletedFits:
+        """The fits of one block of sets after the other."""
+        columns = {
+            f.name: np.concatenate([getattr(part, f.name) for part in parts])
+            for f in fields(cls)
+            if f.name != "one_step"
+        }
+        return cls(**columns, one_step=parts[0].one_step)
 
     def clear(self, number: int, reason: str = "") -> None:
         """No fit of one set, and why."""

@@ -13,6 +13,7 @@ from mixedext.exceptions import DesignError, DevianceError
 
 __all__ = ["SingleFits"]
 
+_NO_ROWS = "no rows are left"
 _INESTIMABLE = "the rows left do not identify all coefficients: their X has rank {} of {}"
 _EXPLAINED = (
     "the random effects explain the rows left exactly: no residual variance is left"
@@ -53,7 +54,7 @@ class SingleFits:
         return out
 
     def _by_products(self, out, number, rows):
-        """Enter the fit by the difference of cross-products; whether that keeps its digits."""
+        """Enter the fit by the difference of products; whether that keeps its digits."""
         design = self.fit.design
         if design.rotation is not None or design.rows is not None or not design.terms:
             return False
@@ -80,6 +81,9 @@ class SingleFits:
         kept = np.ones(len(y), bool)
         kept[rows] = False
         rank = self.fit.design.basis.rank
+        if not kept.any():
+            out.clear(number, _NO_ROWS)
+            return
         left = (
             y[kept],
             x[kept][:, self.fit.design.basis.kept],
