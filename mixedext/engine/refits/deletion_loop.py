@@ -91,9 +91,9 @@ class DeletionLoop:
         design, reml = self.design, self.fit.reml
         rank, nobs = design.basis.rank, design.blocks.nobs
         left = nobs - out.n_deleted
-        dof = (left - rank if reml else left).astype(float)
         # sets that leave no degrees of freedom are told by the rows
         out.converged[:] = left > rank
+        dof = np.maximum(left - rank if reml else left, 1.0)
         function = self._function(sets, dof)
         n_theta = len(self.fit.optimum.theta)
         start = np.tile(self.fit.optimum.theta, (count, 1))
@@ -139,9 +139,8 @@ class DeletionLoop:
         out.log_likelihood[:] = -0.5 * (deviance + shift)
         on_q = design.least_squares + y_scale * (self.shift + on_basis)
         out.coefficients[:] = design.basis.coefficients(on_q.T).T
-        for number in range(count):
-            own = design.basis.coefficients(root[number].T)
-            out.covariance[number] = out.scale[number] * own @ own.T
+        own = design.basis.coefficients(np.eye(rank)) @ root.transpose(0, 2, 1)
+        out.covariance[:] = out.scale[:, None, None] * own @ own.transpose(0, 2, 1)
         out.converged[:] &= settled.astype(bool)
         out.is_singular[:] = singular.astype(bool)
         return self._checked(out, sets, dof, np.isfinite(deviance), noise)

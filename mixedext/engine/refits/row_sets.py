@@ -101,8 +101,9 @@ class DeletedFits:
         Evaluations of the deviance by the search from theta of all rows, (G,), without
         those of looks for other minima.
     reason : ndarray
-        Why there is no sound fit, (G,) of str; "" where there is one.  Estimates are NaN
-        where the rows left do not identify the coefficients or leave no variance.
+        Why there is no fit, (G,) of str, and estimates are NaN: the rows left do not
+        identify the coefficients, or leave no variance, or the search has failed.  "" where
+        there is one.
     one_step : bool
         Whether theta is one Newton step from that of all rows, not the minimum.
     """
@@ -164,22 +165,19 @@ class DeletedFits:
         self.reason[number] = reason
 
     def put(self, number: int, fit: Fit) -> None:
-        """Enter a fit of one set."""
+        """Enter a fit of one set; no estimates where it is none."""
         verdict = fit.convergence
-        self.coefficients[number], self.covariance[number] = (
-            fit.coefficients,
-            fit.covariance,
-        )
+        if not (verdict.converged or self.one_step):
+            self.clear(number, verdict.message)
+            return
+        self.coefficients[number] = fit.coefficients
+        self.covariance[number] = fit.covariance
         self.scale[number], self.theta[number] = fit.scale, fit.theta
         self.log_likelihood[number] = fit.log_likelihood
-        self.converged[number], self.is_singular[number] = (
-            verdict.converged,
-            fit.is_singular,
-        )
+        self.converged[number] = verdict.converged
+        self.is_singular[number] = fit.is_singular
         self.n_evaluations[number] = _first_search(fit.optimum.records)
         self.reason[number] = ""
-        if not (verdict.converged or self.one_step):
-            self.reason[number] = verdict.message
 
 
 def _first_search(records):

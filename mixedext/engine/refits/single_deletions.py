@@ -105,16 +105,23 @@ class SingleFits:
             out.reason[number] = str(error)
 
     def _fitted(self, design, left):
-        reml, theta = self.fit.reml, self.fit.theta
-        most = 1 if self.one_step else None
-        try:
-            found = fit_design(design, reml, theta, most, look=not self.one_step)
-        except DevianceError:
-            y, x, terms, weights = left
-            again = fit_by_rows(design, reml, theta, most, y, x, terms, weights)
-            if again is None:
-                raise
-            found = again
+        theta, most = self.fit.theta, 1 if self.one_step else None
+        found = self._searched(design, left, theta, most)
+        if not (found.convergence.converged or self.one_step):
+            usual = self._searched(design, left, None, None)
+            found = usual if usual.convergence.converged else found
         if needs_refinement(found) and not self.one_step:
             found = refine_fit(found, *left)
         return found
+
+    def _searched(self, design, left, theta, most):
+        """The fit from theta, by the rows in every evaluation if it cannot else be had."""
+        reml = self.fit.reml
+        try:
+            return fit_design(design, reml, theta, most, look=most is None)
+        except DevianceError:
+            y, x, terms, weights = left
+            found = fit_by_rows(design, reml, theta, most, y, x, terms, weights)
+            if found is None:
+                raise
+            return found

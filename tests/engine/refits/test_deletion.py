@@ -42,7 +42,8 @@ def assert_fits_of_the_rows_left(found: DeletedFits, fit, rows, sets: RowSets):
     for g in range(len(sets)):
         left = rows_left(y, x, terms, weights, sets[g])
         want = fit_design(prepare_design(*left), fit.reml)
-        assert found.converged[g] and found.reason[g] == ""
+        assert found.converged[g]
+        assert found.reason[g] == ""
         assert found.n_deleted[g] == len(sets[g])
         gain = found.log_likelihood[g] - want.log_likelihood
         assert gain > -1e-8 * max(1.0, abs(want.log_likelihood))
@@ -73,7 +74,8 @@ def test_levels_deleted_in_r(name):
         sets = RowSets.of_lists([np.flatnonzero(label == own["level"]) for own in levels])
         found = deleted_fits(*given(result), sets)
         assert found.n_deleted.tolist() == [own["n"] for own in levels]
-        assert found.converged.all() and not any(found.reason)
+        assert found.converged.all()
+        assert not any(found.reason)
         want = np.array([own["llf"] for own in levels])
         np.testing.assert_allclose(found.log_likelihood, want, rtol=1e-9)
         beta = np.sort([own["beta"] for own in levels])
@@ -170,18 +172,23 @@ def arms(request):
 def test_coefficients_that_are_not_identified(arms):
     fit = fit_design(prepare_design(*arms), True)
     found = deleted_fits(fit, *arms, RowSets.of_codes(arms[2][0].codes))
-    assert "rank 2 of 3" in found.reason[0] and not found.converged[0]
-    assert np.isnan(found.coefficients[0]).all() and np.isnan(found.covariance[0]).all()
+    assert "rank 2 of 3" in found.reason[0]
+    assert not found.converged[0]
+    assert np.isnan(found.coefficients[0]).all()
+    assert np.isnan(found.covariance[0]).all()
     assert np.isnan([found.scale[0], found.log_likelihood[0]]).all()
-    assert np.isnan(found.theta[0]).all() and not found.is_singular[0]
-    assert found.converged[1:].all() and not any(found.reason[1:])
+    assert np.isnan(found.theta[0]).all()
+    assert not found.is_singular[0]
+    assert found.converged[1:].all()
+    assert not any(found.reason[1:])
 
 
 def test_too_few_rows_left(arms):
     fit = fit_design(prepare_design(*arms), True)
     sets = RowSets.of_lists([np.arange(1, 48), np.arange(48), np.arange(3, 48)])
     found = deleted_fits(fit, *arms, sets)
-    assert np.isnan(found.log_likelihood).all() and not found.converged.any()
+    assert np.isnan(found.log_likelihood).all()
+    assert not found.converged.any()
     assert all(found.reason)
 
 
@@ -238,8 +245,10 @@ def test_one_step_is_newtons():
     sets = RowSets.of_codes(rows[2][0].codes)
     found = deleted_fits(fit, *rows, sets, one_step=True)
     exact = deleted_fits(fit, *rows, sets)
-    assert found.one_step and not exact.one_step
-    assert (found.n_evaluations <= 2).all() and not any(found.reason)
+    assert found.one_step
+    assert not exact.one_step
+    assert (found.n_evaluations <= 2).all()
+    assert not any(found.reason)
     for g in (0, 5):
         left = rows_left(*rows, sets[g])
         design = prepare_design(*left)
@@ -265,7 +274,8 @@ def test_one_step_with_several_factors(formula):
     sets = RowSets.of_codes(rows[2][0].codes)
     found = deleted_fits(fit, *rows, sets, one_step=True)
     exact = deleted_fits(fit, *rows, sets)
-    assert not any(found.reason) and np.isfinite(found.log_likelihood).all()
+    assert not any(found.reason)
+    assert np.isfinite(found.log_likelihood).all()
     assert (found.log_likelihood <= exact.log_likelihood + 1e-9).all()
     change = abs(exact.theta - fit.theta).max(axis=1)
     assert (abs(found.theta - exact.theta).max(axis=1) <= 0.3 * change + 1e-6).all()
@@ -296,7 +306,9 @@ def test_singular_fits_leave_the_boundary():
     fit = fit_design(prepare_design(*data), True)
     sets = RowSets.of_codes(codes)
     found = deleted_fits(fit, *data, sets)
-    assert fit.is_singular and not found.is_singular[5] and found.is_singular[0]
+    assert fit.is_singular
+    assert not found.is_singular[5]
+    assert found.is_singular[0]
     assert_fits_of_the_rows_left(found, fit, data, sets)
 
 
@@ -312,4 +324,5 @@ def test_bad_input():
     with pytest.raises(ValueError, match="holds or penalizes"):
         deleted_fits(*held, RowSets.of_lists([[3]]))
     empty = deleted_fits(fit, *rows, RowSets.of_lists([]))
-    assert len(empty) == 0 and empty.coefficients.shape == (0, 1)
+    assert len(empty) == 0
+    assert empty.coefficients.shape == (0, 1)

@@ -27,7 +27,7 @@ def test_sets_of_lists_overlap_and_count_a_row_once():
     assert as_lists(RowSets.of_lists([])) == []
 
 
-@pytest.mark.parametrize("start, stop", [(0, 3), (1, 3), (1, 1), (2, 3)])
+@pytest.mark.parametrize(("start", "stop"), [(0, 3), (1, 3), (1, 1), (2, 3)])
 def test_part(start, stop):
     lists = [[0, 4], [], [1, 2, 3]]
     assert as_lists(RowSets.of_lists(lists).part(start, stop)) == lists[start:stop]
@@ -36,16 +36,21 @@ def test_part(start, stop):
 def test_blank_put_and_clear():
     sets = RowSets.of_lists([[0], [1, 2]])
     out = DeletedFits.blank(sets, 1, 1, False)
-    assert len(out) == 2 and out.n_deleted.tolist() == [1, 2]
-    assert np.isnan(out.deviance).all() and not out.converged.any()
+    assert len(out) == 2
+    assert out.n_deleted.tolist() == [1, 2]
+    assert np.isnan(out.deviance).all()
+    assert not out.converged.any()
     data = mx.datasets.dyestuff.load().data
     fit = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit().fitted.fit
     out.put(1, fit)
-    assert out.deviance[1] == pytest.approx(fit.deviance) and out.converged[1]
-    assert out.scale[1] == fit.scale and out.theta[1] == fit.theta
+    assert out.deviance[1] == pytest.approx(fit.deviance)
+    assert out.converged[1]
+    assert out.scale[1] == fit.scale
+    assert out.theta[1] == fit.theta
     assert 0 < out.n_evaluations[1] <= fit.convergence.n_evaluations
     out.clear(1, "why")
-    assert out.reason.tolist() == ["", "why"] and np.isnan(out.covariance[1]).all()
+    assert out.reason.tolist() == ["", "why"]
+    assert np.isnan(out.covariance[1]).all()
 
 
 def test_joined_keeps_the_order():
@@ -53,5 +58,7 @@ def test_joined_keeps_the_order():
     parts = [DeletedFits.blank(sets.part(*at), 2, 1, True) for at in [(0, 2), (2, 3)]]
     parts[1].scale[0] = 5.0
     out = DeletedFits.joined(parts)
-    assert out.n_deleted.tolist() == [1, 2, 1] and out.one_step
-    assert out.scale[2] == 5.0 and out.coefficients.shape == (3, 2)
+    assert out.n_deleted.tolist() == [1, 2, 1]
+    assert out.one_step
+    assert out.scale[2] == 5.0
+    assert out.coefficients.shape == (3, 2)
