@@ -23,8 +23,9 @@ from mixedext.limits import DEVIANCE_NOISE, DIGITS_DELETED
 
 __all__ = ["DeletionLoop"]
 
-# Numbers of a block of sets that are worked on at a time.
-BLOCK_SIZE = 400_000
+# Numbers of a block of sets that are worked on at a time, and sets: blocks are shared
+# among jobs.
+BLOCK_SIZE, MOST_SETS = 400_000, 500
 
 
 class DeletionLoop:
@@ -83,7 +84,7 @@ class DeletionLoop:
         k, p = self.z.shape[1], self.fixed.shape[1]
         touched = len(sets.rows) / max(len(sets), 1)
         own = p * p + min(touched, len(self.triangle)) * 2 * k * (k + p)
-        return max(1, int(BLOCK_SIZE / own))
+        return max(1, min(int(BLOCK_SIZE / own), MOST_SETS))
 
     def fit_sets(self, sets: RowSets) -> DeletedFits:
         """Fits without each set."""

@@ -105,14 +105,18 @@ class SingleFits:
             out.reason[number] = str(error)
 
     def _fitted(self, design, left):
-        theta, most = self.fit.theta, 1 if self.one_step else None
-        found = self._searched(design, left, theta, most)
-        if not (found.convergence.converged or self.one_step):
-            usual = self._searched(design, left, None, None)
-            found = usual if usual.convergence.converged else found
-        if needs_refinement(found) and not self.one_step:
-            found = refine_fit(found, *left)
-        return found
+        """The fit from theta of all rows; where that fails, from an ordinary start."""
+        if self.one_step:
+            return self._searched(design, left, self.fit.theta, 1)
+        first = None
+        for theta in (self.fit.theta, None):
+            found = self._searched(design, left, theta, None)
+            if needs_refinement(found):
+                found = refine_fit(found, *left)
+            if found.convergence.converged:
+                return found
+            first = found if first is None else first
+        return first
 
     def _searched(self, design, left, theta, most):
         """The fit from theta, by the rows in every evaluation if it cannot else be had."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from helpers import dense
@@ -9,10 +11,12 @@ from helpers.designs import random_design
 
 import mixedext as mx
 from mixedext.engine.fit import fit_design
-from mixedext.engine.refits.deletion_loop import DeletionLoop
+from mixedext.engine.refits import deletion_loop
+from mixedext.engine.refits.deletion_loop import MOST_SETS, DeletionLoop
 from mixedext.engine.refits.row_sets import RowSets
 from mixedext.engine.refits.single_deletions import SingleFits
 from mixedext.engine.rows.design import prepare_design
+from mixedext.engine.search import rivals
 
 
 class _Counted(SingleFits):
@@ -92,5 +96,25 @@ def test_blocks_hold_a_bounded_number_of_values():
     rows = random_design(3, 50, [(2, 0)], False, False, False, False)
     loop, _ = loop_of(rows.y, rows.x, rows.terms, None)
     one = loop.size(RowSets.of_lists([[0]] * 3))
-    assert one > 1000
-    assert loop.size(RowSets.of_lists([np.arange(40)] * 3)) < one
+    assert one == MOST_SETS
+    assert loop.size(RowSets.of_lists([np.arange(40)] * 3)) <= one
+
+
+@pytest.mark.parametrize("seed", [1, 47, 68, 93])
+def test_the_lowest_minimum_is_taken(seed, monkeypatch):
+    """Where theta of all rows leads to a higher one."""
+    rows = random_design(seed, 40, [(3, 0)], False, False, False, False)
+    data = rows.y, rows.x, rows.terms, rows.weights
+    sets = RowSets.of_codes(rows.terms[0].codes)
+    lowest = loop_of(*data)[0].fit_sets(sets).log_likelihood
+    n_theta = rows.theta.size
+    nowhere = partial(rivals._others, n_theta)
+    monkeypatch.setattr(deletion_loop, "other_starts", lambda design: nowhere())
+    alone = loop_of(*data)[0].fit_sets(sets).log_likelihood
+    assert (lowest > alone + 0.1).any()
+    assert (lowest > alone - 1e-7).all()
+    for g in np.flatnonzero(lowest > alone + 0.1):
+        kept = rows.terms[0].codes != g
+        left = rows.y[kept], rows.x[kept], [rows.terms[0].take(kept)]
+        want = fit_design(prepare_design(*left), True)
+        assert np.isclose(lowest[g], want.log_likelihood, rtol=1e-9)
