@@ -56,6 +56,10 @@ cdef class OneFactorDeletion(OneFactor):
         self.whole = np.diag(np.asarray(self.within_view)).copy()
         self.unit = -1
 
+    def take(self, Py_ssize_t number):
+        """Take one of the sets; compiled loops do so themselves."""
+        self.set_response(number)
+
     cdef void set_response(self, Py_ssize_t number) noexcept nogil:
         self.unit = number
         self.within = &self.within_units[number, 0, 0]
