@@ -33,7 +33,12 @@ LAYERS = [
     ["inference.means"],
     ["inference.comparison"],
     # plots that ask results; the rest of graphics draws frames and knows none
-    ["graphics.random_effects"],
+    [
+        "graphics.coefficients",
+        "graphics.effects",
+        "graphics.fitted_lines",
+        "graphics.random_effects",
+    ],
     ["session"],
     ["models"],
     ["datasets"],
