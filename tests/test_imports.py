@@ -32,6 +32,13 @@ LAYERS = [
     ["inference.diagnostics"],
     ["inference.means"],
     ["inference.comparison"],
+    # plots that ask results; the rest of graphics draws frames and knows none
+    [
+        "graphics.coefficients",
+        "graphics.effects",
+        "graphics.fitted_lines",
+        "graphics.random_effects",
+    ],
     ["session"],
     ["models"],
     ["datasets"],
