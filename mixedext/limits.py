@@ -480,3 +480,7 @@ FULL_RANK = 1e-9
 MOST_NESTED = 50
 # Factors that a grouping such as a*b*c stands for: they double with each one crossed.
 MOST_FACTORS = 1000
+
+# Share of the prior variance of a random effect below which its mode does not vary: what is
+# left of prior variance less error variance is rounding.
+MODE_VARIANCE = 1e-10

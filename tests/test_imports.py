@@ -32,6 +32,8 @@ LAYERS = [
     ["inference.diagnostics"],
     ["inference.means"],
     ["inference.comparison"],
+    # plots that ask results; the rest of graphics draws frames and knows none
+    ["graphics.random_effects"],
     ["session"],
     ["models"],
     ["datasets"],

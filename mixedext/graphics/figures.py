@@ -68,7 +68,6 @@ def matplotlib() -> ModuleType:
     """
     try:
         import matplotlib as mpl
-        import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise ImportError("plots need matplotlib: pip install mixedext[plot]") from error
     return mpl

@@ -21,6 +21,7 @@ from statsmodels.regression.mixed_linear_model import (
 )
 
 from mixedext.fitted import Fitted
+from mixedext.graphics import random_effects as random_effects_plots
 from mixedext.inference.bootstrap import bootstrap_tests, bootstrapping
 from mixedext.inference.comparison import (
     criteria,
@@ -222,6 +223,12 @@ class MixedLMResults(UpstreamResults):
     bootstrap_residual = bootstrapping.bootstrap_residual
     bootstrap_cases = bootstrapping.bootstrap_cases
     bootstrap_test = bootstrap_tests.bootstrap_test
+
+    # ---- plots ----
+
+    plot_random_effects = random_effects_plots.plot_random_effects
+    plot_shrinkage = random_effects_plots.plot_shrinkage
+    plot_qq_random = random_effects_plots.plot_qq_random
 
     # ---- names of other programs ----
 
