@@ -77,10 +77,7 @@ def index_frame(influence: Any, y_var: str = "cooks") -> pd.DataFrame:
         values = np.asarray(influence.cooks_distance[0], float)
     elif y_var == "dfbetas":
         sizes = np.abs(np.asarray(influence.dfbetas, float))
-        lost = np.isnan(sizes).all(axis=1)
-        values = np.where(
-            lost, np.nan, np.nanmax(np.where(lost[:, None], 0, sizes), axis=1)
-        )
+        values = np.fmax.reduce(sizes, axis=1)
     else:
         frame = influence.summary_frame()
         if y_var not in frame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -244,7 +245,7 @@ def _of_v(fitted: Fitted, scale, n_groups, group, pixels):
         edges = np.flatnonzero(np.diff(code, prepend=-1, append=-1))
         blocks = tuple(
             Block(str(found.levels[code[a]]), int(a), int(b), outer=False)
-            for a, b in zip(edges[:-1], edges[1:], strict=True)
+            for a, b in pairwise(edges)
         )
         shown = f"{len(blocks)} of {len(present):,} levels of {group}"
     v = _covariance(fitted, chosen)
@@ -329,7 +330,7 @@ def _of_l(fitted, pixels):
     tail = b.shape[1] - head
     if tail > MOST_DENSE:
         raise ValueError(
-            f"L is dense in {tail:,} rows, those of all terms but the first and of X and y; "
+            f"L is dense in {tail:,} rows, those of all terms but the first, X and y; "
             f"pictures have {MOST_DENSE:,} at most. plot_matrix('A') shows the products"
         )
     edge = b[:, head:]

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from mixedext.graphics.figures import (
+    MOST_LABELS,
     figure_of,
     label_axes,
-    name_ticks,
+    matplotlib,
     one_axes,
     plain,
     shortened,
@@ -29,10 +30,12 @@ WIDE = 100.0
 LEAST_SHARE = 1e-6
 # Levels that have lines, and names, of their own at most; characters of a name.
 MOST_LINES, MOST_NAMED, MOST_CHARACTERS = 40, 20, 24
-# Points of the numbers in the elements.
-PRINT_SIZE = 8.0
+# Points of the numbers in the elements, and of names; lines of names are so many apart.
+PRINT_SIZE, FONT_SIZE, LINE = 8.0, 10.0, 1.5
 # Elements from this size on are printed with an exponent.
 LONGEST = 1e5
+# Inches about the image.
+PAD = 0.1
 # Weights of red, green and blue in what the eye takes for brightness.
 LUMINANCE = (0.299, 0.587, 0.114)
 
@@ -148,7 +151,10 @@ def draw_matrix(picture: MatrixPicture, ax: Any = None, values: bool = True) -> 
     Figure
     """
     found = picture.values.to_numpy(float)
+    own = ax is None
     ax = one_axes(ax, *_size(picture))
+    if own:  # the layout of square images is not exact
+        ax.figure.get_layout_engine().set(w_pad=PAD, h_pad=PAD)
     cmap, norm, ticks = _colours(found)
     shown = np.ma.masked_equal(found, 0.0)
     square = found.shape[0] == found.shape[1]
@@ -183,9 +189,8 @@ def draw_matrix(picture: MatrixPicture, ax: Any = None, values: bool = True) -> 
 def _size(picture):
     """Inches of the figure: near the form of the matrix, with room for names."""
     height, width = picture.values.shape
-    named = [b.name for b in picture.rows] or list(
-        picture.values.index[:: 1 + height // 60]
-    )
+    named = [b.name for b in picture.rows]
+    named = named or list(picture.values.index[:: 1 + height // MOST_LABELS])
     names = text_width([shortened(name, MOST_CHARACTERS) for name in named])
     if height == width:
         return 6.0 + names, 5.2
@@ -193,7 +198,7 @@ def _size(picture):
 
 
 def _colours(values):
-    """Map, norm and ticks of the colours; logarithmic where one element hides the others."""
+    """Map, norm, ticks of colours; logarithmic where one element hides the others."""
     from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 
     size = np.abs(values[values != 0])
@@ -226,17 +231,53 @@ def _draw_blocks(ax, axis, blocks: Sequence[Block], step):
 
 
 def _name_blocks(ax, axis, blocks: Sequence[Block], step, labels):
-    """Names in the middle of the levels, else of the terms; of rows where there are none."""
+    """Names in the middle of levels, else of terms; of rows where there are none."""
     levels = [b for b in blocks if not b.outer]
     shown = [b for b in blocks if b.outer]
     if 0 < len(levels) <= MOST_NAMED:
         within = {b.start for b in levels}
         shown = [*levels, *(b for b in shown if b.start not in within)]
     if not shown:
-        shown, step = [Block(str(name), i, i + 1) for i, name in enumerate(labels)], 1
-    at = [(b.start + b.stop - 1) / 2 / step for b in shown]
-    name_ticks(ax, axis, at, [shortened(b.name, MOST_CHARACTERS) for b in shown])
-    if shown[0].stop - shown[0].start > 1:
+        shown = [Block(str(v), i, i + 1, outer=False) for i, v in enumerate(labels)]
+        step = 1
+    _put_names(ax, axis, shown, step)
+
+
+def _put_names(ax, axis, blocks, step):
+    """Names in the middle of blocks: of those too near each other levels are left out.
+
+    Terms, X and y are named together.
+    """
+    size = matplotlib().rcParams[f"{axis}tick.labelsize"]
+    points = FONT_SIZE if isinstance(size, str) else float(size)
+    rows, columns = ax.images[0].get_array().shape
+    box = ax.get_window_extent()
+    width, height = box.width / ax.figure.dpi, box.height / ax.figure.dpi
+    if rows == columns:
+        width = height = min(width, height)
+    inch = height / rows if axis == "y" else width / columns
+    gap = LINE * points / 72
+    kept: list[tuple[float, str]] = []
+    for block in reversed(blocks):
+        at = (block.start + block.stop - 1) / 2 / step
+        name = shortened(block.name, MOST_CHARACTERS)
+        if kept and (kept[-1][0] - at) * inch < gap:
+            if block.outer:
+                kept[-1] = (0.5 * (kept[-1][0] + at), f"{name}, {kept[-1][1]}")
+        else:
+            kept.append((at, name))
+    kept.reverse()
+    at, names = [place for place, _ in kept], [name for _, name in kept]
+    if axis == "y":
+        ax.set_yticks(at, names)
+    else:
+        half = [text_width([name], "xtick.labelsize") / 2 for name in names]
+        turned = any(
+            (at[i + 1] - at[i]) * inch < half[i] + half[i + 1] + gap / 2
+            for i in range(len(at) - 1)
+        )
+        ax.set_xticks(at, names, rotation=90 if turned else 0)
+    if any(b.stop - b.start > step for b in blocks):
         ax.tick_params(axis=axis, length=0)
 
 

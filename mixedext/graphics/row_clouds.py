@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mixedext.graphics.figures import COLOURS, REFERENCE
+from mixedext.graphics.figures import COLOURS
 
 __all__ = [
     "MOST_POINTS",
@@ -102,8 +102,3 @@ def draw_curve(ax: Any, frame: pd.DataFrame) -> None:
     """A smooth curve, where there is one."""
     if len(frame):
         ax.plot(frame["x"], frame["smooth"], color=COLOURS[1], lw=1.6, label="lowess")
-
-
-def draw_diagonal(ax: Any, low: float, high: float) -> None:
-    """The line y = x."""
-    ax.plot([low, high], [low, high], **REFERENCE)

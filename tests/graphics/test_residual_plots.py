@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.pictures import drawn
+from helpers.plot_models import DESIGNS, fit_of
 
 from mixedext.graphics.figures import one_axes
 from mixedext.graphics.residual_plots import (
@@ -16,8 +18,8 @@ from mixedext.graphics.residual_plots import (
 )
 from mixedext.graphics.row_clouds import lowess_curve
 from mixedext.inference.diagnostics.leverage import leverages
-from helpers.pictures import drawn
-from helpers.plot_models import DESIGNS, fit_of
+
+pytestmark = pytest.mark.formula_engine
 
 
 @pytest.mark.parametrize("name", [*DESIGNS, "weighted"])
@@ -97,7 +99,8 @@ def test_scale_location(name):
     assert ax.lines[0].get_ydata()[0] == ROOT_OF_NORMAL
 
 
-def test_the_mean_of_the_root(rng=np.random.default_rng(1)):
+def test_the_mean_of_the_root():
+    rng = np.random.default_rng(1)
     draws = np.sqrt(np.abs(rng.normal(size=400_000)))
     np.testing.assert_allclose(ROOT_OF_NORMAL, draws.mean(), atol=4 * draws.std() / 632)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.pictures import drawn
 from matplotlib.collections import PolyCollection
 from statsmodels.nonparametric.smoothers_lowess import lowess
 
@@ -15,10 +16,10 @@ from mixedext.graphics.row_clouds import (
     lowess_curve,
     spread,
 )
-from helpers.pictures import drawn
 
 
-def test_the_curve_is_statsmodels(rng=np.random.default_rng(1)):
+def test_the_curve_is_statsmodels():
+    rng = np.random.default_rng(1)
     x = rng.normal(size=200)
     y = np.sin(x) + rng.normal(size=200)
     found = lowess_curve(x, y)
@@ -26,7 +27,8 @@ def test_the_curve_is_statsmodels(rng=np.random.default_rng(1)):
     np.testing.assert_allclose(found, own, rtol=1e-12)
 
 
-def test_long_data_are_thinned(rng=np.random.default_rng(2)):
+def test_long_data_are_thinned():
+    rng = np.random.default_rng(2)
     x = rng.normal(size=60_000)
     found = lowess_curve(x, 2 * x)
     assert len(found) <= 400
@@ -55,7 +57,8 @@ def test_spread_has_both_ends():
     np.testing.assert_array_equal(spread(3, 2, np.array([4, 5, 6])), [4, 6])
 
 
-def test_many_points_are_counted(rng=np.random.default_rng(3)):
+def test_many_points_are_counted():
+    rng = np.random.default_rng(3)
     x = rng.normal(size=MOST_POINTS + 1)
     ax = one_axes()
     assert "50,001 rows" in draw_cloud(ax, x, x)

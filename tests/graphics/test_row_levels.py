@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.plot_models import fit_of
 
 import mixedext as mx
 from mixedext.graphics.row_levels import default_factor, row_index, row_levels
-from helpers.plot_models import fit_of
+
+pytestmark = pytest.mark.formula_engine
 
 
 def test_a_factor_a_column_and_values_are_the_same():
