@@ -34,6 +34,9 @@ LAYERS = [
     ["inference.comparison"],
     # plots that ask results; the rest of graphics draws frames and knows none
     [
+        "graphics.coefficients",
+        "graphics.effects",
+        "graphics.fitted_lines",
         "graphics.influence_plots",
         "graphics.matrices",
         "graphics.observed",

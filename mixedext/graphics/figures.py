@@ -25,6 +25,7 @@ __all__ = [
     "few_ticks",
     "figure_of",
     "label_axes",
+    "legend",
     "matplotlib",
     "name_ticks",
     "one_axes",
@@ -268,6 +269,8 @@ def name_ticks(
     names: Sequence[Any],
     most: int = MOST_LABELS,
     room: float | None = None,
+    *,
+    whole: bool = False,
 ) -> int:
     """Name places on an axis; every second, third ... where there is no room for all.
 
@@ -285,6 +288,8 @@ def name_ticks(
         Names at most.
     room : float, optional
         Inches that a name may take beside the axes; two fifths of the figure if None.
+    whole : bool, optional
+        Whether the figure was made as large as all names need.
 
     Returns
     -------
@@ -302,12 +307,12 @@ def name_ticks(
         fits = max(int((height if axis == "y" else width) / line), 1)
     else:
         fits = count
-    step = -(-count // max(min(fits, most), 1))
+    step = 1 if whole else -(-count // max(min(fits, most), 1))
     chosen = slice(None, None, step)
     shown = [plain(name) for name in names[chosen]]
     if axis == "y" or turned:
-        whole = ax.figure.bbox
-        side = whole.width if axis == "y" else whole.height
+        box = ax.figure.bbox
+        side = box.width if axis == "y" else box.height
         room = _SHARE * side / ax.figure.dpi if room is None else room
         if widest > room:
             longest = max(len(name) for name in shown)
@@ -328,6 +333,22 @@ def few_ticks(ax: Any, x: int | None = 5, y: int | None = 5) -> None:
     for axis, most in ((ax.xaxis, x), (ax.yaxis, y)):
         if most is not None:
             axis.set_major_locator(MaxNLocator(most, prune=None))
+
+
+def legend(ax: Any, own: bool) -> None:
+    """A legend beside axes of a figure of ours, within those of the user's.
+
+    Parameters
+    ----------
+    ax : Axes
+    own : bool
+        Whether the figure is ours, whose layout makes room.
+    """
+    beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0}
+    place: dict[str, Any] = beside if own else {"loc": "upper right", "framealpha": 0.8}
+    made = ax.legend(fontsize="small", frameon=not own, **place)
+    for handle in made.legend_handles:
+        handle.set_alpha(1.0)
 
 
 def check_rows(frame: Any, what: str) -> None:

@@ -20,6 +20,7 @@ from mixedext.graphics.figures import (
     check_rows,
     figure_of,
     label_axes,
+    legend,
     name_ticks,
     one_axes,
     panels,
@@ -41,8 +42,9 @@ __all__ = [
     "shrinkage_data",
 ]
 
-# Inches: of a panel of the caterpillar, of its rows, and of its height at most and least.
-_PANEL, _ROW, _LEAST = 3.4, 0.19, 3.0
+# Inches: of a panel of the caterpillar, of its rows, of its height at least, and where
+# levels have no names.
+_PANEL, _ROW, _LEAST, _TALL = 3.4, 0.2, 3.0, 6.5
 # Arrows of a picture of shrinkage at most.
 MOST_ARROWS = 2000
 # More levels than these are drawn faintly.
@@ -199,9 +201,7 @@ def plot_random_effects(
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
     >>> figure = result.plot_random_effects()  # doctest: +SKIP
     """
-    frame = random_effects_data(
-        results, group, effect, sort, alpha, given_beta=given_beta
-    )
+    frame = random_effects_data(results, group, effect, sort, alpha, given_beta=given_beta)
     check_rows(frame, "levels")
     parts = dict(list(frame.groupby("effect", sort=False)))
     first = next(iter(parts.values()))
@@ -212,7 +212,7 @@ def plot_random_effects(
         shown = names if few else [names[0], names[-1]]
         beside = min(text_width(shown), _PANEL) + 0.5
         width = _PANEL + beside / len(parts)
-        height = max(_LEAST, _ROW * min(count, MOST_LABELS) + 1.2)
+        height = max(_LEAST, _ROW * count + 1.0) if few else _TALL
     own = ax is None
     axes = panels(
         ax, len(parts), width=width, height=height, columns=len(parts), things="effects"
@@ -232,7 +232,7 @@ def plot_random_effects(
         if number and own:
             axis.set_yticks([])
         elif few:
-            name_ticks(axis, "y", at, names, max_labels)
+            name_ticks(axis, "y", at, names, max_labels, whole=own)
         else:
             name_ticks(axis, "y", [0, count - 1], [names[0], names[-1]])
     return figure_of(axes)
@@ -355,11 +355,12 @@ def plot_shrinkage(
 def _dumbbells(part, name, factor, ax):
     part = part.sort_values("blup", kind="stable").reset_index(drop=True)
     count, levels = len(part), part["level"].tolist()
-    few = count <= MOST_LABELS
-    if ax is None:
+    few, own = count <= MOST_LABELS, ax is None
+    if own:
         shown = levels if few else [levels[0], levels[-1]]
-        width = max(WIDTH, 4.5 + min(text_width(shown), _PANEL))
-        ax = one_axes(None, width, max(HEIGHT, _ROW * min(count, MOST_LABELS) + 1.2))
+        width = max(WIDTH, 5.0 + min(text_width(shown), _PANEL))
+        ax = one_axes(None, width, max(HEIGHT, _ROW * count + 1.0) if few else _TALL)
+    ax = one_axes(ax)
     at = np.arange(count)
     reference_line(ax, x=float(part["population"].iloc[0]))
     lines = ax.hlines(at, part["ols"], part["blup"], color=GREY, lw=1 if few else 0.4)
@@ -367,18 +368,21 @@ def _dumbbells(part, name, factor, ax):
     common = {"ls": "none", "rasterized": not few, "ms": size}
     lines.set_rasterized(not few)
     colour, other = COLOURS[1], COLOURS[0]
-    ax.plot(part["ols"], at, marker="o", mfc="none", mec=colour, label="own rows", **common)
-    ax.plot(part["blup"], at, marker="o", color=other, label="model", **common)
+    ax.plot(
+        part["ols"], at, marker="o", mfc="none", mec=colour, label="least squares", **common
+    )
+    ax.plot(part["blup"], at, marker="o", color=other, label="mixed model", **common)
     ax.set_ylim(-0.7, count - 0.3)
     places = (at, levels) if few else ([0, count - 1], [levels[0], levels[-1]])
-    name_ticks(ax, "y", *places)
+    name_ticks(ax, "y", *places, whole=own)
     label_axes(ax, x=name, y=factor)
-    _legend(ax)
+    legend(ax, own)
     return ax.figure
 
 
 def _arrows(parts, names, factor, ellipses, ax):
-    ax = one_axes(ax, WIDTH, 5.4)
+    own = ax is None
+    ax = one_axes(ax, 7.4, 5.4)
     ols = np.column_stack([p["ols"] for p in parts])
     blup = np.column_stack([p["blup"] for p in parts])
     known = np.flatnonzero(np.isfinite(ols).all(axis=1))
@@ -394,13 +398,13 @@ def _arrows(parts, names, factor, ellipses, ax):
     if len(drawn):
         ax.quiver(
             *ols[drawn].T, *shift.T, angles="xy", scale_units="xy", scale=1.0,
-            width=0.001 if many else 0.0025, color=GREY, alpha=0.6 * alpha, zorder=2,
-            headwidth=5, headlength=6, rasterized=many,
+            width=0.001 if many else 0.003, color=GREY, alpha=0.6 * alpha, zorder=2,
+            headwidth=6, headlength=7, headaxislength=6, rasterized=many,
         )  # fmt: skip
     ax.plot(
-        *ols[drawn].T, mfc="none", mec=COLOURS[1], label="own rows", zorder=2, **marks
+        *ols[drawn].T, mfc="none", mec=COLOURS[1], label="least squares", zorder=2, **marks
     )
-    ax.plot(*blup.T, color=COLOURS[0], label="model", zorder=3, **marks)
+    ax.plot(*blup.T, color=COLOURS[0], label="mixed model", zorder=3, **marks)
     middle = [float(p["population"].iloc[0]) for p in parts]
     ax.plot(*middle, "P", color="black", ms=9, mec="white", label="population", zorder=5)
     for curve, style in zip(ellipses, ("-", "--"), strict=True):
@@ -412,7 +416,7 @@ def _arrows(parts, names, factor, ellipses, ax):
         notes.append(f"{len(blup) - len(known)} levels do not determine them by themselves")
     note = f" ({'; '.join(notes)})" if notes else ""
     label_axes(ax, names[0], names[1], f"Shrinkage of {factor}{note}", small=True)
-    _legend(ax)
+    legend(ax, own)
     return ax.figure
 
 
@@ -433,18 +437,6 @@ def _window(ax, blup, ols, ellipse):
     ax.set_ylim(low[1], high[1])
     count = int(outside.sum())
     return [f"{count} start outside"] if count else []
-
-
-def _legend(ax):
-    """Above the axes' upper edge, where no level can be."""
-    from matplotlib.legend_handler import HandlerLine2D
-
-    legend = ax.legend(
-        loc="upper left", fontsize="small", framealpha=0.8,
-        handler_map={type(ax.lines[0]): HandlerLine2D(numpoints=1)},
-    )  # fmt: skip
-    for handle in legend.legend_handles:
-        handle.set_alpha(1.0)
 
 
 # ---- distribution ----

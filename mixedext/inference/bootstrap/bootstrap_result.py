@@ -5,13 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mixedext.arguments import check_choice, confidence
+from mixedext.arguments import check_choice, confidence, did_you_mean
 from mixedext.exceptions import BootstrapWarning, user_stacklevel
 from mixedext.fitted import Fitted
+from mixedext.graphics.replicates import plot_replicates, replicate_density
 from mixedext.inference.bootstrap.intervals import INTERVALS, covariance_parameters, limits
 from mixedext.inference.bootstrap.simulated_refits import Refits
 from mixedext.inference.bootstrap.user_statistics import free_names, vectorized_values
@@ -196,6 +198,94 @@ class Bootstrap:
             replicates=replicates.rename(columns=names),
             estimate=estimate.rename(names),
         )
+
+    def density_data(self, parameters: str | Sequence[str] | None = None) -> pd.DataFrame:
+        """What ``plot`` draws as densities.
+
+        Parameters
+        ----------
+        parameters : str or list of str, optional
+            The parameters; all of them if None.
+
+        Returns
+        -------
+        DataFrame
+            parameter, value, density; its area is the share of the replicates that lie on
+            no bound, such as a variance of zero.
+        """
+        return replicate_density(self._samples(parameters))
+
+    def _samples(self, parameters: str | Sequence[str] | None) -> dict[str, np.ndarray]:
+        """Values by the names of parameters that are asked for."""
+        found = dict(zip(self.estimate.index, self._sound(), strict=True))
+        names = list(found) if parameters is None else parameters
+        names = [names] if isinstance(names, str) else list(names)
+        for name in names:
+            if name not in found:
+                known = ", ".join(map(repr, found))
+                raise ValueError(
+                    f"parameters: {name!r} is none of the bootstrap's; there are: {known}"
+                    f"{did_you_mean(name, list(found))}"
+                )
+        return {name: found[name] for name in names}
+
+    def plot(
+        self,
+        kind: str = "density",
+        parameters: str | Sequence[str] | None = None,
+        alpha: float = 0.05,
+        method: str = "percentile",
+        ax: Any = None,
+    ) -> Any:
+        """The replicates, with estimates and intervals.
+
+        Parameters
+        ----------
+        kind : {"density", "ridge", "pairs"}, optional
+            A panel a parameter; all below each other, in units of their standard errors;
+            or each pair.
+        parameters : str or list of str, optional
+            The parameters; all of them if None.
+        alpha : float, optional
+            One minus the confidence level of the intervals.
+        method : str, optional
+            Their method, as for ``conf_int``.
+        ax : Axes or array of Axes, optional
+            Where to draw; new ones if None.
+
+        Returns
+        -------
+        Figure
+            Replicates on a bound, such as a variance of zero, are a bar of their share.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If an argument is not known, or there are too many parameters for pairs.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.dyestuff.load().data
+        >>> result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit()
+        >>> bootstrap = result.bootstrap_parametric(1000, rng=1)
+        >>> figure = bootstrap.plot()  # doctest: +SKIP
+        """
+        check_choice(kind, "kind", ("density", "ridge", "pairs"))
+        samples = self._samples(parameters)
+        names = list(samples)
+        table = self.conf_int(alpha, method).loc[names]
+        table = pd.DataFrame(table).assign(estimate=self.estimate[names])
+        share = float(np.mean(self.singular)) if len(self) else 0.0
+        note = (
+            f"{len(self)} replicates ({self.kind}), {self.n_failed} failed, "
+            f"{100 * share:.3g}% singular"
+        )
+        sound = self.replicates.drop(index=self.failures.index)[names]
+        complete = sound[np.isfinite(sound.to_numpy(float)).all(axis=1)]
+        return plot_replicates(samples, table, note, kind, ax, complete)
 
     def _sound(self) -> list[np.ndarray]:
         """Values of each parameter in the replicates that did not fail."""

@@ -17,7 +17,12 @@ from mixedext.arguments import check_jobs, confidence, did_you_mean
 from mixedext.engine.fit import Fit
 from mixedext.exceptions import LowerDevianceWarning, user_stacklevel
 from mixedext.fitted import Fitted, HasFitted
-from mixedext.graphics.profiles import plot_profiles
+from mixedext.graphics.profiles import (
+    plot_density,
+    plot_pairs,
+    plot_profiles,
+    profile_density,
+)
 from mixedext.inference.profile.coordinates import ProfileModel, Target
 from mixedext.inference.profile.path import LowerDevianceError
 from mixedext.inference.profile.signed_root import (
@@ -258,12 +263,98 @@ class LikelihoodProfile:
         >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
         >>> figure = result.profile("random").plot()  # doctest: +SKIP
         """
+        curves, limits, level = self._drawn(parameters, level)
+        return plot_profiles(curves, limits, level, ax)
+
+    def _drawn(self, parameters, level):
+        """Curves of parameters, their limits and the level of these."""
         level = min(0.95, self.level) if level is None else level
         names = self.names if parameters is None else parameters
         names = [names] if isinstance(names, str) else names
         limits = self.conf_int(level=level)  # first: it may lead to a better fit
-        curves = {name: self._curve(name) for name in names}
-        return plot_profiles(curves, limits, level, ax)
+        return {name: self._curve(name) for name in names}, limits, level
+
+    def density_data(self, parameters: str | Sequence[str] | None = None) -> pd.DataFrame:
+        """What ``plot_density`` draws.
+
+        Parameters
+        ----------
+        parameters : str or list of str, optional
+            The parameters; all of them if None.
+
+        Returns
+        -------
+        DataFrame
+            parameter, value, density.
+        """
+        return profile_density(self._drawn(parameters, None)[0])
+
+    def plot_density(
+        self,
+        parameters: str | Sequence[str] | None = None,
+        ax: Any = None,
+        *,
+        level: float | None = None,
+    ) -> Any:
+        """The density that each profile stands for: phi(zeta) |d zeta / d parameter|.
+
+        Parameters
+        ----------
+        parameters, ax, level
+            As for ``plot``; the interval is shaded.
+
+        Returns
+        -------
+        Figure
+
+        Raises
+        ------
+        ValueError
+            If a name or the level is not that of the profile, or axes are too few.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> figure = result.profile("random").plot_density()  # doctest: +SKIP
+        """
+        curves, limits, _ = self._drawn(parameters, level)
+        return plot_density(curves, limits, ax)
+
+    def plot_pairs(
+        self, parameters: str | Sequence[str] | None = None, ax: Any = None
+    ) -> Any:
+        """How the best value of each parameter moves with each other one.
+
+        Of two parameters one line is the profile of the one, the other that of the other:
+        at right angles where they are estimated independently.
+
+        Parameters
+        ----------
+        parameters : list of str, optional
+            The parameters, at most eight; all of them if None.
+        ax : array of Axes, optional
+            Where to draw, (k, k); a grid of new ones if None.
+
+        Returns
+        -------
+        Figure
+
+        Raises
+        ------
+        ValueError
+            If a name is not that of a parameter of the profile, or they are too many.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> figure = result.profile("random").plot_pairs()  # doctest: +SKIP
+        """
+        curves, _, _ = self._drawn(parameters, None)
+        return plot_pairs(curves, self.zeta, ax)
 
     def __repr__(self) -> str:
         return repr(self.conf_int(level=min(0.95, self.level)))

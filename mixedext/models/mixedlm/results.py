@@ -23,6 +23,7 @@ from statsmodels.regression.mixed_linear_model import (
 from mixedext.fitted import Fitted
 from mixedext.graphics import (
     check_page,
+    fitted_lines,
     influence_plots,
     matrices,
     observed,
@@ -32,6 +33,8 @@ from mixedext.graphics import (
     serial,
     variance_shares,
 )
+from mixedext.graphics import coefficients as coefficient_plots
+from mixedext.graphics import effects as effect_plots
 from mixedext.graphics import random_effects as random_effects_plots
 from mixedext.inference.bootstrap import bootstrap_tests, bootstrapping
 from mixedext.inference.comparison import (
@@ -240,6 +243,9 @@ class MixedLMResults(UpstreamResults):
     plot_random_effects = random_effects_plots.plot_random_effects
     plot_shrinkage = random_effects_plots.plot_shrinkage
     plot_qq_random = random_effects_plots.plot_qq_random
+    plot_fitted = fitted_lines.plot_fitted
+    plot_forest = coefficient_plots.plot_forest
+    plot_effect = effect_plots.plot_effect
     plot_qq = quantiles.plot_qq
     plot_residuals = residual_plots.plot_residuals
     plot_scale_location = residual_plots.plot_scale_location
