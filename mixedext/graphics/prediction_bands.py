@@ -17,7 +17,7 @@ from mixedext.graphics.figures import (
     shortened,
 )
 
-__all__ = ["draw_predictions"]
+__all__ = ["draw_predictions", "plot_prediction", "prediction_data"]
 
 # Curves that have a legend at most, and characters of a name in it.
 MOST_NAMED, MOST_CHARACTERS = 7, 24
@@ -105,3 +105,121 @@ def _points(ax, at, part, colour, label):
             lower, upper = part[f"{kind}_ci_lower"], part[f"{kind}_ci_upper"]
             ax.vlines(at, lower, upper, color=colour, alpha=alpha, lw=width)
     ax.plot(at, part["mean"], "o", color=colour, ms=4, **label)
+
+
+# ---- of an object of predictions ----
+
+
+def prediction_data(
+    prediction: Any,
+    x: Any = None,
+    by: Any = None,
+    alpha: float = 0.05,
+    *,
+    level: float | None = None,
+    obs: bool | None = None,
+) -> pd.DataFrame:
+    """What ``plot`` draws.
+
+    Parameters
+    ----------
+    x, by, alpha, level, obs
+        As for ``plot``.
+
+    Returns
+    -------
+    DataFrame
+        The columns that ``x`` and ``by`` are, mean, mean_ci_lower, mean_ci_upper and,
+        with ``obs``, obs_ci_lower, obs_ci_upper; a row a prediction.
+    """
+    if obs is None:
+        obs = not isinstance(prediction._observation, str)
+    columns = {"row" if x is None else _name(x, "x"): _column(prediction, x, "x")}
+    if by is not None:
+        columns[_name(by, "by")] = _column(prediction, by, "by")
+    means = prediction.conf_int(alpha=alpha, level=level)
+    columns["mean"] = prediction.predicted_mean
+    columns |= {"mean_ci_lower": means[:, 0], "mean_ci_upper": means[:, 1]}
+    if obs:
+        new = prediction.conf_int(True, alpha, level=level)
+        columns |= {"obs_ci_lower": new[:, 0], "obs_ci_upper": new[:, 1]}
+    return pd.DataFrame(columns)
+
+
+def plot_prediction(
+    prediction: Any,
+    x: Any = None,
+    by: Any = None,
+    alpha: float = 0.05,
+    *,
+    level: float | None = None,
+    obs: bool | None = None,
+    ax: Any = None,
+) -> Any:
+    """Draw the means with their intervals, and those of observations.
+
+    Parameters
+    ----------
+    x : str or array_like, optional
+        What they are drawn along: a column of the new data, or a value for each row;
+        the number of the row if None.
+    by : str or array_like, optional
+        What tells curves from each other, likewise.
+    alpha, level : float, optional
+        As for ``conf_int``.
+    obs : bool, optional
+        Whether intervals of observations are drawn; where they are known if None.
+    ax : Axes, optional
+        Where to draw; on a new figure if None.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If the new data have no such column, or the values are not one a row.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    >>> new = {"Days": range(10), "Subject": [308] * 10}
+    >>> figure = result.get_prediction(new).plot("Days")  # doctest: +SKIP
+    """
+    frame = prediction_data(prediction, x, by, alpha, level=level, obs=obs)
+    along = str(frame.columns[0])
+    divided = None if by is None else str(frame.columns[1])
+    return draw_predictions(frame, along, divided, ax)
+
+
+def _column(prediction, given, argument):
+    """A column of the new data, or the values that are given, (n,)."""
+    n = len(prediction.predicted_mean)
+    if given is None:
+        return np.arange(n)
+    if not isinstance(given, str):
+        values = np.asarray(given)
+        if values.shape != (n,):
+            raise ValueError(
+                f"{argument} has shape {values.shape}; it must be a column's name or a "
+                f"value for each of the {n} predictions"
+            )
+        return values
+    if prediction._frame is None or given not in prediction._frame:
+        columns = [] if prediction._frame is None else [str(c) for c in prediction._frame]
+        raise ValueError(
+            f"{argument}={given!r} is not a column of the data that were predicted; "
+            f"there are: {', '.join(columns) or 'none'}"
+        )
+    values = prediction._frame[given]
+    return (values.astype(str) if given in prediction._factors else values).to_numpy()
+
+
+def _name(given, argument):
+    """Name of a column that is drawn."""
+    return (
+        given if isinstance(given, str) else str(getattr(given, "name", None) or argument)
+    )

@@ -34,7 +34,9 @@ def test_the_picture_holds_the_data(name, fixed):
     np.testing.assert_allclose(starts, frame["share"].cumsum().shift(fill_value=0.0))
     entries = [text.get_text() for text in ax.get_legend().get_texts()]
     assert len(entries) == len(frame)
-    assert all(entry.startswith(name[:8]) for entry, name in zip(entries, frame.index))
+    assert all(
+        entry.startswith(name[:8]) for entry, name in zip(entries, frame.index, strict=True)
+    )
 
 
 @pytest.mark.parametrize(
