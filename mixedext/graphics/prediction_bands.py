@@ -23,6 +23,10 @@ __all__ = ["draw_predictions", "plot_prediction", "prediction_data"]
 MOST_NAMED, MOST_CHARACTERS = 7, 24
 # Opacity of the bands of observations and of means.
 OUTER, INNER = 0.12, 0.3
+# Columns that predictions have.
+OWN_COLUMNS = {"mean"} | {
+    f"{k}_ci_{e}" for k in ("mean", "obs") for e in ("lower", "upper")
+}
 
 
 def draw_predictions(frame: pd.DataFrame, x: str, by: str | None, ax: Any = None) -> Any:
@@ -219,7 +223,8 @@ def _column(prediction, given, argument):
 
 
 def _name(given, argument):
-    """Name of a column that is drawn."""
-    return (
+    """Name of a column that is drawn; never that of a column of the predictions."""
+    name = (
         given if isinstance(given, str) else str(getattr(given, "name", None) or argument)
     )
+    return f"{name} " if name in OWN_COLUMNS else name

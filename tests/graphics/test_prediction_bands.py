@@ -53,6 +53,14 @@ def test_data_are_the_table():
     assert "obs_ci_lower" not in found.plot_data(obs=False)
 
 
+def test_a_column_of_the_name_of_the_mean():
+    found = fit_of("slopes").get_prediction(NEW)
+    along = pd.Series(np.arange(20.0), name="mean")
+    frame = found.plot_data(along)
+    np.testing.assert_array_equal(frame.iloc[:, 0], along)
+    np.testing.assert_allclose(frame["mean"], found.predicted_mean)
+
+
 def test_levels_are_points():
     """Labels that are numbers are labels."""
     new = pd.DataFrame({"Days": [5] * 3, "Subject": [372, 308, 309]})
