@@ -49,7 +49,6 @@ ON_RESULTS: Mapping[str, str] = {
     "fixef": ".fe_params",
     "formula": ".model.formula",
     "getME": ".model.exog (X), .model.random_terms (Z), .theta, .sigma",
-    "get_prediction": ".predict(data)",
     "isSingular": ".is_singular",
     "llik": ".llf",
     "logLik": ".llf",

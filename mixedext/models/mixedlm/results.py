@@ -53,7 +53,7 @@ from mixedext.inference.fixed_effects import (
     wald,
 )
 from mixedext.inference.means import estimated_means
-from mixedext.inference.prediction import mixed_prediction, predictions
+from mixedext.inference.prediction import mixed_prediction, new_modes, predictions
 from mixedext.inference.profile import likelihood_profile
 from mixedext.inference.random_effects import by_group, mode_errors, modes
 from mixedext.inference.variances import estimates, icc_and_r2, intervals, variance_tests
@@ -214,6 +214,7 @@ class MixedLMResults(UpstreamResults):
     reliability = mode_errors.reliability
     coef = modes.coef
     coef_cov = mode_errors.coef_cov
+    ranef_new = new_modes.ranef_new
     random_effects = cached_property(by_group.random_effects)
     random_effects_cov = cached_property(by_group.random_effects_cov)
 
