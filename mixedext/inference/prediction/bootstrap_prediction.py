@@ -38,7 +38,7 @@ from mixedext.inference.bootstrap.simulated_refits import (
     sound_fits,
 )
 from mixedext.inference.prediction.new_rows import NewRows
-from mixedext.inference.prediction.prediction_result import MixedPrediction
+from mixedext.inference.prediction.prediction_result import MixedPrediction, columns_of
 
 __all__ = ["BootstrapPrediction", "bootstrap_prediction"]
 
@@ -282,6 +282,7 @@ def bootstrap_prediction(
         n,
         failed,
         max(own.n_singular / len(own.sigma) for _, own in parts),
+        **columns_of(fitted, rows),
     )
 
 

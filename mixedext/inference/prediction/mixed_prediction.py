@@ -38,7 +38,11 @@ from mixedext.inference.fixed_effects.covariance_choice import (
 from mixedext.inference.fixed_effects.df_methods import FixedTests, df_choice
 from mixedext.inference.prediction.bootstrap_prediction import bootstrap_prediction
 from mixedext.inference.prediction.new_rows import NewRows, effect_columns, new_rows
-from mixedext.inference.prediction.prediction_result import KINDS, MixedPrediction
+from mixedext.inference.prediction.prediction_result import (
+    KINDS,
+    MixedPrediction,
+    columns_of,
+)
 
 __all__ = ["MixedPrediction", "get_prediction", "precision_of", "satterthwaite_df"]
 
@@ -167,8 +171,9 @@ def get_prediction(
             f"take {', '.join(map(repr, DF_METHODS))}"
         )
     variance, df, observation = _errors(fitted, tests, rows, precision, lost)
+    words = choice_in_words(results, choice)
     return MixedPrediction(
-        mean, variance, df, kind, index, choice_in_words(results, choice), observation
+        mean, variance, df, kind, index, words, observation, **columns_of(fitted, rows)
     )
 
 

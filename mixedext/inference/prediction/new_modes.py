@@ -49,7 +49,11 @@ from mixedext.inference.prediction.new_rows import (
     level_labels,
     new_rows,
 )
-from mixedext.inference.prediction.prediction_result import KINDS, MixedPrediction
+from mixedext.inference.prediction.prediction_result import (
+    KINDS,
+    MixedPrediction,
+    columns_of,
+)
 from mixedext.inference.random_effects.modes import effect_names, terms_of
 from mixedext.specification.data.known_levels import MISSING, UNKNOWN
 
@@ -429,6 +433,7 @@ def _prediction(
         index,
         choice_in_words(fitted, choice),
         (kept(fitted.scale * observed), kept(df_obs)),
+        **columns_of(fitted, rows),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,11 @@ import pandas as pd
 from scipy import stats
 
 from mixedext.arguments import confidence
+from mixedext.fitted import Fitted
+from mixedext.graphics.prediction_bands import plot_prediction, prediction_data
+from mixedext.inference.prediction.new_rows import NewRows
 
-__all__ = ["KINDS", "MixedPrediction"]
+__all__ = ["KINDS", "MixedPrediction", "columns_of"]
 
 KINDS = np.array(["population", "known group", "new group"], dtype=object)
 
@@ -43,6 +46,8 @@ class MixedPrediction:
     row_labels: pd.Index | None
     df_method: str
     _observation: tuple[np.ndarray, np.ndarray] | str
+    _frame: pd.DataFrame | None = field(default=None, kw_only=True)
+    _factors: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __len__(self) -> int:
         return len(self.predicted_mean)
@@ -170,3 +175,13 @@ class MixedPrediction:
             },
             index=self.row_labels,
         )
+
+    plot_data = prediction_data
+    plot = plot_prediction
+
+
+def columns_of(fitted: Fitted, rows: NewRows) -> dict[str, Any]:
+    """The data that are predicted, and which of their columns are labels, for pictures."""
+    frame = fitted.need_rows().frame if rows.own else rows.frame
+    labels = [name for group in fitted.random.groups for name in group.split(":")]
+    return {"_frame": frame, "_factors": tuple(labels)}
