@@ -32,6 +32,7 @@ LAYERS = [
     ["inference.diagnostics"],
     ["inference.means"],
     ["inference.comparison"],
+    ["reporting"],
     ["session"],
     ["models"],
     ["datasets"],

@@ -49,6 +49,7 @@ from mixedext.models.mixedlm.statsmodels_face import (
     summary_columns,  # noqa: F401 (statsmodels' summary_col takes these results)
 )
 from mixedext.other_names import no_result
+from mixedext.reporting import matrices
 
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
@@ -220,6 +221,13 @@ class MixedLMResults(UpstreamResults):
     bootstrap_residual = bootstrapping.bootstrap_residual
     bootstrap_cases = bootstrapping.bootstrap_cases
     bootstrap_test = bootstrap_tests.bootstrap_test
+
+    # ---- reporting ----
+
+    G = matrices.G
+    R = matrices.R
+    V = matrices.V
+    L = matrices.L
 
     # ---- names of other programs ----
 
