@@ -465,7 +465,7 @@ FULL_RANK = 1e-9
 
 # ---- reporting ----
 
-# Rows of a square matrix up to which it is made dense, and looked at, without a word: 32 MB.
+# Rows of a square matrix up to which it is made dense without a word: 32 MB.
 MOST_DENSE_ROWS = 2000
 # Share of elements above which a sparse matrix takes more memory than a dense one.
 DENSE_MATRIX = 0.5

@@ -32,8 +32,8 @@ def warn_if_dense(n: int, what: str) -> None:
     """
     if n > MOST_DENSE_ROWS:
         warnings.warn(
-            f"{what} is made as a dense matrix of {n} x {n} numbers, {8e-9 * n * n:.2g} GB; "
-            "fit fewer rows to look at it",
+            f"{what} is made as a dense matrix of {n} x {n} numbers, "
+            f"{8e-9 * n * n:.2g} GB; fit fewer rows to look at it",
             DenseMatrixWarning,
             stacklevel=user_stacklevel(),
         )

@@ -85,7 +85,7 @@ def leverages(fitted: Fitted) -> Leverages:
             own.values,
             np.ascontiguousarray(x),
             errors.factor.half,
-            errors.whitened[1].reshape(-1, k, x.shape[1]),
+            errors.whitened[1].reshape(len(errors.factor.half), k, x.shape[1]),
             within=within,
             square=square,
             cross=cross,

@@ -49,7 +49,7 @@ from mixedext.models.mixedlm.statsmodels_face import (
     summary_columns,  # noqa: F401 (statsmodels' summary_col takes these results)
 )
 from mixedext.other_names import no_result
-from mixedext.reporting import matrices
+from mixedext.reporting import matrices, tidy_tables
 
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
@@ -224,6 +224,9 @@ class MixedLMResults(UpstreamResults):
 
     # ---- reporting ----
 
+    tidy = tidy_tables.tidy
+    glance = tidy_tables.glance
+    augment = tidy_tables.augment
     G = matrices.G
     R = matrices.R
     V = matrices.V
