@@ -49,7 +49,7 @@ from mixedext.models.mixedlm.statsmodels_face import (
     summary_columns,  # noqa: F401 (statsmodels' summary_col takes these results)
 )
 from mixedext.other_names import no_result
-from mixedext.reporting import equations, matrices, tidy_tables
+from mixedext.reporting import equations, matrices, pages, tidy_tables
 
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
@@ -228,6 +228,7 @@ class MixedLMResults(UpstreamResults):
     glance = tidy_tables.glance
     augment = tidy_tables.augment
     equation = equations.equation
+    report = pages.report
     G = matrices.G
     R = matrices.R
     V = matrices.V
