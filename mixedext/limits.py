@@ -261,6 +261,10 @@ HIGHER_LIKELIHOOD = 1e-10
 
 # ---- refits ----
 
+# engine/refits/deletion
+# What a deleted set held of a column, over what is left of it, from which on the rows left
+# are summed: more digits would be lost to the difference.
+DIGITS_DELETED = 1e5
 # engine/refits/simulation
 # Pivots of what Z leaves of Q'Q below this count as zero.
 UNSPANNED_FIXED = 1e-10
@@ -425,6 +429,13 @@ ZERO_ROW, ROWS_RANK = 1e-10, 1e-9
 NO_DIMENSION = 1e-9
 # Error of a critical value.
 QUANTILE_ACCURACY = 1e-10
+
+# ---- diagnostics ----
+
+# inference/diagnostics/held_deletions
+# Share of the information on some combination of the coefficients that the other rows must
+# have; with less they do not determine it.
+NOT_LEFT = 1e-9
 
 # ---- models ----
 

@@ -233,6 +233,7 @@ def fit_design(
     reml: bool,
     start: np.ndarray | None = None,
     max_iterations: int | None = None,
+    look: bool = False,
 ) -> Fit:
     """Fit by maximum (restricted) likelihood.
 
@@ -247,12 +248,14 @@ def fit_design(
     max_iterations : int, optional
         Newton iterations from that one start, with no fallback.  There is no second start
         if either is given.
+    look : bool, optional
+        Whether to look for other minima although a start is given.
 
     Returns
     -------
     Fit
     """
-    alone = start is not None or max_iterations is not None
+    alone = (start is not None or max_iterations is not None) and not look
     with blas_threads():
         objective = design.objective(reml)
         start = _inner_start(design, start)

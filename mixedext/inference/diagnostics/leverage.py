@@ -29,16 +29,15 @@ from mixedext.engine.information.joint_errors import (
     joint_errors,
     random_rows,
 )
-from mixedext.fitted import Fitted, once_a_fit
-from mixedext.kernels.rows import row_errors
+from mixedext.fitted import Fitted
+from mixedext.inference.diagnostics.level_rows import OneLevelRows
+from mixedext.kernels.rows import deletion
 from mixedext.specification.terms.random_terms import RandomTerm
 
 __all__ = ["Leverages", "leverages"]
 
 # Pairs of tail columns whose C22 is held at once.
 MOST_PAIRS = 2**21
-# Share of pairs of a level's columns above which full matrices are faster.
-DENSE_SHARE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +48,13 @@ class Leverages:
     ----------
     whole, fixed : ndarray
         h, and the fixed effects' share of it, (n,).
+    scores : ndarray or None
+        s, (n, rank), if asked for: w_i s_i are the rows of V0^-1 X.
     """
 
     whole: np.ndarray
     fixed: np.ndarray
+    scores: np.ndarray | None = None
 
     @property
     def random(self) -> np.ndarray:
@@ -60,9 +62,15 @@ class Leverages:
         return self.whole - self.fixed
 
 
-@once_a_fit
-def leverages(fitted: Fitted) -> Leverages:
+def leverages(fitted: Fitted, scores: bool = False) -> Leverages:
     """Leverages of the rows of a fit.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        A fit with its rows in memory.
+    scores : bool, optional
+        Whether s is wanted.
 
     Raises
     ------
@@ -71,33 +79,30 @@ def leverages(fitted: Fitted) -> Leverages:
     """
     rows, fit = fitted.need_rows(), fitted.fit
     errors = joint_errors(fit)
-    x = rows.exog[:, fitted.fixed.kept] @ errors.root
-    if not rows.terms:
-        fixed = np.einsum("np,np->n", x, x)
-        fixed = fixed if rows.weights is None else fixed * rows.weights
-        return Leverages(fixed, fixed)
-    own = own_rows(fitted)
-    if own.level is not None and own.values is not None:
-        within, square, cross = np.empty((3, len(x)))
-        k = own.values.shape[1]
-        row_errors.level_errors(
-            own.level,
-            own.values,
-            np.ascontiguousarray(x),
-            errors.factor.half,
-            errors.whitened[1].reshape(len(errors.factor.half), k, x.shape[1]),
-            within=within,
-            square=square,
-            cross=cross,
-        )
-        whole, fixed = within + square, cross
+    n, p = len(rows.endog), len(fitted.fixed.kept)
+    levels = OneLevelRows.of(fitted)
+    if levels is not None:
+        whole, fixed = np.empty((2, n))
+        s = np.empty((n, p)) if scores else None
+        for at, _, _, own in levels.pieces():
+            levels.scores(*own, whole=whole[at], fixed=fixed[at])
+            if s is not None:
+                s[at] = own[-1]
     else:
-        s = x - own.known @ errors.whitened[1]
-        whole = np.einsum("np,np->n", s, s) + _within(errors, own.known)
+        x = rows.exog[:, fitted.fixed.kept] @ errors.root
+        if rows.terms:
+            known = own_rows(fitted).known
+            assert known is not None
+            s = x - known @ errors.whitened[1]
+            whole = np.einsum("np,np->n", s, s) + _within(errors, known)
+        else:
+            s = x
+            whole = np.einsum("np,np->n", s, s)
         fixed = np.einsum("np,np->n", x, s)
     if rows.weights is not None:
-        whole, fixed = whole * rows.weights, fixed * rows.weights
-    return Leverages(whole, fixed)
+        whole *= rows.weights
+        fixed = fixed * rows.weights
+    return Leverages(whole, fixed, s if scores else None)
 
 
 def own_rows(fitted: Fitted) -> RandomRows:
@@ -123,7 +128,9 @@ def _within(errors: JointErrors, known: sparse.csr_array) -> np.ndarray:
         return lead @ (factor.half[:, 0, 0] ** 2)
     level, y = _of_lead(lead, factor)
     out = np.einsum("nk,nk->n", y, y)
-    moved = sparse.csr_array(tail @ _lam_of_tail(factor))
+    moved = sparse.csr_array(tail @ lam_of_tail(factor))
+    if head and factor.blocks.pattern is None:
+        return out + _dense_tail(factor, level, y, moved)
     out += _quadratic(moved, factor)
     if head:
         edge = factor.tail._edges(factor.half)
@@ -150,7 +157,7 @@ def _of_lead(lead, factor):
     return level, np.einsum("nb,nba->na", z, factor.half[level])
 
 
-def _lam_of_tail(factor: Factor) -> sparse.csr_array:
+def lam_of_tail(factor: Factor) -> sparse.csr_array:
     """Lam2, the roots that the tail was factored with, (m, m)."""
     rows, columns, values = [], [], []
     for f, (vector, size) in enumerate(factor.roots):
@@ -161,6 +168,30 @@ def _lam_of_tail(factor: Factor) -> sparse.csr_array:
         values.append(np.tile((vector * size).ravel(), len(at)))
     entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
     return sparse.csr_array(entries, shape=(factor.tail.size,) * 2)
+
+
+def _dense_tail(factor, level, y, moved):
+    """What a dense tail adds to z'Lam C Lam'z, (n,)."""
+    if not factor.tail.inverted:
+        factor.tail.invert()
+    order = np.argsort(level, kind="stable")
+    moved = moved[order]
+    out = np.empty(len(y))
+    found = np.empty(len(y))
+    deletion.link_squares(
+        np.ascontiguousarray(level[order], np.intp),
+        np.ascontiguousarray(y[order]),
+        moved.indptr.astype(np.intp),
+        moved.indices.astype(np.intp),
+        moved.data,
+        factor.blocks.link_pointers,
+        factor.blocks.link_index,
+        factor.tail._edges(factor.half),
+        factor.tail.reduced,
+        found,
+    )
+    out[order] = found
+    return out
 
 
 def _quadratic(moved: sparse.csr_array, factor: Factor) -> np.ndarray:
@@ -176,25 +207,9 @@ def _quadratic(moved: sparse.csr_array, factor: Factor) -> np.ndarray:
 
 def _link_products(factor: Factor, edge: np.ndarray) -> np.ndarray:
     """C22 Lam2'links_l half_l at the columns that meet level l, (nnz, k)."""
-    blocks, tail = factor.blocks, factor.tail
+    blocks = factor.blocks
     pointers, index = blocks.link_pointers, blocks.link_index
-    count = np.diff(pointers).astype(float)
     out = np.zeros_like(edge)
-    if (
-        blocks.pattern is None
-        and (count**2).sum() > DENSE_SHARE * len(count) * tail.size**2
-    ):
-        inverse = np.triu(tail.reduced)
-        inverse += np.triu(inverse, 1).T
-        step = max(1, MOST_PAIRS // (tail.size * edge.shape[1]))
-        for first in range(0, len(count), step):
-            at = slice(pointers[first], pointers[min(first + step, len(count))])
-            level = np.repeat(np.arange(len(count)), count.astype(np.intp))[at] - first
-            for a in range(edge.shape[1]):
-                wide = np.zeros((int(level.max(initial=-1)) + 1, tail.size))
-                wide[level, index[at]] = edge[at, a]
-                out[at, a] = (wide @ inverse)[level, index[at]]
-        return out
     for first, last, i, j in _pairs(pointers):
         value = _inverse(factor, index[i], index[j])
         start, stop = pointers[first], pointers[last]

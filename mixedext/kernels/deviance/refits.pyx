@@ -359,6 +359,10 @@ def refit_responses(
     unsigned char[::1] settled,           # out: (R,) whether a minimum was found
     unsigned char[::1] singular,          # out: (R,)
     double[::1] noise,                    # out: (R,) rounding error of the deviance
+    bint always=False,                    # in: look even where the start was the minimum
+    Py_ssize_t[::1] searched=None,        # out: (R,) evaluations of the first search
+    double[:, :, ::1] root=None,          # out: (R, rank, rank) inverse of the factor of
+                                          #      Q'V0^-1 Q, lower triangular
 ):
     """Fit every response, each from its own start, as ``optimize.minimize_deviance``."""
     cdef _Refit fit = _Refit(function, term_start, inverse, max_iterations)
@@ -372,10 +376,12 @@ def refit_responses(
             function.set_response(r)
             n_values, n_derivatives = function.n_values, function.n_derivatives
             if fit.from_start(&start[r, 0]):
+                if searched is not None:
+                    searched[r] = function.n_values - n_values
                 if thorough or fit.smallest < ZERO_SINGULAR_VALUE:
                     for i in range(others.shape[0]):
                         fit.try_start(&others[i, 0])
-                if looks and function.n_derivatives - n_derivatives > 1:
+                if looks and (always or function.n_derivatives - n_derivatives > 1):
                     fit.look(points, neighbours, lowest, &value[0])
                     fit.look_along(
                         owner, own, sizes, most_looks, &found[0, 0], &starts[0, 0]
@@ -390,6 +396,12 @@ def refit_responses(
                 fit.terms.outer(fit.point, &theta[r, 0])
                 if on_basis.shape[1]:
                     function.get_coefficients(&on_basis[r, 0])
+                    if root is not None:
+                        for i in range(function.p - 1):
+                            memcpy(
+                                &root[r, i, 0], function.change + i * function.p,
+                                (function.p - 1) * sizeof(double),
+                            )
                 residual_square[r] = function.residual_square
                 singular[r] = fit.smallest < ZERO_SINGULAR_VALUE
                 noise[r] = function.noise

@@ -28,7 +28,7 @@ from mixedext.inference.comparison import (
     kenward_roger_tests,
     model_comparison,
 )
-from mixedext.inference.diagnostics import residuals
+from mixedext.inference.diagnostics import influence, residuals
 from mixedext.inference.fixed_effects import (
     anova_tables,
     coefficients,
@@ -211,6 +211,8 @@ class MixedLMResults(UpstreamResults):
     resid = cached_property(residuals.resid)
     wresid = property(residuals.wresid)
     resid_pearson = property(residuals.resid_pearson)
+    residuals = residuals.residuals
+    get_influence = influence.get_influence
     by_chunk = from_chunks.by_chunk
 
     # ---- simulation ----
