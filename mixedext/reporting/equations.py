@@ -122,7 +122,7 @@ class _Part(NamedTuple):
     ----------
     block : RandomBlock
         The term.
-    first, count : int
+    first, total : int
         Number of its first effect among those of its factor, and of all of these.
     alone : bool
         Whether there is no other grouping factor.
@@ -130,7 +130,7 @@ class _Part(NamedTuple):
 
     block: RandomBlock
     first: int
-    count: int
+    total: int
     alone: bool
 
 
@@ -264,7 +264,7 @@ def _letter(part: _Part, a: int) -> Node:
     name = Name(part.block.term.group)
     form = part.block.structure
     own = part.block.term.k if form.shares_one_variance else 1
-    if part.count == own:
+    if part.total == own:
         return name
     return Row((name, _COMMA, Number(str(part.first + a))))
 

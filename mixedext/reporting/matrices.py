@@ -251,7 +251,8 @@ def L(results: HasFitted) -> LabelledMatrix:
     names = [*(fixed.names[i] for i in fixed.kept), str(fitted.model.endog_names)]
     lines: tuple[int, ...] = ()
     q, p = 0, len(fixed.kept)
-    corner = below = None
+    corner: sparse.csr_array | None = None
+    below: sparse.csr_array | None = None
     if rows.terms:
         lam = _block_diagonal(rows.terms, fitted.fit.lams)
         z = sparse.csr_array(sparse.diags_array(root) @ _z(rows.terms) @ lam)
@@ -262,7 +263,7 @@ def L(results: HasFitted) -> LabelledMatrix:
         known = np.vstack([known - z @ solved, -solved])
         names = [*label_texts(_effect_labels(rows.terms)), *names]
         lines = (*_term_lines(rows.terms), q)
-    last = np.linalg.qr(known, mode="r")
+    last = np.asarray(np.linalg.qr(known, mode="r"))
     last = (last * np.where(np.diag(last) < 0, -1.0, 1.0)[:, None]).T
     if corner is None:
         values = sparse.csr_array(last)

@@ -212,6 +212,6 @@ def _design(results: Any) -> Iterator[str]:
                 counts = pd.Series(term.codes).value_counts()
                 text = f"{counts.min()} to {counts.max()}, median {counts.median():g}"
                 rows.append([f"Rows a level of {term.group}", text])
-    rows = list(dict.fromkeys(map(tuple, rows)))
-    yield _framed(html_table([], rows))
+    once = dict.fromkeys((name, value) for name, value in rows)
+    yield _framed(html_table([], list(once)))
     yield f"<pre>{html.escape(results.model.describe_blocks())}</pre>"

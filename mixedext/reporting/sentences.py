@@ -16,8 +16,9 @@ from mixedext.fitted import Fitted, HasFitted, has_rows
 from mixedext.inference.fixed_effects.anova_tables import anova
 from mixedext.inference.fixed_effects.covariance_choice import choice_in_words, df_notes
 from mixedext.inference.fixed_effects.df_methods import df_choice
-from mixedext.inference.variances.icc_and_r2 import icc, r2_nakagawa
-from mixedext.reporting.tidy_tables import tidy
+from mixedext.inference.variances.icc_and_r2 import r2_nakagawa
+from mixedext.reporting.tidy_tables import shared_variance, tidy
+from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 from mixedext.tables.number_text import (
     df_texts,
@@ -211,8 +212,9 @@ def _random_part(fitted: Fitted) -> Iterator[str]:
         what = ["intercepts"] if "Intercept" in term.names else []
         what += [f"coefficients of {_listed(slopes)}"] if slopes else []
         levels = _count(term.n_levels, "level")
-        if rows is not None:
-            levels += f", {_sizes(rows.terms[number].codes)}"
+        own = rows.terms[number] if rows is not None else None
+        if isinstance(own, RandomTerm):
+            levels += f", {_sizes(own.codes)}"
         text = f"Random {' and '.join(what)} varied by {term.group} ({levels})"
         if term.k > 1:
             if block.structure.shares_one_variance:
@@ -302,7 +304,7 @@ def _results(fitted: Fitted, alpha: float, df_method: str | None) -> Iterator[st
         yield (
             f"Fixed effects explain {_share(marginal)} of the variance, fixed and random "
             f"effects together {_share(conditional)}; the intraclass correlation is "
-            f"{icc(fitted):.3f}."
+            f"{shared_variance(fitted):.3f}."
         )
 
 

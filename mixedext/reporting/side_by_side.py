@@ -13,9 +13,9 @@ import pandas as pd
 from mixedext.fitted import Fitted, HasFitted, has_rows
 from mixedext.inference.comparison import criteria
 from mixedext.inference.random_effects.modes import n_levels
-from mixedext.inference.variances.icc_and_r2 import icc, r2_nakagawa
+from mixedext.inference.variances.icc_and_r2 import r2_nakagawa
 from mixedext.reporting.text_forms import html_table, latex_table, markdown_table
-from mixedext.reporting.tidy_tables import tidy
+from mixedext.reporting.tidy_tables import shared_variance, tidy
 from mixedext.tables.number_text import enough_decimals, number_format, number_texts
 
 __all__ = ["SummaryTable", "summary_table"]
@@ -203,7 +203,7 @@ def _column(fitted: Fitted, df_method: str | None) -> dict[_Key, _Cell]:
     nan = float("nan")
     if has_rows(fitted.model):
         if fitted.random.terms:
-            out[_SHARES, "ICC"] = (float(icc(fitted)), nan, "")
+            out[_SHARES, "ICC"] = (shared_variance(fitted), nan, "")
         marginal, conditional = r2_nakagawa(fitted)
         out[_SHARES, "R2 marginal"] = (marginal, nan, "")
         out[_SHARES, "R2 conditional"] = (conditional, nan, "")

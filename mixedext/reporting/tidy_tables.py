@@ -9,23 +9,22 @@ import numpy as np
 import pandas as pd
 
 from mixedext.arguments import check_choice, check_probability
-from mixedext.engine.information.joint_errors import joint_errors
 from mixedext.fitted import Fitted, HasFitted, has_rows
 from mixedext.inference.comparison import criteria
-from mixedext.inference.diagnostics.leverage import leverages, own_rows
+from mixedext.inference.diagnostics.influence import get_influence
+from mixedext.inference.diagnostics.leverage import leverages
 from mixedext.inference.diagnostics.residuals import resid
 from mixedext.inference.fixed_effects.coefficients import fixed_effects_inference
 from mixedext.inference.fixed_effects.covariance_choice import choice_in_words, df_notes
 from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.inference.prediction.predictions import fittedvalues, predict
 from mixedext.inference.random_effects.modes import n_levels
-from mixedext.inference.variances.icc_and_r2 import r2_nakagawa
+from mixedext.inference.variances.icc_and_r2 import icc, r2_nakagawa
 from mixedext.inference.variances.intervals import conf_int_vcomp
-from mixedext.limits import UNIT_LEVERAGE
 from mixedext.specification.data.tables import as_pandas
 from mixedext.tables.noted_table import NotedTable
 
-__all__ = ["augment", "glance", "tidy"]
+__all__ = ["augment", "glance", "shared_variance", "tidy"]
 
 _EFFECTS = ("fixed", "random")
 # Columns in broom's words and order.
@@ -229,10 +228,16 @@ def glance(results: HasFitted) -> NotedTable:
     return NotedTable.of(pd.DataFrame([row]), "", notes)
 
 
+def shared_variance(fitted: Fitted) -> float:
+    """The intraclass correlation, all factors together."""
+    found = icc(fitted)
+    return found if isinstance(found, float) else found.estimate
+
+
 # ---- a row a row ----
 
 
-def augment(results: HasFitted, data: Any = None) -> pd.DataFrame:
+def augment(results: HasFitted, data: Any = None) -> NotedTable:
     """Fitted values, residuals and diagnostics of the rows.
 
     Parameters
@@ -243,12 +248,17 @@ def augment(results: HasFitted, data: Any = None) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame
+    NotedTable
         Of the fit's rows: response, fitted (with the random effects), fixed (offset and
         fixed effects), resid, resid_pearson, hat (leverages), hat_fixed, hat_random and
         cooks_d (Cook's distance of the coefficients, theta held; NaN where the other rows
         do not determine them).  Of new data: their columns, then fitted, fixed and, where
         they have a column of the response's name, response and resid.
+
+    Warns
+    -----
+    NotEstimableWarning
+        If some coefficient cannot be estimated without some row.
 
     Raises
     ------
@@ -270,9 +280,16 @@ def augment(results: HasFitted, data: Any = None) -> pd.DataFrame:
     if data is not None:
         return _augmented(fitted, data)
     rows = fitted.need_rows()
-    residual, own = resid(fitted), leverages(fitted)
+    residual, own, notes = resid(fitted), leverages(fitted), list[str]()
+    cooks = np.full(fitted.nobs, np.nan)
+    if not fitted.fixed.rank:
+        notes.append("No Cook's distances: there are no coefficients.")
+    elif fitted.fit.held is not None:
+        notes.append("No Cook's distances: parameters were held or penalized.")
+    else:
+        cooks = np.asarray(get_influence(fitted).cooks_distance[0])
     weighted = residual if rows.weights is None else residual * np.sqrt(rows.weights)
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "response": rows.endog,
             "fitted": fittedvalues(fitted),
@@ -282,40 +299,14 @@ def augment(results: HasFitted, data: Any = None) -> pd.DataFrame:
             "hat": own.whole,
             "hat_fixed": own.fixed,
             "hat_random": own.random,
-            "cooks_d": _cooks_distance(fitted, residual, own.whole),
+            "cooks_d": cooks,
         },
         index=rows.labels,
     )
+    return NotedTable.of(frame, "", notes)
 
 
-def _cooks_distance(
-    fitted: Fitted, residual: np.ndarray, leverage: np.ndarray
-) -> np.ndarray:
-    """Cook's distance of the coefficients for every row, theta held; NaN where h is 1.
-
-    b - b_(i) = F w_i s_i r_i / (1 - h_i) with s_i = x_i - T'Sigma z_i, in coordinates in
-    which F = I.
-    """
-    rows, errors = fitted.need_rows(), joint_errors(fitted.fit)
-    s = rows.exog[:, fitted.fixed.kept] @ errors.root
-    if not s.shape[1]:
-        return np.full(len(s), np.nan)
-    if rows.terms:
-        own = own_rows(fitted)
-        known, whitened = own.known, errors.whitened[1]
-        if known is None:
-            by_level = whitened.reshape(-1, own.values.shape[1], s.shape[1])
-            s = s - np.einsum("nk,nkp->np", own.values, by_level[own.level])
-        else:
-            s = s - known @ whitened
-    w = 1.0 if rows.weights is None else rows.weights
-    left = 1 - leverage
-    left[left <= UNIT_LEVERAGE] = np.nan
-    size = np.einsum("np,np->n", s, s)
-    return size * (w * residual / left) ** 2 / (s.shape[1] * fitted.scale)
-
-
-def _augmented(fitted: Fitted, data: Any) -> pd.DataFrame:
+def _augmented(fitted: Fitted, data: Any) -> NotedTable:
     data = as_pandas(data)
     frame = data.copy() if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
     name = fitted.model.endog_names
@@ -333,4 +324,5 @@ def _augmented(fitted: Fitted, data: Any) -> pd.DataFrame:
     if name in frame:
         new["response"] = frame[name].astype(float)
         new["resid"] = new["response"] - new["fitted"]
-    return frame.assign(**{column: np.asarray(value) for column, value in new.items()})
+    frame = frame.assign(**{column: np.asarray(value) for column, value in new.items()})
+    return NotedTable.of(frame, "")

@@ -54,7 +54,7 @@ class OneLevelRows:
         self.codes = rows.terms[0].codes
         self.half = np.ascontiguousarray(transform @ errors.factor.half)
         effect = errors.whitened[1]
-        shape = -1, width, effect.shape[1]
+        shape = len(self.half), width, effect.shape[1]
         self.effect = np.ascontiguousarray(transform @ effect.reshape(shape))
 
     @classmethod
