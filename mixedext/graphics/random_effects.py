@@ -199,9 +199,7 @@ def plot_random_effects(
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
     >>> figure = result.plot_random_effects()  # doctest: +SKIP
     """
-    frame = random_effects_data(
-        results, group, effect, sort, alpha, given_beta=given_beta
-    )
+    frame = random_effects_data(results, group, effect, sort, alpha, given_beta=given_beta)
     check_rows(frame, "levels")
     parts = dict(list(frame.groupby("effect", sort=False)))
     first = next(iter(parts.values()))
@@ -397,9 +395,7 @@ def _arrows(parts, names, factor, ellipses, ax):
             width=0.001 if many else 0.0025, color=GREY, alpha=0.6 * alpha, zorder=2,
             headwidth=5, headlength=6, rasterized=many,
         )  # fmt: skip
-    ax.plot(
-        *ols[drawn].T, mfc="none", mec=COLOURS[1], label="own rows", zorder=2, **marks
-    )
+    ax.plot(*ols[drawn].T, mfc="none", mec=COLOURS[1], label="own rows", zorder=2, **marks)
     ax.plot(*blup.T, color=COLOURS[0], label="model", zorder=3, **marks)
     middle = [float(p["population"].iloc[0]) for p in parts]
     ax.plot(*middle, "P", color="black", ms=9, mec="white", label="population", zorder=5)

@@ -43,7 +43,9 @@ __all__ = ["DeletedFits", "RowSets", "deleted_fits"]
 BLOCK_SIZE = 400_000
 SINGLY = 8
 _INESTIMABLE = "the rows left do not identify all coefficients: their X has rank {} of {}"
-_EXPLAINED = "the random effects explain the rows left exactly: no residual variance is left"
+_EXPLAINED = (
+    "the random effects explain the rows left exactly: no residual variance is left"
+)
 _FAILED = "the search has not ended at a minimum"
 
 
@@ -183,10 +185,16 @@ class DeletedFits:
     def put(self, number: int, fit: Fit) -> None:
         """Enter a fit of one set."""
         verdict = fit.convergence
-        self.coefficients[number], self.covariance[number] = fit.coefficients, fit.covariance
+        self.coefficients[number], self.covariance[number] = (
+            fit.coefficients,
+            fit.covariance,
+        )
         self.scale[number], self.theta[number] = fit.scale, fit.theta
         self.log_likelihood[number] = fit.log_likelihood
-        self.converged[number], self.is_singular[number] = verdict.converged, fit.is_singular
+        self.converged[number], self.is_singular[number] = (
+            verdict.converged,
+            fit.is_singular,
+        )
         self.n_evaluations[number] = verdict.n_evaluations
         self.reason[number] = ""
         if not (verdict.converged or self.one_step):
@@ -252,9 +260,7 @@ def deleted_fits(
     if design.blocks.within is not None and design.rotation is None:
         work = (batch := _Batch(fit, rows, single)).fit_sets
         size = batch.size(sets)
-    blocks = [
-        (start, min(start + size, len(sets))) for start in range(0, len(sets), size)
-    ]
+    blocks = [(start, min(start + size, len(sets))) for start in range(0, len(sets), size)]
 
     def part(block: tuple[int, int]) -> DeletedFits:
         return work(sets.part(*block))

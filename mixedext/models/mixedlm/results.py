@@ -21,6 +21,17 @@ from statsmodels.regression.mixed_linear_model import (
 )
 
 from mixedext.fitted import Fitted
+from mixedext.graphics import (
+    check_page,
+    influence_plots,
+    matrices,
+    observed,
+    quantiles,
+    residual_plots,
+    search,
+    serial,
+    variance_shares,
+)
 from mixedext.graphics import random_effects as random_effects_plots
 from mixedext.inference.bootstrap import bootstrap_tests, bootstrapping
 from mixedext.inference.comparison import (
@@ -229,6 +240,19 @@ class MixedLMResults(UpstreamResults):
     plot_random_effects = random_effects_plots.plot_random_effects
     plot_shrinkage = random_effects_plots.plot_shrinkage
     plot_qq_random = random_effects_plots.plot_qq_random
+    plot_qq = quantiles.plot_qq
+    plot_residuals = residual_plots.plot_residuals
+    plot_scale_location = residual_plots.plot_scale_location
+    plot_observed = observed.plot_observed
+    plot_influence = influence_plots.plot_influence
+    plot_index = influence_plots.plot_index
+    plot_matrix = matrices.plot_matrix
+    plot_variance_shares = variance_shares.plot_variance_shares
+    plot_acf = serial.plot_acf
+    plot_variogram = serial.plot_variogram
+    plot_deviance = search.plot_deviance
+    plot_fit_log = search.plot_fit_log
+    check_model = check_page.check_model
 
     # ---- names of other programs ----
 
