@@ -444,6 +444,9 @@ NOT_LEFT = 1e-9
 PROBE_ACCURACY = 1e-9
 # What a projection leaves of a vector in its span, relative to its length.
 IN_SPAN = 1e-14
+# graphics/observed
+# Predictions that vary by a smaller share of their size are constant up to rounding.
+FLAT_PREDICTIONS = 1e-10
 # models/anova_estimates/intervals
 # Relative error of a variance ratio that a limit is solved for.
 RATIO_ACCURACY = 1e-13
@@ -487,3 +490,7 @@ DENSE_MATRIX = 0.5
 MOST_NESTED = 50
 # Factors that a grouping such as a*b*c stands for: they double with each one crossed.
 MOST_FACTORS = 1000
+
+# Share of the prior variance of a random effect below which its mode does not vary: what is
+# left of prior variance less error variance is rounding.
+MODE_VARIANCE = 1e-10

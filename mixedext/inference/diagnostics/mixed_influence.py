@@ -11,6 +11,13 @@ import pandas as pd
 from scipy import stats
 from statsmodels.iolib.table import SimpleTable
 
+from mixedext.graphics.influence_pictures import (
+    draw_index,
+    draw_influence,
+    index_frame,
+    influence_frame,
+    own_threshold,
+)
 from mixedext.limits import NOT_LEFT
 
 __all__ = [
@@ -454,6 +461,55 @@ class MixedInfluence:
         return SimpleTable(
             rows, headers=columns, stubs=list(map(str, self.index)), title=self.heading
         )
+
+    # ---- pictures ----
+
+    def plot_index(
+        self, y_var: str = "cooks", threshold: float | None = None, ax: Any = None
+    ) -> Any:
+        """A measure of all units, one after the other, with a threshold.
+
+        Parameters
+        ----------
+        y_var : str, optional
+            "cooks" for Cook's distance; "dfbetas" for the largest in size over the
+            coefficients; or a column of ``summary_frame``.
+        threshold : float, optional
+            The dashed line; if None 4 / n for Cook's distances of n units, 2 / sqrt(n) for
+            DFBETAS, and none for other measures.
+        ax : Axes, optional
+            Where to draw; on a new figure if None.
+
+        Returns
+        -------
+        Figure
+
+        Raises
+        ------
+        ValueError
+            If there is no such measure.
+        """
+        frame = index_frame(self, y_var)
+        if threshold is None:
+            threshold = own_threshold(y_var, len(frame))
+        return draw_index(frame, threshold, ax, self._what)
+
+    def plot_influence(self, ax: Any = None) -> Any:
+        """Circles, whose areas are Cook's distances, at what these are made of.
+
+        Rows stand at leverages and deleted residuals; other units at COVRATIO, and at sigma
+        without them over sigma.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+            Where to draw; on a new figure if None.
+
+        Returns
+        -------
+        Figure
+        """
+        return draw_influence(influence_frame(self, self._fit.scale), ax, self._what)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)

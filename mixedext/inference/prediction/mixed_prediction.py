@@ -32,6 +32,7 @@ from mixedext.engine.information.joint_errors import (
 )
 from mixedext.exceptions import FormulaError
 from mixedext.fitted import Fitted, HasFitted
+from mixedext.graphics.prediction_bands import draw_predictions
 from mixedext.inference.fixed_effects.covariance_choice import choice_in_words, chosen_tests
 from mixedext.inference.fixed_effects.df_methods import FixedTests, df_choice
 from mixedext.inference.prediction.new_rows import NewRows, effect_columns, new_rows
@@ -68,6 +69,7 @@ class MixedPrediction:
     row_labels: pd.Index | None
     df_method: str
     _observation: tuple[np.ndarray, np.ndarray] | str
+    _frame: pd.DataFrame | None = None
 
     @property
     def se_mean(self) -> np.ndarray:
@@ -187,6 +189,117 @@ class MixedPrediction:
             index=self.row_labels,
         )
 
+    def plot_data(
+        self,
+        x: Any = None,
+        by: Any = None,
+        alpha: float = 0.05,
+        *,
+        level: float | None = None,
+        obs: bool | None = None,
+    ) -> pd.DataFrame:
+        """What ``plot`` draws.
+
+        Parameters
+        ----------
+        x, by, alpha, level, obs
+            As for ``plot``.
+
+        Returns
+        -------
+        DataFrame
+            The columns that ``x`` and ``by`` are, mean, mean_ci_lower, mean_ci_upper and,
+            with ``obs``, obs_ci_lower, obs_ci_upper; a row a prediction.
+        """
+        if obs is None:
+            obs = not isinstance(self._observation, str)
+        columns = {"row" if x is None else _name(x, "x"): self._column(x, "x")}
+        if by is not None:
+            columns[_name(by, "by")] = self._column(by, "by")
+        means = self.conf_int(alpha=alpha, level=level)
+        columns["mean"] = self.predicted_mean
+        columns |= {"mean_ci_lower": means[:, 0], "mean_ci_upper": means[:, 1]}
+        if obs:
+            new = self.conf_int(True, alpha, level=level)
+            columns |= {"obs_ci_lower": new[:, 0], "obs_ci_upper": new[:, 1]}
+        return pd.DataFrame(columns)
+
+    def plot(
+        self,
+        x: Any = None,
+        by: Any = None,
+        alpha: float = 0.05,
+        *,
+        level: float | None = None,
+        obs: bool | None = None,
+        ax: Any = None,
+    ) -> Any:
+        """Draw the means with their intervals, and those of observations.
+
+        Parameters
+        ----------
+        x : str or array_like, optional
+            What they are drawn along: a column of the new data, or a value for each row;
+            the number of the row if None.
+        by : str or array_like, optional
+            What tells curves from each other, likewise.
+        alpha, level : float, optional
+            As for ``conf_int``.
+        obs : bool, optional
+            Whether intervals of observations are drawn; where they are known if None.
+        ax : Axes, optional
+            Where to draw; on a new figure if None.
+
+        Returns
+        -------
+        Figure
+
+        Raises
+        ------
+        ValueError
+            If the new data have no such column, or the values are not one a row.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> data = mx.datasets.sleepstudy.load().data
+        >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> new = {"Days": range(10), "Subject": [308] * 10}
+        >>> figure = result.get_prediction(new).plot("Days")  # doctest: +SKIP
+        """
+        frame = self.plot_data(x, by, alpha, level=level, obs=obs)
+        along = str(frame.columns[0])
+        divided = None if by is None else str(frame.columns[1])
+        return draw_predictions(frame, along, divided, ax)
+
+    def _column(self, given, argument):
+        """A column of the new data, or the values that are given, (n,)."""
+        n = len(self.predicted_mean)
+        if given is None:
+            return np.arange(n)
+        if not isinstance(given, str):
+            values = np.asarray(given)
+            if values.shape != (n,):
+                raise ValueError(
+                    f"{argument} has shape {values.shape}; it must be a column's name or a "
+                    f"value for each of the {n} predictions"
+                )
+            return values
+        if self._frame is None or given not in self._frame:
+            columns = [] if self._frame is None else [str(c) for c in self._frame]
+            raise ValueError(
+                f"{argument}={given!r} is not a column of the data that were predicted; "
+                f"there are: {', '.join(columns) or 'none'}"
+            )
+        return self._frame[given].to_numpy()
+
+
+def _name(given, argument):
+    """Name of a column that is drawn."""
+    return (
+        given if isinstance(given, str) else str(getattr(given, "name", None) or argument)
+    )
+
 
 def get_prediction(
     results: HasFitted,
@@ -266,9 +379,13 @@ def get_prediction(
     lost = np.isnan(mean)
     variance, df, observation = _errors(fitted, tests, rows, precision, lost)
     index = rows.index if row_labels is None else pd.Index(row_labels)
-    return MixedPrediction(
-        mean, variance, df, kind, index, choice_in_words(results, choice), observation
-    )
+    words, frame = choice_in_words(results, choice), _columns_of(fitted, rows)
+    return MixedPrediction(mean, variance, df, kind, index, words, observation, frame)
+
+
+def _columns_of(fitted, rows):
+    """The data that are predicted, as the user gave them, or None."""
+    return fitted.need_rows().frame if rows.own else rows.frame
 
 
 def _precision(fitted, rows, weights):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -13,6 +16,7 @@ __all__ = [
     "coef",
     "component_frame",
     "component_of",
+    "distinct_names",
     "effect_names",
     "n_levels",
     "ranef",
@@ -44,6 +48,15 @@ def terms_of(fitted: Fitted, group: str | None) -> tuple[str, list[int]]:
 def effect_names(fitted: Fitted, numbers: list[int]) -> list[str]:
     """Names of the effects of terms."""
     return [name for i in numbers for name in fitted.random.terms[i].names]
+
+
+def distinct_names(names: Iterable[Any]) -> list[str]:
+    """Names told apart where two terms have an effect of one name: ``x``, ``x.1``."""
+    stated = [str(name) for name in names]
+    return [
+        f"{name}.{stated[:i].count(name)}" if name in stated[:i] else name
+        for i, name in enumerate(stated)
+    ]
 
 
 def n_levels(results: HasFitted) -> pd.Series:

@@ -21,6 +21,18 @@ from statsmodels.regression.mixed_linear_model import (
 )
 
 from mixedext.fitted import Fitted
+from mixedext.graphics import (
+    check_page,
+    influence_plots,
+    matrices,
+    observed,
+    quantiles,
+    residual_plots,
+    search,
+    serial,
+    variance_shares,
+)
+from mixedext.graphics import random_effects as random_effects_plots
 from mixedext.inference.bootstrap import bootstrap_tests, bootstrapping
 from mixedext.inference.comparison import (
     criteria,
@@ -49,7 +61,8 @@ from mixedext.models.mixedlm.statsmodels_face import (
     summary_columns,  # noqa: F401 (statsmodels' summary_col takes these results)
 )
 from mixedext.other_names import no_result
-from mixedext.reporting import equations, matrices, pages, tidy_tables
+from mixedext.reporting import equations, pages, tidy_tables
+from mixedext.reporting import matrices as labelled_matrices
 
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
@@ -231,10 +244,29 @@ class MixedLMResults(UpstreamResults):
     augment = tidy_tables.augment
     equation = equations.equation
     report = pages.report
-    G = matrices.G
-    R = matrices.R
-    V = matrices.V
-    L = matrices.L
+    G = labelled_matrices.G
+    R = labelled_matrices.R
+    V = labelled_matrices.V
+    L = labelled_matrices.L
+
+    # ---- plots ----
+
+    plot_random_effects = random_effects_plots.plot_random_effects
+    plot_shrinkage = random_effects_plots.plot_shrinkage
+    plot_qq_random = random_effects_plots.plot_qq_random
+    plot_qq = quantiles.plot_qq
+    plot_residuals = residual_plots.plot_residuals
+    plot_scale_location = residual_plots.plot_scale_location
+    plot_observed = observed.plot_observed
+    plot_influence = influence_plots.plot_influence
+    plot_index = influence_plots.plot_index
+    plot_matrix = matrices.plot_matrix
+    plot_variance_shares = variance_shares.plot_variance_shares
+    plot_acf = serial.plot_acf
+    plot_variogram = serial.plot_variogram
+    plot_deviance = search.plot_deviance
+    plot_fit_log = search.plot_fit_log
+    check_model = check_page.check_model
 
     # ---- names of other programs ----
 

@@ -1,0 +1,342 @@
+"""What all plots stand on: figures and axes, colours, names that fit.
+
+Nothing here changes a state that others see: figures are not registered with
+matplotlib.pyplot and no setting is changed.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "COLOURS",
+    "GREY",
+    "HEIGHT",
+    "LIGHT",
+    "MOST_LABELS",
+    "REFERENCE",
+    "WIDTH",
+    "check_rows",
+    "few_ticks",
+    "figure_of",
+    "label_axes",
+    "matplotlib",
+    "name_ticks",
+    "one_axes",
+    "panels",
+    "plain",
+    "reference_line",
+    "shortened",
+    "text_width",
+]
+
+# Okabe and Ito (2008), Color universal design: told apart by all readers, also in grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Of references: zero, thresholds, the population; and of what stands behind all else.
+GREY, LIGHT = "0.45", "0.8"
+REFERENCE: dict[str, Any] = {"color": GREY, "lw": 0.9, "zorder": 1}
+# Inches of a figure of one panel.
+WIDTH, HEIGHT = 6.4, 4.8
+# Names on an axis at most; a page has no room for more.
+MOST_LABELS = 60
+
+_POINTS = 72.0
+# Room that a line of text takes, in units of its font's size.
+_LINE = 1.35
+# Share of the side of axes that text along it may take: the layout may make them smaller.
+_WRAPPED = 0.85
+# Texts that are measured at most.
+_MEASURED = 20
+# Share of a figure's side that names may take.
+_SHARE = 0.4
+# Characters of the shortest name that still says something.
+_FEWEST = 4
+
+
+def matplotlib() -> ModuleType:
+    """Matplotlib, whose modules may be imported after this.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed; says how to install it.
+    """
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise ImportError("plots need matplotlib: pip install mixedext[plot]") from error
+    return mpl
+
+
+# ---- figures and axes ----
+
+
+def _new_figure(width: float, height: float) -> Any:
+    matplotlib()
+    from mixedext.graphics.own_figure import OwnFigure
+
+    return OwnFigure(figsize=(width, height), layout="constrained")
+
+
+def one_axes(ax: Any = None, width: float = WIDTH, height: float = HEIGHT) -> Any:
+    """The axes to draw on.
+
+    Parameters
+    ----------
+    ax : Axes, optional
+        The user's; a new figure is made if None.
+    width, height : float, optional
+        Inches of the new figure.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If there are several axes.
+    """
+    return panels(ax, 1, width=width, height=height)[0]
+
+
+def panels(
+    ax: Any,
+    count: int,
+    *,
+    width: float = 3.2,
+    height: float = 2.8,
+    columns: int | None = None,
+    share: bool = False,
+    things: str = "panels",
+) -> list[Any]:
+    """Axes of several panels.
+
+    Parameters
+    ----------
+    ax : Axes, array_like of Axes or None
+        The user's; a grid on a new figure if None.
+    count : int
+        Number of panels.
+    width, height : float, optional
+        Inches of a panel.
+    columns : int, optional
+        Panels side by side; as many as one below another if None.
+    share : bool, optional
+        Whether panels of a new figure have the same limits.
+    things : str, optional
+        What a panel shows, for the message.
+
+    Returns
+    -------
+    list of Axes
+        (count,).  Axes of the grid that are left over are not visible.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If the user's axes are fewer than panels.
+    TypeError
+        If they are no axes.
+    """
+    matplotlib()
+    from matplotlib.axes import Axes
+
+    if ax is None:
+        columns = columns or int(np.ceil(np.sqrt(count)))
+        columns = min(columns, count)
+        rows = -(-count // columns)
+        figure = _new_figure(width * columns, height * rows)
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=share, sharey=share)
+    else:
+        grid = ax if isinstance(ax, Axes) else np.asarray(ax, dtype=object)
+    found = [grid] if isinstance(grid, Axes) else list(grid.ravel())
+    wrong = next((a for a in found if not isinstance(a, Axes)), None)
+    if wrong is not None:
+        raise TypeError(f"ax: {type(wrong).__name__} is no Axes of matplotlib")
+    if len(found) < count:
+        raise ValueError(f"ax has {len(found)} axes for {count} {things}")
+    for own in found[count:]:
+        own.set_visible(False)
+    return found[:count]
+
+
+def figure_of(axes: Any) -> Any:
+    """The Figure of axes, or of the first of them."""
+    return (axes[0] if isinstance(axes, list) else axes).figure
+
+
+def reference_line(ax: Any, *, x: float | None = None, y: float | None = None) -> None:
+    """A grey line at a value: what the rest is seen against."""
+    if x is not None:
+        ax.axvline(x, **REFERENCE)
+    if y is not None:
+        ax.axhline(y, **REFERENCE)
+
+
+# ---- text ----
+
+
+def plain(label: Any) -> str:
+    """A label as text of one line that matplotlib does not read as mathematics."""
+    return " ".join(str(label).split()).replace("$", r"\$")
+
+
+def shortened(label: Any, most: int) -> str:
+    """A label of at most so many characters; what is left out of its middle is "…"."""
+    text = " ".join(str(label).split())
+    most = max(most, _FEWEST)
+    if len(text) <= most:
+        return plain(text)
+    head = most // 2
+    return plain(f"{text[:head]}…{text[head + 1 - most :]}")
+
+
+def text_width(texts: Sequence[Any], size: Any = "ytick.labelsize") -> float:
+    """Inches of the widest of some texts; ``size`` is points or a setting's name."""
+    mpl = matplotlib()
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    font = FontProperties(size=mpl.rcParams[size] if isinstance(size, str) else size)
+    # measuring takes a millisecond; the widest is among those of most characters
+    long = sorted({plain(t) for t in texts} - {""}, key=len)[-_MEASURED:]
+    widths = [TextPath((0, 0), text, prop=font).get_extents().width for text in long]
+    return max(widths, default=0.0) / _POINTS
+
+
+def _points(size: Any) -> float:
+    mpl = matplotlib()
+    from matplotlib.font_manager import FontProperties
+
+    value = mpl.rcParams[size] if isinstance(size, str) and size in mpl.rcParams else size
+    return FontProperties(size=value).get_size_in_points()
+
+
+def _extent(ax: Any) -> tuple[float, float]:
+    """Inches of axes, as far as they are known before the layout is made."""
+    box = ax.get_window_extent()
+    dpi = figure_of(ax).dpi
+    return box.width / dpi, box.height / dpi
+
+
+def _wrapped(text: str, inches: float, size: Any) -> str:
+    """A text in lines of at most so many inches."""
+    width, room = text_width([text], size), _WRAPPED * inches
+    if width <= room:
+        return plain(text)
+    most = max(int(len(text) * room / width), _FEWEST)
+    return "\n".join(plain(line) for line in textwrap.wrap(text, most))
+
+
+def label_axes(
+    ax: Any, x: Any = None, y: Any = None, title: Any = None, *, small: bool = False
+) -> None:
+    """Labels and title of axes, in lines that are no longer than the axes.
+
+    Parameters
+    ----------
+    ax : Axes
+    x, y, title : str, optional
+        Left as they are if None.
+    small : bool, optional
+        A title as large as the labels, for panels.
+    """
+    width, height = _extent(ax)
+    if x is not None:
+        ax.set_xlabel(_wrapped(str(x), width, "axes.labelsize"))
+    if y is not None:
+        ax.set_ylabel(_wrapped(str(y), height, "axes.labelsize"))
+    if title is not None:
+        size = _points("axes.labelsize" if small else "axes.titlesize")
+        ax.set_title(_wrapped(str(title), width, size), fontsize=size)
+
+
+def name_ticks(
+    ax: Any,
+    axis: str,
+    at: Sequence[float],
+    names: Sequence[Any],
+    most: int = MOST_LABELS,
+    room: float | None = None,
+) -> int:
+    """Name places on an axis; every second, third ... where there is no room for all.
+
+    Names too long for the figure are shortened in their middle.
+
+    Parameters
+    ----------
+    ax : Axes
+    axis : {"x", "y"}
+    at : sequence of float
+        Places, ascending.
+    names : sequence of str
+        Their names.
+    most : int, optional
+        Names at most.
+    room : float, optional
+        Inches that a name may take beside the axes; two fifths of the figure if None.
+
+    Returns
+    -------
+    int
+        One of how many places has a name.
+    """
+    names = list(names)
+    size = _points(f"{axis}tick.labelsize")
+    width, height = _extent(ax)
+    line = _LINE * size / _POINTS
+    count = max(len(at), 1)
+    widest = text_width(names, size)
+    turned = axis == "x" and (widest + line / 2) * count > width
+    if axis == "y" or turned:
+        fits = max(int((height if axis == "y" else width) / line), 1)
+    else:
+        fits = count
+    step = -(-count // max(min(fits, most), 1))
+    chosen = slice(None, None, step)
+    shown = [plain(name) for name in names[chosen]]
+    if axis == "y" or turned:
+        whole = ax.figure.bbox
+        side = whole.width if axis == "y" else whole.height
+        room = _SHARE * side / ax.figure.dpi if room is None else room
+        if widest > room:
+            longest = max(len(name) for name in shown)
+            shown = [
+                shortened(name, int(longest * room / widest)) for name in names[chosen]
+            ]
+    if axis == "y":
+        ax.set_yticks(list(at)[chosen], shown)
+    else:
+        ax.set_xticks(list(at)[chosen], shown, rotation=90 if turned else 0)
+    return step
+
+
+def few_ticks(ax: Any, x: int | None = 5, y: int | None = 5) -> None:
+    """At most so many intervals between ticks, so that numbers do not touch each other."""
+    from matplotlib.ticker import MaxNLocator
+
+    for axis, most in ((ax.xaxis, x), (ax.yaxis, y)):
+        if most is not None:
+            axis.set_major_locator(MaxNLocator(most, prune=None))
+
+
+def check_rows(frame: Any, what: str) -> None:
+    """Refuse to draw nothing.
+
+    Raises
+    ------
+    ValueError
+        If a frame has no rows; says what it should have.
+    """
+    if len(frame) == 0:
+        raise ValueError(f"there is nothing to draw: no {what}")
