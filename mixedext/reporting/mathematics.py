@@ -154,7 +154,9 @@ def mathml(node: Node) -> str:
     match node:
         case Symbol(text, bold):
             tag = "mo" if text in _OPERATORS else "mi"
-            style = ' style="font-weight:bold"' if bold else ""
+            # a sum is broken before its signs, which are not those of a number
+            style = ' form="infix"' if text in "+−" else ""
+            style += ' style="font-weight:bold"' if bold else ""
             return f"<{tag}{style}>{html.escape(text)}</{tag}>"
         case Name(text):
             return f"<mtext>{html.escape(text)}</mtext>"

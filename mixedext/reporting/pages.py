@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from typing import Any
 import pandas as pd
 
 from mixedext.fitted import Fitted, has_rows
+from mixedext.graphics import figures
+from mixedext.graphics.check_page import check_model
+from mixedext.graphics.random_effects import plot_random_effects
 from mixedext.inference.random_effects.modes import n_levels
 from mixedext.inference.variances.intervals import conf_int_vcomp
 from mixedext.reporting.equations import equation
@@ -21,6 +24,9 @@ from mixedext.reporting.text_forms import html_table
 from mixedext.tables.number_text import enough_decimals, number_format, number_texts
 
 __all__ = ["page", "report"]
+
+# Dots an inch of the images.
+DPI = 110
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -35,9 +41,10 @@ th { font-weight: 600; } tbody th { text-align: left; font-weight: 400; }
 thead tr { border-bottom: 1px solid currentColor; }
 table { border-top: 1px solid currentColor; border-bottom: 1px solid currentColor; }
 .text td { text-align: left; }
-.equation { margin: .6rem 0; line-height: 2; }
+.equation { margin: .6rem 0; line-height: 2; overflow-x: auto; }
 .warning { border-left: .3rem solid #d55e00; padding: .3rem .8rem; }
 img { max-width: 100%; height: auto; background: #fff; }
+.wide img { min-width: 55rem; max-width: none; width: 100%; }
 pre { overflow-x: auto; font-size: .85rem; }
 """.strip()
 
@@ -168,7 +175,7 @@ def _tables(results: Any, alpha: float, df_method: str | None) -> Iterator[str]:
     head = ["", "estimate", "std. error", f"[{alpha / 2:g}", f"{1 - alpha / 2:g}]"]
     yield _framed(html_table(head, rows))
     yield from (f"<p>{html.escape(note)}.</p>" for note in limits.notes)
-    yield from _pictures(results)
+    yield from _pictures(results, alpha)
 
 
 def _rows(frame: pd.DataFrame) -> Iterator[tuple[Any, list[float]]]:
@@ -183,16 +190,35 @@ def _framed(table: str) -> str:
 # ---- pictures ----
 
 
-def _pictures(results: Any) -> Iterable[str]:
-    return ()
+def _pictures(results: Any, alpha: float) -> Iterator[str]:
+    """The page of checks and the modes of every factor; or why there are none."""
+    yield "<h2>Checks</h2>"
+    try:
+        figures.matplotlib()
+    except ImportError as error:
+        yield f"<p>{html.escape(str(error))}</p>"
+        return
+    if has_rows(results.fitted.model):
+        yield _image(
+            check_model(results), "Nine pictures by which a fit is checked", "wide"
+        )
+    else:
+        yield "<p>The rows of the fit are not in memory.</p>"
+    for group in results.fitted.random.groups:
+        yield f"<h2>Random effects of {html.escape(group)}</h2>"
+        figure = plot_random_effects(results, group, alpha=alpha)
+        title = f"Conditional modes of {group} with {100 * (1 - alpha):g} % intervals"
+        yield _image(figure, title)
+        yield f"<p>{html.escape(title)}.</p>"
 
 
-def _image(draw: Callable[[], Any], title: str) -> str:
+def _image(figure: Any, title: str, kind: str = "") -> str:
     """A figure as an image in the page."""
-    figure, out = draw(), io.BytesIO()
-    figure.savefig(out, format="png", dpi=110)
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=DPI)
     data = base64.b64encode(out.getvalue()).decode("ascii")
-    return f'<img alt="{html.escape(title)}" src="data:image/png;base64,{data}">'
+    image = f'<img alt="{html.escape(title)}" src="data:image/png;base64,{data}">'
+    return f'<div class="{kind}">{image}</div>' if kind else image
 
 
 # ---- the design ----

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -83,6 +85,26 @@ def test_page(name, data, tmp_path):
     page = path.read_text(encoding="utf-8")
     assert "http" not in page.replace("https://", "")
     assert 'name="viewport"' in page
+
+
+def test_pictures(data, tmp_path):
+    pytest.importorskip("matplotlib")
+    result = mx.mixedlm("yield ~ nitro + (1 | Block/Variety)", data).fit()
+    result.report(tmp_path / "fit.html")
+    reader = read(tmp_path / "fit.html")
+    assert reader.tags.count("img") == 3  # checks, and a picture a factor
+    for link in reader.links:
+        image = base64.b64decode(link.partition(",")[2])
+        assert image.startswith(b"\x89PNG")
+
+
+def test_without_matplotlib(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    result = mx.mixedlm("yield ~ nitro + (1 | Block)", data).fit()
+    result.report(tmp_path / "fit.html")
+    reader = read(tmp_path / "fit.html")
+    assert "img" not in reader.tags
+    assert "pip install mixedext[plot]" in " ".join(reader.words)
 
 
 def test_what_is_wrong_stands_first(tmp_path):
