@@ -36,6 +36,7 @@ _ESCAPES = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "_": r"\_", "%": r"\%",
     "&": r"\&", "#": r"\#", "$": r"\$", "^": r"\^{}", "~": r"\~{}",
 }  # fmt: skip
+_BRACKETS = "border:solid;border-width:0 1px;border-radius:.7em;padding:0 .3em"
 _OPERATORS = set("=+−∼·,()")
 
 
@@ -180,7 +181,8 @@ def mathml(node: Node) -> str:
                 "<mtr>" + "".join(f"<mtd>{mathml(c)}</mtd>" for c in row) + "</mtr>"
                 for row in rows
             ]
-            return f"<mrow><mo>(</mo><mtable>{''.join(lines)}</mtable><mo>)</mo></mrow>"
+            # brackets grow only with fonts for mathematics, which phones may lack
+            return f'<mtable style="{_BRACKETS}">{"".join(lines)}</mtable>'
     raise TypeError(f"{node!r} is no part of a formula")
 
 

@@ -40,7 +40,12 @@ th, td { padding: .15rem .6rem; text-align: right; white-space: nowrap; }
 th { font-weight: 600; } tbody th { text-align: left; font-weight: 400; }
 thead tr { border-bottom: 1px solid currentColor; }
 table { border-top: 1px solid currentColor; border-bottom: 1px solid currentColor; }
-.text td { text-align: left; }
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr));
+  column-gap: 2rem; }
+dl div { display: flex; justify-content: space-between; gap: 1rem; }
+dd { margin: 0; text-align: right; } dt { white-space: nowrap; }
+@media (max-width: 30rem) { table { font-size: .8rem; }
+  th, td { padding: .15rem .3rem; } }
 .equation { margin: .6rem 0; line-height: 2; overflow-x: auto; }
 .warning { border-left: .3rem solid #d55e00; padding: .3rem .8rem; }
 img { max-width: 100%; height: auto; background: #fff; }
@@ -154,7 +159,8 @@ def _tables(results: Any, alpha: float, df_method: str | None) -> Iterator[str]:
     yield equation(results, coefficients=True).as_html()
     yield "<h2>Summary</h2>"
     summary = results.summary(alpha=alpha, df_method=df_method)
-    for table, settings in zip(summary.tables, summary.settings, strict=True):
+    yield _facts(summary.tables[0])
+    for table, settings in zip(summary.tables[1:], summary.settings[1:], strict=True):
         head = list(table.columns) if settings["header"] else []
         rows = table.astype(str).to_numpy().tolist()
         if settings["index"]:
@@ -182,6 +188,18 @@ def _rows(frame: pd.DataFrame) -> Iterator[tuple[Any, list[float]]]:
     return zip(frame.index, frame.to_numpy(float).tolist(), strict=True)
 
 
+def _facts(table: pd.DataFrame) -> str:
+    """The head of the summary, two columns of names with values, side by side if wide."""
+    cells = table.astype(str).to_numpy()
+    pairs = [*cells[:, :2].tolist(), *cells[:, 2:].tolist()]
+    told = [
+        f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>"
+        for name, value in pairs
+        if name.strip()
+    ]
+    return f"<dl>{''.join(told)}</dl>"
+
+
 def _framed(table: str) -> str:
     """A table that scrolls by itself where the page is narrow."""
     return f'<div class="wide">{table}</div>'
@@ -207,7 +225,7 @@ def _pictures(results: Any, alpha: float) -> Iterator[str]:
     for group in results.fitted.random.groups:
         yield f"<h2>Random effects of {html.escape(group)}</h2>"
         figure = plot_random_effects(results, group, alpha=alpha)
-        title = f"Conditional modes of {group} with {100 * (1 - alpha):g} % intervals"
+        title = f"Conditional modes of {group} with {100 * (1 - alpha):g}% intervals"
         yield _image(figure, title)
         yield f"<p>{html.escape(title)}.</p>"
 

@@ -175,7 +175,7 @@ def _methods(
             "the estimates are not its maximum."
         )
     yield from _tests(fitted, df_method, words)
-    level = f"{100 * (1 - alpha):g} %"
+    level = f"{100 * (1 - alpha):g}%"
     yield (
         f"Intervals are at the {level} level; those of standard deviations and "
         "correlations rest on the observed information and the normal law of logarithms "
@@ -294,7 +294,7 @@ def _results(fitted: Fitted, alpha: float, df_method: str | None) -> Iterator[st
         yield "The data do not determine all variances and covariances."
     if verdict.others_may_exist:
         yield "The likelihood may have higher maxima than the one found."
-    level = f"{100 * (1 - alpha):g} %"
+    level = f"{100 * (1 - alpha):g}%"
     table = tidy(fitted, alpha=alpha, df_method=df_method)
     yield from _coefficients(table[table["effect"] == "fixed"], level)
     yield from _term_tests(fitted, df_method)
@@ -404,7 +404,7 @@ def _form(error: float, estimate: float) -> Callable[[float], str]:
 
 
 def _share(value: float) -> str:
-    return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f}%"
 
 
 def _count(n: int, what: str) -> str:

@@ -45,7 +45,7 @@ def test_coefficients_are_those_of_tidy(data, df_method, alpha):
     table = result.tidy(df_method=df_method, alpha=alpha)
     found = re.findall(
         r"(?:intercept|coefficient of \w+) was ([-\d.]+) \(standard error ([-\d.]+), "
-        r"(\d+) % interval ([-\d.]+) to ([-\d.]+), (\S+) = ([-\d.]+), p [<=] ([.\d]+)\)",
+        r"(\d+)% interval ([-\d.]+) to ([-\d.]+), (\S+) = ([-\d.]+), p [<=] ([.\d]+)\)",
         text,
     )
     assert len(found) == 2
@@ -76,7 +76,7 @@ def test_design(data):
     assert "no correlations" in methods
     assert "REML" not in methods
     share = 100 * result.r2_nakagawa.marginal
-    assert f"Fixed effects explain {share:.1f} %" in text
+    assert f"Fixed effects explain {share:.1f}%" in text
     assert f"correlation is {result.icc():.3f}" in text
 
 
