@@ -316,17 +316,20 @@ def _singular(fitted: Fitted) -> Iterator[str]:
             block.term.group if n == "Intercept" else f"{n} by {block.term.group}"
             for n in block.term.names
         ]
-        found = [n for n, v in zip(names, variances, strict=True) if v == 0]
-        zero += found
+        zero += [n for n, v in zip(names, variances, strict=True) if v == 0]
         left = int((variances > 0).sum())
         if left > 1 and is_singular(block.covariance[np.ix_(variances > 0, variances > 0)]):
             whole.append(block.term.group)
-    yield "The fit is singular, a valid estimate on the boundary."
+    held = fitted.fit.held is not None
+    found = "was" if held else "was estimated as"
+    boundary = "" if held else ", a valid estimate on the boundary"
+    yield f"The fit is singular{boundary}."
     if zero:
-        yield f"The variance of {_listed(zero)} was estimated as zero."
+        yield f"The variance of {_listed(zero)} {found} zero."
     if whole:
+        were = found.replace("was", "were")
         yield (
-            f"The effects by {_listed(whole)} were estimated as perfectly dependent: their "
+            f"The effects by {_listed(whole)} {were} perfectly dependent: their "
             "covariance matrix is not of full rank."
         )
 
