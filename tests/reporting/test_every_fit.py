@@ -109,7 +109,7 @@ def test_results_tell(fit, name):
 def test_tables_and_pages(fit, tmp_path):
     kind, result = fit
     assert "Fixed effects" in repr(mx.summary_table([result]))
-    name = result.fe_params.index[-1]
+    name = result.model.exog_names[-1]
     assert f"\n| {name} " in result.summary().as_markdown()
     if kind not in PAGES:
         return
