@@ -15,6 +15,7 @@ from mixedext.exceptions import (
     ClusterWarning,
     ConfidenceLevelWarning,
     ConvergenceError,
+    DenseMatrixWarning,
     DesignError,
     DevianceError,
     FlatLikelihoodWarning,
@@ -58,6 +59,8 @@ from mixedext.models.lm_list.welch import WelchTest
 from mixedext.models.mixedlm.model import MixedLM, mixedlm
 from mixedext.models.mixedlm.parquet import read_parquet_model
 from mixedext.models.mixedlm.results import MixedLMResults, MixedLMResultsWrapper
+from mixedext.reporting.sentences import Report
+from mixedext.reporting.side_by_side import SummaryTable, summary_table
 from mixedext.session import option_context, options
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 from mixedext.tables.noted_table import NotedTable
@@ -77,6 +80,7 @@ __all__ = [
     "Contrasts",
     "Convergence",
     "ConvergenceError",
+    "DenseMatrixWarning",
     "DesignError",
     "DevianceError",
     "Fitted",
@@ -109,9 +113,11 @@ __all__ = [
     "RankDeficientWarning",
     "ReferenceGrid",
     "Refits",
+    "Report",
     "ResponseWarning",
     "SparseTerm",
     "Step",
+    "SummaryTable",
     "TestResult",
     "UnidentifiedVarianceWarning",
     "VCSpec",
@@ -133,4 +139,5 @@ __all__ = [
     "options",
     "read_parquet_model",
     "set_num_threads",
+    "summary_table",
 ]

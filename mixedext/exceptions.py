@@ -20,6 +20,7 @@ __all__ = [
     "ClusterWarning",
     "ConfidenceLevelWarning",
     "ConvergenceError",
+    "DenseMatrixWarning",
     "DesignError",
     "DevianceError",
     "FlatLikelihoodWarning",
@@ -97,6 +98,10 @@ class ClusterWarning(ModelWarning):
 
 class ConvergenceError(RuntimeError):
     """A search that did not come to an end; says what to do."""
+
+
+class DenseMatrixWarning(UserWarning):
+    """A matrix with a row and a column for each of many rows that was asked for whole."""
 
 
 class DevianceError(ValueError):

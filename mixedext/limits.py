@@ -477,6 +477,13 @@ SUSPICIOUS_VARIANCE = 1e-10
 # the columns are independent (numpy's matrix_rank would say so of up to 1e10 rows).
 FULL_RANK = 1e-9
 
+# ---- reporting ----
+
+# Rows of a square matrix up to which it is made dense without a word: 32 MB.
+MOST_DENSE_ROWS = 2000
+# Share of elements above which a sparse matrix takes more memory than a dense one.
+DENSE_MATRIX = 0.5
+
 # ---- formulas ----
 
 # Brackets open at once: beyond, Python's own parser gives up, and readers long before.

@@ -47,8 +47,9 @@ ON_RESULTS: Mapping[str, str] = {
     "fit": ".model.fit() (these are the results of a fit)",
     "fitted_values": ".fittedvalues",
     "fixef": ".fe_params",
+    "extract_eq": ".equation()",
     "formula": ".model.formula",
-    "getME": ".model.exog (X), .model.random_terms (Z), .theta, .sigma",
+    "getME": ".model.X, .model.Z(), .L(), .theta, .sigma",
     "isSingular": ".is_singular",
     "llik": ".llf",
     "logLik": ".llf",
@@ -85,8 +86,10 @@ OTHER_MODELS: Mapping[str, str] = {
     "lme": "write mx.mixedlm('y ~ x + (1 | g)', data)",
     "lmer": "write mx.mixedlm(formula, data)",
     "mixedLM": "write mx.mixedlm(formula, data)",
+    "modelsummary": "write mx.summary_table([one, two])",
     "nlmer": f"nonlinear models are not fitted; {_LIMITS}",
     "ols": "write statsmodels' ols, or mx.mixedlm(formula without random terms, data)",
+    "tab_model": "write mx.summary_table([one, two])",
     "rlmer": f"robust fits are not made; {_LIMITS}",
 }
 

@@ -49,6 +49,7 @@ LAYERS = [
         "graphics.variance_shares",
     ],
     ["graphics.check_page"],
+    ["reporting"],
     ["session"],
     ["models"],
     ["datasets"],

@@ -62,6 +62,9 @@ OF_RESULTS = {
     "exact_rlrt": lambda r, s: [
         r.exact_rlrt(_a_term(r), n=200, rng=1, method=_law(r)),
     ],
+    "augment": lambda r, s: [r.augment()],
+    "glance": lambda r, s: [r.glance(), s.glance()],
+    "tidy": lambda r, s: [r.tidy(), r.tidy("random", conf_int=False)],
     "icc": lambda r, s: [r.icc(ci="delta"), r.r2_nakagawa],
     "joint_tests": lambda r, s: [r.joint_tests()],
     "kenward_roger": lambda r, s: [r.kenward_roger("Intercept = 0")],
@@ -74,6 +77,7 @@ OF_RESULTS = {
 }
 # Arrays, frames with labels of the data alone, statsmodels' own tables, and numbers.
 NO_TABLES = {
+    "G", "L", "R", "V", "equation", "report",
     "bootstrap", "by_chunk", "coef", "compare_lr_test", "conf_int", "cov_params",
     "df_description", "df_held", "f_test", "fixed_effects_inference", "get_nlfun",
     "get_influence", "get_robustcov_results", "plot_effect", "plot_fitted", "plot_forest",

@@ -52,6 +52,21 @@ COLUMNS: dict[str, str] = {
     "exact": "whether F has an exact law",
     "negative": "whether an estimate is below zero",
     "truncated": "an estimate, zero where it is negative",
+    "response": "the response",
+    "fixed": "fitted values without the random effects",
+    "resid_pearson": "residuals over their standard deviation, given the random effects",
+    "hat": "leverages",
+    "hat_fixed": "the share of the fixed effects in the leverages",
+    "hat_random": "the share of the random effects in the leverages",
+    "cooks_d": "Cook's distances",
+    "sigma": "residual standard deviation",
+    "df_resid": "number of rows less the rank of the fixed effects",
+    "reml": "whether the fit is by REML",
+    "singular": "whether the fit is singular",
+    "converged": "whether the search has found a minimum",
+    "verdict": "the verdict on the minimum",
+    "r2_marginal": "share of the variance that the fixed effects explain",
+    "r2_conditional": "share that fixed and random effects explain",
 }
 
 #: Columns that name what a row is of.

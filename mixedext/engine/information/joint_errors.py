@@ -22,6 +22,7 @@ Everything is relative to sigma^2, and z in the engine's units.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -214,7 +215,10 @@ class JointErrors:
         turn = self.objective.solve_fixed(np.eye(rank)).T
         found = self.factor.response
         return tuple(
-            np.concatenate([p[..., :rank].reshape(-1, rank) for p in parts]) @ turn
+            np.concatenate(
+                [p[..., :rank].reshape(math.prod(p.shape[:-1]), rank) for p in parts]
+            )
+            @ turn
             for parts in (found.response, found.effect)
         )
 

@@ -33,6 +33,7 @@ from mixedext.models.mixedlm.statsmodels_face import groups_view, likelihood
 from mixedext.models.mixedlm.statsmodels_face.groups_view import MADE_OF_ROWS
 from mixedext.models.mixedlm.statsmodels_face.model_data import model_data
 from mixedext.other_names import MODEL_ARGUMENTS, no_model_attribute
+from mixedext.reporting import matrices
 from mixedext.specification.formula.arrays import array_frame
 from mixedext.specification.formula.bars import split_formula
 from mixedext.specification.formula.column_kinds import too_many_of
@@ -432,6 +433,12 @@ class MixedLM(UpstreamMixedLM):
     cov_pen = likelihood.OfLastFit("cov_pen")
     _freepat = likelihood.OfLastFit("free")
     _cov_sing = 0
+
+    # ---- matrices with names ----
+
+    X = property(matrices.X)
+    Z = matrices.Z
+    ZZt = matrices.ZZt
 
     # ---- statsmodels' groups ----
 

@@ -64,6 +64,8 @@ from mixedext.models.mixedlm.statsmodels_face import (
     summary_columns,  # noqa: F401 (statsmodels' summary_col takes these results)
 )
 from mixedext.other_names import no_result
+from mixedext.reporting import equations, pages, tidy_tables
+from mixedext.reporting import matrices as labelled_matrices
 
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
@@ -238,6 +240,18 @@ class MixedLMResults(UpstreamResults):
     bootstrap_residual = bootstrapping.bootstrap_residual
     bootstrap_cases = bootstrapping.bootstrap_cases
     bootstrap_test = bootstrap_tests.bootstrap_test
+
+    # ---- reporting ----
+
+    tidy = tidy_tables.tidy
+    glance = tidy_tables.glance
+    augment = tidy_tables.augment
+    equation = equations.equation
+    report = pages.report
+    G = labelled_matrices.G
+    R = labelled_matrices.R
+    V = labelled_matrices.V
+    L = labelled_matrices.L
 
     # ---- plots ----
 
