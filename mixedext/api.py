@@ -31,6 +31,7 @@ from mixedext.exceptions import (
     PrecisionWarning,
     RankDeficientWarning,
     ResponseWarning,
+    SimulationWarning,
     UnidentifiedVarianceWarning,
     WeightsWarning,
 )
@@ -58,6 +59,9 @@ from mixedext.models.lm_list.welch import WelchTest
 from mixedext.models.mixedlm.model import MixedLM, mixedlm
 from mixedext.models.mixedlm.parquet import read_parquet_model
 from mixedext.models.mixedlm.results import MixedLMResults, MixedLMResultsWrapper
+from mixedext.models.planning.power import power
+from mixedext.models.planning.power_result import Power
+from mixedext.models.planning.simulated import simulate
 from mixedext.session import option_context, options
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 from mixedext.tables.noted_table import NotedTable
@@ -104,12 +108,14 @@ __all__ = [
     "NotedTable",
     "OffsetWarning",
     "PoolabilityTest",
+    "Power",
     "PrecisionWarning",
     "RandomTerm",
     "RankDeficientWarning",
     "ReferenceGrid",
     "Refits",
     "ResponseWarning",
+    "SimulationWarning",
     "SparseTerm",
     "Step",
     "TestResult",
@@ -131,6 +137,8 @@ __all__ = [
     "model_table",
     "option_context",
     "options",
+    "power",
     "read_parquet_model",
     "set_num_threads",
+    "simulate",
 ]
