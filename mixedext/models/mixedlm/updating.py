@@ -61,8 +61,8 @@ def update(
 
     Notes
     -----
-    Rows that the fit left out for a missing value stay out unless ``data`` is given, even if
-    the new formula has no use for the column.
+    Rows that the fit left out for a missing value stay out unless ``data`` is given, even
+    if the new formula has no use for the column.
 
     Examples
     --------
@@ -134,19 +134,17 @@ def _own(model, what, other_data):
     if what not in stated.by_values:
         return None
     if other_data:
+        how = "make the model by mixedlm with" if what == "groups" else "give"
         raise ValueError(
-            f"{what} of this model were given as values, which other data have not: give "
-            f"{what}= too"
-            if what != "groups"
-            else "groups of this model were given as values, which other data have not: "
-            "make the model by mixedlm with groups= a column"
+            f"{what} of this model were given as values, which other data have not: {how} "
+            f"{what}= a column"
         )
     if what == "groups":
         return model.groups
-    return model.weights if what == "weights" else stated_offset(model)
+    return model.weights if what == "weights" else _given_offset(model)
 
 
-def stated_offset(model: Any) -> Any:
+def _given_offset(model):
     """The offset that was given as values, without what the formula adds."""
     if model.offset_formulas:
         raise ValueError(

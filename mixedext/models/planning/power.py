@@ -53,7 +53,9 @@ __all__ = ["power"]
 
 _SEED_OF_STAND_INS = 20240501
 _AT_A_TIME = 25
-_CONSERVATIVE = "p by chi-squared: parameters on the boundary make it too large, and the power too small"
+_CONSERVATIVE = (
+    "p by chi-squared: parameters on the boundary make it too large and the power too small"
+)
 
 
 def power(
@@ -292,8 +294,8 @@ def _study(base, along, within):
 def _stated(base):
     """Formula with a stand-in response, data, and columns of weights and offset."""
     formula, frame = getattr(base, "formula", None), getattr(base.data, "frame", None)
-    whole = isinstance(formula, str) and frame is not None
-    if not whole or len(split_formula(formula).bars) != len(base.random_terms):
+    bars = split_formula(formula).bars if isinstance(formula, str) else ()
+    if formula is None or frame is None or len(bars) != len(base.random_terms):
         raise ValueError(
             "along= and within= make the data anew, for which a formula must say all of "
             "the model: write the random effects in bars, (x | g)"
@@ -301,8 +303,8 @@ def _stated(base):
     lacking = [what for what in ("weights", "offset") if what in base.stated.by_values]
     if lacking:
         raise ValueError(
-            f"{lacking[0]} of the model were given as values, which new rows have not: make "
-            "them a column of the data, and name it"
+            f"{lacking[0]} of the model were given as values, which new rows have not: "
+            "make them a column of the data, and name it"
         )
     text, _, frame = without_response(formula, frame)
     return text, frame, base.stated.weights, base.stated.offset
@@ -369,7 +371,8 @@ class _FTests:
         work = partial(_f_block, self.model, draw, self.rows, self.choice)
         run = runner(n_jobs, progress, False)
         parts = run(work, blocks_of(n, _AT_A_TIME, seed))
-        return tuple(np.concatenate(own) for own in zip(*parts, strict=True))
+        pvalues, singular = (np.concatenate(own) for own in zip(*parts, strict=True))
+        return pvalues, singular
 
 
 def _f_block(model, draw, rows, choice, block):
@@ -405,8 +408,9 @@ class _LikelihoodRatios:
         self, draw: Callable, n: int, seed: Any, n_jobs: int | None, progress: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """P-values, NaN of failures, and which larger fits were singular."""
-        pair = (self.small, {}), (self.model, {})
-        work = partial(fit_both, *pair, draw, self.reml)
+        free: dict[str, Any] = {}  # nothing is held
+        small, large = (self.small, free), (self.model, free)
+        work = partial(fit_both, small, large, draw, self.reml)
         run = runner(n_jobs, progress, in_batches(self.model._design))
         parts = run(work, blocks_of(n, block_size(self.model), seed))
         statistics, singular = (np.concatenate(own) for own in zip(*parts, strict=True))
@@ -477,7 +481,8 @@ def _variance_test(model, term, test, df_method, fixed):
     if test == "F" or df_method is not None:
         raise ValueError(f"variances, as {term!r}, are tested by test='lrt' alone")
     small = smaller_model(model, random=part.left)
-    covariances, notes = part.n_parameters - part.n_variances, ()
+    covariances = part.n_parameters - part.n_variances
+    notes: tuple[str, ...] = ()
     law: Callable[[float], float]
     if part.has_mixture:
         law = partial(_mixture, covariances, part.n_variances)

@@ -323,7 +323,8 @@ def read_term(term: str, formula: str) -> tuple[str, list[Any]]:
         return "offset", offsets
     if bars or offsets:
         raise FormulaError(
-            f"formula {formula!r}: write the terms of {term} without parentheses around them"
+            f"formula {formula!r}: write the terms of {term} without parentheses around "
+            "them"
         )
     return "fixed", [term]
 

@@ -68,14 +68,14 @@ def updated_formula(old: str, new: str) -> str:
         raise FormulaError(f"formula {new!r} needs exactly one '~'")
     left, right = text[: tildes[0]].strip(), text[tildes[0] + 1 :].strip()
     if not left or not right:
-        raise FormulaError(
-            f"formula {new!r} has nothing {'right' if left else 'left'} of '~'"
-        )
+        side = "right" if left else "left"
+        raise FormulaError(f"formula {new!r} has nothing {side} of '~'")
     split = split_formula(old)
     response = _without_dots(left, split.response)
     right = python_powers(right)
     fixed: list[tuple[str, str]] = []
-    bars, offsets = [], []
+    bars: list[Bar] = []
+    offsets: list[str] = []
     for sign, term in additive_terms(right, new):
         if term == ".":
             if sign == "-":
@@ -90,9 +90,7 @@ def updated_formula(old: str, new: str) -> str:
         elif kind == "offset":
             _change(offsets, sign, found, _plain, "offset({})".format, new)
         else:
-            whole = parenthesized(term) is not None and sign == "+"
-            own = f"({split.fixed})" if not whole or _has_dot(term) else ""
-            fixed.append((sign, _without_dots(term, own)))
+            fixed.append((sign, _without_dots(term, f"({split.fixed})")))
     parts = [_fixed_text(fixed, new)]
     parts += [_bar_text(bar) for bar in bars] + [f"offset({o})" for o in offsets]
     made = f"{response} ~ {' + '.join(parts)}"
@@ -228,7 +226,7 @@ def _key(term):
 
 
 def _unique(terms):
-    unique = {}
+    unique: dict[frozenset[str], tuple[str, ...]] = {}
     for term in terms:
         unique.setdefault(_key(term), term)
     if len(unique) > MOST_FACTORS:
@@ -290,7 +288,7 @@ def _atom(text, formula):
 
 
 def _split(text: str, is_mark: Callable[[str], bool]) -> list[tuple[str, str]]:
-    """Pieces of a text with the mark before each; marks in brackets, and ``**``, are none."""
+    """Pieces of a text with the mark before each; ``**`` and what brackets hold are none."""
     pieces, start, mark = [], 0, ""
     for i, c, depth in walk(text):
         power = "**" in (text[i : i + 2], text[i - 1 : i + 1])
