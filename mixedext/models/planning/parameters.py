@@ -151,7 +151,9 @@ def fixed_vector(
             f"{len(names)}: {listed}"
         )
     if not np.isfinite(out).all():
-        raise ValueError(f"fe_params[{names[int(np.isnan(out).argmax())]!r}] is not finite")
+        raise ValueError(
+            f"fe_params[{names[int((~np.isfinite(out)).argmax())]!r}] is not finite"
+        )
     return out
 
 

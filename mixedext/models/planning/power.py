@@ -176,13 +176,14 @@ def power(
         p, zero = how.run(draw, int(n), seed, n_jobs, progress)
         pvalues.append(p)
         singular.append(zero)
-    sizes = pd.DataFrame(
-        [{**a, **w, "nobs": m.nobs} for (a, w), m in zip(studies, models, strict=True)]
-    )
+    sizes = [
+        {**a, **{f"rows by {name}": rows for name, rows in w.items()}, "nobs": own.nobs}
+        for (a, w), own in zip(studies, models, strict=True)
+    ]
     found = Power(
         tested=f"{tests[0].name} at level {alpha:g}",
         alpha=float(alpha),
-        sizes=sizes,
+        sizes=pd.DataFrame(sizes),
         pvalues=np.column_stack(pvalues),
         singular=np.column_stack(singular),
         notes=tuple(dict.fromkeys(note for t in tests for note in t.notes)),

@@ -288,7 +288,7 @@ def _atom(text, formula):
 
 
 def _split(text: str, is_mark: Callable[[str], bool]) -> list[tuple[str, str]]:
-    """Pieces of a text with the mark before each; ``**`` and what brackets hold are none."""
+    """Pieces of a text with the mark before each; ``**``, or in brackets, is none."""
     pieces, start, mark = [], 0, ""
     for i, c, depth in walk(text):
         power = "**" in (text[i : i + 2], text[i - 1 : i + 1])
