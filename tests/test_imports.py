@@ -34,6 +34,7 @@ LAYERS = [
     ["inference.comparison"],
     ["session"],
     ["models"],
+    ["interop"],
     ["datasets"],
     ["api"],
     ["cli"],
