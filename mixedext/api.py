@@ -32,6 +32,7 @@ from mixedext.exceptions import (
     PrecisionWarning,
     RankDeficientWarning,
     ResponseWarning,
+    SimulationWarning,
     UnidentifiedVarianceWarning,
     WeightsWarning,
 )
@@ -59,6 +60,9 @@ from mixedext.models.lm_list.welch import WelchTest
 from mixedext.models.mixedlm.model import MixedLM, mixedlm
 from mixedext.models.mixedlm.parquet import read_parquet_model
 from mixedext.models.mixedlm.results import MixedLMResults, MixedLMResultsWrapper
+from mixedext.models.planning.power import power
+from mixedext.models.planning.power_result import Power
+from mixedext.models.planning.simulated import simulate
 from mixedext.reporting.sentences import Report
 from mixedext.reporting.side_by_side import SummaryTable, summary_table
 from mixedext.session import option_context, options
@@ -108,6 +112,7 @@ __all__ = [
     "NotedTable",
     "OffsetWarning",
     "PoolabilityTest",
+    "Power",
     "PrecisionWarning",
     "RandomTerm",
     "RankDeficientWarning",
@@ -115,6 +120,7 @@ __all__ = [
     "Refits",
     "Report",
     "ResponseWarning",
+    "SimulationWarning",
     "SparseTerm",
     "Step",
     "SummaryTable",
@@ -137,7 +143,9 @@ __all__ = [
     "model_table",
     "option_context",
     "options",
+    "power",
     "read_parquet_model",
     "set_num_threads",
+    "simulate",
     "summary_table",
 ]

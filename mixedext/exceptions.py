@@ -37,6 +37,7 @@ __all__ = [
     "PrecisionWarning",
     "RankDeficientWarning",
     "ResponseWarning",
+    "SimulationWarning",
     "UnidentifiedVarianceWarning",
     "WeightsWarning",
 ]
@@ -122,6 +123,10 @@ class RankDeficientWarning(ModelWarning):
 
 class ResponseWarning(ModelWarning):
     """Responses among many that leave no variance to estimate; names them."""
+
+
+class SimulationWarning(ModelWarning):
+    """Refits of a simulated study failed, or many of them are singular."""
 
 
 class FlatLikelihoodWarning(ModelWarning):

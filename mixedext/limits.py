@@ -468,6 +468,15 @@ IMPRECISION = 1e-6
 # Fall of the log-likelihood up to which a singular fit is as good as the one found: a
 # likelihood ratio of 1.0002.
 SAME_FIT = 2e-4
+# models/planning/parameters
+# Share of the largest element by which a covariance that is given may be asymmetric, or
+# differ from what the term's structure can be.
+ASYMMETRY = 1e-10
+# models/planning/power
+# Share of singular refits from which on a power rests on boundary estimates: it is said.
+MANY_SINGULAR = 0.25
+# Relative difference of columns of the fixed effects that is more than rounding.
+OTHER_COLUMNS = 1e-9
 # models/mixedlm/refitting
 # Share of a response's variance that is so small a residual variance that a look at the
 # rows tells whether it is rounding error.

@@ -52,6 +52,7 @@ LAYERS = [
     ["reporting"],
     ["session"],
     ["models"],
+    ["interop"],
     ["datasets"],
     ["api"],
     ["cli"],

@@ -44,6 +44,8 @@ COLUMNS: dict[str, str] = {
     "pvalue_se": "standard error of a simulated p-value",
     "n_groups": "number of groups",
     "mean": "a mean",
+    "raw_mean": "mean of the response in the rows behind an estimated mean",
+    "letters": "letters of a compact display: means that differ share none",
     "min": "the least",
     "median": "a median",
     "max": "the greatest",

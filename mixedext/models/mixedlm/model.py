@@ -29,6 +29,7 @@ from mixedext.models.mixedlm.fitting import LastFit
 from mixedext.models.mixedlm.identification import check_identification
 from mixedext.models.mixedlm.masks import response_of
 from mixedext.models.mixedlm.results import MixedLMResults, MixedLMResultsWrapper
+from mixedext.models.mixedlm.stated import Stated
 from mixedext.models.mixedlm.statsmodels_face import groups_view, likelihood
 from mixedext.models.mixedlm.statsmodels_face.groups_view import MADE_OF_ROWS
 from mixedext.models.mixedlm.statsmodels_face.model_data import model_data
@@ -126,6 +127,7 @@ class MixedLM(UpstreamMixedLM):
     """
 
     source: Any = None  # of rows in chunks
+    stated = Stated()
     # rows; None once they are removed, or where they are in chunks
     endog: Any
     exog: Any
@@ -384,6 +386,9 @@ class MixedLM(UpstreamMixedLM):
             raise DesignError(f"{str(error).rstrip('.')}{hint}") from None
         model.data.frame = frame.data
         model._remember_formula(formula, frame)
+        model.stated = Stated.of(
+            re_formula, vc_formula, missing, groups=groups, weights=weights, offset=offset
+        )
         if given["groups"] is not frame.grouped or given["terms"] != frame.bar_terms:
             model.recipes = None  # terms that no formula says are known by their names
         return model

@@ -57,7 +57,7 @@ from mixedext.inference.prediction import mixed_prediction, new_modes, predictio
 from mixedext.inference.profile import likelihood_profile
 from mixedext.inference.random_effects import by_group, mode_errors, modes
 from mixedext.inference.variances import estimates, icc_and_r2, intervals, variance_tests
-from mixedext.models.mixedlm import brief, from_chunks, remove_data
+from mixedext.models.mixedlm import brief, from_chunks, remove_data, updating
 from mixedext.models.mixedlm import summary as summary_tables
 from mixedext.models.mixedlm.statsmodels_face import (
     likelihood_results,
@@ -150,6 +150,7 @@ class MixedLMResults(UpstreamResults):
     bic = property(criteria.bic)
     fit_log = property(likelihood_results.fit_log)
     group_sizes = property(likelihood_results.group_sizes)
+    update = updating.update
     summary = summary_tables.summary
     __repr__ = __str__ = brief.brief
     _repr_html_ = summary_tables.as_html
