@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import linalg, sparse
+from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from mixedext.fitted import HasFitted, Model, ModelRows, need_rows
@@ -344,23 +344,31 @@ def _random_block(
     z: sparse.csr_array, cross: np.ndarray
 ) -> tuple[sparse.csr_array, np.ndarray, np.ndarray]:
     """L_Z, the root of M = Z*'Z* + I; L_Z^-1 times cross, and M^-1 times it."""
-    m = sparse.csr_array(z.T @ z + sparse.eye_array(z.shape[1]))
+    m = sparse.coo_array(z.T @ z + sparse.eye_array(z.shape[1]))
     count, part = connected_components(m, directed=False)
-    order = np.argsort(part, kind="stable")
-    ends = np.cumsum(np.bincount(part, minlength=count))
+    order, sizes = np.argsort(part, kind="stable"), np.bincount(part, minlength=count)
+    starts = np.cumsum(sizes) - sizes
+    place = np.empty(len(order), np.intp)
+    place[order] = np.arange(len(order)) - np.repeat(starts, sizes)
+    row, column = m.coords
     first, solved = np.empty_like(cross), np.empty_like(cross)
-    i, j, values = [], [], []
-    for at in np.split(order, ends[:-1]):
-        warn_if_dense(len(at), "L")
-        own = np.linalg.cholesky(m[at][:, at].toarray())
-        first[at] = linalg.solve_triangular(own, cross[at], lower=True)
-        solved[at] = linalg.solve_triangular(own, first[at], lower=True, trans="T")
-        row, column = np.nonzero(own)
-        i.append(at[row])
-        j.append(at[column])
-        values.append(own[row, column])
-    entries = np.concatenate(values), (np.concatenate(i), np.concatenate(j))
-    return sparse.csr_array(entries, shape=m.shape), first, solved
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for size in np.unique(sizes):  # effects that hang together, all of one number at once
+        warn_if_dense(int(size), "L")
+        alike = sizes == size
+        number = np.cumsum(alike) - 1
+        own = alike[part[row]]
+        block = np.zeros((int(alike.sum()), size, size))
+        at = number[part[row[own]]], place[row[own]], place[column[own]]
+        block[at] = m.data[own]
+        root = np.linalg.cholesky(block)
+        effects = order[starts[alike][:, None] + np.arange(size)]
+        first[effects] = np.linalg.solve(root, cross[effects])
+        solved[effects] = np.linalg.solve(root.swapaxes(1, 2), first[effects])
+        b, i, j = np.nonzero(root)
+        found.append((effects[b, i], effects[b, j], root[b, i, j]))
+    i, j, values = (np.concatenate(part) for part in zip(*found, strict=True))
+    return sparse.csr_array((values, (i, j)), shape=m.shape), first, solved
 
 
 # ---- lines between blocks ----

@@ -27,7 +27,7 @@ _FIXED, _RANDOM, _SHARES, _GROUPS, _FIT = (
     "Levels of the grouping factors",
     "Fit",
 )
-_NO_GREAT_TABLES = "gt() needs great_tables: pip install great_tables"
+_NO_GREAT_TABLES = "gt() needs great_tables: pip install mixedext[tables]"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -107,8 +107,8 @@ class SummaryTable:
         """
         try:
             from great_tables import GT
-        except ImportError:
-            raise ImportError(_NO_GREAT_TABLES) from None
+        except ImportError as error:
+            raise ImportError(f"{_NO_GREAT_TABLES} ({error})") from error
         frame = self.texts.reset_index(names=["section", "row"])
         table = GT(frame, rowname_col="row", groupname_col="section")
         for note in self.notes:

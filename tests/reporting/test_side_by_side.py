@@ -119,7 +119,7 @@ def test_great_tables_or_a_word(fits):
     try:
         import great_tables  # noqa: F401
     except ImportError:
-        with pytest.raises(ImportError, match="pip install great_tables"):
+        with pytest.raises(ImportError, match="pip install mixedext"):
             table.gt()
     else:
         assert "ICC" in table.gt().as_raw_html()
