@@ -63,11 +63,9 @@ ON_RESULTS: Mapping[str, str] = {
     "r2": ".r2_nakagawa",
     "r_squared": ".r2_nakagawa",
     "rand": ".ranova()",
-    "residuals": ".resid",
     "rsquared": ".r2_nakagawa",
     "std_err": ".bse",
     "test": ".t_test(hypothesis), .anova() or .drop1()",
-    "update": ".drop1() for smaller models, or a new mx.mixedlm(formula, data)",
     "varcorr": ".var_corr",
     "vcov": ".cov_params()",
 }

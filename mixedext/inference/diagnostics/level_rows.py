@@ -54,7 +54,7 @@ class OneLevelRows:
         effect = errors.whitened[1]
         self._transform = transform
         self.half = errors.factor.half
-        self.effect = effect.reshape(-1, width, effect.shape[1])
+        self.effect = effect.reshape(len(self.half), width, effect.shape[1])
 
     @classmethod
     def of(cls, fitted: Fitted) -> OneLevelRows | None:
