@@ -365,10 +365,13 @@ def _term_tests(fitted: Fitted, df_method: str | None) -> Iterator[str]:
         return
     table = anova(fitted, df_method=df_method)
     for term, row in table[table["df_num"] > 1].iterrows():
+        size = row["statistic"]
         law = f"F({int(row['df_num'])}, {df_texts([row['df_denom']])[0]})"
+        if np.isinf(row["df_denom"]):
+            law, size = f"chi-squared({int(row['df_num'])})", size * row["df_num"]
         p = p_texts([row["pvalue"]])[0]
         p = f"p {p[0]} {p[1:]}" if p.startswith("<") else f"p = {p}"
-        yield f"Test of {term} (type III): {law} = {row['statistic']:.2f}, {p}."
+        yield f"Test of {term} (type III): {law} = {size:.2f}, {p}."
 
 
 def _variances(table: pd.DataFrame, level: str) -> Iterator[str]:

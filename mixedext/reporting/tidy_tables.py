@@ -255,16 +255,16 @@ def augment(results: HasFitted, data: Any = None) -> NotedTable:
         do not determine them).  Of new data: their columns, then fitted, fixed and, where
         they have a column of the response's name, response and resid.
 
-    Warns
-    -----
-    NotEstimableWarning
-        If some coefficient cannot be estimated without some row.
-
     Raises
     ------
     ValueError
         If the rows are not in memory; if new data lack a column that is needed or a level
         of theirs is new, as in ``predict``, or have a column with a name of these.
+
+    Warns
+    -----
+    NotEstimableWarning
+        If some coefficient cannot be estimated without some row.
 
     Examples
     --------

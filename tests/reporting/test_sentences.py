@@ -107,6 +107,20 @@ def test_terms_of_several_coefficients_have_a_test(data):
         in text
     )
     assert "Test of x" not in text
+    _, text, _ = told(result, df_method="z")
+    size = 2 * result.anova(df_method="z").loc["f", "statistic"]
+    assert f"Test of f (type III): chi-squared(2) = {size:.2f}" in text
+
+
+def test_one_variance_for_all_columns(data):
+    z = np.eye(3)[data["f"].map({"a": 0, "b": 1, "c": 2})]
+    term = mx.RandomTerm(data["g"], z, group="g", names=list("abc"), structure="identity")
+    result = mx.MixedLM(data["y"], np.ones((80, 1)), terms=[term]).fit()
+    methods, text, _ = told(result)
+    assert "with one variance for all and no correlations" in methods
+    assert text.count("standard deviation") == 2
+    assert r"\sigma_{\mathrm{g}}^{2}\boldsymbol{I}_{3}" in result.equation()
+    assert len(result.tidy("random")) == 2
 
 
 def test_weights_offset_and_dropped_columns(data):
