@@ -115,6 +115,7 @@ cdef class OneFactorDeletion(OneFactor):
 def levels_left(
     const Py_ssize_t[::1] pointers,        # in: (G + 1,) rows before each set
     const Py_ssize_t[::1] rows,            # in: (M,) rows of the sets
+    *,
     const Py_ssize_t[::1] level_pointers,  # in: (G + 1,) levels touched before each set
     const Py_ssize_t[::1] level,           # in: (T,) the levels touched
     const Py_ssize_t[::1] first,           # in: (L + 1,) rows before each level
