@@ -74,9 +74,11 @@ OF_RESULTS = {
 }
 # Arrays, frames with labels of the data alone, statsmodels' own tables, and numbers.
 NO_TABLES = {
-    "bootstrap", "by_chunk", "coef", "compare_lr_test", "conf_int", "cov_params",
+    "bootstrap", "by_chunk", "coef", "coef_cov", "compare_lr_test", "conf_int",
+    "cov_params",
     "df_description", "df_held", "f_test", "fixed_effects_inference", "get_nlfun",
-    "get_robustcov_results", "predict", "profile_re", "ranef", "ranef_cov",
+    "get_prediction", "get_robustcov_results", "predict", "profile_re", "ranef",
+    "ranef_cov", "ranef_new", "reliability",
     "remove_data", "simulate", "simulate_refits", "summary", "t_test",
     "t_test_pairwise",
     "wald_test", "wald_test_terms",

@@ -241,7 +241,7 @@ def satterthwaite_df(
     """Satterthwaite's degrees of freedom of every row; the method's own without slopes."""
     if spread is None or slope is None:
         return np.broadcast_to(tests.df(np.zeros((1, len(tests.root)))), n)
-    square = np.einsum("nr,rs,ns->n", slope, spread, slope)
+    square = np.einsum("nr,nr->n", slope @ spread, slope)
     out = np.full(n, np.inf)
     return np.divide(2 * variance**2, square, out=out, where=square > 0)
 
@@ -289,12 +289,16 @@ def _observation(fitted, rows, errors: JointErrors | None, precision, lost):
                 own = own if z.shape[1] == len(own) else own[:1, :1]
                 extra = extra + np.einsum("na,ab,nb->n", z, own, z) / fitted.scale
         return extra, None
-    new = [
-        (np.full(len(rows), -1), np.zeros((len(rows), term.k)) if z is None else z, None)
-        for term, z in zip(fitted.random.terms, values, strict=True)
-    ]
-    inner = random_rows(fitted.fit, new).new
-    extra, slope = errors.prior(inner, len(rows))
-    extra = extra + 1.0 / precision
+    n, slope = len(rows), np.zeros((len(rows), errors.n_gamma + 1))
+    extra = 1.0 / precision
+    if any(z is not None for z in values):
+        new = [
+            (np.zeros(n, np.intp), np.zeros((n, term.k)), None)
+            if z is None
+            else (np.full(n, -1), z, None)
+            for term, z in zip(fitted.random.terms, values, strict=True)
+        ]
+        variance, slope = errors.prior(random_rows(fitted.fit, new).new, n)
+        extra = extra + variance
     slope[:, -1] = extra
     return extra, slope
