@@ -46,6 +46,9 @@ from mixedext.inference.comparison.model_tables import anova, model_table
 from mixedext.inference.fixed_effects.coefficients import FixedEffectsInference
 from mixedext.inference.means.linear_functions import Contrasts, MarginalMeans
 from mixedext.inference.means.reference_grid import ReferenceGrid
+from mixedext.inference.prediction.bootstrap_prediction import BootstrapPrediction
+from mixedext.inference.prediction.new_modes import NewModes
+from mixedext.inference.prediction.prediction_result import MixedPrediction
 from mixedext.inference.profile.likelihood_profile import LikelihoodProfile
 from mixedext.inference.variances.exact_tests import exact_lrt, exact_rlrt
 from mixedext.inference.variances.icc_and_r2 import (
@@ -75,6 +78,7 @@ __all__ = [
     "AlignmentWarning",
     "AnovaEstimates",
     "Bootstrap",
+    "BootstrapPrediction",
     "BootstrapTest",
     "BootstrapWarning",
     "BoundaryWarning",
@@ -102,9 +106,11 @@ __all__ = [
     "MixedLMParams",
     "MixedLMResults",
     "MixedLMResultsWrapper",
+    "MixedPrediction",
     "ModelTest",
     "NakagawaR2",
     "NestingWarning",
+    "NewModes",
     "NoExactLawError",
     "NoGroupInterceptWarning",
     "NotEstimableError",

@@ -114,7 +114,7 @@ class AlignmentWarning(ModelWarning):
 
 
 class BootstrapWarning(ModelWarning):
-    """Replicates of a bootstrap failed; says how many and why."""
+    """Replicates of a bootstrap failed, or are too few for limits; says how many."""
 
 
 class RankDeficientWarning(ModelWarning):

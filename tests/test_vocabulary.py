@@ -77,13 +77,13 @@ OF_RESULTS = {
 }
 # Arrays, frames with labels of the data alone, statsmodels' own tables, and numbers.
 NO_TABLES = {
-    "G", "L", "R", "V", "equation", "report",
-    "bootstrap", "by_chunk", "coef", "compare_lr_test", "conf_int", "cov_params",
-    "df_description", "df_held", "f_test", "fixed_effects_inference", "get_nlfun",
-    "get_influence", "get_robustcov_results", "plot_effect", "plot_fitted", "plot_forest",
-    "plot_qq_random", "plot_random_effects", "plot_shrinkage", "predict", "profile_re",
-    "ranef", "ranef_cov", "remove_data", "residuals", "simulate", "simulate_refits",
-    "summary", "t_test",
+    "G", "L", "R", "V", "bootstrap", "by_chunk", "coef", "coef_cov", "compare_lr_test",
+    "conf_int", "cov_params", "df_description", "df_held", "equation", "f_test",
+    "fixed_effects_inference", "get_influence", "get_nlfun", "get_prediction",
+    "get_robustcov_results", "plot_effect", "plot_fitted", "plot_forest", "plot_qq_random",
+    "plot_random_effects", "plot_shrinkage", "predict", "profile_re", "ranef", "ranef_cov",
+    "ranef_new", "reliability", "remove_data", "report", "residuals", "simulate",
+    "simulate_refits", "summary", "t_test",
     "t_test_pairwise",
     "wald_test", "wald_test_terms",
 }  # fmt: skip

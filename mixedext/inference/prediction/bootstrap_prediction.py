@@ -316,10 +316,12 @@ def _block(responses, draw, reml, wanted, block):
     terms = responses.design.terms
     shapes = [_shape(term, own) for term, own in zip(terms, wanted, strict=True)]
     modes = [np.full((len(columns.scale), *shape), np.nan) for shape in shapes]
-    for r in np.flatnonzero(columns.converged):
-        design = responses.design_of(y[:, r])
+    good = np.flatnonzero(columns.converged)
+    products = responses.products(y[:, good]) if len(good) else ()
+    for column, r in enumerate(good.tolist()):
+        design = responses.design_of(y[:, r], products, column)
         try:
-            effects = evaluate_design(design, reml, columns.theta[r]).effects
+            effects = _effects(design, reml, columns.theta[r])
         except DevianceError:
             columns.converged[r] = False
             continue
@@ -327,6 +329,19 @@ def _block(responses, draw, reml, wanted, block):
             if levels is not None:
                 own[r] = effect[levels]
     return columns, modes
+
+
+def _effects(design, reml, theta):
+    """Conditional modes of every term at a theta in the units of the data, (L, k) each."""
+    objective = design.objective(reml)
+    value = objective.value(design.inner_theta(theta))
+    if not np.isfinite(value) or objective.loses_y_in_x:
+        return evaluate_design(design, reml, theta).effects
+    lead, tail = (part[..., None] for part in objective.effects())
+    return [
+        design.own_effects(i, objective.by_term(i, lead, tail)[..., 0])
+        for i in range(len(design.terms))
+    ]
 
 
 def _shape(term, levels):

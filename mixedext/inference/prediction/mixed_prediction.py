@@ -22,7 +22,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.algebra.inverses import generalized_inverse
 from mixedext.arguments import check_choice, check_count
+from mixedext.engine.fit import Fit
+from mixedext.engine.information.boundary import free_directions
+from mixedext.engine.information.expected import variance_information
 from mixedext.engine.information.joint_errors import (
     JointErrors,
     joint_errors,
@@ -119,8 +123,9 @@ def get_prediction(
     Errors of the coefficients and of the random effects are taken jointly.  With few
     groups the variances themselves are uncertain, and Kenward and Roger's method adds what
     that adds to the error (Prasad and Rao's correction for random effects); z intervals
-    fall short then.  In a singular fit a variance at zero is taken to be zero, and
-    intervals may be short.
+    fall short then.  In a singular fit a variance at zero is taken to be zero, also
+    by Kenward and Roger's method where random effects are given or an observation is
+    predicted, and intervals may be short.
 
     References
     ----------
@@ -207,6 +212,9 @@ def _errors(fitted: Fitted, tests: FixedTests, rows: NewRows, precision, lost):
     errors = joint_errors(fit) if fit.held is None else None
     random = _random(fitted, rows, lost) if rows.given else None
     spread, weight = tests.variance_covariance, None
+    free = spread if errors is None else free_spread(fit, tests)
+    if rows.given:
+        spread = free
     if spread is not None and tests.adjusts:
         weight = spread[:-1, :-1]
     if own_law and errors is not None:
@@ -224,12 +232,28 @@ def _errors(fitted: Fitted, tests: FixedTests, rows: NewRows, precision, lost):
         plain = variance / scale - rise
         whole = plain + extra
         if slope is not None:
-            df_obs = satterthwaite_df(whole, slope + extra_slope, spread, tests, n)
+            df_obs = satterthwaite_df(whole, slope + extra_slope, free, tests, n)
         else:
             df_obs = df
         var_obs = scale * (whole + rise)
         observation = _with_nan(var_obs, lost), _with_nan(df_obs, lost)
     return _with_nan(variance, lost), _with_nan(df, lost), observation
+
+
+def free_spread(fit: Fit, tests: FixedTests) -> np.ndarray | None:
+    """Covariance of the variance parameters by a method, what is at the boundary held.
+
+    Kenward and Roger's for fixed effects lets a variance of zero move as any other.  The
+    error of a random effect is linear in its variance there, and has no degrees of freedom
+    left where that is as uncertain as it is large.
+    """
+    spread = tests.variance_covariance
+    if spread is None or not (tests.adjusts and fit.is_singular):
+        return spread
+    directions = free_directions(fit).directions
+    expected = variance_information(fit).expected
+    inverse, _ = generalized_inverse(directions.T @ expected @ directions)
+    return directions @ inverse @ directions.T
 
 
 def _with_nan(values, lost):
@@ -246,7 +270,7 @@ def satterthwaite_df(
     """Satterthwaite's degrees of freedom of every row; the method's own without slopes."""
     if spread is None or slope is None:
         return np.broadcast_to(tests.df(np.zeros((1, len(tests.root)))), n)
-    square = np.einsum("nr,rs,ns->n", slope, spread, slope)
+    square = np.einsum("nr,nr->n", slope @ spread, slope)
     out = np.full(n, np.inf)
     return np.divide(2 * variance**2, square, out=out, where=square > 0)
 
@@ -294,12 +318,16 @@ def _observation(fitted, rows, errors: JointErrors | None, precision, lost):
                 own = own if z.shape[1] == len(own) else own[:1, :1]
                 extra = extra + np.einsum("na,ab,nb->n", z, own, z) / fitted.scale
         return extra, None
-    new = [
-        (np.full(len(rows), -1), np.zeros((len(rows), term.k)) if z is None else z, None)
-        for term, z in zip(fitted.random.terms, values, strict=True)
-    ]
-    inner = random_rows(fitted.fit, new).new
-    extra, slope = errors.prior(inner, len(rows))
-    extra = extra + 1.0 / precision
+    n, slope = len(rows), np.zeros((len(rows), errors.n_gamma + 1))
+    extra = 1.0 / precision
+    if any(z is not None for z in values):
+        new = [
+            (np.zeros(n, np.intp), np.zeros((n, term.k)), None)
+            if z is None
+            else (np.full(n, -1), z, None)
+            for term, z in zip(fitted.random.terms, values, strict=True)
+        ]
+        variance, slope = errors.prior(random_rows(fitted.fit, new).new, n)
+        extra = extra + variance
     slope[:, -1] = extra
     return extra, slope

@@ -327,3 +327,20 @@ def test_rows_without_numbers(slopes):
     assert zero.kind.tolist() == ["known group", "known group", "new group"]
     assert np.isnan(zero.se_mean).tolist() == [False, True, False]
     assert len(slopes.get_prediction(new.iloc[:0])) == 0
+
+
+def test_a_variance_of_zero_is_held():
+    """Nothing is known of its error: groups are predicted as the population."""
+    data = mx.datasets.dyestuff2.load().data
+    result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit()
+    assert result.is_singular
+    for method in ("satterthwaite", "kenward-roger"):
+        known = result.get_prediction(data.head(1), df_method=method)
+        np.testing.assert_allclose(known.var_pred_mean, result.scale / 30, rtol=1e-9)
+        np.testing.assert_allclose(known.df, 29, rtol=1e-6)
+        population = result.get_prediction(
+            data.head(1), conditional=False, df_method=method
+        )
+        np.testing.assert_allclose(known.df_obs, population.df_obs)
+        test = result.t_test([1.0], df_method=method)
+        np.testing.assert_allclose(population.se_mean, np.ravel(test.sd), rtol=1e-10)
