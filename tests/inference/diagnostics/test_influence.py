@@ -188,9 +188,10 @@ def test_cut_levels_a_few_at_a_time_and_all_rows_at_once(kinds, monkeypatch):
 
 @pytest.mark.parametrize("storage", ["dense", "sparse"])
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("dense", [0, 2048])
-def test_storages_of_the_tail(storage, dense, seed, monkeypatch):
+@pytest.mark.parametrize(("dense", "used"), [(0, 250), (2048, 250), (2048, 0)])
+def test_storages_of_the_tail(storage, dense, used, seed, monkeypatch):
     monkeypatch.setattr(held_deletions, "MOST_DENSE", dense)
+    monkeypatch.setattr(held_deletions, "MOST_USED", used)
     monkeypatch.setattr(leverage, "MOST_DENSE", dense)
     design = random_design(seed, 60, [(2, 0), (1, 0), (2, 1)], False, False, True, False)
     model = mx.MixedLM(design.y, design.x, terms=design.terms, weights=design.weights)
