@@ -56,6 +56,10 @@ cdef class OneFactorDeletion(OneFactor):
         self.whole = np.diag(np.asarray(self.within_view)).copy()
         self.unit = -1
 
+    def take(self, Py_ssize_t number):
+        """Take one of the sets; compiled loops do so themselves."""
+        self.set_response(number)
+
     cdef void set_response(self, Py_ssize_t number) noexcept nogil:
         self.unit = number
         self.within = &self.within_units[number, 0, 0]
@@ -111,6 +115,7 @@ cdef class OneFactorDeletion(OneFactor):
 def levels_left(
     const Py_ssize_t[::1] pointers,        # in: (G + 1,) rows before each set
     const Py_ssize_t[::1] rows,            # in: (M,) rows of the sets
+    *,
     const Py_ssize_t[::1] level_pointers,  # in: (G + 1,) levels touched before each set
     const Py_ssize_t[::1] level,           # in: (T,) the levels touched
     const Py_ssize_t[::1] first,           # in: (L + 1,) rows before each level
