@@ -7,8 +7,8 @@ With F = (X'V0^-1 X)^-1, r the conditional residuals and h the leverages, withou
 as in least squares.  A set I of rows takes the matrix D of ``kernels.rows.deletion`` with
 it.  With one factor D is a sum over levels: of a level that goes whole D = X_l'V0_l^-1 X_l
 (bordered by the residuals), of rows of one it comes from cross-products of size K + p + 1.
-With several factors rows, or the columns of Z that the set touches, whichever are fewer,
-take Q: nothing is larger than the set.
+With several factors Q is taken by the columns of Z that the set touches, or by its rows
+where these are far fewer: nothing is larger than the set.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ MOST_NUMBERS = 2**24
 MOST_WORK = 2**28
 # Columns of the tail up to which C22 is made in full.
 MOST_DENSE = 2048
+# A set is worked on by its rows where it touches so many times more columns of Z.
+FEWER = 3
+# Columns of the tail that a set uses up to which the products are dense.
+MOST_USED = 250
 NONE = np.zeros(0)
 
 
@@ -347,7 +351,7 @@ def _lost_of_cut_levels(levels, sets, cut, residual, weights, lost):
 class _Spread:
     """D of sets of rows of several factors.
 
-    Lam C Lam' = half half' + B C22 B' with B = (half edge', -Lam2).
+    Lam C Lam' = half half' + B C22 B' with B = (-half edge', Lam2).
     """
 
     def __init__(self, fitted: Fitted, residual: np.ndarray):
@@ -376,28 +380,58 @@ class _Spread:
         alone = {}
         for g in range(len(lost)):
             at = order[bounds[g] : bounds[g + 1]]
-            known = self.known[at]
-            touched = np.unique(known.indices)
-            size = min(len(at), len(touched))
+            row, column, value = _entries(self.known, at)
+            touched, column = np.unique(column, return_inverse=True)
+            by_rows = FEWER * len(at) <= len(touched)
+            size = len(at) if by_rows else len(touched)
             tail = self.factor.tail.size if self._has_tail else 0
             if size**2 * (size + tail) > MOST_WORK:
                 alone[g] = without_rows(self.fitted, at)
                 continue
             own = self.columns[at]
-            by_rows = len(at) <= len(touched)
             if by_rows:
-                rest = np.eye(len(at)) - self._covariance(known)
+                rest = np.eye(len(at)) - self._covariance(self.known[at])
                 lost[g] = own.T @ linalg.solve(rest, own, assume_a="pos")
                 continue
-            z = known[:, touched].toarray()
-            units = sparse.csr_array(
-                (np.ones(size), (np.arange(size), touched)), shape=(size, known.shape[1])
-            )
-            m = self._covariance(units)
+            z = np.zeros((len(at), size))
+            z[row, column] = value
+            m = self._covariance_of_columns(touched)
             cross = z.T @ own
             rest = np.eye(size) - m @ (z.T @ z)
             lost[g] = own.T @ own + cross.T @ linalg.solve(rest, m @ cross)
         return alone
+
+    def _covariance_of_columns(self, columns):
+        """Lam C Lam' of some columns of Z, few of which share columns of the tail."""
+        if self._has_tail and self.factor.tail.size <= MOST_DENSE:
+            row, column, value = _entries(self._on_tail, columns)
+            used, column = np.unique(column, return_inverse=True)
+            if len(used) <= MOST_USED:
+                b = np.zeros((len(columns), len(used)))
+                b[row, column] = value
+                out = b @ self._inverse[np.ix_(used, used)] @ b.T
+                lead = np.flatnonzero(columns < self._half.shape[0])
+                level, a = np.divmod(columns[lead], self.factor.half.shape[1])
+                i, j = np.nonzero(level[:, None] == level)
+                halves = self.factor.half[level]
+                share = (halves[i, a[i]] * halves[j, a[j]]).sum(axis=1)
+                out[lead[i], lead[j]] += share
+                return out
+        count = len(columns)
+        units = sparse.csr_array(
+            (np.ones(count), (np.arange(count), columns)),
+            shape=(count, self.known.shape[1]),
+        )
+        return self._covariance(units)
+
+    @cached_property
+    def _on_tail(self):
+        """B, (L K + m, m)."""
+        out = sparse.csr_array(
+            sparse.vstack([-(self._half @ self._edge), self._lam], format="csr")
+        )
+        out.sum_duplicates()
+        return out
 
     @property
     def _has_tail(self):
@@ -457,6 +491,15 @@ class _Spread:
         return out + solved.T @ solved
 
 
+def _entries(matrix, rows):
+    """Entries of some rows of a compressed matrix: row among these, column, value."""
+    first, last = matrix.indptr[rows], matrix.indptr[rows + 1]
+    count = (last - first).astype(np.intp)
+    shift = np.repeat(first - (np.cumsum(count) - count), count)
+    at = np.arange(len(shift)) + shift
+    return np.repeat(np.arange(len(rows)), count), matrix.indices[at], matrix.data[at]
+
+
 def without_rows(fitted: Fitted, deleted: np.ndarray) -> tuple:
     """The fit without some rows, theta held, from the rows that are left.
 
@@ -470,6 +513,8 @@ def without_rows(fitted: Fitted, deleted: np.ndarray) -> tuple:
     left[deleted] = False
     p = len(fitted.fixed.kept)
     nothing = np.full(p, np.nan), *[np.nan] * 4, np.full(p, np.nan), np.nan
+    if left.sum() <= p:
+        return nothing
     y = rows.endog if rows.offset is None else rows.endog - rows.offset
     weights = None if rows.weights is None else rows.weights[left]
     terms = [term.take(left) for term in rows.terms]

@@ -19,6 +19,9 @@ from mixedext.inference.diagnostics.units import Units
 __all__ = ["Refits", "RefittedChange", "refit_measures"]
 
 
+NO_FIT = "the other rows do not determine all parameters"
+
+
 @dataclass(frozen=True, eq=False)
 class RefittedChange:
     """Changes of the coefficients.
@@ -115,7 +118,7 @@ def refit_measures(
         one_step=one_step,
         run=runner(n_jobs, False, True),
     )
-    failed = found.reason != ""
+    failed = (found.reason != "") | np.isnan(found.scale)
     measures = _measures(fitted, found, failed)
     names = [f"{t.group}.{name}" for t in rows.terms for name in t.names]
     without = np.where(failed, np.nan, 1.0)
@@ -169,5 +172,5 @@ def _measures(fitted: Fitted, found: DeletedFits, failed: np.ndarray) -> Measure
         cov_ratio=np.exp(log_det),
         cov_trace=np.abs(np.einsum("gii->g", covariance) - p),
         scale=np.where(failed, np.nan, found.scale),
-        reasons={int(g): str(found.reason[g]) for g in np.flatnonzero(failed)},
+        reasons={int(g): found.reason[g] or NO_FIT for g in np.flatnonzero(failed)},
     )
