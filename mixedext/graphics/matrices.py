@@ -32,7 +32,7 @@ MOST_LEVELS = 40
 
 def matrix_data(
     results: HasFitted,
-    which: str = "V",
+    matrix: str = "V",
     *,
     scale: str = "covariance",
     n_groups: int = 3,
@@ -45,7 +45,7 @@ def matrix_data(
     ----------
     results : MixedLMResults
         The fit.
-    which, scale, n_groups, group, pixels
+    matrix, scale, n_groups, group, pixels
         As for ``plot_matrix``.
 
     Returns
@@ -64,12 +64,12 @@ def matrix_data(
     >>> matrix_data(result, "V", n_groups=1, scale="correlation").round(3).iloc[0].tolist()
     [1.0, 0.418, 0.418, 0.418, 0.418]
     """
-    return _picture(results.fitted, which, scale, n_groups, group, pixels).values
+    return _picture(results.fitted, matrix, scale, n_groups, group, pixels).values
 
 
 def plot_matrix(
     results: HasFitted,
-    which: str = "V",
+    matrix: str = "V",
     *,
     scale: str = "covariance",
     n_groups: int = 3,
@@ -84,7 +84,7 @@ def plot_matrix(
     ----------
     results : MixedLMResults
         The fit.
-    which : {"V", "Z", "Lambda", "A", "L"}, optional
+    matrix : {"V", "Z", "Lambda", "A", "L"}, optional
         V, the covariance matrix of the response, of the rows of some levels; Z, the columns
         of the random effects; Lambda, their relative covariance factor; A, the products
         [Z X y]'W[Z X y]; L, the Cholesky factor of A with Lambda, which fits are made of.
@@ -131,22 +131,22 @@ def plot_matrix(
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
     >>> figure = result.plot_matrix("V", scale="correlation")  # doctest: +SKIP
     """
-    picture = _picture(results.fitted, which, scale, n_groups, group, pixels)
+    picture = _picture(results.fitted, matrix, scale, n_groups, group, pixels)
     return draw_matrix(picture, ax, values)
 
 
-def _picture(fitted, which, scale, n_groups, group, pixels) -> MatrixPicture:
-    check_choice(which, "which", MATRICES)
+def _picture(fitted, matrix, scale, n_groups, group, pixels) -> MatrixPicture:
+    check_choice(matrix, "matrix", MATRICES)
     check_choice(scale, "scale", ("covariance", "correlation"))
     for name, value in (("n_groups", n_groups), ("pixels", pixels)):
         if isinstance(value, bool) or int(value) != value or value < 1:
             raise ValueError(f"{name}={value!r}; it must be a whole number from 1")
-    if which == "V":
+    if matrix == "V":
         return _of_v(fitted, scale, int(n_groups), group, int(pixels))
-    if which in ("Z", "Lambda") and not fitted.random.terms:
-        raise ValueError(f"the model has no random effects, and so no {which}")
+    if matrix in ("Z", "Lambda") and not fitted.random.terms:
+        raise ValueError(f"the model has no random effects, and so no {matrix}")
     of = {"Z": _of_z, "Lambda": _of_lambda, "A": _of_a, "L": _of_l}
-    return of[which](fitted, int(pixels))
+    return of[matrix](fitted, int(pixels))
 
 
 def _made(elements, labels, blocks, pixels, unit, title, **rest) -> MatrixPicture:
