@@ -76,7 +76,9 @@ OF_RESULTS = {
 NO_TABLES = {
     "bootstrap", "by_chunk", "coef", "compare_lr_test", "conf_int", "cov_params",
     "df_description", "df_held", "f_test", "fixed_effects_inference", "get_nlfun",
-    "get_robustcov_results", "predict", "profile_re", "ranef", "ranef_cov",
+    "get_robustcov_results", "plot_effect", "plot_fitted", "plot_forest",
+    "plot_qq_random", "plot_random_effects", "plot_shrinkage", "predict",
+    "profile_re", "ranef", "ranef_cov",
     "remove_data", "simulate", "simulate_refits", "summary", "t_test",
     "t_test_pairwise",
     "wald_test", "wald_test_terms",

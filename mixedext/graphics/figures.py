@@ -6,7 +6,7 @@ matplotlib.pyplot and no setting is changed.
 
 from __future__ import annotations
 
-import textwrap
+import re
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -79,9 +79,13 @@ def matplotlib() -> ModuleType:
 
 def _new_figure(width: float, height: float) -> Any:
     matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     from mixedext.graphics.own_figure import OwnFigure
 
-    return OwnFigure(figsize=(width, height), layout="constrained")
+    figure = OwnFigure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)  # with which it can be drawn, and its texts be measured
+    return figure
 
 
 def one_axes(ax: Any = None, width: float = WIDTH, height: float = HEIGHT) -> Any:
@@ -236,7 +240,19 @@ def _wrapped(text: str, inches: float, size: Any) -> str:
     if width <= room:
         return plain(text)
     most = max(int(len(text) * room / width), _FEWEST)
-    return "\n".join(plain(line) for line in textwrap.wrap(text, most))
+    return "\n".join(map(plain, _lines(text, most)))
+
+
+def _lines(text: str, most: int) -> list[str]:
+    """A text in lines of at most so many characters, broken at spaces and marks."""
+    lines = [""]
+    for piece in re.findall(r"[^\s|:._/-]*[|:._/-]*\s*", text):
+        if len(lines[-1]) + len(piece.rstrip()) > most and lines[-1]:
+            lines.append("")
+        lines[-1] += piece
+        while len(lines[-1].rstrip()) > most:
+            lines[-1:] = [lines[-1][:most], lines[-1][most:]]
+    return [line for line in lines if line.strip()]
 
 
 def label_axes(

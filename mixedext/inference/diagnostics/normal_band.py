@@ -34,8 +34,8 @@ def normal_band(n: int, alpha: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
 
     References
     ----------
-    Aldor-Noiman, S., Brown, L. D., Buja, A., Rolke, W. and Stine, R. A. (2013). The power to
-    see: a new graphical test of normality. The American Statistician 67, 249-260.
+    Aldor-Noiman, S., Brown, L. D., Buja, A., Rolke, W. and Stine, R. A. (2013). The power
+    to see: a new graphical test of normality. The American Statistician 67, 249-260.
 
     Examples
     --------

@@ -19,6 +19,10 @@ from mixedext.exceptions import AdjustmentWarning, user_stacklevel
 __all__ = ["comparison_arrows"]
 
 
+# Weight of a length's own half of the differences beside a difference of full weight.
+_LEAN = 0.3
+
+
 class Means(Protocol):
     """What arrows are made of: estimates, their covariance, and families."""
 
@@ -109,7 +113,11 @@ def _family(estimate, covariance, df, order, alpha, ends):
     design[np.arange(len(low)), count + high] = 1.0
     scale = np.where(least > 0, least, 1.0)
     weight = 1.0 / (0.05 + np.abs(gap - least) / scale)
-    length, _ = optimize.nnls(design * weight[:, None], least * weight)
+    # what the sums leave open: each length half of what its mean is compared by
+    sums = design.sum(axis=0)
+    half = design.T @ least / (2 * np.maximum(sums, 1.0))
+    rows = np.vstack([design * weight[:, None], _LEAN * np.eye(2 * count)])
+    length, _ = optimize.nnls(rows, np.concatenate([least * weight, _LEAN * half]))
     right, left = length[:count], length[count:]
     ends[order[:-1], 1] = estimate[order[:-1]] + right[:-1]
     ends[order[1:], 0] = estimate[order[1:]] - left[1:]
