@@ -25,19 +25,20 @@ from mixedext.engine.rows.design import prepare_design
 from mixedext.exceptions import DesignError
 from mixedext.fitted import Fitted
 from mixedext.inference.diagnostics.level_rows import OneLevelRows
-from mixedext.inference.diagnostics.leverage import (
-    Leverages,
-    lam_of_tail,
-    leverages,
-    own_rows,
-)
+from mixedext.inference.diagnostics.leverage import lam_of_tail, leverages, own_rows
 from mixedext.kernels.rows import deletion
 from mixedext.limits import NOT_LEFT
 
 __all__ = ["Deletions", "RowDeletions", "row_deletions", "set_deletions"]
 
-# Numbers that cross-products of sets of rows, or solutions for one set, hold at most.
+# Numbers that cross-products of sets of rows hold at most.
 MOST_NUMBERS = 2**24
+# Operations up to which matrices of the size of a set cost less than a factorization of
+# the rows that are left.
+MOST_WORK = 2**28
+# Columns of the tail up to which C22 is made in full.
+MOST_DENSE = 2048
+NONE = np.zeros(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +57,8 @@ class Deletions:
         change'F_I^-1 change, (G,).
     growth : ndarray
         tr(F^-1 F_I) - p, (G,).
-    log_det : ndarray
-        log det F^-1 F_I, (G,).
+    ratio : ndarray
+        det F^-1 F_I, (G,).
     variance : ndarray
         Diagonal of F_I, (G, p).
     scale : ndarray
@@ -69,14 +70,14 @@ class Deletions:
     distance: np.ndarray
     own_distance: np.ndarray
     growth: np.ndarray
-    log_det: np.ndarray
+    ratio: np.ndarray
     variance: np.ndarray
     scale: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class RowDeletions:
-    """The fit without each row, theta held: see ``Deletions``.
+    """The fit without each row, theta held: as ``Deletions``; NaN likewise.
 
     Attributes
     ----------
@@ -84,58 +85,57 @@ class RowDeletions:
         r, (n,).
     scores : ndarray
         Rows of F X'V0^-1, divided by the weight, (n, p).
-    leverages : Leverages
-        h and its parts; 1 where the others do not determine b.
-    square : ndarray
-        w times the squared length of the scores, F = I, (n,).
+    whole, fixed : ndarray
+        Leverages, and the fixed effects' share, (n,).
     weight : ndarray or None
         w, (n,).
     own_variance : ndarray
         Diagonal of F, (p,).
-    total, dof : float
-        r'P0 r, and what it is divided by.
+    distance, own_distance, growth, scale : ndarray
+        As of ``Deletions``, (n,).
+    n_lost : int
+        Rows without which b is not determined.
     """
 
     residual: np.ndarray
     scores: np.ndarray
-    leverages: Leverages
-    square: np.ndarray
+    whole: np.ndarray
+    fixed: np.ndarray
     weight: np.ndarray | None
     own_variance: np.ndarray
-    total: float
-    dof: int
+    distance: np.ndarray
+    own_distance: np.ndarray
+    growth: np.ndarray
+    scale: np.ndarray
+    n_lost: int
 
     def take(self, rows: np.ndarray) -> RowDeletions:
         """Those of some rows."""
-        if len(rows) == len(self.residual) and (np.diff(rows) == 1).all():
-            return self
-        known = self.leverages
+        growth = self.growth[rows]
         return RowDeletions(
             self.residual[rows],
             self.scores[rows],
-            Leverages(known.whole[rows], known.fixed[rows]),
-            self.square[rows],
+            self.whole[rows],
+            self.fixed[rows],
             None if self.weight is None else self.weight[rows],
             self.own_variance,
-            self.total,
-            self.dof,
+            self.distance[rows],
+            self.own_distance[rows],
+            growth,
+            self.scale[rows],
+            int(np.isnan(growth).sum()),
         )
 
     @property
     def n_deleted(self) -> np.ndarray:
-        """One each."""
-        return np.ones(len(self.residual), np.intp)
-
-    @cached_property
-    def left(self) -> np.ndarray:
-        """1 - h, NaN where nothing is left, (n,)."""
-        left = 1.0 - self.leverages.whole
-        return np.where(left > NOT_LEFT * (left + self.square), left, np.nan)
+        """One each, (n,)."""
+        return np.broadcast_to(np.intp(1), self.residual.shape)
 
     @property
     def _factor(self):
         """w / (1 - h)."""
-        return 1.0 / self.left if self.weight is None else self.weight / self.left
+        left = np.where(np.isnan(self.growth), np.nan, 1.0 - self.whole)
+        return 1.0 / left if self.weight is None else self.weight / left
 
     @property
     def change(self) -> np.ndarray:
@@ -143,40 +143,14 @@ class RowDeletions:
         return (self._factor * self.residual)[:, None] * self.scores
 
     @property
-    def growth(self) -> np.ndarray:
-        """tr(F^-1 F_i) - p, (n,)."""
-        return self.square / self.left
-
-    @property
-    def _fall(self):
-        """w r^2 / (1 - h), by which r'P0 r falls."""
-        return self._factor * self.residual**2
-
-    @property
-    def distance(self) -> np.ndarray:
-        """change'F^-1 change, (n,)."""
-        return self._fall * self.growth
-
-    @property
-    def own_distance(self) -> np.ndarray:
-        """change'F_i^-1 change, (n,)."""
-        growth = self.growth
-        return self._fall * growth / (1.0 + growth)
-
-    @property
-    def log_det(self) -> np.ndarray:
-        """log det F^-1 F_i, (n,)."""
-        return np.log1p(self.growth)
+    def ratio(self) -> np.ndarray:
+        """det F^-1 F_i, (n,)."""
+        return 1.0 + self.growth
 
     @property
     def variance(self) -> np.ndarray:
         """Diagonal of F_i, (n, p)."""
         return self.own_variance + self._factor[:, None] * self.scores**2
-
-    @property
-    def scale(self) -> np.ndarray:
-        """sigma^2 without the row, (n,)."""
-        return divided(self.total - self._fall, self.dof - 1.0)
 
 
 def divided(square: np.ndarray, dof: np.ndarray | float) -> np.ndarray:
@@ -203,19 +177,34 @@ def row_deletions(fitted: Fitted, residual: np.ndarray) -> RowDeletions:
     """
     found = leverages(fitted, scores=True)
     root, weight = joint_errors(fitted.fit).root, fitted.need_rows().weights
-    s = found.scores
-    assert s is not None
-    square = np.einsum("np,np->n", s, s)
-    if weight is not None:
-        square *= weight
+    total, dof = total_square(fitted)
+    distance, own_distance, growth, scale = np.empty((4, len(residual)))
+    n_lost = deletion.row_measures(
+        residual,
+        found.whole,
+        found.square,
+        NONE if weight is None else weight,
+        total,
+        dof,
+        NOT_LEFT,
+        distance=distance,
+        own_distance=own_distance,
+        growth=growth,
+        scale=scale,
+    )
+    assert found.scores is not None
     return RowDeletions(
         residual,
-        s @ root.T,
-        Leverages(found.whole, found.fixed),
-        square,
+        found.scores,
+        found.whole,
+        found.fixed,
         weight,
         np.einsum("ij,ij->i", root, root),
-        *total_square(fitted),
+        distance,
+        own_distance,
+        growth,
+        scale,
+        n_lost,
     )
 
 
@@ -261,7 +250,8 @@ def set_deletions(
     )
     total, dof = total_square(fitted)
     scale = divided(total - lost[:, p, p] - gain, dof - count)
-    found = Deletions(count, change, distance, gain, trace - p, log_det, variance, scale)
+    ratio = np.exp(log_det)
+    found = Deletions(count, change, distance, gain, trace - p, ratio, variance, scale)
     for g, values in alone.items():
         _put(found, g, values)
     return found
@@ -273,7 +263,7 @@ def _put(found, g, values):
         found.distance[g],
         found.own_distance[g],
         found.growth[g],
-        found.log_det[g],
+        found.ratio[g],
         found.variance[g],
         found.scale[g],
     ) = values
@@ -290,7 +280,6 @@ def _lost_by_levels(fitted, levels, sets, residual, lost):
     weights = fitted.need_rows().weights
     marginal = marginal_residual(fitted)
     whole, cut = _whole_and_cut(levels.codes, sets, len(levels.half))
-    none = np.zeros(0)
     if whole is not None:
         unused = np.empty((2, levels.codes.size))
         for at, _, x, own in levels.pieces():
@@ -301,7 +290,7 @@ def _lost_by_levels(fitted, levels, sets, residual, lost):
                 own[-1],
                 marginal[at],
                 residual[at],
-                none if weights is None else weights[at],
+                NONE if weights is None else weights[at],
                 lost,
             )
     if len(cut):
@@ -338,13 +327,13 @@ def _lost_of_cut_levels(levels, sets, cut, residual, weights, lost):
         start, end = starts[first : first + step], ends[first : first + step]
         at = rows[start[0] : end[-1]]
         number = np.repeat(np.arange(len(start)), end - start)
-        code, z, x, s = own = levels.read(at)
+        code, z, _, s = own = levels.read(at)
         unused = np.empty((2, len(at)))
         levels.scores(*own, whole=unused[0], fixed=unused[1])
         y = np.einsum("nb,nba->na", z, levels.half[code])
         gram = np.zeros((len(start), width, width))
         columns = np.ascontiguousarray(np.column_stack([y, s, residual[at]]))
-        w = np.zeros(0) if weights is None else weights[at]
+        w = NONE if weights is None else weights[at]
         deletion.add_grams(number, columns, w, gram)
         upper = np.triu_indices(width, 1)
         gram[:, upper[0], upper[1]] = gram[:, upper[1], upper[0]]
@@ -391,7 +380,7 @@ class _Spread:
             touched = np.unique(known.indices)
             size = min(len(at), len(touched))
             tail = self.factor.tail.size if self._has_tail else 0
-            if size * max(tail, size) > MOST_NUMBERS:
+            if size**2 * (size + tail) > MOST_WORK:
                 alone[g] = without_rows(self.fitted, at)
                 continue
             own = self.columns[at]
@@ -445,12 +434,11 @@ class _Spread:
 
     @cached_property
     def _inverse(self):
-        """C22 of a dense tail, (m, m)."""
+        """C22, all of it, (m, m)."""
         tail = self.factor.tail
-        if not tail.inverted:
-            tail.invert()
-        inverse = np.triu(tail.reduced)
-        return inverse + np.triu(inverse, 1).T
+        half = np.eye(tail.size)
+        tail.solve(half)
+        return half.T @ half
 
     def _covariance(self, known):
         """z Lam C Lam'z' of rows z."""
@@ -462,9 +450,8 @@ class _Spread:
         if not self._has_tail:
             return out
         moved = sparse.csr_array(known[:, head:] @ self._lam - y @ self._edge)
-        if self.factor.blocks.pattern is None:
-            out += moved @ (moved @ self._inverse).T
-            return out
+        if self.factor.tail.size <= MOST_DENSE:
+            return out + moved @ (moved @ self._inverse).T
         solved = np.ascontiguousarray(moved.toarray().T)
         self.factor.tail.solve(solved)
         return out + solved.T @ solved
@@ -507,7 +494,7 @@ def without_rows(fitted: Fitted, deleted: np.ndarray) -> tuple:
         float(own @ own),
         float(its @ its),
         trace - p,
-        2.0 * float(np.linalg.slogdet(turned)[1]),
+        float(np.linalg.det(turned)) ** 2,
         (rest.root**2).sum(axis=1),
         rest.scale,
     )

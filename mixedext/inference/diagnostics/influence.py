@@ -33,8 +33,9 @@ from mixedext.inference.diagnostics.mixed_influence import (
     MixedInfluence,
     RowNumbers,
 )
+from mixedext.inference.diagnostics.refit_deletions import refit_measures
 from mixedext.inference.diagnostics.residuals import need_own_law, resid
-from mixedext.inference.diagnostics.units import Units, concatenated, row_units, units
+from mixedext.inference.diagnostics.units import Units, row_units, units
 
 __all__ = ["get_influence"]
 
@@ -119,14 +120,18 @@ def get_influence(
         raise ValueError("rows goes with by=None: of groups all are deleted, one by one")
     chosen = row_units(fitted, rows) if by is None else units(fitted, by)
     residual = resid(results)
-    found = row_deletions(fitted, residual) if by is None else None
-    of_rows = None if found is None else _row_numbers(fitted, found, chosen.rows)
+    found = None
+    if by is None:
+        found = row_deletions(fitted, residual)
+        found = found if chosen.rows is None else found.take(chosen.rows)
+    refits = None
     if method == "held":
         measures = _held(fitted, chosen, residual, found)
     else:
-        raise NotImplementedError
+        measures, refits = refit_measures(fitted, chosen, method == "one-step", n_jobs)
+    of_rows = None if found is None else _row_numbers(found)
     influence = MixedInfluence(
-        method, chosen.index, chosen.what, _fit_numbers(fitted), measures, of_rows
+        method, chosen.index, chosen.what, _fit_numbers(fitted), measures, of_rows, refits
     )
     _tell(influence)
     return influence
@@ -139,16 +144,8 @@ def _fit_numbers(fitted: Fitted) -> FitNumbers:
     )
 
 
-def _row_numbers(fitted: Fitted, found: RowDeletions, rows: np.ndarray) -> RowNumbers:
-    every = len(rows) == len(found.residual)
-    at: Any = slice(None) if every and (np.diff(rows) == 1).all() else rows
-    return RowNumbers(
-        fitted.need_rows().endog[at],
-        found.residual[at],
-        None if found.weight is None else found.weight[at],
-        found.leverages.whole[at],
-        found.leverages.fixed[at],
-    )
+def _row_numbers(found: RowDeletions) -> RowNumbers:
+    return RowNumbers(found.residual, found.weight, found.whole, found.fixed)
 
 
 def _held(
@@ -156,29 +153,33 @@ def _held(
 ) -> Measures:
     """Measures of units from closed forms."""
     if found is not None:
-        assert chosen.rows is not None
-        return _measures(fitted, found.take(chosen.rows))
+        return _measures(fitted, found, found.n_lost > 0)
     parts = [set_deletions(fitted, s.codes, s.count, residual) for s in chosen.sets]
     if len(parts) == 1:
         return _measures(fitted, parts[0])
     names = Deletions.__dataclass_fields__
-    joined = (concatenated([getattr(p, name) for p in parts]) for name in names)
+    joined = (np.concatenate([getattr(p, name) for p in parts]) for name in names)
     return _measures(fitted, Deletions(*joined))
 
 
-def _measures(fitted: Fitted, found: Deletions | RowDeletions) -> Measures:
+def _measures(
+    fitted: Fitted, found: Deletions | RowDeletions, some_lost: bool = True
+) -> Measures:
     p, scale = fitted.fixed.rank, fitted.scale
-    lost = np.isnan(found.log_det)
-    reasons: dict[int, str] = dict.fromkeys(np.flatnonzero(lost).tolist(), NO_DETERMINED)
+    reasons: dict[int, str] = {}
     _, dof = total_square(fitted)
-    none_left = ~lost & (dof - found.n_deleted <= 0)
-    reasons |= dict.fromkeys(np.flatnonzero(none_left).tolist(), NO_DF)
+    if some_lost:
+        lost = np.flatnonzero(np.isnan(found.growth))
+        reasons |= dict.fromkeys(lost.tolist(), NO_DETERMINED)
+    if dof <= found.n_deleted.max(initial=0):
+        for g in np.flatnonzero(found.n_deleted >= dof).tolist():
+            reasons.setdefault(g, NO_DF)
     return Measures(
         n_deleted=found.n_deleted,
         change=found,
         distance=found.distance / (scale * p),
         mdffits=found.own_distance / (scale * p),
-        cov_ratio=np.exp(found.log_det),
+        cov_ratio=found.ratio,
         cov_trace=np.abs(found.growth),
         scale=found.scale,
         reasons=reasons,

@@ -18,12 +18,11 @@ __all__ = ["OneLevelRows"]
 
 # Rows that are worked on at once: what is made of them stays in cache.
 SOME_ROWS = 2**13
+NONE = np.zeros(0)
 
 
 class OneLevelRows:
-    """The rows of a fit with one grouping factor, each term's columns as they were given.
-
-    The engine's transforms of these columns are in ``half`` and ``effect``.
+    """The rows of a fit with one grouping factor.
 
     Parameters
     ----------
@@ -52,10 +51,10 @@ class OneLevelRows:
             self._columns[at] = list(term.columns)
             transform[at, at] = fit.design.inverse_transforms[i]
         self.codes = rows.terms[0].codes
-        self.half = np.ascontiguousarray(transform @ errors.factor.half)
         effect = errors.whitened[1]
-        shape = -1, width, effect.shape[1]
-        self.effect = np.ascontiguousarray(transform @ effect.reshape(shape))
+        self._transform = transform
+        self.half = errors.factor.half
+        self.effect = effect.reshape(-1, width, effect.shape[1])
 
     @classmethod
     def of(cls, fitted: Fitted) -> OneLevelRows | None:
@@ -67,11 +66,11 @@ class OneLevelRows:
         return cls(fitted, rows)
 
     def values(self, at: slice | np.ndarray) -> np.ndarray:
-        """The random terms' columns at some rows, (rows, K)."""
+        """The random terms' columns at some rows, in the engine's units, (rows, K)."""
         out = np.empty((len(self.codes[at]), len(self._columns)))
         for j, column in enumerate(self._columns):
             out[:, j] = 1.0 if column is None else column[at]
-        return out
+        return out @ self._transform
 
     def fixed_values(self, at: slice | np.ndarray) -> np.ndarray:
         """Columns of X in coordinates with X'V0^-1 X = I at some rows, (rows, rank)."""
@@ -102,8 +101,17 @@ class OneLevelRows:
         *,
         whole: np.ndarray,
         fixed: np.ndarray,
+        square: np.ndarray = NONE,
     ) -> None:
-        """Fill in s, and the leverages without the weights."""
+        """Fill in s, the leverages without the weights and, if it has length, |s|^2."""
         deletion.level_rows(
-            code, z, x, self.half, self.effect, s=s, whole=whole, fixed=fixed
+            code,
+            z,
+            x,
+            self.half,
+            self.effect,
+            s=s,
+            whole=whole,
+            fixed=fixed,
+            square=square,
         )

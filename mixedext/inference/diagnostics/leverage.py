@@ -18,6 +18,7 @@ where links_l' C22 between the columns that meet level l serves all rows of the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -34,10 +35,11 @@ from mixedext.inference.diagnostics.level_rows import OneLevelRows
 from mixedext.kernels.rows import deletion
 from mixedext.specification.terms.random_terms import RandomTerm
 
-__all__ = ["Leverages", "leverages"]
+__all__ = ["Leverages", "lam_of_tail", "leverages", "own_rows"]
 
-# Pairs of tail columns whose C22 is held at once.
-MOST_PAIRS = 2**21
+# Columns of a tail on a pattern up to which C22 is laid out as a matrix (32 MB).
+MOST_DENSE = 2048
+
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +50,15 @@ class Leverages:
     ----------
     whole, fixed : ndarray
         h, and the fixed effects' share of it, (n,).
-    scores : ndarray or None
-        s, (n, rank), if asked for: w_i s_i are the rows of V0^-1 X.
+    scores, square : ndarray or None
+        If asked for, F X'V0^-1 over the weights in the units of the data, (n, rank), and
+        w times the squared length of s, (n,).
     """
 
     whole: np.ndarray
     fixed: np.ndarray
     scores: np.ndarray | None = None
+    square: np.ndarray | None = None
 
     @property
     def random(self) -> np.ndarray:
@@ -70,7 +74,7 @@ def leverages(fitted: Fitted, scores: bool = False) -> Leverages:
     fitted : Fitted
         A fit with its rows in memory.
     scores : bool, optional
-        Whether s is wanted.
+        Whether ``scores`` and ``square`` are wanted.
 
     Raises
     ------
@@ -80,29 +84,33 @@ def leverages(fitted: Fitted, scores: bool = False) -> Leverages:
     rows, fit = fitted.need_rows(), fitted.fit
     errors = joint_errors(fit)
     n, p = len(rows.endog), len(fitted.fixed.kept)
+    whole, fixed = np.empty((2, n))
+    square, found = np.empty((2, 0))
+    if scores:
+        square, found = np.empty(n), np.empty((n, p))
     levels = OneLevelRows.of(fitted)
     if levels is not None:
-        whole, fixed = np.empty((2, n))
-        s = np.empty((n, p)) if scores else None
         for at, _, _, own in levels.pieces():
-            levels.scores(*own, whole=whole[at], fixed=fixed[at])
-            if s is not None:
-                s[at] = own[-1]
+            levels.scores(*own, whole=whole[at], fixed=fixed[at], square=square[at])
+            if scores:
+                np.matmul(own[-1], errors.root.T, out=found[at])
     else:
-        x = rows.exog[:, fitted.fixed.kept] @ errors.root
+        x = s = rows.exog[:, fitted.fixed.kept] @ errors.root
+        within: Any = 0.0
         if rows.terms:
             known = own_rows(fitted).known
             assert known is not None
             s = x - known @ errors.whitened[1]
-            whole = np.einsum("np,np->n", s, s) + _within(errors, known)
-        else:
-            s = x
-            whole = np.einsum("np,np->n", s, s)
+            within = _within(errors, known)
+        own_square = np.einsum("np,np->n", s, s)
+        whole = within + own_square
         fixed = np.einsum("np,np->n", x, s)
+        if scores:
+            square, found = own_square, s @ errors.root.T
     if rows.weights is not None:
-        whole *= rows.weights
-        fixed = fixed * rows.weights
-    return Leverages(whole, fixed, s if scores else None)
+        for values in (whole, fixed, square):
+            values *= rows.weights[: len(values)]
+    return Leverages(whole, fixed, *((found, square) if scores else ()))
 
 
 def own_rows(fitted: Fitted) -> RandomRows:
@@ -127,21 +135,8 @@ def _within(errors: JointErrors, known: sparse.csr_array) -> np.ndarray:
         lead.data = lead.data**2
         return lead @ (factor.half[:, 0, 0] ** 2)
     level, y = _of_lead(lead, factor)
-    out = np.einsum("nk,nk->n", y, y)
     moved = sparse.csr_array(tail @ lam_of_tail(factor))
-    if head and factor.blocks.pattern is None:
-        return out + _dense_tail(factor, level, y, moved)
-    out += _quadratic(moved, factor)
-    if head:
-        edge = factor.tail._edges(factor.half)
-        own = factor.tail.link_quadratic(factor.half, by_level=True)
-        out += np.einsum("na,nab,nb->n", y, own[level], y)
-        links = _link_products(factor, edge)
-        row = np.repeat(np.arange(len(y)), np.diff(moved.indptr))
-        at = _link_number(factor, level[row], moved.indices)
-        share = np.einsum("sk,sk->s", links[at], y[row]) * moved.data
-        out -= 2 * np.bincount(row, share, minlength=len(y))
-    return out
+    return np.einsum("nk,nk->n", y, y) + _of_tail(factor, level, y, moved)
 
 
 def _of_lead(lead, factor):
@@ -170,91 +165,44 @@ def lam_of_tail(factor: Factor) -> sparse.csr_array:
     return sparse.csr_array(entries, shape=(factor.tail.size,) * 2)
 
 
-def _dense_tail(factor, level, y, moved):
-    """What a dense tail adds to z'Lam C Lam'z, (n,)."""
-    if not factor.tail.inverted:
-        factor.tail.invert()
-    order = np.argsort(level, kind="stable")
-    moved = moved[order]
-    out = np.empty(len(y))
+def _of_tail(factor, level, y, moved):
+    """What the tail adds to z'Lam C Lam'z, (n,)."""
+    tail, blocks = factor.tail, factor.blocks
+    if not tail.size:
+        return np.zeros(len(y))
+    if not tail.inverted:
+        tail.invert()
+    starts = rows = np.zeros(0, np.intp)
+    if blocks.pattern is None:
+        inverse = tail.reduced
+    elif tail.size <= MOST_DENSE:  # elements are found at once
+        (first, row), inverse = tail.columns, np.zeros((tail.size,) * 2)
+        inverse[np.repeat(np.arange(tail.size), np.diff(first)), row] = tail.inverse
+    else:
+        inverse, (starts, rows) = tail.inverse, tail.columns
+    order = None
+    if (np.diff(level) < 0).any():
+        order = np.argsort(level, kind="stable")
+        level, y, moved = level[order], y[order], moved[order]
     found = np.empty(len(y))
+    pointers = blocks.link_pointers
     deletion.link_squares(
-        np.ascontiguousarray(level[order], np.intp),
-        np.ascontiguousarray(y[order]),
+        level,
+        y,
         moved.indptr.astype(np.intp),
         moved.indices.astype(np.intp),
         moved.data,
-        factor.blocks.link_pointers,
-        factor.blocks.link_index,
-        factor.tail._edges(factor.half),
-        factor.tail.reduced,
-        found,
+        pointers if len(pointers) > 1 else np.zeros(2, np.intp),
+        blocks.link_index,
+        tail._edges(factor.half),
+        inverse=inverse.ravel(),
+        starts=starts,
+        rows=rows,
+        size=tail.size,
+        out=found,
     )
+    if order is None:
+        return found
+    out = np.empty(len(y))
     out[order] = found
     return out
-
-
-def _quadratic(moved: sparse.csr_array, factor: Factor) -> np.ndarray:
-    """v'C22 v of the rows v of a sparse matrix, (n,)."""
-    out = np.zeros(moved.shape[0])
-    for first, last, i, j in _pairs(moved.indptr):
-        value = _inverse(factor, moved.indices[i], moved.indices[j])
-        value *= moved.data[i] * moved.data[j]
-        row = np.searchsorted(moved.indptr, i, side="right") - 1
-        out[first:last] = np.bincount(row - first, value, minlength=last - first)
-    return out
-
-
-def _link_products(factor: Factor, edge: np.ndarray) -> np.ndarray:
-    """C22 Lam2'links_l half_l at the columns that meet level l, (nnz, k)."""
-    blocks, tail = factor.blocks, factor.tail
-    pointers, index = blocks.link_pointers, blocks.link_index
-    out = np.zeros_like(edge)
-    for first, last, i, j in _pairs(pointers):
-        value = _inverse(factor, index[i], index[j])
-        start, stop = pointers[first], pointers[last]
-        for a in range(edge.shape[1]):
-            out[start:stop, a] = np.bincount(
-                i - start, value * edge[j, a], minlength=stop - start
-            )
-    return out
-
-
-def _pairs(pointers):
-    """Ranges of rows, and all pairs (i, j) of their entries that share a row."""
-    count = np.diff(pointers)
-    ends = np.cumsum(count.astype(float) ** 2)
-    first = 0
-    while first < len(count):
-        before = ends[first - 1] if first else 0.0
-        last = int(np.searchsorted(ends, before + MOST_PAIRS, side="right"))
-        last = min(max(last, first + 1), len(count))
-        own = count[first:last]
-        entry = np.arange(pointers[first], pointers[last])
-        times = np.repeat(own, own)
-        i = np.repeat(entry, times)
-        starts = np.repeat(pointers[first:last], own)
-        j = np.arange(len(i)) - np.repeat(np.cumsum(times) - times, times)
-        yield first, last, i, j + np.repeat(starts, times)
-        first = last
-
-
-def _inverse(factor, i, j):
-    """Elements of C22."""
-    if not factor.tail.inverted:
-        factor.tail.invert()
-    return factor.tail._inverse_at(np.maximum(i, j), np.minimum(i, j))
-
-
-def _link_number(factor, level, column):
-    """Number of the link of a level of the lead and a column of the tail."""
-    blocks = factor.blocks
-    m = factor.tail.size
-    own = np.repeat(np.arange(len(blocks.link_pointers) - 1), np.diff(blocks.link_pointers))
-    key = own * np.int64(m) + blocks.link_index
-    order = None
-    if (np.diff(key) < 0).any():
-        order = np.argsort(key, kind="stable")
-        key = key[order]
-    at = np.searchsorted(key, level * np.int64(m) + column)
-    return at if order is None else order[at]

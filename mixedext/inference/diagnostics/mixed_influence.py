@@ -122,15 +122,14 @@ class RowNumbers:
 
     Attributes
     ----------
-    endog, residual : ndarray
-        Response and conditional residuals, (n,).
+    residual : ndarray
+        Conditional residuals, (n,).
     weight : ndarray or None
         Precision weights, (n,).
     leverage, fixed : ndarray
         h and the fixed effects' share, (n,).
     """
 
-    endog: np.ndarray
     residual: np.ndarray
     weight: np.ndarray | None
     leverage: np.ndarray
@@ -163,30 +162,33 @@ class Measures:
     reasons: dict[int, str]
 
 
-@dataclass(frozen=True, eq=False)
-class Refits:
+class Refits(Protocol):
     """What only models that are fitted again have.
 
     Attributes
     ----------
     theta : ndarray
         (G, n_theta).
-    variance_change : DataFrame
-        Variances without the unit by those of the fit, less one: (G, components).
     llf : ndarray
         Log-likelihoods of the rows left, (G,).
     converged : ndarray
         bool, (G,).
-    displacement : ndarray
-        Twice the fall of the log-likelihood of all rows at the parameters without the
-        unit, (G,).
     """
 
-    theta: np.ndarray
-    variance_change: pd.DataFrame
-    llf: np.ndarray
-    converged: np.ndarray
-    displacement: np.ndarray
+    @property
+    def theta(self) -> np.ndarray: ...
+
+    @property
+    def llf(self) -> np.ndarray: ...
+
+    @property
+    def converged(self) -> np.ndarray: ...
+
+    @property
+    def variance_change(self) -> pd.DataFrame: ...
+
+    @property
+    def displacement(self) -> np.ndarray: ...
 
 
 class MixedInfluence:
@@ -292,7 +294,8 @@ class MixedInfluence:
     def _need_rows(self, what):
         if self._rows is None:
             raise AttributeError(
-                f"{what} belongs to rows, not to units of several: get_influence() without by"
+                f"{what} belongs to rows, not to groups of rows: call get_influence() "
+                "without by"
             )
         return self._rows
 
@@ -367,8 +370,9 @@ class MixedInfluence:
 
     @property
     def relative_variance_change(self) -> pd.DataFrame:
-        """Variances without the unit by those of the fit, less one; NaN of variances zero."""
-        return self._need_refits("relative_variance_change").variance_change
+        """Variances without the unit by those of the fit, less one; NaN where zero."""
+        found = self._need_refits("relative_variance_change").variance_change
+        return found.set_axis(self.index, axis=0)
 
     @property
     def llf_not_obsi(self) -> np.ndarray:
@@ -382,9 +386,9 @@ class MixedInfluence:
 
     @property
     def likelihood_displacement(self) -> np.ndarray:
-        """Twice the fall of the log-likelihood of all rows at the parameters without the unit.
+        """Twice what the log-likelihood of all rows loses without the unit, (G,).
 
-        Of the restricted log-likelihood in fits by REML, which coefficients have no part in.
+        In fits by REML of the restricted one, in which the coefficients have no part.
         """
         return self._need_refits("likelihood_displacement").displacement
 

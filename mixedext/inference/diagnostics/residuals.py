@@ -11,7 +11,6 @@ effects, so that theirs are Pearson's.
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -142,40 +141,27 @@ def _conditional(fitted, scale):
         return resid_pearson(fitted)
     need_own_law(fitted, f"scale={scale!r}")
     found = row_deletions(fitted, residual)
-    sigma = fitted.sigma if scale == "studentized" else np.sqrt(found.scale)
-    return studentized(found, sigma, "residuals")
-
-
-def studentized(found: Any, sigma: Any, what: str) -> np.ndarray:
-    """Conditional residuals by their standard deviations, NaN where these are zero.
-
-    Parameters
-    ----------
-    found : RowDeletions
-        Rows and their leverages.
-    sigma : float or ndarray
-        Standard deviations of residuals with weight 1.
-    what : str
-        What is NaN, for the warning.
-    """
-    left = 1.0 - found.leverages.whole
-    _tell_alone(left <= NOT_LEFT, what)
-    left = np.where(left > NOT_LEFT, left, np.nan)
+    left = 1.0 - found.whole
     if found.weight is not None:
-        left = left / found.weight
-    return found.residual / (sigma * np.sqrt(left))
+        left /= found.weight
+    sigma = fitted.sigma if scale == "studentized" else np.sqrt(found.scale)
+    return _studentized(residual, left, sigma, found.whole)
 
 
-def _tell_alone(alone, what):
-    if alone.any():
-        rows = ", ".join(map(str, np.flatnonzero(alone)[:5]))
+def _studentized(residual, left, sigma, leverage):
+    """Residuals by sigma times the root of what is left; told where that is nothing."""
+    none = (1.0 - leverage <= NOT_LEFT) | np.isnan(sigma)
+    if none.any():
+        rows = ", ".join(map(str, np.flatnonzero(none)[:5]))
+        rows += ", ..." if none.sum() > 5 else ""
         warnings.warn(
-            f"{what} of {int(alone.sum())} rows are NaN: each is fitted exactly whatever its "
-            f"response, as it determines a coefficient or an effect alone (rows {rows}"
-            f"{', ...' if alone.sum() > 5 else ''}, from 0)",
+            f"residuals of {int(none.sum())} rows (numbers {rows}, from 0) are NaN: each "
+            "determines a coefficient or an effect alone and is fitted exactly, or without "
+            "it no degrees of freedom are left",
             NotEstimableWarning,
             stacklevel=user_stacklevel(),
         )
+    return residual / (sigma * np.sqrt(np.where(none, np.nan, left)))
 
 
 def _marginal(fitted, scale):
@@ -189,13 +175,11 @@ def _marginal(fitted, scale):
         return residual / (fitted.sigma * np.sqrt(variance))
     need_own_law(fitted, f"scale={scale!r}")
     x = fitted.need_rows().exog[:, fitted.fixed.kept] @ joint_errors(fitted.fit).root
-    left = 1.0 - np.einsum("np,np->n", x, x) / variance
-    _tell_alone(left <= NOT_LEFT, "residuals")
-    left = variance * np.where(left > NOT_LEFT, left, np.nan)
+    leverage = np.einsum("np,np->n", x, x) / variance
     sigma = fitted.sigma
     if scale == "deleted":
         sigma = np.sqrt(row_deletions(fitted, resid(fitted)).scale)
-    return residual / (sigma * np.sqrt(left))
+    return _studentized(residual, variance * (1.0 - leverage), sigma, leverage)
 
 
 def _roots(fitted):
@@ -252,9 +236,9 @@ def _whitened(fitted, residual):
     if sizes.max(initial=0) > MOST_SHARED:
         raise ValueError(
             f"scale='cholesky': crossed factors tie {sizes.max()} random effects together, "
-            f"and each row costs the square of that; up to {MOST_SHARED} are supported. Use "
-            "scale='studentized', or kind='conditional', whose residuals are independent "
-            "given the effects"
+            f"and each row costs the square of that; up to {MOST_SHARED} are supported. "
+            "Use scale='studentized', or kind='conditional', whose residuals are "
+            "independent given the effects"
         )
     out = np.array(residual)
     deletion.whiten(

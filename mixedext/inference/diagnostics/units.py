@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +47,7 @@ class Units:
     sets : tuple of UnitSets
         The sets of every factor; of rows none.
     rows : ndarray or None
-        Numbers of the rows, where each is a unit.
+        Numbers of the rows, where each is a unit; None for all.
     """
 
     index: pd.Index
@@ -71,19 +70,19 @@ def row_units(fitted: Fitted, rows: Any = None) -> Units:
     n = len(own.endog)
     index = pd.RangeIndex(n) if own.labels is None else pd.Index(own.labels)
     if rows is None:
-        return Units(index, "row", rows=np.arange(n))
+        return Units(index, "row")
     at = np.atleast_1d(np.asarray(rows))
     if at.dtype == bool:
         if at.shape != (n,):
             raise ValueError(
-                f"rows is a mask of shape {at.shape}, but the model has {n} rows (rows with "
-                "missing values are left out)"
+                f"rows is a mask of shape {at.shape}, but the model has {n} rows (rows "
+                "with missing values are left out)"
             )
         at = np.flatnonzero(at)
     if at.dtype.kind not in "iu" or at.ndim != 1 or not len(at):
         raise ValueError(
-            "rows must be numbers of rows of those that the fit has used, from 0, or a mask "
-            "of them; labels of rows are what index.get_indexer takes"
+            "rows must be numbers of rows of those that the fit has used, from 0, or a "
+            "mask of them; data.index.get_indexer(labels) finds the numbers of labels"
         )
     if at.min() < -n or at.max() >= n:
         raise ValueError(f"rows must be from 0 to {n - 1}, the rows that the fit has used")
@@ -157,8 +156,8 @@ def _named(rows, name):
         if term.group == name:
             if isinstance(term, SparseTerm):
                 raise ValueError(
-                    f"by={name!r} is a SparseTerm, whose rows may belong to several levels; "
-                    "give labels, one a row"
+                    f"by={name!r} is a SparseTerm, whose rows may belong to several "
+                    "levels; give labels, one a row"
                 )
             return term.codes, term.levels
     column = named_column(rows.frame, name)
@@ -194,8 +193,3 @@ def _given(rows, labels):
         )
     codes, levels = factorize(labels)
     return codes, level_index(levels)
-
-
-def concatenated(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Arrays of the units of every factor as one; the only one as it is."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)

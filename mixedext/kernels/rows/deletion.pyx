@@ -28,11 +28,13 @@ def level_rows(
     double[:, ::1] s,                    # out: (n, p)
     double[::1] whole,                   # out: (n,) |y|^2 + |s|^2
     double[::1] fixed,                   # out: (n,) x's
+    double[::1] square,                  # out: (n,) |s|^2, or (0,) if not wanted
 ):
     """Rows of which each has the effects of one level of one factor."""
     cdef Py_ssize_t n = z.shape[0], k = z.shape[1], p = x.shape[1]
     cdef Py_ssize_t i, a, b, j
-    cdef double own, total, both
+    cdef double own, total, both, within  # |y|^2, x's, |s|^2
+    cdef bint wanted = square.shape[0] > 0
     cdef const double *h
     cdef const double *e
     cdef const double *zi
@@ -58,6 +60,7 @@ def level_rows(
                     for b in range(k):
                         own += h[b * k + a] * zi[b]
                     total += own * own
+            within = 0.0
             if p > 0:
                 e = &effect[level[i], 0, 0]
                 for j in range(p):
@@ -65,10 +68,53 @@ def level_rows(
                     for a in range(k):
                         own -= zi[a] * e[a * p + j]
                     s[i, j] = own
-                    total += own * own
+                    within += own * own
                     both += own * x[i, j]
-            whole[i] = total
+            whole[i] = total + within
             fixed[i] = both
+            if wanted:
+                square[i] = within
+
+
+def row_measures(
+    const double[::1] residual,          # in: (n,) r
+    const double[::1] leverage,          # in: (n,) h
+    const double[::1] square,            # in: (n,) w |s|^2
+    const double[::1] weight,            # in: (n,), or (0,) for ones
+    double total,                        # in: r'P0 r
+    double dof,                          # in: what it is divided by
+    double least,                        # in: what must be left of the information
+    *,
+    double[::1] distance,                # out: (n,) d'F^-1 d
+    double[::1] own_distance,            # out: (n,) d'F_i^-1 d
+    double[::1] growth,                  # out: (n,) tr F^-1 F_i - p = det F^-1 F_i - 1
+    double[::1] scale,                   # out: (n,) sigma^2 without the row
+):
+    """Results of deleting every row; NaN where the rest does not determine b.
+
+    Returns how many such rows there are.
+    """
+    cdef Py_ssize_t n = residual.shape[0], i, lost = 0
+    cdef double left, fall, own
+    with nogil:
+        for i in range(n):
+            left = 1.0 - leverage[i]
+            if not left > least * (left + square[i]):
+                left = NAN
+                lost += 1
+            own = square[i] / left
+            fall = residual[i] * residual[i] / left
+            if weight.shape[0]:
+                fall *= weight[i]
+            growth[i] = own
+            distance[i] = fall * own
+            own_distance[i] = fall * own / (1.0 + own)
+            scale[i] = NAN
+            if dof > 1.0:
+                scale[i] = (total - fall) / (dof - 1.0)
+                if scale[i] < 0.0:
+                    scale[i] = 0.0
+    return lost
 
 
 def add_whole_levels(
@@ -250,28 +296,66 @@ def whiten(
                 residual[i] = left / sqrt(v)
 
 
+cdef inline double element(
+    const double* inverse,               # (m, m) by rows, or values by columns
+    const Py_ssize_t* starts,            # (m + 1,) where columns begin, NULL if dense
+    const Py_ssize_t* rows,              # rows of the values, ascending in each column
+    Py_ssize_t m, Py_ssize_t c, Py_ssize_t d,
+) noexcept nogil:
+    """An element of a symmetric matrix of which one triangle is stored."""
+    cdef Py_ssize_t low, high, middle
+    if d < c:
+        c, d = d, c
+    if starts is NULL:
+        return inverse[c * m + d]
+    low, high = starts[c], starts[c + 1] - 1
+    middle = high - (m - 1 - d)  # where fill-in leaves no zeros below
+    if middle >= low and rows[middle] == d:
+        return inverse[middle]
+    while low < high:
+        middle = (low + high) // 2
+        if rows[middle] < d:
+            low = middle + 1
+        else:
+            high = middle
+    return inverse[low]
+
+
 def link_squares(
-    const Py_ssize_t[::1] level,         # in: (n,) level of the lead of every row
-    const double[:, ::1] y,              # in: (n, k) half'z
-    const Py_ssize_t[::1] pointers,      # in: (n + 1,) rows of Z2 Lam2, compressed
-    const Py_ssize_t[::1] column,        # in: (nnz,)
-    const double[::1] value,             # in: (nnz,)
-    const Py_ssize_t[::1] link_pointers, # in: (L + 1,)
-    const Py_ssize_t[::1] link_index,    # in: (links,)
-    const double[:, ::1] edge,           # in: (links, k) Lam2'link half
-    const double[:, ::1] inverse,        # in: (m, m) C22, upper triangle
-    double[::1] out,                     # out: (n,) q'C22 q, q = Lam2'z2 - edge y
+    const Py_ssize_t[::1] level,          # in: (n,) level of the lead of every row
+    const double[:, ::1] y,               # in: (n, k) half'z
+    const Py_ssize_t[::1] pointers,       # in: (n + 1,) rows of Z2 Lam2, compressed
+    const Py_ssize_t[::1] column,         # in: (nnz,)
+    const double[::1] value,              # in: (nnz,)
+    const Py_ssize_t[::1] link_pointers,  # in: (L + 1,)
+    const Py_ssize_t[::1] link_index,     # in: (links,)
+    const double[:, ::1] edge,            # in: (links, k) Lam2'link half
+    *,
+    const double[::1] inverse,            # in: C22, the upper triangle of (m, m), or values
+    const Py_ssize_t[::1] starts,         # in: (m + 1,) columns of the lower one, or (0,)
+    const Py_ssize_t[::1] rows,           # in: rows of the values, or (0,)
+    Py_ssize_t size,                      # in: m
+    double[::1] out,                      # out: (n,) q'C22 q, q = Lam2'z2 - edge y
 ):
-    """What the tail adds to z'Lam C Lam'z, for rows sorted by level; C22 is dense.
+    """What the tail adds to z'Lam C Lam'z, for rows sorted by level.
 
     C22 edge at the links of a level serves all of its rows.
     """
-    cdef Py_ssize_t n = y.shape[0], k = y.shape[1], m = inverse.shape[0]
-    cdef Py_ssize_t i, s, t, a, b, first, last, count, c, d, l, current = -1
-    cdef double own, total
-    cdef double[:, ::1] wide = np.zeros((m, k)), quadratic = np.zeros((k, k))
+    cdef Py_ssize_t n = y.shape[0], k = y.shape[1]
+    cdef Py_ssize_t i, s, t, a, b, first, last, count, c, l, current = -1
+    cdef double own, both, total
+    cdef double[:, ::1] wide = np.zeros((size, k)), quadratic = np.zeros((k, k))
     cdef Py_ssize_t longest = int(np.diff(link_pointers).max(initial=0))
     cdef double[:, ::1] product = np.zeros((max(longest, 1), k))
+    cdef const Py_ssize_t* begin = NULL
+    cdef const Py_ssize_t* its = NULL
+    cdef const double* c22
+    if n == 0 or size == 0:
+        out[:] = 0.0
+        return
+    c22 = &inverse[0]
+    if starts.shape[0]:
+        begin, its = &starts[0], &rows[0]
     with nogil:
         for i in range(n):
             l = level[i]
@@ -284,21 +368,30 @@ def link_squares(
                         product[s, a] = 0.0
                 for s in range(count):
                     c = link_index[first + s]
+                    own = element(c22, begin, its, size, c, c)
                     for a in range(k):
-                        product[s, a] += inverse[c, c] * edge[first + s, a]
-                    for t in range(s):
-                        d = link_index[first + t]
-                        own = inverse[d, c] if d < c else inverse[c, d]
+                        product[s, a] += own * edge[first + s, a]
+                    if k == 1:
+                        both = 0.0
+                        for t in range(s + 1, count):
+                            own = element(
+                                c22, begin, its, size, c, link_index[first + t]
+                            )
+                            both += own * edge[first + t, 0]
+                            product[t, 0] += own * edge[first + s, 0]
+                        product[s, 0] += both
+                        continue
+                    for t in range(s + 1, count):
+                        own = element(c22, begin, its, size, c, link_index[first + t])
                         for a in range(k):
                             product[s, a] += own * edge[first + t, a]
                             product[t, a] += own * edge[first + s, a]
                 for a in range(k):
                     for b in range(k):
-                        quadratic[a, b] = 0.0
-                for s in range(count):
-                    for a in range(k):
-                        for b in range(k):
-                            quadratic[a, b] += edge[first + s, a] * product[s, b]
+                        own = 0.0
+                        for s in range(count):
+                            own += edge[first + s, a] * product[s, b]
+                        quadratic[a, b] = own
                 for s in range(count):
                     for a in range(k):
                         wide[link_index[first + s], a] = product[s, a]
@@ -312,9 +405,9 @@ def link_squares(
                 for a in range(k):
                     own += wide[c, a] * y[i, a]
                 total -= 2.0 * own * value[s]
-                total += value[s] * value[s] * inverse[c, c]
+                own = element(c22, begin, its, size, c, c)
+                total += value[s] * value[s] * own
                 for t in range(pointers[i], s):
-                    d = column[t]
-                    own = inverse[d, c] if d < c else inverse[c, d]
+                    own = element(c22, begin, its, size, c, column[t])
                     total += 2.0 * own * value[s] * value[t]
             out[i] = total
