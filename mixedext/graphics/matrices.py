@@ -149,12 +149,21 @@ def _picture(fitted, matrix, scale, n_groups, group, pixels) -> MatrixPicture:
     return of[matrix](fitted, int(pixels))
 
 
-def _made(elements, labels, blocks, pixels, unit, title, **rest) -> MatrixPicture:
+def _made(
+    elements: Elements,
+    labels: tuple[Any, Any],
+    blocks: tuple[tuple[Block, ...], tuple[Block, ...]],
+    pixels: int,
+    unit: str,
+    title: str,
+    notes: tuple[str, ...] = (),
+    more: bool = False,
+) -> MatrixPicture:
     """A picture of elements; labels and blocks of rows and of columns."""
     values, step = thinned(elements, pixels)
     index, columns = (pd.Index(own)[:: step[i]] for i, own in enumerate(labels))
     frame = pd.DataFrame(values, index=index, columns=columns)
-    return MatrixPicture(frame, *blocks, step=step, unit=unit, title=title, **rest)
+    return MatrixPicture(frame, *blocks, step, unit, title, notes, more)
 
 
 # ---- terms ----
@@ -226,11 +235,12 @@ def _of_lambda(fitted, pixels):
 def _of_v(fitted: Fitted, scale, n_groups, group, pixels):
     rows, notes = fitted.need_rows(), []
     n = len(rows.endog)
+    blocks: tuple[Block, ...] = ()
     whole = [t for t in rows.terms if isinstance(t, RandomTerm)]
     if group is None and whole:
         group = whole[0].group
     if group is None:
-        chosen, blocks = np.arange(min(n, 12)), ()
+        chosen = np.arange(min(n, 12))
         shown = f"{len(chosen)} of {n:,} rows"
     else:
         found = row_levels(fitted, group, "group")
@@ -345,8 +355,8 @@ def _of_l(fitted, pixels):
         np.add.at(own, (gram.row // k, gram.row % k, gram.col % k), gram.data)
         roots = np.linalg.cholesky(own + np.eye(k))
         i, j = np.tril_indices(k)
-        start = np.arange(levels)[:, None] * k
-        entries.append(((start + i).ravel(), (start + j).ravel(), roots[:, i, j].ravel()))
+        first = np.arange(levels)[:, None] * k
+        entries.append(((first + i).ravel(), (first + j).ravel(), roots[:, i, j].ravel()))
         inverse = np.linalg.inv(roots)
         upper = sparse.bsr_array(
             (inverse.transpose(0, 2, 1), np.arange(levels), np.arange(levels + 1)),
