@@ -349,17 +349,17 @@ def _of_l(fitted, pixels):
     corner[np.arange(penalized), np.arange(penalized)] += 1.0
     entries = []
     if lead is not None:
-        k, levels = lead.k, lead.n_levels
-        own = np.zeros((levels, k, k))
+        k, count = lead.k, lead.n_levels
+        own = np.zeros((count, k, k))
         gram = sparse.coo_array(b[:, :head].T @ b[:, :head])
         np.add.at(own, (gram.row // k, gram.row % k, gram.col % k), gram.data)
         roots = np.linalg.cholesky(own + np.eye(k))
         i, j = np.tril_indices(k)
-        first = np.arange(levels)[:, None] * k
+        first = np.arange(count)[:, None] * k
         entries.append(((first + i).ravel(), (first + j).ravel(), roots[:, i, j].ravel()))
         inverse = np.linalg.inv(roots)
         upper = sparse.bsr_array(
-            (inverse.transpose(0, 2, 1), np.arange(levels), np.arange(levels + 1)),
+            (inverse.transpose(0, 2, 1), np.arange(count), np.arange(count + 1)),
             shape=(head, head),
         )
         links = sparse.coo_array((edge.T @ b[:, :head]) @ upper)

@@ -24,7 +24,7 @@ __all__ = ["Block", "Elements", "MatrixPicture", "draw_matrix", "thinned"]
 
 # Elements that are printed, rows and columns at most.
 MOST_PRINTED = 12
-# Ratio of the largest to small elements (their tenth part) above which colours are logarithmic.
+# Ratio of the largest element to the lowest tenth above which colours are logarithmic.
 WIDE = 100.0
 # Share of the largest element below which logarithmic colours do not reach.
 LEAST_SHARE = 1e-6
