@@ -9,6 +9,9 @@ import tomllib
 import types
 from pathlib import Path
 
+from docutils import nodes
+from docutils.parsers.rst import Directive, directives
+
 import mixedext
 
 _metadata = tomllib.loads(
@@ -72,6 +75,7 @@ def _heading(function):
     return {
         "mixedlm": "The model and its fit",
         "statsmodels_face": "As statsmodels has it",
+        "graphics": "Plots",
     }.get(folder, folder.replace("_", " ").capitalize())
 
 
@@ -123,6 +127,39 @@ except ImportError:
     dask = None  # its examples are skipped
 """
 doctest_default_flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+
+class Picture(Directive):
+    """Examples as doctests, which are run, and the Figure ``figure`` that they end with.
+
+    All pictures of a page share their names.
+    """
+
+    has_content = True
+    required_arguments = 1  # name of the file
+    final_argument_whitespace = False
+    option_spec = {"alt": directives.unchanged_required}
+
+    def run(self):
+        environment = self.state.document.settings.env
+        names = environment.temp_data.setdefault("pictures", {"mx": mixedext})
+        text = "\n".join(self.content)
+        for example in doctest.DocTestParser().get_examples(text):
+            exec(compile(example.source, environment.docname, "single"), names)
+        folder = Path(environment.srcdir) / "generated" / "pictures"
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{self.arguments[0]}.png"
+        names["figure"].savefig(file, dpi=100)
+        place = f"generated/pictures/{file.name}"
+        picture = nodes.image(uri=place, alt=self.options.get("alt", self.arguments[0]))
+        return [nodes.doctest_block(text, text), picture]
+
+
+def setup(app):
+    """Directives of these pages."""
+    app.add_directive("picture", Picture)
+
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"{project} {release}"

@@ -51,6 +51,8 @@ _POINTS = 72.0
 _LINE = 1.35
 # Share of the side of axes that text along it may take: the layout may make them smaller.
 _WRAPPED = 0.85
+# What names turned upright below the axes leave of their height.
+_UPRIGHT = 0.7
 # Texts that are measured at most.
 _MEASURED = 20
 # Share of a figure's side that names may take.
@@ -272,7 +274,7 @@ def label_axes(
     if x is not None:
         ax.set_xlabel(_wrapped(str(x), width, "axes.labelsize"))
     if y is not None:
-        ax.set_ylabel(_wrapped(str(y), height, "axes.labelsize"))
+        ax.set_ylabel(_wrapped(str(y), _UPRIGHT * height, "axes.labelsize"))
     if title is not None:
         size = _points("axes.labelsize" if small else "axes.titlesize")
         ax.set_title(_wrapped(str(title), width, size), fontsize=size)

@@ -7,8 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.graphics_cases import fit_of, segments_of
+from helpers.pictures import drawn
 
-from mixedext.graphics.estimates import plot_estimates
+from mixedext.graphics.estimates import plot_estimates, plot_interaction
 
 plt = pytest.importorskip("matplotlib.pyplot")
 TABLE = pd.DataFrame({"estimate": [1.0, 3.0], "lower": [0.5, 2.0], "upper": [2.0, 3.5]})
@@ -46,3 +48,50 @@ def test_names_are_seen_whole(length, count):
     assert all(b.y1 >= a.y0 or a.y1 >= b.y0 for a, b in pairwise(boxes))
     assert ax.get_window_extent().width > 3 * figure.dpi
     plt.close(figure)
+
+
+def test_arrows():
+    arrows = np.array([[np.nan, 1.5], [2.5, np.nan]])
+    figure = drawn(plot_estimates(TABLE, ["a", "b"], "mean", arrows=arrows))
+    ends = [a.xy[0] for a in figure.axes[0].texts]
+    assert sorted(ends) == [1.5, 2.5]
+
+
+@pytest.mark.formula_engine
+def test_interaction():
+    result = fit_of("yield ~ nitroF * Variety + (1 | Block)", "oats")
+    means = result.emmeans(["nitroF", "Variety"])
+    (ax,) = drawn(means.plot_interaction()).axes
+    names = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert names == ["Golden Rain", "Marvellous", "Victory"]
+    for line, bars, name in zip(ax.lines, ax.collections, names, strict=True):
+        part = means.table[means.table["Variety"] == name]
+        np.testing.assert_allclose(line.get_ydata(), part["estimate"])
+        np.testing.assert_allclose(segments_of(bars)[:, :, 1], part[["lower", "upper"]])
+    drawn(means.plot_interaction("Variety", "nitroF"))
+    drawn(result.emmeans("Variety").plot_interaction())
+    drawn(result.emmeans("nitroF").plot(comparisons=True))
+    with pytest.raises(ValueError, match=r"trace='Varieti' is not a factor.*Variety"):
+        means.plot_interaction("nitroF", "Varieti")
+    many = pd.concat([means.table] * 2)
+    with pytest.raises(ValueError, match="several means for one level of nitroF"):
+        plot_interaction(many, "nitroF", "Variety", "mean")
+
+
+def test_interaction_of_long_names():
+    levels = [f"a level with $name of forty characters {i:02d}" for i in range(6)]
+    table = pd.concat([TABLE] * 3, ignore_index=True).assign(a=levels, b=["q" * 40] * 6)
+    drawn(plot_interaction(table, "a", "b", "mean of something " * 5))
+    table = table.assign(a=list("abcdef"), b=levels)
+    drawn(plot_interaction(table, "a", "b", "mean"))
+
+
+@pytest.mark.parametrize("plot", ["estimates", "interaction"])
+def test_without_matplotlib(plot, without_matplotlib):
+    table = TABLE.assign(a=["x", "y"])
+    ask = {
+        "estimates": lambda: plot_estimates(TABLE, ["a", "b"], "mean"),
+        "interaction": lambda: plot_interaction(table, "a", None, "mean"),
+    }[plot]
+    with pytest.raises(ImportError, match="plots need matplotlib"):
+        ask()
