@@ -41,6 +41,7 @@ from mixedext.inference.bootstrap.simulated_refits import Refits
 from mixedext.inference.comparison.drop_terms import Step
 from mixedext.inference.comparison.model_comparison import ModelTest
 from mixedext.inference.comparison.model_tables import anova, model_table
+from mixedext.inference.diagnostics.mixed_influence import MixedInfluence
 from mixedext.inference.fixed_effects.coefficients import FixedEffectsInference
 from mixedext.inference.means.linear_functions import Contrasts, MarginalMeans
 from mixedext.inference.means.reference_grid import ReferenceGrid
@@ -90,6 +91,7 @@ __all__ = [
     "LowerDevianceWarning",
     "MarginalMeans",
     "MissingDataError",
+    "MixedInfluence",
     "MixedLM",
     "MixedLMParams",
     "MixedLMResults",

@@ -470,6 +470,8 @@ def without_rows(fitted: Fitted, deleted: np.ndarray) -> tuple:
     left[deleted] = False
     p = len(fitted.fixed.kept)
     nothing = np.full(p, np.nan), *[np.nan] * 4, np.full(p, np.nan), np.nan
+    if left.sum() <= p:
+        return nothing
     y = rows.endog if rows.offset is None else rows.endog - rows.offset
     weights = None if rows.weights is None else rows.weights[left]
     terms = [term.take(left) for term in rows.terms]

@@ -47,10 +47,10 @@ class OneLevelRows:
         transform = np.zeros((width, width))
         for i, term in enumerate(rows.terms):
             assert isinstance(term, RandomTerm)
+            self.codes = term.codes  # terms of one factor share them
             _, at = fit.objective.place[i]
             self._columns[at] = list(term.columns)
             transform[at, at] = fit.design.inverse_transforms[i]
-        self.codes = rows.terms[0].codes
         effect = errors.whitened[1]
         self._transform = transform
         self.half = errors.factor.half

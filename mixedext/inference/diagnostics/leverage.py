@@ -41,7 +41,6 @@ __all__ = ["Leverages", "lam_of_tail", "leverages", "own_rows"]
 MOST_DENSE = 2048
 
 
-
 @dataclass(frozen=True, eq=False)
 class Leverages:
     """Leverages of the rows.

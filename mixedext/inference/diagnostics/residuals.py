@@ -107,7 +107,7 @@ def residuals(
     >>> result.residuals().head(2).round(2).tolist()
     [-4.1, -14.63]
     >>> result.residuals("marginal", "cholesky").head(2).round(3).tolist()
-    [-0.054, -0.266]
+    [-0.052, -0.071]
     """
     check_choice(kind, "kind", KINDS)
     check_choice(scale, "scale", SCALES)

@@ -66,6 +66,8 @@ def test_rows_and_levels_as_in_r(name):
     assert not found.not_estimable
     for key, measure in MEASURES.items():
         close(measure(found)[at], numbers(want[key]), 1e-7)
+    fitted = found.dffits_internal.dffits[at] ** 2 / len(case.values["X_columns"])
+    close(fitted, numbers(want["lme4_cooks_distance"]), 1e-7)
     beta = in_r_order(case, result, found.params_not_obsi)[at]
     assert relative_error(beta, np.reshape(want["beta"], beta.shape)) < 1e-8
     for factor, levels in case.values["influence_groups"].items():
@@ -165,6 +167,23 @@ def test_large_sets_are_fitted_to_the_rows_left(seed, monkeypatch):
     found = get_influence(fitted, by=own)
     check(fitted, dense, found, [np.flatnonzero(own == g) for g in range(5)])
     np.testing.assert_allclose(found.dfbeta, want.dfbeta, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kinds", [[(2, 0)], [(2, 0), (1, 0)]])
+def test_cut_levels_a_few_at_a_time_and_all_rows_at_once(kinds, monkeypatch):
+    rng = np.random.default_rng(0)
+    design = random_design(1, 60, kinds, False, False, True, False)
+    fitted, dense = at_theta(design, True)
+    monkeypatch.setattr(held_deletions, "MOST_NUMBERS", 50)
+    own = rng.integers(0, 7, 60)
+    found = get_influence(fitted, by=own)
+    check(fitted, dense, found, [np.flatnonzero(own == g) for g in range(7)])
+    for work in (held_deletions.MOST_WORK, 1):
+        monkeypatch.setattr(held_deletions, "MOST_WORK", work)
+        for method in ("held", "refit"):
+            none = get_influence(fitted, by=np.zeros(60), method=method)
+            assert list(none.not_estimable) == [0.0]
 
 
 @pytest.mark.parametrize("storage", ["dense", "sparse"])
