@@ -8,6 +8,7 @@ import re
 import tomllib
 import types
 from pathlib import Path
+from typing import ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
@@ -129,7 +130,6 @@ except ImportError:
 doctest_default_flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
-
 class Picture(Directive):
     """Examples as doctests, which are run, and the Figure ``figure`` that they end with.
 
@@ -139,7 +139,7 @@ class Picture(Directive):
     has_content = True
     required_arguments = 1  # name of the file
     final_argument_whitespace = False
-    option_spec = {"alt": directives.unchanged_required}
+    option_spec: ClassVar = {"alt": directives.unchanged_required}
 
     def run(self):
         environment = self.state.document.settings.env

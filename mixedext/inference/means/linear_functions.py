@@ -13,8 +13,7 @@ import pandas as pd
 
 from mixedext.arguments import check_choice, confidence, did_you_mean
 from mixedext.exceptions import AdjustmentWarning, NotEstimableError, user_stacklevel
-from mixedext.graphics.estimates import plot_estimates, plot_interaction
-from mixedext.inference.means.comparison_arrows import comparison_arrows
+from mixedext.inference.means import means_plots
 from mixedext.inference.means.context import Context, groups_of
 from mixedext.inference.means.contrasts import Contrast, contrast_coefficients
 from mixedext.inference.means.linear_combinations import (
@@ -539,78 +538,8 @@ class MarginalMeans(LinearFunctions):
         back = self.type == "response" and self._context.transform is not None
         return "response" if back else "mean"
 
-    def plot(self, ax: Any = None, *, comparisons: bool = False) -> Any:
-        """Estimates with their confidence limits.
-
-        Parameters
-        ----------
-        ax : Axes, optional
-            Where to draw; new if None.
-        comparisons : bool, optional
-            Add arrows: means whose arrows do not overlap differ at the level of the table
-            by Tukey's method, within each level of ``by``.
-
-        Returns
-        -------
-        Figure
-
-        Warns
-        -----
-        AdjustmentWarning
-            If no arrows say for all pairs whether they differ; names one.
-        """
-        label = self._axis_label()
-        arrows = comparison_arrows(self) if comparisons else None
-        return plot_estimates(self.table, self._row_names(), label, ax, arrows)
-
-    def _axis_label(self):
-        kind = self._kind()
-        return f"slope of {self._trend}" if kind == "trend" else kind
-
-    def plot_interaction(
-        self, x: str | None = None, trace: str | None = None, ax: Any = None
-    ) -> Any:
-        """Means against the levels of a factor, a line for each level of another.
-
-        Parameters
-        ----------
-        x : str, optional
-            Factor along the axis; the first of the table if None.
-        trace : str, optional
-            Factor with a line a level; the second of the table if None and there is one.
-        ax : Axes, optional
-            Where to draw; new if None.
-
-        Returns
-        -------
-        Figure
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        ValueError
-            If a factor is not one of the table, or others tell its means apart.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> data = mx.datasets.oats.load().data
-        >>> result = mx.mixedlm("yield ~ nitroF * Variety + (1 | Block)", data).fit()
-        >>> means = result.emmeans(["nitroF", "Variety"])
-        >>> figure = means.plot_interaction("nitroF", "Variety")  # doctest: +SKIP
-        """
-        known = list(self._labels.columns)
-        for name, given in (("x", x), ("trace", trace)):
-            if given is not None and given not in known:
-                raise ValueError(
-                    f"{name}={given!r} is not a factor of these means; there are: "
-                    f"{', '.join(known)}{did_you_mean(given, known)}"
-                )
-        x = next(n for n in known if n != trace) if x is None else x
-        if trace is None:
-            trace = next((n for n in known if n != x), None)
-        return plot_interaction(self.table, x, trace, self._axis_label(), ax)
+    plot = means_plots.plot
+    plot_interaction = means_plots.plot_interaction
 
 
 class Contrasts(LinearFunctions):
