@@ -86,6 +86,9 @@ NO_TABLES = {
     "simulate_refits", "summary", "t_test",
     "t_test_pairwise",
     "wald_test", "wald_test_terms",
+    "check_model", "plot_acf", "plot_deviance", "plot_fit_log", "plot_index",
+    "plot_influence", "plot_matrix", "plot_observed", "plot_qq", "plot_residuals",
+    "plot_scale_location", "plot_variance_shares", "plot_variogram",
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mixedext.fitted import HasFitted
-from mixedext.graphics.figures import figure_of, label_axes, panels, plain
+from mixedext.graphics.figures import figure_of, label_axes, panels, plain, shortened
 from mixedext.graphics.influence_plots import plot_index
 from mixedext.graphics.observed import plot_observed
 from mixedext.graphics.quantiles import plot_qq
@@ -22,8 +22,8 @@ __all__ = ["check_model"]
 FIGSIZE = (13.0, 11.5)
 # Points of text: of titles and labels, and of what stands in place of a picture.
 SMALL, TINY = 8.5, 7.5
-# Characters of its lines.
-WRAPPED = 40
+# Characters of its lines, and of the name of a level.
+WRAPPED, LONGEST = 40, 16
 
 
 def check_model(
@@ -156,6 +156,10 @@ def _entitle(ax: Any, title: str) -> None:
 def _shrink(ax: Any) -> None:
     """Text of the size of a panel on a page."""
     ax.tick_params(labelsize=TINY)
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    if any(len(name) > LONGEST for name in names):  # they would make the column wide
+        short = [shortened(name.replace(r"\$", "$"), LONGEST) for name in names]
+        ax.set_yticks(ax.get_yticks(), short)
     for axis in (ax.xaxis, ax.yaxis):
         axis.label.set_fontsize(SMALL)
     legend = ax.get_legend()

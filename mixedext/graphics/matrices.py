@@ -32,7 +32,7 @@ MOST_LEVELS = 40
 
 def matrix_data(
     results: HasFitted,
-    which: str = "V",
+    matrix: str = "V",
     *,
     scale: str = "covariance",
     n_groups: int = 3,
@@ -45,7 +45,7 @@ def matrix_data(
     ----------
     results : MixedLMResults
         The fit.
-    which, scale, n_groups, group, pixels
+    matrix, scale, n_groups, group, pixels
         As for ``plot_matrix``.
 
     Returns
@@ -64,12 +64,12 @@ def matrix_data(
     >>> matrix_data(result, "V", n_groups=1, scale="correlation").round(3).iloc[0].tolist()
     [1.0, 0.418, 0.418, 0.418, 0.418]
     """
-    return _picture(results.fitted, which, scale, n_groups, group, pixels).values
+    return _picture(results.fitted, matrix, scale, n_groups, group, pixels).values
 
 
 def plot_matrix(
     results: HasFitted,
-    which: str = "V",
+    matrix: str = "V",
     *,
     scale: str = "covariance",
     n_groups: int = 3,
@@ -84,7 +84,7 @@ def plot_matrix(
     ----------
     results : MixedLMResults
         The fit.
-    which : {"V", "Z", "Lambda", "A", "L"}, optional
+    matrix : {"V", "Z", "Lambda", "A", "L"}, optional
         V, the covariance matrix of the response, of the rows of some levels; Z, the columns
         of the random effects; Lambda, their relative covariance factor; A, the products
         [Z X y]'W[Z X y]; L, the Cholesky factor of A with Lambda, which fits are made of.
@@ -131,30 +131,39 @@ def plot_matrix(
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
     >>> figure = result.plot_matrix("V", scale="correlation")  # doctest: +SKIP
     """
-    picture = _picture(results.fitted, which, scale, n_groups, group, pixels)
+    picture = _picture(results.fitted, matrix, scale, n_groups, group, pixels)
     return draw_matrix(picture, ax, values)
 
 
-def _picture(fitted, which, scale, n_groups, group, pixels) -> MatrixPicture:
-    check_choice(which, "which", MATRICES)
+def _picture(fitted, matrix, scale, n_groups, group, pixels) -> MatrixPicture:
+    check_choice(matrix, "matrix", MATRICES)
     check_choice(scale, "scale", ("covariance", "correlation"))
     for name, value in (("n_groups", n_groups), ("pixels", pixels)):
         if isinstance(value, bool) or int(value) != value or value < 1:
             raise ValueError(f"{name}={value!r}; it must be a whole number from 1")
-    if which == "V":
+    if matrix == "V":
         return _of_v(fitted, scale, int(n_groups), group, int(pixels))
-    if which in ("Z", "Lambda") and not fitted.random.terms:
-        raise ValueError(f"the model has no random effects, and so no {which}")
+    if matrix in ("Z", "Lambda") and not fitted.random.terms:
+        raise ValueError(f"the model has no random effects, and so no {matrix}")
     of = {"Z": _of_z, "Lambda": _of_lambda, "A": _of_a, "L": _of_l}
-    return of[which](fitted, int(pixels))
+    return of[matrix](fitted, int(pixels))
 
 
-def _made(elements, labels, blocks, pixels, unit, title, **rest) -> MatrixPicture:
+def _made(
+    elements: Elements,
+    labels: tuple[Any, Any],
+    blocks: tuple[tuple[Block, ...], tuple[Block, ...]],
+    pixels: int,
+    unit: str,
+    title: str,
+    notes: tuple[str, ...] = (),
+    more: bool = False,
+) -> MatrixPicture:
     """A picture of elements; labels and blocks of rows and of columns."""
     values, step = thinned(elements, pixels)
     index, columns = (pd.Index(own)[:: step[i]] for i, own in enumerate(labels))
     frame = pd.DataFrame(values, index=index, columns=columns)
-    return MatrixPicture(frame, *blocks, step=step, unit=unit, title=title, **rest)
+    return MatrixPicture(frame, *blocks, step, unit, title, notes, more)
 
 
 # ---- terms ----
@@ -226,11 +235,12 @@ def _of_lambda(fitted, pixels):
 def _of_v(fitted: Fitted, scale, n_groups, group, pixels):
     rows, notes = fitted.need_rows(), []
     n = len(rows.endog)
+    blocks: tuple[Block, ...] = ()
     whole = [t for t in rows.terms if isinstance(t, RandomTerm)]
     if group is None and whole:
         group = whole[0].group
     if group is None:
-        chosen, blocks = np.arange(min(n, 12)), ()
+        chosen = np.arange(min(n, 12))
         shown = f"{len(chosen)} of {n:,} rows"
     else:
         found = row_levels(fitted, group, "group")
@@ -339,17 +349,17 @@ def _of_l(fitted, pixels):
     corner[np.arange(penalized), np.arange(penalized)] += 1.0
     entries = []
     if lead is not None:
-        k, levels = lead.k, lead.n_levels
-        own = np.zeros((levels, k, k))
+        k, count = lead.k, lead.n_levels
+        own = np.zeros((count, k, k))
         gram = sparse.coo_array(b[:, :head].T @ b[:, :head])
         np.add.at(own, (gram.row // k, gram.row % k, gram.col % k), gram.data)
         roots = np.linalg.cholesky(own + np.eye(k))
         i, j = np.tril_indices(k)
-        start = np.arange(levels)[:, None] * k
-        entries.append(((start + i).ravel(), (start + j).ravel(), roots[:, i, j].ravel()))
+        first = np.arange(count)[:, None] * k
+        entries.append(((first + i).ravel(), (first + j).ravel(), roots[:, i, j].ravel()))
         inverse = np.linalg.inv(roots)
         upper = sparse.bsr_array(
-            (inverse.transpose(0, 2, 1), np.arange(levels), np.arange(levels + 1)),
+            (inverse.transpose(0, 2, 1), np.arange(count), np.arange(count + 1)),
             shape=(head, head),
         )
         links = sparse.coo_array((edge.T @ b[:, :head]) @ upper)

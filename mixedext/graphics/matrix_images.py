@@ -24,7 +24,7 @@ __all__ = ["Block", "Elements", "MatrixPicture", "draw_matrix", "thinned"]
 
 # Elements that are printed, rows and columns at most.
 MOST_PRINTED = 12
-# Ratio of the largest to the middle element above which colours are logarithmic.
+# Ratio of the largest element to the lowest tenth above which colours are logarithmic.
 WIDE = 100.0
 # Share of the largest element below which logarithmic colours do not reach.
 LEAST_SHARE = 1e-6
@@ -203,9 +203,9 @@ def _colours(values):
 
     size = np.abs(values[values != 0])
     most = float(size.max(initial=0.0)) or 1.0
-    middle = float(np.median(size)) if len(size) else most
+    small = float(np.quantile(size, 0.1)) if len(size) else most
     signed = bool((values < 0).any())
-    if most <= WIDE * middle:
+    if most <= WIDE * small:
         if signed:
             return "RdBu_r", Normalize(-most, most), None
         return "Blues", Normalize(0, most), None

@@ -212,7 +212,7 @@ def _draw_boxes(frame, label, ax):
     names = ["lower", "q1", "median", "q3", "upper"]
     ends = ["whislo", "q1", "med", "q3", "whishi"]
     boxes = frame[names].set_axis(ends, axis=1).to_dict("records")
-    at = np.arange(len(frame))
+    at = list(range(len(frame)))
     ax.bxp(
         boxes,
         positions=at,

@@ -94,7 +94,7 @@ def acf_data(
     >>> data = mx.datasets.sleepstudy.load().data
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
     >>> acf_data(result, lags=2).round(3)["acf"].tolist()
-    [1.0, 0.03, -0.317]
+    [1.0, 0.116, -0.167]
     """
     level, fitted = confidence(alpha, level), results.fitted
     values, codes, _, name = _series(fitted, resid, group, time)

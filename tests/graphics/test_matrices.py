@@ -134,7 +134,7 @@ def test_a_sparse_term():
 
 def test_mistakes():
     result = fit_of("six")
-    with pytest.raises(ValueError, match="which"):
+    with pytest.raises(ValueError, match="matrix"):
         plot_matrix(result, "W")
     with pytest.raises(ValueError, match="scale"):
         plot_matrix(result, scale="sd")
