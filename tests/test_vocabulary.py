@@ -78,7 +78,7 @@ NO_TABLES = {
     "df_description", "df_held", "f_test", "fixed_effects_inference", "get_nlfun",
     "get_robustcov_results", "predict", "profile_re", "ranef", "ranef_cov",
     "remove_data", "simulate", "simulate_refits", "summary", "t_test",
-    "t_test_pairwise",
+    "t_test_pairwise", "update",
     "wald_test", "wald_test_terms",
 }  # fmt: skip
 
@@ -91,7 +91,7 @@ def _means(found):
     pairs = found.contrast("pairwise")
     return [
         found.table, found.conf_int(), found.test(), pairs.table, pairs.conf_int(),
-        pairs.test(joint=True), found, pairs,
+        pairs.test(joint=True), found, pairs, found.cld(),
     ]  # fmt: skip
 
 
@@ -143,6 +143,8 @@ def _of_functions(result, small, data):
     yield from (lists.conf_int(), lists.tests(), lists.homogeneity(), lists.summary())
     yield lists.poolability()
     yield from (anova.table, anova.estimates, anova.conf_int())
+    power = mx.power(result, "Variety[T.Victory]", n=4, rng=1)
+    yield from (power, power.table, power.conf_int())
 
 
 def _check_object(found):
