@@ -74,6 +74,7 @@ ON_RESULTS: Mapping[str, str] = {
     "rstudent": ".residuals(scale='deleted')",
     "std_err": ".bse",
     "test": ".t_test(hypothesis), .anova() or .drop1()",
+    "powerSim": "mx.power(results, term)",
     "varcorr": ".var_corr",
     "vcov": ".cov_params()",
 }
@@ -82,6 +83,7 @@ ON_RESULTS: Mapping[str, str] = {
 OTHER_MODELS: Mapping[str, str] = {
     "MixedModel": "write mx.mixedlm(formula, data)",
     "aov": "write mx.anova_estimates(formula, data), or .anova() of results",
+    "doSim": "write mx.simulate(formula, data, fe_params=, cov_re=, sigma=)",
     "exactLRT": "write mx.exact_lrt",
     "exactRLRT": "write mx.exact_rlrt",
     "glmer": f"generalized linear mixed models are not fitted; {_LIMITS}",
@@ -91,9 +93,12 @@ OTHER_MODELS: Mapping[str, str] = {
     "lmList": "write mx.lm_list('y ~ x | g', data)",
     "lme": "write mx.mixedlm('y ~ x + (1 | g)', data)",
     "lmer": "write mx.mixedlm(formula, data)",
+    "makeLmer": "write mx.simulate or mx.power with a formula and parameters",
     "mixedLM": "write mx.mixedlm(formula, data)",
     "modelsummary": "write mx.summary_table([one, two])",
     "nlmer": f"nonlinear models are not fitted; {_LIMITS}",
+    "powerCurve": "write mx.power(results, term, along={'g': [10, 20]})",
+    "powerSim": "write mx.power(results, term)",
     "ols": "write statsmodels' ols, or mx.mixedlm(formula without random terms, data)",
     "tab_model": "write mx.summary_table([one, two])",
     "rlmer": f"robust fits are not made; {_LIMITS}",
@@ -114,6 +119,7 @@ _OF_EVERY_FIT = (
 )
 #: Of estimated means and contrasts.
 ON_MEANS: Mapping[str, str] = {
+    "CLD": ".cld()",
     "as_data_frame": ".table",
     "confint": ".conf_int()",
     "contrasts": ".contrast(), or .pairs()",

@@ -83,8 +83,7 @@ NO_TABLES = {
     "get_robustcov_results", "plot_effect", "plot_fitted", "plot_forest", "plot_qq_random",
     "plot_random_effects", "plot_shrinkage", "predict", "profile_re", "ranef", "ranef_cov",
     "ranef_new", "reliability", "remove_data", "report", "residuals", "simulate",
-    "simulate_refits", "summary", "t_test",
-    "t_test_pairwise",
+    "simulate_refits", "summary", "t_test", "t_test_pairwise", "update",
     "wald_test", "wald_test_terms",
     "check_model", "plot_acf", "plot_deviance", "plot_fit_log", "plot_index",
     "plot_influence", "plot_matrix", "plot_observed", "plot_qq", "plot_residuals",
@@ -100,7 +99,7 @@ def _means(found):
     pairs = found.contrast("pairwise")
     return [
         found.table, found.conf_int(), found.test(), pairs.table, pairs.conf_int(),
-        pairs.test(joint=True), found, pairs,
+        pairs.test(joint=True), found, pairs, found.cld(),
     ]  # fmt: skip
 
 
@@ -152,6 +151,8 @@ def _of_functions(result, small, data):
     yield from (lists.conf_int(), lists.tests(), lists.homogeneity(), lists.summary())
     yield lists.poolability()
     yield from (anova.table, anova.estimates, anova.conf_int())
+    power = mx.power(result, "Variety[T.Victory]", n=4, rng=1)
+    yield from (power, power.table, power.conf_int())
 
 
 def _check_object(found):

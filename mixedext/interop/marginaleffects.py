@@ -48,9 +48,7 @@ def wrap(results: Any, vcov: str = "model") -> Any:
     -------
     ModelAbstract
         What ``predictions``, ``slopes``, ``comparisons``, ``hypotheses`` and their ``avg_``
-        forms take.  Predictions are means of the population, offsets included; tests and
-        limits are by the normal law, or by t where the results have
-        ``df_method="residual"``, as there is one number for all.
+        forms take.  Predictions are means of the population, offsets included.
 
     Raises
     ------
@@ -63,6 +61,10 @@ def wrap(results: Any, vcov: str = "model") -> Any:
 
     Notes
     -----
+    P-values and limits are marginaleffects' own, by t on n - p degrees of freedom: too many
+    for effects between groups, of which ``t_test`` and ``emmeans`` of the results know
+    better.
+
     marginaleffects differentiates by the coefficients numerically, with steps so small that
     rounding leaves two to four digits of a standard error.  Predictions are linear in the
     coefficients, so that ``eps_vcov=1.0``, an argument of its functions, makes them good
@@ -130,12 +132,6 @@ def _adapter() -> tuple[Any, Any]:
         def get_exog(self, newdata: Any) -> np.ndarray:
             """Columns of the fixed effects that have coefficients, then the offset."""
             return _rows(self.model, newdata)
-
-        def get_df(self) -> float:
-            """Degrees of freedom of all tests: the normal law but for residual ones."""
-            fitted: Fitted = self.model
-            own = fitted.settings.df_method == "residual"
-            return float(fitted.df_resid) if own else np.inf
 
         def get_autodiff_args(self) -> dict[str, Any] | None:
             """What ``autodiff(True)`` needs to know: a linear model, without an offset."""

@@ -42,6 +42,8 @@ COLUMNS: dict[str, str] = {
     "resid": "residuals",
     "n": "number of simulations, or of replicates, that count",
     "pvalue_se": "standard error of a simulated p-value",
+    "n_failed": "number of simulations whose fit has failed",
+    "singular": "share of singular fits",
     "n_groups": "number of groups",
     "mean": "a mean",
     "raw_mean": "mean of the response in the rows behind an estimated mean",

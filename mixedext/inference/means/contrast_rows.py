@@ -13,6 +13,7 @@ import pandas as pd
 from mixedext.arguments import did_you_mean
 from mixedext.inference.means.context import groups_of
 from mixedext.inference.means.contrasts import Contrast, contrast_coefficients
+from mixedext.inference.means.linear_combinations import combined
 from mixedext.inference.means.means_text import row_names
 
 __all__ = ["ContrastRows", "contrast_rows", "interaction_rows"]
@@ -29,8 +30,11 @@ class ContrastRows:
     ----------
     labels : DataFrame
         Names of the contrasts, and the values of the labels that they are made within.
-    coefficients : ndarray
-        One row a contrast, one column an estimate, (m, k).
+    count : int
+        Number k of the estimates.
+    blocks : list of tuple
+        Of each combination the numbers of its estimates, and their coefficients, one row
+        a contrast.
     sizes : list of int or None
         Number of estimates that each family compares; None where they are not compared
         as one set.
@@ -41,12 +45,25 @@ class ContrastRows:
     """
 
     labels: pd.DataFrame
-    coefficients: np.ndarray
+    count: int
+    blocks: list[tuple[np.ndarray, np.ndarray]]
     sizes: list[int] | None
     adjust: str
     all_pairs: bool
     custom: bool
     sum_to_zero: bool
+
+    @property
+    def coefficients(self) -> np.ndarray:
+        """One row a contrast, one column an estimate, (m, k)."""
+        parts = [np.zeros((len(own), self.count)) for _, own in self.blocks]
+        for part, (at, own) in zip(parts, self.blocks, strict=True):
+            part[:, at] = own
+        return np.vstack(parts)
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """The contrasts of the estimates' rows, (k, ...) to (m, ...)."""
+        return np.concatenate([combined(own, rows[at]) for at, own in self.blocks])
 
 
 def contrast_rows(
@@ -74,12 +91,13 @@ def contrast_rows(
     for where, at in groups_of(labels, by):
         names = row_names(labels[inner].iloc[at])
         contrast = contrast_coefficients(method, _named(names, method), ref, reverse)
-        blocks.append(_spread(contrast.coefficients, at, len(labels)))
+        blocks.append((at, contrast.coefficients))
         records += [{column: name} | where for name in contrast.names]
         sizes.append(len(at))
     return ContrastRows(
         _label_frame(records, [column], by, labels),
-        np.vstack(blocks),
+        len(labels),
+        blocks,
         sizes,
         contrast.adjust,
         contrast.all_pairs,
@@ -141,7 +159,7 @@ def interaction_rows(
         for (codes, made), pick in zip(parts, picks, strict=True):
             products = products * made.coefficients[pick][:, codes]
             named.append([made.names[i] for i in pick])
-        blocks.append(_spread(products, at, len(labels)))
+        blocks.append((at, products))
         records += [
             dict(zip(columns, names, strict=True)) | where
             for names in zip(*named, strict=True)
@@ -150,7 +168,8 @@ def interaction_rows(
         custom = custom or any(made.custom for _, made in parts)
     return ContrastRows(
         _label_frame(records, columns, by, labels),
-        np.vstack(blocks),
+        len(labels),
+        blocks,
         None,
         "none",
         False,
@@ -163,13 +182,6 @@ def _named(names, method):
     if isinstance(method, str) and method == "identity":
         return names
     return [f"({n})" if _OPERATORS.search(n) else n for n in names]
-
-
-def _spread(coefficients, at, count):
-    """Coefficients of some estimates as those of all."""
-    out = np.zeros((len(coefficients), count))
-    out[:, at] = coefficients
-    return out
 
 
 def _label_frame(records, columns, by, labels):

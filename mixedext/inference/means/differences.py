@@ -11,11 +11,9 @@ from scipy import stats
 
 from mixedext.arguments import confidence
 from mixedext.inference.means.context import Context
-from mixedext.inference.means.contrasts import contrast_coefficients
 from mixedext.inference.means.letters import insert_and_absorb, letter_texts
 from mixedext.inference.means.linear_combinations import (
     LinearEstimates,
-    combined,
     independent_count,
 )
 from mixedext.inference.means.means_text import adjustment_note
@@ -123,20 +121,22 @@ def cld(
 
 def _differences(means, rows, alpha, adjust):
     """Whether two of some means differ, (k, k) bool, and the family of their tests."""
-    count, own, context = len(rows), means._estimates, means._context
+    count, context = len(rows), means._context
     differs = np.zeros((count, count), bool)
     if count < 2:
         return differs, None
-    pairs = contrast_coefficients("pairwise", [str(i) for i in range(count)])
-    estimates = context.estimates(
-        combined(pairs.coefficients, own.rows[rows]),
-        combined(pairs.coefficients, own.shift[rows]),
-    )
-    finite = np.isfinite(estimates.rows).all(axis=1)
-    rank = independent_count(estimates.rows[finite]) if adjust == "scheffe" else 0
-    family = Family(estimates.df, count, rank, estimates.covariance)
+    parts = _pairs(means, rows)
+    df = np.concatenate([part.df for part in parts])
+    rank, covariance = 0, np.zeros((0, 0))
+    if adjust in ("scheffe", "mvt"):  # these ask for all pairs at once
+        every = np.concatenate([part.rows for part in parts])
+        shift = np.concatenate([part.shift for part in parts])
+        rank = independent_count(every[np.isfinite(every).all(axis=1)])
+        if adjust == "mvt":
+            covariance = context.estimates(every, shift).covariance
+    family = Family(df, count, rank, covariance)
     with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = estimates.estimate / estimates.error
+        statistic = np.concatenate([part.estimate / part.error for part in parts])
     first, second = np.triu_indices(count, 1)
     differs[first, second] = family.pvalues(statistic, adjust) < alpha
     return differs | differs.T, family
@@ -201,14 +201,22 @@ def lsd(means: Means, alpha: float = 0.05, *, level: float | None = None) -> pd.
 
 def _of_pairs(means, function):
     """A symmetric frame of what a function says of the differences of two means."""
-    own, names = means._estimates, means._row_names()
+    names = means._row_names()
     count = len(names)
     out = np.full((count, count), np.nan)
     if count > 1:
-        pairs = contrast_coefficients("pairwise", names).coefficients
-        estimates = means._context.estimates(
-            combined(pairs, own.rows), combined(pairs, own.shift)
-        )
         first, second = np.triu_indices(count, 1)
-        out[first, second] = out[second, first] = function(estimates)
+        own = [function(part) for part in _pairs(means, np.arange(count))]
+        out[first, second] = out[second, first] = np.concatenate(own)
     return pd.DataFrame(out, index=names, columns=names)
+
+
+def _pairs(means: Means, rows: np.ndarray) -> list[LinearEstimates]:
+    """Differences of each mean to those after it; of all the covariance would be large."""
+    own = means._estimates
+    out = []
+    for i, at in enumerate(rows[:-1]):
+        after = rows[i + 1 :]
+        differences = own.rows[at] - own.rows[after]
+        out.append(means._context.estimates(differences, own.shift[at] - own.shift[after]))
+    return out

@@ -17,7 +17,6 @@ from mixedext.inference.means.context import Context, groups_of
 from mixedext.inference.means.contrast_rows import contrast_rows, interaction_rows
 from mixedext.inference.means.linear_combinations import (
     LinearEstimates,
-    combined,
     independent_count,
     joint_test,
 )
@@ -436,9 +435,7 @@ class LinearFunctions:
         else:
             families = [method] if interaction is True else interaction
             found = interaction_rows(self._labels, by, families, ref, reverse)
-        estimates = self._context.estimates(
-            combined(found.coefficients, own.rows), combined(found.coefficients, own.shift)
-        )
+        estimates = self._context.estimates(found.of(own.rows), found.of(own.shift))
         if found.custom and not estimates.estimable.all():
             wrong = found.labels.iloc[int(np.argmin(estimates.estimable))]
             raise NotEstimableError(

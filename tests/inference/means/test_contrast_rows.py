@@ -154,3 +154,17 @@ def test_plain_contrasts_by_groups():
     assert found.sizes == [3, 3]
     assert found.all_pairs
     assert found.labels["f1"].tolist() == ["l0"] * 3 + ["l1"] * 3
+
+
+def test_a_mean_that_does_not_exist_leaves_the_others_alone():
+    """A cell without rows, weighted by cells: its row and its differences are NaN."""
+    data = mx.datasets.oats.load().data
+    some = data[(data["nitroF"] != "n0.6") | (data["Variety"] != "Victory")]
+    fit = mx.mixedlm("yield ~ nitroF + Variety + (1 | Block)", some).fit()
+    means = fit.emmeans(["nitroF", "Variety"], weights="flat")
+    cells = fit.emmeans(["nitroF", "Variety"], weights="cells")
+    pairs = cells.pairs().table
+    lost = pairs["contrast"].str.contains("n0.6 Victory")
+    assert lost.sum() == 11
+    assert (pairs["estimate"].isna() == lost).all()
+    assert means.sed().shape == (12, 12)

@@ -10,6 +10,7 @@ import pytest
 from scipy import optimize, stats
 
 import mixedext as mx
+from mixedext.engine.refits.simulation import spawn_seeds
 
 pytestmark = [
     pytest.mark.formula_engine,
@@ -30,6 +31,7 @@ def close(found, want, at=0):
     assert abs(found.estimate[at] - want) < 4 * error, (found.estimate[at], want)
 
 
+@pytest.mark.slow
 def test_block_design_has_the_power_of_noncentral_f():
     """Treatments in complete blocks: F on (t - 1)(b - 1) degrees of freedom, exactly."""
     effects = np.array([0.0, 0.5, 1.0])
@@ -46,6 +48,7 @@ def test_block_design_has_the_power_of_noncentral_f():
     assert found.table["nobs"].tolist() == [15, 30]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("df_method", ["kenward-roger", "z", "residual"])
 def test_power_of_a_slope(df_method):
     """A covariate within groups: t on n - g - 1 df; by z of a normal quantile."""
@@ -67,6 +70,7 @@ def test_power_of_a_slope(df_method):
     assert df_method in repr(found)
 
 
+@pytest.mark.slow
 def test_size_under_the_hypothesis():
     data = layout(10, 4)
     given = {"fe_params": {"Intercept": 0, "x": 0}, "cov_re": 9.0, "sigma": 1.0}
@@ -104,6 +108,7 @@ def test_likelihood_ratio_of_a_fixed_term():
     assert abs(found.estimate[0] - want) < 4 * np.sqrt(want * (1 - want) / 2000) + 0.01
 
 
+@pytest.mark.slow
 def test_from_results_with_another_effect():
     data = mx.datasets.sleepstudy.load().data
     fit = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
@@ -118,6 +123,7 @@ def test_from_results_with_another_effect():
     assert list(found.table.columns[:3]) == ["Subject", "rows by Subject", "nobs"]
 
 
+@pytest.mark.slow
 def test_parts_of_results_and_threads_alike():
     data = mx.datasets.sleepstudy.load().data
     fit = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
@@ -136,8 +142,6 @@ def test_pvalues_are_those_of_refits():
     data = mx.datasets.sleepstudy.load().data
     fit = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
     found = mx.power(fit, "Days", fe_params={"Days": 3.0}, n=5, rng=11)
-    from mixedext.engine.refits.simulation import spawn_seeds
-
     (seed,) = spawn_seeds(11, 1)
     (block,) = spawn_seeds(seed, 1)
     mean = np.nan_to_num(fit.model.exog @ [fit.fe_params["Intercept"], 3.0])
@@ -202,7 +206,12 @@ def power(term="x", **given):
         ({"along": {"g": 0}}, r"along\['g'\]=0 must be"),
         ({"within": {"h": 5}}, "'h' is not a column"),
         (
-            {"formula": "y ~ scale(x) + (1 | g)", "term": "scale(x)", "within": {"g": 3}},
+            {
+                "formula": "y ~ poly(x, 2) + (1 | g)",
+                "term": "poly(x, 2)",
+                "fe_params": [0, 1, 1],
+                "within": {"g": 3},
+            },
             "learns from all rows",
         ),
         (
