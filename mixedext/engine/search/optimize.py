@@ -291,10 +291,11 @@ class _Minima:
 
     def search_from(self, start, kind):
         """Another start, preferred if it ends lower; given up as soon as it cannot."""
-        lowest = self.best.deviance
         try:
-            found = _newton(self.objective, self.search, start, self.limit, lowest)
+            found = _newton(self.objective, self.search, start, self.limit, self.best)
         except ValueError:  # a start that rounding rejects
+            return
+        if self.search.returned:
             return
         self.ends.append(found)
         if found.beats(self.best, self.objective):
@@ -408,8 +409,11 @@ def _smallest_singular_value(lam):
     return float(np.linalg.svd(lam, compute_uv=False)[-1])
 
 
-def _newton(objective, search, start, limit, to_beat=-np.inf):
-    deviance = search.minimize(start, limit, to_beat)
+def _newton(objective, search, start, limit, best=None):
+    if best is None:
+        deviance = search.minimize(start, limit)
+    else:
+        deviance = search.minimize(start, limit, best.deviance, best.theta)
     theta = search.point
     objective.stand_at(theta)
     square = objective.residual_square

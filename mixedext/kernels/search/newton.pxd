@@ -56,6 +56,10 @@ cdef class Newton:
     cdef double* unit
     cdef double* given
     cdef int work_size
+    # The minimum that another is to beat, and whether the last search was led to it.
+    cdef double* known
+    cdef bint has_known
+    cdef readonly bint returned
     cdef bint has_secant, definite, decomposed, way_down
     cdef double decrement, largest, fall
     cdef bint keep_log
@@ -73,6 +77,8 @@ cdef class Newton:
     cdef int decompose(self, const double* matrix, double* vector) noexcept nogil
     cdef bint corrected(self) noexcept nogil
     cdef bint factorize(self, double* smallest) noexcept nogil
+    cdef void remember(self, const double* theta) noexcept nogil
+    cdef bint leads_back(self, double lowest) noexcept nogil
     cdef int set_model(self, bint secant) noexcept nogil
     cdef int spectrum(self) noexcept nogil
     cdef double set_step(self, double radius) noexcept nogil

@@ -30,6 +30,10 @@ cdef double SECANT_BELOW = 1.0
 # hardly ever more than HOPE times the expected one.
 cdef double RESTART_GAIN = limits.RESTART_GAIN
 cdef double HOPE = 20.0
+# So it is where the step leads to that minimum: the fall still to come is below the first,
+# and within the second of it the minimum's; the step ends within the root of the third of
+# its length, in units of unit curvature, from the minimum.
+cdef double RETURN_BELOW = 1.0, RETURN_FALL = 0.2, RETURN_SQUARE = 0.01
 # Larger elements of theta at the start are the units of their changes: curvatures along
 # relative standard deviations of 1 and 1e5 differ by 1e10 in theta itself.
 cdef double LARGE_THETA = 100.0
@@ -108,7 +112,7 @@ cdef class Newton:
         cdef Py_ssize_t n = function.n_theta, i
         self.function, self.n_theta, self.keep_log = function, n, keep_log
         self.work_size = <int>(34 * n)
-        cdef Py_ssize_t total = 16 * n + 6 * n * n + self.work_size
+        cdef Py_ssize_t total = 17 * n + 6 * n * n + self.work_size
         self.buffer = <double*>malloc(max(total, 1) * sizeof(double))
         if self.buffer == NULL:
             raise MemoryError(f"no memory for a search in {n} parameters")
@@ -119,8 +123,8 @@ cdef class Newton:
         self.secant_step, self.secant_change = at + 5 * n, at + 6 * n
         self.newton_step, self.eigenvalue = at + 7 * n, at + 8 * n
         self.slope, self.along = at + 9 * n, at + 10 * n
-        self.unit, self.given = at + 11 * n, at + 12 * n
-        at += 13 * n
+        self.unit, self.given, self.known = at + 11 * n, at + 12 * n, at + 13 * n
+        at += 14 * n
         self.hessian, self.model, self.factor = at, at + n * n, at + 2 * n * n
         self.inverse, self.vector = at + 3 * n * n, at + 4 * n * n
         self.work = at + 5 * n * n
@@ -382,6 +386,31 @@ cdef class Newton:
                 self.step[i] += self.vector[j * n + i] * x
         return _norm(self.step, n)
 
+    cdef void remember(self, const double* theta) noexcept nogil:
+        """The minimum that a search with ``to_beat`` is to beat."""
+        memcpy(self.known, theta, self.n_theta * sizeof(double))
+        self.has_known = True
+
+    cdef bint leads_back(self, double lowest) noexcept nogil:
+        """Whether the next step leads to the known minimum, whose deviance is ``lowest``."""
+        cdef Py_ssize_t n = self.n_theta, i, j
+        cdef double square = 0.0, x
+        cdef double* off = self.along
+        if not (self.definite and self.decrement < RETURN_BELOW):
+            return False
+        if fabs(self.deviance - self.decrement - lowest) > RETURN_FALL * self.decrement:
+            return False
+        for i in range(n):
+            x = self.theta[i] + self.newton_step[i]
+            if self.squared != NULL and self.squared[i] != 0.0:
+                off[i] = fabs(x) - fabs(self.known[i] / self.unit[i])
+            else:
+                off[i] = x - self.known[i] / self.unit[i]
+        for i in range(n):
+            for j in range(n):
+                square += 0.5 * off[i] * self.model[i * n + j] * off[j]
+        return square < RETURN_SQUARE * self.decrement
+
     cdef double set_variance_step(self, double radius) noexcept nogil:
         if self.squared == NULL:
             return -1.0
@@ -432,7 +461,7 @@ cdef class Newton:
         cdef double tolerance, lost
         cdef bint judged, finishing, leaping, sharp = self.function.sharp
         self.remainder = -1.0
-        self.has_secant = False
+        self.has_secant = self.returned = False
         self.deviance = self.value_at(self.theta)
         while not isfinite(self.deviance) and shrink < 60 and not self.function.raised:
             # a start that rounding rejects
@@ -471,6 +500,9 @@ cdef class Newton:
                     and to_beat > -INFINITY
                 ):
                     break  # another minimum is lower than this one can be
+                if self.has_known and self.leads_back(to_beat):
+                    self.returned = True
+                    break
                 finishing = (
                     self.function.costly
                     and self.decrement < FINISH_CONTRACTION * last
@@ -531,8 +563,13 @@ cdef class Newton:
 
     # ---- from Python ----
 
-    def minimize(self, start, Py_ssize_t max_iterations, double to_beat=-INFINITY):
+    def minimize(
+        self, start, Py_ssize_t max_iterations, double to_beat=-INFINITY, known=None
+    ):
         """Search from ``start``; the deviance reached.
+
+        With a deviance ``to_beat``, that of the minimum ``known``, it is given up where it
+        cannot end lower, and where it is led there (``returned``).
 
         DevianceError if the deviance is not finite at the start, nor at a start near zero,
         or its derivatives are not where the search has come to.
@@ -541,6 +578,13 @@ cdef class Newton:
         cdef int status
         if len(point) != self.n_theta:
             raise ValueError(f"a start of {len(point)} for {self.n_theta} parameters")
+        cdef const double[::1] minimum
+        self.has_known = False
+        if known is not None:
+            minimum = np.ascontiguousarray(known, float)
+            if len(minimum) != self.n_theta:
+                raise ValueError(f"a minimum of {len(minimum)} for {self.n_theta} parameters")
+            self.remember(&minimum[0])
         with nogil:
             status = self.search(&point[0], max_iterations, to_beat)
         if status == RAISED:
