@@ -22,7 +22,7 @@ from mixedext.engine.factor.factor import Factor
 from mixedext.engine.factor.templates import squared
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.exceptions import DevianceError
-from mixedext.kernels.search.newton import Function
+from mixedext.kernels.search.function import Function
 from mixedext.kernels.search.python_function import PythonFunction
 from mixedext.specification.covariance.linear import LinearStructure
 

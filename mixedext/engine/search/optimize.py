@@ -30,7 +30,8 @@ from mixedext.engine.search.starting_values import (
 from mixedext.engine.search.verdict import Convergence
 from mixedext.exceptions import DevianceError
 from mixedext.kernels.search.look import look, look_along
-from mixedext.kernels.search.newton import METHODS, Newton
+from mixedext.kernels.search.newton import Newton
+from mixedext.kernels.search.records import METHODS
 from mixedext.limits import (
     CONSTANT_DEVIANCE,
     DECREMENT_ACCEPTED,
@@ -291,10 +292,11 @@ class _Minima:
 
     def search_from(self, start, kind):
         """Another start, preferred if it ends lower; given up as soon as it cannot."""
-        lowest = self.best.deviance
         try:
-            found = _newton(self.objective, self.search, start, self.limit, lowest)
+            found = _newton(self.objective, self.search, start, self.limit, self.best)
         except ValueError:  # a start that rounding rejects
+            return
+        if self.search.returned:
             return
         self.ends.append(found)
         if found.beats(self.best, self.objective):
@@ -408,8 +410,11 @@ def _smallest_singular_value(lam):
     return float(np.linalg.svd(lam, compute_uv=False)[-1])
 
 
-def _newton(objective, search, start, limit, to_beat=-np.inf):
-    deviance = search.minimize(start, limit, to_beat)
+def _newton(objective, search, start, limit, best=None):
+    if best is None:
+        deviance = search.minimize(start, limit)
+    else:
+        deviance = search.minimize(start, limit, best.deviance, best.theta)
     theta = search.point
     objective.stand_at(theta)
     square = objective.residual_square

@@ -47,8 +47,8 @@ SIZES = {2: 6, 3: 4}
 DIRECTIONS, JOINT_SIZES, SMALLEST_JOINT, LARGEST_JOINT, APART = 24, 5, 0.3, 100.0, 3
 # More of both have no grid, but so many points at random, each with so many neighbours.
 SCATTERED, NEAREST = 64, 6
-# With slopes or more than two terms so many of the lowest points are started from besides
-# those lower than their neighbours: valleys may run between the points.
+# With few rows, slopes or more than two terms so many of the lowest points are started from
+# besides those lower than their neighbours: valleys may run between the points.
 LOWEST = 4
 # Points along the only standard deviation, along each of two, and of more.
 ALONG = (12, 8, 5)
@@ -160,7 +160,7 @@ def other_starts(design: Design) -> OtherStarts:
     within = len(design.blocks.factors) > 1
     axes = _axes(structures, smallest)
     intercepts = n_theta == len(design.blocks.factors)
-    lowest = 1 if intercepts and n_theta < 3 else LOWEST
+    lowest = 1 if intercepts and n_theta < 3 and nobs > FEW_ROWS[3] else LOWEST
     takes_all = few and n_theta > 2 and _takes_all(design.blocks)
     return _others(n_theta, starts, always, points, axes, lowest, within, takes_all)
 

@@ -435,6 +435,7 @@ def _given_weights(grid, over, weights):
 
 def _slopes(reference, grid, var, span, delta):
     """Derivatives of the columns by a covariate, or quotients, at a grid."""
+    span = span if span > 0 else 1.0  # of a constant
 
     def at(step):
         levels = {**grid.levels, var: grid.levels[var].astype(float) + step}

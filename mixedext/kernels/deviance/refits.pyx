@@ -221,7 +221,7 @@ cdef class _Refit:
 
     cdef bint from_start(self, const double* start) noexcept nogil:
         """The minimum that a start leads to; whether the search came to an end."""
-        self.best = INFINITY
+        self.best, self.search.has_known = INFINITY, False
         self.good = self.search.search(start, self.max_iterations, -INFINITY) == 1
         if not self.good:
             return False
@@ -232,6 +232,7 @@ cdef class _Refit:
     cdef void keep(self) noexcept nogil:
         self.best, self.residual = self.search.deviance, self.function.residual_square
         memcpy(self.point, self.search.theta, self.n * sizeof(double))
+        self.search.remember(self.point)
         self.smallest = self.terms.smallest_root(self.point)
 
     cdef bint try_start(self, const double* start) noexcept nogil:

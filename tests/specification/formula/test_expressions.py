@@ -402,3 +402,10 @@ def test_factors_that_double(centred):
     text = "*".join(f"g{i}" for i in range(40))
     with pytest.raises(mx.FormulaError, match="more than 1000 factors"):
         mx.mixedlm(f"y ~ x + (1 | {text})", centred)
+
+
+@pytest.mark.parametrize("formula", ["scale(y) ~ x", "x ~ center(y)"])
+def test_complex_arguments_are_refused(formula):
+    data = pd.DataFrame({"y": np.arange(10) + 1j, "x": np.arange(10.0)})
+    with pytest.raises(mx.FormulaError, match=r"is complex; take \.real"):
+        mx.mixedlm(formula, data)
