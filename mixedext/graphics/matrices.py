@@ -355,8 +355,8 @@ def _of_l(fitted, pixels):
         np.add.at(own, (gram.row // k, gram.row % k, gram.col % k), gram.data)
         roots = np.linalg.cholesky(own + np.eye(k))
         i, j = np.tril_indices(k)
-        first = np.arange(count)[:, None] * k
-        entries.append(((first + i).ravel(), (first + j).ravel(), roots[:, i, j].ravel()))
+        start = np.arange(count)[:, None] * k
+        entries.append(((start + i).ravel(), (start + j).ravel(), roots[:, i, j].ravel()))
         inverse = np.linalg.inv(roots)
         upper = sparse.bsr_array(
             (inverse.transpose(0, 2, 1), np.arange(count), np.arange(count + 1)),

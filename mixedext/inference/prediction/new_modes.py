@@ -280,6 +280,7 @@ def _new_levels(fitted, rows, found, y, precision, use) -> _NewLevels:
     terms, fit = fitted.random.terms, fitted.fit
     labels: dict[str, pd.Index] = {}
     for term, own, (codes, levels) in zip(terms, rows.terms, found, strict=True):
+        assert own is not None  # predictions of new levels are given all terms
         at = use[own.codes[use] == UNKNOWN]
         if len(at):
             labels.setdefault(term.group, levels[np.unique(codes[at])])
@@ -444,6 +445,7 @@ def _with_new(fitted, new: _NewLevels, rows: NewRows, policy: str):
     z = _new_z(terms, rows, found, new.labels, new.first, len(new.effects))
     settled, unknown = [], np.zeros(len(rows), bool)
     for term, own, (codes, levels) in zip(terms, rows.terms, found, strict=True):
+        assert own is not None  # predictions of new levels are given all terms
         place = np.full(len(rows), -1)
         if term.group in new.labels:
             place = _places(new.labels[term.group], codes, levels)
@@ -473,6 +475,7 @@ def _errors(fitted, new: _NewLevels, rows: NewRows, z, lost):
     given = [
         (np.maximum(own.codes, -1), np.where(lost[:, None], 0.0, own.z), None)
         for own in rows.terms
+        if own is not None  # all are given
     ]
     random = random_rows(fitted.fit, given)
     own_known = errors.known_of(random, n)
@@ -484,6 +487,7 @@ def _errors(fitted, new: _NewLevels, rows: NewRows, z, lost):
     random = replace(random, known=own_known, level=None, values=None)
     found = errors.errors(x, random, True)
     variance = found.variance + np.einsum("na,ab,nb->n", z, new.within, z)
+    assert found.slope is not None  # asked for
     slope = found.slope.copy()
     d = z - by @ new.z
     for r, image in _images(fitted, new, d):
