@@ -250,11 +250,13 @@ def bootstrap_prediction(
     means = np.full((count, len(rows)), np.nan)
     told = not isinstance(not_given, str)
     observed = np.full((count, len(rows)), np.nan) if told else None
-    for at, own in parts:
+    for at, replicates in parts:
         step = max(1, AT_A_TIME // count)
         for start in range(0, len(at), step):
             some = at[start : start + step]
-            found = _draws(fitted, rows, not_given, precision, some, own, count, generator)
+            found = _draws(
+                fitted, rows, not_given, precision, some, replicates, count, generator
+            )
             means[:, some] = found[0]
             if observed is not None:
                 observed[:, some] = found[1]
