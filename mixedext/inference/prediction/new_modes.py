@@ -56,6 +56,7 @@ from mixedext.inference.prediction.prediction_result import (
 )
 from mixedext.inference.random_effects.modes import effect_names, terms_of
 from mixedext.specification.data.known_levels import MISSING, UNKNOWN
+from mixedext.specification.formula.term_recipe import TermRows
 
 __all__ = ["NewModes", "ranef_new"]
 
@@ -222,10 +223,10 @@ def ranef_new(
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", old).fit()
     >>> modes = result.ranef_new(new.head(4))
     >>> modes.values.round(1).to_dict("index")
-    {'372': {'Intercept': 12.1, 'Days': 2.0}}
+    {'372': {'Intercept': 14.7, 'Days': 2.1}}
     >>> later = modes.get_prediction({"Days": [9], "Subject": ["372"]})
     >>> later.conf_int(obs=True).round(0).tolist()
-    [[302.0, 445.0]]
+    [[275.0, 480.0]]
     """
     fitted = results.fitted
     _refuse(fitted)
@@ -240,8 +241,7 @@ def ranef_new(
     found = [level_labels(fitted, i, rows.frame) for i in range(len(terms))]
     fresh = np.zeros(len(rows), bool)
     lacking = np.isnan(y) | rows.missing
-    for own, (codes, _) in zip(rows.terms, found, strict=True):
-        assert own is not None
+    for own, (codes, _) in zip(_given(rows), found, strict=True):
         fresh |= (own.codes == UNKNOWN) & (codes >= 0)
         lacking |= codes < 0
     use = np.flatnonzero(fresh & ~lacking)
@@ -279,8 +279,7 @@ def _new_levels(fitted, rows, found, y, precision, use) -> _NewLevels:
     """Modes and errors from the rows that are used."""
     terms, fit = fitted.random.terms, fitted.fit
     labels: dict[str, pd.Index] = {}
-    for term, own, (codes, levels) in zip(terms, rows.terms, found, strict=True):
-        assert own is not None  # predictions of new levels are given all terms
+    for term, own, (codes, levels) in zip(terms, _given(rows), found, strict=True):
         at = use[own.codes[use] == UNKNOWN]
         if len(at):
             labels.setdefault(term.group, levels[np.unique(codes[at])])
@@ -307,7 +306,7 @@ def _new_levels(fitted, rows, found, y, precision, use) -> _NewLevels:
     within = root @ linalg.cho_solve(inner, root.T)
     gain = w * z - w * (turned @ linalg.cho_solve(inner, turned.T @ (w * z)))
     rest = y[use] - rows.mean(fitted)[use]
-    given = [(np.maximum(own.codes[use], -1), own.z[use], None) for own in rows.terms]
+    given = [(np.maximum(own.codes[use], -1), own.z[use], None) for own in _given(rows)]
     known: Any = joint_errors(fit).known_of(random_rows(fit, given), len(use))
     known = known if known.nnz else None
     return _NewLevels(
@@ -323,6 +322,11 @@ def _new_levels(fitted, rows, found, y, precision, use) -> _NewLevels:
     )
 
 
+def _given(rows: NewRows) -> list[TermRows]:
+    """Rows of all terms: predictions here are given all of them."""
+    return [own for own in rows.terms if own is not None]
+
+
 def _own_lams(fitted):
     """Relative covariance factor (k, k) of every term in the units of the data."""
     return fitted.fit.design.own_lams(fitted.fit.theta)
@@ -332,7 +336,7 @@ def _new_z(terms, rows, found, labels, first, size):
     """Columns of the rows at the new effects, (n, Q)."""
     out = np.zeros((len(rows), size))
     for term, own, start, (codes, levels) in zip(
-        terms, rows.terms, first, found, strict=True
+        terms, _given(rows), first, found, strict=True
     ):
         if term.group not in labels:
             continue
@@ -444,8 +448,7 @@ def _with_new(fitted, new: _NewLevels, rows: NewRows, policy: str):
     found = [level_labels(fitted, i, rows.frame) for i in range(len(terms))]
     z = _new_z(terms, rows, found, new.labels, new.first, len(new.effects))
     settled, unknown = [], np.zeros(len(rows), bool)
-    for term, own, (codes, levels) in zip(terms, rows.terms, found, strict=True):
-        assert own is not None  # predictions of new levels are given all terms
+    for term, own, (codes, levels) in zip(terms, _given(rows), found, strict=True):
         place = np.full(len(rows), -1)
         if term.group in new.labels:
             place = _places(new.labels[term.group], codes, levels)
@@ -474,8 +477,7 @@ def _errors(fitted, new: _NewLevels, rows: NewRows, z, lost):
     x = np.where(lost[:, None], 0.0, rows.exog)[:, fitted.fixed.kept]
     given = [
         (np.maximum(own.codes, -1), np.where(lost[:, None], 0.0, own.z), None)
-        for own in rows.terms
-        if own is not None  # all are given
+        for own in _given(rows)
     ]
     random = random_rows(fitted.fit, given)
     own_known = errors.known_of(random, n)
@@ -487,7 +489,7 @@ def _errors(fitted, new: _NewLevels, rows: NewRows, z, lost):
     random = replace(random, known=own_known, level=None, values=None)
     found = errors.errors(x, random, True)
     variance = found.variance + np.einsum("na,ab,nb->n", z, new.within, z)
-    assert found.slope is not None  # asked for
+    assert found.slope is not None
     slope = found.slope.copy()
     d = z - by @ new.z
     for r, image in _images(fitted, new, d):

@@ -229,6 +229,20 @@ def test_nothing_depends_on_names_units_and_order(formula):
     np.testing.assert_allclose(frame[rest] / 1e4, want[rest], **keep)
 
 
+def test_order_of_terms():
+    data = random_data(6)
+    new = data.iloc[[3, 30]]
+    frames = [
+        mx.mixedlm(formula, data)
+        .fit()
+        .get_prediction(new, df_method="kenward-roger")
+        .summary_frame()
+        .drop(columns="kind")
+        for formula in ("y ~ x + (x | g) + (1 | h)", "y ~ (1 | h) + (x | g) + x")
+    ]
+    np.testing.assert_allclose(*frames, rtol=1e-9)
+
+
 # ---- the object, and what is refused ----
 
 
