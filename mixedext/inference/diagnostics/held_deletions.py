@@ -33,6 +33,8 @@ __all__ = ["Deletions", "RowDeletions", "row_deletions", "set_deletions"]
 
 # Numbers that cross-products of sets of rows hold at most.
 MOST_NUMBERS = 2**24
+# 1 - h below this is looked at closely.
+NEAR_ONE = 1e-3
 # Operations up to which matrices of the size of a set cost less than a factorization of
 # the rows that are left.
 MOST_WORK = 2**28
@@ -81,7 +83,7 @@ class Deletions:
 
 @dataclass(frozen=True, eq=False)
 class RowDeletions:
-    """The fit without each row, theta held: as ``Deletions``; NaN likewise.
+    """The fit without each row, theta held: ``Deletions`` from a few numbers a row.
 
     Attributes
     ----------
@@ -91,43 +93,38 @@ class RowDeletions:
         Rows of F X'V0^-1, divided by the weight, (n, p).
     whole, fixed : ndarray
         Leverages, and the fixed effects' share, (n,).
+    square : ndarray
+        w times the squared length of the scores in units of F, (n,).
     weight : ndarray or None
         w, (n,).
     own_variance : ndarray
         Diagonal of F, (p,).
-    distance, own_distance, growth, scale : ndarray
-        As of ``Deletions``, (n,).
-    n_lost : int
-        Rows without which b is not determined.
+    total, dof : float
+        r'P0 r, and what it is divided by.
     """
 
     residual: np.ndarray
     scores: np.ndarray
     whole: np.ndarray
     fixed: np.ndarray
+    square: np.ndarray
     weight: np.ndarray | None
     own_variance: np.ndarray
-    distance: np.ndarray
-    own_distance: np.ndarray
-    growth: np.ndarray
-    scale: np.ndarray
-    n_lost: int
+    total: float
+    dof: int
 
     def take(self, rows: np.ndarray) -> RowDeletions:
         """Those of some rows."""
-        growth = self.growth[rows]
         return RowDeletions(
             self.residual[rows],
             self.scores[rows],
             self.whole[rows],
             self.fixed[rows],
+            self.square[rows],
             None if self.weight is None else self.weight[rows],
             self.own_variance,
-            self.distance[rows],
-            self.own_distance[rows],
-            growth,
-            self.scale[rows],
-            int(np.isnan(growth).sum()),
+            self.total,
+            self.dof,
         )
 
     @property
@@ -136,15 +133,49 @@ class RowDeletions:
         return np.broadcast_to(np.intp(1), self.residual.shape)
 
     @property
+    def lost(self) -> np.ndarray:
+        """Numbers of the rows without which b is not determined."""
+        near = np.flatnonzero(self.whole > 1.0 - NEAR_ONE)
+        left = 1.0 - self.whole[near]
+        return near[~(left > NOT_LEFT * (left + self.square[near]))]
+
+    @property
+    def left(self) -> np.ndarray:
+        """1 - h, NaN where b is not determined without the row, (n,)."""
+        left = 1.0 - self.whole
+        left[self.lost] = np.nan
+        return left
+
+    @property
     def _factor(self):
         """w / (1 - h)."""
-        left = np.where(np.isnan(self.growth), np.nan, 1.0 - self.whole)
-        return 1.0 / left if self.weight is None else self.weight / left
+        return 1.0 / self.left if self.weight is None else self.weight / self.left
 
     @property
     def change(self) -> np.ndarray:
         """Coefficients kept less those without the row, (n, p)."""
         return (self._factor * self.residual)[:, None] * self.scores
+
+    @property
+    def growth(self) -> np.ndarray:
+        """tr F^-1 F_i - p, (n,)."""
+        return self.square / self.left
+
+    @property
+    def _fall(self):
+        """w r^2 / (1 - h), by which r'P0 r falls."""
+        return self._factor * self.residual**2
+
+    @property
+    def distance(self) -> np.ndarray:
+        """change'F^-1 change, (n,)."""
+        return self._fall * self.growth
+
+    @property
+    def own_distance(self) -> np.ndarray:
+        """change'F_i^-1 change, (n,)."""
+        growth = self.growth
+        return self._fall * growth / (1.0 + growth)
 
     @property
     def ratio(self) -> np.ndarray:
@@ -155,6 +186,11 @@ class RowDeletions:
     def variance(self) -> np.ndarray:
         """Diagonal of F_i, (n, p)."""
         return self.own_variance + self._factor[:, None] * self.scores**2
+
+    @property
+    def scale(self) -> np.ndarray:
+        """sigma^2 without the row, (n,)."""
+        return divided(self.total - self._fall, self.dof - 1.0)
 
 
 def divided(square: np.ndarray, dof: np.ndarray | float) -> np.ndarray:
@@ -181,34 +217,17 @@ def row_deletions(fitted: Fitted, residual: np.ndarray) -> RowDeletions:
     """
     found = leverages(fitted, scores=True)
     root, weight = joint_errors(fitted.fit).root, fitted.need_rows().weights
-    total, dof = total_square(fitted)
-    distance, own_distance, growth, scale = np.empty((4, len(residual)))
-    n_lost = deletion.row_measures(
-        residual,
-        found.whole,
-        found.square,
-        NONE if weight is None else weight,
-        total,
-        dof,
-        NOT_LEFT,
-        distance=distance,
-        own_distance=own_distance,
-        growth=growth,
-        scale=scale,
-    )
     assert found.scores is not None
+    assert found.square is not None
     return RowDeletions(
         residual,
         found.scores,
         found.whole,
         found.fixed,
+        found.square,
         weight,
         np.einsum("ij,ij->i", root, root),
-        distance,
-        own_distance,
-        growth,
-        scale,
-        n_lost,
+        *total_square(fitted),
     )
 
 

@@ -12,6 +12,7 @@ Var(b_I) is sigma^2 F_I where theta is held, sigma_I^2 F_I of a model that is fi
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,55 @@ __all__ = ["get_influence"]
 
 NO_DETERMINED = "the other rows do not determine all coefficients"
 NO_DF = "the other rows leave no degrees of freedom for sigma"
+
+
+@dataclass(frozen=True, eq=False)
+class HeldMeasures:
+    """Measures of units, theta held: each is computed when it is asked for.
+
+    Attributes
+    ----------
+    change : Deletions or RowDeletions
+        The fit without each unit.
+    unit : float
+        p sigma^2, by which distances are divided.
+    reasons : dict
+        Of the units without which there is no fit, by number, why not.
+    """
+
+    change: Deletions | RowDeletions
+    unit: float
+    reasons: dict[int, str]
+
+    @property
+    def n_deleted(self) -> np.ndarray:
+        """Rows of each unit, (G,)."""
+        return self.change.n_deleted
+
+    @property
+    def distance(self) -> np.ndarray:
+        """Cook's distance, (G,)."""
+        return self.change.distance / self.unit
+
+    @property
+    def mdffits(self) -> np.ndarray:
+        """MDFFITS, (G,)."""
+        return self.change.own_distance / self.unit
+
+    @property
+    def cov_ratio(self) -> np.ndarray:
+        """COVRATIO, (G,)."""
+        return self.change.ratio
+
+    @property
+    def cov_trace(self) -> np.ndarray:
+        """COVTRACE, (G,)."""
+        return np.abs(self.change.growth)
+
+    @property
+    def scale(self) -> np.ndarray:
+        """sigma^2 without the unit, (G,)."""
+        return self.change.scale
 
 
 def get_influence(
@@ -120,11 +170,11 @@ def get_influence(
         raise ValueError("rows goes with by=None: of groups all are deleted, one by one")
     chosen = row_units(fitted, rows) if by is None else units(fitted, by)
     residual = resid(results)
-    found = None
+    found, refits = None, None
     if by is None:
         found = row_deletions(fitted, residual)
         found = found if chosen.rows is None else found.take(chosen.rows)
-    refits = None
+    measures: Measures
     if method == "held":
         measures = _held(fitted, chosen, residual, found)
     else:
@@ -150,43 +200,28 @@ def _row_numbers(found: RowDeletions) -> RowNumbers:
 
 def _held(
     fitted: Fitted, chosen: Units, residual: np.ndarray, found: RowDeletions | None
-) -> Measures:
+) -> HeldMeasures:
     """Measures of units from closed forms."""
     if found is not None:
-        return _measures(fitted, found, found.n_lost > 0)
+        return _measures(fitted, found, found.lost)
     parts = [set_deletions(fitted, s.codes, s.count, residual) for s in chosen.sets]
     if len(parts) == 1:
-        return _measures(fitted, parts[0])
+        return _measures(fitted, parts[0], np.flatnonzero(np.isnan(parts[0].growth)))
     names = Deletions.__dataclass_fields__
     joined = (np.concatenate([getattr(p, name) for p in parts]) for name in names)
-    return _measures(fitted, Deletions(*joined))
+    every = Deletions(*joined)
+    return _measures(fitted, every, np.flatnonzero(np.isnan(every.growth)))
 
 
 def _measures(
-    fitted: Fitted, found: Deletions | RowDeletions, some_lost: bool = True
-) -> Measures:
-    p, scale = fitted.fixed.rank, fitted.scale
-    reasons: dict[int, str] = {}
+    fitted: Fitted, found: Deletions | RowDeletions, lost: np.ndarray
+) -> HeldMeasures:
+    reasons: dict[int, str] = dict.fromkeys(lost.tolist(), NO_DETERMINED)
     _, dof = total_square(fitted)
-    if some_lost:
-        lost = np.flatnonzero(np.isnan(found.growth))
-        reasons |= dict.fromkeys(lost.tolist(), NO_DETERMINED)
     if dof <= found.n_deleted.max(initial=0):
         for g in np.flatnonzero(found.n_deleted >= dof).tolist():
             reasons.setdefault(g, NO_DF)
-    # in place: nothing else has these
-    found.distance[:] /= scale * p
-    found.own_distance[:] /= scale * p
-    return Measures(
-        n_deleted=found.n_deleted,
-        change=found,
-        distance=found.distance,
-        mdffits=found.own_distance,
-        cov_ratio=found.ratio,
-        cov_trace=np.abs(found.growth, out=found.growth),
-        scale=found.scale,
-        reasons=reasons,
-    )
+    return HeldMeasures(found, fitted.scale * fitted.fixed.rank, reasons)
 
 
 def _tell(influence):

@@ -136,8 +136,7 @@ class RowNumbers:
     fixed: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class Measures:
+class Measures(Protocol):
     """What deletion of every unit does; NaN where there is no fit without it.
 
     Attributes
@@ -152,14 +151,29 @@ class Measures:
         Of the units without which there is no fit, by number, why not.
     """
 
-    n_deleted: np.ndarray
-    change: Change
-    distance: np.ndarray
-    mdffits: np.ndarray
-    cov_ratio: np.ndarray
-    cov_trace: np.ndarray
-    scale: np.ndarray
-    reasons: dict[int, str]
+    @property
+    def n_deleted(self) -> np.ndarray: ...
+
+    @property
+    def change(self) -> Change: ...
+
+    @property
+    def distance(self) -> np.ndarray: ...
+
+    @property
+    def mdffits(self) -> np.ndarray: ...
+
+    @property
+    def cov_ratio(self) -> np.ndarray: ...
+
+    @property
+    def cov_trace(self) -> np.ndarray: ...
+
+    @property
+    def scale(self) -> np.ndarray: ...
+
+    @property
+    def reasons(self) -> dict[int, str]: ...
 
 
 class Refits(Protocol):

@@ -13,7 +13,6 @@ from mixedext.engine.fit import Fit, evaluate_design
 from mixedext.engine.refits.deletion import DeletedFits, RowSets, deleted_fits
 from mixedext.fitted import Fitted
 from mixedext.inference.bootstrap.parallel import runner
-from mixedext.inference.diagnostics.mixed_influence import Measures
 from mixedext.inference.diagnostics.units import Units
 
 __all__ = ["Refits", "RefittedChange", "refit_measures"]
@@ -34,6 +33,32 @@ class RefittedChange:
 
     change: np.ndarray
     variance: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class RefitMeasures:
+    """What deletion of every unit does; NaN where there is no fit without it.
+
+    Attributes
+    ----------
+    n_deleted : ndarray
+        Rows of each unit, (G,).
+    change : RefittedChange
+        Changes of the coefficients.
+    distance, mdffits, cov_ratio, cov_trace, scale : ndarray
+        Cook's distance, MDFFITS, COVRATIO, COVTRACE and sigma^2 without it, (G,).
+    reasons : dict
+        Of the units without which there is no fit, by number, why not.
+    """
+
+    n_deleted: np.ndarray
+    change: RefittedChange
+    distance: np.ndarray
+    mdffits: np.ndarray
+    cov_ratio: np.ndarray
+    cov_trace: np.ndarray
+    scale: np.ndarray
+    reasons: dict[int, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +117,7 @@ class Refits:
 
 def refit_measures(
     fitted: Fitted, chosen: Units, one_step: bool, n_jobs: int | None
-) -> tuple[Measures, Refits]:
+) -> tuple[RefitMeasures, Refits]:
     """Measures of units from fits without each of them.
 
     Parameters
@@ -148,7 +173,7 @@ def _row_sets(chosen, n):
     )
 
 
-def _measures(fitted: Fitted, found: DeletedFits, failed: np.ndarray) -> Measures:
+def _measures(fitted: Fitted, found: DeletedFits, failed: np.ndarray) -> RefitMeasures:
     """From coefficients and their covariances; in coordinates with Phi = I."""
     fit, p = fitted.fit, fitted.fixed.rank
     change = fitted.fixed.coefficients - found.coefficients
@@ -164,7 +189,7 @@ def _measures(fitted: Fitted, found: DeletedFits, failed: np.ndarray) -> Measure
         mdffits[good] = (own[good] * solved).sum(axis=1) / p
         log_det[good] = np.linalg.slogdet(covariance[good])[1]
     variance = np.einsum("gii->gi", found.covariance) / found.scale[:, None]
-    return Measures(
+    return RefitMeasures(
         n_deleted=found.n_deleted,
         change=RefittedChange(change, np.where(failed[:, None], np.nan, variance)),
         distance=(own**2).sum(axis=1) / p,

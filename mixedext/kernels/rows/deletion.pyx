@@ -76,47 +76,6 @@ def level_rows(
                 square[i] = within
 
 
-def row_measures(
-    const double[::1] residual,          # in: (n,) r
-    const double[::1] leverage,          # in: (n,) h
-    const double[::1] square,            # in: (n,) w |s|^2
-    const double[::1] weight,            # in: (n,), or (0,) for ones
-    double total,                        # in: r'P0 r
-    double dof,                          # in: what it is divided by
-    double least,                        # in: what must be left of the information
-    *,
-    double[::1] distance,                # out: (n,) d'F^-1 d
-    double[::1] own_distance,            # out: (n,) d'F_i^-1 d
-    double[::1] growth,                  # out: (n,) tr F^-1 F_i - p = det F^-1 F_i - 1
-    double[::1] scale,                   # out: (n,) sigma^2 without the row
-):
-    """Results of deleting every row; NaN where the rest does not determine b.
-
-    Returns how many such rows there are.
-    """
-    cdef Py_ssize_t n = residual.shape[0], i, lost = 0
-    cdef double left, fall, own
-    with nogil:
-        for i in range(n):
-            left = 1.0 - leverage[i]
-            if not left > least * (left + square[i]):
-                left = NAN
-                lost += 1
-            own = square[i] / left
-            fall = residual[i] * residual[i] / left
-            if weight.shape[0]:
-                fall *= weight[i]
-            growth[i] = own
-            distance[i] = fall * own
-            own_distance[i] = fall * own / (1.0 + own)
-            scale[i] = NAN
-            if dof > 1.0:
-                scale[i] = (total - fall) / (dof - 1.0)
-                if scale[i] < 0.0:
-                    scale[i] = 0.0
-    return lost
-
-
 def add_whole_levels(
     const Py_ssize_t[::1] number,        # in: (n,) set of every row, negative for none
     const double[:, ::1] x,              # in: (n, p)

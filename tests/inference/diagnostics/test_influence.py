@@ -456,3 +456,29 @@ def test_order_of_rows_and_units_of_y_do_not_matter(result):
     got = moved.get_influence().summary_frame()
     columns = ["cooks_d", "mdffits", "hat_diag", "student_resid", "cov_ratio"]
     np.testing.assert_allclose(got[columns], want[columns], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("beside", [True, False])
+def test_many_columns_with_one_variance(beside):
+    """The engine makes levels of the columns of such a term, or turns them."""
+    rng = np.random.default_rng(5)
+    n, k = 70, 40
+    x = np.column_stack([np.ones(n), rng.normal(size=n)])
+    wide = mx.RandomTerm(
+        rng.integers(0, 3, n), rng.normal(size=(n, k)), group="w", structure="identity"
+    )
+    terms = [wide, mx.RandomTerm(rng.integers(0, 6, n), group="g")][: 1 + beside]
+    weights = rng.uniform(0.5, 2, n)
+    y = x @ [1.0, 2.0] + rng.normal(size=n)
+    model = mx.MixedLM(y, x, terms=terms, weights=weights)
+    fit = evaluate_design(model._design, True, np.array([0.4, 1.2])[: 1 + beside])
+    fitted, dense = Fitted(fit, model), dense_fit(y, x, terms, fit.lams, True, weights)
+    found = get_influence(fitted)
+    np.testing.assert_allclose(found.hat_matrix_diag, dense.leverage(weights)[0])
+    check(fitted, dense, found, [[i] for i in range(n)])
+    for own in (wide.codes, np.arange(n) // 6):
+        found = get_influence(fitted, by=own)
+        check(
+            fitted, dense, found, [np.flatnonzero(own == g) for g in range(own.max() + 1)]
+        )
