@@ -283,7 +283,7 @@ def label_axes(
 def name_ticks(
     ax: Any,
     axis: str,
-    at: Sequence[float],
+    at: Sequence[float] | np.ndarray,
     names: Sequence[Any],
     most: int = MOST_LABELS,
     room: float | None = None,

@@ -101,8 +101,10 @@ def fitted_lines_data(
         }
     )
     grid, place = _grid(data, x, at, inside, _covariates(fitted, data), spaghetti)
+    if group not in grid.columns:  # labels that were given beside the data
+        grid[group] = pd.Index(term.levels)[np.asarray(chosen)[place]].array
     offset = None
-    if fitted.model.offset_by_rows:
+    if fitted.model.offset_by_rows and rows.offset is not None:
         offset = pd.Series(rows.offset[inside]).groupby(at[inside]).mean().to_numpy()[place]
     given = _given(fitted, rows.terms, numbers, codes)
     conditional = predict(fitted, grid, offset=offset, conditional=given)
@@ -336,7 +338,8 @@ def _spaghetti(lines, labels, group, places, ax):
         )
     ax.plot(middle.index, middle, color=COLOURS[1], lw=2, label="population")
     ax.autoscale_view()
-    label_axes(ax, *labels, f"{group}: {len(curves)} levels", small=True)
+    title = f"{group}: {len(curves)} levels"
+    label_axes(ax, labels[0], labels[1], title, small=True)
     if places is not None:
         name_ticks(ax, "x", range(len(places)), list(places))
     legend(ax, own)

@@ -18,6 +18,7 @@ from mixedext.graphics.figures import (
     MOST_LABELS,
     WIDTH,
     check_rows,
+    few_ticks,
     figure_of,
     label_axes,
     legend,
@@ -228,6 +229,7 @@ def plot_random_effects(
         style = {"ms": 4} if few else {"ms": 1, "color": COLOURS[1], "rasterized": True}
         axis.plot(part["mode"], at, "o", **{"color": COLOURS[0], **style})
         axis.set_ylim(-0.7, count - 0.3)
+        few_ticks(axis, y=None)
         label_axes(axis, x=name, y="" if number else factor)
         if number and own:
             axis.set_yticks([])
@@ -574,6 +576,7 @@ def plot_qq_random(
                 x, part["standardized"], "o", color=COLOURS[0], ms=3 if many else 5,
                 rasterized=many,
             )  # fmt: skip
+            few_ticks(axis, 6, 6)
             if len(part) == 1:  # a single place has no width
                 axis.set_xlim(-1.0, 1.0)
         else:

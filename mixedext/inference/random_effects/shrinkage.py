@@ -76,14 +76,14 @@ def shrunk_levels(fitted: Fitted, group: str | None = None) -> ShrunkLevels:
             f"group={group!r} is a variance component, whose levels have no regression"
         )
     rows = fitted.need_rows()
-    terms = [rows.terms[i] for i in numbers]
-    first = terms[0]
-    if not all(isinstance(t, RandomTerm) for t in terms):
+    terms = [t for t in (rows.terms[i] for i in numbers) if isinstance(t, RandomTerm)]
+    if len(terms) < len(numbers):
         raise ValueError(
             f"group={group!r}: rows belong to several levels of it at a time, so that none "
             "has a regression of its own"
         )
     names = distinct_names(effect_names(fitted, numbers))
+    first = terms[0]
     codes = np.asarray(first.codes)
     left = rows.endog - rows.mean(fitted.fixed.estimate)
     for i, (term, effect) in enumerate(zip(rows.terms, fitted.fit.effects, strict=True)):
