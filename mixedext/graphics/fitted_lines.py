@@ -73,8 +73,8 @@ def fitted_lines_data(
     >>> data = mx.datasets.sleepstudy.load().data
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
     >>> rows, lines = fitted_lines_data(result, "Days", levels=["308"])
-    >>> lines.iloc[0].round(1).tolist()
-    ['308', 0.0, 253.7, 251.4]
+    >>> lines[["x", "conditional", "population"]].iloc[0].round(1).tolist()
+    [0.0, 253.7, 251.4]
     """
     fitted = results.fitted
     if isinstance(n_panels, bool) or int(n_panels) < 1:
