@@ -196,7 +196,7 @@ def run(arguments):
                 design = mx.mixedlm(formula, data)._design
                 fit = fit_design(design, reml)
                 residual = fit.objective.residual_square
-            except (ValueError, AttributeError, np.linalg.LinAlgError):
+            except ValueError:
                 continue  # a design that is refused: hardly more rows than parameters
         # where the random effects leave no residual the deviance may have no minimum
         if not design.terms or residual < NO_RESIDUAL * len(data):

@@ -15,6 +15,7 @@ from mixedext.exceptions import (
     ClusterWarning,
     ConfidenceLevelWarning,
     ConvergenceError,
+    DenseMatrixWarning,
     DesignError,
     DevianceError,
     FlatLikelihoodWarning,
@@ -31,6 +32,7 @@ from mixedext.exceptions import (
     PrecisionWarning,
     RankDeficientWarning,
     ResponseWarning,
+    SimulationWarning,
     UnidentifiedVarianceWarning,
     WeightsWarning,
 )
@@ -41,9 +43,13 @@ from mixedext.inference.bootstrap.simulated_refits import Refits
 from mixedext.inference.comparison.drop_terms import Step
 from mixedext.inference.comparison.model_comparison import ModelTest
 from mixedext.inference.comparison.model_tables import anova, model_table
+from mixedext.inference.diagnostics.mixed_influence import MixedInfluence
 from mixedext.inference.fixed_effects.coefficients import FixedEffectsInference
 from mixedext.inference.means.linear_functions import Contrasts, MarginalMeans
 from mixedext.inference.means.reference_grid import ReferenceGrid
+from mixedext.inference.prediction.bootstrap_prediction import BootstrapPrediction
+from mixedext.inference.prediction.new_modes import NewModes
+from mixedext.inference.prediction.prediction_result import MixedPrediction
 from mixedext.inference.profile.likelihood_profile import LikelihoodProfile
 from mixedext.inference.variances.exact_tests import exact_lrt, exact_rlrt
 from mixedext.inference.variances.icc_and_r2 import (
@@ -58,6 +64,11 @@ from mixedext.models.lm_list.welch import WelchTest
 from mixedext.models.mixedlm.model import MixedLM, mixedlm
 from mixedext.models.mixedlm.parquet import read_parquet_model
 from mixedext.models.mixedlm.results import MixedLMResults, MixedLMResultsWrapper
+from mixedext.models.planning.power import power
+from mixedext.models.planning.power_result import Power
+from mixedext.models.planning.simulated import simulate
+from mixedext.reporting.sentences import Report
+from mixedext.reporting.side_by_side import SummaryTable, summary_table
 from mixedext.session import option_context, options
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 from mixedext.tables.noted_table import NotedTable
@@ -68,6 +79,7 @@ __all__ = [
     "AlignmentWarning",
     "AnovaEstimates",
     "Bootstrap",
+    "BootstrapPrediction",
     "BootstrapTest",
     "BootstrapWarning",
     "BoundaryWarning",
@@ -77,6 +89,7 @@ __all__ = [
     "Contrasts",
     "Convergence",
     "ConvergenceError",
+    "DenseMatrixWarning",
     "DesignError",
     "DevianceError",
     "Fitted",
@@ -90,13 +103,16 @@ __all__ = [
     "LowerDevianceWarning",
     "MarginalMeans",
     "MissingDataError",
+    "MixedInfluence",
     "MixedLM",
     "MixedLMParams",
     "MixedLMResults",
     "MixedLMResultsWrapper",
+    "MixedPrediction",
     "ModelTest",
     "NakagawaR2",
     "NestingWarning",
+    "NewModes",
     "NoExactLawError",
     "NoGroupInterceptWarning",
     "NotEstimableError",
@@ -104,14 +120,18 @@ __all__ = [
     "NotedTable",
     "OffsetWarning",
     "PoolabilityTest",
+    "Power",
     "PrecisionWarning",
     "RandomTerm",
     "RankDeficientWarning",
     "ReferenceGrid",
     "Refits",
+    "Report",
     "ResponseWarning",
+    "SimulationWarning",
     "SparseTerm",
     "Step",
+    "SummaryTable",
     "TestResult",
     "UnidentifiedVarianceWarning",
     "VCSpec",
@@ -131,6 +151,9 @@ __all__ = [
     "model_table",
     "option_context",
     "options",
+    "power",
     "read_parquet_model",
     "set_num_threads",
+    "simulate",
+    "summary_table",
 ]

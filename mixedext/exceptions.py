@@ -20,6 +20,7 @@ __all__ = [
     "ClusterWarning",
     "ConfidenceLevelWarning",
     "ConvergenceError",
+    "DenseMatrixWarning",
     "DesignError",
     "DevianceError",
     "FlatLikelihoodWarning",
@@ -36,6 +37,7 @@ __all__ = [
     "PrecisionWarning",
     "RankDeficientWarning",
     "ResponseWarning",
+    "SimulationWarning",
     "UnidentifiedVarianceWarning",
     "WeightsWarning",
 ]
@@ -99,6 +101,10 @@ class ConvergenceError(RuntimeError):
     """A search that did not come to an end; says what to do."""
 
 
+class DenseMatrixWarning(UserWarning):
+    """A matrix with a row and a column for each of many rows that was asked for whole."""
+
+
 class DevianceError(ValueError):
     """The deviance, or its derivatives, cannot be computed: rounding leaves no number."""
 
@@ -108,7 +114,7 @@ class AlignmentWarning(ModelWarning):
 
 
 class BootstrapWarning(ModelWarning):
-    """Replicates of a bootstrap failed; says how many and why."""
+    """Replicates of a bootstrap failed, or are too few for limits; says how many."""
 
 
 class RankDeficientWarning(ModelWarning):
@@ -117,6 +123,10 @@ class RankDeficientWarning(ModelWarning):
 
 class ResponseWarning(ModelWarning):
     """Responses among many that leave no variance to estimate; names them."""
+
+
+class SimulationWarning(ModelWarning):
+    """Refits of a simulated study failed, or many of them are singular."""
 
 
 class FlatLikelihoodWarning(ModelWarning):

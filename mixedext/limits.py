@@ -261,6 +261,10 @@ HIGHER_LIKELIHOOD = 1e-10
 
 # ---- refits ----
 
+# engine/refits/deletion
+# What a deleted set held of a column, over what is left of it, from which on the rows left
+# are summed: more digits would be lost to the difference.
+DIGITS_DELETED = 1e5
 # engine/refits/simulation
 # Pivots of what Z leaves of Q'Q below this count as zero.
 UNSPANNED_FIXED = 1e-10
@@ -426,6 +430,13 @@ NO_DIMENSION = 1e-9
 # Error of a critical value.
 QUANTILE_ACCURACY = 1e-10
 
+# ---- diagnostics ----
+
+# inference/diagnostics/held_deletions
+# Share of the information on some combination of the coefficients that the other rows must
+# have; with less they do not determine it.
+NOT_LEFT = 1e-9
+
 # ---- models ----
 
 # models/anova_estimates/estimates
@@ -433,6 +444,9 @@ QUANTILE_ACCURACY = 1e-10
 PROBE_ACCURACY = 1e-9
 # What a projection leaves of a vector in its span, relative to its length.
 IN_SPAN = 1e-14
+# graphics/observed
+# Predictions that vary by a smaller share of their size are constant up to rounding.
+FLAT_PREDICTIONS = 1e-10
 # models/anova_estimates/intervals
 # Relative error of a variance ratio that a limit is solved for.
 RATIO_ACCURACY = 1e-13
@@ -454,6 +468,15 @@ IMPRECISION = 1e-6
 # Fall of the log-likelihood up to which a singular fit is as good as the one found: a
 # likelihood ratio of 1.0002.
 SAME_FIT = 2e-4
+# models/planning/parameters
+# Share of the largest element by which a covariance that is given may be asymmetric, or
+# differ from what the term's structure can be.
+ASYMMETRY = 1e-10
+# models/planning/power
+# Share of singular refits from which on a power rests on boundary estimates: it is said.
+MANY_SINGULAR = 0.25
+# Relative difference of columns of the fixed effects that is more than rounding.
+OTHER_COLUMNS = 1e-9
 # models/mixedlm/refitting
 # Share of a response's variance that is so small a residual variance that a look at the
 # rows tells whether it is rounding error.
@@ -462,6 +485,13 @@ SUSPICIOUS_VARIANCE = 1e-10
 # Share of the largest eigenvalue of X'X above which the smallest leaves no doubt that
 # the columns are independent (numpy's matrix_rank would say so of up to 1e10 rows).
 FULL_RANK = 1e-9
+
+# ---- reporting ----
+
+# Rows of a square matrix up to which it is made dense without a word: 32 MB.
+MOST_DENSE_ROWS = 2000
+# Share of elements above which a sparse matrix takes more memory than a dense one.
+DENSE_MATRIX = 0.5
 
 # ---- formulas ----
 

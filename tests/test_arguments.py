@@ -78,7 +78,7 @@ def test_intervals_of_profiles_and_bootstraps_take_either():
     ("given", "meant"),
     [
         ("days", "Days"),
-        ("Dyas", "Days"),
+        ("Dayss", "Days"),
         ("kenward", "kenward-roger"),
         ("Kenward_Roger", "kenward-roger"),
         ("fe params", "fe_params"),

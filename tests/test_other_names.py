@@ -63,7 +63,7 @@ def test_arguments_that_nobody_has_are_answered_with_those_that_there_are(result
     with pytest.raises(ValueError, match=r"they are: formula, data, re_formula"):
         mx.mixedlm("Reaction ~ Days", result.model.data.frame, nonsense=1)
     with pytest.raises(ValueError, match=r"Did you mean 'weights'\?$"):
-        mx.mixedlm("Reaction ~ Days", result.model.data.frame, wheights=1)
+        mx.mixedlm("Reaction ~ Days", result.model.data.frame, weightss=1)
 
 
 @pytest.mark.parametrize("name", R_FUNCTIONS)

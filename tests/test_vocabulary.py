@@ -62,6 +62,9 @@ OF_RESULTS = {
     "exact_rlrt": lambda r, s: [
         r.exact_rlrt(_a_term(r), n=200, rng=1, method=_law(r)),
     ],
+    "augment": lambda r, s: [r.augment()],
+    "glance": lambda r, s: [r.glance(), s.glance()],
+    "tidy": lambda r, s: [r.tidy(), r.tidy("random", conf_int=False)],
     "icc": lambda r, s: [r.icc(ci="delta"), r.r2_nakagawa],
     "joint_tests": lambda r, s: [r.joint_tests()],
     "kenward_roger": lambda r, s: [r.kenward_roger("Intercept = 0")],
@@ -74,14 +77,17 @@ OF_RESULTS = {
 }
 # Arrays, frames with labels of the data alone, statsmodels' own tables, and numbers.
 NO_TABLES = {
-    "bootstrap", "by_chunk", "coef", "compare_lr_test", "conf_int", "cov_params",
-    "df_description", "df_held", "f_test", "fixed_effects_inference", "get_nlfun",
-    "get_robustcov_results", "plot_effect", "plot_fitted", "plot_forest",
-    "plot_qq_random", "plot_random_effects", "plot_shrinkage", "predict",
-    "profile_re", "ranef", "ranef_cov",
-    "remove_data", "simulate", "simulate_refits", "summary", "t_test",
-    "t_test_pairwise",
+    "G", "L", "R", "V", "bootstrap", "by_chunk", "coef", "coef_cov", "compare_lr_test",
+    "conf_int", "cov_params", "df_description", "df_held", "equation", "f_test",
+    "fixed_effects_inference", "get_influence", "get_nlfun", "get_prediction",
+    "get_robustcov_results", "plot_effect", "plot_fitted", "plot_forest", "plot_qq_random",
+    "plot_random_effects", "plot_shrinkage", "predict", "profile_re", "ranef", "ranef_cov",
+    "ranef_new", "reliability", "remove_data", "report", "residuals", "simulate",
+    "simulate_refits", "summary", "t_test", "t_test_pairwise", "update",
     "wald_test", "wald_test_terms",
+    "check_model", "plot_acf", "plot_deviance", "plot_fit_log", "plot_index",
+    "plot_influence", "plot_matrix", "plot_observed", "plot_qq", "plot_residuals",
+    "plot_scale_location", "plot_variance_shares", "plot_variogram",
 }  # fmt: skip
 
 
@@ -93,7 +99,7 @@ def _means(found):
     pairs = found.contrast("pairwise")
     return [
         found.table, found.conf_int(), found.test(), pairs.table, pairs.conf_int(),
-        pairs.test(joint=True), found, pairs,
+        pairs.test(joint=True), found, pairs, found.cld(),
     ]  # fmt: skip
 
 
@@ -145,6 +151,8 @@ def _of_functions(result, small, data):
     yield from (lists.conf_int(), lists.tests(), lists.homogeneity(), lists.summary())
     yield lists.poolability()
     yield from (anova.table, anova.estimates, anova.conf_int())
+    power = mx.power(result, "Variety[T.Victory]", n=4, rng=1)
+    yield from (power, power.table, power.conf_int())
 
 
 def _check_object(found):

@@ -32,6 +32,7 @@ __all__ = [
     "fit_at",
     "fit_design",
     "followed",
+    "inner_start",
 ]
 
 # Residuals of y on X by V0 that are taken one after the other, each where the search with
@@ -233,6 +234,7 @@ def fit_design(
     reml: bool,
     start: np.ndarray | None = None,
     max_iterations: int | None = None,
+    look: bool = False,
 ) -> Fit:
     """Fit by maximum (restricted) likelihood.
 
@@ -247,16 +249,22 @@ def fit_design(
     max_iterations : int, optional
         Newton iterations from that one start, with no fallback.  There is no second start
         if either is given.
+    look : bool, optional
+        Whether to look for other minima although a start is given, and search from the
+        moments, too, where that is looked for.
 
     Returns
     -------
     Fit
     """
-    alone = start is not None or max_iterations is not None
+    alone = (start is not None or max_iterations is not None) and not look
     with blas_threads():
         objective = design.objective(reml)
-        start = _inner_start(design, start)
+        start = inner_start(design, start)
         others = NO_OTHERS if alone else other_starts(design)
+        if look and others.looks:
+            usual = inner_start(design, None)
+            others = replace(others, starts=np.vstack([usual, others.starts]), always=True)
         optimum = minimize_deviance(objective, start, others, max_iterations)
 
         def search(objective: ProfiledDeviance) -> Optimum:
@@ -271,7 +279,7 @@ def evaluate_design(design: Design, reml: bool, theta: np.ndarray | None = None)
     """The model at a given theta (that of the start if None), not optimized."""
     with blas_threads():
         objective = design.objective(reml)
-        at = _inner_start(design, theta)
+        at = inner_start(design, theta)
         optimum = evaluate(objective, at)
 
         def again(objective: ProfiledDeviance) -> Optimum:
@@ -312,7 +320,7 @@ def followed(first: Optimum, second: Optimum) -> Optimum:
     return replace(second, convergence=verdict, records=records)
 
 
-def _inner_start(design, start):
+def inner_start(design: Design, start: np.ndarray | None) -> np.ndarray:
     """Theta in the engine's units: as given, from moments, or lam = I."""
     if start is not None:
         return design.inner_theta(start)

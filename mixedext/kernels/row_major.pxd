@@ -5,7 +5,9 @@ from scipy.linalg.cython_blas cimport dgemm, dsyrk, dtrsm
 from scipy.linalg.cython_lapack cimport dgesvd
 
 
-cdef inline void copy_numbers(double* out, const double* a, Py_ssize_t count) noexcept nogil:
+cdef inline void copy_numbers(
+    double* out, const double* a, Py_ssize_t count
+) noexcept nogil:
     # memcpy takes no null pointer, which arrays without numbers have, even of nothing
     if count > 0:
         memcpy(out, a, count * sizeof(double))

@@ -88,7 +88,11 @@ class Case:
 @cache
 def load_case(name: str) -> Case:
     """The case of that name."""
-    path = _files()[name]
+    return read_case(_files()[name])
+
+
+def read_case(path: Path) -> Case:
+    """The case of a file that stands in a folder beside ``data``."""
     values = json.loads(path.read_text())
     data = _read(path.parents[1], values["data"])
     for factor, info in values["factors"].items():

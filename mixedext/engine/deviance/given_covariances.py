@@ -158,7 +158,7 @@ class Point:
         self.design = likelihood.design
         objective = likelihood.objective
         with blas_threads():
-            self.deviance = float(objective.value(theta))
+            self.deviance = float(objective.stand(theta))
         self.rank, self.dof = objective.rank, objective.dof
         self.fixed = np.array(objective.fixed)
         self._best = objective.coefficients()

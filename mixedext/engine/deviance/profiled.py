@@ -22,7 +22,7 @@ from mixedext.engine.factor.factor import Factor
 from mixedext.engine.factor.templates import squared
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.exceptions import DevianceError
-from mixedext.kernels.search.newton import Function
+from mixedext.kernels.search.function import Function
 from mixedext.kernels.search.python_function import PythonFunction
 from mixedext.specification.covariance.linear import LinearStructure
 
@@ -133,6 +133,11 @@ class ProfiledDeviance:
     def value(self, theta: np.ndarray, floor: bool = False) -> float:
         """The deviance; infinite where rounding makes the factorization fail."""
         raise NotImplementedError
+
+    def stand(self, theta: np.ndarray) -> float:
+        """The deviance; small variances are floored where rounding asks for that."""
+        value = self.value(theta)
+        return value if np.isfinite(value) else self.value(theta, floor=True)
 
     def derivatives(self, theta: np.ndarray) -> Derivatives:
         """Derivatives at the theta of the last ``value``."""

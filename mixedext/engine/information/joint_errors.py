@@ -22,6 +22,7 @@ Everything is relative to sigma^2, and z in the engine's units.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -214,7 +215,10 @@ class JointErrors:
         turn = self.objective.solve_fixed(np.eye(rank)).T
         found = self.factor.response
         return tuple(
-            np.concatenate([p[..., :rank].reshape(-1, rank) for p in parts]) @ turn
+            np.concatenate(
+                [p[..., :rank].reshape(math.prod(p.shape[:-1]), rank) for p in parts]
+            )
+            @ turn
             for parts in (found.response, found.effect)
         )
 
@@ -258,6 +262,42 @@ class JointErrors:
         variance, slopes, rise = joined
         assert variance is not None
         return RowErrors(variance, slopes, rise)
+
+    def known_of(self, random: RandomRows, n: int) -> sparse.csr_array:
+        """Values of n rows at the effects of the fit, (n, L K + m), where one has them."""
+        if random.known is not None:
+            return random.known
+        size = self._head + self.blocks.tail_size
+        if random.level is None or random.values is None:
+            return sparse.csr_array((n, size))
+        k = random.values.shape[1]
+        columns = (random.level[:, None] * k + np.arange(k)).ravel()
+        at = np.repeat(np.arange(n), k), columns
+        found = sparse.csr_array((random.values.ravel(), at), shape=(n, size))
+        found.eliminate_zeros()
+        return found
+
+    def covariance(self, x: np.ndarray, known: sparse.csr_array | None) -> np.ndarray:
+        """Covariance of the errors of a few rows, relative to sigma^2, (n, n).
+
+        Parameters
+        ----------
+        x : ndarray
+            Columns kept of the fixed effects, (n, rank).
+        known : csr_array or None
+            Values at the effects of the fit, (n, L K + m).
+        """
+        s = x @ self.root
+        if known is None:
+            return s @ s.T
+        z, head = known.toarray().T, self._head
+        s = s - z.T @ self.whitened[1]
+        shape = *self.blocks.lead_gram.shape[:2], len(x)
+        lead, tail = self.factor.respond(
+            np.ascontiguousarray(z[:head]).reshape(shape), np.ascontiguousarray(z[head:])
+        ).effect
+        effect = np.concatenate([lead.reshape(head, len(x)), tail])
+        return z.T @ effect + s @ s.T
 
     def _pieces(self, n, random, slope, weight) -> Iterator[slice]:
         step = SOME_ROWS

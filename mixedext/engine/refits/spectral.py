@@ -65,7 +65,10 @@ def spectral_pays(design: Design, count: int, given: bool = False) -> bool:
         or blocks.lead_gram.shape[1] != 1
     ):
         return False
-    levels = len(blocks.lead_gram)
+    levels, square = len(blocks.lead_gram), float(blocks.lead_gram.sum())
+    rest = square - float((blocks.lead_cross[:, 0, :rank] ** 2).sum())
+    if not rest > SPECTRAL_ZERO * square:  # X takes all of Z in: there is no spectrum
+        return False
     few = min(MOST_LEVELS, LEVELS_A_COLUMN * rank) if given else MOST_LEVELS
     pays = levels**2 <= GAIN * count * rank**2
     return levels <= few and rank >= LEAST_COLUMNS and pays

@@ -37,9 +37,9 @@ def is_flat(objective: ProfiledDeviance, theta: np.ndarray) -> bool:
     theta : ndarray
         A minimizer, singular directions exactly zero.
     """
-    objective.value(theta)
+    objective.stand(theta)
     found = objective.derivatives(theta)
-    objective.value(theta)
+    objective.stand(theta)
     information, count = found.information, len(theta)
     # elements of theta in units of themselves, or of one: curvatures in units of the
     # log-likelihood

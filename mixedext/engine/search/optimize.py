@@ -30,7 +30,8 @@ from mixedext.engine.search.starting_values import (
 from mixedext.engine.search.verdict import Convergence
 from mixedext.exceptions import DevianceError
 from mixedext.kernels.search.look import look, look_along
-from mixedext.kernels.search.newton import METHODS, Newton
+from mixedext.kernels.search.newton import Newton
+from mixedext.kernels.search.records import METHODS
 from mixedext.limits import (
     CONSTANT_DEVIANCE,
     DECREMENT_ACCEPTED,
@@ -249,11 +250,11 @@ def minimize_deviance(
             theta, deviance = _rectify(objective, point.theta, point.deviance, search)
             smallest = _smallest_root(objective, theta)
         else:
-            objective.value(theta)
+            objective.stand(theta)
     alone = objective.n_values
     higher = seen.higher(deviance)
     if objective.n_values > alone:
-        objective.value(theta)
+        objective.stand(theta)
     optimum = _optimum(objective, theta, deviance, point, smallest, search, method)
     verdict = replace(
         optimum.convergence,
@@ -262,6 +263,7 @@ def minimize_deviance(
         others_may_exist=may_be_others(
             others,
             objective.blocks.nobs,
+            objective.reml,
             point.residual_square,
             theta,
             optimum.convergence.status == "flat",
@@ -290,10 +292,11 @@ class _Minima:
 
     def search_from(self, start, kind):
         """Another start, preferred if it ends lower; given up as soon as it cannot."""
-        lowest = self.best.deviance
         try:
-            found = _newton(self.objective, self.search, start, self.limit, lowest)
+            found = _newton(self.objective, self.search, start, self.limit, self.best)
         except ValueError:  # a start that rounding rejects
+            return
+        if self.search.returned:
             return
         self.ends.append(found)
         if found.beats(self.best, self.objective):
@@ -365,7 +368,7 @@ def evaluate(objective: ProfiledDeviance, theta: np.ndarray) -> Optimum:
         raise ValueError("the deviance is not finite at the start (start_params)")
     search.note("given", deviance, 0.0, np.nan, theta)
     found = objective.derivatives(theta)
-    objective.value(theta)
+    objective.stand(theta)
     derivatives = found.gradient, found.hessian
     point = _Point.of(search, theta, deviance, objective.residual_square, *derivatives)
     smallest = _smallest_root(objective, theta)
@@ -407,8 +410,11 @@ def _smallest_singular_value(lam):
     return float(np.linalg.svd(lam, compute_uv=False)[-1])
 
 
-def _newton(objective, search, start, limit, to_beat=-np.inf):
-    deviance = search.minimize(start, limit, to_beat)
+def _newton(objective, search, start, limit, best=None):
+    if best is None:
+        deviance = search.minimize(start, limit)
+    else:
+        deviance = search.minimize(start, limit, best.deviance, best.theta)
     theta = search.point
     objective.stand_at(theta)
     square = objective.residual_square

@@ -10,6 +10,7 @@ levels, which pooled least squares may hide.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 
 from mixedext.engine.rows.design import Design
-from mixedext.limits import NEARLY_EXPLAINED, RUNAWAY
+from mixedext.limits import LEVEL_RANK, NEARLY_EXPLAINED, RUNAWAY
 from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = [
@@ -38,14 +39,17 @@ MANY_ROWS_USED = 1000
 # Standard deviations (columns of Z at rms 1, relative to sigma) from and up to which is
 # looked, and what the first times the root of the largest level's square may not exceed.
 SMALLEST, LARGEST, SMALLEST_BY_LEVEL = 0.07, 20.0, 0.5
-# Points of the grid along each of two or three standard deviations, and its correlations.
-SIZES, MOST_AXES = {2: 6, 3: 4}, 3
-CORRELATIONS = (-0.9, 0.0, 0.9)
+# Points of the grid along each of two or three standard deviations.
+SIZES = {2: 6, 3: 4}
+# Of one correlated intercept and slope most minima lie at correlations of one, in narrow
+# valleys of one ratio of the two: so many directions, as many sizes of both up to the
+# largest, and as many of each standard deviation without correlation.
+DIRECTIONS, JOINT_SIZES, SMALLEST_JOINT, LARGEST_JOINT, APART = 24, 5, 0.3, 100.0, 3
 # More of both have no grid, but so many points at random, each with so many neighbours.
 SCATTERED, NEAREST = 64, 6
-# With slopes or more than two terms so many of the lowest points are started from besides
-# those lower than their neighbours: valleys may run between the points.
-LOWEST = 6
+# With few rows, slopes or more than two terms so many of the lowest points are started from
+# besides those lower than their neighbours: valleys may run between the points.
+LOWEST = 4
 # Points along the only standard deviation, along each of two, and of more.
 ALONG = (12, 8, 5)
 # Scale of one more start, whatever the number of rows, with variances well above sigma^2:
@@ -93,6 +97,8 @@ class OtherStarts:
         Of the points, the lowest so many are started from in any case.
     within : bool
         Whether also to start from the moments about the fixed effects within levels.
+    takes_all : bool
+        Whether correlated random effects are more than the rows that X leaves.
     """
 
     starts: np.ndarray
@@ -102,6 +108,7 @@ class OtherStarts:
     axes: Axes
     lowest: int
     within: bool
+    takes_all: bool
 
     @property
     def looks(self) -> bool:
@@ -118,13 +125,20 @@ def _no_axes(n_theta):
 
 
 def _others(
-    n_theta, starts=None, always=False, points=None, axes=None, lowest=1, within=False
+    n_theta,
+    starts=None,
+    always=False,
+    points=None,
+    axes=None,
+    lowest=1,
+    within=False,
+    takes_all=False,
 ):
     """Other starts, with none of what is not given."""
     starts = np.empty((0, n_theta)) if starts is None else starts
     points, neighbours = _no_points(n_theta) if points is None else points
     axes = _no_axes(n_theta) if axes is None else axes
-    return OtherStarts(starts, always, points, neighbours, axes, lowest, within)
+    return OtherStarts(starts, always, points, neighbours, axes, lowest, within, takes_all)
 
 
 NO_OTHERS = _others(0)
@@ -146,8 +160,19 @@ def other_starts(design: Design) -> OtherStarts:
     within = len(design.blocks.factors) > 1
     axes = _axes(structures, smallest)
     intercepts = n_theta == len(design.blocks.factors)
-    lowest = 1 if intercepts and n_theta < 3 else LOWEST
-    return _others(n_theta, starts, always, points, axes, lowest, within)
+    lowest = 1 if intercepts and n_theta < 3 and nobs > FEW_ROWS[3] else LOWEST
+    takes_all = few and n_theta > 2 and _takes_all(design.blocks)
+    return _others(n_theta, starts, always, points, axes, lowest, within, takes_all)
+
+
+def _takes_all(blocks):
+    """Whether the effects of the only factor are more than the rows that X leaves."""
+    count, width = blocks.lead_gram.shape[:2]
+    left = blocks.nobs - blocks.n_fixed + 1
+    if len(blocks.factors) > 1 or count * width <= left:
+        return False
+    value = np.linalg.eigvalsh(blocks.lead_gram)
+    return int((value > LEVEL_RANK * value[:, -1:]).sum()) > left
 
 
 def _few_starts(design):
@@ -208,54 +233,58 @@ def _points(structures, smallest):
     axes = sum(min(s.n_theta, s.k) for s in structures)
     if axes == 1:  # that is looked along
         return _no_points(1)
-    correlations = sum(s.n_theta == 3 and s.k == 2 for s in structures)
-    with_axes = all(_has_axes(s) for s in structures)
-    if axes in SIZES and with_axes and axes + correlations <= MOST_AXES:
+    if len(structures) == 1 and axes == 2 and structures[0].n_theta == 3:
+        return _directions(smallest[0])
+    if axes in SIZES and all(s.n_theta == 1 or s.is_diagonal for s in structures):
         return _grid(structures, smallest, SIZES[axes])
     return _scattered(structures, smallest)
 
 
-def _has_axes(s):
-    """Whether theta is standard deviations, or two of them and a correlation."""
-    return s.n_theta == 1 or s.is_diagonal or s.k == 2
+def _directions(least):
+    """Intercepts and slopes: correlations of one, by size and ratio, and of zero."""
+    angle = np.pi * (np.arange(DIRECTIONS) / DIRECTIONS - 0.5)
+    # of both standard deviations together, but for the first: half a turn is a sign
+    sizes = np.geomspace(SMALLEST_JOINT, LARGEST_JOINT, JOINT_SIZES)
+    direction = np.column_stack([np.cos(angle), np.sin(angle), np.zeros(DIRECTIONS)])
+    direction[np.abs(direction) < 1e-12] = 0.0  # rounding of a quarter turn
+    joint = (direction[:, None] * sizes[:, None]).reshape(-1, 3)
+    first, second = np.meshgrid(*[np.geomspace(least, LARGEST, APART)] * 2, indexing="ij")
+    apart = np.column_stack([first.ravel(), np.zeros(first.size), second.ravel()])
+    around = _sides((DIRECTIONS, JOINT_SIZES), turns=True)
+    beside = _sides(first.shape)
+    beside[beside >= 0] += len(joint)
+    return np.vstack([joint, apart]), np.vstack([around, beside])
 
 
 def _grid(structures: Sequence[LinearStructure], smallest, size):
-    """Every combination of standard deviations and correlations."""
+    """Every combination of standard deviations."""
     axes: list[np.ndarray] = []
     owners: list[int] = []
     for i, (s, least) in enumerate(zip(structures, smallest, strict=True)):
-        sizes = np.geomspace(least, LARGEST, size)
-        axes += [sizes] * min(s.n_theta, s.k)
-        if s.n_theta == 3 and s.k == 2:
-            axes.append(np.array(CORRELATIONS))
+        axes += [np.geomspace(least, LARGEST, size)] * min(s.n_theta, s.k)
         owners += [i] * (len(axes) - len(owners))
     points = []
     for values in itertools.product(*axes):
         parts = []
         for i, s in enumerate(structures):
             own = [v for v, owner in zip(values, owners, strict=True) if owner == i]
-            parts.append(_theta(s, own))
+            parts.append(own[0] * s.start() if s.n_theta == 1 else np.array(own))
         points.append(np.concatenate(parts))
-    shape = tuple(len(axis) for axis in axes)
-    number = np.pad(np.arange(len(points)).reshape(shape), 1, constant_values=-1)
+    return np.array(points), _sides(tuple(len(axis) for axis in axes))
+
+
+def _sides(shape, turns=False):
+    """Numbers of neighbours on a grid, (G, 2 D); the first axis a circle if ``turns``."""
+    number = np.pad(np.arange(math.prod(shape)).reshape(shape), 1, constant_values=-1)
     inner = tuple(slice(1, -1) for _ in shape)
+    if turns:
+        number[0], number[-1] = number[-2], number[1]
     sides = [
         np.roll(number, way, axis)[inner].ravel()
         for axis in range(len(shape))
         for way in (1, -1)
     ]
-    return np.array(points), np.ascontiguousarray(np.column_stack(sides), np.intp)
-
-
-def _theta(s, values):
-    if s.n_theta == 3 and s.k == 2:
-        first, second, correlation = values
-        rest = np.sqrt(1 - correlation**2)
-        return np.array([first, second * correlation, second * rest])
-    if s.n_theta == 1:
-        return values[0] * s.start()
-    return np.array(values)
+    return np.ascontiguousarray(np.column_stack(sides), np.intp)
 
 
 def _scattered(structures, smallest):
@@ -311,12 +340,19 @@ def promising_points(values: np.ndarray, neighbours: np.ndarray, lowest: int) ->
 
 
 def may_be_others(
-    others: OtherStarts, nobs: int, residual_square: float, theta: np.ndarray, flat: bool
+    others: OtherStarts,
+    nobs: int,
+    reml: bool,
+    residual_square: float,
+    theta: np.ndarray,
+    flat: bool,
 ) -> bool:
     """Whether there may be minima lower than all that were seen.
 
     Where so few rows are left that the random effects explain nearly all of y, the deviance
-    may fall to ever larger variances; so it may along a flat direction.
+    may fall to ever larger variances; so it may along a flat direction.  Where intercepts
+    and slopes could explain all of it, minima by maximum likelihood lie far out and are
+    narrow.
 
     Parameters
     ----------
@@ -324,6 +360,8 @@ def may_be_others(
         What was looked at.
     nobs : int
         Rows.
+    reml : bool
+        Restricted (True) or ordinary deviance.
     residual_square : float
         The penalized residual sum of squares at the lowest minimum; at no variance it is
         ``nobs``.
@@ -334,5 +372,7 @@ def may_be_others(
     """
     if not others.looks:
         return False
+    if others.takes_all and not reml:
+        return True
     explained = nobs <= FEW_ROWS[3] and residual_square < NEARLY_EXPLAINED * nobs
     return explained or (flat and float(np.abs(theta).max()) > RUNAWAY)

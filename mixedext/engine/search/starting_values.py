@@ -391,7 +391,15 @@ def _pair_sums(blocks):
     """sum over pairs of levels of A_lm kron A_lm, for all pairs of grouping factors.
 
     Entry [a, b, c, d] of the pair (f, g) is the sum of A[(l, a), (m, c)] A[(l, b), (m, d)].
+    They are kept with the blocks: what is determined is asked before the fit starts.
     """
+    made = vars(blocks).get("_pair_sums")
+    if made is None:
+        made = vars(blocks)["_pair_sums"] = _sum_pairs(blocks)
+    return made
+
+
+def _sum_pairs(blocks):
     widths = [f.width for f in blocks.factors]
     sums = {}
     flat = blocks.lead_gram.reshape(-1, widths[0] ** 2)

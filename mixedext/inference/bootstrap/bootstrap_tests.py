@@ -215,7 +215,7 @@ def _tested(
     size = min(block_size(m, bool(held)) for m, held in models if m.random_terms)
     run = runner(n_jobs, progress, all(batched))
     draw = partial(simulated_rows, small)
-    work = partial(_fit_both, models[0], models[1], draw, reml)
+    work = partial(fit_both, models[0], models[1], draw, reml)
     parts = run(work, blocks_of(n, size, rng))
     draws, singular = (np.concatenate(part) for part in zip(*parts, strict=True))
     statistic = max(2 * (large.fit.log_likelihood - small.fit.log_likelihood), 0.0)
@@ -263,7 +263,7 @@ def _holds_fixed(fitted: Fitted) -> bool:
     return pattern is not None and not np.all(pattern.fe_params)
 
 
-def _fit_both(
+def fit_both(
     small: tuple[Model, Mapping[str, Any]],
     large: tuple[Model, Mapping[str, Any]],
     draw: Callable[[int, np.random.Generator], np.ndarray],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -26,6 +26,7 @@ from mixedext.engine.rows.design import Design
 from mixedext.exceptions import DesignError, DevianceError
 from mixedext.fitted import Fitted, Model, need_rows
 from mixedext.specification.terms.parameter_names import theta_names
+from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = [
     "Refits",
@@ -37,6 +38,7 @@ __all__ = [
     "refit_draws",
     "responses_of",
     "simulated_refits",
+    "simulated_responses",
     "simulated_rows",
     "sound_fits",
 ]
@@ -287,16 +289,50 @@ def simulated_rows(
 ) -> np.ndarray:
     """Responses less offset, (nobs, count), with new or with the fitted random effects."""
     rows, fixed = fitted.need_rows(), fitted.fixed
-    noise = rng.standard_normal((fitted.nobs, count))
-    if rows.weights is not None:
-        noise /= np.sqrt(rows.weights)[:, None]
     mean = rows.exog[:, fixed.kept] @ fixed.coefficients
-    y = np.sqrt(fitted.scale) * noise + mean[:, None]
-    if conditional:
-        for term, effect in zip(rows.terms, fitted.fit.effects, strict=True):
-            y += term.contribution(effect)[:, None]
-        return y
-    for term, root in zip(rows.terms, _roots(fitted), strict=True):
+    sigma = np.sqrt(fitted.scale)
+    if not conditional:
+        roots = _roots(fitted)
+        return simulated_responses(mean, rows.terms, roots, sigma, rows.weights, count, rng)
+    y = simulated_responses(mean, (), (), sigma, rows.weights, count, rng)
+    for term, effect in zip(rows.terms, fitted.fit.effects, strict=True):
+        y += term.contribution(effect)[:, None]
+    return y
+
+
+def simulated_responses(
+    mean: np.ndarray,
+    terms: Sequence[RandomTerm | SparseTerm],
+    roots: Sequence[np.ndarray],
+    sigma: float,
+    weights: np.ndarray | None,
+    count: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Responses less offset, (nobs, count), from a mean and factors of covariances.
+
+    Parameters
+    ----------
+    mean : ndarray
+        Of the rows, (nobs,).
+    terms : sequence of RandomTerm or SparseTerm
+        Random terms.
+    roots : sequence of ndarray
+        Of each a factor of the covariance of its effects, (k, k).
+    sigma : float
+        Residual standard deviation.
+    weights : ndarray or None
+        Precision weights, (nobs,).
+    count : int
+        Number of responses.
+    rng : Generator
+        Source of random numbers.
+    """
+    noise = rng.standard_normal((len(mean), count))
+    if weights is not None:
+        noise /= np.sqrt(weights)[:, None]
+    y = sigma * noise + mean[:, None]
+    for term, root in zip(terms, roots, strict=True):
         effect = rng.standard_normal((count, term.n_levels, term.k)) @ root.T
         y += term.contribution(effect.transpose(1, 2, 0))
     return y

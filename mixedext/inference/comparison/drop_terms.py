@@ -12,7 +12,7 @@ import pandas as pd
 from mixedext.arguments import check_choice, did_you_mean
 from mixedext.engine.refits.simulation import generator_of
 from mixedext.exceptions import NoExactLawError
-from mixedext.fitted import DfChoice, Fitted, HasFitted
+from mixedext.fitted import DfChoice, Fitted, HasFitted, Model
 from mixedext.inference.comparison.criteria import (
     aic,
     information_criterion,
@@ -46,7 +46,7 @@ from mixedext.inference.variances.parts import variance_parts
 from mixedext.inference.variances.variance_tests import part_test
 from mixedext.tables.noted_table import NotedTable
 
-__all__ = ["Step", "drop1", "ranova", "step"]
+__all__ = ["Step", "deletion_hypotheses", "drop1", "droppable_terms", "ranova", "step"]
 
 _NAIVE = (
     "p by chi-squared; a variance of zero lies on the boundary, so that it is too large "
@@ -132,26 +132,23 @@ def drop1(
     return _drop1_likelihood(results.fitted, test is not None)
 
 
-def _droppable(fitted: Fitted) -> tuple[list[FixedTerm], list[FixedTerm]]:
-    """All fixed terms, and those that no other includes."""
-    terms = fixed_terms(fitted.model)
-    return terms, [
+def droppable_terms(model: Model) -> list[FixedTerm]:
+    """The fixed terms that no other includes, without the intercept."""
+    terms = fixed_terms(model)
+    return [
         t for t in terms if not t.is_intercept and not any(o.includes(t) for o in terms)
     ]
 
 
 def _drop1_f(fitted: Fitted, choice: DfChoice) -> NotedTable:
-    terms, droppable = _droppable(fitted)
-    hypothesis = _deletions(fitted, terms)
-    hypotheses = [(t, hypothesis(t)) for t in droppable]
+    hypothesis = deletion_hypotheses(fitted)
+    hypotheses = [(t, hypothesis(t)) for t in droppable_terms(fitted.model)]
     return f_table(fitted, hypotheses, choice, "Single term deletions")
 
 
-def _deletions(
-    fitted: Fitted, terms: Sequence[FixedTerm]
-) -> Callable[[FixedTerm], np.ndarray]:
-    """From a term to the hypothesis that the model without it holds."""
-    model, basis = fitted.model, fitted.fit.design.basis
+def deletion_hypotheses(fitted: Fitted) -> Callable[[FixedTerm], np.ndarray]:
+    """From a term to the hypothesis, rows over the columns kept, that it is left out."""
+    model, basis, terms = fitted.model, fitted.fit.design.basis, fixed_terms(fitted.model)
     if sum(not t.is_intercept for t in terms) == 1:
         return dict(term_hypotheses(fitted, 1)).__getitem__
     same_coding = any(t.is_intercept for t in terms) or not any(
@@ -174,7 +171,7 @@ def _deletions(
 
 
 def _drop1_likelihood(fitted: Fitted, with_test: bool) -> NotedTable:
-    terms, droppable = _droppable(fitted)
+    terms, droppable = fixed_terms(fitted.model), droppable_terms(fitted.model)
     full = by_ml(fitted)
     rows: dict[str, tuple[float, ...]] = {"<none>": (np.nan, aic(full), np.nan, np.nan)}
     for term in droppable:

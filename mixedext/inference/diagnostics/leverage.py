@@ -18,6 +18,7 @@ where links_l' C22 between the columns that meet level l serves all rows of the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -29,16 +30,15 @@ from mixedext.engine.information.joint_errors import (
     joint_errors,
     random_rows,
 )
-from mixedext.fitted import Fitted, once_a_fit
-from mixedext.kernels.rows import row_errors
+from mixedext.fitted import Fitted
+from mixedext.inference.diagnostics.level_rows import OneLevelRows
+from mixedext.kernels.rows import deletion
 from mixedext.specification.terms.random_terms import RandomTerm
 
-__all__ = ["Leverages", "leverages"]
+__all__ = ["Leverages", "lam_of_tail", "leverages", "own_rows"]
 
-# Pairs of tail columns whose C22 is held at once.
-MOST_PAIRS = 2**21
-# Share of pairs of a level's columns above which full matrices are faster.
-DENSE_SHARE = 0.1
+# Columns of a tail on a pattern up to which C22 is laid out as a matrix (32 MB).
+MOST_DENSE = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +49,15 @@ class Leverages:
     ----------
     whole, fixed : ndarray
         h, and the fixed effects' share of it, (n,).
+    scores, square : ndarray or None
+        If asked for, F X'V0^-1 over the weights in the units of the data, (n, rank), and
+        w times the squared length of s, (n,).
     """
 
     whole: np.ndarray
     fixed: np.ndarray
+    scores: np.ndarray | None = None
+    square: np.ndarray | None = None
 
     @property
     def random(self) -> np.ndarray:
@@ -60,9 +65,15 @@ class Leverages:
         return self.whole - self.fixed
 
 
-@once_a_fit
-def leverages(fitted: Fitted) -> Leverages:
+def leverages(fitted: Fitted, scores: bool = False) -> Leverages:
     """Leverages of the rows of a fit.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        A fit with its rows in memory.
+    scores : bool, optional
+        Whether ``scores`` and ``square`` are wanted.
 
     Raises
     ------
@@ -71,33 +82,34 @@ def leverages(fitted: Fitted) -> Leverages:
     """
     rows, fit = fitted.need_rows(), fitted.fit
     errors = joint_errors(fit)
-    x = rows.exog[:, fitted.fixed.kept] @ errors.root
-    if not rows.terms:
-        fixed = np.einsum("np,np->n", x, x)
-        fixed = fixed if rows.weights is None else fixed * rows.weights
-        return Leverages(fixed, fixed)
-    own = own_rows(fitted)
-    if own.level is not None and own.values is not None:
-        within, square, cross = np.empty((3, len(x)))
-        k = own.values.shape[1]
-        row_errors.level_errors(
-            own.level,
-            own.values,
-            np.ascontiguousarray(x),
-            errors.factor.half,
-            errors.whitened[1].reshape(-1, k, x.shape[1]),
-            within=within,
-            square=square,
-            cross=cross,
-        )
-        whole, fixed = within + square, cross
+    n, p = len(rows.endog), len(fitted.fixed.kept)
+    whole, fixed = np.empty((2, n))
+    square, found = np.empty((2, 0))
+    if scores:
+        square, found = np.empty(n), np.empty((n, p))
+    levels = OneLevelRows.of(fitted)
+    if levels is not None:
+        for at, _, _, own in levels.pieces():
+            levels.scores(*own, whole=whole[at], fixed=fixed[at], square=square[at])
+            if scores:
+                np.matmul(own[-1], errors.root.T, out=found[at])
     else:
-        s = x - own.known @ errors.whitened[1]
-        whole = np.einsum("np,np->n", s, s) + _within(errors, own.known)
+        x = s = rows.exog[:, fitted.fixed.kept] @ errors.root
+        within: Any = 0.0
+        if rows.terms:
+            known = own_rows(fitted).known
+            assert known is not None
+            s = x - known @ errors.whitened[1]
+            within = _within(errors, known)
+        own_square = np.einsum("np,np->n", s, s)
+        whole = within + own_square
         fixed = np.einsum("np,np->n", x, s)
+        if scores:
+            square, found = own_square, s @ errors.root.T
     if rows.weights is not None:
-        whole, fixed = whole * rows.weights, fixed * rows.weights
-    return Leverages(whole, fixed)
+        for values in (whole, fixed, square):
+            values *= rows.weights[: len(values)]
+    return Leverages(whole, fixed, *((found, square) if scores else ()))
 
 
 def own_rows(fitted: Fitted) -> RandomRows:
@@ -122,19 +134,8 @@ def _within(errors: JointErrors, known: sparse.csr_array) -> np.ndarray:
         lead.data = lead.data**2
         return lead @ (factor.half[:, 0, 0] ** 2)
     level, y = _of_lead(lead, factor)
-    out = np.einsum("nk,nk->n", y, y)
-    moved = sparse.csr_array(tail @ _lam_of_tail(factor))
-    out += _quadratic(moved, factor)
-    if head:
-        edge = factor.tail._edges(factor.half)
-        own = factor.tail.link_quadratic(factor.half, by_level=True)
-        out += np.einsum("na,nab,nb->n", y, own[level], y)
-        links = _link_products(factor, edge)
-        row = np.repeat(np.arange(len(y)), np.diff(moved.indptr))
-        at = _link_number(factor, level[row], moved.indices)
-        share = np.einsum("sk,sk->s", links[at], y[row]) * moved.data
-        out -= 2 * np.bincount(row, share, minlength=len(y))
-    return out
+    moved = sparse.csr_array(tail @ lam_of_tail(factor))
+    return np.einsum("nk,nk->n", y, y) + _of_tail(factor, level, y, moved)
 
 
 def _of_lead(lead, factor):
@@ -150,7 +151,7 @@ def _of_lead(lead, factor):
     return level, np.einsum("nb,nba->na", z, factor.half[level])
 
 
-def _lam_of_tail(factor: Factor) -> sparse.csr_array:
+def lam_of_tail(factor: Factor) -> sparse.csr_array:
     """Lam2, the roots that the tail was factored with, (m, m)."""
     rows, columns, values = [], [], []
     for f, (vector, size) in enumerate(factor.roots):
@@ -163,83 +164,44 @@ def _lam_of_tail(factor: Factor) -> sparse.csr_array:
     return sparse.csr_array(entries, shape=(factor.tail.size,) * 2)
 
 
-def _quadratic(moved: sparse.csr_array, factor: Factor) -> np.ndarray:
-    """v'C22 v of the rows v of a sparse matrix, (n,)."""
-    out = np.zeros(moved.shape[0])
-    for first, last, i, j in _pairs(moved.indptr):
-        value = _inverse(factor, moved.indices[i], moved.indices[j])
-        value *= moved.data[i] * moved.data[j]
-        row = np.searchsorted(moved.indptr, i, side="right") - 1
-        out[first:last] = np.bincount(row - first, value, minlength=last - first)
-    return out
-
-
-def _link_products(factor: Factor, edge: np.ndarray) -> np.ndarray:
-    """C22 Lam2'links_l half_l at the columns that meet level l, (nnz, k)."""
-    blocks, tail = factor.blocks, factor.tail
-    pointers, index = blocks.link_pointers, blocks.link_index
-    count = np.diff(pointers).astype(float)
-    out = np.zeros_like(edge)
-    if (
-        blocks.pattern is None
-        and (count**2).sum() > DENSE_SHARE * len(count) * tail.size**2
-    ):
-        inverse = np.triu(tail.reduced)
-        inverse += np.triu(inverse, 1).T
-        step = max(1, MOST_PAIRS // (tail.size * edge.shape[1]))
-        for first in range(0, len(count), step):
-            at = slice(pointers[first], pointers[min(first + step, len(count))])
-            level = np.repeat(np.arange(len(count)), count.astype(np.intp))[at] - first
-            for a in range(edge.shape[1]):
-                wide = np.zeros((int(level.max(initial=-1)) + 1, tail.size))
-                wide[level, index[at]] = edge[at, a]
-                out[at, a] = (wide @ inverse)[level, index[at]]
-        return out
-    for first, last, i, j in _pairs(pointers):
-        value = _inverse(factor, index[i], index[j])
-        start, stop = pointers[first], pointers[last]
-        for a in range(edge.shape[1]):
-            out[start:stop, a] = np.bincount(
-                i - start, value * edge[j, a], minlength=stop - start
-            )
-    return out
-
-
-def _pairs(pointers):
-    """Ranges of rows, and all pairs (i, j) of their entries that share a row."""
-    count = np.diff(pointers)
-    ends = np.cumsum(count.astype(float) ** 2)
-    first = 0
-    while first < len(count):
-        before = ends[first - 1] if first else 0.0
-        last = int(np.searchsorted(ends, before + MOST_PAIRS, side="right"))
-        last = min(max(last, first + 1), len(count))
-        own = count[first:last]
-        entry = np.arange(pointers[first], pointers[last])
-        times = np.repeat(own, own)
-        i = np.repeat(entry, times)
-        starts = np.repeat(pointers[first:last], own)
-        j = np.arange(len(i)) - np.repeat(np.cumsum(times) - times, times)
-        yield first, last, i, j + np.repeat(starts, times)
-        first = last
-
-
-def _inverse(factor, i, j):
-    """Elements of C22."""
-    if not factor.tail.inverted:
-        factor.tail.invert()
-    return factor.tail._inverse_at(np.maximum(i, j), np.minimum(i, j))
-
-
-def _link_number(factor, level, column):
-    """Number of the link of a level of the lead and a column of the tail."""
-    blocks = factor.blocks
-    m = factor.tail.size
-    own = np.repeat(np.arange(len(blocks.link_pointers) - 1), np.diff(blocks.link_pointers))
-    key = own * np.int64(m) + blocks.link_index
+def _of_tail(factor, level, y, moved):
+    """What the tail adds to z'Lam C Lam'z, (n,)."""
+    tail, blocks = factor.tail, factor.blocks
+    if not tail.size:
+        return np.zeros(len(y))
+    if not tail.inverted:
+        tail.invert()
+    starts = rows = np.zeros(0, np.intp)
+    if blocks.pattern is None:
+        inverse = tail.reduced
+    elif tail.size <= MOST_DENSE:  # elements are found at once
+        (first, row), inverse = tail.columns, np.zeros((tail.size,) * 2)
+        inverse[np.repeat(np.arange(tail.size), np.diff(first)), row] = tail.inverse
+    else:
+        inverse, (starts, rows) = tail.inverse, tail.columns
     order = None
-    if (np.diff(key) < 0).any():
-        order = np.argsort(key, kind="stable")
-        key = key[order]
-    at = np.searchsorted(key, level * np.int64(m) + column)
-    return at if order is None else order[at]
+    if (np.diff(level) < 0).any():
+        order = np.argsort(level, kind="stable")
+        level, y, moved = level[order], y[order], moved[order]
+    found = np.empty(len(y))
+    pointers = blocks.link_pointers
+    deletion.link_squares(
+        level,
+        y,
+        moved.indptr.astype(np.intp),
+        moved.indices.astype(np.intp),
+        moved.data,
+        pointers if len(pointers) > 1 else np.zeros(2, np.intp),
+        blocks.link_index,
+        tail._edges(factor.half),
+        inverse=inverse.ravel(),
+        starts=starts,
+        rows=rows,
+        size=tail.size,
+        out=found,
+    )
+    if order is None:
+        return found
+    out = np.empty(len(y))
+    out[order] = found
+    return out

@@ -1,13 +1,46 @@
-"""Residuals of the rows."""
+"""Residuals of the rows: conditional and marginal, raw and scaled.
+
+    conditional r = y - X b - Z u = W^-1 P0 y,    marginal e = y - X b.
+
+Pearson: by the root of 1/w, and of diag V.  Studentized: by that of what is left of them
+beside the fit, (1 - h)/w and diag(V - X Phi X').  Deleted: with sigma of the fit without
+the row.  Cholesky: L^-1 e, V = L L'; conditional residuals are independent given the
+effects, so that theirs are Pearson's.
+"""
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
+import pandas as pd
+from scipy import linalg, sparse
+from scipy.sparse.csgraph import connected_components
 
+from mixedext.arguments import check_choice
+from mixedext.engine.information.joint_errors import joint_errors
+from mixedext.exceptions import NotEstimableWarning, user_stacklevel
 from mixedext.fitted import Fitted, HasFitted, once_a_fit
+from mixedext.inference.diagnostics.held_deletions import marginal_residual, row_deletions
 from mixedext.inference.prediction.predictions import fittedvalues
+from mixedext.kernels.rows import deletion
+from mixedext.limits import NOT_LEFT
+from mixedext.specification.terms.random_terms import RandomTerm
 
-__all__ = ["resid", "resid_pearson", "residual_quantiles", "wresid"]
+__all__ = [
+    "need_own_law",
+    "resid",
+    "resid_pearson",
+    "residual_quantiles",
+    "residuals",
+    "wresid",
+]
+
+KINDS = ("conditional", "marginal")
+SCALES = ("raw", "pearson", "studentized", "deleted", "cholesky")
+# Columns of Z that rows share, directly or by others, up to which V is whitened: the work
+# grows with their square for each row.
+MOST_SHARED = 3000
 
 
 def resid(results: HasFitted) -> np.ndarray:
@@ -30,3 +63,215 @@ def resid_pearson(results: HasFitted) -> np.ndarray:
 def residual_quantiles(fitted: Fitted) -> np.ndarray:
     """Least, quartiles and greatest of the scaled residuals, (5,)."""
     return np.quantile(resid_pearson(fitted), [0, 0.25, 0.5, 0.75, 1])
+
+
+def residuals(
+    results: HasFitted, kind: str = "conditional", scale: str = "raw"
+) -> pd.Series:
+    """Residuals of the rows of the fit.
+
+    Parameters
+    ----------
+    kind : {"conditional", "marginal"}, optional
+        Response less fixed and random effects, or less the fixed effects alone.
+    scale : {"raw", "pearson", "studentized", "deleted", "cholesky"}, optional
+        "pearson" divides by standard deviations of the law that the model states;
+        "studentized" by those of the residuals themselves, smaller by what the estimates
+        take; "deleted" also takes sigma of the fit without the row (theta held).
+        "cholesky" makes the marginal residuals uncorrelated, each given the rows before
+        it; conditional ones are so, and stay Pearson's.
+
+    Returns
+    -------
+    Series
+        (n,), with the labels of the rows.
+
+    Raises
+    ------
+    ValueError
+        If ``kind`` or ``scale`` is not known, the rows are in chunks or were removed, a fit
+        with parameters held or penalized is to be studentized, or more than 3,000 random
+        effects of crossed factors stand between the rows and "cholesky".
+
+    Warns
+    -----
+    NotEstimableWarning
+        If rows determine a coefficient, or a random effect, alone: NaN in what is
+        studentized.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    >>> result.residuals().head(2).round(2).tolist()
+    [-4.1, -14.63]
+    >>> result.residuals("marginal", "cholesky").head(2).round(3).tolist()
+    [-0.052, -0.071]
+    """
+    check_choice(kind, "kind", KINDS)
+    check_choice(scale, "scale", SCALES)
+    fitted = results.fitted
+    labels = fitted.need_rows().labels
+    of = _conditional if kind == "conditional" else _marginal
+    values = of(fitted, scale)
+    return pd.Series(values, index=labels, name=f"{kind}_{scale}")
+
+
+def need_own_law(fitted: Fitted, what: str) -> None:
+    """Refuse fits of which parameters were held or penalized.
+
+    Raises
+    ------
+    ValueError
+        If they were; names ``what`` was asked for.
+    """
+    if fitted.fit.held is not None:
+        raise ValueError(
+            f"{what} rests on generalized least squares, but parameters of this fit were "
+            "held or penalized; fit without start_params, free and penalties"
+        )
+
+
+def _conditional(fitted, scale):
+    residual = resid(fitted)
+    if scale == "raw":
+        return residual
+    if scale in ("pearson", "cholesky"):
+        return resid_pearson(fitted)
+    need_own_law(fitted, f"scale={scale!r}")
+    found = row_deletions(fitted, residual)
+    left = 1.0 - found.whole
+    if found.weight is not None:
+        left /= found.weight
+    sigma = fitted.sigma if scale == "studentized" else np.sqrt(found.scale)
+    return _studentized(residual, left, sigma, found.whole)
+
+
+def _studentized(residual, left, sigma, leverage):
+    """Residuals by sigma times the root of what is left; told where that is nothing."""
+    none = (1.0 - leverage <= NOT_LEFT) | np.isnan(sigma)
+    if none.any():
+        rows = ", ".join(map(str, np.flatnonzero(none)[:5]))
+        rows += ", ..." if none.sum() > 5 else ""
+        warnings.warn(
+            f"residuals of {int(none.sum())} rows (numbers {rows}, from 0) are NaN: each "
+            "determines a coefficient or an effect alone and is fitted exactly, or without "
+            "it no degrees of freedom are left",
+            NotEstimableWarning,
+            stacklevel=user_stacklevel(),
+        )
+    return residual / (sigma * np.sqrt(np.where(none, np.nan, left)))
+
+
+def _marginal(fitted, scale):
+    residual = marginal_residual(fitted)
+    if scale == "raw":
+        return residual
+    if scale == "cholesky":
+        return _whitened(fitted, residual)
+    variance = _marginal_variance(fitted)
+    if scale == "pearson":
+        return residual / (fitted.sigma * np.sqrt(variance))
+    need_own_law(fitted, f"scale={scale!r}")
+    x = fitted.need_rows().exog[:, fitted.fixed.kept] @ joint_errors(fitted.fit).root
+    leverage = np.einsum("np,np->n", x, x) / variance
+    sigma = fitted.sigma
+    if scale == "deleted":
+        sigma = np.sqrt(row_deletions(fitted, resid(fitted)).scale)
+    return _studentized(residual, variance * (1.0 - leverage), sigma, leverage)
+
+
+def _roots(fitted):
+    """Relative covariance factor of every term."""
+    fit = fitted.fit
+    if fit.held is None or fit.held.covariances is None:
+        return fit.lams
+    roots = []
+    for covariance in fit.held.covariances:
+        values, vectors = linalg.eigh(covariance / fit.scale)
+        roots.append(vectors * np.sqrt(np.maximum(values, 0.0)))
+    return roots
+
+
+def _marginal_variance(fitted):
+    """Diagonal of V0, (n,)."""
+    rows = fitted.need_rows()
+    out = np.ones(len(rows.endog)) if rows.weights is None else 1.0 / rows.weights
+    for term, root in zip(rows.terms, _roots(fitted), strict=True):
+        if isinstance(term, RandomTerm):
+            out += np.einsum("nk,nk->n", term.z @ root, term.z @ root)
+        else:
+            out += root[0, 0] ** 2 * np.asarray(term.matrix.multiply(term.matrix).sum(1))
+    return out
+
+
+def _relative_rows(rows, roots, n):
+    """Z Lam, (n, q) sparse."""
+    parts = []
+    for term, root in zip(rows.terms, roots, strict=True):
+        if not isinstance(term, RandomTerm):
+            parts.append(sparse.csr_array(term.matrix * root[0, 0]))
+            continue
+        k = term.k
+        column = term.codes[:, None].astype(np.intp) * k + np.arange(k)
+        parts.append(
+            sparse.csr_array(
+                ((term.z @ root).ravel(), column.ravel(), np.arange(n + 1) * k),
+                shape=(n, term.n_levels * k),
+            )
+        )
+    return parts[0] if len(parts) == 1 else sparse.csr_array(sparse.hstack(parts))
+
+
+def _whitened(fitted, residual):
+    """L^-1 e / sigma, V0 = L L', rows in their order, (n,)."""
+    rows = fitted.need_rows()
+    n = len(residual)
+    weights = np.zeros(0) if rows.weights is None else rows.weights
+    if not rows.terms:
+        return residual * (np.sqrt(weights) if len(weights) else 1.0) / fitted.sigma
+    z = _relative_rows(rows, _roots(fitted), n)
+    order, starts, sizes, number = _components(rows, z)
+    if sizes.max(initial=0) > MOST_SHARED:
+        raise ValueError(
+            f"scale='cholesky': crossed factors tie {sizes.max()} random effects together, "
+            f"and each row costs the square of that; up to {MOST_SHARED} are supported. "
+            "Use scale='studentized', or kind='conditional', whose residuals are "
+            "independent given the effects"
+        )
+    out = np.array(residual)
+    deletion.whiten(
+        order,
+        starts,
+        sizes,
+        z.indptr.astype(np.intp),
+        number[z.indices],
+        z.data,
+        weights,
+        out,
+    )
+    return out / fitted.sigma
+
+
+def _components(rows, z):
+    """Rows by components of Z that share no column, and numbers of columns inside these."""
+    n, q = z.shape
+    if len(rows.terms) == 1 and isinstance(rows.terms[0], RandomTerm):
+        component = np.repeat(np.arange(rows.terms[0].n_levels), rows.terms[0].k)
+        of_row = np.asarray(rows.terms[0].codes, np.intp)
+        count = rows.terms[0].n_levels
+    else:
+        ones = sparse.csr_array((np.ones(z.nnz, bool), z.indices, z.indptr), shape=z.shape)
+        empty = sparse.csr_array((n, n))
+        graph = sparse.block_array([[empty, ones], [None, sparse.csr_array((q, q))]])
+        count, label = connected_components(graph, directed=False)
+        of_row, component = label[:n].astype(np.intp), label[n:].astype(np.intp)
+    order = np.argsort(of_row, kind="stable").astype(np.intp)
+    starts = np.searchsorted(of_row[order], np.arange(count + 1)).astype(np.intp)
+    sizes = np.bincount(component, minlength=count).astype(np.intp)
+    by = np.argsort(component, kind="stable")
+    number = np.empty(q, np.intp)
+    first = np.cumsum(sizes) - sizes
+    number[by] = np.arange(q) - np.repeat(first, sizes)
+    return order, starts, sizes, number

@@ -7,6 +7,7 @@ rows over the coefficients that the fit kept (``design.basis.kept``).
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -14,10 +15,12 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
+from statsmodels.tools.sm_exceptions import ValueWarning
 
 from mixedext.algebra.roots import cholesky_if_definite
 from mixedext.arguments import did_you_mean
 from mixedext.engine.fit import Fit
+from mixedext.exceptions import user_stacklevel
 from mixedext.fitted import DfChoice, Fitted
 from mixedext.limits import CONTRADICTION, HYPOTHESIS_RANK, LIKE_UNITS, ROW_ROUNDING
 from mixedext.tables.statistical_tests import TestResult
@@ -34,6 +37,7 @@ __all__ = [
     "f_test_of",
     "fixed_tests",
     "independent_rows",
+    "no_hypothesis",
     "tests_of",
 ]
 
@@ -76,6 +80,17 @@ def f_test_of(
         df_denom=df_denom,
         scaling=scaling,
     )
+
+
+def no_hypothesis() -> FTest:
+    """The test of nothing, of which a warning tells."""
+    warnings.warn(
+        "r_matrix holds no hypothesis: all its entries are zero, or of parameters that are "
+        "held or have no variance; df_num is 0, and there is no statistic and no p-value",
+        ValueWarning,
+        stacklevel=user_stacklevel(),
+    )
+    return f_test_of(np.nan, 0, np.nan)
 
 
 class FixedTests:
@@ -153,6 +168,8 @@ class FixedTests:
         if np.isnan(self.spread(rows)).any():
             return f_test_of(np.nan, len(rows), np.nan)
         rows, values = independent_rows(rows, values, self.fit.root)
+        if not len(rows):
+            return no_hypothesis()
         return f_test_of(self.wald_f(rows, values), len(rows), self.joint_df(rows))
 
     def wald_f(self, rows: np.ndarray, values: np.ndarray) -> float:
@@ -326,13 +343,15 @@ def independent_rows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """As many combinations of the rows as their rank, and the values they must have.
 
-    Independent rows are returned as they are; others become rows of uncorrelated
-    estimates, where ``root`` times its transpose is the covariance of the coefficients.
+    Independent rows are returned as they are, none where nothing is left to test; others
+    become rows of uncorrelated estimates, where ``root`` times its transpose is the
+    covariance of the coefficients.
 
     Raises
     ------
     ValueError
-        If all rows are zero, or two rows that say the same differ in their values.
+        If two rows that say the same differ in their values, or a row of zeros is to have
+        another value.
     """
     rows = np.atleast_2d(np.asarray(rows, float))
     values = np.broadcast_to(np.asarray(values, float), len(rows))
@@ -348,7 +367,9 @@ def independent_rows(
     left, sizes, _ = np.linalg.svd(scaled * size, full_matrices=False)
     rank = int((sizes > HYPOTHESIS_RANK * sizes.max(initial=0.0)).sum())
     if rank == 0:
-        raise ValueError("r_matrix holds no combination: all its entries are zero")
+        if (values[~rows.any(axis=1)] != 0).any():
+            raise ValueError("r_matrix holds a row of zeros that is to have another value")
+        return rows[:0], values[:0]
     if rank == len(rows):
         return rows, values
     keep = left[:, :rank].T

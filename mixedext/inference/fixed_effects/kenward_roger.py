@@ -29,6 +29,7 @@ from mixedext.inference.fixed_effects.df_methods import (
     check_information,
     f_test_of,
     independent_rows,
+    no_hypothesis,
 )
 from mixedext.inference.fixed_effects.satterthwaite import observed_spread, single_degrees
 from mixedext.limits import NEAR_TWO, ZERO_BOTH, ZERO_V0
@@ -142,6 +143,8 @@ class KenwardRoger(FixedTests):
 
     def f_test(self, rows: Any, values: Any = 0.0) -> FTest:
         rows, values = independent_rows(rows, values, self.fit.root)
+        if not len(rows):
+            return no_hypothesis()
         wald = self.wald_f(rows, values)
         df_denom, scaling = self._denominator(rows)
         if not (df_denom > 0 and scaling > 0 and wald >= 0):

@@ -50,6 +50,7 @@ from mixedext.inference.fixed_effects.df_methods import (
     FTest,
     f_test_of,
     independent_rows,
+    no_hypothesis,
 )
 from mixedext.inference.fixed_effects.single_clusters import ToldByOne, told_by_one
 from mixedext.inference.submodels.level_nesting import term_is_nested
@@ -276,6 +277,8 @@ class CovarianceTests(FixedTests):
         if np.isnan(self.spread(rows)).any():
             return f_test_of(np.nan, len(rows), np.nan)
         rows, values = independent_rows(rows, values, self.fit.root)
+        if not len(rows):
+            return no_hypothesis()
         difference = rows @ self.fit.coefficients - values
         inverse, rank = generalized_inverse(
             self.spread(rows), ROUNDED_EIGENVALUE * len(rows)

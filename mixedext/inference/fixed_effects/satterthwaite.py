@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from mixedext.algebra.definiteness import unit_diagonal
 from mixedext.algebra.inverses import generalized_inverse, inverse_if_definite
 from mixedext.engine.fit import Fit
 from mixedext.engine.information.boundary import free_directions
 from mixedext.engine.information.expected import variance_information
 from mixedext.exceptions import InformationWarning, user_stacklevel
 from mixedext.inference.fixed_effects.df_methods import FixedTests
-from mixedext.limits import EQUAL_DF
+from mixedext.limits import EQUAL_DF, IDENTIFIED
 
 __all__ = [
     "ObservedSpread",
@@ -119,7 +120,13 @@ def observed_spread(fit: Fit) -> ObservedSpread:
     """
     info, free = variance_information(fit), free_directions(fit)
     d, used = free.directions, "observed"
-    inverse = inverse_if_definite(d.T @ info.observed @ d + free.bend)
+    observed = d.T @ info.observed @ d + free.bend
+    inverse = inverse_if_definite(observed)
+    if inverse is None and fit.convergence.is_flat:
+        # what the data leave open does not change the covariance of the coefficients
+        scaled, _ = unit_diagonal(observed)
+        if np.linalg.eigvalsh(scaled)[0] >= -IDENTIFIED:
+            inverse, _ = generalized_inverse(observed)
     if inverse is None:
         warnings.warn(
             "the observed information of the variance parameters is not positive "
@@ -149,6 +156,8 @@ def single_degrees(rows: np.ndarray, first: np.ndarray, spread: np.ndarray) -> n
     ndarray
         (m,); NaN for a combination that is zero, infinite for one whose variance is known.
     """
+    size = np.abs(rows).max(axis=1, initial=0.0)  # of which the result is independent
+    rows = rows / np.where(size > 0, size, 1.0)[:, None]
     length = (rows**2).sum(axis=1)
     slope = np.einsum("rlj,lj->lr", rows @ first, rows)
     square = ((slope @ spread) * slope).sum(axis=1)

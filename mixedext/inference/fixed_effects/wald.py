@@ -27,7 +27,7 @@ from mixedext.inference.fixed_effects.coefficients import (
 )
 from mixedext.inference.fixed_effects.constraints import linear_constraints
 from mixedext.inference.fixed_effects.covariance_choice import chosen_tests, uses_t
-from mixedext.inference.fixed_effects.df_methods import df_choice
+from mixedext.inference.fixed_effects.df_methods import df_choice, no_hypothesis
 from mixedext.inference.fixed_effects.parameter_covariance import (
     bse,
     packed_covariance,
@@ -89,6 +89,11 @@ def t_test(
         ``df_method`` does not go with the covariance of the results, or is given for
         variance parameters or for another covariance.
 
+    Warns
+    -----
+    ValueWarning
+        If a row is all zero: it is no hypothesis, and its statistic is NaN.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -111,7 +116,13 @@ def t_test(
         spread = nan_dot(rows, nan_dot(cov_p, rows.T))
         df = np.full(len(rows), _plain_df(fitted, use_t))
     sd = np.sqrt(np.diag(spread))
-    # a row of zeros has no statistic
+    if not rows.any(axis=1).all():
+        warnings.warn(
+            "r_matrix has rows of zeros, which are no hypotheses: they have no statistic "
+            "and no p-value",
+            ValueWarning,
+            stacklevel=user_stacklevel(),
+        )
     statistic = np.full(len(sd), np.nan)
     np.divide(effect - values, sd, out=statistic, where=sd > 0)
     if np.isinf(df).all():
@@ -174,7 +185,8 @@ def wald_test(
     Warns
     -----
     ValueWarning
-        If the constraints, or their covariance, are of deficient rank.
+        If the constraints, or their covariance, are of deficient rank; of rank zero, as
+        where all is zero, ``df_num`` is 0 and the statistic NaN.
 
     Examples
     --------
@@ -200,9 +212,11 @@ def wald_test(
         _refuse_df_method(choice, cov_p if invcov is None else invcov)
         difference = rows @ np.nan_to_num(packed_params(fitted)) - values
         inverse, rank = _inverse_covariance(fitted, rows, cov_p, invcov)
-        statistic = float(difference @ inverse @ difference) / max(rank, 1)
+        rank = rank if rows.any() else 0
+        square = float(difference @ inverse @ difference)
+        statistic = square / rank if rank else no_hypothesis().statistic
         df, scaling = _plain_df(fitted, use_f), 1.0
-    if rank < len(rows):
+    if 0 < rank < len(rows):
         warnings.warn(
             f"the covariance of the {len(rows)} constraints has rank {rank}",
             ValueWarning,
@@ -211,7 +225,7 @@ def wald_test(
     count = rank if df_constraints is None else df_constraints
     if use_f:
         result = ContrastResults(
-            F=shape(statistic * rank / count), df_denom=df, df_num=count
+            F=shape(statistic * rank / max(count, 1)), df_denom=df, df_num=count
         )
         result.scaling = scaling
         if np.isinf(df):  # scipy's F law has no such member

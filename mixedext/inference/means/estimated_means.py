@@ -22,6 +22,7 @@ from mixedext.inference.fixed_effects.covariance_choice import (
 )
 from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.inference.means.back_transform import response_transform
+from mixedext.inference.means.cell_counts import cell_counts
 from mixedext.inference.means.context import Context
 from mixedext.inference.means.linear_combinations import joint_test
 from mixedext.inference.means.linear_functions import MarginalMeans
@@ -71,6 +72,7 @@ def emmeans(
     *,
     level: float | None = None,
     information: str | None = None,
+    counts: bool = False,
 ) -> MarginalMeans:
     """Estimated marginal means (least-squares means).
 
@@ -105,6 +107,9 @@ def emmeans(
         Confidence level, in place of ``alpha``.
     information : {"expected", "observed"}, optional
         Of Kenward and Roger's method; that of the results if None.
+    counts : bool, optional
+        Whether the table has ``nobs``, the rows behind each mean (at its levels, and at
+        exactly the values of its covariates), and ``raw_mean``, their mean response.
 
     Returns
     -------
@@ -143,9 +148,11 @@ def emmeans(
     shown = reference.with_parents([*names, *by])
     labels, rows, shift, notes = _average(reference, grid, shown, by, weights)
     context = _linear_context(fitted, choice, bias_adjust, sigma)
-    estimates = context.estimates(rows, shift)
+    estimates, cells = context.estimates(rows, shift), None
+    if counts:
+        cells = cell_counts(fitted, reference, levels, labels, context, type)
     return MarginalMeans(
-        context, labels, by, estimates, level=level, type=type, notes=notes
+        context, labels, by, estimates, level=level, type=type, notes=notes, cells=cells
     )
 
 
@@ -428,6 +435,7 @@ def _given_weights(grid, over, weights):
 
 def _slopes(reference, grid, var, span, delta):
     """Derivatives of the columns by a covariate, or quotients, at a grid."""
+    span = span if span > 0 else 1.0  # of a constant
 
     def at(step):
         levels = {**grid.levels, var: grid.levels[var].astype(float) + step}

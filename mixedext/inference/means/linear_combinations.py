@@ -20,6 +20,7 @@ from mixedext.limits import ROWS_RANK, ZERO_ROW
 
 __all__ = [
     "LinearEstimates",
+    "combined",
     "independent_count",
     "joint_test",
     "linear_estimates",
@@ -55,6 +56,22 @@ class LinearEstimates:
     def error(self) -> np.ndarray:
         """Standard errors, (m,)."""
         return np.sqrt(np.diag(self.covariance))
+
+
+def combined(coefficients: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Combinations of rows, NaN only of those that a coefficient other than zero takes.
+
+    Parameters
+    ----------
+    coefficients : ndarray
+        (m, k).
+    rows : ndarray
+        (k, ...); a row that has NaN is one that does not exist.
+    """
+    lost = ~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)
+    out = coefficients @ np.where(lost.reshape(-1, *[1] * (rows.ndim - 1)), 0.0, rows)
+    out[(coefficients[:, lost] != 0).any(axis=1)] = np.nan
+    return out
 
 
 def linear_estimates(

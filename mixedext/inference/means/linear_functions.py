@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
@@ -13,9 +12,9 @@ import pandas as pd
 
 from mixedext.arguments import check_choice, confidence, did_you_mean
 from mixedext.exceptions import AdjustmentWarning, NotEstimableError, user_stacklevel
-from mixedext.inference.means import means_plots
+from mixedext.inference.means import differences, means_plots
 from mixedext.inference.means.context import Context, groups_of
-from mixedext.inference.means.contrasts import Contrast, contrast_coefficients
+from mixedext.inference.means.contrast_rows import contrast_rows, interaction_rows
 from mixedext.inference.means.linear_combinations import (
     LinearEstimates,
     independent_count,
@@ -37,8 +36,6 @@ from mixedext.tables.noted_table import NotedTable
 
 __all__ = ["Contrasts", "LinearFunctions", "MarginalMeans"]
 
-# Labels with such characters are put in parentheses within the name of a contrast.
-_OPERATORS = re.compile(r"[-+*/)]")
 _OWN = "as the estimates"
 
 
@@ -363,6 +360,7 @@ class LinearFunctions:
         type: str | None = None,
         *,
         level: float | None = None,
+        interaction: Any = None,
     ) -> Contrasts:
         """Contrasts among the estimates, within each combination of ``by``.
 
@@ -390,6 +388,10 @@ class LinearFunctions:
             Scale of the table; the estimates' own if None.
         level : float, optional
             Confidence level, in place of ``alpha``.
+        interaction : str or list or dict or bool, optional
+            Products of contrasts of the single factors, in place of ``method``: a family
+            for each factor, in their order (used again from the first where there are
+            fewer) or by name; True for ``method`` of each.  They are not adjusted.
 
         Returns
         -------
@@ -415,6 +417,9 @@ class LinearFunctions:
         >>> own = means.contrast({"none - most": [1, 0, 0, -1]})
         >>> own.table["estimate"].round(2).tolist()
         [-44.0]
+        >>> both = result.emmeans(["nitroF", "Variety"])
+        >>> both.contrast(interaction=["poly", "pairwise"]).table.columns[:2].tolist()
+        ['nitroF_poly', 'Variety_pairwise']
         """
         by = self.by if by is _OWN else [by] if isinstance(by, str) else list(by or [])
         unknown = [n for n in by if n not in self._labels.columns]
@@ -424,45 +429,32 @@ class LinearFunctions:
                 f"{', '.join(self._labels.columns)}"
                 f"{did_you_mean(unknown[0], self._labels.columns)}"
             )
-        level = self._level(alpha, level)
-        inner = [n for n in self._labels.columns if n not in by]
-        own = self._estimates
-        column = "contrast" if "contrast" not in by else "contrast of contrasts"
-        rows, shift, labels, sizes = [], [], [], []
-        contrast = Contrast([], np.zeros((0, 0)))
-        for where, at in groups_of(self._labels, by):
-            names = row_names(self._labels[inner].iloc[at])
-            named = [f"({n})" if _OPERATORS.search(n) else n for n in names]
-            if method == "identity":
-                named = names
-            contrast = contrast_coefficients(method, named, ref, reverse)
-            rows.append(contrast.coefficients @ own.rows[at])
-            shift.append(contrast.coefficients @ own.shift[at])
-            labels += [{column: name} | where for name in contrast.names]
-            sizes.append(len(at))
-        estimates = self._context.estimates(np.vstack(rows), np.concatenate(shift))
-        if contrast.custom and not estimates.estimable.all():
-            wrong = labels[int(np.argmin(estimates.estimable))]
+        level, own = self._level(alpha, level), self._estimates
+        if interaction is None or interaction is False:
+            found = contrast_rows(self._labels, by, method, ref, reverse)
+        else:
+            families = [method] if interaction is True else interaction
+            found = interaction_rows(self._labels, by, families, ref, reverse)
+        estimates = self._context.estimates(found.of(own.rows), found.of(own.shift))
+        if found.custom and not estimates.estimable.all():
+            wrong = found.labels.iloc[int(np.argmin(estimates.estimable))]
             raise NotEstimableError(
-                f"contrast {label(wrong)!r} is not estimable: the rows of the data do not "
-                "determine it (empty cells, or columns that were dropped)"
+                f"contrast {label(wrong.to_dict())!r} is not estimable: the rows of the "
+                "data do not determine it (empty cells, or columns that were dropped)"
             )
-        if adjust is None:
-            adjust = contrast.adjust
+        adjust = found.adjust if adjust is None else adjust
         return Contrasts(
             self._context,
-            pd.DataFrame(labels, columns=[column, *by]).astype(
-                {n: self._labels[n].dtype for n in by}
-            ),
+            found.labels,
             by,
             estimates,
             level=level,
             type=self.type if type is None else type,
             adjust=adjustment_name(adjust),
             notes=[n for n in self._notes if not n.startswith("Means may")],
-            sizes=sizes,
-            pairs=contrast.all_pairs,
-            on_logs=self._on_logs and contrast.sum_to_zero,
+            sizes=found.sizes,
+            pairs=found.all_pairs,
+            on_logs=self._on_logs and found.sum_to_zero,
             of_means=self._of_means,
         )
 
@@ -492,9 +484,9 @@ class LinearFunctions:
 class MarginalMeans(LinearFunctions):
     """Estimated marginal means, or trends.
 
-    ``table`` has the factors, estimate, std_err, df, lower and upper; NaN where the rows of
-    the data do not determine a mean.  ``vcov`` is the covariance of the estimates,
-    ``linfct`` the combinations of fixed effects that they are.
+    ``table`` has the factors, estimate, std_err, df, lower and upper (and nobs, raw_mean if
+    asked for); NaN where the rows do not determine a mean.  ``vcov`` is the covariance of
+    the estimates, ``linfct`` the combinations of fixed effects that they are.
     """
 
     def __init__(
@@ -508,6 +500,7 @@ class MarginalMeans(LinearFunctions):
         type: str = "link",
         notes: Sequence[str] = (),
         trend: str | None = None,
+        cells: pd.DataFrame | None = None,
     ):
         super().__init__(
             context,
@@ -521,7 +514,17 @@ class MarginalMeans(LinearFunctions):
             sizes=None,
             pairs=False,
         )
-        self._trend = trend
+        self._trend, self._cells = trend, cells
+
+    @cached_property
+    def _own_table(self):
+        own = self._table(False, True)
+        table = pd.concat([pd.DataFrame(own), self._cells], axis=1)
+        return NotedTable.of(table, own.heading, own.notes)
+
+    cld = differences.cld
+    lsd = differences.lsd
+    sed = differences.sed
 
     @property
     def _on_logs(self) -> bool:
@@ -555,9 +558,12 @@ class Contrasts(LinearFunctions):
         super().__init__(*args, **kwargs)
         self._logs, self._means = on_logs, of_means
         if self._kind() == "ratio":
-            column = self._labels.columns[0]
-            names = self._labels[column].str.replace(" - ", " / ", regex=False)
-            self._labels = with_columns(self._labels, {column: names})
+            columns = [n for n in self._labels.columns if n not in self.by]
+            texts = [
+                self._labels[n].str.replace(" - ", " / ", regex=False) for n in columns
+            ]
+            own = dict(zip(columns, texts, strict=True))
+            self._labels = with_columns(self._labels, own)
 
     @property
     def _on_logs(self) -> bool:

@@ -92,7 +92,9 @@ def table_texts(table: pd.DataFrame, estimable: np.ndarray) -> pd.DataFrame:
     decimals = 3
     if len(errors):
         decimals = int(np.clip(2 - np.floor(np.log10(errors.min())), 0, 10))
-    forms = dict.fromkeys(["estimate", "std_err", "lower", "upper"], f"{{:.{decimals}f}}")
+    forms = dict.fromkeys(
+        ["estimate", "std_err", "lower", "upper", "raw_mean"], f"{{:.{decimals}f}}"
+    )
     forms["statistic"] = "{:.3f}"
     text = pd.DataFrame(table).copy()
     for column, pattern in forms.items():

@@ -263,7 +263,7 @@ class ReferenceGrid:
             The rows of the data, for functions.
         spread : float, optional
             If positive, covariates stand at their mean less and plus this, or as much of
-            it as stays within their range.
+            it as stays within their range; at the ends of that where these are equal.
 
         Returns
         -------
@@ -281,7 +281,10 @@ class ReferenceGrid:
             elif spread:
                 (mean,), (low, high) = (predictor.summaries[s] for s in ("mean", "range"))
                 half = min(spread, mean - low, high - mean)
-                levels[name] = pd.Series([max(mean - half, low), min(mean + half, high)])
+                ends = max(mean - half, low), min(mean + half, high)
+                if ends[0] == ends[1]:  # rounding of a mean that is far beyond the spread
+                    ends = low, high
+                levels[name] = pd.Series(list(ends))
             else:
                 levels[name] = pd.Series(predictor.summaries["mean"])
         return levels

@@ -20,6 +20,11 @@ from mixedext.exceptions import (
 from mixedext.fitted import Model, has_rows, need_rows
 from mixedext.specification.data.columns import column_of
 from mixedext.specification.data.tables import as_pandas, data_frame
+from mixedext.specification.formula.formula_engine import (
+    FormulaEngine,
+    offset_column,
+    used_columns,
+)
 from mixedext.specification.formula.new_data import (
     NewColumns,
     new_fixed_columns,
@@ -31,6 +36,7 @@ __all__ = [
     "FixedRows",
     "fixed_rows",
     "new_columns",
+    "new_response",
     "numbers",
     "refuse_whole_columns",
     "without_inestimable",
@@ -143,6 +149,33 @@ def numbers(offset: Any) -> np.ndarray:
         return np.asarray(offset, float)
     except (TypeError, ValueError) as error:
         raise ValueError(f"offset is not numeric: {error}") from None
+
+
+def new_response(model: Model, frame: pd.DataFrame) -> np.ndarray:
+    """The response of new data, (n,).
+
+    Raises
+    ------
+    FormulaError
+        If the data lack a column of it, or it is no number; names it.
+    """
+    text = str(model.endog_names)
+    if hasattr(model, "fixed_formula"):
+        text = model.fixed_formula.split("~", 1)[0].strip()
+    if text in frame.columns or text in frame.index.names:
+        column = column_of(frame, text)
+        try:
+            return np.asarray(column, float)
+        except (TypeError, ValueError) as error:
+            raise FormulaError(f"the response {text!r} is not numeric: {error}") from None
+    if not hasattr(model, "fixed_formula"):
+        raise FormulaError(f"the new data have no column {text!r}, the response")
+    used = used_columns(frame, [text])
+    engine = FormulaEngine(used, model.namespace, frame.columns, model.aliases)
+    try:
+        return offset_column(engine, text)
+    except FormulaError as error:
+        raise FormulaError(f"the response {text!r} of the new data: {error}") from error
 
 
 def without_inestimable(model: Model, exog: np.ndarray, mean: np.ndarray) -> np.ndarray:

@@ -17,14 +17,16 @@ estimation of the variances adds to them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from mixedext.arguments import confidence
+from mixedext.algebra.inverses import generalized_inverse
+from mixedext.arguments import check_choice, check_count
+from mixedext.engine.fit import Fit
+from mixedext.engine.information.boundary import free_directions
+from mixedext.engine.information.expected import variance_information
 from mixedext.engine.information.joint_errors import (
     JointErrors,
     joint_errors,
@@ -32,160 +34,25 @@ from mixedext.engine.information.joint_errors import (
 )
 from mixedext.exceptions import FormulaError
 from mixedext.fitted import Fitted, HasFitted
-from mixedext.inference.fixed_effects.covariance_choice import choice_in_words, chosen_tests
+from mixedext.inference.fixed_effects.covariance_choice import (
+    choice_in_words,
+    chosen_tests,
+    settled_choice,
+)
 from mixedext.inference.fixed_effects.df_methods import FixedTests, df_choice
+from mixedext.inference.prediction.bootstrap_prediction import bootstrap_prediction
 from mixedext.inference.prediction.new_rows import NewRows, effect_columns, new_rows
+from mixedext.inference.prediction.prediction_result import (
+    KINDS,
+    MixedPrediction,
+    columns_of,
+)
 
-__all__ = ["MixedPrediction", "get_prediction"]
+__all__ = ["MixedPrediction", "get_prediction", "precision_of", "satterthwaite_df"]
 
-KINDS = np.array(["population", "known group", "new group"], dtype=object)
-
-
-@dataclass(frozen=True, eq=False)
-class MixedPrediction:
-    """Predictions of rows, their standard errors and intervals.
-
-    Attributes
-    ----------
-    predicted_mean : ndarray
-        Means of the rows, (n,).
-    var_pred_mean : ndarray
-        Variances of their errors, (n,).
-    df : ndarray
-        Degrees of freedom of each mean, infinite for the normal law, (n,).
-    kind : ndarray of str
-        "population", "known group" or "new group" for each row, (n,).
-    row_labels : Index or None
-        Labels of the rows.
-    df_method : str
-        Where the degrees of freedom come from, in words.
-    """
-
-    predicted_mean: np.ndarray
-    var_pred_mean: np.ndarray
-    df: np.ndarray
-    kind: np.ndarray
-    row_labels: pd.Index | None
-    df_method: str
-    _observation: tuple[np.ndarray, np.ndarray] | str
-
-    @property
-    def se_mean(self) -> np.ndarray:
-        """Standard errors of the means, (n,)."""
-        return np.sqrt(self.var_pred_mean)
-
-    @property
-    def var_pred_obs(self) -> np.ndarray:
-        """Variances of the errors of predicted observations, (n,)."""
-        return self._of_observation[0]
-
-    @property
-    def se_obs(self) -> np.ndarray:
-        """Standard errors of predicted observations, (n,)."""
-        return np.sqrt(self.var_pred_obs)
-
-    @property
-    def df_obs(self) -> np.ndarray:
-        """Degrees of freedom of each observation, (n,)."""
-        return self._of_observation[1]
-
-    @property
-    def _of_observation(self):
-        if isinstance(self._observation, str):
-            raise ValueError(self._observation)
-        return self._observation
-
-    @property
-    def tvalues(self) -> np.ndarray:
-        """Means by their standard errors, (n,)."""
-        return self.predicted_mean / self.se_mean
-
-    def t_test(
-        self, value: Any = 0.0, alternative: str = "two-sided"
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Tests of the means.
-
-        Parameters
-        ----------
-        value : float or array_like, optional
-            What they are compared with.
-        alternative : {"two-sided", "larger", "smaller"}, optional
-            The alternative.
-
-        Returns
-        -------
-        statistic, pvalue : ndarray
-            (n,) each.
-        """
-        statistic = (self.predicted_mean - np.asarray(value, float)) / self.se_mean
-        match alternative:
-            case "two-sided" | "2-sided" | "2s":
-                return statistic, 2 * stats.t.sf(np.abs(statistic), self.df)
-            case "larger" | "l":
-                return statistic, stats.t.sf(statistic, self.df)
-            case "smaller" | "s":
-                return statistic, stats.t.cdf(statistic, self.df)
-        raise ValueError(
-            f"alternative={alternative!r}; use 'two-sided', 'larger' or 'smaller'"
-        )
-
-    def conf_int(
-        self, obs: bool = False, alpha: float = 0.05, *, level: float | None = None
-    ) -> np.ndarray:
-        """Limits of the means, or of new observations.
-
-        Parameters
-        ----------
-        obs : bool, optional
-            Prediction intervals of observations rather than intervals of means.
-        alpha : float, optional
-            The intervals miss with this probability.
-        level : float, optional
-            1 - alpha, in its place.
-
-        Returns
-        -------
-        ndarray
-            (n, 2), lower and upper.
-        """
-        alpha = 1.0 - confidence(alpha, level)
-        se, df = (self.se_obs, self.df_obs) if obs else (self.se_mean, self.df)
-        half = stats.t.isf(alpha / 2, df) * se
-        return np.column_stack([self.predicted_mean - half, self.predicted_mean + half])
-
-    def summary_frame(
-        self, alpha: float = 0.05, *, level: float | None = None
-    ) -> pd.DataFrame:
-        """Means, standard errors and both intervals, with statsmodels' columns.
-
-        Parameters
-        ----------
-        alpha, level : float, optional
-            As for ``conf_int``.
-
-        Returns
-        -------
-        DataFrame
-            mean, mean_se, mean_ci_lower, mean_ci_upper, obs_ci_lower, obs_ci_upper,
-            obs_se, df, df_obs, kind.
-        """
-        means = self.conf_int(alpha=alpha, level=level)
-        observations = self.conf_int(True, alpha, level=level)
-        return pd.DataFrame(
-            {
-                "mean": self.predicted_mean,
-                "mean_se": self.se_mean,
-                "mean_ci_lower": means[:, 0],
-                "mean_ci_upper": means[:, 1],
-                "obs_ci_lower": observations[:, 0],
-                "obs_ci_upper": observations[:, 1],
-                "obs_se": self.se_obs,
-                "df": self.df,
-                "df_obs": self.df_obs,
-                "kind": self.kind,
-            },
-            index=self.row_labels,
-        )
+METHODS = "analytic", "bootstrap"
+# What holds for random effects too; the classical methods are of fixed effects alone.
+DF_METHODS = "satterthwaite", "kenward-roger", "residual", "z"
 
 
 def get_prediction(
@@ -200,6 +67,10 @@ def get_prediction(
     new_levels: str = "raise",
     df_method: str | None = None,
     information: str | None = None,
+    method: str = "analytic",
+    n: int = 1000,
+    rng: Any = None,
+    n_jobs: int | None = None,
 ) -> MixedPrediction:
     """Predictions with standard errors, intervals of means and of new observations.
 
@@ -217,6 +88,17 @@ def get_prediction(
         fit's tests if None.
     information : {"expected", "observed"}, optional
         Of Kenward and Roger's method.
+    method : {"analytic", "bootstrap"}, optional
+        Errors by formula, or limits by percentiles of a parametric bootstrap with refits:
+        where a group is known its modes are held in the responses that are simulated,
+        elsewhere random effects are drawn anew; observations draw theirs from the
+        variances of the refit.
+    n : int, optional
+        Number of replicates.
+    rng : Generator or int, optional
+        Source of random numbers, or a seed.
+    n_jobs : int, optional
+        Jobs of joblib; the numbers do not depend on it.
 
     Returns
     -------
@@ -227,15 +109,23 @@ def get_prediction(
     Raises
     ------
     ValueError
-        If a weight is not positive, or as ``predict`` raises.
+        If a weight is not positive, labels are not as many as rows, the method for the
+        degrees of freedom does not go with random effects, Kenward and Roger's is asked
+        for a fit by maximum likelihood, or as ``predict`` raises.
+
+    Warns
+    -----
+    BootstrapWarning
+        If replicates failed (they are left out), or are too few for the limits.
 
     Notes
     -----
     Errors of the coefficients and of the random effects are taken jointly.  With few
     groups the variances themselves are uncertain, and Kenward and Roger's method adds what
     that adds to the error (Prasad and Rao's correction for random effects); z intervals
-    fall short then.  In a singular fit a variance at zero is taken to be zero, and
-    intervals may be short.
+    fall short then.  In a singular fit a variance at zero is taken to be zero, also
+    by Kenward and Roger's method where random effects are given or an observation is
+    predicted, and intervals may be short.
 
     References
     ----------
@@ -256,27 +146,51 @@ def get_prediction(
     [[253.66, 13.38, 28.88], [450.33, 16.49, 30.44]]
     """
     fitted = results.fitted
+    check_choice(method, "method", METHODS)
     choice = df_choice(df_method, information)
-    tests = chosen_tests(fitted, choice)
     rows = new_rows(fitted, exog, transform, offset, conditional, new_levels)
-    precision = _precision(fitted, rows, weights)
+    precision = precision_of(fitted, rows, weights)
     mean = rows.mean(fitted)
     unknown = rows.unknown
     kind = KINDS[np.where(unknown, 2, 1) if rows.given else np.zeros(len(rows), int)]
     lost = np.isnan(mean)
-    variance, df, observation = _errors(fitted, tests, rows, precision, lost)
     index = rows.index if row_labels is None else pd.Index(row_labels)
+    if index is not None and len(index) != len(rows):
+        raise ValueError(f"row_labels has {len(index)} labels for {len(rows)} rows")
+    if method == "bootstrap":
+        check_count(n, "n")
+        if df_method is not None or information is not None:
+            raise ValueError(
+                "method='bootstrap' takes percentiles, which have no degrees of freedom; "
+                "leave df_method= and information= out"
+            )
+        columns = _not_given(fitted, rows, lost)
+        return bootstrap_prediction(
+            fitted, rows, columns, precision, mean, kind, index, int(n), rng, n_jobs
+        )
+    tests = chosen_tests(fitted, choice)
+    settled = settled_choice(fitted, choice)
+    if settled.df_method not in (None, *DF_METHODS):
+        raise ValueError(
+            f"df_method={settled.df_method!r} is one of fixed effects alone; predictions "
+            f"take {', '.join(map(repr, DF_METHODS))}"
+        )
+    variance, df, observation = _errors(fitted, tests, rows, precision, lost)
+    words = choice_in_words(results, choice)
     return MixedPrediction(
-        mean, variance, df, kind, index, choice_in_words(results, choice), observation
+        mean, variance, df, kind, index, words, observation, **columns_of(fitted, rows)
     )
 
 
-def _precision(fitted, rows, weights):
+def precision_of(fitted: Fitted, rows: NewRows, weights: Any) -> np.ndarray:
     """Weights of the observations, (n,)."""
     if weights is None:
         own = fitted.need_rows().weights if rows.own else None
         return np.ones(len(rows)) if own is None else own
-    weights = np.broadcast_to(np.asarray(weights, float), len(rows))
+    weights = np.asarray(weights, float)
+    if weights.ndim > 1 or (weights.ndim and len(weights) not in (1, len(rows))):
+        raise ValueError(f"weights has shape {weights.shape} for {len(rows)} rows")
+    weights = np.broadcast_to(weights, len(rows))
     if not (np.isfinite(weights).all() and (weights > 0).all()):
         raise ValueError("weights must be positive and finite: precisions of observations")
     return weights
@@ -295,27 +209,30 @@ def _errors(fitted: Fitted, tests: FixedTests, rows: NewRows, precision, lost):
             "the model's own covariance: use conditional=False, or fit with "
             "cov_type='nonrobust' and without penalties or held parameters"
         )
-    errors = joint_errors(fit)
+    errors = joint_errors(fit) if fit.held is None else None
     random = _random(fitted, rows, lost) if rows.given else None
     spread, weight = tests.variance_covariance, None
+    free = spread if errors is None else free_spread(fit, tests)
+    if rows.given:
+        spread = free
     if spread is not None and tests.adjusts:
         weight = spread[:-1, :-1]
-    if own_law:
+    if own_law and errors is not None:
         found = errors.errors(x, random, spread is not None, weight)
         variance, slope = found.variance.copy(), found.slope
         rise = 0.0 if found.rise is None else 2.0 * found.rise
-        df = _df(variance, slope, spread, tests, n)
+        df = satterthwaite_df(variance, slope, spread, tests, n)
         variance = scale * (variance + rise)
     else:
         variance = np.einsum("ij,jk,ik->i", x, tests.covariance, x)
         df, slope, rise = tests.df(x), None, 0.0
-    observation = _observation(fitted, tests, rows, errors, precision, lost)
+    observation = _observation(fitted, rows, errors, precision, lost)
     if not isinstance(observation, str):
         extra, extra_slope = observation
         plain = variance / scale - rise
         whole = plain + extra
         if slope is not None:
-            df_obs = _df(whole, slope + extra_slope, spread, tests, n)
+            df_obs = satterthwaite_df(whole, slope + extra_slope, free, tests, n)
         else:
             df_obs = df
         var_obs = scale * (whole + rise)
@@ -323,15 +240,37 @@ def _errors(fitted: Fitted, tests: FixedTests, rows: NewRows, precision, lost):
     return _with_nan(variance, lost), _with_nan(df, lost), observation
 
 
+def free_spread(fit: Fit, tests: FixedTests) -> np.ndarray | None:
+    """Covariance of the variance parameters by a method, what is at the boundary held.
+
+    Kenward and Roger's for fixed effects lets a variance of zero move as any other.  The
+    error of a random effect is linear in its variance there, and has no degrees of freedom
+    left where that is as uncertain as it is large.
+    """
+    spread = tests.variance_covariance
+    if spread is None or not (tests.adjusts and fit.is_singular):
+        return spread
+    directions = free_directions(fit).directions
+    expected = variance_information(fit).expected
+    inverse, _ = generalized_inverse(directions.T @ expected @ directions)
+    return directions @ inverse @ directions.T
+
+
 def _with_nan(values, lost):
     return np.where(lost, np.nan, values)
 
 
-def _df(variance, slope, spread, tests, n):
-    """Satterthwaite's degrees of freedom of every row."""
-    if spread is None:
+def satterthwaite_df(
+    variance: np.ndarray,
+    slope: np.ndarray | None,
+    spread: np.ndarray | None,
+    tests: FixedTests,
+    n: int,
+) -> np.ndarray:
+    """Satterthwaite's degrees of freedom of every row; the method's own without slopes."""
+    if spread is None or slope is None:
         return np.broadcast_to(tests.df(np.zeros((1, len(tests.root)))), n)
-    square = np.einsum("nr,rs,ns->n", slope, spread, slope)
+    square = np.einsum("nr,nr->n", slope @ spread, slope)
     out = np.full(n, np.inf)
     return np.divide(2 * variance**2, square, out=out, where=square > 0)
 
@@ -352,8 +291,8 @@ def _random(fitted, rows, lost):
     return random_rows(fitted.fit, given)
 
 
-def _observation(fitted, tests, rows, errors: JointErrors, precision, lost):
-    """What an observation adds, relative to sigma^2, and its slope; or why not."""
+def _not_given(fitted, rows, lost):
+    """Columns (n, k) of each term that the prediction is not given; or why not known."""
     values: list[np.ndarray | None] = []
     for number, own in enumerate(rows.terms):
         if own is not None:
@@ -364,12 +303,31 @@ def _observation(fitted, tests, rows, errors: JointErrors, precision, lost):
         except (FormulaError, ValueError) as error:
             return f"errors of observations of new groups are not known: {error}"
         values.append(np.where(lost[:, None], 0.0, z) * 1.0)
-    new = [
-        (np.full(len(rows), -1), np.zeros((len(rows), term.k)) if z is None else z, None)
-        for term, z in zip(fitted.random.terms, values, strict=True)
-    ]
-    inner = random_rows(fitted.fit, new).new
-    extra, slope = errors.prior(inner, len(rows))
-    extra = extra + 1.0 / precision
+    return values
+
+
+def _observation(fitted, rows, errors: JointErrors | None, precision, lost):
+    """What an observation adds, relative to sigma^2, and its slope; or why not."""
+    values = _not_given(fitted, rows, lost)
+    if isinstance(values, str):
+        return values
+    if errors is None:  # held or penalized: the covariances need not be relative ones
+        extra = 1.0 / precision
+        for z, own in zip(values, fitted.random.covariances, strict=True):
+            if z is not None:
+                own = own if z.shape[1] == len(own) else own[:1, :1]
+                extra = extra + np.einsum("na,ab,nb->n", z, own, z) / fitted.scale
+        return extra, None
+    n, slope = len(rows), np.zeros((len(rows), errors.n_gamma + 1))
+    extra = 1.0 / precision
+    if any(z is not None for z in values):
+        new = [
+            (np.zeros(n, np.intp), np.zeros((n, term.k)), None)
+            if z is None
+            else (np.full(n, -1), z, None)
+            for term, z in zip(fitted.random.terms, values, strict=True)
+        ]
+        variance, slope = errors.prior(random_rows(fitted.fit, new).new, n)
+        extra = extra + variance
     slope[:, -1] = extra
     return extra, slope

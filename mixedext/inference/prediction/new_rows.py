@@ -18,17 +18,26 @@ from mixedext.exceptions import FormulaError
 from mixedext.fitted import Fitted
 from mixedext.inference.prediction.fixed_rows import fixed_rows, without_inestimable
 from mixedext.specification.data.known_levels import MISSING, UNKNOWN
+from mixedext.specification.data.labels import factorize
 from mixedext.specification.formula.term_recipe import (
     Formulas,
     TermRows,
     named_columns,
     named_rows,
+    new_labels,
     new_term_rows,
     term_columns,
 )
 from mixedext.specification.terms.random_terms import RandomTerm
 
-__all__ = ["NEW_LEVELS", "NewRows", "conditional_terms", "effect_columns", "new_rows"]
+__all__ = [
+    "NEW_LEVELS",
+    "NewRows",
+    "conditional_terms",
+    "effect_columns",
+    "level_labels",
+    "new_rows",
+]
 
 NEW_LEVELS = ("raise", "zero", "missing")
 # Levels that an error names.
@@ -236,6 +245,16 @@ def effect_columns(fitted: Fitted, rows: NewRows, number: int) -> np.ndarray:
     if recipe is None:
         return named_columns(term, rows.frame, len(rows))
     return term_columns(recipe, term, rows.frame, len(rows), _formulas(model))
+
+
+def level_labels(
+    fitted: Fitted, number: int, frame: pd.DataFrame
+) -> tuple[np.ndarray, pd.Index]:
+    """Codes (n,), negative where there is none, and labels of the levels of rows."""
+    model, term = fitted.model, fitted.random.terms[number]
+    if model.recipes is None:
+        return factorize(frame[term.group])
+    return new_labels(model.recipes[number], frame, _formulas(model))
 
 
 def _term_rows(fitted, number, frame):

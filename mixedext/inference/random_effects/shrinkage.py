@@ -76,25 +76,25 @@ def shrunk_levels(fitted: Fitted, group: str | None = None) -> ShrunkLevels:
             f"group={group!r} is a variance component, whose levels have no regression"
         )
     rows = fitted.need_rows()
-    terms = [t for t in (rows.terms[i] for i in numbers) if isinstance(t, RandomTerm)]
-    if len(terms) < len(numbers):
+    terms = [rows.terms[i] for i in numbers]
+    plain = [t for t in terms if isinstance(t, RandomTerm)]
+    if len(plain) < len(terms):
         raise ValueError(
             f"group={group!r}: rows belong to several levels of it at a time, so that none "
             "has a regression of its own"
         )
     names = distinct_names(effect_names(fitted, numbers))
-    first = terms[0]
-    codes = np.asarray(first.codes)
+    codes = np.asarray(plain[0].codes)
     left = rows.endog - rows.mean(fitted.fixed.estimate)
     for i, (term, effect) in enumerate(zip(rows.terms, fitted.fit.effects, strict=True)):
         if i not in numbers:
             left = left - term.contribution(effect)
-    z = np.column_stack([t.z for t in terms])
+    z = np.column_stack([t.z for t in plain])
     inside = codes >= 0
     weights = None if rows.weights is None else rows.weights[inside]
     levels, own = np.unique(codes[inside], return_inverse=True)
     found = least_squares_by_group(z[inside], left[inside], own, len(levels), weights)
-    deviations = np.full((first.n_levels, len(names)), np.nan)
+    deviations = np.full((plain[0].n_levels, len(names)), np.nan)
     deviations[levels] = found.coefficients
     fixed = dict(zip(fitted.fixed.names, fitted.fixed.estimate, strict=True))
     stated = effect_names(fitted, numbers)

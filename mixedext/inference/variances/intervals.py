@@ -177,7 +177,7 @@ def _variance_limits(
         limits = found.conf_int(level=level).to_numpy()
     elif method == "satterthwaite":
         limits = satterthwaite_limits(table["value"], table["value_std_err"], alpha)
-        limits = np.where(is_correlation[:, None], np.nan, np.sqrt(limits))
+        limits = np.sqrt(np.where(is_correlation[:, None], np.nan, limits))
     else:
         limits = log_limits(estimate, error, is_correlation, alpha)
     if scale == "variance":

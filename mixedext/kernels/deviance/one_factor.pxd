@@ -23,7 +23,7 @@ cdef class OneFactor(Profiled):
     cdef const double[::1] shift_view
     cdef const Py_ssize_t[:, ::1] index_view
     cdef const double[::1] value_view
-    cdef Py_ssize_t n_levels, n_pairs
+    cdef Py_ssize_t n_levels, n_pairs, n_derivative_sums
     cdef Levels levels
     cdef const double* within
     cdef double square
@@ -46,5 +46,10 @@ cdef class OneFactor(Profiled):
     cdef double[:, ::1] within_changed
 
     cdef void sum_values(self) noexcept nogil
+    cdef void add_values(self, Levels levels, Py_ssize_t n_levels, double sign) noexcept nogil
+    cdef void sum_derivatives(self) noexcept nogil
+    cdef void add_derivatives(
+        self, Levels levels, Py_ssize_t n_levels, double sign
+    ) noexcept nogil
     cdef void set_fixed(self) noexcept nogil
     cdef void set_scores(self) noexcept nogil

@@ -223,12 +223,14 @@ cdef inline Py_ssize_t _pair(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     return a * (a + 1) // 2 + b if a >= b else b * (b + 1) // 2 + a
 
 
-cdef void _add_up(const lane* sums, Py_ssize_t size, double* total) noexcept nogil:
+cdef void _add_up(
+    const lane* sums, Py_ssize_t size, double sign, double* total
+) noexcept nogil:
     cdef const double* flat = <const double*>sums
     cdef Py_ssize_t i, t
     for i in range(size):
         for t in range(LANES):
-            total[i] += flat[i * LANES + t]
+            total[i] += sign * flat[i * LANES + t]
 
 
 cdef class OneFactor(Profiled):
@@ -293,7 +295,8 @@ cdef class OneFactor(Profiled):
         self.template.value = &self.value_view[0]
         n_pairs = self.n_pairs = k * (k + 1) // 2
         n_scratch = 4 * k * k + 3 * k + 3 * k * p + 2 * n_pairs + 5
-        n_sums = max(3 * n_pairs + k * k * (p - 1) + n_pairs * n_pairs, p * (p + 1) // 2)
+        self.n_derivative_sums = 3 * n_pairs + k * k * (p - 1) + n_pairs * n_pairs
+        n_sums = max(self.n_derivative_sums, p * (p + 1) // 2)
         n_double = (
             n_sums + 2 * k * k + 2 * p * p + n_pairs * n_pairs
             + 2 * self.n_theta * n_pairs
@@ -331,17 +334,43 @@ cdef class OneFactor(Profiled):
 
     cdef void sum_values(self) noexcept nogil:
         """Sums over the levels that the value needs, at lam."""
-        cdef Py_ssize_t p = self.p, size = p * (p + 1) // 2, start, stop, block
         self.log_det = 0.0
-        memset(self.total, 0, size * sizeof(double))
-        for block in range((self.n_levels + BLOCK - 1) // BLOCK):
-            start, stop = block * BLOCK, min((block + 1) * BLOCK, self.n_levels)
+        memset(self.total, 0, self.p * (self.p + 1) // 2 * sizeof(double))
+        self.add_values(self.levels, self.n_levels, 1.0)
+
+    cdef void add_values(
+        self, Levels levels, Py_ssize_t n_levels, double sign
+    ) noexcept nogil:
+        """The sums over some levels, times ``sign``."""
+        cdef Py_ssize_t size = self.p * (self.p + 1) // 2, start, stop, block
+        cdef double log_det = 0.0
+        for block in range((n_levels + BLOCK - 1) // BLOCK):
+            start, stop = block * BLOCK, min((block + 1) * BLOCK, n_levels)
             memset(self.sums, 0, size * sizeof(lane))
             _sum_values(
-                self.levels, start, stop, self.lam, self.scratch, self.sums,
-                &self.log_det,
+                levels, start, stop, self.lam, self.scratch, self.sums, &log_det
             )
-            _add_up(self.sums, size, self.total)
+            _add_up(self.sums, size, sign, self.total)
+        self.log_det += sign * log_det
+
+    cdef void sum_derivatives(self) noexcept nogil:
+        """Sums over the levels that the derivatives need, at lam and ``change``."""
+        memset(self.total, 0, self.n_derivative_sums * sizeof(double))
+        self.add_derivatives(self.levels, self.n_levels, 1.0)
+
+    cdef void add_derivatives(
+        self, Levels levels, Py_ssize_t n_levels, double sign
+    ) noexcept nogil:
+        """The sums over some levels, times ``sign``."""
+        cdef Py_ssize_t size = self.n_derivative_sums, start, stop, block
+        for block in range((n_levels + BLOCK - 1) // BLOCK):
+            start, stop = block * BLOCK, min((block + 1) * BLOCK, n_levels)
+            memset(self.sums, 0, size * sizeof(lane))
+            _sum_derivatives(
+                levels, start, stop, self.lam, self.change, self.reml, self.scratch,
+                self.sums,
+            )
+            _add_up(self.sums, size, sign, self.total)
 
     cdef double value(self, const double* theta, bint floor) noexcept nogil:
         cdef double deviance, whole
@@ -406,24 +435,13 @@ cdef class OneFactor(Profiled):
     cdef void derivatives(
         self, const double* theta, double* gradient, double* hessian
     ) noexcept nogil:
-        cdef Py_ssize_t k = self.k, p = self.p, n_pairs = self.n_pairs
-        cdef Py_ssize_t n = self.n_theta, start, stop, block, e, f, i, j, r, b
-        cdef Py_ssize_t size = (
-            3 * n_pairs + k * k * (p - 1) + n_pairs * n_pairs
-        )
+        cdef Py_ssize_t k = self.k, n_pairs = self.n_pairs
+        cdef Py_ssize_t n = self.n_theta, e, f, i, j, r, b
         cdef Entries* basis = &self.template
         cdef double x
         self.n_derivatives += 1
         self.set_change()
-        memset(self.total, 0, size * sizeof(double))
-        for block in range((self.n_levels + BLOCK - 1) // BLOCK):
-            start, stop = block * BLOCK, min((block + 1) * BLOCK, self.n_levels)
-            memset(self.sums, 0, size * sizeof(lane))
-            _sum_derivatives(
-                self.levels, start, stop, self.lam, self.change, self.reml,
-                self.scratch, self.sums,
-            )
-            _add_up(self.sums, size, self.total)
+        self.sum_derivatives()
         self.set_scores()
         # d Sigma / d theta_r = B_r lam' + lam B_r' by pairs, and the bend 2 <S, B_r B_s'>
         memset(self.jacobian, 0, n * n_pairs * sizeof(double))

@@ -1,6 +1,6 @@
 """A profiled deviance: terms side by side, the fixed block, and one response of many."""
 
-from mixedext.kernels.search.newton cimport Function
+from mixedext.kernels.search.function cimport Function
 
 
 cdef struct Entries:

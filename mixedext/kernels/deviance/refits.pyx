@@ -221,7 +221,7 @@ cdef class _Refit:
 
     cdef bint from_start(self, const double* start) noexcept nogil:
         """The minimum that a start leads to; whether the search came to an end."""
-        self.best = INFINITY
+        self.best, self.search.has_known = INFINITY, False
         self.good = self.search.search(start, self.max_iterations, -INFINITY) == 1
         if not self.good:
             return False
@@ -232,6 +232,7 @@ cdef class _Refit:
     cdef void keep(self) noexcept nogil:
         self.best, self.residual = self.search.deviance, self.function.residual_square
         memcpy(self.point, self.search.theta, self.n * sizeof(double))
+        self.search.remember(self.point)
         self.smallest = self.terms.smallest_root(self.point)
 
     cdef bint try_start(self, const double* start) noexcept nogil:
@@ -257,12 +258,12 @@ cdef class _Refit:
         double* value,                    # scratch: (G,)
     ) noexcept nogil:
         """The deviance at all points; starts from some, as ``rivals.promising_points``."""
-        cdef Py_ssize_t g, i, other
+        cdef Py_ssize_t g, i, other, _turn
         cdef double bound = -INFINITY, next_value
         self.stands = False
         for g in range(points.shape[0]):
             value[g] = self.function.value(&points[g, 0], False)
-        for i in range(lowest):  # the so-manieth lowest value
+        for _turn in range(lowest):  # the lowest value but so many
             next_value = INFINITY
             for g in range(points.shape[0]):
                 if bound < value[g] < next_value:
@@ -295,7 +296,8 @@ cdef class _Refit:
             self.stands, lower, all_starts = False, False, 0
             for axis in range(sizes.shape[0]):
                 count = starts_along(
-                    self.search, self.point, self.best, owner, own[axis], axis, sizes[axis], found
+                    self.search, self.point, self.best, owner, own[axis], axis,
+                    sizes[axis], found,
                 )
                 memcpy(starts + all_starts * self.n, found, count * self.n * sizeof(double))
                 all_starts += count
@@ -359,6 +361,10 @@ def refit_responses(
     unsigned char[::1] settled,           # out: (R,) whether a minimum was found
     unsigned char[::1] singular,          # out: (R,)
     double[::1] noise,                    # out: (R,) rounding error of the deviance
+    bint always=False,                    # in: look even where the start was the minimum
+    Py_ssize_t[::1] searched=None,        # out: (R,) evaluations of the first search
+    double[:, :, ::1] root=None,          # out: (R, rank, rank) inverse of the factor of
+                                          #      Q'V0^-1 Q, lower triangular
 ):
     """Fit every response, each from its own start, as ``optimize.minimize_deviance``."""
     cdef _Refit fit = _Refit(function, term_start, inverse, max_iterations)
@@ -366,16 +372,19 @@ def refit_responses(
     cdef bint looks = sizes.shape[0] > 0
     cdef double[::1] value = np.empty(max(points.shape[0], 1))
     cdef double[:, ::1] found = np.empty((sizes.shape[1] + 2, function.n_theta))
-    cdef double[:, ::1] starts = np.empty((sizes.size + sizes.shape[0] + 1, function.n_theta))
+    cdef Py_ssize_t most_starts = sizes.size + sizes.shape[0] + 1
+    cdef double[:, ::1] starts = np.empty((most_starts, function.n_theta))
     with nogil:
         for r in range(start.shape[0]):
             function.set_response(r)
             n_values, n_derivatives = function.n_values, function.n_derivatives
             if fit.from_start(&start[r, 0]):
+                if searched is not None:
+                    searched[r] = function.n_values - n_values
                 if thorough or fit.smallest < ZERO_SINGULAR_VALUE:
                     for i in range(others.shape[0]):
                         fit.try_start(&others[i, 0])
-                if looks and function.n_derivatives - n_derivatives > 1:
+                if looks and (always or function.n_derivatives - n_derivatives > 1):
                     fit.look(points, neighbours, lowest, &value[0])
                     fit.look_along(
                         owner, own, sizes, most_looks, &found[0, 0], &starts[0, 0]
@@ -390,6 +399,12 @@ def refit_responses(
                 fit.terms.outer(fit.point, &theta[r, 0])
                 if on_basis.shape[1]:
                     function.get_coefficients(&on_basis[r, 0])
+                    if root is not None:
+                        for i in range(function.p - 1):
+                            memcpy(
+                                &root[r, i, 0], function.change + i * function.p,
+                                (function.p - 1) * sizeof(double),
+                            )
                 residual_square[r] = function.residual_square
                 singular[r] = fit.smallest < ZERO_SINGULAR_VALUE
                 noise[r] = function.noise

@@ -7,7 +7,7 @@ from mixedext.kernels.search.newton cimport Newton
 import numpy as np
 
 from mixedext import limits
-from mixedext.kernels.search.newton import METHODS
+from mixedext.kernels.search.records import METHODS
 
 cdef double PROMISING = limits.PROMISING
 cdef int _LOOK = METHODS.index("look")

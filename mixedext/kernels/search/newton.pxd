@@ -1,35 +1,11 @@
-"""A function to be minimized, and the search, for other kernels to use without the GIL."""
+"""The search, for other kernels to use without the GIL."""
+
+from mixedext.kernels.search.function cimport Function
+from mixedext.kernels.search.records cimport Records
 
 
-cdef class Function:
-    cdef readonly Py_ssize_t n_theta
-    # Estimate of the rounding error of the last value.
-    cdef readonly double noise
-    cdef readonly Py_ssize_t n_values, n_derivatives
-    # Whether derivatives are so dear that the search should save the last ones.
-    cdef public bint costly
-    # Whether the next derivatives may be estimates: far from the minimum they are enough.
-    cdef public bint rough
-    # Whether the gradient keeps digits that the value has lost: then the search goes on
-    # below the noise of the value for as long as the expected fall becomes smaller.
-    cdef public bint sharp
-    # For each parameter whether it enters by its square alone; None if not known.
-    cdef public object squared
-    # Set where a Python function has raised; the search then stops.
-    cdef bint raised
-    cdef double value(self, const double* theta, bint floor) noexcept nogil
-    cdef void derivatives(
-        self, const double* theta, double* gradient, double* hessian
-    ) noexcept nogil
-
-
-# An array (n,) of the numbers x.
-cdef object copied(const double* x, Py_ssize_t n)
-
-
-cdef class Newton:
+cdef class Newton(Records):
     cdef Function function
-    cdef readonly Py_ssize_t n_theta
     cdef readonly double deviance
     # Fall still to be expected after a last step that no derivatives followed; else < 0.
     cdef readonly double remainder
@@ -56,15 +32,13 @@ cdef class Newton:
     cdef double* unit
     cdef double* given
     cdef int work_size
+    # The minimum that another is to beat, and whether the last search was led to it.
+    cdef double* known
+    cdef bint has_known
+    cdef readonly bint returned
     cdef bint has_secant, definite, decomposed, way_down
     cdef double decrement, largest, fall
-    cdef bint keep_log
-    cdef double* log
-    cdef Py_ssize_t log_rows, log_room
 
-    cdef void add(
-        self, int method, double deviance, double step, double fall, const double* theta
-    ) noexcept nogil
     cdef void set_units(self, const double* theta) noexcept nogil
     cdef void leave_units(self, const double* theta, double* out) noexcept nogil
     cdef void enter_units(self) noexcept nogil
@@ -73,6 +47,8 @@ cdef class Newton:
     cdef int decompose(self, const double* matrix, double* vector) noexcept nogil
     cdef bint corrected(self) noexcept nogil
     cdef bint factorize(self, double* smallest) noexcept nogil
+    cdef void remember(self, const double* theta) noexcept nogil
+    cdef bint leads_back(self, double lowest) noexcept nogil
     cdef int set_model(self, bint secant) noexcept nogil
     cdef int spectrum(self) noexcept nogil
     cdef double set_step(self, double radius) noexcept nogil

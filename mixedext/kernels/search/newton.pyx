@@ -6,7 +6,7 @@ arrays without the GIL; a function written in Python takes the GIL by itself.
 """
 
 from libc.math cimport INFINITY, NAN, copysign, fabs, isfinite, pow, sqrt
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from scipy.linalg.cython_lapack cimport dsyev
 
@@ -14,6 +14,8 @@ import numpy as np
 
 from mixedext import limits
 from mixedext.exceptions import DevianceError
+from mixedext.kernels.search.function cimport Function, copied
+from mixedext.kernels.search.records cimport Records
 from mixedext.kernels.search.variance_step cimport variance_step
 
 NO_DERIVATIVES = "the derivatives of the deviance are not finite"
@@ -30,6 +32,10 @@ cdef double SECANT_BELOW = 1.0
 # hardly ever more than HOPE times the expected one.
 cdef double RESTART_GAIN = limits.RESTART_GAIN
 cdef double HOPE = 20.0
+# So it is where the step leads to that minimum: the fall still to come is below the first,
+# and within the second of it the minimum's; the step ends within the root of the third of
+# its length, in units of unit curvature, from the minimum.
+cdef double RETURN_BELOW = 1.0, RETURN_FALL = 0.2, RETURN_SQUARE = 0.01
 # Larger elements of theta at the start are the units of their changes: curvatures along
 # relative standard deviations of 1 and 1e5 differ by 1e10 in theta itself.
 cdef double LARGE_THETA = 100.0
@@ -54,33 +60,11 @@ cdef double SMALL_THETA = 1e-2  # size below which changes are absolute
 # Estimated derivatives are enough for a step that promises this fall.
 cdef double ROUGH_ABOVE = 10.0
 
-# How the rows of the log came about.
-METHODS = ("newton", "l-bfgs-b", "rectified", "given", "closed form", "look")
-
 cdef enum:
     FOUND = 1
     NOT_FINITE = -1
     RAISED = -2
     NO_DECOMPOSITION = -3
-
-
-cdef class Function:
-    """What is minimized; ``derivatives`` refer to the point of the last ``value``."""
-
-    cdef double value(self, const double* theta, bint floor) noexcept nogil:
-        return INFINITY
-
-    cdef void derivatives(
-        self, const double* theta, double* gradient, double* hessian
-    ) noexcept nogil:
-        pass
-
-
-cdef object copied(const double* x, Py_ssize_t n):
-    out = np.empty(n)
-    cdef double[::1] view = out
-    memcpy(&view[0], x, n * sizeof(double))
-    return out
 
 
 cdef inline double _norm(const double* x, Py_ssize_t n) noexcept nogil:
@@ -91,7 +75,7 @@ cdef inline double _norm(const double* x, Py_ssize_t n) noexcept nogil:
     return sqrt(total)
 
 
-cdef class Newton:
+cdef class Newton(Records):
     """The search for one function; ``theta``, ``gradient`` and ``hessian`` say where it is.
 
     Within a search all three are in ``unit``; ``theta`` no longer when it has ended.
@@ -108,7 +92,7 @@ cdef class Newton:
         cdef Py_ssize_t n = function.n_theta, i
         self.function, self.n_theta, self.keep_log = function, n, keep_log
         self.work_size = <int>(34 * n)
-        cdef Py_ssize_t total = 16 * n + 6 * n * n + self.work_size
+        cdef Py_ssize_t total = 17 * n + 6 * n * n + self.work_size
         self.buffer = <double*>malloc(max(total, 1) * sizeof(double))
         if self.buffer == NULL:
             raise MemoryError(f"no memory for a search in {n} parameters")
@@ -119,8 +103,8 @@ cdef class Newton:
         self.secant_step, self.secant_change = at + 5 * n, at + 6 * n
         self.newton_step, self.eigenvalue = at + 7 * n, at + 8 * n
         self.slope, self.along = at + 9 * n, at + 10 * n
-        self.unit, self.given = at + 11 * n, at + 12 * n
-        at += 13 * n
+        self.unit, self.given, self.known = at + 11 * n, at + 12 * n, at + 13 * n
+        at += 14 * n
         self.hessian, self.model, self.factor = at, at + n * n, at + 2 * n * n
         self.inverse, self.vector = at + 3 * n * n, at + 4 * n * n
         self.work = at + 5 * n * n
@@ -136,45 +120,6 @@ cdef class Newton:
 
     def __dealloc__(self):
         free(self.buffer)
-        free(self.log)
-
-    # ---- log ----
-
-    cdef void add(
-        self, int method, double deviance, double step, double fall, const double* theta
-    ) noexcept nogil:
-        cdef Py_ssize_t width = self.n_theta + 4, i
-        cdef double* row
-        if not self.keep_log:
-            return
-        if self.log_rows == self.log_room:
-            i = 2 * self.log_room + 16
-            row = <double*>realloc(self.log, i * width * sizeof(double))
-            if row == NULL:  # a log is not worth a failure
-                self.keep_log = False
-                return
-            self.log, self.log_room = row, i
-        row = self.log + self.log_rows * width
-        row[0], row[1], row[2], row[3] = method, deviance, step, fall
-        for i in range(self.n_theta):
-            row[4 + i] = theta[i]
-        self.log_rows += 1
-
-    def note(self, method, double deviance, double step, double fall, theta):
-        """Add a row to the log."""
-        cdef const double[::1] point = np.ascontiguousarray(theta, float)
-        self.add(
-            METHODS.index(method), deviance, step, fall, &point[0] if len(point) else NULL
-        )
-
-    def records(self):
-        """The log: number of the method, deviance, step, expected fall, theta by row."""
-        cdef Py_ssize_t width = self.n_theta + 4
-        out = np.empty((self.log_rows, width))
-        cdef double[:, ::1] view = out
-        if self.log_rows:
-            memcpy(&view[0, 0], self.log, self.log_rows * width * sizeof(double))
-        return out
 
     # ---- units ----
 
@@ -382,6 +327,31 @@ cdef class Newton:
                 self.step[i] += self.vector[j * n + i] * x
         return _norm(self.step, n)
 
+    cdef void remember(self, const double* theta) noexcept nogil:
+        """The minimum that a search with ``to_beat`` is to beat."""
+        memcpy(self.known, theta, self.n_theta * sizeof(double))
+        self.has_known = True
+
+    cdef bint leads_back(self, double lowest) noexcept nogil:
+        """Whether the next step leads to the known minimum, of deviance ``lowest``."""
+        cdef Py_ssize_t n = self.n_theta, i, j
+        cdef double square = 0.0, x
+        cdef double* off = self.along
+        if not (self.definite and self.decrement < RETURN_BELOW):
+            return False
+        if fabs(self.deviance - self.decrement - lowest) > RETURN_FALL * self.decrement:
+            return False
+        for i in range(n):
+            x = self.theta[i] + self.newton_step[i]
+            if self.squared != NULL and self.squared[i] != 0.0:
+                off[i] = fabs(x) - fabs(self.known[i] / self.unit[i])
+            else:
+                off[i] = x - self.known[i] / self.unit[i]
+        for i in range(n):
+            for j in range(n):
+                square += 0.5 * off[i] * self.model[i * n + j] * off[j]
+        return square < RETURN_SQUARE * self.decrement
+
     cdef double set_variance_step(self, double radius) noexcept nogil:
         if self.squared == NULL:
             return -1.0
@@ -432,7 +402,7 @@ cdef class Newton:
         cdef double tolerance, lost
         cdef bint judged, finishing, leaping, sharp = self.function.sharp
         self.remainder = -1.0
-        self.has_secant = False
+        self.has_secant = self.returned = False
         self.deviance = self.value_at(self.theta)
         while not isfinite(self.deviance) and shrink < 60 and not self.function.raised:
             # a start that rounding rejects
@@ -471,6 +441,9 @@ cdef class Newton:
                     and to_beat > -INFINITY
                 ):
                     break  # another minimum is lower than this one can be
+                if self.has_known and self.leads_back(to_beat):
+                    self.returned = True
+                    break
                 finishing = (
                     self.function.costly
                     and self.decrement < FINISH_CONTRACTION * last
@@ -531,8 +504,13 @@ cdef class Newton:
 
     # ---- from Python ----
 
-    def minimize(self, start, Py_ssize_t max_iterations, double to_beat=-INFINITY):
+    def minimize(
+        self, start, Py_ssize_t max_iterations, double to_beat=-INFINITY, known=None
+    ):
         """Search from ``start``; the deviance reached.
+
+        With a deviance ``to_beat``, that of the minimum ``known``, it is given up where it
+        cannot end lower, and where it is led there (``returned``).
 
         DevianceError if the deviance is not finite at the start, nor at a start near zero,
         or its derivatives are not where the search has come to.
@@ -541,6 +519,15 @@ cdef class Newton:
         cdef int status
         if len(point) != self.n_theta:
             raise ValueError(f"a start of {len(point)} for {self.n_theta} parameters")
+        cdef const double[::1] minimum
+        self.has_known = False
+        if known is not None:
+            minimum = np.ascontiguousarray(known, float)
+            if len(minimum) != self.n_theta:
+                raise ValueError(
+                    f"a minimum of {len(minimum)} for {self.n_theta} parameters"
+                )
+            self.remember(&minimum[0])
         with nogil:
             status = self.search(&point[0], max_iterations, to_beat)
         if status == RAISED:

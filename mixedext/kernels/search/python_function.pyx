@@ -1,7 +1,7 @@
 """A deviance written in Python for the compiled search, which has not the GIL."""
 
 from libc.math cimport INFINITY, isfinite
-from mixedext.kernels.search.newton cimport Function, copied
+from mixedext.kernels.search.function cimport Function, copied
 
 import sys
 

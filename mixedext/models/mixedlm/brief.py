@@ -10,6 +10,7 @@ from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.comparison import criteria
 from mixedext.inference.random_effects.modes import n_levels
 from mixedext.inference.variances.estimates import var_corr
+from mixedext.reporting.sentences import formula_text
 from mixedext.tables.number_text import enough_decimals, number_format, number_texts
 
 __all__ = ["brief", "brief_of_wrapper"]
@@ -25,7 +26,7 @@ def brief(results: HasFitted) -> str:
     name = "REML criterion" if fitted.reml else "Deviance"
     lines = [
         f"Linear mixed model fit by {kind}",
-        f"Formula: {_formula(fitted)}",
+        f"Formula: {formula_text(fitted)}",
         f"{name}: {criteria.deviance(fitted):.4f}",
         "Random effects:",
         *(f"  {line}" for line in _random(fitted)),
@@ -45,18 +46,6 @@ def brief(results: HasFitted) -> str:
 def brief_of_wrapper(wrapper: Any) -> str:
     """The same of results with labels around them."""
     return brief(wrapper._results)
-
-
-def _formula(fitted: Fitted) -> str:
-    """The formula, with the random terms that other arguments have stated."""
-    model, terms = fitted.model, fitted.random.terms
-    written = getattr(model, "formula", None)
-    if not isinstance(written, str):
-        columns = ["1" if n == "Intercept" else n for n in fitted.fixed.names]
-        written = f"{model.endog_names} ~ {' + '.join(columns) or '0'}"
-    elif "|" in written:
-        return written
-    return " + ".join([written, *(t.label for t in terms)])
 
 
 def _random(fitted: Fitted) -> list[str]:

@@ -29,10 +29,12 @@ from mixedext.models.mixedlm.fitting import LastFit
 from mixedext.models.mixedlm.identification import check_identification
 from mixedext.models.mixedlm.masks import response_of
 from mixedext.models.mixedlm.results import MixedLMResults, MixedLMResultsWrapper
+from mixedext.models.mixedlm.stated import Stated
 from mixedext.models.mixedlm.statsmodels_face import groups_view, likelihood
 from mixedext.models.mixedlm.statsmodels_face.groups_view import MADE_OF_ROWS
 from mixedext.models.mixedlm.statsmodels_face.model_data import model_data
 from mixedext.other_names import MODEL_ARGUMENTS, no_model_attribute
+from mixedext.reporting import matrices
 from mixedext.specification.formula.arrays import array_frame
 from mixedext.specification.formula.bars import split_formula
 from mixedext.specification.formula.column_kinds import too_many_of
@@ -125,6 +127,7 @@ class MixedLM(UpstreamMixedLM):
     """
 
     source: Any = None  # of rows in chunks
+    stated = Stated()
     # rows; None once they are removed, or where they are in chunks
     endog: Any
     exog: Any
@@ -383,6 +386,9 @@ class MixedLM(UpstreamMixedLM):
             raise DesignError(f"{str(error).rstrip('.')}{hint}") from None
         model.data.frame = frame.data
         model._remember_formula(formula, frame)
+        model.stated = Stated.of(
+            re_formula, vc_formula, missing, groups=groups, weights=weights, offset=offset
+        )
         if given["groups"] is not frame.grouped or given["terms"] != frame.bar_terms:
             model.recipes = None  # terms that no formula says are known by their names
         return model
@@ -432,6 +438,12 @@ class MixedLM(UpstreamMixedLM):
     cov_pen = likelihood.OfLastFit("cov_pen")
     _freepat = likelihood.OfLastFit("free")
     _cov_sing = 0
+
+    # ---- matrices with names ----
+
+    X = property(matrices.X)
+    Z = matrices.Z
+    ZZt = matrices.ZZt
 
     # ---- statsmodels' groups ----
 

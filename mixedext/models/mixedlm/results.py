@@ -21,9 +21,20 @@ from statsmodels.regression.mixed_linear_model import (
 )
 
 from mixedext.fitted import Fitted
+from mixedext.graphics import (
+    check_page,
+    fitted_lines,
+    influence_plots,
+    matrices,
+    observed,
+    quantiles,
+    residual_plots,
+    search,
+    serial,
+    variance_shares,
+)
 from mixedext.graphics import coefficients as coefficient_plots
 from mixedext.graphics import effects as effect_plots
-from mixedext.graphics import fitted_lines
 from mixedext.graphics import random_effects as random_effects_plots
 from mixedext.inference.bootstrap import bootstrap_tests, bootstrapping
 from mixedext.inference.comparison import (
@@ -32,7 +43,7 @@ from mixedext.inference.comparison import (
     kenward_roger_tests,
     model_comparison,
 )
-from mixedext.inference.diagnostics import residuals
+from mixedext.inference.diagnostics import influence, residuals
 from mixedext.inference.fixed_effects import (
     anova_tables,
     coefficients,
@@ -42,17 +53,19 @@ from mixedext.inference.fixed_effects import (
     wald,
 )
 from mixedext.inference.means import estimated_means
-from mixedext.inference.prediction import mixed_prediction, predictions
+from mixedext.inference.prediction import mixed_prediction, new_modes, predictions
 from mixedext.inference.profile import likelihood_profile
 from mixedext.inference.random_effects import by_group, mode_errors, modes
 from mixedext.inference.variances import estimates, icc_and_r2, intervals, variance_tests
-from mixedext.models.mixedlm import brief, from_chunks, remove_data
+from mixedext.models.mixedlm import brief, from_chunks, remove_data, updating
 from mixedext.models.mixedlm import summary as summary_tables
 from mixedext.models.mixedlm.statsmodels_face import (
     likelihood_results,
     summary_columns,  # noqa: F401 (statsmodels' summary_col takes these results)
 )
 from mixedext.other_names import no_result
+from mixedext.reporting import equations, pages, tidy_tables
+from mixedext.reporting import matrices as labelled_matrices
 
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
@@ -137,6 +150,7 @@ class MixedLMResults(UpstreamResults):
     bic = property(criteria.bic)
     fit_log = property(likelihood_results.fit_log)
     group_sizes = property(likelihood_results.group_sizes)
+    update = updating.update
     summary = summary_tables.summary
     __repr__ = __str__ = brief.brief
     _repr_html_ = summary_tables.as_html
@@ -203,6 +217,7 @@ class MixedLMResults(UpstreamResults):
     reliability = mode_errors.reliability
     coef = modes.coef
     coef_cov = mode_errors.coef_cov
+    ranef_new = new_modes.ranef_new
     random_effects = cached_property(by_group.random_effects)
     random_effects_cov = cached_property(by_group.random_effects_cov)
 
@@ -214,6 +229,8 @@ class MixedLMResults(UpstreamResults):
     resid = cached_property(residuals.resid)
     wresid = property(residuals.wresid)
     resid_pearson = property(residuals.resid_pearson)
+    residuals = residuals.residuals
+    get_influence = influence.get_influence
     by_chunk = from_chunks.by_chunk
 
     # ---- simulation ----
@@ -225,6 +242,18 @@ class MixedLMResults(UpstreamResults):
     bootstrap_cases = bootstrapping.bootstrap_cases
     bootstrap_test = bootstrap_tests.bootstrap_test
 
+    # ---- reporting ----
+
+    tidy = tidy_tables.tidy
+    glance = tidy_tables.glance
+    augment = tidy_tables.augment
+    equation = equations.equation
+    report = pages.report
+    G = labelled_matrices.G
+    R = labelled_matrices.R
+    V = labelled_matrices.V
+    L = labelled_matrices.L
+
     # ---- plots ----
 
     plot_random_effects = random_effects_plots.plot_random_effects
@@ -233,6 +262,19 @@ class MixedLMResults(UpstreamResults):
     plot_fitted = fitted_lines.plot_fitted
     plot_forest = coefficient_plots.plot_forest
     plot_effect = effect_plots.plot_effect
+    plot_qq = quantiles.plot_qq
+    plot_residuals = residual_plots.plot_residuals
+    plot_scale_location = residual_plots.plot_scale_location
+    plot_observed = observed.plot_observed
+    plot_influence = influence_plots.plot_influence
+    plot_index = influence_plots.plot_index
+    plot_matrix = matrices.plot_matrix
+    plot_variance_shares = variance_shares.plot_variance_shares
+    plot_acf = serial.plot_acf
+    plot_variogram = serial.plot_variogram
+    plot_deviance = search.plot_deviance
+    plot_fit_log = search.plot_fit_log
+    check_model = check_page.check_model
 
     # ---- names of other programs ----
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from statsmodels.iolib.summary2 import Summary
 
 from mixedext.arguments import check_probability
 from mixedext.inference.diagnostics.residuals import residual_quantiles
@@ -17,6 +16,7 @@ from mixedext.inference.fixed_effects.covariance_choice import (
     uses_t,
 )
 from mixedext.inference.fixed_effects.df_methods import df_choice
+from mixedext.reporting.text_forms import MixedSummary
 from mixedext.tables.number_text import (
     df_texts,
     enough_decimals,
@@ -41,7 +41,7 @@ def summary(
     df_method: str | None = None,
     *,
     information: str | None = None,
-) -> Summary:
+) -> MixedSummary:
     """Summary tables.
 
     Parameters
@@ -64,8 +64,8 @@ def summary(
 
     Returns
     -------
-    Summary
-        Prints as text; ``as_html`` and ``as_latex`` for the other forms.
+    MixedSummary
+        Prints as text; ``as_html``, ``as_latex`` and ``as_markdown`` for other forms.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def summary(
     """
     choice = df_choice(df_method, information)
     check_probability(alpha, "alpha")
-    out = Summary()
+    out = MixedSummary()
     out.add_title(title or "Mixed Linear Model Regression Results")
     # the first two tables are statsmodels': header and parameters
     out.add_dict(_header(results, yname, choice))

@@ -7,8 +7,10 @@ the formula, is left to the formula engine.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 from mixedext.exceptions import FormulaError
 from mixedext.limits import MOST_FACTORS
@@ -22,10 +24,15 @@ from mixedext.specification.formula.expressions import (
 __all__ = [
     "Bar",
     "SplitFormula",
+    "additive_terms",
     "grouped_formula",
     "names_in",
+    "parenthesized",
     "parse_grouping",
+    "plain_name",
+    "read_term",
     "split_formula",
+    "walk",
 ]
 
 _OPENING, _CLOSING, _QUOTES = "([{", ")]}", "\"'`"
@@ -108,7 +115,7 @@ def plain_name(text: str) -> str:
     return text if match is None else plain_name(match.group(1))
 
 
-def _walk(text):
+def walk(text: str) -> Iterator[tuple[int, str, int]]:
     """Yield (position, character, depth); depth counts open brackets.
 
     Of a quoted piece only the closing quote is yielded.
@@ -174,7 +181,7 @@ def split_formula(formula: str) -> SplitFormula:
 @lru_cache(maxsize=512)
 def _split(formula):
     check_nesting(formula)
-    tildes = [i for i, c, depth in _walk(formula) if c == "~" and depth == 0]
+    tildes = [i for i, c, depth in walk(formula) if c == "~" and depth == 0]
     if len(tildes) != 1:
         lme = "; write random terms as (1 | g)" if "random" in formula else ""
         raise FormulaError(
@@ -215,7 +222,7 @@ def grouped_formula(formula: str) -> str:
     """
     _check_is_text(formula)
     check_nesting(formula)
-    marks = [(c, i) for i, c, depth in _walk(formula) if c in "~|" and depth == 0]
+    marks = [(c, i) for i, c, depth in walk(formula) if c in "~|" and depth == 0]
     if [c for c, _ in marks] != ["~", "|"] or _contains_bar_group(formula):
         raise FormulaError(
             f"formula {formula!r}: write the groups after one bar, without parentheses, as "
@@ -229,8 +236,8 @@ def grouped_formula(formula: str) -> str:
 
 
 def _sort_terms(text, formula, fixed, bars, offsets):
-    for sign, term in _additive_terms(text, formula):
-        inside = _parenthesized(term)
+    for sign, term in additive_terms(text, formula):
+        inside = parenthesized(term)
         offset = re.fullmatch(r"offset\s*\((.*)\)", term, flags=re.DOTALL)
         if inside is not None and _has_bar(inside):
             if sign == "-":
@@ -246,7 +253,7 @@ def _sort_terms(text, formula, fixed, bars, offsets):
             )
         elif inside is not None and sign == "+" and _contains_bar_group(inside):
             _sort_terms(inside, formula, fixed, bars, offsets)
-        elif offset is not None and _parenthesized(term[6:].strip()) is not None:
+        elif offset is not None and parenthesized(term[6:].strip()) is not None:
             if sign == "-":
                 raise FormulaError(f"formula {formula!r}: subtract inside offset(...)")
             offsets.append(offset.group(1).strip())
@@ -261,10 +268,16 @@ def _sort_terms(text, formula, fixed, bars, offsets):
             fixed.append((sign, term))
 
 
-def _additive_terms(text, formula):
-    """Terms of a sum with their signs."""
+def additive_terms(text: str, formula: str) -> list[tuple[str, str]]:
+    """Terms of a sum with their signs.
+
+    Raises
+    ------
+    FormulaError
+        If a bar stands outside parentheses, or a term is missing.
+    """
     terms, start, sign, last = [], 0, "+", "("
-    for i, c, depth in _walk(text):
+    for i, c, depth in walk(text):
         if depth == 0 and c == "|":
             raise FormulaError(
                 f"formula {formula!r}: write random terms in parentheses, as in (1 | g)"
@@ -282,24 +295,48 @@ def _additive_terms(text, formula):
     return terms
 
 
-def _parenthesized(term):
+def parenthesized(term: str) -> str | None:
     """Inside of a term that is one pair of parentheses, else None."""
     if not (term.startswith("(") and term.endswith(")")):
         return None
-    for i, c, depth in _walk(term):
+    for i, c, depth in walk(term):
         if c == ")" and depth == 1:
             return term[1:-1].strip() if i == len(term) - 1 else None
     return None
 
 
+def read_term(term: str, formula: str) -> tuple[str, list[Any]]:
+    """One term of a sum: ("bars", Bar ...), ("offset", [argument]) or ("fixed", [term]).
+
+    Raises
+    ------
+    FormulaError
+        If a random term cannot be read.
+    """
+    fixed: list[tuple[str, str]] = []
+    bars: list[Bar] = []
+    offsets: list[str] = []
+    _sort_terms(term, formula, fixed, bars, offsets)
+    if bars and not fixed and not offsets:
+        return "bars", bars
+    if offsets and not fixed and not bars:
+        return "offset", offsets
+    if bars or offsets:
+        raise FormulaError(
+            f"formula {formula!r}: write the terms of {term} without parentheses around "
+            "them"
+        )
+    return "fixed", [term]
+
+
 def _has_bar(text):
-    return any(c == "|" and depth == 0 for _, c, depth in _walk(text))
+    return any(c == "|" and depth == 0 for _, c, depth in walk(text))
 
 
 def _contains_bar_group(term):
     """Whether some parentheses that are no function call hold a bar."""
     calls = []
-    for i, c, _ in _walk(term):
+    for i, c, _ in walk(term):
         if c in _OPENING:
             calls.append(c != "(" or bool(_CALLED.search(term[:i])))
         elif c in _CLOSING:
@@ -310,7 +347,7 @@ def _contains_bar_group(term):
 
 
 def _read_bar(inside, formula):
-    at = [i for i, c, depth in _walk(inside) if c == "|" and depth == 0]
+    at = [i for i, c, depth in walk(inside) if c == "|" and depth == 0]
     double = len(at) == 2 and at[1] == at[0] + 1
     if len(at) != 1 and not double:
         raise FormulaError(f"formula {formula!r}: ({inside}) has more than one bar")
@@ -389,7 +426,7 @@ def _characters(text):
 
 
 def _closing(text, start, where):
-    for i, c, depth in _walk(text[start:]):
+    for i, c, depth in walk(text[start:]):
         if c == ")" and depth == 1:
             return start + i
     raise FormulaError(f"formula {where!r}: a bracket is not closed")

@@ -11,6 +11,7 @@ import keyword
 import re
 import types
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
@@ -33,7 +34,7 @@ from mixedext.specification.formula.expressions import (
     remembering,
 )
 from mixedext.specification.formula.plain_formula import prototype
-from mixedext.specification.formula.transforms import RESERVED, TRANSFORMS
+from mixedext.specification.formula.transforms import REMEMBERING, RESERVED, TRANSFORMS
 
 __all__ = [
     "FormulaEngine",
@@ -142,8 +143,8 @@ class FormulaEngine:
             if n not in self.columns or (n in RESERVED and _is_called(v))
         }
         own = TRANSFORMS
-        if self.manager.engine != "patsy":  # formulaic has a poly of its own
-            own = {name: value for name, value in TRANSFORMS.items() if name != "poly"}
+        if self.manager.engine != "patsy":  # formulaic remembers by its own
+            own = {n: value for n, value in TRANSFORMS.items() if n not in REMEMBERING}
         self.namespace = {**own, **self.namespace}
 
     @cached_property
@@ -468,6 +469,11 @@ def used_columns(data: pd.DataFrame, texts: Iterable[str]) -> pd.DataFrame:
     used = set().union(*(names_in(text) for text in texts))
     numbers = {int(name) for name in used if name.isdecimal()}  # of Q(0)
     columns = [c for c in data.columns if c in (used if isinstance(c, str) else numbers)]
+    for name, number in Counter(columns).items():
+        if number > 1:
+            raise FormulaError(
+                f"the data have several columns named {name!r}; keep one of them"
+            )
     names = [*dict.fromkeys(columns), *index_levels(data, used)]
     return _plain_dtypes(_columns_or_levels(data, names))
 

@@ -13,7 +13,7 @@ from scipy import sparse
 from mixedext.exceptions import FormulaError
 from mixedext.specification.data.columns import column_of, index_levels
 from mixedext.specification.data.known_levels import MISSING, UNKNOWN, known_codes
-from mixedext.specification.data.labels import factorize
+from mixedext.specification.data.labels import factorize, interact, level_index
 from mixedext.specification.formula.bars import Bar
 from mixedext.specification.formula.expressions import python_powers
 from mixedext.specification.formula.formula_engine import (
@@ -35,6 +35,7 @@ __all__ = [
     "TermRows",
     "named_columns",
     "named_rows",
+    "new_labels",
     "new_term_rows",
     "recipes_of",
     "right_side",
@@ -168,14 +169,30 @@ def new_term_rows(
     FormulaError
         If the data lack a column; names it.
     """
-    used = used_columns(data, recipe.texts)
-    known = [*data.columns, *index_levels(data, used.columns)]
-    engine = FormulaEngine(used, formulas.namespace, known, formulas.aliases)
-    factors = [_factor(engine, recipe, atom) for atom in recipe.factors or (None,)]
+    engine, factors = _factors(recipe, data, formulas)
     if component is not None and groups is not None:
         return _component_rows(recipe, component, groups, engine, factors[0])
     codes = known_codes(term._levels, factors)
     return TermRows(codes, _columns(recipe, term, data, formulas))
+
+
+def new_labels(
+    recipe: TermRecipe, data: pd.DataFrame, formulas: Formulas
+) -> tuple[np.ndarray, pd.Index]:
+    """Codes of the rows of new data, (n,), negative without a level, and their labels."""
+    _, factors = _factors(recipe, data, formulas)
+    found = factors[0]
+    for other in factors[1:]:
+        found = interact(found, other)
+    return found[0], level_index(found[1])
+
+
+def _factors(recipe, data, formulas):
+    """Codes and levels of the atoms of the grouping factor, and what evaluates them."""
+    used = used_columns(data, recipe.texts)
+    known = [*data.columns, *index_levels(data, used.columns)]
+    engine = FormulaEngine(used, formulas.namespace, known, formulas.aliases)
+    return engine, [_factor(engine, recipe, atom) for atom in recipe.factors or (None,)]
 
 
 def _factor(engine, recipe, atom):

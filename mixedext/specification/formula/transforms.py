@@ -80,11 +80,20 @@ def _evaluate(x, alpha, squares):
     return np.column_stack(columns)
 
 
+def _real(x, function):
+    values = np.asarray(x)
+    if np.iscomplexobj(values):
+        raise ValueError(
+            f"the argument of {function} is complex; take .real, .imag or np.abs of it"
+        )
+    return np.asarray(values, float)
+
+
 class _Center(Center):
     """Patsy's, of values whose sum is a number."""
 
     def memorize_chunk(self, x: ArrayLike) -> None:
-        check_not_too_large("the argument of center()", np.asarray(x, float))
+        check_not_too_large("the argument of center()", _real(x, "center()"))
         super().memorize_chunk(x)
 
 
@@ -92,7 +101,7 @@ class _Standardize(Standardize):
     """Patsy's, of values whose squares are numbers."""
 
     def memorize_chunk(self, x: ArrayLike, *args: Any, **kwargs: Any) -> None:
-        check_not_too_large("the argument of scale()", np.asarray(x, float))
+        check_not_too_large("the argument of scale()", _real(x, "scale()"))
         super().memorize_chunk(x, *args, **kwargs)
 
 
@@ -114,6 +123,8 @@ ndarray
     Shape (n, degree), or (n,) for degree 1.
 """
 
+# Those that remember values of the fit, as patsy's do.
+REMEMBERING = ("poly", "center", "scale", "standardize")
 TRANSFORMS = {
     "poly": poly,
     "center": patsy.stateful_transform(_Center),

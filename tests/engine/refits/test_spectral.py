@@ -180,3 +180,14 @@ def test_no_lapack_turns_the_draws(design, spectral, monkeypatch):
     for column in ("fe_params", "scale", "llf"):
         first, second = (getattr(refits, column) for refits in (one, other))
         np.testing.assert_allclose(first, second, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.filterwarnings("ignore::mixedext.FlatLikelihoodWarning")
+def test_a_factor_that_x_takes_in_has_no_spectrum():
+    rng = np.random.default_rng(0)
+    y, f, x, z = rng.normal(size=16), np.arange(16) % 3, *rng.normal(size=(2, 16))
+    data = {"y": y, "f": f, "x": x, "z": z}
+    own = mx.mixedlm("y ~ x*C(f) + x:z + (1 | f)", data)
+    assert not spectral_pays(own._design, 10**6)
+    found = own.fit_many(np.column_stack([y] * 500))
+    assert found.llf[0] == pytest.approx(own.fit().llf, abs=1e-8)

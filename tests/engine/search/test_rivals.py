@@ -126,9 +126,11 @@ def test_a_singular_end_is_left_along_its_boundary():
     """lam = [[0, 0], [0, c]] has no slope along the correlation; [[0, 0], [c, 0]] has."""
     data = pd.read_csv(DATA / "singular_saddle.csv")
     model = mx.mixedlm("y ~ x + x0 + x1 + x2 + (x | g)", data)
-    alone = fit_design(model._design, False, max_iterations=200)
     fit = fit_design(model._design, False)
-    assert fit.convergence.found_from == "boundary" or fit.deviance < alone.deviance - 1e-5
+    assert fit.deviance == pytest.approx(219.74597309523824, abs=1e-6)
+    # and from a start that is such a point
+    alone = fit_design(model._design, False, start=np.array([0.0, 0.0, 0.3]))
+    assert alone.deviance == pytest.approx(fit.deviance, abs=1e-6)
     refits = model.fit_many(model.endog[:, None], reml=False)
     assert refits.llf[0] == pytest.approx(fit.log_likelihood, abs=1e-7)
 
@@ -158,7 +160,13 @@ def test_grid_has_every_combination_and_its_neighbours():
     g, z = rng.integers(0, 4, 40), np.column_stack([np.ones(40), rng.normal(size=40)])
     design = prepare_design(rng.normal(size=40), np.ones((40, 1)), [RandomTerm(g, z, "g")])
     others = other_starts(design)
-    assert len(others.points) == len(rivals.CORRELATIONS) * rivals.SIZES[2] ** 2
+    joint = rivals.DIRECTIONS * rivals.JOINT_SIZES
+    assert len(others.points) == joint + rivals.APART**2
+    assert (others.points[:joint, 2] == 0).all()
+    assert (others.points[joint:, 1] == 0).all()
+    # directions go round, standard deviations do not
+    assert (others.neighbours[:joint, :2] >= 0).all()
+    assert (others.neighbours[joint:] == -1).sum() == 4 * rivals.APART
     assert len(np.unique(others.points.round(12), axis=0)) == len(others.points)
     # every step along an axis has its way back
     for number, around in enumerate(others.neighbours):
@@ -166,6 +174,31 @@ def test_grid_has_every_combination_and_its_neighbours():
             assert number in others.neighbours[other]
     assert others.axes.owner.tolist() == [0, 1, 1]
     assert others.axes.own.tolist() == [0, 2]
+    uncorrelated = other_starts(mx.mixedlm("y ~ 1 + (x || g)", _slopes(40))._design)
+    assert len(uncorrelated.points) == rivals.SIZES[2] ** 2
+
+
+def _slopes(n):
+    rng = np.random.default_rng(n)
+    g, x = np.arange(n) % (n // 2), rng.normal(size=n)
+    return pd.DataFrame({"y": rng.normal(size=n), "x": x, "g": g})
+
+
+def test_effects_that_could_take_all_rows_are_doubtful():
+    data = _slopes(16)
+    for formula, reml, expected in [
+        ("y ~ x + (x | g)", False, True),
+        ("y ~ x + (x | g)", True, False),
+        ("y ~ x + (1 | g)", False, False),
+    ]:
+        design = mx.mixedlm(formula, data)._design
+        others = other_starts(design)
+        found = rivals.may_be_others(others, 16, reml, 8.0, np.ones(3), False)
+        assert found == expected
+    more = other_starts(
+        mx.mixedlm("y ~ x + (x | g)", data.assign(g=np.arange(16) % 4))._design
+    )
+    assert not rivals.may_be_others(more, 16, False, 8.0, np.ones(3), False)
 
 
 def test_runaway_minima_are_doubtful():
@@ -176,7 +209,7 @@ def test_runaway_minima_are_doubtful():
         g = np.arange(10) % 4
         x = rng.normal(size=10)
         data = pd.DataFrame({"y": rng.normal(size=10), "x": x, "g": g, "z": x**2})
-        verdict = mx.mixedlm("y ~ x + z + (x | g)", data).fit(reml=False).convergence
+        verdict = mx.mixedlm("y ~ x + z + (x | g)", data).fit().convergence
         if verdict.others_may_exist:
             assert "lower minima may exist" in verdict.message
             found += 1

@@ -105,7 +105,7 @@ def test_simulated_responses_have_the_moments_of_the_model(kind, conditional):
     y = result.simulate(n, rng=0, conditional=conditional)
     assert y.shape == (120, n)
     assert list(y.index) == list(range(120))
-    mean = result.fittedvalues if conditional else result.predict()
+    mean = result.predict(conditional=conditional)
     weights = result.model.weights
     variance = np.full(120, result.scale) if weights is None else result.scale / weights
     covariance = np.diag(variance)

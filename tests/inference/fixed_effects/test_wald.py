@@ -449,3 +449,38 @@ def test_terms_of_names_that_are_not_pythons_go_by_their_own(unused, written):
         pd.testing.assert_frame_equal(got.astype(float), want.astype(float), rtol=1e-9)
     with pytest.raises(ValueError, match="'group_dummy_' is no term; terms are: 'Inter"):
         result.t_test_pairwise("group_dummy_")
+
+
+@pytest.mark.parametrize("df_method", ["satterthwaite", "kenward-roger", "z", "residual"])
+def test_rows_of_zeros_are_no_hypothesis(df_method):
+    """lmerTest gives an empty table: no numerator df, no statistic."""
+    data = mx.datasets.sleepstudy.load().data
+    result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    for rows in ([[0, 0]], np.zeros((2, 2)), np.zeros((1, 5))):
+        for test in (result.wald_test, result.f_test):
+            with pytest.warns(
+                ValueWarning, match="no hypothesis: all its entries are zero"
+            ):
+                found = test(rows, df_method=df_method)
+            count = found.df_denom if found.distribution == "chi2" else found.df_num
+            assert count == 0
+            assert np.isnan(found.statistic).all()
+            assert np.isnan(found.pvalue).all()
+            assert "nan" in str(found)
+        with pytest.warns(ValueWarning, match="rows of zeros, which are no hypotheses"):
+            found = result.t_test(rows, df_method=df_method)
+        assert np.isnan(found.pvalue).all()
+    with pytest.raises(ValueError, match="row of zeros that is to have another value"):
+        result.wald_test(([[0, 0]], [1.0]), df_method=df_method)
+
+
+def test_rows_of_zeros_beside_a_covariance_that_is_given():
+    data = mx.datasets.sleepstudy.load().data
+    result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    covariance = np.asarray(result.cov_params())
+    for given in ({"cov_p": covariance}, {"invcov": np.eye(1)}):
+        with pytest.warns(ValueWarning, match="no hypothesis"):
+            found = result.f_test(np.zeros((1, len(covariance))), **given)
+        assert found.df_num == 0
+        assert np.isnan(found.fvalue)
+        assert np.isnan(found.pvalue)

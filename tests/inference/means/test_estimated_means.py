@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -923,3 +924,18 @@ def test_no_term_is_missing_in_silence():
     logs = mx.mixedlm("y ~ np.log(p) + arm + (1 | id)", data).fit()
     with pytest.raises(ValueError, match=r"np.log\(p\) is not finite at p = -1.0"):
         logs.joint_tests(at={"p": [-1, 1]})
+
+
+def test_trends_and_tests_of_covariates_without_steps_of_one():
+    """Whole numbers near 2^63 have no neighbours at one; a constant has no range."""
+    rng = np.random.default_rng(0)
+    x = (2**62 + 2**40 * rng.integers(0, 9, 24)).astype(np.int64)
+    data = pd.DataFrame({"y": rng.normal(size=24), "x": x, "c": np.zeros(24)})
+    data["f"] = np.arange(24) % 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = mx.mixedlm("y ~ C(f) + x", data).fit()
+        assert result.joint_tests().index.tolist() == ["f", "x"]
+        flat = mx.mixedlm("y ~ C(f)*c", data).fit()
+        with np.errstate(all="raise"):
+            assert np.isnan(flat.emtrends("f", "c").table["estimate"]).all()

@@ -48,23 +48,23 @@ def test_categories_without_rows(formula):
     data = frame().sort_values("f")
     new = pd.DataFrame({"f": ["a", "c", "b"], "x": [0.5, 0.5, 0.5]})
     want = mx.mixedlm(formula, data.assign(f=data["f"].astype(str))).fit()
-    want = want.predict(new.iloc[[0, 2]])
+    want = want.predict(new.iloc[[0, 2]], conditional=False)
     for result in in_all_states(formula, data):
         assert result.model.exog_names[:2] == ["Intercept", "f[T.b]"]
         with pytest.warns(NotEstimableWarning, match="NaN where f = 'c': the fit had no"):
-            got = result.predict(new)
+            got = result.predict(new, conditional=False)
         assert np.isnan(got.iloc[1])
         np.testing.assert_allclose(got.iloc[[0, 2]], want, rtol=1e-6)
         with pytest.warns(NotEstimableWarning, match="f = 'c'"):
-            assert np.isnan(result.predict(new.iloc[[1]])).all()
+            assert np.isnan(result.predict(new.iloc[[1]], conditional=False)).all()
         with pytest.raises(FormulaError, match="do not fit"):
-            result.predict(new.assign(f=["a", "c", "d"]))
+            result.predict(new.assign(f=["a", "c", "d"]), conditional=False)
 
 
 def test_a_category_without_rows_in_a_function_of_values():
     data = frame()
     result = mx.mixedlm("y ~ np.where(f == 'a', 1.0, 0.0) + (1 | g)", data).fit()
-    got = result.predict({"f": ["b", "c"]})
+    got = result.predict({"f": ["b", "c"]}, conditional=False)
     assert got[0] == got[1]
 
 
@@ -75,7 +75,7 @@ def test_missing_cells():
     new = pd.DataFrame({"f": ["a", "b", "b"], "h": ["s", "s", "q"], "x": 0.0})
     for result in in_all_states("y ~ f * h + x + (1 | g)", data):
         with pytest.warns(NotEstimableWarning, match=r"1 of 3 rows.*f\[T.b\]:h\[T.s\]"):
-            got = result.predict(new)
+            got = result.predict(new, conditional=False)
         assert np.isnan(got).tolist() == [False, True, False]
     means = mx.mixedlm("y ~ f * h + x + (1 | g)", data).fit().emmeans(["f", "h"])
     known = means.linfct.assign(x=0.0).to_numpy() @ np.nan_to_num(result.fe_params)
@@ -111,8 +111,9 @@ def test_aliased_columns(weights):
         np.testing.assert_array_equal(arrays.predict(rows), got)
     with pytest.warns(RankDeficientWarning):
         by_name = mx.mixedlm("y ~ x + z + (1 | g)", data).fit()
+    new = {"x": [1.0, 1.0, np.nan], "z": [1.0, 2.0, 1.0]}
     with pytest.warns(NotEstimableWarning, match="others: z"):
-        got = by_name.predict({"x": [1.0, 1.0, np.nan], "z": [1.0, 2.0, 1.0]})
+        got = by_name.predict(new, conditional=False)
     assert np.isnan(got).tolist() == [False, True, True]
 
 
@@ -141,7 +142,8 @@ def test_offset_by_name():
     for result in (named, pickle.loads(pickle.dumps(named)), chunked):
         np.testing.assert_allclose(result.predict(data), want, rtol=1e-9)
         for row, value in ((2, 272.34), (3, 282.81)):
-            assert round(float(result.predict(data.iloc[[row]]).iloc[0]), 2) == value
+            mean = result.predict(data.iloc[[row]], conditional=False)
+            assert round(float(mean.iloc[0]), 2) == value
         # given by hand it stands in place of the column
         got = result.predict(data.drop(columns="o"), offset=data["o"] + 1)
         np.testing.assert_allclose(got, want + 1, rtol=1e-9)

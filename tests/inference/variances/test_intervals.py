@@ -310,3 +310,13 @@ def test_singular_covariance_matrix_is_named():
 def test_regular_fits_have_no_notes():
     results = mx.mixedlm(SLEEP, data_of("sleepstudy")).fit()
     assert results.conf_int_vcomp().notes == results.cov_vcomp.notes == ()
+
+
+def test_satterthwaite_limits_of_a_negative_covariance_are_missing_in_silence():
+    data = data_of("sleepstudy")
+    data["Days"] += 5  # intercepts and slopes are negatively correlated
+    result = mx.mixedlm(SLEEP, data).fit()
+    with np.errstate(all="raise"):
+        table = result.conf_int_vcomp(method="satterthwaite")
+    assert (result.var_corr["corr"] < 0).any()
+    assert table["lower"].isna().sum() == 1

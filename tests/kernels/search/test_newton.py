@@ -82,6 +82,32 @@ def test_a_saddle_is_left_and_the_radius_kept(start):
     np.testing.assert_allclose(np.abs(search.point), [1.0, 0.0], atol=1e-6)
 
 
+@pytest.mark.parametrize(("start", "returned"), [(0.8, True), (-0.8, False)])
+def test_a_search_that_is_led_to_the_known_minimum_is_given_up(start, returned):
+    """Of (x^2 - 1)^2 + x / 100 the minimum near 1 is known, and that near -1 is lower."""
+    function = Function(
+        lambda t: float((t[0] ** 2 - 1) ** 2 + 0.01 * t[0]),
+        lambda t: 4 * t * (t**2 - 1) + 0.01,
+        lambda t: np.array([[12 * t[0] ** 2 - 4]]),
+        1,
+    )
+    search = Newton(PythonFunction(function))
+    lowest = search.minimize([1.1], 50)
+    known, alone = search.point, function.n_derivatives
+    search.minimize([start], 50, lowest)
+    whole = function.n_derivatives - alone
+    found = search.minimize([start], 50, lowest, known)
+    assert search.returned == returned
+    if returned:
+        assert function.n_derivatives - alone - whole < whole
+    else:
+        assert found < lowest - 0.019
+    search.minimize([start], 50)
+    assert not search.returned
+    with pytest.raises(ValueError, match="a minimum of 2 for 1 parameters"):
+        search.minimize([start], 50, lowest, [1.0, 2.0])
+
+
 def test_rosenbrock():
     def hessian(t):
         return np.array(

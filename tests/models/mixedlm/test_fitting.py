@@ -121,12 +121,19 @@ def test_what_a_model_nearly_explains(formula, seed, n, levels, perfect):
         except mx.DesignError as error:
             assert "the residual variance is zero" in str(error)  # noqa: PT017
             return
-        assert np.isfinite(result.fe_params).all()
-        assert np.isfinite(result.bse_fe).all()
+        kept = ~result.fe_params.index.isin(model.dropped_columns)
+        assert np.isfinite(result.fe_params[kept]).all()
+        assert np.isfinite(result.bse_fe[kept]).all()
         assert np.isfinite(result.llf)
         assert "No. Observations" in str(result.summary())
-        assert np.isfinite(model.loglike(result.params_object))
-        mx.model_table(result, result)
+        try:
+            assert np.isfinite(model.loglike(result.params_object))
+        except mx.DevianceError as error:  # by cross-products, which the fit did without
+            assert "digits are lost" in str(error)  # noqa: PT017
+        try:
+            mx.model_table(result, result)
+        except mx.DesignError as error:  # by maximum likelihood no residual may be left
+            assert "the residual variance is zero" in str(error)  # noqa: PT017
 
 
 def test_a_profile_that_cannot_begin():

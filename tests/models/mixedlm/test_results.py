@@ -339,7 +339,7 @@ def test_var_corr_of_three_columns(sleep):
 
 def test_prediction(sleep, slopes):
     new = pd.DataFrame({"Days": [0.0, 4.5]}, index=["p", "q"])
-    prediction = slopes.predict(new)
+    prediction = slopes.predict(new, conditional=False)
     np.testing.assert_allclose(
         prediction, slopes.fe_params["Intercept"] + new["Days"] * slopes.fe_params["Days"]
     )
@@ -347,7 +347,7 @@ def test_prediction(sleep, slopes):
     np.testing.assert_allclose(slopes.predict(), slopes.predict(sleep))
     columns = np.array([[1.0, 4.5]])
     np.testing.assert_allclose(
-        slopes.predict(columns, transform=False), prediction.iloc[1:]
+        slopes.predict(columns, transform=False, conditional=False), prediction.iloc[1:]
     )
 
 
@@ -367,15 +367,22 @@ def test_prediction_with_names_that_are_not_pythons(sleep):
 
 
 def test_prediction_with_odd_columns_that_are_not_used(sleep):
-    odd = pd.concat([sleep, sleep[["Subject"]]], axis=1).assign(**{"z": 1.0})
+    odd = pd.concat([sleep, sleep[["Reaction"]]], axis=1).assign(**{"z": 1.0})
     odd = odd.rename(columns={"z": 0})
     result = mx.mixedlm("Reaction ~ Days + (1 | Subject)", sleep).fit()
     np.testing.assert_allclose(result.predict(odd), result.predict())
+    odd = pd.concat([sleep, sleep[["Subject"]]], axis=1)
+    np.testing.assert_allclose(
+        result.predict(odd, conditional=False), result.fe_params @ result.model.exog.T
+    )
+    with pytest.raises(mx.FormulaError, match="several columns named 'Subject'"):
+        result.predict(odd)
 
 
 def test_prediction_of_missing_rows_is_missing(sleep):
     result = mx.mixedlm("Reaction ~ Days + offset(Days) + (1 | Subject)", sleep).fit()
-    prediction = result.predict(pd.DataFrame({"Days": [1.0, np.nan, 2.0]}))
+    new = pd.DataFrame({"Days": [1.0, np.nan, 2.0], "Subject": 308})
+    prediction = result.predict(new)
     assert list(prediction.isna()) == [False, True, False]
 
 
@@ -387,7 +394,8 @@ def test_prediction_adds_offsets(sleep):
 
 
 def test_prediction_from_plain_columns(slopes):
-    np.testing.assert_allclose(slopes.predict([[1.0, 2.0]], transform=False), 272.33967)
+    mean = slopes.predict([[1.0, 2.0]], transform=False, conditional=False)
+    np.testing.assert_allclose(mean, 272.33967)
     with pytest.raises(ValueError, match="exog has 3 columns; the model has 2"):
         slopes.predict(np.ones((2, 3)), transform=False)
 

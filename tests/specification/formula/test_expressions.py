@@ -202,7 +202,8 @@ def test_whole_numbers_do_not_wrap_around(sleepstudy, text, more):
     few = sleepstudy.iloc[[9, 3, 0]]
     result = model.fit()
     own = model.exog[[9, 3, 0]] @ np.nan_to_num(result.fe_params)
-    np.testing.assert_allclose(result.predict(few), own, rtol=1e-12)
+    mean = result.predict(few, conditional=False)
+    np.testing.assert_allclose(mean, own, rtol=1e-12)
 
 
 def test_small_numbers_keep_their_digits(sleepstudy):
@@ -401,3 +402,10 @@ def test_factors_that_double(centred):
     text = "*".join(f"g{i}" for i in range(40))
     with pytest.raises(mx.FormulaError, match="more than 1000 factors"):
         mx.mixedlm(f"y ~ x + (1 | {text})", centred)
+
+
+@pytest.mark.parametrize("formula", ["scale(y) ~ x", "x ~ center(y)"])
+def test_complex_arguments_are_refused(formula):
+    data = pd.DataFrame({"y": np.arange(10) + 1j, "x": np.arange(10.0)})
+    with pytest.raises(mx.FormulaError, match=r"is complex; take \.real"):
+        mx.mixedlm(formula, data)

@@ -67,7 +67,7 @@ def test_new_rows_that_lack_a_value(data, result):
 
 def test_new_data_of_other_kinds(data, result):
     want = np.asarray(result.predict(data.iloc[:1]))
-    one = {"x": data["x"].iloc[0], "f": data["f"].iloc[0]}
+    one = {"g": data["g"].iloc[0], "x": data["x"].iloc[0], "f": data["f"].iloc[0]}
     np.testing.assert_array_equal(result.predict(one), want)
     np.testing.assert_array_equal(result.predict(pd.Series(one)), want)
     with pytest.raises(mx.FormulaError, match="have no column x; their columns are: f"):

@@ -173,7 +173,8 @@ def test_names_that_are_not_pythons(formula, data):
     assert not any("Q(" in name and "np" not in name for name in model.exog_names)
     result = model.fit()
     np.testing.assert_allclose(
-        result.predict(data.head(5)), model.exog[:5] @ result.fe_params
+        result.predict(data.head(5), conditional=False),
+        model.exog[:5] @ result.fe_params,
     )
 
 

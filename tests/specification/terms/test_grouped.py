@@ -112,6 +112,7 @@ def test_as_many_effects_as_rows_that_the_design_tells_from_the_residual(pairs):
         assert one.deviance == pytest.approx(other.deviance, rel=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore::mixedext.CategoryWarning")
 @pytest.mark.parametrize("dates", [False, True])
 def test_a_column_of_text_by_groups(pairs, dates):
     """A column of Z for each of its values: more covariances than rows."""

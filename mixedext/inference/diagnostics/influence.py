@@ -1,0 +1,205 @@
+"""Influence of rows and of groups of rows: what the fit becomes without each of them.
+
+With b_I, F_I and sigma_I of the fit without unit I, d = b - b_I, Phi = sigma^2 F
+
+    Cook = d'Phi^-1 d / p,                      MDFFITS = d'Var(b_I)^-1 d / p,
+    COVRATIO = det Var(b_I) / det Phi,          COVTRACE = |tr Phi^-1 Var(b_I) - p|,
+    DFBETAS_j = d_j / se(b_Ij),  with sigma_I.
+
+Var(b_I) is sigma^2 F_I where theta is held, sigma_I^2 F_I of a model that is fitted again.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from mixedext.arguments import check_choice, check_jobs
+from mixedext.exceptions import NotEstimableWarning, user_stacklevel
+from mixedext.fitted import Fitted, HasFitted
+from mixedext.inference.diagnostics.held_deletions import (
+    Deletions,
+    RowDeletions,
+    row_deletions,
+    set_deletions,
+    total_square,
+)
+from mixedext.inference.diagnostics.mixed_influence import (
+    METHODS,
+    FitNumbers,
+    Measures,
+    MixedInfluence,
+    RowNumbers,
+)
+from mixedext.inference.diagnostics.refit_deletions import refit_measures
+from mixedext.inference.diagnostics.residuals import need_own_law, resid
+from mixedext.inference.diagnostics.units import Units, row_units, units
+
+__all__ = ["get_influence"]
+
+NO_DETERMINED = "the other rows do not determine all coefficients"
+NO_DF = "the other rows leave no degrees of freedom for sigma"
+
+
+def get_influence(
+    results: HasFitted,
+    by: Any = None,
+    method: str = "held",
+    rows: Any = None,
+    n_jobs: int | None = None,
+) -> MixedInfluence:
+    """Influence of rows, or of groups of rows, on the fit.
+
+    Parameters
+    ----------
+    by : object, optional
+        What is deleted: single rows if None; the levels of a grouping factor or of any
+        column of the data ("Subject"), of combinations of columns ("Block:Variety"), or of
+        labels (array, Series), one a row; of several factors if these are in a list.
+    method : {"held", "one-step", "refit"}, optional
+        "held" keeps theta, in closed form; "refit" fits the model again without each unit;
+        "one-step" takes one Newton step of that in theta.
+    rows : array_like, optional
+        Where ``by`` is None, the rows that are deleted: numbers, from 0, of those that the
+        fit has used, or a mask; all if None.
+    n_jobs : int, optional
+        Jobs of joblib that refits are divided into.
+
+    Returns
+    -------
+    MixedInfluence
+        ``cooks_distance``, ``dfbetas``, ``mdffits``, ``cov_ratio``, ``cov_trace``,
+        ``sigma2_not_obsi``, ``summary_frame()``; of rows also leverages, studentized
+        residuals and ``dffits``.
+
+    Raises
+    ------
+    ValueError
+        If a name is not known, labels are missing or of another length than the rows, the
+        rows are in chunks or were removed, or parameters of the fit were held or penalized.
+
+    Warns
+    -----
+    NotEstimableWarning
+        If there is no fit without some units; they are NaN, and
+        ``summary_frame().attrs["not_estimable"]`` says why.
+
+    Notes
+    -----
+    Cook's distance is d'Phi^-1 d / p, as in statsmodels and SAS; lme4's
+    ``cooks.distance`` of deleted units has another factor.  The covariance of the
+    coefficients is the model's own, whatever ``cov_type`` of the fit.
+
+    References
+    ----------
+    Christensen, R., Pearson, L. M. and Johnson, W. (1992). Case-deletion diagnostics for
+    mixed models. Technometrics 34, 38-45.
+
+    Loy, A. and Hofmann, H. (2014). HLMdiag: a suite of diagnostics for hierarchical linear
+    models in R. Journal of Statistical Software 56(5).
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    >>> found = result.get_influence(by="Subject")
+    >>> found.summary_frame()["cooks_d"].nlargest(2).round(3).to_dict()
+    {'309': 0.149, '335': 0.129}
+    """
+    check_choice(method, "method", METHODS)
+    check_jobs(n_jobs)
+    fitted = results.fitted
+    fitted.need_rows()
+    need_own_law(fitted, "get_influence")
+    if not fitted.fixed.rank:
+        raise ValueError("the model has no fixed effects whose change could be measured")
+    if by is not None and rows is not None:
+        raise ValueError("rows goes with by=None: of groups all are deleted, one by one")
+    chosen = row_units(fitted, rows) if by is None else units(fitted, by)
+    residual = resid(results)
+    found = None
+    if by is None:
+        found = row_deletions(fitted, residual)
+        found = found if chosen.rows is None else found.take(chosen.rows)
+    refits = None
+    if method == "held":
+        measures = _held(fitted, chosen, residual, found)
+    else:
+        measures, refits = refit_measures(fitted, chosen, method == "one-step", n_jobs)
+    of_rows = None if found is None else _row_numbers(found)
+    influence = MixedInfluence(
+        method, chosen.index, chosen.what, _fit_numbers(fitted), measures, of_rows, refits
+    )
+    _tell(influence)
+    return influence
+
+
+def _fit_numbers(fitted: Fitted) -> FitNumbers:
+    fixed = fitted.fixed
+    return FitNumbers(
+        fixed.names, np.asarray(fixed.kept), fixed.coefficients, fitted.scale, fitted.nobs
+    )
+
+
+def _row_numbers(found: RowDeletions) -> RowNumbers:
+    return RowNumbers(found.residual, found.weight, found.whole, found.fixed)
+
+
+def _held(
+    fitted: Fitted, chosen: Units, residual: np.ndarray, found: RowDeletions | None
+) -> Measures:
+    """Measures of units from closed forms."""
+    if found is not None:
+        return _measures(fitted, found, found.n_lost > 0)
+    parts = [set_deletions(fitted, s.codes, s.count, residual) for s in chosen.sets]
+    if len(parts) == 1:
+        return _measures(fitted, parts[0])
+    names = Deletions.__dataclass_fields__
+    joined = (np.concatenate([getattr(p, name) for p in parts]) for name in names)
+    return _measures(fitted, Deletions(*joined))
+
+
+def _measures(
+    fitted: Fitted, found: Deletions | RowDeletions, some_lost: bool = True
+) -> Measures:
+    p, scale = fitted.fixed.rank, fitted.scale
+    reasons: dict[int, str] = {}
+    _, dof = total_square(fitted)
+    if some_lost:
+        lost = np.flatnonzero(np.isnan(found.growth))
+        reasons |= dict.fromkeys(lost.tolist(), NO_DETERMINED)
+    if dof <= found.n_deleted.max(initial=0):
+        for g in np.flatnonzero(found.n_deleted >= dof).tolist():
+            reasons.setdefault(g, NO_DF)
+    # in place: nothing else has these
+    found.distance[:] /= scale * p
+    found.own_distance[:] /= scale * p
+    return Measures(
+        n_deleted=found.n_deleted,
+        change=found,
+        distance=found.distance,
+        mdffits=found.own_distance,
+        cov_ratio=found.ratio,
+        cov_trace=np.abs(found.growth, out=found.growth),
+        scale=found.scale,
+        reasons=reasons,
+    )
+
+
+def _tell(influence):
+    """One warning of the units without which there is no fit."""
+    reasons = influence.not_estimable
+    if reasons:
+        some = ", ".join(map(str, list(reasons)[:5])) + (
+            ", ..." if len(reasons) > 5 else ""
+        )
+        warnings.warn(
+            f"{len(reasons)} of {len(influence.index)} units cannot be deleted ({some}): "
+            f"{next(iter(reasons.values()))}; their results are NaN, and "
+            "summary_frame().attrs['not_estimable'] says why of each",
+            NotEstimableWarning,
+            stacklevel=user_stacklevel(),
+        )

@@ -1,0 +1,184 @@
+"""A fit made again with another formula, other data or other arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mixedext.fitted import Fitted, HasFitted, has_rows
+from mixedext.specification.formula.bars import split_formula
+from mixedext.specification.formula.namespace import caller_namespace
+from mixedext.specification.formula.updated_formula import updated_formula
+
+__all__ = ["update"]
+
+_AS_FITTED = "as the fit"
+
+
+def update(
+    results: HasFitted,
+    formula: str | None = None,
+    data: Any = None,
+    reml: bool | None = None,
+    *,
+    weights: Any = _AS_FITTED,
+    offset: Any = _AS_FITTED,
+    missing: str | None = None,
+    eval_env: Any = None,
+    **fit_kwargs: Any,
+) -> Any:
+    """Fit the model again with another formula, other data or other arguments.
+
+    Parameters
+    ----------
+    formula : str, optional
+        Another formula, in which a dot stands for the response or the terms of the fit's:
+        ``". ~ . - x"``, ``"log(.) ~ . + z"``, ``". ~ . - (x | g) + (1 | g)"``.
+    data : DataFrame, optional
+        Other data; if None the rows that the fit has used.
+    reml : bool, optional
+        REML or ML; as the fit if None.
+    weights, offset : str or array_like or None, optional
+        As for ``mixedlm``, in place of the fit's; None for none.
+    missing : {"none", "raise", "drop"}, optional
+        As for ``mixedlm``; as the fit if None.
+    eval_env : int or Mapping, optional
+        As for ``mixedlm``, for names that are new.
+    **fit_kwargs
+        Other arguments of ``fit``.  Those of this fit that say how tests are done are
+        kept unless they are given.
+
+    Returns
+    -------
+    MixedLMResults
+
+    Raises
+    ------
+    FormulaError
+        If the formula cannot be read, or leaves out a term that is not there.
+    ValueError
+        If the model was not made from a formula, or has values by rows that other data have
+        not; says what to give.
+
+    Notes
+    -----
+    Rows that the fit left out for a missing value stay out unless ``data`` is given, even
+    if the new formula has no use for the column.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.sleepstudy.load().data
+    >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    >>> smaller = result.update(". ~ . - (Days | Subject) + (1 | Subject)")
+    >>> smaller.model.formula
+    'Reaction ~ Days + (1 | Subject)'
+    >>> result.update(reml=False).reml
+    False
+    """
+    fitted = results.fitted
+    model: Any = fitted.model
+    remade = formula is not None or data is not None
+    remade = remade or any(_is_given(a) for a in (weights, offset)) or missing is not None
+    arguments = _arguments(fitted, remade, fit_kwargs)
+    arguments["reml"] = fitted.reml if reml is None else reml
+    if not remade:
+        return model.fit(**arguments)
+    text = _formula_of(model)
+    if formula is not None:
+        text = updated_formula(text, formula)
+    own = caller_namespace([text], eval_env, depth=1)
+    made: dict[str, Any] = {"eval_env": {**own, **model.namespace}}
+    stated = model.stated
+    made["missing"] = stated.missing if missing is None else missing
+    given = {"weights": weights, "offset": offset, "groups": _AS_FITTED}
+    if data is None and not has_rows(model):
+        raise ValueError(
+            "the rows of this model are in chunks or were removed: give data=, or make it "
+            "anew"
+        )
+    for what, value in given.items():
+        made[what] = value if _is_given(value) else _own(model, what, data is not None)
+    made |= {"re_formula": stated.re_formula, "vc_formula": stated.vc_formula}
+    data = model.data.frame if data is None else data
+    return type(model).from_formula(text, data, **made).fit(**arguments)
+
+
+def _is_given(value):
+    return not (isinstance(value, str) and value == _AS_FITTED)
+
+
+def _formula_of(model):
+    """The formula that, with the arguments stated, says all of a model."""
+    formula = getattr(model, "formula", None)
+    if not isinstance(formula, str) or getattr(model, "fixed_formula", None) is None:
+        raise ValueError(
+            "update() makes the model anew from its formula, and this one was made from "
+            "arrays: make it by mixedlm, or use refit(endog) for another response"
+        )
+    count = len(split_formula(formula).bars)
+    groups = 0 if model.grouped is None else len(model.grouped.all_terms)
+    if model.random_terms is not None and len(model.random_terms) != count + groups:
+        raise ValueError(
+            "update() makes the model anew from its formula, which does not say all random "
+            "terms of this one (terms= or exog_vc= was given)"
+        )
+    return formula
+
+
+def _own(model, what, other_data):
+    """An argument of the model: its column, or the values of its rows."""
+    stated = model.stated
+    name = getattr(stated, what)
+    if name is not None:
+        return name
+    if what not in stated.by_values:
+        return None
+    if other_data:
+        how = "make the model by mixedlm with" if what == "groups" else "give"
+        raise ValueError(
+            f"{what} of this model were given as values, which other data have not: {how} "
+            f"{what}= a column"
+        )
+    if what == "groups":
+        return model.groups
+    return model.weights if what == "weights" else _given_offset(model)
+
+
+def _given_offset(model):
+    """The offset that was given as values, without what the formula adds."""
+    if model.offset_formulas:
+        raise ValueError(
+            "offset was given as values beside offset(...) in the formula: give offset= too"
+        )
+    return model.offset
+
+
+def _arguments(fitted: Fitted, remade: bool, given: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of ``fit``: those of the fit that are not given."""
+    settings = fitted.settings
+    held = fitted.arguments.held("update()")
+    if held and remade and not set(held) & set(given):
+        raise ValueError(
+            "parameters of this fit were held or penalized, and another model has others: "
+            "give free=, start_params=, fe_pen= or cov_pen= (None for none) too"
+        )
+    out = {} if remade else dict(held)
+    if not {"cov_type", "use_t", "df_method"} & set(given):
+        if settings.estimator == "nonrobust":
+            asked = settings.asked
+            own = {"df_method": asked.df_method, "information": asked.information}
+            out |= {name: value for name, value in own.items() if value is not None}
+        else:
+            out |= {"cov_type": settings.cov_type, "cov_kwds": _cluster_kwds(settings)}
+    return out | given
+
+
+def _cluster_kwds(settings):
+    kwds = settings.cov_kwds
+    if "groups" not in kwds:
+        return None
+    groups = kwds["groups"]
+    if groups is not None and not isinstance(groups, str):
+        raise ValueError("clusters of this fit were given as values: give cov_type= too")
+    chosen = {"df": kwds["df"], "df_correction": kwds["adjust_df"]}
+    return chosen if groups is None else {"groups": groups, **chosen}

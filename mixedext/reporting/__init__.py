@@ -1,0 +1,1 @@
+"""What is told of a fit: tables, equations, matrices, sentences and pages."""

@@ -1,0 +1,171 @@
+"""Which random effects a prediction is given, and what is done with new levels."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mixedext as mx
+from mixedext.exceptions import FormulaError, OffsetWarning
+
+pytestmark = [
+    pytest.mark.formula_engine,
+    pytest.mark.filterwarnings(
+        "ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning"
+    ),
+    pytest.mark.filterwarnings("ignore::mixedext.api.NoGroupInterceptWarning"),
+]
+
+
+def crossed(seed=0, n=120):
+    rng = np.random.default_rng(seed)
+    data = pd.DataFrame({"g": rng.integers(0, 8, n), "h": rng.integers(0, 5, n)})
+    data["x"], data["o"] = rng.normal(size=(2, n))
+    data["f"] = rng.choice(["p", "q", "r"], n)
+    y = rng.normal(size=8)[data["g"]] + rng.normal(size=5)[data["h"]] + data["x"]
+    data["y"] = y + rng.normal(size=8)[data["g"]] * data["x"] + rng.normal(size=n)
+    data.index = [f"row {i}" for i in range(n)]
+    return data
+
+
+STATED = {
+    "slopes": ("y ~ x + f + (x | g) + (1 | h)", {}),
+    "interaction": ("y ~ x + (1 | g) + (1 | g:h)", {}),
+    "transforms": ("y ~ center(x) + (scale(x) | g) + (0 + poly(x, 2) || h)", {}),
+    "factor": ("y ~ x + (0 + f | g)", {}),
+    "offset": ("y ~ x + offset(o) + (1 | g)", {}),
+    "groups": ("y ~ x", {"groups": "g"}),
+    "re_formula": ("y ~ x", {"groups": "g", "re_formula": "~ x"}),
+    "vc_formula": (
+        "y ~ x",
+        {"groups": "g", "re_formula": "1", "vc_formula": {"h": "0 + C(h)"}},
+    ),
+    "vc columns": ("y ~ x", {"groups": "g", "vc_formula": {"i": "1", "s": "0 + x"}}),
+    "both": ("y ~ x + (1 | h)", {"groups": "g", "re_formula": "~ x"}),
+}
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_predictions_are_fitted_values(name):
+    data = crossed()
+    formula, options = STATED[name]
+    result = mx.mixedlm(formula, data, **options).fit()
+    want = result.fittedvalues
+    np.testing.assert_allclose(result.predict(conditional=True), want, rtol=1e-10)
+    some = data.iloc[[7, 100, 3]]
+    states = [result, pickle.loads(pickle.dumps(result))]
+    gone = mx.mixedlm(formula, data, **options).fit()
+    gone.remove_data()
+    for own in [*states, gone]:
+        got = own.predict(some, conditional=True)
+        np.testing.assert_allclose(got, want.iloc[[7, 100, 3]], rtol=1e-10)
+        assert list(got.index) == list(some.index)
+        population = own.predict(some, conditional=False)
+        mean = result.predict(conditional=False)
+        np.testing.assert_allclose(population, mean.iloc[[7, 100, 3]], rtol=1e-10)
+    by_groups = bool(options) and "|" not in formula
+    default = result.predict(some)
+    np.testing.assert_array_equal(default, result.predict(some, conditional=not by_groups))
+    errors = gone.get_prediction(some, conditional=True)
+    again = result.get_prediction(conditional=True)
+    np.testing.assert_allclose(errors.se_mean, again.se_mean[[7, 100, 3]], rtol=1e-8)
+
+
+def test_chunks():
+    data = crossed()
+    formula = "y ~ x + f + (x | g) + (1 | h)"
+    whole = mx.mixedlm(formula, data).fit()
+    chunks = [data[:50], data[50:]]
+    chunked = mx.MixedLM.from_chunks(formula, chunks).fit()
+    for conditional in (None, False, "g", ["h"]):
+        got = chunked.predict(data.head(9), conditional=conditional)
+        want = whole.predict(data.head(9), conditional=conditional)
+        np.testing.assert_allclose(got, want, rtol=1e-6)
+    with pytest.raises(ValueError, match="chunks"):
+        chunked.predict()
+    with pytest.raises(ValueError, match="levels of 'g' that the fit had not: 99"):
+        chunked.predict(data.head(2).assign(g=99))
+
+
+def test_arrays_and_terms():
+    data = crossed()
+    x = data[["x"]].assign(one=1.0)[["one", "x"]]
+    terms = [
+        mx.RandomTerm(data["g"], x.to_numpy(), group="g", names=["Intercept", "x"]),
+        mx.RandomTerm(data["h"], group="h"),
+    ]
+    result = mx.MixedLM(data["y"], x, terms=terms).fit()
+    want = mx.mixedlm("y ~ x + (x | g) + (1 | h)", data).fit()
+    new = data.assign(one=1.0).iloc[[3, 9]]
+    got = result.predict(new)
+    np.testing.assert_allclose(got, want.predict(new), rtol=1e-6)
+    np.testing.assert_allclose(got, result.fittedvalues.iloc[[3, 9]], rtol=1e-10)
+    with pytest.raises(ValueError, match=r"does not tell the levels.*conditional=False"):
+        result.predict(new[["one", "x"]].to_numpy())
+    with pytest.raises(FormulaError, match=r"no column 'h'.*conditional=False"):
+        result.predict(new.drop(columns="h"))
+    np.testing.assert_allclose(
+        result.predict(new.drop(columns="h"), conditional="g"),
+        want.predict(new, conditional="g"),
+        rtol=1e-6,
+    )
+    random = mx.MixedLM(data["y"], x, data["g"], exog_re=x).fit()
+    bars = mx.mixedlm("y ~ x + (x | g)", data).fit()
+    np.testing.assert_allclose(random.predict(), bars.predict(conditional=False), rtol=1e-6)
+    np.testing.assert_allclose(random.predict(conditional=True), bars.predict(), rtol=1e-6)
+
+
+def test_factors_that_are_not_named_may_be_missing():
+    data = crossed()
+    result = mx.mixedlm("y ~ x + (x | g) + (1 | h)", data).fit()
+    part = data[["x", "g"]].head(4)
+    got = result.predict(part, conditional="g")
+    mean = (
+        result.predict(conditional=False)
+        + result.ranef("g").loc[data["g"], "Intercept"].to_numpy()
+    )
+    mean += result.ranef("g").loc[data["g"], "x"].to_numpy() * data["x"]
+    np.testing.assert_allclose(got, mean.head(4), rtol=1e-9)
+    np.testing.assert_array_equal(got, result.predict(part, conditional=["g"]))
+    with pytest.raises(FormulaError, match=r"'h' is not a column.*conditional=False"):
+        result.predict(part)
+    with pytest.raises(ValueError, match=r"'k' is not a grouping factor.*g, h"):
+        result.predict(data, conditional=["g", "k"])
+    for bad in (3, [3], {"g": 1}):
+        with pytest.raises(ValueError, match="conditional="):
+            result.predict(data, conditional=bad)
+
+
+def test_new_levels_and_missing_labels():
+    data = crossed().astype({"g": object})
+    result = mx.mixedlm("y ~ x + (x | g)", data).fit()
+    labels = pd.Series([1, 77, None, 88, 77, 91, 92, 93, 94], dtype=object)
+    new = pd.DataFrame({"x": 1.0, "g": labels})
+    with pytest.raises(ValueError, match=r"'g'.*: 77, 88, 91, 92, 93 and 1 more"):
+        result.predict(new)
+    population = result.predict(new, conditional=False)
+    zero = result.predict(new, new_levels="zero")
+    np.testing.assert_allclose(zero[1:], population[1:])
+    assert zero[0] != population[0]
+    gone = result.predict(new, new_levels="missing")
+    assert gone.isna().tolist() == [False] + [True] * 8
+    assert result.predict(new.iloc[[0, 2]]).isna().tolist() == [False, True]
+    with pytest.raises(ValueError, match="new_levels='none'; use one of raise"):
+        result.predict(new, new_levels="none")
+    own = crossed()
+    fixed = mx.mixedlm("y ~ f + (1 | g)", own).fit()
+    with pytest.raises(FormulaError, match=r"do not fit the formula.*z"):
+        fixed.predict(own.head(2).assign(f=["p", "z"]), new_levels="zero")
+
+
+def test_offsets_given_as_values():
+    data = crossed()
+    result = mx.mixedlm("y ~ x + (1 | g)", data, offset=data["o"]).fit()
+    with pytest.warns(OffsetWarning):
+        without = result.predict(data)
+    np.testing.assert_allclose(without + data["o"], result.fittedvalues, rtol=1e-10)
+    got = result.get_prediction(data.head(3), offset=data["o"].head(3))
+    np.testing.assert_allclose(got.predicted_mean, result.fittedvalues.head(3), rtol=1e-10)
