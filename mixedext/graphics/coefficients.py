@@ -63,8 +63,8 @@ def forest_data(
     >>> from mixedext.graphics.coefficients import forest_data
     >>> data = mx.datasets.sleepstudy.load().data
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
-    >>> forest_data(result).iloc[0].round(2).tolist()
-    ['model 1', 'Days', 10.47, 7.21, 13.73]
+    >>> forest_data(result)[["estimate", "lower", "upper"]].round(2).to_numpy().tolist()
+    [[10.47, 7.21, 13.73]]
     """
     others = [results] if hasattr(results, "fitted") else list(results)
     models = [fit, *(r for r in others if r.fitted is not fit.fitted)]

@@ -73,8 +73,8 @@ def fitted_lines_data(
     >>> data = mx.datasets.sleepstudy.load().data
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
     >>> rows, lines = fitted_lines_data(result, "Days", levels=["308"])
-    >>> lines.iloc[0].round(1).tolist()
-    ['308', 0.0, 253.7, 251.4]
+    >>> lines[["x", "conditional", "population"]].iloc[0].round(1).tolist()
+    [0.0, 253.7, 251.4]
     """
     fitted = results.fitted
     if isinstance(n_panels, bool) or int(n_panels) < 1:
@@ -101,6 +101,8 @@ def fitted_lines_data(
         }
     )
     grid, place = _grid(data, x, at, inside, _covariates(fitted, data), spaghetti)
+    if group not in grid.columns:  # labels that were given beside the data
+        grid[group] = pd.Index(term.levels)[np.asarray(chosen)[place]].array
     offset = None
     if fitted.model.offset_by_rows and rows.offset is not None:
         offset = pd.Series(rows.offset[inside]).groupby(at[inside]).mean().to_numpy()[place]
@@ -336,7 +338,8 @@ def _spaghetti(lines, labels, group, places, ax):
         )
     ax.plot(middle.index, middle, color=COLOURS[1], lw=2, label="population")
     ax.autoscale_view()
-    label_axes(ax, labels[0], labels[1], f"{group}: {len(curves)} levels", small=True)
+    title = f"{group}: {len(curves)} levels"
+    label_axes(ax, labels[0], labels[1], title, small=True)
     if places is not None:
         name_ticks(ax, "x", range(len(places)), list(places))
     legend(ax, own)

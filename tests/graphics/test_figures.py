@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -107,3 +109,8 @@ def test_without_matplotlib(without_matplotlib):
         one_axes()
     with pytest.raises(ImportError, match="plots need matplotlib"):
         text_width(["a"])
+
+
+def test_the_package_needs_no_matplotlib():
+    code = "import sys; sys.modules['matplotlib'] = None; import mixedext"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.graphics_cases import CASES, case_fit, fit_of, segments_of
+from helpers.graphics_cases import CASES, case_fit, fit_of, levels_of, segments_of
 from helpers.pictures import drawn
 
 import mixedext as mx
@@ -115,6 +115,28 @@ def test_factors_along_the_axis():
         figure = drawn(result.plot_fitted(x, "Block"))
         assert len(figure.axes[-1].get_xticks()) == ticks
         drawn(result.plot_fitted(x, "Block", spaghetti=True))
+
+
+def test_labels_beside_the_data():
+    """As statsmodels has it: groups as an array, no column of that name."""
+    data = mx.datasets.sleepstudy.load().data
+    groups = data.pop("Subject").astype(str).to_numpy()
+    result = mx.mixedlm("Reaction ~ Days", data, groups=groups, re_formula="~Days").fit()
+    _, lines = fitted_lines_data(result, "Days")
+    _, named = fitted_lines_data(sleep(), "Days")
+    np.testing.assert_allclose(lines["conditional"], named["conditional"], rtol=1e-6)
+    drawn(result.plot_fitted("Days"))
+
+
+def test_offsets_given_as_values():
+    data = levels_of(8)
+    offset = np.arange(len(data)) / 10.0
+    result = mx.mixedlm("y ~ x + (x | g)", data, offset=offset).fit()
+    _, lines = fitted_lines_data(result, "x", levels=["g1"])
+    own = offset[(data["g"] == "g1").to_numpy()].mean()
+    without = lines["population"] - own
+    expected = result.fe_params["Intercept"] + result.fe_params["x"] * lines["x"]
+    np.testing.assert_allclose(without, expected, rtol=1e-10)
 
 
 def test_axes_of_the_user():

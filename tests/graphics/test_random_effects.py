@@ -279,6 +279,23 @@ def test_components_have_no_regressions():
         result.plot_shrinkage("cask")
 
 
+def test_two_terms_of_one_factor():
+    result = fit_of("Reaction ~ Days + (1 | Subject) + (0 + Days | Subject)", "sleepstudy")
+    for plot in PLOTS:
+        drawn(plot(result))
+    assert set(random_effects_data(result)["effect"]) == {"Intercept", "Days"}
+
+
+def test_rows_that_were_removed():
+    result = mx.mixedlm(SLEEP, mx.datasets.sleepstudy.load().data).fit()
+    before = random_effects_data(result)
+    result.remove_data()
+    pd.testing.assert_frame_equal(random_effects_data(result), before)
+    drawn(result.plot_qq_random())
+    with pytest.raises(ValueError, match="data of this model were removed"):
+        result.plot_shrinkage()
+
+
 @pytest.mark.parametrize("plot", PLOTS, ids=lambda p: p.__name__)
 def test_without_matplotlib(plot, without_matplotlib):
     with pytest.raises(ImportError, match="plots need matplotlib"):
