@@ -62,7 +62,7 @@ ON_RESULTS: Mapping[str, str] = {
     "lsmeans": ".emmeans(factor)",
     "ngrps": ".n_levels",
     "nlevels": ".n_levels",
-    "plot": ".check_model(), .plot_residuals(), .plot_fitted(x), .profile().plot() and others",
+    "plot": ".check_model(), .plot_residuals(), .plot_fitted(x) and others",
     "pvalue": ".pvalues",
     "r2": ".r2_nakagawa",
     "r_squared": ".r2_nakagawa",
