@@ -15,11 +15,12 @@ from mixedext.graphics.random_effects import plot_qq_random, plot_random_effects
 from mixedext.graphics.residual_plots import plot_residuals, plot_scale_location
 from mixedext.graphics.row_levels import default_factor
 from mixedext.graphics.variance_shares import plot_variance_shares
-from mixedext.inference.random_effects.modes import effect_names, terms_of
+from mixedext.inference.random_effects.modes import ranef, terms_of
 
 __all__ = ["check_model"]
 
 FIGSIZE = (13.0, 11.5)
+NO_FACTOR = "the model has no grouping factor"
 # Points of text: of titles and labels, and of what stands in place of a picture.
 SMALL, TINY = 8.5, 7.5
 # Characters of its lines, and of the name of a level.
@@ -62,8 +63,8 @@ def check_model(
     Notes
     -----
     Of long data points are counted in hexagons, curves are made of 10,000 rows, and of
-    influence the largest of each run of rows is drawn.  A picture that a fit does not have
-    says why.
+    influence the largest of each run of rows is drawn.  Pictures of modes are of the
+    factor's first effect.  A picture that a fit does not have says why.
 
     Examples
     --------
@@ -79,10 +80,7 @@ def check_model(
     group = default_factor(fitted) if group is None else group
     axes = panels(ax, 9, width=figsize[0] / 3, height=figsize[1] / 3, columns=3)
     for one, (title, draw) in zip(axes, _panels(results, group), strict=True):
-        try:
-            draw(one)
-        except ValueError as error:  # what the fit does not have is told in its place
-            _say(one, str(error))
+        draw(one)
         _entitle(one, title)
         _shrink(one)
     return figure_of(axes)
@@ -93,29 +91,41 @@ def _panels(
 ) -> list[tuple[str, Callable[[Any], Any]]]:
     """Title and drawing of each picture."""
 
+    fitted = results.fitted
+    unknown = fitted.fit.held is not None or not fitted.fixed.rank
+
+    def by_law(draw):
+        """Of what rests on the law of the estimates, which not all fits have."""
+
+        def panel(ax):
+            try:
+                return draw(ax)
+            except ValueError as error:
+                if not unknown:
+                    raise
+                return _say(ax, str(error))
+
+        return panel
+
+    def of_factor(draw):
+        return by_law(draw if group else lambda ax: _say(ax, NO_FACTOR))
+
     def modes(plot):
         def draw(ax):
-            if group is None:
-                raise ValueError("the model has no grouping factor")
-            effect = effect_names(results.fitted, terms_of(results.fitted, group)[1])[0]
+            effect = ranef(results, group).columns[0]
             return plot(results, group, effect=effect, ax=ax)
 
-        return draw
-
-    def levels(ax):
-        if group is None:
-            raise ValueError("the model has no grouping factor")
-        return plot_index(results, by=group, ax=ax)
+        return of_factor(draw)
 
     own = group or "levels"
     return [
         ("Residuals: no trend", lambda ax: plot_residuals(results, ax=ax)),
-        ("Spread: a level curve", lambda ax: plot_scale_location(results, ax=ax)),
-        ("Residuals: on the line", lambda ax: plot_qq(results, ax=ax)),
+        ("Spread: a level curve", by_law(lambda ax: plot_scale_location(results, ax=ax))),
+        ("Residuals: on the line", by_law(lambda ax: plot_qq(results, ax=ax))),
         (f"Modes of {own}: on the line", modes(plot_qq_random)),
         (f"Modes of {own}: none far off", modes(plot_random_effects)),
-        ("Rows: none far above", lambda ax: plot_index(results, ax=ax)),
-        (f"{own}: none far above", levels),
+        ("Rows: none far above", by_law(lambda ax: plot_index(results, ax=ax))),
+        (f"{own}: none far above", of_factor(lambda ax: plot_index(results, group, ax=ax))),
         (
             "Observed: along the line",
             lambda ax: plot_observed(results, "conditional", ax=ax),

@@ -331,9 +331,9 @@ def _of_l(fitted, pixels):
     pairs = _ordered(fitted)
     terms = [term for term, _ in pairs]
     whole, names, blocks = _parts(fitted, terms)
-    for i, (term, lam) in enumerate(pairs):
+    for number, (term, lam) in enumerate(pairs):
         root = sparse.kron(sparse.eye_array(term.n_levels), lam, format="csr")
-        whole[i] = sparse.csr_array(whole[i] @ root)
+        whole[number] = sparse.csr_array(whole[number] @ root)
     lead = terms[0] if terms and isinstance(terms[0], RandomTerm) else None
     head = lead.n_levels * lead.k if lead is not None else 0
     b = sparse.hstack(whole, format="csc")

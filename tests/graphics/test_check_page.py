@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from helpers.pictures import drawn
 from helpers.plot_models import DESIGNS, fit_of
+from statsmodels.base._penalties import L2
 
 import mixedext as mx
 from mixedext.graphics.check_page import check_model
@@ -45,12 +48,36 @@ def test_size():
     np.testing.assert_allclose(figure.get_size_inches(), (12, 9))
 
 
-def test_what_a_fit_lacks_is_told():
+def _said(ax):
+    return " ".join(" ".join(text.get_text().split()) for text in ax.texts)
+
+
+def test_no_grouping_factor():
     data = mx.datasets.sleepstudy.load().data
-    model = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data)
-    result = model.fit(cov_type="cluster", cov_kwds={"groups": data["Subject"]})
-    figure = drawn(check_model(result), most_artists=10_000)
-    assert len(figure.axes) == 9
+    figure = drawn(check_model(mx.mixedlm("Reaction ~ Days", data).fit()), 10_000)
+    told = [_said(figure.axes[i]) for i in (3, 4, 6)]
+    assert told == ["the model has no grouping factor"] * 3
+
+
+def test_a_component_of_groups():
+    data = mx.datasets.pastes.load().data
+    casks = {"cask": "0 + C(cask)"}
+    model = mx.mixedlm(
+        "strength ~ 1", data, groups="batch", re_formula="1", vc_formula=casks
+    )
+    figure = drawn(check_model(model.fit()), 10_000)
+    assert all(figure.axes[i].lines for i in range(8))
+
+
+def test_influence_of_a_penalized_fit_is_not_known():
+    data = mx.datasets.sleepstudy.load().data
+    model = mx.mixedlm("Reaction ~ Days + (1 | Subject)", data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = model.fit(fe_pen=L2())
+    figure = drawn(check_model(result), 10_000)
+    assert "get_influence" in _said(figure.axes[5])
+    assert figure.axes[0].lines
 
 
 def test_own_axes():
