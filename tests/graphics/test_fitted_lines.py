@@ -153,7 +153,7 @@ def test_axes_of_the_user():
     ("ask", "message"),
     [
         (lambda r: r.plot_fitted("Day"), "'Day' is not a column.*Days"),
-        (lambda r: r.plot_fitted("Days", "Subjet"), "group='Subjet'"),
+        (lambda r: r.plot_fitted("Days", "Subjects"), "group='Subjects'"),
         (lambda r: r.plot_fitted("Days", levels=["1"]), "'1' is not a level of Subject"),
         (lambda r: r.plot_fitted("Days", n_panels=0), "n_panels=0 must be at least 1"),
     ],

@@ -251,7 +251,7 @@ def test_axes_of_the_user():
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda r: r.plot_random_effects("Subjet"), "group='Subjet'.*Subject"),
+        (lambda r: r.plot_random_effects("Subjects"), "group='Subjects'.*Subject"),
         (lambda r: r.plot_random_effects(effect="Day"), "effect='Day' is not.*Days"),
         (lambda r: r.plot_random_effects(alpha=5), "alpha=5 must lie"),
         (lambda r: r.plot_qq_random(alpha=0), "alpha=0 must lie"),

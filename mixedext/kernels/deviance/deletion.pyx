@@ -2,12 +2,12 @@
 
 A set touches some levels.  The sums over all levels (of pseudo-levels, where pooled) lose
 those of the levels touched and gain those of what is left of them; W (see ``one_factor``)
-changes by the residuals of these levels, which are summed over their rows.  A level of which
+changes by the residuals of these levels, which are summed over their rows.  A level of
+which
 no row is left adds nothing, as if it had never been.
 """
 
 from libc.math cimport isfinite
-from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
 from mixedext.kernels.deviance.one_factor cimport Levels, OneFactor
 from mixedext.kernels.triangle cimport split_level
@@ -32,7 +32,8 @@ cdef class OneFactorDeletion(OneFactor):
     cdef Py_ssize_t unit
 
     def without(
-        self, *, pointers, triangle, half, kept_pointers, kept_triangle, kept_half, within, dof
+        self, *, pointers, triangle, half, kept_pointers, kept_triangle, kept_half,
+        within, dof
     ):
         """Take the sets of rows.
 
@@ -188,7 +189,7 @@ cdef void add_residual(
     const double* triangle, const double* half, double* q, double* rest, double sign,
     double* out,
 ) noexcept nogil:
-    """Squares of what Z of its level leaves of one row of [X, y - X shift], as in ``rows``."""
+    """Squares of what Z of its level leaves of one row of [X, y - X shift]."""
     cdef Py_ssize_t a, c, j
     cdef double x
     memcpy(rest, fixed, p * sizeof(double))

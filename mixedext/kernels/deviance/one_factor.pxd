@@ -46,7 +46,9 @@ cdef class OneFactor(Profiled):
     cdef double[:, ::1] within_changed
 
     cdef void sum_values(self) noexcept nogil
-    cdef void add_values(self, Levels levels, Py_ssize_t n_levels, double sign) noexcept nogil
+    cdef void add_values(
+        self, Levels levels, Py_ssize_t n_levels, double sign
+    ) noexcept nogil
     cdef void sum_derivatives(self) noexcept nogil
     cdef void add_derivatives(
         self, Levels levels, Py_ssize_t n_levels, double sign

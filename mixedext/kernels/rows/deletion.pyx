@@ -5,8 +5,8 @@ X'V0^-1 X = I, with half half' = Lam C Lam' of the level of a row and E = Sigma 
 
     y = half'z,    s = x - E'z,    h = w (|y|^2 + |s|^2).
 
-A set I takes D = [S r]'Q^-1 [S r] with it, Q = W_I^-1 - Z_I Lam C Lam'Z_I'; D of the columns
-S is the information that is lost, so that with c = D_sr
+A set I takes D = [S r]'Q^-1 [S r] with it, Q = W_I^-1 - Z_I Lam C Lam'Z_I'; D of the
+columns S is the information that is lost, so that with c = D_sr
 
     b - b_I = (I - D)^-1 c,    F_I = (I - D)^-1,
     r'P0 r falls by D_rr + c'(I - D)^-1 c.
@@ -124,7 +124,7 @@ def add_grams(
 
 def delete_sets(
     const double[:, :, ::1] lost,        # in: (G, p + 1, p + 1) lower triangle of D
-    const double[:, ::1] root,           # in: (p, p) coefficients by those of the coordinates
+    const double[:, ::1] root,           # in: (p, p) coefficients by the coordinates'
     double least,                        # in: what I - D must keep of the information
     *,
     double[:, ::1] change,               # out: (G, p) b - b_I in the data's coordinates
@@ -301,7 +301,7 @@ def link_squares(
     C22 edge at the links of a level serves all of its rows.
     """
     cdef Py_ssize_t n = y.shape[0], k = y.shape[1]
-    cdef Py_ssize_t i, s, t, a, b, first, last, count, c, l, current = -1
+    cdef Py_ssize_t i, s, t, a, b, first, last, count, c, own_level, current = -1
     cdef double own, both, total
     cdef double[:, ::1] wide = np.zeros((size, k)), quadratic = np.zeros((k, k))
     cdef Py_ssize_t longest = int(np.diff(link_pointers).max(initial=0))
@@ -317,10 +317,10 @@ def link_squares(
         begin, its = &starts[0], &rows[0]
     with nogil:
         for i in range(n):
-            l = level[i]
-            first, last = link_pointers[l], link_pointers[l + 1]
-            if l != current:
-                current = l
+            own_level = level[i]
+            first, last = link_pointers[own_level], link_pointers[own_level + 1]
+            if own_level != current:
+                current = own_level
                 count = last - first
                 for s in range(count):
                     for a in range(k):

@@ -22,16 +22,16 @@ def level_errors(
 ):
     """The parts of m, and of the share of the fixed effects."""
     cdef Py_ssize_t n = z.shape[0], k = z.shape[1], p = x.shape[1]
-    cdef Py_ssize_t i, l, a, b, j
+    cdef Py_ssize_t i, own_level, a, b, j
     cdef double own, total, both
     with nogil:
         for i in range(n):
-            l = level[i]
+            own_level = level[i]
             total = 0.0
             for a in range(k):
                 own = 0.0
                 for b in range(k):
-                    own += half[l, b, a] * z[i, b]
+                    own += half[own_level, b, a] * z[i, b]
                 total += own * own
             within[i] = total
             total = 0.0
@@ -39,7 +39,7 @@ def level_errors(
             for j in range(p):
                 own = x[i, j]
                 for a in range(k):
-                    own -= z[i, a] * effect[l, a, j]
+                    own -= z[i, a] * effect[own_level, a, j]
                 total += own * own
                 both += own * x[i, j]
             square[i] = total
@@ -50,6 +50,7 @@ def level_slopes(
     const Py_ssize_t[::1] level,         # in: (n,)
     const double[:, ::1] z,              # in: (n, k)
     const double[:, ::1] x,              # in: (n, p)
+    *,
     const double[:, :, ::1] effect,      # in: (L, k, p) E
     const double[:, :, ::1] response,    # in: (L, k, p) T
     const double[:, :, ::1] shrunk,      # in: (L, k, k) K
@@ -58,7 +59,6 @@ def level_slopes(
     tuple elements,                      # in: r, a, b and value of the elements of E_r
     const double[:, ::1] weight,         # in: (n_gamma, n_gamma) W, (0, 0) if not wanted
     const double[:, ::1] second,         # in: (p, p) sum W_rs T'B_r N B_s T
-    *,
     double[:, ::1] slope,                # out: (n, n_gamma) dm / d gamma
     double[::1] rise,                    # out: (n,) sum W_rs S_rs, if wanted
 ):
@@ -68,27 +68,27 @@ def level_slopes(
     cdef Py_ssize_t n = z.shape[0], k = z.shape[1], p = x.shape[1]
     cdef Py_ssize_t count = first.shape[0], n_elements = er.shape[0]
     cdef bint wanted = weight.shape[0] > 0
-    cdef Py_ssize_t i, l, a, b, j, r, q, e
+    cdef Py_ssize_t i, own_level, a, b, j, r, q, e
     cdef double own, total
     cdef double[::1] s = np.empty(p), d = np.empty(k), ts = np.empty(k)
     cdef double[:, ::1] w = np.empty((count, k)), wt = np.empty((count, k))
     cdef double[:, ::1] on_x = np.empty((count, p)), image = np.empty((count, k))
     with nogil:
         for i in range(n):
-            l = level[i]
+            own_level = level[i]
             for j in range(p):
                 own = x[i, j]
                 for a in range(k):
-                    own -= z[i, a] * effect[l, a, j]
+                    own -= z[i, a] * effect[own_level, a, j]
                 s[j] = own
             for a in range(k):
                 own = 0.0
                 for b in range(k):
-                    own += z[i, b] * shrunk[l, b, a]
+                    own += z[i, b] * shrunk[own_level, b, a]
                 d[a] = own
                 own = 0.0
                 for j in range(p):
-                    own += response[l, a, j] * s[j]
+                    own += response[own_level, a, j] * s[j]
                 ts[a] = own
             for r in range(count):
                 for a in range(k):
@@ -114,7 +114,7 @@ def level_slopes(
                 for j in range(p):  # T'B_r d of all levels, but for the sign
                     own = on_x[r, j]
                     for a in range(k):
-                        own -= response[l, a, j] * w[r, a]
+                        own -= response[own_level, a, j] * w[r, a]
                     on_x[r, j] = own
             total = 0.0
             for j in range(p):
@@ -138,11 +138,11 @@ def level_slopes(
                 for a in range(k):
                     own = 0.0
                     for b in range(k):
-                        own += shrunk[l, a, b] * w[r, b]
+                        own += shrunk[own_level, a, b] * w[r, b]
                     ts[a] = own
                 for a in range(k):
                     own = 0.0
                     for b in range(k):
-                        own += gram[l, a, b] * ts[b]
+                        own += gram[own_level, a, b] * ts[b]
                     total += own * image[r, a]
             rise[i] = total

@@ -403,8 +403,8 @@ def test_tables(result):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"by": "Blok"}, "by='Blok' is neither.*Did you mean 'Block'"),
-        ({"by": "Block:Varity"}, "by='Varity' is neither"),
+        ({"by": "Blocks"}, "by='Blocks' is neither.*Did you mean 'Block'"),
+        ({"by": "Block:Varietys"}, "by='Varietys' is neither"),
         ({"method": "exact"}, "method='exact' is not known"),
         ({"by": "Block", "rows": [1]}, "rows goes with by=None"),
         ({"rows": [72]}, "rows must be from 0 to 71"),
