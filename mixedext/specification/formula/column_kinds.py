@@ -95,6 +95,11 @@ def check_kinds(
                 f"column {name!r} holds {described(column)}: {_cure(name, column)}, C(...) "
                 "makes categories"
             )
+        if name in bare and isinstance(column.dtype, pd.IntervalDtype):
+            raise FormulaError(
+                f"column {name!r} holds {described(column)}, of which formula engines "
+                f"make no categories: data[{name!r}].astype('category') does"
+            )
         if name in bare:
             warn_of_categories(name, column)
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import mixedext as mx
+from mixedext.compat import FormulaManager
 from mixedext.exceptions import DesignError
 
 pytestmark = pytest.mark.formula_engine
@@ -103,6 +104,9 @@ def test_matrices_and_arrays():
         mx.MixedLM(y, np.ones((40, 1)), terms=[mx.SparseTerm(z)])
 
 
+@pytest.mark.skipif(
+    FormulaManager().engine != "patsy", reason="formulaic remembers by its own functions"
+)
 @pytest.mark.parametrize("function", ["poly({}, 2)", "scale({})", "center({})"])
 def test_functions_of_columns(sleep, function):
     formula = f"y ~ {function.format('v')} + (1 | Subject)"
@@ -112,6 +116,9 @@ def test_functions_of_columns(sleep, function):
             mx.mixedlm(formula, sleep.assign(v=sleep["Days"] * 1e200))
 
 
+@pytest.mark.skipif(
+    FormulaManager().engine != "patsy", reason="formulaic remembers by its own functions"
+)
 def test_polynomials(sleep):
     """Units do not matter within the range; infinite and too few values have reasons."""
     want = mx.mixedlm("y ~ poly(v, 2) + (1 | Subject)", sleep.assign(v=sleep["Days"])).fit()

@@ -151,3 +151,13 @@ def test_dates_in_chunks_are_warned_of(data):
 def test_descriptions():
     assert described(pd.Series([[1], [2]])) == "mixed objects (values such as '[1]')"
     assert described(pd.Series([True, False])) == "true or false"
+
+
+def test_intervals_are_an_error_that_says_how():
+    x = np.tile(np.arange(4.0), 3)
+    halves = pd.arrays.IntervalArray.from_arrays(x // 2, x // 2 + 1)
+    data = pd.DataFrame({"y": np.sin(np.arange(12.0)), "h": halves})
+    with pytest.raises(mx.FormulaError, match=r"'h' holds .*astype\('category'\)"):
+        mx.mixedlm("y ~ h", data)
+    made = mx.mixedlm("y ~ h", data.assign(h=data["h"].astype("category")))
+    assert made.exog.shape == (12, 2)
