@@ -197,7 +197,6 @@ RESULTS = [
     ("result.isSingular()", "'isSingular'", ".is_singular"),
     ("result.logLik()", "'logLik'", ".llf"),
     ("result.confint()", "'confint'", ".conf_int()"),
-    ("result.residuals", "'residuals'", ".resid"),
     ("result.rsquared", "'rsquared'", ".r2_nakagawa"),
     ("result.lsmeans('sex')", "'lsmeans'", ".emmeans("),
     ("result.summry()", "'summry'", "'summary'"),

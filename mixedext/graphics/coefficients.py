@@ -38,13 +38,14 @@ def forest_data(
     terms: Sequence[str] | None = None,
     alpha: float = 0.05,
     df_method: str | None = None,
+    information: str | None = None,
     intercept: bool | None = None,
 ) -> pd.DataFrame:
     """What ``plot_forest`` draws.
 
     Parameters
     ----------
-    fit, results, names, terms, alpha, df_method, intercept
+    fit, results, names, terms, alpha, df_method, information, intercept
         As for ``plot_forest``.
 
     Returns
@@ -75,7 +76,9 @@ def forest_data(
     parts = []
     for model, name in zip(models, names, strict=True):
         fixed = model.fitted.fixed
-        limits = np.asarray(conf_int(model, alpha, df_method=df_method))[: len(fixed.names)]
+        limits = np.asarray(
+            conf_int(model, alpha, df_method=df_method, information=information)
+        )[: len(fixed.names)]
         part = {
             "model": name,
             "term": list(map(str, fixed.names)),
@@ -107,6 +110,7 @@ def plot_forest(
     terms: Sequence[str] | None = None,
     alpha: float = 0.05,
     df_method: str | None = None,
+    information: str | None = None,
     intercept: bool | None = None,
     ax: Any = None,
 ) -> Any:
@@ -126,6 +130,8 @@ def plot_forest(
         One minus the level of the intervals.
     df_method : str, optional
         Degrees of freedom; those of each model if None.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
     intercept : bool, optional
         Whether the intercept is drawn, whose scale hides that of the others; only where
         there is nothing else if None.
@@ -153,6 +159,7 @@ def plot_forest(
     """
     frame = forest_data(
         fit, results, names=names, terms=terms, alpha=alpha, df_method=df_method,
+        information=information,
         intercept=intercept,
     )  # fmt: skip
     check_rows(frame, "coefficients")

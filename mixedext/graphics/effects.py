@@ -38,12 +38,13 @@ def effect_data(
     by: str | None = None,
     alpha: float = 0.05,
     df_method: str | None = None,
+    information: str | None = None,
 ) -> pd.DataFrame:
     """What ``plot_effect`` draws.
 
     Parameters
     ----------
-    x, by, alpha, df_method
+    x, by, alpha, df_method, information
         As for ``plot_effect``.
 
     Returns
@@ -81,7 +82,12 @@ def effect_data(
     held = {n: v for n, v in held.items() if n in reference.predictors}
     offset = reference.offset if fitted.model.offset_by_rows else None
     found = get_prediction(
-        fitted, frame, offset=offset, conditional=False, df_method=df_method
+        fitted,
+        frame,
+        offset=offset,
+        conditional=False,
+        df_method=df_method,
+        information=information,
     )
     limits = np.asarray(found.conf_int(alpha=1 - level))
     out = frame[names].copy()
@@ -113,6 +119,7 @@ def plot_effect(
     by: str | None = None,
     alpha: float = 0.05,
     df_method: str | None = None,
+    information: str | None = None,
     *,
     ax: Any = None,
 ) -> Any:
@@ -131,6 +138,8 @@ def plot_effect(
         One minus the level of the band, which holds at each point by itself.
     df_method : str, optional
         Degrees of freedom; those of the results if None.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
     ax : Axes, optional
         Where to draw; a new figure if None.
 
@@ -157,7 +166,7 @@ def plot_effect(
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
     >>> figure = result.plot_effect("Days")  # doctest: +SKIP
     """
-    frame = effect_data(results, x, by, alpha, df_method)
+    frame = effect_data(results, x, by, alpha, df_method, information)
     fitted = results.fitted
     parts = {"": frame} if by is None else dict(list(frame.groupby(by, observed=True)))
     if len(parts) > _LINES:

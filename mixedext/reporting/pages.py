@@ -60,6 +60,7 @@ def report(
     *,
     alpha: float = 0.05,
     df_method: str | None = None,
+    information: str | None = None,
 ) -> Report:
     """Sentences for Materials and Methods and for Results; a page with all of the fit.
 
@@ -72,6 +73,8 @@ def report(
         One minus the confidence level.
     df_method : str, optional
         Degrees of freedom of the fixed effects; the results' own if None.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -96,14 +99,20 @@ def report(
     The only fixed effect was the intercept.
     Random intercepts varied by Batch (6 levels, 5 rows each).
     """
-    found = sentences(results, alpha, df_method)
+    found = sentences(results, alpha, df_method, information)
     if path is not None:
-        text = page(results, found, alpha, df_method)
+        text = page(results, found, alpha, df_method, information)
         Path(path).write_text(text, encoding="utf-8")
     return found
 
 
-def page(results: Any, told: Report, alpha: float, df_method: str | None) -> str:
+def page(
+    results: Any,
+    told: Report,
+    alpha: float,
+    df_method: str | None,
+    information: str | None = None,
+) -> str:
     """The page of a fit.
 
     Parameters
@@ -112,7 +121,7 @@ def page(results: Any, told: Report, alpha: float, df_method: str | None) -> str
         The fit.
     told : Report
         Its sentences.
-    alpha, df_method
+    alpha, df_method, information
         As for ``report``.
 
     Returns
@@ -128,7 +137,7 @@ def page(results: Any, told: Report, alpha: float, df_method: str | None) -> str
         parts.append(f"<h2>{head}</h2>")
         parts += [f"<p>{html.escape(text)}</p>" for text in texts]
         if head == "Results":
-            parts += _tables(results, alpha, df_method)
+            parts += _tables(results, alpha, df_method, information)
     parts += _design(results)
     body = "\n".join(parts)
     return (
@@ -152,13 +161,15 @@ def _verdict(fitted: Fitted) -> Iterator[str]:
     yield f'<p class="warning">{html.escape(text)}</p>'
 
 
-def _tables(results: Any, alpha: float, df_method: str | None) -> Iterator[str]:
+def _tables(
+    results: Any, alpha: float, df_method: str | None, information: str | None
+) -> Iterator[str]:
     yield "<h2>Equation</h2>"
     yield equation(results).as_html()
     yield "<p>With the estimates:</p>"
     yield equation(results, coefficients=True).as_html()
     yield "<h2>Summary</h2>"
-    summary = results.summary(alpha=alpha, df_method=df_method)
+    summary = results.summary(alpha=alpha, df_method=df_method, information=information)
     yield _facts(summary.tables[0])
     for table, settings in zip(summary.tables[1:], summary.settings[1:], strict=True):
         head = list(table.columns) if settings["header"] else []

@@ -110,7 +110,10 @@ def formula_text(fitted: Fitted) -> str:
 
 
 def sentences(
-    results: HasFitted, alpha: float = 0.05, df_method: str | None = None
+    results: HasFitted,
+    alpha: float = 0.05,
+    df_method: str | None = None,
+    information: str | None = None,
 ) -> Report:
     """The sentences of a fit.
 
@@ -120,6 +123,8 @@ def sentences(
         One minus the confidence level.
     df_method : str, optional
         Degrees of freedom of the fixed effects; the results' own if None.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Raises
     ------
@@ -128,7 +133,7 @@ def sentences(
     """
     check_probability(alpha, "alpha")
     fitted = results.fitted
-    words = choice_in_words(fitted, df_choice(df_method, None))
+    words = choice_in_words(fitted, df_choice(df_method, information))
     references = ["lme4"]
     if fitted.settings.estimator.startswith("CR") and df_method is None:
         references.append("robust")
@@ -137,8 +142,8 @@ def sentences(
         references.append("r2")
     cited = [_software_reference(), *(_REFERENCES[name] for name in references)]
     return Report(
-        tuple(_methods(fitted, alpha, df_method, words)),
-        tuple(_results(fitted, alpha, df_method)),
+        tuple(_methods(fitted, alpha, df_method, information, words)),
+        tuple(_results(fitted, alpha, df_method, information)),
         tuple(cited),
     )
 
@@ -147,7 +152,11 @@ def sentences(
 
 
 def _methods(
-    fitted: Fitted, alpha: float, df_method: str | None, words: str
+    fitted: Fitted,
+    alpha: float,
+    df_method: str | None,
+    information: str | None,
+    words: str,
 ) -> Iterator[str]:
     kind = "linear mixed-effects model" if fitted.random.terms else "linear model"
     yield (
@@ -174,7 +183,7 @@ def _methods(
             f"The criterion was that of {name}, with some parameters held or penalized: "
             "the estimates are not its maximum."
         )
-    yield from _tests(fitted, df_method, words)
+    yield from _tests(fitted, df_method, information, words)
     level = f"{100 * (1 - alpha):g}%"
     yield (
         f"Intervals are at the {level} level; those of standard deviations and "
@@ -236,7 +245,9 @@ def _sizes(codes: np.ndarray) -> str:
     return f"{low} to {high} rows each"
 
 
-def _tests(fitted: Fitted, df_method: str | None, words: str) -> Iterator[str]:
+def _tests(
+    fitted: Fitted, df_method: str | None, information: str | None, words: str
+) -> Iterator[str]:
     settings = fitted.settings
     if df_method is None and settings.estimator.startswith("CR"):
         yield (
@@ -252,7 +263,7 @@ def _tests(fitted: Fitted, df_method: str | None, words: str) -> Iterator[str]:
     else:
         kind = _METHODS.get(name, f"t and F tests with degrees of freedom by {words}")
         yield f"Coefficients were tested by {kind}."
-    for note in df_notes(fitted, df_choice(df_method, None)):
+    for note in df_notes(fitted, df_choice(df_method, information)):
         yield f"{note}."
 
 
@@ -281,7 +292,9 @@ def _software_reference() -> str:
 # ---- results ----
 
 
-def _results(fitted: Fitted, alpha: float, df_method: str | None) -> Iterator[str]:
+def _results(
+    fitted: Fitted, alpha: float, df_method: str | None, information: str | None
+) -> Iterator[str]:
     verdict = fitted.fit.convergence
     if not verdict.converged:
         yield (
@@ -295,9 +308,9 @@ def _results(fitted: Fitted, alpha: float, df_method: str | None) -> Iterator[st
     if verdict.others_may_exist:
         yield "The likelihood may have higher maxima than the one found."
     level = f"{100 * (1 - alpha):g}%"
-    table = tidy(fitted, alpha=alpha, df_method=df_method)
+    table = tidy(fitted, alpha=alpha, df_method=df_method, information=information)
     yield from _coefficients(table[table["effect"] == "fixed"], level)
-    yield from _term_tests(fitted, df_method)
+    yield from _term_tests(fitted, df_method, information)
     yield from _variances(table[table["effect"] == "random"], level)
     if has_rows(fitted.model) and fitted.random.terms:
         marginal, conditional = r2_nakagawa(fitted)
@@ -357,13 +370,15 @@ def _coefficients(table: pd.DataFrame, level: str) -> Iterator[str]:
         )
 
 
-def _term_tests(fitted: Fitted, df_method: str | None) -> Iterator[str]:
+def _term_tests(
+    fitted: Fitted, df_method: str | None, information: str | None
+) -> Iterator[str]:
     """F tests of terms that have several coefficients."""
     if getattr(fitted.model, "fixed_formula", None) is None or not has_rows(fitted.model):
         return
     if fitted.fit.held is not None:
         return
-    table = anova(fitted, df_method=df_method)
+    table = anova(fitted, df_method=df_method, information=information)
     for term, row in table[table["df_num"] > 1].iterrows():
         size = row["statistic"]
         law = f"F({int(row['df_num'])}, {df_texts([row['df_denom']])[0]})"

@@ -120,6 +120,7 @@ def summary_table(
     results: Any,
     names: Sequence[str] | None = None,
     df_method: str | None = None,
+    information: str | None = None,
 ) -> SummaryTable:
     """Fits side by side: estimates (standard errors), variances, shares, groups, criteria.
 
@@ -132,6 +133,8 @@ def summary_table(
     df_method : str, optional
         Method of the standard errors of fixed effects ("kenward-roger" has its own); each
         fit's own if None.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
 
     Returns
     -------
@@ -169,7 +172,7 @@ def summary_table(
         raise ValueError(f"names has {len(heads)} entries for {len(given)} fits")
     if len(set(heads)) < len(heads):
         raise ValueError("names holds a name twice; give each fit one of its own")
-    columns = [_column(one.fitted, df_method) for one in given]
+    columns = [_column(one.fitted, df_method, information) for one in given]
     index = _merged(columns)
     numbers = _filled(columns, 0, index, heads)
     errors = _filled(columns, 1, index, heads)
@@ -190,10 +193,14 @@ _Key = tuple[str, str]
 _Cell = tuple[float, float, str]
 
 
-def _column(fitted: Fitted, df_method: str | None) -> dict[_Key, _Cell]:
+def _column(
+    fitted: Fitted, df_method: str | None, information: str | None
+) -> dict[_Key, _Cell]:
     """Value, standard error and text of every row; no text where the values make it."""
     out: dict[_Key, _Cell] = {}
-    for row in tidy(fitted, conf_int=False, df_method=df_method).itertuples():
+    for row in tidy(
+        fitted, conf_int=False, df_method=df_method, information=information
+    ).itertuples():
         section = _FIXED if row.effect == "fixed" else _RANDOM
         name = row.term
         if row.effect == "random" and row.group != "Residual":

@@ -48,6 +48,7 @@ def tidy(
     conf_int: bool = True,
     alpha: float = 0.05,
     df_method: str | None = None,
+    information: str | None = None,
     *,
     names: str | None = None,
 ) -> NotedTable:
@@ -64,6 +65,8 @@ def tidy(
     df_method : str, optional
         Degrees of freedom of the fixed effects, as in ``fixed_effects_inference``; the
         results' own choice if None.
+    information : {"expected", "observed"}, optional
+        Of Kenward and Roger's method; that of the results if None.
     names : {None, "broom"}, optional
         "broom" spells columns and terms as R's broom.mixed does.
 
@@ -104,8 +107,8 @@ def tidy(
     check_probability(alpha, "alpha")
     fitted, notes, parts = results.fitted, list[str](), list[pd.DataFrame]()
     if "fixed" in asked:
-        parts.append(_fixed_rows(fitted, alpha, df_method))
-        choice = df_choice(df_method, None)
+        parts.append(_fixed_rows(fitted, alpha, df_method, information))
+        choice = df_choice(df_method, information)
         words = choice_in_words(fitted, choice)
         notes += [f"Df of the fixed effects: {words}.", *df_notes(fitted, choice)]
         if fitted.fixed.dropped.any():
@@ -126,8 +129,10 @@ def tidy(
     return NotedTable.of(frame, "", notes)
 
 
-def _fixed_rows(fitted: Fitted, alpha: float, df_method: str | None) -> pd.DataFrame:
-    own = fixed_effects_inference(fitted, df_method)
+def _fixed_rows(
+    fitted: Fitted, alpha: float, df_method: str | None, information: str | None
+) -> pd.DataFrame:
+    own = fixed_effects_inference(fitted, df_method, information=information)
     frame = pd.DataFrame({"term": list(fitted.fixed.names)}, dtype=object)
     frame["estimate"], frame["std_err"] = own.estimate, own.se
     frame["statistic"], frame["df"], frame["pvalue"] = own.statistic, own.df, own.pvalue

@@ -225,13 +225,13 @@ def test_a_whole_fit_is_the_same_with_two_threads(storage, monkeypatch):
 def test_blas_is_held_during_a_whole_fit(monkeypatch):
     """The moments' products and the solves between evaluations, too."""
     depth = []
-    plain = fit_module._inner_start
+    plain = fit_module.inner_start
 
     def start(*args):
         depth.append(threads._BlasThreads._depth)
         return plain(*args)
 
-    monkeypatch.setattr(fit_module, "_inner_start", start)
+    monkeypatch.setattr(fit_module, "inner_start", start)
     rng = np.random.default_rng(0)
     code = np.arange(60) // 6
     design = prepare_design(rng.normal(size=60), np.ones((60, 1)), [RandomTerm(code)])

@@ -540,8 +540,8 @@ def test_everything_a_result_offers(tmp_path):
     assert set(result.random_effects_cov) == {"spline", "h", "school"}
     mean = result.fittedvalues
     np.testing.assert_allclose(mean + result.resid, y)
-    mean = result.predict(conditional=False)
-    np.testing.assert_allclose(mean, x @ result.fe_params)
+    population = result.predict(conditional=False)
+    np.testing.assert_allclose(population, x @ result.fe_params)
     loaded = pickle.loads(pickle.dumps(result))
     np.testing.assert_allclose(loaded.fittedvalues, mean)
     np.testing.assert_allclose(loaded.ranef_cov("school"), result.ranef_cov("school"))
