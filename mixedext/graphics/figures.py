@@ -242,7 +242,11 @@ def _wrapped(text: str, inches: float, size: Any) -> str:
     if width <= room:
         return plain(text)
     most = max(int(len(text) * room / width), _FEWEST)
-    return "\n".join(map(plain, _lines(text, most)))
+    lines = _lines(text, most)
+    while most > _FEWEST and text_width(lines, size) > room:  # lines of wide letters
+        most = max(min(most - 1, int(0.9 * most)), _FEWEST)
+        lines = _lines(text, most)
+    return "\n".join(map(plain, lines))
 
 
 def _lines(text: str, most: int) -> list[str]:
@@ -271,6 +275,8 @@ def label_axes(
         A title as large as the labels, for panels.
     """
     width, height = _extent(ax)
+    # panels give room to labels and ticks when the layout is made
+    width = 0.8 * width if small else width
     if x is not None:
         ax.set_xlabel(_wrapped(str(x), width, "axes.labelsize"))
     if y is not None:

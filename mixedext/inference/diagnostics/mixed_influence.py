@@ -300,7 +300,7 @@ class MixedInfluence:
 
     @property
     def cov_trace(self) -> np.ndarray:
-        """|tr(Phi^-1 Var(b_I)) - p|, (G,)."""
+        """``|tr(Phi^-1 Var(b_I)) - p|``, (G,)."""
         return self._measures.cov_trace
 
     # ---- of rows ----
@@ -438,7 +438,7 @@ class MixedInfluence:
         Returns
         -------
         DataFrame
-            dfb_ and the name of each coefficient (DFBETAS), cooks_d; of rows
+            ``dfb_`` and the name of each coefficient (DFBETAS), cooks_d; of rows
             standard_resid, hat_diag, dffits_internal, student_resid, dffits, hat_fixed and
             hat_random; of other units n_deleted; mdffits, cov_ratio, cov_trace,
             sigma2_not_obsi.  ``attrs["method"]`` says what became of theta,

@@ -296,7 +296,7 @@ class LikelihoodProfile:
         *,
         level: float | None = None,
     ) -> Any:
-        """The density that each profile stands for: phi(zeta) |d zeta / d parameter|.
+        """The density that each profile stands for: phi(zeta) ``|d zeta / d parameter|``.
 
         Parameters
         ----------
