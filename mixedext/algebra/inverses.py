@@ -49,10 +49,19 @@ def generalized_inverse(
     Returns
     -------
     inverse : ndarray
-        Zero along the other directions, (..., k, k).
+        Zero along the other directions, (..., k, k); NaN of a matrix that is not finite.
     rank : int or ndarray
         How many eigenvalues are positive, of each matrix.
     """
+    known = np.isfinite(matrix).all(axis=(-1, -2))
+    if not known.all():
+        one = np.eye(matrix.shape[-1])
+        inverse, rank = generalized_inverse(
+            np.where(known[..., None, None], matrix, one), tolerance
+        )
+        inverse = np.where(known[..., None, None], inverse, np.nan)
+        rank = np.where(known, rank, 0)
+        return inverse, (int(rank) if rank.ndim == 0 else rank)
     scaled, size = unit_diagonal(matrix)
     value, vector = np.linalg.eigh(scaled)
     good = value > tolerance

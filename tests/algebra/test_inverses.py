@@ -67,3 +67,14 @@ def test_inverses_of_definite(count, k):
     found = inverses_of_definite(stack)
     assert_allclose(found @ stack, np.broadcast_to(np.eye(k), stack.shape), atol=1e-10)
     np.testing.assert_array_equal(found, found.transpose(0, 2, 1))
+
+
+def test_generalized_inverses_of_what_is_not_finite_are_unknown():
+    stack = np.array([[[2.0, 0.0], [0.0, 4.0]], [[np.nan, 0.0], [0.0, np.inf]]])
+    inverse, rank = generalized_inverse(stack)
+    np.testing.assert_allclose(inverse[0], [[0.5, 0.0], [0.0, 0.25]])
+    assert np.isnan(inverse[1]).all()
+    assert rank.tolist() == [2, 0]
+    alone, none = generalized_inverse(stack[1])
+    assert np.isnan(alone).all()
+    assert none == 0
