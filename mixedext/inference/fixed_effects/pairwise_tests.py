@@ -82,6 +82,13 @@ def t_test_pairwise(
             f"term_name={term_name!r} is no categorical factor; emtrends() has the slopes "
             "of a numeric one"
         ) from None
+    except ValueError as error:
+        if "aligned" not in str(error):
+            raise
+        raise ValueError(
+            f"term_name={term_name!r} has fewer than two levels with coefficients: there "
+            "are no pairs"
+        ) from None
     frame = found.result_frame
     known = ~np.isnan(seen.pvalue)
     for name in methods:

@@ -39,7 +39,8 @@ class _Poly:
         if self._recurrence is None:
             # a power of two, which rounds nothing: fourth powers leave the range early
             largest = np.abs(self._x).max(initial=0.0)
-            self._unit = 2.0 ** -np.frexp(largest)[1] if np.isfinite(largest) else 1.0
+            power = min(-int(np.frexp(largest)[1]), 1000) if np.isfinite(largest) else 0
+            self._unit = 2.0**power
             self._recurrence = _recurrence(self._x * self._unit, int(degree))
             self._x = np.zeros(0)
         basis = _evaluate(np.asarray(x, float).ravel() * self._unit, *self._recurrence)

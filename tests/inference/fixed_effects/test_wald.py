@@ -484,3 +484,13 @@ def test_rows_of_zeros_beside_a_covariance_that_is_given():
         assert found.df_num == 0
         assert np.isnan(found.fvalue)
         assert np.isnan(found.pvalue)
+
+
+def test_a_factor_of_one_level_has_no_pairs():
+    y = np.random.default_rng(0).normal(size=12)
+    data = pd.DataFrame({"y": y, "f": ["a"] * 12, "g": list("aabbccddeeff")})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of columns that depend on others
+        result = mx.mixedlm("y ~ 1 + f + C(f) + (1 | g)", data).fit()
+    with pytest.raises(ValueError, match="fewer than two levels with coefficients"):
+        result.t_test_pairwise("C(f)")

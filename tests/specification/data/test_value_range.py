@@ -131,3 +131,17 @@ def test_polynomials(sleep):
     edge[0] = np.inf
     with pytest.raises(ValueError, match="poly: there are infinite values"):
         mx.mixedlm("y ~ poly(v, 2) + (1 | Subject)", sleep.assign(v=edge))
+
+
+@pytest.mark.skipif(
+    FormulaManager().engine != "patsy", reason="formulaic remembers by its own functions"
+)
+def test_polynomials_of_the_smallest_numbers(sleep):
+    """Denormal numbers leave no warning of NumPy's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small = sleep.assign(v=sleep["Days"] * 1e-315)
+        model = mx.mixedlm("y ~ poly(v, 2) + (1 | Subject)", small)
+    np.testing.assert_allclose(
+        model.exog[:, 1:].T @ model.exog[:, 1:], np.eye(2), atol=1e-6
+    )
