@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from helpers import dense
 
 import mixedext as mx
-from mixedext.engine.fit import evaluate_design, fit_design
+from mixedext.engine.fit import evaluate_design, fit_design, followed
 from mixedext.engine.information import refinement
 from mixedext.engine.rows.design import prepare_design
 from mixedext.fitted import ModelRows
@@ -91,6 +93,28 @@ def test_a_fit_asks_for_no_row(monkeypatch):
             _ = result.resid
     result.remove_data()
     assert "Scaled residuals" in str(result.summary())
+
+
+def test_a_search_that_went_on_keeps_what_the_first_one_found(example):
+    """The minima, where they were found, and the log of both; the second's verdict."""
+    second = fit_design(prepare_design(*example[:3]), True).optimum
+    log = replace(
+        second.convergence,
+        minima=(5.0, 7.0),
+        found_from="here",
+        others_may_exist=not second.convergence.others_may_exist,
+        status="failed",
+    )
+    both = followed(replace(second, deviance=5.0, convergence=log), second)
+    verdict, one = both.convergence, second.convergence
+    assert verdict.minima == (second.deviance, 7.0)
+    assert verdict.found_from == "here"
+    assert verdict.others_may_exist is log.others_may_exist
+    assert verdict.status == one.status
+    assert verdict.n_evaluations == 2 * one.n_evaluations
+    assert verdict.n_derivatives == 2 * one.n_derivatives
+    assert len(both.records) == 2 * len(second.records)
+    assert both.deviance == second.deviance
 
 
 def test_precision_warning(monkeypatch):

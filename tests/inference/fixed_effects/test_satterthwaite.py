@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -139,6 +141,17 @@ def test_not_at_a_minimum_information_falls_back_with_a_warning():
     assert tests.information == "expected"
     df = tests.df(np.eye(len(tests.covariance)))
     assert (df > 0).all()
+
+
+def test_flat_fit_with_a_negative_eigenvalue_falls_back_too():
+    """Flatness excuses what is open, not a direction in which the deviance falls."""
+    rows = random_design(21, 60, [(1, 0)], False, False, False, False)
+    rows.y = np.random.default_rng(5).normal(size=60)
+    rows.theta = np.array([30.0])
+    fit = rows.at_theta(True)
+    flat = replace(fit, convergence=replace(fit.convergence, is_flat=True))
+    with pytest.warns(InformationWarning, match="expected information"):
+        assert Satterthwaite(flat).information == "expected"
 
 
 def test_zero_variance_is_held_and_named():
