@@ -1,0 +1,1 @@
+"""Models with a residual covariance: their deviance, information, search and fit."""

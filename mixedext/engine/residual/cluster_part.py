@@ -1,0 +1,289 @@
+"""Clusters of rows of one size, each with a covariance of its own.
+
+A cluster holds whole residual groups and all rows of each level of a random term that it
+has rows of: V = sum_l Z_l Sigma Z_l' + Lambda is dense within it, and never more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from mixedext.engine.residual.parts import Moments, Part, PartProducts, Solved
+from mixedext.specification.covariance.residual_curve import Places, ResidualCurve
+
+__all__ = ["ClusterPart", "GroupsInClusters", "TermInClusters"]
+
+
+@dataclass(frozen=True, eq=False)
+class TermInClusters:
+    """Rows of a random term.
+
+    Attributes
+    ----------
+    z : ndarray
+        Columns, (G, s, k).
+    same : ndarray or None
+        Whether two rows of a cluster have the same level, (G, s, s); None if all have.
+    """
+
+    z: np.ndarray
+    same: np.ndarray | None
+
+    def covariance(self, sigma: np.ndarray) -> np.ndarray:
+        """Z_l Sigma Z_l' of every cluster, (G, s, s)."""
+        if self.z.shape[2] == 1:
+            flat = self.z[:, :, 0]
+            out = sigma[0, 0] * flat[:, :, None] * flat[:, None, :]
+        else:
+            out = (self.z @ sigma) @ self.z.transpose(0, 2, 1)
+        return out if self.same is None else out * self.same
+
+    def score(self, rows: np.ndarray) -> np.ndarray:
+        """sum over levels of Z_l'S Z_l of a symmetric S of every cluster, (k, k)."""
+        if self.same is not None:
+            rows = rows * self.same
+        k = self.z.shape[2]
+        moved = rows @ self.z
+        return self.z.reshape(-1, k).T @ moved.reshape(-1, k)
+
+
+@dataclass(frozen=True, eq=False)
+class GroupsInClusters:
+    """Residual groups of one size and one level of ``by``, and where they stand.
+
+    Attributes
+    ----------
+    curve : ResidualCurve
+        Their Lambda.
+    own : slice
+        Its parameters in psi.
+    places : Places
+        Of the patterns.
+    pattern : ndarray
+        Of every group, (H,).
+    cluster, row : ndarray
+        Cluster of every group, and its rows there, (H,) and (H, s).
+    sum_patterns : csr_array or None
+        Sums over the groups of a pattern, (c, H); None if each has one, in order.
+    """
+
+    curve: ResidualCurve
+    own: slice
+    places: Places
+    pattern: np.ndarray
+    cluster: np.ndarray
+    row: np.ndarray
+    sum_patterns: sparse.csr_array | None
+
+    @classmethod
+    def of(
+        cls,
+        curve: ResidualCurve,
+        own: slice,
+        places: Places,
+        pattern: np.ndarray,
+        cluster: np.ndarray,
+        row: np.ndarray,
+    ) -> GroupsInClusters:
+        """With patterns that no group has left out."""
+        used, pattern = np.unique(pattern, return_inverse=True)
+        places, count = places.at(used), len(pattern)
+        sums = None
+        if len(used) < count or (pattern != np.arange(count)).any():
+            ones = (np.ones(count), (pattern, np.arange(count)))
+            sums = sparse.csr_array(ones, shape=(len(used), count))
+        return cls(curve, own, places, pattern, cluster, row, sums)
+
+    @property
+    def _at(self):
+        return self.cluster[:, None, None], self.row[:, :, None], self.row[:, None, :]
+
+    def add_to(self, covariance: np.ndarray, psi: np.ndarray) -> None:
+        """Add Lambda of every group."""
+        own = self.curve.matrix(psi[self.own], self.places)
+        covariance[self._at] += own if self.sum_patterns is None else own[self.pattern]
+
+    def by_pattern(self, rows: np.ndarray) -> np.ndarray:
+        """Sum over groups of their blocks of S of every cluster, (c, s, s)."""
+        blocks = rows[self._at]
+        if self.sum_patterns is None:
+            return blocks
+        flat = self.sum_patterns @ blocks.reshape(len(blocks), -1)
+        return flat.reshape(-1, *blocks.shape[1:])
+
+    def times(self, matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        """Block-diagonal matrices by pattern (n, c, s, s) times (G, t, w): (n, G, t, w)."""
+        out = np.zeros((len(matrices), *vectors.shape))
+        own = vectors[self.cluster[:, None], self.row]
+        if self.sum_patterns is not None:
+            matrices = matrices[:, self.pattern]
+        out[:, self.cluster[:, None], self.row] = matrices @ own
+        return out
+
+
+class ClusterPart(Part):
+    """Clusters of one size.
+
+    Parameters
+    ----------
+    columns : ndarray
+        [Q y], (G, s, P).
+    terms : list of TermInClusters
+        Of every random term.
+    groups : list of GroupsInClusters
+        Residual groups, which share out the rows.
+    """
+
+    def __init__(
+        self,
+        columns: np.ndarray,
+        terms: list[TermInClusters],
+        groups: list[GroupsInClusters],
+    ):
+        self.columns, self.terms, self.groups = columns, terms, groups
+        self.inverse = np.zeros((0, 0, 0))
+
+    # ---- evaluation ----
+
+    def covariance(self, covariances: Sequence[np.ndarray], psi: np.ndarray) -> np.ndarray:
+        """V of every cluster, (G, s, s)."""
+        count, s, _ = self.columns.shape
+        whole = np.zeros((count, s, s))
+        for own in self.groups:
+            own.add_to(whole, psi)
+        for term, sigma in zip(self.terms, covariances, strict=True):
+            if sigma.any():
+                whole += term.covariance(sigma)
+        return whole
+
+    def factor(
+        self, covariances: Sequence[np.ndarray], psi: np.ndarray, cross: np.ndarray
+    ) -> float:
+        whole = self.covariance(covariances, psi)
+        if not np.isfinite(whole).all():
+            return np.inf
+        try:
+            root = np.linalg.cholesky(whole)
+        except np.linalg.LinAlgError:
+            return np.inf
+        whiten = np.linalg.inv(root)
+        white = (whiten @ self.columns).reshape(-1, self.columns.shape[2])
+        cross += white.T @ white
+        self.inverse = whiten.transpose(0, 2, 1) @ whiten
+        return 2 * float(np.log(np.einsum("gaa->ga", root)).sum())
+
+    def _solved(self, solved):
+        both = self.inverse @ (self.columns @ solved.change)
+        return both[:, :, :-1], both[:, :, -1]
+
+    def _score(self, x, e, solved):
+        out = self.inverse - solved.kappa * (e[:, :, None] * e[:, None, :])
+        return out - x @ x.transpose(0, 2, 1) if solved.reml else out
+
+    def _moved(self, directions, psi, vectors):
+        """V_r times vectors (G, s, w) for all parameters, (n, G, s, w)."""
+        parts = []
+        for term, own in zip(self.terms, directions, strict=True):
+            for sigma in own:
+                if term.same is None:
+                    part = term.z @ (sigma @ (term.z.transpose(0, 2, 1) @ vectors))
+                else:
+                    part = term.covariance(sigma) @ vectors
+                parts.append(part[None])
+        residual = np.zeros((len(psi), *vectors.shape))
+        for own in self.groups:
+            slopes = own.curve.tangent(psi[own.own], own.places)
+            residual[own.own] += own.times(slopes, vectors)
+        return np.concatenate([*parts, residual])
+
+    def add_moments(
+        self, tangents: Sequence[np.ndarray], psi: np.ndarray, solved: Solved, into: Moments
+    ) -> list[np.ndarray]:
+        x, e = self._solved(solved)
+        score = self._score(x, e, solved)
+        n_theta = sum(map(len, tangents))
+        for own in self.groups:
+            at = slice(n_theta + own.own.start, n_theta + own.own.stop)
+            blocks, free = own.by_pattern(score), psi[own.own]
+            slopes = own.curve.tangent(free, own.places)
+            into.gradient[at] += np.einsum("rcab,cab->r", slopes, blocks)
+            into.bend[at, at] += own.curve.bend(free, own.places, blocks)
+        moved = self._moved(tangents, psi, e[:, :, None])[..., 0]
+        flat = moved.reshape(len(moved), -1)
+        into.residual += flat @ e.ravel()
+        solved_flat = (self.inverse @ moved[..., None]).reshape(len(moved), -1)
+        into.quadratic += flat @ solved_flat.T
+        into.on_fixed += flat @ x.reshape(flat.shape[1], -1)
+        return [term.score(score) for term in self.terms]
+
+    # ---- information ----
+
+    def add_products(
+        self,
+        directions: Sequence[np.ndarray],
+        psi: np.ndarray,
+        solved: Solved,
+        into: PartProducts,
+    ) -> None:
+        x, e = self._solved(solved)
+        both = np.concatenate([x, e[:, :, None]], axis=2)
+        moved = self._moved(directions, psi, both)
+        n, width = len(moved), both.shape[2]
+        flat = both.reshape(-1, width)
+        into.first += np.einsum("ip,riq->rpq", flat, moved.reshape(n, len(flat), width))
+        whitened = self.inverse @ moved
+        last = moved[..., -1].reshape(n, -1)
+        into.residual += last @ whitened[..., -1].reshape(n, -1).T
+        if width > 1:
+            last = moved[..., :-1].reshape(n, -1)
+            into.second_traces += last @ whitened[..., :-1].reshape(n, -1).T
+        image = self._moved(directions, psi, self.inverse)  # V_r V^-1
+        into.traces += np.einsum("rgab,sgba->rs", image, image, optimize=True)
+        into.single += np.einsum("rgaa->r", image)
+
+    def weighted_second(
+        self,
+        directions: Sequence[np.ndarray],
+        psi: np.ndarray,
+        solved: Solved,
+        weight: np.ndarray,
+    ) -> np.ndarray:
+        x, _ = self._solved(solved)
+        moved = self._moved(directions, psi, x)
+        other = np.tensordot(weight, self.inverse @ moved, 1)
+        p = x.shape[2]
+        return np.einsum(
+            "rip,riq->pq",
+            moved.reshape(len(moved), -1, p),
+            other.reshape(len(moved), -1, p),
+            optimize=True,
+        )
+
+    def curved(
+        self,
+        directions: Sequence[np.ndarray],
+        psi: np.ndarray,
+        solved: Solved,
+        scale: float,
+        weight: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        x, _ = self._solved(solved)
+        image, seen = np.zeros_like(self.inverse), np.zeros_like(x)
+        for own in self.groups:
+            at = own.curve.natural_slice(own.own)
+            free = psi[own.own]
+            mean = own.curve.curve(free, scale, own.places, weight[at, at]) / scale
+            image += own.times(mean[None], self.inverse)[0]
+            seen += own.times(mean[None], x)[0]
+        p = x.shape[2]
+        on_fixed = x.reshape(-1, p).T @ seen.reshape(-1, p)
+        moved = self._moved(directions, psi, self.inverse)
+        traces = np.einsum("rgab,gba->r", moved, image)
+        if solved.reml and p:
+            on_x = self._moved(directions, psi, x)
+            traces -= 2 * np.einsum("rgap,gap->r", on_x, self.inverse @ seen)
+        return on_fixed, traces, float(np.einsum("gaa->", image))
