@@ -65,6 +65,12 @@ ALIKE_PIVOTS = 1e-6
 
 # ---- specification ----
 
+# specification/covariance: parameters that have run to an end of their range
+# A correlation, or a share of a variance, this near to its bound may be at it; so may a
+# range whose correlations over the data's distances are this near to zero or one.
+CORRELATION_AT_LIMIT = 1e-5
+# A ratio of standard deviations, or its inverse, below this may be zero.
+SD_RATIO_AT_LIMIT = 1e-7
 # specification/data/value_range
 # Largest absolute values of a column, and ratios of y to them, whose squares, summed over
 # the rows, stay numbers of double precision (2e-308 to 2e308).

@@ -1,0 +1,97 @@
+"""First-order autoregression over visits, and in continuous time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mixedext.specification.covariance.correlation import (
+    AtLimit,
+    LagCorrelation,
+    between_minus_one_and_one,
+    moments_by_lag,
+    slope_of_tanh,
+    tanh_limits,
+)
+
+__all__ = ["AutoRegressive"]
+
+
+@dataclass(frozen=True)
+class AutoRegressive(LagCorrelation):
+    """C_ab = rho^|a - b| over visits a, b; rho in (-1, 1) is tanh psi."""
+
+    n_psi: ClassVar[int] = 1
+    names: ClassVar[tuple[str, ...]] = ("rho",)
+
+    def by_lag(self, psi: ArrayLike, n: int) -> np.ndarray:
+        return self.natural(psi) ** np.arange(n)
+
+    def slopes(self, psi: ArrayLike, n: int) -> np.ndarray:
+        return self.jacobian(psi) * _slope(self.natural(psi), n)
+
+    def bend_by_lag(self, psi: ArrayLike, score: np.ndarray) -> np.ndarray:
+        n, rho, change = len(score), self.natural(psi), self.jacobian(psi)
+        # d2 rho / d psi2 = -2 rho (1 - rho^2)
+        turn = change**2 * _turn(rho, n) - 2 * rho * change * _slope(rho, n)
+        return turn @ score[:, None]
+
+    def curve_by_lag(self, psi: ArrayLike, n: int, weight: np.ndarray) -> np.ndarray:
+        return weight[0, 0] * _turn(self.natural(psi), n)
+
+    def natural(self, psi: ArrayLike) -> np.ndarray:
+        return np.tanh(np.asarray(psi, dtype=float))
+
+    def free(self, rho: ArrayLike) -> np.ndarray:
+        return between_minus_one_and_one(rho, self.names)
+
+    def jacobian(self, psi: ArrayLike) -> np.ndarray:
+        return slope_of_tanh(np.asarray(psi, dtype=float))[:, None]
+
+    def starts(
+        self, correlation: np.ndarray, pairs: np.ndarray, distance: np.ndarray | None = None
+    ) -> list[np.ndarray]:
+        """The rho nearest to the moments at all lags, none, 0.7, and a negative one."""
+        r, pairs = moments_by_lag(correlation, pairs)
+        return [self.free([rho]) for rho in (nearest_power(r, pairs), 0.0, 0.7, -0.4)]
+
+    def at_limit(self, psi: ArrayLike) -> list[AtLimit]:
+        return tanh_limits(np.asarray(psi, dtype=float), self.names)
+
+
+def _slope(rho: np.ndarray, n: int) -> np.ndarray:
+    """d rho^lag / d rho at lags 0 .. n - 1."""
+    lag = np.arange(n)
+    return lag * rho ** np.maximum(lag - 1, 0)
+
+
+def _turn(rho: np.ndarray, n: int) -> np.ndarray:
+    """d2 rho^lag / d rho2 at lags 0 .. n - 1."""
+    lag = np.arange(n)
+    return lag * (lag - 1) * rho ** np.maximum(lag - 2, 0)
+
+
+def nearest_power(r: np.ndarray, pairs: np.ndarray) -> float:
+    """Rho with least sum of n_lag (r_lag - rho^lag)^2 over lags from 1 on."""
+    lag = np.arange(len(r))
+    pairs = np.where(lag > 0, pairs, 0.0)
+
+    def loss(rho: np.ndarray) -> np.ndarray:
+        return ((r - rho[:, None] ** lag) ** 2) @ pairs
+
+    grid = np.linspace(-0.95, 0.95, 20)
+    best = grid[[np.argmin(loss(grid))]]
+    for _ in range(2):
+        miss, slope, n = r - best**lag, _slope(best, len(r)), len(r)
+        first = -pairs @ (miss * slope)
+        second = pairs @ (slope**2 - miss * _turn(best, n))
+        if second <= 0:
+            break
+        step = np.clip(best - first / second, -0.95, 0.95)
+        if loss(step) >= loss(best):
+            break
+        best = step
+    return float(best[0])
