@@ -218,6 +218,12 @@ class ClusterPart(Part):
         solved_flat = (self.inverse @ moved[..., None]).reshape(len(moved), -1)
         into.quadratic += flat @ solved_flat.T
         into.on_fixed += flat @ x.reshape(flat.shape[1], -1)
+        image = self._moved(tangents, psi, self.inverse)  # V_r V^-1
+        into.traces += np.einsum("rgab,sgba->rs", image, image, optimize=True)
+        if solved.reml and x.shape[2]:
+            on_x = self._moved(tangents, psi, x).reshape(len(moved), -1)
+            seen = image.transpose(0, 1, 3, 2) @ x  # V^-1 V_r X~
+            into.traces -= 2 * on_x @ seen.reshape(len(moved), -1).T
         return [term.score(score) for term in self.terms]
 
     # ---- information ----

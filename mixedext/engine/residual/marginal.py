@@ -8,9 +8,12 @@ residual on it, as elsewhere in the engine; columns of Z stay as they are given.
 
 With S the score matrix of a cluster (engine.residual.parts) and a_r, q_rs, x_r its sums,
 
-    gradient_r = <V_r, S>,    average information = kappa (q - x x') - a a' kappa^2 / d,
+    gradient_r = <V_r, S>,
+    average information    kappa (q - x x') - a a' kappa^2 / d,
+    second derivatives     2 kappa (q - x x') - a a' kappa^2 / d - t + <V_rs, S>,
 
-twice half of the second derivatives in expectation; sigma^2 is profiled out.
+t_rs = tr V0^-1 V_r V0^-1 V_s less [REML] 2 tr X~'V_r V0^-1 V_s X~ (the product of two
+X~'V_r X~, of the order of p / n, is left out of the search); sigma^2 is profiled out.
 """
 
 from __future__ import annotations
@@ -179,13 +182,11 @@ class MarginalDeviance:
             gradient[at] = s.gradient(x[at], score)
             bend[at, at] = s.bend(x[at], score)
         kappa, on_x = solved.kappa, moments.on_fixed
-        # the last column of ``change`` is y - Q b, of length 1 / sqrt(kappa / d)
-        average = kappa * (moments.quadratic - on_x @ on_x.T)
-        average -= np.outer(moments.residual, moments.residual) * kappa**2 / self.dof
-        hessian = (average + average.T) / 2
-        k = self.n_theta
-        hessian[:k, :k] += bend[:k, :k]
-        return gradient, _with_bend(hessian, bend, k)
+        quadratic = kappa * (moments.quadratic - on_x @ on_x.T)
+        profiled = np.outer(moments.residual, moments.residual) * kappa**2 / self.dof
+        average = quadratic - profiled
+        exact = average + quadratic - moments.traces + bend
+        return gradient, _definite(exact, average, bend, self.n_theta)
 
     def _tangents(self, x):
         pairs = zip(self.structures, self.theta_slices, strict=True)
@@ -199,15 +200,25 @@ class MarginalDeviance:
         return linalg.solve_triangular(upper, self.fixed[-1, :-1])
 
 
-def _with_bend(hessian, bend, first):
-    """The Hessian with the bend of the residual parameters, where that leaves it definite.
+def _definite(exact, average, bend, n_theta):
+    """The second derivatives, or what of them is definite in psi, whatever theta is.
 
     At the optimum of a structure with fewer parameters than elements the score is not
-    zero, but its expectation is.
+    zero, but its expectation is: without its bend the average information is left.  That
+    of theta makes a variance of zero a minimum, or a saddle that the search leaves.
     """
-    whole = hessian.copy()
-    whole[first:, first:] += bend[first:, first:]
-    own = whole[first:, first:]
-    if len(own) and np.isfinite(own).all() and linalg.lapack.dpotrf(own, lower=1)[1] == 0:
-        return whole
-    return hessian
+    exact = (exact + exact.T) / 2
+    if _is_definite(exact):
+        return exact
+    own = average.copy()
+    own[:n_theta, :n_theta] += bend[:n_theta, :n_theta]
+    own = (own + own.T) / 2
+    whole = own.copy()
+    whole[n_theta:, n_theta:] += bend[n_theta:, n_theta:]
+    return whole if _is_definite(whole[n_theta:, n_theta:]) else own
+
+
+def _is_definite(matrix):
+    if not np.isfinite(matrix).all():
+        return False
+    return not len(matrix) or linalg.lapack.dpotrf(matrix, lower=1)[1] == 0

@@ -59,6 +59,8 @@ class Moments:
         q_rs, (n, n).
     on_fixed : ndarray
         x_r, (n, p).
+    traces : ndarray
+        tr V^-1 V_r V^-1 V_s - [REML] 2 tr X~'V_r V^-1 V_s X~, (n, n).
     """
 
     gradient: np.ndarray
@@ -66,13 +68,18 @@ class Moments:
     residual: np.ndarray
     quadratic: np.ndarray
     on_fixed: np.ndarray
+    traces: np.ndarray
 
     @classmethod
     def zeros(cls, n: int, p: int) -> Moments:
         """No cluster yet."""
-        square = (n, n)
         return cls(
-            np.zeros(n), np.zeros(square), np.zeros(n), np.zeros(square), np.zeros((n, p))
+            np.zeros(n),
+            np.zeros((n, n)),
+            np.zeros(n),
+            np.zeros((n, n)),
+            np.zeros((n, p)),
+            np.zeros((n, n)),
         )
 
 

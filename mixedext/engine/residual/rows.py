@@ -25,7 +25,7 @@ from mixedext.engine.residual.marginal import MarginalDeviance
 from mixedext.engine.residual.parts import Part
 from mixedext.engine.residual.visit_part import VisitPart, VisitRows
 from mixedext.engine.rows.design import Design
-from mixedext.engine.rows.memory import available_bytes
+from mixedext.engine.rows.memory import available_memory
 from mixedext.specification.covariance.residual_binding import Batch, BoundResidual
 from mixedext.specification.covariance.residual_curve import Places, ResidualCurve
 from mixedext.specification.terms.random_terms import RandomTerm
@@ -247,7 +247,7 @@ class ResidualRows:
     def _check_memory(self, size):
         elements = float((size.astype(float) ** 2).sum())
         needed = 8 * elements * (WORKING_COPIES + self.n_psi)
-        available = available_bytes()
+        available = available_memory()
         if needed > available:
             largest = int(size.max())
             raise MemoryError(

@@ -138,6 +138,10 @@ class VisitPart(Part):
         into.bend[at, at] += self.curve.bend(free, self.places, score[None])
         into.residual[at] += np.einsum("rab,ab->r", slopes, pooled)
         into.quadratic[at, at] += self._traces(slopes, inverse, residual)
+        other = self.counts[:, None, None] * inverse
+        if solved.reml:
+            other -= 2 * fixed
+        into.traces[at, at] += self._traces(slopes, inverse, other)
         into.on_fixed[at] += np.einsum("rab,apb->rp", slopes, mixed)
         return []
 

@@ -1,0 +1,181 @@
+"""The search for (theta, psi): trust-region Newton from several starts, and its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixedext.engine.residual.marginal import Evaluation, MarginalDeviance
+from mixedext.engine.search.trust_region import TrustRegion
+from mixedext.exceptions import DevianceError
+from mixedext.limits import (
+    DECREMENT_ACCEPTED,
+    DISTINCT_MINIMA,
+    RESTART_GAIN,
+    ROUNDED,
+    ZERO_SINGULAR_VALUE,
+)
+from mixedext.specification.covariance.linear import LinearStructure
+
+__all__ = ["Found", "search_residual"]
+
+# Fall foreseen at which a search ends, and the relative rounding error of the deviance.
+DECREMENT, ROUNDING = 1e-11, 4e-16
+# Distance in (theta, psi) at which a search is taken to be led to a minimum that is known.
+SAME_END = 0.05
+# Starts that are searched from, of those that are evaluated: with few parameters of the
+# residual covariance, and with many.
+MOST_SEARCHES, FEW_PARAMETERS = 2, 3
+NOT_FINITE = (
+    "the deviance is not finite at any start: the residual covariance is not positive "
+    "definite there, or the fixed and random effects explain the response"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Where a search has ended.
+
+    Attributes
+    ----------
+    x : ndarray
+        (theta, psi).
+    value : float
+        The deviance, engine's units.
+    gradient, hessian : ndarray
+        There.
+    decrement : float
+        Fall that one more step would bring.
+    minima : tuple of float
+        Deviances of all minima seen, the lowest first.
+    found_from : str
+        Kind of the start.
+    records : ndarray
+        One row an evaluation: method, deviance, length of the step, fall foreseen, x.
+    """
+
+    x: np.ndarray
+    value: float
+    gradient: np.ndarray
+    hessian: np.ndarray
+    decrement: float
+    minima: tuple[float, ...]
+    found_from: str
+    records: np.ndarray
+
+
+class _Search(TrustRegion):
+    """Newton's steps on the marginal deviance."""
+
+    def __init__(self, deviance: MarginalDeviance, limit: int):
+        self.deviance, self.most_steps = deviance, limit
+        self.log: list[list[float]] = []
+        self.known: tuple[Evaluation | None, tuple] = (None, ())
+        self.best: Evaluation | None = None
+
+    def evaluate(self, x: np.ndarray) -> Evaluation:
+        found = self.deviance.evaluate(x)
+        step = float(np.linalg.norm(x - self.x)) if self.log else 0.0
+        fall = self.decrement / 2 if self.log and hasattr(self, "decrement") else np.nan
+        self.log.append([0.0, found.value, step, fall, *x])
+        return found
+
+    def derivatives(self, state: Evaluation) -> tuple[np.ndarray, np.ndarray]:
+        if self.known[0] is not state:
+            if self.deviance.at is not state:
+                self.deviance.evaluate(state.x)
+            self.known = state, self.deviance.derivatives()
+        return self.known[1]
+
+    def rounding(self, state: Evaluation) -> float:
+        return ROUNDING * self.deviance.nobs * max(1.0, abs(state.value / self.deviance.nobs))
+
+    def check_convergence(self) -> None:
+        self.done = self.decrement < DECREMENT
+        if self.best is not None and np.linalg.norm(self.x - self.best.x) < SAME_END:
+            # led back to the minimum that is known
+            self.done = self.done or self.state.value > self.best.value
+
+
+def search_residual(
+    deviance: MarginalDeviance, starts: Sequence[np.ndarray], max_iterations: int | None
+) -> Found:
+    """Minimize the deviance over (theta, psi).
+
+    Parameters
+    ----------
+    deviance : MarginalDeviance
+        It stands at the minimum afterwards.
+    starts : sequence of ndarray
+        Candidates, that of the moments first.
+    max_iterations : int or None
+        Most steps of a search; of one search alone where it is given.
+
+    Raises
+    ------
+    DevianceError
+        If the deviance is finite at no start.
+    """
+    search = _Search(deviance, 200 if max_iterations is None else max_iterations)
+    values = [deviance.evaluate(x).value for x in starts]
+    ranked = [i for i in np.argsort(values, kind="stable") if np.isfinite(values[i])]
+    if not ranked:
+        raise DevianceError(NOT_FINITE)
+    searches = MOST_SEARCHES if deviance.n_psi <= FEW_PARAMETERS else 1
+    searches = 1 if max_iterations is not None else searches
+    ends: list[tuple[Evaluation, float, int]] = []
+    for number in ranked[:searches]:
+        state = search.solve(starts[number])
+        ends.append((state, _remainder(search), number))
+        if search.best is None or state.value < search.best.value:
+            search.best = state
+    ends.sort(key=lambda end: end[0].value)
+    best, decrement, number = ends[0]
+    if len(ends) > 1 and ends[1][0].value - best.value < RESTART_GAIN and ends[1][2] == 0:
+        best, decrement, number = ends[1]
+    best, decrement = _rectified(search, best, decrement)
+    minima = [best.value]
+    for end, left, _ in ends:
+        if end.value > minima[-1] + DISTINCT_MINIMA and left < DECREMENT_ACCEPTED:
+            minima.append(end.value)
+    gradient, hessian = search.derivatives(best)
+    if deviance.at is not best:
+        deviance.evaluate(best.x)
+    kind = "moments" if number == 0 else "other"
+    return Found(
+        best.x,
+        best.value,
+        gradient,
+        hessian,
+        decrement,
+        tuple(float(v) for v in minima),
+        kind,
+        np.array(search.log),
+    )
+
+
+def _remainder(search):
+    """Fall that one more step would bring from where a search has ended."""
+    search.update()
+    search.inner_solve()
+    return max(search.decrement / 2, 0.0)
+
+
+def _rectified(search, best, decrement):
+    """Canonical lam: diagonal not negative, negligible singular values exactly zero."""
+    deviance = search.deviance
+    x = best.x.copy()
+    for s, at in zip(deviance.structures, deviance.theta_slices, strict=True):
+        if isinstance(s, LinearStructure):
+            x[at] = s.theta(s.truncated(s.lam(x[at]), ZERO_SINGULAR_VALUE))
+    if (x == best.x).all():
+        return best, decrement
+    found = search.evaluate(x)
+    if found.value <= best.value + ROUNDED * np.sqrt(max(1.0, abs(best.value))):
+        return found, decrement
+    for s, at in zip(deviance.structures, deviance.theta_slices, strict=True):
+        if isinstance(s, LinearStructure):
+            x[at] = s.theta(s.triangular(s.lam(best.x[at])))
+    return search.evaluate(x), decrement

@@ -1,0 +1,164 @@
+"""Where the search for (theta, psi) starts: moments of ordinary residuals.
+
+Residuals of y on X, divided by the standard deviations that a regression of log r^2 gives,
+are cross-multiplied within residual groups: over visits for each pair of them, over
+distances in bins.  What a structure makes of these correlations, and its other candidates,
+are all evaluated once; the best few are searched from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mixedext.engine.residual.rows import ResidualRows, places_of
+from mixedext.specification.covariance.residual_binding import Batch
+from mixedext.specification.covariance.residual_curve import ResidualCurve
+
+__all__ = ["starting_psi"]
+
+# Bins of distances, rows of the groups that moments are taken of, and the smallest square
+# of a residual, by their mean square, whose logarithm is taken.
+BINS, MOST_ROWS, LEAST_SQUARE = 20, 200_000, 1e-12
+# Parts of the moment correlation that random effects may have made.
+SHARES = 1.0, 0.5
+
+
+def starting_psi(rows: ResidualRows) -> list[np.ndarray]:
+    """Candidates of psi, that of the moments first."""
+    found = _by_level(rows)
+    count = max(len(own) for own in found)
+    # the k-th candidate of every level, its last where it has fewer
+    return [
+        np.concatenate([own[min(k, len(own) - 1)] for own in found]) for k in range(count)
+    ]
+
+
+def _by_level(rows):
+    residual = rows.columns[:, -1]
+    out, first_scale = [], 0.0
+    for level, (curve, _) in enumerate(rows.curves):
+        batches = list(_batches(rows.bound.batches, level))
+        parts, scaled, scale = _sd_start(curve, batches, residual)
+        if level == 0:
+            first_scale = scale
+        ratio = []
+        if curve.has_ratio:
+            ratio = [np.array([0.5 * np.log(scale / first_scale)])]
+        sd = np.concatenate([*ratio, *parts, np.zeros(0)])
+        if curve.correlation is None or not curve.correlation.n_psi:
+            out.append([sd])
+            continue
+        candidates = []
+        moments = _moments(curve, batches, scaled, residual.dtype)
+        for share in SHARES if rows.terms else SHARES[:1]:
+            shrunk = _shrunk(moments[0], share, curve.correlation)
+            own = curve.correlation.starts(shrunk, *moments[1:])
+            candidates += own if share == 1.0 else own[:1]
+        out.append([np.concatenate([sd, own]) for own in candidates])
+    return out
+
+
+def _batches(batches, level) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Every batch with the numbers of its groups of that level, all in MOST_ROWS rows."""
+    left = MOST_ROWS
+    for batch in batches:
+        here = np.flatnonzero(batch.level[batch.pattern] == level)
+        size = batch.rows.shape[1]
+        here = here[: max(left // size, 0)]
+        left -= len(here) * size
+        if len(here):
+            yield batch, here
+
+
+def _sd_start(curve, batches, residual):
+    """Starts of the variance functions, residuals divided by them, and their variance."""
+    rows = [residual[batch.rows[here]] for batch, here in batches]
+    square = np.concatenate([r.ravel() ** 2 for r in rows])
+    mean = float(square.mean()) or 1.0
+    floor = np.maximum(square, LEAST_SQUARE * mean)
+    log_square = np.log(floor)
+    parts, log_sd = [], np.zeros(len(square))
+    for number, function in enumerate(curve.functions):
+        strata = np.concatenate(
+            [b.strata[number][b.pattern[here]].ravel() for b, here in batches]
+        )
+        covariate = None
+        if batches[0][0].covariates[number] is not None:
+            covariate = np.concatenate(
+                [b.covariates[number][b.pattern[here]].ravel() for b, here in batches]
+            )
+        own = function.start(log_square - 2 * log_sd, strata, covariate)
+        parts.append(np.asarray(own, float))
+        if function.n_psi:
+            log_sd += function.log_sd(parts[-1], strata, covariate)
+        else:
+            log_sd += function.log_sd(np.zeros(0), strata, covariate)
+    scaled_square = square * np.exp(-2 * log_sd)
+    scale = float(scaled_square.mean()) or 1.0
+    ends = np.cumsum([0, *(r.size for r in rows)])
+    scaled = [
+        r * np.exp(-log_sd[a:b]).reshape(r.shape)
+        for r, a, b in zip(rows, ends, ends[1:], strict=False)
+    ]
+    return parts, scaled, scale
+
+
+def _moments(curve, batches, scaled, dtype):
+    """Moment correlations (covariances of an unstructured matrix), and pairs."""
+    if curve.correlation.over_visits:
+        return _over_visits(curve, batches, scaled)
+    return _over_distances(batches, scaled)
+
+
+def _over_visits(curve, batches, scaled):
+    m = 1 + max(int(b.place.max(initial=0)) for b, _ in batches)
+    m = max(m, getattr(curve.correlation, "m", m))
+    total, pairs = np.zeros(m * m), np.zeros(m * m)
+    for (batch, here), rows in zip(batches, scaled, strict=True):
+        visits = batch.place[batch.pattern[here]]
+        at = (visits[:, :, None] * m + visits[:, None, :]).ravel()
+        total += np.bincount(at, (rows[:, :, None] * rows[:, None, :]).ravel(), m * m)
+        pairs += np.bincount(at, minlength=m * m)
+    total, pairs = total.reshape(m, m), pairs.reshape(m, m)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        covariance = total / pairs
+    if curve.correlation.is_covariance:
+        return covariance, pairs
+    variance = np.trace(total) / max(np.trace(pairs), 1.0)
+    if curve.functions:
+        sd = np.sqrt(np.diag(covariance))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return covariance / np.outer(sd, sd), pairs
+    return covariance / (variance or 1.0), pairs
+
+
+def _over_distances(batches, scaled):
+    products, distances = [], []
+    square = count = 0.0
+    for (batch, here), rows in zip(batches, scaled, strict=True):
+        square += float((rows**2).sum())
+        count += rows.size
+        a, b = np.tril_indices(rows.shape[1], -1)
+        products.append((rows[:, a] * rows[:, b]).ravel())
+        distances.append(batch.place[batch.pattern[here]][:, a, b].ravel())
+    product, distance = np.concatenate(products), np.concatenate(distances)
+    variance = square / count or 1.0
+    edges = np.unique(np.quantile(distance, np.linspace(0, 1, BINS + 1)))
+    bin_ = np.clip(np.searchsorted(edges, distance, side="right") - 1, 0, BINS - 1)
+    pairs = np.bincount(bin_, minlength=BINS).astype(float)
+    used = pairs > 0
+    correlation = np.bincount(bin_, product, BINS)[used] / pairs[used] / variance
+    mean = np.bincount(bin_, distance, BINS)[used] / pairs[used]
+    return correlation, pairs[used], mean
+
+
+def _shrunk(moments, share, correlation):
+    """Moments with correlations times ``share``."""
+    if share == 1.0:
+        return moments
+    out = share * moments
+    if correlation.over_visits:
+        np.fill_diagonal(out, np.diag(moments))
+    return out
