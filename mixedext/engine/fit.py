@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import linalg
@@ -25,6 +26,9 @@ from mixedext.engine.search.verdict import Convergence, with_minima
 from mixedext.engine.threads import blas_threads
 from mixedext.limits import NO_ROOT
 from mixedext.specification.terms.random_terms import RandomTerm
+
+if TYPE_CHECKING:  # it is made of fits
+    from mixedext.engine.residual.estimate import ResidualEstimate
 
 __all__ = [
     "Fit",
@@ -97,6 +101,8 @@ class Fit:
     held : Held or None
         Of a fit of which parameters were held or penalized: the coefficients are not
         those of generalized least squares, and their covariance is another.
+    residual : ResidualEstimate or None
+        Of a model with a residual covariance: ``design`` is that of whitened rows.
     """
 
     reml: bool
@@ -110,6 +116,7 @@ class Fit:
     design: Design
     objective: ProfiledDeviance
     held: Held | None = None
+    residual: ResidualEstimate | None = None
 
     @property
     def log_likelihood(self) -> float:

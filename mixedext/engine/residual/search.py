@@ -69,8 +69,10 @@ class Found:
 class _Search(TrustRegion):
     """Newton's steps on the marginal deviance."""
 
-    def __init__(self, deviance: MarginalDeviance, limit: int):
+    def __init__(self, deviance: MarginalDeviance, held: np.ndarray, limit: int):
         self.deviance, self.most_steps = deviance, limit
+        moves = np.concatenate([np.ones(deviance.n_theta, bool), ~held])
+        self.moves = None if moves.all() else np.flatnonzero(moves)
         self.log: list[list[float]] = []
         self.known: tuple[Evaluation | None, tuple] = (None, ())
         self.best: Evaluation | None = None
@@ -89,6 +91,9 @@ class _Search(TrustRegion):
             self.known = state, self.deviance.derivatives()
         return self.known[1]
 
+    def free(self, state: Evaluation) -> np.ndarray | None:
+        return self.moves
+
     def rounding(self, state: Evaluation) -> float:
         return ROUNDING * self.deviance.nobs * max(1.0, abs(state.value / self.deviance.nobs))
 
@@ -100,7 +105,10 @@ class _Search(TrustRegion):
 
 
 def search_residual(
-    deviance: MarginalDeviance, starts: Sequence[np.ndarray], max_iterations: int | None
+    deviance: MarginalDeviance,
+    starts: Sequence[np.ndarray],
+    held: np.ndarray,
+    max_iterations: int | None = None,
 ) -> Found:
     """Minimize the deviance over (theta, psi).
 
@@ -110,7 +118,9 @@ def search_residual(
         It stands at the minimum afterwards.
     starts : sequence of ndarray
         Candidates, that of the moments first.
-    max_iterations : int or None
+    held : ndarray of bool
+        Elements of psi that stay where they start.
+    max_iterations : int, optional
         Most steps of a search; of one search alone where it is given.
 
     Raises
@@ -118,7 +128,7 @@ def search_residual(
     DevianceError
         If the deviance is finite at no start.
     """
-    search = _Search(deviance, 200 if max_iterations is None else max_iterations)
+    search = _Search(deviance, held, 200 if max_iterations is None else max_iterations)
     values = [deviance.evaluate(x).value for x in starts]
     ranked = [i for i in np.argsort(values, kind="stable") if np.isfinite(values[i])]
     if not ranked:

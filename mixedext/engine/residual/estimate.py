@@ -1,0 +1,77 @@
+"""What a fit says of its residual covariance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mixedext.engine.residual.marginal import MarginalDeviance
+from mixedext.engine.residual.rows import log_determinant, residual_curves, whitened
+from mixedext.specification.covariance.residual_binding import BoundResidual
+from mixedext.specification.covariance.residual_curve import ResidualCurve
+
+__all__ = ["ResidualEstimate"]
+
+
+@dataclass(eq=False)
+class ResidualEstimate:
+    """The residual covariance of a fit.
+
+    Attributes
+    ----------
+    bound : BoundResidual
+        What was asked for, on the rows of the data.
+    psi : ndarray
+        Free parameters, by level of ``by``.
+    theta : ndarray
+        Relative covariance factors of the random terms, data's units.
+    deviance : MarginalDeviance
+        Where the fit stands.
+    held : ndarray of bool
+        Elements of psi that were not estimated.
+    at_limit : dict
+        From elements of psi that have run to an end of their range to words on that.
+    """
+
+    bound: BoundResidual
+    psi: np.ndarray
+    theta: np.ndarray
+    deviance: MarginalDeviance
+    held: np.ndarray
+    at_limit: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def curves(self) -> list[tuple[ResidualCurve, slice]]:
+        """The curve of every level of ``by``, and where its parameters stand in psi."""
+        return residual_curves(self.bound)
+
+    @property
+    def n_estimated(self) -> int:
+        """Parameters that were estimated, sigma^2 apart."""
+        return int((~self.held).sum())
+
+    @property
+    def fixed_psi(self) -> np.ndarray:
+        """Elements of psi that do not move: held, or at an end of their range."""
+        out = self.held.copy()
+        out[list(self.at_limit)] = True
+        return out
+
+    def stand(self) -> MarginalDeviance:
+        """The deviance at the estimates, with all that an evaluation makes."""
+        x = np.concatenate([self.theta, self.psi])
+        deviance = self.deviance
+        if deviance.at is None or not np.array_equal(deviance.at.x, x):
+            deviance.evaluate(x)
+        return deviance
+
+    def whitened(self, columns: np.ndarray, weights: Any = None) -> np.ndarray:
+        """L^-1 W^1/2 times columns by row, L the lower factor of a group's Lambda."""
+        return whitened(self.bound, self.psi, columns, weights)
+
+    @property
+    def log_determinant(self) -> float:
+        """log|Lambda|."""
+        return log_determinant(self.bound, self.psi)

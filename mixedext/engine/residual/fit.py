@@ -1,0 +1,247 @@
+"""From rows with a residual covariance to a Fit.
+
+Rows multiplied by L^-1, Lambda = L L', make an ordinary mixed model, of which every
+formula of the engine holds; its log-determinant has sum log|Lambda| more.  So a search for
+(theta, psi) ends in the design of whitened rows, and its fit at theta.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy import sparse
+
+from mixedext.engine.fit import Fit, fit_at
+from mixedext.engine.residual.estimate import ResidualEstimate
+from mixedext.engine.residual.marginal import MarginalDeviance
+from mixedext.engine.residual.rows import ResidualRows, roots
+from mixedext.engine.residual.search import Found, search_residual
+from mixedext.engine.residual.starts import starting_psi
+from mixedext.engine.rows.design import prepare_design
+from mixedext.engine.search.optimize import Optimum
+from mixedext.engine.search.verdict import Convergence
+from mixedext.engine.threads import blas_threads
+from mixedext.limits import (
+    DECREMENT_ACCEPTED,
+    FLAT_CURVATURE,
+    SHARE_ACCEPTED,
+    ZERO_SINGULAR_VALUE,
+)
+from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.sparse_terms import SparseTerm
+
+__all__ = ["fit_residual_rows", "residual_fit_at"]
+
+
+def fit_residual_rows(
+    rows: ResidualRows,
+    reml: bool,
+    theta: np.ndarray,
+    psi: np.ndarray | None = None,
+    held: np.ndarray | None = None,
+    max_iterations: int | None = None,
+) -> Fit:
+    """Fit by maximum (restricted) likelihood.
+
+    Parameters
+    ----------
+    rows : ResidualRows
+        The model.
+    reml : bool
+        Restricted or ordinary likelihood.
+    theta : ndarray
+        Start of the relative covariance factors, data's units.
+    psi : ndarray, optional
+        Start of the residual covariance, instead of moments.
+    held : ndarray of bool, optional
+        Elements of psi that stay at their start.
+    max_iterations : int, optional
+        Newton's steps, from one start.
+    """
+    held = np.zeros(rows.n_psi, bool) if held is None else held
+    with blas_threads():
+        deviance = rows.deviance(reml)
+        starts = starting_psi(rows) if psi is None else [psi]
+        points = [np.concatenate([theta, own]) for own in starts]
+        if len(theta):  # small random effects beside a strong correlation, too
+            points += [np.concatenate([0.3 * theta, own]) for own in starts]
+        found = search_residual(deviance, points, held, max_iterations)
+        return _finished(rows, deviance, found, held)
+
+
+def residual_fit_at(
+    rows: ResidualRows, reml: bool, theta: np.ndarray, psi: np.ndarray
+) -> Fit:
+    """The model at given parameters, not optimized."""
+    held = np.zeros(rows.n_psi, bool)
+    with blas_threads():
+        deviance = rows.deviance(reml)
+        x = np.concatenate([theta, psi])
+        found = search_residual(deviance, [x], held, 0)
+        return _finished(rows, deviance, found, held)
+
+
+def _finished(rows, deviance, found, held):
+    """The fit of the whitened rows at the theta that was found."""
+    bound, psi = rows.bound, deviance.psi(found.x)
+    theta = found.x[: deviance.n_theta]
+    inverse = [np.linalg.inv(root) for root in roots(bound, psi)]
+    columns = np.column_stack([rows.y, np.asarray(rows.x, float)])
+    if rows.root_weights is not None:
+        columns = columns * rows.root_weights[:, None]
+    columns = _times(bound, inverse, columns)
+    terms = [_whitened_term(rows, term, inverse) for term in rows.terms]
+    design = prepare_design(columns[:, 0], columns[:, 1:], terms)
+    log_det = 0.0
+    for batch, own in zip(bound.batches, inverse, strict=True):
+        diagonal = np.einsum("caa->ca", own)
+        log_det -= 2 * float(batch.count @ np.log(diagonal).sum(axis=1))
+    design = replace(
+        design,
+        terms=tuple(t.without_rows() for t in rows.terms),
+        log_weights=deviance.log_weights - log_det,
+    )
+    objective = design.objective(deviance.reml)
+    inner = design.inner_theta(theta)
+    value = objective.stand(inner)
+    at_limit = _at_limit(rows, psi)
+    convergence = _verdict(deviance, found, at_limit)
+    shift = deviance.shift - design.deviance_shift(deviance.reml, objective.dof)
+    verdict = replace(
+        convergence, minima=tuple(float(v + shift) for v in convergence.minima)
+    )
+    records = np.array(
+        [
+            [*row[:1], row[1] + shift, *row[2:4], *design.inner_theta(row[4 : 4 + len(theta)])]
+            for row in found.records
+        ]
+    )
+    optimum = Optimum(
+        inner,
+        float(value),
+        found.gradient[: len(theta)],
+        found.hessian[: len(theta), : len(theta)],
+        verdict.is_singular,
+        verdict,
+        records,
+    )
+    fit = fit_at(design, objective, optimum, deviance.reml)
+    estimate = ResidualEstimate(bound, psi, theta, deviance, held, at_limit)
+    return replace(fit, residual=estimate)
+
+
+def _times(bound, matrices, columns):
+    """Block-diagonal matrices by pattern times columns, by rows."""
+    out = np.empty_like(columns)
+    for batch, own in zip(bound.batches, matrices, strict=True):
+        out[batch.rows] = own[batch.pattern] @ columns[batch.rows]
+    return out
+
+
+def _whitened_term(rows, term, inverse):
+    """A random term of the whitened rows."""
+    z = np.asarray(term.z, float)
+    if rows.root_weights is not None:
+        z = z * rows.root_weights[:, None]
+    batches = rows.bound.batches
+    if all((term.codes[b.rows] == term.codes[b.rows[:, :1]]).all() for b in batches):
+        z = _times(rows.bound, inverse, z)
+        return RandomTerm.of_columns(
+            term.codes,
+            [np.ascontiguousarray(column) for column in z.T],
+            term.group,
+            term.names,
+            term.structure,
+            term._levels,
+        )
+    if term.k > 1:
+        raise NotImplementedError(
+            f"{term.label} has {term.k} columns, and residual groups "
+            f"({rows.bound.spec}) hold rows of several of its levels: this is there for "
+            "terms of one column. Nest the residual groups in its levels"
+        )
+    i, j, value = [], [], []
+    for batch, own in zip(batches, inverse, strict=True):
+        part = own[batch.pattern] * z[batch.rows, 0][:, None, :]
+        shape = part.shape
+        i.append(np.broadcast_to(batch.rows[:, :, None], shape).ravel())
+        j.append(np.broadcast_to(term.codes[batch.rows][:, None, :], shape).ravel())
+        value.append(part.ravel())
+    entries = np.concatenate(value), (np.concatenate(i), np.concatenate(j))
+    matrix = sparse.coo_array(entries, shape=(len(z), term.n_levels)).tocsr()
+    return SparseTerm(matrix, term.group)
+
+
+def _at_limit(rows, psi):
+    """Words on the parameters that have run to an end of their range."""
+    out = {}
+    for level, (curve, own) in enumerate(rows.curves):
+        found = []
+        for function, at in zip(curve.functions, curve.slices, strict=True):
+            if function.n_psi:
+                for limit in function.at_limit(psi[own][at]):
+                    found.append((at.start + limit.number, limit))
+        if curve.correlation is not None:
+            for limit in curve.correlation.at_limit(psi[own][curve.n_sd :]):
+                found.append((curve.n_sd + limit.number, limit))
+        for number, limit in found:
+            where = f" of {rows.bound.level_labels[level]}" if len(rows.curves) > 1 else ""
+            out[own.start + number] = f"{limit.name}{where} at {limit.value:.6g}"
+    return out
+
+
+def _verdict(deviance: MarginalDeviance, found: Found, at_limit: dict[int, str]):
+    """The verdict on where a search has ended."""
+    lams = []
+    for s, at in zip(deviance.structures, deviance.theta_slices, strict=True):
+        lams.append(s.lam(found.x[at]) if s.linear else np.eye(1))
+    singular = any(
+        np.linalg.svd(lam, compute_uv=False)[-1] < ZERO_SINGULAR_VALUE for lam in lams
+    )
+    accepted = max(DECREMENT_ACCEPTED, SHARE_ACCEPTED * abs(found.value))
+    free = np.ones(len(found.x), bool)
+    free[[deviance.n_theta + k for k in at_limit]] = False
+    curvature, flat = _curvature(found.hessian[np.ix_(free, free)])
+    status, message = "interior", "minimum with positive curvature"
+    if found.decrement > accepted:
+        status = "failed"
+        message = f"no minimum: the deviance could still fall by about {found.decrement:.2g}"
+    elif at_limit or singular:
+        status = "boundary"
+        words = list(at_limit.values())
+        if singular:
+            words.append("some variance is zero or some correlation is +-1")
+        message = f"minimum on the boundary: {'; '.join(words)}"
+    elif flat:
+        status = "flat"
+        message = (
+            "minimum, but flat in some direction: the data do not determine all "
+            "parameters of the covariance; simplify the random effects or the residual "
+            "covariance"
+        )
+    return Convergence(
+        status,
+        float(np.abs(found.gradient).max(initial=0.0)),
+        float(found.decrement),
+        curvature,
+        deviance.n_values,
+        deviance.n_derivatives,
+        "trust-region Newton",
+        message,
+        singular,
+        flat,
+        found.minima,
+        found.found_from,
+    )
+
+
+def _curvature(hessian):
+    """Smallest eigenvalue relative to the largest at unit diagonal, and whether it is 0."""
+    if not len(hessian):
+        return 1.0, False
+    size = np.sqrt(np.maximum(np.abs(hessian.diagonal()), 1e-300))
+    value = np.linalg.eigvalsh(hessian / np.outer(size, size))
+    curvature = float(value[0] / max(value[-1], 1e-300))
+    return curvature, curvature < FLAT_CURVATURE
+
