@@ -76,6 +76,14 @@ def free_directions(fit: Fit) -> FreeDirections:
         columns.append(block)
         bends.append(bend)
         held += names
+    if fit.residual is not None:  # its parameters move freely, but at ends of their range
+        estimate = fit.residual
+        start = count - len(estimate.psi)
+        moving = start + np.flatnonzero(~estimate.fixed_psi)
+        columns.append(np.eye(count + 1)[:, moving])
+        bends.append(np.zeros((len(moving),) * 2))
+        held += estimate.at_limit.values()
+        at_boundary[start:] = estimate.fixed_psi
     last = np.zeros((count + 1, 1))
     last[-1] = 1.0
     directions = np.hstack([*columns, last])

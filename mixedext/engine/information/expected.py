@@ -36,6 +36,7 @@ from mixedext.engine.factor.tail_traces import (
 )
 from mixedext.engine.factor.templates import factor_bases
 from mixedext.engine.fit import Fit
+from mixedext.engine.residual.information import ResidualInformation, residual_information
 from mixedext.engine.threads import blas_threads
 from mixedext.kernels.deviance import expected
 from mixedext.kernels.factor import lead
@@ -99,6 +100,10 @@ class VarianceInformation:
         out[:, -1] = out[-1] = self.on_fixed
         return out
 
+    def weighted_second(self, weight: np.ndarray) -> np.ndarray:
+        """sum_rs W_rs Q_rs, (p, p)."""
+        return np.einsum("rs,rsij->ij", weight, self.second_on_fixed)
+
     @cached_property
     def expected(self) -> np.ndarray:
         """Expected information E, 2 E_rs = tr P G_r P G_s (ML: tr V0^-1 G_r V0^-1 G_s)."""
@@ -136,10 +141,12 @@ class VarianceInformation:
 
 
 # What several tests of one fit share is computed once.
-_KNOWN: WeakKeyDictionary[Fit, VarianceInformation] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[Fit, VarianceInformation | ResidualInformation] = (
+    WeakKeyDictionary()
+)
 
 
-def variance_information(fit: Fit) -> VarianceInformation:
+def variance_information(fit: Fit) -> VarianceInformation | ResidualInformation:
     """Products and traces at a fit, in the engine's units; kept as long as the fit is.
 
     Parameters
@@ -149,7 +156,7 @@ def variance_information(fit: Fit) -> VarianceInformation:
 
     Returns
     -------
-    VarianceInformation
+    VarianceInformation or ResidualInformation
     """
     found = _KNOWN.get(fit)
     if found is None:
@@ -159,6 +166,13 @@ def variance_information(fit: Fit) -> VarianceInformation:
 
 def _variance_information(fit):
     objective, design = fit.objective, fit.design
+    if fit.residual is not None:
+        estimate, directions = fit.residual, []
+        for s, inverse in zip(design.structures, design.inverse_transforms, strict=True):
+            directions.append(inverse @ s.covariance_basis @ inverse.T)
+        return residual_information(
+            estimate.stand(), directions, estimate.curves, fit.root
+        )
     rank, dof = objective.rank, objective.dof
     count = sum(s.n_gamma for s in design.structures)
     with blas_threads():

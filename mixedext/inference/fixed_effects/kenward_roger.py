@@ -117,7 +117,7 @@ class KenwardRoger(FixedTests):
         else:
             w = self._expected_spread(info)
         self.variance_covariance = w
-        adjustment = np.einsum("rs,rsij->ij", w, info.second_on_fixed)
+        adjustment = info.weighted_second(w)
         weighted = np.tensordot(w, self._first, 1)
         adjustment -= (self._first @ weighted).sum(axis=0)
         size = len(adjustment)

@@ -321,7 +321,7 @@ class ResidualCurve:
         strata = np.zeros(at.shape, np.intp) if chosen is None else at.strata[chosen]
         rows = 1 if chosen is None else 1 + self.functions[chosen].n_psi
         for k in range(rows):
-            here = strata == k
+            here = (strata == k).astype(float)
             first[k] = here / (2 * eta[k])
             second[k, k] = -here / (2 * eta[k] ** 2)
         for number, (f, own) in enumerate(zip(self.functions, self.slices, strict=True)):
