@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -16,8 +16,9 @@ from mixedext.specification.covariance.correlation import (
     slope_of_tanh,
     tanh_limits,
 )
+from mixedext.specification.covariance.spatial import Spatial
 
-__all__ = ["AutoRegressive"]
+__all__ = ["AutoRegressive", "ContinuousAR1"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,26 @@ class AutoRegressive(LagCorrelation):
 
     def at_limit(self, psi: ArrayLike) -> list[AtLimit]:
         return tanh_limits(np.asarray(psi, dtype=float), self.names)
+
+
+@dataclass(frozen=True)
+class ContinuousAR1(Spatial):
+    """C_ab = rho^|t_a - t_b| at times t; rho in (0, 1) is the correlation at distance one.
+
+    Psi is the logarithm of -1 / log(rho), the time in which a correlation falls by a
+    factor e, in units of the scale.
+
+    Parameters
+    ----------
+    scale : float
+        A typical distance of two times.
+    shortest, longest : float, optional
+        The shortest distance in the data that is not zero, and the longest; by them rho
+        is told to have run to a limit.  The scale if None.
+    """
+
+    kind: str = field(default="pow", init=False, repr=False)
+    nugget: bool = field(default=False, init=False, repr=False)
 
 
 def _slope(rho: np.ndarray, n: int) -> np.ndarray:
