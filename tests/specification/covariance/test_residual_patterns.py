@@ -42,7 +42,7 @@ def by_hand(frame, batches):
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("n_groups,m", [(60, 3), (5, 40), (1, 7)])
+@pytest.mark.parametrize(("n_groups", "m"), [(60, 3), (5, 40), (1, 7)])
 def test_every_row_stands_in_the_place_of_its_visit(n_groups, m, seed):
     frame = made(n_groups, m, 0.7, seed)
     bound = bind_residual("ar1(v | g)", columns=frame)
