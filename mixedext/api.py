@@ -70,14 +70,37 @@ from mixedext.models.planning.simulated import simulate
 from mixedext.reporting.sentences import Report
 from mixedext.reporting.side_by_side import SummaryTable, summary_table
 from mixedext.session import option_context, options
+from mixedext.specification.covariance.residual_objects import (
+    AR1,
+    ARMA,
+    CAR1,
+    CS,
+    Antedependence,
+    Independent,
+    Spatial,
+    Toeplitz,
+    Unstructured,
+)
+from mixedext.specification.covariance.variance_objects import (
+    VarConstPower,
+    VarExp,
+    VarFixed,
+    VarIdent,
+    VarPower,
+)
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 from mixedext.tables.noted_table import NotedTable
 from mixedext.tables.statistical_tests import TestResult
 
 __all__ = [
+    "AR1",
+    "ARMA",
+    "CAR1",
+    "CS",
     "AdjustmentWarning",
     "AlignmentWarning",
     "AnovaEstimates",
+    "Antedependence",
     "Bootstrap",
     "BootstrapPrediction",
     "BootstrapTest",
@@ -96,6 +119,7 @@ __all__ = [
     "FixedEffectsInference",
     "FlatLikelihoodWarning",
     "FormulaError",
+    "Independent",
     "InformationWarning",
     "IntraclassCorrelation",
     "LikelihoodProfile",
@@ -130,11 +154,19 @@ __all__ = [
     "ResponseWarning",
     "SimulationWarning",
     "SparseTerm",
+    "Spatial",
     "Step",
     "SummaryTable",
     "TestResult",
+    "Toeplitz",
     "UnidentifiedVarianceWarning",
+    "Unstructured",
     "VCSpec",
+    "VarConstPower",
+    "VarExp",
+    "VarFixed",
+    "VarIdent",
+    "VarPower",
     "VarianceTest",
     "WeightsWarning",
     "WelchTest",

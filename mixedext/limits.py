@@ -509,3 +509,12 @@ MOST_FACTORS = 1000
 # Share of the prior variance of a random effect below which its mode does not vary: what is
 # left of prior variance less error variance is rounding.
 MODE_VARIANCE = 1e-10
+
+# ---- residual covariance ----
+
+# specification/covariance/residual_visits
+# Lags of whole numbers up to which a structure over visits is asked for; more are times.
+MOST_VISITS = 20_000
+# specification/covariance/residual_patterns
+# Share of the largest distance within which two groups have the same distances.
+SAME_DISTANCES = 1e-12

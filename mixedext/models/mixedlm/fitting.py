@@ -282,6 +282,8 @@ def fitted_model(
     if not is_known_covariance(model, cov_type):
         cov_type, cov_kwds = None, None
     check_fit_arguments(reml, method, df_method, optimizer_options, model.fit)
+    if model.residual is not None:
+        raise NotImplementedError(f"fits of residual={str(model.residual)!r}")
     asked = df_choice(df_method, information)
     start = _read_start(model, start_params)
     masked = free is not None and not all(m.all() for m in read_mask(model, free))

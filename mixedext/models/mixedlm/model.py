@@ -35,6 +35,11 @@ from mixedext.models.mixedlm.statsmodels_face.groups_view import MADE_OF_ROWS
 from mixedext.models.mixedlm.statsmodels_face.model_data import model_data
 from mixedext.other_names import MODEL_ARGUMENTS, no_model_attribute
 from mixedext.reporting import matrices
+from mixedext.specification.covariance.residual_binding import (
+    BoundResidual,
+    bind_stated,
+)
+from mixedext.specification.covariance.residual_columns import StatedResidual
 from mixedext.specification.formula.arrays import array_frame
 from mixedext.specification.formula.bars import split_formula
 from mixedext.specification.formula.column_kinds import too_many_of
@@ -86,6 +91,11 @@ class MixedLM(UpstreamMixedLM):
         Precision weights w, positive: the residual variance of a row is sigma^2 / w.
     offset : array_like, optional
         Known part of the mean, in the units of the response.
+    residual : ResidualStructure or list of them, optional
+        Correlation of the residuals within groups, as ``mx.AR1(visit, group=subject)``;
+        of a list the first that the data allow.
+    variance : VarIdent or another function of variance, optional
+        Standard deviations of the residuals; a product or a list of several.
     **kwargs
         ``formula``, ``model_spec``, ``hasconst`` as in statsmodels.
 
@@ -127,6 +137,8 @@ class MixedLM(UpstreamMixedLM):
     """
 
     source: Any = None  # of rows in chunks
+    stated_residual: StatedResidual | None = None
+    residual: BoundResidual | None = None
     stated = Stated()
     # rows; None once they are removed, or where they are in chunks
     endog: Any
@@ -149,6 +161,8 @@ class MixedLM(UpstreamMixedLM):
         terms: Sequence[RandomTerm | SparseTerm] | None = None,
         weights: Any = None,
         offset: Any = None,
+        residual: Any = None,
+        variance: Any = None,
         **kwargs: Any,
     ):
         unknown = sorted(set(kwargs) - {"formula", SPEC_ATTRIBUTE, "hasconst"})
@@ -158,8 +172,9 @@ class MixedLM(UpstreamMixedLM):
                 f"{_what_to_write(unknown[0])}"
             )
         frame = array_frame(
-            endog, exog, groups, exog_re, exog_vc, terms, weights, offset, missing
-        )
+            endog, exog, groups, exog_re, exog_vc, terms, weights, offset, missing,
+            residual, variance,
+        )  # fmt: skip
         grouped, given = frame.grouped, frame.terms
         if grouped is not None:
             check_grouped(grouped, frame.nobs)
@@ -180,6 +195,9 @@ class MixedLM(UpstreamMixedLM):
         )
         stated = 0 if grouped is None else len(grouped.all_terms)
         check_identification(self._design, self.random_terms, range(stated))
+        if frame.residual is not None:
+            self.stated_residual = frame.residual
+            self.residual = bind_stated(frame.residual, self.nobs)
         self._warn_dropped()
 
     def _settle(self, frame, nobs, main_term, kwargs):
@@ -271,6 +289,8 @@ class MixedLM(UpstreamMixedLM):
         groups: Any = None,
         weights: Any = None,
         offset: Any = None,
+        residual: Any = None,
+        variance: Any = None,
         eval_env: Any = None,
         **kwargs: Any,
     ) -> MixedLM:
@@ -299,6 +319,11 @@ class MixedLM(UpstreamMixedLM):
             Grouping factor of ``re_formula`` and ``vc_formula``.
         weights, offset : str or array_like, optional
             Column of ``data``, or one value a row.
+        residual : str or ResidualStructure or list of them, optional
+            Correlation of the residuals, as ``"ar1(visit | subject)"`` or
+            ``mx.AR1("visit", group="subject")``; of a list the first that the data allow.
+        variance : str or VarIdent or another function of variance, optional
+            Standard deviations of the residuals, as ``"ident(sex) * power(time)"``.
         eval_env : int or Mapping, optional
             Where names that are no columns are looked up: levels up the stack, or a
             mapping; -1 for nowhere.
@@ -359,6 +384,8 @@ class MixedLM(UpstreamMixedLM):
             vc_formula=vc_formula,
             weights=weights,
             offset=offset,
+            residual=residual,
+            variance=variance,
             subset=subset,
             missing=missing,
             use_sparse=use_sparse,
@@ -367,6 +394,7 @@ class MixedLM(UpstreamMixedLM):
             **_random_part(frame, kwargs, re_formula is None and not vc_formula),
             "weights": frame.weights,
             "offset": frame.offset,
+            **({} if frame.residual is None else {"residual": frame.residual}),
             "formula": formula,
             SPEC_ATTRIBUTE: frame.model_spec,
         }

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pandas as pd
 
 from mixedext.exceptions import MissingDataError
+from mixedext.specification.data.extremes import all_finite
 
-__all__ = ["check_missing", "complete_rows"]
+__all__ = ["check_missing", "complete_rows", "missing_values"]
 
 
 def check_missing(missing: str) -> None:
@@ -56,3 +60,14 @@ def complete_rows(
     if not rows.any():
         raise ValueError("every row has a missing value; no data are left")
     return rows
+
+
+def missing_values(values: Any) -> np.ndarray | None:
+    """Which values are missing, (n,) bool; None where none can be."""
+    if isinstance(values.dtype, np.dtype):
+        array = np.asarray(values)
+        if array.dtype.kind in "iub" or (array.dtype.kind == "f" and all_finite(array)):
+            return None
+    if isinstance(values, pd.Series):
+        values = values.array
+    return np.asarray(pd.isna(values))

@@ -9,11 +9,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.specification.covariance.residual_columns import (
+    StatedResidual,
+    stated_residual,
+)
 from mixedext.specification.data.alignment import warn_if_reordered
 from mixedext.specification.data.columns import ColumnTable, as_floats, as_frame
 from mixedext.specification.data.extremes import are_finite, column_extremes
 from mixedext.specification.data.labels import used_levels
-from mixedext.specification.data.missing import check_missing, complete_rows
+from mixedext.specification.data.missing import (
+    check_missing,
+    complete_rows,
+    missing_values,
+)
 from mixedext.specification.data.tables import as_pandas
 from mixedext.specification.data.value_range import (
     check_value_range,
@@ -49,6 +57,8 @@ class ArrayFrame:
         How many rows were kept.
     exog_extremes : tuple of ndarray or None
         Least and greatest value of each column of ``exog``, if known.
+    residual : StatedResidual or None
+        What ``residual`` and ``variance`` say, on these rows.
     """
 
     endog: Any
@@ -59,6 +69,7 @@ class ArrayFrame:
     grouped: Grouped | None
     nobs: int
     exog_extremes: tuple[np.ndarray, np.ndarray] | None
+    residual: StatedResidual | None = None
 
 
 def array_frame(
@@ -71,6 +82,8 @@ def array_frame(
     weights: Any = None,
     offset: Any = None,
     missing: str = "none",
+    residual: Any = None,
+    variance: Any = None,
 ) -> ArrayFrame:
     """Settle rows and types of the arrays of a model.
 
@@ -131,11 +144,19 @@ def array_frame(
                     f"{what} has shape {vector.shape}; expected ({n},), one value a row"
                 )
             vectors[what] = np.asarray(vector, float)
+    stated = stated_residual(residual, variance, None)
+    for name, values in () if stated is None else stated.named():
+        _check_length(values, n, name)
+        warn_if_reordered(values, index, name)
+        mask = missing_values(values)
+        if mask is not None:
+            absent[name] = absent[name] | mask if name in absent else mask
     rows = complete_rows(absent, missing)
     if rows is not None:
         endog, exog, extremes = _take(endog, rows), _take(exog, rows), None
         built = built[:n_own] + [t.take(rows) for t in built[n_own:]]
         vectors = {what: v[rows] for what, v in vectors.items()}
+        stated = None if stated is None else stated.take(rows)
     grouped = None if states is None else states.settle(rows)
     weight = vectors.get("weights")
     own_terms = ([] if grouped is None else grouped.all_terms) + built[n_own:]
@@ -156,6 +177,7 @@ def array_frame(
         grouped,
         n if rows is None else int(rows.sum()),
         extremes,
+        stated,
     )
 
 

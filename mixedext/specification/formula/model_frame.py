@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mixedext.arguments import did_you_mean
 from mixedext.compat import (
     COPY_ON_WRITE,
     keeps_legacy_order,
@@ -26,16 +25,22 @@ from mixedext.exceptions import (
     user_stacklevel,
 )
 from mixedext.specification.covariance.registry import BARS
-from mixedext.specification.data.alignment import warn_if_reordered
+from mixedext.specification.covariance.residual_columns import (
+    StatedResidual,
+    stated_residual,
+)
 from mixedext.specification.data.columns import (
     ColumnTable,
     as_floats,
     as_frame,
     index_levels,
-    known_columns,
 )
 from mixedext.specification.data.extremes import all_finite
-from mixedext.specification.data.missing import check_missing, complete_rows
+from mixedext.specification.data.missing import (
+    check_missing,
+    complete_rows,
+    missing_values,
+)
 from mixedext.specification.data.tables import as_pandas, data_frame, is_foreign
 from mixedext.specification.formula.bars import Bar, names_in, split_formula
 from mixedext.specification.formula.column_kinds import check_kinds, check_response
@@ -44,6 +49,10 @@ from mixedext.specification.formula.formula_engine import (
     UsedColumns,
     offset_column,
     spec_of_types,
+)
+from mixedext.specification.formula.given_columns import (
+    column_name,
+    column_or_array,
 )
 from mixedext.specification.formula.plain_formula import (
     DeferredSpec,
@@ -97,6 +106,8 @@ class ModelFrame:
         The terms that ``groups``, ``re_formula`` and ``vc_formula`` say.
     recipes : tuple of TermRecipe
         What was written of each of the terms.
+    residual : StatedResidual or None
+        What ``residual`` and ``variance`` say, rows kept.
     """
 
     endog: pd.Series
@@ -116,6 +127,7 @@ class ModelFrame:
     emptied: dict[Any, pd.Index] = field(repr=False)
     grouped: Grouped | None
     recipes: tuple[TermRecipe, ...] = ()
+    residual: StatedResidual | None = None
 
     @property
     def groups(self) -> np.ndarray | None:
@@ -129,44 +141,6 @@ class ModelFrame:
         return [t for t in self.terms[first:] if isinstance(t, RandomTerm)]
 
 
-def _column_name(value):
-    """The column that an argument names, by itself or in a list of one; None if none."""
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    return value if isinstance(value, str) else None
-
-
-def _column_or_array(value, data, what):
-    """An argument that is a column's name, a one-element list of it, or an array."""
-    name = _column_name(value)
-    if name is not None:
-        value = name
-        if value in data.columns:
-            return data[value]
-        if value in data.index.names:
-            return data.index.get_level_values(value)
-        raise FormulaError(
-            f"{what}={value!r} is not a column of the data; there are: "
-            f"{known_columns(data.columns, data.index.names)}"
-            f"{did_you_mean(value, [*data.columns, *data.index.names])}"
-        )
-    value = as_pandas(value, data.index)
-    if isinstance(value, pd.Series | pd.Index | pd.Categorical):
-        array = value
-    else:
-        array = np.asarray(value)
-    if np.shape(array) != (len(data),):
-        several = isinstance(value, list | tuple) and all(n in data.columns for n in value)
-        bars = " + ".join(f"(1 | {name})" for name in value) if several else ""
-        raise ValueError(
-            f"{what} has shape {np.shape(array)}; expected one value for each of the "
-            f"{len(data)} rows of the data"
-            + (f"; in the formula, several factors are written {bars}" if several else "")
-        )
-    warn_if_reordered(array, data.index, what)
-    return array
-
-
 def model_frame(
     formula: str,
     data: Any,
@@ -177,6 +151,8 @@ def model_frame(
     vc_formula: Mapping | None = None,
     weights: Any = None,
     offset: Any = None,
+    residual: Any = None,
+    variance: Any = None,
     subset: Any = None,
     missing: str = "none",
     use_sparse: bool = False,
@@ -196,6 +172,8 @@ def model_frame(
         statsmodels' way to say the random terms; may be combined with bars.
     weights, offset : str or array_like, optional
         Column name, or one value a row.
+    residual, variance : optional
+        Structure of the residuals, whose columns may lack values, too.
     subset : array_like, optional
         Rows of ``data`` to use, for ``data.loc``.
     missing : {"none", "raise", "drop"}, optional
@@ -222,7 +200,13 @@ def model_frame(
         raise ValueError(f"data has no rows{where}")
     given = {"groups": groups, "weights": weights, "offset": offset}
     given = {what: value for what, value in given.items() if value is not None}
-    arrays = {what: _column_or_array(v, frame, what) for what, v in given.items()}
+    arrays = {what: column_or_array(v, frame, what) for what, v in given.items()}
+    stated = None
+    if residual is not None or variance is not None:
+        known = [*frame.columns, *frame.index.names]
+        stated = stated_residual(
+            residual, variance, lambda v, what: column_or_array(v, frame, what), known
+        )
     group_name = _group_name(groups)
     vc_formula = {n: right_side(f) for n, f in (vc_formula or {}).items()}
     named = split.names.union(
@@ -237,9 +221,11 @@ def model_frame(
             f"data has several columns named {', '.join(repeated)}, which the formula uses"
         )
     used = UsedColumns(frame, columns)
-    keep, finite_data = _present_rows(used, arrays, missing)
+    beside = [*arrays.items(), *(() if stated is None else stated.named())]
+    keep, finite_data = _present_rows(used, beside, missing)
     if keep is not None:
         arrays = {name: a[keep] for name, a in arrays.items()}
+        stated = None if stated is None else stated.take(keep)
     used.settle(keep, all_categories)
     engine = FormulaEngine(used, namespace, all_columns)
     texts = [split.fixed, re_formula or "", *(bar.columns for bar in split.bars)]
@@ -281,6 +267,7 @@ def model_frame(
             for what, value in given.items()
         }
         kept |= {"re_formula": re_formula, "vc_formula": vc_formula, "missing": missing}
+        kept["residual"] = None if stated is None else stated.take(finite)
         again = model_frame(
             formula, frame.iloc[at], namespace, use_sparse=use_sparse, **kept
         )
@@ -295,6 +282,7 @@ def model_frame(
         shift = None if shift is None else shift[finite]
         weight = None if weight is None else weight[finite]
         arrays = {name: a[finite] for name, a in arrays.items()}
+        stated = None if stated is None else stated.take(finite)
         keep = np.ones(len(frame), bool) if keep is None else keep.copy()
         keep[np.flatnonzero(keep)[~finite]] = False
     grouped = None
@@ -324,11 +312,12 @@ def model_frame(
         offset_formulas=split.offsets,
         namespace=engine.namespace,
         aliases=engine.aliases,
-        offset_name=_column_name(offset),
-        offset_by_rows=offset is not None and _column_name(offset) is None,
+        offset_name=column_name(offset),
+        offset_by_rows=offset is not None and column_name(offset) is None,
         emptied=used.emptied,
         grouped=grouped,
         recipes=recipes_of(engine, split.bars, groups, grouped, re_formula, vc_formula),
+        residual=stated,
     )
 
 
@@ -430,7 +419,7 @@ def _group_name(groups):
     return "Group"
 
 
-def _present_rows(columns, arrays, missing):
+def _present_rows(columns, beside, missing):
     """Rows in which no column and no array is missing, None for all of them.
 
     Also whether no column can have a missing or infinite value.
@@ -439,26 +428,15 @@ def _present_rows(columns, arrays, missing):
     for name, column in columns.items():
         if columns.is_finite(name):
             continue
-        mask = _missing_values(column)
+        mask = missing_values(column)
         if mask is not None:
             absent[str(name)] = mask
             finite = finite and column.dtype.kind != "f"
-    for name, values in arrays.items():
-        mask = _missing_values(values)
+    for name, values in beside:
+        mask = missing_values(values)
         if mask is not None:
             absent[name] = absent[name] | mask if name in absent else mask
     return complete_rows(absent, missing), finite
-
-
-def _missing_values(values):
-    """Which values are missing, (n,) bool; None where none can be."""
-    if isinstance(values.dtype, np.dtype):
-        array = np.asarray(values)
-        if array.dtype.kind in "iub" or (array.dtype.kind == "f" and all_finite(array)):
-            return None
-    if isinstance(values, pd.Series):
-        values = values.array
-    return np.asarray(pd.isna(values))
 
 
 def _finite_rows(parts, terms, missing):

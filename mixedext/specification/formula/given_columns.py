@@ -1,0 +1,54 @@
+"""Arguments beside the formula that name a column of the data, or hold its values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mixedext.arguments import did_you_mean
+from mixedext.exceptions import FormulaError
+from mixedext.specification.data.alignment import warn_if_reordered
+from mixedext.specification.data.columns import known_columns
+from mixedext.specification.data.tables import as_pandas
+
+__all__ = ["column_name", "column_or_array"]
+
+
+def column_name(value: Any) -> str | None:
+    """The column that an argument names, by itself or in a list of one; None if none."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value if isinstance(value, str) else None
+
+
+def column_or_array(value: Any, data: pd.DataFrame, what: str) -> Any:
+    """An argument that is a column's name, a one-element list of it, or an array."""
+    name = column_name(value)
+    if name is not None:
+        value = name
+        if value in data.columns:
+            return data[value]
+        if value in data.index.names:
+            return data.index.get_level_values(value)
+        raise FormulaError(
+            f"{what}={value!r} is not a column of the data; there are: "
+            f"{known_columns(data.columns, data.index.names)}"
+            f"{did_you_mean(value, [*data.columns, *data.index.names])}"
+        )
+    value = as_pandas(value, data.index)
+    if isinstance(value, pd.Series | pd.Index | pd.Categorical):
+        array = value
+    else:
+        array = np.asarray(value)
+    if np.shape(array) != (len(data),):
+        several = isinstance(value, list | tuple) and all(n in data.columns for n in value)
+        bars = " + ".join(f"(1 | {name})" for name in value) if several else ""
+        raise ValueError(
+            f"{what} has shape {np.shape(array)}; expected one value for each of the "
+            f"{len(data)} rows of the data"
+            + (f"; in the formula, several factors are written {bars}" if several else "")
+        )
+    warn_if_reordered(array, data.index, what)
+    return array
