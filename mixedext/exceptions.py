@@ -36,6 +36,7 @@ __all__ = [
     "OffsetWarning",
     "PrecisionWarning",
     "RankDeficientWarning",
+    "ResidualFallbackWarning",
     "ResponseWarning",
     "SimulationWarning",
     "UnidentifiedVarianceWarning",
@@ -119,6 +120,10 @@ class BootstrapWarning(ModelWarning):
 
 class RankDeficientWarning(ModelWarning):
     """Columns of the fixed effects were dropped: they depend on earlier columns."""
+
+
+class ResidualFallbackWarning(ModelWarning):
+    """Residual structures of a list that were passed over, and why."""
 
 
 class ResponseWarning(ModelWarning):

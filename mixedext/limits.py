@@ -59,6 +59,9 @@ SINGULAR_EIGENVALUE = 1e-6
 # algebra/inverses
 # Smallest eigenvalue of an information that tells something about a direction.
 IDENTIFIED = 1e-10
+# models/mixedlm/residual_fitting
+# Smallest relative curvature at a minimum below which the information is looked at.
+UNIDENTIFIED_CURVATURE = 1e-7
 # algebra/roots
 # Pivots that differ by less than this share are alike.
 ALIKE_PIVOTS = 1e-6

@@ -170,9 +170,7 @@ def _variance_information(fit):
         estimate, directions = fit.residual, []
         for s, inverse in zip(design.structures, design.inverse_transforms, strict=True):
             directions.append(inverse @ s.covariance_basis @ inverse.T)
-        return residual_information(
-            estimate.stand(), directions, estimate.curves, fit.root
-        )
+        return residual_information(estimate.stand(), directions, estimate.curves, fit.root)
     rank, dof = objective.rank, objective.dof
     count = sum(s.n_gamma for s in design.structures)
     with blas_threads():

@@ -59,8 +59,6 @@ class GroupsInClusters:
     ----------
     curve : ResidualCurve
         Their Lambda.
-    own : slice
-        Its parameters in psi.
     places : Places
         Of the patterns.
     pattern : ndarray
@@ -72,7 +70,6 @@ class GroupsInClusters:
     """
 
     curve: ResidualCurve
-    own: slice
     places: Places
     pattern: np.ndarray
     cluster: np.ndarray
@@ -83,7 +80,6 @@ class GroupsInClusters:
     def of(
         cls,
         curve: ResidualCurve,
-        own: slice,
         places: Places,
         pattern: np.ndarray,
         cluster: np.ndarray,
@@ -96,7 +92,12 @@ class GroupsInClusters:
         if len(used) < count or (pattern != np.arange(count)).any():
             ones = (np.ones(count), (pattern, np.arange(count)))
             sums = sparse.csr_array(ones, shape=(len(used), count))
-        return cls(curve, own, places, pattern, cluster, row, sums)
+        return cls(curve, places, pattern, cluster, row, sums)
+
+    @property
+    def own(self) -> np.ndarray:
+        """Where the parameters stand in psi."""
+        return self.curve.at
 
     @property
     def _at(self):
@@ -207,11 +208,11 @@ class ClusterPart(Part):
         score = self._score(x, e, solved)
         n_theta = sum(map(len, tangents))
         for own in self.groups:
-            at = slice(n_theta + own.own.start, n_theta + own.own.stop)
+            at = n_theta + own.own
             blocks, free = own.by_pattern(score), psi[own.own]
             slopes = own.curve.tangent(free, own.places)
             into.gradient[at] += np.einsum("rcab,cab->r", slopes, blocks)
-            into.bend[at, at] += own.curve.bend(free, own.places, blocks)
+            into.bend[np.ix_(at, at)] += own.curve.bend(free, own.places, blocks)
         moved = self._moved(tangents, psi, e[:, :, None])[..., 0]
         flat = moved.reshape(len(moved), -1)
         into.residual += flat @ e.ravel()
@@ -280,9 +281,9 @@ class ClusterPart(Part):
         x, _ = self._solved(solved)
         image, seen = np.zeros_like(self.inverse), np.zeros_like(x)
         for own in self.groups:
-            at = own.curve.natural_slice(own.own)
+            at = own.curve.natural_at
             free = psi[own.own]
-            mean = own.curve.curve(free, scale, own.places, weight[at, at]) / scale
+            mean = own.curve.curve(free, scale, own.places, weight[np.ix_(at, at)]) / scale
             image += own.times(mean[None], self.inverse)[0]
             seen += own.times(mean[None], x)[0]
         p = x.shape[2]

@@ -24,7 +24,7 @@ class ResidualEstimate:
     bound : BoundResidual
         What was asked for, on the rows of the data.
     psi : ndarray
-        Free parameters, by level of ``by``.
+        Free parameters: of standard deviations, then of C by level of ``by``.
     theta : ndarray
         Relative covariance factors of the random terms, data's units.
     deviance : MarginalDeviance
@@ -43,8 +43,8 @@ class ResidualEstimate:
     at_limit: dict[int, str] = field(default_factory=dict)
 
     @property
-    def curves(self) -> list[tuple[ResidualCurve, slice]]:
-        """The curve of every level of ``by``, and where its parameters stand in psi."""
+    def curves(self) -> list[ResidualCurve]:
+        """The curve of every level of ``by``."""
         return residual_curves(self.bound)
 
     @property

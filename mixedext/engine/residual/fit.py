@@ -113,7 +113,12 @@ def _finished(rows, deviance, found, held):
     )
     records = np.array(
         [
-            [*row[:1], row[1] + shift, *row[2:4], *design.inner_theta(row[4 : 4 + len(theta)])]
+            [
+                *row[:1],
+                row[1] + shift,
+                *row[2:4],
+                *design.inner_theta(row[4 : 4 + len(theta)]),
+            ]
             for row in found.records
         ]
     )
@@ -176,18 +181,17 @@ def _whitened_term(rows, term, inverse):
 def _at_limit(rows, psi):
     """Words on the parameters that have run to an end of their range."""
     out = {}
-    for level, (curve, own) in enumerate(rows.curves):
-        found = []
+    for level, curve in enumerate(rows.curves):
+        own, found = psi[curve.at], []
         for function, at in zip(curve.functions, curve.slices, strict=True):
-            if function.n_psi:
-                for limit in function.at_limit(psi[own][at]):
-                    found.append((at.start + limit.number, limit))
+            if function.n_psi and level == 0:
+                found += [(at.start + f.number, f, "") for f in function.at_limit(own[at])]
         if curve.correlation is not None:
-            for limit in curve.correlation.at_limit(psi[own][curve.n_sd :]):
-                found.append((curve.n_sd + limit.number, limit))
-        for number, limit in found:
             where = f" of {rows.bound.level_labels[level]}" if len(rows.curves) > 1 else ""
-            out[own.start + number] = f"{limit.name}{where} at {limit.value:.6g}"
+            for limit in curve.correlation.at_limit(own[curve.n_sd :]):
+                found.append((curve.n_sd + limit.number, limit, where))
+        for number, limit, where in found:
+            out[int(curve.at[number])] = f"{limit.name}{where} at {limit.value:.6g}"
     return out
 
 
@@ -206,7 +210,9 @@ def _verdict(deviance: MarginalDeviance, found: Found, at_limit: dict[int, str])
     status, message = "interior", "minimum with positive curvature"
     if found.decrement > accepted:
         status = "failed"
-        message = f"no minimum: the deviance could still fall by about {found.decrement:.2g}"
+        message = (
+            f"no minimum: the deviance could still fall by about {found.decrement:.2g}"
+        )
     elif at_limit or singular:
         status = "boundary"
         words = list(at_limit.values())
@@ -244,4 +250,3 @@ def _curvature(hessian):
     value = np.linalg.eigvalsh(hessian / np.outer(size, size))
     curvature = float(value[0] / max(value[-1], 1e-300))
     return curvature, curvature < FLAT_CURVATURE
-

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mixedext.algebra.definiteness import unit_diagonal
 from mixedext.engine.residual.marginal import MarginalDeviance
 from mixedext.engine.residual.parts import Moments, PartProducts
+from mixedext.limits import IDENTIFIED
 from mixedext.specification.covariance.residual_curve import ResidualCurve
 
-__all__ = ["Curved", "ResidualInformation", "residual_information"]
+__all__ = ["Curved", "ResidualInformation", "null_directions", "residual_information"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +74,7 @@ class ResidualInformation:
     root: np.ndarray
     deviance: MarginalDeviance
     directions: list[np.ndarray]
-    curves: list[tuple[ResidualCurve, slice]]
+    curves: list[ResidualCurve]
     turn: np.ndarray
 
     @property
@@ -105,12 +107,10 @@ class ResidualInformation:
         first = n - len(psi)
         at = np.append(np.arange(first, n), n)
         natural = np.zeros((len(psi) + 1, len(psi) + 1))
-        for curve, own in self.curves:
-            jacobian = curve.jacobian(psi[own], 1.0)
-            rows = np.arange(len(psi) + 1)[curve.natural_slice(own)]
-            natural[np.ix_(rows, np.append(np.arange(own.start, own.stop), len(psi)))] = (
-                jacobian
-            )
+        for curve in self.curves:
+            columns = np.append(curve.at, len(psi))
+            jacobian = curve.jacobian(psi[curve.at], 1.0)
+            natural[np.ix_(curve.natural_at, columns)] = jacobian
         moved = natural @ weight[np.ix_(at, at)] @ natural.T
         on_fixed, traces, single = np.zeros((p, p)), np.zeros(n + 1), 0.0
         for part in self.deviance.parts:
@@ -137,7 +137,7 @@ class ResidualInformation:
 def residual_information(
     deviance: MarginalDeviance,
     directions: list[np.ndarray],
-    curves: list[tuple[ResidualCurve, slice]],
+    curves: list[ResidualCurve],
     root: np.ndarray,
 ) -> ResidualInformation:
     """Information where a marginal deviance stands.
@@ -215,3 +215,10 @@ def _bordered(inner, border, corner):
     out[-1, :-1] = out[:-1, -1] = border
     out[-1, -1] = corner
     return out
+
+
+def null_directions(information: np.ndarray) -> np.ndarray:
+    """Directions that an information tells nothing about, at unit diagonal, (n, null)."""
+    scaled, _ = unit_diagonal(information)
+    value, vector = np.linalg.eigh(scaled)
+    return vector[:, value < IDENTIFIED]

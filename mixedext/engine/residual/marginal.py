@@ -135,9 +135,7 @@ class MarginalDeviance:
         root, info = linalg.lapack.dpotrf(cross, lower=1, clean=1)
         if info or not root[-1, -1] > 0:
             return found
-        value = log_det + self.dof * (
-            1 + np.log(2 * np.pi * root[-1, -1] ** 2 / self.dof)
-        )
+        value = log_det + self.dof * (1 + np.log(2 * np.pi * root[-1, -1] ** 2 / self.dof))
         if self.reml:
             value += 2 * np.log(root.diagonal()[:-1]).sum()
         found = self.at = Evaluation(x, float(value), root)

@@ -28,6 +28,7 @@ from mixedext.engine.rows.design import Design
 from mixedext.engine.rows.memory import available_memory
 from mixedext.specification.covariance.residual_binding import Batch, BoundResidual
 from mixedext.specification.covariance.residual_curve import Places, ResidualCurve
+from mixedext.specification.covariance.variance_functions import VarIdent
 from mixedext.specification.terms.random_terms import RandomTerm
 
 __all__ = ["ResidualRows", "residual_curves", "whitened"]
@@ -39,14 +40,44 @@ MOST_PATTERNS, MOST_VISITS = 2048, 64
 WORKING_COPIES = 8
 
 
-def residual_curves(bound: BoundResidual) -> list[tuple[ResidualCurve, slice]]:
-    """The curve of every level of ``by``, and where its parameters stand in psi."""
-    out, start = [], 0
-    for level in range(bound.n_levels):
-        curve = ResidualCurve(bound.correlation, bound.functions, level > 0)
-        out.append((curve, slice(start, start + curve.n_psi)))
-        start += curve.n_psi
-    return out
+def residual_curves(bound: BoundResidual) -> list[ResidualCurve]:
+    """The curve of every level of ``by``."""
+    correlation, functions = bound.correlation, bound.functions
+    # a VarIdent that is one by level leaves a structure that is linear as it is
+    by_level, base = _strata_by_level(bound)
+    if correlation is None:
+        linear = not functions or (
+            len(functions) == 1 and isinstance(functions[0], VarIdent)
+        )
+    else:
+        linear = correlation.linear_if_homogeneous and (
+            not functions or (len(functions) == 1 and by_level)
+        )
+    return [
+        ResidualCurve(correlation, functions, level, int(base[level]), linear)
+        for level in range(bound.n_levels)
+    ]
+
+
+def _strata_by_level(bound):
+    """Whether the first function is a VarIdent by level, and the stratum of each level."""
+    base = np.zeros(bound.n_levels, np.intp)
+    if not bound.functions or not isinstance(bound.functions[0], VarIdent):
+        return False, base
+    found = np.full(bound.n_levels, -1)
+    for batch in bound.batches:
+        strata = batch.strata[0]
+        if (strata != strata[:, :1]).any():
+            return False, base
+        for level in range(bound.n_levels):
+            own = strata[batch.level == level, 0]
+            if not len(own):
+                continue
+            if found[level] < 0:
+                found[level] = own[0]
+            if (own != found[level]).any():
+                return False, base
+    return True, np.maximum(found, 0)
 
 
 def places_of(batch: Batch) -> Places:
@@ -80,14 +111,14 @@ class ResidualRows:
     design: Design
 
     @cached_property
-    def curves(self) -> list[tuple[ResidualCurve, slice]]:
+    def curves(self) -> list[ResidualCurve]:
         """By level of ``by``."""
         return residual_curves(self.bound)
 
     @property
     def n_psi(self) -> int:
         """Parameters of the residual covariance."""
-        return self.curves[-1][1].stop
+        return self.curves[-1].n_sd + len(self.curves) * self.curves[-1].n_own
 
     @cached_property
     def root_weights(self) -> np.ndarray | None:
@@ -144,21 +175,44 @@ class ResidualRows:
             return False
         if sum(len(b.count) for b in bound.batches) > MOST_PATTERNS:
             return False
+        if any(b.place.max(initial=0) >= MOST_VISITS for b in bound.batches):
+            return False
+        if any(v is not None for b in bound.batches for v in b.covariates):
+            return False
+        return self._strata_by_visit is not None
+
+    @cached_property
+    def _strata_by_visit(self) -> list[list[np.ndarray]] | None:
+        """Strata of the functions at all visits, by level; None if rows differ in them."""
+        bound = self.bound
+        m = 1 + max(int(b.place.max(initial=0)) for b in bound.batches)
+        out = [
+            [np.full(m, -1, np.intp) for _ in bound.functions]
+            for _ in range(bound.n_levels)
+        ]
         for batch in bound.batches:
-            if batch.place.max(initial=0) >= MOST_VISITS:
-                return False
-            if any(v is not None for v in batch.covariates):
-                return False
-            if any((s != batch.place).any() for s in batch.strata):
-                return False
-        return True
+            for number in range(len(bound.functions)):
+                for level in range(bound.n_levels):
+                    chosen = batch.level == level
+                    own = batch.strata[number]
+                    if own is None:
+                        continue
+                    at, strata = batch.place[chosen].ravel(), own[chosen].ravel()
+                    known = out[level][number]
+                    known[at] = np.where(known[at] < 0, strata, known[at])
+                    if (known[at] != strata).any():
+                        return None
+        return [[np.maximum(s, 0) for s in level] for level in out]
 
     def _visit_parts(self) -> Iterator[Part]:
         bound = self.bound
-        m = 1 + max(int(b.place.max(initial=0)) for b in bound.batches)
-        visits = np.arange(m)[None]
-        places = Places(visits, [visits] * len(bound.functions), [None] * len(bound.functions))
-        for level, (curve, own) in enumerate(self.curves):
+        assert self._strata_by_visit is not None
+        for level, curve in enumerate(self.curves):
+            strata = self._strata_by_visit[level]
+            m = 1 + max(int(b.place.max(initial=0)) for b in bound.batches)
+            places = Places(
+                np.arange(m)[None], [s[None] for s in strata], [None] * len(strata)
+            )
             patterns = []
             for batch in bound.batches:
                 order = np.argsort(batch.pattern, kind="stable")
@@ -168,7 +222,7 @@ class ResidualRows:
                     rows = self.columns[batch.rows[groups]]
                     rows = np.ascontiguousarray(rows.transpose(1, 2, 0))
                     patterns.append(VisitRows(batch.place[number], rows))
-            yield VisitPart(curve, own, places, patterns)
+            yield VisitPart(curve, places, patterns)
 
     def _cluster_parts(self) -> Iterator[Part]:
         cluster, n_clusters = self._clusters()
@@ -195,12 +249,11 @@ class ResidualRows:
         for batch in self.bound.batches:
             of_group = cluster[batch.rows[:, 0]]
             inside = chosen[of_group]
-            for level, (curve, own) in enumerate(self.curves):
+            for level, curve in enumerate(self.curves):
                 here = np.flatnonzero(inside & (batch.level[batch.pattern] == level))
                 if len(here):
                     yield GroupsInClusters.of(
                         curve,
-                        own,
                         places_of(batch),
                         batch.pattern[here],
                         local[of_group[here]],
@@ -299,10 +352,11 @@ def roots(bound: BoundResidual, psi: np.ndarray) -> list[np.ndarray]:
         c, s = batch.place.shape[:2]
         root = np.empty((c, s, s))
         places = places_of(batch)
-        for level, (curve, own) in enumerate(residual_curves(bound)):
+        for level, curve in enumerate(residual_curves(bound)):
             here = np.flatnonzero(batch.level == level)
             if len(here):
-                root[here] = np.linalg.cholesky(curve.matrix(psi[own], places.at(here)))
+                own = psi[curve.at]
+                root[here] = np.linalg.cholesky(curve.matrix(own, places.at(here)))
         out.append(root)
     return out
 

@@ -95,7 +95,9 @@ class _Search(TrustRegion):
         return self.moves
 
     def rounding(self, state: Evaluation) -> float:
-        return ROUNDING * self.deviance.nobs * max(1.0, abs(state.value / self.deviance.nobs))
+        return (
+            ROUNDING * self.deviance.nobs * max(1.0, abs(state.value / self.deviance.nobs))
+        )
 
     def check_convergence(self) -> None:
         self.done = self.decrement < DECREMENT

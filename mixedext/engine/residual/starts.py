@@ -12,9 +12,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mixedext.engine.residual.rows import ResidualRows, places_of
+from mixedext.engine.residual.rows import ResidualRows
 from mixedext.specification.covariance.residual_binding import Batch
-from mixedext.specification.covariance.residual_curve import ResidualCurve
 
 __all__ = ["starting_psi"]
 
@@ -27,37 +26,32 @@ SHARES = 1.0, 0.5
 
 def starting_psi(rows: ResidualRows) -> list[np.ndarray]:
     """Candidates of psi, that of the moments first."""
-    found = _by_level(rows)
-    count = max(len(own) for own in found)
+    residual = rows.columns[:, -1]
+    first = rows.curves[0]
+    batches = [list(_batches(rows.bound.batches, k)) for k in range(len(rows.curves))]
+    every = [pair for own in batches for pair in own]
+    parts, scaled = _sd_start(first, every, residual)
+    common = np.concatenate([*parts, np.zeros(0)])
+    if not first.n_own:
+        return [common]
+    found, start = [], 0
+    for curve, own in zip(rows.curves, batches, strict=True):
+        level = scaled[start : start + len(own)]
+        start += len(own)
+        moments = _moments(curve, own, level)
+        candidates = []
+        for share in SHARES if rows.terms else SHARES[:1]:
+            assert curve.correlation is not None
+            shrunk = _shrunk(moments[0], share, curve.correlation)
+            made = curve.correlation.starts(shrunk, *moments[1:])
+            candidates += made if share == 1.0 else made[:1]
+        found.append(candidates)
+    count = max(map(len, found))
     # the k-th candidate of every level, its last where it has fewer
     return [
-        np.concatenate([own[min(k, len(own) - 1)] for own in found]) for k in range(count)
+        np.concatenate([common, *(own[min(k, len(own) - 1)] for own in found)])
+        for k in range(count)
     ]
-
-
-def _by_level(rows):
-    residual = rows.columns[:, -1]
-    out, first_scale = [], 0.0
-    for level, (curve, _) in enumerate(rows.curves):
-        batches = list(_batches(rows.bound.batches, level))
-        parts, scaled, scale = _sd_start(curve, batches, residual)
-        if level == 0:
-            first_scale = scale
-        ratio = []
-        if curve.has_ratio:
-            ratio = [np.array([0.5 * np.log(scale / first_scale)])]
-        sd = np.concatenate([*ratio, *parts, np.zeros(0)])
-        if curve.correlation is None or not curve.correlation.n_psi:
-            out.append([sd])
-            continue
-        candidates = []
-        moments = _moments(curve, batches, scaled, residual.dtype)
-        for share in SHARES if rows.terms else SHARES[:1]:
-            shrunk = _shrunk(moments[0], share, curve.correlation)
-            own = curve.correlation.starts(shrunk, *moments[1:])
-            candidates += own if share == 1.0 else own[:1]
-        out.append([np.concatenate([sd, own]) for own in candidates])
-    return out
 
 
 def _batches(batches, level) -> Iterator[tuple[Batch, np.ndarray]]:
@@ -73,7 +67,7 @@ def _batches(batches, level) -> Iterator[tuple[Batch, np.ndarray]]:
 
 
 def _sd_start(curve, batches, residual):
-    """Starts of the variance functions, residuals divided by them, and their variance."""
+    """Starts of the variance functions, and residuals divided by them."""
     rows = [residual[batch.rows[here]] for batch, here in batches]
     square = np.concatenate([r.ravel() ** 2 for r in rows])
     mean = float(square.mean()) or 1.0
@@ -95,17 +89,15 @@ def _sd_start(curve, batches, residual):
             log_sd += function.log_sd(parts[-1], strata, covariate)
         else:
             log_sd += function.log_sd(np.zeros(0), strata, covariate)
-    scaled_square = square * np.exp(-2 * log_sd)
-    scale = float(scaled_square.mean()) or 1.0
     ends = np.cumsum([0, *(r.size for r in rows)])
     scaled = [
         r * np.exp(-log_sd[a:b]).reshape(r.shape)
         for r, a, b in zip(rows, ends, ends[1:], strict=False)
     ]
-    return parts, scaled, scale
+    return parts, scaled
 
 
-def _moments(curve, batches, scaled, dtype):
+def _moments(curve, batches, scaled):
     """Moment correlations (covariances of an unstructured matrix), and pairs."""
     if curve.correlation.over_visits:
         return _over_visits(curve, batches, scaled)

@@ -50,18 +50,14 @@ class VisitPart(Part):
     ----------
     curve : ResidualCurve
         Lambda over visits.
-    own : slice
-        Its parameters in psi.
     places : Places
         All m visits as one pattern.
     patterns : list of VisitRows
         The rows.
     """
 
-    def __init__(
-        self, curve: ResidualCurve, own: slice, places: Places, patterns: list[VisitRows]
-    ):
-        self.curve, self.own, self.places, self.patterns = curve, own, places, patterns
+    def __init__(self, curve: ResidualCurve, places: Places, patterns: list[VisitRows]):
+        self.curve, self.own, self.places, self.patterns = curve, curve.at, places, patterns
         m = self.m = places.place.shape[1]
         self.counts = np.array([p.count for p in patterns], float)
         self.flat = [(p.visits[:, None] * m + p.visits).ravel() for p in patterns]
@@ -135,13 +131,13 @@ class VisitPart(Part):
             score -= fixed.sum(axis=0)
         slopes = self.curve.tangent(free, self.places)[:, 0]
         into.gradient[at] += np.einsum("rab,ab->r", slopes, score)
-        into.bend[at, at] += self.curve.bend(free, self.places, score[None])
+        into.bend[np.ix_(at, at)] += self.curve.bend(free, self.places, score[None])
         into.residual[at] += np.einsum("rab,ab->r", slopes, pooled)
-        into.quadratic[at, at] += self._traces(slopes, inverse, residual)
+        into.quadratic[np.ix_(at, at)] += self._traces(slopes, inverse, residual)
         other = self.counts[:, None, None] * inverse
         if solved.reml:
             other -= 2 * fixed
-        into.traces[at, at] += self._traces(slopes, inverse, other)
+        into.traces[np.ix_(at, at)] += self._traces(slopes, inverse, other)
         into.on_fixed[at] += np.einsum("rab,apb->rp", slopes, mixed)
         return []
 
@@ -172,10 +168,10 @@ class VisitPart(Part):
         at = self.own
         slopes = self.curve.tangent(psi[at], self.places)[:, 0]
         weighted = self.counts[:, None, None] * inverse
-        into.traces[at, at] += self._traces(slopes, inverse, weighted)
+        into.traces[np.ix_(at, at)] += self._traces(slopes, inverse, weighted)
         into.single[at] += np.einsum("rab,ab->r", slopes, weighted.sum(axis=0))
-        into.residual[at, at] += self._traces(slopes, inverse, residual)
-        into.second_traces[at, at] += self._traces(slopes, inverse, fixed)
+        into.residual[np.ix_(at, at)] += self._traces(slopes, inverse, residual)
+        into.second_traces[np.ix_(at, at)] += self._traces(slopes, inverse, fixed)
         x = np.einsum("rab,apb->rp", slopes, mixed)
         into.first[at, -1, :-1] += x
         into.first[at, :-1, -1] += x
@@ -233,7 +229,7 @@ class VisitPart(Part):
     ) -> np.ndarray:
         at = self.own
         slopes = self.curve.tangent(psi[at], self.places)[:, 0]
-        other = np.tensordot(weight[at, at], slopes, 1)
+        other = np.tensordot(weight[np.ix_(at, at)], slopes, 1)
         # sum_rs W_rs V_r K V_s of every pattern
         inverse = self._inverses()
         found = np.zeros_like(inverse)
@@ -250,8 +246,8 @@ class VisitPart(Part):
         weight: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, float]:
         at = self.own
-        natural = self.curve.natural_slice(at)
-        weight = weight[natural, natural]
+        natural = self.curve.natural_at
+        weight = weight[np.ix_(natural, natural)]
         mean = self.curve.curve(psi[at], scale, self.places, weight)[0] / scale
         slopes = self.curve.tangent(psi[at], self.places)[:, 0]
         count = len(self.patterns)

@@ -77,6 +77,8 @@ _POSSESSIVE = {
 
 def _of_kind(fitted: Fitted) -> str:
     """The default of models that are stated alike."""
+    if fitted.fit.residual is not None:
+        return "satterthwaite"
     if not fitted.random.terms:
         return "residual"
     return "z" if fitted.model.stated_by_groups else "satterthwaite"

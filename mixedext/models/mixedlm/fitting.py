@@ -47,6 +47,10 @@ from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.limits import ALL_TAKEN, EXACT_FIT, IMPRECISION, SAME_FIT
 from mixedext.models.mixedlm.fit_arguments import check_fit_arguments, is_known_covariance
 from mixedext.models.mixedlm.masks import masked_fit, read_mask, response_of
+from mixedext.models.mixedlm.residual_fitting import (
+    check_residual_arguments,
+    fit_residual,
+)
 from mixedext.models.mixedlm.results import MixedLMResultsWrapper
 from mixedext.models.mixedlm.statsmodels_face.likelihood import read_params
 from mixedext.session import options
@@ -282,8 +286,6 @@ def fitted_model(
     if not is_known_covariance(model, cov_type):
         cov_type, cov_kwds = None, None
     check_fit_arguments(reml, method, df_method, optimizer_options, model.fit)
-    if model.residual is not None:
-        raise NotImplementedError(f"fits of residual={str(model.residual)!r}")
     asked = df_choice(df_method, information)
     start = _read_start(model, start_params)
     masked = free is not None and not all(m.all() for m in read_mask(model, free))
@@ -295,7 +297,13 @@ def fitted_model(
         _check_explained(model)
     iterations = optimizer_options.get("maxiter")
     penalties = Penalties(fe_pen, cov_pen)
-    if penalties or masked:
+    if model.residual is not None:
+        check_residual_arguments(
+            fe_pen=fe_pen, cov_pen=cov_pen, free=free if masked else None
+        )
+        theta = None if start is None else _start_theta(model, reml, start)
+        fit, lost = fit_residual(model, reml, theta, iterations, do_cg), False
+    elif penalties or masked:
         fit = masked_fit(model, reml, start, free, penalties, iterations, do_cg)
         lost = False
     else:

@@ -14,8 +14,8 @@ the free parameters, follow from those of g and of C:
 and the second ones likewise.  Kenward and Roger's adjustment takes second derivatives in
 natural parameters eta, SAS's: a variance of every stratum (or sigma^2), and C's own.
 
-With ``by`` every level has parameters of its own: after the first, whose variance is
-sigma^2, a log ratio of standard deviations, those of the variance functions, those of C.
+Parameters of standard deviations come first and are common to all levels of ``by``; every
+level has those of its own C.
 """
 
 from __future__ import annotations
@@ -86,34 +86,45 @@ class ResidualCurve:
         Of the rows of a group; None for independent ones.
     functions : tuple of VarianceFunction
         Whose product is the standard deviation of a row.
-    has_ratio : bool
-        Whether the first parameter is the log ratio of this level's standard deviation
-        to the first one's.
-
-    Attributes
-    ----------
-    n_sd : int
-        Parameters of standard deviations, which come first.
+    number : int
+        Of the level.
+    base : int
+        Stratum of the level where the first ``VarIdent`` is one by level; else 0.
+    is_linear : bool
+        Whether the natural parameters stand for covariances, in which R is linear.
     """
 
     correlation: Correlation | None
     functions: tuple[VarianceFunction, ...] = ()
-    has_ratio: bool = False
+    number: int = 0
+    base: int = 0
+    is_linear: bool = False
 
     @cached_property
     def n_sd(self) -> int:
         """Parameters of standard deviations."""
-        return self.has_ratio + sum(f.n_psi for f in self.functions)
+        return sum(f.n_psi for f in self.functions)
 
     @cached_property
+    def n_own(self) -> int:
+        """Parameters of C."""
+        return 0 if self.correlation is None else self.correlation.n_psi
+
+    @property
     def n_psi(self) -> int:
-        """Parameters."""
-        return self.n_sd + (0 if self.correlation is None else self.correlation.n_psi)
+        """Parameters of this level."""
+        return self.n_sd + self.n_own
+
+    @cached_property
+    def at(self) -> np.ndarray:
+        """Where its parameters stand among those of all levels."""
+        start = self.n_sd + self.number * self.n_own
+        return np.concatenate([np.arange(self.n_sd), start + np.arange(self.n_own)])
 
     @cached_property
     def slices(self) -> list[slice]:
         """Parameters of each variance function."""
-        out, start = [], int(self.has_ratio)
+        out, start = [], 0
         for f in self.functions:
             out.append(slice(start, start + f.n_psi))
             start += f.n_psi
@@ -125,7 +136,9 @@ class ResidualCurve:
         """Lambda of every pattern, (c, s, s)."""
         size = np.exp(self._log_sd(psi, at))
         if self.correlation is None:
-            return _scaled(np.broadcast_to(np.eye(size.shape[1]), (*size.shape, size.shape[1])), size)
+            return _scaled(
+                np.broadcast_to(np.eye(size.shape[1]), (*size.shape, size.shape[1])), size
+            )
         return _scaled(self.correlation.matrix(psi[self.n_sd :], at.place), size)
 
     def log_sd(self, psi: np.ndarray, at: Places) -> np.ndarray:
@@ -144,10 +157,14 @@ class ResidualCurve:
         if self.n_sd:
             first = slopes.first
             whole = self.matrix(psi, at)
-            np.multiply(first[:, :, :, None] + first[:, :, None, :], whole, out=out[: self.n_sd])
+            np.multiply(
+                first[:, :, :, None] + first[:, :, None, :], whole, out=out[: self.n_sd]
+            )
         if self.correlation is not None and self.correlation.n_psi:
             own = self.correlation.tangent(psi[self.n_sd :], at.place)
-            out[self.n_sd :] = _scaled(own, np.exp(slopes.log_sd)) if self.functions or self.has_ratio else own
+            out[self.n_sd :] = (
+                _scaled(own, np.exp(slopes.log_sd)) if self.functions else own
+            )
         return out
 
     def bend(self, psi: np.ndarray, at: Places, score: np.ndarray) -> np.ndarray:
@@ -173,8 +190,6 @@ class ResidualCurve:
 
     def _log_sd(self, psi, at):
         total = np.zeros(at.shape)
-        if self.has_ratio:
-            total += psi[0]
         for f, own, strata, covariate in zip(
             self.functions, self.slices, at.strata, at.covariates, strict=True
         ):
@@ -184,8 +199,6 @@ class ResidualCurve:
     def _slopes(self, psi, at):
         first = np.zeros((self.n_sd, *at.shape))
         second = {}
-        if self.has_ratio:
-            first[0] = 1.0
         for f, own, strata, covariate in zip(
             self.functions, self.slices, at.strata, at.covariates, strict=True
         ):
@@ -209,71 +222,61 @@ class ResidualCurve:
                 return number
         return None
 
-    @property
-    def is_linear(self) -> bool:
-        """Whether the natural parameters are covariances, in which R is linear."""
-        free = self.correlation
-        if self.functions:
-            return free is None and len(self.functions) == 1 and self.variances_of == 0
-        return free is None or free.linear_if_homogeneous
-
-    def natural_slice(self, own: slice) -> slice:
-        """Where the natural parameters stand among those of all levels of ``by``."""
-        return slice(own.start + self.has_ratio, own.stop + 1)
+    @cached_property
+    def natural_at(self) -> np.ndarray:
+        """Where its natural parameters stand among those of all levels."""
+        start = 1 + self.n_sd + self.number * self.n_own
+        return np.concatenate([np.arange(1 + self.n_sd), start + np.arange(self.n_own)])
 
     @property
     def n_natural(self) -> int:
-        """Natural parameters: those of psi less a ratio, and sigma^2 (or its variances)."""
-        return self.n_psi - self.has_ratio + 1
+        """Natural parameters of this level: one more than free ones, of sigma^2."""
+        return self.n_psi + 1
 
     def natural(self, psi: np.ndarray, scale: float) -> np.ndarray:
-        """Variances (by stratum), then those of other variance functions, then of C.
+        """Variances by stratum (sigma^2 without strata), those of other functions, of C.
 
-        Of an unstructured covariance and of what is linear these too, as SAS prints them:
-        of compound symmetry, say, a correlation.
+        Of an unstructured C covariances; of others, as SAS prints them, correlations.
         """
-        first = scale * np.exp(2 * psi[0]) if self.has_ratio else scale
-        parts = [np.array([first])]
+        variances = np.array([scale])
+        others = []
         for number, (f, own) in enumerate(zip(self.functions, self.slices, strict=True)):
             if number == self.variances_of:
-                parts.insert(1, first * np.exp(2 * psi[own]))
+                variances = np.append(variances, scale * np.exp(2 * psi[own]))
             else:
-                parts.append(np.asarray(f.natural(psi[own]), float))
+                others.append(np.asarray(f.natural(psi[own]), float))
+        own = np.zeros(0)
         if self.correlation is not None:
-            own = self.correlation.natural(psi[self.n_sd :])
+            own = np.asarray(self.correlation.natural(psi[self.n_sd :]), float)
             if self.correlation.is_covariance:
-                own = first * own
-            parts.append(np.asarray(own, float))
-        return np.concatenate(parts)
+                own = variances[self.base] * own
+        return np.concatenate([variances, *others, own])
 
     def jacobian(self, psi: np.ndarray, scale: float) -> np.ndarray:
         """d natural / d (psi, sigma^2)', (n_natural, n_psi + 1)."""
         out = np.zeros((self.n_natural, self.n_psi + 1))
-        eta = self.natural(psi, scale)
-        rows = 1
+        eta, rows, ratio = self.natural(psi, scale), 1, np.zeros(0, int)
         if self.variances_of is not None:
             own = self.slices[self.variances_of]
-            count = own.stop - own.start
-            at = np.arange(count)
-            out[1 + at, own.start + at] = 2 * eta[1 : 1 + count]
-            rows += count
+            ratio = np.arange(own.start, own.stop)
+            at = 1 + np.arange(len(ratio))
+            out[at, ratio] = 2 * eta[at]
+            rows += len(ratio)
         out[:rows, -1] = eta[:rows] / scale
-        if self.has_ratio:
-            out[:rows, 0] = 2 * eta[:rows]
         for number, (f, own) in enumerate(zip(self.functions, self.slices, strict=True)):
             if number != self.variances_of and f.n_psi:
                 stop = rows + f.n_psi
                 out[rows:stop, own] = f.jacobian(psi[own])
                 rows = stop
-        if self.correlation is not None and self.correlation.n_psi:
+        if self.n_own:
+            assert self.correlation is not None
             own = self.correlation.jacobian(psi[self.n_sd :])
             if self.correlation.is_covariance:
-                out[rows:, self.n_sd : -1] = eta[0] * own
+                own = eta[self.base] * own
                 out[rows:, -1] = eta[rows:] / scale
-                if self.has_ratio:
-                    out[rows:, 0] = 2 * eta[rows:]
-            else:
-                out[rows:, self.n_sd : -1] = own
+                if self.base:
+                    out[rows:, ratio[self.base - 1]] = 2 * eta[rows:]
+            out[rows:, self.n_sd : -1] = own
         return out
 
     def curve(
@@ -337,7 +340,9 @@ class ResidualCurve:
                 for j in range(f.n_psi):
                     part = np.zeros(at.shape)
                     if bent is not None:
-                        part += np.einsum("k,l,klcs->cs", inverse[:, i], inverse[:, j], bent)
+                        part += np.einsum(
+                            "k,l,klcs->cs", inverse[:, i], inverse[:, j], bent
+                        )
                     if i == j and _is_log(f, i):  # psi = log eta
                         part += -slope[i] / value[i] ** 2
                     second[rows + i, rows + j] = part

@@ -1,0 +1,199 @@
+"""Fits of models with a residual covariance."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from mixedext.engine.fit import Fit, inner_start
+from mixedext.engine.information.expected import variance_information
+from mixedext.engine.residual.fit import fit_residual_rows, residual_fit_at
+from mixedext.engine.residual.information import null_directions
+from mixedext.engine.residual.rows import ResidualRows, residual_curves
+from mixedext.engine.residual.starts import starting_psi
+from mixedext.exceptions import (
+    DesignError,
+    DevianceError,
+    ResidualFallbackWarning,
+    user_stacklevel,
+)
+from mixedext.limits import UNIDENTIFIED_CURVATURE
+from mixedext.models.mixedlm.masks import response_of
+from mixedext.specification.covariance.residual_binding import BoundResidual
+from mixedext.specification.terms.sparse_terms import SparseTerm
+
+__all__ = ["check_residual_arguments", "fit_residual", "psi_names", "residual_rows"]
+
+
+def check_residual_arguments(**arguments: Any) -> None:
+    """Refuse arguments of ``fit`` that have no meaning beside ``residual``.
+
+    Raises
+    ------
+    ValueError
+        Names the argument.
+    """
+    for name, value in arguments.items():
+        if value is not None:
+            raise ValueError(
+                f"{name}= holds or penalizes parameters of models without residual= and "
+                "variance=; parameters of a residual structure are held by fixed=True, as "
+                "in mx.AR1('visit', group='subject', rho=0.5, fixed=True)"
+            )
+
+
+def residual_rows(model: Any, bound: BoundResidual | None = None) -> ResidualRows:
+    """The rows of a model as the engine takes them."""
+    for term in model.random_terms:
+        if isinstance(term, SparseTerm):
+            raise NotImplementedError(
+                f"{term.group}: a SparseTerm beside residual= or variance= is not "
+                "available; state the term by labels (RandomTerm), or leave residual= out"
+            )
+    return ResidualRows(
+        response_of(model),
+        model.exog,
+        model.random_terms,
+        model.weights,
+        model.residual if bound is None else bound,
+        model._design,
+    )
+
+
+def fit_residual(
+    model: Any,
+    reml: bool,
+    theta: np.ndarray | None,
+    iterations: int | None,
+    search: bool = True,
+) -> Fit:
+    """Fit a model with a residual covariance; of several structures the first that goes.
+
+    Parameters
+    ----------
+    theta : ndarray, optional
+        Start of the relative covariance factors, data's units; moments if None.
+    iterations : int, optional
+        Newton's steps.
+    search : bool
+        Whether anything is estimated, or the model taken at its start.
+
+    Raises
+    ------
+    DesignError
+        If the data do not determine the parameters; names those.
+    DevianceError
+        If the deviance is finite at no start.
+    """
+    design = model._design
+    if theta is None:
+        theta = design.outer_theta(inner_start(design, None))
+    structures = [model.residual, *model.residual.fallbacks]
+    passed = list(model.residual.passed_over)
+    for number, bound in enumerate(structures):
+        try:
+            fit = _fit(model, bound, reml, theta, iterations, search)
+            reason = "" if fit.convergence.converged else fit.convergence.message
+        except (DesignError, DevianceError) as error:
+            if number + 1 == len(structures):
+                raise
+            reason = str(error)
+        if not reason or number + 1 == len(structures):
+            break
+        passed.append((str(bound.spec), reason))
+    if passed:
+        words = "; ".join(f"{name} was passed over: {why}" for name, why in passed)
+        warnings.warn(
+            f"residual= is {bound.spec}: {words}",
+            ResidualFallbackWarning,
+            stacklevel=user_stacklevel(),
+        )
+    return fit
+
+
+def _fit(model, bound, reml, theta, iterations, search):
+    rows = residual_rows(model, bound)
+    psi, held = _given(rows, bound)
+    if not search:
+        start = psi if psi is not None else np.zeros(rows.n_psi)
+        return residual_fit_at(rows, reml, theta, start)
+    fit = fit_residual_rows(rows, reml, theta, psi, held, iterations)
+    verdict = fit.convergence
+    if verdict.converged and verdict.curvature < UNIDENTIFIED_CURVATURE:
+        _check_identified(model, fit)
+    return fit
+
+
+def _given(rows, bound):
+    """Psi of values that the user has given, the rest as moments say; and what is held."""
+    held = np.zeros(rows.n_psi, bool)
+    if not bound.start:
+        return None, held
+    psi = starting_psi(rows)[0]
+    names = psi_names(bound)
+    for curve in residual_curves(bound):
+        own = psi[curve.at]
+        for function, at in zip(curve.functions, curve.slices, strict=True):
+            if function.n_psi:
+                eta = np.array(function.natural(own[at]), float)
+                own[at] = _moved(function, eta, names[curve.at[at]], bound.start, own[at])
+        if curve.n_own:
+            at = slice(curve.n_sd, None)
+            eta = np.array(curve.correlation.natural(own[at]), float)
+            own[at] = _moved(
+                curve.correlation, eta, names[curve.at[at]], bound.start, own[at]
+            )
+        psi[curve.at] = own
+    held[np.isin(names, list(bound.held))] = True
+    return psi, held
+
+
+def _moved(function, eta, names, start, psi):
+    chosen = [(k, start[name]) for k, name in enumerate(names) if name in start]
+    if not chosen:
+        return psi
+    for k, value in chosen:
+        eta[k] = value
+    return function.free(eta)
+
+
+def psi_names(bound):
+    """Names of the elements of psi as users know them, (n_psi,)."""
+    curves = residual_curves(bound)
+    n_sd, n_own = curves[0].n_sd, curves[0].n_own
+    names = list(bound.names)
+    own = len(names) - n_sd
+    assert own == n_own * len(curves)
+    return np.array(names[own:] + names[:own], dtype=object)
+
+
+def _check_identified(model, fit):
+    """Refuse covariances of which nothing in the rows can tell two apart."""
+    info = variance_information(fit)
+    free = np.append(np.ones(info.n_gamma, bool), True)
+    n_psi = len(fit.residual.psi)
+    free[info.n_gamma - n_psi : info.n_gamma] = ~fit.residual.fixed_psi
+    null = null_directions(info.expected[np.ix_(free, free)])
+    if not null.shape[1]:
+        return
+    names = _direction_names(model, fit)[free]
+    share = np.abs(null).max(axis=1)
+    named = ", ".join(names[share > 1e-3 * share.max()])
+    raise DesignError(
+        f"residual={str(fit.residual.bound.spec)!r}: the data do not tell apart {named}: "
+        "some change of them leaves the covariance of the response as it is. Drop one of "
+        "them, or hold one (fixed=True)"
+    )
+
+
+def _direction_names(model, fit):
+    names = []
+    for term, s in zip(fit.design.terms, fit.design.structures, strict=True):
+        for name in s.names(term.names):
+            names.append(
+                f"{name.kind} of {':'.join(name.effects) or 'all'} by {term.group}"
+            )
+    names += list(psi_names(fit.residual.bound))
+    return np.array([*names, "residual variance"], dtype=object)
