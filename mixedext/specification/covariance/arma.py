@@ -143,9 +143,11 @@ class ARMA(LagCorrelation):
         psi = np.asarray(psi, dtype=float)
         ar, ma = recursion(psi[:p], order), recursion(-psi[p:], order)
         first, second = np.zeros((n, n)), np.zeros((n, n, n))
-        first[:p, :p], first[p:, p:] = ar.d_phi.T, ma.d_phi.T
-        second[:p, :p, :p] = ar.dd_phi.transpose(2, 0, 1)
-        second[p:, p:, p:] = -ma.dd_phi.transpose(2, 0, 1)
+        if order > 0:
+            first[:p, :p], first[p:, p:] = ar.d_phi.T, ma.d_phi.T
+        if order > 1:
+            second[:p, :p, :p] = ar.dd_phi.transpose(2, 0, 1)
+            second[p:, p:, p:] = -ma.dd_phi.transpose(2, 0, 1)
         return _Natural(np.concatenate([ar.phi, -ma.phi]), first, second)
 
     def natural(self, psi: ArrayLike) -> np.ndarray:

@@ -165,11 +165,11 @@ class VarIdent(VarianceFunction):
         return 0.5 * (means[1:] - means[0])
 
     def at_limit(self, psi: ArrayLike) -> list[AtLimit]:
+        """Ratios that have run to zero or beyond bounds, of strata numbered from 1."""
         psi = np.asarray(psi, dtype=float)
         near = np.flatnonzero(np.abs(psi) > -np.log(SD_RATIO_AT_LIMIT))
-        return [
-            AtLimit(int(k), f"ratio {k + 1}", np.inf if psi[k] > 0 else 0.0) for k in near
-        ]
+        names = self.names([str(k + 1) for k in range(self.n_strata)])
+        return [AtLimit(int(k), names[k], np.inf if psi[k] > 0 else 0.0) for k in near]
 
 
 @dataclass(frozen=True)
@@ -352,10 +352,11 @@ class VarConstPower(VarianceFunction):
         return np.concatenate([np.log(_START_CONST) + typical, power])
 
     def at_limit(self, psi: ArrayLike) -> list[AtLimit]:
+        """Constants that have run to zero; strata are named by their numbers from 1."""
         const = np.asarray(psi, dtype=float)[: self.n_strata]
-        near = np.flatnonzero(np.abs(const) > -np.log(SD_RATIO_AT_LIMIT))
         names = self.names([str(k + 1) for k in range(self.n_strata)])
-        return [AtLimit(int(k), names[k], np.inf if const[k] > 0 else 0.0) for k in near]
+        near = np.flatnonzero(const < np.log(SD_RATIO_AT_LIMIT))
+        return [AtLimit(int(k), names[k], 0.0) for k in near]
 
 
 @dataclass(frozen=True)
