@@ -86,22 +86,9 @@ def _finished(rows, deviance, found, held):
     """The fit of the whitened rows at the theta that was found."""
     bound, psi = rows.bound, deviance.psi(found.x)
     theta = found.x[: deviance.n_theta]
-    inverse = [np.linalg.inv(root) for root in roots(bound, psi)]
-    columns = np.column_stack([rows.y, np.asarray(rows.x, float)])
-    if rows.root_weights is not None:
-        columns = columns * rows.root_weights[:, None]
-    columns = _times(bound, inverse, columns)
-    terms = [_whitened_term(rows, term, inverse) for term in rows.terms]
-    design = prepare_design(columns[:, 0], columns[:, 1:], terms)
-    log_det = 0.0
-    for batch, own in zip(bound.batches, inverse, strict=True):
-        diagonal = np.einsum("caa->ca", own)
-        log_det -= 2 * float(batch.count @ np.log(diagonal).sum(axis=1))
-    design = replace(
-        design,
-        terms=tuple(t.without_rows() for t in rows.terms),
-        log_weights=deviance.log_weights - log_det,
-    )
+    design = None if rows.terms else _summed_design(deviance, rows.design.intercept)
+    if design is None:
+        design = _whitened_design(rows, deviance, psi)
     objective = design.objective(deviance.reml)
     inner = design.inner_theta(theta)
     value = objective.stand(inner)
@@ -134,6 +121,48 @@ def _finished(rows, deviance, found, held):
     fit = fit_at(design, objective, optimum, deviance.reml)
     estimate = ResidualEstimate(bound, psi, theta, deviance, held, at_limit)
     return replace(fit, residual=estimate)
+
+
+def _summed_design(deviance, intercept):
+    """The design of the whitened rows by their cross-products, without random terms.
+
+    That of the few rows L', L L' = [Q y]'Lambda^-1 [Q y]; None where it has another rank.
+    """
+    rank, basis = deviance.rank, deviance.basis
+    root = deviance.fixed.T
+    x = root[:, :rank] @ basis.r
+    y = deviance.y_scale * root[:, rank] + root[:, :rank] @ deviance.least_squares
+    design = prepare_design(y, x, [])
+    if design.basis.rank < rank:
+        return None
+    return replace(
+        design,
+        blocks=replace(design.blocks, nobs=deviance.nobs),
+        basis=replace(design.basis, kept=basis.kept, dependence=basis.dependence),
+        log_weights=deviance.log_weights - deviance.log_determinant,
+        intercept=intercept,
+    )
+
+
+def _whitened_design(rows, deviance, psi):
+    """The design of the whitened rows."""
+    bound = rows.bound
+    inverse = [np.linalg.inv(root) for root in roots(bound, psi)]
+    columns = np.column_stack([rows.y, np.asarray(rows.x, float)])
+    if rows.root_weights is not None:
+        columns = columns * rows.root_weights[:, None]
+    columns = _times(bound, inverse, columns)
+    terms = [_whitened_term(rows, term, inverse) for term in rows.terms]
+    design = prepare_design(columns[:, 0], columns[:, 1:], terms)
+    log_det = 0.0
+    for batch, own in zip(bound.batches, inverse, strict=True):
+        diagonal = np.einsum("caa->ca", own)
+        log_det -= 2 * float(batch.count @ np.log(diagonal).sum(axis=1))
+    return replace(
+        design,
+        terms=tuple(t.without_rows() for t in rows.terms),
+        log_weights=deviance.log_weights - log_det,
+    )
 
 
 def _times(bound, matrices, columns):

@@ -43,11 +43,14 @@ class Evaluation:
         The deviance, engine's units; infinite where V0 is not positive definite.
     fixed : ndarray or None
         Cholesky factor of [Q y]'V0^-1 [Q y], (P, P).
+    log_det : float
+        log|V0|, weights apart.
     """
 
     x: np.ndarray
     value: float
     fixed: np.ndarray | None
+    log_det: float = np.inf
 
 
 class MarginalDeviance:
@@ -138,7 +141,7 @@ class MarginalDeviance:
         value = log_det + self.dof * (1 + np.log(2 * np.pi * root[-1, -1] ** 2 / self.dof))
         if self.reml:
             value += 2 * np.log(root.diagonal()[:-1]).sum()
-        found = self.at = Evaluation(x, float(value), root)
+        found = self.at = Evaluation(x, float(value), root, log_det)
         return found
 
     @property
@@ -146,6 +149,12 @@ class MarginalDeviance:
         """Cholesky factor of [Q y]'V0^-1 [Q y] where the deviance stands."""
         assert self.at is not None and self.at.fixed is not None
         return self.at.fixed
+
+    @property
+    def log_determinant(self) -> float:
+        """log|V0| where the deviance stands, weights apart."""
+        assert self.at is not None
+        return self.at.log_det
 
     @property
     def residual_square(self) -> float:

@@ -28,6 +28,8 @@ SAME_END = 0.05
 # Starts that are searched from, of those that are evaluated: with few parameters of the
 # residual covariance, and with many.
 MOST_SEARCHES, FEW_PARAMETERS = 2, 3
+# Rows above which there is one search.
+MOST_OBSERVATIONS = 10_000
 NOT_FINITE = (
     "the deviance is not finite at any start: the residual covariance is not positive "
     "definite there, or the fixed and random effects explain the response"
@@ -135,7 +137,9 @@ def search_residual(
     ranked = [i for i in np.argsort(values, kind="stable") if np.isfinite(values[i])]
     if not ranked:
         raise DevianceError(NOT_FINITE)
-    searches = MOST_SEARCHES if deviance.n_psi <= FEW_PARAMETERS else 1
+    searches = MOST_SEARCHES
+    if deviance.n_psi > FEW_PARAMETERS or deviance.nobs > MOST_OBSERVATIONS:
+        searches = 1
     searches = 1 if max_iterations is not None else searches
     ends: list[tuple[Evaluation, float, int]] = []
     for number in ranked[:searches]:
