@@ -236,12 +236,13 @@ def _verdict(deviance: MarginalDeviance, found: Found, at_limit: dict[int, str])
     free = np.ones(len(found.x), bool)
     free[[deviance.n_theta + k for k in at_limit]] = False
     curvature, flat = _curvature(found.hessian[np.ix_(free, free)])
+    decrement = found.decrement
+    if at_limit:  # along what runs away it may fall for ever, but ever less
+        decrement = _decrement(found.gradient[free], found.hessian[np.ix_(free, free)])
     status, message = "interior", "minimum with positive curvature"
-    if found.decrement > accepted:
+    if not decrement <= accepted:
         status = "failed"
-        message = (
-            f"no minimum: the deviance could still fall by about {found.decrement:.2g}"
-        )
+        message = f"no minimum: the deviance could still fall by about {decrement:.2g}"
     elif at_limit or singular:
         status = "boundary"
         words = list(at_limit.values())
@@ -258,7 +259,7 @@ def _verdict(deviance: MarginalDeviance, found: Found, at_limit: dict[int, str])
     return Convergence(
         status,
         float(np.abs(found.gradient).max(initial=0.0)),
-        float(found.decrement),
+        float(decrement),
         curvature,
         deviance.n_values,
         deviance.n_derivatives,
@@ -269,6 +270,14 @@ def _verdict(deviance: MarginalDeviance, found: Found, at_limit: dict[int, str])
         found.minima,
         found.found_from,
     )
+
+
+def _decrement(gradient, hessian):
+    """Fall that Newton's step would bring."""
+    if not len(gradient):
+        return 0.0
+    step = np.linalg.lstsq(hessian, gradient, rcond=None)[0]
+    return max(float(gradient @ step) / 2, 0.0)
 
 
 def _curvature(hessian):

@@ -12,8 +12,8 @@ With S the score matrix of a cluster (engine.residual.parts) and a_r, q_rs, x_r 
     average information    kappa (q - x x') - a a' kappa^2 / d,
     second derivatives     2 kappa (q - x x') - a a' kappa^2 / d - t + <V_rs, S>,
 
-t_rs = tr V0^-1 V_r V0^-1 V_s less [REML] 2 tr X~'V_r V0^-1 V_s X~ (the product of two
-X~'V_r X~, of the order of p / n, is left out of the search); sigma^2 is profiled out.
+t_rs = tr V0^-1 V_r V0^-1 V_s less [REML] 2 tr X~'V_r V0^-1 V_s X~ (and, where X is not
+narrow, the product of X~'V_r X~ and X~'V_s X~ more); sigma^2 is profiled out.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ from mixedext.engine.rows.basis import FixedBasis
 from mixedext.specification.covariance.structure import Structure
 
 __all__ = ["Evaluation", "MarginalDeviance"]
+
+# Rows for each column of X from which on X is narrow.
+NARROW = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +148,11 @@ class MarginalDeviance:
         return found
 
     @property
+    def _takes_squares(self) -> bool:
+        """Whether X is so wide that the search wants the whole of its part."""
+        return self.reml and self.rank * NARROW > self.nobs
+
+    @property
     def fixed(self) -> np.ndarray:
         """Cholesky factor of [Q y]'V0^-1 [Q y] where the deviance stands."""
         assert self.at is not None and self.at.fixed is not None
@@ -177,7 +185,7 @@ class MarginalDeviance:
         x, solved = self.at.x, self.solved
         psi, n = self.psi(x), len(x)
         tangents = self._tangents(x)
-        moments = Moments.zeros(n, self.rank)
+        moments = Moments.zeros(n, self.rank, self._takes_squares)
         scores = [np.zeros((s.k, s.k)) for s in self.structures]
         for part in self.parts:
             for score, own in zip(
@@ -193,6 +201,9 @@ class MarginalDeviance:
         profiled = np.outer(moments.residual, moments.residual) * kappa**2 / self.dof
         average = quadratic - profiled
         exact = average + quadratic - moments.traces + bend
+        if moments.squares is not None:
+            flat = moments.squares.reshape(n, self.rank**2)
+            exact -= flat @ flat.T
         return gradient, _definite(exact, average, bend, self.n_theta)
 
     def _tangents(self, x):

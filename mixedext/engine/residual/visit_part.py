@@ -229,6 +229,8 @@ class VisitPart(Part):
             other -= 2 * fixed
         into.traces[square] += self._traces(slopes, inverse, other)
         into.on_fixed[at] += np.einsum("rab,apb->rp", slopes, mixed)
+        if into.squares is not None:
+            into.squares[at] += self._on_fixed(slopes, solved)
         return []
 
     def _traces(self, slopes, one, other):
