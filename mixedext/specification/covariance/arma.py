@@ -9,6 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mixedext.limits import CORRELATION_AT_LIMIT
+from mixedext.specification.covariance.autoregressive import (
+    slope_of_power,
+    turn_of_power,
+)
 from mixedext.specification.covariance.correlation import (
     AtLimit,
     LagCorrelation,
@@ -240,6 +244,9 @@ def _autoregression(phi: np.ndarray, n: int, order: int) -> _Table:
     are differentiated as they stand; those beyond follow by the same recursion.
     """
     p = len(phi)
+    if p == 1:
+        first, second = slope_of_power(phi, n), turn_of_power(phi, n)
+        return _Table(phi ** np.arange(n), first[None], second[None, None])
     size = max(n, p + 1)
     value = np.zeros(size)
     first, second = np.zeros((p, size)), np.zeros((p, p, size))
