@@ -31,7 +31,9 @@ __all__ = ["ARMA"]
 # Partial autocorrelations of a start are not larger.
 _START = 0.9
 # Steps of Gauss and Newton towards the moments.
-_STEPS = 8
+_STEPS = 6
+# They end where one leaves more than this share of the sum of squares.
+_SETTLED = 0.95
 # Its hyperbolic tangent is one.
 _BEYOND = 40.0
 
@@ -170,7 +172,8 @@ class ARMA(LagCorrelation):
             np.concatenate([np.arctanh(partials), np.full(self.q, part)])
             for part in ((-0.5, 0.1, 0.5) if self.q else (0.0,))
         ]
-        tried = [self._nearer(psi, r, n) for psi in (*own, weak, strong)]
+        by_distance = sorted((*own, weak, strong), key=lambda x: self._distance(x, r, n))
+        tried = [self._nearer(psi, r, n) for psi in by_distance[:2]]
         nearest = min(tried, key=lambda psi: self._distance(psi, r, n))
         return [nearest, weak, strong]
 
@@ -191,7 +194,10 @@ class ARMA(LagCorrelation):
                     break
             else:
                 return psi
+            settled = nearer > _SETTLED * distance
             psi, distance = new, nearer
+            if settled:
+                break
         return psi
 
     def at_limit(self, psi: ArrayLike) -> list[AtLimit]:
