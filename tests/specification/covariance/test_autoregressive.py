@@ -105,6 +105,15 @@ def test_starts_without_some_pairs():
     np.testing.assert_allclose(own.natural(own.starts(r, pairs)[0]), 0.5, atol=1e-3)
 
 
+def test_starts_without_any_pairs_or_sign():
+    own, none = AutoRegressive(), np.zeros((3, 3))
+    np.testing.assert_allclose(own.natural(own.starts(np.full((3, 3), np.nan), none)[0]), 0)
+    # visits two apart tell the square alone
+    r, pairs = np.full((3, 3), 0.49), none.copy()
+    pairs[0, 2] = pairs[2, 0] = 5.0
+    np.testing.assert_allclose(own.natural(own.starts(r, pairs)[0]), 0.7, atol=1e-3)
+
+
 def test_nearest_power_is_the_least_sum_of_squares():
     rng = np.random.default_rng(3)
     fine = np.linspace(-0.95, 0.95, 4001)

@@ -77,6 +77,11 @@ def test_at_limit():
     assert own.at_limit([0.5, 0.1, 0.2, 0.3, -0.5]) == []
     (limit,) = own.at_limit([0.5, -20.0, 0.2, 0.3, 0.0])
     assert limit == (1, "UN(2,2)", 0.25)
+    assert own.at_limit([0.0, -30.0, 0.2, 0.3, 20.0]) == [
+        (1, "UN(2,2)", 0.0),
+        (4, "UN(3,3)", np.inf),
+    ]
+    assert own.at_limit([0.0, np.log(1e-4), 0.2, 0.3, np.log(1e4)]) == []
 
 
 def test_errors():

@@ -151,8 +151,8 @@ def test_ratios_without_end():
     np.testing.assert_allclose(np.exp(own.log_sd(psi, strata, None)), [1, 1e4, 1e-4])
     assert own.at_limit(psi) == []
     assert own.at_limit([-20.0, 20.0]) == [
-        (0, "Var(2) ratio", 0.0),
-        (1, "Var(3) ratio", np.inf),
+        (0, "sd(2) ratio", 0.0),
+        (1, "sd(3) ratio", np.inf),
     ]
 
 
@@ -163,7 +163,7 @@ def test_at_limit():
 
 
 def test_names():
-    assert VarIdent(3).names(["a", "b", "c"]) == ("Var(b) ratio", "Var(c) ratio")
+    assert VarIdent(3).names(["a", "b", "c"]) == ("sd(b) ratio", "sd(c) ratio")
     assert VarPower().names([]) == ("power",)
     assert VarPower(2).names(["a", "b"]) == ("power a", "power b")
     assert VarExp(2).names(["a", "b"]) == ("exp a", "exp b")
@@ -203,3 +203,6 @@ def test_errors():
         ValueError, match="covariate = None, but the variance function asks"
     ):
         VarExp().log_sd([0.1], np.zeros(2, dtype=int), None)
+    for own in (VarPower(), VarFixed()):
+        with pytest.raises(ValueError, match="covariate is 0 in some row"):
+            own.log_sd(np.ones(own.n_psi), np.zeros(2, dtype=int), np.array([0.0, 1.0]))
