@@ -28,8 +28,8 @@ SAME_END = 0.05
 # Starts that are searched from, of those that are evaluated: with few parameters of the
 # residual covariance, and with many.
 MOST_SEARCHES, FEW_PARAMETERS = 2, 3
-# Rows above which there is one search.
-MOST_OBSERVATIONS = 10_000
+# Rows above which the start of the moments will do: without random effects, and with.
+MOST_OBSERVATIONS = 2_000, 10_000
 NOT_FINITE = (
     "the deviance is not finite at any start: the residual covariance is not positive "
     "definite there, or the fixed and random effects explain the response"
@@ -133,12 +133,15 @@ def search_residual(
         If the deviance is finite at no start.
     """
     search = _Search(deviance, held, 200 if max_iterations is None else max_iterations)
-    values = [deviance.evaluate(x).value for x in starts]
+    many = deviance.nobs > MOST_OBSERVATIONS[deviance.n_theta > 0]
+    values = [deviance.evaluate(starts[0]).value]
+    if not (many and np.isfinite(values[0])):
+        values += [deviance.evaluate(x).value for x in starts[1:]]
     ranked = [i for i in np.argsort(values, kind="stable") if np.isfinite(values[i])]
     if not ranked:
         raise DevianceError(NOT_FINITE)
     searches = MOST_SEARCHES
-    if deviance.n_psi > FEW_PARAMETERS or deviance.nobs > MOST_OBSERVATIONS:
+    if deviance.n_psi > FEW_PARAMETERS or many:
         searches = 1
     searches = 1 if max_iterations is not None else searches
     ends: list[tuple[Evaluation, float, int]] = []

@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from mixedext.engine.residual.parts import Moments, Part, PartProducts, Solved
+from mixedext.kernels.covariance.visit_patterns import pattern_moments, whitened_squares
 from mixedext.specification.covariance.residual_curve import Places, ResidualCurve
 
 __all__ = ["SummedPatterns", "VisitPart", "VisitRows"]
@@ -104,6 +105,16 @@ class VisitPart(Part):
             for numbers in (np.flatnonzero(sizes == s) for s in np.unique(sizes))
         ]
         self.inverse: list[np.ndarray] = [np.zeros((0, 0))] * len(patterns)
+        # the same for compiled loops, one pattern after the other
+        self._sizes = sizes.astype(np.intp)
+        self._counts = np.array([p.count for p in patterns], np.intp)
+        self._visits = _end_to_end([p.visits for p in patterns], np.intp)
+        self._columns = _end_to_end([p.columns for p in patterns], float)
+        # rows twice, and products of pairs of visits
+        largest = [
+            2 * p.columns.size + p.columns.shape[1] * len(p.visits) ** 2 for p in patterns
+        ]
+        self._work = np.empty(max(largest, default=1))
         # of the summed ones by size: numbers, V^-1 and where it stands among (m, m)
         ends = np.cumsum([len(patterns), *(len(own.counts) for own in summed)])
         self.numbers = [np.arange(a, b) for a, b in pairwise(ends)]
@@ -138,16 +149,24 @@ class VisitPart(Part):
         if not np.isfinite(whole).all():
             return np.inf
         log_det = 0.0
+        roots: list[np.ndarray] = [np.zeros(0)] * len(self.patterns)
         for numbers, visits in self.by_size:
             found = _factored(whole, visits, self.counts[numbers])
             if found is None:
                 return np.inf
             log_det += found[0]
-            for number, own in zip(numbers, found[1], strict=True):
-                columns = self.patterns[number].columns
-                white = (own @ columns.reshape(len(own), -1)).reshape(columns.shape)
-                cross += (white @ white.transpose(0, 2, 1)).sum(axis=0)
-                self.inverse[number] = own.T @ own
+            inverse = found[1].transpose(0, 2, 1) @ found[1]
+            for number, root, own in zip(numbers, found[1], inverse, strict=True):
+                roots[number], self.inverse[number] = root, own
+        if self.patterns:
+            whitened_squares(
+                self._columns,
+                self._sizes,
+                self._counts,
+                _end_to_end(roots, float),
+                cross,
+                self._work,
+            )
         for number, own in enumerate(self.summed):
             found = _factored(whole, own.visits, own.counts)
             if found is None:
@@ -172,17 +191,22 @@ class VisitPart(Part):
         m, count, p = self.m, len(self.counts), len(solved.change) - 1
         inverse, fixed, residual = np.zeros((3, count, m * m))
         mixed = np.zeros((m, p, m))
-        for number, at in enumerate(self.flat):
-            x, e = self._solved(number, solved)
-            inverse[number, at] = self.inverse[number].ravel()
-            residual[number, at] = (e @ e.T).ravel()
-            if with_fixed:
-                flat = x.reshape(len(x), -1)
-                fixed[number, at] = (flat @ flat.T).ravel()
-            if p:
-                visits = self.patterns[number].visits
-                own = (x.reshape(-1, x.shape[2]) @ e.T).reshape(len(x), p, len(x))
-                mixed[visits[:, None], :, visits] += own.transpose(0, 2, 1)
+        if self.patterns:
+            shape = (count, m, m)
+            pattern_moments(
+                self._columns,
+                self._sizes,
+                self._counts,
+                self._visits,
+                _end_to_end(self.inverse, float),
+                solved.change,
+                with_fixed,
+                inverse.reshape(shape),
+                fixed.reshape(shape),
+                residual.reshape(shape),
+                mixed,
+                self._work,
+            )
         on_x, on_y = solved.change[:, :-1], solved.change[:, -1]
         for own, at, numbers, solve in self._summed():
             rows = numbers[:, None]
@@ -361,6 +385,11 @@ class VisitPart(Part):
         traces[at] = np.einsum("rab,ba->r", slopes, both.sum(axis=0))
         single = float(np.einsum("c,caa->", self.counts, moved))
         return on_fixed, traces, single
+
+
+def _end_to_end(arrays, dtype):
+    """Arrays as one, each laid out by rows."""
+    return np.concatenate([np.zeros(0, dtype), *(np.ravel(a) for a in arrays)])
 
 
 def _factored(whole, visits, counts):
