@@ -132,7 +132,7 @@ class VarIdent(VarianceFunction):
         return self.n_strata - 1
 
     def names(self, labels: Sequence[str]) -> tuple[str, ...]:
-        return tuple(f"Var({label}) ratio" for label in labels[1:])
+        return tuple(f"sd({label}) ratio" for label in labels[1:])
 
     def log_sd(
         self, psi: ArrayLike, strata: np.ndarray, covariate: np.ndarray | None
@@ -165,11 +165,11 @@ class VarIdent(VarianceFunction):
         return 0.5 * (means[1:] - means[0])
 
     def at_limit(self, psi: ArrayLike) -> list[AtLimit]:
+        """Ratios that have run to zero or beyond bounds, of strata numbered from 1."""
         psi = np.asarray(psi, dtype=float)
         near = np.flatnonzero(np.abs(psi) > -np.log(SD_RATIO_AT_LIMIT))
-        return [
-            AtLimit(int(k), f"ratio {k + 1}", np.inf if psi[k] > 0 else 0.0) for k in near
-        ]
+        names = self.names([str(k + 1) for k in range(self.n_strata)])
+        return [AtLimit(int(k), names[k], np.inf if psi[k] > 0 else 0.0) for k in near]
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ class VarPower(_OneSlope):
 
     @staticmethod
     def regressor(covariate: np.ndarray) -> np.ndarray:
-        return np.log(np.abs(covariate))
+        return _log_size(covariate)
 
 
 @dataclass(frozen=True)
@@ -352,10 +352,11 @@ class VarConstPower(VarianceFunction):
         return np.concatenate([np.log(_START_CONST) + typical, power])
 
     def at_limit(self, psi: ArrayLike) -> list[AtLimit]:
+        """Constants that have run to zero; strata are named by their numbers from 1."""
         const = np.asarray(psi, dtype=float)[: self.n_strata]
-        near = np.flatnonzero(np.abs(const) > -np.log(SD_RATIO_AT_LIMIT))
         names = self.names([str(k + 1) for k in range(self.n_strata)])
-        return [AtLimit(int(k), names[k], np.inf if const[k] > 0 else 0.0) for k in near]
+        near = np.flatnonzero(const < np.log(SD_RATIO_AT_LIMIT))
+        return [AtLimit(int(k), names[k], 0.0) for k in near]
 
 
 @dataclass(frozen=True)
@@ -370,7 +371,7 @@ class VarFixed(VarianceFunction):
     def log_sd(
         self, psi: ArrayLike, strata: np.ndarray, covariate: np.ndarray | None
     ) -> np.ndarray:
-        return 0.5 * np.log(np.abs(_given(covariate)))
+        return 0.5 * _log_size(_given(covariate))
 
     def slope(
         self, psi: ArrayLike, strata: np.ndarray, covariate: np.ndarray | None
@@ -423,6 +424,16 @@ def _given(covariate: np.ndarray | None) -> np.ndarray:
     if covariate is None:
         raise ValueError("covariate = None, but the variance function asks for one")
     return covariate
+
+
+def _log_size(covariate: np.ndarray) -> np.ndarray:
+    """log |v|, if v is nowhere zero."""
+    if not np.all(covariate):
+        raise ValueError(
+            "covariate is 0 in some row, and so would its power, the standard deviation, "
+            "be; a constant beside the power, or an exponential, would not"
+        )
+    return np.log(np.abs(covariate))
 
 
 def _by_stratum(name: str, labels: Sequence[str], n_strata: int) -> tuple[str, ...]:
