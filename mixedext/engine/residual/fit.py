@@ -31,7 +31,7 @@ from mixedext.limits import (
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
-__all__ = ["fit_residual_rows", "residual_fit_at"]
+__all__ = ["fit_residual_rows", "parameters_at_limit", "residual_fit_at"]
 
 
 def fit_residual_rows(
@@ -92,7 +92,7 @@ def _finished(rows, deviance, found, held):
     objective = design.objective(deviance.reml)
     inner = design.inner_theta(theta)
     value = objective.stand(inner)
-    at_limit = _at_limit(rows, psi)
+    at_limit = parameters_at_limit(rows, psi)
     convergence = _verdict(deviance, found, at_limit)
     shift = deviance.shift - design.deviance_shift(deviance.reml, objective.dof)
     verdict = replace(
@@ -207,7 +207,7 @@ def _whitened_term(rows, term, inverse):
     return SparseTerm(matrix, term.group)
 
 
-def _at_limit(rows, psi):
+def parameters_at_limit(rows, psi):
     """Words on the parameters that have run to an end of their range."""
     out = {}
     for level, curve in enumerate(rows.curves):
