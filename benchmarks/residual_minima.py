@@ -51,7 +51,9 @@ def design(name, rng):
     lag = np.abs(visit[:, None] - visit) * 1.0
     v = (group[:, None] == group) * (np.sign(rho) ** lag * np.abs(rho) ** lag + own)
     root = np.linalg.cholesky(v + 1e-6 * np.eye(n))
-    x = np.column_stack([np.ones(n), visit, rng.standard_normal((n, int(rng.integers(0, 3))))])
+    x = np.column_stack(
+        [np.ones(n), visit, rng.standard_normal((n, int(rng.integers(0, 3))))]
+    )
     y = x.sum(axis=1) + root @ rng.standard_normal(n)
     terms = []
     if rng.random() < 0.4 and name not in WITHOUT_INTERCEPT:

@@ -8,6 +8,7 @@ formula of the engine holds; its log-determinant has sum log|Lambda| more.  So a
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 from scipy import sparse
@@ -31,6 +32,10 @@ from mixedext.limits import (
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
+# Starts of the random effects, by the moments: small ones beside a strong correlation, too.
+RANDOM_SHARES = 1.0, 0.3, 0.05
+# Values of one or two parameters of few rows that are tried besides.
+GRID, FEW_ROWS = (-1.2, -0.4, 0.4, 1.2), 500
 __all__ = ["fit_residual_rows", "parameters_at_limit", "residual_fit_at"]
 
 
@@ -63,10 +68,20 @@ def fit_residual_rows(
     with blas_threads():
         deviance = rows.deviance(reml)
         starts = starting_psi(rows) if psi is None else [psi]
-        points = [np.concatenate([theta, own]) for own in starts]
-        if len(theta):  # small random effects beside a strong correlation, too
-            points += [np.concatenate([0.3 * theta, own]) for own in starts]
-        found = search_residual(deviance, points, held, max_iterations)
+        shares = RANDOM_SHARES if len(theta) else (1.0,)
+        points = [
+            np.concatenate([share * theta, own]) for share in shares for own in starts
+        ]
+        if psi is None and rows.n_psi <= 2 and len(rows.y) <= FEW_ROWS:
+            points += [
+                np.concatenate([RANDOM_SHARES[1] * theta, own])
+                for own in product(GRID, repeat=rows.n_psi)
+            ]
+
+        def at_limit(psi):
+            return bool(parameters_at_limit(rows, psi))
+
+        found = search_residual(deviance, points, held, max_iterations, at_limit)
         return _finished(rows, deviance, found, held)
 
 
