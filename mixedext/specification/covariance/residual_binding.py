@@ -179,7 +179,7 @@ def _made(spec, stated, correlation, level_labels, functions, rows, batches, **k
         row_covariates=tuple(f.covariate for f in functions),
         **(given | known),
     )
-    start, held = start_of(spec, correlation, level_labels, functions)
+    start, held = start_of(spec, correlation, bound.visit_labels, level_labels, functions)
     return replace(bound, start=start or None, held=held)
 
 

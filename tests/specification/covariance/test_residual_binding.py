@@ -45,7 +45,7 @@ def test_variances_by_visit_and_level(data):
     assert by.functions == (functions.VarIdent(2),)
     assert (by.n_levels, by.level_labels) == (2, ["PBO", "TRT"])
     assert by.names[0] == "PBO: UN(2,1)"
-    assert by.names[-1] == "Var(TRT) ratio"
+    assert by.names[-1] == "sd(TRT) ratio"
     both = bind_residual("csh(AVISIT | USUBJID, by=ARMCD)", "exp(WEIGHT)", columns=data)
     assert both.functions == (functions.VarIdent(8), functions.VarExp())
     cells = data["ARMCD"].astype(str) + ":" + data["AVISIT"].astype(str)
