@@ -17,6 +17,7 @@ from mixedext.inference.variances.interval_numbers import (
     sd_and_correlation,
 )
 from mixedext.inference.variances.observed_covariance import covariance_of_variances
+from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.terms.parameter_names import (
     as_variance,
     covariance_names,
@@ -52,6 +53,7 @@ def cov_vcomp(results: HasFitted) -> NotedTable:
     77.2
     """
     fitted = results.fitted
+    refuse_residual(fitted.model, "cov_vcomp", "summary has the estimates")
     names = [as_variance(name) for name in _variance_names(fitted)]
     table = pd.DataFrame(_cov_variances(fitted), index=names, columns=names)
     return NotedTable.of(table, "", _boundary_notes(fitted))
@@ -121,6 +123,7 @@ def conf_int_vcomp(
     check_choice(method, "method", options)
     check_choice(scale, "scale", ("sd", "variance"))
     fitted = results.fitted
+    refuse_residual(fitted.model, "conf_int_vcomp", "summary has the estimates")
     table = _variance_precision(fitted)
     limits = _variance_limits(fitted, table, method, scale, level)
     names = table.index

@@ -40,7 +40,7 @@ def refuse_residual(model: Any, what: str, cure: str) -> None:
     if bound is not None:
         raise NotImplementedError(
             f"{what} takes residuals for independent with one variance, and those of this "
-            f"model have the structure {bound}; {cure}"
+            f"model have the structure {bound}: {cure}"
         )
 
 

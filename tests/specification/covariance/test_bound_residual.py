@@ -28,7 +28,7 @@ def test_what_takes_independent_residuals_is_refused():
     stated = mx.mixedlm("Reaction ~ 1", data, residual="ar1(Days | Subject)")
     text = (
         r"^it takes residuals for independent with one variance, and those of this model "
-        r"have the structure ar1\(Days \| Subject\); use that$"
+        r"have the structure ar1\(Days \| Subject\): use that$"
     )
     with pytest.raises(NotImplementedError, match=text):
         refuse_residual(stated, "it", "use that")
@@ -43,6 +43,20 @@ def test_resampling_and_power_are_refused():
         lambda: result.bootstrap_cases(5, rng=1),
         lambda: result.bootstrap_residual(5, rng=1),
         lambda: mx.power(result, "Days", n=5, rng=1),
+        lambda: result.bootstrap_parametric(5, rng=1),
+        lambda: result.simulate(2, rng=1),
+        lambda: result.model.fit_many(data[["Reaction"]]),
+        lambda: result.get_influence(),
+        lambda: result.exact_rlrt(),
+        lambda: mx.exact_lrt(result),
+        lambda: result.conf_int_vcomp(),
+        lambda: result.cov_vcomp,
+        lambda: result.profile(),
     ):
+        with pytest.raises(NotImplementedError, match="takes residuals for independent"):
+            ask()
+    assert 0 < result.icc() < 1
+    result.fitted.model.residual = bind_residual("ar1h(Days | Subject)", columns=data)
+    for ask in (result.icc, lambda: result.r2_nakagawa):
         with pytest.raises(NotImplementedError, match="takes residuals for independent"):
             ask()
