@@ -45,6 +45,8 @@ __all__ = [
     "simulate_refits",
 ]
 
+_RESTS_ON_GROUPS = "cov_type='CR2' rests on the independence of groups alone"
+
 Function = TypeVar("Function", bound=Callable)
 
 # Replicates of a block where Python sees each of them; part of what a seed means.
@@ -297,7 +299,7 @@ def bootstrap_residual(
     """
     own = _by_criterion(results, reml)
     rows = own.need_rows()
-    refuse_residual(own.model, "bootstrap_residual", "use bootstrap_parametric")
+    refuse_residual(own.model, "bootstrap_residual", _RESTS_ON_GROUPS)
     mean = rows.mean(own.fixed.estimate)
     if rows.offset is not None:
         mean = mean - rows.offset
@@ -368,7 +370,7 @@ def bootstrap_cases(
     own = _by_criterion(results, reml)
     check_count(n, "n")
     own.need_rows()
-    refuse_residual(own.model, "bootstrap_cases", "use bootstrap_parametric")
+    refuse_residual(own.model, "bootstrap_cases", _RESTS_ON_GROUPS)
     sampler = cases_sampler(own.model, group, within)
     python = statistic if statistic is not None and not vectorized else None
     arguments = own.arguments.held("the bootstrap")

@@ -181,6 +181,7 @@ def icc(
     estimate = float(ratio(gamma, fitted.scale))
     if ci is None:
         return estimate
+    refuse_residual(fitted.model, "an interval of icc", "leave ci= out")
     if ci == "bootstrap":
         return _bootstrap_interval(fitted, ratio, estimate, n, rng, level)
     total = fixed + gamma @ slopes + residual * fitted.scale

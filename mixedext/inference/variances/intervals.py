@@ -17,7 +17,6 @@ from mixedext.inference.variances.interval_numbers import (
     sd_and_correlation,
 )
 from mixedext.inference.variances.observed_covariance import covariance_of_variances
-from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.terms.parameter_names import (
     as_variance,
     covariance_names,
@@ -53,7 +52,6 @@ def cov_vcomp(results: HasFitted) -> NotedTable:
     77.2
     """
     fitted = results.fitted
-    refuse_residual(fitted.model, "cov_vcomp", "summary has the estimates")
     names = [as_variance(name) for name in _variance_names(fitted)]
     table = pd.DataFrame(_cov_variances(fitted), index=names, columns=names)
     return NotedTable.of(table, "", _boundary_notes(fitted))
@@ -123,7 +121,6 @@ def conf_int_vcomp(
     check_choice(method, "method", options)
     check_choice(scale, "scale", ("sd", "variance"))
     fitted = results.fitted
-    refuse_residual(fitted.model, "conf_int_vcomp", "summary has the estimates")
     table = _variance_precision(fitted)
     limits = _variance_limits(fitted, table, method, scale, level)
     names = table.index
@@ -190,6 +187,8 @@ def _variance_limits(
 
 def _boundary_notes(fitted: Fitted) -> list[str]:
     """Why values are missing: what is on the boundary."""
+    if _has_structure(fitted):
+        return ["No standard errors: they are known of independent residuals alone"]
     missing = np.isnan(_cov_variances(fitted).diagonal())
     if missing[-1]:
         return ["No standard errors: the observed information is not positive definite"]
@@ -214,7 +213,15 @@ def _boundary_notes(fitted: Fitted) -> list[str]:
 
 def _cov_variances(fitted: Fitted) -> np.ndarray:
     """Of the elements in order: by term, the lower triangle by columns, residual."""
+    if _has_structure(fitted):
+        n = len(_variance_names(fitted))
+        return np.full((n, n), np.nan)
     return covariance_of_variances(fitted).absolute
+
+
+def _has_structure(fitted: Fitted) -> bool:
+    """Whether residuals have parameters of their own, which this covariance lacks."""
+    return getattr(fitted.model, "residual", None) is not None
 
 
 def _variance_names(fitted: Fitted) -> list[str]:

@@ -233,9 +233,7 @@ def _base(model, data, scope, weights, offset):
             raise ValueError(f"{what}= goes with a formula; results have their own")
     fitted: Fitted = model.fitted
     need_rows(fitted.model)
-    refuse_residual(
-        fitted.model, "power", "simulate from the results and refit: bootstrap_parametric"
-    )
+    refuse_residual(fitted.model, "power", "draw responses of your own, and refit to each")
     sigma = fitted.sigma
     roots = tuple(sigma * lam for lam in fitted.fit.lams)
     if fitted.fit.held is not None and fitted.fit.held.covariances is not None:

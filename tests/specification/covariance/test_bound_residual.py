@@ -49,13 +49,18 @@ def test_resampling_and_power_are_refused():
         lambda: result.get_influence(),
         lambda: result.exact_rlrt(),
         lambda: mx.exact_lrt(result),
-        lambda: result.conf_int_vcomp(),
-        lambda: result.cov_vcomp,
+        lambda: result.icc(ci="delta"),
         lambda: result.profile(),
     ):
         with pytest.raises(NotImplementedError, match="takes residuals for independent"):
             ask()
     assert 0 < result.icc() < 1
+    table = result.conf_int_vcomp()
+    assert table["estimate"].notna().all()
+    assert table["std_err"].isna().all()
+    (note,) = table.notes
+    assert note == "No standard errors: they are known of independent residuals alone"
+    assert result.cov_vcomp.isna().all(axis=None)
     result.fitted.model.residual = bind_residual("ar1h(Days | Subject)", columns=data)
     for ask in (result.icc, lambda: result.r2_nakagawa):
         with pytest.raises(NotImplementedError, match="takes residuals for independent"):
