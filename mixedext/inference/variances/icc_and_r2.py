@@ -19,7 +19,7 @@ from mixedext.inference.variances.observed_covariance import covariance_of_varia
 from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
-__all__ = ["IntraclassCorrelation", "NakagawaR2", "icc", "r2_nakagawa"]
+__all__ = ["IntraclassCorrelation", "NakagawaR2", "has_one_variance", "icc", "r2_nakagawa"]
 
 
 class NakagawaR2(NamedTuple):
@@ -99,12 +99,18 @@ def r2_nakagawa(results: HasFitted) -> NakagawaR2:
     return NakagawaR2(fixed / total, (fixed + random) / total)
 
 
+def has_one_variance(fitted: Fitted) -> bool:
+    """Whether all residuals have one variance, but for weights."""
+    bound = getattr(fitted.model, "residual", None)
+    if bound is None:
+        return True
+    own = bound.correlation is not None and bound.correlation.is_covariance
+    return not own and not bound.functions
+
+
 def _need_one_variance(fitted, what):
     """Refuse shares of the variance where residuals have several."""
-    bound = getattr(fitted.model, "residual", None)
-    correlation = None if bound is None else bound.correlation
-    several = correlation is not None and correlation.is_covariance
-    if bound is not None and (bound.functions or several):
+    if not has_one_variance(fitted):
         refuse_residual(fitted.model, what, "give the share of a row of your choice")
 
 

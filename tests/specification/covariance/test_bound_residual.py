@@ -62,6 +62,9 @@ def test_resampling_and_power_are_refused():
     assert note == "No standard errors: they are known of independent residuals alone"
     assert result.cov_vcomp.isna().all(axis=None)
     result.fitted.model.residual = bind_residual("ar1h(Days | Subject)", columns=data)
+    row = result.glance()
+    assert row.notes == ("No R squared: the residuals have several variances.",)
+    assert "Shares of the variance" not in str(mx.summary_table([result]))
     for ask in (result.icc, lambda: result.r2_nakagawa):
         with pytest.raises(NotImplementedError, match="takes residuals for independent"):
             ask()
