@@ -207,7 +207,6 @@ class _Binder:
         codes, levels = self._groups()
         sizes = np.bincount(codes, minlength=len(levels))
         checks.check_pairs(spec, sizes, self.group_name)
-        self.visit_name = ""
         visits, coordinates = self._visits(), self._coordinates()
         level, level_labels = self._by(codes, levels)
         self._add_own_function(visits, level, level_labels)
