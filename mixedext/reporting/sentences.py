@@ -16,7 +16,7 @@ from mixedext.fitted import Fitted, HasFitted, has_rows
 from mixedext.inference.fixed_effects.anova_tables import anova
 from mixedext.inference.fixed_effects.covariance_choice import choice_in_words, df_notes
 from mixedext.inference.fixed_effects.df_methods import df_choice
-from mixedext.inference.variances.icc_and_r2 import r2_nakagawa
+from mixedext.inference.variances.icc_and_r2 import has_one_variance, r2_nakagawa
 from mixedext.reporting.tidy_tables import shared_variance, tidy
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
@@ -312,7 +312,7 @@ def _results(
     yield from _coefficients(table[table["effect"] == "fixed"], level)
     yield from _term_tests(fitted, df_method, information)
     yield from _variances(table[table["effect"] == "random"], level)
-    if has_rows(fitted.model) and fitted.random.terms:
+    if has_rows(fitted.model) and fitted.random.terms and has_one_variance(fitted):
         marginal, conditional = r2_nakagawa(fitted)
         yield (
             f"Fixed effects explain {_share(marginal)} of the variance, fixed and random "

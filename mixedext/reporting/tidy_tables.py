@@ -19,7 +19,7 @@ from mixedext.inference.fixed_effects.covariance_choice import choice_in_words, 
 from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.inference.prediction.predictions import fittedvalues, predict
 from mixedext.inference.random_effects.modes import n_levels
-from mixedext.inference.variances.icc_and_r2 import icc, r2_nakagawa
+from mixedext.inference.variances.icc_and_r2 import has_one_variance, icc, r2_nakagawa
 from mixedext.inference.variances.intervals import conf_int_vcomp
 from mixedext.specification.data.tables import as_pandas
 from mixedext.tables.noted_table import NotedTable
@@ -222,7 +222,9 @@ def glance(results: HasFitted) -> NotedTable:
         "verdict": fit.convergence.status,
     }
     row["r2_marginal"] = row["r2_conditional"] = np.nan
-    if has_rows(fitted.model):
+    if not has_one_variance(fitted):
+        notes.append("No R squared: the residuals have several variances.")
+    elif has_rows(fitted.model):
         row["r2_marginal"], row["r2_conditional"] = r2_nakagawa(fitted)
     else:
         notes.append("No R squared: the rows of the fit are not in memory.")

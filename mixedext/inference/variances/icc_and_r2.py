@@ -16,9 +16,10 @@ from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.bootstrap.bootstrapping import simulate_refits
 from mixedext.inference.bootstrap.intervals import limits
 from mixedext.inference.variances.observed_covariance import covariance_of_variances
+from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
-__all__ = ["IntraclassCorrelation", "NakagawaR2", "icc", "r2_nakagawa"]
+__all__ = ["IntraclassCorrelation", "NakagawaR2", "has_one_variance", "icc", "r2_nakagawa"]
 
 
 class NakagawaR2(NamedTuple):
@@ -89,12 +90,28 @@ def r2_nakagawa(results: HasFitted) -> NakagawaR2:
     [0.2787, 0.7992]
     """
     fitted = results.fitted
+    _need_one_variance(fitted, "r2_nakagawa")
     fixed = _fixed_variance(fitted)
     slopes, residual = _variance_slopes(fitted)
     random = float(slopes @ _gamma(fitted))
     residual = residual * fitted.scale
     total = fixed + random + residual
     return NakagawaR2(fixed / total, (fixed + random) / total)
+
+
+def has_one_variance(fitted: Fitted) -> bool:
+    """Whether all residuals have one variance, but for weights."""
+    bound = getattr(fitted.model, "residual", None)
+    if bound is None:
+        return True
+    own = bound.correlation is not None and bound.correlation.is_covariance
+    return not own and not bound.functions
+
+
+def _need_one_variance(fitted, what):
+    """Refuse shares of the variance where residuals have several."""
+    if not has_one_variance(fitted):
+        refuse_residual(fitted.model, what, "give the share of a row of your choice")
 
 
 def icc(
@@ -157,6 +174,7 @@ def icc(
     """
     check_choice(ci, "ci", (None, "delta", "bootstrap"))
     level, fitted = confidence(alpha, level), results.fitted
+    _need_one_variance(fitted, "icc")
     slopes, residual = _variance_slopes(fitted)
     share = slopes * _gamma_of(fitted, group)
     fixed = 0.0 if adjusted else _fixed_variance(fitted)
@@ -169,6 +187,7 @@ def icc(
     estimate = float(ratio(gamma, fitted.scale))
     if ci is None:
         return estimate
+    refuse_residual(fitted.model, "an interval of icc", "leave ci= out")
     if ci == "bootstrap":
         return _bootstrap_interval(fitted, ratio, estimate, n, rng, level)
     total = fixed + gamma @ slopes + residual * fitted.scale

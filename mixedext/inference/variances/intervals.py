@@ -187,6 +187,8 @@ def _variance_limits(
 
 def _boundary_notes(fitted: Fitted) -> list[str]:
     """Why values are missing: what is on the boundary."""
+    if _has_structure(fitted):
+        return ["No standard errors: they are known of independent residuals alone"]
     missing = np.isnan(_cov_variances(fitted).diagonal())
     if missing[-1]:
         return ["No standard errors: the observed information is not positive definite"]
@@ -211,7 +213,15 @@ def _boundary_notes(fitted: Fitted) -> list[str]:
 
 def _cov_variances(fitted: Fitted) -> np.ndarray:
     """Of the elements in order: by term, the lower triangle by columns, residual."""
+    if _has_structure(fitted):
+        n = len(_variance_names(fitted))
+        return np.full((n, n), np.nan)
     return covariance_of_variances(fitted).absolute
+
+
+def _has_structure(fitted: Fitted) -> bool:
+    """Whether residuals have parameters of their own, which this covariance lacks."""
+    return getattr(fitted.model, "residual", None) is not None
 
 
 def _variance_names(fitted: Fitted) -> list[str]:

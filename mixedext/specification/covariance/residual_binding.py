@@ -179,7 +179,7 @@ def _made(spec, stated, correlation, level_labels, functions, rows, batches, **k
         row_covariates=tuple(f.covariate for f in functions),
         **(given | known),
     )
-    start, held = start_of(spec, correlation, level_labels, functions)
+    start, held = start_of(spec, correlation, bound.visit_labels, level_labels, functions)
     return replace(bound, start=start or None, held=held)
 
 
@@ -207,7 +207,6 @@ class _Binder:
         codes, levels = self._groups()
         sizes = np.bincount(codes, minlength=len(levels))
         checks.check_pairs(spec, sizes, self.group_name)
-        self.visit_name = ""
         visits, coordinates = self._visits(), self._coordinates()
         level, level_labels = self._by(codes, levels)
         self._add_own_function(visits, level, level_labels)

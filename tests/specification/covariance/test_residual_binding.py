@@ -45,7 +45,7 @@ def test_variances_by_visit_and_level(data):
     assert by.functions == (functions.VarIdent(2),)
     assert (by.n_levels, by.level_labels) == (2, ["PBO", "TRT"])
     assert by.names[0] == "PBO: UN(2,1)"
-    assert by.names[-1] == "Var(TRT) ratio"
+    assert by.names[-1] == "sd(TRT) ratio"
     both = bind_residual("csh(AVISIT | USUBJID, by=ARMCD)", "exp(WEIGHT)", columns=data)
     assert both.functions == (functions.VarIdent(8), functions.VarExp())
     cells = data["ARMCD"].astype(str) + ":" + data["AVISIT"].astype(str)
@@ -138,3 +138,98 @@ def test_pickles(data):
     bound = bind_residual(mx.AR1("AVISIT", "USUBJID", rho=0.5), columns=data)
     again = pickle.loads(pickle.dumps(bound))
     assert (str(again), again.start, again.names) == (str(bound), bound.start, bound.names)
+
+
+# ---- the matrix of all rows, from batches and row by row ----
+
+
+def whole_matrix(bound, psi_of):
+    """Lambda, (n, n), as batches have it; psi_of gives parameters of a part by number."""
+    out = np.zeros((bound.n_obs, bound.n_obs))
+    for batch in bound.batches:
+        log_sd = np.zeros(batch.strata[0].shape if batch.strata else batch.place.shape[:2])
+        for k, function in enumerate(bound.functions):
+            psi = psi_of(function.n_psi, 10 + k)
+            log_sd = log_sd + function.log_sd(psi, batch.strata[k], batch.covariates[k])
+        sd = np.exp(log_sd)
+        matrix = np.ones((len(batch.count), 1, 1))
+        if bound.correlation is not None:
+            by_level = [
+                bound.correlation.matrix(psi_of(bound.correlation.n_psi, k), batch.place)
+                for k in range(bound.n_levels)
+            ]
+            matrix = np.stack(by_level)[batch.level, np.arange(len(batch.level))]
+        matrix = matrix * sd[:, :, None] * sd[:, None, :]
+        for rows, pattern in zip(batch.rows, batch.pattern, strict=True):
+            out[np.ix_(rows, rows)] = matrix[pattern]
+    return out
+
+
+def row_by_row(bound, place, apart, psi_of):
+    """The same, each two rows of a group by themselves."""
+    n = bound.n_obs
+    sd = np.ones(n)
+    for k, function in enumerate(bound.functions):
+        strata = bound.row_strata[k]
+        strata = np.zeros(n, np.intp) if strata is None else strata
+        psi = psi_of(function.n_psi, 10 + k)
+        sd *= np.exp(function.log_sd(psi, strata, bound.row_covariates[k]))
+    out = np.diag(sd**2)
+    level = np.zeros(n, np.intp)
+    for batch in bound.batches:
+        level[batch.rows] = batch.level[batch.pattern][:, None]
+    for a in range(n):
+        for b in range(n):
+            if a == b or bound.group_codes[a] != bound.group_codes[b]:
+                continue
+            if bound.correlation.over_visits:
+                two = np.array([[place[a], place[b]]])
+            else:
+                d = np.linalg.norm(place[a] - place[b], apart)
+                two = np.array([[[0.0, d], [d, 0.0]]])
+            psi = psi_of(bound.correlation.n_psi, level[a])
+            out[a, b] = sd[a] * sd[b] * bound.correlation.matrix(psi, two)[0, 0, 1]
+    return out
+
+
+def psi_of(n, number):
+    return 0.5 * np.random.default_rng(number).normal(size=n)
+
+
+CASES = {
+    "ar1(v | g)": (["v"], None),
+    "ar1h(v | g, by=arm)": (["v"], "exp(x | arm)"),
+    "cs(1 | g)": (["v"], "ident(kind)"),
+    "csh(v | g)": (["v"], None),
+    "toep(v | g, by=arm)": (["v"], "power(x)"),
+    "adh(v | g)": (["v"], None),
+    "arma(v | g, p=1, q=1)": (["v"], "fixed(x) * ident(kind)"),
+    "car1(x | g)": (["x"], "ident(kind)"),
+    "sp_gau(x, z | g, by=arm)": (["x", "z"], None),
+    "sp_exp(x, z | g, nugget=True, metric=manhattan)": (["x", "z"], None),
+}
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("residual", CASES)
+def test_batches_hold_the_matrix_of_all_rows(residual, seed):
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({"g": np.repeat(range(14), 4), "v": np.tile(range(4), 14)})
+    frame["arm"] = np.where(frame["g"] < 7, "a", "b")
+    frame["x"] = frame["v"] + 1.0 + rng.integers(0, 3, 56) * 0.25
+    frame["z"], frame["kind"] = rng.random(56), rng.integers(0, 2, 56)
+    frame = frame[(rng.random(56) < 0.75) | (frame["g"] % 7 == 0)]
+    frame = frame.sample(frac=1, random_state=seed).reset_index(drop=True)
+    places, variance = CASES[residual]
+    bound = bind_residual(residual, variance, columns=frame)
+    found = whole_matrix(bound, psi_of)
+    place = frame[places].to_numpy(float)
+    place = place[:, 0].astype(int) if places == ["v"] else place
+    apart = 1 if "manhattan" in residual else 2
+    expected = row_by_row(bound, place, apart, psi_of)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+    # rows in another order, other labels
+    order = rng.permutation(len(frame))
+    other = frame.iloc[order].assign(g=lambda d: "s" + d["g"].astype(str))
+    again = whole_matrix(bind_residual(residual, variance, columns=other), psi_of)
+    np.testing.assert_allclose(again, found[np.ix_(order, order)], rtol=1e-12, atol=1e-14)

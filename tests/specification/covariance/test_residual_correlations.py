@@ -87,6 +87,16 @@ STARTS = [
     (mx.Spatial("exp", "v", "g", range=2, nugget=0.1), {"range": 2.0, "nugget": 0.1}, ()),
     (mx.Spatial("pow", "v", "g", rho=0.3), {"rho": 0.3}, ()),
     (mx.Unstructured("v", "g"), None, ()),
+    (
+        mx.AR1("v", "g", het=True, start={"sd(2) ratio": 1.5, "rho": 0.1}, fixed=True),
+        {"sd(2) ratio": 1.5, "rho": 0.1},
+        ("sd(2) ratio", "rho"),
+    ),
+    (
+        mx.AR1("v", "g", by="arm", rho=0.3, start={"1: rho": 0.5, "sd(1) ratio": 2}),
+        {"0: rho": 0.3, "1: rho": 0.5, "sd(1) ratio": 2.0},
+        (),
+    ),
 ]
 
 
@@ -98,7 +108,43 @@ def test_starts(structure, start, held, data):
     assert set(start or ()) <= set(bound.names)
 
 
+def test_a_matrix_to_start_from(data):
+    rng = np.random.default_rng(1)
+    root = rng.normal(size=(4, 6))
+    sigma = root @ root.T
+    bound = bind_residual(mx.Unstructured("v", "g", start=sigma), columns=data)
+    psi = bound.correlation.free([bound.start[name] for name in bound.names])
+    place = np.arange(4)[None]
+    np.testing.assert_allclose(
+        bound.correlation.matrix(psi, place)[0], sigma / sigma[0, 0], rtol=1e-12
+    )
+    mixed = pd.DataFrame(sigma, [1, 2, 3, 4], [1, 2, 3, 4]).loc[[3, 1, 2, 4], [2, 1, 4, 3]]
+    given = mx.Unstructured("v", "g", start=mixed, fixed=True)
+    again = bind_residual(given, columns=data)
+    assert again.start == bound.start
+    assert again.held == bound.names
+
+
+NO_MATRIX = [
+    (np.eye(3), r"start has shape \(3, 3\); expected \(4, 4\)"),
+    (np.ones((4, 4)), "start is no covariance matrix: it must be definite"),
+    (np.triu(np.ones((4, 4))), "start is no covariance matrix"),
+    (pd.DataFrame(np.eye(3), [1, 2, 3], [1, 2, 3]), "start has no row and column 4"),
+]
+
+
+@pytest.mark.parametrize(("start", "text"), NO_MATRIX, ids=[t for _, t in NO_MATRIX])
+def test_what_is_no_matrix_to_start_from(start, text, data):
+    with pytest.raises(ValueError, match=text):
+        bind_residual(mx.Unstructured("v", "g", start=start), columns=data)
+
+
 REFUSED = [
+    (
+        mx.AR1("v", "g", start={"rh": 0.5}),
+        "start has 'rh', which is no parameter; they are",
+    ),
+    (mx.AR1("v", "g", start={"rho": 1.5}), "not between -1 and 1"),
     (mx.CS("v", "g", rho=-0.6), "rho"),
     (mx.Toeplitz("v", "g", rho=[0.3, 0.2]), "rho has 2 values; expected 3, rho 1 to rho 3"),
     (mx.Toeplitz("v", "g", rho=[0.99, -0.99, 0]), "toep"),

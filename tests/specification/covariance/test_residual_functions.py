@@ -68,7 +68,7 @@ def test_values_to_start_from(data):
     ]
     bound = bind_residual(None, functions_, columns=data)
     assert bound.start == {
-        "Var(m) ratio": 2.0,
+        "sd(m) ratio": 2.0,
         "const 1": 0.5,
         "const 2": 0.5,
         "const 3": 0.5,

@@ -34,6 +34,7 @@ OBJECTS = {
     "sp_exp(x, y | g)": mx.Spatial("exp", ["x", "y"], "g"),
     "sp_gau(x, y, nugget=True)": mx.Spatial("gau", ["x", "y"], nugget=True),
     "sp_lin(x | g, metric='manhattan')": mx.Spatial("lin", ["x"], "g", metric="manhattan"),
+    "us(v | g, start={'UN(2,1)': 0.5})": mx.Unstructured("v", "g", start={"UN(2,1)": 0.5}),
     "independent": mx.Independent(),
     "none": mx.Independent(),
 }
@@ -69,8 +70,8 @@ REFUSED = {
     "AR1(v | g)": "Did you mean 'ar1'?",
     "ar1(v + 1 | g)": "'v + 1' is not the name of a column; make a column of it before",
     "ar1(v | g, h)": "cannot read 'h'; write the groups after the bar, several as a:b",
-    "ar1(v | g, rh=2)": "ar1 has no rh=; its options are by, rho, fixed. Did you mean 'r",
-    "us(v | g, rho=2)": "us has no rho=; its options are by",
+    "ar1(v | g, rh=2)": "ar1 has no rh=; its options are by, rho, start, fixed. Did you",
+    "us(v | g, rho=2)": "us has no rho=; its options are by, start, fixed",
     "ar1(v | g, rho=x)": "rho=x is no number, no tuple of numbers and neither True nor",
     "ar1(v | g, rho=1, rho=2)": "rho= is given twice",
     "cs(v | g, het=True)": "the structure with variances by visit is csh",

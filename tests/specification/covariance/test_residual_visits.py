@@ -92,6 +92,7 @@ def test_truth_values():
 
 REFUSED = {
     "half": ([1.0, 2.5], r"not whole numbers \(v=2.5\): car1\(v \| g\) takes times"),
+    "beyond 64 bits": (np.array([1, 2**64 - 1], np.uint64), "too large for whole numbers"),
     "large": ([1e300, 2e300], "too large for whole numbers"),
     "dates": (pd.to_datetime(["2020-01-01"]), "are dates: make days of them"),
     "durations": (pd.to_timedelta([1], unit="D"), "are durations: make days of them"),
