@@ -14,10 +14,23 @@ and, independent of it, z_n'Sigma z_n - z_n'Sigma Z_n'A z_n.  For one factor thi
 Lam (sigma^2 C + R Phi R') Lam', R = C Lam'Z_n'W X_n, with C of the new rows.
 
 The modes are the best ones given b and u, but b and u do not learn from the new rows, so
-that the variance m is not stationary in the weights: with d = z_n - Z_n'A z_n
+that the variance m is not stationary in the weights: with k = (x.., z_k..) above,
+d = z_n - Z_n'A z_n, w_r = V_n^-1 Z_n B_r d and k_r = (X_n'w_r, Z_k'w_r)
 
-    dm / d gamma_r = that of the fit + d'B_r d - 2 (X_n'w, Z_k'w)'J (x.., z..),
-    w = V_n^-1 Z_n B_r d.
+    dm / d gamma_r = that of the fit for k + d'B_r d - 2 k_r'J k.
+
+The error at estimated variances follows as for the fit (Prasad and Rao 1990).  Let
+M(gamma, gamma*) be the variance at gamma with the weights a of gamma*.  The error is
+independent of the contrasts of y that the variances are estimated from, so that
+
+    E M(gamma, est) = m + 1/2 sum W_rs M_rs**,    E m(est) = m + 1/2 sum W_rs (2 M_rs.* + M_rs**),
+
+m - sum W_rs M_rs.* is the estimate without bias, and for a = best weights that is
+m + 2 sum W_rs S_rs.  Here, with d_o(k) the d of the fit for k,
+
+    -1/2 M_rs.* = S_rs(k) + d_o(k_s)'B_r d_o(k) + w_s'Z_n B_r d,    -1/2 M_es.* = k_s'J k,
+
+the last for the direction of V0 itself, of which the weights do not depend.
 """
 
 from __future__ import annotations
@@ -40,6 +53,8 @@ from mixedext.inference.fixed_effects.covariance_choice import (
 from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.inference.prediction.fixed_rows import new_response
 from mixedext.inference.prediction.mixed_prediction import (
+    check_df_method,
+    free_spread,
     precision_of,
     satterthwaite_df,
 )
@@ -102,6 +117,7 @@ class NewModes:
         *,
         new_levels: str = "raise",
         df_method: str | None = None,
+        information: str | None = None,
     ) -> MixedPrediction:
         """Predictions given the modes of the fit and those of the new levels.
 
@@ -113,9 +129,10 @@ class NewModes:
             As for ``get_prediction`` of the results.
         new_levels : {"raise", "zero", "missing"}, optional
             What is done with levels that are neither the fit's nor new ones with data.
-        df_method : {"satterthwaite", "residual", "z"}, optional
-            Degrees of freedom; as the fit's tests if None, by Satterthwaite's method where
-            these are by Kenward and Roger's.
+        df_method : {"satterthwaite", "kenward-roger", "residual", "z"}, optional
+            Degrees of freedom; as the fit's tests if None.
+        information : {"expected", "observed"}, optional
+            Of Kenward and Roger's method.
 
         Returns
         -------
@@ -124,8 +141,9 @@ class NewModes:
         Raises
         ------
         ValueError
-            If levels are new, and ``new_levels="raise"``; or for Kenward and Roger's
-            method, which is that of predictors whose coefficients have seen all rows.
+            If levels are new, and ``new_levels="raise"``; a weight is not positive; the
+            method for the degrees of freedom does not go with random effects, or Kenward
+            and Roger's is asked for a fit by maximum likelihood.
         """
         return _prediction(
             self._fitted,
@@ -135,7 +153,7 @@ class NewModes:
             row_labels,
             offset,
             new_levels,
-            df_method,
+            df_choice(df_method, information),
         )
 
 
@@ -394,19 +412,10 @@ def _labelled(fitted: Fitted, new: _NewLevels, group: str) -> NewModes:
 
 
 def _prediction(
-    fitted, new, exog, weights, row_labels, offset, new_levels, df_method
+    fitted, new, exog, weights, row_labels, offset, new_levels, choice
 ) -> MixedPrediction:
     check_choice(new_levels, "new_levels", NEW_LEVELS)
-    choice = df_choice(df_method)
-    settled = settled_choice(fitted, choice)
-    if settled.df_method == "kenward-roger":
-        if df_method is not None:
-            raise ValueError(
-                "df_method='kenward-roger' is for predictors whose coefficients have seen "
-                "all rows, and those of the fit have not seen the rows of the new levels; "
-                "use df_method='satterthwaite', or fit the model to all data"
-            )
-        choice = df_choice("satterthwaite")
+    check_df_method(settled_choice(fitted, choice))
     tests = chosen_tests(fitted, choice)
     if fitted.settings.estimator != "nonrobust":
         raise ValueError("errors of random effects need cov_type='nonrobust'")
@@ -416,9 +425,10 @@ def _prediction(
     mean = rows.mean(fitted) + z @ new.effects
     lost = np.isnan(mean)
     z = np.where(lost[:, None], 0.0, z)
-    variance, slope = _errors(fitted, new, rows, z, lost)
+    spread = free_spread(fitted.fit, tests)
+    weight = spread if tests.adjusts else None
+    variance, slope, rise = _errors(fitted, new, rows, z, lost, weight)
     observed = variance + 1.0 / precision
-    spread = tests.variance_covariance
     slope_obs = slope.copy()
     slope[:, -1], slope_obs[:, -1] = variance, observed
     df = satterthwaite_df(variance, slope, spread, tests, len(rows))
@@ -432,12 +442,12 @@ def _prediction(
         raise ValueError(f"row_labels has {len(index)} labels for {len(rows)} rows")
     return MixedPrediction(
         mean,
-        kept(fitted.scale * variance),
+        kept(fitted.scale * (variance + rise)),
         kept(df),
         KINDS[np.where(unknown, 2, 1)],
         index,
         choice_in_words(fitted, choice),
-        (kept(fitted.scale * observed), kept(df_obs)),
+        (kept(fitted.scale * (observed + rise)), kept(df_obs)),
         **columns_of(fitted, rows),
     )
 
@@ -471,8 +481,9 @@ def _with_new(fitted, new: _NewLevels, rows: NewRows, policy: str):
     return replace(rows, terms=tuple(settled)), z, unknown
 
 
-def _errors(fitted, new: _NewLevels, rows: NewRows, z, lost):
-    """m of every row, and its derivatives by the variance parameters but the last."""
+def _errors(fitted, new: _NewLevels, rows: NewRows, z, lost, spread=None):
+    """m of every row, its derivatives by the variance parameters but the last, and what
+    errors of these add by their covariance ``spread``, nothing without."""
     errors, n = joint_errors(fitted.fit), len(rows)
     x = np.where(lost[:, None], 0.0, rows.exog)[:, fitted.fixed.kept]
     given = [
@@ -487,12 +498,16 @@ def _errors(fitted, new: _NewLevels, rows: NewRows, z, lost):
     if off_known is not None:
         own_known = sparse.csr_array(own_known - off_known)
     random = replace(random, known=own_known, level=None, values=None)
-    found = errors.errors(x, random, True)
+    weight = None if spread is None else spread[:-1, :-1]
+    found = errors.errors(x, random, True, weight)
     variance = found.variance + np.einsum("na,ab,nb->n", z, new.within, z)
     assert found.slope is not None
-    slope = found.slope.copy()
+    slope, rise = found.slope.copy(), np.zeros(n)
+    if found.rise is not None:
+        rise += 2.0 * found.rise
     d = z - by @ new.z
-    for r, image in _images(fitted, new, d):
+    images = list(_images(fitted, new, d))
+    for r, image in images:
         slope[:, r] += np.einsum("na,na->n", d, image)
         step_x, step_known = _rows_of_fit(new, image @ new.gain.T)
         sides = []
@@ -501,9 +516,20 @@ def _errors(fitted, new: _NewLevels, rows: NewRows, z, lost):
             if step_known is not None:
                 known = sparse.csr_array(own_known + sign * step_known)
             bare = replace(random, known=known, new=(None,) * len(random.new))
-            sides.append(errors.errors(x + sign * step_x, bare).variance)
-        slope[:, r] -= (sides[0] - sides[1]) / 2  # 2 (X_n'w, Z_k'w)'J k
-    return variance, slope
+            sides.append(errors.errors(x + sign * step_x, bare, spread is not None))
+        both = (sides[0].variance - sides[1].variance) / 4  # k_r'J k
+        slope[:, r] -= 2.0 * both
+        up, down = (side.slope for side in sides)
+        if up is not None and down is not None and spread is not None:
+            crossed = (up - down)[:, :-1] / 4  # d_o(k_r)'B d_o(k)
+            rise += 2.0 * (crossed @ spread[:-1, r] + spread[-1, r] * both)
+    if spread is not None:
+        gram = new.z.T @ new.gain
+        for r, image in images:
+            for s, other in images:
+                own = np.einsum("na,ab,nb->n", image, gram, other)
+                rise += 2.0 * spread[r, s] * own
+    return variance, slope, rise
 
 
 def _images(fitted, new: _NewLevels, d):
