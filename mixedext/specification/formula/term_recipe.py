@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,12 @@ from mixedext.specification.data.columns import column_of, index_levels
 from mixedext.specification.data.known_levels import MISSING, UNKNOWN, known_codes
 from mixedext.specification.data.labels import factorize, interact, level_index
 from mixedext.specification.formula.bars import Bar
+from mixedext.specification.formula.component_rows import (
+    ComponentRows,
+    component_fault,
+    component_rows,
+    same_categories,
+)
 from mixedext.specification.formula.expressions import python_powers
 from mixedext.specification.formula.formula_engine import (
     FormulaEngine,
@@ -33,8 +39,10 @@ __all__ = [
     "Formulas",
     "TermRecipe",
     "TermRows",
+    "component_fault_of",
     "named_columns",
     "named_rows",
+    "new_component_rows",
     "new_labels",
     "new_term_rows",
     "recipes_of",
@@ -133,12 +141,16 @@ class Formulas:
         For each categorical column its categories that no row of the fit has.
     frame : DataFrame or None
         The data of the fit, if they are there.
+    component_fault : callable
+        Why a component, named by its recipe, has no columns for new data; None if that is
+        not known.
     """
 
     namespace: Mapping[str, Any]
     aliases: Mapping[str, str]
     emptied: Mapping[Any, pd.Index]
     frame: pd.DataFrame | None
+    component_fault: Callable[[TermRecipe], str | None]
 
 
 def new_term_rows(
@@ -169,11 +181,67 @@ def new_term_rows(
     FormulaError
         If the data lack a column; names it.
     """
-    engine, factors = _factors(recipe, data, formulas)
     if component is not None and groups is not None:
-        return _component_rows(recipe, component, groups, engine, factors[0])
+        found = new_component_rows(recipe, component, groups, data, formulas)
+        known, square = found.split()
+        codes = np.where(square > 0, UNKNOWN, 0)
+        codes[found.codes < 0] = MISSING
+        return TermRows(codes, known, square)
+    _, factors = _factors(recipe, data, formulas)
     codes = known_codes(term._levels, factors)
     return TermRows(codes, _columns(recipe, term, data, formulas))
+
+
+def new_component_rows(
+    recipe: TermRecipe,
+    component: Component,
+    groups: pd.Index,
+    data: pd.DataFrame,
+    formulas: Formulas,
+) -> ComponentRows:
+    """Columns of a variance component for new data; as ``new_term_rows``.
+
+    Raises
+    ------
+    FormulaError
+        If the data lack a column; or if a row alone does not tell its columns.
+    """
+    engine, factors = _factors(recipe, data, formulas)
+    check = _component_check(recipe, formulas)
+    return component_rows(engine, recipe.columns, component, groups, factors[0], check)
+
+
+def component_fault_of(recipe: TermRecipe, formulas: Formulas) -> str | None:
+    """Why a variance component has no columns for new data; None without the fit's rows."""
+    if formulas.frame is None:
+        return None
+    engine, factors = _factors(recipe, formulas.frame, formulas)
+    name = recipe.component or ""
+    return component_fault(formulas.frame, engine, name, recipe.columns, factors[0][0])
+
+
+def _component_check(recipe, formulas):
+    """What refuses rows that do not tell their columns of a component."""
+
+    def check(engine):
+        fault = formulas.component_fault(recipe)
+        if fault is None:
+            raise FormulaError(
+                "the data of the fit were removed, so that columns of "
+                f"{recipe.component!r} ({recipe.columns}) in new data are not known to be "
+                "those of the fit"
+            )
+        if fault:
+            raise FormulaError(fault)
+        known = formulas.frame, recipe.columns, formulas.emptied
+        if not same_categories(engine, *known):
+            raise FormulaError(
+                f"columns of the variance component {recipe.component!r} "
+                f"({recipe.columns}) are coded by the categories of the fit: give new data "
+                "the same pandas Categorical, and leave the data in the model"
+            )
+
+    return check
 
 
 def new_labels(
@@ -235,32 +303,6 @@ def _columns(recipe, term, data, formulas):
     ).exog
 
 
-def _component_rows(recipe, component, groups, engine, factor):
-    """Rows of a component: its columns go by group and label."""
-    codes, levels = factor
-    missing = codes < 0
-    found = formula_columns(
-        engine, recipe.component or "", recipe.columns, np.where(missing, 0, codes), levels
-    )
-    matrix = sparse.coo_array(found.matrix)
-    own_group = known_codes(groups, [(found.column_group, levels)])
-    labels = pd.Index(component.labels.index, dtype=object)
-    own_label = labels.get_indexer(pd.Index(found.labels.index, dtype=object))
-    own_label = own_label[found.column_label]
-    table = pd.MultiIndex.from_arrays([component.column_group, component.column_label])
-    column = table.get_indexer(pd.MultiIndex.from_arrays([own_group, own_label]))
-    place = np.where(column >= 0, component.place[column], -1)
-    row, value = matrix.coords[0], matrix.data
-    place = place[matrix.coords[1]]
-    there = place >= 0
-    n, size = len(codes), int(component.place.max(initial=-1)) + 1
-    z = sparse.csr_array((value[there], (row[there], place[there])), shape=(n, size))
-    square = np.bincount(row[~there], value[~there] ** 2, minlength=n)
-    out = np.where(square > 0, UNKNOWN, 0)
-    out[missing] = MISSING
-    return TermRows(out, z, square)
-
-
 def term_columns(
     recipe: TermRecipe,
     term: RandomTerm | SparseTerm,
@@ -297,7 +339,12 @@ def term_columns(
     used = used_columns(data, [recipe.columns])
     engine = FormulaEngine(used, formulas.namespace, data.columns, formulas.aliases)
     found = formula_columns(
-        engine, recipe.component, recipe.columns, np.zeros(n, np.int32), pd.Index([0])
+        engine,
+        recipe.component,
+        recipe.columns,
+        np.zeros(n, np.int32),
+        pd.Index([0]),
+        _component_check(recipe, formulas),
     )
     square = sparse.csr_array(found.matrix).power(2).sum(axis=1)
     return np.sqrt(np.asarray(square, float))[:, None]

@@ -340,8 +340,83 @@ def test_what_is_refused():
     weighted = fitted("y ~ x + (1 | g)", old, True)
     with pytest.raises(ValueError, match="by weights="):
         weighted.ranef_new(new)
-    components = mx.mixedlm(
-        "y ~ x", old, groups="g", re_formula="1", vc_formula={"h": "0 + C(h)"}
+    components = fitted_components(old, {"h": "C(h)"})
+    with pytest.raises(FormulaError, match="depend on the other rows of its group"):
+        components.ranef_new(new, "g")
+
+
+def fitted_components(old, vc_formula, **options):
+    return mx.mixedlm(
+        "y ~ x", old, groups="g", re_formula="1", vc_formula=vc_formula, **options
     ).fit()
-    with pytest.raises(ValueError, match="variance components of groups"):
-        components.ranef_new(new)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("component", "bar"), [("0 + C(h)", "(1 | g:h)"), ("0 + C(h):x", "(0 + x | g:h)")]
+)
+def test_components_as_bars(component, bar, weighted):
+    """New groups, and new columns of groups of the fit: one model stated twice."""
+    old, new = split(8, 160)
+    options = {"weights": "w"} if weighted else {}
+    stated = fitted_components(old, {"h": component}, **options)
+    bars = mx.mixedlm(f"y ~ x + (1 | g) + {bar}", old, **options).fit()
+    weights = new["w"] if weighted else None
+    own, other = (m.ranef_new(new, "g", weights=weights) for m in (stated, bars))
+    for name in ("values", "cov", "coef"):
+        want = getattr(other, name)
+        pd.testing.assert_frame_equal(getattr(own, name), want, rtol=1e-5)
+    one = stated.ranef_new(new, "h", weights=weights)
+    two = bars.ranef_new(new, "g:h", weights=weights)
+    labels = [
+        f"{group}:{label.split('[')[1].split(']')[0]}" for group, label in one.values.index
+    ]
+    for name in ("values", "cov"):
+        want = getattr(two, name).iloc[:, 0]
+        want = want.droplevel("effect") if name == "cov" else want
+        np.testing.assert_allclose(getattr(one, name)["h"], want.loc[labels], rtol=1e-5)
+    for method in ("z", "satterthwaite", "kenward-roger"):
+        got = one.get_prediction(new, df_method=method)
+        want = two.get_prediction(new, df_method=method)
+        pd.testing.assert_frame_equal(
+            got.summary_frame(), want.summary_frame(), rtol=1e-4, atol=1e-6
+        )
+    # rows without data of their own: other groups, other columns of groups
+    other = pd.concat([new.head(4), new.head(2).assign(g=99), new.head(2).assign(h=98)])
+    with pytest.raises(ValueError, match="neither the fit nor the data"):
+        one.get_prediction(other)
+    for policy in ("zero", "missing"):
+        got = one.get_prediction(other, new_levels=policy, df_method="kenward-roger")
+        want = two.get_prediction(other, new_levels=policy, df_method="kenward-roger")
+        pd.testing.assert_frame_equal(
+            got.summary_frame(), want.summary_frame(), rtol=1e-4, atol=1e-6
+        )
+
+
+def test_components_of_several_columns_a_row():
+    """Effects of one variance that share rows, by dense algebra."""
+    old, new = split(9, 200)
+    result = fitted_components(old, {"h": "0 + C(h) + C(h):x"})
+    new = new[new["g"] >= 7]
+    modes = result.ranef_new(new, "h")
+    between, within = (c[0, 0] for c in result.fitted.random.covariances)
+    groups, columns = (pd.Index(sorted(new[c].unique())) for c in "gh")
+    g, h = (i.get_indexer(new[c]) for i, c in ((groups, "g"), (columns, "h")))
+    cell = np.eye(len(groups) * len(columns))[g * len(columns) + h]
+    z = np.hstack([np.eye(len(groups))[g], cell, cell * new[["x"]].to_numpy()])
+    prior = np.repeat([between, within], [len(groups), 2 * cell.shape[1]])
+    v = (z * prior) @ z.T + result.scale * np.eye(len(new))
+    rest = new["y"] - result.predict(new, conditional=False)
+    u = prior * (z.T @ np.linalg.solve(v, rest))
+    mean = modes.get_prediction(new).predicted_mean
+    np.testing.assert_allclose(mean, new["y"] - rest + z @ u, rtol=1e-8)
+    x = np.column_stack([np.ones(len(new)), new["x"]])
+    a = np.linalg.solve(v, z * prior)
+    of_beta = np.asarray(result.cov_params().iloc[:2, :2])
+    errors = np.diag(prior) - (z * prior).T @ a + a.T @ x @ of_beta @ x.T @ a
+    names = [(group, f"C(h)[{label}]") for group in groups for label in columns]
+    names += [(group, f"{label}:x") for group, label in names]
+    at = pd.MultiIndex.from_tuples(names).get_indexer(modes.values.index) + len(groups)
+    np.testing.assert_allclose(modes.values["h"], u[at], rtol=1e-8)
+    np.testing.assert_allclose(modes.cov["h"], np.diag(errors)[at], rtol=1e-8)
+    assert modes.values.index.names == ["g", "h"]
