@@ -500,7 +500,7 @@ def test_an_influence_of_rows_keeps_few_numbers_a_row():
     assert len(pickle.dumps(result.fitted.fit)) == kept
 
 
-@pytest.mark.parametrize("by", [None, "Subject"])
+@pytest.mark.parametrize("by", [None, "Block"])
 def test_measures_asked_for_again_are_the_same(result, by):
     found = result.get_influence(by=by)
     names = "mdffits", "cov_trace", "cov_ratio", "sigma2_not_obsi", "dfbetas"
