@@ -29,6 +29,7 @@ from mixedext.specification.formula.formula_engine import (
 )
 from mixedext.specification.formula.new_data import new_fixed_columns
 from mixedext.specification.formula.plain_formula import DeferredSpec
+from mixedext.specification.formula.portable_spec import portable_spec
 from mixedext.specification.formula.vc_formula import formula_columns
 from mixedext.specification.terms.components import Component
 from mixedext.specification.terms.grouped import Grouped
@@ -113,9 +114,7 @@ class TermRecipe:
     spec: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # patsy's specifications cannot be pickled
-        kept = self.spec if isinstance(self.spec, DeferredSpec) else None
-        return {**self.__dict__, "spec": kept}
+        return {**self.__dict__, "spec": portable_spec(self.spec)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -282,9 +281,9 @@ def _columns(recipe, term, data, formulas):
     if spec is None:
         if formulas.frame is None:
             raise FormulaError(
-                f"what the formula of {term.label} has learned from the data was removed "
-                "with them before the model was saved or copied; predict first, or save "
-                "it with its data"
+                "the data of this model were removed before it was saved or copied, and "
+                f"what the formula of {term.label} has learned from them cannot be "
+                "pickled; predict first, or save it with its data"
             )
         spec = fixed_spec(
             f"~ {recipe.columns}",
