@@ -202,7 +202,7 @@ def test_shares_of_an_intercept_and_of_several_factors(data):
     result = mx.mixedlm("y ~ 1 + (1 | g) + (1 | h)", data).fit()
     _, text, _ = told(result)
     assert "explain" not in text
-    shared = result.icc().estimate
+    shared = result.icc()
     whole = f"of rows that share the levels of all factors is {shared:.3f}."
     assert f"The intraclass correlation {whole}" in text
     _, text, _ = told(mx.mixedlm("y ~ x + (1 | g) + (1 | h)", data).fit())
