@@ -335,8 +335,24 @@ def _settled(fitted, number, rows, frame, new_levels):
     at = np.flatnonzero(unknown)
     raise ValueError(
         f"exog has levels of {term.group!r} that the fit had not: "
-        f"{_named(term, frame, at)}. new_levels='zero' predicts them with random effects "
-        "of zero, new_levels='missing' gives NaN, conditional=False the population mean"
+        f"{_named(term, frame, at)}{_other_type(term, frame, at)}. new_levels='zero' "
+        "predicts them with random effects of zero, new_levels='missing' gives NaN, "
+        "conditional=False the population mean"
+    )
+
+
+def _other_type(term, frame, at):
+    """What to do where levels of the fit are numbers and those of new data text."""
+    if term.group not in frame.columns:
+        return ""
+    known = {str(v): v for v in term.levels}
+    own = frame[term.group].iloc[at[0]]
+    if str(own) not in known:
+        return ""
+    there = known[str(own)]
+    return (
+        f" (the fit had {there!r}, of type {type(there).__name__}; this is {own!r}, of "
+        f"type {type(own).__name__}: give the column the type it had)"
     )
 
 

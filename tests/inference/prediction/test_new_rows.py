@@ -207,6 +207,16 @@ def test_components_coded_by_categories():
         result.predict(data.head(3), conditional=True)
 
 
+def test_levels_of_another_type_are_told():
+    data = pd.DataFrame({"g": np.repeat(range(1, 7), 5), "x": np.arange(30.0)})
+    data["y"] = np.sin(data["x"]) + data["g"]
+    result = mx.mixedlm("y ~ x + (1 | g)", data).fit()
+    with pytest.raises(ValueError, match=r"fit had 2, of type int.*this is '2', of type"):
+        result.predict(pd.DataFrame({"x": [1.0], "g": ["2"]}))
+    with pytest.raises(ValueError, match=r"had not: 9\. new_levels"):
+        result.predict(pd.DataFrame({"x": [1.0], "g": [9]}))
+
+
 def test_component_of_a_row_without_a_group():
     """It is that of a group nobody knows, not that of the first one."""
     rng = np.random.default_rng(1)
