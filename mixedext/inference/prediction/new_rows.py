@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import did_you_mean
 from mixedext.exceptions import FormulaError
 from mixedext.fitted import Fitted, Model
 from mixedext.inference.prediction.fixed_rows import fixed_rows, without_inestimable
@@ -165,6 +166,7 @@ def conditional_terms(
         raise ValueError(
             f"conditional={conditional!r}: {unknown[0]!r} is not a grouping factor of the "
             f"model; there are: {', '.join(known) or 'none'}"
+            f"{did_you_mean(unknown[0], known)}"
         )
     return tuple(t.group in names for t in terms)
 
