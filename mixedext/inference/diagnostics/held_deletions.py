@@ -148,7 +148,7 @@ class RowDeletions:
             self.residual,
             self.scores,
             self.whole,
-            NONE if self.weight is None else self.weight,
+            NONE if self.weight is None else np.ascontiguousarray(self.weight, float),
             self.root,
             least=NOT_LEFT,
             total=self.total,
