@@ -262,7 +262,13 @@ def _lines(text: str, most: int) -> list[str]:
 
 
 def label_axes(
-    ax: Any, x: Any = None, y: Any = None, title: Any = None, *, small: bool = False
+    ax: Any,
+    x: Any = None,
+    y: Any = None,
+    title: Any = None,
+    *,
+    small: bool = False,
+    title_size: Any = None,
 ) -> None:
     """Labels and title of axes, in lines that are no longer than the axes.
 
@@ -273,6 +279,8 @@ def label_axes(
         Left as they are if None.
     small : bool, optional
         A title as large as the labels, for panels.
+    title_size : float or str, optional
+        Size of the title's letters, in place of that.
     """
     width, height = _extent(ax)
     # panels give room to labels and ticks when the layout is made
@@ -282,7 +290,8 @@ def label_axes(
     if y is not None:
         ax.set_ylabel(_wrapped(str(y), _UPRIGHT * height, "axes.labelsize"))
     if title is not None:
-        size = _points("axes.labelsize" if small else "axes.titlesize")
+        own = "axes.labelsize" if small else "axes.titlesize"
+        size = _points(own if title_size is None else title_size)
         ax.set_title(_wrapped(str(title), width, size), fontsize=size)
 
 

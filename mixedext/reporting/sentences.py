@@ -314,11 +314,17 @@ def _results(
     yield from _variances(table[table["effect"] == "random"], level)
     if has_rows(fitted.model) and fitted.random.terms and has_one_variance(fitted):
         marginal, conditional = r2_nakagawa(fitted)
-        yield (
-            f"Fixed effects explain {_share(marginal)} of the variance, fixed and random "
-            f"effects together {_share(conditional)}; the intraclass correlation is "
-            f"{shared_variance(fitted):.3f}."
-        )
+        shared = f"{shared_variance(fitted):.3f}"
+        several = len(fitted.random.groups) > 1
+        of_all = " of rows that share the levels of all factors" if several else ""
+        if np.ptp(fitted.need_rows().exog, axis=0).any():
+            yield (
+                f"Fixed effects explain {_share(marginal)} of the variance, fixed and "
+                f"random effects together {_share(conditional)}; the intraclass "
+                f"correlation{of_all} is {shared}."
+            )
+        else:  # the intercept explains nothing
+            yield f"The intraclass correlation{of_all} is {shared}."
 
 
 def _singular(fitted: Fitted) -> Iterator[str]:

@@ -33,7 +33,7 @@ from mixedext.engine.information.joint_errors import (
     random_rows,
 )
 from mixedext.exceptions import FormulaError
-from mixedext.fitted import Fitted, HasFitted
+from mixedext.fitted import DfChoice, Fitted, HasFitted
 from mixedext.inference.fixed_effects.covariance_choice import (
     choice_in_words,
     chosen_tests,
@@ -48,7 +48,14 @@ from mixedext.inference.prediction.prediction_result import (
     columns_of,
 )
 
-__all__ = ["MixedPrediction", "get_prediction", "precision_of", "satterthwaite_df"]
+__all__ = [
+    "MixedPrediction",
+    "check_df_method",
+    "free_spread",
+    "get_prediction",
+    "precision_of",
+    "satterthwaite_df",
+]
 
 METHODS = "analytic", "bootstrap"
 # What holds for random effects too; the classical methods are of fixed effects alone.
@@ -169,17 +176,21 @@ def get_prediction(
             fitted, rows, columns, precision, mean, kind, index, int(n), rng, n_jobs
         )
     tests = chosen_tests(fitted, choice)
-    settled = settled_choice(fitted, choice)
-    if settled.df_method not in (None, *DF_METHODS):
-        raise ValueError(
-            f"df_method={settled.df_method!r} is one of fixed effects alone; predictions "
-            f"take {', '.join(map(repr, DF_METHODS))}"
-        )
+    check_df_method(settled_choice(fitted, choice))
     variance, df, observation = _errors(fitted, tests, rows, precision, lost)
     words = choice_in_words(results, choice)
     return MixedPrediction(
         mean, variance, df, kind, index, words, observation, **columns_of(fitted, rows)
     )
+
+
+def check_df_method(choice: DfChoice) -> None:
+    """Refuse a method for the degrees of freedom that goes with fixed effects alone."""
+    if choice.df_method not in (None, *DF_METHODS):
+        raise ValueError(
+            f"df_method={choice.df_method!r} is one of fixed effects alone; predictions "
+            f"take {', '.join(map(repr, DF_METHODS))}"
+        )
 
 
 def precision_of(fitted: Fitted, rows: NewRows, weights: Any) -> np.ndarray:

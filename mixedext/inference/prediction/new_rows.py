@@ -9,21 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import did_you_mean
 from mixedext.exceptions import FormulaError
-from mixedext.fitted import Fitted
+from mixedext.fitted import Fitted, Model
 from mixedext.inference.prediction.fixed_rows import fixed_rows, without_inestimable
+from mixedext.inference.random_effects.modes import component_of
 from mixedext.specification.data.known_levels import MISSING, UNKNOWN
 from mixedext.specification.data.labels import factorize
+from mixedext.specification.formula.component_rows import ComponentRows
 from mixedext.specification.formula.term_recipe import (
     Formulas,
     TermRows,
+    component_fault_of,
     named_columns,
     named_rows,
+    new_component_rows,
     new_labels,
     new_term_rows,
     term_columns,
@@ -35,7 +41,9 @@ __all__ = [
     "NewRows",
     "conditional_terms",
     "effect_columns",
+    "keep_component_faults",
     "level_labels",
+    "new_component",
     "new_rows",
 ]
 
@@ -158,6 +166,7 @@ def conditional_terms(
         raise ValueError(
             f"conditional={conditional!r}: {unknown[0]!r} is not a grouping factor of the "
             f"model; there are: {', '.join(known) or 'none'}"
+            f"{did_you_mean(unknown[0], known)}"
         )
     return tuple(t.group in names for t in terms)
 
@@ -269,9 +278,7 @@ def _term_rows(fitted, number, frame):
     try:
         if model.recipes is None:
             return named_rows(term, frame)
-        component = None
-        if number in model.components:
-            component = model.component_columns[number - model.components[0]]
+        component = component_of(fitted, [number])
         recipe = model.recipes[number]
         return new_term_rows(
             recipe, term, frame, _formulas(model), component, model.group_levels
@@ -280,13 +287,41 @@ def _term_rows(fitted, number, frame):
         raise FormulaError(f"{error}{how}") from error
 
 
+def new_component(fitted: Fitted, number: int, frame: pd.DataFrame) -> ComponentRows:
+    """Columns of a variance component on new rows, by group and label."""
+    model, component = fitted.model, component_of(fitted, [number])
+    assert component is not None
+    assert model.recipes is not None
+    return new_component_rows(
+        model.recipes[number], component, model.group_levels, frame, _formulas(model)
+    )
+
+
 def _formulas(model):
     return Formulas(
         model.namespace,
         model.aliases,
         model.emptied,
         getattr(model.data, "frame", None),
+        partial(_component_fault, model),
     )
+
+
+def _component_fault(model, recipe):
+    """Why a component has no columns for new data; looked at once, while there are rows."""
+    known = vars(model).setdefault("component_faults", {})
+    if recipe.component not in known:
+        found = component_fault_of(recipe, _formulas(model))
+        if found is None:
+            return None
+        known[recipe.component] = found
+    return known[recipe.component]
+
+
+def keep_component_faults(model: Model) -> None:
+    """Look at variance components before the data are removed."""
+    for number in model.components if model.recipes is not None else ():
+        _component_fault(model, model.recipes[number])
 
 
 def _settled(fitted, number, rows, frame, new_levels):
@@ -302,8 +337,24 @@ def _settled(fitted, number, rows, frame, new_levels):
     at = np.flatnonzero(unknown)
     raise ValueError(
         f"exog has levels of {term.group!r} that the fit had not: "
-        f"{_named(term, frame, at)}. new_levels='zero' predicts them with random effects "
-        "of zero, new_levels='missing' gives NaN, conditional=False the population mean"
+        f"{_named(term, frame, at)}{_other_type(term, frame, at)}. new_levels='zero' "
+        "predicts them with random effects of zero, new_levels='missing' gives NaN, "
+        "conditional=False the population mean"
+    )
+
+
+def _other_type(term, frame, at):
+    """What to do where levels of the fit are numbers and those of new data text."""
+    if term.group not in frame.columns:
+        return ""
+    known = {str(v): v for v in term.levels}
+    own = frame[term.group].iloc[at[0]]
+    if str(own) not in known:
+        return ""
+    there = known[str(own)]
+    return (
+        f" (the fit had {there!r}, of type {type(there).__name__}; this is {own!r}, of "
+        f"type {type(own).__name__}: give the column the type it had)"
     )
 
 
