@@ -103,9 +103,13 @@ class GroupsInClusters:
     def _at(self):
         return self.cluster[:, None, None], self.row[:, :, None], self.row[:, None, :]
 
-    def add_to(self, covariance: np.ndarray, psi: np.ndarray) -> None:
-        """Add Lambda of every group."""
+    def add_to(
+        self, covariance: np.ndarray, psi: np.ndarray, definite: bool = False
+    ) -> None:
+        """Add Lambda of every group; LinAlgError if one that must be is not definite."""
         own = self.curve.matrix(psi[self.own], self.places)
+        if definite:
+            np.linalg.cholesky(own)
         covariance[self._at] += own if self.sum_patterns is None else own[self.pattern]
 
     def by_pattern(self, rows: np.ndarray) -> np.ndarray:
@@ -155,7 +159,8 @@ class ClusterPart(Part):
         count, s, _ = self.columns.shape
         whole = np.zeros((count, s, s))
         for own in self.groups:
-            own.add_to(whole, psi)
+            # random effects may make V definite although Lambda is not
+            own.add_to(whole, psi, bool(self.terms))
         for term, sigma in zip(self.terms, covariances, strict=True):
             if sigma.any():
                 whole += term.covariance(sigma)
@@ -164,10 +169,10 @@ class ClusterPart(Part):
     def factor(
         self, covariances: Sequence[np.ndarray], psi: np.ndarray, cross: np.ndarray
     ) -> float:
-        whole = self.covariance(covariances, psi)
-        if not np.isfinite(whole).all():
-            return np.inf
         try:
+            whole = self.covariance(covariances, psi)
+            if not np.isfinite(whole).all():
+                return np.inf
             root = np.linalg.cholesky(whole)
         except np.linalg.LinAlgError:
             return np.inf
