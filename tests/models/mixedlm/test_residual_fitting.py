@@ -42,6 +42,7 @@ def once_each(rng):
     return pd.DataFrame({"y": y, "subject": subject, "treatment": treatment})
 
 
+@pytest.mark.filterwarnings("ignore:The random effects covariance")
 def test_variances_that_cannot_be_told_apart_are_named():
     data = once_each(np.random.default_rng(1))
     formula = "y ~ treatment + (0 + treatment | subject)"
