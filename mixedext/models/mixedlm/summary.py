@@ -165,12 +165,13 @@ def _parameters(results, xname_fe, xname_re, alpha, choice):
     """Fixed effects with their tests, then variances with their standard errors."""
     names = list(results.model.data.param_names)
     k_fe = results.k_fe
+    n_random = results.model.layout.n_packed
     fixed_names = _checked_names(xname_fe, names[:k_fe], "xname_fe")
-    random_names = _checked_names(xname_re, names[k_fe:], "xname_re")
+    random_names = _checked_names(xname_re, names[k_fe:][:n_random], "xname_re")
     fixed = _fixed_effects(results, alpha, choice)
     variances = pd.DataFrame(index=range(len(random_names)), columns=fixed.columns)
     variances = variances.astype(float)
-    variances["Coef."] = results.params[k_fe:] * results.scale
+    variances["Coef."] = results.params[k_fe:][:n_random] * results.scale
     errors = np.asarray(results.bse_re)
     variances["Std.Err."] = np.where(errors > 0, errors, np.nan)  # 0 of what is held
     own_scale = ["Coef.", "Std.Err.", *fixed.columns[-2:]]
