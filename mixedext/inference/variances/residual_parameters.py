@@ -51,6 +51,8 @@ class NaturalEstimates(NamedTuple):
         (m, m); NaN for what has none.
     slopes : ndarray
         d estimate / d (psi, sigma^2)', (m, n_psi + 1).
+    own : ndarray
+        Element of (psi, sigma^2) that belongs to each, (m,).
     notes : list of str
         Why some have none.
     """
@@ -59,6 +61,7 @@ class NaturalEstimates(NamedTuple):
     estimate: np.ndarray
     covariance: np.ndarray
     slopes: np.ndarray
+    own: np.ndarray
     notes: list[str]
 
 
@@ -122,9 +125,10 @@ def natural_estimates(fitted: Fitted) -> NaturalEstimates:
         own_psi[curve.natural_at] = _own_psi(curve)
     at = np.array([p.at for p in parameters])
     covariance = _psi_covariance(fitted)
-    whole = propagated(slopes[at], covariance, own_psi[at])
+    own = np.where(own_psi[at] < 0, len(psi), own_psi[at])
+    whole = propagated(slopes[at], covariance, own)
     notes = _notes(residual, covariance) if np.isnan(np.diag(whole)).any() else []
-    return NaturalEstimates(parameters, eta[at], whole, slopes[at], notes)
+    return NaturalEstimates(parameters, eta[at], whole, slopes[at], own, notes)
 
 
 def _own_psi(curve: ResidualCurve) -> np.ndarray:
