@@ -26,7 +26,7 @@ from mixedext.arguments import check_choice
 from mixedext.engine.information.joint_errors import joint_errors
 from mixedext.engine.residual.rows import block_rows
 from mixedext.exceptions import NotEstimableWarning, user_stacklevel
-from mixedext.fitted import Fitted, HasFitted, once_a_fit
+from mixedext.fitted import Fitted, HasFitted, need_independent_errors, once_a_fit
 from mixedext.inference.diagnostics.held_deletions import marginal_residual, row_deletions
 from mixedext.inference.prediction.predictions import fittedvalues
 from mixedext.kernels.rows import deletion
@@ -143,11 +143,8 @@ def residuals(
     check_choice(scale, "scale", SCALES)
     fitted = results.fitted
     labels = fitted.need_rows().labels
-    if scale in ("studentized", "deleted") and fitted.fit.residual is not None:
-        raise ValueError(
-            f"scale={scale!r} is there for independent errors only, and this model has "
-            f"residual={str(fitted.fit.residual.bound)!r}; use scale='normalized'"
-        )
+    if scale in ("studentized", "deleted"):
+        need_independent_errors(fitted, f"scale={scale!r}", "use scale='normalized'")
     of = _conditional if kind == "conditional" else _marginal
     values = of(fitted, scale)
     return pd.Series(values, index=labels, name=f"{kind}_{scale}")

@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.tools.validation import string_like
 
 from mixedext.arguments import check_choice, confidence
-from mixedext.fitted import Fitted, HasFitted
+from mixedext.fitted import Fitted, HasFitted, need_independent_errors
 from mixedext.inference.profile.likelihood_profile import profile
 from mixedext.inference.variances.interval_numbers import (
     log_limits,
@@ -135,11 +135,8 @@ def conf_int_vcomp(
     check_choice(method, "method", options)
     check_choice(scale, "scale", ("sd", "variance"))
     fitted = results.fitted
-    if method == "profile" and fitted.fit.residual is not None:
-        raise ValueError(
-            "method='profile' is of models with independent errors, and this one has "
-            f"residual={str(fitted.fit.residual.bound)!r}; use method='log'"
-        )
+    if method == "profile":
+        need_independent_errors(fitted, "method='profile'", "use method='log'")
     table = _variance_precision(fitted)
     limits = _variance_limits(fitted, table, method, scale, level)
     names = table.index

@@ -248,12 +248,12 @@ def residual(results: HasFitted) -> ResidualCovariance:
     >>> model = mx.mixedlm("Reaction ~ Days", data, residual="ar1(Days | Subject)")
     >>> result = model.fit()
     >>> result.residual.params.round(4).to_dict()
-    {'sigma^2': 2532.1487, 'rho': 0.7896}
+    {'sigma^2': 2451.7326, 'rho': 0.8}
     >>> result.residual.cov.iloc[:2, :2].round(1)
     Days       0       1
     Days
-    0     2532.1  1999.4
-    1     1999.4  2532.1
+    0     2451.7  1961.3
+    1     1961.3  2451.7
     """
     fitted = results.fitted
     return ResidualCovariance(str(residual_of(fitted).bound), fitted)
