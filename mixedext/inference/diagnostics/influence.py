@@ -19,7 +19,7 @@ import numpy as np
 
 from mixedext.arguments import check_choice, check_jobs
 from mixedext.exceptions import NotEstimableWarning, user_stacklevel
-from mixedext.fitted import Fitted, HasFitted, need_independent_errors
+from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.diagnostics.held_deletions import (
     Deletions,
     RowDeletions,
@@ -37,6 +37,7 @@ from mixedext.inference.diagnostics.mixed_influence import (
 from mixedext.inference.diagnostics.refit_deletions import refit_measures
 from mixedext.inference.diagnostics.residuals import need_own_law, resid
 from mixedext.inference.diagnostics.units import Units, row_units, units
+from mixedext.inference.variances.residual_parameters import need_independent_errors
 
 __all__ = ["get_influence"]
 

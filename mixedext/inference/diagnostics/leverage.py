@@ -30,8 +30,9 @@ from mixedext.engine.information.joint_errors import (
     joint_errors,
     random_rows,
 )
-from mixedext.fitted import Fitted, need_independent_errors
+from mixedext.fitted import Fitted
 from mixedext.inference.diagnostics.level_rows import OneLevelRows
+from mixedext.inference.variances.residual_parameters import need_independent_errors
 from mixedext.kernels.rows import deletion
 from mixedext.specification.terms.random_terms import RandomTerm
 

@@ -26,9 +26,10 @@ from mixedext.arguments import check_choice
 from mixedext.engine.information.joint_errors import joint_errors
 from mixedext.engine.residual.rows import block_rows
 from mixedext.exceptions import NotEstimableWarning, user_stacklevel
-from mixedext.fitted import Fitted, HasFitted, need_independent_errors, once_a_fit
+from mixedext.fitted import Fitted, HasFitted, once_a_fit
 from mixedext.inference.diagnostics.held_deletions import marginal_residual, row_deletions
 from mixedext.inference.prediction.predictions import fittedvalues
+from mixedext.inference.variances.residual_parameters import need_independent_errors
 from mixedext.kernels.rows import deletion
 from mixedext.limits import NOT_LEFT
 from mixedext.specification.terms.random_terms import RandomTerm
@@ -267,12 +268,16 @@ def _whitened(fitted, residual):
     weights = np.zeros(0) if rows.weights is None else rows.weights
     errors = fitted.fit.residual
     if errors is not None:
-        residual, weights = errors.whitened(residual, rows.weights), np.zeros(0)
+        residual = errors.whitened(residual, rows.weights)
     if not rows.terms:
-        return residual * (np.sqrt(weights) if len(weights) else 1.0) / fitted.sigma
+        own = np.sqrt(weights) if len(weights) and errors is None else 1.0
+        return residual * own / fitted.sigma
     z = _relative_rows(rows, _roots(fitted), n)
     if errors is not None:
+        if len(weights):
+            z = sparse.diags_array(np.sqrt(weights)) @ z
         z = sparse.csr_array(block_rows(errors.bound, errors.inverse_roots()) @ z)
+        weights = np.zeros(0)
         place = _place_in_groups(errors.bound)
     order, starts, sizes, number = _components(rows, z, place)
     if sizes.max(initial=0) > MOST_SHARED:

@@ -12,10 +12,11 @@ from scipy import stats
 from mixedext.arguments import check_choice, confidence, did_you_mean
 from mixedext.engine.rows.design import Design
 from mixedext.exceptions import BootstrapWarning, user_stacklevel
-from mixedext.fitted import Fitted, HasFitted, need_independent_errors
+from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.bootstrap.bootstrapping import simulate_refits
 from mixedext.inference.bootstrap.intervals import limits
 from mixedext.inference.variances.observed_covariance import covariance_of_variances
+from mixedext.inference.variances.residual_parameters import need_independent_errors
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = ["IntraclassCorrelation", "NakagawaR2", "icc", "r2_nakagawa"]

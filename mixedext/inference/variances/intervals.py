@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.tools.validation import string_like
 
 from mixedext.arguments import check_choice, confidence
-from mixedext.fitted import Fitted, HasFitted, need_independent_errors
+from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.profile.likelihood_profile import profile
 from mixedext.inference.variances.interval_numbers import (
     log_limits,
@@ -22,7 +22,10 @@ from mixedext.inference.variances.residual_intervals import (
     residual_names,
     residual_rows,
 )
-from mixedext.inference.variances.residual_parameters import natural_estimates
+from mixedext.inference.variances.residual_parameters import (
+    natural_estimates,
+    need_independent_errors,
+)
 from mixedext.specification.terms.parameter_names import (
     as_variance,
     covariance_names,
