@@ -137,6 +137,8 @@ class ResidualCovariance:
         rows = (
             f"{min(sizes)} to {max(sizes)} rows" if len(sizes) > 1 else f"{sizes[0]} rows"
         )
+        if not self._bound.spec.factors and self._bound.correlation is not None:
+            return f"all {self._bound.n_obs} rows together"
         if sizes == [1]:
             return f"{self._bound.n_obs} independent rows"
         return f"{self._bound.n_groups} groups by {self._bound.group_name}, {rows} each"

@@ -31,6 +31,7 @@ from mixedext.graphics import (
     search,
     serial,
     variance_shares,
+    visit_correlation,
 )
 from mixedext.graphics import coefficients as coefficient_plots
 from mixedext.graphics import effects as effect_plots
@@ -278,8 +279,11 @@ class MixedLMResults(UpstreamResults):
     plot_index = influence_plots.plot_index
     plot_matrix = matrices.plot_matrix
     plot_variance_shares = variance_shares.plot_variance_shares
+    acf = serial.acf_data
+    variogram = serial.variogram_data
     plot_acf = serial.plot_acf
     plot_variogram = serial.plot_variogram
+    plot_residual_cov = visit_correlation.plot_residual_cov
     plot_deviance = search.plot_deviance
     plot_fit_log = search.plot_fit_log
     check_model = check_page.check_model
