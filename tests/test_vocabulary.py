@@ -78,8 +78,8 @@ OF_RESULTS = {
 # Arrays, frames with labels of the data alone, statsmodels' own tables, and numbers.
 NO_TABLES = {
     "G", "L", "R", "V", "acf", "bootstrap", "by_chunk", "coef", "coef_cov",
-    "compare_lr_test", "conf_int", "cov_params", "df_description", "df_held", "equation", "f_test",
-    "fixed_effects_inference", "get_influence", "get_nlfun", "get_prediction",
+    "compare_lr_test", "conf_int", "cov_params", "df_description", "df_held", "equation",
+    "f_test", "fixed_effects_inference", "get_influence", "get_nlfun", "get_prediction",
     "get_robustcov_results", "marginal_cov",
     "plot_effect", "plot_fitted", "plot_forest", "plot_qq_random",
     "plot_random_effects", "plot_shrinkage", "predict", "profile_re", "ranef", "ranef_cov",

@@ -101,7 +101,7 @@ def _panels(
         def panel(ax):
             try:
                 return draw(ax)
-            except ValueError as error:
+            except (ValueError, NotImplementedError) as error:
                 if not unknown:
                     raise
                 return _say(ax, str(error))

@@ -129,8 +129,8 @@ def dense_residual(results: Any) -> np.ndarray:
     same = bound.group_codes[:, None] == bound.group_codes
     sd = np.ones(n)
     for name, value in values.items():
-        if str(name).startswith("Var("):
-            label = str(name)[4:].removesuffix(") ratio")
+        if str(name).startswith("sd("):
+            label = str(name)[3:].removesuffix(") ratio")
             stratum = bound.strata_labels[0].index(label)
             sd = np.where(bound.row_strata[0] == stratum, value, sd)
     if kind == "ar1":

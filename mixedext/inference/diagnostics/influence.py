@@ -37,7 +37,7 @@ from mixedext.inference.diagnostics.mixed_influence import (
 from mixedext.inference.diagnostics.refit_deletions import refit_measures
 from mixedext.inference.diagnostics.residuals import need_own_law, resid
 from mixedext.inference.diagnostics.units import Units, row_units, units
-from mixedext.inference.variances.residual_parameters import need_independent_errors
+from mixedext.specification.covariance.bound_residual import refuse_residual
 
 __all__ = ["get_influence"]
 
@@ -129,8 +129,9 @@ def get_influence(
     ------
     ValueError
         If a name is not known, labels are missing or of another length than the rows, the
-        rows are in chunks or were removed, parameters of the fit were held or penalized, or
-        the errors are correlated or of several variances.
+        rows are in chunks or were removed, or parameters of the fit were held or penalized.
+    NotImplementedError
+        If the model has a residual structure.
 
     Warns
     -----
@@ -166,7 +167,7 @@ def get_influence(
     fitted = results.fitted
     fitted.need_rows()
     need_own_law(fitted, "get_influence")
-    need_independent_errors(fitted, "get_influence")
+    refuse_residual(fitted.model, "get_influence", "fit without the rows in question")
     if not fitted.fixed.rank:
         raise ValueError("the model has no fixed effects whose change could be measured")
     if by is not None and rows is not None:

@@ -32,8 +32,8 @@ from mixedext.engine.information.joint_errors import (
 )
 from mixedext.fitted import Fitted
 from mixedext.inference.diagnostics.level_rows import OneLevelRows
-from mixedext.inference.variances.residual_parameters import need_independent_errors
 from mixedext.kernels.rows import deletion
+from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.terms.random_terms import RandomTerm
 
 __all__ = ["Leverages", "lam_of_tail", "leverages", "own_rows"]
@@ -79,10 +79,11 @@ def leverages(fitted: Fitted, scores: bool = False) -> Leverages:
     Raises
     ------
     ValueError
-        If the rows are in chunks, or were removed; or the errors are correlated, or of
-        several variances.
+        If the rows are in chunks, or were removed.
+    NotImplementedError
+        If the model has a residual structure.
     """
-    need_independent_errors(fitted, "the leverage of a row")
+    refuse_residual(fitted.model, "the leverage of a row", "residuals are there normalized")
     rows, fit = fitted.need_rows(), fitted.fit
     errors = joint_errors(fit)
     n, p = len(rows.endog), len(fitted.fixed.kept)

@@ -29,9 +29,9 @@ from mixedext.exceptions import NotEstimableWarning, user_stacklevel
 from mixedext.fitted import Fitted, HasFitted, once_a_fit
 from mixedext.inference.diagnostics.held_deletions import marginal_residual, row_deletions
 from mixedext.inference.prediction.predictions import fittedvalues
-from mixedext.inference.variances.residual_parameters import need_independent_errors
 from mixedext.kernels.rows import deletion
 from mixedext.limits import NOT_LEFT
+from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.terms.random_terms import RandomTerm
 
 __all__ = [
@@ -120,9 +120,10 @@ def residuals(
     ------
     ValueError
         If ``kind`` or ``scale`` is not known, the rows are in chunks or were removed, a fit
-        with parameters held or penalized or with a residual covariance is to be
-        studentized, or more than 3,000 random effects of crossed factors stand between the
-        rows and "cholesky".
+        with parameters held or penalized is to be studentized, or more than 3,000 random
+        effects of crossed factors stand between the rows and "cholesky".
+    NotImplementedError
+        If residuals of a model with a residual structure are to be studentized.
 
     Warns
     -----
@@ -145,7 +146,7 @@ def residuals(
     fitted = results.fitted
     labels = fitted.need_rows().labels
     if scale in ("studentized", "deleted"):
-        need_independent_errors(fitted, f"scale={scale!r}", "use scale='normalized'")
+        refuse_residual(fitted.model, f"scale={scale!r}", "use scale='normalized'")
     of = _conditional if kind == "conditional" else _marginal
     values = of(fitted, scale)
     return pd.Series(values, index=labels, name=f"{kind}_{scale}")

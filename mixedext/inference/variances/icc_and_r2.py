@@ -16,7 +16,7 @@ from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.bootstrap.bootstrapping import simulate_refits
 from mixedext.inference.bootstrap.intervals import limits
 from mixedext.inference.variances.observed_covariance import covariance_of_variances
-from mixedext.inference.variances.residual_parameters import need_independent_errors
+from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = ["IntraclassCorrelation", "NakagawaR2", "icc", "r2_nakagawa"]
@@ -192,7 +192,7 @@ def _with_psi(fitted: Fitted, gradient: np.ndarray) -> np.ndarray:
     assert bound is not None
     own = bound.correlation is not None and bound.correlation.is_covariance
     if own or any(f.n_psi for f in bound.functions):
-        need_independent_errors(fitted, "ci='delta'", "the number itself is: ci=None")
+        refuse_residual(fitted.model, "ci='delta'", "leave ci= out")
     n_psi = bound.n_parameters
     return np.concatenate([gradient[:-1], np.zeros(n_psi), gradient[-1:]])
 

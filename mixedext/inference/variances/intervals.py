@@ -24,8 +24,8 @@ from mixedext.inference.variances.residual_intervals import (
 )
 from mixedext.inference.variances.residual_parameters import (
     natural_estimates,
-    need_independent_errors,
 )
+from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.terms.parameter_names import (
     as_variance,
     covariance_names,
@@ -108,8 +108,9 @@ def conf_int_vcomp(
     Raises
     ------
     ValueError
-        If an argument is not known, or a fit with a residual covariance is asked for
-        "profile", which ``profile()`` has.
+        If an argument is not known.
+    NotImplementedError
+        If ``method`` is "profile" and the model has a residual structure.
 
     References
     ----------
@@ -139,7 +140,7 @@ def conf_int_vcomp(
     check_choice(scale, "scale", ("sd", "variance"))
     fitted = results.fitted
     if method == "profile":
-        need_independent_errors(fitted, "method='profile'", "use method='log'")
+        refuse_residual(fitted.model, "method='profile'", "use method='log'")
     table = _variance_precision(fitted)
     limits = _variance_limits(fitted, table, method, scale, level)
     names = table.index

@@ -32,7 +32,6 @@ __all__ = [
     "PackedResidual",
     "natural_estimates",
     "natural_limits",
-    "need_independent_errors",
     "packed_residual",
     "propagated",
     "residual_of",
@@ -81,31 +80,6 @@ def residual_of(fitted: Fitted) -> ResidualEstimate:
             "variance="
         )
     return residual
-
-
-def need_independent_errors(fitted: Fitted, what: str, instead: str = "") -> None:
-    """Refuse fits with a residual covariance.
-
-    Parameters
-    ----------
-    fitted : Fitted
-        The fit.
-    what : str
-        What was asked for.
-    instead : str, optional
-        What to use.
-
-    Raises
-    ------
-    ValueError
-        If the fit has one; names ``what``.
-    """
-    if fitted.fit.residual is not None:
-        raise ValueError(
-            f"{what} is there for independent errors with one variance only, and this "
-            f"model has residual={str(fitted.fit.residual.bound)!r}"
-            f"{f'; {instead}' if instead else ''}"
-        )
 
 
 def _psi_covariance(fitted: Fitted) -> np.ndarray:

@@ -116,6 +116,8 @@ def _positions(numbers, name, by_lag):
     if not by_lag or len(numbers) < 2:
         return np.arange(len(numbers))
     gaps = np.diff(numbers)
+    if (gaps <= 0).any():  # differences beyond 64 bits
+        raise DesignError(f"the visits {name!r} are too large for whole numbers")
     places = np.append(0, np.cumsum(gaps // np.gcd.reduce(gaps))).astype(np.intp)
     if places[-1] >= MOST_VISITS:
         raise DesignError(

@@ -494,7 +494,7 @@ def test_parameters_of_a_residual_covariance_stand_last(bar, variance, labels, c
     residual = "ar1(visit | subject)"
     model = mx.mixedlm(f"y ~ x{bar}", data, residual=residual, variance=variance)
     result = model.fit(cov_type=cov_type)
-    names = ["AR1 rho", *(f"Var({k}) ratio" for k in labels)]
+    names = ["AR1 rho", *(f"sd({k}) ratio" for k in labels)]
     assert result.params.index[-len(names) :].tolist() == names
     natural = result.residual.params
     variances = natural.filter(like="Var(").to_numpy()

@@ -122,10 +122,9 @@ def test_levels_have_names_of_their_own():
 
 
 def test_profiles_are_elsewhere():
-    with pytest.raises(
-        ValueError, match="method='profile' is there for independent errors"
-    ):
-        fit_of("Orthodont: gls_ar1h").conf_int_vcomp(method="profile")
+    result = fit_of("Orthodont: gls_ar1h")
+    with pytest.raises(NotImplementedError, match="method='profile' takes residuals"):
+        result.conf_int_vcomp(method="profile")
 
 
 def test_joint_covariance_is_that_of_the_table():
