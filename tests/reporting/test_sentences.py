@@ -252,12 +252,12 @@ def test_correlated_errors_are_told():
     assert "standard deviation was sigma times ident(Sex)" in methods
     assert "with one variance" not in methods
     assert "The residual standard deviation of Male was 1.714" in text
-    assert "The parameter rho of the residual covariance was 0.077" in text
+    assert "The parameter AR1 rho of the residual covariance was 0.077" in text
     methods, text, _ = told(fev_fit("csh(AVISIT | USUBJID, by=ARMCD)"))
     assert "a standard deviation for each visit" in methods
     assert "each level of ARMCD having its own parameters" in methods
     assert "1 to 4 rows each" in methods
-    assert "residual covariance (TRT) was 0.273" in text
+    assert "CS rho (TRT) of the residual covariance was 0.273" in text
 
 
 def test_many_parameters_of_a_residual_covariance_are_counted():

@@ -240,13 +240,13 @@ def test_new_data():
 def test_residual_covariance_has_rows_of_its_own():
     result = fit_of("Orthodont: lme_int_ar1_varident")
     table = result.tidy(effects="random")
-    terms = ["sd Intercept", "sd(Male)", "sd(Female)", "rho"]
+    terms = ["sd Intercept", "sd(Male)", "sd(Female)", "AR1 rho"]
     assert table["term"].tolist() == terms
     assert table["group"].tolist() == ["Subject", "Residual", "Residual", "Residual"]
     own = result.conf_int_vcomp()
     for column in ("estimate", "std_err", "lower", "upper"):
         np.testing.assert_array_equal(table[column].astype(float), own[column])
-    assert result.tidy(names="broom")["term"].tolist()[-1] == "rho"
+    assert result.tidy(names="broom")["term"].tolist()[-1] == "AR1 rho"
 
 
 def test_row_of_a_fit_with_a_residual_covariance():

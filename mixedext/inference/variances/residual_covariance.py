@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from mixedext.arguments import confidence, did_you_mean
 from mixedext.engine.residual.estimate import ResidualEstimate
@@ -31,6 +32,7 @@ from mixedext.tables.noted_table import NotedTable
 
 __all__ = [
     "ResidualCovariance",
+    "error_covariance",
     "marginal_cov",
     "random_part",
     "residual",
@@ -289,8 +291,8 @@ def marginal_cov(results: HasFitted, label: Any, group: str | None = None) -> pd
     >>> result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit()
     >>> result.marginal_cov("B").iloc[:2, :2].round(1)
             5       6
-    5  4215.3  1764.1
-    6  1764.1  4215.3
+    5  4215.3  1764.0
+    6  1764.0  4215.3
     """
     fitted = results.fitted
     if group is None and fitted.fit.residual is not None:
@@ -379,8 +381,8 @@ def random_part(fitted: Fitted, rows: np.ndarray) -> np.ndarray:
     for term, own in zip(fitted.need_rows().terms, covariances, strict=True):
         if isinstance(term, SparseTerm):
             for number, of_one in enumerate(rows):
-                z = term.matrix[of_one].toarray()
-                out[number] += own[0, 0] * z @ z.T
+                z = sparse.csr_array(term.matrix)[of_one]
+                out[number] += own[0, 0] * (z @ z.T).toarray()
             continue
         z, codes = np.asarray(term.z, float)[rows], term.codes[rows]
         both = codes[:, :, None] == codes[:, None, :]

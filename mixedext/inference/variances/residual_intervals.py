@@ -25,12 +25,15 @@ from mixedext.inference.variances.residual_parameters import (
     propagated,
     residual_of,
 )
+from mixedext.specification.covariance.residual_parameters import packed_names
 
 __all__ = ["joint_covariance", "residual_names", "residual_rows"]
 
 
 def residual_names(fitted: Fitted, scale: str) -> list[str]:
     """Names of the rows on the scale of standard deviations ("sd") or variances.
+
+    Those of correlations are as in ``params``.
 
     Parameters
     ----------
@@ -39,10 +42,15 @@ def residual_names(fitted: Fitted, scale: str) -> list[str]:
     scale : {"sd", "variance"}
         The scale.
     """
-    labels = residual_of(fitted).bound.visit_labels or []
+    bound, curves = residual_of(fitted).bound, residual_of(fitted).curves
+    labels, packed = bound.visit_labels or [], packed_names(bound)
     out = []
     for parameter in natural_estimates(fitted).parameters:
-        name = parameter.name
+        name, curve = parameter.name, curves[parameter.level]
+        k = parameter.at - 1 - curve.n_sd - parameter.level * curve.n_own
+        if k >= 0 and parameter.kind not in ("variance", "covariance"):
+            out.append(packed[parameter.level * curve.n_own + k])
+            continue
         level, _, own = name.rpartition(": ")
         level = f"{level}: " if level else ""
         if name == "sigma^2":

@@ -83,9 +83,9 @@ def test_random_terms_stand_before_the_residual_covariance():
         "cov Intercept.t|subject",
         "var t|subject",
         "residual",
-        "rho",
+        "AR1 rho",
     ]
-    assert table.index.tolist()[-2:] == ["residual", "rho"]
+    assert table.index.tolist()[-2:] == ["residual", "AR1 rho"]
     np.testing.assert_allclose(covariance, covariance.T, rtol=1e-12)
     assert np.linalg.eigvalsh(covariance.to_numpy())[0] > 0
     own = result.residual
@@ -110,7 +110,7 @@ def test_independent_errors_stay_as_they_were():
     np.testing.assert_allclose(same.cov_vcomp.iloc[:2, :2], plain.cov_vcomp, rtol=1e-5)
     pair = same.conf_int_vcomp().iloc[:2], plain.conf_int_vcomp()
     np.testing.assert_allclose(*pair, rtol=1e-5)
-    assert np.isnan(same.conf_int_vcomp().loc["rho", "std_err"])
+    assert np.isnan(same.conf_int_vcomp().loc["AR1 rho", "std_err"])
 
 
 def test_levels_have_names_of_their_own():
