@@ -46,6 +46,8 @@ LAYERS = [
         "graphics.row_levels",
         "graphics.search",
         "graphics.serial",
+        "graphics.serial_pairs",
+        "graphics.visit_correlation",
         "graphics.variance_shares",
     ],
     ["graphics.check_page"],

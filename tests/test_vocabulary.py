@@ -77,17 +77,19 @@ OF_RESULTS = {
 }
 # Arrays, frames with labels of the data alone, statsmodels' own tables, and numbers.
 NO_TABLES = {
-    "G", "L", "R", "V", "bootstrap", "by_chunk", "coef", "coef_cov", "compare_lr_test",
-    "conf_int", "cov_params", "df_description", "df_held", "equation", "f_test",
-    "fixed_effects_inference", "get_influence", "get_nlfun", "get_prediction",
-    "get_robustcov_results", "plot_effect", "plot_fitted", "plot_forest", "plot_qq_random",
+    "G", "L", "R", "V", "acf", "bootstrap", "by_chunk", "coef", "coef_cov",
+    "compare_lr_test", "conf_int", "cov_params", "df_description", "df_held", "equation",
+    "f_test", "fixed_effects_inference", "get_influence", "get_nlfun", "get_prediction",
+    "get_robustcov_results", "marginal_cov",
+    "plot_effect", "plot_fitted", "plot_forest", "plot_qq_random",
     "plot_random_effects", "plot_shrinkage", "predict", "profile_re", "ranef", "ranef_cov",
     "ranef_new", "reliability", "remove_data", "report", "residuals", "simulate",
     "simulate_refits", "summary", "t_test", "t_test_pairwise", "update",
     "wald_test", "wald_test_terms",
     "check_model", "plot_acf", "plot_deviance", "plot_fit_log", "plot_index",
     "plot_influence", "plot_matrix", "plot_observed", "plot_qq", "plot_residuals",
-    "plot_scale_location", "plot_variance_shares", "plot_variogram",
+    "plot_residual_cov", "plot_scale_location", "plot_variance_shares", "plot_variogram",
+    "variogram",
 }  # fmt: skip
 
 

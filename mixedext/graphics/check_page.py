@@ -93,6 +93,7 @@ def _panels(
 
     fitted = results.fitted
     unknown = fitted.fit.held is not None or not fitted.fixed.rank
+    unknown = unknown or fitted.fit.residual is not None
 
     def by_law(draw):
         """Of what rests on the law of the estimates, which not all fits have."""
@@ -100,7 +101,7 @@ def _panels(
         def panel(ax):
             try:
                 return draw(ax)
-            except ValueError as error:
+            except (ValueError, NotImplementedError) as error:
                 if not unknown:
                     raise
                 return _say(ax, str(error))

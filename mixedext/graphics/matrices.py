@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from mixedext.arguments import check_choice
+from mixedext.engine.residual.rows import block_rows
 from mixedext.fitted import Fitted, HasFitted
 from mixedext.graphics.matrix_images import (
     Block,
@@ -18,7 +19,8 @@ from mixedext.graphics.matrix_images import (
     draw_matrix,
     thinned,
 )
-from mixedext.graphics.row_levels import row_index, row_levels
+from mixedext.graphics.row_levels import RowLevels, row_index, row_levels
+from mixedext.inference.variances.residual_covariance import error_covariance, random_part
 from mixedext.specification.terms.random_terms import RandomTerm
 
 __all__ = ["MATRICES", "matrix_data", "plot_matrix"]
@@ -239,11 +241,13 @@ def _of_v(fitted: Fitted, scale, n_groups, group, pixels):
     whole = [t for t in rows.terms if isinstance(t, RandomTerm)]
     if group is None and whole:
         group = whole[0].group
-    if group is None:
+    found = row_levels(fitted, group, "group") if group is not None else None
+    if found is None:
+        found = _residual_groups(fitted)
+    if found is None:
         chosen = np.arange(min(n, 12))
         shown = f"{len(chosen)} of {n:,} rows"
     else:
-        found = row_levels(fitted, group, "group")
         order = np.argsort(found.codes, kind="stable")
         code = found.codes[order]
         present = np.unique(code[code >= 0])
@@ -257,7 +261,7 @@ def _of_v(fitted: Fitted, scale, n_groups, group, pixels):
             Block(str(found.levels[code[a]]), int(a), int(b), outer=False)
             for a, b in pairwise(edges)
         )
-        shown = f"{len(blocks)} of {len(present):,} levels of {group}"
+        shown = f"{len(blocks)} of {len(present):,} levels of {found.name}"
     v = _covariance(fitted, chosen)
     unit = "covariance"
     if scale == "correlation":
@@ -281,17 +285,17 @@ def _of_v(fitted: Fitted, scale, n_groups, group, pixels):
 
 def _covariance(fitted: Fitted, chosen: np.ndarray) -> np.ndarray:
     """V of some rows, dense."""
-    rows = fitted.need_rows()
-    noise = np.ones(len(chosen)) if rows.weights is None else 1 / rows.weights[chosen]
-    v = np.diag(fitted.scale * noise)
-    for term, covariance in zip(rows.terms, fitted.random.covariances, strict=True):
-        if isinstance(term, RandomTerm):
-            z, code = np.asarray(term.z, float)[chosen], term.codes[chosen]
-            v += (z @ covariance @ z.T) * (code[:, None] == code)
-        else:
-            z = sparse.csr_array(term.matrix)[chosen]
-            v += covariance[0, 0] * (z @ z.T).toarray()
-    return v
+    return error_covariance(fitted, chosen) + random_part(fitted, chosen[None])[0]
+
+
+def _residual_groups(fitted: Fitted) -> RowLevels | None:
+    """Residual groups of the rows; None where rows are independent."""
+    residual = fitted.fit.residual
+    if residual is None or residual.bound.correlation is None:
+        return None
+    bound = residual.bound
+    codes = np.asarray(bound.group_codes)
+    return RowLevels(bound.group_name, codes, pd.Index(bound.group_labels))
 
 
 # ---- A and its factor ----
@@ -304,7 +308,10 @@ def _ordered(fitted):
 
 
 def _parts(fitted, terms):
-    """[Z X y] with the square roots of the weights, its labels and blocks."""
+    """[Z X y] with the square roots of the weights, its labels and blocks.
+
+    With a residual covariance the rows are whitened by the roots of its blocks.
+    """
     rows, kept = fitted.need_rows(), fitted.fixed.kept
     y = rows.endog if rows.offset is None else rows.endog - rows.offset
     dense = np.column_stack([rows.exog[:, kept], y])
@@ -312,6 +319,10 @@ def _parts(fitted, terms):
     if rows.weights is not None:
         root = sparse.diags_array(np.sqrt(rows.weights))
         whole = [sparse.csr_array(root @ part) for part in whole]
+    residual = fitted.fit.residual
+    if residual is not None:
+        inverse = block_rows(residual.bound, residual.inverse_roots())
+        whole = [sparse.csr_array(inverse @ part) for part in whole]
     names = [name for t in terms for name in _labels(t)]
     names += [*(fitted.fixed.names[i] for i in kept), str(fitted.model.endog_names)]
     return whole, names, _blocks(terms, [("X", len(kept)), ("y", 1)])
@@ -322,7 +333,8 @@ def _of_a(fitted, pixels):
     whole, names, blocks = _parts(fitted, terms)
     b = sparse.hstack(whole, format="csr")
     a = b.T @ b
-    title = f"A = [Z X y]'W[Z X y], {a.shape[0]:,} x {a.shape[0]:,}"
+    middle = "W" if fitted.fit.residual is None else "Λ⁻¹"
+    title = f"A = [Z X y]'{middle}[Z X y], {a.shape[0]:,} x {a.shape[0]:,}"
     two = (blocks, blocks)
     return _made(_elements(a), (names, names), two, pixels, "product", title)
 
@@ -335,6 +347,8 @@ def _of_l(fitted, pixels):
         root = sparse.kron(sparse.eye_array(term.n_levels), lam, format="csr")
         whole[number] = sparse.csr_array(whole[number] @ root)
     lead = terms[0] if terms and isinstance(terms[0], RandomTerm) else None
+    if lead is not None and not _levels_apart(fitted, lead):
+        lead = None
     head = lead.n_levels * lead.k if lead is not None else 0
     b = sparse.hstack(whole, format="csc")
     tail = b.shape[1] - head
@@ -372,6 +386,14 @@ def _of_l(fitted, pixels):
     two = (blocks, blocks)
     found = Elements(row, column, value, (size, size))
     return _made(found, (names, names), two, pixels, "element", title)
+
+
+def _levels_apart(fitted, term):
+    """Whether no residual group has rows of several levels of a term."""
+    if fitted.fit.residual is None:
+        return True
+    own, batches = term.codes, fitted.fit.residual.bound.batches
+    return all((own[b.rows] == own[b.rows[:, :1]]).all() for b in batches)
 
 
 def _root(corner, head, fitted):

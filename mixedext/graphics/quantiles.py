@@ -38,7 +38,7 @@ BAND_KNOTS = 1000
 def qq_data(
     results: HasFitted,
     kind: str = "conditional",
-    scale: str = "studentized",
+    scale: str | None = None,
     band: str | None = "pointwise",
     alpha: float = 0.05,
     *,
@@ -73,6 +73,7 @@ def qq_data(
     """
     check_choice(band, "band", BANDS)
     level, fitted = confidence(alpha, level), results.fitted
+    scale = _usual_scale(fitted) if scale is None else scale
     values = np.asarray(residuals(fitted, kind=kind, scale=scale), float)
     sound = np.flatnonzero(np.isfinite(values))
     order = sound[np.argsort(values[sound], kind="stable")]
@@ -89,6 +90,11 @@ def qq_data(
         lower, upper = _simulated(fitted, kind, scale, at, level, n, rng)
     columns |= {"lower": lower, "upper": upper}
     return pd.DataFrame(columns, index=row_index(fitted)[order[at]])
+
+
+def _usual_scale(fitted: Fitted) -> str:
+    """Studentized residuals; normalized ones where errors are correlated."""
+    return "studentized" if fitted.fit.residual is None else "normalized"
 
 
 def _orders(n: int) -> np.ndarray:
@@ -137,7 +143,7 @@ def _simulated(fitted: Fitted, kind, scale, at, level, n, rng):
 def plot_qq(
     results: HasFitted,
     kind: str = "conditional",
-    scale: str = "studentized",
+    scale: str | None = None,
     band: str | None = "pointwise",
     alpha: float = 0.05,
     *,
@@ -153,7 +159,8 @@ def plot_qq(
     results : MixedLMResults
         The fit.
     kind, scale : str, optional
-        Which residuals; see ``residuals``.
+        Which residuals; see ``residuals``.  Without a scale "studentized", with a residual
+        covariance "normalized".
     band : {"pointwise", "simulated", None}, optional
         Limits of each order statistic alone: by the beta law, as if residuals were
         independent; or from refits to responses simulated from the fit, which have the
@@ -195,6 +202,7 @@ def plot_qq(
     >>> result = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
     >>> figure = result.plot_qq(band="simulated", rng=1)  # doctest: +SKIP
     """
+    scale = _usual_scale(results.fitted) if scale is None else scale
     frame = qq_data(results, kind, scale, band, alpha, level=level, n=n, rng=rng)
     check_rows(frame, "row has a residual of this kind and scale")
     ax = one_axes(ax)

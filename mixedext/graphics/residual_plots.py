@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mixedext.fitted import HasFitted
+from mixedext.fitted import Fitted, HasFitted
 from mixedext.graphics.figures import (
     COLOURS,
     MOST_LABELS,
@@ -39,6 +39,7 @@ SCALES = {
     "studentized": "studentized residual",
     "deleted": "deleted residual",
     "cholesky": "Cholesky-scaled residual",
+    "normalized": "normalized residual",
 }
 # Whiskers end at the last value within so many quartile ranges of the box, as Tukey's.
 WHISKER = 1.5
@@ -253,12 +254,18 @@ def scale_location_data(results: HasFitted, kind: str = "conditional") -> pd.Dat
     Returns
     -------
     DataFrame
-        fitted, root (of the size of the studentized residual), a row a row of the data.
+        fitted, root (of the size of the studentized residual, with a residual covariance
+        of Pearson's), a row a row of the data.
     """
     fitted = results.fitted
-    values = np.asarray(residuals(fitted, kind=kind, scale="studentized"), float)
+    values = np.asarray(residuals(fitted, kind=kind, scale=_spread_scale(fitted)), float)
     columns = {"fitted": _mean(fitted, kind), "root": np.sqrt(np.abs(values))}
     return pd.DataFrame(columns, row_index(fitted))
+
+
+def _spread_scale(fitted: Fitted) -> str:
+    """Scale of the residuals whose spread is looked at."""
+    return "studentized" if fitted.fit.residual is None else "pearson"
 
 
 def plot_scale_location(
@@ -266,7 +273,8 @@ def plot_scale_location(
 ) -> Any:
     """Root of the size of the studentized residuals against fitted values.
 
-    Where the curve is level the residual variance is the same everywhere.
+    Where the curve is level the residual variance is the same everywhere.  With a residual
+    covariance residuals are Pearson's, over the standard deviations of their rows.
 
     Parameters
     ----------
@@ -303,6 +311,6 @@ def plot_scale_location(
     note = draw_cloud(ax, x, y)
     draw_curve(ax, lowess_curve(x, y))
     ax.set_ylim(bottom=0.0)
-    label = f"root of |{residual_label(kind, 'studentized')}|"
+    label = f"root of |{residual_label(kind, _spread_scale(results.fitted))}|"
     label_axes(ax, "fitted value", label, _title(note, whole - len(frame)), small=True)
     return figure_of(ax)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,11 +17,24 @@ from mixedext.graphics.figures import (
     check_rows,
     figure_of,
     label_axes,
+    legend,
     one_axes,
     reference_line,
 )
 from mixedext.graphics.row_levels import RowLevels, default_factor, row_levels
+from mixedext.graphics.serial_pairs import (
+    MOST_PAIRS,
+    RowPlaces,
+    correlation_at,
+    error_moments,
+    has_order,
+    pair_distances,
+    pairs_at_lag,
+    row_pairs,
+    row_places,
+)
 from mixedext.inference.diagnostics.residuals import residuals
+from mixedext.specification.covariance.residual_structure import name_of
 
 __all__ = ["RESIDUALS", "acf_data", "plot_acf", "plot_variogram", "variogram_data"]
 
@@ -33,29 +46,70 @@ RESIDUALS = {
     "raw": ("conditional", "raw"),
     "marginal": ("marginal", "raw"),
 }
-# Pairs of rows that semivariances are made of; of more, a random sample of as many.
-MOST_PAIRS = 1_000_000
+# Points of the curve that a model says.
+CURVE = 200
 
 
-def _series(fitted: Fitted, resid: str, group: Any, time: Any):
-    """Residuals, codes and times of rows in order of level and time."""
+class _Series(NamedTuple):
+    """Residuals in order of level and place.
+
+    Attributes
+    ----------
+    values, rows, codes, at : ndarray
+        Residual, number of the row, of its level, and what it is ordered by.
+    name : str
+        What the levels are of.
+    places : RowPlaces or None
+        Places in the residual groups, if these are the levels.
+    """
+
+    values: np.ndarray
+    rows: np.ndarray
+    codes: np.ndarray
+    at: np.ndarray
+    name: str
+    places: RowPlaces | None = None
+
+    def at_rows(self, kept: np.ndarray) -> _Series:
+        """Some of the rows, (n,) bool."""
+        return self._replace(
+            values=self.values[kept],
+            rows=self.rows[kept],
+            codes=self.codes[kept],
+            at=self.at[kept],
+        )
+
+    def moments(self, fitted: Fitted, first: np.ndarray, second: np.ndarray):
+        """``error_moments`` of pairs by their numbers in the series."""
+        assert self.places is not None
+        return error_moments(fitted, self.places, self.rows[first], self.rows[second])
+
+
+def _series(fitted: Fitted, resid: str, group: Any, time: Any) -> _Series:
     check_choice(resid, "resid", tuple(RESIDUALS))
     kind, scale = RESIDUALS[resid]
     values = np.asarray(residuals(fitted, kind=kind, scale=scale), float)
-    n = len(values)
-    if group is None:
-        group = default_factor(fitted)
-    found = RowLevels("the data", np.zeros(n, np.intp), pd.Index(["all"]))
-    if group is not None:
-        found = row_levels(fitted, group, "group")
-    at = np.arange(n, dtype=float)
+    n, places = len(values), None
+    residual = fitted.fit.residual
+    if residual is not None and group is None and residual.bound.correlation is not None:
+        places, bound = row_places(residual.bound), residual.bound
+        codes = np.asarray(bound.group_codes, np.intp)
+        found = RowLevels(bound.group_name, codes, pd.RangeIndex(bound.n_groups))
+        at = places.at.astype(float)
+    else:
+        if group is None:
+            group = default_factor(fitted)
+        found = RowLevels("the data", np.zeros(n, np.intp), pd.Index(["all"]))
+        if group is not None:
+            found = row_levels(fitted, group, "group")
+        at = np.arange(n, dtype=float)
     if time is not None:
         own = row_levels(fitted, time, "time")
         at = own.codes.astype(float) if own.values is None else own.values
         at = np.where(own.codes < 0, np.nan, at)
     used = np.flatnonzero(np.isfinite(values) & np.isfinite(at) & (found.codes >= 0))
     order = used[np.lexsort((at[used], found.codes[used]))]
-    return values[order], found.codes[order], at[order], found.name
+    return _Series(values[order], order, found.codes[order], at[order], found.name, places)
 
 
 def acf_data(
@@ -68,7 +122,7 @@ def acf_data(
     *,
     level: float | None = None,
 ) -> pd.DataFrame:
-    """What ``plot_acf`` draws.
+    """Autocorrelations of residuals within levels; what ``plot_acf`` draws.
 
     Parameters
     ----------
@@ -80,12 +134,14 @@ def acf_data(
     Returns
     -------
     DataFrame
-        acf, n_pairs, lower, upper; a row a lag, from 0.
+        acf, n_pairs, lower, upper; a row a lag, from 0.  Within residual groups lags are
+        differences of visits, and ``model`` is what the residual covariance says (NaN of
+        residuals that are neither normalized nor Pearson's).
 
     Raises
     ------
     ValueError
-        If no level has two rows.
+        If no level has two rows; if residual groups have no order, as in the plane.
 
     Examples
     --------
@@ -97,8 +153,17 @@ def acf_data(
     [1.0, 0.116, -0.167]
     """
     level, fitted = confidence(alpha, level), results.fitted
-    values, codes, _, name = _series(fitted, resid, group, time)
+    series = _series(fitted, resid, group, time)
+    values, codes, name = series.values, series.codes, series.name
+    of_groups = series.places is not None and time is None
+    if of_groups and not has_order(fitted.fit.residual.bound):  # type: ignore[union-attr]
+        raise ValueError(
+            f"rows of {name} stand in a plane and have no order, and so no lags; "
+            "variogram() goes by their distances, and time= names a column that orders them"
+        )
     longest = int(np.bincount(codes).max(initial=0)) if len(codes) else 0
+    if of_groups and longest > 1:
+        longest = 1 + int(series.at.max())
     if longest < 2:
         raise ValueError(
             f"no level of {name} has two rows with a residual: there is no correlation "
@@ -112,17 +177,35 @@ def acf_data(
     mean_square = float(np.mean(values**2))
     if mean_square == 0:
         raise ValueError("all residuals are zero: they have no correlations")
-    rows = [(1.0, len(values))]
+    rows, model = [(1.0, len(values))], [1.0]
     for lag in range(1, lags + 1):
-        same = codes[lag:] == codes[:-lag]
-        count = int(np.count_nonzero(same))
-        total = float(np.dot(values[lag:] * same, values[:-lag]))
+        if of_groups:
+            first, second = pairs_at_lag(codes, series.at.astype(np.int64), lag)
+        else:
+            second = np.flatnonzero(codes[lag:] == codes[:-lag]) + lag
+            first = second - lag
+        count = len(first)
+        total = float(np.dot(values[first], values[second]))
         rows.append((total / count / mean_square if count else np.nan, count))
+        if series.places is not None:
+            model.append(_model_correlation(fitted, series, resid, first, second))
     frame = pd.DataFrame(rows, columns=["acf", "n_pairs"])
+    if series.places is not None:
+        frame["model"] = model
     half = stats.norm.ppf((1 + level) / 2) / np.sqrt(frame["n_pairs"].clip(lower=1))
     half[frame["n_pairs"] == 0] = np.nan
     frame["lower"], frame["upper"] = -half, half
     return frame.rename_axis("lag")
+
+
+def _model_correlation(fitted, series, resid, first, second):
+    """Mean correlation of pairs of errors by the residual covariance."""
+    if resid == "normalized":
+        return 0.0
+    if resid != "pearson" or not len(first):
+        return np.nan
+    one, other, both = series.moments(fitted, first, second)
+    return float(np.mean(both / np.sqrt(one * other)))
 
 
 def plot_acf(
@@ -148,10 +231,12 @@ def plot_acf(
         Which residuals; "normalized" are conditional ones, scaled by the Cholesky factor
         of their covariance (Pearson's where residuals are independent).
     group : str, list of str or array_like, optional
-        Levels within which rows are series; the grouping factor with the most levels if
-        None.
+        Levels within which rows are series.  If None residual groups, of a model with a
+        residual covariance; else the grouping factor with the most levels.
     time : str or array_like, optional
-        Column by which rows are ordered; in the order of the data if None.
+        Column by which rows are ordered, lags then counting rows.  If None lags are
+        differences of visits within residual groups (of times numbers of rows); else rows
+        are in the order of the data.
     alpha, level : float, optional
         The band holds a correlation of independent residuals with probability 1 - alpha =
         level, about.
@@ -171,16 +256,18 @@ def plot_acf(
     -----
     r_k = (sum of the products of pairs of rows k apart / their number) / mean square, the
     band -+ z / root of the number of pairs (Pinheiro and Bates 2000, section 5.3.1).  A fit
-    makes conditional residuals of short series somewhat negatively correlated.
+    makes conditional residuals of short series somewhat negatively correlated.  With a
+    residual covariance normalized residuals are uncorrelated if it is right; those of
+    Pearson have its correlations, which are drawn as a line.
 
     See Also
     --------
     mixedext.graphics.serial.acf_data : the numbers.
     """
     frame = acf_data(results, lags, resid, group, time, alpha, level=level)
-    shown = frame.iloc[1:].dropna()
+    shown = frame.iloc[1:].dropna(subset=["acf"])
     check_rows(shown, "pair of rows within a level")
-    ax = one_axes(ax)
+    ax, own = one_axes(ax), ax is None
     lag = shown.index.to_numpy()
     ax.fill_between(
         np.r_[lag[0] - 0.5, np.repeat(lag[:-1] + 0.5, 2), lag[-1] + 0.5],
@@ -193,20 +280,36 @@ def plot_acf(
     reference_line(ax, y=0.0)
     ax.vlines(lag, 0.0, shown["acf"], color=COLOURS[0], lw=1.6)
     ax.plot(lag, shown["acf"], "o", color=COLOURS[0], ms=4)
+    if resid == "pearson" and "model" in shown:
+        known = shown["model"].notna()
+        ax.plot(lag[known], shown["model"][known], color=COLOURS[1], lw=1.4, label="model")
+        legend(ax, own=own)
     ax.xaxis.get_major_locator().set_params(integer=True)
     pairs = shown["n_pairs"]
     few, many = int(pairs.min()), int(pairs.max())
     count = f"{few:,}" if few == many else f"{few:,} to {many:,}"
-    unit = "rows" if time is None else f"rows by {_name(time)}"
-    group = _name(default_factor(results.fitted) if group is None else group)
     label_axes(
         ax,
-        f"lag ({unit} within {group})",
-        f"correlation of {resid} residuals",
+        f"lag ({_unit(results.fitted, group, time)})",
+        f"correlation of {'Pearson' if resid == 'pearson' else resid} residuals",
         f"{count} pairs a lag",
         small=True,
     )
     return figure_of(ax)
+
+
+def _unit(fitted: Fitted, group: Any, time: Any) -> str:
+    """What lags count, and within what."""
+    residual = fitted.fit.residual
+    if group is None and residual is not None and residual.bound.correlation is not None:
+        within, visit = residual.bound.group_name, residual.bound.visit_name
+    else:
+        within = _name(default_factor(fitted) if group is None else group)
+        visit = None
+    unit = visit or "rows"
+    if time is not None:
+        unit = f"rows by {_name(time)}"
+    return f"{unit} within {within}"
 
 
 def _name(by):
@@ -222,27 +325,30 @@ def _name(by):
 
 def variogram_data(
     results: HasFitted,
-    time: Any = None,
-    resid: str = "normalized",
+    distance: Any = None,
+    resid: str | None = None,
     group: Any = None,
     bins: int = 20,
+    robust: bool = False,
     *,
     rng: Any = 0,
 ) -> pd.DataFrame:
-    """What ``plot_variogram`` draws.
+    """Semivariances of residuals by distance; what ``plot_variogram`` draws.
 
     Parameters
     ----------
     results : MixedLMResults
         The fit.
-    time, resid, group, bins, rng
+    distance, resid, group, bins, robust, rng
         As for ``plot_variogram``.
 
     Returns
     -------
     DataFrame
         distance, semivariance, n_pairs; a row a distance, or a bin of distances with its
-        mean.
+        mean.  Within residual groups also ``model``, the mean of what the residual
+        covariance says of the same pairs (NaN of residuals other than normalized, Pearson's
+        and raw ones).
 
     Raises
     ------
@@ -260,75 +366,123 @@ def variogram_data(
     """
     if isinstance(bins, bool) or int(bins) != bins or bins < 1:
         raise ValueError(f"bins={bins!r}; it must be a whole number from 1")
+    if not isinstance(robust, bool | np.bool_):
+        raise ValueError(f"robust={robust!r} must be True or False")
     fitted = results.fitted
-    values, codes, at, name = _series(fitted, resid, group, time)
-    if time is None:  # rows of a level by their number in it
-        start = np.flatnonzero(np.diff(codes, prepend=-1))
-        size = np.diff(np.append(start, len(codes)))
-        at = np.arange(len(codes)) - np.repeat(start, size).astype(float)
-    first, second = _pairs(codes, rng)
+    resid = _variogram_residuals(fitted, group) if resid is None else resid
+    series = _series(fitted, resid, group, None)
+    values, codes = series.values, series.codes
+    coordinates = _coordinates(fitted, series, distance)
+    if coordinates is not None:
+        known = np.isfinite(coordinates).all(axis=1)
+        series = series.at_rows(known)
+        values, codes, coordinates = series.values, series.codes, coordinates[known]
+    first, second = row_pairs(codes, rng, MOST_PAIRS)
     if not len(first):
         raise ValueError(
-            f"no level of {name} has two rows with a residual: there are no pairs within "
-            "levels. group= names another factor"
+            f"no level of {series.name} has two rows with a residual: there are no pairs "
+            "within levels. group= names another factor"
         )
-    distance = np.abs(at[first] - at[second])
-    square = 0.5 * (values[first] - values[second]) ** 2
-    places, bin_of = np.unique(distance, return_inverse=True)
+    if coordinates is None:
+        assert series.places is not None
+        bound = fitted.fit.residual.bound  # type: ignore[union-attr]
+        rows = series.rows[first], series.rows[second]
+        apart = pair_distances(bound, series.places, *rows)
+    else:
+        apart = np.sqrt(((coordinates[first] - coordinates[second]) ** 2).sum(axis=1))
+    places, bin_of = np.unique(apart, return_inverse=True)
     if len(places) > bins:
-        edges = np.quantile(distance, np.linspace(0, 1, int(bins) + 1)[1:-1])
-        bin_of = np.unique(np.searchsorted(edges, distance), return_inverse=True)[1]
+        edges = np.quantile(apart, np.linspace(0, 1, int(bins) + 1)[1:-1])
+        bin_of = np.unique(np.searchsorted(edges, apart), return_inverse=True)[1]
     count = np.bincount(bin_of)
+    difference = values[first] - values[second]
+    if robust:
+        roots = np.bincount(bin_of, np.sqrt(np.abs(difference))) / count
+        semivariance = 0.5 * roots**4 / (0.457 + 0.494 / count)
+    else:
+        semivariance = np.bincount(bin_of, 0.5 * difference**2) / count
     columns = {
-        "distance": np.bincount(bin_of, distance) / count,
-        "semivariance": np.bincount(bin_of, square) / count,
+        "distance": np.bincount(bin_of, apart) / count,
+        "semivariance": semivariance,
         "n_pairs": count,
     }
+    if series.places is not None:
+        said = _model_semivariance(fitted, series, resid, first, second)
+        columns["model"] = np.bincount(bin_of, said) / count
     return pd.DataFrame(columns)
 
 
-def _pairs(codes: np.ndarray, rng: Any):
-    """Pairs of rows of a level, rows being sorted by it; a random sample of too many."""
-    start = np.flatnonzero(np.diff(codes, prepend=-1))
-    size = np.diff(np.append(start, len(codes))).astype(np.int64)
-    pairs = size * (size - 1) // 2
-    ends = np.cumsum(pairs)
-    whole = int(ends[-1]) if len(ends) else 0
-    number = np.arange(min(whole, MOST_PAIRS), dtype=np.int64)
-    if whole > MOST_PAIRS:
-        number = np.random.default_rng(rng).integers(0, whole, MOST_PAIRS)
-    level = np.searchsorted(ends, number, side="right")
-    inside = number - (ends - pairs)[level]
-    # pair number i (i - 1) / 2 + j of rows j < i
-    i = np.floor((1 + np.sqrt(1 + 8 * inside.astype(float))) / 2).astype(np.int64)
-    i -= i * (i - 1) // 2 > inside
-    i += i * (i + 1) // 2 <= inside
-    j = inside - i * (i - 1) // 2
-    return start[level] + i, start[level] + j
+def _variogram_residuals(fitted: Fitted, group: Any) -> str:
+    """Pearson's beside a residual covariance, which says what they are; else normalized."""
+    residual = fitted.fit.residual
+    serial = residual is not None and residual.bound.correlation is not None
+    return "pearson" if serial and group is None else "normalized"
+
+
+def _coordinates(fitted: Fitted, series: _Series, distance: Any) -> np.ndarray | None:
+    """Coordinates of the rows of a series, (m, d); None for the structure's distances."""
+    if distance is None:
+        if series.places is not None:
+            return None
+        start = np.flatnonzero(np.diff(series.codes, prepend=-1))
+        size = np.diff(np.append(start, len(series.codes)))
+        number = np.arange(len(series.codes)) - np.repeat(start, size)
+        return number[:, None].astype(float)
+    several = isinstance(distance, list | tuple) and not np.isscalar(distance)
+    several = several and all(isinstance(d, str) or np.ndim(d) == 1 for d in distance)
+    columns = []
+    for one in distance if several else [distance]:
+        own = row_levels(fitted, one, "distance")
+        codes = np.where(own.codes < 0, np.nan, own.codes.astype(float))
+        columns.append(codes if own.values is None else own.values)
+    return np.column_stack(columns)[series.rows]
+
+
+def _model_semivariance(fitted, series, resid, first, second):
+    """What the residual covariance says of pairs of residuals, (m,)."""
+    if resid == "normalized":
+        return np.ones(len(first))
+    if resid not in ("pearson", "raw"):
+        return np.full(len(first), np.nan)
+    one, other, both = series.moments(fitted, first, second)
+    if resid == "raw":
+        return (one + other) / 2 - both
+    return 1 - both / np.sqrt(one * other)
 
 
 def plot_variogram(
     results: HasFitted,
-    time: Any = None,
-    resid: str = "normalized",
+    distance: Any = None,
+    resid: str | None = None,
     group: Any = None,
     bins: int = 20,
+    robust: bool = False,
     *,
     rng: Any = 0,
     ax: Any = None,
 ) -> Any:
     """Semivariances of pairs of residuals within levels against their distance.
 
+    With a residual covariance the curve of the model is drawn on top.
+
     Parameters
     ----------
     results : MixedLMResults
         The fit.
-    time : str or array_like, optional
-        What distances are of; the number of the row in its level if None.
-    resid, group
+    distance : str, list of str or array_like, optional
+        What distances are of: a column, several of coordinates, or a value for each row.
+        If None those of the residual covariance, differences of visits or distances of
+        times and places; without one the number of the row in its level.
+    resid : str, optional
+        As for ``plot_acf``.  If None Pearson's within residual groups, which have the
+        correlations of the model; else normalized ones.
+    group
         As for ``plot_acf``.
     bins : int, optional
         Bins of as many pairs each, where there are more distances.
+    robust : bool, optional
+        Cressie and Hawkins' estimate, by the fourth power of the mean root of the size of
+        differences, on which outliers have little influence.
     rng : Generator or int, optional
         Source of random numbers or a seed: of more than a million pairs a random million
         is used.
@@ -347,27 +501,72 @@ def plot_variogram(
     Notes
     -----
     The semivariance is half the mean square of the difference of two residuals; it does not
-    depend on the distance where residuals are independent.  The area of a point is
-    proportional to its number of pairs.
+    depend on the distance where residuals are independent, and is one less the correlation
+    where they have variance one.  The area of a point is proportional to its number of
+    pairs.
+
+    References
+    ----------
+    Cressie and Hawkins (1980), Robust estimation of the variogram: I, Journal of the
+    International Association for Mathematical Geology 12(2), 115-125.
 
     See Also
     --------
     mixedext.graphics.serial.variogram_data : the numbers.
     """
-    frame = variogram_data(results, time, resid, group, bins, rng=rng)
-    ax = one_axes(ax)
-    count = frame["n_pairs"]
-    level = float(np.average(frame["semivariance"], weights=count))
-    reference_line(ax, y=level)
-    ax.plot(frame["distance"], frame["semivariance"], color=GREY, lw=0.8)
+    frame = variogram_data(results, distance, resid, group, bins, robust, rng=rng)
+    ax, own = one_axes(ax), ax is None
+    fitted, count = results.fitted, frame["n_pairs"]
+    chosen = _variogram_residuals(fitted, group) if resid is None else resid
+    line = frame["distance"], frame["semivariance"]
+    has_model = "model" in frame and frame["model"].notna().all()
+    if not has_model:
+        level = float(np.average(frame["semivariance"], weights=count))
+        reference_line(ax, y=level)
+    ax.plot(*line, color=GREY, lw=0.8)
     size = 12 + 90 * count / count.max()
-    ax.scatter(frame["distance"], frame["semivariance"], s=size, color=COLOURS[0], zorder=3)
+    ax.scatter(*line, s=size, color=COLOURS[0], zorder=3)
+    if has_model:
+        curve = _curve(fitted, frame, chosen, distance)
+        ax.plot(*curve, color=COLOURS[1], lw=1.6, zorder=4, label="model")
+        legend(ax, own=own)
     ax.set_ylim(bottom=0.0)
-    group = _name(default_factor(results.fitted) if group is None else group)
-    unit = "rows" if time is None else _name(time)
+    if (frame["distance"] % 1 == 0).all():
+        ax.xaxis.get_major_locator().set_params(integer=True)
     few, many = int(count.min()), int(count.max())
     title = f"{few:,} to {many:,} pairs a point" if few < many else f"{few:,} pairs a point"
     if count.sum() == MOST_PAIRS:
         title += f" of a random {MOST_PAIRS:,}"
-    label_axes(ax, f"distance ({unit} within {group})", "semivariance", title, small=True)
+    what = "robust semivariance" if robust else "semivariance"
+    label_axes(
+        ax,
+        f"distance ({_of_distance(fitted, group, distance)})",
+        f"{what} of {'Pearson' if chosen == 'pearson' else chosen} residuals",
+        title,
+        small=True,
+    )
     return figure_of(ax)
+
+
+def _curve(fitted, frame, resid, distance):
+    """Distances and what the model says there: a curve where it is a function of these."""
+    points = frame["distance"], frame["model"]
+    if resid != "pearson" or distance is not None:
+        return points
+    grid = np.linspace(0, float(frame["distance"].max()), CURVE + 1)[1:]
+    found = correlation_at(fitted.fit.residual, grid)
+    return points if found is None else (grid, 1 - found)
+
+
+def _of_distance(fitted, group, distance):
+    """What distances are of, and within what."""
+    if distance is None:
+        residual = fitted.fit.residual
+        unit = _unit(fitted, group, None)
+        if residual is not None and group is None and residual.bound.visit_name is None:
+            names = ", ".join(name_of(p, "place") for p in residual.bound.spec.places)
+            unit = f"{names or 'rows'}{unit[unit.index(' within ') :]}"
+        return unit
+    columns = list(distance) if isinstance(distance, list | tuple) else [distance]
+    within = _unit(fitted, group, None).rpartition(" within ")[2]
+    return f"{', '.join(_name(one) for one in columns)} within {within}"

@@ -13,7 +13,7 @@ import pandas as pd
 from mixedext.fitted import Fitted, HasFitted, has_rows
 from mixedext.inference.comparison import criteria
 from mixedext.inference.random_effects.modes import n_levels
-from mixedext.inference.variances.icc_and_r2 import has_one_variance, r2_nakagawa
+from mixedext.inference.variances.icc_and_r2 import r2_nakagawa
 from mixedext.reporting.text_forms import html_table, latex_table, markdown_table
 from mixedext.reporting.tidy_tables import shared_variance, tidy
 from mixedext.tables.number_text import enough_decimals, number_format, number_texts
@@ -208,7 +208,7 @@ def _column(
         text = "dropped" if np.isnan(row.estimate) else ""
         out[section, name] = (row.estimate, row.std_err, text)
     nan = float("nan")
-    if has_rows(fitted.model) and has_one_variance(fitted):
+    if has_rows(fitted.model):
         if fitted.random.terms:
             out[_SHARES, "ICC"] = (shared_variance(fitted), nan, "")
         marginal, conditional = r2_nakagawa(fitted)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers.pictures import drawn
 from helpers.plot_models import DESIGNS, fit_of
+from helpers.residual_fits import fev_fit, series
 from scipy import linalg
 
 import mixedext as mx
@@ -153,3 +154,40 @@ def test_own_axes():
 def test_matplotlib_is_absent(without_matplotlib):
     with pytest.raises(ImportError, match=r"pip install mixedext\[plot\]"):
         plot_matrix(fit_of("six"))
+
+
+# ---- a residual covariance ----
+
+
+@pytest.mark.parametrize("bar", ["", " + (1 | subject)", " + (1 | arm)"])
+def test_matrices_of_correlated_errors(bar):
+    data = series().sort_values(["subject", "visit"])
+    model = mx.mixedlm(
+        f"y ~ x{bar}", data, residual="ar1(visit | subject)", weights="weight"
+    )
+    result = model.fit()
+    v = result.V().to_frame()
+    shown = matrix_data(result, "V", n_groups=2)
+    np.testing.assert_allclose(shown, v.loc[shown.index, shown.columns], rtol=1e-10)
+    assert len(shown) < len(data) or "arm" in bar
+    # A = [Z X y]'Lambda^-1[Z X y], Lambda = R / sigma^2
+    r = result.R().values.toarray() / result.scale
+    dense = np.column_stack([model.exog, model.endog])
+    if bar:
+        dense = np.column_stack([model.Z().values.toarray(), dense])
+    a = dense.T @ np.linalg.solve(r, dense)
+    size = np.abs(a).max()
+    found = matrix_data(result, "A").to_numpy()
+    np.testing.assert_allclose(found, a, rtol=1e-8, atol=1e-10 * size)
+    lower = matrix_data(result, "L").to_numpy()
+    own = result.L().values.toarray()
+    np.testing.assert_allclose(lower, own, rtol=1e-6, atol=1e-8 * np.abs(own).max())
+
+
+def test_residual_groups_are_the_levels_without_random_effects():
+    result = fev_fit("us(AVISIT | USUBJID)")
+    shown = matrix_data(result, "V", n_groups=1)
+    labels = result.residual.group("PT1")
+    np.testing.assert_allclose(shown, labels, rtol=1e-12)
+    (ax, *_) = plot_matrix(result, "V", n_groups=3).axes
+    assert "3 of 197 levels of USUBJID" in ax.get_title().replace("\n", " ")

@@ -139,6 +139,8 @@ def get_influence(
     ValueError
         If a name is not known, labels are missing or of another length than the rows, the
         rows are in chunks or were removed, or parameters of the fit were held or penalized.
+    NotImplementedError
+        If the model has a residual structure.
 
     Warns
     -----

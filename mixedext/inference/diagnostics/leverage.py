@@ -33,6 +33,7 @@ from mixedext.engine.information.joint_errors import (
 from mixedext.fitted import Fitted
 from mixedext.inference.diagnostics.level_rows import OneLevelRows
 from mixedext.kernels.rows import deletion
+from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.terms.random_terms import RandomTerm
 
 __all__ = ["Leverages", "lam_of_tail", "leverages", "own_rows"]
@@ -78,7 +79,10 @@ def leverages(fitted: Fitted, scores: bool = False) -> Leverages:
     ------
     ValueError
         If the rows are in chunks, or were removed.
+    NotImplementedError
+        If the model has a residual structure.
     """
+    refuse_residual(fitted.model, "the leverage of a row", "residuals are there normalized")
     rows, fit = fitted.need_rows(), fitted.fit
     errors = joint_errors(fit)
     n, p = len(rows.endog), len(fitted.fixed.kept)

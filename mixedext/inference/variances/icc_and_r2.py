@@ -19,7 +19,7 @@ from mixedext.inference.variances.observed_covariance import covariance_of_varia
 from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
-__all__ = ["IntraclassCorrelation", "NakagawaR2", "has_one_variance", "icc", "r2_nakagawa"]
+__all__ = ["IntraclassCorrelation", "NakagawaR2", "icc", "r2_nakagawa"]
 
 
 class NakagawaR2(NamedTuple):
@@ -61,7 +61,8 @@ def r2_nakagawa(results: HasFitted) -> NakagawaR2:
 
     The variance of the random part is its mean over the rows, which with random
     slopes is not that of the intercepts alone (Johnson).  With weights the residual
-    variance is its mean over the rows as well.
+    variance is its mean over the rows as well, and so is that of a residual covariance,
+    whose correlations do not enter.
 
     Returns
     -------
@@ -90,28 +91,12 @@ def r2_nakagawa(results: HasFitted) -> NakagawaR2:
     [0.2787, 0.7992]
     """
     fitted = results.fitted
-    _need_one_variance(fitted, "r2_nakagawa")
     fixed = _fixed_variance(fitted)
     slopes, residual = _variance_slopes(fitted)
     random = float(slopes @ _gamma(fitted))
     residual = residual * fitted.scale
     total = fixed + random + residual
     return NakagawaR2(fixed / total, (fixed + random) / total)
-
-
-def has_one_variance(fitted: Fitted) -> bool:
-    """Whether all residuals have one variance, but for weights."""
-    bound = getattr(fitted.model, "residual", None)
-    if bound is None:
-        return True
-    own = bound.correlation is not None and bound.correlation.is_covariance
-    return not own and not bound.functions
-
-
-def _need_one_variance(fitted, what):
-    """Refuse shares of the variance where residuals have several."""
-    if not has_one_variance(fitted):
-        refuse_residual(fitted.model, what, "give the share of a row of your choice")
 
 
 def icc(
@@ -174,7 +159,6 @@ def icc(
     """
     check_choice(ci, "ci", (None, "delta", "bootstrap"))
     level, fitted = confidence(alpha, level), results.fitted
-    _need_one_variance(fitted, "icc")
     slopes, residual = _variance_slopes(fitted)
     share = slopes * _gamma_of(fitted, group)
     fixed = 0.0 if adjusted else _fixed_variance(fitted)
@@ -187,18 +171,30 @@ def icc(
     estimate = float(ratio(gamma, fitted.scale))
     if ci is None:
         return estimate
-    refuse_residual(fitted.model, "an interval of icc", "leave ci= out")
     if ci == "bootstrap":
         return _bootstrap_interval(fitted, ratio, estimate, n, rng, level)
     total = fixed + gamma @ slopes + residual * fitted.scale
     gradient = np.append(share - estimate * slopes, -estimate * residual) / total
     covariance = covariance_of_variances(fitted).absolute
+    if fitted.fit.residual is not None:
+        gradient = _with_psi(fitted, gradient)
     used = gradient != 0  # a NaN variance of what has no effect does not matter
     gradient, covariance = gradient[used], covariance[np.ix_(used, used)]
     se = float(np.sqrt(gradient @ covariance @ gradient))
     margin = stats.norm.ppf((1 + level) / 2) * se
     ends = np.clip([estimate - margin, estimate + margin], 0.0, 1.0)
     return IntraclassCorrelation(estimate, se, *ends.tolist())
+
+
+def _with_psi(fitted: Fitted, gradient: np.ndarray) -> np.ndarray:
+    """The gradient in (gamma, psi, sigma^2), where variances do not depend on psi."""
+    bound = fitted.fit.residual.bound if fitted.fit.residual is not None else None
+    assert bound is not None
+    own = bound.correlation is not None and bound.correlation.is_covariance
+    if own or any(f.n_psi for f in bound.functions):
+        refuse_residual(fitted.model, "ci='delta'", "leave ci= out")
+    n_psi = bound.n_parameters
+    return np.concatenate([gradient[:-1], np.zeros(n_psi), gradient[-1:]])
 
 
 def _bootstrap_interval(
@@ -257,7 +253,7 @@ def _variance_slopes(fitted: Fitted) -> tuple[np.ndarray, float]:
     """Mean over the rows of the random part's variance per unit of each gamma.
 
     tr(E_r Z'Z) / n, with Z'Z summed over all rows; and of the residual's per unit of
-    sigma^2, the mean of 1 / weight.
+    sigma^2, the mean of 1 / weight, or of the squared standard deviations of the rows.
     """
     rows, slopes = fitted.need_rows(), [np.zeros(0)]
     for term in rows.terms:
@@ -267,6 +263,8 @@ def _variance_slopes(fitted: Fitted) -> tuple[np.ndarray, float]:
             square = term.z.T @ term.z / fitted.nobs
         slopes.append(np.einsum("rab,ab->r", term.structure.covariance_basis, square))
     residual = 1.0 if rows.weights is None else float(np.mean(1 / rows.weights))
+    if fitted.fit.residual is not None:
+        residual = float(np.mean(fitted.fit.residual.deviations(rows.weights) ** 2))
     return np.concatenate(slopes), residual
 
 

@@ -17,6 +17,15 @@ from mixedext.inference.variances.interval_numbers import (
     sd_and_correlation,
 )
 from mixedext.inference.variances.observed_covariance import covariance_of_variances
+from mixedext.inference.variances.residual_intervals import (
+    joint_covariance,
+    residual_names,
+    residual_rows,
+)
+from mixedext.inference.variances.residual_parameters import (
+    natural_estimates,
+)
+from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.terms.parameter_names import (
     as_variance,
     covariance_names,
@@ -36,7 +45,8 @@ def cov_vcomp(results: HasFitted) -> NotedTable:
     -------
     NotedTable
         A row and a column for each variance and covariance of the random effects, term
-        by term, and for the residual variance.  What is on the boundary (a variance of
+        by term, and for the residual variance; with a residual covariance for its natural
+        parameters, those of ``residual.params``.  What is on the boundary (a variance of
         zero, a term with a correlation of -1 or 1) has no standard errors: NaN, which
         the ``notes`` printed below the table name, and the others are given them.
 
@@ -53,7 +63,11 @@ def cov_vcomp(results: HasFitted) -> NotedTable:
     """
     fitted = results.fitted
     names = [as_variance(name) for name in _variance_names(fitted)]
-    table = pd.DataFrame(_cov_variances(fitted), index=names, columns=names)
+    values = _cov_variances(fitted)
+    if fitted.fit.residual is not None:
+        names = [*names[:-1], *residual_names(fitted, "variance")]
+        values = joint_covariance(fitted)
+    table = pd.DataFrame(values, index=names, columns=names)
     return NotedTable.of(table, "", _boundary_notes(fitted))
 
 
@@ -78,7 +92,9 @@ def conf_int_vcomp(
         freedom; correlations have none.  "profile": by the profile of the ordinary
         likelihood.
     scale : {"sd", "variance"}, optional
-        Standard deviations and correlations, or variances (and correlations).
+        Standard deviations and correlations, or variances (and correlations).  Natural
+        parameters of a residual covariance that are neither variances nor covariances are
+        the same on both; "log" maps their limits from the scale of the search.
     level : float, optional
         The level itself, in place of ``alpha``.
 
@@ -93,6 +109,8 @@ def conf_int_vcomp(
     ------
     ValueError
         If an argument is not known.
+    NotImplementedError
+        If ``method`` is "profile" and the model has a residual structure.
 
     References
     ----------
@@ -121,6 +139,8 @@ def conf_int_vcomp(
     check_choice(method, "method", options)
     check_choice(scale, "scale", ("sd", "variance"))
     fitted = results.fitted
+    if method == "profile":
+        refuse_residual(fitted.model, "method='profile'", "use method='log'")
     table = _variance_precision(fitted)
     limits = _variance_limits(fitted, table, method, scale, level)
     names = table.index
@@ -137,6 +157,9 @@ def conf_int_vcomp(
         frame["df"] = np.where(table["cor"], np.nan, df)
     frame["lower"], frame["upper"] = limits.T
     frame = frame.set_axis(names, axis=0)
+    if fitted.fit.residual is not None:
+        own = residual_rows(fitted, method, scale, level)
+        frame = own if len(frame) == 1 else pd.concat([frame.iloc[:-1], own])
     return NotedTable.of(frame, "", _boundary_notes(fitted))
 
 
@@ -187,13 +210,12 @@ def _variance_limits(
 
 def _boundary_notes(fitted: Fitted) -> list[str]:
     """Why values are missing: what is on the boundary."""
-    if _has_structure(fitted):
-        return ["No standard errors: they are known of independent residuals alone"]
     missing = np.isnan(_cov_variances(fitted).diagonal())
+    of_residual = [] if fitted.fit.residual is None else natural_estimates(fitted).notes
     if missing[-1]:
         return ["No standard errors: the observed information is not positive definite"]
     if not missing.any():
-        return []
+        return of_residual
     zero: list[str] = []
     singular: list[str] = []
     elements = zip(_variance_names(fitted), _variance_elements(fitted), strict=True)
@@ -208,20 +230,16 @@ def _boundary_notes(fitted: Fitted) -> list[str]:
             "On the boundary, without standard errors: the singular covariance matrix "
             f"of {', '.join(singular)}"
         )
-    return notes
+    return notes + of_residual
 
 
 def _cov_variances(fitted: Fitted) -> np.ndarray:
     """Of the elements in order: by term, the lower triangle by columns, residual."""
-    if _has_structure(fitted):
-        n = len(_variance_names(fitted))
-        return np.full((n, n), np.nan)
-    return covariance_of_variances(fitted).absolute
-
-
-def _has_structure(fitted: Fitted) -> bool:
-    """Whether residuals have parameters of their own, which this covariance lacks."""
-    return getattr(fitted.model, "residual", None) is not None
+    absolute, residual = covariance_of_variances(fitted).absolute, fitted.fit.residual
+    if residual is None:
+        return absolute
+    at = np.append(np.arange(len(absolute) - len(residual.psi) - 1), len(absolute) - 1)
+    return absolute[np.ix_(at, at)]
 
 
 def _variance_names(fitted: Fitted) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from helpers.dense_deletion import dense_fit
 from helpers.designs import design_arguments, random_design
 from helpers.paths import RESULTS
 from helpers.reference import read_case, relative_error
+from helpers.residual_fits import MODELS, dense_residual, fit_of, reference, series
 from hypothesis import assume, given, settings
 
 import mixedext as mx
@@ -19,6 +21,7 @@ from mixedext.engine.fit import evaluate_design
 from mixedext.exceptions import NotEstimableWarning
 from mixedext.fitted import Fitted
 from mixedext.inference.diagnostics import residuals as module
+from mixedext.inference.diagnostics.leverage import leverages
 from mixedext.inference.diagnostics.residuals import residuals
 
 pytestmark = pytest.mark.formula_engine
@@ -171,3 +174,95 @@ def test_rows_that_are_fitted_exactly():
             found = result.residuals(kind, scale)
         assert np.flatnonzero(np.isnan(found)).tolist() == [7]
     assert np.isfinite(result.residuals("marginal", "studentized")).all()
+
+
+# ---- a residual covariance ----
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("name", list(MODELS))
+def test_residuals_are_nlmes(name, reml):
+    ref, result = reference()[name + ("" if reml else "_ml")], fit_of(name, reml)
+    rows = np.array(ref["rows"]) - 1
+    normalized = np.asarray(result.resid_normalized)
+    pairs = {
+        "fitted": result.fittedvalues,
+        "resid_pearson": result.resid_pearson,
+        "resid_normalized": normalized,
+    }
+    if "corCompSymm" in ref["call"]:  # nlme has another root
+        del pairs["resid_normalized"]
+    for what, values in pairs.items():
+        size = np.abs(ref[what]).max()
+        # of a variance that is nearly zero nlme's search stops a little earlier
+        close = 5e-5 if "slope_varident_age" in name else 1e-5
+        got = np.asarray(values)[rows]
+        np.testing.assert_allclose(got, ref[what], rtol=0, atol=close * size, err_msg=what)
+    assert normalized @ normalized == pytest.approx(ref["sum_of_squares"], rel=1e-5)
+    np.testing.assert_allclose(
+        result.fittedvalues + result.resid, result.model.endog, rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    "bar", ["", " + (1 | subject)", " + (t | subject)", " + (1 | arm)"]
+)
+@pytest.mark.parametrize("residual", ["ar1(visit | subject)", "ar1h(visit | subject)"])
+def test_residuals_are_those_of_dense_roots(residual, bar):
+    if bar and "ar1h" in residual:
+        pytest.skip("not every variance is identified beside random effects")
+    data = series()
+    model = mx.mixedlm(f"y ~ x{bar}", data, residual=residual, weights="weight")
+    result = model.fit()
+    r = dense_residual(result)
+    v = result.V().values.toarray()
+    order = np.lexsort((data["visit"], data["subject"]))
+    back = np.argsort(order)
+
+    def whitened(matrix, values):
+        root = np.linalg.cholesky(matrix[np.ix_(order, order)])
+        return np.linalg.solve(root, values[order])[back]
+
+    e = model.endog - model.exog @ result.fe_params.to_numpy()
+    conditional = model.endog - np.asarray(result.fittedvalues)
+    # the conditional residuals are R V^-1 (y - X b)
+    np.testing.assert_allclose(conditional, r @ np.linalg.solve(v, e), rtol=1e-6, atol=1e-8)
+    expected = {
+        ("conditional", "pearson"): conditional / np.sqrt(np.diag(r)),
+        ("conditional", "normalized"): whitened(r, conditional),
+        ("conditional", "cholesky"): whitened(r, conditional),
+        ("marginal", "raw"): e,
+        ("marginal", "pearson"): e / np.sqrt(np.diag(v)),
+    }
+    if "arm" not in bar:  # rows of a group stand together only within its levels
+        expected["marginal", "normalized"] = whitened(v, e)
+    for (kind, scale), values in expected.items():
+        found = result.residuals(kind, scale)
+        assert found.index.equals(data.index)
+        np.testing.assert_allclose(found, values, rtol=1e-7, atol=1e-9, err_msg=scale)
+    own = result.residuals("marginal", "cholesky")
+    assert own @ own == pytest.approx(e @ np.linalg.solve(v, e), rel=1e-9)
+    np.testing.assert_array_equal(
+        result.resid_normalized, result.residuals("conditional", "normalized")
+    )
+
+
+def test_independent_errors_are_normalized_as_they_are():
+    result = mx.mixedlm("y ~ x + (1 | subject)", series(), weights="weight").fit()
+    np.testing.assert_array_equal(result.resid_normalized, result.resid_pearson)
+    np.testing.assert_array_equal(
+        result.residuals("marginal", "normalized"), result.residuals("marginal", "cholesky")
+    )
+
+
+@pytest.mark.parametrize("scale", ["studentized", "deleted"])
+def test_correlated_errors_are_not_studentized(scale):
+    result = fit_of("Orthodont: gls_ar1h")
+    refused = partial(pytest.raises, NotImplementedError)
+    for kind in ("conditional", "marginal"):
+        with refused(match=rf"scale='{scale}'.*ar1h.*use scale='normalized'"):
+            result.residuals(kind, scale)
+    with refused(match="get_influence takes residuals for independent"):
+        result.get_influence()
+    with refused(match="leverage of a row takes residuals for independent"):
+        leverages(result.fitted)

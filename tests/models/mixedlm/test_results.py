@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from helpers import dense
+from helpers.residual_fits import MODELS, fit_of, reference, series
 from statsmodels.regression.mixed_linear_model import MixedLM as UpstreamMixedLM
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning, ValueWarning
 
@@ -503,3 +504,126 @@ def test_prediction_from_a_series(sleep):
     np.testing.assert_allclose(
         result.predict(sleep["Days"]), result.predict(sleep), rtol=1e-14
     )
+
+
+# ---- a residual covariance ----
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("name", list(MODELS))
+def test_every_estimated_parameter_counts_once(name, reml):
+    ref, result = reference()[name + ("" if reml else "_ml")], fit_of(name, reml)
+    # nlme counts sigma, and all that it has estimated, once
+    assert result.n_params == ref["df"]
+    assert result.llf == pytest.approx(ref["logLik"], abs=2e-8)
+    assert result.aic == pytest.approx(-2 * ref["logLik"] + 2 * ref["df"])
+    n_fixed = len(result.fe_params)
+    assert len(result.params) == len(result.bse) == ref["df"] - 1
+    assert result.bic == pytest.approx(-2 * ref["logLik"] + ref["df"] * np.log(result.nobs))
+    assert n_fixed < ref["df"]
+
+
+def test_autoregression_of_many_visits_has_two_parameters_of_covariance():
+    data = series()
+    one = mx.mixedlm("y ~ x", data, residual="ar1(visit | subject)").fit()
+    held = mx.AR1("visit", group="subject", rho=0.5, fixed=True)
+    none = mx.mixedlm("y ~ x", data, residual=held).fit()
+    plain = mx.mixedlm("y ~ x", data).fit()
+    assert one.n_params == 2 + 2
+    assert none.n_params == plain.n_params == 2 + 1
+    by_level = mx.mixedlm("y ~ x", data, residual="ar1(visit | subject, by=arm)").fit()
+    assert by_level.n_params == 2 + 4
+
+
+def test_layout_of_other_models_is_as_it_was(slopes):
+    assert slopes.params.index.tolist() == [
+        "Intercept",
+        "Days",
+        "Subject Var",
+        "Subject x Days Cov",
+        "Days Var",
+    ]
+    with pytest.raises(ValueError, match="states no residual="):
+        _ = slopes.residual
+
+
+@pytest.mark.parametrize(
+    "name", ["Orthodont: gls_ar1h", "Orthodont: lme_int_ar1_varident", "Orthodont: gls_exp"]
+)
+def test_fits_with_a_residual_covariance_are_kept(name, tmp_path):
+    result = fit_of(name)
+    path = tmp_path / "result.pickle"
+    result.save(path)
+    for again in (pickle.loads(pickle.dumps(result)), mx.load(path)):
+        assert str(again.summary()) == str(result.summary())
+        assert repr(again.residual) == repr(result.residual)
+        pd.testing.assert_series_equal(again.params, result.params)
+        pd.testing.assert_series_equal(again.resid_normalized, result.resid_normalized)
+        pd.testing.assert_frame_equal(again.cov_params(), result.cov_params())
+        pd.testing.assert_frame_equal(
+            again.residual.group("M03"), result.residual.group("M03")
+        )
+        assert again.model.fit().llf == result.llf
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_rows_of_fits_with_a_residual_covariance_are_removed(kept):
+    data = series()
+    model = mx.mixedlm("y ~ x + (t | subject)", data, residual="ar1(visit | subject)")
+    result = model.fit()
+    want = mx.mixedlm("y ~ x + (t | subject)", data, residual="ar1(visit | subject)").fit()
+    result.remove_data()
+    if kept:
+        result = pickle.loads(pickle.dumps(result))
+    assert result.model.endog is None
+    assert str(result.summary()) == str(want.summary())
+    assert repr(result.residual) == repr(want.residual)
+    assert str(result) == str(want)
+    pd.testing.assert_frame_equal(result.residual.cov, want.residual.cov)
+    pd.testing.assert_series_equal(result.bse, want.bse)
+    np.testing.assert_allclose(result.conf_int_vcomp(), want.conf_int_vcomp())
+    test, other = (
+        r.t_test("x = 0", df_method="kenward-roger").df_denom for r in (result, want)
+    )
+    assert test == pytest.approx(other, rel=1e-10)
+    for what in ("resid", "resid_pearson", "resid_normalized"):
+        with pytest.raises(ValueError, match="were removed"):
+            getattr(result, what)
+    for ask in (result.R, result.acf, result.variogram, result.plot_residual_cov):
+        with pytest.raises(ValueError, match="were removed"):
+            ask()
+    with pytest.raises(ValueError, match="were removed"):
+        result.residual.group(3)
+    with pytest.raises(ValueError, match="were removed"):
+        result.marginal_cov(3)
+
+
+def test_parameters_are_those_of_the_structure_that_was_taken(monkeypatch):
+    from mixedext.exceptions import DesignError, ResidualFallbackWarning
+    from mixedext.models.mixedlm import residual_fitting
+
+    fit = residual_fitting._fit
+
+    def first_fails(model, bound, *rest):
+        if bound.spec.call == "toep":
+            raise DesignError("not this time")
+        return fit(model, bound, *rest)
+
+    structures = ["toep(visit | subject)", "ar1(visit | subject)"]
+    model = mx.mixedlm("y ~ x", series(), residual=structures)
+    whole = model.fit()
+    monkeypatch.setattr(residual_fitting, "_fit", first_fails)
+    with pytest.warns(ResidualFallbackWarning, match="not this time"):
+        result = model.fit()
+    assert result.params.index.tolist() == ["Intercept", "x", "AR1 rho"]
+    assert result.residual.structure == "ar1(visit | subject)"
+    assert whole.params.index.tolist()[2:] == [f"Toeplitz rho {k}" for k in range(1, 6)]
+    assert result.summary().tables[2].index.tolist() == ["sigma^2", "rho"]
+
+
+def test_statsmodels_likelihood_is_of_independent_errors():
+    result = fit_of("Orthodont: lme_int_ar1_varident")
+    with pytest.raises(NotImplementedError, match=r"loglike.*residual='ar1"):
+        result.model.loglike([1.0])
+    with pytest.raises(NotImplementedError, match="log-likelihood at the estimates"):
+        result.model.score([1.0])
