@@ -132,7 +132,7 @@ def _finished(rows, deviance, found, held):
         records,
     )
     fit = fit_at(design, objective, optimum, deviance.reml)
-    estimate = ResidualEstimate(bound, psi, theta, deviance, held, at_limit)
+    estimate = ResidualEstimate(bound, psi, theta, deviance, held, at_limit, rows)
     return replace(fit, residual=estimate)
 
 

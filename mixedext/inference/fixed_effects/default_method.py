@@ -72,6 +72,7 @@ _POSSESSIVE = {
     **dict.fromkeys(KENWARD_ROGER, "Kenward and Roger's"),
     "containment": "containment",
     "between-within": "between-within",
+    "inner-outer": "inner and outer",
     "residual": "residual",
 }
 

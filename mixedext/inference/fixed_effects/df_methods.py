@@ -211,6 +211,7 @@ DF_METHODS: dict[str, tuple[str, str]] = {
     "residual": ("df_methods", "ResidualTests"),
     "containment": ("classical_df", "ContainmentTests"),
     "between-within": ("classical_df", "BetweenWithinTests"),
+    "inner-outer": ("classical_df", "InnerOuterTests"),
 }
 # Those that adjust the covariance, need REML and take ``information``.
 KENWARD_ROGER = ("kenward-roger", "kenward-roger-linear", "kenward-roger-2009")
@@ -234,7 +235,6 @@ ALIASES: dict[str, str] = {
     "contain": "containment",
     "bw": "between-within",
     "betwithin": "between-within",
-    "inner-outer": "between-within",
 }
 
 

@@ -177,7 +177,7 @@ def fit(
         Degrees of freedom of tests on fixed effects: "satterthwaite", "kenward-roger",
         "kenward-roger-linear", "kenward-roger-2009" (REML only; they also adjust the
         standard errors), "residual" for t with n - rank(X), "containment",
-        "between-within", or "z" for the normal law.  If
+        "between-within", "inner-outer", or "z" for the normal law.  If
         None, ``mx.options.df_method``, and if that is None, too, "satterthwaite" for a
         model stated in bars or by ``terms=``, "residual" for one without random terms,
         "z" for one that ``groups=`` states.  The default is computed when a test is
