@@ -203,7 +203,8 @@ def _clustered(fitted, kind, cov_type, kwds):
         raise ValueError(f"df={df!r} is not known; use one of {_CLUSTER_DF}")
     groups = kwds.get("groups")
     ways = cluster_codes(fitted, groups)
-    resid = rows.endog - rows.mean(fitted.fixed.estimate, fit.effects)
+    effects = fit.effects if fit.residual is None else None
+    resid = rows.endog - rows.mean(fitted.fixed.estimate, effects)
     given = (rows.exog, resid, rows.terms, rows.weights)
     cluster: ClusterCovariance
     if len(ways) == 1:
@@ -286,7 +287,7 @@ def get_robustcov_results(
         ``groups`` : labels (array or Series), name of a column, an index level or a
         grouping factor; two of them in a list, or a frame or array with two columns,
         for two-way clusters (CR0 and CR1).  The grouping factor that all others are
-        nested in if it is left out.
+        nested in if it is left out, or the residual groups in which they are.
 
         ``use_correction`` : bool.  False turns the factor G / (G - 1) * (n - 1) /
         (n - p) of CR1 off.
