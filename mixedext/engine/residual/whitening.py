@@ -1,8 +1,9 @@
 """Rows multiplied by the inverse root of their covariance, random effects included.
 
-V = s2 V0 of all rows is block-diagonal by cluster: what residual groups and levels of random
-terms connect.  With L the lower Cholesky factor of a cluster's V0, its rows by residual
-group and within a group by visit or time, L^-1 times rows are independent under the model.
+V = s2 V0 of all rows is block-diagonal by cluster: what residual groups and levels of
+random terms connect.  With L the lower Cholesky factor of a cluster's V0, its rows by
+residual group and within a group by visit or time, L^-1 times rows are independent under
+the model.
 """
 
 from __future__ import annotations
