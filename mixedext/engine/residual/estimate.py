@@ -11,7 +11,10 @@ from mixedext.engine.residual.marginal import MarginalDeviance
 from mixedext.engine.residual.rows import (
     ResidualRows,
     log_determinant,
+    log_deviations,
+    matrices,
     residual_curves,
+    roots,
     whitened,
 )
 from mixedext.engine.rows.design import Design, prepare_design
@@ -103,6 +106,23 @@ class ResidualEstimate:
     def whitened(self, columns: np.ndarray, weights: Any = None) -> np.ndarray:
         """L^-1 W^1/2 times columns by row, L the lower factor of a group's Lambda."""
         return whitened(self.bound, self.psi, columns, weights)
+
+    def matrices(self) -> list[np.ndarray]:
+        """Lambda of the patterns of every batch, (c, s, s)."""
+        return matrices(self.bound, self.psi)
+
+    def roots(self) -> list[np.ndarray]:
+        """Their lower Cholesky factors."""
+        return roots(self.bound, self.psi)
+
+    def inverse_roots(self) -> list[np.ndarray]:
+        """Inverses of these, (c, s, s)."""
+        return [np.linalg.inv(own) for own in self.roots()]
+
+    def deviations(self, weights: Any = None) -> np.ndarray:
+        """Standard deviation of every row over sigma, (n,)."""
+        out = np.exp(log_deviations(self.bound, self.psi))
+        return out if weights is None else out / np.sqrt(weights)
 
     @property
     def log_determinant(self) -> float:

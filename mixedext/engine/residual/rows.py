@@ -31,7 +31,7 @@ from mixedext.specification.covariance.residual_curve import Places, ResidualCur
 from mixedext.specification.covariance.variance_functions import VarIdent
 from mixedext.specification.terms.random_terms import RandomTerm
 
-__all__ = ["ResidualRows", "residual_curves", "whitened"]
+__all__ = ["ResidualRows", "block_rows", "residual_curves", "whitened"]
 
 # Patterns above which groups are taken one by one, and visits above which none are shared:
 # matrices over pairs of visits are kept for every pattern.
@@ -349,17 +349,49 @@ def whitened(
 
 def roots(bound: BoundResidual, psi: np.ndarray) -> list[np.ndarray]:
     """Lower Cholesky factors of Lambda of the patterns of every batch, (c, s, s)."""
+    return [np.linalg.cholesky(own) for own in matrices(bound, psi)]
+
+
+def matrices(bound: BoundResidual, psi: np.ndarray) -> list[np.ndarray]:
+    """Lambda of the patterns of every batch, (c, s, s)."""
     out = []
     for batch in bound.batches:
         c, s = batch.place.shape[:2]
-        root = np.empty((c, s, s))
+        own = np.empty((c, s, s))
         places = places_of(batch)
         for level, curve in enumerate(residual_curves(bound)):
             here = np.flatnonzero(batch.level == level)
             if len(here):
-                own = psi[curve.at]
-                root[here] = np.linalg.cholesky(curve.matrix(own, places.at(here)))
-        out.append(root)
+                own[here] = curve.matrix(psi[curve.at], places.at(here))
+        out.append(own)
+    return out
+
+
+def log_deviations(bound: BoundResidual, psi: np.ndarray) -> np.ndarray:
+    """Logarithm of the standard deviation of every row, sigma and weights 1, (n,)."""
+    out = np.empty(bound.n_obs)
+    for batch in bound.batches:
+        places, own = places_of(batch), np.empty(batch.place.shape[:2])
+        for level, curve in enumerate(residual_curves(bound)):
+            here = np.flatnonzero(batch.level == level)
+            if len(here):
+                own[here] = curve.log_sd(psi[curve.at], places.at(here))
+        out[batch.rows] = own[batch.pattern]
+    return out
+
+
+def block_rows(bound: BoundResidual, own: Sequence[np.ndarray]) -> sparse.csr_array:
+    """Matrices of the patterns, (c, s, s) a batch, as blocks of all groups, (n, n)."""
+    i, j, values = [], [], []
+    for batch, matrix in zip(bound.batches, own, strict=True):
+        block = matrix[batch.pattern]
+        i.append(np.broadcast_to(batch.rows[:, :, None], block.shape).ravel())
+        j.append(np.broadcast_to(batch.rows[:, None, :], block.shape).ravel())
+        values.append(block.ravel())
+    at = np.concatenate(i), np.concatenate(j)
+    shape = bound.n_obs, bound.n_obs
+    out = sparse.csr_array((np.concatenate(values), at), shape=shape)
+    out.eliminate_zeros()
     return out
 
 

@@ -50,6 +50,7 @@ from mixedext.models.mixedlm.masks import masked_fit, read_mask, response_of
 from mixedext.models.mixedlm.residual_fitting import (
     check_residual_arguments,
     fit_residual,
+    with_residual,
 )
 from mixedext.models.mixedlm.results import MixedLMResultsWrapper
 from mixedext.models.mixedlm.statsmodels_face.likelihood import read_params
@@ -306,6 +307,7 @@ def fitted_model(
         )
         theta = None if start is None else _start_theta(model, reml, start)
         fit, lost = fit_residual(model, reml, theta, iterations, do_cg), False
+        model = with_residual(model, fit)
     elif penalties or masked:
         fit = masked_fit(model, reml, start, free, penalties, iterations, do_cg)
         lost = False
