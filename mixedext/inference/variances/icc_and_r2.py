@@ -16,6 +16,7 @@ from mixedext.fitted import Fitted, HasFitted, need_independent_errors
 from mixedext.inference.bootstrap.bootstrapping import simulate_refits
 from mixedext.inference.bootstrap.intervals import limits
 from mixedext.inference.variances.observed_covariance import covariance_of_variances
+from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = ["IntraclassCorrelation", "NakagawaR2", "icc", "r2_nakagawa"]
@@ -90,12 +91,22 @@ def r2_nakagawa(results: HasFitted) -> NakagawaR2:
     [0.2787, 0.7992]
     """
     fitted = results.fitted
+    _need_one_variance(fitted, "r2_nakagawa")
     fixed = _fixed_variance(fitted)
     slopes, residual = _variance_slopes(fitted)
     random = float(slopes @ _gamma(fitted))
     residual = residual * fitted.scale
     total = fixed + random + residual
     return NakagawaR2(fixed / total, (fixed + random) / total)
+
+
+def _need_one_variance(fitted, what):
+    """Refuse shares of the variance where residuals have several."""
+    bound = getattr(fitted.model, "residual", None)
+    correlation = None if bound is None else bound.correlation
+    several = correlation is not None and correlation.is_covariance
+    if bound is not None and (bound.functions or several):
+        refuse_residual(fitted.model, what, "give the share of a row of your choice")
 
 
 def icc(
@@ -158,6 +169,7 @@ def icc(
     """
     check_choice(ci, "ci", (None, "delta", "bootstrap"))
     level, fitted = confidence(alpha, level), results.fitted
+    _need_one_variance(fitted, "icc")
     slopes, residual = _variance_slopes(fitted)
     share = slopes * _gamma_of(fitted, group)
     fixed = 0.0 if adjusted else _fixed_variance(fitted)
