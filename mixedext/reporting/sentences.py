@@ -39,6 +39,13 @@ _METHODS = {
     "kenward-roger": (
         "t and F tests with Kenward and Roger's covariance and degrees of freedom"
     ),
+    "kenward-roger-linear": (
+        "t and F tests with Kenward and Roger's covariance, without second derivatives, "
+        "and degrees of freedom"
+    ),
+    "kenward-roger-2009": (
+        "t and F tests with Kenward and Roger's covariance of 2009 and degrees of freedom"
+    ),
     "residual": "t and F tests with residual degrees of freedom",
 }
 _REFERENCES = {
@@ -53,6 +60,11 @@ _REFERENCES = {
     "kenward-roger": (
         "Kenward and Roger (1997), Small sample inference for fixed effects from "
         "restricted maximum likelihood, Biometrics 53(3), 983-997."
+    ),
+    "kenward-roger-2009": (
+        "Kenward and Roger (2009), An improved approximation to the precision of fixed "
+        "effects from restricted maximum likelihood, Computational Statistics & Data "
+        "Analysis 53(7), 2583-2595."
     ),
     "robust": (
         "Pustejovsky and Tipton (2018), Small-sample methods for cluster-robust variance "

@@ -28,7 +28,7 @@ from mixedext.engine.residual.parts import Moments, Part, Solved
 from mixedext.engine.rows.basis import FixedBasis
 from mixedext.specification.covariance.structure import Structure
 
-__all__ = ["Evaluation", "MarginalDeviance"]
+__all__ = ["Evaluation", "MarginalDeviance", "definite_curvature"]
 
 # Rows for each column of X from which on X is narrow.
 NARROW = 50
@@ -204,7 +204,7 @@ class MarginalDeviance:
         if moments.squares is not None:
             flat = moments.squares.reshape(n, self.rank**2)
             exact -= flat @ flat.T
-        return gradient, _definite(exact, average, bend, self.n_theta)
+        return gradient, definite_curvature(exact, average, bend, self.n_theta)
 
     def _tangents(self, x):
         pairs = zip(self.structures, self.theta_slices, strict=True)
@@ -218,7 +218,9 @@ class MarginalDeviance:
         return linalg.solve_triangular(upper, self.fixed[-1, :-1])
 
 
-def _definite(exact, average, bend, n_theta):
+def definite_curvature(
+    exact: np.ndarray, average: np.ndarray, bend: np.ndarray, n_theta: int
+) -> np.ndarray:
     """The second derivatives, or what of them is definite in psi, whatever theta is.
 
     At the optimum of a structure with fewer parameters than elements the score is not

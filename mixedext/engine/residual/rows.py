@@ -179,7 +179,7 @@ class ResidualRows:
         """Clusters by size, or patterns by level."""
         if not self.terms and self.has_patterns:
             return list(self._visit_parts())
-        return list(self._cluster_parts())
+        return [part for _, part in self.clusters()]
 
     @cached_property
     def has_patterns(self) -> bool:
@@ -272,7 +272,8 @@ class ResidualRows:
             out[i] = total.reshape(s, width, s, width).transpose(0, 2, 1, 3)
         return SummedPatterns(batch.place[numbers], batch.count[numbers].astype(float), out)
 
-    def _cluster_parts(self) -> Iterator[Part]:
+    def clusters(self) -> Iterator[tuple[np.ndarray, ClusterPart]]:
+        """Rows of all clusters of one size, (G, s), and their part."""
         cluster, n_clusters = self._clusters()
         size = np.bincount(cluster, minlength=n_clusters)
         self._check_memory(size)
@@ -286,11 +287,12 @@ class ResidualRows:
             chosen = np.flatnonzero(size == s)
             local[chosen] = np.arange(len(chosen))
             rows = order[start[chosen][:, None] + np.arange(s)]
-            yield ClusterPart(
+            part = ClusterPart(
                 self.columns[rows],
                 [self._term(t, rows) for t in self.terms],
                 list(self._groups(cluster, size == s, local, place)),
             )
+            yield rows, part
 
     def _groups(self, cluster, chosen, local, place):
         """Residual groups within clusters of one size."""

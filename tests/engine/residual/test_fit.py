@@ -14,7 +14,7 @@ from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
 from mixedext.exceptions import ModelWarning
-from tests.helpers.residual_designs import random_design
+from helpers.residual_designs import random_design
 
 pytestmark = pytest.mark.formula_engine
 FOLDER = Path(__file__).parents[2] / "results" / "residual"

@@ -11,8 +11,8 @@ from mixedext.engine.residual.cluster_part import ClusterPart
 from mixedext.engine.residual.starts import starting_psi
 from mixedext.engine.residual.visit_part import VisitPart
 from mixedext.models.mixedlm.residual_fitting import residual_rows
-from tests.helpers.dense_residual import DenseResidual
-from tests.helpers.residual_designs import STRUCTURES, random_design
+from helpers.dense_relative import DenseRelative
+from helpers.residual_designs import STRUCTURES, random_design
 
 # Structures that hold an intercept of the same groups.
 SAME_AS_INTERCEPT = ["us", "cs", "toep"]
@@ -40,7 +40,7 @@ def some_point(model, seed):
 
 def check(model, seed, reml):
     rows, x = some_point(model, seed)
-    dense, deviance = DenseResidual(rows, reml), rows.deviance(reml)
+    dense, deviance = DenseRelative(rows, reml), rows.deviance(reml)
     value = deviance.evaluate(x).value + deviance.shift
     assert_allclose(value, dense.deviance(x), rtol=1e-11)
     gradient, hessian = deviance.derivatives()
