@@ -39,6 +39,8 @@ __all__ = [
     "ResidualFallbackWarning",
     "ResponseWarning",
     "SimulationWarning",
+    "StructureWarning",
+    "UnidentifiedCovarianceError",
     "UnidentifiedVarianceWarning",
     "WeightsWarning",
 ]
@@ -80,6 +82,10 @@ class DesignError(ValueError):
     def __init__(self, *args: object, too_many_in: str | None = None):
         super().__init__(*args)
         self.too_many_in = too_many_in
+
+
+class UnidentifiedCovarianceError(DesignError):
+    """A residual structure of whose parameters the data tell too little."""
 
 
 class MissingDataError(UpstreamMissingDataError, ValueError):
@@ -132,6 +138,10 @@ class ResponseWarning(ModelWarning):
 
 class SimulationWarning(ModelWarning):
     """Refits of a simulated study failed, or many of them are singular."""
+
+
+class StructureWarning(ModelWarning):
+    """A residual structure that asks much of the data; says of what there is little."""
 
 
 class FlatLikelihoodWarning(ModelWarning):

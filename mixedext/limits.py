@@ -521,3 +521,13 @@ MOST_VISITS = 20_000
 # specification/covariance/residual_patterns
 # Share of the largest distance within which two groups have the same distances.
 SAME_DISTANCES = 1e-12
+# Share of the smallest distance that is not lost in it.
+SMALLEST_SHARE = 1e-6
+# specification/covariance/residual_checks
+# Matrices of the size of the correlations that a fit holds at once; its evaluations, and
+# multiplications in them by cube of the size, a factor and derivatives; their number in a
+# second of one thread; seconds that a fit is let run for.
+DENSE_MATRICES, DENSE_EVALUATIONS, DENSE_PRODUCTS = 8, 30, 2.0
+PRODUCTS_A_SECOND, LONGEST_FIT = 5e9, 86_400.0
+# Share of a column of log standard deviations that earlier ones must leave of it.
+SD_COLUMN_LEFT = 1e-9

@@ -15,6 +15,7 @@ from statsmodels.regression.mixed_linear_model import MixedLM as UpstreamMixedLM
 from mixedext.arguments import did_you_mean
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.engine.rows.design import prepare_design
+from mixedext.engine.rows.memory import available_memory
 from mixedext.exceptions import (
     FIXED_EFFECTS,
     DesignError,
@@ -40,6 +41,7 @@ from mixedext.specification.covariance.residual_binding import (
     bind_stated,
 )
 from mixedext.specification.covariance.residual_columns import StatedResidual
+from mixedext.specification.covariance.residual_terms import check_terms_apart
 from mixedext.specification.formula.arrays import array_frame
 from mixedext.specification.formula.bars import split_formula
 from mixedext.specification.formula.column_kinds import too_many_of
@@ -137,7 +139,7 @@ class MixedLM(UpstreamMixedLM):
     """
 
     source: Any = None  # of rows in chunks
-    stated_residual: StatedResidual | None = None
+    residual_spec: StatedResidual | None = None
     residual: BoundResidual | None = None
     stated = Stated()
     # rows; None once they are removed, or where they are in chunks
@@ -196,8 +198,10 @@ class MixedLM(UpstreamMixedLM):
         stated = 0 if grouped is None else len(grouped.all_terms)
         check_identification(self._design, self.random_terms, range(stated))
         if frame.residual is not None:
-            self.stated_residual = frame.residual
-            self.residual = bind_stated(frame.residual, self.nobs)
+            self.residual_spec = frame.residual
+            self.residual = bind_stated(frame.residual, self.nobs, available_memory)
+            if self.residual is not None:
+                check_terms_apart(self.residual, self.random_terms)
         self._warn_dropped()
 
     def _settle(self, frame, nobs, main_term, kwargs):
@@ -416,7 +420,7 @@ class MixedLM(UpstreamMixedLM):
         model._remember_formula(formula, frame)
         model.stated = Stated.of(
             re_formula, vc_formula, missing, groups=groups, weights=weights, offset=offset
-        )
+        ).with_residual(residual, variance, frame.residual)
         if given["groups"] is not frame.grouped or given["terms"] != frame.bar_terms:
             model.recipes = None  # terms that no formula says are known by their names
         return model

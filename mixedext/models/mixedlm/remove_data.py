@@ -36,3 +36,6 @@ def remove_data(results: Any) -> None:
     LikelihoodModelResults.remove_data(results)
     vars(model.data).get("_cache", {}).pop("row_labels", None)
     forget_groups(model)
+    model.residual_spec = None  # its columns are rows
+    if model.residual is not None:
+        model.residual = model.residual.without_rows()

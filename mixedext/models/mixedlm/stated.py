@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from mixedext.specification.covariance.residual_columns import StatedResidual
 
 __all__ = ["Stated"]
 
@@ -25,6 +27,8 @@ class Stated:
         As given.
     by_values : tuple of str
         Names of the arguments that were given as values.
+    residual, variance : object
+        As given; None where their objects hold values.
     """
 
     groups: str | None = None
@@ -34,6 +38,8 @@ class Stated:
     vc_formula: Mapping[str, str] | None = None
     missing: str = "none"
     by_values: tuple[str, ...] = ()
+    residual: Any = None
+    variance: Any = None
 
     @classmethod
     def of(
@@ -54,6 +60,16 @@ class Stated:
             missing=missing,
             by_values=tuple(values),
         )
+
+    def with_residual(
+        self, residual: Any, variance: Any, stated: StatedResidual | None
+    ) -> Stated:
+        """With ``residual`` and ``variance`` as given, of which ``stated`` was made."""
+        if stated is None:
+            return self
+        if stated.holds_values():
+            return replace(self, by_values=(*self.by_values, "residual"))
+        return replace(self, residual=residual, variance=variance)
 
 
 def _column(value):

@@ -22,6 +22,8 @@ def update(
     *,
     weights: Any = _AS_FITTED,
     offset: Any = _AS_FITTED,
+    residual: Any = _AS_FITTED,
+    variance: Any = _AS_FITTED,
     missing: str | None = None,
     eval_env: Any = None,
     **fit_kwargs: Any,
@@ -39,6 +41,8 @@ def update(
         REML or ML; as the fit if None.
     weights, offset : str or array_like or None, optional
         As for ``mixedlm``, in place of the fit's; None for none.
+    residual, variance : optional
+        Likewise.
     missing : {"none", "raise", "drop"}, optional
         As for ``mixedlm``; as the fit if None.
     eval_env : int or Mapping, optional
@@ -78,7 +82,8 @@ def update(
     fitted = results.fitted
     model: Any = fitted.model
     remade = formula is not None or data is not None
-    remade = remade or any(_is_given(a) for a in (weights, offset)) or missing is not None
+    others = weights, offset, residual, variance
+    remade = remade or any(_is_given(a) for a in others) or missing is not None
     arguments = _arguments(fitted, remade, fit_kwargs)
     arguments["reml"] = fitted.reml if reml is None else reml
     if not remade:
@@ -99,6 +104,7 @@ def update(
     for what, value in given.items():
         made[what] = value if _is_given(value) else _own(model, what, data is not None)
     made |= {"re_formula": stated.re_formula, "vc_formula": stated.vc_formula}
+    made |= _residual(model, residual, variance, data is not None)
     data = model.data.frame if data is None else data
     return type(model).from_formula(text, data, **made).fit(**arguments)
 
@@ -142,6 +148,22 @@ def _own(model, what, other_data):
     if what == "groups":
         return model.groups
     return model.weights if what == "weights" else _given_offset(model)
+
+
+def _residual(model, residual, variance, other_data):
+    """The arguments ``residual`` and ``variance``: those given, else the model's."""
+    stated = model.stated
+    if "residual" in stated.by_values and not (_is_given(residual) and _is_given(variance)):
+        if other_data or _is_given(residual) or _is_given(variance):
+            raise ValueError(
+                "residual= of this model holds values by rows, which other data have not: "
+                "give residual= and variance=, None for none"
+            )
+        return {"residual": model.residual_spec}
+    return {
+        "residual": residual if _is_given(residual) else stated.residual,
+        "variance": variance if _is_given(variance) else stated.variance,
+    }
 
 
 def _given_offset(model):

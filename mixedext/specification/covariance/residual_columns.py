@@ -15,6 +15,7 @@ from mixedext.specification.covariance.residual_structure import (
     name_of,
 )
 from mixedext.specification.covariance.residual_text import (
+    factors_of,
     read_structures,
     read_variance,
 )
@@ -131,17 +132,32 @@ def stated_residual(
         return None
     columns: dict[tuple[int, str], Any] = {}
     found: dict[Any, Any] = {}
-    names = set(known)
+    names = {str(name) for name in known}
+    structures = tuple(_with_factors(s, "group", "residual", names) for s in structures)
+    functions = tuple(_with_factors(f, "strata", "variance", names) for f in functions)
     for number, part in _numbered(structures, functions).items():
         what = "residual" if number >= 0 else "variance"
         for role, value in part.columns().items():
-            if role == "covariate" and value == FITTED and FITTED not in names:
+            if role == "covariate" and is_fitted(value, names):
                 continue
             key = value if isinstance(value, str) else id(value)
             if key not in found:
                 found[key] = _values(value, what, lookup)
             columns[number, role] = found[key]
     return StatedResidual(structures, functions, columns)
+
+
+def is_fitted(value: Any, names: Iterable[str]) -> bool:
+    """Whether a covariate stands for the fitted values: no column is called so."""
+    return isinstance(value, str) and value == FITTED and FITTED not in names
+
+
+def _with_factors(part, argument, what, names):
+    """The object with the factors of a group that is written ``a:b`` or ``a/b``."""
+    text = getattr(part, argument)
+    if not isinstance(text, str) or text in names or not set(":/*+`(") & set(text):
+        return part
+    return replace(part, **{argument: factors_of(text, f"{what}={part}")})
 
 
 def _values(value, what, lookup):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from mixedext.limits import SAME_DISTANCES
+from mixedext.limits import SAME_DISTANCES, SMALLEST_SHARE
 
-__all__ = ["Batch", "batches_of", "group_order", "single_rows"]
+__all__ = ["Batch", "RowsOfGroups", "batches_of", "first_of", "group_order", "patterns"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +53,59 @@ class Batch:
         return self.rows.shape[1]
 
 
+@dataclass(frozen=True, eq=False)
+class RowsOfGroups:
+    """What the rows of residual groups are, by which they are pooled.
+
+    Attributes
+    ----------
+    order : ndarray
+        Rows sorted by group, and within as the structure has it, (n,).
+    codes : ndarray
+        Residual groups, (n,).
+    sizes : ndarray
+        Rows of each group.
+    level : ndarray or None
+        Level of ``by`` of each row, (n,).
+    visits : ndarray or None
+        Places of the visits, (n,); None for distances, or where rows are exchangeable.
+    coordinates : sequence of ndarray
+        Times or places, (n,) each.
+    manhattan : bool
+        Whether distances are sums of those by coordinate.
+    strata : sequence of ndarray or None
+        For each variance function the strata of the rows, (n,); None for one.
+    covariates : sequence of ndarray or None
+        For each variance function its covariate, (n,).
+    pooled : bool
+        Whether groups that are alike share a pattern.
+    """
+
+    order: np.ndarray
+    codes: np.ndarray
+    sizes: np.ndarray
+    level: np.ndarray | None = None
+    visits: np.ndarray | None = None
+    coordinates: Sequence[np.ndarray] = ()
+    manhattan: bool = False
+    strata: Sequence[np.ndarray | None] = ()
+    covariates: Sequence[np.ndarray | None] = ()
+    pooled: bool = True
+
+    @classmethod
+    def single(
+        cls,
+        n_obs: int,
+        strata: Sequence[np.ndarray | None],
+        covariates: Sequence[np.ndarray | None],
+        pooled: bool,
+    ) -> RowsOfGroups:
+        """Independent rows, each a group of its own."""
+        rows, ones = np.arange(n_obs), np.ones(n_obs, np.intp)
+        known = strata, covariates, pooled
+        return cls(rows, rows, ones, None, None, (), False, *known)
+
+
 def group_order(
     codes: np.ndarray, n_groups: int, within: np.ndarray | None, width: int
 ) -> np.ndarray:
@@ -78,108 +131,88 @@ def group_order(
 
 
 def batches_of(
-    order: np.ndarray,
-    codes: np.ndarray,
-    sizes: np.ndarray,
-    level: np.ndarray | None,
-    visits: np.ndarray | None,
-    coordinates: Sequence[np.ndarray],
-    manhattan: bool,
-    strata: Sequence[np.ndarray | None],
-    covariates: Sequence[np.ndarray | None],
-    pooled: bool = True,
+    rows: RowsOfGroups, check: Callable[[list[tuple[int, int]]], None] | None = None
 ) -> tuple[Batch, ...]:
     """Groups by size, with their patterns.
 
     Parameters
     ----------
-    order : ndarray
-        Rows sorted by group, (n,).
-    codes : ndarray
-        Residual groups, (n,).
-    sizes : ndarray
-        Rows of each group.
-    level : ndarray or None
-        Level of ``by`` of each row, (n,).
-    visits : ndarray or None
-        Places of the visits, (n,); None for distances, or where rows are exchangeable.
-    coordinates : sequence of ndarray
-        Times or places, (n,) each.
-    manhattan : bool
-        Whether distances are sums of those by coordinate.
-    strata : sequence of ndarray or None
-        For each variance function the strata of the rows, (n,); None for one.
-    covariates : sequence of ndarray or None
-        For each variance function its covariate, (n,).
-    pooled : bool, optional
-        Whether groups that are alike share a pattern.
+    rows : RowsOfGroups
+        The rows.
+    check : callable, optional
+        Given the number of patterns and the size of each batch before any matrix of
+        distances is made.
     """
-    starts = np.cumsum(sizes) - sizes
-    unit = _unit(coordinates)
-    out = []
-    for s in np.unique(sizes):
-        groups = np.flatnonzero(sizes == s)
-        rows = order[starts[groups][:, None] + np.arange(s)]
-        columns = []
-        if level is not None:
-            columns.append(level[rows[:, :1]])
-        if visits is not None:
-            columns.append(visits[rows])
-        if s > 1:
-            for values in coordinates:
-                shift = values[rows] - values[rows[:, :1]]
-                columns.append(np.rint(shift[:, 1:] / unit) + 0.0)  # no negative zero
-        columns += [z[rows] for z in strata if z is not None]
-        columns += [v[rows] for v in covariates if v is not None]
-        if pooled:
-            pattern, first = _patterns(len(groups), columns)
-        else:
-            pattern, first = np.arange(len(groups)), np.arange(len(groups))
-        one = rows[first]  # a group of each pattern
-        if len(coordinates):
-            place = _distances([v[one] for v in coordinates], manhattan)
-        elif visits is not None:
-            place = visits[one]
-        else:
-            place = np.broadcast_to(np.arange(s), one.shape).copy()
-        out.append(
-            Batch(
-                rows,
-                pattern,
-                np.bincount(pattern, minlength=len(first)),
-                np.zeros(len(first), np.intp) if level is None else level[one[:, 0]],
-                place,
-                tuple(
-                    np.zeros(one.shape, np.intp) if z is None else z[one] for z in strata
-                ),
-                tuple(None if v is None else v[one] for v in covariates),
-                codes[rows[:, 0]],
-            )
-        )
-    return tuple(out)
+    starts = np.cumsum(rows.sizes) - rows.sizes
+    units = [_unit(v, rows) for v in rows.coordinates]
+    parts = []
+    for s in np.unique(rows.sizes):
+        groups = np.flatnonzero(rows.sizes == s)
+        at = rows.order[starts[groups][:, None] + np.arange(s)]
+        parts.append((at, *_pooled(rows, at, units)))
+    if check is not None:
+        check([(len(first), at.shape[1]) for at, _, first in parts])
+    return tuple(_batch(rows, *part) for part in parts)
 
 
-def single_rows(
-    n_obs: int,
-    strata: Sequence[np.ndarray | None],
-    covariates: Sequence[np.ndarray | None],
-    pooled: bool = True,
-) -> tuple[Batch, ...]:
-    """The one batch of independent rows, each a group of its own."""
-    rows = np.arange(n_obs)
-    ones = np.ones(n_obs, np.intp)
-    return batches_of(rows, rows, ones, None, None, (), False, strata, covariates, pooled)
+def first_of(pattern: np.ndarray) -> np.ndarray:
+    """The first group of each pattern, (c,)."""
+    first = np.empty(int(pattern.max(initial=-1)) + 1, np.intp)
+    first[pattern[::-1]] = np.arange(len(pattern))[::-1]
+    return first
 
 
-def _unit(coordinates):
-    """The difference of coordinates that counts as none, the same for all."""
-    if not coordinates:
-        return 1.0
-    extent = max(float(np.ptp(v)) for v in coordinates)
-    gaps = [np.diff(np.unique(v)) for v in coordinates]
-    smallest = min((float(g.min()) for g in gaps if len(g)), default=extent)
-    unit = min(SAME_DISTANCES * extent, 1e-6 * smallest)
-    return unit or 1.0
+def _batch(rows, at, pattern, first):
+    one = at[first]  # the rows of a group of each pattern
+    if len(rows.coordinates):
+        place = _distances([v[one] for v in rows.coordinates], rows.manhattan)
+    elif rows.visits is not None:
+        place = rows.visits[one]
+    else:
+        place = np.broadcast_to(np.arange(at.shape[1]), one.shape).copy()
+    zero = np.zeros(one.shape, np.intp)
+    return Batch(
+        at,
+        pattern,
+        np.bincount(pattern, minlength=len(first)),
+        zero[:, 0].copy() if rows.level is None else rows.level[one[:, 0]],
+        place,
+        tuple(zero if z is None else z[one] for z in rows.strata),
+        tuple(None if v is None else v[one] for v in rows.covariates),
+        rows.codes[at[:, 0]],
+    )
+
+
+def _pooled(rows, at, units):
+    """Number of the pattern of each of the groups, and the first group of each."""
+    if not rows.pooled:
+        return np.arange(len(at)), np.arange(len(at))
+    columns = []
+    if rows.level is not None:
+        columns.append(rows.level[at[:, :1]])
+    if rows.visits is not None:
+        columns.append(rows.visits[at])
+    for values, unit in zip(rows.coordinates, units, strict=True):
+        shift = values[at[:, 1:]] - values[at[:, :1]]
+        columns.append(np.rint(shift / unit) + 0.0)  # no negative zero
+    columns += [z[at] for z in rows.strata if z is not None]
+    columns += [v[at] for v in rows.covariates if v is not None]
+    pattern = patterns(len(at), columns)
+    return pattern, first_of(pattern)
+
+
+def _unit(values, rows):
+    """The difference of a coordinate within groups that counts as none."""
+    v, g = values[rows.order], rows.codes[rows.order]
+    if ((v[1:] < v[:-1]) & (g[1:] == g[:-1])).any():
+        order = np.lexsort((v, g))
+        v = v[order]  # the groups stand as they stood
+    gap = np.diff(v)[g[1:] == g[:-1]]
+    last = np.append(g[1:] != g[:-1], True)
+    extent = float((v[last] - v[np.append(True, last[:-1])]).max())
+    gap = gap[gap > 0]
+    smallest = float(gap.min()) if len(gap) else extent
+    return min(SAME_DISTANCES * extent, SMALLEST_SHARE * smallest) or 1.0
 
 
 def _distances(coordinates, manhattan):
@@ -191,14 +224,14 @@ def _distances(coordinates, manhattan):
     return total if manhattan or len(coordinates) == 1 else np.sqrt(total)
 
 
-def _patterns(n_groups, columns):
-    """Number of the pattern of each group, and a group of each pattern.
+def patterns(n_groups: int, columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Number of the pattern of each group.
 
     Groups are alike if they agree in all columns, (G, k) each; patterns are numbered as
     they come first.
     """
     if n_groups == 1 or not columns:
-        return np.zeros(n_groups, np.intp), np.zeros(1, np.intp)
+        return np.zeros(n_groups, np.intp)
     width = sum(c.shape[1] for c in columns)
     if n_groups <= width:  # few groups of many rows: each as one piece of memory
         seen: dict[tuple[bytes, ...], int] = {}
@@ -214,9 +247,7 @@ def _patterns(n_groups, columns):
         for column in columns:
             for j in range(column.shape[1]):
                 pattern = _refined(pattern, column[:, j])
-    first = np.empty(int(pattern.max()) + 1, np.intp)
-    first[pattern[::-1]] = np.arange(n_groups)[::-1]
-    return pattern.astype(np.intp, copy=False), first
+    return pattern.astype(np.intp, copy=False)
 
 
 def _refined(pattern, values):

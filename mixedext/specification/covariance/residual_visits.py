@@ -35,6 +35,20 @@ class Visits(NamedTuple):
     labels: list
     positions: np.ndarray
 
+    @property
+    def n_places(self) -> int:
+        """Number of places, those without rows among them."""
+        return int(self.positions[-1]) + 1
+
+    @property
+    def at_positions(self) -> list:
+        """Labels of all places; of whole numbers also of those without rows."""
+        if self.n_places == len(self.labels):
+            return self.labels
+        first, second = self.labels[:2]
+        step = (second - first) // int(self.positions[1])
+        return [first + step * k for k in range(self.n_places)]
+
 
 def visits_of(values: Any, name: str, ordered: bool, by_lag: bool) -> Visits:
     """Visits of a column.
@@ -79,7 +93,8 @@ def visits_of(values: Any, name: str, ordered: bool, by_lag: bool) -> Visits:
         numbers = _whole(np.asarray(levels, float), name)
     else:
         return _of_text(codes, levels, name, ordered)
-    return Visits(codes, list(levels), _positions(numbers, name, by_lag))
+    labels = numbers.tolist() if kind != "b" else list(levels)
+    return Visits(codes, labels, _positions(numbers, name, by_lag))
 
 
 def _whole(numbers, name):

@@ -162,6 +162,8 @@ def init_kwds(model: Any) -> dict[str, Any]:
         "weights": model.weights,
         "offset": model.offset,
     }
+    if model.residual_spec is not None:
+        kwds["residual"] = model.residual_spec
     if hasattr(model, "formula"):
         kwds["formula"] = model.formula
     return kwds

@@ -1,0 +1,158 @@
+"""From objects that state a correlation to those that compute it, and where to start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mixedext.exceptions import DesignError
+from mixedext.specification.covariance.antedependence import Antedependence
+from mixedext.specification.covariance.arma import ARMA
+from mixedext.specification.covariance.autoregressive import (
+    AutoRegressive,
+    ContinuousAR1,
+)
+from mixedext.specification.covariance.compound_symmetry import CompoundSymmetry
+from mixedext.specification.covariance.correlation import Correlation
+from mixedext.specification.covariance.residual_functions import FunctionOnRows
+from mixedext.specification.covariance.residual_objects import AR1 as StatedAR1
+from mixedext.specification.covariance.residual_objects import ARMA as StatedARMA
+from mixedext.specification.covariance.residual_objects import CAR1 as StatedCAR1
+from mixedext.specification.covariance.residual_objects import CS as StatedCS
+from mixedext.specification.covariance.residual_objects import (
+    Antedependence as StatedAntedependence,
+)
+from mixedext.specification.covariance.residual_objects import Spatial as StatedSpatial
+from mixedext.specification.covariance.residual_objects import Toeplitz as StatedToeplitz
+from mixedext.specification.covariance.residual_patterns import Batch
+from mixedext.specification.covariance.residual_structure import ResidualStructure
+from mixedext.specification.covariance.residual_visits import Visits
+from mixedext.specification.covariance.spatial import Spatial
+from mixedext.specification.covariance.toeplitz import Toeplitz
+from mixedext.specification.covariance.unstructured_visits import UnstructuredVisits
+
+__all__ = ["correlation_of", "start_of"]
+
+
+def correlation_of(
+    spec: ResidualStructure,
+    visits: Visits | None,
+    sizes: np.ndarray,
+    batches: Sequence[Batch],
+) -> Correlation:
+    """The structure that computes, for the visits or distances of the rows.
+
+    Parameters
+    ----------
+    spec : ResidualStructure
+        The structure as stated.
+    visits : Visits or None
+        Visits; None for distances, and where the order of the rows stands for them.
+    sizes : ndarray
+        Rows of each group.
+    batches : sequence of Batch
+        All groups.
+
+    Raises
+    ------
+    DesignError
+        If there are too few visits for the orders or bands that are stated.
+    """
+    m = int(sizes.max()) if visits is None else visits.n_places
+    match spec:
+        case StatedCS():
+            return CompoundSymmetry(int(sizes.max()))
+        case StatedAR1():
+            return AutoRegressive()
+        case StatedARMA():
+            if m - 1 < spec.p + spec.q:
+                raise DesignError(
+                    f"{spec} has {spec.p + spec.q} parameters, and {m} visits have "
+                    f"{m - 1} lags"
+                )
+            return ARMA(spec.p, spec.q)
+        case StatedToeplitz():
+            if spec.bands is not None and spec.bands > m:
+                raise DesignError(
+                    f"{spec}: bands={spec.bands} counts the diagonal, and {m} visits have "
+                    f"no more than {m}; leave bands= out for all lags"
+                )
+            return Toeplitz(m, spec.bands)
+        case StatedAntedependence():
+            return Antedependence(m)
+        case StatedCAR1():
+            return ContinuousAR1(*_scales(batches))
+        case StatedSpatial():
+            return Spatial(spec.kind, spec.has_nugget, *_scales(batches))
+    return UnstructuredVisits(m)
+
+
+def _scales(batches):
+    """Mean distance of two rows of a group, the shortest above zero, and the longest."""
+    total = count = longest = 0.0
+    shortest = np.inf
+    for batch in batches:
+        weight = batch.count.astype(float)
+        total += float(weight @ batch.place.sum(axis=(1, 2)))
+        count += float(weight.sum()) * batch.size * (batch.size - 1)
+        apart = batch.place[batch.place > 0]
+        if len(apart):
+            shortest = min(shortest, float(apart.min()))
+            longest = max(longest, float(apart.max()))
+    return total / count, shortest, longest
+
+
+def start_of(
+    spec: ResidualStructure,
+    correlation: Correlation | None,
+    level_labels: Sequence[Any],
+    functions: Sequence[FunctionOnRows],
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Values to start from by name of the parameter, and the names of those held.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many as parameters, or they lie outside their range.
+    """
+    start: dict[str, float] = {}
+    held: list[str] = []
+    if correlation is not None:
+        own = _by_name(spec, correlation)
+        if len(own) == len(correlation.names):
+            _check_range(spec, correlation, own)
+        for label in level_labels or [None]:
+            prefix = "" if label is None else f"{label}: "
+            named = {f"{prefix}{name}": value for name, value in own.items()}
+            start |= named
+            held += named if spec.fixed else ()
+    for function in functions:
+        start |= function.start
+        held += function.start if function.fixed else ()
+    return start, tuple(held)
+
+
+def _by_name(spec, correlation):
+    """Values to start from by the correlation's own names."""
+    out: dict[str, float] = {}
+    for argument, value in spec.start_values().items():
+        if not isinstance(value, tuple):
+            out[argument] = float(value)
+            continue
+        names = [n for n in correlation.names if n.split()[0] == argument]
+        if len(value) != len(names):
+            raise ValueError(
+                f"{spec}: {argument} has {len(value)} values; expected {len(names)}, "
+                f"{names[0]} to {names[-1]}"
+            )
+        out |= dict(zip(names, map(float, value), strict=True))
+    return out
+
+
+def _check_range(spec, correlation, own):
+    try:
+        correlation.free([own[name] for name in correlation.names])
+    except ValueError as error:
+        raise ValueError(f"{spec}: {error}") from None
