@@ -225,7 +225,7 @@ class ResidualRows:
             yield VisitPart(curve, places, patterns)
 
     def _cluster_parts(self) -> Iterator[Part]:
-        cluster, n_clusters = self._clusters()
+        cluster, n_clusters = self.clusters()
         size = np.bincount(cluster, minlength=n_clusters)
         self._check_memory(size)
         group, position = self._positions()
@@ -279,8 +279,8 @@ class ResidualRows:
             position[batch.rows] = np.arange(batch.rows.shape[1])
         return group, position
 
-    def _clusters(self):
-        """Cluster of every row: what residual groups and levels connect."""
+    def clusters(self) -> tuple[np.ndarray, int]:
+        """Cluster of every row, (n,), and their number: what groups and levels connect."""
         group, _ = self._positions()
         if not self.terms:
             used, cluster = np.unique(group, return_inverse=True)

@@ -39,21 +39,19 @@ from mixedext.inference.fixed_effects.covariance_choice import (
 )
 from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.inference.prediction.fixed_rows import new_response
-from mixedext.inference.prediction.mixed_prediction import (
-    precision_of,
-    satterthwaite_df,
-)
 from mixedext.inference.prediction.new_rows import (
     NEW_LEVELS,
     NewRows,
     level_labels,
     new_rows,
+    precision_of,
 )
 from mixedext.inference.prediction.prediction_result import (
     KINDS,
     MixedPrediction,
     columns_of,
 )
+from mixedext.inference.prediction.row_degrees import satterthwaite_df
 from mixedext.inference.random_effects.modes import effect_names, terms_of
 from mixedext.specification.data.known_levels import MISSING, UNKNOWN
 from mixedext.specification.formula.term_recipe import TermRows

@@ -10,7 +10,8 @@ import pandas as pd
 
 from mixedext.fitted import HasFitted, Model, need_rows
 from mixedext.inference.prediction.fixed_rows import numbers, without_inestimable
-from mixedext.inference.prediction.new_rows import new_rows
+from mixedext.inference.prediction.new_rows import new_rows, precision_of
+from mixedext.inference.prediction.residual_errors import residual_means
 
 __all__ = ["fittedvalues", "predict", "predict_at"]
 
@@ -93,7 +94,10 @@ def predict(
     """
     fitted = results.fitted
     rows = new_rows(fitted, exog, transform, offset, conditional, new_levels)
-    return rows.labelled(rows.mean(fitted))
+    mean = rows.mean(fitted)
+    if rows.places is not None:
+        mean += residual_means(fitted, rows, precision_of(fitted, rows, None))
+    return rows.labelled(mean)
 
 
 def predict_at(
