@@ -44,7 +44,11 @@ from mixedext.limits import NEGATIVE_LEFT, NOTHING_LEFT
 from mixedext.specification.covariance.compound_symmetry import CompoundSymmetry
 from mixedext.specification.covariance.residual_curve import ResidualCurve
 from mixedext.specification.covariance.residual_objects import Spatial
-from mixedext.specification.covariance.residual_patterns import RowsOfGroups, batches_of
+from mixedext.specification.covariance.residual_patterns import (
+    Batch,
+    RowsOfGroups,
+    batches_of,
+)
 from mixedext.specification.covariance.residual_recipe import NewPlaces
 from mixedext.specification.covariance.same_visits import SymmetryByVisit
 
@@ -294,7 +298,7 @@ class JointRows:
         places: NewPlaces | None,
         new: np.ndarray,
         curves: list[ResidualCurve],
-    ) -> Iterator[tuple[ResidualCurve, object, np.ndarray]]:
+    ) -> Iterator[tuple[ResidualCurve, Batch, np.ndarray]]:
         """Residual groups of old rows and others: curve, batch, and which of its groups.
 
         Rows are numbered as those of (G, s + t) in turn.
@@ -310,6 +314,8 @@ class JointRows:
             at.append((flat + s + np.arange(t)).ravel())
             parts.append(places.take(new.ravel()))
         number = np.concatenate(at)
+        if not len(number):
+            return
         group = np.concatenate([p.group for p in parts])
         if t:  # groups that the fit had not are all different
             fresh = group < 0

@@ -112,8 +112,9 @@ def get_prediction(
     Raises
     ------
     ValueError
-        If a weight is not positive, labels are not as many as rows, the method for the
-        degrees of freedom does not go with random effects, Kenward and Roger's is asked
+        If a weight is not positive, or none is given to new rows of a weighted fit with
+        ``conditional="all"``, labels are not as many as rows, the method for the degrees of
+        freedom does not go with random effects, Kenward and Roger's is asked
         for a fit by maximum likelihood, or as ``predict`` raises.
 
     Warns
@@ -129,6 +130,14 @@ def get_prediction(
     fall short then.  In a singular fit a variance at zero is taken to be zero, also
     by Kenward and Roger's method where random effects are given or an observation is
     predicted, and intervals may be short.
+
+    Of models with ``residual=`` or ``variance=`` an observation has the variance of its
+    own visit, stratum and covariate, which new data must have for ``se_obs``.  Given
+    residuals (``conditional="all"``) what is predicted is the row itself, but for a nugget:
+    ``se_mean`` is its error, own - c'V^-1 c + h'Phi h with h = x - X'V^-1 c, and ``se_obs``
+    has the nugget too.  A row at a place of the fit is that row, with no error; with a
+    nugget it is smoothed.  The adjustment of Kenward and Roger takes second derivatives of
+    the covariance off the error of the coefficients alone, as SAS.
 
     References
     ----------

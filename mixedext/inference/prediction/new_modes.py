@@ -266,6 +266,11 @@ def _refuse(fitted):
         )
     if not fitted.random.terms:
         raise ValueError("the model has no random effects")
+    if fitted.fit.residual is not None:
+        raise NotImplementedError(
+            "modes of new levels are there for models without residual= and variance=; "
+            "fit the model to all data, or predict with new_levels='zero'"
+        )
     if fitted.model.components:
         raise ValueError(
             "the model has variance components of groups (vc_formula), whose new levels "

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mixedext.engine.information.expected import variance_information
-from mixedext.engine.information.joint_errors import RowErrors, joint_errors, random_rows
+from mixedext.engine.information.joint_errors import joint_errors, random_rows
 from mixedext.engine.residual.information import ResidualInformation
 from mixedext.engine.residual.joint_rows import JointRows, Targets
 from mixedext.engine.residual.own_variances import own_variances
@@ -186,14 +186,12 @@ def _given(fitted, rows, x, precision, lost, method, nugget, slope) -> _Part:
                 "the rows of the fit, which were removed: use df_method='z' or "
                 "'residual', or conditional=False"
             )
-        terms = []
-        for codes, z in _terms(fitted, rows, lost):
-            terms.append((codes, z, None))
-        found = joint_errors(fitted.fit).errors(x, random_rows(fitted.fit, terms))
-        return _Part(found.variance)
+        terms = [(codes, z, None) for codes, z in _terms(fitted, rows, lost)]
+        plain = joint_errors(fitted.fit).errors(x, random_rows(fitted.fit, terms))
+        return _Part(plain.variance)
     places = rows.places
     targets = Targets(x, _terms(fitted, rows, lost), places, precision)
-    found: RowErrors = _joint_rows(fitted).errors(
+    found = _joint_rows(fitted).errors(
         targets, slope, method.weight, method.is_curved
     )
     rise = 0.0 if found.rise is None else found.rise

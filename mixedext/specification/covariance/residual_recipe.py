@@ -241,7 +241,8 @@ class ResidualRecipe:
                 return of_group, np.zeros(len(group), bool)
         factors = self._factors(frame, ["by"], self.spec)
         codes = known_codes(self.level_labels, factors)
-        self._refuse_unknown(codes == UNKNOWN, *factors[0], "by", self.spec)
+        own, labels = factors[0]
+        self._refuse_unknown(codes == UNKNOWN, own, labels, "by", self.spec)
         other = known & (codes >= 0) & (codes != of_group)
         if other.any():
             row = int(np.flatnonzero(other)[0])
@@ -266,7 +267,7 @@ class ResidualRecipe:
         place, known = self._place(levels, codes)
         missing = codes < 0
         if self._exchangeable:  # another visit is as good as a known one
-            beyond = len(self.visit_labels) + np.arange(len(levels))
+            beyond = len(self._labels) + np.arange(len(levels))
             place = np.where(known, place, beyond)
             known = np.ones(len(levels), bool)
         table = np.append(place, 0)
@@ -274,6 +275,10 @@ class ResidualRecipe:
         unknown = ~lost[codes] & needed & ~missing
         self._refuse_unknown(unknown, codes, levels, "visit 1", spec)
         return table[codes].astype(np.intp), missing & needed
+
+    @property
+    def _labels(self) -> list:
+        return self.visit_labels or []
 
     @property
     def _exchangeable(self):
@@ -312,7 +317,7 @@ class ResidualRecipe:
             cells, cell = self._with_rows, visits
             if function.by_level:
                 cells = function.cells
-                cell = level * len(self.visit_labels) + visits
+                cell = level * len(self._labels) + visits
             place = np.minimum(np.searchsorted(cells, cell), len(cells) - 1)
             unknown = (cells[place] != cell) & ~missing
             if unknown.any():
@@ -328,10 +333,12 @@ class ResidualRecipe:
         roles = [f"stratum {i + 1}" for i in range(len(function.stated.factors))]
         factors = self._factors(frame, roles, function.stated)
         codes = known_codes(function.levels, factors)
-        found = factors[0]
-        for other in factors[1:]:
-            found = interact(found, other)
-        self._refuse_unknown(codes == UNKNOWN, *found, "stratum 1", function.stated)
+        unknown = codes == UNKNOWN
+        if unknown.any():
+            found: tuple[np.ndarray, Levels] = factors[0]
+            for other in factors[1:]:
+                found = interact(found, other)
+            self._refuse_unknown(unknown, found[0], found[1], "stratum 1", function.stated)
         return np.maximum(codes, 0).astype(np.intp), codes == MISSING
 
     def _covariate(self, function, frame):
