@@ -288,7 +288,7 @@ class ResidualRecipe:
 
     def _place(self, levels, codes):
         """Places of labels of visits, and which are known."""
-        labels = self.visit_labels
+        labels = self._labels
         found = known_codes(
             pd.Index(labels, dtype=object), [(np.arange(len(levels)), levels)]
         )
