@@ -49,6 +49,8 @@ def main(argv: list[str] | None = None) -> int:
                 data,
                 weights=options.weights,
                 offset=options.offset,
+                residual=options.residual,
+                variance=options.variance,
                 missing=options.missing,
                 eval_env=-1,
             )
@@ -104,7 +106,7 @@ def _parser():
         "--df-method",
         choices=list(DF_METHODS),
         help="degrees of freedom of tests on fixed effects; z for the normal law "
-        "(default: satterthwaite, and residual without random terms)",
+        "(default: satterthwaite; residual without random terms and --residual)",
     )
     parser.add_argument(
         "--information",
@@ -112,6 +114,16 @@ def _parser():
         help="which information Kenward-Roger inverts: pbkrtest's, or SAS' (observed)",
     )
     parser.add_argument("--weights", metavar="COLUMN", help="precision weights")
+    parser.add_argument(
+        "--residual",
+        metavar="TEXT",
+        help='correlation of the residuals, such as "us(visit | subject)"',
+    )
+    parser.add_argument(
+        "--variance",
+        metavar="TEXT",
+        help='standard deviations of the residuals, such as "ident(sex) * power(time)"',
+    )
     parser.add_argument("--offset", metavar="COLUMN", help="known part of the mean")
     parser.add_argument(
         "--missing",
@@ -165,6 +177,10 @@ def _write_json(result, options):
         "converged": result.converged,
         "convergence": str(result.convergence),
     }
+    if result.model.residual is not None:
+        found = result.residual
+        rows = found.conf_int().to_dict(orient="index")
+        content["residual"] = {"structure": found.structure, "parameters": rows}
     Path(options.json).write_text(json.dumps(_plain(content), indent=2) + "\n")
 
 

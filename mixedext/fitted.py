@@ -38,6 +38,7 @@ __all__ = [
     "RandomBlock",
     "RandomPart",
     "has_rows",
+    "need_independent_errors",
     "need_rows",
     "once",
     "once_a_fit",
@@ -563,6 +564,31 @@ class Fitted:
     def df_resid(self) -> int:
         """Number of rows less the rank of the fixed effects."""
         return self.nobs - self.fixed.rank
+
+
+def need_independent_errors(fitted: Fitted, what: str, instead: str = "") -> None:
+    """Refuse fits with a residual covariance.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The fit.
+    what : str
+        What was asked for.
+    instead : str, optional
+        What to use.
+
+    Raises
+    ------
+    ValueError
+        If the fit has one; names ``what``.
+    """
+    if fitted.fit.residual is not None:
+        raise ValueError(
+            f"{what} is there for independent errors with one variance only, and this "
+            f"model has residual={str(fitted.fit.residual.bound)!r}"
+            f"{f'; {instead}' if instead else ''}"
+        )
 
 
 class HasFitted(Protocol):

@@ -17,6 +17,7 @@ __all__ = [
     "ON_MEANS",
     "ON_RESULTS",
     "OTHER_MODELS",
+    "RESIDUAL_OBJECTS",
     "R_FUNCTIONS",
     "no_model_attribute",
     "no_public_name",
@@ -90,13 +91,14 @@ OTHER_MODELS: Mapping[str, str] = {
     "exactRLRT": "write mx.exact_rlrt",
     "glmer": f"generalized linear mixed models are not fitted; {_LIMITS}",
     "glmmTMB": f"write mx.mixedlm(formula, data) for a Gaussian response; {_LIMITS}",
-    "gls": f"correlated residuals are not fitted; {_LIMITS}",
+    "gls": "write mx.mixedlm(formula, data, residual='ar1(visit | g)')",
     "lm": "write statsmodels' ols, or mx.mixedlm(formula without random terms, data)",
     "lmList": "write mx.lm_list('y ~ x | g', data)",
     "lme": "write mx.mixedlm('y ~ x + (1 | g)', data)",
     "lmer": "write mx.mixedlm(formula, data)",
     "makeLmer": "write mx.simulate or mx.power with a formula and parameters",
     "mixedLM": "write mx.mixedlm(formula, data)",
+    "mmrm": "write mx.mixedlm(formula, data, residual='us(visit | subject)')",
     "modelsummary": "write mx.summary_table([one, two])",
     "nlmer": f"nonlinear models are not fitted; {_LIMITS}",
     "powerCurve": "write mx.power(results, term, along={'g': [10, 20]})",
@@ -104,6 +106,26 @@ OTHER_MODELS: Mapping[str, str] = {
     "ols": "write statsmodels' ols, or mx.mixedlm(formula without random terms, data)",
     "tab_model": "write mx.summary_table([one, two])",
     "rlmer": f"robust fits are not made; {_LIMITS}",
+}
+
+#: nlme's classes, and the objects that stand for them.
+RESIDUAL_OBJECTS: Mapping[str, str] = {
+    "corAR1": "AR1('visit', group='g')",
+    "corARMA": "ARMA('visit', group='g', p=1, q=1)",
+    "corCAR1": "CAR1('time', group='g')",
+    "corCompSymm": "CS(group='g')",
+    "corExp": "Spatial('exp', ['x', 'y'], group='g')",
+    "corGaus": "Spatial('gau', ['x', 'y'], group='g')",
+    "corLin": "Spatial('lin', 'x', group='g')",
+    "corRatio": "Spatial('ratio', ['x', 'y'], group='g')",
+    "corSpher": "Spatial('spher', ['x', 'y'], group='g')",
+    "corSymm": "Unstructured('visit', group='g')",
+    "varComb": "VarIdent('a') * mx.VarPower('x')",
+    "varConstPower": "VarConstPower('x')",
+    "varExp": "VarExp('x')",
+    "varFixed": "VarFixed('x')",
+    "varIdent": "VarIdent('a')",
+    "varPower": "VarPower('x')",
 }
 
 # Set on results when they are made.
@@ -143,8 +165,12 @@ MODEL_ARGUMENTS: Mapping[str, str] = {
     "ML": _OF_FIT.format("reml=False"),
     "REML": _OF_FIT.format("reml=False"),
     "control": "the search needs no settings",
-    "cor": f"residual correlations are not fitted; {_LIMITS}",
-    "correlation": f"residual correlations are not fitted; {_LIMITS}",
+    "cor": "write residual='ar1(visit | g)'",
+    "cor_struct": "write residual='ar1(visit | g)'",
+    "correlation": "write residual='ar1(visit | g)'",
+    "covariance": "write residual='us(visit | g)'",
+    "dispformula": "write variance='ident(g)'",
+    "repeated": "write residual='us(visit | g)'",
     "cov_type": _OF_FIT.format("cov_type=..."),
     "df_method": _OF_FIT.format("df_method=..."),
     "family": f"the response is Gaussian, other families are not fitted; {_LIMITS}",
@@ -225,7 +251,7 @@ R_FUNCTIONS: Mapping[str, str] = {
     "as.integer": "make it a number before: data['x'] = pd.to_numeric(data['x'])",
     "as.numeric": "make it a number before: data['x'] = pd.to_numeric(data['x'])",
     "cbind": "a model has one response; fit_many fits one model to many responses",
-    "corAR1": f"residual correlations are not fitted; {_LIMITS}",
+    "corAR1": "write residual='ar1(visit | g)' beside the formula",
     "cut": "make the column before, with pd.cut",
     "factor": "write C(x)",
     "gr": "write (1 | g)",
@@ -316,6 +342,8 @@ def no_public_name(
     owner, results = "module 'mixedext'", ": results have it; write mixedlm(...).fit()"
     if name in OTHER_MODELS:
         return _error(owner, name, f": {OTHER_MODELS[name]}")
+    if name in RESIDUAL_OBJECTS:
+        return _error(owner, name, f": write mx.{RESIDUAL_OBJECTS[name]}")
     if name in _public(of_results):
         return _error(owner, name, f"{results}.{name}")
     if name in ON_RESULTS:

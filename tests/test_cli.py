@@ -156,3 +156,23 @@ def test_help_says_that_formulas_run(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "run as Python" in " ".join(capsys.readouterr().out.split())
+
+
+def test_residual_covariance(capsys, tmp_path):
+    out = tmp_path / "out.json"
+    arguments = ["Reaction ~ Days", "--data", "sleepstudy", "--json", str(out)]
+    own = ["--residual", "ar1(Days | Subject)"]
+    assert main([*arguments, *own]) == 0
+    printed = capsys.readouterr()
+    assert "ar1(Days | Subject)" in printed.out
+    assert printed.err == ""
+    content = json.loads(out.read_text())["residual"]
+    assert content["structure"] == "ar1(Days | Subject)"
+    assert content["parameters"]["rho"]["sas"] == "AR(1)"
+    data = mx.datasets.sleepstudy.load().data
+    result = mx.mixedlm("Reaction ~ Days", data, residual="ar1(Days | Subject)").fit()
+    rho = result.residual.params["rho"]
+    assert content["parameters"]["rho"]["estimate"] == pytest.approx(rho, rel=1e-10)
+    assert main([*arguments, "--variance", "ident(Subject)"]) == 0
+    assert "Var(308)" in capsys.readouterr().out
+    assert main([*arguments, "--residual", "ar2(Days | Subject)"]) == 2

@@ -14,10 +14,12 @@ from mixedext.other_names import (
     ON_RESULTS,
     OTHER_MODELS,
     R_FUNCTIONS,
+    RESIDUAL_OBJECTS,
     no_model_attribute,
     no_public_name,
     no_result,
 )
+from mixedext.specification.covariance.residual_names import CORRELATIONS, VARIANCES
 
 pytestmark = pytest.mark.formula_engine
 
@@ -50,6 +52,16 @@ def test_the_package_has_what_is_named(name):
     assert name not in mx.__all__
     for own in re.findall(r"\bmx\.(\w+)", OTHER_MODELS[name]):
         assert own in mx.__all__
+
+
+@pytest.mark.parametrize("name", RESIDUAL_OBJECTS)
+def test_classes_of_nlme_have_their_objects(name):
+    made = eval(f"mx.{RESIDUAL_OBJECTS[name]}", {"mx": mx})
+    with pytest.raises(AttributeError) as caught:
+        getattr(mx, name)
+    assert str(caught.value).endswith(f": write mx.{RESIDUAL_OBJECTS[name]}")
+    text = {**CORRELATIONS, **VARIANCES}[name].split(", ")[0]
+    assert text.split("(")[0] == str(made).split("(")[0]
 
 
 @pytest.mark.parametrize("name", MODEL_ARGUMENTS)

@@ -21,6 +21,7 @@ from mixedext.reporting.mathematics import (
     latex,
     page_of,
 )
+from mixedext.specification.covariance.bound_residual import BoundResidual
 from mixedext.specification.terms.sparse_terms import SparseTerm
 from mixedext.tables.number_text import enough_decimals, number_format
 
@@ -276,6 +277,9 @@ def _variance(part: _Part, a: int, numbers: bool) -> Node:
 
 
 def _error_law(fitted: Fitted, numbers: bool) -> Iterator[Node]:
+    if fitted.fit.residual is not None:
+        yield from _group_law(fitted, fitted.fit.residual.bound, numbers)
+        return
     yield Scripts(Symbol("ε"), _I)
     yield _LAW
     own: Node = Scripts(Symbol("σ"), None, Number("2"))
@@ -287,6 +291,27 @@ def _error_law(fitted: Fitted, numbers: bool) -> Iterator[Node]:
         (_NORMAL, Symbol("("), Symbol("0"), _COMMA, Space("none"), own, Symbol(")"), _COMMA)
     )
     yield _range(_I, fitted.nobs, None)
+
+
+def _group_law(fitted: Fitted, bound: BoundResidual, numbers: bool) -> Iterator[Node]:
+    """Errors of a residual group together, with the structure in its text form."""
+    yield Scripts(Symbol("ε", bold=True), _J)
+    yield _LAW
+    own: Node = Scripts(Symbol("σ"), None, Number("2"))
+    if numbers:
+        own = Number(_number_texts(np.array([fitted.scale]))[0])
+    matrix: Node = Scripts(Symbol("Λ", bold=True), _J)
+    if fitted.is_weighted:
+        half = Scripts(Symbol("W", bold=True), _J, Number("-1/2"))
+        matrix = Row((half, matrix, half))
+    zero = Symbol("0", bold=True)
+    inner = (zero, _COMMA, Space("none"), own, Space("thin"), matrix)
+    yield Row((_NORMAL, Symbol("("), *inner, Symbol(")"), _COMMA))
+    name = "rows" if bound.n_groups == fitted.nobs else bound.group_name
+    of = Row((Space("space"), Symbol("("), Name(name), Symbol(")")))
+    yield _range(_J, bound.n_groups, of)
+    text = (Symbol("("), Name(str(bound)), Symbol(")"))
+    yield Row((_COMMA, Space("quad"), Scripts(Symbol("Λ", bold=True), _J), *text))
 
 
 def _range(letter: Node, count: int, of: Node | None) -> Node:

@@ -24,6 +24,7 @@ __all__ = [
 # Letters that LaTeX has a command for.
 _COMMANDS = {
     "β": r"\beta", "σ": r"\sigma", "ρ": r"\rho", "ε": r"\varepsilon", "Σ": r"\Sigma",
+    "Λ": r"\Lambda",
     "∼": r"\sim", "…": r"\ldots", "⊤": r"\top", "−": "-", "𝒩": r"\mathcal{N}",
     "⋮": r"\vdots",
 }  # fmt: skip

@@ -16,7 +16,8 @@ import pandas as pd
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from mixedext.fitted import HasFitted, Model, ModelRows, need_rows
+from mixedext.engine.residual.rows import block_rows
+from mixedext.fitted import Fitted, HasFitted, Model, ModelRows, need_rows
 from mixedext.limits import DENSE_MATRIX
 from mixedext.reporting.labelled_matrix import LabelledMatrix, label_texts, warn_if_dense
 from mixedext.specification.terms.sparse_terms import SparseTerm
@@ -152,10 +153,17 @@ def G(results: HasFitted) -> LabelledMatrix:
 def R(results: HasFitted) -> LabelledMatrix:
     """Covariance matrix of the errors of the rows, (n, n): sigma^2 over the weight.
 
+    With a residual covariance a block of each residual group.
+
     Raises
     ------
     ValueError
         If the rows are in chunks, or were removed.
+
+    Warns
+    -----
+    DenseMatrixWarning
+        If residual groups are so large that the matrix is large and not sparse.
 
     Examples
     --------
@@ -167,7 +175,7 @@ def R(results: HasFitted) -> LabelledMatrix:
     """
     fitted = results.fitted
     rows = fitted.need_rows()
-    return _of_rows("R", _errors(rows, fitted.scale), rows)
+    return _of_rows("R", _errors(fitted, "R"), rows)
 
 
 def V(results: HasFitted) -> LabelledMatrix:
@@ -194,7 +202,7 @@ def V(results: HasFitted) -> LabelledMatrix:
     """
     fitted = results.fitted
     rows = fitted.need_rows()
-    values = _errors(rows, fitted.scale)
+    values = _errors(fitted, "V")
     if rows.terms:
         _warn_of_rows(rows.terms, "V")
         z = _z(rows.terms)
@@ -209,6 +217,8 @@ def L(results: HasFitted) -> LabelledMatrix:
     identity added to the block of the random effects (spherical: u = Lam u*).  Twice the
     logarithms of the first q elements of the diagonal add up to log|V0|, of the next p to
     log|X'V0^-1 X|, and the last is the root of the penalized residual sum of squares.
+    With a residual covariance sigma^2 Lambda = sigma^2 L_e L_e' the rows are those of
+    L_e^-1 [Z Lam, X, y], weighted, and log|Lambda| comes on top.
 
     Returns
     -------
@@ -245,9 +255,9 @@ def L(results: HasFitted) -> LabelledMatrix:
     """
     fitted = results.fitted
     rows, fixed = fitted.need_rows(), fitted.fixed
-    root = np.ones(len(rows.endog)) if rows.weights is None else np.sqrt(rows.weights)
+    whiten = _whitening(fitted)
     response = rows.endog if rows.offset is None else rows.endog - rows.offset
-    known = root[:, None] * np.column_stack([rows.exog[:, fixed.kept], response])
+    known = whiten @ np.column_stack([rows.exog[:, fixed.kept], response])
     names = [*(fixed.names[i] for i in fixed.kept), str(fitted.model.endog_names)]
     lines: tuple[int, ...] = ()
     q, p = 0, len(fixed.kept)
@@ -255,7 +265,7 @@ def L(results: HasFitted) -> LabelledMatrix:
     below: sparse.csr_array | None = None
     if rows.terms:
         lam = _block_diagonal(rows.terms, fitted.fit.lams)
-        z = sparse.csr_array(sparse.diags_array(root) @ _z(rows.terms) @ lam)
+        z = sparse.csr_array(whiten @ _z(rows.terms) @ lam)
         q = z.shape[1]
         corner, cross, solved = _random_block(z, z.T @ known)
         below = sparse.csr_array(cross.T)
@@ -334,10 +344,33 @@ def _block_diagonal(terms: Sequence[Any], blocks: Sequence[np.ndarray]) -> spars
     return out
 
 
-def _errors(rows: ModelRows, scale: float) -> sparse.csr_array:
-    n = len(rows.endog)
-    own = np.full(n, scale) if rows.weights is None else scale / rows.weights
-    return sparse.csr_array(sparse.diags_array(own))
+def _errors(fitted: Fitted, name: str) -> sparse.csr_array:
+    """R: sigma^2 over the weights, or blocks of residual groups."""
+    rows, residual = fitted.need_rows(), fitted.fit.residual
+    n, weights = len(rows.endog), rows.weights
+    if residual is None:
+        own = np.full(n, fitted.scale) if weights is None else fitted.scale / weights
+        return sparse.csr_array(sparse.diags_array(own))
+    filled = sum(float(b.rows.size) * b.size for b in residual.bound.batches)
+    if filled > DENSE_MATRIX * n * n:
+        warn_if_dense(n, name)
+    values = fitted.scale * block_rows(residual.bound, residual.matrices())
+    if weights is None:
+        return values
+    half = sparse.diags_array(1 / np.sqrt(weights))
+    return sparse.csr_array(half @ values @ half)
+
+
+def _whitening(fitted: Fitted) -> sparse.csr_array:
+    """L_e^-1 W^1/2, by which rows are multiplied to be independent with one variance."""
+    rows, residual = fitted.need_rows(), fitted.fit.residual
+    n, weights = len(rows.endog), rows.weights
+    own = sparse.csr_array(sparse.eye_array(n))
+    if residual is not None:
+        own = block_rows(residual.bound, residual.inverse_roots())
+    if weights is None:
+        return own
+    return sparse.csr_array(own @ sparse.diags_array(np.sqrt(weights)))
 
 
 def _random_block(

@@ -18,6 +18,8 @@ from mixedext.inference.fixed_effects.covariance_choice import choice_in_words, 
 from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.inference.variances.icc_and_r2 import r2_nakagawa
 from mixedext.reporting.tidy_tables import shared_variance, tidy
+from mixedext.specification.covariance.bound_residual import BoundResidual
+from mixedext.specification.covariance.residual_structure import name_of
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 from mixedext.tables.number_text import (
@@ -37,6 +39,13 @@ _METHODS = {
     "kenward-roger": (
         "t and F tests with Kenward and Roger's covariance and degrees of freedom"
     ),
+    "kenward-roger-linear": (
+        "t and F tests with Kenward and Roger's covariance, without second derivatives, "
+        "and degrees of freedom"
+    ),
+    "kenward-roger-2009": (
+        "t and F tests with Kenward and Roger's covariance of 2009 and degrees of freedom"
+    ),
     "residual": "t and F tests with residual degrees of freedom",
 }
 _REFERENCES = {
@@ -51,6 +60,11 @@ _REFERENCES = {
     "kenward-roger": (
         "Kenward and Roger (1997), Small sample inference for fixed effects from "
         "restricted maximum likelihood, Biometrics 53(3), 983-997."
+    ),
+    "kenward-roger-2009": (
+        "Kenward and Roger (2009), An improved approximation to the precision of fixed "
+        "effects from restricted maximum likelihood, Computational Statistics & Data "
+        "Analysis 53(7), 2583-2595."
     ),
     "robust": (
         "Pustejovsky and Tipton (2018), Small-sample methods for cluster-robust variance "
@@ -171,7 +185,9 @@ def _methods(
         yield "A known part of the mean entered as offset."
     yield from _random_part(fitted)
     errors = "Errors were taken as independent and normal"
-    if fitted.is_weighted:
+    if fitted.fit.residual is not None:
+        yield from _residual_part(fitted, fitted.fit.residual.bound)
+    elif fitted.is_weighted:
         yield f"{errors}, with a variance inversely proportional to the given weights."
     else:
         yield f"{errors}, with one variance."
@@ -235,6 +251,32 @@ def _random_part(fitted: Fitted) -> Iterator[str]:
         yield f"{text}."
     if fitted.random.terms:
         yield "Random effects were taken as normal with mean zero."
+
+
+def _residual_part(fitted: Fitted, bound: BoundResidual) -> Iterator[str]:
+    """What the errors were taken for."""
+    spec = bound.spec
+    if bound.correlation is None:
+        yield "Errors were taken as independent and normal."
+    else:
+        what = spec.means
+        if spec.is_het:
+            what += ", with a standard deviation for each visit"
+        if bound.level_labels:
+            what += f", each level of {name_of(spec.by, 'by')} having its own parameters"
+        sizes = [b.size for b in bound.batches]
+        rows = _count(sizes[0], "row")
+        if len(sizes) > 1:
+            rows = f"{min(sizes)} to {max(sizes)} rows"
+        yield (
+            f"Errors were taken as normal and as correlated within {bound.group_name} "
+            f"({_count(bound.n_groups, 'group')}, {rows} each): {what} ({spec})."
+        )
+    if bound.variance:
+        texts = " * ".join(map(str, bound.variance))
+        yield f"Their standard deviation was sigma times {texts}."
+    if fitted.is_weighted:
+        yield "Their variances were divided by the given weights."
 
 
 def _sizes(codes: np.ndarray) -> str:
@@ -390,11 +432,18 @@ def _term_tests(
 
 
 def _variances(table: pd.DataFrame, level: str) -> Iterator[str]:
+    if len(table) > MOST_COEFFICIENTS:
+        residual = table["group"] == "Residual"
+        count = int(residual.sum())
+        yield f"The residual covariance has {count} parameters (see the table)."
+        table = table[~residual]
     for row in table.itertuples():
         form = _form(row.std_err, row.estimate)
         kind, _, names = row.term.partition(" ")
         if row.term == "sigma":
             text = "The residual standard deviation was "
+        elif row.group == "Residual":
+            text = _residual_parameter(row.term)
         elif kind == "sd":
             of = "intercepts" if names == "Intercept" else f"coefficients of {names}"
             text = f"The standard deviation of {of} by {row.group} was "
@@ -407,6 +456,18 @@ def _variances(table: pd.DataFrame, level: str) -> Iterator[str]:
             yield f"{text} (no interval)."
         else:
             yield f"{text} ({level} interval {form(row.lower)} to {form(row.upper)})."
+
+
+def _residual_parameter(term: str) -> str:
+    """How the sentence on a parameter of the residual covariance begins."""
+    level, _, own = term.rpartition(": ")
+    of = f" ({level})" if level else ""
+    if own.startswith("sd("):
+        return f"The residual standard deviation of {own[3:-1]}{of} was "
+    if own.startswith("cor("):
+        pair = own[4:-1].replace(",", " and ")
+        return f"The residual correlation of {pair}{of} was "
+    return f"The parameter {own} of the residual covariance{of} was "
 
 
 # ---- words ----

@@ -12,8 +12,8 @@ from mixedext.arguments import check_choice, check_probability
 from mixedext.fitted import Fitted, HasFitted, has_rows
 from mixedext.inference.comparison import criteria
 from mixedext.inference.diagnostics.influence import get_influence
-from mixedext.inference.diagnostics.leverage import leverages
-from mixedext.inference.diagnostics.residuals import resid
+from mixedext.inference.diagnostics.leverage import Leverages, leverages
+from mixedext.inference.diagnostics.residuals import resid, resid_pearson
 from mixedext.inference.fixed_effects.coefficients import fixed_effects_inference
 from mixedext.inference.fixed_effects.covariance_choice import choice_in_words, df_notes
 from mixedext.inference.fixed_effects.df_methods import df_choice
@@ -75,7 +75,8 @@ def tidy(
     NotedTable
         Columns term, estimate, std_err, statistic, df, pvalue, lower, upper, group, effect.
         Terms of the random effects say their scale: "sd Days", "cor Intercept.Days",
-        "sigma"; their limits are those of ``conf_int_vcomp``.  NaN for coefficients that
+        "sigma"; their limits are those of ``conf_int_vcomp``, which say those of a residual
+        covariance (group "Residual"), too.  NaN for coefficients that
         were dropped, and for limits of variances on the boundary, which the notes name.
 
     Raises
@@ -147,7 +148,8 @@ def _random_rows(fitted: Fitted, alpha: float) -> tuple[pd.DataFrame, Sequence[s
         for block in fitted.random.blocks()
         for _ in range(block.structure.n_gamma)
     ]
-    pairs = zip(table.index, [*groups, "Residual"], strict=True)
+    groups += ["Residual"] * (len(table) - len(groups))
+    pairs = zip(table.index, groups, strict=True)
     frame = pd.DataFrame(
         [(label.removesuffix(f"|{group}"), group) for label, group in pairs],
         columns=["term", "group"],
@@ -166,16 +168,18 @@ def _as_broom(frame: pd.DataFrame) -> pd.DataFrame:
     def plain(name: str) -> str:
         return "(Intercept)" if name == "Intercept" else name
 
-    def of_random(term: str) -> str:
+    def of_random(term: str, group: str) -> str:
         if term == "sigma":
             return "sd__Observation"
+        if group == "Residual":
+            return term
         kind, _, rest = term.partition(" ")
         return f"{kind}__" + ".".join(plain(part) for part in rest.split("."))
 
     fixed = frame["effect"] == "fixed"
     terms = [
-        plain(term) if is_fixed else of_random(term)
-        for term, is_fixed in zip(frame["term"], fixed, strict=True)
+        plain(term) if is_fixed else of_random(term, group)
+        for term, group, is_fixed in zip(frame["term"], frame["group"], fixed, strict=True)
     ]
     frame = frame.assign(term=terms, effect=np.where(fixed, "fixed", "ran_pars"))
     frame = frame[[name for name in _BROOM if name in frame]]
@@ -191,10 +195,10 @@ def glance(results: HasFitted) -> NotedTable:
     Returns
     -------
     NotedTable
-        Columns nobs, n_groups (levels of the first grouping factor), sigma, llf, aic, bic,
-        deviance, df_resid, reml, singular, converged, verdict, r2_marginal and
-        r2_conditional.  aic and bic are NaN for REML fits of models stated by ``groups``,
-        as in statsmodels; R squared where the rows are not in memory.
+        Columns nobs, n_groups (levels of the first grouping factor, or residual groups),
+        sigma, llf, aic, bic, deviance, df_resid, reml, singular, converged, verdict,
+        r2_marginal and r2_conditional.  aic and bic are NaN for REML fits of models stated
+        by ``groups``, as in statsmodels; R squared where the rows are not in memory.
 
     Examples
     --------
@@ -207,9 +211,12 @@ def glance(results: HasFitted) -> NotedTable:
     """
     fitted = results.fitted
     fit, levels, notes = fitted.fit, n_levels(fitted), list[str]()
+    groups = int(levels.iloc[0]) if len(levels) else 0
+    if not groups and fit.residual is not None:
+        groups = fit.residual.bound.n_groups
     row: dict[str, Any] = {
         "nobs": fitted.nobs,
-        "n_groups": int(levels.iloc[0]) if len(levels) else 0,
+        "n_groups": groups,
         "sigma": fitted.sigma,
         "llf": float(criteria.llf(fitted)),
         "aic": float(criteria.aic(fitted)),
@@ -257,8 +264,9 @@ def augment(results: HasFitted, data: Any = None) -> NotedTable:
         Of the fit's rows: response, fitted (with the random effects), fixed (offset and
         fixed effects), resid, resid_pearson, hat (leverages), hat_fixed, hat_random and
         cooks_d (Cook's distance of the coefficients, theta held; NaN where the other rows
-        do not determine them).  Of new data: their columns, then fitted, fixed and, where
-        they have a column of the response's name, response and resid.
+        do not determine them; the last four are NaN with a residual covariance).  Of new
+        data: their columns, then fitted, fixed and, where they have a column of the
+        response's name, response and resid.
 
     Raises
     ------
@@ -285,22 +293,29 @@ def augment(results: HasFitted, data: Any = None) -> NotedTable:
     if data is not None:
         return _augmented(fitted, data)
     rows = fitted.need_rows()
-    residual, own, notes = resid(fitted), leverages(fitted), list[str]()
+    residual, notes = resid(fitted), list[str]()
     cooks = np.full(fitted.nobs, np.nan)
-    if not fitted.fixed.rank:
+    own = Leverages(*np.full((2, fitted.nobs), np.nan))
+    if fitted.fit.residual is None:
+        own = leverages(fitted)
+    if fitted.fit.residual is not None:
+        notes.append(
+            "No leverages and Cook's distances: the errors are correlated, or of several "
+            "variances."
+        )
+    elif not fitted.fixed.rank:
         notes.append("No Cook's distances: there are no coefficients.")
     elif fitted.fit.held is not None:
         notes.append("No Cook's distances: parameters were held or penalized.")
     else:
         cooks = np.asarray(get_influence(fitted).cooks_distance[0])
-    weighted = residual if rows.weights is None else residual * np.sqrt(rows.weights)
     frame = pd.DataFrame(
         {
             "response": rows.endog,
             "fitted": fittedvalues(fitted),
             "fixed": rows.mean(fitted.fixed.estimate),
             "resid": residual,
-            "resid_pearson": weighted / fitted.sigma,
+            "resid_pearson": resid_pearson(fitted),
             "hat": own.whole,
             "hat_fixed": own.fixed,
             "hat_random": own.random,

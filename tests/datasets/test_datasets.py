@@ -52,6 +52,22 @@ EXPECTED = {
             "Sample": ["G", "H"],
         },
     ),
+    "fev": (
+        800,
+        "FEV1",
+        {
+            "USUBJID": [f"PT{i}" for i in range(1, 201)],
+            "AVISIT": ["VIS1", "VIS2", "VIS3", "VIS4"],
+            "ARMCD": ["PBO", "TRT"],
+            "RACE": ["Asian", "Black or African American", "White"],
+            "SEX": ["Male", "Female"],
+            "FEV1_BL": None,
+            "FEV1": None,
+            "WEIGHT": None,
+            "VISITN": None,
+            "VISITN2": None,
+        },
+    ),
     "irrigation": (
         16,
         "yield",
@@ -149,6 +165,9 @@ def test_columns_types_and_levels(name):
 @every
 def test_nothing_is_missing(name):
     data = module_of(name).load().data
+    if name == "fev":  # whose missing visits are what it is for
+        assert data["FEV1"].isna().sum() == 263
+        data = data.drop(columns="FEV1")
     assert not data.isna().to_numpy().any()
     assert np.isfinite(data.select_dtypes("number").to_numpy()).all()
 
@@ -315,6 +334,16 @@ def test_potassium_values():
     book = strength.reshape(5, 3)[:, 1] - 0.2
     assert_allclose(book, [8.00, 8.15, 7.73, 7.57, 7.68], rtol=1e-12)
     assert "8.00, 8.15, 7.73, 7.57 and 7.68" in datasets.potassium.NOTE
+
+
+def test_fev_layout():
+    data = datasets.fev.load().data
+    assert (data.groupby("USUBJID", observed=True).size() == 4).all()
+    assert data["AVISIT"].tolist() == ["VIS1", "VIS2", "VIS3", "VIS4"] * 200
+    assert data["VISITN"].tolist() == [1, 2, 3, 4] * 200
+    arms = data.groupby("USUBJID", observed=True)["ARMCD"].nunique()
+    assert (arms == 1).all()
+    assert_allclose(data["FEV1"].sum(), 22712.902956, rtol=1e-10)
 
 
 def test_plants_layout():

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.residual_fits import fit_of, series
 
 import mixedext as mx
 from mixedext.reporting.mathematics import Name, Number, latex
@@ -128,3 +129,18 @@ def test_equations_are_kept(data):
     assert again == text
     assert again.lines == text.lines
     assert text._repr_latex_().startswith("$$")
+
+
+def test_correlated_errors_have_the_law_of_their_group():
+    result = fit_of("Orthodont: lme_int_ar1_varident")
+    text = result.equation()
+    assert r"\boldsymbol{\varepsilon}_{j} &\sim" in text
+    assert r"\sigma^{2}\,\boldsymbol{\Lambda}_{j}" in text
+    assert r"j = 1, \ldots, 27\ (\mathrm{Subject})" in text
+    assert r"ar1(age\ |\ Subject),\ variance\ ident(Sex)" in text
+    assert "2.937" in result.equation(coefficients=True)
+    ElementTree.fromstring(f"<div>{text.as_html()}</div>")
+    weighted = mx.mixedlm(
+        "y ~ x", series(), residual="ar1(visit | subject)", weights="weight"
+    ).fit()
+    assert r"\boldsymbol{W}_{j}^{-1/2}" in weighted.equation()

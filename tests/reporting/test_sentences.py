@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.residual_fits import fev_fit, fit_of
 from statsmodels.regression.mixed_linear_model import MixedLMParams
 
 import mixedext as mx
@@ -239,3 +240,31 @@ def test_reports_are_kept(data):
     report = mx.mixedlm("y ~ x + (1 | g)", data).fit().report()
     assert pickle.loads(pickle.dumps(report)) == report
     assert str(report).startswith("Materials and methods\n----")
+
+
+# ---- a residual covariance ----
+
+
+def test_correlated_errors_are_told():
+    methods, text, _ = told(fit_of("Orthodont: lme_int_ar1_varident"))
+    assert "correlated within Subject (27 groups, 4 rows each)" in methods
+    assert "first-order autoregression (ar1(age | Subject))" in methods
+    assert "standard deviation was sigma times ident(Sex)" in methods
+    assert "with one variance" not in methods
+    assert "The residual standard deviation of Male was 1.714" in text
+    assert "The parameter rho of the residual covariance was 0.077" in text
+    methods, text, _ = told(fev_fit("csh(AVISIT | USUBJID, by=ARMCD)"))
+    assert "a standard deviation for each visit" in methods
+    assert "each level of ARMCD having its own parameters" in methods
+    assert "1 to 4 rows each" in methods
+    assert "residual covariance (TRT) was 0.273" in text
+
+
+def test_many_parameters_of_a_residual_covariance_are_counted():
+    _, text, _ = told(fev_fit("us(AVISIT | USUBJID, by=ARMCD)"))
+    assert "The residual covariance has 20 parameters (see the table)." in text
+
+
+def test_residual_correlations_have_their_visits():
+    _, text, _ = told(fev_fit("us(AVISIT | USUBJID)"))
+    assert "The residual correlation of VIS1 and VIS2 was 0.4385" in text

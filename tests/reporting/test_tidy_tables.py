@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.residual_fits import fev_fit, fit_of
 
 import mixedext as mx
 
@@ -231,3 +232,39 @@ def test_new_data():
         result.augment(new.assign(fitted=1))
     with pytest.raises(ValueError, match="conditional=False"):
         result.augment(new[["x"]])
+
+
+# ---- a residual covariance ----
+
+
+def test_residual_covariance_has_rows_of_its_own():
+    result = fit_of("Orthodont: lme_int_ar1_varident")
+    table = result.tidy(effects="random")
+    terms = ["sd Intercept", "sd(Male)", "sd(Female)", "rho"]
+    assert table["term"].tolist() == terms
+    assert table["group"].tolist() == ["Subject", "Residual", "Residual", "Residual"]
+    own = result.conf_int_vcomp()
+    for column in ("estimate", "std_err", "lower", "upper"):
+        np.testing.assert_array_equal(table[column].astype(float), own[column])
+    assert result.tidy(names="broom")["term"].tolist()[-1] == "rho"
+
+
+def test_row_of_a_fit_with_a_residual_covariance():
+    result = fev_fit("us(AVISIT | USUBJID)")
+    row = result.glance().iloc[0]
+    assert row["n_groups"] == 197
+    assert row["aic"] == pytest.approx(-2 * result.llf + 2 * 21)
+    assert row["r2_marginal"] == row["r2_conditional"]
+    # the mean of the variances of the rows
+    visits = result.model.residual.visit_codes
+    variances = np.diag(result.residual.cov)[visits]
+    fixed = np.var(result.model.exog @ result.fe_params.to_numpy(), ddof=1)
+    assert row["r2_marginal"] == pytest.approx(fixed / (fixed + variances.mean()))
+
+
+def test_augmented_rows_have_no_leverages_beside_a_residual_covariance():
+    result = fit_of("Orthodont: lme_int_ar1_varident")
+    table = result.augment()
+    np.testing.assert_array_equal(table["resid_pearson"], result.resid_pearson)
+    assert table[["hat", "hat_fixed", "hat_random", "cooks_d"]].isna().all(axis=None)
+    assert "No leverages" in table.notes[0]

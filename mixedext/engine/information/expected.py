@@ -36,7 +36,11 @@ from mixedext.engine.factor.tail_traces import (
 )
 from mixedext.engine.factor.templates import factor_bases
 from mixedext.engine.fit import Fit
-from mixedext.engine.residual.information import ResidualInformation, residual_information
+from mixedext.engine.residual.information import (
+    Curved,
+    ResidualInformation,
+    residual_information,
+)
 from mixedext.engine.threads import blas_threads
 from mixedext.kernels.deviance import expected
 from mixedext.kernels.factor import lead
@@ -103,6 +107,11 @@ class VarianceInformation:
     def weighted_second(self, weight: np.ndarray) -> np.ndarray:
         """sum_rs W_rs Q_rs, (p, p)."""
         return np.einsum("rs,rsij->ij", weight, self.second_on_fixed)
+
+    def curved(self, weight: np.ndarray) -> Curved:
+        """Second derivatives of V0: none, for it is linear in all directions."""
+        p = self.root.shape[1]
+        return Curved(np.zeros((p, p)), np.zeros(len(weight)))
 
     @cached_property
     def expected(self) -> np.ndarray:

@@ -5,6 +5,9 @@ gamma / sigma^2 and sigma^2.  Terms on the boundary are held there; of uncorrela
 those with a variance of zero.  The others' covariance lets a covariance matrix of lower
 rank move among those of its rank (engine.information.boundary).  Where the minimum is flat
 what the data leave open has none, and all else has.
+
+The free parameters psi of a residual covariance stand between gamma and sigma^2; they have
+no units.  Those that were held, or have run to an end of their range, are held here too.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ def variance_covariance(fit: Fit) -> VarianceCovariance:
     -------
     VarianceCovariance
     """
-    if not fit.design.terms:
+    if not fit.design.terms and fit.residual is None:
         variance = 2 * fit.scale**2 / fit.objective.dof
         return VarianceCovariance(np.zeros((0, 0)), np.full((1, 1), variance))
     structures = fit.design.structures
@@ -88,6 +91,8 @@ def _to_data_units(fit, structures, joint, open_, held, inner_scale):
     blocks = []
     for s, transform in zip(structures, fit.design.transforms, strict=True):
         blocks.append(s.congruence(np.linalg.inv(transform)))
+    n_psi = 0 if fit.residual is None else len(fit.residual.psi)
+    blocks.append(np.eye(n_psi))
     change = linalg.block_diag(*blocks)[np.ix_(~held, ~held)]
     numbers = np.flatnonzero(~held)
     outer = np.full((len(held), len(held)), np.nan)
@@ -95,14 +100,19 @@ def _to_data_units(fit, structures, joint, open_, held, inner_scale):
     outer[np.ix_(numbers, numbers)] = _without_open(relative, change @ open_[:-1])
     gamma = np.concatenate(
         [
-            s.gamma(lam @ lam.T)
-            for s, lam in zip(structures, fit.design.lams(fit.theta), strict=True)
+            *(
+                s.gamma(lam @ lam.T)
+                for s, lam in zip(structures, fit.design.lams(fit.theta), strict=True)
+            ),
+            np.zeros(n_psi),
         ]
     )
     y_square = fit.design.y_scale**2
     # absolute gamma = sigma^2 * relative gamma
     jacobian = np.zeros((len(numbers) + 1, len(numbers) + 1))
-    jacobian[:-1, :-1] = change * inner_scale * y_square
+    has_units = numbers < len(held) - n_psi
+    unit = np.where(has_units, inner_scale * y_square, 1.0)
+    jacobian[:-1, :-1] = change * unit[:, None]
     jacobian[:-1, -1] = gamma[numbers] * y_square
     jacobian[-1, -1] = y_square
     absolute = np.full((len(held) + 1, len(held) + 1), np.nan)

@@ -16,9 +16,10 @@ class VarianceCovariance:
     Attributes
     ----------
     relative : ndarray
-        Of gamma / sigma^2, (n_gamma, n_gamma), data's units.
+        Of gamma / sigma^2, (n_gamma, n_gamma), data's units; with a residual covariance of
+        (gamma / sigma^2, psi).
     absolute : ndarray
-        Of (gamma, sigma^2), (n_gamma + 1, n_gamma + 1).
+        Of (gamma, sigma^2), (n_gamma + 1, n_gamma + 1), or (gamma, psi, sigma^2).
     """
 
     relative: np.ndarray

@@ -8,9 +8,19 @@ from typing import Any
 import numpy as np
 
 from mixedext.engine.residual.marginal import MarginalDeviance
-from mixedext.engine.residual.rows import log_determinant, residual_curves, whitened
+from mixedext.engine.residual.rows import (
+    ResidualRows,
+    log_determinant,
+    log_deviations,
+    matrices,
+    residual_curves,
+    roots,
+    whitened,
+)
+from mixedext.engine.rows.design import Design, prepare_design
 from mixedext.specification.covariance.residual_binding import BoundResidual
 from mixedext.specification.covariance.residual_curve import ResidualCurve
+from mixedext.specification.terms.random_terms import RandomTerm
 
 __all__ = ["ResidualEstimate"]
 
@@ -33,6 +43,8 @@ class ResidualEstimate:
         Elements of psi that were not estimated.
     at_limit : dict
         From elements of psi that have run to an end of their range to words on that.
+    rows : ResidualRows
+        The rows of the fit.
     """
 
     bound: BoundResidual
@@ -41,6 +53,30 @@ class ResidualEstimate:
     deviance: MarginalDeviance
     held: np.ndarray
     at_limit: dict[int, str] = field(default_factory=dict)
+    rows: ResidualRows | None = None
+
+    def unwhitened(self, with_groups: bool) -> Design:
+        """The design of the rows as they are, by which levels are counted.
+
+        Parameters
+        ----------
+        with_groups : bool
+            Whether the residual groups stand in for random terms where there are none, as
+            a random intercept.
+        """
+        rows, bound = self.rows, self.bound
+        assert rows is not None
+        if not with_groups or rows.terms or bound.correlation is None:
+            return rows.design
+        groups = RandomTerm.of_columns(
+            bound.group_codes,
+            (None,),
+            bound.group_name,
+            ["Intercept"],
+            "unstructured",
+            bound.group_levels,
+        )
+        return prepare_design(rows.y, rows.x, [groups], rows.weights)
 
     @property
     def curves(self) -> list[ResidualCurve]:
@@ -70,6 +106,23 @@ class ResidualEstimate:
     def whitened(self, columns: np.ndarray, weights: Any = None) -> np.ndarray:
         """L^-1 W^1/2 times columns by row, L the lower factor of a group's Lambda."""
         return whitened(self.bound, self.psi, columns, weights)
+
+    def matrices(self) -> list[np.ndarray]:
+        """Lambda of the patterns of every batch, (c, s, s)."""
+        return matrices(self.bound, self.psi)
+
+    def roots(self) -> list[np.ndarray]:
+        """Their lower Cholesky factors."""
+        return roots(self.bound, self.psi)
+
+    def inverse_roots(self) -> list[np.ndarray]:
+        """Inverses of these, (c, s, s)."""
+        return [np.linalg.inv(own) for own in self.roots()]
+
+    def deviations(self, weights: Any = None) -> np.ndarray:
+        """Standard deviation of every row over sigma, (n,)."""
+        out = np.exp(log_deviations(self.bound, self.psi))
+        return out if weights is None else out / np.sqrt(weights)
 
     @property
     def log_determinant(self) -> float:

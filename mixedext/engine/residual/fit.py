@@ -31,7 +31,13 @@ from mixedext.limits import (
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
-__all__ = ["fit_residual_rows", "residual_fit_at"]
+__all__ = [
+    "fit_residual_rows",
+    "limits_reached",
+    "relative_curvature",
+    "residual_fit_at",
+    "verdict_of",
+]
 
 
 def fit_residual_rows(
@@ -105,8 +111,8 @@ def _finished(rows, deviance, found, held):
     objective = design.objective(deviance.reml)
     inner = design.inner_theta(theta)
     value = objective.stand(inner)
-    at_limit = _at_limit(rows, psi)
-    convergence = _verdict(deviance, found, at_limit)
+    at_limit = limits_reached(rows, psi)
+    convergence = verdict_of(deviance, found, at_limit)
     shift = deviance.shift - design.deviance_shift(deviance.reml, objective.dof)
     verdict = replace(
         convergence, minima=tuple(float(v + shift) for v in convergence.minima)
@@ -132,7 +138,7 @@ def _finished(rows, deviance, found, held):
         records,
     )
     fit = fit_at(design, objective, optimum, deviance.reml)
-    estimate = ResidualEstimate(bound, psi, theta, deviance, held, at_limit)
+    estimate = ResidualEstimate(bound, psi, theta, deviance, held, at_limit, rows)
     return replace(fit, residual=estimate)
 
 
@@ -178,7 +184,7 @@ def _whitened_term(rows, term, inverse):
     return SparseTerm(matrix, term.group)
 
 
-def _at_limit(rows, psi):
+def limits_reached(rows: ResidualRows, psi: np.ndarray) -> dict[int, str]:
     """Words on the parameters that have run to an end of their range."""
     out = {}
     for level, curve in enumerate(rows.curves):
@@ -195,7 +201,9 @@ def _at_limit(rows, psi):
     return out
 
 
-def _verdict(deviance: MarginalDeviance, found: Found, at_limit: dict[int, str]):
+def verdict_of(
+    deviance: MarginalDeviance, found: Found, at_limit: dict[int, str]
+) -> Convergence:
     """The verdict on where a search has ended."""
     lams = []
     for s, at in zip(deviance.structures, deviance.theta_slices, strict=True):
@@ -206,7 +214,7 @@ def _verdict(deviance: MarginalDeviance, found: Found, at_limit: dict[int, str])
     accepted = max(DECREMENT_ACCEPTED, SHARE_ACCEPTED * abs(found.value))
     free = np.ones(len(found.x), bool)
     free[[deviance.n_theta + k for k in at_limit]] = False
-    curvature, flat = _curvature(found.hessian[np.ix_(free, free)])
+    curvature, flat = relative_curvature(found.hessian[np.ix_(free, free)])
     status, message = "interior", "minimum with positive curvature"
     if found.decrement > accepted:
         status = "failed"
@@ -242,7 +250,7 @@ def _verdict(deviance: MarginalDeviance, found: Found, at_limit: dict[int, str])
     )
 
 
-def _curvature(hessian):
+def relative_curvature(hessian: np.ndarray) -> tuple[float, bool]:
     """Smallest eigenvalue relative to the largest at unit diagonal, and whether it is 0."""
     if not len(hessian):
         return 1.0, False

@@ -125,7 +125,7 @@ class JointRows:
             inverse = np.linalg.inv(root)[batch.pattern]
             own = inverse @ conditional[batch.rows][:, :, None]
             solved[batch.rows] = (inverse.transpose(0, 2, 1) @ own)[:, :, 0]
-        cluster, count = rows.clusters()
+        cluster, count = rows.cluster_numbers()
         of_level = []
         for term in rows.terms:
             own_cluster = np.full(term.n_levels, -1)

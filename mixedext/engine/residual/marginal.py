@@ -28,7 +28,7 @@ from mixedext.engine.residual.parts import Moments, Part, Solved
 from mixedext.engine.rows.basis import FixedBasis
 from mixedext.specification.covariance.structure import Structure
 
-__all__ = ["Evaluation", "MarginalDeviance"]
+__all__ = ["Evaluation", "MarginalDeviance", "definite_curvature"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +184,7 @@ class MarginalDeviance:
         profiled = np.outer(moments.residual, moments.residual) * kappa**2 / self.dof
         average = quadratic - profiled
         exact = average + quadratic - moments.traces + bend
-        return gradient, _definite(exact, average, bend, self.n_theta)
+        return gradient, definite_curvature(exact, average, bend, self.n_theta)
 
     def _tangents(self, x):
         pairs = zip(self.structures, self.theta_slices, strict=True)
@@ -198,7 +198,9 @@ class MarginalDeviance:
         return linalg.solve_triangular(upper, self.fixed[-1, :-1])
 
 
-def _definite(exact, average, bend, n_theta):
+def definite_curvature(
+    exact: np.ndarray, average: np.ndarray, bend: np.ndarray, n_theta: int
+) -> np.ndarray:
     """The second derivatives, or what of them is definite in psi, whatever theta is.
 
     At the optimum of a structure with fewer parameters than elements the score is not

@@ -31,7 +31,7 @@ from mixedext.specification.covariance.residual_curve import Places, ResidualCur
 from mixedext.specification.covariance.variance_functions import VarIdent
 from mixedext.specification.terms.random_terms import RandomTerm
 
-__all__ = ["ResidualRows", "residual_curves", "whitened"]
+__all__ = ["ResidualRows", "block_rows", "residual_curves", "whitened"]
 
 # Patterns above which groups are taken one by one, and visits above which none are shared:
 # matrices over pairs of visits are kept for every pattern.
@@ -165,7 +165,7 @@ class ResidualRows:
         """Clusters by size, or patterns by level."""
         if not self.terms and self.has_patterns:
             return list(self._visit_parts())
-        return list(self._cluster_parts())
+        return [part for _, part in self.clusters()]
 
     @cached_property
     def has_patterns(self) -> bool:
@@ -224,8 +224,9 @@ class ResidualRows:
                     patterns.append(VisitRows(batch.place[number], rows))
             yield VisitPart(curve, places, patterns)
 
-    def _cluster_parts(self) -> Iterator[Part]:
-        cluster, n_clusters = self.clusters()
+    def clusters(self) -> Iterator[tuple[np.ndarray, ClusterPart]]:
+        """Rows of all clusters of one size, (G, s), and their part."""
+        cluster, n_clusters = self.cluster_numbers()
         size = np.bincount(cluster, minlength=n_clusters)
         self._check_memory(size)
         group, position = self._positions()
@@ -238,11 +239,12 @@ class ResidualRows:
             chosen = np.flatnonzero(size == s)
             local[chosen] = np.arange(len(chosen))
             rows = order[start[chosen][:, None] + np.arange(s)]
-            yield ClusterPart(
+            part = ClusterPart(
                 self.columns[rows],
                 [self._term(t, rows) for t in self.terms],
                 list(self._groups(cluster, size == s, local, place)),
             )
+            yield rows, part
 
     def _groups(self, cluster, chosen, local, place):
         """Residual groups within clusters of one size."""
@@ -279,7 +281,7 @@ class ResidualRows:
             position[batch.rows] = np.arange(batch.rows.shape[1])
         return group, position
 
-    def clusters(self) -> tuple[np.ndarray, int]:
+    def cluster_numbers(self) -> tuple[np.ndarray, int]:
         """Cluster of every row, (n,), and their number: what groups and levels connect."""
         group, _ = self._positions()
         if not self.terms:
@@ -347,17 +349,49 @@ def whitened(
 
 def roots(bound: BoundResidual, psi: np.ndarray) -> list[np.ndarray]:
     """Lower Cholesky factors of Lambda of the patterns of every batch, (c, s, s)."""
+    return [np.linalg.cholesky(own) for own in matrices(bound, psi)]
+
+
+def matrices(bound: BoundResidual, psi: np.ndarray) -> list[np.ndarray]:
+    """Lambda of the patterns of every batch, (c, s, s)."""
     out = []
     for batch in bound.batches:
         c, s = batch.place.shape[:2]
-        root = np.empty((c, s, s))
+        own = np.empty((c, s, s))
         places = places_of(batch)
         for level, curve in enumerate(residual_curves(bound)):
             here = np.flatnonzero(batch.level == level)
             if len(here):
-                own = psi[curve.at]
-                root[here] = np.linalg.cholesky(curve.matrix(own, places.at(here)))
-        out.append(root)
+                own[here] = curve.matrix(psi[curve.at], places.at(here))
+        out.append(own)
+    return out
+
+
+def log_deviations(bound: BoundResidual, psi: np.ndarray) -> np.ndarray:
+    """Logarithm of the standard deviation of every row, sigma and weights 1, (n,)."""
+    out = np.empty(bound.n_obs)
+    for batch in bound.batches:
+        places, own = places_of(batch), np.empty(batch.place.shape[:2])
+        for level, curve in enumerate(residual_curves(bound)):
+            here = np.flatnonzero(batch.level == level)
+            if len(here):
+                own[here] = curve.log_sd(psi[curve.at], places.at(here))
+        out[batch.rows] = own[batch.pattern]
+    return out
+
+
+def block_rows(bound: BoundResidual, own: Sequence[np.ndarray]) -> sparse.csr_array:
+    """Matrices of the patterns, (c, s, s) a batch, as blocks of all groups, (n, n)."""
+    i, j, values = [], [], []
+    for batch, matrix in zip(bound.batches, own, strict=True):
+        block = matrix[batch.pattern]
+        i.append(np.broadcast_to(batch.rows[:, :, None], block.shape).ravel())
+        j.append(np.broadcast_to(batch.rows[:, None, :], block.shape).ravel())
+        values.append(block.ravel())
+    at = np.concatenate(i), np.concatenate(j)
+    shape = bound.n_obs, bound.n_obs
+    out = sparse.csr_array((np.concatenate(values), at), shape=shape)
+    out.eliminate_zeros()
     return out
 
 

@@ -100,7 +100,7 @@ class _Search(TrustRegion):
         )
 
     def check_convergence(self) -> None:
-        self.done = self.decrement < DECREMENT
+        self.done = self.decrement < DECREMENT or not self.most_steps
         if self.best is not None and np.linalg.norm(self.x - self.best.x) < SAME_END:
             # led back to the minimum that is known
             self.done = self.done or self.state.value > self.best.value

@@ -34,6 +34,7 @@ from mixedext.inference.bootstrap.user_statistics import (
 )
 from mixedext.inference.profile.likelihood_profile import on_the_scale_of_the_data
 from mixedext.inference.submodels.other_criteria import refitted
+from mixedext.specification.covariance.bound_residual import refuse_residual
 
 __all__ = [
     "bootstrap_cases",
@@ -296,6 +297,7 @@ def bootstrap_residual(
     """
     own = _by_criterion(results, reml)
     rows = own.need_rows()
+    refuse_residual(own.model, "bootstrap_residual", "use bootstrap_parametric")
     mean = rows.mean(own.fixed.estimate)
     if rows.offset is not None:
         mean = mean - rows.offset
@@ -366,6 +368,7 @@ def bootstrap_cases(
     own = _by_criterion(results, reml)
     check_count(n, "n")
     own.need_rows()
+    refuse_residual(own.model, "bootstrap_cases", "use bootstrap_parametric")
     sampler = cases_sampler(own.model, group, within)
     python = statistic if statistic is not None and not vectorized else None
     arguments = own.arguments.held("the bootstrap")

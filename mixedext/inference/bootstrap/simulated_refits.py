@@ -25,6 +25,7 @@ from mixedext.engine.refits.simulation import simulate_fits, spawn_seeds
 from mixedext.engine.rows.design import Design
 from mixedext.exceptions import DesignError, DevianceError
 from mixedext.fitted import Fitted, Model, need_rows
+from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.terms.parameter_names import theta_names
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
@@ -213,6 +214,7 @@ def simulated_refits(
     model, fit = fitted.model, fitted.fit
     reml = fit.reml if reml is None else reml
     check_reml(reml)
+    refuse_residual(model, "simulation", "draw responses of your own, and refit to each")
     if fit.design.blocks.within is not None and not arguments:
         return labelled(model, simulate_fits(fit, int(n), rng, reml, run), reml)
     draw = partial(simulated_rows, fitted)  # sums over levels do not suffice
@@ -289,6 +291,8 @@ def simulated_rows(
 ) -> np.ndarray:
     """Responses less offset, (nobs, count), with new or with the fitted random effects."""
     rows, fixed = fitted.need_rows(), fitted.fixed
+    cure = "draw responses of your own, and refit to each"
+    refuse_residual(fitted.model, "simulation", cure)
     mean = rows.exog[:, fixed.kept] @ fixed.coefficients
     sigma = np.sqrt(fitted.scale)
     if not conditional:

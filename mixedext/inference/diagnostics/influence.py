@@ -19,7 +19,7 @@ import numpy as np
 
 from mixedext.arguments import check_choice, check_jobs
 from mixedext.exceptions import NotEstimableWarning, user_stacklevel
-from mixedext.fitted import Fitted, HasFitted
+from mixedext.fitted import Fitted, HasFitted, need_independent_errors
 from mixedext.inference.diagnostics.held_deletions import (
     Deletions,
     RowDeletions,
@@ -128,7 +128,8 @@ def get_influence(
     ------
     ValueError
         If a name is not known, labels are missing or of another length than the rows, the
-        rows are in chunks or were removed, or parameters of the fit were held or penalized.
+        rows are in chunks or were removed, parameters of the fit were held or penalized, or
+        the errors are correlated or of several variances.
 
     Warns
     -----
@@ -164,6 +165,7 @@ def get_influence(
     fitted = results.fitted
     fitted.need_rows()
     need_own_law(fitted, "get_influence")
+    need_independent_errors(fitted, "get_influence")
     if not fitted.fixed.rank:
         raise ValueError("the model has no fixed effects whose change could be measured")
     if by is not None and rows is not None:

@@ -30,7 +30,7 @@ from mixedext.engine.information.joint_errors import (
     joint_errors,
     random_rows,
 )
-from mixedext.fitted import Fitted
+from mixedext.fitted import Fitted, need_independent_errors
 from mixedext.inference.diagnostics.level_rows import OneLevelRows
 from mixedext.kernels.rows import deletion
 from mixedext.specification.terms.random_terms import RandomTerm
@@ -78,8 +78,10 @@ def leverages(fitted: Fitted, scores: bool = False) -> Leverages:
     Raises
     ------
     ValueError
-        If the rows are in chunks, or were removed.
+        If the rows are in chunks, or were removed; or the errors are correlated, or of
+        several variances.
     """
+    need_independent_errors(fitted, "the leverage of a row")
     rows, fit = fitted.need_rows(), fitted.fit
     errors = joint_errors(fit)
     n, p = len(rows.endog), len(fitted.fixed.kept)

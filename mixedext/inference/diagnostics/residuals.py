@@ -4,8 +4,13 @@
 
 Pearson: by the root of 1/w, and of diag V.  Studentized: by that of what is left of them
 beside the fit, (1 - h)/w and diag(V - X Phi X').  Deleted: with sigma of the fit without
-the row.  Cholesky: L^-1 e, V = L L'; conditional residuals are independent given the
-effects, so that theirs are Pearson's.
+the row.  Cholesky, or normalized: L^-1 e, V = L L'; of conditional residuals the factor of
+their own law R given the effects, which without a residual covariance is diagonal: then
+they are Pearson's.
+
+With a residual covariance R = sigma^2 W^-1/2 Lambda W^-1/2, Lambda = L_e L_e', Pearson's
+standard deviation is that of the row, and rows multiplied by L_e^-1 W^1/2 are those of a
+model with independent errors, in order of group and of visit.
 """
 
 from __future__ import annotations
@@ -19,8 +24,9 @@ from scipy.sparse.csgraph import connected_components
 
 from mixedext.arguments import check_choice
 from mixedext.engine.information.joint_errors import joint_errors
+from mixedext.engine.residual.rows import block_rows
 from mixedext.exceptions import NotEstimableWarning, user_stacklevel
-from mixedext.fitted import Fitted, HasFitted, once_a_fit
+from mixedext.fitted import Fitted, HasFitted, need_independent_errors, once_a_fit
 from mixedext.inference.diagnostics.held_deletions import marginal_residual, row_deletions
 from mixedext.inference.prediction.predictions import fittedvalues
 from mixedext.kernels.rows import deletion
@@ -30,6 +36,7 @@ from mixedext.specification.terms.random_terms import RandomTerm
 __all__ = [
     "need_own_law",
     "resid",
+    "resid_normalized",
     "resid_pearson",
     "residual_quantiles",
     "residuals",
@@ -37,7 +44,7 @@ __all__ = [
 ]
 
 KINDS = ("conditional", "marginal")
-SCALES = ("raw", "pearson", "studentized", "deleted", "cholesky")
+SCALES = ("raw", "pearson", "studentized", "deleted", "cholesky", "normalized")
 # Columns of Z that rows share, directly or by others, up to which V is whitened: the work
 # grows with their square for each row.
 MOST_SHARED = 3000
@@ -49,14 +56,35 @@ def resid(results: HasFitted) -> np.ndarray:
 
 
 def wresid(results: HasFitted) -> np.ndarray:
-    """Residuals times the square root of the weights: lme4's Pearson residuals."""
-    weights, residual = results.fitted.need_rows().weights, resid(results)
+    """Residuals times the square root of the weights: lme4's Pearson residuals.
+
+    With a residual covariance divided by the row's standard deviation over sigma.
+    """
+    fitted, residual = results.fitted, resid(results)
+    weights = fitted.need_rows().weights
+    if fitted.fit.residual is not None:
+        return residual / fitted.fit.residual.deviations(weights)
     return residual if weights is None else np.sqrt(weights) * residual
 
 
 def resid_pearson(results: HasFitted) -> np.ndarray:
-    """Scaled residuals: ``wresid`` divided by sigma."""
+    """Scaled residuals: those of the rows divided by their standard deviations."""
     return wresid(results) / results.fitted.sigma
+
+
+def resid_normalized(results: HasFitted) -> np.ndarray:
+    """Conditional residuals, made uncorrelated with variance one under the model.
+
+    Those of a residual group, in order of visit or time, times the inverse of the lower
+    Cholesky factor of their covariance; nlme's normalized residuals but for
+    ``corCompSymm``, of which nlme takes another root.  Without a residual covariance they
+    are ``resid_pearson``.
+    """
+    fitted = results.fitted
+    if fitted.fit.residual is None:
+        return resid_pearson(fitted)
+    weights = fitted.need_rows().weights
+    return fitted.fit.residual.whitened(resid(fitted), weights) / fitted.sigma
 
 
 @once_a_fit
@@ -74,12 +102,13 @@ def residuals(
     ----------
     kind : {"conditional", "marginal"}, optional
         Response less fixed and random effects, or less the fixed effects alone.
-    scale : {"raw", "pearson", "studentized", "deleted", "cholesky"}, optional
+    scale : {"raw", "pearson", "studentized", "deleted", "cholesky", "normalized"}, optional
         "pearson" divides by standard deviations of the law that the model states;
         "studentized" by those of the residuals themselves, smaller by what the estimates
         take; "deleted" also takes sigma of the fit without the row (theta held).
-        "cholesky" makes the marginal residuals uncorrelated, each given the rows before
-        it; conditional ones are so, and stay Pearson's.
+        "cholesky" makes residuals uncorrelated, each given the rows before it: marginal
+        ones by the covariance of the response, conditional ones by that of the errors,
+        without a residual covariance Pearson's.  "normalized", nlme's word, is the same.
 
     Returns
     -------
@@ -90,8 +119,9 @@ def residuals(
     ------
     ValueError
         If ``kind`` or ``scale`` is not known, the rows are in chunks or were removed, a fit
-        with parameters held or penalized is to be studentized, or more than 3,000 random
-        effects of crossed factors stand between the rows and "cholesky".
+        with parameters held or penalized or with a residual covariance is to be
+        studentized, or more than 3,000 random effects of crossed factors stand between the
+        rows and "cholesky".
 
     Warns
     -----
@@ -113,6 +143,8 @@ def residuals(
     check_choice(scale, "scale", SCALES)
     fitted = results.fitted
     labels = fitted.need_rows().labels
+    if scale in ("studentized", "deleted"):
+        need_independent_errors(fitted, f"scale={scale!r}", "use scale='normalized'")
     of = _conditional if kind == "conditional" else _marginal
     values = of(fitted, scale)
     return pd.Series(values, index=labels, name=f"{kind}_{scale}")
@@ -137,8 +169,10 @@ def _conditional(fitted, scale):
     residual = resid(fitted)
     if scale == "raw":
         return residual
-    if scale in ("pearson", "cholesky"):
+    if scale == "pearson":
         return resid_pearson(fitted)
+    if scale in ("cholesky", "normalized"):
+        return resid_normalized(fitted)
     need_own_law(fitted, f"scale={scale!r}")
     found = row_deletions(fitted, residual)
     left = 1.0 - found.whole
@@ -168,7 +202,7 @@ def _marginal(fitted, scale):
     residual = marginal_residual(fitted)
     if scale == "raw":
         return residual
-    if scale == "cholesky":
+    if scale in ("cholesky", "normalized"):
         return _whitened(fitted, residual)
     variance = _marginal_variance(fitted)
     if scale == "pearson":
@@ -198,6 +232,8 @@ def _marginal_variance(fitted):
     """Diagonal of V0, (n,)."""
     rows = fitted.need_rows()
     out = np.ones(len(rows.endog)) if rows.weights is None else 1.0 / rows.weights
+    if fitted.fit.residual is not None:
+        out = fitted.fit.residual.deviations(rows.weights) ** 2
     for term, root in zip(rows.terms, _roots(fitted), strict=True):
         if isinstance(term, RandomTerm):
             out += np.einsum("nk,nk->n", term.z @ root, term.z @ root)
@@ -227,12 +263,18 @@ def _relative_rows(rows, roots, n):
 def _whitened(fitted, residual):
     """L^-1 e / sigma, V0 = L L', rows in their order, (n,)."""
     rows = fitted.need_rows()
-    n = len(residual)
+    n, place = len(residual), None
     weights = np.zeros(0) if rows.weights is None else rows.weights
+    errors = fitted.fit.residual
+    if errors is not None:
+        residual, weights = errors.whitened(residual, rows.weights), np.zeros(0)
     if not rows.terms:
         return residual * (np.sqrt(weights) if len(weights) else 1.0) / fitted.sigma
     z = _relative_rows(rows, _roots(fitted), n)
-    order, starts, sizes, number = _components(rows, z)
+    if errors is not None:
+        z = sparse.csr_array(block_rows(errors.bound, errors.inverse_roots()) @ z)
+        place = _place_in_groups(errors.bound)
+    order, starts, sizes, number = _components(rows, z, place)
     if sizes.max(initial=0) > MOST_SHARED:
         raise ValueError(
             f"scale='cholesky': crossed factors tie {sizes.max()} random effects together, "
@@ -254,10 +296,26 @@ def _whitened(fitted, residual):
     return out / fitted.sigma
 
 
-def _components(rows, z):
-    """Rows by components of Z that share no column, and numbers of columns inside these."""
+def _place_in_groups(bound):
+    """Where each row stands when rows are sorted by residual group and visit, (n,)."""
+    group, position = np.empty((2, bound.n_obs), np.intp)
+    for batch in bound.batches:
+        group[batch.rows] = batch.group[:, None]
+        position[batch.rows] = np.arange(batch.size)
+    place = np.empty(bound.n_obs, np.intp)
+    place[np.lexsort((position, group))] = np.arange(bound.n_obs)
+    return place
+
+
+def _components(rows, z, place=None):
+    """Rows by components of Z that share no column, and numbers of columns inside these.
+
+    Rows of a component are in their order, or that of ``place``, where rows of several
+    levels may share columns.
+    """
     n, q = z.shape
-    if len(rows.terms) == 1 and isinstance(rows.terms[0], RandomTerm):
+    simple = len(rows.terms) == 1 and isinstance(rows.terms[0], RandomTerm)
+    if simple and place is None:
         component = np.repeat(np.arange(rows.terms[0].n_levels), rows.terms[0].k)
         of_row = np.asarray(rows.terms[0].codes, np.intp)
         count = rows.terms[0].n_levels
@@ -267,7 +325,7 @@ def _components(rows, z):
         graph = sparse.block_array([[empty, ones], [None, sparse.csr_array((q, q))]])
         count, label = connected_components(graph, directed=False)
         of_row, component = label[:n].astype(np.intp), label[n:].astype(np.intp)
-    order = np.argsort(of_row, kind="stable").astype(np.intp)
+    order = np.lexsort((np.arange(n) if place is None else place, of_row)).astype(np.intp)
     starts = np.searchsorted(of_row[order], np.arange(count + 1)).astype(np.intp)
     sizes = np.bincount(component, minlength=count).astype(np.intp)
     by = np.argsort(component, kind="stable")

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy import linalg
 from statsmodels.tools.tools import nan_dot
 
 from mixedext.fitted import Fitted, HasFitted, once, once_a_fit
-from mixedext.inference.fixed_effects.df_methods import tests_of
+from mixedext.inference.fixed_effects.df_methods import KENWARD_ROGER, tests_of
 from mixedext.inference.variances.observed_covariance import (
     covariance_of_variances,
     fixed_covariance,
     observed_covariance,
 )
+from mixedext.inference.variances.residual_parameters import packed_residual, propagated
 
 __all__ = [
     "NormalizedCovariance",
@@ -64,17 +66,20 @@ def _kept_covariance(fitted: Fitted) -> np.ndarray:
         rank = fitted.fixed.rank
         return _observed(fitted)[:rank, :rank]
     # Kenward and Roger's tests have a covariance of their own
-    if fitted.settings.df_method == "kenward-roger":
+    if fitted.settings.df_method in KENWARD_ROGER:
         return tests_of(fitted, fitted.settings.choice).covariance
     return fitted.fit.covariance
 
 
 @once_a_fit
 def packed_params(fitted: Fitted) -> np.ndarray:
-    """``params``: fixed effects, then packed variance parameters over ``scale``."""
+    """``params``: fixed effects, then packed variance parameters over ``scale``.
+
+    Parameters of a residual covariance stand last.
+    """
     relative = [lam @ lam.T for lam in fitted.fit.lams]
     packed = fitted.model.layout.pack(fitted.random.terms, relative)
-    return np.concatenate([fitted.fixed.estimate, packed])
+    return np.concatenate([fitted.fixed.estimate, packed, packed_residual(fitted).values])
 
 
 @once
@@ -85,22 +90,34 @@ def fixed_effects_covariance(fitted: Fitted) -> np.ndarray:
 
 @once
 def packed_covariance(fitted: Fitted) -> np.ndarray:
-    """Covariance of ``params``: fixed effects, then packed variance parameters."""
-    order, k_fe = fitted.model.layout.packed_gamma, fitted.model.k_fe
-    n_params = k_fe + len(order)
+    """Covariance of ``params``: fixed effects, packed variances, residual covariance."""
+    k_fe, n_params = fitted.model.k_fe, len(packed_params(fitted))
     if fitted.settings.estimator == "oim":
         fixed = fitted.fixed
         covariance = np.full((n_params, n_params), np.nan)
-        to = np.append(fixed.kept, k_fe + np.arange(len(order)))
-        of = np.append(np.arange(fixed.rank), fixed.rank + order)
-        covariance[np.ix_(to, to)] = _observed(fitted)[np.ix_(of, of)]
+        to = np.append(fixed.kept, np.arange(k_fe, n_params))
+        covariance[np.ix_(to, to)] = _as_packed(fitted, _observed(fitted), fixed.rank)
         return covariance
     covariance = np.zeros((n_params, n_params))
     covariance[:k_fe, :k_fe] = fixed_effects_covariance(fitted)
-    if len(order):
+    if n_params > k_fe:
         relative = covariance_of_variances(fitted).relative
-        covariance[k_fe:, k_fe:] = relative[np.ix_(order, order)]
+        covariance[k_fe:, k_fe:] = _as_packed(fitted, relative, 0)
     return covariance
+
+
+def _as_packed(fitted: Fitted, covariance: np.ndarray, first: int) -> np.ndarray:
+    """Covariance of ``params`` from that of (coefficients, gamma / sigma^2, psi).
+
+    ``first`` is the number of coefficients.
+    """
+    packed, order = packed_residual(fitted), fitted.model.layout.packed_gamma
+    known = np.append(np.arange(first), first + order)
+    if not len(packed.own):
+        return covariance[np.ix_(known, known)]
+    own = np.concatenate([known, first + len(order) + packed.own])
+    slopes = linalg.block_diag(np.eye(first + len(order))[known], packed.slopes)
+    return propagated(slopes, covariance, own)
 
 
 # ---- of the results ----
@@ -134,8 +151,8 @@ def cov_params(
 
     By default the block of the fixed effects is sigma^2 (X'V0^-1 X)^-1 (GLS), after
     ``fit(df_method="kenward-roger")`` the adjusted one, or the robust one; that of the
-    variance parameters (divided by scale) comes from the observed information; with
-    ``cov_type="oim"`` all is from one Hessian.
+    variance parameters (divided by scale) comes from the observed information, and so
+    does that of a residual covariance; with ``cov_type="oim"`` all is from one Hessian.
 
     Parameters
     ----------
@@ -206,12 +223,13 @@ def bse_fe(results: HasFitted) -> np.ndarray:
 def bse_re(results: HasFitted) -> np.ndarray:
     """Standard errors of the variance parameters, on the data's scale.
 
-    From the observed information, in the order of the packed parameters.  NaN for
+    From the observed information, in the order of the packed parameters (those of a
+    residual covariance are in ``bse`` and in ``residual``).  NaN for
     terms on the boundary (a variance of zero, a correlation of +-1), where there is
     no such error, and for what the data do not determine (``convergence.is_flat``).
     """
     fitted = results.fitted
-    absolute = np.diag(covariance_of_variances(fitted).absolute)[:-1]
+    absolute = np.diag(covariance_of_variances(fitted).absolute)
     return np.sqrt(absolute[fitted.model.layout.packed_gamma])
 
 

@@ -35,7 +35,7 @@ from mixedext.inference.fixed_effects.covariance_choice import (
     chosen_tests,
     settled_choice,
 )
-from mixedext.inference.fixed_effects.df_methods import FixedTests, df_choice
+from mixedext.inference.fixed_effects.df_methods import KENWARD_ROGER, FixedTests, df_choice
 from mixedext.inference.prediction.bootstrap_prediction import bootstrap_prediction
 from mixedext.inference.prediction.new_rows import (
     NewRows,
@@ -55,7 +55,7 @@ __all__ = ["MixedPrediction", "get_prediction"]
 
 METHODS = "analytic", "bootstrap"
 # What holds for random effects too; the classical methods are of fixed effects alone.
-DF_METHODS = "satterthwaite", "kenward-roger", "residual", "z"
+DF_METHODS = "satterthwaite", *KENWARD_ROGER, "residual", "z"
 
 
 def get_prediction(

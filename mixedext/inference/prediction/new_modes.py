@@ -37,7 +37,7 @@ from mixedext.inference.fixed_effects.covariance_choice import (
     chosen_tests,
     settled_choice,
 )
-from mixedext.inference.fixed_effects.df_methods import df_choice
+from mixedext.inference.fixed_effects.df_methods import KENWARD_ROGER, df_choice
 from mixedext.inference.prediction.fixed_rows import new_response
 from mixedext.inference.prediction.new_rows import (
     NEW_LEVELS,
@@ -402,12 +402,12 @@ def _prediction(
     check_choice(new_levels, "new_levels", NEW_LEVELS)
     choice = df_choice(df_method)
     settled = settled_choice(fitted, choice)
-    if settled.df_method == "kenward-roger":
+    if settled.df_method in KENWARD_ROGER:
         if df_method is not None:
             raise ValueError(
-                "df_method='kenward-roger' is for predictors whose coefficients have seen "
-                "all rows, and those of the fit have not seen the rows of the new levels; "
-                "use df_method='satterthwaite', or fit the model to all data"
+                f"df_method={settled.df_method!r} is for predictors whose coefficients "
+                "have seen all rows, and those of the fit have not seen the rows of new "
+                "levels; use df_method='satterthwaite', or fit the model to all data"
             )
         choice = df_choice("satterthwaite")
     tests = chosen_tests(fitted, choice)

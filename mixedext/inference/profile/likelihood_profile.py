@@ -33,6 +33,7 @@ from mixedext.inference.profile.signed_root import (
     refit_from,
 )
 from mixedext.limits import SAME_LEVEL
+from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.terms.parameter_names import effect_names, parameter_names
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
@@ -431,6 +432,7 @@ def profile(
     Days                          7.36   13.58
     """
     fitted, fit = results.fitted, results.fitted.fit
+    refuse_residual(fitted.model, "profile", "conf_int has Wald's limits")
     if fit.held is not None:
         raise ValueError(
             "parameters of these results were held or penalized; profiles are of the "

@@ -80,11 +80,15 @@ def _weights(model):
 
 
 def n_params(results: HasFitted) -> int:
-    """Estimated parameters: fixed effects, theta and sigma; what is held is none."""
+    """Estimated parameters: fixed effects, theta and sigma; what is held is none.
+
+    Of a residual covariance those that were estimated, too.
+    """
     fitted = results.fitted
-    free = fitted.arguments.free
+    free, residual = fitted.arguments.free, fitted.fit.residual
     if free is None:
-        return fitted.fixed.rank + len(fitted.fit.theta) + 1
+        of_residual = 0 if residual is None else residual.n_estimated
+        return fitted.fixed.rank + len(fitted.fit.theta) + of_residual + 1
     fixed = np.asarray(free.fe_params)[fitted.fixed.kept].sum()
     packed = fitted.model.layout.pack_parts(fitted.random.terms, free.cov_re, free.vcomp)
     return int(fixed + packed.sum()) + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -83,16 +83,18 @@ def smaller_model(
     Returns
     -------
     MixedLM
-        On the same rows, with the same offset and weights; with a formula if the model
-        has one.
+        On the same rows, with the same offset, weights and residual structure; with a
+        formula if the model has one.
     """
     all_terms = fixed_terms(model)
     kept = all_terms if fixed is None else list(fixed)
     terms = model.random_terms if random is None else random
     exog, spec = fixed_columns(model, kept)
-    own = {}
+    own, whole = {}, cast(Any, model)
     if spec is not None:
         own = {SPEC_ATTRIBUTE: spec}
+    if whole.residual_spec is not None:
+        own["residual"] = whole.residual_spec
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RankDeficientWarning)  # said of the model itself
         made: Any = type(model)
@@ -118,6 +120,7 @@ def smaller_model(
     smaller.offset_formulas, smaller.emptied = model.offset_formulas, model.emptied
     smaller.offset_name, smaller.offset_by_rows = model.offset_name, model.offset_by_rows
     smaller.data.frame = model.data.frame
+    smaller.stated = whole.stated.without_groups()
     return smaller
 
 

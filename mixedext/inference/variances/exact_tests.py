@@ -30,6 +30,7 @@ from mixedext.inference.variances.variance_tests import (
     count_of,
     n_theta_of,
 )
+from mixedext.specification.covariance.bound_residual import refuse_residual
 
 __all__ = ["exact_lrt", "exact_rlrt"]
 
@@ -124,6 +125,7 @@ def exact_rlrt(
     """
     check_method(method)
     one = own_fitted(m, "m")
+    refuse_residual(one.model, "the exact law", "compare_lr_test has the chi-squared law")
     part = all_effects(one, "m")
     check_has_law(part, "m", method)
     if (mA is None) != (m0 is None):
@@ -237,6 +239,7 @@ def exact_lrt(
     """
     check_method(method)
     one = own_fitted(m, "m")
+    refuse_residual(one.model, "the exact law", "compare_lr_test has the chi-squared law")
     part = all_effects(one, "m")
     check_has_law(part, "m", method)
     arguments = LawArguments(count_of(n, nsim), rng, method, grid)

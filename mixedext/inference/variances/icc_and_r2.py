@@ -12,10 +12,11 @@ from scipy import stats
 from mixedext.arguments import check_choice, confidence, did_you_mean
 from mixedext.engine.rows.design import Design
 from mixedext.exceptions import BootstrapWarning, user_stacklevel
-from mixedext.fitted import Fitted, HasFitted
+from mixedext.fitted import Fitted, HasFitted, need_independent_errors
 from mixedext.inference.bootstrap.bootstrapping import simulate_refits
 from mixedext.inference.bootstrap.intervals import limits
 from mixedext.inference.variances.observed_covariance import covariance_of_variances
+from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = ["IntraclassCorrelation", "NakagawaR2", "icc", "r2_nakagawa"]
@@ -60,7 +61,8 @@ def r2_nakagawa(results: HasFitted) -> NakagawaR2:
 
     The variance of the random part is its mean over the rows, which with random
     slopes is not that of the intercepts alone (Johnson).  With weights the residual
-    variance is its mean over the rows as well.
+    variance is its mean over the rows as well, and so is that of a residual covariance,
+    whose correlations do not enter.
 
     Returns
     -------
@@ -89,12 +91,22 @@ def r2_nakagawa(results: HasFitted) -> NakagawaR2:
     [0.2787, 0.7992]
     """
     fitted = results.fitted
+    _need_one_variance(fitted, "r2_nakagawa")
     fixed = _fixed_variance(fitted)
     slopes, residual = _variance_slopes(fitted)
     random = float(slopes @ _gamma(fitted))
     residual = residual * fitted.scale
     total = fixed + random + residual
     return NakagawaR2(fixed / total, (fixed + random) / total)
+
+
+def _need_one_variance(fitted, what):
+    """Refuse shares of the variance where residuals have several."""
+    bound = getattr(fitted.model, "residual", None)
+    correlation = None if bound is None else bound.correlation
+    several = correlation is not None and correlation.is_covariance
+    if bound is not None and (bound.functions or several):
+        refuse_residual(fitted.model, what, "give the share of a row of your choice")
 
 
 def icc(
@@ -157,6 +169,7 @@ def icc(
     """
     check_choice(ci, "ci", (None, "delta", "bootstrap"))
     level, fitted = confidence(alpha, level), results.fitted
+    _need_one_variance(fitted, "icc")
     slopes, residual = _variance_slopes(fitted)
     share = slopes * _gamma_of(fitted, group)
     fixed = 0.0 if adjusted else _fixed_variance(fitted)
@@ -174,12 +187,25 @@ def icc(
     total = fixed + gamma @ slopes + residual * fitted.scale
     gradient = np.append(share - estimate * slopes, -estimate * residual) / total
     covariance = covariance_of_variances(fitted).absolute
+    if fitted.fit.residual is not None:
+        gradient = _with_psi(fitted, gradient)
     used = gradient != 0  # a NaN variance of what has no effect does not matter
     gradient, covariance = gradient[used], covariance[np.ix_(used, used)]
     se = float(np.sqrt(gradient @ covariance @ gradient))
     margin = stats.norm.ppf((1 + level) / 2) * se
     ends = np.clip([estimate - margin, estimate + margin], 0.0, 1.0)
     return IntraclassCorrelation(estimate, se, *ends.tolist())
+
+
+def _with_psi(fitted: Fitted, gradient: np.ndarray) -> np.ndarray:
+    """The gradient in (gamma, psi, sigma^2), where variances do not depend on psi."""
+    bound = fitted.fit.residual.bound if fitted.fit.residual is not None else None
+    assert bound is not None
+    own = bound.correlation is not None and bound.correlation.is_covariance
+    if own or any(f.n_psi for f in bound.functions):
+        need_independent_errors(fitted, "ci='delta'", "the number itself is: ci=None")
+    n_psi = bound.n_parameters
+    return np.concatenate([gradient[:-1], np.zeros(n_psi), gradient[-1:]])
 
 
 def _bootstrap_interval(
@@ -238,7 +264,7 @@ def _variance_slopes(fitted: Fitted) -> tuple[np.ndarray, float]:
     """Mean over the rows of the random part's variance per unit of each gamma.
 
     tr(E_r Z'Z) / n, with Z'Z summed over all rows; and of the residual's per unit of
-    sigma^2, the mean of 1 / weight.
+    sigma^2, the mean of 1 / weight, or of the squared standard deviations of the rows.
     """
     rows, slopes = fitted.need_rows(), [np.zeros(0)]
     for term in rows.terms:
@@ -248,6 +274,8 @@ def _variance_slopes(fitted: Fitted) -> tuple[np.ndarray, float]:
             square = term.z.T @ term.z / fitted.nobs
         slopes.append(np.einsum("rab,ab->r", term.structure.covariance_basis, square))
     residual = 1.0 if rows.weights is None else float(np.mean(1 / rows.weights))
+    if fitted.fit.residual is not None:
+        residual = float(np.mean(fitted.fit.residual.deviations(rows.weights) ** 2))
     return np.concatenate(slopes), residual
 
 

@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.tools.validation import string_like
 
 from mixedext.arguments import check_choice, confidence
-from mixedext.fitted import Fitted, HasFitted
+from mixedext.fitted import Fitted, HasFitted, need_independent_errors
 from mixedext.inference.profile.likelihood_profile import profile
 from mixedext.inference.variances.interval_numbers import (
     log_limits,
@@ -17,6 +17,12 @@ from mixedext.inference.variances.interval_numbers import (
     sd_and_correlation,
 )
 from mixedext.inference.variances.observed_covariance import covariance_of_variances
+from mixedext.inference.variances.residual_intervals import (
+    joint_covariance,
+    residual_names,
+    residual_rows,
+)
+from mixedext.inference.variances.residual_parameters import natural_estimates
 from mixedext.specification.terms.parameter_names import (
     as_variance,
     covariance_names,
@@ -36,7 +42,8 @@ def cov_vcomp(results: HasFitted) -> NotedTable:
     -------
     NotedTable
         A row and a column for each variance and covariance of the random effects, term
-        by term, and for the residual variance.  What is on the boundary (a variance of
+        by term, and for the residual variance; with a residual covariance for its natural
+        parameters, those of ``residual.params``.  What is on the boundary (a variance of
         zero, a term with a correlation of -1 or 1) has no standard errors: NaN, which
         the ``notes`` printed below the table name, and the others are given them.
 
@@ -53,7 +60,11 @@ def cov_vcomp(results: HasFitted) -> NotedTable:
     """
     fitted = results.fitted
     names = [as_variance(name) for name in _variance_names(fitted)]
-    table = pd.DataFrame(_cov_variances(fitted), index=names, columns=names)
+    values = _cov_variances(fitted)
+    if fitted.fit.residual is not None:
+        names = [*names[:-1], *residual_names(fitted, "variance")]
+        values = joint_covariance(fitted)
+    table = pd.DataFrame(values, index=names, columns=names)
     return NotedTable.of(table, "", _boundary_notes(fitted))
 
 
@@ -78,7 +89,9 @@ def conf_int_vcomp(
         freedom; correlations have none.  "profile": by the profile of the ordinary
         likelihood.
     scale : {"sd", "variance"}, optional
-        Standard deviations and correlations, or variances (and correlations).
+        Standard deviations and correlations, or variances (and correlations).  Natural
+        parameters of a residual covariance that are neither variances nor covariances are
+        the same on both; "log" maps their limits from the scale of the search.
     level : float, optional
         The level itself, in place of ``alpha``.
 
@@ -92,7 +105,8 @@ def conf_int_vcomp(
     Raises
     ------
     ValueError
-        If an argument is not known.
+        If an argument is not known, or a fit with a residual covariance is asked for
+        "profile", which ``profile()`` has.
 
     References
     ----------
@@ -121,6 +135,8 @@ def conf_int_vcomp(
     check_choice(method, "method", options)
     check_choice(scale, "scale", ("sd", "variance"))
     fitted = results.fitted
+    if method == "profile":
+        need_independent_errors(fitted, "method='profile'", "use method='log'")
     table = _variance_precision(fitted)
     limits = _variance_limits(fitted, table, method, scale, level)
     names = table.index
@@ -137,6 +153,9 @@ def conf_int_vcomp(
         frame["df"] = np.where(table["cor"], np.nan, df)
     frame["lower"], frame["upper"] = limits.T
     frame = frame.set_axis(names, axis=0)
+    if fitted.fit.residual is not None:
+        own = residual_rows(fitted, method, scale, level)
+        frame = own if len(frame) == 1 else pd.concat([frame.iloc[:-1], own])
     return NotedTable.of(frame, "", _boundary_notes(fitted))
 
 
@@ -188,10 +207,11 @@ def _variance_limits(
 def _boundary_notes(fitted: Fitted) -> list[str]:
     """Why values are missing: what is on the boundary."""
     missing = np.isnan(_cov_variances(fitted).diagonal())
+    of_residual = [] if fitted.fit.residual is None else natural_estimates(fitted).notes
     if missing[-1]:
         return ["No standard errors: the observed information is not positive definite"]
     if not missing.any():
-        return []
+        return of_residual
     zero: list[str] = []
     singular: list[str] = []
     elements = zip(_variance_names(fitted), _variance_elements(fitted), strict=True)
@@ -206,12 +226,16 @@ def _boundary_notes(fitted: Fitted) -> list[str]:
             "On the boundary, without standard errors: the singular covariance matrix "
             f"of {', '.join(singular)}"
         )
-    return notes
+    return notes + of_residual
 
 
 def _cov_variances(fitted: Fitted) -> np.ndarray:
     """Of the elements in order: by term, the lower triangle by columns, residual."""
-    return covariance_of_variances(fitted).absolute
+    absolute, residual = covariance_of_variances(fitted).absolute, fitted.fit.residual
+    if residual is None:
+        return absolute
+    at = np.append(np.arange(len(absolute) - len(residual.psi) - 1), len(absolute) - 1)
+    return absolute[np.ix_(at, at)]
 
 
 def _variance_names(fitted: Fitted) -> list[str]:

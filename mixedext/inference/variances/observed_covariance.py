@@ -12,9 +12,11 @@ inverse information about gamma with beta profiled out too,
 from __future__ import annotations
 
 import numpy as np
+from scipy import linalg
 
 from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.fit import Fit
+from mixedext.engine.information.expected import variance_information
 from mixedext.engine.information.observed import variance_covariance
 from mixedext.engine.information.variance_covariance import VarianceCovariance
 from mixedext.fitted import Fitted, once_a_fit
@@ -39,7 +41,7 @@ def coefficient_slopes(fit: Fit) -> np.ndarray:
     -------
     ndarray
         A row for each coefficient kept, a column for each element of the relative
-        covariances of all terms in the model's order.
+        covariances of all terms in the model's order, and of psi of a residual covariance.
     """
     return fit.root @ _whitened_slopes(fit)
 
@@ -47,6 +49,8 @@ def coefficient_slopes(fit: Fit) -> np.ndarray:
 def _whitened_slopes(fit):
     """The same in the coordinates of ``fit.root``."""
     design = fit.design
+    if fit.residual is not None:
+        return _residual_slopes(fit)
     objective = FactorDeviance(design.blocks, design.structures, fit.reml)
     objective.value(design.inner_theta(fit.theta))
     whitened, residual = objective._residual_response()
@@ -63,6 +67,16 @@ def _whitened_slopes(fit):
     if not columns:
         return np.zeros((design.basis.rank, 0))
     return -design.y_scale * np.hstack(columns)
+
+
+def _residual_slopes(fit):
+    """The same beside a residual covariance: -X'V0^-1 V_r V0^-1 y of an orthonormal X."""
+    info, design = variance_information(fit), fit.design
+    rank = design.basis.rank
+    slopes = -np.sqrt(fit.scale) * info.first[:, rank, :rank].T
+    pairs = zip(design.structures, design.transforms, strict=True)
+    inner = [s.congruence(transform) for s, transform in pairs]
+    return slopes @ linalg.block_diag(*inner, np.eye(len(fit.residual.psi)))
 
 
 def fixed_covariance(fit: Fit, relative: np.ndarray) -> np.ndarray:

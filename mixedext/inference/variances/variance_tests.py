@@ -22,6 +22,7 @@ from mixedext.inference.variances.variance_test_result import (
     mixture_test,
 )
 from mixedext.limits import SAME_DEVIANCE
+from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
@@ -287,6 +288,7 @@ def exact_rlrt(
     check_method(method)
     fitted = results.fitted
     model = fitted.model
+    refuse_residual(model, "the exact law", "ranova has the chi-squared law")
     n = count_of(n, nsim)
     if n_theta_of(fitted) == 1:
         if term is not None and has_rows(model):

@@ -22,27 +22,27 @@ def durbin_levinson(
 
     Derivatives above ``order`` are not touched, and may be empty.
     """
-    cdef Py_ssize_t n = psi.shape[0], k, i, l, j
+    cdef Py_ssize_t n = psi.shape[0], k, i, s, j
     cdef double r, w, v = 1.0, total, own
     with nogil:
         for k in range(n):
             r, w = tanh(psi[k]), _slope(psi[k])
             if order > 1:
                 for i in range(k):
-                    for l in range(i + 1):
-                        total = r * v * _twice(psi, i, l)
+                    for s in range(i + 1):
+                        total = r * v * _twice(psi, i, s)
                         for j in range(k):
                             total += (
-                                dd_phi[i, l, j] * rho[k - 1 - j]
-                                + d_phi[i, j] * d_rho[l, k - 1 - j]
-                                + d_phi[l, j] * d_rho[i, k - 1 - j]
-                                + phi[j] * dd_rho[i, l, k - 1 - j]
+                                dd_phi[i, s, j] * rho[k - 1 - j]
+                                + d_phi[i, j] * d_rho[s, k - 1 - j]
+                                + d_phi[s, j] * d_rho[i, k - 1 - j]
+                                + phi[j] * dd_rho[i, s, k - 1 - j]
                             )
-                        dd_rho[i, l, k] = dd_rho[l, i, k] = total
-                        _turn(&dd_phi[i, l, 0], k, r)
-                        if l < i:
+                        dd_rho[i, s, k] = dd_rho[s, i, k] = total
+                        _turn(&dd_phi[i, s, 0], k, r)
+                        if s < i:
                             for j in range(k):
-                                dd_phi[l, i, j] = dd_phi[i, l, j]
+                                dd_phi[s, i, j] = dd_phi[i, s, j]
                     total = -2.0 * tanh(psi[i]) * v * w
                     dd_rho[i, k, k] = dd_rho[k, i, k] = total
                     for j in range(k):
@@ -80,12 +80,12 @@ cdef inline double _slope(double x) noexcept nogil:
     return 4.0 * e / ((1.0 + e) * (1.0 + e))
 
 
-cdef inline double _twice(const double[::1] psi, Py_ssize_t i, Py_ssize_t l) noexcept nogil:
+cdef inline double _twice(const double[::1] psi, Py_ssize_t i, Py_ssize_t s) noexcept nogil:
     # second derivative, as a share of v, of v = prod (1 - tanh(psi)^2)
     cdef double r = tanh(psi[i])
-    if i == l:
+    if i == s:
         return 4.0 * r * r - 2.0 * _slope(psi[i])
-    return 4.0 * r * tanh(psi[l])
+    return 4.0 * r * tanh(psi[s])
 
 
 cdef inline void _turn(double* x, Py_ssize_t k, double r) noexcept nogil:

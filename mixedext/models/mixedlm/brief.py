@@ -10,6 +10,7 @@ from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.comparison import criteria
 from mixedext.inference.random_effects.modes import n_levels
 from mixedext.inference.variances.estimates import var_corr
+from mixedext.inference.variances.residual_parameters import natural_estimates
 from mixedext.reporting.sentences import formula_text
 from mixedext.tables.number_text import enough_decimals, number_format, number_texts
 
@@ -30,6 +31,7 @@ def brief(results: HasFitted) -> str:
         f"{name}: {criteria.deviance(fitted):.4f}",
         "Random effects:",
         *(f"  {line}" for line in _random(fitted)),
+        *_residual(fitted),
         _counts(fitted),
         "Fixed effects:",
         *(f"  {line}" for line in _fixed(fitted)),
@@ -59,9 +61,29 @@ def _random(fitted: Fitted) -> list[str]:
     return _table(*columns)
 
 
+def _residual(fitted: Fitted) -> list[str]:
+    """The residual covariance, with its parameters where they are few."""
+    if fitted.fit.residual is None:
+        return []
+    bound, found = fitted.fit.residual.bound, natural_estimates(fitted)
+    lines = [f"Residual covariance: {bound}"]
+    if len(found.parameters) > _MOST_COEFFICIENTS:
+        return [*lines, f"  {len(found.parameters)} parameters"]
+    texts = [_numbers([value])[0] for value in found.estimate]
+    return lines + [
+        f"  {line}" for line in _table([p.name for p in found.parameters], texts)
+    ]
+
+
 def _counts(fitted: Fitted) -> str:
     counts = [f"{fitted.nobs} rows"]
-    counts += [f"{group}: {count} levels" for group, count in n_levels(fitted).items()]
+    levels = n_levels(fitted)
+    counts += [f"{group}: {count} levels" for group, count in levels.items()]
+    residual = fitted.fit.residual
+    if residual is not None and residual.bound.group_name not in levels.index:
+        bound = residual.bound
+        if bound.n_groups < fitted.nobs:
+            counts.append(f"{bound.group_name}: {bound.n_groups} residual groups")
     return "; ".join(counts)
 
 

@@ -50,6 +50,7 @@ from mixedext.models.mixedlm.masks import masked_fit, read_mask, response_of
 from mixedext.models.mixedlm.residual_fitting import (
     check_residual_arguments,
     fit_residual,
+    with_residual,
 )
 from mixedext.models.mixedlm.results import MixedLMResultsWrapper
 from mixedext.models.mixedlm.statsmodels_face.likelihood import read_params
@@ -174,9 +175,10 @@ def fit(
         Kept for statsmodels: whatever the name of its optimizers, the engine's
         trust-region Newton is used.
     df_method : str, optional
-        Degrees of freedom of tests on fixed effects: "satterthwaite", "kenward-roger"
-        (REML only; it also adjusts the standard errors), "residual" for t with
-        n - rank(X), "containment", "between-within", or "z" for the normal law.  If
+        Degrees of freedom of tests on fixed effects: "satterthwaite", "kenward-roger",
+        "kenward-roger-linear", "kenward-roger-2009" (REML only; they also adjust the
+        standard errors), "residual" for t with n - rank(X), "containment",
+        "between-within", "inner-outer", or "z" for the normal law.  If
         None, ``mx.options.df_method``, and if that is None, too, "satterthwaite" for a
         model stated in bars or by ``terms=``, "residual" for one without random terms,
         "z" for one that ``groups=`` states.  The default is computed when a test is
@@ -184,8 +186,10 @@ def fit(
         parameters were held or penalized, or the work would exceed ten times the
         fit's.
     information : {"expected", "observed"}, optional
-        Which information on the variances "kenward-roger" inverts: the expected one, as
-        pbkrtest (the default), or the observed one, as SAS, JMP and mmrm.
+        Which information on the variances "kenward-roger" and its versions invert: the
+        expected one, as pbkrtest, or the observed one, as SAS, JMP and mmrm.  The latter
+        is the default beside a residual covariance or a random term whose covariance is
+        not linear in its parameters, the former for all other models.
     cov_type : str, optional
         Covariance of the parameters: "nonrobust" (also None, "gls"), "oim", "cluster",
         "CR0", "CR1", "CR2" or "CR3"; see ``MixedLMResults.get_robustcov_results``.
@@ -303,6 +307,7 @@ def fitted_model(
         )
         theta = None if start is None else _start_theta(model, reml, start)
         fit, lost = fit_residual(model, reml, theta, iterations, do_cg), False
+        model = with_residual(model, fit)
     elif penalties or masked:
         fit = masked_fit(model, reml, start, free, penalties, iterations, do_cg)
         lost = False

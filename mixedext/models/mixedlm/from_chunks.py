@@ -34,6 +34,8 @@ def from_chunks(
     offset: str | None = None,
     missing: str = "none",
     n_jobs: int | None = None,
+    residual: Any = None,
+    variance: Any = None,
     eval_env: Any = None,
 ) -> Any:
     """Model from data in chunks, which need never be in memory at once.
@@ -59,6 +61,8 @@ def from_chunks(
         As in ``from_formula``.
     n_jobs : int, optional
         Processes of joblib, whose backend ``joblib.parallel_config`` sets.
+    residual, variance : optional
+        Refused: structures of residuals need the rows in memory.
     eval_env : int or Mapping, optional
         As in ``from_formula``.
 
@@ -73,6 +77,8 @@ def from_chunks(
         If the formula cannot be read or evaluated; a ValueError.
     ValueError
         If ``chunks`` can be read only once, or differ from one pass to the next.
+    NotImplementedError
+        If ``residual`` or ``variance`` is given.
 
     Examples
     --------
@@ -84,6 +90,12 @@ def from_chunks(
     >>> round(float(result.llf), 4)
     -871.8141
     """
+    for name, value in (("residual", residual), ("variance", variance)):
+        if value is not None:
+            raise NotImplementedError(
+                f"{name}= needs the rows in memory, where groups are whole: read the "
+                "columns that the model uses into one frame for mixedlm, or leave it out"
+            )
     texts = [t for t in (formula, re_formula) if isinstance(t, str)]
     namespace = caller_namespace(texts, eval_env, depth=1)
     options: dict[str, Any] = {

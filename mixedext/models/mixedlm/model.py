@@ -29,6 +29,7 @@ from mixedext.models.mixedlm import fitting, from_chunks, refitting
 from mixedext.models.mixedlm.fitting import LastFit
 from mixedext.models.mixedlm.identification import check_identification
 from mixedext.models.mixedlm.masks import response_of
+from mixedext.models.mixedlm.residual_fitting import name_residual
 from mixedext.models.mixedlm.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.models.mixedlm.stated import Stated
 from mixedext.models.mixedlm.statsmodels_face import groups_view, likelihood
@@ -202,6 +203,7 @@ class MixedLM(UpstreamMixedLM):
             self.residual = bind_stated(frame.residual, self.nobs, available_memory)
             if self.residual is not None:
                 check_terms_apart(self.residual, self.random_terms)
+                name_residual(self)
         self._warn_dropped()
 
     def _settle(self, frame, nobs, main_term, kwargs):

@@ -21,6 +21,7 @@ from mixedext.inference.bootstrap.simulated_refits import (
 )
 from mixedext.limits import SUSPICIOUS_VARIANCE
 from mixedext.models.mixedlm.statsmodels_face.groups_view import forget_groups
+from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.data.alignment import warn_if_reordered
 from mixedext.specification.data.columns import as_floats
 from mixedext.specification.data.tables import as_pandas
@@ -131,6 +132,7 @@ def fit_many(
     ([-159.8271, -159.8271], 0)
     """
     check_reml(reml)
+    refuse_residual(model, "fit_many", "refit to each response by refit")
     run = runner(n_jobs, False, True)
     endog = as_pandas(endog, model.data.row_labels)
     y = _less_offset(model, _new_responses(model, endog, some_missing=True))

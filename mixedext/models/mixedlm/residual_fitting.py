@@ -22,9 +22,40 @@ from mixedext.exceptions import (
 from mixedext.limits import UNIDENTIFIED_CURVATURE
 from mixedext.models.mixedlm.masks import response_of
 from mixedext.specification.covariance.residual_binding import BoundResidual
+from mixedext.specification.covariance.residual_parameters import packed_names
+from mixedext.specification.terms.parameter_names import unique_names
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
-__all__ = ["check_residual_arguments", "fit_residual", "psi_names", "residual_rows"]
+__all__ = [
+    "check_residual_arguments",
+    "fit_residual",
+    "name_residual",
+    "psi_names",
+    "residual_rows",
+    "with_residual",
+]
+
+
+def name_residual(model: Any) -> None:
+    """Put the names of the residual covariance's parameters behind those of ``params``."""
+    names = [*(model.data.xnames or []), *model.layout.names]
+    own = unique_names(packed_names(model.residual), names)
+    model.data.param_names = [*names, *own]
+
+
+def with_residual(model: Any, fit: Fit) -> Any:
+    """The model with the structure that a fit has taken, of a list that it states."""
+    assert fit.residual is not None
+    bound = fit.residual.bound
+    if bound.spec is model.residual.spec:
+        return model
+    # copies of the objects, but of no array, and without pickling's detours
+    own, data = object.__new__(type(model)), object.__new__(type(model.data))
+    vars(own).update(vars(model))
+    vars(data).update(vars(model.data))
+    own.data, own.residual = data, bound
+    name_residual(own)
+    return own
 
 
 def check_residual_arguments(**arguments: Any) -> None:

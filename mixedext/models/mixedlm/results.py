@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import pandas as pd
 import statsmodels.base.wrapper as wrap
 from statsmodels.base.model import LikelihoodModelResults
@@ -56,7 +55,13 @@ from mixedext.inference.means import estimated_means
 from mixedext.inference.prediction import mixed_prediction, new_modes, predictions
 from mixedext.inference.profile import likelihood_profile
 from mixedext.inference.random_effects import by_group, mode_errors, modes
-from mixedext.inference.variances import estimates, icc_and_r2, intervals, variance_tests
+from mixedext.inference.variances import (
+    estimates,
+    icc_and_r2,
+    intervals,
+    residual_covariance,
+    variance_tests,
+)
 from mixedext.models.mixedlm import brief, from_chunks, remove_data, updating
 from mixedext.models.mixedlm import summary as summary_tables
 from mixedext.models.mixedlm.statsmodels_face import (
@@ -84,7 +89,8 @@ class MixedLMResults(UpstreamResults):
         The record that all methods read.
     params : Series
         Fixed effects, then variance parameters divided by ``scale`` (statsmodels'
-        packed layout); fixed effects that were dropped are NaN.
+        packed layout), then those of a residual covariance on their natural scale; fixed
+        effects that were dropped are NaN.
     fe_params, bse_fe : Series
         Fixed effects and their standard errors.
     cov_re : DataFrame
@@ -113,8 +119,7 @@ class MixedLMResults(UpstreamResults):
         model, fit, settings = fitted.model, fitted.fit, fitted.settings
         terms, layout, scale = fit.design.terms, model.layout, fit.scale
         relative = [lam @ lam.T for lam in fit.lams]
-        packed = layout.pack(terms, relative)
-        params = np.concatenate([fitted.fixed.estimate, packed])
+        params = parameter_covariance.packed_params(fitted)
         LikelihoodModelResults.__init__(self, model, params)
         # the wrapper attaches labels to these
         self.fe_params: Any = fitted.fixed.estimate.copy()
@@ -200,6 +205,8 @@ class MixedLMResults(UpstreamResults):
     is_singular = property(estimates.is_singular)
     theta_names = property(estimates.theta_names)
     var_corr = property(estimates.var_corr)
+    residual = property(residual_covariance.residual)
+    marginal_cov = residual_covariance.marginal_cov
     bse_re = cached_property(parameter_covariance.bse_re)
     bse_scale = property(parameter_covariance.bse_scale)
     cov_vcomp = property(intervals.cov_vcomp)
@@ -229,6 +236,7 @@ class MixedLMResults(UpstreamResults):
     resid = cached_property(residuals.resid)
     wresid = property(residuals.wresid)
     resid_pearson = property(residuals.resid_pearson)
+    resid_normalized = property(residuals.resid_normalized)
     residuals = residuals.residuals
     get_influence = influence.get_influence
     by_chunk = from_chunks.by_chunk
@@ -314,7 +322,8 @@ else:
         """Attaches pandas labels to the results."""
 
         _wrap_attrs = wrap.union_dicts(
-            UpstreamWrapper._wrap_attrs, {"wresid": "rows", "resid_pearson": "rows"}
+            UpstreamWrapper._wrap_attrs,
+            {"wresid": "rows", "resid_pearson": "rows", "resid_normalized": "rows"},
         )
         _wrap_methods: ClassVar[dict] = {**UpstreamWrapper._wrap_methods}
         del _wrap_methods["conf_int"]

@@ -61,6 +61,13 @@ class Stated:
             by_values=tuple(values),
         )
 
+    def without_groups(self) -> Stated:
+        """For a formula that says all random terms in bars."""
+        values = tuple(what for what in self.by_values if what != "groups")
+        return replace(
+            self, groups=None, re_formula=None, vc_formula=None, by_values=values
+        )
+
     def with_residual(
         self, residual: Any, variance: Any, stated: StatedResidual | None
     ) -> Stated:

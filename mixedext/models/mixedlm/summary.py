@@ -13,9 +13,12 @@ from mixedext.inference.diagnostics.residuals import residual_quantiles
 from mixedext.inference.fixed_effects.covariance_choice import (
     choice_in_words,
     df_notes,
+    settled_choice,
     uses_t,
 )
 from mixedext.inference.fixed_effects.df_methods import df_choice
+from mixedext.inference.variances.residual_covariance import residual
+from mixedext.inference.variances.residual_parameters import natural_estimates
 from mixedext.reporting.text_forms import MixedSummary
 from mixedext.tables.number_text import (
     df_texts,
@@ -29,6 +32,8 @@ __all__ = ["as_html", "summary"]
 # Blocks of a table whose decimals differ by no more than this share one format.
 _SHARED_DECIMALS = 2
 _DEFAULT_COV_TYPE = "nonrobust"
+# Characters of an entry of the header.
+_LONG_ENTRY = 40
 
 
 def summary(
@@ -93,6 +98,9 @@ def summary(
     if effects is not None:
         left = "ll".ljust(effects.shape[1], "r")
         out.add_df(effects, align=left, index=False)
+    if results.fitted.fit.residual is not None:
+        own = _residual_covariance(results, alpha)
+        out.add_df(own, align="rrrr" if own.shape[1] == 4 else "lrrrr")
     if results.model.source is None:
         out.add_df(_scaled_residuals(results), align="r", index=False)
     for line in _notes(results, parameters, choice):
@@ -107,6 +115,8 @@ def _header(results, yname, choice):
     left = {"Model:": "MixedLM", "No. Observations:": str(results.nobs)}
     left |= _group_entries(results)
     left["Df method:"] = choice_in_words(results, choice)
+    if results.fitted.fit.residual is not None:
+        left |= _residual_entries(results, choice)
     status = results.convergence.status
     right = {
         "Dependent Variable:": yname or results.model.endog_names,
@@ -143,7 +153,9 @@ def _make_equal(left, right):
 
 def _group_entries(results):
     """Number and sizes of groups; the sizes of groups in chunks are not known."""
-    sizes = results.group_sizes
+    sizes, residual = results.group_sizes, results.fitted.fit.residual
+    if not results.fitted.random.terms and residual is not None:
+        sizes = _residual_sizes(residual.bound)
     if sizes is None:
         counts = results.n_levels
         if not len(counts):
@@ -158,6 +170,22 @@ def _group_entries(results):
     }
 
 
+def _residual_sizes(bound):
+    """Rows of each residual group; None where each row is one."""
+    sizes = np.repeat([b.size for b in bound.batches], [len(b.rows) for b in bound.batches])
+    return sizes if sizes.max() > 1 else None
+
+
+def _residual_entries(results, choice):
+    """The structure, and the information by which variances have their errors."""
+    bound = results.fitted.fit.residual.bound
+    text = "; ".join([str(bound.spec), *map(str, bound.variance)])
+    if len(text) > _LONG_ENTRY:
+        text = f"{bound.spec.text_call}, see below"
+    settled = settled_choice(results, choice)
+    return {"Residual cov.:": text, "Information:": settled.information or "observed"}
+
+
 # ---- parameters ----
 
 
@@ -165,12 +193,13 @@ def _parameters(results, xname_fe, xname_re, alpha, choice):
     """Fixed effects with their tests, then variances with their standard errors."""
     names = list(results.model.data.param_names)
     k_fe = results.k_fe
+    n_random = results.model.layout.n_packed
     fixed_names = _checked_names(xname_fe, names[:k_fe], "xname_fe")
-    random_names = _checked_names(xname_re, names[k_fe:], "xname_re")
+    random_names = _checked_names(xname_re, names[k_fe:][:n_random], "xname_re")
     fixed = _fixed_effects(results, alpha, choice)
     variances = pd.DataFrame(index=range(len(random_names)), columns=fixed.columns)
     variances = variances.astype(float)
-    variances["Coef."] = results.params[k_fe:] * results.scale
+    variances["Coef."] = results.params[k_fe:][:n_random] * results.scale
     errors = np.asarray(results.bse_re)
     variances["Std.Err."] = np.where(errors > 0, errors, np.nan)  # 0 of what is held
     own_scale = ["Coef.", "Std.Err.", *fixed.columns[-2:]]
@@ -278,6 +307,26 @@ def _one_row_a_variance(results):
     return frame.iloc[[*kept, start]].reset_index(drop=True)
 
 
+def _residual_covariance(results, alpha):
+    """Parameters of the residual covariance, with SAS's names where it has them."""
+    table = residual(results).conf_int(alpha)
+    numbers = table[["estimate", "std_err", "lower", "upper"]]
+    text: dict[str, list[str]] = {}
+    named = [sas and sas != own for own, sas in table["sas"].items()]
+    if any(named):
+        text["SAS"] = table["sas"].to_list()
+    heads = ["Estimate", "Std.Err.", f"[{alpha / 2:g}", f"{1 - alpha / 2:g}]"]
+    for head, column in zip(heads, numbers, strict=True):
+        rows = zip(numbers[column], numbers.to_numpy(), strict=True)
+        text[head] = [
+            number_texts([v], number_format(enough_decimals([row[1]], [row[0]]), row[:2]))[
+                0
+            ]
+            for v, row in rows
+        ]
+    return pd.DataFrame(text, dtype=object, index=table.index)
+
+
 def _scaled_residuals(results):
     heads = ["Min", "1Q", "Median", "3Q", "Max"]
     values = [f"{v:.4f}" for v in residual_quantiles(results.fitted)]
@@ -292,8 +341,11 @@ def _notes(results, parameters, choice):
     if len(levels):
         listed = ", ".join(f"{group}: {count}" for group, count in levels.items())
         yield f"Levels of the grouping factors: {listed}."
-    if results.fitted.is_weighted:
+    found = results.fitted.fit.residual
+    if results.fitted.is_weighted and found is None:
         yield "Weighted: residual variance is Scale / weight."
+    if found is not None:
+        yield from _residual_notes(results, found.bound)
     if results.is_singular:
         yield "Singular fit: some variance is zero or some correlation is +-1."
     if results.convergence.is_flat:
@@ -312,6 +364,18 @@ def _notes(results, parameters, choice):
     if results.model.dropped_columns:
         listed = ", ".join(results.model.dropped_columns)
         yield f"Dropped, as they depend on earlier columns: {listed}."
+
+
+def _residual_notes(results, bound):
+    yield f"Residual covariance: {bound}."
+    if results.fitted.is_weighted:
+        yield "Weighted: residual variances are divided by the weight."
+    if bound.functions and any(f.uses_covariate for f in bound.functions):
+        yield "Scale is the residual variance where the variance functions are one."
+    elif bound.functions:
+        yield "Scale is the residual variance of the first stratum."
+    for note in natural_estimates(results.fitted).notes:
+        yield f"{note}."
 
 
 def _checked_names(given, own, what):

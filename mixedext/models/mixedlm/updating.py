@@ -104,7 +104,7 @@ def update(
     for what, value in given.items():
         made[what] = value if _is_given(value) else _own(model, what, data is not None)
     made |= {"re_formula": stated.re_formula, "vc_formula": stated.vc_formula}
-    made |= _residual(model, residual, variance, data is not None)
+    made |= residual_arguments(model, residual, variance, data is not None)
     data = model.data.frame if data is None else data
     return type(model).from_formula(text, data, **made).fit(**arguments)
 
@@ -150,8 +150,16 @@ def _own(model, what, other_data):
     return model.weights if what == "weights" else _given_offset(model)
 
 
-def _residual(model, residual, variance, other_data):
-    """The arguments ``residual`` and ``variance``: those given, else the model's."""
+def residual_arguments(
+    model: Any, residual: Any, variance: Any, other_data: bool
+) -> dict[str, Any]:
+    """The arguments ``residual`` and ``variance``: those given, else the model's.
+
+    Raises
+    ------
+    ValueError
+        If the model's hold values by rows, and the rows are others.
+    """
     stated = model.stated
     if "residual" in stated.by_values and not (_is_given(residual) and _is_given(variance)):
         if other_data or _is_given(residual) or _is_given(variance):

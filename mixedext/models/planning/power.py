@@ -46,6 +46,7 @@ from mixedext.models.planning.extended import extend_along, extend_within
 from mixedext.models.planning.parameters import Parameters, read_parameters
 from mixedext.models.planning.power_result import Power
 from mixedext.models.planning.simulated import without_response
+from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.formula.bars import plain_name, split_formula
 from mixedext.specification.formula.namespace import caller_namespace
 
@@ -232,6 +233,9 @@ def _base(model, data, scope, weights, offset):
             raise ValueError(f"{what}= goes with a formula; results have their own")
     fitted: Fitted = model.fitted
     need_rows(fitted.model)
+    refuse_residual(
+        fitted.model, "power", "simulate from the results and refit: bootstrap_parametric"
+    )
     sigma = fitted.sigma
     roots = tuple(sigma * lam for lam in fitted.fit.lams)
     if fitted.fit.held is not None and fitted.fit.held.covariances is not None:

@@ -8,7 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mixedext.kernels.covariance import autocorrelations
 from mixedext.limits import CORRELATION_AT_LIMIT
+from mixedext.specification.covariance.autoregressive import (
+    slope_of_power,
+    turn_of_power,
+)
 from mixedext.specification.covariance.correlation import (
     AtLimit,
     LagCorrelation,
@@ -26,7 +31,9 @@ __all__ = ["ARMA"]
 # Partial autocorrelations of a start are not larger.
 _START = 0.9
 # Steps of Gauss and Newton towards the moments.
-_STEPS = 8
+_STEPS = 6
+# They end where one leaves more than this share of the sum of squares.
+_SETTLED = 0.95
 # Its hyperbolic tangent is one.
 _BEYOND = 40.0
 
@@ -102,39 +109,12 @@ class ARMA(LagCorrelation):
 
     def _table(self, eta: np.ndarray, n: int, order: int) -> _Table:
         """Correlations at lags 0 .. n - 1, with derivatives by the coefficients."""
-        p, q = self.p, self.q
-        ar = _autoregression(eta[:p], n + q, order)
-        # covariances sum_ij b_i b_j rho_(h + i - j), b = (1, ma), are sum_d K_d X_dh
-        b = np.concatenate([[1.0], eta[p:]])
-        d = np.arange(q + 1)
-        k = np.array([b[: q + 1 - j] @ b[j:] for j in d])
-        lag = np.arange(n)
-        apart = np.abs(lag - d[:, None]), lag + d[:, None]
-        x = _both(ar.value, apart)
-        c = k @ x
-        value = c / c[0]
-        first, second = np.zeros((p + q, n)), np.zeros((p + q, p + q, n))
-        if order > 0:
-            # d K_d / d b_j = b_(j + d) + b_(j - d)
-            dk = np.zeros((q, q + 1))
-            for j in range(1, q + 1):
-                dk[j - 1, : q + 1 - j] += b[j:]
-                dk[j - 1, : j + 1] += b[j::-1]
-            dx = _both(ar.first, apart)
-            dc = np.concatenate([np.einsum("d,rdh->rh", k, dx), dk @ x])
-            first = (dc - dc[:, :1] * value) / c[0]
-        if order > 1:
-            ma = np.arange(1, q + 1)
-            distance = np.abs(ma[:, None] - ma)[..., None]
-            ddk = (1.0 + (d == 0)) * (distance == d)
-            second[:p, :p] = np.einsum("d,rsdh->rsh", k, _both(ar.second, apart))
-            mixed = np.einsum("sd,rdh->rsh", dk, dx)
-            second[:p, p:], second[p:, :p] = mixed, mixed.transpose(1, 0, 2)
-            second[p:, p:] = ddk @ x
-            cross = dc[:, None, :1] * first
-            second -= second[..., :1] * value + cross + cross.transpose(1, 0, 2)
-            second /= c[0]
-        return _Table(value, first, second)
+        ar = _autoregression(eta[: self.p], n + self.q, order)
+        if not self.q:
+            return _Table(*(table[..., :n] for table in ar))
+        out = _empty(self.n_psi, n, order)
+        autocorrelations.add_moving_average(eta[self.p :], order, *ar, *out)
+        return out
 
     # ---- natural parameters ----
 
@@ -192,7 +172,8 @@ class ARMA(LagCorrelation):
             np.concatenate([np.arctanh(partials), np.full(self.q, part)])
             for part in ((-0.5, 0.1, 0.5) if self.q else (0.0,))
         ]
-        tried = [self._nearer(psi, r, n) for psi in (*own, weak, strong)]
+        by_distance = sorted((*own, weak, strong), key=lambda x: self._distance(x, r, n))
+        tried = [self._nearer(psi, r, n) for psi in by_distance[:2]]
         nearest = min(tried, key=lambda psi: self._distance(psi, r, n))
         return [nearest, weak, strong]
 
@@ -213,7 +194,10 @@ class ARMA(LagCorrelation):
                     break
             else:
                 return psi
+            settled = nearer > _SETTLED * distance
             psi, distance = new, nearer
+            if settled:
+                break
         return psi
 
     def at_limit(self, psi: ArrayLike) -> list[AtLimit]:
@@ -226,47 +210,43 @@ class ARMA(LagCorrelation):
         ]
 
 
-def _both(table: np.ndarray, apart: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Element [.., d, h] is table at |h - d| plus that at h + d, once if d is zero."""
-    out = table[..., apart[0]] + table[..., apart[1]]
-    out[..., 0, :] *= 0.5
-    return out
+def _empty(size: int, n: int, order: int) -> _Table:
+    first, second = (size if order > 0 else 0), (size if order > 1 else 0)
+    return _Table(np.empty(n), np.empty((first, n)), np.empty((second, second, n)))
 
 
 def _autoregression(phi: np.ndarray, n: int, order: int) -> _Table:
-    """Autocorrelations at lags 0 .. n - 1 of an autoregression.
+    """Autocorrelations at lags 0 .. n - 1, and up to p, of an autoregression.
 
     The first p solve Yule and Walker's equations rho_k = sum_j phi_j rho_|k - j|, which
     are differentiated as they stand; those beyond follow by the same recursion.
     """
     p = len(phi)
-    size = max(n, p + 1)
-    value = np.zeros(size)
-    first, second = np.zeros((p, size)), np.zeros((p, p, size))
+    if p == 1:
+        first, second = slope_of_power(phi, n)[None], turn_of_power(phi, n)[None, None]
+        return _Table(phi ** np.arange(n), first, second)
+    value, first, second = _empty(p, max(n, p + 1), order)
     value[0] = 1.0
-    if p:
-        orders = np.arange(1, p + 1)
-        apart = np.abs(orders[:, None] - orders)  # |k - j|
-        left = np.eye(p)
-        for i in range(1, p):
-            left[:, i - 1] -= (apart == i) @ phi
-        value[1 : p + 1] = np.linalg.solve(left, phi)
-        if order > 0:
-            first[:, 1 : p + 1] = np.linalg.solve(left, value[apart]).T
-        if order > 1:
-            own = first[:, apart]  # [s, k, r]
-            right = (own + own.transpose(2, 1, 0)).transpose(1, 0, 2)
-            solved = np.linalg.solve(left, right.reshape(p, -1)).reshape(p, p, p)
-            second[:, :, 1 : p + 1] = solved.transpose(1, 2, 0)
-        for h in range(p + 1, size):
-            before = h - orders
-            value[h] = phi @ value[before]
-            if order > 0:
-                own = first[:, before]
-                first[:, h] = own @ phi + value[before]
-            if order > 1:
-                second[:, :, h] = second[:, :, before] @ phi + own + own.T
-    return _Table(value[:n], first[:, :n], second[:, :, :n])
+    if p == 0:
+        value[1:] = 0.0
+        return _Table(value, first, second)
+    orders = np.arange(1, p + 1)
+    apart = np.abs(orders[:, None] - orders)  # |k - j|
+    left = np.eye(p)
+    for i in range(1, p):
+        left[:, i - 1] -= (apart == i) @ phi
+    value[1 : p + 1] = np.linalg.solve(left, phi)
+    if order > 0:
+        first[:, 0] = 0.0
+        first[:, 1 : p + 1] = np.linalg.solve(left, value[apart]).T
+    if order > 1:
+        second[:, :, 0] = 0.0
+        own = first[:, apart]  # [s, k, r]
+        right = (own + own.transpose(2, 1, 0)).transpose(1, 0, 2)
+        solved = np.linalg.solve(left, right.reshape(p, -1)).reshape(p, p, p)
+        second[:, :, 1 : p + 1] = solved.transpose(1, 2, 0)
+    autocorrelations.extend_autoregression(phi, order, value, first, second)
+    return _Table(value, first, second)
 
 
 def _listed(name: str, values: np.ndarray) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,32 @@ from mixedext.specification.covariance.variance_functions import VarianceFunctio
 from mixedext.specification.covariance.variance_objects import StatedVariance
 from mixedext.specification.data.labels import Levels, level_index
 
-__all__ = ["BoundResidual"]
+__all__ = ["BoundResidual", "refuse_residual"]
+
+
+def refuse_residual(model: Any, what: str, cure: str) -> None:
+    """Refuse what takes residuals for independent with one variance.
+
+    Parameters
+    ----------
+    model : MixedLM
+        The model.
+    what : str
+        What is asked for.
+    cure : str
+        What there is in its place.
+
+    Raises
+    ------
+    NotImplementedError
+        If the model has a residual structure.
+    """
+    bound = getattr(model, "residual", None)
+    if bound is not None:
+        raise NotImplementedError(
+            f"{what} takes residuals for independent with one variance, and those of this "
+            f"model have the structure {bound}: {cure}"
+        )
 
 
 @dataclass(frozen=True, eq=False)

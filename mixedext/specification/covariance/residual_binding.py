@@ -84,7 +84,7 @@ def bind_residual(
     >>> [batch.place.tolist() for batch in bound.batches]
     [[[0, 2]], [[0, 1, 2]]]
     """
-    lookup = None if columns is None else lambda value, _: _look_up(value, columns)
+    lookup = None if columns is None else lambda value, *_: _look_up(value, columns)
     known = () if columns is None else list(columns)
     stated = stated_residual(residual, variance, lookup, known)
     if stated is None:
@@ -179,7 +179,7 @@ def _made(spec, stated, correlation, level_labels, functions, rows, batches, **k
         row_covariates=tuple(f.covariate for f in functions),
         **(given | known),
     )
-    start, held = start_of(spec, correlation, level_labels, functions)
+    start, held = start_of(spec, correlation, bound.visit_labels, level_labels, functions)
     return replace(bound, start=start or None, held=held)
 
 
@@ -203,6 +203,7 @@ class _Binder:
             return _made(
                 spec, self.stated, None, [], self.functions, rows, batches_of(rows)
             )
+        checks.check_places(spec)
         codes, levels = self._groups()
         sizes = np.bincount(codes, minlength=len(levels))
         checks.check_pairs(spec, sizes, self.group_name)
@@ -267,7 +268,6 @@ class _Binder:
         spec, self.visit_name = self.spec, ""
         if not spec.over_visits:
             return None
-        checks.check_places(spec)
         if "visit 1" not in self.columns:
             return None
         self.visit_name = name_of(spec.places[0], "visit")
@@ -278,7 +278,6 @@ class _Binder:
         spec = self.spec
         if spec.over_visits:
             return []
-        checks.check_places(spec)
         role = "time" if isinstance(spec, CAR1) else "coordinate"
         return [
             numbers_of(self.columns[f"coordinate {i + 1}"], name_of(p, role), str(spec))

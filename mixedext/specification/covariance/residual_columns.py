@@ -95,7 +95,7 @@ def _numbered(structures, variance):
 def stated_residual(
     residual: Any,
     variance: Any,
-    lookup: Callable[[Any, str], Any] | None,
+    lookup: Callable[[Any, str, str], Any] | None,
     known: Iterable[Any] = (),
 ) -> StatedResidual | None:
     """Read ``residual=`` and ``variance=``, and fetch the columns that they name.
@@ -107,8 +107,8 @@ def stated_residual(
     variance : str, StatedVariance, list or product of them, or None
         As users give it.
     lookup : callable or None
-        From a column's name or values, and the name of the argument, to the values;
-        None where there are no names.
+        From a column's name or values, the name of the argument and what the column
+        stands in, to the values; None where there are no names.
     known : iterable, optional
         Names of the columns.
 
@@ -142,7 +142,7 @@ def stated_residual(
                 continue
             key = value if isinstance(value, str) else id(value)
             if key not in found:
-                found[key] = _values(value, what, lookup)
+                found[key] = _values(value, what, str(part), lookup)
             columns[number, role] = found[key]
     return StatedResidual(structures, functions, columns)
 
@@ -160,10 +160,10 @@ def _with_factors(part, argument, what, names):
     return replace(part, **{argument: factors_of(text, f"{what}={part}")})
 
 
-def _values(value, what, lookup):
+def _values(value, what, where, lookup):
     """Values of one column by rows."""
     if lookup is not None:
-        return lookup(value, what)
+        return lookup(value, what, where)
     if isinstance(value, str):
         raise FormulaError(
             f"{what}= names the column {value!r}, and arrays have no names: give its "

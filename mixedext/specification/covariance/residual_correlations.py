@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from mixedext.arguments import did_you_mean
 from mixedext.exceptions import DesignError
+from mixedext.limits import ASYMMETRY
 from mixedext.specification.covariance.antedependence import Antedependence
 from mixedext.specification.covariance.arma import ARMA
 from mixedext.specification.covariance.autoregressive import (
@@ -107,6 +110,7 @@ def _scales(batches):
 def start_of(
     spec: ResidualStructure,
     correlation: Correlation | None,
+    visit_labels: Sequence[Any] | None,
     level_labels: Sequence[Any],
     functions: Sequence[FunctionOnRows],
 ) -> tuple[dict[str, float], tuple[str, ...]]:
@@ -119,22 +123,33 @@ def start_of(
     """
     start: dict[str, float] = {}
     held: list[str] = []
+    parts: list[tuple[Any, list[str]]] = []  # what has parameters, and their names
     if correlation is not None:
-        own = _by_name(spec, correlation)
-        if len(own) == len(correlation.names):
-            _check_range(spec, correlation, own)
+        own = _by_name(spec, correlation, visit_labels)
         for label in level_labels or [None]:
             prefix = "" if label is None else f"{label}: "
-            named = {f"{prefix}{name}": value for name, value in own.items()}
-            start |= named
-            held += named if spec.fixed else ()
+            start |= {f"{prefix}{name}": value for name, value in own.items()}
+            parts.append((correlation, [f"{prefix}{name}" for name in correlation.names]))
+    parts += [(f.function, list(f.function.names(f.labels))) for f in functions]
+    if isinstance(spec.start, Mapping):
+        known = [name for _, names in parts for name in names]
+        for name, value in spec.start.items():
+            if name not in known:
+                raise ValueError(
+                    f"{spec}: start has {name!r}, which is no parameter; they are "
+                    f"{', '.join(known)}{did_you_mean(name, known)}"
+                )
+            start[name] = float(value)
+    held += start if spec.fixed else ()
     for function in functions:
         start |= function.start
         held += function.start if function.fixed else ()
+    for part, names in parts:
+        _check_range(spec, part, names, start)
     return start, tuple(held)
 
 
-def _by_name(spec, correlation):
+def _by_name(spec, correlation, visit_labels):
     """Values to start from by the correlation's own names."""
     out: dict[str, float] = {}
     for argument, value in spec.start_values().items():
@@ -148,11 +163,34 @@ def _by_name(spec, correlation):
                 f"{names[0]} to {names[-1]}"
             )
         out |= dict(zip(names, map(float, value), strict=True))
+    if not isinstance(spec.start, Mapping | None):  # of us alone
+        out |= _of_matrix(spec, correlation, visit_labels)
     return out
 
 
-def _check_range(spec, correlation, own):
+def _of_matrix(spec, correlation, visit_labels):
+    """Elements of a covariance matrix relative to its first variance."""
+    matrix, m = spec.start, correlation.m
+    if isinstance(matrix, pd.DataFrame) and visit_labels is not None:
+        absent = [v for v in visit_labels if v not in matrix.index or v not in matrix]
+        if absent:
+            raise ValueError(f"{spec}: start has no row and column {absent[0]!r}")
+        matrix = matrix.loc[visit_labels, visit_labels]
+    matrix = np.asarray(matrix, float)
+    if matrix.shape != (m, m):
+        raise ValueError(f"{spec}: start has shape {matrix.shape}; expected ({m}, {m})")
+    sound = np.isfinite(matrix).all() and np.allclose(matrix, matrix.T, rtol=ASYMMETRY)
+    if not sound or np.linalg.eigvalsh(matrix)[0] <= 0:
+        raise ValueError(f"{spec}: start is no covariance matrix: it must be definite")
+    relative = (matrix / matrix[0, 0])[correlation.elements]
+    return dict(zip(correlation.names, map(float, relative), strict=True))
+
+
+def _check_range(spec, part, names, start):
+    """That all values of a part, if they are given, are in its range together."""
+    if not names or not all(name in start for name in names):
+        return
     try:
-        correlation.free([own[name] for name in correlation.names])
+        part.free([start[name] for name in names])
     except ValueError as error:
         raise ValueError(f"{spec}: {error}") from None

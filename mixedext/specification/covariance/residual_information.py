@@ -94,13 +94,15 @@ def _check_unstructured(where, parts, names):
         s = place.shape[1]
         products += int(count.sum()) * s * (s + 1) // 2
         n_groups += int(count.sum())
+    absent = np.flatnonzero(np.diag(seen) == 0)
+    if len(absent):
+        raise UnidentifiedCovarianceError(
+            f"{where}: no row has the visit {names[absent[0]]}, whose variance is a "
+            "parameter"
+        )
     never = np.argwhere(np.triu(seen == 0))
     if len(never):
         i, j = never[0]
-        if i == j:
-            raise UnidentifiedCovarianceError(
-                f"{where}: no row has the visit {names[i]}, whose variance is a parameter"
-            )
         others = f" ({len(never) - 1} other pairs likewise)" if len(never) > 1 else ""
         raise UnidentifiedCovarianceError(
             f"{where}: the visits {names[i]} and {names[j]} are never seen together in a "

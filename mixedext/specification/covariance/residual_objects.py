@@ -6,7 +6,7 @@ classes that compute are in correlation.py and the files beside it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 from typing import Any, ClassVar
@@ -84,8 +84,11 @@ class CS(ResidualStructure):
         Factor, constant within groups, whose levels have their own parameters.
     rho : float, optional
         Where the search begins, and the value itself with ``fixed``.
+    start : Mapping, optional
+        Where the search begins, by name of the parameter, those of variances among them:
+        ``model.residual.names``.
     fixed : bool, optional
-        Whether the value given is held.
+        Whether the values given are held.
 
     Examples
     --------
@@ -103,6 +106,7 @@ class CS(ResidualStructure):
     het: bool = False
     by: Any = None
     rho: float | None = None
+    start: Mapping[str, float] | None = None
     fixed: bool = False
 
     def __post_init__(self) -> None:
@@ -121,7 +125,7 @@ class AR1(ResidualStructure):
     visit : str or array_like
         Which of the visits a row is.  Whole numbers count gaps, in their greatest common
         step; of a categorical the order of its levels counts.  1 is the order of rows.
-    group, het, by, rho, fixed
+    group, het, by, rho, start, fixed
         As for ``CS``; all rows are one series without ``group``.
 
     See Also
@@ -144,6 +148,7 @@ class AR1(ResidualStructure):
     het: bool = False
     by: Any = None
     rho: float | None = None
+    start: Mapping[str, float] | None = None
     fixed: bool = False
 
     def __post_init__(self) -> None:
@@ -161,7 +166,7 @@ class CAR1(ResidualStructure):
     ----------
     time : str or array_like
         Times, any numbers; no group may have one twice.
-    group, by, rho, fixed
+    group, by, rho, start, fixed
         As for ``CS``; ``rho`` between 0 and 1, of one unit of time.
 
     Examples
@@ -179,6 +184,7 @@ class CAR1(ResidualStructure):
     _: KW_ONLY
     by: Any = None
     rho: float | None = None
+    start: Mapping[str, float] | None = None
     fixed: bool = False
 
     def __post_init__(self) -> None:
@@ -196,7 +202,7 @@ class ARMA(ResidualStructure):
     ----------
     visit : str or array_like
         As for ``AR1``.
-    group, by, fixed
+    group, by, start, fixed
         As for ``CS``.
     p, q : int, optional
         Numbers of autoregressive and of moving average parameters.
@@ -221,6 +227,7 @@ class ARMA(ResidualStructure):
     by: Any = None
     ar: Sequence[float] | None = None
     ma: Sequence[float] | None = None
+    start: Mapping[str, float] | None = None
     fixed: bool = False
 
     def __post_init__(self) -> None:
@@ -249,7 +256,7 @@ class Toeplitz(ResidualStructure):
     ----------
     visit : str or array_like
         As for ``AR1``.
-    group, het, by, fixed
+    group, het, by, start, fixed
         As for ``CS``.
     bands : int, optional
         Bands with the diagonal, as SAS counts them: with 3 the visits are correlated up
@@ -274,6 +281,7 @@ class Toeplitz(ResidualStructure):
     het: bool = False
     by: Any = None
     rho: Sequence[float] | None = None
+    start: Mapping[str, float] | None = None
     fixed: bool = False
 
     def __post_init__(self) -> None:
@@ -302,8 +310,12 @@ class Unstructured(ResidualStructure):
     ----------
     visit : str or array_like
         Which of the visits a row is; of whole numbers their order alone counts.
-    group, by
+    group, by, fixed
         As for ``CS``.
+    start : Mapping or array_like, optional
+        Where the search begins: values as for ``CS``, or a covariance matrix of the visits,
+        (m, m), of which the ratios to its first variance count; of a DataFrame rows and
+        columns are found by the labels of the visits.
 
     Examples
     --------
@@ -319,6 +331,8 @@ class Unstructured(ResidualStructure):
     group: Any = None
     _: KW_ONLY
     by: Any = None
+    start: Any = None
+    fixed: bool = False
 
     def __post_init__(self) -> None:
         self._check()
@@ -334,7 +348,7 @@ class Antedependence(ResidualStructure):
     ----------
     visit : str or array_like
         Which of the visits a row is; of whole numbers their order alone counts.
-    group, het, by, fixed
+    group, het, by, start, fixed
         As for ``CS``, but with variances by visit unless ``het=False``.
     rho : sequence of float, optional
         Where the search begins, by pair of neighbours.
@@ -354,6 +368,7 @@ class Antedependence(ResidualStructure):
     het: bool = True
     by: Any = None
     rho: Sequence[float] | None = None
+    start: Mapping[str, float] | None = None
     fixed: bool = False
 
     def __post_init__(self) -> None:
@@ -381,7 +396,7 @@ class Spatial(ResidualStructure):
         variance that is not correlated; a number is where the search begins.
     metric : {"euclidean", "manhattan"}, optional
         How distances are measured.
-    by, fixed
+    by, start, fixed
         As for ``CS``.
     range : float, optional
         Where the search begins; for ``"pow"`` give ``rho``.
@@ -407,6 +422,7 @@ class Spatial(ResidualStructure):
     by: Any = None
     range: float | None = None
     rho: float | None = None
+    start: Mapping[str, float] | None = None
     fixed: bool = False
 
     def __post_init__(self) -> None:
@@ -414,7 +430,7 @@ class Spatial(ResidualStructure):
         check_choice(self.metric, "metric", METRICS)
         self._check()
         if not isinstance(self.nugget, bool | np.bool_):
-            check_between("Spatial: nugget", self.nugget, 0, 1, closed=True)
+            check_between("Spatial: nugget", self.nugget, 0, 1)
         check_between("Spatial: range", self.range, 0, np.inf)
         check_between("Spatial: rho", self.rho, 0, 1)
         other = "rho" if self.kind != "pow" else "range"

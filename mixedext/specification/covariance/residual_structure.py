@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from numbers import Real
 from typing import Any, ClassVar
@@ -33,6 +34,7 @@ class ResidualStructure:
     by_lag: ClassVar[bool] = False
     group: Any = None
     by: Any = None
+    start: Any = None
     fixed: bool = False
 
     @property
@@ -75,6 +77,8 @@ class ResidualStructure:
         """What stands after the groups in the text form."""
         out = [] if self.by is None else [f"by={written(self.by, 'by')}"]
         out += [f"{name}={_number(v)}" for name, v in self.start_values().items()]
+        if isinstance(self.start, Mapping):
+            out.append(f"start={dict(self.start)!r}")
         return out + ["fixed=True"] * bool(self.fixed)
 
     def __str__(self) -> str:
@@ -103,7 +107,12 @@ class ResidualStructure:
             _check_flag(owner, name, getattr(self, name))
         if isinstance(self.group, list) and all(isinstance(g, str) for g in self.group):
             object.__setattr__(self, "group", tuple(self.group))
-        if self.fixed and not self.start_values():
+        if isinstance(self.start, Mapping):
+            for name, value in self.start.items():
+                check_between(f"{owner}: start of {name!r}", value, -np.inf, np.inf)
+        elif self.start is not None and self.call != "us":
+            raise ValueError(f"{owner}: start must map names of parameters to numbers")
+        if self.fixed and not self.start_values() and self.start is None:
             raise ValueError(
                 f"{owner}: fixed=True holds the values that are given, and none is"
             )
@@ -133,9 +142,7 @@ def name_of(value: Any, default: str) -> str:
     return name if isinstance(name, str) and name else default
 
 
-def check_between(
-    name: str, value: Any, low: float, high: float, closed: bool = False
-) -> None:
+def check_between(name: str, value: Any, low: float, high: float) -> None:
     """Refuse a value to start from that is not a number within its range.
 
     Parameters
@@ -146,8 +153,6 @@ def check_between(
         What is given; None is let through.
     low, high : float
         Limits, outside of the range.
-    closed : bool, optional
-        Whether ``low`` itself is in the range.
 
     Raises
     ------
@@ -157,9 +162,8 @@ def check_between(
         return
     sound = isinstance(value, Real) and not isinstance(value, bool)
     sound = sound and bool(np.isfinite(float(value)))
-    if not sound or not (low < value < high or (closed and value == low)):
-        limits = f"{'[' if closed else '('}{low:g}, {high:g})"
-        raise ValueError(f"{name}={value!r} must be a number in {limits}")
+    if not sound or not low < value < high:
+        raise ValueError(f"{name}={value!r} must be a number in ({low:g}, {high:g})")
 
 
 def _check_flag(owner, name, value):
@@ -171,6 +175,8 @@ def shown(value: Any) -> str:
     """A value as code; values by rows by their kind."""
     if isinstance(value, str | Real):
         return repr(value)
+    if isinstance(value, Mapping):
+        return repr(dict(value))
     short = isinstance(value, tuple | list) and len(value) < 10
     if short and all(isinstance(v, str | Real) for v in value):
         return repr(value)

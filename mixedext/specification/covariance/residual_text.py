@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
 from mixedext.arguments import did_you_mean
 from mixedext.exceptions import FormulaError
 from mixedext.specification.covariance.residual_names import (
+    VARIANCES,
     other_function,
     other_structure,
 )
@@ -38,7 +39,15 @@ from mixedext.specification.covariance.variance_objects import (
 )
 from mixedext.specification.formula.bars import parse_grouping, plain_name, walk
 
-__all__ = ["FUNCTIONS", "STRUCTURES", "factors_of", "read_structures", "read_variance"]
+__all__ = [
+    "FUNCTIONS",
+    "STRUCTURES",
+    "column_name",
+    "factors_of",
+    "is_variance",
+    "read_structures",
+    "read_variance",
+]
 
 #: Text forms of the structures, and what makes the objects beside the columns.
 STRUCTURES: Mapping[str, tuple[type[ResidualStructure], dict[str, Any]]] = {
@@ -136,6 +145,15 @@ def read_variance(variance: Any) -> tuple[StatedVariance, ...]:
         "variance must be a text such as 'ident(sex)' or 'power(time)', or an object such "
         f"as mx.VarIdent('sex'), or a list of them; got {type(variance).__name__}"
     )
+
+
+def is_variance(value: Any, columns: Iterable[Any]) -> bool:
+    """Whether a value states functions of the variance, and is no column's name."""
+    if isinstance(value, str):
+        return value.split("(")[0].strip() in {*FUNCTIONS, *VARIANCES} and (
+            "(" in value and value not in columns
+        )
+    return isinstance(value, StatedVariance | VarianceProduct)
 
 
 def _read_structure(text):

@@ -280,7 +280,7 @@ class Spatial(Correlation):
 
     def _range_with(self, correlation: float, distance: float) -> float:
         """The range at which rows of a distance have about that correlation."""
-        u = np.geomspace(1e-2, 1e2, 401)
+        u = np.geomspace(1e-2, 1e2, 4001)
         above = _SHAPES[self.kind].value(u) > correlation
         return float(distance / u[np.flatnonzero(above)[-1]])
 
@@ -302,5 +302,5 @@ class Spatial(Correlation):
 
 
 def _set_diagonal(matrices: np.ndarray, value: float) -> None:
-    c, s, _ = matrices.shape
-    matrices.reshape(c, s * s)[:, :: s + 1] = value
+    # a view whatever the order in memory, which is that of the distances
+    np.einsum("caa->ca", matrices)[...] = value

@@ -132,7 +132,7 @@ class VarIdent(VarianceFunction):
         return self.n_strata - 1
 
     def names(self, labels: Sequence[str]) -> tuple[str, ...]:
-        return tuple(f"Var({label}) ratio" for label in labels[1:])
+        return tuple(f"sd({label}) ratio" for label in labels[1:])
 
     def log_sd(
         self, psi: ArrayLike, strata: np.ndarray, covariate: np.ndarray | None
@@ -240,7 +240,7 @@ class VarPower(_OneSlope):
 
     @staticmethod
     def regressor(covariate: np.ndarray) -> np.ndarray:
-        return np.log(np.abs(covariate))
+        return _log_size(covariate)
 
 
 @dataclass(frozen=True)
@@ -371,7 +371,7 @@ class VarFixed(VarianceFunction):
     def log_sd(
         self, psi: ArrayLike, strata: np.ndarray, covariate: np.ndarray | None
     ) -> np.ndarray:
-        return 0.5 * np.log(np.abs(_given(covariate)))
+        return 0.5 * _log_size(_given(covariate))
 
     def slope(
         self, psi: ArrayLike, strata: np.ndarray, covariate: np.ndarray | None
@@ -424,6 +424,16 @@ def _given(covariate: np.ndarray | None) -> np.ndarray:
     if covariate is None:
         raise ValueError("covariate = None, but the variance function asks for one")
     return covariate
+
+
+def _log_size(covariate: np.ndarray) -> np.ndarray:
+    """log |v|, if v is nowhere zero."""
+    if not np.all(covariate):
+        raise ValueError(
+            "covariate is 0 in some row, and so would its power, the standard deviation, "
+            "be; a constant beside the power, or an exponential, would not"
+        )
+    return np.log(np.abs(covariate))
 
 
 def _by_stratum(name: str, labels: Sequence[str], n_strata: int) -> tuple[str, ...]:

@@ -103,8 +103,11 @@ class VarianceProduct:
     parts: tuple[StatedVariance, ...]
 
     def __mul__(self, other: Any) -> VarianceProduct:
-        own = other.parts if isinstance(other, VarianceProduct) else (other,)
-        return VarianceProduct((*self.parts, *own))
+        if isinstance(other, VarianceProduct):
+            return VarianceProduct((*self.parts, *other.parts))
+        if isinstance(other, StatedVariance):
+            return VarianceProduct((*self.parts, other))
+        return NotImplemented
 
     def __str__(self) -> str:
         return " * ".join(map(str, self.parts))

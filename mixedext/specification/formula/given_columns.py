@@ -9,6 +9,7 @@ import pandas as pd
 
 from mixedext.arguments import did_you_mean
 from mixedext.exceptions import FormulaError
+from mixedext.specification.covariance.residual_text import is_variance
 from mixedext.specification.data.alignment import warn_if_reordered
 from mixedext.specification.data.columns import known_columns
 from mixedext.specification.data.tables import as_pandas
@@ -23,8 +24,32 @@ def column_name(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def column_or_array(value: Any, data: pd.DataFrame, what: str) -> Any:
-    """An argument that is a column's name, a one-element list of it, or an array."""
+def column_or_array(value: Any, data: pd.DataFrame, what: str, where: str = "") -> Any:
+    """An argument that is a column's name, a one-element list of it, or an array.
+
+    Parameters
+    ----------
+    value : str or array_like
+        What is given.
+    data : DataFrame
+        The data.
+    what : str
+        Name of the argument.
+    where : str, optional
+        What the name stands in, if the argument is more than a name.
+
+    Raises
+    ------
+    FormulaError
+        If there is no column of that name.
+    ValueError
+        If there is not one value for each row.
+    """
+    if what == "weights" and is_variance(value, data.columns):
+        raise ValueError(
+            f"weights= are known precisions, one for each row; a function of the variance "
+            f"is estimated by variance={str(value)!r}"
+        )
     name = column_name(value)
     if name is not None:
         value = name
@@ -32,8 +57,9 @@ def column_or_array(value: Any, data: pd.DataFrame, what: str) -> Any:
             return data[value]
         if value in data.index.names:
             return data.index.get_level_values(value)
+        given = f"{what}={where}: " if where else f"{what}="
         raise FormulaError(
-            f"{what}={value!r} is not a column of the data; there are: "
+            f"{given}{value!r} is not a column of the data; there are: "
             f"{known_columns(data.columns, data.index.names)}"
             f"{did_you_mean(value, [*data.columns, *data.index.names])}"
         )

@@ -205,7 +205,7 @@ def model_frame(
     if residual is not None or variance is not None:
         known = [*frame.columns, *frame.index.names]
         stated = stated_residual(
-            residual, variance, lambda v, what: column_or_array(v, frame, what), known
+            residual, variance, lambda v, *what: column_or_array(v, frame, *what), known
         )
     group_name = _group_name(groups)
     vc_formula = {n: right_side(f) for n, f in (vc_formula or {}).items()}

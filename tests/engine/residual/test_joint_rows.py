@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.dense_residual import BESIDE, STRUCTURES, dense_case, differences, new_data
+from helpers.joint_residual import BESIDE, STRUCTURES, dense_case, differences, new_data
 
 from mixedext.engine.information.expected import variance_information
 from mixedext.engine.residual.joint_rows import Targets

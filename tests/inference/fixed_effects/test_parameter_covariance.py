@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 from helpers.paths import RESULTS
+from helpers.residual_fits import series
 from helpers.versions import needs_statsmodels_15
 from statsmodels.iolib.summary2 import summary_col
 
@@ -478,3 +479,89 @@ def test_kenward_roger_shows_one_set_of_standard_errors():
     np.testing.assert_array_equal(result.bse.iloc[2:], plain.bse.iloc[2:])
     np.testing.assert_array_equal(result.bse_re, plain.bse_re)
     np.testing.assert_array_equal(plain.cov_params_kr, result.cov_params_kr)
+
+
+# ---- a residual covariance ----
+
+
+@pytest.mark.parametrize("cov_type", [None, "oim"])
+@pytest.mark.parametrize(
+    ("bar", "variance", "labels"),
+    [("", "ident(visit)", "12345"), (" + (t | subject)", "ident(arm)", "b")],
+)
+def test_parameters_of_a_residual_covariance_stand_last(bar, variance, labels, cov_type):
+    data = series()
+    residual = "ar1(visit | subject)"
+    model = mx.mixedlm(f"y ~ x{bar}", data, residual=residual, variance=variance)
+    result = model.fit(cov_type=cov_type)
+    names = ["AR1 rho", *(f"Var({k}) ratio" for k in labels)]
+    assert result.params.index[-len(names) :].tolist() == names
+    natural = result.residual.params
+    variances = natural.filter(like="Var(").to_numpy()
+    assert result.params["AR1 rho"] == pytest.approx(natural["rho"], rel=1e-12)
+    assert result.scale == pytest.approx(variances[0])
+    ratio = np.sqrt(variances[1:] / variances[0])
+    np.testing.assert_allclose(result.params[names[1:]], ratio, rtol=1e-12)
+    # ratio^2 = v_k / v_0 by the delta method
+    covariance = result.residual.cov_params
+    for k, name in enumerate(names[1:], 1):
+        slope = np.zeros(len(natural))
+        slope[k], slope[0] = (
+            ratio[k - 1] / 2 / variances[k],
+            -ratio[k - 1] / 2 / variances[0],
+        )
+        error = np.sqrt(slope @ covariance.to_numpy() @ slope)
+        assert result.bse[name] == pytest.approx(error, rel=1e-8)
+    assert result.bse["AR1 rho"] == pytest.approx(result.residual.bse["rho"], rel=1e-10)
+    whole = result.cov_params()
+    assert whole.index.tolist() == result.params.index.tolist()
+    np.testing.assert_allclose(np.sqrt(np.diag(whole)), result.bse)
+    assert np.linalg.eigvalsh(whole.to_numpy())[0] > 0
+    limits = result.conf_int()
+    assert limits.index.tolist() == result.params.index.tolist()
+    for table in (result.tvalues, result.pvalues):
+        assert table.index.tolist() == result.params.index.tolist()
+
+
+@pytest.mark.parametrize("reml", [True, False])
+def test_whole_hessian_beside_a_residual_covariance(reml):
+    # [A^-1 + J R J', J R] against the inverse of second differences of the dense deviance
+    data = series(groups=25)
+    model = mx.mixedlm("y ~ x", data, residual="ar1(visit | subject)")
+    result = model.fit(reml=reml, cov_type="oim")
+    fit, y, x = result.fitted.fit, model.endog, model.exog
+    bound, n, p = model.residual, len(data), 2
+    same = bound.group_codes[:, None] == bound.group_codes
+    lag = np.abs(bound.visit_codes[:, None] - bound.visit_codes)
+    dof = n - p if reml else n
+
+    def deviance(point):  # sigma^2 profiled out
+        beta, rho = point[:p], point[p]
+        v = same * rho**lag
+        inverse = np.linalg.inv(v)
+        e = y - x @ beta
+        value = np.linalg.slogdet(v)[1] + dof * np.log(e @ inverse @ e)
+        return value + (np.linalg.slogdet(x.T @ inverse @ x)[1] if reml else 0.0)
+
+    at = np.append(fit.coefficients, result.params["AR1 rho"])
+    step = np.diag(np.append(np.asarray(result.bse)[:p], 0.05) * 0.02)
+    second = np.zeros((3, 3))
+    for i in range(3):
+        for j in range(3):
+            ends = [
+                deviance(at + a * step[i] + b * step[j]) for a in (1, -1) for b in (1, -1)
+            ]
+            value = ends[0] - ends[1] - ends[2] + ends[3]
+            second[i, j] = value / (4 * step[i, i] * step[j, j])
+    expected = 2 * np.linalg.inv(second)
+    size = np.sqrt(np.diag(expected))
+    off = (result.cov_params().to_numpy() - expected) / np.outer(size, size)
+    assert np.abs(off).max() < 2e-4
+
+
+def test_kenward_rogers_and_robust_covariances_leave_the_others():
+    data = series()
+    model = mx.mixedlm("y ~ x", data, residual="ar1(visit | subject)")
+    plain, adjusted = model.fit(), model.fit(df_method="kenward-roger")
+    assert adjusted.bse["x"] != plain.bse["x"]
+    assert adjusted.bse["AR1 rho"] == plain.bse["AR1 rho"]

@@ -483,3 +483,17 @@ def test_what_needs_rows_says_what_to_do():
         with pytest.raises(ValueError, match=r"type='I'.*by mixedlm\(\) to a DataFrame"):
             call()
     assert list(result.anova("II")["df_num"]) == [1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "given", [{"residual": "ar1(Days | Subject)"}, {"variance": "ident(Subject)"}]
+)
+def test_residual_structures_need_the_rows_in_memory(given, tmp_path):
+    data = mx.datasets.sleepstudy.load().data
+    (name,) = given
+    with pytest.raises(NotImplementedError, match=f"^{name}= needs the rows in memory"):
+        mx.MixedLM.from_chunks("Reaction ~ Days", [data], **given)
+    pytest.importorskip("pyarrow")
+    data.to_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(NotImplementedError, match=f"^{name}= needs the rows in memory"):
+        mx.read_parquet_model("Reaction ~ Days", tmp_path / "rows.parquet", **given)

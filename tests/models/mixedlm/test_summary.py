@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from helpers.residual_fits import fev_fit, fit_of, series
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
@@ -346,3 +347,62 @@ def test_each_row_has_the_decimals_that_its_standard_error_asks_for(sleep):
     assert digits == {"Intercept": 3, "Days": 3}
     assert float(texts["far"]) > 0
     assert len(texts["far"].lstrip("0.")) >= 4
+
+
+# ---- a residual covariance ----
+
+
+def test_residual_covariance_has_a_table_and_entries_of_the_header():
+    result = fev_fit("ar1h(AVISIT | USUBJID)")
+    summary = result.summary(df_method="satterthwaite")
+    entries = header(summary)
+    assert entries["Residual cov.:"] == "ar1h(AVISIT | USUBJID)"
+    assert entries["Information:"] == "observed"
+    assert entries["No. Groups:"] == "197"
+    assert entries["Max. group size:"] == "4"
+    for which in ("expected", "observed"):
+        other = result.summary(df_method="kenward-roger", information=which)
+        assert header(other)["Information:"] == which
+    parameters, own = summary.tables[1], summary.tables[2]
+    assert list(parameters.index) == list(result.fe_params.index)
+    assert own.index.tolist() == result.residual.params.index.tolist()
+    assert own.columns.tolist() == ["SAS", "Estimate", "Std.Err.", "[0.025", "0.975]"]
+    shown = own[own.columns[1:]].astype(float).to_numpy()
+    table = result.residual.conf_int()[["estimate", "std_err", "lower", "upper"]]
+    np.testing.assert_allclose(shown, table.to_numpy(), rtol=2e-3)
+    assert "Scale is the residual variance of the first stratum." in str(summary)
+    assert "Residual covariance: ar1h(AVISIT | USUBJID)." in str(summary)
+
+
+def test_names_that_are_sas_own_stand_once():
+    own = fev_fit("us(AVISIT | USUBJID)").summary().tables[2]
+    assert own.columns[0] == "Estimate"
+    assert own.index[0] == "UN(1,1)"
+
+
+def test_random_effects_and_residual_covariance_have_a_table_each():
+    result = fit_of("Orthodont: lme_slope_varident_age")
+    summary = result.summary(alpha=0.1)
+    assert summary.tables[1].index.tolist()[-1] == "I(age - 11) Var"
+    assert summary.tables[1].loc["I(age - 11) Var", "Coef."] == "0.07635"
+    assert summary.tables[2].columns[0] == "Groups"
+    assert summary.tables[3].columns[-1] == "0.95]"
+    assert header(summary)["Residual cov.:"] == "independent; ident(age)"
+
+
+def test_held_and_limiting_parameters_are_said():
+    held = mx.AR1("visit", group="subject", rho=0.4, fixed=True)
+    result = mx.mixedlm("y ~ x", series(), residual=held, weights="weight").fit()
+    text = str(result.summary())
+    assert "Held, without standard errors: rho." in text
+    assert "Weighted: residual variances are divided by the weight." in text
+    assert result.summary().tables[2].loc["rho", "Std.Err."] == ""
+
+
+def test_prints_briefly():
+    text = repr(fev_fit("ar1h(AVISIT | USUBJID)"))
+    assert "Residual covariance: ar1h(AVISIT | USUBJID)" in text
+    assert "537 rows; USUBJID: 197 residual groups" in text
+    assert any(line.split()[0] == "rho" for line in text.splitlines() if line.split())
+    many = repr(fev_fit("us(AVISIT | USUBJID, by=ARMCD)"))
+    assert "  20 parameters" in many

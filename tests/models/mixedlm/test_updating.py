@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import mixedext as mx
+from mixedext.models.mixedlm import updating
 
 pytestmark = pytest.mark.formula_engine
 
@@ -22,6 +23,42 @@ def data():
 @pytest.fixture(scope="module")
 def fit(data):
     return mx.mixedlm("Reaction ~ Days + z + (Days | Subject)", data).fit()
+
+
+@pytest.fixture(scope="module")
+def trial():
+    return mx.datasets.fev.load().data.dropna(subset=["FEV1"])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ("us(AVISIT | USUBJID)", "ident(SEX)")),
+        ({"residual": "cs(1 | USUBJID)"}, ("cs(1 | USUBJID)", "ident(SEX)")),
+        ({"variance": None}, ("us(AVISIT | USUBJID)", None)),
+        ({"residual": None, "variance": None}, (None, None)),
+    ],
+)
+def test_residual_structures_are_kept_or_replaced(given, expected, trial):
+    stated = {"residual": "us(AVISIT | USUBJID)", "variance": "ident(SEX)"}
+    model = mx.mixedlm("FEV1 ~ ARMCD", trial, **stated)
+    asked = dict.fromkeys(("residual", "variance"), "as the fit") | given
+    found = updating.residual_arguments(model, **asked, other_data=True)
+    assert (found["residual"], found["variance"]) == expected
+
+
+def test_residual_structures_of_values(trial):
+    structure = mx.Unstructured("AVISIT", group=trial["USUBJID"])
+    model = mx.mixedlm("FEV1 ~ ARMCD", trial, residual=structure)
+    kept = dict.fromkeys(("residual", "variance"), "as the fit")
+    found = updating.residual_arguments(model, **kept, other_data=False)
+    again = mx.mixedlm("FEV1 ~ SEX", model.data.frame, **found)
+    assert str(again.residual) == str(model.residual)
+    text = "residual= of this model holds values by rows, which other data have not: give"
+    with pytest.raises(ValueError, match=text):
+        updating.residual_arguments(model, **kept, other_data=True)
+    both = {"residual": None, "variance": None}
+    assert updating.residual_arguments(model, **both, other_data=True) == both
 
 
 def same(one, other):

@@ -58,3 +58,76 @@ def test_few_long_groups_pool_as_many_short_ones():
     bound = bind_residual("ar1(v | g)", columns=frame.reset_index(drop=True))
     (batch,) = bound.batches
     assert batch.count.tolist() == [4]
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_groups_with_equal_distances_share_a_pattern(shuffled):
+    rng = np.random.default_rng(4)
+    times = np.array([0.1, 0.2, 0.7])
+    kinds = rng.integers(0, 2, 50)  # equal gaps, or others
+    shift = rng.normal(0, 10, 50)
+    t = np.where(kinds[:, None] == 0, times, 2 * times) + shift[:, None]
+    frame = pd.DataFrame({"g": np.repeat(range(50), 3), "t": t.ravel()})
+    if shuffled:
+        frame = frame.sample(frac=1, random_state=1).reset_index(drop=True)
+    (batch,) = bind_residual("car1(t | g)", columns=frame).batches
+    assert sorted(batch.count) == sorted(np.bincount(kinds))
+    place = batch.place[batch.pattern]
+    own = frame["t"].to_numpy()[batch.rows]
+    assert (np.diff(own, axis=1) > 0).all()
+    np.testing.assert_allclose(place, np.abs(own[:, :, None] - own[:, None]), atol=1e-13)
+
+
+def test_small_distances_are_not_lost_beside_large_ones():
+    times = [[0.0, 1e-9, 1e6], [0.0, 2e-9, 1e6]]
+    frame = pd.DataFrame({"g": [0, 0, 0, 1, 1, 1], "t": np.ravel(times)})
+    (batch,) = bind_residual("car1(t | g)", columns=frame).batches
+    assert len(batch.count) == 2
+
+
+def test_places_in_the_plane_stay_in_the_order_of_the_rows():
+    frame = pd.DataFrame({"g": [0, 1, 0, 1, 0, 1], "x": [2, 7, 1, 6, 0, 5], "y": 0})
+    (batch,) = bind_residual("sp_exp(x, y | g)", columns=frame).batches
+    assert batch.rows.tolist() == [[0, 2, 4], [1, 3, 5]]
+    assert batch.count.tolist() == [2]
+
+
+def test_levels_and_strata_part_patterns():
+    frame = made(40, 3, 1.0, 1)
+    frame["w"] = frame["g"] % 2
+    assert len(bind_residual("ar1(v | g)", columns=frame).batches[0].count) == 1
+    bound = bind_residual("ar1(v | g, by=arm)", "ident(w)", columns=frame)
+    (batch,) = bound.batches
+    assert len(batch.count) == 6
+    group = batch.rows[:, 0]
+    assert batch.level[batch.pattern].tolist() == frame["arm"][group].tolist()
+    by_row = np.stack([z[batch.pattern] for z in batch.strata])
+    assert by_row[0].tolist() == frame["arm"].to_numpy()[batch.rows].tolist()
+    assert by_row[1].tolist() == frame["w"].to_numpy()[batch.rows].tolist()
+
+
+def test_exchangeable_rows_share_one_pattern_for_each_size():
+    frame = made(60, 5, 0.6, 2)
+    for text in ("cs(1 | g)", "cs(v | g)"):
+        bound = bind_residual(text, columns=frame)
+        for batch in bound.batches:
+            assert batch.place.tolist() == [list(range(batch.size))]
+
+
+def test_the_order_of_rows_may_be_the_visit():
+    frame = pd.DataFrame({"g": [1, 0, 1, 0, 1], "y": range(5)})
+    bound = bind_residual("ar1(1 | g)", columns=frame)
+    rows = {b.size: (b.rows.tolist(), b.place.tolist()) for b in bound.batches}
+    assert rows == {2: ([[1, 3]], [[0, 1]]), 3: ([[0, 2, 4]], [[0, 1, 2]])}
+    assert bound.visit_codes is None
+
+
+def test_many_groups_are_bound_without_a_loop():
+    """As many groups as a loop over them would take seconds for."""
+    import time
+
+    frame = made(100_000, 4, 0.8, 3)
+    start = time.process_time()
+    bound = bind_residual("us(v | g)", columns=frame)
+    assert time.process_time() - start < 2.0
+    assert sum(len(b.count) for b in bound.batches) == 15

@@ -84,6 +84,12 @@ def read_params(model: Any, params: Any, has_fe: bool | None = None) -> Paramete
 
 
 def _point(model, packed):
+    if model.residual is not None:
+        raise NotImplementedError(
+            "statsmodels' likelihood methods (loglike, score, hessian) are of independent "
+            f"errors with one variance; this model has residual={str(model.residual)!r}. "
+            "results.llf is the log-likelihood at the estimates"
+        )
     likelihood = Likelihood(model._design, model.reml)
     return likelihood.at(model.layout.unpack(model._design.terms, packed))
 

@@ -40,8 +40,10 @@ class TableColumn:
         self._results = results
         k_fe, scale = results.k_fe, results.scale
         self.params = np.array(results.params, float)
-        self.params[k_fe:] *= scale
-        self.bse = np.concatenate([np.asarray(results.bse)[:k_fe], results.bse_re])
+        self.bse = np.array(results.bse, float)
+        at = slice(k_fe, k_fe + len(results.bse_re))  # a residual covariance has no units
+        self.params[at] *= scale
+        self.bse[at] = results.bse_re
         self.tvalues = np.array(results.tvalues, float)
         self.pvalues = np.array(results.pvalues, float)
         self.tvalues[k_fe:] = self.pvalues[k_fe:] = np.nan

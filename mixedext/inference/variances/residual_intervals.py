@@ -1,0 +1,149 @@
+"""Rows of a residual covariance in the tables of variances and their intervals.
+
+On the scale of standard deviations a variance v stands as sqrt(v), a covariance as the
+correlation c / sqrt(v_a v_b); all other parameters are what they are on either scale.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import linalg, stats
+
+from mixedext.fitted import Fitted
+from mixedext.inference.variances.interval_numbers import (
+    log_limits,
+    satterthwaite_df,
+    satterthwaite_limits,
+    sd_and_correlation,
+)
+from mixedext.inference.variances.observed_covariance import covariance_of_variances
+from mixedext.inference.variances.residual_parameters import (
+    NaturalEstimates,
+    natural_estimates,
+    natural_limits,
+    propagated,
+    residual_of,
+)
+
+__all__ = ["joint_covariance", "residual_names", "residual_rows"]
+
+
+def residual_names(fitted: Fitted, scale: str) -> list[str]:
+    """Names of the rows on the scale of standard deviations ("sd") or variances.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        A fit with a residual covariance.
+    scale : {"sd", "variance"}
+        The scale.
+    """
+    labels = residual_of(fitted).bound.visit_labels or []
+    out = []
+    for parameter in natural_estimates(fitted).parameters:
+        name = parameter.name
+        level, _, own = name.rpartition(": ")
+        level = f"{level}: " if level else ""
+        if name == "sigma^2":
+            name = "sigma" if scale == "sd" else "residual"
+        elif scale == "sd" and own.startswith("UN("):
+            i, j = (int(k) - 1 for k in own[3:-1].split(","))
+            pair = f"{labels[j]},{labels[i]}"
+            name = f"{level}sd({labels[i]})" if i == j else f"{level}cor({pair})"
+        elif scale == "sd" and parameter.kind == "variance":
+            name = f"sd({own.removeprefix('Var(')}"
+        out.append(name)
+    return out
+
+
+def joint_covariance(fitted: Fitted) -> np.ndarray:
+    """Covariance of the variances of all terms, then of the natural parameters, (m, m)."""
+    absolute, found = covariance_of_variances(fitted).absolute, natural_estimates(fitted)
+    n = len(absolute) - found.slopes.shape[1]
+    slopes = linalg.block_diag(np.eye(n), found.slopes)
+    own = np.append(np.arange(n), n + found.own)
+    return propagated(slopes, absolute, own)
+
+
+def residual_rows(fitted: Fitted, method: str, scale: str, level: float) -> pd.DataFrame:
+    """Rows of ``conf_int_vcomp``: estimate, std_err, (df,) lower, upper.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        A fit with a residual covariance.
+    method : {"log", "wald", "satterthwaite"}
+        How limits are found.
+    scale : {"sd", "variance"}
+        Scale of the rows.
+    level : float
+        Confidence level.
+    """
+    found = natural_estimates(fitted)
+    kinds = np.array([p.kind for p in found.parameters])
+    names = residual_names(fitted, scale)
+    estimate, error = found.estimate, np.sqrt(np.diag(found.covariance))
+    if scale == "sd":
+        estimate, error = _on_scale_of_deviations(found, kinds)
+    frame = pd.DataFrame({"estimate": estimate, "std_err": error}, index=names)
+    is_variance = kinds == "variance"
+    if method == "satterthwaite":
+        own = np.sqrt(np.diag(found.covariance))
+        frame["df"] = np.where(is_variance, satterthwaite_df(found.estimate, own), np.nan)
+    frame["lower"], frame["upper"] = _limits(fitted, found, frame, kinds, method, level).T
+    return frame
+
+
+def _on_scale_of_deviations(
+    found: NaturalEstimates, kinds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Standard deviations and correlations of (co)variances, and their errors."""
+    at = np.flatnonzero((kinds == "variance") | (kinds == "covariance"))
+    place = {found.parameters[k].name: i for i, k in enumerate(at)}
+    pairs: list[tuple[int, int] | None] = []
+    for k in at:
+        name = found.parameters[k].name
+        level, _, own = name.rpartition("UN(")
+        if kinds[k] == "variance":
+            pairs.append(None)
+            continue
+        i, j = own[:-1].split(",")
+        first = f"{level}UN(1,1)"
+        names = [f"{level}UN({a},{a})" for a in (j, i)]
+        # beside strata of another function the first variance is that of the first stratum
+        found_at = [place.get(n, place.get(first, 0)) for n in names]
+        pairs.append((found_at[0], found_at[1]))
+    estimate, jacobian = sd_and_correlation(found.estimate[at], pairs)
+    covariance = found.covariance[np.ix_(at, at)]
+    moved = propagated(np.nan_to_num(jacobian), covariance, np.arange(len(at)))
+    out, error = found.estimate.copy(), np.sqrt(np.diag(found.covariance))
+    out[at], error[at] = estimate, np.sqrt(np.diag(moved))
+    return out, error
+
+
+def _limits(
+    fitted: Fitted,
+    found: NaturalEstimates,
+    frame: pd.DataFrame,
+    kinds: np.ndarray,
+    method: str,
+    level: float,
+) -> np.ndarray:
+    estimate, error = frame["estimate"].to_numpy(), frame["std_err"].to_numpy()
+    on_deviations = bool((estimate != found.estimate).any())
+    if method == "wald":
+        move = float(stats.norm.ppf((1 + level) / 2)) * error
+        return np.column_stack([estimate - move, estimate + move])
+    if method == "satterthwaite":
+        own = np.sqrt(np.diag(found.covariance))
+        limits = satterthwaite_limits(found.estimate, own, 1 - level)
+        limits[kinds != "variance"] = np.nan
+        return np.sqrt(limits) if on_deviations else limits
+    limits = natural_limits(fitted, level)
+    if on_deviations:
+        limits[kinds == "variance"] = np.sqrt(limits[kinds == "variance"])
+        of_pairs = kinds == "covariance"
+        own = log_limits(estimate, error, np.ones(len(error), bool), 1 - level)
+        limits[of_pairs] = own[of_pairs]
+    return limits

@@ -1,0 +1,62 @@
+"""What stays of a bound structure without its rows."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+import mixedext as mx
+from mixedext.specification.covariance.bound_residual import refuse_residual
+from mixedext.specification.covariance.residual_binding import bind_residual
+
+
+def test_without_rows():
+    frame = pd.DataFrame({"g": [0, 0, 1, 1], "v": [0, 1, 0, 1]})
+    bound = bind_residual(["ar1h(v | g)", "none"], "exp(x)", frame.assign(x=[1, 2, 3, 5]))
+    left = bound.without_rows()
+    assert (str(left), left.names, left.group_labels) == (str(bound), bound.names, [0, 1])
+    assert (left.batches, left.n_obs, left.fallbacks) == ((), 0, ())
+    assert len(left.group_codes) == len(left.visit_codes) == 0
+    assert left.row_strata == left.row_covariates == (None, None)
+    assert bound.n_obs == 4
+
+
+def test_what_takes_independent_residuals_is_refused():
+    data = mx.datasets.sleepstudy.load().data
+    plain = mx.mixedlm("Reaction ~ Days + (1 | Subject)", data)
+    refuse_residual(plain, "it", "use that")
+    stated = mx.mixedlm("Reaction ~ 1", data, residual="ar1(Days | Subject)")
+    text = (
+        r"^it takes residuals for independent with one variance, and those of this model "
+        r"have the structure ar1\(Days \| Subject\): use that$"
+    )
+    with pytest.raises(NotImplementedError, match=text):
+        refuse_residual(stated, "it", "use that")
+
+
+def test_resampling_and_power_are_refused():
+    """Of results whose model is given a structure afterwards: fits need the engine's."""
+    data = mx.datasets.sleepstudy.load().data
+    result = mx.mixedlm("Reaction ~ Days + (1 | Subject)", data).fit()
+    result.fitted.model.residual = bind_residual("ar1(Days | Subject)", columns=data)
+    for ask in (
+        lambda: result.bootstrap_cases(5, rng=1),
+        lambda: result.bootstrap_residual(5, rng=1),
+        lambda: mx.power(result, "Days", n=5, rng=1),
+        lambda: result.bootstrap_parametric(5, rng=1),
+        lambda: result.simulate(2, rng=1),
+        lambda: result.model.fit_many(data[["Reaction"]]),
+        lambda: result.get_influence(),
+        lambda: result.exact_rlrt(),
+        lambda: mx.exact_lrt(result),
+        lambda: result.conf_int_vcomp(),
+        lambda: result.cov_vcomp,
+        lambda: result.profile(),
+    ):
+        with pytest.raises(NotImplementedError, match="takes residuals for independent"):
+            ask()
+    assert 0 < result.icc() < 1
+    result.fitted.model.residual = bind_residual("ar1h(Days | Subject)", columns=data)
+    for ask in (result.icc, lambda: result.r2_nakagawa):
+        with pytest.raises(NotImplementedError, match="takes residuals for independent"):
+            ask()
