@@ -11,10 +11,11 @@ target the derivatives of m by a parameter r of the covariance are (envelope the
 
     dm / dr = d'V_r d,    S_rs = q_r'P q_s,    q_r = c_r - V_r w,
 
-V_r of the rows and the target jointly: m + 2 sum W_rs S_rs is Kenward and Roger's.  Second
-derivatives V_rs of a curved V are taken off the error of the coefficients alone, h'h, as
-for these themselves; SAS has none in predictions.  A target sees the rows of its cluster
-alone but for X~ h, of which products over all rows are those of the fixed effects.
+V_r of the rows and the target jointly: m + 2 sum W_rs S_rs is what Kenward and Roger's
+linear version makes of it.  With the second derivatives V_rs in natural parameters it is
+less sum W_rs d'V_rs d / 2; the bias of the estimates, Kenward and Roger's of 2009, makes
+that independent of the parameters.  A target sees the rows of its cluster alone but for
+X~ h, of which products over all rows are those of the fixed effects.
 
 Weights: all is said of rows times the root of theirs.
 """
@@ -181,7 +182,7 @@ class JointRows:
         targets: Targets,
         slope: bool = False,
         weight: np.ndarray | None = None,
-        curved: bool = False,
+        curved: str = "",
     ) -> RowErrors:
         """Errors of the predictions of targets, relative to sigma^2.
 
@@ -193,8 +194,9 @@ class JointRows:
             Whether derivatives are wanted.
         weight : ndarray, optional
             W of all directions, if the rise is wanted.
-        curved : bool, optional
-            Whether second derivatives in natural parameters are taken off.
+        curved : {"", "coefficients", "all"}, optional
+            Whether second derivatives in natural parameters are taken off: of the error of
+            the coefficients h'h alone, or of all.
 
         Returns
         -------
@@ -381,6 +383,8 @@ class _Task:
         W but for V0, and sum W_rs X~'V_r V0^-1 V_s X~.
     bent : ndarray or None
         X~'Vbar X~, the second derivatives of V weighted by W.
+    natural : ndarray or None
+        W of the natural parameters, where those of targets count too.
     """
 
     covariances: list[np.ndarray]
@@ -391,19 +395,22 @@ class _Task:
     weight: np.ndarray | None
     second: np.ndarray | None
     bent: np.ndarray | None
+    natural: np.ndarray | None
 
     @classmethod
     def of(cls, joint, info, weight, curved):
         deviance = joint.fit.residual.stand()
         p, n = deviance.rank, info.n_gamma
         basis = deviance.solved.change[:p, :p] @ info.turn.T
-        inner = second = bent = None
+        inner = second = bent = natural = None
         if weight is not None:
             inner = np.zeros((n + 1, n + 1))
             inner[:n, :n] = weight[:n, :n]
             second = info.weighted_second(inner)
             if curved:
                 bent = info.curved(weight).on_fixed
+            if curved == "all":
+                natural = info.natural_weight(weight)
             inner = inner[:n, :n]
         return cls(
             deviance.covariances(deviance.at.x),
@@ -414,6 +421,7 @@ class _Task:
             inner,
             second,
             bent,
+            natural,
         )
 
 
@@ -476,7 +484,7 @@ class _JointPart(ClusterPart):
             return RowErrors(variance, slopes)
         rise = self._rise(task, h, moved[:, :, :s], whiten, x_old, on_x - through)
         if task.bent is not None:
-            rise -= np.einsum("gtp,gtp->gt", h, h @ task.bent) / 4
+            rise -= self._bent(task, d, h, x_old) / 4
         return RowErrors(variance, slopes, np.where(known, 0.0, rise))
 
     def _rise(self, task, h, left, whiten, x_old, on_x):
@@ -492,3 +500,18 @@ class _JointPart(ClusterPart):
         rise -= 2 * np.einsum("rgst,rgsp,gtp->gt", weighted, seen, h, optimize=True)
         rise += np.einsum("gtp,pq,gtq->gt", h, task.second, h, optimize=True)
         return rise - np.einsum("rgtp,rgtp->gt", on_x, np.tensordot(w, on_x, 1))
+
+    def _bent(self, task, d, h, x_old):
+        """d'Vbar d of every target, Vbar of residual groups; or h'(X~'Vbar X~)h alone."""
+        out = np.einsum("gtp,gtp->gt", h, h @ task.bent)
+        if task.natural is None:
+            return out
+        moved = np.zeros_like(d)
+        for own in self.groups:
+            at = own.curve.natural_at
+            free = task.psi[own.own]
+            mean = own.curve.curve(free, 1.0, own.places, task.natural[np.ix_(at, at)])
+            moved += own.times(mean[None], d)[0]
+        out += np.einsum("gat,gat->gt", d, moved)
+        on_x = np.einsum("gsp,gst->gtp", x_old, moved[:, : self.size])
+        return out - 2 * np.einsum("gtp,gtp->gt", h, on_x)

@@ -26,15 +26,24 @@ class OwnVariances(NamedTuple):
         Of the residual, and of what rows at one place share of it, (n,).
     whole_slope, shared_slope : ndarray
         Their derivatives by psi, (n, n_psi).
+    whole_curve, shared_curve : ndarray
+        Their second derivatives by natural parameters, weighted, (n,).
     """
 
     whole: np.ndarray
     shared: np.ndarray
     whole_slope: np.ndarray
     shared_slope: np.ndarray
+    whole_curve: np.ndarray
+    shared_curve: np.ndarray
 
 
-def own_variances(bound: BoundResidual, psi: np.ndarray, places: NewPlaces) -> OwnVariances:
+def own_variances(
+    bound: BoundResidual,
+    psi: np.ndarray,
+    places: NewPlaces,
+    weight: np.ndarray | None = None,
+) -> OwnVariances:
     """Variances of the residuals of rows.
 
     Parameters
@@ -45,9 +54,11 @@ def own_variances(bound: BoundResidual, psi: np.ndarray, places: NewPlaces) -> O
         Its parameters.
     places : NewPlaces
         Where the rows stand.
+    weight : ndarray, optional
+        W of the natural parameters, for the second derivatives.
     """
     n, n_psi = len(places), len(psi)
-    out = OwnVariances(*np.zeros((2, n)), *np.zeros((2, n, n_psi)))
+    out = OwnVariances(*np.zeros((2, n)), *np.zeros((2, n, n_psi)), *np.zeros((2, n)))
     # two rows at one place: what they share is off the diagonal
     by_distance = bound.correlation is not None and not bound.correlation.over_visits
     width = 2 if by_distance else 1
@@ -62,6 +73,10 @@ def own_variances(bound: BoundResidual, psi: np.ndarray, places: NewPlaces) -> O
             for number, column in ((0, 0), (1, width - 1)):
                 out[number][at] = matrix[:, 0, column]
                 out[2 + number][np.ix_(at, curve.at)] = tangent[:, :, 0, column].T
+            if weight is not None:
+                part = weight[np.ix_(curve.natural_at, curve.natural_at)]
+                bent = curve.curve(free, 1.0, own, part)
+                out.whole_curve[at], out.shared_curve[at] = bent[:, 0, 0], bent[:, 0, -1]
     return out
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from mixedext.engine.fit import Fit
 from mixedext.engine.information.expected import variance_information
 from mixedext.engine.information.joint_errors import joint_errors, random_rows
 from mixedext.engine.residual.information import ResidualInformation
@@ -20,20 +22,25 @@ from mixedext.engine.residual.joint_rows import JointRows, Targets
 from mixedext.engine.residual.own_variances import own_variances
 from mixedext.engine.residual.rows import ResidualRows
 from mixedext.exceptions import FormulaError
-from mixedext.fitted import Fitted, has_rows, once_a_fit
+from mixedext.fitted import Fitted, has_rows
 from mixedext.inference.fixed_effects.df_methods import FixedTests
 from mixedext.inference.prediction.new_rows import NewRows
 from mixedext.inference.prediction.residual_places import places_of_observations
 from mixedext.inference.prediction.row_degrees import free_spread, satterthwaite_df
 from mixedext.specification.covariance.residual_recipe import own_places
 
-__all__ = ["residual_errors", "residual_means"]
+__all__ = ["joint_rows", "residual_errors", "residual_means"]
 
 
-@once_a_fit
-def _joint_rows(fitted: Fitted) -> JointRows:
+# Kept as long as the fit is, and not with it where it is saved.
+_KNOWN: WeakKeyDictionary[Fit, JointRows] = WeakKeyDictionary()
+
+
+def joint_rows(fitted: Fitted) -> JointRows:
     """The rows of the fit, to which others are joined."""
     rows, model, residual = fitted.need_rows(), fitted.model, fitted.fit.residual
+    if fitted.fit in _KNOWN:
+        return _KNOWN[fitted.fit]
     assert residual is not None
     response = rows.endog if rows.offset is None else rows.endog - rows.offset
     engine = ResidualRows(
@@ -46,7 +53,8 @@ def _joint_rows(fitted: Fitted) -> JointRows:
     )
     left = rows.endog - rows.mean(fitted.fixed.estimate, fitted.fit.effects)
     places = own_places(residual.bound, model.residual_spec)
-    return JointRows.of(fitted.fit, engine, places, left)
+    found = _KNOWN[fitted.fit] = JointRows.of(fitted.fit, engine, places, left)
+    return found
 
 
 def residual_means(fitted: Fitted, rows: NewRows, precision: np.ndarray) -> np.ndarray:
@@ -63,7 +71,7 @@ def residual_means(fitted: Fitted, rows: NewRows, precision: np.ndarray) -> np.n
     """
     if rows.places is None:
         return np.zeros(len(rows))
-    return _joint_rows(fitted).residual_means(rows.places, precision)
+    return joint_rows(fitted).residual_means(rows.places, precision)
 
 
 class _Part(NamedTuple):
@@ -81,24 +89,27 @@ class _Method(NamedTuple):
     ----------
     weight : ndarray or None
         W of all directions; None if nothing is added.
-    is_curved : bool
-        Whether second derivatives in natural parameters are taken off.
+    curved : {"", "coefficients", "all"}
+        Of what second derivatives in natural parameters are taken off.
+    natural : ndarray or None
+        W of the natural parameters, if of all.
     bias : ndarray or None
         Of the estimates, which is taken off.
     """
 
-    weight: np.ndarray | None
-    is_curved: bool
-    bias: np.ndarray | None
+    weight: np.ndarray | None = None
+    curved: str = ""
+    natural: np.ndarray | None = None
+    bias: np.ndarray | None = None
 
     @classmethod
     def of(cls, info, tests, name, spread):
         if spread is None or not tests.adjusts:
-            return cls(None, False, None)
-        bias = None
-        if name == "kenward-roger-2009":  # Cox and Snell's
+            return cls()
+        if name == "kenward-roger-2009":  # the bias is Cox and Snell's
             bias = -spread @ info.curved(spread).traces / 4
-        return cls(spread, name == "kenward-roger", bias)
+            return cls(spread, "all", info.natural_weight(spread), bias)
+        return cls(spread, "coefficients" if name == "kenward-roger" else "")
 
     def less_bias(self, rise, slope):
         """The rise, less half of what the bias makes of a variance."""
@@ -191,9 +202,7 @@ def _given(fitted, rows, x, precision, lost, method, nugget, slope) -> _Part:
         return _Part(plain.variance)
     places = rows.places
     targets = Targets(x, _terms(fitted, rows, lost), places, precision)
-    found = _joint_rows(fitted).errors(
-        targets, slope, method.weight, method.is_curved
-    )
+    found = joint_rows(fitted).errors(targets, slope, method.weight, method.curved)
     rise = 0.0 if found.rise is None else found.rise
     if found.rise is not None:
         rise = method.less_bias(rise, found.slope)
@@ -260,13 +269,14 @@ def _observed(fitted, rows, precision, method, info, not_given) -> _Part:
 def _own(fitted, places, precision, method, info, nugget) -> _Part:
     """Variance of a residual, or of the share of it that no other row has."""
     residual = fitted.fit.residual
-    found = own_variances(residual.bound, residual.psi, places)
-    variance, by_psi = found.whole, found.whole_slope
+    found = own_variances(residual.bound, residual.psi, places, method.natural)
+    variance, by_psi, curve = found.whole, found.whole_slope, found.whole_curve
     if nugget:
-        variance, by_psi = variance - found.shared, by_psi - found.shared_slope
+        variance = variance - found.shared
+        by_psi, curve = by_psi - found.shared_slope, curve - found.shared_curve
     variance, n = variance / precision, len(precision)
     variance = np.where(places.missing, np.nan, variance)
     slope = np.zeros((n, info.n_gamma + 1))
     slope[:, info.n_gamma - by_psi.shape[1] : -1] = by_psi / precision[:, None]
     slope[:, -1] = variance
-    return _Part(variance, slope, method.less_bias(0.0, slope))
+    return _Part(variance, slope, method.less_bias(-curve / precision / 4, slope))

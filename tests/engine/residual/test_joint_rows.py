@@ -10,7 +10,7 @@ from mixedext.engine.information.expected import variance_information
 from mixedext.engine.residual.joint_rows import Targets
 from mixedext.inference.prediction.mixed_prediction import get_prediction
 from mixedext.inference.prediction.new_rows import new_rows
-from mixedext.inference.prediction.residual_errors import _joint_rows, _terms
+from mixedext.inference.prediction.residual_errors import _terms, joint_rows
 
 pytestmark = [pytest.mark.formula_engine, pytest.mark.filterwarnings("ignore::UserWarning")]
 
@@ -72,7 +72,7 @@ def check_slopes(case, new, conditional, with_residual, weights, w):
     size = info.n_gamma
     root = np.random.default_rng(1).standard_normal((size + 1, size + 1))
     weight = root @ root.T
-    found = _joint_rows(fitted).errors(targets, True, weight)
+    found = joint_rows(fitted).errors(targets, True, weight)
 
     def of(values):
         covariances, psi = at(case, values)
