@@ -91,3 +91,47 @@ def check_slopes(case, new, conditional, with_residual, weights, w):
     v = case.joint(new, case.covariances, case.psi, with_residual, weights)[:n, :n]
     rise = np.einsum("rit,ij,sjt,rs->t", turn, v, turn, weight[:-1, :-1], optimize=True)
     np.testing.assert_allclose(found.rise, rise, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "structure", ["ar1", "ar1h", "arma", "us", "sp_exp nugget", "sp_pow", "car1, power"]
+)
+def test_second_derivatives(structure):
+    """sum W_rs d'V_rs d in natural parameters eta, from those in free ones phi.
+
+    R_eta,ab summed over W is R_phi,rs less R_eta,k eta_k,rs.
+    """
+    case = dense_case(seed(structure), structure, "none")
+    new = new_data(seed(structure, "new"), case.data)
+    fitted = case.fitted
+    rows = new_rows(fitted, new, conditional="all", new_levels="zero")
+    targets = Targets(case.columns(new), [], rows.places, np.ones(len(new)))
+    info = variance_information(fitted.fit)
+    size = info.n_gamma
+    root = seed("weight").standard_normal((size + 1, size + 1))
+    weight = root @ root.T
+    joint = joint_rows(fitted)
+    plain = joint.errors(targets, True, weight)
+    found = (plain.rise - joint.errors(targets, True, weight, "all").rise) * 4
+    (curve,) = info.curves
+
+    def covariance(phi):
+        return phi[-1] * case.joint(new, [], phi[:-1], True)
+
+    def natural(phi):
+        return curve.natural(phi[:-1], phi[-1])
+
+    phi = np.append(case.psi, 1.0)
+    first, jacobian = differences(covariance, phi), differences(natural, phi)
+    second = differences(lambda p: differences(covariance, p), phi, 1e-3)
+    turned = differences(lambda p: differences(natural, p), phi, 1e-3)
+    by_natural = np.tensordot(np.linalg.inv(jacobian), first, 1)
+    bent = np.tensordot(weight, second, 2)
+    bent -= np.tensordot(np.tensordot(weight, turned, 2), by_natural, 1)
+    _, _, w = case.predicted(new, covariance(phi))
+    d = np.vstack([-w, np.eye(len(new))])
+    want = np.einsum("it,ij,jt->t", d, bent, d)
+    atol = 1e-9 + 1e-5 * np.abs(want).max()
+    np.testing.assert_allclose(found, want, rtol=1e-5, atol=atol)
+    coefficients = joint.errors(targets, True, weight, "coefficients").rise
+    assert (np.abs(coefficients - plain.rise) > 0).any()
