@@ -180,7 +180,7 @@ def residual_errors(
         else:
             whole = plain.variance + extra.variance
             df_obs = df
-            if plain.slope is not None:
+            if plain.slope is not None and free is not None:
                 slope = plain.slope + extra.slope
                 df_obs = satterthwaite_df(whole, slope, free, tests, n)
             var_obs = scale * (whole + 2.0 * (plain.rise + extra.rise))

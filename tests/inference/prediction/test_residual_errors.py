@@ -272,6 +272,21 @@ def test_offset(fev):
     )
 
 
+def test_robust_covariances_are_of_the_population(fev):
+    result = fev_fit(fev, "ar1(AVISIT | USUBJID)")
+    robust = result.get_robustcov_results("CR2")
+    new = fev.head(2).drop(columns="FEV1")
+    found = robust.get_prediction(new, conditional=False)
+    test = robust.t_test([[1, 1], [1, 1]])
+    np.testing.assert_allclose(found.se_mean, test.sd, rtol=1e-10)
+    np.testing.assert_allclose(found.df, test.df_denom)
+    np.testing.assert_array_equal(found.df_obs, found.df)
+    gap = found.var_pred_obs - found.var_pred_mean
+    np.testing.assert_allclose(gap, result.scale)
+    with pytest.raises(ValueError, match="use conditional=False"):
+        robust.get_prediction(new, conditional="all")
+
+
 def test_bootstrap_is_refused(fev):
     result = fev_fit(fev, "ar1(AVISIT | USUBJID)")
     with pytest.raises(NotImplementedError, match="method='analytic'"):
