@@ -71,6 +71,8 @@ class Model(Protocol):
         Random terms with their rows; None once these are removed.
     weights, offset, exog, endog : ndarray or None
         The rows; None without them.
+    residual : BoundResidual or None
+        The residual covariance that is stated.
     data : ModelData
         statsmodels' record of the data: ``frame``, ``row_labels``, ``param_names``.
     formula, fixed_formula, offset_formulas, namespace, aliases
@@ -108,6 +110,7 @@ class Model(Protocol):
     random_terms: Any
     weights: Any
     offset: Any
+    residual: Any
     exog: Any
     endog: Any
     data: Any

@@ -21,6 +21,7 @@ from mixedext.engine.refits.refit import (
     row_of_fit,
     row_without_fit,
 )
+from mixedext.engine.refits.residual_refits import ResidualResponses
 from mixedext.engine.refits.spectral import SpectralFits, spectral_pays
 from mixedext.engine.rows.design import Design
 from mixedext.engine.rows.levels import LevelSums, split_sums
@@ -49,14 +50,17 @@ BLOCK_SIZE = 400_000
 
 
 def fit_responses(
-    responses: Responses, y: np.ndarray, reml: bool, run: Callable = in_turn
+    responses: Responses | ResidualResponses,
+    y: np.ndarray,
+    reml: bool,
+    run: Callable = in_turn,
 ) -> RefitColumns:
     """Fit a model to many responses.
 
     Parameters
     ----------
-    responses : Responses
-        Of the design.
+    responses : Responses or ResidualResponses
+        Of the model.
     y : ndarray
         Responses less offset, (n, R).
     reml : bool
@@ -64,6 +68,8 @@ def fit_responses(
     run : callable, optional
         Maps a function over blocks of responses, in order.
     """
+    if isinstance(responses, ResidualResponses):
+        return responses.fit(y, reml, run)
     design, count = responses.design, y.shape[1]
     width = max(1, BLOCK_SIZE // max(len(y), design.blocks.lead_cross.size))
     spectral = spectral_pays(design, count, given=True)

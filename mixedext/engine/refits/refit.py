@@ -101,6 +101,7 @@ class Responses:
     ):
         self.design, self.root = design, None if weights is None else np.sqrt(weights)
         self.rows = x, terms, weights
+        self.n_residual = 0
         # by kind and criterion, see engine.refits.batches
         self.batches: dict[tuple[type, bool], Any] = {}
         kept = x[:, design.basis.kept]

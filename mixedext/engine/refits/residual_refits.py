@@ -18,7 +18,6 @@ from mixedext.engine.residual.cluster_part import ClusterPart
 from mixedext.engine.residual.fit import (
     fit_residual_rows,
     limits_reached,
-    relative_curvature,
     verdict_of,
 )
 from mixedext.engine.residual.marginal import MarginalDeviance
@@ -58,6 +57,7 @@ class ResidualResponses:
         self.rows, self.start = rows, start
         self.held = np.zeros(rows.n_psi, bool) if held is None else held
         self.q = rows.columns[:, :-1]
+        self.n_residual = rows.n_psi
 
     @property
     def design(self) -> Design:

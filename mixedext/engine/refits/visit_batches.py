@@ -85,7 +85,7 @@ class _Level:
         self.by_pair = np.ascontiguousarray(pairs).reshape(-1, p * p)
 
     def sums(self, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """sum x_a y_b, (R, c, m, p, m), and sum y_a y_b, (R, c, m, m), of residuals (n, R)."""
+        """sum x_a y_b, (R, c, m, p, m), and sum y_a y_b, (R, c, m, m), of y (n, R)."""
         count, m, c = residual.shape[1], self.m, len(self.x)
         p = self.x[0].shape[1]
         mixed, square = np.zeros((count, c, m, p, m)), np.zeros((count, c, m, m))

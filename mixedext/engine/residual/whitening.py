@@ -1,4 +1,4 @@
-"""Rows multiplied by the inverse root of their covariance, random effects included.
+"""Rows multiplied by a root of their covariance, or its inverse, random effects included.
 
 V = s2 V0 of all rows is block-diagonal by cluster: what residual groups and levels of
 random terms connect.  With L the lower Cholesky factor of a cluster's V0, its rows by
@@ -15,7 +15,21 @@ import numpy as np
 from mixedext.engine.residual.estimate import ResidualEstimate
 from mixedext.engine.residual.rows import roots
 
-__all__ = ["marginally_solved", "marginally_whitened"]
+__all__ = ["colored", "marginally_solved", "marginally_whitened"]
+
+
+def colored(estimate: ResidualEstimate, noise: np.ndarray) -> np.ndarray:
+    """W^-1/2 L times columns (n, w), L the lower factor of every group's Lambda.
+
+    Of independent columns of variance 1 it makes residuals of variance Lambda.
+    """
+    rows, out = estimate.rows, np.empty(noise.shape)
+    assert rows is not None
+    bound = estimate.bound
+    for batch, root in zip(bound.batches, roots(bound, estimate.psi), strict=True):
+        out[batch.rows] = root[batch.pattern] @ noise[batch.rows]
+    weights = rows.root_weights
+    return out if weights is None else out / weights[:, None]
 
 
 def marginally_whitened(estimate: ResidualEstimate, columns: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from mixedext.inference.fixed_effects.hypotheses import likelihood_ratio_test
 from mixedext.inference.submodels.nesting import (
     check_same_data,
     doubts,
+    has_boundary,
     restriction,
     same_fixed_space,
 )
@@ -119,6 +120,12 @@ def compare_lr_test(
     BoundaryWarning
         If variances are tested: the p-value is then too large.
 
+    Notes
+    -----
+    Where a nugget, or a range or correlation of continuous time against independent
+    residuals, is all that has the end of its range as its value under the hypothesis, the
+    p-value is by the mixture of chi-squared laws in equal parts.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -142,7 +149,8 @@ def compare_lr_test(
         if kind is not None:
             warnings.warn(note, kind, stacklevel=user_stacklevel())
     df = counts[1] - counts[0]
-    test = likelihood_ratio_test(llf(large), llf(small), df)
+    boundary = has_boundary(small, large)
+    test = likelihood_ratio_test(llf(large), llf(small), df, boundary)
     return CompareLRTestResult(test.statistic, test.pvalue, df)
 
 

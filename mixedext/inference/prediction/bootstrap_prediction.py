@@ -25,7 +25,7 @@ from mixedext.engine.refits.batches import in_batches
 from mixedext.engine.refits.refit import joined
 from mixedext.engine.refits.simulation import spawn_seeds
 from mixedext.exceptions import BootstrapWarning, DevianceError, user_stacklevel
-from mixedext.fitted import Fitted
+from mixedext.fitted import Fitted, need_independent_errors
 from mixedext.inference.bootstrap.parallel import runner
 from mixedext.inference.bootstrap.simulated_refits import (
     Refits,
@@ -235,6 +235,7 @@ def bootstrap_prediction(
             known |= own.codes >= 0
     seeds = spawn_seeds(rng, 3)
     generator = np.random.default_rng(seeds[2])
+    need_independent_errors(fitted, "method='bootstrap'", "use method='analytic'")
     run = runner(n_jobs, False, in_batches(fitted.fit.design))
     parts: list[tuple[np.ndarray, _Replicates]] = []
     at = np.flatnonzero(~known & ~lost)
