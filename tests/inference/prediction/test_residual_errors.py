@@ -272,6 +272,28 @@ def test_offset(fev):
     )
 
 
+def test_order_and_labels_do_not_matter(fev):
+    rng = np.random.default_rng(8)
+    new = fev[fev["FEV1"].isna()].head(25).drop(columns="FEV1")
+    other = fev.iloc[rng.permutation(len(fev))]
+    names = {k: f"{rng.integers(10**6)}-{k}" for k in fev["USUBJID"].unique()}
+    other = other.assign(USUBJID=other["USUBJID"].astype(str).map(names))
+    moved = new.assign(USUBJID=new["USUBJID"].astype(str).map(names))
+    columns = ["mean", "mean_se", "obs_se", "df", "df_obs"]
+    for residual in ("toeph(AVISIT | USUBJID)", "sp_exp(VISITN | USUBJID, nugget=True)"):
+        one = fev_fit(fev, residual).get_prediction(
+            new, conditional="all", new_levels="zero"
+        )
+        again = fev_fit(other, residual).get_prediction(
+            moved.iloc[::-1], conditional="all", new_levels="zero"
+        )
+        np.testing.assert_allclose(
+            again.summary_frame()[columns].iloc[::-1],
+            one.summary_frame()[columns],
+            rtol=1e-4,  # of the search
+        )
+
+
 def test_robust_covariances_are_of_the_population(fev):
     result = fev_fit(fev, "ar1(AVISIT | USUBJID)")
     robust = result.get_robustcov_results("CR2")
