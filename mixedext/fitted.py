@@ -84,6 +84,8 @@ class Model(Protocol):
         For each categorical column its categories that no row has.
     source, plan : ChunkSource or None, ChunkPlan
         Where rows in chunks come from, and how a formula is evaluated on each.
+    residual_spec : StatedResidual or None
+        The residual covariance as stated, with the columns that it names.
     use_sqrt : bool
         As statsmodels has it.
     stated_by_groups : bool
@@ -115,6 +117,7 @@ class Model(Protocol):
     grouped: Any
     source: Any
     plan: Any
+    residual_spec: Any
     main_term: int | None
     components: tuple[int, ...]
     component_columns: tuple

@@ -531,3 +531,7 @@ DENSE_MATRICES, DENSE_EVALUATIONS, DENSE_PRODUCTS = 8, 30, 2.0
 PRODUCTS_A_SECOND, LONGEST_FIT = 5e9, 86_400.0
 # Share of a column of log standard deviations that earlier ones must leave of it.
 SD_COLUMN_LEFT = 1e-9
+# engine/residual/joint_rows
+# Shares of the variance of a row to predict: what is left of it beside the rows of the fit
+# is nothing below the first, and a covariance that is none below minus the second.
+NOTHING_LEFT, NEGATIVE_LEFT = 1e-13, 1e-8

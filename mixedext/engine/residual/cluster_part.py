@@ -221,6 +221,8 @@ class ClusterPart(Part):
         if not len(into.gradient):
             return []
         moved = self._moved(tangents, psi, e[:, :, None])[..., 0]
+        if not len(moved):  # nothing is estimated but sigma^2
+            return []
         flat = moved.reshape(len(moved), -1)
         into.residual += flat @ e.ravel()
         solved_flat = (self.inverse @ moved[..., None]).reshape(len(moved), -1)
@@ -253,6 +255,8 @@ class ClusterPart(Part):
         both = np.concatenate([x, e[:, :, None]], axis=2)
         moved = self._moved(directions, psi, both)
         n, width = len(moved), both.shape[2]
+        if not n:
+            return
         flat = both.reshape(-1, width)
         into.first += np.einsum("ip,riq->rpq", flat, moved.reshape(n, len(flat), width))
         whitened = self.inverse @ moved
@@ -274,6 +278,8 @@ class ClusterPart(Part):
     ) -> np.ndarray:
         x, _ = self._solved(solved)
         moved = self._moved(directions, psi, x)
+        if not len(moved):
+            return np.zeros((x.shape[2],) * 2)
         other = np.tensordot(weight, self.inverse @ moved, 1)
         p = x.shape[2]
         return np.einsum(

@@ -274,7 +274,7 @@ class ResidualRows:
 
     def clusters(self) -> Iterator[tuple[np.ndarray, ClusterPart]]:
         """Rows of all clusters of one size, (G, s), and their part."""
-        cluster, n_clusters = self._clusters()
+        cluster, n_clusters = self.cluster_numbers()
         size = np.bincount(cluster, minlength=n_clusters)
         self._check_memory(size)
         group, position = self._positions()
@@ -329,8 +329,8 @@ class ResidualRows:
             position[batch.rows] = np.arange(batch.rows.shape[1])
         return group, position
 
-    def _clusters(self):
-        """Cluster of every row: what residual groups and levels connect."""
+    def cluster_numbers(self) -> tuple[np.ndarray, int]:
+        """Cluster of every row, (n,), and their number: what groups and levels connect."""
         group, _ = self._positions()
         if not self.terms:
             used, cluster = np.unique(group, return_inverse=True)

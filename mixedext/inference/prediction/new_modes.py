@@ -53,12 +53,7 @@ from mixedext.inference.fixed_effects.covariance_choice import (
 )
 from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.inference.prediction.fixed_rows import new_response
-from mixedext.inference.prediction.mixed_prediction import (
-    check_df_method,
-    free_spread,
-    precision_of,
-    satterthwaite_df,
-)
+from mixedext.inference.prediction.mixed_prediction import check_df_method
 from mixedext.inference.prediction.new_levels import (
     NewLevels,
     given_terms,
@@ -67,12 +62,18 @@ from mixedext.inference.prediction.new_levels import (
     new_levels_of,
     on_rows_of_fit,
 )
-from mixedext.inference.prediction.new_rows import NEW_LEVELS, NewRows, new_rows
+from mixedext.inference.prediction.new_rows import (
+    NEW_LEVELS,
+    NewRows,
+    new_rows,
+    precision_of,
+)
 from mixedext.inference.prediction.prediction_result import (
     KINDS,
     MixedPrediction,
     columns_of,
 )
+from mixedext.inference.prediction.row_degrees import free_spread, satterthwaite_df
 from mixedext.inference.random_effects.modes import component_of, effect_names, terms_of
 from mixedext.specification.data.known_levels import MISSING, UNKNOWN
 
@@ -252,6 +253,11 @@ def _refuse(fitted):
         )
     if not fitted.random.terms:
         raise ValueError("the model has no random effects")
+    if fitted.fit.residual is not None:
+        raise NotImplementedError(
+            "modes of new levels are there for models without residual= and variance=; "
+            "fit the model to all data, or predict with new_levels='zero'"
+        )
 
 
 def _labelled(fitted: Fitted, new: NewLevels, group: str) -> NewModes:

@@ -20,6 +20,8 @@ from mixedext.exceptions import FormulaError
 from mixedext.fitted import Fitted, Model
 from mixedext.inference.prediction.fixed_rows import fixed_rows, without_inestimable
 from mixedext.inference.random_effects.modes import component_of
+from mixedext.inference.prediction.residual_places import ALL, places_beside_rows
+from mixedext.specification.covariance.residual_recipe import NewPlaces
 from mixedext.specification.data.known_levels import MISSING, UNKNOWN
 from mixedext.specification.data.labels import factorize
 from mixedext.specification.formula.component_rows import ComponentRows
@@ -45,6 +47,7 @@ __all__ = [
     "level_labels",
     "new_component",
     "new_rows",
+    "precision_of",
 ]
 
 NEW_LEVELS = ("raise", "zero", "missing")
@@ -70,6 +73,9 @@ class NewRows:
         The new data.
     own : bool
         Whether these are the rows of the fit.
+    places : NewPlaces or None
+        Where the rows stand under the residual covariance; None if the prediction is not
+        given residuals.
     """
 
     index: pd.Index | None
@@ -78,14 +84,15 @@ class NewRows:
     terms: tuple[TermRows | None, ...]
     frame: pd.DataFrame | None = None
     own: bool = False
+    places: NewPlaces | None = None
 
     def __len__(self) -> int:
         return len(self.exog)
 
     @property
     def given(self) -> bool:
-        """Whether the prediction is given any random effects."""
-        return any(t is not None for t in self.terms)
+        """Whether the prediction is given any random effects, or residuals."""
+        return self.places is not None or any(t is not None for t in self.terms)
 
     @property
     def missing(self) -> np.ndarray:
@@ -93,6 +100,8 @@ class NewRows:
         out = np.isnan(self.exog).any(axis=1)
         if self.offset is not None:
             out |= np.isnan(self.offset)
+        if self.places is not None:
+            out |= self.places.missing
         for term in self.terms:
             if term is not None:
                 out |= term.codes == MISSING
@@ -104,6 +113,8 @@ class NewRows:
     def unknown(self) -> np.ndarray:
         """Rows of a level that the fit had not, (n,) bool."""
         out = np.zeros(len(self), bool)
+        if self.places is not None:
+            out |= self.places.group == UNKNOWN
         for term in self.terms:
             if term is not None:
                 out |= term.codes == UNKNOWN
@@ -142,7 +153,8 @@ def conditional_terms(
         The fit.
     conditional : bool, str, list of str or None
         All, none, or those of some grouping factors; None for all of a model stated in
-        bars or by ``terms``, and none of one stated by ``groups``.
+        bars or by ``terms``, and none of one stated by ``groups``; "all" for all of them
+        and residuals.
 
     Raises
     ------
@@ -152,13 +164,15 @@ def conditional_terms(
     terms = fitted.random.terms
     if conditional is None:
         conditional = not fitted.model.stated_by_groups
+    if _is_all(conditional):
+        return (True,) * len(terms)
     if isinstance(conditional, bool | np.bool_):
         return (bool(conditional),) * len(terms)
     names = [conditional] if isinstance(conditional, str) else conditional
     if not isinstance(names, Sequence) or not all(isinstance(n, str) for n in names):
         raise ValueError(
             f"conditional={conditional!r}; use True, False, a grouping factor or a list "
-            "of them, or None"
+            "of them, 'all', or None"
         )
     known = fitted.random.groups
     unknown = [n for n in names if n not in known]
@@ -169,6 +183,10 @@ def conditional_terms(
             f"{did_you_mean(unknown[0], known)}"
         )
     return tuple(t.group in names for t in terms)
+
+
+def _is_all(conditional):
+    return isinstance(conditional, str) and conditional == ALL
 
 
 def new_rows(
@@ -218,9 +236,32 @@ def new_rows(
         else:
             own = _term_rows(fitted, number, fixed.frame)
             terms.append(_settled(fitted, number, own, fixed.frame, new_levels))
+    places = None
+    if _is_all(conditional):
+        places = places_beside_rows(fitted, fixed, new_levels)
     return NewRows(
-        fixed.index, fixed.exog, fixed.offset, tuple(terms), fixed.frame, fixed.own
+        fixed.index, fixed.exog, fixed.offset, tuple(terms), fixed.frame, fixed.own, places
     )
+
+
+def precision_of(fitted: Fitted, rows: NewRows, weights: Any) -> np.ndarray:
+    """Weights of the observations, (n,)."""
+    if weights is None:
+        own = fitted.need_rows().weights if rows.own else None
+        if rows.places is not None and not rows.own and fitted.is_weighted:
+            raise ValueError(
+                "the fit has weights, and what residuals of other rows say of a new one "
+                "depends on its own: give it to get_prediction by weights=, or use "
+                "conditional=True"
+            )
+        return np.ones(len(rows)) if own is None else own
+    weights = np.asarray(weights, float)
+    if weights.ndim > 1 or (weights.ndim and len(weights) not in (1, len(rows))):
+        raise ValueError(f"weights has shape {weights.shape} for {len(rows)} rows")
+    weights = np.broadcast_to(weights, len(rows))
+    if not (np.isfinite(weights).all() and (weights > 0).all()):
+        raise ValueError("weights must be positive and finite: precisions of observations")
+    return weights
 
 
 def _own_rows(term):
