@@ -1,4 +1,4 @@
-"""A residual covariance as one n x n matrix, and all that follows from it, by definition."""
+"""A residual covariance as one n x n matrix, and what follows from it by definition."""
 
 from __future__ import annotations
 

@@ -355,10 +355,10 @@ class ResidualRows:
             largest = int(size.max())
             raise MemoryError(
                 f"residual={self.bound.spec}: rows that residual groups and random terms "
-                f"connect have a dense covariance; the largest such set has {largest} rows, "
-                f"all together need about {needed / 2**30:.3g} GiB, and "
-                f"{available / 2**30:.3g} are available. Nest the residual groups in levels "
-                "of one random factor, or keep the variance= without the correlation"
+                f"connect have a dense covariance; the largest such set has {largest} "
+                f"rows, all need about {needed / 2**30:.3g} GiB, and "
+                f"{available / 2**30:.3g} are available. Nest the residual groups in "
+                "levels of one random factor, or keep variance= without residual="
             )
 
 

@@ -37,6 +37,7 @@ from mixedext.inference.diagnostics.mixed_influence import (
 from mixedext.inference.diagnostics.refit_deletions import refit_measures
 from mixedext.inference.diagnostics.residuals import need_own_law
 from mixedext.inference.diagnostics.units import Units, row_units, units
+from mixedext.specification.covariance.bound_residual import refuse_residual
 
 __all__ = ["get_influence"]
 
@@ -175,7 +176,7 @@ def get_influence(
     fitted = results.fitted
     fitted.need_rows()
     need_own_law(fitted, "get_influence")
-    need_independent_errors(fitted, "get_influence")
+    refuse_residual(fitted.model, "get_influence", "residuals are there normalized")
     if not fitted.fixed.rank:
         raise ValueError("the model has no fixed effects whose change could be measured")
     if by is not None and rows is not None:

@@ -19,8 +19,8 @@ from mixedext.arguments import did_you_mean
 from mixedext.exceptions import FormulaError
 from mixedext.fitted import Fitted, Model
 from mixedext.inference.prediction.fixed_rows import fixed_rows, without_inestimable
-from mixedext.inference.random_effects.modes import component_of
 from mixedext.inference.prediction.residual_places import ALL, places_beside_rows
+from mixedext.inference.random_effects.modes import component_of
 from mixedext.specification.covariance.residual_recipe import NewPlaces
 from mixedext.specification.data.known_levels import MISSING, UNKNOWN
 from mixedext.specification.data.labels import factorize

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.dense_relative import DenseRelative, slope
+from helpers.residual_designs import random_design
 from numpy.testing import assert_allclose
 from scipy import optimize
 
 from mixedext.engine.information.expected import variance_information
 from mixedext.engine.residual.information import null_directions
 from mixedext.models.mixedlm.residual_fitting import residual_rows
-from helpers.dense_relative import DenseRelative, slope
-from helpers.residual_designs import random_design
 
 CASES = [
     ("us", "none", False),
