@@ -286,8 +286,8 @@ cdef class _Refit:
         const Py_ssize_t[::1] own,
         const double[:, ::1] sizes,
         Py_ssize_t most_looks,
-        double* found,                    # scratch: (M + 2, n_theta)
-        double* starts,                   # scratch: (A (M + 1), n_theta)
+        double* found,                    # scratch: (M + 4, n_theta)
+        double* starts,                   # scratch: (A (M + 2), n_theta)
     ) noexcept nogil:
         """Other minima along single standard deviations from the lowest one."""
         cdef Py_ssize_t axis, i, count, all_starts, _turn
@@ -371,8 +371,8 @@ def refit_responses(
     cdef Py_ssize_t r, i, n_values, n_derivatives
     cdef bint looks = sizes.shape[0] > 0
     cdef double[::1] value = np.empty(max(points.shape[0], 1))
-    cdef double[:, ::1] found = np.empty((sizes.shape[1] + 2, function.n_theta))
-    cdef Py_ssize_t most_starts = sizes.size + sizes.shape[0] + 1
+    cdef double[:, ::1] found = np.empty((sizes.shape[1] + 4, function.n_theta))
+    cdef Py_ssize_t most_starts = sizes.size + 2 * sizes.shape[0] + 1
     cdef double[:, ::1] starts = np.empty((most_starts, function.n_theta))
     with nogil:
         for r in range(start.shape[0]):
