@@ -203,6 +203,8 @@ NEARLY_EXPLAINED, RUNAWAY = 1e-3, 300.0
 # engine/search/starting_values
 # Share of the residual variance of y that sigma^2 gets where its moment is not positive.
 SIGMA_SHARE = 0.01
+# The least share: relative variances, and their sums, stay numbers.
+LEAST_SIGMA = 1e-100
 # Singular values of the moment equations, diagonal one, below this share of the largest are
 # those of equations that say the same.
 MOMENTS_RANK = 1e-12

@@ -40,7 +40,13 @@ from mixedext.kernels.deviance.refits import (
     refit_responses,
     split_responses,
 )
-from mixedext.limits import DEVIANCE_NOISE, SIGMA_SHARE, START_CEILING, START_FLOOR
+from mixedext.limits import (
+    DEVIANCE_NOISE,
+    LEAST_SIGMA,
+    SIGMA_SHARE,
+    START_CEILING,
+    START_FLOOR,
+)
 
 __all__ = ["OneFactorBatch", "SeveralFactorsBatch", "fit_responses", "in_batches"]
 
@@ -167,7 +173,7 @@ class _Batch(_OneByOne):
         ``right`` holds the right-hand sides of the moment equations.
         """
         gamma, sigma = solve_moments(moments.system, right)
-        sigma = np.where(sigma > 0, sigma, SIGMA_SHARE)
+        sigma = np.where(sigma > 0, np.maximum(sigma, LEAST_SIGMA), SIGMA_SHARE)
         return self._starts_of(moments.covariances(gamma / sigma))
 
     def _starts_of(self, covariances):
@@ -261,7 +267,10 @@ class SeveralFactorsBatch(_Batch):
         )
         known = np.isfinite(right).all(axis=0)
         gamma, sigma = solve_moments(moments.known, np.where(known, right, 1.0))
-        sigma = np.where(sigma > 0, sigma, SIGMA_SHARE * right[-1] / blocks.nobs)
+        square = right[-1] / blocks.nobs
+        sigma = np.where(
+            sigma > 0, np.maximum(sigma, LEAST_SIGMA * square), SIGMA_SHARE * square
+        )
         start = self._starts_of(moments.covariances(gamma / np.where(known, sigma, 1.0)))
         start[~known] = np.nan
         return start

@@ -276,7 +276,8 @@ class MixedInfluence:
         """The same by the standard errors of the latter, sigma without the unit, (G, k)."""
         change = self._measures.change
         se = np.sqrt(self._measures.scale[:, None] * change.variance)
-        return self._fit.full(change.change / se)
+        with np.errstate(divide="ignore", invalid="ignore"):  # no variance without the unit
+            return self._fit.full(change.change / se)
 
     @property
     def params_not_obsi(self) -> np.ndarray:
@@ -349,7 +350,8 @@ class MixedInfluence:
         left = np.where(left > NOT_LEFT, left, np.nan)
         if rows.weight is not None:
             left = left / rows.weight
-        return rows.residual / np.sqrt(scale * left)
+        with np.errstate(divide="ignore", invalid="ignore"):  # no variance without the row
+            return rows.residual / np.sqrt(scale * left)
 
     @property
     def dffits_internal(self) -> Dffits:

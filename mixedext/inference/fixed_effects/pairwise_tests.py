@@ -10,7 +10,7 @@ from statsmodels.stats.contrast import ContrastResults, MultiCompResult
 from statsmodels.stats.multitest import multipletests
 
 from mixedext.arguments import did_you_mean
-from mixedext.compat import SPEC_ATTRIBUTE
+from mixedext.compat import SPEC_ATTRIBUTE, FormulaManager
 from mixedext.fitted import Fitted, HasFitted, Model
 from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.inference.fixed_effects.parameter_covariance import packed_params
@@ -120,7 +120,15 @@ def _main_effect(model: Model, term_name: str) -> str:
             f"term_name={term_name!r} is an interaction: how levels of one factor differ "
             "depends on the others; use emmeans(..., by=...)"
         )
-    return ":".join(found.factors) or found.name
+    # of two terms that say the same the formula engine may have kept one
+    known = FormulaManager().get_term_names(getattr(model.data, SPEC_ATTRIBUTE))
+    for name in (":".join(found.factors), found.text, found.name):
+        if name in known:
+            return name
+    raise ValueError(
+        f"term_name={term_name!r} has no columns of its own: an earlier term has them; "
+        f"terms with columns are: {', '.join(map(repr, known))}"
+    )
 
 
 class _EstimablePart:
