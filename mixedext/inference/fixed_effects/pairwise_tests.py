@@ -107,8 +107,12 @@ def _pairs(seen, names, methods, alpha, factor_labels):
         try:
             return contrast.t_test_pairwise(seen, name, methods, alpha, factor_labels)
         except ValueError as error:
-            if "is not in list" not in str(error) or name == names[-1]:
+            if "is not in list" not in str(error):
                 raise
+    raise ValueError(
+        f"term_name={names[0]!r} has no columns of its own: another term of the formula "
+        "says the same; name that one"
+    )
 
 
 def _main_effect(model: Model, term_name: str) -> list[str]:
