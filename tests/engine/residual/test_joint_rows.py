@@ -7,9 +7,11 @@ import pytest
 from helpers.joint_residual import BESIDE, STRUCTURES, dense_case, differences, new_data
 
 from mixedext.engine.information.expected import variance_information
+from mixedext.engine.residual import joint_rows as joint_module
 from mixedext.engine.residual.joint_rows import Targets
 from mixedext.inference.prediction.mixed_prediction import get_prediction
 from mixedext.inference.prediction.new_rows import new_rows
+from mixedext.inference.prediction.predictions import predict
 from mixedext.inference.prediction.residual_errors import _terms, joint_rows
 
 pytestmark = [pytest.mark.formula_engine, pytest.mark.filterwarnings("ignore::UserWarning")]
@@ -143,3 +145,15 @@ def test_second_derivatives(structure):
     found = (plain.rise - joint.errors(targets, True, weight, "coefficients").rise) * 4
     atol = 1e-9 + 1e-5 * np.abs(want).max()
     np.testing.assert_allclose(found, want, rtol=1e-5, atol=atol)
+
+
+def test_rows_that_do_not_fit_into_memory(monkeypatch):
+    monkeypatch.setattr(joint_module, "available_memory", lambda: 1e3)
+    monkeypatch.setattr(joint_module, "MANY_ROWS", 3)
+    case = dense_case(seed("memory"), "ar1", "outer")
+    new = new_data(seed("new"), case.data)
+    options = {"new_levels": "zero", "df_method": "z"}
+    with pytest.raises(MemoryError, match=r"ar1\(visit \| g\) take .* GiB are needed and"):
+        get_prediction(case.fitted, new, conditional="all", **options)
+    assert len(predict(case.fitted, new, conditional="all", new_levels="zero")) == len(new)
+    assert len(get_prediction(case.fitted, new, conditional=False, df_method="z")) == 12
