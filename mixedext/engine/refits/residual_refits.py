@@ -144,7 +144,7 @@ class ResidualResponses:
             found.n_evaluations,
         )
         single = None
-        for r in np.flatnonzero(~found.done):
+        for r in np.flatnonzero(~found.done).tolist():
             single = single or _Single(self, reml)
             row = single.row(y, products, r)
             for column, value in zip(columns, row, strict=True):

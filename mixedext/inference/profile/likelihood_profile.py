@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numbers
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -23,8 +23,18 @@ from mixedext.graphics.profiles import (
     plot_profiles,
     profile_density,
 )
-from mixedext.inference.profile.coordinates import ProfileModel, Target
+from mixedext.inference.profile.chosen_parameters import (
+    chosen_parameters,
+    moving_parameters,
+    refuse_beside_residual,
+    targets_in_order,
+)
+from mixedext.inference.profile.coordinates import ProfileModel
 from mixedext.inference.profile.path import LowerDevianceError
+from mixedext.inference.profile.residual_profile import (
+    ResidualValues,
+    profile_residual_fit,
+)
 from mixedext.inference.profile.signed_root import (
     Curve,
     Limit,
@@ -33,10 +43,8 @@ from mixedext.inference.profile.signed_root import (
     refit_from,
 )
 from mixedext.limits import SAME_LEVEL
-from mixedext.specification.covariance.bound_residual import refuse_residual
+from mixedext.specification.covariance.residual_parameters import packed_names
 from mixedext.specification.terms.parameter_names import effect_names, parameter_names
-from mixedext.specification.terms.random_terms import RandomTerm
-from mixedext.specification.terms.sparse_terms import SparseTerm
 from mixedext.tables.noted_table import NotedTable
 
 __all__ = [
@@ -432,7 +440,6 @@ def profile(
     Days                          7.36   13.58
     """
     fitted, fit = results.fitted, results.fitted.fit
-    refuse_residual(fitted.model, "profile", "conf_int has Wald's limits")
     if fit.held is not None:
         raise ValueError(
             "parameters of these results were held or penalized; profiles are of the "
@@ -447,8 +454,25 @@ def profile(
     terms = fitted.random.terms
     names = parameter_names(terms, _kept_names(fitted))
     targets = ProfileModel(fit.design).targets()
-    chosen = _chosen(parameters, names, targets, terms)
     zeta_max = float(np.sqrt(stats.chi2.ppf(level, 1)))
+    if fit.residual is not None:
+        names += packed_names(fit.residual.bound)
+        targets += targets_in_order(fit.residual.bound)
+        refuse_beside_residual(fitted)
+    chosen = chosen_parameters(parameters, names, targets, terms)
+    if fit.residual is not None:
+        chosen = moving_parameters(fit, chosen, targets, names, parameters is None)
+        profiled = profile_residual_fit(fit, chosen, zeta_max, step)
+        values = cast(ResidualValues, profiled.model).estimates()
+        return LikelihoodProfile(
+            [names[i] for i in chosen],
+            pd.Series(values, index=names, name="estimate"),
+            level,
+            bool(fit.reml),
+            profiled,
+            {},
+            step,
+        )
     found = profile_fit(fit, [targets[i] for i in chosen], zeta_max, step, n_jobs)
     if found.falls:
         _warn_of_fall(sum(found.falls), found.fit)
@@ -476,9 +500,14 @@ def profile_conf_int(
     level = 1 - alpha
     found = profile(results, n_jobs=n_jobs, level=max(level, 0.9))
     table = found.conf_int(level=level)
-    count = len(table) - results.fitted.fixed.rank
+    rank = results.fitted.fixed.rank
+    more = [n for n in table.index if n not in _plain_names(results.fitted)]
+    count = len(table) - rank - len(more)
     limits = table.to_numpy()
-    frame = on_the_scale_of_the_data(results, limits[count:], limits[:count])
+    own, rest = limits[: count + rank], limits[count + rank :]
+    frame = on_the_scale_of_the_data(results, own[count:], own[:count])
+    if len(rest):
+        frame = pd.concat([frame, pd.DataFrame(rest, index=more)])
     out = frame if cols is None else frame.iloc[np.asarray(cols)]
     return NotedTable.of(out, table.heading, table.notes)
 
@@ -513,6 +542,11 @@ def on_the_scale_of_the_data(
     return pd.DataFrame(np.vstack([whole, variances]), index=index)
 
 
+def _plain_names(fitted: Fitted) -> list[str]:
+    """Names of all parameters but those of a residual covariance."""
+    return parameter_names(fitted.random.terms, _kept_names(fitted))
+
+
 def _kept_names(fitted: Fitted) -> list[str]:
     """Names of the fixed effects that were not dropped."""
     return [fitted.fixed.names[j] for j in fitted.fixed.kept]
@@ -528,59 +562,3 @@ def _warn_of_fall(fall: float, fit: Fit) -> None:
         LowerDevianceWarning,
         stacklevel=user_stacklevel(),
     )
-
-
-def _chosen(
-    parameters: Any,
-    names: list[str],
-    targets: Sequence[Target],
-    terms: Sequence[RandomTerm | SparseTerm],
-) -> list[int]:
-    """Numbers of the parameters asked for, in the order of all."""
-    if parameters is None:
-        return list(range(len(names)))
-    groups = _groups(targets, terms)
-    single = isinstance(parameters, str | numbers.Integral) or not isinstance(
-        parameters, Iterable
-    )
-    chosen: set[int] = set()
-    for item in [parameters] if single else list(parameters):
-        if isinstance(item, str) and item in names:
-            chosen.add(names.index(item))
-        elif isinstance(item, str) and item in groups:
-            chosen.update(groups[item])
-        elif _is_number(item) and -len(names) <= item < len(names):
-            chosen.add(int(item) % len(names))
-        else:
-            others = [repr(g) for g, own in groups.items() if own and g not in _LME4S]
-            raise ValueError(
-                f"parameters={item!r} is no parameter; there are: "
-                f"{', '.join(map(repr, names))}; many at once are {', '.join(others)}; "
-                f"numbers go from 0 to {len(names) - 1}"
-                f"{did_you_mean(item, [*names, *groups])}"
-            )
-    if not chosen:
-        raise ValueError(
-            f"parameters={parameters!r} names no parameter; leave it out for all"
-        )
-    return sorted(chosen)
-
-
-_LME4S = "theta_", "beta_"
-
-
-def _groups(
-    targets: Sequence[Target], terms: Sequence[RandomTerm | SparseTerm]
-) -> Mapping[str, list[int]]:
-    """Numbers of parameters by what many have in common."""
-    fixed = [i for i, t in enumerate(targets) if t.kind == "fixed"]
-    random = [i for i, t in enumerate(targets) if t.kind != "fixed"]
-    out = {"random": random, "fixed": fixed, "theta_": random, "beta_": fixed}
-    for i, target in enumerate(targets):
-        if target.term >= 0:
-            out.setdefault(terms[target.term].group, []).append(i)
-    return out
-
-
-def _is_number(item: Any) -> bool:
-    return isinstance(item, numbers.Integral) and not isinstance(item, bool)
