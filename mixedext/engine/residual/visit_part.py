@@ -93,7 +93,7 @@ class VisitPart(Part):
         summed: list[SummedPatterns],
     ):
         self.curve, self.own, self.places = curve, curve.at, places
-        self.patterns, self.summed = patterns, summed
+        self.summed = summed
         m = self.m = places.place.shape[1]
         counts = [np.array([p.count for p in patterns], float)]
         self.counts = np.concatenate([*counts, *(own.counts for own in summed)])
@@ -110,6 +110,11 @@ class VisitPart(Part):
         self._counts = np.array([p.count for p in patterns], np.intp)
         self._visits = _end_to_end([p.visits for p in patterns], np.intp)
         self._columns = _end_to_end([p.columns for p in patterns], float)
+        ends = np.cumsum([0, *(p.columns.size for p in patterns)])
+        self.patterns = [
+            VisitRows(p.visits, self._columns[a:b].reshape(p.columns.shape))
+            for p, (a, b) in zip(patterns, pairwise(ends), strict=True)
+        ]
         # rows twice, and products of pairs of visits
         largest = [
             2 * p.columns.size + p.columns.shape[1] * len(p.visits) ** 2 for p in patterns

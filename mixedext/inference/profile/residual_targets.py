@@ -18,6 +18,7 @@ from mixedext.engine.residual.rows import residual_curves
 from mixedext.inference.profile.coordinates import Target
 from mixedext.inference.profile.residual_minimum import Held
 from mixedext.specification.covariance.bound_residual import BoundResidual
+from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = ["ResidualTarget", "residual_targets"]
 
@@ -69,6 +70,7 @@ def residual_targets(
     log_y = np.log(deviance.y_scale)
     pairs = zip(deviance.structures, deviance.theta_slices, strict=True)
     for term, (s, at) in enumerate(pairs):
+        assert isinstance(s, LinearStructure)
         for b, a in s.pairs:
             if a == b:
                 held = Held(*_log_sd(s, at, a, n, log_y))
@@ -140,7 +142,7 @@ def _natural_slopes(bound, psi):
             if function.n_psi and number == 0:
                 own = curve.at[at]
                 out[np.ix_(own, own)] = function.jacobian(psi[own])
-        if curve.n_own:
+        if curve.correlation is not None and curve.n_own:
             own = curve.at[curve.n_sd :]
             out[np.ix_(own, own)] = curve.correlation.jacobian(psi[own])
     return out

@@ -169,8 +169,8 @@ def bootstrap(
         layout.pack(design.terms, [lam @ lam.T for lam in design.lams(theta)])
         for theta in refits.theta
     ]
-    packed = np.array(packed).reshape(nrep, -1)
-    estimates = np.hstack([refits.fe_params, packed, refits.residual])
+    variances = np.array(packed).reshape(nrep, -1)
+    estimates = np.hstack([refits.fe_params, variances, refits.residual])
     if store:
         results.bootstrap_results = estimates
     return estimates.mean(axis=0), estimates.std(axis=0), estimates
