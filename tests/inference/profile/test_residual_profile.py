@@ -200,6 +200,27 @@ def test_ends_of_a_range():
     assert -1 <= low < found.estimates["AR1 rho"] < high <= 1
 
 
+def test_the_fit_stands_where_it_stood():
+    # deviances of the same rows have factors of their own
+    result = fev_model("ar1", "FEV1 ~ ARMCD").fit()
+    want = fev_model("ar1", "FEV1 ~ ARMCD").fit().t_test([[0, 1]], df_method="kr").sd
+    result.profile()
+    result.simulate_refits(2, rng=1)
+    result.get_robustcov_results("CR2")
+    np.testing.assert_allclose(result.t_test([[0, 1]], df_method="kr").sd, want, rtol=1e-12)
+    beside = mx.mixedlm(
+        "y ~ x + (1 | subject)", series(), residual="ar1(visit | subject)"
+    )
+    one, other = beside.fit(), beside.fit()
+    one.profile("sigma")
+    one.simulate_refits(2, rng=1)
+    np.testing.assert_allclose(
+        one.t_test([[0, 1]], df_method="kr").sd,
+        other.t_test([[0, 1]], df_method="kr").sd,
+        rtol=1e-12,
+    )
+
+
 def test_what_is_refused():
     data = fev_model("us").data.frame
     held = mx.AR1("AVISIT", group="USUBJID", rho=0.3, fixed=True)
