@@ -236,3 +236,6 @@ def test_what_is_refused():
     assert result.profile().names == ["sigma", "Intercept", "ARMCD[T.TRT]"]
     with pytest.raises(ValueError, match="'AR1 rho' is held, or at an end"):
         result.profile("AR1 rho")
+    result.remove_data()
+    with pytest.raises(ValueError, match="the data of this model were removed"):
+        result.profile()
