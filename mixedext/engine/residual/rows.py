@@ -8,6 +8,7 @@ levels of random terms connect, of one size at a time (``ClusterPart``).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -165,11 +166,11 @@ class ResidualRows:
         return self._columns_at(np.arange(len(self.y)))
 
     def deviance(self, reml: bool) -> MarginalDeviance:
-        """The profiled deviance."""
+        """The profiled deviance, which stands where it does whatever another one does."""
         design = self.design
         structures = [t.structure for t in self.terms]
         return MarginalDeviance(
-            self.parts,
+            [_apart(part) for part in self.parts],
             structures,
             self.n_psi,
             len(self.y),
@@ -370,6 +371,14 @@ class ResidualRows:
                 f"{available / 2**30:.3g} are available. Nest the residual groups in "
                 "levels of one random factor, or keep variance= without residual="
             )
+
+
+def _apart(part):
+    """A part of the same rows with factors of its own."""
+    out = copy(part)
+    if isinstance(out, VisitPart):
+        out.inverse = list(out.inverse)
+    return out
 
 
 def whitened(

@@ -172,13 +172,13 @@ class VisitPart(Part):
                 cross,
                 self._work,
             )
-        for number, own in enumerate(self.summed):
+        for at, own in enumerate(self.summed):
             found = _factored(whole, own.visits, own.counts)
             if found is None:
                 return np.inf
             log_det += found[0]
             inverse = found[1].transpose(0, 2, 1) @ found[1]
-            self.summed_inverse[number] = inverse
+            self.summed_inverse[at] = inverse
             flat = own.products.reshape(inverse.size, -1)
             cross += (inverse.ravel() @ flat).reshape(cross.shape)
         return log_det

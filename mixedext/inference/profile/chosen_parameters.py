@@ -98,6 +98,7 @@ def refuse_beside_residual(fitted: Fitted) -> None:
     NotImplementedError
         Names residual= and what there is.
     """
+    fitted.need_rows()
     fit = fitted.fit
     curved = any(not s.linear for s in fit.design.structures)
     if fit.is_singular or curved or _goes_by_fitted(fitted):

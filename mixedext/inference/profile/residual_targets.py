@@ -25,6 +25,9 @@ __all__ = ["ResidualTarget", "residual_targets"]
 # Differences in which natural parameters are looked at for whether they have a free
 # parameter of their own.
 OWN = 1e-4
+# Free parameter that is as good as infinite, and what is then no number but its limit, by
+# the size of the estimate.
+FAR, NEGLIGIBLE = 30.0, 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,9 +122,9 @@ def _of_residual(bound, psi, k, n_theta, n):
         held = Held(lambda z: float(z[n_theta + k]), lambda z: unit)
         with np.errstate(all="ignore"):
             start = np.concatenate([np.zeros(n_theta), psi, [0.0]])
-            ends = value(-30.0, start), value(30.0, start)
-        bounded = tuple(e if abs(e) < 1e6 else np.sign(e) * np.inf for e in ends)
-        return ResidualTarget(target, held, value, rise, bounded)
+            size = abs(value(psi[k], start)) or 1.0
+            low, high = (_end(value(psi[k] + sign * FAR, start), size) for sign in (-1, 1))
+        return ResidualTarget(target, held, value, rise, (low, high))
 
     def natural(z):
         return float(natural_parameters(bound, z[n_theta:-1])[k])
@@ -132,6 +135,13 @@ def _of_residual(bound, psi, k, n_theta, n):
         return out
 
     return ResidualTarget(target, Held(natural, gradient), lambda u, z: u, lambda u, z: 1.0)
+
+
+def _end(value, size):
+    """The limit of a parameter at the end of its range."""
+    if abs(value) < NEGLIGIBLE * size:
+        return 0.0
+    return float(value if abs(value) * NEGLIGIBLE < size else np.sign(value) * np.inf)
 
 
 def _natural_slopes(bound, psi):
