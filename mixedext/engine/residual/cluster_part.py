@@ -213,6 +213,8 @@ class ClusterPart(Part):
             slopes = own.curve.tangent(free, own.places)
             into.gradient[at] += np.einsum("rcab,cab->r", slopes, blocks)
             into.bend[np.ix_(at, at)] += own.curve.bend(free, own.places, blocks)
+        if not len(into.gradient):
+            return []
         moved = self._moved(tangents, psi, e[:, :, None])[..., 0]
         flat = moved.reshape(len(moved), -1)
         into.residual += flat @ e.ravel()
@@ -222,9 +224,13 @@ class ClusterPart(Part):
         image = self._moved(tangents, psi, self.inverse)  # V_r V^-1
         into.traces += np.einsum("rgab,sgba->rs", image, image, optimize=True)
         if solved.reml and x.shape[2]:
-            on_x = self._moved(tangents, psi, x).reshape(len(moved), -1)
+            on_x = self._moved(tangents, psi, x)
             seen = image.transpose(0, 1, 3, 2) @ x  # V^-1 V_r X~
-            into.traces -= 2 * on_x @ seen.reshape(len(moved), -1).T
+            count = len(moved)
+            into.traces -= 2 * on_x.reshape(count, -1) @ seen.reshape(count, -1).T
+            if into.squares is not None:
+                wide = on_x.reshape(count, -1, x.shape[2])
+                into.squares += x.reshape(wide.shape[1], -1).T @ wide
         return [term.score(score) for term in self.terms]
 
     # ---- information ----
@@ -236,6 +242,8 @@ class ClusterPart(Part):
         solved: Solved,
         into: PartProducts,
     ) -> None:
+        if not len(into.single):
+            return
         x, e = self._solved(solved)
         both = np.concatenate([x, e[:, :, None]], axis=2)
         moved = self._moved(directions, psi, both)

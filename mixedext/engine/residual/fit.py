@@ -8,6 +8,7 @@ formula of the engine holds; its log-determinant has sum log|Lambda| more.  So a
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 from scipy import sparse
@@ -31,7 +32,11 @@ from mixedext.limits import (
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
-__all__ = ["fit_residual_rows", "residual_fit_at"]
+# Starts of the random effects, by the moments: small ones beside a strong correlation, too.
+RANDOM_SHARES = 1.0, 0.3, 0.05
+# Values of one or two parameters of few rows that are tried besides.
+GRID, FEW_ROWS = (-1.2, -0.4, 0.4, 1.2), 500
+__all__ = ["fit_residual_rows", "parameters_at_limit", "residual_fit_at"]
 
 
 def fit_residual_rows(
@@ -63,10 +68,20 @@ def fit_residual_rows(
     with blas_threads():
         deviance = rows.deviance(reml)
         starts = starting_psi(rows) if psi is None else [psi]
-        points = [np.concatenate([theta, own]) for own in starts]
-        if len(theta):  # small random effects beside a strong correlation, too
-            points += [np.concatenate([0.3 * theta, own]) for own in starts]
-        found = search_residual(deviance, points, held, max_iterations)
+        shares = RANDOM_SHARES if len(theta) else (1.0,)
+        points = [
+            np.concatenate([share * theta, own]) for share in shares for own in starts
+        ]
+        if psi is None and rows.n_psi <= 2 and len(rows.y) <= FEW_ROWS:
+            points += [
+                np.concatenate([RANDOM_SHARES[1] * theta, own])
+                for own in product(GRID, repeat=rows.n_psi)
+            ]
+
+        def at_limit(psi):
+            return bool(parameters_at_limit(rows, psi))
+
+        found = search_residual(deviance, points, held, max_iterations, at_limit)
         return _finished(rows, deviance, found, held)
 
 
@@ -86,26 +101,13 @@ def _finished(rows, deviance, found, held):
     """The fit of the whitened rows at the theta that was found."""
     bound, psi = rows.bound, deviance.psi(found.x)
     theta = found.x[: deviance.n_theta]
-    inverse = [np.linalg.inv(root) for root in roots(bound, psi)]
-    columns = np.column_stack([rows.y, np.asarray(rows.x, float)])
-    if rows.root_weights is not None:
-        columns = columns * rows.root_weights[:, None]
-    columns = _times(bound, inverse, columns)
-    terms = [_whitened_term(rows, term, inverse) for term in rows.terms]
-    design = prepare_design(columns[:, 0], columns[:, 1:], terms)
-    log_det = 0.0
-    for batch, own in zip(bound.batches, inverse, strict=True):
-        diagonal = np.einsum("caa->ca", own)
-        log_det -= 2 * float(batch.count @ np.log(diagonal).sum(axis=1))
-    design = replace(
-        design,
-        terms=tuple(t.without_rows() for t in rows.terms),
-        log_weights=deviance.log_weights - log_det,
-    )
+    design = None if rows.terms else _summed_design(deviance, rows.design.intercept)
+    if design is None:
+        design = _whitened_design(rows, deviance, psi)
     objective = design.objective(deviance.reml)
     inner = design.inner_theta(theta)
     value = objective.stand(inner)
-    at_limit = _at_limit(rows, psi)
+    at_limit = parameters_at_limit(rows, psi)
     convergence = _verdict(deviance, found, at_limit)
     shift = deviance.shift - design.deviance_shift(deviance.reml, objective.dof)
     verdict = replace(
@@ -134,6 +136,48 @@ def _finished(rows, deviance, found, held):
     fit = fit_at(design, objective, optimum, deviance.reml)
     estimate = ResidualEstimate(bound, psi, theta, deviance, held, at_limit)
     return replace(fit, residual=estimate)
+
+
+def _summed_design(deviance, intercept):
+    """The design of the whitened rows by their cross-products, without random terms.
+
+    That of the few rows L', L L' = [Q y]'Lambda^-1 [Q y]; None where it has another rank.
+    """
+    rank, basis = deviance.rank, deviance.basis
+    root = deviance.fixed.T
+    x = root[:, :rank] @ basis.r
+    y = deviance.y_scale * root[:, rank] + root[:, :rank] @ deviance.least_squares
+    design = prepare_design(y, x, [])
+    if design.basis.rank < rank:
+        return None
+    return replace(
+        design,
+        blocks=replace(design.blocks, nobs=deviance.nobs),
+        basis=replace(design.basis, kept=basis.kept, dependence=basis.dependence),
+        log_weights=deviance.log_weights - deviance.log_determinant,
+        intercept=intercept,
+    )
+
+
+def _whitened_design(rows, deviance, psi):
+    """The design of the whitened rows."""
+    bound = rows.bound
+    inverse = [np.linalg.inv(root) for root in roots(bound, psi)]
+    columns = np.column_stack([rows.y, np.asarray(rows.x, float)])
+    if rows.root_weights is not None:
+        columns = columns * rows.root_weights[:, None]
+    columns = _times(bound, inverse, columns)
+    terms = [_whitened_term(rows, term, inverse) for term in rows.terms]
+    design = prepare_design(columns[:, 0], columns[:, 1:], terms)
+    log_det = 0.0
+    for batch, own in zip(bound.batches, inverse, strict=True):
+        diagonal = np.einsum("caa->ca", own)
+        log_det -= 2 * float(batch.count @ np.log(diagonal).sum(axis=1))
+    return replace(
+        design,
+        terms=tuple(t.without_rows() for t in rows.terms),
+        log_weights=deviance.log_weights - log_det,
+    )
 
 
 def _times(bound, matrices, columns):
@@ -178,7 +222,7 @@ def _whitened_term(rows, term, inverse):
     return SparseTerm(matrix, term.group)
 
 
-def _at_limit(rows, psi):
+def parameters_at_limit(rows, psi):
     """Words on the parameters that have run to an end of their range."""
     out = {}
     for level, curve in enumerate(rows.curves):
@@ -207,12 +251,13 @@ def _verdict(deviance: MarginalDeviance, found: Found, at_limit: dict[int, str])
     free = np.ones(len(found.x), bool)
     free[[deviance.n_theta + k for k in at_limit]] = False
     curvature, flat = _curvature(found.hessian[np.ix_(free, free)])
+    decrement = found.decrement
+    if at_limit:  # along what runs away it may fall for ever, but ever less
+        decrement = _decrement(found.gradient[free], found.hessian[np.ix_(free, free)])
     status, message = "interior", "minimum with positive curvature"
-    if found.decrement > accepted:
+    if not decrement <= accepted:
         status = "failed"
-        message = (
-            f"no minimum: the deviance could still fall by about {found.decrement:.2g}"
-        )
+        message = f"no minimum: the deviance could still fall by about {decrement:.2g}"
     elif at_limit or singular:
         status = "boundary"
         words = list(at_limit.values())
@@ -229,7 +274,7 @@ def _verdict(deviance: MarginalDeviance, found: Found, at_limit: dict[int, str])
     return Convergence(
         status,
         float(np.abs(found.gradient).max(initial=0.0)),
-        float(found.decrement),
+        float(decrement),
         curvature,
         deviance.n_values,
         deviance.n_derivatives,
@@ -240,6 +285,14 @@ def _verdict(deviance: MarginalDeviance, found: Found, at_limit: dict[int, str])
         found.minima,
         found.found_from,
     )
+
+
+def _decrement(gradient, hessian):
+    """Fall that Newton's step would bring."""
+    if not len(gradient):
+        return 0.0
+    step = np.linalg.lstsq(hessian, gradient, rcond=None)[0]
+    return max(float(gradient @ step) / 2, 0.0)
 
 
 def _curvature(hessian):

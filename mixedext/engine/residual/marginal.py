@@ -12,8 +12,8 @@ With S the score matrix of a cluster (engine.residual.parts) and a_r, q_rs, x_r 
     average information    kappa (q - x x') - a a' kappa^2 / d,
     second derivatives     2 kappa (q - x x') - a a' kappa^2 / d - t + <V_rs, S>,
 
-t_rs = tr V0^-1 V_r V0^-1 V_s less [REML] 2 tr X~'V_r V0^-1 V_s X~ (the product of two
-X~'V_r X~, of the order of p / n, is left out of the search); sigma^2 is profiled out.
+t_rs = tr V0^-1 V_r V0^-1 V_s less [REML] 2 tr X~'V_r V0^-1 V_s X~ (and, where X is not
+narrow, the product of X~'V_r X~ and X~'V_s X~ more); sigma^2 is profiled out.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from mixedext.specification.covariance.structure import Structure
 
 __all__ = ["Evaluation", "MarginalDeviance"]
 
+# Rows for each column of X from which on X is narrow.
+NARROW = 50
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -43,11 +46,14 @@ class Evaluation:
         The deviance, engine's units; infinite where V0 is not positive definite.
     fixed : ndarray or None
         Cholesky factor of [Q y]'V0^-1 [Q y], (P, P).
+    log_det : float
+        log|V0|, weights apart.
     """
 
     x: np.ndarray
     value: float
     fixed: np.ndarray | None
+    log_det: float = np.inf
 
 
 class MarginalDeviance:
@@ -138,14 +144,25 @@ class MarginalDeviance:
         value = log_det + self.dof * (1 + np.log(2 * np.pi * root[-1, -1] ** 2 / self.dof))
         if self.reml:
             value += 2 * np.log(root.diagonal()[:-1]).sum()
-        found = self.at = Evaluation(x, float(value), root)
+        found = self.at = Evaluation(x, float(value), root, log_det)
         return found
+
+    @property
+    def _takes_squares(self) -> bool:
+        """Whether X is so wide that the search wants the whole of its part."""
+        return self.reml and self.rank * NARROW > self.nobs
 
     @property
     def fixed(self) -> np.ndarray:
         """Cholesky factor of [Q y]'V0^-1 [Q y] where the deviance stands."""
         assert self.at is not None and self.at.fixed is not None
         return self.at.fixed
+
+    @property
+    def log_determinant(self) -> float:
+        """log|V0| where the deviance stands, weights apart."""
+        assert self.at is not None
+        return self.at.log_det
 
     @property
     def residual_square(self) -> float:
@@ -168,7 +185,7 @@ class MarginalDeviance:
         x, solved = self.at.x, self.solved
         psi, n = self.psi(x), len(x)
         tangents = self._tangents(x)
-        moments = Moments.zeros(n, self.rank)
+        moments = Moments.zeros(n, self.rank, self._takes_squares)
         scores = [np.zeros((s.k, s.k)) for s in self.structures]
         for part in self.parts:
             for score, own in zip(
@@ -184,6 +201,9 @@ class MarginalDeviance:
         profiled = np.outer(moments.residual, moments.residual) * kappa**2 / self.dof
         average = quadratic - profiled
         exact = average + quadratic - moments.traces + bend
+        if moments.squares is not None:
+            flat = moments.squares.reshape(n, self.rank**2)
+            exact -= flat @ flat.T
         return gradient, _definite(exact, average, bend, self.n_theta)
 
     def _tangents(self, x):

@@ -61,6 +61,8 @@ class Moments:
         x_r, (n, p).
     traces : ndarray
         tr V^-1 V_r V^-1 V_s - [REML] 2 tr X~'V_r V^-1 V_s X~, (n, n).
+    squares : ndarray or None
+        X~'V_r X~, (n, p, p), where it is wanted.
     """
 
     gradient: np.ndarray
@@ -69,9 +71,10 @@ class Moments:
     quadratic: np.ndarray
     on_fixed: np.ndarray
     traces: np.ndarray
+    squares: np.ndarray | None = None
 
     @classmethod
-    def zeros(cls, n: int, p: int) -> Moments:
+    def zeros(cls, n: int, p: int, squares: bool = False) -> Moments:
         """No cluster yet."""
         return cls(
             np.zeros(n),
@@ -80,6 +83,7 @@ class Moments:
             np.zeros((n, n)),
             np.zeros((n, p)),
             np.zeros((n, n)),
+            np.zeros((n, p, p)) if squares else None,
         )
 
 

@@ -23,7 +23,7 @@ from mixedext.engine.residual.cluster_part import (
 )
 from mixedext.engine.residual.marginal import MarginalDeviance
 from mixedext.engine.residual.parts import Part
-from mixedext.engine.residual.visit_part import VisitPart, VisitRows
+from mixedext.engine.residual.visit_part import SummedPatterns, VisitPart, VisitRows
 from mixedext.engine.rows.design import Design
 from mixedext.engine.rows.memory import available_memory
 from mixedext.specification.covariance.residual_binding import Batch, BoundResidual
@@ -36,6 +36,9 @@ __all__ = ["ResidualRows", "block_rows", "residual_curves", "whitened"]
 # Patterns above which groups are taken one by one, and visits above which none are shared:
 # matrices over pairs of visits are kept for every pattern.
 MOST_PATTERNS, MOST_VISITS = 2048, 64
+# Numbers in the cross-products of a pattern, by the work that its groups would make, up to
+# which they are kept in their place, and in all of them; groups laid out at once.
+CHEAP_SUMS, MOST_SUMS, SOME_GROUPS = 0.5, 2**23, 2048
 # Matrices of the size of V that an evaluation with its derivatives holds at once.
 WORKING_COPIES = 8
 
@@ -126,21 +129,32 @@ class ResidualRows:
         return None if self.weights is None else np.sqrt(self.weights)
 
     @cached_property
-    def columns(self) -> np.ndarray:
-        """[Q y], weighted, y as its scaled residual, (n, P)."""
-        design = self.design
-        basis = design.basis
-        out = np.empty((len(self.y), basis.rank + 1))
-        x = np.asarray(self.x, float)[:, basis.kept]
+    def _to_basis(self) -> np.ndarray:
+        """What columns kept of X and y are multiplied by to become [Q y], (P, P)."""
+        basis, y_scale = self.design.basis, self.design.y_scale
+        out = np.zeros((basis.rank + 1, basis.rank + 1))
         if basis.rank:
-            out[:, :-1] = x @ invert_upper(basis.r)
-        out[:, -1] = self.y
-        if self.root_weights is not None:
-            out *= self.root_weights[:, None]
-        if basis.rank:
-            out[:, -1] -= out[:, :-1] @ design.least_squares
-        out[:, -1] /= design.y_scale
+            out[:-1, :-1] = invert_upper(basis.r)
+            out[:-1, -1] = -out[:-1, :-1] @ self.design.least_squares / y_scale
+        out[-1, -1] = 1 / y_scale
         return out
+
+    def columns_at(self, rows: np.ndarray) -> np.ndarray:
+        """[Q y], weighted, y as its scaled residual, of some rows, (..., P)."""
+        kept = self.design.basis.kept
+        x = self.x if len(kept) == self.x.shape[1] else self.x[:, kept]
+        given = np.empty((*rows.shape, len(kept) + 1))
+        given[..., :-1] = x[rows]
+        given[..., -1] = self.y[rows]
+        out = (given.reshape(-1, given.shape[-1]) @ self._to_basis).reshape(given.shape)
+        if self.root_weights is not None:
+            out *= self.root_weights[rows][..., None]
+        return out
+
+    @cached_property
+    def columns(self) -> np.ndarray:
+        """The same of all rows, (n, P)."""
+        return self.columns_at(np.arange(len(self.y)))
 
     def deviance(self, reml: bool) -> MarginalDeviance:
         """The profiled deviance."""
@@ -213,16 +227,50 @@ class ResidualRows:
             places = Places(
                 np.arange(m)[None], [s[None] for s in strata], [None] * len(strata)
             )
-            patterns = []
+            patterns, summed = [], []
             for batch in bound.batches:
+                numbers = np.flatnonzero(batch.level == level)
+                many = self._are_many(batch, numbers)
                 order = np.argsort(batch.pattern, kind="stable")
                 ends = np.cumsum(np.append(0, batch.count.astype(int)))
-                for number in np.flatnonzero(batch.level == level):
+                for number in numbers[~many]:
                     groups = order[ends[number] : ends[number + 1]]
-                    rows = self.columns[batch.rows[groups]]
+                    rows = self.columns_at(batch.rows[groups])
                     rows = np.ascontiguousarray(rows.transpose(1, 2, 0))
                     patterns.append(VisitRows(batch.place[number], rows))
-            yield VisitPart(curve, places, patterns)
+                if many.any():
+                    summed.append(self._summed(batch, numbers[many], order, ends))
+            yield VisitPart(curve, places, patterns, summed)
+
+    @property
+    def width(self) -> int:
+        """Columns of [Q y]."""
+        return self.design.basis.rank + 1
+
+    def _are_many(self, batch, numbers):
+        """Whether cross-products of the rows of a pattern are less work than its groups."""
+        s, width = batch.size, self.width
+        counts = batch.count[numbers]
+        many = counts * (2 * s + width) * CHEAP_SUMS > s * width
+        if many.sum() * (s * width) ** 2 > MOST_SUMS:  # only those that gain most
+            least = np.sort(counts[many])[::-1]
+            least = least[min(MOST_SUMS // (s * width) ** 2, len(least) - 1)]
+            many &= counts > least
+        return many
+
+    def _summed(self, batch, numbers, order, ends):
+        """Cross-products of the rows of patterns of many groups."""
+        s, width = batch.size, self.width
+        out = np.empty((len(numbers), s, s, width, width))
+        for i, number in enumerate(numbers):
+            total = np.zeros((s * width, s * width))
+            for start in range(ends[number], ends[number + 1], SOME_GROUPS):
+                stop = min(start + SOME_GROUPS, ends[number + 1])
+                rows = self.columns_at(batch.rows[order[start:stop]])
+                flat = rows.reshape(stop - start, -1)
+                total += flat.T @ flat
+            out[i] = total.reshape(s, width, s, width).transpose(0, 2, 1, 3)
+        return SummedPatterns(batch.place[numbers], batch.count[numbers].astype(float), out)
 
     def _cluster_parts(self) -> Iterator[Part]:
         cluster, n_clusters = self._clusters()

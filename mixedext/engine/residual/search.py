@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +26,10 @@ DECREMENT, ROUNDING = 1e-11, 4e-16
 # Distance in (theta, psi) at which a search is taken to be led to a minimum that is known.
 SAME_END = 0.05
 # Starts that are searched from, of those that are evaluated: with few parameters of the
-# residual covariance, and with many.
-MOST_SEARCHES, FEW_PARAMETERS = 2, 3
+# residual covariance, and beside random effects; more while the lowest end is at a limit.
+MOST_SEARCHES, WITH_RANDOM, FEW_PARAMETERS = 2, 3, 3
+# Rows above which the start of the moments will do: without random effects, and with.
+MOST_OBSERVATIONS = 2_000, 10_000
 NOT_FINITE = (
     "the deviance is not finite at any start: the residual covariance is not positive "
     "definite there, or the fixed and random effects explain the response"
@@ -111,6 +113,7 @@ def search_residual(
     starts: Sequence[np.ndarray],
     held: np.ndarray,
     max_iterations: int | None = None,
+    at_limit: Callable[[np.ndarray], bool] | None = None,
 ) -> Found:
     """Minimize the deviance over (theta, psi).
 
@@ -124,6 +127,8 @@ def search_residual(
         Elements of psi that stay where they start.
     max_iterations : int, optional
         Most steps of a search; of one search alone where it is given.
+    at_limit : callable, optional
+        Whether psi has run to an end of its range: then all starts are searched from.
 
     Raises
     ------
@@ -131,14 +136,25 @@ def search_residual(
         If the deviance is finite at no start.
     """
     search = _Search(deviance, held, 200 if max_iterations is None else max_iterations)
-    values = [deviance.evaluate(x).value for x in starts]
+    many = deviance.nobs > MOST_OBSERVATIONS[deviance.n_theta > 0]
+    values = [deviance.evaluate(starts[0]).value]
+    if not (many and np.isfinite(values[0])):
+        values += [deviance.evaluate(x).value for x in starts[1:]]
     ranked = [i for i in np.argsort(values, kind="stable") if np.isfinite(values[i])]
     if not ranked:
         raise DevianceError(NOT_FINITE)
-    searches = MOST_SEARCHES if deviance.n_psi <= FEW_PARAMETERS else 1
+    searches = WITH_RANDOM if deviance.n_theta else MOST_SEARCHES
+    if many or (deviance.n_psi > FEW_PARAMETERS and not deviance.n_theta):
+        searches = 1
     searches = 1 if max_iterations is not None else searches
     ends: list[tuple[Evaluation, float, int]] = []
-    for number in ranked[:searches]:
+    for number in ranked:
+        if len(ends) >= searches:
+            if many or max_iterations is not None or at_limit is None:
+                break
+            assert search.best is not None
+            if not at_limit(deviance.psi(search.best.x)):
+                break
         state = search.solve(starts[number])
         ends.append((state, _remainder(search), number))
         if search.best is None or state.value < search.best.value:

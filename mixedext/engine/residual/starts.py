@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mixedext.engine.residual.rows import ResidualRows
+from mixedext.engine.residual.visit_part import VisitPart
 from mixedext.specification.covariance.residual_binding import Batch
 
 __all__ = ["starting_psi"]
@@ -26,6 +27,9 @@ SHARES = 1.0, 0.5
 
 def starting_psi(rows: ResidualRows) -> list[np.ndarray]:
     """Candidates of psi, that of the moments first."""
+    parts = rows.parts
+    if isinstance(parts[0], VisitPart) and len(rows.bound.functions) <= 1:
+        return _joined(*_from_parts(rows, parts))
     residual = rows.columns[:, -1]
     first = rows.curves[0]
     batches = [list(_batches(rows.bound.batches, k)) for k in range(len(rows.curves))]
@@ -46,12 +50,38 @@ def starting_psi(rows: ResidualRows) -> list[np.ndarray]:
             made = curve.correlation.starts(shrunk, *moments[1:])
             candidates += made if share == 1.0 else made[:1]
         found.append(candidates)
+    return _joined(common, found)
+
+
+def _joined(common, found):
+    """The k-th candidate of every level, its last where it has fewer."""
     count = max(map(len, found))
-    # the k-th candidate of every level, its last where it has fewer
     return [
         np.concatenate([common, *(own[min(k, len(own) - 1)] for own in found)])
         for k in range(count)
     ]
+
+
+def _from_parts(rows, parts):
+    """Starts of standard deviations, and candidates by level, from sums over visits."""
+    moments = [part.moments() for part in parts]
+    common = np.zeros(rows.curves[0].n_sd)
+    if rows.bound.functions:
+        count = len(common) + 1
+        square, number = np.zeros(count), np.zeros(count)
+        for part, (total, pairs) in zip(parts, moments, strict=True):
+            strata = part.places.strata[0][0]
+            square += np.bincount(strata, total.diagonal(), count)
+            number += np.bincount(strata, pairs.diagonal(), count)
+        mean = square / np.maximum(number, 1.0)
+        mean = np.maximum(mean, LEAST_SQUARE * max(float(mean.max()), 1e-300))
+        common = 0.5 * np.log(mean[1:] / mean[0])
+    found = []
+    for part, (total, pairs) in zip(parts, moments, strict=True):
+        own = np.exp(part.curve.log_sd_of_functions(common, part.places)[0])
+        total = total / np.outer(own, own)
+        found.append(part.curve.correlation.starts(*_scaled(part.curve, total, pairs)))
+    return common, found
 
 
 def _batches(batches, level) -> Iterator[tuple[Batch, np.ndarray]]:
@@ -113,7 +143,11 @@ def _over_visits(curve, batches, scaled):
         at = (visits[:, :, None] * m + visits[:, None, :]).ravel()
         total += np.bincount(at, (rows[:, :, None] * rows[:, None, :]).ravel(), m * m)
         pairs += np.bincount(at, minlength=m * m)
-    total, pairs = total.reshape(m, m), pairs.reshape(m, m)
+    return _scaled(curve, total.reshape(m, m), pairs.reshape(m, m))
+
+
+def _scaled(curve, total, pairs):
+    """Correlations (covariances of an unstructured matrix) of sums of products."""
     with np.errstate(divide="ignore", invalid="ignore"):
         covariance = total / pairs
     if curve.correlation.is_covariance:

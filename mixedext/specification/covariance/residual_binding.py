@@ -221,7 +221,7 @@ class _Binder:
             codes,
             sizes,
             level,
-            None if isinstance(spec, CS) else places,
+            None if isinstance(spec, CS) and not spec.is_het else places,
             coordinates,
             manhattan,
             strata,

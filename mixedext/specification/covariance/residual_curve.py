@@ -134,7 +134,7 @@ class ResidualCurve:
 
     def matrix(self, psi: np.ndarray, at: Places) -> np.ndarray:
         """Lambda of every pattern, (c, s, s)."""
-        size = np.exp(self._log_sd(psi, at))
+        size = np.exp(self.log_sd_of_functions(psi, at))
         if self.correlation is None:
             return _scaled(
                 np.broadcast_to(np.eye(size.shape[1]), (*size.shape, size.shape[1])), size
@@ -143,7 +143,7 @@ class ResidualCurve:
 
     def log_sd(self, psi: np.ndarray, at: Places) -> np.ndarray:
         """Logarithm of the standard deviation of every row, sigma 1, (c, s)."""
-        out = self._log_sd(psi, at)
+        out = self.log_sd_of_functions(psi, at)
         if self.correlation is not None and self.correlation.is_covariance:
             own = self.correlation.matrix(psi[self.n_sd :], at.place)
             out = out + 0.5 * np.log(np.einsum("caa->ca", own))
@@ -188,7 +188,8 @@ class ResidualCurve:
                 out[n:, :n] = out[:n, n:].T
         return out
 
-    def _log_sd(self, psi, at):
+    def log_sd_of_functions(self, psi: np.ndarray, at: Places) -> np.ndarray:
+        """Sum of the variance functions alone, (c, s); psi may end with their parameters."""
         total = np.zeros(at.shape)
         for f, own, strata, covariate in zip(
             self.functions, self.slices, at.strata, at.covariates, strict=True
@@ -210,7 +211,7 @@ class ResidualCurve:
                 for i in range(f.n_psi):
                     for j in range(f.n_psi):
                         second[own.start + i, own.start + j] = bent[i, j]
-        return _Slopes(self._log_sd(psi, at), first, second)
+        return _Slopes(self.log_sd_of_functions(psi, at), first, second)
 
     # ---- natural parameters ----
 
@@ -347,7 +348,7 @@ class ResidualCurve:
                         part += -slope[i] / value[i] ** 2
                     second[rows + i, rows + j] = part
             rows += f.n_psi
-        return _Slopes(self._log_sd(psi, at), first, second)
+        return _Slopes(self.log_sd_of_functions(psi, at), first, second)
 
 
 def _is_log(function, number):
