@@ -257,8 +257,8 @@ class JointErrors:
         if slope and random is not None and self.fit.residual is not None:
             # the kernels take derivatives by elements of random terms' covariances alone
             raise NotImplementedError(
-                "degrees of freedom of predictions with random effects are not there beside "
-                "a residual covariance; use df_method='z' or 'residual'"
+                "degrees of freedom of predictions with random effects are not there "
+                "beside a residual covariance; use df_method='z' or 'residual'"
             )
         for at in self._pieces(len(x), random, slope, weight):
             own = np.ascontiguousarray(x[at] @ self.root)

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.residual_fits import series
+from helpers.residual_fits import series as simulated_series
 from statsmodels.regression import mixed_linear_model as upstream
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
@@ -263,7 +263,7 @@ def test_rows_and_labels_in_another_order(data):
 
 @pytest.mark.parametrize("bar", ["(t | subject)", "(1 | arm)"])
 def test_modes_and_their_errors_beside_a_residual_covariance(bar):
-    data = series().sort_values(["subject", "visit"])
+    data = simulated_series().sort_values(["subject", "visit"])
     model = mx.mixedlm(
         f"y ~ x + {bar}", data, residual="ar1(visit | subject)", weights="weight"
     )
