@@ -55,6 +55,7 @@ from mixedext.models.mixedlm.residual_fitting import (
 from mixedext.models.mixedlm.results import MixedLMResultsWrapper
 from mixedext.models.mixedlm.statsmodels_face.likelihood import read_params
 from mixedext.session import options
+from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.terms.random_terms import crowding
 
 __all__ = [
@@ -480,6 +481,7 @@ def fit_regularized(
     >>> bool(result.fe_params["Days"] < model.fit().fe_params["Days"])
     True
     """
+    refuse_residual(model, "fit_regularized", "fit has no penalty")
     if isinstance(method, Penalty):
         method.alpha = alpha
         return model.fit(**(fit_kwargs | {"fe_pen": method}))
@@ -566,6 +568,11 @@ def objective(model: Any, theta: Any, reml: bool = True) -> tuple[float, np.ndar
     gradient : ndarray
         Its derivative in theta.
 
+    Raises
+    ------
+    NotImplementedError
+        If the model has a residual structure.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -576,6 +583,7 @@ def objective(model: Any, theta: Any, reml: bool = True) -> tuple[float, np.ndar
     (319.7924, (1,))
     """
     check_reml(reml)
+    refuse_residual(model, "objective", "results.deviance is that of the estimates")
     theta = _check_theta(model, theta, "theta")
     objective = model._design.objective(reml)
     inner = model._design.inner_theta(theta)

@@ -621,9 +621,19 @@ def test_parameters_are_those_of_the_structure_that_was_taken(monkeypatch):
     assert result.summary().tables[2].index.tolist() == ["sigma^2", "rho"]
 
 
-def test_statsmodels_likelihood_is_of_independent_errors():
+def test_what_takes_given_parameters_is_of_independent_errors():
     result = fit_of("Orthodont: lme_int_ar1_varident")
-    with pytest.raises(NotImplementedError, match=r"loglike.*residual='ar1"):
-        result.model.loglike([1.0])
-    with pytest.raises(NotImplementedError, match="log-likelihood at the estimates"):
-        result.model.score([1.0])
+    model = result.model
+    asked = {
+        "loglike": lambda: model.loglike([1.0]),
+        "score": lambda: model.score([1.0]),
+        "objective": lambda: model.objective([1.0]),
+        "get_distribution": lambda: model.get_distribution(result.params[:5], 1.0, None),
+        "fit_regularized": lambda: model.fit_regularized(alpha=0.1),
+        "profile_re": lambda: result.profile_re(0, "re"),
+    }
+    for name, ask in asked.items():
+        with pytest.raises(NotImplementedError, match=rf"{name}.*takes residuals for ind"):
+            ask()
+    with pytest.raises(ValueError, match="start_params must hold 1 finite numbers"):
+        model.fit(start_params=result.params)
