@@ -157,7 +157,8 @@ class ResidualCovariance:
         Raises
         ------
         ValueError
-            If the correlation goes by times or places, of which there is no one list.
+            If the correlation goes by times or places, of which there is no one list, or
+            there is none.
         """
         return self._by_level(lambda own: own)
 
@@ -179,6 +180,8 @@ class ResidualCovariance:
 
     def _by_level(self, of):
         bound, labels = self._bound, visit_labels(self._bound)
+        if labels is None and bound.correlation is None:
+            raise ValueError("the errors are independent: there is no matrix of visits")
         if labels is None:
             raise ValueError(
                 f"{bound.spec} goes by distances: there is no matrix of visits; "

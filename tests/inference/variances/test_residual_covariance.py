@@ -202,6 +202,9 @@ def test_distances_have_no_matrix_of_visits():
     with pytest.raises(ValueError, match=r"goes by distances.*group\(label\)"):
         _ = found.cov
     assert found.group("M01").shape == (4, 4)
+    alone = fit_of("Orthodont: lme_slope_varident_age").residual
+    with pytest.raises(ValueError, match="the errors are independent"):
+        _ = alone.corr
 
 
 def test_errors_say_what_there_is():
