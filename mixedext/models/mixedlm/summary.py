@@ -17,7 +17,7 @@ from mixedext.inference.fixed_effects.covariance_choice import (
     uses_t,
 )
 from mixedext.inference.fixed_effects.df_methods import df_choice
-from mixedext.inference.variances.residual_covariance import residual
+from mixedext.inference.variances.residual_covariance import residual, residual_sizes
 from mixedext.inference.variances.residual_parameters import natural_estimates
 from mixedext.reporting.text_forms import MixedSummary
 from mixedext.tables.number_text import (
@@ -155,7 +155,7 @@ def _group_entries(results):
     """Number and sizes of groups; the sizes of groups in chunks are not known."""
     sizes, residual = results.group_sizes, results.fitted.fit.residual
     if not results.fitted.random.terms and residual is not None:
-        sizes = _residual_sizes(residual.bound)
+        sizes = residual_sizes(results.fitted)
     if sizes is None:
         counts = results.n_levels
         if not len(counts):
@@ -168,12 +168,6 @@ def _group_entries(results):
         "Max. group size:": str(sizes.max()),
         "Mean group size:": f"{sizes.mean():.1f}",
     }
-
-
-def _residual_sizes(bound):
-    """Rows of each residual group; None where each row is one."""
-    sizes = np.repeat([b.size for b in bound.batches], [len(b.rows) for b in bound.batches])
-    return sizes if sizes.max() > 1 else None
 
 
 def _residual_entries(results, choice):

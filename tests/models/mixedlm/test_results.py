@@ -596,6 +596,26 @@ def test_rows_of_fits_with_a_residual_covariance_are_removed(kept):
         result.residual.group(3)
     with pytest.raises(ValueError, match="were removed"):
         result.marginal_cov(3)
+    result.remove_data()
+    assert str(result.summary()) == str(want.summary())
+
+
+def test_removed_rows_of_patterns_leave_sums():
+    data = pd.concat([series(seed, groups=400).assign(k=seed) for seed in range(4)])
+    data["subject"] += 1000 * data["k"]
+    model = mx.mixedlm("y ~ x", data, residual="us(visit | subject, by=arm)", variance=None)
+    result = model.fit()
+    other = model.fit()
+    before, matrices = str(result.summary()), result.residual.cov
+    whole = len(pickle.dumps(result))
+    result.remove_data()
+    assert len(pickle.dumps(result)) < whole / 2
+    assert str(result.summary()) == before
+    for label, matrix in result.residual.cov.items():
+        pd.testing.assert_frame_equal(matrix, matrices[label])
+    # another fit of the same model has its own record
+    assert other.fitted.fit.residual.bound.n_obs == len(data)
+    assert len(other.fitted.fit.residual.bound.group_codes) == len(data)
 
 
 def test_parameters_are_those_of_the_structure_that_was_taken(monkeypatch):
