@@ -29,12 +29,14 @@ from mixedext.specification.covariance.residual_curve import ResidualCurve
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 from mixedext.tables.noted_table import NotedTable
+from mixedext.tables.number_text import enough_decimals, number_format, number_texts
 
 __all__ = [
     "ResidualCovariance",
     "error_covariance",
     "forget_residual_rows",
     "marginal_cov",
+    "printed_parameters",
     "random_part",
     "residual",
     "residual_sizes",
@@ -128,10 +130,10 @@ class ResidualCovariance:
         return NotedTable.of(frame, "", natural_estimates(self._fitted).notes)
 
     def __repr__(self) -> str:
-        table = self.conf_int().rename(columns={"sas": "SAS"})
+        table = printed_parameters(self.conf_int())
         notes = [*natural_estimates(self._fitted).notes, *self._left_out]
         lines = [f"Residual covariance: {self.structure}", self._groups]
-        return "\n".join([*lines, pd.DataFrame(table).to_string(na_rep=""), *notes])
+        return "\n".join([*lines, table.to_string(), *notes])
 
     __str__ = __repr__
 
@@ -230,6 +232,25 @@ class ResidualCovariance:
         rows = group_rows(self._fitted, label)
         values = error_covariance(self._fitted, rows)
         return _labelled(self._fitted, rows, values)
+
+
+def printed_parameters(table: pd.DataFrame) -> pd.DataFrame:
+    """Texts of ``ResidualCovariance.conf_int``, with the digits that errors leave.
+
+    SAS's names stand in a column where they are not those of the rows.
+    """
+    text: dict[str, list[str]] = {}
+    if any(sas and sas != own for own, sas in table["sas"].items()):
+        text["SAS"] = table["sas"].to_list()
+    numbers = table[["estimate", "std_err", "lower", "upper"]]
+    forms = [
+        number_format(enough_decimals([se], [value]), [value, se])
+        for value, se in numbers[["estimate", "std_err"]].to_numpy()
+    ]
+    for name, column in numbers.items():
+        pairs = zip(column, forms, strict=True)
+        text[str(name)] = [number_texts([value], form)[0] for value, form in pairs]
+    return pd.DataFrame(text, dtype=object, index=table.index)
 
 
 def residual(results: HasFitted) -> ResidualCovariance:
