@@ -1,4 +1,6 @@
-"""Coverage of prediction intervals: python benchmarks/prediction_coverage.py [replicates].
+"""Coverage of prediction intervals.
+
+    python benchmarks/prediction_coverage.py [replicates] [design ...]
 
 Random effects and errors are drawn, the model is fitted by REML, and intervals of the mean
 of a known group, of its next observation and of an observation of a new group are compared
@@ -93,9 +95,8 @@ def coverage(data, formula, terms, n, rng):
 
 if __name__ == "__main__":
     replicates = int(sys.argv[1]) if len(sys.argv) > 1 else 4000
-    source = np.random.default_rng(20)
-    for name, (data, formula, terms) in DESIGNS.items():
-        found, zeros = coverage(data, formula, terms, replicates, source)
+    for name in sys.argv[2:] or DESIGNS:
+        found, zeros = coverage(*DESIGNS[name], replicates, np.random.default_rng(20))
         print(f"{name}: singular {zeros:.1%}", flush=True)
         for method, shares in found.items():
             print(f"   {method:15s}", *(f"{s:.3f}" for s in shares), flush=True)

@@ -15,7 +15,7 @@ import warnings
 import numpy as np
 
 import mixedext as mx
-from mixedext.engine.residual.fit import parameters_at_limit
+from mixedext.engine.residual.fit import limits_reached
 from mixedext.engine.residual.search import search_residual
 from mixedext.models.mixedlm.residual_fitting import residual_rows
 
@@ -77,7 +77,7 @@ def best_of_many(model, reml, rng):
             found = search_residual(deviance, [x], held)
         except ValueError:
             continue
-        if not parameters_at_limit(rows, deviance.psi(found.x)):
+        if not limits_reached(rows, deviance.psi(found.x)):
             best = min(best, found.value + deviance.shift)
     return best
 

@@ -70,6 +70,8 @@ class Model(Protocol):
         Random terms with their rows; None once these are removed.
     weights, offset, exog, endog : ndarray or None
         The rows; None without them.
+    residual : BoundResidual or None
+        The residual covariance that is stated.
     data : ModelData
         statsmodels' record of the data: ``frame``, ``row_labels``, ``param_names``.
     formula, fixed_formula, offset_formulas, namespace, aliases
@@ -82,6 +84,8 @@ class Model(Protocol):
         For each categorical column its categories that no row has.
     source, plan : ChunkSource or None, ChunkPlan
         Where rows in chunks come from, and how a formula is evaluated on each.
+    residual_spec : StatedResidual or None
+        The residual covariance as stated, with the columns that it names.
     use_sqrt : bool
         As statsmodels has it.
     stated_by_groups : bool
@@ -105,6 +109,7 @@ class Model(Protocol):
     random_terms: Any
     weights: Any
     offset: Any
+    residual: Any
     exog: Any
     endog: Any
     data: Any
@@ -112,6 +117,7 @@ class Model(Protocol):
     grouped: Any
     source: Any
     plan: Any
+    residual_spec: Any
     main_term: int | None
     components: tuple[int, ...]
     component_columns: tuple

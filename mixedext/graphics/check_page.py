@@ -156,10 +156,10 @@ def _say(ax: Any, text: str) -> None:
 def _entitle(ax: Any, title: str) -> None:
     """A title above what the picture's own said."""
     found = " ".join(ax.get_title().split()).replace(r"\$", "$")
-    label_axes(ax, title=title, small=True)
+    label_axes(ax, title=title, small=True, title_size=SMALL)
     lines = [ax.get_title()]
     if found and found != title:
-        label_axes(ax, title=found, small=True)
+        label_axes(ax, title=found, small=True, title_size=SMALL)
         lines.append(ax.get_title())
     ax.set_title("\n".join(lines), fontsize=SMALL)
 

@@ -150,7 +150,8 @@ def plot_interaction(
         ax.vlines(at, part["lower"], part["upper"], color=colour, lw=1.3)
         name = None if trace is None else shortened(level, 24)
         ax.plot(at, part["estimate"], color=colour, marker=marks[i], ms=5, label=name)
-    name_ticks(ax, "x", range(len(levels)), levels)
+    texts = [f"{v:g}" if isinstance(v, float) else v for v in levels]
+    name_ticks(ax, "x", range(len(levels)), texts)
     ax.set_xlim(-0.5, len(levels) - 0.5)
     label_axes(ax, x, label)
     if trace is not None:

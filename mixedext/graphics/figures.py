@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
+from unicodedata import category
 
 import numpy as np
 
@@ -216,7 +217,9 @@ def text_width(texts: Sequence[Any], size: Any = "ytick.labelsize") -> float:
 
     font = FontProperties(size=mpl.rcParams[size] if isinstance(size, str) else size)
     # measuring takes a millisecond; the widest is among those of most characters
-    long = sorted({plain(t) for t in texts} - {""}, key=len)[-_MEASURED:]
+    # characters without a glyph, as of direction, make matplotlib fail
+    shown = {t for t in map(plain, texts) if any(category(c)[0] not in "CZ" for c in t)}
+    long = sorted(shown, key=len)[-_MEASURED:]
     widths = [TextPath((0, 0), text, prop=font).get_extents().width for text in long]
     return max(widths, default=0.0) / _POINTS
 
@@ -262,7 +265,13 @@ def _lines(text: str, most: int) -> list[str]:
 
 
 def label_axes(
-    ax: Any, x: Any = None, y: Any = None, title: Any = None, *, small: bool = False
+    ax: Any,
+    x: Any = None,
+    y: Any = None,
+    title: Any = None,
+    *,
+    small: bool = False,
+    title_size: Any = None,
 ) -> None:
     """Labels and title of axes, in lines that are no longer than the axes.
 
@@ -273,6 +282,8 @@ def label_axes(
         Left as they are if None.
     small : bool, optional
         A title as large as the labels, for panels.
+    title_size : float or str, optional
+        Size of the title's letters, in place of that.
     """
     width, height = _extent(ax)
     # panels give room to labels and ticks when the layout is made
@@ -282,7 +293,8 @@ def label_axes(
     if y is not None:
         ax.set_ylabel(_wrapped(str(y), _UPRIGHT * height, "axes.labelsize"))
     if title is not None:
-        size = _points("axes.labelsize" if small else "axes.titlesize")
+        own = "axes.labelsize" if small else "axes.titlesize"
+        size = _points(own if title_size is None else title_size)
         ax.set_title(_wrapped(str(title), width, size), fontsize=size)
 
 

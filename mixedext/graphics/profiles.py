@@ -206,7 +206,8 @@ def plot_pairs(
     count = len(names)
     if count > MOST_PAIRED:
         raise ValueError(
-            f"{count} parameters are too many for pairs; name at most {MOST_PAIRED}"
+            f"{count} parameters are too many for pairs; name at most {MOST_PAIRED} of "
+            f"them by parameters=, such as parameters={[str(n) for n in names[:2]]}"
         )
     grid = panels(
         ax, count**2, width=1.9, height=1.7, columns=count, things="pairs of parameters"

@@ -228,7 +228,8 @@ def _pairs(complete, table, note, ax):
     count = len(names)
     if count > MOST_PAIRED:
         raise ValueError(
-            f"{count} parameters are too many for pairs; name at most {MOST_PAIRED}"
+            f"{count} parameters are too many for pairs; name at most {MOST_PAIRED} of "
+            f"them by parameters=, such as parameters={[str(n) for n in names[:2]]}"
         )
     check_rows(complete, "replicates in which all of these parameters have a value")
     own = ax is None

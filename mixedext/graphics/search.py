@@ -300,4 +300,5 @@ def plot_fit_log(results: HasFitted, ax: Any = None) -> Any:
     convergence = results.fitted.fit.convergence
     title = f"{convergence.status}; deviance {finite['deviance'].min():.4f}"
     label_axes(ax, "evaluation", "deviance above the least", title, small=True)
+    ax.xaxis.get_major_locator().set_params(integer=True)
     return figure_of(ax)

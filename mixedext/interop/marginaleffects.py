@@ -14,8 +14,9 @@ import pandas as pd
 
 from mixedext.arguments import check_choice
 from mixedext.engine.rows.estimability import column_relations
-from mixedext.fitted import Fitted
-from mixedext.inference.comparison.kenward_roger_tests import cov_params_kr
+from mixedext.fitted import DfChoice, Fitted
+from mixedext.inference.fixed_effects.covariance_choice import chosen_tests
+from mixedext.inference.fixed_effects.df_methods import KENWARD_ROGER
 from mixedext.inference.fixed_effects.parameter_covariance import fixed_effects_covariance
 from mixedext.inference.prediction.fixed_rows import new_columns
 from mixedext.inference.submodels.fixed_terms import fixed_terms
@@ -40,9 +41,9 @@ def wrap(results: Any, vcov: str = "model") -> Any:
     ----------
     results : MixedLMResults
         Of a model that was made from a formula, its rows in memory.
-    vcov : {"model", "kenward-roger"}, optional
-        Covariance of the fixed effects: that of the results, robust if they are, or
-        Kenward and Roger's (REML fits only).
+    vcov : str, optional
+        Covariance of the fixed effects: "model", that of the results, robust if they are,
+        or "kenward-roger", "kenward-roger-linear" or "kenward-roger-2009" (REML fits only).
 
     Returns
     -------
@@ -85,7 +86,7 @@ def wrap(results: Any, vcov: str = "model") -> Any:
     >>> round(float(slope), 3)
     10.467
     """
-    check_choice(vcov, "vcov", ("model", "kenward-roger"))
+    check_choice(vcov, "vcov", ("model", *KENWARD_ROGER))
     fitted = own_fitted(results, "results")
     adapter, vault = _adapter()
     model: Any = fitted.model
@@ -112,8 +113,8 @@ def wrap(results: Any, vcov: str = "model") -> Any:
 def _covariance(results, vcov):
     """Covariance of the coefficients kept."""
     fixed = results.fitted.fixed
-    if vcov == "kenward-roger":
-        return np.asarray(cov_params_kr(results))[np.ix_(fixed.kept, fixed.kept)]
+    if vcov != "model":
+        return chosen_tests(results.fitted, DfChoice(vcov)).covariance
     return fixed_effects_covariance(results.fitted)[np.ix_(fixed.kept, fixed.kept)]
 
 

@@ -20,6 +20,8 @@ __all__ = ["LabelledMatrix", "label_texts", "warn_if_dense"]
 
 # Rows and columns that are printed at most; of larger matrices the first corner is.
 PRINTED_ROWS, PRINTED_COLUMNS = 40, 16
+# Characters of a line that is printed.
+PRINTED_WIDTH = 160
 
 
 def warn_if_dense(n: int, what: str) -> None:
@@ -110,21 +112,24 @@ class LabelledMatrix:
         texts = _texts(block)
         return label_texts(self.index[:rows]), label_texts(self.columns[:columns]), texts
 
-    def _heading(self) -> str:
+    def _heading(self, shown: tuple[int, int]) -> str:
         rows, columns = self.shape
         line = f"{self.name}: {rows} x {columns}, {self.values.nnz} elements that are not 0"
-        if rows > PRINTED_ROWS or columns > PRINTED_COLUMNS:
-            shown = min(rows, PRINTED_ROWS), min(columns, PRINTED_COLUMNS)
+        if shown != self.shape:
             line += f"; the first {shown[0]} x {shown[1]}"
         return line
 
     def __repr__(self) -> str:
         rows, columns, texts = self._corner()
         side = max([len(r) for r in rows], default=0)
-        widths = [
-            max(len(c), *(len(line[j]) for line in texts)) if texts else len(c)
-            for j, c in enumerate(columns)
-        ]
+        heads = [("", c) for c in columns]
+        ends = self._ends(heads, texts, side)
+        if len(ends) and ends[-1] > PRINTED_WIDTH:
+            heads = [_two_lines(c) for c in columns]
+            ends = self._ends(heads, texts, side)
+        fit = max(int((ends <= PRINTED_WIDTH).sum()), 1)
+        heads, texts = heads[:fit], [line[:fit] for line in texts]
+        widths = _widths(heads, texts)
 
         def line(head: str, cells: Sequence[str]) -> str:
             out = head.ljust(side) + " "
@@ -133,12 +138,18 @@ class LabelledMatrix:
             return out.rstrip()
 
         rule = "-" * len(line("", ["-" * w for w in widths]))
-        lines = [self._heading(), line("", columns)]
+        lines = [self._heading((len(rows), len(heads)))]
+        lines += [line("", part) for part in zip(*heads, strict=True) if any(part)]
         for i, (head, cells) in enumerate(zip(rows, texts, strict=True)):
             if i in self.row_lines:
                 lines.append(rule)
             lines.append(line(head, cells))
         return "\n".join(lines)
+
+    def _ends(self, heads, texts, side):
+        """Where each column ends in a line."""
+        lines = [2 * (j in self.column_lines) for j in range(len(heads))]
+        return side + 1 + np.cumsum(np.array(_widths(heads, texts)) + 1 + lines)
 
     def _repr_html_(self) -> str:
         rows, columns, texts = self._corner()
@@ -149,7 +160,8 @@ class LabelledMatrix:
             style = f' style="{lines}"' if lines else ""
             return f"<{tag}{style}>{html.escape(text)}</{tag}>"
 
-        out = [f"<p>{html.escape(self._heading())}</p><table><tr><th></th>"]
+        shown = len(rows), len(columns)
+        out = [f"<p>{html.escape(self._heading(shown))}</p><table><tr><th></th>"]
         out += [cell("th", c, -1, j) for j, c in enumerate(columns)]
         for i, (head, line) in enumerate(zip(rows, texts, strict=True)):
             out.append("</tr><tr>" + cell("th", head, i, -1))
@@ -177,6 +189,20 @@ def label_texts(labels: pd.Index) -> list[str]:
         f"{g}[{lev}]" + ("" if effect == "Intercept" else f" {effect}")
         for g, lev, effect in labels
     ]
+
+
+def _widths(heads: Sequence[tuple[str, str]], texts: Sequence[Sequence[str]]) -> list[int]:
+    """Widths of columns."""
+    return [
+        max(*map(len, head), *(len(line[j]) for line in texts))
+        for j, head in enumerate(heads)
+    ]
+
+
+def _two_lines(label: str) -> tuple[str, str]:
+    """group[level] above the effect."""
+    head, bracket, effect = label.partition("] ")
+    return (f"{head}]", effect) if bracket else ("", label)
 
 
 def _plain(label: Any) -> str:

@@ -34,18 +34,23 @@ body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto;
   padding: 1rem; overflow-wrap: break-word; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 code { font-size: .95em; }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; background:
+  linear-gradient(to right, Canvas 1rem, transparent) left / 2rem 100% local,
+  linear-gradient(to left, Canvas 1rem, transparent) right / 2rem 100% local,
+  linear-gradient(to right, #8886, transparent) left / .6rem 100% scroll,
+  linear-gradient(to left, #8886, transparent) right / .6rem 100% scroll;
+  background-repeat: no-repeat; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0; }
 th, td { padding: .15rem .6rem; text-align: right; white-space: nowrap; }
 th { font-weight: 600; } tbody th { text-align: left; font-weight: 400; }
 thead tr { border-bottom: 1px solid currentColor; }
 table { border-top: 1px solid currentColor; border-bottom: 1px solid currentColor; }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr));
-  column-gap: 2rem; }
-dl div { display: flex; justify-content: space-between; gap: 1rem; }
+dl { columns: 17rem; column-gap: 2rem; }
+dl div { display: flex; justify-content: space-between; gap: 1rem;
+  break-inside: avoid; }
 dd { margin: 0; text-align: right; } dt { white-space: nowrap; }
-@media (max-width: 30rem) { table { font-size: .8rem; }
-  th, td { padding: .15rem .3rem; } }
+@media (max-width: 30rem) { table { font-size: .75rem; }
+  th, td { padding: .15rem .2rem; } tbody th { white-space: normal; } }
 .equation { margin: .6rem 0; line-height: 2; overflow-x: auto; }
 .warning { border-left: .3rem solid #d55e00; padding: .3rem .8rem; }
 img { max-width: 100%; height: auto; background: #fff; }
@@ -200,7 +205,7 @@ def _rows(frame: pd.DataFrame) -> Iterator[tuple[Any, list[float]]]:
 
 
 def _facts(table: pd.DataFrame) -> str:
-    """The head of the summary, two columns of names with values, side by side if wide."""
+    """The head of the summary, two columns of names with values, in columns if wide."""
     cells = table.astype(str).to_numpy()
     pairs = [*cells[:, :2].tolist(), *cells[:, 2:].tolist()]
     told = [

@@ -39,6 +39,13 @@ _METHODS = {
     "kenward-roger": (
         "t and F tests with Kenward and Roger's covariance and degrees of freedom"
     ),
+    "kenward-roger-linear": (
+        "t and F tests with Kenward and Roger's covariance, without second derivatives, "
+        "and degrees of freedom"
+    ),
+    "kenward-roger-2009": (
+        "t and F tests with Kenward and Roger's covariance of 2009 and degrees of freedom"
+    ),
     "residual": "t and F tests with residual degrees of freedom",
 }
 _REFERENCES = {
@@ -53,6 +60,11 @@ _REFERENCES = {
     "kenward-roger": (
         "Kenward and Roger (1997), Small sample inference for fixed effects from "
         "restricted maximum likelihood, Biometrics 53(3), 983-997."
+    ),
+    "kenward-roger-2009": (
+        "Kenward and Roger (2009), An improved approximation to the precision of fixed "
+        "effects from restricted maximum likelihood, Computational Statistics & Data "
+        "Analysis 53(7), 2583-2595."
     ),
     "robust": (
         "Pustejovsky and Tipton (2018), Small-sample methods for cluster-robust variance "
@@ -344,11 +356,17 @@ def _results(
     yield from _variances(table[table["effect"] == "random"], level)
     if has_rows(fitted.model) and fitted.random.terms:
         marginal, conditional = r2_nakagawa(fitted)
-        yield (
-            f"Fixed effects explain {_share(marginal)} of the variance, fixed and random "
-            f"effects together {_share(conditional)}; the intraclass correlation is "
-            f"{shared_variance(fitted):.3f}."
-        )
+        shared = f"{shared_variance(fitted):.3f}"
+        several = len(fitted.random.groups) > 1
+        of_all = " of rows that share the levels of all factors" if several else ""
+        if np.ptp(fitted.need_rows().exog, axis=0).any():
+            yield (
+                f"Fixed effects explain {_share(marginal)} of the variance, fixed and "
+                f"random effects together {_share(conditional)}; the intraclass "
+                f"correlation{of_all} is {shared}."
+            )
+        else:  # the intercept explains nothing
+            yield f"The intraclass correlation{of_all} is {shared}."
 
 
 def _singular(fitted: Fitted) -> Iterator[str]:

@@ -23,9 +23,11 @@ STRUCTURES = {
     "adh": lambda v, g, **k: mx.Antedependence(v, group=g, **k),
     "car1": lambda v, g, **k: mx.CAR1(v + 0.1 * (g % 3), group=g, **k),
     "exp": lambda v, g, **k: mx.Spatial("exp", [v * 1.3], group=g, **k),
-    "gau+nugget": lambda v, g, **k: mx.Spatial("gau", [v * 1.3, (v * v) % 3.0], group=g, nugget=True, **k),
+    "gau+nugget": lambda v, g, **k: mx.Spatial(
+        "gau", [v * 1.3, (v * v) % 3.0], group=g, nugget=True, **k
+    ),
     "ratio": lambda v, g, **k: mx.Spatial("ratio", [v * 1.3, (v * v) % 3.0], group=g, **k),
-}  # fmt: skip
+}
 
 
 def random_design(kind, seed, random="none", weighted=False, by=False, variance=None):
@@ -48,14 +50,17 @@ def random_design(kind, seed, random="none", weighted=False, by=False, variance=
         + rng.standard_normal(n)
         + rng.standard_normal(14)[subject]
     )
+    slope = np.column_stack([np.ones(n), visit])
+    by_cluster = mx.RandomTerm(cluster, group="cluster")
+    by_subject = mx.RandomTerm(subject, group="subject")
     terms = {
         "none": [],
-        "same": [mx.RandomTerm(subject, group="subject")],
-        "nested": [mx.RandomTerm(cluster, group="cluster"), mx.RandomTerm(subject, group="subject")],
-        "slopes": [mx.RandomTerm(cluster, np.column_stack([np.ones(n), visit]), group="cluster")],
-        "finer": [mx.RandomTerm(cluster, group="cluster")],
-        "crossed": [mx.RandomTerm(subject, group="subject"), mx.RandomTerm(subject % 4 + visit % 2, group="h")],
-    }[random]  # fmt: skip
+        "same": [by_subject],
+        "nested": [by_cluster, by_subject],
+        "slopes": [mx.RandomTerm(cluster, slope, group="cluster")],
+        "finer": [by_cluster],
+        "crossed": [by_subject, mx.RandomTerm(subject % 4 + visit % 2, group="h")],
+    }[random]
     options = {"by": arm} if by else {}
     residual = None if kind is None else STRUCTURES[kind](visit, subject, **options)
     weights = rng.uniform(0.5, 2.0, n) if weighted else None

@@ -201,3 +201,15 @@ def test_html_escapes_names():
     text = z._repr_html_()
     assert "g[&lt;0]" in text
     assert "<th>g[<" not in text
+
+
+def test_no_more_columns_are_printed_than_a_line_has_room_for():
+    data = rows().rename(columns={"x": "a_name_of_some_length", "g": "a_long_factor"})
+    formula = "y ~ 1 + (a_name_of_some_length | a_long_factor)"
+    printed = repr(mx.mixedlm(formula, data).Z()).splitlines()
+    assert max(map(len, printed)) <= 160
+    assert printed[1].split()[0] == "a_long_factor[0]"  # above the effect's name
+    assert printed[2].split()[:2] == ["a_long_factor[0]", "a_name_of_some_length"]
+    shown = int(printed[0].rpartition(" x ")[2])
+    assert 1 < shown < 16
+    assert len(printed[3].replace("|", "").split()) == shown + 1

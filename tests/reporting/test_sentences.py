@@ -199,6 +199,18 @@ def test_no_random_and_no_fixed_effects(data):
     assert "coefficient of" not in text
 
 
+def test_shares_of_an_intercept_and_of_several_factors(data):
+    result = mx.mixedlm("y ~ 1 + (1 | g) + (1 | h)", data).fit()
+    _, text, _ = told(result)
+    assert "explain" not in text
+    shared = result.icc()
+    whole = f"of rows that share the levels of all factors is {shared:.3f}."
+    assert f"The intraclass correlation {whole}" in text
+    _, text, _ = told(mx.mixedlm("y ~ x + (1 | g) + (1 | h)", data).fit())
+    assert "Fixed effects explain" in text
+    assert "of rows that share the levels of all factors is" in text
+
+
 def test_without_rows(data):
     result = mx.mixedlm("y ~ x + f + (1 | g)", data).fit()
     result.remove_data()

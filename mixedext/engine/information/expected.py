@@ -36,7 +36,11 @@ from mixedext.engine.factor.tail_traces import (
 )
 from mixedext.engine.factor.templates import factor_bases
 from mixedext.engine.fit import Fit
-from mixedext.engine.residual.information import ResidualInformation, residual_information
+from mixedext.engine.residual.information import (
+    Curved,
+    ResidualInformation,
+    residual_information,
+)
 from mixedext.engine.threads import blas_threads
 from mixedext.kernels.deviance import expected
 from mixedext.kernels.factor import lead
@@ -103,6 +107,11 @@ class VarianceInformation:
     def weighted_second(self, weight: np.ndarray) -> np.ndarray:
         """sum_rs W_rs Q_rs, (p, p)."""
         return np.einsum("rs,rsij->ij", weight, self.second_on_fixed)
+
+    def curved(self, weight: np.ndarray) -> Curved:
+        """Second derivatives of V0: none, for it is linear in all directions."""
+        p = self.root.shape[1]
+        return Curved(np.zeros((p, p)), np.zeros(len(weight)))
 
     @cached_property
     def expected(self) -> np.ndarray:
@@ -173,7 +182,11 @@ def _variance_information(fit):
         return residual_information(estimate.stand(), directions, estimate.curves, fit.root)
     rank, dof = objective.rank, objective.dof
     count = sum(s.n_gamma for s in design.structures)
-    with blas_threads():
+    # L^-1 [X y] is orthonormal in V0^-1; y is scaled from 1 to the square root of d
+    whiten = linalg.solve_triangular(objective.fixed, np.eye(rank + 1), lower=True)
+    whiten[-1] *= np.sqrt(dof)
+    # where the effects leave hardly a residual rounding may leave no numbers of a level
+    with blas_threads(), np.errstate(over="ignore", invalid="ignore"):
         if count == 0:
             size = rank + 1
             raw = np.zeros((0, size, size)), np.zeros((0, 0, size, size))
@@ -182,10 +195,7 @@ def _variance_information(fit):
             *raw, traces, inner = _one_factor(objective)
         else:
             *raw, traces, inner = _several_factors(objective)
-    # L^-1 [X y] is orthonormal in V0^-1; y is scaled from 1 to the square root of d
-    whiten = linalg.solve_triangular(objective.fixed, np.eye(rank + 1), lower=True)
-    whiten[-1] *= np.sqrt(dof)
-    first, second = (whiten @ part @ whiten.T for part in raw)
+        first, second = (whiten @ part @ whiten.T for part in raw)
     whole = np.empty((count + 1, count + 1))
     whole[:-1, :-1] = (traces + traces.T) / 2
     whole[-1, :-1] = whole[:-1, -1] = inner

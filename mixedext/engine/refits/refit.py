@@ -12,6 +12,7 @@ import numpy as np
 from mixedext.engine.factor.spread import times_rows
 from mixedext.engine.fit import Fit
 from mixedext.engine.information.refinement import refine_fit
+from mixedext.engine.residual.natural import natural_parameters
 from mixedext.engine.rows.design import Design
 from mixedext.engine.rows.rotation import coefficients_on_z, residual_squares
 from mixedext.engine.rows.sparse_rows import transposed_rows
@@ -40,7 +41,8 @@ class RefitColumns(NamedTuple):
     coefficients : ndarray
         Of the columns kept, (R, p).
     theta : ndarray
-        Relative covariance factors of all terms, (R, n_theta).
+        Relative covariance factors of all terms, (R, n_theta), then natural parameters of
+        a residual covariance.
     scale : ndarray
         Residual variances, (R,).
     log_likelihood : ndarray
@@ -99,6 +101,7 @@ class Responses:
     ):
         self.design, self.root = design, None if weights is None else np.sqrt(weights)
         self.rows = x, terms, weights
+        self.n_residual = 0
         # by kind and criterion, see engine.refits.batches
         self.batches: dict[tuple[type, bool], Any] = {}
         kept = x[:, design.basis.kept]
@@ -264,10 +267,13 @@ def joined(parts: Iterable[Iterable[np.ndarray]]) -> RefitColumns:
 
 def row_of_fit(fit: Fit) -> RefitColumns:
     """A fit as the row of one response."""
-    verdict = fit.convergence
+    verdict, parameters = fit.convergence, fit.theta
+    if fit.residual is not None:
+        own = natural_parameters(fit.residual.bound, fit.residual.psi)
+        parameters = np.concatenate([fit.residual.theta, own])
     return RefitColumns(
         fit.coefficients[None],
-        fit.theta[None],
+        parameters[None],
         np.array([fit.scale]),
         np.array([fit.log_likelihood]),
         np.array([verdict.converged]),

@@ -103,9 +103,13 @@ class GroupsInClusters:
     def _at(self):
         return self.cluster[:, None, None], self.row[:, :, None], self.row[:, None, :]
 
-    def add_to(self, covariance: np.ndarray, psi: np.ndarray) -> None:
-        """Add Lambda of every group."""
+    def add_to(
+        self, covariance: np.ndarray, psi: np.ndarray, definite: bool = False
+    ) -> None:
+        """Add Lambda of every group; LinAlgError if one that must be is not definite."""
         own = self.curve.matrix(psi[self.own], self.places)
+        if definite:
+            np.linalg.cholesky(own)
         covariance[self._at] += own if self.sum_patterns is None else own[self.pattern]
 
     def by_pattern(self, rows: np.ndarray) -> np.ndarray:
@@ -150,12 +154,15 @@ class ClusterPart(Part):
 
     # ---- evaluation ----
 
-    def covariance(self, covariances: Sequence[np.ndarray], psi: np.ndarray) -> np.ndarray:
-        """V of every cluster, (G, s, s)."""
+    def covariance(
+        self, covariances: Sequence[np.ndarray], psi: np.ndarray, definite: bool = False
+    ) -> np.ndarray:
+        """V of every cluster, (G, s, s); LinAlgError if a Lambda is not ``definite``."""
         count, s, _ = self.columns.shape
         whole = np.zeros((count, s, s))
         for own in self.groups:
-            own.add_to(whole, psi)
+            # random effects may make V definite although Lambda is not
+            own.add_to(whole, psi, definite and bool(self.terms))
         for term, sigma in zip(self.terms, covariances, strict=True):
             if sigma.any():
                 whole += term.covariance(sigma)
@@ -164,10 +171,10 @@ class ClusterPart(Part):
     def factor(
         self, covariances: Sequence[np.ndarray], psi: np.ndarray, cross: np.ndarray
     ) -> float:
-        whole = self.covariance(covariances, psi)
-        if not np.isfinite(whole).all():
-            return np.inf
         try:
+            whole = self.covariance(covariances, psi, definite=True)
+            if not np.isfinite(whole).all():
+                return np.inf
             root = np.linalg.cholesky(whole)
         except np.linalg.LinAlgError:
             return np.inf
@@ -216,6 +223,8 @@ class ClusterPart(Part):
         if not len(into.gradient):
             return []
         moved = self._moved(tangents, psi, e[:, :, None])[..., 0]
+        if not len(moved):  # nothing is estimated but sigma^2
+            return []
         flat = moved.reshape(len(moved), -1)
         into.residual += flat @ e.ravel()
         solved_flat = (self.inverse @ moved[..., None]).reshape(len(moved), -1)
@@ -248,6 +257,8 @@ class ClusterPart(Part):
         both = np.concatenate([x, e[:, :, None]], axis=2)
         moved = self._moved(directions, psi, both)
         n, width = len(moved), both.shape[2]
+        if not n:
+            return
         flat = both.reshape(-1, width)
         into.first += np.einsum("ip,riq->rpq", flat, moved.reshape(n, len(flat), width))
         whitened = self.inverse @ moved
@@ -269,6 +280,8 @@ class ClusterPart(Part):
     ) -> np.ndarray:
         x, _ = self._solved(solved)
         moved = self._moved(directions, psi, x)
+        if not len(moved):
+            return np.zeros((x.shape[2],) * 2)
         other = np.tensordot(weight, self.inverse @ moved, 1)
         p = x.shape[2]
         return np.einsum(

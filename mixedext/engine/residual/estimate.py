@@ -9,6 +9,7 @@ import numpy as np
 
 from mixedext.engine.residual.marginal import MarginalDeviance
 from mixedext.engine.residual.rows import (
+    ResidualRows,
     log_determinant,
     log_deviations,
     matrices,
@@ -16,8 +17,10 @@ from mixedext.engine.residual.rows import (
     roots,
     whitened,
 )
+from mixedext.engine.rows.design import Design, prepare_design
 from mixedext.specification.covariance.residual_binding import BoundResidual
 from mixedext.specification.covariance.residual_curve import ResidualCurve
+from mixedext.specification.terms.random_terms import RandomTerm
 
 __all__ = ["ResidualEstimate"]
 
@@ -40,6 +43,8 @@ class ResidualEstimate:
         Elements of psi that were not estimated.
     at_limit : dict
         From elements of psi that have run to an end of their range to words on that.
+    rows : ResidualRows
+        The rows of the fit.
     """
 
     bound: BoundResidual
@@ -48,6 +53,30 @@ class ResidualEstimate:
     deviance: MarginalDeviance
     held: np.ndarray
     at_limit: dict[int, str] = field(default_factory=dict)
+    rows: ResidualRows | None = None
+
+    def unwhitened(self, with_groups: bool) -> Design:
+        """The design of the rows as they are, by which levels are counted.
+
+        Parameters
+        ----------
+        with_groups : bool
+            Whether the residual groups stand in for random terms where there are none, as
+            a random intercept.
+        """
+        rows, bound = self.rows, self.bound
+        assert rows is not None
+        if not with_groups or rows.terms or bound.correlation is None:
+            return rows.design
+        groups = RandomTerm.of_columns(
+            bound.group_codes,
+            (None,),
+            bound.group_name,
+            ["Intercept"],
+            "unstructured",
+            bound.group_levels,
+        )
+        return prepare_design(rows.y, rows.x, [groups], rows.weights)
 
     @property
     def curves(self) -> list[ResidualCurve]:

@@ -36,7 +36,13 @@ from mixedext.specification.terms.sparse_terms import SparseTerm
 RANDOM_SHARES = 1.0, 0.3, 0.05
 # Values of one or two parameters of few rows that are tried besides.
 GRID, FEW_ROWS = (-1.2, -0.4, 0.4, 1.2), 500
-__all__ = ["fit_residual_rows", "parameters_at_limit", "residual_fit_at"]
+__all__ = [
+    "fit_residual_rows",
+    "limits_reached",
+    "relative_curvature",
+    "residual_fit_at",
+    "verdict_of",
+]
 
 
 def fit_residual_rows(
@@ -79,7 +85,7 @@ def fit_residual_rows(
             ]
 
         def at_limit(psi):
-            return bool(parameters_at_limit(rows, psi))
+            return bool(limits_reached(rows, psi))
 
         found = search_residual(deviance, points, held, max_iterations, at_limit)
         return _finished(rows, deviance, found, held)
@@ -107,8 +113,8 @@ def _finished(rows, deviance, found, held):
     objective = design.objective(deviance.reml)
     inner = design.inner_theta(theta)
     value = objective.stand(inner)
-    at_limit = parameters_at_limit(rows, psi)
-    convergence = _verdict(deviance, found, at_limit)
+    at_limit = limits_reached(rows, psi)
+    convergence = verdict_of(deviance, found, at_limit)
     shift = deviance.shift - design.deviance_shift(deviance.reml, objective.dof)
     verdict = replace(
         convergence, minima=tuple(float(v + shift) for v in convergence.minima)
@@ -134,7 +140,7 @@ def _finished(rows, deviance, found, held):
         records,
     )
     fit = fit_at(design, objective, optimum, deviance.reml)
-    estimate = ResidualEstimate(bound, psi, theta, deviance, held, at_limit)
+    estimate = ResidualEstimate(bound, psi, theta, deviance, held, at_limit, rows)
     return replace(fit, residual=estimate)
 
 
@@ -222,7 +228,7 @@ def _whitened_term(rows, term, inverse):
     return SparseTerm(matrix, term.group)
 
 
-def parameters_at_limit(rows, psi):
+def limits_reached(rows: ResidualRows, psi: np.ndarray) -> dict[int, str]:
     """Words on the parameters that have run to an end of their range."""
     out = {}
     for level, curve in enumerate(rows.curves):
@@ -239,7 +245,9 @@ def parameters_at_limit(rows, psi):
     return out
 
 
-def _verdict(deviance: MarginalDeviance, found: Found, at_limit: dict[int, str]):
+def verdict_of(
+    deviance: MarginalDeviance, found: Found, at_limit: dict[int, str]
+) -> Convergence:
     """The verdict on where a search has ended."""
     lams = []
     for s, at in zip(deviance.structures, deviance.theta_slices, strict=True):
@@ -250,7 +258,7 @@ def _verdict(deviance: MarginalDeviance, found: Found, at_limit: dict[int, str])
     accepted = max(DECREMENT_ACCEPTED, SHARE_ACCEPTED * abs(found.value))
     free = np.ones(len(found.x), bool)
     free[[deviance.n_theta + k for k in at_limit]] = False
-    curvature, flat = _curvature(found.hessian[np.ix_(free, free)])
+    curvature, flat = relative_curvature(found.hessian[np.ix_(free, free)])
     decrement = found.decrement
     if at_limit:  # along what runs away it may fall for ever, but ever less
         decrement = _decrement(found.gradient[free], found.hessian[np.ix_(free, free)])
@@ -295,7 +303,7 @@ def _decrement(gradient, hessian):
     return max(float(gradient @ step) / 2, 0.0)
 
 
-def _curvature(hessian):
+def relative_curvature(hessian: np.ndarray) -> tuple[float, bool]:
     """Smallest eigenvalue relative to the largest at unit diagonal, and whether it is 0."""
     if not len(hessian):
         return 1.0, False

@@ -100,18 +100,22 @@ class ResidualInformation:
         out += 2 * np.tensordot(weight[:n, n], self.first[:, :p, :p], 1)
         return out + weight[n, n] * np.eye(p)
 
-    def curved(self, weight: np.ndarray) -> Curved:
-        """Second derivatives in natural parameters, weighted by W of all directions."""
-        n, p = self.n_gamma, self.root.shape[1]
-        psi, solved = self._at()
-        first = n - len(psi)
-        at = np.append(np.arange(first, n), n)
+    def natural_weight(self, weight: np.ndarray) -> np.ndarray:
+        """W of all directions as one of the natural parameters, sigma^2 first."""
+        n, psi = self.n_gamma, self._at()[0]
+        at = np.append(np.arange(n - len(psi), n), n)
         natural = np.zeros((len(psi) + 1, len(psi) + 1))
         for curve in self.curves:
             columns = np.append(curve.at, len(psi))
             jacobian = curve.jacobian(psi[curve.at], 1.0)
             natural[np.ix_(curve.natural_at, columns)] = jacobian
-        moved = natural @ weight[np.ix_(at, at)] @ natural.T
+        return natural @ weight[np.ix_(at, at)] @ natural.T
+
+    def curved(self, weight: np.ndarray) -> Curved:
+        """Second derivatives in natural parameters, weighted by W of all directions."""
+        n, p = self.n_gamma, self.root.shape[1]
+        psi, solved = self._at()
+        moved = self.natural_weight(weight)
         on_fixed, traces, single = np.zeros((p, p)), np.zeros(n + 1), 0.0
         for part in self.deviance.parts:
             own_fixed, own_traces, own_single = part.curved(

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy import linalg
@@ -28,7 +29,7 @@ from mixedext.engine.residual.parts import Moments, Part, Solved
 from mixedext.engine.rows.basis import FixedBasis
 from mixedext.specification.covariance.structure import Structure
 
-__all__ = ["Evaluation", "MarginalDeviance"]
+__all__ = ["Evaluation", "MarginalDeviance", "definite_curvature"]
 
 # Rows for each column of X from which on X is narrow.
 NARROW = 50
@@ -100,7 +101,7 @@ class MarginalDeviance:
         self.rank = basis.rank
         self.dof = nobs - self.rank if reml else nobs
         ends = np.cumsum([0, *(s.n_theta for s in self.structures)])
-        self.theta_slices = [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+        self.theta_slices = [slice(a, b) for a, b in pairwise(ends)]
         self.n_theta = int(ends[-1])
         self.n_values = self.n_derivatives = 0
         self.at: Evaluation | None = None
@@ -155,7 +156,8 @@ class MarginalDeviance:
     @property
     def fixed(self) -> np.ndarray:
         """Cholesky factor of [Q y]'V0^-1 [Q y] where the deviance stands."""
-        assert self.at is not None and self.at.fixed is not None
+        assert self.at is not None
+        assert self.at.fixed is not None
         return self.at.fixed
 
     @property
@@ -204,7 +206,7 @@ class MarginalDeviance:
         if moments.squares is not None:
             flat = moments.squares.reshape(n, self.rank**2)
             exact -= flat @ flat.T
-        return gradient, _definite(exact, average, bend, self.n_theta)
+        return gradient, definite_curvature(exact, average, bend, self.n_theta)
 
     def _tangents(self, x):
         pairs = zip(self.structures, self.theta_slices, strict=True)
@@ -218,7 +220,9 @@ class MarginalDeviance:
         return linalg.solve_triangular(upper, self.fixed[-1, :-1])
 
 
-def _definite(exact, average, bend, n_theta):
+def definite_curvature(
+    exact: np.ndarray, average: np.ndarray, bend: np.ndarray, n_theta: int
+) -> np.ndarray:
     """The second derivatives, or what of them is definite in psi, whatever theta is.
 
     At the optimum of a structure with fewer parameters than elements the score is not

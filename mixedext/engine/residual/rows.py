@@ -179,7 +179,7 @@ class ResidualRows:
         """Clusters by size, or patterns by level."""
         if not self.terms and self.has_patterns:
             return list(self._visit_parts())
-        return list(self._cluster_parts())
+        return [part for _, part in self.clusters()]
 
     @cached_property
     def has_patterns(self) -> bool:
@@ -272,8 +272,9 @@ class ResidualRows:
             out[i] = total.reshape(s, width, s, width).transpose(0, 2, 1, 3)
         return SummedPatterns(batch.place[numbers], batch.count[numbers].astype(float), out)
 
-    def _cluster_parts(self) -> Iterator[Part]:
-        cluster, n_clusters = self._clusters()
+    def clusters(self) -> Iterator[tuple[np.ndarray, ClusterPart]]:
+        """Rows of all clusters of one size, (G, s), and their part."""
+        cluster, n_clusters = self.cluster_numbers()
         size = np.bincount(cluster, minlength=n_clusters)
         self._check_memory(size)
         group, position = self._positions()
@@ -286,11 +287,12 @@ class ResidualRows:
             chosen = np.flatnonzero(size == s)
             local[chosen] = np.arange(len(chosen))
             rows = order[start[chosen][:, None] + np.arange(s)]
-            yield ClusterPart(
+            part = ClusterPart(
                 self.columns[rows],
                 [self._term(t, rows) for t in self.terms],
                 list(self._groups(cluster, size == s, local, place)),
             )
+            yield rows, part
 
     def _groups(self, cluster, chosen, local, place):
         """Residual groups within clusters of one size."""
@@ -327,8 +329,8 @@ class ResidualRows:
             position[batch.rows] = np.arange(batch.rows.shape[1])
         return group, position
 
-    def _clusters(self):
-        """Cluster of every row: what residual groups and levels connect."""
+    def cluster_numbers(self) -> tuple[np.ndarray, int]:
+        """Cluster of every row, (n,), and their number: what groups and levels connect."""
         group, _ = self._positions()
         if not self.terms:
             used, cluster = np.unique(group, return_inverse=True)
@@ -353,10 +355,10 @@ class ResidualRows:
             largest = int(size.max())
             raise MemoryError(
                 f"residual={self.bound.spec}: rows that residual groups and random terms "
-                f"connect have a dense covariance; the largest such set has {largest} rows, "
-                f"all together need about {needed / 2**30:.3g} GiB, and "
-                f"{available / 2**30:.3g} are available. Nest the residual groups in levels "
-                "of one random factor, or keep the variance= without the correlation"
+                f"connect have a dense covariance; the largest such set has {largest} "
+                f"rows, all need about {needed / 2**30:.3g} GiB, and "
+                f"{available / 2**30:.3g} are available. Nest the residual groups in "
+                "levels of one random factor, or keep variance= without residual="
             )
 
 

@@ -33,12 +33,20 @@ class LevelStructure:
     ----------
     fit : Fit
         A fitted model.
+    residual_groups : bool, optional
+        Whether the groups of a residual covariance are a grouping factor where there is no
+        random term.
     """
 
-    def __init__(self, fit: Fit):
+    def __init__(self, fit: Fit, residual_groups: bool = False):
         self.design, self.objective = fit.design, fit.objective
-        self.blocks = fit.design.blocks
-        self.rank = fit.design.basis.rank
+        if fit.residual is not None:  # whose design is that of whitened rows
+            self.design = fit.residual.unwhitened(residual_groups)
+            self.objective = self.design.objective(fit.reml)
+            if fit.design.terms:
+                self.objective.value(self.design.inner_theta(fit.theta))
+        self.blocks = self.design.blocks
+        self.rank = self.design.basis.rank
 
     # ---- products in the units of the data (but for a common factor of each column) ----
 
@@ -121,9 +129,9 @@ class LevelStructure:
             if square - found @ on_ones <= MULTIPLE_OF_COLUMN * square:
                 return found
         raise DesignError(
-            f"df_method='between-within' needs to know what varies within the levels of "
-            f"{layout.group!r}, which follows from a random intercept; add (1 | "
-            f"{layout.group}) to the model or use df_method='satterthwaite'"
+            "df_method='between-within', as 'inner-outer', needs to know what varies "
+            f"within the levels of {layout.group!r}, as a random intercept tells: "
+            f"add (1 | {layout.group}) to the model, or use df_method='satterthwaite'"
         )
 
     # ---- nesting ----
@@ -236,5 +244,6 @@ def _rank(products, squares=None):
     size = np.sqrt(np.diag(products) if squares is None else squares)
     if not len(size):
         return 0
+    size = np.where(size > 0, size, 1.0)  # columns of zeros
     value = np.linalg.eigvalsh(products / np.outer(size, size))
     return int((value > LEVELS_RANK).sum())

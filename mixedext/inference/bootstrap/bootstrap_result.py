@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.arguments import check_choice, confidence, did_you_mean
+from mixedext.engine.residual.natural import natural_parameters
 from mixedext.exceptions import BootstrapWarning, user_stacklevel
 from mixedext.fitted import Fitted
 from mixedext.graphics.replicates import plot_replicates, replicate_density
@@ -350,6 +351,12 @@ def bootstrap_of(
     theta, scale = fitted.fit.theta[None], np.array([fitted.scale])
     own = _parameters(fitted, fitted.fixed.estimate[None], theta, scale)
     frame = _parameters(fitted, refits.fe_params, refits.theta, refits.scale)
+    if fitted.fit.residual is not None:
+        names = list(refits.residual_names)
+        psi = natural_parameters(fitted.fit.residual.bound, fitted.fit.residual.psi)
+        n_sd = sum(f.n_psi for f in fitted.fit.residual.bound.functions)
+        own[names] = np.roll(psi, -n_sd)
+        frame[names] = refits.residual
     if vectorized is not None:
         values = [vectorized_values(vectorized, each) for each in (own, frame)]
         statistics = [values[0].iloc[0], values[1]]

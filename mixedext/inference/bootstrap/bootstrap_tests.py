@@ -6,13 +6,13 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from mixedext.arguments import check_count, check_reml
-from mixedext.engine.refits.batches import fit_responses, in_batches
+from mixedext.engine.fit import Fit
 from mixedext.exceptions import (
     BootstrapWarning,
     BoundaryWarning,
@@ -26,8 +26,11 @@ from mixedext.inference.bootstrap.simulated_refits import (
     block_size,
     blocks_of,
     fit_each,
+    goes_by_fitted,
+    is_batched,
     responses_of,
     simulated_rows,
+    sound_fits,
 )
 from mixedext.inference.submodels.nesting import (
     check_same_rows,
@@ -207,12 +210,12 @@ def _tested(
     df: int,
 ) -> BootstrapTest:
     models = [
-        (each.model, each.arguments.held("the bootstrap test")) for each in (small, large)
+        Refitted(each.model, each.arguments.held("the bootstrap test"), each.fit)
+        for each in (small, large)
     ]
-    batched = [
-        (in_batches(m._design) or not m.random_terms) and not held for m, held in models
-    ]
-    size = min(block_size(m, bool(held)) for m, held in models if m.random_terms)
+    batched = [(is_batched(m.model) or m.is_linear) and not m.held for m in models]
+    sizes = [block_size(m.model, bool(m.held)) for m in models if not m.is_linear]
+    size = min(sizes)
     run = runner(n_jobs, progress, all(batched))
     draw = partial(simulated_rows, small)
     work = partial(fit_both, models[0], models[1], draw, reml)
@@ -263,39 +266,60 @@ def _holds_fixed(fitted: Fitted) -> bool:
     return pattern is not None and not np.all(pattern.fe_params)
 
 
+class Refitted(NamedTuple):
+    """A model that is fitted to responses.
+
+    Attributes
+    ----------
+    model : MixedLM
+        The model.
+    held : Mapping
+        Arguments that hold parameters.
+    fit : Fit
+        Its fit to the data.
+    """
+
+    model: Model
+    held: Mapping[str, Any]
+    fit: Fit
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether nothing is estimated by a search."""
+        return not self.model.random_terms and self.model.residual is None
+
+
 def fit_both(
-    small: tuple[Model, Mapping[str, Any]],
-    large: tuple[Model, Mapping[str, Any]],
+    small: Refitted,
+    large: Refitted,
     draw: Callable[[int, np.random.Generator], np.ndarray],
     reml: bool,
     block: tuple[int, Any],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Statistics of a block of responses, NaN for failures; and where large is singular.
-
-    ``small`` and ``large`` are models with the arguments that hold parameters.
-    """
+    """Statistics of a block of responses, NaN for failures; and where large is singular."""
     y = draw(block[0], np.random.default_rng(block[1]))
-    llf, sound, _ = _fits(*small, y, reml)
-    offsets = [model.offset for model, _ in (small, large)]
+    llf, sound, _ = _fits(small, y, reml)
+    offsets = [small.model.offset, large.model.offset]
     if offsets[0] is not None:
         y = y + offsets[0][:, None]
     if offsets[1] is not None:
         y = y - offsets[1][:, None]
-    above, good, singular = _fits(*large, y, reml)
+    above, good, singular = _fits(large, y, reml)
     draws = 2 * (above - llf)
     good &= sound & (draws > -MISSED_MINIMUM)
     return np.where(good, draws.clip(0.0), np.nan), singular
 
 
 def _fits(
-    model: Model, held: Mapping[str, Any], y: np.ndarray, reml: bool
+    refitted: Refitted, y: np.ndarray, reml: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Log-likelihoods, whether fits converged, and whether they are singular."""
-    if held:
+    model, held, fit = refitted
+    if held or goes_by_fitted(model):
         _, _, _, llf, converged, singular, _ = fit_each(model, y, reml, held)
         return llf, converged, singular
-    if not model.random_terms:
+    if refitted.is_linear:
         llf = linear_log_likelihoods(model._design, model.exog, model.weights, y, reml)
         return llf, np.ones(len(llf), bool), np.zeros(len(llf), bool)
-    refits = fit_responses(responses_of(model), y, reml)
+    refits = sound_fits(responses_of(model, fit), y, reml)[0]
     return refits.log_likelihood, refits.converged.copy(), refits.is_singular

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from mixedext.arguments import check_count
-from mixedext.engine.refits.batches import in_batches
 from mixedext.engine.refits.refit import joined
 from mixedext.engine.refits.simulation import generator_of
 from mixedext.fitted import Fitted, HasFitted
@@ -22,6 +21,7 @@ from mixedext.inference.bootstrap.resampling import ResidualSampler
 from mixedext.inference.bootstrap.simulated_refits import (
     Refits,
     blocks_of,
+    is_batched,
     labelled,
     refit_draws,
     simulated_refits,
@@ -44,8 +44,6 @@ __all__ = [
     "simulate",
     "simulate_refits",
 ]
-
-_RESTS_ON_GROUPS = "cov_type='CR2' rests on the independence of groups alone"
 
 Function = TypeVar("Function", bound=Callable)
 
@@ -171,7 +169,7 @@ def simulate_refits(
     """
     fitted = results.fitted
     arguments = fitted.arguments.held("simulate_refits")
-    run = runner(n_jobs, False, in_batches(fitted.fit.design) and not arguments)
+    run = runner(n_jobs, False, is_batched(fitted.model) and not arguments)
     return simulated_refits(fitted, n, rng, reml, run, arguments)
 
 
@@ -244,7 +242,7 @@ def bootstrap_parametric(
         )
     check_count(n, "n")
     check_statistic(statistic)
-    run = runner(n_jobs, progress, in_batches(own.fit.design))
+    run = runner(n_jobs, progress, is_batched(own.model))
     refits = simulated_refits(own, n, rng, own.reml, run)
     return bootstrap_of(own, kind, refits, vectorized=statistic)
 
@@ -264,7 +262,8 @@ def bootstrap_residual(
 
     Conditional modes and residuals are centred, and reflated so that their second
     moments are the estimated covariances; responses are made of modes and residuals
-    drawn with replacement.  It does not rest on the normal law.
+    drawn with replacement.  It does not rest on the normal law.  Beside a residual
+    covariance the residuals are resampled as that whitens them.
 
     Parameters
     ----------
@@ -299,7 +298,6 @@ def bootstrap_residual(
     """
     own = _by_criterion(results, reml)
     rows = own.need_rows()
-    refuse_residual(own.model, "bootstrap_residual", _RESTS_ON_GROUPS)
     mean = rows.mean(own.fixed.estimate)
     if rows.offset is not None:
         mean = mean - rows.offset
@@ -311,6 +309,7 @@ def bootstrap_residual(
         rows.endog - rows.mean(own.fixed.estimate, own.fit.effects),
         own.scale,
         rows.weights,
+        own.fit.residual,
     )
     return _bootstrap_draws(
         own, "residual", draw, n, statistic, rng, n_jobs, progress, vectorized
@@ -370,7 +369,7 @@ def bootstrap_cases(
     own = _by_criterion(results, reml)
     check_count(n, "n")
     own.need_rows()
-    refuse_residual(own.model, "bootstrap_cases", _RESTS_ON_GROUPS)
+    refuse_residual(own.model, "bootstrap_cases", "use bootstrap_parametric")
     sampler = cases_sampler(own.model, group, within)
     python = statistic if statistic is not None and not vectorized else None
     arguments = own.arguments.held("the bootstrap")
@@ -411,9 +410,10 @@ def _bootstrap_draws(
     arguments = fitted.arguments.held("the bootstrap")
     if statistic is None or vectorized:
         check_statistic(statistic)
-        batched = in_batches(model._design) and not arguments
+        batched = is_batched(model) and not arguments
         run = runner(n_jobs, progress, batched)
-        refits = refit_draws(model, draw, n, rng, fitted.reml, run, arguments)
+        fit = fitted.fit
+        refits = refit_draws(model, draw, n, rng, fitted.reml, run, arguments, fit)
         return bootstrap_of(fitted, kind, refits, vectorized=statistic)
     seen = _as_asked(fitted, arguments)
     work = partial(fit_draws, model, draw, fitted.reml, statistic, seen)
@@ -445,7 +445,9 @@ def _bootstrap_seen(
         for number, (_, _, said) in enumerate(parts)
         for i, text in said.items()
     }
-    refits = labelled(fitted.model, columns, fitted.reml, whole=True)
+    residual = fitted.fit.residual
+    bound = None if residual is None else residual.bound
+    refits = labelled(fitted.model, columns, fitted.reml, True, bound)
     if own is None:
         return bootstrap_of(fitted, kind, refits, None, messages, statistic)
     values = [value for _, found, _ in parts for value in found]

@@ -53,7 +53,10 @@ class _Replicates:
     def add_failure(self, error: Exception) -> None:
         """A replicate without estimates."""
         self.messages[len(self.rows)] = f"{type(error).__name__}: {error}"
-        self.rows.append(failed_row(self.model._design, k_fe=self.model.k_fe))
+        bound = self.model.residual
+        n_residual = 0 if bound is None else bound.n_parameters
+        row = failed_row(self.model._design, 1, self.model.k_fe, n_residual)
+        self.rows.append(row)
         self.values.append(None)
 
     def _whole(self, row, kept):

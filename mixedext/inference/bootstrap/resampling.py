@@ -9,6 +9,8 @@ from scipy import linalg, sparse
 
 from mixedext.algebra.definiteness import unit_diagonal
 from mixedext.algebra.roots import pivoted_root
+from mixedext.engine.residual.estimate import ResidualEstimate
+from mixedext.engine.residual.whitening import colored
 from mixedext.inference.submodels.level_nesting import term_is_nested
 from mixedext.limits import NO_OWN_VARIANCE, UNSPANNED_EFFECTS
 from mixedext.specification.terms.random_terms import RandomTerm
@@ -34,6 +36,9 @@ class ResidualSampler:
         Residual variance.
     weights : ndarray or None
         Weights of the rows.
+    residual : ResidualEstimate, optional
+        The covariance of the residuals, of which the weights are a part: residuals are
+        resampled as it whitens them.
 
     Raises
     ------
@@ -55,8 +60,9 @@ class ResidualSampler:
         residuals: np.ndarray,
         scale: float,
         weights: np.ndarray | None,
+        residual: ResidualEstimate | None = None,
     ):
-        self.terms, self.mean = terms, mean
+        self.terms, self.mean, self.residual = terms, mean, residual
         self.effects = []
         for term, modes, covariance in zip(terms, effects, covariances, strict=True):
             try:
@@ -68,14 +74,20 @@ class ResidualSampler:
                     f"{modes.shape[1]} effects: use bootstrap_parametric"
                 ) from None
         self.root = None if weights is None else np.sqrt(weights)[:, None]
-        residuals = residuals if weights is None else residuals * np.sqrt(weights)
+        if residual is not None:
+            residuals = residual.whitened(residuals, weights)
+        elif weights is not None:
+            residuals = residuals * np.sqrt(weights)
         self.residuals = reflated(residuals[:, None], np.array([[scale]]))[:, 0]
 
     def __call__(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Responses less offset, (n, count)."""
         n = len(self.mean)
         noise = self.residuals[rng.integers(0, n, (n, count))]
-        y = noise if self.root is None else noise / self.root
+        if self.residual is not None:
+            y = colored(self.residual, noise)
+        else:
+            y = noise if self.root is None else noise / self.root
         y += self.mean[:, None]
         for term, effect in zip(self.terms, self.effects, strict=True):
             drawn = effect[rng.integers(0, len(effect), (len(effect), count))]

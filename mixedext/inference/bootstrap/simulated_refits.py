@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ import pandas as pd
 
 from mixedext.arguments import check_count, check_reml
 from mixedext.engine.deviance.given_covariances import relative_root
+from mixedext.engine.fit import Fit
 from mixedext.engine.refits.batches import fit_responses, in_batches
 from mixedext.engine.refits.refit import (
     RefitColumns,
@@ -21,11 +22,16 @@ from mixedext.engine.refits.refit import (
     joined,
     row_of_fit,
 )
+from mixedext.engine.refits.residual_refits import ResidualResponses
 from mixedext.engine.refits.simulation import simulate_fits, spawn_seeds
+from mixedext.engine.residual.estimate import ResidualEstimate
+from mixedext.engine.residual.rows import ResidualRows
+from mixedext.engine.residual.whitening import colored
 from mixedext.engine.rows.design import Design
 from mixedext.exceptions import DesignError, DevianceError
 from mixedext.fitted import Fitted, Model, need_rows
-from mixedext.specification.covariance.bound_residual import refuse_residual
+from mixedext.specification.covariance.bound_residual import BoundResidual
+from mixedext.specification.covariance.residual_parameters import packed_names
 from mixedext.specification.terms.parameter_names import theta_names
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
@@ -35,6 +41,8 @@ __all__ = [
     "blocks_of",
     "failed_row",
     "fit_each",
+    "goes_by_fitted",
+    "is_batched",
     "labelled",
     "refit_draws",
     "responses_of",
@@ -75,6 +83,11 @@ class Refits:
         Restricted or ordinary maximum likelihood.
     fe_names, theta_names : tuple of str
         Names of the columns.
+    residual : ndarray
+        Natural parameters of a residual covariance as ``params`` has them, (R, m); m is 0
+        without one.
+    residual_names : tuple of str
+        Names of its columns.
     """
 
     fe_params: np.ndarray
@@ -87,6 +100,8 @@ class Refits:
     reml: bool
     fe_names: tuple[str, ...] = ()
     theta_names: tuple[str, ...] = ()
+    residual: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    residual_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.scale)
@@ -107,7 +122,8 @@ class Refits:
         Returns
         -------
         DataFrame
-            Fixed effects, theta, scale, llf, converged, is_singular, n_evaluations.
+            Fixed effects, theta, residual parameters, scale, llf, converged, is_singular,
+            n_evaluations.
 
         Examples
         --------
@@ -118,7 +134,9 @@ class Refits:
         (1, 7)
         """
         fixed = pd.DataFrame(self.fe_params, columns=list(self.fe_names))
-        theta = pd.DataFrame(self.theta, columns=list(self.theta_names))
+        names = [*self.theta_names, *self.residual_names]
+        parameters = np.hstack([self.theta, self.residual.reshape(len(self), -1)])
+        theta = pd.DataFrame(parameters, columns=names)
         rest = pd.DataFrame(
             {
                 "scale": self.scale,
@@ -132,22 +150,56 @@ class Refits:
 
 
 def labelled(
-    model: Model, columns: RefitColumns, reml: bool, whole: bool = False
+    model: Model,
+    columns: RefitColumns,
+    reml: bool,
+    whole: bool = False,
+    bound: BoundResidual | None = None,
 ) -> Refits:
     """Refits with all fixed-effects columns (NaN where dropped) and names.
 
-    ``whole`` if the columns are there already.
+    Parameters
+    ----------
+    model : MixedLM
+        The model.
+    columns : RefitColumns
+        The fits.
+    reml : bool
+        Their criterion.
+    whole : bool, optional
+        Whether the columns are there already.
+    bound : BoundResidual, optional
+        The residual covariance, where that is not the model's first.
     """
     fixed = columns.coefficients
     if not whole:
         fixed = np.full((len(fixed), model.k_fe), np.nan)
         fixed[:, model._design.basis.kept] = columns.coefficients
     names = tuple(theta_names(model._design.terms))
-    return Refits(fixed, *columns[1:], reml, tuple(model.exog_names), names)
+    n_theta = sum(s.n_theta for s in model._design.structures)
+    out = Refits(
+        fixed,
+        columns.theta[:, :n_theta],
+        *columns[2:],
+        reml,
+        tuple(model.exog_names),
+        names,
+        np.zeros((len(fixed), 0)),
+    )
+    bound = bound or model.residual
+    if bound is None:
+        return out
+    # correlations come first in ``params``, standard deviations in psi
+    own = columns.theta[:, n_theta:]
+    own = np.roll(own, -sum(f.n_psi for f in bound.functions), axis=1)
+    return replace(out, residual=own, residual_names=tuple(packed_names(bound)))
 
 
 def sound_fits(
-    responses: Responses, y: np.ndarray, reml: bool, run: Callable = in_turn
+    responses: Responses | ResidualResponses,
+    y: np.ndarray,
+    reml: bool,
+    run: Callable = in_turn,
 ) -> tuple[RefitColumns, np.ndarray]:
     """Fits to responses less offset, NaN and not converged where nothing is left of one.
 
@@ -164,7 +216,7 @@ def sound_fits(
         exact = _explained_by_x(responses, y)
         if not exact.any():
             raise
-    whole = failed_row(responses.design, len(exact))
+    whole = failed_row(responses.design, len(exact), n_residual=responses.n_residual)
     if not exact.all():
         found = fit_responses(responses, y[:, ~exact], reml, run)
         for column, own in zip(whole, found, strict=True):
@@ -183,10 +235,12 @@ def _explained_by_x(responses, y):
     return out
 
 
-def failed_row(design: Design, count: int = 1, k_fe: int | None = None) -> RefitColumns:
+def failed_row(
+    design: Design, count: int = 1, k_fe: int | None = None, n_residual: int = 0
+) -> RefitColumns:
     """Rows of ``Refits`` without estimates."""
     k_fe = design.basis.rank if k_fe is None else k_fe
-    n_theta = sum(s.n_theta for s in design.structures)
+    n_theta = sum(s.n_theta for s in design.structures) + n_residual
     return RefitColumns(
         coefficients=np.full((count, k_fe), np.nan),
         theta=np.full((count, n_theta), np.nan),
@@ -214,11 +268,11 @@ def simulated_refits(
     model, fit = fitted.model, fitted.fit
     reml = fit.reml if reml is None else reml
     check_reml(reml)
-    refuse_residual(model, "simulation", "draw responses of your own, and refit to each")
-    if fit.design.blocks.within is not None and not arguments:
+    enough = fit.design.blocks.within is not None and fit.residual is None
+    if enough and not arguments:
         return labelled(model, simulate_fits(fit, int(n), rng, reml, run), reml)
     draw = partial(simulated_rows, fitted)  # sums over levels do not suffice
-    return refit_draws(model, draw, n, rng, reml, run, arguments)
+    return refit_draws(model, draw, n, rng, reml, run, arguments, fit)
 
 
 def blocks_of(n: int, size: int, rng: Any) -> list[tuple[int, np.random.SeedSequence]]:
@@ -227,11 +281,16 @@ def blocks_of(n: int, size: int, rng: Any) -> list[tuple[int, np.random.SeedSequ
     return list(zip(counts, spawn_seeds(rng, len(counts)), strict=True))
 
 
+def is_batched(model: Model) -> bool:
+    """Whether fits to many responses are made by a compiled loop without the GIL."""
+    return model.residual is None and in_batches(model._design)
+
+
 def block_size(model: Model, one_by_one: bool = False) -> int:
     """Replicates of a block; part of what a seed means."""
     size = max(1, _ROWS_AT_A_TIME // model.nobs)
     # fits one by one take long: small blocks are shared more evenly among processes
-    batched = in_batches(model._design) and not one_by_one
+    batched = is_batched(model) and not one_by_one
     return size if batched else min(size, _FITS_AT_A_TIME)
 
 
@@ -243,19 +302,28 @@ def refit_draws(
     reml: bool,
     run: Callable,
     arguments: Mapping[str, Any] | None = None,
+    fit: Fit | None = None,
 ) -> Refits:
     """The model fitted to responses less offset that ``draw(count, rng)`` makes.
 
-    ``arguments`` are those of ``fit`` that hold or penalize parameters.
+    ``arguments`` are those of ``fit`` that hold or penalize parameters; refits with a
+    residual covariance start where ``fit`` has ended.
     """
     need_rows(model)
     work: Callable
-    if arguments:
-        work = partial(_fit_block_held, model, draw, reml, arguments)
+    alone = bool(arguments) or goes_by_fitted(model)
+    if alone:
+        work = partial(_fit_block_held, model, draw, reml, arguments or {})
     else:
-        work = partial(_fit_block, responses_of(model), draw, reml)
-    parts = run(work, blocks_of(n, block_size(model, bool(arguments)), rng))
-    return labelled(model, joined(parts), reml)
+        work = partial(_fit_block, responses_of(model, fit), draw, reml)
+    parts = run(work, blocks_of(n, block_size(model, alone), rng))
+    bound = None if fit is None or fit.residual is None else fit.residual.bound
+    return labelled(model, joined(parts), reml, bound=bound)
+
+
+def goes_by_fitted(model: Model) -> bool:
+    """Whether variances follow the fitted values, which every response has of its own."""
+    return model.residual is not None and any(model.residual.of_fitted)
 
 
 def _fit_block(responses, draw, reml, block):
@@ -280,7 +348,8 @@ def fit_each(
             try:
                 fitted = model._with_response(column)._fitted(reml=reml, **arguments)
             except (DesignError, DevianceError, np.linalg.LinAlgError):
-                rows.append(failed_row(model._design))
+                n_residual = 0 if model.residual is None else model.residual.n_parameters
+                rows.append(failed_row(model._design, n_residual=n_residual))
             else:
                 rows.append(row_of_fit(fitted.fit))
     return joined(rows)
@@ -291,14 +360,12 @@ def simulated_rows(
 ) -> np.ndarray:
     """Responses less offset, (nobs, count), with new or with the fitted random effects."""
     rows, fixed = fitted.need_rows(), fitted.fixed
-    cure = "draw responses of your own, and refit to each"
-    refuse_residual(fitted.model, "simulation", cure)
     mean = rows.exog[:, fixed.kept] @ fixed.coefficients
     sigma = np.sqrt(fitted.scale)
+    given = sigma, rows.weights, count, rng, fitted.fit.residual
     if not conditional:
-        roots = _roots(fitted)
-        return simulated_responses(mean, rows.terms, roots, sigma, rows.weights, count, rng)
-    y = simulated_responses(mean, (), (), sigma, rows.weights, count, rng)
+        return simulated_responses(mean, rows.terms, _roots(fitted), *given)
+    y = simulated_responses(mean, (), (), *given)
     for term, effect in zip(rows.terms, fitted.fit.effects, strict=True):
         y += term.contribution(effect)[:, None]
     return y
@@ -312,6 +379,7 @@ def simulated_responses(
     weights: np.ndarray | None,
     count: int,
     rng: np.random.Generator,
+    residual: ResidualEstimate | None = None,
 ) -> np.ndarray:
     """Responses less offset, (nobs, count), from a mean and factors of covariances.
 
@@ -331,9 +399,13 @@ def simulated_responses(
         Number of responses.
     rng : Generator
         Source of random numbers.
+    residual : ResidualEstimate, optional
+        Their covariance, of which the weights are a part.
     """
     noise = rng.standard_normal((len(mean), count))
-    if weights is not None:
+    if residual is not None:
+        noise = colored(residual, noise)
+    elif weights is not None:
         noise /= np.sqrt(weights)[:, None]
     y = sigma * noise + mean[:, None]
     for term, root in zip(terms, roots, strict=True):
@@ -355,6 +427,20 @@ def _roots(fitted: Fitted) -> list[np.ndarray]:
     ]
 
 
-def responses_of(model: Model) -> Responses:
-    """What all refits of a model share: Z'Z, Z'X and X'X."""
-    return Responses(model._design, model.exog, model.random_terms, model.weights)
+def responses_of(model: Model, fit: Fit | None = None) -> Responses | ResidualResponses:
+    """What all refits of a model share: Z'Z, Z'X and X'X.
+
+    With a residual covariance searches start where ``fit`` has ended, if one is given, and
+    its parameters that were held are.
+    """
+    if model.residual is None:
+        return Responses(model._design, model.exog, model.random_terms, model.weights)
+    if fit is not None and fit.residual is not None:
+        own = fit.residual
+        assert own.rows is not None
+        return ResidualResponses(own.rows, (own.theta, own.psi), own.held)
+    y = model.endog if model.offset is None else model.endog - model.offset
+    rows = ResidualRows(
+        y, model.exog, model.random_terms, model.weights, model.residual, model._design
+    )
+    return ResidualResponses(rows)

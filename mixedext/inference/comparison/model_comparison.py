@@ -9,11 +9,16 @@ from mixedext.exceptions import user_stacklevel
 from mixedext.fitted import DfChoice, Fitted, HasFitted
 from mixedext.inference.comparison.criteria import llf, n_params
 from mixedext.inference.fixed_effects.covariance_choice import chosen_tests, settled_choice
-from mixedext.inference.fixed_effects.df_methods import INFORMATION, FTest, df_choice
+from mixedext.inference.fixed_effects.df_methods import (
+    FTest,
+    default_information,
+    df_choice,
+)
 from mixedext.inference.fixed_effects.hypotheses import likelihood_ratio_test
 from mixedext.inference.submodels.nesting import (
     check_same_data,
     doubts,
+    has_boundary,
     restriction,
     same_fixed_space,
 )
@@ -115,6 +120,12 @@ def compare_lr_test(
     BoundaryWarning
         If variances are tested: the p-value is then too large.
 
+    Notes
+    -----
+    Where a nugget, or a range or correlation of continuous time against independent
+    residuals, is all that has the end of its range as its value under the hypothesis, the
+    p-value is by the mixture of chi-squared laws in equal parts.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -138,7 +149,8 @@ def compare_lr_test(
         if kind is not None:
             warnings.warn(note, kind, stacklevel=user_stacklevel())
     df = counts[1] - counts[0]
-    test = likelihood_ratio_test(llf(large), llf(small), df)
+    boundary = has_boundary(small, large)
+    test = likelihood_ratio_test(llf(large), llf(small), df, boundary)
     return CompareLRTestResult(test.statistic, test.pvalue, df)
 
 
@@ -234,6 +246,6 @@ def shown_method(fitted: Fitted, choice: DfChoice) -> str:
     """The name of a method, with the information where that is not the default."""
     settled = settled_choice(fitted, choice)
     name = settled.df_method or ""
-    if settled.information in (None, INFORMATION[0]):
+    if settled.information in (None, default_information(fitted.fit)):
         return name
     return f"{name}, {settled.information} information"

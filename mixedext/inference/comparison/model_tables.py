@@ -19,7 +19,12 @@ from mixedext.inference.comparison.criteria import (
     n_params,
 )
 from mixedext.inference.fixed_effects.hypotheses import likelihood_ratio_test
-from mixedext.inference.submodels.nesting import check_same_data, doubts, same_fixed_space
+from mixedext.inference.submodels.nesting import (
+    check_same_data,
+    doubts,
+    has_boundary,
+    same_fixed_space,
+)
 from mixedext.inference.submodels.other_criteria import (
     as_mixed,
     by_ml,
@@ -106,7 +111,8 @@ def anova(
         if place:
             before = fits[order[place - 1]]
             df = n_params(fit) - n_params(before)
-            test = likelihood_ratio_test(llf(fit), llf(before), df)
+            boundary = has_boundary(before, fit)
+            test = likelihood_ratio_test(llf(fit), llf(before), df, boundary)
             row |= {"statistic": test.statistic, "df": df, "pvalue": test.pvalue}
             for doubt, kind in doubts(before, fit):
                 note = f"{name} against {labels[order[place - 1]]}: {doubt}"

@@ -80,6 +80,12 @@ class Deletions:
     variance: np.ndarray
     scale: np.ndarray
 
+    @property
+    def standardized(self) -> np.ndarray:
+        """Changes by the standard errors without the unit, (G, p)."""
+        with np.errstate(divide="ignore", invalid="ignore"):  # no variance without the unit
+            return self.change / np.sqrt(self.scale[:, None] * self.variance)
+
 
 @dataclass(frozen=True, eq=False)
 class RowDeletions:
@@ -90,15 +96,13 @@ class RowDeletions:
     residual : ndarray
         r, (n,).
     scores : ndarray
-        Rows of F X'V0^-1, divided by the weight, (n, p).
+        s, in coordinates with X'V0^-1 X = I, (n, p).
     whole, fixed : ndarray
         Leverages, and the fixed effects' share, (n,).
-    square : ndarray
-        w times the squared length of the scores in units of F, (n,).
     weight : ndarray or None
         w, (n,).
-    own_variance : ndarray
-        Diagonal of F, (p,).
+    root : ndarray
+        Coefficients by those of the coordinates, (p, p).
     total, dof : float
         r'P0 r, and what it is divided by.
     """
@@ -107,9 +111,8 @@ class RowDeletions:
     scores: np.ndarray
     whole: np.ndarray
     fixed: np.ndarray
-    square: np.ndarray
     weight: np.ndarray | None
-    own_variance: np.ndarray
+    root: np.ndarray
     total: float
     dof: int
 
@@ -120,9 +123,8 @@ class RowDeletions:
             self.scores[rows],
             self.whole[rows],
             self.fixed[rows],
-            self.square[rows],
             None if self.weight is None else self.weight[rows],
-            self.own_variance,
+            self.root,
             self.total,
             self.dof,
         )
@@ -136,61 +138,67 @@ class RowDeletions:
     def lost(self) -> np.ndarray:
         """Numbers of the rows without which b is not determined."""
         near = np.flatnonzero(self.whole > 1.0 - NEAR_ONE)
-        left = 1.0 - self.whole[near]
-        return near[~(left > NOT_LEFT * (left + self.square[near]))]
+        return near[np.isnan(self.take(near).growth)]
 
-    @property
-    def left(self) -> np.ndarray:
-        """1 - h, NaN where b is not determined without the row, (n,)."""
-        left = 1.0 - self.whole
-        left[self.lost] = np.nan
-        return left
-
-    @property
-    def _factor(self):
-        """w / (1 - h)."""
-        return 1.0 / self.left if self.weight is None else self.weight / self.left
+    def _found(self, name: str) -> np.ndarray:
+        out = dict.fromkeys(("distance", "own_distance", "growth", "scale"), NONE)
+        out |= dict.fromkeys(("change", "standardized", "variance"), NONE[:, None])
+        like = self.whole if out[name].ndim == 1 else self.scores
+        out[name] = np.empty_like(like)
+        deletion.delete_rows(
+            self.residual,
+            self.scores,
+            self.whole,
+            NONE if self.weight is None else np.ascontiguousarray(self.weight, float),
+            self.root,
+            least=NOT_LEFT,
+            total=self.total,
+            dof=self.dof - 1.0,
+            **out,
+        )
+        return out[name]
 
     @property
     def change(self) -> np.ndarray:
         """Coefficients kept less those without the row, (n, p)."""
-        return (self._factor * self.residual)[:, None] * self.scores
+        return self._found("change")
+
+    @property
+    def standardized(self) -> np.ndarray:
+        """The same by their standard errors without the row, (n, p)."""
+        return self._found("standardized")
 
     @property
     def growth(self) -> np.ndarray:
         """tr F^-1 F_i - p, (n,)."""
-        return self.square / self.left
-
-    @property
-    def _fall(self):
-        """w r^2 / (1 - h), by which r'P0 r falls."""
-        return self._factor * self.residual**2
+        return self._found("growth")
 
     @property
     def distance(self) -> np.ndarray:
         """change'F^-1 change, (n,)."""
-        return self._fall * self.growth
+        return self._found("distance")
 
     @property
     def own_distance(self) -> np.ndarray:
         """change'F_i^-1 change, (n,)."""
-        growth = self.growth
-        return self._fall * growth / (1.0 + growth)
+        return self._found("own_distance")
 
     @property
     def ratio(self) -> np.ndarray:
         """det F^-1 F_i, (n,)."""
-        return 1.0 + self.growth
+        found = self._found("growth")
+        found += 1.0
+        return found
 
     @property
     def variance(self) -> np.ndarray:
         """Diagonal of F_i, (n, p)."""
-        return self.own_variance + self._factor[:, None] * self.scores**2
+        return self._found("variance")
 
     @property
     def scale(self) -> np.ndarray:
         """sigma^2 without the row, (n,)."""
-        return divided(self.total - self._fall, self.dof - 1.0)
+        return self._found("scale")
 
 
 def divided(square: np.ndarray, dof: np.ndarray | float) -> np.ndarray:
@@ -205,35 +213,29 @@ def total_square(fitted: Fitted) -> tuple[float, int]:
     return fitted.scale * dof, dof
 
 
-def row_deletions(fitted: Fitted, residual: np.ndarray) -> RowDeletions:
+def row_deletions(fitted: Fitted) -> RowDeletions:
     """The fit without each row.
 
     Parameters
     ----------
     fitted : Fitted
         A fit with its rows in memory.
-    residual : ndarray
-        Conditional residuals, (n,).
     """
     found = leverages(fitted, scores=True)
-    root, weight = joint_errors(fitted.fit).root, fitted.need_rows().weights
     assert found.scores is not None
-    assert found.square is not None
+    assert found.residual is not None
     return RowDeletions(
-        residual,
+        found.residual,
         found.scores,
         found.whole,
         found.fixed,
-        found.square,
-        weight,
-        np.einsum("ij,ij->i", root, root),
+        fitted.need_rows().weights,
+        np.ascontiguousarray(joint_errors(fitted.fit).root),
         *total_square(fitted),
     )
 
 
-def set_deletions(
-    fitted: Fitted, sets: np.ndarray, n_sets: int, residual: np.ndarray
-) -> Deletions:
+def set_deletions(fitted: Fitted, sets: np.ndarray, n_sets: int) -> Deletions:
     """The fit without each of some sets of rows that do not overlap.
 
     Parameters
@@ -244,19 +246,16 @@ def set_deletions(
         Number of the set of every row, negative for none, (n,).
     n_sets : int
         Number of sets.
-    residual : ndarray
-        Conditional residuals, (n,).
     """
-    sets = np.ascontiguousarray(sets, np.intp)
     p = len(fitted.fixed.kept)
     levels = OneLevelRows.of(fitted)
     lost = np.zeros((n_sets, p + 1, p + 1))
-    count = np.bincount(sets[sets >= 0], minlength=n_sets)
+    count = _counts(sets, n_sets)
     alone: dict[int, tuple] = {}
     if levels is not None:
-        _lost_by_levels(fitted, levels, sets, residual, lost)
+        _lost_by_levels(fitted, levels, sets, lost)
     else:
-        alone = _Spread(fitted, residual).lose(sets, lost)
+        alone = _Spread(fitted).lose(np.ascontiguousarray(sets, np.intp), lost)
     root = np.ascontiguousarray(joint_errors(fitted.fit).root)
     change, variance = np.empty((2, n_sets, p))
     distance, gain, trace, log_det = np.empty((4, n_sets))
@@ -280,6 +279,13 @@ def set_deletions(
     return found
 
 
+def _counts(sets, n_sets):
+    """Rows of every set, (G,)."""
+    if len(sets) and sets.min() < 0:
+        sets = sets[sets >= 0]
+    return np.bincount(sets, minlength=n_sets)
+
+
 def _put(found, g, values):
     (
         found.change[g],
@@ -298,30 +304,32 @@ def marginal_residual(fitted: Fitted) -> np.ndarray:
     return rows.endog - rows.mean(fitted.fixed.estimate)
 
 
-def _lost_by_levels(fitted, levels, sets, residual, lost):
+def _lost_by_levels(fitted, levels, sets, lost):
     """D of sets of rows of one factor."""
     weights = fitted.need_rows().weights
-    marginal = marginal_residual(fitted)
     whole, cut = _whole_and_cut(levels.codes, sets, len(levels.half))
     if whole is not None:
-        unused = np.empty((2, levels.codes.size))
-        for at, _, x, own in levels.pieces():
-            levels.scores(*own, whole=unused[0, at], fixed=unused[1, at])
+        for at, own in levels.pieces():
             deletion.add_whole_levels(
-                whole[at],
-                x,
-                own[-1],
-                marginal[at],
-                residual[at],
-                NONE if weights is None else weights[at],
-                lost,
+                np.ascontiguousarray(whole[at], np.int32),
+                own.code,
+                own.z,
+                own.x,
+                own.marginal,
+                effect=levels.effect,
+                own=own.own,
+                modes=levels.modes,
+                weight=NONE if weights is None else weights[at],
+                out=lost,
             )
     if len(cut):
-        _lost_of_cut_levels(levels, sets, cut, residual, weights, lost)
+        _lost_of_cut_levels(levels, sets, cut, weights, lost)
 
 
 def _whole_and_cut(codes, sets, n_levels):
     """Sets of the rows whose level goes whole, negative elsewhere; and the other rows."""
+    if sets is codes:  # the model's own factor
+        return sets, np.zeros(0, np.intp)
     of_level = np.full(n_levels, -1, np.intp)
     of_level[codes] = sets
     same = of_level[codes] == sets
@@ -336,7 +344,7 @@ def _whole_and_cut(codes, sets, n_levels):
     return np.where(inside, -1, sets), cut
 
 
-def _lost_of_cut_levels(levels, sets, cut, residual, weights, lost):
+def _lost_of_cut_levels(levels, sets, cut, weights, lost):
     """Add to D what rows of levels take of which others stay."""
     pair = sets[cut] * np.int64(len(levels.half)) + levels.codes[cut]
     order = np.argsort(pair, kind="stable")
@@ -350,12 +358,12 @@ def _lost_of_cut_levels(levels, sets, cut, residual, weights, lost):
         start, end = starts[first : first + step], ends[first : first + step]
         at = rows[start[0] : end[-1]]
         number = np.repeat(np.arange(len(start)), end - start)
-        code, z, _, s = own = levels.read(at)
-        unused = np.empty((2, len(at)))
-        levels.scores(*own, whole=unused[0], fixed=unused[1])
-        y = np.einsum("nb,nba->na", z, levels.half[code])
+        own = levels.read(at)
+        s, (whole, fixed, residual) = np.empty_like(own.x), np.empty((3, len(at)))
+        levels.scores(own, s=s, whole=whole, fixed=fixed, residual=residual)
+        y = np.einsum("nb,nba->na", own.z, levels.half[own.code])
         gram = np.zeros((len(start), width, width))
-        columns = np.ascontiguousarray(np.column_stack([y, s, residual[at]]))
+        columns = np.ascontiguousarray(np.column_stack([y, s, residual]))
         w = NONE if weights is None else weights[at]
         deletion.add_grams(number, columns, w, gram)
         upper = np.triu_indices(width, 1)
@@ -373,8 +381,9 @@ class _Spread:
     Lam C Lam' = half half' + B C22 B' with B = (-half edge', Lam2).
     """
 
-    def __init__(self, fitted: Fitted, residual: np.ndarray):
+    def __init__(self, fitted: Fitted):
         rows = fitted.need_rows()
+        residual = rows.endog - rows.mean(fitted.fixed.estimate, fitted.fit.effects)
         errors = joint_errors(fitted.fit)
         self.fitted, self.factor = fitted, errors.factor
         x = rows.exog[:, fitted.fixed.kept] @ errors.root

@@ -35,7 +35,7 @@ from mixedext.inference.diagnostics.mixed_influence import (
     RowNumbers,
 )
 from mixedext.inference.diagnostics.refit_deletions import refit_measures
-from mixedext.inference.diagnostics.residuals import need_own_law, resid
+from mixedext.inference.diagnostics.residuals import need_own_law
 from mixedext.inference.diagnostics.units import Units, row_units, units
 from mixedext.specification.covariance.bound_residual import refuse_residual
 
@@ -64,6 +64,14 @@ class HeldMeasures:
     reasons: dict[int, str]
 
     @property
+    def _of_rows(self):
+        """Whether arrays are made for the asking, and may be written on."""
+        return isinstance(self.change, RowDeletions)
+
+    def _by_unit(self, values):
+        return np.divide(values, self.unit, out=values if self._of_rows else None)
+
+    @property
     def n_deleted(self) -> np.ndarray:
         """Rows of each unit, (G,)."""
         return self.change.n_deleted
@@ -71,12 +79,12 @@ class HeldMeasures:
     @property
     def distance(self) -> np.ndarray:
         """Cook's distance, (G,)."""
-        return self.change.distance / self.unit
+        return self._by_unit(self.change.distance)
 
     @property
     def mdffits(self) -> np.ndarray:
         """MDFFITS, (G,)."""
-        return self.change.own_distance / self.unit
+        return self._by_unit(self.change.own_distance)
 
     @property
     def cov_ratio(self) -> np.ndarray:
@@ -86,7 +94,8 @@ class HeldMeasures:
     @property
     def cov_trace(self) -> np.ndarray:
         """COVTRACE, (G,)."""
-        return np.abs(self.change.growth)
+        growth = self.change.growth
+        return np.abs(growth, out=growth if self._of_rows else None)
 
     @property
     def scale(self) -> np.ndarray:
@@ -167,20 +176,19 @@ def get_influence(
     fitted = results.fitted
     fitted.need_rows()
     need_own_law(fitted, "get_influence")
-    refuse_residual(fitted.model, "get_influence", "fit without the rows in question")
+    refuse_residual(fitted.model, "get_influence", "residuals are there normalized")
     if not fitted.fixed.rank:
         raise ValueError("the model has no fixed effects whose change could be measured")
     if by is not None and rows is not None:
         raise ValueError("rows goes with by=None: of groups all are deleted, one by one")
     chosen = row_units(fitted, rows) if by is None else units(fitted, by)
-    residual = resid(results)
     found, refits = None, None
     if by is None:
-        found = row_deletions(fitted, residual)
+        found = row_deletions(fitted)
         found = found if chosen.rows is None else found.take(chosen.rows)
     measures: Measures
     if method == "held":
-        measures = _held(fitted, chosen, residual, found)
+        measures = _held(fitted, chosen, found)
     else:
         measures, refits = refit_measures(fitted, chosen, method == "one-step", n_jobs)
     of_rows = None if found is None else _row_numbers(found)
@@ -202,13 +210,11 @@ def _row_numbers(found: RowDeletions) -> RowNumbers:
     return RowNumbers(found.residual, found.weight, found.whole, found.fixed)
 
 
-def _held(
-    fitted: Fitted, chosen: Units, residual: np.ndarray, found: RowDeletions | None
-) -> HeldMeasures:
+def _held(fitted: Fitted, chosen: Units, found: RowDeletions | None) -> HeldMeasures:
     """Measures of units from closed forms."""
     if found is not None:
         return _measures(fitted, found, found.lost)
-    parts = [set_deletions(fitted, s.codes, s.count, residual) for s in chosen.sets]
+    parts = [set_deletions(fitted, s.codes, s.count) for s in chosen.sets]
     if len(parts) == 1:
         return _measures(fitted, parts[0], np.flatnonzero(np.isnan(parts[0].growth)))
     names = Deletions.__dataclass_fields__

@@ -6,6 +6,7 @@ They are read some at a time: nothing of their length is made that is not asked 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,11 +15,33 @@ from mixedext.fitted import Fitted, ModelRows
 from mixedext.kernels.rows import deletion
 from mixedext.specification.terms.random_terms import RandomTerm
 
-__all__ = ["OneLevelRows"]
+__all__ = ["OneLevelRows", "SomeRows"]
 
 # Rows that are worked on at once: what is made of them stays in cache.
 SOME_ROWS = 2**13
 NONE = np.zeros(0)
+
+
+class SomeRows(NamedTuple):
+    """Some rows.
+
+    Attributes
+    ----------
+    code : ndarray
+        Level, (n,).
+    own, z : ndarray
+        The random terms' columns in the units of the data and of the engine, (n, K).
+    x : ndarray
+        Columns of X in coordinates with X'V0^-1 X = I, (n, rank).
+    marginal : ndarray
+        Response less offset and fixed effects, (n,).
+    """
+
+    code: np.ndarray
+    own: np.ndarray
+    z: np.ndarray
+    x: np.ndarray
+    marginal: np.ndarray
 
 
 class OneLevelRows:
@@ -37,6 +60,8 @@ class OneLevelRows:
         Level of every row, (n,).
     half, effect : ndarray
         (L, K, K) and (L, K, rank): y = half'z, s = x - effect'z.
+    modes : ndarray
+        Conditional modes in the units of the data, (L, K).
     """
 
     def __init__(self, fitted: Fitted, rows: ModelRows):
@@ -52,7 +77,10 @@ class OneLevelRows:
             self._columns[at] = list(term.columns)
             transform[at, at] = fit.design.inverse_transforms[i]
         effect = errors.whitened[1]
-        self._transform = transform
+        self._transform, self._coefficients = transform, fitted.fixed.coefficients
+        self.modes = np.empty((len(errors.factor.half), width))
+        for i, own in enumerate(fit.effects):
+            self.modes[:, fit.objective.place[i][1]] = own
         self.half = errors.factor.half
         self.effect = effect.reshape(len(self.half), width, effect.shape[1])
 
@@ -65,53 +93,49 @@ class OneLevelRows:
             return None
         return cls(fitted, rows)
 
-    def values(self, at: slice | np.ndarray) -> np.ndarray:
-        """The random terms' columns at some rows, in the engine's units, (rows, K)."""
-        out = np.empty((len(self.codes[at]), len(self._columns)))
-        for j, column in enumerate(self._columns):
-            out[:, j] = 1.0 if column is None else column[at]
-        return out @ self._transform
-
-    def fixed_values(self, at: slice | np.ndarray) -> np.ndarray:
-        """Columns of X in coordinates with X'V0^-1 X = I at some rows, (rows, rank)."""
-        x = self._rows.exog[at]
-        if len(self._kept) < x.shape[1]:
-            x = x[:, self._kept]
-        return np.ascontiguousarray(x @ self._root)
-
-    def read(self, at: slice | np.ndarray) -> tuple[np.ndarray, ...]:
-        """Level, z, x and s of some rows."""
+    def read(self, at: slice | np.ndarray) -> SomeRows:
+        """Some of the rows."""
         code = np.ascontiguousarray(self.codes[at], np.int32)
-        z, x = self.values(at), self.fixed_values(at)
-        return code, z, x, np.empty_like(x)
+        own = np.empty((len(code), len(self._columns)))
+        for j, column in enumerate(self._columns):
+            own[:, j] = 1.0 if column is None else column[at]
+        exog = self._rows.exog[at]
+        if len(self._kept) < exog.shape[1]:
+            exog = exog[:, self._kept]
+        x = np.ascontiguousarray(exog @ self._root)
+        marginal = self._rows.endog[at] - exog @ self._coefficients
+        if self._rows.offset is not None:
+            marginal -= self._rows.offset[at]
+        return SomeRows(code, own, own @ self._transform, x, marginal)
 
-    def pieces(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray, tuple]]:
-        """Rows in their order: which, their z and x, and what ``scores`` takes."""
+    def pieces(self) -> Iterator[tuple[slice, SomeRows]]:
+        """All rows in their order, some at a time."""
         for start in range(0, len(self.codes), SOME_ROWS):
             at = slice(start, start + SOME_ROWS)
-            own = self.read(at)
-            yield at, own[1], own[2], own
+            yield at, self.read(at)
 
     def scores(
         self,
-        code: np.ndarray,
-        z: np.ndarray,
-        x: np.ndarray,
-        s: np.ndarray,
+        rows: SomeRows,
         *,
+        s: np.ndarray,
         whole: np.ndarray,
         fixed: np.ndarray,
-        square: np.ndarray = NONE,
+        residual: np.ndarray = NONE,
     ) -> None:
-        """Fill in s, the leverages without the weights and, if it has length, |s|^2."""
+        """Fill in s, the leverages without the weights and, if it has length, r."""
+        if len(residual):
+            residual[:] = rows.marginal
         deletion.level_rows(
-            code,
-            z,
-            x,
+            rows.code,
+            rows.z,
+            rows.x,
             self.half,
             self.effect,
+            own=rows.own,
+            modes=self.modes,
+            residual=residual,
             s=s,
             whole=whole,
             fixed=fixed,
-            square=square,
         )

@@ -50,15 +50,14 @@ class Leverages:
     ----------
     whole, fixed : ndarray
         h, and the fixed effects' share of it, (n,).
-    scores, square : ndarray or None
-        If asked for, F X'V0^-1 over the weights in the units of the data, (n, rank), and
-        w times the squared length of s, (n,).
+    scores, residual : ndarray or None
+        If asked for, s, (n, rank), and the conditional residuals r, (n,).
     """
 
     whole: np.ndarray
     fixed: np.ndarray
     scores: np.ndarray | None = None
-    square: np.ndarray | None = None
+    residual: np.ndarray | None = None
 
     @property
     def random(self) -> np.ndarray:
@@ -74,7 +73,7 @@ def leverages(fitted: Fitted, scores: bool = False) -> Leverages:
     fitted : Fitted
         A fit with its rows in memory.
     scores : bool, optional
-        Whether ``scores`` and ``square`` are wanted.
+        Whether ``scores`` and ``residual`` are wanted.
 
     Raises
     ------
@@ -88,15 +87,14 @@ def leverages(fitted: Fitted, scores: bool = False) -> Leverages:
     errors = joint_errors(fit)
     n, p = len(rows.endog), len(fitted.fixed.kept)
     whole, fixed = np.empty((2, n))
-    square, found = np.empty((2, 0))
-    if scores:
-        square, found = np.empty(n), np.empty((n, p))
+    found = residual = None
     levels = OneLevelRows.of(fitted)
     if levels is not None:
-        for at, _, _, own in levels.pieces():
-            levels.scores(*own, whole=whole[at], fixed=fixed[at], square=square[at])
-            if scores:
-                np.matmul(own[-1], errors.root.T, out=found[at])
+        residual = np.empty(n if scores else 0)
+        found = np.empty((n, p)) if scores else None
+        for at, own in levels.pieces():
+            s = np.empty_like(own.x) if found is None else found[at]
+            levels.scores(own, s=s, whole=whole[at], fixed=fixed[at], residual=residual[at])
     else:
         x = s = rows.exog[:, fitted.fixed.kept] @ errors.root
         within: Any = 0.0
@@ -105,15 +103,15 @@ def leverages(fitted: Fitted, scores: bool = False) -> Leverages:
             assert known is not None
             s = x - known @ errors.whitened[1]
             within = _within(errors, known)
-        own_square = np.einsum("np,np->n", s, s)
-        whole = within + own_square
+        whole = within + np.einsum("np,np->n", s, s)
         fixed = np.einsum("np,np->n", x, s)
         if scores:
-            square, found = own_square, s @ errors.root.T
+            found = np.ascontiguousarray(s)
+            residual = rows.endog - rows.mean(fitted.fixed.estimate, fit.effects)
     if rows.weights is not None:
-        for values in (whole, fixed, square):
-            values *= rows.weights[: len(values)]
-    return Leverages(whole, fixed, *((found, square) if scores else ()))
+        whole *= rows.weights
+        fixed *= rows.weights
+    return Leverages(whole, fixed, *((found, residual) if scores else ()))
 
 
 def own_rows(fitted: Fitted) -> RandomRows:

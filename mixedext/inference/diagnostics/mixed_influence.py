@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 from statsmodels.iolib.table import SimpleTable
 
 from mixedext.graphics.influence_pictures import (
@@ -72,15 +72,16 @@ class Change(Protocol):
 
     Attributes
     ----------
-    change, variance : ndarray
-        Coefficients less those without the unit, and the diagonal of F_I, (G, p).
+    change, standardized : ndarray
+        Coefficients less those without the unit, and that by the standard errors of the
+        latter, (G, p).
     """
 
     @property
     def change(self) -> np.ndarray: ...
 
     @property
-    def variance(self) -> np.ndarray: ...
+    def standardized(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,7 +265,7 @@ class MixedInfluence:
         """Cook's distances d'Phi^-1 d / p, and their tail probabilities in F(p, n - p)."""
         p = len(self._fit.kept)
         distance = self._measures.distance
-        return CooksDistance(distance, stats.f.sf(distance, p, self._fit.nobs - p))
+        return CooksDistance(distance, special.fdtrc(p, self._fit.nobs - p, distance))
 
     @property
     def dfbeta(self) -> np.ndarray:
@@ -274,9 +275,7 @@ class MixedInfluence:
     @property
     def dfbetas(self) -> np.ndarray:
         """The same by the standard errors of the latter, sigma without the unit, (G, k)."""
-        change = self._measures.change
-        se = np.sqrt(self._measures.scale[:, None] * change.variance)
-        return self._fit.full(change.change / se)
+        return self._fit.full(self._measures.change.standardized)
 
     @property
     def params_not_obsi(self) -> np.ndarray:
@@ -349,7 +348,8 @@ class MixedInfluence:
         left = np.where(left > NOT_LEFT, left, np.nan)
         if rows.weight is not None:
             left = left / rows.weight
-        return rows.residual / np.sqrt(scale * left)
+        with np.errstate(divide="ignore", invalid="ignore"):  # no variance without the row
+            return rows.residual / np.sqrt(scale * left)
 
     @property
     def dffits_internal(self) -> Dffits:

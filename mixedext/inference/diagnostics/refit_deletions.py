@@ -27,12 +27,13 @@ class RefittedChange:
 
     Attributes
     ----------
-    change, variance : ndarray
-        Coefficients less those without the unit, and the diagonal of F_I, (G, p).
+    change, standardized : ndarray
+        Coefficients less those without the unit, and that by the standard errors of the
+        latter, (G, p).
     """
 
     change: np.ndarray
-    variance: np.ndarray
+    standardized: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,10 +189,10 @@ def _measures(fitted: Fitted, found: DeletedFits, failed: np.ndarray) -> RefitMe
         solved = np.linalg.solve(covariance[good], own[good][:, :, None])[:, :, 0]
         mdffits[good] = (own[good] * solved).sum(axis=1) / p
         log_det[good] = np.linalg.slogdet(covariance[good])[1]
-    variance = np.einsum("gii->gi", found.covariance) / found.scale[:, None]
+    se = np.sqrt(np.einsum("gii->gi", found.covariance))
     return RefitMeasures(
         n_deleted=found.n_deleted,
-        change=RefittedChange(change, np.where(failed[:, None], np.nan, variance)),
+        change=RefittedChange(change, change / se),
         distance=(own**2).sum(axis=1) / p,
         mdffits=mdffits,
         cov_ratio=np.exp(log_det),

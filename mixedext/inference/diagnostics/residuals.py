@@ -176,7 +176,7 @@ def _conditional(fitted, scale):
     if scale in ("cholesky", "normalized"):
         return resid_normalized(fitted)
     need_own_law(fitted, f"scale={scale!r}")
-    found = row_deletions(fitted, residual)
+    found = row_deletions(fitted)
     left = 1.0 - found.whole
     if found.weight is not None:
         left /= found.weight
@@ -214,7 +214,7 @@ def _marginal(fitted, scale):
     leverage = np.einsum("np,np->n", x, x) / variance
     sigma = fitted.sigma
     if scale == "deleted":
-        sigma = np.sqrt(row_deletions(fitted, resid(fitted)).scale)
+        sigma = np.sqrt(row_deletions(fitted).scale)
     return _studentized(residual, variance * (1.0 - leverage), sigma, leverage)
 
 

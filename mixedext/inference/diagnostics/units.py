@@ -148,7 +148,7 @@ def _one(rows: ModelRows, part: Any) -> tuple[np.ndarray, pd.Index]:
             f"by has no label at {count} of the rows; give these a label of their own "
             "(such as 'unknown'), or leave them out of the fit"
         )
-    return np.asarray(codes, np.intp), levels
+    return np.asarray(codes), levels
 
 
 def _named(rows, name):

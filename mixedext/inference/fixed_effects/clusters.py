@@ -9,7 +9,7 @@ import pandas as pd
 
 from mixedext.arguments import did_you_mean
 from mixedext.fitted import Fitted
-from mixedext.inference.submodels.level_nesting import term_is_nested
+from mixedext.inference.submodels.level_nesting import is_nested, term_is_nested
 from mixedext.specification.data.codes import named_column
 from mixedext.specification.data.labels import factorize
 from mixedext.specification.data.tables import as_pandas
@@ -29,7 +29,7 @@ def cluster_codes(fitted: Fitted, groups: Any = None) -> list[np.ndarray]:
         Labels (array, Series, list), the name of a column or index level of the data or
         of a grouping factor; two of these in a list, a DataFrame or an array with two
         columns for two-way clusters.  The grouping factor that all others are nested in
-        if None.
+        if None; residual groups of which rows are correlated are one.
 
     Returns
     -------
@@ -44,16 +44,27 @@ def cluster_codes(fitted: Fitted, groups: Any = None) -> list[np.ndarray]:
     """
     rows = fitted.need_rows()
     if groups is None:
-        return [_top_factor(rows)]
-    return [_codes(rows, part) for part in _ways(rows, groups)]
+        return [_top_factor(rows, _residual_groups(fitted))]
+    return [_codes(fitted, rows, part) for part in _ways(rows, groups)]
 
 
-def _top_factor(rows):
+def _residual_groups(fitted):
+    """Codes of residual groups whose rows are correlated; None without them."""
+    residual = fitted.fit.residual
+    if residual is None or residual.bound.correlation is None:
+        return None
+    return residual.bound.group_codes
+
+
+def _top_factor(rows, residual):
     terms = list({t.group: t for t in rows.terms}.values())
     factors = [t.codes for t in terms if not isinstance(t, SparseTerm)]
+    if residual is not None:
+        factors.append(residual)
     for codes in factors:
-        if all(term_is_nested(inner, codes) for inner in terms):
-            return codes
+        nested = all(term_is_nested(inner, codes) for inner in terms)
+        if nested and (residual is None or is_nested(residual, codes)):
+            return factorize(codes)[0]
     what = "no grouping factor contains all others" if factors else "there is none"
     raise ValueError(
         f"groups must be given for a cluster-robust covariance ({what}): "
@@ -86,15 +97,17 @@ def _is_list_of_ways(rows, groups):
     return len(groups) < len(rows.endog) and all(isinstance(part, str) for part in groups)
 
 
-def _codes(rows, labels):
-    labels = _named(rows, labels) if np.ndim(labels) == 0 else _aligned(rows, labels)
+def _codes(fitted, rows, labels):
+    labels = (
+        _named(fitted, rows, labels) if np.ndim(labels) == 0 else _aligned(rows, labels)
+    )
     codes, _ = factorize(labels)
     if len(codes) and codes.min() < 0:
         raise ValueError("groups of the robust covariance have missing labels")
     return codes
 
 
-def _named(rows, name):
+def _named(fitted, rows, name):
     column = named_column(rows.frame, name)
     if column is not None:
         return column
@@ -106,6 +119,9 @@ def _named(rows, name):
                     "levels; give labels, one a row"
                 )
             return term.codes
+    residual = fitted.fit.residual
+    if residual is not None and residual.bound.group_name == name:
+        return residual.bound.group_codes
     raise ValueError(
         f"groups={name!r} is neither a column or an index level of the data nor a "
         f"grouping factor of the model{did_you_mean(name, _columns_and_factors(rows))}"

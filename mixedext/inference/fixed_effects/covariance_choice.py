@@ -15,10 +15,11 @@ from mixedext.fitted import BY_DEFAULT, DfChoice, Fitted, HasFitted, InferenceSe
 from mixedext.inference.fixed_effects.clusters import cluster_codes
 from mixedext.inference.fixed_effects.default_method import default_choice
 from mixedext.inference.fixed_effects.df_methods import (
-    INFORMATION,
+    KENWARD_ROGER,
     FixedTests,
     check_df_method,
     check_information,
+    default_information,
     df_choice,
     tests_of,
 )
@@ -164,7 +165,7 @@ def choose_settings(
     elif df_method is None:
         own = chosen.get("cluster_df") == "bell-mccaffrey" if use_t is None else use_t
         choice = DfChoice(None if own else "z")
-    choice = _with_information(choice, asked.information)
+    choice = _with_information(fitted, choice, asked.information)
     use_t = choice.df_method != "z"
     chosen["cov_kwds"]["use_t"] = use_t
     return InferenceSettings(
@@ -202,7 +203,8 @@ def _clustered(fitted, kind, cov_type, kwds):
         raise ValueError(f"df={df!r} is not known; use one of {_CLUSTER_DF}")
     groups = kwds.get("groups")
     ways = cluster_codes(fitted, groups)
-    resid = rows.endog - rows.mean(fitted.fixed.estimate, fit.effects)
+    effects = fit.effects if fit.residual is None else None
+    resid = rows.endog - rows.mean(fitted.fixed.estimate, effects)
     given = (rows.exog, resid, rows.terms, rows.weights)
     cluster: ClusterCovariance
     if len(ways) == 1:
@@ -285,7 +287,7 @@ def get_robustcov_results(
         ``groups`` : labels (array or Series), name of a column, an index level or a
         grouping factor; two of them in a list, or a frame or array with two columns,
         for two-way clusters (CR0 and CR1).  The grouping factor that all others are
-        nested in if it is left out.
+        nested in if it is left out, or the residual groups in which they are.
 
         ``use_correction`` : bool.  False turns the factor G / (G - 1) * (n - 1) /
         (n - p) of CR1 off.
@@ -372,19 +374,22 @@ def settled_choice(
         settled = settings.choice
     else:
         settled = DfChoice("residual" if settings.estimator == "nonrobust" else None)
-    return _with_information(settled, choice.information, settings.choice.information)
+    own = settings.choice.information
+    return _with_information(results.fitted, settled, choice.information, own)
 
 
 def _with_information(
-    settled: DfChoice, asked: str | None, own: str | None = None
+    fitted: Fitted, settled: DfChoice, asked: str | None, own: str | None = None
 ) -> DfChoice:
     """A settled choice that says which information, if its method takes one.
 
-    By default the ``own`` one of the fit; if the fit's method is another, pbkrtest's.
+    By default the ``own`` one of the fit; if the fit's method takes none, the usual one of
+    its covariance.
     """
     name = settled.df_method
-    if name == "kenward-roger":
-        return DfChoice(name, asked or settled.information or own or INFORMATION[0])
+    if name in KENWARD_ROGER:
+        usual = default_information(fitted.fit)
+        return DfChoice(name, asked or settled.information or own or usual)
     check_information(DfChoice(name, asked), settled=True)
     return settled
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mixedext.engine.information.cost import work_beside_fit
 from mixedext.fitted import DfChoice, Fitted
+from mixedext.inference.fixed_effects.df_methods import KENWARD_ROGER
 from mixedext.limits import MOST_TEST_WORK
 
 __all__ = ["default_choice"]
@@ -55,7 +56,7 @@ def default_choice(fitted: Fitted, option: str | None = None) -> tuple[DfChoice,
     if fit.held is not None:
         return DfChoice("z"), "" if name == "z" else _HELD.format(_POSSESSIVE[name])
     if option is not None:
-        if name == "kenward-roger" and not fit.reml:
+        if name in KENWARD_ROGER and not fit.reml:
             return DfChoice("satterthwaite"), _NOT_REML
         return DfChoice(name), ""
     if not fit.convergence.converged:
@@ -68,9 +69,10 @@ def default_choice(fitted: Fitted, option: str | None = None) -> tuple[DfChoice,
 
 _POSSESSIVE = {
     "satterthwaite": "Satterthwaite's",
-    "kenward-roger": "Kenward and Roger's",
+    **dict.fromkeys(KENWARD_ROGER, "Kenward and Roger's"),
     "containment": "containment",
     "between-within": "between-within",
+    "inner-outer": "inner and outer",
     "residual": "residual",
 }
 

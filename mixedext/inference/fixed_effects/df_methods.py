@@ -28,10 +28,12 @@ from mixedext.tables.statistical_tests import TestResult
 __all__ = [
     "DF_METHODS",
     "INFORMATION",
+    "KENWARD_ROGER",
     "FTest",
     "FixedTests",
     "check_df_method",
     "check_information",
+    "default_information",
     "df_choice",
     "df_method_name",
     "f_test_of",
@@ -204,10 +206,15 @@ DF_METHODS: dict[str, tuple[str, str]] = {
     "z": ("df_methods", "FixedTests"),
     "satterthwaite": ("satterthwaite", "Satterthwaite"),
     "kenward-roger": ("kenward_roger", "KenwardRoger"),
+    "kenward-roger-linear": ("kenward_roger", "KenwardRogerLinear"),
+    "kenward-roger-2009": ("kenward_roger", "KenwardRoger2009"),
     "residual": ("df_methods", "ResidualTests"),
     "containment": ("classical_df", "ContainmentTests"),
     "between-within": ("classical_df", "BetweenWithinTests"),
+    "inner-outer": ("classical_df", "InnerOuterTests"),
 }
+# Those that adjust the covariance, need REML and take ``information``.
+KENWARD_ROGER = ("kenward-roger", "kenward-roger-linear", "kenward-roger-2009")
 # Kinds of information on the variances; the first is the default of linear covariances.
 INFORMATION = ("expected", "observed")
 # Other spellings, in lower case and with hyphens.
@@ -220,11 +227,25 @@ ALIASES: dict[str, str] = {
     "kr": "kenward-roger",
     "kenwardroger": "kenward-roger",
     "kenward": "kenward-roger",
+    "kr-linear": "kenward-roger-linear",
+    "kr(linear)": "kenward-roger-linear",
+    "kr(firstorder)": "kenward-roger-linear",
+    "kr2": "kenward-roger-2009",
+    "kr-2009": "kenward-roger-2009",
     "contain": "containment",
     "bw": "between-within",
     "betwithin": "between-within",
-    "inner-outer": "between-within",
 }
+
+
+def default_information(fit: Fit) -> str:
+    """The information that Kenward and Roger's methods invert where none is asked for.
+
+    The expected one, as pbkrtest, where V is linear in its parameters; the observed one,
+    as SAS and mmrm, beside a residual covariance or a random term that is not linear.
+    """
+    curved = any(not structure.linear for structure in fit.design.structures)
+    return INFORMATION[curved or fit.residual is not None]
 
 
 def df_method_name(name: Any) -> str | None:
@@ -258,7 +279,7 @@ def df_choice(df_method: Any = None, information: Any = None) -> DfChoice:
     df_method : str, optional
         One of ``DF_METHODS`` or ``ALIASES``; None for the default.
     information : {"expected", "observed"}, optional
-        Of Kenward and Roger's method; None for the default.
+        Of Kenward and Roger's methods; None for the default.
 
     Raises
     ------
@@ -292,7 +313,7 @@ def check_information(choice: DfChoice, settled: bool = False) -> None:
     if information not in INFORMATION:
         known = " or ".join(map(repr, INFORMATION))
         raise ValueError(f"information={information!r} is not known; use {known}")
-    if name == "kenward-roger" or (name is None and not settled):
+    if name in KENWARD_ROGER or (name is None and not settled):
         return
     own = f"df_method={name!r}" if name else "a cluster-robust covariance"
     why = "rests on the observed one always" if name == "satterthwaite" else "has none"

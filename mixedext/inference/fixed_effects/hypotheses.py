@@ -135,7 +135,9 @@ def marginal_hypothesis(
     return reduced @ r
 
 
-def likelihood_ratio_test(large: float, small: float, df: int) -> TestResult:
+def likelihood_ratio_test(
+    large: float, small: float, df: int, on_boundary: bool = False
+) -> TestResult:
     """The test of two log-likelihoods.
 
     Parameters
@@ -144,15 +146,21 @@ def likelihood_ratio_test(large: float, small: float, df: int) -> TestResult:
         Log-likelihoods of the larger and the smaller model.
     df : int
         Difference of their numbers of parameters.
+    on_boundary : bool, optional
+        Whether one of these has the end of its range as its value under the hypothesis.
 
     Returns
     -------
     TestResult
         The statistic is not below zero; the p-value is by chi-squared with ``df`` degrees
-        of freedom, NaN if there are none.
+        of freedom, NaN if there are none; with a parameter on the boundary by the mixture
+        of that and one degree less in equal parts (Self and Liang 1987).
     """
     statistic = max(2.0 * (large - small), 0.0)
     pvalue = float(stats.chi2.sf(statistic, df)) if df > 0 else float("nan")
+    if on_boundary:
+        less = stats.chi2.sf(statistic, df - 1) if df > 1 else float(statistic <= 0)
+        pvalue = float(pvalue + less) / 2
     return TestResult(
         statistic=statistic, pvalue=pvalue, df_num=df, method="likelihood ratio"
     )

@@ -1,13 +1,26 @@
-"""Kenward and Roger's (1997) tests of fixed effects.
+"""Kenward and Roger's (1997, 2009) tests of fixed effects.
 
-Letters are those of pbkrtest's paper (Halekoh and Hojsgaard 2014); V is linear in the
-elements of all covariance matrices and sigma^2.  X stands for a basis with
-X'V^-1 X = I, so that Phi = I; see engine.information.expected.
+Letters are those of pbkrtest's paper (Halekoh and Hojsgaard 2014).  X stands for a basis
+with X'V^-1 X = I, so that Phi = I; see engine.information.expected.  With
+
+    P_r = -X'V^-1 V_r V^-1 X,  Q_rs = X'V^-1 V_r V^-1 V_s V^-1 X,  Vbar = sum_rs W_rs V_rs,
+
+V_rs second derivatives of V in SAS's parameters (variances by stratum, correlations,
+ranges), the adjusted covariance of the coefficients is
+
+    Phi_A = I + 2 [sum_rs W_rs (Q_rs - P_r P_s)]                     "kenward-roger-linear"
+            - X'V^-1 Vbar V^-1 X / 2                                 "kenward-roger"
+            + sum_r b_r P_r,  b_r = - sum_j W_rj tr(P V_j P Vbar) / 4  "kenward-roger-2009"
+
+b is the bias of the REML estimates (Cox and Snell 1968); the last version is the same in
+any parameters, and in linear ones it is the first.
 
 W, the covariance of the variance parameters, is the inverse of either information.
 pbkrtest inverts the expected one, SAS, JMP and mmrm the observed one, half the second
-derivatives of the restricted deviance.  V being linear, its own second derivatives (R of
-Kenward and Roger) are zero: SAS' DDFM=KR and its KR(FIRSTORDER) are the same here.
+derivatives of the restricted deviance.  Where V is linear in the elements of covariance
+matrices and sigma^2, as random effects and independent residuals make it, Vbar is zero:
+SAS' DDFM=KR, KR(FIRSTORDER) and KR2 are the same there.  All have the degrees of freedom of
+the linear one, which rest on P_r and W alone.
 """
 
 from __future__ import annotations
@@ -18,15 +31,17 @@ from typing import Any
 import numpy as np
 
 from mixedext.algebra.inverses import generalized_inverse
+from mixedext.algebra.roots import cholesky_if_definite
 from mixedext.engine.fit import Fit
-from mixedext.engine.information.expected import variance_information
+from mixedext.engine.information.expected import VarianceInformation, variance_information
+from mixedext.engine.residual.information import Curved, ResidualInformation
 from mixedext.exceptions import InformationWarning, user_stacklevel
 from mixedext.fitted import DfChoice
 from mixedext.inference.fixed_effects.df_methods import (
-    INFORMATION,
     FixedTests,
     FTest,
     check_information,
+    default_information,
     f_test_of,
     independent_rows,
     no_hypothesis,
@@ -34,24 +49,32 @@ from mixedext.inference.fixed_effects.df_methods import (
 from mixedext.inference.fixed_effects.satterthwaite import observed_spread, single_degrees
 from mixedext.limits import NEAR_TWO, ZERO_BOTH, ZERO_V0
 
-__all__ = ["KenwardRoger", "scaled_f"]
+__all__ = ["KenwardRoger", "KenwardRoger2009", "KenwardRogerLinear", "scaled_f"]
+
+INDEFINITE = (
+    "Kenward and Roger's adjusted covariance is not positive definite: what the second "
+    "derivatives of the covariance take off is more than all other terms.  The one of "
+    "df_method='kenward-roger-linear', which leaves them out, is taken in its place"
+)
 
 
 class KenwardRoger(FixedTests):
     """Tests with Kenward and Roger's adjusted covariance and degrees of freedom.
 
-    By the expected information all variance parameters take part, those at zero as well
-    (as in pbkrtest), for it exists on the boundary too.  The observed one needs a minimum:
-    what is on the boundary is held there, as SAS does and as ``Satterthwaite`` does, whose
-    degrees of freedom of single combinations are the same then.  (Along covariance matrices
-    of lower rank, which are curved, second derivatives enter W alone.)
+    As SAS's DDFM=KR, with the second derivatives of the covariance.  By the expected
+    information all variance parameters take part, those at zero as well (as in pbkrtest),
+    for it exists on the boundary too.  The observed one needs a minimum: what is on the
+    boundary is held there, as SAS does and as ``Satterthwaite`` does, whose degrees of
+    freedom of single combinations are the same then.  (Along covariance matrices of lower
+    rank, which are curved, second derivatives enter W alone.)
 
     Parameters
     ----------
     fit : Fit
         A REML fit.
     information : {"expected", "observed"}, optional
-        Which information of the variance parameters is inverted.
+        Which information of the variance parameters is inverted; that of
+        ``default_information`` if None.
 
     Attributes
     ----------
@@ -65,6 +88,8 @@ class KenwardRoger(FixedTests):
         (rank, rank) each.
     variance_covariance : ndarray
         W, in the directions of ``VarianceInformation``.
+    indefinite : bool
+        Whether the linear version's covariance stands in for one that is not definite.
 
     Raises
     ------
@@ -74,12 +99,17 @@ class KenwardRoger(FixedTests):
     Warns
     -----
     InformationWarning
-        If the information cannot be inverted.
+        If the information cannot be inverted, or the adjusted covariance is not positive
+        definite.
 
     References
     ----------
     Kenward, M. G. and Roger, J. H. (1997). Small sample inference for fixed effects from
     restricted maximum likelihood. Biometrics 53, 983-997.
+
+    Kenward, M. G. and Roger, J. H. (2009). An improved approximation to the precision of
+    fixed effects from restricted maximum likelihood. Computational Statistics and Data
+    Analysis 53, 2583-2595.
 
     Halekoh, U. and Hojsgaard, S. (2014). A Kenward-Roger approximation and parametric
     bootstrap methods for tests in linear mixed models. Journal of Statistical Software
@@ -98,15 +128,17 @@ class KenwardRoger(FixedTests):
     variance_covariance: np.ndarray
 
     adjusts = True
+    name = "kenward-roger"
 
-    def __init__(self, fit: Fit, information: str = INFORMATION[0]):
+    def __init__(self, fit: Fit, information: str | None = None):
         if not fit.reml:
             raise ValueError(
-                "df_method='kenward-roger' needs a REML fit, and this one is by maximum "
+                f"df_method={self.name!r} needs a REML fit, and this one is by maximum "
                 "likelihood; fit again with fit(reml=True), or use "
                 "df_method='satterthwaite'"
             )
-        check_information(DfChoice("kenward-roger", information))
+        information = information or default_information(fit)
+        check_information(DfChoice(self.name, information))
         info = variance_information(fit)
         self._first = info.on_fixed
         self.information = information
@@ -115,19 +147,37 @@ class KenwardRoger(FixedTests):
             w, self.held, self.information = found.spread, found.held, found.information
             self.replaced = found.information != "observed"
         else:
-            w = self._expected_spread(info)
+            w = self._expected_spread(fit, info)
         self.variance_covariance = w
         adjustment = info.weighted_second(w)
         weighted = np.tensordot(w, self._first, 1)
         adjustment -= (self._first @ weighted).sum(axis=0)
-        size = len(adjustment)
-        super().__init__(fit, np.eye(size) + adjustment + adjustment.T)
+        inner = np.eye(len(adjustment)) + adjustment + adjustment.T
+        change = self._second_order(info.curved(w))
+        self.indefinite = cholesky_if_definite(inner + change) is None
+        if self.indefinite:
+            warnings.warn(INDEFINITE, InformationWarning, stacklevel=user_stacklevel())
+        super().__init__(fit, inner if self.indefinite else inner + change)
+
+    def _second_order(self, curved: Curved) -> np.ndarray:
+        """What the second derivatives of V change in Phi_A, (p, p)."""
+        return -curved.on_fixed / 2
+
+    def held_notes(self) -> list[str]:
+        notes = super().held_notes()
+        return [*notes, INDEFINITE.replace(".  ", "; ")] if self.indefinite else notes
 
     @staticmethod
-    def _expected_spread(info):
+    def _expected_spread(fit: Fit, info: VarianceInformation | ResidualInformation):
+        free = np.ones(info.n_gamma + 1, bool)
+        if fit.residual is not None:
+            psi = fit.residual.fixed_psi
+            free[info.n_gamma - len(psi) : info.n_gamma] = ~psi
         # E^-1 = 2 (2 E)^-1
-        w, known = generalized_inverse(info.expected)
-        if known < len(w):
+        w = np.zeros((len(free), len(free)))
+        at = np.ix_(free, free)
+        w[at], known = generalized_inverse(info.expected[at])
+        if known < free.sum():
             warnings.warn(
                 "the expected information of the variance parameters is singular: the data "
                 "cannot tell them apart; Kenward-Roger takes its generalized inverse",
@@ -171,6 +221,40 @@ class KenwardRoger(FixedTests):
         return scaled_f(
             float(trace @ w @ trace), float((w * (flat @ flat.T)).sum()), len(rows)
         )
+
+
+class KenwardRogerLinear(KenwardRoger):
+    """The same without second derivatives: SAS's DDFM=KR(LINEAR), or FIRSTORDER.
+
+    Parameters
+    ----------
+    fit, information
+        As for ``KenwardRoger``.
+    """
+
+    name = "kenward-roger-linear"
+
+    def _second_order(self, curved: Curved) -> np.ndarray:
+        return np.zeros_like(curved.on_fixed)
+
+
+class KenwardRoger2009(KenwardRoger):
+    """The same with the bias of the estimates of V: SAS's DDFM=KR2.
+
+    By the expected information it is the same in any parameters of the covariance, and so
+    depends on none that a program may choose.
+
+    Parameters
+    ----------
+    fit, information
+        As for ``KenwardRoger``.
+    """
+
+    name = "kenward-roger-2009"
+
+    def _second_order(self, curved: Curved) -> np.ndarray:
+        bias = -self.variance_covariance @ curved.traces / 4
+        return -curved.on_fixed / 2 - np.tensordot(bias, self._first, 1)
 
 
 def scaled_f(a1: float, a2: float, q: int) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from scipy import linalg
 from statsmodels.tools.tools import nan_dot
 
 from mixedext.fitted import Fitted, HasFitted, once, once_a_fit
-from mixedext.inference.fixed_effects.df_methods import tests_of
+from mixedext.inference.fixed_effects.df_methods import KENWARD_ROGER, tests_of
 from mixedext.inference.variances.observed_covariance import (
     covariance_of_variances,
     fixed_covariance,
@@ -66,7 +66,7 @@ def _kept_covariance(fitted: Fitted) -> np.ndarray:
         rank = fitted.fixed.rank
         return _observed(fitted)[:rank, :rank]
     # Kenward and Roger's tests have a covariance of their own
-    if fitted.settings.df_method == "kenward-roger":
+    if fitted.settings.df_method in KENWARD_ROGER:
         return tests_of(fitted, fitted.settings.choice).covariance
     return fitted.fit.covariance
 
@@ -217,7 +217,8 @@ def bse(results: HasFitted) -> np.ndarray:
 
 def bse_fe(results: HasFitted) -> np.ndarray:
     """Standard errors of the fixed effects; NaN for columns that were dropped."""
-    return np.sqrt(np.diag(fixed_effects_covariance(results.fitted)))
+    with np.errstate(invalid="ignore"):  # an adjusted variance may not be positive: NaN
+        return np.sqrt(np.diag(fixed_effects_covariance(results.fitted)))
 
 
 def bse_re(results: HasFitted) -> np.ndarray:

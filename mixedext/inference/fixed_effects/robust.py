@@ -15,7 +15,9 @@ CR2 and CR3, for block-diagonal V, take h_g = X_g' V_g^-1 A_g r_g with A_g = (I 
 (CR3, the jackknife) or the symmetric solution of A_g (V_g - X_g A^-1 X_g') A_g = V_g (CR2),
 which makes the estimate unbiased where V is right (Pustejovsky and Tipton 2018).  All is
 done in coordinates in which A is the identity and sigma is 1; there CR3 needs no more than
-X_g' V_g^-1 X_g, (p, p), and CR2 the span of [Z_g X_g] (see ``cluster_blocks``).
+X_g' V_g^-1 X_g, (p, p), and CR2 the span of [Z_g X_g] (see ``cluster_blocks``).  Beside a
+residual covariance all is done in rows whitened by the lower Cholesky factor of V_g, as in
+mmrm, on which CR2 depends: A_g = (I - H_gg)^-1/2 there (see ``residual_clusters``).
 
 A coefficient that one cluster alone tells has no such error; see ``single_clusters``.
 
@@ -51,6 +53,11 @@ from mixedext.inference.fixed_effects.df_methods import (
     f_test_of,
     independent_rows,
     no_hypothesis,
+)
+from mixedext.inference.fixed_effects.residual_clusters import (
+    groups_are_nested,
+    independent_rows_of,
+    terms_are_nested,
 )
 from mixedext.inference.fixed_effects.single_clusters import ToldByOne, told_by_one
 from mixedext.inference.submodels.level_nesting import term_is_nested
@@ -326,7 +333,8 @@ def cluster_covariance(
     x : ndarray
         All fixed-effects columns, (n, k).
     residual : ndarray
-        Conditional residuals, response less fixed and random effects, (n,).
+        Conditional residuals, response less fixed and random effects, (n,); beside a
+        residual covariance the response less fixed effects.
     terms : sequence of RandomTerm
         The random terms with their rows.
     weights : ndarray, optional
@@ -350,13 +358,18 @@ def cluster_covariance(
     x, root = _columns(fit, x)
     n, p = x.shape
     wanted = kind in ("CR2", "CR3") if moments is None else moments
+    told = _told(fit, x, root, [codes], weights)
     if wanted or kind in ("CR2", "CR3"):
         _check_nested(fit, kind, codes, terms)
+    lams = fit.lams
+    if fit.residual is not None:
+        x, residual = independent_rows_of(fit, [codes], x, residual)
+        terms, lams, weights = [], (), None
     determined = np.zeros(0, np.intp)
     found = None
     if kind == "CR2":
         scores, spread, cross, determined = cluster_blocks(
-            codes, n_clusters, x, root, residual, terms, fit.lams, weights
+            codes, n_clusters, x, root, residual, terms, lams, weights
         )
         found = ClusterMoments(spread, cross, root)
     else:
@@ -369,7 +382,6 @@ def cluster_covariance(
             found = ClusterMoments(spread, cross, root)
     correction = _correction(kind, n_clusters, n, p)
     inner = correction / fit.scale * (scores.T @ scores)
-    told = _told(fit, x, root, [codes], weights)
     return ClusterCovariance(
         kind,
         np.sqrt(fit.scale) * root,
@@ -420,6 +432,10 @@ def two_way_covariance(
     x, root = _columns(fit, x)
     n, p = x.shape
     ways = (first, second, both)
+    told = _told(fit, x, root, ways[:2], weights)
+    if fit.residual is not None:
+        x, residual = independent_rows_of(fit, ways, x, residual)
+        terms, weights = [], None
     parts = _scores(fit, ways, x, root, residual, terms, weights)
     factors = [_correction(kind, len(part), n, p) for part in parts]
     one, two, three = (
@@ -442,16 +458,23 @@ def two_way_covariance(
         (len(levels[0]), len(levels[1])),
         tuple(factors),
         None,
-        _told(fit, x, root, ways[:2], weights),
+        told,
         np.zeros(0, np.intp),
         not definite,
     )
 
 
 def _check_nested(fit, kind, codes, terms):
+    what = kind if kind in ("CR2", "CR3") else f"{kind} with degrees of freedom"
+    if fit.residual is not None and not groups_are_nested(fit, codes):
+        raise ValueError(
+            f"{what} needs rows of different clusters to be independent under the model, "
+            f"but residual={str(fit.residual.bound.spec)!r} correlates rows of several. "
+            "Use groups in which the residual groups are nested, or cov_type='CR0' or "
+            "'CR1'."
+        )
     for term, lam in zip(terms, fit.lams, strict=True):
         if lam.any() and not term_is_nested(term, codes):
-            what = kind if kind in ("CR2", "CR3") else f"{kind} with degrees of freedom"
             raise ValueError(
                 f"{what} needs rows of different clusters to be independent under the "
                 f"model, but levels of the grouping factor {term.group!r} occur in several "
@@ -461,17 +484,17 @@ def _check_nested(fit, kind, codes, terms):
 
 def _told(fit, x, root, ways, weights):
     root = np.sqrt(fit.scale) * root
-    return told_by_one(x, fit.design.basis.r, root, ways, weights)
+    basis = fit.design.basis
+    if fit.residual is not None:  # of the rows as they are
+        basis = fit.residual.unwhitened(False).basis
+    return told_by_one(x, basis.r, root, ways, weights)
 
 
 def _block_diagonal(fit, ways, terms):
     """Whether rows of different clusters are independent under the model."""
-    return all(
-        term_is_nested(term, codes)
-        for codes in ways
-        for term, lam in zip(terms, fit.lams, strict=True)
-        if lam.any()
-    )
+    if fit.residual is not None:  # rows have been made so
+        return True
+    return terms_are_nested(fit, ways, terms)
 
 
 def _columns(fit, x):
@@ -511,7 +534,7 @@ def _scores(fit, ways, x, root, residual, terms, weights):
 
 def _leverages(fit, codes, count, x, root, terms, weights):
     """X_g'V_g^-1 X_g in the coordinates of ``root``, for block-diagonal V, (G, p, p)."""
-    effects = _column_effects(fit, root)
+    effects = _column_effects(fit, root) if terms else []
     p = root.shape[1]
     out = np.empty((count, p, p))
     plain = [x @ root[:, j] for j in range(p)]

@@ -39,6 +39,7 @@ from mixedext.inference.bootstrap.simulated_refits import (
 )
 from mixedext.inference.prediction.new_rows import NewRows
 from mixedext.inference.prediction.prediction_result import MixedPrediction, columns_of
+from mixedext.specification.covariance.bound_residual import refuse_residual
 
 __all__ = ["BootstrapPrediction", "bootstrap_prediction"]
 
@@ -235,6 +236,7 @@ def bootstrap_prediction(
             known |= own.codes >= 0
     seeds = spawn_seeds(rng, 3)
     generator = np.random.default_rng(seeds[2])
+    refuse_residual(fitted.model, "method='bootstrap'", "use method='analytic'")
     run = runner(n_jobs, False, in_batches(fitted.fit.design))
     parts: list[tuple[np.ndarray, _Replicates]] = []
     at = np.flatnonzero(~known & ~lost)

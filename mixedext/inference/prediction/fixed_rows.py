@@ -44,7 +44,7 @@ __all__ = [
 
 _NO_SPECIFICATION = (
     "the data of this model were removed before it was saved or copied, and "
-    "with them what its formula has learned from them; predict first, save it "
+    "what its formula has learned from them cannot be pickled; predict first, save it "
     "with its data, or pass the model's own columns with transform=False"
 )
 

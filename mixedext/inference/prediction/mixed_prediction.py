@@ -22,37 +22,40 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mixedext.algebra.inverses import generalized_inverse
 from mixedext.arguments import check_choice, check_count
-from mixedext.engine.fit import Fit
-from mixedext.engine.information.boundary import free_directions
-from mixedext.engine.information.expected import variance_information
 from mixedext.engine.information.joint_errors import (
     JointErrors,
     joint_errors,
     random_rows,
 )
 from mixedext.exceptions import FormulaError
-from mixedext.fitted import Fitted, HasFitted
+from mixedext.fitted import DfChoice, Fitted, HasFitted
 from mixedext.inference.fixed_effects.covariance_choice import (
     choice_in_words,
     chosen_tests,
     settled_choice,
 )
-from mixedext.inference.fixed_effects.df_methods import FixedTests, df_choice
+from mixedext.inference.fixed_effects.df_methods import KENWARD_ROGER, FixedTests, df_choice
 from mixedext.inference.prediction.bootstrap_prediction import bootstrap_prediction
-from mixedext.inference.prediction.new_rows import NewRows, effect_columns, new_rows
+from mixedext.inference.prediction.new_rows import (
+    NewRows,
+    effect_columns,
+    new_rows,
+    precision_of,
+)
 from mixedext.inference.prediction.prediction_result import (
     KINDS,
     MixedPrediction,
     columns_of,
 )
+from mixedext.inference.prediction.residual_errors import residual_errors, residual_means
+from mixedext.inference.prediction.row_degrees import free_spread, satterthwaite_df
 
-__all__ = ["MixedPrediction", "get_prediction", "precision_of", "satterthwaite_df"]
+__all__ = ["MixedPrediction", "check_df_method", "get_prediction"]
 
 METHODS = "analytic", "bootstrap"
 # What holds for random effects too; the classical methods are of fixed effects alone.
-DF_METHODS = "satterthwaite", "kenward-roger", "residual", "z"
+DF_METHODS = "satterthwaite", *KENWARD_ROGER, "residual", "z"
 
 
 def get_prediction(
@@ -109,8 +112,9 @@ def get_prediction(
     Raises
     ------
     ValueError
-        If a weight is not positive, labels are not as many as rows, the method for the
-        degrees of freedom does not go with random effects, Kenward and Roger's is asked
+        If a weight is not positive, or none is given to new rows of a weighted fit with
+        ``conditional="all"``, labels are not as many as rows, the method for the degrees of
+        freedom does not go with random effects, Kenward and Roger's is asked
         for a fit by maximum likelihood, or as ``predict`` raises.
 
     Warns
@@ -126,6 +130,15 @@ def get_prediction(
     fall short then.  In a singular fit a variance at zero is taken to be zero, also
     by Kenward and Roger's method where random effects are given or an observation is
     predicted, and intervals may be short.
+
+    Of models with ``residual=`` or ``variance=`` an observation has the variance of its
+    own visit, stratum and covariate, which new data must have for ``se_obs``.  Given
+    residuals (``conditional="all"``) what is predicted is the row itself, but for a nugget:
+    ``se_mean`` is its error, own - c'V^-1 c + h'Phi h with h = x - X'V^-1 c, and ``se_obs``
+    has the nugget too.  A row at a place of the fit is that row, with no error; with a
+    nugget it is smoothed.  Of the versions of Kenward and Roger's method that of 2009 takes
+    second derivatives of the covariance off all of the error, that of 1997 off the error of
+    the coefficients alone: SAS has none in predictions.
 
     References
     ----------
@@ -150,7 +163,7 @@ def get_prediction(
     choice = df_choice(df_method, information)
     rows = new_rows(fitted, exog, transform, offset, conditional, new_levels)
     precision = precision_of(fitted, rows, weights)
-    mean = rows.mean(fitted)
+    mean = rows.mean(fitted) + residual_means(fitted, rows, precision)
     unknown = rows.unknown
     kind = KINDS[np.where(unknown, 2, 1) if rows.given else np.zeros(len(rows), int)]
     lost = np.isnan(mean)
@@ -159,6 +172,11 @@ def get_prediction(
         raise ValueError(f"row_labels has {len(index)} labels for {len(rows)} rows")
     if method == "bootstrap":
         check_count(n, "n")
+        if fitted.fit.residual is not None:
+            raise NotImplementedError(
+                "method='bootstrap' is there for models without residual= and variance=; "
+                "use method='analytic'"
+            )
         if df_method is not None or information is not None:
             raise ValueError(
                 "method='bootstrap' takes percentiles, which have no degrees of freedom; "
@@ -170,30 +188,29 @@ def get_prediction(
         )
     tests = chosen_tests(fitted, choice)
     settled = settled_choice(fitted, choice)
-    if settled.df_method not in (None, *DF_METHODS):
-        raise ValueError(
-            f"df_method={settled.df_method!r} is one of fixed effects alone; predictions "
-            f"take {', '.join(map(repr, DF_METHODS))}"
+    check_df_method(settled)
+    if fitted.fit.residual is None:
+        variance, df, observation = _errors(fitted, tests, rows, precision, lost)
+    else:
+        if rows.given:
+            _need_own_law(fitted)
+        not_given = _not_given(fitted, rows, lost)
+        variance, df, observation = residual_errors(
+            fitted, tests, settled.df_method, rows, precision, lost, not_given
         )
-    variance, df, observation = _errors(fitted, tests, rows, precision, lost)
     words = choice_in_words(results, choice)
     return MixedPrediction(
         mean, variance, df, kind, index, words, observation, **columns_of(fitted, rows)
     )
 
 
-def precision_of(fitted: Fitted, rows: NewRows, weights: Any) -> np.ndarray:
-    """Weights of the observations, (n,)."""
-    if weights is None:
-        own = fitted.need_rows().weights if rows.own else None
-        return np.ones(len(rows)) if own is None else own
-    weights = np.asarray(weights, float)
-    if weights.ndim > 1 or (weights.ndim and len(weights) not in (1, len(rows))):
-        raise ValueError(f"weights has shape {weights.shape} for {len(rows)} rows")
-    weights = np.broadcast_to(weights, len(rows))
-    if not (np.isfinite(weights).all() and (weights > 0).all()):
-        raise ValueError("weights must be positive and finite: precisions of observations")
-    return weights
+def check_df_method(choice: DfChoice) -> None:
+    """Refuse a method for the degrees of freedom that goes with fixed effects alone."""
+    if choice.df_method not in (None, *DF_METHODS):
+        raise ValueError(
+            f"df_method={choice.df_method!r} is one of fixed effects alone; predictions "
+            f"take {', '.join(map(repr, DF_METHODS))}"
+        )
 
 
 def _errors(fitted: Fitted, tests: FixedTests, rows: NewRows, precision, lost):
@@ -203,12 +220,8 @@ def _errors(fitted: Fitted, tests: FixedTests, rows: NewRows, precision, lost):
     x = np.where(lost[:, None], 0.0, rows.exog)[:, kept]
     fit = fitted.fit
     own_law = fit.held is None and fitted.settings.estimator == "nonrobust"
-    if rows.given and not own_law:
-        raise ValueError(
-            "errors of random effects are known for (restricted) maximum likelihood and "
-            "the model's own covariance: use conditional=False, or fit with "
-            "cov_type='nonrobust' and without penalties or held parameters"
-        )
+    if rows.given:
+        _need_own_law(fitted)
     errors = joint_errors(fit) if fit.held is None else None
     random = _random(fitted, rows, lost) if rows.given else None
     spread, weight = tests.variance_covariance, None
@@ -240,39 +253,18 @@ def _errors(fitted: Fitted, tests: FixedTests, rows: NewRows, precision, lost):
     return _with_nan(variance, lost), _with_nan(df, lost), observation
 
 
-def free_spread(fit: Fit, tests: FixedTests) -> np.ndarray | None:
-    """Covariance of the variance parameters by a method, what is at the boundary held.
-
-    Kenward and Roger's for fixed effects lets a variance of zero move as any other.  The
-    error of a random effect is linear in its variance there, and has no degrees of freedom
-    left where that is as uncertain as it is large.
-    """
-    spread = tests.variance_covariance
-    if spread is None or not (tests.adjusts and fit.is_singular):
-        return spread
-    directions = free_directions(fit).directions
-    expected = variance_information(fit).expected
-    inverse, _ = generalized_inverse(directions.T @ expected @ directions)
-    return directions @ inverse @ directions.T
+def _need_own_law(fitted):
+    """Refuse errors of random effects by another covariance than the model's."""
+    if fitted.fit.held is not None or fitted.settings.estimator != "nonrobust":
+        raise ValueError(
+            "errors of random effects are known for (restricted) maximum likelihood and "
+            "the model's own covariance: use conditional=False, or fit with "
+            "cov_type='nonrobust' and without penalties or held parameters"
+        )
 
 
 def _with_nan(values, lost):
     return np.where(lost, np.nan, values)
-
-
-def satterthwaite_df(
-    variance: np.ndarray,
-    slope: np.ndarray | None,
-    spread: np.ndarray | None,
-    tests: FixedTests,
-    n: int,
-) -> np.ndarray:
-    """Satterthwaite's degrees of freedom of every row; the method's own without slopes."""
-    if spread is None or slope is None:
-        return np.broadcast_to(tests.df(np.zeros((1, len(tests.root)))), n)
-    square = np.einsum("nr,nr->n", slope @ spread, slope)
-    out = np.full(n, np.inf)
-    return np.divide(2 * variance**2, square, out=out, where=square > 0)
 
 
 def _random(fitted, rows, lost):
@@ -302,6 +294,9 @@ def _not_given(fitted, rows, lost):
             z = effect_columns(fitted, rows, number)
         except (FormulaError, ValueError) as error:
             return f"errors of observations of new groups are not known: {error}"
+        width = len(fitted.fit.design.inverse_transforms[number])
+        if z.shape[1] < width:  # of a variance component: all of them in the first
+            z = np.pad(z, ((0, 0), (0, width - z.shape[1])))
         values.append(np.where(lost[:, None], 0.0, z) * 1.0)
     return values
 

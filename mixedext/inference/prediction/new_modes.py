@@ -14,10 +14,24 @@ and, independent of it, z_n'Sigma z_n - z_n'Sigma Z_n'A z_n.  For one factor thi
 Lam (sigma^2 C + R Phi R') Lam', R = C Lam'Z_n'W X_n, with C of the new rows.
 
 The modes are the best ones given b and u, but b and u do not learn from the new rows, so
-that the variance m is not stationary in the weights: with d = z_n - Z_n'A z_n
+that the variance m is not stationary in the weights: with k = (x.., z_k..) above,
+d = z_n - Z_n'A z_n, w_r = V_n^-1 Z_n B_r d and k_r = (X_n'w_r, Z_k'w_r)
 
-    dm / d gamma_r = that of the fit + d'B_r d - 2 (X_n'w, Z_k'w)'J (x.., z..),
-    w = V_n^-1 Z_n B_r d.
+    dm / d gamma_r = that of the fit for k + d'B_r d - 2 k_r'J k.
+
+The error at estimated variances follows as for the fit (Prasad and Rao 1990).  Let
+M(gamma, gamma*) be the variance at gamma with the weights a of gamma*.  The error is
+independent of the contrasts of y that the variances are estimated from, so that
+
+    E M(gamma, est) = m + 1/2 sum W_rs M_rs**,
+    E m(est) = m + 1/2 sum W_rs (2 M_rs.* + M_rs**),
+
+m - sum W_rs M_rs.* is the estimate without bias, and for a = best weights that is
+m + 2 sum W_rs S_rs.  Here, with d_o(k) the d of the fit for k,
+
+    -1/2 M_rs.* = S_rs(k) + d_o(k_s)'B_r d_o(k) + w_s'Z_n B_r d,    -1/2 M_es.* = k_s'J k,
+
+the last for the direction of V0 itself, of which the weights do not depend.
 """
 
 from __future__ import annotations
@@ -27,7 +41,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import linalg, sparse
+from scipy import sparse
 
 from mixedext.arguments import check_choice
 from mixedext.engine.information.joint_errors import joint_errors, random_rows
@@ -39,29 +53,31 @@ from mixedext.inference.fixed_effects.covariance_choice import (
 )
 from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.inference.prediction.fixed_rows import new_response
-from mixedext.inference.prediction.mixed_prediction import (
-    precision_of,
-    satterthwaite_df,
+from mixedext.inference.prediction.mixed_prediction import check_df_method
+from mixedext.inference.prediction.new_levels import (
+    NewLevels,
+    given_terms,
+    image_of_basis,
+    new_entries,
+    new_levels_of,
+    on_rows_of_fit,
 )
 from mixedext.inference.prediction.new_rows import (
     NEW_LEVELS,
     NewRows,
-    level_labels,
     new_rows,
+    precision_of,
 )
 from mixedext.inference.prediction.prediction_result import (
     KINDS,
     MixedPrediction,
     columns_of,
 )
-from mixedext.inference.random_effects.modes import effect_names, terms_of
+from mixedext.inference.prediction.row_degrees import free_spread, satterthwaite_df
+from mixedext.inference.random_effects.modes import component_of, effect_names, terms_of
 from mixedext.specification.data.known_levels import MISSING, UNKNOWN
-from mixedext.specification.formula.term_recipe import TermRows
 
 __all__ = ["NewModes", "ranef_new"]
-
-# Random effects of new levels at most: their covariance is dense.
-MOST_EFFECTS = 3000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -86,7 +102,7 @@ class NewModes:
     cov: pd.DataFrame
     coef: pd.DataFrame
     _fitted: Fitted
-    _new: _NewLevels
+    _new: NewLevels
 
     def __repr__(self) -> str:
         count = len(self.values)
@@ -102,6 +118,7 @@ class NewModes:
         *,
         new_levels: str = "raise",
         df_method: str | None = None,
+        information: str | None = None,
     ) -> MixedPrediction:
         """Predictions given the modes of the fit and those of the new levels.
 
@@ -113,9 +130,10 @@ class NewModes:
             As for ``get_prediction`` of the results.
         new_levels : {"raise", "zero", "missing"}, optional
             What is done with levels that are neither the fit's nor new ones with data.
-        df_method : {"satterthwaite", "residual", "z"}, optional
-            Degrees of freedom; as the fit's tests if None, by Satterthwaite's method where
-            these are by Kenward and Roger's.
+        df_method : {"satterthwaite", "kenward-roger", "residual", "z"}, optional
+            Degrees of freedom; as the fit's tests if None.
+        information : {"expected", "observed"}, optional
+            Of Kenward and Roger's method.
 
         Returns
         -------
@@ -124,8 +142,9 @@ class NewModes:
         Raises
         ------
         ValueError
-            If levels are new, and ``new_levels="raise"``; or for Kenward and Roger's
-            method, which is that of predictors whose coefficients have seen all rows.
+            If levels are new, and ``new_levels="raise"``; a weight is not positive; the
+            method for the degrees of freedom does not go with random effects, or Kenward
+            and Roger's is asked for a fit by maximum likelihood.
         """
         return _prediction(
             self._fitted,
@@ -135,45 +154,8 @@ class NewModes:
             row_labels,
             offset,
             new_levels,
-            df_method,
+            df_choice(df_method, information),
         )
-
-
-@dataclass(frozen=True, eq=False)
-class _NewLevels:
-    """The rows of new levels, and what follows of them.
-
-    Attributes
-    ----------
-    labels : dict
-        For each grouping factor the labels of its new levels.
-    first : list of int
-        Number of the first effect of each term.
-    effects : ndarray
-        Modes of all new effects, those of a level together, (Q,).
-    weights : ndarray
-        A, (n, Q).
-    gain : ndarray
-        V_n^-1 Z_n, (n, Q).
-    within : ndarray
-        Sigma - Sigma Z_n'A, (Q, Q): errors given the coefficients and modes of the fit.
-    z : ndarray
-        Z_n, (n, Q).
-    exog : ndarray
-        Columns kept of the fixed effects, (n, rank).
-    known : csr_array or None
-        Values at the effects of the fit in the engine's order; None if there are none.
-    """
-
-    labels: dict[str, pd.Index]
-    first: list[int]
-    effects: np.ndarray
-    weights: np.ndarray
-    gain: np.ndarray
-    within: np.ndarray
-    z: np.ndarray
-    exog: np.ndarray
-    known: sparse.csr_array | None
 
 
 def ranef_new(
@@ -191,7 +173,8 @@ def ranef_new(
     data : DataFrame
         Rows of the new levels, with the response; rows without any are left out.
     group : str, optional
-        The grouping factor; may be left out if only one has new levels.
+        The grouping factor or variance component; may be left out if only one has new
+        levels.
     weights : array_like, optional
         Precision weights of the rows; 1 if None.
     offset : array_like, optional
@@ -205,10 +188,11 @@ def ranef_new(
     Raises
     ------
     ValueError
-        If no level is new, a variance component of ``groups`` is among the terms, the fit
-        has weights and none are given, or its parameters are held or penalized.
+        If no level is new, the fit has weights and none are given, or its parameters are
+        held or penalized.
     FormulaError
-        If the data lack a column; names it.
+        If the data lack a column; names it.  Or if columns of a variance component
+        (``vc_formula``) in a row depend on the other rows of its group.
 
     Notes
     -----
@@ -237,25 +221,26 @@ def ranef_new(
         raise ValueError("data is to be a DataFrame with the response and all columns")
     y = new_response(fitted.model, rows.frame)
     precision = precision_of(fitted, rows, weights)
-    terms = fitted.random.terms
-    found = [level_labels(fitted, i, rows.frame) for i in range(len(terms))]
-    fresh = np.zeros(len(rows), bool)
-    lacking = np.isnan(y) | rows.missing
-    for own, (codes, _) in zip(_given(rows), found, strict=True):
-        fresh |= (own.codes == UNKNOWN) & (codes >= 0)
-        lacking |= codes < 0
+    entries = new_entries(fitted, rows)
+    fresh, lacking = np.zeros(len(rows), bool), np.isnan(y) | rows.missing
+    for own in entries:
+        fresh[own.row] = True
+        lacking |= own.lacks
     use = np.flatnonzero(fresh & ~lacking)
     if not len(use):
         raise ValueError(
             "data has no complete row of a level that the fit had not; ranef() has the "
             "modes of those that it had"
         )
-    new = _new_levels(fitted, rows, found, y, precision, use)
-    named = list(new.labels)
+    new = new_levels_of(fitted, rows, entries, y, precision, use)
+    terms = fitted.random.terms
+    named = list(
+        dict.fromkeys(t.group for t, v in zip(terms, new.labels, strict=True) if len(v))
+    )
     if group is None and len(named) > 1:
         raise ValueError(f"name one of the grouping factors: {', '.join(named)}")
-    group, _ = terms_of(fitted, named[0] if group is None else group)
-    if group not in new.labels:
+    group, numbers = terms_of(fitted, named[0] if group is None else group)
+    if not len(new.labels[numbers[0]]):
         raise ValueError(f"data has no new level of {group!r}; it has of: {named}")
     return _labelled(fitted, new, group)
 
@@ -268,120 +253,37 @@ def _refuse(fitted):
         )
     if not fitted.random.terms:
         raise ValueError("the model has no random effects")
-    if fitted.model.components:
-        raise ValueError(
-            "the model has variance components of groups (vc_formula), whose new levels "
-            "are not told by data; state them as terms in bars, such as (1 | group:label)"
+    if fitted.fit.residual is not None:
+        raise NotImplementedError(
+            "modes of new levels are there for models without residual= and variance=; "
+            "fit the model to all data, or predict with new_levels='zero'"
         )
 
 
-def _new_levels(fitted, rows, found, y, precision, use) -> _NewLevels:
-    """Modes and errors from the rows that are used."""
-    terms, fit = fitted.random.terms, fitted.fit
-    labels: dict[str, pd.Index] = {}
-    for term, own, (codes, levels) in zip(terms, _given(rows), found, strict=True):
-        at = use[own.codes[use] == UNKNOWN]
-        if len(at):
-            labels.setdefault(term.group, levels[np.unique(codes[at])])
-    first, size = [], 0
-    for term in terms:
-        first.append(size)
-        size += len(labels.get(term.group, ())) * term.k
-    if size > MOST_EFFECTS:
-        raise ValueError(
-            f"data has {size} random effects of new levels, more than {MOST_EFFECTS}; give "
-            "the levels in several calls, or fit the model to all data"
-        )
-    z = _new_z(terms, rows, found, labels, first, size)[use]
-    root = linalg.block_diag(
-        *[
-            np.kron(np.eye(len(labels.get(t.group, ()))), lam)
-            for t, lam in zip(terms, _own_lams(fitted), strict=True)
-        ]
-    ).reshape(size, size)
-    w = precision[use][:, None]
-    turned = z @ root  # Z_n Lam
-    inner = linalg.cho_factor(turned.T @ (w * turned) + np.eye(size), lower=True)
-    half = root @ linalg.cho_solve(inner, turned.T * w.T)  # Lam C Lam'Z_n'W = A'
-    within = root @ linalg.cho_solve(inner, root.T)
-    gain = w * z - w * (turned @ linalg.cho_solve(inner, turned.T @ (w * z)))
-    rest = y[use] - rows.mean(fitted)[use]
-    given = [(np.maximum(own.codes[use], -1), own.z[use], None) for own in _given(rows)]
-    known: Any = joint_errors(fit).known_of(random_rows(fit, given), len(use))
-    known = known if known.nnz else None
-    return _NewLevels(
-        labels,
-        first,
-        half @ rest,
-        half.T,
-        gain,
-        within,
-        z,
-        rows.exog[use][:, fitted.fixed.kept],
-        known,
-    )
-
-
-def _given(rows: NewRows) -> list[TermRows]:
-    """Rows of all terms: predictions here are given all of them."""
-    return [own for own in rows.terms if own is not None]
-
-
-def _own_lams(fitted):
-    """Relative covariance factor (k, k) of every term in the units of the data."""
-    return fitted.fit.design.own_lams(fitted.fit.theta)
-
-
-def _new_z(terms, rows, found, labels, first, size):
-    """Columns of the rows at the new effects, (n, Q)."""
-    out = np.zeros((len(rows), size))
-    for term, own, start, (codes, levels) in zip(
-        terms, _given(rows), first, found, strict=True
-    ):
-        if term.group not in labels:
-            continue
-        place = _places(labels[term.group], codes, levels)
-        at = np.flatnonzero((place >= 0) & (own.codes == UNKNOWN))
-        for a in range(term.k):
-            out[at, start + place[at] * term.k + a] = own.z[at, a]
-    return out
-
-
-def _places(labels, codes, levels):
-    """Number among the new levels of every row, negative for none."""
-    table = np.append(labels.get_indexer(levels), -1)
-    return table[np.where(codes < 0, len(levels), codes)]
-
-
-def _rows_of_fit(new: _NewLevels, by: np.ndarray) -> tuple[np.ndarray, Any]:
-    """X_n'v and Z_k'v for vectors v over the new rows, as (m, rank) and (m, L K + m)."""
-    known = None
-    if new.known is not None:
-        known = sparse.csr_array(sparse.csr_array(by) @ new.known)
-    return by @ new.exog, known
-
-
-def _labelled(fitted: Fitted, new: _NewLevels, group: str) -> NewModes:
+def _labelled(fitted: Fitted, new: NewLevels, group: str) -> NewModes:
     """The modes of one factor with their labels."""
     _, numbers = terms_of(fitted, group)
-    names, labels = effect_names(fitted, numbers), new.labels[group]
-    terms = fitted.random.terms
+    labels, component = new.labels[numbers[0]], component_of(fitted, numbers)
+    names = effect_names(fitted, numbers) if component is None else [component.name]
     at = np.concatenate(
         [
             new.first[i]
-            + np.arange(len(labels))[:, None] * terms[i].k
-            + np.arange(terms[i].k)
+            + np.arange(len(labels))[:, None] * new.sizes[i]
+            + np.arange(new.sizes[i])
             for i in numbers
         ],
         axis=1,
     )
-    x, known = _rows_of_fit(new, -new.weights.T)
+    x, known = on_rows_of_fit(new, -new.weights.T)
     whole = new.within + joint_errors(fitted.fit).covariance(x, known)
     blocks = fitted.scale * whole[at[:, :, None], at[:, None, :]]
-    values = pd.DataFrame(
-        new.effects[at], index=pd.Index(labels, name=group), columns=names
-    )
-    index = pd.MultiIndex.from_product([labels, names], names=[group, "effect"])
+    levels = pd.Index(labels, name=group)
+    if isinstance(labels, pd.MultiIndex) and component is not None:
+        levels = labels.set_names([fitted.model.group_name, component.name])
+    values = pd.DataFrame(new.effects[at], index=levels, columns=names)
+    index = levels
+    if component is None:
+        index = pd.MultiIndex.from_product([labels, names], names=[group, "effect"])
     cov = pd.DataFrame(blocks.reshape(-1, len(names)), index=index, columns=names)
     summed = values.T.groupby(level=0, sort=False).sum().T
     fixed = fitted.fixed
@@ -394,19 +296,10 @@ def _labelled(fitted: Fitted, new: _NewLevels, group: str) -> NewModes:
 
 
 def _prediction(
-    fitted, new, exog, weights, row_labels, offset, new_levels, df_method
+    fitted, new, exog, weights, row_labels, offset, new_levels, choice
 ) -> MixedPrediction:
     check_choice(new_levels, "new_levels", NEW_LEVELS)
-    choice = df_choice(df_method)
-    settled = settled_choice(fitted, choice)
-    if settled.df_method == "kenward-roger":
-        if df_method is not None:
-            raise ValueError(
-                "df_method='kenward-roger' is for predictors whose coefficients have seen "
-                "all rows, and those of the fit have not seen the rows of the new levels; "
-                "use df_method='satterthwaite', or fit the model to all data"
-            )
-        choice = df_choice("satterthwaite")
+    check_df_method(settled_choice(fitted, choice))
     tests = chosen_tests(fitted, choice)
     if fitted.settings.estimator != "nonrobust":
         raise ValueError("errors of random effects need cov_type='nonrobust'")
@@ -416,9 +309,10 @@ def _prediction(
     mean = rows.mean(fitted) + z @ new.effects
     lost = np.isnan(mean)
     z = np.where(lost[:, None], 0.0, z)
-    variance, slope = _errors(fitted, new, rows, z, lost)
+    spread = free_spread(fitted.fit, tests)
+    weight = spread if tests.adjusts else None
+    variance, slope, rise = _errors(fitted, new, rows, z, lost, weight)
     observed = variance + 1.0 / precision
-    spread = tests.variance_covariance
     slope_obs = slope.copy()
     slope[:, -1], slope_obs[:, -1] = variance, observed
     df = satterthwaite_df(variance, slope, spread, tests, len(rows))
@@ -432,95 +326,100 @@ def _prediction(
         raise ValueError(f"row_labels has {len(index)} labels for {len(rows)} rows")
     return MixedPrediction(
         mean,
-        kept(fitted.scale * variance),
+        kept(fitted.scale * (variance + rise)),
         kept(df),
         KINDS[np.where(unknown, 2, 1)],
         index,
         choice_in_words(fitted, choice),
-        (kept(fitted.scale * observed), kept(df_obs)),
+        (kept(fitted.scale * (observed + rise)), kept(df_obs)),
         **columns_of(fitted, rows),
     )
 
 
-def _with_new(fitted, new: _NewLevels, rows: NewRows, policy: str):
+def _with_new(fitted, new: NewLevels, rows: NewRows, policy: str):
     """Rows with the effects of new levels apart, their columns, and what is unknown."""
-    terms = fitted.random.terms
-    found = [level_labels(fitted, i, rows.frame) for i in range(len(terms))]
-    z = _new_z(terms, rows, found, new.labels, new.first, len(new.effects))
-    settled, unknown = [], np.zeros(len(rows), bool)
-    for term, own, (codes, levels) in zip(terms, _given(rows), found, strict=True):
-        place = np.full(len(rows), -1)
-        if term.group in new.labels:
-            place = _places(new.labels[term.group], codes, levels)
-        has = (own.codes == UNKNOWN) & (place >= 0)
-        other = (own.codes == UNKNOWN) & ~has
-        if policy == "raise" and (other & (codes >= 0)).any():
-            names = pd.unique(np.asarray(levels[codes[other & (codes >= 0)]], object))
+    n, entries = len(rows), new_entries(fitted, rows)
+    z = new.columns(entries, n)
+    settled, unknown = [], np.zeros(n, bool)
+    for number, (own, found) in enumerate(zip(given_terms(rows), entries, strict=True)):
+        has = found.places(new.labels[number]) >= 0
+        other = found.lacks & (own.codes == UNKNOWN)
+        other[found.row[~has]] = True
+        if policy == "raise" and not has.all():
+            names = pd.unique(np.asarray(found.keys[found.key[~has]], object))
+            group, few = fitted.random.terms[number].group, ", ".join(map(str, names[:5]))
             raise ValueError(
-                f"exog has levels of {term.group!r} that neither the fit nor the data of "
-                f"the new levels had: {', '.join(map(str, names[:5]))}; "
-                "new_levels='zero' predicts them with random effects of zero"
+                f"exog has levels of {group!r} that neither the fit nor the data of the "
+                f"new levels had: {few}; new_levels='zero' predicts them with random "
+                "effects of zero"
             )
         if policy != "zero":
             own = replace(own, codes=np.where(other, MISSING, own.codes))
         else:
             unknown |= other
-        # a level with modes has its effects in z: nothing is left for its prior
-        own = replace(own, z=np.where(has[:, None], 0.0, own.z))
+        # what has modes has its values in z: nothing of them is left for the prior
+        if own.new_square is None:
+            known = np.ones(n, bool)
+            known[found.row[has]] = False
+            own = replace(own, z=np.where(known[:, None], own.z, 0.0))
+        else:
+            less = np.bincount(found.row[has], found.value[has] ** 2, minlength=n)
+            square = np.where(other, own.new_square - less, 0.0)
+            own = replace(own, new_square=square)
         settled.append(own)
     return replace(rows, terms=tuple(settled)), z, unknown
 
 
-def _errors(fitted, new: _NewLevels, rows: NewRows, z, lost):
-    """m of every row, and its derivatives by the variance parameters but the last."""
+def _errors(fitted, new: NewLevels, rows: NewRows, z, lost, spread=None):
+    """m of every row, its derivatives by the variance parameters but the last, and what
+    errors of these add by their covariance ``spread``, nothing without."""
     errors, n = joint_errors(fitted.fit), len(rows)
     x = np.where(lost[:, None], 0.0, rows.exog)[:, fitted.fixed.kept]
     given = [
-        (np.maximum(own.codes, -1), np.where(lost[:, None], 0.0, own.z), None)
-        for own in _given(rows)
+        (
+            np.maximum(own.codes, -1),
+            np.where(lost[:, None], 0.0, own.z) if own.new_square is None else own.z,
+            own.new_square,
+        )
+        for own in given_terms(rows)
     ]
     random = random_rows(fitted.fit, given)
     own_known = errors.known_of(random, n)
     by = z @ new.weights.T  # A z_n, (n, rows)
-    off_x, off_known = _rows_of_fit(new, by)
+    off_x, off_known = on_rows_of_fit(new, by)
     x = x - off_x
     if off_known is not None:
         own_known = sparse.csr_array(own_known - off_known)
     random = replace(random, known=own_known, level=None, values=None)
-    found = errors.errors(x, random, True)
+    weight = None if spread is None else spread[:-1, :-1]
+    found = errors.errors(x, random, True, weight)
     variance = found.variance + np.einsum("na,ab,nb->n", z, new.within, z)
     assert found.slope is not None
-    slope = found.slope.copy()
+    slope, rise = found.slope.copy(), np.zeros(n)
+    if found.rise is not None:
+        rise += 2.0 * found.rise
     d = z - by @ new.z
-    for r, image in _images(fitted, new, d):
+    images = list(image_of_basis(fitted, new, d))
+    for r, image in images:
         slope[:, r] += np.einsum("na,na->n", d, image)
-        step_x, step_known = _rows_of_fit(new, image @ new.gain.T)
+        step_x, step_known = on_rows_of_fit(new, image @ new.gain.T)
         sides = []
         for sign in (1.0, -1.0):
             known = own_known
             if step_known is not None:
                 known = sparse.csr_array(own_known + sign * step_known)
             bare = replace(random, known=known, new=(None,) * len(random.new))
-            sides.append(errors.errors(x + sign * step_x, bare).variance)
-        slope[:, r] -= (sides[0] - sides[1]) / 2  # 2 (X_n'w, Z_k'w)'J k
-    return variance, slope
-
-
-def _images(fitted, new: _NewLevels, d):
-    """Number r of each variance parameter, and B_r d in the units of the data, (n, Q)."""
-    design, objective = fitted.fit.design, fitted.fit.objective
-    for i, (term, structure) in enumerate(
-        zip(fitted.random.terms, design.structures, strict=True)
-    ):
-        count = len(new.labels.get(term.group, ()))
-        at = slice(new.first[i], new.first[i] + count * term.k)
-        own = d[:, at].reshape(len(d), count, term.k)
-        inverse = design.inverse_transforms[i]
-        for r, basis in enumerate(structure.covariance_basis):
-            if len(basis) == term.k and design.rotation is None:
-                image = own @ (inverse @ basis @ inverse.T)
-            else:  # levels of one variance
-                image = own * (inverse[0, 0] ** 2 * basis[0, 0])
-            whole = np.zeros_like(d)
-            whole[:, at] = image.reshape(len(d), -1)
-            yield objective.gamma_slices[i].start + r, whole
+            sides.append(errors.errors(x + sign * step_x, bare, spread is not None))
+        both = (sides[0].variance - sides[1].variance) / 4  # k_r'J k
+        slope[:, r] -= 2.0 * both
+        up, down = (side.slope for side in sides)
+        if up is not None and down is not None and spread is not None:
+            crossed = (up - down)[:, :-1] / 4  # d_o(k_r)'B d_o(k)
+            rise += 2.0 * (crossed @ spread[:-1, r] + spread[-1, r] * both)
+    if spread is not None:
+        gram = new.z.T @ new.gain
+        for r, image in images:
+            for s, other in images:
+                own = np.einsum("na,ab,nb->n", image, gram, other)
+                rise += 2.0 * spread[r, s] * own
+    return variance, slope, rise

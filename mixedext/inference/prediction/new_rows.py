@@ -9,21 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mixedext.arguments import did_you_mean
 from mixedext.exceptions import FormulaError
-from mixedext.fitted import Fitted
+from mixedext.fitted import Fitted, Model
 from mixedext.inference.prediction.fixed_rows import fixed_rows, without_inestimable
+from mixedext.inference.prediction.residual_places import ALL, places_beside_rows
+from mixedext.inference.random_effects.modes import component_of
+from mixedext.specification.covariance.residual_recipe import NewPlaces
 from mixedext.specification.data.known_levels import MISSING, UNKNOWN
 from mixedext.specification.data.labels import factorize
+from mixedext.specification.formula.component_rows import ComponentRows
 from mixedext.specification.formula.term_recipe import (
     Formulas,
     TermRows,
+    component_fault_of,
     named_columns,
     named_rows,
+    new_component_rows,
     new_labels,
     new_term_rows,
     term_columns,
@@ -35,8 +43,11 @@ __all__ = [
     "NewRows",
     "conditional_terms",
     "effect_columns",
+    "keep_component_faults",
     "level_labels",
+    "new_component",
     "new_rows",
+    "precision_of",
 ]
 
 NEW_LEVELS = ("raise", "zero", "missing")
@@ -62,6 +73,9 @@ class NewRows:
         The new data.
     own : bool
         Whether these are the rows of the fit.
+    places : NewPlaces or None
+        Where the rows stand under the residual covariance; None if the prediction is not
+        given residuals.
     """
 
     index: pd.Index | None
@@ -70,14 +84,15 @@ class NewRows:
     terms: tuple[TermRows | None, ...]
     frame: pd.DataFrame | None = None
     own: bool = False
+    places: NewPlaces | None = None
 
     def __len__(self) -> int:
         return len(self.exog)
 
     @property
     def given(self) -> bool:
-        """Whether the prediction is given any random effects."""
-        return any(t is not None for t in self.terms)
+        """Whether the prediction is given any random effects, or residuals."""
+        return self.places is not None or any(t is not None for t in self.terms)
 
     @property
     def missing(self) -> np.ndarray:
@@ -85,6 +100,8 @@ class NewRows:
         out = np.isnan(self.exog).any(axis=1)
         if self.offset is not None:
             out |= np.isnan(self.offset)
+        if self.places is not None:
+            out |= self.places.missing
         for term in self.terms:
             if term is not None:
                 out |= term.codes == MISSING
@@ -96,6 +113,8 @@ class NewRows:
     def unknown(self) -> np.ndarray:
         """Rows of a level that the fit had not, (n,) bool."""
         out = np.zeros(len(self), bool)
+        if self.places is not None:
+            out |= self.places.group == UNKNOWN
         for term in self.terms:
             if term is not None:
                 out |= term.codes == UNKNOWN
@@ -134,7 +153,8 @@ def conditional_terms(
         The fit.
     conditional : bool, str, list of str or None
         All, none, or those of some grouping factors; None for all of a model stated in
-        bars or by ``terms``, and none of one stated by ``groups``.
+        bars or by ``terms``, and none of one stated by ``groups``; "all" for all of them
+        and residuals.
 
     Raises
     ------
@@ -144,13 +164,15 @@ def conditional_terms(
     terms = fitted.random.terms
     if conditional is None:
         conditional = not fitted.model.stated_by_groups
+    if _is_all(conditional):
+        return (True,) * len(terms)
     if isinstance(conditional, bool | np.bool_):
         return (bool(conditional),) * len(terms)
     names = [conditional] if isinstance(conditional, str) else conditional
     if not isinstance(names, Sequence) or not all(isinstance(n, str) for n in names):
         raise ValueError(
             f"conditional={conditional!r}; use True, False, a grouping factor or a list "
-            "of them, or None"
+            "of them, 'all', or None"
         )
     known = fitted.random.groups
     unknown = [n for n in names if n not in known]
@@ -158,8 +180,13 @@ def conditional_terms(
         raise ValueError(
             f"conditional={conditional!r}: {unknown[0]!r} is not a grouping factor of the "
             f"model; there are: {', '.join(known) or 'none'}"
+            f"{did_you_mean(unknown[0], known)}"
         )
     return tuple(t.group in names for t in terms)
+
+
+def _is_all(conditional):
+    return isinstance(conditional, str) and conditional == ALL
 
 
 def new_rows(
@@ -209,9 +236,32 @@ def new_rows(
         else:
             own = _term_rows(fitted, number, fixed.frame)
             terms.append(_settled(fitted, number, own, fixed.frame, new_levels))
+    places = None
+    if _is_all(conditional):
+        places = places_beside_rows(fitted, fixed, new_levels)
     return NewRows(
-        fixed.index, fixed.exog, fixed.offset, tuple(terms), fixed.frame, fixed.own
+        fixed.index, fixed.exog, fixed.offset, tuple(terms), fixed.frame, fixed.own, places
     )
+
+
+def precision_of(fitted: Fitted, rows: NewRows, weights: Any) -> np.ndarray:
+    """Weights of the observations, (n,)."""
+    if weights is None:
+        own = fitted.need_rows().weights if rows.own else None
+        if rows.places is not None and not rows.own and fitted.is_weighted:
+            raise ValueError(
+                "the fit has weights, and what residuals of other rows say of a new one "
+                "depends on its own: give it to get_prediction by weights=, or use "
+                "conditional=True"
+            )
+        return np.ones(len(rows)) if own is None else own
+    weights = np.asarray(weights, float)
+    if weights.ndim > 1 or (weights.ndim and len(weights) not in (1, len(rows))):
+        raise ValueError(f"weights has shape {weights.shape} for {len(rows)} rows")
+    weights = np.broadcast_to(weights, len(rows))
+    if not (np.isfinite(weights).all() and (weights > 0).all()):
+        raise ValueError("weights must be positive and finite: precisions of observations")
+    return weights
 
 
 def _own_rows(term):
@@ -269,9 +319,7 @@ def _term_rows(fitted, number, frame):
     try:
         if model.recipes is None:
             return named_rows(term, frame)
-        component = None
-        if number in model.components:
-            component = model.component_columns[number - model.components[0]]
+        component = component_of(fitted, [number])
         recipe = model.recipes[number]
         return new_term_rows(
             recipe, term, frame, _formulas(model), component, model.group_levels
@@ -280,13 +328,41 @@ def _term_rows(fitted, number, frame):
         raise FormulaError(f"{error}{how}") from error
 
 
+def new_component(fitted: Fitted, number: int, frame: pd.DataFrame) -> ComponentRows:
+    """Columns of a variance component on new rows, by group and label."""
+    model, component = fitted.model, component_of(fitted, [number])
+    assert component is not None
+    assert model.recipes is not None
+    return new_component_rows(
+        model.recipes[number], component, model.group_levels, frame, _formulas(model)
+    )
+
+
 def _formulas(model):
     return Formulas(
         model.namespace,
         model.aliases,
         model.emptied,
         getattr(model.data, "frame", None),
+        partial(_component_fault, model),
     )
+
+
+def _component_fault(model, recipe):
+    """Why a component has no columns for new data; looked at once, while there are rows."""
+    known = vars(model).setdefault("component_faults", {})
+    if recipe.component not in known:
+        found = component_fault_of(recipe, _formulas(model))
+        if found is None:
+            return None
+        known[recipe.component] = found
+    return known[recipe.component]
+
+
+def keep_component_faults(model: Model) -> None:
+    """Look at variance components before the data are removed."""
+    for number in model.components if model.recipes is not None else ():
+        _component_fault(model, model.recipes[number])
 
 
 def _settled(fitted, number, rows, frame, new_levels):
@@ -302,8 +378,24 @@ def _settled(fitted, number, rows, frame, new_levels):
     at = np.flatnonzero(unknown)
     raise ValueError(
         f"exog has levels of {term.group!r} that the fit had not: "
-        f"{_named(term, frame, at)}. new_levels='zero' predicts them with random effects "
-        "of zero, new_levels='missing' gives NaN, conditional=False the population mean"
+        f"{_named(term, frame, at)}{_other_type(term, frame, at)}. new_levels='zero' "
+        "predicts them with random effects of zero, new_levels='missing' gives NaN, "
+        "conditional=False the population mean"
+    )
+
+
+def _other_type(term, frame, at):
+    """What to do where levels of the fit are numbers and those of new data text."""
+    if term.group not in frame.columns:
+        return ""
+    known = {str(v): v for v in term.levels}
+    own = frame[term.group].iloc[at[0]]
+    if str(own) not in known:
+        return ""
+    there = known[str(own)]
+    return (
+        f" (the fit had {there!r}, of type {type(there).__name__}; this is {own!r}, of "
+        f"type {type(own).__name__}: give the column the type it had)"
     )
 
 

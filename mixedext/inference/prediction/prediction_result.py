@@ -17,6 +17,8 @@ from mixedext.inference.prediction.new_rows import NewRows
 __all__ = ["KINDS", "MixedPrediction", "columns_of"]
 
 KINDS = np.array(["population", "known group", "new group"], dtype=object)
+# Rows that are printed.
+SHOWN = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,9 +56,30 @@ class MixedPrediction:
 
     def __repr__(self) -> str:
         counts = [f"{(self.kind == k).sum()} {k}" for k in KINDS if (self.kind == k).any()]
-        return (
-            f"Predictions of {len(self)} rows ({', '.join(counts)}); df: {self.df_method}"
-        )
+        rows = "1 row" if len(self) == 1 else f"{len(self)} rows"
+        lines = [
+            f"Predictions of {rows} ({', '.join(counts)}); df: {self.df_method}",
+            pd.DataFrame(self._first_rows(), self._labels[:SHOWN]).to_string(),
+        ]
+        if len(self) > SHOWN:
+            lines.append(f"and {len(self) - SHOWN:,} more: summary_frame()")
+        return "\n".join(lines)
+
+    @property
+    def _labels(self):
+        return pd.RangeIndex(len(self)) if self.row_labels is None else self.row_labels
+
+    def _first_rows(self) -> dict[str, np.ndarray]:
+        """Columns of ``summary_frame`` for the first rows."""
+        mean, se = self.predicted_mean[:SHOWN], self.se_mean[:SHOWN]
+        errors = {"mean": (se, self.df[:SHOWN])}
+        if not isinstance(self._observation, str):
+            errors["obs"] = self.se_obs[:SHOWN], self.df_obs[:SHOWN]
+        table = {"mean": mean, "mean_se": se}
+        for name, (own, df) in errors.items():
+            half = stats.t.isf(0.025, df) * own
+            table |= {f"{name}_ci_lower": mean - half, f"{name}_ci_upper": mean + half}
+        return table
 
     @property
     def se_mean(self) -> np.ndarray:

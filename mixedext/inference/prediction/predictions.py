@@ -10,7 +10,8 @@ import pandas as pd
 
 from mixedext.fitted import HasFitted, Model, need_rows
 from mixedext.inference.prediction.fixed_rows import numbers, without_inestimable
-from mixedext.inference.prediction.new_rows import new_rows
+from mixedext.inference.prediction.new_rows import new_rows, precision_of
+from mixedext.inference.prediction.residual_errors import residual_means
 
 __all__ = ["fittedvalues", "predict", "predict_at"]
 
@@ -50,7 +51,10 @@ def predict(
         population mean x'b), or those of some grouping factors; data need not have the
         others.  None is True for models stated in bars or by ``terms``, so that
         ``predict()`` is ``fittedvalues`` as in lme4, and False for those stated by
-        ``groups``, as in statsmodels.
+        ``groups``, as in statsmodels.  "all" is all random effects and, of models with
+        ``residual=``, what the residuals of the rows of the fit say of those of new ones,
+        x'b + c'V^-1 (y - X b): forecasts, visits to fill, kriging.  (A factor of that name
+        is given as ["all"].)
     new_levels : {"raise", "zero", "missing"}, optional
         Levels that the fit had not are an error; or have random effects of zero, the
         mean of all levels, and so have rows without a level; or give NaN.
@@ -65,7 +69,8 @@ def predict(
     ValueError
         If ``exog`` has another number of columns than the model, or lacks one that the
         formula or ``offset=`` of the model names, or a grouping factor, or has levels that
-        the fit had not.
+        the fit had not; if ``conditional="all"``, and the rows of the fit were removed, or
+        it has weights and the rows are new (``get_prediction`` takes theirs).
     FormulaError
         If a value of the formula in one row depends on the other rows, as ``x.rank()``.
 
@@ -90,10 +95,24 @@ def predict(
     [253.7, 450.3]
     >>> result.predict({"Days": [0, 10]}, conditional=False).round(1).tolist()
     [251.4, 356.1]
+
+    A forecast of a subject's next days, whose last residual is still felt:
+
+    >>> serial = mx.mixedlm(
+    ...     "Reaction ~ Days + (1 | Subject)", data, residual="ar1(Days | Subject)"
+    ... ).fit()
+    >>> later = {"Days": [10, 11], "Subject": ["308", "308"]}
+    >>> serial.predict(later, conditional="all").round(1).tolist()
+    [446.3, 436.8]
+    >>> serial.predict(later).round(1).tolist()
+    [388.8, 399.2]
     """
     fitted = results.fitted
     rows = new_rows(fitted, exog, transform, offset, conditional, new_levels)
-    return rows.labelled(rows.mean(fitted))
+    mean = rows.mean(fitted)
+    if rows.places is not None:
+        mean += residual_means(fitted, rows, precision_of(fitted, rows, None))
+    return rows.labelled(mean)
 
 
 def predict_at(

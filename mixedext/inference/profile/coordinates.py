@@ -37,12 +37,13 @@ class Target:
 
     Attributes
     ----------
-    kind : {"sd", "correlation", "sigma", "fixed"}
+    kind : {"sd", "correlation", "sigma", "fixed", "residual"}
         What it is.
     term : int
         Number of the random term; -1 for sigma and fixed effects.
     rows : tuple of int
-        Effects of the term, or the number of the coefficient among those kept.
+        Effects of the term, or the number of the coefficient among those kept, or of the
+        element of psi of a residual covariance.
     """
 
     kind: str

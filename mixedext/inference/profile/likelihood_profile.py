@@ -6,7 +6,7 @@ import numbers
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,10 @@ from mixedext.graphics.profiles import (
 )
 from mixedext.inference.profile.coordinates import ProfileModel, Target
 from mixedext.inference.profile.path import LowerDevianceError
+from mixedext.inference.profile.residual_profile import (
+    ResidualValues,
+    profile_residual_fit,
+)
 from mixedext.inference.profile.signed_root import (
     Curve,
     Limit,
@@ -33,7 +37,8 @@ from mixedext.inference.profile.signed_root import (
     refit_from,
 )
 from mixedext.limits import SAME_LEVEL
-from mixedext.specification.covariance.bound_residual import refuse_residual
+from mixedext.specification.covariance.bound_residual import BoundResidual
+from mixedext.specification.covariance.residual_parameters import packed_names
 from mixedext.specification.terms.parameter_names import effect_names, parameter_names
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
@@ -432,7 +437,6 @@ def profile(
     Days                          7.36   13.58
     """
     fitted, fit = results.fitted, results.fitted.fit
-    refuse_residual(fitted.model, "profile", "conf_int has Wald's limits")
     if fit.held is not None:
         raise ValueError(
             "parameters of these results were held or penalized; profiles are of the "
@@ -447,8 +451,25 @@ def profile(
     terms = fitted.random.terms
     names = parameter_names(terms, _kept_names(fitted))
     targets = ProfileModel(fit.design).targets()
-    chosen = _chosen(parameters, names, targets, terms)
     zeta_max = float(np.sqrt(stats.chi2.ppf(level, 1)))
+    if fit.residual is not None:
+        names += packed_names(fit.residual.bound)
+        targets += _residual_targets(fit.residual.bound)
+        _refuse_beside_residual(fitted)
+    chosen = _chosen(parameters, names, targets, terms)
+    if fit.residual is not None:
+        chosen = _moving(fit, chosen, targets, names, parameters is None)
+        profiled = profile_residual_fit(fit, chosen, zeta_max, step)
+        values = cast(ResidualValues, profiled.model).estimates()
+        return LikelihoodProfile(
+            [names[i] for i in chosen],
+            pd.Series(values, index=names, name="estimate"),
+            level,
+            bool(fit.reml),
+            profiled,
+            {},
+            step,
+        )
     found = profile_fit(fit, [targets[i] for i in chosen], zeta_max, step, n_jobs)
     if found.falls:
         _warn_of_fall(sum(found.falls), found.fit)
@@ -469,6 +490,60 @@ def profile(
     )
 
 
+def _residual_targets(bound: BoundResidual) -> list[Target]:
+    """Parameters of a residual covariance in the order of ``params``."""
+    n_sd = sum(f.n_psi for f in bound.functions)
+    order = np.roll(np.arange(bound.n_parameters), -n_sd)
+    return [Target("residual", -1, (int(k),)) for k in order]
+
+
+def _refuse_beside_residual(fitted: Fitted) -> None:
+    """Random terms whose covariance is no curve that a profile can follow.
+
+    Raises
+    ------
+    NotImplementedError
+        Names residual= and what there is.
+    """
+    fit = fitted.fit
+    curved = any(not s.linear for s in fit.design.structures)
+    if fit.is_singular or curved or goes_by_fitted(fitted):
+        assert fit.residual is not None
+        why = "variance='power(fitted)' is no maximum of a likelihood"
+        if not goes_by_fitted(fitted):
+            why = "a random term is singular, or its covariance is structured"
+        raise NotImplementedError(
+            f"profile of a model with residual={str(fit.residual.bound)!r}: {why}; "
+            "conf_int has Wald's limits, bootstrap_parametric percentiles"
+        )
+
+
+def goes_by_fitted(fitted: Fitted) -> bool:
+    """Whether variances follow the fitted values."""
+    residual = fitted.fit.residual
+    return residual is not None and any(residual.bound.of_fitted)
+
+
+def _moving(fit, chosen, targets, names, all_of_them):
+    """Numbers of what moves: not what is held, or at an end of its range.
+
+    Raises
+    ------
+    ValueError
+        If one of these is asked for by name.
+    """
+    fixed = fit.residual.fixed_psi
+    still = [
+        i for i in chosen if targets[i].kind == "residual" and fixed[targets[i].rows[0]]
+    ]
+    if still and not all_of_them:
+        raise ValueError(
+            f"parameters={names[still[0]]!r} is held, or at an end of its range: there is "
+            "no profile of it"
+        )
+    return [i for i in chosen if i not in still]
+
+
 def profile_conf_int(
     results: HasFitted, alpha: float, cols: Any, n_jobs: int | None = None
 ) -> NotedTable:
@@ -476,9 +551,14 @@ def profile_conf_int(
     level = 1 - alpha
     found = profile(results, n_jobs=n_jobs, level=max(level, 0.9))
     table = found.conf_int(level=level)
-    count = len(table) - results.fitted.fixed.rank
+    rank = results.fitted.fixed.rank
+    more = [n for n in table.index if n not in _plain_names(results.fitted)]
+    count = len(table) - rank - len(more)
     limits = table.to_numpy()
-    frame = on_the_scale_of_the_data(results, limits[count:], limits[:count])
+    own, rest = limits[: count + rank], limits[count + rank :]
+    frame = on_the_scale_of_the_data(results, own[count:], own[:count])
+    if len(rest):
+        frame = pd.concat([frame, pd.DataFrame(rest, index=more)])
     out = frame if cols is None else frame.iloc[np.asarray(cols)]
     return NotedTable.of(out, table.heading, table.notes)
 
@@ -511,6 +591,11 @@ def on_the_scale_of_the_data(
     whole[kept] = fixed
     index = [*labels, *names[: len(variances)]]
     return pd.DataFrame(np.vstack([whole, variances]), index=index)
+
+
+def _plain_names(fitted: Fitted) -> list[str]:
+    """Names of all parameters but those of a residual covariance."""
+    return parameter_names(fitted.random.terms, _kept_names(fitted))
 
 
 def _kept_names(fitted: Fitted) -> list[str]:
@@ -574,8 +659,11 @@ def _groups(
 ) -> Mapping[str, list[int]]:
     """Numbers of parameters by what many have in common."""
     fixed = [i for i, t in enumerate(targets) if t.kind == "fixed"]
-    random = [i for i, t in enumerate(targets) if t.kind != "fixed"]
+    random = [i for i, t in enumerate(targets) if t.kind not in ("fixed", "residual")]
     out = {"random": random, "fixed": fixed, "theta_": random, "beta_": fixed}
+    residual = [i for i, t in enumerate(targets) if t.kind == "residual"]
+    if residual:
+        out["residual"] = residual
     for i, target in enumerate(targets):
         if target.term >= 0:
             out.setdefault(terms[target.term].group, []).append(i)

@@ -10,6 +10,7 @@ import numpy as np
 from mixedext.exceptions import BoundaryWarning, DesignError, NestingWarning
 from mixedext.fitted import Fitted, HasFitted, Model, has_rows, need_rows
 from mixedext.inference.submodels.covariance_nesting import covariance_is_nested
+from mixedext.inference.submodels.residual_nesting import on_boundary, residual_is_nested
 from mixedext.inference.submodels.row_basis import RowBasis
 from mixedext.limits import SAME_WEIGHTS
 
@@ -18,6 +19,7 @@ __all__ = [
     "check_same_rows",
     "doubts",
     "fixed_is_nested",
+    "has_boundary",
     "n_params",
     "restriction",
     "row_basis",
@@ -27,6 +29,16 @@ __all__ = [
 _CONSERVATIVE = (
     "variances that only the larger model has are zero, on the boundary, under the "
     "hypothesis: the chi-squared p-value is too large (conservative)"
+)
+
+
+_RESIDUAL_CONSERVATIVE = (
+    "several parameters of the residual covariance are on the boundary under the "
+    "hypothesis: the chi-squared p-value is too large (conservative)"
+)
+_MIXTURE = (
+    "one parameter of the residual covariance is on the boundary under the hypothesis: "
+    "the p-value is by the mixture of chi-squared laws in equal parts"
 )
 
 
@@ -146,8 +158,28 @@ def doubts(
             yield "not nested: the fixed effects are no special case", NestingWarning
         if not covariance_is_nested(inner.terms, outer.terms, outer.weights):
             yield "not nested: the random effects are no special case", NestingWarning
+    nested = residual_is_nested(_bound(small), _bound(large))
+    if nested is False:
+        yield "not nested: the residual covariance is no special case", NestingWarning
+    elif nested is None:
+        yield "whether the residual covariances are nested is not known", None
     if len(large.fitted.fit.theta) > len(small.fitted.fit.theta):
         yield _CONSERVATIVE, BoundaryWarning
+    elif has_boundary(small, large):
+        yield _MIXTURE, None
+    elif on_boundary(_bound(small), _bound(large)):
+        yield _RESIDUAL_CONSERVATIVE, BoundaryWarning
+
+
+def has_boundary(small: HasFitted, large: HasFitted) -> bool:
+    """Whether one parameter, of the residual covariance, stands on the boundary."""
+    theta = len(large.fitted.fit.theta) - len(small.fitted.fit.theta)
+    return theta == 0 and on_boundary(_bound(small), _bound(large)) == 1
+
+
+def _bound(results):
+    residual = results.fitted.fit.residual
+    return None if residual is None else residual.bound
 
 
 def restriction(

@@ -25,16 +25,18 @@ def level_rows(
     const double[:, :, ::1] half,        # in: (L, k, k)
     const double[:, :, ::1] effect,      # in: (L, k, p) E
     *,
+    const double[:, ::1] own,            # in: (n, k) z in the units of ``modes``
+    const double[:, ::1] modes,          # in: (L, k) u, or (0, k)
+    double[::1] residual,                # in/out: (n,) less X b, then less Z u; or (0,)
     double[:, ::1] s,                    # out: (n, p)
     double[::1] whole,                   # out: (n,) |y|^2 + |s|^2
     double[::1] fixed,                   # out: (n,) x's
-    double[::1] square,                  # out: (n,) |s|^2, or (0,) if not wanted
 ):
     """Rows of which each has the effects of one level of one factor."""
     cdef Py_ssize_t n = z.shape[0], k = z.shape[1], p = x.shape[1]
     cdef Py_ssize_t i, a, b, j
-    cdef double own, total, both, within  # |y|^2, x's, |s|^2
-    cdef bint wanted = square.shape[0] > 0
+    cdef double part, total, both, within  # |y|^2, x's, |s|^2
+    cdef bint wanted = residual.shape[0] > 0
     cdef const double *h
     cdef const double *e
     cdef const double *zi
@@ -47,47 +49,123 @@ def level_rows(
             total = 0.0
             both = 0.0
             if k == 1:
-                own = h[0] * zi[0]
-                total = own * own
+                part = h[0] * zi[0]
+                total = part * part
             elif k == 2:
-                own = h[0] * zi[0] + h[2] * zi[1]
-                total = own * own
-                own = h[1] * zi[0] + h[3] * zi[1]
-                total += own * own
+                part = h[0] * zi[0] + h[2] * zi[1]
+                total = part * part
+                part = h[1] * zi[0] + h[3] * zi[1]
+                total += part * part
             else:
                 for a in range(k):
-                    own = 0.0
+                    part = 0.0
                     for b in range(k):
-                        own += h[b * k + a] * zi[b]
-                    total += own * own
+                        part += h[b * k + a] * zi[b]
+                    total += part * part
             within = 0.0
             if p > 0:
                 e = &effect[level[i], 0, 0]
                 for j in range(p):
-                    own = x[i, j]
+                    part = x[i, j]
                     for a in range(k):
-                        own -= zi[a] * e[a * p + j]
-                    s[i, j] = own
-                    within += own * own
-                    both += own * x[i, j]
+                        part -= zi[a] * e[a * p + j]
+                    s[i, j] = part
+                    within += part * part
+                    both += part * x[i, j]
             whole[i] = total + within
             fixed[i] = both
             if wanted:
-                square[i] = within
+                part = residual[i]
+                for a in range(k):
+                    part -= own[i, a] * modes[level[i], a]
+                residual[i] = part
+
+
+def delete_rows(
+    const double[::1] residual,          # in: (n,) r
+    const double[:, ::1] s,              # in: (n, p)
+    const double[::1] whole,             # in: (n,) h
+    const double[::1] weight,            # in: (n,) w, or (0,) for ones
+    const double[:, ::1] root,           # in: (p, p) coefficients by the coordinates'
+    *,
+    double least,                        # in: what 1 - h must keep of the information
+    double total,                        # in: r'P0 r of all rows
+    double dof,                          # in: its degrees of freedom without a row
+    double[:, ::1] change,               # out: (n, p) b - b_i, here and below (0,) if not
+    double[:, ::1] standardized,         # out: (n, p) by its se with sigma_i   wanted
+    double[:, ::1] variance,             # out: (n, p) diagonal of F_i
+    double[::1] distance,                # out: (n,) change'F^-1 change
+    double[::1] own_distance,            # out: (n,) change'F_i^-1 change
+    double[::1] growth,                  # out: (n,) tr F^-1 F_i - p
+    double[::1] scale,                   # out: (n,) sigma_i^2
+):
+    """Results of deleting every row; NaN where the others do not determine b.
+
+    With f = w / (1 - h) the change is f r root s, F_i = F + f (root s)(root s)', and
+    r'P0 r falls by f r^2.
+    """
+    cdef Py_ssize_t n = s.shape[0], p = s.shape[1], i, j, a
+    cdef double left, w, f, square, grown, fall, own, spread, sigma
+    cdef bint columns = change.shape[0] + standardized.shape[0] + variance.shape[0] > 0
+    cdef double[::1] before = np.einsum("ij,ij->i", root, root)
+    with nogil:
+        for i in range(n):
+            w = weight[i] if weight.shape[0] else 1.0
+            square = 0.0
+            for j in range(p):
+                square += s[i, j] * s[i, j]
+            square *= w
+            left = 1.0 - whole[i]
+            if not left > least * (left + square):
+                left = NAN
+            f = w / left
+            grown = square / left
+            fall = f * residual[i] * residual[i]
+            sigma = NAN
+            if dof > 0.0 and left == left:
+                sigma = max(total - fall, 0.0) / dof
+            if growth.shape[0]:
+                growth[i] = grown
+            if distance.shape[0]:
+                distance[i] = fall * grown
+            if own_distance.shape[0]:
+                own_distance[i] = fall * grown / (1.0 + grown)
+            if scale.shape[0]:
+                scale[i] = sigma
+            if not columns:
+                continue
+            for j in range(p):
+                own = 0.0
+                for a in range(p):
+                    own += root[j, a] * s[i, a]
+                spread = before[j] + f * own * own
+                if variance.shape[0]:
+                    variance[i, j] = spread
+                own *= f * residual[i]
+                if change.shape[0]:
+                    change[i, j] = own
+                if standardized.shape[0]:
+                    standardized[i, j] = own / sqrt(sigma * spread)
 
 
 def add_whole_levels(
-    const Py_ssize_t[::1] number,        # in: (n,) set of every row, negative for none
+    const int32_t[::1] number,           # in: (n,) set of every row, negative for none
+    const int32_t[::1] level,            # in: (n,) level of every row
+    const double[:, ::1] z,              # in: (n, k)
     const double[:, ::1] x,              # in: (n, p)
-    const double[:, ::1] s,              # in: (n, p)
     const double[::1] marginal,          # in: (n,) response less X b
-    const double[::1] conditional,       # in: (n,) that less Z u
+    *,
+    const double[:, :, ::1] effect,      # in: (L, k, p) E
+    const double[:, ::1] own,            # in: (n, k) z in the units of ``modes``
+    const double[:, ::1] modes,          # in: (L, k) u
     const double[::1] weight,            # in: (n,), or (0,) for ones
     double[:, :, ::1] out,               # in/out: (G, p + 1, p + 1) lower triangle of D
 ):
     """Add the shares of rows of levels that are deleted whole: Q^-1 S = W_I X there."""
-    cdef Py_ssize_t n = x.shape[0], p = x.shape[1], i, a, b
-    cdef double w
+    cdef Py_ssize_t n = x.shape[0], p = x.shape[1], k = z.shape[1], i, a, b
+    cdef double w, conditional, part
+    cdef double[::1] s = np.empty(p)
+    cdef const double *e
     cdef double *d
     with nogil:
         for i in range(n):
@@ -95,11 +173,21 @@ def add_whole_levels(
                 continue
             w = weight[i] if weight.shape[0] else 1.0
             d = &out[number[i], 0, 0]
+            conditional = marginal[i]
+            for a in range(k):
+                conditional -= own[i, a] * modes[level[i], a]
+            conditional *= w
+            e = &effect[level[i], 0, 0]
+            for b in range(p):
+                part = x[i, b]
+                for a in range(k):
+                    part -= z[i, a] * e[a * p + b]
+                s[b] = w * part
             for a in range(p):
                 for b in range(a + 1):
-                    d[a * (p + 1) + b] += w * x[i, a] * s[i, b]
-                d[p * (p + 1) + a] += w * x[i, a] * conditional[i]
-            d[p * (p + 1) + p] += w * marginal[i] * conditional[i]
+                    d[a * (p + 1) + b] += x[i, a] * s[b]
+                d[p * (p + 1) + a] += x[i, a] * conditional
+            d[p * (p + 1) + p] += marginal[i] * conditional
 
 
 def add_grams(

@@ -16,6 +16,7 @@ from mixedext.inference.fixed_effects.covariance_choice import (
 from mixedext.inference.fixed_effects.df_methods import (
     ALIASES,
     DF_METHODS,
+    KENWARD_ROGER,
     df_method_name,
 )
 from mixedext.other_names import FIT_ARGUMENTS
@@ -72,7 +73,7 @@ def check_fit_arguments(
         raise ValueError(f"method={method!r} must be a name or a list of names")
     for name in [method] if isinstance(method, str) else (method or []):
         _check_optimizer(name)
-    if df_method_name(df_method) == "kenward-roger" and not reml:
+    if df_method_name(df_method) in KENWARD_ROGER and not reml:
         raise ValueError(
             f"df_method={df_method!r} needs reml=True; for a fit by maximum likelihood use "
             "df_method='satterthwaite'"

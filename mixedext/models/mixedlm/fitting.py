@@ -173,9 +173,10 @@ def fit(
         Kept for statsmodels: whatever the name of its optimizers, the engine's
         trust-region Newton is used.
     df_method : str, optional
-        Degrees of freedom of tests on fixed effects: "satterthwaite", "kenward-roger"
-        (REML only; it also adjusts the standard errors), "residual" for t with
-        n - rank(X), "containment", "between-within", or "z" for the normal law.  If
+        Degrees of freedom of tests on fixed effects: "satterthwaite", "kenward-roger",
+        "kenward-roger-linear", "kenward-roger-2009" (REML only; they also adjust the
+        standard errors), "residual" for t with n - rank(X), "containment",
+        "between-within", "inner-outer", or "z" for the normal law.  If
         None, ``mx.options.df_method``, and if that is None, too, "satterthwaite" for a
         model stated in bars or by ``terms=``, "residual" for one without random terms,
         "z" for one that ``groups=`` states.  The default is computed when a test is
@@ -183,8 +184,10 @@ def fit(
         parameters were held or penalized, or the work would exceed ten times the
         fit's.
     information : {"expected", "observed"}, optional
-        Which information on the variances "kenward-roger" inverts: the expected one, as
-        pbkrtest (the default), or the observed one, as SAS, JMP and mmrm.
+        Which information on the variances "kenward-roger" and its versions invert: the
+        expected one, as pbkrtest, or the observed one, as SAS, JMP and mmrm.  The latter
+        is the default beside a residual covariance or a random term whose covariance is
+        not linear in its parameters, the former for all other models.
     cov_type : str, optional
         Covariance of the parameters: "nonrobust" (also None, "gls"), "oim", "cluster",
         "CR0", "CR1", "CR2" or "CR3"; see ``MixedLMResults.get_robustcov_results``.

@@ -9,19 +9,21 @@ import numpy as np
 import pandas as pd
 
 from mixedext.arguments import check_reml
+from mixedext.engine.refits.refit import Responses
 from mixedext.exceptions import DesignError, ResponseWarning, user_stacklevel
 from mixedext.fitted import Model, need_rows
 from mixedext.inference.bootstrap.parallel import runner
 from mixedext.inference.bootstrap.simulated_refits import (
     Refits,
     failed_row,
+    fit_each,
+    goes_by_fitted,
     labelled,
     responses_of,
     sound_fits,
 )
 from mixedext.limits import SUSPICIOUS_VARIANCE
 from mixedext.models.mixedlm.statsmodels_face.groups_view import forget_groups
-from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.data.alignment import warn_if_reordered
 from mixedext.specification.data.columns import as_floats
 from mixedext.specification.data.tables import as_pandas
@@ -132,22 +134,32 @@ def fit_many(
     ([-159.8271, -159.8271], 0)
     """
     check_reml(reml)
-    refuse_residual(model, "fit_many", "refit to each response by refit")
     run = runner(n_jobs, False, True)
     endog = as_pandas(endog, model.data.row_labels)
     y = _less_offset(model, _new_responses(model, endog, some_missing=True))
     lacking = ~np.isfinite(y).all(axis=0)
     sound = np.flatnonzero(~lacking)
     y = y[:, sound] if lacking.any() else y
-    found, exact = sound_fits(responses_of(model), y, bool(reml), run)
+    if model.residual is not None and model.residual.fallbacks:
+        # which of the structures is taken may differ from response to response
+        raise NotImplementedError(
+            "fit_many fits one model, and residual= lists several structures: give one, or "
+            "use refit for each response"
+        )
+    if goes_by_fitted(model):
+        found, exact = fit_each(model, y, bool(reml), {}), np.zeros(y.shape[1], bool)
+    else:
+        found, exact = sound_fits(responses_of(model), y, bool(reml), run)
+    n_residual = 0 if model.residual is None else model.residual.n_parameters
     refits, size = found, np.var(y, axis=0)
     for r in np.flatnonzero(found.scale < SUSPICIOUS_VARIANCE * size):
         exact[r] = not _leaves_variance(model, y[:, r], bool(reml))
         if exact[r]:
-            for column, none in zip(found, failed_row(model._design), strict=True):
+            none_of = failed_row(model._design, n_residual=n_residual)
+            for column, none in zip(found, none_of, strict=True):
                 column[r] = none[0]
     if lacking.any():
-        refits = failed_row(model._design, len(lacking))
+        refits = failed_row(model._design, len(lacking), n_residual=n_residual)
         for column, own in zip(refits, found, strict=True):
             column[sound] = own
         warnings.warn(
@@ -221,7 +233,9 @@ def _check_range(model, y):
 def _with_response(model: Model, y: np.ndarray) -> Any:
     """The model with the response y (nobs,) in place of its own."""
     try:
-        design = responses_of(model).design_of(_less_offset(model, y[:, None])[:, 0])
+        # of the rows as they are, also beside a residual covariance
+        given = model._design, model.exog, model.random_terms, model.weights
+        design = Responses(*given).design_of(_less_offset(model, y[:, None])[:, 0])
     except DesignError:
         raise DesignError(
             "endog is constant or explained exactly by X: no variance is left to estimate"

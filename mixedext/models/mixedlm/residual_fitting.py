@@ -17,14 +17,19 @@ from mixedext.exceptions import (
     DesignError,
     DevianceError,
     ResidualFallbackWarning,
+    UnidentifiedCovarianceError,
+    UnidentifiedVarianceWarning,
     user_stacklevel,
 )
-from mixedext.limits import UNIDENTIFIED_CURVATURE
+from mixedext.limits import INVOLVED, UNIDENTIFIED_CURVATURE
 from mixedext.models.mixedlm.masks import response_of
 from mixedext.specification.covariance.residual_binding import BoundResidual
 from mixedext.specification.covariance.residual_parameters import packed_names
 from mixedext.specification.terms.parameter_names import unique_names
 from mixedext.specification.terms.sparse_terms import SparseTerm
+
+# Rows up to which the information costs little beside the fit.
+MOST_CHECKED = 5000
 
 __all__ = [
     "check_residual_arguments",
@@ -139,6 +144,8 @@ def fit_residual(
         warnings.warn(
             f"residual= is {bound.spec}: {words}",
             ResidualFallbackWarning,
+            UnidentifiedCovarianceError,
+            UnidentifiedVarianceWarning,
             stacklevel=user_stacklevel(),
         )
     return fit
@@ -152,8 +159,10 @@ def _fit(model, bound, reml, theta, iterations, search):
         return residual_fit_at(rows, reml, theta, start)
     fit = fit_residual_rows(rows, reml, theta, psi, held, iterations)
     verdict = fit.convergence
-    if verdict.converged and verdict.curvature < UNIDENTIFIED_CURVATURE:
-        _check_identified(model, fit)
+    # beside random effects the curvature may hide what only their variances share
+    beside = bool(rows.terms) and len(rows.y) <= MOST_CHECKED
+    if verdict.converged and (beside or verdict.curvature < UNIDENTIFIED_CURVATURE):
+        _check_identified(fit)
     return fit
 
 
@@ -200,8 +209,13 @@ def psi_names(bound):
     return np.array(names[own:] + names[:own], dtype=object)
 
 
-def _check_identified(model, fit):
-    """Refuse covariances of which nothing in the rows can tell two apart."""
+def _check_identified(fit):
+    """Refuse correlations of which nothing in the rows can tell one; warn of variances.
+
+    Where variances alone cannot be told apart, as those within and between subjects of a
+    treatment that is given to each once, the likelihood and the fixed effects are right all
+    the same.
+    """
     info = variance_information(fit)
     free = np.append(np.ones(info.n_gamma, bool), True)
     n_psi = len(fit.residual.psi)
@@ -209,17 +223,30 @@ def _check_identified(model, fit):
     null = null_directions(info.expected[np.ix_(free, free)])
     if not null.shape[1]:
         return
-    names = _direction_names(model, fit)[free]
     share = np.abs(null).max(axis=1)
-    named = ", ".join(names[share > 1e-3 * share.max()])
-    raise DesignError(
-        f"residual={str(fit.residual.bound.spec)!r}: the data do not tell apart {named}: "
-        "some change of them leaves the covariance of the response as it is. Drop one of "
-        "them, or hold one (fixed=True)"
+    involved = share > INVOLVED * share.max()
+    named = ", ".join(_direction_names(fit)[free][involved])
+    bound = fit.residual.bound
+    text = (
+        f"{bound}: the data do not tell apart {named}: some change of them leaves the "
+        "covariance of the response as it is"
+    )
+    correlations = np.zeros(info.n_gamma + 1, bool)
+    n_sd = residual_curves(bound)[0].n_sd
+    correlations[info.n_gamma - n_psi + n_sd : info.n_gamma] = True
+    if (correlations[free] & involved).any():
+        raise UnidentifiedCovarianceError(
+            f"{text}. Drop one of them, or hold one (fixed=True)"
+        )
+    warnings.warn(
+        f"{text}; they have no standard errors. The log-likelihood and the fixed effects "
+        "are not concerned",
+        UnidentifiedVarianceWarning,
+        stacklevel=user_stacklevel(),
     )
 
 
-def _direction_names(model, fit):
+def _direction_names(fit):
     names = []
     for term, s in zip(fit.design.terms, fit.design.structures, strict=True):
         for name in s.names(term.names):

@@ -39,8 +39,8 @@ def refuse_residual(model: Any, what: str, cure: str) -> None:
     bound = getattr(model, "residual", None)
     if bound is not None:
         raise NotImplementedError(
-            f"{what} takes residuals for independent with one variance, and those of this "
-            f"model have the structure {bound}: {cure}"
+            f"{what} takes residuals for independent with one variance, and this model has "
+            f"residual={str(bound)!r}: {cure}"
         )
 
 

@@ -189,7 +189,7 @@ class ResidualCurve:
         return out
 
     def log_sd_of_functions(self, psi: np.ndarray, at: Places) -> np.ndarray:
-        """Sum of the variance functions alone, (c, s); psi may end with their parameters."""
+        """Sum of the variance functions alone, (c, s); psi may end with them."""
         total = np.zeros(at.shape)
         for f, own, strata, covariate in zip(
             self.functions, self.slices, at.strata, at.covariates, strict=True

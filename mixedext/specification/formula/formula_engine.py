@@ -294,7 +294,7 @@ class FormulaEngine:
         """Names in a formula that nobody knows."""
         known = set(self.columns) | set(self.namespace) | set(dir(builtins))
         known |= {"Q", "C", "I", "Treatment", "Sum", "Poly", "T", "bs", "cr", "cc", "te"}
-        known |= {"Helmert", "Diff", "center", "scale", "standardize", "contr"}
+        known |= {"Helmert", "Diff", "center", "scale", "standardize", "contr", "poly"}
         dotted = {n.split(".")[0] for n in self.columns if "." in n}
         return sorted(
             n for n in names_in(formula) if "." not in n and n not in known | dotted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,12 @@ from mixedext.specification.data.columns import column_of, index_levels
 from mixedext.specification.data.known_levels import MISSING, UNKNOWN, known_codes
 from mixedext.specification.data.labels import factorize, interact, level_index
 from mixedext.specification.formula.bars import Bar
+from mixedext.specification.formula.component_rows import (
+    ComponentRows,
+    component_fault,
+    component_rows,
+    same_categories,
+)
 from mixedext.specification.formula.expressions import python_powers
 from mixedext.specification.formula.formula_engine import (
     FormulaEngine,
@@ -23,6 +29,7 @@ from mixedext.specification.formula.formula_engine import (
 )
 from mixedext.specification.formula.new_data import new_fixed_columns
 from mixedext.specification.formula.plain_formula import DeferredSpec
+from mixedext.specification.formula.portable_spec import portable_spec
 from mixedext.specification.formula.vc_formula import formula_columns
 from mixedext.specification.terms.components import Component
 from mixedext.specification.terms.grouped import Grouped
@@ -33,8 +40,10 @@ __all__ = [
     "Formulas",
     "TermRecipe",
     "TermRows",
+    "component_fault_of",
     "named_columns",
     "named_rows",
+    "new_component_rows",
     "new_labels",
     "new_term_rows",
     "recipes_of",
@@ -105,9 +114,7 @@ class TermRecipe:
     spec: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # patsy's specifications cannot be pickled
-        kept = self.spec if isinstance(self.spec, DeferredSpec) else None
-        return {**self.__dict__, "spec": kept}
+        return {**self.__dict__, "spec": portable_spec(self.spec)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -133,12 +140,16 @@ class Formulas:
         For each categorical column its categories that no row of the fit has.
     frame : DataFrame or None
         The data of the fit, if they are there.
+    component_fault : callable
+        Why a component, named by its recipe, has no columns for new data; None if that is
+        not known.
     """
 
     namespace: Mapping[str, Any]
     aliases: Mapping[str, str]
     emptied: Mapping[Any, pd.Index]
     frame: pd.DataFrame | None
+    component_fault: Callable[[TermRecipe], str | None]
 
 
 def new_term_rows(
@@ -169,11 +180,67 @@ def new_term_rows(
     FormulaError
         If the data lack a column; names it.
     """
-    engine, factors = _factors(recipe, data, formulas)
     if component is not None and groups is not None:
-        return _component_rows(recipe, component, groups, engine, factors[0])
+        found = new_component_rows(recipe, component, groups, data, formulas)
+        known, square = found.split()
+        codes = np.where(square > 0, UNKNOWN, 0)
+        codes[found.codes < 0] = MISSING
+        return TermRows(codes, known, square)
+    _, factors = _factors(recipe, data, formulas)
     codes = known_codes(term._levels, factors)
     return TermRows(codes, _columns(recipe, term, data, formulas))
+
+
+def new_component_rows(
+    recipe: TermRecipe,
+    component: Component,
+    groups: pd.Index,
+    data: pd.DataFrame,
+    formulas: Formulas,
+) -> ComponentRows:
+    """Columns of a variance component for new data; as ``new_term_rows``.
+
+    Raises
+    ------
+    FormulaError
+        If the data lack a column; or if a row alone does not tell its columns.
+    """
+    engine, factors = _factors(recipe, data, formulas)
+    check = _component_check(recipe, formulas)
+    return component_rows(engine, recipe.columns, component, groups, factors[0], check)
+
+
+def component_fault_of(recipe: TermRecipe, formulas: Formulas) -> str | None:
+    """Why a variance component has no columns for new data; None without the fit's rows."""
+    if formulas.frame is None:
+        return None
+    engine, factors = _factors(recipe, formulas.frame, formulas)
+    name = recipe.component or ""
+    return component_fault(formulas.frame, engine, name, recipe.columns, factors[0][0])
+
+
+def _component_check(recipe, formulas):
+    """What refuses rows that do not tell their columns of a component."""
+
+    def check(engine):
+        fault = formulas.component_fault(recipe)
+        if fault is None:
+            raise FormulaError(
+                "the data of the fit were removed, so that columns of "
+                f"{recipe.component!r} ({recipe.columns}) in new data are not known to be "
+                "those of the fit"
+            )
+        if fault:
+            raise FormulaError(fault)
+        known = formulas.frame, recipe.columns, formulas.emptied
+        if not same_categories(engine, *known):
+            raise FormulaError(
+                f"columns of the variance component {recipe.component!r} "
+                f"({recipe.columns}) are coded by the categories of the fit: give new data "
+                "the same pandas Categorical, and leave the data in the model"
+            )
+
+    return check
 
 
 def new_labels(
@@ -214,9 +281,9 @@ def _columns(recipe, term, data, formulas):
     if spec is None:
         if formulas.frame is None:
             raise FormulaError(
-                f"what the formula of {term.label} has learned from the data was removed "
-                "with them before the model was saved or copied; predict first, or save "
-                "it with its data"
+                "the data of this model were removed before it was saved or copied, and "
+                f"what the formula of {term.label} has learned from them cannot be "
+                "pickled; predict first, or save it with its data"
             )
         spec = fixed_spec(
             f"~ {recipe.columns}",
@@ -233,32 +300,6 @@ def _columns(recipe, term, data, formulas):
         formulas.aliases,
         emptied=formulas.emptied,
     ).exog
-
-
-def _component_rows(recipe, component, groups, engine, factor):
-    """Rows of a component: its columns go by group and label."""
-    codes, levels = factor
-    missing = codes < 0
-    found = formula_columns(
-        engine, recipe.component or "", recipe.columns, np.where(missing, 0, codes), levels
-    )
-    matrix = sparse.coo_array(found.matrix)
-    own_group = known_codes(groups, [(found.column_group, levels)])
-    labels = pd.Index(component.labels.index, dtype=object)
-    own_label = labels.get_indexer(pd.Index(found.labels.index, dtype=object))
-    own_label = own_label[found.column_label]
-    table = pd.MultiIndex.from_arrays([component.column_group, component.column_label])
-    column = table.get_indexer(pd.MultiIndex.from_arrays([own_group, own_label]))
-    place = np.where(column >= 0, component.place[column], -1)
-    row, value = matrix.coords[0], matrix.data
-    place = place[matrix.coords[1]]
-    there = place >= 0
-    n, size = len(codes), int(component.place.max(initial=-1)) + 1
-    z = sparse.csr_array((value[there], (row[there], place[there])), shape=(n, size))
-    square = np.bincount(row[~there], value[~there] ** 2, minlength=n)
-    out = np.where(square > 0, UNKNOWN, 0)
-    out[missing] = MISSING
-    return TermRows(out, z, square)
 
 
 def term_columns(
@@ -297,7 +338,12 @@ def term_columns(
     used = used_columns(data, [recipe.columns])
     engine = FormulaEngine(used, formulas.namespace, data.columns, formulas.aliases)
     found = formula_columns(
-        engine, recipe.component, recipe.columns, np.zeros(n, np.int32), pd.Index([0])
+        engine,
+        recipe.component,
+        recipe.columns,
+        np.zeros(n, np.int32),
+        pd.Index([0]),
+        _component_check(recipe, formulas),
     )
     square = sparse.csr_array(found.matrix).power(2).sum(axis=1)
     return np.sqrt(np.asarray(square, float))[:, None]

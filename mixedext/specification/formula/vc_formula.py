@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -94,7 +95,12 @@ _Learnt: TypeAlias = tuple[list[_Piece], ColumnLabels, bool]
 
 
 def formula_columns(
-    engine: FormulaEngine, name: str, text: str, codes: np.ndarray, levels: pd.Index
+    engine: FormulaEngine,
+    name: str,
+    text: str,
+    codes: np.ndarray,
+    levels: pd.Index,
+    check: Callable[[FormulaEngine], Any] | None = None,
 ) -> ComponentColumns:
     """Columns of a variance component.
 
@@ -110,11 +116,18 @@ def formula_columns(
         Group of every row.
     levels : Index
         The groups.
+    check : callable, optional
+        Called, with the engine, before the formula is evaluated group by group: a row may
+        have other columns then in other data.
     """
     if not text.strip():
         raise FormulaError(f"the formula of the variance component {name!r} is empty")
     found = _at_once(engine, name, text, codes, levels)
-    return _by_group(engine, name, text, codes, levels) if found is None else found
+    if found is not None:
+        return found
+    if check is not None:
+        check(engine)
+    return _by_group(engine, name, text, codes, levels)
 
 
 # ---- one evaluation on all rows ----

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.residual_designs import random_design
 from numpy.testing import assert_allclose
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
 from mixedext.exceptions import ModelWarning
-from tests.helpers.residual_designs import random_design
 
 pytestmark = pytest.mark.formula_engine
 FOLDER = Path(__file__).parents[2] / "results" / "residual"

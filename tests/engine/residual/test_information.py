@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.dense_relative import DenseRelative, slope
+from helpers.residual_designs import random_design
 from numpy.testing import assert_allclose
 from scipy import optimize
 
 from mixedext.engine.information.expected import variance_information
 from mixedext.engine.residual.information import null_directions
 from mixedext.models.mixedlm.residual_fitting import residual_rows
-from tests.helpers.dense_residual import DenseResidual, slope
-from tests.helpers.residual_designs import random_design
 
 CASES = [
     ("us", "none", False),
@@ -50,7 +50,7 @@ def test_information(kind, random, weighted, reml):
     model = random_design(kind, 24 if kind == "arma" else 21, random, weighted=weighted)
     fit = model.fit(reml=reml).fitted.fit
     info = variance_information(fit)
-    dense = DenseResidual(residual_rows(model), reml)
+    dense = DenseRelative(residual_rows(model), reml)
     x = np.concatenate([fit.residual.theta, fit.residual.psi])
     directions = directions_of(dense, fit, x)
     expected, average = dense.information(directions, x)
@@ -109,7 +109,7 @@ def test_second_derivatives_in_natural_parameters(kind, by):
     fit = model.fit().fitted.fit
     info = variance_information(fit)
     rows = residual_rows(model)
-    dense, psi = DenseResidual(rows, True), fit.residual.psi
+    dense, psi = DenseRelative(rows, True), fit.residual.psi
     rng = np.random.default_rng(1)
     root = rng.standard_normal((len(psi) + 1, 2))
     # R = sigma^2 Lambda as a function of eta; a step in the natural parameters of the tests

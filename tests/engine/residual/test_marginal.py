@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.dense_relative import DenseRelative
+from helpers.residual_designs import STRUCTURES, random_design
 from numpy.testing import assert_allclose
 
 import mixedext as mx
@@ -11,8 +13,6 @@ from mixedext.engine.residual.cluster_part import ClusterPart
 from mixedext.engine.residual.starts import starting_psi
 from mixedext.engine.residual.visit_part import VisitPart
 from mixedext.models.mixedlm.residual_fitting import residual_rows
-from tests.helpers.dense_residual import DenseResidual
-from tests.helpers.residual_designs import STRUCTURES, random_design
 
 # Structures that hold an intercept of the same groups.
 SAME_AS_INTERCEPT = ["us", "cs", "toep"]
@@ -40,7 +40,7 @@ def some_point(model, seed):
 
 def check(model, seed, reml):
     rows, x = some_point(model, seed)
-    dense, deviance = DenseResidual(rows, reml), rows.deviance(reml)
+    dense, deviance = DenseRelative(rows, reml), rows.deviance(reml)
     value = deviance.evaluate(x).value + deviance.shift
     assert_allclose(value, dense.deviance(x), rtol=1e-11)
     gradient, hessian = deviance.derivatives()
@@ -95,7 +95,7 @@ def test_patterns_and_clusters_say_the_same(kind):
 @pytest.mark.parametrize("kind", ["us", "ar1h"])
 def test_sums_of_many_groups_say_the_same_as_their_rows(kind, monkeypatch):
     model = random_design(kind, 9, weighted=True)
-    rows, x = some_point(model, 9)
+    _, x = some_point(model, 9)
     monkeypatch.setattr("mixedext.engine.residual.rows.CHEAP_SUMS", np.inf)
     summed = residual_rows(model)
     assert not summed.parts[0].patterns

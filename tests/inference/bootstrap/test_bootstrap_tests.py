@@ -158,9 +158,9 @@ def test_replicates_that_fail_are_said_and_count(which, monkeypatch):
 
     fitted = bootstrap_tests._fits
 
-    def some_fail(model, held, y, reml):
-        llf, sound, singular = fitted(model, held, y, reml)
-        if bool(model.random_terms) == (which == "large"):
+    def some_fail(refitted, y, reml):
+        llf, sound, singular = fitted(refitted, y, reml)
+        if bool(refitted.model.random_terms) == (which == "large"):
             sound[::10] = False
         return llf, sound, singular
 

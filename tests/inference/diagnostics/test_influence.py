@@ -482,3 +482,29 @@ def test_many_columns_with_one_variance(beside):
         check(
             fitted, dense, found, [np.flatnonzero(own == g) for g in range(own.max() + 1)]
         )
+
+
+def test_an_influence_of_rows_keeps_few_numbers_a_row():
+    """No more than a column of the data for each column of [Z X y]; here of slopes."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"g": np.repeat(np.arange(500), 8), "x": rng.normal(size=4000)})
+    b = rng.normal(size=(500, 2))[data["g"]]
+    data["y"] = b[:, 0] + b[:, 1] * data["x"] + rng.normal(size=4000)
+    result = mx.mixedlm("y ~ x + (x | g)", data).fit()
+    found = result.get_influence()
+    found.summary_frame()
+    found.cooks_distance  # noqa: B018
+    assert len(pickle.dumps(found)) < 8 * 5 * 4000 + 8000
+    kept = len(pickle.dumps(result.fitted.fit))
+    result.get_influence(by="g")
+    assert len(pickle.dumps(result.fitted.fit)) == kept
+
+
+@pytest.mark.parametrize("by", [None, "Block"])
+def test_measures_asked_for_again_are_the_same(result, by):
+    found = result.get_influence(by=by)
+    names = "mdffits", "cov_trace", "cov_ratio", "sigma2_not_obsi", "dfbetas"
+    first = [found.cooks_distance.distance, *(getattr(found, n) for n in names)]
+    again = [found.cooks_distance.distance, *(getattr(found, n) for n in names)]
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -15,6 +15,15 @@ from mixedext.engine.fit import evaluate_design
 from mixedext.fitted import Fitted
 from mixedext.inference.diagnostics.leverage import leverages
 
+
+def model_mean(fitted, design):
+    """X b + Z u, row by row."""
+    mean = design.x @ np.nan_to_num(fitted.fixed.estimate)
+    for term, effects in zip(design.terms, fitted.fit.effects, strict=True):
+        mean += (term.z * effects[term.codes]).sum(axis=1)
+    return mean
+
+
 CASES = sorted(path.stem for path in (RESULTS / "influence").glob("*.json"))
 
 
@@ -52,7 +61,10 @@ def test_dense_algebra(seed, n, kinds, nested, shared, weighted, dependent):
     np.testing.assert_allclose(found.fixed, fixed, rtol=1e-8, atol=1e-10)
     # rows of F X'V0^-1
     want = dense.inverse @ x @ dense.unscaled
-    np.testing.assert_allclose(found.scores * weights[:, None], want, atol=1e-8)
+    scores = found.scores @ fit.root.T
+    np.testing.assert_allclose(scores * weights[:, None], want, atol=1e-8)
+    residual = design.y - model_mean(fitted, design)
+    np.testing.assert_allclose(found.residual, residual, atol=1e-10)
     # p + q - tr J_uu
     columns = [x]
     for term, lam in zip(design.terms, fit.lams, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.fev import fev_model, values
 from helpers.small_sample import VALUES, build_model
 
 import mixedext as mx
@@ -12,7 +13,9 @@ from mixedext.exceptions import DesignError
 from mixedext.inference.fixed_effects.classical_df import (
     BetweenWithinTests,
     ContainmentTests,
+    InnerOuterTests,
 )
+from mixedext.inference.fixed_effects.df_methods import ResidualTests
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The random effects covariance"),
@@ -29,11 +32,13 @@ def fit_of(formula, data):
 @pytest.mark.parametrize("case", VALUES["nlme"], ids=lambda c: c["formula"])
 def test_inner_and_outer_as_nlme(case):
     """lme(...)$fixDF$X"""
-    tests = BetweenWithinTests(build_model(case).fit().fitted.fit)
+    fit = build_model(case).fit().fitted.fit
     want = np.array(case["df"], float)
-    assert sorted(tests.column_df) == sorted(want)
-    if "Sex * age" not in case["formula"]:  # there R orders the columns otherwise
-        np.testing.assert_array_equal(tests.column_df, want)
+    # all models give a constant
+    for tests in (BetweenWithinTests(fit), InnerOuterTests(fit)):
+        assert sorted(tests.column_df) == sorted(want)
+        if "Sex * age" not in case["formula"]:  # there R orders the columns otherwise
+            np.testing.assert_array_equal(tests.column_df, want)
 
 
 def test_sas_split_plot():
@@ -163,3 +168,54 @@ def test_without_random_terms():
     fit = fit_of("y ~ x", data)
     np.testing.assert_array_equal(ContainmentTests(fit).column_df, [18, 18])
     np.testing.assert_array_equal(BetweenWithinTests(fit).column_df, [18, 18])
+    np.testing.assert_array_equal(InnerOuterTests(fit).column_df, [18, 18])
+
+
+def test_rows_of_a_model_without_a_constant():
+    # nlme grants one more than Pinheiro and Bates' rule, m_2 - m_1 - p_2
+    data = mx.datasets.sleepstudy.load().data
+    fit = fit_of("Reaction ~ 0 + Days + (1 | Subject)", data)
+    np.testing.assert_array_equal(BetweenWithinTests(fit).column_df, [180 - 18 - 1])
+    np.testing.assert_array_equal(InnerOuterTests(fit).column_df, [180 - 18])
+
+
+# ---- beside a residual covariance ----
+
+
+@pytest.mark.parametrize("structure", ["us", "ar1", "us_weighted"])
+def test_residual_groups_as_mmrm(structure):
+    weights = "WEIGHT" if structure.endswith("weighted") else None
+    fit = fev_model(structure.split("_")[0], weights=weights).fit().fitted.fit
+    want = values()["mmrm"][structure]["between_within"]["df"]
+    np.testing.assert_array_equal(BetweenWithinTests(fit).column_df, want)
+    for tests in (ContainmentTests(fit), InnerOuterTests(fit), ResidualTests(fit)):
+        np.testing.assert_array_equal(tests.df(np.eye(11)), np.full(11, 537 - 11))
+
+
+def test_residual_groups_as_sas():
+    """EMPIRICAL with the degrees of freedom of BETWITHIN: 197 subjects, 195."""
+    result = fev_model("toeph", "FEV1 ~ ARMCD").fit()
+    test = result.t_test([[0, 1]], df_method="between-within")
+    assert np.ravel(test.df_denom) == values()["sas"]["toeph"]["empirical"]["df"]
+
+
+def test_random_terms_count_before_residual_groups():
+    rng = np.random.default_rng(2)
+    block, unit, visit = (a.ravel() for a in np.indices((8, 3, 5)))
+    unit = block * 3 + unit
+    data = pd.DataFrame({"block": block, "unit": unit, "visit": visit, "a": block % 2})
+    data["b"], data["x"] = unit % 3, rng.normal(size=len(data))
+    error = 0.6 * rng.normal(size=24)[unit] + rng.normal(size=len(data))
+    data["y"] = rng.normal(size=8)[block] + error
+    data = data[rng.random(len(data)) > 0.1]
+    formula = "y ~ a + b + x + visit + (1 | block)"
+    plain = fit_of(formula, data)
+    fit = mx.mixedlm(formula, data, residual="ar1(visit | unit)").fit().fitted.fit
+    for kind in (BetweenWithinTests, InnerOuterTests, ContainmentTests):
+        np.testing.assert_array_equal(kind(fit).column_df, kind(plain).column_df)
+    # groups that cross the blocks: their rows are no multiples of columns once whitened
+    data["row"] = rng.integers(0, 6, len(data))
+    data["place"] = data.groupby("row").cumcount()
+    fit = mx.mixedlm(formula, data, residual="ar1(place | row)").fit().fitted.fit
+    for kind in (BetweenWithinTests, InnerOuterTests, ContainmentTests):
+        np.testing.assert_array_equal(kind(fit).column_df, kind(plain).column_df)

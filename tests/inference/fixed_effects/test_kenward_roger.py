@@ -18,8 +18,9 @@ from statsmodels.tools.sm_exceptions import ValueWarning
 
 import mixedext as mx
 from mixedext.exceptions import InformationWarning
+from mixedext.fitted import DfChoice
 from mixedext.inference.fixed_effects import satterthwaite
-from mixedext.inference.fixed_effects.df_methods import fixed_tests
+from mixedext.inference.fixed_effects.df_methods import KENWARD_ROGER, fixed_tests
 from mixedext.inference.fixed_effects.kenward_roger import KenwardRoger, scaled_f
 from mixedext.inference.fixed_effects.satterthwaite import Satterthwaite
 
@@ -542,3 +543,17 @@ def test_unknown_information():
     fit = mx.mixedlm(FORMULA, mx.datasets.sleepstudy.load().data).fit().fitted.fit
     with pytest.raises(ValueError, match=r"information='obs' .*'expected' or 'observed'"):
         KenwardRoger(fit, "obs")
+
+
+@pytest.mark.parametrize("information", ["expected", "observed"])
+def test_versions_are_one_where_the_covariance_is_linear(information):
+    data = mx.datasets.sleepstudy.load().data
+    fit = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit().fitted.fit
+    plain, *others = (
+        fixed_tests(fit, DfChoice(name, information)) for name in KENWARD_ROGER
+    )
+    for tests in others:
+        np.testing.assert_array_equal(tests.covariance, plain.covariance)
+        np.testing.assert_array_equal(tests.df(np.eye(2)), plain.df(np.eye(2)))
+    default = fixed_tests(fit, DfChoice("kenward-roger-2009", None))
+    assert default.information == "expected"

@@ -169,3 +169,64 @@ def test_offsets_given_as_values():
     np.testing.assert_allclose(without + data["o"], result.fittedvalues, rtol=1e-10)
     got = result.get_prediction(data.head(3), offset=data["o"].head(3))
     np.testing.assert_allclose(got.predicted_mean, result.fittedvalues.head(3), rtol=1e-10)
+
+
+@pytest.mark.parametrize("text", ["C(h)", "0 + center(x)", "0 + C(h):x + x"])
+def test_components_that_one_row_does_not_tell(text):
+    """Coded against the first of a group, or learnt of it: refused, before and after
+    the data are removed."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"g": np.repeat(range(8), 12), "h": np.tile(range(4), 24)})
+    data["x"] = rng.normal(size=96)
+    data["y"] = rng.normal(size=8)[data["g"]] + rng.normal(size=96)
+    model = mx.mixedlm("y ~ x", data, groups="g", re_formula="1", vc_formula={"h": text})
+    result = model.fit()
+    for _ in range(2):
+        with pytest.raises(FormulaError, match="depend on the other rows of its group"):
+            result.predict(data.head(3), conditional=True)
+        assert len(result.predict(data.head(3), conditional=False)) == 3
+        result.remove_data()
+
+
+def test_components_coded_by_categories():
+    """Categories of the fit code one row as all: so they are given, else refused."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"g": np.repeat(range(8), 12), "h": np.tile(list("abcd"), 24)})
+    data["h"] = pd.Categorical(data["h"], categories=list("cabd"))
+    data["y"] = rng.normal(size=8)[data["g"]] + rng.normal(size=96)
+    model = mx.mixedlm("y ~ 1", data, groups="g", re_formula="1", vc_formula={"h": "C(h)"})
+    result = model.fit()
+    whole = result.predict(data, conditional=True)
+    np.testing.assert_allclose(whole, result.fittedvalues, rtol=1e-10)
+    one = [result.predict(data.iloc[[i]], conditional=True).iloc[0] for i in range(5)]
+    np.testing.assert_allclose(one, whole[:5], rtol=1e-10)
+    with pytest.raises(FormulaError, match="the same pandas Categorical"):
+        result.predict(data.head(3).assign(h=["a", "b", "c"]), conditional=True)
+    result.remove_data()
+    with pytest.raises(FormulaError, match="the same pandas Categorical"):
+        result.predict(data.head(3), conditional=True)
+
+
+def test_levels_of_another_type_are_told():
+    data = pd.DataFrame({"g": np.repeat(range(1, 7), 5), "x": np.arange(30.0)})
+    data["y"] = np.sin(data["x"]) + data["g"]
+    result = mx.mixedlm("y ~ x + (1 | g)", data).fit()
+    with pytest.raises(ValueError, match=r"fit had 2, of type int.*this is '2', of type"):
+        result.predict(pd.DataFrame({"x": [1.0], "g": ["2"]}))
+    with pytest.raises(ValueError, match=r"had not: 9\. new_levels"):
+        result.predict(pd.DataFrame({"x": [1.0], "g": [9]}))
+
+
+def test_component_of_a_row_without_a_group():
+    """It is that of a group nobody knows, not that of the first one."""
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"g": np.repeat(list("abcdef"), 12), "h": np.tile(range(4), 18)})
+    data["y"] = rng.normal(size=(6, 4))[np.repeat(range(6), 12), data["h"]]
+    data["y"] += 0.3 * rng.normal(size=72)
+    vc = {"h": "0 + C(h)"}
+    model = mx.mixedlm("y ~ 1", data, groups="g", re_formula="1", vc_formula=vc)
+    result = model.fit()
+    rows = pd.DataFrame({"g": [None, "new"], "h": [1, 1]})
+    found = result.get_prediction(rows, conditional=True, new_levels="zero")
+    np.testing.assert_allclose(found.predicted_mean, result.fe_params.iloc[0])
+    np.testing.assert_allclose(found.se_mean[0], found.se_mean[1])

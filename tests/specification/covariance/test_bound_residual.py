@@ -27,8 +27,8 @@ def test_what_takes_independent_residuals_is_refused():
     refuse_residual(plain, "it", "use that")
     stated = mx.mixedlm("Reaction ~ 1", data, residual="ar1(Days | Subject)")
     text = (
-        r"^it takes residuals for independent with one variance, and those of this model "
-        r"have the structure ar1\(Days \| Subject\): use that$"
+        r"^it takes residuals for independent with one variance, and this model has "
+        r"residual='ar1\(Days \| Subject\)': use that$"
     )
     with pytest.raises(NotImplementedError, match=text):
         refuse_residual(stated, "it", "use that")

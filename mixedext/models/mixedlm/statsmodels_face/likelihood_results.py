@@ -171,7 +171,8 @@ def bootstrap(
         layout.pack(design.terms, [lam @ lam.T for lam in design.lams(theta)])
         for theta in refits.theta
     ]
-    estimates = np.hstack([refits.fe_params, np.array(packed).reshape(nrep, -1)])
+    packed = np.array(packed).reshape(nrep, -1)
+    estimates = np.hstack([refits.fe_params, packed, refits.residual])
     if store:
         results.bootstrap_results = estimates
     return estimates.mean(axis=0), estimates.std(axis=0), estimates

@@ -18,6 +18,7 @@ from mixedext.limits import FULL_RANK
 from mixedext.specification.data.columns import ColumnTable, as_frame
 from mixedext.specification.data.extremes import column_extremes
 from mixedext.specification.formula.plain_formula import DeferredSpec
+from mixedext.specification.formula.portable_spec import portable_spec
 
 __all__ = ["model_data"]
 
@@ -90,9 +91,12 @@ class _RowsData(ModelData):
 
     def __getstate__(self):
         state = dict(self.__dict__)
-        if type(state.get("_spec")) is not DeferredSpec:
-            state.pop("_spec", None)  # patsy's cannot be pickled: the model makes it again
-        return state
+        spec = state.pop("_spec", None)
+        if getattr(self, "frame", None) is None or type(spec) is DeferredSpec:
+            spec = portable_spec(spec)
+            if spec is not None:
+                state["_spec"] = spec
+        return state  # with the frame the model makes patsy's again
 
     def __setstate__(self, state):
         self.__dict__.update(state)

@@ -1,0 +1,86 @@
+"""Models with residual= and variance= against SPSS, and what the data do not tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+from statsmodels.base._penalties import L2
+
+import mixedext as mx
+
+PLAIN = "ar1(AVISIT | USUBJID)"
+FEV = mx.datasets.fev.load().data
+pytestmark = pytest.mark.formula_engine
+FOLDER = Path(__file__).parents[2] / "results" / "residual" / "data"
+
+
+def test_autoregression_beside_an_intercept():
+    # SPSS MIXED: -2 REML 453.339544 and 471.851077, days in the order of their text
+    data = pd.read_csv(FOLDER / "RepeatedPulse.csv")
+    data["Day"] = pd.Categorical(data["Day"], sorted(data["Day"].unique()), ordered=True)
+    both = mx.mixedlm("Pulse ~ 1 + (1 | Time)", data, residual="ar1(Day | Time)").fit()
+    alone = mx.mixedlm("Pulse ~ 1", data, residual="ar1(Day | Time)").fit()
+    assert_allclose(-2 * both.llf, 453.339544, atol=1e-6)
+    assert_allclose(-2 * alone.llf, 471.851077, atol=1e-6)
+
+
+def test_labels_whose_numbers_sort_otherwise_are_refused():
+    data = pd.read_csv(FOLDER / "RepeatedPulse.csv")
+    with pytest.raises(mx.DesignError, match="ordered categorical"):
+        mx.mixedlm("Pulse ~ 1", data, residual="ar1(Day | Time)")
+
+
+def once_each(rng):
+    """Two treatments, of which T is given to each subject once."""
+    subject = np.repeat(np.arange(12), 3)
+    treatment = np.tile(["R", "R", "T"], 12)
+    y = rng.standard_normal(36) + rng.standard_normal(12)[subject] + (treatment == "T")
+    return pd.DataFrame({"y": y, "subject": subject, "treatment": treatment})
+
+
+@pytest.mark.filterwarnings("ignore:The random effects covariance")
+def test_variances_that_cannot_be_told_apart_are_named():
+    data = once_each(np.random.default_rng(1))
+    formula = "y ~ treatment + (0 + treatment | subject)"
+    with pytest.warns(mx.UnidentifiedVarianceWarning, match="treatment"):
+        result = mx.mixedlm(formula, data, variance="ident(treatment)").fit()
+    # the likelihood is that of any covariance of the three rows of a subject with equal R
+    other = mx.mixedlm(formula, data).fit()
+    assert result.llf >= other.llf - 1e-8
+
+
+def test_a_list_takes_the_first_that_the_data_allow():
+    two = FEV[FEV["AVISIT"].isin(["VIS1", "VIS2"])]
+    structures = ["us(AVISIT | USUBJID)", "cs(1 | USUBJID)"]
+    result = mx.mixedlm("FEV1 ~ AVISIT", two, residual=structures, missing="drop").fit()
+    assert str(result.fitted.fit.residual.bound.spec) == structures[0]
+
+
+def test_penalties_and_masks_are_refused():
+    formula = "FEV1 ~ ARMCD + (1 | USUBJID)"
+    model = mx.mixedlm(formula, FEV, residual=PLAIN, missing="drop")
+    with pytest.raises(ValueError, match="fixed=True"):
+        model.fit(fe_pen=L2())
+
+
+def test_held_parameters_stay():
+    given = mx.AR1("AVISIT", group="USUBJID", rho=0.3, fixed=True)
+    held = mx.mixedlm("FEV1 ~ ARMCD", FEV, residual=given, missing="drop").fit()
+    free = mx.mixedlm(
+        "FEV1 ~ ARMCD", FEV, residual="ar1(AVISIT | USUBJID)", missing="drop"
+    ).fit()
+    assert_allclose(np.tanh(held.fitted.fit.residual.psi), [0.3], rtol=1e-12)
+    assert held.llf < free.llf
+
+
+def test_a_start_leads_to_the_same_maximum():
+    given = mx.AR1("AVISIT", group="USUBJID", rho=-0.5)
+    started = mx.mixedlm("FEV1 ~ ARMCD", FEV, residual=given, missing="drop").fit()
+    free = mx.mixedlm(
+        "FEV1 ~ ARMCD", FEV, residual="ar1(AVISIT | USUBJID)", missing="drop"
+    ).fit()
+    assert_allclose(started.llf, free.llf, rtol=1e-12)
