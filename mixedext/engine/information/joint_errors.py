@@ -245,9 +245,21 @@ class JointErrors:
             Whether derivatives are wanted.
         weight : ndarray, optional
             W, (n_gamma, n_gamma), if the rise is wanted.
+
+        Raises
+        ------
+        NotImplementedError
+            If derivatives of rows with random effects are wanted of a fit with a residual
+            covariance.
         """
         parts = []
         slope = slope or weight is not None
+        if slope and random is not None and self.fit.residual is not None:
+            # the kernels take derivatives by elements of random terms' covariances alone
+            raise NotImplementedError(
+                "degrees of freedom of predictions with random effects are not there "
+                "beside a residual covariance; use df_method='z' or 'residual'"
+            )
         for at in self._pieces(len(x), random, slope, weight):
             own = np.ascontiguousarray(x[at] @ self.root)
             if random is None:
