@@ -90,8 +90,9 @@ def fit_residual_rows(
                 for own in product(GRID, repeat=rows.n_psi)
             ]
 
-        def at_limit(psi):
-            return bool(limits_reached(rows, psi))
+        def at_limit(x):
+            reached = limits_reached(rows, deviance.psi(x))
+            return bool(reached) or _is_singular(deviance, x)
 
         found = search_residual(deviance, points, held, max_iterations, at_limit)
         return _finished(rows, deviance, found, held)
@@ -257,12 +258,7 @@ def verdict_of(
     deviance: MarginalDeviance, found: Found, at_limit: dict[int, str]
 ) -> Convergence:
     """The verdict on where a search has ended."""
-    lams = []
-    for s, at in zip(deviance.structures, deviance.theta_slices, strict=True):
-        lams.append(s.lam(found.x[at]) if s.linear else np.eye(1))
-    singular = any(
-        np.linalg.svd(lam, compute_uv=False)[-1] < ZERO_SINGULAR_VALUE for lam in lams
-    )
+    singular = _is_singular(deviance, found.x)
     accepted = max(DECREMENT_ACCEPTED, SHARE_ACCEPTED * abs(found.value))
     free = np.ones(len(found.x), bool)
     free[[deviance.n_theta + k for k in at_limit]] = False
@@ -301,6 +297,16 @@ def verdict_of(
         found.minima,
         found.found_from,
     )
+
+
+def _is_singular(deviance, x):
+    """Whether some variance is zero or some correlation +-1."""
+    for s, at in zip(deviance.structures, deviance.theta_slices, strict=True):
+        if s.linear:
+            values = np.linalg.svd(s.lam(x[at]), compute_uv=False)
+            if values[-1] < ZERO_SINGULAR_VALUE:
+                return True
+    return False
 
 
 def _decrement(gradient, hessian):

@@ -128,7 +128,8 @@ def search_residual(
     max_iterations : int, optional
         Most steps of a search; of one search alone where it is given.
     at_limit : callable, optional
-        Whether psi has run to an end of its range: then all starts are searched from.
+        Whether parameters (theta, psi) lie at an end of their range: then all starts are
+        searched from.
 
     Raises
     ------
@@ -153,7 +154,7 @@ def search_residual(
             if many or max_iterations is not None or at_limit is None:
                 break
             assert search.best is not None
-            if not at_limit(deviance.psi(search.best.x)):
+            if not at_limit(search.best.x):
                 break
         state = search.solve(starts[number])
         ends.append((state, _remainder(search), number))
