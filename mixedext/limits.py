@@ -28,6 +28,9 @@ LEAST_RESIDUAL = 1e-6
 # Other minima are looked for from points at which the deviance exceeds the lowest minimum
 # found by less than this;
 PROMISING = 20.0
+# between two neighbours along theta that exceed it by less than this is looked, too, for a
+# narrow minimum may lie there;
+NEARLY_LOWEST = 0.5
 # those whose deviances differ by less are told as one.
 DISTINCT_MINIMA = 1e-4
 # Singular values of lam (columns of Z at rms 1) below this count as zero.
@@ -209,6 +212,8 @@ NEARLY_EXPLAINED, RUNAWAY = 1e-3, 300.0
 # engine/search/starting_values
 # Share of the residual variance of y that sigma^2 gets where its moment is not positive.
 SIGMA_SHARE = 0.01
+# The least share: relative variances, and their sums, stay numbers.
+LEAST_SIGMA = 1e-100
 # Singular values of the moment equations, diagonal one, below this share of the largest are
 # those of equations that say the same.
 MOMENTS_RANK = 1e-12

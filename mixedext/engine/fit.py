@@ -42,6 +42,8 @@ __all__ = [
 # Residuals of y on X by V0 that are taken one after the other, each where the search with
 # the one before has ended.
 MOST_RESIDUALS = 3
+# Halvings of a theta that rounding rejects, as in a search.
+MOST_HALVES = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -287,13 +289,34 @@ def evaluate_design(design: Design, reml: bool, theta: np.ndarray | None = None)
     with blas_threads():
         objective = design.objective(reml)
         at = inner_start(design, theta)
-        optimum = evaluate(objective, at)
+        try:
+            optimum = evaluate(objective, at)
+        except ValueError:  # rounding rejects it
+            nearer = _nearer_residual(design, objective, at)
+            if nearer is None:
+                raise
+            design, objective = nearer, nearer.objective(reml)
+            optimum = evaluate(objective, at)
 
         def again(objective: ProfiledDeviance) -> Optimum:
             return evaluate(objective, at)
 
         design, objective, optimum = _sharper(design, objective, optimum, again)
         return fit_at(design, objective, optimum, reml)
+
+
+def _nearer_residual(
+    design: Design, objective: ProfiledDeviance, at: np.ndarray
+) -> Design | None:
+    """The design with y less what X explains near a theta, where only rows lose digits."""
+    within = design.blocks.within
+    if within is None or within.square:
+        return None
+    for _ in range(MOST_HALVES):
+        at = at / 2
+        if np.isfinite(objective.value(at)):
+            return design.less_fixed(objective.coefficients())
+    return None
 
 
 def _sharper(

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
+from unicodedata import category
 
 import numpy as np
 
@@ -216,7 +217,9 @@ def text_width(texts: Sequence[Any], size: Any = "ytick.labelsize") -> float:
 
     font = FontProperties(size=mpl.rcParams[size] if isinstance(size, str) else size)
     # measuring takes a millisecond; the widest is among those of most characters
-    long = sorted({plain(t) for t in texts} - {""}, key=len)[-_MEASURED:]
+    # characters without a glyph, as of direction, make matplotlib fail
+    shown = {t for t in map(plain, texts) if any(category(c)[0] not in "CZ" for c in t)}
+    long = sorted(shown, key=len)[-_MEASURED:]
     widths = [TextPath((0, 0), text, prop=font).get_extents().width for text in long]
     return max(widths, default=0.0) / _POINTS
 

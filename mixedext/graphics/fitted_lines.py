@@ -80,6 +80,8 @@ def fitted_lines_data(
     if isinstance(n_panels, bool) or int(n_panels) < 1:
         raise ValueError(f"n_panels={n_panels!r} must be at least 1")
     data = data_frame(fitted, [x])
+    if data[x].dtype.kind == "c":
+        raise ValueError(f"x={x!r} has complex numbers: they have no order to draw them in")
     group, numbers = terms_of(fitted, group)
     rows = fitted.need_rows()
     term = rows.terms[numbers[0]]
@@ -154,6 +156,9 @@ def _grid(data, x, at, inside, numbers, spaghetti):
     Numbers besides x are at their mean in the level, anything else at its first value.
     """
     own, keys = data.iloc[inside].reset_index(drop=True), at[inside]
+    # no model has complex columns, nor has groupby
+    own = own.loc[:, [dtype.kind != "c" for dtype in own.dtypes]]
+    numbers = [c for c in numbers if c in own]
     grouped = own.groupby(keys, sort=True)
     numeric = [c for c in numbers if c != x]
     constant = grouped[numeric].nunique().eq(1).all() if numeric else pd.Series(dtype=bool)

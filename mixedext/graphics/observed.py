@@ -47,6 +47,7 @@ def observed_data(results: HasFitted) -> pd.DataFrame:
 def squared_correlation(observed: np.ndarray, predicted: np.ndarray) -> float:
     """Squared correlation; NaN if one does not vary."""
     x, y = observed - observed.mean(), predicted - predicted.mean()
+    x, y = (v / (np.abs(v).max(initial=0.0) or 1.0) for v in (x, y))  # squares are numbers
     square = (x @ x) * (y @ y)
     flat = np.ptp(predicted) <= FLAT_PREDICTIONS * np.abs(predicted).max(initial=0.0)
     return float("nan") if flat or square == 0 else float((x @ y) ** 2 / square)

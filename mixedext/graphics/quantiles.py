@@ -84,7 +84,9 @@ def qq_data(
         unit = float(np.sqrt(np.mean(values[sound] ** 2))) if len(sound) else 1.0
     columns = {"quantile": quantile, "residual": values[order[at]], "line": unit * quantile}
     lower = upper = np.full(len(at), np.nan)
-    if band == "pointwise":
+    if not len(order):
+        pass  # no residual that is a number
+    elif band == "pointwise":
         lower, upper = (unit * b for b in _pointwise(at, len(order), level))
     elif band == "simulated":
         lower, upper = _simulated(fitted, kind, scale, at, level, n, rng)

@@ -130,7 +130,8 @@ def random_effects_data(
     names = _chosen_effects(modes.columns, effect)
     if not 0 < alpha < 1:
         raise ValueError(f"alpha={alpha!r} must lie between 0 and 1")
-    errors = np.sqrt(_error_variances(results, group, given_beta))
+    with np.errstate(invalid="ignore"):  # an adjusted variance may not be positive: NaN
+        errors = np.sqrt(_error_variances(results, group, given_beta))
     order = np.arange(len(modes))
     if sort is not False:
         by = names[0] if sort is True else _chosen_effects(modes.columns, sort)[0]

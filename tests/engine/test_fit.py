@@ -172,3 +172,5 @@ def test_slopes_beside_a_residual_that_is_hardly_there(noise, seed, deviance, er
     np.testing.assert_allclose(np.sqrt(np.diag(fit.covariance)), se, rtol=1e-5)
     given = evaluate_design(design, True, fit.theta)
     assert given.deviance == pytest.approx(fit.deviance, abs=error)
+    for factor in (0.999, 1.0 + 1e-7):  # least squares may leave no digit there
+        assert np.isfinite(evaluate_design(design, True, factor * fit.theta).deviance)

@@ -114,3 +114,9 @@ def test_without_matplotlib(without_matplotlib):
 def test_the_package_needs_no_matplotlib():
     code = "import sys; sys.modules['matplotlib'] = None; import mixedext"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_text_without_a_glyph_has_no_width():
+    """matplotlib fails at a character that only turns the direction."""
+    assert text_width(["\u202e", "\x00", "  "]) == 0.0
+    assert text_width(["\u202e", "wide"]) == text_width(["wide"]) > 0.0

@@ -175,3 +175,13 @@ def test_arrays_have_no_variables():
 def test_without_matplotlib(without_matplotlib):
     with pytest.raises(ImportError, match="plots need matplotlib"):
         sleep().plot_fitted("Days")
+
+
+def test_complex_columns_of_the_data_are_left_alone():
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"y": rng.normal(size=24), "x": rng.normal(size=24)})
+    data["g"], data["z"] = np.arange(24) % 4, rng.normal(size=24) + 1j
+    result = mx.mixedlm("y ~ x + (1 | g)", data).fit()
+    drawn(plot_fitted(result, "x"))
+    with pytest.raises(ValueError, match="x='z' has complex numbers"):
+        plot_fitted(result, "z")

@@ -8,7 +8,7 @@ from helpers.pictures import drawn
 from helpers.plot_models import DESIGNS, fit_of
 
 from mixedext.graphics.figures import one_axes, panels
-from mixedext.graphics.observed import observed_data, plot_observed
+from mixedext.graphics.observed import observed_data, plot_observed, squared_correlation
 
 pytestmark = pytest.mark.formula_engine
 
@@ -53,3 +53,12 @@ def test_mistakes():
 def test_matplotlib_is_absent(without_matplotlib):
     with pytest.raises(ImportError, match=r"pip install mixedext\[plot\]"):
         plot_observed(fit_of("six"))
+
+
+def test_squares_of_huge_values_are_numbers():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 20))
+    want = np.corrcoef(x, y)[0, 1] ** 2
+    for size in (1.0, 1e120, 1e-120):
+        with np.errstate(all="raise"):
+            assert squared_correlation(size * x, y) == pytest.approx(want, rel=1e-12)

@@ -119,3 +119,11 @@ def test_own_axes():
 def test_matplotlib_is_absent(without_matplotlib):
     with pytest.raises(ImportError, match=r"pip install mixedext\[plot\]"):
         plot_qq(fit_of("six"))
+
+
+@pytest.mark.parametrize("band", ["pointwise", "simulated", None])
+def test_without_residuals_that_are_numbers_there_is_nothing_to_draw(band, monkeypatch):
+    result = fit_of(DESIGNS[0])
+    nothing = np.full(int(result.nobs), np.nan)
+    monkeypatch.setattr("mixedext.graphics.quantiles.residuals", lambda *a, **k: nothing)
+    assert len(qq_data(result, band=band)) == 0

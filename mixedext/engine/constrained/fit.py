@@ -213,6 +213,14 @@ def _inside(objective, fixed, packed, free_packed):
     return np.where(free_packed, moved, packed)
 
 
+def _inverse(matrix):
+    """The inverse; NaN where the likelihood is flat in some direction."""
+    try:
+        return np.linalg.inv(matrix)
+    except np.linalg.LinAlgError:
+        return np.full_like(matrix, np.nan)
+
+
 def fit_l1(fit: Fit, weights, threshold, tolerance, max_sweeps) -> Fit:
     """Fit with an L1 penalty of the fixed effects, covariances as in another.
 
@@ -245,13 +253,13 @@ def fit_l1(fit: Fit, weights, threshold, tolerance, max_sweeps) -> Fit:
     inside = np.flatnonzero(np.abs(b) > threshold)
     covariance = np.full((len(b), len(b)), np.nan)
     own = point.normal_matrix()[np.ix_(inside, inside)] / point.scale(b)
-    covariance[np.ix_(inside, inside)] = np.linalg.inv(own)
+    covariance[np.ix_(inside, inside)] = _inverse(own)
     variances = variance_covariance(fit)
     loose = np.flatnonzero(~np.isnan(np.diag(variances.relative)))
     both = np.concatenate([inside, len(b) + loose])
     curvature = -point.hessian(b)
     observed = np.full(curvature.shape, np.nan)
-    observed[np.ix_(both, both)] = np.linalg.inv(curvature[np.ix_(both, both)])
+    observed[np.ix_(both, both)] = _inverse(curvature[np.ix_(both, both)])
     done = "did not come to rest in" if not found.converged else "came to rest after"
     verdict = replace(
         fit.convergence,

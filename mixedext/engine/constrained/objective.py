@@ -265,10 +265,18 @@ class State:
             own = whole[rank:, rank:]
             if rank:
                 fixed, cross = whole[:rank, :rank], whole[:rank, rank:]
-                own = own - cross.T @ np.linalg.solve(fixed, cross)
+                own = own - cross.T @ _solved(fixed, cross)
             return own[np.ix_(objective.free_packed, objective.free_packed)]
         free = np.concatenate([objective.free_fixed, objective.free_packed])
         return whole[np.ix_(free, free)]
+
+
+def _solved(fixed, cross):
+    """Least squares where a direction of X has lost its information to rounding."""
+    try:
+        return np.linalg.solve(fixed, cross)
+    except np.linalg.LinAlgError:
+        return np.linalg.lstsq(fixed, cross)[0]
 
 
 def _curvature_of(penalty, fixed):

@@ -180,7 +180,11 @@ class ProfiledDeviance:
     def factor_at(self, theta: ArrayLike) -> Factor:
         """The blocked factor of the cross-products at ``theta``, where this stands."""
         factor = Factor(self.blocks)
-        factor.update(self._factor_lams(theta))
+        if not factor.update(self._factor_lams(theta)):
+            raise DevianceError(
+                "rounding leaves no factor of the random effects at the estimates: they "
+                "nearly explain the response (endog). Leave out a term"
+            )
         return factor
 
     def effects(self) -> tuple[np.ndarray, np.ndarray]:

@@ -316,7 +316,8 @@ def _along(vector, size, product, u):
 
 
 def _squares(lead, tail):
-    return (lead**2).sum(axis=(0, 1)) + (tail**2).sum(axis=0)
+    with np.errstate(over="ignore"):  # of steps that diverge
+        return (lead**2).sum(axis=(0, 1)) + (tail**2).sum(axis=0)
 
 
 class RowDeviance(FactorDeviance):

@@ -182,7 +182,11 @@ def _variance_information(fit):
         return residual_information(estimate.stand(), directions, estimate.curves, fit.root)
     rank, dof = objective.rank, objective.dof
     count = sum(s.n_gamma for s in design.structures)
-    with blas_threads():
+    # L^-1 [X y] is orthonormal in V0^-1; y is scaled from 1 to the square root of d
+    whiten = linalg.solve_triangular(objective.fixed, np.eye(rank + 1), lower=True)
+    whiten[-1] *= np.sqrt(dof)
+    # where the effects leave hardly a residual rounding may leave no numbers of a level
+    with blas_threads(), np.errstate(over="ignore", invalid="ignore"):
         if count == 0:
             size = rank + 1
             raw = np.zeros((0, size, size)), np.zeros((0, 0, size, size))
@@ -191,10 +195,7 @@ def _variance_information(fit):
             *raw, traces, inner = _one_factor(objective)
         else:
             *raw, traces, inner = _several_factors(objective)
-    # L^-1 [X y] is orthonormal in V0^-1; y is scaled from 1 to the square root of d
-    whiten = linalg.solve_triangular(objective.fixed, np.eye(rank + 1), lower=True)
-    whiten[-1] *= np.sqrt(dof)
-    first, second = (whiten @ part @ whiten.T for part in raw)
+        first, second = (whiten @ part @ whiten.T for part in raw)
     whole = np.empty((count + 1, count + 1))
     whole[:-1, :-1] = (traces + traces.T) / 2
     whole[-1, :-1] = whole[:-1, -1] = inner

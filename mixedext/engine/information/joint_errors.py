@@ -343,7 +343,7 @@ class JointErrors:
         level = np.ascontiguousarray(random.level[at])
         z = np.ascontiguousarray(random.values[at])
         n, k = z.shape
-        t, effect = (w.reshape(-1, k, w.shape[1]) for w in self.whitened)
+        t, effect = (w.reshape(len(w) // k, k, w.shape[1]) for w in self.whitened)
         within, square, cross = np.empty((3, n))
         row_errors.level_errors(
             level, z, x, factor.half, effect, within=within, square=square, cross=cross

@@ -66,6 +66,8 @@ def _inverse(observed, flat):
     inverse, none = inverse_if_definite(observed), np.zeros((len(observed), 0))
     if inverse is not None:
         return inverse, none
+    if not np.isfinite(observed).all():
+        return np.full_like(observed, np.nan), none
     scaled, size = unit_diagonal(observed)
     value, vector = np.linalg.eigh(scaled)
     if not flat or value[0] < -IDENTIFIED:

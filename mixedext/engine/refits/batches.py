@@ -22,6 +22,7 @@ from mixedext.engine.refits.refit import (
     row_without_fit,
 )
 from mixedext.engine.refits.residual_refits import ResidualResponses
+from mixedext.engine.refits.shared_looks import SharedLook, sharing_pays
 from mixedext.engine.refits.spectral import SpectralFits, spectral_pays
 from mixedext.engine.rows.design import Design
 from mixedext.engine.rows.levels import LevelSums, split_sums
@@ -41,12 +42,21 @@ from mixedext.kernels.deviance.refits import (
     refit_responses,
     split_responses,
 )
-from mixedext.limits import DEVIANCE_NOISE, SIGMA_SHARE, START_CEILING, START_FLOOR
+from mixedext.limits import (
+    DEVIANCE_NOISE,
+    LEAST_SIGMA,
+    SIGMA_SHARE,
+    START_CEILING,
+    START_FLOOR,
+)
 
 __all__ = ["OneFactorBatch", "SeveralFactorsBatch", "fit_responses", "in_batches"]
 
 # Numbers of a block of replicates that are worked on at a time.
 BLOCK_SIZE = 400_000
+# Responses that tell whether the others will be looked for, too, and the share of them
+# from which what is looked at is shared.
+PROBED, SHARE_LOOKED = 8, 0.5
 
 
 def fit_responses(
@@ -164,6 +174,7 @@ class _Batch(_OneByOne):
         self.structures = tuple(design.structures)
         self.n_theta = sum(s.n_theta for s in self.structures)
         self.others = other_starts(design)
+        self.shared: SharedLook | None = None
         self.term_start = np.cumsum([0, *(s.k for s in self.structures)])
         self.inverse = np.ascontiguousarray(linalg.block_diag(*design.inverse_transforms))
 
@@ -173,7 +184,7 @@ class _Batch(_OneByOne):
         ``right`` holds the right-hand sides of the moment equations.
         """
         gamma, sigma = solve_moments(moments.system, right)
-        sigma = np.where(sigma > 0, sigma, SIGMA_SHARE)
+        sigma = np.where(sigma > 0, np.maximum(sigma, LEAST_SIGMA), SIGMA_SHARE)
         return self._starts_of(moments.covariances(gamma / sigma))
 
     def _starts_of(self, covariances):
@@ -190,15 +201,33 @@ class _Batch(_OneByOne):
     def _identity(self, count):
         return np.tile(np.concatenate([s.start() for s in self.structures]), (count, 1))
 
-    def _refit(self, function, start, least_squares, y_scale, shift=0.0, within=None):
-        """Columns of ``RefitColumns``, rounding errors, and numbers of fits not settled."""
-        design, others, count = self.design, self.others, len(start)
-        theta = np.full((count, self.n_theta), np.nan)
-        deviance, residual_square = np.empty(count), np.full(count, np.nan)
-        on_basis = np.full((count, self.rank), np.nan)
-        evaluations = np.empty(count, np.intp)
-        settled, singular = np.zeros(count, np.uint8), np.zeros(count, np.uint8)
-        noise = np.zeros(count)
+    def _looked(self, function, start, sums, within):
+        """Deviances at the points that are looked at, where responses share the work."""
+        points = self.others.points
+        if not sharing_pays(self.design, points, len(start)):
+            return None
+        # where the moments are the minimum, as in balanced designs, nothing is looked at
+        some = slice(0, PROBED)
+        few = self._run(function, start[some], None if within is None else within[some])
+        if np.mean(few["evaluations"] > len(points)) < SHARE_LOOKED:
+            return None
+        if self.shared is None:
+            self.shared = SharedLook(self.design, points, self.reml)
+        return self.shared.values(*sums)
+
+    def _run(self, function, start, within, looked=None):
+        """What the compiled loop tells of every response."""
+        others, count = self.others, len(start)
+        found = {
+            "theta": np.full((count, self.n_theta), np.nan),
+            "deviance": np.empty(count),
+            "residual_square": np.full(count, np.nan),
+            "on_basis": np.full((count, self.rank), np.nan),
+            "evaluations": np.empty(count, np.intp),
+            "settled": np.zeros(count, np.uint8),
+            "singular": np.zeros(count, np.uint8),
+            "noise": np.zeros(count),
+        }
         with blas_threads():
             refit_responses(
                 function,
@@ -210,33 +239,38 @@ class _Batch(_OneByOne):
                 lowest=others.lowest,
                 **vars(others.axes),
                 most_looks=MOST_LOOKS,
+                looked=looked,
                 within=np.empty((0, self.n_theta)) if within is None else within,
                 may_leave=others.looks and not all(s.is_diagonal for s in self.structures),
                 term_start=self.term_start,
                 inverse=self.inverse,
                 max_iterations=MAX_ITERATIONS,
-                theta=theta,
-                deviance=deviance,
-                residual_square=residual_square,
-                on_basis=on_basis,
-                evaluations=evaluations,
-                settled=settled,
-                singular=singular,
-                noise=noise,
+                **found,
             )
+        return found
+
+    def _refit(self, function, start, sums, least_squares, y_scale, shift=0.0, within=None):
+        """Columns of ``RefitColumns``, rounding errors, and numbers of fits not settled.
+
+        ``sums`` are Z'r of the leading factor and of the others.
+        """
+        design = self.design
+        looked = self._looked(function, start, sums, within)
+        found = self._run(function, start, within, looked)
         offset = design.deviance_shift(self.reml, self.dof)
         offset += 2.0 * self.dof * (np.log(y_scale) - np.log(design.y_scale))
+        on_basis, settled = found["on_basis"], found["settled"].astype(bool)
         coefficients = least_squares + y_scale[:, None] * (shift + on_basis)
         columns = (
             design.basis.coefficients(coefficients.T).T,
-            theta,
-            residual_square / self.dof * y_scale**2,
-            -0.5 * (deviance + offset),
-            settled.astype(bool),
-            singular.astype(bool),
-            evaluations,
+            found["theta"],
+            found["residual_square"] / self.dof * y_scale**2,
+            -0.5 * (found["deviance"] + offset),
+            settled,
+            found["singular"].astype(bool),
+            found["evaluations"],
         )
-        return columns, noise, np.flatnonzero(settled == 0)
+        return columns, found["noise"], np.flatnonzero(~settled)
 
 
 class SeveralFactorsBatch(_Batch):
@@ -267,7 +301,10 @@ class SeveralFactorsBatch(_Batch):
         )
         known = np.isfinite(right).all(axis=0)
         gamma, sigma = solve_moments(moments.known, np.where(known, right, 1.0))
-        sigma = np.where(sigma > 0, sigma, SIGMA_SHARE * right[-1] / blocks.nobs)
+        square = right[-1] / blocks.nobs
+        sigma = np.where(
+            sigma > 0, np.maximum(sigma, LEAST_SIGMA * square), SIGMA_SHARE * square
+        )
         start = self._starts_of(moments.covariances(gamma / np.where(known, sigma, 1.0)))
         start[~known] = np.nan
         return start
@@ -293,8 +330,9 @@ class SeveralFactorsBatch(_Batch):
                 within = self._within_starts(
                     self.moments, function, by_response, tail_by_response
                 )
+        sums = by_response, tail_by_response
         columns, noise, undone = self._refit(
-            function, start, least_squares.T, y_scale, within=within
+            function, start, sums, least_squares.T, y_scale, within=within
         )
         for r in undone:  # by the ordinary path, with its fallback
             row, noise[r] = self._one((lead, tail, least_squares, y_scale), r)
@@ -381,7 +419,10 @@ class OneFactorBatch(_Batch):
         start = self._identity(count)
         if self.moments is not None:
             start = self._starts(self.moments, self.moments.right_of(lead))
-        columns, noise, undone = self._refit(function, start, least_squares, y_scale, shift)
+        sums = lead, np.empty((count, 0))
+        columns, noise, undone = self._refit(
+            function, start, sums, least_squares, y_scale, shift
+        )
         for r in undone:  # by the ordinary path, with its fallback
             own = lead[r], np.zeros(0), least_squares[r], y_scale[r]
             alone = tuple(np.asarray(part)[..., None] for part in own)

@@ -7,8 +7,8 @@ what M leaves besides, and Q'y.  At the relative variance lam,
     -2 log L = dof log RSS(lam) + sum log(1 + lam xi_i) + const,
 
 xi = mu for REML, and the diagonal of Z'Z for ML (Crainiceanu and Ruppert 2004, JRSS B 66,
-165-185, section 2).  All terms are positive, so no digits are lost.  A grid gives the cell
-of the global minimum; Newton's method in log lam, kept within the cell, the minimum.
+165-185, section 2).  All terms are positive, so no digits are lost.  A grid gives the cells
+of the minima; Newton's method in log lam, kept within a cell, each; the lowest counts.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from mixedext.algebra.roots import leading_signs, pivoted_root
 from mixedext.engine.fit import Fit
 from mixedext.engine.rows.design import Design
 from mixedext.limits import (
+    PROMISING,
     SPECTRAL_EQUAL,
     SPECTRAL_ITERATIONS,
     SPECTRAL_NO_SHARE,
@@ -125,21 +126,58 @@ class SpectralFits:
         best = values.argmin(axis=1)
         lam = np.zeros(len(rest))
         at_zero = self.slopes(square, rest, lam)[0] >= 0
-        inside = np.flatnonzero((best > 0) | ~at_zero)
-        settled = np.ones(len(rest), bool)
         counts = np.full(len(rest), len(self.grid) + 1, np.intp)
-        cell = np.maximum(best[inside], 1)
+        inside = np.flatnonzero((best > 0) | ~at_zero)
+        found, settled_inside, steps = self._descend(
+            square[inside], rest[inside], np.maximum(best[inside], 1)
+        )
+        lam[inside], counts[inside] = found, counts[inside] + steps
+        settled = np.ones(len(rest), bool)
+        settled[inside] = settled_inside
+        self._compare(values, best, square, rest, lam, settled, counts)
+        lam[lam < ZERO_SINGULAR_VALUE**2] = 0.0
+        residual = rest + np.einsum(
+            "ri,ri->r", square, 1.0 / (1.0 + lam[:, None] * self.mu)
+        )
+        return lam, residual, settled, counts
+
+    def _compare(self, values, best, square, rest, lam, settled, counts):
+        """Other minima of the grid that may be lower, in place; they are seldom."""
+        lowest = np.take_along_axis(values, best[:, None], axis=1)
+        inner = (values[:, 1:-1] <= values[:, :-2]) & (values[:, 1:-1] <= values[:, 2:])
+        inner &= values[:, 1:-1] < lowest + PROMISING
+        rows, cells = np.nonzero(inner)
+        cells += 1
+        other = cells != best[rows]
+        rows, cells = rows[other], cells[other]
+        if not len(rows):
+            return
+        found, good, steps = self._descend(square[rows], rest[rows], cells)
+        np.add.at(counts, rows, steps)
+        deviance = self._deviance(square[rows], rest[rows], found)
+        for i, r in enumerate(rows.tolist()):
+            at = slice(r, r + 1)
+            if good[i] and deviance[i] < self._deviance(square[at], rest[at], lam[at])[0]:
+                lam[r], settled[r] = found[i], True
+
+    def _deviance(self, square, rest, lam):
+        """But for its constant."""
+        residual = rest + (square / (1.0 + lam[:, None] * self.mu)).sum(axis=1)
+        return self.dof * np.log(residual) + np.log1p(lam[:, None] * self.xi).sum(axis=1)
+
+    def _descend(self, square, rest, cell):
+        """Minima in cells of the grid, whether they were reached, and evaluations."""
         ends = np.concatenate([self.grid[1:2] * 1e-9, self.grid[1:], self.grid[-1:] * 1e9])
         low, high = np.log(ends[cell - 1]), np.log(ends[cell + 1])
         where = np.log(self.grid[cell])
-        own, others = square[inside], rest[inside]
-        active = np.arange(len(inside))
+        counts = np.zeros(len(cell), np.intp)
+        active = np.arange(len(cell))
         for _ in range(SPECTRAL_ITERATIONS):
             if not len(active):
                 break
             x = np.exp(where[active])
-            slope, curve = self.slopes(own[active], others[active], x)
-            counts[inside[active]] += 1
+            slope, curve = self.slopes(square[active], rest[active], x)
+            counts[active] += 1
             # derivatives by log lam
             curve = x * (x * curve + slope)
             slope = x * slope
@@ -155,13 +193,9 @@ class SpectralFits:
             new = np.where(sound, new, middle)
             where[active] = np.where(small, where[active], new)
             active = active[~(small | narrow)]
-        settled[inside[active]] = False
-        lam[inside] = np.exp(where)
-        lam[lam < ZERO_SINGULAR_VALUE**2] = 0.0
-        residual = rest + np.einsum(
-            "ri,ri->r", square, 1.0 / (1.0 + lam[:, None] * self.mu)
-        )
-        return lam, residual, settled, counts
+        settled = np.ones(len(cell), bool)
+        settled[active] = False
+        return np.exp(where), settled, counts
 
     def slopes(
         self, square: np.ndarray, rest: np.ndarray, lam: np.ndarray

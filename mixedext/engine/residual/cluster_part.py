@@ -154,13 +154,15 @@ class ClusterPart(Part):
 
     # ---- evaluation ----
 
-    def covariance(self, covariances: Sequence[np.ndarray], psi: np.ndarray) -> np.ndarray:
-        """V of every cluster, (G, s, s)."""
+    def covariance(
+        self, covariances: Sequence[np.ndarray], psi: np.ndarray, definite: bool = False
+    ) -> np.ndarray:
+        """V of every cluster, (G, s, s); LinAlgError if a Lambda is not ``definite``."""
         count, s, _ = self.columns.shape
         whole = np.zeros((count, s, s))
         for own in self.groups:
             # random effects may make V definite although Lambda is not
-            own.add_to(whole, psi, bool(self.terms))
+            own.add_to(whole, psi, definite and bool(self.terms))
         for term, sigma in zip(self.terms, covariances, strict=True):
             if sigma.any():
                 whole += term.covariance(sigma)
@@ -170,7 +172,7 @@ class ClusterPart(Part):
         self, covariances: Sequence[np.ndarray], psi: np.ndarray, cross: np.ndarray
     ) -> float:
         try:
-            whole = self.covariance(covariances, psi)
+            whole = self.covariance(covariances, psi, definite=True)
             if not np.isfinite(whole).all():
                 return np.inf
             root = np.linalg.cholesky(whole)

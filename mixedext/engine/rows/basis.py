@@ -55,13 +55,6 @@ class FixedBasis:
     kept: np.ndarray
     dependence: np.ndarray
 
-    @classmethod
-    def of_triangle(cls, triangle: np.ndarray, kept: np.ndarray) -> FixedBasis:
-        """From R of all columns of X, (m, p), and the numbers of those to be kept."""
-        inner, dropped = triangle[:, kept], _others(kept, triangle.shape[1])
-        r = np.asarray(np.linalg.qr(inner, mode="r"))
-        return cls(r, kept, _dependence(triangle, kept, dropped))
-
     @property
     def rank(self) -> int:
         return len(self.kept)

@@ -244,5 +244,6 @@ def _rank(products, squares=None):
     size = np.sqrt(np.diag(products) if squares is None else squares)
     if not len(size):
         return 0
+    size = np.where(size > 0, size, 1.0)  # columns of zeros
     value = np.linalg.eigvalsh(products / np.outer(size, size))
     return int((value > LEVELS_RANK).sum())

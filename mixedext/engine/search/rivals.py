@@ -69,7 +69,7 @@ class Axes:
     own : ndarray of intp
         The element that alone makes it up where it is zero, (A,).
     sizes : ndarray
-        The sizes to look at, ascending, (A, M).
+        The sizes to look at, zero and others, ascending, (A, M).
     """
 
     owner: np.ndarray
@@ -142,6 +142,8 @@ def _others(
 
 
 NO_OTHERS = _others(0)
+# Whatever the number of rows, a single variance is compared with none.
+_ZERO = Axes(np.zeros(1, np.intp), np.zeros(1, np.intp), np.zeros((1, 1)))
 
 
 def other_starts(design: Design) -> OtherStarts:
@@ -154,7 +156,8 @@ def other_starts(design: Design) -> OtherStarts:
     starts = np.array(few_starts).reshape(-1, n_theta)
     nobs = design.blocks.nobs
     if nobs > (MANY_ROWS if design.rows is None else MANY_ROWS_USED):
-        return _others(n_theta, starts, always)
+        only = n_theta == 1 and design.rows is None
+        return _others(n_theta, starts, always, axes=_ZERO if only else None)
     few, smallest = nobs <= FEW_ROWS[min(max(n_theta, 2), 3)], tuple(_smallest(design))
     points = _points(structures, smallest) if few else None
     within = len(design.blocks.factors) > 1
@@ -223,7 +226,7 @@ def _axes(structures, smallest):
     return Axes(
         np.array(owner, np.intp),
         np.array(own, np.intp),
-        np.array([np.geomspace(least, LARGEST, count) for least in sizes]),
+        np.array([[0.0, *np.geomspace(least, LARGEST, count)] for least in sizes]),
     )
 
 

@@ -25,6 +25,7 @@ from mixedext.kernels.factor.triangles import clipped_root
 from mixedext.kernels.rows import pair_sums
 from mixedext.kernels.rows.moments import level_moments
 from mixedext.limits import (
+    LEAST_SIGMA,
     MOMENTS_RANK,
     NO_MOMENT,
     SIGMA_SHARE,
@@ -82,8 +83,8 @@ def moment_covariances(
     rank, square = blocks.n_fixed - 1, blocks.fixed_gram[-1, -1]
     y = blocks.lead_cross[None, ..., rank], blocks.tail_cross[None, :, rank]
     gamma, sigma = solve_moments(moments.system, moments.right(*y, square)[:, 0])
-    if not sigma > 0:
-        sigma = SIGMA_SHARE * square / blocks.nobs
+    square = square / blocks.nobs
+    sigma = max(sigma, LEAST_SIGMA * square) if sigma > 0 else SIGMA_SHARE * square
     found = [own[0] for own in moments.covariances(gamma[:, None] / sigma)]
     unknown = _unknown(moments.system, blocks.nobs)
     if unknown.any():
@@ -331,8 +332,8 @@ class OneFactorMoments:
     def solve(self) -> list[np.ndarray]:
         """Covariance of each term, relative to sigma^2, (k, k)."""
         gamma, sigma = solve_moments(self.system, self.right)
-        if not sigma > 0:
-            sigma = SIGMA_SHARE * self.right[-1] / self.nobs
+        square = self.right[-1] / self.nobs
+        sigma = max(sigma, LEAST_SIGMA * square) if sigma > 0 else SIGMA_SHARE * square
         return [own[0] for own in self.covariances(gamma[:, None] / sigma)]
 
     def right_of(self, lead: np.ndarray) -> np.ndarray:

@@ -83,7 +83,8 @@ class Deletions:
     @property
     def standardized(self) -> np.ndarray:
         """Changes by the standard errors without the unit, (G, p)."""
-        return self.change / np.sqrt(self.scale[:, None] * self.variance)
+        with np.errstate(divide="ignore", invalid="ignore"):  # no variance without the unit
+            return self.change / np.sqrt(self.scale[:, None] * self.variance)
 
 
 @dataclass(frozen=True, eq=False)

@@ -348,7 +348,8 @@ class MixedInfluence:
         left = np.where(left > NOT_LEFT, left, np.nan)
         if rows.weight is not None:
             left = left / rows.weight
-        return rows.residual / np.sqrt(scale * left)
+        with np.errstate(divide="ignore", invalid="ignore"):  # no variance without the row
+            return rows.residual / np.sqrt(scale * left)
 
     @property
     def dffits_internal(self) -> Dffits:

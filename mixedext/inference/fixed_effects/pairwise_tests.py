@@ -71,12 +71,12 @@ def t_test_pairwise(
     [0.583, 0.583, 0.31]
     """
     fitted = results.fitted
-    term = _main_effect(fitted.model, term_name)
+    names = _main_effect(fitted.model, term_name)
     methods = method if isinstance(method, list) else [method]
     df_choice(df_method, information)  # refused before statsmodels looks at the term
     seen = _EstimablePart(fitted, df_method=df_method, information=information)
     try:
-        found = contrast.t_test_pairwise(seen, term, methods, alpha, factor_labels)
+        found = _pairs(seen, names, methods, alpha, factor_labels)
     except (TypeError, KeyError, IndexError):
         raise ValueError(
             f"term_name={term_name!r} is no categorical factor; emtrends() has the slopes "
@@ -101,8 +101,25 @@ def t_test_pairwise(
     return found
 
 
-def _main_effect(model: Model, term_name: str) -> str:
-    """The term as the formula engine's specification calls it."""
+def _pairs(seen, names, methods, alpha, factor_labels):
+    """statsmodels' pairs of the term that goes by the first name that is known."""
+    for name in names:
+        try:
+            return contrast.t_test_pairwise(seen, name, methods, alpha, factor_labels)
+        except ValueError as error:
+            if "is not in list" not in str(error):
+                raise
+    raise ValueError(
+        f"term_name={names[0]!r} has no columns of its own: another term of the formula "
+        "says the same; name that one"
+    )
+
+
+def _main_effect(model: Model, term_name: str) -> list[str]:
+    """What the formula engine's specification may call the term.
+
+    Of ``C(f)`` and ``f`` in one formula both names are in use.
+    """
     if getattr(model.data, SPEC_ATTRIBUTE, None) is None:
         raise ValueError("t_test_pairwise needs a model from a formula")
     terms = terms_of_columns(model)
@@ -120,7 +137,7 @@ def _main_effect(model: Model, term_name: str) -> str:
             f"term_name={term_name!r} is an interaction: how levels of one factor differ "
             "depends on the others; use emmeans(..., by=...)"
         )
-    return ":".join(found.factors) or found.name
+    return list(dict.fromkeys((":".join(found.factors) or found.name, found.text)))
 
 
 class _EstimablePart:

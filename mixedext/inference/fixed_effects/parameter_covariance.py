@@ -217,7 +217,8 @@ def bse(results: HasFitted) -> np.ndarray:
 
 def bse_fe(results: HasFitted) -> np.ndarray:
     """Standard errors of the fixed effects; NaN for columns that were dropped."""
-    return np.sqrt(np.diag(fixed_effects_covariance(results.fitted)))
+    with np.errstate(invalid="ignore"):  # an adjusted variance may not be positive: NaN
+        return np.sqrt(np.diag(fixed_effects_covariance(results.fitted)))
 
 
 def bse_re(results: HasFitted) -> np.ndarray:

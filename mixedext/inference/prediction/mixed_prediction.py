@@ -294,6 +294,9 @@ def _not_given(fitted, rows, lost):
             z = effect_columns(fitted, rows, number)
         except (FormulaError, ValueError) as error:
             return f"errors of observations of new groups are not known: {error}"
+        width = len(fitted.fit.design.inverse_transforms[number])
+        if z.shape[1] < width:  # of a variance component: all of them in the first
+            z = np.pad(z, ((0, 0), (0, width - z.shape[1])))
         values.append(np.where(lost[:, None], 0.0, z) * 1.0)
     return values
 

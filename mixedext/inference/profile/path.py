@@ -220,11 +220,11 @@ def _predict(coordinates, last, before, moved):
         if 0 < ratio < 3:
             # parabola with both tangents, checked against the secant (cubic Hermite)
             secant = (last.state.z - before.state.z) / apart
-            second = (4 * last.tangent + 2 * before.tangent - 6 * secant) / apart
-            third = 6 * (last.tangent + before.tangent - 2 * secant) / apart**2
-            z = z + second * moved**2 / 2
+            second = (4 * last.tangent + 2 * before.tangent - 6 * secant) * ratio
+            third = 6 * (last.tangent + before.tangent - 2 * secant) * ratio**2
+            z = z + second * moved / 2
             if ratio <= 1.5:
-                z = z + third * moved**3 / 6
+                z = z + third * moved / 6
     else:
         z = z.copy()
     z[coordinates.held] = last.coordinate + moved
@@ -245,6 +245,8 @@ def solve_limit(
     """Coordinate between two points where |zeta| has the value wanted."""
     heights = [np.sqrt(max(n.deviance - best, 0.0)) for n in (inner, outer)]
     low, high = inner, outer
+    if heights[0] == heights[1]:
+        return inner.coordinate
     at = inner.coordinate + (outer.coordinate - inner.coordinate) * (
         (wanted - heights[0]) / (heights[1] - heights[0])
     )

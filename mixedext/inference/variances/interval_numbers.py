@@ -73,7 +73,7 @@ def log_limits(
     """
     z = stats.norm.ppf(1 - alpha / 2)
     out = np.empty((len(estimate), 2))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         for side, sign in enumerate((-1, 1)):
             sd = estimate * np.exp(sign * z * error / estimate)
             move = sign * z * error / (1 - estimate**2)

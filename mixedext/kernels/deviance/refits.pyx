@@ -255,14 +255,16 @@ cdef class _Refit:
         const double[:, ::1] points,
         const Py_ssize_t[:, ::1] neighbours,
         Py_ssize_t lowest,
-        double* value,                    # scratch: (G,)
+        double* value,                    # (G,): scratch, or the deviances
+        bint known,                       # whether they are given
     ) noexcept nogil:
         """The deviance at all points; starts from some, as ``rivals.promising_points``."""
         cdef Py_ssize_t g, i, other, _turn
         cdef double bound = -INFINITY, next_value
         self.stands = False
-        for g in range(points.shape[0]):
-            value[g] = self.function.value(&points[g, 0], False)
+        if not known:
+            for g in range(points.shape[0]):
+                value[g] = self.function.value(&points[g, 0], False)
         for _turn in range(lowest):  # the lowest value but so many
             next_value = INFINITY
             for g in range(points.shape[0]):
@@ -286,8 +288,8 @@ cdef class _Refit:
         const Py_ssize_t[::1] own,
         const double[:, ::1] sizes,
         Py_ssize_t most_looks,
-        double* found,                    # scratch: (M + 2, n_theta)
-        double* starts,                   # scratch: (A (M + 1), n_theta)
+        double* found,                    # scratch: (M + 4, n_theta)
+        double* starts,                   # scratch: (A (M + 2), n_theta)
     ) noexcept nogil:
         """Other minima along single standard deviations from the lowest one."""
         cdef Py_ssize_t axis, i, count, all_starts, _turn
@@ -363,6 +365,7 @@ def refit_responses(
     double[::1] noise,                    # out: (R,) rounding error of the deviance
     bint always=False,                    # in: look even where the start was the minimum
     Py_ssize_t[::1] searched=None,        # out: (R,) evaluations of the first search
+    double[:, ::1] looked=None,           # in: (R, G) the deviances there, if known
     double[:, :, ::1] root=None,          # out: (R, rank, rank) inverse of the factor of
                                           #      Q'V0^-1 Q, lower triangular
 ):
@@ -371,8 +374,8 @@ def refit_responses(
     cdef Py_ssize_t r, i, n_values, n_derivatives
     cdef bint looks = sizes.shape[0] > 0
     cdef double[::1] value = np.empty(max(points.shape[0], 1))
-    cdef double[:, ::1] found = np.empty((sizes.shape[1] + 2, function.n_theta))
-    cdef Py_ssize_t most_starts = sizes.size + sizes.shape[0] + 1
+    cdef double[:, ::1] found = np.empty((sizes.shape[1] + 4, function.n_theta))
+    cdef Py_ssize_t most_starts = sizes.size + 2 * sizes.shape[0] + 1
     cdef double[:, ::1] starts = np.empty((most_starts, function.n_theta))
     with nogil:
         for r in range(start.shape[0]):
@@ -385,7 +388,11 @@ def refit_responses(
                     for i in range(others.shape[0]):
                         fit.try_start(&others[i, 0])
                 if looks and (always or function.n_derivatives - n_derivatives > 1):
-                    fit.look(points, neighbours, lowest, &value[0])
+                    if looked is None:
+                        fit.look(points, neighbours, lowest, &value[0], False)
+                    else:
+                        fit.look(points, neighbours, lowest, &looked[r, 0], True)
+                        n_values -= points.shape[0]  # they count as evaluated
                     fit.look_along(
                         owner, own, sizes, most_looks, &found[0, 0], &starts[0, 0]
                     )

@@ -9,8 +9,45 @@ import numpy as np
 from mixedext import limits
 from mixedext.kernels.search.records import METHODS
 
-cdef double PROMISING = limits.PROMISING
+cdef double PROMISING = limits.PROMISING, NEARLY_LOWEST = limits.NEARLY_LOWEST
+cdef double ZERO_SINGULAR_VALUE = limits.ZERO_SINGULAR_VALUE
 cdef int _LOOK = METHODS.index("look")
+
+
+cdef struct Walk:
+    const double* point                   # where it sets out, (n_theta,)
+    double size, lowest                   # size of the row there, and the deviance
+    double last                           # the deviance one step back
+    Py_ssize_t own, axis, starts
+    bint candidate                        # whether one step back may be a minimum
+    double* found
+
+
+cdef double _value_at(
+    Newton search, const Walk* walk, const Py_ssize_t[::1] owner, double size, double* at
+) noexcept nogil:
+    """The deviance with one size of the row."""
+    cdef Py_ssize_t i
+    cdef double value
+    for i in range(search.n_theta):
+        at[i] = walk.point[i]
+        if owner[i] == walk.axis:
+            at[i] = walk.point[i] * (size / walk.size) if walk.size > 0.0 else 0.0
+    if not walk.size > 0.0:
+        at[walk.own] = size
+    value = search.function.value(at, False)
+    search.add(_LOOK, value, 0.0, NAN, at)
+    return value
+
+
+cdef void _pass(Walk* walk, const double* at, double value, Py_ssize_t n) noexcept nogil:
+    """One step of the walk; a minimum one step back becomes a start."""
+    if walk.candidate and walk.last <= value:
+        walk.starts += 1
+    walk.candidate = value < walk.last and value < walk.lowest + PROMISING
+    if walk.candidate:
+        memcpy(walk.found + walk.starts * n, at, n * sizeof(double))
+    walk.last = value
 
 
 cdef Py_ssize_t starts_along(
@@ -20,57 +57,61 @@ cdef Py_ssize_t starts_along(
     """Promising minima beside ``point`` along one standard deviation, a row of lam.
 
     So is the point with the row's correlations of the other sign.  The point, with the
-    deviance ``lowest``, is one of the row of sizes.  ``found`` (M + 2, n_theta) gets the
-    starts; their number is returned.
+    deviance ``lowest``, is one of the row of sizes; where two neighbours are hardly above
+    it, their geometric mean is another.  ``found`` (M + 4, n_theta) gets the starts; their
+    number, up to M + 2, is returned.
     """
-    cdef Py_ssize_t n = search.n_theta, count = sizes.shape[0], i, j, starts = 0
-    cdef double size = 0.0, value, last = INFINITY
-    cdef double* at
-    cdef bint passed = False, candidate = False
+    cdef Py_ssize_t n = search.n_theta, count = sizes.shape[0], i, j
+    cdef double size = 0.0, before = 0.0, value, middle
+    cdef double* at = found + (count + 2) * n
+    cdef double* between = at + n
+    cdef bint passed = False, turned = False, zero
+    cdef Walk walk
     for i in range(n):
         if owner[i] == axis:
             size += point[i] * point[i]
-    size = sqrt(size)
-    for j in range(count):
-        if not passed and size <= sizes[j]:
+    walk.size, walk.point, walk.lowest, walk.found = sqrt(size), point, lowest, found
+    walk.own, walk.axis, walk.starts = own, axis, 0
+    walk.last, walk.candidate = INFINITY, False
+    zero = walk.size < ZERO_SINGULAR_VALUE  # but for rounding
+    for j in range(count + 1):
+        if not passed and (j == count or walk.size <= sizes[j]):
             passed = True
-            if candidate and last <= lowest:
-                starts += 1
-            candidate, last = False, lowest
-        at = found + starts * n if not candidate else found + (starts + 1) * n
-        for i in range(n):
-            at[i] = point[i]
-            if owner[i] == axis:
-                at[i] = point[i] * (sizes[j] / size) if size > 0.0 else 0.0
-        if not size > 0.0:
-            at[own] = sizes[j]
-        value = search.function.value(at, False)
+            if before > 0.0 and not zero and walk.last < lowest + NEARLY_LOWEST:
+                middle = sqrt(before * walk.size)
+                value = _value_at(search, &walk, owner, middle, between)
+                _pass(&walk, between, value, n)
+            if walk.candidate and walk.last <= lowest:
+                walk.starts += 1
+            walk.candidate, walk.last = False, lowest
+            before = 0.0 if zero else walk.size
+        if j == count or (sizes[j] == 0.0 and zero):
+            continue  # the end, or the point itself
+        value = _value_at(search, &walk, owner, sizes[j], at)
+        if max(value, walk.last) < lowest + NEARLY_LOWEST and before > 0.0:
+            middle = sqrt(before * sizes[j])
+            _pass(
+                &walk, between, _value_at(search, &walk, owner, middle, between), n
+            )
+        _pass(&walk, at, value, n)
+        before = sizes[j]
         if search.function.raised:
             return 0
-        search.add(_LOOK, value, 0.0, NAN, at)
-        if candidate:
-            if last <= value:
-                starts += 1
-            else:
-                memcpy(found + starts * n, at, n * sizeof(double))
-        candidate = value < last and value < lowest + PROMISING
-        last = value
-    if candidate and (passed or last <= lowest):
-        starts += 1
-    # correlations of the other sign
-    at, candidate = found + starts * n, False
+    if walk.candidate:
+        walk.starts += 1
+    at = found + walk.starts * n
     for i in range(n):
         at[i] = point[i]
         if owner[i] == axis and i != own and point[i] != 0.0:
-            at[i], candidate = -point[i], True
-    if candidate:
+            at[i], turned = -point[i], True
+    if turned:
         value = search.function.value(at, False)
         if search.function.raised:
             return 0
         search.add(_LOOK, value, 0.0, NAN, at)
         if value < lowest + PROMISING:
-            starts += 1
-    return starts
+            walk.starts += 1
+    return walk.starts
 
 
 def look(Newton search, points):
@@ -113,7 +154,7 @@ def look_along(Newton search, point, double lowest, owner, own, sizes):
     cdef const Py_ssize_t[::1] owners = owner, owns = own
     cdef Py_ssize_t axis, count
     out = []
-    cdef double[:, ::1] found = np.empty((size.shape[1] + 2, search.n_theta))
+    cdef double[:, ::1] found = np.empty((size.shape[1] + 4, search.n_theta))
     for axis in range(size.shape[0]):
         with nogil:
             count = starts_along(

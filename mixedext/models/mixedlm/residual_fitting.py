@@ -144,8 +144,6 @@ def fit_residual(
         warnings.warn(
             f"residual= is {bound.spec}: {words}",
             ResidualFallbackWarning,
-            UnidentifiedCovarianceError,
-            UnidentifiedVarianceWarning,
             stacklevel=user_stacklevel(),
         )
     return fit

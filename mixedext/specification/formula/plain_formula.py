@@ -94,7 +94,8 @@ class PlainColumn(NamedTuple):
         self.parts[0].write(out)
         for part in self.parts[1:]:
             if part.level is None:
-                out *= part.values
+                with np.errstate(invalid="ignore"):  # infinite values are refused later
+                    out *= part.values
             else:
                 out[part.values != part.level] = 0.0
 

@@ -12,6 +12,7 @@ from statsmodels.base import _penalties as penalties
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
+from mixedext.engine.constrained.fit import _inverse
 
 ALL = [1, 1, 1]
 
@@ -271,3 +272,8 @@ def test_a_variance_of_zero_in_either_parametrization(free_re, reml):
     assert fits[0].vcomp == pytest.approx(0, abs=1e-10)
     assert fits[1].llf == pytest.approx(fits[0].llf, rel=1e-12)
     np.testing.assert_allclose(fits[1].params, fits[0].params, rtol=1e-6, atol=1e-9)
+
+
+def test_a_flat_likelihood_leaves_no_standard_errors():
+    assert np.isnan(_inverse(np.ones((2, 2)))).all()
+    np.testing.assert_allclose(_inverse(np.diag([2.0, 4.0])), np.diag([0.5, 0.25]))

@@ -8,7 +8,7 @@ from helpers.upstream_pair import upstream_pair
 from statsmodels.base import _penalties as penalties
 
 from mixedext.engine.constrained.central_path import LogDeterminant
-from mixedext.engine.constrained.objective import Objective, Penalties
+from mixedext.engine.constrained.objective import Objective, Penalties, _solved
 from mixedext.engine.deviance.given_covariances import Likelihood
 
 
@@ -56,3 +56,8 @@ def test_gradient_and_hessian(reml, use_sqrt, held, penalized):
         np.testing.assert_allclose(gradient[j], slope, rtol=1e-5, atol=1e-5)
         bend = (above.gradient - below.gradient) / (2 * step)
         np.testing.assert_allclose(hessian[j], bend, rtol=1e-5, atol=1e-4)
+
+
+def test_a_direction_without_information_is_solved_by_least_squares():
+    fixed, cross = np.diag([2.0, 0.0]), np.array([[4.0], [0.0]])
+    np.testing.assert_allclose(_solved(fixed, cross), [[2.0], [0.0]])

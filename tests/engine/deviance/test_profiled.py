@@ -8,7 +8,9 @@ from helpers import dense
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mixedext.engine.factor.factor import Factor
 from mixedext.engine.rows.design import prepare_design
+from mixedext.exceptions import DevianceError
 from mixedext.specification.terms.random_terms import RandomTerm
 
 STRUCTURES = ("unstructured", "diagonal", "identity")
@@ -159,3 +161,13 @@ def test_no_random_terms_is_the_linear_model():
             want += np.linalg.slogdet(x.T @ x)[1]
         got = objective.value(np.zeros(0)) + design.deviance_shift(reml, dof)
         assert got == pytest.approx(want, rel=1e-12)
+
+
+def test_a_factor_that_rounding_rejects_has_a_reason(monkeypatch):
+    rng = np.random.default_rng(0)
+    g, x = np.arange(20) % 4, np.ones((20, 1))
+    design = prepare_design(rng.normal(size=20), x, [RandomTerm(g, x, group="g")])
+    objective = design.objective(True)
+    monkeypatch.setattr(Factor, "update", lambda self, lams: False)
+    with pytest.raises(DevianceError, match="Leave out a term"):
+        objective.factor_at(np.ones(1))

@@ -15,6 +15,7 @@ from mixedext.algebra.inverses import generalized_inverse, inverse_if_definite
 from mixedext.engine.fit import evaluate_design
 from mixedext.engine.information import expected as expected_information
 from mixedext.engine.information.expected import variance_information
+from mixedext.engine.information.observed import _inverse
 from mixedext.engine.rows.design import prepare_design
 from mixedext.specification.terms.random_terms import RandomTerm
 
@@ -91,3 +92,12 @@ def test_a_direction_that_the_fixed_effects_take_in(noise):
         assert found.expected[1, 1] == pytest.approx(4.0)
         assert inverse_if_definite(found.observed) is None
         assert generalized_inverse(found.expected)[1] == 1
+
+
+def test_what_is_not_a_number_has_no_inverse():
+    """Where rounding leaves nothing of the information, as beside no residual."""
+    observed = np.array([[1.0, np.nan], [np.nan, 1.0]])
+    for flat in (True, False):
+        inverse, open_ = _inverse(observed, flat)
+        assert np.isnan(inverse).all()
+        assert open_.shape == (2, 0)

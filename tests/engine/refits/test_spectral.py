@@ -191,3 +191,35 @@ def test_a_factor_that_x_takes_in_has_no_spectrum():
     assert not spectral_pays(own._design, 10**6)
     found = own.fit_many(np.column_stack([y] * 500))
     assert found.llf[0] == pytest.approx(own.fit().llf, abs=1e-8)
+
+
+@pytest.mark.parametrize("seed", [25, 59, 74, 88])
+def test_of_several_minima_the_lowest_counts(seed):
+    """Where the lowest point of the grid lies in another cell than the lowest minimum."""
+    rng = np.random.default_rng([5, seed])
+    n, levels = int(rng.integers(14, 50)), int(rng.integers(3, 12))
+    codes = rng.choice(levels, n, p=rng.dirichlet(np.ones(levels)))
+    x = rng.normal(size=(n, 6))
+    x[:, 0] = 1.0
+    for j in range(1, 6):
+        if rng.random() < 0.5:
+            x[:, j] = rng.normal(size=levels)[codes] + 0.2 * rng.normal(size=n)
+    effect = rng.normal(size=(levels, 200)) * rng.choice([0, 0.3, 1, 3], 200)
+    y = effect[codes] + rng.standard_t(2, (n, 200))
+    own = mx.MixedLM(y[:, 0], x, terms=[mx.RandomTerm(codes, np.ones(n), group="g")])
+    assert spectral_pays(own._design, 200, True)
+    refits = own.fit_many(y, reml=False)
+    # the deviance over a fine scan, by the eigenvalues of the rows
+    q = np.linalg.qr(x)[0]
+    z = (codes[:, None] == np.unique(codes)).astype(float)
+    left = y - q @ (q.T @ y)
+    mz = z - q @ (q.T @ z)
+    value, vector = np.linalg.eigh(mz @ mz.T)
+    square = (vector.T @ left) ** 2
+    counts = z.sum(axis=0)
+    lam = np.concatenate([[0.0], np.logspace(-6, 6, 4000)])
+    values = np.log(square.T @ (1 / (1 + np.maximum(value, 0)[:, None] * lam)) / n) * n
+    values += np.log1p(counts[:, None] * lam).sum(axis=0) + n * (1 + np.log(2 * np.pi))
+    assert ((-2 * refits.llf) - values.min(axis=1)).max() < 1e-6
+    inner = (values[:, 1:-1] < values[:, :-2]) & (values[:, 1:-1] < values[:, 2:])
+    assert (inner.sum(axis=1) + (values[:, 0] < values[:, 1]) > 1).any()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.dense import dense_z
 from helpers.designs import random_design
 
+import mixedext as mx
 from mixedext.engine.rows.level_structure import LevelStructure
 
 
@@ -51,3 +53,27 @@ def test_multiples_and_constants():
     assert not structure.is_chain()
     nested = random_design(2, 60, [(1, 0), (1, 0)], True, False, False, False)
     assert LevelStructure(nested.at_theta(True)).is_chain()
+
+
+@pytest.mark.formula_engine
+@pytest.mark.filterwarnings("ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning")
+def test_columns_without_rows_have_no_rank():
+    """Of a level that no row of another factor's level has."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"y": rng.normal(size=30), "x": rng.normal(size=30)})
+    data["f"] = rng.choice(list("ab"), 30)
+    data["g"], data["h"] = rng.integers(0, 4, 30), rng.choice(list("pqr"), 30)
+    data.loc[data.g == 0, "f"] = "a"
+    result = mx.mixedlm("y ~ x + f + (0 + f | g*h)", data).fit()
+    with np.errstate(all="raise"):
+        test = result.f_test("x = 0", df_method="containment")
+    # as with codes that leave those columns out
+    z = np.hstack(
+        [
+            pd.get_dummies(data.f + key).to_numpy(float)
+            for key in (data.g.astype(str), data.h, data.g.astype(str) + data.h)
+        ]
+    )
+    x = np.column_stack([np.ones(30), data.x, data.f == "b"])
+    rank = np.linalg.matrix_rank(np.column_stack([x, z]))
+    assert float(test.df_denom) == 30 - rank

@@ -67,6 +67,39 @@ def test_refits_find_it(case):
     np.testing.assert_allclose(refits.theta, [theta, theta], atol=1e-4)
 
 
+# File, formula, REML; deviance and the standard deviation of the only term that the data
+# tell of, by the dense deviance along it.
+HIDDEN = [
+    # no variance is lower by 2.8e-5 than the minimum at 0.15415
+    ("zero_is_lower", "y ~ x0 + (1 | g)", False, 63.1379203234664, 0.0),
+    # two minima nearer to each other than the grid, 229.25755 at 0.16999; X takes g in
+    (
+        "nested_narrow_minimum",
+        "y ~ x0 + x1 + x2 + x3 + (1 | g/h)",
+        True,
+        229.2344035767105,
+        0.5247477,
+    ),
+]
+
+
+@pytest.mark.filterwarnings(
+    "ignore::mixedext.exceptions.FlatLikelihoodWarning",
+    "ignore::mixedext.exceptions.RankDeficientWarning",
+)
+@pytest.mark.parametrize(("name", "formula", "reml", "deviance", "size"), HIDDEN)
+def test_minima_hidden_between_points_are_found(name, formula, reml, deviance, size):
+    model = mx.mixedlm(formula, pd.read_csv(DATA / f"{name}.csv"))
+    result = model.fit(reml=reml)
+    assert result.deviance == pytest.approx(deviance, abs=1e-7)
+    assert result.theta[-1] == pytest.approx(size, abs=1e-5)
+    assert result.convergence.found_from == "grid"
+    y = np.column_stack([model.endog, 3.0 * model.endog - 7.0])
+    refits = model.fit_many(y, reml=reml)
+    assert refits.llf[0] == pytest.approx(-0.5 * deviance, abs=1e-7)
+    np.testing.assert_allclose(refits.theta[:, -1], size, atol=1e-5)
+
+
 def test_one_start_is_left_alone(case):
     """What the user gives is where the search begins and ends."""
     model, reml, _, _, higher = case
@@ -140,6 +173,17 @@ def test_nothing_is_looked_at_where_rows_are_many(monkeypatch):
     assert other_starts(model._design).looks
     monkeypatch.setattr(rivals, "MANY_ROWS", 1000)
     assert not other_starts(model._design).looks
+
+
+def test_one_variance_is_compared_with_none_whatever_the_rows(monkeypatch):
+    name, formula, reml, deviance, _ = HIDDEN[0]
+    monkeypatch.setattr(rivals, "MANY_ROWS", 10)
+    model = mx.mixedlm(formula, pd.read_csv(DATA / f"{name}.csv"))
+    np.testing.assert_array_equal(other_starts(model._design).axes.sizes, [[0.0]])
+    result = model.fit(reml=reml)
+    assert result.deviance == pytest.approx(deviance, abs=1e-7)
+    refits = model.fit_many(model.endog[:, None], reml=reml)
+    assert refits.llf[0] == pytest.approx(-0.5 * deviance, abs=1e-7)
 
 
 def test_balanced_designs_need_no_look():

@@ -8,6 +8,7 @@ from helpers import dense
 
 from mixedext.engine.fit import fit_design
 from mixedext.engine.rows.design import prepare_design
+from mixedext.engine.search import starting_values
 from mixedext.engine.search.starting_values import moment_covariances
 from mixedext.specification.terms.random_terms import RandomTerm
 
@@ -100,3 +101,15 @@ def test_too_many_columns_start_from_the_identity():
     assert moment_covariances(design.blocks, design.structures) is None
     fit = fit_design(design, True)
     np.testing.assert_allclose(fit.optimum.log.theta[0], [1, 0, 1, 1, 1])
+
+
+def test_a_moment_of_sigma_that_is_hardly_there_leaves_numbers(monkeypatch):
+    rng = np.random.default_rng(0)
+    g, x = np.arange(20) % 4, np.ones((20, 1))
+    design = prepare_design(rng.normal(size=20), x, [RandomTerm(g, x, group="g")])
+    tiny = np.array([0.5]), 1e-310
+    monkeypatch.setattr(starting_values, "solve_moments", lambda *_: tiny)
+    with np.errstate(all="raise"):
+        ((found,),) = moment_covariances(design.blocks, design.structures)
+    assert np.isfinite(found).all()
+    assert found > 0

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 from scipy import stats
+from statsmodels.stats import contrast
 from statsmodels.tools.sm_exceptions import ValueWarning
 
 import mixedext as mx
@@ -494,3 +495,30 @@ def test_a_factor_of_one_level_has_no_pairs():
         result = mx.mixedlm("y ~ 1 + f + C(f) + (1 | g)", data).fit()
     with pytest.raises(ValueError, match="fewer than two levels with coefficients"):
         result.t_test_pairwise("C(f)")
+
+
+@pytest.mark.filterwarnings("ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning")
+def test_pairs_of_a_factor_that_is_spelled_twice():
+    """The columns that depend on earlier ones have no coefficients to compare."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"y": rng.normal(size=30), "f": rng.choice(list("abc"), 30)})
+    data["g"] = np.arange(30) % 6
+    once = mx.mixedlm("y ~ f + (1 | g)", data).fit().t_test_pairwise("f").result_frame
+    with pytest.warns(mx.RankDeficientWarning):
+        twice = mx.mixedlm("y ~ C(f) + f + (1 | g)", data).fit()
+    found = twice.t_test_pairwise("C(f)").result_frame
+    np.testing.assert_allclose(found["coef"], once["coef"], rtol=1e-8)
+    assert twice.t_test_pairwise("f").result_frame["coef"].isna().all()
+
+
+@pytest.mark.filterwarnings("ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning")
+def test_pairs_of_a_term_that_another_stands_for_have_a_reason(monkeypatch):
+    data = mx.datasets.oats.load().data
+    result = mx.mixedlm('Q("yield") ~ Variety + (1 | Block)', data).fit()
+
+    def unknown(*_):
+        raise ValueError("'Variety' is not in list")
+
+    monkeypatch.setattr(contrast, "t_test_pairwise", unknown)
+    with pytest.raises(ValueError, match="'Variety' has no columns of its own"):
+        result.t_test_pairwise("Variety")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mixedext as mx
-from mixedext.engine.rows.basis import FixedBasis
+from mixedext.engine.rows.design import prepare_design
 from mixedext.engine.rows.estimability import column_relations
 from mixedext.exceptions import NotEstimableError
 from mixedext.inference.fixed_effects.df_methods import fixed_tests
@@ -19,12 +19,15 @@ pytestmark = pytest.mark.formula_engine
 
 
 def kept_of(exog):
-    """Columns that do not depend on those before them, and their triangle."""
+    """The basis: of columns that do not depend on those before them."""
     kept = []
     for j in range(exog.shape[1]):
         if np.linalg.matrix_rank(exog[:, [*kept, j]]) == len(kept) + 1:
             kept.append(j)
-    return FixedBasis.of_triangle(np.linalg.qr(exog)[1], np.array(kept))
+    y = np.random.default_rng(0).normal(size=len(exog))
+    basis = prepare_design(y, exog, []).basis
+    np.testing.assert_array_equal(basis.kept, kept)
+    return basis
 
 
 @settings(max_examples=40, deadline=None)

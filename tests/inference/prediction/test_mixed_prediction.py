@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -356,3 +357,35 @@ def test_a_variance_of_zero_is_held():
         np.testing.assert_allclose(known.df_obs, population.df_obs)
         test = result.t_test([1.0], df_method=method)
         np.testing.assert_allclose(population.se_mean, np.ravel(test.sd), rtol=1e-10)
+
+
+def test_observations_of_new_groups_with_a_component_of_several_columns():
+    """Columns 1, h = b and h = c, each with an effect of the component's variance."""
+    rng = np.random.default_rng(3)
+    n = 200
+    data = pd.DataFrame({"x": rng.normal(size=n), "g": np.arange(n) % 20})
+    data["h"] = pd.Categorical(rng.choice(list("abc"), n), list("abc"))
+    z = np.column_stack([np.ones(n), data.h == "b", data.h == "c"])
+    b = 1.5 * rng.normal(size=(20, 3))
+    data["y"] = (z * b[data.g]).sum(axis=1) + rng.normal(size=n)
+    model = mx.mixedlm("y ~ x", data, groups="g", re_formula="1", vc_formula={"v": "h"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the intercept may have no variance of its own
+        result = model.fit()
+    found = result.get_prediction(data.head(9).assign(g=99))
+    added = np.asarray(found.se_obs) ** 2 - np.asarray(found.se_mean) ** 2
+    component = float(result.vcomp[0])
+    own = float(result.cov_re.iloc[0, 0]) + component * (z[:9] ** 2).sum(axis=1)
+    assert component > 0.5
+    np.testing.assert_allclose(added, result.scale + own, rtol=1e-8)
+
+
+def test_rows_without_fixed_effects_have_errors_of_the_random_ones():
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"g": np.arange(40) % 8})
+    data["y"] = rng.normal(size=8)[data.g] + 0.5 * rng.normal(size=40)
+    result = mx.mixedlm("y ~ 0 + (1 | g)", data).fit()
+    found = np.asarray(result.get_prediction(data.head(8)).se_mean) ** 2
+    theta = float(np.asarray(result.theta)[0])
+    want = result.scale * theta**2 / (1 + 5 * theta**2)
+    np.testing.assert_allclose(found, want, rtol=1e-8)

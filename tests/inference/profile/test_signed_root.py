@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 import mixedext as mx
 from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.inference.profile.coordinates import Coordinates, ProfileModel, Target
+from mixedext.inference.profile.path import _predict, solve_limit
 from mixedext.inference.profile.restricted_minimum import restricted_minimum
 from mixedext.inference.profile.signed_root import profile_curve, profile_fit
 
@@ -347,3 +349,26 @@ def test_searches_beside_the_path_are_short_where_data_are_many():
     found = profile_fit(result.fitted.fit, targets, ZETA99, 0.6)
     # with every search to its end there were 250 for each
     assert max(c.evaluations for c in found.curves) < 100
+
+
+def test_between_two_points_of_one_height_is_the_first():
+    inner, outer = (SimpleNamespace(deviance=3.0, coordinate=c) for c in (1.0, 2.0))
+    with np.errstate(all="raise"):
+        assert solve_limit(None, inner, outer, 1.0, 2.0**0.5) == 1.0
+
+
+def test_tangents_are_followed_in_any_unit():
+    """z(c) = c^2 / u of a coordinate in units of u: cubics are exact."""
+    for unit in (1.0, 1e130, 1e-130):
+        held = SimpleNamespace(held=0, bounded=np.zeros(2, bool))
+        points = [
+            SimpleNamespace(
+                coordinate=c * unit,
+                tangent=np.array([1.0, 2 * c]),
+                state=SimpleNamespace(z=np.array([c * unit, c**2 * unit])),
+            )
+            for c in (1.0, 2.0)
+        ]
+        with np.errstate(all="raise"):
+            z = _predict(held, points[1], points[0], unit)
+        np.testing.assert_allclose(z, [3 * unit, 9 * unit], rtol=1e-12)

@@ -47,3 +47,11 @@ def test_satterthwaite_is_exact_for_a_mean_square():
     assert satterthwaite_df(np.array([3.0]), np.array([error]))[0] == pytest.approx(7)
     limits = satterthwaite_limits([3.0], [error], 0.1)
     np.testing.assert_allclose(limits[0], 21 / stats.chi2.ppf([0.95, 0.05], 7))
+
+
+def test_limits_beyond_all_numbers_are_infinite():
+    with np.errstate(all="raise", under="ignore"):
+        (limits,) = log_limits(
+            np.array([1e-3]), np.array([1.0]), np.array([False]), alpha=0.05
+        )
+    np.testing.assert_array_equal(limits, [0.0, np.inf])

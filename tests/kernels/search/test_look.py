@@ -57,6 +57,45 @@ def test_a_size_of_zero_is_made_of_its_own_element():
     assert any(s == pytest.approx([5.0, 0.0, 1.0]) for s in starts)
 
 
+class Narrow:
+    """Of one size: minima at 1 and at 1.5, between the sizes; and none lower at zero."""
+
+    n_theta, costly, noise = 1, False, 0.0
+
+    def __init__(self, zero=1.0):
+        self.zero = zero
+
+    def value(self, theta, floor=False):
+        size = abs(theta[0])
+        if size == 0.0:
+            return self.zero
+        narrow = -0.5 * np.exp(-((size - 1.5) ** 2) / 0.01) if size > 1.2 else 0.0
+        return min((size - 1.0) ** 2, 0.4 - 0.01 * size) + narrow
+
+
+def test_between_sizes_hardly_above_the_minimum_is_looked():
+    one = Newton(PythonFunction(Narrow()))
+    sizes = np.array([[0.0, 0.5, 1.25, 1.8]])
+    known, owner = np.array([1.0]), np.zeros(1, np.intp)
+    (start,) = look_along(one, known, 0.0, owner, owner, sizes)
+    assert start == pytest.approx([1.5])
+    seen = one.records()[:, 4]
+    middles = [0.5**0.5, 1.25**0.5, 1.5]
+    np.testing.assert_allclose(np.sort(seen), np.sort([*sizes[0], *middles]))
+
+
+def test_zero_is_a_start_where_it_is_lower_than_the_next():
+    owner, known = np.zeros(1, np.intp), np.array([1.0])
+    for zero, count in ((-0.1, 1), (0.1, 1), (0.45, 0)):
+        one = Newton(PythonFunction(Narrow(zero)))
+        starts = look_along(one, known, 0.0, owner, owner, np.array([[0.0, 0.01]]))
+        assert [s.tolist() for s in starts] == [[0.0]] * count
+    # the known minimum is zero but for rounding
+    one = Newton(PythonFunction(Narrow(-0.1)))
+    assert look_along(one, np.array([1e-9]), -0.1, owner, owner, np.zeros((1, 1))) == []
+    assert len(one.records()) == 0
+
+
 def test_correlations_of_the_other_sign():
     at = np.array([1.0, -0.6, 0.8])
     starts = look_along(search(3.0), at, 1.0, OWNER, OWN, SIZES)

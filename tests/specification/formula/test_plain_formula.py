@@ -376,3 +376,13 @@ def test_columns_of_the_frame_are_not_copied(data):
         assert np.shares_memory(model.endog, data["y"].to_numpy())
     assert np.shares_memory(model.exog, model.data.orig_exog.to_numpy())
     assert model.exog.flags.f_contiguous
+
+
+def test_infinite_values_are_refused_without_a_warning_of_numpy():
+    data = pd.DataFrame({"y": np.arange(8.0), "x": np.arange(8.0), "z": 0.0})
+    data["g"] = np.arange(8) % 4
+    data.loc[3, "x"] = np.inf
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        with pytest.raises(ValueError, match="inf"):
+            mx.mixedlm("y ~ x*z + (1 | g)", data)
