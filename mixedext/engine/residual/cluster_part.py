@@ -110,7 +110,10 @@ class GroupsInClusters:
 
     def by_pattern(self, rows: np.ndarray) -> np.ndarray:
         """Sum over groups of their blocks of S of every cluster, (c, s, s)."""
-        blocks = rows[self._at]
+        return self.pooled(rows[self._at])
+
+    def pooled(self, blocks: np.ndarray) -> np.ndarray:
+        """Sums over the groups of a pattern of (H, s, s), (c, s, s)."""
         if self.sum_patterns is None:
             return blocks
         flat = self.sum_patterns @ blocks.reshape(len(blocks), -1)

@@ -2,7 +2,8 @@
 
 Without random effects a residual group is a cluster, and groups over visits share their
 pattern (``VisitPart``).  Otherwise clusters are the sets of rows that residual groups and
-levels of random terms connect, of one size at a time (``ClusterPart``).
+levels of random terms connect, of one size at a time (``ClusterPart``), or each large one
+by the levels of its random terms (``WhitenedPart``).
 """
 
 from __future__ import annotations
@@ -24,6 +25,12 @@ from mixedext.engine.residual.cluster_part import (
 from mixedext.engine.residual.marginal import MarginalDeviance
 from mixedext.engine.residual.parts import Part
 from mixedext.engine.residual.visit_part import SummedPatterns, VisitPart, VisitRows
+from mixedext.engine.residual.whitened_part import (
+    ColumnsOfGroups,
+    TermColumns,
+    WhitenedPart,
+    columns_of_groups,
+)
 from mixedext.engine.rows.design import Design
 from mixedext.engine.rows.memory import available_memory
 from mixedext.specification.covariance.residual_binding import Batch, BoundResidual
@@ -41,6 +48,11 @@ MOST_PATTERNS, MOST_VISITS = 2048, 64
 CHEAP_SUMS, MOST_SUMS, SOME_GROUPS = 0.5, 2**23, 2048
 # Matrices of the size of V that an evaluation with its derivatives holds at once.
 WORKING_COPIES = 8
+# Rows of a cluster from which on it may be treated by the levels of its random terms, and
+# the largest share of the work of its dense matrix that pays.
+LEAST_ROWS, SHARE_OF_DENSE = 128, 0.25
+# Columns of Z up to which several of these clusters make up one.
+JOINED_COLUMNS = 128
 
 
 def residual_curves(bound: BoundResidual) -> list[ResidualCurve]:
@@ -275,22 +287,95 @@ class ResidualRows:
     def _cluster_parts(self) -> Iterator[Part]:
         cluster, n_clusters = self._clusters()
         size = np.bincount(cluster, minlength=n_clusters)
-        self._check_memory(size)
+        by_levels = self._are_by_levels(cluster, size)
+        self._check_memory(cluster, size, by_levels)
         group, position = self._positions()
         order = np.lexsort((position, group, cluster))
         start = np.concatenate([[0], np.cumsum(size)])
         place = np.empty(len(order), np.intp)  # of a row in its cluster
         place[order] = np.arange(len(order)) - start[cluster[order]]
         local = np.empty(n_clusters, np.intp)
-        for s in np.unique(size):
-            chosen = np.flatnonzero(size == s)
+        for s in np.unique(size[~by_levels]):
+            chosen = np.flatnonzero((size == s) & ~by_levels)
             local[chosen] = np.arange(len(chosen))
             rows = order[start[chosen][:, None] + np.arange(s)]
+            inside = np.zeros(n_clusters, bool)
+            inside[chosen] = True
             yield ClusterPart(
                 self.columns[rows],
                 [self._term(t, rows) for t in self.terms],
-                list(self._groups(cluster, size == s, local, place)),
+                list(self._groups(cluster, inside, local, place)),
             )
+        for numbers in self._joined(by_levels, cluster):
+            local[numbers] = 0
+            pieces = [order[start[number] : start[number + 1]] for number in numbers]
+            rows = np.concatenate(pieces)
+            place[rows] = np.arange(len(rows))
+            inside = np.zeros(n_clusters, bool)
+            inside[numbers] = True
+            groups = self._groups(cluster, inside, local, place)
+            yield self._whitened_part(rows, list(groups))
+
+    def _joined(self, by_levels, cluster):
+        """Clusters that are treated together by their levels: those with few columns."""
+        chosen = np.flatnonzero(by_levels)
+        if not len(chosen):
+            return
+        columns = self._levels_of_clusters(cluster, len(by_levels))
+        own, width = [], 0.0
+        for number in chosen:
+            if own and width + columns[number] > JOINED_COLUMNS:
+                yield np.array(own)
+                own, width = [], 0.0
+            own.append(number)
+            width += columns[number]
+        yield np.array(own)
+
+    def _are_by_levels(self, cluster, size):
+        """Which clusters cost less by the levels of their terms than as dense matrices."""
+        large = size >= LEAST_ROWS
+        if not self.terms or not large.any():
+            return np.zeros(len(size), bool)
+        work = self._levels_of_clusters(cluster, len(size)) ** 3
+        for batch in self.bound.batches:
+            count = np.bincount(cluster[batch.rows[:, 0]], minlength=len(size))
+            work += count * float(batch.size) ** 3
+        return large & (work < SHARE_OF_DENSE * size.astype(float) ** 3)
+
+    def _levels_of_clusters(self, cluster, n_clusters):
+        """Columns of Z that have entries in each cluster, (n_clusters,)."""
+        out = np.zeros(n_clusters)
+        for term in self.terms:
+            of_level = np.empty(term.n_levels, np.intp)
+            of_level[term.codes] = cluster
+            used = np.unique(term.codes)
+            out += term.k * np.bincount(of_level[used], minlength=n_clusters)
+        return out
+
+    def _whitened_part(self, rows, groups):
+        """Clusters by their levels."""
+        terms, levels, start = [], [], 0
+        for term in self.terms:
+            used, codes = np.unique(term.codes[rows], return_inverse=True)
+            terms.append(TermColumns(start, len(used), term.k))
+            levels.append(codes)
+            start = terms[-1].at.stop
+        zs = []
+        for term in self.terms:
+            z = np.asarray(term.z, float)[rows]
+            if self.root_weights is not None:
+                z = z * self.root_weights[rows][:, None]
+            zs.append(z)
+        columns, made = self.columns_at(rows), []
+        for own in groups:
+            found = [
+                columns_of_groups(z[own.row], codes[own.row], term.start)
+                for z, codes, term in zip(zs, levels, terms, strict=True)
+            ]
+            z = np.concatenate([entries for entries, _ in found], axis=2)
+            index = np.concatenate([index for _, index in found], axis=1)
+            made.append(ColumnsOfGroups(own, z, index, columns, start))
+        return WhitenedPart(len(rows), terms, made)
 
     def _groups(self, cluster, chosen, local, place):
         """Residual groups within clusters of one size."""
@@ -345,15 +430,23 @@ class ResidualRows:
         used, cluster = np.unique(label[group], return_inverse=True)
         return cluster, len(used)
 
-    def _check_memory(self, size):
-        elements = float((size.astype(float) ** 2).sum())
-        needed = 8 * elements * (WORKING_COPIES + self.n_psi)
+    def _check_memory(self, cluster, size, by_levels):
+        levels = np.zeros(len(size))
+        if by_levels.any():
+            levels = self._levels_of_clusters(cluster, len(size))
+        order = np.where(by_levels, levels, size).astype(float)
+        needed = 8 * float((order**2).sum()) * (WORKING_COPIES + self.n_psi)
         available = available_memory()
         if needed > available:
-            largest = int(size.max())
+            largest = int(np.argmax(order))
+            what = f"{int(size[largest])} rows"
+            if by_levels[largest]:
+                what += (
+                    f", and a dense matrix of their {int(levels[largest])} random effects"
+                )
             raise MemoryError(
                 f"residual={self.bound.spec}: rows that residual groups and random terms "
-                f"connect have a dense covariance; the largest such set has {largest} rows, "
+                f"connect have a dense covariance; the largest such set has {what}, "
                 f"all together need about {needed / 2**30:.3g} GiB, and "
                 f"{available / 2**30:.3g} are available. Nest the residual groups in levels "
                 "of one random factor, or keep the variance= without the correlation"
