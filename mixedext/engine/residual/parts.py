@@ -5,7 +5,7 @@ C = [Q y] their rows of a basis of X and of y, a part sums over its clusters
 
     log|V|,    A = sum C'V^-1 C,
 
-and, once A is known, with X~ = V^-1 Q L^-T (so that X~'V X~ sums to I), e~ = V^-1 (y - Q b),
+and, once A is known, with X~ = V^-1 Q L^-T (X~'V X~ sums to I) and e~ = V^-1 (y - Q b),
 
     score   S_r = <V_r, sum of V^-1 - X~ X~' - kappa e~ e~'>,
     a_r = e~'V_r e~,    q_rs = e~'V_r V^-1 V_s e~,    x_r = X~'V_r e~
@@ -192,7 +192,7 @@ class Part(ABC):
         solved: Solved,
         scale: float,
         weight: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, float]:
         """For Vbar = sum_rs W_rs d2R / d eta_r d eta_s, relative to sigma^2.
 
         Returns

@@ -3,7 +3,8 @@
 Without random effects a residual group is a cluster, and groups over visits share their
 pattern (``VisitPart``).  Otherwise clusters are the sets of rows that residual groups and
 levels of random terms connect, of one size at a time (``ClusterPart``), or each large one
-by the levels of its random terms (``WhitenedPart``).
+by the levels of its random terms (``WhitenedPart``); independent rows are no more to the
+engine than weights (``BlockedPart``).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from mixedext.algebra.triangles import invert_upper
+from mixedext.engine.residual.blocked_part import BlockedPart, IndependentRows
 from mixedext.engine.residual.cluster_part import (
     ClusterPart,
     GroupsInClusters,
@@ -53,6 +55,8 @@ WORKING_COPIES = 8
 LEAST_ROWS, SHARE_OF_DENSE = 128, 0.25
 # Columns of Z up to which several of these clusters make up one.
 JOINED_COLUMNS = 128
+# Independent rows above which they are weights to the engine.
+MANY_ROWS = 10_000
 
 
 def residual_curves(bound: BoundResidual) -> list[ResidualCurve]:
@@ -191,6 +195,8 @@ class ResidualRows:
         """Clusters by size, or patterns by level."""
         if not self.terms and self.has_patterns:
             return list(self._visit_parts())
+        if self._is_blocked:
+            return [self._blocked_part()]
         return list(self._cluster_parts())
 
     @cached_property
@@ -284,6 +290,30 @@ class ResidualRows:
             out[i] = total.reshape(s, width, s, width).transpose(0, 2, 1, 3)
         return SummedPatterns(batch.place[numbers], batch.count[numbers].astype(float), out)
 
+    @property
+    def _is_blocked(self):
+        """Whether rows are independent, and too many for matrices of clusters."""
+        design = self.design
+        if self.bound.correlation is not None or not self.terms:
+            return False
+        if design.rotation is not None or design.scalar_terms:
+            return False
+        if len(self.y) > MANY_ROWS:
+            return True
+        cluster, n_clusters = self._clusters()
+        large = np.bincount(cluster, minlength=n_clusters) >= LEAST_ROWS
+        columns = self._levels_of_clusters(cluster, n_clusters)
+        return bool((columns[large] > JOINED_COLUMNS).any())
+
+    def _blocked_part(self):
+        (batch,) = self.bound.batches
+        pattern = np.empty(len(self.y), np.intp)
+        pattern[batch.rows[:, 0]] = batch.pattern
+        own = IndependentRows(self.curves[0], places_of(batch), pattern, self.weights)
+        kept = np.asarray(self.x, float)[:, self.design.basis.kept]
+        columns = np.column_stack([kept, self.y]) @ self._to_basis
+        return BlockedPart(columns, self.terms, self.design.transforms, own)
+
     def _cluster_parts(self) -> Iterator[Part]:
         cluster, n_clusters = self._clusters()
         size = np.bincount(cluster, minlength=n_clusters)
@@ -322,12 +352,13 @@ class ResidualRows:
         if not len(chosen):
             return
         columns = self._levels_of_clusters(cluster, len(by_levels))
-        own, width = [], 0.0
+        own: list[int] = []
+        width = 0.0
         for number in chosen:
             if own and width + columns[number] > JOINED_COLUMNS:
                 yield np.array(own)
                 own, width = [], 0.0
-            own.append(number)
+            own.append(int(number))
             width += columns[number]
         yield np.array(own)
 

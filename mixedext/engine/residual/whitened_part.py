@@ -17,7 +17,7 @@ and for derivatives Lambda_r of Lambda, H_r = L^-1 Lambda_r L^-T and N_r = Z~'H_
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -194,8 +194,8 @@ class WhitenedPart(Part):
                 return np.inf
         if not all(np.isfinite(sigma).all() for sigma in covariances):
             return np.inf
-        self.gram = sum(own.gram() for own in self.groups)
-        self.on_columns = sum(own.cross(own.white) for own in self.groups)
+        self.gram = _added(own.gram() for own in self.groups)
+        self.on_columns = _added(own.cross(own.white) for own in self.groups)
         self.roots = [_root(sigma) for sigma in covariances]
         self._known = False
         matrix = self._times_root(self._times_root(self.gram, True).T, True)
@@ -256,7 +256,9 @@ class WhitenedPart(Part):
         count, rows, width = vectors.shape
         flat = vectors.transpose(1, 0, 2).reshape(rows, count * width)
         white = [own.whiten @ flat[own.groups.row] for own in self.groups]
-        total = sum(own.cross(part) for own, part in zip(self.groups, white, strict=True))
+        total = _added(
+            own.cross(part) for own, part in zip(self.groups, white, strict=True)
+        )
         effects = self.effects @ total
         out = np.empty_like(flat)
         for own, part in zip(self.groups, white, strict=True):
@@ -271,7 +273,7 @@ class WhitenedPart(Part):
         out = np.zeros((first + len(psi), self.n_rows, width))
         own_rows = [vectors[own.groups.row] for own in self.groups]
         if first:
-            total = sum(
+            total = _added(
                 own.summed(own.z.transpose(0, 2, 1) @ part)
                 for own, part in zip(self.groups, own_rows, strict=True)
             )
@@ -289,7 +291,7 @@ class WhitenedPart(Part):
         return out
 
     def _scores_of_terms(self, x, e, solved):
-        total = sum(
+        total = _added(
             own.summed(own.z.transpose(0, 2, 1) @ np.column_stack([x, e])[own.groups.row])
             for own in self.groups
         )
@@ -399,17 +401,17 @@ class WhitenedPart(Part):
         shrunk = np.ascontiguousarray(self.shrunk.T)
         for r in range(count):
             for s in range(r + 1):
-                own = float(np.vdot(images[r], images[s].T))
-                out[first + r, first + s] += own
+                trace = float(np.vdot(images[r], images[s].T))
+                out[first + r, first + s] += trace
                 if s < r:
-                    out[first + s, first + r] += own
+                    out[first + s, first + r] += trace
             seen = np.ascontiguousarray((grams[r] @ self.shrunk).T)
-            for term, own, start in pairs:
-                if not len(own):
+            for term, its, start in pairs:
+                if not len(its):
                     continue
-                found = own.reshape(len(own), -1) @ term.inner(shrunk, seen).ravel()
-                out[start : start + len(own), first + r] = found
-                out[first + r, start : start + len(own)] = found
+                found = its.reshape(len(its), -1) @ term.inner(shrunk, seen).ravel()
+                out[start : start + len(its), first + r] = found
+                out[first + r, start : start + len(its)] = found
         square = out[first:, first:]
         out[first:, first:] = (square + square.T) / 2
 
@@ -526,6 +528,13 @@ def columns_of_groups(
     out[group, np.arange(s), own] = z
     index = start + level[:, :, None] * k + np.arange(k)
     return out.reshape(count, s, most * k), index.reshape(count, most * k)
+
+
+def _added(parts: Iterable[np.ndarray]) -> np.ndarray:
+    first, *others = parts
+    for other in others:
+        first = first + other
+    return first
 
 
 def _root(sigma):
