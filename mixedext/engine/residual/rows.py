@@ -19,6 +19,7 @@ from scipy.sparse import csgraph
 
 from mixedext.algebra.triangles import invert_upper
 from mixedext.engine.residual.blocked_part import BlockedPart, IndependentRows
+from mixedext.engine.residual.chain_part import ChainPart, chain_of, places_of
 from mixedext.engine.residual.cluster_part import (
     ClusterPart,
     GroupsInClusters,
@@ -35,12 +36,13 @@ from mixedext.engine.residual.whitened_part import (
 )
 from mixedext.engine.rows.design import Design
 from mixedext.engine.rows.memory import available_memory
-from mixedext.specification.covariance.residual_binding import Batch, BoundResidual
+from mixedext.specification.covariance.residual_binding import BoundResidual
 from mixedext.specification.covariance.residual_curve import Places, ResidualCurve
+from mixedext.specification.covariance.residual_objects import Spatial as StatedSpatial
 from mixedext.specification.covariance.variance_functions import VarIdent
 from mixedext.specification.terms.random_terms import RandomTerm
 
-__all__ = ["ResidualRows", "residual_curves", "whitened"]
+__all__ = ["ResidualRows", "places_of", "residual_curves", "whitened"]
 
 # Patterns above which groups are taken one by one, and visits above which none are shared:
 # matrices over pairs of visits are kept for every pattern.
@@ -55,6 +57,8 @@ WORKING_COPIES = 8
 LEAST_ROWS, SHARE_OF_DENSE = 128, 0.25
 # Columns of Z up to which several of these clusters make up one.
 JOINED_COLUMNS = 128
+# Columns of Z of a cluster up to which chains of rows carry them along.
+MOST_COLUMNS = 8
 # Independent rows above which they are weights to the engine.
 MANY_ROWS = 10_000
 
@@ -97,11 +101,6 @@ def _strata_by_level(bound):
             if (own != found[level]).any():
                 return False, base
     return True, np.maximum(found, 0)
-
-
-def places_of(batch: Batch) -> Places:
-    """Where the rows of the patterns of a batch stand."""
-    return Places(batch.place, batch.strata, batch.covariates)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,6 +194,8 @@ class ResidualRows:
         """Clusters by size, or patterns by level."""
         if not self.terms and self.has_patterns:
             return list(self._visit_parts())
+        if self._are_chains:
+            return [self._chain_part()]
         if self._is_blocked:
             return [self._blocked_part()]
         return list(self._cluster_parts())
@@ -289,6 +290,40 @@ class ResidualRows:
                 total += flat.T @ flat
             out[i] = total.reshape(s, width, s, width).transpose(0, 2, 1, 3)
         return SummedPatterns(batch.place[numbers], batch.count[numbers].astype(float), out)
+
+    @property
+    def _are_chains(self):
+        """Whether each row depends on the row before alone, by one parameter."""
+        correlation, spec = self.bound.correlation, self.bound.spec
+        if correlation is None or not correlation.is_chain or self.n_psi > 1:
+            return False
+        if isinstance(spec, StatedSpatial) and len(spec.places) > 1:
+            return False
+        if sum(term.k for term in self.terms) > MOST_COLUMNS:
+            return False
+        cluster, n_clusters = self._clusters()
+        first = np.empty(n_clusters, np.intp)
+        first[cluster] = np.arange(len(cluster))  # some row of the cluster
+        return all((t.codes == t.codes[first[cluster]]).all() for t in self.terms)
+
+    def _chain_part(self):
+        (curve,) = self.curves
+
+        def columns(rows: np.ndarray) -> np.ndarray:
+            return np.hstack(
+                [*(z[rows] for z in self._columns_of_z()), self.columns_at(rows)]
+            )
+
+        cluster = self._clusters()[0] if self.terms else None
+        widths = tuple(term.k for term in self.terms)
+        chain = chain_of(curve, self.bound.batches, columns, widths, cluster)
+        return ChainPart(chain, lambda: list(self._cluster_parts()))
+
+    def _columns_of_z(self):
+        """Columns of every random term, weighted, (n, k)."""
+        for term in self.terms:
+            z = np.asarray(term.z, float)
+            yield z if self.root_weights is None else z * self.root_weights[:, None]
 
     @property
     def _is_blocked(self):
@@ -391,12 +426,7 @@ class ResidualRows:
             terms.append(TermColumns(start, len(used), term.k))
             levels.append(codes)
             start = terms[-1].at.stop
-        zs = []
-        for term in self.terms:
-            z = np.asarray(term.z, float)[rows]
-            if self.root_weights is not None:
-                z = z * self.root_weights[rows][:, None]
-            zs.append(z)
+        zs = [z[rows] for z in self._columns_of_z()]
         columns, made = self.columns_at(rows), []
         for own in groups:
             found = [
@@ -479,8 +509,8 @@ class ResidualRows:
                 f"residual={self.bound.spec}: rows that residual groups and random terms "
                 f"connect have a dense covariance; the largest such set has {what}, "
                 f"all together need about {needed / 2**30:.3g} GiB, and "
-                f"{available / 2**30:.3g} are available. Nest the residual groups in levels "
-                "of one random factor, or keep the variance= without the correlation"
+                f"{available / 2**30:.3g} are available. Nest the residual groups in "
+                "levels of one random factor, or keep the variance= without the correlation"
             )
 
 
