@@ -10,12 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
+from scipy import linalg, sparse
 
 from mixedext.engine.residual.parts import Moments, Part, PartProducts, Solved
+from mixedext.kernels.covariance import clusters
 from mixedext.specification.covariance.residual_curve import Places, ResidualCurve
 
 __all__ = ["ClusterPart", "GroupsInClusters", "TermInClusters"]
+
+# Rows of a cluster from which on LAPACK is faster.
+LARGE_CLUSTER = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +152,9 @@ class ClusterPart(Part):
         terms: list[TermInClusters],
         groups: list[GroupsInClusters],
     ):
-        self.columns, self.terms, self.groups = columns, terms, groups
-        self.inverse = np.zeros((0, 0, 0))
+        self.columns = np.ascontiguousarray(columns, float)
+        self.terms, self.groups = terms, groups
+        self._whole, self._is_inverse = np.zeros((0, 0, 0)), True
 
     # ---- evaluation ----
 
@@ -167,18 +172,39 @@ class ClusterPart(Part):
     def factor(
         self, covariances: Sequence[np.ndarray], psi: np.ndarray, cross: np.ndarray
     ) -> float:
-        whole = self.covariance(covariances, psi)
-        if not np.isfinite(whole).all():
+        self._whole, self._is_inverse = self.covariance(covariances, psi), False
+        _, s, width = self.columns.shape
+        if s < LARGE_CLUSTER:
+            work = np.empty((s, width))
+            return clusters.factor_clusters(self._whole, self.columns, work, cross)
+        if not np.isfinite(self._whole).all():
             return np.inf
-        try:
-            root = np.linalg.cholesky(whole)
-        except np.linalg.LinAlgError:
-            return np.inf
-        whiten = np.linalg.inv(root)
-        white = (whiten @ self.columns).reshape(-1, self.columns.shape[2])
-        cross += white.T @ white
-        self.inverse = whiten.transpose(0, 2, 1) @ whiten
-        return 2 * float(np.log(np.einsum("gaa->ga", root)).sum())
+        log_det = 0.0
+        for whole, columns in zip(self._whole, self.columns, strict=True):
+            # LAPACK reads the rows of a symmetric matrix as columns
+            _, info = linalg.lapack.dpotrf(whole.T, lower=0, clean=0, overwrite_a=1)
+            if info:
+                return np.inf
+            log_det += 2 * float(np.log(whole.diagonal()).sum())
+            white, _ = linalg.lapack.dtrtrs(whole.T, columns, lower=0, trans=1)
+            cross += white.T @ white
+        return log_det
+
+    @property
+    def inverse(self) -> np.ndarray:
+        """V^-1 where ``factor`` was called last, (G, s, s)."""
+        if not self._is_inverse:
+            s = self._whole.shape[1]
+            if s < LARGE_CLUSTER:
+                clusters.invert_clusters(self._whole, np.empty((s, s)))
+            else:
+                for whole in self._whole:
+                    linalg.lapack.dpotri(whole.T, lower=0, overwrite_c=1)
+                    above = np.tril(whole, -1)
+                    np.copyto(whole, np.tril(whole))
+                    whole += above.T
+            self._is_inverse = True
+        return self._whole
 
     def _solved(self, solved):
         both = self.inverse @ (self.columns @ solved.change)

@@ -17,6 +17,11 @@ from tests.helpers.residual_designs import random_design
 RANDOM = ["same", "nested", "slopes", "finer", "crossed"]
 
 
+@pytest.fixture(autouse=True)
+def _no_chains(monkeypatch):
+    monkeypatch.setattr("mixedext.engine.residual.rows.MOST_COLUMNS", 0)
+
+
 def both_ways(model, seed, reml, monkeypatch, zero=False):
     """The deviance by dense clusters and by levels, at one point."""
     rows, x = some_point(model, seed)
