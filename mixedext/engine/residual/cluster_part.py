@@ -155,6 +155,7 @@ class ClusterPart(Part):
         self.columns = np.ascontiguousarray(columns, float)
         self.terms, self.groups = terms, groups
         self._whole, self._is_inverse = np.zeros((0, 0, 0)), True
+        self._known_slopes: list[np.ndarray] | None = None
 
     # ---- evaluation ----
 
@@ -173,6 +174,7 @@ class ClusterPart(Part):
         self, covariances: Sequence[np.ndarray], psi: np.ndarray, cross: np.ndarray
     ) -> float:
         self._whole, self._is_inverse = self.covariance(covariances, psi), False
+        self._known_slopes = None
         _, s, width = self.columns.shape
         if s < LARGE_CLUSTER:
             work = np.empty((s, width))
@@ -206,6 +208,14 @@ class ClusterPart(Part):
             self._is_inverse = True
         return self._whole
 
+    def _slopes(self, psi):
+        """Groups with d Lambda / d psi of their patterns, (n, c, s, s)."""
+        if self._known_slopes is None:
+            self._known_slopes = [
+                own.curve.tangent(psi[own.own], own.places) for own in self.groups
+            ]
+        return zip(self.groups, self._known_slopes, strict=True)
+
     def _solved(self, solved):
         both = self.inverse @ (self.columns @ solved.change)
         return both[:, :, :-1], both[:, :, -1]
@@ -225,8 +235,7 @@ class ClusterPart(Part):
                     part = term.covariance(sigma) @ vectors
                 parts.append(part[None])
         residual = np.zeros((len(psi), *vectors.shape))
-        for own in self.groups:
-            slopes = own.curve.tangent(psi[own.own], own.places)
+        for own, slopes in self._slopes(psi):
             residual[own.own] += own.times(slopes, vectors)
         return np.concatenate([*parts, residual])
 
@@ -236,10 +245,9 @@ class ClusterPart(Part):
         x, e = self._solved(solved)
         score = self._score(x, e, solved)
         n_theta = sum(map(len, tangents))
-        for own in self.groups:
+        for own, slopes in self._slopes(psi):
             at = n_theta + own.own
             blocks, free = own.by_pattern(score), psi[own.own]
-            slopes = own.curve.tangent(free, own.places)
             into.gradient[at] += np.einsum("rcab,cab->r", slopes, blocks)
             into.bend[np.ix_(at, at)] += own.curve.bend(free, own.places, blocks)
         if not len(into.gradient):

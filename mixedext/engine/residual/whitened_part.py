@@ -104,9 +104,11 @@ class ColumnsOfGroups:
         self._sums = sparse.csr_array(entries, shape=(q, index.size))
         pairs = index[:, :, None].astype(np.int64) * q + index[:, None, :]
         self._pairs = pairs.ravel()
+        self._known_slopes: np.ndarray | None = None
 
     def factor(self, psi: np.ndarray) -> float:
         """log|Lambda|, infinite if it is not definite; whiten Z and [Q y]."""
+        self._known_slopes = None
         own = self.groups
         whole = own.curve.matrix(psi[own.own], own.places)
         if not np.isfinite(whole).all():
@@ -157,9 +159,11 @@ class ColumnsOfGroups:
         return self.whiten @ by_pattern @ self.whiten.transpose(0, 2, 1)
 
     def slopes(self, psi: np.ndarray) -> np.ndarray:
-        """d Lambda / d psi by pattern, (n, c, s, s)."""
-        own = self.groups
-        return own.curve.tangent(psi[own.own], own.places)
+        """d Lambda / d psi by pattern where ``factor`` was called last, (n, c, s, s)."""
+        if self._known_slopes is None:
+            own = self.groups
+            self._known_slopes = own.curve.tangent(psi[own.own], own.places)
+        return self._known_slopes
 
 
 class WhitenedPart(Part):
