@@ -317,7 +317,7 @@ class ResidualRows:
         cluster = self._clusters()[0] if self.terms else None
         widths = tuple(term.k for term in self.terms)
         chain = chain_of(curve, self.bound.batches, columns, widths, cluster)
-        return ChainPart(chain, lambda: list(self._cluster_parts()))
+        return ChainPart(chain, self._dense_parts)
 
     def _columns_of_z(self):
         """Columns of every random term, weighted, (n, k)."""
@@ -348,6 +348,9 @@ class ResidualRows:
         kept = np.asarray(self.x, float)[:, self.design.basis.kept]
         columns = np.column_stack([kept, self.y]) @ self._to_basis
         return BlockedPart(columns, self.terms, self.design.transforms, own)
+
+    def _dense_parts(self) -> list[Part]:
+        return list(self._cluster_parts())
 
     def _cluster_parts(self) -> Iterator[Part]:
         cluster, n_clusters = self._clusters()

@@ -43,14 +43,12 @@ class ReweightedBlocks:
             start += pair.value.size
         counted = build_blocks(replace(products, grams=tuple(grams), pairs=pairs))
         self.blocks = build_blocks(products)
-        self._places = []
+        self._places: list[tuple[str, np.ndarray, np.ndarray]] = []
         if len(layouts) > 1:
-            for own, out in (
-                (counted.link_value, self.blocks.link_value),
-                (counted.tail_gram, self.blocks.tail_gram),
-            ):
-                at = np.flatnonzero(own.ravel())
-                self._places.append((out.reshape(-1), at, own.ravel()[at].astype(np.intp)))
+            for name in ("link_value", "tail_gram"):
+                own = getattr(counted, name).ravel()
+                at = np.flatnonzero(own)
+                self._places.append((name, at, own[at].astype(np.intp)))
 
     def weigh(self, weights: np.ndarray) -> None:
         """Sum the products by other weights, (n,)."""
@@ -62,8 +60,8 @@ class ReweightedBlocks:
         parts = [np.zeros(1), *(gram.ravel() for gram in products.grams[1:])]
         parts += [pair.value.ravel() for pair in products.pairs.values()]
         values = np.concatenate(parts)
-        for out, at, source in self._places:
-            out[at] = values[source]
+        for name, at, source in self._places:
+            getattr(blocks, name).reshape(-1)[at] = values[source]
         for number, cross in enumerate(products.crosses[1:]):
             blocks.tail_cross[blocks.tail_columns(number)] = cross
 

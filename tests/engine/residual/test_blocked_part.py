@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -129,3 +131,14 @@ def test_three_crossed_factors_of_many_levels():
     assert_allclose(result.fitted.fit.residual.psi, 0.7, atol=0.05)
     gradient = result.fitted.fit.residual.stand().derivatives()[0]
     assert np.abs(gradient).max() < 1e-3
+
+
+@pytest.mark.filterwarnings("ignore::statsmodels.tools.sm_exceptions.SingularMatrixWarning")
+@pytest.mark.parametrize("random", ["slopes", "crossed"])
+def test_copies_stand_by_themselves(random, monkeypatch):
+    monkeypatch.setattr(MANY, 0)
+    result = random_design(None, 12, random, variance=VARIANCES["power"]).fit()
+    copied = pickle.loads(pickle.dumps(result))
+    one, other = (r.t_test(np.eye(4), df_method="kenward-roger") for r in (result, copied))
+    assert_allclose(other.sd, one.sd, rtol=1e-12)
+    assert_allclose(other.df_denom, one.df_denom, rtol=1e-9)

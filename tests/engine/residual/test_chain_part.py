@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -136,3 +138,10 @@ def test_parameters_at_an_end_are_an_infinite_deviance(random):
     for end in (np.nan, np.inf):
         x[-1] = end
         assert chain.evaluate(x).value == np.inf
+
+
+def test_copies_stand_by_themselves():
+    result = random_design("car1", 1, "none").fit()
+    copied = pickle.loads(pickle.dumps(result))
+    one, other = (r.t_test(np.eye(4), df_method="kenward-roger") for r in (result, copied))
+    assert_allclose(other.sd, one.sd, rtol=1e-12)
