@@ -26,7 +26,6 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg
 
 from mixedext.engine.residual.parts import Moments, Part, PartProducts, Solved
 from mixedext.kernels.covariance import chains
@@ -201,20 +200,22 @@ class ChainPart(Part):
         cross += whole[:, k:, k:].sum(axis=0)
         if not (k and np.isfinite(log_det)):
             return log_det
-        self._root = linalg.block_diag(*[_root(sigma) for sigma in covariances])
-        inner = self._root.T @ whole[:, :k, :k] @ self._root
-        at = np.arange(k)
-        inner[:, at, at] += 1.0
+        factors = np.zeros((k, k))
+        for at, sigma in zip(self.slices, covariances, strict=True):
+            factors[at, at] = _root(sigma)
+        inner = factors.T @ whole[:, :k, :k] @ factors
+        diagonal = np.arange(k)
+        inner[:, diagonal, diagonal] += 1.0
         if not np.isfinite(inner).all():
             return np.inf
         try:
             root = np.linalg.cholesky(inner)
         except np.linalg.LinAlgError:
             return np.inf
-        self._half = np.linalg.inv(root) @ self._root.T  # B = half'half
+        self._half = np.linalg.inv(root) @ factors.T  # B = half'half
         seen = (self._half @ whole[:, :k, k:]).reshape(-1, self.width)
         cross -= seen.T @ seen
-        return log_det + 2 * float(np.log(root[:, at, at]).sum())
+        return log_det + 2 * float(np.log(root[:, diagonal, diagonal]).sum())
 
     def _pieces(self, psi, solved):
         """Where ``factor`` was called last."""
@@ -243,8 +244,8 @@ class ChainPart(Part):
         curvature = gram @ shrunk
         on_first = first @ hats
         raw = effects @ first[:, :k, :k]
-        seen = np.tensordot(effects, moved[:, :k, :k], 3)
-        bent = np.tensordot(effects, second[:, :k, :k], 3)
+        seen = float(np.vdot(effects, moved[:, :k, :k]))
+        bent = float(np.vdot(effects, second[:, :k, :k]))
         return _Pieces(
             shrunk.transpose(0, 2, 1) @ cross,
             (curvature + curvature.transpose(0, 2, 1)) / 2,
@@ -255,8 +256,8 @@ class ChainPart(Part):
             (on_c.transpose(0, 2, 1) @ moved @ on_c).sum(axis=0)
             - _summed(self._half @ on_first[:, :k, k:]),
             slope + float(np.einsum("gaa->", raw)),
-            turn + trace - float(2 * seen - bent),
-            trace - float(2 * seen) + float(np.einsum("gab,gba->", raw, raw)),
+            turn + trace - (2 * seen - bent),
+            trace - 2 * seen + float(np.einsum("gab,gba->", raw, raw)),
         )
 
     def _directions(self, directions):
@@ -391,7 +392,9 @@ class ChainPart(Part):
 
 
 def _root(sigma):
-    """A matrix whose square is Sigma."""
+    """R with Sigma = R R'."""
+    if len(sigma) == 1:
+        return np.sqrt(np.maximum(sigma, 0.0))
     value, vector = np.linalg.eigh(sigma)
     return vector * np.sqrt(np.maximum(value, 0.0))
 

@@ -173,8 +173,8 @@ class MarginalDeviance:
     def solved(self) -> Solved:
         """What [Q y] is multiplied by, and 1 / sigma^2."""
         # L^-1 [Q y]' has unit cross-products in V0^-1, its last row divided by its length
-        change = linalg.solve_triangular(self.fixed, np.eye(self.rank + 1), lower=True).T
-        change = np.ascontiguousarray(change)
+        inverse, _ = linalg.lapack.dtrtri(self.fixed, lower=1)
+        change = np.ascontiguousarray(inverse.T)
         change[:, -1] *= self.fixed[-1, -1]
         return Solved(change, self.dof / self.residual_square, self.reml)
 

@@ -134,8 +134,8 @@ class Spatial(Correlation):
     # ---- the curve ----
 
     def _range(self, psi: ArrayLike) -> float:
-        log_range = np.asarray(psi, dtype=float)[0]
-        return float(self.scale * np.exp(np.clip(log_range, -_BEYOND, _BEYOND)))
+        log_range = float(np.asarray(psi, dtype=float)[0])
+        return float(self.scale * np.exp(min(max(log_range, -_BEYOND), _BEYOND)))
 
     @property
     def is_chain(self) -> bool:

@@ -7,6 +7,8 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import mixedext as mx
@@ -70,6 +72,22 @@ def test_products(variance, random, reml, monkeypatch):
         None, seed, random, weighted=seed % 2 == 0, variance=VARIANCES[variance]
     )
     check(*both_ways(model, seed, reml, monkeypatch))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from(sorted(VARIANCES)),
+    st.sampled_from(RANDOM),
+    st.booleans(),
+    st.booleans(),
+)
+def test_any_design(seed, variance, random, reml, weighted):
+    model = random_design(
+        None, seed, random, weighted=weighted, variance=VARIANCES[variance]
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        check(*both_ways(model, seed, reml, patch))
 
 
 @pytest.mark.parametrize("random", RANDOM)

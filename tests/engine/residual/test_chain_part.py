@@ -6,6 +6,8 @@ import pickle
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import mixedext as mx
@@ -68,6 +70,20 @@ def test_products(kind, random, reml):
     seed = len(kind) + len(random)
     model = random_design(kind, seed, random, weighted=seed % 2 == 0)
     check(*both_ways(model, seed, reml))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from(KINDS),
+    st.sampled_from(RANDOM),
+    st.booleans(),
+    st.booleans(),
+    st.floats(-2.0, 2.0),
+)
+def test_any_design(seed, kind, random, reml, weighted, shift):
+    model = random_design(kind, seed, random, weighted=weighted)
+    check(*both_ways(model, seed, reml, shift), rtol=1e-8)
 
 
 @pytest.mark.parametrize("shift", [-3.0, -1.0, 2.0, 3.0])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import mixedext as mx
@@ -67,6 +69,24 @@ def test_correlations(kind, random, reml, monkeypatch):
     seed = len(kind) + len(random)
     model = random_design(kind, seed, random, weighted=True)
     check(*both_ways(model, seed, reml, monkeypatch))
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from(["ar1", "ar1h", "car1", "gau+nugget", "arma", "adh", "ratio"]),
+    st.sampled_from(RANDOM),
+    st.booleans(),
+    st.booleans(),
+)
+def test_any_design(seed, kind, random, reml, weighted):
+    model = random_design(kind, seed, random, weighted=weighted)
+    with pytest.MonkeyPatch.context() as patch:
+        check(*both_ways(model, seed, reml, patch))
 
 
 @pytest.mark.parametrize("random", RANDOM)
