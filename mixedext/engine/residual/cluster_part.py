@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import linalg, sparse
@@ -103,6 +104,17 @@ class GroupsInClusters:
         """Where the parameters stand in psi."""
         return self.curve.at
 
+    @cached_property
+    def _in_order(self) -> bool:
+        """Whether group number g has the first rows of cluster number g, in order."""
+        count, s = self.row.shape
+        in_order = (self.cluster == np.arange(count)).all()
+        return bool(in_order and (self.row == np.arange(s)).all())
+
+    def _are_clusters(self, shape):
+        """Whether groups are the clusters of an array (G, s, ...)."""
+        return self.row.shape == shape[:2] and self._in_order
+
     @property
     def _at(self):
         return self.cluster[:, None, None], self.row[:, :, None], self.row[:, None, :]
@@ -110,11 +122,15 @@ class GroupsInClusters:
     def add_to(self, covariance: np.ndarray, psi: np.ndarray) -> None:
         """Add Lambda of every group."""
         own = self.curve.matrix(psi[self.own], self.places)
-        covariance[self._at] += own if self.sum_patterns is None else own[self.pattern]
+        own = own if self.sum_patterns is None else own[self.pattern]
+        if self._are_clusters(covariance.shape):
+            covariance += own
+        else:
+            covariance[self._at] += own
 
     def by_pattern(self, rows: np.ndarray) -> np.ndarray:
         """Sum over groups of their blocks of S of every cluster, (c, s, s)."""
-        return self.pooled(rows[self._at])
+        return self.pooled(rows if self._are_clusters(rows.shape) else rows[self._at])
 
     def pooled(self, blocks: np.ndarray) -> np.ndarray:
         """Sums over the groups of a pattern of (H, s, s), (c, s, s)."""
@@ -125,10 +141,12 @@ class GroupsInClusters:
 
     def times(self, matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         """Block-diagonal matrices by pattern (n, c, s, s) times (G, t, w): (n, G, t, w)."""
-        out = np.zeros((len(matrices), *vectors.shape))
-        own = vectors[self.cluster[:, None], self.row]
         if self.sum_patterns is not None:
             matrices = matrices[:, self.pattern]
+        if self._are_clusters(vectors.shape):
+            return matrices @ vectors
+        out = np.zeros((len(matrices), *vectors.shape))
+        own = vectors[self.cluster[:, None], self.row]
         out[:, self.cluster[:, None], self.row] = matrices @ own
         return out
 
@@ -234,9 +252,13 @@ class ClusterPart(Part):
                 else:
                     part = term.covariance(sigma) @ vectors
                 parts.append(part[None])
-        residual = np.zeros((len(psi), *vectors.shape))
-        for own, slopes in self._slopes(psi):
-            residual[own.own] += own.times(slopes, vectors)
+        slopes = list(self._slopes(psi))
+        if len(slopes) == 1 and len(slopes[0][0].own) == len(psi):
+            residual = slopes[0][0].times(slopes[0][1], vectors)
+        else:
+            residual = np.zeros((len(psi), *vectors.shape))
+            for own, slope in slopes:
+                residual[own.own] += own.times(slope, vectors)
         return np.concatenate([*parts, residual])
 
     def add_moments(

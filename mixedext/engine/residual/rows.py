@@ -60,7 +60,7 @@ JOINED_COLUMNS = 128
 # Columns of Z of a cluster up to which chains of rows carry them along.
 MOST_COLUMNS = 8
 # Independent rows above which they are weights to the engine.
-MANY_ROWS = 10_000
+MANY_ROWS = 1000
 
 
 def residual_curves(bound: BoundResidual) -> list[ResidualCurve]:

@@ -149,3 +149,34 @@ def test_large_clusters_are_taken_by_their_levels():
         y, np.ones((200, 1)), terms=terms, residual=mx.AR1(visit, group=group)
     )
     assert [type(part) for part in residual_rows(model).parts] == [WhitenedPart]
+
+
+def test_memory_is_refused_with_figures(monkeypatch):
+    rng = np.random.default_rng(3)
+    group, visit = np.divmod(np.arange(400), 4)
+    terms = [mx.RandomTerm(group % 8, group="g"), mx.RandomTerm(visit % 2, group="h")]
+    model = mx.MixedLM(
+        rng.standard_normal(400),
+        np.ones((400, 1)),
+        terms=terms,
+        residual=mx.AR1(visit, group=group),
+    )
+    monkeypatch.setattr("mixedext.engine.residual.rows.available_memory", lambda: 1000.0)
+    with pytest.raises(MemoryError, match=r"has 400 rows, and a dense matrix of their 10"):
+        _ = residual_rows(model).parts
+
+
+def test_few_clusters_are_taken_together(monkeypatch):
+    monkeypatch.setattr("mixedext.engine.residual.rows.LEAST_ROWS", 1)
+    monkeypatch.setattr("mixedext.engine.residual.rows.SHARE_OF_DENSE", np.inf)
+    for columns, count in ((128, 1), (8, 3), (1, 5)):
+        monkeypatch.setattr("mixedext.engine.residual.rows.JOINED_COLUMNS", columns)
+        model = random_design("ar1h", 5, "nested", weighted=True)
+        rows, x = some_point(model, 5)
+        assert len(rows.parts) == count
+        deviance = rows.deviance(True)
+        found = deviance.evaluate(x).value, *deviance.derivatives()
+        if count == 1:
+            wanted = found
+        for one, two in zip(found, wanted, strict=True):
+            assert_allclose(one, two, rtol=1e-10, atol=1e-10)
