@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy import linalg
@@ -100,7 +101,7 @@ class MarginalDeviance:
         self.rank = basis.rank
         self.dof = nobs - self.rank if reml else nobs
         ends = np.cumsum([0, *(s.n_theta for s in self.structures)])
-        self.theta_slices = [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+        self.theta_slices = [slice(a, b) for a, b in pairwise(ends.tolist())]
         self.n_theta = int(ends[-1])
         self.n_values = self.n_derivatives = 0
         self.at: Evaluation | None = None
@@ -155,7 +156,8 @@ class MarginalDeviance:
     @property
     def fixed(self) -> np.ndarray:
         """Cholesky factor of [Q y]'V0^-1 [Q y] where the deviance stands."""
-        assert self.at is not None and self.at.fixed is not None
+        assert self.at is not None
+        assert self.at.fixed is not None
         return self.at.fixed
 
     @property
