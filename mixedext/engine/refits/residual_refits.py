@@ -176,6 +176,10 @@ class _Single:
     def __init__(self, shared: ResidualResponses, reml: bool):
         self.shared, self.reml = shared, reml
         rows = shared.rows
+        # of parts that hold sums over their rows nothing is replaced: they are made again
+        self.is_replaced = all(map(_has_rows, rows.parts))
+        if not self.is_replaced:
+            return
         self.parts = [_copied(part) for part in rows.parts]
         self.slots = [
             (slot, numbers.astype(np.intp))
@@ -189,22 +193,27 @@ class _Single:
         residual, least_squares, y_scale = (part[..., r] for part in products)
         try:
             if shared.start is not None:
-                row = self._from_start(residual, least_squares, float(y_scale))
+                row = self._from_start(y[:, r], residual, least_squares, float(y_scale))
                 if row is not None:
                     return row
             return self._whole(y[:, r], least_squares, float(y_scale))
         except (DesignError, DevianceError, np.linalg.LinAlgError):
             return shared.failed_row()
 
-    def _from_start(self, residual, least_squares, y_scale):
+    def _from_start(self, y, residual, least_squares, y_scale):
         """The fit from the common start; None if that leads to no clean minimum."""
         shared, rows = self.shared, self.shared.rows
         assert shared.start is not None
-        for slot, numbers in self.slots:
-            slot[...] = residual[numbers]
         design = rows.design
+        if self.is_replaced:
+            parts = self.parts
+            for slot, numbers in self.slots:
+                slot[...] = residual[numbers]
+        else:
+            own = replace(design, least_squares=least_squares, y_scale=y_scale)
+            parts = replace(rows, y=y, design=own).parts
         deviance = MarginalDeviance(
-            self.parts,
+            parts,
             [t.structure for t in rows.terms],
             rows.n_psi,
             len(rows.y),
@@ -263,6 +272,13 @@ def _numbered(rows: ResidualRows) -> ResidualRows:
     out = replace(rows)
     out.__dict__["columns"] = np.arange(len(rows.y), dtype=float)[:, None]
     return out
+
+
+def _has_rows(part: Part) -> bool:
+    """Whether a part holds its rows, and no sums over them."""
+    if isinstance(part, VisitPart):
+        return not part.summed
+    return isinstance(part, ClusterPart)
 
 
 def _copied(part: Part) -> Part:

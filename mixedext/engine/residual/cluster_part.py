@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from scipy import sparse
+from scipy import linalg, sparse
 
 from mixedext.engine.residual.parts import Moments, Part, PartProducts, Solved
+from mixedext.kernels.covariance import clusters
 from mixedext.specification.covariance.residual_curve import Places, ResidualCurve
 
 __all__ = ["ClusterPart", "GroupsInClusters", "TermInClusters"]
+
+# Rows of a cluster from which on LAPACK is faster.
+LARGE_CLUSTER = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +104,17 @@ class GroupsInClusters:
         """Where the parameters stand in psi."""
         return self.curve.at
 
+    @cached_property
+    def _in_order(self) -> bool:
+        """Whether group number g has the first rows of cluster number g, in order."""
+        count, s = self.row.shape
+        in_order = (self.cluster == np.arange(count)).all()
+        return bool(in_order and (self.row == np.arange(s)).all())
+
+    def _are_clusters(self, shape):
+        """Whether groups are the clusters of an array (G, s, ...)."""
+        return self.row.shape == shape[:2] and self._in_order
+
     @property
     def _at(self):
         return self.cluster[:, None, None], self.row[:, :, None], self.row[:, None, :]
@@ -110,11 +126,18 @@ class GroupsInClusters:
         own = self.curve.matrix(psi[self.own], self.places)
         if definite:
             np.linalg.cholesky(own)
-        covariance[self._at] += own if self.sum_patterns is None else own[self.pattern]
+        own = own if self.sum_patterns is None else own[self.pattern]
+        if self._are_clusters(covariance.shape):
+            covariance += own
+        else:
+            covariance[self._at] += own
 
     def by_pattern(self, rows: np.ndarray) -> np.ndarray:
         """Sum over groups of their blocks of S of every cluster, (c, s, s)."""
-        blocks = rows[self._at]
+        return self.pooled(rows if self._are_clusters(rows.shape) else rows[self._at])
+
+    def pooled(self, blocks: np.ndarray) -> np.ndarray:
+        """Sums over the groups of a pattern of (H, s, s), (c, s, s)."""
         if self.sum_patterns is None:
             return blocks
         flat = self.sum_patterns @ blocks.reshape(len(blocks), -1)
@@ -122,10 +145,12 @@ class GroupsInClusters:
 
     def times(self, matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         """Block-diagonal matrices by pattern (n, c, s, s) times (G, t, w): (n, G, t, w)."""
-        out = np.zeros((len(matrices), *vectors.shape))
-        own = vectors[self.cluster[:, None], self.row]
         if self.sum_patterns is not None:
             matrices = matrices[:, self.pattern]
+        if self._are_clusters(vectors.shape):
+            return matrices @ vectors
+        out = np.zeros((len(matrices), *vectors.shape))
+        own = vectors[self.cluster[:, None], self.row]
         out[:, self.cluster[:, None], self.row] = matrices @ own
         return out
 
@@ -149,8 +174,10 @@ class ClusterPart(Part):
         terms: list[TermInClusters],
         groups: list[GroupsInClusters],
     ):
-        self.columns, self.terms, self.groups = columns, terms, groups
-        self.inverse = np.zeros((0, 0, 0))
+        self.columns = np.ascontiguousarray(columns, float)
+        self.terms, self.groups = terms, groups
+        self._whole, self._is_inverse = np.zeros((0, 0, 0)), True
+        self._known_slopes: tuple[np.ndarray, list[np.ndarray]] | None = None
 
     # ---- evaluation ----
 
@@ -172,17 +199,50 @@ class ClusterPart(Part):
         self, covariances: Sequence[np.ndarray], psi: np.ndarray, cross: np.ndarray
     ) -> float:
         try:
-            whole = self.covariance(covariances, psi, definite=True)
-            if not np.isfinite(whole).all():
-                return np.inf
-            root = np.linalg.cholesky(whole)
+            self._whole = self.covariance(covariances, psi, definite=True)
         except np.linalg.LinAlgError:
             return np.inf
-        whiten = np.linalg.inv(root)
-        white = (whiten @ self.columns).reshape(-1, self.columns.shape[2])
-        cross += white.T @ white
-        self.inverse = whiten.transpose(0, 2, 1) @ whiten
-        return 2 * float(np.log(np.einsum("gaa->ga", root)).sum())
+        self._is_inverse, self._known_slopes = False, None
+        _, s, width = self.columns.shape
+        if s < LARGE_CLUSTER:
+            work = np.empty((s, width))
+            return clusters.factor_clusters(self._whole, self.columns, work, cross)
+        if not np.isfinite(self._whole).all():
+            return np.inf
+        log_det = 0.0
+        for whole, columns in zip(self._whole, self.columns, strict=True):
+            # LAPACK reads the rows of a symmetric matrix as columns
+            _, info = linalg.lapack.dpotrf(whole.T, lower=0, clean=0, overwrite_a=1)
+            if info:
+                return np.inf
+            log_det += 2 * float(np.log(whole.diagonal()).sum())
+            white, _ = linalg.lapack.dtrtrs(whole.T, columns, lower=0, trans=1)
+            cross += white.T @ white
+        return log_det
+
+    @property
+    def inverse(self) -> np.ndarray:
+        """V^-1 where ``factor`` was called last, (G, s, s)."""
+        if not self._is_inverse:
+            s = self._whole.shape[1]
+            if s < LARGE_CLUSTER:
+                clusters.invert_clusters(self._whole, np.empty((s, s)))
+            else:
+                for whole in self._whole:
+                    linalg.lapack.dpotri(whole.T, lower=0, overwrite_c=1)
+                    above = np.tril(whole, -1)
+                    np.copyto(whole, np.tril(whole))
+                    whole += above.T
+            self._is_inverse = True
+        return self._whole
+
+    def _slopes(self, psi):
+        """Groups with d Lambda / d psi of their patterns, (n, c, s, s)."""
+        known = self._known_slopes
+        if known is None or not np.array_equal(known[0], psi):
+            found = [own.curve.tangent(psi[own.own], own.places) for own in self.groups]
+            known = self._known_slopes = psi.copy(), found
+        return zip(self.groups, known[1], strict=True)
 
     def _solved(self, solved):
         both = self.inverse @ (self.columns @ solved.change)
@@ -202,10 +262,13 @@ class ClusterPart(Part):
                 else:
                     part = term.covariance(sigma) @ vectors
                 parts.append(part[None])
-        residual = np.zeros((len(psi), *vectors.shape))
-        for own in self.groups:
-            slopes = own.curve.tangent(psi[own.own], own.places)
-            residual[own.own] += own.times(slopes, vectors)
+        slopes = list(self._slopes(psi))
+        if len(slopes) == 1 and len(slopes[0][0].own) == len(psi):
+            residual = slopes[0][0].times(slopes[0][1], vectors)
+        else:
+            residual = np.zeros((len(psi), *vectors.shape))
+            for own, slope in slopes:
+                residual[own.own] += own.times(slope, vectors)
         return np.concatenate([*parts, residual])
 
     def add_moments(
@@ -214,10 +277,9 @@ class ClusterPart(Part):
         x, e = self._solved(solved)
         score = self._score(x, e, solved)
         n_theta = sum(map(len, tangents))
-        for own in self.groups:
+        for own, slopes in self._slopes(psi):
             at = n_theta + own.own
             blocks, free = own.by_pattern(score), psi[own.own]
-            slopes = own.curve.tangent(free, own.places)
             into.gradient[at] += np.einsum("rcab,cab->r", slopes, blocks)
             into.bend[np.ix_(at, at)] += own.curve.bend(free, own.places, blocks)
         if not len(into.gradient):

@@ -175,8 +175,8 @@ class MarginalDeviance:
     def solved(self) -> Solved:
         """What [Q y] is multiplied by, and 1 / sigma^2."""
         # L^-1 [Q y]' has unit cross-products in V0^-1, its last row divided by its length
-        change = linalg.solve_triangular(self.fixed, np.eye(self.rank + 1), lower=True).T
-        change = np.ascontiguousarray(change)
+        inverse, _ = linalg.lapack.dtrtri(self.fixed, lower=1)
+        change = np.ascontiguousarray(inverse.T)
         change[:, -1] *= self.fixed[-1, -1]
         return Solved(change, self.dof / self.residual_square, self.reml)
 
@@ -202,6 +202,8 @@ class MarginalDeviance:
         quadratic = kappa * (moments.quadratic - on_x @ on_x.T)
         profiled = np.outer(moments.residual, moments.residual) * kappa**2 / self.dof
         average = quadratic - profiled
+        if not all(part.exact for part in self.parts):
+            return gradient, _average(average, bend, self.n_theta)
         exact = average + quadratic - moments.traces + bend
         if moments.squares is not None:
             flat = moments.squares.reshape(n, self.rank**2)
@@ -232,12 +234,17 @@ def definite_curvature(
     exact = (exact + exact.T) / 2
     if _is_definite(exact):
         return exact
-    own = average.copy()
-    own[:n_theta, :n_theta] += bend[:n_theta, :n_theta]
-    own = (own + own.T) / 2
+    own = _average(average, bend, n_theta)
     whole = own.copy()
     whole[n_theta:, n_theta:] += bend[n_theta:, n_theta:]
     return whole if _is_definite(whole[n_theta:, n_theta:]) else own
+
+
+def _average(average, bend, n_theta):
+    """Average information, with the bend of Sigma."""
+    own = average.copy()
+    own[:n_theta, :n_theta] += bend[:n_theta, :n_theta]
+    return (own + own.T) / 2
 
 
 def _is_definite(matrix):

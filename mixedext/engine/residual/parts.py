@@ -125,7 +125,16 @@ class PartProducts:
 
 
 class Part(ABC):
-    """Clusters of rows that are treated alike."""
+    """Clusters of rows that are treated alike.
+
+    Attributes
+    ----------
+    exact : bool
+        Whether moments have the traces of second derivatives; without them a search goes
+        by average information.
+    """
+
+    exact = True
 
     @abstractmethod
     def factor(

@@ -2,13 +2,14 @@
 
 Without random effects a residual group is a cluster, and groups over visits share their
 pattern (``VisitPart``).  Otherwise clusters are the sets of rows that residual groups and
-levels of random terms connect, of one size at a time (``ClusterPart``).
+levels of random terms connect, of one size at a time (``ClusterPart``), or each large one
+by the levels of its random terms (``WhitenedPart``); independent rows are no more to the
+engine than weights (``BlockedPart``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +18,8 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from mixedext.algebra.triangles import invert_upper
+from mixedext.engine.residual.blocked_part import BlockedPart, IndependentRows
+from mixedext.engine.residual.chain_part import ChainPart, chain_of, places_of
 from mixedext.engine.residual.cluster_part import (
     ClusterPart,
     GroupsInClusters,
@@ -25,14 +28,16 @@ from mixedext.engine.residual.cluster_part import (
 from mixedext.engine.residual.marginal import MarginalDeviance
 from mixedext.engine.residual.parts import Part
 from mixedext.engine.residual.visit_part import SummedPatterns, VisitPart, VisitRows
+from mixedext.engine.residual.whitened_part import whitened_part
 from mixedext.engine.rows.design import Design
 from mixedext.engine.rows.memory import available_memory
-from mixedext.specification.covariance.residual_binding import Batch, BoundResidual
+from mixedext.specification.covariance.residual_binding import BoundResidual
 from mixedext.specification.covariance.residual_curve import Places, ResidualCurve
+from mixedext.specification.covariance.residual_objects import Spatial as StatedSpatial
 from mixedext.specification.covariance.variance_functions import VarIdent
 from mixedext.specification.terms.random_terms import RandomTerm
 
-__all__ = ["ResidualRows", "block_rows", "residual_curves", "whitened"]
+__all__ = ["ResidualRows", "block_rows", "places_of", "residual_curves", "whitened"]
 
 # Patterns above which groups are taken one by one, and visits above which none are shared:
 # matrices over pairs of visits are kept for every pattern.
@@ -42,6 +47,15 @@ MOST_PATTERNS, MOST_VISITS = 2048, 64
 CHEAP_SUMS, MOST_SUMS, SOME_GROUPS = 0.5, 2**23, 2048
 # Matrices of the size of V that an evaluation with its derivatives holds at once.
 WORKING_COPIES = 8
+# Rows of a cluster from which on it may be treated by the levels of its random terms, and
+# the largest share of the work of its dense matrix that pays.
+LEAST_ROWS, SHARE_OF_DENSE = 128, 0.25
+# Columns of Z up to which several of these clusters make up one.
+JOINED_COLUMNS = 128
+# Columns of Z of a cluster up to which chains of rows carry them along.
+MOST_COLUMNS = 8
+# Independent rows above which they are weights to the engine.
+MANY_ROWS = 1000
 
 
 def residual_curves(bound: BoundResidual) -> list[ResidualCurve]:
@@ -84,11 +98,6 @@ def _strata_by_level(bound):
     return True, np.maximum(found, 0)
 
 
-def places_of(batch: Batch) -> Places:
-    """Where the rows of the patterns of a batch stand."""
-    return Places(batch.place, batch.strata, batch.covariates)
-
-
 @dataclass(frozen=True, eq=False)
 class ResidualRows:
     """The rows of a model with a residual covariance.
@@ -106,7 +115,7 @@ class ResidualRows:
     design : Design
         Of y and x by the weights alone: basis, scale.
     sums : bool
-        Whether patterns of many groups are kept as cross-products, not as rows.
+        Whether rows may be kept as cross-products.
     """
 
     y: np.ndarray
@@ -166,11 +175,11 @@ class ResidualRows:
         return self._columns_at(np.arange(len(self.y)))
 
     def deviance(self, reml: bool) -> MarginalDeviance:
-        """The profiled deviance, which stands where it does whatever another one does."""
+        """The profiled deviance."""
         design = self.design
         structures = [t.structure for t in self.terms]
         return MarginalDeviance(
-            [_apart(part) for part in self.parts],
+            self.parts,
             structures,
             self.n_psi,
             len(self.y),
@@ -188,7 +197,11 @@ class ResidualRows:
         """Clusters by size, or patterns by level."""
         if not self.terms and self.has_patterns:
             return list(self._visit_parts())
-        return [part for _, part in self.clusters()]
+        if self._are_chains:
+            return [self._chain_part()]
+        if self._is_blocked:
+            return [self._blocked_part()]
+        return self._cluster_parts()
 
     @cached_property
     def has_patterns(self) -> bool:
@@ -283,27 +296,155 @@ class ResidualRows:
             out[i] = total.reshape(s, width, s, width).transpose(0, 2, 1, 3)
         return SummedPatterns(batch.place[numbers], batch.count[numbers].astype(float), out)
 
+    @property
+    def _are_chains(self):
+        """Whether each row depends on the row before alone, by one parameter."""
+        correlation, spec = self.bound.correlation, self.bound.spec
+        if correlation is None or not correlation.is_chain or self.n_psi > 1:
+            return False
+        if isinstance(spec, StatedSpatial) and len(spec.places) > 1:
+            return False
+        if sum(term.k for term in self.terms) > MOST_COLUMNS:
+            return False
+        cluster, n_clusters = self.cluster_numbers()
+        first = np.empty(n_clusters, np.intp)
+        first[cluster] = np.arange(len(cluster))  # some row of the cluster
+        return all((t.codes == t.codes[first[cluster]]).all() for t in self.terms)
+
+    def _chain_part(self):
+        (curve,) = self.curves
+
+        def columns(rows: np.ndarray) -> np.ndarray:
+            return np.hstack(
+                [*(z[rows] for z in self._columns_of_z()), self.columns_at(rows)]
+            )
+
+        cluster = self.cluster_numbers()[0] if self.terms else None
+        widths = tuple(term.k for term in self.terms)
+        chain = chain_of(curve, self.bound.batches, columns, widths, cluster)
+        return ChainPart(chain, self._cluster_parts)
+
+    def _columns_of_z(self):
+        """Columns of every random term, weighted, (n, k)."""
+        for term in self.terms:
+            z = np.asarray(term.z, float)
+            yield z if self.root_weights is None else z * self.root_weights[:, None]
+
+    @property
+    def _is_blocked(self):
+        """Whether rows are independent, and too many for matrices of clusters."""
+        design = self.design
+        if self.bound.correlation is not None or not self.terms:
+            return False
+        if design.rotation is not None or design.scalar_terms:
+            return False
+        if len(self.y) > MANY_ROWS:
+            return True
+        cluster, n_clusters = self.cluster_numbers()
+        large = np.bincount(cluster, minlength=n_clusters) >= LEAST_ROWS
+        columns = self._levels_of_clusters(cluster, n_clusters)
+        return bool((columns[large] > JOINED_COLUMNS).any())
+
+    def _blocked_part(self):
+        (batch,) = self.bound.batches
+        pattern = batch.pattern[np.argsort(batch.rows[:, 0])]
+        own = IndependentRows(self.curves[0], places_of(batch), pattern, self.weights)
+        kept = np.asarray(self.x, float)[:, self.design.basis.kept]
+        columns = np.column_stack([kept, self.y]) @ self._to_basis
+        return BlockedPart(columns, self.terms, self.design.transforms, own)
+
     def clusters(self) -> Iterator[tuple[np.ndarray, ClusterPart]]:
         """Rows of all clusters of one size, (G, s), and their part."""
         cluster, n_clusters = self.cluster_numbers()
         size = np.bincount(cluster, minlength=n_clusters)
-        self._check_memory(size)
+        by_levels = np.zeros(n_clusters, bool)
+        self._check_memory(cluster, size, by_levels)
+        yield from self._dense_clusters(
+            cluster, size, self._layout(cluster, size), by_levels
+        )
+
+    def _cluster_parts(self) -> list[Part]:
+        cluster, n_clusters = self.cluster_numbers()
+        size = np.bincount(cluster, minlength=n_clusters)
+        by_levels = self._are_by_levels(cluster, size)
+        self._check_memory(cluster, size, by_levels)
+        layout = self._layout(cluster, size)
+        dense = self._dense_clusters(cluster, size, layout, by_levels)
+        large = self._clusters_by_levels(cluster, layout, by_levels)
+        return [*(part for _, part in dense), *large]
+
+    def _layout(self, cluster, size):
+        """Rows sorted by cluster, where each begins, and the place of a row in its own."""
         group, position = self._positions()
         order = np.lexsort((position, group, cluster))
         start = np.concatenate([[0], np.cumsum(size)])
         place = np.empty(len(order), np.intp)  # of a row in its cluster
         place[order] = np.arange(len(order)) - start[cluster[order]]
-        local = np.empty(n_clusters, np.intp)
-        for s in np.unique(size):
-            chosen = np.flatnonzero(size == s)
+        return order, start, place
+
+    def _dense_clusters(self, cluster, size, layout, by_levels):
+        order, start, place = layout
+        local = np.empty(len(size), np.intp)
+        for s in np.unique(size[~by_levels]):
+            inside = (size == s) & ~by_levels
+            chosen = np.flatnonzero(inside)
             local[chosen] = np.arange(len(chosen))
             rows = order[start[chosen][:, None] + np.arange(s)]
             part = ClusterPart(
                 self.columns[rows],
                 [self._term(t, rows) for t in self.terms],
-                list(self._groups(cluster, size == s, local, place)),
+                list(self._groups(cluster, inside, local, place)),
             )
             yield rows, part
+
+    def _clusters_by_levels(self, cluster, layout, by_levels):
+        order, start, place = layout
+        local = np.zeros(len(by_levels), np.intp)
+        for numbers in self._joined(by_levels, cluster):
+            rows = np.concatenate([order[start[n] : start[n + 1]] for n in numbers])
+            place[rows] = np.arange(len(rows))
+            inside = np.zeros(len(by_levels), bool)
+            inside[numbers] = True
+            groups = self._groups(cluster, inside, local, place)
+            codes = [term.codes[rows] for term in self.terms]
+            zs = [z[rows] for z in self._columns_of_z()]
+            yield whitened_part(self.columns_at(rows), codes, zs, list(groups))
+
+    def _joined(self, by_levels, cluster):
+        """Clusters that are treated together by their levels: those with few columns."""
+        chosen = np.flatnonzero(by_levels)
+        if not len(chosen):
+            return
+        columns = self._levels_of_clusters(cluster, len(by_levels))
+        own, width = list[int](), 0.0
+        for number in chosen:
+            if own and width + columns[number] > JOINED_COLUMNS:
+                yield np.array(own)
+                own, width = [], 0.0
+            own.append(int(number))
+            width += columns[number]
+        yield np.array(own)
+
+    def _are_by_levels(self, cluster, size):
+        """Which clusters cost less by the levels of their terms than as dense matrices."""
+        large = size >= LEAST_ROWS
+        if not self.terms or not large.any():
+            return np.zeros(len(size), bool)
+        work = self._levels_of_clusters(cluster, len(size)) ** 3
+        for batch in self.bound.batches:
+            count = np.bincount(cluster[batch.rows[:, 0]], minlength=len(size))
+            work += count * float(batch.size) ** 3
+        return large & (work < SHARE_OF_DENSE * size.astype(float) ** 3)
+
+    def _levels_of_clusters(self, cluster, n_clusters):
+        """Columns of Z that have entries in each cluster, (n_clusters,)."""
+        out = np.zeros(n_clusters)
+        for term in self.terms:
+            of_level = np.empty(term.n_levels, np.intp)
+            of_level[term.codes] = cluster
+            used = np.unique(term.codes)
+            out += term.k * np.bincount(of_level[used], minlength=n_clusters)
+        return out
 
     def _groups(self, cluster, chosen, local, place):
         """Residual groups within clusters of one size."""
@@ -358,27 +499,25 @@ class ResidualRows:
         used, cluster = np.unique(label[group], return_inverse=True)
         return cluster, len(used)
 
-    def _check_memory(self, size):
-        elements = float((size.astype(float) ** 2).sum())
-        needed = 8 * elements * (WORKING_COPIES + self.n_psi)
+    def _check_memory(self, cluster, size, by_levels):
+        levels = np.zeros(len(size))
+        if by_levels.any():
+            levels = self._levels_of_clusters(cluster, len(size))
+        order = np.where(by_levels, levels, size).astype(float)
+        needed = 8 * float((order**2).sum()) * (WORKING_COPIES + self.n_psi)
         available = available_memory()
         if needed > available:
-            largest = int(size.max())
+            largest = int(np.argmax(order))
+            what = f"{int(size[largest])} rows"
+            if by_levels[largest]:
+                what += f", and a dense matrix of their {int(levels[largest])} effects"
             raise MemoryError(
                 f"residual={self.bound.spec}: rows that residual groups and random terms "
-                f"connect have a dense covariance; the largest such set has {largest} "
-                f"rows, all need about {needed / 2**30:.3g} GiB, and "
+                f"connect have a dense covariance; the largest such set has {what}, "
+                f"all together need about {needed / 2**30:.3g} GiB, and "
                 f"{available / 2**30:.3g} are available. Nest the residual groups in "
                 "levels of one random factor, or keep variance= without residual="
             )
-
-
-def _apart(part):
-    """A part of the same rows with factors of its own."""
-    out = copy(part)
-    if isinstance(out, VisitPart):
-        out.inverse = list(out.inverse)
-    return out
 
 
 def whitened(

@@ -28,6 +28,7 @@ __all__ = [
     "FactorLayout",
     "PairProducts",
     "Products",
+    "RowSums",
     "add_products",
     "factor_columns",
     "fixed_chunks",
@@ -188,25 +189,7 @@ class Products:
         layouts : sequence of FactorLayout
             Factors in order; their numbers of levels are the partition's.
         """
-        codes = [rows.codes(f.terms[0]) for f in layouts]
-        row_pairs, pairs = _meeting_levels(layouts, codes)
-
-        def span(first: int, last: int) -> list[np.ndarray]:
-            return _sum_span(rows, bases, layouts, codes, row_pairs, pairs, first, last)
-
-        sums, *others = run_pieces(span, _spans(rows.n_chunks))
-        for other in others:
-            for total, part in zip(sums, other, strict=True):
-                total += part
-        count = len(layouts)
-        fixed_gram, grams = sums[0], tuple(sums[1 : 1 + count])
-        values = dict(zip(pairs, sums[1 + 2 * count :], strict=True))
-        pairs = {key: replace(pair, value=values[key]) for key, pair in pairs.items()}
-        for gram in grams:
-            if gram.shape[1] > 1:
-                crossproducts.mirror_blocks(gram)
-        crosses = tuple(sums[1 + count : 1 + 2 * count])
-        return cls(rows.nobs, tuple(layouts), grams, crosses, pairs, fixed_gram)
+        return RowSums(rows, bases, layouts).products()
 
     def change_fixed(self, right: np.ndarray) -> Products:
         """The products for the fixed columns [X y] right, in place where large."""
@@ -214,6 +197,46 @@ class Products:
             crossproducts.transform_blocks(cross, right)
         gram = right.T @ self.fixed_gram @ right
         return replace(self, fixed_gram=gram)
+
+
+class RowSums:
+    """Cross-products of a partition that can be summed again when its weights change.
+
+    Parameters
+    ----------
+    rows : Rows
+        The partition.
+    bases : Bases
+        From the first pass over all rows.
+    layouts : sequence of FactorLayout
+        Factors in order; their numbers of levels are the partition's.
+    """
+
+    def __init__(self, rows: Rows, bases: Bases, layouts: Sequence[FactorLayout]):
+        self.rows, self.bases, self.layouts = rows, bases, tuple(layouts)
+        self.codes = [rows.codes(f.terms[0]) for f in layouts]
+        self.row_pairs, self.pairs = _meeting_levels(layouts, self.codes)
+
+    def products(self) -> Products:
+        """The cross-products by the weights that the rows have."""
+        known = self.rows, self.bases, self.layouts, self.codes, self.row_pairs, self.pairs
+
+        def span(first: int, last: int) -> list[np.ndarray]:
+            return _sum_span(*known, first, last)
+
+        sums, *others = run_pieces(span, _spans(self.rows.n_chunks))
+        for other in others:
+            for total, part in zip(sums, other, strict=True):
+                total += part
+        count = len(self.layouts)
+        fixed_gram, grams = sums[0], tuple(sums[1 : 1 + count])
+        values = dict(zip(self.pairs, sums[1 + 2 * count :], strict=True))
+        pairs = {k: replace(pair, value=values[k]) for k, pair in self.pairs.items()}
+        for gram in grams:
+            if gram.shape[1] > 1:
+                crossproducts.mirror_blocks(gram)
+        crosses = tuple(sums[1 + count : 1 + 2 * count])
+        return Products(self.rows.nobs, self.layouts, grams, crosses, pairs, fixed_gram)
 
 
 def _spans(n_chunks):

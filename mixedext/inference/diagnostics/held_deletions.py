@@ -19,13 +19,14 @@ from functools import cached_property
 import numpy as np
 from scipy import linalg, sparse
 
+from mixedext.engine.factor.row_forms import lam_of_tail
 from mixedext.engine.fit import evaluate_design
 from mixedext.engine.information.joint_errors import joint_errors
 from mixedext.engine.rows.design import prepare_design
 from mixedext.exceptions import DesignError
 from mixedext.fitted import Fitted
 from mixedext.inference.diagnostics.level_rows import OneLevelRows
-from mixedext.inference.diagnostics.leverage import lam_of_tail, leverages, own_rows
+from mixedext.inference.diagnostics.leverage import leverages, own_rows
 from mixedext.kernels.rows import deletion
 from mixedext.limits import NOT_LEFT
 

@@ -52,6 +52,19 @@ class AutoRegressive(LagCorrelation):
     def jacobian(self, psi: ArrayLike) -> np.ndarray:
         return slope_of_tanh(np.asarray(psi, dtype=float))[:, None]
 
+    is_chain: ClassVar[bool] = True
+
+    def by_gap(self, psi: ArrayLike, gap: np.ndarray) -> np.ndarray:
+        lag = np.asarray(gap, dtype=np.intp)
+        n, x = int(lag.max(initial=0)) + 1, float(np.asarray(psi, dtype=float)[0])
+        rho, change = self.natural(psi), self.jacobian(psi)[0, 0]
+        value, slope = rho ** np.arange(n), slope_of_power(rho, n)
+        less = 1 - value
+        if x > 0:  # log tanh x, which keeps the digits of 1 - rho
+            less = -np.expm1(np.arange(n) * np.log1p(-2 / (np.exp(min(2 * x, 700.0)) + 1)))
+        turn = change**2 * turn_of_power(rho, n) - 2 * rho * change * slope
+        return np.array([less, value, change * slope, turn])[:, lag]
+
     def starts(
         self, correlation: np.ndarray, pairs: np.ndarray, distance: np.ndarray | None = None
     ) -> list[np.ndarray]:

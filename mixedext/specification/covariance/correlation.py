@@ -55,6 +55,21 @@ class Correlation(ABC):
     linear_if_homogeneous: ClassVar[bool] = False
 
     @property
+    def is_chain(self) -> bool:
+        """Whether, on a line, a row depends on the row before alone, by one parameter."""
+        return False
+
+    def by_gap(self, psi: ArrayLike, gap: np.ndarray) -> np.ndarray:
+        """1 - r, r, r' and r'' of rows that follow each other at some gaps, (4, T).
+
+        Parameters
+        ----------
+        gap : ndarray
+            Differences of visits, or distances, (T,).
+        """
+        raise NotImplementedError(f"{type(self).__name__} is no chain of rows")
+
+    @property
     @abstractmethod
     def n_psi(self) -> int:
         """Number of elements of psi, and of natural parameters."""

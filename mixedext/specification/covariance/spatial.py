@@ -134,8 +134,19 @@ class Spatial(Correlation):
     # ---- the curve ----
 
     def _range(self, psi: ArrayLike) -> float:
-        log_range = np.asarray(psi, dtype=float)[0]
-        return float(self.scale * np.exp(np.clip(log_range, -_BEYOND, _BEYOND)))
+        log_range = float(np.asarray(psi, dtype=float)[0])
+        return float(self.scale * np.exp(min(max(log_range, -_BEYOND), _BEYOND)))
+
+    @property
+    def is_chain(self) -> bool:
+        return self.kind in ("exp", "pow") and not self.nugget
+
+    def by_gap(self, psi: ArrayLike, gap: np.ndarray) -> np.ndarray:
+        u = gap * (1 / self._range(psi))
+        with np.errstate(over="ignore", invalid="ignore"):
+            less, value = -np.expm1(-u), np.exp(-u)
+            first = u * value
+            return np.array([less, value, first, (u - 1) * first])
 
     def _share(self, psi: ArrayLike) -> float:
         """1 - nugget."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mixedext.algebra.inverses import generalized_inverse, inverse_if_definite
 from mixedext.engine.fit import evaluate_design
-from mixedext.engine.information import expected as expected_information
+from mixedext.engine.information import directions
 from mixedext.engine.information.expected import variance_information
 from mixedext.engine.information.observed import _inverse
 from mixedext.engine.rows.design import prepare_design
@@ -33,7 +33,7 @@ def test_any_design(reml, storage, **design):
 def test_levels_in_slabs(**design):
     rows = random_design(**design)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(expected_information, "SLAB_SIZE", 40)
+        patch.setattr(directions, "SLAB_SIZE", 40)
         check_information(rows.at_theta(True), rows)
 
 

@@ -15,10 +15,11 @@ from helpers.reference import read_case, relative_error
 from hypothesis import assume, given, settings
 
 import mixedext as mx
+from mixedext.engine.factor import row_forms
 from mixedext.engine.fit import evaluate_design
 from mixedext.exceptions import NotEstimableWarning
 from mixedext.fitted import Fitted
-from mixedext.inference.diagnostics import held_deletions, leverage
+from mixedext.inference.diagnostics import held_deletions
 from mixedext.inference.diagnostics.influence import get_influence
 
 pytestmark = pytest.mark.formula_engine
@@ -192,7 +193,7 @@ def test_cut_levels_a_few_at_a_time_and_all_rows_at_once(kinds, monkeypatch):
 def test_storages_of_the_tail(storage, dense, used, seed, monkeypatch):
     monkeypatch.setattr(held_deletions, "MOST_DENSE", dense)
     monkeypatch.setattr(held_deletions, "MOST_USED", used)
-    monkeypatch.setattr(leverage, "MOST_DENSE", dense)
+    monkeypatch.setattr(row_forms, "MOST_DENSE", dense)
     design = random_design(seed, 60, [(2, 0), (1, 0), (2, 1)], False, False, True, False)
     model = mx.MixedLM(design.y, design.x, terms=design.terms, weights=design.weights)
     fit = evaluate_design(design.prepare(storage), True, design.theta)

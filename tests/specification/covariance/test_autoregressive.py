@@ -167,3 +167,36 @@ def test_continuous_is_no_visit_structure():
     assert own.at_limit([0.0]) == []
     assert own.at_limit([-4.0]) == [(0, "rho", 0.0)]
     assert own.at_limit([15.0]) == [(0, "rho", 1.0)]
+
+
+@pytest.mark.parametrize("psi", [-2.0, -0.3, 0.0, 0.4, 3.0])
+def test_gaps_of_visits(psi):
+    own, gap, h = AutoRegressive(), np.array([2, 1, 5]), 1e-3
+    less, value, first, second = own.by_gap([psi], gap)
+    rho = np.tanh(psi + 1j * 1e-200) ** gap
+    np.testing.assert_allclose(value, rho.real, rtol=1e-13)
+    np.testing.assert_allclose(less, 1 - rho.real, rtol=1e-12)
+    np.testing.assert_allclose(first, rho.imag / 1e-200, rtol=1e-12)
+    slopes = [own.by_gap([psi + k * h], gap)[2] for k in (-2, -1, 1, 2)]
+    numeric = (slopes[0] - 8 * slopes[1] + 8 * slopes[2] - slopes[3]) / (12 * h)
+    np.testing.assert_allclose(second, numeric, atol=1e-9)
+
+
+def test_gaps_near_one():
+    less = AutoRegressive().by_gap([12.0], np.array([1, 3]))[0]
+    one = 2 / (np.exp(24.0) + 1)  # 1 - tanh 12
+    np.testing.assert_allclose(less, [one, 3 * one - 3 * one**2], rtol=1e-13)
+    assert np.isfinite(AutoRegressive().by_gap([500.0], np.array([1]))).all()
+
+
+@pytest.mark.parametrize("psi", [-1.5, 0.2, 4.0])
+def test_gaps_of_times(psi):
+    own, gap, h = ContinuousAR1(2.0), np.array([0.3, 1.0, 6.0]), 1e-3
+    less, value, first, second = own.by_gap([psi], gap)
+    r = np.exp(-gap / 2 * np.exp(-psi - 1j * 1e-200))
+    np.testing.assert_allclose(value, r.real, rtol=1e-13)
+    np.testing.assert_allclose(less, 1 - r.real, rtol=1e-12)
+    np.testing.assert_allclose(first, r.imag / 1e-200, rtol=1e-12)
+    slopes = [own.by_gap([psi + k * h], gap)[2] for k in (-2, -1, 1, 2)]
+    numeric = (slopes[0] - 8 * slopes[1] + 8 * slopes[2] - slopes[3]) / (12 * h)
+    np.testing.assert_allclose(second, numeric, atol=1e-9)

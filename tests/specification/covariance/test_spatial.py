@@ -153,3 +153,10 @@ def test_what_it_is():
     assert Spatial("pow", True).names == ("rho", "nugget")
     assert not Spatial("exp").over_visits
     assert not Spatial("exp").linear_if_homogeneous
+
+
+@pytest.mark.parametrize("nugget", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_which_are_chains_on_a_line(kind, nugget):
+    own = Spatial(kind, nugget)
+    assert own.is_chain == (kind in ("exp", "pow") and not nugget)
