@@ -27,7 +27,13 @@ from mixedext.engine.residual.cluster_part import GroupsInClusters
 from mixedext.engine.residual.parts import Moments, Part, PartProducts, Solved
 from mixedext.limits import ROOT_INVERTIBLE
 
-__all__ = ["ColumnsOfGroups", "TermColumns", "WhitenedPart", "columns_of_groups"]
+__all__ = [
+    "ColumnsOfGroups",
+    "TermColumns",
+    "WhitenedPart",
+    "columns_of_groups",
+    "whitened_part",
+]
 
 # Columns of Z above which a search goes by average information: its traces are q x q
 # products by parameter.
@@ -494,6 +500,41 @@ class WhitenedPart(Part):
             on_x = self._moved(directions, psi, x)
             traces -= 2 * np.einsum("rip,ip->r", on_x, self._solve(seen[None])[0])
         return x.T @ seen, traces, single
+
+
+def whitened_part(
+    columns: np.ndarray,
+    codes: Sequence[np.ndarray],
+    zs: Sequence[np.ndarray],
+    groups: list[GroupsInClusters],
+) -> WhitenedPart:
+    """The part of some rows.
+
+    Parameters
+    ----------
+    columns : ndarray
+        [Q y], (n, P).
+    codes, zs : sequence of ndarray
+        Levels of the rows (n,) and columns (n, k) of every random term.
+    groups : list of GroupsInClusters
+        Residual groups; all rows are one cluster to them.
+    """
+    terms, levels, start = [], [], 0
+    for own, z in zip(codes, zs, strict=True):
+        used, level = np.unique(own, return_inverse=True)
+        terms.append(TermColumns(start, len(used), z.shape[1]))
+        levels.append(level)
+        start = terms[-1].at.stop
+    made = []
+    for group in groups:
+        found = [
+            columns_of_groups(z[group.row], level[group.row], term.start)
+            for z, level, term in zip(zs, levels, terms, strict=True)
+        ]
+        entries = np.concatenate([own for own, _ in found], axis=2)
+        index = np.concatenate([own for _, own in found], axis=1)
+        made.append(ColumnsOfGroups(group, entries, index, columns, start))
+    return WhitenedPart(len(columns), terms, made)
 
 
 def columns_of_groups(
