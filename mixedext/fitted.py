@@ -1,10 +1,9 @@
 """Fitted: one frozen record of a fit, which every question reads.
 
 The engine knows no names and the questions of ``inference`` no class of results; between
-them stands this record.  ``fit()`` makes it complete, with the covariance and the tests
-that were chosen, and nothing is set on it afterwards.  Functions of ``inference`` take
-results first, which have the record as ``results.fitted``; a record is its own
-``fitted``, so that it serves in the place of results.
+them stands this record.  ``fit()`` makes it complete, and nothing is set on it afterwards.
+Functions of ``inference`` take results first, which have the record as
+``results.fitted``; a record is its own ``fitted``: it serves in the place of results.
 """
 
 from __future__ import annotations

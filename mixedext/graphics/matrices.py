@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from mixedext.arguments import check_choice
-from mixedext.engine.residual.rows import block_rows
+from mixedext.engine.residual.roots import block_rows
 from mixedext.fitted import Fitted, HasFitted
 from mixedext.graphics.matrix_images import (
     Block,

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from mixedext.engine.residual.rows import block_rows
+from mixedext.engine.residual.roots import block_rows
 from mixedext.fitted import Fitted, HasFitted, Model, ModelRows, need_rows
 from mixedext.limits import DENSE_MATRIX
 from mixedext.reporting.labelled_matrix import LabelledMatrix, label_texts, warn_if_dense

@@ -15,6 +15,8 @@ V(t) = V + t V_s.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
+from typing import Self
 
 import numpy as np
 from scipy import linalg, sparse
@@ -161,6 +163,12 @@ class BlockedPart(Part):
         return out
 
     # ---- evaluation ----
+
+    def apart(self) -> Self:
+        out = super().apart()
+        out.sums = deepcopy(self.sums)
+        out._factor = Factor(out.sums.blocks)
+        return out
 
     def factor(
         self, covariances: Sequence[np.ndarray], psi: np.ndarray, cross: np.ndarray

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -186,6 +186,11 @@ class ChainPart(Part):
         return chain.columns, chain.gap, chain.ends, np.ascontiguousarray(table)
 
     # ---- evaluation ----
+
+    def apart(self) -> Self:
+        out = super().apart()
+        out._cross = self._cross.copy()
+        return out
 
     def factor(
         self, covariances: Sequence[np.ndarray], psi: np.ndarray, cross: np.ndarray

@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 
 from mixedext.engine.residual.marginal import MarginalDeviance
-from mixedext.engine.residual.rows import (
-    ResidualRows,
+from mixedext.engine.residual.roots import (
     log_determinant,
     log_deviations,
     matrices,
-    residual_curves,
     roots,
     whitened,
 )
+from mixedext.engine.residual.rows import ResidualRows, residual_curves
 from mixedext.engine.rows.design import Design, prepare_design
 from mixedext.specification.covariance.residual_binding import BoundResidual
 from mixedext.specification.covariance.residual_curve import ResidualCurve

@@ -16,7 +16,8 @@ from scipy import sparse
 from mixedext.engine.fit import Fit, fit_at
 from mixedext.engine.residual.estimate import ResidualEstimate
 from mixedext.engine.residual.marginal import MarginalDeviance
-from mixedext.engine.residual.rows import ResidualRows, roots
+from mixedext.engine.residual.roots import roots
+from mixedext.engine.residual.rows import ResidualRows
 from mixedext.engine.residual.search import Found, search_residual
 from mixedext.engine.residual.starts import starting_psi
 from mixedext.engine.rows.design import prepare_design

@@ -38,8 +38,9 @@ from mixedext.engine.residual.cluster_part import (
     TermInClusters,
 )
 from mixedext.engine.residual.information import ResidualInformation
+from mixedext.engine.residual.roots import roots
 from mixedext.engine.residual.row_sets import MANY_ROWS, RowSets
-from mixedext.engine.residual.rows import ResidualRows, places_of, residual_curves, roots
+from mixedext.engine.residual.rows import ResidualRows, places_of, residual_curves
 from mixedext.engine.rows.memory import available_memory
 from mixedext.engine.threads import blas_threads
 from mixedext.limits import NEGATIVE_LEFT, NOTHING_LEFT

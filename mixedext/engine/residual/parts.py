@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -135,6 +136,10 @@ class Part(ABC):
     """
 
     exact = True
+
+    def apart(self) -> Self:
+        """The same clusters with factors of their own."""
+        return copy(self)
 
     @abstractmethod
     def factor(

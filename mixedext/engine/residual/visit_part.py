@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 
@@ -131,6 +132,11 @@ class VisitPart(Part):
             for own in summed
         ]
 
+    def apart(self) -> Self:
+        out = super().apart()
+        out.inverse, out.summed_inverse = list(self.inverse), list(self.summed_inverse)
+        return out
+
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Sums of products of y by pairs of visits, and numbers of pairs, (m, m) each."""
         m = self.m
@@ -206,11 +212,11 @@ class VisitPart(Part):
                 _end_to_end(self.inverse, float),
                 solved.change,
                 with_fixed,
-                inverse.reshape(shape),
-                fixed.reshape(shape),
-                residual.reshape(shape),
-                mixed,
-                self._work,
+                inverse=inverse.reshape(shape),
+                fixed=fixed.reshape(shape),
+                residual=residual.reshape(shape),
+                mixed=mixed,
+                work=self._work,
             )
         on_x, on_y = solved.change[:, :-1], solved.change[:, -1]
         for own, at, numbers, solve in self._summed():

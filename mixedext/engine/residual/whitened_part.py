@@ -18,7 +18,9 @@ and for derivatives Lambda_r of Lambda, H_r = L^-1 Lambda_r L^-T and N_r = Z~'H_
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from scipy import linalg, sparse
@@ -193,6 +195,11 @@ class WhitenedPart(Part):
         self.exact = self.q <= MOST_TRACED
 
     # ---- evaluation ----
+
+    def apart(self) -> Self:
+        out = super().apart()
+        out.groups = [copy(own) for own in self.groups]
+        return out
 
     def factor(
         self, covariances: Sequence[np.ndarray], psi: np.ndarray, cross: np.ndarray

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mixedext.engine.residual.estimate import ResidualEstimate
-from mixedext.engine.residual.rows import roots
+from mixedext.engine.residual.roots import roots
 
 __all__ = ["colored", "marginally_solved", "marginally_whitened"]
 

@@ -24,7 +24,7 @@ from scipy.sparse.csgraph import connected_components
 
 from mixedext.arguments import check_choice
 from mixedext.engine.information.joint_errors import joint_errors
-from mixedext.engine.residual.rows import block_rows
+from mixedext.engine.residual.roots import block_rows
 from mixedext.exceptions import NotEstimableWarning, user_stacklevel
 from mixedext.fitted import Fitted, HasFitted, once_a_fit
 from mixedext.inference.diagnostics.held_deletions import marginal_residual, row_deletions

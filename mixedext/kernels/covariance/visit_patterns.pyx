@@ -41,6 +41,7 @@ def pattern_moments(
     const double[::1] inverses,  # in: V^-1 of each, (s, s)
     const double[:, ::1] change,  # in: what [Q y] is multiplied by, (P, P), columns
     bint with_fixed,  # whether ``fixed`` is wanted
+    *,
     double[:, :, ::1] inverse,  # out: V^-1 at the visits, zeros before, (c, m, m)
     double[:, :, ::1] fixed,  # out: sum X~X~'
     double[:, :, ::1] residual,  # out: sum e~e~'

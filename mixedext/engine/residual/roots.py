@@ -1,0 +1,106 @@
+"""Lower Cholesky factors of the residual covariance, and rows multiplied by their inverses."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mixedext.engine.residual.rows import places_of, residual_curves
+from mixedext.specification.covariance.residual_binding import BoundResidual
+
+__all__ = [
+    "block_rows",
+    "log_determinant",
+    "log_deviations",
+    "matrices",
+    "roots",
+    "whitened",
+]
+
+
+def whitened(
+    bound: BoundResidual,
+    psi: np.ndarray,
+    columns: np.ndarray,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """L^-1 W^1/2 times columns, L the lower Cholesky factor of every group's Lambda.
+
+    Parameters
+    ----------
+    psi : ndarray
+        Parameters.
+    columns : ndarray
+        (n, w) or (n,).
+    weights : ndarray, optional
+        Precision weights W.
+
+    Returns
+    -------
+    ndarray
+        Rows stay where they are: that of the last visit holds what is new in it.
+    """
+    given = np.asarray(columns, float)
+    flat = given.reshape(len(given), -1)
+    if weights is not None:
+        flat = flat * np.sqrt(weights)[:, None]
+    out = np.empty_like(flat)
+    for batch, root in zip(bound.batches, roots(bound, psi), strict=True):
+        inverse = np.linalg.inv(root)
+        out[batch.rows] = inverse[batch.pattern] @ flat[batch.rows]
+    return out.reshape(given.shape)
+
+
+def roots(bound: BoundResidual, psi: np.ndarray) -> list[np.ndarray]:
+    """Lower Cholesky factors of Lambda of the patterns of every batch, (c, s, s)."""
+    return [np.linalg.cholesky(own) for own in matrices(bound, psi)]
+
+
+def matrices(bound: BoundResidual, psi: np.ndarray) -> list[np.ndarray]:
+    """Lambda of the patterns of every batch, (c, s, s)."""
+    out = []
+    for batch in bound.batches:
+        c, s = batch.place.shape[:2]
+        own = np.empty((c, s, s))
+        places = places_of(batch)
+        for level, curve in enumerate(residual_curves(bound)):
+            here = np.flatnonzero(batch.level == level)
+            if len(here):
+                own[here] = curve.matrix(psi[curve.at], places.at(here))
+        out.append(own)
+    return out
+
+
+def log_deviations(bound: BoundResidual, psi: np.ndarray) -> np.ndarray:
+    """Logarithm of the standard deviation of every row, sigma and weights 1, (n,)."""
+    out = np.empty(bound.n_obs)
+    for batch in bound.batches:
+        places, own = places_of(batch), np.empty(batch.place.shape[:2])
+        for level, curve in enumerate(residual_curves(bound)):
+            here = np.flatnonzero(batch.level == level)
+            if len(here):
+                own[here] = curve.log_sd(psi[curve.at], places.at(here))
+        out[batch.rows] = own[batch.pattern]
+    return out
+
+
+def block_rows(bound: BoundResidual, own: Sequence[np.ndarray]) -> sparse.csr_array:
+    """Matrices of the patterns, (c, s, s) a batch, as blocks of all groups, (n, n)."""
+    i, j, values = [], [], []
+    for batch, matrix in zip(bound.batches, own, strict=True):
+        block = matrix[batch.pattern]
+        i.append(np.broadcast_to(batch.rows[:, :, None], block.shape).ravel())
+        j.append(np.broadcast_to(batch.rows[:, None, :], block.shape).ravel())
+        values.append(block.ravel())
+    at = np.concatenate(i), np.concatenate(j)
+    shape = bound.n_obs, bound.n_obs
+    out = sparse.csr_array((np.concatenate(values), at), shape=shape)
+    out.eliminate_zeros()
+    return out
+
+
+def log_determinant(bound: BoundResidual, psi: np.ndarray) -> float:
+    """log|Lambda|, weights apart."""
+    total = 0.0
+    for batch, root in zip(bound.batches, roots(bound, psi), strict=True):
+        total += 2 * float(batch.count @ np.log(np.einsum("caa->ca", root)).sum(axis=1))
+    return total
