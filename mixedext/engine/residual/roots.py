@@ -1,8 +1,11 @@
-"""Lower Cholesky factors of the residual covariance, and rows multiplied by their inverses."""
+"""Cholesky factors of the residual covariance, and rows times their inverses."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from scipy import sparse
 
 from mixedext.engine.residual.rows import places_of, residual_curves
 from mixedext.specification.covariance.residual_binding import BoundResidual

@@ -49,17 +49,5 @@ def test_what_rests_on_independent_residuals_is_refused():
         text = r"takes residuals for independent.*residual='ar1\(Days \| Subject\)'"
         with pytest.raises(NotImplementedError, match=text):
             ask()
-    with pytest.raises(ValueError, match=r"get_influence .*residual='ar1"):
+    with pytest.raises(NotImplementedError, match=r"get_influence .*residual='ar1"):
         fit.get_influence()
-
-
-def test_shares_of_a_variance():
-    """Of results whose model is given a structure afterwards."""
-    data = mx.datasets.sleepstudy.load().data
-    result = mx.mixedlm("Reaction ~ Days + (1 | Subject)", data).fit()
-    result.fitted.model.residual = bind_residual("ar1(Days | Subject)", columns=data)
-    assert 0 < result.icc() < 1
-    result.fitted.model.residual = bind_residual("ar1h(Days | Subject)", columns=data)
-    for ask in (result.icc, lambda: result.r2_nakagawa):
-        with pytest.raises(NotImplementedError, match="takes residuals for independent"):
-            ask()
