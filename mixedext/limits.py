@@ -170,6 +170,17 @@ LARGE_ROOT = 1e-2
 # Relative variances that start a fit are kept within these (columns of Z have rms 1): a
 # start at zero would be a saddle.
 START_FLOOR, START_CEILING = 1e-2, 1e8
+# Least eigenvalue of a Hessian with unit diagonal at which it is definite with the whole
+# bend of curved covariances.
+CURVED_UP = 1e-6
+# specification/covariance/curved
+# Logarithm of a relative standard deviation from which on down it is zero.
+ZERO_LOG = -36.0
+# Free parameter of a correlation that is at its limit but for rounding, and one beyond which
+# it has run there if the covariance is singular.
+FREE_LIMIT, RUN_TO_LIMIT = 40.0, 9.0
+# Free parameters of correlations where any will do.
+TYPICAL_FREE = 0.3
 # Singular values of lam below this share of the largest count as zero where effects are
 # divided by it: along them there are none.
 NO_ROOT = 1e-10

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from mixedext.engine.rows.products import FactorLayout
-from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.covariance.structure import Structure
 
 __all__ = [
     "covariance_bases",
@@ -39,18 +39,27 @@ def covariance_template(structures: tuple) -> tuple[np.ndarray, np.ndarray]:
     return _side_by_side([s.covariance_basis for s in structures])
 
 
-@lru_cache(maxsize=256)
-def covariance_bases(structures: tuple) -> np.ndarray:
+def covariance_bases(structures: Sequence[Structure]) -> np.ndarray:
     """Every element of gamma of all terms as a matrix, (n_gamma, K, K)."""
-    index, value = covariance_template(structures)
+    structures = tuple(structures)
+    # bases of curves are those of one point, which will not come again
+    kept = all(s.linear for s in structures)
+    return (_linear_bases if kept else _bases)(structures)
+
+
+def _bases(structures):
+    index, value = _side_by_side([s.covariance_basis for s in structures])
     count, width = sum(s.n_gamma for s in structures), sum(s.k for s in structures)
     out = np.zeros((count, width, width))
     out[tuple(index)] = value
     return out
 
 
+_linear_bases = lru_cache(maxsize=256)(_bases)
+
+
 def factor_bases(
-    structures: Sequence[LinearStructure], factors: Iterable[FactorLayout]
+    structures: Sequence[Structure], factors: Iterable[FactorLayout]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """The same for each grouping factor by itself.
 
@@ -81,7 +90,7 @@ def factor_bases(
     return out
 
 
-def squared(structures: Sequence[LinearStructure]) -> np.ndarray:
+def squared(structures: Sequence[Structure]) -> np.ndarray:
     """Which elements of theta enter by their squares alone, (n_theta,)."""
     return np.repeat(
         [s.is_diagonal for s in structures],

@@ -115,7 +115,7 @@ def start_of(
         # of the structure and positive definite: its Cholesky factor fits the template
         lam = np.empty_like(covariance)
         clipped_root(covariance, START_FLOOR, START_CEILING, lam)
-        parts.append(s.theta(lam))
+        parts.append(s.theta(lam) if s.linear else s.start(lam @ lam.T))
     return np.concatenate(parts)
 
 

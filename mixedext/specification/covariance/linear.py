@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -94,6 +95,29 @@ class LinearStructure(Structure):
         """Matrices D_r with gamma_r = <D_r, Sigma>, (n_gamma, k, k)."""
         flat, square = self._flat_covariance_basis
         return (flat / square[:, None]).reshape(-1, self.k, self.k)
+
+    # ---- as the curve of parameters that it is ----
+
+    @property
+    def ambient(self) -> LinearStructure:
+        """The linear structure that holds it: itself."""
+        return self
+
+    def at(self, theta: ArrayLike) -> Self:
+        """The structure with ``covariance_basis`` its tangents at theta: itself."""
+        return self
+
+    def moved(self, theta: ArrayLike, transform: np.ndarray) -> np.ndarray:
+        """Theta of T Sigma T' by that of Sigma."""
+        return self.theta(self.triangular(transform @ self.lam(theta)))
+
+    def canonical(self, theta: ArrayLike) -> np.ndarray:
+        """Theta of the same covariance with a diagonal not negative."""
+        return self.theta(self.triangular(self.lam(theta)))
+
+    def singular(self, theta: ArrayLike, least: float) -> np.ndarray:
+        """Theta with singular values of lam below ``least`` exactly zero."""
+        return self.theta(self.truncated(self.lam(theta), least))
 
     # ---- places of the free elements ----
 

@@ -7,9 +7,19 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from mixedext.arguments import did_you_mean
+from mixedext.specification.covariance.curved import (
+    AntedependentVariances,
+    CompoundVariances,
+    HeterogeneousAR1,
+    HomogeneousAntedependence,
+    HomogeneousAR1,
+    HomogeneousCompound,
+    HomogeneousToeplitz,
+    ToeplitzVariances,
+)
 from mixedext.specification.covariance.diagonal import Diagonal
 from mixedext.specification.covariance.identity import IdentityMultiple
-from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.covariance.structure import Structure
 from mixedext.specification.covariance.unstructured import Unstructured
 
 __all__ = [
@@ -43,7 +53,7 @@ class Row(NamedTuple):
     means: str
     calls: tuple[str, ...]
     others: dict[str, tuple[str, ...]]
-    built: type[LinearStructure] | None = None
+    built: type[Structure] | None = None
 
 
 NAMES = {
@@ -66,19 +76,32 @@ NAMES = {
         IdentityMultiple,
     ),
     "cs": Row(
-        "compound symmetry",
-        ("homcs", "cs"),
+        "compound symmetry, a variance for each column",
+        ("cs",),
+        {"SAS": ("CSH",), "mmrm": ("csh",)},
+        CompoundVariances,
+    ),
+    "homcs": Row(
+        "compound symmetry, one variance",
+        ("homcs",),
         {
             "nlme": ("pdCompSymm", "corCompSymm"),
-            "SAS": ("CS", "CSH"),
-            "mmrm": ("cs", "csh"),
+            "SAS": ("CS",),
             "Stata": ("exchangeable",),
         },
+        HomogeneousCompound,
     ),
     "ar1": Row(
-        "first-order autoregression",
-        ("ar1", "hetar1"),
-        {"nlme": ("corAR1",), "SAS": ("AR(1)", "ARH(1)"), "mmrm": ("ar1", "ar1h")},
+        "first-order autoregression, one variance",
+        ("ar1",),
+        {"nlme": ("corAR1",), "SAS": ("AR(1)",), "mmrm": ("ar1",)},
+        HomogeneousAR1,
+    ),
+    "hetar1": Row(
+        "first-order autoregression, a variance for each column",
+        ("hetar1",),
+        {"SAS": ("ARH(1)",), "mmrm": ("ar1h",)},
+        HeterogeneousAR1,
     ),
     "ou": Row(
         "continuous-time autoregression",
@@ -86,14 +109,28 @@ NAMES = {
         {"nlme": ("corCAR1",), "SAS": ("SP(POW)",)},
     ),
     "toep": Row(
-        "a correlation for each lag",
-        ("homtoep", "toep"),
-        {"SAS": ("TOEP", "TOEPH"), "mmrm": ("toep", "toeph")},
+        "a correlation for each lag, a variance for each column",
+        ("toep",),
+        {"SAS": ("TOEPH",), "mmrm": ("toeph",)},
+        ToeplitzVariances,
+    ),
+    "homtoep": Row(
+        "a correlation for each lag, one variance",
+        ("homtoep",),
+        {"SAS": ("TOEP",), "mmrm": ("toep",)},
+        HomogeneousToeplitz,
+    ),
+    "adh": Row(
+        "antedependence, a variance for each column",
+        ("adh",),
+        {"SAS": ("ANTE(1)",)},
+        AntedependentVariances,
     ),
     "ad": Row(
-        "antedependence",
-        ("adh",),
-        {"SAS": ("ANTE(1)",), "mmrm": ("ad", "adh")},
+        "antedependence, one variance",
+        ("ad",),
+        {},
+        HomogeneousAntedependence,
     ),
     "rr": Row("reduced rank", ("rr",), {"SAS": ("FA0(1)",)}),
 }
@@ -108,7 +145,7 @@ _CALL = re.compile(
 
 
 @lru_cache(maxsize=256)
-def structure(name: str, k: int) -> LinearStructure:
+def structure(name: str, k: int) -> Structure:
     """The structure of that name for k columns.
 
     Raises

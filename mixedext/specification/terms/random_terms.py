@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.exceptions import DesignError
-from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.covariance.structure import Structure
 from mixedext.specification.covariance.registry import structure
 from mixedext.specification.covariance.unstructured import Unstructured
 from mixedext.specification.data.columns import as_floats
@@ -85,7 +85,7 @@ class RandomTerm:
     codes: np.ndarray
     group: str
     names: list[str]
-    structure: LinearStructure
+    structure: Structure
     _given: tuple[np.ndarray | None, ...]
     _levels: Levels
 
@@ -95,7 +95,7 @@ class RandomTerm:
         z: Any = None,
         group: str = "Group",
         names: Sequence[str] | None = None,
-        structure: str | LinearStructure = "unstructured",
+        structure: str | Structure = "unstructured",
         levels: Any = None,
     ):
         codes, z = as_pandas(codes), as_pandas(z)
@@ -136,7 +136,7 @@ class RandomTerm:
         columns: Sequence[np.ndarray | None],
         group: str,
         names: Iterable[str],
-        structure: str | LinearStructure,
+        structure: str | Structure,
         levels: Levels,
         owners: tuple = (),
         extremes: Sequence[tuple[np.ndarray, np.ndarray] | None] = (),
@@ -171,10 +171,10 @@ class RandomTerm:
             )
         if isinstance(form, str):
             form = structure(form, self.k)
-        elif not isinstance(form, LinearStructure) or form.k != self.k:
+        elif not isinstance(form, Structure) or form.k != self.k:
             raise ValueError(
                 f"structure of the random term {self.group!r} must be a name or a "
-                f"Structure of {self.k} columns, linear in theta, not {form!r}"
+                f"Structure of {self.k} columns, not {form!r}"
             )
         self.__dict__["structure"] = form
 
