@@ -86,8 +86,14 @@ def _without_open(covariance, open_):
 def _to_data_units(fit, structures, joint, open_, held, inner_scale):
     # Sigma (data) = T^-1 Sigma (engine) T^-T, linear in gamma; sigma^2 grows by y_scale^2
     blocks = []
-    for s, transform in zip(structures, fit.design.transforms, strict=True):
-        blocks.append(s.congruence(np.linalg.inv(transform)))
+    for number, (s, transform) in enumerate(
+        zip(structures, fit.design.transforms, strict=True)
+    ):
+        change = s.congruence(np.linalg.inv(transform))
+        if not s.linear:  # from theta to natural parameters
+            own = fit.theta[fit.objective.theta_slices[number]]
+            change = s.jacobian(own) @ change
+        blocks.append(change)
     change = linalg.block_diag(*blocks)[np.ix_(~held, ~held)]
     numbers = np.flatnonzero(~held)
     outer = np.full((len(held), len(held)), np.nan)
@@ -102,8 +108,10 @@ def _to_data_units(fit, structures, joint, open_, held, inner_scale):
     y_square = fit.design.y_scale**2
     # absolute gamma = sigma^2 * relative gamma
     jacobian = np.zeros((len(numbers) + 1, len(numbers) + 1))
-    jacobian[:-1, :-1] = change * inner_scale * y_square
-    jacobian[:-1, -1] = gamma[numbers] * y_square
+    # but of correlations, which are what they are in any units
+    plain = np.concatenate([s.is_variance for s in structures])[numbers]
+    jacobian[:-1, :-1] = change * np.where(plain, inner_scale * y_square, 1.0)[:, None]
+    jacobian[:-1, -1] = np.where(plain, gamma[numbers] * y_square, 0.0)
     jacobian[-1, -1] = y_square
     absolute = np.full((len(held) + 1, len(held) + 1), np.nan)
     at = np.append(numbers, len(held))

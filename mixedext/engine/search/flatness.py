@@ -49,6 +49,9 @@ def is_flat(objective: ProfiledDeviance, theta: np.ndarray) -> bool:
     growing = [np.zeros((len(information), 0))]
     for i, s in enumerate(objective.structures):
         at, rows = objective.theta_slices[i], objective.gamma_slices[i]
+        if not s.linear:  # whose information is along theta
+            changes[rows, at] = np.diag(unit[at] * ~s.at_limit(theta[at]))
+            continue
         changes[rows, at] = s.jacobian(theta[at]) * unit[at]
         directions, score = _at_zero(s, s.lam(theta[at]), found.scores[i])
         bend[at, at] = s.bend(theta[at], score) * np.outer(unit[at], unit[at])

@@ -9,7 +9,11 @@ from mixedext.exceptions import user_stacklevel
 from mixedext.fitted import DfChoice, Fitted, HasFitted
 from mixedext.inference.comparison.criteria import llf, n_params
 from mixedext.inference.fixed_effects.covariance_choice import chosen_tests, settled_choice
-from mixedext.inference.fixed_effects.df_methods import INFORMATION, FTest, df_choice
+from mixedext.inference.fixed_effects.df_methods import (
+    FTest,
+    default_information,
+    df_choice,
+)
 from mixedext.inference.fixed_effects.hypotheses import likelihood_ratio_test
 from mixedext.inference.submodels.nesting import (
     check_same_data,
@@ -234,6 +238,6 @@ def shown_method(fitted: Fitted, choice: DfChoice) -> str:
     """The name of a method, with the information where that is not the default."""
     settled = settled_choice(fitted, choice)
     name = settled.df_method or ""
-    if settled.information in (None, INFORMATION[0]):
+    if settled.information in (None, default_information(fitted.fit)):
         return name
     return f"{name}, {settled.information} information"

@@ -15,7 +15,7 @@ from mixedext.fitted import BY_DEFAULT, DfChoice, Fitted, HasFitted, InferenceSe
 from mixedext.inference.fixed_effects.clusters import cluster_codes
 from mixedext.inference.fixed_effects.default_method import default_choice
 from mixedext.inference.fixed_effects.df_methods import (
-    INFORMATION,
+    default_information,
     FixedTests,
     check_df_method,
     check_information,
@@ -164,7 +164,7 @@ def choose_settings(
     elif df_method is None:
         own = chosen.get("cluster_df") == "bell-mccaffrey" if use_t is None else use_t
         choice = DfChoice(None if own else "z")
-    choice = _with_information(choice, asked.information)
+    choice = _with_information(fitted, choice, asked.information)
     use_t = choice.df_method != "z"
     chosen["cov_kwds"]["use_t"] = use_t
     return InferenceSettings(
@@ -372,11 +372,12 @@ def settled_choice(
         settled = settings.choice
     else:
         settled = DfChoice("residual" if settings.estimator == "nonrobust" else None)
-    return _with_information(settled, choice.information, settings.choice.information)
+    own = settings.choice.information
+    return _with_information(results.fitted, settled, choice.information, own)
 
 
 def _with_information(
-    settled: DfChoice, asked: str | None, own: str | None = None
+    fitted: Fitted, settled: DfChoice, asked: str | None, own: str | None = None
 ) -> DfChoice:
     """A settled choice that says which information, if its method takes one.
 
@@ -384,7 +385,8 @@ def _with_information(
     """
     name = settled.df_method
     if name == "kenward-roger":
-        return DfChoice(name, asked or settled.information or own or INFORMATION[0])
+        usual = default_information(fitted.fit)
+        return DfChoice(name, asked or settled.information or own or usual)
     check_information(DfChoice(name, asked), settled=True)
     return settled
 

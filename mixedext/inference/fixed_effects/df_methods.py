@@ -32,6 +32,7 @@ __all__ = [
     "FixedTests",
     "check_df_method",
     "check_information",
+    "default_information",
     "df_choice",
     "df_method_name",
     "f_test_of",
@@ -210,6 +211,17 @@ DF_METHODS: dict[str, tuple[str, str]] = {
 }
 # Kinds of information on the variances; the first is the default of linear covariances.
 INFORMATION = ("expected", "observed")
+
+
+def default_information(fit: Fit) -> str:
+    """The information that Kenward and Roger's method inverts where none is asked for.
+
+    As pbkrtest the expected one; as SAS the observed one where a covariance is not linear
+    in its parameters.
+    """
+    return INFORMATION[fit.design.is_curved]
+
+
 # Other spellings, in lower case and with hyphens.
 ALIASES: dict[str, str] = {
     "normal": "z",

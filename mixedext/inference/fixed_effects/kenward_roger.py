@@ -1,13 +1,14 @@
 """Kenward and Roger's (1997) tests of fixed effects.
 
-Letters are those of pbkrtest's paper (Halekoh and Hojsgaard 2014); V is linear in the
-elements of all covariance matrices and sigma^2.  X stands for a basis with
+Letters are those of pbkrtest's paper (Halekoh and Hojsgaard 2014).  X stands for a basis with
 X'V^-1 X = I, so that Phi = I; see engine.information.expected.
 
 W, the covariance of the variance parameters, is the inverse of either information.
 pbkrtest inverts the expected one, SAS, JMP and mmrm the observed one, half the second
-derivatives of the restricted deviance.  V being linear, its own second derivatives (R of
-Kenward and Roger) are zero: SAS' DDFM=KR and its KR(FIRSTORDER) are the same here.
+derivatives of the restricted deviance.  Where V is linear its own second derivatives (R of
+Kenward and Roger) are zero: SAS' DDFM=KR and its KR(FIRSTORDER) are the same.  A structured
+covariance, such as an autoregression, is a curve in SAS's parameters: sum_rs W_rs R_rs / 4
+is taken off, and the observed information is the default.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ import numpy as np
 
 from mixedext.algebra.inverses import generalized_inverse
 from mixedext.engine.fit import Fit
+from mixedext.engine.information.curvature import natural_bends
 from mixedext.engine.information.expected import variance_information
+from mixedext.engine.information.joint_errors import bend_on_fixed
 from mixedext.exceptions import InformationWarning, user_stacklevel
 from mixedext.fitted import DfChoice
 from mixedext.inference.fixed_effects.df_methods import (
-    INFORMATION,
     FixedTests,
     FTest,
     check_information,
+    default_information,
     f_test_of,
     independent_rows,
     no_hypothesis,
@@ -51,7 +54,8 @@ class KenwardRoger(FixedTests):
     fit : Fit
         A REML fit.
     information : {"expected", "observed"}, optional
-        Which information of the variance parameters is inverted.
+        Which information of the variance parameters is inverted; by default the expected
+        one, the observed one where a structured covariance is not linear in its parameters.
 
     Attributes
     ----------
@@ -99,13 +103,14 @@ class KenwardRoger(FixedTests):
 
     adjusts = True
 
-    def __init__(self, fit: Fit, information: str = INFORMATION[0]):
+    def __init__(self, fit: Fit, information: str | None = None):
         if not fit.reml:
             raise ValueError(
                 "df_method='kenward-roger' needs a REML fit, and this one is by maximum "
                 "likelihood; fit again with fit(reml=True), or use "
                 "df_method='satterthwaite'"
             )
+        information = information or default_information(fit)
         check_information(DfChoice("kenward-roger", information))
         info = variance_information(fit)
         self._first = info.on_fixed
@@ -120,6 +125,7 @@ class KenwardRoger(FixedTests):
         adjustment = np.einsum("rs,rsij->ij", w, info.second_on_fixed)
         weighted = np.tensordot(w, self._first, 1)
         adjustment -= (self._first @ weighted).sum(axis=0)
+        adjustment -= bend_on_fixed(fit, natural_bends(fit, w)) / 4
         size = len(adjustment)
         super().__init__(fit, np.eye(size) + adjustment + adjustment.T)
 

@@ -217,9 +217,11 @@ class CurvedStructure(Structure):
         return self.tangent(self.typical() if self._at is None else self._at)
 
     def typical(self) -> np.ndarray:
-        """A theta of no special place: standard deviations of one, some correlation."""
-        away = np.full(self.correlation.n_psi, TYPICAL_FREE)
-        return np.concatenate([self._free_sd(np.ones(self.n_sd)), away])
+        """A theta of no special place: no two standard deviations or correlations alike."""
+        # sines of whole numbers are never equal
+        sd = np.exp(TYPICAL_FREE * np.sin(1.0 + np.arange(self.n_sd)))
+        psi = TYPICAL_FREE * (1.0 + np.sin(np.arange(self.correlation.n_psi)) / 2)
+        return np.concatenate([self._free_sd(sd), psi])
 
     # ---- natural parameters ----
 
