@@ -11,7 +11,7 @@ import pandas as pd
 
 from mixedext.exceptions import DesignError
 from mixedext.specification.covariance.structure import Structure
-from mixedext.specification.covariance.registry import structure
+from mixedext.specification.covariance.registry import name_of, structure
 from mixedext.specification.covariance.unstructured import Unstructured
 from mixedext.specification.data.columns import as_floats
 from mixedext.specification.data.extremes import are_finite, column_extremes
@@ -55,9 +55,14 @@ class RandomTerm:
         Name of the grouping factor.
     names : list[str], optional
         Names of the k columns.
-    structure : {"unstructured", "diagonal", "identity"}, optional
-        Covariance of the k effects of one level: any; one variance a column without
-        correlations; or one common variance.
+    structure : str or object, optional
+        Covariance of the k effects of one level: "unstructured", any; "diagonal", one
+        variance a column without correlations; "identity", one common variance.  With
+        correlations over the columns in their order: "cs" and "homcs", one correlation;
+        "ar1" and "hetar1", one that falls geometrically with the lag; "toep" and "homtoep",
+        one for each lag; "adh" and "ad", one for each pair of neighbours; those of each
+        pair with a variance for each column, and with one variance.  Or an object such as
+        ``mx.AR1()``.
     levels : Index, optional
         Given only where ``codes`` are already the integers 0..L-1 into ``levels``.
 
@@ -169,6 +174,8 @@ class RandomTerm:
                 f"names of the random term {self.group!r} has {len(self.names)} entries "
                 f"for {self.k} columns"
             )
+        if not isinstance(form, (str, Structure)):
+            form = name_of(form) or form
         if isinstance(form, str):
             form = structure(form, self.k)
         elif not isinstance(form, Structure) or form.k != self.k:
@@ -176,6 +183,8 @@ class RandomTerm:
                 f"structure of the random term {self.group!r} must be a name or a "
                 f"Structure of {self.k} columns, not {form!r}"
             )
+        if self.k == 1 and not form.linear:
+            raise DesignError(_one_column(form, self.names[0], self.group))
         self.__dict__["structure"] = form
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -346,6 +355,14 @@ class RandomTerm:
             self.structure,
             self._levels if levels is None else levels,
         )
+
+
+def _one_column(form, name, group):
+    return (
+        f"{form.label(name, group)} has one column, {name!r}: a structure is over the "
+        "columns of a term in their order, as those of a factor, (0 + visit | g) with "
+        "visit a categorical or text; numbers become one by C(visit)"
+    )
 
 
 def _checked_codes(codes, levels, group):
