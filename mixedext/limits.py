@@ -176,8 +176,8 @@ CURVED_UP = 1e-6
 # specification/covariance/curved
 # Logarithm of a relative standard deviation from which on down it is zero.
 ZERO_LOG = -36.0
-# Free parameter of a correlation that is at its limit but for rounding, and one beyond which
-# it has run there if the covariance is singular.
+# Free parameter of a correlation that is at its limit but for rounding, and one beyond
+# which it has run there if the covariance is singular.
 FREE_LIMIT, RUN_TO_LIMIT = 40.0, 9.0
 # Free parameters of correlations where any will do.
 TYPICAL_FREE = 0.3
@@ -489,6 +489,9 @@ SAME_FIT = 2e-4
 # Share of the largest element by which a covariance that is given may be asymmetric, or
 # differ from what the term's structure can be.
 ASYMMETRY = 1e-10
+# The same of a structure that is not linear: half of the digits of a correlation near one
+# are lost on the way to its free parameter and back.
+STRUCTURED = 1e-7
 # models/planning/power
 # Share of singular refits from which on a power rests on boundary estimates: it is said.
 MANY_SINGULAR = 0.25

@@ -18,6 +18,7 @@ from mixedext.inference.fixed_effects.covariance_choice import choice_in_words, 
 from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.inference.variances.icc_and_r2 import r2_nakagawa
 from mixedext.reporting.tidy_tables import shared_variance, tidy
+from mixedext.specification.covariance import registry
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 from mixedext.tables.number_text import (
@@ -228,6 +229,8 @@ def _random_part(fitted: Fitted) -> Iterator[str]:
         if term.k > 1:
             if block.structure.shares_one_variance:
                 text += ", with one variance for all and no correlations"
+            elif not block.structure.linear:
+                text += f", with a structured covariance: {registry.means(block.structure)}"
             elif block.structure.has_correlations:
                 text += ", with an unstructured covariance matrix"
             else:

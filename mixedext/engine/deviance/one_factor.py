@@ -101,9 +101,7 @@ class OneFactorDeviance(ProfiledDeviance):
             raise ValueError("the model has not one grouping factor of few columns")
         if within.square:  # a difference: of what this function will add again
             within = replace(within, products=within.products.copy())
-        function = one_factor_function(
-            self.sums, within, self.ambient, self.reml, self.dof
-        )
+        function = one_factor_function(self.sums, within, self.ambient, self.reml, self.dof)
         if within.square:
             varies = within.products.diagonal() != 0
             whole = self.blocks.fixed_gram - function.between()

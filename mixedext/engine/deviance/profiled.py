@@ -115,8 +115,7 @@ class ProfiledDeviance:
         """Structure and theta of every term."""
         theta = np.asarray(theta, float)
         return [
-            (s, theta[at])
-            for s, at in zip(self.structures, self.theta_slices, strict=True)
+            (s, theta[at]) for s, at in zip(self.structures, self.theta_slices, strict=True)
         ]
 
     @cached_property
@@ -303,9 +302,7 @@ class FactorDeviance(ProfiledDeviance):
     @cached_property
     def function(self) -> Function:
         if self._is_compiled:
-            return several_factors_function(
-                self.blocks, self.structures, self.reml, self.dof
-            )
+            return several_factors_function(self.blocks, self.ambient, self.reml, self.dof)
         return PythonFunction(self)
 
     @property

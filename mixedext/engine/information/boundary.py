@@ -6,8 +6,10 @@ eigenvectors U (of positive eigenvalues, S) and V (of zeros), it is
     Sigma(M, m) = U (S + M) U' + U m V' + V m'U' + V m'(S + M)^-1 m V'
 
 so M and m are free and all else is held.  Of a covariance that is a curve of theta the
-elements of theta that are not at a limit are free.  Where the deviance is stationary on that set its
-second derivatives are those of V, linear in gamma, plus the score times the last term.
+elements of theta that are not at a limit are free.
+
+Where the deviance is stationary on that set its second derivatives are those of V, linear
+in gamma, plus the score times the last term, or times the bend of the curve.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from mixedext.algebra.roots import principal_root
 from mixedext.engine.fit import Fit
 from mixedext.engine.information.expected import variance_information
 from mixedext.limits import ZERO_SINGULAR_VALUE
+from mixedext.specification.covariance.curved import CurvedStructure
 
 __all__ = ["FreeDirections", "free_directions"]
 
@@ -72,11 +75,11 @@ def free_directions(fit: Fit) -> FreeDirections:
     terms = zip(fit.design.terms, fit.design.structures, lams, strict=True)
     for number, (term, structure, lam) in enumerate(terms):
         at = fit.objective.gamma_slices[number]
-        if structure.linear:
-            found = _of_term(term, structure, lam, score[at])
-        else:
+        if isinstance(structure, CurvedStructure):
             theta = fit.optimum.theta[fit.objective.theta_slices[number]]
             found = _of_curve(term, structure, theta, scores[number])
+        else:
+            found = _of_term(term, structure, lam, score[at])
         own, bend, names, at_boundary[at] = found
         block = np.zeros((count + 1, own.shape[1]))
         block[at] = own

@@ -25,7 +25,7 @@ from mixedext.limits import (
     LARGEST_CONDITION,
     NO_RELATION,
 )
-from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.covariance.structure import Structure
 
 __all__ = [
     "Bases",
@@ -235,7 +235,7 @@ class Bases:
 
 
 def bases_from_sums(
-    sums: ColumnSums, shifts: Shifts, structures: Sequence[LinearStructure]
+    sums: ColumnSums, shifts: Shifts, structures: Sequence[Structure]
 ) -> Bases | None:
     """Bases of X and of the random terms from the first pass.
 

@@ -32,6 +32,7 @@ from mixedext.limits import (
     START_FLOOR,
 )
 from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.covariance.structure import Structure
 
 __all__ = [
     "covariance_grams",
@@ -107,7 +108,7 @@ def _put_one(covariances, structures, unknown):
 
 
 def start_of(
-    structures: Sequence[LinearStructure], covariances: Sequence[np.ndarray]
+    structures: Sequence[Structure], covariances: Sequence[np.ndarray]
 ) -> np.ndarray:
     """Theta of relative covariances of all terms, made positive definite."""
     parts = []

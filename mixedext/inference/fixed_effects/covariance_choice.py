@@ -15,10 +15,10 @@ from mixedext.fitted import BY_DEFAULT, DfChoice, Fitted, HasFitted, InferenceSe
 from mixedext.inference.fixed_effects.clusters import cluster_codes
 from mixedext.inference.fixed_effects.default_method import default_choice
 from mixedext.inference.fixed_effects.df_methods import (
-    default_information,
     FixedTests,
     check_df_method,
     check_information,
+    default_information,
     df_choice,
     tests_of,
 )
@@ -31,6 +31,7 @@ from mixedext.inference.fixed_effects.robust import (
     two_way_covariance,
 )
 from mixedext.other_names import COVARIANCES
+from mixedext.specification.terms.structured import refuse_structured
 
 __all__ = [
     "choice_in_words",
@@ -145,6 +146,9 @@ def choose_settings(
     clustered = name.startswith("CR")
     _check_cov_kwds(kwds, cov_type, clustered)
     shown = cov_type or "nonrobust"
+    if name == "oim":
+        what, instead = "cov_type='oim'", "the default and cov_type='CR2' are"
+        refuse_structured(fitted.random.terms, what, instead)
     if name != "nonrobust":
         _refuse_df_method(df_method, shown)
     chosen: dict[str, Any] = {"cov_kwds": {"description": _DESCRIPTIONS[name]}}

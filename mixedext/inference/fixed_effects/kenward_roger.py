@@ -1,7 +1,7 @@
 """Kenward and Roger's (1997) tests of fixed effects.
 
-Letters are those of pbkrtest's paper (Halekoh and Hojsgaard 2014).  X stands for a basis with
-X'V^-1 X = I, so that Phi = I; see engine.information.expected.
+Letters are those of pbkrtest's paper (Halekoh and Hojsgaard 2014).  X stands for a basis
+with X'V^-1 X = I, so that Phi = I; see engine.information.expected.
 
 W, the covariance of the variance parameters, is the inverse of either information.
 pbkrtest inverts the expected one, SAS, JMP and mmrm the observed one, half the second

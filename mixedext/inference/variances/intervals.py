@@ -17,6 +17,7 @@ from mixedext.inference.variances.interval_numbers import (
     sd_and_correlation,
 )
 from mixedext.inference.variances.observed_covariance import covariance_of_variances
+from mixedext.specification.covariance.linear import LinearStructure
 from mixedext.specification.terms.parameter_names import (
     as_variance,
     covariance_names,
@@ -218,12 +219,16 @@ def _variance_names(fitted: Fitted) -> list[str]:
     return covariance_names(fitted.random.terms)
 
 
-def _variance_elements(fitted: Fitted) -> list[tuple[float, tuple[int, int] | None]]:
-    """Value and, for a covariance, the places of its two variances."""
-    out: list[tuple[float, tuple[int, int] | None]] = []
+def _variance_elements(fitted: Fitted) -> list[tuple[float, tuple[int, ...] | None]]:
+    """Value and, for a covariance, the places of its two variances; of a correlation ()."""
+    out: list[tuple[float, tuple[int, ...] | None]] = []
     for _, structure, covariance in fitted.random.blocks():
-        pairs = structure.pairs
         gamma = structure.gamma(covariance)
+        if not isinstance(structure, LinearStructure):
+            kinds = zip(gamma, structure.is_variance, strict=True)
+            out += [(float(value), None if plain else ()) for value, plain in kinds]
+            continue
+        pairs = structure.pairs
         place = {a: len(out) + i for i, (a, b) in enumerate(pairs) if a == b}
         for (a, b), value in zip(pairs, gamma, strict=True):
             out.append((float(value), None if a == b else (place[b], place[a])))

@@ -37,7 +37,11 @@ from mixedext.specification.covariance.antedependence import Antedependence
 from mixedext.specification.covariance.autoregressive import AutoRegressive
 from mixedext.specification.covariance.compound_symmetry import CompoundSymmetry
 from mixedext.specification.covariance.correlation import Correlation
-from mixedext.specification.covariance.structure import ParameterName, Structure
+from mixedext.specification.covariance.structure import (
+    OutOfRangeError,
+    ParameterName,
+    Structure,
+)
 from mixedext.specification.covariance.toeplitz import Toeplitz
 from mixedext.specification.covariance.unstructured import Unstructured
 
@@ -188,9 +192,10 @@ class CurvedStructure(Structure):
             return out + 2 * np.tensordot(weight[0, count:], slope, 1)
         own = weight[:count, :count] * np.outer(share, share)
         of_sd = own / 2 - (own.diagonal()[:, None] + own.diagonal()) / 4
-        half = share[:, None] * np.tensordot(weight[:count, count:], slope, 1)[
-            range(count), range(count)
-        ]
+        half = (
+            share[:, None]
+            * np.tensordot(weight[:count, count:], slope, 1)[range(count), range(count)]
+        )
         return out + size * (of_sd * self._c(psi) + half + half.T)
 
     def _natural_slope(self, psi):
@@ -202,6 +207,19 @@ class CurvedStructure(Structure):
     @property
     def always_bends(self) -> np.ndarray:
         return np.arange(self.n_theta) < (0 if self.het else 1)
+
+    def natural_slopes(self, covariance: np.ndarray) -> np.ndarray:
+        """D Sigma / d eta at a covariance of the structure, (n_theta, k, k).
+
+        Zero along what is at a limit.
+        """
+        theta = self.free(np.nan_to_num(self.gamma(covariance)))
+        back = np.linalg.pinv(self.jacobian(theta), rcond=1e-14)
+        return np.tensordot(back.T, self.tangent(theta), 1)
+
+    def scaled(self, theta: ArrayLike, factor: float) -> np.ndarray:
+        """Theta of factor^2 Sigma."""
+        return self.moved(theta, factor * np.eye(self.k))
 
     # ---- where the curve is taken as straight ----
 
@@ -246,11 +264,15 @@ class CurvedStructure(Structure):
             # correlations that are at a limit but for rounding
             at = np.abs(psi) > _ROUNDED
             return np.where(at, np.copysign(FREE_LIMIT, psi), psi)
-        # outside of what can be: the error says why
-        return np.asarray(self.correlation.free(rho), float)
+        try:  # outside of what can be: the error says why
+            return np.asarray(self.correlation.free(rho), float)
+        except ValueError as error:
+            raise OutOfRangeError(f"{self.name}: {error}") from None
 
     def free(self, eta: ArrayLike) -> np.ndarray:
         eta = np.asarray(eta, float)
+        if (eta[: self.n_sd] < 0).any():
+            raise OutOfRangeError(f"{self.name}: a variance is negative: {eta.tolist()}")
         sd = np.sqrt(np.maximum(eta[: self.n_sd], 0.0))
         return np.concatenate([self._free_sd(sd), self._free_psi(eta[self.n_sd :])])
 
@@ -391,7 +413,7 @@ class CurvedStructure(Structure):
         return out
 
     def nearest_singular(self, lam: np.ndarray) -> np.ndarray:
-        """The factor with the least standard deviation zero, or a correlation at a limit."""
+        """The factor with the least deviation zero, or one correlation at a limit."""
         theta = self.theta(lam)
         sd, psi = self._parts(theta)
         root = semidefinite_root(self._c(psi))

@@ -111,6 +111,10 @@ class LinearStructure(Structure):
         """Theta of T Sigma T' by that of Sigma."""
         return self.theta(self.triangular(transform @ self.lam(theta)))
 
+    def scaled(self, theta: ArrayLike, factor: float) -> np.ndarray:
+        """Theta of factor^2 Sigma."""
+        return factor * np.asarray(theta, float)
+
     def canonical(self, theta: ArrayLike) -> np.ndarray:
         """Theta of the same covariance with a diagonal not negative."""
         return self.theta(self.triangular(self.lam(theta)))

@@ -30,6 +30,7 @@ __all__ = [
     "Row",
     "is_call",
     "label",
+    "means",
     "name_of",
     "structure",
     "structure_of_call",
@@ -208,8 +209,8 @@ def name_of(stated: Any) -> str | None:
     kind = type(stated).__name__
     if call not in _OBJECTS:
         raise ValueError(
-            f"structure={stated!r}: {kind} is one of residuals; those of random effects are "
-            f"{', '.join(map(repr, STRUCTURES))}"
+            f"structure={stated!r}: {kind} is one of residuals; those of random effects "
+            f"are {', '.join(map(repr, STRUCTURES))}"
         )
     given = [
         name
@@ -218,9 +219,9 @@ def name_of(stated: Any) -> str | None:
     ]
     if given:
         raise ValueError(
-            f"structure={stated!r}: {', '.join(given)} of {kind} say{'s' * (len(given) == 1)} "
-            "nothing of a random term, whose columns are the visits and whose codes the "
-            "groups; leave out"
+            f"structure={stated!r}: leave out {', '.join(given)} of {kind}; the columns of "
+            "a random term are its visits, and its codes the groups, and correlations are "
+            "estimated"
         )
     one, each, _ = CALLS[call]
     return each if stated.is_het or one is None else one
@@ -258,6 +259,11 @@ _UNKNOWN = "is unknown"
 def label(name: str, columns: str, group: str) -> str:
     """A random term of the structure of that name in lme4's notation."""
     return STRUCTURES[name].notation.format(columns=columns, group=group)
+
+
+def means(form: Structure) -> str:
+    """A structure in words."""
+    return NAMES[form.name].means
 
 
 def written(name: str, columns: str, group: str) -> str:

@@ -27,7 +27,11 @@ from numpy.typing import ArrayLike
 if TYPE_CHECKING:
     from mixedext.specification.covariance.linear import LinearStructure
 
-__all__ = ["EffectReport", "ParameterName", "Structure"]
+__all__ = ["EffectReport", "OutOfRangeError", "ParameterName", "Structure"]
+
+
+class OutOfRangeError(ValueError):
+    """Natural parameters at which there is no covariance of the structure."""
 
 
 class ParameterName(NamedTuple):
@@ -203,6 +207,10 @@ class Structure(ABC):
     @abstractmethod
     def congruence(self, transform: np.ndarray) -> np.ndarray:
         """Changes along ``covariance_basis`` of T Sigma T' by those of Sigma."""
+
+    @abstractmethod
+    def scaled(self, theta: ArrayLike, factor: float) -> np.ndarray:
+        """Theta of factor^2 Sigma."""
 
     # ---- theta of the same or nearly the same covariance ----
 

@@ -27,7 +27,6 @@ from mixedext.specification.formula.expressions import python_powers
 __all__ = ["expanded_terms", "updated_formula"]
 
 
-
 def updated_formula(old: str, new: str) -> str:
     """The formula that ``new`` makes of ``old``; its dots stand for sides of ``old``.
 

@@ -109,6 +109,14 @@ class ParameterLayout:
         """Which components are variances, and not correlations of a structured term."""
         return np.array([c.is_variance for c in self.components], bool)
 
+    def scaled(self, packed: np.ndarray, scale: float) -> np.ndarray:
+        """Packed elements of covariances that are ``scale`` times those given."""
+        out = np.array(packed, float)
+        count = self.n_covariances
+        out[:count] *= scale
+        out[count:][self.are_variances] *= scale
+        return out
+
     def cov_re(self, covariances: Sequence[np.ndarray]) -> np.ndarray:
         """Block-diagonal covariance of the correlated terms."""
         blocks = [covariances[i] for i in self.correlated]

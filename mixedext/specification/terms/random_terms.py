@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from mixedext.exceptions import DesignError
-from mixedext.specification.covariance.structure import Structure
 from mixedext.specification.covariance.registry import name_of, structure
+from mixedext.specification.covariance.structure import Structure
 from mixedext.specification.covariance.unstructured import Unstructured
 from mixedext.specification.data.columns import as_floats
 from mixedext.specification.data.extremes import are_finite, column_extremes

@@ -210,7 +210,8 @@ def _sizes(fitted: Fitted) -> np.ndarray | None:
 
 def params_object(results: Any) -> MixedLMParams:
     """The parameters as statsmodels' MixedLMParams."""
-    vcomp = results.vcomp / results.scale
+    vcomp = np.array(results.vcomp, float)
+    vcomp[results.model.layout.are_variances] /= results.scale
     return MixedLMParams.from_components(
         results.fe_params, cov_re=results.cov_re_unscaled, vcomp=vcomp
     )

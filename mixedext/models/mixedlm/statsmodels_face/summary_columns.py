@@ -40,7 +40,7 @@ class TableColumn:
         self._results = results
         k_fe, scale = results.k_fe, results.scale
         self.params = np.array(results.params, float)
-        self.params[k_fe:] *= scale
+        self.params[k_fe:] = results.model.layout.scaled(self.params[k_fe:], scale)
         self.bse = np.concatenate([np.asarray(results.bse)[:k_fe], results.bse_re])
         self.tvalues = np.array(results.tvalues, float)
         self.pvalues = np.array(results.pvalues, float)
