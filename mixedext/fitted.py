@@ -19,7 +19,7 @@ import pandas as pd
 
 from mixedext.engine.fit import Fit
 from mixedext.engine.rows.design import Design
-from mixedext.specification.covariance.structure import Structure
+from mixedext.specification.covariance.term_structure import TermStructure
 from mixedext.specification.terms.packing import ParameterLayout
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
@@ -344,7 +344,7 @@ class RandomBlock(NamedTuple):
     """
 
     term: RandomTerm | SparseTerm
-    structure: Structure
+    structure: TermStructure
     covariance: np.ndarray
 
 

@@ -401,6 +401,8 @@ def _variances(table: pd.DataFrame, level: str) -> Iterator[str]:
         elif kind == "sd":
             of = "intercepts" if names == "Intercept" else f"coefficients of {names}"
             text = f"The standard deviation of {of} by {row.group} was "
+        elif kind != "cor":  # of a structured covariance, rho or rho 1
+            text = f"The parameter {row.term.removesuffix(row.group)}by {row.group} was "
         else:
             text = (
                 f"The correlation of {names.replace('.', ' and ', 1)} by {row.group} was "

@@ -33,7 +33,7 @@ from mixedext.engine.deviance.covariance_forms import CovarianceForms
 from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.rows.design import Design
 from mixedext.engine.threads import blas_threads
-from mixedext.specification.covariance.structure import Structure
+from mixedext.specification.covariance.term_structure import TermStructure
 from mixedext.specification.terms.structured import refuse_structured
 
 __all__ = [
@@ -125,7 +125,7 @@ class Likelihood:
         return linalg.block_diag(*blocks) if blocks else np.zeros((0, 0))
 
 
-def relative_root(structure: Structure, covariance: np.ndarray) -> np.ndarray | None:
+def relative_root(structure: TermStructure, covariance: np.ndarray) -> np.ndarray | None:
     """Factor lam of a covariance of the structure, None if that is indefinite."""
     if structure.has_correlations:
         return semidefinite_root(covariance)
@@ -134,7 +134,7 @@ def relative_root(structure: Structure, covariance: np.ndarray) -> np.ndarray | 
     return structure.nearest(covariance)
 
 
-def nearest_relative_root(structure: Structure, covariance: np.ndarray) -> np.ndarray:
+def nearest_relative_root(structure: TermStructure, covariance: np.ndarray) -> np.ndarray:
     """Factor lam of a covariance that is semidefinite but for rounding."""
     return (
         nearest_root(covariance)

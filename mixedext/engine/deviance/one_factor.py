@@ -26,7 +26,7 @@ from mixedext.kernels.search.function import Function
 from mixedext.kernels.search.python_function import PythonFunction
 from mixedext.limits import DEVIANCE_NOISE, LOST_IN_X
 from mixedext.specification.covariance.linear import LinearStructure
-from mixedext.specification.covariance.structure import Structure
+from mixedext.specification.covariance.term_structure import TermStructure
 
 __all__ = ["OneFactorDeviance", "one_factor_function"]
 
@@ -77,7 +77,7 @@ class OneFactorDeviance(ProfiledDeviance):
     def __init__(
         self,
         blocks: Blocks,
-        structures: Sequence[Structure],
+        structures: Sequence[TermStructure],
         reml: bool,
         sums: LevelSums | None = None,
     ):

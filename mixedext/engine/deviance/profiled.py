@@ -27,7 +27,7 @@ from mixedext.kernels.search.function import Function
 from mixedext.kernels.search.python_function import PythonFunction
 from mixedext.limits import CURVED_UP
 from mixedext.specification.covariance.linear import LinearStructure
-from mixedext.specification.covariance.structure import Structure
+from mixedext.specification.covariance.term_structure import TermStructure
 
 __all__ = ["Derivatives", "FactorDeviance", "ProfiledDeviance"]
 
@@ -86,7 +86,7 @@ class ProfiledDeviance:
         Columns of the basis of X, and n less them (REML) or n.
     """
 
-    def __init__(self, blocks: Blocks, structures: Sequence[Structure], reml: bool):
+    def __init__(self, blocks: Blocks, structures: Sequence[TermStructure], reml: bool):
         self.blocks = blocks
         self.structures = structures
         self.reml = reml
@@ -111,7 +111,7 @@ class ProfiledDeviance:
         """Relative covariance factor of every term."""
         return [s.lam(own) for s, own in self.parts(theta)]
 
-    def parts(self, theta: ArrayLike) -> list[tuple[Structure, np.ndarray]]:
+    def parts(self, theta: ArrayLike) -> list[tuple[TermStructure, np.ndarray]]:
         """Structure and theta of every term."""
         theta = np.asarray(theta, float)
         return [
@@ -128,7 +128,7 @@ class ProfiledDeviance:
         """For each term the linear structure that holds its covariances."""
         return [s.ambient for s in self.structures]
 
-    def straighten(self, structures: Sequence[Structure]) -> None:
+    def straighten(self, structures: Sequence[TermStructure]) -> None:
         """Take structures that are straight where this stands."""
         self.structures = structures
 
@@ -290,7 +290,7 @@ def _upward(bend, always):
 class FactorDeviance(ProfiledDeviance):
     """The deviance from the blocked Cholesky factor: any number of grouping factors."""
 
-    def __init__(self, blocks: Blocks, structures: Sequence[Structure], reml: bool):
+    def __init__(self, blocks: Blocks, structures: Sequence[TermStructure], reml: bool):
         super().__init__(blocks, structures, reml)
         self._factor: Factor | None = None
         self._own_values, self._own_derivatives = 0, 0

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from mixedext.engine.rows.products import FactorLayout
-from mixedext.specification.covariance.structure import Structure
+from mixedext.specification.covariance.term_structure import TermStructure
 
 __all__ = [
     "covariance_bases",
@@ -39,7 +39,7 @@ def covariance_template(structures: tuple) -> tuple[np.ndarray, np.ndarray]:
     return _side_by_side([s.covariance_basis for s in structures])
 
 
-def covariance_bases(structures: Sequence[Structure]) -> np.ndarray:
+def covariance_bases(structures: Sequence[TermStructure]) -> np.ndarray:
     """Every element of gamma of all terms as a matrix, (n_gamma, K, K)."""
     structures = tuple(structures)
     # bases of curves are those of one point, which will not come again
@@ -59,7 +59,7 @@ _linear_bases = lru_cache(maxsize=256)(_bases)
 
 
 def factor_bases(
-    structures: Sequence[Structure], factors: Iterable[FactorLayout]
+    structures: Sequence[TermStructure], factors: Iterable[FactorLayout]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """The same for each grouping factor by itself.
 
@@ -90,7 +90,7 @@ def factor_bases(
     return out
 
 
-def squared(structures: Sequence[Structure]) -> np.ndarray:
+def squared(structures: Sequence[TermStructure]) -> np.ndarray:
     """Which elements of theta enter by their squares alone, (n_theta,)."""
     return np.repeat(
         [s.is_diagonal for s in structures],

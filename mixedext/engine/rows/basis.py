@@ -25,7 +25,7 @@ from mixedext.limits import (
     LARGEST_CONDITION,
     NO_RELATION,
 )
-from mixedext.specification.covariance.structure import Structure
+from mixedext.specification.covariance.term_structure import TermStructure
 
 __all__ = [
     "Bases",
@@ -235,7 +235,7 @@ class Bases:
 
 
 def bases_from_sums(
-    sums: ColumnSums, shifts: Shifts, structures: Sequence[Structure]
+    sums: ColumnSums, shifts: Shifts, structures: Sequence[TermStructure]
 ) -> Bases | None:
     """Bases of X and of the random terms from the first pass.
 

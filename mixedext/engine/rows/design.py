@@ -36,7 +36,7 @@ from mixedext.engine.rows.within import find_within, within_from_rows
 from mixedext.exceptions import FIXED_EFFECTS, DesignError
 from mixedext.limits import NO_RESIDUAL, SAMPLE_CONDITION
 from mixedext.specification.covariance.identity import IdentityMultiple
-from mixedext.specification.covariance.structure import Structure
+from mixedext.specification.covariance.term_structure import TermStructure
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["Design", "finish_design", "prepare_design"]
@@ -94,7 +94,7 @@ class Design:
     straight_at: np.ndarray | None = None
 
     @cached_property
-    def structures(self) -> list[Structure]:
+    def structures(self) -> list[TermStructure]:
         """Structures of the terms as the engine has them.
 
         Where each of many columns with one variance is a level of its own, that of one;

@@ -32,7 +32,7 @@ from mixedext.limits import (
     START_FLOOR,
 )
 from mixedext.specification.covariance.linear import LinearStructure
-from mixedext.specification.covariance.structure import Structure
+from mixedext.specification.covariance.term_structure import TermStructure
 
 __all__ = [
     "covariance_grams",
@@ -108,7 +108,7 @@ def _put_one(covariances, structures, unknown):
 
 
 def start_of(
-    structures: Sequence[Structure], covariances: Sequence[np.ndarray]
+    structures: Sequence[TermStructure], covariances: Sequence[np.ndarray]
 ) -> np.ndarray:
     """Theta of relative covariances of all terms, made positive definite."""
     parts = []

@@ -14,7 +14,7 @@ from mixedext.arguments import did_you_mean
 from mixedext.engine.deviance.given_covariances import relative_root
 from mixedext.limits import ASYMMETRY, STRUCTURED
 from mixedext.specification.covariance import registry
-from mixedext.specification.covariance.structure import OutOfRangeError
+from mixedext.specification.covariance.term_structure import OutOfRangeError
 from mixedext.specification.terms.parameter_names import theta_names
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 

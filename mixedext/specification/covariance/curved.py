@@ -37,10 +37,10 @@ from mixedext.specification.covariance.antedependence import Antedependence
 from mixedext.specification.covariance.autoregressive import AutoRegressive
 from mixedext.specification.covariance.compound_symmetry import CompoundSymmetry
 from mixedext.specification.covariance.correlation import Correlation
-from mixedext.specification.covariance.structure import (
+from mixedext.specification.covariance.structure import ParameterName
+from mixedext.specification.covariance.term_structure import (
     OutOfRangeError,
-    ParameterName,
-    Structure,
+    TermStructure,
 )
 from mixedext.specification.covariance.toeplitz import Toeplitz
 from mixedext.specification.covariance.unstructured import Unstructured
@@ -50,9 +50,11 @@ __all__ = ["CURVED", "CurvedStructure"]
 # Shares of correlations on the edge that lie inside; free parameters of such.
 _INSIDE = (1.0, 1 - 2e-16, 1 - 2e-15, 1 - 2e-14, 1 - 2e-13)
 _ROUNDED = 14.0
+# What the smallest standard deviation of a start is multiplied by.
+_SMALL = 0.05
 
 
-class CurvedStructure(Structure):
+class CurvedStructure(TermStructure):
     """Covariances of ``k`` effects in order, a curve in theta.
 
     Parameters
@@ -87,8 +89,8 @@ class CurvedStructure(Structure):
 
     @staticmethod
     @abstractmethod
-    def elements_of(k: int) -> list[tuple[int, int]]:
-        """Elements of the correlation matrix that are its natural parameters."""
+    def elements_of(k: int) -> list[list[tuple[int, int]]]:
+        """For each natural parameter the elements of the correlation that it stands in."""
 
     # ---- sizes and places ----
 
@@ -122,7 +124,7 @@ class CurvedStructure(Structure):
 
     @cached_property
     def _elements(self):
-        return tuple(np.array(self.elements_of(self.k), np.intp).reshape(-1, 2).T)
+        return [np.array(own, np.intp).T for own in self.elements_of(self.k)]
 
     # ---- the curve ----
 
@@ -288,16 +290,18 @@ class CurvedStructure(Structure):
     def gamma(self, covariance: ArrayLike) -> np.ndarray:
         """Natural parameters of a covariance of the structure, or of many (..., k, k).
 
-        Correlations with an effect that has no variance are NaN.
+        A correlation is NaN where no two columns that vary have it.
         """
         covariance = np.asarray(covariance, float)
         variance = np.diagonal(covariance, axis1=-2, axis2=-1)
-        a, b = self._elements
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rho = covariance[..., a, b] / np.sqrt(variance[..., a] * variance[..., b])
-        if not self.het:
-            variance = variance.mean(axis=-1, keepdims=True)
-        return np.concatenate([variance, rho], axis=-1)
+        parts = [variance if self.het else variance.mean(axis=-1, keepdims=True)]
+        for a, b in self._elements:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                rho = covariance[..., a, b] / np.sqrt(variance[..., a] * variance[..., b])
+            # the first of two columns that vary
+            first = np.isfinite(rho).argmax(axis=-1)[..., None]
+            parts.append(np.take_along_axis(rho, first, axis=-1))
+        return np.concatenate(parts, axis=-1)
 
     def covariance(self, gamma: ArrayLike) -> np.ndarray:
         """Covariance matrix of natural parameters (n_gamma,), or of many (..., n_gamma)."""
@@ -355,7 +359,13 @@ class CurvedStructure(Structure):
         pairs = np.ones((self.k, self.k))
         found = self.correlation.starts(c.clip(-1.0, 1.0), pairs)
         sd = self._free_sd(size)
-        return [np.concatenate([sd, np.asarray(psi, float)]) for psi in found]
+        out = [np.concatenate([sd, np.asarray(psi, float)]) for psi in found]
+        if self.het:
+            # without the column that varies least the others may have another correlation
+            small = sd.copy()
+            small[variance.argmin()] += np.log(_SMALL)
+            out.append(np.concatenate([small, np.asarray(found[-2], float)]))
+        return out
 
     def moved(self, theta: ArrayLike, transform: np.ndarray) -> np.ndarray:
         """Theta of T Sigma T' by that of Sigma, T diagonal."""
@@ -443,8 +453,8 @@ class _Compound(CurvedStructure):
         return CompoundSymmetry(k)
 
     @staticmethod
-    def elements_of(k: int) -> list[tuple[int, int]]:
-        return [(1, 0)]
+    def elements_of(k: int) -> list[list[tuple[int, int]]]:
+        return [[(a, b) for a in range(k) for b in range(a)]]
 
 
 class CompoundVariances(_Compound):
@@ -467,8 +477,8 @@ class _AutoRegressive(CurvedStructure):
         return AutoRegressive()
 
     @staticmethod
-    def elements_of(k: int) -> list[tuple[int, int]]:
-        return [(1, 0)]
+    def elements_of(k: int) -> list[list[tuple[int, int]]]:
+        return [[(a, a - 1) for a in range(1, k)]]
 
 
 class HomogeneousAR1(_AutoRegressive):
@@ -491,8 +501,8 @@ class _Toeplitz(CurvedStructure):
         return Toeplitz(k)
 
     @staticmethod
-    def elements_of(k: int) -> list[tuple[int, int]]:
-        return [(lag, 0) for lag in range(1, k)]
+    def elements_of(k: int) -> list[list[tuple[int, int]]]:
+        return [[(a, a - lag) for a in range(lag, k)] for lag in range(1, k)]
 
 
 class ToeplitzVariances(_Toeplitz):
@@ -515,8 +525,8 @@ class _Antedependent(CurvedStructure):
         return Antedependence(k)
 
     @staticmethod
-    def elements_of(k: int) -> list[tuple[int, int]]:
-        return [(a + 1, a) for a in range(k - 1)]
+    def elements_of(k: int) -> list[list[tuple[int, int]]]:
+        return [[(a, a - 1)] for a in range(1, k)]
 
 
 class AntedependentVariances(_Antedependent):

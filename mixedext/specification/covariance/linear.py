@@ -19,12 +19,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mixedext.kernels.factor.triangles import lower_root
-from mixedext.specification.covariance.structure import ParameterName, Structure
+from mixedext.specification.covariance.structure import ParameterName
+from mixedext.specification.covariance.term_structure import TermStructure
 
 __all__ = ["LinearStructure", "UncorrelatedStructure"]
 
 
-class LinearStructure(Structure):
+class LinearStructure(TermStructure):
     """Covariances of ``k`` effects whose relative factor is linear in theta.
 
     Parameters

@@ -19,7 +19,7 @@ from mixedext.specification.covariance.curved import (
 )
 from mixedext.specification.covariance.diagonal import Diagonal
 from mixedext.specification.covariance.identity import IdentityMultiple
-from mixedext.specification.covariance.structure import Structure
+from mixedext.specification.covariance.term_structure import TermStructure
 from mixedext.specification.covariance.unstructured import Unstructured
 
 __all__ = [
@@ -58,7 +58,7 @@ class Row(NamedTuple):
     means: str
     calls: tuple[str, ...]
     others: dict[str, tuple[str, ...]]
-    built: type[Structure] | None = None
+    built: type[TermStructure] | None = None
 
 
 NAMES = {
@@ -169,7 +169,7 @@ _CALL = re.compile(
 
 
 @lru_cache(maxsize=256)
-def structure(name: str, k: int) -> Structure:
+def structure(name: str, k: int) -> TermStructure:
     """The structure of that name for k columns.
 
     Raises
@@ -261,7 +261,7 @@ def label(name: str, columns: str, group: str) -> str:
     return STRUCTURES[name].notation.format(columns=columns, group=group)
 
 
-def means(form: Structure) -> str:
+def means(form: TermStructure) -> str:
     """A structure in words."""
     return NAMES[form.name].means
 

@@ -19,19 +19,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-if TYPE_CHECKING:
-    from mixedext.specification.covariance.linear import LinearStructure
-
-__all__ = ["EffectReport", "OutOfRangeError", "ParameterName", "Structure"]
-
-
-class OutOfRangeError(ValueError):
-    """Natural parameters at which there is no covariance of the structure."""
+__all__ = ["EffectReport", "ParameterName", "Structure"]
 
 
 class ParameterName(NamedTuple):
@@ -107,16 +100,6 @@ class Structure(ABC):
         """Number of elements of theta, and of natural parameters."""
 
     @property
-    @abstractmethod
-    def n_gamma(self) -> int:
-        """Number of directions of ``covariance_basis``, and of natural parameters."""
-
-    @property
-    @abstractmethod
-    def ambient(self) -> LinearStructure:
-        """The linear structure that holds all covariances of this one."""
-
-    @property
     def is_diagonal(self) -> bool:
         """Whether Sigma and lam are diagonal matrices."""
         return self.k == 1 or not self.has_correlations
@@ -143,40 +126,7 @@ class Structure(ABC):
         """sum_ab S_ab d Sigma_ab / d theta of a symmetric matrix S, (n_theta,)."""
         return np.einsum("rab,ab->r", self.tangent(theta), score)
 
-    # ---- directions of Sigma ----
-
-    @property
-    @abstractmethod
-    def covariance_basis(self) -> np.ndarray:
-        """Directions in which Sigma may change, symmetric, (n_gamma, k, k).
-
-        Of a linear structure those that the natural parameters multiply; of another the
-        tangents by theta, where ``at`` says.
-        """
-
-    @abstractmethod
-    def at(self, theta: ArrayLike) -> Self:
-        """The structure with ``covariance_basis`` its directions at theta."""
-
-    @property
-    def always_bends(self) -> np.ndarray:
-        """Elements of theta that may be zero, and bend Sigma there, (n_theta,) bool."""
-        return np.ones(self.n_theta, bool)
-
     # ---- natural parameters ----
-
-    @abstractmethod
-    def gamma(self, covariance: ArrayLike) -> np.ndarray:
-        """Natural parameters of a covariance (k, k), or of many (..., k, k)."""
-
-    @abstractmethod
-    def covariance(self, gamma: ArrayLike) -> np.ndarray:
-        """Covariance matrix of natural parameters (n_gamma,), or of many."""
-
-    @property
-    def is_variance(self) -> np.ndarray:
-        """Which natural parameters have the units of a variance, (n_gamma,) bool."""
-        return np.ones(self.n_gamma, bool)
 
     @abstractmethod
     def natural(self, theta: ArrayLike) -> np.ndarray:
@@ -199,36 +149,6 @@ class Structure(ABC):
     def resized(self, k: int) -> Self:
         """The structure of the same kind for k columns."""
         return type(self).of(k)
-
-    @abstractmethod
-    def moved(self, theta: ArrayLike, transform: np.ndarray) -> np.ndarray:
-        """Theta of T Sigma T' by that of Sigma."""
-
-    @abstractmethod
-    def congruence(self, transform: np.ndarray) -> np.ndarray:
-        """Changes along ``covariance_basis`` of T Sigma T' by those of Sigma."""
-
-    @abstractmethod
-    def scaled(self, theta: ArrayLike, factor: float) -> np.ndarray:
-        """Theta of factor^2 Sigma."""
-
-    # ---- theta of the same or nearly the same covariance ----
-
-    @abstractmethod
-    def theta(self, lam: ArrayLike) -> np.ndarray:
-        """Theta of a factor (k, k) of a covariance in the structure, or of many."""
-
-    @abstractmethod
-    def canonical(self, theta: ArrayLike) -> np.ndarray:
-        """Theta of the same covariance that is the one to report."""
-
-    @abstractmethod
-    def singular(self, theta: ArrayLike, least: float) -> np.ndarray:
-        """Theta with what makes lam singular but for ``least`` exactly so."""
-
-    @abstractmethod
-    def nearest_singular(self, lam: np.ndarray) -> np.ndarray:
-        """A singular factor near lam."""
 
     # ---- starts and roots ----
 

@@ -23,7 +23,7 @@ from mixedext.algebra.definiteness import nearest_semidefinite
 from mixedext.algebra.inverses import generalized_inverse
 from mixedext.algebra.roots import semidefinite_root
 from mixedext.limits import ROUNDED_EIGENVALUE
-from mixedext.specification.covariance.structure import Structure
+from mixedext.specification.covariance.term_structure import TermStructure
 from mixedext.specification.terms.parameter_names import (
     packed_covariances,
     packed_effects,
@@ -52,7 +52,7 @@ class _Term(NamedTuple):
 
     group: str
     names: tuple[str, ...]
-    structure: Structure
+    structure: TermStructure
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mixedext.exceptions import DesignError
 from mixedext.specification.covariance.registry import name_of, structure
-from mixedext.specification.covariance.structure import Structure
+from mixedext.specification.covariance.term_structure import TermStructure
 from mixedext.specification.covariance.unstructured import Unstructured
 from mixedext.specification.data.columns import as_floats
 from mixedext.specification.data.extremes import are_finite, column_extremes
@@ -90,7 +90,7 @@ class RandomTerm:
     codes: np.ndarray
     group: str
     names: list[str]
-    structure: Structure
+    structure: TermStructure
     _given: tuple[np.ndarray | None, ...]
     _levels: Levels
 
@@ -100,7 +100,7 @@ class RandomTerm:
         z: Any = None,
         group: str = "Group",
         names: Sequence[str] | None = None,
-        structure: str | Structure = "unstructured",
+        structure: str | TermStructure = "unstructured",
         levels: Any = None,
     ):
         codes, z = as_pandas(codes), as_pandas(z)
@@ -141,7 +141,7 @@ class RandomTerm:
         columns: Sequence[np.ndarray | None],
         group: str,
         names: Iterable[str],
-        structure: str | Structure,
+        structure: str | TermStructure,
         levels: Levels,
         owners: tuple = (),
         extremes: Sequence[tuple[np.ndarray, np.ndarray] | None] = (),
@@ -174,14 +174,14 @@ class RandomTerm:
                 f"names of the random term {self.group!r} has {len(self.names)} entries "
                 f"for {self.k} columns"
             )
-        if not isinstance(form, (str, Structure)):
+        if not isinstance(form, (str, TermStructure)):
             form = name_of(form) or form
         if isinstance(form, str):
             form = structure(form, self.k)
-        elif not isinstance(form, Structure) or form.k != self.k:
+        elif not isinstance(form, TermStructure) or form.k != self.k:
             raise ValueError(
                 f"structure of the random term {self.group!r} must be a name or a "
-                f"Structure of {self.k} columns, not {form!r}"
+                f"Structure of random terms, of {self.k} columns, not {form!r}"
             )
         if self.k == 1 and not form.linear:
             raise DesignError(_one_column(form, self.names[0], self.group))

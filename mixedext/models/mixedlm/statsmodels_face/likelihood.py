@@ -20,7 +20,7 @@ from mixedext.algebra.definiteness import is_singular
 from mixedext.engine.deviance.given_covariances import IndefiniteError, Likelihood
 from mixedext.limits import NEGATIVE_EIGENVALUE
 from mixedext.models.mixedlm.statsmodels_face.distribution import MixedLMDistribution
-from mixedext.specification.covariance.structure import OutOfRangeError
+from mixedext.specification.covariance.term_structure import OutOfRangeError
 from mixedext.specification.terms.parameters import Parameters
 
 __all__ = [
