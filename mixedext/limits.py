@@ -173,12 +173,19 @@ START_FLOOR, START_CEILING = 1e-2, 1e8
 # Least eigenvalue of a Hessian with unit diagonal at which it is definite with the whole
 # bend of curved covariances.
 CURVED_UP = 1e-6
+# specification/terms/related_terms
+# Share of the largest element by which a relationship that is given may be asymmetric.
+ASYMMETRY_GIVEN = 1e-8
+# Levels of a known relationship whose dense root is no burden: 3 GB.
+MOST_RELATED = 20_000
 # specification/covariance/curved
 # Logarithm of a relative standard deviation from which on down it is zero.
 ZERO_LOG = -36.0
 # Free parameter of a correlation that is at its limit but for rounding, and one beyond
 # which it has run there if the covariance is singular.
 FREE_LIMIT, RUN_TO_LIMIT = 40.0, 9.0
+# Derivative of all correlations by a free parameter that no longer changes them.
+NO_SLOPE_LEFT = 1e-10
 # Free parameters of correlations where any will do.
 TYPICAL_FREE = 0.3
 # Singular values of lam below this share of the largest count as zero where effects are

@@ -20,6 +20,7 @@ from mixedext.inference.variances.icc_and_r2 import r2_nakagawa
 from mixedext.reporting.tidy_tables import shared_variance, tidy
 from mixedext.specification.covariance import registry
 from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.related_terms import RelatedTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 from mixedext.tables.number_text import (
     df_texts,
@@ -212,6 +213,17 @@ def _random_part(fitted: Fitted) -> Iterator[str]:
     rows = fitted.rows
     for number, block in enumerate(fitted.random.blocks()):
         term = block.term
+        if isinstance(term, RelatedTerm):
+            what = (
+                "intercepts"
+                if term.names == ["Intercept"]
+                else (f"coefficients of {term.names[0]}")
+            )
+            yield (
+                f"Random {what} varied by {term.group} ({term.n_levels} levels), with one "
+                "variance times a known relationship of the levels."
+            )
+            continue
         if isinstance(term, SparseTerm):
             yield (
                 f"Random effects of {term.group} ({term.n_levels} levels, with one "

@@ -316,6 +316,28 @@ class JointErrors:
         effect = np.concatenate([lead.reshape(head, len(x)), tail])
         return z.T @ effect + s @ s.T
 
+    def given_fixed(self, random: RandomRows, n: int) -> np.ndarray:
+        """Variances of z'u given the coefficients, relative to sigma^2, (n,).
+
+        Parameters
+        ----------
+        random : RandomRows
+            Rows of Z, of levels that the fit had.
+        n : int
+            Number of rows.
+        """
+        known, head = self.known_of(random, n), self._head
+        shape, out = self.blocks.lead_gram.shape[:2], []
+        step = max(1, MOST_NUMBERS // (2 * max(known.shape[1], 1)))
+        for start in range(0, n, step):
+            z = known[start : start + step].toarray().T
+            found = self.factor.respond(
+                np.ascontiguousarray(z[:head]).reshape(*shape, z.shape[1]),
+                np.ascontiguousarray(z[head:]),
+            )
+            out.append(found.square)
+        return np.concatenate(out)
+
     def _pieces(self, n, random, slope, weight) -> Iterator[slice]:
         step = SOME_ROWS
         if random is not None and random.known is not None:

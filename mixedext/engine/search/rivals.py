@@ -52,6 +52,8 @@ SCATTERED, NEAREST = 64, 6
 LOWEST = 4
 # Points along the only standard deviation, along each of two, and of more.
 ALONG = (12, 8, 5)
+# Starts of curved covariances with few rows, with more, the first included.
+MOST_CURVED, SOME_CURVED = 9, 5
 # Scale of one more start, whatever the number of rows, with variances well above sigma^2:
 # for terms with correlations, and for terms without.
 LARGE_START, LARGE_START_UNCORRELATED = 5.0, 30.0
@@ -201,8 +203,10 @@ def _curved_starts(design):
     negative one.
     """
     rounds = max(len(s.starts()) for s in design.structures if not s.linear)
+    nobs = design.blocks.nobs
+    most = MOST_CURVED if nobs <= FEW_ROWS[2] else SOME_CURVED if nobs <= MANY_ROWS else 2
     out = []
-    for number in range(1, rounds if design.blocks.nobs <= MANY_ROWS else 2):
+    for number in range(1, min(rounds, most)):
         parts = []
         for s in design.structures:
             own = [s.start()] if s.linear else s.starts()

@@ -25,6 +25,8 @@ class Stated:
         As given.
     by_values : tuple of str
         Names of the arguments that were given as values.
+    covariances : Mapping or None
+        As given.
     """
 
     groups: str | None = None
@@ -34,6 +36,7 @@ class Stated:
     vc_formula: Mapping[str, str] | None = None
     missing: str = "none"
     by_values: tuple[str, ...] = ()
+    covariances: Mapping[str, Any] | None = None
 
     @classmethod
     def of(

@@ -98,6 +98,10 @@ def update(
         )
     for what, value in given.items():
         made[what] = value if _is_given(value) else _own(model, what, data is not None)
+    if stated.covariances is not None:  # of the factors that the new formula has
+        groups = {bar.group for bar in split_formula(text).bars}
+        kept = {g: a for g, a in stated.covariances.items() if g in groups}
+        made["covariances"] = kept or None
     made |= {"re_formula": stated.re_formula, "vc_formula": stated.vc_formula}
     data = model.data.frame if data is None else data
     return type(model).from_formula(text, data, **made).fit(**arguments)

@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike
 from mixedext.algebra.roots import semidefinite_root
 from mixedext.limits import (
     FREE_LIMIT,
+    NO_SLOPE_LEFT,
     RUN_TO_LIMIT,
     START_CEILING,
     START_FLOOR,
@@ -361,10 +362,12 @@ class CurvedStructure(TermStructure):
         sd = self._free_sd(size)
         out = [np.concatenate([sd, np.asarray(psi, float)]) for psi in found]
         if self.het:
-            # without the column that varies least the others may have another correlation
-            small = sd.copy()
-            small[variance.argmin()] += np.log(_SMALL)
-            out.append(np.concatenate([small, np.asarray(found[-2], float)]))
+            # without one column, that which varies least first, the others may have
+            # another correlation
+            for column in np.argsort(variance, kind="stable"):
+                small = sd.copy()
+                small[column] += np.log(_SMALL)
+                out.append(np.concatenate([small, np.asarray(found[-2], float)]))
         return out
 
     def moved(self, theta: ArrayLike, transform: np.ndarray) -> np.ndarray:
@@ -419,7 +422,9 @@ class CurvedStructure(TermStructure):
         out[self.n_sd :] = np.abs(theta[self.n_sd :]) >= FREE_LIMIT
         size = np.outer(~zero, ~zero)
         slope = self.correlation.tangent(theta[self.n_sd :], self._place)[:, 0]
-        out[self.n_sd :] |= ~(size * (slope != 0)).any(axis=(1, 2))
+        # after a partial correlation of one those of longer lags change nothing
+        moved = np.abs(size * slope).max(axis=(1, 2), initial=0.0)
+        out[self.n_sd :] |= moved < NO_SLOPE_LEFT
         return out
 
     def nearest_singular(self, lam: np.ndarray) -> np.ndarray:

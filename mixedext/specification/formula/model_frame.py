@@ -35,6 +35,7 @@ from mixedext.specification.data.columns import (
     known_columns,
 )
 from mixedext.specification.data.extremes import all_finite
+from mixedext.specification.data.labels import level_index
 from mixedext.specification.data.missing import check_missing, complete_rows
 from mixedext.specification.data.tables import as_pandas, data_frame, is_foreign
 from mixedext.specification.formula.bars import Bar, names_in, split_formula
@@ -55,6 +56,7 @@ from mixedext.specification.formula.term_recipe import TermRecipe, recipes_of, r
 from mixedext.specification.formula.vc_formula import formula_columns
 from mixedext.specification.terms.grouped import Grouped, grouped_of, sorted_factor
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
+from mixedext.specification.terms.related_terms import related_term
 
 __all__ = ["ModelFrame", "model_frame"]
 
@@ -123,10 +125,10 @@ class ModelFrame:
         return None if self.grouped is None else self.grouped.labels
 
     @property
-    def bar_terms(self) -> list[RandomTerm]:
+    def bar_terms(self) -> list[RandomTerm | SparseTerm]:
         """The terms in bars alone."""
         first = 0 if self.grouped is None else len(self.grouped.all_terms)
-        return [t for t in self.terms[first:] if isinstance(t, RandomTerm)]
+        return list(self.terms[first:])
 
 
 def _column_name(value):
@@ -181,6 +183,7 @@ def model_frame(
     missing: str = "none",
     use_sparse: bool = False,
     all_categories: bool = False,
+    covariances: Mapping[str, Any] | None = None,
 ) -> ModelFrame:
     """Evaluate a formula on a data frame.
 
@@ -204,6 +207,8 @@ def model_frame(
         Whether the components' matrices by group are shown as sparse ones.
     all_categories : bool, optional
         Whether categories without rows count, as other chunks may have them.
+    covariances : Mapping, optional
+        Known relationships of levels by grouping factor.
 
     Raises
     ------
@@ -248,7 +253,8 @@ def model_frame(
     sides = _plain_sides(engine, split, fixed_formula)
     sides = sides or _engine_sides(engine, split, fixed_formula)
     endog, exog, model_spec, of_data = sides
-    terms = [_bar_term(engine, bar) for bar in split.bars]
+    related = _relationships(covariances, split.bars)
+    terms = [_bar_term(engine, bar, related.get(bar.group)) for bar in split.bars]
     main, parts_of_groups = None, []
     if "groups" in arrays:
         factor = sorted_factor(arrays["groups"])
@@ -281,6 +287,7 @@ def model_frame(
             for what, value in given.items()
         }
         kept |= {"re_formula": re_formula, "vc_formula": vc_formula, "missing": missing}
+        kept["covariances"] = covariances
         again = model_frame(
             formula, frame.iloc[at], namespace, use_sparse=use_sparse, **kept
         )
@@ -566,9 +573,36 @@ def _term_column(engine, column):
     return engine.made[column.key]
 
 
-def _bar_term(engine, bar: Bar) -> RandomTerm:
+def _relationships(covariances, bars):
+    """Known relationships by grouping factor."""
+    if covariances is None:
+        return {}
+    if not isinstance(covariances, Mapping):
+        raise ValueError(
+            f"covariances must map grouping factors to matrices, not "
+            f"{type(covariances).__name__}: {{'animal': A}}"
+        )
+    groups = [bar.group for bar in bars]
+    for name in covariances:
+        if name not in groups:
+            raise ValueError(
+                f"covariances: {name!r} is no grouping factor of a bar; there are: "
+                f"{', '.join(map(repr, groups)) or 'none'}{did_you_mean(name, groups)}"
+            )
+    return dict(covariances)
+
+
+def _bar_term(engine, bar: Bar, covariance: Any = None) -> RandomTerm | SparseTerm:
     columns, names, *known = _columns(engine, bar.columns)
     codes, levels = engine.grouping_factors(bar.factors)
+    if covariance is not None:
+        z = (
+            None
+            if columns == (None,)
+            else np.column_stack([np.ones(len(codes)) if c is None else c for c in columns])
+        )
+        own = None if z is None else names
+        return related_term(codes, z, bar.group, own, level_index(levels), covariance)
     return RandomTerm.of_columns(
         codes,
         columns,

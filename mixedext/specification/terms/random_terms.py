@@ -25,6 +25,7 @@ from mixedext.specification.data.labels import (
     used_levels,
 )
 from mixedext.specification.data.tables import as_pandas
+from mixedext.specification.terms.related_terms import related_term
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = [
@@ -65,6 +66,11 @@ class RandomTerm:
         ``mx.AR1()``.
     levels : Index, optional
         Given only where ``codes`` are already the integers 0..L-1 into ``levels``.
+    covariance, precision : DataFrame, array_like or sparse array, optional
+        Known relationship A of the levels, or its inverse, (q, q): effects of one column
+        have the covariance v A.  Rows of a DataFrame are matched by name, and levels
+        without records are allowed; rows of other matrices are the levels in their order.
+        The term is then a ``SparseTerm`` of Z times a root of A.
 
     Attributes
     ----------
@@ -94,6 +100,18 @@ class RandomTerm:
     _given: tuple[np.ndarray | None, ...]
     _levels: Levels
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        related = ("covariance", "precision")
+        if not any(kwargs.get(name) is not None for name in related):
+            return object.__new__(cls)
+        form = kwargs.pop("structure", args[4] if len(args) > 4 else "unstructured")
+        if form != "unstructured":
+            raise NotImplementedError(
+                f"structure={form!r} beside a known relationship of the levels is not "
+                "there: a term of one column has one variance"
+            )
+        return related_term(*args[:4], **kwargs)
+
     def __init__(
         self,
         codes: Any,
@@ -102,6 +120,9 @@ class RandomTerm:
         names: Sequence[str] | None = None,
         structure: str | TermStructure = "unstructured",
         levels: Any = None,
+        *,
+        covariance: Any = None,
+        precision: Any = None,
     ):
         codes, z = as_pandas(codes), as_pandas(z)
         if np.ndim(codes) != 1:
