@@ -186,6 +186,8 @@ ZERO_LOG = -36.0
 FREE_LIMIT, RUN_TO_LIMIT = 40.0, 9.0
 # Derivative of all correlations by a free parameter that no longer changes them.
 NO_SLOPE_LEFT = 1e-10
+# Share of the largest element by which a covariance may miss its structure by rounding.
+OF_STRUCTURE = 1e-10
 # Free parameters of correlations where any will do.
 TYPICAL_FREE = 0.3
 # Singular values of lam below this share of the largest count as zero where effects are

@@ -214,13 +214,10 @@ def _random_part(fitted: Fitted) -> Iterator[str]:
     for number, block in enumerate(fitted.random.blocks()):
         term = block.term
         if isinstance(term, RelatedTerm):
-            what = (
-                "intercepts"
-                if term.names == ["Intercept"]
-                else (f"coefficients of {term.names[0]}")
-            )
+            of = f"coefficients of {term.names[0]}"
+            kind = "intercepts" if term.names == ["Intercept"] else of
             yield (
-                f"Random {what} varied by {term.group} ({term.n_levels} levels), with one "
+                f"Random {kind} varied by {term.group} ({term.n_levels} levels), with one "
                 "variance times a known relationship of the levels."
             )
             continue

@@ -28,6 +28,7 @@ from mixedext.algebra.roots import semidefinite_root
 from mixedext.limits import (
     FREE_LIMIT,
     NO_SLOPE_LEFT,
+    OF_STRUCTURE,
     RUN_TO_LIMIT,
     START_CEILING,
     START_FLOOR,
@@ -344,7 +345,15 @@ class CurvedStructure(TermStructure):
         return out.reshape(*eta.shape)
 
     def start(self, covariance: np.ndarray | None = None) -> np.ndarray:
-        """Theta near a covariance matrix; without one standard deviations of one."""
+        """Theta near a covariance matrix, of one of the structure its own; of I if None."""
+        covariance = np.eye(self.k) if covariance is None else covariance
+        try:
+            theta = self.free(self.gamma(covariance))
+        except OutOfRangeError:
+            return self.starts(covariance)[0]
+        miss = np.abs(self.matrix(theta) - covariance).max()
+        if miss <= OF_STRUCTURE * np.abs(covariance).max():
+            return theta
         return self.starts(covariance)[0]
 
     def starts(self, covariance: np.ndarray | None = None) -> list[np.ndarray]:
@@ -477,6 +486,8 @@ class HomogeneousCompound(_Compound):
 
 
 class _AutoRegressive(CurvedStructure):
+    ordered = True
+
     @staticmethod
     def correlation_of(k: int) -> Correlation:
         return AutoRegressive()
@@ -501,6 +512,8 @@ class HeterogeneousAR1(_AutoRegressive):
 
 
 class _Toeplitz(CurvedStructure):
+    ordered = True
+
     @staticmethod
     def correlation_of(k: int) -> Correlation:
         return Toeplitz(k)
@@ -525,6 +538,8 @@ class HomogeneousToeplitz(_Toeplitz):
 
 
 class _Antedependent(CurvedStructure):
+    ordered = True
+
     @staticmethod
     def correlation_of(k: int) -> Correlation:
         return Antedependence(k)

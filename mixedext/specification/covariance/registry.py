@@ -246,10 +246,12 @@ def _known_of(name: str) -> str:
     for own, row in NAMES.items():
         programs = {"glmmTMB": row.calls, **row.others}
         found = [p for p, names in programs.items() if name in names]
-        if str(name).lower() == own or found:
-            if row.built is None:
-                return f"({row.means}) is not built"
+        if found and row.built is not None:
             return f"is {found[0]}'s name of {own!r}"
+        if found or (str(name).lower() == own and row.built is None):
+            return f"({row.means}) is not built"
+    if str(name).lower() in STRUCTURES:
+        return f"is written {str(name).lower()!r}"
     return _UNKNOWN
 
 

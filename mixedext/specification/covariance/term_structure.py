@@ -34,6 +34,9 @@ class TermStructure(Structure):
         Number of columns of the term.
     """
 
+    #: Whether another order of the columns is another model.
+    ordered = False
+
     @property
     @abstractmethod
     def n_gamma(self) -> int:

@@ -206,6 +206,12 @@ class RandomTerm:
             )
         if self.k == 1 and not form.linear:
             raise DesignError(_one_column(form, self.names[0], self.group))
+        if form.ordered and "Intercept" in self.names:
+            raise DesignError(
+                f"{form.label('visit', self.group)} is over visits in their order, and the "
+                f"columns here are {', '.join(self.names)}: leave out the intercept, as in "
+                f"{form.label('0 + visit', self.group)}"
+            )
         self.__dict__["structure"] = form
 
     def __setattr__(self, name: str, value: Any) -> None:
