@@ -11,7 +11,7 @@ from mixedext.algebra.definiteness import unit_diagonal
 from mixedext.limits import COVARIANCE_OUTSIDE, COVARIANCE_RANK
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
-__all__ = ["covariance_is_nested"]
+__all__ = ["covariance_is_nested", "differ_in_structure"]
 
 
 def covariance_is_nested(
@@ -115,6 +115,18 @@ def _are_matched(small, large):
         else:
             return False
     return True
+
+
+def differ_in_structure(
+    small: Sequence[RandomTerm | SparseTerm], large: Sequence[RandomTerm | SparseTerm]
+) -> bool:
+    """Whether two models differ in the structures of the same random effects alone.
+
+    Then the hypothesis, that variances or correlations are equal or correlations zero, does
+    not lie on the boundary.  Of structures that are curves; of linear ones nothing is said.
+    """
+    curved = not all(t.structure.linear for t in (*small, *large))
+    return curved and len(small) == len(large) and _are_matched(small, large)
 
 
 def _same_rows(one, other):

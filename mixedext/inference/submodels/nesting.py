@@ -9,7 +9,10 @@ import numpy as np
 
 from mixedext.exceptions import BoundaryWarning, DesignError, NestingWarning
 from mixedext.fitted import Fitted, HasFitted, Model, has_rows, need_rows
-from mixedext.inference.submodels.covariance_nesting import covariance_is_nested
+from mixedext.inference.submodels.covariance_nesting import (
+    covariance_is_nested,
+    differ_in_structure,
+)
 from mixedext.inference.submodels.row_basis import RowBasis
 from mixedext.limits import SAME_WEIGHTS
 
@@ -142,7 +145,10 @@ def doubts(
             yield "not nested: the fixed effects are no special case", NestingWarning
         if not covariance_is_nested(inner.terms, outer.terms, outer.weights):
             yield "not nested: the random effects are no special case", NestingWarning
-    if len(large.fitted.fit.theta) > len(small.fitted.fit.theta):
+    more = len(large.fitted.fit.theta) > len(small.fitted.fit.theta)
+    if not more:
+        return
+    if inner is None or outer is None or not differ_in_structure(inner.terms, outer.terms):
         yield _CONSERVATIVE, BoundaryWarning
 
 

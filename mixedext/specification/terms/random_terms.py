@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.exceptions import DesignError
-from mixedext.specification.covariance.registry import name_of, structure
+from mixedext.specification.covariance.registry import STRUCTURES, label, name_of, structure
 from mixedext.specification.covariance.term_structure import TermStructure
 from mixedext.specification.covariance.unstructured import Unstructured
 from mixedext.specification.data.columns import as_floats
@@ -198,14 +198,15 @@ class RandomTerm:
         if not isinstance(form, (str, TermStructure)):
             form = name_of(form) or form
         if isinstance(form, str):
+            built = STRUCTURES.get(form)
+            if self.k == 1 and built is not None and not built.linear:
+                raise DesignError(_one_column(form, self.names[0], self.group))
             form = structure(form, self.k)
         elif not isinstance(form, TermStructure) or form.k != self.k:
             raise ValueError(
                 f"structure of the random term {self.group!r} must be a name or a "
                 f"Structure of random terms, of {self.k} columns, not {form!r}"
             )
-        if self.k == 1 and not form.linear:
-            raise DesignError(_one_column(form, self.names[0], self.group))
         if form.ordered and "Intercept" in self.names:
             raise DesignError(
                 f"{form.label('visit', self.group)} is over visits in their order, and the "
@@ -386,7 +387,7 @@ class RandomTerm:
 
 def _one_column(form, name, group):
     return (
-        f"{form.label(name, group)} has one column, {name!r}: a structure is over the "
+        f"{label(form, name, group)} has one column, {name!r}: a structure is over the "
         "columns of a term in their order, as those of a factor, (0 + visit | g) with "
         "visit a categorical or text; numbers become one by C(visit)"
     )

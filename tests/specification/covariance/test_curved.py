@@ -94,7 +94,8 @@ def test_limits_are_exact(kind):
     assert matrix[1, 0] == 1.0
     assert np.linalg.svd(s.lam(exact), compute_uv=False)[-1] < 1e-7
     held = s.at_limit(exact)
-    assert held[s.n_sd] and not held[: s.n_sd].any()
+    assert held[s.n_sd]
+    assert not held[: s.n_sd].any()
     # the natural parameters of the limit are those of the covariance
     np.testing.assert_allclose(s.gamma(matrix)[s.n_sd], 1.0)
     np.testing.assert_allclose(s.matrix(s.free(s.gamma(matrix))), matrix, atol=1e-12)
