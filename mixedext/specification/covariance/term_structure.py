@@ -8,15 +8,12 @@ and which theta near another one is on the boundary.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mixedext.specification.covariance.structure import Structure
-
-if TYPE_CHECKING:
-    from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = ["OutOfRangeError", "TermStructure"]
 
@@ -44,7 +41,7 @@ class TermStructure(Structure):
 
     @property
     @abstractmethod
-    def ambient(self) -> LinearStructure:
+    def ambient(self) -> Any:
         """The linear structure that holds all covariances of this one."""
 
     # ---- directions of Sigma ----
