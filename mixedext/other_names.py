@@ -228,7 +228,7 @@ R_FUNCTIONS: Mapping[str, str] = {
     "corAR1": f"residual correlations are not fitted; {_LIMITS}",
     "cut": "make the column before, with pd.cut",
     "factor": "write C(x)",
-    "gr": "write (1 | g)",
+    "gr": "write (1 | g), with covariances={'g': A} for a known relationship",
     "ifelse": "write np.where(condition, a, b)",
     "interaction": "write a:b",
     "lag": "make the column before, with groupby(...).shift()",

@@ -195,10 +195,13 @@ def _boundary_notes(fitted: Fitted) -> list[str]:
         return []
     zero: list[str] = []
     singular: list[str] = []
+    limits: list[str] = []
     elements = zip(_variance_names(fitted), _variance_elements(fitted), strict=True)
     for (name, (value, pair)), absent in zip(elements, missing, strict=True):
         if absent and pair is None:
             (zero if value == 0 else singular).append(name)
+        elif absent and not pair:
+            limits.append(name if np.isnan(value) else f"{name} at {value:.4g}")
     notes = []
     if zero:
         notes.append(f"On the boundary, without standard errors: {', '.join(zero)} at 0")
@@ -206,6 +209,10 @@ def _boundary_notes(fitted: Fitted) -> list[str]:
         notes.append(
             "On the boundary, without standard errors: the singular covariance matrix "
             f"of {', '.join(singular)}"
+        )
+    if limits:
+        notes.append(
+            f"At the limit of a correlation, without standard errors: {', '.join(limits)}"
         )
     return notes
 

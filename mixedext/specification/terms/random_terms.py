@@ -510,11 +510,17 @@ def crowding(term: RandomTerm | SparseTerm, nobs: int) -> str | None:
             "the term out, or group by a coarser factor."
         )
     if term.structure.has_correlations and term.n_levels * term.k >= nobs:
+        cure = "Use fewer columns"
+        if not term.structure.linear:
+            cure = (
+                "State it as the covariance of the residuals, by residual=, or use a "
+                "structure that does not hold a variance of each row, such as ar1"
+            )
         return (
             f"{_short(term)} has {term.n_levels * term.k} random effects "
             f"({term.k} columns x {term.n_levels} levels of {term.group!r}) for "
             f"{nobs} observations: its covariance cannot be told from the "
-            "residual. Use fewer columns."
+            f"residual. {cure}."
         )
     return None
 

@@ -275,3 +275,45 @@ def test_what_is_not_there_says_so(what):
     result = model.fit()
     with pytest.raises(NotImplementedError, match=r"structured random effects.*ar1\(0 \+ "):
         REFUSED[what](model, result)
+
+
+def test_two_columns_with_one_correlation_are_any_covariance():
+    data = mx.datasets.sleepstudy.load().data
+    one = mx.mixedlm("Reaction ~ Days + cs(Days | Subject)", data).fit()
+    any_ = mx.mixedlm("Reaction ~ Days + (Days | Subject)", data).fit()
+    assert one.llf == pytest.approx(any_.llf, rel=1e-12)
+    np.testing.assert_allclose(one.bse_fe, any_.bse_fe, rtol=1e-6)
+    np.testing.assert_allclose(
+        one.fitted.fit.covariances[0], any_.fitted.fit.covariances[0], rtol=1e-5
+    )
+    limits = [r.conf_int_vcomp().to_numpy() for r in (one, any_)]
+    # sd, sd, correlation against sd, correlation, sd
+    np.testing.assert_allclose(limits[0][[0, 2, 1, 3]], limits[1], rtol=1e-4)
+    tests = [r.t_test("Days", df_method="satterthwaite").df_denom for r in (one, any_)]
+    np.testing.assert_allclose(tests[0], tests[1], rtol=1e-5)
+
+
+def test_a_correlation_at_its_limit_is_a_random_intercept():
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"day": np.tile(np.repeat(np.arange(5), 4), 8)})
+    frame["g"] = np.repeat(np.arange(8), 20)
+    noise = pd.Series(rng.normal(size=160))
+    # no day of a group differs from its others
+    noise -= noise.groupby([frame.g, frame.day]).transform("mean")
+    frame["y"] = noise + 2.0 * rng.normal(size=8)[frame.g]
+    with pytest.warns(SingularMatrixWarning):
+        one = mx.mixedlm("y ~ 1 + ar1(0 + C(day) | g)", frame).fit()
+    intercept = mx.mixedlm("y ~ 1 + (1 | g)", frame).fit()
+    assert one.convergence.status == "boundary"
+    assert one.vcomp[1] == 1.0
+    assert one.llf == pytest.approx(intercept.llf, rel=1e-9)
+    # its error is that of the others with the correlation held
+    errors = np.asarray(one.bse_re)
+    assert errors[0] == pytest.approx(np.asarray(intercept.bse_re)[0], rel=1e-5)
+    assert np.isnan(errors[1])
+    assert "rho of ar1" in one.df_held()[0]
+    np.testing.assert_allclose(one.bse_fe, intercept.bse_fe, rtol=1e-6)
+    df = [r.t_test("Intercept").df_denom for r in (one, intercept)]
+    np.testing.assert_allclose(df[0], df[1], rtol=1e-5)
+    notes = one.conf_int_vcomp().notes
+    assert any("rho g" in note for note in notes)
