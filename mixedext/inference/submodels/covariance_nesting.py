@@ -134,10 +134,15 @@ def _same_rows(one, other):
     if isinstance(one, SparseTerm) or isinstance(other, SparseTerm):
         return one is other
     return (
-        one.k == other.k
-        and np.array_equal(one.codes, other.codes)
-        and np.array_equal(one.z, other.z)
+        one.k == other.k and _same_partition(one, other) and np.array_equal(one.z, other.z)
     )
+
+
+def _same_partition(one, other):
+    """Whether the levels of two terms part the rows alike, whatever their labels."""
+    both = one.codes.astype(np.int64) * other.n_levels + other.codes
+    count = len(np.unique(both))
+    return count == len(np.unique(one.codes)) == len(np.unique(other.codes))
 
 
 def _rows_matrix(term, root):
