@@ -62,7 +62,7 @@ LAYERS = [
 KERNEL_LAYERS = [
     ["reference", "row_major", "triangle"],
     ["lanes"],
-    ["factor", "laws", "rows", "search"],
+    ["covariance", "factor", "laws", "rows", "search"],
     ["deviance"],
 ]
 MODULES = sorted(p.relative_to(PACKAGE) for p in PACKAGE.rglob("*.py"))

@@ -10,6 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 __all__ = [
+    "add_moving_average",
+    "durbin_levinson",
+    "extend_autoregression",
     "factor_levels",
     "lead_conditional_variance",
     "lead_curvature",
@@ -22,6 +25,99 @@ __all__ = [
     "selected_inverse",
     "tail_curvature",
 ]
+
+
+def durbin_levinson(psi: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Correlations, coefficients, and first and second derivatives of both."""
+    n = len(psi)
+    r = np.tanh(psi)
+    e = np.exp(-2.0 * np.abs(psi))
+    w = 4.0 * e / (1.0 + e) ** 2  # 1 - r^2, without cancellation
+    rho, phi, v = np.zeros(n + 1), np.zeros(n), 1.0
+    rho[0] = 1.0
+    d_rho, d_phi, d_v = np.zeros((n, n + 1)), np.zeros((n, n)), np.zeros(n)
+    dd_rho, dd_phi, dd_v = np.zeros((n, n, n + 1)), np.zeros((n, n, n)), np.zeros((n, n))
+    for k in range(n):
+        own, back, last = phi[:k], phi[:k][::-1], rho[k:0:-1]
+        rho[k + 1] = r[k] * v + own @ last
+        # of what follows, derivatives by r_1 .. r_k, then those by the new r_(k + 1)
+        first, d_last = d_phi[:k, :k], d_rho[:k, k:0:-1]
+        mixed = first @ d_last.T
+        dd_rho[:k, :k, k + 1] = (
+            r[k] * dd_v[:k, :k]
+            + dd_phi[:k, :k, :k] @ last
+            + mixed
+            + mixed.T
+            + dd_rho[:k, :k, k:0:-1] @ own
+        )
+        dd_rho[:k, k, k + 1] = dd_rho[k, :k, k + 1] = d_v[:k]
+        dd_phi[:k, :k, :k] -= r[k] * dd_phi[:k, :k, :k][..., ::-1]
+        dd_phi[:k, k, :k] = dd_phi[k, :k, :k] = -first[:, ::-1]
+        dd_v[:k, :k] *= w[k]
+        dd_v[:k, k] = dd_v[k, :k] = -2 * r[k] * d_v[:k]
+        dd_v[k, k] = -2 * v
+        d_rho[:k, k + 1] = r[k] * d_v[:k] + d_phi[:k, :k] @ last + d_rho[:k, k:0:-1] @ own
+        d_rho[k, k + 1] = v
+        d_phi[:k, :k] -= r[k] * d_phi[:k, :k][:, ::-1]
+        d_phi[k, :k] = -back
+        d_phi[k, k] = 1.0
+        d_v[:k] *= w[k]
+        d_v[k] = -2 * r[k] * v
+        phi[:k] = own - r[k] * back
+        phi[k] = r[k]
+        v *= w[k]
+    rho, d_rho, dd_rho = rho[1:], d_rho[:, 1:], dd_rho[..., 1:]
+    # from r to psi: dr = w, d2r = -2 r w
+    numbers = np.arange(n)
+    for first, second in ((d_rho, dd_rho), (d_phi, dd_phi)):
+        second *= (w[:, None] * w)[..., None]
+        second[numbers, numbers] -= (2 * r * w)[:, None] * first
+    return rho, phi, w[:, None] * d_rho, w[:, None] * d_phi, dd_rho, dd_phi
+
+
+def extend_autoregression(
+    phi: np.ndarray, rho: np.ndarray, d_rho: np.ndarray, dd_rho: np.ndarray, n: int
+) -> tuple[np.ndarray, ...]:
+    """Tables of lags 0 .. p continued to n - 1 by rho_h = sum_j phi_j rho_(h - j)."""
+    p = len(phi)
+    for h in range(p + 1, n):
+        before = h - 1 - np.arange(p)
+        own = d_rho[:, before]
+        new = dd_rho[:, :, before] @ phi + own + own.T
+        dd_rho = np.concatenate([dd_rho, new[:, :, None]], axis=-1)
+        d_rho = np.concatenate([d_rho, (own @ phi + rho[before])[:, None]], axis=-1)
+        rho = np.append(rho, rho[before] @ phi)
+    return rho, d_rho, dd_rho
+
+
+def add_moving_average(
+    ma: np.ndarray, rho: np.ndarray, d_rho: np.ndarray, dd_rho: np.ndarray, n: int
+) -> tuple[np.ndarray, ...]:
+    """Table of c_h / c_0 by (ar, ma), where c_h = sum_ij b_i b_j rho_(h + i - j)."""
+    p, q = len(d_rho), len(ma)
+    b, eye = np.concatenate([[1.0], ma]), np.eye(q + 1)[1:]
+    i = np.arange(q + 1)
+    lag = np.abs(np.arange(n)[:, None, None] + i[:, None] - i)
+    c = b @ rho[lag] @ b
+    first = np.concatenate(
+        [
+            b @ d_rho[:, lag] @ b,
+            np.einsum("ri,hij,j->rh", eye, rho[lag] + rho[lag].transpose(0, 2, 1), b),
+        ]
+    )
+    second = np.zeros((p + q, p + q, n))
+    second[:p, :p] = b @ dd_rho[:, :, lag] @ b
+    own = d_rho[:, lag]
+    mixed = np.einsum("ri,shij,j->srh", eye, own + own.transpose(0, 1, 3, 2), b)
+    second[:p, p:], second[p:, :p] = mixed, mixed.transpose(1, 0, 2)
+    both = np.einsum("ri,hij,sj->rsh", eye, rho[lag], eye)
+    second[p:, p:] = both + both.transpose(1, 0, 2)
+    value = c / c[0]
+    zero = first[:, :1]
+    first = (first - value * zero) / c[0]
+    cross = zero[:, None] * first
+    second = second - second[..., :1] * value - cross - cross.transpose(1, 0, 2)
+    return value, first, second / c[0]
 
 
 def level_products(

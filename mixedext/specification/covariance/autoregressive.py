@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -16,8 +16,9 @@ from mixedext.specification.covariance.correlation import (
     slope_of_tanh,
     tanh_limits,
 )
+from mixedext.specification.covariance.spatial import Spatial
 
-__all__ = ["AutoRegressive"]
+__all__ = ["AutoRegressive", "ContinuousAR1"]
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,16 @@ class AutoRegressive(LagCorrelation):
         return self.natural(psi) ** np.arange(n)
 
     def slopes(self, psi: ArrayLike, n: int) -> np.ndarray:
-        return self.jacobian(psi) * _slope(self.natural(psi), n)
+        return self.jacobian(psi) * slope_of_power(self.natural(psi), n)
 
     def bend_by_lag(self, psi: ArrayLike, score: np.ndarray) -> np.ndarray:
         n, rho, change = len(score), self.natural(psi), self.jacobian(psi)
         # d2 rho / d psi2 = -2 rho (1 - rho^2)
-        turn = change**2 * _turn(rho, n) - 2 * rho * change * _slope(rho, n)
+        turn = change**2 * turn_of_power(rho, n) - 2 * rho * change * slope_of_power(rho, n)
         return turn @ score[:, None]
 
     def curve_by_lag(self, psi: ArrayLike, n: int, weight: np.ndarray) -> np.ndarray:
-        return weight[0, 0] * _turn(self.natural(psi), n)
+        return weight[0, 0] * turn_of_power(self.natural(psi), n)
 
     def natural(self, psi: ArrayLike) -> np.ndarray:
         return np.tanh(np.asarray(psi, dtype=float))
@@ -62,13 +63,33 @@ class AutoRegressive(LagCorrelation):
         return tanh_limits(np.asarray(psi, dtype=float), self.names)
 
 
-def _slope(rho: np.ndarray, n: int) -> np.ndarray:
+@dataclass(frozen=True)
+class ContinuousAR1(Spatial):
+    """C_ab = rho^|t_a - t_b| at times t; rho in (0, 1) is the correlation at distance one.
+
+    Psi is the logarithm of -1 / log(rho), the time in which a correlation falls by a
+    factor e, in units of the scale.
+
+    Parameters
+    ----------
+    scale : float
+        A typical distance of two times.
+    shortest, longest : float, optional
+        The shortest distance in the data that is not zero, and the longest; by them rho
+        is told to have run to a limit.  The scale if None.
+    """
+
+    kind: str = field(default="pow", init=False, repr=False)
+    nugget: bool = field(default=False, init=False, repr=False)
+
+
+def slope_of_power(rho: ArrayLike, n: int) -> np.ndarray:
     """d rho^lag / d rho at lags 0 .. n - 1."""
     lag = np.arange(n)
     return lag * rho ** np.maximum(lag - 1, 0)
 
 
-def _turn(rho: np.ndarray, n: int) -> np.ndarray:
+def turn_of_power(rho: ArrayLike, n: int) -> np.ndarray:
     """d2 rho^lag / d rho2 at lags 0 .. n - 1."""
     lag = np.arange(n)
     return lag * (lag - 1) * rho ** np.maximum(lag - 2, 0)
@@ -82,12 +103,15 @@ def nearest_power(r: np.ndarray, pairs: np.ndarray) -> float:
     def loss(rho: np.ndarray) -> np.ndarray:
         return ((r - rho[:, None] ** lag) ** 2) @ pairs
 
-    grid = np.linspace(-0.95, 0.95, 20)
+    if not pairs.any():
+        return 0.0
+    # of rho and -rho alike, where only even lags have pairs, the positive one
+    grid = np.linspace(0.95, -0.95, 20)
     best = grid[[np.argmin(loss(grid))]]
     for _ in range(2):
-        miss, slope, n = r - best**lag, _slope(best, len(r)), len(r)
+        miss, slope, n = r - best**lag, slope_of_power(best, len(r)), len(r)
         first = -pairs @ (miss * slope)
-        second = pairs @ (slope**2 - miss * _turn(best, n))
+        second = pairs @ (slope**2 - miss * turn_of_power(best, n))
         if second <= 0:
             break
         step = np.clip(best - first / second, -0.95, 0.95)

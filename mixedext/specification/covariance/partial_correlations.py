@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mixedext.kernels.covariance import partial_correlations
+
 __all__ = [
     "Recursion",
     "partials_of_coefficients",
@@ -51,57 +53,17 @@ def recursion(psi: np.ndarray, order: int = 2) -> Recursion:
     ----------
     psi : ndarray, shape (n,)
     order : {0, 1, 2}
-        Highest derivative that is computed; those above are zeros.
+        Highest derivative that is computed; those above are empty.
     """
     n = len(psi)
-    r = np.tanh(psi)
-    e = np.exp(-2.0 * np.abs(psi))
-    w = 4.0 * e / (1.0 + e) ** 2  # 1 - r^2, without cancellation
-    rho, phi, v = np.zeros(n + 1), np.zeros(n), 1.0
-    rho[0] = 1.0
-    d_rho, d_phi, d_v = np.zeros((n, n + 1)), np.zeros((n, n)), np.zeros(n)
-    dd_rho, dd_phi, dd_v = np.zeros((n, n, n + 1)), np.zeros((n, n, n)), np.zeros((n, n))
-    for k in range(n):
-        own, back, last = phi[:k], phi[:k][::-1], rho[k:0:-1]
-        rho[k + 1] = r[k] * v + own @ last
-        # of what follows, derivatives by r_1 .. r_k, then those by the new r_(k + 1)
-        if order > 1:
-            first, d_last = d_phi[:k, :k], d_rho[:k, k:0:-1]
-            mixed = first @ d_last.T
-            dd_rho[:k, :k, k + 1] = (
-                r[k] * dd_v[:k, :k]
-                + dd_phi[:k, :k, :k] @ last
-                + mixed
-                + mixed.T
-                + dd_rho[:k, :k, k:0:-1] @ own
-            )
-            dd_rho[:k, k, k + 1] = dd_rho[k, :k, k + 1] = d_v[:k]
-            dd_phi[:k, :k, :k] -= r[k] * dd_phi[:k, :k, :k][..., ::-1]
-            dd_phi[:k, k, :k] = dd_phi[k, :k, :k] = -first[:, ::-1]
-            dd_v[:k, :k] *= w[k]
-            dd_v[:k, k] = dd_v[k, :k] = -2 * r[k] * d_v[:k]
-            dd_v[k, k] = -2 * v
-        if order > 0:
-            d_rho[:k, k + 1] = (
-                r[k] * d_v[:k] + d_phi[:k, :k] @ last + d_rho[:k, k:0:-1] @ own
-            )
-            d_rho[k, k + 1] = v
-            d_phi[:k, :k] -= r[k] * d_phi[:k, :k][:, ::-1]
-            d_phi[k, :k] = -back
-            d_phi[k, k] = 1.0
-            d_v[:k] *= w[k]
-            d_v[k] = -2 * r[k] * v
-        phi[:k] = own - r[k] * back
-        phi[k] = r[k]
-        v *= w[k]
-    rho, d_rho, dd_rho = rho[1:], d_rho[:, 1:], dd_rho[..., 1:]
-    # from r to psi: dr = w, d2r = -2 r w
-    numbers = np.arange(n)
-    if order > 1:
-        for first, second in ((d_rho, dd_rho), (d_phi, dd_phi)):
-            second *= (w[:, None] * w)[..., None]
-            second[numbers, numbers] -= (2 * r * w)[:, None] * first
-    return Recursion(rho, phi, w[:, None] * d_rho, w[:, None] * d_phi, dd_rho, dd_phi)
+    out = Recursion(
+        np.empty(n),
+        np.empty(n),
+        *(np.zeros((n if order > 0 else 0, n)) for _ in range(2)),
+        *(np.zeros((n if order > 1 else 0, n, n)) for _ in range(2)),
+    )
+    partial_correlations.durbin_levinson(np.ascontiguousarray(psi), order, *out)
+    return out
 
 
 def partials_of_correlations(rho: np.ndarray) -> np.ndarray:

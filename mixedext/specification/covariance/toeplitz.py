@@ -97,12 +97,12 @@ class Toeplitz(LagCorrelation):
         check_number(rho, self.names)
         partials = partials_of_correlations(_from_lag_one(rho, self.m, 1.0)[1:])
         if np.isnan(partials).any():
+            given = ", ".join(
+                f"{name} = {value:g}" for name, value in zip(self.names, rho, strict=True)
+            )
             raise ValueError(
-                "no Toeplitz matrix of correlations "
-                + ", ".join(
-                    f"{name} = {v:g}" for name, v in zip(self.names, rho, strict=True)
-                )
-                + f" over {self.m} visits is positive definite"
+                f"the Toeplitz matrix of {given} over {self.m} visits is not positive "
+                "definite"
             )
         return np.arctanh(partials) if self.is_full else rho.copy()
 
@@ -134,12 +134,11 @@ class Toeplitz(LagCorrelation):
         psi = np.asarray(psi, dtype=float)
         if not self.is_full:
             partials = partials_of_correlations(_from_lag_one(psi, self.m, 1.0)[1:])
-            near = np.flatnonzero(~(np.abs(partials) < 1 - CORRELATION_AT_LIMIT))
-            # the last correlations of a band are what a definite matrix asks most of
-            return [
-                AtLimit(k, self.names[k], float(psi[k]))
-                for k in ([min(int(near[0]), self.n_psi - 1)] if len(near) else [])
-            ]
+            if (np.abs(partials) < 1 - CORRELATION_AT_LIMIT).all():
+                return []
+            # at the edge of the definite matrices; the band's last correlation is named
+            k = self.n_psi - 1
+            return [AtLimit(k, self.names[k], float(psi[k]))]
         near = 2 * np.exp(-2 * np.abs(psi)) < CORRELATION_AT_LIMIT
         rho = recursion(np.where(near, _BEYOND * np.sign(psi), psi), 0).rho
         return [AtLimit(int(k), self.names[k], float(rho[k])) for k in np.flatnonzero(near)]

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mixedext.limits import CORRELATION_AT_LIMIT
+from mixedext.limits import CORRELATION_AT_LIMIT, SD_RATIO_AT_LIMIT
 from mixedext.specification.covariance.correlation import (
     AtLimit,
     Correlation,
@@ -159,12 +159,16 @@ class UnstructuredVisits(Correlation):
         return out
 
     def at_limit(self, psi: ArrayLike) -> list[AtLimit]:
-        """Variances that the visits before leave nothing of, at what they explain."""
+        """Variances at zero, without end, or of which the visits before leave nothing."""
         lower, _ = self._factor(psi)
-        own, whole = np.diag(lower) ** 2, np.sum(lower**2, axis=1)
-        near = np.flatnonzero(own[1:] < CORRELATION_AT_LIMIT * whole[1:])
-        out = []
-        for a in near:
-            k = int(self.diagonal[a])
-            out.append(AtLimit(k, self.names[k], float(whole[a + 1] - own[a + 1])))
-        return out
+        own, whole = np.diag(lower)[1:] ** 2, np.sum(lower**2, axis=1)[1:]
+        limit = np.full(self.m - 1, np.nan)
+        near = own < CORRELATION_AT_LIMIT * whole
+        limit[near] = (whole - own)[near]
+        limit[whole < SD_RATIO_AT_LIMIT**2] = 0.0
+        limit[whole > SD_RATIO_AT_LIMIT**-2] = np.inf
+        names = self.names
+        return [
+            AtLimit(int(self.diagonal[a]), names[self.diagonal[a]], float(limit[a]))
+            for a in np.flatnonzero(~np.isnan(limit))
+        ]
