@@ -152,7 +152,10 @@ def test_no_relation_is_a_plain_random_intercept(animals):
 
 
 def test_a_slope_by_related_levels(animals):
-    data = animals.data
+    slope = pd.Series(np.linspace(-3, 3, 12), animals.names)
+    data = animals.data.assign(
+        y=animals.data.y + animals.data.x * animals.data.animal.map(slope)
+    )
     related = {"animal": animals.relation}
     result = mx.mixedlm("y ~ x + (0 + x | animal)", data, covariances=related).fit()
     root = np.linalg.cholesky(animals.relation)
