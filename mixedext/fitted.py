@@ -19,7 +19,7 @@ import pandas as pd
 
 from mixedext.engine.fit import Fit
 from mixedext.engine.rows.design import Design
-from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.covariance.term_structure import TermStructure
 from mixedext.specification.terms.packing import ParameterLayout
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
@@ -343,14 +343,14 @@ class RandomBlock(NamedTuple):
     ----------
     term : RandomTerm or SparseTerm
         The term; its rows may be gone.
-    structure : LinearStructure
+    structure : Structure
         Structure of its covariance.
     covariance : ndarray
         Covariance matrix of the effects of one level, (k, k), in the units of the data.
     """
 
     term: RandomTerm | SparseTerm
-    structure: LinearStructure
+    structure: TermStructure
     covariance: np.ndarray
 
 

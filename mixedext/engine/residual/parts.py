@@ -183,7 +183,7 @@ class Part(ABC):
         solved: Solved,
         scale: float,
         weight: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, float]:
         """For Vbar = sum_rs W_rs d2R / d eta_r d eta_s, relative to sigma^2.
 
         Returns

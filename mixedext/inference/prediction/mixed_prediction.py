@@ -229,7 +229,7 @@ def _errors(fitted: Fitted, tests: FixedTests, rows: NewRows, precision, lost):
     if rows.given:
         spread = free
     if spread is not None and tests.adjusts:
-        weight = spread[:-1, :-1]
+        weight = spread
     if own_law and errors is not None:
         found = errors.errors(x, random, spread is not None, weight)
         variance, slope = found.variance.copy(), found.slope

@@ -284,7 +284,8 @@ def _curve(whole: ResidualValues, target: ResidualTarget, zeta_max: float, step:
 
 def _side(whole, target, middle, sign, error, zeta_max, step, best):
     """Points from the estimate to one side, and why they end."""
-    nodes, last, before = [], middle, None
+    nodes: list[Any] = []
+    last, before = middle, None
     move = step * error
     while len(nodes) < MOST_POINTS:
         u = last.coordinate + sign * move
