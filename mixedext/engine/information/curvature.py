@@ -16,7 +16,7 @@ from mixedext.engine.fit import Fit
 from mixedext.engine.information.expected import information_along, variance_information
 from mixedext.engine.residual.information import Curved
 
-__all__ = ["natural_bends", "second_derivatives"]
+__all__ = ["natural_bends", "outer_bends", "second_derivatives"]
 
 
 def natural_bends(fit: Fit, spread: np.ndarray) -> list[np.ndarray | None]:
@@ -49,6 +49,15 @@ def natural_bends(fit: Fit, spread: np.ndarray) -> list[np.ndarray | None]:
         with_scale = np.where(s.is_variance, s.natural(theta), 0.0)
         change = np.column_stack([s.jacobian(theta), with_scale])
         out.append(s.curve(theta, change @ spread[np.ix_(at, at)] @ change.T))
+    return out
+
+
+def outer_bends(fit: Fit, spread: np.ndarray) -> list[np.ndarray | None]:
+    """The same in the units of the terms' columns."""
+    out: list[np.ndarray | None] = []
+    bends = natural_bends(fit, spread)
+    for bend, inverse in zip(bends, fit.design.inverse_transforms, strict=True):
+        out.append(None if bend is None else inverse @ bend @ inverse.T)
     return out
 
 

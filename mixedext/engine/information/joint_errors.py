@@ -17,7 +17,8 @@ engine.information.expected: m is linear along it, so that dm = m there and S = 
 z = 0 all this is Kenward and Roger's; for random effects m + 2 sum W_rs S_rs is the
 g1 + g2 + 2 g3 of Prasad and Rao (1990) and Harville and Jeske (1992).  Where Sigma is a
 curve of its natural parameters S is less by a quarter of dm along Vbar
-(engine.information.curvature), as in Kenward and Roger (1997).
+(engine.information.curvature), as in Kenward and Roger (2009), or of s's alone, as in
+Kenward and Roger (1997).
 
 Everything is relative to sigma^2, and z in the engine's units.
 """
@@ -211,6 +212,8 @@ class JointErrors:
     def __init__(self, fit: Fit):
         self.objective, self.design, self.root = fit.objective, fit.design, fit.root
         self._theta, self.fit = fit.optimum.theta, fit
+        self._bends: list[np.ndarray | None] = []
+        self._of_all = False
         self.blocks = fit.design.blocks
 
     @cached_property
@@ -242,6 +245,7 @@ class JointErrors:
         random: RandomRows | None = None,
         slope: bool = False,
         weight: np.ndarray | None = None,
+        curved: str = "",
     ) -> RowErrors:
         """Errors of rows.
 
@@ -255,12 +259,17 @@ class JointErrors:
             Whether derivatives are wanted.
         weight : ndarray, optional
             W, (n_gamma + 1, n_gamma + 1), V0 last, if the rise is wanted.
+        curved : {"", "coefficients", "all"}, optional
+            Whether second derivatives in natural parameters are taken off: of the error of
+            the coefficients s's alone, or of all.
         """
         parts = []
         slope = slope or weight is not None
-        self._bends: list[np.ndarray | None] = []
+        self._bends = []
         if weight is not None:
-            self._bends = natural_bends(self.fit, weight)
+            if curved:
+                self._bends = natural_bends(self.fit, weight)
+            self._of_all = curved == "all"
             weight = np.ascontiguousarray(weight[:-1, :-1])
         if random is not None and random.known is None and self.design.is_curved:
             random = replace(random, known=self.known_of(random, len(x)), level=None)
@@ -374,11 +383,12 @@ class JointErrors:
         rise = np.einsum("ni,ni->n", s @ self._second(weight), s)
         stacked = np.stack(images) if images else np.zeros((0, *s.shape))
         rise -= np.einsum("rni,rni->n", np.tensordot(weight, stacked, 1), stacked)
-        return m, g, rise - np.einsum("ni,ij,nj->n", s, self._bend_on_fixed(), s) / 4
+        return m, g, rise - self._bent_fixed(s)
 
-    def _bend_on_fixed(self):
-        """X'V0^-1 Z Vbar Z'V0^-1 X of the curved terms, (rank, rank)."""
-        return bend_on_fixed(self.fit, self._bends)
+    def _bent_fixed(self, s):
+        """A quarter of s's along Vbar, (n,)."""
+        bend = bend_on_fixed(self.fit, self._bends)
+        return np.einsum("ni,ij,nj->n", s, bend, s) / 4
 
     def _of_levels(self, x, random, at, slope, weight):
         """One factor: all sums over other levels are those of the fixed effects alone."""
@@ -462,8 +472,10 @@ class JointErrors:
                 "nab,rab->nr", square, structure.covariance_basis
             )
         rise = None if weight is None else self._rise(by_term, weight, n)
+        if rise is not None and not self._of_all:
+            rise -= self._bent_fixed(s)
         for d, bend in zip(by_term, self._bends, strict=False):
-            if bend is not None and rise is not None:
+            if bend is not None and rise is not None and self._of_all:
                 rise -= np.einsum("lan,ab,lbn->n", d, bend, d) / 4
         return self._with_new(m, g, rise, random, at)
 
@@ -496,7 +508,7 @@ class JointErrors:
         new = tuple(None if own is None else own[at] for own in random.new)
         variance, slope = self.prior(new, len(m))
         for z, bend in zip(new, self._bends, strict=False):
-            if z is not None and bend is not None and c is not None:
+            if z is not None and bend is not None and c is not None and self._of_all:
                 c = c - np.einsum("na,ab,nb->n", z, bend, z) / 4
         return m + variance, None if g is None else g + slope, c
 

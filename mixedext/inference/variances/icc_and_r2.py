@@ -239,7 +239,7 @@ def _gamma(fitted: Fitted) -> np.ndarray:
 
 
 def _in_gamma(fitted: Fitted, covariance: np.ndarray) -> np.ndarray:
-    """Covariance of the elements of gamma and sigma^2 from that of natural parameters."""
+    """Covariance of gamma (psi) and sigma^2 from that of natural parameters."""
     blocks = list(fitted.random.blocks())
     if all(structure.linear for _, structure, _ in blocks):
         return covariance
@@ -249,7 +249,8 @@ def _in_gamma(fitted: Fitted, covariance: np.ndarray) -> np.ndarray:
         if isinstance(s, CurvedStructure):
             change = np.array([s.ambient.gamma(e) for e in s.natural_slopes(own)]).T
         changes.append(change)
-    change = linalg.block_diag(*changes, 1.0)
+    size = sum(own.shape[1] for own in changes)
+    change = linalg.block_diag(*changes, np.eye(len(covariance) - size))
     unknown = np.isnan(covariance.diagonal())
     lost = (change[:, unknown] != 0).any(axis=1)
     out = change @ np.where(np.isnan(covariance), 0.0, covariance) @ change.T

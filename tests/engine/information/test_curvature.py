@@ -108,6 +108,8 @@ def test_errors_of_predictions_agree_with_those_of_fixed_effects(name):
     fit = result.fitted.fit
     tests = KenwardRoger(fit)
     x = np.array([[1.0, 0.3, -1.0], [1.0, 2.0, 0.5]])
-    found = joint_errors(fit).errors(x, None, True, tests.variance_covariance)
+    found = joint_errors(fit).errors(
+        x, None, True, tests.variance_covariance, "coefficients"
+    )
     variance = fit.scale * (found.variance + 2 * found.rise)
     np.testing.assert_allclose(variance, np.diag(x @ tests.covariance @ x.T), rtol=1e-9)
