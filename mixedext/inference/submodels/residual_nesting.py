@@ -89,7 +89,7 @@ def _correlation_is_nested(small, large):
     if same_places and one.over_visits:
         visits = small.visit_codes, large.visit_codes
         free = isinstance(one, CompoundSymmetry)  # of the visits
-        if not free and (None in map(type, visits) or not _equal(*visits)):
+        if not free and (any(v is None for v in visits) or not _equal(*visits)):
             return None
     if not same_places and not isinstance(one, CompoundSymmetry):
         return None

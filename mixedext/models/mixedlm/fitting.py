@@ -294,8 +294,9 @@ def fitted_model(
     asked = df_choice(df_method, information)
     start = _read_start(model, start_params)
     if any(item is not None for item in (free, fe_pen, cov_pen)):
-        what = "Holding or penalizing parameters (free=, fe_pen=, cov_pen=)"
-        refuse_structured(model._design.terms, what)
+        refuse_structured(
+            model._design.terms, "Holding parameters (free=, fe_pen=, cov_pen=)"
+        )
     masked = free is not None and not all(m.all() for m in read_mask(model, free))
     reml = bool(reml)
     within = model._design.blocks.within

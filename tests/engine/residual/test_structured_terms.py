@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.dense_relative import DenseRelative, slope
 from numpy.testing import assert_allclose
@@ -14,7 +15,10 @@ import mixedext as mx
 from mixedext.engine.information.curvature import second_derivatives
 from mixedext.engine.information.expected import variance_information
 from mixedext.exceptions import ModelWarning
-from mixedext.inference.fixed_effects.df_methods import default_information
+from mixedext.inference.fixed_effects.df_methods import (
+    KENWARD_ROGER,
+    default_information,
+)
 from mixedext.inference.fixed_effects.kenward_roger import (
     KenwardRoger,
     KenwardRoger2009,
@@ -226,3 +230,35 @@ def test_a_variance_of_zero_is_on_the_boundary():
     assert result.convergence.status == "boundary"
     assert np.isfinite(np.asarray(result.bse_fe)).all()
     result.summary()
+
+
+@pytest.mark.formula_engine
+@pytest.mark.parametrize("method", ["satterthwaite", *KENWARD_ROGER])
+@pytest.mark.parametrize("name", ["hetar1", "cs", "toep", "homtoep"])
+def test_errors_beside_independent_residuals_are_those_without_them(name, method):
+    """Two ways to one number: blocks of cross-products, and clusters of rows."""
+    data, rng = pd.DataFrame({"row": range(180)}), np.random.default_rng(3)
+    data["g"], rest = np.divmod(data["row"], 9)
+    data["v"], data["r"] = rest // 3, rest % 3
+    data["o"] = 3 * data["g"] + data["v"]
+    effects = rng.standard_normal((20, 3)) + rng.standard_normal((20, 1))
+    data["x"] = rng.standard_normal(180)
+    data["y"] = effects[data["g"], data["v"]] + rng.standard_normal(180)
+    data["v"] = data["v"].astype("category")
+    formula = f"y ~ x + {name}(0 + v | g)"
+    none = mx.AR1("r", group="o", rho=0.0, fixed=True)
+    plain = mx.mixedlm(formula, data).fit()
+    beside = mx.mixedlm(formula, data, residual=none).fit()
+    assert_allclose(beside.llf, plain.llf, rtol=1e-12)
+    both = [result.icc("g", ci="delta").se for result in (plain, beside)]
+    assert_allclose(*both, rtol=1e-6)
+    new = data.iloc[[0, 5, 13, 40]].assign(g=[1000, 0, 1001, 3])
+    information = None if method == "satterthwaite" else "observed"
+    for conditional in (False, True):
+        of, frames = {"conditional": conditional, "information": information}, []
+        if conditional:
+            of["new_levels"] = "zero"
+        for result in (plain, beside):
+            found = result.get_prediction(new, df_method=method, **of)
+            frames.append(np.array([found.se_mean, found.se_obs, found.df]))
+        assert_allclose(*frames, rtol=2e-6)
