@@ -49,8 +49,7 @@ _REMOVED = "the data of this model were removed; make the model again"
 _IN_CHUNKS = (
     "the rows of this model are in chunks, not in memory, and are needed here. "
     "Without them results.by_chunk() gives fitted values and residuals, and there are "
-    "anova(type='I') and 'II', drop1() and profile(); for all else fit the formula by "
-    "mixedlm() to a DataFrame of the columns that it names"
+    "anova(type='I') and 'II', drop1() and profile(); else fit a DataFrame by mixedlm()"
 )
 
 

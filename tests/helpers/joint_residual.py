@@ -285,7 +285,7 @@ def dense_case(
     rng: np.random.Generator, structure: str, beside: str, reml: bool = True, weighted=False
 ) -> DenseCase:
     """A model of random rows at random parameters."""
-    data = random_data(rng, {"us by arm": 12, "ar1h by arm": 10}.get(structure, 6))
+    data = random_data(rng, {"us by arm": 12, "ar1h by arm": 12}.get(structure, 6))
     residual, variance = STRUCTURES[structure]
     options = {"weights": "w"} if weighted else {}
     weights = rng.uniform(0.5, 2.0, len(data))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import mixedext as mx
+from mixedext.inference.fixed_effects.df_methods import KENWARD_ROGER
 from mixedext.interop import marginaleffects as bridge
 
 pytestmark = [
@@ -153,3 +154,19 @@ def test_without_the_package(data, monkeypatch):
     bridge._adapter.cache_clear()
     with pytest.raises(ImportError, match=r"mixedext\[effects\]"):
         bridge.wrap(fit)
+
+
+def test_covariances_beside_a_residual_covariance():
+    # what is handed over, which needs no marginaleffects
+    own = mx.datasets.sleepstudy.load().data
+    fit = mx.mixedlm("Reaction ~ Days", own, residual="ar1(Days | Subject)").fit()
+    model = bridge._covariance(fit, "model")
+    np.testing.assert_allclose(model, fit.fitted.fit.covariance)
+    found = [bridge._covariance(fit, name) for name in KENWARD_ROGER]
+    for name, covariance in zip(KENWARD_ROGER, found, strict=True):
+        want = fit.t_test(np.eye(2), df_method=name).sd
+        np.testing.assert_allclose(np.sqrt(covariance.diagonal()), np.ravel(want))
+    robust = fit.get_robustcov_results("CR2")
+    np.testing.assert_allclose(
+        np.sqrt(bridge._covariance(robust, "model").diagonal()), robust.bse_fe
+    )

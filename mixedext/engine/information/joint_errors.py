@@ -260,11 +260,22 @@ class JointErrors:
         weight : ndarray, optional
             W, (n_gamma + 1, n_gamma + 1), V0 last, if the rise is wanted.
         curved : {"", "coefficients", "all"}, optional
-            Whether second derivatives in natural parameters are taken off: of the error of
-            the coefficients s's alone, or of all.
+            Of what second derivatives in natural parameters are taken off: s's, or all.
+
+        Raises
+        ------
+        NotImplementedError
+            If derivatives of rows with random effects are wanted of a fit with a residual
+            covariance.
         """
         parts = []
         slope = slope or weight is not None
+        if slope and random is not None and self.fit.residual is not None:
+            # the kernels take derivatives by elements of random terms' covariances alone
+            raise NotImplementedError(
+                "degrees of freedom of predictions with random effects are not there "
+                "beside a residual covariance; use df_method='z' or 'residual'"
+            )
         self._bends = []
         if weight is not None:
             if curved:

@@ -25,7 +25,7 @@ from mixedext.engine.residual.natural import natural_parameters
 from mixedext.engine.residual.parts import Part
 from mixedext.engine.residual.rows import ResidualRows
 from mixedext.engine.residual.search import search_residual
-from mixedext.engine.residual.visit_part import VisitPart, VisitRows
+from mixedext.engine.residual.visit_part import VisitPart
 from mixedext.engine.rows.design import Design
 from mixedext.engine.threads import blas_threads
 from mixedext.exceptions import DesignError, DevianceError
@@ -54,7 +54,8 @@ class ResidualResponses:
         start: tuple[np.ndarray, np.ndarray] | None = None,
         held: np.ndarray | None = None,
     ):
-        self.rows, self.start = rows, start
+        # cross-products would have to be made again for every response
+        self.rows, self.start = replace(rows, sums=False), start
         self.held = np.zeros(rows.n_psi, bool) if held is None else held
         self.q = rows.columns[:, :-1]
         self.n_residual = rows.n_psi
@@ -144,7 +145,7 @@ class ResidualResponses:
             found.n_evaluations,
         )
         single = None
-        for r in np.flatnonzero(~found.done):
+        for r in np.flatnonzero(~found.done).tolist():
             single = single or _Single(self, reml)
             row = single.row(y, products, r)
             for column, value in zip(columns, row, strict=True):
@@ -267,8 +268,8 @@ def _numbered(rows: ResidualRows) -> ResidualRows:
 def _copied(part: Part) -> Part:
     """A part with columns of its own."""
     if isinstance(part, VisitPart):
-        patterns = [VisitRows(p.visits, p.columns.copy()) for p in part.patterns]
-        return VisitPart(part.curve, part.places, patterns)
+        # laid out anew
+        return VisitPart(part.curve, part.places, part.patterns, [])
     assert isinstance(part, ClusterPart)
     return ClusterPart(part.columns.copy(), part.terms, part.groups)
 

@@ -43,8 +43,8 @@ class ResidualEstimate:
         Elements of psi that were not estimated.
     at_limit : dict
         From elements of psi that have run to an end of their range to words on that.
-    rows : ResidualRows
-        The rows of the fit.
+    rows : ResidualRows or None
+        The rows of the fit; None once they were removed.
     """
 
     bound: BoundResidual
@@ -63,9 +63,18 @@ class ResidualEstimate:
         with_groups : bool
             Whether the residual groups stand in for random terms where there are none, as
             a random intercept.
+
+        Raises
+        ------
+        ValueError
+            If the rows were removed.
         """
         rows, bound = self.rows, self.bound
-        assert rows is not None
+        if rows is None:
+            raise ValueError(
+                "levels are counted on the rows of the data, and those of this model were "
+                "removed; make the model again, or use df_method='satterthwaite'"
+            )
         if not with_groups or rows.terms or bound.correlation is None:
             return rows.design
         groups = RandomTerm.of_columns(

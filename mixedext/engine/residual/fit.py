@@ -23,6 +23,7 @@ from mixedext.engine.rows.design import prepare_design
 from mixedext.engine.search.optimize import Optimum
 from mixedext.engine.search.verdict import Convergence
 from mixedext.engine.threads import blas_threads
+from mixedext.exceptions import DevianceError
 from mixedext.limits import (
     DECREMENT_ACCEPTED,
     FLAT_CURVATURE,
@@ -33,6 +34,11 @@ from mixedext.specification.covariance.curved import CurvedStructure
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
+NO_RANK = (
+    "digits are lost: as the estimated residual covariance sees them, columns of the fixed "
+    "effects depend on each other. The data do not support so rich a covariance; use a "
+    "simpler residual= or variance=, or centre and rescale the columns"
+)
 # Starts of the random effects, by the moments: small ones beside a strong correlation, too.
 RANDOM_SHARES = 1.0, 0.3, 0.05
 # Values of one or two parameters of few rows that are tried besides.
@@ -200,6 +206,8 @@ def _whitened_design(rows, deviance, psi):
     columns = _times(bound, inverse, columns)
     terms = [_whitened_term(rows, term, inverse) for term in rows.terms]
     design = prepare_design(columns[:, 0], columns[:, 1:], terms)
+    if design.basis.rank < deviance.rank:
+        raise DevianceError(NO_RANK)
     log_det = 0.0
     for batch, own in zip(bound.batches, inverse, strict=True):
         diagonal = np.einsum("caa->ca", own)

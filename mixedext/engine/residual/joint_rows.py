@@ -39,8 +39,9 @@ from mixedext.engine.residual.cluster_part import (
     TermInClusters,
 )
 from mixedext.engine.residual.information import ResidualInformation
-from mixedext.engine.residual.row_sets import RowSets
+from mixedext.engine.residual.row_sets import MANY_ROWS, RowSets
 from mixedext.engine.residual.rows import ResidualRows, places_of, residual_curves, roots
+from mixedext.engine.rows.memory import available_memory
 from mixedext.engine.threads import blas_threads
 from mixedext.limits import NEGATIVE_LEFT, NOTHING_LEFT
 from mixedext.specification.covariance.compound_symmetry import CompoundSymmetry
@@ -55,6 +56,9 @@ from mixedext.specification.covariance.residual_recipe import NewPlaces
 from mixedext.specification.covariance.same_visits import SymmetryByVisit
 
 __all__ = ["JointRows", "Targets"]
+
+# Matrices of the size of V that are held at once.
+WORKING_COPIES = 6
 
 
 class Targets(NamedTuple):
@@ -212,6 +216,7 @@ class JointRows:
         variance, rise = np.zeros((2, n))
         slopes = np.zeros((n, info.n_gamma + 1))
         key, sets = self._keys(targets)
+        self._check_memory(int(sets.size[key[key >= 0]].max(initial=0)), info.n_gamma)
         curves = self._curves()
         with blas_threads():
             for old, new in sets.blocks(key, info.n_gamma if slope else 1):
@@ -228,6 +233,20 @@ class JointRows:
             slopes / w[:, None] if slope else None,
             None if weight is None else rise / w,
         )
+
+    def _check_memory(self, size, n_parameters):
+        # with a quarter as many targets, and derivatives of these by every parameter
+        needed = 8.0 * size**2 * (1.25**2 * WORKING_COPIES + n_parameters / 3)
+        available = available_memory()
+        if size > MANY_ROWS and needed > available:
+            raise MemoryError(
+                f"errors of predictions beside residual={self.rows.bound.spec} take the "
+                "covariance of all rows that residual groups and random terms connect "
+                f"with those to predict: {size} rows, for which about "
+                f"{needed / 2**30:.3g} GiB are needed and {available / 2**30:.3g} are "
+                "available. predict() gives the means; conditional=False asks for none "
+                "of these"
+            )
 
     def _curves(self):
         """The curve of every level, of rows some of which may be the same."""

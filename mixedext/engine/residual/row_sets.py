@@ -11,6 +11,8 @@ __all__ = ["RowSets"]
 
 # Numbers that an array of joint rows holds at most; rows to predict beside few others.
 MOST_NUMBERS, SOME_ROWS = 2**22, 16
+# Old rows from which on a quarter as many new ones are enough: memory is what is short.
+MANY_ROWS = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +78,8 @@ class RowSets:
         begins = np.append(True, own[1:] != own[:-1])
         rank = np.arange(len(own)) - np.flatnonzero(begins)[np.cumsum(begins) - 1]
         # as many new rows at once as there are old ones: V of these is factored each time
-        piece = rank // np.maximum(size[own], SOME_ROWS)
+        most = np.where(size > MANY_ROWS, size // 4, size)
+        piece = rank // np.maximum(most, SOME_ROWS)[own]
         begins |= np.append(True, piece[1:] != piece[:-1])
         start = np.flatnonzero(begins)
         new_size = np.diff(np.append(start, len(own)))

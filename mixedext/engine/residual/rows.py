@@ -8,6 +8,7 @@ levels of random terms connect, of one size at a time (``ClusterPart``).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -104,6 +105,8 @@ class ResidualRows:
         The residual covariance.
     design : Design
         Of y and x by the weights alone: basis, scale.
+    sums : bool
+        Whether patterns of many groups are kept as cross-products, not as rows.
     """
 
     y: np.ndarray
@@ -112,6 +115,7 @@ class ResidualRows:
     weights: np.ndarray | None
     bound: BoundResidual
     design: Design
+    sums: bool = True
 
     @cached_property
     def curves(self) -> list[ResidualCurve]:
@@ -141,6 +145,11 @@ class ResidualRows:
 
     def columns_at(self, rows: np.ndarray) -> np.ndarray:
         """[Q y], weighted, y as its scaled residual, of some rows, (..., P)."""
+        if "columns" in vars(self):
+            return self.columns[rows]
+        return self._columns_at(rows)
+
+    def _columns_at(self, rows):
         kept = self.design.basis.kept
         x = self.x if len(kept) == self.x.shape[1] else self.x[:, kept]
         given = np.empty((*rows.shape, len(kept) + 1))
@@ -154,14 +163,14 @@ class ResidualRows:
     @cached_property
     def columns(self) -> np.ndarray:
         """The same of all rows, (n, P)."""
-        return self.columns_at(np.arange(len(self.y)))
+        return self._columns_at(np.arange(len(self.y)))
 
     def deviance(self, reml: bool) -> MarginalDeviance:
-        """The profiled deviance."""
+        """The profiled deviance, which stands where it does whatever another one does."""
         design = self.design
         structures = [t.structure for t in self.terms]
         return MarginalDeviance(
-            self.parts,
+            [_apart(part) for part in self.parts],
             structures,
             self.n_psi,
             len(self.y),
@@ -252,6 +261,8 @@ class ResidualRows:
         s, width = batch.size, self.width
         counts = batch.count[numbers]
         many = counts * (2 * s + width) * CHEAP_SUMS > s * width
+        if not self.sums:
+            return np.zeros_like(many)
         if many.sum() * (s * width) ** 2 > MOST_SUMS:  # only those that gain most
             least = np.sort(counts[many])[::-1]
             least = least[min(MOST_SUMS // (s * width) ** 2, len(least) - 1)]
@@ -360,6 +371,14 @@ class ResidualRows:
                 f"{available / 2**30:.3g} are available. Nest the residual groups in "
                 "levels of one random factor, or keep variance= without residual="
             )
+
+
+def _apart(part):
+    """A part of the same rows with factors of its own."""
+    out = copy(part)
+    if isinstance(out, VisitPart):
+        out.inverse = list(out.inverse)
+    return out
 
 
 def whitened(

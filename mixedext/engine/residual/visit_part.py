@@ -93,7 +93,7 @@ class VisitPart(Part):
         summed: list[SummedPatterns],
     ):
         self.curve, self.own, self.places = curve, curve.at, places
-        self.patterns, self.summed = patterns, summed
+        self.summed = summed
         m = self.m = places.place.shape[1]
         counts = [np.array([p.count for p in patterns], float)]
         self.counts = np.concatenate([*counts, *(own.counts for own in summed)])
@@ -110,6 +110,11 @@ class VisitPart(Part):
         self._counts = np.array([p.count for p in patterns], np.intp)
         self._visits = _end_to_end([p.visits for p in patterns], np.intp)
         self._columns = _end_to_end([p.columns for p in patterns], float)
+        ends = np.cumsum([0, *(p.columns.size for p in patterns)])
+        self.patterns = [
+            VisitRows(p.visits, self._columns[a:b].reshape(p.columns.shape))
+            for p, (a, b) in zip(patterns, pairwise(ends), strict=True)
+        ]
         # rows twice, and products of pairs of visits
         largest = [
             2 * p.columns.size + p.columns.shape[1] * len(p.visits) ** 2 for p in patterns
@@ -167,13 +172,13 @@ class VisitPart(Part):
                 cross,
                 self._work,
             )
-        for number, own in enumerate(self.summed):
+        for at, own in enumerate(self.summed):
             found = _factored(whole, own.visits, own.counts)
             if found is None:
                 return np.inf
             log_det += found[0]
             inverse = found[1].transpose(0, 2, 1) @ found[1]
-            self.summed_inverse[number] = inverse
+            self.summed_inverse[at] = inverse
             flat = own.products.reshape(inverse.size, -1)
             cross += (inverse.ravel() @ flat).reshape(cross.shape)
         return log_det

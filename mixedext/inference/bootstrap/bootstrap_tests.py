@@ -275,13 +275,13 @@ class Refitted(NamedTuple):
         The model.
     held : Mapping
         Arguments that hold parameters.
-    fit : Fit
-        Its fit to the data.
+    fit : Fit, optional
+        Its fit to the data, where searches for a residual covariance start.
     """
 
     model: Model
     held: Mapping[str, Any]
-    fit: Fit
+    fit: Fit | None = None
 
     @property
     def is_linear(self) -> bool:

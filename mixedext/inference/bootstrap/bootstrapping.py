@@ -467,7 +467,11 @@ def bootstrap_limits(
     """Limits for ``conf_int(method="bootstrap")``, with the rows of a profile's."""
     fitted = results.fitted
     bootstrap = bootstrap_parametric(fitted, n, rng=rng, **options)
-    limits = bootstrap.conf_int(alpha, interval).to_numpy()
-    rank = fitted.fixed.rank
-    frame = on_the_scale_of_the_data(fitted, limits[:rank], limits[rank:])
+    table = bootstrap.conf_int(alpha, interval)
+    limits, rank = table.to_numpy(), fitted.fixed.rank
+    count = len(limits) - bootstrap.refits.residual.shape[1]
+    frame = on_the_scale_of_the_data(fitted, limits[:rank], limits[rank:count])
+    if count < len(limits):  # parameters of a residual covariance
+        rest = pd.DataFrame(limits[count:], index=table.index[count:])
+        frame = pd.concat([frame, rest])
     return frame if cols is None else frame.iloc[np.asarray(cols)]

@@ -44,6 +44,7 @@ from mixedext.inference.submodels.smaller_models import (
 )
 from mixedext.inference.variances.parts import variance_parts
 from mixedext.inference.variances.variance_tests import part_test
+from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.tables.noted_table import NotedTable
 
 __all__ = ["Step", "deletion_hypotheses", "drop1", "droppable_terms", "ranova", "step"]
@@ -279,7 +280,8 @@ def step(
     ----------
     df_method : str, optional
         Denominator degrees of freedom of the F tests, by the fit's own method if None;
-        "residual" is used if no random term is left, unless it is "z".
+        "residual" is used if no random term is left, nor a residual covariance, unless
+        it is "z".
     alpha_fixed, alpha_random : float, optional
         Levels.
     reduce_random, reduce_fixed : bool, optional
@@ -363,6 +365,9 @@ def _tests_of_variances(fitted: Fitted, test: str, n: int, rng: Any) -> NotedTab
     methods = {"exact": "simulation"}
     methods |= {name: name for name in ("inversion", "mixture", "bootstrap")}
     check_choice(test, "test", ["lrt", *methods])
+    if test in ("exact", "inversion"):
+        cure = "use test='mixture' or test='bootstrap'"
+        refuse_residual(fitted.model, f"ranova(test={test!r})", cure)
     full, rng = refitted(fitted, True), generator_of(rng)
     notes: list[str] = []
     rows: dict[str, tuple[Any, ...]]
@@ -399,8 +404,10 @@ def _tests_of_variances(fitted: Fitted, test: str, n: int, rng: Any) -> NotedTab
 
 
 def _choice_for(fit: Fitted, choice: DfChoice) -> DfChoice:
-    """The choice for a smaller fit: without random terms residual df are exact."""
-    if fit.model.random_terms or choice.df_method == "z":
+    """The choice for a smaller fit: residual df are exact where errors are independent."""
+    if fit.model.random_terms or fit.model.residual is not None:
+        return choice
+    if choice.df_method == "z":
         return choice
     return DfChoice("residual")
 

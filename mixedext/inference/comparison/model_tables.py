@@ -51,8 +51,9 @@ def anova(
         WLS are models without random effects.  At least one is a mixed model's.
     refit : bool, optional
         Whether models fitted by REML are fitted by maximum likelihood for the comparison,
-        as lme4 does.  False is refused unless all fits are of the same kind and, under
-        REML, their fixed effects span the same space.
+        as lme4 does; models with a residual covariance are compared by REML where all
+        have the same fixed effects.  False is refused unless all fits are of the same kind
+        and, under REML, their fixed effects span the same space.
     names : list of str, optional
         Names of the models; "model 1" and so on, in the order given, if None.
 
@@ -211,6 +212,10 @@ def _by_one_criterion(
     if not refit:
         _check_comparable(fits)
         return fits, []
+    beside = any(f.fit.residual is not None for f in fits) and all(f.reml for f in fits)
+    # residual covariances are compared as they were fitted, where that can be
+    if beside and all(same_fixed_space(fits[0], fit) for fit in fits[1:]):
+        return fits, ["Restricted likelihoods: all have the same fixed effects."]
     changed = [n for n, f in zip(names, fits, strict=True) if f.reml]
     notes = [_REFITTED.format(", ".join(changed))] if changed else []
     return [by_ml(f) for f in fits], notes

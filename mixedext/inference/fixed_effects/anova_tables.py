@@ -209,8 +209,8 @@ def term_hypotheses(
 
 
 def _triangle(fitted: Fitted, kind: int) -> np.ndarray:
-    """R with R'R = X'X, weights left out, as lmerTest's hypotheses do."""
-    if fitted.is_weighted and kind < 3:
+    """R with R'R = X'X, weights and a residual covariance left out, as in lmerTest."""
+    if (fitted.is_weighted or fitted.fit.residual is not None) and kind < 3:
         return row_basis(fitted).r
     return fitted.fit.design.basis.r
 

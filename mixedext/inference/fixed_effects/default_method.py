@@ -30,10 +30,11 @@ _NOT_REML = (
 def default_choice(fitted: Fitted, option: str | None = None) -> tuple[DfChoice, str]:
     """The default method of a fit, and why it is not that of its kind of model.
 
-    A model that ``groups=`` states has the normal law, as in statsmodels; one without
-    random terms residual degrees of freedom, which are exact; any other Satterthwaite's,
-    unless the parameters are not where the likelihood has its maximum, or the work would
-    be out of all proportion to the fit's.
+    A model that ``groups=`` states has the normal law, as in statsmodels, but for one with
+    a residual covariance; one without random terms residual degrees of freedom, which are
+    exact where residuals are independent; any other Satterthwaite's, unless the parameters
+    are not where the likelihood has its maximum, or the work would be out of all proportion
+    to the fit's.
 
     Parameters
     ----------
@@ -61,7 +62,8 @@ def default_choice(fitted: Fitted, option: str | None = None) -> tuple[DfChoice,
         return DfChoice(name), ""
     if not fit.convergence.converged:
         return DfChoice("z"), _FAILED
-    work = work_beside_fit(fit.design)
+    # beside a residual covariance the search has needed the same products
+    work = work_beside_fit(fit.design) if fit.residual is None else 0.0
     if work > MOST_TEST_WORK:
         return DfChoice("z"), _COSTLY.format(work)
     return DfChoice(name), ""

@@ -85,7 +85,8 @@ class KenwardRoger(FixedTests):
         What was inverted: the expected one too where the observed is not positive
         definite.
     held : tuple of str
-        What is held on the boundary; nothing by the expected information.
+        What is held on the boundary; by the expected information only parameters of a
+        residual covariance.
     root, inner : ndarray
         The adjusted covariance Phi_A of the coefficients kept is root inner root',
         (rank, rank) each.
@@ -151,6 +152,8 @@ class KenwardRoger(FixedTests):
             self.replaced = found.information != "observed"
         else:
             w = self._expected_spread(fit, info)
+            if fit.residual is not None:
+                self.held = tuple(fit.residual.at_limit.values())
         self.variance_covariance = w
         adjustment = info.weighted_second(w)
         weighted = np.tensordot(w, self._first, 1)

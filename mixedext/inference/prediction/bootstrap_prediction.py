@@ -39,7 +39,8 @@ from mixedext.inference.bootstrap.simulated_refits import (
 )
 from mixedext.inference.prediction.new_rows import NewRows
 from mixedext.inference.prediction.prediction_result import MixedPrediction, columns_of
-from mixedext.specification.covariance.bound_residual import refuse_residual
+from mixedext.inference.prediction.residual_errors import replicated_deviations
+from mixedext.specification.covariance.residual_recipe import NewPlaces
 
 __all__ = ["BootstrapPrediction", "bootstrap_prediction"]
 
@@ -134,6 +135,8 @@ class _Replicates:
         For each term the numbers of these levels in increasing order.
     n_failed, n_singular : int
         How many failed, and how many of the others are singular.
+    residual : ndarray
+        Natural parameters of a residual covariance, (R, m).
     """
 
     fixed: np.ndarray
@@ -143,6 +146,7 @@ class _Replicates:
     levels: Sequence[Any]
     n_failed: int
     n_singular: int
+    residual: np.ndarray
 
     @classmethod
     def of(
@@ -172,6 +176,7 @@ class _Replicates:
             levels,
             int(len(good) - good.sum()),
             int(refits.is_singular[good].sum()),
+            refits.residual.reshape(len(good), -1)[good],
         )
 
 
@@ -179,6 +184,7 @@ def bootstrap_prediction(
     fitted: Fitted,
     rows: NewRows,
     not_given: Sequence[np.ndarray | None] | str,
+    places: NewPlaces | None,
     precision: np.ndarray,
     mean: np.ndarray,
     kind: np.ndarray,
@@ -198,6 +204,8 @@ def bootstrap_prediction(
     not_given : list of ndarray or None, or str
         Columns (n, k) of the terms that the predictions are not given, None of the others;
         or why they are not known.
+    places : NewPlaces or None
+        Where the rows stand under a residual covariance.
     precision, mean, kind : ndarray
         Weights of the observations, means (NaN where there is none) and kinds, (n,).
     labels : Index or None
@@ -236,7 +244,6 @@ def bootstrap_prediction(
             known |= own.codes >= 0
     seeds = spawn_seeds(rng, 3)
     generator = np.random.default_rng(seeds[2])
-    refuse_residual(fitted.model, "method='bootstrap'", "use method='analytic'")
     run = runner(n_jobs, False, in_batches(fitted.fit.design))
     parts: list[tuple[np.ndarray, _Replicates]] = []
     at = np.flatnonzero(~known & ~lost)
@@ -257,7 +264,15 @@ def bootstrap_prediction(
         for start in range(0, len(at), step):
             some = at[start : start + step]
             found = _draws(
-                fitted, rows, not_given, precision, some, replicates, count, generator
+                fitted,
+                rows,
+                not_given,
+                places,
+                precision,
+                some,
+                replicates,
+                count,
+                generator,
             )
             means[:, some] = found[0]
             if observed is not None:
@@ -354,7 +369,7 @@ def _shape(term, levels):
     return (term.n_levels if isinstance(levels, slice) else len(levels)), term.k
 
 
-def _draws(fitted, rows, not_given, precision, at, own, count, generator):
+def _draws(fitted, rows, not_given, places, precision, at, own, count, generator):
     """Means and observations of some rows in every replicate, (R, n) each."""
     sigma = own.sigma[:count]
     mean = own.fixed[:count] @ rows.exog[at].T
@@ -386,6 +401,8 @@ def _draws(fitted, rows, not_given, precision, at, own, count, generator):
             root = root[:count] if z.shape[1] == root.shape[1] else root[:count, :1, :1]
             observed += _new_effects(root, z[at], generator)
     noise = generator.standard_normal(observed.shape)
+    if places is not None:
+        noise *= replicated_deviations(fitted, places.take(at), own.residual[:count])
     observed += sigma[:, None] * noise / np.sqrt(precision[at])
     return mean, observed
 

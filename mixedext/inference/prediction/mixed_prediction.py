@@ -50,6 +50,7 @@ from mixedext.inference.prediction.prediction_result import (
     columns_of,
 )
 from mixedext.inference.prediction.residual_errors import residual_errors, residual_means
+from mixedext.inference.prediction.residual_places import places_of_observations
 from mixedext.inference.prediction.row_degrees import (
     curved_part,
     free_spread,
@@ -100,7 +101,7 @@ def get_prediction(
         Errors by formula, or limits by percentiles of a parametric bootstrap with refits:
         where a group is known its modes are held in the responses that are simulated,
         elsewhere random effects are drawn anew; observations draw theirs from the
-        variances of the refit.
+        variances of the refit.  Beside ``residual=`` for ``conditional=False``.
     n : int, optional
         Number of replicates.
     rng : Generator or int, optional
@@ -177,19 +178,24 @@ def get_prediction(
         raise ValueError(f"row_labels has {len(index)} labels for {len(rows)} rows")
     if method == "bootstrap":
         check_count(n, "n")
-        if fitted.fit.residual is not None:
+        if fitted.fit.residual is not None and rows.given:
             raise NotImplementedError(
-                "method='bootstrap' is there for models without residual= and variance=; "
-                "use method='analytic'"
+                "method='bootstrap' beside residual= or variance= is there for the "
+                "population, conditional=False; use method='analytic'"
             )
         if df_method is not None or information is not None:
             raise ValueError(
                 "method='bootstrap' takes percentiles, which have no degrees of freedom; "
                 "leave df_method= and information= out"
             )
-        columns = _not_given(fitted, rows, lost)
+        columns, places = _not_given(fitted, rows, lost), None
+        if fitted.fit.residual is not None and not isinstance(columns, str):
+            try:
+                places = places_of_observations(fitted, rows)
+            except (FormulaError, ValueError) as error:
+                columns = f"observations are not known: {error}"
         return bootstrap_prediction(
-            fitted, rows, columns, precision, mean, kind, index, int(n), rng, n_jobs
+            fitted, rows, columns, places, precision, mean, kind, index, int(n), rng, n_jobs
         )
     tests = chosen_tests(fitted, choice)
     settled = settled_choice(fitted, choice)

@@ -32,9 +32,15 @@ from mixedext.inference.prediction.row_degrees import (
     free_spread,
     satterthwaite_df,
 )
-from mixedext.specification.covariance.residual_recipe import own_places
+from mixedext.specification.covariance.residual_recipe import NewPlaces, own_places
+from mixedext.specification.covariance.unstructured_visits import UnstructuredVisits
 
-__all__ = ["joint_rows", "residual_errors", "residual_means"]
+__all__ = [
+    "joint_rows",
+    "replicated_deviations",
+    "residual_errors",
+    "residual_means",
+]
 
 
 # Kept as long as the fit is, and not with it where it is saved.
@@ -293,3 +299,42 @@ def _own(fitted, places, precision, method, info, nugget) -> _Part:
     slope[:, info.n_gamma - by_psi.shape[1] : -1] = by_psi / precision[:, None]
     slope[:, -1] = variance
     return _Part(variance, slope, method.less_bias(-curve / precision / 4, slope))
+
+
+def replicated_deviations(
+    fitted: Fitted, places: NewPlaces, parameters: np.ndarray
+) -> np.ndarray:
+    """Standard deviations of residuals, relative to sigma, in replicates, (R, n).
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The fit.
+    places : NewPlaces
+        Where the rows stand.
+    parameters : ndarray
+        Natural parameters of the residual covariance in every replicate, those of
+        standard deviations last, (R, n_psi).
+    """
+    residual = fitted.fit.residual
+    assert residual is not None
+    bound, correlation = residual.bound, residual.bound.correlation
+    n_sd = sum(f.n_psi for f in bound.functions)
+    first = parameters.shape[1] - n_sd
+    out = np.zeros((len(parameters), len(places)))
+    for function, strata, covariate in zip(
+        bound.functions, places.strata, places.covariates, strict=True
+    ):
+        own = parameters[:, first : first + function.n_psi]
+        first += function.n_psi
+        strata = np.zeros(len(places), np.intp) if strata is None else strata
+        for r, eta in enumerate(own):
+            psi = function.free(eta) if function.n_psi else eta
+            out[r] += function.log_sd(psi, strata, covariate)
+    if isinstance(correlation, UnstructuredVisits):  # it has the variances, the first 1
+        own = parameters[:, : len(parameters[0]) - n_sd]
+        by_level = own.reshape(len(own), bound.n_levels, correlation.n_psi)
+        variance = np.ones((len(own), bound.n_levels, correlation.m))
+        variance[:, :, 1:] = by_level[:, :, correlation.diagonal]
+        out += np.log(variance[:, places.level, places.visits]) / 2
+    return np.exp(out)

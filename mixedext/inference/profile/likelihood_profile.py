@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -23,7 +23,13 @@ from mixedext.graphics.profiles import (
     plot_profiles,
     profile_density,
 )
-from mixedext.inference.profile.coordinates import ProfileModel, Target
+from mixedext.inference.profile.chosen_parameters import (
+    chosen_parameters,
+    moving_parameters,
+    refuse_beside_residual,
+    targets_in_order,
+)
+from mixedext.inference.profile.coordinates import ProfileModel
 from mixedext.inference.profile.path import LowerDevianceError
 from mixedext.inference.profile.residual_profile import (
     ResidualValues,
@@ -37,11 +43,8 @@ from mixedext.inference.profile.signed_root import (
     refit_from,
 )
 from mixedext.limits import SAME_LEVEL
-from mixedext.specification.covariance.bound_residual import BoundResidual
 from mixedext.specification.covariance.residual_parameters import packed_names
 from mixedext.specification.terms.parameter_names import effect_names, parameter_names
-from mixedext.specification.terms.random_terms import RandomTerm
-from mixedext.specification.terms.sparse_terms import SparseTerm
 from mixedext.specification.terms.structured import refuse_structured
 from mixedext.tables.noted_table import NotedTable
 
@@ -458,11 +461,11 @@ def profile(
     zeta_max = float(np.sqrt(stats.chi2.ppf(level, 1)))
     if fit.residual is not None:
         names += packed_names(fit.residual.bound)
-        targets += _residual_targets(fit.residual.bound)
-        _refuse_beside_residual(fitted)
-    chosen = _chosen(parameters, names, targets, terms)
+        targets += targets_in_order(fit.residual.bound)
+        refuse_beside_residual(fitted)
+    chosen = chosen_parameters(parameters, names, targets, terms)
     if fit.residual is not None:
-        chosen = _moving(fit, chosen, targets, names, parameters is None)
+        chosen = moving_parameters(fit, chosen, targets, names, parameters is None)
         profiled = profile_residual_fit(fit, chosen, zeta_max, step)
         values = cast(ResidualValues, profiled.model).estimates()
         return LikelihoodProfile(
@@ -492,60 +495,6 @@ def profile(
         effects,
         step,
     )
-
-
-def _residual_targets(bound: BoundResidual) -> list[Target]:
-    """Parameters of a residual covariance in the order of ``params``."""
-    n_sd = sum(f.n_psi for f in bound.functions)
-    order = np.roll(np.arange(bound.n_parameters), -n_sd)
-    return [Target("residual", -1, (int(k),)) for k in order]
-
-
-def _refuse_beside_residual(fitted: Fitted) -> None:
-    """Random terms whose covariance is no curve that a profile can follow.
-
-    Raises
-    ------
-    NotImplementedError
-        Names residual= and what there is.
-    """
-    fit = fitted.fit
-    curved = any(not s.linear for s in fit.design.structures)
-    if fit.is_singular or curved or goes_by_fitted(fitted):
-        assert fit.residual is not None
-        why = "variance='power(fitted)' is no maximum of a likelihood"
-        if not goes_by_fitted(fitted):
-            why = "a random term is singular, or its covariance is structured"
-        raise NotImplementedError(
-            f"profile of a model with residual={str(fit.residual.bound)!r}: {why}; "
-            "conf_int has Wald's limits, bootstrap_parametric percentiles"
-        )
-
-
-def goes_by_fitted(fitted: Fitted) -> bool:
-    """Whether variances follow the fitted values."""
-    residual = fitted.fit.residual
-    return residual is not None and any(residual.bound.of_fitted)
-
-
-def _moving(fit, chosen, targets, names, all_of_them):
-    """Numbers of what moves: not what is held, or at an end of its range.
-
-    Raises
-    ------
-    ValueError
-        If one of these is asked for by name.
-    """
-    fixed = fit.residual.fixed_psi
-    still = [
-        i for i in chosen if targets[i].kind == "residual" and fixed[targets[i].rows[0]]
-    ]
-    if still and not all_of_them:
-        raise ValueError(
-            f"parameters={names[still[0]]!r} is held, or at an end of its range: there is "
-            "no profile of it"
-        )
-    return [i for i in chosen if i not in still]
 
 
 def profile_conf_int(
@@ -617,62 +566,3 @@ def _warn_of_fall(fall: float, fit: Fit) -> None:
         LowerDevianceWarning,
         stacklevel=user_stacklevel(),
     )
-
-
-def _chosen(
-    parameters: Any,
-    names: list[str],
-    targets: Sequence[Target],
-    terms: Sequence[RandomTerm | SparseTerm],
-) -> list[int]:
-    """Numbers of the parameters asked for, in the order of all."""
-    if parameters is None:
-        return list(range(len(names)))
-    groups = _groups(targets, terms)
-    single = isinstance(parameters, str | numbers.Integral) or not isinstance(
-        parameters, Iterable
-    )
-    chosen: set[int] = set()
-    for item in [parameters] if single else list(parameters):
-        if isinstance(item, str) and item in names:
-            chosen.add(names.index(item))
-        elif isinstance(item, str) and item in groups:
-            chosen.update(groups[item])
-        elif _is_number(item) and -len(names) <= item < len(names):
-            chosen.add(int(item) % len(names))
-        else:
-            others = [repr(g) for g, own in groups.items() if own and g not in _LME4S]
-            raise ValueError(
-                f"parameters={item!r} is no parameter; there are: "
-                f"{', '.join(map(repr, names))}; many at once are {', '.join(others)}; "
-                f"numbers go from 0 to {len(names) - 1}"
-                f"{did_you_mean(item, [*names, *groups])}"
-            )
-    if not chosen:
-        raise ValueError(
-            f"parameters={parameters!r} names no parameter; leave it out for all"
-        )
-    return sorted(chosen)
-
-
-_LME4S = "theta_", "beta_"
-
-
-def _groups(
-    targets: Sequence[Target], terms: Sequence[RandomTerm | SparseTerm]
-) -> Mapping[str, list[int]]:
-    """Numbers of parameters by what many have in common."""
-    fixed = [i for i, t in enumerate(targets) if t.kind == "fixed"]
-    random = [i for i, t in enumerate(targets) if t.kind not in ("fixed", "residual")]
-    out = {"random": random, "fixed": fixed, "theta_": random, "beta_": fixed}
-    residual = [i for i, t in enumerate(targets) if t.kind == "residual"]
-    if residual:
-        out["residual"] = residual
-    for i, target in enumerate(targets):
-        if target.term >= 0:
-            out.setdefault(terms[target.term].group, []).append(i)
-    return out
-
-
-def _is_number(item: Any) -> bool:
-    return isinstance(item, numbers.Integral) and not isinstance(item, bool)

@@ -284,7 +284,7 @@ def _curve(whole: ResidualValues, target: ResidualTarget, zeta_max: float, step:
 
 def _side(whole, target, middle, sign, error, zeta_max, step, best):
     """Points from the estimate to one side, and why they end."""
-    nodes: list[Any] = []
+    nodes: list[_Point] = []
     last, before = middle, None
     move = step * error
     while len(nodes) < MOST_POINTS:

@@ -18,12 +18,16 @@ from mixedext.engine.residual.rows import residual_curves
 from mixedext.inference.profile.coordinates import Target
 from mixedext.inference.profile.residual_minimum import Held
 from mixedext.specification.covariance.bound_residual import BoundResidual
+from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = ["ResidualTarget", "residual_targets"]
 
 # Differences in which natural parameters are looked at for whether they have a free
 # parameter of their own.
 OWN = 1e-4
+# Free parameter that is as good as infinite, and what is then no number but its limit, by
+# the size of the estimate.
+FAR, NEGLIGIBLE = 30.0, 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +73,7 @@ def residual_targets(
     log_y = np.log(deviance.y_scale)
     pairs = zip(deviance.structures, deviance.theta_slices, strict=True)
     for term, (s, at) in enumerate(pairs):
+        assert isinstance(s, LinearStructure)
         for b, a in s.pairs:
             if a == b:
                 held = Held(*_log_sd(s, at, a, n, log_y))
@@ -117,9 +122,9 @@ def _of_residual(bound, psi, k, n_theta, n):
         held = Held(lambda z: float(z[n_theta + k]), lambda z: unit)
         with np.errstate(all="ignore"):
             start = np.concatenate([np.zeros(n_theta), psi, [0.0]])
-            ends = value(-30.0, start), value(30.0, start)
-        bounded = tuple(e if abs(e) < 1e6 else np.sign(e) * np.inf for e in ends)
-        return ResidualTarget(target, held, value, rise, bounded)
+            size = abs(value(psi[k], start)) or 1.0
+            low, high = (_end(value(psi[k] + sign * FAR, start), size) for sign in (-1, 1))
+        return ResidualTarget(target, held, value, rise, (low, high))
 
     def natural(z):
         return float(natural_parameters(bound, z[n_theta:-1])[k])
@@ -132,6 +137,13 @@ def _of_residual(bound, psi, k, n_theta, n):
     return ResidualTarget(target, Held(natural, gradient), lambda u, z: u, lambda u, z: 1.0)
 
 
+def _end(value, size):
+    """The limit of a parameter at the end of its range."""
+    if abs(value) < NEGLIGIBLE * size:
+        return 0.0
+    return float(value if abs(value) * NEGLIGIBLE < size else np.sign(value) * np.inf)
+
+
 def _natural_slopes(bound, psi):
     """d natural / d psi' of all parameters, (n_psi, n_psi)."""
     out = np.zeros((len(psi), len(psi)))
@@ -140,7 +152,7 @@ def _natural_slopes(bound, psi):
             if function.n_psi and number == 0:
                 own = curve.at[at]
                 out[np.ix_(own, own)] = function.jacobian(psi[own])
-        if curve.n_own:
+        if curve.correlation is not None and curve.n_own:
             own = curve.at[curve.n_sd :]
             out[np.ix_(own, own)] = curve.correlation.jacobian(psi[own])
     return out

@@ -87,9 +87,8 @@ def _correlation_is_nested(small, large):
         return False
     same_places = one.over_visits == other.over_visits
     if same_places and one.over_visits:
-        visits = small.visit_codes, large.visit_codes
         free = isinstance(one, CompoundSymmetry)  # of the visits
-        if not free and (any(v is None for v in visits) or not _equal(*visits)):
+        if not free and not _equal(small.visit_codes, large.visit_codes):
             return None
     if not same_places and not isinstance(one, CompoundSymmetry):
         return None

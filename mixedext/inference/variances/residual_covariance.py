@@ -8,7 +8,7 @@ i a residual group, W precision weights; rows of a group in order of visit or ti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ from scipy import sparse
 
 from mixedext.arguments import confidence, did_you_mean
 from mixedext.engine.residual.estimate import ResidualEstimate
-from mixedext.fitted import Fitted, HasFitted
+from mixedext.fitted import Fitted, HasFitted, once_a_fit
 from mixedext.inference.variances.residual_parameters import (
     natural_estimates,
     natural_limits,
@@ -29,13 +29,17 @@ from mixedext.specification.covariance.residual_curve import ResidualCurve
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 from mixedext.tables.noted_table import NotedTable
+from mixedext.tables.number_text import enough_decimals, number_format, number_texts
 
 __all__ = [
     "ResidualCovariance",
     "error_covariance",
+    "forget_residual_rows",
     "marginal_cov",
+    "printed_parameters",
     "random_part",
     "residual",
+    "residual_sizes",
     "row_places",
     "visit_labels",
 ]
@@ -126,10 +130,10 @@ class ResidualCovariance:
         return NotedTable.of(frame, "", natural_estimates(self._fitted).notes)
 
     def __repr__(self) -> str:
-        table = self.conf_int().rename(columns={"sas": "SAS"})
+        table = printed_parameters(self.conf_int())
         notes = [*natural_estimates(self._fitted).notes, *self._left_out]
         lines = [f"Residual covariance: {self.structure}", self._groups]
-        return "\n".join([*lines, pd.DataFrame(table).to_string(na_rep=""), *notes])
+        return "\n".join([*lines, table.to_string(), *notes])
 
     __str__ = __repr__
 
@@ -157,7 +161,8 @@ class ResidualCovariance:
         Raises
         ------
         ValueError
-            If the correlation goes by times or places, of which there is no one list.
+            If the correlation goes by times or places, of which there is no one list, or
+            there is none.
         """
         return self._by_level(lambda own: own)
 
@@ -179,6 +184,8 @@ class ResidualCovariance:
 
     def _by_level(self, of):
         bound, labels = self._bound, visit_labels(self._bound)
+        if labels is None and bound.correlation is None:
+            raise ValueError("the errors are independent: there is no matrix of visits")
         if labels is None:
             raise ValueError(
                 f"{bound.spec} goes by distances: there is no matrix of visits; "
@@ -186,8 +193,7 @@ class ResidualCovariance:
             )
         index = pd.Index(labels, name=bound.visit_name or None)
         frames = []
-        for curve in self._estimate.curves:
-            own, _ = _visit_matrix(bound, curve, self._estimate.psi, len(labels))
+        for own, _ in visit_matrices(self._fitted):
             values = of(self._fitted.scale * own)
             frames.append(pd.DataFrame(values, index=index, columns=index))
         if not bound.level_labels:
@@ -196,12 +202,9 @@ class ResidualCovariance:
 
     @property
     def _left_out(self) -> list[str]:
-        bound, labels = self._bound, visit_labels(self._bound)
-        if labels is None:
-            return []
-        curve = self._estimate.curves[0]
-        _, left = _visit_matrix(bound, curve, self._estimate.psi, len(labels))
-        texts = [bound.function_texts[k] for k in left]
+        found = visit_matrices(self._fitted)
+        left = found[0][1] if found else []
+        texts = [self._bound.function_texts[k] for k in left]
         return (
             [f"cov is at standard deviations of one by {', '.join(texts)}"] if left else []
         )
@@ -229,6 +232,25 @@ class ResidualCovariance:
         rows = group_rows(self._fitted, label)
         values = error_covariance(self._fitted, rows)
         return _labelled(self._fitted, rows, values)
+
+
+def printed_parameters(table: pd.DataFrame) -> pd.DataFrame:
+    """Texts of ``ResidualCovariance.conf_int``, with the digits that errors leave.
+
+    SAS's names stand in a column where they are not those of the rows.
+    """
+    text: dict[str, list[str]] = {}
+    if any(sas and sas != own for own, sas in table["sas"].items()):
+        text["SAS"] = table["sas"].to_list()
+    numbers = table[["estimate", "std_err", "lower", "upper"]]
+    forms = [
+        number_format(enough_decimals([se], [value]), [value, se])
+        for value, se in numbers[["estimate", "std_err"]].to_numpy()
+    ]
+    for name, column in numbers.items():
+        pairs = zip(column, forms, strict=True)
+        text[str(name)] = [number_texts([value], form)[0] for value, form in pairs]
+    return pd.DataFrame(text, dtype=object, index=table.index)
 
 
 def residual(results: HasFitted) -> ResidualCovariance:
@@ -413,6 +435,54 @@ def row_places(bound: BoundResidual) -> np.ndarray | None:
     return out
 
 
+@once_a_fit
+def visit_matrices(fitted: Fitted) -> list[tuple[np.ndarray, list[int]]]:
+    """Lambda of the visits by level, and numbers of the functions that are left out.
+
+    Empty where rows stand at distances, or are independent.
+    """
+    residual = residual_of(fitted)
+    labels = visit_labels(residual.bound)
+    if labels is None:
+        return []
+    given = residual.bound, residual.psi, len(labels)
+    return [_visit_matrix(curve, *given) for curve in residual.curves]
+
+
+@once_a_fit
+def residual_sizes(fitted: Fitted) -> np.ndarray | None:
+    """Rows of each residual group; None where each row is one."""
+    batches = residual_of(fitted).bound.batches
+    sizes = np.repeat([b.size for b in batches], [len(b.rows) for b in batches])
+    return sizes if sizes.max(initial=1) > 1 else None
+
+
+def forget_residual_rows(fitted: Fitted) -> None:
+    """Remove the numbers of rows from the residual covariance of a fit.
+
+    What is told without the rows is computed before.  Patterns of groups stay, and the
+    sums or rows by group that information on the variances is made of.
+    """
+    residual = fitted.fit.residual
+    if residual is None:
+        return
+    _ = natural_estimates(fitted), visit_matrices(fitted), residual_sizes(fitted)
+    bound = residual.bound
+    batches = tuple(
+        replace(b, rows=b.rows[:0], pattern=b.pattern[:0], group=b.group[:0])
+        for b in bound.batches
+    )
+    residual.bound = replace(
+        bound,
+        batches=batches,
+        group_codes=bound.group_codes[:0],
+        visit_codes=None if bound.visit_codes is None else bound.visit_codes[:0],
+        row_strata=(None,) * len(bound.functions),
+        row_covariates=(None,) * len(bound.functions),
+        fallbacks=(),
+    )
+
+
 def _row_levels(bound: BoundResidual) -> np.ndarray:
     """Number of the level of ``by`` of every row, (n,)."""
     out = np.zeros(bound.n_obs, np.intp)
@@ -422,7 +492,7 @@ def _row_levels(bound: BoundResidual) -> np.ndarray:
 
 
 def _visit_matrix(
-    bound: BoundResidual, curve: ResidualCurve, psi: np.ndarray, m: int
+    curve: ResidualCurve, bound: BoundResidual, psi: np.ndarray, m: int
 ) -> tuple[np.ndarray, list[int]]:
     """Lambda of the visits of one level, and numbers of the functions that are left out.
 

@@ -17,7 +17,6 @@ from statsmodels.tools.sm_exceptions import (
     ValueWarning,
 )
 
-from mixedext.arguments import check_reml
 from mixedext.engine.constrained.fit import fit_l1
 from mixedext.engine.constrained.objective import Penalties
 from mixedext.engine.deviance.explained import is_explained, leaves_little
@@ -55,16 +54,15 @@ from mixedext.models.mixedlm.residual_fitting import (
 from mixedext.models.mixedlm.results import MixedLMResultsWrapper
 from mixedext.models.mixedlm.statsmodels_face.likelihood import read_params
 from mixedext.session import options
+from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.terms.random_terms import crowding
 from mixedext.specification.terms.structured import refuse_structured
 
 __all__ = [
     "LastFit",
-    "describe_blocks",
     "fit",
     "fit_regularized",
     "fitted_model",
-    "objective",
 ]
 
 _NO_VARIANCE = (
@@ -488,6 +486,7 @@ def fit_regularized(
     >>> bool(result.fe_params["Days"] < model.fit().fe_params["Days"])
     True
     """
+    refuse_residual(model, "fit_regularized", "fit has no penalty")
     if isinstance(method, Penalty):
         method.alpha = alpha
         return model.fit(**(fit_kwargs | {"fe_pen": method}))
@@ -544,59 +543,3 @@ def _check_residual(model, residual):
     size = np.sqrt(np.mean(residual**2))
     if model.random_terms and size < EXACT_FIT * model._design.y_scale:
         raise DesignError(_NO_VARIANCE)
-
-
-def _check_theta(model, values, what):
-    n_theta = sum(s.n_theta for s in model._design.structures)
-    theta = np.asarray(values, float)
-    if theta.shape != (n_theta,) or not np.isfinite(theta).all():
-        raise ValueError(
-            f"{what} must hold {n_theta} finite numbers, the theta of all random "
-            f"terms; got shape {theta.shape}"
-        )
-    return theta
-
-
-def objective(model: Any, theta: Any, reml: bool = True) -> tuple[float, np.ndarray]:
-    """Profiled deviance and its gradient at any theta.
-
-    Parameters
-    ----------
-    theta : array_like
-        Relative covariance factors of all terms, shape (n_theta,).
-    reml : bool, optional
-        Restricted or ordinary deviance.
-
-    Returns
-    -------
-    deviance : float
-        -2 (restricted) log-likelihood, maximized over beta and sigma.
-    gradient : ndarray
-        Its derivative in theta.
-
-    Examples
-    --------
-    >>> import mixedext as mx
-    >>> data = mx.datasets.dyestuff.load().data
-    >>> model = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data)
-    >>> deviance, gradient = model.objective([1.0])
-    >>> round(deviance, 4), gradient.shape
-    (319.7924, (1,))
-    """
-    check_reml(reml)
-    theta = _check_theta(model, theta, "theta")
-    objective = model._design.objective(reml)
-    inner = model._design.inner_theta(theta)
-    deviance = objective.value(inner)
-    if not np.isfinite(deviance):  # rounding has made the factorization fail
-        return float("inf"), np.full(len(inner), np.nan)
-    deviance += model._design.deviance_shift(reml, objective.dof)
-    if not len(inner):
-        return float(deviance), inner
-    scores = objective.derivatives(inner).scores
-    return float(deviance), model._design.gradient(scores, theta)
-
-
-def describe_blocks(model: Any) -> str:
-    """The block structure that a fit works on, and its memory, as text."""
-    return model._design.describe()

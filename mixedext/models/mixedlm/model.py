@@ -26,7 +26,7 @@ from mixedext.exceptions import (
 )
 from mixedext.fitted import Fitted
 from mixedext.inference.prediction import predictions
-from mixedext.models.mixedlm import fitting, from_chunks, refitting
+from mixedext.models.mixedlm import deviance_at, fitting, from_chunks, refitting
 from mixedext.models.mixedlm.fitting import LastFit
 from mixedext.models.mixedlm.identification import check_identification
 from mixedext.models.mixedlm.masks import response_of
@@ -455,8 +455,8 @@ class MixedLM(UpstreamMixedLM):
     fit_regularized = fitting.fit_regularized
     refit = refitting.refit
     fit_many = refitting.fit_many
-    objective = fitting.objective
-    describe_blocks = fitting.describe_blocks
+    objective = deviance_at.objective
+    describe_blocks = deviance_at.describe_blocks
     predict = predictions.predict_at
     _fitted = fitting.fitted_model
     _with_response = refitting.with_response

@@ -13,6 +13,7 @@ from mixedext.inference.prediction.fixed_rows import refuse_whole_columns
 from mixedext.inference.prediction.new_rows import keep_component_faults
 from mixedext.inference.prediction.residual_places import keep_recipe
 from mixedext.inference.random_effects.by_group import keep_grams
+from mixedext.inference.variances.residual_covariance import forget_residual_rows
 from mixedext.models.mixedlm.statsmodels_face.groups_view import forget_groups
 
 __all__ = ["remove_data"]
@@ -21,7 +22,9 @@ __all__ = ["remove_data"]
 def remove_data(results: Any) -> None:
     """Remove what has the length of the data from the results and the model.
 
-    A summary, the random effects, estimated means and all tests that need no refit stay.
+    A summary, the random effects, estimated means and all tests that need no refit stay,
+    and of a residual covariance its parameters and the matrices of the visits.  Where its
+    groups share no patterns, tests keep their rows.
     """
     fitted, model = results.fitted, results.model
     if has_rows(model):  # a summary needs them
@@ -37,6 +40,7 @@ def remove_data(results: Any) -> None:
         if "groups" in kwds:  # the covariance is there
             kwds["groups"] = None
     keep_grams(fitted)
+    forget_residual_rows(fitted)
     LikelihoodModelResults.remove_data(results)
     vars(model.data).get("_cache", {}).pop("row_labels", None)
     forget_groups(model)

@@ -144,8 +144,6 @@ def fit_residual(
         warnings.warn(
             f"residual= is {bound.spec}: {words}",
             ResidualFallbackWarning,
-            UnidentifiedCovarianceError,
-            UnidentifiedVarianceWarning,
             stacklevel=user_stacklevel(),
         )
     return fit
@@ -179,7 +177,7 @@ def _given(rows, bound):
             if function.n_psi:
                 eta = np.array(function.natural(own[at]), float)
                 own[at] = _moved(function, eta, names[curve.at[at]], bound.start, own[at])
-        if curve.n_own:
+        if curve.correlation is not None and curve.n_own:
             at = slice(curve.n_sd, None)
             eta = np.array(curve.correlation.natural(own[at]), float)
             own[at] = _moved(

@@ -17,7 +17,11 @@ from mixedext.inference.fixed_effects.covariance_choice import (
     uses_t,
 )
 from mixedext.inference.fixed_effects.df_methods import df_choice
-from mixedext.inference.variances.residual_covariance import residual
+from mixedext.inference.variances.residual_covariance import (
+    printed_parameters,
+    residual,
+    residual_sizes,
+)
 from mixedext.inference.variances.residual_parameters import natural_estimates
 from mixedext.reporting.text_forms import MixedSummary
 from mixedext.tables.number_text import (
@@ -155,7 +159,7 @@ def _group_entries(results):
     """Number and sizes of groups; the sizes of groups in chunks are not known."""
     sizes, residual = results.group_sizes, results.fitted.fit.residual
     if not results.fitted.random.terms and residual is not None:
-        sizes = _residual_sizes(residual.bound)
+        sizes = residual_sizes(results.fitted)
     if sizes is None:
         counts = results.n_levels
         if not len(counts):
@@ -168,12 +172,6 @@ def _group_entries(results):
         "Max. group size:": str(sizes.max()),
         "Mean group size:": f"{sizes.mean():.1f}",
     }
-
-
-def _residual_sizes(bound):
-    """Rows of each residual group; None where each row is one."""
-    sizes = np.repeat([b.size for b in bound.batches], [len(b.rows) for b in bound.batches])
-    return sizes if sizes.max() > 1 else None
 
 
 def _residual_entries(results, choice):
@@ -309,23 +307,11 @@ def _one_row_a_variance(results):
 
 
 def _residual_covariance(results, alpha):
-    """Parameters of the residual covariance, with SAS's names where it has them."""
-    table = residual(results).conf_int(alpha)
-    numbers = table[["estimate", "std_err", "lower", "upper"]]
-    text: dict[str, list[str]] = {}
-    named = [sas and sas != own for own, sas in table["sas"].items()]
-    if any(named):
-        text["SAS"] = table["sas"].to_list()
+    """Parameters of the residual covariance, with SAS's names where these are others."""
+    table = printed_parameters(residual(results).conf_int(alpha))
     heads = ["Estimate", "Std.Err.", f"[{alpha / 2:g}", f"{1 - alpha / 2:g}]"]
-    for head, column in zip(heads, numbers, strict=True):
-        rows = zip(numbers[column], numbers.to_numpy(), strict=True)
-        text[head] = [
-            number_texts([v], number_format(enough_decimals([row[1]], [row[0]]), row[:2]))[
-                0
-            ]
-            for v, row in rows
-        ]
-    return pd.DataFrame(text, dtype=object, index=table.index)
+    columns = zip(["estimate", "std_err", "lower", "upper"], heads, strict=True)
+    return table.rename(columns=dict(columns))
 
 
 def _scaled_residuals(results):

@@ -25,7 +25,7 @@ from mixedext.exceptions import (
     user_stacklevel,
 )
 from mixedext.fitted import DfChoice, Fitted, need_rows
-from mixedext.inference.bootstrap.bootstrap_tests import fit_both
+from mixedext.inference.bootstrap.bootstrap_tests import Refitted, fit_both
 from mixedext.inference.bootstrap.parallel import runner
 from mixedext.inference.bootstrap.simulated_refits import (
     block_size,
@@ -412,7 +412,7 @@ class _LikelihoodRatios:
     ) -> tuple[np.ndarray, np.ndarray]:
         """P-values, NaN of failures, and which larger fits were singular."""
         free: dict[str, Any] = {}  # nothing is held
-        small, large = (self.small, free), (self.model, free)
+        small, large = (Refitted(model, free) for model in (self.small, self.model))
         work = partial(fit_both, small, large, draw, self.reml)
         run = runner(n_jobs, progress, in_batches(self.model._design))
         parts = run(work, blocks_of(n, block_size(self.model), seed))

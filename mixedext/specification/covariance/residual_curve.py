@@ -246,12 +246,12 @@ class ResidualCurve:
                 variances = np.append(variances, scale * np.exp(2 * psi[own]))
             else:
                 others.append(np.asarray(f.natural(psi[own]), float))
-        own = np.zeros(0)
         if self.correlation is not None:
-            own = np.asarray(self.correlation.natural(psi[self.n_sd :]), float)
+            rho = np.asarray(self.correlation.natural(psi[self.n_sd :]), float)
             if self.correlation.is_covariance:
-                own = variances[self.base] * own
-        return np.concatenate([variances, *others, own])
+                rho = variances[self.base] * rho
+            others.append(rho)
+        return np.concatenate([variances, *others])
 
     def jacobian(self, psi: np.ndarray, scale: float) -> np.ndarray:
         """d natural / d (psi, sigma^2)', (n_natural, n_psi + 1)."""
@@ -271,13 +271,13 @@ class ResidualCurve:
                 rows = stop
         if self.n_own:
             assert self.correlation is not None
-            own = self.correlation.jacobian(psi[self.n_sd :])
+            change = self.correlation.jacobian(psi[self.n_sd :])
             if self.correlation.is_covariance:
-                own = eta[self.base] * own
+                change = eta[self.base] * change
                 out[rows:, -1] = eta[rows:] / scale
                 if self.base:
                     out[rows:, ratio[self.base - 1]] = 2 * eta[rows:]
-            out[rows:, self.n_sd : -1] = own
+            out[rows:, self.n_sd : -1] = change
         return out
 
     def curve(

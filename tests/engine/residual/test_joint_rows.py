@@ -7,9 +7,11 @@ import pytest
 from helpers.joint_residual import BESIDE, STRUCTURES, dense_case, differences, new_data
 
 from mixedext.engine.information.expected import variance_information
+from mixedext.engine.residual import joint_rows as joint_module
 from mixedext.engine.residual.joint_rows import Targets
 from mixedext.inference.prediction.mixed_prediction import get_prediction
 from mixedext.inference.prediction.new_rows import new_rows
+from mixedext.inference.prediction.predictions import predict
 from mixedext.inference.prediction.residual_errors import _terms, joint_rows
 
 pytestmark = [pytest.mark.formula_engine, pytest.mark.filterwarnings("ignore::UserWarning")]
@@ -83,12 +85,12 @@ def check_slopes(case, new, conditional, with_residual, weights, w):
     if not size:
         return
     zero = np.zeros(size)
-    # the linear correlation has corners, the spherical one a bend that leaps
-    text = str(fitted.fit.residual.bound.spec)
-    step = 1e-6 if "lin" in text or "spher" in text else 1e-4
-    slope = differences(lambda v: of(v)[1], zero, step)
+    # these correlations have corners
+    kind = getattr(fitted.fit.residual.bound.spec, "kind", None)
+    step = 1e-6 if kind in ("lin", "spher") else 1e-4
+    both = differences(lambda v: np.vstack(of(v)[1:]), zero, step)
+    slope, turn = both[:, 0], both[:, 1:]  # (size, N) and (size, n, N)
     np.testing.assert_allclose(found.slope[:, :-1].T, slope, rtol=2e-7, atol=2e-7)
-    turn = differences(lambda v: of(v)[2], zero, step)  # (size, n, N)
     v = case.joint(new, case.covariances, case.psi, with_residual, weights)[:n, :n]
     rise = np.einsum("rit,ij,sjt,rs->t", turn, v, turn, weight[:-1, :-1], optimize=True)
     np.testing.assert_allclose(found.rise, rise, rtol=1e-6, atol=1e-7)
@@ -104,7 +106,7 @@ def test_second_derivatives(structure):
     """
     case = dense_case(seed(structure), structure, "none")
     new = new_data(seed(structure, "new"), case.data)
-    fitted = case.fitted
+    fitted, n = case.fitted, len(case.data)
     rows = new_rows(fitted, new, conditional="all", new_levels="zero")
     targets = Targets(case.columns(new), [], rows.places, np.ones(len(new)))
     info = variance_information(fitted.fit)
@@ -134,5 +136,24 @@ def test_second_derivatives(structure):
     want = np.einsum("it,ij,jt->t", d, bent, d)
     atol = 1e-9 + 1e-5 * np.abs(want).max()
     np.testing.assert_allclose(found, want, rtol=1e-5, atol=atol)
-    coefficients = joint.errors(targets, True, weight, "coefficients").rise
-    assert (np.abs(coefficients - plain.rise) > 0).any()
+    # of the coefficients alone: those of h'h, h in the coordinates of X~
+    x, v = case.columns(case.data), covariance(phi)[:n, :n]
+    h = case.columns(new) - np.linalg.solve(v, covariance(phi)[:n, n:]).T @ x
+    solved = np.linalg.solve(v, x)
+    h = h @ np.linalg.inv(x.T @ solved)
+    want = np.einsum("tp,pq,tq->t", h, solved.T @ bent[:n, :n] @ solved, h)
+    found = (plain.rise - joint.errors(targets, True, weight, "coefficients").rise) * 4
+    atol = 1e-9 + 1e-5 * np.abs(want).max()
+    np.testing.assert_allclose(found, want, rtol=1e-5, atol=atol)
+
+
+def test_rows_that_do_not_fit_into_memory(monkeypatch):
+    monkeypatch.setattr(joint_module, "available_memory", lambda: 1e3)
+    monkeypatch.setattr(joint_module, "MANY_ROWS", 3)
+    case = dense_case(seed("memory"), "ar1", "outer")
+    new = new_data(seed("new"), case.data)
+    options = {"new_levels": "zero", "df_method": "z"}
+    with pytest.raises(MemoryError, match=r"ar1\(visit \| g\) take .* GiB are needed and"):
+        get_prediction(case.fitted, new, conditional="all", **options)
+    assert len(predict(case.fitted, new, conditional="all", new_levels="zero")) == len(new)
+    assert len(get_prediction(case.fitted, new, conditional=False, df_method="z")) == 12

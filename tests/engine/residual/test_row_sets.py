@@ -9,9 +9,11 @@ from mixedext.engine.residual import row_sets
 from mixedext.engine.residual.row_sets import RowSets
 
 
-@pytest.mark.parametrize("most", [2**22, 60])
-def test_every_new_row_is_beside_its_set_once(monkeypatch, most):
+@pytest.mark.parametrize(("most", "some", "many"), [(2**22, 16, 2000), (60, 1, 5)])
+def test_every_new_row_is_beside_its_set_once(monkeypatch, most, some, many):
     monkeypatch.setattr(row_sets, "MOST_NUMBERS", most)
+    monkeypatch.setattr(row_sets, "SOME_ROWS", some)
+    monkeypatch.setattr(row_sets, "MANY_ROWS", many)
     rng = np.random.default_rng(0)
     number = rng.integers(0, 5, 40)
     sets = RowSets.of(number, 6)  # the last is empty
@@ -20,7 +22,8 @@ def test_every_new_row_is_beside_its_set_once(monkeypatch, most):
     seen = np.zeros(200, int)
     for old, new in sets.blocks(key, 3):
         np.add.at(seen, new, 1)
-        assert new.shape[1] <= max(old.shape[1], row_sets.SOME_ROWS)
+        width = old.shape[1]
+        assert new.shape[1] <= max(width // 4 if width > many else width, some)
         for own, rows in zip(old, new, strict=True):
             assert len(set(key[rows])) == 1
             want = np.flatnonzero(number == key[rows[0]]) if key[rows[0]] >= 0 else []

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.far_covariate import far_covariate, relative_difference
+from helpers.fev import fev_model, values
 from helpers.paths import RESULTS
 from helpers.reference import case_names, load_case, relative_error
 
@@ -416,3 +417,37 @@ def test_terms_that_depend_on_earlier_ones(formula):
     for term, expected in DEPENDENT[formula].items():
         row = table.loc[term, ["df_num", "df_denom", "statistic"]].astype(float)
         np.testing.assert_allclose(row, expected, rtol=1e-5, err_msg=term)
+
+
+# ---- beside a residual covariance ----
+
+
+@pytest.mark.parametrize("kind", ["II", "III"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_types_of_sas_beside_a_residual_covariance(kind, number):
+    """PROC MIXED, AR(1), DDFM=SATTERTHWAITE; SAS stopped at its own criterion."""
+    formula = {
+        1: "FEV1 ~ ARMCD * FEV1_BL",
+        2: "FEV1 ~ ARMCD + SEX + SEX:ARMCD + FEV1_BL:ARMCD",
+    }[number]
+    table = fev_model("ar1", formula).fit().anova(type=kind)
+    for row in values()["anova"][f"test{len(kind)}_{number}"]:
+        factors = set(row["Effect"].split("*"))
+        (own,) = (t for t in table.index if set(t.split(":")) == factors)
+        found = table.loc[own]
+        assert found["df_num"] == row["NumDF"]
+        assert found["statistic"] == pytest.approx(row["FValue"], rel=2e-5)
+        assert found["df_denom"] == pytest.approx(row["DenDF"], rel=1e-5)
+        assert found["pvalue"] == pytest.approx(row["ProbF"], rel=2e-4)
+
+
+def test_type_one_knows_nothing_of_the_residual_covariance():
+    # its hypotheses are those of X alone
+    result = fev_model("ar1", "FEV1 ~ RACE + ARMCD + FEV1_BL").fit()
+    upper = np.linalg.qr(result.model.exog, mode="r")
+    table = result.anova(type="I")
+    for term, at in {"RACE": [1, 2], "ARMCD": [3], "FEV1_BL": [4]}.items():
+        test = result.f_test(upper[at])
+        assert table.loc[term, "statistic"] == pytest.approx(float(test.fvalue), rel=1e-9)
+        if len(at) == 1:  # joint ones depend on the form of the rows
+            assert table.loc[term, "df_denom"] == pytest.approx(float(test.df_denom))

@@ -232,3 +232,19 @@ def test_statistics_of_a_bootstrap_see_the_tests_of_the_fit(model):
             assert (values < 170).all()
         else:
             assert (values == own).all()
+
+
+@pytest.mark.parametrize("formula", ["y ~ x", "y ~ x + (1 | half)"])
+def test_beside_a_residual_covariance_satterthwaites(formula):
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"y": rng.normal(size=60), "x": rng.normal(size=60)})
+    data["subject"], data["visit"] = np.divmod(np.arange(60), 4)
+    data["half"] = data["subject"] // 3
+    data["y"] += 2 * rng.normal(size=5)[data["half"]]
+    stated = {"residual": "ar1(visit | subject)"}
+    model = mx.mixedlm(formula, data, **stated)
+    result = model.fit()
+    assert result.df_method == "satterthwaite"
+    assert model.fit(df_method="z").df_method == "z"
+    grouped = mx.MixedLM.from_formula("y ~ x", data, groups="half", **stated).fit()
+    assert grouped.df_method == "satterthwaite"

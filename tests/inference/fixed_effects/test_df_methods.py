@@ -265,3 +265,21 @@ def test_by_default_the_expected_information(uneven):
     np.testing.assert_allclose(plain.fixed_effects_inference("kr").df, want, rtol=1e-12)
     np.testing.assert_allclose(plain.cov_params_kr, uneven[0].cov_params_kr, rtol=1e-12)
     assert (uneven[1].cov_params_kr != uneven[0].cov_params_kr).any(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("Kenward-Roger-Linear", "kenward-roger-linear"),  # mmrm
+        ("kr-linear", "kenward-roger-linear"),
+        ("KR(LINEAR)", "kenward-roger-linear"),  # SAS
+        ("kr(firstorder)", "kenward-roger-linear"),
+        ("KR2", "kenward-roger-2009"),
+        ("kr_2009", "kenward-roger-2009"),
+        ("inner-outer", "inner-outer"),
+        ("BetWithin", "between-within"),
+    ],
+)
+def test_names_of_other_programs(given, name):
+    assert df_method_name(given) == name
+    assert name in DF_METHODS

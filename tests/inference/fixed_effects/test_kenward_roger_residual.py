@@ -32,6 +32,7 @@ SAS = {
     "adh": STOPPED,
     "toep": STOPPED,
     "us": STOPPED,
+    "sp_exp": CONVERGED,
 }
 
 
@@ -39,7 +40,11 @@ SAS = {
 def test_sas(structure):
     # as the exact optimum of SAS's own likelihood was found to differ from SAS
     error, df_error = SAS[structure]
-    result = fev_model(structure, "FEV1 ~ ARMCD").fit()
+    model = fev_model("us" if structure == "sp_exp" else structure, "FEV1 ~ ARMCD")
+    if structure == "sp_exp":
+        residual = "sp_exp(VISITN, VISITN2 | USUBJID)"
+        model = mx.mixedlm("FEV1 ~ ARMCD", model.data.frame, residual=residual)
+    result = model.fit()
     of = values()["sas"][structure]
     for method, name in (("kenward-roger", "kr"), ("kenward-roger-linear", "kr_linear")):
         test = result.t_test([[0, 1]], df_method=method)
@@ -78,7 +83,7 @@ def test_linear_version_of_mmrm(structure):
 
 # ---- dense algebra ----
 
-KINDS = ["cs", "csh", "ar1", "ar1h", "toep", "toeph", "us", "ad", "adh"]
+KINDS = ["cs", "csh", "ar1", "ar1h", "toep", "toeph", "us", "ad", "adh", "car1", "exp"]
 
 
 def residual_over_visits(fit, subject, visit, m):
@@ -114,7 +119,7 @@ def design(seed, kind, weighted=False):
             "w": rng.uniform(0.5, 2, len(visit)) if weighted else 1.0,
         }
     )
-    residual = f"{kind}(visit | subject)"
+    residual = f"{'sp_exp' if kind == 'exp' else kind}(visit | subject)"
     weights = "w" if weighted else None
     result = mx.mixedlm("y ~ a + b", frame, residual=residual, weights=weights).fit()
     fit = result.fitted.fit
@@ -143,6 +148,63 @@ def test_dense_algebra(kind, information):
         np.testing.assert_allclose(tests.df(np.eye(3)), df, rtol=5e-6)
         test, want = tests.f_test(rows), dense.kenward_roger_test(rows, method, information)
         np.testing.assert_allclose([test.statistic, test.df_denom], want, rtol=5e-6)
+
+
+def functions(kind, visit, subject, t):
+    """The covariance of residuals with variance functions, in SAS's parameters."""
+    same, lag = subject[:, None] == subject, np.abs(visit[:, None] - visit)
+    odd = visit % 2
+
+    def power(phi):  # sigma^2, delta
+        return np.diag(phi[0] * t ** (2 * phi[1]))
+
+    def exponential(phi):
+        return np.diag(phi[0] * np.exp(2 * phi[1] * t))
+
+    def strata(phi):  # variances: linear
+        return np.diag(phi[odd])
+
+    def both(phi):  # variances by stratum, delta, rho
+        sd = np.sqrt(phi[odd]) * t ** phi[2]
+        return same * sd[:, None] * phi[3] ** lag * sd
+
+    return {"power": power, "exp": exponential, "ident": strata, "both": both}[kind]
+
+
+@pytest.mark.parametrize("information", ["observed", "expected"])
+@pytest.mark.parametrize("kind", ["power", "exp", "ident", "both"])
+def test_variance_functions(kind, information):
+    rng = np.random.default_rng(11)
+    subject, visit = np.divmod(np.arange(80), 5)
+    lag = np.abs(np.arange(5)[:, None] - np.arange(5))
+    frame = pd.DataFrame({"subject": subject, "visit": visit, "odd": visit % 2})
+    frame["t"], frame["x"] = rng.uniform(1, 4, 80), rng.normal(size=80)
+    error = rng.standard_normal((16, 5)) @ np.linalg.cholesky(0.5**lag).T
+    frame["y"] = error.ravel() * frame["t"] ** 0.6 + frame["x"]
+    variance = {"both": "ident(odd) * power(t)", "ident": "ident(odd)"}
+    model = mx.mixedlm(
+        "y ~ x + t",
+        frame,
+        residual="ar1(visit | subject)" if kind == "both" else None,
+        variance=variance.get(kind, f"{kind}(t)"),
+    )
+    result = model.fit()
+    fit, psi = result.fitted.fit, result.fitted.fit.residual.psi
+    phi = np.append(fit.scale, psi)
+    if kind in ("ident", "both"):  # psi: the logarithm of a ratio first
+        phi[1] = fit.scale * np.exp(2 * psi[0])
+    if kind == "both":
+        phi[3] = np.tanh(psi[2])
+    covariance = functions(kind, visit, subject, frame["t"].to_numpy())
+    dense = DenseResidual(frame["y"].to_numpy(), result.model.exog, covariance, phi)
+    assert dense.deviance == pytest.approx(fit.deviance, rel=1e-11)
+    size = np.sqrt(dense.fixed.diagonal())
+    for method in KENWARD_ROGER:
+        tests = fixed_tests(fit, DfChoice(method, information))
+        error = tests.covariance - dense.adjusted(method, information)
+        assert np.abs(error / np.outer(size, size)).max() < 2e-6
+        df = [dense.satterthwaite(row, information) for row in np.eye(3)]
+        np.testing.assert_allclose(tests.df(np.eye(3)), df, rtol=2e-5)
 
 
 # ---- theory ----

@@ -364,7 +364,7 @@ def test_observations_of_new_groups_with_a_component_of_several_columns():
     rng = np.random.default_rng(3)
     n = 200
     data = pd.DataFrame({"x": rng.normal(size=n), "g": np.arange(n) % 20})
-    data["h"] = rng.choice(list("abc"), n)
+    data["h"] = pd.Categorical(rng.choice(list("abc"), n), list("abc"))
     z = np.column_stack([np.ones(n), data.h == "b", data.h == "c"])
     b = 1.5 * rng.normal(size=(20, 3))
     data["y"] = (z * b[data.g]).sum(axis=1) + rng.normal(size=n)

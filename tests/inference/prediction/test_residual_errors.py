@@ -16,7 +16,9 @@ from mixedext.engine.residual.natural import free_parameters, natural_parameters
 from mixedext.fitted import Fitted
 from mixedext.inference.prediction.mixed_prediction import get_prediction
 from mixedext.inference.prediction.predictions import predict
+from mixedext.inference.prediction.residual_errors import replicated_deviations
 from mixedext.models.mixedlm.residual_fitting import residual_rows
+from mixedext.specification.covariance.residual_recipe import own_places
 
 pytestmark = pytest.mark.formula_engine
 
@@ -309,10 +311,44 @@ def test_robust_covariances_are_of_the_population(fev):
         robust.get_prediction(new, conditional="all")
 
 
-def test_bootstrap_is_refused(fev):
-    result = fev_fit(fev, "ar1(AVISIT | USUBJID)")
-    with pytest.raises(NotImplementedError, match="method='analytic'"):
-        result.get_prediction(fev.head(2), method="bootstrap")
+@pytest.mark.parametrize(
+    ("residual", "variance"),
+    [("us(AVISIT | USUBJID, by=ARMCD)", None), ("ar1h(AVISIT | USUBJID)", None)],
+)
+def test_bootstrap_of_the_population(fev, residual, variance):
+    """Errors of replicates are those by formula, but for what the variances' add."""
+    result = fev_fit(fev, residual, "FEV1 ~ AVISIT * ARMCD", variance=variance)
+    new = fev.drop_duplicates(["AVISIT", "ARMCD"]).drop(columns=["FEV1", "USUBJID"])
+    found = result.get_prediction(new, method="bootstrap", n=1500, rng=3)
+    plain = result.get_prediction(new, df_method="z")
+    # the standard error of a standard deviation of 1500 is 1.8 percent
+    np.testing.assert_allclose(found.se_mean, plain.se_mean, rtol=0.07)
+    np.testing.assert_allclose(found.se_obs, plain.se_obs, rtol=0.07)
+    with pytest.raises(NotImplementedError, match="the population, conditional=False"):
+        result.get_prediction(fev.head(2), conditional="all", method="bootstrap")
+
+
+@pytest.mark.parametrize(
+    ("residual", "variance"),
+    [
+        ("us(AVISIT | USUBJID)", None),
+        ("us(AVISIT | USUBJID, by=ARMCD)", None),
+        ("csh(AVISIT | USUBJID)", None),
+        ("ar1h(AVISIT | USUBJID, by=ARMCD)", None),
+        ("ar1(AVISIT | USUBJID)", "power(VISITN)"),
+        (None, "ident(AVISIT) * exp(FEV1_BL)"),
+    ],
+)
+def test_deviations_of_replicates(fev, residual, variance):
+    """Natural parameters of the fit as a replicate's give the rows' own."""
+    result = fev_fit(fev, residual, "FEV1 ~ AVISIT", variance=variance)
+    estimate = result.fitted.fit.residual
+    eta = natural_parameters(estimate.bound, estimate.psi)
+    n_sd = sum(f.n_psi for f in estimate.bound.functions)
+    places = own_places(estimate.bound, result.model.residual_spec)
+    twice = np.tile(np.roll(eta, -n_sd), (2, 1))
+    found = replicated_deviations(result.fitted, places, twice)
+    np.testing.assert_allclose(found[1], estimate.deviations(), rtol=1e-10)
 
 
 def test_more_rows_than_a_negative_correlation_allows():

@@ -188,16 +188,45 @@ def test_groups_of_names_and_intervals_of_results():
 
 
 def test_ends_of_a_range():
-    # so few rows that no correlation is excluded on one side
-    rng = np.random.default_rng(1)
-    frame = pd.DataFrame(
-        {"y": rng.normal(size=12), "s": np.arange(12) // 3, "t": np.arange(12) % 3}
+    # white noise: the range may be zero, the correlation of continuous time, too
+    rng = np.random.default_rng(4)
+    subject, visit = np.divmod(np.arange(60), 5)
+    frame = pd.DataFrame({"s": subject, "v": visit, "x": rng.normal(size=60)})
+    rng.standard_normal((12, 5))
+    frame["y"] = rng.normal(size=60)
+    for residual, name in (("sp_exp(v | s)", "sp_exp range"), ("car1(v | s)", "CAR1 rho")):
+        result = mx.mixedlm("y ~ x", frame, residual=residual).fit(reml=False)
+        table = result.profile("residual").conf_int()
+        assert table.loc[name, "lower"] == 0.0
+        assert result.profile().estimates[name] < table.loc[name, "upper"] < np.inf
+        assert "stays below the level" in str(table)
+    # near one the correlation is at the end, and is not profiled
+    frame["y"] = np.repeat(rng.normal(size=12), 5) + 1e-3 * rng.normal(size=60)
+    result = mx.mixedlm("y ~ 1", frame, residual="ar1(v | s)").fit()
+    assert result.fitted.fit.residual.at_limit
+    assert result.profile().names == ["sigma", "Intercept"]
+    for information in ("observed", "expected"):
+        table = result.anova(df_method="kr", information=information)
+        assert "rho at 1" in str(table) or not len(table)
+
+
+def test_the_fit_stands_where_it_stood():
+    # deviances of the same rows have factors of their own
+    result = fev_model("ar1", "FEV1 ~ ARMCD").fit()
+    want = fev_model("ar1", "FEV1 ~ ARMCD").fit().t_test([[0, 1]], df_method="kr").sd
+    result.profile()
+    result.simulate_refits(2, rng=1)
+    result.get_robustcov_results("CR2")
+    np.testing.assert_allclose(result.t_test([[0, 1]], df_method="kr").sd, want, rtol=1e-12)
+    beside = mx.mixedlm("y ~ x + (1 | subject)", series(), residual="ar1(visit | subject)")
+    one, other = beside.fit(), beside.fit()
+    one.profile("sigma")
+    one.simulate_refits(2, rng=1)
+    np.testing.assert_allclose(
+        one.t_test([[0, 1]], df_method="kr").sd,
+        other.t_test([[0, 1]], df_method="kr").sd,
+        rtol=1e-12,
     )
-    result = mx.mixedlm("y ~ 1", frame, residual="ar1(t | s)").fit(reml=False)
-    found = result.profile("AR1 rho", level=0.9999)
-    table = found.conf_int(level=0.9999)
-    low, high = table.loc["AR1 rho"]
-    assert -1 <= low < found.estimates["AR1 rho"] < high <= 1
 
 
 def test_what_is_refused():
@@ -207,3 +236,6 @@ def test_what_is_refused():
     assert result.profile().names == ["sigma", "Intercept", "ARMCD[T.TRT]"]
     with pytest.raises(ValueError, match="'AR1 rho' is held, or at an end"):
         result.profile("AR1 rho")
+    result.remove_data()
+    with pytest.raises(ValueError, match="the data of this model were removed"):
+        result.profile()

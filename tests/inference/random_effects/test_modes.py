@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.residual_fits import series as simulated_series
 from statsmodels.regression import mixed_linear_model as upstream
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
@@ -258,3 +259,24 @@ def test_rows_and_labels_in_another_order(data):
         np.testing.assert_allclose(
             moved.random_effects[99 - group], 1e3 * effects, rtol=1e-6, atol=1e-6
         )
+
+
+@pytest.mark.parametrize("bar", ["(t | subject)", "(1 | arm)"])
+def test_modes_and_their_errors_beside_a_residual_covariance(bar):
+    data = simulated_series().sort_values(["subject", "visit"])
+    model = mx.mixedlm(
+        f"y ~ x + {bar}", data, residual="ar1(visit | subject)", weights="weight"
+    )
+    result = model.fit()
+    v, g = result.V().values.toarray(), result.G().values.toarray()
+    z, x = model.Z().values.toarray(), model.exog
+    b = g @ z.T @ np.linalg.solve(v, model.endog - x @ result.fe_params.to_numpy())
+    group = bar[:-1].split("| ")[1]
+    np.testing.assert_allclose(result.ranef(group).to_numpy().ravel(), b, atol=1e-9)
+    inverse = np.linalg.inv(v)
+    project = inverse @ x @ np.linalg.solve(x.T @ inverse @ x, x.T @ inverse)
+    k = 1 + ("t |" in bar)
+    for given, middle in ((True, inverse), (False, inverse - project)):
+        whole = g - g @ z.T @ middle @ z @ g
+        found = result.ranef_cov(group, given_beta=given).to_numpy()
+        np.testing.assert_allclose(found[:k], whole[:k, :k], rtol=1e-7, atol=1e-12)

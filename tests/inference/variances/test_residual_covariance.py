@@ -202,6 +202,9 @@ def test_distances_have_no_matrix_of_visits():
     with pytest.raises(ValueError, match=r"goes by distances.*group\(label\)"):
         _ = found.cov
     assert found.group("M01").shape == (4, 4)
+    alone = fit_of("Orthodont: lme_slope_varident_age").residual
+    with pytest.raises(ValueError, match="the errors are independent"):
+        _ = alone.corr
 
 
 def test_errors_say_what_there_is():
@@ -220,3 +223,67 @@ def test_errors_say_what_there_is():
         other.marginal_cov("3", group="Workers")
     with pytest.raises(ValueError, match="is none of the levels of Worker"):
         other.marginal_cov("33", group="Worker")
+
+
+# SAS PROC MIXED on FEV1 = intercept: covariance parameters as it prints them.
+SAS_OF_INTERCEPT = {
+    "ar1": {"AR(1)": 0.4272, "Residual": 88.9866},
+    "ar1h": {
+        "Var(1)": 92.3009,
+        "Var(2)": 38.5178,
+        "Var(3)": 35.2148,
+        "Var(4)": 176.37,
+        "ARH(1)": 0.4130,
+    },
+    "toeph": {
+        "Var(1)": 90.4041,
+        "Var(2)": 38.5927,
+        "Var(3)": 36.1518,
+        "Var(4)": 175.78,
+        "TOEPH(1)": 0.4295,
+        "TOEPH(2)": 0.0457,
+        "TOEPH(3)": -0.3116,
+    },
+    "csh": {
+        "Var(1)": 104.61,
+        "Var(2)": 38.6137,
+        "Var(3)": 31.3143,
+        "Var(4)": 178.91,
+        "CSH": 0.1582,
+    },
+    "adh": {
+        "Var(1)": 114.89,
+        "Var(2)": 44.6313,
+        "Var(3)": 26.8922,
+        "Var(4)": 158.47,
+        "Rho(1)": 0.7106,
+        "Rho(2)": 0.1033,
+        "Rho(3)": 0.3657,
+    },
+}
+
+
+@pytest.mark.parametrize("residual", SAS_OF_INTERCEPT)
+def test_parameters_are_those_that_sas_prints(residual):
+    own = fev_fit(f"{residual}(AVISIT | USUBJID)", formula="FEV1 ~ 1").residual
+    found = dict(zip(own.sas_names, own.params, strict=True))
+    printed = SAS_OF_INTERCEPT[residual]
+    assert found.keys() == printed.keys()
+    for name, value in printed.items():  # SAS stops a little early
+        assert found[name] == pytest.approx(value, rel=3e-4, abs=2e-4), name
+
+
+def test_compound_symmetry_is_what_sas_makes_it_of():
+    own = fev_fit("cs(AVISIT | USUBJID)", formula="FEV1 ~ 1").residual
+    assert own.sas_names.tolist() == ["CS + Residual", "CS / (CS + Residual)"]
+    total, rho = own.params
+    assert total * rho == pytest.approx(5.8943, rel=2e-3)
+    assert total * (1 - rho) == pytest.approx(81.0025, rel=2e-4)
+
+
+def test_parameters_by_level_are_those_that_sas_prints():
+    own = fev_fit("ar1(AVISIT | USUBJID, by=ARMCD)", formula="FEV1 ~ 1").residual
+    printed = {"Var(PBO)": 78.6615, "Var(TRT)": 100.79, "PBO: rho": 0.3693}
+    printed["TRT: rho"] = 0.4831
+    for name, value in printed.items():
+        assert own.params[name] == pytest.approx(value, rel=3e-4, abs=3e-4), name

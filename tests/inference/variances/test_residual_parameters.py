@@ -13,6 +13,7 @@ from mixedext.inference.variances.observed_covariance import (
     coefficient_slopes,
     covariance_of_variances,
 )
+from mixedext.inference.variances.residual_parameters import natural_estimates
 from mixedext.models.mixedlm.residual_fitting import residual_rows
 
 pytestmark = pytest.mark.formula_engine
@@ -176,3 +177,50 @@ def test_names_and_values_are_nlmes(reml):
     np.testing.assert_allclose(sd[0], ref["sigma"], rtol=1e-5)
     np.testing.assert_allclose(sd / sd[0], list(ref["variance"].values()), rtol=1e-5)
     np.testing.assert_allclose(params["rho"], ref["correlation"][0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("residual", "variance"),
+    [
+        ("us(visit | subject)", "ident(arm)"),
+        ("arma(visit | subject, p=2)", None),
+        ("toeph(visit | subject)", None),
+        ("toep(visit | subject, bands=3)", None),
+        ("car1(t | subject, by=arm)", "power(weight)"),
+        ("sp_gau(t | subject, nugget=True)", "exp(t | arm)"),
+        ("adh(visit | subject, by=arm)", None),
+        ("csh(visit | subject)", "fixed(weight)"),
+        (None, "ident(arm) * power(weight)"),
+    ],
+)
+def test_every_parameter_has_its_own_error_and_limits(residual, variance):
+    data = series(groups=80)
+    result = mx.mixedlm("y ~ x", data, residual=residual, variance=variance).fit()
+    found, fitted = natural_estimates(result.fitted), result.fitted
+    psi, curves = fitted.fit.residual.psi, fitted.fit.residual.curves
+    point, at = np.append(psi, fitted.scale), [p.at for p in found.parameters]
+
+    def natural(x):
+        eta = np.empty(len(x))
+        for curve in curves:
+            eta[curve.natural_at] = curve.natural(x[:-1][curve.at], x[-1])
+        return eta[at]
+
+    slopes = np.empty((len(at), len(point)))
+    for k, step in enumerate(1e-5 * np.maximum(1, np.abs(point))):
+        move = step * (np.arange(len(point)) == k)
+        slopes[:, k] = (natural(point + move) - natural(point - move)) / (2 * step)
+    n = len(point)
+    covariance = np.nan_to_num(covariance_of_variances(fitted).absolute[-n:, -n:])
+    known = ~np.isnan(np.diag(found.covariance))
+    assert known.sum() >= len(at) - 1
+    error = np.sqrt(np.diag(slopes @ covariance @ slopes.T))
+    np.testing.assert_allclose(
+        np.sqrt(np.diag(found.covariance))[known], error[known], rtol=1e-7
+    )
+    table = result.residual.conf_int()[known]
+    assert (table["lower"] < table["estimate"]).all()
+    assert (table["estimate"] < table["upper"]).all()
+    for names in (table.index, result.params.index, result.conf_int_vcomp().index):
+        assert names.is_unique
+    assert result.residual.params.index.tolist() == [p.name for p in found.parameters]

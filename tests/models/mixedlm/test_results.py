@@ -596,6 +596,26 @@ def test_rows_of_fits_with_a_residual_covariance_are_removed(kept):
         result.residual.group(3)
     with pytest.raises(ValueError, match="were removed"):
         result.marginal_cov(3)
+    result.remove_data()
+    assert str(result.summary()) == str(want.summary())
+
+
+def test_removed_rows_of_patterns_leave_sums():
+    data = pd.concat([series(seed, groups=400).assign(k=seed) for seed in range(4)])
+    data["subject"] += 1000 * data["k"]
+    model = mx.mixedlm("y ~ x", data, residual="us(visit | subject, by=arm)", variance=None)
+    result = model.fit()
+    other = model.fit()
+    before, matrices = str(result.summary()), result.residual.cov
+    whole = len(pickle.dumps(result))
+    result.remove_data()
+    assert len(pickle.dumps(result)) < whole / 2
+    assert str(result.summary()) == before
+    for label, matrix in result.residual.cov.items():
+        pd.testing.assert_frame_equal(matrix, matrices[label])
+    # another fit of the same model has its own record
+    assert other.fitted.fit.residual.bound.n_obs == len(data)
+    assert len(other.fitted.fit.residual.bound.group_codes) == len(data)
 
 
 def test_parameters_are_those_of_the_structure_that_was_taken(monkeypatch):
@@ -621,9 +641,19 @@ def test_parameters_are_those_of_the_structure_that_was_taken(monkeypatch):
     assert result.summary().tables[2].index.tolist() == ["sigma^2", "rho"]
 
 
-def test_statsmodels_likelihood_is_of_independent_errors():
+def test_what_takes_given_parameters_is_of_independent_errors():
     result = fit_of("Orthodont: lme_int_ar1_varident")
-    with pytest.raises(NotImplementedError, match=r"loglike.*residual='ar1"):
-        result.model.loglike([1.0])
-    with pytest.raises(NotImplementedError, match="log-likelihood at the estimates"):
-        result.model.score([1.0])
+    model = result.model
+    asked = {
+        "loglike": lambda: model.loglike([1.0]),
+        "score": lambda: model.score([1.0]),
+        "objective": lambda: model.objective([1.0]),
+        "get_distribution": lambda: model.get_distribution(result.params[:5], 1.0, None),
+        "fit_regularized": lambda: model.fit_regularized(alpha=0.1),
+        "profile_re": lambda: result.profile_re(0, "re"),
+    }
+    for name, ask in asked.items():
+        with pytest.raises(NotImplementedError, match=rf"{name}.*takes residuals for ind"):
+            ask()
+    with pytest.raises(ValueError, match="start_params must hold 1 finite numbers"):
+        model.fit(start_params=result.params)

@@ -195,7 +195,7 @@ def power(term="x", **given):
         ({"term": "(1 | g)", "df_method": "z"}, "tested by test='lrt' alone"),
         ({"test": "lrt", "df_method": "z"}, "no use for df_method"),
         ({"test": "wald"}, "test='wald' is not known"),
-        ({"df_method": "kr2"}, "df_method"),
+        ({"df_method": "kr3"}, "df_method"),
         ({"alpha": 1.5}, "alpha=1.5 must lie"),
         ({"n": 0}, "n=0 must be"),
         ({"data": None}, "data= is needed"),

@@ -34,26 +34,30 @@ def test_what_takes_independent_residuals_is_refused():
         refuse_residual(stated, "it", "use that")
 
 
-def test_resampling_and_power_are_refused():
-    """Of results whose model is given a structure afterwards: fits need the engine's."""
+@pytest.mark.filterwarnings("ignore:The random effects covariance")
+def test_what_rests_on_independent_residuals_is_refused():
+    data = mx.datasets.sleepstudy.load().data
+    formula = "Reaction ~ Days + (1 | Subject)"
+    fit = mx.mixedlm(formula, data, residual="ar1(Days | Subject)").fit()
+    for ask in (
+        lambda: fit.bootstrap_cases(5, rng=1),
+        lambda: mx.power(fit, "Days", n=5, rng=1),
+        lambda: fit.exact_rlrt(),
+        lambda: mx.exact_lrt(fit),
+        lambda: fit.ranova(test="exact"),
+    ):
+        text = r"takes residuals for independent.*residual='ar1\(Days \| Subject\)'"
+        with pytest.raises(NotImplementedError, match=text):
+            ask()
+    with pytest.raises(ValueError, match=r"get_influence .*residual='ar1"):
+        fit.get_influence()
+
+
+def test_shares_of_a_variance():
+    """Of results whose model is given a structure afterwards."""
     data = mx.datasets.sleepstudy.load().data
     result = mx.mixedlm("Reaction ~ Days + (1 | Subject)", data).fit()
     result.fitted.model.residual = bind_residual("ar1(Days | Subject)", columns=data)
-    for ask in (
-        lambda: result.bootstrap_cases(5, rng=1),
-        lambda: result.bootstrap_residual(5, rng=1),
-        lambda: mx.power(result, "Days", n=5, rng=1),
-        lambda: result.bootstrap_parametric(5, rng=1),
-        lambda: result.simulate(2, rng=1),
-        lambda: result.model.fit_many(data[["Reaction"]]),
-        lambda: result.get_influence(),
-        lambda: result.exact_rlrt(),
-        lambda: mx.exact_lrt(result),
-        lambda: result.icc(ci="delta"),
-        lambda: result.profile(),
-    ):
-        with pytest.raises(NotImplementedError, match="takes residuals for independent"):
-            ask()
     assert 0 < result.icc() < 1
     table = result.conf_int_vcomp()
     assert table["estimate"].notna().all()

@@ -20,6 +20,7 @@ from mixedext.algebra.definiteness import is_singular
 from mixedext.engine.deviance.given_covariances import IndefiniteError, Likelihood
 from mixedext.limits import NEGATIVE_EIGENVALUE
 from mixedext.models.mixedlm.statsmodels_face.distribution import MixedLMDistribution
+from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.covariance.term_structure import OutOfRangeError
 from mixedext.specification.terms.parameters import Parameters
 
@@ -85,12 +86,8 @@ def read_params(model: Any, params: Any, has_fe: bool | None = None) -> Paramete
 
 
 def _point(model, packed):
-    if model.residual is not None:
-        raise NotImplementedError(
-            "statsmodels' likelihood methods (loglike, score, hessian) are of independent "
-            f"errors with one variance; this model has residual={str(model.residual)!r}. "
-            "results.llf is the log-likelihood at the estimates"
-        )
+    what = "the likelihood at given parameters (loglike, score, hessian)"
+    refuse_residual(model, what, "results.llf is the log-likelihood at the estimates")
     likelihood = Likelihood(model._design, model.reml)
     try:
         covariances = model.layout.unpack(model._design.terms, packed)
@@ -400,6 +397,7 @@ def get_distribution(
     MixedLMDistribution
         ``rvs(n, rng=)`` draws a response.
     """
+    refuse_residual(model, "get_distribution", "results.simulate draws responses")
     return MixedLMDistribution(model, params, scale, exog)
 
 

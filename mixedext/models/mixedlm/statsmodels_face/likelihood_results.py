@@ -12,6 +12,7 @@ from mixedext.fitted import Fitted, HasFitted, once_a_fit
 from mixedext.inference.bootstrap.bootstrapping import simulate_refits
 from mixedext.inference.profile.variance_profile import profile_variance
 from mixedext.models.mixedlm.fit_arguments import check_fit_arguments
+from mixedext.specification.covariance.bound_residual import refuse_residual
 
 __all__ = [
     "bootstrap",
@@ -114,6 +115,7 @@ def profile_re(
     >>> profile.shape, bool(profile[:, 1].argmax() == 2)
     ((5, 2), True)
     """
+    refuse_residual(results.fitted.model, "profile_re", "conf_int_vcomp has limits")
     method = fit_kwargs.pop("method", None)
     check_fit_arguments(results.fitted.reml, method, None, fit_kwargs, profile_re)
     limit = fit_kwargs.get("maxiter")
@@ -169,8 +171,8 @@ def bootstrap(
         layout.pack(design.terms, [lam @ lam.T for lam in design.lams(theta)])
         for theta in refits.theta
     ]
-    packed = np.array(rows).reshape(nrep, -1)
-    estimates = np.hstack([refits.fe_params, packed, refits.residual])
+    variances = np.array(rows).reshape(nrep, -1)
+    estimates = np.hstack([refits.fe_params, variances, refits.residual])
     if store:
         results.bootstrap_results = estimates
     return estimates.mean(axis=0), estimates.std(axis=0), estimates
