@@ -21,8 +21,7 @@ from mixedext.engine.fit import Fit
 from mixedext.engine.rows.design import Design
 from mixedext.specification.covariance.term_structure import TermStructure
 from mixedext.specification.terms.packing import ParameterLayout
-from mixedext.specification.terms.random_terms import RandomTerm
-from mixedext.specification.terms.sparse_terms import SparseTerm
+from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = [
     "BY_DEFAULT",
@@ -49,7 +48,8 @@ _REMOVED = "the data of this model were removed; make the model again"
 _IN_CHUNKS = (
     "the rows of this model are in chunks, not in memory, and are needed here. "
     "Without them results.by_chunk() gives fitted values and residuals, and there are "
-    "anova(type='I') and 'II', drop1() and profile(); else fit a DataFrame by mixedlm()"
+    "anova(type='I') and 'II', drop1() and profile(); for all else fit the formula by "
+    "mixedlm() to a DataFrame of the columns that it names"
 )
 
 

@@ -37,7 +37,7 @@ MODELS = {
 }
 
 
-ALONE = {"csh", "random", "times"}
+ALONE = {"random", "times"}
 
 
 def responses(result, count):

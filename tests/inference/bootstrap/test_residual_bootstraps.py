@@ -92,8 +92,6 @@ def test_cases_are_refused():
     result = fev_model("ar1", "FEV1 ~ ARMCD").fit()
     with pytest.raises(NotImplementedError, match=r"bootstrap_cases .* residual='ar1"):
         result.bootstrap_cases(2)
-    with pytest.raises(ValueError, match=r"method='bootstrap' .* residual='ar1"):
-        result.get_prediction(method="bootstrap", n=3)
 
 
 def test_bootstrap_of_statsmodels():

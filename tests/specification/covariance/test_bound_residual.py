@@ -45,30 +45,8 @@ def test_what_rests_on_independent_residuals_is_refused():
         lambda: fit.exact_rlrt(),
         lambda: mx.exact_lrt(fit),
         lambda: fit.ranova(test="exact"),
+        lambda: fit.get_influence(),
     ):
         text = r"takes residuals for independent.*residual='ar1\(Days \| Subject\)'"
         with pytest.raises(NotImplementedError, match=text):
-            ask()
-    with pytest.raises(ValueError, match=r"get_influence .*residual='ar1"):
-        fit.get_influence()
-
-
-def test_shares_of_a_variance():
-    """Of results whose model is given a structure afterwards."""
-    data = mx.datasets.sleepstudy.load().data
-    result = mx.mixedlm("Reaction ~ Days + (1 | Subject)", data).fit()
-    result.fitted.model.residual = bind_residual("ar1(Days | Subject)", columns=data)
-    assert 0 < result.icc() < 1
-    table = result.conf_int_vcomp()
-    assert table["estimate"].notna().all()
-    assert table["std_err"].isna().all()
-    (note,) = table.notes
-    assert note == "No standard errors: they are known of independent residuals alone"
-    assert result.cov_vcomp.isna().all(axis=None)
-    result.fitted.model.residual = bind_residual("ar1h(Days | Subject)", columns=data)
-    row = result.glance()
-    assert row.notes == ("No R squared: the residuals have several variances.",)
-    assert "Shares of the variance" not in str(mx.summary_table([result]))
-    for ask in (result.icc, lambda: result.r2_nakagawa):
-        with pytest.raises(NotImplementedError, match="takes residuals for independent"):
             ask()
