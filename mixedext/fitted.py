@@ -18,10 +18,9 @@ import pandas as pd
 
 from mixedext.engine.fit import Fit
 from mixedext.engine.rows.design import Design
-from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.covariance.term_structure import TermStructure
 from mixedext.specification.terms.packing import ParameterLayout
-from mixedext.specification.terms.random_terms import RandomTerm
-from mixedext.specification.terms.sparse_terms import SparseTerm
+from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = [
     "BY_DEFAULT",
@@ -47,9 +46,9 @@ T = TypeVar("T")
 _REMOVED = "the data of this model were removed; make the model again"
 _IN_CHUNKS = (
     "the rows of this model are in chunks, not in memory, and are needed here. "
-    "Without them results.by_chunk() gives fitted values and residuals, and there "
-    "are anova(type='I') and 'II', drop1() and profile(); for all else fit the "
-    "formula by mixedlm() to a DataFrame of the columns that it names"
+    "Without them results.by_chunk() gives fitted values and residuals, and there are "
+    "anova(type='I') and 'II', drop1() and profile(); for all else fit the formula by "
+    "mixedlm() to a DataFrame of the columns that it names"
 )
 
 
@@ -342,14 +341,14 @@ class RandomBlock(NamedTuple):
     ----------
     term : RandomTerm or SparseTerm
         The term; its rows may be gone.
-    structure : LinearStructure
+    structure : Structure
         Structure of its covariance.
     covariance : ndarray
         Covariance matrix of the effects of one level, (k, k), in the units of the data.
     """
 
     term: RandomTerm | SparseTerm
-    structure: LinearStructure
+    structure: TermStructure
     covariance: np.ndarray
 
 

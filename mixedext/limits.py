@@ -176,6 +176,26 @@ LARGE_ROOT = 1e-2
 # Relative variances that start a fit are kept within these (columns of Z have rms 1): a
 # start at zero would be a saddle.
 START_FLOOR, START_CEILING = 1e-2, 1e8
+# Least eigenvalue of a Hessian with unit diagonal at which it is definite with the whole
+# bend of curved covariances.
+CURVED_UP = 1e-6
+# specification/terms/related_terms
+# Share of the largest element by which a relationship that is given may be asymmetric.
+ASYMMETRY_GIVEN = 1e-8
+# Levels of a known relationship whose dense root is no burden: 3 GB.
+MOST_RELATED = 20_000
+# specification/covariance/curved
+# Logarithm of a relative standard deviation from which on down it is zero.
+ZERO_LOG = -36.0
+# Free parameter of a correlation that is at its limit but for rounding, and one beyond
+# which it has run there if the covariance is singular.
+FREE_LIMIT, RUN_TO_LIMIT = 40.0, 9.0
+# Derivative of all correlations by a free parameter that no longer changes them.
+NO_SLOPE_LEFT = 1e-10
+# Share of the largest element by which a covariance may miss its structure by rounding.
+OF_STRUCTURE = 1e-10
+# Free parameters of correlations where any will do.
+TYPICAL_FREE = 0.3
 # Singular values of lam below this share of the largest count as zero where effects are
 # divided by it: along them there are none.
 NO_ROOT = 1e-10
@@ -486,6 +506,9 @@ SAME_FIT = 2e-4
 # Share of the largest element by which a covariance that is given may be asymmetric, or
 # differ from what the term's structure can be.
 ASYMMETRY = 1e-10
+# The same of a structure that is not linear: half of the digits of a correlation near one
+# are lost on the way to its free parameter and back.
+STRUCTURED = 1e-7
 # models/planning/power
 # Share of singular refits from which on a power rests on boundary estimates: it is said.
 MANY_SINGULAR = 0.25

@@ -254,7 +254,7 @@ R_FUNCTIONS: Mapping[str, str] = {
     "corAR1": "write residual='ar1(visit | g)' beside the formula",
     "cut": "make the column before, with pd.cut",
     "factor": "write C(x)",
-    "gr": "write (1 | g)",
+    "gr": "write (1 | g), with covariances={'g': A} for a known relationship",
     "ifelse": "write np.where(condition, a, b)",
     "interaction": "write a:b",
     "lag": "make the column before, with groupby(...).shift()",

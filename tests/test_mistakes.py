@@ -86,7 +86,8 @@ FORMULAS = [
     ("fit('Reaction ~ Days', groups='Subject', re_formula='1 | Subject')", "bar", "'~x'"),
     ("fit('Reaction ~ Days', groups='Subject', vc_formula='~ sex')", "vc_formula", "C(a)"),
     ("fit('Reaction ~ Days', re_formula='~ Days')", "re_formula", "groups="),
-    ("fit('Reaction ~ Days + ar1(Days | Subject)')", "ar1", "(x | g)"),
+    ("fit('Reaction ~ Days + ar1(Days | Subject)')", "ar1", "leave out the intercept"),
+    ("fit('Reaction ~ Days + rr(Days | Subject)')", "rr", "not built"),
     # names
     ("fit('Reaction ~ days + (1 | Subject)')", "days", "'Days'"),
     ("fit('reaction ~ Days + (1 | Subject)')", "reaction", "'Reaction'"),
@@ -162,7 +163,7 @@ DATA = [
     ("mx.MixedLM(data.Reaction, data.when, data.Subject)", "exog", "it holds dates"),
     ("mx.RandomTerm(data.Subject, data.slept)", "z of the random term", "durations"),
     ("mx.RandomTerm('Subject')", "one dimension", "a label for each row"),
-    ("mx.RandomTerm(data.Subject, structure='AR1')", "'AR1'", "not built"),
+    ("mx.RandomTerm(data.Subject, structure='AR1')", "'AR1'", "is written 'ar1'"),
     ("model.refit(data.when)", "endog", "it holds dates"),
     ("model.fit_many(data[['Reaction', 'sex']])", "endog", "not 'sex'"),
     ("fit('Reaction ~ Days', subset=data.Days > 20)", "no rows", "subset="),

@@ -357,7 +357,8 @@ def inner_start(design: Design, start: np.ndarray | None) -> np.ndarray:
     if not design.terms:
         return np.zeros(0)
     sums = None if design.blocks.within is None else design.level_sums
-    covariances = moment_covariances(design.blocks, design.structures, sums)
+    ambient = [s.ambient for s in design.structures]
+    covariances = moment_covariances(design.blocks, ambient, sums)
     if covariances is None:
         return np.concatenate([s.start() for s in design.structures])
     return start_of(design.structures, covariances)
@@ -370,6 +371,9 @@ def fit_at(
     y_scale = design.y_scale
     scale = objective.residual_square / objective.dof * y_scale**2
     on_basis = design.least_squares + y_scale * objective.coefficients()
+    if design.is_curved:
+        design = design.straightened(optimum.theta)
+        objective.straighten(design.structures)
     theta = design.outer_theta(optimum.theta)
     shift = float(design.deviance_shift(reml, objective.dof))
     return Fit(

@@ -22,6 +22,7 @@ from mixedext.graphics.figures import (
     panels,
     reference_line,
 )
+from mixedext.specification.covariance.linear import LinearStructure
 from mixedext.specification.terms import parameter_names
 
 __all__ = ["deviance_data", "fit_log_data", "plot_deviance", "plot_fit_log"]
@@ -107,6 +108,9 @@ def _not_negative(fitted: Fitted) -> list[bool]:
     """Which elements of theta stand on the diagonal of lam: standard deviations."""
     out: list[bool] = []
     for term in fitted.random.terms:
+        if not isinstance(term.structure, LinearStructure):
+            out += term.structure.always_bends.tolist()
+            continue
         basis = term.structure.lam_basis
         k = basis.shape[1]
         out += [not np.any(own[~np.eye(k, dtype=bool)]) for own in basis]

@@ -250,7 +250,7 @@ def _cell(part: _Part, a: int, b: int, numbers: bool) -> Node:
     low, high = min(a, b), max(a, b)
     if a == b:
         return _variance(part, a, numbers)
-    if not {(low, high), (high, low)} & set(block.structure.pairs):
+    if not block.structure.has_correlations:
         return Number("0")
     if numbers:
         return Number(_texts_of(block)[a * block.term.k + b])

@@ -20,6 +20,7 @@ from mixedext.engine.residual.roots import block_rows
 from mixedext.fitted import Fitted, HasFitted, Model, ModelRows, need_rows
 from mixedext.limits import DENSE_MATRIX
 from mixedext.reporting.labelled_matrix import LabelledMatrix, label_texts, warn_if_dense
+from mixedext.specification.terms.related_terms import RelatedTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = ["G", "L", "R", "V", "X", "Z", "ZZt"]
@@ -264,7 +265,7 @@ def L(results: HasFitted) -> LabelledMatrix:
     corner: sparse.csr_array | None = None
     below: sparse.csr_array | None = None
     if rows.terms:
-        lam = _block_diagonal(rows.terms, fitted.fit.lams)
+        lam = _block_diagonal(rows.terms, fitted.fit.lams, roots=True)
         z = sparse.csr_array(whiten @ _z(rows.terms) @ lam)
         q = z.shape[1]
         corner, cross, solved = _random_block(z, z.T @ known)
@@ -322,7 +323,7 @@ def _z(terms: Sequence[Any]) -> sparse.csr_array:
     parts = []
     for term in terms:
         if isinstance(term, SparseTerm):
-            parts.append(term.matrix)
+            parts.append(term.plain if isinstance(term, RelatedTerm) else term.matrix)
             continue
         n, k = len(term.codes), term.k
         columns = term.codes.astype(np.int64)[:, None] * k + np.arange(k)
@@ -333,10 +334,15 @@ def _z(terms: Sequence[Any]) -> sparse.csr_array:
     return out
 
 
-def _block_diagonal(terms: Sequence[Any], blocks: Sequence[np.ndarray]) -> sparse.csr_array:
-    """I of the levels times the matrix of a level, of all terms."""
+def _block_diagonal(
+    terms: Sequence[Any], blocks: Sequence[np.ndarray], roots: bool = False
+) -> sparse.csr_array:
+    """The relation of the levels, I mostly, times the matrix of a level, of all terms.
+
+    ``roots`` says that blocks are roots of covariances: so is what goes with them.
+    """
     parts = [
-        sparse.kron(sparse.eye_array(t.n_levels), sparse.csr_array(b))
+        sparse.kron(_relation(t, roots), sparse.csr_array(b))
         for t, b in zip(terms, blocks, strict=True)
     ]
     out = sparse.csr_array(sparse.block_diag(parts, format="csr"))
@@ -416,6 +422,13 @@ def _of_rows(name: str, values: Any, rows: ModelRows) -> LabelledMatrix:
 def _term_lines(terms: Sequence[Any]) -> tuple[int, ...]:
     sizes = [t.n_levels * t.k for t in terms]
     return tuple(itertools.accumulate(sizes[:-1]))
+
+
+def _relation(term, roots):
+    """Relation of the levels of a term, or a root of it."""
+    if not isinstance(term, RelatedTerm):
+        return sparse.eye_array(term.n_levels)
+    return term.root if roots else sparse.csr_array(term.root @ term.root.T)
 
 
 def _column_lines(terms: Sequence[Any]) -> tuple[int, ...]:

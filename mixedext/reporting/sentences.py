@@ -18,9 +18,11 @@ from mixedext.inference.fixed_effects.covariance_choice import choice_in_words, 
 from mixedext.inference.fixed_effects.df_methods import df_choice
 from mixedext.inference.variances.icc_and_r2 import r2_nakagawa
 from mixedext.reporting.tidy_tables import shared_variance, tidy
+from mixedext.specification.covariance import registry
 from mixedext.specification.covariance.bound_residual import BoundResidual
 from mixedext.specification.covariance.residual_structure import name_of
 from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.related_terms import RelatedTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 from mixedext.tables.number_text import (
     df_texts,
@@ -227,6 +229,14 @@ def _random_part(fitted: Fitted) -> Iterator[str]:
     rows = fitted.rows
     for number, block in enumerate(fitted.random.blocks()):
         term = block.term
+        if isinstance(term, RelatedTerm):
+            of = f"coefficients of {term.names[0]}"
+            kind = "intercepts" if term.names == ["Intercept"] else of
+            yield (
+                f"Random {kind} varied by {term.group} ({term.n_levels} levels), with one "
+                "variance times a known relationship of the levels."
+            )
+            continue
         if isinstance(term, SparseTerm):
             yield (
                 f"Random effects of {term.group} ({term.n_levels} levels, with one "
@@ -244,6 +254,8 @@ def _random_part(fitted: Fitted) -> Iterator[str]:
         if term.k > 1:
             if block.structure.shares_one_variance:
                 text += ", with one variance for all and no correlations"
+            elif not block.structure.linear:
+                text += f", with a structured covariance: {registry.means(block.structure)}"
             elif block.structure.has_correlations:
                 text += ", with an unstructured covariance matrix"
             else:
@@ -453,6 +465,8 @@ def _variances(table: pd.DataFrame, level: str) -> Iterator[str]:
         elif kind == "sd":
             of = "intercepts" if names == "Intercept" else f"coefficients of {names}"
             text = f"The standard deviation of {of} by {row.group} was "
+        elif kind != "cor":  # of a structured covariance, rho or rho 1
+            text = f"The parameter {row.term.removesuffix(row.group)}by {row.group} was "
         else:
             text = (
                 f"The correlation of {names.replace('.', ' and ', 1)} by {row.group} was "

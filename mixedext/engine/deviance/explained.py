@@ -38,7 +38,7 @@ def leaves_little(design: Design) -> bool:
     if blocks.nobs > MOST_ROWS or blocks.within is not None or not is_compiled(blocks):
         return False
     objective = design.objective(False)
-    free = np.concatenate([NEARLY_FREE * s.start() for s in design.structures])
+    free = np.concatenate([s.scaled(s.start(), NEARLY_FREE) for s in design.structures])
     if not np.isfinite(objective.value(free)):
         return True
     return objective.residual_square < LITTLE_LEFT * blocks.fixed_gram[-1, -1]

@@ -33,7 +33,8 @@ from mixedext.engine.deviance.covariance_forms import CovarianceForms
 from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.rows.design import Design
 from mixedext.engine.threads import blas_threads
-from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.covariance.term_structure import TermStructure
+from mixedext.specification.terms.structured import refuse_structured
 
 __all__ = [
     "IndefiniteError",
@@ -124,7 +125,7 @@ class Likelihood:
         return linalg.block_diag(*blocks) if blocks else np.zeros((0, 0))
 
 
-def relative_root(structure: LinearStructure, covariance: np.ndarray) -> np.ndarray | None:
+def relative_root(structure: TermStructure, covariance: np.ndarray) -> np.ndarray | None:
     """Factor lam of a covariance of the structure, None if that is indefinite."""
     if structure.has_correlations:
         return semidefinite_root(covariance)
@@ -133,7 +134,7 @@ def relative_root(structure: LinearStructure, covariance: np.ndarray) -> np.ndar
     return structure.nearest(covariance)
 
 
-def nearest_relative_root(structure: LinearStructure, covariance: np.ndarray) -> np.ndarray:
+def nearest_relative_root(structure: TermStructure, covariance: np.ndarray) -> np.ndarray:
     """Factor lam of a covariance that is semidefinite but for rounding."""
     return (
         nearest_root(covariance)
@@ -211,6 +212,7 @@ class Point:
         """v'B_r v, v = Z'V0^-1 (y - Xb), for gamma of all terms."""
         if not self.design.terms:
             return np.zeros(0)
+        refuse_structured(self.design.terms, "The score in the variance parameters")
         with blas_threads():
             forms = CovarianceForms(self.likelihood.factored(self))
             squares = forms.squares(forms.residuals(self._inner(coefficients)))
@@ -235,6 +237,7 @@ class Point:
 
     def score(self, coefficients: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Derivatives in the coefficients and in gamma of all terms."""
+        refuse_structured(self.design.terms, "The score in the variance parameters")
         inner = self._inner(coefficients)
         ratio = self.dof / (self._least_square + self._excess(inner))
         slope = self._root @ (self._root.T @ (self._best - inner))
@@ -252,6 +255,7 @@ class Point:
 
     def hessian(self, coefficients: ArrayLike | None = None) -> np.ndarray:
         """Second derivatives in (coefficients, gamma of all terms)."""
+        refuse_structured(self.design.terms, "The Hessian in the variance parameters")
         inner = self._inner(coefficients)
         square = self._least_square + self._excess(inner)
         ratio = self.dof / square

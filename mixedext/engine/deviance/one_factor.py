@@ -22,8 +22,11 @@ from mixedext.engine.rows.levels import LevelSums, level_sums
 from mixedext.engine.rows.within import Within
 from mixedext.kernels.deviance.conditional import level_covariances, level_effects
 from mixedext.kernels.deviance.one_factor import OneFactor
+from mixedext.kernels.search.function import Function
+from mixedext.kernels.search.python_function import PythonFunction
 from mixedext.limits import DEVIANCE_NOISE, LOST_IN_X
 from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.covariance.term_structure import TermStructure
 
 __all__ = ["OneFactorDeviance", "one_factor_function"]
 
@@ -74,7 +77,7 @@ class OneFactorDeviance(ProfiledDeviance):
     def __init__(
         self,
         blocks: Blocks,
-        structures: Sequence[LinearStructure],
+        structures: Sequence[TermStructure],
         reml: bool,
         sums: LevelSums | None = None,
     ):
@@ -82,17 +85,23 @@ class OneFactorDeviance(ProfiledDeviance):
         self.sums = level_sums(blocks) if sums is None else sums
         self.theta: np.ndarray | None = None
 
+    # one evaluation takes little time, and its derivatives not much more
+    costly = False
+
     @cached_property
-    def function(self) -> OneFactor:
-        """The compiled deviance."""
+    def function(self) -> Function:
+        """The deviance for the compiled search."""
+        return PythonFunction(self) if self.is_curved else self.compiled
+
+    @cached_property
+    def compiled(self) -> OneFactor:
+        """The compiled deviance, of the linear structures that hold all covariances."""
         within = self.blocks.within
         if within is None:
             raise ValueError("the model has not one grouping factor of few columns")
         if within.square:  # a difference: of what this function will add again
             within = replace(within, products=within.products.copy())
-        function = one_factor_function(
-            self.sums, within, self.structures, self.reml, self.dof
-        )
+        function = one_factor_function(self.sums, within, self.ambient, self.reml, self.dof)
         if within.square:
             varies = within.products.diagonal() != 0
             whole = self.blocks.fixed_gram - function.between()
@@ -102,20 +111,21 @@ class OneFactorDeviance(ProfiledDeviance):
     def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))
         state.pop("function", None)
+        state.pop("compiled", None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         if self.theta is not None:  # a compiled function is not stored: stand there again
-            self.function.evaluate(self.theta)
+            self.compiled.evaluate(self._ambient_theta(self.theta))
 
     @property
     def n_values(self) -> int:
-        return self.function.n_values
+        return self.compiled.n_values
 
     @property
     def n_derivatives(self) -> int:
-        return self.function.n_derivatives
+        return self.compiled.n_derivatives
 
     def stand_at(self, theta: ArrayLike) -> None:
         """Take note of where a compiled search has left the function."""
@@ -123,14 +133,20 @@ class OneFactorDeviance(ProfiledDeviance):
 
     def value(self, theta: np.ndarray, floor: bool = False) -> float:
         self.stand_at(theta)
-        return self.function.evaluate(theta)
+        return self.compiled.evaluate(self._ambient_theta(theta))
+
+    def _ambient_theta(self, theta):
+        """Theta of the compiled deviance."""
+        if not self.is_curved:
+            return theta
+        return np.concatenate([s.ambient.theta(s.lam(own)) for s, own in self.parts(theta)])
 
     @property
     def noise(self) -> float:
         # sums of squares of residuals, which have rounding errors of the size of y
         whole = self.blocks.fixed_gram[-1, -1]
         rows = self.dof * EPSILON * math.sqrt(whole / max(self.residual_square, 1e-300))
-        return max(self.function.noise, rows)
+        return max(self.compiled.noise, rows)
 
     @property
     def loses_y_in_x(self) -> bool:
@@ -139,13 +155,13 @@ class OneFactorDeviance(ProfiledDeviance):
             return False
         left = float(fixed[-1] ** 2)
         return left < LOST_IN_X * float(fixed @ fixed) and (
-            self.function.noise > DEVIANCE_NOISE
+            self.compiled.noise > DEVIANCE_NOISE
         )
 
     @property
     def fixed(self) -> np.ndarray:
         """Cholesky factor of [X y]'V0^-1[X y] at the last theta."""
-        return self.function.fixed
+        return self.compiled.fixed
 
     def effects(self) -> tuple[np.ndarray, np.ndarray]:
         blocks = self.blocks
@@ -166,8 +182,13 @@ class OneFactorDeviance(ProfiledDeviance):
         return [self.place[i] for i in range(len(self.structures))]
 
     def derivatives(self, theta: np.ndarray) -> Derivatives:
-        gradient, hessian, score, pairs = self.function.differentiate(theta)
+        found = self.compiled.differentiate(self._ambient_theta(theta))
+        gradient, hessian, score, pairs = found
         scores = [score[columns, columns] for _, columns in self._columns()]
         a, b = np.tril_indices(len(score))
+        if self.is_curved:
+            here = [s.at(own) for s, own in self.parts(theta)]
+            basis = covariance_bases(here)[:, a, b]
+            return self.along_curves(theta, scores, basis @ pairs @ basis.T)
         basis = covariance_bases(tuple(self.structures))[:, a, b]
         return Derivatives(gradient, hessian, scores, basis @ pairs @ basis.T)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import linalg
 
+from mixedext.algebra.definiteness import unit_diagonal
 from mixedext.engine.deviance.several_factors import is_compiled, several_factors_function
 from mixedext.engine.factor.factor import Factor
 from mixedext.engine.factor.templates import squared
@@ -24,7 +25,9 @@ from mixedext.engine.rows.blocks import Blocks
 from mixedext.exceptions import DevianceError
 from mixedext.kernels.search.function import Function
 from mixedext.kernels.search.python_function import PythonFunction
+from mixedext.limits import CURVED_UP
 from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.covariance.term_structure import TermStructure
 
 __all__ = ["Derivatives", "FactorDeviance", "ProfiledDeviance"]
 
@@ -83,7 +86,7 @@ class ProfiledDeviance:
         Columns of the basis of X, and n less them (REML) or n.
     """
 
-    def __init__(self, blocks: Blocks, structures: Sequence[LinearStructure], reml: bool):
+    def __init__(self, blocks: Blocks, structures: Sequence[TermStructure], reml: bool):
         self.blocks = blocks
         self.structures = structures
         self.reml = reml
@@ -106,11 +109,69 @@ class ProfiledDeviance:
 
     def lams(self, theta: ArrayLike) -> list[np.ndarray]:
         """Relative covariance factor of every term."""
+        return [s.lam(own) for s, own in self.parts(theta)]
+
+    def parts(self, theta: ArrayLike) -> list[tuple[TermStructure, np.ndarray]]:
+        """Structure and theta of every term."""
         theta = np.asarray(theta, float)
         return [
-            s.lam(theta[at])
-            for s, at in zip(self.structures, self.theta_slices, strict=True)
+            (s, theta[at]) for s, at in zip(self.structures, self.theta_slices, strict=True)
         ]
+
+    @cached_property
+    def is_curved(self) -> bool:
+        """Whether some covariance is not linear in its parameters."""
+        return not all(s.linear for s in self.structures)
+
+    @property
+    def ambient(self) -> list[LinearStructure]:
+        """For each term the linear structure that holds its covariances."""
+        return [s.ambient for s in self.structures]
+
+    def straighten(self, structures: Sequence[TermStructure]) -> None:
+        """Take structures that are straight where this stands."""
+        self.structures = structures
+
+    def along_curves(
+        self, theta: np.ndarray, scores: list[np.ndarray], information: np.ndarray
+    ) -> Derivatives:
+        """Derivatives in theta from those in the covariances, by the chain rule.
+
+        Parameters
+        ----------
+        theta : ndarray
+            Where they are, (n_theta,).
+        scores : list of ndarray
+            For each term d dev / d Sigma, symmetric (k, k).
+        information : ndarray
+            Average information along ``covariance_basis`` of a structure that is linear,
+            along ``tangent`` at theta of one that is not.
+
+        Notes
+        -----
+        Along a curve the score is not zero at a minimum, only its expectation is: the bend
+        of a curve enters whole where the Hessian is definite so, and else by the share of
+        it that goes up.
+        """
+        gradient = np.empty(self.n_theta)
+        hessian = np.zeros((self.n_theta, self.n_theta))
+        jacobian = np.zeros((len(information), self.n_theta))
+        curved = np.zeros_like(hessian)
+        for i, (s, own) in enumerate(self.parts(theta)):
+            at = self.theta_slices[i]
+            change = s.jacobian(own) if s.linear else np.eye(s.n_theta)
+            jacobian[self.gamma_slices[i], at] = change
+            gradient[at] = s.gradient(own, scores[i])
+            (hessian if s.linear else curved)[at, at] = s.bend(own, scores[i])
+        hessian += jacobian.T @ information @ jacobian
+        whole = hessian + curved
+        if self.is_curved and np.linalg.eigvalsh(unit_diagonal(whole)[0])[0] < CURVED_UP:
+            for i, s in enumerate(self.structures):
+                if not s.linear:
+                    at = self.theta_slices[i]
+                    curved[at, at] = _upward(curved[at, at], s.always_bends)
+            whole = hessian + curved
+        return Derivatives(gradient, whole, scores, information)
 
     def _factor_lams(self, theta):
         lams = self.lams(theta)
@@ -220,10 +281,20 @@ class ProfiledDeviance:
         return self.blocks.by_level(number, lead, tail)[:, columns]
 
 
+def _upward(bend, always):
+    """The positive part of a bend, but the elements ``always`` of its diagonal whole."""
+    value, vector = np.linalg.eigh(bend)
+    out = (vector * value.clip(0)) @ vector.T
+    own = np.flatnonzero(always)
+    out[own] = out[:, own] = 0.0
+    out[own, own] = bend[own, own]
+    return out
+
+
 class FactorDeviance(ProfiledDeviance):
     """The deviance from the blocked Cholesky factor: any number of grouping factors."""
 
-    def __init__(self, blocks: Blocks, structures: Sequence[LinearStructure], reml: bool):
+    def __init__(self, blocks: Blocks, structures: Sequence[TermStructure], reml: bool):
         super().__init__(blocks, structures, reml)
         self._factor: Factor | None = None
         self._own_values, self._own_derivatives = 0, 0
@@ -234,11 +305,13 @@ class FactorDeviance(ProfiledDeviance):
 
     @cached_property
     def function(self) -> Function:
-        if is_compiled(self.blocks):
-            return several_factors_function(
-                self.blocks, self.structures, self.reml, self.dof
-            )
+        if self._is_compiled:
+            return several_factors_function(self.blocks, self.ambient, self.reml, self.dof)
         return PythonFunction(self)
+
+    @property
+    def _is_compiled(self):
+        return is_compiled(self.blocks) and not self.is_curved
 
     @property
     def factor(self) -> Factor:
@@ -304,7 +377,7 @@ class FactorDeviance(ProfiledDeviance):
 
     def stand_at(self, theta: ArrayLike) -> None:
         """Take note of where a compiled search has left the function."""
-        if is_compiled(self.blocks):
+        if self._is_compiled:
             self._ahead = np.asarray(theta, float)
 
     @property
@@ -373,7 +446,7 @@ class FactorDeviance(ProfiledDeviance):
             for i in range(len(self.structures))
         ]
         scores = []
-        weights = self.by_gamma(vectors)
+        weights = self.by_gamma(vectors, theta)
         curvature = f.estimate_curvature() if rough else f.curvature
         for i, s in enumerate(self.structures):
             number, columns = self.place[i]
@@ -385,19 +458,15 @@ class FactorDeviance(ProfiledDeviance):
                 score -= x @ x.T
             scores.append(score)
         information = self._average_information(weights, whitened, residual, scale)
-        gradient = np.empty(self.n_theta)
-        hessian = np.zeros((self.n_theta, self.n_theta))
-        jacobian = np.zeros((len(information), self.n_theta))
-        for i, s in enumerate(self.structures):
-            at = self.theta_slices[i]
-            jacobian[self.gamma_slices[i], at] = s.jacobian(theta[at])
-            gradient[at] = s.gradient(theta[at], scores[i])
-            hessian[at, at] = s.bend(theta[at], scores[i])
-        hessian += jacobian.T @ information @ jacobian
-        return Derivatives(gradient, hessian, scores, information)
+        return self.along_curves(theta, scores, information)
 
-    def by_gamma(self, vectors: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """(I kron E_r) v for each element of gamma, as (lead, tail); v by term, (L, k)."""
+    def by_gamma(
+        self, vectors: Iterable[np.ndarray], theta: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(I kron E_r) v for each element of gamma, as (lead, tail); v by term, (L, k).
+
+        With theta E_r of a curve are its tangents there.
+        """
         b = self.blocks
         count = self.gamma_slices[-1].stop
         lead = np.zeros((*b.lead_gram.shape[:2], count))
@@ -407,7 +476,8 @@ class FactorDeviance(ProfiledDeviance):
             if s.k == 1:
                 w = v[:, :, None]
             else:
-                w = np.tensordot(v, s.covariance_basis, (1, 2)).transpose(0, 2, 1)
+                own = s if theta is None else s.at(theta[self.theta_slices[i]])
+                w = np.tensordot(v, own.covariance_basis, (1, 2)).transpose(0, 2, 1)
             if number == 0:
                 lead[:, columns, self.gamma_slices[i]] = w
             else:

@@ -38,7 +38,7 @@ from mixedext.engine.rows.blocks import Blocks
 from mixedext.engine.rows.sparse_rows import EngineUnits, transposed_rows
 from mixedext.kernels.search.python_function import PythonFunction
 from mixedext.limits import LARGE_ROOT, PIVOT_NOISE, REFINED_STEP, REFINEMENT_STEPS
-from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.covariance.term_structure import TermStructure
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["DesignRows", "RowDeviance", "RowFactor", "fixed_columns"]
@@ -342,7 +342,7 @@ class RowDeviance(FactorDeviance):
     def __init__(
         self,
         blocks: Blocks,
-        structures: Sequence[LinearStructure],
+        structures: Sequence[TermStructure],
         reml: bool,
         rows: DesignRows,
     ):

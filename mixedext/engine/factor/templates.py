@@ -8,9 +8,10 @@ from functools import lru_cache
 import numpy as np
 
 from mixedext.engine.rows.products import FactorLayout
-from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.covariance.term_structure import TermStructure
 
 __all__ = [
+    "bases_along",
     "covariance_bases",
     "covariance_template",
     "factor_bases",
@@ -39,18 +40,27 @@ def covariance_template(structures: tuple) -> tuple[np.ndarray, np.ndarray]:
     return _side_by_side([s.covariance_basis for s in structures])
 
 
-@lru_cache(maxsize=256)
-def covariance_bases(structures: tuple) -> np.ndarray:
+def covariance_bases(structures: Sequence[TermStructure]) -> np.ndarray:
     """Every element of gamma of all terms as a matrix, (n_gamma, K, K)."""
-    index, value = covariance_template(structures)
+    structures = tuple(structures)
+    # bases of curves are those of one point, which will not come again
+    kept = all(s.linear for s in structures)
+    return (_linear_bases if kept else _bases)(structures)
+
+
+def _bases(structures):
+    index, value = _side_by_side([s.covariance_basis for s in structures])
     count, width = sum(s.n_gamma for s in structures), sum(s.k for s in structures)
     out = np.zeros((count, width, width))
     out[tuple(index)] = value
     return out
 
 
+_linear_bases = lru_cache(maxsize=256)(_bases)
+
+
 def factor_bases(
-    structures: Sequence[LinearStructure], factors: Iterable[FactorLayout]
+    structures: Sequence[TermStructure], factors: Iterable[FactorLayout]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """The same for each grouping factor by itself.
 
@@ -67,12 +77,19 @@ def factor_bases(
         Numbers of the factor's elements of gamma, and these as matrices
         (count, width, width).
     """
-    start = np.cumsum([0, *(s.n_gamma for s in structures)])
+    return bases_along([s.covariance_basis for s in structures], factors)
+
+
+def bases_along(
+    directions: Sequence[np.ndarray], factors: Iterable[FactorLayout]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The same of any directions of every term's covariance, (m, k, k) each."""
+    start = np.cumsum([0, *map(len, directions)])
     out = []
     for layout in factors:
         numbers, parts = [np.zeros(0, int)], [np.zeros((0, layout.width, layout.width))]
         for term, columns in zip(layout.terms, layout.slices, strict=True):
-            own = structures[term].covariance_basis
+            own = directions[term]
             whole = np.zeros((len(own), layout.width, layout.width))
             whole[:, columns, columns] = own
             numbers.append(np.arange(start[term], start[term + 1]))
@@ -81,7 +98,7 @@ def factor_bases(
     return out
 
 
-def squared(structures: Sequence[LinearStructure]) -> np.ndarray:
+def squared(structures: Sequence[TermStructure]) -> np.ndarray:
     """Which elements of theta enter by their squares alone, (n_theta,)."""
     return np.repeat(
         [s.is_diagonal for s in structures],

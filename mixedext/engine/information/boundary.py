@@ -5,8 +5,11 @@ eigenvectors U (of positive eigenvalues, S) and V (of zeros), it is
 
     Sigma(M, m) = U (S + M) U' + U m V' + V m'U' + V m'(S + M)^-1 m V'
 
-so M and m are free and all else is held.  Where the deviance is stationary on that set its
-second derivatives are those of V, linear in gamma, plus the score times the last term.
+so M and m are free and all else is held.  Of a covariance that is a curve of theta the
+elements of theta that are not at a limit are free.
+
+Where the deviance is stationary on that set its second derivatives are those of V, linear
+in gamma, plus the score times the last term, or times the bend of the curve.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from mixedext.algebra.roots import principal_root
 from mixedext.engine.fit import Fit
 from mixedext.engine.information.expected import variance_information
 from mixedext.limits import ZERO_SINGULAR_VALUE
+from mixedext.specification.covariance.curved import CurvedStructure
 
 __all__ = ["FreeDirections", "free_directions"]
 
@@ -63,6 +67,7 @@ def free_directions(fit: Fit) -> FreeDirections:
     """
     info = variance_information(fit)
     score = _score(info)
+    scores = _scores(fit)
     count = info.n_gamma
     columns, bends, held = [], [], []
     at_boundary = np.zeros(count, bool)
@@ -70,7 +75,12 @@ def free_directions(fit: Fit) -> FreeDirections:
     terms = zip(fit.design.terms, fit.design.structures, lams, strict=True)
     for number, (term, structure, lam) in enumerate(terms):
         at = fit.objective.gamma_slices[number]
-        own, bend, names, at_boundary[at] = _of_term(term, structure, lam, score[at])
+        if isinstance(structure, CurvedStructure):
+            theta = fit.optimum.theta[fit.objective.theta_slices[number]]
+            found = _of_curve(term, structure, theta, scores[number])
+        else:
+            found = _of_term(term, structure, lam, score[at])
+        own, bend, names, at_boundary[at] = found
         block = np.zeros((count + 1, own.shape[1]))
         block[at] = own
         columns.append(block)
@@ -102,6 +112,33 @@ def _score(info):
     if info.reml:
         score = score - np.einsum("rii->r", info.on_fixed[:-1])
     return score
+
+
+def _scores(fit):
+    """d dev / d Sigma of every term, (k, k); nothing where no covariance is curved."""
+    if not fit.design.is_curved:
+        return []
+    objective, theta = fit.objective, fit.optimum.theta
+    objective.stand(theta)
+    found = objective.derivatives(theta).scores
+    objective.stand(theta)
+    return found
+
+
+def _of_curve(term, s, theta, score):
+    """Free directions of a curved covariance: those elements of theta not at a limit."""
+    held = s.at_limit(theta)
+    directions = np.eye(s.n_theta)[:, ~held]
+    bend = s.bend(theta, score)[np.ix_(~held, ~held)] / 2
+    # as text: what a limit is called
+    names = []
+    for name, variance, own in zip(s.names(term.names), s.is_variance, held, strict=True):
+        if own and variance:
+            what = name.effects[0] if name.effects else _joined(term.names)
+            names.append(f"variance of {what} by {term.group} at 0")
+        elif own:
+            names.append(f"{name.kind} of {term.label} at its limit")
+    return directions, bend, names, held
 
 
 def _of_term(term, s, lam, score):

@@ -17,6 +17,7 @@ sigma^2 = 1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from weakref import WeakKeyDictionary
@@ -29,7 +30,7 @@ from mixedext.engine.deviance.profiled import FactorDeviance
 from mixedext.engine.factor.tail_traces import (
     trace_products,
 )
-from mixedext.engine.factor.templates import factor_bases
+from mixedext.engine.factor.templates import bases_along
 from mixedext.engine.fit import Fit
 from mixedext.engine.information.directions import DirectionLevels, direction_products
 from mixedext.engine.residual.information import (
@@ -43,6 +44,7 @@ from mixedext.limits import TAKEN_IN
 __all__ = [
     "VarianceInformation",
     "covariance_traces",
+    "information_along",
     "variance_information",
 ]
 
@@ -164,19 +166,36 @@ def variance_information(fit: Fit) -> VarianceInformation | ResidualInformation:
     """
     found = _KNOWN.get(fit)
     if found is None:
-        found = _KNOWN[fit] = _variance_information(fit)
+        directions = [s.covariance_basis for s in fit.design.structures]
+        found = _KNOWN[fit] = information_along(fit, directions)
     return found
 
 
-def _variance_information(fit):
+def information_along(
+    fit: Fit, directions: Sequence[np.ndarray]
+) -> VarianceInformation | ResidualInformation:
+    """Products and traces in other directions of the covariance matrices of the terms.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fitted model.
+    directions : sequence of ndarray
+        Symmetric matrices of every term in the engine's units, (m, k, k); those of psi, if
+        any, and V0 come after them.
+
+    Returns
+    -------
+    VarianceInformation or ResidualInformation
+    """
     objective, design = fit.objective, fit.design
     if fit.residual is not None:
-        estimate, directions = fit.residual, []
-        for s, inverse in zip(design.structures, design.inverse_transforms, strict=True):
-            directions.append(inverse @ s.covariance_basis @ inverse.T)
-        return residual_information(estimate.stand(), directions, estimate.curves, fit.root)
+        estimate, moved = fit.residual, []
+        for own, inverse in zip(directions, design.inverse_transforms, strict=True):
+            moved.append(inverse @ own @ inverse.T)
+        return residual_information(estimate.stand(), moved, estimate.curves, fit.root)
     rank, dof = objective.rank, objective.dof
-    count = sum(s.n_gamma for s in design.structures)
+    count = sum(map(len, directions))
     # L^-1 [X y] is orthonormal in V0^-1; y is scaled from 1 to the square root of d
     whiten = linalg.solve_triangular(objective.fixed, np.eye(rank + 1), lower=True)
     whiten[-1] *= np.sqrt(dof)
@@ -187,9 +206,9 @@ def _variance_information(fit):
             raw = np.zeros((0, size, size)), np.zeros((0, 0, size, size))
             traces, inner = np.zeros((0, 0)), np.zeros(0)
         elif isinstance(objective, OneFactorDeviance):
-            *raw, traces, inner = _one_factor(objective)
+            *raw, traces, inner = _one_factor(objective, directions)
         else:
-            *raw, traces, inner = _several_factors(objective)
+            *raw, traces, inner = _several_factors(objective, directions)
         first, second = (whiten @ part @ whiten.T for part in raw)
     whole = np.empty((count + 1, count + 1))
     whole[:-1, :-1] = (traces + traces.T) / 2
@@ -200,8 +219,8 @@ def _variance_information(fit):
     )
 
 
-def _one_factor(objective):
-    numbers, basis = factor_bases(objective.structures, objective.blocks.factors)[0]
+def _one_factor(objective, directions):
+    numbers, basis = bases_along(directions, objective.blocks.factors)[0]
     sums = objective.sums
     n_fixed, count, k = objective.blocks.n_fixed, len(basis), basis.shape[1]
     first = np.zeros((k * n_fixed, k * n_fixed))
@@ -237,13 +256,14 @@ def covariance_traces(objective: FactorDeviance) -> np.ndarray:
     objective : FactorDeviance
         It stands at the covariances.
     """
-    *_, traces, _ = _several_factors(objective, 1)
+    directions = [s.covariance_basis for s in objective.structures]
+    *_, traces, _ = _several_factors(objective, directions, 1)
     return (traces + traces.T) / 2
 
 
-def _several_factors(objective, n_fixed=None):
+def _several_factors(objective, directions, n_fixed=None):
     """Products of the first ``n_fixed`` columns of [X y], all if None, and the traces."""
-    found = factor_bases(objective.structures, objective.blocks.factors)
+    found = bases_along(directions, objective.blocks.factors)
     numbers, bases = [n for n, _ in found], [e for _, e in found]
     n_fixed = n_fixed or objective.blocks.n_fixed
     return direction_products(objective.factor, numbers, bases, n_fixed)

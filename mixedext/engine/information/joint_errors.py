@@ -15,7 +15,10 @@ d is z less Z' times the weights of the rows in the predictor, so that (envelope
 The last direction of the variance parameters is V0 itself, as in
 engine.information.expected: m is linear along it, so that dm = m there and S = 0.  For
 z = 0 all this is Kenward and Roger's; for random effects m + 2 sum W_rs S_rs is the
-g1 + g2 + 2 g3 of Prasad and Rao (1990) and Harville and Jeske (1992).
+g1 + g2 + 2 g3 of Prasad and Rao (1990) and Harville and Jeske (1992).  Where Sigma is a
+curve of its natural parameters S is less by a quarter of dm along Vbar
+(engine.information.curvature), as in Kenward and Roger (2009), or of s's alone, as in
+Kenward and Roger (1997).
 
 Everything is relative to sigma^2, and z in the engine's units.
 """
@@ -24,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -34,10 +37,18 @@ from scipy import sparse
 
 from mixedext.engine.factor.factor import Factor
 from mixedext.engine.fit import Fit
+from mixedext.engine.information.curvature import natural_bends
 from mixedext.engine.information.expected import variance_information
 from mixedext.kernels.rows import row_errors
 
-__all__ = ["JointErrors", "RandomRows", "RowErrors", "joint_errors", "random_rows"]
+__all__ = [
+    "JointErrors",
+    "RandomRows",
+    "RowErrors",
+    "bend_on_fixed",
+    "joint_errors",
+    "random_rows",
+]
 
 # Numbers that solutions for some rows hold at most; rows of one factor done at once.
 MOST_NUMBERS, SOME_ROWS = 2**22, 2**14
@@ -201,6 +212,8 @@ class JointErrors:
     def __init__(self, fit: Fit):
         self.objective, self.design, self.root = fit.objective, fit.design, fit.root
         self._theta, self.fit = fit.optimum.theta, fit
+        self._bends: list[np.ndarray | None] = []
+        self._of_all = False
         self.blocks = fit.design.blocks
 
     @cached_property
@@ -232,6 +245,7 @@ class JointErrors:
         random: RandomRows | None = None,
         slope: bool = False,
         weight: np.ndarray | None = None,
+        curved: str = "",
     ) -> RowErrors:
         """Errors of rows.
 
@@ -244,7 +258,9 @@ class JointErrors:
         slope : bool, optional
             Whether derivatives are wanted.
         weight : ndarray, optional
-            W, (n_gamma, n_gamma), if the rise is wanted.
+            W, (n_gamma + 1, n_gamma + 1), V0 last, if the rise is wanted.
+        curved : {"", "coefficients", "all"}, optional
+            Of what second derivatives in natural parameters are taken off: s's, or all.
 
         Raises
         ------
@@ -260,12 +276,21 @@ class JointErrors:
                 "degrees of freedom of predictions with random effects are not there "
                 "beside a residual covariance; use df_method='z' or 'residual'"
             )
+        self._bends = []
+        if weight is not None:
+            if curved:
+                self._bends = natural_bends(self.fit, weight)
+            self._of_all = curved == "all"
+            weight = np.ascontiguousarray(weight[:-1, :-1])
+        if random is not None and random.known is None and self.design.is_curved:
+            random = replace(random, known=self.known_of(random, len(x)), level=None)
         for at in self._pieces(len(x), random, slope, weight):
             own = np.ascontiguousarray(x[at] @ self.root)
             if random is None:
                 parts.append(self._of_fixed(own, slope, weight))
                 continue
-            of = self._of_solutions if random.level is None else self._of_levels
+            by_level = random.level is not None and not self.design.is_curved
+            of = self._of_levels if by_level else self._of_solutions
             parts.append(of(own, random, at, slope, weight))
         joined = [
             None if parts[0][j] is None else np.concatenate([p[j] for p in parts])
@@ -311,6 +336,28 @@ class JointErrors:
         effect = np.concatenate([lead.reshape(head, len(x)), tail])
         return z.T @ effect + s @ s.T
 
+    def given_fixed(self, random: RandomRows, n: int) -> np.ndarray:
+        """Variances of z'u given the coefficients, relative to sigma^2, (n,).
+
+        Parameters
+        ----------
+        random : RandomRows
+            Rows of Z, of levels that the fit had.
+        n : int
+            Number of rows.
+        """
+        known, head = self.known_of(random, n), self._head
+        shape, out = self.blocks.lead_gram.shape[:2], []
+        step = max(1, MOST_NUMBERS // (2 * max(known.shape[1], 1)))
+        for start in range(0, n, step):
+            z = known[start : start + step].toarray().T
+            found = self.factor.respond(
+                np.ascontiguousarray(z[:head]).reshape(*shape, z.shape[1]),
+                np.ascontiguousarray(z[head:]),
+            )
+            out.append(found.square)
+        return np.concatenate(out)
+
     def _pieces(self, n, random, slope, weight) -> Iterator[slice]:
         step = SOME_ROWS
         if random is not None and random.known is not None:
@@ -347,7 +394,12 @@ class JointErrors:
         rise = np.einsum("ni,ni->n", s @ self._second(weight), s)
         stacked = np.stack(images) if images else np.zeros((0, *s.shape))
         rise -= np.einsum("rni,rni->n", np.tensordot(weight, stacked, 1), stacked)
-        return m, g, rise
+        return m, g, rise - self._bent_fixed(s)
+
+    def _bent_fixed(self, s):
+        """A quarter of s's along Vbar, (n,)."""
+        bend = bend_on_fixed(self.fit, self._bends)
+        return np.einsum("ni,ij,nj->n", s, bend, s) / 4
 
     def _of_levels(self, x, random, at, slope, weight):
         """One factor: all sums over other levels are those of the fixed effects alone."""
@@ -431,6 +483,11 @@ class JointErrors:
                 "nab,rab->nr", square, structure.covariance_basis
             )
         rise = None if weight is None else self._rise(by_term, weight, n)
+        if rise is not None and not self._of_all:
+            rise -= self._bent_fixed(s)
+        for d, bend in zip(by_term, self._bends, strict=False):
+            if bend is not None and rise is not None and self._of_all:
+                rise -= np.einsum("lan,ab,lbn->n", d, bend, d) / 4
         return self._with_new(m, g, rise, random, at)
 
     def _rise(self, by_term, weight, n):
@@ -461,6 +518,9 @@ class JointErrors:
             return m, g, c
         new = tuple(None if own is None else own[at] for own in random.new)
         variance, slope = self.prior(new, len(m))
+        for z, bend in zip(new, self._bends, strict=False):
+            if z is not None and bend is not None and c is not None and self._of_all:
+                c = c - np.einsum("na,ab,nb->n", z, bend, z) / 4
         return m + variance, None if g is None else g + slope, c
 
     def prior(
@@ -499,6 +559,35 @@ class JointErrors:
                 slope[:, slots] = square[:, None]
         slope[:, -1] = variance
         return variance, slope
+
+
+def bend_on_fixed(fit: Fit, bends: Sequence[np.ndarray | None]) -> np.ndarray:
+    """X'V0^-1 Z Vbar Z'V0^-1 X, X'V0^-1 X = I: sum of W_rs R_rs of Kenward and Roger.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fitted model.
+    bends : sequence of ndarray or None
+        Vbar of every term, of ``natural_bends``.
+
+    Returns
+    -------
+    ndarray
+        (rank, rank)
+    """
+    rank = fit.objective.rank
+    out = np.zeros((rank, rank))
+    if all(bend is None for bend in bends):
+        return out
+    errors = joint_errors(fit)
+    whitened, head = errors.whitened[0], errors._head
+    lead = whitened[:head].reshape(*errors.blocks.lead_gram.shape[:2], rank)
+    for i, bend in enumerate(bends):
+        if bend is not None:
+            t = fit.objective.by_term(i, lead, whitened[head:])
+            out += np.einsum("lai,ab,lbj->ij", t, bend, t)
+    return out
 
 
 _KNOWN: WeakKeyDictionary[Fit, JointErrors] = WeakKeyDictionary()

@@ -91,8 +91,14 @@ def _without_open(covariance, open_):
 def _to_data_units(fit, structures, joint, open_, held, inner_scale):
     # Sigma (data) = T^-1 Sigma (engine) T^-T, linear in gamma; sigma^2 grows by y_scale^2
     blocks = []
-    for s, transform in zip(structures, fit.design.transforms, strict=True):
-        blocks.append(s.congruence(np.linalg.inv(transform)))
+    for number, (s, transform) in enumerate(
+        zip(structures, fit.design.transforms, strict=True)
+    ):
+        change = s.congruence(np.linalg.inv(transform))
+        if not s.linear:  # from theta to natural parameters
+            own = fit.theta[fit.objective.theta_slices[number]]
+            change = s.jacobian(own) @ change
+        blocks.append(change)
     n_psi = 0 if fit.residual is None else len(fit.residual.psi)
     blocks.append(np.eye(n_psi))
     change = linalg.block_diag(*blocks)[np.ix_(~held, ~held)]
@@ -112,10 +118,11 @@ def _to_data_units(fit, structures, joint, open_, held, inner_scale):
     y_square = fit.design.y_scale**2
     # absolute gamma = sigma^2 * relative gamma
     jacobian = np.zeros((len(numbers) + 1, len(numbers) + 1))
-    has_units = numbers < len(held) - n_psi
-    unit = np.where(has_units, inner_scale * y_square, 1.0)
-    jacobian[:-1, :-1] = change * unit[:, None]
-    jacobian[:-1, -1] = gamma[numbers] * y_square
+    # but of correlations and of psi, which are what they are in any units
+    variances = [s.is_variance for s in structures]
+    plain = np.concatenate([*variances, np.zeros(n_psi, bool)])[numbers]
+    jacobian[:-1, :-1] = change * np.where(plain, inner_scale * y_square, 1.0)[:, None]
+    jacobian[:-1, -1] = np.where(plain, gamma[numbers] * y_square, 0.0)
     jacobian[-1, -1] = y_square
     absolute = np.full((len(held) + 1, len(held) + 1), np.nan)
     at = np.append(numbers, len(held))

@@ -116,6 +116,8 @@ def _sharper(responses, y, products, r, reml):
 
 
 def _batch_class(design):
+    if design.is_curved:  # which the compiled loops are not
+        return _OneByOne
     if design.blocks.within is not None:
         return OneFactorBatch
     if design.terms and is_compiled(design.blocks):
@@ -171,7 +173,8 @@ class _Batch(_OneByOne):
         super().__init__(design, reml)
         self.rank = design.basis.rank
         self.dof = design.blocks.nobs - self.rank if reml else design.blocks.nobs
-        self.structures = tuple(design.structures)
+        # batches are of linear structures, which are their own
+        self.structures = tuple(s.ambient for s in design.structures)
         self.n_theta = sum(s.n_theta for s in self.structures)
         self.others = other_starts(design)
         self.shared: SharedLook | None = None

@@ -89,7 +89,8 @@ def deleted_fits(
     single = SingleFits(fit, rows, one_step)
     design, work = fit.design, single.fit_sets
     size = SINGLY
-    if design.blocks.within is not None and design.rotation is None:
+    looped = design.rotation is None and not design.is_curved
+    if design.blocks.within is not None and looped:
         loop = DeletionLoop(fit, rows, single)
         work, size = loop.fit_sets, loop.size(sets)
     blocks = [(start, min(start + size, len(sets))) for start in range(0, len(sets), size)]

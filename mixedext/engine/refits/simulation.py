@@ -47,10 +47,10 @@ class Sampler:
     def __init__(self, fit: Fit):
         design = fit.design
         blocks = design.blocks
-        if blocks.within is None:
+        if blocks.within is None or design.is_curved:
             raise NotImplementedError(
                 "simulation by sufficient statistics needs a model with one grouping "
-                "factor of few columns"
+                "factor of few columns, and covariances linear in their parameters"
             )
         self.fit, self.nobs = fit, blocks.nobs
         rank, width = design.basis.rank, blocks.lead_gram.shape[1]

@@ -31,6 +31,7 @@ from mixedext.limits import (
     SHARE_ACCEPTED,
     ZERO_SINGULAR_VALUE,
 )
+from mixedext.specification.covariance.curved import CurvedStructure
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
@@ -83,11 +84,14 @@ def fit_residual_rows(
         starts = starting_psi(rows) if psi is None else [psi]
         shares = RANDOM_SHARES if len(theta) else (1.0,)
         points = [
-            np.concatenate([share * theta, own]) for share in shares for own in starts
+            np.concatenate([_scaled(deviance, theta, share), own])
+            for share in shares
+            for own in starts
         ]
+        points += [np.concatenate([own, starts[0]]) for own in _others(deviance, theta)]
         if psi is None and rows.n_psi <= 2 and len(rows.y) <= FEW_ROWS:
             points += [
-                np.concatenate([RANDOM_SHARES[1] * theta, own])
+                np.concatenate([_scaled(deviance, theta, RANDOM_SHARES[1]), own])
                 for own in product(GRID, repeat=rows.n_psi)
             ]
 
@@ -97,6 +101,27 @@ def fit_residual_rows(
 
         found = search_residual(deviance, points, held, max_iterations, at_limit)
         return _finished(rows, deviance, found, held)
+
+
+def _scaled(deviance, theta, share):
+    """Theta of the random effects with standard deviations times a share."""
+    own = [
+        s.scaled(theta[at], share)
+        for s, at in zip(deviance.structures, deviance.theta_slices, strict=True)
+    ]
+    return np.concatenate([np.zeros(0), *own])
+
+
+def _others(deviance, theta):
+    """Theta with other correlations of the covariances that are curves."""
+    out = []
+    for s, at in zip(deviance.structures, deviance.theta_slices, strict=True):
+        if isinstance(s, CurvedStructure):
+            for own in s.starts(s.matrix(theta[at])):
+                point = theta.copy()
+                point[at] = own
+                out.append(point)
+    return out
 
 
 def residual_fit_at(
@@ -259,13 +284,12 @@ def verdict_of(
     deviance: MarginalDeviance, found: Found, at_limit: dict[int, str]
 ) -> Convergence:
     """The verdict on where a search has ended."""
-    singular = _is_singular(deviance, found.x)
+    free, singular = _free_theta(deviance, found.x)
     accepted = max(DECREMENT_ACCEPTED, SHARE_ACCEPTED * abs(found.value))
-    free = np.ones(len(found.x), bool)
     free[[deviance.n_theta + k for k in at_limit]] = False
     curvature, flat = relative_curvature(found.hessian[np.ix_(free, free)])
     decrement = found.decrement
-    if at_limit:  # along what runs away it may fall for ever, but ever less
+    if not free.all():  # along what runs away it may fall for ever, but ever less
         decrement = _decrement(found.gradient[free], found.hessian[np.ix_(free, free)])
     status, message = "interior", "minimum with positive curvature"
     if not decrement <= accepted:
@@ -302,12 +326,19 @@ def verdict_of(
 
 def _is_singular(deviance, x):
     """Whether some variance is zero or some correlation +-1."""
+    return _free_theta(deviance, x)[1]
+
+
+def _free_theta(deviance, x):
+    """Which parameters are at no end of their range, and whether some variance is zero."""
+    singular, free = False, np.ones(len(x), bool)
     for s, at in zip(deviance.structures, deviance.theta_slices, strict=True):
-        if s.linear:
-            values = np.linalg.svd(s.lam(x[at]), compute_uv=False)
-            if values[-1] < ZERO_SINGULAR_VALUE:
-                return True
-    return False
+        own = x[at]
+        least = np.linalg.svd(s.lam(own), compute_uv=False)[-1]
+        if isinstance(s, CurvedStructure):
+            free[at] = ~s.at_limit(own)
+        singular = singular or least < ZERO_SINGULAR_VALUE or not free[at].all()
+    return free, singular
 
 
 def _decrement(gradient, hessian):

@@ -30,6 +30,7 @@ import numpy as np
 
 from mixedext.algebra.triangles import invert_upper
 from mixedext.engine.fit import Fit
+from mixedext.engine.information.curvature import outer_bends, second_derivatives
 from mixedext.engine.information.expected import variance_information
 from mixedext.engine.information.joint_errors import RowErrors
 from mixedext.engine.residual.cluster_part import (
@@ -405,6 +406,8 @@ class _Task:
         X~'Vbar X~, the second derivatives of V weighted by W.
     natural : ndarray or None
         W of the natural parameters, where those of targets count too.
+    bends : list of ndarray or None
+        Vbar of every term, in that case.
     """
 
     covariances: list[np.ndarray]
@@ -416,6 +419,7 @@ class _Task:
     second: np.ndarray | None
     bent: np.ndarray | None
     natural: np.ndarray | None
+    bends: list[np.ndarray | None]
 
     @classmethod
     def of(cls, joint, info, weight, curved):
@@ -423,14 +427,16 @@ class _Task:
         p, n = deviance.rank, info.n_gamma
         basis = deviance.solved.change[:p, :p] @ info.turn.T
         inner = second = bent = natural = None
+        bends: list[np.ndarray | None] = []
         if weight is not None:
             inner = np.zeros((n + 1, n + 1))
             inner[:n, :n] = weight[:n, :n]
             second = info.weighted_second(inner)
             if curved:
-                bent = info.curved(weight).on_fixed
+                bent = second_derivatives(joint.fit, weight).on_fixed
             if curved == "all":
                 natural = info.natural_weight(weight)
+                bends = outer_bends(joint.fit, weight)
             inner = inner[:n, :n]
         return cls(
             deviance.covariances(deviance.at.x),
@@ -442,6 +448,7 @@ class _Task:
             second,
             bent,
             natural,
+            bends,
         )
 
 
@@ -522,7 +529,7 @@ class _JointPart(ClusterPart):
         return rise - np.einsum("rgtp,rgtp->gt", on_x, np.tensordot(w, on_x, 1))
 
     def _bent(self, task, d, h, x_old):
-        """d'Vbar d of every target, Vbar of residual groups; or h'(X~'Vbar X~)h alone."""
+        """d'Vbar d of every target; or h'(X~'Vbar X~)h alone."""
         out = np.einsum("gtp,gtp->gt", h, h @ task.bent)
         if task.natural is None:
             return out
@@ -532,6 +539,9 @@ class _JointPart(ClusterPart):
             free = task.psi[own.own]
             mean = own.curve.curve(free, 1.0, own.places, task.natural[np.ix_(at, at)])
             moved += own.times(mean[None], d)[0]
+        for term, bend in zip(self.terms, task.bends, strict=True):
+            if bend is not None:
+                moved += term.covariance(bend) @ d
         out += np.einsum("gat,gat->gt", d, moved)
         on_x = np.einsum("gsp,gst->gtp", x_old, moved[:, : self.size])
         return out - 2 * np.einsum("gtp,gtp->gt", h, on_x)

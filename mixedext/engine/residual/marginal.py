@@ -27,7 +27,7 @@ from scipy import linalg
 
 from mixedext.engine.residual.parts import Moments, Part, Solved
 from mixedext.engine.rows.basis import FixedBasis
-from mixedext.specification.covariance.structure import Structure
+from mixedext.specification.covariance.term_structure import TermStructure
 
 __all__ = ["Evaluation", "MarginalDeviance", "definite_curvature"]
 
@@ -64,7 +64,7 @@ class MarginalDeviance:
     ----------
     parts : list of Part
         The rows.
-    structures : sequence of Structure
+    structures : sequence of TermStructure
         Of the random terms.
     n_psi : int
         Parameters of the residual covariance.
@@ -85,7 +85,7 @@ class MarginalDeviance:
     def __init__(
         self,
         parts: list[Part],
-        structures: Sequence[Structure],
+        structures: Sequence[TermStructure],
         n_psi: int,
         nobs: int,
         basis: FixedBasis,

@@ -17,7 +17,6 @@ from mixedext.limits import (
     ROUNDED,
     ZERO_SINGULAR_VALUE,
 )
-from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = ["Found", "search_residual"]
 
@@ -197,14 +196,16 @@ def _rectified(search, best, decrement):
     deviance = search.deviance
     x = best.x.copy()
     for s, at in zip(deviance.structures, deviance.theta_slices, strict=True):
-        if isinstance(s, LinearStructure):
-            x[at] = s.theta(s.truncated(s.lam(x[at]), ZERO_SINGULAR_VALUE))
+        least = np.linalg.svd(s.lam(x[at]), compute_uv=False)[-1]
+        if s.linear or least < ZERO_SINGULAR_VALUE:
+            x[at] = s.singular(x[at], ZERO_SINGULAR_VALUE)
+        else:
+            x[at] = s.canonical(x[at])
     if (x == best.x).all():
         return best, decrement
     found = search.evaluate(x)
     if found.value <= best.value + ROUNDED * np.sqrt(max(1.0, abs(best.value))):
         return found, decrement
     for s, at in zip(deviance.structures, deviance.theta_slices, strict=True):
-        if isinstance(s, LinearStructure):
-            x[at] = s.theta(s.triangular(s.lam(best.x[at])))
+        x[at] = s.canonical(best.x[at])
     return search.evaluate(x), decrement

@@ -25,7 +25,7 @@ from mixedext.limits import (
     LARGEST_CONDITION,
     NO_RELATION,
 )
-from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.covariance.term_structure import TermStructure
 
 __all__ = [
     "Bases",
@@ -228,7 +228,7 @@ class Bases:
 
 
 def bases_from_sums(
-    sums: ColumnSums, shifts: Shifts, structures: Sequence[LinearStructure]
+    sums: ColumnSums, shifts: Shifts, structures: Sequence[TermStructure]
 ) -> Bases | None:
     """Bases of X and of the random terms from the first pass.
 

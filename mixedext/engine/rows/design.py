@@ -36,7 +36,7 @@ from mixedext.engine.rows.within import find_within, within_from_rows
 from mixedext.exceptions import FIXED_EFFECTS, DesignError
 from mixedext.limits import NO_RESIDUAL, SAMPLE_CONDITION
 from mixedext.specification.covariance.identity import IdentityMultiple
-from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.covariance.term_structure import TermStructure
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["Design", "finish_design", "prepare_design"]
@@ -76,6 +76,9 @@ class Design:
         Whether the first column of X is constant, and not zero.
     rows : DesignRows or None
         The rows, where cross-products alone would not do.
+    straight_at : ndarray or None
+        Theta in the engine's units at which covariances that are curves of their
+        parameters are taken as straight, that of the fit; (n_theta,).
     """
 
     blocks: Blocks
@@ -88,17 +91,34 @@ class Design:
     rotation: Rotation | None = None
     intercept: bool = False
     rows: DesignRows | None = None
+    straight_at: np.ndarray | None = None
 
     @cached_property
-    def structures(self) -> list[LinearStructure]:
+    def structures(self) -> list[TermStructure]:
         """Structures of the terms as the engine has them.
 
-        Where each of many columns with one variance is a level of its own, that of one.
+        Where each of many columns with one variance is a level of its own, that of one;
+        curves are taken as straight where ``straight_at`` says.
         """
         own = [t.structure for t in self.terms]
         for number in self.scalar_terms:
             own[number] = IdentityMultiple.of(1)
+        if self.straight_at is not None:
+            ends = np.cumsum([s.n_theta for s in own])[:-1]
+            parts = np.split(self.straight_at, ends)
+            own = [s.at(at) for s, at in zip(own, parts, strict=True)]
         return own
+
+    @cached_property
+    def is_curved(self) -> bool:
+        """Whether the covariance of some term is not linear in its parameters."""
+        return not all(t.structure.linear for t in self.terms)
+
+    def straightened(self, theta: np.ndarray) -> Design:
+        """The model with its curves taken as straight at theta, engine's units."""
+        if not self.is_curved:
+            return self
+        return replace(self, straight_at=np.array(theta, float))
 
     @cached_property
     def scalar_terms(self) -> tuple[int, ...]:
@@ -202,10 +222,11 @@ class Design:
         return tuple(invert_upper(t) for t in self.transforms)
 
     def _moved(self, theta, transforms):
-        lams = self.lams(np.asarray(theta, float))
         parts = [
-            s.theta(s.triangular(t @ lam))
-            for s, t, lam in zip(self.structures, transforms, lams, strict=True)
+            s.moved(own, t)
+            for (s, own), t in zip(
+                self._by_term(np.asarray(theta, float)), transforms, strict=True
+            )
         ]
         return np.concatenate(parts) if parts else np.zeros(0)
 

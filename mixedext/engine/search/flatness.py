@@ -22,6 +22,7 @@ from mixedext.limits import (
     ZERO_SCORE,
     ZERO_SINGULAR_VALUE,
 )
+from mixedext.specification.covariance.curved import CurvedStructure
 from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = ["is_flat"]
@@ -49,8 +50,11 @@ def is_flat(objective: ProfiledDeviance, theta: np.ndarray) -> bool:
     growing = [np.zeros((len(information), 0))]
     for i, s in enumerate(objective.structures):
         at, rows = objective.theta_slices[i], objective.gamma_slices[i]
+        if isinstance(s, CurvedStructure):  # whose information is along theta
+            changes[rows, at] = np.diag(unit[at] * ~s.at_limit(theta[at]))
+            continue
         changes[rows, at] = s.jacobian(theta[at]) * unit[at]
-        directions, score = _at_zero(s, s.lam(theta[at]), found.scores[i])
+        directions, score = _at_zero(s.ambient, s.lam(theta[at]), found.scores[i])
         bend[at, at] = s.bend(theta[at], score) * np.outer(unit[at], unit[at])
         slope = np.einsum("rab,ab->r", s.covariance_basis, found.scores[i]) @ directions
         own = np.einsum("rc,rs,sc->c", directions, information[rows, rows], directions)

@@ -91,7 +91,7 @@ def _direction(design, change, residual):
     """The terms and columns that a null vector changes, columns in the data's units."""
     parts, start = [], 0
     for number, s in enumerate(design.structures):
-        own = s.covariance(change[start : start + s.n_gamma])
+        own = np.tensordot(change[start : start + s.n_gamma], s.covariance_basis, 1)
         start += s.n_gamma
         back, transform = design.inverse_transforms[number], design.transforms[number]
         rms = np.linalg.norm(transform, axis=0)

@@ -439,9 +439,9 @@ def _rectify(objective, theta, deviance, search):
     """Canonical lam: diagonal not negative, negligible singular values exactly zero."""
     lams = objective.lams(theta)
     if min(_smallest_singular_value(lam) for lam in lams) < ZERO_SINGULAR_VALUE:
-        pairs = zip(objective.structures, lams, strict=True)
-        truncated = [s.truncated(lam, ZERO_SINGULAR_VALUE) for s, lam in pairs]
-        exact = _theta(objective, truncated)
+        exact = np.concatenate(
+            [s.singular(own, ZERO_SINGULAR_VALUE) for s, own in objective.parts(theta)]
+        )
         exact[np.abs(exact) < ZERO_THETA] = 0.0
         value = objective.value(exact)
         search.note("rectified", value, np.nan, np.nan, exact)
@@ -449,8 +449,7 @@ def _rectify(objective, theta, deviance, search):
             return exact, value
     elif all((lam.diagonal() >= 0).all() for lam in lams):
         return theta, deviance
-    pairs = zip(objective.structures, lams, strict=True)
-    plain = _theta(objective, [s.triangular(lam) for s, lam in pairs])
+    plain = np.concatenate([s.canonical(own) for s, own in objective.parts(theta)])
     deviance = objective.value(plain)
     search.note("rectified", deviance, np.nan, np.nan, plain)
     if np.isfinite(deviance):
@@ -460,11 +459,6 @@ def _rectify(objective, theta, deviance, search):
     if not np.isfinite(deviance):
         raise DevianceError(_NOT_FINITE)
     return theta, deviance
-
-
-def _theta(objective, lams):
-    pairs = zip(objective.structures, lams, strict=True)
-    return np.concatenate([s.theta(lam) for s, lam in pairs])
 
 
 def _is_constant(point):

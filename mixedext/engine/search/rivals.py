@@ -52,6 +52,8 @@ SCATTERED, NEAREST = 64, 6
 LOWEST = 4
 # Points along the only standard deviation, along each of two, and of more.
 ALONG = (12, 8, 5)
+# Starts of curved covariances with few rows, with more, the first included.
+MOST_CURVED, SOME_CURVED = 9, 5
 # Scale of one more start, whatever the number of rows, with variances well above sigma^2:
 # for terms with correlations, and for terms without.
 LARGE_START, LARGE_START_UNCORRELATED = 5.0, 30.0
@@ -152,6 +154,8 @@ def other_starts(design: Design) -> OtherStarts:
     n_theta = sum(s.n_theta for s in structures)
     if not n_theta:
         return NO_OTHERS
+    if design.is_curved:
+        return _others(n_theta, _curved_starts(design), always=True)
     few_starts, always = _few_starts(design)
     starts = np.array(few_starts).reshape(-1, n_theta)
     nobs = design.blocks.nobs
@@ -193,6 +197,25 @@ def _few_starts(design):
     identity = np.concatenate([s.start() for s in design.structures])
     large = LARGE_START_UNCORRELATED if uncorrelated else LARGE_START
     return (identity, large * identity), uncorrelated
+
+
+def _curved_starts(design):
+    """Starts of models with curved covariances: other correlations, and larger variances.
+
+    Several minima are real: a correlation near one beside a variance of all columns, or a
+    negative one.
+    """
+    rounds = max(len(s.starts()) for s in design.structures if not s.linear)
+    nobs = design.blocks.nobs
+    most = MOST_CURVED if nobs <= FEW_ROWS[2] else SOME_CURVED if nobs <= MANY_ROWS else 2
+    out = []
+    for number in range(1, min(rounds, most)):
+        parts = []
+        for s in design.structures:
+            own = [s.start()] if s.linear else s.starts()
+            parts.append(own[number % len(own)])
+        out.append(np.concatenate(parts))
+    return np.array(out).reshape(-1, sum(s.n_theta for s in design.structures))
 
 
 def _smallest(design):

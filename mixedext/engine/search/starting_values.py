@@ -33,6 +33,7 @@ from mixedext.limits import (
     START_FLOOR,
 )
 from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.covariance.term_structure import TermStructure
 
 __all__ = [
     "covariance_grams",
@@ -108,7 +109,7 @@ def _put_one(covariances, structures, unknown):
 
 
 def start_of(
-    structures: Sequence[LinearStructure], covariances: Sequence[np.ndarray]
+    structures: Sequence[TermStructure], covariances: Sequence[np.ndarray]
 ) -> np.ndarray:
     """Theta of relative covariances of all terms, made positive definite."""
     parts = []
@@ -116,7 +117,7 @@ def start_of(
         # of the structure and positive definite: its Cholesky factor fits the template
         lam = np.empty_like(covariance)
         clipped_root(covariance, START_FLOOR, START_CEILING, lam)
-        parts.append(s.theta(lam))
+        parts.append(s.theta(lam) if s.linear else s.start(lam @ lam.T))
     return np.concatenate(parts)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 from mixedext.limits import WHOLE_COUNT
+from mixedext.specification.covariance.linear import LinearStructure
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
@@ -36,8 +37,16 @@ def covariance_parameters(
     """
     sigma, columns = np.sqrt(scale), []
     for term, lam in zip(terms, relative_factors(terms, theta), strict=True):
+        form = term.structure
+        if not isinstance(form, LinearStructure):
+            eta, plain = form.gamma(lam @ lam.transpose(0, 2, 1)), form.is_variance
+            columns += [
+                np.sqrt(eta[:, r]) * sigma if plain[r] else eta[:, r]
+                for r in range(len(plain))
+            ]
+            continue
         relative = np.sqrt((lam**2).sum(axis=2))
-        for a, b in term.structure.pairs:
+        for a, b in form.pairs:
             if a == b:
                 columns.append(relative[:, a] * sigma)
                 continue

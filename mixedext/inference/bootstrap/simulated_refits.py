@@ -268,8 +268,8 @@ def simulated_refits(
     model, fit = fitted.model, fitted.fit
     reml = fit.reml if reml is None else reml
     check_reml(reml)
-    enough = fit.design.blocks.within is not None and fit.residual is None
-    if enough and not arguments:
+    compiled = fit.design.blocks.within is not None and fit.residual is None
+    if compiled and not fit.design.is_curved and not arguments:
         return labelled(model, simulate_fits(fit, int(n), rng, reml, run), reml)
     draw = partial(simulated_rows, fitted)  # sums over levels do not suffice
     return refit_draws(model, draw, n, rng, reml, run, arguments, fit)

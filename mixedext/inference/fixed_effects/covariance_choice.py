@@ -32,6 +32,7 @@ from mixedext.inference.fixed_effects.robust import (
     two_way_covariance,
 )
 from mixedext.other_names import COVARIANCES
+from mixedext.specification.terms.structured import refuse_structured
 
 __all__ = [
     "choice_in_words",
@@ -146,6 +147,9 @@ def choose_settings(
     clustered = name.startswith("CR")
     _check_cov_kwds(kwds, cov_type, clustered)
     shown = cov_type or "nonrobust"
+    if name == "oim":
+        what, instead = "cov_type='oim'", "the default and cov_type='CR2' are"
+        refuse_structured(fitted.random.terms, what, instead)
     if name != "nonrobust":
         _refuse_df_method(df_method, shown)
     chosen: dict[str, Any] = {"cov_kwds": {"description": _DESCRIPTIONS[name]}}

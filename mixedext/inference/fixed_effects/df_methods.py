@@ -217,6 +217,8 @@ DF_METHODS: dict[str, tuple[str, str]] = {
 KENWARD_ROGER = ("kenward-roger", "kenward-roger-linear", "kenward-roger-2009")
 # Kinds of information on the variances; the first is the default of linear covariances.
 INFORMATION = ("expected", "observed")
+
+
 # Other spellings, in lower case and with hyphens.
 ALIASES: dict[str, str] = {
     "normal": "z",
@@ -244,8 +246,7 @@ def default_information(fit: Fit) -> str:
     The expected one, as pbkrtest, where V is linear in its parameters; the observed one,
     as SAS and mmrm, beside a residual covariance or a random term that is not linear.
     """
-    curved = any(not structure.linear for structure in fit.design.structures)
-    return INFORMATION[curved or fit.residual is not None]
+    return INFORMATION[fit.design.is_curved or fit.residual is not None]
 
 
 def df_method_name(name: Any) -> str | None:

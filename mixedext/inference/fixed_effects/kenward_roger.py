@@ -18,9 +18,11 @@ any parameters, and in linear ones it is the first.
 W, the covariance of the variance parameters, is the inverse of either information.
 pbkrtest inverts the expected one, SAS, JMP and mmrm the observed one, half the second
 derivatives of the restricted deviance.  Where V is linear in the elements of covariance
-matrices and sigma^2, as random effects and independent residuals make it, Vbar is zero:
-SAS' DDFM=KR, KR(FIRSTORDER) and KR2 are the same there.  All have the degrees of freedom of
-the linear one, which rest on P_r and W alone.
+matrices and sigma^2, as unstructured random effects and independent residuals make it,
+Vbar is zero: SAS' DDFM=KR, KR(FIRSTORDER) and KR2 are the same there.  A structured
+covariance, such as an autoregression, of random effects or of residuals, is a curve in
+SAS's parameters, and the observed information is the default.  All have the degrees of
+freedom of the linear one, which rest on P_r and W alone.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ import numpy as np
 from mixedext.algebra.inverses import generalized_inverse
 from mixedext.algebra.roots import cholesky_if_definite
 from mixedext.engine.fit import Fit
+from mixedext.engine.information.curvature import second_derivatives
 from mixedext.engine.information.expected import VarianceInformation, variance_information
 from mixedext.engine.residual.information import Curved, ResidualInformation
 from mixedext.exceptions import InformationWarning, user_stacklevel
@@ -156,7 +159,7 @@ class KenwardRoger(FixedTests):
         weighted = np.tensordot(w, self._first, 1)
         adjustment -= (self._first @ weighted).sum(axis=0)
         inner = np.eye(len(adjustment)) + adjustment + adjustment.T
-        change = self._second_order(info.curved(w))
+        change = self._second_order(second_derivatives(fit, w))
         self.indefinite = cholesky_if_definite(inner + change) is None
         if self.indefinite:
             warnings.warn(INDEFINITE, InformationWarning, stacklevel=user_stacklevel())

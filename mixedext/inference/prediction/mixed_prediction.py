@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.arguments import check_choice, check_count
+from mixedext.engine.information.curvature import outer_bends, second_derivatives
 from mixedext.engine.information.joint_errors import (
     JointErrors,
     joint_errors,
@@ -50,7 +51,11 @@ from mixedext.inference.prediction.prediction_result import (
 )
 from mixedext.inference.prediction.residual_errors import residual_errors, residual_means
 from mixedext.inference.prediction.residual_places import places_of_observations
-from mixedext.inference.prediction.row_degrees import free_spread, satterthwaite_df
+from mixedext.inference.prediction.row_degrees import (
+    curved_part,
+    free_spread,
+    satterthwaite_df,
+)
 
 __all__ = ["MixedPrediction", "check_df_method", "get_prediction"]
 
@@ -196,7 +201,9 @@ def get_prediction(
     settled = settled_choice(fitted, choice)
     check_df_method(settled)
     if fitted.fit.residual is None:
-        variance, df, observation = _errors(fitted, tests, rows, precision, lost)
+        variance, df, observation = _errors(
+            fitted, tests, settled.df_method, rows, precision, lost
+        )
     else:
         if rows.given:
             _need_own_law(fitted)
@@ -219,7 +226,7 @@ def check_df_method(choice: DfChoice) -> None:
         )
 
 
-def _errors(fitted: Fitted, tests: FixedTests, rows: NewRows, precision, lost):
+def _errors(fitted: Fitted, tests: FixedTests, method, rows: NewRows, precision, lost):
     """Variance and df of the means, and of observations or why there are none."""
     n, scale = len(rows), fitted.scale
     kept = fitted.fixed.kept
@@ -235,11 +242,15 @@ def _errors(fitted: Fitted, tests: FixedTests, rows: NewRows, precision, lost):
     if rows.given:
         spread = free
     if spread is not None and tests.adjusts:
-        weight = spread[:-1, :-1]
+        weight = spread
+    bias = _bias(fit, method, weight)
     if own_law and errors is not None:
-        found = errors.errors(x, random, spread is not None, weight)
+        curved = curved_part(method)
+        found = errors.errors(x, random, spread is not None, weight, curved)
         variance, slope = found.variance.copy(), found.slope
         rise = 0.0 if found.rise is None else 2.0 * found.rise
+        if slope is not None and bias is not None:
+            rise = rise - slope @ bias
         df = satterthwaite_df(variance, slope, spread, tests, n)
         variance = scale * (variance + rise)
     else:
@@ -254,9 +265,31 @@ def _errors(fitted: Fitted, tests: FixedTests, rows: NewRows, precision, lost):
             df_obs = satterthwaite_df(whole, slope + extra_slope, free, tests, n)
         else:
             df_obs = df
-        var_obs = scale * (whole + rise)
+        if extra_slope is not None and bias is not None:
+            rise = rise - extra_slope @ bias
+        bent = _bent_observation(fitted, rows, method, weight, lost)
+        var_obs = scale * (whole + rise - bent / 2)
         observation = _with_nan(var_obs, lost), _with_nan(df_obs, lost)
     return _with_nan(variance, lost), _with_nan(df, lost), observation
+
+
+def _bias(fit, method, weight):
+    """Bias of the variance parameters that the method of 2009 takes off, or None."""
+    if weight is None or curved_part(method) != "all" or not fit.design.is_curved:
+        return None
+    return -weight @ second_derivatives(fit, weight).traces / 4
+
+
+def _bent_observation(fitted, rows, method, weight, lost):
+    """z'Vbar z of the terms that a mean is not given, by the method of 2009, (n,)."""
+    out, fit = np.zeros(len(rows)), fitted.fit
+    if weight is None or curved_part(method) != "all" or not fit.design.is_curved:
+        return out
+    values = _not_given(fitted, rows, lost)
+    for z, bend in zip(values, outer_bends(fit, weight), strict=True):
+        if z is not None and bend is not None:
+            out += np.einsum("na,ab,nb->n", z, bend, z)
+    return out
 
 
 def _need_own_law(fitted):

@@ -73,7 +73,11 @@ from mixedext.inference.prediction.prediction_result import (
     MixedPrediction,
     columns_of,
 )
-from mixedext.inference.prediction.row_degrees import free_spread, satterthwaite_df
+from mixedext.inference.prediction.row_degrees import (
+    curved_part,
+    free_spread,
+    satterthwaite_df,
+)
 from mixedext.inference.random_effects.modes import component_of, effect_names, terms_of
 from mixedext.specification.data.known_levels import MISSING, UNKNOWN
 
@@ -311,7 +315,13 @@ def _prediction(
     z = np.where(lost[:, None], 0.0, z)
     spread = free_spread(fitted.fit, tests)
     weight = spread if tests.adjusts else None
-    variance, slope, rise = _errors(fitted, new, rows, z, lost, weight)
+    curved = curved_part(settled_choice(fitted, choice).df_method)
+    if curved == "all" and fitted.fit.design.is_curved and weight is not None:
+        raise NotImplementedError(
+            "df_method='kenward-roger-2009' is not there for predictions with modes of new "
+            "levels beside structured random effects; use 'kenward-roger'"
+        )
+    variance, slope, rise = _errors(fitted, new, rows, z, lost, weight, curved)
     observed = variance + 1.0 / precision
     slope_obs = slope.copy()
     slope[:, -1], slope_obs[:, -1] = variance, observed
@@ -370,7 +380,7 @@ def _with_new(fitted, new: NewLevels, rows: NewRows, policy: str):
     return replace(rows, terms=tuple(settled)), z, unknown
 
 
-def _errors(fitted, new: NewLevels, rows: NewRows, z, lost, spread=None):
+def _errors(fitted, new: NewLevels, rows: NewRows, z, lost, spread=None, curved=""):
     """m of every row, its derivatives by the variance parameters but the last, and what
     errors of these add by their covariance ``spread``, nothing without."""
     errors, n = joint_errors(fitted.fit), len(rows)
@@ -391,8 +401,7 @@ def _errors(fitted, new: NewLevels, rows: NewRows, z, lost, spread=None):
     if off_known is not None:
         own_known = sparse.csr_array(own_known - off_known)
     random = replace(random, known=own_known, level=None, values=None)
-    weight = None if spread is None else spread[:-1, :-1]
-    found = errors.errors(x, random, True, weight)
+    found = errors.errors(x, random, True, spread, curved)
     variance = found.variance + np.einsum("na,ab,nb->n", z, new.within, z)
     assert found.slope is not None
     slope, rise = found.slope.copy(), np.zeros(n)

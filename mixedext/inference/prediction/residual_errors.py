@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from mixedext.engine.fit import Fit
+from mixedext.engine.information.curvature import outer_bends, second_derivatives
 from mixedext.engine.information.expected import variance_information
 from mixedext.engine.information.joint_errors import joint_errors, random_rows
 from mixedext.engine.residual.information import ResidualInformation
@@ -26,7 +27,11 @@ from mixedext.fitted import Fitted, has_rows
 from mixedext.inference.fixed_effects.df_methods import FixedTests
 from mixedext.inference.prediction.new_rows import NewRows
 from mixedext.inference.prediction.residual_places import places_of_observations
-from mixedext.inference.prediction.row_degrees import free_spread, satterthwaite_df
+from mixedext.inference.prediction.row_degrees import (
+    curved_part,
+    free_spread,
+    satterthwaite_df,
+)
 from mixedext.specification.covariance.residual_recipe import NewPlaces, own_places
 from mixedext.specification.covariance.unstructured_visits import UnstructuredVisits
 
@@ -109,13 +114,13 @@ class _Method(NamedTuple):
     bias: np.ndarray | None = None
 
     @classmethod
-    def of(cls, info, tests, name, spread):
+    def of(cls, fit, info, tests, name, spread):
         if spread is None or not tests.adjusts:
             return cls()
         if name == "kenward-roger-2009":  # the bias is Cox and Snell's
-            bias = -spread @ info.curved(spread).traces / 4
+            bias = -spread @ second_derivatives(fit, spread).traces / 4
             return cls(spread, "all", info.natural_weight(spread), bias)
-        return cls(spread, "coefficients" if name == "kenward-roger" else "")
+        return cls(spread, curved_part(name))
 
     def less_bias(self, rise, slope):
         """The rise, less half of what the bias makes of a variance."""
@@ -162,7 +167,7 @@ def residual_errors(
     x = np.where(lost[:, None], 0.0, rows.exog)[:, fitted.fixed.kept]
     free = free_spread(fit, tests)
     spread = free if rows.given else tests.variance_covariance
-    own = _Method.of(info, tests, method, spread)
+    own = _Method.of(fit, info, tests, method, spread)
     nugget = None
     if rows.places is not None:
         nugget = _own(fitted, rows.places, precision, own, info, True)
@@ -257,9 +262,14 @@ def _observed(fitted, rows, precision, method, info, not_given) -> _Part:
     found = _own(fitted, places, precision, method, info, False)
     variance, slope = found.variance, found.slope
     assert slope is not None
-    deviance, start = fitted.fit.residual.stand(), 0
+    deviance, start, rise = fitted.fit.residual.stand(), 0, found.rise
+    added = np.zeros_like(slope)
+    bends: list[Any] = [None] * len(not_given)
+    if method.curved == "all":
+        bends = outer_bends(fitted.fit, method.weight)
     covariances = deviance.covariances(deviance.at.x)
-    for z, sigma, directions in zip(not_given, covariances, info.directions, strict=True):
+    terms = zip(not_given, covariances, info.directions, bends, strict=True)
+    for z, sigma, directions, bend in terms:
         at = slice(start, start + len(directions))
         start = at.stop
         if z is None:
@@ -267,9 +277,12 @@ def _observed(fitted, rows, precision, method, info, not_given) -> _Part:
         k = z.shape[1]
         prior = np.einsum("na,ab,nb->n", z, sigma[:k, :k], z)
         variance = variance + prior
-        slope[:, at] += np.einsum("na,rab,nb->nr", z, directions[:, :k, :k], z)
-        slope[:, -1] += prior
-    return _Part(variance, slope, found.rise)
+        added[:, at] += np.einsum("na,rab,nb->nr", z, directions[:, :k, :k], z)
+        added[:, -1] += prior
+        if bend is not None:
+            rise = rise - np.einsum("na,ab,nb->n", z, bend, z) / 4
+    rise = method.less_bias(rise, added)
+    return _Part(variance, slope + added, rise)
 
 
 def _own(fitted, places, precision, method, info, nugget) -> _Part:

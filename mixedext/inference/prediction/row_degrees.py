@@ -10,7 +10,7 @@ from mixedext.engine.information.boundary import free_directions
 from mixedext.engine.information.expected import variance_information
 from mixedext.inference.fixed_effects.df_methods import FixedTests
 
-__all__ = ["free_spread", "satterthwaite_df"]
+__all__ = ["curved_part", "free_spread", "satterthwaite_df"]
 
 
 def free_spread(fit: Fit, tests: FixedTests) -> np.ndarray | None:
@@ -27,6 +27,13 @@ def free_spread(fit: Fit, tests: FixedTests) -> np.ndarray | None:
     expected = variance_information(fit).expected
     inverse, _ = generalized_inverse(directions.T @ expected @ directions)
     return directions @ inverse @ directions.T
+
+
+def curved_part(method: str | None) -> str:
+    """Of what a method takes off second derivatives: "", "coefficients" or "all"."""
+    return {"kenward-roger": "coefficients", "kenward-roger-2009": "all"}.get(
+        method or "", ""
+    )
 
 
 def satterthwaite_df(

@@ -83,7 +83,7 @@ class ProfileModel:
         self.design = design
         self.structures: list[LinearStructure] = [
             # a common variance of many columns is one number
-            IdentityMultiple.of(1) if s.shares_one_variance else s
+            IdentityMultiple.of(1) if s.shares_one_variance else s.ambient
             for s in design.structures
         ]
         self.shift = design.deviance_shift(False, design.blocks.nobs)

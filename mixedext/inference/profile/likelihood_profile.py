@@ -45,6 +45,7 @@ from mixedext.inference.profile.signed_root import (
 from mixedext.limits import SAME_LEVEL
 from mixedext.specification.covariance.residual_parameters import packed_names
 from mixedext.specification.terms.parameter_names import effect_names, parameter_names
+from mixedext.specification.terms.structured import refuse_structured
 from mixedext.tables.noted_table import NotedTable
 
 __all__ = [
@@ -440,6 +441,9 @@ def profile(
     Days                          7.36   13.58
     """
     fitted, fit = results.fitted, results.fitted.fit
+    what = "The profile likelihood (profile(), conf_int(method='profile'))"
+    instead = "conf_int(method='bootstrap') and bootstrap_parametric() are"
+    refuse_structured(fitted.random.terms, what, instead)
     if fit.held is not None:
         raise ValueError(
             "parameters of these results were held or penalized; profiles are of the "

@@ -15,15 +15,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mixedext.engine.information.joint_errors import joint_errors
+from mixedext.engine.information.joint_errors import joint_errors, random_rows
 from mixedext.fitted import Fitted, HasFitted, once_a_fit
 from mixedext.inference.random_effects.modes import (
     coef,
     component_frame,
     component_of,
     effect_names,
+    own_scale,
     terms_of,
 )
+from mixedext.specification.terms.related_terms import RelatedTerm
 
 __all__ = ["coef_cov", "ranef_cov", "reliability"]
 
@@ -49,7 +51,7 @@ def _couplings(fitted: Fitted) -> list[np.ndarray]:
         own = np.empty((term.n_levels, term.k, rank))
         for j in range(rank):
             own[..., j] = design.own_effects(i, inner[..., j]) / design.y_scale
-        out.append(own)
+        out.append(own_scale(term, own))
     return out
 
 
@@ -94,7 +96,7 @@ def ranef_cov(
     fitted = results.fitted
     group, numbers = terms_of(fitted, group)
     component = component_of(fitted, numbers)
-    blocks = fitted.fit.joint_effect_covariance(numbers)
+    blocks = _given_beta(fitted, numbers)
     coupling = None
     if not given_beta:
         coupling = np.concatenate([_couplings(fitted)[i] for i in numbers], axis=1)
@@ -109,6 +111,25 @@ def ranef_cov(
     if coupling is not None:
         blocks = blocks + fitted.scale * coupling @ coupling.transpose(0, 2, 1)
     return _by_level(fitted, numbers, group, blocks, effect_names(fitted, numbers))
+
+
+def _given_beta(fitted, numbers):
+    """Covariances of the effects of each level given beta, (L, k, k)."""
+    term = fitted.random.terms[numbers[0]]
+    if not isinstance(term, RelatedTerm):
+        return fitted.fit.joint_effect_covariance(numbers)
+    if len(numbers) > 1:
+        raise NotImplementedError(
+            f"errors of the modes of {term.group!r} are not there: several terms have this "
+            "factor, and levels that are related"
+        )
+    terms: list[Any] = []
+    for number, other in enumerate(fitted.random.terms):
+        none = np.full(term.n_levels, -1), np.zeros((term.n_levels, other.k)), None
+        own = np.zeros(term.n_levels, np.intp), term.root, np.zeros(term.n_levels)
+        terms.append(own if number == numbers[0] else none)
+    errors, rows = joint_errors(fitted.fit), random_rows(fitted.fit, terms)
+    return fitted.scale * errors.given_fixed(rows, term.n_levels)[:, None, None]
 
 
 def _by_level(fitted, numbers, group, blocks, names):
@@ -149,6 +170,9 @@ def reliability(results: HasFitted, group: str | None = None) -> pd.DataFrame:
     group, numbers = terms_of(fitted, group)
     found = ranef_cov(fitted, group, given_beta=False)
     prior = np.concatenate([np.diag(fitted.random.covariances[i]) for i in numbers])
+    related = fitted.random.terms[numbers[0]]
+    if isinstance(related, RelatedTerm):
+        prior = related.diagonal[:, None] * prior
     with np.errstate(divide="ignore", invalid="ignore"):
         if component_of(fitted, numbers) is not None:
             return 1.0 - found / (prior[0] if prior[0] > 0 else np.nan)
@@ -210,7 +234,7 @@ def coef_cov(results: HasFitted, group: str | None = None) -> pd.DataFrame:
     # errors are root x - coupling x of one x ~ N(0, sigma^2 I), and Lam C Lam' besides
     both = root - on_effects @ coupling
     blocks = fitted.scale * both @ both.transpose(0, 2, 1)
-    blocks += on_effects @ fit.joint_effect_covariance(numbers) @ on_effects.T
+    blocks += on_effects @ _given_beta(fitted, numbers) @ on_effects.T
     lost = [place[n] for n, gone in zip(fixed.names, fixed.dropped, strict=True) if gone]
     blocks[:, lost] = np.nan
     blocks[:, :, lost] = np.nan

@@ -11,6 +11,8 @@ import pandas as pd
 from mixedext.arguments import did_you_mean
 from mixedext.fitted import Fitted, HasFitted
 from mixedext.specification.terms.components import Component
+from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
+from mixedext.specification.terms.related_terms import RelatedTerm
 
 __all__ = [
     "coef",
@@ -19,6 +21,7 @@ __all__ = [
     "distinct_names",
     "effect_names",
     "n_levels",
+    "own_scale",
     "ranef",
     "terms_of",
 ]
@@ -48,6 +51,11 @@ def terms_of(fitted: Fitted, group: str | None) -> tuple[str, list[int]]:
 def effect_names(fitted: Fitted, numbers: list[int]) -> list[str]:
     """Names of the effects of terms."""
     return [name for i in numbers for name in fitted.random.terms[i].names]
+
+
+def own_scale(term: RandomTerm | SparseTerm, effects: np.ndarray) -> np.ndarray:
+    """Effects of the levels from those of the columns: others where levels are related."""
+    return term.own_scale(effects) if isinstance(term, RelatedTerm) else effects
 
 
 def distinct_names(names: Iterable[Any]) -> list[str]:
@@ -103,7 +111,7 @@ def ranef(results: HasFitted, group: str | None = None) -> pd.DataFrame:
     if component is not None:
         values = component.values(effects[numbers[0]])
         return component_frame(fitted, component, values, 0.0)
-    values = np.hstack([effects[i] for i in numbers])
+    values = np.hstack([own_scale(fitted.random.terms[i], effects[i]) for i in numbers])
     index = pd.Index(fitted.random.terms[numbers[0]].levels, name=group)
     return pd.DataFrame(values, index=index, columns=effect_names(fitted, numbers))
 

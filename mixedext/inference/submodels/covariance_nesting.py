@@ -11,7 +11,7 @@ from mixedext.algebra.definiteness import unit_diagonal
 from mixedext.limits import COVARIANCE_OUTSIDE, COVARIANCE_RANK
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
-__all__ = ["covariance_is_nested"]
+__all__ = ["covariance_is_nested", "differ_in_structure"]
 
 
 def covariance_is_nested(
@@ -35,13 +35,15 @@ def covariance_is_nested(
     """
     if not small:
         return True
+    if not all(t.structure.linear for t in large):
+        return _are_matched(small, large)
     terms = [*small, *large]
     root = None if weights is None else np.sqrt(weights)
     columns = [_rows_matrix(t, root) for t in terms]
     bases = [
         [
             sparse.kron(sparse.eye_array(t.n_levels), e, format="csr")
-            for e in t.structure.covariance_basis
+            for e in t.structure.ambient.covariance_basis
         ]
         for t in terms
     ]
@@ -74,6 +76,73 @@ def covariance_is_nested(
         + (fitted * (inner @ fitted)).sum(axis=0)
     )
     return bool((distance < COVARIANCE_OUTSIDE).all())
+
+
+# Structures of the same columns of which one is a special case: each with those that hold
+# it; what these are special cases of holds it too.
+_HELD_BY = {
+    "identity": {"diagonal", "homcs", "ar1"},
+    "diagonal": {"cs", "hetar1"},
+    "homcs": {"cs", "homtoep"},
+    "ar1": {"hetar1", "homtoep", "ad"},
+    "cs": {"toep"},
+    "hetar1": {"toep", "adh"},
+    "homtoep": {"toep"},
+    "ad": {"adh"},
+    "toep": {"unstructured"},
+    "adh": {"unstructured"},
+}
+
+
+def _holds(large: str, small: str) -> bool:
+    """Whether a structure holds all covariances of another one."""
+    return large == small or any(_holds(large, own) for own in _HELD_BY.get(small, ()))
+
+
+def _are_matched(small, large):
+    """Whether each smaller term has a larger one of the same columns that holds it.
+
+    A curve of covariances may hold others than this tells: then they count as not nested.
+    """
+    left = list(large)
+    for term in small:
+        for other in left:
+            if _same_rows(term, other) and _holds(
+                other.structure.name, term.structure.name
+            ):
+                left.remove(other)
+                break
+        else:
+            return False
+    return True
+
+
+def differ_in_structure(
+    small: Sequence[RandomTerm | SparseTerm], large: Sequence[RandomTerm | SparseTerm]
+) -> bool:
+    """Whether two models differ in the structures of the same random effects alone.
+
+    Then the hypothesis, that variances or correlations are equal or correlations zero, does
+    not lie on the boundary.  Of structures that are curves; of linear ones nothing is said.
+    """
+    curved = not all(t.structure.linear for t in (*small, *large))
+    return curved and len(small) == len(large) and _are_matched(small, large)
+
+
+def _same_rows(one, other):
+    """Whether two terms have the same Z."""
+    if isinstance(one, SparseTerm) or isinstance(other, SparseTerm):
+        return one is other
+    return (
+        one.k == other.k and _same_partition(one, other) and np.array_equal(one.z, other.z)
+    )
+
+
+def _same_partition(one, other):
+    """Whether the levels of two terms part the rows alike, whatever their labels."""
+    both = one.codes.astype(np.int64) * other.n_levels + other.codes
+    count = len(np.unique(both))
+    return count == len(np.unique(one.codes)) == len(np.unique(other.codes))
 
 
 def _rows_matrix(term, root):

@@ -9,7 +9,10 @@ import numpy as np
 
 from mixedext.exceptions import BoundaryWarning, DesignError, NestingWarning
 from mixedext.fitted import Fitted, HasFitted, Model, has_rows, need_rows
-from mixedext.inference.submodels.covariance_nesting import covariance_is_nested
+from mixedext.inference.submodels.covariance_nesting import (
+    covariance_is_nested,
+    differ_in_structure,
+)
 from mixedext.inference.submodels.residual_nesting import on_boundary, residual_is_nested
 from mixedext.inference.submodels.row_basis import RowBasis
 from mixedext.limits import SAME_WEIGHTS
@@ -164,6 +167,8 @@ def doubts(
     elif nested is None:
         yield "whether the residual covariances are nested is not known", None
     if len(large.fitted.fit.theta) > len(small.fitted.fit.theta):
+        if inner and outer and differ_in_structure(inner.terms, outer.terms):
+            return
         yield _CONSERVATIVE, BoundaryWarning
     elif has_boundary(small, large):
         yield _MIXTURE, None

@@ -212,6 +212,9 @@ def _has_constant(term, others):
 def _reductions(term, written, others):
     """Pairs of a label and what is left of a term, None for nothing."""
     intercept = _alone("1", term.group)
+    if not term.structure.linear:  # whose columns have an order, or one correlation
+        yield written, None
+        return
     if term.structure.shares_one_variance or term.names == ["Intercept"]:
         yield intercept if term.names == ["Intercept"] else written, None
         return

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import linalg, stats
 
 from mixedext.arguments import check_choice, confidence, did_you_mean
 from mixedext.engine.rows.design import Design
@@ -17,6 +17,7 @@ from mixedext.inference.bootstrap.bootstrapping import simulate_refits
 from mixedext.inference.bootstrap.intervals import limits
 from mixedext.inference.variances.observed_covariance import covariance_of_variances
 from mixedext.specification.covariance.bound_residual import refuse_residual
+from mixedext.specification.covariance.curved import CurvedStructure
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = ["IntraclassCorrelation", "NakagawaR2", "icc", "r2_nakagawa"]
@@ -175,7 +176,7 @@ def icc(
         return _bootstrap_interval(fitted, ratio, estimate, n, rng, level)
     total = fixed + gamma @ slopes + residual * fitted.scale
     gradient = np.append(share - estimate * slopes, -estimate * residual) / total
-    covariance = covariance_of_variances(fitted).absolute
+    covariance = _in_gamma(fitted, covariance_of_variances(fitted).absolute)
     if fitted.fit.residual is not None:
         gradient = _with_psi(fitted, gradient)
     used = gradient != 0  # a NaN variance of what has no effect does not matter
@@ -233,8 +234,28 @@ def _fixed_variance(fitted: Fitted) -> float:
 
 def _gamma(fitted: Fitted) -> np.ndarray:
     """Elements of the covariances of all terms."""
-    parts = [structure.gamma(own) for _, structure, own in fitted.random.blocks()]
+    parts = [structure.ambient.gamma(own) for _, structure, own in fitted.random.blocks()]
     return np.concatenate([np.zeros(0), *parts])
+
+
+def _in_gamma(fitted: Fitted, covariance: np.ndarray) -> np.ndarray:
+    """Covariance of gamma (psi) and sigma^2 from that of natural parameters."""
+    blocks = list(fitted.random.blocks())
+    if all(structure.linear for _, structure, _ in blocks):
+        return covariance
+    changes = []
+    for _, s, own in blocks:
+        change = np.eye(s.n_gamma)
+        if isinstance(s, CurvedStructure):
+            change = np.array([s.ambient.gamma(e) for e in s.natural_slopes(own)]).T
+        changes.append(change)
+    size = sum(own.shape[1] for own in changes)
+    change = linalg.block_diag(*changes, np.eye(len(covariance) - size))
+    unknown = np.isnan(covariance.diagonal())
+    lost = (change[:, unknown] != 0).any(axis=1)
+    out = change @ np.where(np.isnan(covariance), 0.0, covariance) @ change.T
+    out[lost] = out[:, lost] = np.nan
+    return out
 
 
 def _gamma_of(fitted: Fitted, group: str | None) -> np.ndarray:
@@ -245,7 +266,10 @@ def _gamma_of(fitted: Fitted, group: str | None) -> np.ndarray:
             f"group={group!r} is not a grouping factor of the model; there are: "
             f"{', '.join(groups)}{did_you_mean(group, groups)}"
         )
-    own = [np.full(t.structure.n_gamma, group is None or t.group == group) for t in terms]
+    own = [
+        np.full(t.structure.ambient.n_gamma, group is None or t.group == group)
+        for t in terms
+    ]
     return np.concatenate([np.zeros(0), *own])
 
 
@@ -261,7 +285,9 @@ def _variance_slopes(fitted: Fitted) -> tuple[np.ndarray, float]:
             square = np.full((1, 1), term.matrix.power(2).sum() / fitted.nobs)
         else:
             square = term.z.T @ term.z / fitted.nobs
-        slopes.append(np.einsum("rab,ab->r", term.structure.covariance_basis, square))
+        slopes.append(
+            np.einsum("rab,ab->r", term.structure.ambient.covariance_basis, square)
+        )
     residual = 1.0 if rows.weights is None else float(np.mean(1 / rows.weights))
     if fitted.fit.residual is not None:
         residual = float(np.mean(fitted.fit.residual.deviations(rows.weights) ** 2))
@@ -271,5 +297,5 @@ def _variance_slopes(fitted: Fitted) -> tuple[np.ndarray, float]:
 def _gamma_at(design: Design, lams: Sequence[np.ndarray], scale: float) -> np.ndarray:
     """The same of a refit."""
     pairs = zip(design.structures, lams, strict=True)
-    parts = [s.gamma(scale * lam @ lam.T) for s, lam in pairs]
+    parts = [s.ambient.gamma(scale * lam @ lam.T) for s, lam in pairs]
     return np.concatenate([np.zeros(0), *parts])

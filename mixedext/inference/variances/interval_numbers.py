@@ -19,17 +19,17 @@ __all__ = ["log_limits", "satterthwaite_df", "satterthwaite_limits", "sd_and_cor
 
 
 def sd_and_correlation(
-    values: np.ndarray, pairs: Sequence[tuple[int, int] | None]
+    values: np.ndarray, pairs: Sequence[tuple[int, ...] | None]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Standard deviations and correlations of (co)variances, and their derivatives.
 
     Parameters
     ----------
     values : ndarray
-        Variances and covariances.
+        Variances, covariances and correlations.
     pairs : sequence of tuple
-        For each value None (a variance), or the numbers of the two variances that a
-        covariance belongs to.
+        For each value None (a variance), the numbers of the two variances that a
+        covariance belongs to, or nothing, (), of a correlation.
 
     Returns
     -------
@@ -44,6 +44,9 @@ def sd_and_correlation(
         if pair is None:
             out[i] = np.sqrt(values[i])
             jacobian[i, i] = 0.5 / out[i] if out[i] > 0 else np.nan
+            continue
+        if not pair:
+            out[i], jacobian[i, i] = values[i], 1.0
             continue
         a, b = pair
         both = np.sqrt(values[a] * values[b])

@@ -26,6 +26,7 @@ from mixedext.inference.variances.residual_parameters import (
     natural_estimates,
 )
 from mixedext.specification.covariance.bound_residual import refuse_residual
+from mixedext.specification.covariance.linear import LinearStructure
 from mixedext.specification.terms.parameter_names import (
     as_variance,
     covariance_names,
@@ -218,10 +219,13 @@ def _boundary_notes(fitted: Fitted) -> list[str]:
         return of_residual
     zero: list[str] = []
     singular: list[str] = []
+    limits: list[str] = []
     elements = zip(_variance_names(fitted), _variance_elements(fitted), strict=True)
     for (name, (value, pair)), absent in zip(elements, missing, strict=True):
         if absent and pair is None:
             (zero if value == 0 else singular).append(name)
+        elif absent and not pair:
+            limits.append(name if np.isnan(value) else f"{name} at {value:.4g}")
     notes = []
     if zero:
         notes.append(f"On the boundary, without standard errors: {', '.join(zero)} at 0")
@@ -229,6 +233,10 @@ def _boundary_notes(fitted: Fitted) -> list[str]:
         notes.append(
             "On the boundary, without standard errors: the singular covariance matrix "
             f"of {', '.join(singular)}"
+        )
+    if limits:
+        notes.append(
+            f"At the limit of a correlation, without standard errors: {', '.join(limits)}"
         )
     return notes + of_residual
 
@@ -246,12 +254,16 @@ def _variance_names(fitted: Fitted) -> list[str]:
     return covariance_names(fitted.random.terms)
 
 
-def _variance_elements(fitted: Fitted) -> list[tuple[float, tuple[int, int] | None]]:
-    """Value and, for a covariance, the places of its two variances."""
-    out: list[tuple[float, tuple[int, int] | None]] = []
+def _variance_elements(fitted: Fitted) -> list[tuple[float, tuple[int, ...] | None]]:
+    """Value and, for a covariance, the places of its two variances; of a correlation ()."""
+    out: list[tuple[float, tuple[int, ...] | None]] = []
     for _, structure, covariance in fitted.random.blocks():
-        pairs = structure.pairs
         gamma = structure.gamma(covariance)
+        if not isinstance(structure, LinearStructure):
+            kinds = zip(gamma, structure.is_variance, strict=True)
+            out += [(float(value), None if plain else ()) for value, plain in kinds]
+            continue
+        pairs = structure.pairs
         place = {a: len(out) + i for i, (a, b) in enumerate(pairs) if a == b}
         for (a, b), value in zip(pairs, gamma, strict=True):
             out.append((float(value), None if a == b else (place[b], place[a])))

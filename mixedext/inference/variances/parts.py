@@ -52,12 +52,14 @@ class VariancePart(NamedTuple):
     @property
     def has_mixture(self) -> bool:
         """Whether the law in large samples is a mixture with known weights."""
+        if not self.alone.structure.linear:
+            return False  # without variance there is no correlation: no law is known
         covariances = self.n_parameters - self.n_variances
         return covariances == 0 or (covariances > 0 and self.n_variances == 1)
 
     def why_no_law(self) -> str:
         """What stands in the way of an exact law."""
-        if self.n_parameters > self.n_variances:
+        if self.n_parameters > self.n_variances or not self.alone.structure.linear:
             why = _CORRELATED.format(self.n_parameters)
         else:
             why = _SEVERAL.format(self.n_variances)

@@ -24,6 +24,7 @@ from mixedext.specification.data.weights import check_weights
 from mixedext.specification.formula.bars import grouped_formula
 from mixedext.specification.formula.model_frame import ModelFrame, model_frame
 from mixedext.specification.formula.namespace import caller_namespace
+from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.tables.noted_table import NotedTable
 
 __all__ = ["LmList", "lm_list"]
@@ -178,7 +179,7 @@ class LmList:
     """
 
     def __init__(self, formula: str, frame: ModelFrame, pooled: bool):
-        term = frame.bar_terms[0]
+        (term,) = (t for t in frame.bar_terms[:1] if isinstance(t, RandomTerm))
         self.formula, self.pooled = formula, pooled
         self._data, self._codes = frame.data, np.asarray(term.codes)
         self._endog, self._exog = frame.endog, frame.exog

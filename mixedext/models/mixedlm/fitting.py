@@ -56,6 +56,7 @@ from mixedext.models.mixedlm.statsmodels_face.likelihood import read_params
 from mixedext.session import options
 from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.terms.random_terms import crowding
+from mixedext.specification.terms.structured import refuse_structured
 
 __all__ = [
     "LastFit",
@@ -290,6 +291,10 @@ def fitted_model(
     check_fit_arguments(reml, method, df_method, optimizer_options, model.fit)
     asked = df_choice(df_method, information)
     start = _read_start(model, start_params)
+    if any(item is not None for item in (free, fe_pen, cov_pen)):
+        refuse_structured(
+            model._design.terms, "Holding parameters (free=, fe_pen=, cov_pen=)"
+        )
     masked = free is not None and not all(m.all() for m in read_mask(model, free))
     reml = bool(reml)
     within = model._design.blocks.within

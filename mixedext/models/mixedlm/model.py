@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from inspect import signature
 from typing import TYPE_CHECKING, Any
@@ -298,6 +299,7 @@ class MixedLM(UpstreamMixedLM):
         residual: Any = None,
         variance: Any = None,
         eval_env: Any = None,
+        covariances: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> MixedLM:
         """Model from a formula and a data frame.
@@ -333,6 +335,10 @@ class MixedLM(UpstreamMixedLM):
         eval_env : int or Mapping, optional
             Where names that are no columns are looked up: levels up the stack, or a
             mapping; -1 for nowhere.
+        covariances : Mapping, optional
+            Known relationship of the levels of a grouping factor, (q, q): {"animal": A}
+            for ``(1 | animal)``.  Rows of a DataFrame are matched by name; levels without
+            records are allowed.
         **kwargs
             Arguments of the class; ``exog_re``, ``exog_vc`` and ``terms`` stand for what
             no formula says.
@@ -395,6 +401,7 @@ class MixedLM(UpstreamMixedLM):
             subset=subset,
             missing=missing,
             use_sparse=use_sparse,
+            covariances=covariances,
         )
         given: dict[str, Any] = {
             **_random_part(frame, kwargs, re_formula is None and not vc_formula),
@@ -423,6 +430,8 @@ class MixedLM(UpstreamMixedLM):
         model.stated = Stated.of(
             re_formula, vc_formula, missing, groups=groups, weights=weights, offset=offset
         ).with_residual(residual, variance, frame.residual)
+        if covariances is not None:
+            model.stated = replace(model.stated, covariances=dict(covariances))
         if given["groups"] is not frame.grouped or given["terms"] != frame.bar_terms:
             model.recipes = None  # terms that no formula says are known by their names
         return model

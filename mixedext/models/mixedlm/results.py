@@ -127,7 +127,8 @@ class MixedLMResults(UpstreamResults):
         self.scale, self.theta = scale, fit.theta
         self.cov_re_unscaled = layout.cov_re(relative)
         self.cov_re: Any = scale * self.cov_re_unscaled
-        self.vcomp = scale * layout.vcomp(terms, relative)
+        packed = layout.pack(terms, relative)
+        self.vcomp: Any = layout.scaled(packed, scale)[layout.n_covariances :]
         if fit.held is not None and fit.held.covariances is not None:
             self.cov_re = layout.cov_re(fit.held.covariances)
             self.vcomp = layout.vcomp(terms, fit.held.covariances)

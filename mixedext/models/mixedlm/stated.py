@@ -29,6 +29,8 @@ class Stated:
         Names of the arguments that were given as values.
     residual, variance : object
         As given; None where their objects hold values.
+    covariances : Mapping or None
+        As given.
     """
 
     groups: str | None = None
@@ -40,6 +42,7 @@ class Stated:
     by_values: tuple[str, ...] = ()
     residual: Any = None
     variance: Any = None
+    covariances: Mapping[str, Any] | None = None
 
     @classmethod
     def of(

@@ -197,7 +197,8 @@ def _parameters(results, xname_fe, xname_re, alpha, choice):
     fixed = _fixed_effects(results, alpha, choice)
     variances = pd.DataFrame(index=range(len(random_names)), columns=fixed.columns)
     variances = variances.astype(float)
-    variances["Coef."] = results.params[k_fe:][:n_random] * results.scale
+    layout = results.model.layout
+    variances["Coef."] = layout.scaled(results.params[k_fe:][:n_random], results.scale)
     errors = np.asarray(results.bse_re)
     variances["Std.Err."] = np.where(errors > 0, errors, np.nan)  # 0 of what is held
     own_scale = ["Coef.", "Std.Err.", *fixed.columns[-2:]]

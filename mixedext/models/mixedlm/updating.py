@@ -103,6 +103,10 @@ def update(
         )
     for what, value in given.items():
         made[what] = value if _is_given(value) else _own(model, what, data is not None)
+    if stated.covariances is not None:  # of the factors that the new formula has
+        groups = {bar.group for bar in split_formula(text).bars}
+        kept = {g: a for g, a in stated.covariances.items() if g in groups}
+        made["covariances"] = kept or None
     made |= {"re_formula": stated.re_formula, "vc_formula": stated.vc_formula}
     made |= residual_arguments(model, residual, variance, data is not None)
     data = model.data.frame if data is None else data

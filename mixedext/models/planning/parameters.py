@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.algebra.roots import semidefinite_root
 from mixedext.arguments import did_you_mean
 from mixedext.engine.deviance.given_covariances import relative_root
-from mixedext.limits import ASYMMETRY
+from mixedext.limits import ASYMMETRY, STRUCTURED
+from mixedext.specification.covariance import registry
+from mixedext.specification.covariance.term_structure import OutOfRangeError
 from mixedext.specification.terms.parameter_names import theta_names
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
@@ -256,6 +259,9 @@ def _root(given, term):
     if not np.isfinite(matrix).all() or np.abs(matrix - matrix.T).max() > ASYMMETRY * size:
         raise ValueError(f"{what} must be a symmetric matrix of finite numbers")
     matrix = (matrix + matrix.T) / 2
+    if not term.structure.linear:
+        _check_structured(matrix, size, term, what)
+        return semidefinite_root(matrix)
     own = term.structure.covariance(term.structure.gamma(matrix))
     if np.abs(own - matrix).max(initial=0.0) > ASYMMETRY * size:
         raise ValueError(
@@ -266,3 +272,14 @@ def _root(given, term):
     if root is None:
         raise ValueError(f"{what} is no covariance: not positive semidefinite")
     return root
+
+
+def _check_structured(matrix, size, term, what):
+    """Whether a matrix is of a structure that is a curve of its parameters."""
+    means = registry.means(term.structure)
+    try:
+        own = term.structure.covariance(term.structure.gamma(matrix))
+    except OutOfRangeError as error:
+        raise ValueError(f"{what} is no covariance of its structure: {error}") from None
+    if np.abs(own - matrix).max(initial=0.0) > STRUCTURED * size:
+        raise ValueError(f"{what} is not of its structure, {means}: nearest is\n{own}")

@@ -13,17 +13,19 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mixedext.kernels.factor.triangles import lower_root
-from mixedext.specification.covariance.structure import ParameterName, Structure
+from mixedext.specification.covariance.structure import ParameterName
+from mixedext.specification.covariance.term_structure import TermStructure
 
 __all__ = ["LinearStructure", "UncorrelatedStructure"]
 
 
-class LinearStructure(Structure):
+class LinearStructure(TermStructure):
     """Covariances of ``k`` effects whose relative factor is linear in theta.
 
     Parameters
@@ -94,6 +96,33 @@ class LinearStructure(Structure):
         """Matrices D_r with gamma_r = <D_r, Sigma>, (n_gamma, k, k)."""
         flat, square = self._flat_covariance_basis
         return (flat / square[:, None]).reshape(-1, self.k, self.k)
+
+    # ---- as the curve of parameters that it is ----
+
+    @property
+    def ambient(self) -> LinearStructure:
+        """The linear structure that holds it: itself."""
+        return self
+
+    def at(self, theta: ArrayLike) -> Self:
+        """The structure with ``covariance_basis`` its tangents at theta: itself."""
+        return self
+
+    def moved(self, theta: ArrayLike, transform: np.ndarray) -> np.ndarray:
+        """Theta of T Sigma T' by that of Sigma."""
+        return self.theta(self.triangular(transform @ self.lam(theta)))
+
+    def scaled(self, theta: ArrayLike, factor: float) -> np.ndarray:
+        """Theta of factor^2 Sigma."""
+        return factor * np.asarray(theta, float)
+
+    def canonical(self, theta: ArrayLike) -> np.ndarray:
+        """Theta of the same covariance with a diagonal not negative."""
+        return self.theta(self.triangular(self.lam(theta)))
+
+    def singular(self, theta: ArrayLike, least: float) -> np.ndarray:
+        """Theta with singular values of lam below ``least`` exactly zero."""
+        return self.theta(self.truncated(self.lam(theta), least))
 
     # ---- places of the free elements ----
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -258,7 +258,12 @@ def _sort_terms(text, formula, fixed, bars, offsets):
                 raise FormulaError(f"formula {formula!r}: subtract inside offset(...)")
             offsets.append(offset.group(1).strip())
         elif registry.is_call(term):
-            raise FormulaError(f"formula {formula!r}: {registry.why_no_call(term)}")
+            if sign == "-":
+                raise FormulaError(
+                    f"formula {formula!r}: a random term cannot be subtracted; leave "
+                    f"out {term}"
+                )
+            bars.extend(_read_call(term, formula))
         elif _contains_bar_group(term):
             raise FormulaError(
                 f"formula {formula!r}: the random term in {term!r} must stand by itself, "
@@ -359,6 +364,38 @@ def _read_bar(inside, formula):
     return [
         Bar(columns, factors, structure) for factors in parse_grouping(grouping, formula)
     ]
+
+
+# hom=TRUE or hom=False after the grouping factor, as lme4 and Python spell it.
+_HOM = re.compile(r"\s*hom\s*=\s*(true|false|t|f)\s*", re.IGNORECASE)
+
+
+def _read_call(term, formula):
+    """Random terms with their structure before the parenthesis."""
+    call = term[: term.index("(")].strip()
+    inside = term[term.index("(") + 1 : -1]
+    commas = [i for i, c, depth in walk(inside) if c == "," and depth == 0]
+    homogeneous = None
+    if commas:
+        told = inside[commas[0] + 1 :]
+        found = _HOM.fullmatch(told)
+        if found is None:
+            raise FormulaError(
+                f"formula {formula!r}: {told.strip()!r} in {term} is not known; after the "
+                "grouping factor there may be hom=True or hom=False"
+            )
+        homogeneous = found[1].lower().startswith("t")
+        inside = inside[: commas[0]]
+    try:
+        structure = registry.structure_of_call(call, homogeneous)
+    except ValueError as error:
+        raise FormulaError(f"formula {formula!r}: {error}") from None
+    bars = _read_bar(inside.strip(), formula)
+    if bars[0].structure == registry.BARS["||"]:
+        raise FormulaError(
+            f"formula {formula!r}: {term} has || beside a structure; write one bar"
+        )
+    return [replace(bar, structure=structure) for bar in bars]
 
 
 def parse_grouping(text: str, formula: str | None = None) -> list[tuple[str, ...]]:

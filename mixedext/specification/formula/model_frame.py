@@ -8,23 +8,18 @@ the formula engine (formula_engine.py).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mixedext.compat import (
-    COPY_ON_WRITE,
-    keeps_legacy_order,
-)
 from mixedext.exceptions import (
     FormulaError,
     NoGroupInterceptWarning,
     user_stacklevel,
 )
-from mixedext.specification.covariance.registry import BARS
 from mixedext.specification.covariance.residual_columns import (
     StatedResidual,
     stated_residual,
@@ -42,22 +37,25 @@ from mixedext.specification.data.missing import (
     missing_values,
 )
 from mixedext.specification.data.tables import as_pandas, data_frame, is_foreign
-from mixedext.specification.formula.bars import Bar, names_in, split_formula
+from mixedext.specification.formula.bar_terms import (
+    bar_term,
+    columns_of_text,
+    deferred_spec,
+    group_term,
+    relationships,
+)
+from mixedext.specification.formula.bars import names_in, split_formula
 from mixedext.specification.formula.column_kinds import check_kinds, check_response
 from mixedext.specification.formula.formula_engine import (
     FormulaEngine,
     UsedColumns,
     offset_column,
-    spec_of_types,
 )
 from mixedext.specification.formula.given_columns import (
     column_name,
     column_or_array,
 )
 from mixedext.specification.formula.plain_formula import (
-    DeferredSpec,
-    column_types,
-    plain_columns,
     plain_response,
 )
 from mixedext.specification.formula.term_recipe import TermRecipe, recipes_of, right_side
@@ -135,10 +133,10 @@ class ModelFrame:
         return None if self.grouped is None else self.grouped.labels
 
     @property
-    def bar_terms(self) -> list[RandomTerm]:
+    def bar_terms(self) -> list[RandomTerm | SparseTerm]:
         """The terms in bars alone."""
         first = 0 if self.grouped is None else len(self.grouped.all_terms)
-        return [t for t in self.terms[first:] if isinstance(t, RandomTerm)]
+        return list(self.terms[first:])
 
 
 def model_frame(
@@ -157,6 +155,7 @@ def model_frame(
     missing: str = "none",
     use_sparse: bool = False,
     all_categories: bool = False,
+    covariances: Mapping[str, Any] | None = None,
 ) -> ModelFrame:
     """Evaluate a formula on a data frame.
 
@@ -182,6 +181,8 @@ def model_frame(
         Whether the components' matrices by group are shown as sparse ones.
     all_categories : bool, optional
         Whether categories without rows count, as other chunks may have them.
+    covariances : Mapping, optional
+        Known relationships of levels by grouping factor.
 
     Raises
     ------
@@ -234,13 +235,14 @@ def model_frame(
     sides = _plain_sides(engine, split, fixed_formula)
     sides = sides or _engine_sides(engine, split, fixed_formula)
     endog, exog, model_spec, of_data = sides
-    terms = [_bar_term(engine, bar) for bar in split.bars]
+    related = relationships(covariances, split.bars)
+    terms = [bar_term(engine, bar, related.get(bar.group)) for bar in split.bars]
     main, parts_of_groups = None, []
     if "groups" in arrays:
         factor = sorted_factor(arrays["groups"])
         none = re_formula is not None and right_side(re_formula).strip() in ("0", "-1")
         if not vc_formula or not (re_formula is None or none):
-            main = _group_term(engine, factor, group_name, re_formula)
+            main = group_term(engine, factor, group_name, re_formula)
         of_groups = engine
         if vc_formula and used.emptied:  # as in statsmodels, these keep all categories
             whole = UsedColumns(frame, columns)
@@ -268,6 +270,7 @@ def model_frame(
         }
         kept |= {"re_formula": re_formula, "vc_formula": vc_formula, "missing": missing}
         kept["residual"] = None if stated is None else stated.take(finite)
+        kept["covariances"] = covariances
         again = model_frame(
             formula, frame.iloc[at], namespace, use_sparse=use_sparse, **kept
         )
@@ -345,16 +348,6 @@ def _subset(frame, subset):
     return rows
 
 
-def _plain_columns(engine, text):
-    """Columns of a plain piece of formula and their names; None if it is not plain."""
-    if not keeps_legacy_order(engine.manager) or "C" in engine.namespace:
-        return None
-    columns = plain_columns(text, engine.series, engine.manager.engine, engine.factors)
-    if columns is None:
-        return None
-    return columns, engine.plain_names([c.name(engine.aliases) for c in columns])
-
-
 def _plain_sides(engine, split, fixed_formula):
     """Response, fixed-effects columns and specification of a plain formula, else None.
 
@@ -363,7 +356,7 @@ def _plain_sides(engine, split, fixed_formula):
     endog = plain_response(split.response, engine.series, engine.manager.engine)
     if endog is None:
         return None
-    found = _plain_columns(engine, split.fixed)
+    found = columns_of_text(engine, split.fixed)
     if found is None:
         return None
     columns, names = found
@@ -372,17 +365,9 @@ def _plain_sides(engine, split, fixed_formula):
         column.write(table[:, j])
         engine.made[column.key] = table[:, j]
     exog = ColumnTable(table, endog.index, names)
-    spec = _deferred_spec(engine, fixed_formula)
+    spec = deferred_spec(engine, fixed_formula)
     of_data = all(len(column.parts) < 2 for column in columns)
     return endog, exog, spec, of_data
-
-
-def _deferred_spec(engine, formula):
-    """The specification of a plain formula, of which types and levels are enough."""
-    used = [n for n in engine.series if n in names_in(formula)]
-    types = column_types(engine.series, used, engine.factors)
-    known = engine.aliases, engine.manager.engine
-    return DeferredSpec(spec_of_types, formula, types, *known)
 
 
 def _engine_sides(engine, split, fixed_formula):
@@ -499,73 +484,6 @@ def _offset(engine, expressions, arrays):
         value = offset_column(engine, expression)
         total = value if total is None else total + value
     return total
-
-
-def _columns(engine, text):
-    """Columns of a random term's left-hand side: (columns, names, owners, extremes).
-
-    A column of ones is None; columns that the data or the fixed part hold are theirs.
-    """
-    if text.strip() == "1":
-        return (None,), ["Intercept"], (), ()
-    extremes: Sequence[tuple[np.ndarray, np.ndarray] | None]
-    found = _plain_columns(engine, text)
-    if found is None:
-        matrix = engine.matrices(f"~ {text}")
-        engine.specs[text] = engine.manager.spec
-        names = engine.plain_names(matrix.columns)
-        owners, extremes = (), ()
-        table = np.asarray(matrix, float)
-        columns = [table[:, j] for j in range(table.shape[1])]
-    else:
-        plain, names = found
-        engine.specs[text] = _deferred_spec(engine, f"~ {text}")
-        columns = [_term_column(engine, column) for column in plain]
-        held = [column.data_column for column in plain]
-        owners = tuple(engine.series[part.source] for part in held if part is not None)
-        extremes = [
-            None if part is None else engine.series.extremes(part.source) for part in held
-        ]
-    if not names:
-        raise FormulaError(f"the random term ({text} | ...) has no columns")
-    return columns, names, owners, extremes
-
-
-def _term_column(engine, column):
-    """A column of a random term; what the fixed part has too is not made again."""
-    if not column.parts:
-        return None
-    part = column.data_column
-    if part is not None:
-        return part.values if COPY_ON_WRITE else part.values.copy()
-    if column.key not in engine.made:
-        out = engine.made[column.key] = np.empty(len(column.parts[0].values))
-        column.write(out)
-    return engine.made[column.key]
-
-
-def _bar_term(engine, bar: Bar) -> RandomTerm:
-    columns, names, *known = _columns(engine, bar.columns)
-    codes, levels = engine.grouping_factors(bar.factors)
-    return RandomTerm.of_columns(
-        codes,
-        columns,
-        bar.group,
-        names,
-        bar.structure,
-        levels,
-        *known,
-    )
-
-
-def _group_term(engine, factor, group_name, re_formula):
-    """The groups' own random effects."""
-    text = "1" if re_formula is None else right_side(re_formula)
-    columns, names, *known = _columns(engine, text)
-    codes, levels = factor
-    return RandomTerm.of_columns(
-        codes, columns, group_name, names, BARS["|"], levels, *known
-    )
 
 
 def _warn_no_intercept(group_name):

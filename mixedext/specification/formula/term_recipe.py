@@ -34,6 +34,7 @@ from mixedext.specification.formula.vc_formula import formula_columns
 from mixedext.specification.terms.components import Component
 from mixedext.specification.terms.grouped import Grouped
 from mixedext.specification.terms.random_terms import RandomTerm
+from mixedext.specification.terms.related_terms import RelatedTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = [
@@ -188,7 +189,16 @@ def new_term_rows(
         return TermRows(codes, known, square)
     _, factors = _factors(recipe, data, formulas)
     codes = known_codes(term._levels, factors)
-    return TermRows(codes, _columns(recipe, term, data, formulas))
+    z = _columns(recipe, term, data, formulas)
+    return _rows_at(term, codes, z)
+
+
+def _rows_at(term, codes, z):
+    """Rows of a term at levels; where levels are related others are related to none."""
+    if not isinstance(term, RelatedTerm):
+        return TermRows(codes, z)
+    square = np.where(codes == UNKNOWN, z[:, 0] ** 2, 0.0)
+    return TermRows(np.minimum(codes, 0), term.rows_of(codes, z[:, 0]), square)
 
 
 def new_component_rows(
@@ -362,7 +372,8 @@ def named_columns(
         If there is no frame, and the columns are not constant.
     """
     names = [name for name in term.names if name != "Intercept"]
-    if isinstance(term, SparseTerm) or (names and data is None):
+    plain = isinstance(term, SparseTerm) and not isinstance(term, RelatedTerm)
+    if plain or (names and data is None):
         raise ValueError(f"new data do not tell the columns of {term.label}")
     lacking = [] if data is None else [name for name in names if name not in data.columns]
     if lacking:
@@ -391,7 +402,8 @@ def named_rows(term: RandomTerm | SparseTerm, data: pd.DataFrame) -> TermRows:
             f"the new data have no column {term.group!r}, by whose name the levels of "
             f"{term.label} are known"
         )
-    return TermRows(known_codes(term._levels, [factorize(data[term.group])]), z)
+    codes = known_codes(term._levels, [factorize(data[term.group])])
+    return _rows_at(term, codes, z)
 
 
 def recipes_of(

@@ -26,8 +26,6 @@ from mixedext.specification.formula.expressions import python_powers
 
 __all__ = ["expanded_terms", "updated_formula"]
 
-_MARKS = {structure: mark for mark, structure in registry.BARS.items()}
-
 
 def updated_formula(old: str, new: str) -> str:
     """The formula that ``new`` makes of ``old``; its dots stand for sides of ``old``.
@@ -128,7 +126,7 @@ def _bar_key(bar: Bar):
 
 
 def _bar_text(bar: Bar) -> str:
-    return f"({bar.columns} {_MARKS[bar.structure]} {':'.join(bar.factors)})"
+    return registry.written(bar.structure, bar.columns, ":".join(bar.factors))
 
 
 def _plain(text: str) -> str:

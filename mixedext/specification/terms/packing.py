@@ -3,7 +3,9 @@
 ``params`` holds the fixed effects, then the lower triangle of cov_re / scale row by row,
 then the variance components / scale.  A term with correlations (or the only term)
 belongs to cov_re; every other variance is a component.  With several correlated terms
-cov_re is block-diagonal and only the blocks are packed.
+cov_re is block-diagonal and only the blocks are packed.  Of a structured term, such as an
+autoregression, the components are its natural parameters: variances, and correlations,
+which are not relative to scale.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from mixedext.algebra.definiteness import nearest_semidefinite
 from mixedext.algebra.inverses import generalized_inverse
 from mixedext.algebra.roots import semidefinite_root
 from mixedext.limits import ROUNDED_EIGENVALUE
-from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.covariance.term_structure import TermStructure
 from mixedext.specification.terms.parameter_names import (
     packed_covariances,
     packed_effects,
@@ -38,6 +40,11 @@ class _Component:
     term: int
     gamma: int
     name: str
+    is_variance: bool = True
+
+    @property
+    def packed_name(self) -> str:
+        return packed_variance(self.name) if self.is_variance else self.name
 
 
 class _Term(NamedTuple):
@@ -45,7 +52,7 @@ class _Term(NamedTuple):
 
     group: str
     names: tuple[str, ...]
-    structure: LinearStructure
+    structure: TermStructure
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +102,20 @@ class ParameterLayout:
     @property
     def names(self) -> list[str]:
         """Names of all packed variance parameters."""
-        return self.covariance_names + [packed_variance(c.name) for c in self.components]
+        return self.covariance_names + [c.packed_name for c in self.components]
+
+    @property
+    def are_variances(self) -> np.ndarray:
+        """Which components are variances, and not correlations of a structured term."""
+        return np.array([c.is_variance for c in self.components], bool)
+
+    def scaled(self, packed: np.ndarray, scale: float) -> np.ndarray:
+        """Packed elements of covariances that are ``scale`` times those given."""
+        out = np.array(packed, float)
+        count = self.n_covariances
+        out[:count] *= scale
+        out[count:][self.are_variances] *= scale
+        return out
 
     def cov_re(self, covariances: Sequence[np.ndarray]) -> np.ndarray:
         """Block-diagonal covariance of the correlated terms."""
@@ -234,8 +254,9 @@ class ParameterLayout:
         root = self._checked(root)
         lower = self._lower(terms, root)
         covariance = lower @ lower.T
-        count = self.n_covariances
-        return np.concatenate([covariance[self.triangle(terms)], root[count:] ** 2])
+        rest = root[self.n_covariances :]
+        rest = np.where(self.are_variances, rest**2, rest)
+        return np.concatenate([covariance[self.triangle(terms)], rest])
 
     def square_root(
         self, terms: Sequence[RandomTerm | SparseTerm], packed: ArrayLike
@@ -248,8 +269,9 @@ class ParameterLayout:
             If a covariance is not positive semidefinite.
         """
         cov_re, vcomp = self.unpack_parts(terms, packed)
-        if (vcomp < 0).any():
-            raise ValueError(f"a variance is negative: {vcomp}")
+        plain = self.are_variances
+        if (vcomp[plain] < 0).any():
+            raise ValueError(f"a variance is negative: {vcomp[plain]}")
         lower, start = np.zeros_like(cov_re), 0
         for i in self.correlated:
             at = slice(start, start + terms[i].structure.k)
@@ -259,7 +281,8 @@ class ParameterLayout:
                 raise ValueError(f"cov_re is not positive semidefinite: {own}")
             lower[at, at] = root
             start = at.stop
-        return np.concatenate([lower[self.triangle(terms)], np.sqrt(vcomp)])
+        vcomp[plain] = np.sqrt(vcomp[plain])
+        return np.concatenate([lower[self.triangle(terms)], vcomp])
 
     def nearest(
         self, terms: Sequence[RandomTerm | SparseTerm], packed: ArrayLike
@@ -269,7 +292,8 @@ class ParameterLayout:
         Each block of cov_re without its negative eigenvalues, components not below zero.
         """
         cov_re, vcomp = self.unpack_parts(terms, packed)
-        unchanged, start = bool((vcomp >= 0).all()), 0
+        least = np.where(self.are_variances, 0.0, -np.inf)
+        unchanged, start = bool((vcomp >= least).all()), 0
         for i in self.correlated:
             at = slice(start, start + terms[i].structure.k)
             cov_re[at, at], same = nearest_semidefinite(cov_re[at, at])
@@ -277,7 +301,7 @@ class ParameterLayout:
             start = at.stop
         if unchanged:
             return np.asarray(packed, float), True
-        return np.concatenate([cov_re[self.triangle(terms)], vcomp.clip(0)]), False
+        return np.concatenate([cov_re[self.triangle(terms)], vcomp.clip(least)]), False
 
     def square_jacobian(
         self, terms: Sequence[RandomTerm | SparseTerm], root: ArrayLike
@@ -287,7 +311,7 @@ class ParameterLayout:
         for structure, places in self._blocks(terms):
             out[np.ix_(places, places)] = structure.jacobian(root[places])
         at = np.arange(self.n_covariances, self.n_packed)
-        out[at, at] = 2 * root[at]
+        out[at, at] = np.where(self.are_variances, 2 * root[at], 1.0)
         return out
 
     def square_bend(
@@ -300,7 +324,7 @@ class ParameterLayout:
             # the same for any theta, as lam is linear in it
             out[np.ix_(places, places)] = structure.bend(structure.start(), own)
         at = np.arange(self.n_covariances, self.n_packed)
-        out[at, at] = 2 * score[at]
+        out[at, at] = np.where(self.are_variances, 2 * score[at], 0.0)
         return out
 
     def _blocks(self, terms):
@@ -325,7 +349,8 @@ def _layout(terms, main_term, components):
     correlated = [
         i
         for i, t in enumerate(terms)
-        if t.structure.has_correlations
+        if t.structure.linear
+        and t.structure.has_correlations
         and i not in components
         and (i == main_term or t.structure.k > 1 or len(terms) == 1)
     ]
@@ -342,13 +367,27 @@ def _layout(terms, main_term, components):
     for i, term in enumerate(terms):
         if i in correlated:
             continue
-        own = packed_effects(term.group, term.names, True)
-        if term.structure.shares_one_variance:
-            own = [term.group]
-        for r, name in enumerate(own):
+        for r, (name, is_variance) in enumerate(_own_components(term)):
             (name,) = unique_names([name], [c.name for c in components])
-            components.append(_Component(i, r, name))
+            components.append(_Component(i, r, name, is_variance))
             packed.append(start[i] + r)
     order = np.array(packed, np.intp)
     order.flags.writeable = False  # shared by models
     return ParameterLayout(correlated, re_names, names, components, order)
+
+
+def _own_components(term):
+    """Names of a term's natural parameters, and whether they are variances."""
+    if term.structure.shares_one_variance:
+        return [(term.group, True)]
+    if term.structure.linear:
+        return [(name, True) for name in packed_effects(term.group, term.names, True)]
+    out = []
+    for name in term.structure.names(term.names):
+        if name.kind != "variance":
+            out.append((f"{term.group} {name.kind}", False))
+        elif name.effects:
+            out.append((packed_effects(term.group, name.effects, True)[0], True))
+        else:
+            out.append((term.group, True))
+    return out

@@ -54,11 +54,16 @@ def theta_names(terms: Sequence[RandomTerm | SparseTerm]) -> list[str]:
         The random terms.
     """
     return [
-        f"{term.group}.{'.'.join(name.effects[::-1]) if name.effects else all_names}"
+        f"{term.group}.{_theta_name(name, term.names)}"
         for term in terms
-        for all_names in ["+".join(term.names)]
         for name in term.structure.names(term.names)
     ]
+
+
+def _theta_name(name, columns):
+    if name.effects:
+        return ".".join(name.effects[::-1])
+    return "+".join(columns) if name.kind == "variance" else name.kind
 
 
 def covariance_names(terms: Sequence[RandomTerm | SparseTerm]) -> list[str]:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from mixedext.exceptions import DesignError
-from mixedext.specification.covariance.linear import LinearStructure
-from mixedext.specification.covariance.registry import structure
+from mixedext.specification.covariance.registry import STRUCTURES, label, name_of, structure
+from mixedext.specification.covariance.term_structure import TermStructure
 from mixedext.specification.covariance.unstructured import Unstructured
 from mixedext.specification.data.columns import as_floats
 from mixedext.specification.data.extremes import are_finite, column_extremes
@@ -25,6 +25,7 @@ from mixedext.specification.data.labels import (
     used_levels,
 )
 from mixedext.specification.data.tables import as_pandas
+from mixedext.specification.terms.related_terms import related_term
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
 __all__ = [
@@ -55,11 +56,21 @@ class RandomTerm:
         Name of the grouping factor.
     names : list[str], optional
         Names of the k columns.
-    structure : {"unstructured", "diagonal", "identity"}, optional
-        Covariance of the k effects of one level: any; one variance a column without
-        correlations; or one common variance.
+    structure : str or object, optional
+        Covariance of the k effects of one level: "unstructured", any; "diagonal", one
+        variance a column without correlations; "identity", one common variance.  With
+        correlations over the columns in their order: "cs" and "homcs", one correlation;
+        "ar1" and "hetar1", one that falls geometrically with the lag; "toep" and "homtoep",
+        one for each lag; "adh" and "ad", one for each pair of neighbours; those of each
+        pair with a variance for each column, and with one variance.  Or an object such as
+        ``mx.AR1()``.
     levels : Index, optional
         Given only where ``codes`` are already the integers 0..L-1 into ``levels``.
+    covariance, precision : DataFrame, array_like or sparse array, optional
+        Known relationship A of the levels, or its inverse, (q, q): effects of one column
+        have the covariance v A.  Rows of a DataFrame are matched by name, and levels
+        without records are allowed; rows of other matrices are the levels in their order.
+        The term is then a ``SparseTerm`` of Z times a root of A.
 
     Attributes
     ----------
@@ -85,9 +96,21 @@ class RandomTerm:
     codes: np.ndarray
     group: str
     names: list[str]
-    structure: LinearStructure
+    structure: TermStructure
     _given: tuple[np.ndarray | None, ...]
     _levels: Levels
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        related = ("covariance", "precision")
+        if not any(kwargs.get(name) is not None for name in related):
+            return object.__new__(cls)
+        form = kwargs.pop("structure", args[4] if len(args) > 4 else "unstructured")
+        if form != "unstructured":
+            raise NotImplementedError(
+                f"structure={form!r} beside a known relationship of the levels is not "
+                "there: a term of one column has one variance"
+            )
+        return related_term(*args[:4], **kwargs)
 
     def __init__(
         self,
@@ -95,8 +118,11 @@ class RandomTerm:
         z: Any = None,
         group: str = "Group",
         names: Sequence[str] | None = None,
-        structure: str | LinearStructure = "unstructured",
+        structure: str | TermStructure = "unstructured",
         levels: Any = None,
+        *,
+        covariance: Any = None,
+        precision: Any = None,
     ):
         codes, z = as_pandas(codes), as_pandas(z)
         if np.ndim(codes) != 1:
@@ -136,7 +162,7 @@ class RandomTerm:
         columns: Sequence[np.ndarray | None],
         group: str,
         names: Iterable[str],
-        structure: str | LinearStructure,
+        structure: str | TermStructure,
         levels: Levels,
         owners: tuple = (),
         extremes: Sequence[tuple[np.ndarray, np.ndarray] | None] = (),
@@ -169,12 +195,23 @@ class RandomTerm:
                 f"names of the random term {self.group!r} has {len(self.names)} entries "
                 f"for {self.k} columns"
             )
+        if not isinstance(form, (str, TermStructure)):
+            form = name_of(form) or form
         if isinstance(form, str):
+            built = STRUCTURES.get(form)
+            if self.k == 1 and built is not None and not built.linear:
+                raise DesignError(_one_column(form, self.names[0], self.group))
             form = structure(form, self.k)
-        elif not isinstance(form, LinearStructure) or form.k != self.k:
+        elif not isinstance(form, TermStructure) or form.k != self.k:
             raise ValueError(
                 f"structure of the random term {self.group!r} must be a name or a "
-                f"Structure of {self.k} columns, linear in theta, not {form!r}"
+                f"Structure of random terms, of {self.k} columns, not {form!r}"
+            )
+        if form.ordered and "Intercept" in self.names:
+            raise DesignError(
+                f"{form.label('visit', self.group)} is over visits in their order, and the "
+                f"columns here are {', '.join(self.names)}: leave out the intercept, as in "
+                f"{form.label('0 + visit', self.group)}"
             )
         self.__dict__["structure"] = form
 
@@ -348,6 +385,14 @@ class RandomTerm:
         )
 
 
+def _one_column(form, name, group):
+    return (
+        f"{label(form, name, group)} has one column, {name!r}: a structure is over the "
+        "columns of a term in their order, as those of a factor, (0 + visit | g) with "
+        "visit a categorical or text; numbers become one by C(visit)"
+    )
+
+
 def _checked_codes(codes, levels, group):
     codes = np.asarray(codes)
     if len(codes) and not (
@@ -465,11 +510,17 @@ def crowding(term: RandomTerm | SparseTerm, nobs: int) -> str | None:
             "the term out, or group by a coarser factor."
         )
     if term.structure.has_correlations and term.n_levels * term.k >= nobs:
+        cure = "Use fewer columns"
+        if not term.structure.linear:
+            cure = (
+                "State it as the covariance of the residuals, by residual=, or use a "
+                "structure that does not hold a variance of each row, such as ar1"
+            )
         return (
             f"{_short(term)} has {term.n_levels * term.k} random effects "
             f"({term.k} columns x {term.n_levels} levels of {term.group!r}) for "
             f"{nobs} observations: its covariance cannot be told from the "
-            "residual. Use fewer columns."
+            f"residual. {cure}."
         )
     return None
 

@@ -171,3 +171,101 @@ def test_a_factor_that_rounding_rejects_has_a_reason(monkeypatch):
     monkeypatch.setattr(Factor, "update", lambda self, lams: False)
     with pytest.raises(DevianceError, match="Leave out a term"):
         objective.factor_at(np.ones(1))
+
+
+CURVED = ("cs", "homcs", "ar1", "hetar1", "toep", "homtoep", "adh", "ad")
+
+
+def curved_design(seed, names, crossed, weighted):
+    """y, X, terms, weights and theta of a design with structured terms."""
+    rng = np.random.default_rng(seed)
+    n = 60
+    x = np.column_stack([np.ones(n), rng.normal(size=(n, 2))])
+    terms, theta = [], []
+    codes = rng.integers(0, 7, n)
+    for name in names:
+        if crossed:
+            codes = rng.integers(0, 5 + len(terms), n)
+        z = np.eye(3)[rng.integers(0, 3, n)]
+        term = RandomTerm(
+            codes, z, structure=name, group=f"g{len(terms) if crossed else 0}"
+        )
+        terms.append(term)
+        s = term.structure
+        own = rng.normal(size=s.n_theta) / 2
+        if s.linear:
+            own = np.abs(own)  # the diagonal of lam is not negative
+        elif not s.het:
+            own[0] = 0.8
+        theta.append(own)
+    y = rng.normal(size=n) * 3
+    weights = rng.uniform(0.2, 3.0, n) if weighted else None
+    return y, x, terms, weights, np.concatenate(theta)
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("crossed", [True, False])
+@pytest.mark.parametrize("name", CURVED)
+def test_curved_covariances_against_dense_algebra(name, crossed, reml):
+    """Value and gradient in theta, alone and beside a linear term, in any storage."""
+    for seed, (names, weighted) in enumerate(
+        [((name,), False), ((name, "unstructured"), True), (("ar1", name), False)]
+    ):
+        y, x, terms, weights, theta = curved_design(seed, names, crossed, weighted)
+        design = prepare_design(y, x, terms, weights)
+        objective = design.objective(reml)
+        inner = design.inner_theta(theta)
+        np.testing.assert_allclose(design.outer_theta(inner), theta, atol=1e-12)
+        shift = design.deviance_shift(reml, objective.dof)
+        covariances = [lam @ lam.T for lam in design.lams(theta)]
+        expected = dense_deviance(y, x, terms, weights, covariances, reml)
+        value = objective.value(inner)
+        assert value + shift == pytest.approx(expected, rel=1e-11)
+        found = objective.derivatives(inner)
+        step = 1e-5
+        for r, move in enumerate(np.eye(len(inner)) * step):
+            slope = (
+                (objective.value(inner + move) - objective.value(inner - move)) / 2 / step
+            )
+            assert found.gradient[r] == pytest.approx(slope, rel=1e-6, abs=1e-6)
+        objective.value(inner)
+        outer = design.gradient(found.scores, theta)
+        for r, move in enumerate(np.eye(len(theta)) * step):
+            ends = [
+                objective.value(design.inner_theta(theta + sign * move)) for sign in (1, -1)
+            ]
+            assert outer[r] == pytest.approx(
+                (ends[0] - ends[1]) / 2 / step, rel=1e-6, abs=1e-6
+            )
+
+
+def dense_deviance(y, x, terms, weights, covariances, reml):
+    n, p = x.shape
+    v = np.eye(n) if weights is None else np.diag(1 / weights)
+    for term, covariance in zip(terms, covariances, strict=True):
+        same = term.codes[:, None] == term.codes
+        v = v + same * (term.z @ covariance @ term.z.T)
+    inverse = np.linalg.inv(v)
+    gram = x.T @ inverse @ x
+    rest = y - x @ np.linalg.solve(gram, x.T @ inverse @ y)
+    dof = n - p if reml else n
+    out = np.linalg.slogdet(v)[1]
+    if reml:
+        out += np.linalg.slogdet(gram)[1]
+    return out + dof * (1 + np.log(2 * np.pi * (rest @ inverse @ rest) / dof))
+
+
+def test_the_model_hessian_is_definite_along_curves():
+    """Where the bend takes it down, by the share of it that goes up alone."""
+    for name in CURVED:
+        for seed in range(5):
+            y, x, terms, weights, theta = curved_design(seed, (name,), True, False)
+            design = prepare_design(y, x, terms, weights)
+            objective = design.objective(True)
+            inner = design.inner_theta(theta)
+            objective.value(inner)
+            found = objective.derivatives(inner)
+            always = terms[0].structure.always_bends
+            keep = ~always
+            least = np.linalg.eigvalsh(found.hessian[np.ix_(keep, keep)])[0]
+            assert least > -1e-8 * np.abs(found.hessian).max()

@@ -14,7 +14,7 @@ from mixedext.specification.covariance.residual_recipe import own_places
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_variances(structure, monkeypatch):
     monkeypatch.setattr(module, "MOST_NUMBERS", 30)
-    case = dense_case(np.random.default_rng(3), structure, "none")
+    case = dense_case(np.random.default_rng(4), structure, "none")
     bound, psi = case.fitted.fit.residual.bound, case.psi
     places = own_places(bound, case.fitted.model.residual_spec)
     found = own_variances(bound, psi, places)

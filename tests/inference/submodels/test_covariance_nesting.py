@@ -9,7 +9,10 @@ import pytest
 from scipy import sparse
 
 import mixedext as mx
-from mixedext.inference.submodels.covariance_nesting import covariance_is_nested
+from mixedext.inference.submodels.covariance_nesting import (
+    covariance_is_nested,
+    differ_in_structure,
+)
 
 RNG = np.random.default_rng(5)
 N = 60
@@ -98,3 +101,42 @@ def test_columns_that_never_meet(capfd):
     other = mx.RandomTerm(rng.integers(0, 5, 40), None, "g")
     assert not covariance_is_nested([other], [large])
     assert not any(capfd.readouterr())  # LAPACK has nothing to say
+
+
+def visits(structure, codes=A):
+    return term(codes, np.eye(3)[F], structure)
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "nested"),
+    [
+        ("homcs", "cs", True),
+        ("homcs", "homtoep", True),
+        ("homcs", "toep", True),
+        ("ar1", "adh", True),
+        ("identity", "adh", True),
+        ("diagonal", "hetar1", True),
+        ("toep", "unstructured", True),
+        ("ar1", "unstructured", True),
+        ("ar1", "ar1", True),
+        ("ar1", "homcs", False),
+        ("cs", "homcs", False),
+        ("unstructured", "toep", False),
+        ("diagonal", "ar1", False),
+    ],
+)
+def test_structures_of_the_same_columns(small, large, nested):
+    relabelled = np.array(list("fedcba"))[A]
+    for codes in (A, relabelled):
+        pair = [visits(small)], [visits(large, codes)]
+        assert covariance_is_nested(*pair) == nested
+        assert differ_in_structure(*pair) == nested
+    assert covariance_is_nested([], [visits(large)])
+    other = [visits(large), term(B, group="b")]
+    assert covariance_is_nested([visits(small)], other) == nested
+    assert not differ_in_structure([visits(small)], other)
+
+
+def test_linear_models_are_not_judged_by_structure():
+    assert not differ_in_structure([INTERCEPT], [SLOPE])
+    assert not differ_in_structure([INTERCEPT], [visits("ar1")])

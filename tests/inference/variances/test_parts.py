@@ -38,3 +38,17 @@ def test_names_of_none(model):
         find_part(model, None)
     with pytest.raises(TypeError, match="term must be a string"):
         find_part(model, 3)
+
+
+@pytest.mark.parametrize(("name", "count"), [("ar1", 2), ("hetar1", 4), ("homtoep", 3)])
+def test_a_structured_term_is_one_part_without_a_known_law(name, count):
+    rng = np.random.default_rng(2)
+    codes, visit = rng.integers(0, 9, 90), rng.integers(0, 3, 90)
+    term = mx.RandomTerm(codes, np.eye(3)[visit], "g", structure=name)
+    model = mx.MixedLM(rng.normal(size=90), np.ones((90, 1)), terms=[term])
+    (part,) = variance_parts(model)
+    assert part.n_parameters == count
+    assert part.left == []
+    assert not part.has_law
+    assert not part.has_mixture
+    assert "no exact law" in part.why_no_law()

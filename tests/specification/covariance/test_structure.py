@@ -147,8 +147,10 @@ def test_derivative_of_a_deviance_by_the_score_that_the_engine_hands_out():
     np.testing.assert_allclose(slope, by_differences(deviance, theta), rtol=1e-6)
 
 
-def test_terms_take_linear_structures_alone():
-    with pytest.raises(ValueError, match="linear in theta, not ar1"):
+def test_terms_take_structures_of_their_own_alone():
+    with pytest.raises(
+        ValueError, match="Structure of random terms, of 2 columns, not ar1"
+    ):
         mx.RandomTerm([1, 1, 2, 2], np.ones((4, 2)), structure=AR1(2))
 
 

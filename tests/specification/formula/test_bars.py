@@ -155,7 +155,45 @@ def test_regressions_that_cannot_be_read(formula):
         grouped_formula(formula)
 
 
-@pytest.mark.parametrize("term", ["cs(x | g)", "ar1(0 + t | g)", "us(x | g)", "diag (x|g)"])
-def test_structures_that_are_not_built(term):
-    with pytest.raises(FormulaError, match=r"not built; \(x \| g\) is unstructured"):
+@pytest.mark.parametrize(
+    ("term", "columns", "structure", "label"),
+    [
+        ("cs(x | g)", "x", "cs", "cs(x | g)"),
+        ("ar1(0 + factor(t) | g)", "0 + factor(t)", "ar1", "ar1(0 + factor(t) | g)"),
+        ("ar1(0 + t | g, hom = FALSE)", "0 + t", "hetar1", "hetar1(0 + t | g)"),
+        ("us(x | g)", "x", "unstructured", "(x | g)"),
+        ("diag (x|g)", "x", "diagonal", "(x || g)"),
+        ("homtoep(0 + t|g)", "0 + t", "homtoep", "homtoep(0 + t | g)"),
+    ],
+)
+def test_structures_before_a_bar(term, columns, structure, label):
+    (bar,) = split_formula(f"y ~ x + {term}").bars
+    assert (bar.columns, bar.factors, bar.structure) == (columns, ("g",), structure)
+    assert bar.label == label
+
+
+def test_structures_of_nested_factors():
+    bars = split_formula("y ~ ar1(0 + t | a/b)").bars
+    assert [(b.group, b.structure) for b in bars] == [("a", "ar1"), ("b:a", "ar1")]
+
+
+@pytest.mark.parametrize(
+    ("term", "match"),
+    [
+        ("rr(0 + t | g)", "reduced rank"),
+        ("ou(0 + t | g)", "continuous-time autoregression"),
+        ("ar1(0 + t || g)", "write one bar"),
+        ("ar1(0 + t | g, 3)", "'3' in .* is not known"),
+        ("ar1(0 + t | g, rho=1)", "hom=True or hom=False"),
+        ("us(0 + t | g, hom=True)", "has a variance for each column"),
+        ("ar1(| g)", "nothing left of the bar"),
+    ],
+)
+def test_structures_that_cannot_be(term, match):
+    with pytest.raises(FormulaError, match=match):
         split_formula(f"y ~ x + {term}")
+
+
+def test_structures_are_not_subtracted():
+    with pytest.raises(FormulaError, match="cannot be subtracted"):
+        split_formula("y ~ x - ar1(0 + t | g)")

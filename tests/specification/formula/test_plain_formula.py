@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 import mixedext as mx
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.inference.prediction.fixed_rows import new_columns
-from mixedext.specification.formula import model_frame as module
+from mixedext.specification.formula import bar_terms as module
+from mixedext.specification.formula.formula_engine import FormulaEngine
 from mixedext.specification.formula.model_frame import model_frame
 
 options = getattr(statsmodels.formula, "options", None)
@@ -310,7 +311,7 @@ def test_the_specification_made_late_is_the_engines(formula, engine, data):
         assert type(spec) is type(want)
         assert list(spec.column_names) == list(want.column_names)
         if options is not None:
-            manager = module.FormulaEngine(data, {}).manager
+            manager = FormulaEngine(data, {}).manager
             assert manager.get_term_names(spec) == manager.get_term_names(want)
             slices = manager.get_term_name_slices(spec)
             assert slices == manager.get_term_name_slices(want)

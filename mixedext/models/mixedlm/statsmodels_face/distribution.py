@@ -10,6 +10,7 @@ from statsmodels.tools.rng_qrng import check_random_state
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 from mixedext.fitted import need_rows
+from mixedext.specification.terms.structured import refuse_structured
 
 __all__ = ["MixedLMDistribution"]
 
@@ -100,6 +101,7 @@ class MixedLMDistribution:
         model = self.model
         rng = check_random_state(random_state if rng is None else rng)
         terms = model.random_terms
+        refuse_structured(terms, "get_distribution()", "results.simulate() is")
         effects = [np.zeros((t.n_levels, t.k)) for t in terms]
         start = 0
         for i in model.layout.correlated:

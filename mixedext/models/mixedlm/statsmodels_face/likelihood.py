@@ -21,6 +21,7 @@ from mixedext.engine.deviance.given_covariances import IndefiniteError, Likeliho
 from mixedext.limits import NEGATIVE_EIGENVALUE
 from mixedext.models.mixedlm.statsmodels_face.distribution import MixedLMDistribution
 from mixedext.specification.covariance.bound_residual import refuse_residual
+from mixedext.specification.covariance.term_structure import OutOfRangeError
 from mixedext.specification.terms.parameters import Parameters
 
 __all__ = [
@@ -88,7 +89,11 @@ def _point(model, packed):
     what = "the likelihood at given parameters (loglike, score, hessian)"
     refuse_residual(model, what, "results.llf is the log-likelihood at the estimates")
     likelihood = Likelihood(model._design, model.reml)
-    return likelihood.at(model.layout.unpack(model._design.terms, packed))
+    try:
+        covariances = model.layout.unpack(model._design.terms, packed)
+    except OutOfRangeError as error:
+        raise IndefiniteError(str(error)) from None
+    return likelihood.at(covariances)
 
 
 def kept_coefficients(model: Any, fixed: Any) -> np.ndarray:
@@ -114,7 +119,7 @@ def _expanded(model, kept):
 
 def _is_singular(model, packed, all_terms=True):
     cov_re, vcomp = model.layout.unpack_parts(model._design.terms, packed)
-    if all_terms and (vcomp <= 0).any():
+    if all_terms and (vcomp[model.layout.are_variances] <= 0).any():
         return True
     return is_singular(cov_re, NEGATIVE_EIGENVALUE * len(cov_re))
 

@@ -167,11 +167,11 @@ def bootstrap(
     fitted = results.fitted
     refits = simulate_refits(fitted, nrep, rng=rng)
     layout, design = fitted.model.layout, fitted.fit.design
-    packed = [
+    rows = [
         layout.pack(design.terms, [lam @ lam.T for lam in design.lams(theta)])
         for theta in refits.theta
     ]
-    variances = np.array(packed).reshape(nrep, -1)
+    variances = np.array(rows).reshape(nrep, -1)
     estimates = np.hstack([refits.fe_params, variances, refits.residual])
     if store:
         results.bootstrap_results = estimates
@@ -213,7 +213,8 @@ def _sizes(fitted: Fitted) -> np.ndarray | None:
 
 def params_object(results: Any) -> MixedLMParams:
     """The parameters as statsmodels' MixedLMParams."""
-    vcomp = results.vcomp / results.scale
+    vcomp = np.array(results.vcomp, float)
+    vcomp[results.model.layout.are_variances] /= results.scale
     return MixedLMParams.from_components(
         results.fe_params, cov_re=results.cov_re_unscaled, vcomp=vcomp
     )

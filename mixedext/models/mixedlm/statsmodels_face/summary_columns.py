@@ -42,7 +42,7 @@ class TableColumn:
         self.params = np.array(results.params, float)
         self.bse = np.array(results.bse, float)
         at = slice(k_fe, k_fe + len(results.bse_re))  # a residual covariance has no units
-        self.params[at] *= scale
+        self.params[at] = results.model.layout.scaled(self.params[at], scale)
         self.bse[at] = results.bse_re
         self.tvalues = np.array(results.tvalues, float)
         self.pvalues = np.array(results.pvalues, float)
