@@ -20,6 +20,7 @@ from mixedext.engine.residual.roots import roots
 from mixedext.engine.residual.rows import ResidualRows
 from mixedext.engine.residual.search import Found, search_residual
 from mixedext.engine.residual.starts import starting_psi
+from mixedext.engine.residual.typical import typical_rows
 from mixedext.engine.rows.design import prepare_design
 from mixedext.engine.search.optimize import Optimum
 from mixedext.engine.search.verdict import Convergence
@@ -79,8 +80,10 @@ def fit_residual_rows(
         Newton's steps, from one start.
     """
     held = np.zeros(rows.n_psi, bool) if held is None else held
+    typical = typical_rows(rows)
     with blas_threads():
-        deviance = rows.deviance(reml)
+        deviance = typical.rows.deviance(reml)
+        theta = typical.inner(deviance, theta, psi)
         starts = starting_psi(rows) if psi is None else [psi]
         shares = RANDOM_SHARES if len(theta) else (1.0,)
         points = [
@@ -100,7 +103,12 @@ def fit_residual_rows(
             return bool(reached) or _is_singular(deviance, x)
 
         found = search_residual(deviance, points, held, max_iterations, at_limit)
-        return _finished(rows, deviance, found, held)
+        if typical.rows is rows:
+            return _finished(rows, deviance, found, held)
+        verdict = verdict_of(deviance, found, limits_reached(rows, deviance.psi(found.x)))
+        own = rows.deviance(reml)
+        at = own.evaluate(typical.outer(deviance, found.x))
+        return _finished(rows, own, replace(found, x=at.x, value=at.value), held, verdict)
 
 
 def _scaled(deviance, theta, share):
@@ -136,7 +144,7 @@ def residual_fit_at(
         return _finished(rows, deviance, found, held)
 
 
-def _finished(rows, deviance, found, held):
+def _finished(rows, deviance, found, held, convergence=None):
     """The fit of the whitened rows at the theta that was found."""
     bound, psi = rows.bound, deviance.psi(found.x)
     theta = found.x[: deviance.n_theta]
@@ -147,7 +155,8 @@ def _finished(rows, deviance, found, held):
     inner = design.inner_theta(theta)
     value = objective.stand(inner)
     at_limit = limits_reached(rows, psi)
-    convergence = verdict_of(deviance, found, at_limit)
+    if convergence is None:
+        convergence = verdict_of(deviance, found, at_limit)
     shift = deviance.shift - design.deviance_shift(deviance.reml, objective.dof)
     verdict = replace(
         convergence, minima=tuple(float(v + shift) for v in convergence.minima)

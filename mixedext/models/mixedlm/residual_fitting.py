@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ from mixedext.specification.covariance.residual_parameters import packed_names
 from mixedext.specification.terms.parameter_names import unique_names
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
+# Rounds of a fit whose variances are functions of its fitted values, and the change of
+# these, by the largest, at which the rounds end.
+MOST_ROUNDS, SAME_FITTED = 100, 1e-8
 # Rows up to which the information costs little beside the fit.
 MOST_CHECKED = 5000
 
@@ -150,6 +154,50 @@ def fit_residual(
 
 
 def _fit(model, bound, reml, theta, iterations, search):
+    if any(bound.of_fitted):
+        return _fit_by_fitted(model, bound, reml, theta, iterations, search)
+    return _fit_bound(model, bound, reml, theta, iterations, search)
+
+
+def _fit_by_fitted(model, bound, reml, theta, iterations, search):
+    """The fit whose variances are functions of its own fitted values, as nlme's.
+
+    Weights are held at the fitted values of the fit before until these stay as they are.
+    """
+    rows = residual_rows(model, bound)
+    values = rows.columns[:, :-1] @ rows.design.least_squares
+    if rows.root_weights is not None:
+        values = values / rows.root_weights
+    held = 0.0 if model.offset is None else model.offset
+    rounds, change = 0, np.inf
+    while rounds < MOST_ROUNDS and not change < SAME_FITTED:
+        rounds += 1
+        own = bound.with_fitted(values + held)
+        fit = _fit_bound(model, own, reml, theta, iterations, search)
+        before, values = values, _fitted_values(model, fit)
+        change = np.abs(values - before).max() / np.abs(values).max()
+        if not search:
+            break
+    verdict, words = fit.convergence, "no maximum of a likelihood"
+    message = f"variances are of the fitted values of round {rounds}: {words}"
+    if change < SAME_FITTED or not search:
+        message = f"{verdict.message}; {message}"
+    else:
+        message = f"fitted values still move by {change:.2g} after {rounds} rounds"
+        verdict = replace(verdict, status="failed")
+    return replace(fit, convergence=replace(verdict, message=message))
+
+
+def _fitted_values(model, fit):
+    """Fixed and random effects of the rows, without offset."""
+    kept = fit.design.basis.kept
+    out = np.asarray(model.exog, float)[:, kept] @ fit.coefficients
+    for term, effect in zip(model.random_terms, fit.effects, strict=True):
+        out = out + term.contribution(effect)
+    return out
+
+
+def _fit_bound(model, bound, reml, theta, iterations, search):
     rows = residual_rows(model, bound)
     psi, held = _given(rows, bound)
     if not search:

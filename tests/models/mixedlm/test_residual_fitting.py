@@ -84,3 +84,33 @@ def test_a_start_leads_to_the_same_maximum():
         "FEV1 ~ ARMCD", FEV, residual="ar1(AVISIT | USUBJID)", missing="drop"
     ).fit()
     assert_allclose(started.llf, free.llf, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("residual", "llf"),
+    [(None, -570.960710924646), ("sp_exp(Time | Rat)", -560.570208070454)],
+)
+def test_powers_of_the_fitted_values_are_nlme_s(residual, llf):
+    # nlme's varPower(), whose rounds end a little earlier
+    data = pd.read_csv(FOLDER / "BodyWeight.csv")
+    formula = "weight ~ Time * C(Diet) + (Time | Rat)"
+    result = mx.mixedlm(formula, data, residual=residual, variance="power(fitted)").fit()
+    assert_allclose(result.llf, llf, atol=5e-7)
+    assert "no maximum of a likelihood" in result.convergence.message
+
+
+@pytest.mark.parametrize("variance", ["power(v)", "exp(v)"])
+def test_covariates_far_from_one_are_no_harder(variance):
+    rng = np.random.default_rng(4)
+    group = np.repeat(np.arange(15), 8)
+    v = rng.uniform(200, 400, 120)
+    y = 5 + 20 * rng.standard_normal(15)[group] + 0.1 * v * rng.standard_normal(120)
+    data = pd.DataFrame({"y": y, "v": v, "g": group})
+    formula = "y ~ 1 + (1 | g)"
+    result = mx.mixedlm(formula, data, variance=variance).fit()
+    assert result.converged
+    assert result.convergence.n_evaluations < 120
+    data["v"] = v / 300 if variance == "power(v)" else v - 300
+    near = mx.mixedlm(formula, data, variance=variance).fit()
+    assert_allclose(result.llf, near.llf, rtol=1e-9)
+    assert_allclose(result.fe_params, near.fe_params, rtol=1e-5)
