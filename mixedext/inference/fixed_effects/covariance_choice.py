@@ -256,9 +256,13 @@ def _told_note(fitted, cluster):
     return NO_ERROR.format(", ".join(named) or "some combinations of coefficients")
 
 
+# Methods for degrees of freedom that go with any covariance.
+_OF_ANY = None, "z", "residual"
+
+
 def _refuse_df_method(df_method, cov_type):
     """A method for the model's own covariance goes with no other."""
-    if df_method not in (None, "z", "residual"):
+    if df_method not in _OF_ANY:
         raise ValueError(
             f"df_method={df_method!r} belongs to the model's own covariance of the "
             f"fixed effects, not to cov_type={cov_type!r}; use "
@@ -342,7 +346,10 @@ def get_robustcov_results(
     """
     fitted = results.fitted
     own = fitted.settings
-    settings = choose_settings(fitted, own.asked, cov_type, use_t, kwds, own.default)
+    asked = own.asked
+    if covariance_name(cov_type) != "nonrobust" and asked.df_method not in _OF_ANY:
+        asked = BY_DEFAULT  # what was asked of the model's own covariance
+    settings = choose_settings(fitted, asked, cov_type, use_t, kwds, own.default)
     return fitted.model._present(fitted.with_settings(settings))
 
 

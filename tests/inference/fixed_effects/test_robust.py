@@ -603,3 +603,14 @@ def test_weights_that_lose_all_digits_have_a_reason(kind):
     with pytest.warns(mx.ClusterWarning, match="one cluster alone tells"):
         found = result.get_robustcov_results(kind)
     assert found.bse_fe.isna().all()
+
+
+def test_a_robust_covariance_after_another_method():
+    data = mx.datasets.sleepstudy.load().data
+    model = mx.mixedlm("Reaction ~ Days + (1 | Subject)", data)
+    robust = model.fit(df_method="kenward-roger").get_robustcov_results("CR2")
+    plain = model.fit(cov_type="CR2")
+    np.testing.assert_allclose(robust.bse_fe, plain.bse_fe, rtol=1e-12)
+    np.testing.assert_allclose(
+        robust.t_test([0, 1]).df_denom, plain.t_test([0, 1]).df_denom, rtol=1e-12
+    )
