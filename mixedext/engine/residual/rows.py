@@ -378,6 +378,7 @@ def _apart(part):
     out = copy(part)
     if isinstance(out, VisitPart):
         out.inverse = list(out.inverse)
+        out.summed_inverse = list(out.summed_inverse)
     return out
 
 
