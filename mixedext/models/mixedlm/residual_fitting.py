@@ -26,6 +26,7 @@ from mixedext.models.mixedlm.masks import response_of
 from mixedext.specification.covariance.residual_binding import BoundResidual
 from mixedext.specification.covariance.residual_parameters import packed_names
 from mixedext.specification.terms.parameter_names import unique_names
+from mixedext.specification.terms.related_terms import RelatedTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
 # Rows up to which the information costs little beside the fit.
@@ -83,6 +84,11 @@ def check_residual_arguments(**arguments: Any) -> None:
 def residual_rows(model: Any, bound: BoundResidual | None = None) -> ResidualRows:
     """The rows of a model as the engine takes them."""
     for term in model.random_terms:
+        if isinstance(term, RelatedTerm):
+            raise NotImplementedError(
+                f"{term.label} with a known relationship of its levels beside residual= or "
+                "variance= is not available; leave one of them out"
+            )
         if isinstance(term, SparseTerm):
             raise NotImplementedError(
                 f"{term.group}: a SparseTerm beside residual= or variance= is not "
