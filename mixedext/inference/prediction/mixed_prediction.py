@@ -143,8 +143,9 @@ def get_prediction(
     ``se_mean`` is its error, own - c'V^-1 c + h'Phi h with h = x - X'V^-1 c, and ``se_obs``
     has the nugget too.  A row at a place of the fit is that row, with no error; with a
     nugget it is smoothed.  Of the versions of Kenward and Roger's method that of 2009 takes
-    second derivatives of the covariance off all of the error, that of 1997 off the error of
-    the coefficients alone: SAS has none in predictions.
+    second derivatives of the covariance, of structured random effects too, off all of the
+    error, that of 1997 off the error of the coefficients alone: SAS has none in
+    predictions.
 
     References
     ----------

@@ -27,6 +27,7 @@ from mixedext.models.mixedlm.masks import response_of
 from mixedext.specification.covariance.residual_binding import BoundResidual
 from mixedext.specification.covariance.residual_parameters import packed_names
 from mixedext.specification.terms.parameter_names import unique_names
+from mixedext.specification.terms.related_terms import RelatedTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
 # Rounds of a fit whose variances are functions of its fitted values, and the change of
@@ -87,6 +88,11 @@ def check_residual_arguments(**arguments: Any) -> None:
 def residual_rows(model: Any, bound: BoundResidual | None = None) -> ResidualRows:
     """The rows of a model as the engine takes them."""
     for term in model.random_terms:
+        if isinstance(term, RelatedTerm):
+            raise NotImplementedError(
+                f"{term.label} with a known relationship of its levels beside residual= or "
+                "variance= is not available; leave one of them out"
+            )
         if isinstance(term, SparseTerm):
             raise NotImplementedError(
                 f"{term.group}: a SparseTerm beside residual= or variance= is not "

@@ -262,3 +262,14 @@ def test_errors_beside_independent_residuals_are_those_without_them(name, method
             found = result.get_prediction(new, df_method=method, **of)
             frames.append(np.array([found.se_mean, found.se_obs, found.df]))
         assert_allclose(*frames, rtol=2e-6)
+
+
+def test_what_is_not_there_is_refused():
+    model = model_of("ar1", 1)
+    term, residual = model.random_terms[0], model.residual.spec
+    related = mx.RandomTerm(term.codes, group="subject", covariance=np.eye(16))
+    with pytest.raises(NotImplementedError, match="with a known relationship"):
+        mx.MixedLM(model.endog, model.exog, terms=[related], residual=residual).fit()
+    across = mx.RandomTerm(np.arange(len(term.codes)) % 5, term.z, structure="ar1")
+    with pytest.raises(NotImplementedError, match="Nest the residual groups"):
+        mx.MixedLM(model.endog, model.exog, terms=[across], residual=residual).fit()
