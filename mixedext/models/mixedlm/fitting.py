@@ -49,6 +49,7 @@ from mixedext.models.mixedlm.masks import masked_fit, read_mask, response_of
 from mixedext.models.mixedlm.residual_fitting import (
     check_residual_arguments,
     fit_residual,
+    split_start,
     with_residual,
 )
 from mixedext.models.mixedlm.results import MixedLMResultsWrapper
@@ -290,7 +291,8 @@ def fitted_model(
         cov_type, cov_kwds = None, None
     check_fit_arguments(reml, method, df_method, optimizer_options, model.fit)
     asked = df_choice(df_method, information)
-    start = _read_start(model, start_params)
+    given, psi = split_start(model, start_params)
+    start = _read_start(model, given)
     if any(item is not None for item in (free, fe_pen, cov_pen)):
         refuse_structured(
             model._design.terms, "Holding parameters (free=, fe_pen=, cov_pen=)"
@@ -309,7 +311,7 @@ def fitted_model(
             fe_pen=fe_pen, cov_pen=cov_pen, free=free if masked else None
         )
         theta = None if start is None else _start_theta(model, reml, start)
-        fit, lost = fit_residual(model, reml, theta, iterations, do_cg), False
+        fit, lost = fit_residual(model, reml, theta, iterations, do_cg, psi), False
         model = with_residual(model, fit)
     elif penalties or masked:
         fit = masked_fit(model, reml, start, free, penalties, iterations, do_cg)

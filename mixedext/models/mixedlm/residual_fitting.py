@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from statsmodels.regression.mixed_linear_model import MixedLMParams
 
 from mixedext.engine.fit import Fit, inner_start
 from mixedext.engine.information.expected import variance_information
 from mixedext.engine.residual.fit import fit_residual_rows, residual_fit_at
 from mixedext.engine.residual.information import null_directions
+from mixedext.engine.residual.natural import free_parameters
 from mixedext.engine.residual.rows import ResidualRows, residual_curves
 from mixedext.engine.residual.starts import starting_psi
 from mixedext.exceptions import (
@@ -42,6 +44,7 @@ __all__ = [
     "name_residual",
     "psi_names",
     "residual_rows",
+    "split_start",
     "with_residual",
 ]
 
@@ -108,12 +111,39 @@ def residual_rows(model: Any, bound: BoundResidual | None = None) -> ResidualRow
     )
 
 
+def split_start(model: Any, start_params: Any) -> tuple[Any, np.ndarray | None]:
+    """What ``start_params`` says of all but the residual covariance, and psi of that.
+
+    The vector is that of ``params``: behind the others stand the residual parameters.
+
+    Raises
+    ------
+    ValueError
+        If these lie outside their range.
+    """
+    if model.residual is None or isinstance(start_params, str | bool | MixedLMParams):
+        return start_params, None
+    vector = np.asarray(start_params, float)
+    curves = residual_curves(model.residual)
+    n_sd, n_own = curves[0].n_sd, curves[0].n_own * len(curves)
+    count, own = model.layout.n_packed, n_sd + n_own
+    if vector.ndim != 1 or len(vector) not in (count + own, model.k_fe + count + own):
+        return start_params, None
+    rest, tail = vector[: len(vector) - own], vector[len(vector) - own :]
+    try:
+        eta = np.concatenate([tail[n_own:], tail[:n_own]])
+        return (rest if len(rest) else None), free_parameters(model.residual, eta)
+    except ValueError as error:
+        raise ValueError(f"start_params: {error}") from None
+
+
 def fit_residual(
     model: Any,
     reml: bool,
     theta: np.ndarray | None,
     iterations: int | None,
     search: bool = True,
+    psi: np.ndarray | None = None,
 ) -> Fit:
     """Fit a model with a residual covariance; of several structures the first that goes.
 
@@ -125,6 +155,8 @@ def fit_residual(
         Newton's steps.
     search : bool
         Whether anything is estimated, or the model taken at its start.
+    psi : ndarray, optional
+        Start of the first structure's parameters.
 
     Raises
     ------
@@ -140,7 +172,8 @@ def fit_residual(
     passed = list(model.residual.passed_over)
     for number, bound in enumerate(structures):
         try:
-            fit = _fit(model, bound, reml, theta, iterations, search)
+            own = psi if number == 0 else None
+            fit = _fit(model, bound, reml, theta, iterations, search, own)
             reason = "" if fit.convergence.converged else fit.convergence.message
         except (DesignError, DevianceError) as error:
             if number + 1 == len(structures):
@@ -159,13 +192,13 @@ def fit_residual(
     return fit
 
 
-def _fit(model, bound, reml, theta, iterations, search):
+def _fit(model, bound, reml, theta, iterations, search, psi):
     if any(bound.of_fitted):
-        return _fit_by_fitted(model, bound, reml, theta, iterations, search)
-    return _fit_bound(model, bound, reml, theta, iterations, search)
+        return _fit_by_fitted(model, bound, reml, theta, iterations, search, psi)
+    return _fit_bound(model, bound, reml, theta, iterations, search, psi)
 
 
-def _fit_by_fitted(model, bound, reml, theta, iterations, search):
+def _fit_by_fitted(model, bound, reml, theta, iterations, search, psi):
     """The fit whose variances are functions of its own fitted values, as nlme's.
 
     Weights are held at the fitted values of the fit before until these stay as they are.
@@ -179,7 +212,7 @@ def _fit_by_fitted(model, bound, reml, theta, iterations, search):
     while rounds < MOST_ROUNDS and not change < SAME_FITTED:
         rounds += 1
         own = bound.with_fitted(values + held)
-        fit = _fit_bound(model, own, reml, theta, iterations, search)
+        fit = _fit_bound(model, own, reml, theta, iterations, search, psi)
         before, values = values, _fitted_values(model, fit)
         change = np.abs(values - before).max() / np.abs(values).max()
         if not search:
@@ -203,9 +236,11 @@ def _fitted_values(model, fit):
     return out
 
 
-def _fit_bound(model, bound, reml, theta, iterations, search):
+def _fit_bound(model, bound, reml, theta, iterations, search, start=None):
     rows = residual_rows(model, bound)
     psi, held = _given(rows, bound)
+    if start is not None:
+        psi = start if psi is None else np.where(held, psi, start)
     if not search:
         start = psi if psi is not None else np.zeros(rows.n_psi)
         return residual_fit_at(rows, reml, theta, start)

@@ -114,3 +114,22 @@ def test_covariates_far_from_one_are_no_harder(variance):
     near = mx.mixedlm(formula, data, variance=variance).fit()
     assert_allclose(result.llf, near.llf, rtol=1e-9)
     assert_allclose(result.fe_params, near.fe_params, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "residual", ["ar1h(AVISIT | USUBJID)", "us(AVISIT | USUBJID, by=ARMCD)"]
+)
+@pytest.mark.parametrize("bars", ["", " + (1 | RACE)"])
+def test_params_are_a_start(residual, bars):
+    data = FEV.dropna(subset=["FEV1"])
+    model = mx.mixedlm(f"FEV1 ~ AVISIT{bars}", data, residual=residual)
+    first = model.fit()
+    again = model.fit(start_params=np.asarray(first.params))
+    assert_allclose(again.llf, first.llf, rtol=1e-10)
+    assert again.convergence.n_evaluations < first.convergence.n_evaluations
+    there = model.fit(start_params=np.asarray(first.params), do_cg=False)
+    assert_allclose(there.llf, first.llf, rtol=1e-12)
+    wrong = np.asarray(first.params).copy()
+    wrong[-1] = -4.0
+    with pytest.raises(ValueError, match="start_params"):
+        model.fit(start_params=wrong)
