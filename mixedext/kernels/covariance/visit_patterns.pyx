@@ -21,7 +21,9 @@ def whitened_squares(
         for v in range(sizes.shape[0]):
             s = sizes[v]
             wide = width * counts[v]
-            multiply(False, False, s, wide, s, 1.0, &roots[root], &columns[at], 0.0, &work[0])
+            multiply(
+                False, False, s, wide, s, 1.0, &roots[root], &columns[at], 0.0, &work[0]
+            )
             g = <int>counts[v]
             for a in range(s):
                 # the lower triangle of C-ordered cross

@@ -116,20 +116,21 @@ def test_covariates_far_from_one_are_no_harder(variance):
     assert_allclose(result.fe_params, near.fe_params, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "residual", ["ar1h(AVISIT | USUBJID)", "us(AVISIT | USUBJID, by=ARMCD)"]
-)
-@pytest.mark.parametrize("bars", ["", " + (1 | RACE)"])
-def test_params_are_a_start(residual, bars):
+BY_ARM = "us(AVISIT | USUBJID, by=ARMCD)"
+
+
+@pytest.mark.parametrize("residual", ["ar1h(AVISIT | USUBJID)", BY_ARM])
+def test_params_are_a_start(residual):
     data = FEV.dropna(subset=["FEV1"])
-    model = mx.mixedlm(f"FEV1 ~ AVISIT{bars}", data, residual=residual)
+    model = mx.mixedlm("FEV1 ~ AVISIT", data, residual=residual)
     first = model.fit()
-    again = model.fit(start_params=np.asarray(first.params))
+    given = np.asarray(first.params).copy()
+    again = model.fit(start_params=given)
     assert_allclose(again.llf, first.llf, rtol=1e-10)
     assert again.convergence.n_evaluations < first.convergence.n_evaluations
-    there = model.fit(start_params=np.asarray(first.params), do_cg=False)
-    assert_allclose(there.llf, first.llf, rtol=1e-12)
-    wrong = np.asarray(first.params).copy()
-    wrong[-1] = -4.0
+    for there in (given, given[4:]):
+        held = model.fit(start_params=there, do_cg=False)
+        assert_allclose(held.llf, first.llf, rtol=1e-12)
+    given[-1] = -4.0
     with pytest.raises(ValueError, match="start_params"):
-        model.fit(start_params=wrong)
+        model.fit(start_params=given)
