@@ -31,6 +31,8 @@ from mixedext.specification.covariance.term_structure import TermStructure
 
 __all__ = ["Evaluation", "MarginalDeviance", "definite_curvature"]
 
+# Length of the residual, y at rms 1, below which its powers leave the range of numbers.
+NO_ROOM = 1e-70
 # Rows for each column of X from which on X is narrow.
 NARROW = 50
 
@@ -140,7 +142,7 @@ class MarginalDeviance:
         if not np.isfinite(cross).all():
             return found
         root, info = linalg.lapack.dpotrf(cross, lower=1, clean=1)
-        if info or not root[-1, -1] > 0:
+        if info or not root[-1, -1] > NO_ROOM:
             return found
         value = log_det + self.dof * (1 + np.log(2 * np.pi * root[-1, -1] ** 2 / self.dof))
         if self.reml:

@@ -27,6 +27,8 @@ SAME_END = 0.05
 # Starts that are searched from, of those that are evaluated: with few parameters of the
 # residual covariance, and beside random effects; more while the lowest end is at a limit.
 MOST_SEARCHES, WITH_RANDOM, FEW_PARAMETERS = 2, 3, 3
+# Searches in all, and steps of those after the first ones.
+MOST_FURTHER, FEWER_STEPS = 8, 60
 # Rows above which the start of the moments will do: without random effects, and with.
 MOST_OBSERVATIONS = 2_000, 10_000
 NOT_FINITE = (
@@ -153,8 +155,10 @@ def search_residual(
             if many or max_iterations is not None or at_limit is None:
                 break
             assert search.best is not None
-            if not at_limit(search.best.x):
+            if len(ends) >= MOST_FURTHER or not at_limit(search.best.x):
                 break
+        if len(ends) >= searches:
+            search.most_steps = min(search.most_steps, FEWER_STEPS)
         state = search.solve(starts[number])
         ends.append((state, _remainder(search), number))
         if search.best is None or state.value < search.best.value:

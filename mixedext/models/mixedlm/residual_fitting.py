@@ -34,7 +34,7 @@ from mixedext.specification.terms.sparse_terms import SparseTerm
 
 # Rounds of a fit whose variances are functions of its fitted values, and the change of
 # these, by the largest, at which the rounds end.
-MOST_ROUNDS, SAME_FITTED = 100, 1e-8
+MOST_ROUNDS, SAME_FITTED = 50, 1e-8
 # Rows up to which the information costs little beside the fit.
 MOST_CHECKED = 5000
 
@@ -215,6 +215,8 @@ def _fit_by_fitted(model, bound, reml, theta, iterations, search, psi):
         fit = _fit_bound(model, own, reml, theta, iterations, search, psi)
         before, values = values, _fitted_values(model, fit)
         change = np.abs(values - before).max() / np.abs(values).max()
+        assert fit.residual is not None
+        theta, psi = fit.residual.theta, fit.residual.psi
         if not search:
             break
     verdict, words = fit.convergence, "no maximum of a likelihood"

@@ -656,4 +656,4 @@ def test_what_takes_given_parameters_is_of_independent_errors():
         with pytest.raises(NotImplementedError, match=rf"{name}.*takes residuals for ind"):
             ask()
     with pytest.raises(ValueError, match="start_params must hold 1 finite numbers"):
-        model.fit(start_params=result.params)
+        model.fit(start_params=np.ones(50))
