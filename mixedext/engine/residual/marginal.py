@@ -27,10 +27,16 @@ from scipy import linalg
 
 from mixedext.engine.residual.parts import Moments, Part, Solved
 from mixedext.engine.rows.basis import FixedBasis
+from mixedext.exceptions import DevianceError
 from mixedext.specification.covariance.term_structure import TermStructure
 
 __all__ = ["Evaluation", "MarginalDeviance", "definite_curvature"]
 
+NOT_DEFINITE = (
+    "the covariance has run to variances of zero, or beyond all numbers: the data do not "
+    "support so rich a covariance; use a simpler residual= or variance=, or fewer random "
+    "effects"
+)
 # Length of the residual, y at rms 1, below which its powers leave the range of numbers.
 NO_ROOM = 1e-70
 # Rows for each column of X from which on X is narrow.
@@ -159,7 +165,8 @@ class MarginalDeviance:
     def fixed(self) -> np.ndarray:
         """Cholesky factor of [Q y]'V0^-1 [Q y] where the deviance stands."""
         assert self.at is not None
-        assert self.at.fixed is not None
+        if self.at.fixed is None:
+            raise DevianceError(NOT_DEFINITE)
         return self.at.fixed
 
     @property

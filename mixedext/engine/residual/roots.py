@@ -7,8 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
+from mixedext.engine.residual.marginal import NOT_DEFINITE
 from mixedext.engine.residual.rows import places_of, residual_curves
+from mixedext.exceptions import DevianceError
 from mixedext.specification.covariance.residual_binding import BoundResidual
+
+# Eigenvalues of correlations below this are rounding.
+LEAST_EIGENVALUE = 1e-13
 
 __all__ = [
     "block_rows",
@@ -55,7 +60,22 @@ def whitened(
 
 def roots(bound: BoundResidual, psi: np.ndarray) -> list[np.ndarray]:
     """Lower Cholesky factors of Lambda of the patterns of every batch, (c, s, s)."""
-    return [np.linalg.cholesky(own) for own in matrices(bound, psi)]
+    return [_root(own) for own in matrices(bound, psi)]
+
+
+def _root(own):
+    """Cholesky factors; those of matrices that rounding has made singular are floored."""
+    try:
+        return np.linalg.cholesky(own)
+    except np.linalg.LinAlgError:
+        size = np.sqrt(np.einsum("caa->ca", own))
+        if not (np.isfinite(own).all() and (size > 0).all()):
+            raise DevianceError(NOT_DEFINITE) from None
+        both = size[:, :, None] * size[:, None, :]
+        value, vector = np.linalg.eigh(own / both)
+        least = np.maximum(value, LEAST_EIGENVALUE)[:, None]
+        floored = (vector * least) @ vector.transpose(0, 2, 1)
+        return np.linalg.cholesky(floored * both)
 
 
 def matrices(bound: BoundResidual, psi: np.ndarray) -> list[np.ndarray]:

@@ -260,7 +260,7 @@ class TrustRegion:
         rounding = self.rounding(self.state) if self.decrement < LITTLE_DECREMENT else 0.0
         if not gain > -rounding:
             self.radius = SHORTER * min(self.length, self.radius)
-            self.done = self.radius < self.smallest_radius
+            self.done = not self.radius >= self.smallest_radius  # NaN ends it, too
             return
         if long or gain > 0.5 * FAIR * self.decrement:
             self.radius = min(LONGER * self.radius, LONGEST)

@@ -305,7 +305,7 @@ class ResidualCurve:
         if self.correlation is not None and self.correlation.n_psi:
             free = psi[self.n_sd :]
             size = np.exp(slopes.log_sd) * np.sqrt(scale)
-            inverse = np.linalg.inv(self.correlation.jacobian(free))
+            inverse = _inverse(self.correlation.jacobian(free))
             tangent = np.tensordot(inverse.T, self.correlation.tangent(free, at.place), 1)
             # g-slopes weighted: sum_r W_rk g_r, (k, c, s)
             across = np.tensordot(weight[:n, n:].T, first, 1)
@@ -332,7 +332,7 @@ class ResidualCurve:
             if number == chosen or not f.n_psi:
                 continue
             free, given = psi[own], (at.strata[number], at.covariates[number])
-            inverse = np.linalg.inv(f.jacobian(free))
+            inverse = _inverse(f.jacobian(free))
             slope = f.slope(free, *given)
             first[rows : rows + f.n_psi] = np.tensordot(inverse.T, slope, 1)
             bent = f.second(free, *given)
@@ -356,6 +356,14 @@ def _is_log(function, number):
     if isinstance(function, VarIdent):
         return True
     return isinstance(function, VarConstPower) and number < function.n_psi // 2
+
+
+def _inverse(jacobian):
+    """The inverse; without what does not move, as of a parameter at its limit."""
+    try:
+        return np.linalg.inv(jacobian)
+    except np.linalg.LinAlgError:
+        return np.linalg.pinv(jacobian)
 
 
 def _scaled(matrix, size):
