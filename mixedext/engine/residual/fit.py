@@ -18,7 +18,7 @@ from mixedext.engine.residual.estimate import ResidualEstimate
 from mixedext.engine.residual.marginal import MarginalDeviance
 from mixedext.engine.residual.roots import roots
 from mixedext.engine.residual.rows import ResidualRows
-from mixedext.engine.residual.search import Found, search_residual
+from mixedext.engine.residual.search import FEW_PARAMETERS, Found, search_residual
 from mixedext.engine.residual.starts import starting_psi
 from mixedext.engine.residual.typical import typical_rows
 from mixedext.engine.rows.design import prepare_design
@@ -330,7 +330,15 @@ def verdict_of(
         flat,
         found.minima,
         found.found_from,
+        _may_be_others(deviance, found, status),
     )
+
+
+def _may_be_others(deviance, found, status):
+    """Whether there may be lower minima: of many parameters of few rows, at an end."""
+    few = len(found.x) - deviance.n_theta > FEW_PARAMETERS and deviance.nobs <= FEW_ROWS
+    ended = status == "boundary" or len(found.minima) > 1
+    return bool(few and ended and deviance.n_theta)
 
 
 def _is_singular(deviance, x):

@@ -27,8 +27,8 @@ SAME_END = 0.05
 # Starts that are searched from, of those that are evaluated: with few parameters of the
 # residual covariance, and beside random effects; more while the lowest end is at a limit.
 MOST_SEARCHES, WITH_RANDOM, FEW_PARAMETERS = 2, 3, 3
-# Searches in all, and steps of those after the first ones.
-MOST_FURTHER, FEWER_STEPS = 8, 60
+# Searches in all; steps of a search, and of those after the first ones.
+MOST_FURTHER, MOST_STEPS, FEWER_STEPS = 8, 200, 60
 # Rows above which the start of the moments will do: without random effects, and with.
 MOST_OBSERVATIONS = 2_000, 10_000
 NOT_FINITE = (
@@ -137,7 +137,8 @@ def search_residual(
     DevianceError
         If the deviance is finite at no start.
     """
-    search = _Search(deviance, held, 200 if max_iterations is None else max_iterations)
+    steps = MOST_STEPS if max_iterations is None else max_iterations
+    search = _Search(deviance, held, steps)
     many = deviance.nobs > MOST_OBSERVATIONS[deviance.n_theta > 0]
     values = [deviance.evaluate(starts[0]).value]
     if not (many and np.isfinite(values[0])):
@@ -145,28 +146,27 @@ def search_residual(
     ranked = [i for i in np.argsort(values, kind="stable") if np.isfinite(values[i])]
     if not ranked:
         raise DevianceError(NOT_FINITE)
-    searches = WITH_RANDOM if deviance.n_theta else MOST_SEARCHES
-    if many or (deviance.n_psi > FEW_PARAMETERS and not deviance.n_theta):
-        searches = 1
-    searches = 1 if max_iterations is not None else searches
+    searches = _first_searches(deviance, many, max_iterations)
+    more = at_limit is not None and not many and max_iterations is None
     ends: list[tuple[Evaluation, float, int]] = []
-    for number in ranked:
+    for number in ranked[: MOST_FURTHER if more else searches]:
         if len(ends) >= searches:
-            if many or max_iterations is not None or at_limit is None:
-                break
+            assert at_limit is not None
             assert search.best is not None
-            if len(ends) >= MOST_FURTHER or not at_limit(search.best.x):
+            if not at_limit(search.best.x):
                 break
-        if len(ends) >= searches:
-            search.most_steps = min(search.most_steps, FEWER_STEPS)
-        state = search.solve(starts[number])
-        ends.append((state, _remainder(search), number))
-        if search.best is None or state.value < search.best.value:
-            search.best = state
+            search.most_steps = FEWER_STEPS
+        ends.append((search.solve(starts[number]), _remainder(search), number))
+        if search.best is None or ends[-1][0].value < search.best.value:
+            search.best = ends[-1][0]
     ends.sort(key=lambda end: end[0].value)
     best, decrement, number = ends[0]
     if len(ends) > 1 and ends[1][0].value - best.value < RESTART_GAIN and ends[1][2] == 0:
         best, decrement, number = ends[1]
+    if search.most_steps == FEWER_STEPS and decrement > DECREMENT:
+        # the lowest may be that of a search that had few steps
+        search.best, search.most_steps = None, MOST_STEPS
+        best, decrement = search.solve(best.x), _remainder(search)
     best, decrement = _rectified(search, best, decrement)
     minima = [best.value]
     for end, left, _ in ends:
@@ -186,6 +186,15 @@ def search_residual(
         kind,
         np.array(search.log),
     )
+
+
+def _first_searches(deviance, many, max_iterations):
+    """From how many starts is searched whatever comes of it."""
+    if many or max_iterations is not None:
+        return 1
+    if deviance.n_theta:
+        return WITH_RANDOM
+    return MOST_SEARCHES if deviance.n_psi <= FEW_PARAMETERS else 1
 
 
 def _remainder(search):
