@@ -37,6 +37,7 @@ __all__ = [
     "PrecisionWarning",
     "RankDeficientWarning",
     "ResidualFallbackWarning",
+    "ResidualLimitWarning",
     "ResponseWarning",
     "SimulationWarning",
     "StructureWarning",
@@ -130,6 +131,10 @@ class RankDeficientWarning(ModelWarning):
 
 class ResidualFallbackWarning(ModelWarning):
     """Residual structures of a list that were passed over, and why."""
+
+
+class ResidualLimitWarning(ModelWarning):
+    """Parameters of the residual covariance at a limit of their range; names them."""
 
 
 class ResponseWarning(ModelWarning):

@@ -35,6 +35,7 @@ from mixedext.exceptions import (
     DevianceError,
     FlatLikelihoodWarning,
     PrecisionWarning,
+    ResidualLimitWarning,
     user_stacklevel,
 )
 from mixedext.fitted import FitArguments, Fitted, has_rows, need_rows
@@ -89,6 +90,11 @@ _SINGULAR = (
     "The random effects covariance matrix is singular: some variance is estimated as "
     "zero or some correlation as +-1. The fit is a valid result (see is_singular and "
     "var_corr)."
+)
+_AT_LIMIT = (
+    "The residual covariance is at a limit of its parameters: {}. The fit is a valid "
+    "result; what is at its limit has no standard error, and those of the others are with "
+    "it held. Simplify the structure if it is not needed."
 )
 _FLAT = (
     "minimum, but flat in some direction: the data do not determine all variances and "
@@ -224,6 +230,8 @@ def fit(
         If neither Newton nor the fallback ends at a minimum.
     FlatLikelihoodWarning
         If the data do not determine all variances and covariances.
+    ResidualLimitWarning
+        If a parameter of the residual covariance has run to a limit of its range.
     PrecisionWarning
         If the cross-products have lost digits.
     ValueWarning
@@ -356,6 +364,9 @@ def _warn_of_verdict(fit):
     else:
         if fit.is_singular:
             found.append((_SINGULAR, SingularMatrixWarning))
+        if fit.residual is not None and fit.residual.at_limit:
+            words = "; ".join(fit.residual.at_limit.values())
+            found.append((_AT_LIMIT.format(words), ResidualLimitWarning))
         if verdict.is_flat:
             found.append((_FLAT, FlatLikelihoodWarning))
         if verdict.status == "interior" and fit.held is None:

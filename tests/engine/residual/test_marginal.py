@@ -110,6 +110,7 @@ def test_sums_of_many_groups_say_the_same_as_their_rows(kind, monkeypatch):
         assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore:The residual covariance is at a limit")
 @pytest.mark.parametrize("kind", ["us", "ar1", "car1"])
 def test_hessian_of_the_ordinary_deviance_is_exact_near_the_minimum(kind):
     model = random_design(kind, 11)

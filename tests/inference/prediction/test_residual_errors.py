@@ -274,6 +274,7 @@ def test_offset(fev):
     )
 
 
+@pytest.mark.filterwarnings("ignore:The residual covariance is at a limit")
 def test_order_and_labels_do_not_matter(fev):
     rng = np.random.default_rng(8)
     new = fev[fev["FEV1"].isna()].head(25).drop(columns="FEV1")

@@ -187,6 +187,7 @@ def test_groups_of_names_and_intervals_of_results():
     )
 
 
+@pytest.mark.filterwarnings("ignore:The residual covariance is at a limit")
 def test_ends_of_a_range():
     # white noise: the range may be zero, the correlation of continuous time, too
     rng = np.random.default_rng(4)

@@ -154,7 +154,8 @@ def test_what_has_run_to_a_limit_has_no_error_and_a_note():
     root = np.linalg.cholesky(np.exp(-distance / 2))
     y, x = (rng.normal(size=(15, 5)) @ root.T).ravel(), np.ones((75, 1))
     with_nugget = mx.Spatial("exp", time, group=group, nugget=True)
-    result = mx.MixedLM(y, x, residual=with_nugget).fit()
+    with pytest.warns(mx.ResidualLimitWarning, match="at a limit .*: nugget at 0"):
+        result = mx.MixedLM(y, x, residual=with_nugget).fit()
     table = result.residual.conf_int()
     assert table.loc["nugget", ["std_err", "lower", "upper"]].isna().all()
     assert table.notes == ("On the boundary, without standard errors: nugget at 0",)
