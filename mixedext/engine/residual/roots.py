@@ -65,12 +65,12 @@ def roots(bound: BoundResidual, psi: np.ndarray) -> list[np.ndarray]:
 
 def _root(own):
     """Cholesky factors; those of matrices that rounding has made singular are floored."""
+    size = np.sqrt(np.einsum("caa->ca", own))
+    if not (np.isfinite(own).all() and (size > 0).all()):
+        raise DevianceError(NOT_DEFINITE)
     try:
         return np.linalg.cholesky(own)
     except np.linalg.LinAlgError:
-        size = np.sqrt(np.einsum("caa->ca", own))
-        if not (np.isfinite(own).all() and (size > 0).all()):
-            raise DevianceError(NOT_DEFINITE) from None
         both = size[:, :, None] * size[:, None, :]
         value, vector = np.linalg.eigh(own / both)
         least = np.maximum(value, LEAST_EIGENVALUE)[:, None]

@@ -207,3 +207,20 @@ def test_nothing_may_move():
             return np.zeros(0, int)
 
     np.testing.assert_array_equal(Held(rosenbrock).solve(np.ones(2) * 3), [3, 3])
+
+
+@pytest.mark.parametrize("which", ["gradient", "hessian"])
+def test_derivatives_that_are_no_numbers_end_the_search(which):
+    calls = []
+
+    def function(x):
+        calls.append(x)
+        assert len(calls) < 100, "the search goes on"
+        point = rosenbrock(x)
+        setattr(point, which, np.full_like(getattr(point, which), np.nan))
+        return point
+
+    search = Search(function)
+    found = search.solve(np.array([-1.2, 1.0]))
+    assert search.done
+    np.testing.assert_array_equal(found, [-1.2, 1.0])

@@ -1,0 +1,84 @@
+"""Which starts are searched from, and what the verdict says of other minima."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from helpers.residual_designs import random_design
+
+import mixedext as mx
+from mixedext.engine.residual import search
+from mixedext.exceptions import DevianceError
+from mixedext.models.mixedlm.residual_fitting import residual_rows
+
+
+def of_few_rows(seed):
+    """Four variances, a correlation and an intercept, of eight groups of four visits."""
+    rng = np.random.default_rng(seed)
+    group, visit = np.divmod(np.arange(32), 4)
+    keep = rng.random(32) > 0.2
+    group, visit = group[keep], visit[keep]
+    x = np.column_stack([np.ones(len(group)), visit])
+    y = x.sum(axis=1) + 0.7 * rng.standard_normal(8)[group]
+    y += rng.standard_normal(len(group))
+    residual = mx.CS(visit, group=group, het=True)
+    return mx.MixedLM(y, x, terms=[mx.RandomTerm(group, group="g")], residual=residual)
+
+
+def fitted(model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some end where a variance is zero
+        return model.fit()
+
+
+@pytest.mark.parametrize(("seed", "higher"), [(11, 63.65888652), (28, 69.34307748)])
+def test_an_end_at_a_limit_makes_it_search_further(seed, higher, monkeypatch):
+    model = of_few_rows(seed)
+    result = fitted(model)
+    assert result.converged
+    assert -2 * result.llf < higher - 1
+    assert result.convergence.minima[-1] == pytest.approx(higher, abs=1e-6)
+    assert result.convergence.found_from == "other"
+    monkeypatch.setattr(search, "MOST_FURTHER", search.WITH_RANDOM)
+    assert -2 * fitted(model).llf == pytest.approx(higher, abs=1e-6)
+
+
+@pytest.mark.parametrize(("seed", "steps"), [(11, 3), (28, 2)])
+def test_the_end_of_a_short_search_is_searched_on(seed, steps, monkeypatch):
+    model = of_few_rows(seed)
+    wanted = fitted(model)
+    monkeypatch.setattr(search, "FEWER_STEPS", steps)
+    found = fitted(model)
+    assert found.converged
+    assert found.llf == pytest.approx(wanted.llf, rel=1e-12)
+    assert found.convergence.decrement < 1e-12
+
+
+def test_few_rows_of_many_parameters_may_have_other_minima():
+    assert fitted(of_few_rows(11)).convergence.others_may_exist
+    # an interior minimum that every search has ended at, and one without random effects
+    alone = fitted(random_design("csh", 4)).convergence
+    assert len(alone.minima) == 1
+    assert not alone.others_may_exist
+
+
+def test_starts_without_a_deviance_are_told():
+    rows = residual_rows(random_design("csh", 4))
+    deviance, held = rows.deviance(True), np.zeros(rows.n_psi, bool)
+    starts = [np.full(rows.n_psi, np.nan), np.full(rows.n_psi, -1e6)]
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(DevianceError, match="not finite at any start"),
+    ):
+        search.search_residual(deviance, starts, held)
+
+
+def test_starts_without_a_deviance_are_passed_over():
+    rows = residual_rows(random_design("csh", 4))
+    deviance, held = rows.deviance(True), np.zeros(rows.n_psi, bool)
+    starts = [np.full(rows.n_psi, np.nan), np.zeros(rows.n_psi)]
+    found = search.search_residual(deviance, starts, held)
+    own = fitted(random_design("csh", 4))
+    assert found.value + deviance.shift == pytest.approx(-2 * own.llf, abs=1e-9)
