@@ -344,7 +344,8 @@ class ResidualCurve:
                         part += np.einsum(
                             "k,l,klcs->cs", inverse[:, i], inverse[:, j], bent
                         )
-                    if i == j and _is_log(f, i):  # psi = log eta
+                    # psi = log eta; what has vanished does not move
+                    if i == j and _is_log(f, i) and value[i] > 0:
                         part += -slope[i] / value[i] ** 2
                     second[rows + i, rows + j] = part
             rows += f.n_psi
