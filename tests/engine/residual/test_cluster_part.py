@@ -8,8 +8,10 @@ from numpy.testing import assert_allclose
 
 from mixedext.engine.residual import cluster_part
 from mixedext.engine.residual.cluster_part import ClusterPart
+from mixedext.exceptions import DevianceError
 from mixedext.models.mixedlm.residual_fitting import residual_rows
 from tests.engine.residual.test_marginal import some_point
+from tests.helpers.dense_relative import DenseRelative
 from tests.helpers.residual_designs import random_design
 
 
@@ -41,3 +43,22 @@ def test_what_is_not_definite(large, monkeypatch):
     deviance = residual_rows(model).deviance(True)
     x[-1] = 1.2
     assert deviance.evaluate(x).value == np.inf
+
+
+@pytest.mark.parametrize("large", [0, 1000])
+def test_random_effects_do_not_make_up_for_residuals_that_are_not_definite(
+    large, monkeypatch
+):
+    monkeypatch.setattr(cluster_part, "LARGE_CLUSTER", large)
+    model = random_design("toep2", 4, "same")
+    rows, x = some_point(model, 4)
+    deviance, dense = rows.deviance(True), DenseRelative(rows, True)
+    x[:] = 1.5, -0.8
+    assert np.linalg.eigvalsh(dense.covariance(x))[0] > 0.5
+    assert np.linalg.eigvalsh(dense.lambda_(x[1:]))[0] < -0.2
+    assert deviance.evaluate(x).value == np.inf
+    with pytest.raises(DevianceError, match="run to variances of zero"):
+        _ = deviance.fixed
+    x[-1] = -0.4
+    assert np.isfinite(deviance.evaluate(x).value)
+    assert deviance.fixed.shape == (5, 5)
