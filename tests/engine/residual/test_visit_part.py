@@ -9,7 +9,6 @@ from numpy.testing import assert_allclose
 from mixedext.engine.residual import visit_part
 from mixedext.engine.residual.parts import Moments, PartProducts
 from mixedext.engine.residual.visit_part import VisitPart
-from mixedext.models.mixedlm.residual_fitting import residual_rows
 from tests.engine.residual.test_marginal import some_point
 from tests.helpers.dense_relative import DenseRelative
 from tests.helpers.residual_designs import M, random_design
@@ -32,7 +31,7 @@ def at_a_point(kind, seed, reml=True, **options):
 
 
 def pieces(rows, deviance, x):
-    """V^-1, X~, e~ and the slopes of V in psi of all rows, y and X as the engine has them."""
+    """V^-1, X~, e~ and the slopes of V in psi, of all rows as the engine has them."""
     dense = DenseRelative(rows, deviance.reml)
     inverse = np.linalg.inv(dense.covariance(x))
     root = np.ones(len(rows.y)) if rows.weights is None else np.sqrt(rows.weights)
