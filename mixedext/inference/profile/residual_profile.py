@@ -26,7 +26,13 @@ from mixedext.inference.profile.residual_targets import ResidualTarget, residual
 from mixedext.inference.profile.signed_root import Curve, Limit, Profile
 from mixedext.limits import LIMIT_ZETA
 
-__all__ = ["ResidualCurve", "ResidualValues", "profile_residual_fit"]
+__all__ = [
+    "ResidualCurve",
+    "ResidualValues",
+    "ml_fit",
+    "profile_residual_fit",
+    "profile_target",
+]
 
 # Points of a side, how much longer a step may become, how far a side may lead in units of
 # the standard error, and steps that find a limit.
@@ -238,11 +244,26 @@ def profile_residual_fit(
         deviance = estimate.rows.deviance(False)
         targets = residual_targets(deviance, estimate.bound, estimate.psi)
         whole = ResidualValues(own, targets)
-        curves = [_curve(whole, targets[number], zeta_max, step) for number in chosen]
+        curves = [
+            profile_target(whole, targets[number], zeta_max, step) for number in chosen
+        ]
     return Profile(own, cast(Any, whole), list(curves), [])
 
 
-def _curve(whole: ResidualValues, target: ResidualTarget, zeta_max: float, step: float):
+def profile_target(
+    whole: ResidualValues, target: ResidualTarget, zeta_max: float, step: float
+) -> ResidualCurve:
+    """Profile one parameter.
+
+    Parameters
+    ----------
+    whole : ResidualValues
+        The fit by maximum likelihood.
+    target : ResidualTarget
+        The parameter.
+    zeta_max, step : float
+        Where the profile ends, and the distance of its points, on the scale of zeta.
+    """
     best, before = whole.fit.deviance, whole.joint.evaluations
     z = whole.z
     middle = _Point(whole.coordinate(target, z), best, 0.0, z, whole.coefficients(z))

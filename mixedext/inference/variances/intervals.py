@@ -22,10 +22,8 @@ from mixedext.inference.variances.residual_intervals import (
     residual_names,
     residual_rows,
 )
-from mixedext.inference.variances.residual_parameters import (
-    natural_estimates,
-)
-from mixedext.specification.covariance.bound_residual import refuse_residual
+from mixedext.inference.variances.residual_parameters import natural_estimates
+from mixedext.inference.variances.residual_profiles import ProfileLimits, profile_limits
 from mixedext.specification.covariance.linear import LinearStructure
 from mixedext.specification.terms.parameter_names import (
     as_variance,
@@ -91,7 +89,7 @@ def conf_int_vcomp(
         correlations.  "wald": Wald on the scale asked for, which may pass its bounds.
         "satterthwaite": chi-squared limits of variances, with 2 v^2 / se^2 degrees of
         freedom; correlations have none.  "profile": by the profile of the ordinary
-        likelihood.
+        likelihood; the notes say which limits are bounds, or do not exist.
     scale : {"sd", "variance"}, optional
         Standard deviations and correlations, or variances (and correlations).  Natural
         parameters of a residual covariance that are neither variances nor covariances are
@@ -111,7 +109,8 @@ def conf_int_vcomp(
     ValueError
         If an argument is not known.
     NotImplementedError
-        If ``method`` is "profile" and the model has a residual structure.
+        If ``method`` is "profile" and random effects are structured, or, beside a residual
+        structure, singular.
 
     References
     ----------
@@ -140,10 +139,11 @@ def conf_int_vcomp(
     check_choice(method, "method", options)
     check_choice(scale, "scale", ("sd", "variance"))
     fitted = results.fitted
-    if method == "profile":
-        refuse_residual(fitted.model, "method='profile'", "use method='log'")
+    profiled = None
+    if method == "profile" and fitted.fit.residual is not None:
+        profiled = profile_limits(fitted, _row_names(fitted, scale), scale, level)
     table = _variance_precision(fitted)
-    limits = _variance_limits(fitted, table, method, scale, level)
+    limits = _variance_limits(fitted, table, method, scale, level, profiled)
     names = table.index
     if scale == "variance":
         table["estimate"] = table["estimate"].where(table["cor"], table["value"])
@@ -159,9 +159,11 @@ def conf_int_vcomp(
     frame["lower"], frame["upper"] = limits.T
     frame = frame.set_axis(names, axis=0)
     if fitted.fit.residual is not None:
-        own = residual_rows(fitted, method, scale, level)
+        own_limits = None if profiled is None else profiled.residual
+        own = residual_rows(fitted, method, scale, level, own_limits)
         frame = own if len(frame) == 1 else pd.concat([frame.iloc[:-1], own])
-    return NotedTable.of(frame, "", _boundary_notes(fitted))
+    notes = _boundary_notes(fitted) + ([] if profiled is None else profiled.notes)
+    return NotedTable.of(frame, "", notes)
 
 
 def _variance_precision(fitted: Fitted) -> pd.DataFrame:
@@ -185,7 +187,12 @@ def _variance_precision(fitted: Fitted) -> pd.DataFrame:
 
 
 def _variance_limits(
-    fitted: Fitted, table: pd.DataFrame, method: str, scale: str, level: float
+    fitted: Fitted,
+    table: pd.DataFrame,
+    method: str,
+    scale: str,
+    level: float,
+    profiled: ProfileLimits | None,
 ) -> np.ndarray:
     """Limits on the scale asked for, (count, 2)."""
     estimate, error = table["estimate"].to_numpy(), table["std_err"].to_numpy()
@@ -196,7 +203,9 @@ def _variance_limits(
             estimate = np.where(is_correlation, estimate, table["value"])
             error = np.where(is_correlation, error, table["value_std_err"])
         return np.column_stack([estimate - z * error, estimate + z * error])
-    if method == "profile":
+    if profiled is not None:  # sigma has its row with the residual covariance
+        limits = np.append(profiled.random, [[np.nan, np.nan]], axis=0)
+    elif method == "profile":
         found = profile(fitted, "random", level=max(0.9, level))
         limits = found.conf_int(level=level).to_numpy()
     elif method == "satterthwaite":
@@ -252,6 +261,16 @@ def _cov_variances(fitted: Fitted) -> np.ndarray:
 
 def _variance_names(fitted: Fitted) -> list[str]:
     return covariance_names(fitted.random.terms)
+
+
+def _row_names(fitted: Fitted, scale: str) -> list[str]:
+    """Of the rows of ``conf_int_vcomp`` beside a residual covariance."""
+    rows = zip(_variance_names(fitted), _variance_elements(fitted), strict=True)
+    own = [
+        as_variance(name) if scale == "variance" and pair is None else name
+        for name, (_, pair) in rows
+    ]
+    return [*own[:-1], *residual_names(fitted, scale)]
 
 
 def _variance_elements(fitted: Fitted) -> list[tuple[float, tuple[int, ...] | None]]:

@@ -24,6 +24,7 @@ from mixedext.inference.variances.residual_parameters import (
     natural_limits,
     propagated,
     residual_of,
+    variance_places,
 )
 from mixedext.specification.covariance.residual_parameters import packed_names
 
@@ -74,19 +75,27 @@ def joint_covariance(fitted: Fitted) -> np.ndarray:
     return propagated(slopes, absolute, own)
 
 
-def residual_rows(fitted: Fitted, method: str, scale: str, level: float) -> pd.DataFrame:
+def residual_rows(
+    fitted: Fitted,
+    method: str,
+    scale: str,
+    level: float,
+    profiled: np.ndarray | None = None,
+) -> pd.DataFrame:
     """Rows of ``conf_int_vcomp``: estimate, std_err, (df,) lower, upper.
 
     Parameters
     ----------
     fitted : Fitted
         A fit with a residual covariance.
-    method : {"log", "wald", "satterthwaite"}
+    method : {"log", "wald", "satterthwaite", "profile"}
         How limits are found.
     scale : {"sd", "variance"}
         Scale of the rows.
     level : float
         Confidence level.
+    profiled : ndarray, optional
+        Limits by the profile, (m, 2), where the method is "profile".
     """
     found = natural_estimates(fitted)
     kinds = np.array([p.kind for p in found.parameters])
@@ -99,7 +108,10 @@ def residual_rows(fitted: Fitted, method: str, scale: str, level: float) -> pd.D
     if method == "satterthwaite":
         own = np.sqrt(np.diag(found.covariance))
         frame["df"] = np.where(is_variance, satterthwaite_df(found.estimate, own), np.nan)
-    frame["lower"], frame["upper"] = _limits(fitted, found, frame, kinds, method, level).T
+    limits = profiled
+    if limits is None:
+        limits = _limits(fitted, found, frame, kinds, method, level)
+    frame["lower"], frame["upper"] = limits.T
     return frame
 
 
@@ -108,20 +120,12 @@ def _on_scale_of_deviations(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Standard deviations and correlations of (co)variances, and their errors."""
     at = np.flatnonzero((kinds == "variance") | (kinds == "covariance"))
-    place = {found.parameters[k].name: i for i, k in enumerate(at)}
+    number = {int(k): i for i, k in enumerate(at)}
+    places = variance_places(found.parameters)
     pairs: list[tuple[int, int] | None] = []
     for k in at:
-        name = found.parameters[k].name
-        level, _, own = name.rpartition("UN(")
-        if kinds[k] == "variance":
-            pairs.append(None)
-            continue
-        i, j = own[:-1].split(",")
-        first = f"{level}UN(1,1)"
-        names = [f"{level}UN({a},{a})" for a in (j, i)]
-        # beside strata of another function the first variance is that of the first stratum
-        found_at = [place.get(n, place.get(first, 0)) for n in names]
-        pairs.append((found_at[0], found_at[1]))
+        own = places.get(found.parameters[k].name)
+        pairs.append(own and (number[own[0]], number[own[1]]))
     estimate, jacobian = sd_and_correlation(found.estimate[at], pairs)
     covariance = found.covariance[np.ix_(at, at)]
     moved = propagated(np.nan_to_num(jacobian), covariance, np.arange(len(at)))

@@ -29,12 +29,15 @@ from mixedext.specification.covariance.residual_parameters import (
 
 __all__ = [
     "NaturalEstimates",
+    "NaturalValues",
     "PackedResidual",
     "natural_estimates",
     "natural_limits",
+    "natural_values",
     "packed_residual",
     "propagated",
     "residual_of",
+    "variance_places",
 ]
 
 
@@ -112,23 +115,85 @@ def propagated(slopes: np.ndarray, covariance: np.ndarray, own: np.ndarray) -> n
 def natural_estimates(fitted: Fitted) -> NaturalEstimates:
     """Natural parameters, SAS's, of the residual covariance of a fit."""
     residual = residual_of(fitted)
-    bound, curves, psi = residual.bound, residual.curves, residual.psi
-    parameters, scale = natural_parameters(bound, curves), fitted.scale
+    curves = residual.curves
+    parameters = natural_parameters(residual.bound, curves)
+    eta, slopes, own, _ = natural_values(curves, residual.psi, fitted.scale)
+    at = np.array([p.at for p in parameters])
+    covariance = _psi_covariance(fitted)
+    whole = propagated(slopes[at], covariance, own[at])
+    notes = _notes(residual, covariance) if np.isnan(np.diag(whole)).any() else []
+    return NaturalEstimates(parameters, eta[at], whole, slopes[at], own[at], notes)
+
+
+class NaturalValues(NamedTuple):
+    """All natural parameters of all levels, in the order of ``NaturalParameter.at``.
+
+    Attributes
+    ----------
+    eta : ndarray
+        In the units of the data, (N,).
+    slopes : ndarray
+        d eta / d (psi, sigma^2)', (N, n_psi + 1).
+    own : ndarray
+        Element of (psi, sigma^2) that belongs to each, (N,).
+    scale : float
+        sigma^2.
+    """
+
+    eta: np.ndarray
+    slopes: np.ndarray
+    own: np.ndarray
+    scale: float
+
+
+def natural_values(
+    curves: list[ResidualCurve], psi: np.ndarray, scale: float
+) -> NaturalValues:
+    """Natural parameters at psi and sigma^2.
+
+    Parameters
+    ----------
+    curves : list of ResidualCurve
+        Of every level of ``by``.
+    psi : ndarray
+        Free parameters.
+    scale : float
+        sigma^2.
+    """
     size = 1 + len(psi)
     eta, slopes = np.empty(size), np.zeros((size, size))
-    own_psi = np.full(size, -1)  # the element of psi that stands at the place of each
+    own = np.full(size, len(psi))
     for curve in curves:
         columns = np.append(curve.at, len(psi))
         eta[curve.natural_at] = curve.natural(psi[curve.at], scale)
         jacobian = curve.jacobian(psi[curve.at], scale)
         slopes[np.ix_(curve.natural_at, columns)] = jacobian
-        own_psi[curve.natural_at] = _own_psi(curve)
-    at = np.array([p.at for p in parameters])
-    covariance = _psi_covariance(fitted)
-    own = np.where(own_psi[at] < 0, len(psi), own_psi[at])
-    whole = propagated(slopes[at], covariance, own)
-    notes = _notes(residual, covariance) if np.isnan(np.diag(whole)).any() else []
-    return NaturalEstimates(parameters, eta[at], whole, slopes[at], own, notes)
+        of_curve = _own_psi(curve)
+        own[curve.natural_at] = np.where(of_curve < 0, len(psi), of_curve)
+    return NaturalValues(eta, slopes, own, scale)
+
+
+def variance_places(parameters: list[NaturalParameter]) -> dict[str, tuple[int, int]]:
+    """Of every covariance, by name, the numbers of its two variances.
+
+    Parameters
+    ----------
+    parameters : list of NaturalParameter
+        In the order that numbers refer to.
+    """
+    place = {p.name: k for k, p in enumerate(parameters) if p.kind == "variance"}
+    # beside strata of another function the first variance is that of the first stratum
+    whole = next((k for k, p in enumerate(parameters) if p.at == 0), 0)
+    out = {}
+    for parameter in parameters:
+        if parameter.kind != "covariance":
+            continue
+        level, _, own = parameter.name.rpartition("UN(")
+        i, j = own[:-1].split(",")
+        first = place.get(f"{level}UN(1,1)", whole)
+        names = [f"{level}UN({a},{a})" for a in (j, i)]
+        out[parameter.name] = place.get(names[0], first), place.get(names[1], first)
+    return out
 
 
 def _own_psi(curve: ResidualCurve) -> np.ndarray:

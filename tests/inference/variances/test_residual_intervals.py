@@ -121,12 +121,6 @@ def test_levels_have_names_of_their_own():
     assert row["estimate"] == pytest.approx(found.loc["VIS2", "VIS4"], rel=1e-10)
 
 
-def test_profiles_are_elsewhere():
-    result = fit_of("Orthodont: gls_ar1h")
-    with pytest.raises(NotImplementedError, match="method='profile' takes residuals"):
-        result.conf_int_vcomp(method="profile")
-
-
 def test_joint_covariance_is_that_of_the_table():
     result = fit_of("Orthodont: lme_int_ar1_varident")
     np.testing.assert_array_equal(joint_covariance(result.fitted), result.cov_vcomp)
