@@ -51,6 +51,7 @@ __all__ = [
     "relative_curvature",
     "residual_fit_at",
     "verdict_of",
+    "whitened_rows",
 ]
 
 
@@ -207,16 +208,35 @@ def _summed_design(deviance, intercept):
     )
 
 
+def whitened_rows(
+    rows: ResidualRows, psi: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, list[RandomTerm | SparseTerm]]:
+    """Rows whose residuals are independent with one variance.
+
+    Returns
+    -------
+    y, x : ndarray
+        L^-1 W^1/2 times response (n,) and columns of the fixed effects (n, k).
+    terms : list of RandomTerm or SparseTerm
+        The random terms of such rows; a row may have effects of several levels.
+    """
+    return _whitened(rows, [np.linalg.inv(root) for root in roots(rows.bound, psi)])
+
+
+def _whitened(rows, inverse):
+    columns = np.column_stack([rows.y, np.asarray(rows.x, float)])
+    if rows.root_weights is not None:
+        columns = columns * rows.root_weights[:, None]
+    columns = _times(rows.bound, inverse, columns)
+    terms = [_whitened_term(rows, term, inverse) for term in rows.terms]
+    return columns[:, 0], columns[:, 1:], terms
+
+
 def _whitened_design(rows, deviance, psi):
     """The design of the whitened rows."""
     bound = rows.bound
     inverse = [np.linalg.inv(root) for root in roots(bound, psi)]
-    columns = np.column_stack([rows.y, np.asarray(rows.x, float)])
-    if rows.root_weights is not None:
-        columns = columns * rows.root_weights[:, None]
-    columns = _times(bound, inverse, columns)
-    terms = [_whitened_term(rows, term, inverse) for term in rows.terms]
-    design = prepare_design(columns[:, 0], columns[:, 1:], terms)
+    design = prepare_design(*_whitened(rows, inverse))
     if design.basis.rank < deviance.rank:
         raise DevianceError(NO_RANK)
     log_det = 0.0

@@ -34,7 +34,6 @@ from mixedext.inference.bootstrap.user_statistics import (
 )
 from mixedext.inference.profile.likelihood_profile import on_the_scale_of_the_data
 from mixedext.inference.submodels.other_criteria import refitted
-from mixedext.specification.covariance.bound_residual import refuse_residual
 
 __all__ = [
     "bootstrap_cases",
@@ -341,9 +340,11 @@ def bootstrap_cases(
     <common>
     group : str or array_like, optional
         The factor whose levels are drawn, a column of the data, or labels, one a row;
-        the model's ``groups``, or else the factor with fewest levels, if None.
+        the model's ``groups``, or else the factor with fewest levels, if None; residual
+        groups are a factor among these.
     within : bool, optional
-        Whether the rows of each level drawn are drawn with replacement too.
+        Whether the rows of each level drawn are drawn with replacement too; not beside a
+        correlation of the residuals.
 
     Returns
     -------
@@ -355,7 +356,7 @@ def bootstrap_cases(
     ------
     ValueError
         If an argument is of the wrong kind, the rows are not in memory, or some random
-        term is not nested in the factor.
+        term, or the residual groups, are not nested in the factor.
 
     Examples
     --------
@@ -369,13 +370,12 @@ def bootstrap_cases(
     own = _by_criterion(results, reml)
     check_count(n, "n")
     own.need_rows()
-    refuse_residual(own.model, "bootstrap_cases", "use bootstrap_parametric")
     sampler = cases_sampler(own.model, group, within)
     python = statistic if statistic is not None and not vectorized else None
     arguments = own.arguments.held("the bootstrap")
     if python is not None:
         arguments = _as_asked(own, arguments)
-    work = partial(fit_cases, own.model, sampler, own.reml, python, arguments)
+    work = partial(fit_cases, own.model, sampler, own.reml, python, arguments, own.fit)
     kind = "cases, and rows within them" if within else "cases"
     return _bootstrap_seen(own, kind, work, n, statistic, rng, n_jobs, progress, vectorized)
 

@@ -12,12 +12,17 @@ import pandas as pd
 from mixedext.arguments import did_you_mean
 from mixedext.engine.fit import Fit, fit_design
 from mixedext.engine.refits.refit import joined, row_of_fit
+from mixedext.engine.refits.residual_deletions import fit_near, rows_of_groups
 from mixedext.engine.rows.design import prepare_design
 from mixedext.exceptions import DesignError, DevianceError
 from mixedext.fitted import Model
 from mixedext.inference.bootstrap.resampling import CasesSampler
 from mixedext.inference.bootstrap.simulated_refits import failed_row
 from mixedext.inference.bootstrap.user_statistics import statistic_values
+from mixedext.specification.covariance.residual_taken import (
+    groups_are_whole,
+    on_whole_groups,
+)
 from mixedext.specification.data.alignment import warn_if_reordered
 from mixedext.specification.data.codes import named_column, row_codes
 from mixedext.specification.data.tables import as_pandas
@@ -101,9 +106,10 @@ def fit_cases(
     reml: bool,
     statistic: Callable | None,
     arguments: Mapping[str, Any],
+    whole: Fit,
     block: tuple[int, Any],
 ) -> Block:
-    """Fits of a block of resampled data."""
+    """Fits of a block of resampled data; ``whole`` is that of the data themselves."""
     rng = np.random.default_rng(block[1])
     found = _Replicates(model, statistic)
     names, weights, offset = model.exog_names, model.weights, model.offset
@@ -116,13 +122,13 @@ def fit_cases(
             warnings.simplefilter("ignore")  # verdicts are kept
             try:
                 shown = None
-                if statistic is None and not arguments:
-                    fit = _engine_fit(model, at, terms, reml, **own)
+                if statistic is None and not arguments and _is_likelihood(whole):
+                    fit = _engine_fit(model, at, terms, number, reml, whole)
                 elif statistic is None:
-                    fresh = _model_of_rows(model, at, terms, own)
+                    fresh = _model_of_rows(model, at, terms, own, number, whole)
                     fit = fresh._fitted(reml=reml, **arguments).fit
                 else:
-                    fresh = _model_of_rows(model, at, terms, own)
+                    fresh = _model_of_rows(model, at, terms, own, number, whole)
                     shown = fresh.fit(reml=reml, **arguments)
                     fit = shown.fitted.fit
             except (DesignError, DevianceError, np.linalg.LinAlgError) as error:
@@ -146,21 +152,46 @@ def cases_sampler(model: Model, group: Any, within: bool) -> CasesSampler:
     group, within
         As for ``bootstrap_cases``.
     """
-    return CasesSampler(model.random_terms, _drawn_codes(model, group), within)
+    codes, bound = _drawn_codes(model, group), model.residual
+    if bound is not None:
+        _check_drawn(bound, codes, within)
+    return CasesSampler(model.random_terms, codes, within)
+
+
+def _check_drawn(bound, codes, within):
+    """Refuse what tears residual groups apart."""
+    if not groups_are_whole(bound, codes):
+        raise ValueError(
+            f"the residual groups of {bound.group_name!r} are not nested in the factor "
+            "whose levels are resampled; give one that they are nested in by group=, or "
+            "use bootstrap_parametric"
+        )
+    if within and bound.correlation is not None:
+        raise ValueError(
+            f"within=True draws single rows, and those of {bound.group_name!r} are "
+            "correlated; leave within out, or use bootstrap_residual"
+        )
 
 
 def _drawn_codes(model: Model, group: Any) -> np.ndarray:
     """Levels of the rows in the factor that is named, or else in the top one."""
     factors = {t.group: t for t in model.random_terms if not isinstance(t, SparseTerm)}
+    bound = model.residual
     if isinstance(group, str) and group in factors:
         return factors[group].codes
+    is_factor = bound is not None and bound.correlation is not None
+    if is_factor and isinstance(group, str) and group == bound.group_name:
+        return bound.group_codes
     if group is not None:
         return _codes_of(model, group)
     if model.groups is not None:  # as in statsmodels, all terms are nested in them
         return model._group_codes[0]
-    if not factors:
+    known = [(t.n_levels, t.codes) for t in factors.values()]
+    if bound is not None and (is_factor or not known):  # without factors rows are cases
+        known.append((bound.n_groups, bound.group_codes))
+    if not known:
         raise ValueError("the model has no grouping factor; name one by group=")
-    return min(factors.values(), key=lambda t: t.n_levels).codes
+    return min(known, key=lambda own: own[0])[1]
 
 
 def _codes_of(model: Model, group: Any) -> np.ndarray:
@@ -180,14 +211,28 @@ def _codes_of(model: Model, group: Any) -> np.ndarray:
     return row_codes(labels, model.nobs, "group")
 
 
-def _engine_fit(model, at, terms, reml, weights=None, offset=None) -> Fit:
-    y = model.endog[at] if offset is None else model.endog[at] - offset
+def _is_likelihood(fit):
+    """Whether estimates maximize a likelihood of the rows."""
+    return fit.residual is None or not any(fit.residual.bound.of_fitted)
+
+
+def _engine_fit(model, at, terms, number, reml, whole) -> Fit:
+    if whole.residual is not None:
+        rows = rows_of_groups(whole.residual.rows, at, terms, number)
+        return fit_near(whole, rows)
+    weights, offset = model.weights, model.offset
+    y = model.endog[at] if offset is None else model.endog[at] - offset[at]
+    weights = None if weights is None else weights[at]
     return fit_design(prepare_design(y, model.exog[at], terms, weights), reml)
 
 
-def _model_of_rows(model, at, terms, own) -> Any:
+def _model_of_rows(model, at, terms, own, number, whole) -> Any:
     """A new model of some rows of another one."""
     names = model.exog_names
     exog = pd.DataFrame(model.exog[at], columns=names) if len(names) else None
     endog = pd.Series(model.endog[at], name=model.endog_names)
-    return type(model)(endog, exog, terms=terms, **own)
+    out = type(model)(endog, exog, terms=terms, **own)
+    if whole.residual is not None:  # of levels and visits there are as many as ever
+        out.residual = on_whole_groups(whole.residual.bound, at, number)
+        out.data.param_names = list(model.data.param_names)
+    return out

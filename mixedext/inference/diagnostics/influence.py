@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -32,9 +32,15 @@ from mixedext.inference.diagnostics.mixed_influence import (
     FitNumbers,
     Measures,
     MixedInfluence,
+    Refits,
     RowNumbers,
 )
 from mixedext.inference.diagnostics.refit_deletions import refit_measures
+from mixedext.inference.diagnostics.residual_influence import (
+    check_whole_groups,
+    residual_measures,
+    whitened,
+)
 from mixedext.inference.diagnostics.residuals import need_own_law
 from mixedext.inference.diagnostics.units import Units, row_units, units
 from mixedext.specification.covariance.bound_residual import refuse_residual
@@ -118,9 +124,11 @@ def get_influence(
         What is deleted: single rows if None; the levels of a grouping factor or of any
         column of the data ("Subject"), of combinations of columns ("Block:Variety"), or of
         labels (array, Series), one a row; of several factors if these are in a list.
+        With a residual structure units are whole residual groups, one or several.
     method : {"held", "one-step", "refit"}, optional
         "held" keeps theta, in closed form; "refit" fits the model again without each unit;
-        "one-step" takes one Newton step of that in theta.
+        "one-step" takes one Newton step of that in theta.  The residual structure's
+        parameters are kept, or estimated again, with theta.
     rows : array_like, optional
         Where ``by`` is None, the rows that are deleted: numbers, from 0, of those that the
         fit has used, or a mask; all if None.
@@ -140,7 +148,8 @@ def get_influence(
         If a name is not known, labels are missing or of another length than the rows, the
         rows are in chunks or were removed, or parameters of the fit were held or penalized.
     NotImplementedError
-        If the model has a residual structure.
+        If the model has a residual structure, and single rows are asked for; if its
+        variances follow the fitted values, and it is to be fitted again.
 
     Warns
     -----
@@ -176,19 +185,31 @@ def get_influence(
     fitted = results.fitted
     fitted.need_rows()
     need_own_law(fitted, "get_influence")
-    refuse_residual(fitted.model, "get_influence", "residuals are there normalized")
+    residual = fitted.fit.residual
+    if residual is not None and by is None:
+        group = residual.bound.group_name
+        refuse_residual(
+            fitted.model,
+            "get_influence of single rows",
+            f"give by={group!r}, of whole residual groups",
+        )
     if not fitted.fixed.rank:
         raise ValueError("the model has no fixed effects whose change could be measured")
     if by is not None and rows is not None:
         raise ValueError("rows goes with by=None: of groups all are deleted, one by one")
     chosen = row_units(fitted, rows) if by is None else units(fitted, by)
-    found, refits = None, None
+    if residual is not None:
+        check_whole_groups(fitted, chosen)
+    found, refits = None, cast(Refits | None, None)
     if by is None:
         found = row_deletions(fitted)
         found = found if chosen.rows is None else found.take(chosen.rows)
     measures: Measures
     if method == "held":
-        measures = _held(fitted, chosen, found)
+        own = fitted if residual is None else whitened(fitted)
+        measures = _held(own, chosen, found)
+    elif residual is not None:
+        measures, refits = residual_measures(fitted, chosen, method == "one-step", n_jobs)
     else:
         measures, refits = refit_measures(fitted, chosen, method == "one-step", n_jobs)
     of_rows = None if found is None else _row_numbers(found)

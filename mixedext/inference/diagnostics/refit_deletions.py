@@ -15,7 +15,7 @@ from mixedext.fitted import Fitted
 from mixedext.inference.bootstrap.parallel import runner
 from mixedext.inference.diagnostics.units import Units
 
-__all__ = ["Refits", "RefittedChange", "refit_measures"]
+__all__ = ["Refits", "RefittedChange", "measures_of", "refit_measures", "row_sets"]
 
 
 NO_FIT = "the other rows do not determine all parameters"
@@ -140,12 +140,12 @@ def refit_measures(
         rows.exog,
         rows.terms,
         rows.weights,
-        _row_sets(chosen, len(y)),
+        row_sets(chosen, len(y)),
         one_step=one_step,
         run=runner(n_jobs, False, True),
     )
     failed = (found.reason != "") | np.isnan(found.scale)
-    measures = _measures(fitted, found, failed)
+    measures = measures_of(fitted, found, failed)
     names = [f"{t.group}.{name}" for t in rows.terms for name in t.names]
     without = np.where(failed, np.nan, 1.0)
     refits = Refits(
@@ -160,7 +160,8 @@ def refit_measures(
     return measures, refits
 
 
-def _row_sets(chosen, n):
+def row_sets(chosen: Units, n: int) -> RowSets:
+    """Rows of every unit, of n rows in all."""
     if not chosen.sets:
         at = np.arange(n) if chosen.rows is None else chosen.rows
         at = np.ascontiguousarray(at, np.intp)
@@ -174,8 +175,18 @@ def _row_sets(chosen, n):
     )
 
 
-def _measures(fitted: Fitted, found: DeletedFits, failed: np.ndarray) -> RefitMeasures:
-    """From coefficients and their covariances; in coordinates with Phi = I."""
+def measures_of(fitted: Fitted, found: DeletedFits, failed: np.ndarray) -> RefitMeasures:
+    """From coefficients and their covariances; in coordinates with Phi = I.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The fit of all rows.
+    found : DeletedFits
+        Those without each unit.
+    failed : ndarray of bool
+        Which of these are none, (G,).
+    """
     fit, p = fitted.fit, fitted.fixed.rank
     change = fitted.fixed.coefficients - found.coefficients
     change[failed] = np.nan

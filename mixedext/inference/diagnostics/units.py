@@ -10,6 +10,7 @@ import pandas as pd
 
 from mixedext.arguments import did_you_mean
 from mixedext.fitted import Fitted, ModelRows
+from mixedext.specification.covariance.bound_residual import BoundResidual
 from mixedext.specification.data.codes import named_column
 from mixedext.specification.data.labels import factorize, interact, level_index
 from mixedext.specification.data.tables import as_pandas
@@ -98,9 +99,9 @@ def units(fitted: Fitted, by: Any) -> Units:
     fitted : Fitted
         A fit with its rows in memory.
     by : object
-        The name of a grouping factor, of a column or index level of the data, names joined
-        by colons for their combinations, or labels (array, Series), one a row; several of
-        these in a list, or a DataFrame.
+        The name of a grouping factor, of the residual groups, of a column or index level of
+        the data, names joined by colons for their combinations, or labels (array, Series),
+        one a row; several of these in a list, or a DataFrame.
 
     Raises
     ------
@@ -108,7 +109,9 @@ def units(fitted: Fitted, by: Any) -> Units:
         If a name is not known, or labels are missing or of another length than the rows.
     """
     rows = fitted.need_rows()
-    parts = [(*_one(rows, part), str(name)) for name, part in _parts(rows, by)]
+    residual = fitted.fit.residual
+    bound = None if residual is None else residual.bound
+    parts = [(*_one(rows, part, bound), str(name)) for name, part in _parts(rows, by)]
     sets = tuple(UnitSets(codes, len(levels)) for codes, levels, _ in parts)
     if len(parts) == 1:
         _, levels, name = parts[0]
@@ -140,8 +143,13 @@ def _is_labels(rows, by):
     return len(by) == len(rows.endog) and not all(isinstance(p, str) for p in by)
 
 
-def _one(rows: ModelRows, part: Any) -> tuple[np.ndarray, pd.Index]:
-    codes, levels = _named(rows, part) if np.ndim(part) == 0 else _given(rows, part)
+def _one(
+    rows: ModelRows, part: Any, bound: BoundResidual | None
+) -> tuple[np.ndarray, pd.Index]:
+    if np.ndim(part) == 0:
+        codes, levels = _named(rows, part, bound)
+    else:
+        codes, levels = _given(rows, part)
     if len(codes) and codes.min() < 0:
         count = int((codes < 0).sum())
         raise ValueError(
@@ -151,7 +159,7 @@ def _one(rows: ModelRows, part: Any) -> tuple[np.ndarray, pd.Index]:
     return np.asarray(codes), levels
 
 
-def _named(rows, name):
+def _named(rows, name, bound):
     for term in rows.terms:
         if term.group == name:
             if isinstance(term, SparseTerm):
@@ -164,8 +172,10 @@ def _named(rows, name):
     if column is not None:
         codes, levels = factorize(column)
         return codes, level_index(levels)
+    if bound is not None and bound.correlation is not None and name == bound.group_name:
+        return bound.group_codes, level_index(bound.group_levels)
     if isinstance(name, str) and ":" in name:
-        first, *others = [_one(rows, part.strip()) for part in name.split(":")]
+        first, *others = [_one(rows, part.strip(), bound) for part in name.split(":")]
         for other in others:
             codes, levels = interact(first, other)
             first = np.asarray(codes), level_index(levels)

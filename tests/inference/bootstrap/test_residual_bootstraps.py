@@ -88,12 +88,6 @@ def test_residuals_are_resampled_as_they_are_whitened():
     assert beside.fit().bootstrap_residual(5, rng=1).n_failed == 0
 
 
-def test_cases_are_refused():
-    result = fev_model("ar1", "FEV1 ~ ARMCD").fit()
-    with pytest.raises(NotImplementedError, match=r"bootstrap_cases .* residual='ar1"):
-        result.bootstrap_cases(2)
-
-
 def test_bootstrap_of_statsmodels():
     result = fev_model("ar1", "FEV1 ~ ARMCD").fit()
     mean, std, estimates = result.bootstrap(nrep=20, rng=1)

@@ -262,7 +262,7 @@ def test_correlated_errors_are_not_studentized(scale):
     for kind in ("conditional", "marginal"):
         with refused(match=rf"scale='{scale}'.*ar1h.*use scale='normalized'"):
             result.residuals(kind, scale)
-    with refused(match="get_influence takes residuals for independent"):
+    with refused(match="get_influence of single rows takes residuals"):
         result.get_influence()
     with refused(match="leverage of a row takes residuals for independent"):
         leverages(result.fitted)
