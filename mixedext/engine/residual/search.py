@@ -25,8 +25,9 @@ DECREMENT, ROUNDING = 1e-11, 4e-16
 # Distance in (theta, psi) at which a search is taken to be led to a minimum that is known.
 SAME_END = 0.05
 # Starts that are searched from, of those that are evaluated: with few parameters of the
-# residual covariance, and beside random effects; more while the lowest end is at a limit.
-MOST_SEARCHES, WITH_RANDOM, FEW_PARAMETERS = 2, 3, 3
+# residual covariance or few rows, and beside random effects; more while the lowest end is
+# at a limit.
+MOST_SEARCHES, WITH_RANDOM, FEW_PARAMETERS, FEW_ROWS = 2, 3, 3, 100
 # Searches in all; steps of a search, and of those after the first ones.
 MOST_FURTHER, MOST_STEPS, FEWER_STEPS = 8, 200, 60
 # Rows above which the start of the moments will do: without random effects, and with.
@@ -194,7 +195,8 @@ def _first_searches(deviance, many, max_iterations):
         return 1
     if deviance.n_theta:
         return WITH_RANDOM
-    return MOST_SEARCHES if deviance.n_psi <= FEW_PARAMETERS else 1
+    few = deviance.n_psi <= FEW_PARAMETERS or deviance.nobs <= FEW_ROWS
+    return MOST_SEARCHES if few else 1
 
 
 def _remainder(search):

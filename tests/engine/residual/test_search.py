@@ -82,3 +82,19 @@ def test_starts_without_a_deviance_are_passed_over():
     found = search.search_residual(deviance, starts, held)
     own = fitted(random_design("csh", 4))
     assert found.value + deviance.shift == pytest.approx(-2 * own.llf, abs=1e-9)
+
+
+def test_few_rows_are_searched_from_two_starts(monkeypatch):
+    """Two minima inside the range of six parameters, without random effects."""
+    rng = np.random.default_rng(708)
+    group, visit = np.divmod(np.arange(32), 4)
+    keep = rng.random(32) > 0.3
+    group, visit = group[keep], visit[keep]
+    x = np.column_stack([np.ones(len(group)), visit])
+    y = rng.standard_normal(len(group))
+    model = mx.MixedLM(y, x, residual=mx.Toeplitz(visit, group=group, het=True))
+    found = fitted(model)
+    assert found.convergence.minima == pytest.approx((40.70708395, 47.37597566), abs=1e-6)
+    assert found.convergence.found_from == "other"
+    monkeypatch.setattr(search, "FEW_ROWS", 0)
+    assert -2 * fitted(model).llf == pytest.approx(47.37597566, abs=1e-6)
