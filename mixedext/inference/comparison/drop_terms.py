@@ -26,6 +26,8 @@ from mixedext.inference.fixed_effects.anova_tables import (
 )
 from mixedext.inference.fixed_effects.covariance_choice import (
     choice_in_words,
+    choose_settings,
+    covariance_arguments,
     settled_choice,
 )
 from mixedext.inference.fixed_effects.df_methods import df_choice
@@ -274,7 +276,8 @@ def step(
 
     In each round the term with the largest p-value is left out, if that is above
     alpha.  A fixed term that another includes is not tested.  p-values after a
-    selection are too small: they do not know of it.
+    selection are too small: they do not know of it.  Smaller models have the covariance
+    of the fixed effects that the fit has, a cluster-robust one with the fit's clusters.
 
     Parameters
     ----------
@@ -338,10 +341,19 @@ def step(
 
     fit, random = _reduce_random(fitted, alpha_random if reduce_random else 1.0, tell)
     level = alpha_fixed if reduce_fixed else 1.0
-    fit, fixed = _reduce_fixed(fit, choice, level, keep, tell)
+    covariance = covariance_arguments(fitted)
+    if covariance:
+        if choice.df_method is None:
+            covariance["use_t"] = True  # by the covariance's own degrees of freedom
+        if fit is not fitted:
+            fit = fit.with_settings(choose_settings(fit, choice, **covariance))
+    fit, fixed = _reduce_fixed(fit, choice, level, keep, tell, covariance)
     own = _choice_for(fit, choice)
     final = fit.model.fit(
-        reml=fitted.reml, df_method=own.df_method, information=own.information
+        reml=fitted.reml,
+        df_method=own.df_method,
+        information=own.information,
+        **covariance,
     )
     return Step(random, fixed, formula_text(fit.model), final)
 
@@ -407,7 +419,7 @@ def _choice_for(fit: Fitted, choice: DfChoice) -> DfChoice:
     """The choice for a smaller fit: residual df are exact where errors are independent."""
     if fit.model.random_terms or fit.model.residual is not None:
         return choice
-    if choice.df_method == "z":
+    if choice.df_method == "z" or fit.settings.estimator != "nonrobust":
         return choice
     return DfChoice("residual")
 
@@ -442,6 +454,7 @@ def _reduce_fixed(
     alpha: float,
     keep: Sequence[str],
     tell: Callable[[str], None],
+    covariance: dict[str, Any],
 ) -> tuple[Fitted, NotedTable]:
     rows: dict[Any, tuple[Any, ...]] = {}
     count = 0
@@ -455,7 +468,7 @@ def _reduce_fixed(
         rows[name] = (count, *table.loc[name])
         tell(f"fixed term left out: {name}, p = {free[name]:.4g}")
         kept = [t for t in fixed_terms(fit.model) if t.name != name]
-        fit = quiet_fit(smaller_model(fit.model, kept), fit.reml)
+        fit = quiet_fit(smaller_model(fit.model, kept), fit.reml, **covariance)
     rows |= {name: (0, *table.loc[name]) for name in table.index}
     columns = ["eliminated", *F_COLUMNS]
     said = choice_in_words(fit, _choice_for(fit, choice))

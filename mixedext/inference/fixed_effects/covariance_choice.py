@@ -38,6 +38,7 @@ __all__ = [
     "choice_in_words",
     "choose_settings",
     "chosen_tests",
+    "covariance_arguments",
     "covariance_name",
     "df_description",
     "df_notes",
@@ -240,8 +241,32 @@ def _clustered(fitted, kind, cov_type, kwds):
             "adjust_df": adjust,
             "df": df,
             "n_groups": counts[0] if len(counts) == 1 else counts,
+            **{k: kwds[k] for k in ("scaling_factor",) if kwds.get(k) is not None},
         },
     }
+
+
+def covariance_arguments(fitted: Fitted) -> dict[str, Any]:
+    """Arguments of ``fit`` that give a smaller model of the same rows this covariance.
+
+    The clusters stay those of the fit, also where the smaller model has lost the grouping
+    factor that they come from.  Empty for the model's own covariance.
+    """
+    settings = fitted.settings
+    if settings.estimator == "nonrobust":
+        return {}
+    out: dict[str, Any] = {"cov_type": settings.cov_type}
+    if settings.cluster is not None:
+        own = settings.cov_kwds
+        ways = cluster_codes(fitted, own["groups"])
+        out["cov_kwds"] = {
+            "groups": ways[0] if len(ways) == 1 else np.column_stack(ways),
+            "df": own["df"],
+            "df_correction": own["adjust_df"],
+            "use_correction": own["use_correction"],
+            "scaling_factor": own.get("scaling_factor"),
+        }
+    return out
 
 
 def _told_note(fitted, cluster):

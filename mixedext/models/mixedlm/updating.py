@@ -214,5 +214,10 @@ def _cluster_kwds(settings):
     groups = kwds["groups"]
     if groups is not None and not isinstance(groups, str):
         raise ValueError("clusters of this fit were given as values: give cov_type= too")
-    chosen = {"df": kwds["df"], "df_correction": kwds["adjust_df"]}
+    chosen = {
+        "df": kwds["df"],
+        "df_correction": kwds["adjust_df"],
+        "use_correction": kwds["use_correction"],
+        "scaling_factor": kwds.get("scaling_factor"),
+    }
     return chosen if groups is None else {"groups": groups, **chosen}

@@ -94,7 +94,8 @@ class PlainColumn(NamedTuple):
         self.parts[0].write(out)
         for part in self.parts[1:]:
             if part.level is None:
-                with np.errstate(invalid="ignore"):  # infinite values are refused later
+                # infinite values are refused later
+                with np.errstate(invalid="ignore", over="ignore"):
                     out *= part.values
             else:
                 out[part.values != part.level] = 0.0

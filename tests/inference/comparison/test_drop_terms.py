@@ -124,6 +124,35 @@ def test_step_of_all_random_terms():
     np.testing.assert_allclose(found.model.scale, data["Yield"].var(ddof=1), rtol=1e-10)
 
 
+@pytest.mark.parametrize("cov_type", ["CR0", "CR1", "CR2"])
+def test_step_keeps_a_robust_covariance_and_its_clusters(cov_type):
+    # dyestuff2's batches have no variance: the factor of the clusters is left out
+    data = mx.datasets.dyestuff2.load().data
+    rng = np.random.default_rng(3)
+    data["x"], data["w"] = rng.normal(size=(2, len(data)))
+    kwds = {"scaling_factor": 1.5}
+    result = mx.mixedlm("Yield ~ x + w + (1 | Batch)", data).fit(
+        cov_type=cov_type, cov_kwds=kwds
+    )
+    found = result.step(alpha_fixed=0.0, verbose=False)
+    assert found.formula == "Yield ~ 1"
+    first = found.fixed.index[0]
+    clusters = {"groups": data["Batch"], **kwds}
+    for formula, name in (
+        ("Yield ~ x + w", first),
+        (f"Yield ~ {'x' if first == 'w' else 'w'}", found.fixed.index[1]),
+    ):
+        linear = mx.mixedlm(formula, data).fit(cov_type=cov_type, cov_kwds=clusters)
+        want = linear.drop1().loc[name]
+        np.testing.assert_allclose(found.fixed.loc[name, "pvalue"], want["pvalue"])
+    alone = mx.mixedlm("Yield ~ 1", data).fit(cov_type=cov_type, cov_kwds=clusters)
+    np.testing.assert_allclose(found.model.bse_fe, alone.bse_fe)
+    again = result.update(". ~ . - x")
+    want = mx.mixedlm("Yield ~ w + (1 | Batch)", data)
+    want = want.fit(cov_type=cov_type, cov_kwds=kwds)
+    np.testing.assert_allclose(again.bse_fe, want.bse_fe)
+
+
 def test_step_arguments():
     result = mx.mixedlm("y ~ a + x + z + (1 | g)", crossed()).fit()
     kept = result.step(df_method="residual", keep=["z"], verbose=False)

@@ -387,3 +387,14 @@ def test_infinite_values_are_refused_without_a_warning_of_numpy():
         warnings.simplefilter("error", RuntimeWarning)
         with pytest.raises(ValueError, match="inf"):
             mx.mixedlm("y ~ x*z + (1 | g)", data)
+
+
+def test_products_that_leave_the_range_are_refused_without_a_warning_of_numpy():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"y": rng.normal(size=12), "g": np.repeat(list("abcd"), 3)})
+    frame["x"] = 10.0 ** rng.uniform(150, 300, 12)
+    frame["z"] = frame["x"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match=r"infinite|too large|range|1e"):
+            mx.mixedlm("y ~ x:z + (1 | g)", frame)
