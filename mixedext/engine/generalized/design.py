@@ -17,7 +17,6 @@ import numpy as np
 from scipy import sparse
 
 from mixedext.engine.factor.spread import engine_terms, factor_layouts, sum_products
-from mixedext.engine.rows.basis import Bases
 from mixedext.engine.rows.blocks import Blocks, build_blocks
 from mixedext.engine.rows.design import Design, first_pass
 from mixedext.engine.rows.products import fixed_chunks
@@ -136,10 +135,7 @@ class GeneralizedDesign:
             return u.copy()
         lead, tail = self.split(u)
         first = lams[0].T if transpose else lams[0]
-        if u.ndim == 1:
-            head = lead @ first.T
-        else:
-            head = np.einsum("ab,lbr->lar", first, lead)
+        head = np.einsum("ab,lb...->la...", first, lead)
         out = np.empty_like(tail)
         for f, lam in enumerate(lams[1:]):
             at = self.blocks.tail_columns(f)

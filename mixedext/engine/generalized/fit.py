@@ -12,6 +12,7 @@ from scipy import linalg
 
 from mixedext.algebra.definiteness import unit_diagonal
 from mixedext.engine.generalized.design import GeneralizedDesign
+from mixedext.engine.generalized.joint_modes import JointModesDeviance
 from mixedext.engine.generalized.laplace_deviance import LaplaceDeviance
 from mixedext.engine.generalized.observed import observed_information
 from mixedext.engine.generalized.outer import inner_psi, outer_psi, theta_jacobian
@@ -310,24 +311,22 @@ def fit_generalized(
     """
     if objective is None:
         objective = make_deviance(design, rows, n_agq, laplace)
+    search = search_minimum if n_agq else _joint_search
     if start is not None:
-        psi = inner_psi(objective, start)
-        end = search_minimum(objective, psi)
-        ends = [end]
+        ends = [search(objective, inner_psi(objective, start))]
     else:
-        linear = linear_start(design, rows)
-        psi = moment_start(objective, *linear)
-        end = search_minimum(objective, psi)
-        ends = [end]
-        if end.failed or (design.nobs <= FEW_ROWS and _doubtful(objective, end)):
-            ends.append(search_minimum(objective, _unit_start(objective, psi)))
+        psi = moment_start(objective, *linear_start(design, rows))
+        ends = [search(objective, psi)]
+        few = design.nobs <= FEW_ROWS
+        if ends[0].failed or (few and _doubtful(objective, ends[0])):
+            ends.append(search(objective, _unit_start(objective, psi)))
     log = [entry for one in ends for entry in one.log]
     values = [one.evaluation.value for one in ends]
     end = ends[int(np.argmin(values))]
-    end, singular = _snapped(objective, end)
+    end, singular = _snapped(objective, end, search)
     kept = design.units.basis.kept
     columns = design.x @ design.units.basis.r if len(kept) else design.x
-    verdict, separation = judge(objective, end, singular, columns)
+    verdict, separation = judge(objective, end, singular, columns, bool(n_agq))
     minima = sorted(v for v in values if np.isfinite(v))
     distinct = [v for i, v in enumerate(minima) if not i or v - minima[i - 1] > DIFFERENT]
     clean = [one for one in ends if not one.failed]
@@ -352,7 +351,20 @@ def fit_generalized(
         rows=rows,
         objective=objective,
         evaluation=end.evaluation,
+        approximate=not n_agq,
     )
+
+
+def _joint_search(objective, psi, modes=None):
+    """Search over covariances and dispersion, the coefficients found with the modes."""
+    theta, beta, kappa = objective.split(psi)
+    joint = JointModesDeviance(objective, beta)
+    start = None if modes is None else (modes, beta)
+    end = search_minimum(joint, np.concatenate([theta, kappa]), start)
+    if np.isfinite(end.evaluation.value):
+        end.evaluation = end.evaluation.inner
+        end.correction = np.zeros((0, 0))
+    return end
 
 
 def _canonical(units, theta):
@@ -380,7 +392,7 @@ def _unit_start(objective, psi):
     return np.concatenate([*parts, beta, kappa])
 
 
-def _snapped(objective, end: SearchEnd) -> tuple[SearchEnd, bool]:
+def _snapped(objective, end: SearchEnd, search) -> tuple[SearchEnd, bool]:
     """The end with variances of nearly zero exactly so, if that costs nothing."""
     found = end.evaluation
     if not np.isfinite(found.value):
@@ -397,7 +409,7 @@ def _snapped(objective, end: SearchEnd) -> tuple[SearchEnd, bool]:
         end.log.append((there.value, there.iterations, 0.0))
         if there.value <= found.value + SAME * (1.0 + 1e-3 * abs(found.value)):
             log = end.log
-            end = search_minimum(objective, psi, there.modes)
+            end = search(objective, psi, there.modes)
             end.log = log + end.log
     theta, _, _ = objective.split(end.evaluation.psi)
     singular = any(

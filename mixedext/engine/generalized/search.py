@@ -20,10 +20,10 @@ __all__ = ["SearchEnd", "search_minimum"]
 
 # Fall foreseen at which the step is the last one, but for one more where the fall that is
 # then foreseen is not below the second.
-LAST_FALL, NO_FALL = 1e-9, 1e-12
+LAST_FALL, NO_FALL = 1e-9, 1e-13
 MOST_EVALUATIONS = 200
 FIRST_RADIUS, SMALLEST_RADIUS, LARGEST_RADIUS = 4.0, 1e-9, 1e3
-# Share of the fall foreseen below which a step is refused, and others that change the radius.
+# Shares of the fall foreseen below which a step is refused, the radius falls, or it grows.
 REFUSED, POOR, GOOD = 1e-4, 0.25, 0.75
 SECANT_LEAST = 1e-8
 LEAST_SCALE = 1e-8
@@ -110,7 +110,7 @@ def search_minimum(
         scale = np.sqrt(np.maximum(np.abs(np.diag(hessian)), LEAST_SCALE))
         move, fall, inside = _trust_step(model, gradient, scale, radius)
         end.decrement = float(fall)
-        if inside and fall < NO_FALL or last > 1:
+        if (inside and fall < NO_FALL) or last > 1:
             break
         if end.n_evaluations >= most:
             end.failed = True
@@ -143,7 +143,7 @@ def search_minimum(
         if last and gain > -10.0 * rounding:
             ratio = 1.0
         if ratio > GOOD:
-            radius = min(max(radius, 3.0 * length), LARGEST_RADIUS)
+            radius = min(max(radius, 2.0 * length), LARGEST_RADIUS)
         elif ratio < POOR:
             radius = 0.3 * length
         if ratio > REFUSED:

@@ -13,8 +13,8 @@ from mixedext.engine.search.verdict import Convergence
 
 __all__ = ["Separation", "judge"]
 
-# Gradient, in units of a curvature of one, and fall that are no minimum's.
-LARGE_GRADIENT, LARGE_FALL = 1e-3, 1e-6
+# Gradient, in units of a curvature of one, that is no minimum's.
+LARGE_GRADIENT = 1e-3
 # Curvature relative to that along each parameter alone that leaves one undetermined.
 FLAT = 1e-7
 # Linear predictor of the fixed effects, and standard deviation of an effect on its scale,
@@ -41,7 +41,7 @@ class Separation:
 
 
 def judge(
-    deviance: Any, end: SearchEnd, singular: bool, x: np.ndarray
+    deviance: Any, end: SearchEnd, singular: bool, x: np.ndarray, exact: bool = True
 ) -> tuple[Convergence, Separation]:
     """Verdict on where a search has ended, and what separates.
 
@@ -55,6 +55,9 @@ def judge(
         Whether some covariance is singular there.
     x : ndarray
         Columns of X that are kept, (n, rank).
+    exact : bool
+        Whether the gradient should be zero there; it is not where the coefficients were
+        found with the modes.
     """
     found = end.evaluation
     if not np.isfinite(found.value):
@@ -68,7 +71,7 @@ def judge(
     unit = unit_diagonal(hessian)[0] if len(hessian) else np.ones((1, 1))
     curvature = float(np.linalg.eigvalsh(unit)[0]) if np.isfinite(unit).all() else np.nan
     separation = _separation(deviance, found, x, curvature)
-    failed = end.failed or gradient > LARGE_GRADIENT
+    failed = end.failed or (exact and gradient > LARGE_GRADIENT)
     flat = not curvature > FLAT
     if separation:
         status = "separated"
