@@ -16,6 +16,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 from scipy import sparse
 
+from mixedext.engine.factor.row_forms import RowForms
 from mixedext.engine.factor.spread import engine_terms, factor_layouts, sum_products
 from mixedext.engine.rows.blocks import Blocks, build_blocks
 from mixedext.engine.rows.design import Design, first_pass
@@ -74,6 +75,11 @@ class GeneralizedDesign:
     def zt(self) -> sparse.csr_array:
         """Z', (L K + m, n)."""
         return sparse.csr_array(sparse.vstack([self.lead, self.tail]).tocsr())
+
+    @cached_property
+    def row_forms(self) -> RowForms:
+        """The rows of Z, laid out for their quadratic forms."""
+        return RowForms(self.blocks, self.z)
 
     @cached_property
     def weighted(self) -> WeightedBlocks:

@@ -32,7 +32,6 @@ import numpy as np
 
 from mixedext.engine.deviance.profiled import ProfiledDeviance
 from mixedext.engine.factor.factor import Factor
-from mixedext.engine.factor.row_forms import row_forms
 from mixedext.engine.generalized.design import GeneralizedDesign
 
 __all__ = ["LaplaceDeviance", "LaplaceEvaluation"]
@@ -264,7 +263,7 @@ class LaplaceEvaluation:
     def variance_eta(self) -> np.ndarray:
         """v, variance of the linear predictor given y and psi, (n,)."""
         self.stand()
-        return row_forms(self.deviance._other_factor, self.deviance.design.z)
+        return self.deviance.design.row_forms.of(self.deviance._other_factor)
 
     @cached_property
     def _slopes(self):

@@ -16,7 +16,7 @@ def _rows(n=120, seed=0):
 
 
 def _cases():
-    rng, x, (g, h, k) = _rows()
+    _rng, x, (g, h, k) = _rows()
     spread = sparse.csr_array(sparse.random(len(x), 9, 0.3, random_state=1))
     return {
         "one": [RandomTerm(g, x[:, :2], "g")],

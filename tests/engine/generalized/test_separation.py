@@ -28,7 +28,7 @@ def test_a_column_that_separates_is_found_with_its_sign():
 
 
 def test_a_mixture_that_separates():
-    rng, x = _columns()
+    _rng, x = _columns()
     y = (x[:, 1] > 0.1).astype(float)
     found = recession_direction(x, y, np.ones(80))
     assert (
