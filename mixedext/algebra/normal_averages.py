@@ -26,7 +26,9 @@ AT_ONCE = 2_000_000
 MOST = 20_000
 
 
-def normal_nodes(tau: float, step: float = 0.6) -> tuple[np.ndarray, np.ndarray]:
+def normal_nodes(
+    tau: float, step: float = 0.6, growth: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights of an average over N(0, 1), both (m,).
 
     Parameters
@@ -35,10 +37,13 @@ def normal_nodes(tau: float, step: float = 0.6) -> tuple[np.ndarray, np.ndarray]
         Standard deviation that the function is averaged over.
     step : float
         Step on the scale of the function's argument.
+    growth : float
+        Of a function that grows as exp(growth times the argument).
     """
     length = min(LONGEST, step / tau) if tau > 0 else LONGEST
-    count = min(int(np.ceil(END / length)), MOST)
-    z = np.arange(-count, count + 1) * (END / count)
+    end = END + growth * tau
+    count = min(int(np.ceil(end / length)), MOST)
+    z = np.arange(-count, count + 1) * (end / count)
     weight = np.exp(-0.5 * z**2)
     return z, weight / weight.sum()
 
@@ -62,6 +67,7 @@ def average(
     eta: np.ndarray,
     variance: np.ndarray,
     step: float = 0.6,
+    growth: float = 0.0,
 ) -> list[np.ndarray]:
     """E f(eta + tau Z) for each of some functions f and each row.
 
@@ -74,6 +80,8 @@ def average(
     step : float
         Step on the scale of the argument: 0.6 where the function is analytic within pi of
         the real line.
+    growth : float
+        Of functions that grow as exp(growth times the argument).
 
     Returns
     -------
@@ -86,7 +94,7 @@ def average(
     tau = np.sqrt(variance[good])
     out: list[np.ndarray] = []
     for rows, widest in _classes(tau):
-        z, weight = normal_nodes(widest, step)
+        z, weight = normal_nodes(widest, step, growth)
         at_once = max(1, AT_ONCE // len(z))
         for first in range(0, len(rows), at_once):
             own = rows[first : first + at_once]
