@@ -7,6 +7,7 @@ are fixed part + (Z Lam) u: one product of a sparse matrix with a block of vecto
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,11 @@ class ResponseDraws:
         """Number of rows."""
         return len(self.eta)
 
+    @cached_property
+    def _bernoulli(self) -> bool:
+        trials = getattr(self.response, "trials", None)
+        return trials is not None and bool((trials == 1).all())
+
     def predictors(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Linear predictors of some draws, (count, n)."""
         if self.spread is None or not self.spread.shape[1]:
@@ -103,6 +109,8 @@ class ResponseDraws:
         """Responses as the family counts them (of binomial, successes), (count, n)."""
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             mean = self.family.mean(self.predictors(count, rng))
+        if self._bernoulli:
+            return (rng.random(mean.shape) < mean).astype(float)
         return self.family.draw(mean, self.response, self.kappa, rng)
 
     def blocks(self, count: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

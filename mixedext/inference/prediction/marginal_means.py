@@ -23,8 +23,15 @@ import numpy as np
 from scipy import special
 
 from mixedext.algebra.normal_averages import average
+from mixedext.specification.families.links import Power
 
-__all__ = ["MarginalMean", "link_step", "marginal_mean"]
+__all__ = [
+    "MarginalMean",
+    "MarginalMoments",
+    "link_step",
+    "marginal_mean",
+    "marginal_moments",
+]
 
 # Step of the trapezoid rule on the scale of the linear predictor: it goes with the distance
 # of the mean's singularities, or of where it grows, from the real line: pi for logit,
@@ -62,11 +69,9 @@ def link_step(link: Any) -> float:
     ValueError
         If no linear predictor with a normal effect stays in the link's domain.
     """
-    name = link.name
-    low, high = link.domain
-    if np.isfinite(low) or np.isfinite(high):
-        raise ValueError(_NO_MEAN.format(link=name))
-    return STEPS.get(name, OTHER)
+    if isinstance(link, Power):
+        raise ValueError(_NO_MEAN.format(link=link.name))
+    return STEPS.get(link.name, OTHER)
 
 
 def marginal_mean(link: Any, eta: Any, variance: Any) -> MarginalMean:
@@ -94,12 +99,85 @@ def marginal_mean(link: Any, eta: Any, variance: Any) -> MarginalMean:
             return MarginalMean(*closed(eta, v))
 
     def derivatives(at):
-        return link.mean(at), *link.mean_slopes(at, 2)
+        own = link.terms(at)
+        return own.mean, own.first, own.second
 
     step = link_step(link)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         mean, slope, bend = average(derivatives, eta, v, step)
     return MarginalMean(mean, slope, 0.5 * bend)
+
+
+class MarginalMoments(NamedTuple):
+    """Moments over the random effects of rows.
+
+    Attributes
+    ----------
+    mean : ndarray
+        E mu, (n,).
+    between : ndarray
+        Var mu, (n,).
+    within : ndarray
+        E Var(y | mu), (n,); of proportions where the response counts successes.
+    """
+
+    mean: np.ndarray
+    between: np.ndarray
+    within: np.ndarray
+
+
+def marginal_moments(
+    family: Any,
+    eta: Any,
+    variance: Any,
+    kappa: Any = (),
+    trials: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+) -> MarginalMoments:
+    """Means and variances of responses over the random effects.
+
+    Parameters
+    ----------
+    family : Family
+        The family.
+    eta, variance : array_like
+        As for ``marginal_mean``.
+    kappa : array_like
+        Logarithms of dispersions.
+    trials, weights : ndarray or None
+        Trials of counts of successes; prior weights that divide a dispersion, (n,).
+    """
+    link = family.link
+    eta = np.atleast_1d(np.asarray(eta, float))
+    v = np.broadcast_to(np.asarray(variance, float), eta.shape)
+    center = marginal_mean(link, eta, v).mean
+    count = np.ones(eta.shape) if trials is None else np.asarray(trials, float)
+    divided = np.ones(eta.shape)
+    if weights is not None and family.law.weights_divide:
+        divided = np.asarray(weights, float)
+    one = family.variance(np.full(1, 0.5), kappa, np.ones(1)) if family.has_trials else None
+    # out of m trials the variance is that of one trial times a number
+    factor = 1.0 / divided
+    if one is not None:
+        many = family.variance(np.full(eta.shape, 0.5), kappa, count)
+        factor = factor * many / one
+
+    def both(at):
+        mu = link.mean(at)
+        return mu, mu**2, family.variance(mu, kappa)
+
+    step = OTHER if link.name in _CLOSED else link_step(link)
+    growth = 3.0 if link.name == "log" else 0.0
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        if link.name == "sqrt":  # the square, whatever the sign
+            between = 4.0 * eta**2 * v + 2.0 * v**2
+            within = family.variance(center, kappa)
+        else:
+            mean, square, within = average(both, eta, v, step, growth)
+            between = np.maximum(square - mean**2, 0.0)
+            if link.name == "identity":
+                between = v + 0.0
+    return MarginalMoments(center, between, within * factor)
 
 
 def _log(eta, v):
