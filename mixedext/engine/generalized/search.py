@@ -73,7 +73,7 @@ class SearchEnd:
 def search_minimum(
     deviance: Any,
     psi: np.ndarray,
-    modes: np.ndarray | None = None,
+    modes: Any = None,
     free: np.ndarray | None = None,
     last_fall: float = LAST_FALL,
     most: int = MOST_EVALUATIONS,
@@ -86,8 +86,8 @@ def search_minimum(
         The deviance.
     psi : ndarray
         Start, (n_psi,).
-    modes : ndarray, optional
-        Conditional modes to start from.
+    modes : object, optional
+        Conditional modes to start from, as the deviance's evaluations have them.
     free : ndarray, optional
         Numbers of the parameters that may move; all if None.
     last_fall : float

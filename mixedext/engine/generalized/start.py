@@ -64,6 +64,10 @@ def linear_start(
             else:
                 beta, close = found, False
                 last = rows.newton(design.x @ beta + offset, kappa)[0]
+                if not np.isfinite(last):  # the same mean in all rows is in the domain
+                    level = float(family.link.eta(np.mean(mean)))
+                    beta = _least_squares(design.x, np.ones(design.nobs), level - offset)
+                    last = rows.newton(design.x @ beta + offset, kappa)[0]
                 if not np.isfinite(last):
                     last = np.inf
             eta = design.x @ beta + offset
@@ -77,6 +81,7 @@ def linear_start(
 
 
 def _least_squares(x, weight, target):
+    target = np.broadcast_to(target, (len(x),))
     if not x.shape[1]:
         return np.zeros(0)
     scaled = weight[:, None] * x
