@@ -18,7 +18,7 @@ from mixedext.engine.generalized.observed import observed_information
 from mixedext.engine.generalized.outer import inner_psi, outer_psi, theta_jacobian
 from mixedext.engine.generalized.search import SearchEnd, search_minimum
 from mixedext.engine.generalized.start import linear_start, moment_start
-from mixedext.engine.generalized.verdict import Separation, judge
+from mixedext.engine.generalized.verdict import Separation, at_limit, judge
 from mixedext.engine.search.verdict import Convergence, with_minima
 
 __all__ = ["GeneralizedFit", "fit_generalized", "make_deviance"]
@@ -161,8 +161,9 @@ class GeneralizedFit:
         inverse = units.inverse_transforms[term]
         own = inverse @ own @ inverse.T
         if joint:
-            moves = self.mode_derivatives[term]
-            spread = self.inner_covariance
+            at = self.determined
+            moves = self.mode_derivatives[term][:, :, at]
+            spread = self.inner_covariance[np.ix_(at, at)]
             own = own + np.einsum("laj,jk,lbk->lab", moves, spread, moves)
         return own
 
@@ -174,24 +175,35 @@ class GeneralizedFit:
         return observed_information(self.objective, self.evaluation)
 
     @cached_property
+    def determined(self) -> np.ndarray:
+        """Numbers of the parameters with a curvature: not a dispersion at its limit."""
+        n = len(self.evaluation.psi)
+        return np.arange(n - 1 if at_limit(self.objective, self.evaluation.psi) else n)
+
+    @cached_property
     def is_definite(self) -> bool:
         """Whether the observed information is positive definite."""
-        info = self.inner_information
+        at = self.determined
+        info = self.inner_information[np.ix_(at, at)]
         if not np.isfinite(info).all():
             return False
-        unit = unit_diagonal(info)[0]
-        good = (np.diag(info) > 0).all() if len(info) else True
-        return bool(good and (not len(info) or np.linalg.eigvalsh(unit)[0] > 1e-12))
+        if not len(info):
+            return True
+        if not (np.diag(info) > 0).all():
+            return False
+        return bool(np.linalg.eigvalsh(unit_diagonal(info)[0])[0] > 1e-12)
 
     @cached_property
     def inner_covariance(self) -> np.ndarray:
         """Inverse of the observed information; NaN where that is not definite."""
-        info = self.inner_information
-        if not self.is_definite:
-            return np.full_like(info, np.nan)
-        size = np.sqrt(np.diag(info))
-        root = linalg.cho_factor(info / np.outer(size, size))
-        return linalg.cho_solve(root, np.eye(len(info))) / np.outer(size, size)
+        whole = np.full_like(self.inner_information, np.nan)
+        if self.is_definite:
+            at = np.ix_(self.determined, self.determined)
+            info = self.inner_information[at]
+            size = np.sqrt(np.diag(info))
+            root = linalg.cho_factor(info / np.outer(size, size))
+            whole[at] = linalg.cho_solve(root, np.eye(len(info))) / np.outer(size, size)
+        return whole
 
     def _outer_change(self, of_theta):
         units, objective = self.design.units, self.objective
@@ -219,8 +231,7 @@ class GeneralizedFit:
             else:  # such structures leave one scale to the columns
                 blocks.append(_natural_jacobian(s, own, inverse, moved))
         of_theta = linalg.block_diag(*blocks) if blocks else np.zeros((0, 0))
-        change = self._outer_change(of_theta)
-        return change @ self.inner_covariance @ change.T
+        return self._propagated(self._outer_change(of_theta))
 
     @cached_property
     def theta_covariance(self) -> np.ndarray:
@@ -230,8 +241,18 @@ class GeneralizedFit:
             of_theta = np.linalg.inv(jacobian)
         except np.linalg.LinAlgError:
             of_theta = np.full_like(jacobian, np.nan)
-        change = self._outer_change(of_theta)
-        return change @ self.inner_covariance @ change.T
+        return self._propagated(self._outer_change(of_theta))
+
+    def _propagated(self, change):
+        """The covariance by the delta rule; NaN of a dispersion at its limit alone."""
+        at = self.determined
+        if len(at) == len(change) or not self.is_definite:
+            return change @ self.inner_covariance @ change.T
+        out = np.full((len(change),) * 2, np.nan)
+        inner = self.inner_covariance[np.ix_(at, at)]
+        known = change[np.ix_(at, at)]
+        out[np.ix_(at, at)] = known @ inner @ known.T
+        return out
 
     @cached_property
     def conditional_covariance(self) -> np.ndarray:

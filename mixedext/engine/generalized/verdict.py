@@ -11,7 +11,7 @@ from mixedext.engine.generalized.search import SearchEnd
 from mixedext.engine.generalized.separation import recession_direction
 from mixedext.engine.search.verdict import Convergence
 
-__all__ = ["Separation", "judge"]
+__all__ = ["Separation", "at_limit", "judge"]
 
 # Gradient, in units of a curvature of one, that is no minimum's.
 LARGE_GRADIENT = 1e-3
@@ -20,6 +20,14 @@ FLAT = 1e-7
 # Linear predictor of the fixed effects, and standard deviation of an effect on its scale,
 # beyond which the estimates may be infinite.
 FAR, RUN_OFF = 12.0, 30.0
+# Logarithm of a size or precision beyond which the law is that of its limit: Poisson of a
+# negative binomial one, binomial of a beta-binomial one.
+LIMIT_KAPPA = 11.0
+_LIMITS = {
+    "negative binomial": ("alpha", "Poisson"),
+    "nb1": ("alpha", "Poisson"),
+    "beta binomial": ("1 / precision", "binomial"),
+}
 
 
 class Separation:
@@ -38,6 +46,13 @@ class Separation:
 
     def __bool__(self) -> bool:
         return self.direction is not None or bool(self.terms)
+
+
+def at_limit(deviance: Any, psi: np.ndarray) -> bool:
+    """Whether the dispersion has run to where the law is a simpler one."""
+    kappa = deviance.split(psi)[2]
+    known = deviance.rows.family.name in _LIMITS
+    return bool(len(kappa)) and known and float(kappa[0]) > LIMIT_KAPPA
 
 
 def judge(
@@ -68,6 +83,9 @@ def judge(
         hessian = hessian + end.correction
     size = np.sqrt(np.maximum(np.abs(np.diag(found.hessian)), 1e-300))
     gradient = float(np.abs(found.gradient / size).max(initial=0.0))
+    limit = at_limit(deviance, found.psi)
+    if limit:
+        hessian = hessian[:-1, :-1]
     unit = unit_diagonal(hessian)[0] if len(hessian) else np.ones((1, 1))
     curvature = float(np.linalg.eigvalsh(unit)[0]) if np.isfinite(unit).all() else np.nan
     separation = _separation(deviance, found, x, curvature)
@@ -80,9 +98,15 @@ def judge(
         status = "failed"
         reason = end.reason or "the gradient is not zero"
         text = f"no minimum: {reason}; try other starts (start_params) or a simpler model"
-    elif singular:
+    elif singular or limit:
         status = "boundary"
-        text = "a minimum at which a variance is zero or a correlation is +-1"
+        parts = []
+        if singular:
+            parts.append("a variance is zero or a correlation is +-1")
+        if limit:
+            name, law = _LIMITS[deviance.rows.family.name]
+            parts.append(f"{name} is zero: the law is the {law} one")
+        text = "a minimum at which " + " and ".join(parts)
         if flat:
             text += "; some direction is undetermined"
     elif flat:
