@@ -18,7 +18,7 @@ from mixedext.engine.generalized.observed import observed_information
 from mixedext.engine.generalized.outer import inner_psi, outer_psi, theta_jacobian
 from mixedext.engine.generalized.search import SearchEnd, search_minimum
 from mixedext.engine.generalized.start import linear_start, moment_start
-from mixedext.engine.generalized.verdict import Separation, at_limit, judge
+from mixedext.engine.generalized.verdict import RUN_OFF, Separation, at_limit, judge
 from mixedext.engine.search.verdict import Convergence, with_minima
 
 __all__ = ["GeneralizedFit", "fit_generalized", "make_deviance"]
@@ -28,7 +28,9 @@ __all__ = ["GeneralizedFit", "fit_generalized", "make_deviance"]
 NEARLY_SINGULAR, SAME = 1e-3, 1e-9
 # Rows up to which a second start is tried where one search alone may not do.
 FEW_ROWS = 10_000
-DIFFERENT = 1e-6
+# How many times larger the variances of a further start are where some run off.
+FURTHER = 10.0
+DIFFERENT = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -341,6 +343,12 @@ def fit_generalized(
         few = design.nobs <= FEW_ROWS
         if ends[0].failed or (few and _doubtful(objective, ends[0])):
             ends.append(search(objective, _unit_start(objective, psi)))
+        if few and _runs_off(objective, ends[-1]):
+            # where levels are all alike Laplace's deviance has minima far apart
+            far = ends[-1].evaluation.psi.copy()
+            far[: objective.n_theta] *= FURTHER
+            starts = _unit_start(objective, psi, 0.5), far
+            ends += [search(objective, other) for other in starts]
     log = [entry for one in ends for entry in one.log]
     values = [one.evaluation.value for one in ends]
     end = ends[int(np.argmin(values))]
@@ -406,10 +414,18 @@ def _doubtful(objective, end):
     return False
 
 
-def _unit_start(objective, psi):
-    """A start at covariances of one."""
+def _runs_off(objective, end):
+    """Whether the variance of some term runs off."""
+    theta, _, _ = objective.split(end.evaluation.psi)
+    lams = objective.parameters.lams(theta)
+    return any(not np.abs(lam).max(initial=0.0) < RUN_OFF for lam in lams)
+
+
+def _unit_start(objective, psi, size=1.0):
+    """A start at standard deviations of one size."""
     _, beta, kappa = objective.split(psi)
-    parts = [s.start(None) for s in objective.parameters.structures]
+    structures = objective.parameters.structures
+    parts = [s.scaled(s.start(None), size) for s in structures]
     return np.concatenate([*parts, beta, kappa])
 
 

@@ -11,7 +11,7 @@ from mixedext.engine.generalized.search import SearchEnd
 from mixedext.engine.generalized.separation import recession_direction
 from mixedext.engine.search.verdict import Convergence
 
-__all__ = ["Separation", "at_limit", "judge"]
+__all__ = ["RUN_OFF", "Separation", "at_limit", "judge"]
 
 # Gradient, in units of a curvature of one, that is no minimum's.
 LARGE_GRADIENT = 1e-3

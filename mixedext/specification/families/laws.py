@@ -1,7 +1,7 @@
 """Laws of a response given its mean: -log f and its derivatives in the mean and kappa.
 
-With l = -log f(y | mu, kappa) less what does not depend on mu, l1, l2, l3 its derivatives in
-mu, and e2 the expectation of l2 (that of l1 is zero):
+With l = -log f(y | mu, kappa) less what does not depend on mu, l1, l2, l3 its derivatives
+in mu, and e2 the expectation of l2 (that of l1 is zero):
 
     binomial           -y log mu - (m - y) log(1 - mu)
     Poisson            mu - y log mu

@@ -1,8 +1,8 @@
 """The left side of a generalized model's formula: it is arithmetic.
 
 ``incidence / size`` is a quotient, where a formula's right side would read nesting;
-``cbind(a, b)`` and ``a + b`` are two columns, successes and failures.  Names that Python has
-for itself, such as ``yield``, are columns all the same.
+``cbind(a, b)`` and ``a + b`` are two columns, successes and failures.  Names that Python
+has for itself, such as ``yield``, are columns all the same.
 """
 
 from __future__ import annotations

@@ -14,6 +14,9 @@ from mixedext.specification.families.response import RowResponse
 
 __all__ = ["Likelihood", "LikelihoodRows"]
 
+# Size of kappa beyond which nothing changes any more, and its exponential loses the range.
+MOST_KAPPA = 40.0
+
 
 @dataclass(frozen=True, eq=False)
 class Likelihood:
@@ -72,7 +75,9 @@ class LikelihoodRows:
         """The logarithm of the dispersion: estimated, given, or 0."""
         if self.family.kappa is not None:
             return self.family.kappa
-        return float(kappa[0]) if self.family.n_dispersion else 0.0
+        if not self.family.n_dispersion:
+            return 0.0
+        return float(min(max(kappa[0], -MOST_KAPPA), MOST_KAPPA))
 
     def with_response(self, response: RowResponse) -> LikelihoodRows:
         """The same family with other rows."""
@@ -130,7 +135,7 @@ class LikelihoodRows:
         if not self.family.n_dispersion:
             return Likelihood(**first)
         k, law = self.kappa(kappa), self.family.law
-        y, m, w, counts = self.arrays
+        y, m, w, _ = self.arrays
         slopes, bends = law.constant_slopes(y, m, w, k)
         return Likelihood(
             **first,

@@ -314,5 +314,5 @@ def link_of(link: Any) -> Link:
         )
         return found
     raise TypeError(
-        f"link must be the name of a link or an instance of statsmodels' links, not {link!r}"
+        f"link={link!r} must be the name of a link or an instance of statsmodels' links"
     )
