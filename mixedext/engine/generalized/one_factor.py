@@ -4,7 +4,11 @@ Laplace's approximation as in ``laplace_deviance``, or adaptive Gauss-Hermite qu
 what both come to is told in ``kernels.generalized.one_factor`` and ``quadrature``.  Here
 the sums over levels become derivatives by theta, the coefficients and kappa.
 
-A quadrature has Laplace's model of the Hessian, but its own slope in the covariance.
+A quadrature has Laplace's model of the Hessian, but its own slope in the covariance.  Over
+several columns its value depends a little on which root of M^-1 spreads the nodes: that of
+which b = lam u gets an upper triangle, in any basis of the columns that is a triangle away
+from the data's.  The kernel makes lower triangles; so it is given the columns in the reverse
+order, and of their covariance the lower root, lam less a rotation.
 """
 
 from __future__ import annotations
@@ -111,6 +115,7 @@ class OneFactorDeviance:
                 f"n_agq={n_agq} integrates over at most {MOST_COLUMNS} random effects a "
                 f"level, and here are {self.k}; use n_agq=1"
             )
+        self.reverses = n_agq > 1 and self.k > 1
         self.kernel = self._kernel()
         self.rule = np.zeros((0, self.k)), np.zeros(0)
         if n_agq > 1:
@@ -141,6 +146,8 @@ class OneFactorDeviance:
         own = design.z
         row = np.repeat(np.arange(design.nobs), np.diff(own.indptr))
         z[row, own.indices % self.k] = own.data
+        if self.reverses:
+            z = z[:, ::-1]
         offset = None if design.offset is None else design.offset[order]
         arrays = [
             None if a is None else np.ascontiguousarray(a[order], float)
@@ -211,6 +218,13 @@ class OneFactorEvaluation:
         self._lam = deviance.lam(theta)
         shape = (levels, k)
         u = np.zeros(shape) if modes is None else np.array(modes).reshape(shape)
+        root, turn = self._lam, None
+        if deviance.reverses:
+            # lam[::-1] = root turn
+            vectors, triangle = np.linalg.qr(root[::-1].T)
+            root, turn = np.ascontiguousarray(triangle.T), vectors.T
+            u = np.ascontiguousarray(u @ vectors)
+        self._root, self._turn = root, turn
         self._levels = (
             np.empty(shape),
             np.empty((levels, k, kernel.columns)),
@@ -223,13 +237,13 @@ class OneFactorEvaluation:
 
         def run(first, last):
             own = sums[place[first, last]]
-            parameters = self._lam, beta, kappa, u
+            parameters = root, beta, kappa, u
             return kernel.evaluate(first, last, *parameters, own, *self._levels, *rule)
 
         found = run_pieces(run, pieces)
         self.iterations = max(count for count, _ in found)
         ended = next((code for _, code in found if code), 0)
-        self.modes = u.reshape(-1)
+        self.modes = (u if turn is None else u @ turn).reshape(-1)
         if ended:
             self.reason = _ENDED[ended]
             return
@@ -266,31 +280,39 @@ class OneFactorEvaluation:
     @cached_property
     def _score(self):
         """d D / d Sigma, (K, K); Laplace's where the quadrature's own is not to be had."""
-        deviance, lam = self.deviance, self._lam
-        score = self._sums["score"][deviance._pair].reshape(lam.shape)
-        if deviance.n_agq == 1:
-            return score
-        size = np.abs(np.diag(lam))
-        if size.min() < SMALL_ROOT * max(size.max(), 1.0):
-            return score
-        # 2 lam' G lam has the lower triangle of lam' dD/dlam, lam being triangular
-        half = np.tril(lam.T @ self._sums["by_lam"])
-        half = half + np.tril(half, -1).T
-        inverse = linalg.solve_triangular(lam, np.eye(len(lam)), lower=True)
-        return 0.5 * inverse.T @ half @ inverse
+        deviance, root = self.deviance, self._root
+        score = self._sums["score"][deviance._pair].reshape(root.shape)
+        if deviance.n_agq > 1 and self._is_regular:
+            # 2 lam' G lam has the lower triangle of lam' dD/dlam, lam being triangular
+            half = np.tril(root.T @ self._sums["by_lam"])
+            half = half + np.tril(half, -1).T
+            inverse = linalg.solve_triangular(root, np.eye(len(root)), lower=True)
+            score = 0.5 * inverse.T @ half @ inverse
+        return score[::-1, ::-1] if deviance.reverses else score
+
+    @property
+    def _is_regular(self):
+        size = np.abs(np.diag(self._root))
+        return size.min() > SMALL_ROOT * max(size.max(), 1.0)
 
     def _by_theta(self):
         """d D / d theta."""
         deviance = self.deviance
         theta, _, _ = deviance.split(self.psi)
         parts = deviance.parameters.parts(theta)
+        # of the kernel's lam: exact where lam is singular, but for how that turns
+        direct = deviance.n_agq > 1 and (deviance.k == 1 or not self._is_regular)
+        if direct:
+            by_lam = self._sums["by_lam"]
+            if deviance.reverses:
+                by_lam = (by_lam @ self._turn)[::-1]
         out = np.empty(len(theta))
         for i, (s, own) in enumerate(parts):
             place = deviance._places[i]
             at = deviance.parameters.theta_slices[i]
-            if deviance.n_agq > 1 and s.linear:
-                by_lam = self._sums["by_lam"][place, place]
-                out[at] = s.lam_basis.reshape(s.n_theta, -1) @ by_lam.reshape(-1)
+            if direct and s.linear:
+                own_part = by_lam[place, place].reshape(-1)
+                out[at] = s.lam_basis.reshape(s.n_theta, -1) @ own_part
             else:
                 out[at] = s.gradient(own, self._score[place, place])
         return out
@@ -314,6 +336,8 @@ class OneFactorEvaluation:
             place = deviance._places[i]
             basis = s.covariance_basis if s.linear else s.tangent(own)
             out[parameters.gamma_slices[i], place, place] = basis
+        if deviance.reverses:
+            out = out[:, ::-1, ::-1]
         return out.reshape(len(out), -1)
 
     def _jacobian(self, theta):
@@ -356,14 +380,16 @@ class OneFactorEvaluation:
         change = deviance.lam(theta + by_theta) - self._lam
         along = (self._jacobian(theta) @ by_theta) @ self._basis(theta)
         slopes, response, normal = self._levels
-        u = self.modes.reshape(-1, deviance.k)
+        lam = self._lam
+        if deviance.reverses:  # rows of lam belong to columns of Z
+            lam, change = np.ascontiguousarray(lam[::-1]), change[::-1].copy()
         return deviance.kernel.predict(
-            u,
+            self.modes.reshape(-1, deviance.k),
             slopes,
             response,
             normal,
-            self._lam,
+            lam,
             change,
-            along.reshape(self._lam.shape),
+            along.reshape(lam.shape),
             np.ascontiguousarray(step[deviance.n_theta :]),
         ).reshape(-1)
