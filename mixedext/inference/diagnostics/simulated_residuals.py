@@ -22,11 +22,24 @@ import pandas as pd
 from scipy import stats
 
 from mixedext.arguments import check_choice, check_count
+from mixedext.engine.refits.simulation import generator_of
+from mixedext.fitted import HasFitted
 from mixedext.graphics.simulated_residuals import plot_simulated_residuals
-from mixedext.inference.bootstrap.response_draws import ResponseDraws
+from mixedext.inference.bootstrap.response_draws import (
+    ResponseDraws,
+    draws_of,
+    random_variance,
+    response_of,
+)
+from mixedext.inference.prediction.marginal_means import marginal_moments
 from mixedext.tables.statistical_tests import TestResult
 
-__all__ = ["SimulatedResiduals", "SimulationTest", "simulated_ranks"]
+__all__ = [
+    "SimulatedResiduals",
+    "SimulationTest",
+    "simulated_ranks",
+    "simulated_residuals",
+]
 
 ALTERNATIVES = ("two-sided", "larger", "smaller")
 
@@ -287,3 +300,69 @@ def simulated_ranks(
         _zeros=(float(np.count_nonzero(y == 0)), np.concatenate(zeros).astype(float)),
         _labels=labels,
     )
+
+
+def simulated_residuals(
+    results: HasFitted, n: int = 250, rng: Any = None, conditional: bool = False
+) -> SimulatedResiduals:
+    """Residuals that are uniform where the model holds, by simulation from the fit.
+
+    Parameters
+    ----------
+    n : int, optional
+        Number of simulated responses.
+    rng : Generator or int, optional
+        Source of random numbers, or a seed.
+    conditional : bool, optional
+        Whether simulated responses have the fitted random effects (conditional modes), or
+        new ones, so that the law of the random effects is looked at, too.
+
+    Returns
+    -------
+    SimulatedResiduals
+        With ``test_uniformity()``, ``test_dispersion()``, ``test_zero_inflation()``,
+        ``test_outliers()`` and ``plot()``.
+
+    Raises
+    ------
+    ValueError
+        If ``n`` is no whole number, or the rows are not in memory.
+    """
+    check_count(n, "n")
+    fitted = results.fitted
+    draws, response = draws_of(fitted, conditional), response_of(fitted)
+    center, scale = _marginal_law(fitted, draws, conditional)
+    rows = fitted.need_rows()
+    return simulated_ranks(
+        draws,
+        response.y,
+        int(n),
+        generator_of(rng),
+        center=center,
+        scale=scale,
+        conditional=conditional,
+        labels=rows.labels,
+    )
+
+
+def _marginal_law(fitted, draws, conditional):
+    """Means and standard deviations of responses as the family counts them."""
+    rows, family, response = fitted.need_rows(), draws.family, draws.response
+    trials, weights = response.trials, response.weights
+    if conditional:
+        mean = family.mean(draws.eta)
+        v = family.variance(mean, draws.kappa, trials)
+        if weights is not None and family.law.weights_divide:
+            v = v / weights
+    else:
+        v = random_variance(rows.terms, fitted.random.covariances, fitted.nobs)
+        try:
+            found = marginal_moments(family, draws.eta, v, draws.kappa, trials, weights)
+            mean, v = found.mean, found.between + found.within
+        except ValueError:  # a link without population averages: about u = 0
+            mean = family.mean(draws.eta)
+            v = family.variance(mean, draws.kappa)
+    scale = np.sqrt(v)
+    if trials is not None:
+        mean, scale = trials * mean, trials * scale
+    return mean, np.where(np.isfinite(scale) & (scale > 0), scale, 1.0)
