@@ -210,5 +210,5 @@ class AdjustmentWarning(UserWarning):
     """An adjustment for multiplicity that was replaced by one that fits the contrasts."""
 
 
-class SeparationWarning(UserWarning):
+class SeparationWarning(ModelWarning):
     """Estimates of a generalized model that are infinite: the data are separated."""

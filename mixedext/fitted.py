@@ -532,6 +532,11 @@ class Fitted:
         """
         return need_rows(self.model)
 
+    @property
+    def generalized(self) -> Any:
+        """Family, dispersion and covariances of a generalized model; None of others."""
+        return getattr(self.fit, "generalized", None)
+
     # ---- numbers ----
 
     @property
