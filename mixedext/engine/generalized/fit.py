@@ -15,6 +15,7 @@ from mixedext.engine.generalized.design import GeneralizedDesign
 from mixedext.engine.generalized.joint_modes import JointModesDeviance
 from mixedext.engine.generalized.laplace_deviance import LaplaceDeviance
 from mixedext.engine.generalized.observed import observed_information
+from mixedext.engine.generalized.one_factor import OneFactorDeviance, is_one_factor
 from mixedext.engine.generalized.outer import inner_psi, outer_psi, theta_jacobian
 from mixedext.engine.generalized.search import SearchEnd, search_minimum
 from mixedext.engine.generalized.start import linear_start, moment_start
@@ -302,6 +303,9 @@ def make_deviance(
     design: GeneralizedDesign, rows: Any, n_agq: int = 1, laplace: str = "observed"
 ) -> Any:
     """The deviance for a number of nodes: the fastest that computes it."""
+    fast = n_agq and rows.kernel.is_compiled and is_one_factor(design)
+    if n_agq > 1 or fast:
+        return OneFactorDeviance(design, rows, laplace, n_agq)
     return LaplaceDeviance(design, rows, laplace)
 
 

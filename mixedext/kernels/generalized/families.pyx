@@ -1,7 +1,7 @@
 """The likelihood of rows and its derivatives in the linear predictor.
 
 With e = exp(-|eta|) nothing overflows under the logit; under the probit the hazards
-phi / Phi come from the scaled complementary error function.  Families and links that have no
+phi / Phi come from the scaled complementary error function.  Families and links without a
 loop here call their NumPy twin, which holds the GIL.
 """
 
@@ -36,20 +36,6 @@ cdef double ROOT_HALF = 0.70710678118654752440
 
 # Derivatives of one row: l, s, W, T, E, dE/deta, and by kappa l, s, W, E.
 ctypedef double[10] Row
-
-
-cdef inline void _logit(double x, double y, double m, double* o) noexcept nogil:
-    cdef double e = exp(-fabs(x)), share = 1.0 / (1.0 + e), mu, rest
-    if x >= 0:
-        mu, rest = share, e * share
-        o[0] = (m - y) * x + m * log1p(e)
-    else:
-        mu, rest = e * share, share
-        o[0] = m * log1p(e) - y * x
-    # not m mu - y, which loses its digits where y = m
-    o[1] = (m - y) * mu - y * rest
-    o[2] = o[4] = m * mu * rest
-    o[3] = o[5] = o[2] * (rest - mu)
 
 
 cdef inline double _log_cdf(double x) noexcept nogil:
@@ -134,13 +120,6 @@ cdef inline void _cloglog(double x, double y, double m, double* o) noexcept nogi
     o[5] = m * e * (g + g1)
 
 
-cdef inline void _poisson(double x, double y, double* o) noexcept nogil:
-    cdef double mu = exp(x)
-    o[0] = mu - y * x
-    o[1] = mu - y
-    o[2] = o[3] = o[4] = o[5] = mu
-
-
 cdef inline void _gamma(double x, double y, double nu, double* o) noexcept nogil:
     cdef double ratio = y * exp(-x)
     o[0] = nu * (x + ratio)
@@ -186,6 +165,82 @@ cdef inline void _nb2(double x, double y, double kappa, double r, double* o) noe
     o[9] = r * p - r * p * q
 
 
+cdef void _logit_rows(
+    Py_ssize_t n, const double* eta, const Rows* rows, Terms* out
+) noexcept nogil:
+    """The logit in a loop of its own: most models, and the only one without a branch."""
+    cdef Py_ssize_t i
+    cdef double e, x, y, m, c, share, mu, rest, product, w
+    for i in range(n):
+        x, y = eta[i], rows.y[i]
+        m = 1.0 if rows.trials == NULL else rows.trials[i]
+        c = 1.0 if rows.weight == NULL else rows.weight[i]
+        if rows.count != NULL:
+            c *= rows.count[i]
+        e = exp(-fabs(x))
+        share = 1.0 / (1.0 + e)
+        product = e * share
+        mu = share if x >= 0 else product
+        rest = product if x >= 0 else share
+        w = c * m * mu * rest
+        if out.loss != NULL:
+            # log(1 + e), not log1p: its error is rounding beside the other rows'
+            out.loss[i] = c * (
+                (m - y if x >= 0 else -y) * x + m * log(1.0 + e)
+            )
+        if out.slope != NULL:
+            out.slope[i] = c * ((m - y) * mu - y * rest)
+        if out.weight != NULL:
+            out.weight[i] = w
+        if out.third != NULL:
+            out.third[i] = w * (rest - mu)
+        if out.expected != NULL:
+            out.expected[i] = w
+        if out.expected_third != NULL:
+            out.expected_third[i] = w * (rest - mu)
+    _no_kappa(n, out)
+
+
+cdef void _poisson_rows(
+    Py_ssize_t n, const double* eta, const Rows* rows, Terms* out
+) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double mu, c
+    for i in range(n):
+        c = 1.0 if rows.weight == NULL else rows.weight[i]
+        if rows.count != NULL:
+            c *= rows.count[i]
+        mu = c * exp(eta[i]) if c != 0 else 0.0
+        if out.loss != NULL:
+            out.loss[i] = mu - c * rows.y[i] * eta[i]
+        if out.slope != NULL:
+            out.slope[i] = mu - c * rows.y[i]
+        if out.weight != NULL:
+            out.weight[i] = mu
+        if out.third != NULL:
+            out.third[i] = mu
+        if out.expected != NULL:
+            out.expected[i] = mu
+        if out.expected_third != NULL:
+            out.expected_third[i] = mu
+    _no_kappa(n, out)
+
+
+cdef void _no_kappa(Py_ssize_t n, Terms* out) noexcept nogil:
+    """Derivatives by a dispersion that there is not."""
+    cdef Py_ssize_t i
+    cdef double* part
+    cdef double* parts[4]
+    cdef int k
+    parts[0], parts[1] = out.loss_kappa, out.slope_kappa
+    parts[2], parts[3] = out.weight_kappa, out.expected_kappa
+    for k in range(4):
+        part = parts[k]
+        if part != NULL:
+            for i in range(n):
+                part[i] = 0.0
+
+
 cdef class RowFamily:
     """The likelihood of rows by one family and link.
 
@@ -218,20 +273,22 @@ cdef class RowFamily:
             with gil:
                 _call_python(self.python, n, eta, rows, out)
             return
+        if kind == LOGIT:
+            _logit_rows(n, eta, rows, out)
+            return
+        if kind == POISSON_LOG:
+            _poisson_rows(n, eta, rows, out)
+            return
         size = exp(rows.kappa)
         for i in range(10):
             o[i] = 0.0
         for i in range(n):
             w = 1.0 if rows.weight == NULL else rows.weight[i]
             m = 1.0 if rows.trials == NULL else rows.trials[i]
-            if kind == LOGIT:
-                _logit(eta[i], rows.y[i], m, o)
-            elif kind == PROBIT:
+            if kind == PROBIT:
                 _probit(eta[i], rows.y[i], m, o)
             elif kind == CLOGLOG:
                 _cloglog(eta[i], rows.y[i], m, o)
-            elif kind == POISSON_LOG:
-                _poisson(eta[i], rows.y[i], o)
             elif kind == NB2_LOG:
                 _nb2(eta[i], rows.y[i], rows.kappa, size, o)
             elif kind == GAMMA_LOG:
