@@ -324,8 +324,7 @@ cdef class RowFamily:
 cdef int _call_python(
     python, Py_ssize_t n, const double* eta, const Rows* rows, Terms* out
 ) except -1:
-    """The NumPy twin on the rows; NaN where it raises."""
-    cdef Py_ssize_t i
+    """The NumPy twin on the rows."""
     if n == 0:
         return 0
     x = np.asarray(<const double[:n]>eta)

@@ -193,11 +193,10 @@ class Family:
                 own = special.xlogy(y, y / (m * mu))
                 other = special.xlogy(miss, miss / (m * (1.0 - mu)))
             return 2.0 * (own + other)
-        k = self._kappa(kappa)
         if self.name == "poisson":
             return 2.0 * (special.xlogy(y, y / mu) - (y - mu))
         if self.name in ("negative binomial", "nb1"):
-            r = np.exp(k) * (mu if self.name == "nb1" else 1.0)
+            r = np.exp(self._kappa(kappa)) * (mu if self.name == "nb1" else 1.0)
             return 2.0 * (special.xlogy(y, y / mu) - (y + r) * np.log((y + r) / (mu + r)))
         if self.name == "gamma":
             return 2.0 * (y / mu - 1.0 - np.log(y / mu))
@@ -206,6 +205,7 @@ class Family:
         if self.name == "gaussian":
             return (y - mu) ** 2
         # beta: against the law's own maximum in mu, which has no closed form
+        k = self._kappa(kappa)
         top = self.law.terms(y, None, None, y, 1.0 - y, k).loss
         return 2.0 * np.maximum(
             self.law.terms(y, None, None, mu, 1.0 - mu, k).loss - top, 0
