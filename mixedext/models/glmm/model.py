@@ -342,7 +342,8 @@ class MixedGLM(LikelihoodModel):
             Response, fixed effects, random terms in lme4's notation such as
             ``(1 + x | g)``, ``(x || g)``, ``(1 | a/b)``, and ``offset(...)``.  The left
             side is arithmetic: ``incidence / size`` is a proportion (of
-            ``weights="size"`` trials), ``cbind(successes, failures)`` or ``successes + failures`` are two columns.
+            ``weights="size"`` trials), ``cbind(successes, failures)`` or
+            ``successes + failures`` are two columns.
         data : DataFrame
             The data; or a table of polars, pyarrow or another library.
         family : str or statsmodels family
