@@ -27,6 +27,9 @@ from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["GeneralizedDesign", "WeightedBlocks", "prepare_rows"]
 
+# Columns of the tail from which on a pattern without fill-in beats a dense matrix.
+LEAST_PATTERN = 48
+
 
 @dataclass(frozen=True, eq=False)
 class GeneralizedDesign:
@@ -185,7 +188,7 @@ def prepare_rows(
     count = len(products.grams)
     empty = tuple(np.zeros((*products.grams[i].shape[:2], 1)) for i in range(count))
     products = replace(products, crosses=empty, fixed_gram=np.zeros((1, 1)))
-    blocks = build_blocks(products, storage)
+    blocks = _blocks(products, storage)
     units = Design(
         blocks,
         tuple(t.without_rows() for t in terms),
@@ -197,6 +200,20 @@ def prepare_rows(
     )
     lead, tail = transposed_rows(units, terms, n, None)
     return GeneralizedDesign(units, _basis_of_rows(rows, bases), offset, lead, tail)
+
+
+def _blocks(products, storage):
+    """Blocks; those of nested factors by their pattern, which has then no fill-in.
+
+    A factorization is made in each iteration, not in each evaluation alone.
+    """
+    if storage is None and not any(f.spread for f in products.layouts):
+        tail = sum(f.n_levels * f.width for f in products.layouts[1:])
+        if tail >= LEAST_PATTERN:
+            found = build_blocks(products, "sparse")
+            if found.storage == "nested":
+                return found
+    return build_blocks(products, storage)
 
 
 def _transforms(bases, layouts):
