@@ -12,6 +12,7 @@ and their covariance is J C J', J = diag(I, I, d dispersion / d kappa) (delta me
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import SimpleNamespace
@@ -23,11 +24,17 @@ from scipy import linalg
 from mixedext.engine.generalized.fit import GeneralizedFit
 from mixedext.engine.rows.design import Design
 from mixedext.engine.search.verdict import Convergence
+from mixedext.exceptions import InformationWarning, user_stacklevel
 from mixedext.specification.terms.packing import ParameterLayout
 
 __all__ = ["COVARIANCE_TYPES", "Estimates"]
 
 COVARIANCE_TYPES = ("nonrobust", "conditional")
+_NO_ERRORS = (
+    "the observed information is not positive definite at the estimates: there are no "
+    "standard errors (NaN). cov_type='conditional' gives those of the fixed effects as if "
+    "the covariances were known; simplify the random effects if that is not meant"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,11 +166,16 @@ class Estimates:
     def joint_covariance(self) -> np.ndarray:
         """Covariance of (coefficients kept, covariance elements packed, dispersion).
 
-        NaN where the information is not positive definite.
+        NaN where the information is not positive definite, which is said once, when it is
+        first asked for: the information takes as long as the search.
         """
+        engine = self.engine
+        flat = self.convergence.is_flat or bool(engine.separation)
+        if self.convergence.converged and not flat and not engine.is_definite:
+            warnings.warn(_NO_ERRORS, InformationWarning, stacklevel=user_stacklevel())
         rank, n_dispersions = len(self.coefficients), len(self.kappa)
         order = self.layout.packed_gamma
-        own = self.engine.covariance
+        own = engine.covariance
         fixed = len(order) + np.arange(rank)
         last = len(order) + rank + np.arange(n_dispersions)
         at = np.concatenate([fixed, order, last]).astype(np.intp)
@@ -195,6 +207,11 @@ class Estimates:
         except linalg.LinAlgError:
             return np.full_like(covariance, np.nan)
         return size[:, None] * unit
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the observed information is positive definite, so that there are errors."""
+        return bool(np.isfinite(np.diag(self.joint_covariance)).all())
 
     @property
     def dispersion_se(self) -> float:
@@ -276,9 +293,9 @@ class Estimates:
         block = inverse @ block[:, pick[:, None], pick] @ inverse.T
         if joint:
             moves = np.concatenate([engine.mode_derivatives[i] for i in terms], axis=1)
-            block = block + np.einsum(
-                "laj,jk,lbk->lab", moves, engine.inner_covariance, moves
-            )
+            at = engine.determined
+            moves, spread = moves[:, :, at], engine.inner_covariance[np.ix_(at, at)]
+            block = block + np.einsum("laj,jk,lbk->lab", moves, spread, moves)
         return block
 
     # ---- rows ----

@@ -20,7 +20,6 @@ from mixedext.engine.generalized.fit import (
 )
 from mixedext.exceptions import (
     FlatLikelihoodWarning,
-    InformationWarning,
     SeparationWarning,
     user_stacklevel,
 )
@@ -57,11 +56,6 @@ _SINGULAR = (
 _FLAT = (
     "minimum, but flat in some direction: the data do not determine all parameters; those "
     "that they leave open stay near where the search began, and have no standard errors"
-)
-_NO_ERRORS = (
-    "the observed information is not positive definite at the estimates: there are no "
-    "standard errors (NaN). cov_type='conditional' gives those of the fixed effects as if "
-    "the covariances were known; simplify the random effects if that is not meant"
 )
 
 
@@ -265,7 +259,10 @@ def separated_names(fitted: Fitted) -> tuple[list[str], list[str]]:
 def _separation_text(fitted):
     columns, terms = separated_names(fitted)
     said = []
-    if columns:
+    alike = _constant_response(fitted)
+    if columns and alike:
+        said.append(f"{alike}: the intercept is infinite, and there is nothing to estimate")
+    elif columns:
         what = "0 from 1" if fitted.model.family.has_trials else "zero from positive counts"
         plural = len(columns) > 1
         said.append(
@@ -284,6 +281,17 @@ def _separation_text(fitted):
     return ". ".join(said)
 
 
+def _constant_response(fitted):
+    """What all responses are, where that leaves nothing to estimate; empty elsewhere."""
+    response = fitted.model.response
+    y, trials = response.y, response.trials
+    if not y.any():
+        return "all responses are 0"
+    if trials is not None and (y == trials).all():
+        return "all trials are successes"
+    return ""
+
+
 def _warn_of_verdict(fitted):
     """Say what of a fit its user must know."""
     own = fitted.generalized
@@ -298,8 +306,6 @@ def _warn_of_verdict(fitted):
             found.append((_SINGULAR, SingularMatrixWarning))
         if verdict.is_flat:
             found.append((_FLAT, FlatLikelihoodWarning))
-        elif not own.engine.is_definite:
-            found.append((_NO_ERRORS, InformationWarning))
     for message, kind in found:
         warnings.warn(message, kind, stacklevel=user_stacklevel())
 
