@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.exceptions import FormulaError
 from mixedext.specification.data.alignment import warn_if_reordered
 from mixedext.specification.data.missing import (
     check_missing,
@@ -100,9 +101,13 @@ def read_frame(
         stand_in += "_"
     numbers = _stand_in(absent, missing, len(frame))
     frame = frame.assign(**{stand_in: numbers})
-    found: ModelFrame = model_frame(
-        f"{stand_in} ~ {right}", frame, namespace, missing=missing, **given
-    )
+    try:
+        found: ModelFrame = model_frame(
+            f"{stand_in} ~ {right}", frame, namespace, missing=missing, **given
+        )
+    except FormulaError as error:
+        said = str(error).replace(f"{stand_in} ~", f"{left} ~")
+        raise FormulaError(said.replace(f", {stand_in}", "")) from error
     rows = np.asarray(found.endog, float).astype(np.intp)
     response, exposed, shift = _settled(response, exposed, found.offset, rows, len(frame))
     endog = pd.Series(response.observed, index=found.endog.index, name=left)
@@ -165,6 +170,11 @@ def _read(family, values, arrays, name):
     )
     exposed = _read_exposure(arrays.get("exposure"), family, len(response.y))
     absent = {}
+    nothing = np.zeros(len(response.y), bool)
+    if response.trials is not None:  # a row without trials says nothing; 0 / 0 is none
+        nothing = response.trials == 0
+        if nothing.any():
+            response = response.with_y(np.where(nothing, 0.0, response.y))
     lacking = np.isnan(response.y)
     named = {"weights", "freq_weights"} & set(arrays)
     for what in named:
@@ -173,7 +183,7 @@ def _read(family, values, arrays, name):
             absent[what] = mask
             lacking = lacking & ~mask  # a proportion times no weight is no number, too
     own = missing_values(_one_column(values))
-    lacking |= False if own is None else own
+    lacking |= False if own is None else own & ~nothing
     if lacking.any():
         absent[name] = lacking
     if exposed is not None and np.isnan(exposed).any():

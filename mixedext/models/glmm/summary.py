@@ -168,6 +168,9 @@ def _parameters(results, xname_fe, xname_re, alpha):
                 for v, pair in zip(table[head], own[:, [1, 0]], strict=True)
             ]
             text.iloc[block, heads.index(head)] = rows
+    infinite = separated_names(fitted)[0]
+    for row in np.flatnonzero(np.isin(fitted.fixed.names, infinite)):
+        text.iloc[row, 1:] = ""  # an infinite estimate has no error and no test
     dropped = np.flatnonzero(fitted.fixed.dropped)
     text.iloc[dropped, 0] = "dropped"
     text.index = [*fixed_names, *other_names]
@@ -230,14 +233,17 @@ def _notes(results, parameters):
         yield "Flat minimum: the data do not determine all parameters."
     columns, terms = separated_names(fitted)
     if columns:
-        yield f"Separated: the estimates of {', '.join(columns)} are infinite."
+        yield (
+            f"Separated: the estimates of {', '.join(columns)} are infinite; compare models "
+            "by likelihood-ratio tests."
+        )
     if terms:
         yield f"The variance of {', '.join(terms)} runs off."
     k_fe = len(fitted.fixed.names)
     blank = (parameters["Std.Err."].iloc[k_fe:] == "").any()
     if blank and own.engine.convergence.is_singular:
         yield "Blank standard errors: the parameter is on the boundary, where it has none."
-    elif blank or (parameters["Std.Err."].iloc[fitted.fixed.kept] == "").any():
+    elif blank or not own.has_errors:
         yield "Blank standard errors: the information is not positive definite."
     if own.cov_type == "conditional":
         yield "Standard errors of the fixed effects are given the other parameters."
