@@ -37,8 +37,7 @@ def linear_start(
         kappa = kappa[: family.n_dispersion]
         beta, last = np.zeros(design.rank), np.inf
         for turn in range(PASSES):
-            _, slope, _ = rows.newton(eta, kappa)
-            weight = rows.expected_weight(eta, kappa)
+            _, slope, weight = rows.scoring(eta, kappa)
             good = np.isfinite(slope) & np.isfinite(weight) & (weight > 0)
             weight = np.where(good, weight, 0.0)
             step = np.where(good, slope / np.where(good, weight, 1.0), 0.0)
@@ -98,8 +97,7 @@ def moment_start(
     """Psi with variances from moments at the fit without random effects."""
     design, parts = deviance.design, deviance.parameters
     with np.errstate(all="ignore"):
-        _, slope, _ = deviance.rows.newton(eta, kappa)
-        weight = deviance.rows.expected_weight(eta, kappa)
+        _, slope, weight = deviance.rows.scoring(eta, kappa)
     slope, weight = np.nan_to_num(slope), np.nan_to_num(weight)
     sums = design.zt @ slope
     squares = design.zt.copy()

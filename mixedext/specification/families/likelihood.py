@@ -98,6 +98,13 @@ class LikelihoodRows:
         """E(W)."""
         return self._all(eta, kappa)[4]
 
+    def scoring(self, eta: np.ndarray, kappa: Any) -> tuple[float, np.ndarray, np.ndarray]:
+        """Sum of l less its constants, s and E(W)."""
+        loss, slope, weight = self.newton(eta, kappa)
+        if not self.family.canonical:
+            weight = self.expected_weight(eta, kappa)
+        return loss, slope, weight
+
     @cached_property
     def _constants(self):
         return {}
