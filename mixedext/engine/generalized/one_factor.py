@@ -14,6 +14,7 @@ order, and of their covariance the lower root, lam less a rotation.
 from __future__ import annotations
 
 from functools import cached_property
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,12 @@ class OneFactorDeviance:
             self.rule = product_rule(n_agq, self.k)
         work = np.diff(self._start) * ROW_WORK * (1.0 + 0.5 * len(self.rule[0])) + 200.0
         self._pieces = split(work)
+        first = self.parameters.structures[0]
+        # one effect a level: theta its standard deviation
+        self.is_scalar = self.k == self.n_theta == 1 and first.linear
+        if self.is_scalar:
+            units = first.lam_basis[0, 0, 0], first.covariance_basis[0, 0, 0]
+            self.is_scalar = units == (1.0, 1.0)
         self._places = [
             self.design.place[i][1] for i in range(len(self.parameters.structures))
         ]
@@ -150,7 +157,7 @@ class OneFactorDeviance:
             z = z[:, ::-1]
         offset = None if design.offset is None else design.offset[order]
         arrays = [
-            None if a is None else np.ascontiguousarray(a[order], float)
+            None if a is None else np.append(a[order].astype(float), np.zeros(8))
             for a in rows.arrays
         ]
         return OneFactor(
@@ -173,6 +180,8 @@ class OneFactorDeviance:
 
     def lam(self, theta: np.ndarray) -> np.ndarray:
         """Factor of the covariance of all columns of a level, (K, K)."""
+        if self.is_scalar:
+            return theta.reshape(1, 1)
         lams = self.parameters.lams(theta)
         if len(lams) == 1:
             return np.ascontiguousarray(lams[0])
@@ -233,25 +242,29 @@ class OneFactorEvaluation:
         kappa = deviance.rows.kappa(self.kappa)
         pieces, rule = deviance._pieces, deviance.rule
         sums = np.empty((len(pieces), kernel.n_sums))
-        place = {piece: i for i, piece in enumerate(pieces)}
+        if len(pieces) == 1:
+            self.iterations, ended = kernel.evaluate(
+                0, levels, root, beta, kappa, u, sums[0], *self._levels, *rule
+            )
+        else:
+            place = {piece: i for i, piece in enumerate(pieces)}
 
-        def run(first, last):
-            own = sums[place[first, last]]
-            parameters = root, beta, kappa, u
-            return kernel.evaluate(first, last, *parameters, own, *self._levels, *rule)
+            def run(first, last):
+                own = sums[place[first, last]]
+                parameters = root, beta, kappa, u
+                return kernel.evaluate(first, last, *parameters, own, *self._levels, *rule)
 
-        found = run_pieces(run, pieces)
-        self.iterations = max(count for count, _ in found)
-        ended = next((code for _, code in found if code), 0)
+            found = run_pieces(run, pieces)
+            self.iterations = max(count for count, _ in found)
+            ended = next((code for _, code in found if code), 0)
         self.modes = (u if turn is None else u @ turn).reshape(-1)
         if ended:
             self.reason = _ENDED[ended]
             return
         self._sums = kernel.split_sums(sums[0] if len(sums) == 1 else sums.sum(axis=0))
-        with np.errstate(all="ignore"):
-            value = self._sums["value"] + 2.0 * deviance.rows.constant(self.kappa)
-        if np.isfinite(value):
-            self.value = float(value)
+        value = float(self._sums["value"]) + 2.0 * deviance.rows.constant(self.kappa)
+        if isfinite(value):
+            self.value = value
 
     # ---- at the modes ----
 
@@ -282,6 +295,8 @@ class OneFactorEvaluation:
         """d D / d Sigma, (K, K); Laplace's where the quadrature's own is not to be had."""
         deviance, root = self.deviance, self._root
         score = self._sums["score"][deviance._pair].reshape(root.shape)
+        if deviance.k == 1 and deviance.n_agq == 1:
+            return score
         if deviance.n_agq > 1 and self._is_regular:
             # 2 lam' G lam has the lower triangle of lam' dD/dlam, lam being triangular
             half = np.tril(root.T @ self._sums["by_lam"])
@@ -299,6 +314,10 @@ class OneFactorEvaluation:
         """d D / d theta."""
         deviance = self.deviance
         theta, _, _ = deviance.split(self.psi)
+        if deviance.is_scalar:
+            if deviance.n_agq > 1:
+                return self._sums["by_lam"][0]
+            return 2.0 * self._sums["score"] * theta
         parts = deviance.parameters.parts(theta)
         # of the kernel's lam: exact where lam is singular, but for how that turns
         direct = deviance.n_agq > 1 and (deviance.k == 1 or not self._is_regular)
@@ -356,15 +375,20 @@ class OneFactorEvaluation:
         deviance, sums = self.deviance, self._sums
         theta, _, _ = deviance.split(self.psi)
         t = deviance.n_theta
-        basis, jacobian = self._basis(theta), self._jacobian(theta)
-        quartic = sums["information"].reshape(-1)[deviance._quartic]
-        information = basis @ quartic @ basis.T
-        scores = [self._score[place, place] for place in deviance._places]
         out = np.empty((deviance.n_psi, deviance.n_psi))
-        curved = deviance.parameters.along_curves(theta, scores, information)
-        out[:t, :t] = curved.hessian
-        mixed = sums["mixed"].reshape(deviance.k**2, -1)
-        out[:t, t:] = -2.0 * (jacobian.T @ (basis @ mixed))
+        if deviance.is_scalar:
+            change = 2.0 * theta[0]
+            out[0, 0] = change**2 * sums["information"][0, 0] + 2.0 * self._score[0, 0]
+            out[0, 1:] = (-2.0 * change) * sums["mixed"][0, 0]
+        else:
+            basis, jacobian = self._basis(theta), self._jacobian(theta)
+            quartic = sums["information"].reshape(-1)[deviance._quartic]
+            information = basis @ quartic @ basis.T
+            scores = [self._score[place, place] for place in deviance._places]
+            curved = deviance.parameters.along_curves(theta, scores, information)
+            out[:t, :t] = curved.hessian
+            mixed = sums["mixed"].reshape(deviance.k**2, -1)
+            out[:t, t:] = -2.0 * (jacobian.T @ (basis @ mixed))
         out[t:, :t] = out[:t, t:].T
         square = np.tril(sums["square"])
         out[t:, t:] = 2.0 * (square + np.tril(square, -1).T)
@@ -378,7 +402,10 @@ class OneFactorEvaluation:
         theta, _, _ = deviance.split(self.psi)
         by_theta = step[: deviance.n_theta]
         change = deviance.lam(theta + by_theta) - self._lam
-        along = (self._jacobian(theta) @ by_theta) @ self._basis(theta)
+        if deviance.is_scalar:
+            along = 2.0 * theta * by_theta
+        else:
+            along = (self._jacobian(theta) @ by_theta) @ self._basis(theta)
         slopes, response, normal = self._levels
         lam = self._lam
         if deviance.reverses:  # rows of lam belong to columns of Z

@@ -7,61 +7,93 @@ the linear predictor are loops over neighbours.  Matrices are C-ordered.
 from libc.math cimport sqrt
 from libc.string cimport memset
 from mixedext.kernels.generalized.families cimport RowFamily, Rows, Terms
+from mixedext.kernels.generalized.fast_terms cimport fast_terms
 
 cdef extern from *:
     """
+    /* Rows are taken eight at a time; arrays are padded, and what of a sum belongs to the
+       padding is zero by one of its factors. */
     #if defined(__GNUC__) || defined(__clang__)
     #define MIXEDEXT_INLINE static inline __attribute__((always_inline, unused))
+    typedef double mixedext_eight
+        __attribute__((vector_size(64), aligned(8), may_alias));
+    #define MIXEDEXT_AT(a, i) (*(const mixedext_eight*)((a) + (i)))
+    #define MIXEDEXT_SUM(n, term) \\
+        mixedext_eight s = {0.0}; \\
+        for (Py_ssize_t i = 0; i < n; i += 8) s += term; \\
+        return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
     #else
     #define MIXEDEXT_INLINE static __inline
+    #define MIXEDEXT_AT(a, i) ((a)[i])
+    #define MIXEDEXT_SUM(n, term) \\
+        double s = 0.0; \\
+        for (Py_ssize_t i = 0; i < n; i++) s += term; \\
+        return s
     #endif
-    /* Four partial sums: compilers may then take several rows at a time. */
-    MIXEDEXT_INLINE double mixedext_dot(Py_ssize_t n, const double* a, const double* b) {
-        double s0 = 0.0, s1 = 0.0, s2 = 0.0, s3 = 0.0;
-        Py_ssize_t i = 0;
-        for (; i + 4 <= n; i += 4) {
-            s0 += a[i] * b[i];
-            s1 += a[i + 1] * b[i + 1];
-            s2 += a[i + 2] * b[i + 2];
-            s3 += a[i + 3] * b[i + 3];
-        }
-        for (; i < n; i++) s0 += a[i] * b[i];
-        return (s0 + s2) + (s1 + s3);
-    }
     MIXEDEXT_INLINE double mixedext_sum(Py_ssize_t n, const double* a) {
-        double s0 = 0.0, s1 = 0.0, s2 = 0.0, s3 = 0.0;
-        Py_ssize_t i = 0;
-        for (; i + 4 <= n; i += 4) {
-            s0 += a[i];
-            s1 += a[i + 1];
-            s2 += a[i + 2];
-            s3 += a[i + 3];
-        }
-        for (; i < n; i++) s0 += a[i];
-        return (s0 + s2) + (s1 + s3);
+        MIXEDEXT_SUM(n, MIXEDEXT_AT(a, i));
     }
-    MIXEDEXT_INLINE void mixedext_times(
-        Py_ssize_t n, const double* a, const double* b, double* out
+    MIXEDEXT_INLINE double mixedext_dot(Py_ssize_t n, const double* a, const double* b) {
+        MIXEDEXT_SUM(n, MIXEDEXT_AT(a, i) * MIXEDEXT_AT(b, i));
+    }
+    MIXEDEXT_INLINE double mixedext_dot3(
+        Py_ssize_t n, const double* a, const double* b, const double* c
     ) {
-        for (Py_ssize_t i = 0; i < n; i++) out[i] = a[i] * b[i];
+        MIXEDEXT_SUM(n, MIXEDEXT_AT(a, i) * MIXEDEXT_AT(b, i) * MIXEDEXT_AT(c, i));
     }
     MIXEDEXT_INLINE void mixedext_add(
         Py_ssize_t n, double factor, const double* a, double* out
     ) {
         for (Py_ssize_t i = 0; i < n; i++) out[i] += factor * a[i];
     }
+    /* out = fixed + sum_a effect_a z_a, z of k columns of length n */
+    MIXEDEXT_INLINE void mixedext_predictor(
+        Py_ssize_t size, Py_ssize_t n, Py_ssize_t k, const double* effect,
+        const double* z, const double* fixed, double* out
+    ) {
+        for (Py_ssize_t i = 0; i < size; i++) out[i] = fixed[i] + effect[0] * z[i];
+        for (Py_ssize_t a = 1; a < k; a++) mixedext_add(size, effect[a], z + a * n, out);
+    }
+    /* Z'a */
+    MIXEDEXT_INLINE void mixedext_project(
+        Py_ssize_t size, Py_ssize_t n, Py_ssize_t k, const double* a, const double* z,
+        double* out
+    ) {
+        for (Py_ssize_t j = 0; j < k; j++) out[j] = mixedext_dot(size, a, z + j * n);
+    }
+    /* Z'WZ */
+    MIXEDEXT_INLINE void mixedext_gram(
+        Py_ssize_t size, Py_ssize_t n, Py_ssize_t k, const double* weight,
+        const double* z, double* out
+    ) {
+        for (Py_ssize_t a = 0; a < k; a++)
+            for (Py_ssize_t b = 0; b <= a; b++)
+                out[a * k + b] = out[b * k + a] =
+                    mixedext_dot3(size, weight, z + a * n, z + b * n);
+    }
     """
+    # n a multiple of PADDING
+    double total "mixedext_sum"(Py_ssize_t n, const double* a) noexcept nogil
     double dot "mixedext_dot"(
         Py_ssize_t n, const double* a, const double* b) noexcept nogil
-    double total "mixedext_sum"(Py_ssize_t n, const double* a) noexcept nogil
-    # out = a b, and out += factor a
-    void times "mixedext_times"(
-        Py_ssize_t n, const double* a, const double* b, double* out) noexcept nogil
+    double dot3 "mixedext_dot3"(
+        Py_ssize_t n, const double* a, const double* b, const double* c) noexcept nogil
+    # out += factor a
     void add "mixedext_add"(
         Py_ssize_t n, double factor, const double* a, double* out) noexcept nogil
+    void predictor "mixedext_predictor"(
+        Py_ssize_t size, Py_ssize_t n, Py_ssize_t k, const double* effect,
+        const double* z, const double* fixed, double* out) noexcept nogil
+    void project "mixedext_project"(
+        Py_ssize_t size, Py_ssize_t n, Py_ssize_t k, const double* a, const double* z,
+        double* out) noexcept nogil
+    void gram_of "mixedext_gram"(
+        Py_ssize_t size, Py_ssize_t n, Py_ssize_t k, const double* weight,
+        const double* z, double* out) noexcept nogil
 
 
 cdef enum:
+    PADDING = 8
     # what of the likelihood's terms is wanted
     LOSS = 1
     NEWTON = 2
@@ -80,11 +112,13 @@ cdef enum:
 
 cdef struct Work:
     Py_ssize_t n
+    Py_ssize_t size           # the same, padded
     Py_ssize_t p
     Py_ssize_t k
     bint concave
     bint expected_determinant
     bint has_kappa
+    int fast                  # kind of its fast loop, if it has one
     const double* x           # (p, n)
     const double* z           # (K, n)
     const double* lam         # (K, K) lower triangular
@@ -104,7 +138,7 @@ cdef struct Work:
     double* expected_kappa
     double* pooled            # slope, averaged over the nodes of a quadrature
     double* scaled
-    double* other
+    double* variance          # v, conditional variance of the linear predictor
     # of the columns of Z, (K,)
     double* u
     double* trial
@@ -189,12 +223,19 @@ cdef inline void solve_lower(
 ) noexcept nogil:
     # b (k, columns) = L^-1 b
     cdef Py_ssize_t i, j, m
+    cdef double share
+    if k == 1:
+        share = 1.0 / root[0]
+        for j in range(columns):
+            b[j] *= share
+        return
     for i in range(k):
         for m in range(i):
             for j in range(columns):
                 b[i * columns + j] -= root[i * k + m] * b[m * columns + j]
+        share = 1.0 / root[i * k + i]
         for j in range(columns):
-            b[i * columns + j] /= root[i * k + i]
+            b[i * columns + j] *= share
 
 
 cdef inline void solve_upper(
@@ -202,12 +243,19 @@ cdef inline void solve_upper(
 ) noexcept nogil:
     # b (k, columns) = L^-T b
     cdef Py_ssize_t i, j, m
+    cdef double share
+    if k == 1:
+        share = 1.0 / root[0]
+        for j in range(columns):
+            b[j] *= share
+        return
     for i in range(k - 1, -1, -1):
         for m in range(i + 1, k):
             for j in range(columns):
                 b[i * columns + j] -= root[m * k + i] * b[m * columns + j]
+        share = 1.0 / root[i * k + i]
         for j in range(columns):
-            b[i * columns + j] /= root[i * k + i]
+            b[i * columns + j] *= share
 
 
 cdef inline void product(
@@ -226,18 +274,17 @@ cdef inline void product(
                 out[i * columns + j] += x * b[m * columns + j]
 
 
-cdef inline void look(
-    Work* w, RowFamily family, const double* u, int wanted
-) noexcept nogil:
-    # the likelihood's terms at coefficients u
-    cdef Py_ssize_t a
+cdef inline void pad(Work* w, double* a) noexcept nogil:
+    cdef Py_ssize_t i
+    if a != NULL:
+        for i in range(w.n, w.size):
+            a[i] = 0.0
+
+
+cdef inline void look_at_effects(Work* w, RowFamily family, int wanted) noexcept nogil:
+    # the likelihood's terms at w.eta
     cdef Terms out
     memset(&out, 0, sizeof(Terms))
-    times_lam(w.k, w.lam, False, u, w.effect)
-    for a in range(w.n):
-        w.eta[a] = w.fixed[a] + w.effect[0] * w.z[a]
-    for a in range(1, w.k):
-        add(w.n, w.effect[a], w.z + a * w.n, w.eta)
     if wanted & LOSS:
         out.loss = w.loss
     if wanted & (NEWTON | SLOPE):
@@ -258,24 +305,20 @@ cdef inline void look(
                 out.expected_kappa = w.expected_kappa
     if w.has_kappa and wanted & (DERIVATIVES | SLOPE):
         out.loss_kappa = w.loss_kappa
-    family.terms(w.n, w.eta, &w.rows, &out)
-
-
-cdef inline void sum_slopes(Work* w, double* out) noexcept nogil:
-    # Z's
-    cdef Py_ssize_t a
-    for a in range(w.k):
-        out[a] = dot(w.n, w.slope, w.z + a * w.n)
-
-
-cdef inline void sum_gram(Work* w, const double* weight, double* out) noexcept nogil:
-    # Z'WZ
-    cdef Py_ssize_t a, b
-    for a in range(w.k):
-        times(w.n, weight, w.z + a * w.n, w.scaled)
-        for b in range(a + 1):
-            out[a * w.k + b] = dot(w.n, w.scaled, w.z + b * w.n)
-            out[b * w.k + a] = out[a * w.k + b]
+    if not fast_terms(w.fast, w.size, w.eta, &w.rows, &out):
+        family.terms(w.n, w.eta, &w.rows, &out)
+    if w.size > w.n:
+        pad(w, out.loss)
+        pad(w, out.slope)
+        pad(w, out.weight)
+        pad(w, out.third)
+        pad(w, out.expected)
+        pad(w, out.expected_third)
+        if w.has_kappa:
+            pad(w, out.loss_kappa)
+            pad(w, out.slope_kappa)
+            pad(w, out.weight_kappa)
+            pad(w, out.expected_kappa)
 
 
 cdef inline bint factor_gram(Work* w, const double* gram, double* root) noexcept nogil:

@@ -22,8 +22,13 @@ the processor's cache.
 from libc.math cimport fabs, log
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 from mixedext.kernels.generalized.families cimport RowFamily, Rows, read_rows, rows_from
+from mixedext.kernels.generalized.fast_terms cimport (
+    FAST_LOGIT,
+    FAST_POISSON,
+    NOT_FAST,
+)
 from mixedext.kernels.generalized.level_work cimport (
     DERIVATIVES,
     EXPECTED,
@@ -34,19 +39,22 @@ from mixedext.kernels.generalized.level_work cimport (
     NO_WEIGHTS,
     NOT_STRICT,
     OUT_OF_RANGE,
+    PADDING,
+    SLOPE,
     TOO_MANY,
     Work,
     add,
     dot,
+    dot3,
     factor_gram,
+    gram_of,
     inner,
-    look,
+    look_at_effects,
+    predictor,
     product,
+    project,
     solve_lower,
     solve_upper,
-    sum_gram,
-    sum_slopes,
-    times,
     times_lam,
     total,
 )
@@ -54,6 +62,8 @@ from mixedext.kernels.generalized.quadrature cimport integrate
 from mixedext.kernels.lanes cimport cloned_int
 
 import numpy as np
+
+from mixedext.kernels.generalized.families import KINDS
 
 # Decrement of h below which a step is the last; the next would be below rounding.
 cdef double LAST_DECREMENT = 1e-13
@@ -90,6 +100,19 @@ cdef inline Py_ssize_t pair(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     return a * (a + 1) // 2 + b if a >= b else b * (b + 1) // 2 + a
 
 
+cdef cloned_int _sum_fixed(
+    Work* w, Py_ssize_t p, const double* beta, const double* offset
+) noexcept nogil:
+    """The linear predictor without random effects."""
+    cdef Py_ssize_t j
+    memset(w.fixed, 0, w.size * sizeof(double))
+    for j in range(p):
+        add(w.n, beta[j], w.x + j * w.n, w.fixed)
+    if offset != NULL:
+        add(w.n, 1.0, offset, w.fixed)
+    return 0
+
+
 cdef inline double* _taken(double** free_memory, Py_ssize_t size) noexcept nogil:
     cdef double* out = free_memory[0]
     free_memory[0] += size
@@ -117,7 +140,7 @@ cdef void _lay_out(
     w.expected_kappa = _taken(&memory, longest)
     w.pooled = _taken(&memory, longest)
     w.scaled = _taken(&memory, longest)
-    w.other = _taken(&memory, longest)
+    w.variance = _taken(&memory, longest)
     w.trial = _taken(&memory, k)
     w.step = _taken(&memory, k)
     w.effect = _taken(&memory, k)
@@ -142,6 +165,19 @@ cdef void _lay_out(
     w.half_cross = _taken(&memory, k * (p + 1))
 
 
+cdef inline void _look(
+    Work* w, RowFamily family, const double* u, int wanted
+) noexcept nogil:
+    # the likelihood's terms and S at coefficients u
+    if w.k == 1:
+        w.effect[0] = w.lam[0] * u[0]
+    else:
+        times_lam(w.k, w.lam, False, u, w.effect)
+    predictor(w.size, w.n, w.k, w.effect, w.z, w.fixed, w.eta)
+    look_at_effects(w, family, wanted)
+    project(w.size, w.n, w.k, w.slope, w.z, w.slopes)
+
+
 cdef cloned_int _find_mode(Work* w, RowFamily family, int* iterations) noexcept nogil:
     """The mode from w.u on; the likelihood's terms, S and h there."""
     cdef Py_ssize_t a, k = w.k
@@ -150,51 +186,55 @@ cdef cloned_int _find_mode(Work* w, RowFamily family, int* iterations) noexcept 
     cdef double decrement = 1e300, slope, length, h = 0.0, found, x
     look_for = NEWTON if w.concave else NEWTON | EXPECTED
     wanted = look_for | LOSS if careful else look_for
-    look(w, family, w.u, wanted)
-    sum_slopes(w, w.slopes)
-    x = total(w.n, w.weight)
+    _look(w, family, w.u, wanted)
+    x = 0.0
     for a in range(k):
         x += w.slopes[a]
     if careful:
-        h = total(w.n, w.loss) + 0.5 * inner(k, w.u, w.u)
+        h = total(w.size, w.loss) + 0.5 * inner(k, w.u, w.u)
         x += h
     if not x * 0.0 == 0.0:
         # from zero on, with an eye on h
         careful = True
         wanted = look_for | LOSS
         memset(w.u, 0, k * sizeof(double))
-        look(w, family, w.u, wanted)
-        h = total(w.n, w.loss)
+        _look(w, family, w.u, wanted)
+        h = total(w.size, w.loss)
         if not h * 0.0 == 0.0:
             return OUT_OF_RANGE
-        sum_slopes(w, w.slopes)
     for turn in range(MOST_ITERATIONS):
         iterations[0] += 1
         if turn == FREE_ITERATIONS and not careful:
             careful = True
             wanted = look_for | LOSS
-            look(w, family, w.u, wanted)
-            h = total(w.n, w.loss) + 0.5 * inner(k, w.u, w.u)
+            _look(w, family, w.u, wanted)
+            h = total(w.size, w.loss) + 0.5 * inner(k, w.u, w.u)
         observed = w.concave or decrement <= NEARLY
         if observed:
-            sum_gram(w, w.weight, w.gram)
+            gram_of(w.size, w.n, k, w.weight, w.z, w.gram)
             observed = factor_gram(w, w.gram, w.root)
         if not observed:
             if w.concave:
                 return NO_WEIGHTS
-            sum_gram(w, w.expected, w.gram)
+            gram_of(w.size, w.n, k, w.expected, w.z, w.gram)
             if not factor_gram(w, w.gram, w.root):
                 return NO_WEIGHTS
-        times_lam(k, w.lam, True, w.slopes, w.gradient)
-        for a in range(k):
-            w.gradient[a] += w.u[a]
-            w.step[a] = -w.gradient[a]
-        solve_lower(k, 1, w.root, w.step)
-        decrement = inner(k, w.step, w.step)
-        solve_upper(k, 1, w.root, w.step)
-        if k == 1 and fabs(w.step[0]) > LONGEST:
-            w.step[0] = LONGEST if w.step[0] > 0.0 else -LONGEST
-        slope = -inner(k, w.gradient, w.step)
+        if k == 1:
+            x = w.lam[0] * w.slopes[0] + w.u[0]
+            w.step[0] = -x / (w.root[0] * w.root[0])
+            decrement = -x * w.step[0]
+            if fabs(w.step[0]) > LONGEST:
+                w.step[0] = LONGEST if w.step[0] > 0.0 else -LONGEST
+            slope = -x * w.step[0]
+        else:
+            times_lam(k, w.lam, True, w.slopes, w.gradient)
+            for a in range(k):
+                w.gradient[a] += w.u[a]
+                w.step[a] = -w.gradient[a]
+            solve_lower(k, 1, w.root, w.step)
+            decrement = inner(k, w.step, w.step)
+            solve_upper(k, 1, w.root, w.step)
+            slope = decrement
         last = decrement < LAST_DECREMENT
         if last:
             # S, and the weights of the determinant, are those behind this step
@@ -203,10 +243,9 @@ cdef cloned_int _find_mode(Work* w, RowFamily family, int* iterations) noexcept 
         while True:
             for a in range(k):
                 w.trial[a] = w.u[a] + length * w.step[a]
-            look(w, family, w.trial, wanted)
-            sum_slopes(w, w.slopes)
+            _look(w, family, w.trial, wanted)
             if careful:
-                found = total(w.n, w.loss) + 0.5 * inner(k, w.trial, w.trial)
+                found = total(w.size, w.loss) + 0.5 * inner(k, w.trial, w.trial)
                 if found <= h - SUFFICIENT * length * slope + 1e-13 * fabs(h):
                     h = found
                     break
@@ -218,22 +257,20 @@ cdef cloned_int _find_mode(Work* w, RowFamily family, int* iterations) noexcept 
                     for a in range(k):
                         w.trial[a] = w.u[a]
                     wanted |= LOSS | DERIVATIVES
-                    look(w, family, w.trial, wanted)
-                    sum_slopes(w, w.slopes)
+                    _look(w, family, w.trial, wanted)
                     last = True
                     break
             else:
                 # of a convex function the slope along the step says enough
                 times_lam(k, w.lam, True, w.slopes, w.gradient)
                 found = inner(k, w.gradient, w.step) + inner(k, w.trial, w.step)
-                x = total(w.n, w.weight) + found
-                if x * 0.0 == 0.0 and (found <= 0.5 * slope or last):
+                if found * 0.0 == 0.0 and (found <= 0.5 * slope or last):
                     if last:
-                        h = total(w.n, w.loss) + 0.5 * inner(k, w.trial, w.trial)
+                        h = total(w.size, w.loss) + 0.5 * inner(k, w.trial, w.trial)
                     break
                 careful = True
-                look(w, family, w.u, LOSS)
-                h = total(w.n, w.loss) + 0.5 * inner(k, w.u, w.u)
+                _look(w, family, w.u, LOSS | SLOPE)
+                h = total(w.size, w.loss) + 0.5 * inner(k, w.u, w.u)
                 if not h * 0.0 == 0.0:
                     return OUT_OF_RANGE
                 wanted |= LOSS
@@ -245,15 +282,15 @@ cdef cloned_int _find_mode(Work* w, RowFamily family, int* iterations) noexcept 
     return TOO_MANY
 
 
-cdef int _stand(Work* w) noexcept nogil:
+cdef cloned_int _stand(Work* w) noexcept nogil:
     # N, M and its determinant at the mode; M^-1 of the determinant into spread
     cdef Py_ssize_t a, k = w.k
     cdef double* root = w.root
-    sum_gram(w, w.weight, w.gram)
+    gram_of(w.size, w.n, k, w.weight, w.z, w.gram)
     if not factor_gram(w, w.gram, w.root):
         return NOT_STRICT
     if w.expected_determinant:
-        sum_gram(w, w.expected, w.other_gram)
+        gram_of(w.size, w.n, k, w.expected, w.z, w.other_gram)
         if not factor_gram(w, w.other_gram, w.other_root):
             return NOT_STRICT
         root = w.other_root
@@ -284,6 +321,7 @@ cdef cloned_int _add_derivatives(
 ) noexcept nogil:
     """Add what of the derivatives is a level's; S, N_V and (I + N Sigma)^-1 Z'W X of it."""
     cdef Py_ssize_t a, b, c, d, j, m, n = w.n, p = w.p, k = w.k
+    cdef Py_ssize_t size = w.size
     cdef Py_ssize_t columns = p + w.has_kappa
     cdef const double* third = w.third
     cdef const double* own = w.gram
@@ -291,43 +329,39 @@ cdef cloned_int _add_derivatives(
     cdef double x
     if w.expected_determinant:
         third, own = w.expected_third, w.other_gram
-    # lam M^-1 lam' of the determinant, then v (into other) and a = T v (into eta)
-    _congruence(k, w.lam, w.spread, w.square, w.square2)
+    # v, the forms of z with lam M^-1 lam' of the determinant; a = T v (into eta)
     if k == 1:
-        x = w.square2[0]
-        for m in range(n):
-            w.other[m] = x * w.z[m] * w.z[m]
+        x = w.lam[0] * w.spread[0] * w.lam[0]
+        for m in range(size):
+            w.variance[m] = x * w.z[m] * w.z[m]
     else:
-        memset(w.other, 0, n * sizeof(double))
+        _congruence(k, w.lam, w.spread, w.square, w.square2)
+        memset(w.variance, 0, size * sizeof(double))
         for a in range(k):
-            for m in range(n):
+            for m in range(size):
                 w.scaled[m] = w.square2[a * k] * w.z[m]
             for b in range(1, k):
-                add(n, w.square2[a * k + b], w.z + b * n, w.scaled)
-            for m in range(n):
-                w.other[m] += w.scaled[m] * w.z[a * n + m]
-    times(n, third, w.other, w.eta)
-    for a in range(k):
-        w.carry[a] = dot(n, w.eta, w.z + a * n)
+                add(size, w.square2[a * k + b], w.z + b * n, w.scaled)
+            for m in range(size):
+                w.variance[m] += w.scaled[m] * w.z[a * n + m]
+    for m in range(size):
+        w.eta[m] = third[m] * w.variance[m]
+    project(size, n, k, w.eta, w.z, w.carry)
     # 2 s + a
-    if quadrature:
-        add(n, 2.0, w.pooled, w.eta)
-    else:
-        add(n, 2.0, w.slope, w.eta)
+    add(size, 2.0, w.pooled if quadrature else w.slope, w.eta)
     # Z'WX beside Z's_kappa, (K, p + 1)
     for a in range(k):
-        times(n, w.weight, w.z + a * n, w.scaled)
         for j in range(p):
-            w.cross[a * columns + j] = dot(n, w.scaled, w.x + j * n)
+            w.cross[a * columns + j] = dot3(size, w.weight, w.z + a * n, w.x + j * n)
         if w.has_kappa:
-            w.cross[a * columns + p] = dot(n, w.slope_kappa, w.z + a * n)
+            w.cross[a * columns + p] = dot(size, w.slope_kappa, w.z + a * n)
     for j in range(p):
-        sums.by_x[j] += dot(n, w.eta, w.x + j * n)
-        times(n, w.weight, w.x + j * n, w.scaled)
+        sums.by_x[j] += dot(size, w.eta, w.x + j * n)
         for m in range(j + 1):
-            sums.square[j * columns + m] += dot(n, w.scaled, w.x + m * n)
+            x = dot3(size, w.weight, w.x + j * n, w.x + m * n)
+            sums.square[j * columns + m] += x
         if w.has_kappa:
-            sums.square[p * columns + j] += dot(n, w.slope_kappa, w.x + j * n)
+            sums.square[p * columns + j] += dot(size, w.slope_kappa, w.x + j * n)
     # c, and Lam c
     times_lam(k, w.lam, True, w.carry, w.work)
     if quadrature:
@@ -341,7 +375,7 @@ cdef cloned_int _add_derivatives(
             sums.by_x[j] -= w.cross[a * columns + j] * w.moved[a]
     if w.has_kappa:
         weight_kappa = w.expected_kappa if w.expected_determinant else w.weight_kappa
-        x = dot(n, weight_kappa, w.other) + 2.0 * w.sum_loss_kappa
+        x = dot(size, weight_kappa, w.variance) + 2.0 * w.sum_loss_kappa
         for a in range(k):
             x -= w.cross[a * columns + p] * w.moved[a]
         sums.by_kappa[0] += x
@@ -421,7 +455,7 @@ cdef cloned_int _add_derivatives(
 
 
 def arranged(const double[:, :] x, const int64_t[::1] order, const int64_t[::1] start):
-    """Columns (n, k) by levels: of each level its rows, column by column; flat.
+    """Columns (n, k) by levels: of each level its rows, column by column; flat, padded.
 
     Parameters
     ----------
@@ -433,7 +467,7 @@ def arranged(const double[:, :] x, const int64_t[::1] order, const int64_t[::1] 
         First of each level's rows in that order, and n, (L + 1,).
     """
     cdef Py_ssize_t level, i, j, at = 0, k = x.shape[1]
-    out = np.empty(x.shape[0] * k)
+    out = np.zeros(x.shape[0] * k + PADDING)
     cdef double[::1] to = out
     with nogil:
         for level in range(start.shape[0] - 1):
@@ -458,17 +492,24 @@ cdef class OneFactor:
     offset : ndarray or None
         (n,), the rows in order of their levels, as all that follows.
     y, trials, weight, count : ndarray
-        What the family asks for, (n,); None where there is none.
+        What the family asks for, (n + PADDING,); None where there is none.
     concave : bool
         Whether the likelihood is log-concave in the linear predictor.
     expected : bool
         Whether the determinant has expected weights.
     n_kappa : int
         Number of dispersions, 0 or 1.
+
+    Attributes
+    ----------
+    n_sums : int
+        Length of the sums over levels.
     """
 
-    cdef readonly Py_ssize_t n, p, k, levels, longest, columns
+    cdef readonly Py_ssize_t n, p, k, levels, longest, columns, n_sums
+    cdef list parts
     cdef bint concave, expected, has_kappa
+    cdef int fast
     cdef RowFamily family
     cdef const int64_t[::1] start
     cdef const double[::1] x, z, offset
@@ -485,38 +526,39 @@ cdef class OneFactor:
         self.family, self.start = family, start
         self.levels = start.shape[0] - 1
         self.n, self.k = start[self.levels], k
-        self.p = x.shape[0] // self.n
+        self.p = (x.shape[0] - PADDING) // self.n
         self.x, self.z, self.offset = x, z, offset
         self.arrays = y, trials, weight, count
         self.rows = read_rows(y, trials, weight, count, 0.0)
         self.concave, self.expected, self.has_kappa = concave, expected, n_kappa > 0
         self.columns = self.p + n_kappa
+        self.fast = NOT_FAST
+        if family.kind == KINDS["binomial", "logit"]:
+            self.fast = FAST_LOGIT
+        elif family.kind == KINDS["poisson", "log"]:
+            self.fast = FAST_POISSON
         self.longest = 1
         for level in range(self.levels):
             self.longest = max(self.longest, start[level + 1] - start[level])
+        self.longest += PADDING
+        self._name_sums()
 
-    @property
-    def n_sums(self):
-        """Length of the sums over levels: see ``split_sums``."""
-        return 3 + sum(int(np.prod(shape)) for _, shape in self._shapes())
-
-    def _shapes(self):
-        k, c = self.k, self.columns
-        pairs = k * (k + 1) // 2
-        return [
-            ("by_x", (self.p,)), ("square", (c, c)), ("by_lam", (k, k)),
-            ("score", (pairs,)), ("information", (pairs, pairs)), ("mixed", (k, k, c)),
-        ]
+    def _name_sums(self):
+        cdef Py_ssize_t k = self.k, c = self.columns, pairs = k * (k + 1) // 2, at = 0
+        self.parts = []
+        for name, shape in (
+            ("value", ()), ("loss_kappa", ()), ("by_kappa", ()), ("by_x", (self.p,)),
+            ("square", (c, c)), ("by_lam", (k, k)), ("score", (pairs,)),
+            ("information", (pairs, pairs)), ("mixed", (k, k, c)),
+        ):
+            size = int(np.prod(shape))
+            self.parts.append((name, at, at + size, shape))
+            at += size
+        self.n_sums = at
 
     def split_sums(self, sums):
         """The sums by name."""
-        out = {"value": sums[0], "loss_kappa": sums[1], "by_kappa": sums[2]}
-        at = 3
-        for name, shape in self._shapes():
-            size = int(np.prod(shape))
-            out[name] = sums[at : at + size].reshape(shape)
-            at += size
-        return out
+        return {n: sums[a:b].reshape(shape) for n, a, b, shape in self.parts}
 
     def evaluate(
         self, Py_ssize_t first, Py_ssize_t last, const double[:, ::1] lam,
@@ -561,6 +603,9 @@ cdef class OneFactor:
         cdef const double* node = &nodes[0, 0] if n_nodes else NULL
         cdef const double* node_weight = &log_weights[0] if n_nodes else NULL
         cdef double* respond = NULL
+        cdef const double* offset = NULL
+        if self.offset is not None:
+            offset = &self.offset[self.start[first]]
         memory = <double*>malloc(_work_size(self.longest, k, p) * sizeof(double))
         if memory == NULL:
             raise MemoryError("no memory for the rows of a level")
@@ -576,22 +621,20 @@ cdef class OneFactor:
         to.mixed = place
         w.k, w.p, w.lam = k, p, &lam[0, 0]
         w.concave, w.has_kappa = self.concave, self.has_kappa
-        w.expected_determinant = self.expected
+        w.expected_determinant, w.fast = self.expected, self.fast
         with nogil:
             for level in range(first, last):
                 at = self.start[level]
                 w.n = self.start[level + 1] - at
+                w.size = (w.n + PADDING - 1) // PADDING * PADDING
                 w.x = &self.x[0] + p * at if p else NULL
                 w.z = &self.z[0] + k * at
                 w.rows = rows_from(&self.rows, at)
                 w.rows.kappa = kappa
                 w.u = &modes[level, 0]
-                if self.offset is None:
-                    memset(w.fixed, 0, w.n * sizeof(double))
-                else:
-                    memcpy(w.fixed, &self.offset[at], w.n * sizeof(double))
-                for j in range(p):
-                    add(w.n, coefficients[j], w.x + j * w.n, w.fixed)
+                _sum_fixed(&w, p, coefficients, offset)
+                if offset != NULL:
+                    offset += w.n
                 count = 0
                 ended = _find_mode(&w, self.family, &count)
                 most = max(most, count)
@@ -601,7 +644,7 @@ cdef class OneFactor:
                     break
                 w.integral = w.mode_loss_kappa = w.sum_loss_kappa = 0.0
                 if self.has_kappa:
-                    w.mode_loss_kappa = total(w.n, w.loss_kappa)
+                    w.mode_loss_kappa = total(w.size, w.loss_kappa)
                     w.sum_loss_kappa = w.mode_loss_kappa
                 if n_nodes:
                     ended = integrate(&w, self.family, n_nodes, node, node_weight)

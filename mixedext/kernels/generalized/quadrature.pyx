@@ -24,15 +24,17 @@ from mixedext.kernels.generalized.level_work cimport (
     add,
     factored,
     inner,
-    look,
+    look_at_effects,
+    predictor,
     product,
-    sum_slopes,
+    project,
     times_lam,
     total,
 )
+from mixedext.kernels.lanes cimport cloned_int
 
 
-cdef int integrate(
+cdef cloned_int _integrate(
     Work* w, RowFamily family, Py_ssize_t n_nodes, const double* nodes,
     const double* log_weights,
 ) noexcept nogil:
@@ -45,7 +47,7 @@ cdef int integrate(
     cdef double* outer = w.square3
     cdef double* slopes = w.gradient
     cdef double* value = w.step
-    memset(w.pooled, 0, w.n * sizeof(double))
+    memset(w.pooled, 0, w.size * sizeof(double))
     memset(w.lean, 0, k * sizeof(double))
     memset(w.by_lam, 0, k * k * sizeof(double))
     memset(outer, 0, k * k * sizeof(double))
@@ -60,8 +62,10 @@ cdef int integrate(
         times_lam(k, c, False, nodes + j * k, w.trial)
         for a in range(k):
             w.trial[a] += w.u[a]
-        look(w, family, w.trial, LOSS | SLOPE)
-        share = w.h - total(w.n, w.loss) - 0.5 * inner(k, w.trial, w.trial)
+        times_lam(k, w.lam, False, w.trial, w.effect)
+        predictor(w.size, w.n, k, w.effect, w.z, w.fixed, w.eta)
+        look_at_effects(w, family, LOSS | SLOPE)
+        share = w.h - total(w.size, w.loss) - 0.5 * inner(k, w.trial, w.trial)
         share = exp(share + log_weights[j])
         if share == 0.0:
             continue
@@ -70,12 +74,12 @@ cdef int integrate(
             if share != share:
                 continue
             return NO_INTEGRAL
-        sum_slopes(w, slopes)
+        project(w.size, w.n, k, w.slope, w.z, slopes)
         times_lam(k, w.lam, True, slopes, value)
         mass += share
-        add(w.n, share, w.slope, w.pooled)
+        add(w.size, share, w.slope, w.pooled)
         if w.has_kappa:
-            loss_kappa += share * total(w.n, w.loss_kappa)
+            loss_kappa += share * total(w.size, w.loss_kappa)
         for a in range(k):
             value[a] = share * (value[a] + w.trial[a])
             w.lean[a] += value[a]
@@ -104,3 +108,11 @@ cdef int integrate(
         for b in range(k):
             w.spread[a * k + b] -= 2.0 * inner(k, outer + a * k, c + b * k)
     return FOUND
+
+
+cdef int integrate(
+    Work* w, RowFamily family, Py_ssize_t n_nodes, const double* nodes,
+    const double* log_weights,
+) noexcept nogil:
+    """The integral over one level's coefficients; see above."""
+    return _integrate(w, family, n_nodes, nodes, log_weights)
