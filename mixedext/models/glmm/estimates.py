@@ -210,7 +210,7 @@ class Estimates:
 
     @property
     def has_errors(self) -> bool:
-        """Whether the observed information is positive definite, so that there are errors."""
+        """Whether there are standard errors: the information is positive definite."""
         return bool(np.isfinite(np.diag(self.joint_covariance)).all())
 
     @property

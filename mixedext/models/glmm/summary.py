@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from mixedext.arguments import check_probability
 from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.fixed_effects.parameter_covariance import bse, packed_params
-from mixedext.inference.random_effects.modes import n_levels
 from mixedext.inference.variances.estimates import var_corr
 from mixedext.models.glmm.fitting import separated_names
 from mixedext.reporting.sentences import formula_text
@@ -78,7 +79,7 @@ def summary(
     check_probability(alpha, "alpha")
     out = MixedSummary()
     out.add_title(title or "Generalized Linear Mixed Model Regression Results")
-    out.add_dict(_header(results, yname))
+    out.add_df(_header(results, yname), index=False, header=False, align="l")
     parameters = _parameters(results, xname_fe, xname_re, alpha)
     out.add_df(parameters, align="r")
     effects = _random_effects(results)
@@ -100,9 +101,9 @@ def _header(results, yname):
     left["Integration:"] = integration_text(fitted)
     left["Information:"] = own.engine.laplace
     left["No. Observations:"] = f"{fitted.nobs:g}"
-    counts = n_levels(fitted)
+    counts = _levels(fitted)
     if len(counts) == 1:
-        left["No. Groups:"] = str(counts.iloc[0])
+        left["No. Groups:"] = str(next(iter(counts.values())))
     status = own.convergence.status
     right = {
         "Dependent Variable:": str(yname or results.model.endog_names),
@@ -119,15 +120,12 @@ def _header(results, yname):
         right["Dispersion:"] = f"{name} = {own.dispersion:.6g}{given}"
     if own.cov_type != "nonrobust":
         left["Cov. type:"] = own.cov_type
-    _make_equal(left, right)
-    return left | right
+    halves = zip_longest(left.items(), right.items(), fillvalue=("", ""))
+    return _texts([[*one, *other] for one, other in halves])
 
 
-def _make_equal(left, right):
-    """Blank entries for the shorter half: their keys are different lengths of nothing."""
-    short = left if len(left) < len(right) else right
-    for k in range(abs(len(left) - len(right))):
-        short[" " * k] = ""
+def _levels(fitted):
+    return {t.group: t.n_levels for t in fitted.random.terms}
 
 
 # ---- parameters ----
@@ -142,39 +140,44 @@ def _parameters(results, xname_fe, xname_re, alpha):
     letter = "t" if fitted.settings.use_t else "z"
     heads = ["Coef.", "Std.Err.", letter, f"P>|{letter}|"]
     heads += [f"[{alpha / 2:g}", f"{1 - alpha / 2:g}]"]
-    limits = results.conf_int(alpha)
-    values = np.column_stack(
-        [
-            packed_params(fitted),
-            bse(fitted),
-            results.tvalues,
-            results.pvalues,
-            np.asarray(limits),
-        ]
-    )
-    values[k_fe:, 2:] = np.nan  # variances are no hypotheses of zero, nor their laws normal
-    text = pd.DataFrame("", index=range(len(names)), columns=heads, dtype=object)
-    for block in (slice(0, k_fe), slice(k_fe, None)):
-        own = values[block]
-        if not len(own):
-            continue
-        table = pd.DataFrame(own, columns=heads)
-        for head in heads:
-            if head in heads[2:4]:
-                text.iloc[block, heads.index(head)] = number_texts(table[head])
-                continue
-            rows = [
-                number_texts([v], number_format(enough_decimals(*pair), [v]))[0]
-                for v, pair in zip(table[head], own[:, [1, 0]], strict=True)
-            ]
-            text.iloc[block, heads.index(head)] = rows
-    infinite = separated_names(fitted)[0]
-    for row in np.flatnonzero(np.isin(fitted.fixed.names, infinite)):
-        text.iloc[row, 1:] = ""  # an infinite estimate has no error and no test
-    dropped = np.flatnonzero(fitted.fixed.dropped)
-    text.iloc[dropped, 0] = "dropped"
-    text.index = [*fixed_names, *other_names]
-    return text
+    infinite = set(separated_names(fitted)[0])
+    estimates, errors = packed_params(fitted), bse(fitted)
+    tests, limits = _tests(results, estimates, errors, alpha)
+    rows = []
+    for number, (estimate, error) in enumerate(zip(estimates, errors, strict=True)):
+        own = [estimate, error, *limits[number]]
+        form = number_format(enough_decimals([error], [estimate]), own)
+        texts = number_texts(own, form)
+        # variances are no hypotheses of zero, nor their laws normal
+        of_test = number_texts(tests[number]) if number < k_fe else ["", ""]
+        row = [*texts[:2], *of_test, *(texts[2:] if number < k_fe else ["", ""])]
+        if number < k_fe and names[number] in infinite:  # no error and no test
+            row[1:] = [""] * 5
+        if number < k_fe and np.isnan(estimate):
+            row[0] = "dropped"
+        rows.append(row)
+    return _texts(rows, heads, [*fixed_names, *other_names])
+
+
+def _tests(results, estimates, errors, alpha):
+    """Statistics with p-values, and limits, of all parameters, (n_params, 2) each."""
+    if results.fitted.settings.use_t:
+        tests = np.column_stack([results.tvalues, results.pvalues])
+        return tests, np.asarray(results.conf_int(alpha))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = estimates / errors
+    tests = np.column_stack([ratio, 2.0 * special.ndtr(-np.abs(ratio))])
+    margin = special.ndtri(1.0 - alpha / 2.0) * errors
+    return tests, np.column_stack([estimates - margin, estimates + margin])
+
+
+def _texts(rows, heads=None, labels=None):
+    """A frame of texts; the types are said, which pandas would find out one by one."""
+    cells = np.empty((len(rows), len(rows[0])), object)
+    cells[:] = rows
+    columns = None if heads is None else pd.Index(heads, dtype=object)
+    index = None if labels is None else pd.Index(labels, dtype=object)
+    return pd.DataFrame(cells, index=index, columns=columns)
 
 
 def _checked_names(given, own, what):
@@ -190,29 +193,27 @@ def _checked_names(given, own, what):
 
 def _random_effects(results):
     """Variances, standard deviations, correlations; None if there is but one variance."""
-    frame = var_corr(results)
-    kept, start = list[int](), 0
-    for term in results.fitted.random.terms:
-        shared = term.structure.shares_one_variance and term.k > 1
-        kept += [start] if shared else range(start, start + term.k)
-        if shared:
-            frame.loc[start, "name"] = f"{term.names[0]} ... {term.names[-1]}"
-        start += term.k
-    frame = frame.iloc[[*kept, *range(start, len(frame))]].reset_index(drop=True)
-    repeated = frame["group"].eq(frame["group"].shift())
-    text = pd.DataFrame(
-        {"Groups": frame["group"].mask(repeated, ""), "Name": frame["name"]}
-    )
-    for head, column in (("Variance", "variance"), ("Std.Dev.", "sd")):
-        values = frame[column]
-        form = number_format(enough_decimals(values, values), values)
-        text[head] = number_texts(values, form)
-    for column in [c for c in frame.columns if c.startswith("corr")]:
-        values = frame[column]
-        if values.notna().any():
-            head = "Corr" if column == "corr" else ""
-            text[head if head else " " * int(column[4:])] = number_texts(values, "{:.3f}")
-    return text
+    effects, n_correlations = [], 0
+    for term, structure, covariance in results.fitted.random.blocks():
+        found = list(structure.report(covariance, term.names))
+        if structure.shares_one_variance and term.k > 1:
+            effects.append((term.group, f"{term.names[0]} ... {term.names[-1]}", found[0]))
+            continue
+        effects += [(term.group, effect.name, effect) for effect in found]
+        n_correlations = max(n_correlations, *(len(e.correlations) for e in found))
+    if len(effects) < 2:
+        return None
+    variances = _numbers([effect.variance for *_, effect in effects])
+    deviations = _numbers([effect.sd for *_, effect in effects])
+    rows, before = [], None
+    for (group, name, effect), *sizes in zip(effects, variances, deviations, strict=True):
+        own = number_texts(effect.correlations, "{:.3f}")
+        own += [""] * (n_correlations - len(own))
+        rows.append(["" if group == before else group, name, *sizes, *own])
+        before = group
+    heads = ["Groups", "Name", "Variance", "Std.Dev."]
+    heads += ["Corr", *(" " * k for k in range(2, n_correlations + 1))][:n_correlations]
+    return _texts(rows, heads)
 
 
 # ---- notes ----
@@ -221,7 +222,7 @@ def _random_effects(results):
 def _notes(results, parameters):
     fitted = results.fitted
     own, model = fitted.generalized, fitted.model
-    listed = ", ".join(f"{group}: {count}" for group, count in n_levels(fitted).items())
+    listed = ", ".join(f"{group}: {count}" for group, count in _levels(fitted).items())
     yield f"Levels of the grouping factors: {listed}."
     yield from _of_the_approximation(own)
     if own.n_dispersions:
@@ -234,8 +235,8 @@ def _notes(results, parameters):
     columns, terms = separated_names(fitted)
     if columns:
         yield (
-            f"Separated: the estimates of {', '.join(columns)} are infinite; compare models "
-            "by likelihood-ratio tests."
+            f"Separated: the estimates of {', '.join(columns)} are infinite; compare "
+            "models by likelihood-ratio tests."
         )
     if terms:
         yield f"The variance of {', '.join(terms)} runs off."
@@ -298,7 +299,7 @@ def brief(results: HasFitted) -> str:
     if family.dispersion_name:
         lines.append(f"Dispersion: {family.dispersion_name} = {own.dispersion:.6g}")
     counts = [f"{fitted.nobs:g} rows"]
-    counts += [f"{group}: {count} levels" for group, count in n_levels(fitted).items()]
+    counts += [f"{group}: {count} levels" for group, count in _levels(fitted).items()]
     lines.append("; ".join(counts))
     lines += ["Fixed effects:", *(f"  {line}" for line in _fixed_lines(fitted))]
     if own.is_singular:
