@@ -1,9 +1,9 @@
 """The likelihood of the two commonest families, several rows at a time.
 
-The exponential function is 2^k times a polynomial in what is left of the exponent, log(1 + e)
-the series of 2 artanh(e / (2 + e)); neither has branches, so that compilers take as many rows
-at a time as the processor's registers hold.  Both are right to about one unit of the last
-place.
+The exponential function is 2^k times a polynomial in what is left of the exponent,
+log(1 + e) the series of 2 artanh(e / (2 + e)); neither has branches, so that compilers take
+as many rows at a time as the processor's registers hold.  Both are right to about one unit
+of the last place.
 
 References
 ----------
@@ -68,7 +68,7 @@ cdef extern from *:
         p = p * t * s + 2.0 * s;
         return (far ? 0.6931471805599453 : 0.0) + p;
     }
-    /* which of the terms a loop writes; constants, so that each choice is a loop of its own */
+    /* with_...: which terms a loop writes; constants, so that each choice is its own loop */
     MIXEDEXT_INLINE void mixedext_logit(
         Py_ssize_t n, const double* MIXEDEXT_ALONE eta, const double* MIXEDEXT_ALONE y,
         const double* MIXEDEXT_ALONE trials, double* MIXEDEXT_ALONE loss,

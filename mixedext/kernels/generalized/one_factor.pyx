@@ -1,25 +1,9 @@
-"""Deviance and derivatives of a generalized model with one grouping factor, by level.
-
-Of a level, with Z its rows, S = Z's, N = Z'WZ, M = I + lam'N lam = L L' at the mode u^ of
-h(u) = sum l_i + u'u / 2, B = lam M^-1 lam' and T = l''':
-
-    D = sum_l 2 h + log |M|,    v_i = z_i'B z_i,  a = T v,  c = M^-1 lam'Z'a,
-    d D / d Sigma = sum_l N_V - S S' - (r S' + S r') / 2,  N_V = N - N B N,
-    r = Z'a - N lam c,
-    d D / d b = X'(2 s + a - W Z lam c),
-    d D / d kappa = 2 sum l_kappa + v'W_kappa - s_kappa'Z lam c.
-
-A quadrature puts averages over its nodes for s and l_kappa, another matrix for M^-1 in v,
-and adds twice the average of h' to lam'Z'a (kernels.generalized.quadrature).  There lam
-enters not by Sigma alone:
-
-    d D / d lam = sum_l 2 S u' + 2 N lam M^-1 + Z'a u' - S c' - N lam c u'.
+"""The deviance of a generalized model with one grouping factor, level by level.
 
 Levels are independent problems: each iterates to its own convergence while its rows are in
-the processor's cache.
+the processor's cache, and adds its part to the sums of which derivatives are made.
 """
 
-from libc.math cimport fabs, log
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -29,88 +13,20 @@ from mixedext.kernels.generalized.fast_terms cimport (
     FAST_POISSON,
     NOT_FAST,
 )
-from mixedext.kernels.generalized.level_work cimport (
-    DERIVATIVES,
-    EXPECTED,
-    FOUND,
-    LOSS,
-    NEWTON,
-    NO_STEP,
-    NO_WEIGHTS,
-    NOT_STRICT,
-    OUT_OF_RANGE,
-    PADDING,
-    SLOPE,
-    TOO_MANY,
-    Work,
-    add,
-    dot,
-    dot3,
-    factor_gram,
-    gram_of,
-    inner,
-    look_at_effects,
-    predictor,
-    product,
-    project,
-    solve_lower,
-    solve_upper,
-    times_lam,
-    total,
-)
+from mixedext.kernels.generalized.level_derivatives cimport Sums, add_derivatives
+from mixedext.kernels.generalized.level_modes cimport find_mode, stand, sum_fixed
+from mixedext.kernels.generalized.level_work cimport FOUND, PADDING, Work, total
 from mixedext.kernels.generalized.quadrature cimport integrate
-from mixedext.kernels.lanes cimport cloned_int
 
 import numpy as np
 
 from mixedext.kernels.generalized.families import KINDS
-
-# Decrement of h below which a step is the last; the next would be below rounding.
-cdef double LAST_DECREMENT = 1e-13
-# Decrement below which a family that is not log-concave gets its observed weights.
-cdef double NEARLY = 1e-2
-cdef double SUFFICIENT = 1e-4, SHORTEST = 1e-10
-# Longest step of a scalar effect, in standard deviations of the effects.
-cdef double LONGEST = 3.0
-cdef int MOST_ITERATIONS = 200
-# Iterations after which a log-concave likelihood is watched, and not its slope alone.
-cdef int FREE_ITERATIONS = 6
 
 # Arrays of a level's rows in Work, its vectors of length K, and its matrices (K, K).
 cdef enum:
     ROW_ARRAYS = 15
     VECTORS = 9
     MATRICES = 11
-
-
-cdef struct Sums:
-    # over levels
-    double* value
-    double* loss_kappa    # at the modes
-    double* by_kappa
-    double* by_x          # (p,)
-    double* square        # (p + 1, p + 1), lower: 2 h by b, and by b and kappa
-    double* by_lam        # (K, K)
-    double* score         # pairs of columns
-    double* information   # pairs by pairs
-    double* mixed         # (K, K, p + 1)
-
-
-cdef inline Py_ssize_t pair(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
-    return a * (a + 1) // 2 + b if a >= b else b * (b + 1) // 2 + a
-
-
-cdef cloned_int _sum_fixed(
-    Work* w, Py_ssize_t p, const double* beta, const double* offset
-) noexcept nogil:
-    """The linear predictor without random effects."""
-    cdef Py_ssize_t j
-    memset(w.fixed, 0, w.size * sizeof(double))
-    for j in range(p):
-        add(w.n, beta[j], w.x + j * w.n, w.fixed)
-    if offset != NULL:
-        add(w.n, 1.0, offset, w.fixed)
-    return 0
 
 
 cdef inline double* _taken(double** free_memory, Py_ssize_t size) noexcept nogil:
@@ -163,295 +79,6 @@ cdef void _lay_out(
     w.by_lam = _taken(&memory, k * k)
     w.cross = _taken(&memory, k * (p + 1))
     w.half_cross = _taken(&memory, k * (p + 1))
-
-
-cdef inline void _look(
-    Work* w, RowFamily family, const double* u, int wanted
-) noexcept nogil:
-    # the likelihood's terms and S at coefficients u
-    if w.k == 1:
-        w.effect[0] = w.lam[0] * u[0]
-    else:
-        times_lam(w.k, w.lam, False, u, w.effect)
-    predictor(w.size, w.n, w.k, w.effect, w.z, w.fixed, w.eta)
-    look_at_effects(w, family, wanted)
-    project(w.size, w.n, w.k, w.slope, w.z, w.slopes)
-
-
-cdef cloned_int _find_mode(Work* w, RowFamily family, int* iterations) noexcept nogil:
-    """The mode from w.u on; the likelihood's terms, S and h there."""
-    cdef Py_ssize_t a, k = w.k
-    cdef int turn, wanted, look_for, last
-    cdef bint careful = not w.concave, observed
-    cdef double decrement = 1e300, slope, length, h = 0.0, found, x
-    look_for = NEWTON if w.concave else NEWTON | EXPECTED
-    wanted = look_for | LOSS if careful else look_for
-    _look(w, family, w.u, wanted)
-    x = 0.0
-    for a in range(k):
-        x += w.slopes[a]
-    if careful:
-        h = total(w.size, w.loss) + 0.5 * inner(k, w.u, w.u)
-        x += h
-    if not x * 0.0 == 0.0:
-        # from zero on, with an eye on h
-        careful = True
-        wanted = look_for | LOSS
-        memset(w.u, 0, k * sizeof(double))
-        _look(w, family, w.u, wanted)
-        h = total(w.size, w.loss)
-        if not h * 0.0 == 0.0:
-            return OUT_OF_RANGE
-    for turn in range(MOST_ITERATIONS):
-        iterations[0] += 1
-        if turn == FREE_ITERATIONS and not careful:
-            careful = True
-            wanted = look_for | LOSS
-            _look(w, family, w.u, wanted)
-            h = total(w.size, w.loss) + 0.5 * inner(k, w.u, w.u)
-        observed = w.concave or decrement <= NEARLY
-        if observed:
-            gram_of(w.size, w.n, k, w.weight, w.z, w.gram)
-            observed = factor_gram(w, w.gram, w.root)
-        if not observed:
-            if w.concave:
-                return NO_WEIGHTS
-            gram_of(w.size, w.n, k, w.expected, w.z, w.gram)
-            if not factor_gram(w, w.gram, w.root):
-                return NO_WEIGHTS
-        if k == 1:
-            x = w.lam[0] * w.slopes[0] + w.u[0]
-            w.step[0] = -x / (w.root[0] * w.root[0])
-            decrement = -x * w.step[0]
-            if fabs(w.step[0]) > LONGEST:
-                w.step[0] = LONGEST if w.step[0] > 0.0 else -LONGEST
-            slope = -x * w.step[0]
-        else:
-            times_lam(k, w.lam, True, w.slopes, w.gradient)
-            for a in range(k):
-                w.gradient[a] += w.u[a]
-                w.step[a] = -w.gradient[a]
-            solve_lower(k, 1, w.root, w.step)
-            decrement = inner(k, w.step, w.step)
-            solve_upper(k, 1, w.root, w.step)
-            slope = decrement
-        last = decrement < LAST_DECREMENT
-        if last:
-            # S, and the weights of the determinant, are those behind this step
-            wanted |= LOSS | DERIVATIVES
-        length = 1.0
-        while True:
-            for a in range(k):
-                w.trial[a] = w.u[a] + length * w.step[a]
-            _look(w, family, w.trial, wanted)
-            if careful:
-                found = total(w.size, w.loss) + 0.5 * inner(k, w.trial, w.trial)
-                if found <= h - SUFFICIENT * length * slope + 1e-13 * fabs(h):
-                    h = found
-                    break
-                length *= 0.5
-                if length < SHORTEST:
-                    # nothing lower along it: rounding, where little was to be gained
-                    if not decrement <= 1e-6 * (1.0 + fabs(h)):
-                        return NO_STEP
-                    for a in range(k):
-                        w.trial[a] = w.u[a]
-                    wanted |= LOSS | DERIVATIVES
-                    _look(w, family, w.trial, wanted)
-                    last = True
-                    break
-            else:
-                # of a convex function the slope along the step says enough
-                times_lam(k, w.lam, True, w.slopes, w.gradient)
-                found = inner(k, w.gradient, w.step) + inner(k, w.trial, w.step)
-                if found * 0.0 == 0.0 and (found <= 0.5 * slope or last):
-                    if last:
-                        h = total(w.size, w.loss) + 0.5 * inner(k, w.trial, w.trial)
-                    break
-                careful = True
-                _look(w, family, w.u, LOSS | SLOPE)
-                h = total(w.size, w.loss) + 0.5 * inner(k, w.u, w.u)
-                if not h * 0.0 == 0.0:
-                    return OUT_OF_RANGE
-                wanted |= LOSS
-        for a in range(k):
-            w.u[a] = w.trial[a]
-        if last:
-            w.h = h
-            return FOUND
-    return TOO_MANY
-
-
-cdef cloned_int _stand(Work* w) noexcept nogil:
-    # N, M and its determinant at the mode; M^-1 of the determinant into spread
-    cdef Py_ssize_t a, k = w.k
-    cdef double* root = w.root
-    gram_of(w.size, w.n, k, w.weight, w.z, w.gram)
-    if not factor_gram(w, w.gram, w.root):
-        return NOT_STRICT
-    if w.expected_determinant:
-        gram_of(w.size, w.n, k, w.expected, w.z, w.other_gram)
-        if not factor_gram(w, w.other_gram, w.other_root):
-            return NOT_STRICT
-        root = w.other_root
-    w.log_det = 0.0
-    for a in range(k):
-        w.log_det += 2.0 * log(root[a * k + a])
-    memset(w.spread, 0, k * k * sizeof(double))
-    for a in range(k):
-        w.spread[a * k + a] = 1.0
-    solve_lower(k, k, root, w.spread)
-    solve_upper(k, k, root, w.spread)
-    return FOUND
-
-
-cdef inline void _congruence(
-    Py_ssize_t k, const double* lam, const double* inside, double* work, double* out
-) noexcept nogil:
-    # lam inside lam'
-    cdef Py_ssize_t a, b
-    product(k, k, k, False, lam, inside, work)
-    for a in range(k):
-        for b in range(k):
-            out[a * k + b] = inner(k, work + a * k, lam + b * k)
-
-
-cdef cloned_int _add_derivatives(
-    Work* w, bint quadrature, Sums* sums, double* slopes, double* response, double* normal
-) noexcept nogil:
-    """Add what of the derivatives is a level's; S, N_V and (I + N Sigma)^-1 Z'W X of it."""
-    cdef Py_ssize_t a, b, c, d, j, m, n = w.n, p = w.p, k = w.k
-    cdef Py_ssize_t size = w.size
-    cdef Py_ssize_t columns = p + w.has_kappa
-    cdef const double* third = w.third
-    cdef const double* own = w.gram
-    cdef const double* weight_kappa
-    cdef double x
-    if w.expected_determinant:
-        third, own = w.expected_third, w.other_gram
-    # v, the forms of z with lam M^-1 lam' of the determinant; a = T v (into eta)
-    if k == 1:
-        x = w.lam[0] * w.spread[0] * w.lam[0]
-        for m in range(size):
-            w.variance[m] = x * w.z[m] * w.z[m]
-    else:
-        _congruence(k, w.lam, w.spread, w.square, w.square2)
-        memset(w.variance, 0, size * sizeof(double))
-        for a in range(k):
-            for m in range(size):
-                w.scaled[m] = w.square2[a * k] * w.z[m]
-            for b in range(1, k):
-                add(size, w.square2[a * k + b], w.z + b * n, w.scaled)
-            for m in range(size):
-                w.variance[m] += w.scaled[m] * w.z[a * n + m]
-    for m in range(size):
-        w.eta[m] = third[m] * w.variance[m]
-    project(size, n, k, w.eta, w.z, w.carry)
-    # 2 s + a
-    add(size, 2.0, w.pooled if quadrature else w.slope, w.eta)
-    # Z'WX beside Z's_kappa, (K, p + 1)
-    for a in range(k):
-        for j in range(p):
-            w.cross[a * columns + j] = dot3(size, w.weight, w.z + a * n, w.x + j * n)
-        if w.has_kappa:
-            w.cross[a * columns + p] = dot(size, w.slope_kappa, w.z + a * n)
-    for j in range(p):
-        sums.by_x[j] += dot(size, w.eta, w.x + j * n)
-        for m in range(j + 1):
-            x = dot3(size, w.weight, w.x + j * n, w.x + m * n)
-            sums.square[j * columns + m] += x
-        if w.has_kappa:
-            sums.square[p * columns + j] += dot(size, w.slope_kappa, w.x + j * n)
-    # c, and Lam c
-    times_lam(k, w.lam, True, w.carry, w.work)
-    if quadrature:
-        for a in range(k):
-            w.work[a] += 2.0 * w.lean[a]
-    solve_lower(k, 1, w.root, w.work)
-    solve_upper(k, 1, w.root, w.work)
-    times_lam(k, w.lam, False, w.work, w.moved)
-    for a in range(k):
-        for j in range(p):
-            sums.by_x[j] -= w.cross[a * columns + j] * w.moved[a]
-    if w.has_kappa:
-        weight_kappa = w.expected_kappa if w.expected_determinant else w.weight_kappa
-        x = dot(size, weight_kappa, w.variance) + 2.0 * w.sum_loss_kappa
-        for a in range(k):
-            x -= w.cross[a * columns + p] * w.moved[a]
-        sums.by_kappa[0] += x
-        sums.loss_kappa[0] += w.mode_loss_kappa
-    # r = Z'a - N lam c
-    for a in range(k):
-        slopes[a] = w.slopes[a]
-        w.effect[a] = inner(k, w.gram + a * k, w.moved)
-        w.trial[a] = w.carry[a] - w.effect[a]
-    if quadrature:
-        product(k, k, k, False, w.lam, w.spread, w.square)
-        for a in range(k):
-            for b in range(k):
-                x = 0.0
-                for m in range(k):
-                    x += own[a * k + m] * w.square[m * k + b]
-                x = 2.0 * (x + w.by_lam[a * k + b]) + w.trial[a] * w.u[b]
-                sums.by_lam[a * k + b] += x - slopes[a] * w.work[b]
-    # L^-1 lam'; with it N and Z'WX
-    for a in range(k):
-        for b in range(k):
-            w.half[a * k + b] = w.lam[b * k + a]
-    solve_lower(k, k, w.root, w.half)
-    product(k, k, k, False, w.half, w.gram, w.half_gram)
-    product(k, k, columns, False, w.half, w.cross, w.half_cross)
-    for a in range(k):
-        for b in range(k):
-            x = w.gram[a * k + b]
-            for m in range(k):
-                x -= w.half_gram[m * k + a] * w.half_gram[m * k + b]
-            normal[a * k + b] = x
-        for j in range(columns):
-            x = w.cross[a * columns + j]
-            for m in range(k):
-                x -= w.half_gram[m * k + a] * w.half_cross[m * columns + j]
-            response[a * columns + j] = x
-    for j in range(columns):
-        for m in range(j + 1):
-            x = 0.0
-            for a in range(k):
-                x += w.half_cross[a * columns + j] * w.half_cross[a * columns + m]
-            sums.square[j * columns + m] -= x
-    # the score of Sigma
-    if w.expected_determinant:
-        for a in range(k):
-            for b in range(k):
-                w.half[a * k + b] = w.lam[b * k + a]
-        solve_lower(k, k, w.other_root, w.half)
-        product(k, k, k, False, w.half, w.other_gram, w.half_gram)
-    for a in range(k):
-        for b in range(a + 1):
-            if w.expected_determinant:
-                x = w.other_gram[a * k + b]
-                for m in range(k):
-                    x -= w.half_gram[m * k + a] * w.half_gram[m * k + b]
-            else:
-                x = normal[a * k + b]
-            x -= slopes[a] * slopes[b]
-            x -= 0.5 * (w.trial[a] * slopes[b] + slopes[a] * w.trial[b])
-            sums.score[pair(a, b)] += x
-    # S S' (x) N_V, and S (x) the response of Z'WX
-    m = 0
-    for a in range(k):
-        for b in range(a + 1):
-            x = slopes[a] * slopes[b]
-            for c in range(k):
-                for d in range(c + 1):
-                    sums.information[m] += x * normal[c * k + d]
-                    m += 1
-    m = 0
-    for b in range(k):
-        for a in range(k):
-            for j in range(columns):
-                sums.mixed[m] += slopes[b] * response[a * columns + j]
-                m += 1
-    return FOUND
 
 
 def arranged(const double[:, :] x, const int64_t[::1] order, const int64_t[::1] start):
@@ -594,7 +221,7 @@ cdef class OneFactor:
         """
         cdef Work w
         cdef Sums to
-        cdef Py_ssize_t level, j, n_nodes = nodes.shape[0], k = self.k, p = self.p
+        cdef Py_ssize_t level, n_nodes = nodes.shape[0], k = self.k, p = self.p
         cdef int64_t at
         cdef int ended = FOUND, most = 0, count
         cdef double* memory
@@ -632,14 +259,14 @@ cdef class OneFactor:
                 w.rows = rows_from(&self.rows, at)
                 w.rows.kappa = kappa
                 w.u = &modes[level, 0]
-                _sum_fixed(&w, p, coefficients, offset)
+                sum_fixed(&w, p, coefficients, offset)
                 if offset != NULL:
                     offset += w.n
                 count = 0
-                ended = _find_mode(&w, self.family, &count)
+                ended = find_mode(&w, self.family, &count)
                 most = max(most, count)
                 if ended == FOUND:
-                    ended = _stand(&w)
+                    ended = stand(&w)
                 if ended != FOUND:
                     break
                 w.integral = w.mode_loss_kappa = w.sum_loss_kappa = 0.0
@@ -653,7 +280,7 @@ cdef class OneFactor:
                 to.value[0] += 2.0 * w.h + w.log_det - 2.0 * w.integral
                 if self.columns:
                     respond = &response[level, 0, 0]
-                _add_derivatives(
+                add_derivatives(
                     &w, n_nodes > 0, &to, &slopes[level, 0], respond,
                     &normal[level, 0, 0],
                 )
