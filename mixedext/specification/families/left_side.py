@@ -71,7 +71,8 @@ def left_side_values(
             f"the response {text!r} cannot be read as an expression of columns"
         ) from None
     known = dict(_FUNCTIONS) | dict(namespace)
-    known |= {name: frame[column] for name, column in names.items()}
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    known |= {name: frame[column] for name, column in names.items() if name in used}
     parts = None
     if isinstance(tree, ast.Call) and getattr(tree.func, "id", "") == "cbind":
         if len(tree.args) != 2 or tree.keywords:
