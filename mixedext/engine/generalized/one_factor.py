@@ -7,7 +7,7 @@ the sums over levels become derivatives by theta, the coefficients and kappa.
 A quadrature has Laplace's model of the Hessian, but its own slope in the covariance.  Over
 several columns its value depends a little on which root of M^-1 spreads the nodes: that of
 which b = lam u gets an upper triangle, in any basis of the columns that is a triangle away
-from the data's.  The kernel makes lower triangles; so it is given the columns in the reverse
+from the data's.  The kernel makes lower triangles; so it is given the columns in reverse
 order, and of their covariance the lower root, lam less a rotation.
 """
 
@@ -18,7 +18,7 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 
 from mixedext.engine.deviance.profiled import ProfiledDeviance
 from mixedext.engine.generalized.design import GeneralizedDesign
@@ -30,6 +30,8 @@ __all__ = ["OneFactorDeviance", "OneFactorEvaluation", "is_one_factor"]
 
 # Nanoseconds of a row in one evaluation, about.
 ROW_WORK = 30.0
+# Rows of zeros behind the last, which the kernel may read.
+PADDING = 8
 # Size of the diagonal of lam, relative to its largest element, below which the slope in
 # Sigma is not read off that in lam.
 SMALL_ROOT = 1e-4
@@ -52,21 +54,29 @@ def is_one_factor(design: GeneralizedDesign) -> bool:
     design : GeneralizedDesign
         The rows.
     """
-    if len(design.blocks.factors) != 1 or design.tail.shape[0]:
-        return False
     return _levels(design) is not None
 
 
 def _levels(design):
-    """Level of every row, (n,); None where rows belong to several levels."""
+    """Level of every row, (n,); None where that is not all of the random effects."""
+    if len(design.blocks.factors) != 1 or design.tail.shape[0]:
+        return None
     z, width = design.z, design.blocks.lead_gram.shape[1]
     count = np.diff(z.indptr)
+    if width == 1 and (count == 1).all():
+        return z.indices
     level = np.zeros(design.nobs, np.int64)
     filled = np.flatnonzero(count)
     level[filled] = z.indices[z.indptr[filled]] // width
     if not np.array_equal(np.repeat(level, count), z.indices // width):
         return None
     return level
+
+
+def _padded(a, order):
+    out = np.zeros(len(order) + PADDING)
+    np.take(a, order, out=out[: len(order)])
+    return out
 
 
 class OneFactorDeviance:
@@ -102,7 +112,8 @@ class OneFactorDeviance:
         laplace: str = "observed",
         n_agq: int = 1,
     ):
-        if not is_one_factor(design):
+        level = _levels(design)
+        if level is None:
             raise ValueError("levels one by one need a model of one grouping factor")
         self.design, self.rows, self.n_agq = design, rows, n_agq
         self.parameters = ProfiledDeviance(design.blocks, design.units.structures, False)
@@ -117,13 +128,13 @@ class OneFactorDeviance:
                 f"level, and here are {self.k}; use n_agq=1"
             )
         self.reverses = n_agq > 1 and self.k > 1
-        self.kernel = self._kernel()
+        self.kernel = self._kernel(level)
         self.rule = np.zeros((0, self.k)), np.zeros(0)
         if n_agq > 1:
             self.rule = product_rule(n_agq, self.k)
         work = np.diff(self._start) * ROW_WORK * (1.0 + 0.5 * len(self.rule[0])) + 200.0
         self._pieces = split(work)
-        first = self.parameters.structures[0]
+        first: Any = self.parameters.structures[0]
         # one effect a level: theta its standard deviation
         self.is_scalar = self.k == self.n_theta == 1 and first.linear
         if self.is_scalar:
@@ -143,23 +154,26 @@ class OneFactorDeviance:
             number[None, :, None, :] * pairs + number[:, None, :, None]
         ).reshape(self.k**2, self.k**2)
 
-    def _kernel(self):
-        design, rows = self.design, self.rows
-        level = _levels(design)
-        order = np.argsort(level, kind="stable")
-        self._start = np.searchsorted(level[order], np.arange(self.n_levels + 1))
-        self._start = self._start.astype(np.int64)
-        z = np.zeros((design.nobs, self.k))
+    def _kernel(self, level):
+        design, rows, n = self.design, self.rows, self.design.nobs
+        # rows by level, counted rather than sorted
+        entries = np.ones(n, bool), level, np.arange(n + 1)
+        found = sparse.csr_array(entries, shape=(n, self.n_levels)).tocsc()
+        order, self._start = found.indices.astype(np.int64), found.indptr.astype(np.int64)
         own = design.z
-        row = np.repeat(np.arange(design.nobs), np.diff(own.indptr))
-        z[row, own.indices % self.k] = own.data
+        if self.k == 1 and own.nnz == n:
+            z = own.data[:, None]
+        else:
+            z = np.zeros((n, self.k))
+            row = np.repeat(np.arange(n), np.diff(own.indptr))
+            z[row, own.indices % self.k] = own.data
         if self.reverses:
             z = z[:, ::-1]
         offset = None if design.offset is None else design.offset[order]
-        arrays = [
-            None if a is None else np.append(a[order].astype(float), np.zeros(8))
-            for a in rows.arrays
-        ]
+        given = list(rows.arrays)
+        if rows.kernel.is_compiled and given[1] is not None and (given[1] == 1.0).all():
+            given[1] = None  # single trials
+        arrays = [None if a is None else _padded(a, order) for a in given]
         return OneFactor(
             rows.kernel,
             self._start,

@@ -68,7 +68,7 @@ cdef extern from *:
         p = p * t * s + 2.0 * s;
         return (far ? 0.6931471805599453 : 0.0) + p;
     }
-    /* with_...: which terms a loop writes; constants, so that each choice is its own loop */
+    /* with_...: which terms are written; constants, so that each choice is its own loop */
     MIXEDEXT_INLINE void mixedext_logit(
         Py_ssize_t n, const double* MIXEDEXT_ALONE eta, const double* MIXEDEXT_ALONE y,
         const double* MIXEDEXT_ALONE trials, double* MIXEDEXT_ALONE loss,
