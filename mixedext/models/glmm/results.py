@@ -12,6 +12,11 @@ from statsmodels.base.model import LikelihoodModelResults, LikelihoodResultsWrap
 
 from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.comparison import criteria
+from mixedext.inference.diagnostics import (
+    generalized_shares,
+    overdispersion,
+    simulated_residuals,
+)
 from mixedext.inference.fixed_effects import (
     coefficients,
     pairwise_tests,
@@ -19,6 +24,7 @@ from mixedext.inference.fixed_effects import (
     wald,
 )
 from mixedext.inference.means import estimated_means
+from mixedext.inference.prediction import generalized_prediction
 from mixedext.inference.random_effects import by_group, modes
 from mixedext.inference.variances import estimates
 from mixedext.models.glmm import fitting, mode_errors, remove_data, rows
@@ -166,6 +172,9 @@ class MixedGLMResults(LikelihoodModelResults):
         """Standard error of the dispersion; NaN where none was estimated."""
         return self.fitted.generalized.dispersion_se
 
+    r2_nakagawa = generalized_shares.generalized_r2
+    icc = generalized_shares.generalized_icc
+
     # ---- random effects ----
 
     n_levels = property(modes.n_levels)
@@ -179,7 +188,8 @@ class MixedGLMResults(LikelihoodModelResults):
     # ---- rows ----
 
     fittedvalues = cached_property(rows.fittedvalues)
-    predict = rows.predict
+    predict = generalized_prediction.predict
+    get_prediction = generalized_prediction.get_prediction
     resid_response = cached_property(rows.resid_response)
     resid_pearson = cached_property(rows.resid_pearson)
     resid_working = cached_property(rows.resid_working)
@@ -190,6 +200,9 @@ class MixedGLMResults(LikelihoodModelResults):
     def mu(self) -> np.ndarray:
         """Means of the rows given the conditional modes, as ``fittedvalues``."""
         return self.fittedvalues
+
+    overdispersion = overdispersion.overdispersion
+    simulated_residuals = simulated_residuals.simulated_residuals
 
     # ---- simulation ----
 
