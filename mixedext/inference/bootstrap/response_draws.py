@@ -7,22 +7,18 @@ are fixed part + (Z Lam) u: one product of a sparse matrix with a block of vecto
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
 from scipy import sparse
 
-from mixedext.engine.generalized.fit import GeneralizedFit, make_deviance
-from mixedext.engine.generalized.outer import inner_psi
 from mixedext.fitted import Fitted
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = [
     "ResponseDraws",
     "draws_of",
-    "live_engine",
     "loadings",
     "random_variance",
     "response_of",
@@ -135,33 +131,6 @@ def response_of(fitted: Fitted) -> Any:
     """The response of a generalized model as its likelihood has it: a RowResponse."""
     fitted.need_rows()
     return cast(Any, fitted.model).response
-
-
-def live_engine(fitted: Fitted) -> GeneralizedFit:
-    """The engine's fit with its rows, which a pickle has left out.
-
-    Raises
-    ------
-    ValueError
-        If the rows were removed.
-    """
-    fitted.need_rows()
-    engine, model = fitted.generalized.engine, cast(Any, fitted.model)
-    if engine.evaluation is not None:
-        return engine
-    made = fitted._of_fit.get("live engine")
-    if made is None:
-        design, rows = model.design_rows, model.likelihood_rows
-        objective = make_deviance(design, rows, max(engine.n_agq, 1), engine.laplace)
-        psi = np.concatenate([engine.theta, engine.coefficients, engine.kappa])
-        made = fitted._of_fit["live engine"] = replace(
-            engine,
-            design=design,
-            rows=rows,
-            objective=objective,
-            evaluation=objective.evaluate(inner_psi(objective, psi)),
-        )
-    return made
 
 
 def draws_of(fitted: Fitted, conditional: bool = False) -> ResponseDraws:

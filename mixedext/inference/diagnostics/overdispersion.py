@@ -12,7 +12,8 @@ from mixedext.arguments import check_count
 from mixedext.engine.generalized.refits import Refitter
 from mixedext.engine.refits.simulation import generator_of
 from mixedext.fitted import HasFitted
-from mixedext.inference.bootstrap.response_draws import draws_of, live_engine, response_of
+from mixedext.inference.bootstrap.response_draws import draws_of, response_of
+from mixedext.inference.random_effects.live_engine import live_engine
 from mixedext.tables.statistical_tests import TestResult
 
 __all__ = ["Overdispersion", "overdispersion"]

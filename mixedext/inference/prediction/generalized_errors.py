@@ -19,8 +19,8 @@ from scipy import linalg, sparse
 
 from mixedext.engine.generalized.fit import GeneralizedFit
 from mixedext.fitted import Fitted
-from mixedext.inference.bootstrap.response_draws import live_engine
 from mixedext.inference.prediction.new_rows import NewRows, effect_columns
+from mixedext.inference.random_effects.live_engine import live_engine
 from mixedext.specification.covariance.curved import CurvedStructure
 
 __all__ = ["conditional_variance", "marginal_slopes", "population_variance"]

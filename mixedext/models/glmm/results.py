@@ -11,7 +11,7 @@ import statsmodels.base.wrapper as wrap
 from statsmodels.base.model import LikelihoodModelResults, LikelihoodResultsWrapper
 
 from mixedext.fitted import Fitted, HasFitted
-from mixedext.inference.comparison import criteria
+from mixedext.inference.comparison import criteria, generalized_tests
 from mixedext.inference.diagnostics import (
     generalized_shares,
     overdispersion,
@@ -25,6 +25,7 @@ from mixedext.inference.fixed_effects import (
 )
 from mixedext.inference.means import estimated_means
 from mixedext.inference.prediction import generalized_prediction
+from mixedext.inference.profile import likelihood_profile
 from mixedext.inference.random_effects import by_group, modes
 from mixedext.inference.variances import estimates
 from mixedext.models.glmm import fitting, mode_errors, remove_data, rows
@@ -155,6 +156,12 @@ class MixedGLMResults(LikelihoodModelResults):
     emtrends = estimated_means.emtrends
     joint_tests = estimated_means.joint_tests
 
+    # ---- comparison with other models ----
+
+    compare_lr_test = generalized_tests.generalized_lr_test
+    drop1 = generalized_tests.generalized_drop1
+    ranova = generalized_tests.generalized_ranova
+
     # ---- variances ----
 
     is_singular = property(estimates.is_singular)
@@ -172,6 +179,7 @@ class MixedGLMResults(LikelihoodModelResults):
         """Standard error of the dispersion; NaN where none was estimated."""
         return self.fitted.generalized.dispersion_se
 
+    profile = likelihood_profile.profile
     r2_nakagawa = generalized_shares.generalized_r2
     icc = generalized_shares.generalized_icc
 
