@@ -6,6 +6,7 @@ each search starts at the estimates of the fit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ __all__ = ["Refit", "Refitter"]
 
 # Standard deviation at which a search starts that is zero in the fit: zero is a saddle.
 FROM_ZERO = 0.2
+# Fall foreseen at which the step is the last: what it leaves is of second order.
+LAST_FALL = 1e-7
 # Relative size of a standard deviation at which zero is tried, and what that may cost.
 NEARLY_SINGULAR, SAME = 1e-3, 1e-9
 
@@ -50,18 +53,24 @@ class Refitter:
     ----------
     fit : GeneralizedFit
         The fit; its rows must be there.
+    held : sequence of int, optional
+        Elements of theta that stay at zero: with all of them the refits are of the
+        generalized linear model.
 
     Notes
     -----
     Not for several threads at once: work arrays are shared by the refits.
     """
 
-    def __init__(self, fit: GeneralizedFit):
+    def __init__(self, fit: GeneralizedFit, held: Sequence[int] = ()):
         self.fit = fit
         # arrays of its own, so that evaluations of the fit stay what they are
         self.design = fit.design.with_offset(fit.design.offset)
         self.n_agq = max(fit.n_agq, 1)
         self.start = _start(fit)
+        self.start[list(held)] = 0.0
+        count = len(self.start)
+        self.free = np.setdiff1d(np.arange(count), list(held)) if len(held) else None
         self._last: Any = None
 
     def deviance(self, y: np.ndarray) -> Any:
@@ -85,10 +94,13 @@ class Refitter:
     def search(self, y: np.ndarray) -> tuple[Any, SearchEnd]:
         """The deviance of a response, and the end of its search."""
         objective = self.deviance(y)
-        end = search_minimum(objective, self.start, self._modes())
+        end = self._searched(objective, self._modes())
         if end.failed and not np.isfinite(end.evaluation.value):
-            end = search_minimum(objective, self.start)
+            end = self._searched(objective, None)
         return objective, _at_zero(objective, end)
+
+    def _searched(self, objective, modes):
+        return search_minimum(objective, self.start, modes, self.free, LAST_FALL)
 
     def refit(self, y: np.ndarray) -> Refit:
         """Estimates from a response."""

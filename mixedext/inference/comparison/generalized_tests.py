@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -28,6 +28,7 @@ from mixedext.engine.generalized.design import prepare_rows
 from mixedext.engine.generalized.fit import GeneralizedFit, fit_generalized, make_deviance
 from mixedext.engine.generalized.outer import OuterDeviance
 from mixedext.engine.generalized.search import search_minimum
+from mixedext.engine.generalized.start import linear_start
 from mixedext.exceptions import BoundaryWarning, NestingWarning, user_stacklevel
 from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.bootstrap.response_draws import response_of
@@ -42,12 +43,14 @@ from mixedext.tables.noted_table import NotedTable
 from mixedext.tables.statistical_tests import TestResult
 
 __all__ = [
+    "GlmFit",
     "Rated",
     "check_comparable",
     "generalized_anova",
     "generalized_drop1",
     "generalized_lr_test",
     "generalized_ranova",
+    "glm_fit",
     "is_generalized",
     "rated",
 ]
@@ -199,6 +202,52 @@ def _rated_glm(results, like):
         family.label,
         like.nobs,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class GlmFit:
+    """statsmodels' GLM as the engine has it.
+
+    Attributes
+    ----------
+    engine : GeneralizedFit
+        A fit of its fixed effects, whose random effects are held at zero.
+    eta : ndarray
+        Linear predictor, (n,).
+    kappa : ndarray
+        Logarithms of dispersions, at their maximum.
+    """
+
+    engine: GeneralizedFit
+    eta: np.ndarray
+    kappa: np.ndarray
+
+
+def glm_fit(results: Any, like: Fitted) -> GlmFit:
+    """statsmodels' GLM of the response of a mixed model, as its refits start.
+
+    Parameters
+    ----------
+    results : GLMResults
+        The fit.
+    like : Fitted
+        The mixed model beside it.
+    """
+    results = getattr(results, "_results", results)
+    engine, rows = live_engine(like), like.need_rows()
+    design = prepare_rows(np.asarray(results.model.exog, float), rows.terms, rows.offset)
+    inner = make_deviance(design, engine.rows, max(engine.n_agq, 1), engine.laplace)
+    psi = np.concatenate([np.zeros(inner.n_theta), np.zeros(design.rank), engine.kappa])
+    free = np.arange(inner.n_theta, len(psi))
+    beta, kappa, _ = linear_start(design, engine.rows)
+    psi[inner.n_theta :] = np.concatenate([beta, kappa])
+    found = search_minimum(inner, psi, None, free).evaluation
+    _, beta, kappa = inner.split(found.psi)
+    eta = design.x @ beta
+    if rows.offset is not None:
+        eta = eta + rows.offset
+    own = replace(engine, design=design, objective=inner, evaluation=found)
+    return GlmFit(own, eta, kappa)
 
 
 def check_comparable(results: Sequence[Any]) -> Fitted:

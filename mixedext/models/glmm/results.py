@@ -11,7 +11,12 @@ import statsmodels.base.wrapper as wrap
 from statsmodels.base.model import LikelihoodModelResults, LikelihoodResultsWrapper
 
 from mixedext.fitted import Fitted, HasFitted
-from mixedext.inference.comparison import criteria, generalized_tests
+from mixedext.inference.bootstrap import generalized_bootstrap
+from mixedext.inference.comparison import (
+    criteria,
+    generalized_bootstrap_test,
+    generalized_tests,
+)
 from mixedext.inference.diagnostics import (
     generalized_shares,
     overdispersion,
@@ -215,6 +220,8 @@ class MixedGLMResults(LikelihoodModelResults):
     # ---- simulation ----
 
     simulate = rows.simulate
+    bootstrap_parametric = generalized_bootstrap.generalized_bootstrap
+    bootstrap_test = generalized_bootstrap_test.generalized_bootstrap_test
 
     # ---- reporting ----
 
