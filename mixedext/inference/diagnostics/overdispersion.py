@@ -96,7 +96,8 @@ def overdispersion(results: HasFitted, n: int = 250, rng: Any = None) -> Overdis
     draws, response = draws_of(fitted), response_of(fitted)
     trials = response.trials
     used = np.ones(len(draws.eta), bool) if trials is None else trials > 0
-    refitter = Refitter(live_engine(fitted))
+    engine = live_engine(fitted)
+    refitter = Refitter(engine)
 
     def pearson(y, eta):
         mean = draws.family.mean(eta)
@@ -106,7 +107,7 @@ def overdispersion(results: HasFitted, n: int = 250, rng: Any = None) -> Overdis
         share = y if trials is None else y / np.where(used, trials, 1.0)
         return float((((share - mean) ** 2 / variance)[used]).sum())
 
-    observed = pearson(response.y, fitted.generalized.eta)
+    observed = pearson(response.y, engine.eta)
     found = []
     for block in draws.blocks(int(n), rng):
         for y in block:

@@ -32,7 +32,7 @@ from mixedext.inference.means import estimated_means
 from mixedext.inference.prediction import generalized_prediction
 from mixedext.inference.profile import likelihood_profile
 from mixedext.inference.random_effects import by_group, modes
-from mixedext.inference.variances import estimates
+from mixedext.inference.variances import estimates, generalized_intervals
 from mixedext.models.glmm import fitting, mode_errors, remove_data, rows
 from mixedext.models.glmm import summary as summary_tables
 from mixedext.other_names import no_result
@@ -184,6 +184,8 @@ class MixedGLMResults(LikelihoodModelResults):
         """Standard error of the dispersion; NaN where none was estimated."""
         return self.fitted.generalized.dispersion_se
 
+    cov_vcomp = property(generalized_intervals.generalized_cov_vcomp)
+    conf_int_vcomp = generalized_intervals.generalized_conf_int_vcomp
     profile = likelihood_profile.profile
     r2_nakagawa = generalized_shares.generalized_r2
     icc = generalized_shares.generalized_icc
