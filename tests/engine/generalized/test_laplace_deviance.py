@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy import special, stats
-
 from helpers.generalized_dense import DenseLaplace, sixth_order_gradient
 from helpers.generalized_rows import (
     FAMILIES,
@@ -13,6 +11,8 @@ from helpers.generalized_rows import (
     linear_predictor,
     make_design,
 )
+from scipy import special, stats
+
 from mixedext.engine.generalized.laplace_deviance import LaplaceDeviance
 from mixedext.engine.generalized.one_factor import OneFactorDeviance, is_one_factor
 from mixedext.specification.families.likelihood import LikelihoodRows
@@ -194,7 +194,7 @@ def test_modes_do_not_depend_on_their_start(name):
     np.testing.assert_allclose(far.modes, found.modes, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("name, sign", [("poisson(log)", 1), ("gamma(log)", -1)])
+@pytest.mark.parametrize(("name", "sign"), [("poisson(log)", 1), ("gamma(log)", -1)])
 @pytest.mark.parametrize("model", ["one", "crossed"])
 def test_a_predictor_out_of_range_is_no_value(name, sign, model):
     design, _, rows, psi = _case(name, model)
