@@ -389,8 +389,8 @@ def generalized_anova(results: Sequence[Any], names: Sequence[str] | None) -> No
 def _refit(engine: GeneralizedFit, exog: np.ndarray, terms: Any, offset: Any):
     """The fit with other fixed effects, from the covariances of a fit."""
     design = prepare_rows(exog, terms, offset)
-    options = {"n_agq": max(engine.n_agq, 1), "laplace": engine.laplace}
-    return fit_generalized(design, engine.rows, **options)
+    nodes = max(engine.n_agq, 1)
+    return fit_generalized(design, engine.rows, n_agq=nodes, laplace=engine.laplace)
 
 
 def generalized_drop1(results: HasFitted, test: str | None = "lrt") -> NotedTable:

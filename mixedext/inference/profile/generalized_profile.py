@@ -53,12 +53,16 @@ def generalized_targets(fit: GeneralizedFit) -> list[Target]:
     """All parameters: by term, then the dispersion ("sigma"), then the fixed effects."""
     out = []
     for i, s in enumerate(fit.design.units.structures):
-        pairs: Any = [(0, 0)] if s.shares_one_variance else s.pairs
-        for b, a in pairs:
+        for b, a in _pairs(s):
             same = a == b
             out.append(Target("sd", i, (a,)) if same else Target("correlation", i, (a, b)))
     out += [Target("sigma")] * len(fit.kappa)
     return out + [Target("fixed", -1, (j,)) for j in range(len(fit.coefficients))]
+
+
+def _pairs(s: Any) -> list[tuple[int, int]]:
+    """Pairs of effects that a structure has an element for."""
+    return [(0, 0)] if s.shares_one_variance else list(s.pairs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +107,9 @@ class _HeldDeviance:
         self.n_psi = self.n_theta + len(fit.coefficients) + len(fit.kappa)
         self.first = [0, *np.cumsum(sizes)[:-1].tolist()] if sizes else []
         theta = [fit.theta[a : a + n] for a, n in zip(self.first, sizes, strict=True)]
-        design, self.order, self.angle = fit.design, None, None
+        design = fit.design
+        self.order: np.ndarray | None = None
+        self.angle: tuple[int, int] | None = None
         term = target.term
         if term >= 0:
             s = structures[term]
@@ -141,8 +147,9 @@ class _HeldDeviance:
     def _terms(self):
         terms = list(self.rows.terms)
         own = terms[self.target.term]
-        columns = [own.columns[a] for a in self.order]
-        names = [own.names[a] for a in self.order]
+        order = [] if self.order is None else self.order.tolist()
+        columns = [own.columns[a] for a in order]
+        names = [own.names[a] for a in order]
         terms[self.target.term] = RandomTerm.of_columns(
             own.codes, columns, own.group, names, own.structure, own.levels
         )
@@ -202,8 +209,7 @@ class _HeldDeviance:
                 lam = lam[back]
             sigma = lam @ lam.T
             sd = np.sqrt(np.diag(sigma))
-            pairs: Any = [(0, 0)] if s.shares_one_variance else s.pairs
-            for b, c in pairs:
+            for b, c in _pairs(s):
                 if b == c:
                     values.append(sd[b])
                     continue
@@ -381,8 +387,8 @@ def _curve(rows: _Rows, target: Target, zeta_max: float, step: float) -> General
     error, tangent = _standard_error(own, at)
     sides, ends = [], []
     for sign in (-1, 1):
-        nodes, end = _side(own, middle, sign, error, tangent, zeta_max, step, best)
-        sides.append(nodes)
+        found, end = _side(own, middle, sign, error, tangent, zeta_max, step, best)
+        sides.append(found)
         ends.append(end)
     nodes: Any = [*sides[0][::-1], middle, *sides[1]]
     number = len(sides[0])
@@ -423,9 +429,9 @@ def _standard_error(own, at):
     tangent[held] = 1.0
     size = np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
     unit = hessian / np.outer(size, size)
-    value, vector = np.linalg.eigh(unit[np.ix_(free, free)]) if len(free) else (None, None)
     bend = hessian[held, held]
-    if value is not None:
+    if len(free):
+        value, vector = np.linalg.eigh(unit[np.ix_(free, free)])
         # directions that the data do not determine do not move
         good = value > 1e-9 * value[-1]
         cross = hessian[free, held] / size[free]
