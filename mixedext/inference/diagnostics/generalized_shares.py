@@ -351,7 +351,9 @@ def _observed(fitted, group, chosen, adjusted):
     count = np.bincount(back.ravel(), minlength=len(distinct))
     w = distinct[:, 3] if weights is not None else None
     moments = marginal_moments(family, distinct[:, 0], distinct[:, 2], kappa, None, w)
-    between = _between(family.link, *distinct.T[:3])
+    between = moments.between
+    if not np.allclose(distinct[:, 1], distinct[:, 2], rtol=1e-12, atol=0.0):
+        between = _between(family.link, *distinct.T[:3])
     share = count / count.sum()
     total = float(share @ (moments.between + moments.within))
     note = "Of single trials" if family.has_trials else "Of observations"

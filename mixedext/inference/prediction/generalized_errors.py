@@ -41,7 +41,10 @@ def conditional_variance(fitted: Fitted, rows: NewRows) -> np.ndarray:
     engine = live_engine(fitted)
     given = [_columns_of(own, lost) for own in rows.terms]
     total = _prior_of_new(fitted, rows, lost)
-    total += _given_modes(engine, given, len(rows))
+    if rows.own and all(z is not None for z in given):
+        total += engine.variance_eta
+    else:
+        total += _given_modes(engine, given, len(rows))
     d = _slopes(engine, fitted, rows, given, lost)
     at = engine.determined
     spread = engine.inner_covariance[np.ix_(at, at)]
