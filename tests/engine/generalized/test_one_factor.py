@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from mixedext import set_num_threads
 from mixedext.engine.generalized.design import prepare_rows
 from mixedext.engine.generalized.laplace_deviance import LaplaceDeviance
-from mixedext.engine.generalized.one_factor import OneFactorDeviance
+from mixedext.engine.generalized.one_factor import OneFactorDeviance, is_one_factor
+from mixedext.engine.generalized.outer import inner_psi
+from mixedext.engine.generalized.search import search_minimum
 from mixedext.specification.families.likelihood import LikelihoodRows
 from mixedext.specification.families.registry import family_of
 from mixedext.specification.families.response import RowResponse
@@ -118,3 +121,90 @@ def test_gradient_is_exact(name, columns, n_agq):
         expected = differences(lambda x: deviance.evaluate(x).value, at)
         size = np.abs(expected).max()
         np.testing.assert_allclose(found.gradient, expected, rtol=0, atol=1e-7 * size)
+
+
+@pytest.fixture
+def many_rows():
+    """Rows enough for several pieces of the loop over levels."""
+    rng = np.random.default_rng(5)
+    n, levels = 60_000, 3_000
+    design = design_of(rng, n=n, levels=levels)
+    return design, likelihood("binomial", n, rng)
+
+
+@pytest.mark.parametrize("n_agq", [1, 5])
+def test_threads_change_no_digit(many_rows, n_agq):
+    deviance = OneFactorDeviance(*many_rows, n_agq=n_agq)
+    psi = start(deviance, None)
+    found = []
+    for threads in (1, 3):
+        set_num_threads(threads)
+        try:
+            found.append(deviance.evaluate(psi))
+        finally:
+            set_num_threads(None)
+    one, several = found
+    assert one.value == several.value
+    np.testing.assert_array_equal(one.modes, several.modes)
+    np.testing.assert_array_equal(one.gradient, several.gradient)
+    np.testing.assert_array_equal(one.hessian, several.hessian)
+
+
+@pytest.mark.parametrize("n_agq", [1, 6])
+@pytest.mark.parametrize("columns", [1, 2])
+def test_order_of_rows_and_levels(columns, n_agq):
+    rng = np.random.default_rng(2)
+    n = 70
+    group, x = rng.integers(0, 8, n), np.column_stack([np.ones(n), rng.uniform(-1, 1, n)])
+    known, y = 0.1 * rng.standard_normal(n), rng.poisson(1.5, n) * 1.0
+    values = []
+    for order, names in ((np.arange(n), np.arange(8)), (rng.permutation(n), [*"hbgdacef"])):
+        terms = [RandomTerm(np.array(names)[group[order]], x[order][:, :columns], "g")]
+        design = prepare_rows(x[order], terms, known[order])
+        rows = LikelihoodRows(family_of("poisson"), RowResponse(y[order]))
+        deviance = OneFactorDeviance(design, rows, n_agq=n_agq)
+        theta = [0.4] if columns == 1 else [0.4, 0.1, 0.3]
+        psi = np.concatenate([theta, [0.4, 0.1]])
+        inner = inner_psi(deviance, psi)
+        values.append(deviance.evaluate(inner).value)
+    assert values[0] == pytest.approx(values[1], rel=1e-13)
+
+
+@pytest.mark.parametrize("n_agq", [2, 5, 8])
+def test_normal_response_needs_no_nodes(n_agq):
+    """h is a parabola: Laplace's approximation and any quadrature are exact."""
+    rng = np.random.default_rng(4)
+    design = design_of(rng, 2)
+    rows = LikelihoodRows(family_of("gaussian"), RowResponse(rng.standard_normal(80)))
+    deviance = OneFactorDeviance(design, rows, n_agq=n_agq)
+    psi = start(deviance, rng)
+    expected = OneFactorDeviance(design, rows).evaluate(psi)
+    found = deviance.evaluate(psi)
+    assert found.value == pytest.approx(expected.value, rel=1e-12)
+    np.testing.assert_allclose(found.gradient, expected.gradient, rtol=0, atol=1e-9)
+
+
+def test_search_ends_where_that_of_the_general_version_does():
+    rng = np.random.default_rng(7)
+    design = design_of(rng, 2, n=200, levels=20)
+    rows = likelihood("binomial", 200, rng)
+    own = OneFactorDeviance(design, rows)
+    psi = start(own, rng)
+    expected = search_minimum(LaplaceDeviance(design, rows), psi)
+    found = search_minimum(own, psi)
+    assert found.evaluation.value == pytest.approx(expected.evaluation.value, abs=1e-9)
+
+
+def test_what_cannot_be_integrated():
+    rng = np.random.default_rng(8)
+    n = 60
+    x = rng.standard_normal((n, 4))
+    group, other = rng.integers(0, 6, n), rng.integers(0, 5, n)
+    rows = likelihood("poisson", n, rng)
+    wide = prepare_rows(x, [RandomTerm(group, x, "g")])
+    with pytest.raises(ValueError, match="at most 3 random effects"):
+        OneFactorDeviance(wide, rows, n_agq=5)
+    crossed = prepare_rows(x, [RandomTerm(group, None, "g"), RandomTerm(other, None, "h")])
+    assert not is_one_factor(crossed)
+    with pytest.raises(ValueError, match="one grouping factor"):
+        OneFactorDeviance(crossed, rows)
