@@ -21,6 +21,7 @@ from mixedext.engine.generalized.search import SearchEnd, search_minimum
 from mixedext.engine.generalized.start import linear_start, moment_start
 from mixedext.engine.generalized.verdict import RUN_OFF, Separation, at_limit, judge
 from mixedext.engine.search.verdict import Convergence, with_minima
+from mixedext.exceptions import ConvergenceError
 
 __all__ = ["GeneralizedFit", "fit_generalized", "make_deviance"]
 
@@ -261,7 +262,11 @@ class GeneralizedFit:
     def conditional_covariance(self) -> np.ndarray:
         """(X'V^-1 X)^-1 of the columns kept, at the covariances as if known."""
         units = self.design.units
-        inner = np.linalg.inv(self.at_modes.conditional_information)
+        found = self.at_modes.conditional_information
+        try:
+            inner = np.linalg.inv(found)
+        except np.linalg.LinAlgError:  # some coefficients are infinite
+            inner = np.full_like(found, np.nan)
         return units.basis.coefficients(units.basis.coefficients(inner).T)
 
     def evaluate(
@@ -335,6 +340,11 @@ def fit_generalized(
         (theta, coefficients kept, kappa) in the data's units.
     objective : object, optional
         The deviance, if it was made before.
+
+    Raises
+    ------
+    ConvergenceError
+        If no start has a likelihood; says why.
     """
     if objective is None:
         objective = make_deviance(design, rows, n_agq, laplace)
@@ -356,6 +366,12 @@ def fit_generalized(
     log = [entry for one in ends for entry in one.log]
     values = [one.evaluation.value for one in ends]
     end = ends[int(np.argmin(values))]
+    if not np.isfinite(end.evaluation.value):
+        raise ConvergenceError(
+            f"no likelihood can be computed at the start: {end.reason or 'it overflows'}; "
+            "look at the offset and the units of the columns, take a link whose domain "
+            "holds all means, or give start_params="
+        )
     end, singular = _snapped(objective, end, search)
     kept = design.units.basis.kept
     columns = design.x @ design.units.basis.r if len(kept) else design.x

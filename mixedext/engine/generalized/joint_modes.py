@@ -57,7 +57,7 @@ class _JointEvaluation:
             u = found.modes
             slope = 2.0 * (laplace.design.x.T @ found.terms.slope)
             square = found.hessian[self._beta_at, self._beta_at]
-            step = -np.linalg.solve(square, slope) if p else slope
+            step = -_solve(square, slope) if p else slope
             if -(step @ slope) < LAST_DECREMENT:
                 break
             length = float(np.abs(laplace.design.x @ step).max(initial=0.0))
@@ -81,7 +81,7 @@ class _JointEvaluation:
         hessian, at = self.inner.hessian, self._beta_at
         if not self.deviance.laplace.rank:
             return np.zeros((0, len(self._others)))
-        return -np.linalg.solve(hessian[at, at], hessian[at][:, self._others])
+        return -_solve(hessian[at, at], hessian[at][:, self._others])
 
     @property
     def gradient(self):
@@ -99,3 +99,11 @@ class _JointEvaluation:
         move = np.zeros(len(self.inner.psi))
         move[self._others], move[self._beta_at] = step, change
         return self.inner.predicted(move), self.beta + change
+
+
+def _solve(square, right):
+    """The solution, the shortest one where coefficients are not determined."""
+    try:
+        return np.linalg.solve(square, right)
+    except np.linalg.LinAlgError:
+        return np.linalg.lstsq(square, right, rcond=None)[0]
