@@ -32,8 +32,11 @@ class _AveragedTests(FixedTests):
     """Normal-law tests of estimates with a given covariance, which may be singular."""
 
     def __init__(self, estimates: np.ndarray, covariance: np.ndarray):
-        values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
-        self.root = vectors * np.sqrt(np.maximum(values, 0.0))
+        if np.isfinite(covariance).all():
+            values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
+            self.root = vectors * np.sqrt(np.maximum(values, 0.0))
+        else:  # no standard errors
+            self.root = np.full_like(covariance, np.nan)
         self.inner = np.eye(len(self.root))
         own: Any = SimpleNamespace(coefficients=estimates, root=self.root, held=None)
         self.fit = own

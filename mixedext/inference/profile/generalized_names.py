@@ -53,11 +53,16 @@ def generalized_profile(
         raise ValueError(f"{what} needs a maximum of the likelihood: fit with n_agq=1")
     names, targets = generalized_names(fitted), generalized_targets(engine)
     chosen = chosen_parameters(parameters, names, targets, fitted.random.terms)
-    lost = [i for i in chosen if _has_no_value(fitted, targets[i])]
+    still = len(engine.determined) < len(engine.evaluation.psi)
+    lost = [
+        i
+        for i in chosen
+        if _has_no_value(fitted, targets[i]) or (still and targets[i].kind == "sigma")
+    ]
     if lost and parameters is not None:
         raise ValueError(
             f"parameters={names[lost[0]]!r}: an effect has no variance, so that there is "
-            "no correlation"
+            "no correlation, or the dispersion is at the limit of its law"
         )
     chosen = [i for i in chosen if i not in lost]
     zeta_max = float(np.sqrt(stats.chi2.ppf(level, 1)))

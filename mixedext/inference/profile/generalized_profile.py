@@ -28,7 +28,7 @@ from mixedext.engine.generalized.fit import GeneralizedFit, make_deviance
 from mixedext.engine.generalized.outer import OuterDeviance
 from mixedext.engine.generalized.search import search_minimum
 from mixedext.engine.threads import blas_threads
-from mixedext.exceptions import LowerDevianceWarning, user_stacklevel
+from mixedext.exceptions import ConvergenceError, LowerDevianceWarning, user_stacklevel
 from mixedext.inference.profile.coordinates import Target
 from mixedext.inference.profile.signed_root import Curve, Limit, Profile
 from mixedext.limits import LIMIT_ZETA
@@ -142,7 +142,9 @@ class _HeldDeviance:
             i, j = self.angle
             x[i], x[j] = np.arctan2(x[i], x[j]), np.hypot(x[i], x[j])
         self.start = x
-        self.free = np.delete(np.arange(self.n_psi), self.held)
+        # a dispersion at the limit of its law stays there
+        moving = np.asarray(fit.determined)
+        self.free = moving[moving != self.held]
 
     def _terms(self):
         terms = list(self.rows.terms)
@@ -382,7 +384,12 @@ def _curve(rows: _Rows, target: Target, zeta_max: float, step: float) -> General
     own = _HeldDeviance(rows, target)
     best = rows.fit.deviance
     x = own.start
-    at = own.evaluate(x)
+    known = rows.fit.evaluation.modes if own.order is None else None
+    at = own.evaluate(x, known)
+    if not np.isfinite(at.value):
+        raise ConvergenceError(
+            f"the profile cannot be computed: no likelihood at the estimates ({at.reason})"
+        )
     middle = _Point(float(x[own.held]), best, 0.0, x, at.modes)
     error, tangent = _standard_error(own, at)
     sides, ends = [], []
@@ -460,7 +467,8 @@ def _minimum(own: _HeldDeviance, coordinate: float, x: np.ndarray, modes: Any):
         if found.psi[own.held - 1] * found.psi[j] < 0:
             return None
     slope = float(found.gradient[own.held])
-    return _Point(coordinate, float(found.value), slope, found.psi, found.modes)
+    modes = getattr(found, "modes", None)
+    return _Point(coordinate, float(found.value), slope, found.psi, modes)
 
 
 def _side(own, middle, sign, error, tangent, zeta_max, step, best):
