@@ -107,6 +107,9 @@ def search_minimum(
     gradient, hessian = here.gradient[at], here.hessian[np.ix_(at, at)]
     while len(at):
         model = hessian + correction
+        if not (np.isfinite(model).all() and np.isfinite(gradient).all()):
+            end.failed, end.reason = True, "the derivatives overflow"
+            break
         scale = np.sqrt(np.maximum(np.abs(np.diag(hessian)), LEAST_SCALE))
         move, fall, inside = _trust_step(model, gradient, scale, radius)
         end.decrement = float(fall)
