@@ -83,7 +83,8 @@ def _inverse_variance(results):
 
 def resid_pearson(results: HasFitted) -> np.ndarray:
     """(y - mu) / sqrt(V(mu)), times the root of prior weights and trials, as in GLM."""
-    return resid_response(results) * np.sqrt(_inverse_variance(results))
+    with np.errstate(invalid="ignore"):  # means at a limit have no variance
+        return resid_response(results) * np.sqrt(_inverse_variance(results))
 
 
 def resid_working(results: HasFitted) -> np.ndarray:

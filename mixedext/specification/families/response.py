@@ -190,6 +190,8 @@ def _values(family, endog, name):
     if series.dtype == bool or str(series.dtype) == "boolean":
         return series.astype(float).to_numpy(), (False, True)
     categorical = isinstance(series.dtype, pd.CategoricalDtype)
+    if series.dtype.kind == "c":
+        raise TypeError(f"{name} is complex; give real numbers")
     if not categorical and pd.api.types.is_numeric_dtype(series.dtype):
         return np.ascontiguousarray(series.to_numpy(float, na_value=np.nan)), None
     if not categorical:
