@@ -280,6 +280,7 @@ def simulate(
     >>> import numpy as np
     >>> import mixedext as mx
     >>> group, y = np.repeat(np.arange(10), 6), np.tile([0, 1, 1, 0, 1, 1], 10)
+    >>> y = y + group % 4
     >>> model = mx.MixedGLM(y, np.ones((60, 1)), groups=group, family="poisson")
     >>> result = model.fit()
     >>> result.simulate(3, rng=1).shape
