@@ -75,6 +75,7 @@ def _heading(function):
     folder = function.__module__.split(".")[-2]
     return {
         "mixedlm": "The model and its fit",
+        "glmm": "The model and its fit",
         "statsmodels_face": "As statsmodels has it",
         "graphics": "Plots",
     }.get(folder, folder.replace("_", " ").capitalize())
@@ -102,7 +103,13 @@ autosummary_context = {
     },
     # Methods are functions of the files that answer a question: one section a question.
     "sections": {
-        cls.__name__: _sections(cls) for cls in (mixedext.MixedLM, mixedext.MixedLMResults)
+        cls.__name__: _sections(cls)
+        for cls in (
+            mixedext.MixedLM,
+            mixedext.MixedLMResults,
+            mixedext.MixedGLM,
+            mixedext.MixedGLMResults,
+        )
     },
 }
 numpydoc_class_members_toctree = False

@@ -34,6 +34,7 @@ from mixedext.exceptions import (
     ResidualFallbackWarning,
     ResidualLimitWarning,
     ResponseWarning,
+    SeparationWarning,
     SimulationWarning,
     StructureWarning,
     UnidentifiedCovarianceError,
@@ -62,6 +63,8 @@ from mixedext.inference.variances.icc_and_r2 import (
 )
 from mixedext.inference.variances.variance_test_result import VarianceTest
 from mixedext.models.anova_estimates.model import AnovaEstimates, anova_estimates
+from mixedext.models.glmm.model import MixedGLM, glmm
+from mixedext.models.glmm.results import MixedGLMResults, MixedGLMResultsWrapper
 from mixedext.models.lm_list.poolability import PoolabilityTest
 from mixedext.models.lm_list.regressions import LmList, lm_list
 from mixedext.models.lm_list.welch import WelchTest
@@ -131,6 +134,9 @@ __all__ = [
     "LowerDevianceWarning",
     "MarginalMeans",
     "MissingDataError",
+    "MixedGLM",
+    "MixedGLMResults",
+    "MixedGLMResultsWrapper",
     "MixedInfluence",
     "MixedLM",
     "MixedLMParams",
@@ -158,6 +164,7 @@ __all__ = [
     "ResidualFallbackWarning",
     "ResidualLimitWarning",
     "ResponseWarning",
+    "SeparationWarning",
     "SimulationWarning",
     "SparseTerm",
     "Spatial",
@@ -185,6 +192,7 @@ __all__ = [
     "exact_lrt",
     "exact_rlrt",
     "get_num_threads",
+    "glmm",
     "lm_list",
     "load",
     "mixedlm",

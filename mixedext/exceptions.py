@@ -39,6 +39,7 @@ __all__ = [
     "ResidualFallbackWarning",
     "ResidualLimitWarning",
     "ResponseWarning",
+    "SeparationWarning",
     "SimulationWarning",
     "StructureWarning",
     "UnidentifiedCovarianceError",
@@ -138,7 +139,11 @@ class ResidualLimitWarning(ModelWarning):
 
 
 class ResponseWarning(ModelWarning):
-    """Responses among many that leave no variance to estimate; names them."""
+    """Responses that are questionable; names them.
+
+    Among many those that leave no variance to estimate; numbers of successes, of trials or
+    counts that are not whole.
+    """
 
 
 class SimulationWarning(ModelWarning):
@@ -203,3 +208,7 @@ class OffsetWarning(ModelWarning):
 
 class AdjustmentWarning(UserWarning):
     """An adjustment for multiplicity that was replaced by one that fits the contrasts."""
+
+
+class SeparationWarning(ModelWarning):
+    """Estimates of a generalized model that are infinite: the data are separated."""

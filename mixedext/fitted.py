@@ -68,8 +68,6 @@ class Model(Protocol):
         Random terms with their rows; None once these are removed.
     weights, offset, exog, endog : ndarray or None
         The rows; None without them.
-    residual : BoundResidual or None
-        The residual covariance that is stated.
     data : ModelData
         statsmodels' record of the data: ``frame``, ``row_labels``, ``param_names``.
     formula, fixed_formula, offset_formulas, namespace, aliases
@@ -82,12 +80,10 @@ class Model(Protocol):
         For each categorical column its categories that no row has.
     source, plan : ChunkSource or None, ChunkPlan
         Where rows in chunks come from, and how a formula is evaluated on each.
-    residual_spec : StatedResidual or None
-        The residual covariance as stated, with the columns that it names.
-    use_sqrt : bool
-        As statsmodels has it.
-    stated_by_groups : bool
-        Whether ``groups`` says all random terms.
+    residual, residual_spec : BoundResidual, StatedResidual or None
+        The residual covariance, and as it was stated, with the columns that it names.
+    use_sqrt, stated_by_groups : bool
+        As statsmodels has it; whether ``groups`` says all random terms.
     groups, grouped, group_labels, group_sizes
         Labels of the rows, the random terms that they state, levels and their rows.
     main_term, components, component_columns, group_name, group_levels
@@ -531,6 +527,11 @@ class Fitted:
             If they are in chunks, or were removed; says what there is without them.
         """
         return need_rows(self.model)
+
+    @property
+    def generalized(self) -> Any:
+        """The fit where it is of a generalized model; None of a linear one."""
+        return getattr(self.fit, "generalized", None)
 
     # ---- numbers ----
 

@@ -64,7 +64,7 @@ LAYERS = [
 KERNEL_LAYERS = [
     ["reference", "row_major", "triangle"],
     ["lanes"],
-    ["covariance", "factor", "laws", "rows", "search"],
+    ["covariance", "factor", "generalized", "laws", "rows", "search"],
     ["deviance"],
 ]
 MODULES = sorted(p.relative_to(PACKAGE) for p in PACKAGE.rglob("*.py"))

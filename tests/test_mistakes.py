@@ -215,7 +215,7 @@ RESULTS = [
     ("result.lsmeans('sex')", "'lsmeans'", ".emmeans("),
     ("result.summry()", "'summry'", "'summary'"),
     ("mx.lmer('Reaction ~ Days', data)", "'lmer'", "mx.mixedlm"),
-    ("mx.glmer('Reaction ~ Days', data)", "'glmer'", "not fitted"),
+    ("mx.glmer('Reaction ~ Days', data)", "'glmer'", "mx.glmm"),
     ("mx.ranef(result)", "'ranef'", ".fit().ranef"),
     ("mx.mixedLM", "'mixedLM'", "mx.mixedlm("),
     # fits

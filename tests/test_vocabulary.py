@@ -241,6 +241,7 @@ ONE_WORD = {
 AS_THEIRS = {
     ("bootstrap", "nrep"), ("t_test_pairwise", "term_name"), ("exact_rlrt", "nsim"),
     ("exact_lrt", "nsim"), ("ranova", "nsim"),
+    ("predict", "which"), ("get_prediction", "which"),
 }  # fmt: skip
 
 

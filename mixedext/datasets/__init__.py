@@ -7,39 +7,47 @@ import pandas as pd
 from mixedext.arguments import did_you_mean
 from mixedext.datasets import (
     cake,
+    cbpp,
     dyestuff,
     dyestuff2,
     eggs,
     fev,
+    grouseticks,
     irrigation,
     machines,
     oats,
+    panel,
     pastes,
     penicillin,
     plants,
     potassium,
     pulp,
     sleepstudy,
+    verbagg,
 )
 from mixedext.datasets._utils import Dataset
 
 __all__ = [
     "available",
     "cake",
+    "cbpp",
     "dyestuff",
     "dyestuff2",
     "eggs",
     "fev",
+    "grouseticks",
     "irrigation",
     "load",
     "machines",
     "oats",
+    "panel",
     "pastes",
     "penicillin",
     "plants",
     "potassium",
     "pulp",
     "sleepstudy",
+    "verbagg",
 ]
 
 _MODULES = {name: globals()[name] for name in __all__ if name not in ("available", "load")}
@@ -63,7 +71,7 @@ def available() -> pd.DataFrame:
     --------
     >>> from mixedext import datasets
     >>> datasets.available()["endog"].head(3).to_dict()
-    {'cake': 'angle', 'dyestuff': 'Yield', 'dyestuff2': 'Yield'}
+    {'cake': 'angle', 'cbpp': 'incidence', 'dyestuff': 'Yield'}
     """
     rows = {}
     for name, module in _MODULES.items():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 from statsmodels.iolib.summary2 import Summary
@@ -16,6 +18,32 @@ __all__ = ["MixedSummary", "html_table", "latex_table", "markdown_table", "markd
 
 class MixedSummary(Summary):
     """Statsmodels' ``Summary``, which has Markdown besides text, HTML and LaTeX."""
+
+    def as_text(self) -> str:
+        """The tables and notes as text: what statsmodels makes of them, without its time.
+
+        Returns
+        -------
+        str
+            Title, tables one below the other, notes wrapped to their width.
+        """
+        tables = [
+            _TextTable.of(table, settings, self.settings[0]["float_format"])
+            for table, settings in zip(self.tables, self.settings, strict=True)
+        ]
+        if not tables or not all(t.rows for t in tables):
+            return super().as_text()
+        widest = max(t.width for t in tables)
+        lines = [line for table in tables for line in table.lines(widest)]
+        lines[0] = "=" * widest
+        title = self.title or ""
+        if title and len(title) < widest:
+            title = " " * int(widest / 2 - len(title) / 2) + title
+        notes = "\n".join("\n".join(wrap(text, widest)) for text in self.extra_txt)
+        return "\n".join([title, *lines, "=" * widest, notes])
+
+    def __str__(self) -> str:
+        return self.as_text()
 
     def as_markdown(self) -> str:
         """The tables as tables of Markdown (GitHub's, Quarto's, pandoc's pipe tables).
@@ -40,6 +68,84 @@ class MixedSummary(Summary):
         return "\n\n".join(parts) + "\n"
 
     _repr_markdown_ = as_markdown
+
+
+@dataclass
+class _TextTable:
+    """A table of texts.
+
+    Attributes
+    ----------
+    head : list of str or None
+        Names of the columns, an empty one for labels.
+    rows : list of list of str
+        Labels and cells.
+    align : str
+        l, r or c for each column.
+    n_gaps : int
+        By which statsmodels stretches the table: one fewer than cells in a row.
+    """
+
+    head: list[str] | None
+    rows: list[list[str]]
+    align: str
+    n_gaps: int
+
+    @classmethod
+    def of(cls, table: Any, settings: Any, form: str) -> _TextTable:
+        """Of a data frame and statsmodels' settings; ``form`` is that of numbers."""
+        cells = [[_cell(v, form) for v in row] for row in table.to_numpy(object).tolist()]
+        own, count = settings["align"], table.shape[1]
+        align = "".join(own[j % len(own)] for j in range(count))
+        head = [str(name) for name in table.columns] if settings["header"] else None
+        if settings["index"]:
+            labels = [str(label) for label in table.index]
+            cells = [[a, *row] for a, row in zip(labels, cells, strict=True)]
+            align = "l" + align
+            head = None if head is None else ["", *head]
+        return cls(head, cells, align, max(count - 1, 1))
+
+    def widths(self) -> list[int]:
+        """Of the columns."""
+        rows = self.rows if self.head is None else [self.head, *self.rows]
+        return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    @property
+    def width(self) -> int:
+        """With a blank between columns."""
+        widths = self.widths()
+        return sum(widths) + len(widths) - 1
+
+    def lines(self, widest: int) -> list[str]:
+        """A rule, the head with a rule, and the rows, stretched to a width."""
+        between, rest = divmod(widest - self.width, self.n_gaps)
+        more = " " * rest
+        rows = [[row[0] + more, *row[1:]] for row in self.rows]
+        stretched = _TextTable(self.head, rows, self.align, self.n_gaps)
+        widths, blank = stretched.widths(), " " * (between + 1)
+        out = []
+        for row in rows:
+            pairs = zip(row, widths, self.align, strict=True)
+            out.append(blank.join(_padded(*pair) for pair in pairs))
+        rule = "-" * len(out[-1])
+        if self.head is None:
+            return [rule, *out]
+        heads = zip(self.head, widths, strict=True)
+        line = blank.join(_padded(text, width, "c") for text, width in heads)
+        return [rule, line, "-" * len(line), *out]
+
+
+def _padded(text: str, width: int, align: str) -> str:
+    if align == "l":
+        return text.ljust(width)
+    return text.rjust(width) if align == "r" else text.center(width)
+
+
+def _cell(value: Any, form: str) -> str:
+    try:
+        return (form % value).strip()
+    except (ValueError, TypeError):
+        return str(value).strip()
 
 
 def markdown_text(text: Any) -> str:

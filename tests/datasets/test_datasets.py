@@ -27,6 +27,23 @@ SUBJECTS = [
     *numbers(369, 372),
 ]
 
+BROOD_NAMES = """
+501 502 503 504 505 506 507 509 510 511 512 513 514 515 516 517 518 519 520 521 522
+523 525 526 528 531 533 535 537 538 539 540 542 548 549 550 553 559 601 602 603 604
+605 606 607 608 609 610 611 612 614 615 616 617 618 621 623 624 625 626 628 629 630
+631 632 634 635 636 638 640 641 642 643 645 647 648 650 651 652 701 702 704 705 706
+708 709 710 711 712 713 714 715 716 717 718 719 720 721 722 723 724 725 727 728 729
+730 731 732 733 734 736 737 738 739 740 741 742 743
+"""
+BROODS = BROOD_NAMES.split()
+ITEM_NAMES = """
+S1WantCurse S1WantScold S1WantShout S2WantCurse S2WantScold S2WantShout S3WantCurse
+S3WantScold S3WantShout S4wantCurse S4WantScold S4WantShout S1DoCurse S1DoScold
+S1DoShout S2DoCurse S2DoScold S2DoShout S3DoCurse S3DoScold S3DoShout S4DoCurse
+S4DoScold S4DoShout
+"""
+ITEMS = ITEM_NAMES.split()
+
 # name: rows, response, columns in order with the levels of the factors
 EXPECTED = {
     "cake": (
@@ -38,6 +55,16 @@ EXPECTED = {
             "temperature": ["175", "185", "195", "205", "215", "225"],
             "angle": None,
             "temp": None,
+        },
+    ),
+    "cbpp": (
+        56,
+        "incidence",
+        {
+            "herd": numbers(1, 15),
+            "incidence": None,
+            "size": None,
+            "period": numbers(1, 4),
         },
     ),
     "dyestuff": (30, "Yield", {"Batch": list("ABCDEF"), "Yield": None}),
@@ -68,6 +95,19 @@ EXPECTED = {
             "VISITN2": None,
         },
     ),
+    "grouseticks": (
+        403,
+        "TICKS",
+        {
+            "INDEX": numbers(1, 403),
+            "TICKS": None,
+            "BROOD": BROODS,
+            "HEIGHT": None,
+            "YEAR": numbers(95, 97),
+            "LOCATION": numbers(1, 63),
+            "cHEIGHT": None,
+        },
+    ),
     "irrigation": (
         16,
         "yield",
@@ -92,6 +132,18 @@ EXPECTED = {
             "nitro": None,
             "yield": None,
             "nitroF": ["n0", "n0.2", "n0.4", "n0.6"],
+        },
+    ),
+    "panel": (
+        1200,
+        "works",
+        {
+            "person": numbers(1, 200),
+            "year": None,
+            "schooling": None,
+            "kids": None,
+            "married": None,
+            "works": None,
         },
     ),
     "pastes": (
@@ -133,6 +185,21 @@ EXPECTED = {
         180,
         "Reaction",
         {"Reaction": None, "Days": None, "Subject": SUBJECTS},
+    ),
+    "verbagg": (
+        7584,
+        "r2",
+        {
+            "Anger": None,
+            "Gender": ["F", "M"],
+            "item": ITEMS,
+            "resp": ["no", "perhaps", "yes"],
+            "id": numbers(1, 316),
+            "btype": ["curse", "scold", "shout"],
+            "situ": ["other", "self"],
+            "mode": ["want", "do"],
+            "r2": None,
+        },
     ),
 }
 NAMES = list(EXPECTED)

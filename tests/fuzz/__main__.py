@@ -2,6 +2,7 @@
 
     PYTHONPATH=tests python -m fuzz --cases 10000       every fault, by kinds
     PYTHONPATH=tests python -m fuzz --seed 7 --only 137  one case again
+    PYTHONPATH=tests python -m fuzz --glmm              of generalized models
 
 Cases run in processes of a few hundred each.  One that dies or hangs is a fault of the case
 that it was at, and the next goes on behind it.
@@ -20,7 +21,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from .cases import run_case
+from .cases import run_case as run_linear_case
+from .glmm_cases import run_glmm_case
 
 BATCH = 250
 # Seconds of processor time that a case may take.
@@ -35,8 +37,9 @@ def on_alarm(*_: object) -> None:
     raise Hang
 
 
-def child(seed: int, first: int, last: int, path: str) -> None:
+def child(seed: int, first: int, last: int, path: str, glmm: bool) -> None:
     """Run cases; a line of ``path`` before and after each."""
+    run_case = run_glmm_case if glmm else run_linear_case
     faulthandler.enable()
     if hasattr(signal, "SIGPROF"):
         signal.signal(signal.SIGPROF, on_alarm)
@@ -56,11 +59,14 @@ def child(seed: int, first: int, last: int, path: str) -> None:
             out.write(json.dumps(line, default=str) + "\n")
 
 
-def batch(seed: int, first: int, last: int) -> tuple[int, Counter, list[dict[str, Any]]]:
+def batch(
+    seed: int, first: int, last: int, glmm: bool
+) -> tuple[int, Counter, list[dict[str, Any]]]:
     """Outcomes and faults of cases in a process of their own, and where to go on."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "cases.jsonl")
-        command = [sys.executable, "-m", __spec__.name, "--seed", str(seed), "--child"]
+        command = [sys.executable, "-m", __spec__.name, "--seed", str(seed)]
+        command += ["--glmm"] * glmm + ["--child"]
         run = subprocess.run(
             [*command, str(first), str(last), str(path)],
             stdout=subprocess.DEVNULL,
@@ -101,20 +107,22 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--only", type=int, help="one case, by its number")
+    parser.add_argument("--glmm", action="store_true", help="generalized models")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         first, last, path = options.child
-        child(options.seed, int(first), int(last), path)
+        child(options.seed, int(first), int(last), path, options.glmm)
         return 0
     if options.only is not None:
+        run_case = run_glmm_case if options.glmm else run_linear_case
         outcome, faults = run_case(options.seed, options.only)
         print(outcome, json.dumps(faults, indent=1, default=str))
         return int(bool(faults))
     first, outcomes, faults = 0, Counter(), []
     while first < options.cases:
         last = min(first + BATCH, options.cases)
-        first, more, found = batch(options.seed, first, last)
+        first, more, found = batch(options.seed, first, last, options.glmm)
         outcomes += more
         faults += found
         print(f"... {first} cases, {len(faults)} faults", file=sys.stderr, flush=True)

@@ -87,6 +87,13 @@ class Factor:
         self.cancellation = _cancellation(whole, fixed)
         return self.set_fixed(fixed)
 
+    def update_effects(self, lams: list[np.ndarray], floor: bool = False) -> bool:
+        """Factor Lam'Z'ZLam + I alone, of blocks whose [X y] does not count.
+
+        Returns False where the matrix is not positive definite.
+        """
+        return self._factor_effects(lams, floor)
+
     def _factor_effects(self, lams, floor):
         """Factor Lam'Z'ZLam + I and reduce Z'[X y]; whether that could be done."""
         for name in ("response", "curvature", "_shrinkage"):

@@ -165,6 +165,9 @@ def bootstrap_test(
     """
     check_count(n, "n")
     outer = own_fitted(large, "large")
+    if outer.generalized is not None:
+        whole: Any = large
+        return whole.bootstrap_test(small, n, rng, n_jobs, progress)
     inner = as_mixed(small, outer)
     check_same_rows(inner.model, outer.model, "small", "large")
     for each in (inner, outer):

@@ -18,6 +18,10 @@ from mixedext.inference.comparison.criteria import (
     llf,
     n_params,
 )
+from mixedext.inference.comparison.generalized_tests import (
+    generalized_anova,
+    is_generalized,
+)
 from mixedext.inference.fixed_effects.hypotheses import likelihood_ratio_test
 from mixedext.inference.submodels.nesting import (
     check_same_data,
@@ -48,7 +52,8 @@ def anova(
     ----------
     *results : MixedLMResults or RegressionResults
         Results of two or more models of the same response; those of statsmodels' OLS or
-        WLS are models without random effects.  At least one is a mixed model's.
+        WLS are models without random effects.  At least one is a mixed model's.  Or of
+        generalized mixed models, GLM's those without random effects.
     refit : bool, optional
         Whether models fitted by REML are fitted by maximum likelihood for the comparison,
         as lme4 does; models with a residual covariance are compared by REML where all
@@ -93,6 +98,8 @@ def anova(
     >>> print(table.notes[0])
     Fitted by REML, refitted by maximum likelihood for this comparison: model 1, model 2.
     """
+    if len(results) > 1 and any(map(is_generalized, results)):
+        return generalized_anova(results, names)
     fits, labels = _gathered(results, names, "anova", 2)
     fits, notes = _by_one_criterion(fits, labels, refit)
     order = sorted(range(len(fits)), key=lambda i: n_params(fits[i]))

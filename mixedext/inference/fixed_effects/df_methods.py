@@ -340,6 +340,15 @@ def check_df_method(fit: Fit, name: str | None) -> None:
             "parameters of this fit were penalized, or held (free=); use "
             "df_method='residual' or 'z'"
         )
+    if getattr(fit, "generalized", None) is not None and name not in (
+        None,
+        "z",
+        "residual",
+    ):
+        raise ValueError(
+            f"df_method={name!r} is for linear mixed models; tests of a generalized one "
+            "are by the normal law: leave it out, or compare by mx.anova(smaller, larger)"
+        )
 
 
 def tests_of(fitted: Fitted, choice: DfChoice) -> FixedTests:

@@ -75,8 +75,11 @@ def _kept_covariance(fitted: Fitted) -> np.ndarray:
 def packed_params(fitted: Fitted) -> np.ndarray:
     """``params``: fixed effects, then packed variance parameters over ``scale``.
 
-    Parameters of a residual covariance stand last.
+    Parameters of a residual covariance stand last.  Of a generalized model nothing is
+    divided by ``scale``, and the dispersion stands last.
     """
+    if fitted.generalized is not None:
+        return fitted.generalized.packed_params
     relative = [lam @ lam.T for lam in fitted.fit.lams]
     packed = fitted.model.layout.pack(fitted.random.terms, relative)
     return np.concatenate([fitted.fixed.estimate, packed, packed_residual(fitted).values])
@@ -91,6 +94,8 @@ def fixed_effects_covariance(fitted: Fitted) -> np.ndarray:
 @once
 def packed_covariance(fitted: Fitted) -> np.ndarray:
     """Covariance of ``params``: fixed effects, packed variances, residual covariance."""
+    if fitted.generalized is not None:
+        return fitted.generalized.packed_covariance
     k_fe, n_params = fitted.model.k_fe, len(packed_params(fitted))
     if fitted.settings.estimator == "oim":
         fixed = fitted.fixed
@@ -230,6 +235,9 @@ def bse_re(results: HasFitted) -> np.ndarray:
     no such error, and for what the data do not determine (``convergence.is_flat``).
     """
     fitted = results.fitted
+    if fitted.generalized is not None:
+        first = len(fitted.fixed.names)
+        return bse(fitted)[first:][: fitted.model.layout.n_packed]
     absolute = np.diag(covariance_of_variances(fitted).absolute)
     return np.sqrt(absolute[fitted.model.layout.packed_gamma])
 

@@ -20,6 +20,9 @@ from mixedext.engine.rows.estimability import column_relations
 from mixedext.exceptions import user_stacklevel
 from mixedext.fitted import DfChoice, Fitted, HasFitted
 from mixedext.inference.bootstrap.bootstrapping import bootstrap_limits
+from mixedext.inference.bootstrap.generalized_bootstrap import (
+    generalized_bootstrap_limits,
+)
 from mixedext.inference.fixed_effects.coefficients import (
     alpha_of,
     fixed_effects_inference,
@@ -433,6 +436,8 @@ def conf_int(
             if given is not None:
                 raise ValueError(f"method={method!r} has no use for {name}={given!r}")
     if method == "bootstrap":
+        if fitted.generalized is not None:
+            return generalized_bootstrap_limits(results, alpha, cols, **options)
         return bootstrap_limits(results, alpha, cols, **options)
     if unknown := options.keys() - known[method]:
         raise ValueError(f"method={method!r} has no use for {min(unknown)!r}")

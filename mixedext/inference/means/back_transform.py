@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ResponseTransform", "response_transform"]
+__all__ = ["ResponseTransform", "link_transform", "response_transform"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,9 @@ class ResponseTransform:
         mu, d mu / d eta and its second derivative, functions of eta.
     rate : float or None
         d log mu / d eta for logarithms, where differences of eta are ratios of mu.
+    ratio : str
+        What exp of a difference of eta is a ratio of, such as "odds", where it is one; of
+        logarithms empty for the mean itself.
     """
 
     name: str
@@ -31,19 +34,25 @@ class ResponseTransform:
     slope: Callable[[Any], Any]
     curvature: Callable[[Any], Any]
     rate: float | None = None
+    ratio: str = ""
+
+    @property
+    def makes_ratios(self) -> bool:
+        """Whether differences of eta are logarithms of ratios."""
+        return self.rate is not None or bool(self.ratio)
 
     @property
     def log_rate(self) -> float:
-        """The rate of a logarithm.
+        """Logarithms of ratios by differences of eta.
 
         Raises
         ------
         ValueError
-            If this is none.
+            If these are none.
         """
-        if self.rate is None:
+        if not self.makes_ratios:
             raise ValueError(f"{self.name} is no logarithm")
-        return self.rate
+        return 1.0 if self.rate is None else self.rate
 
     def adjusted(self, sigma: float | None) -> ResponseTransform:
         """The way back with E mu = h(eta) + sigma^2 h''(eta) / 2 in place of h(eta).
@@ -61,13 +70,40 @@ class ResponseTransform:
                 lambda eta: self.slope(eta) * (1 + half * rate**2),
                 self.curvature,
                 self.rate,
+                self.ratio,
             )
         return ResponseTransform(
             self.name,
             lambda eta: self.inverse(eta) + half * self.curvature(eta),
             self.slope,
             self.curvature,
+            None,
+            self.ratio,
         )
+
+
+def link_transform(family: Any) -> ResponseTransform | None:
+    """The link of a generalized model's family; None for the identity.
+
+    Parameters
+    ----------
+    family : Family
+        The family.
+    """
+    link = family.link
+    if link.name == "identity":
+        return None
+    ratio = {"logit": "odds", "cloglog": "hazard", "log": ""}.get(link.name, "")
+    if link.name == "log" and family.is_count:
+        ratio = "rate"
+
+    def part(name: str) -> Callable[[Any], Any]:
+        return lambda eta: getattr(link.terms(np.asarray(eta, float)), name)
+
+    rate = 1.0 if link.name == "log" else None
+    return ResponseTransform(
+        link.name, link.mean, part("first"), part("second"), rate, ratio
+    )
 
 
 def _logarithm(name, base, added=0.0):

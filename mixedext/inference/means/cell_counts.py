@@ -72,7 +72,11 @@ def cell_counts(
     total = np.bincount(place[inside], np.asarray(rows.endog)[inside], minlength=stride)
     with np.errstate(invalid="ignore"):
         mean = np.where(count > 0, total[wanted] / count, np.nan)
-    if type == "response" and context.transform is not None:
+    if fitted.generalized is not None:  # the response is on the scale of its mean
+        if type != "response":
+            with np.errstate(divide="ignore"):
+                mean = fitted.generalized.family.link.eta(mean)
+    elif type == "response" and context.transform is not None:
         mean = context.transform.inverse(mean)
     return pd.DataFrame({"nobs": count, "raw_mean": mean})
 

@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import linalg
 
-from mixedext.algebra.roots import cholesky_if_definite
 from mixedext.arguments import confidence, did_you_mean
 from mixedext.exceptions import FormulaError, NotEstimableError
 from mixedext.fitted import DfChoice, Fitted, HasFitted, once_a_fit
@@ -21,13 +19,15 @@ from mixedext.inference.fixed_effects.covariance_choice import (
     df_notes,
 )
 from mixedext.inference.fixed_effects.df_methods import df_choice
-from mixedext.inference.means.back_transform import response_transform
+from mixedext.inference.means.averaged_means import averaged_context
+from mixedext.inference.means.back_transform import link_transform, response_transform
 from mixedext.inference.means.cell_counts import cell_counts
+from mixedext.inference.means.confounded_rows import confounded_rows
 from mixedext.inference.means.context import Context
 from mixedext.inference.means.linear_combinations import joint_test
 from mixedext.inference.means.linear_functions import MarginalMeans
 from mixedext.inference.means.reference_grid import Grid, ReferenceGrid
-from mixedext.limits import LINEAR_COLUMN, NOT_ESTIMABLE, ROW_ROUNDING
+from mixedext.limits import LINEAR_COLUMN, ROW_ROUNDING
 from mixedext.tables.noted_table import NotedTable
 
 __all__ = ["emmeans", "emtrends", "joint_tests", "keep_grid", "reference_grid"]
@@ -73,6 +73,7 @@ def emmeans(
     level: float | None = None,
     information: str | None = None,
     counts: bool = False,
+    marginal: bool = False,
 ) -> MarginalMeans:
     """Estimated marginal means (least-squares means).
 
@@ -98,7 +99,9 @@ def emmeans(
     alpha : float, optional
         One minus the confidence level.
     type : {"link", "response"}, optional
-        Whether means of log(y), sqrt(y) and the like are transformed back.
+        Whether means of log(y), sqrt(y) and the like, and those on the link's scale of
+        generalized models, are transformed back; contrasts are then ratios (of odds for
+        the logit, of rates for logarithms of counts) where the scale makes them so.
     bias_adjust : bool, optional
         Add sigma^2 h'' / 2 to means that h transforms back.
     sigma : float, optional
@@ -110,6 +113,10 @@ def emmeans(
     counts : bool, optional
         Whether the table has ``nobs``, the rows behind each mean (at its levels, and at
         exactly the values of its covariates), and ``raw_mean``, their mean response.
+    marginal : bool, optional
+        Of generalized models: whether each mean of the response is averaged over the
+        random effects (a population average), and over the other factors on the scale of
+        the response; if False, means are those at random effects of zero.
 
     Returns
     -------
@@ -147,7 +154,19 @@ def emmeans(
     grid = reference.grid(levels)
     shown = reference.with_parents([*names, *by])
     labels, rows, shift, notes = _average(reference, grid, shown, by, weights)
-    context = _linear_context(fitted, choice, bias_adjust, sigma)
+    if marginal:
+        if bias_adjust or sigma is not None:
+            raise ValueError("marginal=True averages; leave bias_adjust= and sigma= out")
+        whole = Grid(grid.levels, grid.codes, np.eye(len(grid.codes)), 0.0 * grid.shift)
+        share = _average(reference, whole, shown, by, weights)[1]
+        context, rows, shift = averaged_context(
+            fitted, grid, share, choice, reference.relations
+        )
+        notes.append("Population averages: means over the random effects")
+    else:
+        context = _linear_context(fitted, choice, bias_adjust, sigma)
+        if fitted.generalized is not None:
+            notes.append("Means at random effects of zero")
     estimates, cells = context.estimates(rows, shift), None
     if counts:
         cells = cell_counts(fitted, reference, levels, labels, context, type)
@@ -309,8 +328,17 @@ def _rows_for_functions(fitted: Fitted) -> pd.DataFrame | None:
 def _linear_context(
     fitted: Fitted, choice: DfChoice, bias_adjust: bool, sigma: float | None
 ) -> Context:
-    transform = response_transform(_grid_of(fitted).response)
+    own = fitted.generalized
+    if own is None:
+        transform = response_transform(_grid_of(fitted).response)
+    else:
+        transform = link_transform(own.family)
     if bias_adjust:
+        if sigma is None and own is not None:
+            raise ValueError(
+                "bias_adjust=True needs sigma=, the standard deviation of all random "
+                "effects together; marginal=True averages over them without it"
+            )
         sigma = fitted.sigma if sigma is None else float(sigma)
         if not sigma >= 0:
             raise ValueError(f"sigma={sigma!r} must not be negative")
@@ -487,7 +515,7 @@ def _term_tests(reference, grid, by, context):
             continue
         tested.append(context.relations.estimable_part(rows))
         records.append(_record(term, test, lost))
-    rest = _confounded_rows(grid, tested, context)
+    rest = confounded_rows(grid, tested, context)
     if len(rest):
         test, _ = joint_test(rest, 0.0, context.tests, context.relations)
         records.append(_record("(confounded)", test, 0))
@@ -544,47 +572,3 @@ def _interaction_rows(reference, grid, subset, around):
 
 def _numbered(values, levels):
     return pd.Index(levels).get_indexer(pd.Index(values))
-
-
-def _unit_rows(rows):
-    """Rows that are not zero, at length 1."""
-    length = np.linalg.norm(rows, axis=1)
-    return rows[length > 0] / length[length > 0, None]
-
-
-def _metric_root(context):
-    """A root of the covariance of the coefficients kept.
-
-    Where that is singular (few clusters, coefficients that are held) of (X'X)^-1.
-    """
-    factor = cholesky_if_definite(context.tests.inner)
-    if factor is not None:
-        return context.tests.root @ factor
-    r = context.fit.design.basis.r
-    return linalg.solve_triangular(r, np.eye(len(r)))
-
-
-def _confounded_rows(grid, tested, context):
-    """Estimable differences among the grid's rows that are no sum of those tested."""
-    if len(context.relations.dropped) == 0:
-        return np.zeros((0, grid.exog.shape[1]))
-    rows = grid.exog[1:] - grid.exog[0]
-    if len(rows) == 0:
-        return rows
-    kept = context.relations.kept
-    part = context.relations.estimable_part(rows)[:, kept]
-    done = np.vstack([np.zeros((0, len(kept))), *[t[:, kept] for t in tested]])
-    # on the scale of standard errors; what is uncorrelated with the rows tested
-    root = _metric_root(context)
-    part, done = (_unit_rows(own @ root) for own in (part, done))
-    if len(done):
-        _, sizes, right = np.linalg.svd(done, full_matrices=False)
-        base = right[sizes > NOT_ESTIMABLE]
-        part = part - part @ base.T @ base
-    _, sizes, right = np.linalg.svd(part, full_matrices=False)
-    count = int((sizes > NOT_ESTIMABLE).sum())
-    rest = np.zeros((count, grid.exog.shape[1]))
-    rest[:, kept] = np.linalg.solve(root.T, right[:count].T).T
-    extra = context.relations
-    rest[:, extra.dropped] = rest[:, extra.kept] @ extra.coefficients
-    return rest

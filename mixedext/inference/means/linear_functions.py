@@ -247,7 +247,11 @@ class LinearFunctions:
     def _texts(self):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AdjustmentWarning)
-            return table_texts(self._own_table, self.estimable)
+            text = table_texts(self._own_table, self.estimable)
+        transform = self._context.transform
+        if self._kind() == "ratio" and transform is not None and transform.ratio:
+            text = text.rename(columns={"estimate": f"{transform.ratio}_ratio"})
+        return text
 
     def _level(self, alpha, level):
         """The confidence level that is asked for, or the table's own."""
@@ -529,7 +533,7 @@ class MarginalMeans(LinearFunctions):
     @property
     def _on_logs(self) -> bool:
         transform = self._context.transform
-        return self._trend is None and transform is not None and transform.rate is not None
+        return self._trend is None and transform is not None and transform.makes_ratios
 
     @property
     def _of_means(self) -> bool:

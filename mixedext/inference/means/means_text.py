@@ -68,6 +68,8 @@ def scale_notes(
     if transform is None or kind == "trend":
         return
     if kind in ("ratio", "response"):
+        if kind == "ratio" and transform.ratio:
+            yield f"Estimates are {transform.ratio} ratios"
         yield f"Intervals are transformed back from the {transform.name} scale"
         if tests:
             yield f"Tests are performed on the {transform.name} scale"

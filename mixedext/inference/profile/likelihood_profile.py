@@ -30,6 +30,10 @@ from mixedext.inference.profile.chosen_parameters import (
     targets_in_order,
 )
 from mixedext.inference.profile.coordinates import ProfileModel
+from mixedext.inference.profile.generalized_names import (
+    generalized_profile,
+    in_order_of_params,
+)
 from mixedext.inference.profile.path import LowerDevianceError
 from mixedext.inference.profile.residual_profile import (
     ResidualValues,
@@ -441,6 +445,8 @@ def profile(
     Days                          7.36   13.58
     """
     fitted, fit = results.fitted, results.fitted.fit
+    if fitted.generalized is not None:
+        return _of_generalized(fitted, parameters, confidence(alpha, level), step)
     what = "The profile likelihood (profile(), conf_int(method='profile'))"
     instead = "conf_int(method='bootstrap') and bootstrap_parametric() are"
     refuse_structured(fitted.random.terms, what, instead)
@@ -497,6 +503,20 @@ def profile(
     )
 
 
+def _of_generalized(
+    fitted: Fitted, parameters: Any, level: float, step: float
+) -> LikelihoodProfile:
+    """The same of a generalized model, the dispersion in the place of sigma."""
+    names, targets, values, found = generalized_profile(fitted, parameters, level, step)
+    terms = fitted.random.terms
+    effects = {
+        n: effect_names(terms[t.term])
+        for n, t in zip(names, targets, strict=True)
+        if t.term >= 0
+    }
+    return LikelihoodProfile(names, values, level, False, found, effects, step)
+
+
 def profile_conf_int(
     results: HasFitted, alpha: float, cols: Any, n_jobs: int | None = None
 ) -> NotedTable:
@@ -504,6 +524,8 @@ def profile_conf_int(
     level = 1 - alpha
     found = profile(results, n_jobs=n_jobs, level=max(level, 0.9))
     table = found.conf_int(level=level)
+    if results.fitted.generalized is not None:
+        return in_order_of_params(results.fitted, table, cols)
     rank = results.fitted.fixed.rank
     more = [n for n in table.index if n not in _plain_names(results.fitted)]
     count = len(table) - rank - len(more)

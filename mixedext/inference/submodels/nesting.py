@@ -100,6 +100,9 @@ def n_params(results: HasFitted) -> int:
     Of a residual covariance those that were estimated, too.
     """
     fitted = results.fitted
+    if fitted.generalized is not None:
+        own = fitted.fixed.rank + len(fitted.fit.theta)
+        return own + fitted.generalized.n_dispersions
     free, residual = fitted.arguments.free, fitted.fit.residual
     if free is None:
         of_residual = 0 if residual is None else residual.n_estimated

@@ -36,7 +36,7 @@ def var_corr(results: HasFitted) -> pd.DataFrame:
     DataFrame
         Columns group, name, variance, sd, corr (with the first effect of the term;
         corr2, corr3 ... with the second, third ..., where a term has as many).  The
-        last row is the residual.
+        last row is the residual; generalized models have it for Gaussian responses.
     """
     fitted, rows = results.fitted, list[dict[str, Any]]()
     for term, structure, covariance in fitted.random.blocks():
@@ -46,6 +46,14 @@ def var_corr(results: HasFitted) -> pd.DataFrame:
             for b, value in enumerate(effect.correlations):
                 row["corr" if b == 0 else f"corr{b + 1}"] = value
             rows.append(row)
+    if fitted.generalized is not None and not fitted.generalized.has_residual:
+        return pd.DataFrame(rows, columns=_columns(rows))
     residual = {"group": "Residual", "name": "", "variance": fitted.scale}
     rows.append({**residual, "sd": fitted.sigma, "corr": np.nan})
     return pd.DataFrame(rows)
+
+
+def _columns(rows):
+    """Columns of ``var_corr``, also of no rows."""
+    first = ["group", "name", "variance", "sd", "corr"]
+    return first + [c for c in dict.fromkeys(c for r in rows for c in r) if c not in first]

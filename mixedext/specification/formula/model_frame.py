@@ -63,7 +63,7 @@ from mixedext.specification.formula.vc_formula import formula_columns
 from mixedext.specification.terms.grouped import Grouped, grouped_of, sorted_factor
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
-__all__ = ["ModelFrame", "model_frame"]
+__all__ = ["ModelFrame", "model_frame", "subset_rows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +195,7 @@ def model_frame(
     split = split_formula(formula)
     frame = data_frame(data)
     if subset is not None:
-        frame = _subset(frame, subset)
+        frame = subset_rows(frame, subset)
     if len(frame) == 0:
         where = "" if subset is None else " that subset= names"
         raise ValueError(f"data has no rows{where}")
@@ -334,7 +334,7 @@ def _empties(used, finite):
     return False
 
 
-def _subset(frame, subset):
+def subset_rows(frame, subset):
     """The rows that ``subset`` names, as ``data.loc`` takes them."""
     if is_foreign(subset):  # it has no row labels
         subset = as_pandas(subset).to_numpy()

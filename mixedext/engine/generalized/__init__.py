@@ -1,0 +1,1 @@
+"""Generalized models: conditional modes, Laplace and quadrature deviances, their search."""

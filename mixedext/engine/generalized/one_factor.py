@@ -1,0 +1,436 @@
+"""The deviance of a generalized model with one grouping factor: compiled, level by level.
+
+Laplace's approximation as in ``laplace_deviance``, or adaptive Gauss-Hermite quadrature;
+what both come to is told in ``kernels.generalized.one_factor`` and ``quadrature``.  Here
+the sums over levels become derivatives by theta, the coefficients and kappa.
+
+A quadrature has Laplace's model of the Hessian, but its own slope in the covariance.  Over
+several columns its value depends a little on which root of M^-1 spreads the nodes: that of
+which b = lam u gets an upper triangle, in any basis of the columns that is a triangle away
+from the data's.  The kernel makes lower triangles; so it is given the columns in reverse
+order, and of their covariance the lower root, lam less a rotation.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from scipy import linalg, sparse
+
+from mixedext.engine.deviance.profiled import ProfiledDeviance
+from mixedext.engine.generalized.design import GeneralizedDesign
+from mixedext.engine.generalized.quadrature import MOST_COLUMNS, product_rule
+from mixedext.engine.threads import run_pieces, split
+from mixedext.kernels.generalized.one_factor import OneFactor, arranged
+
+__all__ = ["OneFactorDeviance", "OneFactorEvaluation", "is_one_factor"]
+
+# Nanoseconds of a row in one evaluation, about.
+ROW_WORK = 30.0
+# Rows of zeros behind the last, which the kernel may read.
+PADDING = 8
+# Size of the diagonal of lam, relative to its largest element, below which the slope in
+# Sigma is not read off that in lam.
+SMALL_ROOT = 1e-4
+
+_ENDED = {
+    1: "the linear predictor of the fixed effects is out of range",
+    2: "the conditional modes cannot be found: no finite weights",
+    3: "the search for the conditional modes has failed",
+    4: "the conditional modes have not converged",
+    5: "the conditional modes of some levels are not strict ones",
+    6: "the quadrature over the effects of some levels has no finite value",
+}
+
+
+def is_one_factor(design: GeneralizedDesign) -> bool:
+    """Whether the rows belong to one level of one grouping factor each.
+
+    Parameters
+    ----------
+    design : GeneralizedDesign
+        The rows.
+    """
+    return _levels(design) is not None
+
+
+def _levels(design):
+    """Level of every row, (n,); None where that is not all of the random effects."""
+    if len(design.blocks.factors) != 1 or design.tail.shape[0]:
+        return None
+    z, width = design.z, design.blocks.lead_gram.shape[1]
+    count = np.diff(z.indptr)
+    if width == 1 and (count == 1).all():
+        return z.indices
+    level = np.zeros(design.nobs, np.int64)
+    filled = np.flatnonzero(count)
+    level[filled] = z.indices[z.indptr[filled]] // width
+    if not np.array_equal(np.repeat(level, count), z.indices // width):
+        return None
+    return level
+
+
+def _padded(a, order):
+    out = np.zeros(len(order) + PADDING)
+    np.take(a, order, out=out[: len(order)])
+    return out
+
+
+class OneFactorDeviance:
+    """-2 log-likelihood of a model with one grouping factor.
+
+    Parameters
+    ----------
+    design : GeneralizedDesign
+        The rows, of one grouping factor.
+    rows : LikelihoodRows
+        Family and response.
+    laplace : {"observed", "expected"}
+        Which information the determinant has, and the scale of a quadrature.
+    n_agq : int
+        Nodes of the quadrature a dimension; 1 is Laplace's approximation.
+
+    Attributes
+    ----------
+    n_theta, rank, n_kappa, n_psi : int
+        Numbers of parameters: psi is (theta, coefficients on the basis of X, kappa).
+
+    Raises
+    ------
+    ValueError
+        If the model has another number of grouping factors, or more than three columns a
+        level with ``n_agq > 1``.
+    """
+
+    def __init__(
+        self,
+        design: GeneralizedDesign,
+        rows: Any,
+        laplace: str = "observed",
+        n_agq: int = 1,
+    ):
+        level = _levels(design)
+        if level is None:
+            raise ValueError("levels one by one need a model of one grouping factor")
+        self.design, self.rows, self.n_agq = design, rows, n_agq
+        self.parameters = ProfiledDeviance(design.blocks, design.units.structures, False)
+        self.n_theta, self.rank = self.parameters.n_theta, design.rank
+        self.n_kappa = rows.family.n_dispersion
+        self.n_psi = self.n_theta + self.rank + self.n_kappa
+        self.expected = laplace == "expected" and not rows.family.canonical
+        self.n_levels, self.k = design.blocks.lead_gram.shape[:2]
+        if n_agq > 1 and self.k > MOST_COLUMNS:
+            raise ValueError(
+                f"n_agq={n_agq} integrates over at most {MOST_COLUMNS} random effects a "
+                f"level, and here are {self.k}; use n_agq=1"
+            )
+        self.reverses = n_agq > 1 and self.k > 1
+        self.kernel = self._kernel(level)
+        self.rule = np.zeros((0, self.k)), np.zeros(0)
+        if n_agq > 1:
+            self.rule = product_rule(n_agq, self.k)
+        work = np.diff(self._start) * ROW_WORK * (1.0 + 0.5 * len(self.rule[0])) + 200.0
+        self._pieces = split(work)
+        first: Any = self.parameters.structures[0]
+        # one effect a level: theta its standard deviation
+        self.is_scalar = self.k == self.n_theta == 1 and first.linear
+        if self.is_scalar:
+            units = first.lam_basis[0, 0, 0], first.covariance_basis[0, 0, 0]
+            self.is_scalar = units == (1.0, 1.0)
+        self._places = [
+            self.design.place[i][1] for i in range(len(self.parameters.structures))
+        ]
+        # the symmetric products that the kernel has summed over pairs of columns
+        a, b = np.divmod(np.arange(self.k**2), self.k)
+        high, low = np.maximum(a, b), np.minimum(a, b)
+        self._pair = high * (high + 1) // 2 + low
+        # element (a b, c d) from (b d, a c)
+        number = self._pair.reshape(self.k, self.k)
+        pairs = self.k * (self.k + 1) // 2
+        self._quartic = (
+            number[None, :, None, :] * pairs + number[:, None, :, None]
+        ).reshape(self.k**2, self.k**2)
+
+    def _kernel(self, level):
+        design, rows, n = self.design, self.rows, self.design.nobs
+        # rows by level, counted rather than sorted
+        entries = np.ones(n, bool), level, np.arange(n + 1)
+        found = sparse.csr_array(entries, shape=(n, self.n_levels)).tocsc()
+        order, self._start = found.indices.astype(np.int64), found.indptr.astype(np.int64)
+        own = design.z
+        if self.k == 1 and own.nnz == n:
+            z = own.data[:, None]
+        else:
+            z = np.zeros((n, self.k))
+            row = np.repeat(np.arange(n), np.diff(own.indptr))
+            z[row, own.indices % self.k] = own.data
+        if self.reverses:
+            z = z[:, ::-1]
+        offset = None if design.offset is None else design.offset[order]
+        given = list(rows.arrays)
+        if rows.kernel.is_compiled and given[1] is not None and (given[1] == 1.0).all():
+            given[1] = None  # single trials
+        arrays = [None if a is None else _padded(a, order) for a in given]
+        return OneFactor(
+            rows.kernel,
+            self._start,
+            self.k,
+            arranged(design.x, order, self._start),
+            arranged(z, order, self._start),
+            offset,
+            *arrays,
+            rows.family.log_concave,
+            self.expected,
+            self.n_kappa,
+        )
+
+    def split(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Theta, coefficients and kappa."""
+        first, second = self.n_theta, self.n_theta + self.rank
+        return psi[:first], psi[first:second], psi[second:]
+
+    def lam(self, theta: np.ndarray) -> np.ndarray:
+        """Factor of the covariance of all columns of a level, (K, K)."""
+        if self.is_scalar:
+            return theta.reshape(1, 1)
+        lams = self.parameters.lams(theta)
+        if len(lams) == 1:
+            return np.ascontiguousarray(lams[0])
+        return self.design.factor_lams(lams)[0]
+
+    def evaluate(
+        self, psi: np.ndarray, modes: np.ndarray | None = None
+    ) -> OneFactorEvaluation:
+        """The deviance at psi; its value is infinite where it cannot be computed.
+
+        Parameters
+        ----------
+        psi : ndarray
+            (n_psi,), engine's units.
+        modes : ndarray, optional
+            u to start from, (q,); zeros if None.
+        """
+        return OneFactorEvaluation(self, np.array(psi, float), modes)
+
+
+class OneFactorEvaluation:
+    """The deviance at one psi, and its derivatives.
+
+    Attributes
+    ----------
+    psi : ndarray
+        (n_psi,).
+    value : float
+        -2 log-likelihood with all constants; infinite where it cannot be computed.
+    modes : ndarray
+        u^, (q,).
+    iterations : int
+        Penalized Newton iterations, most of any level.
+    reason : str
+        Why the value is infinite.
+    """
+
+    def __init__(self, deviance, psi, modes):
+        self.deviance, self.psi = deviance, psi
+        self.value, self.reason = np.inf, ""
+        kernel, levels, k = deviance.kernel, deviance.n_levels, deviance.k
+        theta, beta, self.kappa = deviance.split(psi)
+        self._lam = deviance.lam(theta)
+        shape = (levels, k)
+        u = np.zeros(shape) if modes is None else np.array(modes).reshape(shape)
+        root, turn = self._lam, None
+        if deviance.reverses:
+            # lam[::-1] = root turn
+            vectors, triangle = np.linalg.qr(root[::-1].T)
+            root, turn = np.ascontiguousarray(triangle.T), vectors.T
+            u = np.ascontiguousarray(u @ vectors)
+        self._root, self._turn = root, turn
+        self._levels = (
+            np.empty(shape),
+            np.empty((levels, k, kernel.columns)),
+            np.empty((levels, k, k)),
+        )
+        kappa = deviance.rows.kappa(self.kappa)
+        pieces, rule = deviance._pieces, deviance.rule
+        sums = np.empty((len(pieces), kernel.n_sums))
+        if len(pieces) == 1:
+            self.iterations, ended = kernel.evaluate(
+                0, levels, root, beta, kappa, u, sums[0], *self._levels, *rule
+            )
+        else:
+            place = {piece: i for i, piece in enumerate(pieces)}
+
+            def run(first, last):
+                own = sums[place[first, last]]
+                parameters = root, beta, kappa, u
+                return kernel.evaluate(first, last, *parameters, own, *self._levels, *rule)
+
+            found = run_pieces(run, pieces)
+            self.iterations = max(count for count, _ in found)
+            ended = next((code for _, code in found if code), 0)
+        self.modes = (u if turn is None else u @ turn).reshape(-1)
+        if ended:
+            self.reason = _ENDED[ended]
+            return
+        self._sums = kernel.split_sums(sums[0] if len(sums) == 1 else sums.sum(axis=0))
+        value = float(self._sums["value"]) + 2.0 * deviance.rows.constant(self.kappa)
+        if isfinite(value):
+            self.value = value
+
+    # ---- at the modes ----
+
+    @property
+    def effects(self) -> np.ndarray:
+        """Lam u^, (q,)."""
+        u = self.modes.reshape(-1, self.deviance.k)
+        return (u @ self._lam.T).reshape(-1)
+
+    @property
+    def eta(self) -> np.ndarray:
+        """Linear predictor at the modes, (n,), the rows as they were given."""
+        design = self.deviance.design
+        _, beta, _ = self.deviance.split(self.psi)
+        eta = design.x @ beta + design.z @ self.effects
+        return eta if design.offset is None else eta + design.offset
+
+    @cached_property
+    def terms(self) -> Any:
+        """Derivatives of the rows' likelihood at the modes."""
+        deviance = self.deviance
+        return deviance.rows.derivatives(self.eta, self.kappa, deviance.expected)
+
+    # ---- derivatives ----
+
+    @cached_property
+    def _score(self):
+        """d D / d Sigma, (K, K); Laplace's where the quadrature's own is not to be had."""
+        deviance, root = self.deviance, self._root
+        score = self._sums["score"][deviance._pair].reshape(root.shape)
+        if deviance.k == 1 and deviance.n_agq == 1:
+            return score
+        if deviance.n_agq > 1 and self._is_regular:
+            # 2 lam' G lam has the lower triangle of lam' dD/dlam, lam being triangular
+            half = np.tril(root.T @ self._sums["by_lam"])
+            half = half + np.tril(half, -1).T
+            inverse = linalg.solve_triangular(root, np.eye(len(root)), lower=True)
+            score = 0.5 * inverse.T @ half @ inverse
+        return score[::-1, ::-1] if deviance.reverses else score
+
+    @property
+    def _is_regular(self):
+        size = np.abs(np.diag(self._root))
+        return size.min() > SMALL_ROOT * max(size.max(), 1.0)
+
+    def _by_theta(self):
+        """d D / d theta."""
+        deviance = self.deviance
+        theta, _, _ = deviance.split(self.psi)
+        if deviance.is_scalar:
+            if deviance.n_agq > 1:
+                return self._sums["by_lam"][0]
+            return 2.0 * self._sums["score"] * theta
+        parts = deviance.parameters.parts(theta)
+        # of the kernel's lam: exact where lam is singular, but for how that turns
+        direct = deviance.n_agq > 1 and (deviance.k == 1 or not self._is_regular)
+        if direct:
+            by_lam = self._sums["by_lam"]
+            if deviance.reverses:
+                by_lam = (by_lam @ self._turn)[::-1]
+        out = np.empty(len(theta))
+        for i, (s, own) in enumerate(parts):
+            place = deviance._places[i]
+            at = deviance.parameters.theta_slices[i]
+            if direct and s.linear:
+                own_part = by_lam[place, place].reshape(-1)
+                out[at] = s.lam_basis.reshape(s.n_theta, -1) @ own_part
+            else:
+                out[at] = s.gradient(own, self._score[place, place])
+        return out
+
+    @cached_property
+    def gradient(self) -> np.ndarray:
+        """Exact gradient of the value, (n_psi,)."""
+        sums = self._sums
+        parts = [self._by_theta(), sums["by_x"]]
+        if self.deviance.n_kappa:
+            constant = np.sum(self.terms.loss_kappa) - sums["loss_kappa"]
+            parts.append(np.atleast_1d(sums["by_kappa"] + 2.0 * constant))
+        return np.concatenate(parts)
+
+    def _basis(self, theta):
+        """Directions of Sigma of all columns, (n_gamma, K K)."""
+        deviance, k = self.deviance, self.deviance.k
+        parameters = deviance.parameters
+        out = np.zeros((sum(s.n_gamma for s in parameters.structures), k, k))
+        for i, (s, own) in enumerate(parameters.parts(theta)):
+            place = deviance._places[i]
+            basis = s.covariance_basis if s.linear else s.tangent(own)
+            out[parameters.gamma_slices[i], place, place] = basis
+        if deviance.reverses:
+            out = out[:, ::-1, ::-1]
+        return out.reshape(len(out), -1)
+
+    def _jacobian(self, theta):
+        """Change of the natural parameters (or along the tangents) by theta."""
+        parts = self.deviance.parameters
+        rows = sum(s.n_gamma for s in parts.structures)
+        out = np.zeros((rows, parts.n_theta))
+        for i, (s, own) in enumerate(parts.parts(theta)):
+            change = s.jacobian(own) if s.linear else np.eye(s.n_theta)
+            out[parts.gamma_slices[i], parts.theta_slices[i]] = change
+        return out
+
+    @cached_property
+    def hessian(self) -> np.ndarray:
+        """Model of the Hessian, (n_psi, n_psi)."""
+        deviance, sums = self.deviance, self._sums
+        theta, _, _ = deviance.split(self.psi)
+        t = deviance.n_theta
+        out = np.empty((deviance.n_psi, deviance.n_psi))
+        if deviance.is_scalar:
+            change = 2.0 * theta[0]
+            out[0, 0] = change**2 * sums["information"][0, 0] + 2.0 * self._score[0, 0]
+            out[0, 1:] = (-2.0 * change) * sums["mixed"][0, 0]
+        else:
+            basis, jacobian = self._basis(theta), self._jacobian(theta)
+            quartic = sums["information"].reshape(-1)[deviance._quartic]
+            information = basis @ quartic @ basis.T
+            scores = [self._score[place, place] for place in deviance._places]
+            curved = deviance.parameters.along_curves(theta, scores, information)
+            out[:t, :t] = curved.hessian
+            mixed = sums["mixed"].reshape(deviance.k**2, -1)
+            out[:t, t:] = -2.0 * (jacobian.T @ (basis @ mixed))
+        out[t:, :t] = out[:t, t:].T
+        square = np.tril(sums["square"])
+        out[t:, t:] = 2.0 * (square + np.tril(square, -1).T)
+        if deviance.n_kappa:
+            out[-1, -1] += 2.0 * np.sum(self.terms.loss_kappa2)
+        return out
+
+    def predicted(self, step: np.ndarray) -> np.ndarray:
+        """The modes at psi + step, to first order, (q,)."""
+        deviance = self.deviance
+        theta, _, _ = deviance.split(self.psi)
+        by_theta = step[: deviance.n_theta]
+        change = deviance.lam(theta + by_theta) - self._lam
+        if deviance.is_scalar:
+            along = 2.0 * theta * by_theta
+        else:
+            along = (self._jacobian(theta) @ by_theta) @ self._basis(theta)
+        slopes, response, normal = self._levels
+        lam = self._lam
+        if deviance.reverses:  # rows of lam belong to columns of Z
+            lam, change = np.ascontiguousarray(lam[::-1]), change[::-1].copy()
+        return deviance.kernel.predict(
+            self.modes.reshape(-1, deviance.k),
+            slopes,
+            response,
+            normal,
+            lam,
+            change,
+            along.reshape(lam.shape),
+            np.ascontiguousarray(step[deviance.n_theta :]),
+        ).reshape(-1)

@@ -1,0 +1,151 @@
+"""The verdict on an optimum of a generalized model's likelihood."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mixedext.algebra.definiteness import unit_diagonal
+from mixedext.engine.generalized.search import SearchEnd
+from mixedext.engine.generalized.separation import recession_direction
+from mixedext.engine.search.verdict import Convergence
+
+__all__ = ["RUN_OFF", "Separation", "at_limit", "judge"]
+
+# Gradient, in units of a curvature of one, that is no minimum's.
+LARGE_GRADIENT = 1e-3
+# Curvature relative to that along each parameter alone that leaves one undetermined.
+FLAT = 1e-7
+# Linear predictor of the fixed effects, and standard deviation of an effect on its scale,
+# beyond which the estimates may be infinite.
+FAR, RUN_OFF = 12.0, 30.0
+# Logarithm of a size or precision beyond which the law is that of its limit: Poisson of a
+# negative binomial one, binomial of a beta-binomial one.
+LIMIT_KAPPA = 11.0
+_LIMITS = {
+    "negative binomial": ("alpha", "Poisson"),
+    "nb1": ("alpha", "Poisson"),
+    "beta binomial": ("1 / precision", "binomial"),
+}
+
+
+class Separation:
+    """What of a model has infinite estimates.
+
+    Attributes
+    ----------
+    direction : ndarray or None
+        Of the columns of X that are kept; None where none separates.
+    terms : tuple of int
+        Numbers of the random terms whose variances run off.
+    """
+
+    def __init__(self, direction: np.ndarray | None, terms: tuple[int, ...]):
+        self.direction, self.terms = direction, terms
+
+    def __bool__(self) -> bool:
+        return self.direction is not None or bool(self.terms)
+
+
+def at_limit(deviance: Any, psi: np.ndarray) -> bool:
+    """Whether the dispersion has run to where the law is a simpler one."""
+    kappa = deviance.split(psi)[2]
+    known = deviance.rows.family.name in _LIMITS
+    return bool(len(kappa)) and known and float(kappa[0]) > LIMIT_KAPPA
+
+
+def judge(
+    deviance: Any, end: SearchEnd, singular: bool, x: np.ndarray, exact: bool = True
+) -> tuple[Convergence, Separation]:
+    """Verdict on where a search has ended, and what separates.
+
+    Parameters
+    ----------
+    deviance : LaplaceDeviance or another
+        The deviance, engine's units.
+    end : SearchEnd
+        Where the search has ended.
+    singular : bool
+        Whether some covariance is singular there.
+    x : ndarray
+        Columns of X that are kept, (n, rank).
+    exact : bool
+        Whether the gradient should be zero there; it is not where the coefficients were
+        found with the modes.
+    """
+    found = end.evaluation
+    if not np.isfinite(found.value):
+        text = f"no likelihood at the start: {end.reason}"
+        return _verdict("failed", np.inf, end, np.nan, text), Separation(None, ())
+    hessian = found.hessian
+    if end.correction.shape == hessian.shape:
+        hessian = hessian + end.correction
+    size = np.sqrt(np.maximum(np.abs(np.diag(found.hessian)), 1e-300))
+    gradient = float(np.abs(found.gradient / size).max(initial=0.0))
+    limit = at_limit(deviance, found.psi)
+    if limit:
+        hessian = hessian[:-1, :-1]
+    unit = unit_diagonal(hessian)[0] if len(hessian) else np.ones((1, 1))
+    curvature = float(np.linalg.eigvalsh(unit)[0]) if np.isfinite(unit).all() else np.nan
+    separation = _separation(deviance, found, x, curvature)
+    failed = end.failed or (exact and gradient > LARGE_GRADIENT)
+    flat = not curvature > FLAT
+    if separation:
+        status = "separated"
+        text = "the likelihood still rises where estimates run to infinity"
+    elif failed:
+        status = "failed"
+        reason = end.reason or "the gradient is not zero"
+        text = f"no minimum: {reason}; try other starts (start_params) or a simpler model"
+    elif singular or limit:
+        status = "boundary"
+        parts = []
+        if singular:
+            parts.append("a variance is zero or a correlation is +-1")
+        if limit:
+            name, law = _LIMITS[deviance.rows.family.name]
+            parts.append(f"{name} is zero: the law is the {law} one")
+        text = "a minimum at which " + " and ".join(parts)
+        if flat:
+            text += "; some direction is undetermined"
+    elif flat:
+        status, text = "flat", "some direction of the parameters is undetermined"
+    else:
+        status, text = "interior", "an ordinary minimum of the deviance"
+    return _verdict(status, gradient, end, curvature, text, singular, flat), separation
+
+
+def _verdict(status, gradient, end, curvature, text, singular=False, flat=False):
+    n = end.n_evaluations
+    return Convergence(
+        status=status,
+        gradient=gradient,
+        decrement=end.decrement,
+        curvature=curvature,
+        n_evaluations=n,
+        n_derivatives=n,
+        method="newton",
+        message=text,
+        is_singular=singular,
+        is_flat=flat,
+        minima=(float(end.evaluation.value),),
+    )
+
+
+def _separation(deviance, found, x, curvature):
+    """Columns and terms whose estimates run to infinity."""
+    rows, design = deviance.rows, deviance.design
+    theta, beta, _ = deviance.split(found.psi)
+    family = rows.family
+    counts = family.name in ("poisson", "negative binomial", "nb1")
+    trials = rows.response.trials
+    if not counts and trials is None:
+        return Separation(None, ())
+    lams = deviance.parameters.lams(theta)
+    terms = tuple(i for i, lam in enumerate(lams) if not np.abs(lam).max() < RUN_OFF)
+    direction = None
+    far = float(np.abs(design.x @ beta).max(initial=0.0)) > FAR
+    if far or not curvature > FLAT:
+        direction = recession_direction(x, rows.response.y, trials)
+    return Separation(direction, terms)

@@ -1,0 +1,479 @@
+"""The likelihood of rows and its derivatives in the linear predictor.
+
+With e = exp(-|eta|) nothing overflows under the logit; under the probit the hazards
+phi / Phi come from the scaled complementary error function.  Families and links without a
+loop here call their NumPy twin, which holds the GIL.
+"""
+
+from libc.math cimport INFINITY, exp, expm1, fabs, log, log1p
+from scipy.special.cython_special cimport erfcx
+
+import numpy as np
+
+cdef enum Kind:
+    PYTHON = 0
+    LOGIT = 1
+    PROBIT = 2
+    CLOGLOG = 3
+    POISSON_LOG = 4
+    GAMMA_LOG = 5
+    NB2_LOG = 6
+    INVERSE_GAUSSIAN_LOG = 7
+
+KINDS = {
+    ("binomial", "logit"): LOGIT,
+    ("binomial", "probit"): PROBIT,
+    ("binomial", "cloglog"): CLOGLOG,
+    ("poisson", "log"): POISSON_LOG,
+    ("gamma", "log"): GAMMA_LOG,
+    ("negative binomial", "log"): NB2_LOG,
+    ("inverse gaussian", "log"): INVERSE_GAUSSIAN_LOG,
+}
+
+cdef double ROOT_2_PI = 0.79788456080286535588  # sqrt(2 / pi)
+cdef double ROOT_HALF = 0.70710678118654752440
+
+
+# Derivatives of one row: l, s, W, T, E, dE/deta, and by kappa l, s, W, E.
+ctypedef double[10] Row
+
+
+cdef inline double _log_cdf(double x) noexcept nogil:
+    """log Phi(x)."""
+    if x < -1.0:
+        return log(0.5 * erfcx(-x * ROOT_HALF)) - 0.5 * x * x
+    return log1p(-0.5 * erfcx(x * ROOT_HALF) * exp(-0.5 * x * x))
+
+
+cdef inline double _hazard(double x) noexcept nogil:
+    """phi(x) / Phi(x)."""
+    if x > 5.0:
+        return 0.5 * ROOT_2_PI * exp(-0.5 * x * x) / (
+            1.0 - 0.5 * erfcx(x * ROOT_HALF) * exp(-0.5 * x * x)
+        )
+    return ROOT_2_PI / erfcx(-x * ROOT_HALF)
+
+
+cdef inline void _hazards(double x, double* h) noexcept nogil:
+    """The hazard and its two derivatives."""
+    cdef double r = _hazard(x), rest, inverse
+    h[0] = r
+    # x + r loses its digits where x is far below zero
+    if x < -100.0:
+        inverse = 1.0 / (x * x)
+        rest = -(1.0 - inverse * (2.0 - inverse * (10.0 - 74.0 * inverse))) / x
+        h[1] = -(1.0 - inverse * (1.0 - inverse * (6.0 - 50.0 * inverse)))
+    else:
+        rest = x + r
+        h[1] = -r * rest
+    h[2] = -h[1] * rest - r * (1.0 + h[1])
+
+
+cdef inline void _probit(double x, double y, double m, double* o) noexcept nogil:
+    cdef double a[3]
+    cdef double b[3]
+    cdef double miss = m - y
+    _hazards(x, a)
+    _hazards(-x, b)
+    o[0] = 0.0
+    if y != 0:
+        o[0] -= y * _log_cdf(x)
+    if miss != 0:
+        o[0] -= miss * _log_cdf(-x)
+    o[1] = -y * a[0] + miss * b[0]
+    o[2] = -y * a[1] - miss * b[1]
+    o[3] = -y * a[2] + miss * b[2]
+    o[4] = m * a[0] * b[0]
+    o[5] = m * (a[1] * b[0] - a[0] * b[1])
+
+
+cdef inline void _cloglog(double x, double y, double m, double* o) noexcept nogil:
+    # l = (m - y) e - y log(1 - exp(-e)), e = exp(x); g = e / expm1(e)
+    cdef double e, g, g1, g2, ratio, square
+    if x > 700.0:
+        o[0] = INFINITY if m > y else 0.0
+        o[1] = o[2] = o[3] = o[4] = o[5] = 0.0
+        return
+    e = exp(x)
+    if e > 700.0:
+        g = g1 = g2 = 0.0
+        ratio = 1.0
+    elif e < 0.05:  # Bernoulli's series: the differences below would lose digits
+        ratio = -expm1(-e)
+        square = e * e
+        g = 1.0 - 0.5 * e + square * (1 / 12.0 - square * (1 / 720.0 - square / 30240.0))
+        g1 = -0.5 * e + square * (1 / 6.0 - square * (1 / 180.0 - square / 5040.0))
+        g2 = -0.5 * e + square * (1 / 3.0 - square * (1 / 45.0 - square / 840.0))
+    else:
+        g = e / expm1(e)
+        ratio = -expm1(-e)  # d log g / dx = 1 - e / (1 - exp(-e))
+        g1 = g * (1.0 - e / ratio)
+        g2 = g1 * (1.0 - e / ratio) - g * (e / ratio) * (1.0 - g)
+    o[0] = (m - y) * e
+    if y != 0:
+        o[0] -= y * (x - 0.5 * e if e < 1e-8 else log(ratio))
+    o[1] = (m - y) * e - y * g
+    o[2] = (m - y) * e - y * g1
+    o[3] = (m - y) * e - y * g2
+    # E[W] = m (dmu/dx)^2 / (mu (1 - mu)) = m e g
+    o[4] = m * e * g
+    o[5] = m * e * (g + g1)
+
+
+cdef inline void _gamma(double x, double y, double nu, double* o) noexcept nogil:
+    cdef double ratio = y * exp(-x)
+    o[0] = nu * (x + ratio)
+    o[1] = nu * (1.0 - ratio)
+    o[2] = nu * ratio
+    o[3] = -o[2]
+    o[4], o[5] = nu, 0.0
+    o[6], o[7], o[8], o[9] = -o[0], -o[1], -o[2], -nu
+
+
+cdef inline void _inverse_gaussian(
+    double x, double y, double nu, double* o
+) noexcept nogil:
+    # nu (y - mu)^2 / (2 mu^2 y) with 1 / mu = exp(-x)
+    cdef double a = exp(-x), b = y * a * a
+    o[0] = nu * (0.5 * b - a + 0.5 / y)
+    o[1] = nu * (a - b)
+    o[2] = nu * (2.0 * b - a)
+    o[3] = nu * (a - 4.0 * b)
+    o[4], o[5] = nu * a, -nu * a
+    o[6], o[7], o[8], o[9] = -o[0], -o[1], -o[2], -o[4]
+
+
+cdef inline void _nb2(double x, double y, double kappa, double r, double* o) noexcept nogil:
+    # z = x - kappa, p = mu / (mu + r), q = 1 - p
+    cdef double z = x - kappa, e = exp(-fabs(z)), share = 1.0 / (1.0 + e), p, q, log_ratio
+    if z >= 0:
+        p, q = share, e * share
+        log_ratio = z + log1p(e)
+    else:
+        p, q = e * share, share
+        log_ratio = log1p(e)
+    # (y + r) log1p(mu / r) - y eta
+    o[0] = (y + r) * log_ratio - y * x
+    o[1] = r * p - y * q
+    o[2] = (y + r) * p * q
+    o[3] = o[2] * (q - p)
+    o[4] = r * p
+    o[5] = r * p * q
+    o[6] = r * log_ratio - (y + r) * p
+    o[7] = r * p - (y + r) * p * q
+    o[8] = r * p * q - o[3]
+    o[9] = r * p - r * p * q
+
+
+cdef void _logit_rows(
+    Py_ssize_t n, const double* eta, const Rows* rows, Terms* out
+) noexcept nogil:
+    """The logit in a loop of its own: most models, and the only one without a branch."""
+    cdef Py_ssize_t i
+    cdef double e, x, y, m, c, share, mu, rest, product, w
+    for i in range(n):
+        x, y = eta[i], rows.y[i]
+        m = 1.0 if rows.trials == NULL else rows.trials[i]
+        c = 1.0 if rows.weight == NULL else rows.weight[i]
+        if rows.count != NULL:
+            c *= rows.count[i]
+        e = exp(-fabs(x))
+        share = 1.0 / (1.0 + e)
+        product = e * share
+        mu = share if x >= 0 else product
+        rest = product if x >= 0 else share
+        w = c * m * mu * rest
+        if out.loss != NULL:
+            # log(1 + e), not log1p: its error is rounding beside the other rows'
+            out.loss[i] = c * (
+                (m - y if x >= 0 else -y) * x + m * log(1.0 + e)
+            )
+        if out.slope != NULL:
+            out.slope[i] = c * ((m - y) * mu - y * rest)
+        if out.weight != NULL:
+            out.weight[i] = w
+        if out.third != NULL:
+            out.third[i] = w * (rest - mu)
+        if out.expected != NULL:
+            out.expected[i] = w
+        if out.expected_third != NULL:
+            out.expected_third[i] = w * (rest - mu)
+    _no_kappa(n, out)
+
+
+cdef void _poisson_rows(
+    Py_ssize_t n, const double* eta, const Rows* rows, Terms* out
+) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double mu, c
+    for i in range(n):
+        c = 1.0 if rows.weight == NULL else rows.weight[i]
+        if rows.count != NULL:
+            c *= rows.count[i]
+        mu = c * exp(eta[i]) if c != 0 else 0.0
+        if out.loss != NULL:
+            out.loss[i] = mu - c * rows.y[i] * eta[i]
+        if out.slope != NULL:
+            out.slope[i] = mu - c * rows.y[i]
+        if out.weight != NULL:
+            out.weight[i] = mu
+        if out.third != NULL:
+            out.third[i] = mu
+        if out.expected != NULL:
+            out.expected[i] = mu
+        if out.expected_third != NULL:
+            out.expected_third[i] = mu
+    _no_kappa(n, out)
+
+
+cdef void _no_kappa(Py_ssize_t n, Terms* out) noexcept nogil:
+    """Derivatives by a dispersion that there is not."""
+    cdef Py_ssize_t i
+    cdef double* part
+    cdef double* parts[4]
+    cdef int k
+    parts[0], parts[1] = out.loss_kappa, out.slope_kappa
+    parts[2], parts[3] = out.weight_kappa, out.expected_kappa
+    for k in range(4):
+        part = parts[k]
+        if part != NULL:
+            for i in range(n):
+                part[i] = 0.0
+
+
+cdef class RowFamily:
+    """The likelihood of rows by one family and link.
+
+    Parameters
+    ----------
+    name, link : str
+        Names of the family and of the link.
+    python : callable
+        Their NumPy twin: of (eta, y, trials, weight, kappa) the ten arrays of ``Terms``,
+        without kappa's where there is none; it serves where there is no loop.
+    """
+
+    def __init__(self, str name, str link, python):
+        self.kind = KINDS.get((name, link), PYTHON)
+        self.python = python
+
+    @property
+    def is_compiled(self):
+        """Whether there is a loop for the family and the link."""
+        return self.kind != PYTHON
+
+    cdef void terms(
+        self, Py_ssize_t n, const double* eta, const Rows* rows, Terms* out
+    ) noexcept nogil:
+        cdef Py_ssize_t i
+        cdef double w, m, size
+        cdef Row o
+        cdef int kind = self.kind
+        if kind == PYTHON:
+            with gil:
+                _call_python(self.python, n, eta, rows, out)
+            return
+        if kind == LOGIT:
+            _logit_rows(n, eta, rows, out)
+            return
+        if kind == POISSON_LOG:
+            _poisson_rows(n, eta, rows, out)
+            return
+        size = exp(rows.kappa)
+        for i in range(10):
+            o[i] = 0.0
+        for i in range(n):
+            w = 1.0 if rows.weight == NULL else rows.weight[i]
+            m = 1.0 if rows.trials == NULL else rows.trials[i]
+            if kind == PROBIT:
+                _probit(eta[i], rows.y[i], m, o)
+            elif kind == CLOGLOG:
+                _cloglog(eta[i], rows.y[i], m, o)
+            elif kind == NB2_LOG:
+                _nb2(eta[i], rows.y[i], rows.kappa, size, o)
+            elif kind == GAMMA_LOG:
+                _gamma(eta[i], rows.y[i], w / size, o)
+                w = 1.0
+            else:
+                _inverse_gaussian(eta[i], rows.y[i], w / size, o)
+                w = 1.0
+            if rows.count != NULL:
+                w *= rows.count[i]
+            if out.loss != NULL:
+                out.loss[i] = w * o[0] if w != 0 else 0.0
+            if out.slope != NULL:
+                out.slope[i] = w * o[1] if w != 0 else 0.0
+            if out.weight != NULL:
+                out.weight[i] = w * o[2] if w != 0 else 0.0
+            if out.third != NULL:
+                out.third[i] = w * o[3] if w != 0 else 0.0
+            if out.expected != NULL:
+                out.expected[i] = w * o[4] if w != 0 else 0.0
+            if out.expected_third != NULL:
+                out.expected_third[i] = w * o[5] if w != 0 else 0.0
+            if out.loss_kappa != NULL:
+                out.loss_kappa[i] = w * o[6] if w != 0 else 0.0
+            if out.slope_kappa != NULL:
+                out.slope_kappa[i] = w * o[7] if w != 0 else 0.0
+            if out.weight_kappa != NULL:
+                out.weight_kappa[i] = w * o[8] if w != 0 else 0.0
+            if out.expected_kappa != NULL:
+                out.expected_kappa[i] = w * o[9] if w != 0 else 0.0
+
+
+cdef int _call_python(
+    python, Py_ssize_t n, const double* eta, const Rows* rows, Terms* out
+) except -1:
+    """The NumPy twin on the rows."""
+    if n == 0:
+        return 0
+    x = np.asarray(<const double[:n]>eta)
+    y = np.asarray(<const double[:n]>rows.y)
+    m = None if rows.trials == NULL else np.asarray(<const double[:n]>rows.trials)
+    w = None if rows.weight == NULL else np.asarray(<const double[:n]>rows.weight)
+    found = python(x, y, m, w, rows.kappa)
+    if rows.count != NULL:
+        count = np.asarray(<const double[:n]>rows.count)
+        found = [np.where(count > 0, count * part, 0.0) for part in found]
+    _copy(n, found[0], out.loss)
+    _copy(n, found[1], out.slope)
+    _copy(n, found[2], out.weight)
+    _copy(n, found[3], out.third)
+    _copy(n, found[4], out.expected)
+    _copy(n, found[5], out.expected_third)
+    if len(found) > 6:
+        _copy(n, found[6], out.loss_kappa)
+        _copy(n, found[7], out.slope_kappa)
+        _copy(n, found[8], out.weight_kappa)
+        _copy(n, found[9], out.expected_kappa)
+    return 0
+
+
+cdef int _copy(Py_ssize_t n, values, double* out) except -1:
+    cdef const double[::1] view
+    cdef Py_ssize_t i
+    if out == NULL:
+        return 0
+    view = np.ascontiguousarray(values, float)
+    for i in range(n):
+        out[i] = view[i]
+    return 0
+
+
+cdef Rows read_rows(const double[::1] y, trials, weight, count, double kappa):
+    """The arrays, which the caller must keep; None where there is none."""
+    cdef Rows rows
+    cdef const double[::1] view
+    rows.y = &y[0]
+    rows.trials = rows.weight = rows.count = NULL
+    if count is not None:
+        view = count
+        rows.count = &view[0]
+    if trials is not None:
+        view = trials
+        rows.trials = &view[0]
+    if weight is not None:
+        view = weight
+        rows.weight = &view[0]
+    rows.kappa = kappa
+    return rows
+
+
+def newton_terms(
+    RowFamily family,
+    const double[::1] eta,
+    const double[::1] y,
+    trials,
+    weight,
+    count,
+    double kappa,
+    double[::1] slope,
+    double[::1] curvature,
+):
+    """Sum of l less its constant, and s and W of every row, in place.
+
+    Parameters
+    ----------
+    family : RowFamily
+        The family.
+    eta, y : ndarray
+        Linear predictor and response, (n,).
+    trials, weight, count : ndarray or None
+        Trials, prior weights, and how often a row counts.
+    kappa : float
+        Logarithm of the dispersion, or 0.
+    slope, curvature : ndarray
+        Filled, (n,).
+    """
+    cdef Py_ssize_t n = len(eta), first = 0, size, i
+    cdef double total = 0.0, part
+    cdef double loss[512]
+    cdef Rows rows, own
+    cdef Terms out
+    if n == 0:
+        return 0.0
+    rows = read_rows(y, trials, weight, count, kappa)
+    out.third = out.expected = out.expected_third = NULL
+    out.loss_kappa = out.slope_kappa = out.weight_kappa = out.expected_kappa = NULL
+    if family.kind == PYTHON:
+        values = np.empty(n)
+        return _newton_python(family, eta, &rows, values, slope, curvature)
+    with nogil:
+        while first < n:
+            size = min(512, n - first)
+            own = rows_from(&rows, first)
+            out.loss, out.slope, out.weight = loss, &slope[first], &curvature[first]
+            family.terms(size, &eta[first], &own, &out)
+            part = 0.0
+            for i in range(size):
+                part += loss[i]
+            total += part
+            first += size
+    return total
+
+
+cdef _newton_python(
+    RowFamily family,
+    const double[::1] eta,
+    const Rows* rows,
+    double[::1] loss,
+    double[::1] slope,
+    double[::1] curvature,
+):
+    cdef Terms out
+    out.third = out.expected = out.expected_third = NULL
+    out.loss_kappa = out.slope_kappa = out.weight_kappa = out.expected_kappa = NULL
+    out.loss, out.slope, out.weight = &loss[0], &slope[0], &curvature[0]
+    _call_python(family.python, len(eta), &eta[0], rows, &out)
+    return float(np.sum(np.asarray(loss)))
+
+
+def all_terms(
+    RowFamily family,
+    const double[::1] eta,
+    const double[::1] y,
+    trials,
+    weight,
+    count,
+    double kappa,
+):
+    """All ten arrays of ``Terms``, (10, n)."""
+    cdef Py_ssize_t n = len(eta)
+    found = np.empty((10, n))
+    cdef double[:, ::1] view = found
+    cdef Rows rows
+    cdef Terms out
+    if n == 0:
+        return found
+    rows = read_rows(y, trials, weight, count, kappa)
+    out.loss, out.slope, out.weight = &view[0, 0], &view[1, 0], &view[2, 0]
+    out.third, out.expected = &view[3, 0], &view[4, 0]
+    out.expected_third, out.loss_kappa = &view[5, 0], &view[6, 0]
+    out.slope_kappa, out.weight_kappa = &view[7, 0], &view[8, 0]
+    out.expected_kappa = &view[9, 0]
+    if family.kind == PYTHON:
+        _call_python(family.python, n, &eta[0], &rows, &out)
+    else:
+        with nogil:
+            family.terms(n, &eta[0], &rows, &out)
+    return found

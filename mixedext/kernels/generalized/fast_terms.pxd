@@ -1,0 +1,12 @@
+from mixedext.kernels.generalized.families cimport Rows, Terms
+
+
+cdef enum:
+    NOT_FAST = 0
+    FAST_LOGIT = 1
+    FAST_POISSON = 2
+
+
+cdef bint fast_terms(
+    int kind, Py_ssize_t n, const double* eta, const Rows* rows, Terms* out
+) noexcept nogil

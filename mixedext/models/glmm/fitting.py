@@ -1,0 +1,395 @@
+"""The fit of a generalized model, its warnings, and its deviance at any parameters."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from statsmodels.tools.sm_exceptions import ConvergenceWarning, SingularMatrixWarning
+
+from mixedext.arguments import check_choice, did_you_mean
+from mixedext.engine.deviance.given_covariances import relative_root
+from mixedext.engine.generalized.fit import (
+    GeneralizedFit,
+    evaluate_at,
+    fit_generalized,
+    make_deviance,
+)
+from mixedext.exceptions import (
+    FlatLikelihoodWarning,
+    SeparationWarning,
+    user_stacklevel,
+)
+from mixedext.fitted import DfChoice, FitArguments, Fitted, InferenceSettings, need_rows
+from mixedext.models.glmm.checks import check_n_agq, refuse_arguments
+from mixedext.models.glmm.estimates import COVARIANCE_TYPES, Estimates
+
+__all__ = [
+    "LAPLACE",
+    "choose_settings",
+    "fit",
+    "fitted_model",
+    "get_robustcov_results",
+    "objective",
+    "read_start",
+    "separated_names",
+]
+
+LAPLACE = ("observed", "expected")
+# Change of llf at which n_agq="auto" stops, and the most nodes that it tries.
+SETTLED, MOST_NODES = 1e-4, 128
+# Standard deviation of an effect on the link's scale beyond which few nodes mislead.
+WIDE = 2.0
+
+_DESCRIPTIONS = {
+    "nonrobust": "Inverse of the observed information on all parameters jointly.",
+    "conditional": "(X'V^-1 X)^-1 given the covariances and the dispersion.",
+}
+_SINGULAR = (
+    "The random effects covariance matrix is singular: some variance is estimated as "
+    "zero or some correlation as +-1. The fit is a valid result (see is_singular and "
+    "var_corr)."
+)
+_FLAT = (
+    "minimum, but flat in some direction: the data do not determine all parameters; those "
+    "that they leave open stay near where the search began, and have no standard errors"
+)
+
+
+def fit(
+    model: Any,
+    n_agq: int | str = 1,
+    *,
+    laplace: str = "observed",
+    start_params: Any = None,
+    cov_type: str | None = None,
+    cov_kwds: Mapping[str, Any] | None = None,
+    use_t: bool | None = None,
+    **fit_kwargs: Any,
+) -> Any:
+    """Fit by maximum likelihood.
+
+    Parameters
+    ----------
+    n_agq : int or "auto", optional
+        1 for Laplace's approximation; k > 1 for adaptive Gauss-Hermite quadrature with k
+        nodes a dimension (one grouping factor with up to three columns); "auto" for as
+        many as leave the log-likelihood unchanged to 1e-4; 0 for coefficients found with
+        the conditional modes, fast and approximate.
+    laplace : {"observed", "expected"}, optional
+        Information in the determinant of Laplace's approximation; the expected one, which
+        reproduces glmer, differs for other links than the canonical.
+    start_params : array_like, optional
+        Where to start: all parameters, as ``params``.
+    cov_type : {"nonrobust", "conditional"}, optional
+        Covariance of the parameters: by the observed information on all of them, or that
+        of the fixed effects given the others.
+    cov_kwds : dict, optional
+        For statsmodels; these types take none.
+    use_t : bool, optional
+        t and F with n - rank(X) degrees of freedom (True), or the normal law.
+    **fit_kwargs
+        ``disp`` and ``method`` of statsmodels are passed over; others are an error.
+
+    Returns
+    -------
+    MixedGLMResultsWrapper
+
+    Raises
+    ------
+    ValueError
+        If an argument is not known, or ``n_agq`` is not possible for the random terms.
+
+    Warns
+    -----
+    SeparationWarning
+        If columns separate the responses, or a variance runs off: estimates are infinite.
+    SingularMatrixWarning
+        If some variance is zero or some correlation +-1, a legitimate result.
+    ConvergenceWarning
+        If the search does not end at a minimum.
+    FlatLikelihoodWarning
+        If the data do not determine all parameters.
+    InformationWarning
+        If the observed information is not positive definite: no standard errors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> import mixedext as mx
+    >>> rng = np.random.default_rng(2)
+    >>> data = pd.DataFrame({"g": np.arange(160) // 8, "x": np.arange(160) % 8})
+    >>> mean = np.exp(0.1 * data["x"] + rng.normal(0, 0.6, 20)[data["g"]])
+    >>> data["y"] = rng.poisson(mean)
+    >>> model = mx.glmm("y ~ x + (1 | g)", data, family="poisson")
+    >>> laplace, nodes = model.fit(), model.fit(n_agq=9)
+    >>> bool(abs(laplace.llf - nodes.llf) < 0.1)
+    True
+    """
+    fitted = fitted_model(
+        model,
+        n_agq,
+        laplace=laplace,
+        start_params=start_params,
+        cov_type=cov_type,
+        cov_kwds=cov_kwds,
+        use_t=use_t,
+        **fit_kwargs,
+    )
+    return model._present(fitted)
+
+
+# statsmodels' arguments of fit that say how to search.
+_PASSED_OVER = {"disp", "method", "maxiter", "full_output"}
+
+
+def fitted_model(
+    model: Any,
+    n_agq: int | str = 1,
+    *,
+    laplace: str = "observed",
+    start_params: Any = None,
+    cov_type: str | None = None,
+    cov_kwds: Mapping[str, Any] | None = None,
+    use_t: bool | None = None,
+    **fit_kwargs: Any,
+) -> Fitted:
+    """The record of a fit, complete; arguments and warnings are those of ``fit``."""
+    need_rows(model)
+    known = [p for p in inspect.signature(fit).parameters if p not in ("model",)]
+    unknown = {n: v for n, v in fit_kwargs.items() if n not in _PASSED_OVER}
+    refuse_arguments(unknown, "fit", known[:-1])
+    check_choice(laplace, "laplace", LAPLACE)
+    check_n_agq(n_agq, model.random_terms)
+    settings = choose_settings(cov_type, cov_kwds, use_t)
+    start = None if start_params is None else read_start(model, start_params)
+    found = _search(model, n_agq, laplace, start)
+    own = Estimates(found, model.family, model.layout, model.k_fe, settings.cov_type)
+    arguments = FitArguments(
+        start_params, options={"n_agq": found.n_agq, "laplace": laplace}
+    )
+    fitted = Fitted(own, model, settings, arguments)  # type: ignore[arg-type]
+    _warn_of_verdict(fitted)
+    return fitted
+
+
+def _search(model: Any, n_agq: int | str, laplace: str, start: Any) -> GeneralizedFit:
+    design, rows = model.design_rows, model.likelihood_rows
+    if n_agq != "auto":
+        return fit_generalized(design, rows, n_agq=int(n_agq), laplace=laplace, start=start)
+    found = fit_generalized(design, rows, n_agq=7, laplace=laplace, start=start)
+    nodes = 7
+    while nodes < MOST_NODES:
+        nodes = 2 * nodes + 1
+        start = np.concatenate([found.theta, found.coefficients, found.kappa])
+        after = fit_generalized(design, rows, n_agq=nodes, laplace=laplace, start=start)
+        change = abs(after.log_likelihood - found.log_likelihood)
+        found = after
+        if change < SETTLED:
+            break
+    return found
+
+
+def choose_settings(
+    cov_type: str | None, cov_kwds: Mapping[str, Any] | None, use_t: bool | None
+) -> InferenceSettings:
+    """Settings from the arguments of ``fit`` that say how tests are done."""
+    name = "nonrobust" if cov_type is None else cov_type
+    key = name.lower() if isinstance(name, str) else name
+    key = {"oim": "nonrobust"}.get(key, key)
+    if key not in COVARIANCE_TYPES:
+        listed = " or ".join(map(repr, COVARIANCE_TYPES))
+        raise ValueError(
+            f"cov_type={cov_type!r} is not known for generalized mixed models; use {listed}"
+            f"{did_you_mean(name, COVARIANCE_TYPES) if isinstance(name, str) else ''}"
+        )
+    if cov_kwds:
+        raise ValueError(f"cov_type={key!r} takes no cov_kwds; got {dict(cov_kwds)!r}")
+    choice = DfChoice("residual" if use_t else "z")
+    return InferenceSettings(
+        choice=choice,
+        use_t=bool(use_t),
+        cov_type=key,
+        cov_kwds={"description": _DESCRIPTIONS[key]},
+    )
+
+
+def get_robustcov_results(
+    results: Any, cov_type: str = "nonrobust", use_t: bool | None = None, **kwds: Any
+) -> Any:
+    """The same estimates with another covariance of the parameters.
+
+    Parameters
+    ----------
+    cov_type : {"nonrobust", "conditional"}, optional
+        As for ``fit``.
+    use_t : bool, optional
+        As for ``fit``.
+    **kwds
+        These types take none.
+
+    Returns
+    -------
+    MixedGLMResultsWrapper
+    """
+    fitted = results.fitted
+    settings = choose_settings(cov_type, kwds, use_t)
+    own = fitted.generalized.with_covariance(settings.cov_type)
+    return fitted.model._present(Fitted(own, fitted.model, settings, fitted.arguments))
+
+
+# ---- warnings ----
+
+
+def separated_names(fitted: Fitted) -> tuple[list[str], list[str]]:
+    """Columns and random terms whose estimates run to infinity."""
+    found, fixed = fitted.generalized.engine.separation, fitted.fixed
+    columns: list[str] = []
+    if found.direction is not None:
+        names = np.array(fixed.names, dtype=object)[fixed.kept]
+        columns = [str(n) for n in names[np.asarray(found.direction) != 0]]
+    terms = [fitted.random.terms[i].label for i in found.terms]
+    return columns, terms
+
+
+def _separation_text(fitted):
+    columns, terms = separated_names(fitted)
+    said = []
+    alike = _constant_response(fitted)
+    if columns and alike:
+        said.append(f"{alike}: the intercept is infinite, and there is nothing to estimate")
+    elif columns:
+        what = "0 from 1" if fitted.model.family.has_trials else "zero from positive counts"
+        plural = len(columns) > 1
+        said.append(
+            f"column{'s' if plural else ''} {', '.join(columns)} separate"
+            f"{'' if plural else 's'} {what}: their estimates are infinite, and the "
+            "likelihood still rises where the search has stopped. Their z tests and "
+            "standard errors say nothing, likelihood-ratio tests (mx.anova, drop1) do; "
+            "drop them, pool levels, or penalize"
+        )
+    if terms:
+        said.append(
+            f"the variance of {', '.join(terms)} runs off: hardly a level has both "
+            "outcomes, or Laplace's approximation is no good here; see what n_agq='auto' "
+            "gives (one grouping factor), or leave the term out"
+        )
+    return ". ".join(said)
+
+
+def _constant_response(fitted):
+    """What all responses are, where that leaves nothing to estimate; empty elsewhere."""
+    response = fitted.model.response
+    y, trials = response.y, response.trials
+    if not y.any():
+        return "all responses are 0"
+    if trials is not None and (y == trials).all():
+        return "all trials are successes"
+    return ""
+
+
+def _warn_of_verdict(fitted):
+    """Say what of a fit its user must know."""
+    own = fitted.generalized
+    verdict = own.convergence
+    found: list[tuple[str, type[Warning]]] = []
+    if not verdict.converged:
+        found.append((f"MixedGLM did not converge: {verdict.message}", ConvergenceWarning))
+    elif own.engine.separation:
+        found.append((_separation_text(fitted), SeparationWarning))
+    else:
+        if verdict.is_singular:
+            found.append((_SINGULAR, SingularMatrixWarning))
+        if verdict.is_flat:
+            found.append((_FLAT, FlatLikelihoodWarning))
+    for message, kind in found:
+        warnings.warn(message, kind, stacklevel=user_stacklevel())
+
+
+# ---- the deviance anywhere ----
+
+
+def read_start(model: Any, params: Any, what: str = "start_params") -> np.ndarray:
+    """(theta, coefficients kept, kappa) from a vector as ``params``.
+
+    Raises
+    ------
+    ValueError
+        If its length is wrong, or there is no such model.
+    """
+    names = model.data.param_names
+    values = np.asarray(params, float)
+    if values.shape != (len(names),):
+        raise ValueError(
+            f"{what} must hold {len(names)} numbers ({', '.join(names)}); got shape "
+            f"{values.shape}"
+        )
+    k_fe, layout = model.k_fe, model.layout
+    kept = np.asarray(model._design.basis.kept, np.intp)
+    beta = values[:k_fe][kept]
+    rest = values[k_fe:]
+    if not (np.isfinite(beta).all() and np.isfinite(rest).all()):
+        raise ValueError(f"{what}: all parameters but dropped columns must be finite")
+    terms = model._design.terms
+    theta = []
+    covariances = layout.unpack(terms, rest[: layout.n_packed])
+    for term, covariance in zip(terms, covariances, strict=True):
+        lam = relative_root(term.structure, covariance)
+        if lam is None:
+            raise ValueError(
+                f"{what}: the covariance of the random effects of {term.group} is not "
+                f"positive semidefinite: {np.asarray(covariance).tolist()}"
+            )
+        theta.append(term.structure.theta(lam))
+    kappa = []
+    if model.family.n_dispersion:
+        if not rest[-1] > 0:
+            raise ValueError(f"{what}: {names[-1]}={rest[-1]:g} must be positive")
+        kappa = [model.family.kappa_of(rest[-1])]
+    return np.concatenate([*theta, beta, kappa])
+
+
+def objective(
+    model: Any, psi: Any, n_agq: int = 1, laplace: str = "observed"
+) -> tuple[float, np.ndarray]:
+    """Deviance and its gradient at any parameters.
+
+    Parameters
+    ----------
+    psi : array_like
+        (theta, coefficients, kappa): the lower triangles of the covariances' factors by
+        columns (``results.theta``), coefficients of the columns kept, and the logarithm of
+        the dispersion if one is estimated.
+    n_agq, laplace : optional
+        As for ``fit``.
+
+    Returns
+    -------
+    deviance : float
+        -2 log-likelihood with all constants, the scale of ``-2 * llf``.
+    gradient : ndarray
+        Its derivative in ``psi``.
+
+    Raises
+    ------
+    ValueError
+        If ``psi`` has another length.
+    """
+    check_choice(laplace, "laplace", LAPLACE)
+    check_n_agq(n_agq, model.random_terms)
+    n_theta = sum(s.n_theta for s in model._design.structures)
+    rank, n_kappa = model._design.basis.rank, model.family.n_dispersion
+    values = np.asarray(psi, float)
+    if values.shape != (n_theta + rank + n_kappa,):
+        raise ValueError(
+            f"psi must hold {n_theta} elements of theta, {rank} coefficients and {n_kappa} "
+            f"log dispersions; got shape {values.shape}"
+        )
+    deviance = make_deviance(model.design_rows, model.likelihood_rows, n_agq, laplace)
+    parts = np.split(values, [n_theta, n_theta + rank])
+    value, gradient = evaluate_at(deviance, *parts)
+    return float(value), gradient

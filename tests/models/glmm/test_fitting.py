@@ -1,0 +1,129 @@
+"""Arguments of the fit, its warnings, and refits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.herds import cbpp
+from statsmodels.tools.sm_exceptions import SingularMatrixWarning
+
+import mixedext as mx
+
+pytestmark = pytest.mark.formula_engine
+
+
+@pytest.fixture(scope="module")
+def model():
+    formula = "incidence / size ~ period + (1 | herd)"
+    return mx.glmm(formula, cbpp(), family="binomial", weights="size")
+
+
+def test_nodes_of_quadrature(model):
+    # glmer(..., nAGQ = 25) with the constant that its logLik leaves out
+    assert model.fit(n_agq=25).llf == pytest.approx(-91.9833690373106, abs=1e-9)
+    assert model.fit(n_agq="auto").llf == pytest.approx(-91.98336904, abs=1e-4)
+    assert model.fit(n_agq=1).llf > model.fit(n_agq=0).llf
+
+
+@pytest.mark.parametrize("n_agq", [-1, 1.5, "many", True])
+def test_what_is_no_number_of_nodes(model, n_agq):
+    with pytest.raises(ValueError, match="n_agq"):
+        model.fit(n_agq=n_agq)
+
+
+def test_quadrature_is_for_one_factor_and_three_columns():
+    data = cbpp().assign(row=range(56), x=np.linspace(-1, 1, 56))
+    two = mx.glmm("incidence ~ 1 + (1 | herd) + (1 | row)", data, "poisson")
+    with pytest.raises(ValueError, match=r"2 grouping factors \(herd, row\)"):
+        two.fit(n_agq=5)
+    wide = mx.glmm("incidence ~ 1 + (1 + x + I(x**2) + I(x**3) | herd)", data, "poisson")
+    with pytest.raises(ValueError, match="4 columns"):
+        wide.fit(n_agq=5)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"reml": True}, "no restricted likelihood"),
+        ({"nAGQ": 3}, "n_agq"),
+        ({"laplace": "both"}, "laplace"),
+        ({"cov_type": "HC0"}, "'nonrobust' or 'conditional'"),
+        ({"cov_kwds": {"groups": 1}}, "takes no cov_kwds"),
+        ({"start_params": [1.0]}, "must hold 5 numbers"),
+        ({"start_params": [-1, -1, -1, -1, -0.5]}, "not positive semidefinite"),
+    ],
+)
+def test_what_is_refused(model, given, said):
+    with pytest.raises(ValueError, match=said):
+        model.fit(**given)
+
+
+def test_the_start_does_not_matter(model):
+    far = model.fit(start_params=[0.0, 0.0, 0.0, 0.0, 2.0])
+    assert far.llf == pytest.approx(model.fit().llf, abs=1e-9)
+    assert model.fit(reml=False).llf == model.fit().llf
+
+
+def test_conditional_errors_are_those_without_the_hessian(model):
+    # sqrt(diag(vcov(glmer(...), use.hessian = FALSE)))
+    known = [0.227890878493587, 0.305385523790377, 0.326049291342098, 0.428794988538244]
+    given = model.fit(cov_type="conditional")
+    np.testing.assert_allclose(given.bse_fe, known, rtol=1e-6)
+    again = model.fit().get_robustcov_results("conditional")
+    np.testing.assert_allclose(again.bse_fe, given.bse_fe)
+    np.testing.assert_allclose(given.bse.iloc[4:], model.fit().bse.iloc[4:])
+
+
+def test_separation_is_named():
+    data = pd.DataFrame({"g": [1, 2, 3, 4] * 6, "x": [0, 1] * 12})
+    data["y"] = [0, 1, 0, 1, 1, 1, 0, 1] * 3
+    with pytest.warns(mx.SeparationWarning, match="column x separates 0 from 1"):
+        result = mx.glmm("y ~ x + (1 | g)", data, "binomial").fit()
+    assert result.convergence.status == "separated"
+    assert np.isfinite(result.llf)
+    row = result.summary().tables[1].loc["x"].tolist()
+    assert row[1:] == [""] * 5
+
+
+def test_a_variance_of_zero_is_glm_and_a_result():
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"g": np.arange(60) % 6, "x": rng.normal(size=60)})
+    data["n"] = 3
+    with pytest.warns(SingularMatrixWarning, match="valid result"):
+        result = mx.glmm("n ~ x + (1 | g)", data, "poisson").fit()
+    assert result.is_singular
+    assert result.convergence.status == "boundary"
+    assert result.var_corr["variance"].tolist() == [0.0]
+
+
+def test_gaussian_identity_is_mixedlm_by_ml():
+    data = mx.datasets.sleepstudy.load().data
+    formula = "Reaction ~ Days + (Days | Subject)"
+    own = mx.glmm(formula, data, family="gaussian").fit()
+    linear = mx.mixedlm(formula, data).fit(reml=False)
+    assert own.llf == pytest.approx(linear.llf, abs=1e-7)
+    np.testing.assert_allclose(own.fe_params, linear.fe_params, rtol=1e-6)
+    np.testing.assert_allclose(own.cov_re, linear.cov_re, rtol=1e-4)
+    assert own.scale == pytest.approx(linear.scale, rel=1e-5)
+    assert own.var_corr["group"].tolist()[-1] == "Residual"
+    assert "mixedlm" in str(own.summary())
+
+
+def test_refits_are_fits_of_new_models(model):
+    drawn = model.fit().simulate(2, rng=4)
+    data = cbpp()
+    for column in drawn:
+        fresh = mx.glmm(
+            "y ~ period + (1 | herd)",
+            data.assign(y=drawn[column]),
+            family="binomial",
+            weights="size",
+        ).fit()
+        assert model.refit(drawn[column]).llf == pytest.approx(fresh.llf, abs=1e-8)
+    pairs = np.column_stack([data["incidence"], data["size"] - data["incidence"]])
+    assert model.refit(pairs).llf == pytest.approx(model.fit().llf, abs=1e-9)
+    with pytest.raises(ValueError, match="55 rows"):
+        model.refit(drawn[0].iloc[:55])
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        model.refit(drawn[0] + 1)

@@ -1,0 +1,208 @@
+"""Families in the linear predictor: derivatives, constants, extremes, draws."""
+
+import numpy as np
+import pytest
+import scipy.stats as st
+
+from mixedext.specification.families.family import DEFAULT_LINKS
+from mixedext.specification.families.likelihood import LikelihoodRows
+from mixedext.specification.families.registry import family_of
+from mixedext.specification.families.response import RowResponse
+
+UNIT = ("logit", "probit", "cloglog", "loglog", "cauchy")
+POSITIVE = ("log", "identity", "sqrt", "inverse", "inverse_squared")
+N = 150
+PAIRS = [
+    (name, link)
+    for name in DEFAULT_LINKS
+    for link in (UNIT if name in ("binomial", "beta", "beta binomial") else POSITIVE)
+]
+KAPPA = 0.3
+
+
+def _response(name, seed=0):
+    rng = np.random.default_rng(seed)
+    if name in ("binomial", "beta binomial"):
+        m = rng.integers(1, 9, N)
+        return RowResponse(rng.binomial(m, 0.4) * 1.0, m * 1.0)
+    y = {
+        "poisson": lambda: rng.poisson(2, N) * 1.0,
+        "negative binomial": lambda: rng.poisson(rng.gamma(1, 2, N)) * 1.0,
+        "nb1": lambda: rng.poisson(rng.gamma(1, 2, N)) * 1.0,
+        "gamma": lambda: rng.gamma(2, 1, N),
+        "inverse gaussian": lambda: rng.wald(1, 2, N),
+        "gaussian": lambda: rng.normal(1, 1, N),
+        "beta": lambda: rng.beta(2, 3, N),
+    }[name]()
+    return RowResponse(y, None, rng.uniform(0.5, 2, N), rng.integers(0, 3, N) * 1.0)
+
+
+def _eta(link, seed=1):
+    shift = 0.0 if link in (*UNIT, "log") else 2.5
+    return np.random.default_rng(seed).normal(shift, 0.4, N)
+
+
+def _kappa(family):
+    return np.array([KAPPA]) if family.n_dispersion else np.zeros(0)
+
+
+def _sixth(function, h=1e-3):
+    return (
+        45 * (function(h) - function(-h))
+        - 9 * (function(2 * h) - function(-2 * h))
+        + (function(3 * h) - function(-3 * h))
+    ) / (60 * h)
+
+
+def _close(found, wanted, tolerance=1e-10):
+    np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("name", "link"), PAIRS)
+def test_each_array_is_the_derivative_of_the_one_before(name, link):
+    family = family_of(name, link)
+    rows, eta, kappa = LikelihoodRows(family, _response(name)), _eta(link), _kappa(family)
+
+    def part(number):
+        def at(step):
+            return rows._all(eta + step, kappa)[number]
+
+        return at
+
+    found = rows._all(eta, kappa)
+    for number, after in ((0, 1), (1, 2), (2, 3), (4, 5)):
+        _close(_sixth(part(number)), found[after])
+    if not family.n_dispersion:
+        return
+    for number, after in ((0, 6), (1, 7), (2, 8), (4, 9)):
+        _close(_sixth(lambda h, i=number: rows._all(eta, kappa + h)[i]), found[after])
+
+
+@pytest.mark.parametrize(("name", "link"), PAIRS)
+def test_derivatives_in_kappa_know_the_constants(name, link):
+    family = family_of(name, link)
+    if not family.n_dispersion:
+        pytest.skip("no dispersion")
+    rows, eta, kappa = LikelihoodRows(family, _response(name)), _eta(link), _kappa(family)
+    found = rows.derivatives(eta, kappa)
+
+    def total(step):
+        return rows.newton(eta, kappa + step)[0] + rows.constant(kappa + step)
+
+    _close(found.loss_kappa, _sixth(total), 1e-9)
+    slope = _sixth(lambda h: rows.derivatives(eta, kappa + h).loss_kappa)
+    _close(found.loss_kappa2, slope, 1e-9)
+
+
+@pytest.mark.parametrize(("name", "link"), PAIRS)
+def test_loops_agree_with_their_numpy_twin(name, link):
+    family = family_of(name, link)
+    response, eta = _response(name), _eta(link)
+    k = KAPPA if family.n_dispersion else 0.0
+    twin = family.eta_terms(eta, response.y, response.trials, response.weights, k)
+    count = 1.0 if response.counts is None else response.counts
+    found = LikelihoodRows(family, response)._all(eta, _kappa(family))
+    for one, other in zip(found, twin, strict=False):
+        _close(one, count * other, 1e-12)
+
+
+LAWS = {
+    "binomial": lambda r, mu, k: st.binom.logpmf(r.y, r.trials, mu),
+    "poisson": lambda r, mu, k: r.weights * st.poisson.logpmf(r.y, mu),
+    "gamma": lambda r, mu, k: st.gamma.logpdf(
+        r.y, r.weights * np.exp(-k), scale=mu / (r.weights * np.exp(-k))
+    ),
+    "gaussian": lambda r, mu, k: st.norm.logpdf(r.y, mu, np.sqrt(np.exp(k) / r.weights)),
+    "inverse gaussian": lambda r, mu, k: st.invgauss.logpdf(
+        r.y, mu * np.exp(k) / r.weights, scale=r.weights * np.exp(-k)
+    ),
+    "negative binomial": lambda r, mu, k: (
+        r.weights * st.nbinom.logpmf(r.y, np.exp(k), np.exp(k) / (np.exp(k) + mu))
+    ),
+    "nb1": lambda r, mu, k: (
+        r.weights * st.nbinom.logpmf(r.y, np.exp(k) * mu, np.exp(k) / (1 + np.exp(k)))
+    ),
+    "beta": lambda r, mu, k: (
+        r.weights * st.beta.logpdf(r.y, mu * np.exp(k), (1 - mu) * np.exp(k))
+    ),
+    "beta binomial": lambda r, mu, k: st.betabinom.logpmf(
+        r.y, r.trials.astype(int), mu * np.exp(k), (1 - mu) * np.exp(k)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_densities_have_all_their_constants(name):
+    family = family_of(name, "log" if name == "gaussian" else None)
+    response, eta = _response(name), _eta("log")
+    rows = LikelihoodRows(family, response)
+    count = 1.0 if response.counts is None else response.counts
+    wanted = count * LAWS[name](response, family.mean(eta), KAPPA)
+    kappa = _kappa(family)
+    _close(rows.log_density(eta, kappa), wanted, 1e-12)
+    whole = rows.newton(eta, kappa)[0] + rows.constant(kappa)
+    assert -whole == pytest.approx(wanted.sum(), rel=1e-13)
+
+
+@pytest.mark.parametrize("link", UNIT[:4])
+@pytest.mark.parametrize("eta", [-700.0, -200.0, -50.0, -6.0, 6.0, 50.0, 200.0, 700.0])
+def test_far_predictors_of_successes_have_no_nan(link, eta):
+    for y in (0.0, 1.0, 2.0):
+        rows = LikelihoodRows(
+            family_of("binomial", link), RowResponse(np.array([y]), np.array([2.0]))
+        )
+        found = rows._all(np.array([eta]), ())[:6, 0]
+        assert not np.isnan(found).any()
+        assert found[2] >= 0
+
+
+def test_the_negative_binomial_law_tends_to_the_poisson_one():
+    response, eta = _response("poisson"), _eta("log")
+    wanted = LikelihoodRows(family_of("poisson"), response).log_density(eta)
+    rows = LikelihoodRows(family_of("negative binomial"), response)
+    for kappa in (25.0, 39.0):
+        _close(rows.log_density(eta, [kappa]), wanted, 1e-9)
+    found = rows.derivatives(eta, [30.0])
+    assert abs(found.loss_kappa) < 1e-9
+
+
+def test_means_outside_the_law_are_an_infinite_loss():
+    rows = LikelihoodRows(family_of("gamma", "inverse"), _response("gamma"))
+    eta = _eta("inverse")
+    assert np.isfinite(rows.newton(eta, [KAPPA])[0])
+    eta[3] = -0.1
+    assert not np.isfinite(rows.newton(eta, [KAPPA])[0])
+
+
+@pytest.mark.parametrize("name", list(DEFAULT_LINKS))
+def test_draws_have_their_mean_and_variance(name):
+    family = family_of(name, "log" if name == "gaussian" else None)
+    response = _response(name)
+    rng = np.random.default_rng(5)
+    mu = family.mean(_eta("log"))
+    kappa = _kappa(family)
+    draws = np.array([family.draw(mu, response, kappa, rng) for _ in range(4000)])
+    trials = 1.0 if response.trials is None else response.trials
+    variance = family.variance(mu, kappa, response.trials)
+    if response.weights is not None and family.law.weights_divide:
+        variance = variance / response.weights
+    shares = draws / trials
+    error = np.sqrt(variance / len(draws))
+    assert np.abs((shares.mean(axis=0) - mu) / error).max() < 5
+    ratio = shares.var(axis=0).mean() / variance.mean()
+    assert ratio == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["binomial", "poisson", "gamma", "gaussian"])
+def test_unit_deviances_are_those_of_statsmodels(name):
+    family = family_of(name, "log" if name == "gaussian" else None)
+    response = _response(name)
+    mu = family.mean(_eta("log"))
+    upstream = family.statsmodels()
+    if name == "binomial":
+        upstream.n = response.trials
+        wanted = upstream.resid_dev(response.observed, mu) ** 2
+    else:
+        wanted = upstream.resid_dev(response.y, mu) ** 2
+    found = family.unit_deviance(response.y, mu, (), response.trials)
+    _close(found, wanted, 1e-10)
