@@ -41,8 +41,6 @@ __all__ = [
 LAPLACE = ("observed", "expected")
 # Change of llf at which n_agq="auto" stops, and the most nodes that it tries.
 SETTLED, MOST_NODES = 1e-4, 128
-# Standard deviation of an effect on the link's scale beyond which few nodes mislead.
-WIDE = 2.0
 
 _DESCRIPTIONS = {
     "nonrobust": "Inverse of the observed information on all parameters jointly.",

@@ -22,6 +22,9 @@ from mixedext.tables.number_text import enough_decimals, number_format, number_t
 __all__ = ["as_html", "brief", "brief_of_wrapper", "integration_text", "summary"]
 
 _MOST_COEFFICIENTS = 12
+# Standard deviation of an effect on the link's scale beyond which nodes fewer than these
+# may mislead, where levels hold few trials.
+_WIDE, _MANY_NODES = 2.0, 25
 
 
 def integration_text(fitted: Fitted) -> str:
@@ -268,6 +271,15 @@ _DISPERSIONS = {
 
 def _of_the_approximation(own) -> Iterator[str]:
     family, engine = own.family, own.engine
+    terms = own.design.terms
+    one = len({t.group for t in terms}) == 1 and sum(t.k for t in terms) <= 3
+    sizes = [np.sqrt(np.diag(c)).max() for c in own.covariances]
+    few = 1 <= engine.n_agq < _MANY_NODES
+    if family.has_trials and one and few and max(sizes) > _WIDE:
+        yield (
+            f"A standard deviation of {max(sizes):.3g} on the scale of the link: if levels "
+            "hold few trials, the likelihood may need more nodes; see fit(n_agq='auto')."
+        )
     if engine.n_agq == 0:
         yield (
             "Approximate: the coefficients minimize the penalized likelihood with the "

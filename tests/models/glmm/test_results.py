@@ -213,3 +213,12 @@ def test_summary_and_text(result):
     assert list(named[1].index) == [*"abcd", "v"]
     with pytest.raises(ValueError, match="length 4"):
         result.summary(xname_fe=["a"])
+
+
+def test_wide_effects_are_told_to_need_nodes():
+    rng = np.random.default_rng(8)
+    group = np.repeat(np.arange(60), 4)
+    y = rng.uniform(size=240) < 1 / (1 + np.exp(-rng.normal(0, 4, 60)[group]))
+    model = mx.MixedGLM(y * 1, np.ones((240, 1)), groups=group, family="binomial")
+    assert "n_agq='auto'" in str(model.fit().summary())
+    assert "n_agq='auto'" not in str(model.fit(n_agq=31).summary())
