@@ -73,6 +73,6 @@ def aicc(results: HasFitted) -> float:
 
 def bic(results: HasFitted) -> float:
     """Bayesian criterion, with log(nobs) for 2; NaN unless ``has_criteria``."""
-    if not has_criteria(results):
+    if not has_criteria(results) or not results.fitted.nobs > 0:
         return np.nan
     return information_criterion(results, np.log(results.fitted.nobs))

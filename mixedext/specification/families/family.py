@@ -19,7 +19,7 @@ from mixedext.kernels.generalized.families import RowFamily
 from mixedext.specification.families.laws import LAWS, Law
 from mixedext.specification.families.links import Link, link_of
 
-__all__ = ["DEFAULT_LINKS", "Family"]
+__all__ = ["DEFAULT_LINKS", "MOST_KAPPA", "Family"]
 
 DEFAULT_LINKS = {
     "binomial": "logit",
@@ -58,6 +58,8 @@ _DISPERSIONS = {
 }
 # Bounds of starting values of kappa.
 LEAST_START, LARGEST_START = -8.0, 8.0
+# Size of kappa beyond which nothing changes any more, and its exponential loses the range.
+MOST_KAPPA = 40.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +129,10 @@ class Family:
     def _kappa(self, kappa) -> float:
         if self.kappa is not None:
             return self.kappa
+        if not self.law.n_dispersion:
+            return 0.0
         kappa = np.asarray(kappa, float).ravel()
-        return float(kappa[0]) if self.law.n_dispersion else 0.0
+        return float(min(max(kappa[0], -MOST_KAPPA), MOST_KAPPA))
 
     @property
     def dispersion_name(self) -> str:

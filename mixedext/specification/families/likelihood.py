@@ -9,13 +9,10 @@ from typing import Any
 import numpy as np
 
 from mixedext.kernels.generalized.families import RowFamily, all_terms, newton_terms
-from mixedext.specification.families.family import Family
+from mixedext.specification.families.family import MOST_KAPPA, Family
 from mixedext.specification.families.response import RowResponse
 
 __all__ = ["Likelihood", "LikelihoodRows"]
-
-# Size of kappa beyond which nothing changes any more, and its exponential loses the range.
-MOST_KAPPA = 40.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +111,8 @@ class LikelihoodRows:
         k = self.kappa(kappa)
         if k not in self._constants:
             self._constants.clear()
-            parts = self.family.law.constant(*self.arrays[:3], k)
+            y, m, w, _ = self.arrays
+            parts = self.family.law.constant(y, m, w, k)
             self._constants[k] = float(self._summed(parts))
         return self._constants[k]
 

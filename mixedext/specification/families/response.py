@@ -68,11 +68,16 @@ class RowResponse:
 
     def take(self, rows: np.ndarray) -> RowResponse:
         """Some of the rows, or all in another order."""
-        parts = {
-            name: None if getattr(self, name) is None else getattr(self, name)[rows].copy()
-            for name in ("y", "trials", "weights", "counts")
-        }
-        return replace(self, **parts)
+        def some(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else values[rows].copy()
+
+        return replace(
+            self,
+            y=self.y[rows].copy(),
+            trials=some(self.trials),
+            weights=some(self.weights),
+            counts=some(self.counts),
+        )
 
     def with_y(self, y: np.ndarray) -> RowResponse:
         """Another response of the same rows: successes where these are counted."""

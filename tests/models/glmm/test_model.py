@@ -202,7 +202,7 @@ WRONG = [
     ({"reml": True}, ValueError, "no restricted likelihood"),
     ({"ziformula": "~ 1"}, ValueError, "not available yet"),
     ({"dispformula": "~ 1"}, ValueError, "not available yet"),
-    ({"weigths": "t"}, ValueError, "Did you mean 'weights'"),
+    ({"weightss": "t"}, ValueError, "Did you mean 'weights'"),
     ({"formula": "yes ~ xx + (1 | g)"}, mx.FormulaError, "'yes ~ xx'"),
     ({"formula": "yess ~ x + (1 | g)"}, mx.FormulaError, "no column 'yess'"),
     ({"formula": "x ~ 1 + (1 | g)", "family": "gamma"}, ValueError, "must be positive"),

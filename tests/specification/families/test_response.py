@@ -111,7 +111,7 @@ def test_the_left_side_is_arithmetic(text, wanted):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("siz", "no column 'siz'.*size"),
+        ("sizee", "no column 'sizee'.*size"),
         ("cbind(a)", "two columns"),
         ("a +* b", "cannot be read"),
         ("a.nothing()", "cannot be evaluated"),
