@@ -68,6 +68,7 @@ class RowResponse:
 
     def take(self, rows: np.ndarray) -> RowResponse:
         """Some of the rows, or all in another order."""
+
         def some(values: np.ndarray | None) -> np.ndarray | None:
             return None if values is None else values[rows].copy()
 
