@@ -20,9 +20,10 @@ def test_no_fault(part):
     assert not faults, report(faults)
 
 
-@pytest.mark.parametrize("part", range(PARTS))
-def test_no_fault_of_generalized_models(part):
+def test_no_fault_of_generalized_models():
+    # a few of them: quadrature with families without compiled loops takes its time;
+    # ``python -m fuzz --glmm --cases 2000`` runs many
     faults = []
-    for number in range(part, CASES, PARTS):
+    for number in range(8):
         faults += run_glmm_case(2026, number)[1]
     assert not faults, report(faults)
