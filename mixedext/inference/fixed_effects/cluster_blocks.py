@@ -288,7 +288,9 @@ def _adjust(v, x, e):
     e : ndarray
         V^-1 r, (clusters, m).
     """
-    adjusted, determined = _symmetric_adjustment(v, np.sqrt(v), x)
+    with np.errstate(invalid="ignore"):  # rounding below zero: told with its reason
+        half = np.sqrt(v)
+    adjusted, determined = _symmetric_adjustment(v, half, x)
     scores = _times(adjusted.swapaxes(1, 2), v * e)
     spread = adjusted.swapaxes(1, 2) @ (v[..., None] * adjusted)
     cross = x.swapaxes(1, 2) @ adjusted
@@ -301,7 +303,8 @@ def _symmetric_adjustment(v, half, x):
     The root in the middle is taken from singular values of a factor of the matrix, V times
     the root of I - V^-1/2 X X' V^-1/2, which keeps their digits where V is far from I.
     """
-    whitened = x / half[..., None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        whitened = x / half[..., None]
     if not (np.isfinite(whitened).all() and np.isfinite(v).all()):
         raise DevianceError(
             "CR2 cannot be computed: digits are lost, as with weights of very different "
