@@ -181,10 +181,10 @@ class OneFactorDeviance:
             arranged(design.x, order, self._start),
             arranged(z, order, self._start),
             offset,
-            *arrays,
-            rows.family.log_concave,
-            self.expected,
-            self.n_kappa,
+            **dict(zip(("y", "trials", "weight", "count"), arrays, strict=True)),
+            concave=rows.family.log_concave,
+            expected=self.expected,
+            n_kappa=self.n_kappa,
         )
 
     def split(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -256,9 +256,11 @@ class OneFactorEvaluation:
         kappa = deviance.rows.kappa(self.kappa)
         pieces, rule = deviance._pieces, deviance.rule
         sums = np.empty((len(pieces), kernel.n_sums))
+        names = "slopes", "response", "normal", "nodes", "log_weights"
+        filled = dict(zip(names, (*self._levels, *rule), strict=True))
         if len(pieces) == 1:
             self.iterations, ended = kernel.evaluate(
-                0, levels, root, beta, kappa, u, sums[0], *self._levels, *rule
+                0, levels, root, beta, kappa, u, sums[0], **filled
             )
         else:
             place = {piece: i for i, piece in enumerate(pieces)}
@@ -266,7 +268,7 @@ class OneFactorEvaluation:
             def run(first, last):
                 own = sums[place[first, last]]
                 parameters = root, beta, kappa, u
-                return kernel.evaluate(first, last, *parameters, own, *self._levels, *rule)
+                return kernel.evaluate(first, last, *parameters, own, **filled)
 
             found = run_pieces(run, pieces)
             self.iterations = max(count for count, _ in found)

@@ -387,6 +387,7 @@ def newton_terms(
     weight,
     count,
     double kappa,
+    *,
     double[::1] slope,
     double[::1] curvature,
 ):

@@ -146,7 +146,7 @@ cdef class OneFactor:
     def __init__(
         self, RowFamily family, const int64_t[::1] start, Py_ssize_t k,
         const double[::1] x, const double[::1] z, const double[::1] offset,
-        const double[::1] y, trials, weight, count, bint concave, bint expected,
+        *, const double[::1] y, trials, weight, count, bint concave, bint expected,
         Py_ssize_t n_kappa,
     ):
         cdef Py_ssize_t level
@@ -190,7 +190,7 @@ cdef class OneFactor:
     def evaluate(
         self, Py_ssize_t first, Py_ssize_t last, const double[:, ::1] lam,
         const double[::1] beta, double kappa, double[:, ::1] modes, double[::1] sums,
-        double[:, ::1] slopes, double[:, :, ::1] response, double[:, :, ::1] normal,
+        *, double[:, ::1] slopes, double[:, :, ::1] response, double[:, :, ::1] normal,
         const double[:, ::1] nodes, const double[::1] log_weights,
     ):
         """Deviance and derivatives of levels first ... last - 1.

@@ -84,7 +84,9 @@ class LikelihoodRows:
         """Sum of l less its constants, s and W."""
         slope, weight = np.empty(len(eta)), np.empty(len(eta))
         k = self.kappa(kappa)
-        loss = newton_terms(self.kernel, eta, *self.arrays, k, slope, weight)
+        loss = newton_terms(
+            self.kernel, eta, *self.arrays, k, slope=slope, curvature=weight
+        )
         return loss, slope, weight
 
     def _all(self, eta, kappa):

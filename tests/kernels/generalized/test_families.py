@@ -30,7 +30,7 @@ def test_sums_over_blocks_are_those_over_rows(name, link):
     assert family.is_compiled
     eta, y, w = _rows(name)
     slope, weight = np.empty(N), np.empty(N)
-    loss = newton_terms(family, eta, y, None, w, None, 0.2, slope, weight)
+    loss = newton_terms(family, eta, y, None, w, None, 0.2, slope=slope, curvature=weight)
     found = all_terms(family, eta, y, None, w, None, 0.2)
     assert loss == pytest.approx(found[0].sum(), rel=1e-13)
     np.testing.assert_array_equal(slope, found[1])

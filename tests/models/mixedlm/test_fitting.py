@@ -138,8 +138,15 @@ def test_what_a_model_nearly_explains(formula, seed, n, levels, perfect):
 
 def test_a_profile_that_cannot_begin():
     data = small_frame(11, 10, (2, 2), False)
-    with pytest.warns(ConvergenceWarning):
-        result = mx.mixedlm("y ~ x*z*f + (x | h) + (x | g)", data).fit()
+    model = mx.mixedlm("y ~ x*z*f + (x | h) + (x | g)", data)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        try:
+            result = model.fit()
+        except mx.DesignError as raised:  # where rounding, by the processor, leaves nothing
+            assert "the residual variance is zero" in str(raised)  # noqa: PT017
+            return
+    assert any(w.category is ConvergenceWarning for w in seen)
     with pytest.raises(mx.ConvergenceError, match="the profile cannot be computed"):
         result.profile()
 
