@@ -1,41 +1,117 @@
 """The likelihood of rows and its derivatives in the linear predictor.
 
 With e = exp(-|eta|) nothing overflows under the logit; under the probit the hazards
-phi / Phi come from the scaled complementary error function.  Families and links without a
-loop here call their NumPy twin, which holds the GIL.
+phi / Phi come from the scaled complementary error function, and far out from their
+continued fraction.  Other pairs of a law and a link go by the chain rule, links of the
+user's own by their NumPy twin, which holds the GIL.
 """
 
 from libc.math cimport INFINITY, exp, expm1, fabs, log, log1p
+from libc.string cimport memset
+from mixedext.kernels.generalized.fast_terms cimport (
+    FAST_LOGIT,
+    FAST_POISSON,
+    fast_terms,
+)
+from mixedext.kernels.generalized.likelihood_rows cimport Rows, Terms, rows_from
+from mixedext.kernels.generalized.mean_terms cimport (
+    BETA,
+    BETA_BINOMIAL,
+    BINOMIAL,
+    CAUCHY_LINK,
+    CLOGLOG_LINK,
+    GAMMA,
+    GAUSSIAN,
+    IDENTITY_LINK,
+    INVERSE_GAUSSIAN,
+    LOG_LINK,
+    LOGIT_LINK,
+    LOGLOG_LINK,
+    NB1,
+    NB2,
+    NO_LAW,
+    NO_LINK,
+    POISSON,
+    POWER_LINK,
+    PROBIT_LINK,
+    law_terms,
+    link_terms,
+)
 from scipy.special.cython_special cimport erfcx
 
 import numpy as np
 
 cdef enum Kind:
     PYTHON = 0
-    LOGIT = 1
-    PROBIT = 2
-    CLOGLOG = 3
-    POISSON_LOG = 4
-    GAMMA_LOG = 5
-    NB2_LOG = 6
-    INVERSE_GAUSSIAN_LOG = 7
+    CHAIN = 1
+    LOGIT = 2
+    PROBIT = 3
+    CLOGLOG = 4
+    LOGLOG = 5
+    POISSON_LOG = 6
+    GAMMA_LOG = 7
+    NB2_LOG = 8
+    INVERSE_GAUSSIAN_LOG = 9
 
+# Pairs that have formulas of their own, in which nothing is divided by a mean of zero.
 KINDS = {
     ("binomial", "logit"): LOGIT,
     ("binomial", "probit"): PROBIT,
     ("binomial", "cloglog"): CLOGLOG,
+    ("binomial", "loglog"): LOGLOG,
     ("poisson", "log"): POISSON_LOG,
     ("gamma", "log"): GAMMA_LOG,
     ("negative binomial", "log"): NB2_LOG,
     ("inverse gaussian", "log"): INVERSE_GAUSSIAN_LOG,
 }
+LAWS = {
+    "binomial": BINOMIAL,
+    "poisson": POISSON,
+    "gamma": GAMMA,
+    "inverse gaussian": INVERSE_GAUSSIAN,
+    "gaussian": GAUSSIAN,
+    "negative binomial": NB2,
+    "nb1": NB1,
+    "beta": BETA,
+    "beta binomial": BETA_BINOMIAL,
+}
+LINKS = {
+    "logit": LOGIT_LINK,
+    "probit": PROBIT_LINK,
+    "cloglog": CLOGLOG_LINK,
+    "loglog": LOGLOG_LINK,
+    "cauchy": CAUCHY_LINK,
+    "log": LOG_LINK,
+    "identity": IDENTITY_LINK,
+}
 
 cdef double ROOT_2_PI = 0.79788456080286535588  # sqrt(2 / pi)
 cdef double ROOT_HALF = 0.70710678118654752440
+# Below it the hazard of the normal law comes from its continued fraction of so many terms.
+cdef double FAR = -4.0
+cdef int FRACTION = 40
 
 
 # Derivatives of one row: l, s, W, T, E, dE/deta, and by kappa l, s, W, E.
 ctypedef double[10] Row
+
+
+cdef inline void _logit(double x, double y, double m, double* o) noexcept nogil:
+    cdef double e = exp(-fabs(x)), share = 1.0 / (1.0 + e), mu, rest
+    mu = share if x >= 0 else e * share
+    rest = e * share if x >= 0 else share
+    # log(1 + e), not log1p: its error is rounding beside the other rows'
+    o[0] = (m - y if x >= 0 else -y) * x + m * log(1.0 + e)
+    # not m mu - y, which loses its digits where y = m
+    o[1] = (m - y) * mu - y * rest
+    o[2] = o[4] = m * mu * rest
+    o[3] = o[5] = o[2] * (rest - mu)
+
+
+cdef inline void _poisson(double x, double y, double* o) noexcept nogil:
+    cdef double mu = exp(x)
+    o[0], o[1] = mu - y * x, mu - y
+    o[2] = o[3] = o[4] = o[5] = mu
 
 
 cdef inline double _log_cdf(double x) noexcept nogil:
@@ -55,18 +131,31 @@ cdef inline double _hazard(double x) noexcept nogil:
 
 
 cdef inline void _hazards(double x, double* h) noexcept nogil:
-    """The hazard and its two derivatives."""
-    cdef double r = _hazard(x), rest, inverse
-    h[0] = r
-    # x + r loses its digits where x is far below zero
-    if x < -100.0:
-        inverse = 1.0 / (x * x)
-        rest = -(1.0 - inverse * (2.0 - inverse * (10.0 - 74.0 * inverse))) / x
-        h[1] = -(1.0 - inverse * (1.0 - inverse * (6.0 - 50.0 * inverse)))
-    else:
+    """The hazard r = phi / Phi and its two derivatives.
+
+    With t = -x, r = t + 1 / (t + c), c = 2 / (t + d), d = 3 / (t + e), ... : so written no
+    digits are lost in x + r, 1 + r' and r'', which vanish as t grows.
+    """
+    cdef double r, rest, t, c, d, e, s, w
+    cdef int j
+    if x >= FAR:
+        h[0] = r = _hazard(x)
         rest = x + r
         h[1] = -r * rest
-    h[2] = -h[1] * rest - r * (1.0 + h[1])
+        h[2] = -h[1] * rest - r * (1.0 + h[1])
+        return
+    t, e = -x, 0.0
+    for j in range(FRACTION, 3, -1):
+        e = j / (t + e)
+    d = 3.0 / (t + e)
+    c = 2.0 / (t + d)
+    s = t + c
+    w = c * s
+    h[0] = t + 1.0 / s
+    h[1] = -(1.0 - (w - 1.0) / (s * s))
+    # 2 - w, w near 2
+    w = 2.0 * (t + 3.0 * d - 2.0 * e) / ((t + e) * (t + d) * (t + d))
+    h[2] = w * (s * s - (1.0 - w)) / (s * s * s)
 
 
 cdef inline void _probit(double x, double y, double m, double* o) noexcept nogil:
@@ -120,6 +209,12 @@ cdef inline void _cloglog(double x, double y, double m, double* o) noexcept nogi
     o[5] = m * e * (g + g1)
 
 
+cdef inline void _loglog(double x, double y, double m, double* o) noexcept nogil:
+    # failures under -x have the complementary link
+    _cloglog(-x, m - y, m, o)
+    o[1], o[3], o[5] = -o[1], -o[3], -o[5]
+
+
 cdef inline void _gamma(double x, double y, double nu, double* o) noexcept nogil:
     cdef double ratio = y * exp(-x)
     o[0] = nu * (x + ratio)
@@ -165,80 +260,40 @@ cdef inline void _nb2(double x, double y, double kappa, double r, double* o) noe
     o[9] = r * p - r * p * q
 
 
-cdef void _logit_rows(
-    Py_ssize_t n, const double* eta, const Rows* rows, Terms* out
+cdef inline bint _outside(int law, double mu) noexcept nogil:
+    """Whether the law has no such mean."""
+    if not mu * 0.0 == 0.0:
+        return True
+    if law == GAUSSIAN:
+        return False
+    if not mu > 0.0:
+        return True
+    return (law == BINOMIAL or law == BETA or law == BETA_BINOMIAL) and not mu < 1.0
+
+
+cdef void _chain(
+    RowFamily family, double x, double y, double m, double nu, double kappa, double size,
+    double* o,
 ) noexcept nogil:
-    """The logit in a loop of its own: most models, and the only one without a branch."""
-    cdef Py_ssize_t i
-    cdef double e, x, y, m, c, share, mu, rest, product, w
-    for i in range(n):
-        x, y = eta[i], rows.y[i]
-        m = 1.0 if rows.trials == NULL else rows.trials[i]
-        c = 1.0 if rows.weight == NULL else rows.weight[i]
-        if rows.count != NULL:
-            c *= rows.count[i]
-        e = exp(-fabs(x))
-        share = 1.0 / (1.0 + e)
-        product = e * share
-        mu = share if x >= 0 else product
-        rest = product if x >= 0 else share
-        w = c * m * mu * rest
-        if out.loss != NULL:
-            # log(1 + e), not log1p: its error is rounding beside the other rows'
-            out.loss[i] = c * (
-                (m - y if x >= 0 else -y) * x + m * log(1.0 + e)
-            )
-        if out.slope != NULL:
-            out.slope[i] = c * ((m - y) * mu - y * rest)
-        if out.weight != NULL:
-            out.weight[i] = w
-        if out.third != NULL:
-            out.third[i] = w * (rest - mu)
-        if out.expected != NULL:
-            out.expected[i] = w
-        if out.expected_third != NULL:
-            out.expected_third[i] = w * (rest - mu)
-    _no_kappa(n, out)
-
-
-cdef void _poisson_rows(
-    Py_ssize_t n, const double* eta, const Rows* rows, Terms* out
-) noexcept nogil:
-    cdef Py_ssize_t i
-    cdef double mu, c
-    for i in range(n):
-        c = 1.0 if rows.weight == NULL else rows.weight[i]
-        if rows.count != NULL:
-            c *= rows.count[i]
-        mu = c * exp(eta[i]) if c != 0 else 0.0
-        if out.loss != NULL:
-            out.loss[i] = mu - c * rows.y[i] * eta[i]
-        if out.slope != NULL:
-            out.slope[i] = mu - c * rows.y[i]
-        if out.weight != NULL:
-            out.weight[i] = mu
-        if out.third != NULL:
-            out.third[i] = mu
-        if out.expected != NULL:
-            out.expected[i] = mu
-        if out.expected_third != NULL:
-            out.expected_third[i] = mu
-    _no_kappa(n, out)
-
-
-cdef void _no_kappa(Py_ssize_t n, Terms* out) noexcept nogil:
-    """Derivatives by a dispersion that there is not."""
-    cdef Py_ssize_t i
-    cdef double* part
-    cdef double* parts[4]
-    cdef int k
-    parts[0], parts[1] = out.loss_kappa, out.slope_kappa
-    parts[2], parts[3] = out.weight_kappa, out.expected_kappa
-    for k in range(4):
-        part = parts[k]
-        if part != NULL:
-            for i in range(n):
-                part[i] = 0.0
+    """Any law and link: derivatives in the mean times those of the mean."""
+    cdef double t[5]
+    cdef double l[10]
+    cdef double a, b
+    link_terms(family.link, family.power, x, t)
+    law_terms(family.law, y, m, t[0], t[1], nu, kappa, size, l)
+    a, b = t[2], t[3]
+    o[0] = INFINITY if _outside(family.law, t[0]) else l[0]
+    o[1] = l[1] * a
+    o[2] = l[2] * a * a + l[1] * b
+    o[3] = l[3] * a * a * a + 3.0 * l[2] * a * b + l[1] * t[4]
+    o[4] = l[4] * a * a
+    o[5] = l[5] * a * a * a + 2.0 * l[4] * a * b
+    if family.law == BINOMIAL or family.law == POISSON:
+        return
+    o[6] = l[6]
+    o[7] = l[7] * a
+    o[8] = l[8] * a * a + l[7] * b
+    o[9] = l[9] * a * a
 
 
 cdef class RowFamily:
@@ -250,11 +305,18 @@ cdef class RowFamily:
         Names of the family and of the link.
     python : callable
         Their NumPy twin: of (eta, y, trials, weight, kappa) the ten arrays of ``Terms``,
-        without kappa's where there is none; it serves where there is no loop.
+        without kappa's where there is none; it serves a link that is not known here.
+    power : float
+        Of a power link; 0 of others.
     """
 
-    def __init__(self, str name, str link, python):
-        self.kind = KINDS.get((name, link), PYTHON)
+    def __init__(self, str name, str link, python, double power=0.0):
+        self.law = LAWS.get(name, NO_LAW)
+        self.link = LINKS.get(link, POWER_LINK if power else NO_LINK)
+        self.power = power
+        chain = PYTHON if self.law == NO_LAW or self.link == NO_LINK else CHAIN
+        self.kind = KINDS.get((name, link), chain)
+        self.fast = self.kind == LOGIT or self.kind == POISSON_LOG
         self.python = python
 
     @property
@@ -265,66 +327,57 @@ cdef class RowFamily:
     cdef void terms(
         self, Py_ssize_t n, const double* eta, const Rows* rows, Terms* out
     ) noexcept nogil:
-        cdef Py_ssize_t i
-        cdef double w, m, size
+        cdef Py_ssize_t i, j
+        cdef double c, w, m, size
         cdef Row o
+        cdef double** asked = <double**>out
         cdef int kind = self.kind
         if kind == PYTHON:
             with gil:
                 _call_python(self.python, n, eta, rows, out)
             return
-        if kind == LOGIT:
-            _logit_rows(n, eta, rows, out)
-            return
-        if kind == POISSON_LOG:
-            _poisson_rows(n, eta, rows, out)
+        if self.fast and fast_terms(
+            FAST_LOGIT if kind == LOGIT else FAST_POISSON, n, eta, rows, out
+        ):
             return
         size = exp(rows.kappa)
-        for i in range(10):
-            o[i] = 0.0
+        memset(o, 0, sizeof(Row))
         for i in range(n):
             w = 1.0 if rows.weight == NULL else rows.weight[i]
             m = 1.0 if rows.trials == NULL else rows.trials[i]
-            if kind == PROBIT:
+            c = 1.0 if rows.count == NULL else rows.count[i]
+            if kind == LOGIT:
+                _logit(eta[i], rows.y[i], m, o)
+            elif kind == PROBIT:
                 _probit(eta[i], rows.y[i], m, o)
             elif kind == CLOGLOG:
                 _cloglog(eta[i], rows.y[i], m, o)
+            elif kind == LOGLOG:
+                _loglog(eta[i], rows.y[i], m, o)
+            elif kind == POISSON_LOG:
+                _poisson(eta[i], rows.y[i], o)
             elif kind == NB2_LOG:
                 _nb2(eta[i], rows.y[i], rows.kappa, size, o)
             elif kind == GAMMA_LOG:
                 _gamma(eta[i], rows.y[i], w / size, o)
-                w = 1.0
-            else:
+            elif kind == INVERSE_GAUSSIAN_LOG:
                 _inverse_gaussian(eta[i], rows.y[i], w / size, o)
-                w = 1.0
-            if rows.count != NULL:
-                w *= rows.count[i]
-            if out.loss != NULL:
-                out.loss[i] = w * o[0] if w != 0 else 0.0
-            if out.slope != NULL:
-                out.slope[i] = w * o[1] if w != 0 else 0.0
-            if out.weight != NULL:
-                out.weight[i] = w * o[2] if w != 0 else 0.0
-            if out.third != NULL:
-                out.third[i] = w * o[3] if w != 0 else 0.0
-            if out.expected != NULL:
-                out.expected[i] = w * o[4] if w != 0 else 0.0
-            if out.expected_third != NULL:
-                out.expected_third[i] = w * o[5] if w != 0 else 0.0
-            if out.loss_kappa != NULL:
-                out.loss_kappa[i] = w * o[6] if w != 0 else 0.0
-            if out.slope_kappa != NULL:
-                out.slope_kappa[i] = w * o[7] if w != 0 else 0.0
-            if out.weight_kappa != NULL:
-                out.weight_kappa[i] = w * o[8] if w != 0 else 0.0
-            if out.expected_kappa != NULL:
-                out.expected_kappa[i] = w * o[9] if w != 0 else 0.0
+            else:
+                _chain(self, eta[i], rows.y[i], m, w / size, rows.kappa, size, o)
+            # prior weights that divide the dispersion are in nu
+            if not GAMMA <= self.law <= GAUSSIAN:
+                c *= w
+            for j in range(10):
+                if asked[j] != NULL:
+                    asked[j][i] = c * o[j] if c != 0 else 0.0
 
 
 cdef int _call_python(
     python, Py_ssize_t n, const double* eta, const Rows* rows, Terms* out
 ) except -1:
     """The NumPy twin on the rows."""
+    cdef double** asked = <double**>out
+    cdef Py_ssize_t j
     if n == 0:
         return 0
     x = np.asarray(<const double[:n]>eta)
@@ -335,17 +388,8 @@ cdef int _call_python(
     if rows.count != NULL:
         count = np.asarray(<const double[:n]>rows.count)
         found = [np.where(count > 0, count * part, 0.0) for part in found]
-    _copy(n, found[0], out.loss)
-    _copy(n, found[1], out.slope)
-    _copy(n, found[2], out.weight)
-    _copy(n, found[3], out.third)
-    _copy(n, found[4], out.expected)
-    _copy(n, found[5], out.expected_third)
-    if len(found) > 6:
-        _copy(n, found[6], out.loss_kappa)
-        _copy(n, found[7], out.slope_kappa)
-        _copy(n, found[8], out.weight_kappa)
-        _copy(n, found[9], out.expected_kappa)
+    for j in range(len(found)):
+        _copy(n, found[j], asked[j])
     return 0
 
 

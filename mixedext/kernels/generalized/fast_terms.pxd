@@ -1,8 +1,7 @@
-from mixedext.kernels.generalized.families cimport Rows, Terms
+from mixedext.kernels.generalized.likelihood_rows cimport Rows, Terms
 
 
 cdef enum:
-    NOT_FAST = 0
     FAST_LOGIT = 1
     FAST_POISSON = 2
 

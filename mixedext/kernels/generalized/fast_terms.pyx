@@ -10,7 +10,7 @@ References
 Muller (2016), Elementary Functions, 3rd edition, sections 3 and 11. Birkhauser.
 """
 
-from mixedext.kernels.generalized.families cimport Rows, Terms
+from mixedext.kernels.generalized.likelihood_rows cimport Rows, Terms
 from mixedext.kernels.lanes cimport cloned_int
 
 cdef extern from *:
@@ -174,9 +174,9 @@ cdef bint fast_terms(
     int kind, Py_ssize_t n, const double* eta, const Rows* rows, Terms* out
 ) noexcept nogil:
     """The terms asked for, of rows without weights; whether they were computed."""
-    if kind == NOT_FAST or rows.weight != NULL or rows.count != NULL:
+    if rows.weight != NULL or rows.count != NULL or out.slope == NULL:
         return False
-    if out.slope == NULL or out.expected != NULL or out.expected_third != NULL:
+    if out.expected != NULL or out.expected_third != NULL or out.loss_kappa != NULL:
         return False
     if out.weight == NULL and (out.loss == NULL or out.third != NULL):
         return False

@@ -6,8 +6,8 @@ the linear predictor are loops over neighbours.  Matrices are C-ordered.
 
 from libc.math cimport sqrt
 from libc.string cimport memset
-from mixedext.kernels.generalized.families cimport RowFamily, Rows, Terms
-from mixedext.kernels.generalized.fast_terms cimport fast_terms
+from mixedext.kernels.generalized.families cimport RowFamily
+from mixedext.kernels.generalized.likelihood_rows cimport Rows, Terms
 
 cdef extern from *:
     """
@@ -118,7 +118,6 @@ cdef struct Work:
     bint concave
     bint expected_determinant
     bint has_kappa
-    int fast                  # kind of its fast loop, if it has one
     const double* x           # (p, n)
     const double* z           # (K, n)
     const double* lam         # (K, K) lower triangular
@@ -305,8 +304,8 @@ cdef inline void look_at_effects(Work* w, RowFamily family, int wanted) noexcept
                 out.expected_kappa = w.expected_kappa
     if w.has_kappa and wanted & (DERIVATIVES | SLOPE):
         out.loss_kappa = w.loss_kappa
-    if not fast_terms(w.fast, w.size, w.eta, &w.rows, &out):
-        family.terms(w.n, w.eta, &w.rows, &out)
+    # loops that take several rows at a time have no remainder
+    family.terms(w.size if family.fast else w.n, w.eta, &w.rows, &out)
     if w.size > w.n:
         pad(w, out.loss)
         pad(w, out.slope)

@@ -7,12 +7,8 @@ the processor's cache, and adds its part to the sums of which derivatives are ma
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
-from mixedext.kernels.generalized.families cimport RowFamily, Rows, read_rows, rows_from
-from mixedext.kernels.generalized.fast_terms cimport (
-    FAST_LOGIT,
-    FAST_POISSON,
-    NOT_FAST,
-)
+from mixedext.kernels.generalized.families cimport RowFamily, read_rows
+from mixedext.kernels.generalized.likelihood_rows cimport Rows, rows_from
 from mixedext.kernels.generalized.level_derivatives cimport Sums, add_derivatives
 from mixedext.kernels.generalized.level_modes cimport find_mode, stand, sum_fixed
 from mixedext.kernels.generalized.level_work cimport FOUND, PADDING, Work, total
@@ -20,7 +16,6 @@ from mixedext.kernels.generalized.quadrature cimport integrate
 
 import numpy as np
 
-from mixedext.kernels.generalized.families import KINDS
 
 # Arrays of a level's rows in Work, its vectors of length K, and its matrices (K, K).
 cdef enum:
@@ -136,7 +131,6 @@ cdef class OneFactor:
     cdef readonly Py_ssize_t n, p, k, levels, longest, columns, n_sums
     cdef list parts
     cdef bint concave, expected, has_kappa
-    cdef int fast
     cdef RowFamily family
     cdef const int64_t[::1] start
     cdef const double[::1] x, z, offset
@@ -159,11 +153,6 @@ cdef class OneFactor:
         self.rows = read_rows(y, trials, weight, count, 0.0)
         self.concave, self.expected, self.has_kappa = concave, expected, n_kappa > 0
         self.columns = self.p + n_kappa
-        self.fast = NOT_FAST
-        if family.kind == KINDS["binomial", "logit"]:
-            self.fast = FAST_LOGIT
-        elif family.kind == KINDS["poisson", "log"]:
-            self.fast = FAST_POISSON
         self.longest = 1
         for level in range(self.levels):
             self.longest = max(self.longest, start[level + 1] - start[level])
@@ -248,7 +237,7 @@ cdef class OneFactor:
         to.mixed = place
         w.k, w.p, w.lam = k, p, &lam[0, 0]
         w.concave, w.has_kappa = self.concave, self.has_kappa
-        w.expected_determinant, w.fast = self.expected, self.fast
+        w.expected_determinant = self.expected
         with nogil:
             for level in range(first, last):
                 at = self.start[level]

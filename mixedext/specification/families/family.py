@@ -60,6 +60,8 @@ _DISPERSIONS = {
 LEAST_START, LARGEST_START = -8.0, 8.0
 # Size of kappa beyond which nothing changes any more, and its exponential loses the range.
 MOST_KAPPA = 40.0
+# Below it the hazard of the normal law comes from its continued fraction of so many terms.
+FAR, FRACTION = -4.0, 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,7 +271,8 @@ class Family:
     @cached_property
     def rows(self) -> RowFamily:
         """The compiled loops, or what calls ``eta_terms`` in their place."""
-        return RowFamily(self.name, self.link.name, self.eta_terms)
+        power = getattr(self.link, "power", 0.0)
+        return RowFamily(self.name, self.link.name, self.eta_terms, power)
 
     def eta_terms(self, eta, y, m, w, kappa) -> list[np.ndarray]:
         """l less its constant and its derivatives in eta, times prior weights.
@@ -410,17 +413,31 @@ def _logit_terms(eta, y, m):
 
 
 def _hazards(x):
-    """phi / Phi and its two derivatives, those by the series where x is far below zero."""
-    r = np.sqrt(2.0 / np.pi) / special.erfcx(-np.minimum(x, 25.0) / np.sqrt(2.0))
+    """r = phi / Phi and its two derivatives.
+
+    Where x is far below zero they come from r = t + 1 / (t + c), c = 2 / (t + d), ... ,
+    t = -x: so written no digits are lost in x + r, 1 + r' and r''.
+    """
+    near = np.clip(x, FAR, 25.0)
+    r = np.sqrt(2.0 / np.pi) / special.erfcx(-near / np.sqrt(2.0))
     r = np.where(x > 25.0, 0.0, r)
-    inverse = 1.0 / np.where(x < -100.0, x * x, 1.0)
-    far = x < -100.0
-    series = -(1.0 - inverse * (2.0 - inverse * (10.0 - 74.0 * inverse)))
-    rest = np.where(far, series / np.where(far, x, 1.0), x + r)
-    first = np.where(
-        far, -(1.0 - inverse * (1.0 - inverse * (6.0 - 50.0 * inverse))), -r * rest
+    rest = near + r
+    first = -r * rest
+    second = -first * rest - r * (1.0 + first)
+    t, e = np.maximum(-x, -FAR), 0.0
+    for j in range(FRACTION, 3, -1):
+        e = j / (t + e)
+    d = 3.0 / (t + e)
+    c = 2.0 / (t + d)
+    s = t + c
+    w = c * s
+    less = 2.0 * (t + 3.0 * d - 2.0 * e) / ((t + e) * (t + d) ** 2)  # 2 - w
+    far = x < FAR
+    return (
+        np.where(far, t + 1.0 / s, r),
+        np.where(far, -(1.0 - (w - 1.0) / s**2), first),
+        np.where(far, less * (s**2 - (1.0 - less)) / s**3, second),
     )
-    return r, first, -first * rest - r * (1.0 + first)
 
 
 def _probit_terms(eta, y, m):

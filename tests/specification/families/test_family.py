@@ -1,5 +1,7 @@
 """Families in the linear predictor: derivatives, constants, extremes, draws."""
 
+from decimal import Decimal, localcontext
+
 import numpy as np
 import pytest
 import scipy.stats as st
@@ -154,6 +156,26 @@ def test_far_predictors_of_successes_have_no_nan(link, eta):
         found = rows._all(np.array([eta]), ())[:6, 0]
         assert not np.isnan(found).any()
         assert found[2] >= 0
+
+
+@pytest.mark.parametrize("eta", [-3.9, -4.1, -8.0, -12.0, -40.0, -99.0, -150.0, -600.0])
+def test_far_probits_keep_their_digits(eta):
+    """Against the continued fraction of the hazard with 60 digits."""
+    with localcontext() as context:
+        context.prec = 60
+        t, rest = -Decimal(eta), Decimal(0)
+        for j in range(3000, 0, -1):
+            rest = j / (t + rest)
+        r = t + rest
+        first = -r * rest
+        second = -first * rest - r * (1 + first)
+    wanted = [float(r), float(first), float(second)]
+    rows = LikelihoodRows(
+        family_of("binomial(probit)"), RowResponse(np.ones(1), np.ones(1))
+    )
+    found = rows._all(np.array([eta]), ())[1:4, 0]
+    np.testing.assert_allclose(-found[:2], wanted[:2], rtol=1e-13)
+    np.testing.assert_allclose(-found[2], wanted[2], rtol=1e-11)
 
 
 def test_the_negative_binomial_law_tends_to_the_poisson_one():
