@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 import mixedext as mx
+from mixedext.models.stated_model import StatedModel
 
 LIST = Path(__file__).parent / "results" / "public_names.txt"
 
@@ -21,8 +22,10 @@ def _arguments(function) -> str:
 
 
 def _members(kind):
-    """Public members that a class of mixedext has itself."""
-    for name, value in sorted(vars(kind).items()):
+    """Public members that a class of mixedext has itself, or as a model of all kinds."""
+    bases = [StatedModel, kind] if issubclass(kind, StatedModel) else [kind]
+    members = {name: value for c in bases for name, value in vars(c).items()}
+    for name, value in sorted(members.items()):
         if name.startswith("_"):
             continue
         if isinstance(value, property | cached_property):

@@ -27,7 +27,7 @@ from mixedext.inference.random_effects.modes import (
 )
 from mixedext.specification.terms.related_terms import RelatedTerm
 
-__all__ = ["coef_cov", "ranef_cov", "reliability"]
+__all__ = ["by_level", "coef_cov", "ranef_cov", "reliability", "shares_known"]
 
 
 @once_a_fit
@@ -110,7 +110,7 @@ def ranef_cov(
         return component_frame(fitted, component, values, prior)
     if coupling is not None:
         blocks = blocks + fitted.scale * coupling @ coupling.transpose(0, 2, 1)
-    return _by_level(fitted, numbers, group, blocks, effect_names(fitted, numbers))
+    return by_level(fitted, numbers, group, blocks, effect_names(fitted, numbers))
 
 
 def _given_beta(fitted, numbers):
@@ -132,7 +132,8 @@ def _given_beta(fitted, numbers):
     return fitted.scale * errors.given_fixed(rows, term.n_levels)[:, None, None]
 
 
-def _by_level(fitted, numbers, group, blocks, names):
+def by_level(fitted, numbers, group, blocks, names) -> pd.DataFrame:
+    """Blocks (L, k, k) as a frame: rows by (level, effect), columns by effect."""
     levels = fitted.random.terms[numbers[0]].levels
     index = pd.MultiIndex.from_product([levels, names], names=[group, "effect"])
     return pd.DataFrame(blocks.reshape(-1, len(names)), index=index, columns=names)
@@ -169,6 +170,13 @@ def reliability(results: HasFitted, group: str | None = None) -> pd.DataFrame:
     fitted = results.fitted
     group, numbers = terms_of(fitted, group)
     found = ranef_cov(fitted, group, given_beta=False)
+    return shares_known(fitted, numbers, group, found)
+
+
+def shares_known(
+    fitted: Fitted, numbers: list[int], group: Any, found: pd.DataFrame
+) -> pd.DataFrame:
+    """``reliability`` from the covariances of the errors of the modes of some terms."""
     prior = np.concatenate([np.diag(fitted.random.covariances[i]) for i in numbers])
     related = fitted.random.terms[numbers[0]]
     if isinstance(related, RelatedTerm):
@@ -238,4 +246,4 @@ def coef_cov(results: HasFitted, group: str | None = None) -> pd.DataFrame:
     lost = [place[n] for n, gone in zip(fixed.names, fixed.dropped, strict=True) if gone]
     blocks[:, lost] = np.nan
     blocks[:, :, lost] = np.nan
-    return _by_level(fitted, numbers, group, blocks, names)
+    return by_level(fitted, numbers, group, blocks, names)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,7 @@ from statsmodels.base.model import LikelihoodModel
 
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.engine.generalized.design import GeneralizedDesign, prepare_rows
-from mixedext.exceptions import FormulaError, RankDeficientWarning, user_stacklevel
+from mixedext.exceptions import FormulaError
 from mixedext.fitted import Fitted, need_rows
 from mixedext.inference.prediction.predictions import predict_at
 from mixedext.models.glmm import fitting, refitting
@@ -25,21 +23,15 @@ from mixedext.models.glmm.checks import (
 )
 from mixedext.models.glmm.reading import read_arrays, read_frame
 from mixedext.models.glmm.results import MixedGLMResults, MixedGLMResultsWrapper
-from mixedext.models.mixedlm.statsmodels_face import groups_view
-from mixedext.models.mixedlm.statsmodels_face.groups_view import MADE_OF_ROWS
 from mixedext.models.mixedlm.statsmodels_face.model_data import model_data
+from mixedext.models.stated_model import StatedModel
 from mixedext.other_names import no_model_attribute
-from mixedext.reporting import matrices
 from mixedext.specification.families.likelihood import LikelihoodRows
 from mixedext.specification.families.registry import family_of
-from mixedext.specification.formula.formula_engine import fixed_spec
 from mixedext.specification.formula.given_columns import column_name
 from mixedext.specification.formula.namespace import (
     caller_namespace,
-    portable_namespace,
-    restored_namespace,
 )
-from mixedext.specification.formula.plain_formula import SpecOfRows
 from mixedext.specification.terms.grouped import check_grouped
 from mixedext.specification.terms.packing import ParameterLayout
 from mixedext.specification.terms.random_terms import (
@@ -58,7 +50,7 @@ _NO_FAMILY = (
 )
 
 
-class MixedGLM(LikelihoodModel):
+class MixedGLM(StatedModel, LikelihoodModel):
     """Generalized linear mixed model with any number of nested and crossed random terms.
 
     The response has a law of an exponential family (or a negative binomial, beta or
@@ -212,25 +204,13 @@ class MixedGLM(LikelihoodModel):
             self.exog = np.zeros((count, 0))
             self.data.xnames = []
         self.family, self.response = family, response
-        self.grouped = grouped
-        self.groups, self.component_columns, self.group_levels = None, (), None
-        self.group_name = None
-        if grouped is not None:
-            self.groups, self.group_levels = grouped.labels, grouped.levels
-            self.group_name = grouped.name
-            self.component_columns = grouped.components
-            self.data.main_term = grouped.main
         self.random_terms = list(terms)
         self.weights = response.weights
         self.n_trials, self.freq_weights = response.trials, response.counts
         self.offset, self.exposure = given.offset, given.exposure
         self.nobs = self.n_totobs = response.nobs
-        self.namespace, self.offset_formulas, self.recipes = {}, (), None
-        self.offset_name, self.exposure_name = None, None
-        self.emptied, self.aliases = {}, {}
-        self.main_term = 0 if own else None
-        first = len(own)
-        self.components = tuple(range(first, first + len(self.component_columns)))
+        self.exposure_name = self.group_name = None
+        self._know_groups(grouped, 0 if own else None)
         self._data_attr.extend(
             ["random_terms", "weights", "offset", "exposure", "groups", "grouped"]
         )
@@ -280,34 +260,6 @@ class MixedGLM(LikelihoodModel):
         """Family and response, as the engine takes them."""
         need_rows(self)
         return LikelihoodRows(self.family, self.response)
-
-    @property
-    def terms(self) -> list[RandomTerm | SparseTerm]:
-        """The random terms, in the order given."""
-        return self.random_terms
-
-    @property
-    def dropped_columns(self) -> list[str]:
-        """Fixed-effects columns left out because they depend on earlier ones."""
-        kept = set(self._design.basis.kept)
-        return [name for j, name in enumerate(self.exog_names) if j not in kept]
-
-    @property
-    def exog_names(self) -> list[str]:
-        """Names of the fixed-effects columns."""
-        return list(self.data.xnames or [])
-
-    def _warn_dropped(self):
-        dropped = self.dropped_columns
-        if dropped:
-            many = len(dropped) > 1
-            warnings.warn(
-                f"{len(dropped)} column{'s' if many else ''} of exog depend"
-                f"{'' if many else 's'} on earlier ones and get{'' if many else 's'} no "
-                f"coefficient: {', '.join(dropped)}",
-                RankDeficientWarning,
-                stacklevel=user_stacklevel(),
-            )
 
     @classmethod
     def from_formula(
@@ -457,11 +409,8 @@ class MixedGLM(LikelihoodModel):
         passed = {"formula": formula, SPEC_ATTRIBUTE: frame.model_spec, **kwargs}
         self._settle(law, given, exog, stated, grouped, passed)
         self.data.frame = frame.data
-        self.formula, self.fixed_formula = formula, frame.fixed_formula
-        self.namespace, self.aliases = frame.namespace, frame.aliases
-        self.offset_formulas, self.recipes = frame.offset_formulas, recipes
-        self.offset_name, self.offset_by_rows = frame.offset_name, frame.offset_by_rows
-        self.emptied = frame.emptied
+        self._remember_formula(formula, frame)
+        self.recipes = recipes
 
     # ---- fits ----
 
@@ -484,21 +433,6 @@ class MixedGLM(LikelihoodModel):
         """Log-likelihood at ``params`` (see ``results.params``), with all constants."""
         start = fitting.read_start(self, params, "params")
         return -0.5 * self.objective(start, n_agq=n_agq, laplace=laplace)[0]
-
-    # ---- matrices with names ----
-
-    X = property(matrices.X)
-    Z = matrices.Z
-    ZZt = matrices.ZZt
-
-    # ---- statsmodels' groups ----
-
-    stated_by_groups = property(groups_view.stated_by_groups)
-    group_labels = cached_property(groups_view.group_labels)
-    row_indices = cached_property(groups_view.row_indices)
-    n_groups = property(groups_view.n_groups)
-    group_sizes = property(groups_view.group_sizes)
-    _group_codes = cached_property(groups_view.group_codes)
 
     def _get_init_kwds(self):
         own = len(self.components) + (self.main_term is not None)
@@ -523,24 +457,8 @@ class MixedGLM(LikelihoodModel):
 
     # ---- pickling ----
 
-    def __getstate__(self):
-        state = {k: v for k, v in self.__dict__.items() if k not in MADE_OF_ROWS}
-        state["namespace"] = portable_namespace(self.namespace)
-        state["_engine_rows"] = None
-        return state
-
-    def __setstate__(self, state):
-        self.__dict__.update(state)
-        self.namespace = restored_namespace(self.namespace)
-        frame = getattr(self.data, "frame", None)
-        formula = getattr(self, "fixed_formula", None)
-        if getattr(self.data, "has_spec", False) or frame is None or formula is None:
-            return
-        # Patsy's specification cannot be pickled: it is made again, when it is needed.
-        spec = SpecOfRows(
-            fixed_spec, formula, frame, self.namespace, self.aliases, self.emptied
-        )
-        setattr(self.data, SPEC_ATTRIBUTE, spec)
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_engine_rows": None}
 
 
 def _variance_formulas(groups, re_formula, vc_formula, vc_formulas, data, subset):

@@ -32,8 +32,9 @@ from mixedext.inference.means import estimated_means
 from mixedext.inference.prediction import generalized_prediction
 from mixedext.inference.profile import likelihood_profile
 from mixedext.inference.random_effects import by_group, modes
+from mixedext.inference.random_effects import generalized_mode_errors as mode_errors
 from mixedext.inference.variances import estimates, generalized_intervals
-from mixedext.models.glmm import fitting, mode_errors, remove_data, rows
+from mixedext.models.glmm import fitting, remove_data, rows
 from mixedext.models.glmm import summary as summary_tables
 from mixedext.other_names import no_result
 from mixedext.reporting import matrices as labelled_matrices

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -21,8 +20,6 @@ from mixedext.exceptions import (
     FIXED_EFFECTS,
     DesignError,
     FormulaError,
-    RankDeficientWarning,
-    user_stacklevel,
 )
 from mixedext.fitted import Fitted
 from mixedext.inference.prediction import predictions
@@ -34,10 +31,9 @@ from mixedext.models.mixedlm.residual_fitting import name_residual
 from mixedext.models.mixedlm.results import MixedLMResults, MixedLMResultsWrapper
 from mixedext.models.mixedlm.stated import Stated
 from mixedext.models.mixedlm.statsmodels_face import groups_view, likelihood
-from mixedext.models.mixedlm.statsmodels_face.groups_view import MADE_OF_ROWS
 from mixedext.models.mixedlm.statsmodels_face.model_data import model_data
+from mixedext.models.stated_model import StatedModel
 from mixedext.other_names import MODEL_ARGUMENTS, no_model_attribute
-from mixedext.reporting import matrices
 from mixedext.specification.covariance.residual_binding import (
     BoundResidual,
     bind_stated,
@@ -47,14 +43,10 @@ from mixedext.specification.covariance.residual_terms import check_terms_apart
 from mixedext.specification.formula.arrays import array_frame
 from mixedext.specification.formula.bars import split_formula
 from mixedext.specification.formula.column_kinds import too_many_of
-from mixedext.specification.formula.formula_engine import fixed_spec
 from mixedext.specification.formula.model_frame import model_frame
 from mixedext.specification.formula.namespace import (
     caller_namespace,
-    portable_namespace,
-    restored_namespace,
 )
-from mixedext.specification.formula.plain_formula import SpecOfRows
 from mixedext.specification.terms.grouped import check_grouped
 from mixedext.specification.terms.packing import ParameterLayout
 from mixedext.specification.terms.random_terms import (
@@ -67,7 +59,7 @@ from mixedext.specification.terms.random_terms import (
 __all__ = ["MixedLM", "mixedlm"]
 
 
-class MixedLM(UpstreamMixedLM):
+class MixedLM(StatedModel, UpstreamMixedLM):
     """Linear mixed-effects model with any number of nested and crossed random terms.
 
     Parameters
@@ -214,25 +206,13 @@ class MixedLM(UpstreamMixedLM):
         if self.exog is None:
             self.exog = np.zeros((len(self.endog), 0))
             self.data.xnames = []
-        grouped = self.grouped = frame.grouped
-        self.groups, self.component_columns, self.group_levels = None, (), None
-        if grouped is not None:
-            self.groups, self.group_levels = grouped.labels, grouped.levels
-            self.group_name = grouped.name
-            self.component_columns = grouped.components
-            self.data.main_term = grouped.main
-            if grouped.components:
-                self.data.vcomp_names = [c.name for c in grouped.components]
         self.random_terms = frame.terms
         self.weights, self.offset = frame.weights, frame.offset
+        self.offset_by_rows = frame.offset is not None
         self.nobs = self.n_totobs = nobs
-        self.namespace, self.offset_formulas, self.recipes = {}, (), None
-        self.offset_name, self.offset_by_rows = None, frame.offset is not None
-        self.emptied = {}
-        first = 0 if main_term is None else 1
-        self.main_term = main_term
-        self.components = tuple(range(first, first + len(self.component_columns)))
-        self.aliases = {}
+        self._know_groups(frame.grouped, main_term)
+        if self.component_columns:
+            self.data.vcomp_names = [c.name for c in self.component_columns]
         self._init_keys = ["use_sqrt", "groups", "exog_re", "exog_vc", "terms"]
         self._init_keys += ["weights", "offset"]
         self._data_attr.extend(["random_terms", "weights", "offset", "groups", "grouped"])
@@ -244,11 +224,6 @@ class MixedLM(UpstreamMixedLM):
     def _handle_data(self, endog, exog, missing, hasconst, **kwargs):
         return model_data(endog, exog, hasconst, **kwargs)
 
-    @property
-    def terms(self) -> list[RandomTerm | SparseTerm]:
-        """The random terms, in the order given."""
-        return self.random_terms
-
     def _name_parameters(self):
         layout = ParameterLayout.of(self.random_terms, self.main_term, self.components)
         self.layout = layout
@@ -258,29 +233,6 @@ class MixedLM(UpstreamMixedLM):
         self.data.param_names = list(self.data.xnames or []) + layout.names
         self.data.exog_re_names = list(layout.re_names)
         self.data.exog_re_names_full = layout.names
-
-    @property
-    def dropped_columns(self) -> list[str]:
-        """Fixed-effects columns left out because they depend on earlier ones."""
-        kept = set(self._design.basis.kept)
-        return [name for j, name in enumerate(self.exog_names) if j not in kept]
-
-    @property
-    def exog_names(self) -> list[str]:
-        """Names of the fixed-effects columns."""
-        return list(self.data.xnames or [])
-
-    def _warn_dropped(self):
-        if self._design.basis.rank < self.k_fe:
-            count = len(self.dropped_columns)
-            warnings.warn(
-                f"{count} column{'s' if count > 1 else ''} of exog depend"
-                f"{'' if count > 1 else 's'} on earlier ones and get"
-                f"{'' if count > 1 else 's'} no coefficient: "
-                f"{', '.join(self.dropped_columns)}",
-                RankDeficientWarning,
-                stacklevel=user_stacklevel(),
-            )
 
     @classmethod
     def from_formula(
@@ -436,17 +388,6 @@ class MixedLM(UpstreamMixedLM):
             model.recipes = None  # terms that no formula says are known by their names
         return model
 
-    def _remember_formula(self, formula, frame):
-        self.formula = formula
-        self.fixed_formula = frame.fixed_formula
-        self.namespace = frame.namespace
-        self.offset_formulas = frame.offset_formulas
-        self.recipes = frame.recipes
-        self.aliases = frame.aliases
-        self.offset_name = frame.offset_name
-        self.offset_by_rows = frame.offset_by_rows
-        self.emptied = frame.emptied
-
     from_chunks = classmethod(from_chunks.from_chunks)
 
     # ---- fits ----
@@ -482,19 +423,8 @@ class MixedLM(UpstreamMixedLM):
     _freepat = likelihood.OfLastFit("free")
     _cov_sing = 0
 
-    # ---- matrices with names ----
-
-    X = property(matrices.X)
-    Z = matrices.Z
-    ZZt = matrices.ZZt
-
     # ---- statsmodels' groups ----
 
-    stated_by_groups = property(groups_view.stated_by_groups)
-    group_labels = cached_property(groups_view.group_labels)
-    row_indices = cached_property(groups_view.row_indices)
-    n_groups = property(groups_view.n_groups)
-    group_sizes = property(groups_view.group_sizes)
     group_list = groups_view.group_list
     endog_li = cached_property(groups_view.endog_li)
     exog_li = cached_property(groups_view.exog_li)
@@ -502,7 +432,6 @@ class MixedLM(UpstreamMixedLM):
     exog_re2_li = cached_property(groups_view.exog_re2_li)
     exog_re = property(groups_view.exog_re)
     exog_vc = cached_property(groups_view.exog_vc)
-    _group_codes = cached_property(groups_view.group_codes)
     _get_init_kwds = groups_view.init_kwds
 
     # ---- names of other programs ----
@@ -514,26 +443,6 @@ class MixedLM(UpstreamMixedLM):
                 return object.__getattribute__(self, name)
             kind = f"{type(self).__name__!r} object"
             raise no_model_attribute(kind, name, dir(type(self)), dir(MixedLMResults))
-
-    # ---- pickling ----
-
-    def __getstate__(self):
-        state = {k: v for k, v in self.__dict__.items() if k not in MADE_OF_ROWS}
-        state["namespace"] = portable_namespace(self.namespace)
-        return state
-
-    def __setstate__(self, state):
-        self.__dict__.update(state)
-        self.namespace = restored_namespace(self.namespace)
-        frame = getattr(self.data, "frame", None)
-        formula = getattr(self, "fixed_formula", None)
-        if getattr(self.data, "has_spec", False) or frame is None or formula is None:
-            return
-        # Patsy's specification cannot be pickled: it is made again, when it is needed.
-        spec = SpecOfRows(
-            fixed_spec, formula, frame, self.namespace, self.aliases, self.emptied
-        )
-        setattr(self.data, SPEC_ATTRIBUTE, spec)
 
 
 def _what_to_write(argument):

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.fitted import HasFitted
+from mixedext.inference.random_effects.mode_errors import by_level, shares_known
 from mixedext.inference.random_effects.modes import (
     component_frame,
     component_of,
@@ -73,10 +74,7 @@ def ranef_cov(
         prior = fitted.random.covariances[numbers[0]][0, 0]
         values[component.place < 0] = prior
         return component_frame(fitted, component, values, prior)
-    names = effect_names(fitted, numbers)
-    levels = fitted.random.terms[numbers[0]].levels
-    index = pd.MultiIndex.from_product([levels, names], names=[group, "effect"])
-    return pd.DataFrame(blocks.reshape(-1, len(names)), index=index, columns=names)
+    return by_level(fitted, numbers, group, blocks, effect_names(fitted, numbers))
 
 
 def _blocks(fitted, numbers, joint):
@@ -136,13 +134,4 @@ def reliability(results: HasFitted, group: str | None = None) -> pd.DataFrame:
     fitted = results.fitted
     group, numbers = terms_of(fitted, group)
     found = ranef_cov(fitted, group, given_parameters=False)
-    prior = np.concatenate([np.diag(fitted.random.covariances[i]) for i in numbers])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if component_of(fitted, numbers) is not None:
-            return 1.0 - found / (prior[0] if prior[0] > 0 else np.nan)
-        names = effect_names(fitted, numbers)
-        blocks = found.to_numpy().reshape(-1, len(names), len(names))
-        variances = np.diagonal(blocks, axis1=1, axis2=2)
-        values = 1.0 - variances / np.where(prior > 0, prior, np.nan)
-    index = pd.Index(fitted.random.terms[numbers[0]].levels, name=group)
-    return pd.DataFrame(values, index=index, columns=names)
+    return shares_known(fitted, numbers, group, found)
