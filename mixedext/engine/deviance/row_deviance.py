@@ -33,6 +33,7 @@ from scipy import linalg, sparse
 from mixedext.algebra.roots import cholesky_if_definite, principal_root
 from mixedext.engine.deviance.profiled import FactorDeviance, ProfiledDeviance
 from mixedext.engine.factor.factor import Factor, Response
+from mixedext.engine.factor.row_forms import rows_of_lead
 from mixedext.engine.factor.tail import DenseTail
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.engine.rows.sparse_rows import EngineUnits, transposed_rows
@@ -46,6 +47,8 @@ __all__ = ["DesignRows", "RowDeviance", "RowFactor", "fixed_columns"]
 # Steps by which L is mended, and numbers in Z2 Lam2 L^-T, and its columns, up to which that
 # can be done.
 MEND_STEPS, MOST_NUMBERS, MOST_COLUMNS = 3, 5_000_000, 1000
+# How many times larger a diagonal element than its pivot asks for the rows.
+POOR_PIVOT = 1e2
 # Regressions of y on X by V0 one after the other.
 MOST_SHIFTS = 4
 EPSILON = float(np.finfo(float).eps)
@@ -142,6 +145,8 @@ class RowFactor(Factor):
             self._lead_inverse = np.linalg.inv(own)
         except np.linalg.LinAlgError:  # the identity is rounding beside the rest
             return False
+        if self.width > 1:
+            self.log_det += self._lead_by_rows() - self.lead_log_det
         lost = self._pivot_losses()
         noise = EPSILON * lost.sum()
         if noise > PIVOT_NOISE and self._mendable:
@@ -165,6 +170,38 @@ class RowFactor(Factor):
             part[..., -1] += part[..., :-1] @ self._shift
         self.response = response
         return True
+
+    @cached_property
+    def _lead_rows(self):
+        """Level of every row of the leading factor, and its z, (n, K)."""
+        return rows_of_lead(self.rows.lead.T.tocsr(), self.width)
+
+    def _lead_by_rows(self):
+        """log det of the leading factor's part, where its cross-products lose digits.
+
+        Columns of Z_l lam L_l^-T have products near I, as in ``_mend``.
+        """
+        lam, gram = self.lead_lam, self.blocks.lead_gram
+        square = lam.T @ gram @ lam + np.eye(self.width)
+        try:
+            root = np.linalg.cholesky(square)
+        except np.linalg.LinAlgError:
+            return self.lead_log_det
+        pivots = np.diagonal(root, axis1=1, axis2=2)
+        total = 2.0 * float(np.log(pivots).sum())
+        lost = np.diagonal(square, axis1=1, axis2=2) / pivots**2
+        poor = np.flatnonzero(lost.max(axis=1, initial=0.0) > POOR_PIVOT)
+        if not len(poor):
+            return total
+        level, z = self._lead_rows
+        number = np.full(len(gram), -1)
+        number[poor] = np.arange(len(poor))
+        at = np.flatnonzero(number[level] >= 0)
+        own, inverse = number[level[at]], np.linalg.inv(root[poor])
+        columns = np.einsum("nab,nb->na", inverse[own], z[at] @ lam)
+        rest = inverse @ inverse.transpose(0, 2, 1)
+        np.add.at(rest, own, columns[:, :, None] * columns[:, None, :])
+        return total + float(np.linalg.slogdet(rest)[1].sum())
 
     def _regressed(self):
         """``_refined`` of [X, y - X shift], with a shift that leaves y nothing of X.

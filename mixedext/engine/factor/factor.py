@@ -115,7 +115,7 @@ class Factor:
         self.tail.set_lam([vector * size for vector, size in self.roots])
         self.tail.reduce(self.half, self.solved)
         tail_log_det, good = self.tail.factorize()
-        self.log_det = lead_log_det + tail_log_det
+        self.lead_log_det, self.log_det = lead_log_det, lead_log_det + tail_log_det
         return good
 
     def set_fixed(self, fixed: np.ndarray) -> bool:

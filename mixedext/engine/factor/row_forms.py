@@ -17,7 +17,7 @@ from mixedext.engine.factor.factor import Factor
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.kernels.rows import deletion
 
-__all__ = ["RowForms", "lam_of_tail", "row_forms"]
+__all__ = ["RowForms", "lam_of_tail", "row_forms", "rows_of_lead"]
 
 # Columns of a tail on a pattern up to which C22 is laid out as a matrix (32 MB).
 MOST_DENSE = 2048
@@ -51,7 +51,7 @@ class RowForms:
         levels, k = blocks.lead_gram.shape[:2]
         head = levels * k
         lead = sparse.csr_array(known[:, :head])
-        self._level, self._z = _of_lead(lead, k)
+        self._level, self._z = rows_of_lead(lead, k)
         tail = sparse.csr_array(known[:, head:])
         self._order = None
         if (np.diff(self._level) < 0).any():
@@ -122,8 +122,8 @@ class RowForms:
         return moved.indptr.astype(np.intp), moved.indices.astype(np.intp), moved.data
 
 
-def _of_lead(lead, k):
-    """Level of every row, and its z, (n, k)."""
+def rows_of_lead(lead: sparse.csr_array, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Level of every row of the leading factor's Z, compressed, and its z, (n, k)."""
     n = lead.shape[0]
     z, level = np.zeros((n, k)), np.zeros(n, np.intp)
     if lead.shape[1]:

@@ -25,6 +25,9 @@ from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["UNIT_LEVERAGE", "cluster_blocks"]
 
+# Share of the largest eigenvalue below which another one may be rounding.
+LEAST_EIGENVALUE = 1e-10
+
 # Numbers in one batch of clusters.
 BATCH_SIZE = 1_000_000
 # Columns of Z of a cluster, or its rows where weights are unequal (they need a dense matrix
@@ -122,10 +125,7 @@ def cluster_blocks(
             own.fill(z, rows, offset)
             offset += own.width[batch]
         if dense[batch[0]]:
-            v = z @ z.swapaxes(1, 2)
-            v[:, np.arange(v.shape[1]), np.arange(v.shape[1])] += 1 / w
-            value, vector = np.linalg.eigh(v)
-            inner = vector.swapaxes(1, 2)
+            value, inner = _eigen(z, w)
             found = _adjust(value, inner @ x_rows, _times(inner, w * e))
         else:
             half = np.sqrt(w)
@@ -276,6 +276,25 @@ def _low_rank(z, x, e):
     )
 
 
+def _eigen(z, w):
+    """Eigenvalues (clusters, m) of Z Z' + W^-1 and, row by row, eigenvectors.
+
+    Where they span so much that rounding reaches the smallest, from singular values of
+    [Z W^-1/2], of which it reaches the root.
+    """
+    number = np.arange(z.shape[1])
+    v = z @ z.swapaxes(1, 2)
+    v[:, number, number] += 1 / w
+    value, vector = np.linalg.eigh(v)
+    if (value[:, 0] <= LEAST_EIGENVALUE * value[:, -1]).any():
+        own = np.zeros((*z.shape[:2], z.shape[1]))
+        own[:, number, number] = np.sqrt(1 / w)
+        factor = np.concatenate([z, own], axis=2)
+        vector, size, _ = np.linalg.svd(factor, full_matrices=False)
+        value = size**2
+    return value, vector.swapaxes(1, 2)
+
+
 def _adjust(v, x, e):
     """Adjusted scores and moments of clusters with V = diag(v).
 
@@ -288,9 +307,7 @@ def _adjust(v, x, e):
     e : ndarray
         V^-1 r, (clusters, m).
     """
-    with np.errstate(invalid="ignore"):  # rounding below zero: told with its reason
-        half = np.sqrt(v)
-    adjusted, determined = _symmetric_adjustment(v, half, x)
+    adjusted, determined = _symmetric_adjustment(v, np.sqrt(v), x)
     scores = _times(adjusted.swapaxes(1, 2), v * e)
     spread = adjusted.swapaxes(1, 2) @ (v[..., None] * adjusted)
     cross = x.swapaxes(1, 2) @ adjusted
@@ -303,8 +320,7 @@ def _symmetric_adjustment(v, half, x):
     The root in the middle is taken from singular values of a factor of the matrix, V times
     the root of I - V^-1/2 X X' V^-1/2, which keeps their digits where V is far from I.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        whitened = x / half[..., None]
+    whitened = x / half[..., None]
     if not (np.isfinite(whitened).all() and np.isfinite(v).all()):
         raise DevianceError(
             "CR2 cannot be computed: digits are lost, as with weights of very different "
