@@ -20,10 +20,9 @@ def test_no_fault(part):
     assert not faults, report(faults)
 
 
-def test_no_fault_of_generalized_models():
-    # a few of them: quadrature with families without compiled loops takes its time;
-    # ``python -m fuzz --glmm --cases 2000`` runs many
+@pytest.mark.parametrize("part", range(PARTS))
+def test_no_fault_of_generalized_models(part):
     faults = []
-    for number in range(8):
+    for number in range(part, CASES, PARTS):
         faults += run_glmm_case(2026, number)[1]
     assert not faults, report(faults)

@@ -215,7 +215,8 @@ def _check(result: Any, watch: Watch) -> None:
         raise Fault(f"no standard errors and no reason, status {status}")
     if status in ("failed", "separated", "flat") and not said:
         raise Fault(f"status {status} without a warning")
-    if status == "interior" and np.abs(fe[list(kept)]).max(initial=0) > 1e12:
+    size = np.abs(result.model.exog[:, list(kept)]).max(axis=0, initial=0.0)
+    if status == "interior" and np.abs(fe[list(kept)] * size).max(initial=0) > 1e12:
         raise Fault("huge coefficients without a reason")
 
 

@@ -28,8 +28,12 @@ __all__ = ["GeneralizedFit", "fit_generalized", "make_deviance"]
 # Relative size of a standard deviation (or of what a correlation of +-1 leaves) at which it
 # is tried whether zero does as well, and what that may cost.
 NEARLY_SINGULAR, SAME = 1e-3, 1e-9
+# Logarithm of a size or precision at which a law is that of its limit to the last digit.
+AT_LIMIT = 36.0
 # Rows up to which a second start is tried where one search alone may not do.
 FEW_ROWS = 10_000
+# Rows up to which it always is.
+VERY_FEW_ROWS = 25
 # How many times larger the variances of a further start are where some run off.
 FURTHER = 10.0
 DIFFERENT = 1e-5
@@ -111,16 +115,28 @@ class GeneralizedFit:
 
     @cached_property
     def at_modes(self) -> Any:
-        """Laplace's evaluation at the estimates, whatever the quadrature."""
+        """Laplace's evaluation at the estimates, whatever the quadrature.
+
+        Raises
+        ------
+        ConvergenceError
+            If a search has failed where the conditional modes cannot be found once more.
+        """
         if isinstance(self.objective, LaplaceDeviance):
             return self.evaluation
         laplace = LaplaceDeviance(self.design, self.rows, self.laplace)
-        return laplace.evaluate(self.evaluation.psi, None)
+        found = laplace.evaluate(self.evaluation.psi, self.evaluation.modes)
+        if not np.isfinite(found.value):
+            raise ConvergenceError(
+                "errors of the random effects need the conditional modes at the estimates, "
+                f"where the fit has failed: {found.reason}. {self.convergence.message}"
+            )
+        return found
 
     @property
     def eta(self) -> np.ndarray:
         """Linear predictor with the conditional modes, (n,)."""
-        return self.at_modes.eta
+        return self.evaluation.eta
 
     @property
     def variance_eta(self) -> np.ndarray:
@@ -130,7 +146,7 @@ class GeneralizedFit:
     @cached_property
     def modes(self) -> list[np.ndarray]:
         """Conditional modes of the effects of each term, (L, k)."""
-        return self._by_term(self.at_modes.effects)
+        return self._by_term(self.evaluation.effects)
 
     def _by_term(self, effects):
         units = self.design.units
@@ -355,7 +371,8 @@ def fit_generalized(
         psi = moment_start(objective, *linear_start(design, rows))
         ends = [search(objective, psi)]
         few = design.nobs <= FEW_ROWS
-        if ends[0].failed or (few and _doubtful(objective, ends[0])):
+        doubtful = design.nobs <= VERY_FEW_ROWS or _doubtful(objective, ends[0])
+        if ends[0].failed or (few and doubtful):
             ends.append(search(objective, _unit_start(objective, psi)))
         if few and _runs_off(objective, ends[-1]):
             # where levels are all alike Laplace's deviance has minima far apart
@@ -460,6 +477,8 @@ def _snapped(objective, end: SearchEnd, search) -> tuple[SearchEnd, bool]:
         flat = s.singular(own, NEARLY_SINGULAR)
         moved |= bool(np.abs(flat - own).max(initial=0.0) > 1e-13)
         parts.append(flat)
+    if at_limit(objective, found.psi) and kappa[0] < AT_LIMIT:
+        kappa, moved = np.array([AT_LIMIT]), True
     if moved:
         psi = np.concatenate([*parts, beta, kappa])
         there = objective.evaluate(psi, found.predicted(psi - found.psi))

@@ -51,13 +51,15 @@ def is_cheap(blocks: Blocks) -> bool:
     return work + blocks.tail_gram.size * max(f.width for f in blocks.factors) ** 2 <= CHEAP
 
 
-def find_open(design: Design) -> list[OpenDirection] | None:
+def find_open(design: Design, residual: bool = True) -> list[OpenDirection] | None:
     """Changes of the covariances that leave V as it is, at most one with sigma^2.
 
     Parameters
     ----------
     design : Design
         A model with random terms.
+    residual : bool
+        Whether there is a sigma^2; generalized models have none.
 
     Returns
     -------
@@ -68,14 +70,17 @@ def find_open(design: Design) -> list[OpenDirection] | None:
     if max(f.width for f in blocks.factors) ** 4 > MOST_PAIR_SUMS:
         return None
     found = factor_bases(structures, blocks.factors)
-    gram, size = unit_diagonal(covariance_grams(blocks, [basis for _, basis in found]))
+    products = covariance_grams(blocks, [basis for _, basis in found])
+    gram, size = unit_diagonal(products if residual else products[:-1, :-1])
     value, vector = np.linalg.eigh(gram)
     null = vector[:, value <= SAME_COVARIANCES * len(gram)] / size[:, None]
     if not null.shape[1]:
         return []
     # in the model's order, not in that of the factors
     order = np.concatenate([numbers for numbers, _ in found])
-    null[:-1] = null[np.argsort(order)]
+    null[: len(order)] = null[np.argsort(order)]
+    if not residual:
+        return [_direction(design, v, False) for v in null.T]
     # sigma^2 in the first alone
     share = np.linalg.norm(null[-1])
     if share > INVOLVED * np.abs(null).max():

@@ -6,6 +6,8 @@ from scipy.special.cython_special cimport gammaln, ndtr, psi
 cdef double PI = 3.14159265358979323846
 # Where Stirling's series of the polygamma functions are right to the last digit.
 cdef double SERIES = 13.0
+# Size of a law of counts from which on series keep more digits.
+cdef double LARGE_SIZE = 200.0
 cdef double ROOT_2PI = 2.50662827463100050242
 
 
@@ -112,17 +114,45 @@ cdef void _nb2(double y, double mu, double r, double* out) noexcept nogil:
     out[9] = r / (s * s)
 
 
+cdef void _gamma_ratios(double y, double r, double* out) noexcept nogil:
+    """log(Gamma(r) r^y / Gamma(y + r)), and psi(r) - psi(y + r), that of psi' and of psi''.
+
+    Where r is large from Stirling's series, subtracted term by term.
+    """
+    cdef double s = y + r, u, v, power, log_ratio
+    cdef double less[7]  # 1 / r^k - 1 / s^k
+    cdef int k
+    if r < LARGE_SIZE:
+        out[0] = gammaln(r) - gammaln(s) + y * log(r)
+        out[1] = psi(r) - psi(s)
+        out[2] = _psi1(r) - _psi1(s)
+        out[3] = _psi2(r) - _psi2(s)
+        return
+    u, v = 1.0 / r, 1.0 / s
+    less[1], power = y * u * v, 1.0
+    for k in range(2, 7):
+        power *= v
+        less[k] = u * less[k - 1] + power * less[1]
+    log_ratio = log1p(y * u)
+    out[0] = y - (s - 0.5) * log_ratio
+    out[0] += less[1] / 12.0 - less[3] / 360.0 + less[5] / 1260.0
+    out[1] = -log_ratio - less[1] / 2.0 - less[2] / 12.0 + less[4] / 120.0 - less[6] / 252.0
+    out[2] = less[1] + less[2] / 2.0 + less[3] / 6.0 - less[5] / 30.0
+    out[3] = -less[2] - less[3] - less[4] / 2.0 + less[6] / 6.0
+
+
 cdef void _nb1(double y, double mu, double kappa, double c, double* out) noexcept nogil:
-    cdef double r = c * mu, log_share = -log1p(exp(-kappa)), d0, d1, d2
-    d0, d1 = psi(r) - psi(y + r), _psi1(r) - _psi1(y + r)
-    d2 = _psi2(r) - _psi2(y + r)
-    out[0] = gammaln(r) - gammaln(y + r) - r * log_share + y * log1p(c)
-    out[1] = c * (d0 - log_share)
-    out[2], out[3] = c * c * d1, c * c * c * d2
+    cdef double d[4]
+    cdef double log_share = -log1p(exp(-kappa)), beside
+    _gamma_ratios(y, c * mu, d)
+    beside = d[1] - log_share
+    out[0] = d[0] - _xlogy(y, mu) - (y + c * mu) * log_share
+    out[1] = c * beside
+    out[2], out[3] = c * c * d[2], c * c * c * d[3]
     out[4] = c / (mu * (1.0 + c))
     out[5] = -out[4] / mu
-    out[6] = c * (mu * (d0 - log_share) + (y - mu) / (1.0 + c))
-    out[7] = out[1] + c * c * (mu * d1 - 1.0 / (c * (1.0 + c)))
+    out[6] = c * (mu * beside + (y - mu) / (1.0 + c))
+    out[7] = out[1] + c * c * (mu * d[2] - 1.0 / (c * (1.0 + c)))
     out[8] = 2.0 * out[2] + mu * out[3]
     out[9] = out[4] / (1.0 + c)
 
@@ -156,14 +186,15 @@ cdef void _beta(double y, double mu, double rest, double phi, double* out) noexc
 cdef void _beta_binomial(
     double y, double m, double mu, double rest, double phi, double* out
 ) noexcept nogil:
-    cdef double a = mu * phi, b = rest * phi, miss = m - y, spread, shift
-    _of_shapes(
-        psi(a) - psi(a + y), _psi1(a) - _psi1(a + y), _psi2(a) - _psi2(a + y),
-        psi(b) - psi(b + miss), _psi1(b) - _psi1(b + miss), _psi2(b) - _psi2(b + miss),
-        mu, rest, phi, psi(phi + m) - psi(phi), out,
-    )
-    out[0] = gammaln(a) - gammaln(a + y) + gammaln(b) - gammaln(b + miss)
-    out[0] += gammaln(phi + m) - gammaln(phi)
+    cdef double a[4]
+    cdef double b[4]
+    cdef double c[4]
+    cdef double miss = m - y, spread, shift
+    _gamma_ratios(y, mu * phi, a)
+    _gamma_ratios(miss, rest * phi, b)
+    _gamma_ratios(m, phi, c)
+    _of_shapes(a[1], a[2], a[3], b[1], b[2], b[3], mu, rest, phi, -c[1], out)
+    out[0] = a[0] + b[0] - c[0] - _xlogy(y, mu) - _xlogy(miss, rest)
     shift = phi + 1.0
     spread = 1.0 + (m - 1.0) / shift
     out[4] = m / (mu * rest) / spread

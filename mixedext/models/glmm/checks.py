@@ -22,6 +22,7 @@ from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 __all__ = [
     "MOST_QUADRATURE_COLUMNS",
     "check_n_agq",
+    "check_rows_count",
     "check_terms_stated",
     "check_variances_told",
     "one_weights",
@@ -111,6 +112,14 @@ def check_terms_stated(terms: Sequence[Any]) -> None:
             "the model has no random terms: add one, such as (1 | group), or use "
             "statsmodels' GLM: smf.glm(formula, data, family=sm.families....), which "
             "mx.anova compares with mixed fits"
+        )
+
+
+def check_rows_count(response: RowResponse) -> None:
+    """Refuse a response of which no row counts."""
+    if not response.nobs > 0:
+        raise ValueError(
+            "no row counts: freq_weights, or the numbers of trials, are 0 in all of them"
         )
 
 

@@ -16,6 +16,7 @@ from mixedext.fitted import Fitted, need_rows
 from mixedext.inference.prediction.predictions import predict_at
 from mixedext.models.glmm import fitting, refitting
 from mixedext.models.glmm.checks import (
+    check_rows_count,
     check_terms_stated,
     check_variances_told,
     one_weights,
@@ -23,6 +24,7 @@ from mixedext.models.glmm.checks import (
 )
 from mixedext.models.glmm.reading import read_arrays, read_frame
 from mixedext.models.glmm.results import MixedGLMResults, MixedGLMResultsWrapper
+from mixedext.models.mixedlm.identification import check_identification
 from mixedext.models.mixedlm.statsmodels_face.model_data import model_data
 from mixedext.models.stated_model import StatedModel
 from mixedext.other_names import no_model_attribute
@@ -192,6 +194,7 @@ class MixedGLM(StatedModel, LikelihoodModel):
         response = given.response
         count = len(response.y)
         check_terms_stated(terms)
+        check_rows_count(response)
         own: list[Any] = []
         if grouped is not None:
             check_grouped(grouped, count)
@@ -221,6 +224,7 @@ class MixedGLM(StatedModel, LikelihoodModel):
             np.asarray(self.exog, float), self.random_terms, self.offset
         )
         self._design = self._engine_rows.units
+        check_identification(self._design, self.random_terms, residual=False)
         self._warn_dropped()
 
     def _handle_data(self, endog, exog, missing, hasconst, **kwargs):

@@ -30,6 +30,7 @@ def check_identification(
     design: Design,
     terms: Sequence[RandomTerm | SparseTerm],
     lenient: Collection[int] = (),
+    residual: bool = True,
 ) -> None:
     """Refuse what cannot be told from the residual, name what cannot be told apart.
 
@@ -41,6 +42,8 @@ def check_identification(
         Its terms, with or without their rows.
     lenient : collection of int, optional
         Numbers of terms that statsmodels' ``groups`` states: they are never refused.
+    residual : bool, optional
+        Whether the model has a residual variance; generalized models have none.
 
     Raises
     ------
@@ -55,10 +58,10 @@ def check_identification(
     if not terms:
         return
     nobs = design.blocks.nobs
-    crowded = [i for i, t in enumerate(terms) if crowding(t, nobs) is not None]
+    crowded = [i for i, t in enumerate(terms) if residual and crowding(t, nobs) is not None]
     if not (crowded or _may_repeat(design) or is_cheap(design.blocks)):
         return
-    found = find_open(design)
+    found = find_open(design, residual)
     if found is None:  # too many columns: by their number alone
         found = [OpenDirection(((i, ()),), True) for i in crowded]
     for direction in found:

@@ -337,7 +337,21 @@ class Family:
         kappa: Any,
         rng: np.random.Generator,
     ) -> np.ndarray:
-        """Responses (of successes their number) with means mu, (..., n)."""
+        """Responses (of successes their number) with means mu, (..., n).
+
+        Raises
+        ------
+        ValueError
+            If the law has no such mean, as where an identity link gives a negative one.
+        """
+        outside = self._outside(mu) if not self.has_trials else ~np.isfinite(mu)
+        if outside.any():
+            worst = float(np.asarray(mu)[outside][0])
+            raise ValueError(
+                f"responses cannot be drawn: a mean of {worst:.4g} is outside the range of "
+                f"the family {self.name}; the link {self.link.name} does not keep means "
+                "inside it"
+            )
         k, w, shape = self._kappa(kappa), response.weights, np.shape(mu)
         if self.has_trials:
             m = np.broadcast_to(response.trials, shape).astype(np.int64)

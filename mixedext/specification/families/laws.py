@@ -29,7 +29,7 @@ from scipy.special import digamma, gammaln, polygamma, xlogy
 __all__ = ["LAWS", "Law", "MuTerms"]
 
 # Size r of a negative binomial law from which on series keep more digits.
-LARGE_SIZE = 1e4
+LARGE_SIZE = 200.0
 
 
 @dataclass(eq=False)
@@ -241,31 +241,39 @@ class NegativeBinomial(Law):
 
     def constant_slopes(self, y, m, w, kappa):
         r = np.exp(kappa)
-        _, first, second = _gamma_ratios(y, r)
+        _, first, second, _ = _gamma_ratios(y, r)
         return r * first + y, r * first + r * r * second
 
 
 def _gamma_ratios(y, r):
-    """log(Gamma(r) r^y / Gamma(y + r)); differences of its first two derivatives in r.
+    """log(Gamma(r) r^y / Gamma(y + r)); differences of polygamma functions.
 
-    The latter are psi(r) - psi(y + r) and psi'(r) - psi'(y + r); where r is large all come
-    from Stirling's series, subtracted term by term.
+    The latter are psi(r) - psi(y + r) and the same of its first and second derivative.
+    Where r is large all come from Stirling's series, subtracted term by term.
     """
-    if r < LARGE_SIZE:
-        value = gammaln(r) - gammaln(y + r) + y * np.log(r)
-        return (
-            value,
-            digamma(r) - digamma(y + r),
-            polygamma(1, r) - polygamma(1, y + r),
-        )
-    s, log_ratio = y + r, np.log1p(y / r)
-
-    def less(power: int) -> np.ndarray:  # 1 / r^power - 1 / s^power
-        return 1.0 / r**power - 1.0 / s**power
-
-    value = y - (s - 0.5) * log_ratio + less(1) / 12.0 - less(3) / 360.0
-    first = -log_ratio - less(1) / 2.0 - less(2) / 12.0 + less(4) / 120.0
-    return value, first, less(1) + less(2) / 2.0 + less(3) / 6.0
+    r = np.broadcast_to(np.asarray(r, float), np.shape(y))
+    near = np.minimum(r, LARGE_SIZE)
+    small = (
+        gammaln(near) - gammaln(y + near) + y * np.log(near),
+        digamma(near) - digamma(y + near),
+        polygamma(1, near) - polygamma(1, y + near),
+        polygamma(2, near) - polygamma(2, y + near),
+    )
+    far = np.maximum(r, LARGE_SIZE)
+    s = y + far
+    u, v = 1.0 / far, 1.0 / s
+    less = [y * u * v]  # 1 / r^k - 1 / s^k, k = 1, 2, ...
+    for k in range(1, 6):
+        less.append(u * less[-1] + v**k * less[0])
+    one, two, three, four, five, six = less
+    log_ratio = np.log1p(y * u)
+    large = (
+        y - (s - 0.5) * log_ratio + one / 12.0 - three / 360.0 + five / 1260.0,
+        -log_ratio - one / 2.0 - two / 12.0 + four / 120.0 - six / 252.0,
+        one + two / 2.0 + three / 6.0 - five / 30.0,
+        -two - three - four / 2.0 + six / 6.0,
+    )
+    return tuple(np.where(r < LARGE_SIZE, a, b) for a, b in zip(small, large, strict=True))
 
 
 class NegativeBinomial1(Law):
@@ -277,18 +285,15 @@ class NegativeBinomial1(Law):
 
     def terms(self, y, m, w, mu, rest, kappa):
         c = np.exp(kappa)
-        r = c * mu
         log_share = -np.log1p(np.exp(-kappa))  # log(c / (1 + c))
-        psi = digamma(r) - digamma(y + r)
-        psi1 = polygamma(1, r) - polygamma(1, y + r)
-        psi2 = polygamma(2, r) - polygamma(2, y + r)
+        ratio, psi, psi1, psi2 = _gamma_ratios(y, c * mu)
         first = c * (psi - log_share)
         e2 = c / (mu * (1.0 + c))
         # in c, then by the chain rule in kappa
         by_c = mu * (psi - log_share) + (y - mu) / (1.0 + c)
         twice = mu * mu * psi1 - mu / (c * (1.0 + c)) + (mu - y) / (1.0 + c) ** 2
         return MuTerms(
-            gammaln(r) - gammaln(y + r) - r * log_share + y * np.log1p(c),
+            ratio - xlogy(y, mu) - (y + c * mu) * log_share,
             first,
             c * c * psi1,
             c**3 * psi2,
@@ -359,18 +364,15 @@ class BetaBinomial(Law):
 
     def terms(self, y, m, w, mu, rest, kappa):
         phi = np.exp(kappa)
-        a, b, miss = mu * phi, rest * phi, m - y
-        a0, b0 = digamma(a) - digamma(a + y), digamma(b) - digamma(b + miss)
-        a1 = polygamma(1, a) - polygamma(1, a + y)
-        b1 = polygamma(1, b) - polygamma(1, b + miss)
-        a2 = polygamma(2, a) - polygamma(2, a + y)
-        b2 = polygamma(2, b) - polygamma(2, b + miss)
-        loss = gammaln(a) - gammaln(a + y) + gammaln(b) - gammaln(b + miss)
-        loss = loss - gammaln(phi) + gammaln(phi + m)
+        miss = m - y
+        ratio_a, a0, a1, a2 = _gamma_ratios(y, mu * phi)
+        ratio_b, b0, b1, b2 = _gamma_ratios(miss, rest * phi)
+        ratio, c0, c1, _ = _gamma_ratios(m, phi)
+        loss = ratio_a + ratio_b - ratio - xlogy(y, mu) - xlogy(miss, rest)
         first = phi * (a0 - b0)
         second, third = phi**2 * (a1 + b1), phi**3 * (a2 - b2)
-        by = mu * a0 + rest * b0 - digamma(phi) + digamma(phi + m)
-        twice = mu**2 * a1 + rest**2 * b1 - polygamma(1, phi) + polygamma(1, phi + m)
+        by = mu * a0 + rest * b0 - c0
+        twice = mu**2 * a1 + rest**2 * b1 - c1
         spread = 1.0 + (m - 1.0) / (phi + 1.0)
         e2 = m / (mu * rest) / spread
         return MuTerms(

@@ -52,9 +52,15 @@ def _columns_of_values(engine, model_spec, text):
         for name in data.columns
         if isinstance(data[name].dtype, pd.CategoricalDtype)
     }
-    plain = with_columns(data, changed)
     if engine.manager.engine != "patsy":
-        return _engine_columns(engine, model_spec, plain)
+        # formulaic would take numbers for values, though the fit had categories
+        state = getattr(model_spec, "encoder_state", {})
+        kinds = {name: getattr(kind, "value", "") for name, (kind, _) in state.items()}
+        for name in data.columns:
+            if kinds.get(str(name)) == "categorical":
+                changed[name] = data[name].astype(object)
+        return _engine_columns(engine, model_spec, with_columns(data, changed))
+    plain = with_columns(data, changed)
     try:
         return _engine_columns(engine, model_spec, data)
     except FormulaError:

@@ -178,14 +178,37 @@ def test_far_probits_keep_their_digits(eta):
     np.testing.assert_allclose(-found[2], wanted[2], rtol=1e-11)
 
 
-def test_the_negative_binomial_law_tends_to_the_poisson_one():
-    response, eta = _response("poisson"), _eta("log")
-    wanted = LikelihoodRows(family_of("poisson"), response).log_density(eta)
-    rows = LikelihoodRows(family_of("negative binomial"), response)
+@pytest.mark.parametrize("name", ["negative binomial", "nb1", "beta binomial"])
+def test_laws_tend_to_that_of_their_limit(name):
+    limit = "binomial" if name == "beta binomial" else "poisson"
+    response, eta = _response(limit), _eta("log")
+    wanted = LikelihoodRows(family_of(limit), response)
+    rows = LikelihoodRows(family_of(name), response)
     for kappa in (25.0, 39.0):
-        _close(rows.log_density(eta, [kappa]), wanted, 1e-9)
+        density = rows.log_density(eta, [kappa])
+        _close(density, wanted.log_density(eta), 1e-9)
+        for one, other in zip(
+            rows._all(eta, [kappa])[1:4], wanted._all(eta, ())[1:4], strict=True
+        ):
+            _close(one, other, 1e-8)
     found = rows.derivatives(eta, [30.0])
-    assert abs(found.loss_kappa) < 1e-9
+    assert abs(found.loss_kappa) < 1e-8
+    for slope in (found.slope_kappa, found.weight_kappa):
+        assert np.abs(slope).max() < 1e-8
+
+
+@pytest.mark.parametrize("name", ["negative binomial", "nb1", "beta binomial"])
+def test_series_of_large_sizes_join_the_functions(name):
+    response, eta = _response(name), _eta("log")
+    rows = LikelihoodRows(family_of(name), response)
+    for kappa in (4.9, 5.3, 6.0, 9.0):  # sizes on both sides of where the series begin
+
+        def part(number, kappa=kappa):
+            return lambda h: rows._all(eta + h, [kappa])[number]
+
+        found = rows._all(eta, [kappa])
+        for number, after in ((0, 1), (1, 2), (2, 3)):
+            _close(_sixth(part(number)), found[after], 1e-8)
 
 
 def test_means_outside_the_law_are_an_infinite_loss():
