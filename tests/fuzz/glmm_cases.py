@@ -209,8 +209,8 @@ def _check(result: Any, watch: Watch) -> None:
     kept = result.fitted.fixed.kept
     if not np.isfinite(fe[list(kept)]).all() and status != "failed":
         raise Fault(f"coefficients not finite, status {status}")
-    said = bool(watch.meant)
     known = np.isfinite(np.asarray(result.bse_fe, float)[list(kept)]).all()
+    said = bool(watch.meant)  # that there are none is said when they are asked for
     if not (known or excused or said):
         raise Fault(f"no standard errors and no reason, status {status}")
     if status in ("failed", "separated", "flat") and not said:
@@ -224,7 +224,8 @@ def _other_starts(result: Any, rng: Rng) -> None:
     """No start leads to a likelihood above that of the fit."""
     engine = result.fitted.generalized.engine
     status = result.convergence.status
-    if status in ("failed", "separated") or engine.approximate or len(engine.eta) > 100:
+    doubtful = engine.approximate or result.convergence.others_may_exist
+    if status in ("failed", "separated") or doubtful or len(engine.eta) > 100:
         return
     for size in (0.3, 2.0):
         objective = engine.objective

@@ -373,7 +373,8 @@ def fit_generalized(
         few = design.nobs <= FEW_ROWS
         doubtful = design.nobs <= VERY_FEW_ROWS or _doubtful(objective, ends[0])
         if ends[0].failed or (few and doubtful):
-            ends.append(search(objective, _unit_start(objective, psi)))
+            sizes = (1.0, 0.3, 3.0) if design.nobs <= VERY_FEW_ROWS else (1.0,)
+            ends += [search(objective, _unit_start(objective, psi, s)) for s in sizes]
         if few and _runs_off(objective, ends[-1]):
             # where levels are all alike Laplace's deviance has minima far apart
             far = ends[-1].evaluation.psi.copy()
@@ -398,7 +399,14 @@ def fit_generalized(
     clean = [one for one in ends if not one.failed]
     if len(distinct) > 1 and len(clean) == len(ends):
         verdict = replace(verdict, minima=tuple(distinct))
-    verdict = with_minima(replace(verdict, n_evaluations=len(log)), 0.0)
+    # a few rows and several variances have more minima than starts
+    many = objective.n_theta > 1
+    verdict = replace(
+        verdict,
+        n_evaluations=len(log),
+        others_may_exist=many and design.nobs <= VERY_FEW_ROWS and start is None,
+    )
+    verdict = with_minima(verdict, 0.0)
     outer = outer_psi(objective, end.evaluation.psi)
     theta, beta, kappa = objective.split(outer)
     theta = _canonical(design.units, theta)
@@ -484,9 +492,12 @@ def _snapped(objective, end: SearchEnd, search) -> tuple[SearchEnd, bool]:
         there = objective.evaluate(psi, found.predicted(psi - found.psi))
         end.log.append((there.value, there.iterations, 0.0))
         if there.value <= found.value + SAME * (1.0 + 1e-3 * abs(found.value)):
-            log = end.log
-            end = search(objective, psi, there.modes)
-            end.log = log + end.log
+            again = search(objective, psi, there.modes)
+            again.log = end.log + again.log
+            if again.evaluation.value <= there.value:
+                end = again
+            else:
+                end.evaluation = there
     theta, _, _ = objective.split(end.evaluation.psi)
     singular = any(
         np.linalg.matrix_rank(s.lam(own), tol=1e-7) < s.k

@@ -85,6 +85,8 @@ def _least_squares(x, weight, target):
         return np.zeros(0)
     scaled = weight[:, None] * x
     gram, cross = x.T @ scaled, scaled.T @ target
+    if not (np.isfinite(gram).all() and np.isfinite(cross).all()):
+        return np.full(x.shape[1], np.nan)
     try:
         return linalg.cho_solve(linalg.cho_factor(gram), cross)
     except linalg.LinAlgError:

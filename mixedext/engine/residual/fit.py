@@ -36,6 +36,14 @@ from mixedext.specification.covariance.curved import CurvedStructure
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
+NO_END = (
+    "the search has ended where the residual covariance is singular, and the rows that it "
+    "leaves without a residual cannot be weighed"
+)
+NO_END_CURE = (
+    "The random effects take the place of these residuals: leave out the variance= of what "
+    "they vary by, or a random term"
+)
 NO_RANK = (
     "digits are lost: as the estimated residual covariance sees them, columns of the fixed "
     "effects depend on each other. The data do not support so rich a covariance; use a "
@@ -183,6 +191,9 @@ def _finished(rows, deviance, found, held, convergence=None):
         records,
     )
     fit = fit_at(design, objective, optimum, deviance.reml)
+    if not np.isfinite(fit.deviance):
+        named = "; ".join(at_limit.values()) or "the parameters have run off"
+        raise DevianceError(f"{NO_END} ({named}). {NO_END_CURE}")
     estimate = ResidualEstimate(bound, psi, theta, deviance, held, at_limit, rows)
     return replace(fit, residual=estimate)
 

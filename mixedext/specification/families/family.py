@@ -175,7 +175,8 @@ class Family:
         k = self._kappa(kappa)
         if self.has_trials:
             m = 1.0 if trials is None else trials
-            own = mu * (1.0 - mu) / m
+            with np.errstate(divide="ignore"):  # without trials nothing is known
+                own = mu * (1.0 - mu) / m
             if self.name == "binomial":
                 return own
             return own * (1.0 + (m - 1.0) / (np.exp(k) + 1.0))

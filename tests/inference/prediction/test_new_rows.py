@@ -230,3 +230,15 @@ def test_component_of_a_row_without_a_group():
     found = result.get_prediction(rows, conditional=True, new_levels="zero")
     np.testing.assert_allclose(found.predicted_mean, result.fe_params.iloc[0])
     np.testing.assert_allclose(found.se_mean[0], found.se_mean[1])
+
+
+@pytest.mark.formula_engine
+def test_numbers_for_what_were_categories():
+    """Numbers that are the categories are taken for them, others are refused."""
+    data = crossed()
+    data = data.assign(k=pd.Categorical(np.arange(len(data)) % 3 + 1))
+    result = mx.mixedlm("y ~ k + (1 | g)", data).fit()
+    new = data.head(6).assign(k=np.asarray(data["k"].head(6), int))
+    np.testing.assert_allclose(result.predict(new), result.fittedvalues[:6], rtol=1e-12)
+    with pytest.raises(FormulaError, match="do not fit the formula"):
+        result.predict(new.assign(k=7))

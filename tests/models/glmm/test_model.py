@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -200,6 +202,7 @@ WRONG = [
     ({"formula": "yes ~ x + (1 | row)"}, mx.DesignError, "variance of .* cannot be told"),
     ({"formula": "yes ~ x"}, ValueError, "statsmodels' GLM"),
     ({"reml": True}, ValueError, "no restricted likelihood"),
+    ({"freq_weights": "none"}, ValueError, "no row counts"),
     ({"ziformula": "~ 1"}, ValueError, "not available yet"),
     ({"dispformula": "~ 1"}, ValueError, "not available yet"),
     ({"weightss": "t"}, ValueError, "Did you mean 'weights'"),
@@ -211,7 +214,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("given", "kind", "said"), WRONG, ids=lambda v: str(v)[:40])
 def test_what_is_refused(counts, given, kind, said):
-    data = counts.assign(prop=0.3)
+    data = counts.assign(prop=0.3, none=0)
     stated = {"formula": "yes ~ x + (1 | g)", "family": "binomial", **given}
     formula = stated.pop("formula")
     with pytest.raises(kind, match=said) as caught:
@@ -222,6 +225,15 @@ def test_what_is_refused(counts, given, kind, said):
 def test_a_dispersion_beside_a_term_of_rows_is_named(counts):
     with pytest.warns(mx.UnidentifiedVarianceWarning, match="phi"):
         mx.glmm("pos ~ x + (1 | g) + (1 | row)", counts, "gamma")
+
+
+def test_terms_that_part_the_rows_alike_are_named(counts):
+    data = counts.assign(same=counts["g"].astype(str) + "'")
+    with pytest.warns(mx.UnidentifiedVarianceWarning, match="cannot be told apart"):
+        mx.glmm("n ~ x + (1 | g) + (1 | same)", data, "poisson")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mx.glmm("n ~ x + (1 | g) + (1 | row)", data, "poisson")
 
 
 def test_objective_is_on_the_scale_of_the_deviance(herds):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.residual_fits import series
 from numpy.testing import assert_allclose
 from statsmodels.base._penalties import L2
 
@@ -134,3 +135,9 @@ def test_params_are_a_start(residual):
     given[-1] = -4.0
     with pytest.raises(ValueError, match="start_params"):
         model.fit(start_params=given)
+
+
+def test_an_end_that_leaves_rows_without_a_residual_is_no_fit():
+    formula = "y ~ x + ar1(0 + C(visit) | subject)"
+    with pytest.raises(mx.DevianceError, match=r"singular.*sd\(\d\) ratio at 0.*variance="):
+        mx.mixedlm(formula, series(), variance="ident(visit)").fit()
