@@ -11,6 +11,11 @@ import numpy as np
 from scipy import linalg
 
 from mixedext.algebra.definiteness import unit_diagonal
+from mixedext.engine.generalized.boundary import (
+    NEARLY_SINGULAR,
+    flattened,
+    is_singular,
+)
 from mixedext.engine.generalized.design import GeneralizedDesign
 from mixedext.engine.generalized.joint_modes import JointModesDeviance
 from mixedext.engine.generalized.laplace_deviance import LaplaceDeviance
@@ -25,11 +30,6 @@ from mixedext.exceptions import ConvergenceError
 
 __all__ = ["GeneralizedFit", "fit_generalized", "make_deviance"]
 
-# Relative size of a standard deviation (or of what a correlation of +-1 leaves) at which it
-# is tried whether zero does as well, and what that may cost.
-NEARLY_SINGULAR, SAME = 1e-3, 1e-9
-# Logarithm of a size or precision at which a law is that of its limit to the last digit.
-AT_LIMIT = 36.0
 # Rows up to which a second start is tried where one search alone may not do.
 FEW_ROWS = 10_000
 # Rows up to which it always is.
@@ -475,32 +475,14 @@ def _unit_start(objective, psi, size=1.0):
 
 
 def _snapped(objective, end: SearchEnd, search) -> tuple[SearchEnd, bool]:
-    """The end with variances of nearly zero exactly so, if that costs nothing."""
+    """The end with what is nearly zero exactly so, and the rest searched once more."""
+    there = flattened(objective, end.evaluation)
+    if there is not None:
+        again = search(objective, there.psi, there.modes)
+        if again.evaluation.value <= there.value:
+            again.log = [*end.log, (there.value, there.iterations, 0.0), *again.log]
+            end = again
+        else:
+            end.evaluation = there
     found = end.evaluation
-    if not np.isfinite(found.value):
-        return end, False
-    theta, beta, kappa = objective.split(found.psi)
-    parts, moved = [], False
-    for s, own in objective.parameters.parts(theta):
-        flat = s.singular(own, NEARLY_SINGULAR)
-        moved |= bool(np.abs(flat - own).max(initial=0.0) > 1e-13)
-        parts.append(flat)
-    if at_limit(objective, found.psi) and kappa[0] < AT_LIMIT:
-        kappa, moved = np.array([AT_LIMIT]), True
-    if moved:
-        psi = np.concatenate([*parts, beta, kappa])
-        there = objective.evaluate(psi, found.predicted(psi - found.psi))
-        end.log.append((there.value, there.iterations, 0.0))
-        if there.value <= found.value + SAME * (1.0 + 1e-3 * abs(found.value)):
-            again = search(objective, psi, there.modes)
-            again.log = end.log + again.log
-            if again.evaluation.value <= there.value:
-                end = again
-            else:
-                end.evaluation = there
-    theta, _, _ = objective.split(end.evaluation.psi)
-    singular = any(
-        np.linalg.matrix_rank(s.lam(own), tol=1e-7) < s.k
-        for s, own in objective.parameters.parts(theta)
-    )
-    return end, singular
+    return end, bool(np.isfinite(found.value)) and is_singular(objective, found.psi)

@@ -13,6 +13,7 @@ order, and of their covariance the lower root, lam less a rotation.
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cached_property
 from math import isfinite
 from typing import Any
@@ -128,7 +129,11 @@ class OneFactorDeviance:
                 f"level, and here are {self.k}; use n_agq=1"
             )
         self.reverses = n_agq > 1 and self.k > 1
-        self.kernel = self._kernel(level)
+        self._arrange(level)
+        self.kernel = self._kernel()
+        # the kernel sums lower triangles
+        number = np.arange(self.rank + self.n_kappa)
+        self.mirror = np.maximum.outer(number, number), np.minimum.outer(number, number)
         self.rule = np.zeros((0, self.k)), np.zeros(0)
         if n_agq > 1:
             self.rule = product_rule(n_agq, self.k)
@@ -154,8 +159,9 @@ class OneFactorDeviance:
             number[None, :, None, :] * pairs + number[:, None, :, None]
         ).reshape(self.k**2, self.k**2)
 
-    def _kernel(self, level):
-        design, rows, n = self.design, self.rows, self.design.nobs
+    def _arrange(self, level):
+        """Put the rows of X and Z by level."""
+        design, n = self.design, self.design.nobs
         # rows by level, counted rather than sorted
         entries = np.ones(n, bool), level, np.arange(n + 1)
         found = sparse.csr_array(entries, shape=(n, self.n_levels)).tocsc()
@@ -169,23 +175,37 @@ class OneFactorDeviance:
             z[row, own.indices % self.k] = own.data
         if self.reverses:
             z = z[:, ::-1]
-        offset = None if design.offset is None else design.offset[order]
+        self._order = order
+        self._columns = (
+            arranged(design.x, order, self._start),
+            arranged(z, order, self._start),
+            None if design.offset is None else design.offset[order],
+        )
+
+    def _kernel(self):
+        """The compiled deviance of the response."""
+        rows = self.rows
         given = list(rows.arrays)
         if rows.kernel.is_compiled and given[1] is not None and (given[1] == 1.0).all():
             given[1] = None  # single trials
-        arrays = [None if a is None else _padded(a, order) for a in given]
+        arrays = [None if a is None else _padded(a, self._order) for a in given]
         return OneFactor(
             rows.kernel,
             self._start,
             self.k,
-            arranged(design.x, order, self._start),
-            arranged(z, order, self._start),
-            offset,
+            *self._columns,
             **dict(zip(("y", "trials", "weight", "count"), arrays, strict=True)),
             concave=rows.family.log_concave,
             expected=self.expected,
             n_kappa=self.n_kappa,
         )
+
+    def with_rows(self, rows: Any) -> OneFactorDeviance:
+        """The deviance of another response of the same rows and family."""
+        other = copy(self)
+        other.rows = rows
+        other.kernel = other._kernel()
+        return other
 
     def split(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Theta, coefficients and kappa."""
@@ -406,8 +426,7 @@ class OneFactorEvaluation:
             mixed = sums["mixed"].reshape(deviance.k**2, -1)
             out[:t, t:] = -2.0 * (jacobian.T @ (basis @ mixed))
         out[t:, :t] = out[:t, t:].T
-        square = np.tril(sums["square"])
-        out[t:, t:] = 2.0 * (square + np.tril(square, -1).T)
+        out[t:, t:] = 2.0 * sums["square"][self.deviance.mirror]
         if deviance.n_kappa:
             out[-1, -1] += 2.0 * np.sum(self.terms.loss_kappa2)
         return out

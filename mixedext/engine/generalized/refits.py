@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mixedext.engine.generalized.boundary import flattened, is_singular
 from mixedext.engine.generalized.fit import GeneralizedFit, make_deviance
 from mixedext.engine.generalized.outer import outer_psi
 from mixedext.engine.generalized.search import SearchEnd, search_minimum
@@ -21,8 +22,6 @@ __all__ = ["Refit", "Refitter"]
 FROM_ZERO = 0.2
 # Fall foreseen at which the step is the last: what it leaves is of second order.
 LAST_FALL = 1e-7
-# Relative size of a standard deviation at which zero is tried, and what that may cost.
-NEARLY_SINGULAR, SAME = 1e-3, 1e-9
 
 
 class Refit(NamedTuple):
@@ -97,20 +96,21 @@ class Refitter:
         end = self._searched(objective, self._modes())
         if end.failed and not np.isfinite(end.evaluation.value):
             end = self._searched(objective, None)
-        return objective, _at_zero(objective, end)
+        flat = flattened(objective, end.evaluation)
+        if flat is not None:
+            end.evaluation = flat
+        return objective, end
 
     def _searched(self, objective, modes):
-        return search_minimum(objective, self.start, modes, self.free, LAST_FALL)
+        return search_minimum(
+            objective, self.start, modes, self.free, LAST_FALL, last_steps=1
+        )
 
     def refit(self, y: np.ndarray) -> Refit:
         """Estimates from a response."""
         objective, end = self.search(y)
         psi = end.evaluation.psi
-        theta, _, _ = objective.split(psi)
-        singular = any(
-            np.linalg.matrix_rank(s.lam(own), tol=1e-7) < s.k
-            for s, own in objective.parameters.parts(theta)
-        )
+        singular = is_singular(objective, psi)
         outer = outer_psi(objective, psi)
         theta, beta, kappa = objective.split(outer)
         value = float(end.evaluation.value)
@@ -130,22 +130,3 @@ def _start(fit):
             own = s.start(lam @ lam.T + FROM_ZERO**2 * np.eye(len(lam)))
         parts.append(own)
     return np.concatenate([*parts, beta, kappa])
-
-
-def _at_zero(objective, end):
-    """The end with variances of nearly zero exactly so, if that costs nothing."""
-    found = end.evaluation
-    if not np.isfinite(found.value):
-        return end
-    theta, beta, kappa = objective.split(found.psi)
-    parts = [
-        s.singular(own, NEARLY_SINGULAR) for s, own in objective.parameters.parts(theta)
-    ]
-    flat = np.concatenate(parts) if parts else theta
-    if np.abs(flat - theta).max(initial=0.0) <= 1e-13:
-        return end
-    psi = np.concatenate([flat, beta, kappa])
-    there = objective.evaluate(psi, found.predicted(psi - found.psi))
-    if there.value <= found.value + SAME * (1.0 + 1e-3 * abs(found.value)):
-        end.evaluation = there
-    return end

@@ -77,6 +77,7 @@ def search_minimum(
     free: np.ndarray | None = None,
     last_fall: float = LAST_FALL,
     most: int = MOST_EVALUATIONS,
+    last_steps: int = 2,
 ) -> SearchEnd:
     """Minimize a deviance from a start.
 
@@ -91,9 +92,11 @@ def search_minimum(
     free : ndarray, optional
         Numbers of the parameters that may move; all if None.
     last_fall : float
-        Fall foreseen at which the search takes its last step.
+        Fall foreseen at which the search takes its last steps.
     most : int
         Evaluations at most.
+    last_steps : int
+        How many these are at most.
     """
     at = np.arange(len(psi)) if free is None else free
     here = deviance.evaluate(psi, modes)
@@ -113,7 +116,7 @@ def search_minimum(
         scale = np.sqrt(np.maximum(np.abs(np.diag(hessian)), LEAST_SCALE))
         move, fall, inside = _trust_step(model, gradient, scale, radius)
         end.decrement = float(fall)
-        if (inside and fall < NO_FALL) or last > 1:
+        if (inside and fall < NO_FALL) or last >= last_steps:
             break
         if end.n_evaluations >= most:
             end.failed = True
