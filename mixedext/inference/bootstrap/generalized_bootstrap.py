@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.arguments import check_count
-from mixedext.engine.generalized.refits import Refitter
+from mixedext.engine.generalized.refits import Refit, Refitter
 from mixedext.exceptions import BootstrapWarning, user_stacklevel
 from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.bootstrap.bootstrap_result import Bootstrap
@@ -88,18 +88,33 @@ def _refit_block(
     values: list[Any] = []
     messages: dict[int, str] = {}
     for number, y in enumerate(draws.draw(block[0], rng)):
-        found.append(refitter.refit(y))
         if statistic is None:
+            found.append(refitter.refit(y))
             continue
         value = None
         try:
-            response = draws.response.with_y(y).observed
-            shown = model.refit(response, **options)
+            shown = model.refit(draws.response.with_y(y).observed, **options)
+            found.append(_estimates_of(shown.fitted))
             value = statistic_values(statistic(shown))
         except Exception as error:  # noqa: BLE001 - told as a failure of the replicate
             messages[number] = f"statistic: {type(error).__name__}: {error}"
+            if len(found) == number:  # the fit itself was refused
+                found.append(refitter.refit(y))
         values.append(value)
     return found, values, messages
+
+
+def _estimates_of(fitted: Fitted) -> Refit:
+    """The estimates of a fit, as refits by the engine have them."""
+    own = fitted.generalized
+    return Refit(
+        fitted.fixed.coefficients,
+        own.theta,
+        own.kappa,
+        own.deviance,
+        own.convergence.converged,
+        own.is_singular,
+    )
 
 
 def generalized_bootstrap(
@@ -150,7 +165,11 @@ def generalized_bootstrap(
     check_count(n, "n")
     check_statistic(statistic)
     fitted = results.fitted
-    live_engine(fitted)  # made once, before the jobs want it
+    if live_engine(fitted).approximate:  # made once, before the jobs want it
+        raise ValueError(
+            "the fit has n_agq=0, whose coefficients do not maximize a likelihood: bootstrap "
+            "a fit with n_agq=1 or more"
+        )
     python = statistic if statistic is not None and not vectorized else None
     own = None
     if python is not None:

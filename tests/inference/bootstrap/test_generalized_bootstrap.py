@@ -62,9 +62,7 @@ def test_replicates(fit):
 
 def test_statistics(fit, crossed):
     one = fit.bootstrap_parametric(8, lambda r: {"first": r.fe_params.iloc[0]}, rng=3)
-    np.testing.assert_allclose(
-        one.replicates["first"], one.replicates["Intercept"], atol=1e-4
-    )
+    np.testing.assert_array_equal(one.replicates["first"], one.replicates["Intercept"])
     two = crossed.bootstrap_parametric(
         8, lambda f: f["sd Intercept|g"] ** 2, rng=3, vectorized=True
     )
@@ -74,6 +72,11 @@ def test_statistics(fit, crossed):
     assert "alpha" in two.replicates
     given = crossed.bootstrap_parametric(8, rng=3, conditional=True)
     assert "as fitted" in given.kind
+
+
+def test_coefficients_found_with_the_modes_are_not_drawn_again(fit):
+    with pytest.raises(ValueError, match=r"n_agq=0.*do not maximize"):
+        fit.model.fit(n_agq=0).bootstrap_parametric(5, rng=1)
 
 
 def test_jobs_give_the_same_numbers(fit):
