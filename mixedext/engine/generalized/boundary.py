@@ -1,4 +1,4 @@
-"""Ends of a search at the boundary: variances, or dispersions, that are exactly zero."""
+"""Ends of a search at the boundary: variances that are exactly zero."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from mixedext.engine.generalized.verdict import at_limit
-
 __all__ = ["NEARLY_SINGULAR", "flattened", "is_singular"]
 
 # Size of a standard deviation (or of what a correlation of +-1 leaves) at which it is tried
 # whether zero does as well, and what that may cost.
 NEARLY_SINGULAR, SAME = 1e-3, 1e-9
-# Logarithm of a size or precision at which a law is that of its limit to the last digit.
-AT_LIMIT = 36.0
 # Singular values of lam that are zero but for rounding.
 ZERO = 1e-7
 
@@ -41,10 +37,7 @@ def flattened(objective: Any, found: Any) -> Any:
         s.singular(own, NEARLY_SINGULAR) for s, own in objective.parameters.parts(theta)
     ]
     flat = np.concatenate(parts) if parts else theta
-    moved = np.abs(flat - theta).max(initial=0.0) > 1e-13
-    if at_limit(objective, found.psi) and kappa[0] < AT_LIMIT:
-        kappa, moved = np.array([AT_LIMIT]), True
-    if not moved:
+    if not np.abs(flat - theta).max(initial=0.0) > 1e-13:
         return None
     psi = np.concatenate([flat, beta, kappa])
     there = objective.evaluate(psi, found.predicted(psi - found.psi))

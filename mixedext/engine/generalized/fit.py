@@ -34,8 +34,8 @@ __all__ = ["GeneralizedFit", "fit_generalized", "make_deviance"]
 FEW_ROWS = 10_000
 # Rows up to which it always is.
 VERY_FEW_ROWS = 25
-# How many times larger the variances of a further start are where some run off.
-FURTHER = 10.0
+# How many times larger the standard deviations of further starts are where some run off.
+FURTHER = 3.0, 10.0
 DIFFERENT = 1e-5
 
 
@@ -377,9 +377,12 @@ def fit_generalized(
             ends += [search(objective, _unit_start(objective, psi, s)) for s in sizes]
         if few and _runs_off(objective, ends[-1]):
             # where levels are all alike Laplace's deviance has minima far apart
-            far = ends[-1].evaluation.psi.copy()
-            far[: objective.n_theta] *= FURTHER
-            starts = _unit_start(objective, psi, 0.5), far
+            # the coefficients grow with the standard deviations there
+            starts = [_unit_start(objective, psi, 0.5)]
+            for factor in FURTHER:
+                far = ends[-1].evaluation.psi.copy()
+                far[: objective.n_theta + objective.rank] *= factor
+                starts.append(far)
             ends += [search(objective, other) for other in starts]
     log = [entry for one in ends for entry in one.log]
     values = [one.evaluation.value for one in ends]

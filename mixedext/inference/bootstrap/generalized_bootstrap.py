@@ -167,7 +167,7 @@ def generalized_bootstrap(
     fitted = results.fitted
     if live_engine(fitted).approximate:  # made once, before the jobs want it
         raise ValueError(
-            "the fit has n_agq=0, whose coefficients do not maximize a likelihood: bootstrap "
+            "the fit has n_agq=0, whose coefficients maximize no likelihood: bootstrap "
             "a fit with n_agq=1 or more"
         )
     python = statistic if statistic is not None and not vectorized else None

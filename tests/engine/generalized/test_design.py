@@ -5,6 +5,10 @@ import pytest
 from scipy import sparse
 
 from mixedext.engine.generalized.design import prepare_rows
+from mixedext.engine.generalized.laplace_deviance import LaplaceDeviance
+from mixedext.specification.families.likelihood import LikelihoodRows
+from mixedext.specification.families.registry import family_of
+from mixedext.specification.families.response import RowResponse
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 
@@ -89,3 +93,18 @@ def test_lam_and_its_transpose():
     np.testing.assert_allclose(both[:, 0], there, rtol=1e-14)
     lead, tail = design.split(u)
     np.testing.assert_array_equal(design.joined(lead, tail), u)
+
+
+def test_nested_factors_have_a_pattern_without_fill_in():
+    rng = np.random.default_rng(0)
+    n = 400
+    fine = np.arange(n) // 2
+    terms = [RandomTerm(fine // k, None, f"g{k}") for k in (1, 2, 10)]
+    x = np.column_stack([np.ones(n), rng.normal(size=n)])
+    design, dense = prepare_rows(x, terms), prepare_rows(x, terms, storage="dense")
+    assert design.blocks.storage == "nested"
+    rows = LikelihoodRows(family_of("poisson"), RowResponse(rng.poisson(2, n) * 1.0))
+    psi = np.array([0.5, 0.3, 0.2, 8.0, 1.0])
+    one, other = (LaplaceDeviance(d, rows).evaluate(psi) for d in (design, dense))
+    assert one.value == pytest.approx(other.value, rel=1e-13)
+    np.testing.assert_allclose(one.gradient, other.gradient, rtol=1e-10, atol=1e-10)

@@ -121,3 +121,89 @@ def test_negative_binomial_at_its_poisson_limit():
     assert fit.convergence.status == "boundary"
     assert fit.deviance == pytest.approx(limit.deviance, abs=1e-3)
     np.testing.assert_allclose(fit.coefficients, limit.coefficients, atol=1e-3)
+
+
+def test_a_variance_that_runs_off_is_told_and_searched_from_afar():
+    """Laplace's deviance of levels that are all alike has minima far apart."""
+    ones = [9, 12, 13, 14, 15, 18, 21, 28]
+    y = np.zeros(38)
+    y[ones] = 1.0
+    x = np.array(
+        [
+            "-.72",
+            ".67",
+            "-.6",
+            "-1.59",
+            "1.05",
+            ".31",
+            "1.75",
+            "-1.15",
+            "-.41",
+            ".69",
+            "-.02",
+            "-.51",
+            "1.13",
+            ".72",
+            "1.05",
+            "1.05",
+            "-1.57",
+            "-.64",
+            ".56",
+            "-.28",
+            "-.8",
+            "-.14",
+            "-.91",
+            "2.01",
+            "-1.83",
+            "-.24",
+            ".08",
+            ".08",
+            "-.04",
+            "-.76",
+            ".34",
+            "-1.41",
+            "-.13",
+            ".07",
+            "-2.03",
+            "-1.22",
+            ".07",
+            "-.23",
+        ],
+        float,
+    )
+    design = prepare_rows(
+        np.column_stack([np.ones(38), x]), [RandomTerm(np.arange(38) // 2, None, "g")]
+    )
+    rows = LikelihoodRows(family_of("binomial"), RowResponse(y, np.ones(38)))
+    fit = fit_generalized(design, rows)
+    assert fit.convergence.status == "separated"
+    assert fit.separation.terms == (0,)
+    assert fit.separation.direction is None
+    starts = [[t, -c * t / 2, c * t / 5] for t in (0.5, 5.0, 50.0, 500.0) for c in (0, 1)]
+    ends = [fit_generalized(design, rows, start=np.array(s)).deviance for s in starts]
+    assert fit.deviance < min(ends) + 1e-6
+    assert max(ends) > fit.deviance + 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [("negative binomial", "poisson"), ("nb1", "poisson"), ("beta binomial", "binomial")],
+)
+def test_a_dispersion_at_its_limit_is_the_simpler_law(name, limit):
+    rng = np.random.default_rng(3)
+    g, x = np.repeat(np.arange(15), 8), rng.normal(size=120)
+    eta = 0.3 + 0.4 * x + 0.4 * rng.normal(size=15)[g]
+    # less spread than the law's: the middle of it in each row
+    y = np.round(np.exp(eta)) if limit == "poisson" else np.round(8 / (1 + np.exp(-eta)))
+    trials = None if limit == "poisson" else np.full(120, 8.0)
+    design = prepare_rows(np.column_stack([np.ones(120), x]), [RandomTerm(g, None, "g")])
+    response = RowResponse(y, trials)
+    wide = fit_generalized(design, LikelihoodRows(family_of(name), response))
+    plain = fit_generalized(design, LikelihoodRows(family_of(limit), response))
+    assert wide.deviance == pytest.approx(plain.deviance, abs=1e-9)
+    assert wide.convergence.status == "boundary"
+    assert limit in wide.convergence.message.lower()
+    assert wide.kappa[0] > 15.0
+    at = slice(0, 3)
+    np.testing.assert_allclose(wide.covariance[at, at], plain.covariance, rtol=1e-5)
+    assert np.isnan(wide.covariance[3, 3])

@@ -75,7 +75,7 @@ def test_statistics(fit, crossed):
 
 
 def test_coefficients_found_with_the_modes_are_not_drawn_again(fit):
-    with pytest.raises(ValueError, match=r"n_agq=0.*do not maximize"):
+    with pytest.raises(ValueError, match=r"n_agq=0.*maximize no likelihood"):
         fit.model.fit(n_agq=0).bootstrap_parametric(5, rng=1)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from helpers.herds import cbpp
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
+from mixedext.engine.generalized.fit import GeneralizedFit
 
 pytestmark = pytest.mark.formula_engine
 
@@ -84,6 +87,18 @@ def test_separation_is_named():
     assert np.isfinite(result.llf)
     row = result.summary().tables[1].loc["x"].tolist()
     assert row[1:] == [""] * 5
+
+
+def test_an_information_that_is_not_definite_is_said_when_asked_for(monkeypatch):
+    data = pd.DataFrame(
+        {"g": np.arange(40) % 8, "n": np.arange(40) % 5 + np.arange(40) % 8}
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = mx.glmm("n ~ 1 + (1 | g)", data, "poisson").fit()
+    monkeypatch.setattr(GeneralizedFit, "is_definite", False)
+    with pytest.warns(mx.InformationWarning, match="no standard errors"):
+        assert result.bse.isna().all()
 
 
 def test_a_variance_of_zero_is_glm_and_a_result():
