@@ -19,7 +19,7 @@ from mixedext.tables.statistical_tests import TestResult
 __all__ = ["Overdispersion", "overdispersion"]
 
 _REMEDY = (
-    "The response varies more than the model allows: consider {} a random effect for each "
+    "The response varies more than the model allows: consider {}a random effect for each "
     "row, (1 | row)"
 )
 _WIDER = {
