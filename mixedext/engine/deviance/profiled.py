@@ -132,6 +132,18 @@ class ProfiledDeviance:
         """Take structures that are straight where this stands."""
         self.structures = structures
 
+    def jacobian(self, theta: np.ndarray) -> np.ndarray:
+        """Change by theta along the directions of the terms' covariances.
+
+        Of a structure that is linear by its natural parameters, of one that is not along
+        its tangents at theta; (n_gamma, n_theta).
+        """
+        out = np.zeros((sum(s.n_gamma for s in self.structures), self.n_theta))
+        for i, (s, own) in enumerate(self.parts(theta)):
+            change = s.jacobian(own) if s.linear else np.eye(s.n_theta)
+            out[self.gamma_slices[i], self.theta_slices[i]] = change
+        return out
+
     def along_curves(
         self, theta: np.ndarray, scores: list[np.ndarray], information: np.ndarray
     ) -> Derivatives:
@@ -155,12 +167,10 @@ class ProfiledDeviance:
         """
         gradient = np.empty(self.n_theta)
         hessian = np.zeros((self.n_theta, self.n_theta))
-        jacobian = np.zeros((len(information), self.n_theta))
+        jacobian = self.jacobian(theta)
         curved = np.zeros_like(hessian)
         for i, (s, own) in enumerate(self.parts(theta)):
             at = self.theta_slices[i]
-            change = s.jacobian(own) if s.linear else np.eye(s.n_theta)
-            jacobian[self.gamma_slices[i], at] = change
             gradient[at] = s.gradient(own, scores[i])
             (hessian if s.linear else curved)[at, at] = s.bend(own, scores[i])
         hessian += jacobian.T @ information @ jacobian

@@ -319,7 +319,7 @@ class LaplaceEvaluation:
         information = directions.T @ response[:, p : p + g]
         hessian = np.zeros((n, n))
         hessian[:t, :t] = parts.along_curves(theta, scores, information).hessian
-        jacobian = self._jacobian(theta)
+        jacobian = parts.jacobian(theta)
         mixed = jacobian.T @ (2.0 * directions.T @ response[:, :p])
         square = 2.0 * (design.x.T @ by_x - effect[:, :p].T @ crosses[:, :p])
         hessian[t : t + p, t : t + p] = square
@@ -366,16 +366,6 @@ class LaplaceEvaluation:
             out.append(own - s.T @ s - 0.5 * (mixed + mixed.T))
         return out
 
-    def _jacobian(self, theta):
-        """Change of the natural parameters (or along the tangents) by theta."""
-        parts = self.deviance.parameters
-        rows = sum(s.n_gamma for s in parts.structures)
-        out = np.zeros((rows, parts.n_theta))
-        for i, (s, own) in enumerate(parts.parts(theta)):
-            change = s.jacobian(own) if s.linear else np.eye(s.n_theta)
-            out[parts.gamma_slices[i], parts.theta_slices[i]] = change
-        return out
-
     @property
     def gradient(self) -> np.ndarray:
         """Exact gradient of the value, (n_psi,)."""
@@ -393,7 +383,9 @@ class LaplaceEvaluation:
         directions, _, effect = self._moves
         theta, _, _ = self.deviance.split(self.psi)
         p, g = self.deviance.rank, directions.shape[1]
-        by_covariance = (directions - effect[:, p : p + g]) @ self._jacobian(theta)
+        by_covariance = (
+            directions - effect[:, p : p + g]
+        ) @ self.deviance.parameters.jacobian(theta)
         others = -effect[:, :p], -effect[:, p + g :]
         return np.concatenate([by_covariance, *others], axis=1).reshape(-1, len(hessian))
 
@@ -413,7 +405,9 @@ class LaplaceEvaluation:
         by_theta, by_beta, kappa = deviance.split(step)
         other = design.factor_lams(deviance.parameters.lams(theta + by_theta))
         change = [new - old for new, old in zip(other, self.lams, strict=True)]
-        along = np.concatenate([by_beta, self._jacobian(theta) @ by_theta, kappa])
+        along = np.concatenate(
+            [by_beta, self.deviance.parameters.jacobian(theta) @ by_theta, kappa]
+        )
         moved = response @ along
         out = self.modes - design.times_lam(change, slopes, transpose=True)
         return out - design.times_lam(self.lams, moved, transpose=True)

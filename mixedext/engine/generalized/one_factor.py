@@ -395,16 +395,6 @@ class OneFactorEvaluation:
             out = out[:, ::-1, ::-1]
         return out.reshape(len(out), -1)
 
-    def _jacobian(self, theta):
-        """Change of the natural parameters (or along the tangents) by theta."""
-        parts = self.deviance.parameters
-        rows = sum(s.n_gamma for s in parts.structures)
-        out = np.zeros((rows, parts.n_theta))
-        for i, (s, own) in enumerate(parts.parts(theta)):
-            change = s.jacobian(own) if s.linear else np.eye(s.n_theta)
-            out[parts.gamma_slices[i], parts.theta_slices[i]] = change
-        return out
-
     @cached_property
     def hessian(self) -> np.ndarray:
         """Model of the Hessian, (n_psi, n_psi)."""
@@ -417,7 +407,7 @@ class OneFactorEvaluation:
             out[0, 0] = change**2 * sums["information"][0, 0] + 2.0 * self._score[0, 0]
             out[0, 1:] = (-2.0 * change) * sums["mixed"][0, 0]
         else:
-            basis, jacobian = self._basis(theta), self._jacobian(theta)
+            basis, jacobian = self._basis(theta), deviance.parameters.jacobian(theta)
             quartic = sums["information"].reshape(-1)[deviance._quartic]
             information = basis @ quartic @ basis.T
             scores = [self._score[place, place] for place in deviance._places]
@@ -440,7 +430,9 @@ class OneFactorEvaluation:
         if deviance.is_scalar:
             along = 2.0 * theta * by_theta
         else:
-            along = (self._jacobian(theta) @ by_theta) @ self._basis(theta)
+            along = (self.deviance.parameters.jacobian(theta) @ by_theta) @ self._basis(
+                theta
+            )
         slopes, response, normal = self._levels
         lam = self._lam
         if deviance.reverses:  # rows of lam belong to columns of Z

@@ -43,7 +43,7 @@ from mixedext.limits import MANY_ZEROS, MISSED_MINIMUM, STATISTIC_AT_ZERO
 from mixedext.tables.noted_table import NotedTable
 from mixedext.tables.statistical_tests import TestResult
 
-__all__ = ["BootstrapTest", "bootstrap_test"]
+__all__ = ["BootstrapTest", "bootstrap_test", "finished_test"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -225,7 +225,32 @@ def _tested(
     parts = run(work, blocks_of(n, size, rng))
     draws, singular = (np.concatenate(part) for part in zip(*parts, strict=True))
     statistic = max(2 * (large.fit.log_likelihood - small.fit.log_likelihood), 0.0)
-    law = SimulatedLaw(statistic, draws, df)
+    return finished_test(statistic, draws, singular, df, reml)
+
+
+def finished_test(
+    statistic: float, draws: np.ndarray, singular: np.ndarray, df: int, reml: bool
+) -> BootstrapTest:
+    """The test of a statistic by those of responses that were simulated.
+
+    Parameters
+    ----------
+    statistic : float
+        Likelihood-ratio statistic.
+    draws, singular : ndarray
+        Statistics of the replicates, NaN where a fit has failed, and where that of the
+        larger model is singular; (n,).
+    df : int
+        Degrees of freedom of the chi-squared law.
+    reml : bool
+        Whether the fits are by REML.
+
+    Warns
+    -----
+    BootstrapWarning
+        If replicates failed.
+    """
+    n, law = len(draws), SimulatedLaw(statistic, draws, df)
     failed = int(np.count_nonzero(np.isnan(draws)))
     p = law.pvalue
     se = float(np.sqrt(p * (1 - p) / n))

@@ -7,16 +7,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from mixedext.arguments import check_count
 from mixedext.engine.generalized.refits import Refitter
-from mixedext.exceptions import BootstrapWarning, DesignError, user_stacklevel
+from mixedext.exceptions import DesignError
 from mixedext.fitted import Fitted, HasFitted
-from mixedext.inference.bootstrap.bootstrap_tests import BootstrapTest
+from mixedext.inference.bootstrap.bootstrap_tests import BootstrapTest, finished_test
 from mixedext.inference.bootstrap.parallel import runner
 from mixedext.inference.bootstrap.response_draws import ResponseDraws, draws_of
-from mixedext.inference.bootstrap.simulated_law import SimulatedLaw
 from mixedext.inference.bootstrap.simulated_refits import blocks_of
 from mixedext.inference.comparison.generalized_tests import (
     check_comparable,
@@ -26,7 +24,6 @@ from mixedext.inference.comparison.generalized_tests import (
 )
 from mixedext.inference.random_effects.live_engine import live_engine
 from mixedext.limits import MISSED_MINIMUM
-from mixedext.tables.noted_table import NotedTable
 
 __all__ = ["generalized_bootstrap_test"]
 
@@ -69,35 +66,7 @@ def generalized_bootstrap_test(
         parts = run(work, blocks_of(int(n), AT_A_TIME, rng))
     draws, singular = (np.concatenate(part) for part in zip(*parts, strict=True))
     statistic = max(2 * (upper.llf - lower.llf), 0.0)
-    law = SimulatedLaw(statistic, draws, df)
-    failed, p = int(np.isnan(draws).sum()), law.pvalue
-    se = float(np.sqrt(p * (1 - p) / n))
-    notes = [
-        f"{n} responses simulated from the smaller model; {failed} failed; the fit of the "
-        f"larger model is singular for {int(singular.sum())}",
-        f"Standard error of the p-value of the parametric bootstrap: {se:.2g}",
-        "Fits by maximum likelihood",
-    ]
-    if failed:
-        text = f"{failed} of {n} replicates failed; they count as larger than the statistic"
-        warnings.warn(text, BootstrapWarning, stacklevel=user_stacklevel())
-    columns = ["statistic", "df_num", "df_denom", "pvalue"]
-    laws = pd.DataFrame.from_dict(law.laws(), orient="index", columns=columns)
-    return BootstrapTest(
-        statistic=statistic,
-        pvalue=p,
-        df_num=df,
-        method="parametric bootstrap",
-        notes=tuple(notes),
-        se=se,
-        n=int(n),
-        n_extreme=law.n_extreme,
-        n_failed=failed,
-        draws=draws,
-        singular=singular,
-        reml=False,
-        table=NotedTable.of(laws, "Bootstrap likelihood-ratio test", notes),
-    )
+    return finished_test(statistic, draws, singular, df, False)
 
 
 def _both(large: Fitted, small: Any, block: tuple[int, Any]):
