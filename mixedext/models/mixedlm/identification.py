@@ -64,11 +64,13 @@ def check_identification(
     found = find_open(design, residual)
     if found is None:  # too many columns: by their number alone
         found = [OpenDirection(((i, ()),), True) for i in crowded]
-    apart = [_not_apart(terms, d) for d in found if not d.residual]
-    for message in dict.fromkeys(apart):  # several changes of the same columns
-        _warn(message)
+    said = set()
     for direction in found:
         if not direction.residual:
+            message = _not_apart(terms, direction)
+            if message not in said:  # several changes of the same columns
+                said.add(message)
+                _warn(message)
             continue
         message = _like_residual(terms, direction, nobs)
         if any(i in lenient for i, _ in direction.terms):

@@ -53,11 +53,13 @@ def _columns_of_values(engine, model_spec, text):
         if isinstance(data[name].dtype, pd.CategoricalDtype)
     }
     if engine.manager.engine != "patsy":
-        # formulaic would take numbers for values, though the fit had categories
-        state = getattr(model_spec, "encoder_state", {})
-        kinds = {name: getattr(kind, "value", "") for name, (kind, _) in state.items()}
+        # formulaic would take numbers for values, though the fit had categories, and would
+        # keep what it meets here, such as text for numbers, in the fit's own specification
+        met = model_spec.encoder_state.items()
+        state = {name: (kind, dict(own)) for name, (kind, own) in met}
+        model_spec = model_spec.update(encoder_state=state)
         for name in data.columns:
-            if kinds.get(str(name)) == "categorical":
+            if str(name) in state and state[str(name)][0].value == "categorical":
                 changed[name] = data[name].astype(object)
         return _engine_columns(engine, model_spec, with_columns(data, changed))
     plain = with_columns(data, changed)

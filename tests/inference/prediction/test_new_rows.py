@@ -232,7 +232,6 @@ def test_component_of_a_row_without_a_group():
     np.testing.assert_allclose(found.se_mean[0], found.se_mean[1])
 
 
-@pytest.mark.formula_engine
 def test_numbers_for_what_were_categories():
     """Numbers that are the categories are taken for them, others are refused."""
     data = crossed()
@@ -242,3 +241,13 @@ def test_numbers_for_what_were_categories():
     np.testing.assert_allclose(result.predict(new), result.fittedvalues[:6], rtol=1e-12)
     with pytest.raises(FormulaError, match="do not fit the formula"):
         result.predict(new.assign(k=7))
+
+
+def test_refused_rows_leave_the_fit_alone():
+    """Text for numbers is refused; the rows after it are taken as if it had not been."""
+    result = mx.mixedlm("y ~ x + (1 | g)", crossed()).fit()
+    new = crossed().head(6)
+    before = result.predict(new)
+    with pytest.raises(FormulaError, match="do not fit the formula"):
+        result.predict(new.assign(x=["a", "b", "c"] * 2))
+    np.testing.assert_array_equal(result.predict(new), before)
