@@ -82,10 +82,11 @@ def judge(
     if end.correction.shape == hessian.shape:
         hessian = hessian + end.correction
     size = np.sqrt(np.maximum(np.abs(np.diag(found.hessian)), 1e-300))
-    gradient = float(np.abs(found.gradient / size).max(initial=0.0))
+    slopes = np.abs(found.gradient / size)
     limit = at_limit(deviance, found.psi)
-    if limit:
-        hessian = hessian[:-1, :-1]
+    if limit:  # where the dispersion has neither slope nor curvature
+        hessian, slopes = hessian[:-1, :-1], slopes[:-1]
+    gradient = float(slopes.max(initial=0.0))
     unit = unit_diagonal(hessian)[0] if len(hessian) else np.ones((1, 1))
     curvature = float(np.linalg.eigvalsh(unit)[0]) if np.isfinite(unit).all() else np.nan
     separation = _separation(deviance, found, x, curvature)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from statsmodels.tools.sm_exceptions import ConvergenceWarning, SingularMatrixWarning
 
-from mixedext.arguments import check_choice, did_you_mean
+from mixedext.arguments import check_choice
 from mixedext.engine.deviance.given_covariances import relative_root
 from mixedext.engine.generalized.fit import (
     GeneralizedFit,
@@ -23,16 +23,15 @@ from mixedext.exceptions import (
     SeparationWarning,
     user_stacklevel,
 )
-from mixedext.fitted import DfChoice, FitArguments, Fitted, InferenceSettings, need_rows
+from mixedext.fitted import FitArguments, Fitted, need_rows
 from mixedext.models.glmm.checks import check_n_agq, refuse_arguments
-from mixedext.models.glmm.estimates import COVARIANCE_TYPES, Estimates
+from mixedext.models.glmm.covariances import covariance_name, with_covariance
+from mixedext.models.glmm.estimates import Estimates
 
 __all__ = [
     "LAPLACE",
-    "choose_settings",
     "fit",
     "fitted_model",
-    "get_robustcov_results",
     "objective",
     "read_start",
     "separated_names",
@@ -42,10 +41,6 @@ LAPLACE = ("observed", "expected")
 # Change of llf at which n_agq="auto" stops, and the most nodes that it tries.
 SETTLED, MOST_NODES = 1e-4, 128
 
-_DESCRIPTIONS = {
-    "nonrobust": "Inverse of the observed information on all parameters jointly.",
-    "conditional": "(X'V^-1 X)^-1 given the covariances and the dispersion.",
-}
 _SINGULAR = (
     "The random effects covariance matrix is singular: some variance is estimated as "
     "zero or some correlation as +-1. The fit is a valid result (see is_singular and "
@@ -82,13 +77,15 @@ def fit(
         reproduces glmer, differs for other links than the canonical.
     start_params : array_like, optional
         Where to start: all parameters, as ``params``.
-    cov_type : {"nonrobust", "conditional"}, optional
-        Covariance of the parameters: by the observed information on all of them, or that
-        of the fixed effects given the others.
+    cov_type : {"nonrobust", "conditional", "cluster", "CR0", "CR1"}, optional
+        Covariance of the parameters: by the observed information on all of them, that
+        of the fixed effects given the others, or robust to dependence within clusters
+        ("cluster" is CR1); see ``MixedGLMResults.get_robustcov_results``.
     cov_kwds : dict, optional
-        For statsmodels; these types take none.
+        Of the cluster-robust types: ``groups`` and others.
     use_t : bool, optional
-        t and F with n - rank(X) degrees of freedom (True), or the normal law.
+        t and F with n - rank(X) degrees of freedom, or one less than there are clusters
+        (True), or the normal law.
     **fit_kwargs
         ``disp`` and ``method`` of statsmodels are passed over; others are an error.
 
@@ -163,16 +160,18 @@ def fitted_model(
     refuse_arguments(unknown, "fit", known[:-1])
     check_choice(laplace, "laplace", LAPLACE)
     check_n_agq(n_agq, model.random_terms)
-    settings = choose_settings(cov_type, cov_kwds, use_t)
+    name = covariance_name(cov_type)
     start = None if start_params is None else read_start(model, start_params)
     found = _search(model, n_agq, laplace, start)
-    own = Estimates(found, model.family, model.layout, model.k_fe, settings.cov_type)
+    own = Estimates(found, model.family, model.layout, model.k_fe)
     arguments = FitArguments(
         start_params, options={"n_agq": found.n_agq, "laplace": laplace}
     )
-    fitted = Fitted(own, model, settings, arguments)  # type: ignore[arg-type]
-    _warn_of_verdict(fitted)
-    return fitted
+    plain = with_covariance(own, model, arguments, None, None, use_t)
+    _warn_of_verdict(plain)
+    if name == "nonrobust" and not cov_kwds:
+        return plain
+    return with_covariance(own, model, arguments, cov_type, cov_kwds, use_t)
 
 
 def _search(model: Any, n_agq: int | str, laplace: str, start: Any) -> GeneralizedFit:
@@ -190,54 +189,6 @@ def _search(model: Any, n_agq: int | str, laplace: str, start: Any) -> Generaliz
         if change < SETTLED:
             break
     return found
-
-
-def choose_settings(
-    cov_type: str | None, cov_kwds: Mapping[str, Any] | None, use_t: bool | None
-) -> InferenceSettings:
-    """Settings from the arguments of ``fit`` that say how tests are done."""
-    name = "nonrobust" if cov_type is None else cov_type
-    key = name.lower() if isinstance(name, str) else name
-    key = {"oim": "nonrobust"}.get(key, key)
-    if key not in COVARIANCE_TYPES:
-        listed = " or ".join(map(repr, COVARIANCE_TYPES))
-        raise ValueError(
-            f"cov_type={cov_type!r} is not known for generalized mixed models; use {listed}"
-            f"{did_you_mean(name, COVARIANCE_TYPES) if isinstance(name, str) else ''}"
-        )
-    if cov_kwds:
-        raise ValueError(f"cov_type={key!r} takes no cov_kwds; got {dict(cov_kwds)!r}")
-    choice = DfChoice("residual" if use_t else "z")
-    return InferenceSettings(
-        choice=choice,
-        use_t=bool(use_t),
-        cov_type=key,
-        cov_kwds={"description": _DESCRIPTIONS[key]},
-    )
-
-
-def get_robustcov_results(
-    results: Any, cov_type: str = "nonrobust", use_t: bool | None = None, **kwds: Any
-) -> Any:
-    """The same estimates with another covariance of the parameters.
-
-    Parameters
-    ----------
-    cov_type : {"nonrobust", "conditional"}, optional
-        As for ``fit``.
-    use_t : bool, optional
-        As for ``fit``.
-    **kwds
-        These types take none.
-
-    Returns
-    -------
-    MixedGLMResultsWrapper
-    """
-    fitted = results.fitted
-    settings = choose_settings(cov_type, kwds, use_t)
-    own = fitted.generalized.with_covariance(settings.cov_type)
-    return fitted.model._present(Fitted(own, fitted.model, settings, fitted.arguments))
 
 
 # ---- warnings ----

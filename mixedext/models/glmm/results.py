@@ -34,7 +34,7 @@ from mixedext.inference.profile import likelihood_profile
 from mixedext.inference.random_effects import by_group, modes
 from mixedext.inference.random_effects import generalized_mode_errors as mode_errors
 from mixedext.inference.variances import estimates, generalized_intervals
-from mixedext.models.glmm import fitting, remove_data, rows
+from mixedext.models.glmm import covariances, remove_data, rows
 from mixedext.models.glmm import summary as summary_tables
 from mixedext.other_names import no_result
 from mixedext.reporting import matrices as labelled_matrices
@@ -123,6 +123,8 @@ class MixedGLMResults(LikelihoodModelResults):
         self.df_model = fitted.fixed.rank - model.data.k_constant
         self.use_t = settings.use_t
         self.cov_type, self.cov_kwds = settings.cov_type, dict(settings.cov_kwds)
+        if settings.df_resid_inference is not None:
+            self.df_resid_inference = settings.df_resid_inference
 
     # ---- the fit ----
 
@@ -153,7 +155,7 @@ class MixedGLMResults(LikelihoodModelResults):
     wald_test = wald.wald_test
     wald_test_terms = wald.wald_test_terms
     t_test_pairwise = pairwise_tests.t_test_pairwise
-    get_robustcov_results = fitting.get_robustcov_results
+    get_robustcov_results = covariances.get_robustcov_results
 
     # ---- means ----
 

@@ -122,7 +122,7 @@ def _header(results, yname):
         given = "" if own.n_dispersions else " (given)"
         right["Dispersion:"] = f"{name} = {own.dispersion:.6g}{given}"
     if own.cov_type != "nonrobust":
-        left["Cov. type:"] = own.cov_type
+        left["Cov. type:"] = fitted.settings.cov_type
     halves = zip_longest(left.items(), right.items(), fillvalue=("", ""))
     return _texts([[*one, *other] for one, other in halves])
 
@@ -249,6 +249,10 @@ def _notes(results, parameters):
         yield "Blank standard errors: the parameter is on the boundary, where it has none."
     elif blank or not own.has_errors:
         yield "Blank standard errors: the information is not positive definite."
+    cluster = fitted.settings.cluster
+    if cluster is not None:
+        counted = " and ".join(f"{count}" for count in cluster.n_clusters)
+        yield f"Standard errors are robust to dependence within {counted} clusters."
     if own.cov_type == "conditional":
         yield "Standard errors of the fixed effects are given the other parameters."
     if not own.convergence.converged:

@@ -51,7 +51,7 @@ def test_quadrature_is_for_one_factor_and_three_columns():
         ({"reml": True}, "no restricted likelihood"),
         ({"nAGQ": 3}, "n_agq"),
         ({"laplace": "both"}, "laplace"),
-        ({"cov_type": "HC0"}, "'nonrobust' or 'conditional'"),
+        ({"cov_type": "HC0"}, "'nonrobust', 'conditional', 'cluster'"),
         ({"cov_kwds": {"groups": 1}}, "takes no cov_kwds"),
         ({"start_params": [1.0]}, "must hold 5 numbers"),
         ({"start_params": [-1, -1, -1, -1, -0.5]}, "not positive semidefinite"),
