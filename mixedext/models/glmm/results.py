@@ -34,7 +34,7 @@ from mixedext.inference.profile import likelihood_profile
 from mixedext.inference.random_effects import by_group, modes
 from mixedext.inference.random_effects import generalized_mode_errors as mode_errors
 from mixedext.inference.variances import estimates, generalized_intervals
-from mixedext.models.glmm import covariances, remove_data, rows
+from mixedext.models.glmm import covariances, remove_data, rows, updating
 from mixedext.models.glmm import summary as summary_tables
 from mixedext.other_names import no_result
 from mixedext.reporting import matrices as labelled_matrices
@@ -135,6 +135,7 @@ class MixedGLMResults(LikelihoodModelResults):
     aicc = property(criteria.aicc)
     bic = property(criteria.bic)
     fit_log = property(_fit_log)
+    update = updating.update
     summary = summary_tables.summary
     __repr__ = __str__ = summary_tables.brief
     _repr_html_ = summary_tables.as_html
