@@ -151,7 +151,7 @@ class SimulationWarning(ModelWarning):
 
 
 class StructureWarning(ModelWarning):
-    """A residual structure that asks much of the data; says of what there is little."""
+    """A structure of covariances asks much of the data, or has something without a profile."""
 
 
 class FlatLikelihoodWarning(ModelWarning):
