@@ -151,7 +151,7 @@ class SimulationWarning(ModelWarning):
 
 
 class StructureWarning(ModelWarning):
-    """A structure of covariances asks much of the data, or has something without a profile."""
+    """A structure of covariances that asks much of the data, or has no such profile."""
 
 
 class FlatLikelihoodWarning(ModelWarning):

@@ -20,6 +20,7 @@ from mixedext.engine.generalized.fit import (
 )
 from mixedext.exceptions import (
     FlatLikelihoodWarning,
+    PrecisionWarning,
     SeparationWarning,
     user_stacklevel,
 )
@@ -38,8 +39,9 @@ __all__ = [
 ]
 
 LAPLACE = ("observed", "expected")
-# Change of llf at which n_agq="auto" stops, and the most nodes that it tries.
-SETTLED, MOST_NODES = 1e-4, 128
+# Change of llf at which n_agq="auto" stops, nodes a dimension that it begins with, and the
+# most that it tries, a dimension and in all.
+SETTLED, FIRST_NODES, MOST_NODES, MOST_OF_AUTO = 1e-4, 7, 255, 50_000
 
 _SINGULAR = (
     "The random effects covariance matrix is singular: some variance is estimated as "
@@ -69,8 +71,9 @@ def fit(
     ----------
     n_agq : int or "auto", optional
         1 for Laplace's approximation; k > 1 for adaptive Gauss-Hermite quadrature with k
-        nodes a dimension (one grouping factor with up to three columns); "auto" for as
-        many as leave the log-likelihood unchanged to 1e-4; 0 for coefficients found with
+        nodes a dimension (one grouping factor with up to three columns, 500 nodes and a
+        million of them a level); "auto" for as many as leave the log-likelihood unchanged
+        to 1e-4, the results' ``n_agq`` says how many; 0 for coefficients found with
         the conditional modes, fast and approximate.
     laplace : {"observed", "expected"}, optional
         Information in the determinant of Laplace's approximation; the expected one, which
@@ -108,6 +111,8 @@ def fit(
         If the search does not end at a minimum.
     FlatLikelihoodWarning
         If the data do not determine all parameters.
+    PrecisionWarning
+        If ``n_agq="auto"`` has not found enough nodes.
     InformationWarning
         If the observed information is not positive definite: no standard errors.
 
@@ -178,16 +183,24 @@ def _search(model: Any, n_agq: int | str, laplace: str, start: Any) -> Generaliz
     design, rows = model.design_rows, model.likelihood_rows
     if n_agq != "auto":
         return fit_generalized(design, rows, n_agq=int(n_agq), laplace=laplace, start=start)
-    found = fit_generalized(design, rows, n_agq=7, laplace=laplace, start=start)
-    nodes = 7
-    while nodes < MOST_NODES:
-        nodes = 2 * nodes + 1
-        start = np.concatenate([found.theta, found.coefficients, found.kappa])
-        after = fit_generalized(design, rows, n_agq=nodes, laplace=laplace, start=start)
-        change = abs(after.log_likelihood - found.log_likelihood)
-        found = after
-        if change < SETTLED:
+    columns = sum(t.k for t in model.random_terms)
+    found = fit_generalized(design, rows, n_agq=FIRST_NODES, laplace=laplace, start=start)
+    nodes, change = FIRST_NODES, np.inf
+    while not change < SETTLED:
+        before, nodes = found, 2 * nodes + 1
+        if nodes > MOST_NODES or nodes**columns > MOST_OF_AUTO:
+            still = f", where the log-likelihood still changes by {change:.2g}"
+            warnings.warn(
+                f"n_agq='auto' has stopped at {found.n_agq} nodes a dimension"
+                f"{still if np.isfinite(change) else ''}: give more by n_agq, or leave "
+                "random effects out",
+                PrecisionWarning,
+                stacklevel=user_stacklevel(),
+            )
             break
+        start = np.concatenate([found.theta, found.coefficients, found.kappa])
+        found = fit_generalized(design, rows, n_agq=nodes, laplace=laplace, start=start)
+        change = abs(found.log_likelihood - before.log_likelihood)
     return found
 
 

@@ -12,6 +12,7 @@ from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
 from mixedext.engine.generalized.fit import GeneralizedFit
+from mixedext.models.glmm import fitting
 
 pytestmark = pytest.mark.formula_engine
 
@@ -142,3 +143,44 @@ def test_refits_are_fits_of_new_models(model):
         model.refit(drawn[0].iloc[:55])
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
         model.refit(drawn[0] + 1)
+
+
+# ---- nodes of a quadrature ----
+
+
+def _wide(columns):
+    rng = np.random.default_rng(2)
+    data = pd.DataFrame({"g": np.arange(160) // 4, "x": rng.normal(size=160)})
+    effect = (6.0 if columns == 1 else 1.5) * rng.normal(size=40)[data["g"]]
+    data["z"] = rng.normal(size=160)
+    data["y"] = rng.binomial(1, 1 / (1 + np.exp(-effect - data["x"])))
+    return data
+
+
+def test_many_nodes_have_one_answer():
+    model = mx.glmm("y ~ x + (1 | g)", _wide(1), family="binomial")
+    found = [model.fit(n_agq=n).llf for n in (150, 251, 400, 500)]
+    assert found == pytest.approx([found[-1]] * 4, abs=1e-8)
+    auto = model.fit(n_agq="auto")
+    assert auto.llf == pytest.approx(found[-1], abs=1e-4)
+    assert auto.n_agq in (15, 31, 63, 127, 255)
+
+
+@pytest.mark.parametrize(
+    ("formula", "n_agq", "said"),
+    [
+        ("y ~ x + (1 | g)", 501, "more than 500 nodes change no digit; use at most 500"),
+        ("y ~ x + (x + z | g)", 101, "3 columns would have 1,030,301 nodes .* at most 100"),
+    ],
+)
+def test_more_nodes_than_there_can_be(formula, n_agq, said):
+    model = mx.glmm(formula, _wide(3), family="binomial")
+    with pytest.raises(ValueError, match=said):
+        model.fit(n_agq=n_agq)
+
+
+def test_auto_says_where_it_stops(monkeypatch):
+    monkeypatch.setattr(fitting, "MOST_OF_AUTO", 10)
+    model = mx.glmm("y ~ x + (1 | g)", _wide(1), family="binomial")
+    with pytest.warns(mx.PrecisionWarning, match=r"stopped at 7 nodes a dimension"):
+        assert model.fit(n_agq="auto").n_agq == 7
