@@ -44,6 +44,8 @@ NEARLY = 1e-2
 MOST_ITERATIONS = 200
 SUFFICIENT = 1e-4
 SHORTEST = 1e-10
+# Where estimates run to infinity derivatives may, too; a search rejects such steps.
+FAR_OUT = np.errstate(over="ignore", invalid="ignore")
 
 
 class LaplaceDeviance:
@@ -272,6 +274,7 @@ class LaplaceEvaluation:
         return self.deviance.design.zt @ self.terms.slope
 
     @cached_property
+    @FAR_OUT
     def _by_rows(self):
         """Parts of the gradient: r, that by eta and that by kappa of every row.
 
@@ -293,6 +296,7 @@ class LaplaceEvaluation:
         return moved, by_eta, weight_kappa * variance - terms.slope_kappa * change
 
     @cached_property
+    @FAR_OUT
     def _first(self):
         """Gradient, and d D / d Sigma of every term."""
         deviance, design = self.deviance, self.deviance.design
@@ -350,6 +354,7 @@ class LaplaceEvaluation:
         return np.concatenate(parts, axis=1)
 
     @cached_property
+    @FAR_OUT
     def _second(self):
         """The model of the Hessian; sets what the moves of the modes are made of."""
         scores = self._first[1]
