@@ -25,7 +25,7 @@ from mixedext.exceptions import ClusterWarning, user_stacklevel
 from mixedext.fitted import ClusterEstimate, Fitted
 from mixedext.inference.fixed_effects.clusters import cluster_codes
 from mixedext.inference.fixed_effects.robust import ClusterCovariance, small_sample_factor
-from mixedext.inference.fixed_effects.single_clusters import told_by_one
+from mixedext.inference.fixed_effects.single_clusters import ToldByOne, told_by_one
 from mixedext.inference.random_effects.live_engine import live_engine
 from mixedext.inference.submodels.level_nesting import term_is_nested
 from mixedext.specification.data.labels import interact
@@ -111,21 +111,22 @@ def generalized_clusters(
             stacklevel=user_stacklevel(),
         )
     root = np.sqrt(own.scale) * own.root
-    rows = fitted.need_rows()
-    told = told_by_one(
-        rows.exog[:, fitted.fixed.kept],
-        own.design.basis.r,
-        root,
-        ways[:2],
-    )
-    r = own.design.basis.r
-    at = len(own.theta) + np.arange(p)
-    robust = engine.inner_covariance[np.ix_(at, at)]
-    inverse = linalg.solve(root, linalg.solve_triangular(r, np.eye(p)) if p else r)
+    rows, r = fitted.need_rows(), own.design.basis.r
+    if np.isfinite(root).all():
+        told = told_by_one(rows.exog[:, fitted.fixed.kept], r, root, ways[:2])
+        at = len(own.theta) + np.arange(p)
+        robust = engine.inner_covariance[np.ix_(at, at)]
+        # root is scaled rows of a triangle: no less accurate for units far apart
+        size = np.sqrt((root**2).sum(axis=1, keepdims=True))
+        inner_root = linalg.solve_triangular(r, np.eye(p)) if p else r
+        inverse = np.linalg.solve(root / size, inner_root / size)
+        inner = inverse @ robust @ inverse.T
+    else:  # there are no standard errors at all
+        told, inner = ToldByOne(root, np.zeros((p, 0))), np.full((p, p), np.nan)
     cluster: Any = ClusterCovariance(
         kind,
         root,
-        inverse @ robust @ inverse.T,
+        inner,
         tuple(counts[:2]),
         tuple(size * f for f in factors),
         None,

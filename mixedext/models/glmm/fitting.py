@@ -229,16 +229,17 @@ def _separation_text(fitted):
         plural = len(columns) > 1
         said.append(
             f"column{'s' if plural else ''} {', '.join(columns)} separate"
-            f"{'' if plural else 's'} {what}: their estimates are infinite, and the "
-            "likelihood still rises where the search has stopped. Their z tests and "
-            "standard errors say nothing, likelihood-ratio tests (mx.anova, drop1) do; "
-            "drop them, pool levels, or penalize"
+            f"{'' if plural else 's'} {what}: "
+            f"{'their estimates are' if plural else 'its estimate is'} infinite, and the "
+            "likelihood still rises where the search has stopped. z tests and standard "
+            "errors of such estimates say nothing, likelihood-ratio tests (mx.anova, "
+            f"drop1) do; drop {'them' if plural else 'it'}, pool levels, or penalize"
         )
     if terms:
         said.append(
-            f"the variance of {', '.join(terms)} runs off: hardly a level has both "
-            "outcomes, or Laplace's approximation is no good here; see what n_agq='auto' "
-            "gives (one grouping factor), or leave the term out"
+            f"{'The' if said else 'the'} variance of {', '.join(terms)} runs off: hardly "
+            "a level has both outcomes, or Laplace's approximation is no good here; see "
+            "what n_agq='auto' gives (one grouping factor), or leave the term out"
         )
     return ". ".join(said)
 

@@ -184,3 +184,20 @@ def test_auto_says_where_it_stops(monkeypatch):
     model = mx.glmm("y ~ x + (1 | g)", _wide(1), family="binomial")
     with pytest.warns(mx.PrecisionWarning, match=r"stopped at 7 nodes a dimension"):
         assert model.fit(n_agq="auto").n_agq == 7
+
+
+@pytest.mark.parametrize("rows", [2, 9])
+def test_levels_that_are_alike_within(rows):
+    """Laplace's deviance has a minimum where the likelihood has none."""
+    data = pd.DataFrame({"g": np.repeat(np.arange(12), rows)})
+    data["y"], data["h"] = data["g"] % 2, np.arange(len(data)) % 3
+    said = "the variance of .1 . g. runs off"
+    with pytest.warns(mx.SeparationWarning, match=said):
+        result = mx.glmm("y ~ 1 + (1 | g)", data, family="binomial").fit()
+    assert result.convergence.status == "separated"
+    mixed = data["h"] == 0  # levels that have both
+    data["y"] = data["y"].where(~mixed, 1 - data["y"])
+    other = mx.glmm("y ~ 1 + (1 | g)", data, family="binomial")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert other.fit().convergence.status == "interior"
