@@ -170,6 +170,7 @@ class Family:
         """Mean at a linear predictor; of successes the probability."""
         return self.link.mean(eta)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def variance(
         self, mu: np.ndarray, kappa: Any = (), trials: np.ndarray | None = None
     ) -> np.ndarray:

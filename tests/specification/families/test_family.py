@@ -259,3 +259,13 @@ def test_counts_too_large_to_be_drawn(name):
     mean, response = np.array([1.0, 1e25]), RowResponse(np.ones(2))
     with pytest.raises(ValueError, match=r"cannot be drawn: a mean of .* too large"):
         family.draw(mean, response, [0.0] * family.n_dispersion, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize("name", ["poisson", "negative binomial", "nb1", "gamma"])
+def test_means_beyond_all_numbers_are_infinite(name):
+    family = family_of(name)
+    with np.errstate(all="raise"):
+        mean = family.mean(np.array([0.0, 1e3]))
+        variance = family.variance(mean, [0.0] * family.n_dispersion)
+    assert mean.tolist() == [1.0, np.inf]
+    assert np.isinf(variance[1])
