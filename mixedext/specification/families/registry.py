@@ -55,10 +55,11 @@ _NOT_ZERO_INFLATED = (
     "observation-level term (1 | row) take overdispersion, and statsmodels' "
     "ZeroInflatedPoisson has no random effects"
 )
+# Names without spaces and what stands for them.
 _ELSEWHERE = {
     **dict.fromkeys(("ordinal", "ordered", "cumulative", "clm", "clmm"), _NOT_ORDINAL),
-    **dict.fromkeys(("zero inflated poisson", "zip", "zinb"), _NOT_ZERO_INFLATED),
-    **dict.fromkeys(("zero inflated negative binomial", "hurdle"), _NOT_ZERO_INFLATED),
+    **dict.fromkeys(("zeroinflatedpoisson", "zip", "zinb"), _NOT_ZERO_INFLATED),
+    **dict.fromkeys(("zeroinflatednegativebinomial", "hurdle"), _NOT_ZERO_INFLATED),
     "multinomial": "multinomial responses are not available; statsmodels' MNLogit has them "
     "without random effects",
     "tweedie": "the Tweedie family is not available; use gamma, or a hurdle of two models",
@@ -128,7 +129,7 @@ def _by_text(text, link):
         raise ValueError(f"family={text!r} cannot be read; write 'binomial(probit)'")
     name = match[1].strip().lower()
     name = _OTHER_NAMES.get(name, name)
-    plain = re.sub(r"[\s._-]+", " ", name)
+    plain = re.sub(r"[\s._-]+", "", name)
     if name not in DEFAULT_LINKS:
         if plain in _ELSEWHERE:
             raise ValueError(f"family={text!r}: {_ELSEWHERE[plain]}")
