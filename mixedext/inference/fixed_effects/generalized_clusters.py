@@ -98,6 +98,11 @@ def generalized_clusters(
         )
         ways, counts = [*ways, both], [*counts, int(both.max()) + 1]
     n, p = fitted.nobs, fitted.fixed.rank
+    if kind == "CR1" and not n > p:
+        raise ValueError(
+            f"the factor of CR1 is for more rows than coefficients, and there are {n:g} rows "
+            f"and {p} coefficients; use cov_type='CR0'"
+        )
     factors = [small_sample_factor(kind, count, n, p) for count in counts]
     size = 1.0 if scaling_factor is None else float(scaling_factor)
     signs = [size, size, -size]

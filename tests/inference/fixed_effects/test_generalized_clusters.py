@@ -249,6 +249,16 @@ def test_a_coefficient_of_one_cluster_alone_has_no_error(schools):
     assert result.bse[["Intercept", "x"]].notna().all()
 
 
+def test_as_many_rows_as_coefficients():
+    data = pd.DataFrame({"y": [1, 2, 0, 3], "g": [0, 0, 1, 1], "f": list("abcd")})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = mx.glmm("y ~ f + (1 | g)", data, family="poisson").fit()
+        assert result.get_robustcov_results("CR0").cov_type == "CR0"
+    with pytest.raises(ValueError, match="4 rows and 4 coefficients; use cov_type='CR0'"):
+        result.get_robustcov_results("CR1")
+
+
 def test_pickles_and_removed_rows(cbpp, herds):
     robust = herds.get_robustcov_results("cluster")
     copy = pickle.loads(pickle.dumps(robust))
