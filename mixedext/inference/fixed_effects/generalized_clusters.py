@@ -100,8 +100,8 @@ def generalized_clusters(
     n, p = fitted.nobs, fitted.fixed.rank
     if kind == "CR1" and not n > p:
         raise ValueError(
-            f"the factor of CR1 is for more rows than coefficients, and there are {n:g} rows "
-            f"and {p} coefficients; use cov_type='CR0'"
+            "the factor of CR1 is for more rows than coefficients, and there are "
+            f"{n:g} rows and {p} coefficients; use cov_type='CR0'"
         )
     factors = [small_sample_factor(kind, count, n, p) for count in counts]
     size = 1.0 if scaling_factor is None else float(scaling_factor)
