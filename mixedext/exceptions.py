@@ -151,7 +151,7 @@ class SimulationWarning(ModelWarning):
 
 
 class StructureWarning(ModelWarning):
-    """A residual structure that asks much of the data; says of what there is little."""
+    """A structure of covariances that asks much of the data, or has no such profile."""
 
 
 class FlatLikelihoodWarning(ModelWarning):

@@ -187,6 +187,8 @@ MOST_RELATED = 20_000
 # specification/covariance/curved
 # Logarithm of a relative standard deviation from which on down it is zero.
 ZERO_LOG = -36.0
+# One beyond which a search may look, but of which squares must not overflow.
+LARGEST_LOG = 300.0
 # Free parameter of a correlation that is at its limit but for rounding, and one beyond
 # which it has run there if the covariance is singular.
 FREE_LIMIT, RUN_TO_LIMIT = 40.0, 9.0

@@ -14,6 +14,7 @@ __all__ = [
     "COVARIANCES",
     "FIT_ARGUMENTS",
     "MODEL_ARGUMENTS",
+    "ON_GENERALIZED_RESULTS",
     "ON_MEANS",
     "ON_RESULTS",
     "OTHER_MODELS",
@@ -80,6 +81,76 @@ ON_RESULTS: Mapping[str, str] = {
     "powerSim": "mx.power(results, term)",
     "varcorr": ".var_corr",
     "vcov": ".cov_params()",
+}
+
+_NO_DF = (
+    ".compare_lr_test(smaller) or .bootstrap_test(smaller); degrees of freedom by Kenward "
+    "and Roger's or Satterthwaite's method are of linear models"
+)
+_BY_SIMULATION = (
+    ".simulated_residuals() and its plot(); other residuals of yes-or-no responses and of "
+    "counts follow no known law"
+)
+_NO_DELETION = (
+    ".update(data=data without a level) fits without it; influence by deletion is of "
+    "linear models"
+)
+_NO_V = (
+    ".G() or .L(): the variances of responses depend on their means, and have no matrix V"
+)
+_OF_RESIDUALS = ".resid_pearson, .resid_deviance, .resid_response or .resid_working"
+_OF_MEANS = ".emmeans(factor, type='response').plot(), or .predict(new data)"
+_OF_DRAWS = ".bootstrap_parametric(); of generalized models only responses are drawn anew"
+_OF_TERMS = ".wald_test_terms(), .joint_tests() or .drop1(), or mx.anova(smaller, larger)"
+
+#: Of generalized results: what these, R's and linear ones have.
+ON_GENERALIZED_RESULTS: Mapping[str, str] = {
+    **ON_RESULTS,
+    **dict.fromkeys(("KRmodcomp", "SATmodcomp", "compare_kr_test"), _NO_DF),
+    **dict.fromkeys(
+        ("compare_satterthwaite_test", "kenward_roger", "cov_params_kr"), _NO_DF
+    ),
+    **dict.fromkeys(("anova", "aov", "Anova", "test"), _OF_TERMS),
+    **dict.fromkeys(("R", "V", "marginal_cov", "plot_matrix"), _NO_V),
+    **dict.fromkeys(("acf", "variogram", "plot_acf", "plot_variogram"), _BY_SIMULATION),
+    **dict.fromkeys(("check_model", "plot_residuals", "plot_qq"), _BY_SIMULATION),
+    **dict.fromkeys(("plot_scale_location", "plot_observed"), _BY_SIMULATION),
+    **dict.fromkeys(("resid_normalized", "simulateResiduals"), _BY_SIMULATION),
+    **dict.fromkeys(("resid", "wresid"), _OF_RESIDUALS),
+    **dict.fromkeys(("resid_studentized", "rstandard", "rstudent"), _OF_RESIDUALS),
+    **dict.fromkeys(("cooks_distance", "dfbetas", "get_influence"), _NO_DELETION),
+    **dict.fromkeys(("hat_matrix_diag", "hatvalues", "influence"), _NO_DELETION),
+    **dict.fromkeys(("plot_index", "plot_influence"), _NO_DELETION),
+    **dict.fromkeys(("bootstrap", "bootstrap_cases"), _OF_DRAWS),
+    **dict.fromkeys(("bootstrap_residual", "simulate_refits"), _OF_DRAWS),
+    **dict.fromkeys(("plot_effect", "plot_fitted", "ggpredict"), _OF_MEANS),
+    "bse_scale": ".dispersion_se",
+    "coef_cov": ".coef() and .ranef_cov()",
+    "exactRLRT": ".ranova(), or .bootstrap_test(smaller); no exact law is known here",
+    "exact_rlrt": ".ranova(), or .bootstrap_test(smaller); no exact law is known here",
+    "equation": ".model.formula and .family; there is no text of the equation yet",
+    "extract_eq": ".model.formula and .family; there is no text of the equation yet",
+    "getME": ".model.X, .model.Z(), .L(), .theta",
+    "mse_resid": ".pearson_chi2 and .df_resid",
+    "overdisp_fun": ".overdispersion()",
+    "plot": ".plot_random_effects(), .plot_forest(), .emmeans(factor).plot() or "
+    ".simulated_residuals().plot()",
+    "plot_deviance": ".profile().plot()",
+    "plot_shrinkage": ".plot_random_effects()",
+    "plot_variance_shares": ".icc() and .r2_nakagawa()",
+    "powerSim": ".simulate(n) and .model.refit(y): power of generalized models is not "
+    "there as a function",
+    "profile_re": ".profile()",
+    "r2": ".r2_nakagawa()",
+    "r_squared": ".r2_nakagawa()",
+    "ranef_new": ".predict(new data, new_levels='zero')",
+    "report": ".summary()",
+    "residual": ".dispersion; residual covariances are of linear models",
+    "plot_residual_cov": ".dispersion; residual covariances are of linear models",
+    "rsquared": ".r2_nakagawa()",
+    "sigma": ".dispersion, or .scale",
+    "ssr": ".pearson_chi2",
+    "step": ".drop1() and .update()",
 }
 
 #: Of the package: other programs' functions that fit a model.

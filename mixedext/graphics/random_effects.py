@@ -29,7 +29,7 @@ from mixedext.graphics.figures import (
     text_width,
 )
 from mixedext.inference.diagnostics.normal_band import normal_band
-from mixedext.inference.random_effects.mode_errors import ranef_cov
+from mixedext.inference.random_effects.generalized_mode_errors import any_ranef_cov
 from mixedext.inference.random_effects.modes import distinct_names, ranef, terms_of
 from mixedext.inference.random_effects.shrinkage import shrinkage_ellipse, shrunk_levels
 from mixedext.limits import MODE_VARIANCE
@@ -79,7 +79,7 @@ def _distinct(modes: pd.DataFrame) -> pd.DataFrame:
 
 def _error_variances(results: HasFitted, group: str | None, given_beta: bool) -> np.ndarray:
     """Variances of the errors of the modes, (L, k)."""
-    found = ranef_cov(results, group, given_beta=given_beta)
+    found = any_ranef_cov(results, group, given_beta)
     k = found.shape[1]
     if len(found) == len(ranef(results, group)):  # of a variance component, or k = 1
         return found.to_numpy()

@@ -237,12 +237,17 @@ def fit_log_data(results: HasFitted) -> pd.DataFrame:
     DataFrame
         evaluation, method, deviance, above (the least deviance), a row an evaluation.
     """
-    log = results.fitted.fit.log
-    deviance = np.asarray(log.deviance, float)
+    own = results.fitted.generalized
+    if own is None:
+        log = results.fitted.fit.log
+        deviance, method = np.asarray(log.deviance, float), list(log.method)
+    else:
+        deviance = np.array([one[0] for one in own.engine.log], float)
+        method = ["newton"] * len(deviance)
     least = np.nanmin(deviance) if len(deviance) else np.nan
     columns = {
         "evaluation": np.arange(1, len(deviance) + 1),
-        "method": list(log.method),
+        "method": method,
         "deviance": deviance,
         "above": deviance - least,
     }

@@ -12,8 +12,14 @@ import pandas as pd
 
 from mixedext.fitted import Fitted, HasFitted, has_rows
 from mixedext.inference.comparison import criteria
+from mixedext.inference.diagnostics.generalized_shares import (
+    generalized_icc,
+    generalized_r2,
+)
 from mixedext.inference.random_effects.modes import n_levels
 from mixedext.inference.variances.icc_and_r2 import r2_nakagawa
+from mixedext.reporting import generalized_tables
+from mixedext.reporting.generalized_tables import integration_text
 from mixedext.reporting.text_forms import html_table, latex_table, markdown_table
 from mixedext.reporting.tidy_tables import shared_variance, tidy
 from mixedext.tables.number_text import enough_decimals, number_format, number_texts
@@ -198,17 +204,28 @@ def _column(
 ) -> dict[_Key, _Cell]:
     """Value, standard error and text of every row; no text where the values make it."""
     out: dict[_Key, _Cell] = {}
-    for row in tidy(
-        fitted, conf_int=False, df_method=df_method, information=information
-    ).itertuples():
+    generalized = fitted.generalized is not None
+    if generalized:
+        _refuse_df(df_method, information)
+        table = generalized_tables.tidy(fitted, conf_int=False)
+    else:
+        asked: dict[str, Any] = {"df_method": df_method, "information": information}
+        table = tidy(fitted, conf_int=False, **asked)
+    for row in table.itertuples():
         section = _FIXED if row.effect == "fixed" else _RANDOM
         name = row.term
-        if row.effect == "random" and row.group != "Residual":
+        inner = pd.isna(row.group) or row.group == "Residual"
+        if row.effect == "random" and not inner:
             name = f"{row.term}|{row.group}"
         text = "dropped" if np.isnan(row.estimate) else ""
         out[section, name] = (row.estimate, row.std_err, text)
     nan = float("nan")
-    if has_rows(fitted.model):
+    if has_rows(fitted.model) and generalized:
+        out[_SHARES, "ICC"] = (float(generalized_icc(fitted)), nan, "")
+        r2 = generalized_r2(fitted)
+        out[_SHARES, "R2 marginal"] = (r2.marginal, nan, "")
+        out[_SHARES, "R2 conditional"] = (r2.conditional, nan, "")
+    elif has_rows(fitted.model):
         if fitted.random.terms:
             out[_SHARES, "ICC"] = (shared_variance(fitted), nan, "")
         marginal, conditional = r2_nakagawa(fitted)
@@ -216,8 +233,13 @@ def _column(
         out[_SHARES, "R2 conditional"] = (conditional, nan, "")
     for group, count in n_levels(fitted).items():
         out[_GROUPS, str(group)] = (float(count), nan, str(count))
-    out[_FIT, "Rows"] = (float(fitted.nobs), nan, str(fitted.nobs))
-    out[_FIT, "Estimation"] = (nan, nan, "REML" if fitted.reml else "ML")
+    out[_FIT, "Rows"] = (float(fitted.nobs), nan, f"{fitted.nobs:g}")
+    how = "REML" if fitted.reml else "ML"
+    if generalized:
+        own = fitted.generalized
+        out[_FIT, "Family"] = (nan, nan, str(own.family))
+        how = integration_text(fitted)
+    out[_FIT, "Estimation"] = (nan, nan, how)
     values = {
         "Log-likelihood": criteria.llf(fitted),
         "AIC": criteria.aic(fitted),
@@ -226,6 +248,15 @@ def _column(
     for name, value in values.items():
         out[_FIT, name] = (float(value), nan, "")
     return out
+
+
+def _refuse_df(df_method, information):
+    for name, value in (("df_method", df_method), ("information", information)):
+        if value not in (None, "z"):
+            raise ValueError(
+                f"{name}={value!r} is of linear models, and one of the fits is "
+                "generalized: its tests are by the normal law; leave it out"
+            )
 
 
 def _merged(columns: list[dict[_Key, _Cell]]) -> pd.MultiIndex:
@@ -284,7 +315,7 @@ def _notes(fits: list[Fitted], heads: list[str]) -> Iterable[str]:
             yield f"{head} has not converged: {fitted.fit.convergence.message}."
         elif fitted.fit.is_singular:
             yield f"{head} is singular: some variance is zero or some correlation is +-1."
-        if fitted.is_weighted:
+        if fitted.is_weighted and fitted.generalized is None:
             yield f"{head} is weighted: the residual variance is sigma^2 / weight."
     if len({fitted.nobs for fitted in fits}) > 1:
         yield "The fits have different numbers of rows: criteria do not compare them."

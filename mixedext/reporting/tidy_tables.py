@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,21 @@ from mixedext.inference.variances.intervals import conf_int_vcomp
 from mixedext.specification.data.tables import as_pandas
 from mixedext.tables.noted_table import NotedTable
 
-__all__ = ["augment", "glance", "shared_variance", "tidy"]
+__all__ = [
+    "EFFECTS",
+    "as_broom",
+    "asked_effects",
+    "augment",
+    "augmented",
+    "fixed_rows",
+    "glance",
+    "random_rows",
+    "shared_variance",
+    "tidy",
+    "tidy_frame",
+]
 
-_EFFECTS = ("fixed", "random")
+EFFECTS = ("fixed", "random")
 # Columns in broom's words and order.
 _BROOM = {
     "effect": "effect",
@@ -44,7 +56,7 @@ _BROOM = {
 
 def tidy(
     results: HasFitted,
-    effects: str | Sequence[str] = _EFFECTS,
+    effects: str | Sequence[str] = EFFECTS,
     conf_int: bool = True,
     alpha: float = 0.05,
     df_method: str | None = None,
@@ -99,16 +111,12 @@ def tidy(
     4             sd Days   Subject      5.92     1.25   NaN
     5               sigma  Residual     25.59     1.51   NaN
     """
-    asked = [effects] if isinstance(effects, str) else list(effects)
-    if not asked:
-        raise ValueError("effects is empty; use 'fixed', 'random' or both")
-    for one in asked:
-        check_choice(one, "effects", _EFFECTS)
+    asked = asked_effects(effects)
     check_choice(names, "names", (None, "broom"))
     check_probability(alpha, "alpha")
     fitted, notes, parts = results.fitted, list[str](), list[pd.DataFrame]()
     if "fixed" in asked:
-        parts.append(_fixed_rows(fitted, alpha, df_method, information))
+        parts.append(fixed_rows(fitted, alpha, df_method, information))
         choice = df_choice(df_method, information)
         words = choice_in_words(fitted, choice)
         notes += [f"Df of the fixed effects: {words}.", *df_notes(fitted, choice)]
@@ -116,23 +124,40 @@ def tidy(
             lost = np.asarray(fitted.fixed.names)[fitted.fixed.dropped]
             notes.append(f"Dropped, as they depend on earlier columns: {', '.join(lost)}.")
     if "random" in asked:
-        rows, own = _random_rows(fitted, alpha)
+        rows, own = random_rows(fitted, conf_int_vcomp(fitted, alpha))
         parts.append(rows)
         notes += own
     if not fitted.fit.convergence.converged:
         notes.append(f"Not converged: {fitted.fit.convergence.message}.")
-    frame = pd.concat([p for p in parts if len(p)] or parts, ignore_index=True)
+    frame = tidy_frame(parts, conf_int)
+    return NotedTable.of(as_broom(frame) if names == "broom" else frame, "", notes)
+
+
+def asked_effects(effects: str | Sequence[str]) -> list[str]:
+    """Which parameters are asked for."""
+    asked = [effects] if isinstance(effects, str) else list(effects)
+    if not asked:
+        raise ValueError("effects is empty; use 'fixed', 'random' or both")
+    for one in asked:
+        check_choice(one, "effects", EFFECTS)
+    return asked
+
+
+def tidy_frame(parts: Sequence[pd.DataFrame], conf_int: bool) -> pd.DataFrame:
+    """The parts below each other, columns in their order."""
+    frame = pd.concat([p for p in parts if len(p)] or list(parts), ignore_index=True)
     order = ["term", "estimate", "std_err", "statistic", "df", "pvalue"]
     order += ["lower", "upper"] if conf_int else []
-    frame = frame[[*order, "group", "effect"]]
-    if names == "broom":
-        frame = _as_broom(frame)
-    return NotedTable.of(frame, "", notes)
+    return frame[[*order, "group", "effect"]]
 
 
-def _fixed_rows(
-    fitted: Fitted, alpha: float, df_method: str | None, information: str | None
+def fixed_rows(
+    fitted: Fitted,
+    alpha: float,
+    df_method: str | None = None,
+    information: str | None = None,
 ) -> pd.DataFrame:
+    """A row a coefficient."""
     own = fixed_effects_inference(fitted, df_method, information=information)
     frame = pd.DataFrame({"term": list(fitted.fixed.names)}, dtype=object)
     frame["estimate"], frame["std_err"] = own.estimate, own.se
@@ -141,14 +166,15 @@ def _fixed_rows(
     return frame.assign(group=np.full(len(frame), np.nan, object), effect="fixed")
 
 
-def _random_rows(fitted: Fitted, alpha: float) -> tuple[pd.DataFrame, Sequence[str]]:
-    table = conf_int_vcomp(fitted, alpha)
-    groups = [
+def random_rows(fitted: Fitted, table: NotedTable) -> tuple[pd.DataFrame, Sequence[str]]:
+    """A row an element of the covariances, of ``conf_int_vcomp``'s table, and its notes."""
+    groups: list[Any] = [
         block.term.group
         for block in fitted.random.blocks()
         for _ in range(block.structure.n_gamma)
     ]
-    groups += ["Residual"] * (len(table) - len(groups))
+    rest = "Residual" if fitted.generalized is None else np.nan  # a dispersion
+    groups += [rest] * (len(table) - len(groups))
     pairs = zip(table.index, groups, strict=True)
     frame = pd.DataFrame(
         [(label.removesuffix(f"|{group}"), group) for label, group in pairs],
@@ -162,7 +188,7 @@ def _random_rows(fitted: Fitted, alpha: float) -> tuple[pd.DataFrame, Sequence[s
     ]
 
 
-def _as_broom(frame: pd.DataFrame) -> pd.DataFrame:
+def as_broom(frame: pd.DataFrame) -> pd.DataFrame:
     """The table in the words of broom.mixed."""
 
     def plain(name: str) -> str:
@@ -171,7 +197,7 @@ def _as_broom(frame: pd.DataFrame) -> pd.DataFrame:
     def of_random(term: str, group: str) -> str:
         if term == "sigma":
             return "sd__Observation"
-        if group == "Residual":
+        if group == "Residual" or pd.isna(group):
             return term
         kind, _, rest = term.partition(" ")
         return f"{kind}__" + ".".join(plain(part) for part in rest.split("."))
@@ -291,7 +317,7 @@ def augment(results: HasFitted, data: Any = None) -> NotedTable:
     """
     fitted = results.fitted
     if data is not None:
-        return _augmented(fitted, data)
+        return augmented(fitted, data, predict)
     rows = fitted.need_rows()
     residual, notes = resid(fitted), list[str]()
     cooks = np.full(fitted.nobs, np.nan)
@@ -326,7 +352,8 @@ def augment(results: HasFitted, data: Any = None) -> NotedTable:
     return NotedTable.of(frame, "", notes)
 
 
-def _augmented(fitted: Fitted, data: Any) -> NotedTable:
+def augmented(fitted: Fitted, data: Any, predict: Callable[..., Any]) -> NotedTable:
+    """New data with what can be told of them."""
     data = as_pandas(data)
     frame = data.copy() if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
     name = fitted.model.endog_names

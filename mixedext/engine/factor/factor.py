@@ -239,6 +239,22 @@ class Factor:
         sums = self.tail.invert()
         return self._curvature(sums, self.tail.link_quadratic(self._shrinkage[0]))
 
+    def level_curvature(self, number: int) -> np.ndarray:
+        """The blocks [Z'V0^-1 Z]_ll of one grouping factor that ``curvature`` sums up.
+
+        Parameters
+        ----------
+        number : int
+            Of the grouping factor, the leading one first; (L, K, K).
+        """
+        if number == 0:
+            found = self._shrinkage[0]
+            return self.blocks.lead_gram @ found - self.tail.link_quadratic(found, True)
+        # Lam2'Z'V0^-1 Z Lam2 = I - C22
+        vector, size = self.roots[number - 1]
+        inverse = self.tail.level_inverse(number - 1)
+        return vector @ ((np.eye(len(size)) - inverse) / np.outer(size, size)) @ vector.T
+
     def estimate_curvature(self) -> list[np.ndarray]:
         """``curvature`` with traces of C22 estimated by a few solves."""
         return self._curvature(*self.tail.estimate_traces(self._shrinkage[0]))

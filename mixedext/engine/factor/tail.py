@@ -136,14 +136,18 @@ class _Tail:
 
         Of a spread factor the blocks of those of its levels that are one of its term.
         """
-        if not self.inverted:
-            self.invert()
         if self.blocks.factors[factor + 1].spread:
             return self.joint_covariance([factor])
-        columns = self.blocks.tail_columns(factor)
-        width = columns.shape[1]
+        inverse = self.level_inverse(factor)
+        width = inverse.shape[1]
         lam = self.lam[factor, :width, :width]
-        return lam @ self._inverse_blocks(columns) @ lam.T
+        return lam @ inverse @ lam.T
+
+    def level_inverse(self, factor: int) -> np.ndarray:
+        """Level blocks of C22 for one factor of the tail, (L, K, K)."""
+        if not self.inverted:
+            self.invert()
+        return self._inverse_blocks(self.blocks.tail_columns(factor))
 
     def joint_covariance(self, factors: Iterable[int]) -> np.ndarray:
         """Blocks of Lam2 C22 Lam2' for spread factors whose terms have the same levels."""

@@ -75,6 +75,8 @@ class GeneralizedFit:
         Its evaluation at the optimum.
     approximate : bool
         Whether the coefficients were found with the modes (n_agq=0).
+    robust_covariance : ndarray or None
+        Covariance of the engine's psi in the place of the inverse information.
     """
 
     deviance: float
@@ -92,6 +94,7 @@ class GeneralizedFit:
     objective: Any
     evaluation: Any
     approximate: bool = False
+    robust_covariance: np.ndarray | None = None
 
     @property
     def log_likelihood(self) -> float:
@@ -215,7 +218,12 @@ class GeneralizedFit:
 
     @cached_property
     def inner_covariance(self) -> np.ndarray:
-        """Inverse of the observed information; NaN where that is not definite."""
+        """Inverse of the observed information; NaN where that is not definite.
+
+        Or the robust covariance, where the fit has one.
+        """
+        if self.robust_covariance is not None:
+            return self.robust_covariance
         whole = np.full_like(self.inner_information, np.nan)
         if self.is_definite:
             at = np.ix_(self.determined, self.determined)

@@ -29,12 +29,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from mixedext.engine.deviance.profiled import ProfiledDeviance
 from mixedext.engine.factor.factor import Factor
 from mixedext.engine.generalized.design import GeneralizedDesign
 
-__all__ = ["LaplaceDeviance", "LaplaceEvaluation"]
+__all__ = ["LaplaceDeviance", "LaplaceEvaluation", "gradients_by_theta"]
 
 # Decrement of h below which a step is the last; the next would be below rounding.
 LAST_DECREMENT = 1e-13
@@ -43,6 +44,8 @@ NEARLY = 1e-2
 MOST_ITERATIONS = 200
 SUFFICIENT = 1e-4
 SHORTEST = 1e-10
+# Where estimates run to infinity derivatives may, too; a search rejects such steps.
+FAR_OUT = np.errstate(over="ignore", invalid="ignore")
 
 
 class LaplaceDeviance:
@@ -183,6 +186,7 @@ class LaplaceEvaluation:
         decrement = np.inf
         for _ in range(MOST_ITERATIONS):
             self.iterations += 1
+            newton = concave or decrement <= NEARLY
             w = weight
             if not concave and (decrement > NEARLY or (weight < 0).any()):
                 w = deviance.rows.expected_weight(eta, self.kappa)
@@ -223,7 +227,8 @@ class LaplaceEvaluation:
                     break
             u, effects = new_u, new_effects
             h, eta, slope, weight = state
-            if decrement < LAST_DECREMENT:
+            # a step by expected weights leaves an error of first order in the determinant
+            if newton and decrement < LAST_DECREMENT:
                 break
         else:
             self.reason = "the conditional modes have not converged"
@@ -271,11 +276,14 @@ class LaplaceEvaluation:
         return self.deviance.design.zt @ self.terms.slope
 
     @cached_property
-    def _first(self):
-        """Gradient, and d D / d Sigma of every term."""
+    @FAR_OUT
+    def _by_rows(self):
+        """Parts of the gradient: r, that by eta and that by kappa of every row.
+
+        The last is without that of the likelihood itself; None where there is none.
+        """
         deviance, design = self.deviance, self.deviance.design
         factor, terms = self.stand(), self.terms
-        theta, _, _ = deviance.split(self.psi)
         variance = self.variance_eta
         third = terms.expected_third if deviance.expected else terms.third
         bent = third * variance
@@ -283,19 +291,72 @@ class LaplaceEvaluation:
         found = factor.respond(*design.split(cross))
         moved = design.joined(*found.response)[:, 0]
         change = design.z @ design.joined(*found.effect)[:, 0]
+        by_eta = 2.0 * terms.slope + bent - terms.weight * change
+        if not deviance.n_kappa:
+            return moved, by_eta, None
+        weight_kappa = terms.expected_kappa if deviance.expected else terms.weight_kappa
+        return moved, by_eta, weight_kappa * variance - terms.slope_kappa * change
+
+    @cached_property
+    @FAR_OUT
+    def _first(self):
+        """Gradient, and d D / d Sigma of every term."""
+        deviance, design = self.deviance, self.deviance.design
+        theta, _, _ = deviance.split(self.psi)
+        moved, by_eta, by_kappa = self._by_rows
         scores = self._scores(self._slopes, moved)
         parts = [
             s.gradient(own, g)
             for (s, own), g in zip(deviance.parameters.parts(theta), scores, strict=True)
         ]
-        parts.append(design.x.T @ (2.0 * terms.slope + bent - terms.weight * change))
+        parts.append(design.x.T @ by_eta)
         if deviance.n_kappa:
-            weight_kappa = terms.expected_kappa if deviance.expected else terms.weight_kappa
-            own = 2.0 * terms.loss_kappa + weight_kappa @ variance
-            parts.append(np.atleast_1d(own - terms.slope_kappa @ change))
+            parts.append(np.atleast_1d(2.0 * self.terms.loss_kappa + by_kappa.sum()))
         return np.concatenate(parts), scores
 
+    def by_cluster(self, codes: np.ndarray, count: int) -> np.ndarray:
+        """The gradient by independent clusters, whose deviances sum to the value.
+
+        Parameters
+        ----------
+        codes : ndarray
+            Cluster of each row, (n,); all rows of a level are of one.
+        count : int
+            Number of clusters G.
+
+        Returns
+        -------
+        ndarray
+            (G, n_psi); its sum is ``gradient``.
+        """
+        deviance, design = self.deviance, self.deviance.design
+        theta, _, _ = deviance.split(self.psi)
+        moved, by_eta, by_kappa = self._by_rows
+        self.stand()
+        owner = np.zeros(design.z.shape[1], np.intp)
+        owner[design.z.indices] = np.repeat(codes, np.diff(design.z.indptr))
+        parts = []
+        for term, (s, own) in enumerate(deviance.parameters.parts(theta)):
+            number, columns = design.place[term]
+            blocks = deviance._other_factor.level_curvature(number)[:, columns, columns]
+            left, right = design.of_term(term, self._slopes), design.of_term(term, moved)
+            mixed = (left + right)[:, :, None] * left[:, None, :]
+            blocks = blocks - 0.5 * (mixed + mixed.transpose(0, 2, 1))
+            # a level whose columns are all zero is of the first cluster, and adds nothing
+            cluster = design.of_term(term, owner).max(axis=1)
+            total = np.zeros((count, *blocks.shape[1:]))
+            np.add.at(total, cluster, blocks)
+            parts.append(gradients_by_theta(s, own, total))
+        ones = np.ones(design.nobs), (codes, np.arange(design.nobs))
+        to_clusters = sparse.csr_array(ones, shape=(count, design.nobs))
+        parts.append(to_clusters @ (by_eta[:, None] * design.x))
+        if deviance.n_kappa:
+            by_kappa = by_kappa + 2.0 * deviance.rows.loss_kappa(self.eta, self.kappa)
+            parts.append(to_clusters @ by_kappa[:, None])
+        return np.concatenate(parts, axis=1)
+
     @cached_property
+    @FAR_OUT
     def _second(self):
         """The model of the Hessian; sets what the moves of the modes are made of."""
         scores = self._first[1]
@@ -411,3 +472,22 @@ class LaplaceEvaluation:
         moved = response @ along
         out = self.modes - design.times_lam(change, slopes, transpose=True)
         return out - design.times_lam(self.lams, moved, transpose=True)
+
+
+def gradients_by_theta(structure: Any, theta: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Derivatives in theta from many in Sigma, which they are linear in, (G, n_theta).
+
+    Parameters
+    ----------
+    structure : Structure
+        Of the term.
+    theta : ndarray
+        Its parameters.
+    scores : ndarray
+        Symmetric derivatives in Sigma, (G, k, k).
+    """
+    k = scores.shape[1]
+    units = np.eye(k * k).reshape(-1, k, k)
+    units = 0.5 * (units + units.transpose(0, 2, 1))
+    columns = np.array([structure.gradient(theta, unit) for unit in units])
+    return scores.reshape(len(scores), -1) @ columns.reshape(k * k, -1)

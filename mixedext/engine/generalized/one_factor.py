@@ -447,3 +447,59 @@ class OneFactorEvaluation:
             along.reshape(lam.shape),
             np.ascontiguousarray(step[deviance.n_theta :]),
         ).reshape(-1)
+
+    # ---- of some levels ----
+
+    def by_cluster(self, codes: np.ndarray, count: int) -> np.ndarray:
+        """The gradient by independent clusters, whose deviances sum to the value.
+
+        Parameters
+        ----------
+        codes : ndarray
+            Cluster of each row, (n,); all rows of a level are of one.
+        count : int
+            Number of clusters G.
+
+        Returns
+        -------
+        ndarray
+            (G, n_psi); its sum is ``gradient``.
+        """
+        deviance, kernel, k = self.deviance, self.deviance.kernel, self.deviance.k
+        n_levels = deviance.n_levels
+        u = self.modes.reshape(n_levels, k)
+        u = np.array(u if self._turn is None else u @ self._turn.T, order="C")
+        filled = [np.empty_like(a) for a in self._levels]
+        names = "slopes", "response", "normal", "nodes", "log_weights"
+        own = dict(zip(names, (*filled, *deviance.rule), strict=True))
+        _, beta, _ = deviance.split(self.psi)
+        kappa = deviance.rows.kappa(self.kappa)
+        sums, level_sums = np.zeros((count, kernel.n_sums)), np.empty(kernel.n_sums)
+        of_row = np.empty(len(codes), np.intp)
+        of_row[deviance._order] = np.repeat(np.arange(n_levels), np.diff(deviance._start))
+        filled_rows = np.flatnonzero(np.diff(deviance.design.z.indptr))
+        cluster = np.zeros(n_levels, np.intp)
+        cluster[of_row[filled_rows]] = codes[filled_rows]
+        for level in range(n_levels):
+            kernel.evaluate(level, level + 1, self._root, beta, kappa, u, level_sums, **own)
+            sums[cluster[level]] += level_sums
+        out = np.empty((count, deviance.n_psi))
+        for number in range(count):
+            part = copy(self)
+            vars(part).pop("_score", None)
+            part._sums = kernel.split_sums(sums[number])
+            found = [part._by_theta(), part._sums["by_x"]]
+            if deviance.n_kappa:
+                constant = -part._sums["loss_kappa"]
+                found.append(np.atleast_1d(part._sums["by_kappa"] + 2.0 * constant))
+            out[number] = np.concatenate(found)
+        if deviance.n_kappa:
+            by_rows = deviance.rows.loss_kappa(self.eta, self.kappa)
+            out[:, -1] += 2.0 * np.bincount(codes, by_rows, minlength=count)
+        # rows without an effect stand in any level
+        astray = np.flatnonzero(cluster[of_row] != codes)
+        by_x = 2.0 * self.terms.slope[astray, None] * deviance.design.x[astray]
+        at = slice(deviance.n_theta, deviance.n_theta + deviance.rank)
+        np.add.at(out[:, at], codes[astray], by_x)
+        np.subtract.at(out[:, at], cluster[of_row[astray]], by_x)
+        return out

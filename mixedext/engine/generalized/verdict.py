@@ -20,6 +20,8 @@ FLAT = 1e-7
 # Linear predictor of the fixed effects, and standard deviation of an effect on its scale,
 # beyond which the estimates may be infinite.
 FAR, RUN_OFF = 12.0, 30.0
+# Standard deviation on the scale of the link from which on levels are looked at.
+WIDE = 3.0
 # Logarithm of a size or precision beyond which the law is that of its limit: Poisson of a
 # negative binomial one, binomial of a beta-binomial one.
 LIMIT_KAPPA = 11.0
@@ -144,9 +146,42 @@ def _separation(deviance, found, x, curvature):
     if not counts and trials is None:
         return Separation(None, ())
     lams = deviance.parameters.lams(theta)
-    terms = tuple(i for i, lam in enumerate(lams) if not np.abs(lam).max() < RUN_OFF)
+    terms = tuple(
+        i
+        for i, lam in enumerate(lams)
+        if not np.abs(lam).max() < RUN_OFF
+        or (np.abs(lam).max() > WIDE and _levels_are_alike(design, rows.response, i))
+    )
     direction = None
     far = float(np.abs(design.x @ beta).max(initial=0.0)) > FAR
     if far or not curvature > FLAT:
         direction = recession_direction(x, rows.response.y, trials)
     return Separation(direction, terms)
+
+
+def _levels_are_alike(design, response, term):
+    """Whether a term of intercepts has levels of successes and of failures alone.
+
+    The likelihood rises with its standard deviation then, whatever Laplace's does.
+    """
+    if response.trials is None or not design.nobs:
+        return False
+    _, columns = design.place[term]
+    if columns.stop - columns.start != 1:
+        return False
+    sums = [design.zt @ own for own in (np.ones(design.nobs), response.y, response.trials)]
+    squares = design.zt.copy()
+    squares.data = squares.data**2
+    size, y, trials = (design.of_term(term, own)[:, 0] for own in sums)
+    square = design.of_term(term, squares @ np.ones(design.nobs))[:, 0]
+    used = size != 0
+    if not used.any():
+        return False
+    scale = square[used] / size[used]  # of a constant column the constant
+    if np.ptp(scale) > 1e-9 * np.abs(scale).max():
+        return False
+    y, trials = y[used] / scale, trials[used] / scale
+    whole = trials > 0.5
+    none, all_of_them = y < 1e-9 * trials, y > (1 - 1e-9) * trials
+    alike = (none | all_of_them)[whole].all()
+    return bool(alike and none[whole].any() and all_of_them[whole].any())

@@ -196,7 +196,13 @@ def _gathered(
     if len(results) == 1 and isinstance(results[0], list | tuple):
         raise TypeError(f"{what} takes results one by one: mx.{what}(*results)")
     if len(results) < least:
-        one = "; result.anova() tests the terms of one model" if results else ""
+        one = ""
+        if results:
+            linear = (
+                getattr(getattr(results[0], "fitted", None), "generalized", None) is None
+            )
+            how = "anova" if linear else "wald_test_terms"
+            one = f"; result.{how}() tests the terms of one model"
         raise ValueError(f"{what} needs the results of at least {least} models{one}")
     for one in results:
         check_is_fitted(one)

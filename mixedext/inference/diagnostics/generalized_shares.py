@@ -159,11 +159,12 @@ def generalized_r2(results: HasFitted, method: str | None = None) -> Generalized
     """
     fitted = results.fitted
     rows = fitted.need_rows()
-    fixed = float(np.var(rows.exog @ np.nan_to_num(fitted.fixed.estimate), ddof=1))
-    parts = _variances(fitted)
+    fixed = _fixed_variance(fitted, rows)
+    parts, count = _variances(fitted), _counts(fitted)
     own = observation_terms(fitted)
-    observation = float(sum(v.mean() for i, v in parts.items() if i in own))
-    random = float(sum(v.mean() for i, v in parts.items() if i not in own))
+    means = {i: float(np.average(v, weights=count)) for i, v in parts.items()}
+    observation = float(sum(v for i, v in means.items() if i in own))
+    random = float(sum(v for i, v in means.items() if i not in own))
     distribution, method, notes = latent_variance(fitted, method)
     total = fixed + random + observation + distribution
     return GeneralizedR2(
@@ -218,28 +219,31 @@ def generalized_icc(
         if method is not None:
             raise ValueError("method= is for scale='latent'")
         return _observed(fitted, group, chosen, adjusted)
-    rows, parts = fitted.need_rows(), _variances(fitted)
-    between = float(sum(parts[i].mean() for i in chosen))
+    rows, count = fitted.need_rows(), _counts(fitted)
+    parts = {i: float(np.average(v, weights=count)) for i, v in _variances(fitted).items()}
+    between = float(sum(parts[i] for i in chosen))
     distribution, method, notes = latent_variance(fitted, method)
-    total = float(sum(v.mean() for v in parts.values())) + distribution
+    total = float(sum(parts.values())) + distribution
     if not adjusted:
-        total += float(np.var(rows.exog @ np.nan_to_num(fitted.fixed.estimate), ddof=1))
-    extra = float(sum(v.mean() for i, v in parts.items() if i in own))
+        total += _fixed_variance(fitted, rows)
+    extra = float(sum(v for i, v in parts.items() if i in own))
     notes = (*notes, *_said_of(fitted, own, extra))
     return GeneralizedICC(between / total, group, scale, between, total, method, notes)
 
 
 def observation_terms(fitted: Fitted) -> set[int]:
     """Numbers of the random intercepts with a level for each row."""
-    out = set()
-    for i, term in enumerate(fitted.need_rows().terms):
+    out, rows = set(), fitted.need_rows()
+    n = len(rows.exog)
+    for i, term in enumerate(rows.terms):
         if isinstance(term, SparseTerm) or term.names != ["Intercept"]:
             continue
-        if term.n_levels == fitted.nobs and len(np.unique(term.codes)) == fitted.nobs:
+        if term.n_levels == n and len(np.unique(term.codes)) == n:
             out.add(i)
     return out
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def latent_variance(
     fitted: Fitted, method: str | None = None
 ) -> tuple[float, str, tuple[str, ...]]:
@@ -286,28 +290,43 @@ def _typical(fitted, response):
     family, kappa = fitted.generalized.family, fitted.generalized.kappa
     rows = fitted.need_rows()
     eta = rows.mean(fitted.fixed.estimate)
-    v = random_variance(rows.terms, fitted.random.covariances, fitted.nobs)
-    mean = float(marginal_mean(family.link, eta, v).mean.mean())
+    v, count = random_variance(rows.terms, fitted.random.covariances, len(eta)), None
+    if response.counts is not None:
+        count = response.counts
+    mean = float(np.average(marginal_mean(family.link, eta, v).mean, weights=count))
     trials = response.trials
     if trials is not None:
-        return mean, float(
-            np.mean(family.variance(np.full(len(trials), mean), kappa, trials))
-        )
+        variance = family.variance(np.full(len(trials), mean), kappa, trials)
+        return mean, float(np.average(variance, weights=count))
     variance = family.variance(np.array([mean]), kappa)
     value = float(variance[0])
     if response.weights is not None and family.law.weights_divide:
-        value *= float(np.mean(1 / response.weights))
+        value *= float(np.average(1 / response.weights, weights=count))
     return mean, value
 
 
 def _variances(fitted):
     """Variance of each random term in every row."""
-    terms = fitted.need_rows().terms
-    pairs = zip(terms, fitted.random.covariances, strict=True)
+    rows = fitted.need_rows()
+    pairs = zip(rows.terms, fitted.random.covariances, strict=True)
     return {
-        i: random_variance([t], [covariance], fitted.nobs)
+        i: random_variance([t], [covariance], len(rows.exog))
         for i, (t, covariance) in enumerate(pairs)
     }
+
+
+def _counts(fitted):
+    """How often every row counts; None where each does once."""
+    return response_of(fitted).counts
+
+
+def _fixed_variance(fitted, rows):
+    """Variance of the fixed part of the linear predictor over the rows."""
+    value, count = rows.exog @ np.nan_to_num(fitted.fixed.estimate), _counts(fitted)
+    if count is None:
+        return float(np.var(value, ddof=1))
+    centred = value - np.average(value, weights=count)
+    return float(count @ centred**2 / (count.sum() - 1))
 
 
 def _said_of(fitted, own, variance):
@@ -337,8 +356,8 @@ def _observed(fitted, group, chosen, adjusted):
     family, kappa = fitted.generalized.family, fitted.generalized.kappa
     rows, parts = fitted.need_rows(), _variances(fitted)
     eta = rows.mean(fitted.fixed.estimate)
-    whole = np.sum(list(parts.values()), axis=0) if parts else np.zeros(fitted.nobs)
-    own: Any = np.zeros(fitted.nobs)
+    whole = np.sum(list(parts.values()), axis=0) if parts else np.zeros(len(eta))
+    own: Any = np.zeros(len(eta))
     for i in chosen:
         own = own + parts[i]
     response = response_of(fitted)
@@ -348,7 +367,7 @@ def _observed(fitted, group, chosen, adjusted):
     if weights is not None:
         keys = np.column_stack([keys, weights])
     distinct, back = np.unique(keys, axis=0, return_inverse=True)
-    count = np.bincount(back.ravel(), minlength=len(distinct))
+    count = np.bincount(back.ravel(), response.counts, minlength=len(distinct))
     w = distinct[:, 3] if weights is not None else None
     moments = marginal_moments(family, distinct[:, 0], distinct[:, 2], kappa, None, w)
     between = moments.between

@@ -355,7 +355,7 @@ def _marginal_law(fitted, draws, conditional):
         if weights is not None and family.law.weights_divide:
             v = v / weights
     else:
-        v = random_variance(rows.terms, fitted.random.covariances, fitted.nobs)
+        v = random_variance(rows.terms, fitted.random.covariances, len(rows.exog))
         try:
             found = marginal_moments(family, draws.eta, v, draws.kappa, trials, weights)
             mean, v = found.mean, found.between + found.within

@@ -35,6 +35,7 @@ from mixedext.other_names import COVARIANCES
 from mixedext.specification.terms.structured import refuse_structured
 
 __all__ = [
+    "check_cov_kwds",
     "choice_in_words",
     "choose_settings",
     "chosen_tests",
@@ -44,6 +45,7 @@ __all__ = [
     "df_notes",
     "get_robustcov_results",
     "settled_choice",
+    "told_note",
     "unknown_covariance",
     "uses_t",
 ]
@@ -92,7 +94,7 @@ def unknown_covariance(cov_type: Any) -> str:
     return f"{message}{did_you_mean(cov_type, ('nonrobust', 'cluster'))}"
 
 
-def _check_cov_kwds(kwds, cov_type, clustered):
+def check_cov_kwds(kwds: Mapping[str, Any], cov_type: Any, clustered: bool) -> None:
     """Refuse keywords that the covariance has no use for."""
     unknown = sorted(set(kwds) - (_CLUSTER_OPTIONS if clustered else set()), key=str)
     if not unknown:
@@ -146,7 +148,7 @@ def choose_settings(
     df_method = asked.df_method
     check_df_method(fitted.fit, df_method)
     clustered = name.startswith("CR")
-    _check_cov_kwds(kwds, cov_type, clustered)
+    check_cov_kwds(kwds, cov_type, clustered)
     shown = cov_type or "nonrobust"
     if name == "oim":
         what, instead = "cov_type='oim'", "the default and cov_type='CR2' are"
@@ -221,7 +223,7 @@ def _clustered(fitted, kind, cov_type, kwds):
     else:
         first, second = ways
         cluster = two_way_covariance(fit, kind, first, second, *given)
-    unknown = _told_note(fitted, cluster)
+    unknown = told_note(fitted, cluster)
     if unknown:
         warnings.warn(
             f"{unknown}: NaN. cov_type='nonrobust' has the model's own",
@@ -269,7 +271,7 @@ def covariance_arguments(fitted: Fitted) -> dict[str, Any]:
     return out
 
 
-def _told_note(fitted, cluster):
+def told_note(fitted: Fitted, cluster: Any) -> str:
     """Which coefficients have no robust standard error, and why; empty if all have one."""
     if not cluster.told.directions.shape[1]:
         return ""
@@ -462,7 +464,7 @@ def chosen_tests(
     _refuse_df_method(name, settings.cov_type)
     inner, cluster = kept_inner(fitted), settings.cluster
     told = None if cluster is None else cluster.told
-    note = "" if cluster is None else _told_note(fitted, cluster)
+    note = "" if cluster is None else told_note(fitted, cluster)
     if name is None and settings.cluster_df == "bell-mccaffrey":
         moments = None if cluster is None else cluster.moments
         return CovarianceTests(fitted.fit, inner, None, moments, told, note)

@@ -95,7 +95,7 @@ def fixed_effects_covariance(fitted: Fitted) -> np.ndarray:
 def packed_covariance(fitted: Fitted) -> np.ndarray:
     """Covariance of ``params``: fixed effects, packed variances, residual covariance."""
     if fitted.generalized is not None:
-        return fitted.generalized.packed_covariance
+        return _generalized_covariance(fitted)
     k_fe, n_params = fitted.model.k_fe, len(packed_params(fitted))
     if fitted.settings.estimator == "oim":
         fixed = fitted.fixed
@@ -108,6 +108,17 @@ def packed_covariance(fitted: Fitted) -> np.ndarray:
     if n_params > k_fe:
         relative = covariance_of_variances(fitted).relative
         covariance[k_fe:, k_fe:] = _as_packed(fitted, relative, 0)
+    return covariance
+
+
+def _generalized_covariance(fitted: Fitted) -> np.ndarray:
+    """That of a generalized model; NaN of coefficients that one cluster alone tells."""
+    covariance = fitted.generalized.packed_covariance
+    cluster = fitted.settings.cluster
+    if cluster is None:
+        return covariance
+    unknown = fitted.fixed.kept[cluster.told.concerns(np.eye(fitted.fixed.rank))]
+    covariance[unknown] = covariance[:, unknown] = np.nan
     return covariance
 
 

@@ -72,6 +72,7 @@ __all__ = [
     "ClusterMoments",
     "CovarianceTests",
     "cluster_covariance",
+    "small_sample_factor",
     "two_way_covariance",
 ]
 
@@ -380,7 +381,7 @@ def cluster_covariance(
         if kind == "CR3":
             scores, spread, cross, determined = _left_out(scores, leverage)
             found = ClusterMoments(spread, cross, root)
-    correction = _correction(kind, n_clusters, n, p)
+    correction = small_sample_factor(kind, n_clusters, n, p)
     inner = correction / fit.scale * (scores.T @ scores)
     return ClusterCovariance(
         kind,
@@ -437,7 +438,7 @@ def two_way_covariance(
         x, residual = independent_rows_of(fit, ways, x, residual)
         terms, weights = [], None
     parts = _scores(fit, ways, x, root, residual, terms, weights)
-    factors = [_correction(kind, len(part), n, p) for part in parts]
+    factors = [small_sample_factor(kind, len(part), n, p) for part in parts]
     one, two, three = (
         f / fit.scale * part.T @ part for f, part in zip(factors, parts, strict=True)
     )
@@ -504,7 +505,8 @@ def _columns(fit, x):
     return x, fit.root
 
 
-def _correction(kind, n_clusters, n, p):
+def small_sample_factor(kind: str, n_clusters: int, n: float, p: int) -> float:
+    """What the sum over clusters is multiplied by: statsmodels' factor with CR1, else 1."""
     if kind != "CR1":
         return 1.0
     return n_clusters / (n_clusters - 1) * (n - 1) / (n - p)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,9 @@ class ResponseTransform:
     ratio : str
         What exp of a difference of eta is a ratio of, such as "odds", where it is one; of
         logarithms empty for the mean itself.
+    quantity : str
+        What mu is called: "response" of a transformed one, "probability" or "mean" of a
+        generalized model.
     """
 
     name: str
@@ -35,6 +38,7 @@ class ResponseTransform:
     curvature: Callable[[Any], Any]
     rate: float | None = None
     ratio: str = ""
+    quantity: str = "response"
 
     @property
     def makes_ratios(self) -> bool:
@@ -64,21 +68,13 @@ class ResponseTransform:
             return self
         half = sigma**2 / 2
         if (rate := self.rate) is not None:
-            return ResponseTransform(
-                self.name,
-                lambda eta: self.inverse(eta) + half * self.curvature(eta),
-                lambda eta: self.slope(eta) * (1 + half * rate**2),
-                self.curvature,
-                self.rate,
-                self.ratio,
+            return replace(
+                self,
+                inverse=lambda eta: self.inverse(eta) + half * self.curvature(eta),
+                slope=lambda eta: self.slope(eta) * (1 + half * rate**2),
             )
-        return ResponseTransform(
-            self.name,
-            lambda eta: self.inverse(eta) + half * self.curvature(eta),
-            self.slope,
-            self.curvature,
-            None,
-            self.ratio,
+        return replace(
+            self, inverse=lambda eta: self.inverse(eta) + half * self.curvature(eta)
         )
 
 
@@ -102,7 +98,13 @@ def link_transform(family: Any) -> ResponseTransform | None:
 
     rate = 1.0 if link.name == "log" else None
     return ResponseTransform(
-        link.name, link.mean, part("first"), part("second"), rate, ratio
+        link.name,
+        link.mean,
+        part("first"),
+        part("second"),
+        rate,
+        ratio,
+        "probability" if family.has_trials else "mean",
     )
 
 

@@ -22,8 +22,12 @@ class Means(Compared, Protocol):
 
 
 def _axis_label(means):
-    kind = means._kind()
-    return f"slope of {means._trend}" if kind == "trend" else kind
+    kind, back = means._kind(), means._context.transform
+    if kind == "trend":
+        return f"slope of {means._trend}"
+    if back is None or back.quantity == "response":
+        return kind
+    return {"response": back.quantity, "mean": f"{back.name} scale"}.get(kind, kind)
 
 
 def plot(means: Means, ax: Any = None, *, comparisons: bool = False) -> Any:

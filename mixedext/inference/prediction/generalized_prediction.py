@@ -373,7 +373,9 @@ def get_prediction(
         kind = KINDS[np.zeros(len(rows), int)]
         variance = population_variance(fitted, exact)
     variance = np.where(lost, np.nan, variance)
-    df = float(fitted.df_resid) if fitted.settings.use_t else np.inf
+    settings = fitted.settings
+    own_df = settings.df_resid_inference or fitted.df_resid
+    df = float(own_df) if settings.use_t else np.inf
     return GeneralizedPrediction(eta, variance, kind, which, index, df, link)
 
 

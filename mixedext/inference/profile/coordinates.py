@@ -37,13 +37,13 @@ class Target:
 
     Attributes
     ----------
-    kind : {"sd", "correlation", "sigma", "fixed", "residual"}
-        What it is.
+    kind : {"sd", "correlation", "natural", "sigma", "fixed", "residual"}
+        What it is; "natural" is a parameter of a structured covariance, as a correlation.
     term : int
         Number of the random term; -1 for sigma and fixed effects.
     rows : tuple of int
-        Effects of the term, or the number of the coefficient among those kept, or of the
-        element of psi of a residual covariance.
+        Effects of the term, or the number of the coefficient among those kept, of the
+        natural parameter, or of the element of psi of a residual covariance.
     """
 
     kind: str

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from mixedext.exceptions import StructureWarning, user_stacklevel
 from mixedext.fitted import Fitted
 from mixedext.inference.profile.chosen_parameters import chosen_parameters
 from mixedext.inference.profile.coordinates import Target
 from mixedext.inference.profile.generalized_profile import (
     generalized_targets,
+    is_followed,
     profile_generalized,
 )
 from mixedext.inference.profile.signed_root import Profile
 from mixedext.inference.random_effects.live_engine import live_engine
 from mixedext.specification.terms.parameter_names import covariance_names, unique_names
-from mixedext.specification.terms.structured import refuse_structured
 from mixedext.tables.noted_table import NotedTable
 
 __all__ = ["generalized_names", "generalized_profile", "in_order_of_params"]
@@ -45,14 +47,22 @@ def generalized_profile(
         is asked for is of an effect with no variance.
     """
     what = "The profile likelihood (profile(), conf_int(method='profile'))"
-    refuse_structured(
-        fitted.random.terms, what, "conf_int(method='bootstrap') and bootstraps are"
-    )
     engine, own = live_engine(fitted), fitted.generalized
     if engine.n_agq == 0:
         raise ValueError(f"{what} needs a maximum of the likelihood: fit with n_agq=1")
     names, targets = generalized_names(fitted), generalized_targets(engine)
     chosen = chosen_parameters(parameters, names, targets, fitted.random.terms)
+    unseen = [i for i in chosen if not is_followed(engine, targets[i])]
+    if unseen:
+        text = (
+            f"no profile of {', '.join(names[i] for i in unseen)}: such a correlation is "
+            "made of several parameters, none of which can be held for it; "
+            "conf_int_vcomp() has Wald's limits, conf_int(method='bootstrap') percentiles"
+        )
+        if parameters is not None:
+            raise ValueError(text)
+        warnings.warn(text, StructureWarning, stacklevel=user_stacklevel())
+    chosen = [i for i in chosen if i not in unseen]
     still = len(engine.determined) < len(engine.evaluation.psi)
     lost = [
         i
@@ -73,9 +83,12 @@ def generalized_profile(
 
 
 def _has_no_value(fitted, target):
-    if target.kind != "correlation":
+    if target.kind not in ("correlation", "natural"):
         return False
     covariance = fitted.random.covariances[target.term]
+    if target.kind == "natural":
+        structure = fitted.random.terms[target.term].structure
+        return bool(np.isnan(structure.gamma(covariance)[target.rows[0]]))
     return bool(np.diag(covariance)[list(target.rows)].min() <= 0)
 
 
@@ -88,6 +101,11 @@ def _estimates(fitted, targets):
             out.append(fitted.generalized.dispersion)
         else:
             covariance = fitted.random.covariances[target.term]
+            structure = fitted.random.terms[target.term].structure
+            if not structure.linear:
+                value = structure.gamma(covariance)[target.rows[0]]
+                out.append(np.sqrt(value) if target.kind == "sd" else value)
+                continue
             sd = np.sqrt(np.diag(covariance))
             if target.kind == "sd":
                 out.append(sd[target.rows[0]])

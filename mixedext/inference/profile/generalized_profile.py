@@ -6,7 +6,8 @@ from where the path so far points to.  What is held is a coordinate of psi:
 * a fixed effect or the logarithm of a dispersion as it is;
 * a standard deviation: the columns of its term are ordered so that its own comes first and
   its row of the factor has one element, which may be zero;
-* a correlation sin t of two effects: rows (a, 0, ...) and e (sin t, cos t, 0, ...).
+* a correlation sin t of two effects: rows (a, 0, ...) and e (sin t, cos t, 0, ...);
+* of a structured covariance the element of theta that alone makes the parameter.
 
 Limits are Newton steps on the signed root zeta = sqrt(D(c) - D^), of which the slope is
 dD/dc / (2 zeta): each a restricted minimum, no interpolation.
@@ -31,10 +32,15 @@ from mixedext.engine.threads import blas_threads
 from mixedext.exceptions import ConvergenceError, LowerDevianceWarning, user_stacklevel
 from mixedext.inference.profile.coordinates import Target
 from mixedext.inference.profile.signed_root import Curve, Limit, Profile
-from mixedext.limits import LIMIT_ZETA
+from mixedext.limits import FREE_LIMIT, LIMIT_ZETA
 from mixedext.specification.terms.random_terms import RandomTerm
 
-__all__ = ["GeneralizedCurve", "generalized_targets", "profile_generalized"]
+__all__ = [
+    "GeneralizedCurve",
+    "generalized_targets",
+    "is_followed",
+    "profile_generalized",
+]
 
 # Points of a side, how much longer a step may become, how far a side may lead in units of
 # the standard error, and steps that find a limit.
@@ -53,11 +59,27 @@ def generalized_targets(fit: GeneralizedFit) -> list[Target]:
     """All parameters: by term, then the dispersion ("sigma"), then the fixed effects."""
     out = []
     for i, s in enumerate(fit.design.units.structures):
+        if not s.linear:
+            kinds = np.where(s.is_variance, "sd", "natural")
+            out += [Target(str(kind), i, (j,)) for j, kind in enumerate(kinds)]
+            continue
         for b, a in _pairs(s):
             same = a == b
             out.append(Target("sd", i, (a,)) if same else Target("correlation", i, (a, b)))
     out += [Target("sigma")] * len(fit.kappa)
     return out + [Target("fixed", -1, (j,)) for j in range(len(fit.coefficients))]
+
+
+def is_followed(fit: GeneralizedFit, target: Target) -> bool:
+    """Whether one element of theta alone makes the parameter, so that it can be held.
+
+    Of Toeplitz correlations that of the first lag does; others are functions of several.
+    """
+    if target.kind != "natural":
+        return True
+    s: Any = fit.design.units.structures[target.term]
+    slopes = s.jacobian(s.typical())[target.rows[0]]
+    return bool(np.count_nonzero(slopes) == 1 and slopes[target.rows[0]])
 
 
 def _pairs(s: Any) -> list[tuple[int, int]]:
@@ -110,8 +132,14 @@ class _HeldDeviance:
         design = fit.design
         self.order: np.ndarray | None = None
         self.angle: tuple[int, int] | None = None
+        self.curved: Any = None
         term = target.term
-        if term >= 0:
+        if term >= 0 and not structures[term].linear:
+            s = structures[term]
+            self.curved, self.curved_theta = s, s.canonical(theta[term])
+            theta[term] = self.curved_theta
+            self.held = self.first[term] + target.rows[0]
+        elif term >= 0:
             s = structures[term]
             if s.has_correlations and s.k > 1:
                 rest = [a for a in range(s.k) if a not in target.rows]
@@ -164,10 +192,15 @@ class _HeldDeviance:
         """Least and largest value of the coordinate."""
         if self.target.kind == "correlation":
             return -np.pi / 2, np.pi / 2
+        if self.curved is not None and (self.curved.het or self.target.kind == "natural"):
+            return -np.inf, np.inf
         return (0.0 if self.target.kind == "sd" else -np.inf), np.inf
 
     def parameter(self, coordinate: float) -> float:
         """The parameter's value."""
+        if self.curved is not None:
+            value = self.curved.natural(self._curved_at(coordinate))[self.target.rows[0]]
+            return float(np.sqrt(value) if self.target.kind == "sd" else value)
         if self.target.kind == "correlation":
             return float(np.sin(coordinate))
         if self.target.kind == "sigma":
@@ -176,12 +209,23 @@ class _HeldDeviance:
 
     def rate(self, coordinate: float) -> float:
         """d parameter / d coordinate."""
+        if self.curved is not None:
+            own, j = self.curved, self.target.rows[0]
+            if self.target.kind == "sd":
+                return self.parameter(coordinate) if own.het else 1.0
+            return float(own.jacobian(self._curved_at(coordinate))[j, j])
         if self.target.kind == "correlation":
             return float(np.cos(coordinate))
         if self.target.kind == "sigma":
             size = self.parameter(coordinate)
             return size if self.parameter(coordinate + 0.1) > size else -size
         return 1.0
+
+    def _curved_at(self, coordinate):
+        """Theta of the structure with the held element at a coordinate."""
+        theta = self.curved_theta.copy()
+        theta[self.target.rows[0]] = np.clip(coordinate, -FREE_LIMIT, FREE_LIMIT)
+        return theta
 
     # ---- evaluation ----
 
@@ -205,6 +249,10 @@ class _HeldDeviance:
         values = []
         for i, s in enumerate(fit.design.units.structures):
             a = self.first[i]
+            if not s.linear:
+                eta = s.natural(psi[a : a + s.n_theta])
+                values += np.where(s.is_variance, np.sqrt(np.abs(eta)), eta).tolist()
+                continue
             lam = s.lam(psi[a : a + s.n_theta])
             if i == self.target.term and self.order is not None:
                 back = np.argsort(self.order)
@@ -310,7 +358,11 @@ class GeneralizedCurve(Curve):
         if nodes[-1].coordinate == bound or reason == FLAT:
             bound = bound if np.isfinite(bound) else sign * np.inf
             value = self.own.parameter(bound) if np.isfinite(bound) else bound
-            if self.own.target.kind == "sigma":
+            if self.own.target.kind == "natural":  # a limit of correlations
+                value = self.own.parameter(bound)
+            elif self.own.target.kind == "sd" and bound < 0:
+                value = 0.0
+            elif self.own.target.kind == "sigma":
                 with np.errstate(over="ignore", under="ignore"):
                     value = self.own.parameter(bound)
             return Limit(float(value), reason)

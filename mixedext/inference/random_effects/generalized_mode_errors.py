@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.fitted import HasFitted
+from mixedext.inference.random_effects import mode_errors
 from mixedext.inference.random_effects.mode_errors import by_level, shares_known
 from mixedext.inference.random_effects.modes import (
     component_frame,
@@ -23,7 +24,7 @@ from mixedext.inference.random_effects.modes import (
 )
 from mixedext.specification.terms.related_terms import RelatedTerm
 
-__all__ = ["random_effects_cov", "ranef_cov", "reliability"]
+__all__ = ["any_ranef_cov", "random_effects_cov", "ranef_cov", "reliability"]
 
 
 def ranef_cov(
@@ -75,6 +76,13 @@ def ranef_cov(
         values[component.place < 0] = prior
         return component_frame(fitted, component, values, prior)
     return by_level(fitted, numbers, group, blocks, effect_names(fitted, numbers))
+
+
+def any_ranef_cov(results: HasFitted, group: str | None, given: bool) -> pd.DataFrame:
+    """``ranef_cov`` of a linear or a generalized model; ``given`` the parameters or not."""
+    if results.fitted.generalized is not None:
+        return ranef_cov(results, group, given_parameters=given)
+    return mode_errors.ranef_cov(results, group, given_beta=given)
 
 
 def _blocks(fitted, numbers, joint):

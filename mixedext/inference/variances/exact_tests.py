@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mixedext.exceptions import DesignError
+from mixedext.exceptions import DesignError, NoExactLawError
 from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.submodels.covariance_nesting import covariance_is_nested
 from mixedext.inference.submodels.nesting import (
@@ -124,7 +124,7 @@ def exact_rlrt(
     under the hypothesis the estimate is 0 with probability 0.5611
     """
     check_method(method)
-    one = own_fitted(m, "m")
+    one = _linear(m)
     refuse_residual(one.model, "the exact law", "compare_lr_test has the chi-squared law")
     part = all_effects(one, "m")
     check_has_law(part, "m", method)
@@ -238,7 +238,7 @@ def exact_lrt(
     (2.5684, 0.0226)
     """
     check_method(method)
-    one = own_fitted(m, "m")
+    one = _linear(m)
     refuse_residual(one.model, "the exact law", "compare_lr_test has the chi-squared law")
     part = all_effects(one, "m")
     check_has_law(part, "m", method)
@@ -262,3 +262,15 @@ def exact_lrt(
         effects = f"{restricted} fixed effect{'s' if restricted > 1 else ''}"
         part = part._replace(label=f"{part.label} and {effects}")
     return compare_part(one, part, small, one.model, notes, arguments, restricted)
+
+
+def _linear(m: Any) -> Fitted:
+    """The record of results of a linear mixed model."""
+    fitted = own_fitted(m, "m")
+    if fitted.generalized is not None:
+        raise NoExactLawError(
+            "the exact law is that of linear models; of generalized ones ranova() tests a "
+            "variance by the mixture of chi-squared laws, bootstrap_test(smaller) by "
+            "simulation"
+        )
+    return fitted

@@ -76,7 +76,7 @@ cdef inline void _look(
 cdef cloned_int _find_mode(Work* w, RowFamily family, int* iterations) noexcept nogil:
     cdef Py_ssize_t a, k = w.k
     cdef int turn, wanted, look_for, last
-    cdef bint careful = not w.concave, observed
+    cdef bint careful = not w.concave, observed, newton
     cdef double decrement = 1e300, slope, length, h = 0.0, found, x
     look_for = NEWTON if w.concave else NEWTON | EXPECTED
     wanted = look_for | LOSS if careful else look_for
@@ -103,7 +103,8 @@ cdef cloned_int _find_mode(Work* w, RowFamily family, int* iterations) noexcept 
             wanted = look_for | LOSS
             _look(w, family, w.u, wanted)
             h = total(w.size, w.loss) + 0.5 * inner(k, w.u, w.u)
-        observed = w.concave or decrement <= NEARLY
+        newton = w.concave or decrement <= NEARLY
+        observed = newton
         if observed:
             gram_of(w.size, w.n, k, w.weight, w.z, w.gram)
             observed = factor_gram(w, w.gram, w.root)
@@ -129,7 +130,8 @@ cdef cloned_int _find_mode(Work* w, RowFamily family, int* iterations) noexcept 
             decrement = inner(k, w.step, w.step)
             solve_upper(k, 1, w.root, w.step)
             slope = decrement
-        last = decrement < LAST_DECREMENT
+        # a step by expected weights leaves an error of the first order in the determinant
+        last = newton and decrement < LAST_DECREMENT
         if last:
             # S, and the weights of the determinant, are those behind this step
             wanted |= LOSS | DERIVATIVES

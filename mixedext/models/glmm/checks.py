@@ -10,6 +10,11 @@ from typing import Any
 import numpy as np
 
 from mixedext.arguments import did_you_mean
+from mixedext.engine.generalized.quadrature import (
+    MOST_COLUMNS,
+    MOST_NODES,
+    MOST_OF_LEVEL,
+)
 from mixedext.exceptions import (
     DesignError,
     UnidentifiedVarianceWarning,
@@ -20,7 +25,6 @@ from mixedext.specification.families.response import RowResponse
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = [
-    "MOST_QUADRATURE_COLUMNS",
     "check_n_agq",
     "check_rows_count",
     "check_terms_stated",
@@ -29,8 +33,6 @@ __all__ = [
     "refuse_arguments",
     "unknown_argument",
 ]
-
-MOST_QUADRATURE_COLUMNS = 3
 
 _NOT_YET = {
     "ziformula": "zero inflation is not available yet; a negative binomial family or an "
@@ -191,7 +193,8 @@ def check_n_agq(n_agq: Any, terms: Sequence[RandomTerm | SparseTerm]) -> None:
     groups = list(dict.fromkeys(t.group for t in terms))
     one = len(groups) == 1 and all(isinstance(t, RandomTerm) for t in terms)
     columns = sum(t.k for t in terms)
-    if one and columns <= MOST_QUADRATURE_COLUMNS:
+    if one and columns <= MOST_COLUMNS:
+        _check_count_of_nodes(number, columns)
         return
     what = f"{len(groups)} grouping factors ({', '.join(groups)})"
     if one:
@@ -200,6 +203,22 @@ def check_n_agq(n_agq: Any, terms: Sequence[RandomTerm | SparseTerm]) -> None:
         what = f"a general matrix of effects, {groups[0]!r}"
     raise ValueError(
         f"n_agq={n_agq!r}: adaptive quadrature is for one grouping factor with up to "
-        f"{MOST_QUADRATURE_COLUMNS} columns, and this model has {what}; use n_agq=1, "
+        f"{MOST_COLUMNS} columns, and this model has {what}; use n_agq=1, "
         "Laplace's approximation"
+    )
+
+
+def _check_count_of_nodes(number, columns):
+    """Refuse more nodes than there are digits, or than a level can have."""
+    most = MOST_NODES
+    while most**columns > MOST_OF_LEVEL:
+        most -= 1
+    if number <= most:
+        return
+    why = f"more than {MOST_NODES} nodes change no digit"
+    if columns > 1:
+        why = f"{columns} columns would have {number**columns:,} nodes a level"
+    raise ValueError(
+        f"n_agq={number}: {why}; use at most {most}, or n_agq='auto', which takes as many "
+        "as change the log-likelihood"
     )

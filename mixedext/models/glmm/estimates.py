@@ -29,7 +29,9 @@ from mixedext.specification.terms.packing import ParameterLayout
 
 __all__ = ["COVARIANCE_TYPES", "Estimates"]
 
-COVARIANCE_TYPES = ("nonrobust", "conditional")
+COVARIANCE_TYPES = ("nonrobust", "conditional", "CR0", "CR1")
+# What of the engine's fit rests on the rows, and is asked for where there are none.
+_WITHOUT_ROWS = ("covariance", "inner_covariance", "determined", "is_definite", "modes")
 _NO_ERRORS = (
     "the observed information is not positive definite at the estimates: there are no "
     "standard errors (NaN). cov_type='conditional' gives those of the fixed effects as if "
@@ -51,9 +53,11 @@ class Estimates:
         Names and places of the elements of the covariances.
     n_columns : int
         Columns of the fixed effects, those that were dropped among them.
-    cov_type : {"nonrobust", "conditional"}
-        Which covariance the coefficients have: of the observed information, or given the
-        covariances and the dispersion.
+    cov_type : {"nonrobust", "conditional", "CR0", "CR1"}
+        Which covariance the parameters have: of the observed information, that of the
+        coefficients given the others, or robust by clusters, which the engine's fit has.
+    plain : Estimates or None
+        Beside a robust covariance the same estimates by the observed information.
     """
 
     engine: GeneralizedFit
@@ -61,17 +65,35 @@ class Estimates:
     layout: ParameterLayout
     n_columns: int
     cov_type: str = "nonrobust"
+    plain: Estimates | None = None
 
     # what linear models may have besides
     held = None
     residual = None
     reml = False
 
-    def with_covariance(self, cov_type: str) -> Estimates:
-        """The same estimates with another covariance of the coefficients."""
-        other = replace(self, cov_type=cov_type)
+    def with_covariance(
+        self, cov_type: str, engine: GeneralizedFit | None = None
+    ) -> Estimates:
+        """The same estimates with another covariance of the parameters.
+
+        Parameters
+        ----------
+        cov_type : {"nonrobust", "conditional", "CR0", "CR1"}
+            Which.
+        engine : GeneralizedFit, optional
+            The fit with a robust covariance.
+        """
+        plain = self if self.plain is None else self.plain
         skip = {"covariance", "root", *self.__dataclass_fields__}
-        vars(other).update({k: v for k, v in vars(self).items() if k not in skip})
+        if engine is None:
+            other = replace(plain, cov_type=cov_type)
+        else:
+            other = replace(plain, cov_type=cov_type, engine=engine, plain=plain)
+            skip |= {"joint_covariance", "_mode_covariances"}
+            # tests are made in coordinates of the model's own covariance
+            vars(other)["root"] = plain.root
+        vars(other).update({k: v for k, v in vars(plain).items() if k not in skip})
         return other
 
     @property
@@ -197,7 +219,10 @@ class Estimates:
 
     @cached_property
     def root(self) -> np.ndarray:
-        """R of covariance = scale R R', (rank, rank); NaN where there is none."""
+        """R of covariance = scale R R', (rank, rank); NaN where there is none.
+
+        Beside a robust covariance that of the model's own.
+        """
         covariance = self.covariance / self.scale
         size = np.sqrt(np.diag(covariance))
         if not np.isfinite(covariance).all() or not (size > 0).all():
@@ -335,7 +360,10 @@ class Estimates:
             objective=None,
             evaluation=None,
         )
-        other = replace(self, engine=engine)
+        for name in _WITHOUT_ROWS:
+            vars(engine)[name] = getattr(self.engine, name)
+        plain = None if self.plain is None else self.plain.without_rows()
+        other = replace(self, engine=engine, plain=plain)
         skip = {"eta", "variance_eta", *self.__dataclass_fields__}
         vars(other).update({k: v for k, v in vars(self).items() if k not in skip})
         return other

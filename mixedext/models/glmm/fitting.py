@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from statsmodels.tools.sm_exceptions import ConvergenceWarning, SingularMatrixWarning
 
-from mixedext.arguments import check_choice, did_you_mean
+from mixedext.arguments import check_choice
 from mixedext.engine.deviance.given_covariances import relative_root
 from mixedext.engine.generalized.fit import (
     GeneralizedFit,
@@ -20,32 +20,29 @@ from mixedext.engine.generalized.fit import (
 )
 from mixedext.exceptions import (
     FlatLikelihoodWarning,
+    PrecisionWarning,
     SeparationWarning,
     user_stacklevel,
 )
-from mixedext.fitted import DfChoice, FitArguments, Fitted, InferenceSettings, need_rows
+from mixedext.fitted import FitArguments, Fitted, need_rows
 from mixedext.models.glmm.checks import check_n_agq, refuse_arguments
-from mixedext.models.glmm.estimates import COVARIANCE_TYPES, Estimates
+from mixedext.models.glmm.covariances import covariance_name, with_covariance
+from mixedext.models.glmm.estimates import Estimates
 
 __all__ = [
     "LAPLACE",
-    "choose_settings",
     "fit",
     "fitted_model",
-    "get_robustcov_results",
     "objective",
     "read_start",
     "separated_names",
 ]
 
 LAPLACE = ("observed", "expected")
-# Change of llf at which n_agq="auto" stops, and the most nodes that it tries.
-SETTLED, MOST_NODES = 1e-4, 128
+# Change of llf at which n_agq="auto" stops, nodes a dimension that it begins with, and the
+# most that it tries, a dimension and in all.
+SETTLED, FIRST_NODES, MOST_NODES, MOST_OF_AUTO = 1e-4, 7, 255, 50_000
 
-_DESCRIPTIONS = {
-    "nonrobust": "Inverse of the observed information on all parameters jointly.",
-    "conditional": "(X'V^-1 X)^-1 given the covariances and the dispersion.",
-}
 _SINGULAR = (
     "The random effects covariance matrix is singular: some variance is estimated as "
     "zero or some correlation as +-1. The fit is a valid result (see is_singular and "
@@ -74,21 +71,24 @@ def fit(
     ----------
     n_agq : int or "auto", optional
         1 for Laplace's approximation; k > 1 for adaptive Gauss-Hermite quadrature with k
-        nodes a dimension (one grouping factor with up to three columns); "auto" for as
-        many as leave the log-likelihood unchanged to 1e-4; 0 for coefficients found with
+        nodes a dimension (one grouping factor with up to three columns, 500 nodes and a
+        million of them a level); "auto" for as many as leave the log-likelihood unchanged
+        to 1e-4, the results' ``n_agq`` says how many; 0 for coefficients found with
         the conditional modes, fast and approximate.
     laplace : {"observed", "expected"}, optional
         Information in the determinant of Laplace's approximation; the expected one, which
         reproduces glmer, differs for other links than the canonical.
     start_params : array_like, optional
         Where to start: all parameters, as ``params``.
-    cov_type : {"nonrobust", "conditional"}, optional
-        Covariance of the parameters: by the observed information on all of them, or that
-        of the fixed effects given the others.
+    cov_type : {"nonrobust", "conditional", "cluster", "CR0", "CR1"}, optional
+        Covariance of the parameters: by the observed information on all of them, that
+        of the fixed effects given the others, or robust to dependence within clusters
+        ("cluster" is CR1); see ``MixedGLMResults.get_robustcov_results``.
     cov_kwds : dict, optional
-        For statsmodels; these types take none.
+        Of the cluster-robust types: ``groups`` and others.
     use_t : bool, optional
-        t and F with n - rank(X) degrees of freedom (True), or the normal law.
+        t and F with n - rank(X) degrees of freedom, or one less than there are clusters
+        (True), or the normal law.
     **fit_kwargs
         ``disp`` and ``method`` of statsmodels are passed over; others are an error.
 
@@ -111,6 +111,8 @@ def fit(
         If the search does not end at a minimum.
     FlatLikelihoodWarning
         If the data do not determine all parameters.
+    PrecisionWarning
+        If ``n_agq="auto"`` has not found enough nodes.
     InformationWarning
         If the observed information is not positive definite: no standard errors.
 
@@ -163,81 +165,43 @@ def fitted_model(
     refuse_arguments(unknown, "fit", known[:-1])
     check_choice(laplace, "laplace", LAPLACE)
     check_n_agq(n_agq, model.random_terms)
-    settings = choose_settings(cov_type, cov_kwds, use_t)
+    name = covariance_name(cov_type)
     start = None if start_params is None else read_start(model, start_params)
     found = _search(model, n_agq, laplace, start)
-    own = Estimates(found, model.family, model.layout, model.k_fe, settings.cov_type)
+    own = Estimates(found, model.family, model.layout, model.k_fe)
     arguments = FitArguments(
         start_params, options={"n_agq": found.n_agq, "laplace": laplace}
     )
-    fitted = Fitted(own, model, settings, arguments)  # type: ignore[arg-type]
-    _warn_of_verdict(fitted)
-    return fitted
+    plain = with_covariance(own, model, arguments, None, None, use_t)
+    _warn_of_verdict(plain)
+    if name == "nonrobust" and not cov_kwds:
+        return plain
+    return with_covariance(own, model, arguments, cov_type, cov_kwds, use_t)
 
 
 def _search(model: Any, n_agq: int | str, laplace: str, start: Any) -> GeneralizedFit:
     design, rows = model.design_rows, model.likelihood_rows
     if n_agq != "auto":
         return fit_generalized(design, rows, n_agq=int(n_agq), laplace=laplace, start=start)
-    found = fit_generalized(design, rows, n_agq=7, laplace=laplace, start=start)
-    nodes = 7
-    while nodes < MOST_NODES:
-        nodes = 2 * nodes + 1
-        start = np.concatenate([found.theta, found.coefficients, found.kappa])
-        after = fit_generalized(design, rows, n_agq=nodes, laplace=laplace, start=start)
-        change = abs(after.log_likelihood - found.log_likelihood)
-        found = after
-        if change < SETTLED:
+    columns = sum(t.k for t in model.random_terms)
+    found = fit_generalized(design, rows, n_agq=FIRST_NODES, laplace=laplace, start=start)
+    nodes, change = FIRST_NODES, np.inf
+    while not change < SETTLED:
+        before, nodes = found, 2 * nodes + 1
+        if nodes > MOST_NODES or nodes**columns > MOST_OF_AUTO:
+            still = f", where the log-likelihood still changes by {change:.2g}"
+            warnings.warn(
+                f"n_agq='auto' has stopped at {found.n_agq} nodes a dimension"
+                f"{still if np.isfinite(change) else ''}: give more by n_agq, or leave "
+                "random effects out",
+                PrecisionWarning,
+                stacklevel=user_stacklevel(),
+            )
             break
+        start = np.concatenate([found.theta, found.coefficients, found.kappa])
+        found = fit_generalized(design, rows, n_agq=nodes, laplace=laplace, start=start)
+        change = abs(found.log_likelihood - before.log_likelihood)
     return found
-
-
-def choose_settings(
-    cov_type: str | None, cov_kwds: Mapping[str, Any] | None, use_t: bool | None
-) -> InferenceSettings:
-    """Settings from the arguments of ``fit`` that say how tests are done."""
-    name = "nonrobust" if cov_type is None else cov_type
-    key = name.lower() if isinstance(name, str) else name
-    key = {"oim": "nonrobust"}.get(key, key)
-    if key not in COVARIANCE_TYPES:
-        listed = " or ".join(map(repr, COVARIANCE_TYPES))
-        raise ValueError(
-            f"cov_type={cov_type!r} is not known for generalized mixed models; use {listed}"
-            f"{did_you_mean(name, COVARIANCE_TYPES) if isinstance(name, str) else ''}"
-        )
-    if cov_kwds:
-        raise ValueError(f"cov_type={key!r} takes no cov_kwds; got {dict(cov_kwds)!r}")
-    choice = DfChoice("residual" if use_t else "z")
-    return InferenceSettings(
-        choice=choice,
-        use_t=bool(use_t),
-        cov_type=key,
-        cov_kwds={"description": _DESCRIPTIONS[key]},
-    )
-
-
-def get_robustcov_results(
-    results: Any, cov_type: str = "nonrobust", use_t: bool | None = None, **kwds: Any
-) -> Any:
-    """The same estimates with another covariance of the parameters.
-
-    Parameters
-    ----------
-    cov_type : {"nonrobust", "conditional"}, optional
-        As for ``fit``.
-    use_t : bool, optional
-        As for ``fit``.
-    **kwds
-        These types take none.
-
-    Returns
-    -------
-    MixedGLMResultsWrapper
-    """
-    fitted = results.fitted
-    settings = choose_settings(cov_type, kwds, use_t)
-    own = fitted.generalized.with_covariance(settings.cov_type)
-    return fitted.model._present(Fitted(own, fitted.model, settings, fitted.arguments))
 
 
 # ---- warnings ----
@@ -265,16 +229,17 @@ def _separation_text(fitted):
         plural = len(columns) > 1
         said.append(
             f"column{'s' if plural else ''} {', '.join(columns)} separate"
-            f"{'' if plural else 's'} {what}: their estimates are infinite, and the "
-            "likelihood still rises where the search has stopped. Their z tests and "
-            "standard errors say nothing, likelihood-ratio tests (mx.anova, drop1) do; "
-            "drop them, pool levels, or penalize"
+            f"{'' if plural else 's'} {what}: "
+            f"{'their estimates are' if plural else 'its estimate is'} infinite, and the "
+            "likelihood still rises where the search has stopped. z tests and standard "
+            "errors of such estimates say nothing, likelihood-ratio tests (mx.anova, "
+            f"drop1) do; drop {'them' if plural else 'it'}, pool levels, or penalize"
         )
     if terms:
         said.append(
-            f"the variance of {', '.join(terms)} runs off: hardly a level has both "
-            "outcomes, or Laplace's approximation is no good here; see what n_agq='auto' "
-            "gives (one grouping factor), or leave the term out"
+            f"{'The' if said else 'the'} variance of {', '.join(terms)} runs off: hardly "
+            "a level has both outcomes, or Laplace's approximation is no good here; see "
+            "what n_agq='auto' gives (one grouping factor), or leave the term out"
         )
     return ". ".join(said)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from mixedext.models.glmm.checks import (
 from mixedext.models.glmm.reading import read_arrays, read_frame
 from mixedext.models.glmm.results import MixedGLMResults, MixedGLMResultsWrapper
 from mixedext.models.mixedlm.identification import check_identification
+from mixedext.models.mixedlm.stated import Stated
 from mixedext.models.mixedlm.statsmodels_face.model_data import model_data
 from mixedext.models.stated_model import StatedModel
 from mixedext.other_names import no_model_attribute
@@ -137,6 +139,7 @@ class MixedGLM(StatedModel, LikelihoodModel):
     residual_spec: Any = None
     residual: Any = None
     use_sqrt = True
+    stated = Stated()
     # rows; None once they are removed
     endog: Any
     exog: Any
@@ -360,6 +363,16 @@ class MixedGLM(StatedModel, LikelihoodModel):
         if not isinstance(formula, str):
             raise FormulaError(f"formula={formula!r} must be a string")
         law = family_of(family)
+        stated = Stated.of(
+            re_formula,
+            vc_formula,
+            missing,
+            groups=groups,
+            weights=one_weights(weights, var_weights),
+            offset=offset,
+            freq_weights=freq_weights,
+            exposure=exposure,
+        )
         groups, vc_formula = _variance_formulas(
             groups, re_formula, vc_formula, vc_formulas, data, subset
         )
@@ -384,6 +397,12 @@ class MixedGLM(StatedModel, LikelihoodModel):
         )
         model = cls.__new__(cls)
         model._from_frame(law, given, terms, exog_re, exog_vc, formula, kwargs)
+        model.stated = replace(
+            stated,
+            family=family,
+            covariances=None if covariances is None else dict(covariances),
+            vc_formulas=None if not vc_formulas else dict(vc_formulas),
+        )
         model.exposure_name = column_name(exposure)
         model.exposure_by_rows = exposure is not None and column_name(exposure) is None
         return model

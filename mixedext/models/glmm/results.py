@@ -11,6 +11,9 @@ import statsmodels.base.wrapper as wrap
 from statsmodels.base.model import LikelihoodModelResults, LikelihoodResultsWrapper
 
 from mixedext.fitted import Fitted, HasFitted
+from mixedext.graphics import coefficients as coefficient_plots
+from mixedext.graphics import random_effects as random_effects_plots
+from mixedext.graphics import search
 from mixedext.inference.bootstrap import generalized_bootstrap
 from mixedext.inference.comparison import (
     criteria,
@@ -24,6 +27,7 @@ from mixedext.inference.diagnostics import (
 )
 from mixedext.inference.fixed_effects import (
     coefficients,
+    covariance_choice,
     pairwise_tests,
     parameter_covariance,
     wald,
@@ -34,9 +38,11 @@ from mixedext.inference.profile import likelihood_profile
 from mixedext.inference.random_effects import by_group, modes
 from mixedext.inference.random_effects import generalized_mode_errors as mode_errors
 from mixedext.inference.variances import estimates, generalized_intervals
-from mixedext.models.glmm import fitting, remove_data, rows
+from mixedext.models.glmm import covariances, remove_data, rows, updating
 from mixedext.models.glmm import summary as summary_tables
-from mixedext.other_names import no_result
+from mixedext.models.mixedlm.statsmodels_face import likelihood_results
+from mixedext.other_names import ON_GENERALIZED_RESULTS, no_result
+from mixedext.reporting import generalized_tables
 from mixedext.reporting import matrices as labelled_matrices
 
 __all__ = ["MixedGLMResults", "MixedGLMResultsWrapper"]
@@ -123,6 +129,8 @@ class MixedGLMResults(LikelihoodModelResults):
         self.df_model = fitted.fixed.rank - model.data.k_constant
         self.use_t = settings.use_t
         self.cov_type, self.cov_kwds = settings.cov_type, dict(settings.cov_kwds)
+        if settings.df_resid_inference is not None:
+            self.df_resid_inference = settings.df_resid_inference
 
     # ---- the fit ----
 
@@ -133,6 +141,8 @@ class MixedGLMResults(LikelihoodModelResults):
     aicc = property(criteria.aicc)
     bic = property(criteria.bic)
     fit_log = property(_fit_log)
+    group_sizes = property(likelihood_results.group_sizes)
+    update = updating.update
     summary = summary_tables.summary
     __repr__ = __str__ = summary_tables.brief
     _repr_html_ = summary_tables.as_html
@@ -148,12 +158,13 @@ class MixedGLMResults(LikelihoodModelResults):
     pvalues = cached_property(coefficients.pvalues)
     conf_int = wald.conf_int
     fixed_effects_inference = coefficients.fixed_effects_inference
+    df_description = covariance_choice.df_description
     t_test = wald.t_test
     f_test = wald.f_test
     wald_test = wald.wald_test
     wald_test_terms = wald.wald_test_terms
     t_test_pairwise = pairwise_tests.t_test_pairwise
-    get_robustcov_results = fitting.get_robustcov_results
+    get_robustcov_results = covariances.get_robustcov_results
 
     # ---- means ----
 
@@ -210,6 +221,7 @@ class MixedGLMResults(LikelihoodModelResults):
     resid_pearson = cached_property(rows.resid_pearson)
     resid_working = cached_property(rows.resid_working)
     resid_deviance = cached_property(rows.resid_deviance)
+    residuals = rows.residuals
     pearson_chi2 = property(_pearson_chi2)
 
     @property
@@ -228,8 +240,18 @@ class MixedGLMResults(LikelihoodModelResults):
 
     # ---- reporting ----
 
+    tidy = generalized_tables.tidy
+    glance = generalized_tables.glance
+    augment = rows.augment
     G = labelled_matrices.G
     L = labelled_matrices.L
+
+    # ---- plots ----
+
+    plot_random_effects = random_effects_plots.plot_random_effects
+    plot_qq_random = random_effects_plots.plot_qq_random
+    plot_forest = coefficient_plots.plot_forest
+    plot_fit_log = search.plot_fit_log
 
     # ---- names of other programs ----
 
@@ -238,7 +260,8 @@ class MixedGLMResults(LikelihoodModelResults):
         def __getattr__(self, name: str) -> Any:
             if hasattr(type(self), name):  # a property that raised: its own message
                 return object.__getattribute__(self, name)
-            raise no_result(f"{type(self).__name__!r} object", name, dir(type(self)))
+            kind, known = f"{type(self).__name__!r} object", dir(type(self))
+            raise no_result(kind, name, known, ON_GENERALIZED_RESULTS)
 
     remove_data = remove_data.remove_data
 

@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mixedext.arguments import check_count
+from mixedext.arguments import check_choice, check_count
 from mixedext.engine.refits.simulation import generator_of
 from mixedext.fitted import HasFitted
 from mixedext.inference.bootstrap.response_draws import draws_of, response_of
+from mixedext.inference.prediction.generalized_prediction import predict
+from mixedext.reporting.tidy_tables import augmented
+from mixedext.tables.noted_table import NotedTable
 
 __all__ = [
+    "augment",
     "fittedvalues",
     "linear_predictor",
     "pearson_chi2",
@@ -20,6 +24,7 @@ __all__ = [
     "resid_pearson",
     "resid_response",
     "resid_working",
+    "residuals",
     "simulate",
 ]
 
@@ -90,11 +95,105 @@ def resid_deviance(results: HasFitted) -> np.ndarray:
     return np.sign(_observed(fitted) - mu) * size
 
 
+_RESIDUALS = {
+    "response": resid_response,
+    "pearson": resid_pearson,
+    "working": resid_working,
+    "deviance": resid_deviance,
+}
+
+
+def residuals(results: HasFitted, kind: str = "deviance") -> pd.Series:
+    """Residuals of the rows given the modes.
+
+    Parameters
+    ----------
+    kind : {"deviance", "pearson", "response", "working"}, optional
+        As the attributes ``resid_deviance`` and others; the default is R's.
+
+    Returns
+    -------
+    Series
+
+    Raises
+    ------
+    ValueError
+        If the kind is not known, or the rows are not in memory.
+
+    See Also
+    --------
+    simulated_residuals : residuals whose law is known.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.cbpp.load().data
+    >>> formula = "incidence / size ~ period + (1 | herd)"
+    >>> result = mx.glmm(formula, data, family="binomial", weights="size").fit()
+    >>> result.residuals("pearson").head(3).round(3).tolist()
+    [-1.34, 1.075, 2.88]
+    """
+    check_choice(kind, "kind", list(_RESIDUALS))
+    return pd.Series(_RESIDUALS[kind](results), index=results.fitted.need_rows().labels)
+
+
 def pearson_chi2(results: HasFitted) -> float:
     """Sum of squared Pearson residuals, rows as often as they count."""
     square = resid_pearson(results) ** 2
     counts = response_of(results.fitted).counts
     return float(np.nansum(square if counts is None else counts * square))
+
+
+def augment(results: HasFitted, data: Any = None) -> NotedTable:
+    """Means and residuals of the rows.
+
+    Parameters
+    ----------
+    data : DataFrame, optional
+        New data, which come back with the columns that can be told of them; the rows of
+        the fit if None.
+
+    Returns
+    -------
+    NotedTable
+        Of the fit's rows: response (of successes their share), fitted (means given the
+        modes), fixed (means at random effects of zero), resid, resid_pearson and
+        resid_deviance.  Of new data: their columns, then fitted, fixed and, where they
+        have a column of the response's name, response and resid.
+
+    Raises
+    ------
+    ValueError
+        If the rows are not in memory; if new data lack a column that is needed or a level
+        of theirs is new, as in ``predict``, or have a column with a name of these.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> data = mx.datasets.cbpp.load().data
+    >>> formula = "incidence / size ~ period + (1 | herd)"
+    >>> result = mx.glmm(formula, data, family="binomial", weights="size").fit()
+    >>> result.augment().iloc[:2, :4].round(3)
+       response  fitted  fixed  resid
+    0     0.143   0.308  0.198 -0.165
+    1     0.250   0.142  0.084  0.108
+    """
+    fitted = results.fitted
+    if data is not None:
+        return augmented(fitted, data, predict)
+    linear = linear_predictor(fitted, conditional=False)
+    frame = pd.DataFrame(
+        {
+            "response": _observed(fitted),
+            "fitted": fittedvalues(fitted),
+            "fixed": fitted.generalized.family.mean(linear),
+            "resid": resid_response(fitted),
+            "resid_pearson": resid_pearson(fitted),
+            "resid_deviance": resid_deviance(fitted),
+        },
+        index=fitted.need_rows().labels,
+    )
+    return NotedTable.of(frame, "")
 
 
 # ---- simulation ----

@@ -11,10 +11,11 @@ import pandas as pd
 from scipy import special
 
 from mixedext.arguments import check_probability
-from mixedext.fitted import Fitted, HasFitted
+from mixedext.fitted import HasFitted
 from mixedext.inference.fixed_effects.parameter_covariance import bse, packed_params
 from mixedext.inference.variances.estimates import var_corr
 from mixedext.models.glmm.fitting import separated_names
+from mixedext.reporting.generalized_tables import integration_text
 from mixedext.reporting.sentences import formula_text
 from mixedext.reporting.text_forms import MixedSummary
 from mixedext.tables.number_text import enough_decimals, number_format, number_texts
@@ -25,14 +26,6 @@ _MOST_COEFFICIENTS = 12
 # Standard deviation of an effect on the link's scale beyond which nodes fewer than these
 # may mislead, where levels hold few trials.
 _WIDE, _MANY_NODES = 2.0, 25
-
-
-def integration_text(fitted: Fitted) -> str:
-    """How the random effects are integrated out, in words."""
-    engine = fitted.generalized.engine
-    if engine.n_agq > 1:
-        return f"adaptive Gauss-Hermite, {engine.n_agq} nodes"
-    return "modes of all coefficients" if engine.n_agq == 0 else "Laplace"
 
 
 def summary(
@@ -122,7 +115,7 @@ def _header(results, yname):
         given = "" if own.n_dispersions else " (given)"
         right["Dispersion:"] = f"{name} = {own.dispersion:.6g}{given}"
     if own.cov_type != "nonrobust":
-        left["Cov. type:"] = own.cov_type
+        left["Cov. type:"] = fitted.settings.cov_type
     halves = zip_longest(left.items(), right.items(), fillvalue=("", ""))
     return _texts([[*one, *other] for one, other in halves])
 
@@ -249,6 +242,10 @@ def _notes(results, parameters):
         yield "Blank standard errors: the parameter is on the boundary, where it has none."
     elif blank or not own.has_errors:
         yield "Blank standard errors: the information is not positive definite."
+    cluster = fitted.settings.cluster
+    if cluster is not None:
+        counted = " and ".join(f"{count}" for count in cluster.n_clusters)
+        yield f"Standard errors are robust to dependence within {counted} clusters."
     if own.cov_type == "conditional":
         yield "Standard errors of the fixed effects are given the other parameters."
     if not own.convergence.converged:

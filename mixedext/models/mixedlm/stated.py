@@ -17,7 +17,7 @@ class Stated:
 
     Attributes
     ----------
-    groups, weights, offset : str or None
+    groups, weights, offset, freq_weights, exposure : str or None
         Columns; None where there is none, or values were given.
     re_formula : str or None
         As given.
@@ -29,7 +29,9 @@ class Stated:
         Names of the arguments that were given as values.
     residual, variance : object
         As given; None where their objects hold values.
-    covariances : Mapping or None
+    covariances, vc_formulas : Mapping or None
+        As given.
+    family : object
         As given.
     """
 
@@ -43,6 +45,10 @@ class Stated:
     residual: Any = None
     variance: Any = None
     covariances: Mapping[str, Any] | None = None
+    vc_formulas: Mapping[str, str] | None = None
+    family: Any = None
+    freq_weights: str | None = None
+    exposure: str | None = None
 
     @classmethod
     def of(
@@ -52,7 +58,7 @@ class Stated:
         missing: str,
         **given: Any,
     ) -> Stated:
-        """From the arguments; ``given`` are groups, weights and offset."""
+        """From the arguments; ``given`` are those that may name columns."""
         names = {what: _column(value) for what, value in given.items()}
         values = [w for w, v in given.items() if v is not None and names[w] is None]
         made = None if vc_formula is None else dict(vc_formula)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from mixedext.fitted import Fitted, HasFitted, has_rows
+from mixedext.fitted import Fitted, HasFitted, InferenceSettings, has_rows
 from mixedext.specification.formula.bars import split_formula
 from mixedext.specification.formula.namespace import caller_namespace
 from mixedext.specification.formula.updated_formula import updated_formula
 
-__all__ = ["update"]
+__all__ = [
+    "AS_FITTED",
+    "cluster_kwds",
+    "formula_of",
+    "given_offset",
+    "is_given",
+    "stated_arguments",
+    "update",
+]
 
-_AS_FITTED = "as the fit"
+AS_FITTED = "as the fit"
 
 
 def update(
@@ -20,10 +29,10 @@ def update(
     data: Any = None,
     reml: bool | None = None,
     *,
-    weights: Any = _AS_FITTED,
-    offset: Any = _AS_FITTED,
-    residual: Any = _AS_FITTED,
-    variance: Any = _AS_FITTED,
+    weights: Any = AS_FITTED,
+    offset: Any = AS_FITTED,
+    residual: Any = AS_FITTED,
+    variance: Any = AS_FITTED,
     missing: str | None = None,
     eval_env: Any = None,
     **fit_kwargs: Any,
@@ -83,49 +92,88 @@ def update(
     model: Any = fitted.model
     remade = formula is not None or data is not None
     others = weights, offset, residual, variance
-    remade = remade or any(_is_given(a) for a in others) or missing is not None
+    remade = remade or any(is_given(a) for a in others) or missing is not None
     arguments = _arguments(fitted, remade, fit_kwargs)
     arguments["reml"] = fitted.reml if reml is None else reml
     if not remade:
         return model.fit(**arguments)
-    text = _formula_of(model)
+    text = formula_of(model)
     if formula is not None:
         text = updated_formula(text, formula)
     own = caller_namespace([text], eval_env, depth=1)
-    made: dict[str, Any] = {"eval_env": {**own, **model.namespace}}
-    stated = model.stated
-    made["missing"] = stated.missing if missing is None else missing
-    given = {"weights": weights, "offset": offset, "groups": _AS_FITTED}
-    if data is None and not has_rows(model):
-        raise ValueError(
-            "the rows of this model are in chunks or were removed: give data=, or make it "
-            "anew"
-        )
-    for what, value in given.items():
-        made[what] = value if _is_given(value) else _own(model, what, data is not None)
-    if stated.covariances is not None:  # of the factors that the new formula has
-        groups = {bar.group for bar in split_formula(text).bars}
-        kept = {g: a for g, a in stated.covariances.items() if g in groups}
-        made["covariances"] = kept or None
-    made |= {"re_formula": stated.re_formula, "vc_formula": stated.vc_formula}
+    given = {"weights": weights, "offset": offset, "groups": AS_FITTED}
+    made = stated_arguments(model, text, given, missing, data, _values)
+    made["eval_env"] = {**own, **model.namespace}
     made |= residual_arguments(model, residual, variance, data is not None)
     data = model.data.frame if data is None else data
     return type(model).from_formula(text, data, **made).fit(**arguments)
 
 
-def _is_given(value):
-    return not (isinstance(value, str) and value == _AS_FITTED)
+def is_given(value: Any) -> bool:
+    """Whether an argument of ``update`` was given."""
+    return not (isinstance(value, str) and value == AS_FITTED)
 
 
-def _formula_of(model):
+def stated_arguments(
+    model: Any,
+    text: str,
+    given: Mapping[str, Any],
+    missing: str | None,
+    data: Any,
+    values: Callable[[Any, str], Any],
+) -> dict[str, Any]:
+    """Arguments of ``from_formula`` by which a model is made again with another formula.
+
+    Parameters
+    ----------
+    model : MixedLM or MixedGLM
+        The model.
+    text : str
+        The new formula; of a generalized model with any name at its left.
+    given : Mapping
+        Arguments of one value a row as given to ``update``, ``AS_FITTED`` for the model's.
+    missing, data
+        As given.
+    values : callable
+        The values of the model's rows for an argument that was given as values.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, or values by rows that other data have not.
+    """
+    stated = model.stated
+    if data is None and not has_rows(model):
+        raise ValueError(
+            "the rows of this model are in chunks or were removed: give data=, or make it "
+            "anew"
+        )
+    made: dict[str, Any] = {"missing": stated.missing if missing is None else missing}
+    for what, value in given.items():
+        if is_given(value):
+            made[what] = value
+            continue
+        made[what] = getattr(stated, what)
+        if made[what] is None and what in stated.by_values:
+            made[what] = _values_of(model, what, data is not None, values)
+    if stated.covariances is not None:  # of the factors that the new formula has
+        groups = {bar.group for bar in split_formula(text).bars}
+        kept = {g: a for g, a in stated.covariances.items() if g in groups}
+        made["covariances"] = kept or None
+    return made | {"re_formula": stated.re_formula, "vc_formula": stated.vc_formula}
+
+
+def formula_of(model: Any) -> str:
     """The formula that, with the arguments stated, says all of a model."""
+    maker = "mixedlm" if getattr(model, "family", None) is None else "glmm"
     formula = getattr(model, "formula", None)
     if not isinstance(formula, str) or getattr(model, "fixed_formula", None) is None:
         raise ValueError(
             "update() makes the model anew from its formula, and this one was made from "
-            "arrays: make it by mixedlm, or use refit(endog) for another response"
+            f"arrays: make it by {maker}, or use refit(endog) for another response"
         )
-    count = len(split_formula(formula).bars)
+    right = formula.partition("~")[2]  # on the left of generalized models is arithmetic
+    count = len(split_formula(f"response ~ {right}").bars)
     groups = 0 if model.grouped is None else len(model.grouped.all_terms)
     if model.random_terms is not None and len(model.random_terms) != count + groups:
         raise ValueError(
@@ -135,23 +183,20 @@ def _formula_of(model):
     return formula
 
 
-def _own(model, what, other_data):
-    """An argument of the model: its column, or the values of its rows."""
-    stated = model.stated
-    name = getattr(stated, what)
-    if name is not None:
-        return name
-    if what not in stated.by_values:
-        return None
+def _values_of(model, what, other_data, values):
     if other_data:
-        how = "make the model by mixedlm with" if what == "groups" else "give"
+        how = "give"
+        if what == "groups":
+            how = "make the model by a formula with"
         raise ValueError(
             f"{what} of this model were given as values, which other data have not: {how} "
             f"{what}= a column"
         )
-    if what == "groups":
-        return model.groups
-    return model.weights if what == "weights" else _given_offset(model)
+    return model.groups if what == "groups" else values(model, what)
+
+
+def _values(model, what):
+    return model.weights if what == "weights" else given_offset(model, model.offset)
 
 
 def residual_arguments(
@@ -165,26 +210,32 @@ def residual_arguments(
         If the model's hold values by rows, and the rows are others.
     """
     stated = model.stated
-    if "residual" in stated.by_values and not (_is_given(residual) and _is_given(variance)):
-        if other_data or _is_given(residual) or _is_given(variance):
+    if "residual" in stated.by_values and not (is_given(residual) and is_given(variance)):
+        if other_data or is_given(residual) or is_given(variance):
             raise ValueError(
                 "residual= of this model holds values by rows, which other data have not: "
                 "give residual= and variance=, None for none"
             )
         return {"residual": model.residual_spec}
     return {
-        "residual": residual if _is_given(residual) else stated.residual,
-        "variance": variance if _is_given(variance) else stated.variance,
+        "residual": residual if is_given(residual) else stated.residual,
+        "variance": variance if is_given(variance) else stated.variance,
     }
 
 
-def _given_offset(model):
-    """The offset that was given as values, without what the formula adds."""
+def given_offset(model: Any, offset: Any) -> Any:
+    """The offset that was given as values.
+
+    Raises
+    ------
+    ValueError
+        If the formula adds to it.
+    """
     if model.offset_formulas:
         raise ValueError(
             "offset was given as values beside offset(...) in the formula: give offset= too"
         )
-    return model.offset
+    return offset
 
 
 def _arguments(fitted: Fitted, remade: bool, given: dict[str, Any]) -> dict[str, Any]:
@@ -203,11 +254,12 @@ def _arguments(fitted: Fitted, remade: bool, given: dict[str, Any]) -> dict[str,
             own = {"df_method": asked.df_method, "information": asked.information}
             out |= {name: value for name, value in own.items() if value is not None}
         else:
-            out |= {"cov_type": settings.cov_type, "cov_kwds": _cluster_kwds(settings)}
+            out |= {"cov_type": settings.cov_type, "cov_kwds": cluster_kwds(settings)}
     return out | given
 
 
-def _cluster_kwds(settings):
+def cluster_kwds(settings: InferenceSettings) -> dict[str, Any] | None:
+    """Arguments of ``fit`` that give another fit such clusters."""
     kwds = settings.cov_kwds
     if "groups" not in kwds:
         return None

@@ -228,6 +228,11 @@ def _base(model, data, scope, weights, offset):
             "model must be a formula or the results of a mixed model of mixedext, not "
             f"{type(model).__name__}"
         )
+    if model.fitted.generalized is not None:
+        raise TypeError(
+            "power is of linear models; of a generalized one simulate and fit again: "
+            "result.simulate(n), result.model.refit(y)"
+        )
     for what, given in (("data", data), ("weights", weights), ("offset", offset)):
         if given is not None:
             raise ValueError(f"{what}= goes with a formula; results have their own")

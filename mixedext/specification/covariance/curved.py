@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike
 from mixedext.algebra.roots import semidefinite_root
 from mixedext.limits import (
     FREE_LIMIT,
+    LARGEST_LOG,
     NO_SLOPE_LEFT,
     OF_STRUCTURE,
     RUN_TO_LIMIT,
@@ -135,7 +136,8 @@ class CurvedStructure(TermStructure):
         first = np.asarray(theta, float)[: self.n_sd]
         if not self.het:
             return np.full(self.k, abs(first[0]))
-        return np.where(first > ZERO_LOG, np.exp(np.maximum(first, ZERO_LOG)), 0.0)
+        size = np.exp(np.clip(first, ZERO_LOG, LARGEST_LOG))
+        return np.where(first > ZERO_LOG, size, 0.0)
 
     def _parts(self, theta):
         """Standard deviations and psi."""

@@ -60,6 +60,8 @@ _DISPERSIONS = {
 LEAST_START, LARGEST_START = -8.0, 8.0
 # Size of kappa beyond which nothing changes any more, and its exponential loses the range.
 MOST_KAPPA = 40.0
+# Mean of a Poisson law beyond which its draws may be no whole numbers of 64 bits.
+MOST_COUNT = 9e18
 # Below it the hazard of the normal law comes from its continued fraction of so many terms.
 FAR, FRACTION = -4.0, 40
 
@@ -168,6 +170,7 @@ class Family:
         """Mean at a linear predictor; of successes the probability."""
         return self.link.mean(eta)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def variance(
         self, mu: np.ndarray, kappa: Any = (), trials: np.ndarray | None = None
     ) -> np.ndarray:
@@ -363,10 +366,10 @@ class Family:
                 )
             return rng.binomial(m, np.clip(mu, 0.0, 1.0)).astype(float)
         if self.name == "poisson":
-            return rng.poisson(mu).astype(float)
+            return _poisson(mu, rng)
         if self.is_count:
             r = np.exp(k) * (mu if self.name == "nb1" else 1.0)
-            return rng.poisson(rng.gamma(r, mu / r, shape)).astype(float)
+            return _poisson(rng.gamma(r, mu / r, shape), rng)
         if self.name == "beta":
             phi = np.exp(k)
             found = rng.beta(mu * phi, (1.0 - mu) * phi)
@@ -519,3 +522,14 @@ _DIRECT = {
     "cloglog": _cloglog_terms,
     "loglog": _loglog_terms,
 }
+
+
+def _poisson(mu, rng):
+    """Poisson counts as floats; a ValueError where no whole number holds them."""
+    largest = float(np.max(mu, initial=0.0))
+    if largest > MOST_COUNT:
+        raise ValueError(
+            f"responses cannot be drawn: a mean of {largest:.4g} is too large for a count; "
+            "the estimates of the model run off, see convergence"
+        )
+    return rng.poisson(mu).astype(float)

@@ -124,13 +124,17 @@ class LikelihoodRows:
         return self._constants[k]
 
     def _summed(self, parts):
+        return self._counted(parts).sum()
+
+    def _counted(self, parts):
+        """Parts of the rows, times prior weights and how often the rows count."""
         y, _, weights, counts = self.arrays
         parts = np.broadcast_to(parts, y.shape)
         if weights is not None and not self.family.law.weights_divide:
             parts = np.where(weights != 0, weights * parts, 0.0)
         if counts is not None:
             parts = np.where(counts != 0, counts * parts, 0.0)
-        return parts.sum()
+        return parts
 
     def derivatives(
         self, eta: np.ndarray, kappa: Any, expected: bool = False
@@ -175,12 +179,12 @@ class LikelihoodRows:
 
     def log_density(self, eta: np.ndarray, kappa: Any = ()) -> np.ndarray:
         """log f of every row with all constants, times weights, (n,)."""
-        y, m, w, counts = self.arrays
-        k = self.kappa(kappa)
-        loss = self._all(eta, kappa)[0]
-        parts = np.broadcast_to(self.family.law.constant(y, m, w, k), y.shape)
-        if w is not None and not self.family.law.weights_divide:
-            parts = np.where(w != 0, w * parts, 0.0)
-        if counts is not None:
-            parts = np.where(counts != 0, counts * parts, 0.0)
-        return -(loss + parts)
+        y, m, w, _ = self.arrays
+        constants = self.family.law.constant(y, m, w, self.kappa(kappa))
+        return -(self._all(eta, kappa)[0] + self._counted(constants))
+
+    def loss_kappa(self, eta: np.ndarray, kappa: Any) -> np.ndarray:
+        """Derivatives in kappa of the l_i, constants included, (n,)."""
+        y, m, w, _ = self.arrays
+        slopes, _ = self.family.law.constant_slopes(y, m, w, self.kappa(kappa))
+        return self._all(eta, kappa)[6] + self._counted(slopes)

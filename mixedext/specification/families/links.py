@@ -58,8 +58,9 @@ class Link:
         raise NotImplementedError
 
     def mean(self, eta: Any) -> Any:
-        """The mean at a linear predictor."""
-        return self.terms(np.asarray(eta, float)).mean
+        """The mean at a linear predictor; infinite where no number holds it."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.terms(np.asarray(eta, float)).mean
 
     def terms(self, eta: np.ndarray) -> MeanTerms:
         """The mean and its derivatives; NaN outside the domain of the link."""

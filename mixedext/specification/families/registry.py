@@ -46,9 +46,20 @@ _KINDS = (
     (upstream.NegativeBinomial, "negative binomial"),
     (upstream.Gaussian, "gaussian"),
 )
+_NOT_ORDINAL = (
+    "ordinal responses are not available yet; statsmodels' OrderedModel has them without "
+    "random effects"
+)
+_NOT_ZERO_INFLATED = (
+    "zero inflation is not available yet; 'negative binomial', 'nb1' or an "
+    "observation-level term (1 | row) take overdispersion, and statsmodels' "
+    "ZeroInflatedPoisson has no random effects"
+)
+# Names without spaces and what stands for them.
 _ELSEWHERE = {
-    "ordinal": "ordinal responses are not available yet; statsmodels' OrderedModel has "
-    "them without random effects",
+    **dict.fromkeys(("ordinal", "ordered", "cumulative", "clm", "clmm"), _NOT_ORDINAL),
+    **dict.fromkeys(("zeroinflatedpoisson", "zip", "zinb"), _NOT_ZERO_INFLATED),
+    **dict.fromkeys(("zeroinflatednegativebinomial", "hurdle"), _NOT_ZERO_INFLATED),
     "multinomial": "multinomial responses are not available; statsmodels' MNLogit has them "
     "without random effects",
     "tweedie": "the Tweedie family is not available; use gamma, or a hurdle of two models",
@@ -118,12 +129,13 @@ def _by_text(text, link):
         raise ValueError(f"family={text!r} cannot be read; write 'binomial(probit)'")
     name = match[1].strip().lower()
     name = _OTHER_NAMES.get(name, name)
+    plain = re.sub(r"[\s._-]+", "", name)
     if name not in DEFAULT_LINKS:
-        if name in _ELSEWHERE:
-            raise ValueError(f"family={text!r}: {_ELSEWHERE[name]}")
-        hint = did_you_mean(name, DEFAULT_LINKS)
+        if plain in _ELSEWHERE:
+            raise ValueError(f"family={text!r}: {_ELSEWHERE[plain]}")
         raise ValueError(
-            f"family={text!r} is not known{hint}; there are: {', '.join(DEFAULT_LINKS)}"
+            f"family={text!r} is not known; there are: {', '.join(DEFAULT_LINKS)}"
+            f"{did_you_mean(name, DEFAULT_LINKS)}"
         )
     if match[2]:
         link = match[2]

@@ -24,7 +24,7 @@ from mixedext.specification.formula.bars import (
 )
 from mixedext.specification.formula.expressions import python_powers
 
-__all__ = ["expanded_terms", "updated_formula"]
+__all__ = ["expanded_terms", "updated_formula", "without_dots"]
 
 
 def updated_formula(old: str, new: str) -> str:
@@ -69,7 +69,7 @@ def updated_formula(old: str, new: str) -> str:
         side = "right" if left else "left"
         raise FormulaError(f"formula {new!r} has nothing {side} of '~'")
     split = split_formula(old)
-    response = _without_dots(left, split.response)
+    response = without_dots(left, split.response)
     right = python_powers(right)
     fixed: list[tuple[str, str]] = []
     bars: list[Bar] = []
@@ -88,7 +88,7 @@ def updated_formula(old: str, new: str) -> str:
         elif kind == "offset":
             _change(offsets, sign, found, _plain, "offset({})".format, new)
         else:
-            fixed.append((sign, _without_dots(term, f"({split.fixed})")))
+            fixed.append((sign, without_dots(term, f"({split.fixed})")))
     parts = [_fixed_text(fixed, new)]
     parts += [_bar_text(bar) for bar in bars] + [f"offset({o})" for o in offsets]
     made = f"{response} ~ {' + '.join(parts)}"
@@ -148,7 +148,8 @@ def _has_dot(text: str) -> bool:
     return bool(_dots(text))
 
 
-def _without_dots(text: str, own: str) -> str:
+def without_dots(text: str, own: str) -> str:
+    """A side of a formula, its dots replaced by the fit's own side."""
     for at in reversed(_dots(text)):
         text = text[:at] + own + text[at + 1 :]
     return text

@@ -120,3 +120,18 @@ def test_residuals_of_results(counts, herds):
     ).fit()
     with pytest.raises(ValueError, match="own row"):
         heavy.simulated_residuals()
+
+
+def test_rows_that_count_several_times():
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"g": np.arange(90) // 9, "x": rng.normal(size=90)})
+    effect = rng.normal(0, 0.7, 10)[data["g"]]
+    data["y"] = rng.poisson(np.exp(0.3 * data["x"] + effect))
+    data["n"] = rng.integers(1, 4, 90)
+    long = data.loc[data.index.repeat(data["n"])].reset_index(drop=True)
+    model = mx.glmm("y ~ x + (x | g)", data, family="poisson", freq_weights="n")
+    short, other = model.fit(), mx.glmm("y ~ x + (x | g)", long, family="poisson").fit()
+    assert tuple(short.r2_nakagawa()) == pytest.approx(tuple(other.r2_nakagawa()), rel=1e-6)
+    for given in ({}, {"adjusted": False}, {"scale": "observed"}):
+        found, expected = (float(r.icc(**given)) for r in (short, other))
+        assert found == pytest.approx(expected, rel=1e-6)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
+import pandas as pd
 import pytest
 
+import mixedext as mx
 from mixedext.inference.means.back_transform import response_transform
 
 FORWARD = {
@@ -46,3 +50,21 @@ def test_there_and_back(text):
 )
 def test_what_is_no_known_transformation(text):
     assert response_transform(text) is None
+
+
+@pytest.mark.formula_engine
+@pytest.mark.parametrize(
+    ("family", "names"),
+    [("binomial", ("probability", "logit scale")), ("poisson", ("mean", "log scale"))],
+)
+def test_axes_of_generalized_means_say_what_is_drawn(family, names):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    data = pd.DataFrame({"g": np.arange(60) // 6, "f": np.tile(list("ab"), 30)})
+    data["y"] = (np.arange(60) % 7 > 3).astype(float)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = mx.glmm("y ~ f + (1 | g)", data, family=family).fit()
+    for kind, name in zip(("response", "link"), names, strict=True):
+        figure = result.emmeans("f", type=kind).plot()
+        assert figure.axes[0].get_xlabel() == name
+        plt.close(figure)

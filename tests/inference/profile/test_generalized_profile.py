@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.herds import cbpp
-from scipy import stats
+from scipy import optimize, stats
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
@@ -103,3 +103,69 @@ def test_errors(fit):
     rough = mx.glmm(FORMULA, cbpp(), family="binomial", weights="size").fit(n_agq=0)
     with pytest.raises(ValueError, match="n_agq=1"):
         rough.profile()
+
+
+# ---- structured covariances ----
+
+
+@pytest.fixture(scope="module")
+def visits():
+    rng = np.random.default_rng(2)
+    n = 240
+    data = pd.DataFrame({"g": np.arange(n) // 3, "f": np.tile(list("abc"), n // 3)})
+    data["x"] = rng.normal(size=n)
+    root = np.linalg.cholesky(0.8 * 0.6 ** np.abs(np.subtract.outer(range(3), range(3))))
+    effects = (rng.normal(size=(n // 3, 3)) @ root.T).ravel()
+    data["y"] = rng.poisson(np.exp(0.5 + 0.3 * data["x"] + effects))
+    return data
+
+
+@pytest.mark.parametrize("structure", ["cs", "homcs", "ar1", "ad"])
+def test_profiles_of_structured_covariances(visits, structure):
+    """Limits are where the deviance, least over the others, has risen by chi-squared."""
+    model = mx.glmm(f"y ~ x + {structure}(0 + f | g)", visits, family="poisson")
+    result = model.fit()
+    limits = result.conf_int(method="profile")
+    engine = result.fitted.generalized.engine
+    own = engine.design.units.structures[0]
+    names = limits.index.tolist()[2:]
+    assert len(names) == own.n_theta
+    at = np.concatenate([engine.theta, engine.coefficients])
+    for j in {0, own.n_theta - 1}:
+        for side in (0, 1):
+            value = limits.loc[names[j], side]
+            eta = own.natural(engine.theta)
+            eta[j] = value**2 if own.is_variance[j] else value
+            held = own.free(eta)[j]
+            free = np.delete(np.arange(len(at)), j)
+
+            def restricted(x, j=j, held=held):
+                value, gradient = model.objective(np.insert(x, j, held))
+                return value, np.delete(gradient, j)
+
+            found = optimize.minimize(
+                restricted, at[free], jac=True, method="BFGS", options={"gtol": 1e-7}
+            )
+            rise = found.fun - result.deviance
+            assert rise == pytest.approx(stats.chi2.ppf(0.95, 1), abs=2e-5)
+
+
+def test_correlations_of_several_parameters_have_no_profile(visits):
+    result = mx.glmm("y ~ x + toep(0 + f | g)", visits, family="poisson").fit()
+    with pytest.warns(mx.StructureWarning, match="no profile of rho 2 g: .*conf_int_vcomp"):
+        table = result.conf_int(method="profile")
+    assert table.loc["rho 2 g"].isna().all()
+    assert table.drop(index="rho 2 g").notna().all(axis=None)
+    with pytest.raises(ValueError, match="no profile of rho 2 g"):
+        result.profile("rho 2 g")
+    one = result.profile("rho 1 g").conf_int()
+    assert one.to_numpy()[0] == pytest.approx(table.loc["rho 1 g"].to_numpy(), abs=1e-6)
+
+
+def test_a_standard_deviation_of_a_structure_that_may_be_zero(visits):
+    data = visits.assign(y=np.where(visits["f"] == "c", 2, visits["y"]))
+    with pytest.warns(SingularMatrixWarning):
+        result = mx.glmm("y ~ f + cs(0 + f | g)", data, family="poisson").fit()
+    limits = result.profile("sd f[c]|g").conf_int()
+    assert limits["lower"].iloc[0] == 0.0
+    assert 0 < limits["upper"].iloc[0] < 1

@@ -12,6 +12,7 @@ from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
 from mixedext.engine.generalized.fit import GeneralizedFit
+from mixedext.models.glmm import fitting
 
 pytestmark = pytest.mark.formula_engine
 
@@ -51,7 +52,7 @@ def test_quadrature_is_for_one_factor_and_three_columns():
         ({"reml": True}, "no restricted likelihood"),
         ({"nAGQ": 3}, "n_agq"),
         ({"laplace": "both"}, "laplace"),
-        ({"cov_type": "HC0"}, "'nonrobust' or 'conditional'"),
+        ({"cov_type": "HC0"}, "'nonrobust', 'conditional', 'cluster'"),
         ({"cov_kwds": {"groups": 1}}, "takes no cov_kwds"),
         ({"start_params": [1.0]}, "must hold 5 numbers"),
         ({"start_params": [-1, -1, -1, -1, -0.5]}, "not positive semidefinite"),
@@ -142,3 +143,82 @@ def test_refits_are_fits_of_new_models(model):
         model.refit(drawn[0].iloc[:55])
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
         model.refit(drawn[0] + 1)
+
+
+# ---- nodes of a quadrature ----
+
+
+def _wide(columns):
+    rng = np.random.default_rng(2)
+    data = pd.DataFrame({"g": np.arange(160) // 4, "x": rng.normal(size=160)})
+    effect = (6.0 if columns == 1 else 1.5) * rng.normal(size=40)[data["g"]]
+    data["z"] = rng.normal(size=160)
+    data["y"] = rng.binomial(1, 1 / (1 + np.exp(-effect - data["x"])))
+    return data
+
+
+def test_many_nodes_have_one_answer():
+    model = mx.glmm("y ~ x + (1 | g)", _wide(1), family="binomial")
+    found = [model.fit(n_agq=n).llf for n in (150, 251, 400, 500)]
+    assert found == pytest.approx([found[-1]] * 4, abs=1e-8)
+    auto = model.fit(n_agq="auto")
+    assert auto.llf == pytest.approx(found[-1], abs=1e-4)
+    assert auto.n_agq in (15, 31, 63, 127, 255)
+
+
+@pytest.mark.parametrize(
+    ("formula", "n_agq", "said"),
+    [
+        ("y ~ x + (1 | g)", 501, "more than 500 nodes change no digit; use at most 500"),
+        ("y ~ x + (x + z | g)", 101, "3 columns would have 1,030,301 nodes .* at most 100"),
+    ],
+)
+def test_more_nodes_than_there_can_be(formula, n_agq, said):
+    model = mx.glmm(formula, _wide(3), family="binomial")
+    with pytest.raises(ValueError, match=said):
+        model.fit(n_agq=n_agq)
+
+
+def test_auto_says_where_it_stops(monkeypatch):
+    monkeypatch.setattr(fitting, "MOST_OF_AUTO", 10)
+    model = mx.glmm("y ~ x + (1 | g)", _wide(1), family="binomial")
+    with pytest.warns(mx.PrecisionWarning, match=r"stopped at 7 nodes a dimension"):
+        assert model.fit(n_agq="auto").n_agq == 7
+
+
+@pytest.mark.parametrize("rows", [2, 9])
+def test_levels_that_are_alike_within(rows):
+    """Laplace's deviance has a minimum where the likelihood has none."""
+    data = pd.DataFrame({"g": np.repeat(np.arange(12), rows)})
+    data["y"], data["h"] = data["g"] % 2, np.arange(len(data)) % 3
+    said = "the variance of .1 . g. runs off"
+    with pytest.warns(mx.SeparationWarning, match=said):
+        result = mx.glmm("y ~ 1 + (1 | g)", data, family="binomial").fit()
+    assert result.convergence.status == "separated"
+    mixed = data["h"] == 0  # levels that have both
+    data["y"] = data["y"].where(~mixed, 1 - data["y"])
+    other = mx.glmm("y ~ 1 + (1 | g)", data, family="binomial")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", mx.SeparationWarning)
+        warnings.simplefilter("ignore", SingularMatrixWarning)
+        assert other.fit().convergence.status in ("interior", "boundary")
+
+
+@pytest.mark.parametrize("family", ["beta binomial", "binomial(cauchy)", "gamma(inverse)"])
+def test_laws_that_are_not_log_concave_end_at_ordinary_minima(family):
+    """A deviance that is not smooth to its last digits makes the verdict a flat one."""
+    rng = np.random.default_rng(12)
+    data = pd.DataFrame({"g": np.arange(900) // 15, "x": rng.uniform(-1, 1, 900)})
+    eta = 0.4 * data["x"] + rng.normal(0, 0.6, 60)[data["g"]]
+    share = 1 / (1 + np.exp(-eta))
+    data["k"] = rng.binomial(7, rng.beta(4 * share, 4 * (1 - share)))
+    data["y"], data["m"] = data["k"] / 7, 7
+    given = {"weights": "m"}
+    if family.startswith("gamma"):
+        data["y"], given = rng.gamma(3.0, 1 / (3 * (2.5 + 0.4 * eta))), {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = mx.glmm("y ~ x + (1 | g)", data, family=family, **given).fit()
+    assert result.convergence.status == "interior"
+    assert len(result.fit_log) <= 12
+    assert result.fit_log["deviance"].iloc[-1] == pytest.approx(result.deviance, abs=1e-9)

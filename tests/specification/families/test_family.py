@@ -251,3 +251,21 @@ def test_unit_deviances_are_those_of_statsmodels(name):
         wanted = upstream.resid_dev(response.y, mu) ** 2
     found = family.unit_deviance(response.y, mu, (), response.trials)
     _close(found, wanted, 1e-10)
+
+
+@pytest.mark.parametrize("name", ["poisson", "negative binomial", "nb1"])
+def test_counts_too_large_to_be_drawn(name):
+    family = family_of(name)
+    mean, response = np.array([1.0, 1e25]), RowResponse(np.ones(2))
+    with pytest.raises(ValueError, match=r"cannot be drawn: a mean of .* too large"):
+        family.draw(mean, response, [0.0] * family.n_dispersion, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize("name", ["poisson", "negative binomial", "nb1", "gamma"])
+def test_means_beyond_all_numbers_are_infinite(name):
+    family = family_of(name)
+    with np.errstate(all="raise"):
+        mean = family.mean(np.array([0.0, 1e3]))
+        variance = family.variance(mean, [0.0] * family.n_dispersion)
+    assert mean.tolist() == [1.0, np.inf]
+    assert np.isinf(variance[1])
