@@ -30,8 +30,10 @@ SAME_END = 0.05
 MOST_SEARCHES, WITH_RANDOM, FEW_PARAMETERS, FEW_ROWS = 2, 3, 3, 100
 # Searches in all; steps of a search, and of those after the first ones.
 MOST_FURTHER, MOST_STEPS, FEWER_STEPS = 8, 200, 60
-# Rows above which the start of the moments will do: without random effects, and with.
-MOST_OBSERVATIONS = 2_000, 10_000
+# Rows above which the start of the moments will do: without random effects, and with; and
+# the longest first step from there in units of unit curvature, by the root of the number of
+# rows, by which these units shrink.
+MOST_OBSERVATIONS, FIRST_RADIUS = (2_000, 10_000), 0.1
 NOT_FINITE = (
     "the deviance is not finite at any start: the residual covariance is not positive "
     "definite there, or the fixed and random effects explain the response"
@@ -82,7 +84,9 @@ class _Search(TrustRegion):
         self.best: Evaluation | None = None
 
     def evaluate(self, x: np.ndarray) -> Evaluation:
-        found = self.deviance.evaluate(x)
+        found = self.deviance.at
+        if found is None or found.x is not x:  # a start is evaluated before
+            found = self.deviance.evaluate(x)
         step = float(np.linalg.norm(x - self.x)) if self.log else 0.0
         fall = self.decrement / 2 if self.log and hasattr(self, "decrement") else np.nan
         self.log.append([0.0, found.value, step, fall, *x])
@@ -141,6 +145,8 @@ def search_residual(
     steps = MOST_STEPS if max_iterations is None else max_iterations
     search = _Search(deviance, held, steps)
     many = deviance.nobs > MOST_OBSERVATIONS[deviance.n_theta > 0]
+    if many:
+        search.first_radius = FIRST_RADIUS * np.sqrt(deviance.nobs)
     values = [deviance.evaluate(starts[0]).value]
     if not (many and np.isfinite(values[0])):
         values += [deviance.evaluate(x).value for x in starts[1:]]
@@ -221,6 +227,7 @@ def _rectified(search, best, decrement):
     found = search.evaluate(x)
     if found.value <= best.value + ROUNDED * np.sqrt(max(1.0, abs(best.value))):
         return found, decrement
+    x = best.x.copy()
     for s, at in zip(deviance.structures, deviance.theta_slices, strict=True):
         x[at] = s.canonical(best.x[at])
     return search.evaluate(x), decrement
