@@ -375,8 +375,10 @@ def _scaled(matrix, size):
 def _second_of_sd(slopes, weighted):
     """sum_c,ab (S Lambda)_ab [(g_ra + g_rb)(g_sa + g_sb) + g_rsa + g_rsb]."""
     first, diagonal = slopes.first, weighted.sum(axis=2)
-    out = 2 * np.einsum("rca,ca,sca->rs", first, diagonal, first)
-    out += 2 * np.einsum("rca,cab,scb->rs", first, weighted, first, optimize=True)
+    flat = first.reshape(len(first), -1)
+    moved = first.transpose(1, 0, 2) @ weighted  # (c, r, b)
+    moved += diagonal[:, None] * first.transpose(1, 0, 2)
+    out = 2 * flat @ moved.transpose(0, 2, 1).reshape(flat.shape[1], -1)
     for (i, j), bent in slopes.second.items():
         out[i, j] += 2 * np.sum(bent * diagonal)
     return out
