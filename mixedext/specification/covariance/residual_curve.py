@@ -134,6 +134,8 @@ class ResidualCurve:
 
     def matrix(self, psi: np.ndarray, at: Places) -> np.ndarray:
         """Lambda of every pattern, (c, s, s)."""
+        if self.correlation is not None and not self.functions:
+            return self.correlation.matrix(psi[self.n_sd :], at.place)
         size = np.exp(self.log_sd_of_functions(psi, at))
         if self.correlation is None:
             return _scaled(
@@ -177,7 +179,7 @@ class ResidualCurve:
             weighted = score * self.matrix(psi, at)
             out[:n, :n] = _second_of_sd(slopes, weighted)
         if self.correlation is not None and self.correlation.n_psi:
-            scaled = _scaled(score, size)
+            scaled = _scaled(score, size) if self.functions else score
             own = psi[n:]
             out[n:, n:] = self.correlation.bend(own, at.place, scaled)
             if n:
