@@ -120,6 +120,7 @@ def search_residual(
     held: np.ndarray,
     max_iterations: int | None = None,
     at_limit: Callable[[np.ndarray], bool] | None = None,
+    further: Sequence[np.ndarray] = (),
 ) -> Found:
     """Minimize the deviance over (theta, psi).
 
@@ -136,6 +137,8 @@ def search_residual(
     at_limit : callable, optional
         Whether parameters (theta, psi) lie at an end of their range: then all starts are
         searched from.
+    further : sequence of ndarray
+        More starts, each of which is searched from whatever its deviance.
 
     Raises
     ------
@@ -166,10 +169,18 @@ def search_residual(
         ends.append((search.solve(starts[number]), _remainder(search), number))
         if search.best is None or ends[-1][0].value < search.best.value:
             search.best = ends[-1][0]
+    if len(further):
+        search.most_steps = FEWER_STEPS
+    for number, start in enumerate(further, len(starts)):
+        if np.isfinite(deviance.evaluate(start).value):
+            ends.append((search.solve(start), _remainder(search), number))
+            if search.best is None or ends[-1][0].value < search.best.value:
+                search.best = ends[-1][0]
     ends.sort(key=lambda end: end[0].value)
     best, decrement, number = ends[0]
-    if len(ends) > 1 and ends[1][0].value - best.value < RESTART_GAIN and ends[1][2] == 0:
-        best, decrement, number = ends[1]
+    for end in ends[1:]:  # of those that say the same that of the moments
+        if end[0].value - best.value < RESTART_GAIN and end[2] == 0:
+            best, decrement, number = end
     if search.most_steps == FEWER_STEPS and decrement > DECREMENT:
         # the lowest may be that of a search that had few steps
         search.best, search.most_steps = None, MOST_STEPS
