@@ -111,7 +111,7 @@ def test_few_rows_are_searched_from_two_starts(monkeypatch):
 
 
 def variances_of_few_rows(seed):
-    """Eight parameters of the covariance of some 30 rows: two minima, far from each other."""
+    """Eight parameters of the covariance of some 30 rows: minima far from each other."""
     rng = np.random.default_rng(seed)
     group, visit = np.divmod(np.arange(40), 5)
     keep = rng.random(40) > 0.25
