@@ -53,6 +53,8 @@ NO_RANK = (
 RANDOM_SHARES = 1.0, 0.3, 0.05
 # Values of one or two parameters of few rows that are tried besides.
 GRID, FEW_ROWS = (-1.2, -0.4, 0.4, 1.2), 500
+# Starts all over the range where many parameters are of fewer rows than these.
+SPREAD, SEED, VERY_FEW_ROWS = 8, 1, 100
 __all__ = [
     "fit_residual_rows",
     "limits_reached",
@@ -111,13 +113,36 @@ def fit_residual_rows(
             reached = limits_reached(rows, deviance.psi(x))
             return bool(reached) or _is_singular(deviance, x)
 
-        found = search_residual(deviance, points, held, max_iterations, at_limit)
+        further: list[np.ndarray] = []
+        if psi is None and max_iterations is None and _many_of_few(deviance):
+            further = _spread(deviance, points[0], held)
+        found = search_residual(deviance, points, held, max_iterations, at_limit, further)
         if typical.rows is rows:
             return _finished(rows, deviance, found, held)
         verdict = verdict_of(deviance, found, limits_reached(rows, deviance.psi(found.x)))
         own = rows.deviance(reml)
         at = own.evaluate(typical.outer(deviance, found.x))
         return _finished(rows, own, replace(found, x=at.x, value=at.value), held, verdict)
+
+
+def _many_of_few(deviance):
+    """Whether so many parameters are of so few rows that minima cannot be foreseen."""
+    return deviance.n_psi > FEW_PARAMETERS and deviance.nobs <= VERY_FEW_ROWS
+
+
+def _spread(deviance, first, held):
+    """Points all over the range of parameters, the same ones at each call."""
+    rng, out = np.random.default_rng(SEED), []
+    for _ in range(SPREAD):
+        point = first.copy()
+        for s, at in zip(deviance.structures, deviance.theta_slices, strict=True):
+            own = rng.uniform(0.0, 2.0, s.n_theta)
+            if not isinstance(s, CurvedStructure):
+                point[at] = own
+        own = rng.standard_normal(deviance.n_psi)
+        point[deviance.n_theta :] = np.where(held, deviance.psi(first), own)
+        out.append(point)
+    return out
 
 
 def _scaled(deviance, theta, share):
@@ -366,10 +391,11 @@ def verdict_of(
 
 
 def _may_be_others(deviance, found, status):
-    """Whether there may be lower minima: of many parameters of few rows, at an end."""
-    few = len(found.x) - deviance.n_theta > FEW_PARAMETERS and deviance.nobs <= FEW_ROWS
+    """Whether there may be lower minima: of many parameters of few rows."""
+    if deviance.n_psi <= FEW_PARAMETERS or deviance.nobs > FEW_ROWS:
+        return False
     ended = status == "boundary" or len(found.minima) > 1
-    return bool(few and ended and deviance.n_theta)
+    return bool(ended or (deviance.n_theta and _many_of_few(deviance)))
 
 
 def _is_singular(deviance, x):

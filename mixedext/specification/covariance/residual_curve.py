@@ -134,6 +134,8 @@ class ResidualCurve:
 
     def matrix(self, psi: np.ndarray, at: Places) -> np.ndarray:
         """Lambda of every pattern, (c, s, s)."""
+        if self.correlation is not None and not self.functions:
+            return self.correlation.matrix(psi[self.n_sd :], at.place)
         size = np.exp(self.log_sd_of_functions(psi, at))
         if self.correlation is None:
             return _scaled(
@@ -177,7 +179,7 @@ class ResidualCurve:
             weighted = score * self.matrix(psi, at)
             out[:n, :n] = _second_of_sd(slopes, weighted)
         if self.correlation is not None and self.correlation.n_psi:
-            scaled = _scaled(score, size)
+            scaled = _scaled(score, size) if self.functions else score
             own = psi[n:]
             out[n:, n:] = self.correlation.bend(own, at.place, scaled)
             if n:
@@ -375,8 +377,10 @@ def _scaled(matrix, size):
 def _second_of_sd(slopes, weighted):
     """sum_c,ab (S Lambda)_ab [(g_ra + g_rb)(g_sa + g_sb) + g_rsa + g_rsb]."""
     first, diagonal = slopes.first, weighted.sum(axis=2)
-    out = 2 * np.einsum("rca,ca,sca->rs", first, diagonal, first)
-    out += 2 * np.einsum("rca,cab,scb->rs", first, weighted, first, optimize=True)
+    flat = first.reshape(len(first), -1)
+    moved = first.transpose(1, 0, 2) @ weighted  # (c, r, b)
+    moved += diagonal[:, None] * first.transpose(1, 0, 2)
+    out = 2 * flat @ moved.transpose(0, 2, 1).reshape(flat.shape[1], -1)
     for (i, j), bent in slopes.second.items():
         out[i, j] += 2 * np.sum(bent * diagonal)
     return out
