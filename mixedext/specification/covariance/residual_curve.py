@@ -255,6 +255,15 @@ class ResidualCurve:
             others.append(rho)
         return np.concatenate([variances, *others])
 
+    def sas_jacobian(self, psi: np.ndarray, scale: float) -> np.ndarray:
+        """``jacobian`` of the parameters that ``curve`` is in."""
+        out = self.jacobian(psi, scale)
+        if self.correlation is not None and not self.correlation.is_covariance:
+            rows = self.n_natural - self.n_own
+            own = psi[self.n_sd :]
+            out[rows:, self.n_sd : -1] = self.correlation.sas_jacobian(own)
+        return out
+
     def jacobian(self, psi: np.ndarray, scale: float) -> np.ndarray:
         """d natural / d (psi, sigma^2)', (n_natural, n_psi + 1)."""
         out = np.zeros((self.n_natural, self.n_psi + 1))
@@ -287,6 +296,8 @@ class ResidualCurve:
     ) -> np.ndarray:
         """sum_rs W_rs d2 R / d eta_r d eta_s of R = sigma^2 Lambda, (c, s, s).
 
+        Eta are the natural parameters, but SAS's where it has others (``sas_jacobian``).
+
         Parameters
         ----------
         weight : ndarray
@@ -307,7 +318,7 @@ class ResidualCurve:
         if self.correlation is not None and self.correlation.n_psi:
             free = psi[self.n_sd :]
             size = np.exp(slopes.log_sd) * np.sqrt(scale)
-            inverse = _inverse(self.correlation.jacobian(free))
+            inverse = _inverse(self.correlation.sas_jacobian(free))
             tangent = np.tensordot(inverse.T, self.correlation.tangent(free, at.place), 1)
             # g-slopes weighted: sum_r W_rk g_r, (k, c, s)
             across = np.tensordot(weight[:n, n:].T, first, 1)
