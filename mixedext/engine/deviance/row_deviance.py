@@ -136,7 +136,8 @@ class RowFactor(Factor):
         self._mendable = dense and size <= MOST_NUMBERS and self.tail.size <= MOST_COLUMNS
 
     def update(self, lams: list[np.ndarray], floor: bool = False) -> bool:
-        if not self._factor_effects(lams, floor):
+        self._take(lams, floor)
+        if not self._factor_effects():
             return False
         self._lead_root = vector, size = principal_root(self.lead_lam)
         root = vector * size

@@ -78,14 +78,15 @@ class Factor:
         self.solved = np.empty_like(blocks.lead_cross)
         self.tail = make_tail(blocks)
         self.width = blocks.lead_gram.shape[1]
-        self._precision_of: tuple[Any, Any] = (None, None)
+        self._standing: tuple[Any, bool] = (None, False)
 
     def update(self, lams: list[np.ndarray], floor: bool = False) -> bool:
         """Factor at relative covariance factors, one for each grouping factor.
 
         Returns False where rounding has made the matrix indefinite.
         """
-        if not self._factor_effects(lams, floor):
+        self._take(lams, floor)
+        if not self._factor_effects():
             return False
         self.tail_solved = self.tail.lam_times(self.tail.cross, transpose=True)
         self.tail.solve(self.tail_solved)
@@ -100,19 +101,15 @@ class Factor:
 
         Returns False where the matrix is not positive definite.
         """
-        return self._factor_effects(lams, floor)
+        if lams is not self._standing[0] or floor != self._standing[1]:
+            self._take(lams, floor)  # iterations for the modes keep theirs
+        return self._factor_effects()
 
-    def _factor_effects(self, lams, floor):
+    def _factor_effects(self):
         """Factor Lam'Z'ZLam + I and reduce Z'[X y]; whether that could be done."""
         for name in ("response", "curvature", "_shrinkage"):
             vars(self).pop(name, None)
         b = self.blocks
-        self.lead_lam = lams[0] if lams else np.zeros((1, 1))
-        # Only Sigma = lam lam' matters, so the tail works with the root V diag(s) from
-        # its eigenvectors: near singularity the directions stay apart.
-        self.roots = [principal_root(lam) for lam in lams[1:]]
-        if floor:
-            self.roots = [(v, np.maximum(size, ROOT_FLOOR)) for v, size in self.roots]
         work = np.empty((2 * self.width, self.width))
         lead_log_det, good = lead.factor_levels(
             b.lead_gram, np.ascontiguousarray(self.lead_lam), self.half, work
@@ -120,11 +117,24 @@ class Factor:
         if not good:
             return False
         lead.reduce_fixed(self.half, b.lead_cross, self.solved)
-        self.tail.set_lam([vector * size for vector, size in self.roots])
+        self.tail.inverted = False
         self.tail.reduce(self.half, self.solved)
         tail_log_det, good = self.tail.factorize()
         self.lead_log_det, self.log_det = lead_log_det, lead_log_det + tail_log_det
         return good
+
+    def _take(self, lams, floor):
+        """Take the relative covariance factors."""
+        self._standing = lams, floor
+        self.lead_lam = lams[0] if lams else np.zeros((1, 1))
+        # Only Sigma = lam lam' matters, so the tail works with the root V diag(s) from
+        # its eigenvectors: near singularity the directions stay apart.
+        self.roots = [principal_root(lam) for lam in lams[1:]]
+        if floor:
+            self.roots = [(v, np.maximum(size, ROOT_FLOOR)) for v, size in self.roots]
+        self.tail.set_lam([vector * size for vector, size in self.roots])
+        for name in ("_precision", "_inverse_roots"):
+            vars(self).pop(name, None)
 
     def set_fixed(self, fixed: np.ndarray) -> bool:
         """Take [X y]'V0^-1 [X y]; False if rounding has made it indefinite."""
@@ -154,16 +164,24 @@ class Factor:
         """Whether derivatives need the roots of the tail floored first."""
         return any(size.min() < ROOT_FLOOR for _, size in self.roots)
 
+    @cached_property
     def _precision(self):
         """Sigma^-1 of the leading factor, and whether it may be used."""
-        lam, found = self._precision_of
-        if lam is not self.lead_lam:  # iterations for the modes keep theirs
-            vector, size = principal_root(self.lead_lam)
-            found = np.zeros((self.width, self.width)), False
-            if _invertible(size):
-                found = vector / size**2 @ vector.T, True
-            self._precision_of = self.lead_lam, found
-        return found
+        vector, size = principal_root(self.lead_lam)
+        if not _invertible(size):
+            return np.zeros((self.width, self.width)), False
+        return vector / size**2 @ vector.T, True
+
+    @cached_property
+    def _inverse_roots(self):
+        """V diag(1 / s) of every factor of the tail; None where some root is singular."""
+        if not all(_invertible(size) for _, size in self.roots):
+            return None
+        return [vector / size for vector, size in self.roots]
+
+    @cached_property
+    def _tail_columns(self):
+        return [self.blocks.tail_columns(f) for f in range(len(self.roots))]
 
     @cached_property
     def _shrinkage(self):
@@ -171,7 +189,7 @@ class Factor:
         out, total = np.empty_like(self.half), np.empty((self.width, self.width))
         work = np.empty((self.width, self.width))
         gram = self.blocks.lead_gram
-        lead.shrinkage(gram, self.half, *self._precision(), work, out, total)
+        lead.shrinkage(gram, self.half, *self._precision, work, out, total)
         return out, total
 
     @cached_property
@@ -223,12 +241,11 @@ class Factor:
     def _tail_response(self, reduced, unscaled, effect):
         # Lam'Z'V0^-1 = C Lam'Z', so dividing by Lam' loses nothing where lam is well
         # conditioned; elsewhere take off the tail's share of what is to be explained.
-        if not all(_invertible(size) for _, size in self.roots):
+        if self._inverse_roots is None:
             return reduced - self.tail.multiply_reduced(effect)
         out = np.empty_like(unscaled)
-        for f, (vector, size) in enumerate(self.roots):
-            at = self.blocks.tail_columns(f)
-            out[at] = np.einsum("ab,lbj->laj", vector / size, unscaled[at])
+        for at, inverse in zip(self._tail_columns, self._inverse_roots, strict=True):
+            out[at] = np.einsum("ab,lbj->laj", inverse, unscaled[at])
         return out
 
     @cached_property

@@ -136,12 +136,26 @@ class GeneralizedDesign:
             out.append(lam)
         return out
 
+    @cached_property
+    def _factor_of(self):
+        """Grouping factor of every coefficient, (q,); None if some has several columns."""
+        blocks = self.blocks
+        if any(layout.width > 1 for layout in blocks.factors):
+            return None
+        out = np.zeros(self.zt.shape[0], np.intp)
+        for f in range(len(blocks.factors) - 1):
+            out[blocks.lead_gram.shape[0] + blocks.tail_columns(f)] = f + 1
+        return out
+
     def times_lam(
         self, lams: Sequence[np.ndarray], u: np.ndarray, transpose: bool = False
     ) -> np.ndarray:
         """Lam u, or Lam'u, of (q,) or (q, R); ``lams`` by grouping factor."""
         if not self.blocks.factors:
             return u.copy()
+        if self._factor_of is not None:
+            size = np.array([lam[0, 0] for lam in lams])[self._factor_of]
+            return u * (size if u.ndim == 1 else size[:, None])
         lead, tail = self.split(u)
         first = lams[0].T if transpose else lams[0]
         head = np.einsum("ab,lb...->la...", first, lead)
